@@ -1,0 +1,47 @@
+import type { KeySpace } from "./codebook.ts";
+import type { SchemeId } from "./scheme.ts";
+
+/** The shape of a model's attention. */
+export interface ModelShape {
+  /** Number of layers with a KV cache. */
+  readonly layers: number;
+  /** Query heads per layer. */
+  readonly queryHeads: number;
+  /** KV heads per layer; divides `queryHeads`. */
+  readonly keyValueHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+}
+
+/** One layer's schemes. */
+export interface LayerPolicy {
+  /** Scheme of the keys. */
+  readonly keys: SchemeId;
+  /** Scheme of the values. */
+  readonly values: SchemeId;
+}
+
+/** Which scheme each layer uses. */
+export interface Policy extends LayerPolicy {
+  /** Exceptions by layer index. */
+  readonly layers?: Readonly<Record<number, LayerPolicy>>;
+}
+
+/** The rotary position embedding (RoFormer, arXiv 2104.09864) the library applies to keys coded before it. */
+export interface RopeParameters {
+  /** `half`: channel i pairs with i + rotaryDim/2 (Llama, Hugging Face). `interleaved`: 2i pairs with 2i + 1 (GPT-J). */
+  readonly layout: "half" | "interleaved";
+  /** Base of the geometric series of frequencies. */
+  readonly theta: number;
+  /** Channels that are rotated, from channel 0; the head dimension where absent. */
+  readonly rotaryDim?: number;
+  /** Added to every position. */
+  readonly positionOffset?: number;
+  /** `[rotaryDim / 2]` frequencies in radians per position, in place of `theta ** (-2 i / rotaryDim)`. */
+  readonly inverseFrequencies?: readonly number[];
+}
+
+/** How keys reach the cache. */
+export type KeyOptions =
+  | { readonly space: Extract<KeySpace, "pre-rope">; readonly rope: RopeParameters }
+  | { readonly space: Extract<KeySpace, "as-scored"> };

@@ -1,0 +1,58 @@
+import type { SchemeId, Side } from "./scheme.ts";
+
+/** Learned centroids of one layer and one side. */
+export interface Codebook {
+  /** Layer index, from 0. */
+  readonly layer: number;
+  /** Which side of the cache the codebook serves. */
+  readonly side: Side;
+  /** The scheme whose codes index the centroids. */
+  readonly scheme: SchemeId;
+  /** KV heads of the layer. */
+  readonly keyValueHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+  /** binary16 bits, `[keyValueHeads][headDim / channels][2^codeBits][channels]`. */
+  readonly centroids: Uint16Array<ArrayBuffer>;
+  /**
+   * Optional channel scale, `[keyValueHeads][headDim]`: encoding compares `x * scale` with
+   * `centroid * scale`, so that channels count by their importance. Centroids stay in the vector's own
+   * space, so attention needs no inverse.
+   */
+  readonly scale?: Float32Array<ArrayBuffer>;
+}
+
+/** Whether keys are coded before or after the rotary position embedding. */
+export type KeySpace = "pre-rope" | "as-scored";
+
+/** The model a codebook was learned on. */
+export interface ModelFingerprint {
+  /** A name for people. */
+  readonly name: string;
+  /** Any stable digest of the weights, compared for equality. */
+  readonly digest: string;
+}
+
+/** How a set of codebooks came about. */
+export interface CalibrationProvenance {
+  /** What the samples were taken from, for people. */
+  readonly source: string;
+  /** Token positions sampled. */
+  readonly tokens: number;
+  /** The seed of the k-means start. */
+  readonly seed: number;
+  /** Most Lloyd iterations any group was given. */
+  readonly iterations: number;
+}
+
+/** All codebooks of one model: any number of schemes, found by layer, side and scheme. */
+export interface CodebookSet {
+  /** The model the codebooks were learned on. */
+  readonly model: ModelFingerprint;
+  /** The space the keys were in. */
+  readonly keySpace: KeySpace;
+  /** How the codebooks were learned. */
+  readonly provenance: CalibrationProvenance;
+  /** The codebooks, in no particular order. */
+  readonly codebooks: readonly Codebook[];
+}

@@ -1,0 +1,55 @@
+/**
+ * What went wrong, in one token a program can branch on.
+ *
+ * - `shape`: sizes that do not divide or do not match
+ * - `scheme`: an id that no scheme parses
+ * - `kernel`: no generated kernel covers the wanted row
+ * - `limits`: the device's limits or features do not suffice
+ * - `device`: no WebGPU adapter or device, or the device was lost
+ * - `samples`: calibration data that cannot be clustered
+ * - `codebook`: a codebook that is missing, foreign or of another version
+ * - `file`: bytes that are not the file they claim to be
+ * - `capacity`: the planned number of tokens, pages or sequences is used up
+ * - `usage`: a call out of order or with arguments that contradict each other
+ */
+export type CoupletErrorCode =
+  | "shape"
+  | "scheme"
+  | "kernel"
+  | "limits"
+  | "device"
+  | "samples"
+  | "codebook"
+  | "file"
+  | "capacity"
+  | "usage";
+
+/** The three sentences every error of this library carries. */
+export interface ErrorParts {
+  /** What failed. */
+  readonly what: string;
+  /** Why it failed, with the values that were found. */
+  readonly why: string;
+  /** What the caller can do about it. */
+  readonly remedy: string;
+}
+
+/** Every error this library throws: `code` to branch on, and what, why and remedy to read. */
+export class CoupletError extends Error {
+  /** The kind of failure. */
+  readonly code: CoupletErrorCode;
+  /** What failed, why, and what to do. */
+  readonly parts: ErrorParts;
+
+  /**
+   * @param code The kind of failure.
+   * @param parts What failed, why, and what to do.
+   * @param options The underlying `cause`, where there is one.
+   */
+  constructor(code: CoupletErrorCode, parts: ErrorParts, options?: ErrorOptions) {
+    super(`${parts.what}: ${parts.why}. ${parts.remedy}`, options);
+    this.name = "CoupletError";
+    this.code = code;
+    this.parts = parts;
+  }
+}

@@ -1,0 +1,53 @@
+/** IEEE 754 binary16 conversions, for runtimes without `Float16Array`. Rounding is to nearest even, as WGSL's `pack2x16float` does on the adapters tested. */
+
+const f32 = new Float32Array(1);
+const u32 = new Uint32Array(f32.buffer);
+
+/** The bits of the binary16 value nearest to `value`; overflow gives an infinity. */
+export function toFloat16Bits(value: number): number {
+  f32[0] = value;
+  const bits = u32[0]!;
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude >= 0x7f800000) return sign | (magnitude > 0x7f800000 ? 0x7e00 : 0x7c00);
+  if (magnitude >= 0x477ff000) return sign | 0x7c00;
+  if (magnitude < 0x38800000) {
+    // Subnormal half: value = n * 2^-24, and Math.round-to-even on n is exact in f64.
+    const scaled = Math.abs(f32[0]!) * 16777216;
+    const floor = Math.floor(scaled);
+    const rest = scaled - floor;
+    const up = rest > 0.5 || (rest === 0.5 && (floor & 1) === 1);
+    return sign | (floor + (up ? 1 : 0));
+  }
+  const rounded = magnitude + 0xfff + ((magnitude >>> 13) & 1);
+  return sign | ((rounded - 0x38000000) >>> 13);
+}
+
+/** The value of binary16 `bits`. */
+export function fromFloat16Bits(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >>> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+/** Rounds `value` to the nearest binary16 value. */
+export function roundToFloat16(value: number): number {
+  return fromFloat16Bits(toFloat16Bits(value));
+}
+
+/** The binary16 bits of every value. */
+export function toFloat16Array(values: ArrayLike<number>): Uint16Array<ArrayBuffer> {
+  const bits = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) bits[i] = toFloat16Bits(values[i]!);
+  return bits;
+}
+
+/** The values of every binary16 word. */
+export function fromFloat16Array(bits: Uint16Array): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) values[i] = fromFloat16Bits(bits[i]!);
+  return values;
+}

@@ -1,0 +1,167 @@
+import type { KeyOptions } from "../cache_types.ts";
+import { CoupletError } from "../errors.ts";
+import { inverseFrequencies, rotate } from "./rope.ts";
+
+/** Keys and values of all tokens of one sequence and layer, in one of their two forms. */
+export interface TokenVectors {
+  /** `[tokens][keyValueHeads][headDim]`. */
+  readonly keys: ArrayLike<number>;
+  /** `[tokens][keyValueHeads][headDim]`. */
+  readonly values: ArrayLike<number>;
+}
+
+/** How many tokens a query sees exactly. */
+export interface ExactTiers {
+  /** The first tokens of a sequence (attention sinks), always exact. */
+  readonly sinks: number;
+  /** The most recent tokens, the query's own included. */
+  readonly window: number;
+}
+
+/** What {@linkcode attend} needs. One KV head and its query heads are as welcome as a whole layer. */
+export interface AttentionInput {
+  /** Query heads; query heads `[g * q / k, (g + 1) * q / k)` share KV head g. */
+  readonly queryHeads: number;
+  /** KV heads; divides `queryHeads`. */
+  readonly keyValueHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+  /** `[queryTokens][queryHeads][headDim]`, of consecutive positions. */
+  readonly queries: ArrayLike<number>;
+  /** Position of the first query token. */
+  readonly firstPosition: number;
+  /** Tokens from position 0, at least up to the last query's. Only those some query sees exactly are read. */
+  readonly exact: TokenVectors;
+  /** The same tokens, decoded from their codes; every token is exact where absent. */
+  readonly coded?: TokenVectors;
+  /** Which tokens are seen exactly where `coded` is given; none where absent. */
+  readonly tiers?: ExactTiers;
+  /** `pre-rope`: queries and keys are rotated here, for their positions. `as-scored`, the default: used as they are. */
+  readonly keySpace?: KeyOptions;
+  /** Factor of `q . k`; `headDim ** -0.5` where absent. */
+  readonly scale?: number;
+  /** Scores become `softcap * tanh(score / softcap)` where present. */
+  readonly softcap?: number;
+}
+
+/** What {@linkcode attend} computes. */
+export interface AttentionResult {
+  /** `[queryTokens][queryHeads][headDim]`. */
+  readonly output: Float64Array<ArrayBuffer>;
+  /** `[queryTokens][queryHeads]`: natural log of the sum of the exponentials of the scores. */
+  readonly logSumExp: Float64Array<ArrayBuffer>;
+}
+
+/**
+ * Whether a query at position `query` sees the token at position `token` exactly, rather than through
+ * its codes.
+ */
+export function seesExactly(tiers: ExactTiers, query: number, token: number): boolean {
+  return token < tiers.sinks || token > query - tiers.window;
+}
+
+/**
+ * Causal attention in float64 by definition: score, softmax, weighted mean, one query head at a time.
+ * The oracle of every attention kernel.
+ *
+ * @throws {CoupletError} `shape` where sizes do not match or divide, or where a query has no token.
+ */
+export function attend(input: AttentionInput): AttentionResult {
+  const { queryHeads, keyValueHeads, headDim, firstPosition } = input;
+  const queryTokens = checkShapes(input);
+  const tokens = firstPosition + queryTokens;
+  const scale = input.scale ?? headDim ** -0.5;
+  const softcap = input.softcap;
+  const tiers = input.tiers ?? { sinks: 0, window: 0 };
+
+  const queries = scored(input, input.queries, queryHeads, firstPosition, queryTokens);
+  const exactKeys = scored(input, input.exact.keys, keyValueHeads, 0, tokens);
+  const codedKeys = input.coded && scored(input, input.coded.keys, keyValueHeads, 0, tokens);
+
+  const output = new Float64Array(queryTokens * queryHeads * headDim);
+  const logSumExp = new Float64Array(queryTokens * queryHeads);
+  for (let row = 0; row < queryTokens * queryHeads; row++) {
+    const position = firstPosition + Math.floor(row / queryHeads);
+    const keyValueHead = Math.floor((row % queryHeads) / (queryHeads / keyValueHeads));
+
+    const scores = new Float64Array(position + 1);
+    for (let token = 0; token <= position; token++) {
+      const exact = codedKeys === undefined || seesExactly(tiers, position, token);
+      const keys = exact ? exactKeys : codedKeys;
+      const at = (token * keyValueHeads + keyValueHead) * headDim;
+      let score = 0;
+      for (let i = 0; i < headDim; i++) score += queries[row * headDim + i]! * keys[at + i]!;
+      score *= scale;
+      scores[token] = softcap === undefined ? score : softcap * Math.tanh(score / softcap);
+    }
+
+    // The largest score is taken out before exponentials so that none overflows.
+    const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+    const weights = scores.map((score) => Math.exp(score - largest));
+    const sum = weights.reduce((a, b) => a + b, 0);
+    logSumExp[row] = largest + Math.log(sum);
+
+    for (let token = 0; token <= position; token++) {
+      const exact = input.coded === undefined || seesExactly(tiers, position, token);
+      const values = exact ? input.exact.values : input.coded!.values;
+      const at = (token * keyValueHeads + keyValueHead) * headDim;
+      for (let i = 0; i < headDim; i++) {
+        output[row * headDim + i]! += (weights[token]! / sum) * values[at + i]!;
+      }
+    }
+  }
+  return { output, logSumExp };
+}
+
+/** The vectors as they are scored: rotated for their positions where the key space is before the rotation. */
+function scored(
+  input: AttentionInput,
+  vectors: ArrayLike<number>,
+  heads: number,
+  firstPosition: number,
+  tokens: number,
+): ArrayLike<number> {
+  const space = input.keySpace;
+  if (space === undefined || space.space === "as-scored") return vectors;
+  const { headDim } = input;
+  const frequencies = inverseFrequencies(space.rope, headDim);
+  const rotated = new Float64Array(tokens * heads * headDim);
+  for (let row = 0; row < tokens * heads; row++) {
+    const vector = Array.from({ length: headDim }, (_, i) => vectors[row * headDim + i]!);
+    const position = firstPosition + Math.floor(row / heads);
+    rotated.set(rotate(vector, position, space.rope, frequencies), row * headDim);
+  }
+  return rotated;
+}
+
+/** Checks all sizes; returns the number of query tokens. */
+function checkShapes(input: AttentionInput): number {
+  const { queryHeads, keyValueHeads, headDim, firstPosition } = input;
+  const queryTokens = input.queries.length / (queryHeads * headDim);
+  if (queryHeads % keyValueHeads !== 0) {
+    throw shapeError(
+      `${queryHeads} query heads do not divide among ${keyValueHeads} KV heads`,
+      "Pass whole groups of query heads",
+    );
+  }
+  if (!Number.isInteger(queryTokens) || !Number.isInteger(firstPosition) || firstPosition < 0) {
+    throw shapeError(
+      `${input.queries.length} query values are no tokens of ${queryHeads} x ${headDim}, or the first position is ${firstPosition}`,
+      "Pass [tokens][queryHeads][headDim] queries and a position from 0",
+    );
+  }
+  const wanted = (firstPosition + queryTokens) * keyValueHeads * headDim;
+  for (const form of [input.exact, input.coded]) {
+    if (form !== undefined && (form.keys.length < wanted || form.values.length < wanted)) {
+      throw shapeError(
+        `${wanted} key and value channels are needed up to the last query's position, and ${form.keys.length} and ${form.values.length} were given`,
+        "Pass every token from position 0 to the last query's",
+      );
+    }
+  }
+  return queryTokens;
+}
+
+function shapeError(why: string, remedy: string): CoupletError {
+  return new CoupletError("shape", { what: "Cannot compute reference attention", why, remedy });
+}

@@ -1,0 +1,76 @@
+import type { RopeParameters } from "../cache_types.ts";
+import { CoupletError } from "../errors.ts";
+
+/**
+ * The rotary embedding's frequencies: `theta ** (-2 i / rotaryDim)` radians per position for pair i
+ * (RoFormer, arXiv 2104.09864 §3.2.2), or the explicit ones where the parameters carry them.
+ *
+ * @param headDim Channels per head, the rotary dimension where `rope` names none.
+ * @returns `[rotaryDim / 2]`.
+ * @throws {CoupletError} `shape` where the rotary dimension is odd, zero or above `headDim`, where
+ * there is another number of explicit frequencies, or where a parameter is not finite.
+ */
+export function inverseFrequencies(
+  rope: RopeParameters,
+  headDim: number,
+): Float64Array<ArrayBuffer> {
+  const rotaryDim = rope.rotaryDim ?? headDim;
+  if (!(Number.isInteger(rotaryDim) && rotaryDim > 0 && rotaryDim <= headDim) || rotaryDim % 2) {
+    throw ropeError(
+      `the rotary dimension is ${rotaryDim} and the head dimension ${headDim}`,
+      "Rotate an even number of channels, at most the head dimension",
+    );
+  }
+  if (!Number.isFinite(rope.positionOffset ?? 0)) {
+    throw ropeError(`the position offset is ${rope.positionOffset}`, "Use a finite offset");
+  }
+  const explicit = rope.inverseFrequencies;
+  if (explicit !== undefined) {
+    if (explicit.length !== rotaryDim / 2 || !explicit.every(Number.isFinite)) {
+      throw ropeError(
+        `${explicit.length} explicit frequencies were given, or one is not finite`,
+        `Give ${rotaryDim / 2} finite frequencies, one per rotated pair`,
+      );
+    }
+    return Float64Array.from(explicit);
+  }
+  if (!(Number.isFinite(rope.theta) && rope.theta > 0)) {
+    throw ropeError(`theta is ${rope.theta}`, "Use a positive, finite base");
+  }
+  return Float64Array.from(
+    { length: rotaryDim / 2 },
+    (_, pair) => rope.theta ** ((-2 * pair) / rotaryDim),
+  );
+}
+
+/**
+ * One head's vector, rotated for its position, in float64. Channels from the rotary dimension on pass
+ * through.
+ *
+ * @param vector `[headDim]`, a key or a query.
+ * @param position The token's position in its sequence, before `rope.positionOffset`.
+ * @param frequencies The result of {@linkcode inverseFrequencies}, where the caller keeps it.
+ * @returns `[headDim]`, a new array.
+ * @throws {CoupletError} `shape` as {@linkcode inverseFrequencies} does.
+ */
+export function rotate(
+  vector: ArrayLike<number>,
+  position: number,
+  rope: RopeParameters,
+  frequencies: ArrayLike<number> = inverseFrequencies(rope, vector.length),
+): Float64Array<ArrayBuffer> {
+  const rotated = Float64Array.from(vector);
+  const pairs = frequencies.length;
+  for (let pair = 0; pair < pairs; pair++) {
+    const angle = (position + (rope.positionOffset ?? 0)) * frequencies[pair]!;
+    const first = rope.layout === "half" ? pair : 2 * pair;
+    const second = rope.layout === "half" ? pair + pairs : 2 * pair + 1;
+    rotated[first] = vector[first]! * Math.cos(angle) - vector[second]! * Math.sin(angle);
+    rotated[second] = vector[second]! * Math.cos(angle) + vector[first]! * Math.sin(angle);
+  }
+  return rotated;
+}
+
+function ropeError(why: string, remedy: string): CoupletError {
+  return new CoupletError("shape", { what: "Cannot rotate keys and queries", why, remedy });
+}
