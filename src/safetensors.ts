@@ -1,0 +1,266 @@
+/**
+ * The safetensors container (https://huggingface.co/docs/safetensors): an 8-byte little-endian header
+ * length, a JSON header, and the tensors' bytes without gap or overlap.
+ *
+ * @module
+ */
+import { CoupletError } from "./errors.ts";
+
+/** Bytes of one element, by the dtypes this module knows. */
+const ELEMENT_BYTES = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  U16: 2,
+  I16: 2,
+  F16: 2,
+  BF16: 2,
+  U32: 4,
+  I32: 4,
+  F32: 4,
+  U64: 8,
+  I64: 8,
+  F64: 8,
+} as const;
+
+/** An element type as safetensors spells it. */
+export type SafetensorsDtype = keyof typeof ELEMENT_BYTES;
+
+/** One tensor of a safetensors file. */
+export interface SafetensorsTensor {
+  /** Element type. */
+  readonly dtype: SafetensorsDtype;
+  /** Sizes, outermost first; empty for a scalar. */
+  readonly shape: readonly number[];
+  /** Little-endian elements, row-major. A view that need not be aligned to the element size. */
+  readonly data: Uint8Array;
+}
+
+/** The content of a safetensors file. */
+export interface SafetensorsFile {
+  /** The header's `__metadata__`. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Tensors by name. */
+  readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
+}
+
+/** Bytes of the header length at the start of a file. */
+const PREFIX_BYTES = 8;
+
+/** The longest header the format allows. */
+const MAX_HEADER_BYTES = 100_000_000;
+
+/** The header's own entry, which no tensor can be called. */
+const METADATA = "__metadata__";
+
+/**
+ * Reads a safetensors file and checks all of it: header length, JSON, dtypes, shapes, and that the
+ * tensors cover the data without gap or overlap.
+ *
+ * @param bytes The whole file. The tensors' data are views of it, not copies.
+ * @throws {CoupletError} `file` where the bytes are not a well-formed safetensors file.
+ */
+export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
+  if (bytes.length < PREFIX_BYTES) {
+    throw malformed(`it has ${bytes.length} bytes, and the header length alone takes 8`);
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const headerBytes = view.getBigUint64(0, true);
+  const available = Math.min(bytes.length - PREFIX_BYTES, MAX_HEADER_BYTES);
+  if (headerBytes > BigInt(available)) {
+    throw malformed(
+      `it announces a header of ${headerBytes} bytes and at most ${available} can follow`,
+    );
+  }
+  const dataStart = PREFIX_BYTES + Number(headerBytes);
+  const header = parseHeader(bytes.subarray(PREFIX_BYTES, dataStart));
+  const data = bytes.subarray(dataStart);
+
+  const spans: { readonly name: string; readonly begin: number; readonly end: number }[] = [];
+  const tensors = new Map<string, SafetensorsTensor>();
+  let metadata: Record<string, string> = {};
+  for (const [name, entry] of Object.entries(header)) {
+    if (name === METADATA) {
+      metadata = parseMetadata(entry);
+      continue;
+    }
+    const { dtype, shape, begin, end } = parseTensor(name, entry);
+    if (end > data.length) {
+      throw malformed(
+        `tensor "${name}" ends at byte ${end} of the data, which has ${data.length}`,
+        "The file may be cut short",
+      );
+    }
+    spans.push({ name, begin, end });
+    tensors.set(name, { dtype, shape, data: data.subarray(begin, end) });
+  }
+
+  // An empty tensor has begin = end, so ties in begin must be ordered by end.
+  spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  let covered = 0;
+  for (const { name, begin, end } of spans) {
+    if (begin !== covered) {
+      const relation = begin < covered ? "overlaps the tensor before it" : "leaves a gap before it";
+      throw malformed(`tensor "${name}" begins at byte ${begin}, not ${covered}: it ${relation}`);
+    }
+    covered = end;
+  }
+  if (covered !== data.length) {
+    throw malformed(`its tensors cover ${covered} of ${data.length} data bytes`);
+  }
+  return { metadata, tensors };
+}
+
+/**
+ * Writes a safetensors file. Equal content gives equal bytes, whatever the order of insertion: tensors
+ * lie by falling element size, then by name, so that each is aligned to its element size.
+ *
+ * @throws {CoupletError} `usage` where a tensor's data do not match its dtype and shape, or a name is
+ * reserved or not well-formed Unicode.
+ */
+export function writeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer> {
+  const ordered = [...file.tensors].sort(([a, { dtype: x }], [b, { dtype: y }]) =>
+    ELEMENT_BYTES[y] - ELEMENT_BYTES[x] || compareCodeUnits(a, b)
+  );
+  const fields: string[] = [];
+  const metadata = Object.entries(file.metadata).sort(([a], [b]) => compareCodeUnits(a, b));
+  for (const [key, value] of metadata) {
+    if (typeof value !== "string" || !key.isWellFormed() || !value.isWellFormed()) {
+      throw unwritable(`metadata entry "${key}" is not well-formed text`);
+    }
+  }
+  if (metadata.length > 0) {
+    fields.push(
+      jsonField(METADATA, `{${metadata.map(([k, v]) => jsonField(k, JSON.stringify(v)))}}`),
+    );
+  }
+  let offset = 0;
+  for (const [name, { dtype, shape, data }] of ordered) {
+    if (name === METADATA || !name.isWellFormed()) {
+      throw unwritable(`"${name}" cannot name a tensor`);
+    }
+    const size = tensorBytes(dtype, shape);
+    if (size === undefined || size !== data.length) {
+      throw unwritable(
+        `tensor "${name}" of dtype ${dtype} and shape [${shape}] has ${data.length} bytes of data, not ${size}`,
+      );
+    }
+    const end = offset + size;
+    fields.push(jsonField(name, JSON.stringify({ dtype, shape, data_offsets: [offset, end] })));
+    offset = end;
+  }
+
+  const json = new TextEncoder().encode(`{${fields}}`);
+  const headerBytes = Math.ceil(json.length / 8) * 8;
+  const bytes = new Uint8Array(PREFIX_BYTES + headerBytes + offset);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerBytes), true);
+  bytes.set(json, PREFIX_BYTES);
+  bytes.fill(0x20, PREFIX_BYTES + json.length, PREFIX_BYTES + headerBytes);
+  let at = PREFIX_BYTES + headerBytes;
+  for (const [, { data }] of ordered) {
+    bytes.set(data, at);
+    at += data.length;
+  }
+  return bytes;
+}
+
+/** The header's entries. Integer-like names come first, which no check depends on. */
+function parseHeader(bytes: Uint8Array): Record<string, unknown> {
+  let header: unknown;
+  try {
+    // A byte order mark is kept, so that JSON.parse refuses it.
+    header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (cause) {
+    throw malformed("its header is not JSON in UTF-8", undefined, { cause });
+  }
+  if (!isObject(header)) throw malformed("its header is not a JSON object");
+  return header;
+}
+
+function parseMetadata(entry: unknown): Record<string, string> {
+  if (!isObject(entry) || Object.values(entry).some((value) => typeof value !== "string")) {
+    throw malformed(`its "${METADATA}" is not a map from text to text`);
+  }
+  return entry as Record<string, string>;
+}
+
+function parseTensor(
+  name: string,
+  entry: unknown,
+): { dtype: SafetensorsDtype; shape: readonly number[]; begin: number; end: number } {
+  if (!isObject(entry)) throw malformed(`the entry of tensor "${name}" is not an object`);
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
+    throw malformed(
+      `tensor "${name}" has ${
+        typeof dtype === "string" ? `the unknown dtype "${dtype}"` : "a dtype that is not text"
+      }`,
+      `Known are ${Object.keys(ELEMENT_BYTES).join(", ")}`,
+    );
+  }
+  if (!isSizes(shape)) {
+    throw malformed(`the shape of tensor "${name}" is not a list of sizes`);
+  }
+  if (!isSizes(offsets) || offsets.length !== 2) {
+    throw malformed(`the data_offsets of tensor "${name}" are not two byte offsets`);
+  }
+  const begin = offsets[0]!;
+  const end = offsets[1]!;
+  const size = tensorBytes(dtype as SafetensorsDtype, shape);
+  if (size === undefined || end - begin !== size) {
+    throw malformed(
+      `tensor "${name}" of dtype ${dtype} and shape [${shape}] spans ${
+        end - begin
+      } bytes, not ${size}`,
+    );
+  }
+  return { dtype: dtype as SafetensorsDtype, shape, begin, end };
+}
+
+/** Bytes of a tensor, or undefined where a size is none or the product exceeds exact numbers. */
+function tensorBytes(dtype: SafetensorsDtype, shape: readonly number[]): number | undefined {
+  if (!isSizes(shape)) return undefined;
+  let bytes: number = ELEMENT_BYTES[dtype];
+  // A size of zero makes the product zero whatever the others are.
+  if (shape.includes(0)) return 0;
+  for (const size of shape) {
+    bytes *= size;
+    if (!Number.isSafeInteger(bytes)) return undefined;
+  }
+  return bytes;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isSizes(value: unknown): value is readonly number[] {
+  return Array.isArray(value) &&
+    value.every((size) => Number.isSafeInteger(size) && size >= 0 && !Object.is(size, -0));
+}
+
+function jsonField(name: string, json: string): string {
+  return `${JSON.stringify(name)}:${json}`;
+}
+
+function compareCodeUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function malformed(why: string, hint?: string, options?: ErrorOptions): CoupletError {
+  return new CoupletError("file", {
+    what: "Cannot read the safetensors file",
+    why,
+    remedy: `${hint === undefined ? "" : `${hint}. `}Fetch or write the file again`,
+  }, options);
+}
+
+function unwritable(why: string): CoupletError {
+  return new CoupletError("usage", {
+    what: "Cannot write the safetensors file",
+    why,
+    remedy: "Give every tensor a plain name and exactly the bytes its dtype and shape call for",
+  });
+}
