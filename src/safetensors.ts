@@ -6,8 +6,26 @@
  */
 import { CoupletError } from "./errors.ts";
 
-/** Bytes of one element, by the dtypes this module knows. */
-const ELEMENT_BYTES = {
+/** An element type as safetensors spells it. */
+export type SafetensorsDtype =
+  | "BOOL"
+  | "U8"
+  | "I8"
+  | "F8_E4M3"
+  | "F8_E5M2"
+  | "U16"
+  | "I16"
+  | "F16"
+  | "BF16"
+  | "U32"
+  | "I32"
+  | "F32"
+  | "U64"
+  | "I64"
+  | "F64";
+
+/** Bytes of one element. */
+const ELEMENT_BYTES: Readonly<Record<SafetensorsDtype, number>> = {
   BOOL: 1,
   U8: 1,
   I8: 1,
@@ -23,10 +41,7 @@ const ELEMENT_BYTES = {
   U64: 8,
   I64: 8,
   F64: 8,
-} as const;
-
-/** An element type as safetensors spells it. */
-export type SafetensorsDtype = keyof typeof ELEMENT_BYTES;
+};
 
 /** One tensor of a safetensors file. */
 export interface SafetensorsTensor {
