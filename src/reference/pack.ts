@@ -68,7 +68,8 @@ export function packRecords(
   if (codes.length !== tokens * layout.codes) {
     throw new CoupletError("shape", {
       what: "Cannot pack codes into records",
-      why: `${tokens} tokens of ${layout.codes} codes were announced and ${codes.length} codes given`,
+      why:
+        `${tokens} tokens of ${layout.codes} codes were announced and ${codes.length} codes given`,
       remedy: "Pass [tokens][codes] codes of one KV head",
     });
   }
@@ -79,7 +80,8 @@ export function packRecords(
       if (!(code >= 0 && code < 2 ** layout.codeBits && Number.isInteger(code))) {
         throw new CoupletError("shape", {
           what: "Cannot pack codes into records",
-          why: `code ${index} of token ${token} is ${code}, which ${layout.codeBits} bits cannot hold`,
+          why:
+            `code ${index} of token ${token} is ${code}, which ${layout.codeBits} bits cannot hold`,
           remedy: "Pass codes made by the scheme whose layout this is",
         });
       }
@@ -104,7 +106,9 @@ export function unpackRecords(
   if (words.length < recordWords(layout, tokens)) {
     throw new CoupletError("shape", {
       what: "Cannot unpack records",
-      why: `${tokens} tokens take ${recordWords(layout, tokens)} words and ${words.length} were given`,
+      why: `${tokens} tokens take ${
+        recordWords(layout, tokens)
+      } words and ${words.length} were given`,
       remedy: "Pass all records of one KV head, or fewer tokens",
     });
   }

@@ -1,0 +1,442 @@
+import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
+import type { Codebook, CodebookSet } from "../codebook.ts";
+import { CoupletError } from "../errors.ts";
+import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
+import { attend, type ExactTiers, seesExactly } from "./attention.ts";
+import { inverseFrequencies } from "./rope.ts";
+import { SideStore } from "./side_store.ts";
+
+/** What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels do not matter here. */
+export interface ReferenceCacheOptions {
+  /** The shape of the model's attention. */
+  readonly shape: ModelShape;
+  /** Which scheme each layer uses for keys and for values. */
+  readonly policy: Policy;
+  /** How keys (and queries) reach the cache. */
+  readonly keys: KeyOptions;
+  /** Tokens each query sees exactly. */
+  readonly tiers: ExactTiers;
+  /** Sequences grow without bound; only the number of tokens one sequence may add in one step is fixed. */
+  readonly capacity: {
+    /** Most new tokens of one sequence in one step. */
+    readonly appendTokens: number;
+  };
+  /** Factor of `q . k`; `headDim ** -0.5` where absent. */
+  readonly scale?: number;
+  /** Scores become `softcap * tanh(score / softcap)` where present. */
+  readonly softcap?: number;
+  /** Codebooks of every layer, side and scheme of the policy; not needed where all schemes are `f16`. */
+  readonly codebooks?: CodebookSet;
+}
+
+/** One sequence of a {@linkcode ReferenceCache}; opaque. */
+export interface ReferenceSequence {
+  /** Distinguishes the sequences of one cache, for people. */
+  readonly id: number;
+}
+
+/** One step's share of one sequence. */
+export interface ReferenceStepEntry {
+  /** The sequence that grows. */
+  readonly sequence: ReferenceSequence;
+  /** Tokens it grows by, from 1 to `appendTokens`. */
+  readonly tokens: number;
+}
+
+/** New tokens of some sequences, going through all layers; opaque. */
+export interface ReferenceStep {
+  /** The entries {@linkcode ReferenceCache.beginStep} was given, with the position of each one's first token. */
+  readonly entries: readonly (ReferenceStepEntry & { readonly firstPosition: number })[];
+}
+
+/**
+ * The cache on the CPU, in float64: the oracle of the WebGPU cache, and what a program that has no
+ * WebGPU may ask for by name. A query at position i sees token j <= i exactly (as binary16) where
+ * `j < sinks` or `j > i - window`, else through codes that were made once, from the binary16 value, when
+ * the token left the window.
+ */
+export interface ReferenceCache {
+  /** A new, empty sequence. */
+  createSequence(): ReferenceSequence;
+  /** Gives a sequence up; it cannot be used any more. */
+  freeSequence(sequence: ReferenceSequence): void;
+  /** Tokens of a sequence, those of a step begun included. */
+  length(sequence: ReferenceSequence): number;
+  /**
+   * Takes back the tokens from `length` on, as if they had never been.
+   *
+   * @throws {CoupletError} `usage` where exact tokens that left the window would be needed again: the
+   * last `appendTokens` tokens can always be taken back, and all tokens up to `length` 0.
+   */
+  truncate(sequence: ReferenceSequence, length: number): void;
+  /**
+   * Begins a step: lengths advance here. Then, for each layer, {@linkcode append} and {@linkcode attend}.
+   *
+   * @throws {CoupletError} `capacity` where an entry has more than `appendTokens` tokens; `usage` where
+   * a sequence is unknown or named twice. Nothing has changed then.
+   */
+  beginStep(entries: readonly ReferenceStepEntry[]): ReferenceStep;
+  /**
+   * Stores one layer's keys and values of a step's tokens.
+   *
+   * @param vectors `[tokens][keyValueHeads][headDim]` each, the entries' tokens one after the other.
+   * @throws {CoupletError} `shape` where sizes do not match; `usage` where a layer is appended twice, or
+   * steps out of order.
+   */
+  append(
+    step: ReferenceStep,
+    layer: number,
+    vectors: { readonly keys: Float32Array; readonly values: Float32Array },
+  ): void;
+  /**
+   * Attention of a step's queries over all tokens of their sequences, in one layer.
+   *
+   * @param vectors `[tokens][queryHeads][headDim]`, the entries' tokens one after the other.
+   * @returns `[tokens][queryHeads][headDim]`.
+   * @throws {CoupletError} as {@linkcode append} does.
+   */
+  attend(
+    step: ReferenceStep,
+    layer: number,
+    vectors: { readonly queries: Float32Array },
+  ): Float32Array<ArrayBuffer>;
+}
+
+/** One layer of one sequence. */
+interface LayerState {
+  readonly keys: SideStore;
+  readonly values: SideStore;
+  /** Tokens appended. */
+  length: number;
+  /** Tokens below this one, sinks aside, are coded. */
+  coded: number;
+}
+
+/** One sequence. */
+interface SequenceState {
+  readonly layers: readonly LayerState[];
+  length: number;
+  /** Exact values of tokens below this one may be overwritten, sinks aside. */
+  oldestExact: number;
+}
+
+/**
+ * A cache on the CPU; see {@linkcode ReferenceCache}. Slow, and the same numbers everywhere.
+ *
+ * @throws {CoupletError} `scheme`, `shape` or `codebook` where the options do not fit together.
+ */
+export function createReferenceCache(options: ReferenceCacheOptions): ReferenceCache {
+  const { shape, tiers, keys: keySpace } = options;
+  const { appendTokens } = options.capacity;
+  checkOptions(options);
+  const stores = storeMakers(options);
+  const sequences = new Map<ReferenceSequence, SequenceState>();
+  let nextId = 0;
+
+  function stateOf(sequence: ReferenceSequence): SequenceState {
+    const state = sequences.get(sequence);
+    if (state === undefined) {
+      throw new CoupletError("usage", {
+        what: "Cannot use a sequence",
+        why: `sequence ${sequence.id} was freed, or belongs to another cache`,
+        remedy: "Use sequences of this cache's createSequence() until they are freed",
+      });
+    }
+    return state;
+  }
+
+  function layerOf(sequence: ReferenceSequence, layer: number): LayerState {
+    const state = stateOf(sequence).layers[layer];
+    if (state === undefined) {
+      throw new CoupletError("usage", {
+        what: `Cannot use layer ${layer}`,
+        why: `the shape has layers 0 to ${shape.layers - 1}`,
+        remedy: "Pass a layer of the shape",
+      });
+    }
+    return state;
+  }
+
+  /** Checks that every entry's layer holds `before(entry)` tokens: that calls come in order. */
+  function checkOrder(step: ReferenceStep, layer: number, appended: boolean): void {
+    for (const { sequence, firstPosition, tokens } of step.entries) {
+      const wanted = firstPosition + (appended ? tokens : 0);
+      const { length } = layerOf(sequence, layer);
+      if (length !== wanted || stateOf(sequence).length !== firstPosition + tokens) {
+        throw new CoupletError("usage", {
+          what: `Cannot ${appended ? "attend in" : "append to"} layer ${layer}`,
+          why:
+            `it holds ${length} tokens of sequence ${sequence.id} where the step needs ${wanted}`,
+          remedy: "Append to each layer once per step, then attend, before the next step begins",
+        });
+      }
+    }
+  }
+
+  function checkSize(
+    name: string,
+    step: ReferenceStep,
+    heads: number,
+    vectors: Float32Array,
+  ): void {
+    const tokens = step.entries.reduce((sum, entry) => sum + entry.tokens, 0);
+    const wanted = tokens * heads * shape.headDim;
+    if (vectors.length !== wanted) {
+      throw new CoupletError("shape", {
+        what: `Cannot use the step's ${name}`,
+        why:
+          `${vectors.length} numbers were given for ${tokens} tokens of ${heads} x ${shape.headDim}`,
+        remedy: `Pass ${wanted} numbers, [tokens][heads][headDim]`,
+      });
+    }
+  }
+
+  return {
+    createSequence(): ReferenceSequence {
+      const sequence = { id: nextId++ };
+      const layers = stores.map(({ keys, values }) => ({
+        keys: new SideStore(keys),
+        values: new SideStore(values),
+        length: 0,
+        coded: 0,
+      }));
+      sequences.set(sequence, { layers, length: 0, oldestExact: 0 });
+      return sequence;
+    },
+
+    freeSequence(sequence): void {
+      stateOf(sequence);
+      sequences.delete(sequence);
+    },
+
+    length: (sequence) => stateOf(sequence).length,
+
+    truncate(sequence, length): void {
+      const state = stateOf(sequence);
+      if (!(Number.isInteger(length) && length >= 0 && length <= state.length)) {
+        throw truncateError(
+          length,
+          `the sequence has ${state.length} tokens`,
+          "Keep from 0 to as many tokens as the sequence has",
+        );
+      }
+      const firstNeeded = Math.max(tiers.sinks, length - tiers.window + 1);
+      if (firstNeeded < length && firstNeeded < state.oldestExact) {
+        throw truncateError(
+          length,
+          `the next query would see token ${firstNeeded} exactly, and exact tokens are kept from ${state.oldestExact} on`,
+          "Take back fewer tokens, plan with more appendTokens, or truncate to 0 and append again",
+        );
+      }
+      state.length = length;
+      state.oldestExact = Math.min(state.oldestExact, length);
+      for (const layer of state.layers) {
+        layer.length = Math.min(layer.length, length);
+        layer.coded = Math.min(layer.coded, length);
+      }
+    },
+
+    beginStep(entries): ReferenceStep {
+      const seen = new Set<ReferenceSequence>();
+      for (const { sequence, tokens } of entries) {
+        stateOf(sequence);
+        if (seen.has(sequence)) {
+          throw new CoupletError("usage", {
+            what: "Cannot begin a step",
+            why: `sequence ${sequence.id} has two entries`,
+            remedy: "Give each sequence one entry with all its new tokens",
+          });
+        }
+        seen.add(sequence);
+        if (!(Number.isInteger(tokens) && tokens >= 1 && tokens <= appendTokens)) {
+          throw new CoupletError("capacity", {
+            what: "Cannot begin a step",
+            why:
+              `sequence ${sequence.id} would grow by ${tokens} tokens, and 1 to ${appendTokens} are planned`,
+            remedy: "Split the tokens over several steps, or plan with more appendTokens",
+          });
+        }
+      }
+      const begun = entries.map((entry) => ({
+        ...entry,
+        firstPosition: stateOf(entry.sequence).length,
+      }));
+      for (const { sequence, tokens } of begun) {
+        const state = stateOf(sequence);
+        state.length += tokens;
+        const kept = tiers.window + appendTokens;
+        state.oldestExact = Math.max(state.oldestExact, state.length - kept);
+      }
+      return { entries: begun };
+    },
+
+    append(step, layer, { keys, values }): void {
+      checkSize("keys", step, shape.keyValueHeads, keys);
+      checkSize("values", step, shape.keyValueHeads, values);
+      checkOrder(step, layer, false);
+      const channels = shape.keyValueHeads * shape.headDim;
+      let at = 0;
+      for (const { sequence, tokens } of step.entries) {
+        const state = layerOf(sequence, layer);
+        for (let i = 0; i < tokens; i++, at += channels) {
+          state.keys.writeExact(state.length, keys, at);
+          state.values.writeExact(state.length, values, at);
+          state.length++;
+        }
+        // Not before: the step's first queries still see exactly what its last tokens push out.
+        for (; state.coded < state.length - tiers.window; state.coded++) {
+          if (state.coded < tiers.sinks) continue;
+          state.keys.encode(state.coded);
+          state.values.encode(state.coded);
+        }
+      }
+    },
+
+    attend(step, layer, { queries }): Float32Array<ArrayBuffer> {
+      checkSize("queries", step, shape.queryHeads, queries);
+      checkOrder(step, layer, true);
+      const channels = shape.queryHeads * shape.headDim;
+      const output = new Float32Array(queries.length);
+      let at = 0;
+      for (const { sequence, tokens, firstPosition } of step.entries) {
+        const state = layerOf(sequence, layer);
+        const result = attend({
+          ...shape,
+          queries: queries.subarray(at, at + tokens * channels),
+          firstPosition,
+          exact: {
+            keys: gather(state, firstPosition, "keys", "exact"),
+            values: gather(state, firstPosition, "values", "exact"),
+          },
+          coded: {
+            keys: gather(state, firstPosition, "keys", "coded"),
+            values: gather(state, firstPosition, "values", "coded"),
+          },
+          tiers,
+          keySpace,
+          ...(options.scale === undefined ? {} : { scale: options.scale }),
+          ...(options.softcap === undefined ? {} : { softcap: options.softcap }),
+        });
+        output.set(result.output, at);
+        at += tokens * channels;
+      }
+      return output;
+    },
+  };
+
+  /**
+   * All tokens of a layer in one form, `[tokens][keyValueHeads][headDim]`; those that no query from
+   * `firstPosition` on sees in this form are NaN, so that a wrong choice shows.
+   */
+  function gather(
+    state: LayerState,
+    firstPosition: number,
+    side: Side,
+    form: "exact" | "coded",
+  ): Float64Array {
+    const { keyValueHeads, headDim } = shape;
+    const vectors = new Float64Array(state.length * keyValueHeads * headDim).fill(NaN);
+    for (let token = 0; token < state.length; token++) {
+      const needed = form === "exact"
+        ? seesExactly(tiers, Math.max(firstPosition, token), token)
+        : !seesExactly(tiers, state.length - 1, token);
+      if (!needed) continue;
+      for (let head = 0; head < keyValueHeads; head++) {
+        const vector = form === "exact"
+          ? state[side].readExact(token, head)
+          : state[side].readCoded(token, head);
+        vectors.set(vector, (token * keyValueHeads + head) * headDim);
+      }
+    }
+    return vectors;
+  }
+}
+
+function truncateError(length: number, why: string, remedy: string): CoupletError {
+  return new CoupletError("usage", { what: `Cannot truncate to ${length} tokens`, why, remedy });
+}
+
+/** Checks what needs no codebook. */
+function checkOptions({ shape, tiers, keys, capacity }: ReferenceCacheOptions): void {
+  const { layers, queryHeads, keyValueHeads, headDim } = shape;
+  const counts = { layers, queryHeads, keyValueHeads, headDim, ...capacity };
+  for (
+    const name of ["layers", "queryHeads", "keyValueHeads", "headDim", "appendTokens"] as const
+  ) {
+    if (!(Number.isInteger(counts[name]) && counts[name] > 0)) {
+      throw optionsError(`${name} is ${counts[name]}`, "Use a positive integer");
+    }
+  }
+  if (queryHeads % keyValueHeads !== 0) {
+    throw optionsError(
+      `${queryHeads} query heads do not divide among ${keyValueHeads} KV heads`,
+      "Pass the model's numbers of heads",
+    );
+  }
+  for (const name of ["sinks", "window"] as const) {
+    if (!(Number.isInteger(tiers[name]) && tiers[name] >= 0)) {
+      throw optionsError(`${name} is ${tiers[name]}`, "Use an integer from 0");
+    }
+  }
+  if (keys.space === "pre-rope") inverseFrequencies(keys.rope, headDim);
+}
+
+function optionsError(why: string, remedy: string): CoupletError {
+  return new CoupletError("shape", { what: "Cannot create a reference cache", why, remedy });
+}
+
+/** The options of every layer's stores. */
+function storeMakers(options: ReferenceCacheOptions) {
+  const { shape, policy, tiers, capacity, codebooks, keys } = options;
+  if (codebooks !== undefined && codebooks.keySpace !== keys.space) {
+    throw new CoupletError("codebook", {
+      what: "Cannot create a reference cache",
+      why:
+        `the codebooks were learned on ${codebooks.keySpace} keys and the cache gets ${keys.space} ones`,
+      remedy: "Calibrate on keys in the space the cache gets",
+    });
+  }
+  return Array.from({ length: shape.layers }, (_, layer) => {
+    const { keys, values } = policy.layers?.[layer] ?? policy;
+    function store(side: Side, id: SchemeId) {
+      const scheme = parseScheme(id);
+      scheme.layout(shape.headDim);
+      return {
+        scheme,
+        codebook: scheme.centroids === 0 ? undefined : find(codebooks, shape, layer, side, id),
+        keyValueHeads: shape.keyValueHeads,
+        headDim: shape.headDim,
+        tiers,
+        slack: capacity.appendTokens,
+      };
+    }
+    return { keys: store("keys", keys), values: store("values", values) };
+  });
+}
+
+/** The codebook of one layer, side and scheme, checked against the shape. */
+function find(
+  set: CodebookSet | undefined,
+  shape: ModelShape,
+  layer: number,
+  side: Side,
+  id: SchemeId,
+): Codebook {
+  const found = set?.codebooks.find((codebook) =>
+    codebook.layer === layer && codebook.side === side && codebook.scheme === id
+  );
+  const wanted = shape.keyValueHeads * shape.headDim * parseScheme(id).centroids;
+  if (
+    found === undefined || found.keyValueHeads !== shape.keyValueHeads ||
+    found.headDim !== shape.headDim || found.centroids.length !== wanted
+  ) {
+    throw new CoupletError("codebook", {
+      what: "Cannot create a reference cache",
+      why: found === undefined
+        ? `there is no ${id} codebook for the ${side} of layer ${layer}`
+        : `the ${id} codebook for the ${side} of layer ${layer} is of another shape`,
+      remedy: `Calibrate this model with ${id} among the schemes, and pass the set as codebooks`,
+    });
+  }
+  return found;
+}
