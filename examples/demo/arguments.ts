@@ -1,0 +1,105 @@
+import { CoupletError } from "@couplet/kv";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { DEFAULT_PAIRS, parseSchemePairs, type SchemePair } from "./scheme_pairs.ts";
+
+/** What the command line asks for. Everything is checked that can be without reading a file. */
+export interface DemoOptions {
+  /** Folder of a Hugging Face checkpoint. */
+  readonly model: string;
+  /** File to evaluate on; a State of the Union address where absent. */
+  readonly text?: string;
+  /** File to calibrate on; *Moby Dick* where absent. */
+  readonly calibration?: string;
+  /** Rows of the table, `f16` first. */
+  readonly pairs: readonly SchemePair[];
+  /** Tokens per context. */
+  readonly context: number;
+  /** Tokens to evaluate on, in whole contexts. */
+  readonly tokens: number;
+  /** Tokens to calibrate on. */
+  readonly calibrationTokens: number;
+  /** Exact recent tokens of the second quality figures. */
+  readonly window: number;
+  /** Exact first tokens of the second quality figures. */
+  readonly sinks: number;
+  /** Tokens to generate at the end. */
+  readonly generate: number;
+  /** Seed of calibration and generation. */
+  readonly seed: number;
+  /** File for the figures, unrounded. */
+  readonly json?: string;
+}
+
+/** The project's own small model, beside the tests that check it. */
+const FIXTURE = new URL("../../tests/fixtures/tiny-llama", import.meta.url);
+
+/**
+ * The options that a command line gives, or the help text it asks for.
+ *
+ * @throws {CoupletError} `usage` or `scheme`, where an argument is wrong.
+ */
+export function parseArguments(
+  argv: readonly string[],
+): { readonly options: DemoOptions } | { readonly help: string } {
+  let help = "";
+  const command = new Command("demo")
+    .description(
+      "Evaluates a language model with its KV cache held in few bits per channel.\n" +
+        "Codebooks are learned on one text, and quality is measured on another.",
+    )
+    .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE.pathname)
+    .option("--text <file>", "text to evaluate on (default: the 1862 State of the Union)")
+    .option("--calibration <file>", "text to learn codebooks on (default: Moby Dick)")
+    .option("--schemes <list>", "schemes, or pairs keys/values", parseSchemePairs, defaultPairs())
+    .option("--tokens <n>", "tokens to evaluate on", integerFrom(2), 4096)
+    .option("--context <n>", "tokens per context", integerFrom(2), 512)
+    .option("--calibration-tokens <n>", "tokens to learn codebooks on", integerFrom(1), 12288)
+    .option("--window <n>", "recent tokens kept exactly", integerFrom(0), 64)
+    .option("--sinks <n>", "first tokens kept exactly", integerFrom(0), 4)
+    .option("--generate <n>", "tokens to write with the smallest cache", integerFrom(0), 96)
+    .option("--seed <n>", "seed of codebooks and generated text", integerFrom(0), 1)
+    .option("--json <file>", "write the figures, unrounded")
+    .allowExcessArguments(false)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => help += text, writeErr: () => {} });
+  try {
+    command.parse([...argv], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return { help };
+    throw usageError(error.message.replace(/^error: /, ""));
+  }
+  const { schemes, ...rest } = command.opts<
+    Omit<DemoOptions, "pairs"> & { schemes: SchemePair[] }
+  >();
+  const options: DemoOptions = { ...rest, pairs: schemes };
+  if (options.tokens < options.context) {
+    throw usageError(
+      `--tokens ${options.tokens} is less than one context of ${options.context} tokens`,
+    );
+  }
+  return { options };
+}
+
+function defaultPairs(): readonly SchemePair[] {
+  return parseSchemePairs(DEFAULT_PAIRS);
+}
+
+/** A reader of integers of at least `least`. */
+function integerFrom(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || !Number.isSafeInteger(value)) {
+      throw new InvalidArgumentError(`It must be an integer from ${least}.`);
+    }
+    return value;
+  };
+}
+
+function usageError(why: string): CoupletError {
+  return new CoupletError("usage", {
+    what: "Cannot start the demo",
+    why: why.replace(/\.$/, ""),
+    remedy: "See --help for all options",
+  });
+}

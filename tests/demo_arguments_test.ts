@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { CoupletError } from "@couplet/kv";
+import { type DemoOptions, parseArguments } from "../examples/demo/arguments.ts";
+import { DEFAULT_PAIRS, parseSchemePairs, smallestPair } from "../examples/demo/scheme_pairs.ts";
+
+function optionsOf(...argv: string[]): DemoOptions {
+  const parsed = parseArguments(argv);
+  assert.ok("options" in parsed);
+  return parsed.options;
+}
+
+Deno.test("parseArguments without arguments gives the default run", () => {
+  const { pairs, model, ...rest } = optionsOf();
+  assert.deepEqual(pairs.map(({ id }) => id), DEFAULT_PAIRS.split(","));
+  assert.ok(Deno.statSync(`${model}/config.json`).isFile);
+  assert.deepEqual(rest, {
+    tokens: 4096,
+    context: 512,
+    calibrationTokens: 12288,
+    window: 64,
+    sinks: 4,
+    generate: 96,
+    seed: 1,
+  });
+});
+
+Deno.test("parseArguments reads every option", () => {
+  const { pairs, ...rest } = optionsOf(
+    ..."--model m --text t --calibration c --schemes c4b8,c8b8/c4b8 --tokens 64 --context 32".split(
+      " ",
+    ),
+    ..."--calibration-tokens 99 --window 0 --sinks 0 --generate 0 --seed 7 --json j".split(" "),
+  );
+  assert.deepEqual(pairs, [
+    { id: "f16", keys: "f16", values: "f16", bits: 16 },
+    { id: "c4b8", keys: "c4b8", values: "c4b8", bits: 2 },
+    { id: "c8b8/c4b8", keys: "c8b8", values: "c4b8", bits: 1.5 },
+  ]);
+  assert.deepEqual(rest, {
+    model: "m",
+    text: "t",
+    calibration: "c",
+    tokens: 64,
+    context: 32,
+    calibrationTokens: 99,
+    window: 0,
+    sinks: 0,
+    generate: 0,
+    seed: 7,
+    json: "j",
+  });
+});
+
+for (
+  const [argv, code, words] of [
+    ["--schemes c3b8", "scheme", /c3b8/],
+    ["--schemes c4b8/c8b8/c4b8", "usage", /one for keys and one for values/],
+    ["--schemes c4b8/", "usage", /pair/],
+    ["--schemes ,", "usage", /pair/],
+    ["--window -1", "usage", /--window.*-1.*integer from 0/],
+    ["--sinks=-4", "usage", /--sinks.*-4.*integer from 0/],
+    ["--sinks 1.5", "usage", /--sinks.*1\.5/],
+    ["--tokens many", "usage", /--tokens.*many/],
+    ["--tokens 100", "usage", /--tokens 100 is less than one context of 512/],
+    ["--tokens", "usage", /--tokens/],
+    ["--modle x", "usage", /--modle/],
+    ["surplus", "usage", /argument/],
+  ] as const
+) {
+  Deno.test(`parseArguments refuses ${argv}`, () => {
+    assert.throws(
+      () => parseArguments(argv.split(" ")),
+      (error) =>
+        error instanceof CoupletError && error.code === code && words.test(error.message) &&
+        error.parts.remedy.length > 0,
+    );
+  });
+}
+
+Deno.test("parseArguments gives the help text that is asked for", () => {
+  const parsed = parseArguments(["--help"]);
+  assert.ok("help" in parsed);
+  for (
+    const option of ["model", "text", "calibration", "schemes", "tokens", "window", "sinks", "json"]
+  ) {
+    assert.match(parsed.help, new RegExp(`--${option} `));
+  }
+});
+
+Deno.test("parseSchemePairs puts f16 first and names each pair once", () => {
+  const ids = parseSchemePairs("c4b8, c4b8/c4b8 ,c8b8/c4b8,f16").map(({ id }) => id);
+  assert.deepEqual(ids, ["f16", "c4b8", "c8b8/c4b8"]);
+});
+
+Deno.test("smallestPair takes the fewest bits, then the most coupling", () => {
+  assert.equal(smallestPair(parseSchemePairs(DEFAULT_PAIRS)).id, "c8b8");
+  assert.equal(smallestPair(parseSchemePairs("c8b10,c4b8/c1b1")).id, "c8b10");
+  assert.equal(smallestPair(parseSchemePairs("f16")).id, "f16");
+});
