@@ -1,0 +1,145 @@
+/**
+ * Finds the adapter to run on: tries the candidates of `adapters.ts` one after the other, each in a
+ * child process with the environment it needs.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import {
+  adapterCandidates,
+  type AdapterChoice,
+  adapterRemedy,
+  type AdapterReport,
+  type Candidate,
+  type Machine,
+} from "./adapters.ts";
+import swiftShaderProject from "./swiftshader/deno.json" with { type: "json" };
+
+/** An adapter that works, and the environment in which a program gets it. */
+export interface FoundAdapter {
+  readonly report: AdapterReport;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** No adapter works; the message says what was tried and what to do. */
+export class NoAdapterError extends Error {
+  override readonly name = "NoAdapterError";
+}
+
+const ROOT: string = fileURLToPath(new URL("../", import.meta.url));
+
+/** The package's version names the folder, so that an update unpacks anew. */
+const SWIFT_SHADER_VERSION: string = swiftShaderProject.imports["@sparticuz/chromium"]
+  .replace(/^.*@/, "");
+
+/**
+ * Finds the first adapter that works.
+ *
+ * @param choice The one kind wanted; the first of any kind when absent.
+ * @throws {NoAdapterError} where none works, or not the wanted one.
+ */
+export async function findAdapter(choice?: AdapterChoice): Promise<FoundAdapter> {
+  const machine = readMachine();
+  const failures: string[] = [];
+  for (const candidate of adapterCandidates(machine, choice)) {
+    try {
+      if (candidate.choice === "swiftshader") await fetchSwiftShader(machine.swiftShaderFolder);
+      const environment = { ...candidate.environment, ...runtimeFolder(machine) };
+      const report = await probe(candidate, environment);
+      return { report, environment };
+    } catch (error) {
+      failures.push(
+        `  ${candidate.choice}: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+  }
+  const wanted = choice === undefined ? "No WebGPU adapter works" : `No ${choice} adapter works`;
+  throw new NoAdapterError(
+    [`${wanted} on this machine.`, ...failures, adapterRemedy(machine, choice)].join("\n"),
+  );
+}
+
+async function probe(
+  candidate: Candidate,
+  environment: Record<string, string>,
+): Promise<AdapterReport> {
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-lock", `${ROOT}tools/probe_adapter.ts`],
+    env: environment,
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  if (!success) throw new Error(lastLine(stderr) || "the driver ended the process");
+  const report: AdapterReport = JSON.parse(lastLine(stdout));
+  if (!candidate.accepts.includes(report.kind)) {
+    throw new Error(`found only "${report.name}" (${report.kind})`);
+  }
+  return report;
+}
+
+/** Brings SwiftShader into its folder, once. */
+async function fetchSwiftShader(folder: string): Promise<void> {
+  if (existsSync(folder)) return;
+  console.error("Fetching SwiftShader from npm, 67 MB, once ...");
+  const project = `${ROOT}tools/swiftshader`;
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-A",
+      "--frozen",
+      "--config",
+      `${project}/deno.json`,
+      `${project}/extract.ts`,
+      folder,
+    ],
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  if (!success) throw new Error(`npm's package could not be unpacked: ${lastLine(stderr)}`);
+}
+
+function readMachine(): Machine {
+  return {
+    os: Deno.build.os,
+    arch: Deno.build.arch,
+    families: readFamilies(),
+    llvmpipeManifests: Deno.build.os === "linux" ? findLlvmpipeManifests() : [],
+    swiftShaderFolder: `${ROOT}.cache/swiftshader-${SWIFT_SHADER_VERSION}`,
+  };
+}
+
+function readFamilies(): string[] {
+  try {
+    const text = Deno.readTextFileSync("/etc/os-release");
+    const field = (name: string): string =>
+      text.match(new RegExp(`^${name}="?([^"\n]*)"?$`, "m"))?.[1] ?? "";
+    return `${field("ID")} ${field("ID_LIKE")}`.split(" ").filter((family) => family !== "");
+  } catch {
+    return [];
+  }
+}
+
+/** Looks where the Vulkan loader looks for drivers. */
+function findLlvmpipeManifests(): string[] {
+  const folders = ["/usr/share", "/usr/local/share", "/etc", `${Deno.env.get("HOME")}/.local/share`]
+    .map((folder) => `${folder}/vulkan/icd.d`).filter(existsSync);
+  return folders.flatMap((folder) =>
+    [...Deno.readDirSync(folder)]
+      // On a machine with several architectures the loader skips the manifests that are not its own.
+      .filter((entry) => /^(lvp|lavapipe)_icd.*\.json$/.test(entry.name))
+      .map((entry) => `${folder}/${entry.name}`)
+  );
+}
+
+/** Mesa complains on every start where this folder is not set, as in most containers. */
+function runtimeFolder(machine: Machine): Record<string, string> {
+  if (machine.os !== "linux" || Deno.env.get("XDG_RUNTIME_DIR")) return {};
+  const folder = `${ROOT}.cache/runtime`;
+  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return { XDG_RUNTIME_DIR: folder };
+}
+
+function lastLine(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes).trim().split("\n").at(-1) ?? "";
+}

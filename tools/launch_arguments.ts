@@ -1,0 +1,38 @@
+/**
+ * The arguments with which the launcher starts Deno.
+ *
+ * @module
+ */
+import { existsSync } from "node:fs";
+
+/** Where each of Deno's runners looks unless files are named. */
+const RUNNER_FOLDERS: Readonly<Record<string, string>> = { test: "tests/", bench: "bench/" };
+
+/**
+ * Deno's arguments for one of the launcher's commands.
+ *
+ * @param command `run`, `test`, `bench` or `adapter`.
+ * @param args What follows it.
+ * @returns The arguments, or `undefined` where nothing is to be started.
+ * @throws {RangeError} for any other command, and for `run` without a file.
+ */
+export function commandArguments(
+  command: string | undefined,
+  args: readonly string[],
+): string[] | undefined {
+  if (command === "adapter") return undefined;
+  if (command === "run") {
+    if (args[0] === undefined) throw new RangeError("run needs a file");
+    return ["run", "-A", ...args];
+  }
+  const folder = command === undefined ? undefined : RUNNER_FOLDERS[command];
+  if (command === undefined || folder === undefined) {
+    throw new RangeError(
+      `Command must be run, test, bench or adapter: current value is ${command}`,
+    );
+  }
+  // Everything from "--" on belongs to the tests themselves.
+  const own = args.slice(0, args.includes("--") ? args.indexOf("--") : undefined);
+  const named = own.some((arg) => !arg.startsWith("-") && existsSync(arg));
+  return [command, "-A", ...(named ? [] : [folder]), ...args];
+}
