@@ -1,0 +1,320 @@
+/** Turns rows of the table into kernels: which template, which names, which bindings. */
+import { CoupletError } from "../src/errors.ts";
+import { PAGE_TOKENS, STEP_ENTRIES, TILE_TOKENS, WORKGROUP_SIZE } from "../src/kernel_constants.ts";
+import { formatKernelName, type KernelNameParts, type KeyVariant } from "../src/kernel_name.ts";
+import type { BindingName } from "../src/kernel_bindings.ts";
+import { parseScheme, type SchemeId } from "../src/scheme.ts";
+import type { KernelRow, TemplateValue } from "./kernel_row.ts";
+import type { KmeansRow, PairRow, SizeRow } from "./variants.ts";
+
+/** Query rows of a workgroup: enough for the GQA groups of current models, and for reuse in prefill. */
+const ROWS = 8;
+/** With a lookup table in workgroup memory, fewer rows fit. */
+const LUT_ROWS = 4;
+/** Entries per row up to which LUT_ROWS lookup tables take half of the base workgroup memory. */
+const LUT_ENTRIES = 512;
+
+type Context = Readonly<Record<string, TemplateValue>>;
+
+function kernel(
+  parts: KernelNameParts,
+  template: string,
+  reason: string,
+  bindings: readonly BindingName[],
+  context: Context,
+  rows?: number,
+): KernelRow {
+  return {
+    name: formatKernelName(parts),
+    template,
+    reason,
+    bindings,
+    context,
+    ...(rows === undefined ? {} : { rows }),
+  };
+}
+
+/** What a scheme's partials need to know, for the records named `side`. */
+function recordContext(side: string, schemeId: SchemeId, headDim: number): Context {
+  const scheme = parseScheme(schemeId);
+  const layout = scheme.layout(headDim);
+  const common = {
+    side,
+    upper: side.toUpperCase(),
+    recordTokens: layout.tokens,
+    recordWords: layout.words,
+    codebookWords: (headDim * scheme.centroids) / 2,
+  };
+  if (scheme.centroids === 0) {
+    return { ...common, constantsPartial: "half_constants", loadPartial: "load_half" };
+  }
+  return {
+    ...common,
+    constantsPartial: "coded_constants",
+    loadPartial: scheme.channels <= 2 ? `load_c${scheme.channels}` : "load_wide",
+    codePartial: 32 % scheme.codeBits === 0 ? "code_aligned" : "code_straddling",
+    channels: scheme.channels,
+    codeBits: scheme.codeBits,
+    mask: 2 ** scheme.codeBits - 1,
+    centroids: scheme.centroids,
+    codes: layout.codes,
+  };
+}
+
+/** The keys' context: tables of q.centroid need only the codes, not the centroids behind them. */
+function keyContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
+  const context = recordContext("key", scheme, headDim);
+  if (variant === "rope" || variant === "plain") return context;
+  const { codePartial, ...rest } = context;
+  return { ...rest, loadPartial: codePartial! };
+}
+
+function attentionContext(headDim: number, rows: number): Context {
+  return {
+    headDim,
+    rows,
+    workgroupSize: WORKGROUP_SIZE,
+    tileTokens: TILE_TOKENS,
+    pageTokens: PAGE_TOKENS,
+    stepEntries: STEP_ENTRIES,
+  };
+}
+
+/** Which partial scores coded keys, and the sources it takes its dot products over. */
+function scoreContext(variant: KeyVariant): Context {
+  return {
+    scorePartial: `score_${variant}`,
+    exactly: { source: "exact" },
+    ...(variant === "rope" || variant === "plain" ? { coded: { source: "coded" } } : {}),
+  };
+}
+
+function codebookBinding(...schemes: SchemeId[]): BindingName[] {
+  return schemes.some((scheme) => parseScheme(scheme).centroids > 0) ? ["codebooks"] : [];
+}
+
+/** The ways a scheme's coded keys can be read. */
+function keyVariants(scheme: SchemeId, headDim: number): KeyVariant[] {
+  const { centroids } = parseScheme(scheme);
+  if (centroids === 0) return ["rope", "plain"];
+  const entries = parseScheme(scheme).layout(headDim).codes * centroids;
+  return ["rope", "plain", entries <= LUT_ENTRIES ? "lut" : "table"];
+}
+
+function variantBinding(variant: KeyVariant): BindingName[] {
+  return variant === "rope" ? ["rope"] : variant === "table" ? ["table"] : [];
+}
+
+function encodeRow(schemeId: SchemeId, headDim: number, reason: string): KernelRow {
+  const scheme = parseScheme(schemeId);
+  const layout = scheme.layout(headDim);
+  const parts: KernelNameParts = { family: "encode", schemes: [schemeId], size: headDim };
+  const common = {
+    headDim,
+    workgroupSize: WORKGROUP_SIZE,
+    pageTokens: PAGE_TOKENS,
+    stepEntries: STEP_ENTRIES,
+    recordTokens: layout.tokens,
+    recordWords: layout.words,
+  };
+  if (scheme.centroids === 0) {
+    const bindings: BindingName[] = ["step", "layer", "exact", "pages", "records"];
+    return kernel(parts, "encode_half", reason, bindings, common);
+  }
+  // As many lanes search for one code as leave none idle in the first round.
+  const codes = layout.tokens * layout.codes;
+  const lanes = Math.min(
+    scheme.centroids,
+    2 ** Math.floor(Math.log2(Math.max(1, WORKGROUP_SIZE / codes))),
+  );
+  const bindings: BindingName[] = ["step", "layer", "exact", "pages", "codebooks", "records"];
+  return kernel(parts, "encode_coupled", reason, bindings, {
+    ...common,
+    channels: scheme.channels,
+    codeBits: scheme.codeBits,
+    centroids: scheme.centroids,
+    codes: layout.codes,
+    codebookWords: (headDim * scheme.centroids) / 2,
+    lanes,
+    distancePartial: scheme.channels === 1 ? "distance_single" : "distance_pairs",
+  });
+}
+
+/** All kernels that one scheme at one head dimension needs, whatever it is paired with. */
+function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[] {
+  const rows = [encodeRow(scheme, headDim, reason)];
+  rows.push(
+    kernel(
+      { family: "decode", schemes: [scheme], size: headDim },
+      "decode",
+      reason,
+      ["step", "layer", "coded_records", ...codebookBinding(scheme), "pages", "decoded"],
+      {
+        headDim,
+        workgroupSize: WORKGROUP_SIZE,
+        pageTokens: PAGE_TOKENS,
+        stepEntries: STEP_ENTRIES,
+        record: recordContext("coded", scheme, headDim),
+      },
+    ),
+    kernel(
+      { family: "mix", schemes: [scheme], size: headDim },
+      "mix",
+      reason,
+      [
+        "step",
+        "layer",
+        "row_scores",
+        "value_records",
+        ...codebookBinding(scheme),
+        "exact",
+        "pages",
+        "partials_written",
+      ],
+      { ...attentionContext(headDim, ROWS), value: recordContext("value", scheme, headDim) },
+      ROWS,
+    ),
+  );
+  for (const variant of keyVariants(scheme, headDim)) {
+    const maxRows = variant === "lut" ? LUT_ROWS : ROWS;
+    rows.push(kernel(
+      { family: "score", schemes: [scheme], size: headDim, variant },
+      "score",
+      reason,
+      [
+        "step",
+        "layer",
+        "queries",
+        "key_records",
+        ...(variant === "table" ? [] : codebookBinding(scheme)),
+        "exact",
+        "pages",
+        ...variantBinding(variant),
+        "row_scores_written",
+      ],
+      {
+        ...attentionContext(headDim, maxRows),
+        key: keyContext(variant, scheme, headDim),
+        ...scoreContext(variant),
+      },
+      maxRows,
+    ));
+    if (variant === "table") {
+      const { centroids, channels, layout } = parseScheme(scheme);
+      rows.push(kernel(
+        { family: "table", schemes: [scheme], size: headDim },
+        "table",
+        reason,
+        ["step", "layer", "queries", "codebooks", "table_written"],
+        {
+          headDim,
+          workgroupSize: WORKGROUP_SIZE,
+          stepEntries: STEP_ENTRIES,
+          channels,
+          centroids,
+          codes: layout(headDim).codes,
+          codebookWords: (headDim * centroids) / 2,
+        },
+      ));
+    }
+  }
+  return rows;
+}
+
+function pairRow(row: PairRow, headDim: number, variant: KeyVariant): KernelRow {
+  return kernel(
+    { family: "attend", schemes: [row.keys, row.values], size: headDim, variant },
+    "attend",
+    row.reason,
+    [
+      "step",
+      "layer",
+      "queries",
+      "key_records",
+      "value_records",
+      ...codebookBinding(row.keys, row.values),
+      "exact",
+      "pages",
+      ...variantBinding(variant),
+      "partials_written",
+    ],
+    {
+      ...attentionContext(headDim, ROWS),
+      key: keyContext(variant, row.keys, headDim),
+      value: recordContext("value", row.values, headDim),
+      ...scoreContext(variant),
+    },
+    ROWS,
+  );
+}
+
+/** The kernels a head dimension needs whatever its schemes. */
+function headRows(headDim: number): KernelRow[] {
+  const reason = "every cache of this head dimension";
+  const size = { headDim, workgroupSize: WORKGROUP_SIZE, stepEntries: STEP_ENTRIES };
+  return [
+    kernel({ family: "store", schemes: [], size: headDim }, "store", reason, [
+      "step",
+      "layer",
+      "keys",
+      "values",
+      "exact_written",
+    ], size),
+    kernel({ family: "combine", schemes: [], size: headDim }, "combine", reason, [
+      "step",
+      "layer",
+      "partials",
+      "output",
+    ], size),
+  ];
+}
+
+function checkHeadDim(headDim: number): void {
+  if (!Number.isInteger(headDim) || headDim < 8 || headDim > 256 || headDim % 8 !== 0) {
+    throw new CoupletError("shape", {
+      what: `Cannot generate kernels for head dimension ${headDim}`,
+      why: "kernels read channels in fours, rotate them in pairs and give each four a lane of 64",
+      remedy: "Use a multiple of 8 from 8 to 256",
+    });
+  }
+}
+
+/** The table, as its three parts. */
+export interface Table {
+  /** Schemes and head dimensions. */
+  readonly sizes: readonly SizeRow[];
+  /** Fused pairs. */
+  readonly pairs: readonly PairRow[];
+  /** Calibration. */
+  readonly kmeans: readonly KmeansRow[];
+}
+
+/** Every kernel the table asks for, sorted by name. */
+export function expandTable(table: Table): KernelRow[] {
+  const headDims = new Set([...table.sizes, ...table.pairs].flatMap((row) => row.headDims));
+  headDims.forEach(checkHeadDim);
+  const rows = [
+    ...[...headDims].flatMap(headRows),
+    ...table.sizes.flatMap((row) =>
+      row.schemes.flatMap((scheme) =>
+        row.headDims.flatMap((headDim) => sizeRows(scheme, headDim, row.reason))
+      )
+    ),
+    ...table.pairs.flatMap((row) =>
+      row.headDims.flatMap((headDim) =>
+        (["rope", "plain"] as const).map((variant) => pairRow(row, headDim, variant))
+      )
+    ),
+  ];
+  rows.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  rows.forEach((row, i) => {
+    if (i > 0 && rows[i - 1]!.name === row.name) {
+      throw new CoupletError("usage", {
+        what: "Cannot expand the table",
+        why: `two rows give the kernel "${row.name}"`,
+        remedy: "Remove one of them",
+      });
+    }
+  });
+  return rows;
+}

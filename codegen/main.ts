@@ -1,0 +1,159 @@
+/** `deno task generate`: writes `generated/`, checks it, or generates a user's own rows into a folder. */
+import { Command, CommanderError } from "commander";
+import picomatch from "picomatch";
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { compareFiles, type Difference, writeFiles } from "./compare.ts";
+import { emitFiles, type GeneratedFiles } from "./emit.ts";
+import { expandTable, type Table } from "./expand.ts";
+import { CoupletError } from "../src/errors.ts";
+import { createRenderer } from "./render.ts";
+import { kmeans, pairs, sizes } from "./variants.ts";
+
+const GENERATED = new URL("../generated/", import.meta.url);
+
+interface GenerateOptions {
+  readonly check?: true;
+  readonly only?: string;
+  readonly scheme: string[];
+  readonly pair: string[];
+  readonly headDim: number[];
+  readonly out?: string;
+}
+
+function collect<T>(parse: (text: string) => T): (text: string, previous: T[]) => T[] {
+  return (text, previous) => [...previous, parse(text)];
+}
+
+/** The table a user describes on the command line. */
+function userTable(options: GenerateOptions): Table {
+  const reason = "generated for one user";
+  const userPairs = options.pair.map((pair) => {
+    const [keys, values = keys, ...rest] = pair.split("/");
+    if (!keys || !values || rest.length > 0) {
+      throw new CoupletError("usage", {
+        what: `Cannot generate the pair "${pair}"`,
+        why: "a pair is one scheme, or a scheme for keys and one for values with a slash between",
+        remedy: 'Write it as "c4b8/c8b8"',
+      });
+    }
+    return { keys, values, headDims: options.headDim, reason };
+  });
+  const schemes = new Set([
+    ...options.scheme,
+    ...userPairs.flatMap(({ keys, values }) => [keys, values]),
+  ]);
+  return {
+    sizes: [{ schemes: [...schemes], headDims: options.headDim, reason }],
+    pairs: userPairs,
+    kmeans: [],
+  };
+}
+
+function describe(difference: Difference): string[] {
+  return (["missing", "stale", "orphaned"] as const).flatMap((kind) =>
+    difference[kind].map((name) => `${kind}: ${name}`)
+  );
+}
+
+function check(folder: URL, files: GeneratedFiles): number {
+  const lines = describe(compareFiles(folder, files));
+  if (lines.length === 0) {
+    console.log(`${files.size} generated files are what the templates and rows give`);
+    return 0;
+  }
+  console.error(lines.join("\n"));
+  console.error("Run `deno task generate` and commit the result");
+  return 1;
+}
+
+/** Runs the command line; gives the exit code. */
+export async function generate(args: readonly string[]): Promise<number> {
+  const program = new Command("generate")
+    .description("Render templates/ into kernels, one for each row of codegen/variants.ts.")
+    .option("--check", "compare with what is there; write nothing")
+    .option("--only <glob>", "only the kernels whose name matches")
+    .option("--scheme <id>", "a scheme of your own rows (repeatable)", collect(String), [])
+    .option("--pair <keys/values>", "a fused pair of your own (repeatable)", collect(String), [])
+    .option("--head-dim <n>", "a head dimension of your own rows (repeatable)", collect(Number), [])
+    .option("--out <folder>", "where your own rows go, with a manifest to register")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  deno task generate --only 'attend_c8b8_*'\n" +
+        "  deno task generate --pair c4b6/c8b6 --head-dim 48 --out ./my_kernels",
+    )
+    .exitOverride();
+  try {
+    program.parse([...args], { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode;
+    throw error;
+  }
+  const options = program.opts<GenerateOptions>();
+  const own = options.scheme.length + options.pair.length + options.headDim.length > 0;
+  if (own !== (options.out !== undefined)) {
+    throw new CoupletError("usage", {
+      what: "Cannot generate rows of your own",
+      why: own ? "no folder was given" : "no scheme and head dimension were given",
+      remedy: "Give --scheme or --pair, --head-dim and --out together",
+    });
+  }
+  const renderer = createRenderer();
+  const all = expandTable(own ? userTable(options) : { sizes, pairs, kmeans });
+  const matches = options.only === undefined ? () => true : picomatch(options.only);
+  const rows = all.filter((row) => matches(row.name));
+  if (rows.length === 0) {
+    throw new CoupletError("kernel", {
+      what: "Nothing to generate",
+      why: options.only === undefined
+        ? "no row was described"
+        : `no kernel's name matches "${options.only}"`,
+      remedy: "Use names such as 'attend_c8b8_*', or describe rows with --scheme and --head-dim",
+    });
+  }
+
+  const folder = options.out === undefined ? GENERATED : pathToFileURL(`${resolve(options.out)}/`);
+  const types = own ? "@couplet/kv" : "../src/kernel.ts";
+  const files = new Map(await emitFiles(rows, renderer, types));
+  if (options.only !== undefined) {
+    // A part of the rows is no whole manifest, and says nothing about the other files.
+    files.delete("manifest.ts");
+    const { missing, stale } = compareFiles(folder, files);
+    if (options.check) {
+      const different = [...missing, ...stale];
+      if (different.length > 0) console.error(different.join("\n"));
+      return different.length === 0 ? 0 : 1;
+    }
+    for (const name of [...missing, ...stale]) {
+      Deno.writeTextFileSync(new URL(name, folder), files.get(name)!);
+    }
+    console.log(`Wrote ${missing.length + stale.length} of ${files.size} kernels`);
+    return 0;
+  }
+  if (!own) {
+    const unused = renderer.unusedTemplates();
+    if (unused.length > 0) {
+      throw new CoupletError("usage", {
+        what: "Cannot generate",
+        why: `no row uses ${unused.join(", ")}`,
+        remedy: "Delete the template, or add the row that needs it",
+      });
+    }
+  }
+  if (options.check) return check(folder, files);
+  const { missing, stale, orphaned } = writeFiles(folder, files);
+  console.log(
+    `${files.size} files: ${missing.length} new, ${stale.length} changed, ${orphaned.length} removed`,
+  );
+  return 0;
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await generate(Deno.args[0] === "generate" ? Deno.args.slice(1) : Deno.args));
+  } catch (error) {
+    if (!(error instanceof CoupletError)) throw error;
+    console.error(error.message);
+    Deno.exit(1);
+  }
+}

@@ -1,0 +1,106 @@
+/** Renders kernels from templates, and refuses a name that is unknown or left unused. */
+import Handlebars from "handlebars";
+import { BINDINGS } from "../src/kernel_bindings.ts";
+import { CoupletError } from "../src/errors.ts";
+import type { KernelRow, TemplateValue } from "./kernel_row.ts";
+
+const TEMPLATES = new URL("../templates/", import.meta.url);
+
+/** The templates, compiled, with a record of which partials were used. */
+export interface Renderer {
+  /** The WGSL of one row. */
+  render(row: KernelRow): string;
+  /** Template files that no row rendered so far has used. */
+  unusedTemplates(): string[];
+}
+
+type Compiled = (context: unknown) => string;
+
+/** A context that reports unknown names, which Handlebars' strict mode misses in helper arguments, and remembers the used ones. */
+function audited(path: string, context: object, used: Set<string>): object {
+  return new Proxy(context, {
+    get(target, name, receiver) {
+      if (typeof name === "symbol" || name === "length" || name in Object.prototype) {
+        return Reflect.get(target, name, receiver);
+      }
+      if (!Object.hasOwn(target, name)) {
+        throw new CoupletError("usage", {
+          what: "Cannot render a template",
+          why: `it uses "${path}${name}", which the row does not define`,
+          remedy: "Correct the template, or define the name in codegen/expand.ts",
+        });
+      }
+      used.add(path + name);
+      const value = Reflect.get(target, name, receiver) as TemplateValue;
+      if (Array.isArray(value)) {
+        return value.map((item) => audited(`${path}${name}.`, item, used));
+      }
+      return typeof value === "object" ? audited(`${path}${name}.`, value, used) : value;
+    },
+  });
+}
+
+function namesOf(path: string, context: TemplateValue): string[] {
+  if (Array.isArray(context)) return context.flatMap((item) => namesOf(path, item));
+  if (typeof context !== "object") return [];
+  return Object.entries(context).flatMap(([name, value]) => [
+    path + name,
+    ...namesOf(`${path}${name}.`, value),
+  ]);
+}
+
+/** Reads `templates/` and compiles it. */
+export function createRenderer(folder: URL = TEMPLATES): Renderer {
+  const handlebars = Handlebars.create();
+  const unused = new Set<string>();
+  const options = { noEscape: true, strict: true, preventIndent: true };
+  for (const entry of Deno.readDirSync(new URL("partials/", folder))) {
+    const name = entry.name.replace(/\.hbs$/, "");
+    const text = Deno.readTextFileSync(new URL(`partials/${entry.name}`, folder));
+    const compiled = handlebars.compile(text.trimEnd() + "\n", options);
+    unused.add(`partials/${entry.name}`);
+    handlebars.registerPartial(name, (context: unknown, runtime: unknown) => {
+      unused.delete(`partials/${entry.name}`);
+      return (compiled as (c: unknown, r: unknown) => string)(context, runtime);
+    });
+  }
+  const templates = new Map<string, Compiled>();
+  for (const entry of Deno.readDirSync(folder)) {
+    if (!entry.name.endsWith(".wgsl.hbs")) continue;
+    unused.add(entry.name);
+    const text = Deno.readTextFileSync(new URL(entry.name, folder));
+    templates.set(entry.name.replace(/\.wgsl\.hbs$/, ""), handlebars.compile(text, options));
+  }
+
+  return {
+    render(row) {
+      const template = templates.get(row.template);
+      if (template === undefined) {
+        throw new CoupletError("usage", {
+          what: `Cannot render ${row.name}`,
+          why: `there is no template "${row.template}"`,
+          remedy: `Write templates/${row.template}.wgsl.hbs`,
+        });
+      }
+      const bindings = row.bindings.map((binding, index) => ({
+        index,
+        name: binding,
+        ...BINDINGS[binding],
+      }));
+      const context = { ...row.context, bindings };
+      const used = new Set<string>();
+      const text = template(audited("", context, used));
+      unused.delete(`${row.template}.wgsl.hbs`);
+      const idle = namesOf("", context).filter((name) => !used.has(name));
+      if (idle.length > 0) {
+        throw new CoupletError("usage", {
+          what: `Cannot render ${row.name}`,
+          why: `the template does not use ${idle.join(", ")}`,
+          remedy: "Remove the names from codegen/expand.ts, or use them",
+        });
+      }
+      return text.replaceAll(/\n{3,}/g, "\n\n").trim() + "\n";
+    },
+    unusedTemplates: () => [...unused].sort(),
+  };
+}

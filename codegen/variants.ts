@@ -1,0 +1,82 @@
+/**
+ * THE TABLE. Every generated kernel derives from a row here: file, name, manifest, tests and selection.
+ * Adding a size is one row in `sizes`; a fused pair of schemes is one row in `pairs`.
+ */
+import type { SchemeId } from "../src/scheme.ts";
+
+/** Schemes and head dimensions that get every kernel a cache needs, and why. */
+export interface SizeRow {
+  /** Schemes, for keys and for values. */
+  readonly schemes: readonly SchemeId[];
+  /** Channels per head. */
+  readonly headDims: readonly number[];
+  /** Why these rows exist. */
+  readonly reason: string;
+}
+
+/** A pair of schemes whose attention is fused into one kernel, and why. */
+export interface PairRow {
+  /** Scheme of the keys. */
+  readonly keys: SchemeId;
+  /** Scheme of the values. */
+  readonly values: SchemeId;
+  /** Channels per head. */
+  readonly headDims: readonly number[];
+  /** Why the pair exists. */
+  readonly reason: string;
+}
+
+/** Channels per group whose k-means runs on the GPU, and why. */
+export interface KmeansRow {
+  /** Channels per group. */
+  readonly channels: number;
+  /** Why the row exists. */
+  readonly reason: string;
+}
+
+/**
+ * 64: Llama-3.2-1B, Qwen2.5-0.5B, SmolLM2; 80: Phi-2, StableLM; 96: Phi-3-mini; 128: Llama-3.1-8B,
+ * Qwen3, Mistral; 256: Gemma.
+ */
+const headDims: readonly number[] = [64, 80, 96, 128, 256];
+
+/** Every scheme at every head dimension it divides. */
+export const sizes: readonly SizeRow[] = [
+  { schemes: ["f16"], headDims, reason: "uncompressed: the baseline of every figure" },
+  { schemes: ["c2b8"], headDims, reason: "4 bits: CQ-2c8b of the paper, next to lossless" },
+  { schemes: ["c4b8"], headDims, reason: "2 bits: CQ-4c8b of the paper" },
+  { schemes: ["c8b10"], headDims, reason: "1.25 bits: CQ-8c10b of the paper" },
+  { schemes: ["c8b8"], headDims, reason: "1 bit: CQ-8c8b of the paper" },
+  { schemes: ["c16b12"], headDims, reason: "0.75 bits: CQ-16c12b of the paper's appendix" },
+  {
+    schemes: ["c1b1", "c2b2", "c4b4"],
+    headDims,
+    reason: "1 bit with less coupling: the ablation that shows what coupling gains",
+  },
+  {
+    schemes: ["c1b2", "c2b4"],
+    headDims,
+    reason: "2 bits with less coupling: the ablation that shows what coupling gains",
+  },
+  { schemes: ["c1b4"], headDims, reason: "4 bits without coupling: the ablation beside c2b8" },
+];
+
+/** Pairs that attend in one kernel; every other pair of sized schemes goes through score and mix. */
+export const pairs: readonly PairRow[] = [
+  { keys: "f16", values: "f16", headDims, reason: "flash-decode on f16: the baseline of speed" },
+  ...["c2b8", "c4b8", "c8b10", "c8b8"].map((scheme) => ({
+    keys: scheme,
+    values: scheme,
+    headDims,
+    reason: "a rate of the paper, the same for keys and values",
+  })),
+  {
+    keys: "c4b8",
+    values: "c8b8",
+    headDims,
+    reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
+  },
+];
+
+/** Calibration on the user's own device. */
+export const kmeans: readonly KmeansRow[] = [];

@@ -1,0 +1,31 @@
+/** Bytes of workgroup memory a kernel declares, read off its WGSL at the default of every override. */
+
+const SIZES: Readonly<Record<string, number>> = { u32: 4, f32: 4, "vec2<f32>": 8, "vec4<f32>": 16 };
+
+function evaluate(expression: string, constants: ReadonlyMap<string, number>): number {
+  return expression.split("*").reduce(
+    (product, factor) =>
+      product * factor.split("/").map((term) => {
+        const name = term.trim().replace(/^\(|\)$/g, "");
+        const value = constants.get(name) ?? Number(name.replace(/u$/, ""));
+        if (!Number.isFinite(value)) {
+          throw new TypeError(`Cannot evaluate "${expression}" of a kernel`);
+        }
+        return value;
+      }).reduce((quotient, divisor) => quotient / divisor),
+    1,
+  );
+}
+
+/** The total over all `var<workgroup>` arrays. */
+export function workgroupBytes(wgsl: string): number {
+  const constants = new Map<string, number>();
+  for (const [, name, value] of wgsl.matchAll(/^(?:const|override) (\w+): u32 = ([^;]+);/gm)) {
+    constants.set(name!, evaluate(value!, constants));
+  }
+  let bytes = 0;
+  for (const [, type, length] of wgsl.matchAll(/^var<workgroup> \w+: array<(.+), (.+)>;/gm)) {
+    bytes += SIZES[type!]! * evaluate(length!, constants);
+  }
+  return bytes;
+}

@@ -1,0 +1,94 @@
+// Generated from templates/combine.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (every cache of this head dimension).
+
+/** WGSL of `combine_d96`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 96u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = 64u;
+
+// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  reserved_0: u32,
+  reserved_1: u32,
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  entries: array<Entry, 64>,
+}
+
+struct Layer {
+  kv_heads: u32,
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  ring: u32, // slots of the ring that holds the recent tokens
+  sequence_pages: u32, // pages in one sequence's page table
+  io_half: u32, // 1 where the host's buffers hold f16
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> partials: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> output: array<u32>;
+
+// Merges the splits of one row exactly, by log-sum-exp. Grid: (query heads, tokens of the step).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) chunk: u32,
+) {
+  if (chunk >= CHUNKS) {
+    return;
+  }
+  let row = workgroup.y * layer.kv_heads * layer.group + workgroup.x;
+  let first = row * step.splits * (CHUNKS + 1u);
+  var top = partials[first + CHUNKS].x;
+  for (var split = 1u; split < step.splits; split += 1u) {
+    top = max(top, partials[first + split * (CHUNKS + 1u) + CHUNKS].x);
+  }
+  var sum = 0.0;
+  var total = vec4<f32>();
+  for (var split = 0u; split < step.splits; split += 1u) {
+    let at = first + split * (CHUNKS + 1u);
+    let weight = exp(partials[at + CHUNKS].x - top);
+    sum += weight * partials[at + CHUNKS].y;
+    total += weight * partials[at + chunk];
+  }
+  let mean = total / sum;
+  let at = workgroup.y * layer.output_token_stride + workgroup.x * layer.output_head_stride +
+    chunk * 4u;
+  if (layer.io_half == 1u) {
+    output[at / 2u] = pack2x16float(mean.xy);
+    output[at / 2u + 1u] = pack2x16float(mean.zw);
+  } else {
+    output[at] = bitcast<u32>(mean.x);
+    output[at + 1u] = bitcast<u32>(mean.y);
+    output[at + 2u] = bitcast<u32>(mean.z);
+    output[at + 3u] = bitcast<u32>(mean.w);
+  }
+}
+`;

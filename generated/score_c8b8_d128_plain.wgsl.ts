@@ -1,0 +1,341 @@
+// Generated from templates/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (1 bit: CQ-8c8b of the paper).
+
+/** WGSL of `score_c8b8_d128_plain`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 128u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = 64u;
+const TILE: u32 = 64u; // tokens scored at once, one per lane
+const PAGE_TOKENS: u32 = 64u; // equal to TILE, so that a coded tile is one page
+const MAX_ROWS: u32 = 8u;
+const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
+
+override ROWS: u32 = MAX_ROWS; // query rows of one workgroup: a power of two
+const KEY_CHANNELS: u32 = 8u; // channels per code
+const KEY_BITS: u32 = 8u; // bits per code
+const KEY_MASK: u32 = 255u;
+const KEY_CENTROIDS: u32 = 256u;
+const KEY_CODES: u32 = 16u; // codes per token
+const KEY_RECORD_TOKENS: u32 = 1u;
+const KEY_RECORD_WORDS: u32 = 4u;
+const KEY_CODEBOOK_WORDS: u32 = 16384u; // per head
+
+// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  reserved_0: u32,
+  reserved_1: u32,
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  entries: array<Entry, 64>,
+}
+
+struct Layer {
+  kv_heads: u32,
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  ring: u32, // slots of the ring that holds the recent tokens
+  sequence_pages: u32, // pages in one sequence's page table
+  io_half: u32, // 1 where the host's buffers hold f16
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> queries: array<u32>;
+@group(0) @binding(3) var<storage, read> key_records: array<u32>;
+@group(0) @binding(4) var<storage, read> codebooks: array<u32>;
+@group(0) @binding(5) var<storage, read> exact: array<u32>;
+@group(0) @binding(6) var<storage, read> pages: array<u32>;
+@group(0) @binding(7) var<storage, read_write> row_scores_written: array<f32>;
+
+var<workgroup> query_tile: array<vec4<f32>, ROWS * CHUNKS>;
+var<workgroup> weights: array<f32, ROWS * TILE>;
+var<private> scores: array<f32, MAX_ROWS>;
+
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code.
+// Coded tokens are counted from behind the sinks.
+
+// How many coded tokens a query at \`position\` sees.
+fn coded_visible(entry: Entry, position: u32) -> u32 {
+  let hidden = layer.sinks + layer.window;
+  let aged = select(0u, position + 1u - min(hidden, position + 1u), position + 1u > hidden);
+  let floor = entry.exact_from - min(layer.sinks, entry.exact_from);
+  return max(aged, min(floor, position + 1u - min(layer.sinks, position + 1u)));
+}
+
+// The exact buffer's slot of the token at \`position\`.
+fn exact_slot(position: u32) -> u32 {
+  if (position < layer.sinks) {
+    return position;
+  }
+  return layer.sinks + (position - layer.sinks) % layer.ring;
+}
+
+// First word of the exact vector of a head at \`position\`; side 0 holds keys, side 1 values.
+fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
+  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
+  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+}
+
+// First word of a head's records in page \`page\` of the sequence in \`slot\`, for records of \`record_tokens\` tokens and \`record_words\` words.
+fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
+  let physical = pages[slot * layer.sequence_pages + page];
+  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+
+// The tokens a block of query rows sees, cut into tiles of TILE consecutive tokens: coded tiles (each is one page), then sinks, then the ring.
+struct Tiles {
+  coded: u32, // number of coded tiles
+  sinks: u32, // number of tiles of sinks
+  ring: u32, // number of tiles of recent tokens
+  coded_end: u32, // one past the last coded position
+  sinks_end: u32,
+  ring_first: u32, // first position in the ring's tiles
+  ring_end: u32,
+}
+
+struct Tile {
+  coded: bool,
+  ring: bool,
+  first: u32, // position of its first token
+  end: u32, // one past the position of its last token
+}
+
+fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles {
+  var tiles: Tiles;
+  let next = last_position + 1u;
+  tiles.coded_end = layer.sinks + coded_visible(entry, last_position);
+  tiles.coded = (tiles.coded_end - layer.sinks + TILE - 1u) / TILE;
+  tiles.sinks_end = min(layer.sinks, next);
+  tiles.sinks = (tiles.sinks_end + TILE - 1u) / TILE;
+  let recent = first_position + 1u - min(layer.window, first_position + 1u);
+  tiles.ring_first = max(max(layer.sinks, entry.exact_from), recent);
+  tiles.ring_end = select(next, 0u, layer.window == 0u);
+  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + TILE - 1u) / TILE;
+  return tiles;
+}
+
+fn tile_at(tiles: Tiles, index: u32) -> Tile {
+  if (index < tiles.coded) {
+    let first = layer.sinks + index * TILE;
+    return Tile(true, false, first, min(first + TILE, tiles.coded_end));
+  }
+  if (index < tiles.coded + tiles.sinks) {
+    let first = (index - tiles.coded) * TILE;
+    return Tile(false, false, first, min(first + TILE, tiles.sinks_end));
+  }
+  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * TILE;
+  return Tile(false, true, first, min(first + TILE, tiles.ring_end));
+}
+
+// Whether the query at \`position\` sees the token at \`key_position\` through this tile.
+fn visible(entry: Entry, tile: Tile, position: u32, key_position: u32) -> bool {
+  let coded_end = layer.sinks + coded_visible(entry, position);
+  let seen_from = select(0u, position + 1u - min(layer.window, position + 1u), tile.ring);
+  let end = select(position + 1u, coded_end, tile.coded);
+  return key_position >= seen_from && key_position < min(end, tile.end);
+}
+
+// A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
+struct Block {
+  head: u32,
+  first_row: u32,
+  rows: u32, // rows the entry has in all
+  first_position: u32,
+  last_position: u32,
+}
+
+fn blocks_per_entry() -> u32 {
+  return (step.max_count * layer.group + ROWS - 1u) / ROWS;
+}
+
+fn block_of(entry: Entry, index: u32, head: u32) -> Block {
+  let rows = entry.count * layer.group;
+  let first_row = index * ROWS;
+  let last_row = min(first_row + ROWS, rows) - 1u;
+  return Block(
+    head,
+    first_row,
+    rows,
+    entry.start + first_row / layer.group,
+    entry.start + last_row / layer.group,
+  );
+}
+
+// Row \`row\` of the block, in the order of the host's buffers: token by token, head by head.
+fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
+  let at = block.first_row + row;
+  return (entry.first + at / layer.group) * layer.kv_heads * layer.group +
+    block.head * layer.group + at % layer.group;
+}
+
+fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + chunk * 2u;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+
+// Code \`index\` of the record at \`record\`; codes never straddle words at this width.
+fn key_code(record: u32, index: u32) -> u32 {
+  let bit = index * KEY_BITS;
+  return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
+}
+// Channels 4 chunk to 4 chunk + 3 of token \`token\` of the record at \`record\`: part of one centroid.
+fn key_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let group = chunk / (KEY_CHANNELS / 4u);
+  let code = key_code(record, token * KEY_CODES + group);
+  let at = codebook + (group * KEY_CENTROIDS + code) * (KEY_CHANNELS / 2u) +
+    (chunk % (KEY_CHANNELS / 4u)) * 2u;
+  return vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
+}
+
+// Element \`index\` of the queries, in the host's element type.
+fn query_at(index: u32) -> f32 {
+  if (layer.io_half == 1u) {
+    return unpack2x16float(queries[index >> 1u])[index & 1u];
+  }
+  return bitcast<f32>(queries[index]);
+}
+// Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
+fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+  let token = entry.first + row / layer.group;
+  let query_head = head * layer.group + row % layer.group;
+  let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
+  return layer.scale *
+    vec4<f32>(
+      query_at(at),
+      query_at(at + stride),
+      query_at(at + 2u * stride),
+      query_at(at + 3u * stride),
+    );
+}
+
+// Where one token's key lies: in the exact tier, or coded.
+struct KeyAt {
+  exact: u32,
+  codebook: u32,
+  record: u32,
+  token: u32,
+}
+
+fn key_at(entry: Entry, block: Block, tile: Tile, lane: u32) -> KeyAt {
+  var at: KeyAt;
+  at.codebook = block.head * KEY_CODEBOOK_WORDS;
+  if (tile.coded) {
+    let page = (tile.first - layer.sinks) / PAGE_TOKENS;
+    let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    at.record = word + lane / KEY_RECORD_TOKENS * KEY_RECORD_WORDS;
+    at.token = lane % KEY_RECORD_TOKENS;
+  } else {
+    at.exact = exact_word(entry.slot, 0u, tile.first + lane, block.head);
+  }
+  return at;
+}
+
+fn exact_key4(at: KeyAt, chunk: u32) -> vec4<f32> {
+  return exact_load4(at.exact, chunk);
+}
+
+fn coded_key4(at: KeyAt, chunk: u32) -> vec4<f32> {
+  return key_load4(at.codebook, at.record, at.token, chunk);
+}
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
+    query_tile[item] = query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u);
+  }
+}
+
+// Scores of the lane's token for every row. Only one of the two sources has a trip count above 0.
+fn score_token(block: Block, tile: Tile, at: KeyAt, lane: u32) {
+  let coded_chunks = select(0u, CHUNKS, tile.coded);
+  let exact_chunks = select(CHUNKS, 0u, tile.coded);
+  for (var chunk = 0u; chunk < coded_chunks; chunk += 1u) {
+    let key = coded_key4(at, chunk);
+    for (var row = 0u; row < ROWS; row += 1u) {
+      scores[row] += dot(query_tile[row * CHUNKS + chunk], key);
+    }
+  }
+  for (var chunk = 0u; chunk < exact_chunks; chunk += 1u) {
+    let key = exact_key4(at, chunk);
+    for (var row = 0u; row < ROWS; row += 1u) {
+      scores[row] += dot(query_tile[row * CHUNKS + chunk], key);
+    }
+  }
+}
+
+// Scores of the tile's tokens into weights, HIDDEN where a row does not see a token.
+fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var row = 0u; row < ROWS; row += 1u) {
+    scores[row] = 0.0;
+  }
+  let inside = tile.first + lane < tile.end;
+  if (inside) {
+    score_token(block, tile, key_at(entry, block, tile, lane), lane);
+  }
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let at = block.first_row + row;
+    let position = entry.start + at / layer.group;
+    let seen = inside && at < block.rows && visible(entry, tile, position, tile.first + lane);
+    let capped = layer.softcap * tanh(clamp(scores[row] / layer.softcap, -20.0, 20.0));
+    let score = select(scores[row], capped, layer.softcap > 0.0);
+    weights[row * TILE + lane] = select(HIDDEN, score, seen);
+  }
+}
+
+// Grid: (splits, KV heads, entries x row blocks).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z / blocks_per_entry()];
+  let index = workgroup.z % blocks_per_entry();
+  if (index * ROWS >= entry.count * layer.group) {
+    return;
+  }
+  let block = block_of(entry, index, workgroup.y);
+  let tiles = tiles_between(entry, block.first_position, block.last_position);
+  let total = tiles.coded + tiles.sinks + tiles.ring;
+  let share = (total + step.splits - 1u) / step.splits;
+  let end = min((workgroup.x + 1u) * share, total);
+  prepare_block(entry, block, lane);
+  for (var at = workgroup.x * share; at < end; at += 1u) {
+    let tile = tile_at(tiles, at);
+    workgroupBarrier();
+    prepare_tile(entry, block, tile, lane);
+    score_tile(entry, block, tile, lane);
+    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
+      let first = global_row(entry, block, row) * step.score_stride + at * TILE;
+      row_scores_written[first + lane] = weights[row * TILE + lane];
+    }
+  }
+}
+`;

@@ -1,0 +1,114 @@
+// Generated from templates/store.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (every cache of this head dimension).
+
+/** WGSL of `store_d256`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 256u;
+const WORKGROUP: u32 = 64u;
+
+// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  reserved_0: u32,
+  reserved_1: u32,
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  entries: array<Entry, 64>,
+}
+
+struct Layer {
+  kv_heads: u32,
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  ring: u32, // slots of the ring that holds the recent tokens
+  sequence_pages: u32, // pages in one sequence's page table
+  io_half: u32, // 1 where the host's buffers hold f16
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> keys: array<u32>;
+@group(0) @binding(3) var<storage, read> values: array<u32>;
+@group(0) @binding(4) var<storage, read_write> exact_written: array<u32>;
+
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code.
+// Coded tokens are counted from behind the sinks.
+
+// How many coded tokens a query at \`position\` sees.
+fn coded_visible(entry: Entry, position: u32) -> u32 {
+  let hidden = layer.sinks + layer.window;
+  let aged = select(0u, position + 1u - min(hidden, position + 1u), position + 1u > hidden);
+  let floor = entry.exact_from - min(layer.sinks, entry.exact_from);
+  return max(aged, min(floor, position + 1u - min(layer.sinks, position + 1u)));
+}
+
+// The exact buffer's slot of the token at \`position\`.
+fn exact_slot(position: u32) -> u32 {
+  if (position < layer.sinks) {
+    return position;
+  }
+  return layer.sinks + (position - layer.sinks) % layer.ring;
+}
+
+// First word of the exact vector of a head at \`position\`; side 0 holds keys, side 1 values.
+fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
+  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
+  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+}
+
+// Puts a step's keys and values into the exact tier as f16, two channels to a word.
+// Grid: (words of one token / workgroup size, most tokens of an entry, entries x 2 sides).
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) item: vec3<u32>) {
+  let entry = step.entries[item.z / 2u];
+  let side = item.z % 2u;
+  if (item.y >= entry.count || item.x >= layer.kv_heads * (HEAD_DIM / 2u)) {
+    return;
+  }
+  let head = item.x / (HEAD_DIM / 2u);
+  let pair = item.x % (HEAD_DIM / 2u);
+  let token = entry.first + item.y;
+  var words: vec2<u32>;
+  if (side == 0u) {
+    let at = token * layer.key_token_stride + head * layer.key_head_stride + pair * 2u;
+    words = select(
+      vec2<u32>(keys[at >> layer.io_half], keys[(at + 1u) >> layer.io_half]),
+      vec2<u32>(keys[at >> 1u]),
+      layer.io_half == 1u,
+    );
+  } else {
+    let at = token * layer.value_token_stride + head * layer.value_head_stride + pair * 2u;
+    words = select(
+      vec2<u32>(values[at >> layer.io_half], values[(at + 1u) >> layer.io_half]),
+      vec2<u32>(values[at >> 1u]),
+      layer.io_half == 1u,
+    );
+  }
+  let to = exact_word(entry.slot, side, entry.start + item.y, head) + pair;
+  exact_written[to] = select(pack2x16float(bitcast<vec2<f32>>(words)), words.x, layer.io_half == 1u);
+}
+`;

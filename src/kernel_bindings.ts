@@ -1,0 +1,36 @@
+/** How a kernel declares one resource: its WGSL address space and type. */
+interface BindingDeclaration {
+  /** WGSL address space and access mode. */
+  readonly space: "uniform" | "storage, read" | "storage, read_write";
+  /** WGSL type. */
+  readonly type: string;
+}
+
+/** Every resource a kernel may bind, by the name it has in WGSL. The one place that knows. */
+export const BINDINGS = {
+  step: { space: "uniform", type: "Step" },
+  layer: { space: "uniform", type: "Layer" },
+  queries: { space: "storage, read", type: "array<u32>" },
+  keys: { space: "storage, read", type: "array<u32>" },
+  values: { space: "storage, read", type: "array<u32>" },
+  output: { space: "storage, read_write", type: "array<u32>" },
+  exact: { space: "storage, read", type: "array<u32>" },
+  exact_written: { space: "storage, read_write", type: "array<u32>" },
+  pages: { space: "storage, read", type: "array<u32>" },
+  codebooks: { space: "storage, read", type: "array<u32>" },
+  coded_records: { space: "storage, read", type: "array<u32>" },
+  key_records: { space: "storage, read", type: "array<u32>" },
+  value_records: { space: "storage, read", type: "array<u32>" },
+  records: { space: "storage, read_write", type: "array<u32>" },
+  rope: { space: "storage, read", type: "array<vec4<f32>>" },
+  table: { space: "storage, read", type: "array<f32>" },
+  table_written: { space: "storage, read_write", type: "array<f32>" },
+  row_scores: { space: "storage, read", type: "array<f32>" },
+  row_scores_written: { space: "storage, read_write", type: "array<f32>" },
+  partials: { space: "storage, read", type: "array<vec4<f32>>" },
+  partials_written: { space: "storage, read_write", type: "array<vec4<f32>>" },
+  decoded: { space: "storage, read_write", type: "array<vec4<f32>>" },
+} as const satisfies Record<string, BindingDeclaration>;
+
+/** The name of a resource a kernel binds. */
+export type BindingName = keyof typeof BINDINGS;

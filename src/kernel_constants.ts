@@ -1,0 +1,14 @@
+/** Tokens in one page of a record pool, for every scheme; a multiple of every record's tokens. */
+export const PAGE_TOKENS = 64;
+
+/** Tokens an attention workgroup scores at once, one per invocation. */
+export const TILE_TOKENS = 64;
+
+/** Invocations of every cache kernel's workgroup. */
+export const WORKGROUP_SIZE = 64;
+
+/** Most sequences that may take part in one step. */
+export const STEP_ENTRIES = 64;
+
+/** Bytes of workgroup memory every WebGPU device offers. */
+export const BASE_WORKGROUP_BYTES = 16384;

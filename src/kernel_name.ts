@@ -1,0 +1,83 @@
+import { CoupletError } from "./errors.ts";
+import type { SchemeId } from "./scheme.ts";
+
+/** The parts each family's name carries, besides the family itself. */
+const FAMILIES = {
+  store: { schemes: 0, size: "d", variant: false },
+  encode: { schemes: 1, size: "d", variant: false },
+  decode: { schemes: 1, size: "d", variant: false },
+  table: { schemes: 1, size: "d", variant: false },
+  score: { schemes: 1, size: "d", variant: true },
+  mix: { schemes: 1, size: "d", variant: false },
+  attend: { schemes: 2, size: "d", variant: true },
+  combine: { schemes: 0, size: "d", variant: false },
+  kmeans_assign: { schemes: 0, size: "c", variant: false },
+  kmeans_update: { schemes: 0, size: "c", variant: false },
+} as const;
+
+/** What a kernel does; the first token of its name. */
+export type KernelFamily = keyof typeof FAMILIES;
+
+/**
+ * How a score or attend kernel reads coded keys.
+ *
+ * - `rope`: keys were coded before the rotary embedding; gather, then rotate by position
+ * - `plain`: keys were coded as they are scored; gather
+ * - `lut`: as `plain`, by a lookup table of q.centroid in workgroup memory
+ * - `table`: as `lut`, with the table in a storage buffer that a `table` kernel fills
+ */
+export type KeyVariant = "rope" | "plain" | "lut" | "table";
+
+const VARIANTS: readonly KeyVariant[] = ["rope", "plain", "lut", "table"];
+
+/** What a kernel's name says. Which parts are present depends on the family. */
+export interface KernelNameParts {
+  /** What the kernel does. */
+  readonly family: KernelFamily;
+  /** The schemes of its records: keys before values where there are two. */
+  readonly schemes: readonly SchemeId[];
+  /** Channels per head, or channels per group for the k-means kernels. */
+  readonly size: number;
+  /** How coded keys are read, for the families that read them. */
+  readonly variant?: KeyVariant;
+}
+
+/** `<family>[_<scheme>[_<scheme>]]_(d<headDim>|c<channels>)[_<variant>]`, such as `attend_c8b8_c4b8_d128_rope`. */
+export function formatKernelName(parts: KernelNameParts): string {
+  const { size } = FAMILIES[parts.family];
+  return [
+    parts.family,
+    ...parts.schemes,
+    `${size}${parts.size}`,
+    ...(parts.variant === undefined ? [] : [parts.variant]),
+  ].join("_");
+}
+
+/**
+ * The inverse of {@linkcode formatKernelName}.
+ *
+ * @throws {CoupletError} `kernel` where the name does not follow the grammar.
+ */
+export function parseKernelName(name: string): KernelNameParts {
+  for (const [family, grammar] of Object.entries(FAMILIES)) {
+    if (!name.startsWith(`${family}_`)) continue;
+    const tokens = name.slice(family.length + 1).split("_");
+    const schemes = tokens.splice(0, grammar.schemes);
+    const size = new RegExp(`^${grammar.size}([1-9][0-9]*)$`).exec(tokens.shift() ?? "");
+    const variant = grammar.variant ? VARIANTS.find((known) => known === tokens[0]) : undefined;
+    if (variant !== undefined) tokens.shift();
+    if (size === null || tokens.length > 0 || grammar.variant !== (variant !== undefined)) break;
+    return {
+      family: family as KernelFamily,
+      schemes,
+      size: Number(size[1]),
+      ...(variant === undefined ? {} : { variant }),
+    };
+  }
+  throw new CoupletError("kernel", {
+    what: `Cannot parse the kernel name "${name}"`,
+    why:
+      "it is not of the form <family>[_<scheme>[_<scheme>]]_(d<headDim>|c<channels>)[_<variant>]",
+    remedy: `Use a name from the manifest; families are ${Object.keys(FAMILIES).join(", ")}`,
+  });
+}
