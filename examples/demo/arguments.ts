@@ -1,4 +1,5 @@
 import { CoupletError } from "@couplet/kv";
+import { fileURLToPath } from "node:url";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { DEFAULT_PAIRS, parseSchemePairs, type SchemePair } from "./scheme_pairs.ts";
 
@@ -47,7 +48,7 @@ export function parseArguments(
       "Evaluates a language model with its KV cache held in few bits per channel.\n" +
         "Codebooks are learned on one text, and quality is measured on another.",
     )
-    .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE.pathname)
+    .option("--model <dir>", "Hugging Face folder of the Llama family", fileURLToPath(FIXTURE))
     .option("--text <file>", "text to evaluate on (default: the 1862 State of the Union)")
     .option("--calibration <file>", "text to learn codebooks on (default: Moby Dick)")
     .option("--schemes <list>", "schemes, or pairs keys/values", parseSchemePairs, defaultPairs())

@@ -1,29 +1,51 @@
 /** A column of a table. */
 export interface Column<Row> {
-  /** Heading, over one line or more. */
-  readonly title: readonly string[];
+  readonly title: string;
   /** The cell of a row. */
   readonly cell: (row: Row) => string;
 }
 
-/** An aligned table: the first column to the left, all others to the right, two spaces between. */
-export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
-  const headings = Math.max(...columns.map(({ title }) => title.length));
+/** Columns that stand under one heading. */
+export interface ColumnGroup<Row> {
+  readonly title: string;
+  readonly columns: readonly Column<Row>[];
+}
+
+const BETWEEN_COLUMNS = "  ";
+const BETWEEN_GROUPS = " | ";
+
+/**
+ * An aligned table with two lines of headings: the groups', then the columns'. The very first column is
+ * aligned to the left, all others to the right.
+ */
+export function formatTable<Row>(
+  groups: readonly ColumnGroup<Row>[],
+  rows: readonly Row[],
+): string {
+  const blocks = groups.map((group, i) => formatGroup(group, rows, i === 0));
+  const lines = blocks[0]?.map((_, line) => blocks.map((block) => block[line]!)) ?? [];
+  return lines
+    .map((parts) => parts.join(/^-+$/.test(parts[0]!) ? "-+-" : BETWEEN_GROUPS).trimEnd())
+    .join("\n");
+}
+
+/** The lines of one group, all of one width: two headings, a rule, the rows. */
+function formatGroup<Row>(
+  { title, columns }: ColumnGroup<Row>,
+  rows: readonly Row[],
+  first: boolean,
+): readonly string[] {
   const lines = [
-    ...Array.from(
-      { length: headings },
-      // Short headings stand at the bottom, next to their figures.
-      (_, line) => columns.map(({ title }) => title[line - headings + title.length] ?? ""),
-    ),
+    columns.map((column) => column.title),
     ...rows.map((row) => columns.map(({ cell }) => cell(row))),
   ];
   const widths = columns.map((_, i) => Math.max(...lines.map((line) => line[i]!.length)));
-  const formatted = lines.map((line) =>
+  const [heading, ...body] = lines.map((line) =>
     line
-      .map((cell, i) => i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))
-      .join("  ")
-      .trimEnd()
+      .map((cell, i) => first && i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))
+      .join(BETWEEN_COLUMNS)
   );
-  const rule = widths.map((width) => "-".repeat(width)).join("  ");
-  return [...formatted.slice(0, headings), rule, ...formatted.slice(headings)].join("\n");
+  const width = Math.max(title.length, heading!.length);
+  const place = (line: string) => first ? line.padEnd(width) : line.padStart(width);
+  return [title.padEnd(width), place(heading!), "-".repeat(width), ...body.map(place)];
 }

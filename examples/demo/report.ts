@@ -1,0 +1,120 @@
+import type { Quality } from "./metrics.ts";
+import type { SchemePair } from "./scheme_pairs.ts";
+import { type Column, type ColumnGroup, formatTable } from "./table.ts";
+
+/** Everything resident for some tokens. */
+export interface Memory {
+  /** Tokens, over all sequences. */
+  readonly tokens: number;
+  readonly sequences: number;
+  /** Codes, exact tiers, codebooks, tables and slack. */
+  readonly bytes: number;
+  /** Bits per key or value channel of a token: all bytes over all channels. */
+  readonly effectiveBits: number;
+  /** Bytes of the uncompressed cache over these. */
+  readonly timesSmaller: number;
+}
+
+/** One row: what a scheme pair costs and what it keeps. */
+export interface Row {
+  readonly pair: SchemePair;
+  readonly memory: {
+    /** Read off the buffers that the run allocated, exact tiers included. */
+    readonly run: Memory & { readonly byKind: Readonly<Record<string, number>> };
+    /** By the plan's formulas, for one sequence. */
+    readonly extrapolated: readonly Memory[];
+  };
+  /** Quality where every token is coded. */
+  readonly codesAlone: QualityChange;
+  /** Quality with the exact window and sinks. */
+  readonly withTiers: QualityChange;
+  /** Milliseconds per decode step, all layers and sequences, append and attention. */
+  readonly attention: {
+    readonly milliseconds: number;
+    /** The uncompressed cache's time is 1. */
+    readonly timesUncompressed: number;
+  };
+}
+
+/** Quality beside the uncompressed run's. */
+export interface QualityChange extends Quality {
+  /** Change of the perplexity, relative to the uncompressed run's. */
+  readonly perplexityChange: number;
+}
+
+/** Puts a run's quality beside the uncompressed one's. */
+export function qualityChange(quality: Quality, uncompressed: Quality): QualityChange {
+  return { ...quality, perplexityChange: quality.perplexity / uncompressed.perplexity - 1 };
+}
+
+/** What the table's headings need to know of the run. */
+export interface TableSettings {
+  readonly window: number;
+  readonly sinks: number;
+}
+
+/** The table, one line per row. */
+export function formatRows(rows: readonly Row[], { window, sinks }: TableSettings): string {
+  const { run, extrapolated = [] } = rows[0]?.memory ?? {};
+  const groups: readonly ColumnGroup<Row>[] = [
+    {
+      title: "",
+      columns: [
+        { title: "keys/values", cell: ({ pair }) => pair.id },
+        { title: "bits", cell: ({ pair }) => `${pair.bits}` },
+      ],
+    },
+    {
+      title: "effective bits",
+      columns: [
+        {
+          title: run === undefined ? "" : size(run),
+          cell: ({ memory }) => memory.run.effectiveBits.toFixed(2),
+        },
+        ...extrapolated.map((memory, i) => ({
+          title: size(memory),
+          cell: (row: Row) => row.memory.extrapolated[i]!.effectiveBits.toFixed(2),
+        })),
+      ],
+    },
+    {
+      title: "memory",
+      columns: [
+        { title: "KiB", cell: ({ memory }) => (memory.run.bytes / 1024).toFixed(0) },
+        { title: "f16 /", cell: ({ memory }) => memory.run.timesSmaller.toFixed(1) },
+      ],
+    },
+    { title: "codes alone", columns: qualityColumns(({ codesAlone }) => codesAlone) },
+    {
+      title: `window ${window}, sinks ${sinks}`,
+      columns: qualityColumns(({ withTiers }) => withTiers),
+    },
+    {
+      title: "attention",
+      columns: [
+        { title: "ms", cell: ({ attention }) => attention.milliseconds.toFixed(1) },
+        { title: "x f16", cell: ({ attention }) => attention.timesUncompressed.toFixed(2) },
+      ],
+    },
+  ];
+  return formatTable(groups, rows);
+}
+
+function qualityColumns(quality: (row: Row) => QualityChange): readonly Column<Row>[] {
+  return [
+    { title: "ppl", cell: (row) => quality(row).perplexity.toFixed(2) },
+    { title: "change", cell: (row) => percent(quality(row).perplexityChange) },
+    { title: "KL", cell: (row) => quality(row).divergence.toFixed(4) },
+    { title: "top-1", cell: (row) => `${(quality(row).agreement * 100).toFixed(1)}%` },
+  ];
+}
+
+function percent(share: number): string {
+  return `${share < 0 ? "" : "+"}${(share * 100).toFixed(1)}%`;
+}
+
+/** Sequences times tokens, such as 8x512 or 1x32k. */
+function size({ sequences, tokens }: Memory): string {
+  const each = tokens / sequences;
+  return `${sequences}x${each % 1024 === 0 ? `${each / 1024}k` : each}`;
+}
