@@ -135,20 +135,22 @@ const LLVMPIPE_INSTALLS: Readonly<Record<string, string>> = {
 export function adapterRemedy(machine: Machine, choice?: AdapterChoice): string {
   if (choice === "hardware") return hardwareRemedy(machine);
   if (machine.os === "linux") {
+    if (choice === "swiftshader") return swiftShaderRemedy(machine);
     const install = machine.families.map((family) => LLVMPIPE_INSTALLS[family])
-      .find((command) => command !== undefined) ??
-      "install Mesa's Vulkan drivers (llvmpipe, also called lavapipe) with the system's package manager";
-    if (choice === "swiftshader") {
-      return swiftShaderRunsOn(machine)
-        ? "Check that the npm registry can be reached and that the checkout can be written to, or use --adapter llvmpipe"
-        : "npm's SwiftShader is for Linux on x86-64 only; use --adapter llvmpipe";
-    }
-    return `Run: ${install}`.replace("Run: install", "Please install");
+      .find((command) => command !== undefined);
+    return install === undefined
+      ? "Install Mesa's Vulkan drivers (llvmpipe, also called lavapipe) with the system's package manager"
+      : `Install a software driver: ${install}`;
   }
-  if (choice !== undefined) {
-    return `Leave out --adapter ${choice}: this project starts it on Linux only`;
-  }
-  return hardwareRemedy(machine);
+  return choice === undefined
+    ? hardwareRemedy(machine)
+    : `Leave out --adapter ${choice}: this project starts it on Linux only`;
+}
+
+function swiftShaderRemedy(machine: Machine): string {
+  return swiftShaderRunsOn(machine)
+    ? "Check that the npm registry can be reached and that the checkout can be written to"
+    : "Leave out --adapter swiftshader: npm's package is for Linux on x86-64 only";
 }
 
 function hardwareRemedy(machine: Machine): string {

@@ -5,7 +5,6 @@
  * @module
  */
 import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import {
   adapterCandidates,
   type AdapterChoice,
@@ -14,6 +13,7 @@ import {
   type Candidate,
   type Machine,
 } from "./adapters.ts";
+import { ROOT, runDeno, runProject } from "./project.ts";
 import swiftShaderProject from "./swiftshader/deno.json" with { type: "json" };
 
 /** An adapter that works, and the environment in which a program gets it. */
@@ -26,8 +26,6 @@ export interface FoundAdapter {
 export class NoAdapterError extends Error {
   override readonly name = "NoAdapterError";
 }
-
-const ROOT: string = fileURLToPath(new URL("../", import.meta.url));
 
 /** The package's version names the folder, so that an update unpacks anew. */
 const SWIFT_SHADER_VERSION: string = swiftShaderProject.imports["@sparticuz/chromium"]
@@ -56,7 +54,7 @@ export async function findAdapter(choice?: AdapterChoice): Promise<FoundAdapter>
   }
   const wanted = choice === undefined ? "No WebGPU adapter works" : `No ${choice} adapter works`;
   throw new NoAdapterError(
-    [`${wanted} on this machine.`, ...failures, adapterRemedy(machine, choice)].join("\n"),
+    [`${wanted} on this machine:`, ...failures, adapterRemedy(machine, choice)].join("\n"),
   );
 }
 
@@ -64,14 +62,10 @@ async function probe(
   candidate: Candidate,
   environment: Record<string, string>,
 ): Promise<AdapterReport> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-lock", `${ROOT}tools/probe_adapter.ts`],
-    env: environment,
-    stdout: "piped",
-    stderr: "piped",
-  }).output();
-  if (!success) throw new Error(lastLine(stderr) || "the driver ended the process");
-  const report: AdapterReport = JSON.parse(lastLine(stdout));
+  const output = await runDeno(["run", "-A", "--no-lock", `${ROOT}tools/probe_adapter.ts`], {
+    environment,
+  });
+  const report: AdapterReport = JSON.parse(output);
   if (!candidate.accepts.includes(report.kind)) {
     throw new Error(`found only "${report.name}" (${report.kind})`);
   }
@@ -82,21 +76,7 @@ async function probe(
 async function fetchSwiftShader(folder: string): Promise<void> {
   if (existsSync(folder)) return;
   console.error("Fetching SwiftShader from npm, 67 MB, once ...");
-  const project = `${ROOT}tools/swiftshader`;
-  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-A",
-      "--frozen",
-      "--config",
-      `${project}/deno.json`,
-      `${project}/extract.ts`,
-      folder,
-    ],
-    stdout: "null",
-    stderr: "piped",
-  }).output();
-  if (!success) throw new Error(`npm's package could not be unpacked: ${lastLine(stderr)}`);
+  await runProject("swiftshader", "extract.ts", [folder]);
 }
 
 function readMachine(): Machine {
@@ -138,8 +118,4 @@ function runtimeFolder(machine: Machine): Record<string, string> {
   const folder = `${ROOT}.cache/runtime`;
   Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
   return { XDG_RUNTIME_DIR: folder };
-}
-
-function lastLine(bytes: Uint8Array): string {
-  return new TextDecoder().decode(bytes).trim().split("\n").at(-1) ?? "";
 }

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { CoupletError } from "../src/errors.ts";
 import { requestAdapter, runProbe } from "./adapter.ts";
 
 try {
@@ -13,6 +14,7 @@ try {
   await runProbe(adapter);
   console.log(JSON.stringify(report));
 } catch (error) {
-  console.error(error instanceof Error ? error.message : error);
+  // The launcher has its own remedies, so the reason is enough.
+  console.error(error instanceof CoupletError ? error.parts.why : String(error));
   Deno.exit(1);
 }

@@ -1,0 +1,68 @@
+/**
+ * Runs the small projects beside this file. Each has a big npm package that only some tasks need, so
+ * each has its own `deno.json` and lock file, and is installed on its first run.
+ *
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+
+/** The checkout's folder, with a slash at its end. */
+export const ROOT: string = fileURLToPath(new URL("../", import.meta.url));
+
+/**
+ * Runs a file of such a project in a process of its own.
+ *
+ * @param project Its folder's name.
+ * @param file The file to run.
+ * @param args The file's arguments.
+ * @param input What it reads on standard input.
+ * @returns What it wrote on standard output.
+ * @throws {Error} with the process's own reason where it fails.
+ */
+export async function runProject(
+  project: string,
+  file: string,
+  args: readonly string[],
+  input = "",
+): Promise<string> {
+  const folder = `${ROOT}tools/${project}`;
+  return await runDeno(
+    ["run", "-A", "--frozen", "--config", `${folder}/deno.json`, `${folder}/${file}`, ...args],
+    { input },
+  );
+}
+
+/**
+ * Runs Deno in a child process.
+ *
+ * @returns What it wrote on standard output.
+ * @throws {Error} with the reason it gave where it fails.
+ */
+export async function runDeno(
+  args: readonly string[],
+  options: { input?: string; environment?: Readonly<Record<string, string>> } = {},
+): Promise<string> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [...args],
+    env: { ...options.environment, NO_COLOR: "1" },
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const input = new Blob([options.input ?? ""]).stream();
+  // A child that ends early breaks the pipe; its own error says more.
+  const [{ success, signal, stdout, stderr }] = await Promise.all([
+    child.output(),
+    input.pipeTo(child.stdin).catch(() => {}),
+  ]);
+  if (!success) throw new Error(failureReason(new TextDecoder().decode(stderr), signal));
+  return new TextDecoder().decode(stdout);
+}
+
+/** Deno's own "error: ..." line where there is one, else the last line, else the signal. */
+function failureReason(stderr: string, signal: Deno.Signal | null): string {
+  const lines = stderr.trim().split("\n");
+  // Mesa's complaint about this variable looks like an error of Deno, and is none.
+  const error = lines.find((line) => /^error: (?!XDG)/.test(line));
+  return error?.slice("error: ".length) || lines.at(-1) || `ended by ${signal}`;
+}
