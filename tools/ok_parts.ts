@@ -1,0 +1,84 @@
+/**
+ * The parts of `deno task ok`: Deno's arguments for each.
+ *
+ * @module
+ */
+
+/** One thing a change must pass. */
+export interface Part {
+  /** Its name, for `--only` and `--skip`. */
+  readonly name: string;
+  /** Deno's arguments, one list per command; all must succeed. */
+  readonly commands: readonly (readonly string[])[];
+  /** Whether its output shows as it comes, and not only where it fails. */
+  readonly live?: boolean;
+}
+
+/** The small projects with their own `deno.json`, which the checks of the main one do not reach. */
+const PROJECTS: readonly string[] = ["tools/swiftshader", "tools/tint"];
+
+/** The parts, cheap ones first. */
+export const PARTS: readonly Part[] = [
+  {
+    name: "lock",
+    commands: [["ci", "--quiet"], ["run", "-A", "tools/check_lock.ts"]],
+  },
+  {
+    name: "fmt",
+    commands: [["fmt", "--check"], ...inProjects(["fmt", "--check"])],
+  },
+  {
+    name: "lint",
+    commands: [["lint"], ...inProjects(["lint"])],
+  },
+  {
+    name: "check",
+    commands: [["check"], ...inProjects(["check", "--frozen"])],
+  },
+  {
+    name: "doc-lint",
+    commands: [["doc", "--lint", "mod.ts"]],
+  },
+  {
+    name: "generate",
+    commands: [["run", "-A", "codegen/main.ts", "generate", "--check"]],
+  },
+  {
+    name: "publish",
+    // Uncommitted changes are no reason to fail: the parts run before a commit, too.
+    commands: [["publish", "--dry-run", "--allow-dirty"]],
+  },
+  {
+    name: "bundle",
+    commands: [["run", "-A", "tools/bundle.ts"]],
+  },
+  {
+    name: "test",
+    commands: [["run", "-A", "tools/launch.ts", "test"]],
+    live: true,
+  },
+  {
+    name: "doc-test",
+    commands: [["test", "-A", "--doc", "mod.ts", "src/", "README.md"]],
+    live: true,
+  },
+];
+
+/**
+ * The parts that `--only` and `--skip` leave, in their own order, or a message about a name that no
+ * part has.
+ */
+export function selectParts(options: { only?: string; skip?: string }): Part[] | string {
+  const only = options.only?.split(",") ?? PARTS.map((part) => part.name);
+  const skip = options.skip?.split(",") ?? [];
+  for (const name of [...only, ...skip]) {
+    if (!PARTS.some((part) => part.name === name)) {
+      return `No part is named "${name}": ${PARTS.map((part) => part.name).join(", ")} are`;
+    }
+  }
+  return PARTS.filter((part) => only.includes(part.name) && !skip.includes(part.name));
+}
+
+function inProjects(args: readonly string[]): string[][] {
+  return PROJECTS.map((folder) => [...args, "--config", `${folder}/deno.json`, folder]);
+}
