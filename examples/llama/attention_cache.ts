@@ -1,0 +1,56 @@
+import type { KeyOptions, KeySpace, ModelShape } from "@couplet/kv";
+import type { LlamaConfig } from "./config.ts";
+
+/**
+ * What the engine needs of a KV cache: the whole of its attention. The library's cache is one; a test
+ * may put another in its place.
+ */
+export interface AttentionCache<Sequence, Step> {
+  /** A new, empty sequence. */
+  createSequence(): Sequence;
+  /** Gives a sequence's memory back. */
+  freeSequence(sequence: Sequence): void;
+  /** Tokens in a sequence. */
+  length(sequence: Sequence): number;
+  /** Makes room for `tokens` more tokens in every entry's sequence; buffers hold them in this order. */
+  beginStep(entries: readonly { readonly sequence: Sequence; readonly tokens: number }[]): Step;
+  /** Takes one layer's new keys and values, `[tokens][keyValueHeads][headDim]` f32. */
+  encodeAppend(
+    target: GPUComputePassEncoder,
+    step: Step,
+    layer: number,
+    inputs: { readonly keys: GPUBufferBinding; readonly values: GPUBufferBinding },
+  ): void;
+  /** Attention of one layer's new queries, `[tokens][queryHeads][headDim]` f32 to the same. */
+  encodeAttend(
+    target: GPUComputePassEncoder,
+    step: Step,
+    layer: number,
+    buffers: { readonly queries: GPUBufferBinding; readonly output: GPUBufferBinding },
+  ): void;
+}
+
+/** The part of `planCache`'s options that follows from the model. */
+export interface ModelCacheOptions {
+  readonly shape: ModelShape;
+  readonly keys: KeyOptions;
+}
+
+/** What `planCache` has to know of a model. */
+export function modelCacheOptions(
+  config: LlamaConfig,
+  keySpace: KeySpace = "pre-rope",
+): ModelCacheOptions {
+  const { layers, queryHeads, keyValueHeads, headDim } = config;
+  return {
+    shape: { layers, queryHeads, keyValueHeads, headDim },
+    keys: keySpace === "as-scored" ? { space: keySpace } : {
+      space: keySpace,
+      rope: {
+        layout: "half",
+        theta: config.ropeTheta,
+        ...(config.ropeScaled ? { inverseFrequencies: config.inverseFrequencies } : {}),
+      },
+    },
+  };
+}

@@ -1,0 +1,170 @@
+import {
+  CoupletError,
+  type ModelFingerprint,
+  readSafetensors,
+  type SafetensorsTensor,
+} from "@couplet/kv";
+import { type LlamaConfig, parseConfig } from "./config.ts";
+import { parseTokenizer, type Tokenizer } from "./tokenizer.ts";
+import { collectWeights, type ModelWeights } from "./weights.ts";
+
+/** A model in memory, checked, nothing of it on a device yet. */
+export interface Checkpoint {
+  /** Shape and options. */
+  readonly config: LlamaConfig;
+  /** Every weight, type and shape checked. */
+  readonly weights: ModelWeights;
+  /** Text to token ids and back. */
+  readonly tokenizer: Tokenizer;
+  /** Name of the folder and a digest of config.json and the weights' files. */
+  readonly fingerprint: ModelFingerprint;
+}
+
+/**
+ * Loads a Hugging Face folder: `config.json`, `tokenizer.json`, and `model.safetensors` or
+ * `model.safetensors.index.json` with its shards.
+ *
+ * @throws {CoupletError} `file` or `shape` where anything is missing, damaged or of another family.
+ */
+export async function loadModel(folder: string): Promise<Checkpoint> {
+  const configBytes = await readBytes(folder, "config.json");
+  const config = parseConfig(parseJson("config.json", configBytes));
+  const tokenizer = parseTokenizer(
+    objectOf("tokenizer.json", await readBytes(folder, "tokenizer.json")),
+    await optionalObject(folder, "tokenizer_config.json"),
+  );
+
+  const digests = [await sha256(configBytes)];
+  const tensors = new Map<string, SafetensorsTensor>();
+  for (const shard of await shards(folder)) {
+    const bytes = await readBytes(folder, shard.file);
+    for (const [name, tensor] of readShard(shard.file, bytes)) {
+      if (tensors.has(name)) {
+        throw broken(shard.file, `tensor "${name}" is in another file too`);
+      }
+      tensors.set(name, tensor);
+    }
+    for (const name of shard.tensors) {
+      if (!tensors.has(name)) {
+        throw broken(shard.file, `it lacks tensor "${name}", which the index says it holds`);
+      }
+    }
+    digests.push(await sha256(bytes));
+  }
+
+  return {
+    config,
+    weights: collectWeights(config, tensors),
+    tokenizer,
+    fingerprint: {
+      name: folder.replaceAll("\\", "/").replace(/\/+$/, "").split("/").at(-1) ?? folder,
+      // One digest over the files' digests, so that no file has to be held twice to join them.
+      digest: `sha256:${await sha256(new TextEncoder().encode(digests.join("\n")))}`,
+    },
+  };
+}
+
+interface Shard {
+  readonly file: string;
+  /** Names the index promises to be in this file. */
+  readonly tensors: readonly string[];
+}
+
+/** The weights' files, in a fixed order. */
+async function shards(folder: string): Promise<Shard[]> {
+  const single = "model.safetensors";
+  const index = "model.safetensors.index.json";
+  if (await exists(folder, single)) return [{ file: single, tensors: [] }];
+  if (!await exists(folder, index)) {
+    throw new CoupletError("file", {
+      what: `The model folder "${folder}" has no weights`,
+      why: `neither ${single} nor ${index} is there`,
+      remedy: "Download the safetensors files of the model",
+    });
+  }
+  const map = objectOf(index, await readBytes(folder, index)).weight_map;
+  if (typeof map !== "object" || map === null) throw broken(index, "it has no weight_map");
+  const files = new Map<string, string[]>();
+  for (const [tensor, file] of Object.entries(map)) {
+    // A path would let a downloaded index read files outside the folder.
+    if (typeof file !== "string" || /[/\\]/.test(file)) {
+      throw broken(index, `weight_map places "${tensor}" in ${JSON.stringify(file)}, no file name`);
+    }
+    const names = files.get(file) ?? [];
+    names.push(tensor);
+    files.set(file, names);
+  }
+  return [...files].sort(([a], [b]) => a < b ? -1 : 1)
+    .map(([file, tensors]) => ({ file, tensors }));
+}
+
+function readShard(file: string, bytes: Uint8Array): ReadonlyMap<string, SafetensorsTensor> {
+  try {
+    return readSafetensors(bytes).tensors;
+  } catch (cause) {
+    if (!(cause instanceof CoupletError)) throw cause;
+    throw new CoupletError(cause.code, {
+      what: `The weights in ${file} cannot be read`,
+      why: cause.parts.why,
+      remedy: cause.parts.remedy,
+    }, { cause });
+  }
+}
+
+async function readBytes(folder: string, file: string): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return await Deno.readFile(`${folder}/${file}`);
+  } catch (cause) {
+    throw new CoupletError("file", {
+      what: `"${folder}/${file}" cannot be read`,
+      why: cause instanceof Error ? cause.message : String(cause),
+      remedy: "Pass the folder of a Hugging Face model: config.json, tokenizer.json, safetensors",
+    }, { cause });
+  }
+}
+
+async function exists(folder: string, file: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(`${folder}/${file}`)).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+async function optionalObject(folder: string, file: string): Promise<object> {
+  return await exists(folder, file) ? objectOf(file, await readBytes(folder, file)) : {};
+}
+
+function objectOf(file: string, bytes: Uint8Array): Record<string, unknown> {
+  const json = parseJson(file, bytes);
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    throw broken(file, "it is not a JSON object");
+  }
+  return json as Record<string, unknown>;
+}
+
+function parseJson(file: string, bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new CoupletError("file", {
+      what: `${file} cannot be used`,
+      why: `it is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`,
+      remedy: "The file may be cut short; download it again",
+    }, { cause });
+  }
+}
+
+function broken(file: string, why: string): CoupletError {
+  return new CoupletError("file", {
+    what: `${file} cannot be used`,
+    why,
+    remedy: "The file may be damaged or belong to another model; download it again",
+  });
+}
+
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

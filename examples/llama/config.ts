@@ -1,0 +1,244 @@
+import { CoupletError } from "@couplet/kv";
+
+/** The model families this engine runs, by `model_type`. */
+export const MODEL_TYPES = ["llama", "qwen2", "qwen3"] as const;
+
+/** One of {@linkcode MODEL_TYPES}. */
+export type ModelType = (typeof MODEL_TYPES)[number];
+
+/** What the engine needs to know of a `config.json`, with every default filled in. */
+export interface LlamaConfig {
+  /** Family. */
+  readonly modelType: ModelType;
+  /** Tokens in the vocabulary. */
+  readonly vocabularySize: number;
+  /** Channels of the residual stream. */
+  readonly hiddenSize: number;
+  /** Channels between the two halves of the feed-forward block. */
+  readonly intermediateSize: number;
+  /** Decoder layers. */
+  readonly layers: number;
+  /** Query heads per layer. */
+  readonly queryHeads: number;
+  /** KV heads per layer. */
+  readonly keyValueHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+  /** The longest sequence the model was made for. */
+  readonly maxPositions: number;
+  /** Added to the mean square in RMSNorm. */
+  readonly normEpsilon: number;
+  /** Base of the rotary frequencies. */
+  readonly ropeTheta: number;
+  /** `[headDim / 2]` rotary frequencies in radians per position, scaling included. */
+  readonly inverseFrequencies: readonly number[];
+  /** Whether the rotary frequencies differ from the plain geometric series. */
+  readonly ropeScaled: boolean;
+  /** Whether the output matrix is the embedding matrix. */
+  readonly tiedEmbeddings: boolean;
+  /** Whether query, key and value projections have a bias. */
+  readonly attentionBias: boolean;
+  /** Whether the attention's output projection has a bias. */
+  readonly attentionOutputBias: boolean;
+  /** Whether the feed-forward projections have a bias. */
+  readonly feedForwardBias: boolean;
+  /** Whether queries and keys pass an RMSNorm per head before the rotary embedding (Qwen3). */
+  readonly queryKeyNorm: boolean;
+  /** Tokens that end a text. */
+  readonly endTokens: readonly number[];
+}
+
+/** A JSON object of unknown content. */
+type Json = Readonly<Record<string, unknown>>;
+
+/**
+ * Reads a Hugging Face `config.json`.
+ *
+ * @param json The parsed file.
+ * @throws {CoupletError} `file` where the model is none of {@linkcode MODEL_TYPES} or uses something
+ * this engine would get wrong; `shape` where sizes are missing or do not divide.
+ */
+export function parseConfig(json: unknown): LlamaConfig {
+  if (!isObject(json)) throw refused("it is not a JSON object", "Pass a Hugging Face config.json");
+  const modelType = parseModelType(json);
+  refuseFeatures(json, modelType);
+
+  const hiddenSize = size(json, "hidden_size");
+  const queryHeads = size(json, "num_attention_heads");
+  const keyValueHeads = size(json, "num_key_value_heads", queryHeads);
+  const headDim = size(json, "head_dim", hiddenSize / queryHeads);
+  const intermediateSize = size(json, "intermediate_size");
+  if (queryHeads % keyValueHeads !== 0) {
+    throw wrongShape(
+      `num_attention_heads ${queryHeads} is no multiple of num_key_value_heads ${keyValueHeads}`,
+    );
+  }
+  if (headDim % 8 !== 0) throw wrongShape(`head_dim ${headDim} is no multiple of 8`);
+  if (hiddenSize % 8 !== 0) throw wrongShape(`hidden_size ${hiddenSize} is no multiple of 8`);
+  if (intermediateSize % 8 !== 0) {
+    throw wrongShape(`intermediate_size ${intermediateSize} is no multiple of 8`);
+  }
+
+  const rope = parseRope(json, headDim);
+  // Qwen2's query, key and value biases are part of the architecture and have no entry in config.json.
+  const attentionBias = modelType === "qwen2" || flag(json, "attention_bias", false);
+  return {
+    modelType,
+    vocabularySize: size(json, "vocab_size"),
+    hiddenSize,
+    intermediateSize,
+    layers: size(json, "num_hidden_layers"),
+    queryHeads,
+    keyValueHeads,
+    headDim,
+    maxPositions: size(json, "max_position_embeddings", 2048),
+    normEpsilon: positive(json, "rms_norm_eps", 1e-6),
+    ropeTheta: rope.theta,
+    inverseFrequencies: rope.inverseFrequencies,
+    ropeScaled: rope.scaled,
+    tiedEmbeddings: flag(json, "tie_word_embeddings", false),
+    attentionBias,
+    attentionOutputBias: modelType !== "qwen2" && attentionBias,
+    feedForwardBias: modelType === "llama" && flag(json, "mlp_bias", false),
+    queryKeyNorm: modelType === "qwen3",
+    endTokens: parseEndTokens(json),
+  };
+}
+
+function parseModelType(json: Json): ModelType {
+  const found = json.model_type;
+  const modelType = MODEL_TYPES.find((type) => type === found);
+  if (modelType !== undefined) return modelType;
+  const architectures = Array.isArray(json.architectures) ? json.architectures.join(", ") : "none";
+  throw refused(
+    `model_type is ${JSON.stringify(found)} (architectures: ${architectures})`,
+    `This engine runs ${MODEL_TYPES.join(", ")}; convert the checkpoint or choose another model`,
+  );
+}
+
+/** Refuses whatever would run and give wrong numbers. */
+function refuseFeatures(json: Json, modelType: ModelType): void {
+  const activation = json.hidden_act ?? "silu";
+  if (activation !== "silu") {
+    throw refused(`hidden_act is ${JSON.stringify(activation)}`, "Only silu is implemented");
+  }
+  if (json.quantization_config !== undefined && json.quantization_config !== null) {
+    throw refused(
+      "the weights are quantised (quantization_config)",
+      "Use the unquantised checkpoint, in F32, F16 or BF16",
+    );
+  }
+  if (modelType !== "llama" && json.use_sliding_window === true) {
+    throw refused("use_sliding_window is true", "Only full causal attention is implemented");
+  }
+}
+
+interface Rope {
+  readonly theta: number;
+  readonly inverseFrequencies: readonly number[];
+  readonly scaled: boolean;
+}
+
+function parseRope(json: Json, headDim: number): Rope {
+  // transformers 5 writes `rope_parameters`, earlier versions `rope_theta` beside `rope_scaling`.
+  const parameters = json.rope_parameters ?? json.rope_scaling ?? {};
+  if (!isObject(parameters)) {
+    throw refused("rope_scaling is no object", "Write it as Hugging Face does, or leave it out");
+  }
+  const partial = parameters.partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
+  if (partial !== 1) {
+    throw refused(`partial_rotary_factor is ${partial}`, "Only full rotary heads are implemented");
+  }
+  const theta = positive(
+    parameters.rope_theta === undefined ? json : parameters,
+    "rope_theta",
+    10000,
+  );
+  const plain = Array.from({ length: headDim / 2 }, (_, i) => theta ** (-2 * i / headDim));
+  const kind = parameters.rope_type ?? parameters.type ?? "default";
+  switch (kind) {
+    case "default":
+      return { theta, inverseFrequencies: plain, scaled: false };
+    case "linear": {
+      const factor = positive(parameters, "factor");
+      return { theta, inverseFrequencies: plain.map((f) => f / factor), scaled: true };
+    }
+    case "llama3":
+      return { theta, inverseFrequencies: llama3Frequencies(plain, parameters), scaled: true };
+    default:
+      throw refused(
+        `its rotary scaling is of kind ${JSON.stringify(kind)}`,
+        "This engine knows default, linear and llama3",
+      );
+  }
+}
+
+/**
+ * Llama 3.1's frequencies: wavelengths that the original context held often enough stay, those it
+ * never completed are stretched by `factor`, those between are interpolated.
+ * https://github.com/meta-llama/llama-models/blob/main/models/llama3/model.py
+ */
+function llama3Frequencies(plain: readonly number[], parameters: Json): number[] {
+  const factor = positive(parameters, "factor");
+  const low = positive(parameters, "low_freq_factor");
+  const high = positive(parameters, "high_freq_factor");
+  const context = positive(parameters, "original_max_position_embeddings");
+  if (!(high > low)) {
+    throw refused(
+      `high_freq_factor ${high} is not above low_freq_factor ${low}`,
+      "Correct rope_scaling in config.json",
+    );
+  }
+  return plain.map((frequency) => {
+    const periods = context * frequency / (2 * Math.PI);
+    const kept = Math.min(1, Math.max(0, (periods - low) / (high - low)));
+    return kept * frequency + (1 - kept) * frequency / factor;
+  });
+}
+
+function parseEndTokens(json: Json): readonly number[] {
+  const found = json.eos_token_id;
+  if (found === undefined || found === null) return [];
+  const tokens = Array.isArray(found) ? found : [found];
+  if (!tokens.every((token) => Number.isInteger(token) && token >= 0)) {
+    throw refused(
+      `eos_token_id is ${JSON.stringify(found)}`,
+      "It must be a token or a list of them",
+    );
+  }
+  return tokens;
+}
+
+function size(json: Json, key: string, fallback?: number): number {
+  const found = json[key] ?? fallback;
+  if (typeof found === "number" && Number.isInteger(found) && found > 0) return found;
+  throw wrongShape(`${key} is ${JSON.stringify(found)}, not a positive integer`);
+}
+
+function positive(json: Json, key: string, fallback?: number): number {
+  const found = json[key] ?? fallback;
+  if (typeof found === "number" && Number.isFinite(found) && found > 0) return found;
+  throw refused(`${key} is ${JSON.stringify(found)}, not a positive number`, `Correct ${key}`);
+}
+
+function flag(json: Json, key: string, fallback: boolean): boolean {
+  const found = json[key] ?? fallback;
+  if (typeof found === "boolean") return found;
+  throw refused(`${key} is ${JSON.stringify(found)}, not true or false`, `Correct ${key}`);
+}
+
+function isObject(value: unknown): value is Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function refused(why: string, remedy: string): CoupletError {
+  return new CoupletError("file", { what: "config.json cannot be used", why, remedy });
+}
+
+function wrongShape(why: string): CoupletError {
+  return new CoupletError("shape", {
+    what: "config.json describes no model this engine can run",
+    why,
+    remedy: "Check that config.json belongs to the checkpoint",
+  });
+}

@@ -1,0 +1,23 @@
+/**
+ * A small engine for Hugging Face checkpoints of the Llama family on WebGPU, whose attention is the
+ * library's. It is an example of a host, and the one the library is evaluated with.
+ *
+ * @module
+ */
+export {
+  type AttentionCache,
+  type ModelCacheOptions,
+  modelCacheOptions,
+} from "./attention_cache.ts";
+export { type Checkpoint, loadModel } from "./checkpoint.ts";
+export { type LlamaConfig, MODEL_TYPES, type ModelType, parseConfig } from "./config.ts";
+export {
+  createEngine,
+  type Engine,
+  type EngineOptions,
+  type ForwardEntry,
+  type ForwardResult,
+  type ReadOptions,
+} from "./engine.ts";
+export { type Tokenizer } from "./tokenizer.ts";
+export type { LayerWeights, ModelWeights, Projection, Weight } from "./weights.ts";

@@ -1,0 +1,167 @@
+import type { Checkpoint } from "./checkpoint.ts";
+import type { LlamaConfig } from "./config.ts";
+import { type Projection, type Weight, weightValues } from "./weights.ts";
+
+/** What one sequence's forward pass computes, all in float64. */
+export interface ReferenceForward {
+  /** `[tokens][vocabularySize]`. */
+  readonly logits: Float64Array;
+  /** `[tokens - 1]`, natural logarithm: position i predicts token i + 1. */
+  readonly losses: Float64Array;
+  /** Per layer `[tokens][queryHeads][headDim]`, before the rotary embedding. */
+  readonly queries: readonly Float64Array[];
+  /** Per layer `[tokens][keyValueHeads][headDim]`, before the rotary embedding. */
+  readonly keys: readonly Float64Array[];
+  /** Per layer `[tokens][keyValueHeads][headDim]`. */
+  readonly values: readonly Float64Array[];
+}
+
+/**
+ * The whole model on the CPU in float64, written to be read: the oracle of the engine's tests.
+ * Attention is exact and dense.
+ */
+export function referenceForward(
+  checkpoint: Pick<Checkpoint, "config" | "weights">,
+  tokenIds: readonly number[],
+): ReferenceForward {
+  const { config, weights } = checkpoint;
+  const tokens = tokenIds.length;
+  const { hiddenSize, intermediateSize, headDim, normEpsilon } = config;
+
+  const embedding = weightValues(weights.embedding);
+  const hidden = new Float64Array(tokens * hiddenSize);
+  tokenIds.forEach((id, t) => {
+    hidden.set(embedding.subarray(id * hiddenSize, (id + 1) * hiddenSize), t * hiddenSize);
+  });
+
+  const queries: Float64Array[] = [];
+  const keys: Float64Array[] = [];
+  const values: Float64Array[] = [];
+  for (const layer of weights.layers) {
+    const normed = rmsNorm(hidden, layer.attentionNorm, hiddenSize, normEpsilon);
+    let query = project(normed, layer.query);
+    let key = project(normed, layer.key);
+    const value = project(normed, layer.value);
+    if (layer.queryNorm) query = rmsNorm(query, layer.queryNorm, headDim, normEpsilon);
+    if (layer.keyNorm) key = rmsNorm(key, layer.keyNorm, headDim, normEpsilon);
+    queries.push(query);
+    keys.push(key);
+    values.push(value);
+    add(hidden, project(attend(config, tokens, query, key, value), layer.output));
+
+    const inner = rmsNorm(hidden, layer.feedForwardNorm, hiddenSize, normEpsilon);
+    const gate = project(inner, layer.gate);
+    const up = project(inner, layer.up);
+    const product = new Float64Array(tokens * intermediateSize);
+    for (let i = 0; i < product.length; i++) {
+      product[i] = gate[i]! / (1 + Math.exp(-gate[i]!)) * up[i]!;
+    }
+    add(hidden, project(product, layer.down));
+  }
+
+  const last = rmsNorm(hidden, weights.finalNorm, hiddenSize, normEpsilon);
+  const logits = project(last, { weight: weights.head });
+  const losses = new Float64Array(Math.max(0, tokens - 1));
+  const { vocabularySize } = config;
+  for (let t = 0; t + 1 < tokens; t++) {
+    const row = logits.subarray(t * vocabularySize, (t + 1) * vocabularySize);
+    losses[t] = logSumExp(row) - row[tokenIds[t + 1]!]!;
+  }
+  return { logits, losses, queries, keys, values };
+}
+
+/** `log(sum(exp(row)))`. */
+export function logSumExp(row: ArrayLike<number>): number {
+  let max = -Infinity;
+  for (let i = 0; i < row.length; i++) max = Math.max(max, row[i]!);
+  let sum = 0;
+  for (let i = 0; i < row.length; i++) sum += Math.exp(row[i]! - max);
+  return max + Math.log(sum);
+}
+
+/** `x W^T + b` for every row of `x`. */
+function project(x: Float64Array, { weight, bias }: Projection): Float64Array {
+  const [outputs, inputs] = [weight.shape[0]!, weight.shape[1]!];
+  const matrix = weightValues(weight);
+  const offsets = bias === undefined ? undefined : weightValues(bias);
+  const rows = x.length / inputs;
+  const y = new Float64Array(rows * outputs);
+  for (let r = 0; r < rows; r++) {
+    const row = x.subarray(r * inputs, (r + 1) * inputs);
+    for (let o = 0; o < outputs; o++) {
+      let sum = offsets === undefined ? 0 : offsets[o]!;
+      const start = o * inputs;
+      for (let i = 0; i < inputs; i++) sum += row[i]! * matrix[start + i]!;
+      y[r * outputs + o] = sum;
+    }
+  }
+  return y;
+}
+
+/** RMSNorm of every `width` channels. */
+function rmsNorm(x: Float64Array, weight: Weight, width: number, epsilon: number): Float64Array {
+  const gain = weightValues(weight);
+  const y = new Float64Array(x.length);
+  for (let start = 0; start < x.length; start += width) {
+    let squares = 0;
+    for (let i = 0; i < width; i++) squares += x[start + i]! ** 2;
+    const factor = 1 / Math.sqrt(squares / width + epsilon);
+    for (let i = 0; i < width; i++) y[start + i] = x[start + i]! * factor * gain[i]!;
+  }
+  return y;
+}
+
+/** Dense causal attention; rotates queries and keys by their positions. */
+function attend(
+  config: LlamaConfig,
+  tokens: number,
+  query: Float64Array,
+  key: Float64Array,
+  value: Float64Array,
+): Float64Array {
+  const { queryHeads, keyValueHeads, headDim } = config;
+  const rotatedQuery = rotate(query, queryHeads, config);
+  const rotatedKey = rotate(key, keyValueHeads, config);
+  const output = new Float64Array(tokens * queryHeads * headDim);
+  for (let t = 0; t < tokens; t++) {
+    for (let h = 0; h < queryHeads; h++) {
+      const kvHead = Math.floor(h * keyValueHeads / queryHeads);
+      const q = (t * queryHeads + h) * headDim;
+      const scores = new Float64Array(t + 1);
+      for (let j = 0; j <= t; j++) {
+        const k = (j * keyValueHeads + kvHead) * headDim;
+        let dot = 0;
+        for (let d = 0; d < headDim; d++) dot += rotatedQuery[q + d]! * rotatedKey[k + d]!;
+        scores[j] = dot / Math.sqrt(headDim);
+      }
+      const total = logSumExp(scores);
+      for (let j = 0; j <= t; j++) {
+        const share = Math.exp(scores[j]! - total);
+        const v = (j * keyValueHeads + kvHead) * headDim;
+        for (let d = 0; d < headDim; d++) output[q + d]! += share * value[v + d]!;
+      }
+    }
+  }
+  return output;
+}
+
+/** The rotary embedding in Hugging Face's layout: channel i turns with channel i + headDim / 2. */
+function rotate(x: Float64Array, heads: number, config: LlamaConfig): Float64Array {
+  const { headDim, inverseFrequencies } = config;
+  const half = headDim / 2;
+  const y = new Float64Array(x.length);
+  for (let row = 0; row * headDim < x.length; row++) {
+    const position = Math.floor(row / heads);
+    for (let i = 0; i < half; i++) {
+      const angle = position * inverseFrequencies[i]!;
+      const [a, b] = [x[row * headDim + i]!, x[row * headDim + half + i]!];
+      y[row * headDim + i] = a * Math.cos(angle) - b * Math.sin(angle);
+      y[row * headDim + half + i] = b * Math.cos(angle) + a * Math.sin(angle);
+    }
+  }
+  return y;
+}
+
+function add(target: Float64Array, summand: Float64Array): void {
+  for (let i = 0; i < target.length; i++) target[i]! += summand[i]!;
+}

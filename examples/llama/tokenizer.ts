@@ -1,0 +1,33 @@
+import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import { CoupletError } from "@couplet/kv";
+
+/** Text to token ids and back. */
+export interface Tokenizer {
+  /** Token ids of `text`. Nothing is added in front or behind. */
+  encode(text: string): number[];
+  /** The text of `tokenIds`, special tokens included. */
+  decode(tokenIds: readonly number[]): string;
+}
+
+/**
+ * A tokenizer from the parsed `tokenizer.json` and, where there is one, `tokenizer_config.json`.
+ *
+ * @throws {CoupletError} `file` where the library cannot build it.
+ */
+export function parseTokenizer(tokenizer: object, config: object = {}): Tokenizer {
+  let inner: HuggingFaceTokenizer;
+  try {
+    inner = new HuggingFaceTokenizer(tokenizer, config);
+  } catch (cause) {
+    throw new CoupletError("file", {
+      what: "tokenizer.json cannot be used",
+      why: cause instanceof Error ? cause.message : String(cause),
+      remedy: "Check that it is the tokenizer.json of a Hugging Face model",
+    }, { cause });
+  }
+  return {
+    encode: (text) => inner.encode(text, { add_special_tokens: false }).ids,
+    // Clean-up would drop spaces in front of punctuation, and the text would not round-trip.
+    decode: (tokenIds) => inner.decode([...tokenIds], { clean_up_tokenization_spaces: false }),
+  };
+}
