@@ -13,3 +13,42 @@ export * from "./src/reference/reference_cache.ts";
 export * from "./src/reference/attention.ts";
 export * from "./src/reference/rope.ts";
 export { packRecords, unpackRecords } from "./src/reference/pack.ts";
+export {
+  type Cache,
+  type CacheInit,
+  type CacheStats,
+  type CommandTarget,
+  createCache,
+  type Step,
+  type StepEntry,
+} from "./src/cache.ts";
+export type {
+  CacheOptions,
+  Capacity,
+  HostLayout,
+  ResolvedOptions,
+  TensorStrides,
+} from "./src/cache_options.ts";
+export type { CacheBytes } from "./src/cache_sizes.ts";
+export type { KernelInfo } from "./src/kernel.ts";
+export type { BindingName } from "./src/kernel_bindings.ts";
+export {
+  formatKernelName,
+  type KernelFamily,
+  type KernelNameParts,
+  type KeyVariant,
+  parseKernelName,
+} from "./src/kernel_name.ts";
+export {
+  type AttentionKernels,
+  type CachePlan,
+  type LayerPlan,
+  planCache,
+  type PlanLimits,
+  type PlanOptions,
+  type RequiredLimits,
+  requiredLimits,
+} from "./src/plan.ts";
+export { type KernelLimits } from "./src/select_kernel.ts";
+export type { Sequence } from "./src/sequences.ts";
+export { manifest } from "./generated/manifest.ts";

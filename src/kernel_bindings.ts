@@ -30,6 +30,17 @@ export const BINDINGS = {
   partials: { space: "storage, read", type: "array<vec4<f32>>" },
   partials_written: { space: "storage, read_write", type: "array<vec4<f32>>" },
   decoded: { space: "storage, read_write", type: "array<vec4<f32>>" },
+  batch: { space: "uniform", type: "Batch" },
+  samples: { space: "storage, read", type: "array<vec4<f32>>" },
+  sample_values: { space: "storage, read", type: "array<f32>" },
+  weights: { space: "storage, read", type: "array<f32>" },
+  centroid_table: { space: "uniform", type: "array<vec4<f32>, TABLE_ROWS * ROW>" },
+  centroids: { space: "storage, read_write", type: "array<f32>" },
+  scores: { space: "storage, read_write", type: "array<vec4<f32>>" },
+  codes: { space: "storage, read", type: "array<u32>" },
+  codes_written: { space: "storage, read_write", type: "array<vec4<u32>>" },
+  partial_sums: { space: "storage, read_write", type: "array<f32>" },
+  group_results: { space: "storage, read_write", type: "array<vec2<f32>>" },
 } as const satisfies Record<string, BindingDeclaration>;
 
 /** The name of a resource a kernel binds. */

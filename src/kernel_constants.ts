@@ -12,3 +12,6 @@ export const STEP_ENTRIES = 64;
 
 /** Bytes of workgroup memory every WebGPU device offers. */
 export const BASE_WORKGROUP_BYTES = 16384;
+
+/** Workgroups the planner cuts one layer's attention into where there are enough tokens: some for every core of a large GPU. */
+export const TARGET_WORKGROUPS = 256;

@@ -39,7 +39,11 @@ export interface Scheme {
    * @param centroids `[groups][centroids][channels]` of the vector's KV head, as stored; empty where the scheme has none.
    * @param scale `[headDim]` weights of the squared distance's root, or undefined for ones.
    */
-  encode(vector: ArrayLike<number>, centroids: ArrayLike<number>, scale?: ArrayLike<number>): Uint32Array;
+  encode(
+    vector: ArrayLike<number>,
+    centroids: ArrayLike<number>,
+    scale?: ArrayLike<number>,
+  ): Uint32Array;
   /** The inverse of {@linkcode Scheme.encode}: `[headDim]` values from `[codes]` codes. */
   decode(codes: ArrayLike<number>, centroids: ArrayLike<number>): Float64Array;
 }

@@ -1,0 +1,77 @@
+import { type BindingName, BINDINGS } from "./kernel_bindings.ts";
+import { CoupletError } from "./errors.ts";
+import type { KernelInfo } from "./kernel.ts";
+
+/** A compiled kernel and the layout its bind groups follow. */
+export interface CompiledKernel {
+  /** The row it was compiled from. */
+  readonly kernel: KernelInfo;
+  /** The pipeline. */
+  readonly pipeline: GPUComputePipeline;
+  /** Layout of bind group 0; `step` has a dynamic offset. */
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** Compiled once per device, kernel and constants, and shared by all caches of the device. */
+const compiled = new WeakMap<GPUDevice, Map<string, Promise<CompiledKernel>>>();
+
+/**
+ * Compiles a kernel, or gives what was compiled before.
+ *
+ * @param constants Values of the kernel's overrides.
+ * @throws {CoupletError} `device` where the device refuses the kernel.
+ */
+export function compileKernel(
+  device: GPUDevice,
+  kernel: KernelInfo,
+  constants: Record<string, number> = {},
+): Promise<CompiledKernel> {
+  let cache = compiled.get(device);
+  if (cache === undefined) compiled.set(device, cache = new Map());
+  const id = `${kernel.name} ${JSON.stringify(constants)}`;
+  let promise = cache.get(id);
+  if (promise === undefined) {
+    promise = compile(device, kernel, constants);
+    // A failure is not remembered, so that another try can succeed.
+    promise.catch(() => cache.delete(id));
+    cache.set(id, promise);
+  }
+  return promise;
+}
+
+function layoutEntry(name: BindingName, binding: number): GPUBindGroupLayoutEntry {
+  const type = ({
+    "uniform": "uniform",
+    "storage, read": "read-only-storage",
+    "storage, read_write": "storage",
+  } as const)[BINDINGS[name].space];
+  return { binding, visibility: 4, buffer: { type, hasDynamicOffset: name === "step" } };
+}
+
+async function compile(
+  device: GPUDevice,
+  kernel: KernelInfo,
+  constants: Record<string, number>,
+): Promise<CompiledKernel> {
+  const { wgsl } = await kernel.load();
+  const label = kernel.name;
+  const layout = device.createBindGroupLayout({ label, entries: kernel.bindings.map(layoutEntry) });
+  try {
+    const pipeline = await device.createComputePipelineAsync({
+      label,
+      layout: device.createPipelineLayout({ label, bindGroupLayouts: [layout] }),
+      compute: {
+        module: device.createShaderModule({ label, code: wgsl }),
+        entryPoint: "main",
+        constants,
+      },
+    });
+    return { kernel, pipeline, layout };
+  } catch (cause) {
+    throw new CoupletError("device", {
+      what: `Cannot compile the kernel ${kernel.name}`,
+      why: cause instanceof Error ? cause.message : String(cause),
+      remedy: "Report the device and this message, or plan with other schemes",
+    }, { cause });
+  }
+}

@@ -1,0 +1,115 @@
+import { CoupletError } from "./errors.ts";
+import type { KernelInfo } from "./kernel.ts";
+import { BINDINGS } from "./kernel_bindings.ts";
+import { type KernelFamily, type KeyVariant, parseKernelName } from "./kernel_name.ts";
+import { parseScheme, type SchemeId } from "./scheme.ts";
+
+/** The limits of a device that decide whether a kernel runs on it. */
+export type KernelLimits = Pick<
+  GPUSupportedLimits,
+  | "maxComputeWorkgroupStorageSize"
+  | "maxStorageBuffersPerShaderStage"
+  | "maxComputeInvocationsPerWorkgroup"
+>;
+
+/** What a kernel must do. */
+export interface KernelQuery {
+  /** The family. */
+  readonly family: KernelFamily;
+  /** Schemes in the order of the name. */
+  readonly schemes: readonly SchemeId[];
+  /** Channels per head. */
+  readonly headDim: number;
+  /** Ways of reading keys that fit, for the families that have them. */
+  readonly variants?: readonly KeyVariant[];
+}
+
+function storageBuffers(kernel: KernelInfo): number {
+  return kernel.bindings.filter((name) => BINDINGS[name].space !== "uniform").length;
+}
+
+/** Why a kernel cannot run under `limits`, or undefined where it can. */
+function obstacle(kernel: KernelInfo, limits: KernelLimits): string | undefined {
+  if (kernel.workgroupBytes > limits.maxComputeWorkgroupStorageSize) {
+    return `${kernel.name} needs ${kernel.workgroupBytes} bytes of workgroup memory and the device offers ${limits.maxComputeWorkgroupStorageSize}`;
+  }
+  if (storageBuffers(kernel) > limits.maxStorageBuffersPerShaderStage) {
+    return `${kernel.name} binds ${
+      storageBuffers(kernel)
+    } storage buffers and the device offers ${limits.maxStorageBuffersPerShaderStage}`;
+  }
+  return undefined;
+}
+
+/** The rows that do what the query asks and run under the limits. Pure. */
+export function matchingKernels(
+  kernels: readonly KernelInfo[],
+  query: KernelQuery,
+  limits: KernelLimits,
+): KernelInfo[] {
+  return kernels.filter((kernel) => {
+    const parts = parseKernelName(kernel.name);
+    return parts.family === query.family && parts.size === query.headDim &&
+      parts.schemes.join() === query.schemes.join() &&
+      (query.variants === undefined || query.variants.includes(parts.variant!)) &&
+      obstacle(kernel, limits) === undefined;
+  });
+}
+
+/**
+ * The one row that does what the query asks.
+ *
+ * @throws {CoupletError} `kernel` where there is none, naming the nearest rows and the command that
+ * generates the wanted one; `limits` where there is one that the device cannot run.
+ */
+export function requireKernel(
+  kernels: readonly KernelInfo[],
+  query: KernelQuery,
+  limits: KernelLimits,
+): KernelInfo {
+  const [kernel] = matchingKernels(kernels, query, limits);
+  if (kernel !== undefined) return kernel;
+  const what = `Cannot find a kernel to ${query.family}${
+    query.schemes.map((scheme) => ` ${scheme}`).join(" and")
+  } at head dimension ${query.headDim}`;
+  const anywhere: KernelLimits = {
+    maxComputeWorkgroupStorageSize: Infinity,
+    maxStorageBuffersPerShaderStage: Infinity,
+    maxComputeInvocationsPerWorkgroup: Infinity,
+  };
+  const [beyond] = matchingKernels(kernels, query, anywhere);
+  if (beyond !== undefined) {
+    throw new CoupletError("limits", {
+      what,
+      why: obstacle(beyond, limits)!,
+      remedy: "Request the device with the limits requiredLimits() gives",
+    });
+  }
+  const flags = query.schemes.map((scheme) => ` --scheme ${scheme}`).join("");
+  throw new CoupletError("kernel", {
+    what,
+    why: `no row of the manifest covers it; the nearest rows are ${nearest(kernels, query)}`,
+    remedy:
+      `Generate it: deno task generate${flags} --head-dim ${query.headDim} --out ./my_kernels, and pass its manifest as \`kernels\``,
+  });
+}
+
+/** Names of up to four rows of the same family, nearest in rate and then in head dimension. */
+function nearest(kernels: readonly KernelInfo[], query: KernelQuery): string {
+  const rate = (schemes: readonly SchemeId[]) =>
+    schemes.reduce((sum, scheme) => sum + parseScheme(scheme).bits, 0);
+  const wanted = rate(query.schemes);
+  return kernels
+    .map((kernel) => ({ name: kernel.name, parts: parseKernelName(kernel.name) }))
+    .filter(({ parts }) => parts.family === query.family)
+    .map(({ name, parts }) => ({
+      name,
+      same: parts.schemes.join() === query.schemes.join() ? 0 : 1,
+      rate: Math.abs(rate(parts.schemes) - wanted),
+      size: Math.abs(parts.size - query.headDim),
+    }))
+    .sort((a, b) => a.same - b.same || a.rate - b.rate || a.size - b.size)
+    .slice(0, 4)
+    .map(({ name }) => name)
+    .join(", ") || "none";
+}
