@@ -230,23 +230,46 @@ Deno.test("ReferenceCache.truncate: what was taken back leaves no trace", () => 
   );
 });
 
-Deno.test("ReferenceCache.truncate refuses what would need exact tokens that are gone", () => {
-  const cache = createReferenceCache(options({ capacity: { appendTokens: 2 } }));
+Deno.test("ReferenceCache.truncate beyond the kept exact tokens leaves the window to their codes", () => {
+  const given = options({ capacity: { appendTokens: 2 } });
+  const cache = createReferenceCache(given);
   const sequence = cache.createSequence();
   const data = sequenceData(7);
-  feedInSteps(cache, sequence, data, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
-  assert.throws(() => cache.truncate(sequence, 12), isError("usage"));
+  const twoByTwo = [2, 4, 6, 8, 10, 12, 14, 16, 18, 20];
+  feedInSteps(cache, sequence, data, twoByTwo);
   assert.throws(() => cache.truncate(sequence, 21), isError("usage"));
+  assert.throws(() => cache.truncate(sequence, -1), isError("usage"));
   assert.equal(cache.length(sequence), 20);
-  cache.truncate(sequence, 18);
-  for (const length of [2, 0]) {
-    cache.truncate(sequence, length);
-    assert.equal(cache.length(sequence), length);
-  }
+
+  // Tokens from 20 - 5 - 2 on are held exactly, so that of a sequence of 12 only the sinks are.
+  cache.truncate(sequence, 12);
+  const outputs = feedInSteps(cache, sequence, data, [13, 15]);
+  data.forEach(({ keys, values, queries }, layer) => {
+    const rounded = { keys: keys.map(roundToFloat16), values: values.map(roundToFloat16) };
+    const coded = {
+      keys: codedAndDecoded(rounded.keys, layer, "keys", given.policy.keys),
+      values: codedAndDecoded(rounded.values, layer, "values", given.policy.values),
+    };
+    const lost = (i: number) => i >= given.tiers.sinks * KV && i < 12 * KV;
+    const expected = naiveAttention({
+      ...shape,
+      queries: queries.subarray(12 * Q, 15 * Q),
+      firstPosition: 12,
+      exact: {
+        keys: rounded.keys.map((x, i) => lost(i) ? coded.keys[i]! : x),
+        values: rounded.values.map((x, i) => lost(i) ? coded.values[i]! : x),
+      },
+      coded,
+      tiers: given.tiers,
+      keySpace: given.keys,
+    });
+    close(outputs[layer]!, expected, 1e-6);
+  });
+
+  cache.truncate(sequence, 0);
   const fresh = createReferenceCache(options());
-  const again = feedInSteps(cache, sequence, data, [2, 4, 6, 8, 10, 12]);
-  const expected = feedInSteps(fresh, fresh.createSequence(), data, [12]);
-  assert.deepEqual(again, expected);
+  const expected = feedInSteps(fresh, fresh.createSequence(), data, [20]);
+  assert.deepEqual(feedInSteps(cache, sequence, data, twoByTwo), expected);
 });
 
 Deno.test("ReferenceCache: sequences of one step do not see each other", () => {

@@ -36,6 +36,8 @@ export interface AttentionInput {
   readonly coded?: TokenVectors;
   /** Which tokens are seen exactly where `coded` is given; none where absent. */
   readonly tiers?: ExactTiers;
+  /** Tokens below this one, sinks aside, are coded whatever the window; 0 where absent. */
+  readonly exactFrom?: number;
   /** `pre-rope`: queries and keys are rotated here, for their positions. `as-scored`, the default: used as they are. */
   readonly keySpace?: KeyOptions;
   /** Factor of `q . k`; `headDim ** -0.5` where absent. */
@@ -55,9 +57,16 @@ export interface AttentionResult {
 /**
  * Whether a query at position `query` sees the token at position `token` exactly, rather than through
  * its codes.
+ *
+ * @param exactFrom The first token, sinks aside, that is held exactly; above 0 only after a rollback.
  */
-export function seesExactly(tiers: ExactTiers, query: number, token: number): boolean {
-  return token < tiers.sinks || token > query - tiers.window;
+export function seesExactly(
+  tiers: ExactTiers,
+  query: number,
+  token: number,
+  exactFrom = 0,
+): boolean {
+  return token < tiers.sinks || (token > query - tiers.window && token >= exactFrom);
 }
 
 /**
@@ -86,7 +95,7 @@ export function attend(input: AttentionInput): AttentionResult {
 
     const scores = new Float64Array(position + 1);
     for (let token = 0; token <= position; token++) {
-      const exact = codedKeys === undefined || seesExactly(tiers, position, token);
+      const exact = codedKeys === undefined || seesExactly(tiers, position, token, input.exactFrom);
       const keys = exact ? exactKeys : codedKeys;
       const at = (token * keyValueHeads + keyValueHead) * headDim;
       let score = 0;
@@ -102,7 +111,8 @@ export function attend(input: AttentionInput): AttentionResult {
     logSumExp[row] = largest + Math.log(sum);
 
     for (let token = 0; token <= position; token++) {
-      const exact = input.coded === undefined || seesExactly(tiers, position, token);
+      const exact = input.coded === undefined ||
+        seesExactly(tiers, position, token, input.exactFrom);
       const values = exact ? input.exact.values : input.coded!.values;
       const at = (token * keyValueHeads + keyValueHead) * headDim;
       for (let i = 0; i < headDim; i++) {

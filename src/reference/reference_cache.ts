@@ -63,10 +63,11 @@ export interface ReferenceCache {
   /** Tokens of a sequence, those of a step begun included. */
   length(sequence: ReferenceSequence): number;
   /**
-   * Takes back the tokens from `length` on, as if they had never been.
+   * Takes back the tokens from `length` on. Where no more than `appendTokens` are taken back, it is as if
+   * they had never been; beyond, exact tokens that had left the window are seen through their codes
+   * although they are in it again.
    *
-   * @throws {CoupletError} `usage` where exact tokens that left the window would be needed again: the
-   * last `appendTokens` tokens can always be taken back, and all tokens up to `length` 0.
+   * @throws {CoupletError} `usage` where the sequence does not hold so many tokens.
    */
   truncate(sequence: ReferenceSequence, length: number): void;
   /**
@@ -116,8 +117,8 @@ interface LayerState {
 interface SequenceState {
   readonly layers: readonly LayerState[];
   length: number;
-  /** Exact values of tokens below this one may be overwritten, sinks aside. */
-  oldestExact: number;
+  /** Tokens below this one, sinks aside, lost their exact values to others that were then taken back. */
+  exactFrom: number;
 }
 
 /**
@@ -200,7 +201,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         length: 0,
         coded: 0,
       }));
-      sequences.set(sequence, { layers, length: 0, oldestExact: 0 });
+      sequences.set(sequence, { layers, length: 0, exactFrom: 0 });
       return sequence;
     },
 
@@ -214,22 +215,15 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     truncate(sequence, length): void {
       const state = stateOf(sequence);
       if (!(Number.isInteger(length) && length >= 0 && length <= state.length)) {
-        throw truncateError(
-          length,
-          `the sequence has ${state.length} tokens`,
-          "Keep from 0 to as many tokens as the sequence has",
-        );
+        throw new CoupletError("usage", {
+          what: `Cannot truncate to ${length} tokens`,
+          why: `sequence ${sequence.id} holds ${state.length}`,
+          remedy: "Keep from 0 to as many tokens as the sequence holds",
+        });
       }
-      const firstNeeded = Math.max(tiers.sinks, length - tiers.window + 1);
-      if (firstNeeded < length && firstNeeded < state.oldestExact) {
-        throw truncateError(
-          length,
-          `the next query would see token ${firstNeeded} exactly, and exact tokens are kept from ${state.oldestExact} on`,
-          "Take back fewer tokens, plan with more appendTokens, or truncate to 0 and append again",
-        );
-      }
+      const oldestExact = state.length - tiers.window - appendTokens;
+      state.exactFrom = Math.min(length, Math.max(state.exactFrom, oldestExact));
       state.length = length;
-      state.oldestExact = Math.min(state.oldestExact, length);
       for (const layer of state.layers) {
         layer.length = Math.min(layer.length, length);
         layer.coded = Math.min(layer.coded, length);
@@ -262,10 +256,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         firstPosition: stateOf(entry.sequence).length,
       }));
       for (const { sequence, tokens } of begun) {
-        const state = stateOf(sequence);
-        state.length += tokens;
-        const kept = tiers.window + appendTokens;
-        state.oldestExact = Math.max(state.oldestExact, state.length - kept);
+        stateOf(sequence).length += tokens;
       }
       return { entries: begun };
     },
@@ -300,19 +291,22 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       let at = 0;
       for (const { sequence, tokens, firstPosition } of step.entries) {
         const state = layerOf(sequence, layer);
+        const { exactFrom } = stateOf(sequence);
+        const held = { state, firstPosition, exactFrom };
         const result = attend({
           ...shape,
           queries: queries.subarray(at, at + tokens * channels),
           firstPosition,
           exact: {
-            keys: gather(state, firstPosition, "keys", "exact"),
-            values: gather(state, firstPosition, "values", "exact"),
+            keys: gather(held, "keys", "exact"),
+            values: gather(held, "values", "exact"),
           },
           coded: {
-            keys: gather(state, firstPosition, "keys", "coded"),
-            values: gather(state, firstPosition, "values", "coded"),
+            keys: gather(held, "keys", "coded"),
+            values: gather(held, "values", "coded"),
           },
           tiers,
+          exactFrom,
           keySpace,
           ...(options.scale === undefined ? {} : { scale: options.scale }),
           ...(options.softcap === undefined ? {} : { softcap: options.softcap }),
@@ -329,8 +323,11 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
    * `firstPosition` on sees in this form are NaN, so that a wrong choice shows.
    */
   function gather(
-    state: LayerState,
-    firstPosition: number,
+    { state, firstPosition, exactFrom }: {
+      readonly state: LayerState;
+      readonly firstPosition: number;
+      readonly exactFrom: number;
+    },
     side: Side,
     form: "exact" | "coded",
   ): Float64Array {
@@ -338,8 +335,8 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     const vectors = new Float64Array(state.length * keyValueHeads * headDim).fill(NaN);
     for (let token = 0; token < state.length; token++) {
       const needed = form === "exact"
-        ? seesExactly(tiers, Math.max(firstPosition, token), token)
-        : !seesExactly(tiers, state.length - 1, token);
+        ? seesExactly(tiers, Math.max(firstPosition, token), token, exactFrom)
+        : !seesExactly(tiers, state.length - 1, token, exactFrom);
       if (!needed) continue;
       for (let head = 0; head < keyValueHeads; head++) {
         const vector = form === "exact"
@@ -350,10 +347,6 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     }
     return vectors;
   }
-}
-
-function truncateError(length: number, why: string, remedy: string): CoupletError {
-  return new CoupletError("usage", { what: `Cannot truncate to ${length} tokens`, why, remedy });
 }
 
 /** Checks what needs no codebook. */
