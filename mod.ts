@@ -41,6 +41,7 @@ export {
 } from "./src/kernel_name.ts";
 export {
   type AttentionKernels,
+  BASE_LIMITS,
   type CachePlan,
   type LayerPlan,
   planCache,
@@ -50,5 +51,6 @@ export {
   requiredLimits,
 } from "./src/plan.ts";
 export { type KernelLimits } from "./src/select_kernel.ts";
+export type { LayerBuffers } from "./src/layer_buffers.ts";
 export type { Sequence } from "./src/sequences.ts";
 export { manifest } from "./generated/manifest.ts";

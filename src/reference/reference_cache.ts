@@ -1,6 +1,7 @@
 import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
-import type { Codebook, CodebookSet } from "../codebook.ts";
+import type { CodebookSet, ModelFingerprint } from "../codebook.ts";
 import { CoupletError } from "../errors.ts";
+import { checkCodebookSet, findCodebook } from "../find_codebook.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { attend, type ExactTiers, seesExactly } from "./attention.ts";
 import { inverseFrequencies } from "./rope.ts";
@@ -27,6 +28,8 @@ export interface ReferenceCacheOptions {
   readonly softcap?: number;
   /** Codebooks of every layer, side and scheme of the policy; not needed where all schemes are `f16`. */
   readonly codebooks?: CodebookSet;
+  /** The model in use, to refuse the codebooks of another. */
+  readonly model?: ModelFingerprint;
 }
 
 /** One sequence of a {@linkcode ReferenceCache}; opaque. */
@@ -380,15 +383,8 @@ function optionsError(why: string, remedy: string): CoupletError {
 
 /** The options of every layer's stores. */
 function storeMakers(options: ReferenceCacheOptions) {
-  const { shape, policy, tiers, capacity, codebooks, keys } = options;
-  if (codebooks !== undefined && codebooks.keySpace !== keys.space) {
-    throw new CoupletError("codebook", {
-      what: "Cannot create a reference cache",
-      why:
-        `the codebooks were learned on ${codebooks.keySpace} keys and the cache gets ${keys.space} ones`,
-      remedy: "Calibrate on keys in the space the cache gets",
-    });
-  }
+  const { shape, policy, tiers, capacity, codebooks, model, keys } = options;
+  if (codebooks !== undefined) checkCodebookSet(codebooks, keys.space, model);
   return Array.from({ length: shape.layers }, (_, layer) => {
     const { keys, values } = policy.layers?.[layer] ?? policy;
     function store(side: Side, id: SchemeId) {
@@ -396,7 +392,7 @@ function storeMakers(options: ReferenceCacheOptions) {
       scheme.layout(shape.headDim);
       return {
         scheme,
-        codebook: scheme.centroids === 0 ? undefined : find(codebooks, shape, layer, side, id),
+        codebook: findCodebook(codebooks, shape, layer, side, id),
         keyValueHeads: shape.keyValueHeads,
         headDim: shape.headDim,
         tiers,
@@ -405,31 +401,4 @@ function storeMakers(options: ReferenceCacheOptions) {
     }
     return { keys: store("keys", keys), values: store("values", values) };
   });
-}
-
-/** The codebook of one layer, side and scheme, checked against the shape. */
-function find(
-  set: CodebookSet | undefined,
-  shape: ModelShape,
-  layer: number,
-  side: Side,
-  id: SchemeId,
-): Codebook {
-  const found = set?.codebooks.find((codebook) =>
-    codebook.layer === layer && codebook.side === side && codebook.scheme === id
-  );
-  const wanted = shape.keyValueHeads * shape.headDim * parseScheme(id).centroids;
-  if (
-    found === undefined || found.keyValueHeads !== shape.keyValueHeads ||
-    found.headDim !== shape.headDim || found.centroids.length !== wanted
-  ) {
-    throw new CoupletError("codebook", {
-      what: "Cannot create a reference cache",
-      why: found === undefined
-        ? `there is no ${id} codebook for the ${side} of layer ${layer}`
-        : `the ${id} codebook for the ${side} of layer ${layer} is of another shape`,
-      remedy: `Calibrate this model with ${id} among the schemes, and pass the set as codebooks`,
-    });
-  }
-  return found;
 }
