@@ -167,6 +167,7 @@ Deno.test("commandArguments() gives Deno's runners their folder unless files are
     ..."test -A tests/ --filter rope".split(" "),
   ]);
   assert.deepEqual(commandArguments("test", ["mod.ts"]), ["test", "-A", "mod.ts"]);
+  assert.deepEqual(commandArguments("test", ["none_test.ts"]), ["test", "-A", "none_test.ts"]);
   assert.deepEqual(commandArguments("bench", []), ["bench", "-A", "bench/"]);
   assert.deepEqual(commandArguments("bench", ["--", "mod.ts"]), [
     ..."bench -A bench/ -- mod.ts".split(" "),

@@ -33,6 +33,7 @@ export function commandArguments(
   }
   // Everything from "--" on belongs to the tests themselves.
   const own = args.slice(0, args.includes("--") ? args.indexOf("--") : undefined);
-  const named = own.some((arg) => !arg.startsWith("-") && existsSync(arg));
+  // A file that is not there counts as named: the runner reports it, instead of running all others.
+  const named = own.some((arg) => !arg.startsWith("-") && (arg.endsWith(".ts") || existsSync(arg)));
   return [command, "-A", ...(named ? [] : [folder]), ...args];
 }
