@@ -1,4 +1,10 @@
-import type { KeyOptions, KeySpace, ModelShape } from "@couplet/kv";
+import {
+  type CachePlan,
+  CoupletError,
+  type KeyOptions,
+  type KeySpace,
+  type ModelShape,
+} from "@couplet/kv";
 import type { LlamaConfig } from "./config.ts";
 
 /**
@@ -53,4 +59,43 @@ export function modelCacheOptions(
       },
     },
   };
+}
+
+/** The part of the engine's options that follows from the cache's plan. */
+export interface PlannedEngineOptions {
+  readonly keySpace: KeySpace;
+  readonly maxTokens: number;
+  readonly appendTokens: number;
+}
+
+/**
+ * What the engine has to know of its cache.
+ *
+ * @throws {CoupletError} `shape` where the cache was planned for another model or for other buffers than
+ * the engine's (f32, contiguous).
+ */
+export function plannedEngineOptions(
+  { options: { shape, keys, capacity, io } }: Pick<CachePlan, "options">,
+  config: LlamaConfig,
+): PlannedEngineOptions {
+  for (const [name, length] of Object.entries(modelCacheOptions(config).shape)) {
+    const planned = shape[name as keyof ModelShape];
+    if (planned !== length) {
+      throw unfit(`it was planned for ${name} ${planned} and the model has ${length}`);
+    }
+  }
+  if (io.dtype !== "f32") throw unfit(`it was planned for ${io.dtype} buffers`);
+  return {
+    keySpace: keys.space,
+    maxTokens: capacity.stepTokens,
+    appendTokens: capacity.appendTokens,
+  };
+}
+
+function unfit(why: string): CoupletError {
+  return new CoupletError("shape", {
+    what: "The cache does not fit the engine",
+    why,
+    remedy: "Plan it with modelCacheOptions(checkpoint.config)",
+  });
 }

@@ -8,6 +8,8 @@ export {
   type AttentionCache,
   type ModelCacheOptions,
   modelCacheOptions,
+  type PlannedEngineOptions,
+  plannedEngineOptions,
 } from "./attention_cache.ts";
 export { type Checkpoint, loadModel } from "./checkpoint.ts";
 export { type LlamaConfig, MODEL_TYPES, type ModelType, parseConfig } from "./config.ts";
@@ -19,5 +21,6 @@ export {
   type ForwardResult,
   type ReadOptions,
 } from "./engine.ts";
+export { generate, type GeneratedToken, type GenerateOptions } from "./generate.ts";
 export { type Tokenizer } from "./tokenizer.ts";
 export type { LayerWeights, ModelWeights, Projection, Weight } from "./weights.ts";

@@ -3,8 +3,13 @@ import { CoupletError } from "@couplet/kv";
 
 /** Text to token ids and back. */
 export interface Tokenizer {
-  /** Token ids of `text`. Nothing is added in front or behind. */
-  encode(text: string): number[];
+  /**
+   * Token ids of `text`.
+   *
+   * @param special Whether to add what the model expects in front of and behind a text (for example
+   * a token that begins it), where the tokenizer says so.
+   */
+  encode(text: string, special?: boolean): number[];
   /** The text of `tokenIds`, special tokens included. */
   decode(tokenIds: readonly number[]): string;
 }
@@ -26,7 +31,7 @@ export function parseTokenizer(tokenizer: object, config: object = {}): Tokenize
     }, { cause });
   }
   return {
-    encode: (text) => inner.encode(text, { add_special_tokens: false }).ids,
+    encode: (text, special = false) => inner.encode(text, { add_special_tokens: special }).ids,
     // Clean-up would drop spaces in front of punctuation, and the text would not round-trip.
     decode: (tokenIds) => inner.decode([...tokenIds], { clean_up_tokenization_spaces: false }),
   };
