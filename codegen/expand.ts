@@ -5,6 +5,7 @@ import { formatKernelName, type KernelNameParts, type KeyVariant } from "../src/
 import type { BindingName } from "../src/kernel_bindings.ts";
 import { parseScheme, type SchemeId } from "../src/scheme.ts";
 import type { KernelRow, TemplateValue } from "./kernel_row.ts";
+import { kmeansRows } from "./kmeans_rows.ts";
 import type { KmeansRow, PairRow, SizeRow } from "./variants.ts";
 
 /** Query rows of a workgroup: enough for the GQA groups of current models, and for reuse in prefill. */
@@ -83,6 +84,8 @@ function attentionContext(headDim: number, rows: number): Context {
 /** Which partial scores coded keys, and the sources it takes its dot products over. */
 function scoreContext(variant: KeyVariant): Context {
   return {
+    // Overrides stand before every array sized by one: naga fails on another order.
+    headerPartial: `header_${variant}`,
     scorePartial: `score_${variant}`,
     exactly: { source: "exact" },
     ...(variant === "rope" || variant === "plain" ? { coded: { source: "coded" } } : {}),
@@ -305,6 +308,7 @@ export function expandTable(table: Table): KernelRow[] {
         (["rope", "plain"] as const).map((variant) => pairRow(row, headDim, variant))
       )
     ),
+    ...table.kmeans.flatMap(kmeansRows),
   ];
   rows.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   rows.forEach((row, i) => {

@@ -79,4 +79,7 @@ export const pairs: readonly PairRow[] = [
 ];
 
 /** Calibration on the user's own device. */
-export const kmeans: readonly KmeansRow[] = [];
+export const kmeans: readonly KmeansRow[] = [1, 2, 4, 8, 16].map((channels) => ({
+  channels,
+  reason: "every width of group that a coupled scheme can have, whatever its bits",
+}));

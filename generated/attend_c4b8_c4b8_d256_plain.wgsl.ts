@@ -29,6 +29,7 @@ const VALUE_CODES: u32 = 64u; // codes per token
 const VALUE_RECORD_TOKENS: u32 = 1u;
 const VALUE_RECORD_WORDS: u32 = 16u;
 const VALUE_CODEBOOK_WORDS: u32 = 32768u; // per head
+// Keys are gathered as they were coded.
 
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {

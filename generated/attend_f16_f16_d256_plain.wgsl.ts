@@ -19,6 +19,7 @@ const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
 const VALUE_RECORD_TOKENS: u32 = 1u;
 const VALUE_RECORD_WORDS: u32 = 128u;
 const VALUE_CODEBOOK_WORDS: u32 = 0u; // per head
+// Keys are gathered as they were coded.
 
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {

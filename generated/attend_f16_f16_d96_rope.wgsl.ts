@@ -19,6 +19,9 @@ const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
 const VALUE_RECORD_TOKENS: u32 = 1u;
 const VALUE_RECORD_WORDS: u32 = 48u;
 const VALUE_CODEBOOK_WORDS: u32 = 0u; // per head
+// Keys were coded before the rotary embedding.
+override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
+override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
 
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {
@@ -270,9 +273,6 @@ fn coded_key4(at: KeyAt, chunk: u32) -> vec4<f32> {
 
 // RoFormer (arXiv 2104.09864): a score depends on positions by their difference alone. So a tile rotates its keys
 // by their distance from its first token, at most TILE - 1, and its queries by theirs, and one small table serves any length.
-override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
-override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
-
 fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.

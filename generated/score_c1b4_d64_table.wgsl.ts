@@ -20,6 +20,8 @@ const KEY_CODES: u32 = 64u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 1u;
 const KEY_RECORD_WORDS: u32 = 8u;
 const KEY_CODEBOOK_WORDS: u32 = 512u; // per head
+// Coded keys are scored by a lookup table of q.centroid.
+const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
 
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {
@@ -253,7 +255,6 @@ fn exact_key4(at: KeyAt, chunk: u32) -> vec4<f32> {
 }
 
 // The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer, row by row.
-const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
 var<private> table_rows: array<u32, MAX_ROWS>;
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}

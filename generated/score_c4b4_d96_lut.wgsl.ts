@@ -20,6 +20,8 @@ const KEY_CODES: u32 = 24u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 1u;
 const KEY_RECORD_WORDS: u32 = 3u;
 const KEY_CODEBOOK_WORDS: u32 = 768u; // per head
+// Coded keys are scored by a lookup table of q.centroid.
+const LUT_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
 
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {
@@ -253,7 +255,6 @@ fn exact_key4(at: KeyAt, chunk: u32) -> vec4<f32> {
 }
 
 // q.centroid of every row, group and code: a coded score is then one addition per code.
-const LUT_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
 var<workgroup> lut: array<f32, ROWS * LUT_ENTRIES>;
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}

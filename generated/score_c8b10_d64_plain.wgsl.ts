@@ -20,6 +20,7 @@ const KEY_CODES: u32 = 8u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 2u;
 const KEY_RECORD_WORDS: u32 = 5u;
 const KEY_CODEBOOK_WORDS: u32 = 32768u; // per head
+// Keys are gathered as they were coded.
 
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {

@@ -15,6 +15,7 @@ override ROWS: u32 = MAX_ROWS; // query rows of one workgroup: a power of two
 const KEY_RECORD_TOKENS: u32 = 1u;
 const KEY_RECORD_WORDS: u32 = 48u;
 const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
+// Keys are gathered as they were coded.
 
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {

@@ -141,6 +141,10 @@ export interface Cache {
   ): void;
   /** Coded tokens of a sequence, counted from behind the sinks. */
   codedTokens(sequence: Sequence): number;
+  /** One layer's buffers, to read: records in pages, the exact tier, codebooks. */
+  buffers(layer: number): LayerBuffers;
+  /** The physical pages of a sequence's coded tokens, in order. */
+  pages(sequence: Sequence): readonly number[];
   /** Bytes, sequences and pages. */
   stats(): CacheStats;
   /** Destroys the cache's own buffers; the host's device and buffers stay. */
@@ -523,6 +527,14 @@ class DeviceCache implements Cache {
         coded_records: { buffer: side === "keys" ? buffers.keyRecords : buffers.valueRecords },
         decoded: output,
       }, [Math.ceil(chunks / WORKGROUP_SIZE), count, 1]));
+  }
+
+  buffers(layer: number): LayerBuffers {
+    return this.#layers[layer]!;
+  }
+
+  pages(sequence: Sequence): readonly number[] {
+    return [...this.#sequences.state(sequence).pages];
   }
 
   stats(): CacheStats {

@@ -87,7 +87,7 @@ export function createLayerBuffers(
     codebooks: storageBuffer(device, `${label} codebooks`, words.byteLength),
     parameters: uniformBuffer(device, `${label} parameters`, LAYER_BYTES),
   };
-  device.queue.writeBuffer(buffers.codebooks, 0, words);
+  if (words.length > 0) device.queue.writeBuffer(buffers.codebooks, 0, words);
   device.queue.writeBuffer(buffers.parameters, 0, layerParameters(options, offsets));
   return buffers;
 }

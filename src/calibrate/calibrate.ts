@@ -1,0 +1,292 @@
+import type { Codebook, CodebookSet, KeySpace, ModelFingerprint } from "../codebook.ts";
+import { CoupletError } from "../errors.ts";
+import { toFloat16Array } from "../float16.ts";
+import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
+import { largestBuffer } from "./gpu_memory.ts";
+import { kmeansSteps } from "./kmeans.ts";
+import { createKmeansPipelines, kmeansOnGpu, type KmeansPipelines } from "./kmeans_gpu.ts";
+import { headBytes, type KmeansSide, uploadSide } from "./kmeans_side.ts";
+import { DEFAULT_ITERATIONS, DEFAULT_TOLERANCE, type KmeansResult } from "./lloyd.ts";
+import { Pace } from "./pace.ts";
+import { type Random, seededRandom } from "./random.ts";
+import {
+  type CalibrationSamples,
+  checkSamples,
+  groupInput,
+  samplesOfHeads,
+  tokensOf,
+} from "./samples.ts";
+
+export type { CalibrationSamples } from "./samples.ts";
+
+/** Layers and sides that are clustered side by side, so that the device works while results travel. */
+const CONCURRENT_SIDES = 4;
+
+/** Bytes of samples that layers and sides in work side by side may have on the device. */
+const CONCURRENT_BYTES = 128 * 2 ** 20;
+
+/** How far a calibration has come. */
+export interface CalibrationProgress {
+  /** The part that is done, 0 to 1, weighted by cost. */
+  readonly fraction: number;
+  /** Seconds the rest will take at most, or undefined before anything is known. */
+  readonly secondsLeft: number | undefined;
+}
+
+/** What {@linkcode calibrate} works on. */
+export interface CalibrationOptions {
+  /** Samples, one entry per layer and side. */
+  readonly samples: readonly CalibrationSamples[];
+  /** Which schemes to learn codebooks for. Schemes that need none, such as `f16`, are passed over. */
+  readonly schemes: Readonly<Record<Side, readonly SchemeId[]>>;
+  /** The space the keys' samples are in. */
+  readonly keySpace: KeySpace;
+  /** The model the samples come from. */
+  readonly model: ModelFingerprint;
+  /** Reproduces the run. */
+  readonly seed: number;
+  /** What the samples were taken from, for people. */
+  readonly source?: string;
+  /** Where to calibrate. On the CPU where absent, which is slow: minutes for a small model. */
+  readonly device?: GPUDevice;
+  /** Lloyd iterations of a group, at most; 30 where absent. */
+  readonly iterations?: number;
+  /** Told often how far the run has come. */
+  readonly onProgress?: (progress: CalibrationProgress) => void;
+  /** Aborts the run, which then throws the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** One codebook to learn. */
+interface Task {
+  readonly samples: CalibrationSamples;
+  readonly scheme: SchemeId;
+  /** Multiply-adds of all its iterations, roughly. */
+  readonly cost: number;
+  /** The part that is done. */
+  done: number;
+}
+
+/**
+ * Learns codebooks: weighted k-means for every layer, side, KV head and group of channels (Coupled
+ * Quantization, arXiv 2405.03917 §3), with a k-means++ start.
+ *
+ * A codebook depends on its own samples, scheme and the seed alone, not on what else is learned in the
+ * same call, and is the same in every run on the same device. Between devices, and between a device and
+ * the CPU, it differs by rounding.
+ *
+ * @throws {CoupletError} before any work: `usage` where a layer and side comes twice or the seed is no
+ * integer, `scheme` for an unknown scheme, `shape` where sizes do not divide, `samples` where values cannot
+ * be clustered (not finite, fewer than centroids, all weights zero). On a device also `limits` and `device`.
+ */
+export async function calibrate(options: CalibrationOptions): Promise<CodebookSet> {
+  const { device, signal } = options;
+  signal?.throwIfAborted();
+  const iterations = options.iterations ?? DEFAULT_ITERATIONS;
+  const sides = planTasks(options, iterations);
+  const tasks = sides.flat();
+  const started = performance.now();
+  function report(task: Task, done: number): void {
+    task.done = done;
+    const total = tasks.reduce((sum, { cost }) => sum + cost, 0);
+    const fraction = tasks.reduce((sum, { cost, done }) => sum + cost * done, 0) / total;
+    const seconds = (performance.now() - started) / 1000;
+    options.onProgress?.({
+      fraction,
+      secondsLeft: fraction > 0 ? seconds * (1 / fraction - 1) : undefined,
+    });
+  }
+
+  const codebooks = device === undefined
+    ? await onCpu(tasks, options, iterations, report)
+    : await onGpu(device, sides, options, iterations, report);
+  return {
+    model: options.model,
+    keySpace: options.keySpace,
+    provenance: {
+      source: options.source ?? "unspecified samples",
+      tokens: Math.max(0, ...options.samples.map(tokensOf)),
+      seed: options.seed,
+      iterations,
+    },
+    codebooks,
+  };
+}
+
+/** What is to be learned, by layer and side. Everything that can be wrong with the input is found here. */
+function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
+  const { samples, schemes, seed } = options;
+  if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(iterations) || iterations < 1) {
+    throw new CoupletError("usage", {
+      what: "Cannot calibrate",
+      why: `the seed is ${seed} and the number of iterations ${iterations}`,
+      remedy: "Give an integer seed, and at least one iteration",
+    });
+  }
+  const seen = new Set<string>();
+  return samples.map((one) => {
+    const key = `${one.side} of layer ${one.layer}`;
+    if (seen.has(key)) {
+      throw new CoupletError("usage", {
+        what: "Cannot calibrate",
+        why: `the ${key} come twice`,
+        remedy: "Put all samples of one layer and side into one entry",
+      });
+    }
+    seen.add(key);
+    const wanted = [...new Set(schemes[one.side])].filter((id) => parseScheme(id).centroids > 0);
+    checkSamples(one, wanted);
+    return wanted.map((scheme) => {
+      const { centroids, channels } = parseScheme(scheme);
+      // Comparing costs about as much as two multiply-adds for each centroid.
+      const cost = (one.values.length * centroids * (channels + 2)) / channels;
+      return { samples: one, scheme, cost, done: 0 };
+    });
+  });
+}
+
+/** The random numbers of one group, whatever else is learned. */
+function groupRandom(seed: number, { samples, scheme }: Task, group: number): Random {
+  return seededRandom(seed, samples.layer, samples.side, scheme, group);
+}
+
+async function onCpu(
+  tasks: readonly Task[],
+  { seed, signal }: CalibrationOptions,
+  iterations: number,
+  report: (task: Task, done: number) => void,
+): Promise<Codebook[]> {
+  const pace = new Pace(signal);
+  const codebooks: Codebook[] = [];
+  for (const task of tasks) {
+    const { samples } = task;
+    const { channels, centroids } = parseScheme(task.scheme);
+    const groups = (samples.keyValueHeads * samples.headDim) / channels;
+    const results: KmeansResult[] = [];
+    for (let group = 0; group < groups; group++) {
+      const steps = kmeansSteps({
+        ...groupInput(samples, channels, group),
+        centroids,
+        random: groupRandom(seed, task, group),
+        iterations,
+      });
+      let step = steps.next();
+      for (let iteration = 0; !step.done; iteration++) {
+        report(task, (group + Math.min(1, iteration / iterations)) / groups);
+        await pace.pause();
+        step = steps.next();
+      }
+      results.push(step.value);
+    }
+    report(task, 1);
+    codebooks.push(codebookOf(task, results));
+  }
+  return codebooks;
+}
+
+async function onGpu(
+  device: GPUDevice,
+  sides: readonly (readonly Task[])[],
+  { seed, signal }: CalibrationOptions,
+  iterations: number,
+  report: (task: Task, done: number) => void,
+): Promise<Codebook[]> {
+  const pipelines = new Map<number, Promise<KmeansPipelines>>();
+  // The first failure stops the other sides too, before their buffers are given up.
+  const failure = new AbortController();
+  const pace = new Pace(
+    signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal]),
+  );
+
+  async function runTask(task: Task, side: KmeansSide, part: HeadPart): Promise<KmeansResult[]> {
+    const { channels } = parseScheme(task.scheme);
+    const { keyValueHeads, headDim } = task.samples;
+    const firstGroup = (part.firstHead * headDim) / channels;
+    let compiled = pipelines.get(channels);
+    if (compiled === undefined) {
+      compiled = createKmeansPipelines(device, channels);
+      pipelines.set(channels, compiled);
+    }
+    return await kmeansOnGpu(device, await compiled, side, {
+      scheme: task.scheme,
+      random: (group) => groupRandom(seed, task, firstGroup + group),
+      iterations,
+      tolerance: DEFAULT_TOLERANCE,
+      pace,
+      onProgress(done) {
+        const heads = part.firstHead + done * part.samples.keyValueHeads;
+        report(task, heads / keyValueHeads);
+      },
+    });
+  }
+
+  async function runSide(tasks: readonly Task[]): Promise<Codebook[]> {
+    const results = tasks.map((): KmeansResult[] => []);
+    for (const part of tasks.length === 0 ? [] : headParts(device, tasks[0]!.samples)) {
+      const side = await uploadSide(device, part.samples);
+      try {
+        for (const [i, task] of tasks.entries()) {
+          results[i]!.push(...await runTask(task, side, part));
+        }
+      } finally {
+        side.buffer.destroy();
+      }
+    }
+    return tasks.map((task, i) => codebookOf(task, results[i]!));
+  }
+
+  const codebooks: Codebook[][] = sides.map(() => []);
+  let next = 0;
+  async function worker(): Promise<void> {
+    while (next < sides.length) {
+      const i = next++;
+      try {
+        codebooks[i] = await runSide(sides[i]!);
+      } catch (error) {
+        failure.abort(error);
+        throw error;
+      }
+    }
+  }
+  const largest = Math.max(1, ...sides.flat().map(({ samples }) => samples.values.length * 4));
+  const workers = Math.max(1, Math.min(CONCURRENT_SIDES, Math.floor(CONCURRENT_BYTES / largest)));
+  const ends = await Promise.allSettled(Array.from({ length: workers }, worker));
+  // A worker that was stopped throws the first failure's reason, so any of them says what went wrong.
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+  return codebooks.flat();
+}
+
+/** Some neighbouring KV heads of a layer and side. */
+interface HeadPart {
+  readonly firstHead: number;
+  readonly samples: CalibrationSamples;
+}
+
+/** Samples in parts that fit the device's buffers: whole heads, as many as fit. */
+function headParts(device: GPUDevice, samples: CalibrationSamples): HeadPart[] {
+  const { keyValueHeads } = samples;
+  const most = Math.max(1, Math.floor(largestBuffer(device) / headBytes(samples)));
+  if (most >= keyValueHeads) return [{ firstHead: 0, samples }];
+  return Array.from({ length: Math.ceil(keyValueHeads / most) }, (_, part) => {
+    const firstHead = part * most;
+    const heads = Math.min(most, keyValueHeads - firstHead);
+    return { firstHead, samples: samplesOfHeads(samples, firstHead, heads) };
+  });
+}
+
+function codebookOf({ samples, scheme }: Task, results: readonly KmeansResult[]): Codebook {
+  const { layer, side, keyValueHeads, headDim, scale } = samples;
+  const centroids = new Uint16Array(results.length * results[0]!.centroids.length);
+  results.forEach((result, group) => {
+    centroids.set(toFloat16Array(result.centroids), group * result.centroids.length);
+  });
+  return {
+    layer,
+    side,
+    scheme,
+    keyValueHeads,
+    headDim,
+    centroids,
+    ...(scale === undefined ? {} : { scale }),
+  };
+}

@@ -1,0 +1,449 @@
+/**
+ * Weighted k-means on WebGPU. Assignment and update are generated kernels; the start, and the moving of
+ * empty clusters, are the CPU reference's own. One run clusters all groups of one layer and side.
+ */
+import { manifest } from "../../generated/manifest.ts";
+import { WORKGROUP_SIZE } from "../kernel_constants.ts";
+import type { KernelInfo } from "../kernel.ts";
+import { BINDINGS } from "../kernel_bindings.ts";
+import { formatKernelName, type KernelFamily } from "../kernel_name.ts";
+import { parseScheme, type SchemeId } from "../scheme.ts";
+import { allocateBuffers, readBuffer } from "./gpu_memory.ts";
+import { energy, moveClusters, scaledPoints } from "./kmeans.ts";
+import { kmeansQuads, kmeansRowVectors, kmeansSlices, kmeansTableRows } from "./kmeans_layout.ts";
+import type { KmeansSide } from "./kmeans_side.ts";
+import { type KmeansPoints, startCentroids } from "./kmeans_start.ts";
+import { type KmeansResult, LloydProgress, storedCentroids } from "./lloyd.ts";
+import type { Pace } from "./pace.ts";
+import type { Random } from "./random.ts";
+import { groupInput } from "./samples.ts";
+
+/** Bytes of one entry of the batch uniform: the offset alignment of every device. */
+const BATCH_BYTES = 256;
+
+/** Bytes that the update's partial sums may take. */
+const MAX_SUM_BYTES = 32 * 2 ** 20;
+
+/** Multiply-adds of one submission: a fraction of a second on a software adapter. */
+const SUBMISSION_COST = 2e9;
+
+/** Multiply-adds that take as long as one term of the update, roughly. */
+const UPDATE_COST = 50;
+
+/** The kernels of one width of group. */
+export interface KmeansPipelines {
+  /** `kmeans_assign`. */
+  readonly assign: GPUComputePipeline;
+  /** `kmeans_update`. */
+  readonly update: GPUComputePipeline;
+}
+
+/** What a run needs besides the samples. */
+export interface KmeansGpuOptions {
+  /** The scheme whose centroids are wanted. */
+  readonly scheme: SchemeId;
+  /** The source of random numbers for one group's start. */
+  readonly random: (group: number) => Random;
+  /** Lloyd iterations, at most. */
+  readonly iterations: number;
+  /** Relative decrease of a group's error below which it stops. */
+  readonly tolerance: number;
+  /** Gives way and notices an abort. */
+  readonly pace: Pace;
+  /** Told the part of the run that is done, 0 to 1. */
+  readonly onProgress: (done: number) => void;
+}
+
+/** Sizes of one run. */
+interface RunSizes {
+  readonly channels: number;
+  readonly clusters: number;
+  readonly groups: number;
+  /** Centroids from one group to the next: a binding begins at a multiple of 256 bytes. */
+  readonly groupRows: number;
+  /** f32s of a centroid. */
+  readonly rowLength: number;
+  /** Centroids that one binding of the table holds. */
+  readonly tableRows: number;
+  /** Bytes of one group's partial sums. */
+  readonly sumBytes: number;
+  /** Groups of one update dispatch. */
+  readonly updateGroups: number;
+}
+
+/** The buffers of one run, by the kernels' names of them. */
+type RunBuffers = Readonly<
+  Record<
+    "centroids" | "weights" | "codes" | "scores" | "partial_sums" | "group_results" | "batch",
+    GPUBuffer
+  >
+>;
+
+/** One run, as its steps share it. */
+interface Run {
+  readonly device: GPUDevice;
+  readonly side: KmeansSide;
+  readonly options: KmeansGpuOptions;
+  readonly sizes: RunSizes;
+  readonly buffers: RunBuffers;
+  readonly groups: readonly LloydProgress[];
+}
+
+/** One dispatch over a run of groups. */
+interface Dispatch {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  /** The `Batch` uniform. */
+  readonly batch: readonly number[];
+  /** Where the centroid table's binding begins, in bytes, for the assignment. */
+  readonly table: readonly number[];
+  readonly grid: readonly [number, number];
+  /** Multiply-adds, roughly. */
+  readonly cost: number;
+}
+
+/** Compiles the kernels for groups of `channels` channels. */
+export async function createKmeansPipelines(
+  device: GPUDevice,
+  channels: number,
+): Promise<KmeansPipelines> {
+  const [assign, update] = await Promise.all([
+    createPipeline(device, "kmeans_assign", channels),
+    createPipeline(device, "kmeans_update", channels),
+  ]);
+  return { assign, update };
+}
+
+/** The kernel of a family at one width; every width that a scheme can have is in the table. */
+function findKernel(family: KernelFamily, channels: number): KernelInfo {
+  const wanted = formatKernelName({ family, schemes: [], size: channels });
+  return manifest.find(({ name }) => name === wanted)!;
+}
+
+async function createPipeline(
+  device: GPUDevice,
+  family: KernelFamily,
+  channels: number,
+): Promise<GPUComputePipeline> {
+  const kernel = findKernel(family, channels);
+  const label = kernel.name;
+  const { wgsl } = await kernel.load();
+  const entries = kernel.bindings.map((name, binding): GPUBindGroupLayoutEntry => {
+    const { space } = BINDINGS[name];
+    return {
+      binding,
+      visibility: GPUShaderStage.COMPUTE,
+      buffer: space === "uniform"
+        ? { type: "uniform", hasDynamicOffset: true }
+        : { type: space === "storage, read" ? "read-only-storage" : "storage" },
+    };
+  });
+  return await device.createComputePipelineAsync({
+    label,
+    layout: device.createPipelineLayout({
+      bindGroupLayouts: [device.createBindGroupLayout({ entries })],
+    }),
+    compute: { module: device.createShaderModule({ label, code: wgsl }), entryPoint: "main" },
+  });
+}
+
+/**
+ * Clusters every group of a side; one result per group.
+ *
+ * Equal to the CPU's {@linkcode kmeans} but for f32 arithmetic: a sample within rounding of two centroids
+ * may go to the other one, from where runs may part. The tests hold the errors to 1 % of each other, and
+ * centroids of separated clusters to one step of binary16.
+ *
+ * @throws {CoupletError} `limits` where the device's buffers are too small, `device` where it is lost, and
+ * `samples` where a group has fewer samples of positive weight than centroids.
+ */
+export async function kmeansOnGpu(
+  device: GPUDevice,
+  pipelines: KmeansPipelines,
+  side: KmeansSide,
+  options: KmeansGpuOptions,
+): Promise<KmeansResult[]> {
+  const sizes = runSizes(side, options.scheme);
+  const buffers = await allocateBuffers(device, bufferBytes(side, sizes));
+  try {
+    const groups: LloydProgress[] = [];
+    const run: Run = { device, side, options, sizes, buffers, groups };
+    for (let group = 0; group < sizes.groups; group++) {
+      groups.push(startGroup(run, group));
+      await options.pace.pause();
+    }
+    const assign = bind(run, pipelines.assign, "kmeans_assign");
+    const update = bind(run, pipelines.update, "kmeans_update");
+    while (groups.some(({ done }) => !done)) {
+      await submit(run, [
+        ...assignDispatches(run, pipelines.assign, assign),
+        ...updateDispatches(run, pipelines.update, update),
+      ]);
+      await judge(run);
+      const done = groups.reduce(
+        (sum, { done, iterations }) => sum + (done ? 1 : iterations / options.iterations),
+        0,
+      );
+      options.onProgress(done / sizes.groups);
+      await options.pace.pause();
+    }
+    return await readResults(run);
+  } finally {
+    for (const buffer of Object.values(buffers)) buffer.destroy();
+  }
+}
+
+function runSizes({ samples }: KmeansSide, scheme: SchemeId): RunSizes {
+  const { channels, centroids: clusters } = parseScheme(scheme);
+  const groups = (samples.keyValueHeads * samples.headDim) / channels;
+  const sumBytes = kmeansSlices(channels) * clusters * (channels + 1) * 4;
+  return {
+    channels,
+    clusters,
+    groups,
+    groupRows: Math.max(16, clusters),
+    rowLength: 4 * kmeansRowVectors(channels),
+    tableRows: kmeansTableRows(channels),
+    sumBytes,
+    updateGroups: Math.min(groups, Math.max(1, Math.floor(MAX_SUM_BYTES / sumBytes))),
+  };
+}
+
+function bufferBytes(side: KmeansSide, sizes: RunSizes): Record<keyof RunBuffers, number> {
+  const { groups, groupRows, rowLength, tableRows } = sizes;
+  const perSample = groups * side.padded * 4;
+  const turns = Math.ceil(sizes.clusters / tableRows);
+  return {
+    // The last group's binding reaches past its centroids.
+    centroids: (groups * groupRows + tableRows) * rowLength * 4,
+    weights: perSample,
+    codes: perSample,
+    scores: perSample,
+    partial_sums: sizes.updateGroups * sizes.sumBytes,
+    group_results: groups * 8,
+    batch: groups * (turns + 1) * BATCH_BYTES,
+  };
+}
+
+/** One group's points and weights, in float64. */
+function groupOf({ side, sizes }: Run, group: number): KmeansPoints {
+  return scaledPoints(groupInput(side.samples, sizes.channels, group), sizes.clusters);
+}
+
+/** Writes one group's weights and start. */
+function startGroup(run: Run, group: number): LloydProgress {
+  const { device, side, options, sizes, buffers } = run;
+  const { channels, clusters, rowLength } = sizes;
+  const scaled = groupOf(run, group);
+  const start = startCentroids(scaled, clusters, options.random(group));
+  const rows = new Float32Array(clusters * rowLength);
+  for (let code = 0; code < clusters; code++) {
+    for (let j = 0; j < channels; j++) {
+      const value = start[code * channels + j]! - side.means[group * channels + j]!;
+      rows[code * rowLength + j] = value / side.unit;
+    }
+  }
+  writeRows(run, group, 0, rows);
+
+  const weights = new Float32Array(side.padded);
+  weights.set(scaled.weights);
+  device.queue.writeBuffer(buffers.weights, group * side.padded * 4, weights);
+  return new LloydProgress(
+    energy(scaled) / side.unit ** 2,
+    options.iterations,
+    options.tolerance,
+  );
+}
+
+/** Writes centroids from code `first` on, with their biases. */
+function writeRows(run: Run, group: number, first: number, rows: Float32Array<ArrayBuffer>): void {
+  const { channels, groupRows, rowLength } = run.sizes;
+  for (let row = 0; row < rows.length; row += rowLength) {
+    let bias = 0;
+    for (let j = 0; j < channels; j++) bias -= 0.5 * rows[row + j]! ** 2;
+    rows[row + channels] = bias;
+  }
+  const at = (group * groupRows + first) * rowLength * 4;
+  run.device.queue.writeBuffer(run.buffers.centroids, at, rows);
+}
+
+/** Binds a kernel's resources by name: buffers of the run, or views of them. */
+function bind(run: Run, pipeline: GPUComputePipeline, family: KernelFamily): GPUBindGroup {
+  const { side, sizes, buffers } = run;
+  const resources: Record<string, GPUBufferBinding> = {
+    batch: { buffer: buffers.batch, size: BATCH_BYTES },
+    samples: { buffer: side.buffer },
+    sample_values: { buffer: side.buffer },
+    weights: { buffer: buffers.weights },
+    centroid_table: { buffer: buffers.centroids, size: sizes.tableRows * sizes.rowLength * 4 },
+    centroids: { buffer: buffers.centroids },
+    scores: { buffer: buffers.scores },
+    codes: { buffer: buffers.codes },
+    codes_written: { buffer: buffers.codes },
+    partial_sums: { buffer: buffers.partial_sums },
+    group_results: { buffer: buffers.group_results },
+  };
+  return run.device.createBindGroup({
+    layout: pipeline.getBindGroupLayout(0),
+    entries: findKernel(family, sizes.channels).bindings.map((name, binding) => ({
+      binding,
+      resource: resources[name]!,
+    })),
+  });
+}
+
+/** Runs of neighbouring groups that are not done, each of at most `most`. */
+function activeRuns(run: Run, most: number): { readonly first: number; readonly count: number }[] {
+  const runs: { first: number; count: number }[] = [];
+  run.groups.forEach(({ done }, group) => {
+    if (done) return;
+    const last = runs.at(-1);
+    if (last !== undefined && last.first + last.count === group && last.count < most) last.count++;
+    else runs.push({ first: group, count: 1 });
+  });
+  return runs;
+}
+
+function assignDispatches(
+  run: Run,
+  pipeline: GPUComputePipeline,
+  bindGroup: GPUBindGroup,
+): Dispatch[] {
+  const { channels, clusters, groupRows, rowLength, tableRows } = run.sizes;
+  const { padded } = run.side;
+  const workgroups = padded / (4 * kmeansQuads(channels) * WORKGROUP_SIZE);
+  const together = Math.max(1, Math.floor(tableRows / groupRows));
+  return activeRuns(run, together).flatMap(({ first, count }) =>
+    Array.from({ length: Math.ceil(clusters / tableRows) }, (_, turn) => {
+      const from = turn * tableRows;
+      const centroids = Math.min(tableRows, clusters - from);
+      return {
+        pipeline,
+        bindGroup,
+        batch: [first, from, centroids, groupRows, padded],
+        table: [(first * groupRows + from) * rowLength * 4],
+        grid: [workgroups, count],
+        cost: count * padded * centroids * channels,
+      };
+    })
+  );
+}
+
+function updateDispatches(
+  run: Run,
+  pipeline: GPUComputePipeline,
+  bindGroup: GPUBindGroup,
+): Dispatch[] {
+  const { channels, clusters, groupRows, updateGroups } = run.sizes;
+  const { padded } = run.side;
+  return activeRuns(run, updateGroups).map(({ first, count }) => ({
+    pipeline,
+    bindGroup,
+    batch: [first, 0, clusters, groupRows, padded],
+    table: [],
+    grid: [count, 1],
+    cost: count * padded * (channels + 1) * UPDATE_COST,
+  }));
+}
+
+/** Runs dispatches in order, in submissions short enough to be aborted between. */
+async function submit(run: Run, dispatches: readonly Dispatch[]): Promise<void> {
+  const { device, buffers, options } = run;
+  const stride = BATCH_BYTES / 4;
+  const entries = new Uint32Array(dispatches.length * stride);
+  dispatches.forEach(({ batch }, i) => entries.set(batch, i * stride));
+  device.queue.writeBuffer(buffers.batch, 0, entries);
+  let next = 0;
+  while (next < dispatches.length) {
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (let cost = 0; next < dispatches.length && cost < SUBMISSION_COST; next++) {
+      const dispatch = dispatches[next]!;
+      pass.setPipeline(dispatch.pipeline);
+      pass.setBindGroup(0, dispatch.bindGroup, [next * BATCH_BYTES, ...dispatch.table]);
+      pass.dispatchWorkgroups(...dispatch.grid);
+      cost += dispatch.cost;
+    }
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+    if (next < dispatches.length) {
+      await device.queue.onSubmittedWorkDone();
+      await options.pace.pause();
+    }
+  }
+}
+
+/** Notes what the iteration did to every group that is not done, and moves empty clusters. */
+async function judge(run: Run): Promise<void> {
+  const { device, sizes, buffers } = run;
+  const bytes = await readBuffer(device, buffers.group_results, sizes.groups * 8);
+  const found = new Float32Array(bytes);
+  for (const [group, progress] of run.groups.entries()) {
+    if (progress.done) continue;
+    const error = found[group * 2]!;
+    const empty = found[group * 2 + 1]!;
+    const moved = empty > 0 && progress.improvable(error) ? await moveEmpty(run, group) : 0;
+    progress.step(error, moved);
+  }
+}
+
+/** Moves one group's empty clusters; gives how many were moved. */
+async function moveEmpty(run: Run, group: number): Promise<number> {
+  const { device, side, sizes, buffers } = run;
+  const { channels, clusters, groupRows, rowLength } = sizes;
+  const { padded, planes } = side;
+  const { weights } = groupOf(run, group);
+  const codeBytes = await readBuffer(device, buffers.codes, padded * 4, group * padded * 4);
+  const codes = new Uint32Array(codeBytes, 0, weights.length);
+  const rowBytes = rowLength * 4;
+  const from = group * groupRows * rowBytes;
+  const rows = new Float32Array(
+    await readBuffer(device, buffers.centroids, clusters * rowBytes, from),
+  );
+
+  const points = new Float64Array(weights.length * channels);
+  const centroids = new Float64Array(clusters * channels);
+  for (let j = 0; j < channels; j++) {
+    const plane = (group * channels + j) * padded;
+    for (let i = 0; i < weights.length; i++) points[i * channels + j] = planes[plane + i]!;
+    for (let code = 0; code < clusters; code++) {
+      centroids[code * channels + j] = rows[code * rowLength + j]!;
+    }
+  }
+  const totals = new Float64Array(clusters);
+  codes.forEach((code, i) => totals[code]! += weights[i]!);
+  const empty = [...totals.keys()].filter((code) => totals[code] === 0);
+  const moved = moveClusters(empty, points, weights, codes, centroids, channels);
+  for (const code of empty) {
+    const row = new Float32Array(rowLength);
+    row.set(centroids.subarray(code * channels, (code + 1) * channels));
+    writeRows(run, group, code, row);
+  }
+  return moved;
+}
+
+async function readResults(run: Run): Promise<KmeansResult[]> {
+  const { device, side, sizes, buffers, groups } = run;
+  const { channels, clusters, groupRows, rowLength } = sizes;
+  const bytes = await readBuffer(
+    device,
+    buffers.centroids,
+    sizes.groups * groupRows * rowLength * 4,
+  );
+  const rows = new Float32Array(bytes);
+  return groups.map(({ error, iterations, moved }, group) => {
+    const centroids = new Float64Array(clusters * channels);
+    for (let i = 0; i < centroids.length; i++) {
+      const row = group * groupRows + Math.floor(i / channels);
+      const value = rows[row * rowLength + (i % channels)]!;
+      centroids[i] = value * side.unit + side.means[group * channels + (i % channels)]!;
+    }
+    const { scale } = groupInput(side.samples, channels, group);
+    return {
+      centroids: storedCentroids(centroids, channels, scale),
+      error: error * side.unit ** 2,
+      iterations,
+      moved,
+    };
+  });
+}

@@ -1,0 +1,30 @@
+/** How the k-means kernels lay out their data: what the generator and the host must agree on. */
+import { WORKGROUP_SIZE } from "../kernel_constants.ts";
+
+/** Bytes of a centroid table's uniform binding, which every WebGPU device offers. */
+export const KMEANS_TABLE_BYTES = 65536;
+
+/** vec4s of one centroid: its channels, then its bias. */
+export function kmeansRowVectors(channels: number): number {
+  return Math.ceil((channels + 1) / 4);
+}
+
+/** Centroids one table binding holds. A power of two, so that tables divide evenly into turns. */
+export function kmeansTableRows(channels: number): number {
+  return 2 ** Math.floor(Math.log2(KMEANS_TABLE_BYTES / (16 * kmeansRowVectors(channels))));
+}
+
+/** Quads (four samples) of one invocation: as many as keep a lane's samples within 64 registers. */
+export function kmeansQuads(channels: number): number {
+  return Math.max(1, Math.min(4, 16 / channels));
+}
+
+/** Samples of one workgroup of the assignment; planes are padded to a multiple of it. */
+export function kmeansTileSamples(channels: number): number {
+  return 4 * kmeansQuads(channels) * WORKGROUP_SIZE;
+}
+
+/** Parts of the samples that the update sums side by side. */
+export function kmeansSlices(channels: number): number {
+  return Math.floor(WORKGROUP_SIZE / (channels + 1));
+}

@@ -1,0 +1,102 @@
+/** What the CPU's and the GPU's Lloyd iterations have in common: when they stop, and what becomes of empty clusters. */
+import { roundToFloat16 } from "../float16.ts";
+
+/** Lloyd iterations, at most, where the caller does not say. */
+export const DEFAULT_ITERATIONS = 30;
+
+/** A group has converged when an iteration lowers its error by less than this part of it. */
+export const DEFAULT_TOLERANCE = 1e-3;
+
+/** An error below this part of the points' energy is rounding, not distance. */
+const ROUNDING = 1e-11;
+
+/** What a run of k-means gives. */
+export interface KmeansResult {
+  /** binary16 values, `[centroids][channels]`, in the points' own space. */
+  readonly centroids: Float64Array<ArrayBuffer>;
+  /**
+   * Sum over the points of weight times squared distance to the nearest centroid, as the last
+   * iteration found it before it moved the centroids; weights are relative to the largest.
+   */
+  readonly error: number;
+  /** Lloyd iterations made. */
+  readonly iterations: number;
+  /** Empty clusters that were moved, over all iterations. */
+  readonly moved: number;
+}
+
+/** Follows one group through its iterations. */
+export class LloydProgress {
+  /** Lloyd iterations made so far. */
+  iterations = 0;
+  /** Empty clusters moved so far. */
+  moved = 0;
+  /** The error of the last iteration. */
+  error = Infinity;
+  /** Whether further iterations would change little. */
+  done = false;
+  readonly #iterations: number;
+  readonly #tolerance: number;
+  readonly #negligible: number;
+
+  /**
+   * @param energy Sum of weight times squared distance of the points from their mean.
+   * @param iterations Most iterations.
+   * @param tolerance The least relative decrease of the error that goes on.
+   */
+  constructor(energy: number, iterations: number, tolerance: number) {
+    this.#negligible = ROUNDING * energy;
+    this.#iterations = iterations;
+    this.#tolerance = tolerance;
+  }
+
+  /** Whether `error` leaves something that moving an empty cluster could improve. */
+  improvable(error: number): boolean {
+    return error > this.#negligible;
+  }
+
+  /**
+   * Takes note of an iteration.
+   *
+   * @param error The error of its assignment.
+   * @param moved Empty clusters it moved.
+   */
+  step(error: number, moved: number): void {
+    const settled = moved === 0 && this.iterations > 0 &&
+      this.error - error <= this.#tolerance * this.error;
+    this.iterations++;
+    this.moved += moved;
+    this.done = this.iterations >= this.#iterations || !this.improvable(error) || settled;
+    this.error = error;
+  }
+}
+
+/**
+ * Indices of the `count` largest errors, largest first, ties to the lowest index; only errors above
+ * zero. Empty clusters move to these points.
+ */
+export function largestErrors(errors: Float64Array, count: number): number[] {
+  const largest: number[] = [];
+  for (let i = 0; i < errors.length; i++) {
+    const error = errors[i]!;
+    if (error <= 0) continue;
+    if (largest.length === count && error <= errors[largest[count - 1]!]!) continue;
+    let at = largest.length;
+    while (at > 0 && errors[largest[at - 1]!]! < error) at--;
+    largest.splice(at, 0, i);
+    largest.length = Math.min(largest.length, count);
+  }
+  return largest;
+}
+
+/** The centroids as they are stored: out of the scaled space, rounded to binary16. */
+export function storedCentroids(
+  centroids: Float64Array,
+  channels: number,
+  scale: ArrayLike<number> | undefined,
+): Float64Array<ArrayBuffer> {
+  return Float64Array.from(
+    centroids,
+    (value, i) => roundToFloat16(value / (scale?.[i % channels] ?? 1)),
+  );
+}

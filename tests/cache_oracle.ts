@@ -1,0 +1,260 @@
+/** Runs the cache on the device beside the float64 reference, step by step, and compares. */
+import assert from "node:assert/strict";
+import {
+  type CacheOptions,
+  type Codebook,
+  type CodebookSet,
+  createCache,
+  createReferenceCache,
+  type KernelInfo,
+  packRecords,
+  parseScheme,
+  planCache,
+  type SchemeId,
+  type Side,
+} from "../mod.ts";
+import type { CachePlan } from "../mod.ts";
+import { toFloat16Array } from "../src/float16.ts";
+import { type Random, seededRandom } from "../src/calibrate/random.ts";
+
+/** A step: tokens by sequence index, or a rollback of one sequence to a length. */
+export type Move =
+  | { readonly tokens: Readonly<Record<number, number>> }
+  | { readonly truncate: number; readonly length: number };
+
+/** What is run and compared. */
+export interface Scenario {
+  readonly options: CacheOptions;
+  readonly kernels?: readonly KernelInfo[];
+  readonly moves: readonly Move[];
+  readonly seed?: number;
+  /** Whether codebooks carry a channel scale. */
+  readonly scaled?: boolean;
+}
+
+/** What was found. */
+export interface Comparison {
+  readonly plan: CachePlan;
+  /** Largest difference of an output from the reference, relative to the outputs' root mean square. */
+  readonly error: number;
+}
+
+/**
+ * Numbers whose distances to one another are exact in f32, so that the nearest centroid is the same one in f32 and
+ * in float64, exact ties included: multiples of 1/32 up to 3.
+ */
+export function gridVectors(random: Random, length: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length }, () => Math.round(random.next() * 192 - 96) / 32);
+}
+
+/** Codebooks of multiples of 1/8 up to 2, for every layer, side and scheme of a policy. */
+export function gridCodebooks(options: CacheOptions, random: Random, scaled = false): CodebookSet {
+  const { layers, keyValueHeads, headDim } = options.shape;
+  const codebooks: Codebook[] = [];
+  for (let layer = 0; layer < layers; layer++) {
+    const policy = options.policy.layers?.[layer] ?? options.policy;
+    for (const side of ["keys", "values"] as const) {
+      const scheme = policy[side];
+      const { centroids } = parseScheme(scheme);
+      if (centroids === 0) continue;
+      const length = keyValueHeads * headDim * centroids;
+      codebooks.push({
+        layer,
+        side,
+        scheme,
+        keyValueHeads,
+        headDim,
+        centroids: toFloat16Array(
+          Float32Array.from({ length }, () => Math.round(random.next() * 32 - 16) / 8),
+        ),
+        ...(scaled
+          ? {
+            scale: Float32Array.from(
+              { length: keyValueHeads * headDim },
+              () => 2 ** Math.floor(random.next() * 3 - 1),
+            ),
+          }
+          : {}),
+      });
+    }
+  }
+  return {
+    model: { name: "grid", digest: "grid" },
+    keySpace: options.keys.space,
+    provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
+    codebooks,
+  };
+}
+
+/** Copies a buffer of the device into memory. */
+export async function readBuffer(
+  device: GPUDevice,
+  buffer: GPUBuffer,
+): Promise<ArrayBuffer> {
+  const staging = device.createBuffer({ size: buffer.size, usage: 0x01 | 0x08 });
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
+  device.queue.submit([encoder.finish()]);
+  await staging.mapAsync(1);
+  const copy = staging.getMappedRange().slice(0);
+  staging.destroy();
+  return copy;
+}
+
+/** A storage buffer that holds `data`. */
+export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>): GPUBuffer {
+  const buffer = device.createBuffer({ size: data.byteLength, usage: 0x80 | 0x04 | 0x08 });
+  device.queue.writeBuffer(buffer, 0, data);
+  return buffer;
+}
+
+/** Runs a scenario; throws where records differ, and gives the largest difference of attention. */
+export async function compareWithReference(
+  device: GPUDevice,
+  { options, kernels, moves, seed = 1, scaled = false }: Scenario,
+): Promise<Comparison> {
+  const random = seededRandom(seed);
+  const codebooks = gridCodebooks(options, random, scaled);
+  const plan = planCache({ ...options, ...(kernels === undefined ? {} : { kernels }) });
+  const cache = await createCache({ device, plan, codebooks });
+  const reference = createReferenceCache({ ...options, codebooks });
+  const { layers, queryHeads, keyValueHeads, headDim } = options.shape;
+  const sequences = Array.from({ length: options.capacity.sequences }, () => ({
+    device: cache.createSequence(),
+    reference: reference.createSequence(),
+    /** Every key and value given, by layer: `[tokens][keyValueHeads][headDim]`. */
+    given: Array.from({ length: layers }, () => ({ keys: [] as number[], values: [] as number[] })),
+  }));
+  let error = 0;
+  let square = 0;
+  let count = 0;
+  for (const move of moves) {
+    if ("truncate" in move) {
+      const sequence = sequences[move.truncate]!;
+      cache.truncate(sequence.device, move.length);
+      reference.truncate(sequence.reference, move.length);
+      for (const given of sequence.given) {
+        given.keys.length = given.values.length = move.length * keyValueHeads * headDim;
+      }
+      continue;
+    }
+    const entries = Object.entries(move.tokens).map(([index, tokens]) => ({
+      sequence: sequences[Number(index)]!,
+      tokens,
+    }));
+    const step = cache.beginStep(entries.map(({ sequence, tokens }) => ({
+      sequence: sequence.device,
+      tokens,
+    })));
+    const referenceStep = reference.beginStep(entries.map(({ sequence, tokens }) => ({
+      sequence: sequence.reference,
+      tokens,
+    })));
+    for (let layer = 0; layer < layers; layer++) {
+      const keys = gridVectors(random, step.tokens * keyValueHeads * headDim);
+      const values = gridVectors(random, step.tokens * keyValueHeads * headDim);
+      const queries = gridVectors(random, step.tokens * queryHeads * headDim).map((x) => x / 4);
+      let at = 0;
+      for (const { sequence, tokens } of entries) {
+        const end = at + tokens * keyValueHeads * headDim;
+        sequence.given[layer]!.keys.push(...keys.subarray(at, end));
+        sequence.given[layer]!.values.push(...values.subarray(at, end));
+        at = end;
+      }
+      const output = uploadBuffer(device, new Float32Array(queries.length).fill(NaN));
+      const host = [keys, values, queries].map((data) => uploadBuffer(device, data));
+      const encoder = device.createCommandEncoder();
+      cache.encodeAppend(encoder, step, layer, {
+        keys: { buffer: host[0]! },
+        values: { buffer: host[1]! },
+      });
+      cache.encodeAttend(encoder, step, layer, {
+        queries: { buffer: host[2]! },
+        output: { buffer: output },
+      });
+      device.queue.submit([encoder.finish()]);
+      const found = new Float32Array(await readBuffer(device, output));
+      for (const buffer of [...host, output]) buffer.destroy();
+      reference.append(referenceStep, layer, { keys, values });
+      const wanted = reference.attend(referenceStep, layer, { queries });
+      wanted.forEach((value, i) => {
+        const difference = Math.abs(value - found[i]!);
+        // A NaN is as far off as can be.
+        error = Math.max(error, Number.isNaN(difference) ? Infinity : difference);
+        square += value * value;
+        count++;
+      });
+    }
+  }
+  for (const { device: sequence, given } of sequences) {
+    for (let layer = 0; layer < layers; layer++) {
+      for (const side of ["keys", "values"] as const) {
+        const found = await deviceRecords(device, cache, sequence, layer, side);
+        const wanted = expectedRecords(options, codebooks, cache.codedTokens(sequence), layer, side, given[layer]![side]);
+        assert.deepEqual(found, wanted, `records of the ${side} of layer ${layer}`);
+      }
+    }
+  }
+  cache.destroy();
+  return { plan, error: error / Math.sqrt(square / count) };
+}
+
+/** The records of a sequence, as they lie in its pages: `[head]` runs of words. */
+async function deviceRecords(
+  device: GPUDevice,
+  cache: Awaited<ReturnType<typeof createCache>>,
+  sequence: Parameters<typeof cache.pages>[0],
+  layer: number,
+  side: Side,
+): Promise<Uint32Array[]> {
+  const { shape, layers } = cache.plan.options;
+  const layout = parseScheme(layers[layer]![side]).layout(shape.headDim);
+  const buffers = cache.buffers(layer);
+  const words = new Uint32Array(
+    await readBuffer(device, side === "keys" ? buffers.keyRecords : buffers.valueRecords),
+  );
+  const pageWords = (64 / layout.tokens) * layout.words;
+  const records = Math.ceil(cache.codedTokens(sequence) / layout.tokens) * layout.words;
+  return Array.from({ length: shape.keyValueHeads }, (_, head) => {
+    const run: number[] = [];
+    for (const page of cache.pages(sequence)) {
+      const first = (page * shape.keyValueHeads + head) * pageWords;
+      run.push(...words.subarray(first, first + pageWords));
+    }
+    return Uint32Array.from(run.slice(0, records));
+  });
+}
+
+/** The records the float64 encoder gives for the first `coded` tokens behind the sinks. */
+function expectedRecords(
+  options: CacheOptions,
+  codebooks: CodebookSet,
+  coded: number,
+  layer: number,
+  side: Side,
+  given: readonly number[],
+): Uint32Array[] {
+  const { keyValueHeads, headDim } = options.shape;
+  const policy = options.policy.layers?.[layer] ?? options.policy;
+  const id: SchemeId = policy[side];
+  const scheme = parseScheme(id);
+  const codebook = codebooks.codebooks.find((book) => book.layer === layer && book.side === side);
+  return Array.from({ length: keyValueHeads }, (_, head) => {
+    const size = headDim * scheme.centroids;
+    const centroids = Float32Array.from(
+      codebook?.centroids.subarray(head * size, (head + 1) * size) ?? [],
+      float16Value,
+    );
+    const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);
+    const codes: number[] = [];
+    for (let token = 0; token < coded; token++) {
+      const at = ((options.tiers.sinks + token) * keyValueHeads + head) * headDim;
+      codes.push(...scheme.encode(given.slice(at, at + headDim), centroids, scale));
+    }
+    return packRecords(scheme.layout(headDim), codes, coded);
+  });
+}
+
+function float16Value(bits: number): number {
+  return new Float16Array(Uint16Array.of(bits).buffer)[0]!;
+}
