@@ -1,3 +1,4 @@
+import type { Allocation } from "./allocation.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { MatrixStorage } from "./kernels/common.ts";
 import { type Matrix, uploadMatrix, uploadVector } from "./matrix.ts";
@@ -34,59 +35,32 @@ export interface DeviceModel {
 
 /** Brings all weights to the device. */
 export function uploadModel(
-  device: GPUDevice,
+  allocation: Allocation,
   { config, weights }: Checkpoint,
   storage: MatrixStorage | "as-stored",
 ): DeviceModel {
   function project(...parts: Projection[]): DeviceProjection {
-    const matrix = uploadMatrix(device, parts.map((part) => part.weight), storage);
+    const matrix = uploadMatrix(allocation, parts.map((part) => part.weight), storage);
     const biases = parts.flatMap((part) => part.bias ?? []);
-    return biases.length > 0 ? { matrix, bias: uploadVector(device, biases) } : { matrix };
+    return biases.length > 0 ? { matrix, bias: uploadVector(allocation, biases) } : { matrix };
   }
 
-  const embedding = uploadMatrix(device, [weights.embedding], storage);
+  const embedding = uploadMatrix(allocation, [weights.embedding], storage);
   return {
     embedding,
     layers: weights.layers.map((layer): DeviceLayer => ({
-      attentionNorm: uploadVector(device, [layer.attentionNorm]),
+      attentionNorm: uploadVector(allocation, [layer.attentionNorm]),
       query: project(layer.query),
       key: project(layer.key),
       value: project(layer.value),
-      ...(layer.queryNorm ? { queryNorm: uploadVector(device, [layer.queryNorm]) } : {}),
-      ...(layer.keyNorm ? { keyNorm: uploadVector(device, [layer.keyNorm]) } : {}),
+      ...(layer.queryNorm ? { queryNorm: uploadVector(allocation, [layer.queryNorm]) } : {}),
+      ...(layer.keyNorm ? { keyNorm: uploadVector(allocation, [layer.keyNorm]) } : {}),
       output: project(layer.output),
-      feedForwardNorm: uploadVector(device, [layer.feedForwardNorm]),
+      feedForwardNorm: uploadVector(allocation, [layer.feedForwardNorm]),
       gateUp: project(layer.gate, layer.up),
       down: project(layer.down),
     })),
-    finalNorm: uploadVector(device, [weights.finalNorm]),
-    head: config.tiedEmbeddings ? embedding : uploadMatrix(device, [weights.head], storage),
+    finalNorm: uploadVector(allocation, [weights.finalNorm]),
+    head: config.tiedEmbeddings ? embedding : uploadMatrix(allocation, [weights.head], storage),
   };
-}
-
-/** Frees the weights. */
-export function destroyModel(model: DeviceModel): void {
-  const projections = model.layers.flatMap((layer) => [
-    layer.query,
-    layer.key,
-    layer.value,
-    layer.output,
-    layer.gateUp,
-    layer.down,
-  ]);
-  const matrices = [model.embedding, model.head, ...projections.map(({ matrix }) => matrix)];
-  const buffers = [
-    model.finalNorm,
-    ...matrices.flatMap((matrix) => matrix.pieces.map((piece) => piece.buffer)),
-    ...projections.flatMap(({ bias }) => bias ?? []),
-    ...model.layers.flatMap((layer) =>
-      [
-        layer.attentionNorm,
-        layer.feedForwardNorm,
-        layer.queryNorm ?? [],
-        layer.keyNorm ?? [],
-      ].flat()
-    ),
-  ];
-  for (const buffer of new Set(buffers)) buffer.destroy();
 }

@@ -1,4 +1,5 @@
 import { CoupletError } from "@couplet/kv";
+import type { Allocation } from "./allocation.ts";
 import { blockChannels, type MatrixStorage } from "./kernels/common.ts";
 import { type Weight, weightValues } from "./weights.ts";
 
@@ -29,6 +30,9 @@ export interface Matrix {
 /** Bytes of a block. */
 const BLOCK_BYTES = 16;
 
+/** The largest finite float16. */
+const LARGEST_HALF = 65504;
+
 /** How a matrix of these weights is stored: F16 checkpoints stay as they are, others become float32. */
 export function storageOf(
   weights: readonly Weight[],
@@ -39,12 +43,24 @@ export function storageOf(
 }
 
 /**
- * Brings weights `[outputs][inputs]` to the device as one matrix, their outputs one after the other.
+ * Checks that a weight can be stored as wanted.
  *
- * @throws {CoupletError} `shape` where float16 was asked for and cannot hold a weight.
+ * @throws {CoupletError} `shape` where it is float16 and a value of the weight lies beyond it.
  */
+export function checkStorage(weight: Weight, wanted: MatrixStorage | "as-stored"): void {
+  if (wanted !== "f16" || weight.dtype === "F16") return;
+  const lost = weightValues(weight).find((value) => Math.abs(value) > LARGEST_HALF);
+  if (lost === undefined) return;
+  throw new CoupletError("shape", {
+    what: `Tensor "${weight.name}" cannot be stored as float16`,
+    why: `it holds ${lost}, and float16 ends at ${LARGEST_HALF}`,
+    remedy: "Keep the weights as stored",
+  });
+}
+
+/** Brings weights `[outputs][inputs]` to the device as one matrix, their outputs one after the other. */
 export function uploadMatrix(
-  device: GPUDevice,
+  allocation: Allocation,
   weights: readonly Weight[],
   wanted: MatrixStorage | "as-stored",
 ): Matrix {
@@ -52,13 +68,14 @@ export function uploadMatrix(
   const outputs = weights.reduce((sum, weight) => sum + weight.shape[0]!, 0);
   const storage = storageOf(weights, wanted);
   const blocks = inputs / blockChannels(storage);
-  const limit = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
+  const { limits } = allocation.device;
+  const limit = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
   const pieceOutputs = Math.min(outputs, Math.floor(limit / (blocks * BLOCK_BYTES)));
 
   const pieces: MatrixPiece[] = [];
   for (let first = 0; first < outputs; first += pieceOutputs) {
     const count = Math.min(pieceOutputs, outputs - first);
-    const buffer = device.createBuffer({
+    const buffer = allocation.create({
       label: weights[0]!.name,
       size: count * blocks * BLOCK_BYTES,
       usage: GPUBufferUsage.STORAGE,
@@ -96,23 +113,14 @@ function storedWords(weight: Weight, storage: MatrixStorage): Uint32Array {
   }
   const values = weightValues(weight);
   if (storage === "f32") return new Uint32Array(values.buffer);
-  const halves = new Float16Array(values);
-  const lost = halves.findIndex((half, i) => !Number.isFinite(half) && Number.isFinite(values[i]!));
-  if (lost >= 0) {
-    throw new CoupletError("shape", {
-      what: `Tensor "${weight.name}" cannot be stored as float16`,
-      why: `it holds ${values[lost]}, and float16 ends at 65504`,
-      remedy: "Keep the weights as stored",
-    });
-  }
-  return new Uint32Array(halves.buffer);
+  return new Uint32Array(new Float16Array(values).buffer);
 }
 
 /** Brings a vector, or several one after the other, to the device in float32. */
-export function uploadVector(device: GPUDevice, weights: readonly Weight[]): GPUBuffer {
+export function uploadVector(allocation: Allocation, weights: readonly Weight[]): GPUBuffer {
   const parts = weights.map(weightValues);
   const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const buffer = device.createBuffer({
+  const buffer = allocation.create({
     label: weights[0]!.name,
     size: length * 4,
     usage: GPUBufferUsage.STORAGE,

@@ -13,14 +13,8 @@ export {
 } from "./attention_cache.ts";
 export { type Checkpoint, loadModel } from "./checkpoint.ts";
 export { type LlamaConfig, MODEL_TYPES, type ModelType, parseConfig } from "./config.ts";
-export {
-  createEngine,
-  type Engine,
-  type EngineOptions,
-  type ForwardEntry,
-  type ForwardResult,
-  type ReadOptions,
-} from "./engine.ts";
+export { createEngine, type Engine, type EngineOptions } from "./engine.ts";
+export type { ForwardEntry, ForwardResult, ReadOptions } from "./forward_result.ts";
 export { generate, type GeneratedToken, type GenerateOptions } from "./generate.ts";
 export { type Tokenizer } from "./tokenizer.ts";
 export type { LayerWeights, ModelWeights, Projection, Weight } from "./weights.ts";

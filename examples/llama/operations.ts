@@ -1,4 +1,5 @@
 import { CoupletError } from "@couplet/kv";
+import type { Allocation } from "./allocation.ts";
 import { grid, type MatrixStorage } from "./kernels/common.ts";
 import { CROSS_ENTROPY_SOURCE } from "./kernels/cross_entropy.ts";
 import { EMBEDDING_WORKGROUP, embeddingSource } from "./kernels/embedding.ts";
@@ -80,8 +81,6 @@ export interface Operations {
     targets: GPUBuffer,
     result: GPUBuffer,
   ): Operation;
-  /** Frees the small buffers the operations own. */
-  destroy(): void;
 }
 
 /** Rows and epsilon of an RMSNorm. */
@@ -106,10 +105,11 @@ export interface MatmulOptions {
  * @throws {CoupletError} `device` where the device refuses a kernel.
  */
 export async function createOperations(
-  device: GPUDevice,
+  allocation: Allocation,
   storages: ReadonlySet<MatrixStorage>,
   stepBuffer: GPUBuffer,
 ): Promise<Operations> {
+  const { device } = allocation;
   const stepLayout = device.createBindGroupLayout({
     entries: [{
       binding: 0,
@@ -127,20 +127,16 @@ export async function createOperations(
     }),
   );
 
-  const owned: GPUBuffer[] = [];
-
   function uniform(words: Uint32Array<ArrayBuffer>): GPUBuffer {
-    const buffer = device.createBuffer({
+    const buffer = allocation.create({
       size: Math.ceil(words.byteLength / 16) * 16,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
     device.queue.writeBuffer(buffer, 0, words);
-    owned.push(buffer);
     return buffer;
   }
 
-  const noBias = device.createBuffer({ size: 16, usage: GPUBufferUsage.STORAGE });
-  owned.push(noBias);
+  const noBias = allocation.create({ size: 16, usage: GPUBufferUsage.STORAGE });
   const step = device.createBindGroup({
     layout: stepLayout,
     entries: [{ binding: 0, resource: { buffer: stepBuffer, size: 16 } }],
@@ -232,9 +228,6 @@ export async function createOperations(
         [logits, targets, result, uniform(Uint32Array.of(vocabulary))],
         grid,
       );
-    },
-    destroy() {
-      for (const buffer of owned) buffer.destroy();
     },
   };
 }

@@ -1,0 +1,209 @@
+import { CoupletError } from "@couplet/kv";
+import type { EngineOptions } from "./engine.ts";
+import {
+  type ForwardEntry,
+  type ForwardResult,
+  type ReadOptions,
+  ResultBuilder,
+} from "./forward_result.ts";
+import { NO_TARGET } from "./kernels/cross_entropy.ts";
+import type { Network } from "./network.ts";
+import type { Rows } from "./operations.ts";
+import { ReadBack } from "./read_back.ts";
+import { Recorder } from "./recorder.ts";
+import { type Buffers, slabRows, SLOT_BYTES } from "./step_buffers.ts";
+import { type HeadRow, planSteps, runsOf, selectRows, type StepPlan, turns } from "./step_plan.ts";
+
+/** Runs a model's operations and its cache on new tokens. */
+export class ForwardPass<Sequence, Step> {
+  readonly #options: EngineOptions<Sequence, Step>;
+  readonly #buffers: Buffers;
+  readonly #network: Network;
+  readonly #slabRows: number;
+
+  constructor(
+    options: EngineOptions<Sequence, Step>,
+    buffers: Buffers,
+    network: Network,
+  ) {
+    this.#options = options;
+    this.#buffers = buffers;
+    this.#network = network;
+    this.#slabRows = slabRows(options.checkpoint.config.vocabularySize, options.maxTokens);
+  }
+
+  async run(
+    entries: readonly ForwardEntry<Sequence>[],
+    read: ReadOptions,
+    appendTokens: number,
+  ): Promise<ForwardResult> {
+    const { cache, checkpoint, maxTokens } = this.#options;
+    checkEntries(entries, checkpoint.config.vocabularySize);
+    const steps = planSteps(
+      entries.map((entry) => ({
+        tokens: entry.tokenIds.length,
+        position: cache.length(entry.sequence),
+      })),
+      maxTokens,
+      appendTokens,
+    );
+    const result = new ResultBuilder(checkpoint, entries, read);
+    for (const step of steps) await this.#runStep(entries, step, result);
+    return result.finish();
+  }
+
+  async #runStep(
+    entries: readonly ForwardEntry<Sequence>[],
+    plan: StepPlan,
+    result: ResultBuilder<Sequence>,
+  ): Promise<void> {
+    const { device, cache } = this.#options;
+    const buffers = this.#buffers;
+    const network = this.#network;
+    const { read } = result;
+    const headRows = selectRows(entries, plan, read);
+    const { rows, slabs, head } = this.#writeStep(entries, plan, headRows);
+
+    const step = cache.beginStep(plan.segments.map(({ entry, count }) => ({
+      sequence: entries[entry]!.sequence,
+      tokens: count,
+    })));
+    const recorder = new Recorder(device, "forward");
+    const readBack = new ReadBack(device);
+
+    network.embed(recorder.pass, rows);
+    network.layers.forEach((layer, index) => {
+      for (const run of layer.project) run(recorder.pass, rows);
+      for (const kind of ["queries", "keys", "values"] as const) {
+        if (!read[kind]) continue;
+        const source = { queries: buffers.query, keys: buffers.key, values: buffers.value }[kind];
+        const bytes = plan.tokens * result.width(kind) * 4;
+        readBack.copy(recorder.encoder, source, bytes, (copy) => {
+          result.addHeads(kind, index, plan, new Float32Array(copy));
+        });
+      }
+      for (const run of layer.rotate) run(recorder.pass, rows);
+      cache.encodeAppend(recorder.pass, step, index, {
+        keys: { buffer: buffers.key },
+        values: { buffer: buffers.value },
+      });
+      cache.encodeAttend(recorder.pass, step, index, {
+        queries: { buffer: buffers.query },
+        output: { buffer: buffers.attended },
+      });
+      for (const run of layer.finish) run(recorder.pass, rows);
+    });
+
+    if (headRows.length > 0) {
+      this.#encodeHead(recorder, readBack, headRows, slabs, head, result);
+    }
+    device.queue.submit([recorder.finish()]);
+    await readBack.finish();
+  }
+
+  /** Final norm, logits and losses of the chosen rows. */
+  #encodeHead(
+    recorder: Recorder,
+    readBack: ReadBack,
+    headRows: readonly HeadRow[],
+    slabs: readonly Rows[],
+    head: Rows,
+    result: ResultBuilder<Sequence>,
+  ): void {
+    const { hidden, selected, logits, entropy } = this.#buffers;
+    const { hiddenSize, vocabularySize } = this.#options.checkpoint.config;
+    const network = this.#network;
+    for (const { first, row, count } of runsOf(headRows)) {
+      const bytes = hiddenSize * 4;
+      recorder.encoder.copyBufferToBuffer(
+        hidden,
+        row * bytes,
+        selected,
+        first * bytes,
+        count * bytes,
+      );
+    }
+    network.finalNorm(recorder.pass, head);
+    slabs.forEach((slab, index) => {
+      const first = index * this.#slabRows;
+      network.head(recorder.pass, slab);
+      if (result.read.losses) network.entropy(recorder.pass, slab);
+      if (result.read.logits) {
+        const bytes = slab.count * vocabularySize * 4;
+        readBack.copy(recorder.encoder, logits, bytes, (copy) => {
+          result.addLogits(headRows.slice(first, first + slab.count), new Float32Array(copy));
+        });
+      }
+    });
+    if (result.read.losses) {
+      readBack.copy(recorder.encoder, entropy, head.count * 8, (copy) => {
+        result.addLosses(headRows, new Float32Array(copy));
+      });
+    }
+  }
+
+  /** Writes everything a step's kernels read, and says where each group of rows is described. */
+  #writeStep(
+    entries: readonly ForwardEntry<Sequence>[],
+    plan: StepPlan,
+    headRows: readonly HeadRow[],
+  ): { rows: Rows; head: Rows; slabs: Rows[] } {
+    const { device, checkpoint } = this.#options;
+    const slots = new Uint32Array(this.#buffers.step.size / 4);
+    let offset = 0;
+    function slot(count: number, firstRow: number): Rows {
+      const rows = { count, offset };
+      slots.set([count, firstRow], offset / 4);
+      offset += SLOT_BYTES;
+      return rows;
+    }
+    const rows = slot(plan.tokens, 0);
+    const head = slot(headRows.length, 0);
+    const slabs: Rows[] = [];
+    for (let first = 0; first < headRows.length; first += this.#slabRows) {
+      slabs.push(slot(Math.min(this.#slabRows, headRows.length - first), first));
+    }
+
+    const tokenIds = plan.segments.flatMap(({ entry, start, count }) =>
+      entries[entry]!.tokenIds.slice(start, start + count)
+    );
+    const targets = headRows.map(({ target }) => target ?? NO_TARGET);
+    device.queue.writeBuffer(this.#buffers.step, 0, slots);
+    device.queue.writeBuffer(this.#buffers.tokenIds, 0, Uint32Array.from(tokenIds));
+    if (targets.length > 0) {
+      device.queue.writeBuffer(this.#buffers.targets, 0, Uint32Array.from(targets));
+    }
+    if (this.#options.keySpace === "as-scored") {
+      const table = turns(plan, checkpoint.config.inverseFrequencies);
+      device.queue.writeBuffer(this.#buffers.turns, 0, table);
+    }
+    return { rows, head, slabs };
+  }
+}
+
+function checkEntries<Sequence>(
+  entries: readonly ForwardEntry<Sequence>[],
+  vocabularySize: number,
+): void {
+  const seen = new Set<Sequence>();
+  for (const { sequence, tokenIds, nextTokenId } of entries) {
+    if (tokenIds.length === 0) throw misused("an entry has no tokens", "Leave the entry out");
+    if (seen.has(sequence)) {
+      throw misused("a sequence is in two entries", "Join its tokens in one entry");
+    }
+    seen.add(sequence);
+    const wrong = [...tokenIds, ...(nextTokenId === undefined ? [] : [nextTokenId])].find((id) =>
+      !Number.isInteger(id) || id < 0 || id >= vocabularySize
+    );
+    if (wrong !== undefined) {
+      throw misused(
+        `token ${wrong} is not in the vocabulary of ${vocabularySize}`,
+        "Use the checkpoint's own tokenizer",
+      );
+    }
+  }
+}
+
+function misused(why: string, remedy: string): CoupletError {
+  return new CoupletError("usage", { what: "These tokens cannot be run", why, remedy });
+}

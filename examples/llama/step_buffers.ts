@@ -1,0 +1,88 @@
+import { CoupletError } from "@couplet/kv";
+import type { Allocation } from "./allocation.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+
+/** Bytes between two slots of the step's buffer: WebGPU's alignment of dynamic offsets. */
+export const SLOT_BYTES = 256;
+
+/** Logits kept at a time; longer outputs are computed slab by slab. */
+const SLAB_BYTES = 1 << 25;
+
+/** Buffers of one step, named by what they hold. */
+export type BufferName =
+  | "step"
+  | "tokenIds"
+  | "targets"
+  | "turns"
+  | "hidden"
+  | "normed"
+  | "query"
+  | "key"
+  | "value"
+  | "attended"
+  | "wide"
+  | "product"
+  | "selected"
+  | "logits"
+  | "entropy";
+
+export type Buffers = Readonly<Record<BufferName, GPUBuffer>>;
+
+export function bufferSizes({ config }: Checkpoint, maxTokens: number): Record<BufferName, number> {
+  const queryWidth = config.queryHeads * config.headDim;
+  const keyWidth = config.keyValueHeads * config.headDim;
+  const floats = (width: number) => maxTokens * width * 4;
+  const slab = slabRows(config.vocabularySize, maxTokens);
+  return {
+    step: (2 + Math.ceil(maxTokens / slab)) * SLOT_BYTES,
+    tokenIds: floats(1),
+    targets: floats(1),
+    turns: floats(config.headDim),
+    hidden: floats(config.hiddenSize),
+    normed: floats(config.hiddenSize),
+    query: floats(queryWidth),
+    key: floats(keyWidth),
+    value: floats(keyWidth),
+    attended: floats(queryWidth),
+    // Gates and ups; Qwen3's queries before their norm pass through it too.
+    wide: floats(Math.max(2 * config.intermediateSize, queryWidth)),
+    product: floats(config.intermediateSize),
+    selected: floats(config.hiddenSize),
+    logits: slab * config.vocabularySize * 4,
+    entropy: floats(2),
+  };
+}
+
+/** Rows of logits computed at a time. */
+export function slabRows(vocabularySize: number, maxTokens: number): number {
+  return Math.max(1, Math.min(maxTokens, Math.floor(SLAB_BYTES / (vocabularySize * 4))));
+}
+
+export function createBuffers(allocation: Allocation, sizes: Record<BufferName, number>): Buffers {
+  const entries = Object.entries(sizes).map(([label, size]) => [
+    label,
+    allocation.create({
+      label,
+      size: Math.max(16, size),
+      usage: (label === "step" ? GPUBufferUsage.UNIFORM : GPUBufferUsage.STORAGE) |
+        GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
+    }),
+  ]);
+  return Object.fromEntries(entries) as Buffers;
+}
+
+export function checkSizes(
+  sizes: Readonly<Record<BufferName, number>>,
+  limits: GPUSupportedLimits,
+  maxTokens: number,
+): void {
+  const most = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+  for (const [name, bytes] of Object.entries(sizes)) {
+    if (bytes <= most) continue;
+    throw new CoupletError("limits", {
+      what: "The engine's buffers do not fit the device",
+      why: `"${name}" takes ${bytes} bytes at ${maxTokens} tokens a step, and a binding ${most}`,
+      remedy: `Lower maxTokens, to ${Math.floor(maxTokens * most / bytes)} or less`,
+    });
+  }
+}
