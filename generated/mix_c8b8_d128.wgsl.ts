@@ -76,6 +76,7 @@ struct Layer {
 
 var<workgroup> weights: array<f32, ROWS * TILE>;
 var<workgroup> tops: array<f32, WORKGROUP>;
+var<workgroup> row_tops: array<f32, ROWS>;
 var<workgroup> slices: array<vec4<f32>, WORKGROUP>;
 var<workgroup> slice_sums: array<f32, WORKGROUP>;
 var<private> row_max: array<f32, MAX_ROWS>;
@@ -228,11 +229,15 @@ fn soften_tile(lane: u32) {
   }
   tops[lane] = highest;
   workgroupBarrier();
-  for (var row = 0u; row < ROWS; row += 1u) {
-    var next = row_max[row];
-    for (var part = 0u; part < share; part += 1u) {
-      next = max(next, tops[row * share + part]);
+  if (lane % share == 0u) {
+    for (var part = 1u; part < share; part += 1u) {
+      highest = max(highest, tops[lane + part]);
     }
+    row_tops[lane / share] = highest;
+  }
+  workgroupBarrier();
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let next = max(row_max[row], row_tops[row]);
     let rescale = exp(row_max[row] - next);
     row_max[row] = next;
     row_sum[row] *= rescale;

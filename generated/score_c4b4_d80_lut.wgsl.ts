@@ -266,7 +266,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   for (var item = lane; item < LUT_ENTRIES; item += WORKGROUP) {
-    var products: array<f32, MAX_ROWS>;
+    // Initialised by hand: naga clears a variable declared in a loop only once.
+    var products = array<f32, MAX_ROWS>();
     for (var i = 0u; i < KEY_CHANNELS; i += 1u) {
       let at = item * KEY_CHANNELS + i;
       let word = codebooks[block.head * KEY_CODEBOOK_WORDS + (at >> 1u)];

@@ -1,7 +1,9 @@
 /** Runs the cache on the device beside the float64 reference, step by step, and compares. */
 import assert from "node:assert/strict";
 import {
+  type Cache,
   type CacheOptions,
+  type CachePlan,
   type Codebook,
   type CodebookSet,
   createCache,
@@ -11,15 +13,20 @@ import {
   parseScheme,
   planCache,
   type SchemeId,
+  type Sequence,
   type Side,
+  unpackRecords,
 } from "../mod.ts";
-import type { CachePlan } from "../mod.ts";
-import { toFloat16Array } from "../src/float16.ts";
+import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
 import { type Random, seededRandom } from "../src/calibrate/random.ts";
 
 /** A step: tokens by sequence index, or a rollback of one sequence to a length. */
 export type Move =
-  | { readonly tokens: Readonly<Record<number, number>> }
+  | {
+    readonly tokens: Readonly<Record<number, number>>;
+    /** Append, but ask nothing. */
+    readonly silent?: boolean;
+  }
   | { readonly truncate: number; readonly length: number };
 
 /** What is run and compared. */
@@ -168,14 +175,20 @@ export async function compareWithReference(
         keys: { buffer: host[0]! },
         values: { buffer: host[1]! },
       });
-      cache.encodeAttend(encoder, step, layer, {
-        queries: { buffer: host[2]! },
-        output: { buffer: output },
-      });
+      if (!move.silent) {
+        cache.encodeAttend(encoder, step, layer, {
+          queries: { buffer: host[2]! },
+          output: { buffer: output },
+        });
+      }
       device.queue.submit([encoder.finish()]);
+      reference.append(referenceStep, layer, { keys, values });
+      if (move.silent) {
+        for (const buffer of [...host, output]) buffer.destroy();
+        continue;
+      }
       const found = new Float32Array(await readBuffer(device, output));
       for (const buffer of [...host, output]) buffer.destroy();
-      reference.append(referenceStep, layer, { keys, values });
       const wanted = reference.attend(referenceStep, layer, { queries });
       wanted.forEach((value, i) => {
         const difference = Math.abs(value - found[i]!);
@@ -190,8 +203,16 @@ export async function compareWithReference(
     for (let layer = 0; layer < layers; layer++) {
       for (const side of ["keys", "values"] as const) {
         const found = await deviceRecords(device, cache, sequence, layer, side);
-        const wanted = expectedRecords(options, codebooks, cache.codedTokens(sequence), layer, side, given[layer]![side]);
+        const wanted = expectedRecords(
+          options,
+          codebooks,
+          cache.codedTokens(sequence),
+          layer,
+          side,
+          given[layer]![side],
+        );
         assert.deepEqual(found, wanted, `records of the ${side} of layer ${layer}`);
+        await checkDecoded(device, cache, sequence, layer, side, codebooks, wanted);
       }
     }
   }
@@ -199,11 +220,64 @@ export async function compareWithReference(
   return { plan, error: error / Math.sqrt(square / count) };
 }
 
+/** Decodes all coded tokens on the device; the vectors must be the very centroids their codes name. */
+async function checkDecoded(
+  device: GPUDevice,
+  cache: Cache,
+  sequence: Sequence,
+  layer: number,
+  side: Side,
+  codebooks: CodebookSet,
+  records: readonly Uint32Array[],
+): Promise<void> {
+  const { shape, layers } = cache.plan.options;
+  const count = cache.codedTokens(sequence);
+  if (count === 0) return;
+  const scheme = parseScheme(layers[layer]![side]);
+  const layout = scheme.layout(shape.headDim);
+  const { keyValueHeads, headDim } = shape;
+  const output = uploadBuffer(device, new Float32Array(count * keyValueHeads * headDim).fill(NaN));
+  const encoder = device.createCommandEncoder();
+  cache.encodeDecode(encoder, sequence, layer, {
+    side,
+    first: 0,
+    count,
+    output: { buffer: output },
+  });
+  device.queue.submit([encoder.finish()]);
+  const found = new Float32Array(await readBuffer(device, output));
+  output.destroy();
+  records.forEach((words, head) => {
+    const codes = unpackRecords(layout, words, count);
+    const centroids = headCentroids(codebooks, layer, side, head, headDim * scheme.centroids);
+    for (let token = 0; token < count; token++) {
+      const at = (token * keyValueHeads + head) * headDim;
+      const own = codes.slice(token * layout.codes, (token + 1) * layout.codes);
+      const wanted = Float32Array.from(scheme.decode(own, centroids));
+      assert.deepEqual(found.slice(at, at + headDim), wanted, `decoded ${side} of token ${token}`);
+    }
+  });
+}
+
+/** One head's centroids as numbers, `[groups][centroids][channels]`. */
+function headCentroids(
+  { codebooks }: CodebookSet,
+  layer: number,
+  side: Side,
+  head: number,
+  size: number,
+): Float32Array {
+  const codebook = codebooks.find((book) => book.layer === layer && book.side === side);
+  return fromFloat16Array(
+    codebook?.centroids.slice(head * size, (head + 1) * size) ?? new Uint16Array(0),
+  );
+}
+
 /** The records of a sequence, as they lie in its pages: `[head]` runs of words. */
 async function deviceRecords(
   device: GPUDevice,
-  cache: Awaited<ReturnType<typeof createCache>>,
-  sequence: Parameters<typeof cache.pages>[0],
+  cache: Cache,
+  sequence: Sequence,
   layer: number,
   side: Side,
 ): Promise<Uint32Array[]> {
@@ -240,11 +314,7 @@ function expectedRecords(
   const scheme = parseScheme(id);
   const codebook = codebooks.codebooks.find((book) => book.layer === layer && book.side === side);
   return Array.from({ length: keyValueHeads }, (_, head) => {
-    const size = headDim * scheme.centroids;
-    const centroids = Float32Array.from(
-      codebook?.centroids.subarray(head * size, (head + 1) * size) ?? [],
-      float16Value,
-    );
+    const centroids = headCentroids(codebooks, layer, side, head, headDim * scheme.centroids);
     const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);
     const codes: number[] = [];
     for (let token = 0; token < coded; token++) {
@@ -253,8 +323,4 @@ function expectedRecords(
     }
     return packRecords(scheme.layout(headDim), codes, coded);
   });
-}
-
-function float16Value(bits: number): number {
-  return new Float16Array(Uint16Array.of(bits).buffer)[0]!;
 }

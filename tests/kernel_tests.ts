@@ -1,0 +1,98 @@
+/** Every kernel against the float64 oracle, one test a kernel. Two test files share the work, so that both cores have some. */
+import assert from "node:assert/strict";
+import {
+  type CacheOptions,
+  type KernelFamily,
+  type KernelInfo,
+  type KeyOptions,
+  type KeyVariant,
+  manifest,
+  parseKernelName,
+  type SchemeId,
+} from "../mod.ts";
+import { requestTestDevice } from "../tools/adapter.ts";
+import { compareWithReference, type Move } from "./cache_oracle.ts";
+
+/** Largest difference from float64, relative to the outputs' root mean square. */
+const TOLERANCE = 2e-5;
+
+const rows = manifest.map((kernel) => ({ kernel, parts: parseKernelName(kernel.name) }));
+
+/**
+ * Growth by one token and by two, in one sequence and in two of different lengths, over the edge of a page
+ * (tokens leave the exact tier 5 tokens after they came), and a rollback.
+ */
+const MOVES: readonly Move[] = [
+  { tokens: { 0: 1 } },
+  { tokens: { 0: 2, 1: 1 } },
+  ...Array.from({ length: 31 }, () => ({ tokens: { 0: 2 }, silent: true })),
+  ...Array.from({ length: 5 }, () => ({ tokens: { 0: 1, 1: 1 } })),
+  { tokens: { 0: 2, 1: 2 } },
+  { tokens: { 0: 1 } },
+  { truncate: 0, length: 72 },
+  { tokens: { 0: 1 } },
+  ...Array.from({ length: 31 }, () => ({ tokens: { 0: 2 }, silent: true })),
+  { tokens: { 0: 2, 1: 1 } },
+];
+
+function options(
+  keys: SchemeId,
+  values: SchemeId,
+  headDim: number,
+  space: KeyOptions,
+): CacheOptions {
+  return {
+    shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim },
+    policy: { keys, values },
+    keys: space,
+    tiers: { sinks: 3, window: 2 },
+    capacity: { sequences: 2, tokens: 200, sequenceTokens: 140, stepTokens: 4, appendTokens: 2 },
+  };
+}
+
+function keySpace(variant: KeyVariant): KeyOptions {
+  return variant === "rope"
+    ? { space: "pre-rope", rope: { layout: "half", theta: 10000 } }
+    : { space: "as-scored" };
+}
+
+/** The manifest with only the given kernels among those that score or attend. */
+function offering(kernels: readonly KernelInfo[]): KernelInfo[] {
+  const others = rows.filter(({ parts }) => !["score", "attend"].includes(parts.family));
+  return [...others.map(({ kernel }) => kernel), ...kernels];
+}
+
+/** Registers a test for every kernel of one family, and one that says that these tests reached `families`. */
+export async function testKernels(
+  family: KernelFamily,
+  families: readonly KernelFamily[],
+): Promise<void> {
+  const device = await requestTestDevice();
+  const run = new Set<string>();
+  for (const { kernel, parts } of rows) {
+    if (parts.family !== family) continue;
+    const [keys, values = keys] = parts.schemes as [SchemeId, SchemeId?];
+    Deno.test(`${kernel.name} agrees with float64, its records bit for bit`, async () => {
+      const { plan, error } = await compareWithReference(device, {
+        options: options(keys, values, parts.size, keySpace(parts.variant!)),
+        kernels: offering([kernel]),
+        moves: MOVES,
+      });
+      const layer = plan.layers[0]!;
+      for (const part of [layer, layer.decode, layer.prefill]) {
+        for (const value of Object.values(part)) {
+          if (typeof value === "object" && "load" in value) run.add(value.name);
+        }
+      }
+      assert.ok(run.has(kernel.name), "the plan uses the kernel");
+      assert.ok(error < TOLERANCE, `the largest difference is ${error}`);
+    });
+  }
+
+  Deno.test(`every kernel to ${families.join(", ")} was run against the oracle`, () => {
+    const missed = rows.filter(({ kernel, parts }) =>
+      families.includes(parts.family) && !run.has(kernel.name)
+    );
+    assert.deepEqual(missed.map(({ kernel }) => kernel.name), []);
+  });
+}
