@@ -6,7 +6,7 @@ import { largestBuffer } from "./gpu_memory.ts";
 import { kmeansSteps } from "./kmeans.ts";
 import { createKmeansPipelines, kmeansOnGpu, type KmeansPipelines } from "./kmeans_gpu.ts";
 import { headBytes, type KmeansSide, uploadSide } from "./kmeans_side.ts";
-import { DEFAULT_ITERATIONS, DEFAULT_TOLERANCE, type KmeansResult } from "./lloyd.ts";
+import { DEFAULT_ITERATIONS, defaultTolerance, type KmeansResult } from "./lloyd.ts";
 import { Pace } from "./pace.ts";
 import { type Random, seededRandom } from "./random.ts";
 import {
@@ -199,7 +199,7 @@ async function onGpu(
   );
 
   async function runTask(task: Task, side: KmeansSide, part: HeadPart): Promise<KmeansResult[]> {
-    const { channels } = parseScheme(task.scheme);
+    const { channels, centroids } = parseScheme(task.scheme);
     const { keyValueHeads, headDim } = task.samples;
     const firstGroup = (part.firstHead * headDim) / channels;
     let compiled = pipelines.get(channels);
@@ -211,7 +211,7 @@ async function onGpu(
       scheme: task.scheme,
       random: (group) => groupRandom(seed, task, firstGroup + group),
       iterations,
-      tolerance: DEFAULT_TOLERANCE,
+      tolerance: defaultTolerance(centroids),
       pace,
       onProgress(done) {
         const heads = part.firstHead + done * part.samples.keyValueHeads;

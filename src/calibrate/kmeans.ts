@@ -3,7 +3,7 @@ import { CoupletError } from "../errors.ts";
 import { type KmeansPoints, startCentroids } from "./kmeans_start.ts";
 import {
   DEFAULT_ITERATIONS,
-  DEFAULT_TOLERANCE,
+  defaultTolerance,
   type KmeansResult,
   largestErrors,
   LloydProgress,
@@ -60,7 +60,7 @@ export function* kmeansSteps(options: KmeansOptions): Generator<void, KmeansResu
   const progress = new LloydProgress(
     energy(scaled),
     options.iterations ?? DEFAULT_ITERATIONS,
-    options.tolerance ?? DEFAULT_TOLERANCE,
+    options.tolerance ?? defaultTolerance(clusters),
   );
   while (!progress.done) {
     yield;

@@ -2,7 +2,7 @@
 import type { Random } from "./random.ts";
 
 /** Points that a start looks at, at least. */
-const MIN_POINTS = 2048;
+const MIN_POINTS = 1024;
 
 /** Points that a start looks at per centroid. */
 const POINTS_PER_CENTROID = 2;
