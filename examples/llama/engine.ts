@@ -64,7 +64,7 @@ export async function createEngine<Sequence, Step>(
   const { device, checkpoint, cache, maxTokens, storage = "as-stored" } = options;
   const appendTokens = options.appendTokens ?? maxTokens;
   checkTokens(maxTokens, appendTokens);
-  checkSizes(bufferSizes(checkpoint, maxTokens), device.limits, maxTokens);
+  checkSizes(bufferSizes(checkpoint, maxTokens, device.limits), device.limits, maxTokens);
   for (const weight of matrices(checkpoint.weights).flat()) checkStorage(weight, storage);
 
   const allocation = new Allocation(device);
@@ -103,7 +103,7 @@ async function build<Sequence, Step>(
   function allocate() {
     device.pushErrorScope("out-of-memory");
     try {
-      const buffers = createBuffers(allocation, bufferSizes(checkpoint, maxTokens));
+      const buffers = createBuffers(allocation, bufferSizes(checkpoint, maxTokens, device.limits));
       const model = uploadModel(allocation, checkpoint, storage);
       return { buffers, model, exhausted: device.popErrorScope() };
     } catch (error) {

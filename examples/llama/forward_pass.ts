@@ -29,7 +29,11 @@ export class ForwardPass<Sequence, Step> {
     this.#options = options;
     this.#buffers = buffers;
     this.#network = network;
-    this.#slabRows = slabRows(options.checkpoint.config.vocabularySize, options.maxTokens);
+    this.#slabRows = slabRows(
+      options.checkpoint.config.vocabularySize,
+      options.maxTokens,
+      options.device.limits,
+    );
   }
 
   async run(

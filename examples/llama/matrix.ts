@@ -1,6 +1,7 @@
 import { CoupletError } from "@couplet/kv";
 import type { Allocation } from "./allocation.ts";
 import { blockChannels, type MatrixStorage } from "./kernels/common.ts";
+import { largestBinding } from "./step_buffers.ts";
 import { type Weight, weightValues } from "./weights.ts";
 
 /** Outputs of a matrix that fit one binding. */
@@ -68,8 +69,7 @@ export function uploadMatrix(
   const outputs = weights.reduce((sum, weight) => sum + weight.shape[0]!, 0);
   const storage = storageOf(weights, wanted);
   const blocks = inputs / blockChannels(storage);
-  const { limits } = allocation.device;
-  const limit = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+  const limit = largestBinding(allocation.device.limits);
   const pieceOutputs = Math.min(outputs, Math.floor(limit / (blocks * BLOCK_BYTES)));
 
   const pieces: MatrixPiece[] = [];

@@ -5,8 +5,21 @@ import type { Checkpoint } from "./checkpoint.ts";
 /** Bytes between two slots of the step's buffer: WebGPU's alignment of dynamic offsets. */
 export const SLOT_BYTES = 256;
 
-/** Logits kept at a time; longer outputs are computed slab by slab. */
+/** Most bytes of logits at a time; more are computed slab by slab. */
 const SLAB_BYTES = 1 << 25;
+
+/** The limits that bound a buffer. */
+export type BufferLimits = Pick<
+  GPUSupportedLimits,
+  "maxStorageBufferBindingSize" | "maxBufferSize"
+>;
+
+/** The largest buffer a kernel can use whole. */
+export function largestBinding(
+  { maxStorageBufferBindingSize, maxBufferSize }: BufferLimits,
+): number {
+  return Math.min(maxStorageBufferBindingSize, maxBufferSize);
+}
 
 /** Buffers of one step, named by what they hold. */
 export type BufferName =
@@ -28,11 +41,15 @@ export type BufferName =
 
 export type Buffers = Readonly<Record<BufferName, GPUBuffer>>;
 
-export function bufferSizes({ config }: Checkpoint, maxTokens: number): Record<BufferName, number> {
+export function bufferSizes(
+  { config }: Checkpoint,
+  maxTokens: number,
+  limits: BufferLimits,
+): Record<BufferName, number> {
   const queryWidth = config.queryHeads * config.headDim;
   const keyWidth = config.keyValueHeads * config.headDim;
   const floats = (width: number) => maxTokens * width * 4;
-  const slab = slabRows(config.vocabularySize, maxTokens);
+  const slab = slabRows(config.vocabularySize, maxTokens, limits);
   return {
     step: (2 + Math.ceil(maxTokens / slab)) * SLOT_BYTES,
     tokenIds: floats(1),
@@ -54,8 +71,9 @@ export function bufferSizes({ config }: Checkpoint, maxTokens: number): Record<B
 }
 
 /** Rows of logits computed at a time. */
-export function slabRows(vocabularySize: number, maxTokens: number): number {
-  return Math.max(1, Math.min(maxTokens, Math.floor(SLAB_BYTES / (vocabularySize * 4))));
+export function slabRows(vocabularySize: number, maxTokens: number, limits: BufferLimits): number {
+  const most = Math.min(SLAB_BYTES, largestBinding(limits));
+  return Math.max(1, Math.min(maxTokens, Math.floor(most / (vocabularySize * 4))));
 }
 
 export function createBuffers(allocation: Allocation, sizes: Record<BufferName, number>): Buffers {
@@ -73,10 +91,10 @@ export function createBuffers(allocation: Allocation, sizes: Record<BufferName, 
 
 export function checkSizes(
   sizes: Readonly<Record<BufferName, number>>,
-  limits: GPUSupportedLimits,
+  limits: BufferLimits,
   maxTokens: number,
 ): void {
-  const most = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+  const most = largestBinding(limits);
   for (const [name, bytes] of Object.entries(sizes)) {
     if (bytes <= most) continue;
     throw new CoupletError("limits", {
