@@ -9,6 +9,8 @@ export * from "./src/record_layout.ts";
 export * from "./src/codebook.ts";
 export * from "./src/cache_types.ts";
 export * from "./src/safetensors.ts";
+export * from "./src/codebook_file.ts";
+export * from "./src/calibrate/calibrate.ts";
 export * from "./src/reference/reference_cache.ts";
 export * from "./src/reference/attention.ts";
 export * from "./src/reference/rope.ts";

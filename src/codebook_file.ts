@@ -1,0 +1,370 @@
+/**
+ * The codebook file: safetensors with one tensor of centroids per codebook, and metadata that says
+ * which model, space, seed and samples they come from.
+ *
+ * @module
+ */
+import { crc32 } from "./crc32.ts";
+import type {
+  CalibrationProvenance,
+  Codebook,
+  CodebookSet,
+  KeySpace,
+  ModelFingerprint,
+} from "./codebook.ts";
+import { CoupletError } from "./errors.ts";
+import {
+  readSafetensors,
+  type SafetensorsFile,
+  type SafetensorsTensor,
+  writeSafetensors,
+} from "./safetensors.ts";
+import { parseScheme, type Scheme, type SchemeId, type Side } from "./scheme.ts";
+
+/** What a codebook file's metadata calls its format. */
+const FORMAT = "couplet-codebooks";
+
+/** The version this module writes and reads. */
+const VERSION = "1";
+
+/** What a program knows about the codebooks it is about to load. */
+export interface ExpectedCodebooks {
+  /** The model the codebooks must come from; its digest counts, its name does not. */
+  readonly model?: ModelFingerprint;
+  /** The space the keys must be in. */
+  readonly keySpace?: KeySpace;
+  /** KV heads of every codebook. */
+  readonly keyValueHeads?: number;
+  /** Channels per head of every codebook. */
+  readonly headDim?: number;
+}
+
+/**
+ * A set of codebooks as a file. Equal sets give equal bytes, whatever the order of their codebooks.
+ *
+ * @throws {CoupletError} `codebook` where a codebook does not have the shape its scheme calls for, holds a
+ * value that is not finite, or comes twice.
+ */
+export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
+  const tensors = new Map<string, SafetensorsTensor>();
+  for (const codebook of set.codebooks) {
+    const { layer, side, scheme, keyValueHeads, headDim, centroids, scale } = codebook;
+    checkCodebook(codebook);
+    const name = tensorName(layer, side, scheme);
+    if (tensors.has(name)) throw badSet(`it holds the ${describe(codebook)} twice`);
+    tensors.set(name, {
+      dtype: "F16",
+      shape: centroidShape(parseScheme(scheme), keyValueHeads, headDim),
+      data: littleEndian(centroids),
+    });
+    if (scale !== undefined) {
+      tensors.set(`${name}${SCALE_SUFFIX}`, {
+        dtype: "F32",
+        shape: [keyValueHeads, headDim],
+        data: littleEndian(scale),
+      });
+    }
+  }
+  const { model, keySpace, provenance } = set;
+  const metadata = {
+    format: FORMAT,
+    version: VERSION,
+    model: JSON.stringify({ name: model.name, digest: model.digest }),
+    key_space: keySpace,
+    provenance: JSON.stringify({
+      source: provenance.source,
+      tokens: provenance.tokens,
+      seed: provenance.seed,
+      iterations: provenance.iterations,
+    }),
+  };
+  return writeSafetensors({
+    metadata: { ...metadata, checksum: checksum({ metadata, tensors }) },
+    tensors,
+  });
+}
+
+/**
+ * Reads a codebook file, and checks all of it.
+ *
+ * @param bytes The whole file.
+ * @param expected What the codebooks must be for; whatever is given is checked.
+ * @throws {CoupletError} `file` where the bytes are damaged or no codebook file; `codebook` where they are one
+ * of another version, model, key space or shape.
+ */
+export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks = {}): CodebookSet {
+  const { metadata, tensors } = readSafetensors(bytes);
+  if (metadata["format"] !== FORMAT) {
+    throw badFile(
+      `its metadata give the format ${quoted(metadata["format"])}, not "${FORMAT}"`,
+      "Give a file that calibration wrote, not a model's weights",
+    );
+  }
+  if (metadata["version"] !== VERSION) {
+    throw foreign(
+      `it has version ${quoted(metadata["version"])} and this library reads version ${VERSION}`,
+      "Calibrate again with this version of the library",
+    );
+  }
+  if (metadata["checksum"] !== checksum({ metadata, tensors })) {
+    throw badFile("its content does not have the checksum it gives", DAMAGED);
+  }
+  const model = parseModel(metadata["model"]);
+  const keySpace = metadata["key_space"];
+  if (keySpace !== "pre-rope" && keySpace !== "as-scored") {
+    throw badFile(`it gives the key space ${quoted(keySpace)}`, DAMAGED);
+  }
+  const provenance = parseProvenance(metadata["provenance"]);
+  if (expected.model !== undefined && expected.model.digest !== model.digest) {
+    throw foreign(
+      `it was learned on ${model.name} (${model.digest}), and the model is ` +
+        `${expected.model.name} (${expected.model.digest})`,
+      "Calibrate on this model, or load the model that the codebooks are for",
+    );
+  }
+  if (expected.keySpace !== undefined && expected.keySpace !== keySpace) {
+    throw foreign(
+      `its keys are ${keySpace} and the cache's are ${expected.keySpace}`,
+      "Calibrate in the cache's space, or plan the cache for the codebooks'",
+    );
+  }
+
+  const codebooks: Codebook[] = [];
+  for (const [name, tensor] of tensors) {
+    if (name.endsWith(SCALE_SUFFIX)) {
+      if (!tensors.has(name.slice(0, -SCALE_SUFFIX.length))) {
+        throw badFile(`it holds "${name}" without the centroids it belongs to`, DAMAGED);
+      }
+      continue;
+    }
+    const codebook = parseCodebook(name, tensor, tensors.get(`${name}${SCALE_SUFFIX}`));
+    checkCodebook(codebook);
+    for (const size of ["keyValueHeads", "headDim"] as const) {
+      const wanted = expected[size];
+      if (wanted !== undefined && codebook[size] !== wanted) {
+        throw foreign(
+          `its ${describe(codebook)} have ${size} ${codebook[size]} and the model has ${wanted}`,
+          "Calibrate on this model",
+        );
+      }
+    }
+    codebooks.push(codebook);
+  }
+  codebooks.sort((a, b) =>
+    a.layer - b.layer || compareText(a.side, b.side) || compareText(a.scheme, b.scheme)
+  );
+  return { model, keySpace, provenance, codebooks };
+}
+
+/**
+ * The codebook of one layer, side and scheme.
+ *
+ * @throws {CoupletError} `codebook` where the set holds none; the error names what it does hold.
+ */
+export function findCodebook(
+  set: CodebookSet,
+  layer: number,
+  side: Side,
+  scheme: SchemeId,
+): Codebook {
+  const found = set.codebooks.find((codebook) =>
+    codebook.layer === layer && codebook.side === side && codebook.scheme === scheme
+  );
+  if (found !== undefined) return found;
+  const here = set.codebooks.filter((one) => one.layer === layer && one.side === side);
+  const layers = [...new Set(set.codebooks.map((one) => one.layer))].sort((a, b) => a - b);
+  throw new CoupletError("codebook", {
+    what: `Cannot find the codebook of the ${side} of layer ${layer} for ${scheme}`,
+    why: here.length > 0
+      ? `the set holds ${here.map((one) => one.scheme).sort().join(", ")} for them`
+      : set.codebooks.length > 0
+      ? `the set holds ${
+        [...new Set(set.codebooks.map((one) => one.scheme))].sort().join(", ")
+      } for layers ${layers.join(", ")}, and nothing for these ${side}`
+      : "the set is empty",
+    remedy: `Calibrate with ${scheme} among the schemes, or choose a scheme that the set holds`,
+  });
+}
+
+/** What a scale's tensor adds to the name of the centroids it belongs to. */
+const SCALE_SUFFIX = ".scale";
+
+/** `layers.<layer>.<side>.<scheme>`. */
+const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)\.([a-z0-9]+)$/;
+
+const DAMAGED = "Fetch the file again, or calibrate again";
+
+function tensorName(layer: number, side: Side, scheme: SchemeId): string {
+  return `layers.${layer}.${side}.${scheme}`;
+}
+
+function centroidShape(scheme: Scheme, keyValueHeads: number, headDim: number): number[] {
+  return [keyValueHeads, headDim / scheme.channels, scheme.centroids, scheme.channels];
+}
+
+function parseCodebook(
+  name: string,
+  tensor: SafetensorsTensor,
+  scaleTensor: SafetensorsTensor | undefined,
+): Codebook {
+  const match = TENSOR_NAME.exec(name);
+  if (match === null) throw badFile(`it holds the unknown tensor "${name}"`, DAMAGED);
+  const scheme = parseScheme(match[3]!);
+  const [keyValueHeads, groups] = tensor.shape;
+  const headDim = (groups ?? 0) * scheme.channels;
+  if (
+    tensor.dtype !== "F16" || tensor.shape.length !== 4 ||
+    `${tensor.shape}` !== `${centroidShape(scheme, keyValueHeads!, headDim)}`
+  ) {
+    throw badFile(
+      `"${name}" is ${tensor.dtype} [${tensor.shape}], not F16 [heads, groups, ${scheme.centroids}, ${scheme.channels}]`,
+      DAMAGED,
+    );
+  }
+  const codebook: Codebook = {
+    layer: Number(match[1]),
+    side: match[2] as Side,
+    scheme: scheme.id,
+    keyValueHeads: keyValueHeads!,
+    headDim,
+    centroids: fromLittleEndian16(tensor.data),
+  };
+  if (scaleTensor === undefined) return codebook;
+  if (
+    scaleTensor.dtype !== "F32" || `${scaleTensor.shape}` !== `${[keyValueHeads, headDim]}`
+  ) {
+    throw badFile(
+      `"${name}${SCALE_SUFFIX}" is ${scaleTensor.dtype} [${scaleTensor.shape}], not F32 [${keyValueHeads}, ${headDim}]`,
+      DAMAGED,
+    );
+  }
+  return { ...codebook, scale: fromLittleEndian32(scaleTensor.data) };
+}
+
+/** Checks what a codebook says of itself, whether it was read or is about to be written. */
+function checkCodebook(codebook: Codebook): void {
+  const { layer, scheme: id, keyValueHeads, headDim, centroids, scale } = codebook;
+  const scheme = parseScheme(id);
+  if (scheme.centroids === 0) throw badSet(`${id} needs no codebook`);
+  if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
+    throw badSet(`its ${describe(codebook)} have ${keyValueHeads} heads of ${headDim} channels`);
+  }
+  scheme.layout(headDim);
+  const size = centroidShape(scheme, keyValueHeads, headDim).reduce((a, b) => a * b);
+  if (centroids.length !== size) {
+    throw badSet(`its ${describe(codebook)} have ${centroids.length} values, not ${size}`);
+  }
+  // All exponent bits set: an infinity or NaN in binary16.
+  const bad = centroids.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
+  if (bad >= 0) {
+    throw badSet(`value ${bad} of its ${describe(codebook)} is not a finite number`);
+  }
+  if (scale !== undefined) {
+    if (scale.length !== keyValueHeads * headDim) {
+      throw badSet(`the scale of its ${describe(codebook)} has ${scale.length} values`);
+    }
+    const badScale = scale.findIndex((value) => !(value > 0 && value < Infinity));
+    if (badScale >= 0) {
+      throw badSet(`value ${badScale} of the scale of its ${describe(codebook)} is not positive`);
+    }
+  }
+}
+
+function parseModel(text: string | undefined): ModelFingerprint {
+  const { name, digest } = parseObject("model", text);
+  if (typeof name !== "string" || typeof digest !== "string") {
+    throw badFile("its model has no name and digest", DAMAGED);
+  }
+  return { name, digest };
+}
+
+function parseProvenance(text: string | undefined): CalibrationProvenance {
+  const { source, tokens, seed, iterations } = parseObject("provenance", text);
+  if (
+    typeof source !== "string" || typeof tokens !== "number" || typeof seed !== "number" ||
+    typeof iterations !== "number"
+  ) {
+    throw badFile("its provenance has no source, tokens, seed and iterations", DAMAGED);
+  }
+  return { source, tokens, seed, iterations };
+}
+
+function parseObject(name: string, text: string | undefined): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text ?? "");
+  } catch (cause) {
+    throw badFile(`its ${name} is not JSON`, DAMAGED, { cause });
+  }
+  if (typeof value !== "object" || value === null) {
+    throw badFile(`its ${name} is no object`, DAMAGED);
+  }
+  return value as Record<string, unknown>;
+}
+
+/** CRC-32 over the other metadata and all tensors, in the order of their names. */
+function checksum({ metadata, tensors }: SafetensorsFile): string {
+  const encoder = new TextEncoder();
+  let crc = 0;
+  for (const key of Object.keys(metadata).sort()) {
+    if (key === "checksum") continue;
+    crc = crc32(encoder.encode(`${JSON.stringify([key, metadata[key]])}\n`), crc);
+  }
+  for (const [name, tensor] of [...tensors].sort(([a], [b]) => compareText(a, b))) {
+    crc = crc32(encoder.encode(`${name} ${tensor.dtype} ${tensor.shape}\n`), crc);
+    crc = crc32(tensor.data, crc);
+  }
+  return `crc32:${crc.toString(16).padStart(8, "0")}`;
+}
+
+function littleEndian(values: Uint16Array | Float32Array): Uint8Array<ArrayBuffer> {
+  const view = new DataView(new ArrayBuffer(values.byteLength));
+  if (values instanceof Float32Array) {
+    values.forEach((value, i) => view.setFloat32(i * 4, value, true));
+  } else {
+    values.forEach((value, i) => view.setUint16(i * 2, value, true));
+  }
+  return new Uint8Array(view.buffer);
+}
+
+function fromLittleEndian16(bytes: Uint8Array): Uint16Array<ArrayBuffer> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const values = new Uint16Array(bytes.length / 2);
+  for (let i = 0; i < values.length; i++) values[i] = view.getUint16(i * 2, true);
+  return values;
+}
+
+function fromLittleEndian32(bytes: Uint8Array): Float32Array<ArrayBuffer> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const values = new Float32Array(bytes.length / 4);
+  for (let i = 0; i < values.length; i++) values[i] = view.getFloat32(i * 4, true);
+  return values;
+}
+
+function describe({ layer, side, scheme }: Codebook): string {
+  return `${scheme} ${side} of layer ${layer}`;
+}
+
+function quoted(text: string | undefined): string {
+  return text === undefined ? "nothing" : `"${text}"`;
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function badFile(why: string, remedy: string, options?: ErrorOptions): CoupletError {
+  return new CoupletError("file", { what: "Cannot read the codebook file", why, remedy }, options);
+}
+
+function foreign(why: string, remedy: string): CoupletError {
+  return new CoupletError("codebook", { what: "Cannot use the codebook file", why, remedy });
+}
+
+function badSet(why: string): CoupletError {
+  return new CoupletError("codebook", {
+    what: "Cannot use the set of codebooks",
+    why,
+    remedy: "Calibrate again",
+  });
+}

@@ -1,0 +1,163 @@
+import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
+import fc from "fast-check";
+import type { Codebook, CodebookSet } from "../src/codebook.ts";
+import { decodeCodebooks, encodeCodebooks, findCodebook } from "../src/codebook_file.ts";
+import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
+import { toFloat16Array } from "../src/float16.ts";
+import { readSafetensors, type SafetensorsFile, writeSafetensors } from "../src/safetensors.ts";
+import { parseScheme, type SchemeId, type Side } from "../src/scheme.ts";
+
+function codebook(layer: number, side: Side, scheme: SchemeId, scaled = false): Codebook {
+  const size = 2 * 16 * parseScheme(scheme).centroids;
+  const values = Float64Array.from({ length: size }, (_, i) => Math.sin(i + layer));
+  return {
+    layer,
+    side,
+    scheme,
+    keyValueHeads: 2,
+    headDim: 16,
+    centroids: toFloat16Array(values),
+    ...(scaled ? { scale: new Float32Array(32).fill(1.5) } : {}),
+  };
+}
+
+const SET: CodebookSet = {
+  model: { name: "tiny", digest: "sha256:0123" },
+  keySpace: "pre-rope",
+  provenance: { source: "a text", tokens: 4096, seed: 7, iterations: 30 },
+  codebooks: [
+    codebook(0, "keys", "c2b2"),
+    codebook(0, "keys", "c4b4"),
+    codebook(0, "values", "c4b4", true),
+    codebook(1, "keys", "c4b4"),
+  ],
+};
+
+const BYTES = encodeCodebooks(SET);
+
+function isError(code: CoupletErrorCode, ...parts: string[]): (error: unknown) => boolean {
+  return (error) =>
+    error instanceof CoupletError && error.code === code &&
+    parts.every((part) => error.message.includes(part));
+}
+
+/** The file with its content changed by `change`. */
+function edited(
+  change: (metadata: Record<string, string>, tensors: Map<string, object>) => void,
+): Uint8Array {
+  const file = readSafetensors(BYTES);
+  const metadata = { ...file.metadata };
+  const tensors = new Map(file.tensors);
+  change(metadata, tensors);
+  return writeSafetensors({ metadata, tensors });
+}
+
+Deno.test("decodeCodebooks gives back what encodeCodebooks wrote", () => {
+  deepStrictEqual(decodeCodebooks(BYTES), SET);
+});
+
+Deno.test("encodeCodebooks is canonical: the order of the codebooks does not matter", () => {
+  const reversed = { ...SET, codebooks: [...SET.codebooks].reverse() };
+  deepStrictEqual(encodeCodebooks(reversed), BYTES);
+});
+
+Deno.test("decodeCodebooks accepts what it expects", () => {
+  const set = decodeCodebooks(BYTES, {
+    model: { name: "the same under another name", digest: "sha256:0123" },
+    keySpace: "pre-rope",
+    keyValueHeads: 2,
+    headDim: 16,
+  });
+  strictEqual(set.codebooks.length, 4);
+});
+
+Deno.test("decodeCodebooks refuses codebooks of another model, space or shape", () => {
+  const model = { name: "other", digest: "sha256:ffff" };
+  throws(
+    () => decodeCodebooks(BYTES, { model }),
+    isError("codebook", "tiny", "other", "sha256:ffff"),
+  );
+  throws(() => decodeCodebooks(BYTES, { keySpace: "as-scored" }), isError("codebook", "pre-rope"));
+  throws(() => decodeCodebooks(BYTES, { headDim: 64 }), isError("codebook", "16", "64"));
+  throws(() => decodeCodebooks(BYTES, { keyValueHeads: 8 }), isError("codebook", "8"));
+});
+
+Deno.test("decodeCodebooks refuses another version, and names both", () => {
+  const bytes = edited((metadata) => metadata["version"] = "2");
+  throws(() => decodeCodebooks(bytes), isError("codebook", '"2"', "version 1"));
+});
+
+Deno.test("decodeCodebooks refuses a safetensors file that holds no codebooks", () => {
+  const other: SafetensorsFile = { metadata: { format: "pt" }, tensors: new Map() };
+  throws(() => decodeCodebooks(writeSafetensors(other)), isError("file", '"pt"'));
+});
+
+Deno.test("decodeCodebooks refuses metadata or tensors that were changed", () => {
+  throws(
+    () => decodeCodebooks(edited((metadata) => metadata["key_space"] = "as-scored")),
+    isError("file", "checksum"),
+  );
+  throws(
+    () => decodeCodebooks(edited((_, tensors) => tensors.delete("layers.0.keys.c2b2"))),
+    isError("file", "checksum"),
+  );
+});
+
+Deno.test("decodeCodebooks refuses a file cut at any length", () => {
+  for (let length = 0; length < BYTES.length; length += length < 2000 ? 1 : 37) {
+    throws(() => decodeCodebooks(BYTES.subarray(0, length)), isError("file"), `${length} bytes`);
+  }
+});
+
+Deno.test("decodeCodebooks notices every change of a byte, and throws nothing but CoupletError", () => {
+  fc.assert(
+    fc.property(fc.nat(BYTES.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
+      const corrupt = BYTES.slice();
+      corrupt[at]! ^= change;
+      let read: CodebookSet | undefined;
+      try {
+        read = decodeCodebooks(corrupt);
+      } catch (error) {
+        ok(error instanceof CoupletError, String(error));
+      }
+      // What is still read must say the same: a change within the JSON's white space.
+      if (read !== undefined) deepStrictEqual(read, SET);
+    }),
+    { seed: 4, numRuns: 1500 },
+  );
+});
+
+Deno.test("encodeCodebooks refuses codebooks that contradict themselves", () => {
+  const good = SET.codebooks[0]!;
+  const nan = good.centroids.slice();
+  nan[3] = 0x7e00;
+  const infinite = good.centroids.slice();
+  infinite[0] = 0xfc00;
+  const wrong: Codebook[][] = [
+    [good, good],
+    [{ ...good, centroids: good.centroids.slice(1) }],
+    [{ ...good, centroids: nan }],
+    [{ ...good, centroids: infinite }],
+    [{ ...good, layer: -1 }],
+    [{ ...good, scheme: "f16" }],
+    [{ ...good, scale: new Float32Array(3).fill(1) }],
+    [{ ...good, scale: new Float32Array(32) }],
+  ];
+  for (const codebooks of wrong) {
+    throws(() => encodeCodebooks({ ...SET, codebooks }), isError("codebook"));
+  }
+  throws(
+    () => encodeCodebooks({ ...SET, codebooks: [{ ...good, headDim: 15 }] }),
+    isError("shape"),
+  );
+});
+
+Deno.test("findCodebook finds by layer, side and scheme, or names what there is", () => {
+  strictEqual(findCodebook(SET, 0, "keys", "c4b4"), SET.codebooks[1]);
+  throws(() => findCodebook(SET, 0, "keys", "c8b8"), isError("codebook", "c8b8", "c2b2, c4b4"));
+  throws(() => findCodebook(SET, 1, "values", "c4b4"), isError("codebook", "layers 0, 1"));
+  throws(
+    () => findCodebook({ ...SET, codebooks: [] }, 0, "keys", "c4b4"),
+    isError("codebook", "empty"),
+  );
+});
