@@ -14,7 +14,7 @@ Deno.test("parseArguments without arguments gives the default run", () => {
   assert.deepEqual(pairs.map(({ id }) => id), DEFAULT_PAIRS.split(","));
   assert.ok(Deno.statSync(`${model}/config.json`).isFile);
   assert.deepEqual(rest, {
-    tokens: 4096,
+    tokens: 2048,
     context: 512,
     calibrationTokens: 12288,
     window: 64,

@@ -52,7 +52,7 @@ export function parseArguments(
     .option("--text <file>", "text to evaluate on (default: the 1862 State of the Union)")
     .option("--calibration <file>", "text to learn codebooks on (default: Moby Dick)")
     .option("--schemes <list>", "schemes, or pairs keys/values", parseSchemePairs, defaultPairs())
-    .option("--tokens <n>", "tokens to evaluate on", integerFrom(2), 4096)
+    .option("--tokens <n>", "tokens to evaluate on", integerFrom(2), 2048)
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
     .option("--calibration-tokens <n>", "tokens to learn codebooks on", integerFrom(1), 12288)
     .option("--window <n>", "recent tokens kept exactly", integerFrom(0), 64)

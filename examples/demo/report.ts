@@ -1,4 +1,7 @@
+import type { CacheBytes } from "@couplet/kv";
+import type { AdapterReport } from "../../tools/adapters.ts";
 import type { Quality } from "./metrics.ts";
+import type { Work } from "./prepare.ts";
 import type { SchemePair } from "./scheme_pairs.ts";
 import { type Column, type ColumnGroup, formatTable } from "./table.ts";
 
@@ -20,7 +23,7 @@ export interface Row {
   readonly pair: SchemePair;
   readonly memory: {
     /** Read off the buffers that the run allocated, exact tiers included. */
-    readonly run: Memory & { readonly byKind: Readonly<Record<string, number>> };
+    readonly run: Memory & { readonly byKind: CacheBytes };
     /** By the plan's formulas, for one sequence. */
     readonly extrapolated: readonly Memory[];
   };
@@ -98,6 +101,55 @@ export function formatRows(rows: readonly Row[], { window, sinks }: TableSetting
     },
   ];
   return formatTable(groups, rows);
+}
+
+/** What the columns mean, in a few lines under the table. */
+export function explainRows(rows: readonly Row[], { window, sinks }: TableSettings): string {
+  const run = rows[0]!.memory.run;
+  const scratch = rows.map(({ memory }) => memory.run.byKind.scratch / 1024);
+  const range = [...new Set([Math.min(...scratch), Math.max(...scratch)])]
+    .map((kib) => kib.toFixed(0)).join(" to ");
+  return [
+    "effective bits  all resident bytes (codes, codebooks, exact tiers, tables, unused room) over all key and",
+    `                value channels, with window ${window} and sinks ${sinks} (f16: none), at sequences x tokens;`,
+    `                ${size(run)} is read off the run's buffers, the others are the planner's`,
+    `memory          of the run; the step's scratch, ${range} KiB, is not counted; f16 / is times smaller`,
+    "ppl, change     perplexity, and its change from f16's",
+    "KL, top-1       KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
+    `attention       append and attend, all layers, one new token for each of ${run.sequences} sequences of ${
+      run.tokens / run.sequences
+    } tokens, median`,
+  ].join("\n");
+}
+
+/** What a run comes to, for other programs: nothing is rounded. */
+export function describeFigures(
+  { work, adapter, rows, written, seconds }: {
+    readonly work: Work;
+    readonly adapter: AdapterReport;
+    readonly rows: readonly Row[];
+    readonly written: unknown;
+    readonly seconds: number;
+  },
+): Record<string, unknown> {
+  const { options, checkpoint, contexts, calibrationContexts } = work;
+  return {
+    format: "couplet-demo",
+    version: 1,
+    adapter: { name: adapter.name, kind: adapter.kind },
+    model: checkpoint.fingerprint,
+    text: work.text.name,
+    calibrationText: work.calibrationText.name,
+    context: options.context,
+    contexts: contexts.length,
+    calibrationContexts: calibrationContexts.length,
+    window: options.window,
+    sinks: options.sinks,
+    seed: options.seed,
+    rows,
+    written,
+    seconds,
+  };
 }
 
 function qualityColumns(quality: (row: Row) => QualityChange): readonly Column<Row>[] {

@@ -1,0 +1,225 @@
+/**
+ * Evaluates a model with its KV cache held in few bits per channel: learns codebooks on one text, then
+ * measures memory, quality and time on another, through the cache that programs use.
+ *
+ * `deno task demo --help` lists the options.
+ *
+ * @module
+ */
+import {
+  type Cache,
+  type CacheOptions,
+  calibrate,
+  type CodebookSet,
+  CoupletError,
+  createCache,
+  planCache,
+  type Sequence,
+} from "@couplet/kv";
+import type { AdapterReport } from "../../tools/adapters.ts";
+import { describeDevice, requestTestDevice } from "../../tools/adapter.ts";
+import { createEngine, type Engine } from "../llama/mod.ts";
+import { parseArguments } from "./arguments.ts";
+import { CacheSwitch } from "./cache_switch.ts";
+import { captureSamples } from "./capture.ts";
+import { evaluate } from "./evaluate.ts";
+import { describeMemory, extrapolateMemory, residentBytes } from "./memory.ts";
+import { prepare, type Work } from "./prepare.ts";
+import { Progress } from "./progress.ts";
+import { describeFigures, explainRows, formatRows, qualityChange, type Row } from "./report.ts";
+import { smallestPair } from "./scheme_pairs.ts";
+import { timeDecodeSteps } from "./timing.ts";
+import { writeOn } from "./write_on.ts";
+
+/** Timed decode steps per cache. */
+const TIMED_STEPS = 15;
+
+/** What the stages share. */
+interface Bench extends Work {
+  readonly device: GPUDevice;
+  readonly engine: Engine<Sequence>;
+  readonly cacheSwitch: CacheSwitch;
+  readonly progress: Progress;
+}
+
+async function main(args: readonly string[]): Promise<void> {
+  const parsed = parseArguments(args);
+  if ("help" in parsed) return console.log(parsed.help);
+  const started = performance.now();
+  const work = await prepare(parsed.options);
+  const device = await requestTestDevice({ requiredLimits: work.limits });
+  const adapter = describeDevice(device);
+  console.log(describeWork(work, adapter));
+
+  const { checkpoint, options, sizes } = work;
+  const capture = await createCache({
+    device,
+    plan: planCache({ ...work.capture, limits: device.limits }),
+  });
+  const cacheSwitch = new CacheSwitch(capture);
+  const engine = await createEngine({
+    device,
+    checkpoint,
+    cache: cacheSwitch,
+    maxTokens: Math.max(sizes.batch, sizes.calibrationBatch) * sizes.chunk,
+    appendTokens: sizes.chunk,
+  });
+  const bench = { ...work, device, engine, cacheSwitch, progress: new Progress(4) };
+
+  const codebooks = await learnCodebooks(bench);
+  capture.destroy();
+  const caches = await createCaches(bench, codebooks);
+  const rows = await measure(bench, caches);
+  console.log(`\n${formatRows(rows, options)}\n\n${explainRows(rows, options)}`);
+
+  const written = await write(bench, caches);
+  const seconds = (performance.now() - started) / 1000;
+  console.log(`\n${seconds.toFixed(0)} seconds in all.`);
+  if (options.json !== undefined) {
+    const figures = describeFigures({ work, adapter, rows, written, seconds });
+    await Deno.writeTextFile(options.json, `${JSON.stringify(figures, null, 2)}\n`);
+  }
+}
+
+/** Lets the smallest cache hold a text that the model writes on. */
+async function write(
+  { engine, cacheSwitch, options, setups, contexts }: Bench,
+  caches: ReadonlyMap<CacheOptions, Cache>,
+): Promise<{ readonly pair: string; readonly text: string } | undefined> {
+  if (options.generate === 0) return undefined;
+  const { id } = smallestPair(options.pairs);
+  const { withTiers } = setups.find(({ pair }) => pair.id === id)!;
+  cacheSwitch.cache = caches.get(withTiers)!;
+  console.log(`\nThe model writes on, its cache in ${id}:\n`);
+  const encoder = new TextEncoder();
+  const text = await writeOn({
+    engine,
+    context: contexts[0]!,
+    tokens: options.generate,
+    seed: options.seed,
+    onText: (piece) => Deno.stdout.writeSync(encoder.encode(piece)),
+  });
+  console.log();
+  return { pair: id, text };
+}
+
+function describeWork(work: Work, { name, kind }: AdapterReport): string {
+  const { checkpoint, contexts, calibrationContexts, text, calibrationText } = work;
+  const { layers, keyValueHeads, headDim } = checkpoint.config;
+  const { context } = work.options;
+  return [
+    `model:       ${checkpoint.fingerprint.name}, ${layers} layers, ${keyValueHeads} KV heads of ${headDim} channels`,
+    `adapter:     ${name} (${kind === "hardware" ? "hardware" : "software"})`,
+    `calibration: ${calibrationContexts.length} x ${context} tokens of ${calibrationText.name}`,
+    `evaluation:  ${contexts.length} x ${context} tokens of ${text.name}`,
+    "",
+  ].join("\n");
+}
+
+async function learnCodebooks(bench: Bench): Promise<CodebookSet> {
+  const { device, engine, checkpoint, options, progress } = bench;
+  const capture = progress.stage("capture keys and values");
+  const samples = await captureSamples({
+    engine,
+    contexts: bench.calibrationContexts,
+    batch: bench.sizes.calibrationBatch,
+    onProgress: capture.update,
+  });
+  capture.done();
+  const learn = progress.stage("learn codebooks");
+  const codebooks = await calibrate({
+    device,
+    samples,
+    schemes: {
+      keys: options.pairs.map(({ keys }) => keys),
+      values: options.pairs.map(({ values }) => values),
+    },
+    keySpace: "pre-rope",
+    model: checkpoint.fingerprint,
+    seed: options.seed,
+    source: bench.calibrationText.name,
+    onProgress: ({ fraction, secondsLeft }) => learn.update(fraction, secondsLeft),
+  });
+  learn.done();
+  return codebooks;
+}
+
+/** A cache for every setup. */
+async function createCaches(
+  { device, checkpoint, setups }: Bench,
+  codebooks: CodebookSet,
+): Promise<ReadonlyMap<CacheOptions, Cache>> {
+  const caches = new Map<CacheOptions, Cache>();
+  for (const options of setups.flatMap(({ codesAlone, withTiers }) => [codesAlone, withTiers])) {
+    if (caches.has(options)) continue;
+    const plan = planCache({ ...options, limits: device.limits });
+    caches.set(
+      options,
+      await createCache({ device, plan, codebooks, model: checkpoint.fingerprint }),
+    );
+  }
+  return caches;
+}
+
+async function measure(
+  bench: Bench,
+  caches: ReadonlyMap<CacheOptions, Cache>,
+): Promise<readonly Row[]> {
+  const { device, engine, cacheSwitch, setups, sizes, progress } = bench;
+  const { context } = bench.options;
+  const evaluating = progress.stage("evaluate");
+  const entries = [...caches];
+  const results = await evaluate({
+    engine,
+    cacheSwitch,
+    caches: entries.map(([, cache]) => cache),
+    contexts: bench.contexts,
+    ...sizes,
+    onProgress: evaluating.update,
+  });
+  const qualities = new Map(entries.map(([options], i) => [options, results[i]!]));
+  evaluating.done();
+
+  const timing = progress.stage("time decode steps");
+  const milliseconds = await timeDecodeSteps({
+    device,
+    shape: bench.capture.shape,
+    caches: setups.map(({ resident }) => caches.get(resident)!),
+    sequences: sizes.batch,
+    tokens: context,
+    appendTokens: sizes.chunk,
+    rounds: TIMED_STEPS,
+    onProgress: timing.update,
+  });
+  timing.done();
+
+  const uncompressed = setups[0]!;
+  const bytesOf = (options: CacheOptions) => caches.get(options)!.stats().bytes;
+  const uncompressedBytes = residentBytes(bytesOf(uncompressed.resident));
+  return setups.map(({ pair, codesAlone, withTiers, resident }, i): Row => ({
+    pair,
+    memory: {
+      run: {
+        ...describeMemory(resident, residentBytes(bytesOf(resident)), uncompressedBytes),
+        byKind: bytesOf(resident),
+      },
+      extrapolated: extrapolateMemory(resident, uncompressed.resident),
+    },
+    codesAlone: qualityChange(qualities.get(codesAlone)!, qualities.get(uncompressed.codesAlone)!),
+    withTiers: qualityChange(qualities.get(withTiers)!, qualities.get(uncompressed.codesAlone)!),
+    attention: {
+      milliseconds: milliseconds[i]!,
+      timesUncompressed: milliseconds[i]! / milliseconds[0]!,
+    },
+  }));
+}
+
+if (import.meta.main) {
+  try {
+    await main(Deno.args);
+  } catch (error) {
+    if (!(error instanceof CoupletError)) throw error;
+    console.error(error.message);
+    Deno.exit(1);
+  }
+}

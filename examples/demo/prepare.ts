@@ -1,0 +1,90 @@
+import { dirname } from "node:path";
+import { type CacheOptions, CoupletError } from "@couplet/kv";
+import { type Checkpoint, loadModel } from "../llama/mod.ts";
+import type { DemoOptions } from "./arguments.ts";
+import {
+  deviceLimits,
+  planCapture,
+  planSetups,
+  type Setup,
+  type StepSizes,
+  stepSizes,
+} from "./setups.ts";
+import { mobyDick, readText, spreadContexts, stateOfTheUnion, type Text } from "./texts.ts";
+
+/** Everything that is read, checked and decided before work starts. */
+export interface Work {
+  readonly options: DemoOptions;
+  readonly checkpoint: Checkpoint;
+  readonly text: Text;
+  /** Token ids to evaluate on. */
+  readonly contexts: readonly (readonly number[])[];
+  readonly calibrationText: Text;
+  /** Token ids to calibrate on. */
+  readonly calibrationContexts: readonly (readonly number[])[];
+  readonly sizes: StepSizes;
+  /** The uncompressed cache that samples are taken with. */
+  readonly capture: CacheOptions;
+  readonly setups: readonly Setup[];
+  /** What the device must offer. */
+  readonly limits: Record<string, number>;
+}
+
+/**
+ * Reads the model and the texts, and plans all caches.
+ *
+ * @throws {CoupletError} where a file is missing or unfit, a text is too short, or a cache cannot be planned.
+ */
+export async function prepare(options: DemoOptions): Promise<Work> {
+  await checkWritable(options.json);
+  const text = await (options.text === undefined ? stateOfTheUnion() : readText(options.text));
+  const calibrationText =
+    await (options.calibration === undefined ? mobyDick() : readText(options.calibration));
+  const checkpoint = await loadModel(options.model);
+  const { config, tokenizer } = checkpoint;
+  const { context } = options;
+  if (context > config.maxPositions) {
+    throw new CoupletError("usage", {
+      what: "Cannot evaluate the model",
+      why: `--context is ${context} and the model was made for ${config.maxPositions} tokens`,
+      remedy: `Use --context ${config.maxPositions} or less`,
+    });
+  }
+  function contexts(what: string, { text }: Text, tokens: number) {
+    return spreadContexts(what, tokenizer.encode(text), context, Math.ceil(tokens / context));
+  }
+  const evaluated = contexts("evaluate on", text, options.tokens);
+  const calibrated = contexts("calibrate on", calibrationText, options.calibrationTokens);
+  const sizes = stepSizes(evaluated.length, calibrated.length, config);
+  const setups = planSetups(config, options, sizes);
+  const capture = planCapture(config, options, sizes);
+  return {
+    options,
+    checkpoint,
+    text,
+    contexts: evaluated,
+    calibrationText,
+    calibrationContexts: calibrated,
+    sizes,
+    capture,
+    setups,
+    limits: deviceLimits([
+      capture,
+      ...setups.flatMap(({ codesAlone, withTiers }) => [codesAlone, withTiers]),
+    ]),
+  };
+}
+
+/** Finds out now, not after minutes of work, that there is no place for the figures. */
+async function checkWritable(path: string | undefined): Promise<void> {
+  if (path === undefined) return;
+  const folder = await Deno.stat(dirname(path)).catch(() => undefined);
+  const present = await Deno.stat(path).catch(() => undefined);
+  if (!folder?.isDirectory || present?.isDirectory) {
+    throw new CoupletError("file", {
+      what: `Cannot write the figures to ${path}`,
+      why: present?.isDirectory ? "it is a folder" : `there is no folder ${dirname(path)}`,
+      remedy: "Pass --json the path of a file in a folder that exists",
+    });
+  }
+}
