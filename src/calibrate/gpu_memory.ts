@@ -29,7 +29,7 @@ export async function allocateBuffers<Name extends string>(
     ] as const
   );
   const error = await device.popErrorScope().catch((cause: unknown) => {
-    throw unreadable(cause);
+    throw deviceFailure(cause);
   });
   if (error !== null) {
     for (const [, buffer] of buffers) buffer.destroy();
@@ -65,7 +65,7 @@ export async function readBuffer(
     await target.mapAsync(GPUMapMode.READ);
     return target.getMappedRange().slice(0);
   } catch (cause) {
-    throw unreadable(cause);
+    throw deviceFailure(cause);
   } finally {
     target.destroy();
   }
@@ -79,10 +79,11 @@ function tooLarge(why: string): CoupletError {
   });
 }
 
-function unreadable(cause: unknown): CoupletError {
+/** What a call that the device did not answer becomes. */
+export function deviceFailure(cause: unknown): CoupletError {
   return new CoupletError("device", {
     what: "Cannot calibrate on the device",
-    why: `it does not answer: ${cause}`,
+    why: `it failed: ${cause}`,
     remedy: "Ask for a new device, or calibrate without one",
   }, { cause });
 }

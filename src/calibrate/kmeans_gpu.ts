@@ -8,7 +8,7 @@ import type { KernelInfo } from "../kernel.ts";
 import { BINDINGS } from "../kernel_bindings.ts";
 import { formatKernelName, type KernelFamily } from "../kernel_name.ts";
 import { parseScheme, type SchemeId } from "../scheme.ts";
-import { allocateBuffers, readBuffer } from "./gpu_memory.ts";
+import { allocateBuffers, deviceFailure, readBuffer } from "./gpu_memory.ts";
 import { energy, moveClusters, scaledPoints } from "./kmeans.ts";
 import { kmeansQuads, kmeansRowVectors, kmeansSlices, kmeansTableRows } from "./kmeans_layout.ts";
 import type { KmeansSide } from "./kmeans_side.ts";
@@ -144,6 +144,8 @@ async function createPipeline(
       bindGroupLayouts: [device.createBindGroupLayout({ entries })],
     }),
     compute: { module: device.createShaderModule({ label, code: wgsl }), entryPoint: "main" },
+  }).catch((cause: unknown) => {
+    throw deviceFailure(cause);
   });
 }
 
