@@ -1,6 +1,12 @@
 /** Turns rows of the table into kernels: which template, which names, which bindings. */
 import { CoupletError } from "../src/errors.ts";
-import { PAGE_TOKENS, STEP_ENTRIES, TILE_TOKENS, WORKGROUP_SIZE } from "../src/kernel_constants.ts";
+import {
+  ENCODE_TOKENS,
+  PAGE_TOKENS,
+  STEP_ENTRIES,
+  TILE_TOKENS,
+  WORKGROUP_SIZE,
+} from "../src/kernel_constants.ts";
 import { formatKernelName, type KernelNameParts, type KeyVariant } from "../src/kernel_name.ts";
 import type { BindingName } from "../src/kernel_bindings.ts";
 import { parseScheme, type SchemeId } from "../src/scheme.ts";
@@ -124,11 +130,10 @@ function encodeRow(schemeId: SchemeId, headDim: number, reason: string): KernelR
     const bindings: BindingName[] = ["step", "layer", "exact", "pages", "records"];
     return kernel(parts, "encode_half", reason, bindings, common);
   }
-  // As many lanes search for one code as leave none idle in the first round.
-  const codes = layout.tokens * layout.codes;
+  // As many lanes search for one code as leave none idle.
   const lanes = Math.min(
     scheme.centroids,
-    2 ** Math.floor(Math.log2(Math.max(1, WORKGROUP_SIZE / codes))),
+    2 ** Math.floor(Math.log2(Math.max(1, WORKGROUP_SIZE / layout.codes))),
   );
   const bindings: BindingName[] = ["step", "layer", "exact", "pages", "codebooks", "records"];
   return kernel(parts, "encode_coupled", reason, bindings, {
@@ -139,7 +144,8 @@ function encodeRow(schemeId: SchemeId, headDim: number, reason: string): KernelR
     codes: layout.codes,
     codebookWords: (headDim * scheme.centroids) / 2,
     lanes,
-    distancePartial: scheme.channels === 1 ? "distance_single" : "distance_pairs",
+    tokens: ENCODE_TOKENS,
+    groupPartial: scheme.channels === 1 ? "group_single" : "group_pairs",
   });
 }
 

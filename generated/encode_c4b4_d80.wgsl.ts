@@ -13,9 +13,12 @@ const CODES: u32 = 20u; // codes per token
 const RECORD_TOKENS: u32 = 2u;
 const RECORD_WORDS: u32 = 5u;
 const CODEBOOK_WORDS: u32 = 640u; // per head
-const LANES: u32 = 1u; // lanes that share the search for one code
+const LANES: u32 = 2u; // lanes that share the search for one code
+const MAX_TOKENS: u32 = 8u;
 
 override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+override TOKENS: u32 = 1u; // tokens a lane compares with a centroid it has loaded, at most MAX_TOKENS
+override BLOCK: u32 = RECORD_TOKENS; // tokens of one workgroup: whole records, a multiple of TOKENS
 
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {
@@ -98,45 +101,59 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
-var<workgroup> codes: array<u32, RECORD_TOKENS * CODES>;
-var<workgroup> distances: array<f32, WORKGROUP>;
-var<workgroup> nearest: array<u32, WORKGROUP>;
+var<workgroup> codes: array<u32, BLOCK * CODES>;
+var<workgroup> distances: array<f32, WORKGROUP * TOKENS>;
+var<workgroup> nearest: array<u32, WORKGROUP * TOKENS>;
+var<private> scale: array<f32, CHANNELS>; // of the lane's group
+var<private> vectors: array<f32, MAX_TOKENS * CHANNELS>;
+var<private> centroid: array<f32, CHANNELS>;
 
-var<private> group_vector: array<vec2<f32>, CHANNELS / 2u>;
-var<private> group_scale: array<vec2<f32>, CHANNELS / 2u>;
-
-// Loads group \`group\` of the exact vector at word \`word\`, and its channel scale.
-fn load_group(word: u32, scale: u32, head: u32, group: u32) {
+// Loads group \`group\` of the exact vector at word \`word\`.
+fn load_vector(token: u32, word: u32, group: u32) {
   for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
-    group_vector[pair] = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
-    group_scale[pair] = vec2<f32>(1.0);
-    if (scale != 0u) {
-      let at = scale + head * HEAD_DIM + group * CHANNELS + pair * 2u;
-      group_scale[pair] = bitcast<vec2<f32>>(vec2<u32>(codebooks[at], codebooks[at + 1u]));
+    let channels = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
+    vectors[token * CHANNELS + 2u * pair] = channels.x * scale[2u * pair];
+    vectors[token * CHANNELS + 2u * pair + 1u] = channels.y * scale[2u * pair + 1u];
+  }
+}
+
+// Loads centroid \`code\` of group \`group\`.
+fn load_centroid(codebook: u32, group: u32, code: u32) {
+  let at = codebook + (group * CENTROIDS + code) * (CHANNELS / 2u);
+  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
+    let channels = unpack2x16float(codebooks[at + pair]);
+    centroid[2u * pair] = channels.x * scale[2u * pair];
+    centroid[2u * pair + 1u] = channels.y * scale[2u * pair + 1u];
+  }
+}
+
+fn load_scale(first: u32, group: u32) {
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    scale[i] = 1.0;
+    if (first != 0u) {
+      scale[i] = bitcast<f32>(codebooks[first + group * CHANNELS + i]);
     }
   }
 }
 
-// Squared distance of the loaded group to centroid \`code\`.
-fn group_distance(codebook: u32, group: u32, code: u32) -> f32 {
-  let at = codebook + (group * CENTROIDS + code) * (CHANNELS / 2u);
+// Squared distance of a loaded vector to the loaded centroid.
+fn distance_of(token: u32) -> f32 {
   var distance = 0.0;
-  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
-    let centroid = unpack2x16float(codebooks[at + pair]);
-    let difference = (group_vector[pair] - centroid) * group_scale[pair];
-    distance += dot(difference, difference);
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    let difference = vectors[token * CHANNELS + i] - centroid[i];
+    distance += difference * difference;
   }
   return distance;
 }
 
-// Bits of word \`word\` that the first \`kept\` codes of the record fill.
+// Bits of word \`word\` that the first \`kept\` codes of a record fill.
 fn kept_mask(word: u32, kept: u32) -> u32 {
   let bits = kept * BITS - min(kept * BITS, word * 32u);
   return select((1u << (bits & 31u)) - 1u, 0xffffffffu, bits >= 32u);
 }
 
 // Codes of the tokens that leave the exact tier (Coupled Quantization, arXiv 2405.03917 §3): nearest centroid, ties to the lowest index.
-// A workgroup owns one record, so tokens coded before are kept without atomics. Grid: (records, KV heads, entries).
+// A workgroup owns whole records, so tokens coded before are kept without atomics. Grid: (blocks of tokens, KV heads, entries).
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -144,66 +161,92 @@ fn main(
 ) {
   let entry = step.entries[workgroup.z];
   let head = workgroup.y;
-  let last = entry.start + entry.count - 1u;
-  let encode_end = coded_visible(entry, last);
-  let record_first = (entry.encode_from / RECORD_TOKENS + workgroup.x) * RECORD_TOKENS;
-  if (record_first >= encode_end || entry.encode_from >= encode_end) {
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let block_first = entry.encode_from / RECORD_TOKENS * RECORD_TOKENS + workgroup.x * BLOCK;
+  if (block_first >= encode_end || entry.encode_from >= encode_end) {
     return;
   }
   let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + head * CODEBOOK_WORDS;
-  let scale = select(layer.value_scale, layer.key_scale, SIDE == 0u);
+  let first_scale = select(layer.value_scale, layer.key_scale, SIDE == 0u);
+  let head_scale = select(first_scale + head * HEAD_DIM, 0u, first_scale == 0u);
 
-  for (var round = 0u; round < RECORD_TOKENS * CODES; round += WORKGROUP / LANES) {
-    let item = round + lane / LANES;
-    let token = record_first + item / CODES;
-    let group = item % CODES;
-    var best = 3.0e38;
-    var best_code = 0u;
-    if (item < RECORD_TOKENS * CODES && token >= entry.encode_from && token < encode_end) {
-      let exact_at = exact_word(entry.slot, SIDE, layer.sinks + token, head);
-      load_group(exact_at, scale, head, group);
+  for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
+    let group = round + lane / LANES;
+    let share = min(group, CODES - 1u); // idle lanes repeat the last group
+    load_scale(head_scale, share);
+    for (var batch = 0u; batch < BLOCK; batch += TOKENS) {
+      let first = block_first + batch;
+      var best = array<f32, MAX_TOKENS>();
+      var best_code = array<u32, MAX_TOKENS>();
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        best[token] = 3.0e38;
+        let position = layer.sinks + min(max(first + token, entry.encode_from), encode_end - 1u);
+        load_vector(token, exact_word(entry.slot, SIDE, position, head), share);
+      }
       for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
-        let distance = group_distance(codebook, group, code);
-        if (distance < best) {
-          best = distance;
-          best_code = code;
+        load_centroid(codebook, share, code);
+        for (var token = 0u; token < TOKENS; token += 1u) {
+          let distance = distance_of(token);
+          if (distance < best[token]) {
+            best[token] = distance;
+            best_code[token] = code;
+          }
         }
       }
-    }
-    distances[lane] = best;
-    nearest[lane] = best_code;
-    workgroupBarrier();
-    if (lane % LANES == 0u && item < RECORD_TOKENS * CODES) {
-      for (var other = lane + 1u; other < lane + LANES; other += 1u) {
-        let tie = distances[other] == best && nearest[other] < best_code;
-        if (distances[other] < best || tie) {
-          best = distances[other];
-          best_code = nearest[other];
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        distances[token * WORKGROUP + lane] = best[token];
+        nearest[token * WORKGROUP + lane] = best_code[token];
+      }
+      workgroupBarrier();
+      for (var item = lane; item < TOKENS * (WORKGROUP / LANES); item += WORKGROUP) {
+        let at = item * LANES;
+        var shortest = distances[at];
+        var winner = nearest[at];
+        for (var other = at + 1u; other < at + LANES; other += 1u) {
+          let tie = distances[other] == shortest && nearest[other] < winner;
+          if (distances[other] < shortest || tie) {
+            shortest = distances[other];
+            winner = nearest[other];
+          }
+        }
+        let item_group = round + item % (WORKGROUP / LANES);
+        if (item_group < CODES) {
+          codes[(batch + item / (WORKGROUP / LANES)) * CODES + item_group] = winner;
         }
       }
-      codes[item] = best_code;
+      workgroupBarrier();
     }
-    workgroupBarrier();
   }
 
-  let at = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
-    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
-  let kept = (entry.encode_from - min(record_first, entry.encode_from)) * CODES;
-  for (var word = lane; word < RECORD_WORDS; word += WORKGROUP) {
-    var bits = 0u;
-    if (kept > 0u) {
-      bits = records[at + word] & kept_mask(word, kept);
-    }
-    let end = min(RECORD_TOKENS * CODES, (word * 32u + 31u) / BITS + 1u);
-    for (var item = max(kept, word * 32u / BITS); item < end; item += 1u) {
-      let first = item * BITS;
-      if (first >= word * 32u) {
-        bits |= codes[item] << (first - word * 32u);
-      } else {
-        bits |= codes[item] >> (word * 32u - first);
-      }
-    }
-    records[at + word] = bits;
+  for (var word = lane; word < BLOCK / RECORD_TOKENS * RECORD_WORDS; word += WORKGROUP) {
+    let record = word / RECORD_WORDS;
+    write_word(entry, head, block_first + record * RECORD_TOKENS, record, word % RECORD_WORDS, encode_end);
   }
+}
+
+// Writes word \`word\` of the record whose first token is \`record_first\`, the workgroup's record \`record\`.
+fn write_word(entry: Entry, head: u32, record_first: u32, record: u32, word: u32, encode_end: u32) {
+  if (record_first >= encode_end) {
+    return;
+  }
+  let at = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS + word;
+  let kept = (entry.encode_from - min(record_first, entry.encode_from)) * CODES;
+  var bits = 0u;
+  if (kept > 0u) {
+    bits = records[at] & kept_mask(word, kept);
+  }
+  let written = min(encode_end - record_first, RECORD_TOKENS) * CODES;
+  let end = min(written, (word * 32u + 31u) / BITS + 1u);
+  for (var item = max(kept, word * 32u / BITS); item < end; item += 1u) {
+    let code = codes[record * RECORD_TOKENS * CODES + item];
+    let first = item * BITS;
+    if (first >= word * 32u) {
+      bits |= code << (first - word * 32u);
+    } else {
+      bits |= code >> (word * 32u - first);
+    }
+  }
+  records[at] = bits;
 }
 `;

@@ -14,7 +14,7 @@ import { CoupletError } from "./errors.ts";
 import { checkCodebookSet, findCodebook } from "./find_codebook.ts";
 import type { KernelInfo } from "./kernel.ts";
 import type { BindingName } from "./kernel_bindings.ts";
-import { TILE_TOKENS, WORKGROUP_SIZE } from "./kernel_constants.ts";
+import { ENCODE_TOKENS, TILE_TOKENS, WORKGROUP_SIZE } from "./kernel_constants.ts";
 import { parseKernelName } from "./kernel_name.ts";
 import {
   createLayerBuffers,
@@ -26,7 +26,7 @@ import { PagePool } from "./page_pool.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { AttentionKernels, CachePlan, LayerPlan } from "./plan.ts";
 import { ropeTable } from "./rope_table.ts";
-import { parseScheme, type Side } from "./scheme.ts";
+import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 import { type Sequence, Sequences } from "./sequences.ts";
 import { stepParameters } from "./uniforms.ts";
 
@@ -172,11 +172,23 @@ interface CompiledAttention {
   readonly mix?: CompiledKernel;
 }
 
+/** One side's compiled encoders. */
+interface CompiledEncoder {
+  /** Tokens of one record. */
+  readonly recordTokens: number;
+  /** For one record at a time: a decode step. */
+  readonly one: CompiledKernel;
+  /** For many tokens. */
+  readonly many: CompiledKernel;
+  /** Tokens a workgroup of `many` encodes. */
+  readonly manyTokens: number;
+}
+
 /** One layer's compiled kernels. */
 interface CompiledLayer {
   readonly store: CompiledKernel;
-  readonly encodeKeys: CompiledKernel;
-  readonly encodeValues: CompiledKernel;
+  readonly keys: CompiledEncoder;
+  readonly values: CompiledEncoder;
   readonly decodeKeys: CompiledKernel;
   readonly decodeValues: CompiledKernel;
   readonly decode: CompiledAttention;
@@ -279,19 +291,43 @@ async function compileLayer(
   { options }: CachePlan,
   layer: LayerPlan,
 ): Promise<CompiledLayer> {
-  const plain = (kernel: KernelInfo) => compileKernel(device, kernel);
-  const [store, encodeKeys, encodeValues, decodeKeys, decodeValues, decode, prefill, combine] =
-    await Promise.all([
-      plain(layer.store),
-      compileKernel(device, layer.encodeKeys, { SIDE: 0 }),
-      compileKernel(device, layer.encodeValues, { SIDE: 1 }),
+  const encoder = (side: Side, kernel: KernelInfo) =>
+    compileEncoder(device, options, layer[side], kernel, side === "keys" ? 0 : 1);
+  const [store, keys, values, decodeKeys, decodeValues, decode, prefill, combine] = await Promise
+    .all([
+      compileKernel(device, layer.store),
+      encoder("keys", layer.encodeKeys),
+      encoder("values", layer.encodeValues),
       compileKernel(device, layer.decodeKeys, { SIDE: 0 }),
       compileKernel(device, layer.decodeValues, { SIDE: 1 }),
       compileAttention(device, options, layer.decode),
       compileAttention(device, options, layer.prefill),
-      plain(layer.combine),
+      compileKernel(device, layer.combine),
     ]);
-  return { store, encodeKeys, encodeValues, decodeKeys, decodeValues, decode, prefill, combine };
+  return { store, keys, values, decodeKeys, decodeValues, decode, prefill, combine };
+}
+
+async function compileEncoder(
+  device: GPUDevice,
+  { shape, capacity }: ResolvedOptions,
+  schemeId: SchemeId,
+  kernel: KernelInfo,
+  side: 0 | 1,
+): Promise<CompiledEncoder> {
+  const { layout, centroids } = parseScheme(schemeId);
+  const recordTokens = layout(shape.headDim).tokens;
+  if (centroids === 0) {
+    const copy = await compileKernel(device, kernel, { SIDE: side });
+    return { recordTokens, one: copy, many: copy, manyTokens: recordTokens };
+  }
+  const compile = (tokens: number, block: number) =>
+    compileKernel(device, kernel, { SIDE: side, TOKENS: tokens, BLOCK: block });
+  const one = await compile(Math.min(recordTokens, ENCODE_TOKENS), recordTokens);
+  const manyTokens = Math.max(recordTokens, ENCODE_TOKENS);
+  const many = capacity.appendTokens < ENCODE_TOKENS
+    ? one
+    : await compile(ENCODE_TOKENS, manyTokens);
+  return { recordTokens, one, many, manyTokens: many === one ? recordTokens : manyTokens };
 }
 
 async function compileAttention(
@@ -435,18 +471,18 @@ class DeviceCache implements Cache {
         state.entries * 2,
       ]);
       for (const side of ["keys", "values"] as const) {
-        const kernel = side === "keys" ? compiled.encodeKeys : compiled.encodeValues;
-        const { tokens } = parseScheme(this.plan.layers[layer]![side]).layout(shape.headDim);
-        const records = Math.max(
+        const { recordTokens, one, many, manyTokens } = compiled[side];
+        const tokens = Math.max(
           ...state.coded.map(({ before, after }) =>
-            after > before ? Math.ceil(after / tokens) - Math.floor(before / tokens) : 0
+            after > before ? after - Math.floor(before / recordTokens) * recordTokens : 0
           ),
         );
-        if (records === 0) continue;
+        if (tokens === 0) continue;
+        const [kernel, block] = tokens < manyTokens ? [one, recordTokens] : [many, manyTokens];
         const sideRecords = side === "keys" ? "keyRecords" : "valueRecords";
         this.#dispatch(pass, kernel, layer, state.offset, {
           records: { buffer: this.#layers[layer]![sideRecords] },
-        }, [records, shape.keyValueHeads, state.entries]);
+        }, [Math.ceil(tokens / block), shape.keyValueHeads, state.entries]);
       }
     });
   }

@@ -15,3 +15,6 @@ export const BASE_WORKGROUP_BYTES = 16384;
 
 /** Workgroups the planner cuts one layer's attention into where there are enough tokens: some for every core of a large GPU. */
 export const TARGET_WORKGROUPS = 256;
+
+/** Most tokens that an encoding lane compares with a centroid it has loaded. */
+export const ENCODE_TOKENS = 8;
