@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { CoupletError, createCache, planCache } from "@couplet/kv";
+import {
+  type CodebookSet,
+  CoupletError,
+  createCache,
+  type KeySpace,
+  planCache,
+  type Policy,
+} from "@couplet/kv";
 import {
   type AttentionCache,
   type Checkpoint,
@@ -11,6 +18,7 @@ import {
   modelCacheOptions,
   plannedEngineOptions,
 } from "../examples/llama/mod.ts";
+import { learnCodebooks } from "../examples/llama/codebooks.ts";
 import { draw } from "../examples/llama/generate.ts";
 import { kernelSources } from "../examples/llama/operations.ts";
 import { referenceForward } from "../examples/llama/reference.ts";
@@ -71,15 +79,27 @@ async function withDense(
   engine.destroy();
 }
 
-/** An engine with the library's cache, uncompressed. */
+/** Prose the fixture knows how to continue, so that its keys and values are those of a text. */
+function someText(tokens: number): number[] {
+  const text = Deno.readTextFileSync("LICENSE");
+  return fixture.tokenizer.encode(text.repeat(3)).slice(0, tokens);
+}
+
+interface LibraryCacheOptions {
+  readonly keySpace?: KeySpace;
+  readonly tiers: { readonly sinks: number; readonly window: number };
+  readonly policy?: Policy;
+  readonly codebooks?: CodebookSet;
+}
+
+/** An engine with the library's cache, uncompressed where nothing else is said. */
 async function withCache(
-  keySpace: "pre-rope" | "as-scored",
-  tiers: { sinks: number; window: number },
+  { keySpace = "pre-rope", tiers, policy, codebooks }: LibraryCacheOptions,
   use: (engine: Engine<unknown>) => Promise<void>,
 ): Promise<void> {
   const plan = planCache({
     ...modelCacheOptions(fixture.config, keySpace),
-    policy: { keys: "f16", values: "f16" },
+    policy: policy ?? { keys: "f16", values: "f16" },
     tiers,
     capacity: {
       sequences: 4,
@@ -90,7 +110,7 @@ async function withCache(
     },
     limits: device.limits,
   });
-  const cache = await createCache({ device, plan });
+  const cache = await createCache({ device, plan, ...(codebooks ? { codebooks } : {}) });
   const engine = await createEngine({
     device,
     checkpoint: fixture,
@@ -142,7 +162,7 @@ Deno.test("engine with plain attention agrees with PyTorch, however its tokens a
 Deno.test("engine with the library's cache agrees with PyTorch within float16", async () => {
   for (const keySpace of ["pre-rope", "as-scored"] as const) {
     for (const tiers of [{ sinks: 0, window: 0 }, { sinks: 4, window: 64 }]) {
-      await withCache(keySpace, tiers, async (engine) => {
+      await withCache({ keySpace, tiers }, async (engine) => {
         const { logits, losses } = await engine.forward(
           [{ sequence: engine.createSequence(), tokenIds: expected.tokenIds }],
           { logits: "all", losses: true },
@@ -154,9 +174,35 @@ Deno.test("engine with the library's cache agrees with PyTorch within float16", 
   }
 });
 
+Deno.test("engine with codes of a codebook it learned stays close to exact attention", async () => {
+  const codebooks = await learnCodebooks({
+    device,
+    checkpoint: fixture,
+    tokenIds: someText(640),
+    source: "test",
+    schemes: { keys: ["c2b4", "f16"], values: ["c4b4"] },
+    seed: 1,
+  });
+  assert.deepEqual(codebooks.model, fixture.fingerprint);
+  assert.equal(codebooks.codebooks.length, 2 * fixture.config.layers);
+  const losses: number[] = [];
+  for (const policy of [{ keys: "f16", values: "f16" }, { keys: "c2b4", values: "c4b4" }]) {
+    const tiers = { sinks: 0, window: 0 };
+    await withCache({ tiers, policy, codebooks }, async (engine) => {
+      const { losses: found } = await engine.forward(
+        [{ sequence: engine.createSequence(), tokenIds: expected.tokenIds }],
+        { losses: true },
+      );
+      losses.push(found![0]!.reduce((sum, loss) => sum + loss, 0) / found![0]!.length);
+    });
+  }
+  const rise = losses[1]! - losses[0]!;
+  assert.ok(rise > 0 && rise < 0.7, `mean loss ${losses[0]} exact, ${losses[1]} coded`);
+});
+
 Deno.test("generate continues greedily as PyTorch does", async () => {
   const { prompt_ids: prompt, continuation_ids: continuation } = readExpectedJson().greedy;
-  await withCache("pre-rope", { sinks: 4, window: 32 }, async (engine) => {
+  await withCache({ tiers: { sinks: 4, window: 32 } }, async (engine) => {
     const tokens: number[] = [];
     let text = "";
     for await (const token of generate(engine, { prompt, tokens: 16 })) {
