@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { CoupletError, parseScheme } from "../mod.ts";
+import { sizes } from "../codegen/variants.ts";
+import { PAGE_TOKENS } from "../src/kernel_constants.ts";
+
+/** Golden layouts: tokens that share a record, its words and its unused bits. */
+const LAYOUTS: readonly [
+  scheme: string,
+  headDim: number,
+  tokens: number,
+  words: number,
+  padding: number,
+][] = [
+  ["f16", 64, 1, 32, 0],
+  ["c8b8", 64, 1, 2, 0],
+  ["c8b8", 80, 2, 5, 0],
+  ["c8b10", 64, 2, 5, 0],
+  ["c8b10", 80, 8, 25, 0],
+  ["c8b10", 96, 4, 15, 0],
+  ["c8b10", 128, 1, 5, 0],
+  ["c16b12", 64, 2, 3, 0],
+  ["c16b12", 96, 4, 9, 0],
+  ["c4b8", 128, 1, 8, 0],
+  ["c2b8", 256, 1, 32, 0],
+];
+
+for (const [scheme, headDim, tokens, words, paddingBits] of LAYOUTS) {
+  Deno.test(`recordLayout() of ${scheme} at d${headDim} is ${tokens} tokens in ${words} words`, () => {
+    const layout = parseScheme(scheme).layout(headDim);
+    assert.deepEqual(
+      { tokens: layout.tokens, words: layout.words, paddingBits: layout.paddingBits },
+      { tokens, words, paddingBits },
+    );
+  });
+}
+
+Deno.test("recordLayout() wastes under 3 % and fills pages with whole records, for every row", () => {
+  for (const { schemes, headDims } of sizes) {
+    for (const scheme of schemes) {
+      for (const headDim of headDims) {
+        const layout = parseScheme(scheme).layout(headDim);
+        assert.ok(layout.paddingBits < 0.03 * layout.words * 32, `${scheme} at d${headDim}`);
+        assert.equal(PAGE_TOKENS % layout.tokens, 0, `${scheme} at d${headDim}`);
+        assert.equal(
+          layout.tokens * layout.codes * layout.codeBits + layout.paddingBits,
+          layout.words * 32,
+        );
+      }
+    }
+  }
+});
+
+for (const id of ["", "f32", "c3b4", "c4b0", "c4b13", "C4B8", "c4b8 ", "c32b8"]) {
+  Deno.test(`parseScheme() refuses "${id}"`, () => {
+    assert.throws(
+      () => parseScheme(id),
+      (error) => error instanceof CoupletError && error.code === "scheme",
+    );
+  });
+}
+
+Deno.test("Scheme.layout() refuses a head dimension that does not divide", () => {
+  for (const [scheme, headDim] of [["c16b12", 72], ["c8b8", 60], ["f16", 33]] as const) {
+    assert.throws(
+      () => parseScheme(scheme).layout(headDim),
+      (error) => error instanceof CoupletError && error.code === "shape",
+    );
+  }
+});
