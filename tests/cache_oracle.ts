@@ -260,7 +260,7 @@ async function checkDecoded(
 }
 
 /** One head's centroids as numbers, `[groups][centroids][channels]`. */
-function headCentroids(
+export function headCentroids(
   { codebooks }: CodebookSet,
   layer: number,
   side: Side,
@@ -274,7 +274,7 @@ function headCentroids(
 }
 
 /** The records of a sequence, as they lie in its pages: `[head]` runs of words. */
-async function deviceRecords(
+export async function deviceRecords(
   device: GPUDevice,
   cache: Cache,
   sequence: Sequence,

@@ -1,14 +1,28 @@
 import assert from "node:assert/strict";
 import {
   type CacheOptions,
+  type CodebookSet,
   CoupletError,
   type CoupletErrorCode,
   createCache,
+  parseScheme,
   planCache,
+  unpackRecords,
 } from "../mod.ts";
+import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
-import { compareWithReference, gridCodebooks, type Move, type Scenario } from "./cache_oracle.ts";
+import {
+  compareWithReference,
+  deviceRecords,
+  gridCodebooks,
+  gridVectors,
+  headCentroids,
+  type Move,
+  readBuffer,
+  type Scenario,
+  uploadBuffer,
+} from "./cache_oracle.ts";
 
 const device = await requestTestDevice();
 
@@ -111,3 +125,267 @@ for (const [name, { moves = PROMPTS, scaled = false, ...options }] of Object.ent
     assert.ok(error < TOLERANCE, `the largest difference is ${error}`);
   });
 }
+
+/** A device cache of one layer with a sequence, and the errors that misuse gives. */
+async function smallCache() {
+  const options = { ...base, policy: { keys: "c8b8", values: "c8b8" } };
+  const codebooks = gridCodebooks(options, seededRandom(3));
+  const plan = planCache(options);
+  return { options, codebooks, plan, cache: await createCache({ device, plan, codebooks }) };
+}
+
+function refuses(code: CoupletErrorCode, act: () => unknown): void {
+  assert.throws(act, (error) => {
+    assert.ok(error instanceof CoupletError, String(error));
+    assert.equal(error.code, code, error.message);
+    for (const part of Object.values(error.parts)) assert.ok(part.length > 10, error.message);
+    return true;
+  });
+}
+
+Deno.test("Cache.stats() adds up to the plan's bytes", async () => {
+  const { plan, cache } = await smallCache();
+  const { bytes } = cache.stats();
+  for (const kind of ["codes", "exact", "codebooks", "tables"] as const) {
+    assert.equal(bytes[kind], plan.bytes[kind], kind);
+  }
+  const { codes, exact, codebooks, tables, scratch } = bytes;
+  assert.equal(bytes.total, codes + exact + codebooks + tables + scratch);
+  cache.destroy();
+});
+
+Deno.test("Cache refuses misuse and stays as it was", async () => {
+  const { cache, plan, codebooks } = await smallCache();
+  const first = cache.createSequence();
+  const second = cache.createSequence();
+  refuses("capacity", () => cache.createSequence());
+  refuses("usage", () => cache.beginStep([]));
+  refuses("capacity", () => cache.beginStep([{ sequence: first, tokens: 101 }]));
+  refuses("capacity", () => cache.beginStep([{ sequence: first, tokens: 0 }]));
+  refuses(
+    "capacity",
+    () => cache.beginStep([{ sequence: first, tokens: 65 }, { sequence: second, tokens: 64 }]),
+  );
+  refuses(
+    "usage",
+    () => cache.beginStep([{ sequence: first, tokens: 1 }, { sequence: first, tokens: 1 }]),
+  );
+  refuses("usage", () => cache.truncate(first, 1));
+  refuses("usage", () => cache.length({ id: 0 }));
+  assert.equal(cache.length(first), 0);
+
+  const step = cache.beginStep([{ sequence: first, tokens: 2 }]);
+  const encoder = device.createCommandEncoder();
+  const small = device.createBuffer({ size: 256, usage: 0x80 });
+  const large = device.createBuffer({ size: 4096, usage: 0x80 });
+  const attend = { queries: { buffer: large }, output: { buffer: large } };
+  refuses("usage", () => cache.encodeAttend(encoder, step, 0, attend));
+  refuses(
+    "usage",
+    () =>
+      cache.encodeAppend(encoder, step, 1, { keys: { buffer: large }, values: { buffer: large } }),
+  );
+  refuses(
+    "shape",
+    () =>
+      cache.encodeAppend(encoder, step, 0, { keys: { buffer: small }, values: { buffer: large } }),
+  );
+  const other = await createCache({ device, plan, codebooks });
+  refuses("usage", () => other.encodeAttend(encoder, step, 0, attend));
+  refuses("usage", () => other.length(first));
+  cache.freeSequence(second);
+  refuses("usage", () => cache.freeSequence(second));
+  refuses("usage", () =>
+    cache.encodeDecode(encoder, first, 0, {
+      side: "keys",
+      first: 0,
+      count: 1,
+      output: { buffer: large },
+    }));
+  cache.destroy();
+  other.destroy();
+});
+
+Deno.test("Cache runs out of pages without harm, and goes on once some are free", async () => {
+  const options: CacheOptions = {
+    ...base,
+    tiers: { sinks: 0, window: 0 },
+    capacity: { ...base.capacity, tokens: 128 },
+  };
+  const plan = planCache(options);
+  const codebooks = gridCodebooks(options, seededRandom(4));
+  const cache = await createCache({ device, plan, codebooks });
+  const [first, second] = [cache.createSequence(), cache.createSequence()];
+  cache.beginStep([{ sequence: first, tokens: 100 }]);
+  cache.beginStep([{ sequence: second, tokens: 64 }]);
+  assert.equal(cache.stats().pages.free, 0);
+  refuses("capacity", () => cache.beginStep([{ sequence: second, tokens: 1 }]));
+  assert.equal(cache.length(second), 64);
+  cache.truncate(first, 64);
+  assert.equal(cache.stats().pages.free, 1);
+  cache.beginStep([{ sequence: second, tokens: 1 }]);
+  cache.freeSequence(first);
+  cache.freeSequence(second);
+  assert.equal(cache.stats().pages.free, cache.stats().pages.total);
+  cache.destroy();
+});
+
+Deno.test("createCache() refuses codebooks that are missing, foreign or of another space", async () => {
+  const { plan, codebooks, cache } = await smallCache();
+  cache.destroy();
+  const cases = [
+    { plan },
+    { plan, codebooks: { ...codebooks, keySpace: "as-scored" as const } },
+    { plan, codebooks, model: { name: "other", digest: "other" } },
+    { plan, codebooks: { ...codebooks, codebooks: codebooks.codebooks.slice(1) } },
+    {
+      plan,
+      codebooks: {
+        ...codebooks,
+        codebooks: codebooks.codebooks.map((book) => ({ ...book, headDim: 128 })),
+      },
+    },
+  ];
+  for (const init of cases) {
+    await assert.rejects(
+      createCache({ device, ...init }),
+      (error) => error instanceof CoupletError && error.code === "codebook",
+    );
+  }
+});
+
+/** One step of eight tokens through a cache, from buffers made by `layOut`. */
+async function runOnce(
+  io: CacheOptions["io"],
+  layOut: (dense: Float32Array<ArrayBuffer>, heads: number) => ArrayBufferView<ArrayBuffer>,
+  inPass: boolean,
+): Promise<Float32Array> {
+  const tokens = 40;
+  const options: CacheOptions = { ...base, ...(io === undefined ? {} : { io }) };
+  const random = seededRandom(9);
+  const codebooks = gridCodebooks(options, random);
+  const cache = await createCache({ device, plan: planCache(options), codebooks });
+  const { queryHeads, keyValueHeads, headDim } = options.shape;
+  const buffers = [keyValueHeads, keyValueHeads, queryHeads].map((heads) => {
+    const data = layOut(gridVectors(random, tokens * heads * headDim), heads);
+    const buffer = device.createBuffer({ size: data.byteLength, usage: 0x80 | 0x04 | 0x08 });
+    device.queue.writeBuffer(buffer, 0, data);
+    return buffer;
+  });
+  const output = device.createBuffer({ size: buffers[2]!.size, usage: 0x80 | 0x04 });
+  const step = cache.beginStep([{ sequence: cache.createSequence(), tokens }]);
+  const encoder = device.createCommandEncoder();
+  const pass = inPass ? encoder.beginComputePass() : undefined;
+  const target = pass ?? encoder;
+  cache.encodeAppend(target, step, 0, {
+    keys: { buffer: buffers[0]! },
+    values: { buffer: buffers[1]! },
+  });
+  cache.encodeAttend(target, step, 0, {
+    queries: { buffer: buffers[2]! },
+    output: { buffer: output },
+  });
+  pass?.end();
+  device.queue.submit([encoder.finish()]);
+  const bytes = await readBuffer(device, output);
+  cache.destroy();
+  return io?.dtype === "f16" ? Float32Array.from(new Float16Array(bytes)) : new Float32Array(bytes);
+}
+
+Deno.test("Cache reads and writes f16 tensors, inside a pass of the host", async () => {
+  const wanted = await runOnce(undefined, (dense) => dense, false);
+  const found = await runOnce({ dtype: "f16" }, (dense) => Float16Array.from(dense), true);
+  const error = Math.max(...found.map((value, i) => Math.abs(value - wanted[i]!)));
+  assert.ok(error < 2e-3, `the largest difference is ${error}`);
+});
+
+Deno.test("Cache reads and writes head-major tensors", async () => {
+  const tokens = 40;
+  const { headDim } = base.shape;
+  const strides = { token: headDim, head: tokens * headDim };
+  const transpose = (from: Float32Array, heads: number, toDense: boolean) => {
+    const to = new Float32Array(from.length);
+    for (let token = 0; token < tokens; token++) {
+      for (let head = 0; head < heads; head++) {
+        const dense = (token * heads + head) * headDim;
+        const major = (head * tokens + token) * headDim;
+        const [source, target] = toDense ? [major, dense] : [dense, major];
+        to.set(from.subarray(source, source + headDim), target);
+      }
+    }
+    return to;
+  };
+  const wanted = await runOnce(undefined, (dense) => dense, false);
+  const found = await runOnce(
+    { keys: strides, queries: strides },
+    (dense, heads) => transpose(dense, heads, false),
+    false,
+  );
+  assert.deepEqual(transpose(found, base.shape.queryHeads, true), wanted);
+});
+
+Deno.test("encode finds the nearest centroid of any vectors, near ties apart", async () => {
+  // Continuous data, so that f32 may decide otherwise than float64 where two centroids are all but equally near.
+  const random = seededRandom(11);
+  const options: CacheOptions = {
+    ...base,
+    policy: { keys: "c8b8", values: "c2b4" },
+    tiers: { sinks: 0, window: 0 },
+  };
+  const noise = (length: number) => Float32Array.from({ length }, () => random.next() * 2 - 1);
+  const grid = gridCodebooks(options, random);
+  const codebooks: CodebookSet = {
+    ...grid,
+    codebooks: grid.codebooks.map((book) => ({
+      ...book,
+      centroids: toFloat16Array(noise(book.centroids.length)),
+    })),
+  };
+  const cache = await createCache({ device, plan: planCache(options), codebooks });
+  const tokens = 100;
+  const { keyValueHeads, headDim } = options.shape;
+  const sequence = cache.createSequence();
+  const step = cache.beginStep([{ sequence, tokens }]);
+  const given = {
+    keys: noise(tokens * keyValueHeads * headDim),
+    values: noise(tokens * keyValueHeads * headDim),
+  };
+  const [keys, values] = [uploadBuffer(device, given.keys), uploadBuffer(device, given.values)];
+  const encoder = device.createCommandEncoder();
+  cache.encodeAppend(encoder, step, 0, { keys: { buffer: keys }, values: { buffer: values } });
+  device.queue.submit([encoder.finish()]);
+  let nearTies = 0;
+  for (const side of ["keys", "values"] as const) {
+    const scheme = parseScheme(options.policy[side]);
+    const layout = scheme.layout(headDim);
+    const records = await deviceRecords(device, cache, sequence, 0, side);
+    for (let head = 0; head < keyValueHeads; head++) {
+      const codes = unpackRecords(layout, records[head]!, tokens);
+      const centroids = headCentroids(codebooks, 0, side, head, headDim * scheme.centroids);
+      for (let token = 0; token < tokens; token++) {
+        const at = (token * keyValueHeads + head) * headDim;
+        const vector = fromFloat16Array(toFloat16Array(given[side].subarray(at, at + headDim)));
+        const wanted = scheme.encode(vector, centroids);
+        const found = codes.slice(token * layout.codes, (token + 1) * layout.codes);
+        wanted.forEach((code, group) => {
+          if (code === found[group]) return;
+          nearTies++;
+          const distance = (index: number) => {
+            let sum = 0;
+            for (let i = 0; i < scheme.channels; i++) {
+              const channel = group * scheme.channels + i;
+              const centroid = centroids[(group * scheme.centroids + index) * scheme.channels + i]!;
+              sum += (vector[channel]! - centroid) ** 2;
+            }
+            return sum;
+          };
+          const excess = distance(found[group]!) / distance(code) - 1;
+          assert.ok(excess < 1e-6, `code ${found[group]} is ${excess} farther than ${code}`);
+        });
+      }
+    }
+  }
+  console.log(`${nearTies} near ties decided otherwise than in float64`);
+  assert.ok(nearTies < 5);
+  cache.destroy();
+});
