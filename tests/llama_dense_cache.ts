@@ -1,5 +1,4 @@
-import type { AttentionCache } from "../examples/llama/mod.ts";
-import type { LlamaConfig } from "../examples/llama/mod.ts";
+import type { AttentionCache, LlamaConfig } from "../examples/llama/mod.ts";
 
 /** A sequence of a {@linkcode createDenseCache}. */
 export interface DenseSequence {
@@ -43,7 +42,8 @@ const QUERY_HEADS = ${queryHeads}u;
 const KEY_HEADS = ${keyValueHeads}u;
 // Per token: row of the cache, position.
 @group(0) @binding(0) var<storage, read> places: array<vec2<u32>>;
-@group(0) @binding(1) var<storage, read> frequencies: array<f32>;
+// Cosine and sine by position and pair: a kernel's own may be off by 2^-11.
+@group(0) @binding(1) var<storage, read> turns: array<vec2<f32>>;
 @group(0) @binding(2) var<storage, read_write> keys: array<f32>;
 @group(0) @binding(3) var<storage, read_write> values: array<f32>;
 @group(0) @binding(4) var<storage, read> first: array<f32>;
@@ -53,9 +53,9 @@ const KEY_HEADS = ${keyValueHeads}u;
 fn turned(low: f32, high: f32, channel: u32, position: u32) -> f32 {
   ${
     rotate
-      ? `let angle = f32(position) * frequencies[channel % (D / 2u)];
-  if (channel < D / 2u) { return low * cos(angle) - high * sin(angle); }
-  return high * cos(angle) + low * sin(angle);`
+      ? `let turn = turns[position * (D / 2u) + channel % (D / 2u)];
+  if (channel < D / 2u) { return low * turn.x - high * turn.y; }
+  return high * turn.x + low * turn.y;`
       : `return select(high, low, channel < D / 2u);`
   }
 }
@@ -128,8 +128,21 @@ fn attend(@builtin(workgroup_id) group: vec3<u32>) {
     });
   }
   const places = buffer(2 * sequences * sequenceTokens);
-  const frequencies = buffer(headDim / 2);
-  device.queue.writeBuffer(frequencies, 0, Float32Array.from(config.inverseFrequencies));
+  const turns = buffer(sequenceTokens * headDim);
+  device.queue.writeBuffer(
+    turns,
+    0,
+    Float32Array.from(
+      Array.from(
+        { length: sequenceTokens },
+        (_, position) =>
+          config.inverseFrequencies.flatMap((frequency) => [
+            Math.cos(position * frequency),
+            Math.sin(position * frequency),
+          ]),
+      ).flat(),
+    ),
+  );
   const unused = buffer(4);
   const side = () => buffer(sequences * sequenceTokens * keyValueHeads * headDim);
   const store = Array.from({ length: layers }, () => ({ keys: side(), values: side() }));
@@ -145,7 +158,7 @@ fn attend(@builtin(workgroup_id) group: vec3<u32>) {
     const { keys, values } = store[layer]!;
     const all: GPUBufferBinding[] = [
       { buffer: places },
-      { buffer: frequencies },
+      { buffer: turns },
       { buffer: keys },
       { buffer: values },
       ...bindings,
