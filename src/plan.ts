@@ -125,7 +125,7 @@ function keyCost(variant: KeyVariant, scheme: SchemeId, options: ResolvedOptions
 const SCORE_TRAFFIC = 8;
 
 /** Share of the device's largest binding that tables of q.centroid may take. */
-const TABLE_SHARE = 1 / 4;
+const TABLE_SHARE = 1 / 16;
 
 function attentionKernels(
   options: ResolvedOptions,

@@ -10,7 +10,11 @@
 import { create } from "webgpu";
 
 const sources: [string, string][] = await new Response(Deno.stdin.readable).json();
-const adapter = await create(["backend=null"]).requestAdapter();
+// Dawn crashes when the collector takes an object it still uses, so everything is held to the end.
+const held: unknown[] = [];
+const gpu = create(["backend=null"]);
+const adapter = await gpu.requestAdapter();
+held.push(gpu, adapter);
 if (adapter === null) throw new Error("Dawn's null backend gave no adapter");
 const device = await adapter.requestDevice();
 const failures: [string, string][] = [];
@@ -18,7 +22,7 @@ for (const [name, code] of sources) {
   device.pushErrorScope("validation");
   const module = device.createShaderModule({ code });
   // A pipeline, too: limits on workgroups and bindings are checked only there.
-  device.createComputePipeline({ layout: "auto", compute: { module } });
+  held.push(module, device.createComputePipeline({ layout: "auto", compute: { module } }));
   const error = await device.popErrorScope();
   if (error === null) continue;
   const { messages } = await module.getCompilationInfo();

@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { pathToFileURL } from "node:url";
+import { compareFiles, writeFiles } from "../codegen/compare.ts";
+import { emitFiles } from "../codegen/emit.ts";
+import { expandTable } from "../codegen/expand.ts";
+import { generate } from "../codegen/main.ts";
+import { createRenderer } from "../codegen/render.ts";
+import { kmeans, pairs, sizes } from "../codegen/variants.ts";
+import { workgroupBytes } from "../codegen/workgroup_bytes.ts";
+import { CoupletError, type KernelInfo, manifest } from "../mod.ts";
+import { BASE_WORKGROUP_BYTES } from "../src/kernel_constants.ts";
+import { requestTestDevice } from "../tools/adapter.ts";
+import { compareWithReference } from "./cache_oracle.ts";
+
+const table = { sizes, pairs, kmeans };
+const GENERATED = new URL("../generated/", import.meta.url);
+
+/** Runs `act` with an empty folder that is removed afterwards. */
+async function withFolder(act: (folder: URL, path: string) => Promise<void>): Promise<void> {
+  const path = await Deno.makeTempDir();
+  try {
+    await act(pathToFileURL(`${path}/`), path);
+  } finally {
+    await Deno.remove(path, { recursive: true });
+  }
+}
+
+Deno.test("generated/ is what templates and rows give: nothing missing, stale or orphaned", async () => {
+  const files = await emitFiles(expandTable(table), createRenderer(), "../src/kernel.ts");
+  assert.deepEqual(compareFiles(GENERATED, files), { missing: [], stale: [], orphaned: [] });
+});
+
+Deno.test("expandTable() gives the same kernels in whatever order the rows stand", () => {
+  const reversed = {
+    sizes: sizes.toReversed(),
+    pairs: pairs.toReversed(),
+    kmeans: kmeans.toReversed(),
+  };
+  const render = (rows: typeof table) => {
+    const renderer = createRenderer();
+    return expandTable(rows).map((row) => [row.name, renderer.render(row)]);
+  };
+  assert.deepEqual(render(reversed), render(table));
+});
+
+Deno.test("expandTable() refuses a kernel that two rows give, and a head dimension kernels cannot take", () => {
+  assert.throws(() => expandTable({ ...table, sizes: [...sizes, sizes[0]!] }), /two rows/);
+  for (const headDim of [4, 60, 264, 64.5]) {
+    const row = { schemes: ["f16"], headDims: [headDim], reason: "none" };
+    assert.throws(
+      () => expandTable({ sizes: [row], pairs: [], kmeans: [] }),
+      (error) => error instanceof CoupletError && error.code === "shape",
+    );
+  }
+});
+
+Deno.test("every row says why it exists", () => {
+  for (const { name, reason } of manifest) assert.ok(reason.length > 10, name);
+});
+
+Deno.test("every kernel fits WebGPU's default workgroup memory and storage buffers", () => {
+  for (const { name, workgroupBytes, bindings } of manifest) {
+    assert.ok(workgroupBytes <= BASE_WORKGROUP_BYTES, `${name} takes ${workgroupBytes} bytes`);
+    assert.ok(bindings.length - 2 <= 8, name);
+  }
+});
+
+Deno.test("workgroupBytes() reads constants, overrides and products", () => {
+  const wgsl = "const A: u32 = 3u;\noverride B: u32 = A;\nconst C: u32 = A * 4u / 2u;\n" +
+    "var<workgroup> x: array<f32, A * B>;\nvar<workgroup> y: array<vec4<f32>, C>;\n";
+  assert.equal(workgroupBytes(wgsl), 4 * 9 + 16 * 6);
+});
+
+Deno.test("compareFiles() reports missing, stale and orphaned files and changes nothing", async () => {
+  await withFolder((folder) => {
+    Deno.writeTextFileSync(new URL("stale.ts", folder), "old");
+    Deno.writeTextFileSync(new URL("orphan.ts", folder), "");
+    const wanted = new Map([["stale.ts", "new"], ["missing.ts", "new"]]);
+    const difference = {
+      missing: ["missing.ts"],
+      stale: ["stale.ts"],
+      orphaned: ["orphan.ts"],
+    };
+    assert.deepEqual(compareFiles(folder, wanted), difference);
+    assert.deepEqual(compareFiles(folder, wanted), difference);
+    assert.deepEqual(writeFiles(folder, wanted), difference);
+    assert.deepEqual(compareFiles(folder, wanted), { missing: [], stale: [], orphaned: [] });
+    return Promise.resolve();
+  });
+});
+
+/** Renders one row of a template of two lines. */
+async function renderTemplate(text: string, context: Record<string, string>): Promise<string> {
+  let rendered = "";
+  await withFolder((folder) => {
+    Deno.mkdirSync(new URL("partials/", folder));
+    Deno.writeTextFileSync(new URL("partials/one.hbs", folder), "{{inner}}");
+    Deno.writeTextFileSync(new URL("test.wgsl.hbs", folder), text);
+    const row = { name: "test", template: "test", reason: "a test", bindings: [], context };
+    rendered = createRenderer(folder).render(row);
+    return Promise.resolve();
+  });
+  return rendered;
+}
+
+const BINDINGS = "{{#each bindings}}{{name}}{{/each}}";
+
+Deno.test("createRenderer() refuses names that are unknown, in partials and lookups too", async () => {
+  assert.equal(await renderTemplate(`${BINDINGS}{{a}} {{> one}}`, { a: "x", inner: "y" }), "x y\n");
+  for (
+    const [text, context] of [
+      ["{{b}}", { a: "x" }],
+      ["{{a}}{{> one}}", { a: "x" }],
+      ['{{> (lookup . "missing")}}', {}],
+      ["{{#with nothing}}{{/with}}", {}],
+    ] as const
+  ) {
+    await assert.rejects(renderTemplate(BINDINGS + text, context), /not define/);
+  }
+});
+
+Deno.test("createRenderer() refuses names that are defined and not used", async () => {
+  await assert.rejects(renderTemplate(`${BINDINGS}{{a}}`, { a: "x", idle: "y" }), /use idle/);
+});
+
+Deno.test("generate() writes a user's own rows, which a cache takes once they are registered", async () => {
+  const path = await Deno.makeTempDir({ dir: new URL("..", import.meta.url).pathname });
+  try {
+    const args = ["--pair", "c4b6/c2b3", "--head-dim", "48", "--out", path];
+    assert.equal(await generate(args), 0);
+    assert.equal(await generate([...args, "--check"]), 0);
+    const own: { manifest: readonly KernelInfo[] } = await import(
+      pathToFileURL(`${path}/manifest.ts`).href
+    );
+    const { plan, error } = await compareWithReference(await requestTestDevice(), {
+      options: {
+        shape: { layers: 1, queryHeads: 2, keyValueHeads: 1, headDim: 48 },
+        policy: { keys: "c4b6", values: "c2b3" },
+        keys: { space: "pre-rope", rope: { layout: "half", theta: 10000 } },
+        tiers: { sinks: 1, window: 3 },
+        capacity: {
+          sequences: 1,
+          tokens: 100,
+          sequenceTokens: 100,
+          stepTokens: 50,
+          appendTokens: 50,
+        },
+      },
+      kernels: [...manifest, ...own.manifest],
+      moves: [{ tokens: { 0: 50 } }, { tokens: { 0: 31 } }, { tokens: { 0: 1 } }],
+    });
+    assert.equal(plan.layers[0]!.decode.attend!.name, "attend_c4b6_c2b3_d48_rope");
+    assert.ok(error < 2e-5, `the largest difference is ${error}`);
+  } finally {
+    await Deno.remove(path, { recursive: true });
+  }
+});
+
+Deno.test("generate() refuses what it cannot do, and says so", async () => {
+  for (
+    const args of [
+      ["--only", "nothing_*"],
+      ["--scheme", "c4b8"],
+      ["--out", "somewhere"],
+      ["--pair", "c4b8/c8b8/c1b1", "--head-dim", "64", "--out", "somewhere"],
+      ["--scheme", "c3b3", "--head-dim", "64", "--out", "somewhere"],
+    ]
+  ) {
+    await assert.rejects(generate(args), (error) => {
+      assert.ok(error instanceof CoupletError, String(error));
+      return true;
+    });
+  }
+});

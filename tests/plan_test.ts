@@ -1,0 +1,211 @@
+import assert from "node:assert/strict";
+import {
+  CoupletError,
+  type CoupletErrorCode,
+  type KeyOptions,
+  manifest,
+  parseKernelName,
+  planCache,
+  type PlanOptions,
+  requiredLimits,
+} from "../mod.ts";
+import { BASE_LIMITS } from "../src/plan.ts";
+
+const preRope: KeyOptions = { space: "pre-rope", rope: { layout: "half", theta: 10000 } };
+const asScored: KeyOptions = { space: "as-scored" };
+
+const base: PlanOptions = {
+  shape: { layers: 2, queryHeads: 32, keyValueHeads: 8, headDim: 128 },
+  policy: { keys: "c4b8", values: "c8b8" },
+  keys: preRope,
+  tiers: { sinks: 4, window: 64 },
+  capacity: {
+    sequences: 1,
+    tokens: 8192,
+    sequenceTokens: 8192,
+    stepTokens: 64,
+    appendTokens: 64,
+  },
+};
+
+/** Golden choices: the kernels by name, for decoding and for prefill. */
+const CHOICES: readonly {
+  keys: string;
+  values: string;
+  space: KeyOptions;
+  headDim?: number;
+  decode: string;
+  prefill: string;
+}[] = [
+  {
+    keys: "c8b8",
+    values: "c8b8",
+    space: preRope,
+    decode: "attend_c8b8_c8b8_d128_rope x4",
+    prefill: "attend_c8b8_c8b8_d128_rope x8",
+  },
+  {
+    keys: "f16",
+    values: "f16",
+    space: asScored,
+    decode: "attend_f16_f16_d128_plain x4",
+    prefill: "attend_f16_f16_d128_plain x8",
+  },
+  {
+    keys: "c2b2",
+    values: "c8b8",
+    space: preRope,
+    decode: "score_c2b2_d128_rope + mix_c8b8_d128 x4",
+    prefill: "score_c2b2_d128_rope + mix_c8b8_d128 x8",
+  },
+  {
+    keys: "c4b4",
+    values: "c4b4",
+    space: asScored,
+    decode: "score_c4b4_d128_lut + mix_c4b4_d128 x4",
+    prefill: "score_c4b4_d128_lut + mix_c4b4_d128 x4",
+  },
+  {
+    keys: "c8b8",
+    values: "c8b8",
+    space: asScored,
+    decode: "table_c8b8_d128 + score_c8b8_d128_table + mix_c8b8_d128 x4",
+    // The tables of 2048 rows would take more than a sixteenth of the largest binding.
+    prefill: "attend_c8b8_c8b8_d128_plain x8",
+  },
+  {
+    keys: "c8b10",
+    values: "f16",
+    space: asScored,
+    headDim: 64,
+    decode: "table_c8b10_d64 + score_c8b10_d64_table + mix_f16_d64 x4",
+    prefill: "score_c8b10_d64_plain + mix_f16_d64 x8",
+  },
+];
+
+for (const { keys, values, space, headDim = 128, decode, prefill } of CHOICES) {
+  Deno.test(`planCache() chooses ${decode} for ${keys}/${values} ${space.space}`, () => {
+    const plan = planCache({
+      ...base,
+      shape: { ...base.shape, headDim },
+      policy: { keys, values },
+      keys: space,
+    });
+    const [layer] = plan.layers;
+    const names = [layer!.decode, layer!.prefill].map(({ attend, table, score, mix, rows }) =>
+      [attend, table, score, mix].flatMap((kernel) => kernel?.name ?? []).join(" + ") + ` x${rows}`
+    );
+    assert.deepEqual(names, [decode, prefill]);
+  });
+}
+
+Deno.test("planCache() gives each layer its own schemes", () => {
+  const plan = planCache({
+    ...base,
+    policy: { ...base.policy, layers: { 1: { keys: "f16", values: "c2b8" } } },
+  });
+  assert.deepEqual(plan.layers.map(({ keys, values }) => `${keys}/${values}`), [
+    "c4b8/c8b8",
+    "f16/c2b8",
+  ]);
+  assert.equal(plan.nominalBits, (2 + 1 + 16 + 4) / 4);
+  const text = plan.describe();
+  for (const part of ["layer 0: keys c4b8", "encode_f16_d128", "mix_c2b8_d128", "bytes: "]) {
+    assert.ok(text.includes(part), text);
+  }
+});
+
+Deno.test("planCache() counts everything resident", () => {
+  const { bytes, effectiveBits } = planCache(base);
+  const tokens = 8192;
+  const channels = 8 * 128;
+  assert.equal(bytes.codes, 2 * (tokens * channels * 2 / 8 + tokens * channels / 8));
+  assert.equal(bytes.exact, 2 * 2 * (4 + 64 + 64) * channels * 2);
+  assert.equal(bytes.codebooks, 2 * 2 * channels * 256 * 2);
+  const kept = bytes.codes + bytes.exact + bytes.codebooks + bytes.tables;
+  assert.equal(bytes.total, kept + bytes.scratch);
+  assert.equal(effectiveBits, 8 * kept / (2 * 2 * channels * tokens));
+});
+
+Deno.test("requiredLimits() is what planCache() asks for, and no more than WebGPU's defaults where they do", () => {
+  assert.deepEqual(requiredLimits(base), {
+    maxStorageBufferBindingSize: BASE_LIMITS.maxStorageBufferBindingSize,
+    maxBufferSize: BASE_LIMITS.maxBufferSize,
+  });
+  const large = {
+    ...base,
+    policy: { keys: "f16", values: "f16" },
+    capacity: { ...base.capacity, tokens: 131072, sequenceTokens: 131072 },
+  };
+  const limits = requiredLimits(large);
+  assert.equal(limits.maxStorageBufferBindingSize, 131072 * 8 * 128 * 2);
+  refuses("limits", "layer 0", large);
+  planCache({ ...large, limits: { ...BASE_LIMITS, ...limits } });
+});
+
+function refuses(code: CoupletErrorCode, why: string, options: PlanOptions): void {
+  assert.throws(() => planCache(options), (error) => {
+    assert.ok(error instanceof CoupletError, String(error));
+    assert.equal(error.code, code, error.message);
+    assert.ok(error.message.includes(why), error.message);
+    return true;
+  });
+}
+
+/** Bad input, and what the error must name. */
+const REFUSED: readonly [
+  what: string,
+  code: CoupletErrorCode,
+  why: string,
+  change: Partial<PlanOptions>,
+][] = [
+  ["an unknown scheme", "scheme", '"c3b4"', { policy: { keys: "c3b4", values: "f16" } }],
+  ["a scheme without rows", "kernel", "--scheme c4b6 --head-dim 128", {
+    policy: { keys: "c4b6", values: "c4b6" },
+  }],
+  ["a head dimension without rows", "kernel", "encode_c4b8_d128", {
+    shape: { ...base.shape, headDim: 120 },
+  }],
+  ["a head dimension that does not divide", "shape", "groups of 16", {
+    shape: { ...base.shape, headDim: 104 },
+    policy: { keys: "c16b12", values: "c16b12" },
+  }],
+  ["query heads that do not divide", "shape", "32 query heads", {
+    shape: { ...base.shape, keyValueHeads: 5 },
+  }],
+  ["a fraction of a layer", "shape", "shape.layers", { shape: { ...base.shape, layers: 1.5 } }],
+  ["a negative window", "shape", "tiers.window", { tiers: { sinks: 0, window: -1 } }],
+  ["no capacity", "shape", "capacity.tokens", { capacity: { ...base.capacity, tokens: 0 } }],
+  ["a policy for a layer that is not there", "shape", "layer 2", {
+    policy: { ...base.policy, layers: { 2: { keys: "f16", values: "f16" } } },
+  }],
+  ["rotary channels that kernels cannot rotate", "shape", "12 channels", {
+    keys: { space: "pre-rope", rope: { layout: "half", theta: 10000, rotaryDim: 12 } },
+  }],
+  ["a softcap below zero", "shape", "softcap", { softcap: -1 }],
+  ["overlapping strides", "shape", "strides of keys", { io: { keys: { token: 64, head: 64 } } }],
+  ["odd strides of f16", "shape", "two bytes", {
+    io: { dtype: "f16", keys: { token: 1025, head: 128 } },
+  }],
+  ["too little workgroup memory", "limits", "workgroup memory", {
+    limits: { ...BASE_LIMITS, maxComputeWorkgroupStorageSize: 1024 },
+  }],
+  ["too few storage buffers", "limits", "storage buffers", {
+    limits: { ...BASE_LIMITS, maxStorageBuffersPerShaderStage: 4 },
+  }],
+  ["bindings that are too small", "limits", "the device binds at most 65536", {
+    limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: 65536 },
+  }],
+];
+
+for (const [what, code, why, change] of REFUSED) {
+  Deno.test(`planCache() refuses ${what}`, () => refuses(code, why, { ...base, ...change }));
+}
+
+Deno.test("planCache() uses rows a user registers", () => {
+  const shape = { ...base.shape, headDim: 64 };
+  const own = manifest.filter(({ name }) => parseKernelName(name).size === 64);
+  const plan = planCache({ ...base, shape, kernels: own });
+  assert.ok(own.includes(plan.layers[0]!.store));
+  refuses("kernel", "nearest rows", { ...base, kernels: own });
+});
