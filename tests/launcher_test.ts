@@ -162,12 +162,17 @@ Deno.test("takeAdapterChoice() refuses a kind that is none", () => {
 Deno.test("commandArguments() gives Deno's runners their folder unless files are named", () => {
   assert.deepEqual(commandArguments("adapter", []), undefined);
   assert.deepEqual(commandArguments("run", ["a.ts", "-x"]), ["run", "-A", "a.ts", "-x"]);
-  assert.deepEqual(commandArguments("test", []), ["test", "-A", "tests/"]);
+  assert.deepEqual(commandArguments("test", []), ["test", "-A", "--parallel", "tests/"]);
   assert.deepEqual(commandArguments("test", ["--filter", "rope"]), [
-    ..."test -A tests/ --filter rope".split(" "),
+    ..."test -A --parallel tests/ --filter rope".split(" "),
   ]);
-  assert.deepEqual(commandArguments("test", ["mod.ts"]), ["test", "-A", "mod.ts"]);
-  assert.deepEqual(commandArguments("test", ["none_test.ts"]), ["test", "-A", "none_test.ts"]);
+  assert.deepEqual(commandArguments("test", ["mod.ts"]), ["test", "-A", "--parallel", "mod.ts"]);
+  assert.deepEqual(commandArguments("test", ["none_test.ts"]), [
+    "test",
+    "-A",
+    "--parallel",
+    "none_test.ts",
+  ]);
   assert.deepEqual(commandArguments("bench", []), ["bench", "-A", "bench/"]);
   assert.deepEqual(commandArguments("bench", ["--", "mod.ts"]), [
     ..."bench -A bench/ -- mod.ts".split(" "),

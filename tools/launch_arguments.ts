@@ -5,8 +5,12 @@
  */
 import { existsSync } from "node:fs";
 
-/** Where each of Deno's runners looks unless files are named. */
-const RUNNER_FOLDERS: Readonly<Record<string, string>> = { test: "tests/", bench: "bench/" };
+/** Deno's runners: their own arguments, and where they look unless files are named. */
+const RUNNERS: Readonly<Record<string, { args: readonly string[]; folder: string }>> = {
+  test: { args: ["test", "-A", "--parallel"], folder: "tests/" },
+  // One after the other: benchmarks side by side would measure each other.
+  bench: { args: ["bench", "-A"], folder: "bench/" },
+};
 
 /**
  * Deno's arguments for one of the launcher's commands.
@@ -25,8 +29,8 @@ export function commandArguments(
     if (args[0] === undefined) throw new RangeError("run needs a file");
     return ["run", "-A", ...args];
   }
-  const folder = command === undefined ? undefined : RUNNER_FOLDERS[command];
-  if (command === undefined || folder === undefined) {
+  const runner = command === undefined ? undefined : RUNNERS[command];
+  if (runner === undefined) {
     throw new RangeError(
       `Command must be run, test, bench or adapter: current value is ${command}`,
     );
@@ -35,5 +39,5 @@ export function commandArguments(
   const own = args.slice(0, args.includes("--") ? args.indexOf("--") : undefined);
   // A file that is not there counts as named: the runner reports it, instead of running all others.
   const named = own.some((arg) => !arg.startsWith("-") && (arg.endsWith(".ts") || existsSync(arg)));
-  return [command, "-A", ...(named ? [] : [folder]), ...args];
+  return [...runner.args, ...(named ? [] : [runner.folder]), ...args];
 }
