@@ -44,7 +44,7 @@ export interface Engine<Sequence> {
    * step is one submission.
    *
    * @throws {CoupletError} `usage` for entries that are empty, repeated or hold unknown tokens; what
-   * the cache throws where it is full.
+   * the cache throws where it is full; tokens of steps before that one stay in it.
    */
   forward(entries: readonly ForwardEntry<Sequence>[], read?: ReadOptions): Promise<ForwardResult>;
   /** Frees the weights and buffers. The device and the cache stay. */

@@ -36,6 +36,7 @@ export class ForwardPass<Sequence, Step> {
     );
   }
 
+  /** Runs all entries, step by step. */
   async run(
     entries: readonly ForwardEntry<Sequence>[],
     read: ReadOptions,

@@ -45,6 +45,7 @@ type HeadKind = "queries" | "keys" | "values";
 
 /** Puts what the steps read back where the result wants it. */
 export class ResultBuilder<Sequence> {
+  /** What is asked for. */
   readonly read: ReadOptions;
   readonly #checkpoint: Checkpoint;
   readonly #entries: readonly ForwardEntry<Sequence>[];
@@ -94,6 +95,7 @@ export class ResultBuilder<Sequence> {
     return (kind === "queries" ? queryHeads : keyValueHeads) * headDim;
   }
 
+  /** Takes one layer's queries, keys or values of a step. */
   addHeads(kind: HeadKind, layer: number, { segments }: StepPlan, rows: Float32Array): void {
     const width = this.width(kind);
     for (const { entry, start, count, row } of segments) {
@@ -104,6 +106,7 @@ export class ResultBuilder<Sequence> {
     }
   }
 
+  /** Takes the logits of some rows. */
   addLogits(rows: readonly HeadRow[], logits: Float32Array): void {
     const width = this.#checkpoint.config.vocabularySize;
     rows.forEach(({ entry, token }, i) => {
@@ -114,6 +117,7 @@ export class ResultBuilder<Sequence> {
     });
   }
 
+  /** Takes pairs of loss and log-sum-exp of some rows. */
   addLosses(rows: readonly HeadRow[], pairs: Float32Array): void {
     rows.forEach(({ entry, token, target }, i) => {
       if (target !== undefined) this.#losses[entry]![token] = pairs[2 * i]!;
@@ -121,6 +125,7 @@ export class ResultBuilder<Sequence> {
     });
   }
 
+  /** What was asked for. */
   finish(): ForwardResult {
     const { read } = this;
     return {

@@ -26,6 +26,7 @@ export interface Network {
   readonly entropy: Operation;
 }
 
+/** Binds a model's weights and the step's buffers to operations, in the order they run. */
 export function bindNetwork(
   { config }: Checkpoint,
   model: DeviceModel,

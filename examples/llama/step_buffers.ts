@@ -39,8 +39,10 @@ export type BufferName =
   | "logits"
   | "entropy";
 
+/** The buffers of one step. */
 export type Buffers = Readonly<Record<BufferName, GPUBuffer>>;
 
+/** Bytes of every buffer. */
 export function bufferSizes(
   { config }: Checkpoint,
   maxTokens: number,
@@ -76,6 +78,7 @@ export function slabRows(vocabularySize: number, maxTokens: number, limits: Buff
   return Math.max(1, Math.min(maxTokens, Math.floor(most / (vocabularySize * 4))));
 }
 
+/** Allocates them. */
 export function createBuffers(allocation: Allocation, sizes: Record<BufferName, number>): Buffers {
   const entries = Object.entries(sizes).map(([label, size]) => [
     label,
@@ -89,6 +92,11 @@ export function createBuffers(allocation: Allocation, sizes: Record<BufferName, 
   return Object.fromEntries(entries) as Buffers;
 }
 
+/**
+ * Checks that every buffer can be bound whole.
+ *
+ * @throws {CoupletError} `limits` where one cannot.
+ */
 export function checkSizes(
   sizes: Readonly<Record<BufferName, number>>,
   limits: BufferLimits,

@@ -31,6 +31,7 @@ export interface HeadRow {
   readonly target: number | undefined;
 }
 
+/** The rows of a step whose logits are needed for what is to be read back. */
 export function selectRows<Sequence>(
   entries: readonly ForwardEntry<Sequence>[],
   plan: StepPlan,

@@ -7,7 +7,11 @@
  * A weight matrix `W [outputs][inputs]` lies in blocks of 16 bytes along the inputs, the blocks of all
  * outputs beside each other: block `b` of output `o` is element `b * outputs + o`. Neighbouring
  * invocations compute neighbouring outputs, so their loads are contiguous.
+ *
+ * @module
  */
+
+/** Elements of a block: eight float16 in four words, or four float32. */
 export type MatrixStorage = "f16" | "f32";
 
 /** Input channels in one 16-byte block. */
