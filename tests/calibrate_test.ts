@@ -322,6 +322,7 @@ const BAD_INPUT: readonly [string, Partial<CalibrationOptions>, CoupletErrorCode
     spoiled((one) => one.weights = new Float32Array(300).fill(1, 0, 20)),
     "samples",
     "10 of the 150",
+    "head 0, group 0",
   ],
   ["a scale of no shape", spoiled((one) => one.scale = new Float32Array(3)), "shape", "3 values"],
   ["a scale of zero", spoiled((one) => one.scale = new Float32Array(16)), "samples", "scale"],

@@ -173,10 +173,10 @@ Deno.test("kmeans is the same for points that are moved by a power of two", () =
 });
 
 /**
- * Errors of the two paths agree within 1 %: each makes the same start, but a sample within f32 rounding of
- * two centroids may go to the other one, from where the runs may part. Mostly they agree to 1e-5.
+ * Errors of the two paths agree within 0.2 %: each makes the same start, but a sample within f32 rounding of
+ * two centroids may go to the other one, from where the runs may part. As a rule they agree to 1e-6.
  */
-const ERROR_TOLERANCE = 0.01;
+const ERROR_TOLERANCE = 0.002;
 
 interface Case {
   readonly scheme: SchemeId;

@@ -5,6 +5,7 @@ import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { largestBuffer } from "./gpu_memory.ts";
 import { kmeansSteps } from "./kmeans.ts";
 import { createKmeansPipelines, kmeansOnGpu, type KmeansPipelines } from "./kmeans_gpu.ts";
+import { kmeansAssignCost, kmeansUpdateCost } from "./kmeans_layout.ts";
 import { headBytes, type KmeansSide, uploadSide } from "./kmeans_side.ts";
 import { DEFAULT_ITERATIONS, defaultTolerance, type KmeansResult } from "./lloyd.ts";
 import { Pace } from "./pace.ts";
@@ -29,7 +30,7 @@ const CONCURRENT_BYTES = 128 * 2 ** 20;
 export interface CalibrationProgress {
   /** The part that is done, 0 to 1, weighted by cost. */
   readonly fraction: number;
-  /** Seconds the rest will take at most, or undefined before anything is known. */
+  /** Seconds the rest will take at this pace, or undefined before anything is known. */
   readonly secondsLeft: number | undefined;
 }
 
@@ -61,7 +62,7 @@ export interface CalibrationOptions {
 interface Task {
   readonly samples: CalibrationSamples;
   readonly scheme: SchemeId;
-  /** Multiply-adds of all its iterations, roughly. */
+  /** Multiply-adds of one iteration, roughly. */
   readonly cost: number;
   /** The part that is done. */
   done: number;
@@ -75,9 +76,28 @@ interface Task {
  * same call, and is the same in every run on the same device. Between devices, and between a device and
  * the CPU, it differs by rounding.
  *
+ * @example Calibrate one layer's keys, and keep the result
+ * ```ts
+ * import { calibrate, decodeCodebooks, encodeCodebooks } from "@couplet/kv";
+ *
+ * // Captured from the model: [tokens][keyValueHeads][headDim], before the rotary embedding.
+ * const values = Float32Array.from({ length: 256 * 2 * 8 }, (_, i) => Math.sin(i * i));
+ * const model = { name: "my model", digest: "sha256:..." };
+ * const set = await calibrate({
+ *   samples: [{ layer: 0, side: "keys", keyValueHeads: 2, headDim: 8, values }],
+ *   schemes: { keys: ["c4b4"], values: [] },
+ *   keySpace: "pre-rope",
+ *   model,
+ *   seed: 1,
+ * });
+ * const file = encodeCodebooks(set);
+ * const loaded = decodeCodebooks(file, { model, keySpace: "pre-rope" });
+ * console.assert(loaded.codebooks.length === 1);
+ * ```
+ *
  * @throws {CoupletError} before any work: `usage` where a layer and side comes twice or the seed is no
  * integer, `scheme` for an unknown scheme, `shape` where sizes do not divide, `samples` where values cannot
- * be clustered (not finite, fewer than centroids, all weights zero). On a device also `limits` and `device`.
+ * be clustered (not finite, fewer than centroids, weights zero). On a device also `limits` and `device`.
  */
 export async function calibrate(options: CalibrationOptions): Promise<CodebookSet> {
   const { device, signal } = options;
@@ -138,9 +158,8 @@ function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
     checkSamples(one, wanted);
     return wanted.map((scheme) => {
       const { centroids, channels } = parseScheme(scheme);
-      // Comparing costs about as much as two multiply-adds for each centroid.
-      const cost = (one.values.length * centroids * (channels + 2)) / channels;
-      return { samples: one, scheme, cost, done: 0 };
+      const cost = kmeansAssignCost(channels, centroids) + kmeansUpdateCost(channels);
+      return { samples: one, scheme, cost: one.values.length * cost, done: 0 };
     });
   });
 }
@@ -287,6 +306,6 @@ function codebookOf({ samples, scheme }: Task, results: readonly KmeansResult[])
     keyValueHeads,
     headDim,
     centroids,
-    ...(scale === undefined ? {} : { scale }),
+    ...(scale === undefined ? {} : { scale: scale.slice() }),
   };
 }

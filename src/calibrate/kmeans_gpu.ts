@@ -10,7 +10,14 @@ import { formatKernelName, type KernelFamily } from "../kernel_name.ts";
 import { parseScheme, type SchemeId } from "../scheme.ts";
 import { allocateBuffers, deviceFailure, readBuffer } from "./gpu_memory.ts";
 import { energy, moveClusters, scaledPoints } from "./kmeans.ts";
-import { kmeansQuads, kmeansRowVectors, kmeansSlices, kmeansTableRows } from "./kmeans_layout.ts";
+import {
+  kmeansAssignCost,
+  kmeansQuads,
+  kmeansRowVectors,
+  kmeansSlices,
+  kmeansTableRows,
+  kmeansUpdateCost,
+} from "./kmeans_layout.ts";
 import type { KmeansSide } from "./kmeans_side.ts";
 import { type KmeansPoints, startCentroids } from "./kmeans_start.ts";
 import { type KmeansResult, LloydProgress, storedCentroids } from "./lloyd.ts";
@@ -26,9 +33,6 @@ const MAX_SUM_BYTES = 32 * 2 ** 20;
 
 /** Multiply-adds of one submission: a fraction of a second on a software adapter. */
 const SUBMISSION_COST = 2e9;
-
-/** Multiply-adds that take as long as one term of the update, roughly. */
-const UPDATE_COST = 50;
 
 /** The kernels of one width of group. */
 export interface KmeansPipelines {
@@ -153,8 +157,9 @@ async function createPipeline(
  * Clusters every group of a side; one result per group.
  *
  * Equal to the CPU's {@linkcode kmeans} but for f32 arithmetic: a sample within rounding of two centroids
- * may go to the other one, from where runs may part. The tests hold the errors to 1 % of each other, and
- * centroids of separated clusters to one step of binary16.
+ * may go to the other one, from where runs may part. The tests hold the errors to 0.2 % of each other (they
+ * differ by less than one part in a million as a rule), and centroids of separated clusters to one step
+ * of binary16.
  *
  * @throws {CoupletError} `limits` where the device's buffers are too small, `device` where it is lost, and
  * `samples` where a group has fewer samples of positive weight than centroids.
@@ -325,7 +330,7 @@ function assignDispatches(
         batch: [first, from, centroids, groupRows, padded],
         table: [(first * groupRows + from) * rowLength * 4],
         grid: [workgroups, count],
-        cost: count * padded * centroids * channels,
+        cost: count * channels * padded * kmeansAssignCost(channels, centroids),
       };
     })
   );
@@ -344,7 +349,7 @@ function updateDispatches(
     batch: [first, 0, clusters, groupRows, padded],
     table: [],
     grid: [count, 1],
-    cost: count * padded * (channels + 1) * UPDATE_COST,
+    cost: count * channels * padded * kmeansUpdateCost(channels),
   }));
 }
 

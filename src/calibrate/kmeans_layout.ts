@@ -28,3 +28,16 @@ export function kmeansTileSamples(channels: number): number {
 export function kmeansSlices(channels: number): number {
   return Math.floor(WORKGROUP_SIZE / (channels + 1));
 }
+
+/** Multiply-adds that take as long as one term of the update, which scatters: measured on a software adapter. */
+const UPDATE_COST = 150;
+
+/** Multiply-adds of an assignment to `centroids` centroids, per value of the samples: comparing takes about two. */
+export function kmeansAssignCost(channels: number, centroids: number): number {
+  return (centroids * (channels + 2)) / channels;
+}
+
+/** The cost of an update in multiply-adds, per value of the samples. */
+export function kmeansUpdateCost(channels: number): number {
+  return (UPDATE_COST * (channels + 1)) / channels;
+}

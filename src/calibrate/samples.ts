@@ -109,7 +109,10 @@ export function checkSamples(samples: CalibrationSamples, schemes: readonly Sche
       remedy: "Give positive, finite scales",
     });
   }
-  if (weights !== undefined) checkWeights(samples, weights, what);
+  if (weights !== undefined) {
+    checkWeights(samples, weights, what);
+    for (const id of schemes) checkWeighted(samples, id, what);
+  }
 }
 
 function checkWeights(samples: CalibrationSamples, weights: Float32Array, what: string): void {
@@ -128,6 +131,25 @@ function checkWeights(samples: CalibrationSamples, weights: Float32Array, what: 
       why: "all weights are zero",
       remedy: "Give a positive weight to every sample that counts, or no weights at all",
     });
+  }
+}
+
+/** Checks that every group has as many samples that count as the scheme has centroids. */
+function checkWeighted(samples: CalibrationSamples, id: SchemeId, what: string): void {
+  const { channels, centroids } = parseScheme(id);
+  const groups = samples.headDim / channels;
+  for (let group = 0; group < samples.keyValueHeads * groups; group++) {
+    const weights = groupWeights(samples, channels, group)!;
+    const positive = weights.reduce((count, weight) => count + (weight > 0 ? 1 : 0), 0);
+    if (positive < centroids) {
+      throw new CoupletError("samples", {
+        what,
+        why: `${positive} of the ${weights.length} samples of head ${
+          Math.floor(group / groups)
+        }, group ${group % groups} have a positive weight, and ${id} has ${centroids} centroids`,
+        remedy: "Give more samples a weight, or use a scheme with fewer bits per code",
+      });
+    }
   }
 }
 
