@@ -2,7 +2,6 @@ import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import fc from "fast-check";
 import { kmeans, moveClusters } from "../src/calibrate/kmeans.ts";
 import { startCentroids } from "../src/calibrate/kmeans_start.ts";
-import { largestErrors } from "../src/calibrate/lloyd.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
 import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../src/float16.ts";
@@ -54,11 +53,6 @@ Deno.test("startCentroids never draws a point of weight zero", () => {
   }
 });
 
-Deno.test("largestErrors gives the largest first, ties to the lowest index, zeros never", () => {
-  deepStrictEqual(largestErrors(Float64Array.of(1, 3, 0, 3, 2, 5), 4), [5, 1, 3, 4]);
-  deepStrictEqual(largestErrors(Float64Array.of(0, 1, 0), 3), [1]);
-});
-
 Deno.test("moveClusters moves empty clusters to the points of largest weighted error", () => {
   const points = Float64Array.of(0, 1, 10, 20);
   const weights = Float64Array.of(1, 1, 1, 0.1);
@@ -66,6 +60,15 @@ Deno.test("moveClusters moves empty clusters to the points of largest weighted e
   const moved = moveClusters([1, 2], points, weights, new Uint32Array(4), centroids, 1);
   strictEqual(moved, 2);
   deepStrictEqual([...centroids], [0, 10, 20]);
+});
+
+Deno.test("moveClusters moves to different points, ties to the lowest index, and to none without error", () => {
+  const points = Float64Array.of(0, 9, 9, -9, 5, 0);
+  const centroids = Float64Array.of(0, 1, 2, 3, 4);
+  const ones = new Float64Array(6).fill(1);
+  const moved = moveClusters([1, 2, 3, 4], points, ones, new Uint32Array(6), centroids, 1);
+  strictEqual(moved, 3);
+  deepStrictEqual([...centroids], [0, 9, -9, 5, 4]);
 });
 
 Deno.test("kmeans with one centroid gives the weighted mean, rounded to binary16", () => {

@@ -5,7 +5,6 @@ import {
   DEFAULT_ITERATIONS,
   defaultTolerance,
   type KmeansResult,
-  largestErrors,
   LloydProgress,
   storedCentroids,
 } from "./lloyd.ts";
@@ -200,8 +199,8 @@ function update(
 }
 
 /**
- * Moves empty clusters to the points of largest weighted error from the (moved) centroid of their own
- * cluster; gives how many were moved.
+ * Moves empty clusters to different points, those of largest weighted error from the (moved) centroid of
+ * their own cluster; gives how many were moved.
  */
 export function moveClusters(
   empty: readonly number[],
@@ -219,11 +218,33 @@ export function moveClusters(
     }
     errors[i] = weights[i]! * distance;
   }
-  const targets = largestErrors(errors, empty.length);
+  const targets = largestErrors(points, errors, channels, empty.length);
   targets.forEach((point, n) => {
     for (let j = 0; j < channels; j++) {
       centroids[empty[n]! * channels + j] = points[point * channels + j]!;
     }
   });
   return targets.length;
+}
+
+/**
+ * Up to `most` points of largest error, largest first, ties to the lowest index; none without error, and
+ * none that equals another, as tokens that repeat do.
+ */
+function largestErrors(
+  points: Float64Array,
+  errors: Float64Array,
+  channels: number,
+  most: number,
+): number[] {
+  const order = Uint32Array.from(errors.keys()).sort((a, b) => errors[b]! - errors[a]! || a - b);
+  const targets: number[] = [];
+  const seen = new Set<string>();
+  for (const point of order) {
+    if (targets.length === most || errors[point] === 0) break;
+    const place = points.subarray(point * channels, (point + 1) * channels).join();
+    if (!seen.has(place)) targets.push(point);
+    seen.add(place);
+  }
+  return targets;
 }

@@ -23,7 +23,7 @@ import { type KmeansPoints, startCentroids } from "./kmeans_start.ts";
 import { type KmeansResult, LloydProgress, storedCentroids } from "./lloyd.ts";
 import type { Pace } from "./pace.ts";
 import type { Random } from "./random.ts";
-import { groupInput } from "./samples.ts";
+import { groupInput, groupScale } from "./samples.ts";
 
 /** Bytes of one entry of the batch uniform: the offset alignment of every device. */
 const BATCH_BYTES = 256;
@@ -445,7 +445,7 @@ async function readResults(run: Run): Promise<KmeansResult[]> {
       const value = rows[row * rowLength + (i % channels)]!;
       centroids[i] = value * side.unit + side.means[group * channels + (i % channels)]!;
     }
-    const { scale } = groupInput(side.samples, channels, group);
+    const scale = groupScale(side.samples, channels, group);
     return {
       centroids: storedCentroids(centroids, channels, scale),
       error: error * side.unit ** 2,

@@ -1,4 +1,4 @@
-/** What the CPU's and the GPU's Lloyd iterations have in common: when they stop, and what becomes of empty clusters. */
+/** What the CPU's and the GPU's Lloyd iterations have in common: when they stop, and what they give. */
 import { roundToFloat16 } from "../float16.ts";
 
 /** Lloyd iterations, at most, where the caller does not say. */
@@ -75,24 +75,6 @@ export class LloydProgress {
     this.done = this.iterations >= this.#iterations || !this.improvable(error) || settled;
     this.error = error;
   }
-}
-
-/**
- * Indices of the `count` largest errors, largest first, ties to the lowest index; only errors above
- * zero. Empty clusters move to these points.
- */
-export function largestErrors(errors: Float64Array, count: number): number[] {
-  const largest: number[] = [];
-  for (let i = 0; i < errors.length; i++) {
-    const error = errors[i]!;
-    if (error <= 0) continue;
-    if (largest.length === count && error <= errors[largest[count - 1]!]!) continue;
-    let at = largest.length;
-    while (at > 0 && errors[largest[at - 1]!]! < error) at--;
-    largest.splice(at, 0, i);
-    largest.length = Math.min(largest.length, count);
-  }
-  return largest;
 }
 
 /** The centroids as they are stored: out of the scaled space, rounded to binary16. */

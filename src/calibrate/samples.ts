@@ -165,7 +165,7 @@ export function groupInput(
   channels: number,
   group: number,
 ): KmeansInput {
-  const { values, scale } = samples;
+  const { values } = samples;
   const tokens = tokensOf(samples);
   const stride = samples.keyValueHeads * samples.headDim;
   const points = new Float64Array(tokens * channels);
@@ -177,8 +177,17 @@ export function groupInput(
     points,
     channels,
     weights: groupWeights(samples, channels, group),
-    scale: scale?.subarray(group * channels, (group + 1) * channels),
+    scale: groupScale(samples, channels, group),
   };
+}
+
+/** One group's scale, `[channels]`, or undefined where the samples have none. */
+export function groupScale(
+  { scale }: CalibrationSamples,
+  channels: number,
+  group: number,
+): Float32Array | undefined {
+  return scale?.subarray(group * channels, (group + 1) * channels);
 }
 
 /** The samples of `heads` KV heads from `first` on. */
