@@ -145,6 +145,10 @@ Deno.test("takeAdapterChoice() takes the choice out and passes everything else o
     choice: undefined,
     rest: ["run", "a.ts", "--tokens", "9"],
   });
+  assert.deepEqual(takeAdapterChoice(["test", "--", "--adapter", "none"]), {
+    choice: undefined,
+    rest: ["test", "--", "--adapter", "none"],
+  });
   for (const given of [["--adapter", "llvmpipe"], ["--adapter=llvmpipe"]]) {
     assert.deepEqual(takeAdapterChoice(["run", "a.ts", ...given, "--json", "x"]), {
       choice: "llvmpipe",

@@ -24,8 +24,8 @@ export interface TestDeviceOptions {
  * Requests a device for a test, a benchmark or the demo. A missing adapter is an error, never a
  * reason to skip.
  *
- * A WebGPU error that nobody asks for with an error scope ends the program, or fails the test file:
- * Deno would let it pass in silence.
+ * A lost device, and a WebGPU error that no error scope catches, end the program or fail the test
+ * file: Deno would let both pass in silence.
  *
  * @throws {CoupletError} `device` where there is no adapter, it is not the one the launcher found, or
  * it lacks what is required.
@@ -66,6 +66,9 @@ export async function requestTestDevice(options: TestDeviceOptions = {}): Promis
     queueMicrotask(() => {
       throw error;
     });
+  });
+  device.lost.then(({ reason, message }) => {
+    if (reason !== "destroyed") throw deviceError(`The device was lost: ${message}`, "Try again");
   });
   return device;
 }

@@ -164,7 +164,7 @@ function hardwareRemedy(machine: Machine): string {
     "or leave out --adapter hardware";
 }
 
-/** Takes `--adapter KIND` out of a command's arguments; everything else is passed on. */
+/** Takes `--adapter KIND` out of a command's arguments, up to `--`; everything else is passed on. */
 export function takeAdapterChoice(
   args: readonly string[],
 ): { choice: AdapterChoice | undefined; rest: string[] } {
@@ -172,6 +172,10 @@ export function takeAdapterChoice(
   let choice: AdapterChoice | undefined;
   for (let index = 0; index < args.length; index++) {
     const arg = args[index]!;
+    if (arg === "--") {
+      rest.push(...args.slice(index));
+      break;
+    }
     if (arg === "--adapter") choice = adapterChoice(args[++index]);
     else if (arg.startsWith("--adapter=")) choice = adapterChoice(arg.slice("--adapter=".length));
     else rest.push(arg);

@@ -43,7 +43,7 @@ export async function findAdapter(choice?: AdapterChoice): Promise<FoundAdapter>
   for (const candidate of adapterCandidates(machine, choice)) {
     try {
       if (candidate.choice === "swiftshader") await fetchSwiftShader(machine.swiftShaderFolder);
-      const environment = { ...candidate.environment, ...runtimeFolder(machine) };
+      const environment = { ...withLibraries(candidate.environment), ...runtimeFolder(machine) };
       const report = await probe(candidate, environment);
       return { report, environment };
     } catch (error) {
@@ -64,6 +64,8 @@ async function probe(
 ): Promise<AdapterReport> {
   const output = await runDeno(["run", "-A", "--no-lock", `${ROOT}tools/probe_adapter.ts`], {
     environment,
+    // A driver that hangs must not keep the others from being tried.
+    signal: AbortSignal.timeout(60_000),
   });
   const report: AdapterReport = JSON.parse(output);
   if (!candidate.accepts.includes(report.kind)) {
@@ -112,10 +114,23 @@ function findLlvmpipeManifests(): string[] {
   );
 }
 
+/** Library folders that the person's own environment names stay, behind the candidate's. */
+function withLibraries(environment: Readonly<Record<string, string>>): Record<string, string> {
+  const { LD_LIBRARY_PATH: added, ...rest } = environment;
+  if (added === undefined) return rest;
+  const own = Deno.env.get("LD_LIBRARY_PATH");
+  return { ...rest, LD_LIBRARY_PATH: own ? `${added}:${own}` : added };
+}
+
 /** Mesa complains on every start where this folder is not set, as in most containers. */
 function runtimeFolder(machine: Machine): Record<string, string> {
   if (machine.os !== "linux" || Deno.env.get("XDG_RUNTIME_DIR")) return {};
   const folder = `${ROOT}.cache/runtime`;
-  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  try {
+    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch {
+    // In a checkout that cannot be written to, its complaint is the smaller evil.
+    return {};
+  }
   return { XDG_RUNTIME_DIR: folder };
 }

@@ -39,10 +39,9 @@ async function launch(args: readonly string[]): Promise<number> {
     env: { ...environment, [ADAPTER_VARIABLE]: report.name },
   }).spawn();
   // An interrupt from the keyboard reaches the child as well; the launcher waits for its end.
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    if (Deno.build.os !== "windows" || signal === "SIGINT") {
-      Deno.addSignalListener(signal, () => signal === "SIGTERM" && child.kill(signal));
-    }
+  Deno.addSignalListener("SIGINT", () => {});
+  if (Deno.build.os !== "windows") {
+    Deno.addSignalListener("SIGTERM", () => child.kill("SIGTERM"));
   }
   const { code, signal } = await child.status;
   if (signal !== null) console.error(`The program was ended by ${signal}`);

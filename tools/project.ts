@@ -40,7 +40,11 @@ export async function runProject(
  */
 export async function runDeno(
   args: readonly string[],
-  options: { input?: string; environment?: Readonly<Record<string, string>> } = {},
+  options: {
+    input?: string;
+    environment?: Readonly<Record<string, string>>;
+    signal?: AbortSignal;
+  } = {},
 ): Promise<string> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [...args],
@@ -48,6 +52,7 @@ export async function runDeno(
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
   }).spawn();
   const input = new Blob([options.input ?? ""]).stream();
   // A child that ends early breaks the pipe; its own error says more.
