@@ -1,4 +1,4 @@
-/** The k-means++ start (Arthur and Vassilvitskii, SODA 2007), weighted as in Coupled Quantization (arXiv 2405.03917). */
+/** The k-means++ start (Arthur and Vassilvitskii, SODA 2007), on weighted points. */
 import type { Random } from "./random.ts";
 
 /** Points that a start looks at, at least. */
