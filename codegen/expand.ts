@@ -81,7 +81,7 @@ function attentionContext(headDim: number, rows: number): Context {
     headDim,
     rows,
     workgroupSize: WORKGROUP_SIZE,
-    tileTokens: TILE_TOKENS,
+    span: TILE_TOKENS / PAGE_TOKENS,
     pageTokens: PAGE_TOKENS,
     stepEntries: STEP_ENTRIES,
   };

@@ -7,6 +7,8 @@ const HEAD_DIM: u32 = 256u;
 const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = 64u;
 
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {
   slot: u32,
@@ -34,7 +36,6 @@ struct Layer {
   window: u32,
   ring: u32, // slots of the ring that holds the recent tokens
   sequence_pages: u32, // pages in one sequence's page table
-  io_half: u32, // 1 where the host's buffers hold f16
   scale: f32,
   softcap: f32, // 0 where scores are not capped
   key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
@@ -48,6 +49,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
+  reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -81,7 +83,7 @@ fn main(
   let mean = total / sum;
   let at = workgroup.y * layer.output_token_stride + workgroup.x * layer.output_head_stride +
     chunk * 4u;
-  if (layer.io_half == 1u) {
+  if (IO_HALF) {
     output[at / 2u] = pack2x16float(mean.xy);
     output[at / 2u + 1u] = pack2x16float(mean.zw);
   } else {

@@ -47,7 +47,6 @@ struct Layer {
   window: u32,
   ring: u32, // slots of the ring that holds the recent tokens
   sequence_pages: u32, // pages in one sequence's page table
-  io_half: u32, // 1 where the host's buffers hold f16
   scale: f32,
   softcap: f32, // 0 where scores are not capped
   key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
@@ -61,6 +60,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
+  reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;

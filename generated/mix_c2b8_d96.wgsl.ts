@@ -6,11 +6,13 @@ export const wgsl: string = `
 const HEAD_DIM: u32 = 96u;
 const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = 64u;
-const TILE: u32 = 64u; // tokens scored at once, one per lane
-const PAGE_TOKENS: u32 = 64u; // equal to TILE, so that a coded tile is one page
+const PAGE_TOKENS: u32 = 64u; // as many as lanes, so that a lane holds the same token of each page
+const SPAN: u32 = 2u; // pages of a tile: tokens a lane scores at once, for each query it loads
+const TILE: u32 = SPAN * PAGE_TOKENS; // tokens scored at once
 const MAX_ROWS: u32 = 8u;
 const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
 
+override SOFTCAP: bool = false; // scores are capped
 override ROWS: u32 = MAX_ROWS; // query rows of one workgroup: a power of two
 const SLICES: u32 = WORKGROUP / CHUNKS; // tokens mixed at once
 const VALUE_CHANNELS: u32 = 2u; // channels per code
@@ -49,7 +51,6 @@ struct Layer {
   window: u32,
   ring: u32, // slots of the ring that holds the recent tokens
   sequence_pages: u32, // pages in one sequence's page table
-  io_half: u32, // 1 where the host's buffers hold f16
   scale: f32,
   softcap: f32, // 0 where scores are not capped
   key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
@@ -63,6 +64,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
+  reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -78,7 +80,7 @@ var<workgroup> weights: array<f32, ROWS * TILE>;
 var<workgroup> tops: array<f32, WORKGROUP>;
 var<workgroup> row_tops: array<f32, ROWS>;
 var<workgroup> slices: array<vec4<f32>, WORKGROUP>;
-var<workgroup> slice_sums: array<f32, WORKGROUP>;
+var<workgroup> lane_sums: array<f32, WORKGROUP>;
 var<private> row_max: array<f32, MAX_ROWS>;
 var<private> row_sum: array<f32, MAX_ROWS>;
 var<private> mixed: array<vec4<f32>, MAX_ROWS>;
@@ -114,7 +116,7 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
-// The tokens a block of query rows sees, cut into tiles of TILE consecutive tokens: coded tiles (each is one page), then sinks, then the ring.
+// The tokens a block of query rows sees, cut into tiles of TILE consecutive tokens: coded tiles (each is SPAN pages), then sinks, then the ring.
 struct Tiles {
   coded: u32, // number of coded tiles
   sinks: u32, // number of tiles of sinks
@@ -159,12 +161,12 @@ fn tile_at(tiles: Tiles, index: u32) -> Tile {
   return Tile(false, true, first, min(first + TILE, tiles.ring_end));
 }
 
-// Whether the query at \`position\` sees the token at \`key_position\` through this tile.
-fn visible(entry: Entry, tile: Tile, position: u32, key_position: u32) -> bool {
+// The positions of the tile that the query at \`position\` sees: from x up to but not including y.
+fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
   let coded_end = layer.sinks + coded_visible(entry, position);
-  let seen_from = select(0u, position + 1u - min(layer.window, position + 1u), tile.ring);
+  let recent = position + 1u - min(layer.window, position + 1u);
   let end = select(position + 1u, coded_end, tile.coded);
-  return key_position >= seen_from && key_position < min(end, tile.end);
+  return vec2<u32>(select(0u, recent, tile.ring), min(end, tile.end));
 }
 
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
@@ -247,8 +249,12 @@ fn soften_tile(lane: u32) {
     row_max[row] = next;
     row_sum[row] *= rescale;
     mixed[row] *= rescale;
-    let score = weights[row * TILE + lane];
-    weights[row * TILE + lane] = select(exp(score - next), 0.0, score <= HIDDEN);
+    for (var token = lane; token < TILE; token += WORKGROUP) {
+      let score = weights[row * TILE + token];
+      let weight = select(exp(score - next), 0.0, score <= HIDDEN);
+      weights[row * TILE + token] = weight;
+      row_sum[row] += weight;
+    }
   }
   workgroupBarrier();
 }
@@ -260,50 +266,50 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let count = select(0u, tile.end - tile.first, slice < SLICES);
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
-  var word = 0u;
-  if (tile.coded) {
-    let page = (tile.first - layer.sinks) / PAGE_TOKENS;
-    word = page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-  }
   let codebook = layer.value_codebook + block.head * VALUE_CODEBOOK_WORDS;
-  for (var token = slice; token < coded_count; token += SLICES) {
-    let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
-    let value = value_load4(codebook, record, token % VALUE_RECORD_TOKENS, chunk);
-    for (var row = 0u; row < ROWS; row += 1u) {
-      let weight = weights[row * TILE + token];
-      row_sum[row] += weight;
-      mixed[row] += weight * value;
+  let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
+  for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
+    let page = first_page + first / PAGE_TOKENS;
+    let word = page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+    let end = min(coded_count - first, PAGE_TOKENS);
+    for (var token = slice; token < end; token += SLICES) {
+      let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
+      let value = value_load4(codebook, record, token % VALUE_RECORD_TOKENS, chunk);
+      for (var row = 0u; row < ROWS; row += 1u) {
+        mixed[row] += weights[row * TILE + first + token] * value;
+      }
     }
   }
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let value = exact_load4(exact_at, chunk);
     for (var row = 0u; row < ROWS; row += 1u) {
-      let weight = weights[row * TILE + token];
-      row_sum[row] += weight;
-      mixed[row] += weight * value;
+      mixed[row] += weights[row * TILE + token] * value;
     }
   }
 }
 
-// Sums the slices and writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
+// Sums over the lanes and writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
 fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
-  let chunk = lane % CHUNKS;
   for (var row = 0u; row < ROWS; row += 1u) {
     workgroupBarrier();
     slices[lane] = mixed[row];
-    slice_sums[lane] = row_sum[row];
+    lane_sums[lane] = row_sum[row];
     workgroupBarrier();
-    if (lane < CHUNKS && block.first_row + row < block.rows) {
-      var total = slices[chunk];
-      var sum = slice_sums[chunk];
-      for (var slice = 1u; slice < SLICES; slice += 1u) {
-        total += slices[slice * CHUNKS + chunk];
-        sum += slice_sums[slice * CHUNKS + chunk];
-      }
+    if (block.first_row + row < block.rows) {
       let at = (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);
-      partials_written[at + chunk] = total;
-      if (chunk == 0u) {
+      if (lane < CHUNKS) {
+        var total = slices[lane];
+        for (var slice = 1u; slice < SLICES; slice += 1u) {
+          total += slices[slice * CHUNKS + lane];
+        }
+        partials_written[at + lane] = total;
+      }
+      if (lane == 0u) {
+        var sum = 0.0;
+        for (var other = 0u; other < WORKGROUP; other += 1u) {
+          sum += lane_sums[other];
+        }
         partials_written[at + CHUNKS] = vec4<f32>(row_max[row], sum, 0.0, 0.0);
       }
     }
@@ -337,7 +343,9 @@ fn main(
     for (var row = 0u; row < ROWS; row += 1u) {
       let stored = min(row, block.rows - 1u - block.first_row);
       let first = global_row(entry, block, stored) * step.score_stride + at * TILE;
-      weights[row * TILE + lane] = row_scores[first + lane];
+      for (var token = lane; token < TILE; token += WORKGROUP) {
+        weights[row * TILE + token] = row_scores[first + token];
+      }
     }
     workgroupBarrier();
     soften_tile(lane);

@@ -6,12 +6,15 @@ export const wgsl: string = `
 const HEAD_DIM: u32 = 128u;
 const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = 64u;
-const TILE: u32 = 64u; // tokens scored at once, one per lane
-const PAGE_TOKENS: u32 = 64u; // equal to TILE, so that a coded tile is one page
+const PAGE_TOKENS: u32 = 64u; // as many as lanes, so that a lane holds the same token of each page
+const SPAN: u32 = 2u; // pages of a tile: tokens a lane scores at once, for each query it loads
+const TILE: u32 = SPAN * PAGE_TOKENS; // tokens scored at once
 const MAX_ROWS: u32 = 8u;
 const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
 
+override SOFTCAP: bool = false; // scores are capped
 override ROWS: u32 = MAX_ROWS; // query rows of one workgroup: a power of two
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 const KEY_CHANNELS: u32 = 1u; // channels per code
 const KEY_BITS: u32 = 4u; // bits per code
 const KEY_MASK: u32 = 15u;
@@ -50,7 +53,6 @@ struct Layer {
   window: u32,
   ring: u32, // slots of the ring that holds the recent tokens
   sequence_pages: u32, // pages in one sequence's page table
-  io_half: u32, // 1 where the host's buffers hold f16
   scale: f32,
   softcap: f32, // 0 where scores are not capped
   key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
@@ -64,6 +66,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
+  reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -77,7 +80,7 @@ struct Layer {
 
 var<workgroup> query_tile: array<vec4<f32>, ROWS * CHUNKS>;
 var<workgroup> weights: array<f32, ROWS * TILE>;
-var<private> scores: array<f32, MAX_ROWS>;
+var<private> scores: array<f32, SPAN * MAX_ROWS>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code.
 // Coded tokens are counted from behind the sinks.
@@ -110,7 +113,7 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
-// The tokens a block of query rows sees, cut into tiles of TILE consecutive tokens: coded tiles (each is one page), then sinks, then the ring.
+// The tokens a block of query rows sees, cut into tiles of TILE consecutive tokens: coded tiles (each is SPAN pages), then sinks, then the ring.
 struct Tiles {
   coded: u32, // number of coded tiles
   sinks: u32, // number of tiles of sinks
@@ -155,12 +158,12 @@ fn tile_at(tiles: Tiles, index: u32) -> Tile {
   return Tile(false, true, first, min(first + TILE, tiles.ring_end));
 }
 
-// Whether the query at \`position\` sees the token at \`key_position\` through this tile.
-fn visible(entry: Entry, tile: Tile, position: u32, key_position: u32) -> bool {
+// The positions of the tile that the query at \`position\` sees: from x up to but not including y.
+fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
   let coded_end = layer.sinks + coded_visible(entry, position);
-  let seen_from = select(0u, position + 1u - min(layer.window, position + 1u), tile.ring);
+  let recent = position + 1u - min(layer.window, position + 1u);
   let end = select(position + 1u, coded_end, tile.coded);
-  return key_position >= seen_from && key_position < min(end, tile.end);
+  return vec2<u32>(select(0u, recent, tile.ring), min(end, tile.end));
 }
 
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
@@ -209,7 +212,7 @@ fn key_code(record: u32, index: u32) -> u32 {
 
 // Element \`index\` of the queries, in the host's element type.
 fn query_at(index: u32) -> f32 {
-  if (layer.io_half == 1u) {
+  if (IO_HALF) {
     return unpack2x16float(queries[index >> 1u])[index & 1u];
   }
   return bitcast<f32>(queries[index]);
@@ -231,26 +234,29 @@ fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> 
 // Where one token's key lies: in the exact tier, or coded.
 struct KeyAt {
   exact: u32,
-  codebook: u32,
   record: u32,
   token: u32,
 }
 
-fn key_at(entry: Entry, block: Block, tile: Tile, lane: u32) -> KeyAt {
-  var at: KeyAt;
-  at.codebook = block.head * KEY_CODEBOOK_WORDS;
-  if (tile.coded) {
-    let page = (tile.first - layer.sinks) / PAGE_TOKENS;
-    let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
-    at.record = word + lane / KEY_RECORD_TOKENS * KEY_RECORD_WORDS;
-    at.token = lane % KEY_RECORD_TOKENS;
-  } else {
-    at.exact = exact_word(entry.slot, 0u, tile.first + lane, block.head);
+// The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
+var<private> key_at: array<KeyAt, SPAN>;
+
+fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
+    if (tile.coded) {
+      let token = position - layer.sinks;
+      let page = token / PAGE_TOKENS;
+      let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+      let record = (token % PAGE_TOKENS) / KEY_RECORD_TOKENS;
+      key_at[i] = KeyAt(0u, word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
+    } else {
+      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u, 0u);
+    }
   }
-  return at;
 }
 
-fn exact_key4(at: KeyAt, chunk: u32) -> vec4<f32> {
+fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
 
@@ -270,40 +276,53 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
 }
 
-// Scores of the lane's token for every row. Only one of the two sources has a trip count above 0.
-fn score_token(block: Block, tile: Tile, at: KeyAt, lane: u32) {
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_codes = select(0u, KEY_CODES, tile.coded);
   let exact_chunks = select(CHUNKS, 0u, tile.coded);
   for (var group = 0u; group < coded_codes; group += 1u) {
-    let item = group * KEY_CENTROIDS + key_code(at.record, at.token * KEY_CODES + group);
-    for (var row = 0u; row < ROWS; row += 1u) {
-      scores[row] += table[table_rows[row] + item];
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let code = key_code(key_at[i].record, key_at[i].token * KEY_CODES + group);
+      let item = group * KEY_CENTROIDS + code;
+      for (var row = 0u; row < ROWS; row += 1u) {
+        scores[i * MAX_ROWS + row] += table[table_rows[row] + item];
+      }
     }
   }
   for (var chunk = 0u; chunk < exact_chunks; chunk += 1u) {
-    let key = exact_key4(at, chunk);
+    var keys: array<vec4<f32>, SPAN>;
+    for (var i = 0u; i < SPAN; i += 1u) {
+      keys[i] = exact_key4(block, key_at[i], chunk);
+    }
     for (var row = 0u; row < ROWS; row += 1u) {
-      scores[row] += dot(query_tile[row * CHUNKS + chunk], key);
+      let query = query_tile[row * CHUNKS + chunk];
+      for (var i = 0u; i < SPAN; i += 1u) {
+        scores[i * MAX_ROWS + row] += dot(query, keys[i]);
+      }
     }
   }
 }
 
 // Scores of the tile's tokens into weights, HIDDEN where a row does not see a token.
 fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
-  for (var row = 0u; row < ROWS; row += 1u) {
-    scores[row] = 0.0;
+  for (var i = 0u; i < SPAN * MAX_ROWS; i += 1u) {
+    scores[i] = 0.0;
   }
-  let inside = tile.first + lane < tile.end;
-  if (inside) {
-    score_token(block, tile, key_at(entry, block, tile, lane), lane);
-  }
+  find_keys(entry, block, tile, lane);
+  score_tokens(block, tile, lane);
   for (var row = 0u; row < ROWS; row += 1u) {
     let at = block.first_row + row;
-    let position = entry.start + at / layer.group;
-    let seen = inside && at < block.rows && visible(entry, tile, position, tile.first + lane);
-    let capped = layer.softcap * tanh(clamp(scores[row] / layer.softcap, -20.0, 20.0));
-    let score = select(scores[row], capped, layer.softcap > 0.0);
-    weights[row * TILE + lane] = select(HIDDEN, score, seen);
+    let range = visible(entry, tile, entry.start + at / layer.group);
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = tile.first + i * PAGE_TOKENS + lane;
+      let seen = at < block.rows && position >= range.x && position < range.y;
+      var score = scores[i * MAX_ROWS + row];
+      if (SOFTCAP) {
+        // Clamped because tanh may overflow where it has long been 1.
+        score = layer.softcap * tanh(clamp(score / layer.softcap, -20.0, 20.0));
+      }
+      weights[row * TILE + i * PAGE_TOKENS + lane] = select(HIDDEN, score, seen);
+    }
   }
 }
 
@@ -331,7 +350,9 @@ fn main(
     score_tile(entry, block, tile, lane);
     for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
       let first = global_row(entry, block, row) * step.score_stride + at * TILE;
-      row_scores_written[first + lane] = weights[row * TILE + lane];
+      for (var token = lane; token < TILE; token += WORKGROUP) {
+        row_scores_written[first + token] = weights[row * TILE + token];
+      }
     }
   }
 }

@@ -6,6 +6,8 @@ export const wgsl: string = `
 const HEAD_DIM: u32 = 64u;
 const WORKGROUP: u32 = 64u;
 
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {
   slot: u32,
@@ -33,7 +35,6 @@ struct Layer {
   window: u32,
   ring: u32, // slots of the ring that holds the recent tokens
   sequence_pages: u32, // pages in one sequence's page table
-  io_half: u32, // 1 where the host's buffers hold f16
   scale: f32,
   softcap: f32, // 0 where scores are not capped
   key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
@@ -47,6 +48,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
+  reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -80,6 +82,13 @@ fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
   return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
 }
 
+fn tensor_word(side: u32, word: u32) -> u32 {
+  if (side == 0u) {
+    return keys[word];
+  }
+  return values[word];
+}
+
 // Puts a step's keys and values into the exact tier as f16, two channels to a word.
 // Grid: (words of one token / workgroup size, most tokens of an entry, entries x 2 sides).
 @compute @workgroup_size(WORKGROUP)
@@ -92,23 +101,16 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
   let head = item.x / (HEAD_DIM / 2u);
   let pair = item.x % (HEAD_DIM / 2u);
   let token = entry.first + item.y;
-  var words: vec2<u32>;
-  if (side == 0u) {
-    let at = token * layer.key_token_stride + head * layer.key_head_stride + pair * 2u;
-    words = select(
-      vec2<u32>(keys[at >> layer.io_half], keys[(at + 1u) >> layer.io_half]),
-      vec2<u32>(keys[at >> 1u]),
-      layer.io_half == 1u,
-    );
-  } else {
-    let at = token * layer.value_token_stride + head * layer.value_head_stride + pair * 2u;
-    words = select(
-      vec2<u32>(values[at >> layer.io_half], values[(at + 1u) >> layer.io_half]),
-      vec2<u32>(values[at >> 1u]),
-      layer.io_half == 1u,
-    );
+  var at = token * layer.key_token_stride + head * layer.key_head_stride + pair * 2u;
+  if (side == 1u) {
+    at = token * layer.value_token_stride + head * layer.value_head_stride + pair * 2u;
   }
   let to = exact_word(entry.slot, side, entry.start + item.y, head) + pair;
-  exact_written[to] = select(pack2x16float(bitcast<vec2<f32>>(words)), words.x, layer.io_half == 1u);
+  if (IO_HALF) {
+    exact_written[to] = tensor_word(side, at >> 1u);
+  } else {
+    let channels = vec2<u32>(tensor_word(side, at), tensor_word(side, at + 1u));
+    exact_written[to] = pack2x16float(bitcast<vec2<f32>>(channels));
+  }
 }
 `;

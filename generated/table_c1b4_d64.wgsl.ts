@@ -10,6 +10,8 @@ const CENTROIDS: u32 = 16u;
 const CODES: u32 = 64u; // codes per token
 const CODEBOOK_WORDS: u32 = 512u; // per head
 
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
 // One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
 struct Entry {
   slot: u32,
@@ -37,7 +39,6 @@ struct Layer {
   window: u32,
   ring: u32, // slots of the ring that holds the recent tokens
   sequence_pages: u32, // pages in one sequence's page table
-  io_half: u32, // 1 where the host's buffers hold f16
   scale: f32,
   softcap: f32, // 0 where scores are not capped
   key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
@@ -51,6 +52,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
+  reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -61,7 +63,7 @@ struct Layer {
 
 // Element \`index\` of the queries, in the host's element type.
 fn query_at(index: u32) -> f32 {
-  if (layer.io_half == 1u) {
+  if (IO_HALF) {
     return unpack2x16float(queries[index >> 1u])[index & 1u];
   }
   return bitcast<f32>(queries[index]);

@@ -7,7 +7,9 @@ import {
   sequencePages,
   STEP_BYTES,
   STEP_SLOTS,
+  stepsBytes,
   stepSplits,
+  stepStride,
 } from "./cache_sizes.ts";
 import type { CodebookSet, ModelFingerprint } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
@@ -273,7 +275,7 @@ function createSharedBuffers(device: GPUDevice, { options, scratch }: CachePlan)
   const shared: SharedBuffers = {
     pages: storageBuffer(device, "couplet page tables", pageTableBytes(options)),
     rope: storageBuffer(device, "couplet rotary table", ropeBytes(options)),
-    steps: uniformBuffer(device, "couplet steps", STEP_BYTES * STEP_SLOTS),
+    steps: uniformBuffer(device, "couplet steps", stepsBytes(options)),
     partials: storageBuffer(device, "couplet partial results", scratch.partials),
     scores: storageBuffer(device, "couplet scores", scratch.scores),
     table: storageBuffer(device, "couplet q.centroid tables", scratch.tables),
@@ -291,18 +293,19 @@ async function compileLayer(
   { options }: CachePlan,
   layer: LayerPlan,
 ): Promise<CompiledLayer> {
+  const host = { IO_HALF: options.io.dtype === "f16" ? 1 : 0 };
   const encoder = (side: Side, kernel: KernelInfo) =>
     compileEncoder(device, options, layer[side], kernel, side === "keys" ? 0 : 1);
   const [store, keys, values, decodeKeys, decodeValues, decode, prefill, combine] = await Promise
     .all([
-      compileKernel(device, layer.store),
+      compileKernel(device, layer.store, host),
       encoder("keys", layer.encodeKeys),
       encoder("values", layer.encodeValues),
       compileKernel(device, layer.decodeKeys, { SIDE: 0 }),
       compileKernel(device, layer.decodeValues, { SIDE: 1 }),
       compileAttention(device, options, layer.decode),
       compileAttention(device, options, layer.prefill),
-      compileKernel(device, layer.combine),
+      compileKernel(device, layer.combine, host),
     ]);
   return { store, keys, values, decodeKeys, decodeValues, decode, prefill, combine };
 }
@@ -332,7 +335,7 @@ async function compileEncoder(
 
 async function compileAttention(
   device: GPUDevice,
-  { keys, shape }: ResolvedOptions,
+  { keys, shape, io, softcap }: ResolvedOptions,
   kernels: AttentionKernels,
 ): Promise<CompiledAttention> {
   const compiled: { -readonly [name in keyof CompiledAttention]: CompiledAttention[name] } = {
@@ -341,7 +344,10 @@ async function compileAttention(
   for (const name of ["attend", "table", "score", "mix"] as const) {
     const kernel = kernels[name];
     if (kernel === undefined) continue;
-    const constants: Record<string, number> = name === "table" ? {} : { ROWS: kernels.rows };
+    const constants: Record<string, number> = {};
+    if (name !== "table") constants.ROWS = kernels.rows;
+    if (name !== "mix") constants.IO_HALF = io.dtype === "f16" ? 1 : 0;
+    if (name === "attend" || name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;
     if (keys.space === "pre-rope" && parseKernelName(kernel.name).variant === "rope") {
       constants.INTERLEAVED = keys.rope.layout === "interleaved" ? 1 : 0;
       constants.ROTARY_CHUNKS = (keys.rope.rotaryDim ?? shape.headDim) / 8;
@@ -444,7 +450,7 @@ class DeviceCache implements Cache {
 
   /** Uploads a step's parameters into the next slot; gives its offset. */
   #parameters(entries: Parameters<typeof stepParameters>[0], splits: number): number {
-    const offset = this.#nextSlot * STEP_BYTES;
+    const offset = this.#nextSlot * stepStride(this.plan.options);
     this.#nextSlot = (this.#nextSlot + 1) % STEP_SLOTS;
     const stride = rowTiles(this.plan.options) * TILE_TOKENS;
     const words = stepParameters(entries, splits, stride);

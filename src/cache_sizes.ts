@@ -1,5 +1,5 @@
 /** Bytes of every buffer a cache allocates: the one place that knows. */
-import { poolPages, type ResolvedOptions } from "./cache_options.ts";
+import { poolPages, type ResolvedOptions, stepEntries } from "./cache_options.ts";
 import { PAGE_TOKENS, STEP_ENTRIES, TARGET_WORKGROUPS, TILE_TOKENS } from "./kernel_constants.ts";
 import { recordWords } from "./record_layout.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
@@ -72,8 +72,9 @@ export function ropeBytes(options: ResolvedOptions): number {
 /** Most tiles a row of queries is scored over. */
 export function rowTiles(options: ResolvedOptions): number {
   const { tiers, capacity } = options;
-  return sequencePages(options) + Math.ceil(tiers.sinks / TILE_TOKENS) +
-    Math.ceil((tiers.window + capacity.appendTokens) / TILE_TOKENS);
+  const tiles = (tokens: number) => Math.ceil(tokens / TILE_TOKENS);
+  return tiles(capacity.sequenceTokens) + tiles(tiers.sinks) +
+    tiles(tiers.window + capacity.appendTokens);
 }
 
 /** Query rows of the largest step. */
@@ -117,11 +118,21 @@ export function tableBytes(options: ResolvedOptions, scheme: SchemeId, rows: num
   return rows * layout(options.shape.headDim).codes * centroids * 4;
 }
 
-/** Bytes of one step's parameters: 16 of header, 32 an entry, rounded to the uniform offset alignment. */
-export const STEP_BYTES: number = Math.ceil((16 + 32 * STEP_ENTRIES) / 256) * 256;
+/** Bytes of the WGSL struct `Step`: 16 of header and 32 an entry. */
+export const STEP_BYTES: number = 16 + 32 * STEP_ENTRIES;
 
 /** Steps whose parameters are kept: how many steps a host may record before it submits. */
 export const STEP_SLOTS = 64;
+
+/** Bytes from one step's parameters to the next: what this cache's entries need. The struct's unused rest overlaps the next. */
+export function stepStride(options: ResolvedOptions): number {
+  return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;
+}
+
+/** Bytes of the parameters of all steps that are kept. */
+export function stepsBytes(options: ResolvedOptions): number {
+  return stepStride(options) * (STEP_SLOTS - 1) + STEP_BYTES;
+}
 
 /** Bytes of one layer's parameters. */
 export const LAYER_BYTES = 80;
@@ -141,7 +152,7 @@ export function residentBytes(options: ResolvedOptions): Omit<CacheBytes, "scrat
     codes,
     exact: exactBytes(options) * options.layers.length,
     codebooks,
-    tables: pageTableBytes(options) + ropeBytes(options) + STEP_BYTES * STEP_SLOTS +
+    tables: pageTableBytes(options) + ropeBytes(options) + stepsBytes(options) +
       LAYER_BYTES * options.layers.length,
   };
 }

@@ -1,8 +1,8 @@
 /** Tokens in one page of a record pool, for every scheme; a multiple of every record's tokens. */
 export const PAGE_TOKENS = 64;
 
-/** Tokens an attention workgroup scores at once, one per invocation. */
-export const TILE_TOKENS = 64;
+/** Tokens an attention workgroup scores at once: two for each invocation, so that a query loaded serves two keys. */
+export const TILE_TOKENS = 2 * PAGE_TOKENS;
 
 /** Invocations of every cache kernel's workgroup. */
 export const WORKGROUP_SIZE = 64;

@@ -1,6 +1,6 @@
 /** The parameters of kernels, as bytes; the twin of `templates/partials/uniforms.hbs`. */
 import type { ResolvedOptions } from "./cache_options.ts";
-import { LAYER_BYTES, ringSlots, sequencePages, STEP_BYTES } from "./cache_sizes.ts";
+import { LAYER_BYTES, ringSlots, sequencePages } from "./cache_sizes.ts";
 
 /** One sequence's share of a step. */
 export interface StepEntryParameters {
@@ -18,13 +18,13 @@ export interface StepEntryParameters {
   readonly exactFrom: number;
 }
 
-/** Bytes of the WGSL struct `Step`. */
+/** The WGSL struct `Step`, as far as its entries reach. */
 export function stepParameters(
   entries: readonly StepEntryParameters[],
   splits: number,
   scoreStride: number,
 ): Uint32Array<ArrayBuffer> {
-  const words = new Uint32Array(STEP_BYTES / 4);
+  const words = new Uint32Array(4 + 8 * entries.length);
   words.set([entries.length, Math.max(...entries.map(({ count }) => count)), splits, scoreStride]);
   entries.forEach(({ slot, start, count, first, encodeFrom, exactFrom }, index) => {
     words.set([slot, start, count, first, encodeFrom, exactFrom], 4 + index * 8);
@@ -42,7 +42,7 @@ export interface CodebookOffsets {
   readonly valueScale: number;
 }
 
-/** Bytes of the WGSL struct `Layer`. */
+/** The WGSL struct `Layer`. */
 export function layerParameters(
   options: ResolvedOptions,
   offsets: CodebookOffsets,
@@ -57,12 +57,11 @@ export function layerParameters(
     tiers.window,
     ringSlots(options),
     sequencePages(options),
-    io.dtype === "f16" ? 1 : 0,
   ]);
-  floats[7] = options.scale;
-  floats[8] = options.softcap;
-  words.set([offsets.keyScale, offsets.valueScale, offsets.values], 9);
+  floats[6] = options.scale;
+  floats[7] = options.softcap;
+  words.set([offsets.keyScale, offsets.valueScale, offsets.values], 8);
   const strides = [io.keys, io.values, io.queries, io.output];
-  words.set(strides.flatMap(({ token, head }) => [token, head]), 12);
+  words.set(strides.flatMap(({ token, head }) => [token, head]), 11);
   return words;
 }
