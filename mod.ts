@@ -10,6 +10,7 @@ export * from "./src/codebook.ts";
 export * from "./src/cache_types.ts";
 export * from "./src/safetensors.ts";
 export * from "./src/codebook_file.ts";
+export { findCodebook } from "./src/find_codebook.ts";
 export * from "./src/calibrate/calibrate.ts";
 export * from "./src/reference/reference_cache.ts";
 export * from "./src/reference/attention.ts";

@@ -13,7 +13,7 @@ import {
 } from "./cache_sizes.ts";
 import type { CodebookSet, ModelFingerprint } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
-import { checkCodebookSet, findCodebook } from "./find_codebook.ts";
+import { cacheCodebook, checkCodebookSet } from "./find_codebook.ts";
 import type { KernelInfo } from "./kernel.ts";
 import type { BindingName } from "./kernel_bindings.ts";
 import { ENCODE_TOKENS, TILE_TOKENS, WORKGROUP_SIZE } from "./kernel_constants.ts";
@@ -225,8 +225,8 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   const { options } = plan;
   if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
   const layerCodebooks = options.layers.map(({ keys, values }, layer) => ({
-    keys: findCodebook(codebooks, options.shape, layer, "keys", keys),
-    values: findCodebook(codebooks, options.shape, layer, "values", values),
+    keys: cacheCodebook(codebooks, options.shape, layer, "keys", keys),
+    values: cacheCodebook(codebooks, options.shape, layer, "values", values),
   }));
   checkDevice(device, plan);
 

@@ -66,13 +66,21 @@ export interface HostLayout {
 
 /** Options with every default filled in. */
 export interface ResolvedOptions {
+  /** The model's attention. */
   readonly shape: ModelShape;
+  /** Schemes of every layer. */
   readonly layers: readonly LayerPolicy[];
+  /** The space keys arrive in. */
   readonly keys: KeyOptions;
+  /** Tokens kept exactly. */
   readonly tiers: ExactTiers;
+  /** Sizes; `appendTokens` is at most `stepTokens` and `sequenceTokens`. */
   readonly capacity: Capacity;
+  /** Factor of `q . k`. */
   readonly scale: number;
+  /** Bound of the scores, 0 where they are not capped. */
   readonly softcap: number;
+  /** The host's buffers. */
   readonly io: Required<HostLayout>;
 }
 

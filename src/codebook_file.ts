@@ -156,36 +156,6 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   return { model, keySpace, provenance, codebooks };
 }
 
-/**
- * The codebook of one layer, side and scheme.
- *
- * @throws {CoupletError} `codebook` where the set holds none; the error names what it does hold.
- */
-export function findCodebook(
-  set: CodebookSet,
-  layer: number,
-  side: Side,
-  scheme: SchemeId,
-): Codebook {
-  const found = set.codebooks.find((codebook) =>
-    codebook.layer === layer && codebook.side === side && codebook.scheme === scheme
-  );
-  if (found !== undefined) return found;
-  const here = set.codebooks.filter((one) => one.layer === layer && one.side === side);
-  const layers = [...new Set(set.codebooks.map((one) => one.layer))].sort((a, b) => a - b);
-  throw new CoupletError("codebook", {
-    what: `Cannot find the codebook of the ${side} of layer ${layer} for ${scheme}`,
-    why: here.length > 0
-      ? `the set holds ${here.map((one) => one.scheme).sort().join(", ")} for them`
-      : set.codebooks.length > 0
-      ? `the set holds ${
-        [...new Set(set.codebooks.map((one) => one.scheme))].sort().join(", ")
-      } for layers ${layers.join(", ")}, and nothing for these ${side}`
-      : "the set is empty",
-    remedy: `Calibrate with ${scheme} among the schemes, or choose a scheme that the set holds`,
-  });
-}
-
 /** What a scale's tensor adds to the name of the centroids it belongs to. */
 const SCALE_SUFFIX = ".scale";
 

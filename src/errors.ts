@@ -42,6 +42,8 @@ export class CoupletError extends Error {
   readonly parts: ErrorParts;
 
   /**
+   * An error with its three sentences.
+   *
    * @param code The kind of failure.
    * @param parts What failed, why, and what to do.
    * @param options The underlying `cause`, where there is one.

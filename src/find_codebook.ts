@@ -31,35 +31,67 @@ export function checkCodebookSet(
 }
 
 /**
- * The codebook of one layer, side and scheme, or undefined where the scheme needs none.
+ * The codebook of one layer, side and scheme.
+ *
+ * @throws {CoupletError} `codebook` where the set holds none; the error names what it does hold.
+ */
+export function findCodebook(
+  set: CodebookSet,
+  layer: number,
+  side: Side,
+  scheme: SchemeId,
+): Codebook {
+  const found = set.codebooks.find((codebook) =>
+    codebook.layer === layer && codebook.side === side && codebook.scheme === scheme
+  );
+  if (found !== undefined) return found;
+  const here = set.codebooks.filter((one) => one.layer === layer && one.side === side);
+  const layers = [...new Set(set.codebooks.map((one) => one.layer))].sort((a, b) => a - b);
+  throw new CoupletError("codebook", {
+    what: `Cannot find the codebook of the ${side} of layer ${layer} for ${scheme}`,
+    why: here.length > 0
+      ? `the set holds ${here.map((one) => one.scheme).sort().join(", ")} for them`
+      : set.codebooks.length > 0
+      ? `the set holds ${
+        [...new Set(set.codebooks.map((one) => one.scheme))].sort().join(", ")
+      } for layers ${layers.join(", ")}, and nothing for these ${side}`
+      : "the set is empty",
+    remedy: `Calibrate with ${scheme} among the schemes, or choose a scheme that the set holds`,
+  });
+}
+
+/**
+ * The codebook a cache needs for one layer and side, or undefined where the scheme needs none.
  *
  * @throws {CoupletError} `codebook` where it is missing or of another shape.
  */
-export function findCodebook(
+export function cacheCodebook(
   set: CodebookSet | undefined,
-  shape: Pick<ModelShape, "keyValueHeads" | "headDim">,
+  { keyValueHeads, headDim }: Pick<ModelShape, "keyValueHeads" | "headDim">,
   layer: number,
   side: Side,
   scheme: SchemeId,
 ): Codebook | undefined {
   const { centroids } = parseScheme(scheme);
   if (centroids === 0) return undefined;
-  const found = set?.codebooks.find((codebook) =>
-    codebook.layer === layer && codebook.side === side && codebook.scheme === scheme
-  );
-  const { keyValueHeads, headDim } = shape;
-  if (
-    found === undefined || found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||
-    found.centroids.length !== keyValueHeads * headDim * centroids
-  ) {
-    const held = [...new Set(set?.codebooks.map((codebook) => codebook.scheme))].join(", ");
+  if (set === undefined) {
     throw new CoupletError("codebook", {
       what: `Cannot use ${scheme} for the ${side} of layer ${layer}`,
-      why: found === undefined
-        ? `no codebook was given for it; the set holds ${held || "none"}`
-        : `its codebook is for ${found.keyValueHeads} heads of ${found.headDim} channels, and the model has ${keyValueHeads} of ${headDim}`,
+      why: "no codebooks were given",
       remedy:
         `Calibrate this model with ${scheme} among the schemes, and pass the set as codebooks`,
+    });
+  }
+  const found = findCodebook(set, layer, side, scheme);
+  if (
+    found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||
+    found.centroids.length !== keyValueHeads * headDim * centroids
+  ) {
+    throw new CoupletError("codebook", {
+      what: `Cannot use ${scheme} for the ${side} of layer ${layer}`,
+      why:
+        `its codebook is for ${found.keyValueHeads} heads of ${found.headDim} channels, and the model has ${keyValueHeads} of ${headDim}`,
+      remedy: "Calibrate this model",
     });
   }
   return found;

@@ -1,3 +1,39 @@
+/** The name of a resource a kernel binds, as it stands in WGSL. */
+export type BindingName =
+  | "step"
+  | "layer"
+  | "queries"
+  | "keys"
+  | "values"
+  | "output"
+  | "exact"
+  | "exact_written"
+  | "pages"
+  | "codebooks"
+  | "coded_records"
+  | "key_records"
+  | "value_records"
+  | "records"
+  | "rope"
+  | "table"
+  | "table_written"
+  | "row_scores"
+  | "row_scores_written"
+  | "partials"
+  | "partials_written"
+  | "decoded"
+  | "batch"
+  | "samples"
+  | "sample_values"
+  | "weights"
+  | "centroid_table"
+  | "centroids"
+  | "scores"
+  | "codes"
+  | "codes_written"
+  | "partial_sums"
+  | "group_results";
+
 /** How a kernel declares one resource: its WGSL address space and type. */
 interface BindingDeclaration {
   /** WGSL address space and access mode. */
@@ -6,8 +42,8 @@ interface BindingDeclaration {
   readonly type: string;
 }
 
-/** Every resource a kernel may bind, by the name it has in WGSL. The one place that knows. */
-export const BINDINGS = {
+/** Every resource a kernel may bind. The one place that knows. */
+export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   step: { space: "uniform", type: "Step" },
   layer: { space: "uniform", type: "Layer" },
   queries: { space: "storage, read", type: "array<u32>" },
@@ -41,7 +77,4 @@ export const BINDINGS = {
   codes_written: { space: "storage, read_write", type: "array<vec4<u32>>" },
   partial_sums: { space: "storage, read_write", type: "array<f32>" },
   group_results: { space: "storage, read_write", type: "array<vec2<f32>>" },
-} as const satisfies Record<string, BindingDeclaration>;
-
-/** The name of a resource a kernel binds. */
-export type BindingName = keyof typeof BINDINGS;
+};

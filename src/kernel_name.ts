@@ -1,8 +1,27 @@
 import { CoupletError } from "./errors.ts";
 import type { SchemeId } from "./scheme.ts";
 
-/** The parts each family's name carries, besides the family itself. */
-const FAMILIES = {
+/** What a kernel does; the first token of its name. */
+export type KernelFamily =
+  | "store"
+  | "encode"
+  | "decode"
+  | "table"
+  | "score"
+  | "mix"
+  | "attend"
+  | "combine"
+  | "kmeans_assign"
+  | "kmeans_update";
+
+/** The parts a family's name carries, besides the family itself. */
+interface NameGrammar {
+  readonly schemes: 0 | 1 | 2;
+  readonly size: "d" | "c";
+  readonly variant: boolean;
+}
+
+const FAMILIES: Readonly<Record<KernelFamily, NameGrammar>> = {
   store: { schemes: 0, size: "d", variant: false },
   encode: { schemes: 1, size: "d", variant: false },
   decode: { schemes: 1, size: "d", variant: false },
@@ -13,10 +32,7 @@ const FAMILIES = {
   combine: { schemes: 0, size: "d", variant: false },
   kmeans_assign: { schemes: 0, size: "c", variant: false },
   kmeans_update: { schemes: 0, size: "c", variant: false },
-} as const;
-
-/** What a kernel does; the first token of its name. */
-export type KernelFamily = keyof typeof FAMILIES;
+};
 
 /**
  * How a score or attend kernel reads coded keys.

@@ -7,7 +7,8 @@ import {
 } from "../src/calibrate/calibrate.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { samplesOfHeads } from "../src/calibrate/samples.ts";
-import { decodeCodebooks, encodeCodebooks, findCodebook } from "../src/codebook_file.ts";
+import { decodeCodebooks, encodeCodebooks } from "../src/codebook_file.ts";
+import { findCodebook } from "../src/find_codebook.ts";
 import type { CodebookSet } from "../src/codebook.ts";
 import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
 import { fromFloat16Array } from "../src/float16.ts";

@@ -1,7 +1,8 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import fc from "fast-check";
 import type { Codebook, CodebookSet } from "../src/codebook.ts";
-import { decodeCodebooks, encodeCodebooks, findCodebook } from "../src/codebook_file.ts";
+import { decodeCodebooks, encodeCodebooks } from "../src/codebook_file.ts";
+import { findCodebook } from "../src/find_codebook.ts";
 import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
 import { toFloat16Array } from "../src/float16.ts";
 import { readSafetensors, type SafetensorsFile, writeSafetensors } from "../src/safetensors.ts";

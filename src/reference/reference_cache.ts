@@ -1,7 +1,7 @@
 import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
 import type { CodebookSet, ModelFingerprint } from "../codebook.ts";
 import { CoupletError } from "../errors.ts";
-import { checkCodebookSet, findCodebook } from "../find_codebook.ts";
+import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { attend, type ExactTiers, seesExactly } from "./attention.ts";
 import { inverseFrequencies } from "./rope.ts";
@@ -392,7 +392,7 @@ function storeMakers(options: ReferenceCacheOptions) {
       scheme.layout(shape.headDim);
       return {
         scheme,
-        codebook: findCodebook(codebooks, shape, layer, side, id),
+        codebook: cacheCodebook(codebooks, shape, layer, side, id),
         keyValueHeads: shape.keyValueHeads,
         headDim: shape.headDim,
         tiers,
