@@ -35,7 +35,7 @@ export interface RopeParameters {
   readonly theta: number;
   /** Channels that are rotated, from channel 0; the head dimension where absent. */
   readonly rotaryDim?: number;
-  /** Added to every position. */
+  /** Added to every position. Scores depend on differences of positions alone, so it changes nothing but rounding. */
   readonly positionOffset?: number;
   /** `[rotaryDim / 2]` frequencies in radians per position, in place of `theta ** (-2 i / rotaryDim)`. */
   readonly inverseFrequencies?: readonly number[];

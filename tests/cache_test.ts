@@ -82,6 +82,9 @@ const SCENARIOS: Readonly<Record<string, Partial<CacheOptions> & Partial<Scenari
   "partial interleaved rotary embedding": {
     keys: { space: "pre-rope", rope: { layout: "interleaved", theta: 100, rotaryDim: 16 } },
   },
+  "a position offset": {
+    keys: { space: "pre-rope", rope: { layout: "half", theta: 10000, positionOffset: 1000 } },
+  },
   "explicit frequencies": {
     keys: {
       space: "pre-rope",
