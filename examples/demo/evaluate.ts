@@ -17,6 +17,8 @@ export interface EvaluationOptions {
   /** Tokens of each sequence that run together. */
   readonly chunk: number;
   readonly onProgress?: (fraction: number) => void;
+  /** Told once, when the caches hold whole contexts: the sequences of each cache. */
+  readonly onFull?: (held: readonly (readonly Sequence[])[]) => Promise<void>;
 }
 
 /**
@@ -54,6 +56,7 @@ export async function evaluate(options: EvaluationOptions): Promise<readonly Qua
         options.onProgress?.(done / (caches.length * contexts.length * length));
       }
     }
+    if (first === 0) await options.onFull?.(held);
     for (const [i, cache] of caches.entries()) {
       for (const sequence of held[i]!) cache.freeSequence(sequence);
     }

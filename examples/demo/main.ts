@@ -32,7 +32,7 @@ import { timeDecodeSteps } from "./timing.ts";
 import { writeOn } from "./write_on.ts";
 
 /** Timed decode steps per cache. */
-const TIMED_STEPS = 15;
+const TIMED_STEPS = 11;
 
 /** What the stages share. */
 interface Bench extends Work {
@@ -64,7 +64,7 @@ async function main(args: readonly string[]): Promise<void> {
     maxTokens: Math.max(sizes.batch, sizes.calibrationBatch) * sizes.chunk,
     appendTokens: sizes.chunk,
   });
-  const bench = { ...work, device, engine, cacheSwitch, progress: new Progress(4) };
+  const bench = { ...work, device, engine, cacheSwitch, progress: new Progress(3) };
 
   const codebooks = await learnCodebooks(bench);
   capture.destroy();
@@ -166,9 +166,9 @@ async function measure(
   caches: ReadonlyMap<CacheOptions, Cache>,
 ): Promise<readonly Row[]> {
   const { device, engine, cacheSwitch, setups, sizes, progress } = bench;
-  const { context } = bench.options;
   const evaluating = progress.stage("evaluate");
   const entries = [...caches];
+  let milliseconds: readonly number[] = [];
   const results = await evaluate({
     engine,
     cacheSwitch,
@@ -176,22 +176,21 @@ async function measure(
     contexts: bench.contexts,
     ...sizes,
     onProgress: evaluating.update,
+    async onFull(held): Promise<void> {
+      const filled = new Map(entries.map(([options, cache], i) => [
+        options,
+        { cache, sequences: held[i]! },
+      ]));
+      milliseconds = await timeDecodeSteps({
+        device,
+        shape: bench.capture.shape,
+        caches: setups.map(({ resident }) => filled.get(resident)!),
+        rounds: TIMED_STEPS,
+      });
+    },
   });
   const qualities = new Map(entries.map(([options], i) => [options, results[i]!]));
   evaluating.done();
-
-  const timing = progress.stage("time decode steps");
-  const milliseconds = await timeDecodeSteps({
-    device,
-    shape: bench.capture.shape,
-    caches: setups.map(({ resident }) => caches.get(resident)!),
-    sequences: sizes.batch,
-    tokens: context,
-    appendTokens: sizes.chunk,
-    rounds: TIMED_STEPS,
-    onProgress: timing.update,
-  });
-  timing.done();
 
   const uncompressed = setups[0]!;
   const bytesOf = (options: CacheOptions) => caches.get(options)!.stats().bytes;
