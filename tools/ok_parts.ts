@@ -59,7 +59,7 @@ export const PARTS: readonly Part[] = [
   },
   {
     name: "doc-test",
-    commands: [["test", "-A", "--doc", "mod.ts", "src/", "README.md"]],
+    commands: [["run", "-A", "tools/launch.ts", "test", "--doc", "mod.ts", "src/", "README.md"]],
     live: true,
   },
 ];
