@@ -1,3 +1,5 @@
+import { type CacheIdentity, identifyCache } from "./cache_identity.ts";
+import { registerInternals } from "./cache_internals.ts";
 import { poolPages, type ResolvedOptions } from "./cache_options.ts";
 import {
   type CacheBytes,
@@ -29,7 +31,7 @@ import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { AttentionKernels, CachePlan, LayerPlan } from "./plan.ts";
 import { ropeTable } from "./rope_table.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
-import { type Sequence, Sequences } from "./sequences.ts";
+import { type Sequence, Sequences, type SequenceState } from "./sequences.ts";
 import { stepParameters } from "./uniforms.ts";
 
 /** What {@linkcode createCache} needs. */
@@ -230,6 +232,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   }));
   checkDevice(device, plan);
 
+  const identity = await identifyCache(options, layerCodebooks, model ?? codebooks?.model);
   const compiled = await Promise.all(plan.layers.map((layer) => compileLayer(device, plan, layer)));
   device.pushErrorScope("out-of-memory");
   device.pushErrorScope("validation");
@@ -246,7 +249,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
       remedy: `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
     });
   }
-  return new DeviceCache(device, plan, compiled, layers, shared);
+  return new DeviceCache(device, plan, compiled, layers, shared, identity);
 }
 
 function allBuffers(layers: readonly LayerBuffers[], shared: SharedBuffers): GPUBuffer[] {
@@ -367,6 +370,8 @@ class DeviceCache implements Cache {
   readonly #sequences: Sequences;
   readonly #bindGroups = new Map<CompiledKernel, BoundKernel[]>();
   readonly #steps = new WeakSet<Step>();
+  /** The step that last grew a sequence, and the sequence's length before. */
+  readonly #lastSteps = new WeakMap<Sequence, { step: StepState; start: number }>();
   #nextSlot = 0;
 
   constructor(
@@ -375,6 +380,7 @@ class DeviceCache implements Cache {
     compiled: readonly CompiledLayer[],
     layers: readonly LayerBuffers[],
     shared: SharedBuffers,
+    identity: CacheIdentity,
   ) {
     this.#device = device;
     this.plan = plan;
@@ -383,6 +389,13 @@ class DeviceCache implements Cache {
     this.#shared = shared;
     this.#pool = new PagePool(poolPages(plan.options));
     this.#sequences = new Sequences(plan.options, this.#pool);
+    registerInternals(this, {
+      device,
+      identity,
+      state: (sequence) => this.#sequences.state(sequence),
+      isUnfinished: (sequence) => this.#isUnfinished(sequence),
+      adopt: (length, exactFrom) => this.#adopt(length, exactFrom),
+    });
   }
 
   createSequence(): Sequence {
@@ -413,14 +426,7 @@ class DeviceCache implements Cache {
       const first = tokens;
       const count = entries[i]!.tokens;
       tokens += count;
-      if (newPages) {
-        const row = this.#sequences.pageRow(state);
-        this.#device.queue.writeBuffer(
-          this.#shared.pages,
-          state.slot * sequencePages(options) * 4,
-          row,
-        );
-      }
+      if (newPages) this.#uploadPages(state);
       const { slot, exactFrom } = state;
       return { slot, start, count, first, encodeFrom: codedBefore, exactFrom };
     });
@@ -445,7 +451,26 @@ class DeviceCache implements Cache {
       progress: new Uint8Array(options.shape.layers),
     };
     this.#steps.add(step);
+    growth.forEach(({ start }, i) => this.#lastSteps.set(entries[i]!.sequence, { step, start }));
     return step;
+  }
+
+  #isUnfinished(sequence: Sequence): boolean {
+    const last = this.#lastSteps.get(sequence);
+    return last !== undefined && this.length(sequence) > last.start &&
+      last.step.progress.includes(0);
+  }
+
+  #adopt(length: number, exactFrom: number): Sequence {
+    const sequence = this.#sequences.adopt(length, exactFrom);
+    this.#uploadPages(this.#sequences.state(sequence));
+    return sequence;
+  }
+
+  #uploadPages(state: SequenceState): void {
+    const row = this.#sequences.pageRow(state);
+    const offset = state.slot * sequencePages(this.plan.options) * 4;
+    this.#device.queue.writeBuffer(this.#shared.pages, offset, row);
   }
 
   /** Uploads a step's parameters into the next slot; gives its offset. */

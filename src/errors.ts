@@ -8,6 +8,8 @@
  * - `device`: no WebGPU adapter or device, or the device was lost
  * - `samples`: calibration data that cannot be clustered
  * - `codebook`: a codebook that is missing, foreign or of another version
+ * - `snapshot`: a snapshot of another model, plan, set of codebooks or version
+ * - `store`: a store of snapshots that cannot be read or written
  * - `file`: bytes that are not the file they claim to be
  * - `capacity`: the planned number of tokens, pages or sequences is used up
  * - `usage`: a call out of order or with arguments that contradict each other
@@ -20,6 +22,8 @@ export type CoupletErrorCode =
   | "device"
   | "samples"
   | "codebook"
+  | "snapshot"
+  | "store"
   | "file"
   | "capacity"
   | "usage";

@@ -58,7 +58,23 @@ export class Sequences {
   }
 
   create(): Sequence {
-    const slot = this.#freeSlots.pop();
+    return this.adopt(0, 0);
+  }
+
+  /**
+   * A sequence that already holds tokens, and its pages; all of it or nothing.
+   *
+   * @throws {CoupletError} `capacity` where it does not fit.
+   */
+  adopt(length: number, exactFrom: number): Sequence {
+    if (length > this.#options.capacity.sequenceTokens) {
+      throw new CoupletError("capacity", {
+        what: `Cannot hold a sequence of ${length} tokens`,
+        why: `${this.#options.capacity.sequenceTokens} are planned`,
+        remedy: "Plan more (capacity.sequenceTokens)",
+      });
+    }
+    const slot = this.#freeSlots.at(-1);
     if (slot === undefined) {
       throw new CoupletError("capacity", {
         what: "Cannot create a sequence",
@@ -66,8 +82,11 @@ export class Sequences {
         remedy: "Free one, or plan more (capacity.sequences)",
       });
     }
+    const coded = codedTokens(this.#options, { length, exactFrom });
+    const pages = this.#pool.take(pagesFor(coded));
+    this.#freeSlots.pop();
     const sequence = { id: this.#nextId++ };
-    this.#states.set(sequence, { slot, length: 0, exactFrom: 0, pages: [] });
+    this.#states.set(sequence, { slot, length, exactFrom, pages });
     return sequence;
   }
 

@@ -1,0 +1,91 @@
+/** What a cache's codes depend on, as text and as digests: two caches with equal identities read each other's codes. */
+import type { ResolvedOptions } from "./cache_options.ts";
+import type { LayerPolicy } from "./cache_types.ts";
+import type { Codebook, ModelFingerprint } from "./codebook.ts";
+import { sha256 } from "./sha256.ts";
+
+/** What a cache's codes depend on. Capacity, the host's buffers and the choice of kernels do not count. */
+export interface CacheIdentity {
+  /** The model, where the cache was told. */
+  readonly model: ModelFingerprint | undefined;
+  /** Shape, policy, tiers and key options: {@linkcode describePlan}. */
+  readonly plan: string;
+  /** SHA-256 of `plan`. */
+  readonly planFingerprint: string;
+  /** SHA-256 of all codebooks in use, in order of layer and side. */
+  readonly codebookFingerprint: string;
+}
+
+/** The parts of a plan's options that codes depend on, as JSON with every default filled in. */
+export function describePlan(options: ResolvedOptions): string {
+  const { shape, layers, tiers, scale, softcap } = options;
+  return JSON.stringify({
+    shape: {
+      layers: shape.layers,
+      queryHeads: shape.queryHeads,
+      keyValueHeads: shape.keyValueHeads,
+      headDim: shape.headDim,
+    },
+    policy: layers.map((layer) => [layer.keys, layer.values]),
+    tiers: { sinks: tiers.sinks, window: tiers.window },
+    keys: describeKeys(options),
+    attention: { scale, softcap },
+  });
+}
+
+function describeKeys({ keys, shape }: ResolvedOptions): unknown {
+  const { space } = keys;
+  if (space !== "pre-rope") return { space };
+  const { layout, theta, rotaryDim, positionOffset, inverseFrequencies } = keys.rope;
+  return {
+    space,
+    rope: {
+      layout,
+      rotaryDim: rotaryDim ?? shape.headDim,
+      positionOffset: positionOffset ?? 0,
+      // Explicit frequencies stand in place of the series that theta would give.
+      ...(inverseFrequencies === undefined ? { theta } : { inverseFrequencies }),
+    },
+  };
+}
+
+/** The identity of a cache about to be created. */
+export async function identifyCache(
+  options: ResolvedOptions,
+  codebooks: readonly { readonly [side in keyof LayerPolicy]: Codebook | undefined }[],
+  model: ModelFingerprint | undefined,
+): Promise<CacheIdentity> {
+  const plan = describePlan(options);
+  const [planFingerprint, codebookFingerprint] = await Promise.all([
+    sha256(new TextEncoder().encode(plan)),
+    fingerprintCodebooks(codebooks),
+  ]);
+  return {
+    model: model === undefined ? undefined : { name: model.name, digest: model.digest },
+    plan,
+    planFingerprint,
+    codebookFingerprint,
+  };
+}
+
+async function fingerprintCodebooks(
+  layers: readonly { readonly [side in keyof LayerPolicy]: Codebook | undefined }[],
+): Promise<string> {
+  const parts = await Promise.all(
+    layers.flatMap(({ keys, values }) => [keys, values].map(fingerprintCodebook)),
+  );
+  return await sha256(new TextEncoder().encode(JSON.stringify(parts)));
+}
+
+/** Scheme and digests of one codebook's numbers; `null` where the scheme has no codebook. */
+async function fingerprintCodebook(codebook: Codebook | undefined): Promise<unknown> {
+  if (codebook === undefined) return null;
+  const { scheme, centroids, scale } = codebook;
+  const bytes = ({ buffer, byteOffset, byteLength }: Uint16Array | Float32Array) =>
+    new Uint8Array(buffer, byteOffset, byteLength);
+  return [
+    scheme,
+    await sha256(bytes(centroids)),
+    scale === undefined ? null : await sha256(bytes(scale)),
+  ];
+}

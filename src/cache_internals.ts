@@ -1,0 +1,43 @@
+/** What snapshots need of a cache and hosts do not: the one door into it. */
+import { CoupletError } from "./errors.ts";
+import type { CacheIdentity } from "./cache_identity.ts";
+import type { Sequence, SequenceState } from "./sequences.ts";
+
+/** A cache from inside. */
+export interface CacheInternals {
+  /** The host's device. */
+  readonly device: GPUDevice;
+  /** What the cache's codes depend on. */
+  readonly identity: CacheIdentity;
+  /** The host's side of a sequence. */
+  state(sequence: Sequence): Readonly<SequenceState>;
+  /** Whether a step of the sequence has begun that some layer was not appended in. */
+  isUnfinished(sequence: Sequence): boolean;
+  /**
+   * Creates a sequence of `length` tokens, takes its pages and uploads its page table; its content is
+   * the caller's to write.
+   *
+   * @throws {CoupletError} `capacity` where it does not fit; nothing has changed then.
+   */
+  adopt(length: number, exactFrom: number): Sequence;
+}
+
+const internals = new WeakMap<object, CacheInternals>();
+
+/** Opens the door; called by the cache's constructor. */
+export function registerInternals(cache: object, inside: CacheInternals): void {
+  internals.set(cache, inside);
+}
+
+/** @throws {CoupletError} `usage` where the object is no cache of createCache(). */
+export function cacheInternals(cache: object): CacheInternals {
+  const inside = internals.get(cache);
+  if (inside === undefined) {
+    throw new CoupletError("usage", {
+      what: "Cannot use the cache",
+      why: "it is not one that createCache() made",
+      remedy: "Pass the cache itself, not a copy or a wrapper",
+    });
+  }
+  return inside;
+}
