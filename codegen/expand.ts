@@ -278,6 +278,17 @@ function headRows(headDim: number): KernelRow[] {
   ];
 }
 
+/** The kernel every cache needs, whatever its head dimension. */
+function commonRow(): KernelRow {
+  return kernel(
+    { family: "copy", schemes: [] },
+    "copy",
+    "every cache: forks and copy-on-write pages",
+    ["step", "records"],
+    { workgroupSize: WORKGROUP_SIZE, stepEntries: STEP_ENTRIES },
+  );
+}
+
 function checkHeadDim(headDim: number): void {
   if (!Number.isInteger(headDim) || headDim < 8 || headDim > 256 || headDim % 8 !== 0) {
     throw new CoupletError("shape", {
@@ -303,6 +314,7 @@ export function expandTable(table: Table): KernelRow[] {
   const headDims = new Set([...table.sizes, ...table.pairs].flatMap((row) => row.headDims));
   headDims.forEach(checkHeadDim);
   const rows = [
+    commonRow(),
     ...[...headDims].flatMap(headRows),
     ...table.sizes.flatMap((row) =>
       row.schemes.flatMap((scheme) =>

@@ -1139,6 +1139,13 @@ export const manifest: readonly KernelInfo[] = [
     load: () => import("./combine_d96.wgsl.ts"),
   },
   {
+    name: "copy",
+    bindings: ["step", "records"],
+    workgroupBytes: 0,
+    reason: "every cache: forks and copy-on-write pages",
+    load: () => import("./copy.wgsl.ts"),
+  },
+  {
     name: "decode_c16b12_d128",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
     workgroupBytes: 0,

@@ -16,10 +16,8 @@ import {
 import type { CodebookSet, ModelFingerprint } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { cacheCodebook, checkCodebookSet } from "./find_codebook.ts";
-import type { KernelInfo } from "./kernel.ts";
 import type { BindingName } from "./kernel_bindings.ts";
-import { ENCODE_TOKENS, TILE_TOKENS, WORKGROUP_SIZE } from "./kernel_constants.ts";
-import { parseKernelName } from "./kernel_name.ts";
+import { TILE_TOKENS, WORKGROUP_SIZE } from "./kernel_constants.ts";
 import {
   createLayerBuffers,
   type LayerBuffers,
@@ -27,11 +25,12 @@ import {
   uniformBuffer,
 } from "./layer_buffers.ts";
 import { PagePool } from "./page_pool.ts";
-import { type CompiledKernel, compileKernel } from "./pipelines.ts";
-import type { AttentionKernels, CachePlan, LayerPlan } from "./plan.ts";
+import type { CompiledKernel } from "./pipelines.ts";
+import { type CompiledLayer, compileLayer, type CopiedPart } from "./compiled_layer.ts";
+import type { CachePlan } from "./plan.ts";
 import { ropeTable } from "./rope_table.ts";
-import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
-import { type Sequence, Sequences, type SequenceState } from "./sequences.ts";
+import { parseScheme, type Side } from "./scheme.ts";
+import { type PageCopy, type Sequence, Sequences, type SequenceState } from "./sequences.ts";
 import { stepParameters } from "./uniforms.ts";
 
 /** What {@linkcode createCache} needs. */
@@ -70,7 +69,7 @@ export interface CacheStats {
   /** Sequences alive. */
   readonly sequences: number;
   /** Pages of the pool of each layer and side. */
-  readonly pages: { readonly total: number; readonly free: number };
+  readonly pages: { readonly total: number; readonly free: number; readonly shared: number };
 }
 
 /** A compressed KV cache on a GPU. */
@@ -83,6 +82,14 @@ export interface Cache {
    * @throws {CoupletError} `capacity` where all planned sequences are alive.
    */
   createSequence(): Sequence;
+  /**
+   * Records the forking of a sequence: a new one that holds the same tokens. Pages are shared until one of
+   * the two writes to them; only the exact tier is copied. Forks and frees make a beam search's reordering.
+   *
+   * @throws {CoupletError} `capacity` where all planned sequences are alive; `usage` where a step of the
+   * sequence is not through all layers.
+   */
+  encodeFork(target: CommandTarget, sequence: Sequence): Sequence;
   /** Gives a sequence and its pages up. */
   freeSequence(sequence: Sequence): void;
   /** Tokens of a sequence, those of a step begun included. */
@@ -163,41 +170,10 @@ interface StepState extends Step {
   readonly splits: number;
   /** Coded tokens before and after, by entry. */
   readonly coded: readonly { readonly before: number; readonly after: number }[];
+  /** Offset of the parameters of the page copies that come first, and how many there are. */
+  readonly copies: { readonly offset: number; readonly count: number };
   /** How far each layer has come. */
   readonly progress: Uint8Array;
-}
-
-/** One layer's compiled attention. */
-interface CompiledAttention {
-  readonly rows: number;
-  readonly attend?: CompiledKernel;
-  readonly table?: CompiledKernel;
-  readonly score?: CompiledKernel;
-  readonly mix?: CompiledKernel;
-}
-
-/** One side's compiled encoders. */
-interface CompiledEncoder {
-  /** Tokens of one record. */
-  readonly recordTokens: number;
-  /** For one record at a time: a decode step. */
-  readonly one: CompiledKernel;
-  /** For many tokens. */
-  readonly many: CompiledKernel;
-  /** Tokens a workgroup of `many` encodes. */
-  readonly manyTokens: number;
-}
-
-/** One layer's compiled kernels. */
-interface CompiledLayer {
-  readonly store: CompiledKernel;
-  readonly keys: CompiledEncoder;
-  readonly values: CompiledEncoder;
-  readonly decodeKeys: CompiledKernel;
-  readonly decodeValues: CompiledKernel;
-  readonly decode: CompiledAttention;
-  readonly prefill: CompiledAttention;
-  readonly combine: CompiledKernel;
 }
 
 /** A kernel's bind group in one layer, and the host's buffers it was made for. */
@@ -291,74 +267,8 @@ function createSharedBuffers(device: GPUDevice, { options, scratch }: CachePlan)
   return shared;
 }
 
-async function compileLayer(
-  device: GPUDevice,
-  { options }: CachePlan,
-  layer: LayerPlan,
-): Promise<CompiledLayer> {
-  const host = { IO_HALF: options.io.dtype === "f16" ? 1 : 0 };
-  const encoder = (side: Side, kernel: KernelInfo) =>
-    compileEncoder(device, options, layer[side], kernel, side === "keys" ? 0 : 1);
-  const [store, keys, values, decodeKeys, decodeValues, decode, prefill, combine] = await Promise
-    .all([
-      compileKernel(device, layer.store, host),
-      encoder("keys", layer.encodeKeys),
-      encoder("values", layer.encodeValues),
-      compileKernel(device, layer.decodeKeys, { SIDE: 0 }),
-      compileKernel(device, layer.decodeValues, { SIDE: 1 }),
-      compileAttention(device, options, layer.decode),
-      compileAttention(device, options, layer.prefill),
-      compileKernel(device, layer.combine, host),
-    ]);
-  return { store, keys, values, decodeKeys, decodeValues, decode, prefill, combine };
-}
-
-async function compileEncoder(
-  device: GPUDevice,
-  { shape, capacity }: ResolvedOptions,
-  schemeId: SchemeId,
-  kernel: KernelInfo,
-  side: 0 | 1,
-): Promise<CompiledEncoder> {
-  const { layout, centroids } = parseScheme(schemeId);
-  const recordTokens = layout(shape.headDim).tokens;
-  if (centroids === 0) {
-    const copy = await compileKernel(device, kernel, { SIDE: side });
-    return { recordTokens, one: copy, many: copy, manyTokens: recordTokens };
-  }
-  const compile = (tokens: number, block: number) =>
-    compileKernel(device, kernel, { SIDE: side, TOKENS: tokens, BLOCK: block });
-  const one = await compile(Math.min(recordTokens, ENCODE_TOKENS), recordTokens);
-  const manyTokens = Math.max(recordTokens, ENCODE_TOKENS);
-  const many = capacity.appendTokens < ENCODE_TOKENS
-    ? one
-    : await compile(ENCODE_TOKENS, manyTokens);
-  return { recordTokens, one, many, manyTokens: many === one ? recordTokens : manyTokens };
-}
-
-async function compileAttention(
-  device: GPUDevice,
-  { keys, shape, io, softcap }: ResolvedOptions,
-  kernels: AttentionKernels,
-): Promise<CompiledAttention> {
-  const compiled: { -readonly [name in keyof CompiledAttention]: CompiledAttention[name] } = {
-    rows: kernels.rows,
-  };
-  for (const name of ["attend", "table", "score", "mix"] as const) {
-    const kernel = kernels[name];
-    if (kernel === undefined) continue;
-    const constants: Record<string, number> = {};
-    if (name !== "table") constants.ROWS = kernels.rows;
-    if (name !== "mix") constants.IO_HALF = io.dtype === "f16" ? 1 : 0;
-    if (name === "attend" || name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;
-    if (keys.space === "pre-rope" && parseKernelName(kernel.name).variant === "rope") {
-      constants.INTERLEAVED = keys.rope.layout === "interleaved" ? 1 : 0;
-      constants.ROTARY_CHUNKS = (keys.rope.rotaryDim ?? shape.headDim) / 8;
-    }
-    compiled[name] = await compileKernel(device, kernel, constants);
-  }
-  return compiled;
-}
+/** Workgroups that copy one unit; each lane copies every so many words. */
+const COPY_WORKGROUPS = 1024;
 
 class DeviceCache implements Cache {
   readonly plan: CachePlan;
@@ -438,9 +348,11 @@ class DeviceCache implements Cache {
     const tiles = Math.ceil(longest / TILE_TOKENS) + 2;
     const splits = stepSplits(options, tokens * queryHeads, blocks, tiles);
     const offset = this.#parameters(parameters, splits);
+    const copies = growth.flatMap(({ copy }) => copy ?? []);
     const step: StepState = {
       tokens,
       offset,
+      copies: this.#copyParameters(copies),
       entries: entries.length,
       maxTokens,
       splits,
@@ -473,6 +385,47 @@ class DeviceCache implements Cache {
     this.#device.queue.writeBuffer(this.#shared.pages, offset, row);
   }
 
+  /** Uploads the units that a copy kernel copies. */
+  #copyParameters(copies: readonly PageCopy[]): StepState["copies"] {
+    if (copies.length === 0) return { offset: 0, count: 0 };
+    const unused = { count: 0, first: 0, encodeFrom: 0, exactFrom: 0 };
+    const entries = copies.map(({ from, to }) => ({ slot: from, start: to, ...unused }));
+    return { offset: this.#parameters(entries, 1), count: copies.length };
+  }
+
+  #encodeCopy(
+    pass: GPUComputePassEncoder,
+    part: CopiedPart,
+    layer: number,
+    { offset, count }: StepState["copies"],
+  ): void {
+    const { kernel, words } = this.#compiled[layer]!.copy[part];
+    const groups = Math.min(Math.ceil(words / WORKGROUP_SIZE), COPY_WORKGROUPS);
+    const records = { buffer: this.#layers[layer]![part] };
+    this.#dispatch(pass, kernel, layer, offset, { records }, [groups, count, 1]);
+  }
+
+  encodeFork(target: CommandTarget, sequence: Sequence): Sequence {
+    if (this.#isUnfinished(sequence)) {
+      throw new CoupletError("usage", {
+        what: `Cannot fork sequence ${sequence.id}`,
+        why: "its last step was not appended to every layer",
+        remedy: "Record the step's appends first",
+      });
+    }
+    const fork = this.#sequences.fork(sequence);
+    const from = this.#sequences.state(sequence).slot;
+    const state = this.#sequences.state(fork);
+    this.#uploadPages(state);
+    const copies = this.#copyParameters([{ from, to: state.slot }]);
+    withPass(target, (pass) => {
+      for (let layer = 0; layer < this.#layers.length; layer++) {
+        this.#encodeCopy(pass, "exact", layer, copies);
+      }
+    });
+    return fork;
+  }
+
   /** Uploads a step's parameters into the next slot; gives its offset. */
   #parameters(entries: Parameters<typeof stepParameters>[0], splits: number): number {
     const offset = this.#nextSlot * stepStride(this.plan.options);
@@ -495,6 +448,10 @@ class DeviceCache implements Cache {
     this.#checkTensor("values", tensors.values, state.tokens, shape.keyValueHeads, io.values);
     const compiled = this.#compiled[layer]!;
     withPass(target, (pass) => {
+      if (state.copies.count > 0) {
+        this.#encodeCopy(pass, "keyRecords", layer, state.copies);
+        this.#encodeCopy(pass, "valueRecords", layer, state.copies);
+      }
       const words = (shape.keyValueHeads * shape.headDim) / 2;
       this.#dispatch(pass, compiled.store, layer, state.offset, tensors, [
         Math.ceil(words / WORKGROUP_SIZE),
@@ -618,7 +575,7 @@ class DeviceCache implements Cache {
     return {
       bytes: { ...bytes, total: Object.values(bytes).reduce((sum, part) => sum + part) },
       sequences: this.#sequences.count,
-      pages: { total: this.#pool.pages, free: this.#pool.free },
+      pages: { total: this.#pool.pages, free: this.#pool.free, shared: this.#pool.shared },
     };
   }
 

@@ -11,13 +11,15 @@ export type KernelFamily =
   | "mix"
   | "attend"
   | "combine"
+  | "copy"
   | "kmeans_assign"
   | "kmeans_update";
 
 /** The parts a family's name carries, besides the family itself. */
 interface NameGrammar {
   readonly schemes: 0 | 1 | 2;
-  readonly size: "d" | "c";
+  /** The letter before the size, or none where kernels of the family have no size. */
+  readonly size: "d" | "c" | "";
   readonly variant: boolean;
 }
 
@@ -30,6 +32,7 @@ const FAMILIES: Readonly<Record<KernelFamily, NameGrammar>> = {
   mix: { schemes: 1, size: "d", variant: false },
   attend: { schemes: 2, size: "d", variant: true },
   combine: { schemes: 0, size: "d", variant: false },
+  copy: { schemes: 0, size: "", variant: false },
   kmeans_assign: { schemes: 0, size: "c", variant: false },
   kmeans_update: { schemes: 0, size: "c", variant: false },
 };
@@ -52,21 +55,26 @@ export interface KernelNameParts {
   readonly family: KernelFamily;
   /** The schemes of its records: keys before values where there are two. */
   readonly schemes: readonly SchemeId[];
-  /** Channels per head, or channels per group for the k-means kernels. */
-  readonly size: number;
+  /** Channels per head, or channels per group for the k-means kernels; absent where any size will do. */
+  readonly size?: number;
   /** How coded keys are read, for the families that read them. */
   readonly variant?: KeyVariant;
 }
 
-/** `<family>[_<scheme>[_<scheme>]]_(d<headDim>|c<channels>)[_<variant>]`, such as `attend_c8b8_c4b8_d128_rope`. */
+/** `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>]`, such as `attend_c8b8_c4b8_d128_rope`. */
 export function formatKernelName(parts: KernelNameParts): string {
   const { size } = FAMILIES[parts.family];
   return [
     parts.family,
     ...parts.schemes,
-    `${size}${parts.size}`,
+    ...(parts.size === undefined ? [] : [`${size}${parts.size}`]),
     ...(parts.variant === undefined ? [] : [parts.variant]),
   ].join("_");
+}
+
+function familyOf(name: string): KernelFamily | undefined {
+  const families = Object.keys(FAMILIES) as KernelFamily[];
+  return families.find((family) => name === family || name.startsWith(`${family}_`));
 }
 
 /**
@@ -75,25 +83,32 @@ export function formatKernelName(parts: KernelNameParts): string {
  * @throws {CoupletError} `kernel` where the name does not follow the grammar.
  */
 export function parseKernelName(name: string): KernelNameParts {
-  for (const [family, grammar] of Object.entries(FAMILIES)) {
-    if (!name.startsWith(`${family}_`)) continue;
-    const tokens = name.slice(family.length + 1).split("_");
-    const schemes = tokens.splice(0, grammar.schemes);
-    const size = new RegExp(`^${grammar.size}([1-9][0-9]*)$`).exec(tokens.shift() ?? "");
-    const variant = grammar.variant ? VARIANTS.find((known) => known === tokens[0]) : undefined;
-    if (variant !== undefined) tokens.shift();
-    if (size === null || tokens.length > 0 || grammar.variant !== (variant !== undefined)) break;
-    return {
-      family: family as KernelFamily,
-      schemes,
-      size: Number(size[1]),
-      ...(variant === undefined ? {} : { variant }),
-    };
-  }
+  const family = familyOf(name);
+  const parts = family === undefined ? undefined : parseParts(family, name);
+  if (parts !== undefined) return parts;
   throw new CoupletError("kernel", {
     what: `Cannot parse the kernel name "${name}"`,
     why:
-      "it is not of the form <family>[_<scheme>[_<scheme>]]_(d<headDim>|c<channels>)[_<variant>]",
+      "it is not of the form <family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>]",
     remedy: `Use a name from the manifest; families are ${Object.keys(FAMILIES).join(", ")}`,
   });
+}
+
+function parseParts(family: KernelFamily, name: string): KernelNameParts | undefined {
+  const grammar = FAMILIES[family];
+  const tokens = name === family ? [] : name.slice(family.length + 1).split("_");
+  const schemes = tokens.splice(0, grammar.schemes);
+  const size = grammar.size === ""
+    ? undefined
+    : new RegExp(`^${grammar.size}([1-9][0-9]*)$`).exec(tokens.shift() ?? "")?.[1];
+  const variant = grammar.variant ? VARIANTS.find((known) => known === tokens[0]) : undefined;
+  if (variant !== undefined) tokens.shift();
+  const sized = grammar.size === "" || size !== undefined;
+  if (!sized || tokens.length > 0 || grammar.variant !== (variant !== undefined)) return undefined;
+  return {
+    family,
+    schemes,
+    ...(size === undefined ? {} : { size: Number(size) }),
+    ...(variant === undefined ? {} : { variant }),
+  };
 }

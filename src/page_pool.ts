@@ -1,13 +1,13 @@
 import { CoupletError } from "./errors.ts";
 
-/** Hands out the pages of a pool, lowest first. One page holds the same tokens in every layer. */
+/** Hands out the pages of a pool and counts who uses each. One page holds the same tokens in every layer. */
 export class PagePool {
   readonly #free: number[];
-  readonly #pages: number;
+  readonly #users: Uint16Array;
 
   /** @param pages Pages of the pool. */
   constructor(pages: number) {
-    this.#pages = pages;
+    this.#users = new Uint16Array(pages);
     this.#free = Array.from({ length: pages }, (_, i) => pages - 1 - i);
   }
 
@@ -18,11 +18,21 @@ export class PagePool {
 
   /** Pages in all. */
   get pages(): number {
-    return this.#pages;
+    return this.#users.length;
+  }
+
+  /** Pages that several sequences use. */
+  get shared(): number {
+    return this.#users.reduce((count, users) => count + (users > 1 ? 1 : 0), 0);
+  }
+
+  /** Whether several sequences use a page. */
+  isShared(page: number): boolean {
+    return this.#users[page]! > 1;
   }
 
   /**
-   * Takes `count` pages.
+   * Takes `count` pages, each for one user.
    *
    * @throws {CoupletError} `capacity` where fewer are free; none is taken then.
    */
@@ -30,15 +40,24 @@ export class PagePool {
     if (count > this.#free.length) {
       throw new CoupletError("capacity", {
         what: `Cannot take ${count} more pages`,
-        why: `${this.#free.length} of ${this.#pages} are free`,
+        why: `${this.#free.length} of ${this.pages} are free`,
         remedy: "Free or truncate a sequence, or plan more tokens (capacity.tokens)",
       });
     }
-    return Array.from({ length: count }, () => this.#free.pop()!);
+    const pages = Array.from({ length: count }, () => this.#free.pop()!);
+    this.share(pages);
+    return pages;
   }
 
-  /** Gives pages back. */
+  /** Adds a user to each of the pages. */
+  share(pages: readonly number[]): void {
+    for (const page of pages) this.#users[page]!++;
+  }
+
+  /** Takes a user from each of the pages; those that have none left are free again. */
   give(pages: readonly number[]): void {
-    for (const page of pages) this.#free.push(page);
+    for (const page of pages) {
+      if (--this.#users[page]! === 0) this.#free.push(page);
+    }
   }
 }

@@ -86,6 +86,8 @@ export interface LayerPlan {
   readonly prefill: AttentionKernels;
   /** Merges splits. */
   readonly combine: KernelInfo;
+  /** Copies pages and exact tiers of forked sequences. */
+  readonly copy: KernelInfo;
 }
 
 /** Everything decided before a device exists: kernels, buffer sizes, bytes. */
@@ -265,6 +267,7 @@ function planLayer(
     decodeValues: one("decode", values),
     store: bare("store"),
     combine: bare("combine"),
+    copy: requireKernel(kernels, { family: "copy", schemes: [] }, limits),
     decode: attention(decodeRows(options), 1),
     prefill: attention(stepRows(options), options.capacity.appendTokens),
   };

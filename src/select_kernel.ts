@@ -18,8 +18,8 @@ export interface KernelQuery {
   readonly family: KernelFamily;
   /** Schemes in the order of the name. */
   readonly schemes: readonly SchemeId[];
-  /** Channels per head. */
-  readonly headDim: number;
+  /** Channels per head; absent for families whose kernels take any. */
+  readonly headDim?: number;
   /** Ways of reading keys that fit, for the families that have them. */
   readonly variants?: readonly KeyVariant[];
 }
@@ -71,7 +71,7 @@ export function requireKernel(
   if (kernel !== undefined) return kernel;
   const what = `Cannot find a kernel to ${query.family}${
     query.schemes.map((scheme) => ` ${scheme}`).join(" and")
-  } at head dimension ${query.headDim}`;
+  }${query.headDim === undefined ? "" : ` at head dimension ${query.headDim}`}`;
   const anywhere: KernelLimits = {
     maxComputeWorkgroupStorageSize: Infinity,
     maxStorageBuffersPerShaderStage: Infinity,
@@ -106,7 +106,7 @@ function nearest(kernels: readonly KernelInfo[], query: KernelQuery): string {
       name,
       same: parts.schemes.join() === query.schemes.join() ? 0 : 1,
       rate: Math.abs(rate(parts.schemes) - wanted),
-      size: Math.abs(parts.size - query.headDim),
+      size: Math.abs((parts.size ?? 0) - (query.headDim ?? 0)),
     }))
     .sort((a, b) => a.same - b.same || a.rate - b.rate || a.size - b.size)
     .slice(0, 4)

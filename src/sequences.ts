@@ -22,6 +22,38 @@ export interface SequenceState {
   readonly pages: number[];
 }
 
+/** One sequence's share of a step. */
+export interface Growing {
+  /** The sequence that grows. */
+  readonly sequence: Sequence;
+  /** Tokens it grows by. */
+  readonly tokens: number;
+}
+
+/** A page whose content another is to take over. */
+export interface PageCopy {
+  /** The page with the content. */
+  readonly from: number;
+  /** The page that gets it. */
+  readonly to: number;
+}
+
+/** What a step does to one sequence. */
+export interface Growth {
+  /** The sequence, grown. */
+  readonly state: SequenceState;
+  /** Tokens before. */
+  readonly start: number;
+  /** Coded tokens before. */
+  readonly codedBefore: number;
+  /** Coded tokens after. */
+  readonly codedAfter: number;
+  /** Whether its page table changed. */
+  readonly newPages: boolean;
+  /** The copy that must come before its tokens are encoded. */
+  readonly copy?: PageCopy;
+}
+
 /** Tokens of a sequence that are coded, counted behind the sinks: those no query at its end sees exactly. */
 export function codedTokens(
   { tiers }: ResolvedOptions,
@@ -74,20 +106,14 @@ export class Sequences {
         remedy: "Plan more (capacity.sequenceTokens)",
       });
     }
-    const slot = this.#freeSlots.at(-1);
-    if (slot === undefined) {
-      throw new CoupletError("capacity", {
-        what: "Cannot create a sequence",
-        why: `all ${this.#options.capacity.sequences} planned sequences are alive`,
-        remedy: "Free one, or plan more (capacity.sequences)",
-      });
+    const slot = this.#takeSlot();
+    try {
+      const pages = this.#pool.take(pagesFor(codedTokens(this.#options, { length, exactFrom })));
+      return this.#add({ slot, length, exactFrom, pages });
+    } catch (error) {
+      this.#freeSlots.push(slot);
+      throw error;
     }
-    const coded = codedTokens(this.#options, { length, exactFrom });
-    const pages = this.#pool.take(pagesFor(coded));
-    this.#freeSlots.pop();
-    const sequence = { id: this.#nextId++ };
-    this.#states.set(sequence, { slot, length, exactFrom, pages });
-    return sequence;
   }
 
   /** @throws {CoupletError} `usage` where the sequence was freed or is another cache's. */
@@ -132,42 +158,105 @@ export class Sequences {
   }
 
   /**
-   * Checks a step and takes the pages it needs; all of it or nothing.
+   * A sequence that holds the same tokens and shares all pages.
+   *
+   * @throws {CoupletError} `capacity` where all planned sequences are alive.
+   */
+  fork(sequence: Sequence): Sequence {
+    const { length, exactFrom, pages } = this.state(sequence);
+    const slot = this.#takeSlot();
+    this.#pool.share(pages);
+    return this.#add({ slot, length, exactFrom, pages: [...pages] });
+  }
+
+  /**
+   * Checks a step and takes the pages it needs; all of it or nothing. A page that the step writes to and
+   * another sequence uses is replaced by a fresh one, to which its content is yet to be copied.
    *
    * @returns For each entry its state before the step; lengths have advanced.
    */
-  grow(entries: readonly { readonly sequence: Sequence; readonly tokens: number }[]): {
-    readonly state: SequenceState;
-    readonly start: number;
-    readonly codedBefore: number;
-    readonly codedAfter: number;
-    readonly newPages: boolean;
-  }[] {
+  grow(entries: readonly Growing[]): Growth[] {
     this.#check(entries);
     const growth = entries.map(({ sequence, tokens }) => {
       const state = this.state(sequence);
-      const codedAfter = codedTokens(this.#options, {
-        length: state.length + tokens,
-        exactFrom: state.exactFrom,
-      });
+      const { length, exactFrom } = state;
+      const codedBefore = codedTokens(this.#options, state);
+      const codedAfter = codedTokens(this.#options, { length: length + tokens, exactFrom });
+      const writesPart = codedAfter > codedBefore && codedBefore % PAGE_TOKENS !== 0;
       return {
         state,
         tokens,
-        start: state.length,
-        codedBefore: codedTokens(this.#options, state),
+        start: length,
+        codedBefore,
         codedAfter,
+        part: writesPart ? state.pages.length - 1 : -1,
         pages: pagesFor(codedAfter) - state.pages.length,
       };
     });
-    const pages = this.#pool.take(growth.reduce((sum, entry) => sum + entry.pages, 0));
-    return growth.map(({ pages: wanted, tokens, ...entry }) => {
-      entry.state.pages.push(...pages.splice(0, wanted));
+    const added = this.#pool.take(growth.reduce((sum, { pages }) => sum + pages, 0));
+    const copies = this.#replaceShared(growth, added);
+    return growth.map(({ pages, tokens, part: _, ...entry }, i) => {
+      entry.state.pages.push(...added.splice(0, pages));
       entry.state.length += tokens;
-      return { ...entry, newPages: wanted > 0 };
+      const copy = copies[i];
+      return {
+        ...entry,
+        newPages: pages > 0 || copy !== undefined,
+        ...(copy === undefined ? {} : { copy }),
+      };
     });
   }
 
-  #check(entries: readonly { readonly sequence: Sequence; readonly tokens: number }[]): void {
+  /** Replaces the shared ones of the pages a step writes to; on failure gives `added` back. */
+  #replaceShared(
+    growth: readonly { readonly state: SequenceState; readonly part: number }[],
+    added: readonly number[],
+  ): (PageCopy | undefined)[] {
+    const shared = growth.filter(({ state, part }) =>
+      part >= 0 && this.#pool.isShared(state.pages[part]!)
+    );
+    let fresh: number[];
+    try {
+      fresh = this.#pool.take(shared.length);
+    } catch (error) {
+      this.#pool.give(added);
+      throw error;
+    }
+    return growth.map((entry) => {
+      if (!shared.includes(entry)) return undefined;
+      const { state, part } = entry;
+      const from = state.pages[part]!;
+      const to = fresh.pop()!;
+      if (!this.#pool.isShared(from)) {
+        // The others have left it in this very step, so that it is this sequence's own.
+        this.#pool.give([to]);
+        return undefined;
+      }
+      this.#pool.give([from]);
+      state.pages[part] = to;
+      return { from, to };
+    });
+  }
+
+  #takeSlot(): number {
+    const slot = this.#freeSlots.pop();
+    if (slot === undefined) {
+      throw new CoupletError("capacity", {
+        what: "Cannot create a sequence",
+        why: `all ${this.#options.capacity.sequences} planned sequences are alive`,
+        remedy: "Free one, or plan more (capacity.sequences)",
+      });
+    }
+    return slot;
+  }
+
+  #add(state: SequenceState): Sequence {
+    const sequence = { id: this.#nextId++ };
+    this.#states.set(sequence, state);
+    return sequence;
+  }
+
+  #check(entries: readonly Growing[]): void {
     const { capacity } = this.#options;
     const refuse = (code: "capacity" | "usage", why: string, remedy: string): never => {
       throw new CoupletError(code, { what: "Cannot begin a step", why, remedy });

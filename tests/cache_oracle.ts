@@ -9,10 +9,8 @@ import {
   createCache,
   createReferenceCache,
   type KernelInfo,
-  packRecords,
   parseScheme,
   planCache,
-  type SchemeId,
   type Sequence,
   type Side,
   unpackRecords,
@@ -129,8 +127,6 @@ export async function compareWithReference(
   const sequences = Array.from({ length: options.capacity.sequences }, () => ({
     device: cache.createSequence(),
     reference: reference.createSequence(),
-    /** Every key and value given, by layer: `[tokens][keyValueHeads][headDim]`. */
-    given: Array.from({ length: layers }, () => ({ keys: [] as number[], values: [] as number[] })),
   }));
   let error = 0;
   let square = 0;
@@ -140,9 +136,6 @@ export async function compareWithReference(
       const sequence = sequences[move.truncate]!;
       cache.truncate(sequence.device, move.length);
       reference.truncate(sequence.reference, move.length);
-      for (const given of sequence.given) {
-        given.keys.length = given.values.length = move.length * keyValueHeads * headDim;
-      }
       continue;
     }
     const entries = Object.entries(move.tokens).map(([index, tokens]) => ({
@@ -161,13 +154,6 @@ export async function compareWithReference(
       const keys = gridVectors(random, step.tokens * keyValueHeads * headDim);
       const values = gridVectors(random, step.tokens * keyValueHeads * headDim);
       const queries = gridVectors(random, step.tokens * queryHeads * headDim).map((x) => x / 4);
-      let at = 0;
-      for (const { sequence, tokens } of entries) {
-        const end = at + tokens * keyValueHeads * headDim;
-        sequence.given[layer]!.keys.push(...keys.subarray(at, end));
-        sequence.given[layer]!.values.push(...values.subarray(at, end));
-        at = end;
-      }
       const output = uploadBuffer(device, new Float32Array(queries.length).fill(NaN));
       const host = [keys, values, queries].map((data) => uploadBuffer(device, data));
       const encoder = device.createCommandEncoder();
@@ -199,18 +185,11 @@ export async function compareWithReference(
       });
     }
   }
-  for (const { device: sequence, given } of sequences) {
+  for (const { device: sequence, reference: own } of sequences) {
     for (let layer = 0; layer < layers; layer++) {
       for (const side of ["keys", "values"] as const) {
         const found = await deviceRecords(device, cache, sequence, layer, side);
-        const wanted = expectedRecords(
-          options,
-          codebooks,
-          cache.codedTokens(sequence),
-          layer,
-          side,
-          given[layer]![side],
-        );
+        const wanted = reference.records(own, layer, side, cache.codedTokens(sequence));
         assert.deepEqual(found, wanted, `records of the ${side} of layer ${layer}`);
         await checkDecoded(device, cache, sequence, layer, side, codebooks, wanted);
       }
@@ -296,31 +275,5 @@ export async function deviceRecords(
       run.push(...words.subarray(first, first + pageWords));
     }
     return Uint32Array.from(run.slice(0, records));
-  });
-}
-
-/** The records the float64 encoder gives for the first `coded` tokens behind the sinks. */
-function expectedRecords(
-  options: CacheOptions,
-  codebooks: CodebookSet,
-  coded: number,
-  layer: number,
-  side: Side,
-  given: readonly number[],
-): Uint32Array[] {
-  const { keyValueHeads, headDim } = options.shape;
-  const policy = options.policy.layers?.[layer] ?? options.policy;
-  const id: SchemeId = policy[side];
-  const scheme = parseScheme(id);
-  const codebook = codebooks.codebooks.find((book) => book.layer === layer && book.side === side);
-  return Array.from({ length: keyValueHeads }, (_, head) => {
-    const centroids = headCentroids(codebooks, layer, side, head, headDim * scheme.centroids);
-    const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);
-    const codes: number[] = [];
-    for (let token = 0; token < coded; token++) {
-      const at = ((options.tiers.sinks + token) * keyValueHeads + head) * headDim;
-      codes.push(...scheme.encode(given.slice(at, at + headDim), centroids, scale));
-    }
-    return packRecords(scheme.layout(headDim), codes, coded);
   });
 }

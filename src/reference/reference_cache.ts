@@ -61,6 +61,19 @@ export interface ReferenceStep {
 export interface ReferenceCache {
   /** A new, empty sequence. */
   createSequence(): ReferenceSequence;
+  /** A new sequence that holds the same tokens. */
+  forkSequence(sequence: ReferenceSequence): ReferenceSequence;
+  /**
+   * The records of a sequence's first `tokens` tokens past the sinks, `[keyValueHeads]` runs of words.
+   *
+   * @throws {CoupletError} `usage` where one of them is not coded.
+   */
+  records(
+    sequence: ReferenceSequence,
+    layer: number,
+    side: Side,
+    tokens: number,
+  ): Uint32Array<ArrayBuffer>[];
   /** Gives a sequence up; it cannot be used any more. */
   freeSequence(sequence: ReferenceSequence): void;
   /** Tokens of a sequence, those of a step begun included. */
@@ -206,6 +219,31 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       }));
       sequences.set(sequence, { layers, length: 0, exactFrom: 0 });
       return sequence;
+    },
+
+    forkSequence(sequence): ReferenceSequence {
+      const { layers, ...state } = stateOf(sequence);
+      const fork = { id: nextId++ };
+      const copies = layers.map(({ keys, values, ...layer }) => ({
+        ...layer,
+        keys: keys.clone(),
+        values: values.clone(),
+      }));
+      sequences.set(fork, { ...state, layers: copies });
+      return fork;
+    },
+
+    records(sequence, layer, side, tokens) {
+      const state = layerOf(sequence, layer);
+      const coded = Math.max(0, state.coded - tiers.sinks);
+      if (tokens > coded) {
+        throw new CoupletError("usage", {
+          what: `Cannot give the records of ${tokens} tokens`,
+          why: `sequence ${sequence.id} has ${coded} coded tokens past the sinks`,
+          remedy: "Ask for tokens that have left the exact tier",
+        });
+      }
+      return state[side].records(tokens);
     },
 
     freeSequence(sequence): void {

@@ -3,7 +3,7 @@ import { fromFloat16Array, fromFloat16Bits, toFloat16Bits } from "../float16.ts"
 import { recordWords } from "../record_layout.ts";
 import type { Scheme } from "../scheme.ts";
 import type { ExactTiers } from "./attention.ts";
-import { readCode, writeCode } from "./pack.ts";
+import { packRecords, readCode, unpackRecords, writeCode } from "./pack.ts";
 
 /** What a {@linkcode SideStore} holds, all of it known when a sequence begins. */
 export interface SideStoreOptions {
@@ -52,6 +52,15 @@ export class SideStore {
     );
   }
 
+  /** A store that holds the same tokens and shares nothing. */
+  clone(): SideStore {
+    const copy = new SideStore(this.#options);
+    copy.#sinks.set(this.#sinks);
+    copy.#recent.set(this.#recent);
+    this.#records.forEach((words, head) => (copy.#records[head] = words.slice()));
+    return copy;
+  }
+
   /**
    * Keeps a token exactly, rounded to binary16.
    *
@@ -94,6 +103,15 @@ export class SideStore {
       (_, i) => readCode(layout, this.#records[head]!, token - tiers.sinks, i),
     );
     return scheme.decode(codes, this.#centroids[head]!);
+  }
+
+  /** The records of the first `tokens` tokens past the sinks, all coded, `[keyValueHeads]` runs of words. */
+  records(tokens: number): Uint32Array<ArrayBuffer>[] {
+    const { scheme, headDim } = this.#options;
+    const layout = scheme.layout(headDim);
+    return this.#records.map((words) =>
+      packRecords(layout, unpackRecords(layout, words, tokens), tokens)
+    );
   }
 
   #exactPlace(token: number): { readonly bits: Uint16Array; readonly offset: number } {

@@ -1,0 +1,144 @@
+/** The compiled kernels of a layer, and the constants each is compiled with. */
+import { poolPages, type ResolvedOptions } from "./cache_options.ts";
+import { exactBytes, poolBytes } from "./cache_sizes.ts";
+import type { KernelInfo } from "./kernel.ts";
+import { ENCODE_TOKENS } from "./kernel_constants.ts";
+import { parseKernelName } from "./kernel_name.ts";
+import { type CompiledKernel, compileKernel } from "./pipelines.ts";
+import type { AttentionKernels, CachePlan, LayerPlan } from "./plan.ts";
+import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
+
+/** One layer's compiled attention. */
+export interface CompiledAttention {
+  readonly rows: number;
+  readonly attend?: CompiledKernel;
+  readonly table?: CompiledKernel;
+  readonly score?: CompiledKernel;
+  readonly mix?: CompiledKernel;
+}
+
+/** One side's compiled encoders. */
+export interface CompiledEncoder {
+  /** Tokens of one record. */
+  readonly recordTokens: number;
+  /** For one record at a time: a decode step. */
+  readonly one: CompiledKernel;
+  /** For many tokens. */
+  readonly many: CompiledKernel;
+  /** Tokens a workgroup of `many` encodes. */
+  readonly manyTokens: number;
+}
+
+/** One layer's compiled kernels. */
+export interface CompiledLayer {
+  readonly store: CompiledKernel;
+  readonly keys: CompiledEncoder;
+  readonly values: CompiledEncoder;
+  readonly decodeKeys: CompiledKernel;
+  readonly decodeValues: CompiledKernel;
+  readonly decode: CompiledAttention;
+  readonly prefill: CompiledAttention;
+  readonly combine: CompiledKernel;
+  /** Copies a page of keys, a page of values, a sequence's exact tier. */
+  readonly copy: { readonly [part in CopiedPart]: CompiledCopy };
+}
+
+/** What is copied in whole units. */
+export type CopiedPart = "keyRecords" | "valueRecords" | "exact";
+
+/** A copy of units of so many words. */
+export interface CompiledCopy {
+  /** The kernel, for units of this size. */
+  readonly kernel: CompiledKernel;
+  /** Words of a unit. */
+  readonly words: number;
+}
+
+/** Compiles all kernels of one layer. */
+export async function compileLayer(
+  device: GPUDevice,
+  { options }: CachePlan,
+  layer: LayerPlan,
+): Promise<CompiledLayer> {
+  const host = { IO_HALF: options.io.dtype === "f16" ? 1 : 0 };
+  const encoder = (side: Side, kernel: KernelInfo) =>
+    compileEncoder(device, options, layer[side], kernel, side === "keys" ? 0 : 1);
+  const [store, keys, values, decodeKeys, decodeValues, decode, prefill, combine, copy] =
+    await Promise.all([
+      compileKernel(device, layer.store, host),
+      encoder("keys", layer.encodeKeys),
+      encoder("values", layer.encodeValues),
+      compileKernel(device, layer.decodeKeys, { SIDE: 0 }),
+      compileKernel(device, layer.decodeValues, { SIDE: 1 }),
+      compileAttention(device, options, layer.decode),
+      compileAttention(device, options, layer.prefill),
+      compileKernel(device, layer.combine, host),
+      compileCopies(device, options, layer),
+    ]);
+  return { store, keys, values, decodeKeys, decodeValues, decode, prefill, combine, copy };
+}
+
+async function compileEncoder(
+  device: GPUDevice,
+  { shape, capacity }: ResolvedOptions,
+  schemeId: SchemeId,
+  kernel: KernelInfo,
+  side: 0 | 1,
+): Promise<CompiledEncoder> {
+  const { layout, centroids } = parseScheme(schemeId);
+  const recordTokens = layout(shape.headDim).tokens;
+  if (centroids === 0) {
+    const copy = await compileKernel(device, kernel, { SIDE: side });
+    return { recordTokens, one: copy, many: copy, manyTokens: recordTokens };
+  }
+  const compile = (tokens: number, block: number) =>
+    compileKernel(device, kernel, { SIDE: side, TOKENS: tokens, BLOCK: block });
+  const one = await compile(Math.min(recordTokens, ENCODE_TOKENS), recordTokens);
+  const manyTokens = Math.max(recordTokens, ENCODE_TOKENS);
+  const many = capacity.appendTokens < ENCODE_TOKENS
+    ? one
+    : await compile(ENCODE_TOKENS, manyTokens);
+  return { recordTokens, one, many, manyTokens: many === one ? recordTokens : manyTokens };
+}
+
+async function compileAttention(
+  device: GPUDevice,
+  { keys, shape, io, softcap }: ResolvedOptions,
+  kernels: AttentionKernels,
+): Promise<CompiledAttention> {
+  const compiled: { -readonly [name in keyof CompiledAttention]: CompiledAttention[name] } = {
+    rows: kernels.rows,
+  };
+  for (const name of ["attend", "table", "score", "mix"] as const) {
+    const kernel = kernels[name];
+    if (kernel === undefined) continue;
+    const constants: Record<string, number> = {};
+    if (name !== "table") constants.ROWS = kernels.rows;
+    if (name !== "mix") constants.IO_HALF = io.dtype === "f16" ? 1 : 0;
+    if (name === "attend" || name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;
+    if (keys.space === "pre-rope" && parseKernelName(kernel.name).variant === "rope") {
+      constants.INTERLEAVED = keys.rope.layout === "interleaved" ? 1 : 0;
+      constants.ROTARY_CHUNKS = (keys.rope.rotaryDim ?? shape.headDim) / 8;
+    }
+    compiled[name] = await compileKernel(device, kernel, constants);
+  }
+  return compiled;
+}
+
+async function compileCopies(
+  device: GPUDevice,
+  options: ResolvedOptions,
+  layer: LayerPlan,
+): Promise<CompiledLayer["copy"]> {
+  const compile = async (bytes: number): Promise<CompiledCopy> => ({
+    kernel: await compileKernel(device, layer.copy, { UNIT: bytes / 4 }),
+    words: bytes / 4,
+  });
+  const { sequences } = options.capacity;
+  const [keyRecords, valueRecords, exact] = await Promise.all([
+    compile(poolBytes(options, layer.keys) / poolPages(options)),
+    compile(poolBytes(options, layer.values) / poolPages(options)),
+    compile(exactBytes(options) / sequences),
+  ]);
+  return { keyRecords, valueRecords, exact };
+}

@@ -1,0 +1,343 @@
+/** Sequences as files, and back. */
+import type { Cache } from "./cache.ts";
+import { cacheInternals } from "./cache_internals.ts";
+import type { CacheIdentity } from "./cache_identity.ts";
+import type { ResolvedOptions } from "./cache_options.ts";
+import { ringSlots } from "./cache_sizes.ts";
+import { CoupletError } from "./errors.ts";
+import { PAGE_TOKENS } from "./kernel_constants.ts";
+import { type RecordLayout, recordWords } from "./record_layout.ts";
+import type { SafetensorsTensor } from "./safetensors.ts";
+import { parseScheme, type Side } from "./scheme.ts";
+import { codedTokens, type Sequence } from "./sequences.ts";
+import {
+  checkSnapshot,
+  decodeSnapshot,
+  encodeSnapshot,
+  exactPositions,
+  sideNames,
+  type SnapshotContent,
+  snapshotTensors,
+} from "./snapshot_file.ts";
+
+/** What {@linkcode snapshotSequence} may be told. */
+export interface SnapshotOptions {
+  /** The key of the prompt the tokens belong to ({@linkcode promptKey}), kept in the file. */
+  readonly prompt?: string;
+}
+
+/** What a cache's codes depend on: its model, plan and codebooks, as texts that can be compared. */
+export function cacheIdentity(cache: Cache): CacheIdentity {
+  return cacheInternals(cache).identity;
+}
+
+/**
+ * A sequence as one file, which {@linkcode restoreSequence} takes, in this process or another, on this
+ * device or another.
+ *
+ * The one function of the library that submits to the device and reads back: it copies the sequence
+ * into buffers of its own before it returns its promise, so later steps do not change the snapshot.
+ * Submit the commands of the sequence's steps before you call it.
+ *
+ * The file does not depend on where pages lie, on the cache's capacity, or on how the tokens were split
+ * into steps; but the rollback that restores exactly goes as far as `appendTokens` of the cache it came from.
+ *
+ * @throws {CoupletError} `usage` where a step of the sequence was not appended to all layers; `device` where
+ * the device is lost or out of memory.
+ */
+export async function snapshotSequence(
+  cache: Cache,
+  sequence: Sequence,
+  options: SnapshotOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { info, tensors } = await readSequence(cache, sequence);
+  return await encodeSnapshot({ info: { ...info, prompt: options.prompt }, tensors });
+}
+
+/** What a snapshot of a sequence holds; it is copied before this returns its promise. */
+export async function readSequence(cache: Cache, sequence: Sequence): Promise<SnapshotContent> {
+  const inside = cacheInternals(cache);
+  const resolved = cache.plan.options;
+  const { slot, length, exactFrom, pages } = inside.state(sequence);
+  if (inside.isUnfinished(sequence)) {
+    throw new CoupletError("usage", {
+      what: "Cannot take a snapshot",
+      why: `a step of sequence ${sequence.id} was not appended to every layer`,
+      remedy: "Append the step to all layers and submit, or truncate the sequence to before it",
+    });
+  }
+  const state = { length, exactFrom: heldFrom(resolved, { length, exactFrom }) };
+  const runs = pageRuns(pages);
+  const reads = resolved.layers.flatMap((policy, layer) => {
+    const buffers = cache.buffers(layer);
+    return (["keys", "values"] as const).map((side) => {
+      const page = pageBytes(resolved, policy[side]);
+      return {
+        layer,
+        side,
+        codes: runs.map(({ page: first, count }) => ({
+          source: side === "keys" ? buffers.keyRecords : buffers.valueRecords,
+          offset: first * page,
+          size: count * page,
+        })),
+        exact: exactRuns(resolved, slot, side, state).map(({ offset, size }) => ({
+          source: buffers.exact,
+          offset,
+          size,
+        })),
+      };
+    });
+  });
+  const copies = await copyOut(inside.device, reads.flatMap(({ codes, exact }) => [codes, exact]));
+
+  const coded = codedTokens(resolved, state);
+  const shapes = snapshotTensors(resolved, state);
+  const tensors = new Map<string, SafetensorsTensor>();
+  reads.forEach(({ layer, side }, i) => {
+    const names = sideNames(layer, side);
+    const layout = parseScheme(resolved.layers[layer]![side]).layout(resolved.shape.headDim);
+    const heads = resolved.shape.keyValueHeads;
+    const records = fromPages(layout, heads, coded, new Uint32Array(copies[2 * i]!));
+    tensors.set(names.codes, { ...shapes.get(names.codes)!, data: new Uint8Array(records.buffer) });
+    tensors.set(names.exact, {
+      ...shapes.get(names.exact)!,
+      data: new Uint8Array(copies[2 * i + 1]!),
+    });
+  });
+  return { info: { ...inside.identity, ...state, prompt: undefined }, tensors };
+}
+
+/**
+ * A new sequence with the content of a snapshot: bit for bit what it was taken from.
+ *
+ * Records nothing and submits nothing; the content is written to the queue before the promise resolves.
+ * A cache of other capacity takes it as long as it fits. Where `appendTokens` is smaller than it was, the
+ * oldest exact tokens that are coded as well are left out.
+ *
+ * @throws {CoupletError} `file` where the bytes are damaged or no snapshot; `snapshot` where they belong to another
+ * model, plan, set of codebooks or version; `capacity` where the cache has no room; `device` where its device
+ * is lost. Nothing has changed then.
+ */
+export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<Sequence> {
+  const { device, identity, adopt, state } = cacheInternals(cache);
+  const { options } = cache.plan;
+  let lost = false;
+  device.lost.then(() => lost = true);
+  const content = await decodeSnapshot(bytes);
+  await checkSnapshot(content, identity, options);
+  if (lost) throw deviceError("Cannot restore the snapshot", "the device is lost");
+
+  // From here on nothing waits, so that no step of the host comes between.
+  const { info, tensors } = content;
+  const given = exactPositions(options, info);
+  const held = { length: info.length, exactFrom: heldFrom(options, info) };
+  const coded = codedTokens(options, info);
+  const sequence = adopt(held.length, held.exactFrom);
+  const { slot, pages } = state(sequence);
+  const write = (buffer: GPUBuffer, offset: number, data: Uint8Array<ArrayBuffer>) =>
+    device.queue.writeBuffer(buffer, offset, data);
+  options.layers.forEach((policy, layer) => {
+    const buffers = cache.buffers(layer);
+    for (const side of ["keys", "values"] as const) {
+      const names = sideNames(layer, side);
+      const page = pageBytes(options, policy[side]);
+      const layout = parseScheme(policy[side]).layout(options.shape.headDim);
+      const records = ownWords(tensors.get(names.codes)!.data);
+      const paged = new Uint8Array(
+        toPages(layout, options.shape.keyValueHeads, coded, records).buffer,
+      );
+      for (const { page: first, index, count } of pageRuns(pages)) {
+        const run = paged.subarray(index * page, (index + count) * page);
+        write(side === "keys" ? buffers.keyRecords : buffers.valueRecords, first * page, run);
+      }
+      const exact = new Uint8Array(tensors.get(names.exact)!.data);
+      const token = tokenBytes(options);
+      const skipped = exactPositions(options, held).from - given.from;
+      for (const { offset, size, token: index } of exactRuns(options, slot, side, held)) {
+        const from = (index < given.sinks ? index : index + skipped) * token;
+        write(buffers.exact, offset, exact.subarray(from, from + size));
+      }
+    }
+  });
+  return sequence;
+}
+
+/** The first position, sinks apart, that the ring holds; 0 where it holds all. */
+function heldFrom(
+  options: ResolvedOptions,
+  { length, exactFrom }: { readonly length: number; readonly exactFrom: number },
+): number {
+  const from = Math.max(exactFrom, length - ringSlots(options));
+  return from > options.tiers.sinks ? from : 0;
+}
+
+/** Bytes of one token's exact vectors, one side of one layer. */
+function tokenBytes({ shape }: ResolvedOptions): number {
+  return shape.keyValueHeads * shape.headDim * 2;
+}
+
+/** Bytes of one page of one side of one layer, all heads. */
+function pageBytes({ shape }: ResolvedOptions, scheme: string): number {
+  return shape.keyValueHeads * recordWords(parseScheme(scheme).layout(shape.headDim), PAGE_TOKENS) *
+    4;
+}
+
+/** Pages that follow one another in the pool, `index` being the first one's place in the sequence. */
+function pageRuns(
+  pages: readonly number[],
+): { readonly page: number; readonly index: number; readonly count: number }[] {
+  const runs: { page: number; index: number; count: number }[] = [];
+  pages.forEach((page, index) => {
+    const last = runs.at(-1);
+    if (last !== undefined && page === last.page + last.count) last.count++;
+    else runs.push({ page, index, count: 1 });
+  });
+  return runs;
+}
+
+/** Where a sequence's exact tokens lie in the exact buffer; `token` counts sinks, then recent tokens. */
+function exactRuns(
+  options: ResolvedOptions,
+  slot: number,
+  side: Side,
+  state: { readonly length: number; readonly exactFrom: number },
+): { readonly offset: number; readonly size: number; readonly token: number }[] {
+  const { sinks, from } = exactPositions(options, state);
+  const ring = ringSlots(options);
+  const bytes = tokenBytes(options);
+  const first = (slot * 2 + (side === "keys" ? 0 : 1)) * (options.tiers.sinks + ring);
+  const runs: { offset: number; size: number; token: number }[] = [];
+  const add = (row: number, count: number, token: number) => {
+    if (count > 0) runs.push({ offset: (first + row) * bytes, size: count * bytes, token });
+  };
+  add(0, sinks, 0);
+  const recent = state.length - from;
+  const start = (from - sinks) % ring;
+  const unwrapped = Math.min(recent, ring - start);
+  add(options.tiers.sinks + start, unwrapped, sinks);
+  add(options.tiers.sinks, recent - unwrapped, sinks + unwrapped);
+  return runs;
+}
+
+/** Records as `[head][words]`, from whole pages `[page][head][words]`. Bits behind the last token become zero. */
+function fromPages(
+  layout: RecordLayout,
+  heads: number,
+  coded: number,
+  paged: Uint32Array,
+): Uint32Array<ArrayBuffer> {
+  const words = recordWords(layout, coded);
+  const records = new Uint32Array(heads * words);
+  forEachPagePart(layout, heads, coded, ({ at, pagedAt, count }) => {
+    records.set(paged.subarray(pagedAt, pagedAt + count), at);
+  });
+  const rest = coded % layout.tokens;
+  if (rest === 0) return records;
+  const bits = rest * layout.codes * layout.codeBits;
+  for (let head = 0; head < heads; head++) {
+    const last = (head + 1) * words - layout.words;
+    for (let word = 0; word < layout.words; word++) {
+      const kept = Math.min(32, Math.max(0, bits - word * 32));
+      if (kept < 32) records[last + word]! &= 2 ** kept - 1;
+    }
+  }
+  return records;
+}
+
+/** The inverse of {@linkcode fromPages}; words behind the last record are zero. */
+function toPages(
+  layout: RecordLayout,
+  heads: number,
+  coded: number,
+  records: Uint32Array,
+): Uint32Array<ArrayBuffer> {
+  const pages = Math.ceil(coded / PAGE_TOKENS);
+  const paged = new Uint32Array(pages * heads * recordWords(layout, PAGE_TOKENS));
+  forEachPagePart(layout, heads, coded, ({ at, pagedAt, count }) => {
+    paged.set(records.subarray(at, at + count), pagedAt);
+  });
+  return paged;
+}
+
+/** Every run of words that is contiguous in records and in pages alike: one page's of one head. */
+function forEachPagePart(
+  layout: RecordLayout,
+  heads: number,
+  coded: number,
+  visit: (part: { readonly at: number; readonly pagedAt: number; readonly count: number }) => void,
+): void {
+  const words = recordWords(layout, coded);
+  const pageWords = recordWords(layout, PAGE_TOKENS);
+  for (let page = 0; page * pageWords < words; page++) {
+    for (let head = 0; head < heads; head++) {
+      visit({
+        at: head * words + page * pageWords,
+        pagedAt: (page * heads + head) * pageWords,
+        count: Math.min(pageWords, words - page * pageWords),
+      });
+    }
+  }
+}
+
+/** Bytes as words of their own; they may lie at any offset. */
+function ownWords(bytes: Uint8Array): Uint32Array<ArrayBuffer> {
+  return new Uint32Array(new Uint8Array(bytes).buffer);
+}
+
+interface BufferRange {
+  readonly source: GPUBuffer;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Copies lists of ranges into memory, each list as one run. Everything is submitted before this returns. */
+async function copyOut(
+  device: GPUDevice,
+  lists: readonly (readonly BufferRange[])[],
+): Promise<ArrayBuffer[]> {
+  const what = "Cannot take a snapshot";
+  device.pushErrorScope("out-of-memory");
+  device.pushErrorScope("validation");
+  const encoder = device.createCommandEncoder({ label: "couplet snapshot" });
+  const staged = lists.map((ranges) => {
+    const size = ranges.reduce((sum, range) => sum + range.size, 0);
+    if (size === 0) return undefined;
+    const staging = device.createBuffer({
+      label: "couplet snapshot",
+      size,
+      usage: 0x01 | 0x08, // MAP_READ | COPY_DST
+    });
+    let at = 0;
+    for (const { source, offset, size } of ranges) {
+      encoder.copyBufferToBuffer(source, offset, staging, at, size);
+      at += size;
+    }
+    return staging;
+  });
+  device.queue.submit([encoder.finish()]);
+  const scopes = [device.popErrorScope(), device.popErrorScope()];
+  try {
+    const error = (await Promise.all(scopes)).find((error) => error !== null);
+    if (error) throw deviceError(what, error.message || "the device is out of memory");
+    const copies: ArrayBuffer[] = [];
+    for (const staging of staged) {
+      await staging?.mapAsync(0x01); // READ
+      copies.push(staging?.getMappedRange().slice(0) ?? new ArrayBuffer(0));
+      staging?.destroy();
+    }
+    return copies;
+  } catch (cause) {
+    if (cause instanceof CoupletError) throw cause;
+    throw deviceError(what, cause instanceof Error ? cause.message : `${cause}`, { cause });
+  } finally {
+    for (const staging of staged) staging?.destroy();
+  }
+}
+
+function deviceError(what: string, why: string, options?: ErrorOptions): CoupletError {
+  return new CoupletError("device", {
+    what,
+    why,
+    remedy: "Create the cache anew on a device that is alive and has the memory",
+  }, options);
+}

@@ -1,0 +1,286 @@
+/** The snapshot file: safetensors, sealed by a checksum over every byte. Knows nothing of the GPU. */
+import type { CacheIdentity } from "./cache_identity.ts";
+import type { ResolvedOptions } from "./cache_options.ts";
+import type { ModelFingerprint } from "./codebook.ts";
+import { CoupletError } from "./errors.ts";
+import { recordWords } from "./record_layout.ts";
+import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "./safetensors.ts";
+import { parseScheme, type Side } from "./scheme.ts";
+import { codedTokens } from "./sequences.ts";
+import { hexadecimal, sha256, sha256Bytes } from "./sha256.ts";
+
+/** What a snapshot's metadata calls its format. */
+const FORMAT = "couplet-snapshot";
+
+/** The version this module writes and reads. */
+const VERSION = "1";
+
+/** What a snapshot says of itself. */
+export interface SnapshotInfo {
+  /** The model the cache was for, where the cache was told. */
+  readonly model: ModelFingerprint | undefined;
+  /** Shape, policy, tiers and key options of the cache, as JSON. */
+  readonly plan: string;
+  /** SHA-256 of `plan`. */
+  readonly planFingerprint: string;
+  /** SHA-256 of the codebooks in use. */
+  readonly codebookFingerprint: string;
+  /** The key of the prompt the tokens belong to, where the snapshot was given one. */
+  readonly prompt: string | undefined;
+  /** Tokens of the sequence. */
+  readonly length: number;
+  /** First position, sinks apart, that is held exactly. */
+  readonly exactFrom: number;
+}
+
+/** What a file holds: its metadata, and tensors by name. */
+export interface SnapshotContent {
+  /** What it says of itself. */
+  readonly info: SnapshotInfo;
+  /** Tensors by name. */
+  readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
+}
+
+/** One side of one layer, as bytes of the tensors that hold it. */
+export interface SideNames {
+  /** Records, U32 `[keyValueHeads, words]`. */
+  readonly codes: string;
+  /** Sinks and ring, F16 `[tokens, keyValueHeads, headDim]`. */
+  readonly exact: string;
+}
+
+/** The names of the tensors of one side of one layer. */
+export function sideNames(layer: number, side: Side): SideNames {
+  const name = `layers.${layer}.${side}`;
+  return { codes: `${name}.codes`, exact: `${name}.exact` };
+}
+
+/** Positions held exactly: sinks before `sinks`, and recent tokens from `from` to the sequence's end. */
+export function exactPositions(
+  { tiers }: Pick<ResolvedOptions, "tiers">,
+  { length, exactFrom }: { readonly length: number; readonly exactFrom: number },
+): { readonly sinks: number; readonly from: number; readonly tokens: number } {
+  const sinks = Math.min(tiers.sinks, length);
+  const from = Math.min(length, Math.max(sinks, exactFrom));
+  return { sinks, from, tokens: sinks + length - from };
+}
+
+/** Dtype and shape of every tensor of a snapshot. */
+export function snapshotTensors(
+  options: ResolvedOptions,
+  state: { readonly length: number; readonly exactFrom: number },
+): Map<string, Pick<SafetensorsTensor, "dtype" | "shape">> {
+  const { keyValueHeads, headDim } = options.shape;
+  const coded = codedTokens(options, state);
+  const { tokens } = exactPositions(options, state);
+  const tensors = new Map<string, Pick<SafetensorsTensor, "dtype" | "shape">>();
+  options.layers.forEach((policy, layer) => {
+    for (const side of ["keys", "values"] as const) {
+      const words = recordWords(parseScheme(policy[side]).layout(headDim), coded);
+      const { codes, exact } = sideNames(layer, side);
+      tensors.set(codes, { dtype: "U32", shape: [keyValueHeads, words] });
+      tensors.set(exact, { dtype: "F16", shape: [tokens, keyValueHeads, headDim] });
+    }
+  });
+  return tensors;
+}
+
+/** A snapshot as a file. Equal content gives equal bytes. */
+export async function encodeSnapshot(
+  { info, tensors }: SnapshotContent,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { model, plan, planFingerprint, codebookFingerprint, prompt, length, exactFrom } = info;
+  const bytes = writeSafetensors({
+    metadata: {
+      format: FORMAT,
+      version: VERSION,
+      model: JSON.stringify(model ?? null),
+      plan,
+      plan_fingerprint: planFingerprint,
+      codebook_fingerprint: codebookFingerprint,
+      ...(prompt === undefined ? {} : { prompt }),
+      length: `${length}`,
+      exact_from: `${exactFrom}`,
+      checksum: CHECKSUM_PREFIX + "0".repeat(CHECKSUM_DIGITS),
+    },
+    tensors,
+  });
+  const at = findChecksum(bytes)!;
+  bytes.set(new TextEncoder().encode(await digest(bytes, at)), at);
+  return bytes;
+}
+
+/**
+ * Reads a snapshot and checks that it is whole.
+ *
+ * @throws {CoupletError} `file` where it is damaged or no snapshot, `snapshot` where it is of another version.
+ */
+export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent> {
+  const { metadata, tensors } = readSafetensors(bytes);
+  if (metadata["format"] !== FORMAT) {
+    throw damaged(`its metadata give the format "${metadata["format"]}", not "${FORMAT}"`);
+  }
+  if (metadata["version"] !== VERSION) {
+    throw foreign(
+      `it has version "${metadata["version"]}" and this library reads version ${VERSION}`,
+    );
+  }
+  const at = findChecksum(bytes);
+  const stated = metadata["checksum"]?.slice(CHECKSUM_PREFIX.length);
+  if (at === undefined || stated !== await digest(bytes, at)) {
+    throw damaged("its content does not have the checksum it gives");
+  }
+  const { plan, plan_fingerprint, codebook_fingerprint, prompt } = metadata;
+  const length = parseCount("length", metadata["length"]);
+  const exactFrom = parseCount("exact_from", metadata["exact_from"]);
+  if (plan === undefined || plan_fingerprint === undefined || codebook_fingerprint === undefined) {
+    throw damaged("it does not say which plan and codebooks it belongs to");
+  }
+  if (exactFrom > length) throw damaged(`it holds ${length} tokens, exact from ${exactFrom}`);
+  const info: SnapshotInfo = {
+    model: parseModel(metadata["model"]),
+    plan,
+    planFingerprint: plan_fingerprint,
+    codebookFingerprint: codebook_fingerprint,
+    prompt,
+    length,
+    exactFrom,
+  };
+  return { info, tensors };
+}
+
+/**
+ * What a snapshot says of itself, after a check that it is whole.
+ *
+ * @throws {CoupletError} `file` where it is damaged or no snapshot, `snapshot` where it is of another version.
+ */
+export async function inspectSnapshot(bytes: Uint8Array): Promise<SnapshotInfo> {
+  return (await decodeSnapshot(bytes)).info;
+}
+
+/**
+ * Checks that a snapshot belongs to a cache, and that it holds what it must.
+ *
+ * @throws {CoupletError} `snapshot` where it belongs to another; `file` where it holds something else.
+ */
+export async function checkSnapshot(
+  { info, tensors }: SnapshotContent,
+  identity: CacheIdentity,
+  options: ResolvedOptions,
+): Promise<void> {
+  if (info.model?.digest !== identity.model?.digest) {
+    throw foreign(
+      `it is of ${describe(info.model)} and the cache is for ${describe(identity.model)}`,
+    );
+  }
+  if (info.plan !== identity.plan) throw foreign(comparePlans(info.plan, identity.plan));
+  if (info.codebookFingerprint !== identity.codebookFingerprint) {
+    throw foreign("it was coded with other codebooks than the cache's");
+  }
+  if (info.planFingerprint !== await sha256(new TextEncoder().encode(info.plan))) {
+    throw damaged("its plan does not have the fingerprint it gives");
+  }
+  const expected = snapshotTensors(options, info);
+  for (const [name, { dtype, shape }] of expected) {
+    const found = tensors.get(name);
+    if (found?.dtype !== dtype || `${found.shape}` !== `${shape}`) {
+      throw damaged(
+        `"${name}" is ${found?.dtype ?? "absent"} [${found?.shape ?? ""}], not ${dtype} [${shape}]`,
+      );
+    }
+  }
+  if (tensors.size > expected.size) throw damaged("it holds tensors that no cache writes");
+}
+
+const CHECKSUM_PREFIX = "sha256:";
+const CHECKSUM_DIGITS = 64;
+
+/** Where the digits of the checksum begin, or undefined where there is none. */
+function findChecksum(bytes: Uint8Array): number | undefined {
+  const header = bytes.subarray(0, dataStart(bytes));
+  // As the writer spells it. In a text of the metadata the quotes would be escaped.
+  const text = new TextEncoder().encode(`"checksum":"${CHECKSUM_PREFIX}`);
+  for (let at = header.indexOf(text[0]!); at >= 0; at = header.indexOf(text[0]!, at + 1)) {
+    if (text.every((byte, i) => header[at + i] === byte)) {
+      const end = at + text.length + CHECKSUM_DIGITS;
+      return end <= header.length ? at + text.length : undefined;
+    }
+  }
+  return undefined;
+}
+
+function dataStart(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return 8 + Number(view.getBigUint64(0, true));
+}
+
+/** SHA-256 over the digests of the header, with zeros for the checksum's digits, and of the data. */
+async function digest(bytes: Uint8Array, checksumAt: number): Promise<string> {
+  const start = dataStart(bytes);
+  const header = bytes.slice(0, start);
+  header.fill(0x30, checksumAt, checksumAt + CHECKSUM_DIGITS);
+  const both = new Uint8Array(64);
+  both.set(await sha256Bytes(header));
+  both.set(await sha256Bytes(bytes.subarray(start)), 32);
+  return hexadecimal(await sha256Bytes(both));
+}
+
+/** Which parts of two plans differ, in words. */
+function comparePlans(found: string, wanted: string): string {
+  let differing: string[] = [];
+  try {
+    const a: Record<string, unknown> = JSON.parse(found);
+    const b: Record<string, unknown> = JSON.parse(wanted);
+    differing = Object.keys(b)
+      .filter((part) => JSON.stringify(a[part]) !== JSON.stringify(b[part]))
+      .map((part) => `${part} ${JSON.stringify(a[part])}, not ${JSON.stringify(b[part])}`);
+  } catch {
+    // Named in general terms below.
+  }
+  return `it was made under another plan${
+    differing.length > 0 ? `, with ${differing.join("; ")}` : ""
+  }`;
+}
+
+function parseCount(name: string, text: string | undefined): number {
+  const count = Number(text);
+  if (!/^(0|[1-9][0-9]*)$/.test(text ?? "") || !Number.isSafeInteger(count)) {
+    throw damaged(`its ${name} is "${text}"`);
+  }
+  return count;
+}
+
+function parseModel(text: string | undefined): ModelFingerprint | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text ?? "");
+  } catch (cause) {
+    throw damaged("its model is not JSON", { cause });
+  }
+  if (value === null) return undefined;
+  const { name, digest } = value as Partial<ModelFingerprint>;
+  if (typeof name !== "string" || typeof digest !== "string") {
+    throw damaged("its model has no name and digest");
+  }
+  return { name, digest };
+}
+
+function describe(model: ModelFingerprint | undefined): string {
+  return model === undefined ? "a model it was not told" : `${model.name} (${model.digest})`;
+}
+
+function damaged(why: string, options?: ErrorOptions): CoupletError {
+  return new CoupletError("file", {
+    what: "Cannot read the snapshot",
+    why,
+    remedy: "Delete it, and compute the tokens again",
+  }, options);
+}
+
+function foreign(why: string): CoupletError {
+  return new CoupletError("snapshot", {
+    what: "Cannot use the snapshot",
+    why,
+    remedy: "Restore it into a cache of the same model, plan and codebooks, or delete it",
+  });
+}
