@@ -1,31 +1,29 @@
 import assert from "node:assert/strict";
 import { CoupletError } from "@couplet/kv";
-import { type DemoOptions, parseArguments } from "../examples/demo/arguments.ts";
+import { type DemoArguments, parseArguments } from "../examples/demo/arguments.ts";
 import { DEFAULT_PAIRS, parseSchemePairs, smallestPair } from "../examples/demo/scheme_pairs.ts";
+import { withWorkload } from "../examples/demo/workload.ts";
 
-function optionsOf(...argv: string[]): DemoOptions {
+function argumentsOf(...argv: string[]): DemoArguments {
   const parsed = parseArguments(argv);
   assert.ok("options" in parsed);
   return parsed.options;
 }
 
 Deno.test("parseArguments without arguments gives the default run", () => {
-  const { pairs, model, ...rest } = optionsOf();
+  const { pairs, model, ...rest } = argumentsOf();
   assert.deepEqual(pairs.map(({ id }) => id), DEFAULT_PAIRS.split(","));
   assert.ok(Deno.statSync(`${model}/config.json`).isFile);
   assert.deepEqual(rest, {
-    tokens: 2048,
     context: 512,
-    calibrationTokens: 12288,
     window: 64,
     sinks: 4,
-    generate: 96,
     seed: 1,
   });
 });
 
 Deno.test("parseArguments reads every option", () => {
-  const { pairs, ...rest } = optionsOf(
+  const { pairs, ...rest } = argumentsOf(
     ..."--model m --text t --calibration c --schemes c4b8,c8b8/c4b8 --tokens 64 --context 32".split(
       " ",
     ),
@@ -96,4 +94,18 @@ Deno.test("smallestPair takes the fewest bits, then the most coupling", () => {
   assert.equal(smallestPair(parseSchemePairs(DEFAULT_PAIRS)).id, "c8b8");
   assert.equal(smallestPair(parseSchemePairs("c8b10,c4b8/c1b1")).id, "c8b10");
   assert.equal(smallestPair(parseSchemePairs("f16")).id, "f16");
+});
+
+Deno.test("withWorkload gives slow adapters less to do, and leaves what was asked for", () => {
+  const fast = withWorkload(argumentsOf(), "llvmpipe");
+  const slow = withWorkload(argumentsOf(), "swiftshader");
+  assert.ok(fast.tokens > slow.tokens && fast.calibrationTokens > slow.calibrationTokens);
+  // A codebook of c8b10 takes 1024 samples at least.
+  assert.ok(slow.calibrationTokens >= 1024);
+  assert.deepEqual(withWorkload(argumentsOf(), "hardware"), fast);
+  const asked = argumentsOf(..."--tokens 700 --calibration-tokens 900 --generate 0".split(" "));
+  for (const kind of ["llvmpipe", "swiftshader"] as const) {
+    assert.deepEqual(withWorkload(asked, kind), asked);
+  }
+  assert.equal(withWorkload(argumentsOf("--context", "4096"), "swiftshader").tokens, 4096);
 });

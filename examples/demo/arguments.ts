@@ -3,8 +3,24 @@ import { fileURLToPath } from "node:url";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { DEFAULT_PAIRS, parseSchemePairs, type SchemePair } from "./scheme_pairs.ts";
 
-/** What the command line asks for. Everything is checked that can be without reading a file. */
-export interface DemoOptions {
+/** How much work to do. */
+export interface Workload {
+  /** Tokens to evaluate on, in whole contexts. */
+  readonly tokens: number;
+  /** Tokens to calibrate on, in whole contexts. */
+  readonly calibrationTokens: number;
+  /** Tokens to generate at the end. */
+  readonly generate: number;
+}
+
+/** What to do, and how much of it. */
+export type DemoOptions = DemoArguments & Workload;
+
+/**
+ * What the command line asks for; what it says nothing of depends on the adapter. Everything is checked
+ * that can be without reading a file.
+ */
+export interface DemoArguments extends Partial<Workload> {
   /** Folder of a Hugging Face checkpoint. */
   readonly model: string;
   /** File to evaluate on; a State of the Union address where absent. */
@@ -15,16 +31,10 @@ export interface DemoOptions {
   readonly pairs: readonly SchemePair[];
   /** Tokens per context. */
   readonly context: number;
-  /** Tokens to evaluate on, in whole contexts. */
-  readonly tokens: number;
-  /** Tokens to calibrate on. */
-  readonly calibrationTokens: number;
   /** Exact recent tokens of the second quality figures. */
   readonly window: number;
   /** Exact first tokens of the second quality figures. */
   readonly sinks: number;
-  /** Tokens to generate at the end. */
-  readonly generate: number;
   /** Seed of calibration and generation. */
   readonly seed: number;
   /** File for the figures, unrounded. */
@@ -41,7 +51,7 @@ const FIXTURE = new URL("../../tests/fixtures/tiny-llama", import.meta.url);
  */
 export function parseArguments(
   argv: readonly string[],
-): { readonly options: DemoOptions } | { readonly help: string } {
+): { readonly options: DemoArguments } | { readonly help: string } {
   let help = "";
   const command = new Command("demo")
     .description(
@@ -52,12 +62,20 @@ export function parseArguments(
     .option("--text <file>", "text to evaluate on (default: the 1862 State of the Union)")
     .option("--calibration <file>", "text to learn codebooks on (default: Moby Dick)")
     .option("--schemes <list>", "schemes, or pairs keys/values", parseSchemePairs, defaultPairs())
-    .option("--tokens <n>", "tokens to evaluate on", integerFrom(2), 2048)
+    .option("--tokens <n>", "tokens to evaluate on (default: by adapter)", integerFrom(2))
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
-    .option("--calibration-tokens <n>", "tokens to learn codebooks on", integerFrom(1), 12288)
+    .option(
+      "--calibration-tokens <n>",
+      "tokens to learn codebooks on (default: by adapter)",
+      integerFrom(1),
+    )
     .option("--window <n>", "recent tokens kept exactly", integerFrom(0), 64)
     .option("--sinks <n>", "first tokens kept exactly", integerFrom(0), 4)
-    .option("--generate <n>", "tokens to write with the smallest cache", integerFrom(0), 96)
+    .option(
+      "--generate <n>",
+      "tokens to write with the smallest cache (default: by adapter)",
+      integerFrom(0),
+    )
     .option("--seed <n>", "seed of codebooks and generated text", integerFrom(0), 1)
     .option("--json <file>", "write the figures, unrounded")
     .allowExcessArguments(false)
@@ -73,8 +91,8 @@ export function parseArguments(
   const { schemes, ...rest } = command.opts<
     Omit<DemoOptions, "pairs"> & { schemes: SchemePair[] }
   >();
-  const options: DemoOptions = { ...rest, pairs: schemes };
-  if (options.tokens < options.context) {
+  const options: DemoArguments = { ...rest, pairs: schemes };
+  if (options.tokens !== undefined && options.tokens < options.context) {
     throw usageError(
       `--tokens ${options.tokens} is less than one context of ${options.context} tokens`,
     );

@@ -17,7 +17,7 @@ import {
   type Sequence,
 } from "@couplet/kv";
 import type { AdapterReport } from "../../tools/adapters.ts";
-import { describeDevice, requestTestDevice } from "../../tools/adapter.ts";
+import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
 import { createEngine, type Engine } from "../llama/mod.ts";
 import { parseArguments } from "./arguments.ts";
 import { CacheSwitch } from "./cache_switch.ts";
@@ -29,10 +29,8 @@ import { Progress } from "./progress.ts";
 import { describeFigures, explainRows, formatRows, qualityChange, type Row } from "./report.ts";
 import { smallestPair } from "./scheme_pairs.ts";
 import { timeDecodeSteps } from "./timing.ts";
+import { withWorkload } from "./workload.ts";
 import { writeOn } from "./write_on.ts";
-
-/** Timed decode steps per cache. */
-const TIMED_STEPS = 11;
 
 /** What the stages share. */
 interface Bench extends Work {
@@ -46,9 +44,9 @@ async function main(args: readonly string[]): Promise<void> {
   const parsed = parseArguments(args);
   if ("help" in parsed) return console.log(parsed.help);
   const started = performance.now();
-  const work = await prepare(parsed.options);
+  const { report: adapter } = await requestAdapter();
+  const work = await prepare(withWorkload(parsed.options, adapter.kind));
   const device = await requestTestDevice({ requiredLimits: work.limits });
-  const adapter = describeDevice(device);
   console.log(describeWork(work, adapter));
 
   const { checkpoint, options, sizes } = work;
@@ -185,7 +183,6 @@ async function measure(
         device,
         shape: bench.capture.shape,
         caches: setups.map(({ resident }) => filled.get(resident)!),
-        rounds: TIMED_STEPS,
       });
     },
   });

@@ -1,6 +1,13 @@
 import type { Cache, ModelShape, Sequence } from "@couplet/kv";
 import { median } from "./metrics.ts";
 
+/** Timed steps per cache, and after how many there may be no more. */
+const ROUNDS = 11;
+const FEWEST_ROUNDS = 3;
+
+/** Seconds after which slow adapters are spared more rounds. */
+const ENOUGH_SECONDS = 15;
+
 /** A cache with sequences in it. */
 export interface FilledCache {
   readonly cache: Cache;
@@ -14,8 +21,6 @@ export interface TimingOptions {
   readonly shape: ModelShape;
   /** The caches to compare, with the same number of sequences of the same length. */
   readonly caches: readonly FilledCache[];
-  /** Timed steps per cache. */
-  readonly rounds: number;
 }
 
 /**
@@ -25,7 +30,7 @@ export interface TimingOptions {
  * finished.
  */
 export async function timeDecodeSteps(
-  { device, shape, caches, rounds }: TimingOptions,
+  { device, shape, caches }: TimingOptions,
 ): Promise<readonly number[]> {
   const tokens = caches[0]?.sequences.length ?? 0;
   const channels = tokens * shape.headDim * 4;
@@ -54,8 +59,11 @@ export async function timeDecodeSteps(
   }
 
   const times: number[][] = caches.map(() => []);
+  const begun = performance.now();
   // The first round warms up.
-  for (let round = -1; round < rounds; round++) {
+  for (let round = -1; round < ROUNDS; round++) {
+    const seconds = (performance.now() - begun) / 1000;
+    if (round >= FEWEST_ROUNDS && seconds > ENOUGH_SECONDS) break;
     for (const [i, filled] of caches.entries()) {
       for (const sequence of filled.sequences) {
         filled.cache.truncate(sequence, filled.cache.length(sequence) - 1);

@@ -1,0 +1,19 @@
+import type { AdapterKind } from "../../tools/adapters.ts";
+import type { DemoArguments, DemoOptions, Workload } from "./arguments.ts";
+
+/** What a few minutes suffice for on two cores: Mesa's driver for the CPU, and any GPU. */
+const FAST: Workload = { tokens: 2048, calibrationTokens: 12288, generate: 96 };
+
+/** What the same minutes suffice for on SwiftShader, which is several times slower. */
+const SLOW: Workload = { tokens: 512, calibrationTokens: 2048, generate: 24 };
+
+/** Fills in how much work to do where the command line leaves it open. */
+export function withWorkload(given: DemoArguments, kind: AdapterKind): DemoOptions {
+  const defaults = kind === "hardware" || kind === "llvmpipe" ? FAST : SLOW;
+  return {
+    ...given,
+    tokens: given.tokens ?? Math.max(defaults.tokens, given.context),
+    calibrationTokens: given.calibrationTokens ?? defaults.calibrationTokens,
+    generate: given.generate ?? defaults.generate,
+  };
+}
