@@ -36,7 +36,7 @@ export interface DeviceModel {
 /** Brings all weights to the device. */
 export function uploadModel(
   allocation: Allocation,
-  { config, weights }: Checkpoint,
+  { config, weights }: Pick<Checkpoint, "config" | "weights">,
   storage: MatrixStorage | "as-stored",
 ): DeviceModel {
   function project(...parts: Projection[]): DeviceProjection {

@@ -1,4 +1,3 @@
-import { CoupletError } from "@couplet/kv";
 import type { Allocation } from "./allocation.ts";
 import { grid, type MatrixStorage } from "./kernels/common.ts";
 import { CROSS_ENTROPY_SOURCE } from "./kernels/cross_entropy.ts";
@@ -7,34 +6,10 @@ import { matmulSource, NARROW_ROWS, type TileName, TILES } from "./kernels/matmu
 import { RMS_NORM_SOURCE } from "./kernels/rms_norm.ts";
 import { ROTATE_SOURCE, ROTATE_WORKGROUP } from "./kernels/rotate.ts";
 import { SWIGLU_SOURCE, SWIGLU_WORKGROUP } from "./kernels/swiglu.ts";
+import { compileKernels, type KernelSource, type Operation, type Rows } from "./kernel_set.ts";
 import type { Matrix } from "./matrix.ts";
 
-/** The rows a dispatch works on, and where the step's uniform says so. */
-export interface Rows {
-  /** How many rows. */
-  readonly count: number;
-  /** Dynamic offset of their slot in the step's buffer. */
-  readonly offset: number;
-}
-
-/** A kernel with its buffers bound, ready to run on any rows. */
-export type Operation = (pass: GPUComputePassEncoder, rows: Rows) => void;
-
-/** What a binding of group 0 is. */
-export type BindingKind = "read-only-storage" | "storage" | "uniform";
-
-interface Kernel {
-  readonly pipeline: GPUComputePipeline;
-  readonly layout: GPUBindGroupLayout;
-}
-
-/** A kernel before it is compiled. */
-export interface KernelSource {
-  /** WGSL. */
-  readonly code: string;
-  /** Group 0, in order. */
-  readonly bindings: readonly BindingKind[];
-}
+export type { Operation, Rows } from "./kernel_set.ts";
 
 /** Every kernel by name. */
 export function kernelSources(): ReadonlyMap<string, KernelSource> {
@@ -109,58 +84,12 @@ export async function createOperations(
   storages: ReadonlySet<MatrixStorage>,
   stepBuffer: GPUBuffer,
 ): Promise<Operations> {
-  const { device } = allocation;
-  const stepLayout = device.createBindGroupLayout({
-    entries: [{
-      binding: 0,
-      visibility: GPUShaderStage.COMPUTE,
-      buffer: { type: "uniform", hasDynamicOffset: true, minBindingSize: 8 },
-    }],
+  const wanted = [...kernelSources()].filter(([name]) => {
+    const storage = (["f16", "f32"] as const).find((suffix) => name.endsWith(suffix));
+    return storage === undefined || storages.has(storage);
   });
-  const kernels = new Map<string, Kernel>();
-  await Promise.all(
-    [...kernelSources()].filter(([name]) => {
-      const storage = (["f16", "f32"] as const).find((suffix) => name.endsWith(suffix));
-      return storage === undefined || storages.has(storage);
-    }).map(async ([name, { code, bindings }]) => {
-      kernels.set(name, await compile(device, name, code, bindings, stepLayout));
-    }),
-  );
-
-  function uniform(words: Uint32Array<ArrayBuffer>): GPUBuffer {
-    const buffer = allocation.create({
-      size: Math.ceil(words.byteLength / 16) * 16,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    });
-    device.queue.writeBuffer(buffer, 0, words);
-    return buffer;
-  }
-
+  const { operation, uniform } = await compileKernels(allocation, new Map(wanted), stepBuffer);
   const noBias = allocation.create({ size: 16, usage: GPUBufferUsage.STORAGE });
-  const step = device.createBindGroup({
-    layout: stepLayout,
-    entries: [{ binding: 0, resource: { buffer: stepBuffer, size: 16 } }],
-  });
-
-  /** A dispatch of `workgroups(rows)` with these buffers at bindings 0, 1, ... */
-  function operation(
-    name: string,
-    buffers: readonly GPUBuffer[],
-    workgroups: (rows: number) => readonly [number, number],
-  ): Operation {
-    const { pipeline, layout } = kernels.get(name)!;
-    const group = device.createBindGroup({
-      label: name,
-      layout,
-      entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
-    });
-    return (pass, rows) => {
-      pass.setPipeline(pipeline);
-      pass.setBindGroup(0, group);
-      pass.setBindGroup(1, step, [rows.offset]);
-      pass.dispatchWorkgroups(...workgroups(rows.count));
-    };
-  }
 
   return {
     embed(matrix, tokenIds, hidden) {
@@ -230,37 +159,6 @@ export async function createOperations(
       );
     },
   };
-}
-
-async function compile(
-  device: GPUDevice,
-  label: string,
-  code: string,
-  bindings: readonly BindingKind[],
-  stepLayout: GPUBindGroupLayout,
-): Promise<Kernel> {
-  const layout = device.createBindGroupLayout({
-    label,
-    entries: bindings.map((type, binding) => ({
-      binding,
-      visibility: GPUShaderStage.COMPUTE,
-      buffer: { type },
-    })),
-  });
-  try {
-    const pipeline = await device.createComputePipelineAsync({
-      label,
-      layout: device.createPipelineLayout({ bindGroupLayouts: [layout, stepLayout] }),
-      compute: { module: device.createShaderModule({ label, code }), entryPoint: "main" },
-    });
-    return { pipeline, layout };
-  } catch (cause) {
-    throw new CoupletError("device", {
-      what: `The device refused the kernel "${label}"`,
-      why: cause instanceof Error ? cause.message : String(cause),
-      remedy: "Use another adapter, and report this one's name",
-    }, { cause });
-  }
 }
 
 /** Runs operations one after the other. */

@@ -19,10 +19,13 @@ export interface ReferenceForward {
 /**
  * The whole model on the CPU in float64, written to be read: the oracle of the engine's tests.
  * Attention is exact and dense.
+ *
+ * @param change May alter each layer's keys and values before they are attended to.
  */
 export function referenceForward(
   checkpoint: Pick<Checkpoint, "config" | "weights">,
   tokenIds: readonly number[],
+  change?: (layer: number, kind: "keys" | "values", vectors: Float64Array) => void,
 ): ReferenceForward {
   const { config, weights } = checkpoint;
   const tokens = tokenIds.length;
@@ -44,6 +47,8 @@ export function referenceForward(
     const value = project(normed, layer.value);
     if (layer.queryNorm) query = rmsNorm(query, layer.queryNorm, headDim, normEpsilon);
     if (layer.keyNorm) key = rmsNorm(key, layer.keyNorm, headDim, normEpsilon);
+    change?.(keys.length, "keys", key);
+    change?.(values.length, "values", value);
     queries.push(query);
     keys.push(key);
     values.push(value);

@@ -1,0 +1,449 @@
+import { CoupletError } from "@couplet/kv";
+import { Allocation, outOfMemory } from "./allocation.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { type DeviceModel, uploadModel } from "./device_model.ts";
+import {
+  bindGradientNetwork,
+  type GradientBuffers,
+  type GradientNetwork,
+  type LayerBufferName,
+  layerWidths,
+  type SharedBufferName,
+  type TransposedModel,
+  uploadTransposed,
+} from "./gradient_network.ts";
+import { createGradientOperations } from "./gradient_operations.ts";
+import type { Rows } from "./kernel_set.ts";
+import { NO_TARGET } from "./kernels/cross_entropy.ts";
+import { WINDOW_TILE } from "./kernels/window_attention.ts";
+import { createOperations } from "./operations.ts";
+import { ReadBack } from "./read_back.ts";
+import { Recorder } from "./recorder.ts";
+import { largestBinding, slabRows, SLOT_BYTES } from "./step_buffers.ts";
+import { turns } from "./step_plan.ts";
+
+/** What a gradient engine is made of. */
+export interface GradientOptions {
+  /** The device everything runs on; the engine neither requests nor destroys it. */
+  readonly device: GPUDevice;
+  /** The model. */
+  readonly checkpoint: Pick<Checkpoint, "config" | "weights">;
+  /** Most tokens of a window. */
+  readonly windowTokens: number;
+  /** Windows that run together; as many as make 2048 tokens where absent. */
+  readonly windows?: number;
+}
+
+/** What one layer's keys and values are, and how the loss changes with them. */
+export interface LayerGradients {
+  /** `[tokens of all windows][queryHeads][headDim]`, before the rotary embedding and after Qwen3's norm. */
+  readonly queries: Float32Array<ArrayBuffer>;
+  /** `[tokens of all windows][keyValueHeads][headDim]`, before the rotary embedding and after Qwen3's norm. */
+  readonly keys: Float32Array<ArrayBuffer>;
+  /** `[tokens of all windows][keyValueHeads][headDim]`. */
+  readonly values: Float32Array<ArrayBuffer>;
+  /** Gradient of the summed loss with respect to `keys`. */
+  readonly keyGradients: Float32Array<ArrayBuffer>;
+  /** Gradient of the summed loss with respect to `values`. */
+  readonly valueGradients: Float32Array<ArrayBuffer>;
+}
+
+/** What {@linkcode GradientEngine.run} gives. */
+export interface Gradients {
+  /** Sum of the losses of every token that has a next one in its window, natural logarithm. */
+  readonly loss: number;
+  /** By layer. */
+  readonly layers: readonly LayerGradients[];
+}
+
+/** A model on a device, forward and back, with dense attention and no cache. */
+export interface GradientEngine {
+  /**
+   * Runs windows of text, each for itself.
+   *
+   * @throws {CoupletError} `usage` for a window that is empty, too long or holds unknown tokens.
+   */
+  run(
+    windows: readonly (readonly number[])[],
+    onProgress?: (fraction: number) => void,
+  ): Promise<Gradients>;
+  /** Frees the weights and buffers. The device stays. */
+  destroy(): void;
+}
+
+/** Tokens that run together where nothing else is said. */
+const TOKENS_TOGETHER = 2048;
+
+/**
+ * Brings a model to a device for gradients of the loss: the diagonal Fisher information of its keys and
+ * values is their square.
+ *
+ * It keeps two copies of the matrices, one of them transposed, and every layer's activations.
+ *
+ * @throws {CoupletError} `usage` where `windowTokens` exceeds the model's positions; `limits` where a
+ * buffer exceeds the device's limits or memory; `device` where a kernel is refused.
+ */
+export async function createGradientEngine(options: GradientOptions): Promise<GradientEngine> {
+  const { device, checkpoint, windowTokens } = options;
+  const { config } = checkpoint;
+  if (
+    !(Number.isInteger(windowTokens) && windowTokens > 0 && windowTokens <= config.maxPositions)
+  ) {
+    throw new CoupletError("usage", {
+      what: "Cannot take gradients",
+      why: `windows of ${windowTokens} tokens do not fit a model for ${config.maxPositions}`,
+      remedy: `Use windows of 1 to ${config.maxPositions} tokens`,
+    });
+  }
+  const tokens = Math.ceil(windowTokens / WINDOW_TILE) * WINDOW_TILE;
+  const windows = options.windows ?? Math.max(1, Math.floor(TOKENS_TOGETHER / tokens));
+  const sizes = bufferSizes(checkpoint, tokens, windows, device.limits);
+  checkSizes(sizes, device.limits, windows);
+
+  const allocation = new Allocation(device);
+  try {
+    const { buffers, model, back, exhausted } = allocate();
+    const error = await exhausted;
+    if (error !== null) throw outOfMemory(error.message);
+    const matrices = [model.embedding, model.head, ...model.layers.map(({ down }) => down.matrix)]
+      .concat(
+        model.layers.flatMap((layer) => [
+          layer.query.matrix,
+          layer.key.matrix,
+          layer.value.matrix,
+          layer.output.matrix,
+          layer.gateUp.matrix,
+        ]),
+        back.head,
+        back.layers.flatMap((layer) => Object.values(layer)),
+      );
+    const { step } = buffers.shared;
+    const network = bindGradientNetwork(
+      checkpoint,
+      model,
+      back,
+      buffers,
+      await createOperations(allocation, new Set(matrices.map(({ storage }) => storage)), step),
+      await createGradientOperations(allocation, step, { ...config, tokens }),
+    );
+    const pass = new GradientPass(options, { tokens, windows }, buffers, network);
+    return {
+      run: (texts, onProgress) => pass.run(texts, onProgress),
+      destroy: () => allocation.destroy(),
+    };
+  } catch (error) {
+    allocation.destroy();
+    throw error;
+  }
+
+  /** Opens and closes the error scope without waiting: scopes of others may not come between. */
+  function allocate(): {
+    buffers: GradientBuffers;
+    model: DeviceModel;
+    back: TransposedModel;
+    exhausted: Promise<GPUError | null>;
+  } {
+    device.pushErrorScope("out-of-memory");
+    try {
+      const buffers = createBuffers(allocation, sizes);
+      const model = uploadModel(allocation, checkpoint, "as-stored");
+      const back = uploadTransposed(allocation, checkpoint);
+      return { buffers, model, back, exhausted: device.popErrorScope() };
+    } catch (error) {
+      device.popErrorScope();
+      throw error;
+    }
+  }
+}
+
+/** Bytes of every buffer. */
+interface BufferSizes {
+  readonly shared: Record<SharedBufferName, number>;
+  readonly layers: readonly Record<LayerBufferName, number>[];
+}
+
+function bufferSizes(
+  { config }: Pick<Checkpoint, "config">,
+  tokens: number,
+  windows: number,
+  limits: GPUSupportedLimits,
+): BufferSizes {
+  const rows = tokens * windows;
+  const query = config.queryHeads * config.headDim;
+  const key = config.keyValueHeads * config.headDim;
+  const slab = slabRows(config.vocabularySize, rows, limits);
+  const floats = (width: number) => rows * width * 4;
+  const widths = layerWidths(config);
+  return {
+    shared: {
+      step: (1 + 2 * Math.ceil(rows / slab)) * SLOT_BYTES,
+      tokenIds: floats(1),
+      targets: floats(1),
+      turns: floats(config.headDim),
+      turnsBack: floats(config.headDim),
+      normed: floats(config.hiddenSize),
+      product: floats(config.intermediateSize),
+      attended: floats(query),
+      shares: floats(tokens * config.queryHeads),
+      products: floats(tokens * config.queryHeads),
+      queryGradient: floats(query),
+      keyGradient: floats(key),
+      valueGradient: floats(key),
+      headGradient: config.queryKeyNorm ? floats(query) : 0,
+      hidden: floats(config.hiddenSize),
+      hiddenGradient: floats(config.hiddenSize),
+      normedGradient: floats(config.hiddenSize),
+      slabGradient: slab * config.hiddenSize * 4,
+      logits: slab * config.vocabularySize * 4,
+      logitGradients: slab * Math.ceil(config.vocabularySize / 8) * 32,
+      entropy: floats(2),
+    },
+    layers: Array.from(
+      { length: config.layers },
+      () =>
+        Object.fromEntries(
+          Object.entries(widths).map(([name, width]) => [name, floats(width)]),
+        ) as Record<LayerBufferName, number>,
+    ),
+  };
+}
+
+function checkSizes(
+  { shared, layers }: BufferSizes,
+  limits: GPUSupportedLimits,
+  windows: number,
+): void {
+  const most = largestBinding(limits);
+  for (const [name, bytes] of [shared, layers[0]!].flatMap((sizes) => Object.entries(sizes))) {
+    if (bytes <= most) continue;
+    throw new CoupletError("limits", {
+      what: "The buffers for gradients do not fit the device",
+      why: `"${name}" takes ${bytes} bytes for ${windows} windows, and a binding ${most}`,
+      remedy: windows > 1 ? "Run fewer windows together" : "Use shorter windows",
+    });
+  }
+}
+
+function createBuffers(allocation: Allocation, { shared, layers }: BufferSizes): GradientBuffers {
+  function create<Name extends string>(sizes: Record<Name, number>): Record<Name, GPUBuffer> {
+    return Object.fromEntries(
+      Object.entries<number>(sizes).map(([label, size]) => [
+        label,
+        allocation.create({
+          label,
+          size: Math.max(16, size),
+          usage: (label === "step" ? GPUBufferUsage.UNIFORM : GPUBufferUsage.STORAGE) |
+            GPUBufferUsage.COPY_DST | GPUBufferUsage.COPY_SRC,
+        }),
+      ]),
+    ) as Record<Name, GPUBuffer>;
+  }
+  return { shared: create(shared), layers: layers.map(create) };
+}
+
+/** Where a run's results go. */
+interface Results {
+  loss: number;
+  readonly layers: readonly LayerGradients[];
+}
+
+/** Runs groups of windows forward and back. */
+class GradientPass {
+  readonly #options: GradientOptions;
+  readonly #tokens: number;
+  readonly #windows: number;
+  readonly #buffers: GradientBuffers;
+  readonly #network: GradientNetwork;
+
+  constructor(
+    options: GradientOptions,
+    { tokens, windows }: { readonly tokens: number; readonly windows: number },
+    buffers: GradientBuffers,
+    network: GradientNetwork,
+  ) {
+    this.#options = options;
+    this.#tokens = tokens;
+    this.#windows = windows;
+    this.#buffers = buffers;
+    this.#network = network;
+  }
+
+  async run(
+    windows: readonly (readonly number[])[],
+    onProgress?: (fraction: number) => void,
+  ): Promise<Gradients> {
+    const { config } = this.#options.checkpoint;
+    this.#check(windows);
+    const total = windows.reduce((sum, { length }) => sum + length, 0);
+    const floats = (heads: number) => new Float32Array(total * heads * config.headDim);
+    const results: Results = {
+      loss: 0,
+      layers: Array.from({ length: config.layers }, () => ({
+        queries: floats(config.queryHeads),
+        keys: floats(config.keyValueHeads),
+        values: floats(config.keyValueHeads),
+        keyGradients: floats(config.keyValueHeads),
+        valueGradients: floats(config.keyValueHeads),
+      })),
+    };
+    let done = 0;
+    for (let first = 0; first < windows.length; first += this.#windows) {
+      const group = windows.slice(first, first + this.#windows);
+      await this.#runGroup(group, results, done);
+      done += group.reduce((sum, { length }) => sum + length, 0);
+      onProgress?.(done / total);
+    }
+    return results;
+  }
+
+  /** Windows that run together, whose first token is the `done`-th of the results. */
+  async #runGroup(
+    windows: readonly (readonly number[])[],
+    results: Results,
+    done: number,
+  ): Promise<void> {
+    const { device, checkpoint } = this.#options;
+    const { shared, layers } = this.#buffers;
+    const network = this.#network;
+    const { rows, slabs } = this.#writeStep(windows);
+    const recorder = new Recorder(device, "gradients");
+    const readBack = new ReadBack(device);
+    const hiddenBytes = rows.count * checkpoint.config.hiddenSize * 4;
+
+    function copy(from: GPUBuffer, to: GPUBuffer): void {
+      recorder.encoder.copyBufferToBuffer(from, 0, to, 0, hiddenBytes);
+    }
+    const read = (buffer: GPUBuffer, heads: number, into: Float32Array<ArrayBuffer>): void => {
+      const width = heads * checkpoint.config.headDim;
+      readBack.copy(recorder.encoder, buffer, rows.count * width * 4, (bytes) => {
+        const all = new Float32Array(bytes);
+        let at = done * width;
+        windows.forEach(({ length }, window) => {
+          const from = window * this.#tokens * width;
+          into.set(all.subarray(from, from + length * width), at);
+          at += length * width;
+        });
+      });
+    };
+
+    const { queryHeads, keyValueHeads } = checkpoint.config;
+    network.embed(recorder.pass, rows);
+    network.layers.forEach((layer, index) => {
+      const { input, middle, query, key, value } = layers[index]!;
+      const result = results.layers[index]!;
+      copy(shared.hidden, input);
+      copy(shared.hidden, middle);
+      for (const run of layer.project) run(recorder.pass, rows);
+      read(query, queryHeads, result.queries);
+      read(key, keyValueHeads, result.keys);
+      read(value, keyValueHeads, result.values);
+      for (const run of layer.attend) run(recorder.pass, rows);
+      copy(middle, shared.hidden);
+      for (const run of layer.feedForward) run(recorder.pass, rows);
+    });
+
+    network.finalNorm(recorder.pass, rows);
+    const rowBytes = checkpoint.config.hiddenSize * 4;
+    let slabFirst = 0;
+    for (const { within, alone } of slabs) {
+      for (const run of network.head) run(recorder.pass, within);
+      network.headGradient(recorder.pass, alone);
+      recorder.encoder.copyBufferToBuffer(
+        shared.slabGradient,
+        0,
+        shared.normedGradient,
+        slabFirst * rowBytes,
+        alone.count * rowBytes,
+      );
+      slabFirst += alone.count;
+    }
+    readBack.copy(recorder.encoder, shared.entropy, rows.count * 8, (bytes) => {
+      // Pairs of loss and log-sum-exp; rows without a target have the loss 0.
+      new Float32Array(bytes).forEach((value, i) => results.loss += i % 2 === 0 ? value : 0);
+    });
+    network.finalNormGradient(recorder.pass, rows);
+
+    for (let index = layers.length - 1; index >= 0; index--) {
+      const layer = network.layers[index]!;
+      const { keyGradients, valueGradients } = results.layers[index]!;
+      for (const run of layer.attentionGradient) run(recorder.pass, rows);
+      read(shared.keyGradient, keyValueHeads, keyGradients);
+      read(shared.valueGradient, keyValueHeads, valueGradients);
+      // Nobody asks for the gradient of the embedding.
+      if (index === 0) break;
+      for (const run of layer.inputGradient) run(recorder.pass, rows);
+    }
+    device.queue.submit([recorder.finish()]);
+    await readBack.finish();
+  }
+
+  /** Writes what the kernels read. Windows are padded to whole tiles, which nothing before them sees. */
+  #writeStep(
+    windows: readonly (readonly number[])[],
+  ): { rows: Rows; slabs: { within: Rows; alone: Rows }[] } {
+    const { device, checkpoint: { config } } = this.#options;
+    const { shared } = this.#buffers;
+    const tokens = this.#tokens;
+    const count = windows.length * tokens;
+    const slots = new Uint32Array(shared.step.size / 4);
+    let offset = 0;
+    function slot(count: number, firstRow: number): Rows {
+      const rows = { count, offset };
+      slots.set([count, firstRow], offset / 4);
+      offset += SLOT_BYTES;
+      return rows;
+    }
+    const rows = slot(count, 0);
+    const slab = slabRows(config.vocabularySize, this.#windows * tokens, device.limits);
+    const slabs: { within: Rows; alone: Rows }[] = [];
+    for (let first = 0; first < count; first += slab) {
+      const length = Math.min(slab, count - first);
+      slabs.push({ within: slot(length, first), alone: slot(length, 0) });
+    }
+
+    const tokenIds = new Uint32Array(count);
+    const targets = new Uint32Array(count).fill(NO_TARGET);
+    windows.forEach((window, index) => {
+      tokenIds.set(window, index * tokens);
+      targets.set(window.slice(1), index * tokens);
+    });
+    const table = turns({
+      tokens: count,
+      segments: windows.map((_, entry) => ({
+        entry,
+        start: 0,
+        count: tokens,
+        position: 0,
+        row: entry * tokens,
+      })),
+    }, config.inverseFrequencies);
+    device.queue.writeBuffer(shared.step, 0, slots);
+    device.queue.writeBuffer(shared.tokenIds, 0, tokenIds);
+    device.queue.writeBuffer(shared.targets, 0, targets);
+    device.queue.writeBuffer(shared.turns, 0, table);
+    // The other way round: the sines change sign.
+    device.queue.writeBuffer(
+      shared.turnsBack,
+      0,
+      table.map((value, i) => i % 2 === 0 ? value : -value),
+    );
+    return { rows, slabs };
+  }
+
+  #check(windows: readonly (readonly number[])[]): void {
+    const { checkpoint: { config }, windowTokens } = this.#options;
+    for (const [index, window] of windows.entries()) {
+      const unknown = window.find((id) =>
+        !Number.isInteger(id) || id < 0 || id >= config.vocabularySize
+      );
+      if (window.length > 0 && window.length <= windowTokens && unknown === undefined) continue;
+      throw new CoupletError("usage", {
+        what: "Cannot take gradients",
+        why: unknown === undefined
+          ? `window ${index} has ${window.length} tokens, and one may have 1 to ${windowTokens}`
+          : `token ${unknown} is not in the vocabulary of ${config.vocabularySize}`,
+        remedy: "Cut the text into windows, with the checkpoint's own tokenizer",
+      });
+    }
+  }
+}
