@@ -57,3 +57,21 @@ export { type KernelLimits } from "./src/select_kernel.ts";
 export type { LayerBuffers } from "./src/layer_buffers.ts";
 export type { Sequence } from "./src/sequences.ts";
 export { manifest } from "./generated/manifest.ts";
+export type { CacheIdentity } from "./src/cache_identity.ts";
+export {
+  cacheIdentity,
+  restoreSequence,
+  type SnapshotOptions,
+  snapshotSequence,
+} from "./src/snapshot.ts";
+export { inspectSnapshot, type SnapshotInfo } from "./src/snapshot_file.ts";
+export type { SnapshotStore } from "./src/snapshot_store.ts";
+export {
+  findLongestPrefix,
+  type FoundPrefix,
+  type Prompt,
+  promptKey,
+  type RefusedEntry,
+  restoreLongestPrefix,
+  storePrefix,
+} from "./src/prompt_store.ts";

@@ -121,11 +121,9 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
 export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<Sequence> {
   const { device, identity, adopt, state } = cacheInternals(cache);
   const { options } = cache.plan;
-  let lost = false;
-  device.lost.then(() => lost = true);
-  const content = await decodeSnapshot(bytes);
+  const [content, alive] = await Promise.all([decodeSnapshot(bytes), isAlive(device)]);
   await checkSnapshot(content, identity, options);
-  if (lost) throw deviceError("Cannot restore the snapshot", "the device is lost");
+  if (!alive) throw deviceError("Cannot restore the snapshot", "the device is lost");
 
   // From here on nothing waits, so that no step of the host comes between.
   const { info, tensors } = content;
@@ -282,6 +280,14 @@ function forEachPagePart(
 /** Bytes as words of their own; they may lie at any offset. */
 function ownWords(bytes: Uint8Array): Uint32Array<ArrayBuffer> {
   return new Uint32Array(new Uint8Array(bytes).buffer);
+}
+
+/** Whether a device still works. Its promise `lost` may resolve late, and writes to a lost one fail in silence. */
+async function isAlive(device: GPUDevice): Promise<boolean> {
+  const probe = device.createBuffer({ label: "couplet probe", size: 4, usage: 0x01 | 0x08 });
+  const alive = await probe.mapAsync(0x01).then(() => true, () => false);
+  probe.destroy();
+  return alive;
 }
 
 interface BufferRange {

@@ -5,8 +5,8 @@ import { CoupletError } from "./errors.ts";
  * Bytes by key. A store keeps what it is given and looks into none of it; an entry is seen whole or not
  * at all, while it is written and after a crash.
  *
- * Keys have 1 to 128 of the characters `a-z`, `0-9`, `.`, `_` and `-` and begin with a letter or digit, so that
- * each is a file's name on every system. Errors are {@linkcode CoupletError}s with code `usage` for any other key
+ * An entry has at least one byte. Keys have 1 to 128 of the characters `a-z`, `0-9`, `.`, `_` and `-` and begin with a letter or digit, so that
+ * each is a file's name on every system. Errors are {@linkcode CoupletError}s with code `usage` for anything else
  * and `store` where the store fails.
  */
 export interface SnapshotStore {
@@ -38,6 +38,17 @@ export function checkStoreKey(key: string): void {
     what: "Cannot use the store's entry",
     why: `its key is ${JSON.stringify(key)}`,
     remedy: "Use 1 to 128 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+  });
+}
+
+/** @throws {CoupletError} `usage` where this cannot be an entry. */
+export function checkStoreEntry(key: string, bytes: Uint8Array): void {
+  checkStoreKey(key);
+  if (bytes.length > 0) return;
+  throw new CoupletError("usage", {
+    what: `Cannot write the entry ${key}`,
+    why: "it has no bytes",
+    remedy: "Delete the entry instead, or write what snapshotSequence() gives",
   });
 }
 

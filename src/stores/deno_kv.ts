@@ -15,7 +15,12 @@
  * @module
  */
 import { CoupletError } from "../errors.ts";
-import { checkStoreKey, type SnapshotStore, storeError } from "../snapshot_store.ts";
+import {
+  checkStoreEntry,
+  checkStoreKey,
+  type SnapshotStore,
+  storeError,
+} from "../snapshot_store.ts";
 
 export type { SnapshotStore };
 
@@ -199,7 +204,7 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
     },
 
     async put(key, bytes) {
-      checkStoreKey(key);
+      checkStoreEntry(key, bytes);
       const content = new Uint8Array(bytes);
       const manifest: Manifest = {
         id: `${Date.now()}-${crypto.randomUUID()}`,

@@ -14,7 +14,13 @@
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { checkStoreKey, isStoreKey, type SnapshotStore, storeError } from "../snapshot_store.ts";
+import {
+  checkStoreEntry,
+  checkStoreKey,
+  isStoreKey,
+  type SnapshotStore,
+  storeError,
+} from "../snapshot_store.ts";
 
 export type { SnapshotStore };
 
@@ -50,7 +56,7 @@ export function directoryStore(directory: string | URL): SnapshotStore {
     },
 
     async put(key, bytes) {
-      checkStoreKey(key);
+      checkStoreEntry(key, bytes);
       const unfinished = join(folder, `${key}.${crypto.randomUUID()}${UNFINISHED}`);
       try {
         await mkdir(folder, { recursive: true });

@@ -15,7 +15,13 @@
  * @module
  */
 import { CoupletError } from "../errors.ts";
-import { checkStoreKey, isStoreKey, type SnapshotStore, storeError } from "../snapshot_store.ts";
+import {
+  checkStoreEntry,
+  checkStoreKey,
+  isStoreKey,
+  type SnapshotStore,
+  storeError,
+} from "../snapshot_store.ts";
 
 export type { SnapshotStore };
 
@@ -24,7 +30,7 @@ export interface OpfsFile {
   /** Kind of handle. */
   readonly kind: "file";
   /** Its content as it is now. */
-  getFile(): Promise<{ arrayBuffer(): Promise<ArrayBuffer> }>;
+  getFile(): Promise<{ readonly size: number; arrayBuffer(): Promise<ArrayBuffer> }>;
   /** A stream that replaces the content, all at once, when it is closed. */
   createWritable?(): Promise<{
     write(data: Uint8Array<ArrayBuffer>): Promise<void>;
@@ -79,10 +85,11 @@ export async function openOpfsStore(name = "couplet-snapshots"): Promise<Snapsho
 
 /** A store in a directory that is already open. */
 export function opfsStore(directory: OpfsDirectory): SnapshotStore {
-  /** An entry's file: made where it is absent and wanted. */
-  async function find(key: string): Promise<OpfsFile | undefined> {
+  /** An entry's content. A file is empty, and no entry yet, until its first content is in place. */
+  async function find(key: string): Promise<Awaited<ReturnType<OpfsFile["getFile"]>> | undefined> {
     try {
-      return await directory.getFileHandle(`${key}${SUFFIX}`);
+      const file = await (await directory.getFileHandle(`${key}${SUFFIX}`)).getFile();
+      return file.size > 0 ? file : undefined;
     } catch (cause) {
       if (isAbsent(cause)) return undefined;
       throw cause;
@@ -93,10 +100,8 @@ export function opfsStore(directory: OpfsDirectory): SnapshotStore {
     async get(key) {
       checkStoreKey(key);
       try {
-        const file = await (await find(key))?.getFile();
-        const bytes = file === undefined ? undefined : new Uint8Array(await file.arrayBuffer());
-        // A new file is empty until its first content is in place. Snapshots never are.
-        return bytes?.length === 0 ? undefined : bytes;
+        const file = await find(key);
+        return file === undefined ? undefined : new Uint8Array(await file.arrayBuffer());
       } catch (cause) {
         if (isAbsent(cause)) return undefined;
         throw storeError(`Cannot read the entry ${key}`, cause, REMEDY);
@@ -104,8 +109,7 @@ export function opfsStore(directory: OpfsDirectory): SnapshotStore {
     },
 
     async put(key, bytes) {
-      checkStoreKey(key);
-      const existed = await find(key).catch(() => undefined) !== undefined;
+      checkStoreEntry(key, bytes);
       try {
         const handle = await directory.getFileHandle(`${key}${SUFFIX}`, { create: true });
         if (handle.createWritable === undefined) {
@@ -121,7 +125,9 @@ export function opfsStore(directory: OpfsDirectory): SnapshotStore {
           throw cause;
         }
       } catch (cause) {
-        if (!existed) await directory.removeEntry(`${key}${SUFFIX}`).catch(() => {});
+        if (await find(key).catch(() => null) === undefined) {
+          await directory.removeEntry(`${key}${SUFFIX}`).catch(() => {});
+        }
         throw storeError(`Cannot write the entry ${key}`, cause, REMEDY);
       }
     },
@@ -129,8 +135,9 @@ export function opfsStore(directory: OpfsDirectory): SnapshotStore {
     async delete(key) {
       checkStoreKey(key);
       try {
+        const existed = await find(key) !== undefined;
         await directory.removeEntry(`${key}${SUFFIX}`);
-        return true;
+        return existed;
       } catch (cause) {
         if (isAbsent(cause)) return false;
         throw storeError(`Cannot delete the entry ${key}`, cause, REMEDY);
@@ -142,7 +149,7 @@ export function opfsStore(directory: OpfsDirectory): SnapshotStore {
         const keys: string[] = [];
         for await (const name of directory.keys()) {
           const key = name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : "";
-          if (isStoreKey(key)) keys.push(key);
+          if (isStoreKey(key) && await find(key) !== undefined) keys.push(key);
         }
         return keys.sort();
       } catch (cause) {
