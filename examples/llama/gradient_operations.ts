@@ -159,7 +159,7 @@ export async function createGradientOperations(
       return operation(
         "cross entropy gradient",
         [logits, targets, entropy, gradients, uniform(Uint32Array.of(vocabulary, rowLength))],
-        (rows) => grid(Math.ceil(rows * rowLength / GRADIENT_WORKGROUP)),
+        (rows) => grid(Math.ceil(rows * rowLength / 4 / GRADIENT_WORKGROUP)),
       );
     },
   };

@@ -86,22 +86,32 @@ struct Head { vocabulary: u32, rowLength: u32 }
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> targets: array<u32>;
 @group(0) @binding(2) var<storage, read> entropy: array<vec2<f32>>;
-@group(0) @binding(3) var<storage, read_write> gradients: array<f32>;
+@group(0) @binding(3) var<storage, read_write> gradients: array<vec4<f32>>;
 @group(0) @binding(4) var<uniform> head: Head;
+
+fn gradient(row: u32, token: u32, target_id: u32) -> f32 {
+  if (token >= head.vocabulary) { return 0.0; }
+  let share = exp(logits[row * head.vocabulary + token] - entropy[step.firstRow + row].y);
+  return share - select(0.0, 1.0, token == target_id);
+}
 
 @compute @workgroup_size(${GRADIENT_WORKGROUP})
 fn main(${INDICES}) {
   let index = (group.y * groups.x + group.x) * ${GRADIENT_WORKGROUP}u + lane;
-  let row = index / head.rowLength;
-  let token = index % head.rowLength;
+  let row = index / (head.rowLength / 4u);
+  let token = 4u * (index % (head.rowLength / 4u));
   if (row >= step.rows) { return; }
   let target_id = targets[step.firstRow + row];
-  var gradient = 0.0;
-  if (target_id != ${noTarget}u && token < head.vocabulary) {
-    gradient = exp(logits[row * head.vocabulary + token] - entropy[step.firstRow + row].y);
-    if (token == target_id) { gradient -= 1.0; }
+  var result = vec4<f32>();
+  if (target_id != ${noTarget}u) {
+    result = vec4(
+      gradient(row, token, target_id),
+      gradient(row, token + 1u, target_id),
+      gradient(row, token + 2u, target_id),
+      gradient(row, token + 3u, target_id),
+    );
   }
-  gradients[index] = gradient;
+  gradients[index] = result;
 }
 `;
 }

@@ -2,8 +2,8 @@
  * Dense causal attention over whole windows, and its gradient, as products of small matrices.
  *
  * A window is `tokens` rows, a multiple of {@linkcode WINDOW_TILE}. Products of queries and keys lie as
- * `[windows][queryHeads][tokens][tokens]`, one row per query; what a query cannot see is zero there once a
- * softmax kernel has run. Each invocation keeps an 8 x 8 tile of sums in registers, as in matmul.ts.
+ * `[windows][queryHeads][tokens][tokens]`, one row per query; of what a query cannot see, a softmax kernel
+ * sets to zero whatever the other kernels read. Each invocation keeps an 8 x 8 tile of sums in registers, as in matmul.ts.
  *
  * @module
  */
@@ -18,8 +18,8 @@ export const PRODUCT_ROWS = 32;
 /** Columns of a workgroup of the product kernels: keys, or channels. */
 export const PRODUCT_COLUMNS = 64;
 
-/** Invocations per workgroup of the softmax kernels, which is one query's row. */
-export const SOFTMAX_WORKGROUP = 64;
+/** Invocations per workgroup of the softmax kernels, which is one query's row: few, as software adapters pay for barriers. */
+export const SOFTMAX_WORKGROUP = 16;
 
 const EIGHT = [0, 1, 2, 3, 4, 5, 6, 7];
 const TWO = [0, 1];
@@ -184,15 +184,30 @@ fn ${name}(lane: u32, value: f32) -> f32 {
 }`;
 }
 
+/**
+ * A row of one query: blocks of four keys, up to the end of the last tile that the product kernels read of
+ * it. Keys beyond the query's own are masked.
+ */
 const ROWS = `${STEP}
 struct Softmax { tokens: u32, queryHeads: u32, scale: f32 }
 var<workgroup> partial: array<f32, ${SOFTMAX_WORKGROUP}>;
 ${reduce("total", (a, b) => `${a} + ${b}`)}
+
+fn mask(values: vec4<f32>, block: u32, query: u32, other: f32) -> vec4<f32> {
+  return select(vec4(other), values, vec4(4u * block) + vec4(0u, 1u, 2u, 3u) <= vec4(query));
+}
 `;
+
+const ROW_OF_WORKGROUP = `
+  let row = group.y * groups.x + group.x;
+  if (row >= step.rows * shape.queryHeads) { return; }
+  let query = row % shape.tokens;
+  let blocks = (query / ${PRODUCT_ROWS}u + 1u) * ${PRODUCT_ROWS / 4}u;
+  let start = row * (shape.tokens / 4u);`;
 
 /** Scores to shares in place: `softmax(scale * scores)` over the keys a query sees, zero for the others. */
 export const CAUSAL_SOFTMAX_SOURCE = `${ROWS}
-@group(0) @binding(0) var<storage, read_write> products: array<f32>;
+@group(0) @binding(0) var<storage, read_write> products: array<vec4<f32>>;
 @group(0) @binding(1) var<uniform> shape: Softmax;
 ${reduce("largest", (a, b) => `max(${a}, ${b})`)}
 
@@ -201,33 +216,29 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
-) {
-  let row = group.y * groups.x + group.x;
-  if (row >= step.rows * shape.queryHeads) { return; }
-  let seen = row % shape.tokens + 1u;
-  let start = row * shape.tokens;
-  var most = -1e38;
-  for (var j = lane; j < seen; j += ${SOFTMAX_WORKGROUP}u) {
-    most = max(most, products[start + j]);
+) {${ROW_OF_WORKGROUP}
+  var most = vec4(-1e38);
+  for (var j = lane; j < blocks; j += ${SOFTMAX_WORKGROUP}u) {
+    most = max(most, mask(products[start + j], j, query, -1e38));
   }
-  most = largest(lane, most);
+  let top = largest(lane, max(max(most.x, most.y), max(most.z, most.w)));
   var sum = 0.0;
-  for (var j = lane; j < seen; j += ${SOFTMAX_WORKGROUP}u) {
-    sum += exp((products[start + j] - most) * shape.scale);
+  for (var j = lane; j < blocks; j += ${SOFTMAX_WORKGROUP}u) {
+    let value = mask(exp((products[start + j] - top) * shape.scale), j, query, 0.0);
+    products[start + j] = value;
+    sum += dot(value, vec4(1.0));
   }
-  sum = total(lane, sum);
-  for (var j = lane; j < shape.tokens; j += ${SOFTMAX_WORKGROUP}u) {
-    var share = 0.0;
-    if (j < seen) { share = exp((products[start + j] - most) * shape.scale) / sum; }
-    products[start + j] = share;
+  let share = 1.0 / total(lane, sum);
+  for (var j = lane; j < blocks; j += ${SOFTMAX_WORKGROUP}u) {
+    products[start + j] *= share;
   }
 }
 `;
 
 /** Gradients of shares to gradients of scores, in place. */
 export const CAUSAL_SOFTMAX_GRADIENT_SOURCE = `${ROWS}
-@group(0) @binding(0) var<storage, read> shares: array<f32>;
-@group(0) @binding(1) var<storage, read_write> products: array<f32>;
+@group(0) @binding(0) var<storage, read> shares: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> products: array<vec4<f32>>;
 @group(0) @binding(2) var<uniform> shape: Softmax;
 
 @compute @workgroup_size(${SOFTMAX_WORKGROUP})
@@ -235,22 +246,15 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
-) {
-  let row = group.y * groups.x + group.x;
-  if (row >= step.rows * shape.queryHeads) { return; }
-  let seen = row % shape.tokens + 1u;
-  let start = row * shape.tokens;
-  var mean = 0.0;
-  for (var j = lane; j < seen; j += ${SOFTMAX_WORKGROUP}u) {
-    mean += shares[start + j] * products[start + j];
+) {${ROW_OF_WORKGROUP}
+  var sum = 0.0;
+  for (var j = lane; j < blocks; j += ${SOFTMAX_WORKGROUP}u) {
+    // Shares are zero where products mean nothing.
+    sum += dot(shares[start + j], products[start + j]);
   }
-  mean = total(lane, mean);
-  for (var j = lane; j < shape.tokens; j += ${SOFTMAX_WORKGROUP}u) {
-    var gradient = 0.0;
-    if (j < seen) {
-      gradient = shares[start + j] * (products[start + j] - mean) * shape.scale;
-    }
-    products[start + j] = gradient;
+  let mean = total(lane, sum);
+  for (var j = lane; j < blocks; j += ${SOFTMAX_WORKGROUP}u) {
+    products[start + j] = shares[start + j] * (products[start + j] - mean) * shape.scale;
   }
 }
 `;
