@@ -273,6 +273,7 @@ function headRows(headDim: number): KernelRow[] {
       "step",
       "layer",
       "partials",
+      "sink_logits",
       "output",
     ], size),
   ];

@@ -9,7 +9,7 @@ const WORKGROUP: u32 = 64u;
 
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
-// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+// One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
   slot: u32,
   start: u32, // tokens in the sequence before the step
@@ -49,15 +49,16 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
-  reserved: u32,
+  sliding_window: u32, // most recent tokens a query may see
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
 @group(0) @binding(1) var<uniform> layer: Layer;
 @group(0) @binding(2) var<storage, read> partials: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> output: array<u32>;
+@group(0) @binding(3) var<storage, read> sink_logits: array<f32>;
+@group(0) @binding(4) var<storage, read_write> output: array<u32>;
 
-// Merges the splits of one row exactly, by log-sum-exp. Grid: (query heads, tokens of the step).
+// Merges the splits of one row exactly, by log-sum-exp, and the head's learned sink, which has a logit and no value. Grid: (query heads, tokens of the step).
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -68,11 +69,12 @@ fn main(
   }
   let row = workgroup.y * layer.kv_heads * layer.group + workgroup.x;
   let first = row * step.splits * (CHUNKS + 1u);
-  var top = partials[first + CHUNKS].x;
-  for (var split = 1u; split < step.splits; split += 1u) {
+  let sink = sink_logits[workgroup.x];
+  var top = sink;
+  for (var split = 0u; split < step.splits; split += 1u) {
     top = max(top, partials[first + split * (CHUNKS + 1u) + CHUNKS].x);
   }
-  var sum = 0.0;
+  var sum = exp(sink - top);
   var total = vec4<f32>();
   for (var split = 0u; split < step.splits; split += 1u) {
     let at = first + split * (CHUNKS + 1u);

@@ -7,7 +7,7 @@ const WORKGROUP: u32 = 64u;
 
 override UNIT: u32 = 1u; // words of one unit: a page of one side, or a sequence's exact tier
 
-// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+// One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
   slot: u32,
   start: u32, // tokens in the sequence before the step
@@ -47,13 +47,13 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
-  reserved: u32,
+  sliding_window: u32, // most recent tokens a query may see
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
 @group(0) @binding(1) var<storage, read_write> records: array<u32>;
 
-// Copies whole units within a buffer: entry by entry from unit \`slot\` to unit \`start\`.
+// Copies whole units within a buffer: entry by entry from unit slot to unit start.
 // Grid: (any number of workgroups, entries).
 @compute @workgroup_size(WORKGROUP)
 fn main(

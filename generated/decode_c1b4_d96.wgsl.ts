@@ -18,7 +18,7 @@ const CODED_CODEBOOK_WORDS: u32 = 768u; // per head
 
 override SIDE: u32 = 0u; // 0 decodes keys, 1 values
 
-// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+// One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
   slot: u32,
   start: u32, // tokens in the sequence before the step
@@ -58,7 +58,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
-  reserved: u32,
+  sliding_window: u32, // most recent tokens a query may see
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -68,24 +68,24 @@ struct Layer {
 @group(0) @binding(4) var<storage, read> pages: array<u32>;
 @group(0) @binding(5) var<storage, read_write> decoded: array<vec4<f32>>;
 
-// First word of a head's records in page \`page\` of the sequence in \`slot\`, for records of \`record_tokens\` tokens and \`record_words\` words.
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
 fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
   let physical = pages[slot * layer.sequence_pages + page];
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
-// Code \`index\` of the record at \`record\`; codes never straddle words at this width.
+// Code index of the record at record; codes never straddle words at this width.
 fn coded_code(record: u32, index: u32) -> u32 {
   let bit = index * CODED_BITS;
   return (coded_records[record + (bit >> 5u)] >> (bit & 31u)) & CODED_MASK;
 }
-// The centroid of code \`index\`, one channel, two to a word.
+// The centroid of code index, one channel, two to a word.
 fn coded_centroid(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
   let at = channel * CODED_CENTROIDS + coded_code(record, token * CODED_CODES + channel);
   return unpack2x16float(codebooks[codebook + (at >> 1u)])[at & 1u];
 }
 
-// Channels 4 chunk to 4 chunk + 3 of token \`token\` of the record at \`record\`.
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
 fn coded_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let channel = chunk * 4u;
   return vec4<f32>(
@@ -96,7 +96,7 @@ fn coded_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> 
   );
 }
 
-// Decodes \`count\` coded tokens from coded token \`start\` on into f32 [tokens][KV heads][channels].
+// Decodes count coded tokens from coded token start on into f32 [tokens][KV heads][channels].
 // Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) item: vec3<u32>) {

@@ -20,7 +20,7 @@ override SIDE: u32 = 0u; // 0 encodes keys, 1 values
 override TOKENS: u32 = 1u; // tokens a lane compares with a centroid it has loaded, at most MAX_TOKENS
 override BLOCK: u32 = RECORD_TOKENS; // tokens of one workgroup: whole records, a multiple of TOKENS
 
-// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+// One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
   slot: u32,
   start: u32, // tokens in the sequence before the step
@@ -60,7 +60,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
-  reserved: u32,
+  sliding_window: u32, // most recent tokens a query may see
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -73,7 +73,7 @@ struct Layer {
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code.
 // Coded tokens are counted from behind the sinks.
 
-// How many coded tokens a query at \`position\` sees.
+// How many coded tokens a query at position sees.
 fn coded_visible(entry: Entry, position: u32) -> u32 {
   let hidden = layer.sinks + layer.window;
   let aged = select(0u, position + 1u - min(hidden, position + 1u), position + 1u > hidden);
@@ -81,7 +81,7 @@ fn coded_visible(entry: Entry, position: u32) -> u32 {
   return max(aged, min(floor, position + 1u - min(layer.sinks, position + 1u)));
 }
 
-// The exact buffer's slot of the token at \`position\`.
+// The exact buffer's slot of the token at position.
 fn exact_slot(position: u32) -> u32 {
   if (position < layer.sinks) {
     return position;
@@ -89,13 +89,13 @@ fn exact_slot(position: u32) -> u32 {
   return layer.sinks + (position - layer.sinks) % layer.ring;
 }
 
-// First word of the exact vector of a head at \`position\`; side 0 holds keys, side 1 values.
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
 fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
   let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
   return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
 }
 
-// First word of a head's records in page \`page\` of the sequence in \`slot\`, for records of \`record_tokens\` tokens and \`record_words\` words.
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
 fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
   let physical = pages[slot * layer.sequence_pages + page];
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
@@ -108,7 +108,7 @@ var<private> scale: array<f32, CHANNELS>; // of the lane's group
 var<private> vectors: array<f32, MAX_TOKENS * CHANNELS>;
 var<private> centroid: array<f32, CHANNELS>;
 
-// Loads group \`group\` of the exact vector at word \`word\`.
+// Loads group group of the exact vector at word word.
 fn load_vector(token: u32, word: u32, group: u32) {
   for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
     let channels = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
@@ -117,7 +117,7 @@ fn load_vector(token: u32, word: u32, group: u32) {
   }
 }
 
-// Loads centroid \`code\` of group \`group\`.
+// Loads centroid code of group group.
 fn load_centroid(codebook: u32, group: u32, code: u32) {
   let at = codebook + (group * CENTROIDS + code) * (CHANNELS / 2u);
   for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
@@ -146,7 +146,7 @@ fn distance_of(token: u32) -> f32 {
   return distance;
 }
 
-// Bits of word \`word\` that the first \`kept\` codes of a record fill.
+// Bits of word word that the first kept codes of a record fill.
 fn kept_mask(word: u32, kept: u32) -> u32 {
   let bits = kept * BITS - min(kept * BITS, word * 32u);
   return select((1u << (bits & 31u)) - 1u, 0xffffffffu, bits >= 32u);
@@ -224,7 +224,7 @@ fn main(
   }
 }
 
-// Writes word \`word\` of the record whose first token is \`record_first\`, the workgroup's record \`record\`.
+// Writes word word of the record whose first token is record_first, the workgroup's record record.
 fn write_word(entry: Entry, head: u32, record_first: u32, record: u32, word: u32, encode_end: u32) {
   if (record_first >= encode_end) {
     return;

@@ -11,7 +11,7 @@ const RECORD_WORDS: u32 = 32u;
 
 override SIDE: u32 = 0u; // 0 encodes keys, 1 values
 
-// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+// One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
   slot: u32,
   start: u32, // tokens in the sequence before the step
@@ -51,7 +51,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
-  reserved: u32,
+  sliding_window: u32, // most recent tokens a query may see
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -63,7 +63,7 @@ struct Layer {
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code.
 // Coded tokens are counted from behind the sinks.
 
-// How many coded tokens a query at \`position\` sees.
+// How many coded tokens a query at position sees.
 fn coded_visible(entry: Entry, position: u32) -> u32 {
   let hidden = layer.sinks + layer.window;
   let aged = select(0u, position + 1u - min(hidden, position + 1u), position + 1u > hidden);
@@ -71,7 +71,7 @@ fn coded_visible(entry: Entry, position: u32) -> u32 {
   return max(aged, min(floor, position + 1u - min(layer.sinks, position + 1u)));
 }
 
-// The exact buffer's slot of the token at \`position\`.
+// The exact buffer's slot of the token at position.
 fn exact_slot(position: u32) -> u32 {
   if (position < layer.sinks) {
     return position;
@@ -79,13 +79,13 @@ fn exact_slot(position: u32) -> u32 {
   return layer.sinks + (position - layer.sinks) % layer.ring;
 }
 
-// First word of the exact vector of a head at \`position\`; side 0 holds keys, side 1 values.
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
 fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
   let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
   return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
 }
 
-// First word of a head's records in page \`page\` of the sequence in \`slot\`, for records of \`record_tokens\` tokens and \`record_words\` words.
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
 fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
   let physical = pages[slot * layer.sequence_pages + page];
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;

@@ -27,7 +27,7 @@ const KEY_CODEBOOK_WORDS: u32 = 768u; // per head
 override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
 override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
 
-// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+// One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
   slot: u32,
   start: u32, // tokens in the sequence before the step
@@ -67,7 +67,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
-  reserved: u32,
+  sliding_window: u32, // most recent tokens a query may see
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -87,7 +87,7 @@ var<private> scores: array<f32, SPAN * MAX_ROWS>;
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code.
 // Coded tokens are counted from behind the sinks.
 
-// How many coded tokens a query at \`position\` sees.
+// How many coded tokens a query at position sees.
 fn coded_visible(entry: Entry, position: u32) -> u32 {
   let hidden = layer.sinks + layer.window;
   let aged = select(0u, position + 1u - min(hidden, position + 1u), position + 1u > hidden);
@@ -95,7 +95,7 @@ fn coded_visible(entry: Entry, position: u32) -> u32 {
   return max(aged, min(floor, position + 1u - min(layer.sinks, position + 1u)));
 }
 
-// The exact buffer's slot of the token at \`position\`.
+// The exact buffer's slot of the token at position.
 fn exact_slot(position: u32) -> u32 {
   if (position < layer.sinks) {
     return position;
@@ -103,13 +103,13 @@ fn exact_slot(position: u32) -> u32 {
   return layer.sinks + (position - layer.sinks) % layer.ring;
 }
 
-// First word of the exact vector of a head at \`position\`; side 0 holds keys, side 1 values.
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
 fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
   let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
   return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
 }
 
-// First word of a head's records in page \`page\` of the sequence in \`slot\`, for records of \`record_tokens\` tokens and \`record_words\` words.
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
 fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
   let physical = pages[slot * layer.sequence_pages + page];
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
@@ -117,7 +117,8 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
 
 // The tokens a block of query rows sees, cut into tiles of TILE consecutive tokens: coded tiles (each is SPAN pages), then sinks, then the ring.
 struct Tiles {
-  coded: u32, // number of coded tiles
+  coded_first: u32, // index of the first coded tile that any row sees
+  coded: u32, // number of coded tiles from there
   sinks: u32, // number of tiles of sinks
   ring: u32, // number of tiles of recent tokens
   coded_end: u32, // one past the last coded position
@@ -133,15 +134,23 @@ struct Tile {
   end: u32, // one past the position of its last token
 }
 
+// The oldest position that the query at position may see.
+fn oldest_seen(position: u32) -> u32 {
+  return position + 1u - min(layer.sliding_window, position + 1u);
+}
+
 fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles {
   var tiles: Tiles;
   let next = last_position + 1u;
+  let seen = oldest_seen(first_position);
   tiles.coded_end = layer.sinks + coded_visible(entry, last_position);
+  tiles.coded_first = (max(seen, layer.sinks) - layer.sinks) / TILE;
   tiles.coded = (tiles.coded_end - layer.sinks + TILE - 1u) / TILE;
-  tiles.sinks_end = min(layer.sinks, next);
+  tiles.coded -= min(tiles.coded, tiles.coded_first);
+  tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
   tiles.sinks = (tiles.sinks_end + TILE - 1u) / TILE;
   let recent = first_position + 1u - min(layer.window, first_position + 1u);
-  tiles.ring_first = max(max(layer.sinks, entry.exact_from), recent);
+  tiles.ring_first = max(max(layer.sinks, entry.exact_from), max(recent, seen));
   tiles.ring_end = select(next, 0u, layer.window == 0u);
   tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + TILE - 1u) / TILE;
   return tiles;
@@ -149,7 +158,7 @@ fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles
 
 fn tile_at(tiles: Tiles, index: u32) -> Tile {
   if (index < tiles.coded) {
-    let first = layer.sinks + index * TILE;
+    let first = layer.sinks + (tiles.coded_first + index) * TILE;
     return Tile(true, false, first, min(first + TILE, tiles.coded_end));
   }
   if (index < tiles.coded + tiles.sinks) {
@@ -160,12 +169,13 @@ fn tile_at(tiles: Tiles, index: u32) -> Tile {
   return Tile(false, true, first, min(first + TILE, tiles.ring_end));
 }
 
-// The positions of the tile that the query at \`position\` sees: from x up to but not including y.
+// The positions of the tile that the query at position sees: from x up to but not including y.
 fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
   let coded_end = layer.sinks + coded_visible(entry, position);
   let recent = position + 1u - min(layer.window, position + 1u);
   let end = select(position + 1u, coded_end, tile.coded);
-  return vec2<u32>(select(0u, recent, tile.ring), min(end, tile.end));
+  let oldest = max(select(0u, recent, tile.ring), oldest_seen(position));
+  return vec2<u32>(oldest, min(end, tile.end));
 }
 
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
@@ -194,7 +204,7 @@ fn block_of(entry: Entry, index: u32, head: u32) -> Block {
   );
 }
 
-// Row \`row\` of the block, in the order of the host's buffers: token by token, head by head.
+// Row row of the block, in the order of the host's buffers: token by token, head by head.
 fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
   let at = block.first_row + row;
   return (entry.first + at / layer.group) * layer.kv_heads * layer.group +
@@ -206,12 +216,12 @@ fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
-// Code \`index\` of the record at \`record\`; codes never straddle words at this width.
+// Code index of the record at record; codes never straddle words at this width.
 fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
   return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
 }
-// Channels 4 chunk to 4 chunk + 3 of token \`token\` of the record at \`record\`: part of one centroid.
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: part of one centroid.
 fn key_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (KEY_CHANNELS / 4u);
   let code = key_code(record, token * KEY_CODES + group);
@@ -220,7 +230,7 @@ fn key_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
 }
 
-// Element \`index\` of the queries, in the host's element type.
+// Element index of the queries, in the host's element type.
 fn query_at(index: u32) -> f32 {
   if (IO_HALF) {
     return unpack2x16float(queries[index >> 1u])[index & 1u];

@@ -8,7 +8,7 @@ const WORKGROUP: u32 = 64u;
 
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
-// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+// One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
   slot: u32,
   start: u32, // tokens in the sequence before the step
@@ -48,7 +48,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
-  reserved: u32,
+  sliding_window: u32, // most recent tokens a query may see
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -60,7 +60,7 @@ struct Layer {
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code.
 // Coded tokens are counted from behind the sinks.
 
-// How many coded tokens a query at \`position\` sees.
+// How many coded tokens a query at position sees.
 fn coded_visible(entry: Entry, position: u32) -> u32 {
   let hidden = layer.sinks + layer.window;
   let aged = select(0u, position + 1u - min(hidden, position + 1u), position + 1u > hidden);
@@ -68,7 +68,7 @@ fn coded_visible(entry: Entry, position: u32) -> u32 {
   return max(aged, min(floor, position + 1u - min(layer.sinks, position + 1u)));
 }
 
-// The exact buffer's slot of the token at \`position\`.
+// The exact buffer's slot of the token at position.
 fn exact_slot(position: u32) -> u32 {
   if (position < layer.sinks) {
     return position;
@@ -76,7 +76,7 @@ fn exact_slot(position: u32) -> u32 {
   return layer.sinks + (position - layer.sinks) % layer.ring;
 }
 
-// First word of the exact vector of a head at \`position\`; side 0 holds keys, side 1 values.
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
 fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
   let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
   return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);

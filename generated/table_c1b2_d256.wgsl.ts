@@ -12,7 +12,7 @@ const CODEBOOK_WORDS: u32 = 512u; // per head
 
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
-// One sequence's share of a step. \`first\` is its first token's row in the host's buffers.
+// One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
   slot: u32,
   start: u32, // tokens in the sequence before the step
@@ -52,7 +52,7 @@ struct Layer {
   query_head_stride: u32,
   output_token_stride: u32,
   output_head_stride: u32,
-  reserved: u32,
+  sliding_window: u32, // most recent tokens a query may see
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -61,7 +61,7 @@ struct Layer {
 @group(0) @binding(3) var<storage, read> codebooks: array<u32>;
 @group(0) @binding(4) var<storage, read_write> table_written: array<f32>;
 
-// Element \`index\` of the queries, in the host's element type.
+// Element index of the queries, in the host's element type.
 fn query_at(index: u32) -> f32 {
   if (IO_HALF) {
     return unpack2x16float(queries[index >> 1u])[index & 1u];

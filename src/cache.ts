@@ -1,6 +1,6 @@
 import { type CacheIdentity, identifyCache } from "./cache_identity.ts";
 import { registerInternals } from "./cache_internals.ts";
-import { poolPages, type ResolvedOptions } from "./cache_options.ts";
+import { checkSinkLogits, poolPages, type ResolvedOptions } from "./cache_options.ts";
 import {
   type CacheBytes,
   pageTableBytes,
@@ -41,6 +41,8 @@ export interface CacheInit {
   readonly plan: CachePlan;
   /** Codebooks of every layer, side and scheme of the policy; not needed where all are `f16`. */
   readonly codebooks?: CodebookSet;
+  /** Learned attention sinks (gpt-oss), `[layers][queryHeads]`: one more logit in each head's softmax, without a value. */
+  readonly sinkLogits?: Float32Array<ArrayBuffer>;
   /** The model in use, to refuse the codebooks of another. */
   readonly model?: ModelFingerprint;
 }
@@ -199,7 +201,7 @@ interface SharedBuffers {
  * where the device offers less than was planned for; `device` where it refuses a kernel or the memory.
  */
 export async function createCache(init: CacheInit): Promise<Cache> {
-  const { device, plan, codebooks, model } = init;
+  const { device, plan, codebooks, model, sinkLogits } = init;
   const { options } = plan;
   if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
   const layerCodebooks = options.layers.map(({ keys, values }, layer) => ({
@@ -207,13 +209,21 @@ export async function createCache(init: CacheInit): Promise<Cache> {
     values: cacheCodebook(codebooks, options.shape, layer, "values", values),
   }));
   checkDevice(device, plan);
+  checkSinkLogits(sinkLogits, options.shape);
 
   const identity = await identifyCache(options, layerCodebooks, model ?? codebooks?.model);
   const compiled = await Promise.all(plan.layers.map((layer) => compileLayer(device, plan, layer)));
   device.pushErrorScope("out-of-memory");
   device.pushErrorScope("validation");
   const layers = options.layers.map((policy, layer) =>
-    createLayerBuffers(device, options, layer, policy, layerCodebooks[layer]!)
+    createLayerBuffers(
+      device,
+      options,
+      layer,
+      policy,
+      layerCodebooks[layer]!,
+      sinkLogits?.slice(layer * options.shape.queryHeads, (layer + 1) * options.shape.queryHeads),
+    )
   );
   const shared = createSharedBuffers(device, plan);
   const error = await device.popErrorScope() ?? await device.popErrorScope();
@@ -569,7 +579,8 @@ class DeviceCache implements Cache {
       codes: size((layer) => layer.keyRecords) + size((layer) => layer.valueRecords),
       exact: size((layer) => layer.exact),
       codebooks: size((layer) => layer.codebooks),
-      tables: pages.size + rope.size + steps.size + size((layer) => layer.parameters),
+      tables: pages.size + rope.size + steps.size + size((layer) => layer.parameters) +
+        size((layer) => layer.sinkLogits),
       scratch: partials.size + scores.size + table.size,
     };
     return {
@@ -667,6 +678,7 @@ class DeviceCache implements Cache {
     const buffers: Partial<Record<BindingName, GPUBuffer>> = {
       layer: own.parameters,
       exact: own.exact,
+      sink_logits: own.sinkLogits,
       exact_written: own.exact,
       codebooks: own.codebooks,
       key_records: own.keyRecords,

@@ -82,6 +82,8 @@ export interface ResolvedOptions {
   readonly softcap: number;
   /** The host's buffers. */
   readonly io: Required<HostLayout>;
+  /** Sliding window of every layer; 0 where it sees everything. */
+  readonly slidingWindows: readonly number[];
 }
 
 function fail(what: string, why: string, remedy: string): never {
@@ -164,7 +166,24 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
     scale,
     softcap,
     io: resolveLayout(options),
+    slidingWindows: slidingWindows(shape),
   };
+}
+
+/** The sliding window of every layer, 0 where there is none. */
+export function slidingWindows({ layers, slidingWindow = 0 }: ModelShape): readonly number[] {
+  const windows = typeof slidingWindow === "number"
+    ? new Array<number>(layers).fill(slidingWindow)
+    : slidingWindow;
+  if (windows.length !== layers) {
+    fail(
+      "Cannot plan a cache",
+      `there are ${windows.length} sliding windows for ${layers} layers`,
+      "Give one for each layer, 0 for those that see everything",
+    );
+  }
+  for (const window of windows) positive("shape.slidingWindow", window, 0);
+  return windows;
 }
 
 function resolveLayout({ shape, io = {} }: CacheOptions): Required<HostLayout> {
@@ -197,6 +216,25 @@ function resolveLayout({ shape, io = {} }: CacheOptions): Required<HostLayout> {
     }
   }
   return layout;
+}
+
+/**
+ * Checks learned sinks.
+ *
+ * @throws {CoupletError} `shape` where there is not one finite logit for each layer and query head.
+ */
+export function checkSinkLogits(
+  logits: Float32Array | undefined,
+  { layers, queryHeads }: ModelShape,
+): void {
+  if (logits === undefined) return;
+  if (logits.length !== layers * queryHeads || !logits.every(Number.isFinite)) {
+    throw new CoupletError("shape", {
+      what: "Cannot use the learned sinks",
+      why: `${logits.length} logits were given, or one is not finite`,
+      remedy: `Give ${layers * queryHeads} finite logits, [layers][queryHeads]`,
+    });
+  }
 }
 
 /** Pages the pool of one layer and side needs so that any split of the tokens among sequences fits. */

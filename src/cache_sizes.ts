@@ -134,6 +134,11 @@ export function stepsBytes(options: ResolvedOptions): number {
   return stepStride(options) * (STEP_SLOTS - 1) + STEP_BYTES;
 }
 
+/** Bytes of one layer's sink logits. */
+export function sinkBytes({ shape }: ResolvedOptions): number {
+  return Math.max(16, shape.queryHeads * 4);
+}
+
 /** Bytes of one layer's parameters. */
 export const LAYER_BYTES = 80;
 
@@ -153,6 +158,6 @@ export function residentBytes(options: ResolvedOptions): Omit<CacheBytes, "scrat
     exact: exactBytes(options) * options.layers.length,
     codebooks,
     tables: pageTableBytes(options) + ropeBytes(options) + stepsBytes(options) +
-      LAYER_BYTES * options.layers.length,
+      (LAYER_BYTES + sinkBytes(options)) * options.layers.length,
   };
 }

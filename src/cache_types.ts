@@ -11,6 +11,11 @@ export interface ModelShape {
   readonly keyValueHeads: number;
   /** Channels per head. */
   readonly headDim: number;
+  /**
+   * Most recent tokens a query may see, its own included (Mistral, Gemma): one number for all layers, or
+   * one per layer, 0 for those that see everything. No limit where absent.
+   */
+  readonly slidingWindow?: number | readonly number[];
 }
 
 /** One layer's schemes. */

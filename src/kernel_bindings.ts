@@ -22,6 +22,7 @@ export type BindingName =
   | "partials"
   | "partials_written"
   | "decoded"
+  | "sink_logits"
   | "batch"
   | "samples"
   | "sample_values"
@@ -65,6 +66,7 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   row_scores_written: { space: "storage, read_write", type: "array<f32>" },
   partials: { space: "storage, read", type: "array<vec4<f32>>" },
   partials_written: { space: "storage, read_write", type: "array<vec4<f32>>" },
+  sink_logits: { space: "storage, read", type: "array<f32>" },
   decoded: { space: "storage, read_write", type: "array<vec4<f32>>" },
   batch: { space: "uniform", type: "Batch" },
   samples: { space: "storage, read", type: "array<vec4<f32>>" },

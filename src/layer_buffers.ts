@@ -1,5 +1,5 @@
 import type { ResolvedOptions } from "./cache_options.ts";
-import { exactBytes, LAYER_BYTES, poolBytes } from "./cache_sizes.ts";
+import { exactBytes, LAYER_BYTES, poolBytes, sinkBytes } from "./cache_sizes.ts";
 import type { LayerPolicy } from "./cache_types.ts";
 import type { Codebook } from "./codebook.ts";
 import { type CodebookOffsets, layerParameters } from "./uniforms.ts";
@@ -14,12 +14,17 @@ export interface LayerBuffers {
   readonly exact: GPUBuffer;
   /** Centroids of keys and values, then their channel scales. */
   readonly codebooks: GPUBuffer;
+  /** Learned sink logits, `[queryHeads]`. */
+  readonly sinkLogits: GPUBuffer;
   /** The WGSL struct `Layer`. */
   readonly parameters: GPUBuffer;
 }
 
 const STORAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 const UNIFORM = 0x40 | 0x08; // UNIFORM | COPY_DST
+
+/** A logit whose exponential is 0 beside any other. */
+const NO_SINK = -3e38;
 
 /** A buffer the kernels read and write. */
 export function storageBuffer(device: GPUDevice, label: string, size: number): GPUBuffer {
@@ -73,6 +78,7 @@ export function createLayerBuffers(
   layer: number,
   policy: LayerPolicy,
   codebooks: { readonly keys: Codebook | undefined; readonly values: Codebook | undefined },
+  sinkLogits: Float32Array<ArrayBuffer> | undefined,
 ): LayerBuffers {
   const { words, offsets } = packCodebooks(codebooks.keys, codebooks.values);
   const label = `couplet layer ${layer}`;
@@ -85,9 +91,12 @@ export function createLayerBuffers(
     ),
     exact: storageBuffer(device, `${label} exact tier`, exactBytes(options)),
     codebooks: storageBuffer(device, `${label} codebooks`, words.byteLength),
+    sinkLogits: storageBuffer(device, `${label} sink logits`, sinkBytes(options)),
     parameters: uniformBuffer(device, `${label} parameters`, LAYER_BYTES),
   };
   if (words.length > 0) device.queue.writeBuffer(buffers.codebooks, 0, words);
-  device.queue.writeBuffer(buffers.parameters, 0, layerParameters(options, offsets));
+  const none = new Float32Array(options.shape.queryHeads).fill(NO_SINK);
+  device.queue.writeBuffer(buffers.sinkLogits, 0, sinkLogits ?? none);
+  device.queue.writeBuffer(buffers.parameters, 0, layerParameters(options, layer, offsets));
   return buffers;
 }

@@ -85,13 +85,20 @@ export function requireKernel(
       remedy: "Request the device with the limits requiredLimits() gives",
     });
   }
-  const flags = query.schemes.map((scheme) => ` --scheme ${scheme}`).join("");
   throw new CoupletError("kernel", {
     what,
-    why: `no row of the manifest covers it; the nearest rows are ${nearest(kernels, query)}`,
-    remedy:
-      `Generate it: deno task generate${flags} --head-dim ${query.headDim} --out ./my_kernels, and pass its manifest as \`kernels\``,
+    why: `no row of the kernels given covers it; the nearest are ${nearest(kernels, query)}`,
+    remedy: query.headDim === undefined
+      ? "Pass the manifest as well, [...manifest, ...own]"
+      : `Generate it: ${
+        generateCommand(query)
+      }, and pass its manifest as \`kernels\` behind the library's own`,
   });
+}
+
+function generateCommand({ schemes, headDim }: KernelQuery): string {
+  const flags = schemes.map((scheme) => ` --scheme ${scheme}`).join("");
+  return `deno task generate${flags} --head-dim ${headDim} --out ./my_kernels`;
 }
 
 /** Names of up to four rows of the same family, nearest in rate and then in head dimension. */

@@ -45,6 +45,7 @@ export interface CodebookOffsets {
 /** The WGSL struct `Layer`. */
 export function layerParameters(
   options: ResolvedOptions,
+  layer: number,
   offsets: CodebookOffsets,
 ): Uint32Array<ArrayBuffer> {
   const { shape, tiers, io } = options;
@@ -63,5 +64,7 @@ export function layerParameters(
   words.set([offsets.keyScale, offsets.valueScale, offsets.values], 8);
   const strides = [io.keys, io.values, io.queries, io.output];
   words.set(strides.flatMap(({ token, head }) => [token, head]), 11);
+  // 0 stands for no limit to the caller, the largest number to the kernels.
+  words[19] = options.slidingWindows[layer] || 0xffffffff;
   return words;
 }

@@ -33,6 +33,7 @@ export interface Scenario {
   readonly kernels?: readonly KernelInfo[];
   readonly moves: readonly Move[];
   readonly seed?: number;
+  readonly sinkLogits?: Float32Array<ArrayBuffer>;
   /** Whether codebooks carry a channel scale. */
   readonly scaled?: boolean;
 }
@@ -116,13 +117,14 @@ export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>)
 /** Runs a scenario; throws where records differ, and gives the largest difference of attention. */
 export async function compareWithReference(
   device: GPUDevice,
-  { options, kernels, moves, seed = 1, scaled = false }: Scenario,
+  { options, kernels, moves, seed = 1, scaled = false, sinkLogits }: Scenario,
 ): Promise<Comparison> {
   const random = seededRandom(seed);
   const codebooks = gridCodebooks(options, random, scaled);
   const plan = planCache({ ...options, ...(kernels === undefined ? {} : { kernels }) });
-  const cache = await createCache({ device, plan, codebooks });
-  const reference = createReferenceCache({ ...options, codebooks });
+  const sinks = sinkLogits === undefined ? {} : { sinkLogits };
+  const cache = await createCache({ device, plan, codebooks, ...sinks });
+  const reference = createReferenceCache({ ...options, codebooks, ...sinks });
   const { layers, queryHeads, keyValueHeads, headDim } = options.shape;
   const sequences = Array.from({ length: options.capacity.sequences }, () => ({
     device: cache.createSequence(),

@@ -95,6 +95,17 @@ const SCENARIOS: Readonly<Record<string, Partial<CacheOptions> & Partial<Scenari
       },
     },
   },
+  "a sliding window": {
+    shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64, slidingWindow: 40 },
+  },
+  "a sliding window shorter than the exact one": {
+    shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64, slidingWindow: 9 },
+  },
+  "sliding and full layers": {
+    shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 64, slidingWindow: [150, 0] },
+    tiers: { sinks: 0, window: 0 },
+  },
+  "learned sinks": { sinkLogits: Float32Array.of(0.5, -3, 8, 2) },
   "a softcap": { softcap: 3 },
   "a softmax scale": { scale: 0.31 },
   "channel scales": { scaled: true },
@@ -118,12 +129,17 @@ const SCENARIOS: Readonly<Record<string, Partial<CacheOptions> & Partial<Scenari
   },
 };
 
-for (const [name, { moves = PROMPTS, scaled = false, ...options }] of Object.entries(SCENARIOS)) {
+for (
+  const [name, { moves = PROMPTS, scaled = false, sinkLogits, ...options }] of Object.entries(
+    SCENARIOS,
+  )
+) {
   Deno.test(`Cache agrees with float64 with ${name}`, async () => {
     const { error } = await compareWithReference(device, {
       options: { ...base, ...options },
       moves,
       scaled,
+      ...(sinkLogits === undefined ? {} : { sinkLogits }),
     });
     assert.ok(error < TOLERANCE, `the largest difference is ${error}`);
   });

@@ -44,6 +44,10 @@ export interface AttentionInput {
   readonly scale?: number;
   /** Scores become `softcap * tanh(score / softcap)` where present. */
   readonly softcap?: number;
+  /** Most recent tokens a query sees, its own included; all where absent or 0. */
+  readonly slidingWindow?: number;
+  /** `[queryHeads]`: one more logit in each head's softmax, without a value (learned sinks); none where absent. */
+  readonly sinkLogits?: ArrayLike<number>;
 }
 
 /** What {@linkcode attend} computes. */
@@ -93,8 +97,9 @@ export function attend(input: AttentionInput): AttentionResult {
     const position = firstPosition + Math.floor(row / queryHeads);
     const keyValueHead = Math.floor((row % queryHeads) / (queryHeads / keyValueHeads));
 
-    const scores = new Float64Array(position + 1);
-    for (let token = 0; token <= position; token++) {
+    const oldest = Math.max(0, position + 1 - (input.slidingWindow || Infinity));
+    const scores = new Float64Array(position + 1).fill(-Infinity);
+    for (let token = oldest; token <= position; token++) {
       const exact = codedKeys === undefined || seesExactly(tiers, position, token, input.exactFrom);
       const keys = exact ? exactKeys : codedKeys;
       const at = (token * keyValueHeads + keyValueHead) * headDim;
@@ -105,12 +110,13 @@ export function attend(input: AttentionInput): AttentionResult {
     }
 
     // The largest score is taken out before exponentials so that none overflows.
-    const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity);
+    const sink = input.sinkLogits?.[row % queryHeads] ?? -Infinity;
+    const largest = scores.reduce((a, b) => Math.max(a, b), sink);
     const weights = scores.map((score) => Math.exp(score - largest));
-    const sum = weights.reduce((a, b) => a + b, 0);
+    const sum = weights.reduce((a, b) => a + b, Math.exp(sink - largest));
     logSumExp[row] = largest + Math.log(sum);
 
-    for (let token = 0; token <= position; token++) {
+    for (let token = oldest; token <= position; token++) {
       const exact = input.coded === undefined ||
         seesExactly(tiers, position, token, input.exactFrom);
       const values = exact ? input.exact.values : input.coded!.values;

@@ -1,5 +1,6 @@
 import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
 import type { CodebookSet, ModelFingerprint } from "../codebook.ts";
+import { checkSinkLogits, slidingWindows } from "../cache_options.ts";
 import { CoupletError } from "../errors.ts";
 import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
@@ -26,6 +27,8 @@ export interface ReferenceCacheOptions {
   readonly scale?: number;
   /** Scores become `softcap * tanh(score / softcap)` where present. */
   readonly softcap?: number;
+  /** Learned attention sinks, `[layers][queryHeads]`: one more logit in each head's softmax, without a value. */
+  readonly sinkLogits?: Float32Array<ArrayBuffer>;
   /** Codebooks of every layer, side and scheme of the policy; not needed where all schemes are `f16`. */
   readonly codebooks?: CodebookSet;
   /** The model in use, to refuse the codebooks of another. */
@@ -147,6 +150,9 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   const { appendTokens } = options.capacity;
   checkOptions(options);
   const stores = storeMakers(options);
+  const { sinkLogits } = options;
+  checkSinkLogits(sinkLogits, shape);
+  const windows = slidingWindows(shape);
   const sequences = new Map<ReferenceSequence, SequenceState>();
   let nextId = 0;
 
@@ -349,6 +355,13 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           tiers,
           exactFrom,
           keySpace,
+          slidingWindow: windows[layer]!,
+          ...(sinkLogits === undefined ? {} : {
+            sinkLogits: sinkLogits.subarray(
+              layer * shape.queryHeads,
+              (layer + 1) * shape.queryHeads,
+            ),
+          }),
           ...(options.scale === undefined ? {} : { scale: options.scale }),
           ...(options.softcap === undefined ? {} : { softcap: options.softcap }),
         });
