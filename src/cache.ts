@@ -1,6 +1,6 @@
 import { type CacheIdentity, identifyCache } from "./cache_identity.ts";
 import { registerInternals } from "./cache_internals.ts";
-import { checkSinkLogits, poolPages, type ResolvedOptions } from "./cache_options.ts";
+import { checkSinkLogits, poolPages } from "./cache_options.ts";
 import {
   type CacheBytes,
   pageTableBytes,
