@@ -6,7 +6,7 @@ import {
   type CalibrationSamples,
 } from "../src/calibrate/calibrate.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
-import { samplesOfHeads } from "../src/calibrate/samples.ts";
+import { groupInput, samplesOfHeads } from "../src/calibrate/samples.ts";
 import { decodeCodebooks, encodeCodebooks } from "../src/codebook_file.ts";
 import { findCodebook } from "../src/find_codebook.ts";
 import type { CodebookSet } from "../src/codebook.ts";
@@ -230,6 +230,17 @@ Deno.test("calibrate takes weights per channel, per group and per vector, in any
   const unweighted = await centroids({});
   ok(weighted.some((bits, i) => bits !== unweighted[i]));
   deepStrictEqual(await centroids({ weights: new Float32Array(300).fill(3) }), unweighted);
+});
+
+Deno.test("weights per channel count in the values' own space, whatever the scale", () => {
+  const weights = Float32Array.of(3, 5, 7, 11, 13, 17, 19, 23);
+  const scale = Float32Array.of(2, 0.5, 1, 4);
+  const samples = samplesOf(new Float32Array(8), 1, 4, { weights, scale });
+  // sum of weight / scale^2 over the channels of the group
+  deepStrictEqual(Array.from(groupInput(samples, 2, 0).weights!), [3 / 4 + 20, 13 / 4 + 68]);
+  deepStrictEqual(Array.from(groupInput(samples, 2, 1).weights!), [7 + 11 / 16, 19 + 23 / 16]);
+  const perGroup = samplesOf(new Float32Array(8), 1, 4, { weights: weights.subarray(0, 4), scale });
+  deepStrictEqual(Array.from(groupInput(perGroup, 2, 1).weights!), [5, 11]);
 });
 
 Deno.test("calibrate keeps the scale in the codebook, and codes better by it", async () => {

@@ -22,6 +22,9 @@ export interface CalibrationSamples {
    *   with respect to `values`, the diagonal Fisher information of Coupled Quantization (arXiv 2405.03917 §3.2)
    * - `[tokens][keyValueHeads][headDim / channels]`: one weight per group, for schemes of that width
    * - `[tokens][keyValueHeads]`: one weight per vector
+   *
+   * Weights per channel are of the values' own space: with a scale, a squared error of the scaled space counts
+   * `weight / scale^2`. Weights per group or vector count as they are, after the scale.
    */
   readonly weights?: Float32Array;
   /** `[keyValueHeads][headDim]`, positive: what becomes {@linkcode Codebook.scale}. */
@@ -228,9 +231,13 @@ function groupWeights(
   const stride = (samples.keyValueHeads * samples.headDim) / shared;
   const first = Math.floor((group * channels) / shared);
   const count = Math.max(1, channels / shared);
+  const scale = shared === 1 ? groupScale(samples, channels, group) : undefined;
+  const factors = Array.from({ length: count }, (_, i) => 1 / (scale?.[i] ?? 1) ** 2);
   const weights = new Float64Array(tokensOf(samples));
   for (let token = 0; token < weights.length; token++) {
-    for (let i = 0; i < count; i++) weights[token]! += samples.weights[token * stride + first + i]!;
+    for (let i = 0; i < count; i++) {
+      weights[token]! += samples.weights[token * stride + first + i]! * factors[i]!;
+    }
   }
   return weights;
 }
