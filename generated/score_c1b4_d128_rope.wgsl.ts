@@ -284,6 +284,12 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
+// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
+// tokens lie past the tile's end.
+fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+}
+
 fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
@@ -327,10 +333,10 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_pairs = select(0u, ROTARY_CHUNKS, tile.coded);
-  let exact_pairs = select(ROTARY_CHUNKS, 0u, tile.coded);
-  let coded_chunks = select(0u, CHUNKS, tile.coded);
-  let exact_chunks = select(CHUNKS, 0u, tile.coded);
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   for (var pair = 0u; pair < coded_pairs; pair += 1u) {
     var evens: array<vec4<f32>, SPAN>;
     var odds: array<vec4<f32>, SPAN>;

@@ -266,6 +266,12 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
+// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
+// tokens lie past the tile's end.
+fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+}
+
 fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
@@ -288,8 +294,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_codes = select(0u, KEY_CODES, tile.coded);
-  let exact_chunks = select(CHUNKS, 0u, tile.coded);
+  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
   for (var group = 0u; group < coded_codes; group += 1u) {
     for (var i = 0u; i < SPAN; i += 1u) {
       let code = key_code(key_at[i].record, key_at[i].token * KEY_CODES + group);

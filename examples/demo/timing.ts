@@ -1,8 +1,11 @@
 import type { Cache, ModelShape, Sequence } from "@couplet/kv";
 import { median } from "./metrics.ts";
 
-/** Timed steps per cache, and after how many there may be no more. */
-const ROUNDS = 11;
+/** Decode steps in one submission: many, because waiting for the device takes milliseconds of its own. */
+const STEPS = 8;
+
+/** Submissions timed per cache, and after how many there may be no more. */
+const ROUNDS = 5;
 const FEWEST_ROUNDS = 3;
 
 /** Seconds after which slow adapters are spared more rounds. */
@@ -25,9 +28,9 @@ export interface TimingOptions {
 
 /**
  * Milliseconds that one decode step takes in each cache: each sequence's last token is taken back, then
- * appended again and attended to, in all layers. The median of several, the caches taking turns, so that a
- * machine that slows down slows all of them. From the first command recorded to the device's having
- * finished.
+ * appended again and attended to, in all layers, several times in one submission. The median of several
+ * submissions, the caches taking turns, so that a machine that slows down slows all of them. From the first
+ * command recorded to the device's having finished.
  */
 export async function timeDecodeSteps(
   { device, shape, caches }: TimingOptions,
@@ -42,16 +45,19 @@ export async function timeDecodeSteps(
   function decode({ cache, sequences }: FilledCache): Promise<undefined> {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    const step = cache.beginStep(sequences.map((sequence) => ({ sequence, tokens: 1 })));
-    for (let layer = 0; layer < shape.layers; layer++) {
-      cache.encodeAppend(pass, step, layer, {
-        keys: { buffer: keyValues },
-        values: { buffer: keyValues },
-      });
-      cache.encodeAttend(pass, step, layer, {
-        queries: { buffer: queries },
-        output: { buffer: output },
-      });
+    for (let i = 0; i < STEPS; i++) {
+      for (const sequence of sequences) cache.truncate(sequence, cache.length(sequence) - 1);
+      const step = cache.beginStep(sequences.map((sequence) => ({ sequence, tokens: 1 })));
+      for (let layer = 0; layer < shape.layers; layer++) {
+        cache.encodeAppend(pass, step, layer, {
+          keys: { buffer: keyValues },
+          values: { buffer: keyValues },
+        });
+        cache.encodeAttend(pass, step, layer, {
+          queries: { buffer: queries },
+          output: { buffer: output },
+        });
+      }
     }
     pass.end();
     device.queue.submit([encoder.finish()]);
@@ -65,12 +71,9 @@ export async function timeDecodeSteps(
     const seconds = (performance.now() - begun) / 1000;
     if (round >= FEWEST_ROUNDS && seconds > ENOUGH_SECONDS) break;
     for (const [i, filled] of caches.entries()) {
-      for (const sequence of filled.sequences) {
-        filled.cache.truncate(sequence, filled.cache.length(sequence) - 1);
-      }
       const started = performance.now();
       await decode(filled);
-      if (round >= 0) times[i]!.push(performance.now() - started);
+      if (round >= 0) times[i]!.push((performance.now() - started) / STEPS);
     }
   }
   for (const buffer of [keyValues, queries, output]) buffer.destroy();
