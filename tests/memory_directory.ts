@@ -1,10 +1,9 @@
-/** The origin private file system as its standard describes it, in memory, as far as the store uses it. */
-import type { OpfsDirectory, OpfsFile } from "../src/stores/opfs.ts";
+/** The origin private file system as its standard describes it and Chromium carries it out, in memory. */
+import type { OpfsDirectory, OpfsFile, OpfsLocks } from "../src/stores/opfs.ts";
 
-/** A file's content, and whether it is still there. */
+/** A file's content. */
 interface MemoryFile {
   bytes: Uint8Array<ArrayBuffer>;
-  removed: boolean;
 }
 
 /** Lets a directory fail as a full disk does. */
@@ -18,24 +17,31 @@ export function memoryDirectory({ quota = Infinity }: MemoryDirectoryOptions = {
   const files = new Map<string, MemoryFile>();
   const absent = () => new DOMException("A requested file could not be found", "NotFoundError");
 
-  function handle(file: MemoryFile): OpfsFile {
+  function handle(name: string): OpfsFile {
+    const find = () => {
+      const file = files.get(name);
+      if (file === undefined) throw absent();
+      return file;
+    };
     return {
       kind: "file",
       async getFile() {
         await tick();
-        if (file.removed) throw absent();
-        const { bytes } = file;
+        const { bytes } = find();
         return {
           size: bytes.length,
           async arrayBuffer() {
             await tick();
+            if (files.get(name)?.bytes !== bytes) {
+              throw new DOMException("The file has changed", "NotReadableError");
+            }
             return bytes.slice().buffer;
           },
         };
       },
       async createWritable() {
         await tick();
-        if (file.removed) throw absent();
+        find();
         // A swap file of its own, which takes the file's place when it is closed.
         let swap = new Uint8Array(0);
         return {
@@ -49,7 +55,9 @@ export function memoryDirectory({ quota = Infinity }: MemoryDirectoryOptions = {
           },
           async close() {
             await tick();
-            file.bytes = swap;
+            files.delete(name);
+            await tick();
+            files.set(name, { bytes: swap });
           },
           async abort() {
             await tick();
@@ -61,14 +69,14 @@ export function memoryDirectory({ quota = Infinity }: MemoryDirectoryOptions = {
 
   return {
     kind: "directory",
+    name: "memory",
     async getFileHandle(name, { create = false } = {}) {
       await tick();
-      let file = files.get(name);
-      if (file === undefined) {
+      if (!files.has(name)) {
         if (!create) throw absent();
-        files.set(name, file = { bytes: new Uint8Array(0), removed: false });
+        files.set(name, { bytes: new Uint8Array(0) });
       }
-      return handle(file);
+      return handle(name);
     },
     async getDirectoryHandle() {
       await tick();
@@ -76,14 +84,23 @@ export function memoryDirectory({ quota = Infinity }: MemoryDirectoryOptions = {
     },
     async removeEntry(name) {
       await tick();
-      const file = files.get(name);
-      if (file === undefined) throw absent();
-      file.removed = true;
-      files.delete(name);
+      if (!files.delete(name)) throw absent();
     },
     async *keys() {
       await tick();
       yield* [...files.keys()];
+    },
+  };
+}
+
+/** Locks that one holder at a time has, whatever the mode. */
+export function memoryLocks(): OpfsLocks {
+  const last = new Map<string, Promise<unknown>>();
+  return {
+    request(name, _options, task) {
+      const result = (last.get(name) ?? Promise.resolve()).then(task);
+      last.set(name, result.catch(() => {}));
+      return result;
     },
   };
 }

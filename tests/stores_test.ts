@@ -7,7 +7,7 @@ import { CoupletError, type SnapshotStore } from "../mod.ts";
 import { denoKvStore, type KvDatabase, openDenoKvStore } from "../src/stores/deno_kv.ts";
 import { directoryStore } from "../src/stores/directory.ts";
 import { openOpfsStore, opfsStore } from "../src/stores/opfs.ts";
-import { memoryDirectory } from "./memory_directory.ts";
+import { memoryDirectory, memoryLocks } from "./memory_directory.ts";
 import { patterned, STORE_CRITERIA } from "./store_conformance.ts";
 
 function isStoreError(error: unknown): boolean {
@@ -30,7 +30,7 @@ const BACK_ENDS: Readonly<
 > = {
   directoryStore: (use) =>
     withDirectory((directory) => use(directoryStore(join(directory, "made/when/needed")))),
-  "opfsStore in memory": (use) => use(opfsStore(memoryDirectory())),
+  "opfsStore in memory": (use) => use(opfsStore(memoryDirectory(), memoryLocks())),
   denoKvStore: (use) =>
     withDirectory(async (directory) => {
       const store = await openDenoKvStore(join(directory, "store.sqlite"));
@@ -84,7 +84,7 @@ Deno.test("directoryStore reports what the file system refuses, and leaves nothi
   }));
 
 Deno.test("opfsStore reports a full disk, and keeps the entry before", async () => {
-  const store = opfsStore(memoryDirectory({ quota: 100 }));
+  const store = opfsStore(memoryDirectory({ quota: 100 }), memoryLocks());
   await store.put("a", patterned(40, 1));
   await assert.rejects(store.put("a", patterned(200, 2)), isStoreError);
   await assert.rejects(store.put("b", patterned(70, 2)), isStoreError);
@@ -96,7 +96,7 @@ Deno.test("opfsStore passes over a file whose first content a crash kept from be
   const directory = memoryDirectory();
   await directory.getFileHandle("a.safetensors", { create: true });
   await directory.getFileHandle("other.txt", { create: true });
-  const store = opfsStore(directory);
+  const store = opfsStore(directory, memoryLocks());
   assert.deepEqual(await store.list(), []);
   assert.equal(await store.get("a"), undefined);
 });

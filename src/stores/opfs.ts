@@ -43,6 +43,8 @@ export interface OpfsFile {
 export interface OpfsDirectory {
   /** Kind of handle. */
   readonly kind: "directory";
+  /** Its name. */
+  readonly name: string;
   /** A file in it. */
   getFileHandle(name: string, options?: { readonly create?: boolean }): Promise<OpfsFile>;
   /** A directory in it. */
@@ -51,6 +53,16 @@ export interface OpfsDirectory {
   removeEntry(name: string): Promise<void>;
   /** Names of what is in it. */
   keys(): AsyncIterable<string>;
+}
+
+/** As much of a `LockManager` as the store uses. */
+export interface OpfsLocks {
+  /** Calls `task` while no other holder of the name forbids it, in any of the site's pages and workers. */
+  request<T>(
+    name: string,
+    options: { readonly mode: "shared" | "exclusive" },
+    task: () => Promise<T>,
+  ): Promise<T>;
 }
 
 const SUFFIX = ".safetensors";
@@ -65,10 +77,10 @@ const REMEDY =
  */
 export async function openOpfsStore(name = "couplet-snapshots"): Promise<SnapshotStore> {
   const { navigator } = globalThis as {
-    navigator?: { storage?: { getDirectory?(): Promise<OpfsDirectory> } };
+    navigator?: { storage?: { getDirectory?(): Promise<OpfsDirectory> }; locks?: OpfsLocks };
   };
   const what = "Cannot open the store";
-  if (navigator?.storage?.getDirectory === undefined) {
+  if (navigator?.storage?.getDirectory === undefined || navigator.locks === undefined) {
     throw new CoupletError("store", {
       what,
       why: "there is no origin private file system here",
@@ -77,21 +89,43 @@ export async function openOpfsStore(name = "couplet-snapshots"): Promise<Snapsho
   }
   try {
     const root = await navigator.storage.getDirectory();
-    return opfsStore(await root.getDirectoryHandle(name, { create: true }));
+    return opfsStore(await root.getDirectoryHandle(name, { create: true }), navigator.locks);
   } catch (cause) {
     throw storeError(what, cause, REMEDY);
   }
 }
 
-/** A store in a directory that is already open. */
-export function opfsStore(directory: OpfsDirectory): SnapshotStore {
-  /** An entry's content. A file is empty, and no entry yet, until its first content is in place. */
-  async function find(key: string): Promise<Awaited<ReturnType<OpfsFile["getFile"]>> | undefined> {
+/**
+ * A store in a directory that is already open.
+ *
+ * While a browser puts new content in place of a file's, the file can be gone for a moment, and files that were
+ * opened before can no longer be read. So readers and writers of an entry wait for one another.
+ *
+ * @param directory The directory.
+ * @param locks The site's locks, `navigator.locks`.
+ */
+export function opfsStore(directory: OpfsDirectory, locks: OpfsLocks): SnapshotStore {
+  async function locked<T>(
+    mode: "shared" | "exclusive",
+    key: string,
+    what: string,
+    task: (file: string) => Promise<T>,
+  ): Promise<T> {
     try {
-      const file = await (await directory.getFileHandle(`${key}${SUFFIX}`)).getFile();
+      const lock = `couplet-snapshots ${directory.name}/${key}`;
+      return await locks.request(lock, { mode }, () => task(`${key}${SUFFIX}`));
+    } catch (cause) {
+      throw storeError(what, cause, REMEDY);
+    }
+  }
+
+  /** An entry's content. A file is empty, and no entry yet, until its first content is in place. */
+  async function find(name: string): Promise<Awaited<ReturnType<OpfsFile["getFile"]>> | undefined> {
+    try {
+      const file = await (await directory.getFileHandle(name)).getFile();
       return file.size > 0 ? file : undefined;
     } catch (cause) {
-      if (isAbsent(cause)) return undefined;
+      if (cause instanceof Error && cause.name === "NotFoundError") return undefined;
       throw cause;
     }
   }
@@ -99,66 +133,63 @@ export function opfsStore(directory: OpfsDirectory): SnapshotStore {
   return {
     async get(key) {
       checkStoreKey(key);
-      try {
-        const file = await find(key);
+      return await locked("shared", key, `Cannot read the entry ${key}`, async (name) => {
+        const file = await find(name);
         return file === undefined ? undefined : new Uint8Array(await file.arrayBuffer());
-      } catch (cause) {
-        if (isAbsent(cause)) return undefined;
-        throw storeError(`Cannot read the entry ${key}`, cause, REMEDY);
-      }
+      });
     },
 
     async put(key, bytes) {
       checkStoreEntry(key, bytes);
-      try {
-        const handle = await directory.getFileHandle(`${key}${SUFFIX}`, { create: true });
-        if (handle.createWritable === undefined) {
-          throw new TypeError("the browser has no FileSystemFileHandle.createWritable");
-        }
-        const writable = await handle.createWritable();
+      // Its own copy: the caller's may change while this waits, and the stream refuses shared memory.
+      const content = new Uint8Array(bytes);
+      await locked("exclusive", key, `Cannot write the entry ${key}`, async (name) => {
         try {
-          // Its own copy: the stream refuses shared memory.
-          await writable.write(new Uint8Array(bytes));
-          await writable.close();
+          await replace(await directory.getFileHandle(name, { create: true }), content);
         } catch (cause) {
-          await writable.abort().catch(() => {});
+          if (await find(name) === undefined) await directory.removeEntry(name).catch(() => {});
           throw cause;
         }
-      } catch (cause) {
-        if (await find(key).catch(() => null) === undefined) {
-          await directory.removeEntry(`${key}${SUFFIX}`).catch(() => {});
-        }
-        throw storeError(`Cannot write the entry ${key}`, cause, REMEDY);
-      }
+      });
     },
 
     async delete(key) {
       checkStoreKey(key);
-      try {
-        const existed = await find(key) !== undefined;
-        await directory.removeEntry(`${key}${SUFFIX}`);
+      return await locked("exclusive", key, `Cannot delete the entry ${key}`, async (name) => {
+        const existed = await find(name) !== undefined;
+        if (existed) await directory.removeEntry(name);
         return existed;
-      } catch (cause) {
-        if (isAbsent(cause)) return false;
-        throw storeError(`Cannot delete the entry ${key}`, cause, REMEDY);
-      }
+      });
     },
 
     async list() {
+      const what = "Cannot list the entries";
+      const keys: string[] = [];
       try {
-        const keys: string[] = [];
         for await (const name of directory.keys()) {
           const key = name.endsWith(SUFFIX) ? name.slice(0, -SUFFIX.length) : "";
-          if (isStoreKey(key) && await find(key) !== undefined) keys.push(key);
+          if (isStoreKey(key)) keys.push(key);
         }
-        return keys.sort();
       } catch (cause) {
-        throw storeError("Cannot list the entries", cause, REMEDY);
+        throw storeError(what, cause, REMEDY);
       }
+      const found = await Promise.all(keys.map((key) => locked("shared", key, what, find)));
+      return keys.filter((_, i) => found[i] !== undefined).sort();
     },
   };
 }
 
-function isAbsent(error: unknown): boolean {
-  return error instanceof Error && error.name === "NotFoundError";
+/** Puts new content in place of a file's, all at once. */
+async function replace(file: OpfsFile, content: Uint8Array<ArrayBuffer>): Promise<void> {
+  if (file.createWritable === undefined) {
+    throw new TypeError("the browser has no FileSystemFileHandle.createWritable");
+  }
+  const writable = await file.createWritable();
+  try {
+    await writable.write(content);
+    await writable.close();
+  } catch (cause) {
+    await writable.abort().catch(() => {});
+    throw cause;
+  }
 }

@@ -1,0 +1,131 @@
+/** A page in a headless Chromium, where the machine has one. */
+import { build, stop } from "esbuild";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { ROOT } from "../tools/project.ts";
+
+const NAMES = [
+  "chromium-headless-shell",
+  "chrome-headless-shell",
+  "chromium",
+  "chromium-browser",
+  "google-chrome",
+];
+
+/** The path of a Chromium, or undefined where none is on PATH. */
+export async function findChromium(): Promise<string | undefined> {
+  for (const name of NAMES) {
+    for (const folder of (Deno.env.get("PATH") ?? "").split(delimiter)) {
+      const path = join(folder, name);
+      if (await stat(path).then((info) => info.isFile(), () => false)) return path;
+    }
+  }
+  return undefined;
+}
+
+/** A program bundled for browsers. */
+export async function bundlePage(entry: string): Promise<string> {
+  const { outputFiles } = await build({
+    absWorkingDir: ROOT,
+    entryPoints: [entry],
+    bundle: true,
+    format: "esm",
+    platform: "browser",
+    target: "es2022",
+    write: false,
+    logLevel: "warning",
+  });
+  await stop();
+  return outputFiles[0]!.text;
+}
+
+/**
+ * Loads a page that runs a program, once for each visit, all with one profile.
+ *
+ * @param program A module that posts its result to `/result`, as JSON.
+ * @returns The results of the visits.
+ */
+export async function visit(
+  chromium: string,
+  program: string,
+  visits: number,
+): Promise<unknown[]> {
+  const profile = await mkdtemp(join(tmpdir(), "couplet-browser-"));
+  let report: (result: unknown) => void = () => {};
+  const server = Deno.serve({ port: 0, hostname: "localhost", onListen() {} }, async (request) => {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/result") report(await request.json());
+    const [body, type] = pathname === "/program.js"
+      ? [program, "text/javascript"]
+      : ['<!doctype html><script type="module" src="program.js"></script>', "text/html"];
+    return new Response(body, { headers: { "content-type": type } });
+  });
+  try {
+    const results: unknown[] = [];
+    for (let i = 0; i < visits; i++) {
+      const result = new Promise<unknown>((resolve) => report = resolve);
+      const browser = new Deno.Command(chromium, {
+        args: [
+          "--headless",
+          "--no-sandbox",
+          "--disable-gpu",
+          "--disable-dev-shm-usage",
+          "--no-first-run",
+          // Keeps a headless browser open.
+          "--remote-debugging-port=0",
+          `--user-data-dir=${profile}`,
+          `http://localhost:${server.addr.port}/`,
+        ],
+        stdout: "null",
+        stderr: "null",
+      }).spawn();
+      const ended = browser.status.then(() => {
+        throw new Error("the browser ended before the page gave a result");
+      });
+      ended.catch(() => {});
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new Error("the page gave no result in a minute")), 60_000);
+      });
+      try {
+        results.push(await Promise.race([result, ended, late]));
+      } finally {
+        clearTimeout(timer);
+        await close(profile);
+        await browser.status;
+      }
+    }
+    return results;
+  } finally {
+    await server.shutdown();
+    await remove(profile);
+  }
+}
+
+/**
+ * Closes the browser that a profile belongs to, through its own protocol: on some systems the program on PATH is a
+ * script, whose end would leave the browser running.
+ */
+async function close(profile: string): Promise<void> {
+  const [port, path] = (await readFile(join(profile, "DevToolsActivePort"), "utf8")).split("\n");
+  const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`);
+  await new Promise<void>((resolve) => {
+    socket.onopen = () => socket.send('{"id":1,"method":"Browser.close"}');
+    socket.onclose = () => resolve();
+    socket.onerror = () => resolve();
+  });
+}
+
+/** Removes a profile; for a moment, processes of the browser may still write to it. */
+async function remove(profile: string): Promise<void> {
+  for (let attempt = 0; attempt < 20; attempt++) {
+    const removed = await rm(profile, { recursive: true, force: true }).then(
+      () => true,
+      () => false,
+    );
+    if (removed) return;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await rm(profile, { recursive: true, force: true });
+}
