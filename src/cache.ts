@@ -211,7 +211,12 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   checkDevice(device, plan);
   checkSinkLogits(sinkLogits, options.shape);
 
-  const identity = await identifyCache(options, layerCodebooks, model ?? codebooks?.model);
+  const identity = await identifyCache(
+    options,
+    layerCodebooks,
+    sinkLogits,
+    model ?? codebooks?.model,
+  );
   const compiled = await Promise.all(plan.layers.map((layer) => compileLayer(device, plan, layer)));
   device.pushErrorScope("out-of-memory");
   device.pushErrorScope("validation");

@@ -12,13 +12,13 @@ export interface CacheIdentity {
   readonly plan: string;
   /** SHA-256 of `plan`. */
   readonly planFingerprint: string;
-  /** SHA-256 of all codebooks in use, in order of layer and side. */
+  /** SHA-256 of the numbers that the cache was given: codebooks in use, in order of layer and side, and learned sinks. */
   readonly codebookFingerprint: string;
 }
 
 /** The parts of a plan's options that codes depend on, as JSON with every default filled in. */
 export function describePlan(options: ResolvedOptions): string {
-  const { shape, layers, tiers, scale, softcap } = options;
+  const { shape, layers, tiers, scale, softcap, slidingWindows } = options;
   return JSON.stringify({
     shape: {
       layers: shape.layers,
@@ -29,7 +29,7 @@ export function describePlan(options: ResolvedOptions): string {
     policy: layers.map((layer) => [layer.keys, layer.values]),
     tiers: { sinks: tiers.sinks, window: tiers.window },
     keys: describeKeys(options),
-    attention: { scale, softcap },
+    attention: { scale, softcap, slidingWindows },
   });
 }
 
@@ -53,12 +53,13 @@ function describeKeys({ keys, shape }: ResolvedOptions): unknown {
 export async function identifyCache(
   options: ResolvedOptions,
   codebooks: readonly { readonly [side in keyof LayerPolicy]: Codebook | undefined }[],
+  sinkLogits: Float32Array<ArrayBuffer> | undefined,
   model: ModelFingerprint | undefined,
 ): Promise<CacheIdentity> {
   const plan = describePlan(options);
   const [planFingerprint, codebookFingerprint] = await Promise.all([
     sha256(new TextEncoder().encode(plan)),
-    fingerprintCodebooks(codebooks),
+    fingerprintNumbers(codebooks, sinkLogits),
   ]);
   return {
     model: model === undefined ? undefined : { name: model.name, digest: model.digest },
@@ -68,12 +69,14 @@ export async function identifyCache(
   };
 }
 
-async function fingerprintCodebooks(
+async function fingerprintNumbers(
   layers: readonly { readonly [side in keyof LayerPolicy]: Codebook | undefined }[],
+  sinkLogits: Float32Array<ArrayBuffer> | undefined,
 ): Promise<string> {
-  const parts = await Promise.all(
-    layers.flatMap(({ keys, values }) => [keys, values].map(fingerprintCodebook)),
-  );
+  const parts = await Promise.all([
+    sinkLogits === undefined ? null : sha256(bytesOf(sinkLogits)),
+    ...layers.flatMap(({ keys, values }) => [keys, values].map(fingerprintCodebook)),
+  ]);
   return await sha256(new TextEncoder().encode(JSON.stringify(parts)));
 }
 
@@ -81,11 +84,13 @@ async function fingerprintCodebooks(
 async function fingerprintCodebook(codebook: Codebook | undefined): Promise<unknown> {
   if (codebook === undefined) return null;
   const { scheme, centroids, scale } = codebook;
-  const bytes = ({ buffer, byteOffset, byteLength }: Uint16Array | Float32Array) =>
-    new Uint8Array(buffer, byteOffset, byteLength);
   return [
     scheme,
-    await sha256(bytes(centroids)),
-    scale === undefined ? null : await sha256(bytes(scale)),
+    await sha256(bytesOf(centroids)),
+    scale === undefined ? null : await sha256(bytesOf(scale)),
   ];
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Uint16Array | Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }

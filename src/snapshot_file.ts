@@ -23,7 +23,7 @@ export interface SnapshotInfo {
   readonly plan: string;
   /** SHA-256 of `plan`. */
   readonly planFingerprint: string;
-  /** SHA-256 of the codebooks in use. */
+  /** SHA-256 of the codebooks in use and of learned sinks. */
   readonly codebookFingerprint: string;
   /** The key of the prompt the tokens belong to, where the snapshot was given one. */
   readonly prompt: string | undefined;
@@ -175,7 +175,7 @@ export async function checkSnapshot(
   }
   if (info.plan !== identity.plan) throw foreign(comparePlans(info.plan, identity.plan));
   if (info.codebookFingerprint !== identity.codebookFingerprint) {
-    throw foreign("it was coded with other codebooks than the cache's");
+    throw foreign("it was made with other codebooks or learned sinks than the cache's");
   }
   if (info.planFingerprint !== await sha256(new TextEncoder().encode(info.plan))) {
     throw damaged("its plan does not have the fingerprint it gives");

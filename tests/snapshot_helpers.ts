@@ -16,17 +16,18 @@ import { gridCodebooks, gridVectors, readBuffer, uploadBuffer } from "./cache_or
 export async function gridCache(
   device: GPUDevice,
   options: CacheOptions,
-  { seed = 1, model, codebooks = gridCodebooks(options, seededRandom(seed), true) }: {
+  { seed = 1, codebooks = gridCodebooks(options, seededRandom(seed), true), ...init }: {
     readonly seed?: number;
     readonly model?: ModelFingerprint;
     readonly codebooks?: CodebookSet;
+    readonly sinkLogits?: Float32Array<ArrayBuffer>;
   } = {},
 ): Promise<Cache> {
   return await createCache({
     device,
     plan: planCache(options),
     codebooks,
-    ...(model === undefined ? {} : { model }),
+    ...init,
   });
 }
 

@@ -297,6 +297,14 @@ Deno.test("restoreSequence refuses snapshots of another model, plan or set of co
       cache: gridCache(device, { ...tiny, shape: { ...tiny.shape, queryHeads: 2 } }),
       why: /queryHeads/,
     },
+    "sliding window": {
+      cache: gridCache(device, { ...tiny, shape: { ...tiny.shape, slidingWindow: 5 } }),
+      why: /shape|attention/,
+    },
+    "set of learned sinks": {
+      cache: gridCache(device, tiny, { sinkLogits: new Float32Array(1) }),
+      why: /codebooks or learned sinks/,
+    },
     softcap: { cache: gridCache(device, { ...tiny, softcap: 30 }), why: /attention/ },
     space: {
       cache: gridCache(device, {
