@@ -15,6 +15,7 @@ Deno.test("parseArguments without arguments gives the default run", () => {
   assert.deepEqual(pairs.map(({ id }) => id), DEFAULT_PAIRS.split(","));
   assert.ok(Deno.statSync(`${model}/config.json`).isFile);
   assert.deepEqual(rest, {
+    weights: "fisher+query",
     context: 512,
     window: 64,
     sinks: 4,
@@ -27,7 +28,8 @@ Deno.test("parseArguments reads every option", () => {
     ..."--model m --text t --calibration c --schemes c4b8,c8b8/c4b8 --tokens 64 --context 32".split(
       " ",
     ),
-    ..."--calibration-tokens 99 --window 0 --sinks 0 --generate 0 --seed 7 --json j".split(" "),
+    ..."--calibration-tokens 99 --weights none --window 0 --sinks 0 --generate 0 --seed 7 --json j"
+      .split(" "),
   );
   assert.deepEqual(pairs, [
     { id: "f16", keys: "f16", values: "f16", bits: 16 },
@@ -41,6 +43,7 @@ Deno.test("parseArguments reads every option", () => {
     tokens: 64,
     context: 32,
     calibrationTokens: 99,
+    weights: "none",
     window: 0,
     sinks: 0,
     generate: 0,
@@ -55,6 +58,7 @@ for (
     ["--schemes c4b8/c8b8/c4b8", "usage", /one for keys and one for values/],
     ["--schemes c4b8/", "usage", /pair/],
     ["--schemes ,", "usage", /pair/],
+    ["--weights heavy", "usage", /--weights.*heavy.*none, query, fisher, fisher\+query/],
     ["--window -1", "usage", /--window.*-1.*integer from 0/],
     ["--sinks=-4", "usage", /--sinks.*-4.*integer from 0/],
     ["--sinks 1.5", "usage", /--sinks.*1\.5/],

@@ -70,6 +70,7 @@ for (
     ["--json no/such/figures.json", /no folder no\/such/],
     ["--schemes c5b8", /c5b8/],
     ["--context 4096 --tokens 4096", /made for 512 tokens/],
+    ["--weights heavy", /fisher\+query/],
     ["--window -1", /integer from 0/],
     [`--text ${SHORT_TEXT}`, /one context takes 512/],
   ] as const

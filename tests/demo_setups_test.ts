@@ -15,6 +15,7 @@ const config: LlamaConfig = parseConfig(
 const options: DemoOptions = {
   model: "",
   pairs: parseSchemePairs("c8b8,c4b8/c8b8"),
+  weights: "none",
   context: 512,
   tokens: 4096,
   calibrationTokens: 4096,
@@ -25,14 +26,14 @@ const options: DemoOptions = {
 };
 
 Deno.test("stepSizes: eight sequences together at most, and no more logits than fit", () => {
-  assert.deepEqual(stepSizes(3, 20, config), { batch: 3, calibrationBatch: 8, chunk: 32 });
-  assert.deepEqual(stepSizes(20, 1, config), { batch: 8, calibrationBatch: 1, chunk: 32 });
-  const { batch, chunk } = stepSizes(20, 20, { ...config, vocabularySize: 151936 });
+  assert.deepEqual(stepSizes(3, config), { batch: 3, chunk: 32 });
+  assert.deepEqual(stepSizes(20, config), { batch: 8, chunk: 32 });
+  const { batch, chunk } = stepSizes(20, { ...config, vocabularySize: 151936 });
   assert.ok(chunk >= 1 && batch * chunk * 151936 <= 2 ** 24);
 });
 
 Deno.test("planSetups gives every pair a cache without tiers and one with", () => {
-  const setups = planSetups(config, options, stepSizes(8, 8, config));
+  const setups = planSetups(config, options, stepSizes(8, config));
   assert.deepEqual(setups.map(({ pair }) => pair.id), ["f16", "c8b8", "c4b8/c8b8"]);
   for (const { pair, codesAlone, withTiers, resident } of setups) {
     assert.deepEqual(codesAlone.tiers, { sinks: 0, window: 0 });
@@ -45,13 +46,13 @@ Deno.test("planSetups gives every pair a cache without tiers and one with", () =
 
 Deno.test("planSetups: without window and sinks both caches are one", () => {
   const none = { ...options, window: 0, sinks: 0 };
-  for (const { codesAlone, withTiers } of planSetups(config, none, stepSizes(8, 8, config))) {
+  for (const { codesAlone, withTiers } of planSetups(config, none, stepSizes(8, config))) {
     assert.equal(codesAlone, withTiers);
   }
 });
 
 Deno.test("describeMemory counts the bits the planner counts", () => {
-  for (const { resident } of planSetups(config, options, stepSizes(8, 8, config))) {
+  for (const { resident } of planSetups(config, options, stepSizes(8, config))) {
     const plan = planCache(resident);
     const { effectiveBits, timesSmaller } = describeMemory(
       resident,
@@ -64,7 +65,7 @@ Deno.test("describeMemory counts the bits the planner counts", () => {
 });
 
 Deno.test("extrapolateMemory: bits fall towards the nominal ones as the text grows", () => {
-  const [f16, c8b8] = planSetups(config, options, stepSizes(8, 8, config));
+  const [f16, c8b8] = planSetups(config, options, stepSizes(8, config));
   const [at4k, at32k] = extrapolateMemory(c8b8!.resident, f16!.resident);
   assert.deepEqual([at4k!.tokens, at32k!.tokens], [4096, 32768]);
   // 2^8 centroids for keys and for values cost as much as the codes of 4096 tokens do.
@@ -77,7 +78,7 @@ Deno.test("planSetups: a pair that no kernel covers fails in the planner", () =>
   const setups = planSetups(
     config,
     { ...options, pairs: parseSchemePairs("c4b5") },
-    stepSizes(8, 8, config),
+    stepSizes(8, config),
   );
   assert.throws(
     () => planCache(setups[1]!.codesAlone),

@@ -1,6 +1,7 @@
 import { CoupletError } from "@couplet/kv";
 import { fileURLToPath } from "node:url";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { type Weighting, WEIGHTINGS } from "../llama/weighted_samples.ts";
 import { DEFAULT_PAIRS, parseSchemePairs, type SchemePair } from "./scheme_pairs.ts";
 
 /** How much work to do. */
@@ -29,6 +30,8 @@ export interface DemoArguments extends Partial<Workload> {
   readonly calibration?: string;
   /** Rows of the table, `f16` first. */
   readonly pairs: readonly SchemePair[];
+  /** What makes some errors of the codebooks count more than others. */
+  readonly weights: Weighting;
   /** Tokens per context. */
   readonly context: number;
   /** Exact recent tokens of the second quality figures. */
@@ -68,6 +71,11 @@ export function parseArguments(
       "--calibration-tokens <n>",
       "tokens to learn codebooks on (default: by adapter)",
       integerFrom(1),
+    )
+    .addOption(
+      new Option("--weights <kind>", "which errors of the codes count more")
+        .choices(WEIGHTINGS)
+        .default("fisher+query" satisfies Weighting),
     )
     .option("--window <n>", "recent tokens kept exactly", integerFrom(0), 64)
     .option("--sinks <n>", "first tokens kept exactly", integerFrom(0), 4)

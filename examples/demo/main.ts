@@ -19,9 +19,9 @@ import {
 import type { AdapterReport } from "../../tools/adapters.ts";
 import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
 import { createEngine, type Engine } from "../llama/mod.ts";
+import { weightedSamples } from "../llama/weighted_samples.ts";
 import { parseArguments } from "./arguments.ts";
 import { CacheSwitch } from "./cache_switch.ts";
-import { captureSamples } from "./capture.ts";
 import { evaluate } from "./evaluate.ts";
 import { describeMemory, extrapolateMemory, residentBytes } from "./memory.ts";
 import { prepare, type Work } from "./prepare.ts";
@@ -50,23 +50,18 @@ async function main(args: readonly string[]): Promise<void> {
   console.log(describeWork(work, adapter));
 
   const { checkpoint, options, sizes } = work;
-  const capture = await createCache({
-    device,
-    plan: planCache({ ...work.capture, limits: device.limits }),
-  });
-  const cacheSwitch = new CacheSwitch(capture);
+  const progress = new Progress(3);
+  const codebooks = await learnCodebooks(work, device, progress);
+  const caches = await createCaches(work, device, codebooks);
+  const cacheSwitch = new CacheSwitch(caches.get(work.setups[0]!.resident)!);
   const engine = await createEngine({
     device,
     checkpoint,
     cache: cacheSwitch,
-    maxTokens: Math.max(sizes.batch, sizes.calibrationBatch) * sizes.chunk,
+    maxTokens: sizes.batch * sizes.chunk,
     appendTokens: sizes.chunk,
   });
-  const bench = { ...work, device, engine, cacheSwitch, progress: new Progress(3) };
-
-  const codebooks = await learnCodebooks(bench);
-  capture.destroy();
-  const caches = await createCaches(bench, codebooks);
+  const bench = { ...work, device, engine, cacheSwitch, progress };
   const rows = await measure(bench, caches);
   console.log(`\n${formatRows(rows, options)}\n\n${explainRows(rows, options)}`);
 
@@ -108,19 +103,27 @@ function describeWork(work: Work, { name, kind }: AdapterReport): string {
   return [
     `model:       ${checkpoint.fingerprint.name}, ${layers} layers, ${keyValueHeads} KV heads of ${headDim} channels`,
     `adapter:     ${name} (${kind === "hardware" ? "hardware" : "software"})`,
-    `calibration: ${calibrationContexts.length} x ${context} tokens of ${calibrationText.name}`,
+    `calibration: ${calibrationContexts.length} x ${context} tokens of ${calibrationText.name}, weights: ${work.options.weights}`,
     `evaluation:  ${contexts.length} x ${context} tokens of ${text.name}`,
     "",
   ].join("\n");
 }
 
-async function learnCodebooks(bench: Bench): Promise<CodebookSet> {
-  const { device, engine, checkpoint, options, progress } = bench;
-  const capture = progress.stage("capture keys and values");
-  const samples = await captureSamples({
-    engine,
-    contexts: bench.calibrationContexts,
-    batch: bench.sizes.calibrationBatch,
+async function learnCodebooks(
+  { checkpoint, options, calibrationContexts, calibrationText }: Work,
+  device: GPUDevice,
+  progress: Progress,
+): Promise<CodebookSet> {
+  const capture = progress.stage(
+    options.weights.includes("fisher")
+      ? "capture keys, values and gradients"
+      : "capture keys and values",
+  );
+  const samples = await weightedSamples({
+    device,
+    checkpoint,
+    windows: calibrationContexts,
+    weighting: options.weights,
     onProgress: capture.update,
   });
   capture.done();
@@ -135,7 +138,7 @@ async function learnCodebooks(bench: Bench): Promise<CodebookSet> {
     keySpace: "pre-rope",
     model: checkpoint.fingerprint,
     seed: options.seed,
-    source: bench.calibrationText.name,
+    source: calibrationText.name,
     onProgress: ({ fraction, secondsLeft }) => learn.update(fraction, secondsLeft),
   });
   learn.done();
@@ -144,7 +147,8 @@ async function learnCodebooks(bench: Bench): Promise<CodebookSet> {
 
 /** A cache for every setup. */
 async function createCaches(
-  { device, checkpoint, setups }: Bench,
+  { checkpoint, setups }: Work,
+  device: GPUDevice,
   codebooks: CodebookSet,
 ): Promise<ReadonlyMap<CacheOptions, Cache>> {
   const caches = new Map<CacheOptions, Cache>();
@@ -181,7 +185,7 @@ async function measure(
       ]));
       milliseconds = await timeDecodeSteps({
         device,
-        shape: bench.capture.shape,
+        shape: setups[0]!.resident.shape,
         caches: setups.map(({ resident }) => filled.get(resident)!),
       });
     },

@@ -1,15 +1,8 @@
 import { dirname } from "node:path";
-import { type CacheOptions, CoupletError } from "@couplet/kv";
+import { CoupletError } from "@couplet/kv";
 import { type Checkpoint, loadModel } from "../llama/mod.ts";
 import type { DemoOptions } from "./arguments.ts";
-import {
-  deviceLimits,
-  planCapture,
-  planSetups,
-  type Setup,
-  type StepSizes,
-  stepSizes,
-} from "./setups.ts";
+import { deviceLimits, planSetups, type Setup, type StepSizes, stepSizes } from "./setups.ts";
 import { mobyDick, readText, spreadContexts, stateOfTheUnion, type Text } from "./texts.ts";
 
 /** Everything that is read, checked and decided before work starts. */
@@ -23,8 +16,6 @@ export interface Work {
   /** Token ids to calibrate on. */
   readonly calibrationContexts: readonly (readonly number[])[];
   readonly sizes: StepSizes;
-  /** The uncompressed cache that samples are taken with. */
-  readonly capture: CacheOptions;
   readonly setups: readonly Setup[];
   /** What the device must offer. */
   readonly limits: Record<string, number>;
@@ -55,9 +46,8 @@ export async function prepare(options: DemoOptions): Promise<Work> {
   }
   const evaluated = contexts("evaluate on", text, options.tokens);
   const calibrated = contexts("calibrate on", calibrationText, options.calibrationTokens);
-  const sizes = stepSizes(evaluated.length, calibrated.length, config);
+  const sizes = stepSizes(evaluated.length, config);
   const setups = planSetups(config, options, sizes);
-  const capture = planCapture(config, options, sizes);
   return {
     options,
     checkpoint,
@@ -66,12 +56,10 @@ export async function prepare(options: DemoOptions): Promise<Work> {
     calibrationText,
     calibrationContexts: calibrated,
     sizes,
-    capture,
     setups,
-    limits: deviceLimits([
-      capture,
-      ...setups.flatMap(({ codesAlone, withTiers }) => [codesAlone, withTiers]),
-    ]),
+    limits: deviceLimits(
+      setups.flatMap(({ codesAlone, withTiers }) => [codesAlone, withTiers]),
+    ),
   };
 }
 

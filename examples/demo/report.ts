@@ -143,6 +143,7 @@ export function describeFigures(
     context: options.context,
     contexts: contexts.length,
     calibrationContexts: calibrationContexts.length,
+    weights: options.weights,
     window: options.window,
     sinks: options.sinks,
     seed: options.seed,

@@ -16,8 +16,6 @@ const STEP_LOGITS = 2 ** 24;
 export interface StepSizes {
   /** Sequences that are evaluated together. */
   readonly batch: number;
-  /** Sequences that samples are taken from together. */
-  readonly calibrationBatch: number;
   /** Tokens of each sequence that run together. */
   readonly chunk: number;
 }
@@ -33,17 +31,15 @@ export interface Setup {
   readonly resident: CacheOptions;
 }
 
-/** Steps for the numbers of contexts to evaluate and to calibrate on, small enough for the vocabulary. */
+/** Steps for the number of contexts to evaluate, small enough for the vocabulary. */
 export function stepSizes(
   contexts: number,
-  calibrationContexts: number,
   { vocabularySize }: LlamaConfig,
 ): StepSizes {
   const batch = Math.min(contexts, BATCH);
   const chunk = Math.floor(STEP_LOGITS / (batch * vocabularySize));
   return {
     batch,
-    calibrationBatch: Math.min(calibrationContexts, BATCH),
     chunk: Math.max(1, Math.min(CHUNK, chunk)),
   };
 }
@@ -56,20 +52,6 @@ function capacity(sequences: number, context: number, chunk: number): Capacity {
     sequenceTokens: context,
     stepTokens: sequences * chunk,
     appendTokens: chunk,
-  };
-}
-
-/** The uncompressed cache that samples are taken with. */
-export function planCapture(
-  config: LlamaConfig,
-  { context }: DemoOptions,
-  { calibrationBatch, chunk }: StepSizes,
-): CacheOptions {
-  return {
-    ...modelCacheOptions(config),
-    policy: UNCOMPRESSED,
-    tiers: { sinks: 0, window: 0 },
-    capacity: capacity(calibrationBatch, context, chunk),
   };
 }
 

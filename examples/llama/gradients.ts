@@ -30,7 +30,7 @@ export interface GradientOptions {
   readonly checkpoint: Pick<Checkpoint, "config" | "weights">;
   /** Most tokens of a window. */
   readonly windowTokens: number;
-  /** Windows that run together; as many as make 2048 tokens where absent. */
+  /** Windows that run together; as many as make 2048 tokens and fit the device where absent. */
   readonly windows?: number;
 }
 
@@ -56,6 +56,14 @@ export interface Gradients {
   readonly layers: readonly LayerGradients[];
 }
 
+/** How {@linkcode GradientEngine.run} runs. */
+export interface GradientRunOptions {
+  /** False to run forward alone: losses and gradients are then zero. */
+  readonly gradients?: boolean;
+  /** Told how far the run has come, 0 to 1. */
+  readonly onProgress?: (fraction: number) => void;
+}
+
 /** A model on a device, forward and back, with dense attention and no cache. */
 export interface GradientEngine {
   /**
@@ -63,10 +71,7 @@ export interface GradientEngine {
    *
    * @throws {CoupletError} `usage` for a window that is empty, too long or holds unknown tokens.
    */
-  run(
-    windows: readonly (readonly number[])[],
-    onProgress?: (fraction: number) => void,
-  ): Promise<Gradients>;
+  run(windows: readonly (readonly number[])[], options?: GradientRunOptions): Promise<Gradients>;
   /** Frees the weights and buffers. The device stays. */
   destroy(): void;
 }
@@ -96,8 +101,14 @@ export async function createGradientEngine(options: GradientOptions): Promise<Gr
     });
   }
   const tokens = Math.ceil(windowTokens / WINDOW_TILE) * WINDOW_TILE;
-  const windows = options.windows ?? Math.max(1, Math.floor(TOKENS_TOGETHER / tokens));
-  const sizes = bufferSizes(checkpoint, tokens, windows, device.limits);
+  let windows = options.windows ?? Math.max(1, Math.floor(TOKENS_TOGETHER / tokens));
+  let sizes = bufferSizes(checkpoint, tokens, windows, device.limits);
+  while (
+    options.windows === undefined && windows > 1 && largest(sizes) > largestBinding(device.limits)
+  ) {
+    windows--;
+    sizes = bufferSizes(checkpoint, tokens, windows, device.limits);
+  }
   checkSizes(sizes, device.limits, windows);
 
   const allocation = new Allocation(device);
@@ -128,7 +139,7 @@ export async function createGradientEngine(options: GradientOptions): Promise<Gr
     );
     const pass = new GradientPass(options, { tokens, windows }, buffers, network);
     return {
-      run: (texts, onProgress) => pass.run(texts, onProgress),
+      run: (texts, run) => pass.run(texts, run),
       destroy: () => allocation.destroy(),
     };
   } catch (error) {
@@ -208,6 +219,10 @@ function bufferSizes(
   };
 }
 
+function largest({ shared, layers }: BufferSizes): number {
+  return Math.max(...Object.values(shared), ...Object.values(layers[0]!));
+}
+
 function checkSizes(
   { shared, layers }: BufferSizes,
   limits: GPUSupportedLimits,
@@ -270,7 +285,7 @@ class GradientPass {
 
   async run(
     windows: readonly (readonly number[])[],
-    onProgress?: (fraction: number) => void,
+    { gradients = true, onProgress }: GradientRunOptions = {},
   ): Promise<Gradients> {
     const { config } = this.#options.checkpoint;
     this.#check(windows);
@@ -289,7 +304,7 @@ class GradientPass {
     let done = 0;
     for (let first = 0; first < windows.length; first += this.#windows) {
       const group = windows.slice(first, first + this.#windows);
-      await this.#runGroup(group, results, done);
+      await this.#runGroup(group, gradients, results, done);
       done += group.reduce((sum, { length }) => sum + length, 0);
       onProgress?.(done / total);
     }
@@ -299,6 +314,7 @@ class GradientPass {
   /** Windows that run together, whose first token is the `done`-th of the results. */
   async #runGroup(
     windows: readonly (readonly number[])[],
+    gradients: boolean,
     results: Results,
     done: number,
   ): Promise<void> {
@@ -328,7 +344,7 @@ class GradientPass {
 
     const { queryHeads, keyValueHeads } = checkpoint.config;
     network.embed(recorder.pass, rows);
-    network.layers.forEach((layer, index) => {
+    for (const [index, layer] of network.layers.entries()) {
       const { input, middle, query, key, value } = layers[index]!;
       const result = results.layers[index]!;
       copy(shared.hidden, input);
@@ -337,13 +353,31 @@ class GradientPass {
       read(query, queryHeads, result.queries);
       read(key, keyValueHeads, result.keys);
       read(value, keyValueHeads, result.values);
+      // Nobody asks what the last layer's heads lead to.
+      if (!gradients && index === layers.length - 1) break;
       for (const run of layer.attend) run(recorder.pass, rows);
       copy(middle, shared.hidden);
       for (const run of layer.feedForward) run(recorder.pass, rows);
-    });
+    }
+    if (gradients) this.#encodeBack(recorder, readBack, read, rows, slabs, results);
+    device.queue.submit([recorder.finish()]);
+    await readBack.finish();
+  }
 
+  /** From the last layer's output to the losses, and back to every layer's keys and values. */
+  #encodeBack(
+    recorder: Recorder,
+    readBack: ReadBack,
+    read: (buffer: GPUBuffer, heads: number, into: Float32Array<ArrayBuffer>) => void,
+    rows: Rows,
+    slabs: readonly { within: Rows; alone: Rows }[],
+    results: Results,
+  ): void {
+    const { hiddenSize, keyValueHeads } = this.#options.checkpoint.config;
+    const { shared, layers } = this.#buffers;
+    const network = this.#network;
     network.finalNorm(recorder.pass, rows);
-    const rowBytes = checkpoint.config.hiddenSize * 4;
+    const rowBytes = hiddenSize * 4;
     let slabFirst = 0;
     for (const { within, alone } of slabs) {
       for (const run of network.head) run(recorder.pass, within);
@@ -373,8 +407,6 @@ class GradientPass {
       if (index === 0) break;
       for (const run of layer.inputGradient) run(recorder.pass, rows);
     }
-    device.queue.submit([recorder.finish()]);
-    await readBack.finish();
   }
 
   /** Writes what the kernels read. Windows are padded to whole tiles, which nothing before them sees. */
