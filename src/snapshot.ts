@@ -325,13 +325,13 @@ async function copyOut(
   try {
     const error = (await Promise.all(scopes)).find((error) => error !== null);
     if (error) throw deviceError(what, error.message || "the device is out of memory");
-    const copies: ArrayBuffer[] = [];
-    for (const staging of staged) {
-      await staging?.mapAsync(0x01); // READ
-      copies.push(staging?.getMappedRange().slice(0) ?? new ArrayBuffer(0));
+    // All at once: an implementation may wait a while for each.
+    await Promise.all(staged.map((staging) => staging?.mapAsync(0x01))); // READ
+    return staged.map((staging) => {
+      const copy = staging?.getMappedRange().slice(0) ?? new ArrayBuffer(0);
       staging?.destroy();
-    }
-    return copies;
+      return copy;
+    });
   } catch (cause) {
     if (cause instanceof CoupletError) throw cause;
     throw deviceError(what, cause instanceof Error ? cause.message : `${cause}`, { cause });

@@ -150,6 +150,22 @@ Deno.test("denoKvStore removes chunks that a crash left long ago, and no others"
   store.close();
 });
 
+Deno.test("denoKvStore keeps entries whole where several connections write them at once", () =>
+  withDirectory(async (directory) => {
+    const stores = await Promise.all(
+      [1, 2, 3].map(() => openDenoKvStore(join(directory, "store.sqlite"))),
+    );
+    const entries = stores.map((_, i) => patterned(150_000 + i, i));
+    for (let round = 0; round < 5; round++) {
+      await Promise.all(stores.map((store, i) => store.put("a", entries[i]!)));
+      for (const store of stores) {
+        const found = await store.get("a");
+        assert.deepEqual(found, entries.find(({ length }) => length === found?.length));
+      }
+    }
+    for (const store of stores) store.close();
+  }));
+
 Deno.test("denoKvStore reports a closed database", async () => {
   const store = await openDenoKvStore(":memory:");
   store.close();

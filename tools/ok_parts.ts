@@ -17,6 +17,11 @@ export interface Part {
 /** The small projects with their own `deno.json`, which the checks of the main one do not reach. */
 const PROJECTS: readonly string[] = ["tools/swiftshader", "tools/tint"];
 
+/** The entry points beside mod.ts. */
+const STORES: readonly string[] = ["directory", "opfs", "deno_kv"].map((name) =>
+  `src/stores/${name}.ts`
+);
+
 /** The parts, cheap ones first. */
 export const PARTS: readonly Part[] = [
   {
@@ -37,7 +42,7 @@ export const PARTS: readonly Part[] = [
   },
   {
     name: "doc-lint",
-    commands: [["doc", "--lint", "mod.ts"]],
+    commands: [["doc", "--lint", "mod.ts", ...STORES]],
   },
   {
     name: "generate",

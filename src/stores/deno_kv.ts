@@ -2,7 +2,7 @@
  * A store of snapshots in Deno KV: an SQLite file on this machine, or a database that many machines
  * share.
  *
- * ```ts no-eval
+ * ```ts ignore
  * import { openDenoKvStore } from "@couplet/kv/stores/deno_kv";
  *
  * const store = await openDenoKvStore("./snapshots.sqlite");
@@ -83,8 +83,11 @@ const BATCH = 10;
 /** Age in milliseconds at which chunks without a manifest count as left behind by a crash. */
 const ABANDONED = 60 * 60 * 1000;
 
-/** Attempts where another process keeps writing the same entry. */
+/** Attempts where another process keeps writing the same entry, or the database. */
 const ATTEMPTS = 20;
+
+/** Longest wait in milliseconds between two attempts. */
+const LONGEST_WAIT = 200;
 
 const REMEDY = "Check that the database can be reached and has room, and try again";
 
@@ -148,7 +151,7 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
     await inBatches(chunks, async (indices) => {
       const batch = kv.atomic();
       for (const index of indices) batch.delete(chunkKey(key, id, index));
-      await batch.commit();
+      await commit(() => batch.commit());
     });
   }
 
@@ -158,7 +161,8 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
       const id = `${entry.key[3]}`;
       const age = Date.now() - Number(id.split("-", 1)[0]);
       if (id === current || !(age > ABANDONED)) continue;
-      await kv.atomic().delete(chunkKey(key, id, Number(entry.key[4]))).commit();
+      const abandoned = kv.atomic().delete(chunkKey(key, id, Number(entry.key[4])));
+      await commit(() => abandoned.commit());
     }
   }
 
@@ -219,12 +223,13 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
             const chunk = content.slice(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
             batch.set(chunkKey(key, manifest.id, index), chunk);
           }
-          await batch.commit();
+          await commit(() => batch.commit());
         });
         for (let attempt = 0; attempt < ATTEMPTS && !committed; attempt++) {
           const { value, versionstamp } = await kv.get(manifestKey(key));
-          const { ok } = await kv.atomic().check({ key: manifestKey(key), versionstamp })
-            .set(manifestKey(key), manifest).commit();
+          const change = kv.atomic().check({ key: manifestKey(key), versionstamp })
+            .set(manifestKey(key), manifest);
+          const { ok } = await commit(() => change.commit());
           committed = ok;
           if (ok && isManifest(value)) await removeChunks(key, value);
         }
@@ -242,8 +247,9 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
         for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
           const { value, versionstamp } = await kv.get(manifestKey(key));
           if (value === null) return false;
-          const { ok } = await kv.atomic().check({ key: manifestKey(key), versionstamp })
-            .delete(manifestKey(key)).commit();
+          const change = kv.atomic().check({ key: manifestKey(key), versionstamp })
+            .delete(manifestKey(key));
+          const { ok } = await commit(() => change.commit());
           if (!ok) continue;
           if (isManifest(value)) await removeChunks(key, value);
           await removeAbandoned(key, "");
@@ -271,6 +277,20 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
       kv.close();
     },
   };
+}
+
+/** Commits, again where another process holds the SQLite file, which Deno KV does not wait for. */
+async function commit<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let failures = 1;; failures++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const locked = error instanceof Error && /database is (locked|busy)/.test(error.message);
+      if (!locked || failures === ATTEMPTS) throw error;
+      const wait = Math.random() * Math.min(LONGEST_WAIT, 5 * 2 ** failures);
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  }
 }
 
 function isManifest(value: unknown): value is Manifest {

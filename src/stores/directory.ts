@@ -1,7 +1,7 @@
 /**
  * A store of snapshots in a directory, for Deno, Node and Bun: one file per entry.
  *
- * ```ts no-eval
+ * ```ts
  * import { directoryStore } from "@couplet/kv/stores/directory";
  *
  * const store = directoryStore("./snapshots");

@@ -2,7 +2,7 @@
  * A store of snapshots in the browser's origin private file system: one file per entry, kept across
  * visits, seen by no other site.
  *
- * ```ts no-eval
+ * ```ts ignore
  * import { openOpfsStore } from "@couplet/kv/stores/opfs";
  *
  * const store = await openOpfsStore();
