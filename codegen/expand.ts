@@ -16,6 +16,11 @@ import type { KmeansRow, PairRow, SizeRow } from "./variants.ts";
 
 /** Query rows of a workgroup: enough for the GQA groups of current models, and for reuse in prefill. */
 const ROWS = 8;
+/** Rows a kernel that mixes values sums over its lanes at once: what workgroup memory has room for beside the queries. */
+function summedRows(headDim: number): number {
+  return headDim > 128 ? 2 : 4;
+}
+
 /** With a lookup table in workgroup memory, fewer rows fit. */
 const LUT_ROWS = 4;
 /** Entries per row up to which LUT_ROWS lookup tables take half of the base workgroup memory. */
@@ -180,7 +185,11 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
         "pages",
         "partials_written",
       ],
-      { ...attentionContext(headDim, ROWS), value: recordContext("value", scheme, headDim) },
+      {
+        ...attentionContext(headDim, ROWS),
+        summedRows: summedRows(headDim),
+        value: recordContext("value", scheme, headDim),
+      },
       ROWS,
     ),
   );
@@ -250,6 +259,7 @@ function pairRow(row: PairRow, headDim: number, variant: KeyVariant): KernelRow 
     {
       ...attentionContext(headDim, ROWS),
       key: keyContext(variant, row.keys, headDim),
+      summedRows: summedRows(headDim),
       value: recordContext("value", row.values, headDim),
       ...scoreContext(variant),
     },

@@ -16,6 +16,7 @@ override SOFTCAP: bool = false; // scores are capped
 override ROWS: u32 = MAX_ROWS; // query rows of one workgroup: a power of two
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 const SLICES: u32 = WORKGROUP / CHUNKS; // tokens mixed at once
+const SUMMED_ROWS: u32 = 4u; // rows summed over the lanes at once
 const KEY_CHANNELS: u32 = 4u; // channels per code
 const KEY_BITS: u32 = 8u; // bits per code
 const KEY_MASK: u32 = 255u;
@@ -94,8 +95,7 @@ var<workgroup> query_tile: array<vec4<f32>, ROWS * CHUNKS>;
 var<workgroup> weights: array<f32, ROWS * TILE>;
 var<workgroup> tops: array<f32, WORKGROUP>;
 var<workgroup> row_tops: array<f32, ROWS>;
-var<workgroup> slices: array<vec4<f32>, WORKGROUP>;
-var<workgroup> lane_sums: array<f32, WORKGROUP>;
+var<workgroup> slices: array<vec4<f32>, SUMMED_ROWS * WORKGROUP>;
 var<private> scores: array<f32, SPAN * MAX_ROWS>;
 var<private> row_max: array<f32, MAX_ROWS>;
 var<private> row_sum: array<f32, MAX_ROWS>;
@@ -453,10 +453,11 @@ fn soften_tile(lane: u32) {
   }
   tops[lane] = highest;
   workgroupBarrier();
-  if (lane % share == 0u) {
-    for (var part = 1u; part < share; part += 1u) {
-      highest = max(highest, tops[lane + part]);
-    }
+  let first = lane % share == 0u;
+  for (var part = 1u; part < select(1u, share, first); part += 1u) {
+    highest = max(highest, tops[lane + part]);
+  }
+  if (first) {
     row_tops[lane / share] = highest;
   }
   workgroupBarrier();
@@ -506,31 +507,46 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// Sums over the lanes and writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
+// Sums over the lanes and writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0). Rows go SUMMED_ROWS at a
+// time, because barriers cost more than memory.
 fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
+  let rows = min(ROWS, block.rows - block.first_row);
+  workgroupBarrier();
   for (var row = 0u; row < ROWS; row += 1u) {
+    weights[row * TILE + lane] = row_sum[row];
+    row_tops[row] = row_max[row];
+  }
+  for (var first = 0u; first < ROWS; first += SUMMED_ROWS) {
+    for (var row = first; row < min(first + SUMMED_ROWS, ROWS); row += 1u) {
+      slices[(row - first) * WORKGROUP + lane] = mixed[row];
+    }
     workgroupBarrier();
-    slices[lane] = mixed[row];
-    lane_sums[lane] = row_sum[row];
-    workgroupBarrier();
-    if (block.first_row + row < block.rows) {
-      let at = (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);
-      if (lane < CHUNKS) {
-        var total = slices[lane];
-        for (var slice = 1u; slice < SLICES; slice += 1u) {
-          total += slices[slice * CHUNKS + lane];
-        }
-        partials_written[at + lane] = total;
+    let end = min(first + SUMMED_ROWS, rows);
+    for (var item = first * CHUNKS + lane; item < end * CHUNKS; item += WORKGROUP) {
+      let row = item / CHUNKS;
+      let chunk = item % CHUNKS;
+      var total = slices[(row - first) * WORKGROUP + chunk];
+      for (var slice = 1u; slice < SLICES; slice += 1u) {
+        total += slices[(row - first) * WORKGROUP + slice * CHUNKS + chunk];
       }
-      if (lane == 0u) {
-        var sum = 0.0;
-        for (var other = 0u; other < WORKGROUP; other += 1u) {
-          sum += lane_sums[other];
-        }
-        partials_written[at + CHUNKS] = vec4<f32>(row_max[row], sum, 0.0, 0.0);
-      }
+      partials_written[partial_of(entry, block, row, split) + chunk] = total;
+    }
+    if (first + SUMMED_ROWS < ROWS) {
+      workgroupBarrier();
     }
   }
+  var sum = 0.0;
+  for (var other = 0u; other < select(0u, WORKGROUP, lane < rows); other += 1u) {
+    sum += weights[lane * TILE + other];
+  }
+  if (lane < rows) {
+    partials_written[partial_of(entry, block, lane, split) + CHUNKS] =
+      vec4<f32>(row_tops[lane], sum, 0.0, 0.0);
+  }
+}
+
+fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
+  return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);
 }
 
 // Grid: (splits, KV heads, entries x row blocks).
@@ -557,7 +573,6 @@ fn main(
   prepare_block(entry, block, lane);
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);
-    workgroupBarrier();
     prepare_tile(entry, block, tile, lane);
     score_tile(entry, block, tile, lane);
     workgroupBarrier();

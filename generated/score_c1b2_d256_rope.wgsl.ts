@@ -439,7 +439,7 @@ fn main(
   prepare_block(entry, block, lane);
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);
-    workgroupBarrier();
+    workgroupBarrier(); // the tile before is scored
     prepare_tile(entry, block, tile, lane);
     score_tile(entry, block, tile, lane);
     for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {

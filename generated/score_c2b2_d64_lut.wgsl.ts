@@ -279,7 +279,10 @@ fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
 // q.centroid of every row, group and code: a coded score is then one addition per code.
 var<workgroup> lut: array<f32, ROWS * LUT_ENTRIES>;
 
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+// Nothing depends on the tile; the barrier ends the mixing of the one before.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  workgroupBarrier();
+}
 
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
@@ -374,7 +377,7 @@ fn main(
   prepare_block(entry, block, lane);
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);
-    workgroupBarrier();
+    workgroupBarrier(); // the tile before is scored
     prepare_tile(entry, block, tile, lane);
     score_tile(entry, block, tile, lane);
     for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {

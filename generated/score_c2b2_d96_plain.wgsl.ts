@@ -292,7 +292,10 @@ fn coded_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return key_load4(block.head * KEY_CODEBOOK_WORDS, at.record, at.token, chunk);
 }
 
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+// Nothing depends on the tile; the barrier ends the mixing of the one before.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  workgroupBarrier();
+}
 
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
@@ -373,7 +376,7 @@ fn main(
   prepare_block(entry, block, lane);
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);
-    workgroupBarrier();
+    workgroupBarrier(); // the tile before is scored
     prepare_tile(entry, block, tile, lane);
     score_tile(entry, block, tile, lane);
     for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
