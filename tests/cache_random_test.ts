@@ -8,7 +8,9 @@ import {
   planCache,
   type ReferenceCache,
   type ReferenceSequence,
+  restoreSequence,
   type Sequence,
+  snapshotSequence,
 } from "../mod.ts";
 import { type Random, seededRandom } from "../src/calibrate/random.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
@@ -39,6 +41,7 @@ const plan = planCache(options);
 type Operation =
   | { readonly kind: "append"; readonly tokens: readonly [which: number, count: number][] }
   | { readonly kind: "fork"; readonly which: number }
+  | { readonly kind: "restore"; readonly which: number }
   | { readonly kind: "free"; readonly which: number }
   | { readonly kind: "truncate"; readonly which: number; readonly keep: number };
 
@@ -56,6 +59,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("fork" as const), which }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("restore" as const), which }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("free" as const), which }) },
   {
     weight: 2,
@@ -152,6 +156,14 @@ async function apply(model: Model, operation: Operation): Promise<void> {
     const fork = cache.encodeFork(encoder, pair.device);
     device.queue.submit([encoder.finish()]);
     alive.push({ device: fork, reference: reference.forkSequence(pair.reference) });
+  } else if (pair !== undefined && operation.kind === "restore") {
+    const full = alive.length === options.capacity.sequences;
+    if (full || cache.stats().pages.free < cache.pages(pair.device).length) return;
+    const bytes = await snapshotSequence(cache, pair.device);
+    alive.push({
+      device: await restoreSequence(cache, bytes),
+      reference: reference.forkSequence(pair.reference),
+    });
   } else if (pair !== undefined && operation.kind === "free") {
     cache.freeSequence(pair.device);
     reference.freeSequence(pair.reference);
@@ -163,7 +175,7 @@ async function apply(model: Model, operation: Operation): Promise<void> {
   }
 }
 
-Deno.test("Cache agrees with float64 whatever is appended, forked, truncated and freed", async () => {
+Deno.test("Cache agrees with float64 whatever is appended, forked, restored, truncated and freed", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.array(operation, { minLength: 5, maxLength: 30 }),
