@@ -1,7 +1,7 @@
 import type { Allocation } from "./allocation.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import type { LlamaConfig } from "./config.ts";
 import type { DeviceLayer, DeviceModel } from "./device_model.ts";
+import type { GradientBuffers } from "./gradient_buffers.ts";
 import type { GradientOperations } from "./gradient_operations.ts";
 import type { Operation } from "./kernel_set.ts";
 import { type Matrix, uploadMatrix } from "./matrix.ts";
@@ -43,64 +43,6 @@ export function uploadTransposed(
       down: upload(layer.down.weight),
     })),
     head: upload(weights.head),
-  };
-}
-
-/** What a layer's way forward leaves for its way back. */
-export type LayerBufferName =
-  | "input"
-  | "queryProjected"
-  | "keyProjected"
-  | "query"
-  | "key"
-  | "value"
-  | "middle"
-  | "gateUp";
-
-/** Buffers that all layers share. */
-export type SharedBufferName =
-  | "step"
-  | "tokenIds"
-  | "targets"
-  | "turns"
-  | "turnsBack"
-  | "normed"
-  | "product"
-  | "attended"
-  | "shares"
-  | "products"
-  | "queryGradient"
-  | "keyGradient"
-  | "valueGradient"
-  | "headGradient"
-  | "hidden"
-  | "hiddenGradient"
-  | "normedGradient"
-  | "slabGradient"
-  | "logits"
-  | "logitGradients"
-  | "entropy";
-
-/** All buffers of the way forward and back. */
-export interface GradientBuffers {
-  readonly shared: Readonly<Record<SharedBufferName, GPUBuffer>>;
-  readonly layers: readonly Readonly<Record<LayerBufferName, GPUBuffer>>[];
-}
-
-/** The floats of a layer's buffers, per token. */
-export function layerWidths(config: LlamaConfig): Record<LayerBufferName, number> {
-  const query = config.queryHeads * config.headDim;
-  const key = config.keyValueHeads * config.headDim;
-  return {
-    input: config.hiddenSize,
-    // Only Qwen3's norms need what they were given.
-    queryProjected: config.queryKeyNorm ? query : 0,
-    keyProjected: config.queryKeyNorm ? key : 0,
-    query,
-    key,
-    value: key,
-    middle: config.hiddenSize,
-    gateUp: 2 * config.intermediateSize,
   };
 }
 
