@@ -24,6 +24,7 @@ export {
   type CacheStats,
   type CommandTarget,
   createCache,
+  type DecodeRange,
   type Step,
   type StepEntry,
 } from "./src/cache.ts";

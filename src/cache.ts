@@ -64,6 +64,18 @@ export interface Step {
 /** Where commands go: an encoder, in which a compute pass is opened, or a pass of the host. */
 export type CommandTarget = GPUCommandEncoder | GPUComputePassEncoder;
 
+/** Which vectors {@linkcode Cache.encodeDecode} decodes, and where they go. */
+export interface DecodeRange {
+  /** Keys or values. */
+  readonly side: Side;
+  /** First coded token, counted from behind the sinks. */
+  readonly first: number;
+  /** Number of tokens. */
+  readonly count: number;
+  /** f32 `[count][keyValueHeads][headDim]`. */
+  readonly output: GPUBufferBinding;
+}
+
 /** What a cache holds. */
 export interface CacheStats {
   /** Bytes read off the allocated buffers. */
@@ -137,20 +149,13 @@ export interface Cache {
   /**
    * Records the decoding of coded tokens into f32 vectors, as they were coded (not rotated).
    *
-   * @param range Coded tokens, counted from behind the sinks; `output` holds
-   * `[count][keyValueHeads][headDim]`.
    * @throws {CoupletError} `usage` where a token of the range is not coded.
    */
   encodeDecode(
     target: CommandTarget,
     sequence: Sequence,
     layer: number,
-    range: {
-      readonly side: Side;
-      readonly first: number;
-      readonly count: number;
-      readonly output: GPUBufferBinding;
-    },
+    range: DecodeRange,
   ): void;
   /** Coded tokens of a sequence, counted from behind the sinks. */
   codedTokens(sequence: Sequence): number;
@@ -535,12 +540,7 @@ class DeviceCache implements Cache {
     target: CommandTarget,
     sequence: Sequence,
     layer: number,
-    range: {
-      readonly side: Side;
-      readonly first: number;
-      readonly count: number;
-      readonly output: GPUBufferBinding;
-    },
+    range: DecodeRange,
   ): void {
     const { side, first, count, output } = range;
     const { shape } = this.plan.options;
