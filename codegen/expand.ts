@@ -1,6 +1,7 @@
 /** Turns rows of the table into kernels: which template, which names, which bindings. */
 import { CoupletError } from "../src/errors.ts";
 import {
+  BLOCK_ROWS,
   ENCODE_TOKENS,
   PAGE_TOKENS,
   STEP_ENTRIES,
@@ -14,8 +15,6 @@ import type { KernelRow, TemplateValue } from "./kernel_row.ts";
 import { kmeansRows } from "./kmeans_rows.ts";
 import type { KmeansRow, PairRow, SizeRow } from "./variants.ts";
 
-/** Query rows of a workgroup: enough for the GQA groups of current models, and for reuse in prefill. */
-const ROWS = 8;
 /** Rows a kernel that mixes values sums over its lanes at once: what workgroup memory has room for beside the queries. */
 function summedRows(headDim: number): number {
   return headDim > 128 ? 2 : 4;
@@ -186,15 +185,15 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
         "partials_written",
       ],
       {
-        ...attentionContext(headDim, ROWS),
+        ...attentionContext(headDim, BLOCK_ROWS),
         summedRows: summedRows(headDim),
         value: recordContext("value", scheme, headDim),
       },
-      ROWS,
+      BLOCK_ROWS,
     ),
   );
   for (const variant of keyVariants(scheme, headDim)) {
-    const maxRows = variant === "lut" ? LUT_ROWS : ROWS;
+    const maxRows = variant === "lut" ? LUT_ROWS : BLOCK_ROWS;
     rows.push(kernel(
       { family: "score", schemes: [scheme], size: headDim, variant },
       "score",
@@ -257,13 +256,13 @@ function pairRow(row: PairRow, headDim: number, variant: KeyVariant): KernelRow 
       "partials_written",
     ],
     {
-      ...attentionContext(headDim, ROWS),
+      ...attentionContext(headDim, BLOCK_ROWS),
       key: keyContext(variant, row.keys, headDim),
       summedRows: summedRows(headDim),
       value: recordContext("value", row.values, headDim),
       ...scoreContext(variant),
     },
-    ROWS,
+    BLOCK_ROWS,
   );
 }
 

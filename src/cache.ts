@@ -17,7 +17,7 @@ import type { CodebookSet, ModelFingerprint } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { cacheCodebook, checkCodebookSet } from "./find_codebook.ts";
 import type { BindingName } from "./kernel_bindings.ts";
-import { TILE_TOKENS, WORKGROUP_SIZE } from "./kernel_constants.ts";
+import { BLOCK_ROWS, TILE_TOKENS, WORKGROUP_SIZE } from "./kernel_constants.ts";
 import {
   createLayerBuffers,
   type LayerBuffers,
@@ -27,7 +27,7 @@ import {
 import { PagePool } from "./page_pool.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import { type CompiledLayer, compileLayer, type CopiedPart } from "./compiled_layer.ts";
-import type { CachePlan } from "./plan.ts";
+import { type CachePlan, largestBuffer } from "./plan.ts";
 import { ropeTable } from "./rope_table.ts";
 import { parseScheme, type Side } from "./scheme.ts";
 import { type PageCopy, type Sequence, Sequences, type SequenceState } from "./sequences.ts";
@@ -236,12 +236,13 @@ export async function createCache(init: CacheInit): Promise<Cache> {
     )
   );
   const shared = createSharedBuffers(device, plan);
-  const error = await device.popErrorScope() ?? await device.popErrorScope();
-  if (error !== null) {
+  const errors = [await device.popErrorScope(), await device.popErrorScope()];
+  const error = errors.find((found) => found !== null);
+  if (error !== undefined) {
     for (const buffer of allBuffers(layers, shared)) buffer.destroy();
     throw new CoupletError("device", {
       what: "Cannot allocate the cache",
-      why: error.message || "the device is out of memory",
+      why: error?.message || "the device is out of memory",
       remedy: `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
     });
   }
@@ -252,19 +253,13 @@ function allBuffers(layers: readonly LayerBuffers[], shared: SharedBuffers): GPU
   return [...layers, shared].flatMap((buffers) => Object.values(buffers) as GPUBuffer[]);
 }
 
-function checkDevice(device: GPUDevice, { bytes, options, scratch }: CachePlan): void {
-  const { maxStorageBufferBindingSize, maxBufferSize } = device.limits;
-  const largest = Math.max(
-    scratch.partials,
-    scratch.scores,
-    scratch.tables,
-    bytes.exact / options.shape.layers,
-  );
-  if (largest > Math.min(maxStorageBufferBindingSize, maxBufferSize)) {
+function checkDevice({ limits }: GPUDevice, { options, scratch }: CachePlan): void {
+  const { name, bytes } = largestBuffer(options, scratch);
+  const bound = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+  if (bytes > bound) {
     throw new CoupletError("limits", {
       what: "Cannot create the cache on this device",
-      why:
-        `a buffer takes ${largest} bytes and the device binds at most ${maxStorageBufferBindingSize}`,
+      why: `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
       remedy: "Request the device with the limits requiredLimits() gives, or plan with its limits",
     });
   }
@@ -362,8 +357,8 @@ class DeviceCache implements Cache {
     });
     const maxTokens = Math.max(...entries.map((entry) => entry.tokens));
     const { queryHeads, keyValueHeads } = options.shape;
-    const blocks = entries.length * keyValueHeads *
-      Math.ceil((maxTokens * queryHeads) / keyValueHeads / 8);
+    const rows = (maxTokens * queryHeads) / keyValueHeads;
+    const blocks = entries.length * keyValueHeads * Math.ceil(rows / BLOCK_ROWS);
     const longest = Math.max(...growth.map(({ state }) => state.length));
     const tiles = Math.ceil(longest / TILE_TOKENS) + 2;
     const splits = stepSplits(options, tokens * queryHeads, blocks, tiles);

@@ -1,6 +1,12 @@
 /** Bytes of every buffer a cache allocates: the one place that knows. */
 import { poolPages, type ResolvedOptions, stepEntries } from "./cache_options.ts";
-import { PAGE_TOKENS, STEP_ENTRIES, TARGET_WORKGROUPS, TILE_TOKENS } from "./kernel_constants.ts";
+import {
+  BLOCK_ROWS,
+  PAGE_TOKENS,
+  STEP_ENTRIES,
+  TARGET_WORKGROUPS,
+  TILE_TOKENS,
+} from "./kernel_constants.ts";
 import { recordWords } from "./record_layout.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
@@ -81,9 +87,6 @@ export function rowTiles(options: ResolvedOptions): number {
 export function stepRows({ shape, capacity }: ResolvedOptions): number {
   return capacity.stepTokens * shape.queryHeads;
 }
-
-/** Query rows one workgroup serves at most, in every attention kernel. */
-const BLOCK_ROWS = 8;
 
 /** Most rows times splits of a step: one split each where rows alone fill the device, else what fills it. */
 export function rowSplits(options: ResolvedOptions): number {

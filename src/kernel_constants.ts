@@ -4,6 +4,9 @@ export const PAGE_TOKENS = 64;
 /** Tokens an attention workgroup scores at once: two for each invocation, so that a query loaded serves two keys. */
 export const TILE_TOKENS = 2 * PAGE_TOKENS;
 
+/** Most query rows one attention workgroup serves: enough for the GQA groups of current models, and for reuse in prefill. */
+export const BLOCK_ROWS = 8;
+
 /** Invocations of every cache kernel's workgroup. */
 export const WORKGROUP_SIZE = 64;
 

@@ -278,13 +278,12 @@ function checkLimits(
   scratch: CachePlan["scratch"],
   limits: PlanLimits,
 ): void {
-  const largest = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
-  const buffers = bufferSizes(options, scratch);
-  const [name, bytes, remedy] = buffers.reduce((a, b) => (b[1] > a[1] ? b : a));
-  if (bytes > largest) {
+  const bound = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+  const { name, bytes, remedy } = largestBuffer(options, scratch);
+  if (bytes > bound) {
     throw new CoupletError("limits", {
       what: "Cannot plan a cache of this size",
-      why: `${name} takes ${bytes} bytes in one buffer and the device binds at most ${largest}`,
+      why: `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
       remedy:
         `${remedy}, or request the device with maxStorageBufferBindingSize and maxBufferSize of at least ${bytes}`,
     });
@@ -300,27 +299,43 @@ function checkLimits(
   }
 }
 
-function bufferSizes(
+/** A buffer that must fit one binding. */
+interface BoundBuffer {
+  /** What it holds, for people. */
+  readonly name: string;
+  /** Its size. */
+  readonly bytes: number;
+  /** What makes it smaller. */
+  readonly remedy: string;
+}
+
+/** The largest buffer of a cache. */
+export function largestBuffer(
   options: ResolvedOptions,
   scratch: CachePlan["scratch"],
-): (readonly [name: string, bytes: number, remedy: string])[] {
+): BoundBuffer {
   const fewer = "Hold fewer tokens (capacity.tokens)";
   const smaller = "Use smaller steps (capacity.stepTokens)";
-  return [
-    ["the exact tier of a layer", exactBytes(options), "Use a smaller window or fewer sequences"],
-    ["the partial results of a step", scratch.partials, smaller],
-    ["the scores of a step", scratch.scores, smaller],
-    ["the q.centroid tables of a step", scratch.tables, smaller],
-    ...options.layers.flatMap((layer, index) => [
-      [`the keys of layer ${index}`, poolBytes(options, layer.keys), fewer] as const,
-      [`the values of layer ${index}`, poolBytes(options, layer.values), fewer] as const,
-      [
-        `the codebooks of layer ${index}`,
-        centroidBytes(options, layer.keys) + centroidBytes(options, layer.values),
-        "Choose schemes with fewer centroids",
-      ] as const,
+  const buffers: BoundBuffer[] = [
+    {
+      name: "the exact tier of a layer",
+      bytes: exactBytes(options),
+      remedy: "Use a smaller window or fewer sequences",
+    },
+    { name: "the partial results of a step", bytes: scratch.partials, remedy: smaller },
+    { name: "the scores of a step", bytes: scratch.scores, remedy: smaller },
+    { name: "the q.centroid tables of a step", bytes: scratch.tables, remedy: smaller },
+    ...options.layers.flatMap(({ keys, values }, layer) => [
+      { name: `the keys of layer ${layer}`, bytes: poolBytes(options, keys), remedy: fewer },
+      { name: `the values of layer ${layer}`, bytes: poolBytes(options, values), remedy: fewer },
+      {
+        name: `the codebooks of layer ${layer}`,
+        bytes: centroidBytes(options, keys) + centroidBytes(options, values),
+        remedy: "Choose schemes with fewer centroids",
+      },
     ]),
   ];
+  return buffers.reduce((a, b) => (b.bytes > a.bytes ? b : a));
 }
 
 /** The limits to request a device with, where they exceed WebGPU's defaults. */
@@ -342,10 +357,10 @@ export function requiredLimits(options: PlanOptions): RequiredLimits {
     ...options,
     limits: { ...BASE_LIMITS, ...options.limits, ...boundless },
   });
-  const sizes = bufferSizes(plan.options, plan.scratch).map(([, bytes]) => bytes);
+  const { bytes } = largestBuffer(plan.options, plan.scratch);
   return {
-    maxStorageBufferBindingSize: Math.max(BASE_LIMITS.maxStorageBufferBindingSize, ...sizes),
-    maxBufferSize: Math.max(BASE_LIMITS.maxBufferSize, ...sizes),
+    maxStorageBufferBindingSize: Math.max(BASE_LIMITS.maxStorageBufferBindingSize, bytes),
+    maxBufferSize: Math.max(BASE_LIMITS.maxBufferSize, bytes),
   };
 }
 
