@@ -15,7 +15,7 @@ Deno.test("parseArguments without arguments gives the default run", () => {
   assert.deepEqual(pairs.map(({ id }) => id), DEFAULT_PAIRS.split(","));
   assert.ok(Deno.statSync(`${model}/config.json`).isFile);
   assert.deepEqual(rest, {
-    weights: "fisher+query",
+    weights: "fisher",
     context: 512,
     window: 64,
     sinks: 4,

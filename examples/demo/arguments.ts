@@ -75,7 +75,7 @@ export function parseArguments(
     .addOption(
       new Option("--weights <kind>", "which errors of the codes count more")
         .choices(WEIGHTINGS)
-        .default("fisher+query" satisfies Weighting),
+        .default("fisher" satisfies Weighting),
     )
     .option("--window <n>", "recent tokens kept exactly", integerFrom(0), 64)
     .option("--sinks <n>", "first tokens kept exactly", integerFrom(0), 4)
