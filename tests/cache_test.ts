@@ -408,3 +408,48 @@ Deno.test("encode finds the nearest centroid of any vectors, near ties apart", a
   assert.ok(nearTies < 5);
   cache.destroy();
 });
+
+Deno.test("Cache writes the same bytes for a prompt of thousands of tokens, however it is cut", async () => {
+  const tokens = 2100;
+  const options: CacheOptions = {
+    shape: { layers: 1, queryHeads: 2, keyValueHeads: 2, headDim: 64 },
+    policy: { keys: "c8b10", values: "c2b4" },
+    keys: base.keys,
+    tiers: { sinks: 3, window: 50 },
+    capacity: {
+      sequences: 3,
+      tokens: 3 * tokens,
+      sequenceTokens: tokens,
+      stepTokens: tokens,
+      appendTokens: tokens,
+    },
+  };
+  const random = seededRandom("append sizes");
+  const codebooks = gridCodebooks(options, random);
+  const cache = await createCache({ device, plan: planCache(options), codebooks });
+  const channels = 2 * 64;
+  const keys = uploadBuffer(device, gridVectors(random, tokens * channels));
+  const values = uploadBuffer(device, gridVectors(random, tokens * channels));
+  const records: Uint32Array[][] = [];
+  // Offsets of bindings are multiples of 256 bytes, and a token is 512.
+  for (const size of [tokens, 7, 1]) {
+    const sequence = cache.createSequence();
+    for (let first = 0; first < tokens; first += size) {
+      const step = cache.beginStep([{ sequence, tokens: Math.min(size, tokens - first) }]);
+      const offset = first * channels * 4;
+      const encoder = device.createCommandEncoder();
+      cache.encodeAppend(encoder, step, 0, {
+        keys: { buffer: keys, offset },
+        values: { buffer: values, offset },
+      });
+      device.queue.submit([encoder.finish()]);
+    }
+    for (const side of ["keys", "values"] as const) {
+      records.push(await deviceRecords(device, cache, sequence, 0, side));
+    }
+  }
+  const [allKeys, allValues, ...others] = records;
+  assert.ok(allKeys![0]!.some((word) => word !== 0));
+  assert.deepEqual(others, [allKeys, allValues, allKeys, allValues]);
+  cache.destroy();
+});
