@@ -1,5 +1,10 @@
 /** The page that tests the store in a browser's own file system; posts what failed. */
-import { openOpfsStore, type OpfsDirectory, type OpfsLocks, opfsStore } from "../src/stores/opfs.ts";
+import {
+  openOpfsStore,
+  type OpfsDirectory,
+  type OpfsLocks,
+  opfsStore,
+} from "../src/stores/opfs.ts";
 import { patterned, STORE_CRITERIA } from "./store_conformance.ts";
 
 /** What the page posts. */
