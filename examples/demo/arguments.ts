@@ -3,9 +3,12 @@ import { fileURLToPath } from "node:url";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { type Weighting, WEIGHTINGS } from "../llama/weighted_samples.ts";
 import { DEFAULT_PAIRS, parseSchemePairs, type SchemePair } from "./scheme_pairs.ts";
+import { FULL_CONTEXT } from "./workload.ts";
 
 /** How much work to do. */
 export interface Workload {
+  /** Tokens per context. */
+  readonly context: number;
   /** Tokens to evaluate on, in whole contexts. */
   readonly tokens: number;
   /** Tokens to calibrate on, in whole contexts. */
@@ -32,8 +35,6 @@ export interface DemoArguments extends Partial<Workload> {
   readonly pairs: readonly SchemePair[];
   /** What makes some errors of the codebooks count more than others. */
   readonly weights: Weighting;
-  /** Tokens per context. */
-  readonly context: number;
   /** Exact recent tokens of the second quality figures. */
   readonly window: number;
   /** Exact first tokens of the second quality figures. */
@@ -66,7 +67,7 @@ export function parseArguments(
     .option("--calibration <file>", "text to learn codebooks on (default: Moby Dick)")
     .option("--schemes <list>", "schemes, or pairs keys/values", parseSchemePairs, defaultPairs())
     .option("--tokens <n>", "tokens to evaluate on (default: by adapter)", integerFrom(2))
-    .option("--context <n>", "tokens per context", integerFrom(2), 512)
+    .option("--context <n>", "tokens per context", integerFrom(2))
     .option(
       "--calibration-tokens <n>",
       "tokens to learn codebooks on (default: by adapter)",
@@ -100,10 +101,9 @@ export function parseArguments(
     Omit<DemoOptions, "pairs"> & { schemes: SchemePair[] }
   >();
   const options: DemoArguments = { ...rest, pairs: schemes };
-  if (options.tokens !== undefined && options.tokens < options.context) {
-    throw usageError(
-      `--tokens ${options.tokens} is less than one context of ${options.context} tokens`,
-    );
+  const { context = FULL_CONTEXT } = options;
+  if (options.tokens !== undefined && options.tokens < context) {
+    throw usageError(`--tokens ${options.tokens} is less than one context of ${context} tokens`);
   }
   return { options };
 }

@@ -1,18 +1,28 @@
 import type { AdapterKind } from "../../tools/adapters.ts";
 import type { DemoArguments, DemoOptions, Workload } from "./arguments.ts";
 
+/** Tokens of a context where the adapter is fast enough: as many as the fixture model was trained on. */
+export const FULL_CONTEXT = 512;
+
 /** What a few minutes suffice for on two cores: Mesa's driver for the CPU, and any GPU. */
-const FAST: Workload = { tokens: 2048, calibrationTokens: 12288, generate: 96 };
+const FAST: Workload = {
+  context: FULL_CONTEXT,
+  tokens: 2048,
+  calibrationTokens: 12288,
+  generate: 96,
+};
 
 /** What the same minutes suffice for on SwiftShader, which is several times slower. */
-const SLOW: Workload = { tokens: 512, calibrationTokens: 2048, generate: 24 };
+const SLOW: Workload = { context: 384, tokens: 384, calibrationTokens: 1920, generate: 24 };
 
 /** Fills in how much work to do where the command line leaves it open. */
 export function withWorkload(given: DemoArguments, kind: AdapterKind): DemoOptions {
   const defaults = kind === "hardware" || kind === "llvmpipe" ? FAST : SLOW;
+  const context = given.context ?? (given.tokens === undefined ? defaults.context : FULL_CONTEXT);
   return {
     ...given,
-    tokens: given.tokens ?? Math.max(defaults.tokens, given.context),
+    context,
+    tokens: given.tokens ?? Math.max(defaults.tokens, context),
     calibrationTokens: given.calibrationTokens ?? defaults.calibrationTokens,
     generate: given.generate ?? defaults.generate,
   };
