@@ -1,6 +1,5 @@
-import { CoupletError } from "@couplet/kv";
-import { fileURLToPath } from "node:url";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
+import { FIXTURE_MODEL, integerFrom, readCommandLine, usageError } from "../command_line.ts";
 import { type Weighting, WEIGHTINGS } from "../llama/weighted_samples.ts";
 import { DEFAULT_PAIRS, parseSchemePairs, type SchemePair } from "./scheme_pairs.ts";
 import { FULL_CONTEXT } from "./workload.ts";
@@ -45,8 +44,7 @@ export interface DemoArguments extends Partial<Workload> {
   readonly json?: string;
 }
 
-/** The project's own small model, beside the tests that check it. */
-const FIXTURE = new URL("../../tests/fixtures/tiny-llama", import.meta.url);
+const WHAT = "Cannot start the demo";
 
 /**
  * The options that a command line gives, or the help text it asks for.
@@ -56,13 +54,12 @@ const FIXTURE = new URL("../../tests/fixtures/tiny-llama", import.meta.url);
 export function parseArguments(
   argv: readonly string[],
 ): { readonly options: DemoArguments } | { readonly help: string } {
-  let help = "";
   const command = new Command("demo")
     .description(
       "Evaluates a language model with its KV cache held in few bits per channel.\n" +
         "Codebooks are learned on one text, and quality is measured on another.",
     )
-    .option("--model <dir>", "Hugging Face folder of the Llama family", fileURLToPath(FIXTURE))
+    .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option("--text <file>", "text to evaluate on (default: the 1862 State of the Union)")
     .option("--calibration <file>", "text to learn codebooks on (default: Moby Dick)")
     .option("--schemes <list>", "schemes, or pairs keys/values", parseSchemePairs, defaultPairs())
@@ -86,47 +83,23 @@ export function parseArguments(
       integerFrom(0),
     )
     .option("--seed <n>", "seed of codebooks and generated text", integerFrom(0), 1)
-    .option("--json <file>", "write the figures, unrounded")
-    .allowExcessArguments(false)
-    .exitOverride()
-    .configureOutput({ writeOut: (text) => help += text, writeErr: () => {} });
-  try {
-    command.parse([...argv], { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { help };
-    throw usageError(error.message.replace(/^error: /, ""));
-  }
+    .option("--json <file>", "write the figures, unrounded");
+  const help = readCommandLine(command, argv, WHAT);
+  if (help !== undefined) return { help };
   const { schemes, ...rest } = command.opts<
     Omit<DemoOptions, "pairs"> & { schemes: SchemePair[] }
   >();
   const options: DemoArguments = { ...rest, pairs: schemes };
   const { context = FULL_CONTEXT } = options;
   if (options.tokens !== undefined && options.tokens < context) {
-    throw usageError(`--tokens ${options.tokens} is less than one context of ${context} tokens`);
+    throw usageError(
+      WHAT,
+      `--tokens ${options.tokens} is less than one context of ${context} tokens`,
+    );
   }
   return { options };
 }
 
 function defaultPairs(): readonly SchemePair[] {
   return parseSchemePairs(DEFAULT_PAIRS);
-}
-
-/** A reader of integers of at least `least`. */
-function integerFrom(least: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || !Number.isSafeInteger(value)) {
-      throw new InvalidArgumentError(`It must be an integer from ${least}.`);
-    }
-    return value;
-  };
-}
-
-function usageError(why: string): CoupletError {
-  return new CoupletError("usage", {
-    what: "Cannot start the demo",
-    why: why.replace(/\.$/, ""),
-    remedy: "See --help for all options",
-  });
 }

@@ -6,12 +6,12 @@
  *
  * @module
  */
+import { runProgram } from "../command_line.ts";
 import {
   type Cache,
   type CacheOptions,
   calibrate,
   type CodebookSet,
-  CoupletError,
   createCache,
   planCache,
   type Sequence,
@@ -214,12 +214,4 @@ async function measure(
   }));
 }
 
-if (import.meta.main) {
-  try {
-    await main(Deno.args);
-  } catch (error) {
-    if (!(error instanceof CoupletError)) throw error;
-    console.error(error.message);
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runProgram(main);

@@ -1,6 +1,6 @@
-import { CoupletError, parseScheme } from "@couplet/kv";
-import { fileURLToPath } from "node:url";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { parseScheme } from "@couplet/kv";
+import { Command, InvalidArgumentError } from "commander";
+import { FIXTURE_MODEL, integerFrom, readCommandLine, usageError } from "../command_line.ts";
 
 /** What the command line asks for. */
 export interface ChatOptions {
@@ -32,8 +32,7 @@ export interface ChatOptions {
   readonly explain?: boolean;
 }
 
-/** The project's own small model, beside the tests that check it. */
-const FIXTURE = new URL("../../tests/fixtures/tiny-llama", import.meta.url);
+const WHAT = "Cannot start";
 
 /**
  * The options that a command line gives, or the help text it asks for.
@@ -43,10 +42,9 @@ const FIXTURE = new URL("../../tests/fixtures/tiny-llama", import.meta.url);
 export function parseArguments(
   argv: readonly string[],
 ): { readonly options: ChatOptions } | { readonly help: string } {
-  let help = "";
   const command = new Command("chat")
     .description("Continues a text with a compressed KV cache.")
-    .option("--model <dir>", "Hugging Face folder of the Llama family", fileURLToPath(FIXTURE))
+    .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option("--prompt <text>", "the text to continue", "It was the best of times")
     .option("--tokens <n>", "most tokens to add", integerFrom(0), 64)
     .option("--keys <scheme>", "scheme of the keys: f16, c8b8, ...", "f16")
@@ -58,36 +56,18 @@ export function parseArguments(
     .option("--sinks <n>", "first tokens kept exactly", integerFrom(0), 4)
     .option("--temperature <t>", "0 takes the likeliest token", temperature, 0)
     .option("--seed <n>", "seed of drawn text and of codebooks", integerFrom(0), 1)
-    .option("--explain", "print what the planner chose, layer by layer")
-    .allowExcessArguments(false)
-    .exitOverride()
-    .configureOutput({ writeOut: (text) => help += text, writeErr: () => {} });
-  try {
-    command.parse([...argv], { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { help };
-    throw usageError(error.message.replace(/^error: /, "").replace(/\.$/, ""));
-  }
+    .option("--explain", "print what the planner chose, layer by layer");
+  const help = readCommandLine(command, argv, WHAT);
+  if (help !== undefined) return { help };
   const options = command.opts<ChatOptions>();
   const learned = [options.keys, options.values].find((id) => parseScheme(id).centroids > 0);
   if (learned !== undefined && !options.codebooks && !options.calibration) {
     throw usageError(
+      WHAT,
       `${learned} needs codebooks, and neither --codebooks nor --calibration is given`,
     );
   }
   return { options };
-}
-
-/** A reader of integers of at least `least`. */
-function integerFrom(least: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (!/^\d+$/.test(text) || value < least || !Number.isSafeInteger(value)) {
-      throw new InvalidArgumentError(`It must be an integer from ${least}.`);
-    }
-    return value;
-  };
 }
 
 function temperature(text: string): number {
@@ -96,12 +76,4 @@ function temperature(text: string): number {
     throw new InvalidArgumentError("It must be a number from 0.");
   }
   return value;
-}
-
-function usageError(why: string): CoupletError {
-  return new CoupletError("usage", {
-    what: "Cannot start",
-    why,
-    remedy: "See --help for all options",
-  });
 }

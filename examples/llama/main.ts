@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { runProgram } from "../command_line.ts";
 import {
   type CacheOptions,
   type CodebookSet,
@@ -170,12 +171,4 @@ async function write(text: string): Promise<void> {
   for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
 }
 
-if (import.meta.main) {
-  try {
-    await main(Deno.args);
-  } catch (error) {
-    if (!(error instanceof CoupletError)) throw error;
-    console.error(error.message);
-    Deno.exit(1);
-  }
-}
+if (import.meta.main) await runProgram(main);
