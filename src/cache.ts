@@ -5,6 +5,7 @@ import {
   type CacheBytes,
   pageTableBytes,
   ropeBytes,
+  ropeRows,
   rowTiles,
   sequencePages,
   STEP_BYTES,
@@ -276,8 +277,8 @@ function createSharedBuffers(device: GPUDevice, { options, scratch }: CachePlan)
   };
   if (options.keys.space === "pre-rope") {
     const { rope } = options.keys;
-    const rows = TILE_TOKENS + Math.ceil(options.capacity.sequenceTokens / TILE_TOKENS) + 1;
-    device.queue.writeBuffer(shared.rope, 0, ropeTable(rope, options.shape.headDim, rows));
+    const table = ropeTable(rope, options.shape.headDim, ropeRows(options));
+    device.queue.writeBuffer(shared.rope, 0, table);
   }
   return shared;
 }

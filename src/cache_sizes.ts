@@ -32,29 +32,33 @@ export function ringSlots({ tiers, capacity }: ResolvedOptions): number {
   return tiers.window + capacity.appendTokens;
 }
 
+/** Bytes of one page of one side of one layer, all heads. */
+export function pageBytes({ shape }: ResolvedOptions, scheme: SchemeId): number {
+  const layout = parseScheme(scheme).layout(shape.headDim);
+  return shape.keyValueHeads * recordWords(layout, PAGE_TOKENS) * 4;
+}
+
 /** Bytes of one layer's record pool, for one side. */
 export function poolBytes(options: ResolvedOptions, scheme: SchemeId): number {
+  return poolPages(options) * pageBytes(options, scheme);
+}
+
+/** Bytes of one sequence's exact tier in one layer, both sides. */
+export function exactSequenceBytes(options: ResolvedOptions): number {
   const { keyValueHeads, headDim } = options.shape;
-  const words = recordWords(parseScheme(scheme).layout(headDim), PAGE_TOKENS);
-  return poolPages(options) * keyValueHeads * words * 4;
+  const slots = options.tiers.sinks + ringSlots(options);
+  return 2 * slots * keyValueHeads * headDim * 2;
 }
 
 /** Bytes of one layer's exact tier, both sides of all sequences. */
 export function exactBytes(options: ResolvedOptions): number {
-  const { keyValueHeads, headDim } = options.shape;
-  const slots = options.tiers.sinks + ringSlots(options);
-  return options.capacity.sequences * 2 * slots * keyValueHeads * headDim * 2;
+  return options.capacity.sequences * exactSequenceBytes(options);
 }
 
 /** Bytes of one side's centroids in one layer. */
 export function centroidBytes(options: ResolvedOptions, scheme: SchemeId): number {
   const { keyValueHeads, headDim } = options.shape;
   return keyValueHeads * headDim * parseScheme(scheme).centroids * 2;
-}
-
-/** Bytes of one side's channel scale in one layer, where its codebook has one. */
-export function scaleBytes({ shape }: ResolvedOptions): number {
-  return shape.keyValueHeads * shape.headDim * 4;
 }
 
 /** Pages in one sequence's page table. */
@@ -67,12 +71,16 @@ export function pageTableBytes(options: ResolvedOptions): number {
   return options.capacity.sequences * sequencePages(options) * 4;
 }
 
-/** Bytes of the rotary table: TILE_TOKENS near positions, and one far position per tile of the longest sequence. */
+/** Rows of the rotary table: TILE_TOKENS near positions, and one far position per tile of the longest sequence. */
+export function ropeRows({ capacity }: ResolvedOptions): number {
+  return TILE_TOKENS + Math.ceil(capacity.sequenceTokens / TILE_TOKENS) + 1;
+}
+
+/** Bytes of the rotary table. */
 export function ropeBytes(options: ResolvedOptions): number {
   if (options.keys.space !== "pre-rope") return 0;
   const pairs = inverseFrequencies(options.keys.rope, options.shape.headDim).length;
-  const far = Math.ceil(options.capacity.sequenceTokens / TILE_TOKENS) + 1;
-  return (TILE_TOKENS + far) * pairs * 8;
+  return ropeRows(options) * pairs * 8;
 }
 
 /** Most tiles a row of queries is scored over. */

@@ -1,6 +1,6 @@
 /** The compiled kernels of a layer, and the constants each is compiled with. */
-import { poolPages, type ResolvedOptions } from "./cache_options.ts";
-import { exactBytes, poolBytes } from "./cache_sizes.ts";
+import type { ResolvedOptions } from "./cache_options.ts";
+import { exactSequenceBytes, pageBytes } from "./cache_sizes.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { ENCODE_TOKENS } from "./kernel_constants.ts";
 import { parseKernelName } from "./kernel_name.ts";
@@ -134,11 +134,10 @@ async function compileCopies(
     kernel: await compileKernel(device, layer.copy, { UNIT: bytes / 4 }),
     words: bytes / 4,
   });
-  const { sequences } = options.capacity;
   const [keyRecords, valueRecords, exact] = await Promise.all([
-    compile(poolBytes(options, layer.keys) / poolPages(options)),
-    compile(poolBytes(options, layer.values) / poolPages(options)),
-    compile(exactBytes(options) / sequences),
+    compile(pageBytes(options, layer.keys)),
+    compile(pageBytes(options, layer.values)),
+    compile(exactSequenceBytes(options)),
   ]);
   return { keyRecords, valueRecords, exact };
 }

@@ -3,7 +3,7 @@ import type { Cache } from "./cache.ts";
 import { cacheInternals } from "./cache_internals.ts";
 import type { CacheIdentity } from "./cache_identity.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
-import { ringSlots } from "./cache_sizes.ts";
+import { pageBytes, ringSlots } from "./cache_sizes.ts";
 import { CoupletError } from "./errors.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { type RecordLayout, recordWords } from "./record_layout.ts";
@@ -172,12 +172,6 @@ function heldFrom(
 /** Bytes of one token's exact vectors, one side of one layer. */
 function tokenBytes({ shape }: ResolvedOptions): number {
   return shape.keyValueHeads * shape.headDim * 2;
-}
-
-/** Bytes of one page of one side of one layer, all heads. */
-function pageBytes({ shape }: ResolvedOptions, scheme: string): number {
-  return shape.keyValueHeads * recordWords(parseScheme(scheme).layout(shape.headDim), PAGE_TOKENS) *
-    4;
 }
 
 /** Pages that follow one another in the pool, `index` being the first one's place in the sequence. */
