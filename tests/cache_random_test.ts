@@ -136,8 +136,8 @@ async function apply(model: Model, operation: Operation): Promise<void> {
       const pair = at(index);
       if (pair === undefined) return;
       const room = options.capacity.sequenceTokens - cache.length(pair.device);
-      const tokens = Math.min(count, room, 70, 50 * operation.tokens.length);
-      if (tokens > 0) counts.set(pair, Math.min(tokens, 50));
+      const tokens = Math.min(count, room, 50);
+      if (tokens > 0) counts.set(pair, tokens);
     }
     // A worst case of pages, so that exhaustion (tested elsewhere) does not end the run.
     const needed = 2 * counts.size;
