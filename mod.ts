@@ -22,20 +22,31 @@ export {
   type Cache,
   type CacheInit,
   type CacheStats,
-  type CommandTarget,
   createCache,
   type DecodeRange,
+  type PageStats,
   type Step,
   type StepEntry,
 } from "./src/cache.ts";
+export { layerHeads } from "./src/cache_options.ts";
 export type {
   CacheOptions,
   Capacity,
   HostLayout,
+  HostStrides,
+  PageTableOptions,
+  ResolvedLayer,
   ResolvedOptions,
   TensorStrides,
 } from "./src/cache_options.ts";
-export type { CacheBytes } from "./src/cache_sizes.ts";
+export type { CacheBytes, LayerBytes, SideBytes } from "./src/cache_sizes.ts";
+export type { CommandTarget } from "./src/recorder.ts";
+export {
+  createProfile,
+  type KernelTime,
+  type Profile,
+  type ProfileReport,
+} from "./src/profile.ts";
 export type { KernelInfo } from "./src/kernel.ts";
 export type { BindingName } from "./src/kernel_bindings.ts";
 export {
@@ -49,16 +60,18 @@ export {
   type AttentionKernels,
   BASE_LIMITS,
   type CachePlan,
+  type HeadRange,
   type LayerPlan,
   planCache,
   type PlanLimits,
   type PlanOptions,
+  requiredFeatures,
   type RequiredLimits,
   requiredLimits,
 } from "./src/plan.ts";
 export { type KernelLimits } from "./src/select_kernel.ts";
-export type { LayerBuffers } from "./src/layer_buffers.ts";
-export type { Sequence } from "./src/sequences.ts";
+export type { LayerBuffers, PartBuffers } from "./src/layer_buffers.ts";
+export type { Sequence, SequencePages } from "./src/sequences.ts";
 export { manifest } from "./generated/manifest.ts";
 export type { CacheIdentity } from "./src/cache_identity.ts";
 export {

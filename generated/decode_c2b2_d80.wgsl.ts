@@ -38,12 +38,17 @@ struct Step {
   entries: array<Entry, 64>,
 }
 
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
 struct Layer {
-  kv_heads: u32,
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
   group: u32, // query heads per KV head
   sinks: u32,
   window: u32,
+  block: u32, // tokens the window gives up at once
   ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
   sequence_pages: u32, // pages in one sequence's page table
   scale: f32,
   softcap: f32, // 0 where scores are not capped
@@ -70,7 +75,7 @@ struct Layer {
 
 // First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
 fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
-  let physical = pages[slot * layer.sequence_pages + page];
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
@@ -105,8 +110,10 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
   let token = entry.start + item.y;
   let page = page_word(entry.slot, head, token / PAGE_TOKENS, CODED_RECORD_TOKENS, CODED_RECORD_WORDS);
   let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
-  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + head * CODED_CODEBOOK_WORDS;
+  let model_head = layer.first_head + head;
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
   let vector = coded_load4(codebook, record, token % CODED_RECORD_TOKENS, item.x % CHUNKS);
-  decoded[(entry.first + item.y) * layer.kv_heads * CHUNKS + item.x] = vector;
+  let row = (entry.first + item.y) * (layer.query_heads / layer.group) + model_head;
+  decoded[row * CHUNKS + item.x % CHUNKS] = vector;
 }
 `;

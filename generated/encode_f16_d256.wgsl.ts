@@ -31,12 +31,17 @@ struct Step {
   entries: array<Entry, 64>,
 }
 
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
 struct Layer {
-  kv_heads: u32,
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
   group: u32, // query heads per KV head
   sinks: u32,
   window: u32,
+  block: u32, // tokens the window gives up at once
   ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
   sequence_pages: u32, // pages in one sequence's page table
   scale: f32,
   softcap: f32, // 0 where scores are not capped
@@ -60,15 +65,15 @@ struct Layer {
 @group(0) @binding(3) var<storage, read> pages: array<u32>;
 @group(0) @binding(4) var<storage, read_write> records: array<u32>;
 
-// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code.
-// Coded tokens are counted from behind the sinks.
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
 
 // How many coded tokens a query at position sees.
 fn coded_visible(entry: Entry, position: u32) -> u32 {
-  let hidden = layer.sinks + layer.window;
-  let aged = select(0u, position + 1u - min(hidden, position + 1u), position + 1u > hidden);
-  let floor = entry.exact_from - min(layer.sinks, entry.exact_from);
-  return max(aged, min(floor, position + 1u - min(layer.sinks, position + 1u)));
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
 }
 
 // The exact buffer's slot of the token at position.
@@ -87,7 +92,7 @@ fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
 
 // First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
 fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
-  let physical = pages[slot * layer.sequence_pages + page];
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 

@@ -45,12 +45,17 @@ struct Step {
   entries: array<Entry, 64>,
 }
 
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
 struct Layer {
-  kv_heads: u32,
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
   group: u32, // query heads per KV head
   sinks: u32,
   window: u32,
+  block: u32, // tokens the window gives up at once
   ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
   sequence_pages: u32, // pages in one sequence's page table
   scale: f32,
   softcap: f32, // 0 where scores are not capped
@@ -81,15 +86,15 @@ var<workgroup> query_tile: array<vec4<f32>, ROWS * CHUNKS>;
 var<workgroup> weights: array<f32, ROWS * TILE>;
 var<private> scores: array<f32, SPAN * MAX_ROWS>;
 
-// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code.
-// Coded tokens are counted from behind the sinks.
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
 
 // How many coded tokens a query at position sees.
 fn coded_visible(entry: Entry, position: u32) -> u32 {
-  let hidden = layer.sinks + layer.window;
-  let aged = select(0u, position + 1u - min(hidden, position + 1u), position + 1u > hidden);
-  let floor = entry.exact_from - min(layer.sinks, entry.exact_from);
-  return max(aged, min(floor, position + 1u - min(layer.sinks, position + 1u)));
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
 }
 
 // The exact buffer's slot of the token at position.
@@ -108,7 +113,7 @@ fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
 
 // First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
 fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
-  let physical = pages[slot * layer.sequence_pages + page];
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
@@ -146,9 +151,8 @@ fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles
   tiles.coded -= min(tiles.coded, tiles.coded_first);
   tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
   tiles.sinks = (tiles.sinks_end + TILE - 1u) / TILE;
-  let recent = first_position + 1u - min(layer.window, first_position + 1u);
-  tiles.ring_first = max(max(layer.sinks, entry.exact_from), max(recent, seen));
-  tiles.ring_end = select(next, 0u, layer.window == 0u);
+  tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
+  tiles.ring_end = select(next, 0u, layer.window + layer.block == 1u);
   tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + TILE - 1u) / TILE;
   return tiles;
 }
@@ -169,15 +173,14 @@ fn tile_at(tiles: Tiles, index: u32) -> Tile {
 // The positions of the tile that the query at position sees: from x up to but not including y.
 fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
   let coded_end = layer.sinks + coded_visible(entry, position);
-  let recent = position + 1u - min(layer.window, position + 1u);
   let end = select(position + 1u, coded_end, tile.coded);
-  let oldest = max(select(0u, recent, tile.ring), oldest_seen(position));
+  let oldest = max(select(0u, coded_end, tile.ring), oldest_seen(position));
   return vec2<u32>(oldest, min(end, tile.end));
 }
 
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
-  head: u32,
+  head: u32, // among those bound
   first_row: u32,
   rows: u32, // rows the entry has in all
   first_position: u32,
@@ -204,8 +207,8 @@ fn block_of(entry: Entry, index: u32, head: u32) -> Block {
 // Row row of the block, in the order of the host's buffers: token by token, head by head.
 fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
   let at = block.first_row + row;
-  return (entry.first + at / layer.group) * layer.kv_heads * layer.group +
-    block.head * layer.group + at % layer.group;
+  return (entry.first + at / layer.group) * layer.query_heads +
+    (layer.first_head + block.head) * layer.group + at % layer.group;
 }
 
 fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
@@ -243,7 +246,7 @@ fn query_at(index: u32) -> f32 {
 // Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
 fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
   let token = entry.first + row / layer.group;
-  let query_head = head * layer.group + row % layer.group;
+  let query_head = (layer.first_head + head) * layer.group + row % layer.group;
   let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
   return layer.scale *
     vec4<f32>(
@@ -290,7 +293,7 @@ fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
 }
 
 fn coded_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return key_load4(block.head * KEY_CODEBOOK_WORDS, at.record, at.token, chunk);
+  return key_load4((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, at.record, at.token, chunk);
 }
 
 // Nothing depends on the tile; the barrier ends the mixing of the one before.

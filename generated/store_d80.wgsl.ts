@@ -28,12 +28,17 @@ struct Step {
   entries: array<Entry, 64>,
 }
 
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
 struct Layer {
-  kv_heads: u32,
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
   group: u32, // query heads per KV head
   sinks: u32,
   window: u32,
+  block: u32, // tokens the window gives up at once
   ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
   sequence_pages: u32, // pages in one sequence's page table
   scale: f32,
   softcap: f32, // 0 where scores are not capped
@@ -57,15 +62,15 @@ struct Layer {
 @group(0) @binding(3) var<storage, read> values: array<u32>;
 @group(0) @binding(4) var<storage, read_write> exact_written: array<u32>;
 
-// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code.
-// Coded tokens are counted from behind the sinks.
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
 
 // How many coded tokens a query at position sees.
 fn coded_visible(entry: Entry, position: u32) -> u32 {
-  let hidden = layer.sinks + layer.window;
-  let aged = select(0u, position + 1u - min(hidden, position + 1u), position + 1u > hidden);
-  let floor = entry.exact_from - min(layer.sinks, entry.exact_from);
-  return max(aged, min(floor, position + 1u - min(layer.sinks, position + 1u)));
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
 }
 
 // The exact buffer's slot of the token at position.
@@ -99,11 +104,12 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
     return;
   }
   let head = item.x / (HEAD_DIM / 2u);
+  let host_head = layer.first_head + head;
   let pair = item.x % (HEAD_DIM / 2u);
   let token = entry.first + item.y;
-  var at = token * layer.key_token_stride + head * layer.key_head_stride + pair * 2u;
+  var at = token * layer.key_token_stride + host_head * layer.key_head_stride + pair * 2u;
   if (side == 1u) {
-    at = token * layer.value_token_stride + head * layer.value_head_stride + pair * 2u;
+    at = token * layer.value_token_stride + host_head * layer.value_head_stride + pair * 2u;
   }
   let to = exact_word(entry.slot, side, entry.start + item.y, head) + pair;
   if (IO_HALF) {

@@ -32,12 +32,17 @@ struct Step {
   entries: array<Entry, 64>,
 }
 
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
 struct Layer {
-  kv_heads: u32,
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
   group: u32, // query heads per KV head
   sinks: u32,
   window: u32,
+  block: u32, // tokens the window gives up at once
   ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
   sequence_pages: u32, // pages in one sequence's page table
   scale: f32,
   softcap: f32, // 0 where scores are not capped
@@ -84,7 +89,7 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
     let at = centroid + i;
     product += query_at(query + i) * unpack2x16float(codebooks[at >> 1u])[at & 1u];
   }
-  let row = item.z * layer.kv_heads * layer.group + item.y;
+  let row = item.z * layer.query_heads + item.y;
   table_written[row * CODES * CENTROIDS + item.x] = layer.scale * product;
 }
 `;

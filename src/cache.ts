@@ -1,38 +1,24 @@
-import { type CacheIdentity, identifyCache } from "./cache_identity.ts";
-import { registerInternals } from "./cache_internals.ts";
-import { checkSinkLogits, poolPages } from "./cache_options.ts";
-import {
-  type CacheBytes,
-  pageTableBytes,
-  ropeBytes,
-  ropeRows,
-  rowTiles,
-  sequencePages,
-  STEP_BYTES,
-  STEP_SLOTS,
-  stepsBytes,
-  stepSplits,
-  stepStride,
-} from "./cache_sizes.ts";
+/** The cache on a GPU: what a host sees of it, and how it comes to be. */
+import { identifyCache } from "./cache_identity.ts";
+import { checkSinkLogits } from "./cache_options.ts";
+import type { CacheBytes, LayerBytes } from "./cache_sizes.ts";
 import type { CodebookSet, ModelFingerprint } from "./codebook.ts";
+import { compileLayer } from "./compiled_layer.ts";
+import { DeviceCache } from "./device_cache.ts";
 import { CoupletError } from "./errors.ts";
 import { cacheCodebook, checkCodebookSet } from "./find_codebook.ts";
-import type { BindingName } from "./kernel_bindings.ts";
-import { BLOCK_ROWS, TILE_TOKENS, WORKGROUP_SIZE } from "./kernel_constants.ts";
 import {
+  buffersOfLayer,
   createLayerBuffers,
   type LayerBuffers,
-  storageBuffer,
-  uniformBuffer,
+  type LayerCodebooks,
 } from "./layer_buffers.ts";
-import { PagePool } from "./page_pool.ts";
-import type { CompiledKernel } from "./pipelines.ts";
-import { type CompiledLayer, compileLayer, type CopiedPart } from "./compiled_layer.ts";
-import { type CachePlan, largestBuffer } from "./plan.ts";
-import { ropeTable } from "./rope_table.ts";
-import { parseScheme, type Side } from "./scheme.ts";
-import { type PageCopy, type Sequence, Sequences, type SequenceState } from "./sequences.ts";
-import { stepParameters } from "./uniforms.ts";
+import type { CachePlan } from "./plan.ts";
+import type { Profile } from "./profile.ts";
+import type { CommandTarget } from "./recorder.ts";
+import type { Side } from "./scheme.ts";
+import type { Sequence, SequencePages } from "./sequences.ts";
+import { createSharedBuffers } from "./shared_buffers.ts";
 
 /** What {@linkcode createCache} needs. */
 export interface CacheInit {
@@ -46,6 +32,13 @@ export interface CacheInit {
   readonly sinkLogits?: Float32Array<ArrayBuffer>;
   /** The model in use, to refuse the codebooks of another. */
   readonly model?: ModelFingerprint;
+  /** Measures the cache's kernels ({@linkcode createProfile}). */
+  readonly profile?: Profile;
+  /**
+   * Told what goes wrong on the device behind the host's back: `lost` once, where the device was lost, and `memory`
+   * where it ran out of memory.
+   */
+  readonly onFault?: (fault: CoupletError) => void;
 }
 
 /** One sequence's share of a step. */
@@ -62,9 +55,6 @@ export interface Step {
   readonly tokens: number;
 }
 
-/** Where commands go: an encoder, in which a compute pass is opened, or a pass of the host. */
-export type CommandTarget = GPUCommandEncoder | GPUComputePassEncoder;
-
 /** Which vectors {@linkcode Cache.encodeDecode} decodes, and where they go. */
 export interface DecodeRange {
   /** Keys or values. */
@@ -77,14 +67,38 @@ export interface DecodeRange {
   readonly output: GPUBufferBinding;
 }
 
+/** Pages of a pool. */
+export interface PageStats {
+  /** All of them. */
+  readonly total: number;
+  /** Those no sequence uses. */
+  readonly free: number;
+  /** Those several sequences use. */
+  readonly shared: number;
+}
+
 /** What a cache holds. */
 export interface CacheStats {
-  /** Bytes read off the allocated buffers. */
+  /** Bytes of the allocated buffers. */
   readonly bytes: CacheBytes;
+  /** The same by layer and side, but for the tables and scratch that layers share. */
+  readonly layers: readonly LayerBytes[];
+  /** Bytes of `bytes.codes` that hold no token: free pages, and the unused ends of others. */
+  readonly slack: number;
+  /**
+   * Bits per channel of everything resident, for the tokens held now: `8 * (total - scratch) / (tokens * channels)`
+   * with `channels` the sum of `2 * keyValueHeads * headDim` over layers. Tokens that forks share count for each;
+   * infinite where there are none.
+   */
+  readonly effectiveBits: number;
   /** Sequences alive. */
   readonly sequences: number;
-  /** Pages of the pool of each layer and side. */
-  readonly pages: { readonly total: number; readonly free: number; readonly shared: number };
+  /** Tokens of all sequences. */
+  readonly tokens: number;
+  /** Pages of all pools; one page holds the same tokens in each layer of its pool. */
+  readonly pages: PageStats;
+  /** Pages by sliding window: layers that share one share a pool. */
+  readonly pools: readonly (PageStats & { readonly slidingWindow: number })[];
 }
 
 /** A compressed KV cache on a GPU. */
@@ -99,12 +113,25 @@ export interface Cache {
   createSequence(): Sequence;
   /**
    * Records the forking of a sequence: a new one that holds the same tokens. Pages are shared until one of
-   * the two writes to them; only the exact tier is copied. Forks and frees make a beam search's reordering.
+   * the two writes to them; only the exact tier is copied.
    *
    * @throws {CoupletError} `capacity` where all planned sequences are alive; `usage` where a step of the
    * sequence is not through all layers.
    */
   encodeFork(target: CommandTarget, sequence: Sequence): Sequence;
+  /**
+   * Records the reordering of a beam search: beam i goes on from beam `parents[i]`. A beam that one other goes on from
+   * is kept as it is; one that several go on from is forked; the rest are freed.
+   *
+   * @returns The sequences of the new beams, in order. Use them in place of `beams`.
+   * @throws {CoupletError} as {@linkcode Cache.encodeFork} does, and `usage` where a parent is no index of `beams` or a
+   * sequence comes twice. Nothing has changed then.
+   */
+  encodeReorder(
+    target: CommandTarget,
+    beams: readonly Sequence[],
+    parents: readonly number[],
+  ): Sequence[];
   /** Gives a sequence and its pages up. */
   freeSequence(sequence: Sequence): void;
   /** Tokens of a sequence, those of a step begun included. */
@@ -112,13 +139,15 @@ export interface Cache {
   /**
    * Takes back the tokens from `length` on, as if they had never been. Up to `appendTokens` tokens
    * restore the recent window exactly; beyond, tokens whose exact form is gone are seen by their codes.
+   * A step of the sequence that was not through all layers is void.
    *
-   * @throws {CoupletError} `usage` where the sequence is shorter.
+   * @throws {CoupletError} `usage` where the sequence is shorter; where layers with a sliding window have given up
+   * what the last query would see, which takes more than `appendTokens` tokens.
    */
   truncate(sequence: Sequence, length: number): void;
   /**
    * Begins a step: takes pages, advances lengths and uploads the step's parameters. Each layer is then
-   * appended to and attended. At most 64 steps may be recorded before the host submits.
+   * appended to and attended. At most 64 steps, forks and decodings may be recorded before the host submits.
    *
    * @throws {CoupletError} `capacity` or `usage`; nothing has changed then.
    */
@@ -128,6 +157,8 @@ export interface Cache {
    *
    * @param target Encoder or compute pass of the host.
    * @param tensors `[tokens][keyValueHeads][headDim]` each, in the plan's element type and strides.
+   * @throws {CoupletError} `usage` for a call out of order, a step that is void, or buffers that cannot be bound; `shape`
+   * for bindings that are too small; `lost` where the device is lost. Nothing is recorded then.
    */
   encodeAppend(
     target: CommandTarget,
@@ -140,6 +171,7 @@ export interface Cache {
    *
    * @param target Encoder or compute pass of the host.
    * @param tensors `[tokens][queryHeads][headDim]` each, in the plan's element type and strides.
+   * @throws {CoupletError} as {@linkcode Cache.encodeAppend} does.
    */
   encodeAttend(
     target: CommandTarget,
@@ -150,7 +182,7 @@ export interface Cache {
   /**
    * Records the decoding of coded tokens into f32 vectors, as they were coded (not rotated).
    *
-   * @throws {CoupletError} `usage` where a token of the range is not coded.
+   * @throws {CoupletError} `usage` where a token of the range is not coded, or lies behind the layer's sliding window.
    */
   encodeDecode(
     target: CommandTarget,
@@ -162,58 +194,31 @@ export interface Cache {
   codedTokens(sequence: Sequence): number;
   /** One layer's buffers, to read: records in pages, the exact tier, codebooks. */
   buffers(layer: number): LayerBuffers;
-  /** The physical pages of a sequence's coded tokens, in order. */
-  pages(sequence: Sequence): readonly number[];
+  /** The pages of a sequence's coded tokens in one layer. */
+  pages(sequence: Sequence, layer: number): SequencePages;
   /** Bytes, sequences and pages. */
   stats(): CacheStats;
   /** Destroys the cache's own buffers; the host's device and buffers stay. */
   destroy(): void;
 }
 
-/** A step as the cache knows it. */
-interface StepState extends Step {
-  readonly offset: number;
-  readonly entries: number;
-  readonly maxTokens: number;
-  readonly splits: number;
-  /** Coded tokens before and after, by entry. */
-  readonly coded: readonly { readonly before: number; readonly after: number }[];
-  /** Offset of the parameters of the page copies that come first, and how many there are. */
-  readonly copies: { readonly offset: number; readonly count: number };
-  /** How far each layer has come. */
-  readonly progress: Uint8Array;
-}
-
-/** A kernel's bind group in one layer, and the host's buffers it was made for. */
-interface BoundKernel {
-  readonly group: GPUBindGroup;
-  readonly host: readonly GPUBufferBinding[];
-}
-
-/** Buffers all layers share. */
-interface SharedBuffers {
-  readonly pages: GPUBuffer;
-  readonly rope: GPUBuffer;
-  readonly steps: GPUBuffer;
-  readonly partials: GPUBuffer;
-  readonly scores: GPUBuffer;
-  readonly table: GPUBuffer;
-}
-
 /**
  * Allocates a cache and compiles its kernels.
  *
  * @throws {CoupletError} `codebook` where a codebook is missing, foreign or of another shape; `limits`
- * where the device offers less than was planned for; `device` where it refuses a kernel or the memory.
+ * where the device offers less than was planned for; `device` where it refuses a kernel, `memory` where it has no room.
  */
 export async function createCache(init: CacheInit): Promise<Cache> {
   const { device, plan, codebooks, model, sinkLogits } = init;
   const { options } = plan;
   if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
-  const layerCodebooks = options.layers.map(({ keys, values }, layer) => ({
-    keys: cacheCodebook(codebooks, options.shape, layer, "keys", keys),
-    values: cacheCodebook(codebooks, options.shape, layer, "values", values),
-  }));
+  const layerCodebooks = options.layers.map(({ keys, values, keyValueHeads }, layer) => {
+    const shape = { keyValueHeads, headDim: options.shape.headDim };
+    return {
+      keys: cacheCodebook(codebooks, shape, layer, "keys", keys),
+      values: cacheCodebook(codebooks, shape, layer, "values", values),
+    };
+  });
   checkDevice(device, plan);
   checkSinkLogits(sinkLogits, options.shape);
 
@@ -224,495 +229,45 @@ export async function createCache(init: CacheInit): Promise<Cache> {
     model ?? codebooks?.model,
   );
   const compiled = await Promise.all(plan.layers.map((layer) => compileLayer(device, plan, layer)));
-  device.pushErrorScope("out-of-memory");
-  device.pushErrorScope("validation");
-  const layers = options.layers.map((policy, layer) =>
-    createLayerBuffers(
-      device,
-      options,
-      layer,
-      policy,
-      layerCodebooks[layer]!,
-      sinkLogits?.slice(layer * options.shape.queryHeads, (layer + 1) * options.shape.queryHeads),
-    )
-  );
-  const shared = createSharedBuffers(device, plan);
-  const errors = [await device.popErrorScope(), await device.popErrorScope()];
-  const error = errors.find((found) => found !== null);
-  if (error !== undefined) {
-    for (const buffer of allBuffers(layers, shared)) buffer.destroy();
-    throw new CoupletError("device", {
+  const { layers, shared, invalid, exhausted } = await allocate(init, layerCodebooks);
+  const error = invalid ?? exhausted;
+  if (error !== null) {
+    for (const buffer of [...layers.flatMap(buffersOfLayer), ...Object.values(shared)]) {
+      buffer.destroy();
+    }
+    throw new CoupletError(invalid === null ? "memory" : "device", {
       what: "Cannot allocate the cache",
-      why: error?.message || "the device is out of memory",
+      why: error.message || "the device is out of memory",
       remedy: `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
     });
   }
-  return new DeviceCache(device, plan, compiled, layers, shared, identity);
+  return new DeviceCache(init, compiled, layers, layerCodebooks, shared, identity);
 }
 
-function allBuffers(layers: readonly LayerBuffers[], shared: SharedBuffers): GPUBuffer[] {
-  return [...layers, shared].flatMap((buffers) => Object.values(buffers) as GPUBuffer[]);
+/** Allocates all buffers; both error scopes are closed before anything waits, so that those of others do not come between. */
+async function allocate(
+  { device, plan, sinkLogits }: CacheInit,
+  codebooks: readonly LayerCodebooks[],
+) {
+  const { queryHeads } = plan.options.shape;
+  device.pushErrorScope("out-of-memory");
+  device.pushErrorScope("validation");
+  const layers = codebooks.map((own, layer) => {
+    const logits = sinkLogits?.slice(layer * queryHeads, (layer + 1) * queryHeads);
+    return createLayerBuffers(device, plan, layer, own, logits);
+  });
+  const shared = createSharedBuffers(device, plan);
+  const scopes = [device.popErrorScope(), device.popErrorScope()] as const;
+  const [invalid, exhausted] = await Promise.all(scopes);
+  return { layers, shared, invalid, exhausted };
 }
 
-function checkDevice({ limits }: GPUDevice, { options, scratch }: CachePlan): void {
-  const { name, bytes } = largestBuffer(options, scratch);
+function checkDevice({ limits }: GPUDevice, { largestBinding }: CachePlan): void {
   const bound = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
-  if (bytes > bound) {
-    throw new CoupletError("limits", {
-      what: "Cannot create the cache on this device",
-      why: `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
-      remedy: "Request the device with the limits requiredLimits() gives, or plan with its limits",
-    });
-  }
-}
-
-function createSharedBuffers(device: GPUDevice, { options, scratch }: CachePlan): SharedBuffers {
-  const shared: SharedBuffers = {
-    pages: storageBuffer(device, "couplet page tables", pageTableBytes(options)),
-    rope: storageBuffer(device, "couplet rotary table", ropeBytes(options)),
-    steps: uniformBuffer(device, "couplet steps", stepsBytes(options)),
-    partials: storageBuffer(device, "couplet partial results", scratch.partials),
-    scores: storageBuffer(device, "couplet scores", scratch.scores),
-    table: storageBuffer(device, "couplet q.centroid tables", scratch.tables),
-  };
-  if (options.keys.space === "pre-rope") {
-    const { rope } = options.keys;
-    const table = ropeTable(rope, options.shape.headDim, ropeRows(options));
-    device.queue.writeBuffer(shared.rope, 0, table);
-  }
-  return shared;
-}
-
-/** Workgroups that copy one unit; each lane copies every so many words. */
-const COPY_WORKGROUPS = 1024;
-
-class DeviceCache implements Cache {
-  readonly plan: CachePlan;
-  readonly #device: GPUDevice;
-  readonly #compiled: readonly CompiledLayer[];
-  readonly #layers: readonly LayerBuffers[];
-  readonly #shared: SharedBuffers;
-  readonly #pool: PagePool;
-  readonly #sequences: Sequences;
-  readonly #bindGroups = new Map<CompiledKernel, BoundKernel[]>();
-  readonly #steps = new WeakSet<Step>();
-  /** The step that last grew a sequence, and the sequence's length before. */
-  readonly #lastSteps = new WeakMap<Sequence, { step: StepState; start: number }>();
-  #nextSlot = 0;
-
-  constructor(
-    device: GPUDevice,
-    plan: CachePlan,
-    compiled: readonly CompiledLayer[],
-    layers: readonly LayerBuffers[],
-    shared: SharedBuffers,
-    identity: CacheIdentity,
-  ) {
-    this.#device = device;
-    this.plan = plan;
-    this.#compiled = compiled;
-    this.#layers = layers;
-    this.#shared = shared;
-    this.#pool = new PagePool(poolPages(plan.options));
-    this.#sequences = new Sequences(plan.options, this.#pool);
-    registerInternals(this, {
-      device,
-      identity,
-      state: (sequence) => this.#sequences.state(sequence),
-      isUnfinished: (sequence) => this.#isUnfinished(sequence),
-      adopt: (length, exactFrom) => this.#adopt(length, exactFrom),
-    });
-  }
-
-  createSequence(): Sequence {
-    return this.#sequences.create();
-  }
-
-  freeSequence(sequence: Sequence): void {
-    this.#sequences.free(sequence);
-  }
-
-  length(sequence: Sequence): number {
-    return this.#sequences.state(sequence).length;
-  }
-
-  codedTokens(sequence: Sequence): number {
-    return this.#sequences.coded(sequence);
-  }
-
-  truncate(sequence: Sequence, length: number): void {
-    this.#sequences.truncate(sequence, length);
-  }
-
-  beginStep(entries: readonly StepEntry[]): Step {
-    const { options } = this.plan;
-    const growth = this.#sequences.grow(entries);
-    let tokens = 0;
-    const parameters = growth.map(({ state, start, codedBefore, newPages }, i) => {
-      const first = tokens;
-      const count = entries[i]!.tokens;
-      tokens += count;
-      if (newPages) this.#uploadPages(state);
-      const { slot, exactFrom } = state;
-      return { slot, start, count, first, encodeFrom: codedBefore, exactFrom };
-    });
-    const maxTokens = Math.max(...entries.map((entry) => entry.tokens));
-    const { queryHeads, keyValueHeads } = options.shape;
-    const rows = (maxTokens * queryHeads) / keyValueHeads;
-    const blocks = entries.length * keyValueHeads * Math.ceil(rows / BLOCK_ROWS);
-    const longest = Math.max(...growth.map(({ state }) => state.length));
-    const tiles = Math.ceil(longest / TILE_TOKENS) + 2;
-    const splits = stepSplits(options, tokens * queryHeads, blocks, tiles);
-    const offset = this.#parameters(parameters, splits);
-    const copies = growth.flatMap(({ copy }) => copy ?? []);
-    const step: StepState = {
-      tokens,
-      offset,
-      copies: this.#copyParameters(copies),
-      entries: entries.length,
-      maxTokens,
-      splits,
-      coded: growth.map(({ codedBefore, codedAfter }) => ({
-        before: codedBefore,
-        after: codedAfter,
-      })),
-      progress: new Uint8Array(options.shape.layers),
-    };
-    this.#steps.add(step);
-    growth.forEach(({ start }, i) => this.#lastSteps.set(entries[i]!.sequence, { step, start }));
-    return step;
-  }
-
-  #isUnfinished(sequence: Sequence): boolean {
-    const last = this.#lastSteps.get(sequence);
-    return last !== undefined && this.length(sequence) > last.start &&
-      last.step.progress.includes(0);
-  }
-
-  #adopt(length: number, exactFrom: number): Sequence {
-    const sequence = this.#sequences.adopt(length, exactFrom);
-    this.#uploadPages(this.#sequences.state(sequence));
-    return sequence;
-  }
-
-  #uploadPages(state: SequenceState): void {
-    const row = this.#sequences.pageRow(state);
-    const offset = state.slot * sequencePages(this.plan.options) * 4;
-    this.#device.queue.writeBuffer(this.#shared.pages, offset, row);
-  }
-
-  /** Uploads the units that a copy kernel copies. */
-  #copyParameters(copies: readonly PageCopy[]): StepState["copies"] {
-    if (copies.length === 0) return { offset: 0, count: 0 };
-    const unused = { count: 0, first: 0, encodeFrom: 0, exactFrom: 0 };
-    const entries = copies.map(({ from, to }) => ({ slot: from, start: to, ...unused }));
-    return { offset: this.#parameters(entries, 1), count: copies.length };
-  }
-
-  #encodeCopy(
-    pass: GPUComputePassEncoder,
-    part: CopiedPart,
-    layer: number,
-    { offset, count }: StepState["copies"],
-  ): void {
-    const { kernel, words } = this.#compiled[layer]!.copy[part];
-    const groups = Math.min(Math.ceil(words / WORKGROUP_SIZE), COPY_WORKGROUPS);
-    const records = { buffer: this.#layers[layer]![part] };
-    this.#dispatch(pass, kernel, layer, offset, { records }, [groups, count, 1]);
-  }
-
-  encodeFork(target: CommandTarget, sequence: Sequence): Sequence {
-    if (this.#isUnfinished(sequence)) {
-      throw new CoupletError("usage", {
-        what: `Cannot fork sequence ${sequence.id}`,
-        why: "its last step was not appended to every layer",
-        remedy: "Record the step's appends first",
-      });
-    }
-    const fork = this.#sequences.fork(sequence);
-    const from = this.#sequences.state(sequence).slot;
-    const state = this.#sequences.state(fork);
-    this.#uploadPages(state);
-    const copies = this.#copyParameters([{ from, to: state.slot }]);
-    withPass(target, (pass) => {
-      for (let layer = 0; layer < this.#layers.length; layer++) {
-        this.#encodeCopy(pass, "exact", layer, copies);
-      }
-    });
-    return fork;
-  }
-
-  /** Uploads a step's parameters into the next slot; gives its offset. */
-  #parameters(entries: Parameters<typeof stepParameters>[0], splits: number): number {
-    const offset = this.#nextSlot * stepStride(this.plan.options);
-    this.#nextSlot = (this.#nextSlot + 1) % STEP_SLOTS;
-    const stride = rowTiles(this.plan.options) * TILE_TOKENS;
-    const words = stepParameters(entries, splits, stride);
-    this.#device.queue.writeBuffer(this.#shared.steps, offset, words);
-    return offset;
-  }
-
-  encodeAppend(
-    target: CommandTarget,
-    step: Step,
-    layer: number,
-    tensors: { readonly keys: GPUBufferBinding; readonly values: GPUBufferBinding },
-  ): void {
-    const state = this.#advance(step, layer, 0);
-    const { shape, io } = this.plan.options;
-    this.#checkTensor("keys", tensors.keys, state.tokens, shape.keyValueHeads, io.keys);
-    this.#checkTensor("values", tensors.values, state.tokens, shape.keyValueHeads, io.values);
-    const compiled = this.#compiled[layer]!;
-    withPass(target, (pass) => {
-      if (state.copies.count > 0) {
-        this.#encodeCopy(pass, "keyRecords", layer, state.copies);
-        this.#encodeCopy(pass, "valueRecords", layer, state.copies);
-      }
-      const words = (shape.keyValueHeads * shape.headDim) / 2;
-      this.#dispatch(pass, compiled.store, layer, state.offset, tensors, [
-        Math.ceil(words / WORKGROUP_SIZE),
-        state.maxTokens,
-        state.entries * 2,
-      ]);
-      for (const side of ["keys", "values"] as const) {
-        const { recordTokens, one, many, manyTokens } = compiled[side];
-        const tokens = Math.max(
-          ...state.coded.map(({ before, after }) =>
-            after > before ? after - Math.floor(before / recordTokens) * recordTokens : 0
-          ),
-        );
-        if (tokens === 0) continue;
-        const [kernel, block] = tokens < manyTokens ? [one, recordTokens] : [many, manyTokens];
-        const sideRecords = side === "keys" ? "keyRecords" : "valueRecords";
-        this.#dispatch(pass, kernel, layer, state.offset, {
-          records: { buffer: this.#layers[layer]![sideRecords] },
-        }, [Math.ceil(tokens / block), shape.keyValueHeads, state.entries]);
-      }
-    });
-  }
-
-  encodeAttend(
-    target: CommandTarget,
-    step: Step,
-    layer: number,
-    tensors: { readonly queries: GPUBufferBinding; readonly output: GPUBufferBinding },
-  ): void {
-    const state = this.#advance(step, layer, 1);
-    const { shape, io } = this.plan.options;
-    this.#checkTensor("queries", tensors.queries, state.tokens, shape.queryHeads, io.queries);
-    this.#checkTensor("output", tensors.output, state.tokens, shape.queryHeads, io.output);
-    const compiled = this.#compiled[layer]!;
-    const attention = state.maxTokens === 1 ? compiled.decode : compiled.prefill;
-    const rows = (state.maxTokens * shape.queryHeads) / shape.keyValueHeads;
-    const grid: [number, number, number] = [
-      state.splits,
-      shape.keyValueHeads,
-      state.entries * Math.ceil(rows / attention.rows),
-    ];
-    withPass(target, (pass) => {
-      if (attention.table !== undefined) {
-        const { centroids, layout } = parseScheme(this.plan.layers[layer]!.keys);
-        const entries = layout(shape.headDim).codes * centroids;
-        this.#dispatch(pass, attention.table, layer, state.offset, tensors, [
-          Math.ceil(entries / WORKGROUP_SIZE),
-          shape.queryHeads,
-          state.tokens,
-        ]);
-      }
-      for (const kernel of [attention.attend, attention.score, attention.mix]) {
-        if (kernel !== undefined) {
-          this.#dispatch(pass, kernel, layer, state.offset, tensors, grid);
-        }
-      }
-      this.#dispatch(pass, compiled.combine, layer, state.offset, tensors, [
-        shape.queryHeads,
-        state.tokens,
-        1,
-      ]);
-    });
-  }
-
-  encodeDecode(
-    target: CommandTarget,
-    sequence: Sequence,
-    layer: number,
-    range: DecodeRange,
-  ): void {
-    const { side, first, count, output } = range;
-    const { shape } = this.plan.options;
-    const coded = this.codedTokens(sequence);
-    if (first < 0 || count < 1 || first + count > coded) {
-      throw new CoupletError("usage", {
-        what: `Cannot decode tokens ${first} to ${first + count}`,
-        why: `sequence ${sequence.id} has ${coded} coded tokens`,
-        remedy: "Decode tokens that are coded; exact ones never were",
-      });
-    }
-    const bytes = count * shape.keyValueHeads * shape.headDim * 4;
-    checkBytes("output", output, bytes);
-    const { slot } = this.#sequences.state(sequence);
-    const entry = { slot, start: first, count, first: 0, encodeFrom: 0, exactFrom: 0 };
-    const offset = this.#parameters([entry], 1);
-    const compiled = this.#compiled[layer]!;
-    const kernel = side === "keys" ? compiled.decodeKeys : compiled.decodeValues;
-    const buffers = this.#layers[layer]!;
-    const chunks = (shape.keyValueHeads * shape.headDim) / 4;
-    withPass(target, (pass) =>
-      this.#dispatch(pass, kernel, layer, offset, {
-        coded_records: { buffer: side === "keys" ? buffers.keyRecords : buffers.valueRecords },
-        decoded: output,
-      }, [Math.ceil(chunks / WORKGROUP_SIZE), count, 1]));
-  }
-
-  buffers(layer: number): LayerBuffers {
-    return this.#layers[layer]!;
-  }
-
-  pages(sequence: Sequence): readonly number[] {
-    return [...this.#sequences.state(sequence).pages];
-  }
-
-  stats(): CacheStats {
-    const size = (pick: (layer: LayerBuffers) => GPUBuffer) =>
-      this.#layers.reduce((sum, layer) => sum + pick(layer).size, 0);
-    const { pages, rope, steps, partials, scores, table } = this.#shared;
-    const bytes = {
-      codes: size((layer) => layer.keyRecords) + size((layer) => layer.valueRecords),
-      exact: size((layer) => layer.exact),
-      codebooks: size((layer) => layer.codebooks),
-      tables: pages.size + rope.size + steps.size + size((layer) => layer.parameters) +
-        size((layer) => layer.sinkLogits),
-      scratch: partials.size + scores.size + table.size,
-    };
-    return {
-      bytes: { ...bytes, total: Object.values(bytes).reduce((sum, part) => sum + part) },
-      sequences: this.#sequences.count,
-      pages: { total: this.#pool.pages, free: this.#pool.free, shared: this.#pool.shared },
-    };
-  }
-
-  destroy(): void {
-    for (const buffer of allBuffers(this.#layers, this.#shared)) buffer.destroy();
-  }
-
-  /** Checks that a step's calls come in order: append, then attend as often as wanted. */
-  #advance(step: Step, layer: number, from: 0 | 1): StepState {
-    const state = step as StepState;
-    if (!this.#steps.has(step) || !(layer in this.#layers)) {
-      throw new CoupletError("usage", {
-        what: `Cannot use layer ${layer} of the step`,
-        why: this.#steps.has(step)
-          ? `the model has layers 0 to ${this.#layers.length - 1}`
-          : "the step is another cache's",
-        remedy: "Pass a step of this cache's beginStep() and a layer of its model",
-      });
-    }
-    if (state.progress[layer] !== from) {
-      throw new CoupletError("usage", {
-        what: `Cannot ${from === 0 ? "append to" : "attend in"} layer ${layer}`,
-        why: from === 0 ? "the step was appended to it before" : "the step was not appended to it",
-        remedy: "Append to each layer once a step, then attend",
-      });
-    }
-    state.progress[layer] = 1;
-    return state;
-  }
-
-  #checkTensor(
-    name: string,
-    binding: GPUBufferBinding,
-    tokens: number,
-    heads: number,
-    strides: { readonly token: number; readonly head: number },
-  ): void {
-    const { shape, io } = this.plan.options;
-    const elements = (tokens - 1) * strides.token + (heads - 1) * strides.head + shape.headDim;
-    checkBytes(name, binding, elements * (io.dtype === "f16" ? 2 : 4));
-  }
-
-  #dispatch(
-    pass: GPUComputePassEncoder,
-    kernel: CompiledKernel,
-    layer: number,
-    stepOffset: number,
-    host: Partial<Record<BindingName, GPUBufferBinding>>,
-    grid: readonly [number, number, number],
-  ): void {
-    pass.setPipeline(kernel.pipeline);
-    pass.setBindGroup(0, this.#bindGroup(kernel, layer, host), [stepOffset]);
-    pass.dispatchWorkgroups(...grid);
-  }
-
-  /** The bind group of a kernel in a layer; made again only where the host's buffers changed. */
-  #bindGroup(
-    kernel: CompiledKernel,
-    layer: number,
-    host: Partial<Record<BindingName, GPUBufferBinding>>,
-  ): GPUBindGroup {
-    const given = kernel.kernel.bindings.flatMap((name) => host[name] ?? []);
-    let bound = this.#bindGroups.get(kernel);
-    if (bound === undefined) this.#bindGroups.set(kernel, bound = []);
-    const cached = bound[layer];
-    if (
-      cached !== undefined &&
-      cached.host.every((binding, i) =>
-        binding.buffer === given[i]!.buffer && binding.offset === given[i]!.offset &&
-        binding.size === given[i]!.size
-      )
-    ) return cached.group;
-    const group = this.#device.createBindGroup({
-      label: kernel.kernel.name,
-      layout: kernel.layout,
-      entries: kernel.kernel.bindings.map((name, binding) => ({
-        binding,
-        resource: host[name] ?? this.#resource(name, layer),
-      })),
-    });
-    bound[layer] = { group, host: given };
-    return group;
-  }
-
-  /** The cache's own buffer behind a binding. */
-  #resource(name: BindingName, layer: number): GPUBufferBinding {
-    const own = this.#layers[layer]!;
-    const { pages, rope, steps, partials, scores, table } = this.#shared;
-    const buffers: Partial<Record<BindingName, GPUBuffer>> = {
-      layer: own.parameters,
-      exact: own.exact,
-      sink_logits: own.sinkLogits,
-      exact_written: own.exact,
-      codebooks: own.codebooks,
-      key_records: own.keyRecords,
-      value_records: own.valueRecords,
-      pages,
-      rope,
-      partials,
-      partials_written: partials,
-      row_scores: scores,
-      row_scores_written: scores,
-      table,
-      table_written: table,
-    };
-    if (name === "step") return { buffer: steps, size: STEP_BYTES };
-    return { buffer: buffers[name]! };
-  }
-}
-
-/** Records into the host's pass, or into one of its own. */
-function withPass(target: CommandTarget, record: (pass: GPUComputePassEncoder) => void): void {
-  if ("dispatchWorkgroups" in target) return record(target);
-  const pass = target.beginComputePass({ label: "couplet" });
-  record(pass);
-  pass.end();
-}
-
-function checkBytes(name: string, { buffer, offset = 0, size }: GPUBufferBinding, bytes: number) {
-  const available = size ?? (buffer as GPUBuffer).size - offset;
-  if (available < bytes) {
-    throw new CoupletError("shape", {
-      what: `Cannot use the binding of the ${name}`,
-      why: `it covers ${available} bytes and the step needs ${bytes}`,
-      remedy: "Bind the whole tensor, in the plan's element type and strides",
-    });
-  }
+  if (largestBinding <= bound) return;
+  throw new CoupletError("limits", {
+    what: "Cannot create the cache on this device",
+    why: `its largest buffer takes ${largestBinding} bytes and the device binds at most ${bound}`,
+    remedy: "Request the device with the limits requiredLimits() gives, or plan with its limits",
+  });
 }

@@ -18,18 +18,22 @@ export interface CacheIdentity {
 
 /** The parts of a plan's options that codes depend on, as JSON with every default filled in. */
 export function describePlan(options: ResolvedOptions): string {
-  const { shape, layers, tiers, scale, softcap, slidingWindows } = options;
+  const { shape, layers, tiers, scale, softcap } = options;
   return JSON.stringify({
     shape: {
       layers: shape.layers,
       queryHeads: shape.queryHeads,
-      keyValueHeads: shape.keyValueHeads,
+      keyValueHeads: layers.map((layer) => layer.keyValueHeads),
       headDim: shape.headDim,
     },
     policy: layers.map((layer) => [layer.keys, layer.values]),
     tiers: { sinks: tiers.sinks, window: tiers.window },
     keys: describeKeys(options),
-    attention: { scale, softcap, slidingWindows },
+    attention: {
+      scale,
+      softcap,
+      slidingWindows: layers.map((layer) => layer.slidingWindow),
+    },
   });
 }
 

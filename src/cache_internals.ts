@@ -14,12 +14,12 @@ export interface CacheInternals {
   /** Whether a step of the sequence has begun that some layer was not appended in. */
   isUnfinished(sequence: Sequence): boolean;
   /**
-   * Creates a sequence of `length` tokens, takes its pages and uploads its page table; its content is
-   * the caller's to write.
+   * Creates a sequence of `length` tokens, takes its pages, for each page table from the given one on, and uploads its page
+   * tables; its content is the caller's to write.
    *
    * @throws {CoupletError} `capacity` where it does not fit; nothing has changed then.
    */
-  adopt(length: number, exactFrom: number): Sequence;
+  adopt(length: number, exactFrom: number, firstPages: readonly number[]): Sequence;
 }
 
 const internals = new WeakMap<object, CacheInternals>();

@@ -1,6 +1,6 @@
 import type { KeyOptions, LayerPolicy, ModelShape, Policy } from "./cache_types.ts";
 import { CoupletError } from "./errors.ts";
-import { PAGE_TOKENS, STEP_ENTRIES } from "./kernel_constants.ts";
+import { STEP_ENTRIES } from "./kernel_constants.ts";
 import type { ExactTiers } from "./reference/attention.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
 import { parseScheme } from "./scheme.ts";
@@ -64,12 +64,37 @@ export interface HostLayout {
   readonly output?: TensorStrides;
 }
 
+/** One layer, resolved. */
+export interface ResolvedLayer extends LayerPolicy {
+  /** Its KV heads. */
+  readonly keyValueHeads: number;
+  /** Its sliding window, 0 where it sees everything. */
+  readonly slidingWindow: number;
+  /** Which of the page tables it reads. */
+  readonly pageTable: number;
+  /** Strides of the host's tensors. */
+  readonly strides: HostStrides;
+}
+
+/** The host's tensors of one layer. */
+export type HostStrides = Readonly<Record<"keys" | "values" | "queries" | "output", TensorStrides>>;
+
+/** What layers that see the same tokens share: which page holds which tokens of a sequence. */
+export interface PageTableOptions {
+  /** The layers' sliding window, 0 where they see everything. */
+  readonly slidingWindow: number;
+}
+
 /** Options with every default filled in. */
 export interface ResolvedOptions {
   /** The model's attention. */
   readonly shape: ModelShape;
-  /** Schemes of every layer. */
-  readonly layers: readonly LayerPolicy[];
+  /** Every layer. */
+  readonly layers: readonly ResolvedLayer[];
+  /** One for each sliding window, in the order of the first layer that has it. */
+  readonly pageTables: readonly PageTableOptions[];
+  /** Tokens the window gives up at once: the largest block of the schemes. */
+  readonly block: number;
   /** The space keys arrive in. */
   readonly keys: KeyOptions;
   /** Tokens kept exactly. */
@@ -80,10 +105,8 @@ export interface ResolvedOptions {
   readonly scale: number;
   /** Bound of the scores, 0 where they are not capped. */
   readonly softcap: number;
-  /** The host's buffers. */
-  readonly io: Required<HostLayout>;
-  /** Sliding window of every layer; 0 where it sees everything. */
-  readonly slidingWindows: readonly number[];
+  /** Element type of the host's tensors. */
+  readonly dtype: "f32" | "f16";
 }
 
 function fail(what: string, why: string, remedy: string): never {
@@ -102,8 +125,9 @@ function positive(name: string, value: number, least = 1): void {
 
 /** Fills in the defaults and checks what needs no device. */
 export function resolveOptions(options: CacheOptions): ResolvedOptions {
+  checkNames(options);
   const { shape, capacity, tiers, keys } = options;
-  for (const name of ["layers", "queryHeads", "keyValueHeads", "headDim"] as const) {
+  for (const name of ["layers", "queryHeads", "headDim"] as const) {
     positive(`shape.${name}`, shape[name]);
   }
   for (
@@ -113,13 +137,6 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
   }
   positive("tiers.sinks", tiers.sinks, 0);
   positive("tiers.window", tiers.window, 0);
-  if (shape.queryHeads % shape.keyValueHeads !== 0) {
-    fail(
-      "Cannot plan a cache",
-      `${shape.queryHeads} query heads do not divide among ${shape.keyValueHeads} KV heads`,
-      "Correct the model shape",
-    );
-  }
   if (keys.space === "pre-rope") {
     const rotated = 2 * inverseFrequencies(keys.rope, shape.headDim).length;
     if (rotated % 8 !== 0) {
@@ -148,15 +165,12 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
       );
     }
   }
-  const layers = Array.from({ length: shape.layers }, (_, layer) => {
-    const policy = options.policy.layers?.[layer] ?? options.policy;
-    parseScheme(policy.keys).layout(shape.headDim);
-    parseScheme(policy.values).layout(shape.headDim);
-    return { keys: policy.keys, values: policy.values };
-  });
+  const { layers, pageTables, block } = resolveLayers(options);
   return {
     shape,
     layers,
+    pageTables,
+    block,
     keys,
     tiers,
     capacity: {
@@ -165,57 +179,135 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
     },
     scale,
     softcap,
-    io: resolveLayout(options),
-    slidingWindows: slidingWindows(shape),
+    dtype: options.io?.dtype ?? "f32",
   };
 }
 
-/** The sliding window of every layer, 0 where there is none. */
-export function slidingWindows({ layers, slidingWindow = 0 }: ModelShape): readonly number[] {
-  const windows = typeof slidingWindow === "number"
-    ? new Array<number>(layers).fill(slidingWindow)
-    : slidingWindow;
-  if (windows.length !== layers) {
-    fail(
-      "Cannot plan a cache",
-      `there are ${windows.length} sliding windows for ${layers} layers`,
-      "Give one for each layer, 0 for those that see everything",
-    );
+/** Names an option may have; `limits` and `kernels` are the planner's. */
+const OPTION_NAMES: readonly string[] = [
+  "shape",
+  "policy",
+  "keys",
+  "tiers",
+  "capacity",
+  "scale",
+  "softcap",
+  "io",
+  "limits",
+  "kernels",
+] satisfies readonly (keyof CacheOptions | "limits" | "kernels")[];
+
+/** Refuses options that would be passed over, because a model that needs them would come out wrong. */
+function checkNames(options: CacheOptions): void {
+  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.includes(name));
+  if (unknown === undefined) return;
+  const bias = /alibi|bias/i.test(unknown);
+  fail(
+    "Cannot plan a cache",
+    bias
+      ? `the option "${unknown}" adds to scores by position, and the kernels score by q.k alone`
+      : `it knows no option "${unknown}"`,
+    bias
+      ? "Use a model with rotary positions, or none; ALiBi is not supported"
+      : `Use ${OPTION_NAMES.join(", ")}`,
+  );
+}
+
+/** KV heads of one layer. */
+export function layerHeads({ keyValueHeads }: ModelShape, layer: number): number {
+  return typeof keyValueHeads === "number" ? keyValueHeads : keyValueHeads[layer]!;
+}
+
+/** Schemes, heads and page table of every layer. */
+function resolveLayers(
+  { shape, policy, capacity, io = {} }: CacheOptions,
+): Pick<ResolvedOptions, "layers" | "pageTables" | "block"> {
+  const heads = perLayer("KV heads", shape.layers, shape.keyValueHeads);
+  const windows = perLayer("sliding windows", shape.layers, shape.slidingWindow ?? 0);
+  for (const [layer, count] of heads.entries()) {
+    positive("shape.keyValueHeads", count);
+    if (shape.queryHeads % count !== 0) {
+      fail(
+        "Cannot plan a cache",
+        `${shape.queryHeads} query heads do not divide among the ${count} KV heads of layer ${layer}`,
+        "Correct the model shape",
+      );
+    }
   }
   for (const window of windows) positive("shape.slidingWindow", window, 0);
-  return windows;
+  const distinct = [...new Set(windows)];
+  const layers = heads.map((keyValueHeads, layer) => {
+    const { keys, values } = policy.layers?.[layer] ?? policy;
+    for (const id of [keys, values]) parseScheme(id).layout(shape.headDim);
+    const slidingWindow = windows[layer]!;
+    return {
+      keys,
+      values,
+      keyValueHeads,
+      slidingWindow,
+      pageTable: distinct.indexOf(slidingWindow),
+      strides: resolveStrides(shape, keyValueHeads, capacity.stepTokens, io),
+    };
+  });
+  return {
+    layers,
+    pageTables: distinct.map((slidingWindow) => ({ slidingWindow })),
+    block: Math.max(
+      ...layers.flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),
+    ),
+  };
 }
 
-function resolveLayout({ shape, io = {} }: CacheOptions): Required<HostLayout> {
-  const keys = io.keys ?? { token: shape.keyValueHeads * shape.headDim, head: shape.headDim };
-  const queries = io.queries ?? { token: shape.queryHeads * shape.headDim, head: shape.headDim };
-  const layout: Required<HostLayout> = {
-    dtype: io.dtype ?? "f32",
-    keys,
-    values: io.values ?? keys,
-    queries,
-    output: io.output ?? queries,
-  };
+/** A number for every layer. */
+function perLayer(
+  name: string,
+  layers: number,
+  value: number | readonly number[],
+): readonly number[] {
+  const values = typeof value === "number" ? new Array<number>(layers).fill(value) : value;
+  if (values.length !== layers) {
+    fail(
+      "Cannot plan a cache",
+      `there are ${values.length} numbers of ${name} for ${layers} layers`,
+      "Give one number for all layers, or one for each",
+    );
+  }
+  return values;
+}
+
+/** The strides of one layer's tensors, checked. */
+function resolveStrides(
+  { queryHeads, headDim }: ModelShape,
+  keyValueHeads: number,
+  stepTokens: number,
+  io: HostLayout,
+): HostStrides {
+  const keys = io.keys ?? { token: keyValueHeads * headDim, head: headDim };
+  const queries = io.queries ?? { token: queryHeads * headDim, head: headDim };
+  const strides = { keys, values: io.values ?? keys, queries, output: io.output ?? queries };
   for (const name of ["keys", "values", "queries", "output"] as const) {
-    const { token, head } = layout[name];
+    const { token, head } = strides[name];
     positive(`io.${name}.token`, token);
     positive(`io.${name}.head`, head);
-    if (layout.dtype === "f16" && (token % 2 !== 0 || head % 2 !== 0)) {
+    if (io.dtype === "f16" && (token % 2 !== 0 || head % 2 !== 0)) {
       fail(
         "Cannot plan a cache",
         `the strides of ${name} are ${token} and ${head} elements of two bytes`,
         "Use even strides, so that two channels share a word",
       );
     }
-    if (Math.min(token, head) < shape.headDim) {
+    const heads = name === "keys" || name === "values" ? keyValueHeads : queryHeads;
+    const tokenMajor = token >= (heads - 1) * head + headDim;
+    const headMajor = head >= (stepTokens - 1) * token + headDim;
+    if (Math.min(token, head) < headDim || !(tokenMajor || headMajor)) {
       fail(
         "Cannot plan a cache",
-        `the strides of ${name} are ${token} and ${head}, and a head has ${shape.headDim} channels`,
-        "Use strides of at least one head, so that vectors do not overlap",
+        `with strides of ${token} by token and ${head} by head, the vectors of ${name} overlap: ${heads} heads of ${headDim} channels, ${stepTokens} tokens a step`,
+        "Let tokens be farther apart than the heads of one reach, or heads than the tokens of a step",
       );
     }
   }
-  return layout;
+  return strides;
 }
 
 /**
@@ -235,11 +327,6 @@ export function checkSinkLogits(
       remedy: `Give ${layers * queryHeads} finite logits, [layers][queryHeads]`,
     });
   }
-}
-
-/** Pages the pool of one layer and side needs so that any split of the tokens among sequences fits. */
-export function poolPages({ capacity }: Pick<ResolvedOptions, "capacity">): number {
-  return Math.ceil(capacity.tokens / PAGE_TOKENS) + capacity.sequences - 1;
 }
 
 /** Entries a step may have. */

@@ -1,5 +1,5 @@
 /** Bytes of every buffer a cache allocates: the one place that knows. */
-import { poolPages, type ResolvedOptions, stepEntries } from "./cache_options.ts";
+import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./cache_options.ts";
 import {
   BLOCK_ROWS,
   PAGE_TOKENS,
@@ -19,7 +19,7 @@ export interface CacheBytes {
   readonly exact: number;
   /** Centroids and channel scales. */
   readonly codebooks: number;
-  /** Page tables, rotary table and step parameters. */
+  /** Page tables, rotary table and parameters. */
   readonly tables: number;
   /** Intermediate results of a step, shared by all layers. */
   readonly scratch: number;
@@ -28,47 +28,97 @@ export interface CacheBytes {
 }
 
 /** Slots of the ring of recent tokens. */
-export function ringSlots({ tiers, capacity }: ResolvedOptions): number {
-  return tiers.window + capacity.appendTokens;
+export function ringSlots(
+  { tiers, block, capacity }: Pick<ResolvedOptions, "tiers" | "block" | "capacity">,
+): number {
+  return tiers.window + block - 1 + capacity.appendTokens;
 }
 
-/** Bytes of one page of one side of one layer, all heads. */
-export function pageBytes({ shape }: ResolvedOptions, scheme: SchemeId): number {
-  const layout = parseScheme(scheme).layout(shape.headDim);
-  return shape.keyValueHeads * recordWords(layout, PAGE_TOKENS) * 4;
+/** Bytes of one page of one side, for so many KV heads. */
+export function pageBytes({ shape }: ResolvedOptions, scheme: SchemeId, heads: number): number {
+  return heads * recordWords(parseScheme(scheme).layout(shape.headDim), PAGE_TOKENS) * 4;
 }
 
-/** Bytes of one layer's record pool, for one side. */
-export function poolBytes(options: ResolvedOptions, scheme: SchemeId): number {
-  return poolPages(options) * pageBytes(options, scheme);
+/** Bytes of one token's exact vector of one side, for so many KV heads. */
+export function exactTokenBytes({ shape }: ResolvedOptions, heads: number): number {
+  return heads * shape.headDim * 2;
 }
 
-/** Bytes of one sequence's exact tier in one layer, both sides. */
-export function exactSequenceBytes(options: ResolvedOptions): number {
-  const { keyValueHeads, headDim } = options.shape;
-  const slots = options.tiers.sinks + ringSlots(options);
-  return 2 * slots * keyValueHeads * headDim * 2;
+/** Bytes of one sequence's exact tier in one layer, both sides, for so many KV heads. */
+export function exactSequenceBytes(options: ResolvedOptions, heads: number): number {
+  return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);
 }
 
-/** Bytes of one layer's exact tier, both sides of all sequences. */
-export function exactBytes(options: ResolvedOptions): number {
-  return options.capacity.sequences * exactSequenceBytes(options);
+/** Bytes of one layer's exact tier, both sides of all sequences, for so many KV heads. */
+export function exactBytes(options: ResolvedOptions, heads: number): number {
+  return options.capacity.sequences * exactSequenceBytes(options, heads);
 }
 
 /** Bytes of one side's centroids in one layer. */
-export function centroidBytes(options: ResolvedOptions, scheme: SchemeId): number {
-  const { keyValueHeads, headDim } = options.shape;
-  return keyValueHeads * headDim * parseScheme(scheme).centroids * 2;
+export function centroidBytes(
+  { shape }: ResolvedOptions,
+  scheme: SchemeId,
+  { keyValueHeads }: ResolvedLayer,
+): number {
+  return keyValueHeads * shape.headDim * parseScheme(scheme).centroids * 2;
 }
 
 /** Pages in one sequence's page table. */
-export function sequencePages({ capacity }: ResolvedOptions): number {
+export function sequencePages({ capacity }: Pick<ResolvedOptions, "capacity">): number {
   return Math.ceil(capacity.sequenceTokens / PAGE_TOKENS);
 }
 
-/** Bytes of the page tables of all sequences. */
+/** First word of one of the page tables in the buffer that holds them all. */
+export function pageTableStart(options: ResolvedOptions, pageTable: number): number {
+  return pageTable * options.capacity.sequences * sequencePages(options);
+}
+
+/** Bytes of all page tables of all sequences. */
 export function pageTableBytes(options: ResolvedOptions): number {
-  return options.capacity.sequences * sequencePages(options) * 4;
+  return pageTableStart(options, options.pageTables.length) * 4;
+}
+
+/** Tokens before a query that a page table must keep: those in its layers' sliding window, and those still to be encoded. */
+function keptBehind({ tiers, block, pageTables }: ResolvedOptions, pageTable: number): number {
+  return Math.max(pageTables[pageTable]!.slidingWindow, tiers.window + block) - 1;
+}
+
+/**
+ * The first page, counted from the sequence's first, that a sequence of `length` tokens keeps: what queries at its end
+ * see, and those after a rollback of `appendTokens`. Whole tiles, because kernels read whole tiles.
+ */
+export function firstKeptPage(
+  options: ResolvedOptions,
+  pageTable: number,
+  length: number,
+): number {
+  const { tiers, capacity, pageTables } = options;
+  if (pageTables[pageTable]!.slidingWindow === 0) return 0;
+  const passed = length - tiers.sinks - capacity.appendTokens - keptBehind(options, pageTable);
+  return Math.floor(Math.max(0, passed) / TILE_TOKENS) * (TILE_TOKENS / PAGE_TOKENS);
+}
+
+/**
+ * Pages the pool of one page table needs so that any split of the tokens among sequences fits. A sliding window bounds what a
+ * sequence keeps: what its queries see, a rollback, and a step's new tokens.
+ */
+export function poolPages(options: ResolvedOptions, pageTable: number): number {
+  const { capacity, pageTables } = options;
+  const all = Math.ceil(capacity.tokens / PAGE_TOKENS) + capacity.sequences - 1;
+  if (pageTables[pageTable]!.slidingWindow === 0) return all;
+  const kept = keptBehind(options, pageTable) + 2 * capacity.appendTokens;
+  const tiles = Math.ceil(kept / TILE_TOKENS) + 1;
+  return Math.min(all, capacity.sequences * tiles * (TILE_TOKENS / PAGE_TOKENS));
+}
+
+/** Bytes of one layer's record pool, for one side and so many KV heads. */
+export function poolBytes(
+  options: ResolvedOptions,
+  { pageTable }: ResolvedLayer,
+  scheme: SchemeId,
+  heads: number,
+): number {
+  return poolPages(options, pageTable) * pageBytes(options, scheme, heads);
 }
 
 /** Rows of the rotary table: TILE_TOKENS near positions, and one far position per tile of the longest sequence. */
@@ -85,10 +135,9 @@ export function ropeBytes(options: ResolvedOptions): number {
 
 /** Most tiles a row of queries is scored over. */
 export function rowTiles(options: ResolvedOptions): number {
-  const { tiers, capacity } = options;
   const tiles = (tokens: number) => Math.ceil(tokens / TILE_TOKENS);
-  return tiles(capacity.sequenceTokens) + tiles(tiers.sinks) +
-    tiles(tiers.window + capacity.appendTokens);
+  return tiles(options.capacity.sequenceTokens) + tiles(options.tiers.sinks) +
+    tiles(ringSlots(options));
 }
 
 /** Query rows of the largest step. */
@@ -150,25 +199,71 @@ export function sinkBytes({ shape }: ResolvedOptions): number {
   return Math.max(16, shape.queryHeads * 4);
 }
 
-/** Bytes of one layer's parameters. */
-export const LAYER_BYTES = 80;
+/** Bytes of the WGSL struct `Layer`. */
+export const LAYER_BYTES = 96;
 
-/** What everything but scratch comes to; scratch depends on the kernels the plan chooses. */
-export function residentBytes(options: ResolvedOptions): Omit<CacheBytes, "scratch" | "total"> {
-  const sides: Side[] = ["keys", "values"];
-  let codes = 0;
-  let codebooks = 0;
-  for (const layer of options.layers) {
-    for (const side of sides) {
-      codes += poolBytes(options, layer[side]);
-      codebooks += centroidBytes(options, layer[side]);
-    }
-  }
+/** Bytes one side of one layer takes. */
+export interface SideBytes {
+  /** Records of coded tokens, whole pages. */
+  readonly codes: number;
+  /** Sinks and recent tokens as f16. */
+  readonly exact: number;
+  /** Centroids and channel scales. */
+  readonly codebooks: number;
+}
+
+/** Bytes one layer takes. */
+export interface LayerBytes extends Readonly<Record<Side, SideBytes>> {
+  /** Parameters and learned sinks. */
+  readonly tables: number;
+}
+
+/** Bytes of one layer whose KV heads lie in so many parts. */
+export function layerBytes(
+  options: ResolvedOptions,
+  layer: ResolvedLayer,
+  parts: number,
+): LayerBytes {
+  const side = (side: Side): SideBytes => ({
+    codes: poolBytes(options, layer, layer[side], layer.keyValueHeads),
+    exact: exactBytes(options, layer.keyValueHeads) / 2,
+    codebooks: centroidBytes(options, layer[side], layer),
+  });
+  return {
+    keys: side("keys"),
+    values: side("values"),
+    tables: LAYER_BYTES * parts + sinkBytes(options),
+  };
+}
+
+/** Bytes of the tables all layers share. */
+export function sharedTableBytes(options: ResolvedOptions): number {
+  return pageTableBytes(options) + ropeBytes(options) + stepsBytes(options);
+}
+
+/** The sum over layers, shared tables and scratch. */
+export function totalBytes(
+  layers: readonly LayerBytes[],
+  sharedTables: number,
+  scratch: number,
+): CacheBytes {
+  const sum = (pick: (layer: LayerBytes) => number) =>
+    layers.reduce((total, layer) => total + pick(layer), 0);
+  const codes = sum(({ keys, values }) => keys.codes + values.codes);
+  const exact = sum(({ keys, values }) => keys.exact + values.exact);
+  const codebooks = sum(({ keys, values }) => keys.codebooks + values.codebooks);
+  const tables = sum((layer) => layer.tables) + sharedTables;
   return {
     codes,
-    exact: exactBytes(options) * options.layers.length,
+    exact,
     codebooks,
-    tables: pageTableBytes(options) + ropeBytes(options) + stepsBytes(options) +
-      (LAYER_BYTES + sinkBytes(options)) * options.layers.length,
+    tables,
+    scratch,
+    total: codes + exact + codebooks + tables + scratch,
   };
+}
+
+/** Channels one token has over all layers, keys and values both. */
+export function tokenChannels({ shape, layers }: ResolvedOptions): number {
+  return layers.reduce((sum, layer) => sum + 2 * layer.keyValueHeads * shape.headDim, 0);
 }

@@ -7,8 +7,8 @@ export interface ModelShape {
   readonly layers: number;
   /** Query heads per layer. */
   readonly queryHeads: number;
-  /** KV heads per layer; divides `queryHeads`. */
-  readonly keyValueHeads: number;
+  /** KV heads: one number for all layers, or one per layer; each divides `queryHeads`. */
+  readonly keyValueHeads: number | readonly number[];
   /** Channels per head. */
   readonly headDim: number;
   /**

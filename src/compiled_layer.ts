@@ -39,12 +39,12 @@ export interface CompiledLayer {
   readonly decode: CompiledAttention;
   readonly prefill: CompiledAttention;
   readonly combine: CompiledKernel;
-  /** Copies a page of keys, a page of values, a sequence's exact tier. */
-  readonly copy: { readonly [part in CopiedPart]: CompiledCopy };
+  /** Copies a page of keys, a page of values, a sequence's exact tier; for each part of the layer. */
+  readonly copies: readonly { readonly [buffer in CopiedBuffer]: CompiledCopy }[];
 }
 
 /** What is copied in whole units. */
-export type CopiedPart = "keyRecords" | "valueRecords" | "exact";
+export type CopiedBuffer = "keyRecords" | "valueRecords" | "exact";
 
 /** A copy of units of so many words. */
 export interface CompiledCopy {
@@ -60,10 +60,10 @@ export async function compileLayer(
   { options }: CachePlan,
   layer: LayerPlan,
 ): Promise<CompiledLayer> {
-  const host = { IO_HALF: options.io.dtype === "f16" ? 1 : 0 };
+  const host = { IO_HALF: options.dtype === "f16" ? 1 : 0 };
   const encoder = (side: Side, kernel: KernelInfo) =>
     compileEncoder(device, options, layer[side], kernel, side === "keys" ? 0 : 1);
-  const [store, keys, values, decodeKeys, decodeValues, decode, prefill, combine, copy] =
+  const [store, keys, values, decodeKeys, decodeValues, decode, prefill, combine, copies] =
     await Promise.all([
       compileKernel(device, layer.store, host),
       encoder("keys", layer.encodeKeys),
@@ -73,9 +73,11 @@ export async function compileLayer(
       compileAttention(device, options, layer.decode),
       compileAttention(device, options, layer.prefill),
       compileKernel(device, layer.combine, host),
-      compileCopies(device, options, layer),
+      Promise.all(
+        layer.parts.map(({ count }) => compileCopies(device, options, layer, count)),
+      ),
     ]);
-  return { store, keys, values, decodeKeys, decodeValues, decode, prefill, combine, copy };
+  return { store, keys, values, decodeKeys, decodeValues, decode, prefill, combine, copies };
 }
 
 async function compileEncoder(
@@ -103,7 +105,7 @@ async function compileEncoder(
 
 async function compileAttention(
   device: GPUDevice,
-  { keys, shape, io, softcap }: ResolvedOptions,
+  { keys, shape, dtype, softcap }: ResolvedOptions,
   kernels: AttentionKernels,
 ): Promise<CompiledAttention> {
   const compiled: { -readonly [name in keyof CompiledAttention]: CompiledAttention[name] } = {
@@ -114,7 +116,7 @@ async function compileAttention(
     if (kernel === undefined) continue;
     const constants: Record<string, number> = {};
     if (name !== "table") constants.ROWS = kernels.rows;
-    if (name !== "mix") constants.IO_HALF = io.dtype === "f16" ? 1 : 0;
+    if (name !== "mix") constants.IO_HALF = dtype === "f16" ? 1 : 0;
     if (name === "attend" || name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;
     if (keys.space === "pre-rope" && parseKernelName(kernel.name).variant === "rope") {
       constants.INTERLEAVED = keys.rope.layout === "interleaved" ? 1 : 0;
@@ -129,15 +131,16 @@ async function compileCopies(
   device: GPUDevice,
   options: ResolvedOptions,
   layer: LayerPlan,
-): Promise<CompiledLayer["copy"]> {
+  heads: number,
+): Promise<CompiledLayer["copies"][number]> {
   const compile = async (bytes: number): Promise<CompiledCopy> => ({
     kernel: await compileKernel(device, layer.copy, { UNIT: bytes / 4 }),
     words: bytes / 4,
   });
   const [keyRecords, valueRecords, exact] = await Promise.all([
-    compile(pageBytes(options, layer.keys)),
-    compile(pageBytes(options, layer.values)),
-    compile(exactSequenceBytes(options)),
+    compile(pageBytes(options, layer.keys, heads)),
+    compile(pageBytes(options, layer.values, heads)),
+    compile(exactSequenceBytes(options, heads)),
   ]);
   return { keyRecords, valueRecords, exact };
 }

@@ -5,7 +5,9 @@
  * - `scheme`: an id that no scheme parses
  * - `kernel`: no generated kernel covers the wanted row
  * - `limits`: the device's limits or features do not suffice
- * - `device`: no WebGPU adapter or device, or the device was lost
+ * - `device`: no WebGPU adapter or device, or it refuses a kernel
+ * - `memory`: the device is out of memory
+ * - `lost`: the device was lost, and all that was on it
  * - `samples`: calibration data that cannot be clustered
  * - `codebook`: a codebook that is missing, foreign or of another version
  * - `snapshot`: a snapshot of another model, plan, set of codebooks or version
@@ -20,6 +22,8 @@ export type CoupletErrorCode =
   | "kernel"
   | "limits"
   | "device"
+  | "memory"
+  | "lost"
   | "samples"
   | "codebook"
   | "snapshot"

@@ -1,4 +1,3 @@
-import type { ModelShape } from "./cache_types.ts";
 import type { Codebook, CodebookSet, KeySpace, ModelFingerprint } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
@@ -67,7 +66,7 @@ export function findCodebook(
  */
 export function cacheCodebook(
   set: CodebookSet | undefined,
-  { keyValueHeads, headDim }: Pick<ModelShape, "keyValueHeads" | "headDim">,
+  { keyValueHeads, headDim }: Pick<Codebook, "keyValueHeads" | "headDim">,
   layer: number,
   side: Side,
   scheme: SchemeId,

@@ -1,24 +1,35 @@
-import type { ResolvedOptions } from "./cache_options.ts";
 import { exactBytes, LAYER_BYTES, poolBytes, sinkBytes } from "./cache_sizes.ts";
-import type { LayerPolicy } from "./cache_types.ts";
 import type { Codebook } from "./codebook.ts";
+import type { CachePlan, HeadRange } from "./plan.ts";
+import type { Side } from "./scheme.ts";
 import { type CodebookOffsets, layerParameters } from "./uniforms.ts";
 
-/** The buffers of one layer. */
-export interface LayerBuffers {
-  /** Records of the keys, all pages. */
+/** The tokens of some of a layer's KV heads. */
+export interface PartBuffers {
+  /** The KV heads. */
+  readonly heads: HeadRange;
+  /** Records of the keys, `[page][heads][words]`. */
   readonly keyRecords: GPUBuffer;
-  /** Records of the values, all pages. */
+  /** Records of the values, `[page][heads][words]`. */
   readonly valueRecords: GPUBuffer;
-  /** Sinks and recent tokens as f16, `[slot][side][sinks + ring][keyValueHeads][headDim]`. */
+  /** Sinks and recent tokens as f16, `[slot][side][sinks + ring][heads][headDim]`. */
   readonly exact: GPUBuffer;
-  /** Centroids of keys and values, then their channel scales. */
-  readonly codebooks: GPUBuffer;
-  /** Learned sink logits, `[queryHeads]`. */
-  readonly sinkLogits: GPUBuffer;
   /** The WGSL struct `Layer`. */
   readonly parameters: GPUBuffer;
 }
+
+/** The buffers of one layer. */
+export interface LayerBuffers {
+  /** Its tokens: one part, or several where one binding cannot hold all KV heads. */
+  readonly parts: readonly PartBuffers[];
+  /** Centroids of keys and values, then their channel scales; absent where no scheme has any. */
+  readonly codebooks?: GPUBuffer;
+  /** Learned sink logits, `[queryHeads]`. */
+  readonly sinkLogits: GPUBuffer;
+}
+
+/** One layer's codebooks, where its schemes have any. */
+export type LayerCodebooks = Readonly<Record<Side, Codebook | undefined>>;
 
 const STORAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 const UNIFORM = 0x40 | 0x08; // UNIFORM | COPY_DST
@@ -30,7 +41,7 @@ const NO_SINK = -3e38;
 export function storageBuffer(device: GPUDevice, label: string, size: number): GPUBuffer {
   return device.createBuffer({
     label,
-    size: Math.max(16, Math.ceil(size / 4) * 4),
+    size: Math.ceil(size / 4) * 4,
     usage: STORAGE,
   });
 }
@@ -71,32 +82,59 @@ function packCodebooks(
   };
 }
 
+/** Bytes of each side's centroids and channel scales. */
+export function codebookBytes(codebooks: LayerCodebooks): Readonly<Record<Side, number>> {
+  const bytes = (codebook: Codebook | undefined) =>
+    (codebook?.centroids.byteLength ?? 0) + (codebook?.scale?.byteLength ?? 0);
+  return { keys: bytes(codebooks.keys), values: bytes(codebooks.values) };
+}
+
 /** Allocates one layer and uploads its codebooks and parameters. */
 export function createLayerBuffers(
   device: GPUDevice,
-  options: ResolvedOptions,
-  layer: number,
-  policy: LayerPolicy,
-  codebooks: { readonly keys: Codebook | undefined; readonly values: Codebook | undefined },
+  { options, layers }: CachePlan,
+  index: number,
+  codebooks: LayerCodebooks,
   sinkLogits: Float32Array<ArrayBuffer> | undefined,
 ): LayerBuffers {
+  const layer = options.layers[index]!;
   const { words, offsets } = packCodebooks(codebooks.keys, codebooks.values);
-  const label = `couplet layer ${layer}`;
-  const buffers: LayerBuffers = {
-    keyRecords: storageBuffer(device, `${label} key records`, poolBytes(options, policy.keys)),
-    valueRecords: storageBuffer(
-      device,
-      `${label} value records`,
-      poolBytes(options, policy.values),
-    ),
-    exact: storageBuffer(device, `${label} exact tier`, exactBytes(options)),
-    codebooks: storageBuffer(device, `${label} codebooks`, words.byteLength),
+  const label = `couplet layer ${index}`;
+  const parts = layers[index]!.parts.map((heads): PartBuffers => {
+    const storage = (name: string, size: number) => storageBuffer(device, `${label} ${name}`, size);
+    const part = {
+      heads,
+      keyRecords: storage("key records", poolBytes(options, layer, layer.keys, heads.count)),
+      valueRecords: storage("value records", poolBytes(options, layer, layer.values, heads.count)),
+      exact: storage("exact tier", exactBytes(options, heads.count)),
+      parameters: uniformBuffer(device, `${label} parameters`, LAYER_BYTES),
+    };
+    const parameters = layerParameters(options, layer, heads, offsets);
+    device.queue.writeBuffer(part.parameters, 0, parameters);
+    return part;
+  });
+  const buffers = {
+    parts,
     sinkLogits: storageBuffer(device, `${label} sink logits`, sinkBytes(options)),
-    parameters: uniformBuffer(device, `${label} parameters`, LAYER_BYTES),
   };
-  if (words.length > 0) device.queue.writeBuffer(buffers.codebooks, 0, words);
   const none = new Float32Array(options.shape.queryHeads).fill(NO_SINK);
   device.queue.writeBuffer(buffers.sinkLogits, 0, sinkLogits ?? none);
-  device.queue.writeBuffer(buffers.parameters, 0, layerParameters(options, layer, offsets));
-  return buffers;
+  if (words.length === 0) return buffers;
+  const packed = storageBuffer(device, `${label} codebooks`, words.byteLength);
+  device.queue.writeBuffer(packed, 0, words);
+  return { ...buffers, codebooks: packed };
+}
+
+/** Every buffer of a layer. */
+export function buffersOfLayer({ parts, codebooks, sinkLogits }: LayerBuffers): GPUBuffer[] {
+  return [
+    ...parts.flatMap(({ keyRecords, valueRecords, exact, parameters }) => [
+      keyRecords,
+      valueRecords,
+      exact,
+      parameters,
+    ]),
+    ...(codebooks === undefined ? [] : [codebooks]),
+    sinkLogits,
+  ];
 }

@@ -31,19 +31,23 @@ export class PagePool {
     return this.#users[page]! > 1;
   }
 
+  /** @throws {CoupletError} `capacity` where fewer than `count` pages are free. */
+  require(count: number): void {
+    if (count <= this.#free.length) return;
+    throw new CoupletError("capacity", {
+      what: `Cannot take ${count} more pages`,
+      why: `${this.#free.length} of ${this.pages} are free`,
+      remedy: "Free or truncate a sequence, or plan more tokens (capacity.tokens)",
+    });
+  }
+
   /**
    * Takes `count` pages, each for one user.
    *
    * @throws {CoupletError} `capacity` where fewer are free; none is taken then.
    */
   take(count: number): number[] {
-    if (count > this.#free.length) {
-      throw new CoupletError("capacity", {
-        what: `Cannot take ${count} more pages`,
-        why: `${this.#free.length} of ${this.pages} are free`,
-        remedy: "Free or truncate a sequence, or plan more tokens (capacity.tokens)",
-      });
-    }
+    this.require(count);
     const pages = Array.from({ length: count }, () => this.#free.pop()!);
     this.share(pages);
     return pages;

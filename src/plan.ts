@@ -1,5 +1,6 @@
 import {
   type CacheOptions,
+  type ResolvedLayer,
   type ResolvedOptions,
   resolveOptions,
   stepEntries,
@@ -8,12 +9,16 @@ import {
   type CacheBytes,
   centroidBytes,
   exactBytes,
+  type LayerBytes,
+  layerBytes,
   partialBytes,
   poolBytes,
-  residentBytes,
   scoreBytes,
+  sharedTableBytes,
   stepRows,
   tableBytes,
+  tokenChannels,
+  totalBytes,
 } from "./cache_sizes.ts";
 import { CoupletError } from "./errors.ts";
 import { manifest } from "../generated/manifest.ts";
@@ -64,8 +69,20 @@ export interface AttentionKernels {
   readonly reason: string;
 }
 
-/** One layer's kernels. */
+/** Some of a layer's KV heads, which follow one another. */
+export interface HeadRange {
+  /** The first. */
+  readonly first: number;
+  /** How many there are. */
+  readonly count: number;
+}
+
+/** One layer's kernels and memory. */
 export interface LayerPlan {
+  /** The KV heads of each buffer of records: one range, or several where one binding cannot hold them all. */
+  readonly parts: readonly HeadRange[];
+  /** Bytes, by side and kind. */
+  readonly bytes: LayerBytes;
   /** Scheme of the keys. */
   readonly keys: SchemeId;
   /** Scheme of the values. */
@@ -98,11 +115,13 @@ export interface CachePlan {
   readonly layers: readonly LayerPlan[];
   /** Bytes the cache will allocate. */
   readonly bytes: CacheBytes;
+  /** Bytes of the largest buffer, each of which is bound whole. */
+  readonly largestBinding: number;
   /** Bytes of scratch buffers: partial results, scores, q.centroid tables. */
   readonly scratch: { readonly partials: number; readonly scores: number; readonly tables: number };
   /**
    * Bits per channel of everything resident (codes, exact tiers, codebooks, tables) when the pool is full:
-   * `8 * bytes / (2 * tokens * layers * keyValueHeads * headDim)`.
+   * `8 * bytes / (tokens * channels)`, with `channels` the sum of `2 * keyValueHeads * headDim` over layers.
    */
   readonly effectiveBits: number;
   /** Bits per channel of the codes alone, mean over layers and sides. */
@@ -191,16 +210,16 @@ export function planCache(options: PlanOptions): CachePlan {
   const resolved = resolveOptions(options);
   const limits = options.limits ?? BASE_LIMITS;
   const kernels = options.kernels ?? manifest;
-  const { headDim, keyValueHeads } = resolved.shape;
-  const plans = new Map<string, LayerPlan>();
-  const layers = resolved.layers.map(({ keys, values }) => {
-    const id = `${keys}/${values}`;
-    let layer = plans.get(id);
-    if (layer === undefined) {
-      layer = planLayer(resolved, kernels, limits, keys, values);
-      plans.set(id, layer);
+  const kernelPlans = new Map<string, LayerKernels>();
+  const layers = resolved.layers.map((layer, index): LayerPlan => {
+    const id = `${layer.keys}/${layer.values}/${layer.keyValueHeads}`;
+    let chosen = kernelPlans.get(id);
+    if (chosen === undefined) {
+      chosen = planLayer(resolved, kernels, limits, layer);
+      kernelPlans.set(id, chosen);
     }
-    return layer;
+    const parts = headRanges(layer.keyValueHeads, partBuffers(resolved, layer, index), limits);
+    return { ...chosen, parts, bytes: layerBytes(resolved, layer, parts.length) };
   });
 
   const uses = (pick: (attention: AttentionKernels) => unknown) =>
@@ -217,20 +236,31 @@ export function planCache(options: PlanOptions): CachePlan {
     scores: uses((attention) => attention.score) ? scoreBytes(resolved) : 0,
     tables,
   };
-  checkLimits(resolved, scratch, limits);
+  const buffers = wholeBuffers(resolved, scratch);
+  for (const buffer of buffers) checkBuffer(buffer, limits);
+  checkWorkgroups(resolved, limits);
 
-  const resident = residentBytes(resolved);
-  const scratchBytes = scratch.partials + scratch.scores + scratch.tables;
-  const kept = resident.codes + resident.exact + resident.codebooks + resident.tables;
-  const channels = 2 * resolved.shape.layers * keyValueHeads * headDim;
-  const bytes: CacheBytes = { ...resident, scratch: scratchBytes, total: kept + scratchBytes };
+  const bytes = totalBytes(
+    layers.map((layer) => layer.bytes),
+    sharedTableBytes(resolved),
+    scratch.partials + scratch.scores + scratch.tables,
+  );
   const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);
   return {
     options: resolved,
     layers,
     bytes,
     scratch,
-    effectiveBits: (8 * kept) / (resolved.capacity.tokens * channels),
+    largestBinding: Math.max(
+      ...buffers.map((buffer) => buffer.bytes),
+      ...layers.flatMap(({ parts }, index) => {
+        const heads = Math.max(...parts.map(({ count }) => count));
+        return partBuffers(resolved, resolved.layers[index]!, index)
+          .map(({ bytesPerHead }) => bytesPerHead * heads);
+      }),
+    ),
+    effectiveBits: (8 * (bytes.total - bytes.scratch)) /
+      (resolved.capacity.tokens * tokenChannels(resolved)),
     nominalBits: sides.reduce((sum, id) => sum + parseScheme(id).bits, 0) / sides.length,
     describe: () => describePlan(resolved, layers, bytes),
   };
@@ -241,14 +271,16 @@ export function decodeRows(options: ResolvedOptions): number {
   return Math.min(stepEntries(options), options.capacity.stepTokens) * options.shape.queryHeads;
 }
 
+/** What a layer's plan says of kernels. */
+type LayerKernels = Omit<LayerPlan, "parts" | "bytes">;
+
 function planLayer(
   options: ResolvedOptions,
   kernels: readonly KernelInfo[],
   limits: PlanLimits,
-  keys: SchemeId,
-  values: SchemeId,
-): LayerPlan {
-  const { headDim, queryHeads, keyValueHeads } = options.shape;
+  { keys, values, keyValueHeads }: ResolvedLayer,
+): LayerKernels {
+  const { headDim, queryHeads } = options.shape;
   const one = (family: "encode" | "decode", scheme: SchemeId) =>
     requireKernel(kernels, { family, schemes: [scheme], headDim }, limits);
   const bare = (family: "store" | "combine") =>
@@ -273,27 +305,14 @@ function planLayer(
   };
 }
 
-function checkLimits(
-  options: ResolvedOptions,
-  scratch: CachePlan["scratch"],
-  limits: PlanLimits,
-): void {
-  const bound = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
-  const { name, bytes, remedy } = largestBuffer(options, scratch);
-  if (bytes > bound) {
-    throw new CoupletError("limits", {
-      what: "Cannot plan a cache of this size",
-      why: `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
-      remedy:
-        `${remedy}, or request the device with maxStorageBufferBindingSize and maxBufferSize of at least ${bytes}`,
-    });
-  }
+function checkWorkgroups({ capacity, layers }: ResolvedOptions, limits: PlanLimits): void {
   const groups = limits.maxComputeWorkgroupsPerDimension;
-  if (options.capacity.stepTokens * options.shape.keyValueHeads > groups) {
+  const heads = Math.max(...layers.map((layer) => layer.keyValueHeads));
+  if (capacity.stepTokens * heads > groups) {
     throw new CoupletError("limits", {
       what: "Cannot plan a cache of this size",
       why:
-        `steps of ${options.capacity.stepTokens} tokens need more than ${groups} workgroups in one dimension`,
+        `steps of ${capacity.stepTokens} tokens need more than ${groups} workgroups in one dimension`,
       remedy: "Use smaller steps (capacity.stepTokens)",
     });
   }
@@ -309,33 +328,85 @@ interface BoundBuffer {
   readonly remedy: string;
 }
 
-/** The largest buffer of a cache. */
-export function largestBuffer(
+/** A buffer that may be divided by KV heads. */
+interface PartBuffer extends Omit<BoundBuffer, "bytes"> {
+  /** Bytes of one head. */
+  readonly bytesPerHead: number;
+}
+
+function bindingBytes(limits: PlanLimits): number {
+  return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+}
+
+function checkBuffer({ name, bytes, remedy }: BoundBuffer, limits: PlanLimits): void {
+  const bound = bindingBytes(limits);
+  if (bytes <= bound) return;
+  throw new CoupletError("limits", {
+    what: "Cannot plan a cache of this size",
+    why: `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
+    remedy:
+      `${remedy}, or request the device with maxStorageBufferBindingSize and maxBufferSize of at least ${bytes}`,
+  });
+}
+
+/** The buffers of one layer that hold all tokens of all sequences. */
+function partBuffers(
   options: ResolvedOptions,
-  scratch: CachePlan["scratch"],
-): BoundBuffer {
+  layer: ResolvedLayer,
+  index: number,
+): readonly PartBuffer[] {
   const fewer = "Hold fewer tokens (capacity.tokens)";
-  const smaller = "Use smaller steps (capacity.stepTokens)";
-  const buffers: BoundBuffer[] = [
+  return [
     {
-      name: "the exact tier of a layer",
-      bytes: exactBytes(options),
-      remedy: "Use a smaller window or fewer sequences",
+      name: `one head's exact tier of layer ${index}`,
+      bytesPerHead: exactBytes(options, 1),
+      remedy: "Use a smaller window, smaller steps (capacity.appendTokens) or fewer sequences",
     },
+    {
+      name: `one head's keys of layer ${index}`,
+      bytesPerHead: poolBytes(options, layer, layer.keys, 1),
+      remedy: fewer,
+    },
+    {
+      name: `one head's values of layer ${index}`,
+      bytesPerHead: poolBytes(options, layer, layer.values, 1),
+      remedy: fewer,
+    },
+  ];
+}
+
+/** Divides a layer's KV heads into as few ranges as bindings allow, of nearly equal size. */
+function headRanges(
+  heads: number,
+  buffers: readonly PartBuffer[],
+  limits: PlanLimits,
+): readonly HeadRange[] {
+  for (const { bytesPerHead, ...buffer } of buffers) {
+    checkBuffer({ ...buffer, bytes: bytesPerHead }, limits);
+  }
+  const perHead = Math.max(...buffers.map(({ bytesPerHead }) => bytesPerHead));
+  const most = Math.floor(bindingBytes(limits) / perHead);
+  const parts = Math.ceil(heads / Math.min(most, heads));
+  return Array.from({ length: parts }, (_, part) => {
+    const first = Math.floor((part * heads) / parts);
+    return { first, count: Math.floor(((part + 1) * heads) / parts) - first };
+  });
+}
+
+/** The buffers that are bound whole. */
+function wholeBuffers(options: ResolvedOptions, scratch: CachePlan["scratch"]): BoundBuffer[] {
+  const smaller = "Use smaller steps (capacity.stepTokens)";
+  return [
     { name: "the partial results of a step", bytes: scratch.partials, remedy: smaller },
     { name: "the scores of a step", bytes: scratch.scores, remedy: smaller },
     { name: "the q.centroid tables of a step", bytes: scratch.tables, remedy: smaller },
-    ...options.layers.flatMap(({ keys, values }, layer) => [
-      { name: `the keys of layer ${layer}`, bytes: poolBytes(options, keys), remedy: fewer },
-      { name: `the values of layer ${layer}`, bytes: poolBytes(options, values), remedy: fewer },
-      {
-        name: `the codebooks of layer ${layer}`,
-        bytes: centroidBytes(options, keys) + centroidBytes(options, values),
-        remedy: "Choose schemes with fewer centroids",
-      },
-    ]),
+    ...options.layers.map((layer, index) => ({
+      name: `the codebooks of layer ${index}`,
+      bytes: centroidBytes(options, layer.keys, layer) +
+        centroidBytes(options, layer.values, layer),
+      remedy: "Choose schemes with fewer centroids",
+    })),
   ];
-  return buffers.reduce((a, b) => (b.bytes > a.bytes ? b : a));
 }
 
 /** The limits to request a device with, where they exceed WebGPU's defaults. */
@@ -347,21 +418,36 @@ export interface RequiredLimits {
 }
 
 /**
- * The limits a device needs for a cache, before the device exists. No optional feature is needed.
+ * The limits to request of an adapter for a cache, before there is a device. Give the adapter's own as `limits`: a
+ * layer that exceeds its largest binding is then divided by KV heads, at the price of a dispatch for each part.
+ * Without them the adapter is taken to have none, and every layer gets one binding.
  *
- * @throws {CoupletError} as {@linkcode planCache} does, limits on buffer sizes aside.
+ * @throws {CoupletError} as {@linkcode planCache} does.
  */
 export function requiredLimits(options: PlanOptions): RequiredLimits {
   const boundless = { maxStorageBufferBindingSize: Infinity, maxBufferSize: Infinity };
-  const plan = planCache({
+  const { largestBinding } = planCache({
     ...options,
-    limits: { ...BASE_LIMITS, ...options.limits, ...boundless },
+    limits: options.limits ?? { ...BASE_LIMITS, ...boundless },
   });
-  const { bytes } = largestBuffer(plan.options, plan.scratch);
   return {
-    maxStorageBufferBindingSize: Math.max(BASE_LIMITS.maxStorageBufferBindingSize, bytes),
-    maxBufferSize: Math.max(BASE_LIMITS.maxBufferSize, bytes),
+    maxStorageBufferBindingSize: Math.max(
+      BASE_LIMITS.maxStorageBufferBindingSize,
+      largestBinding,
+    ),
+    maxBufferSize: Math.max(BASE_LIMITS.maxBufferSize, largestBinding),
   };
+}
+
+/**
+ * The features to request of an adapter for a cache: none, since every kernel in the manifest fits WebGPU's base.
+ *
+ * @param profile Whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps.
+ */
+export function requiredFeatures(
+  { profile = false }: { readonly profile?: boolean } = {},
+): readonly GPUFeatureName[] {
+  return profile ? ["timestamp-query"] : [];
 }
 
 function describeAttention(name: string, attention: AttentionKernels): string {
@@ -373,20 +459,29 @@ function describeAttention(name: string, attention: AttentionKernels): string {
 }
 
 function describePlan(
-  options: ResolvedOptions,
+  { layers: options }: ResolvedOptions,
   layers: readonly LayerPlan[],
   bytes: CacheBytes,
 ): string {
-  const lines = layers.flatMap((layer, index) => [
-    `layer ${index}: keys ${layer.keys}, values ${layer.values}, ` +
-    `${poolBytes(options, layer.keys) + poolBytes(options, layer.values)} bytes of codes, ` +
-    `${exactBytes(options)} exact, ` +
-    `${centroidBytes(options, layer.keys) + centroidBytes(options, layer.values)} of codebooks`,
-    `  append: ${layer.store.name} + ${layer.encodeKeys.name} + ${layer.encodeValues.name}`,
-    describeAttention("decode", layer.decode),
-    describeAttention("prefill", layer.prefill),
-    `  merge: ${layer.combine.name}`,
-  ]);
+  const lines = layers.flatMap((layer, index) => {
+    const { keyValueHeads, slidingWindow } = options[index]!;
+    const sides = (["keys", "values"] as const).map((side) => {
+      const { codes, exact, codebooks } = layer.bytes[side];
+      return `  ${side} ${
+        layer[side]
+      }: ${codes} bytes of codes, ${exact} exact, ${codebooks} of codebooks`;
+    });
+    return [
+      `layer ${index}: ${keyValueHeads} KV heads` +
+      (slidingWindow > 0 ? `, the last ${slidingWindow} tokens` : "") +
+      (layer.parts.length > 1 ? `, in ${layer.parts.length} buffers each` : ""),
+      ...sides,
+      `  append: ${layer.store.name} + ${layer.encodeKeys.name} + ${layer.encodeValues.name}`,
+      describeAttention("decode", layer.decode),
+      describeAttention("prefill", layer.prefill),
+      `  merge: ${layer.combine.name}`,
+    ];
+  });
   const parts = Object.entries(bytes).map(([kind, count]) => `${kind} ${count}`);
   return [...lines, `bytes: ${parts.join(", ")}`].join("\n");
 }

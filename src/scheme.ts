@@ -22,6 +22,8 @@ export interface Scheme {
   readonly channels: number;
   /** Bits of one code. */
   readonly codeBits: number;
+  /** Tokens that are coded together: the window gives up tokens in whole blocks. */
+  readonly block: number;
   /** Nominal bits per channel: `codeBits / channels`. */
   readonly bits: number;
   /** Centroids per group, or 0 where the scheme needs no codebook. */

@@ -1,13 +1,21 @@
 import type { ResolvedOptions } from "./cache_options.ts";
-import { sequencePages } from "./cache_sizes.ts";
+import { firstKeptPage, poolPages, ringSlots, sequencePages } from "./cache_sizes.ts";
 import { CoupletError } from "./errors.ts";
 import { PAGE_TOKENS, STEP_ENTRIES } from "./kernel_constants.ts";
-import type { PagePool } from "./page_pool.ts";
+import { PagePool } from "./page_pool.ts";
 
 /** One sequence of a cache; opaque. */
 export interface Sequence {
   /** Distinguishes the sequences of one cache, for people. */
   readonly id: number;
+}
+
+/** Pages of a sequence in one page table: those of its coded tokens but for the oldest ones, where a sliding window has passed. */
+export interface SequencePages {
+  /** Pages that came before and were given up. */
+  readonly first: number;
+  /** The pages from there, in order, by their place in the pool. */
+  readonly pages: readonly number[];
 }
 
 /** What the host side knows of one sequence. */
@@ -18,8 +26,10 @@ export interface SequenceState {
   length: number;
   /** First position, sinks apart, that is held exactly; 0 but after a rollback beyond the ring. */
   exactFrom: number;
-  /** Its pages in order. */
-  readonly pages: number[];
+  /** How often tokens were taken back. */
+  rollbacks: number;
+  /** Its pages in each page table. */
+  readonly tables: { first: number; pages: number[] }[];
 }
 
 /** One sequence's share of a step. */
@@ -32,6 +42,8 @@ export interface Growing {
 
 /** A page whose content another is to take over. */
 export interface PageCopy {
+  /** The page table of both. */
+  readonly pageTable: number;
   /** The page with the content. */
   readonly from: number;
   /** The page that gets it. */
@@ -44,24 +56,26 @@ export interface Growth {
   readonly state: SequenceState;
   /** Tokens before. */
   readonly start: number;
+  /** Tokens the step adds. */
+  readonly tokens: number;
   /** Coded tokens before. */
   readonly codedBefore: number;
   /** Coded tokens after. */
   readonly codedAfter: number;
-  /** Whether its page table changed. */
-  readonly newPages: boolean;
-  /** The copy that must come before its tokens are encoded. */
-  readonly copy?: PageCopy;
+  /** The page tables that changed. */
+  readonly changed: readonly number[];
+  /** The copies that must come before its tokens are encoded. */
+  readonly copies: readonly PageCopy[];
 }
 
 /** Tokens of a sequence that are coded, counted behind the sinks: those no query at its end sees exactly. */
 export function codedTokens(
-  { tiers }: ResolvedOptions,
+  { tiers, block }: Pick<ResolvedOptions, "tiers" | "block">,
   { length, exactFrom }: Pick<SequenceState, "length" | "exactFrom">,
 ): number {
-  const aged = length - tiers.sinks - tiers.window;
+  const aged = Math.max(0, length - tiers.sinks - tiers.window);
   const lost = Math.min(exactFrom, length) - tiers.sinks;
-  return Math.max(0, aged, lost);
+  return Math.max(aged - aged % block, lost);
 }
 
 /** The pages a sequence needs for `coded` coded tokens. */
@@ -69,17 +83,18 @@ export function pagesFor(coded: number): number {
   return Math.ceil(coded / PAGE_TOKENS);
 }
 
-/** The sequences of a cache, by handle. Knows nothing of the GPU. */
+/** The sequences of a cache, by handle, and the pages they use. Knows nothing of the GPU. */
 export class Sequences {
+  /** The pool of each page table. */
+  readonly pools: readonly PagePool[];
   readonly #options: ResolvedOptions;
-  readonly #pool: PagePool;
   readonly #states = new Map<Sequence, SequenceState>();
   readonly #freeSlots: number[];
   #nextId = 0;
 
-  constructor(options: ResolvedOptions, pool: PagePool) {
+  constructor(options: ResolvedOptions) {
     this.#options = options;
-    this.#pool = pool;
+    this.pools = options.pageTables.map((_, table) => new PagePool(poolPages(options, table)));
     const slots = options.capacity.sequences;
     this.#freeSlots = Array.from({ length: slots }, (_, i) => slots - 1 - i);
   }
@@ -89,16 +104,22 @@ export class Sequences {
     return this.#states.size;
   }
 
+  /** Tokens of all sequences. */
+  get tokens(): number {
+    return [...this.#states.values()].reduce((sum, { length }) => sum + length, 0);
+  }
+
   create(): Sequence {
-    return this.adopt(0, 0);
+    return this.adopt(0, 0, this.pools.map(() => 0));
   }
 
   /**
    * A sequence that already holds tokens, and its pages; all of it or nothing.
    *
+   * @param firstPages For each page table the first page it is to hold.
    * @throws {CoupletError} `capacity` where it does not fit.
    */
-  adopt(length: number, exactFrom: number): Sequence {
+  adopt(length: number, exactFrom: number, firstPages: readonly number[]): Sequence {
     if (length > this.#options.capacity.sequenceTokens) {
       throw new CoupletError("capacity", {
         what: `Cannot hold a sequence of ${length} tokens`,
@@ -106,14 +127,20 @@ export class Sequences {
         remedy: "Plan more (capacity.sequenceTokens)",
       });
     }
+    const pages = pagesFor(codedTokens(this.#options, { length, exactFrom }));
+    const counts = firstPages.map((first) => pages - first);
+    this.#requirePages(counts);
     const slot = this.#takeSlot();
-    try {
-      const pages = this.#pool.take(pagesFor(codedTokens(this.#options, { length, exactFrom })));
-      return this.#add({ slot, length, exactFrom, pages });
-    } catch (error) {
-      this.#freeSlots.push(slot);
-      throw error;
-    }
+    const tables = firstPages.map((first, table) => ({
+      first,
+      pages: this.pools[table]!.take(counts[table]!),
+    }));
+    return this.#add({ slot, length, exactFrom, rollbacks: 0, tables });
+  }
+
+  /** Whether a sequence is this cache's and alive. */
+  isAlive(sequence: Sequence): boolean {
+    return this.#states.has(sequence);
   }
 
   /** @throws {CoupletError} `usage` where the sequence was freed or is another cache's. */
@@ -136,7 +163,7 @@ export class Sequences {
 
   free(sequence: Sequence): void {
     const state = this.state(sequence);
-    this.#pool.give(state.pages);
+    state.tables.forEach(({ pages }, table) => this.pools[table]!.give(pages));
     this.#freeSlots.push(state.slot);
     this.#states.delete(sequence);
   }
@@ -150,11 +177,47 @@ export class Sequences {
         remedy: "Keep from 0 to as many tokens as the sequence holds",
       });
     }
-    const { tiers, capacity } = this.#options;
-    const oldest = state.length - tiers.window - capacity.appendTokens;
-    state.exactFrom = Math.min(length, Math.max(state.exactFrom, oldest));
+    if (length === state.length) return;
+    const oldest = state.length - ringSlots(this.#options);
+    const exactFrom = Math.min(length, Math.max(state.exactFrom, oldest));
+    const coded = codedTokens(this.#options, { length, exactFrom });
+    this.#checkRollback(sequence, length, coded);
+    state.exactFrom = exactFrom;
     state.length = length;
-    this.#pool.give(state.pages.splice(pagesFor(codedTokens(this.#options, state))));
+    state.rollbacks++;
+    state.tables.forEach((held, table) => {
+      if (coded === 0) held.first = 0;
+      this.pools[table]!.give(held.pages.splice(pagesFor(coded) - held.first));
+    });
+  }
+
+  /** Checks that what a query at the new end sees is still there, whole blocks and pages behind a sliding window. */
+  #checkRollback(sequence: Sequence, length: number, coded: number): void {
+    const { block, tiers, pageTables } = this.#options;
+    const what = `Cannot truncate sequence ${sequence.id} to ${length} tokens`;
+    if (coded % block !== 0) {
+      throw new CoupletError("usage", {
+        what,
+        why: `its last ${
+          coded % block
+        } coded tokens would be part of a block of ${block}, whose exact tokens are gone`,
+        remedy: `Keep ${length - coded % block} tokens, or take back no more than a step may add`,
+      });
+    }
+    this.state(sequence).tables.forEach(({ first }, table) => {
+      if (coded === 0 || first === 0) return;
+      const { slidingWindow } = pageTables[table]!;
+      const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);
+      if (Math.min(seen, coded) < first * PAGE_TOKENS) {
+        throw new CoupletError("usage", {
+          what,
+          why:
+            `layers with a sliding window of ${slidingWindow} have given up what its last query would see`,
+          remedy:
+            "Take back no more tokens than a step may add (capacity.appendTokens), or all; or keep a fork or a snapshot",
+        });
+      }
+    });
   }
 
   /**
@@ -163,91 +226,84 @@ export class Sequences {
    * @throws {CoupletError} `capacity` where all planned sequences are alive.
    */
   fork(sequence: Sequence): Sequence {
-    const { length, exactFrom, pages } = this.state(sequence);
+    const { length, exactFrom, tables } = this.state(sequence);
     const slot = this.#takeSlot();
-    this.#pool.share(pages);
-    return this.#add({ slot, length, exactFrom, pages: [...pages] });
+    tables.forEach(({ pages }, table) => this.pools[table]!.share(pages));
+    const copies = tables.map(({ first, pages }) => ({ first, pages: [...pages] }));
+    return this.#add({ slot, length, exactFrom, rollbacks: 0, tables: copies });
   }
 
   /**
-   * Checks a step and takes the pages it needs; all of it or nothing. A page that the step writes to and
-   * another sequence uses is replaced by a fresh one, to which its content is yet to be copied.
+   * Checks a step and takes the pages it needs; all of it or nothing. A page that the step writes to and another sequence uses is
+   * replaced by a fresh one, to which its content is yet to be copied; pages that no query can see any more are given up.
    *
    * @returns For each entry its state before the step; lengths have advanced.
    */
   grow(entries: readonly Growing[]): Growth[] {
     this.#check(entries);
-    const growth = entries.map(({ sequence, tokens }) => {
+    const growing = entries.map(({ sequence, tokens }) => {
       const state = this.state(sequence);
       const { length, exactFrom } = state;
       const codedBefore = codedTokens(this.#options, state);
       const codedAfter = codedTokens(this.#options, { length: length + tokens, exactFrom });
-      const writesPart = codedAfter > codedBefore && codedBefore % PAGE_TOKENS !== 0;
-      return {
-        state,
-        tokens,
-        start: length,
-        codedBefore,
-        codedAfter,
-        part: writesPart ? state.pages.length - 1 : -1,
-        pages: pagesFor(codedAfter) - state.pages.length,
-      };
+      // Whether tokens are added to a page that has some.
+      const fillsPage = codedAfter > codedBefore && codedBefore % PAGE_TOKENS !== 0;
+      return { state, tokens, start: length, codedBefore, codedAfter, fillsPage };
     });
-    const added = this.#pool.take(growth.reduce((sum, { pages }) => sum + pages, 0));
-    const copies = this.#replaceShared(growth, added);
-    return growth.map(({ pages, tokens, part: _, ...entry }, i) => {
-      entry.state.pages.push(...added.splice(0, pages));
-      entry.state.length += tokens;
-      const copy = copies[i];
-      return {
-        ...entry,
-        newPages: pages > 0 || copy !== undefined,
-        ...(copy === undefined ? {} : { copy }),
-      };
+    this.#requirePages(
+      this.pools.map((pool, table) =>
+        growing.reduce((sum, { state, codedAfter, fillsPage }) => {
+          const { first, pages } = state.tables[table]!;
+          const copied = fillsPage && pool.isShared(pages.at(-1)!) ? 1 : 0;
+          return sum + pagesFor(codedAfter) - first - pages.length + copied;
+        }, 0)
+      ),
+    );
+    return growing.map(({ fillsPage, ...growth }) => {
+      const { state, tokens, codedAfter } = growth;
+      state.length += tokens;
+      const copies: PageCopy[] = [];
+      const changed = this.pools.flatMap((pool, table) => {
+        const held = state.tables[table]!;
+        const copy = fillsPage ? replaceShared(pool, held.pages) : undefined;
+        if (copy !== undefined) copies.push({ pageTable: table, ...copy });
+        const added = pool.take(pagesFor(codedAfter) - held.first - held.pages.length);
+        held.pages.push(...added);
+        this.#recycle(state, table);
+        return copy !== undefined || added.length > 0 ? [table] : [];
+      });
+      return { ...growth, changed, copies };
     });
   }
 
-  /** Replaces the shared ones of the pages a step writes to; on failure gives `added` back. */
-  #replaceShared(
-    growth: readonly { readonly state: SequenceState; readonly part: number }[],
-    added: readonly number[],
-  ): (PageCopy | undefined)[] {
-    const shared = growth.filter(({ state, part }) =>
-      part >= 0 && this.#pool.isShared(state.pages[part]!)
-    );
-    let fresh: number[];
-    try {
-      fresh = this.#pool.take(shared.length);
-    } catch (error) {
-      this.#pool.give(added);
-      throw error;
-    }
-    return growth.map((entry) => {
-      if (!shared.includes(entry)) return undefined;
-      const { state, part } = entry;
-      const from = state.pages[part]!;
-      const to = fresh.pop()!;
-      if (!this.#pool.isShared(from)) {
-        // The others have left it in this very step, so that it is this sequence's own.
-        this.#pool.give([to]);
-        return undefined;
-      }
-      this.#pool.give([from]);
-      state.pages[part] = to;
-      return { from, to };
+  /** Gives up the pages that lie behind a sliding window. */
+  #recycle({ length, tables }: SequenceState, table: number): void {
+    const held = tables[table]!;
+    const unseen = firstKeptPage(this.#options, table, length) - held.first;
+    if (unseen <= 0) return;
+    this.pools[table]!.give(held.pages.splice(0, unseen));
+    held.first += unseen;
+  }
+
+  /** @throws {CoupletError} `capacity` where a pool has fewer free pages than are to be taken from it. */
+  #requirePages(counts: readonly number[]): void {
+    counts.forEach((count, table) => this.pools[table]!.require(count));
+  }
+
+  /** @throws {CoupletError} `capacity` where fewer than `count` more sequences fit. */
+  requireSlots(count: number): void {
+    if (count <= this.#freeSlots.length) return;
+    const { sequences } = this.#options.capacity;
+    throw new CoupletError("capacity", {
+      what: count === 1 ? "Cannot create a sequence" : `Cannot create ${count} sequences`,
+      why: `${this.#states.size} of ${sequences} planned sequences are alive`,
+      remedy: "Free one, or plan more (capacity.sequences)",
     });
   }
 
   #takeSlot(): number {
-    const slot = this.#freeSlots.pop();
-    if (slot === undefined) {
-      throw new CoupletError("capacity", {
-        what: "Cannot create a sequence",
-        why: `all ${this.#options.capacity.sequences} planned sequences are alive`,
-        remedy: "Free one, or plan more (capacity.sequences)",
-      });
-    }
-    return slot;
+    this.requireSlots(1);
+    return this.#freeSlots.pop()!;
   }
 
   #add(state: SequenceState): Sequence {
@@ -301,10 +357,39 @@ export class Sequences {
     }
   }
 
-  /** The page table row of a sequence. */
-  pageRow(state: SequenceState): Uint32Array<ArrayBuffer> {
+  /** A sequence's row of one page table; behind a sliding window its first entries mean nothing. */
+  pageRow({ tables }: SequenceState, table: number): Uint32Array<ArrayBuffer> {
+    const { first, pages } = tables[table]!;
     const row = new Uint32Array(sequencePages(this.#options));
-    row.set(state.pages);
+    row.set(pages, first);
     return row;
   }
+
+  /** Tokens whose codes lie in the pool of a page table, each page counted once whoever shares it. */
+  codedInPool(table: number): number {
+    const tokens = new Map<number, number>();
+    for (const state of this.#states.values()) {
+      const coded = codedTokens(this.#options, state);
+      const { first, pages } = state.tables[table]!;
+      pages.forEach((page, i) => {
+        const held = Math.min(PAGE_TOKENS, coded - (first + i) * PAGE_TOKENS);
+        tokens.set(page, Math.max(held, tokens.get(page) ?? 0));
+      });
+    }
+    return [...tokens.values()].reduce((sum, count) => sum + count, 0);
+  }
+}
+
+/** Gives a sequence a fresh last page where others use it as well. */
+function replaceShared(
+  pool: PagePool,
+  pages: number[],
+): { readonly from: number; readonly to: number } | undefined {
+  const from = pages.at(-1)!;
+  // Where the others have left it in this very step, it is this sequence's own.
+  if (!pool.isShared(from)) return undefined;
+  const [to] = pool.take(1);
+  pool.give([from]);
+  pages[pages.length - 1] = to!;
+  return { from, to: to! };
 }

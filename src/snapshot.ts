@@ -3,7 +3,7 @@ import type { Cache } from "./cache.ts";
 import { cacheInternals } from "./cache_internals.ts";
 import type { CacheIdentity } from "./cache_identity.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
-import { pageBytes, ringSlots } from "./cache_sizes.ts";
+import { exactTokenBytes, firstKeptPage, pageBytes, ringSlots } from "./cache_sizes.ts";
 import { CoupletError } from "./errors.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { type RecordLayout, recordWords } from "./record_layout.ts";
@@ -15,10 +15,13 @@ import {
   decodeSnapshot,
   encodeSnapshot,
   exactPositions,
+  type HeldTokens,
   sideNames,
   type SnapshotContent,
   snapshotTensors,
 } from "./snapshot_file.ts";
+
+const SIDES: readonly Side[] = ["keys", "values"];
 
 /** What {@linkcode snapshotSequence} may be told. */
 export interface SnapshotOptions {
@@ -42,8 +45,8 @@ export function cacheIdentity(cache: Cache): CacheIdentity {
  * The file does not depend on where pages lie, on the cache's capacity, or on how the tokens were split
  * into steps; but the rollback that restores exactly goes as far as `appendTokens` of the cache it came from.
  *
- * @throws {CoupletError} `usage` where a step of the sequence was not appended to all layers; `device` where
- * the device is lost or out of memory.
+ * @throws {CoupletError} `usage` where a step of the sequence was not appended to all layers; `lost` or
+ * `memory` where the device is lost or out of memory.
  */
 export async function snapshotSequence(
   cache: Cache,
@@ -58,7 +61,7 @@ export async function snapshotSequence(
 export async function readSequence(cache: Cache, sequence: Sequence): Promise<SnapshotContent> {
   const inside = cacheInternals(cache);
   const resolved = cache.plan.options;
-  const { slot, length, exactFrom, pages } = inside.state(sequence);
+  const { slot, length, exactFrom, tables } = inside.state(sequence);
   if (inside.isUnfinished(sequence)) {
     throw new CoupletError("usage", {
       what: "Cannot take a snapshot",
@@ -66,43 +69,54 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
       remedy: "Append the step to all layers and submit, or truncate the sequence to before it",
     });
   }
-  const state = { length, exactFrom: heldFrom(resolved, { length, exactFrom }) };
-  const runs = pageRuns(pages);
-  const reads = resolved.layers.flatMap((policy, layer) => {
-    const buffers = cache.buffers(layer);
-    return (["keys", "values"] as const).map((side) => {
-      const page = pageBytes(resolved, policy[side]);
-      return {
-        layer,
-        side,
-        codes: runs.map(({ page: first, count }) => ({
-          source: side === "keys" ? buffers.keyRecords : buffers.valueRecords,
+  const held = tables.map(({ first, pages }, table) => {
+    // A step may have left pages that the length alone does not ask for; equal sequences give equal files.
+    const kept = Math.max(first, firstKeptPage(resolved, table, length));
+    return { first: kept, runs: pageRuns(pages.slice(kept - first)) };
+  });
+  const state: HeldTokens = {
+    length,
+    exactFrom: heldFrom(resolved, { length, exactFrom }),
+    codedFrom: held.map(({ first }) => first * PAGE_TOKENS),
+  };
+  const reads = resolved.layers.flatMap((own, layer) =>
+    cache.buffers(layer).parts.flatMap((part) =>
+      SIDES.map((side) => {
+        const page = pageBytes(resolved, own[side], part.heads.count);
+        const source = side === "keys" ? part.keyRecords : part.valueRecords;
+        const codes = held[own.pageTable]!.runs.map(({ page: first, count }) => ({
+          source,
           offset: first * page,
           size: count * page,
-        })),
-        exact: exactRuns(resolved, slot, side, state).map(({ offset, size }) => ({
-          source: buffers.exact,
-          offset,
-          size,
-        })),
-      };
-    });
-  });
+        }));
+        const exact = exactRuns(resolved, part.heads.count, slot, side, state)
+          .map(({ offset, size }) => ({ source: part.exact, offset, size }));
+        return { layer, side, heads: part.heads, codes, exact };
+      })
+    )
+  );
   const copies = await copyOut(inside.device, reads.flatMap(({ codes, exact }) => [codes, exact]));
 
   const coded = codedTokens(resolved, state);
-  const shapes = snapshotTensors(resolved, state);
   const tensors = new Map<string, SafetensorsTensor>();
-  reads.forEach(({ layer, side }, i) => {
+  for (const [name, { dtype, shape }] of snapshotTensors(resolved, state)) {
+    const bytes = shape.reduce((product, size) => product * size, dtype === "U32" ? 4 : 2);
+    tensors.set(name, { dtype, shape, data: new Uint8Array(bytes) });
+  }
+  reads.forEach(({ layer, side, heads }, i) => {
     const names = sideNames(layer, side);
-    const layout = parseScheme(resolved.layers[layer]![side]).layout(resolved.shape.headDim);
-    const heads = resolved.shape.keyValueHeads;
-    const records = fromPages(layout, heads, coded, new Uint32Array(copies[2 * i]!));
-    tensors.set(names.codes, { ...shapes.get(names.codes)!, data: new Uint8Array(records.buffer) });
-    tensors.set(names.exact, {
-      ...shapes.get(names.exact)!,
-      data: new Uint8Array(copies[2 * i + 1]!),
-    });
+    const own = resolved.layers[layer]!;
+    const layout = parseScheme(own[side]).layout(resolved.shape.headDim);
+    const count = coded - state.codedFrom[own.pageTable]!;
+    const records = fromPages(layout, heads.count, count, new Uint32Array(copies[2 * i]!));
+    const at = heads.first * recordWords(layout, count) * 4;
+    tensors.get(names.codes)!.data.set(new Uint8Array(records.buffer), at);
+    copyHeads(
+      exactTokenBytes(resolved, 1),
+      heads.count,
+      { data: new Uint8Array(copies[2 * i + 1]!), heads: heads.count, first: 0 },
+      { data: tensors.get(names.exact)!.data, heads: own.keyValueHeads, first: heads.first },
+    );
   });
   return { info: { ...inside.identity, ...state, prompt: undefined }, tensors };
 }
@@ -115,7 +129,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
  * oldest exact tokens that are coded as well are left out.
  *
  * @throws {CoupletError} `file` where the bytes are damaged or no snapshot; `snapshot` where they belong to another
- * model, plan, set of codebooks or version; `capacity` where the cache has no room; `device` where its device
+ * model, plan, set of codebooks or version; `capacity` where the cache has no room; `lost` where its device
  * is lost. Nothing has changed then.
  */
 export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<Sequence> {
@@ -123,41 +137,80 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
   const { options } = cache.plan;
   const [content, alive] = await Promise.all([decodeSnapshot(bytes), isAlive(device)]);
   await checkSnapshot(content, identity, options);
-  if (!alive) throw deviceError("Cannot restore the snapshot", "the device is lost");
+  if (!alive) throw deviceError("lost", "Cannot restore the snapshot", "the device is lost");
 
   // From here on nothing waits, so that no step of the host comes between.
   const { info, tensors } = content;
   const given = exactPositions(options, info);
-  const held = { length: info.length, exactFrom: heldFrom(options, info) };
-  const coded = codedTokens(options, info);
-  const sequence = adopt(held.length, held.exactFrom);
-  const { slot, pages } = state(sequence);
+  const firstPages = info.codedFrom.map((from, table) =>
+    Math.max(from / PAGE_TOKENS, firstKeptPage(options, table, info.length))
+  );
+  const held: HeldTokens = {
+    length: info.length,
+    exactFrom: heldFrom(options, info),
+    codedFrom: firstPages.map((page) => page * PAGE_TOKENS),
+  };
+  const sequence = adopt(held.length, held.exactFrom, firstPages);
+  const { slot, tables } = state(sequence);
   const write = (buffer: GPUBuffer, offset: number, data: Uint8Array<ArrayBuffer>) =>
     device.queue.writeBuffer(buffer, offset, data);
-  options.layers.forEach((policy, layer) => {
-    const buffers = cache.buffers(layer);
-    for (const side of ["keys", "values"] as const) {
-      const names = sideNames(layer, side);
-      const page = pageBytes(options, policy[side]);
-      const layout = parseScheme(policy[side]).layout(options.shape.headDim);
-      const records = ownWords(tensors.get(names.codes)!.data);
-      const paged = new Uint8Array(
-        toPages(layout, options.shape.keyValueHeads, coded, records).buffer,
-      );
-      for (const { page: first, index, count } of pageRuns(pages)) {
-        const run = paged.subarray(index * page, (index + count) * page);
-        write(side === "keys" ? buffers.keyRecords : buffers.valueRecords, first * page, run);
-      }
-      const exact = new Uint8Array(tensors.get(names.exact)!.data);
-      const token = tokenBytes(options);
-      const skipped = exactPositions(options, held).from - given.from;
-      for (const { offset, size, token: index } of exactRuns(options, slot, side, held)) {
-        const from = (index < given.sinks ? index : index + skipped) * token;
-        write(buffers.exact, offset, exact.subarray(from, from + size));
+  const coded = codedTokens(options, info);
+  options.layers.forEach((own, layer) => {
+    const { keyValueHeads, pageTable } = own;
+    const { first: firstPage, pages } = tables[pageTable]!;
+    const skippedPages = firstPage - info.codedFrom[pageTable]! / PAGE_TOKENS;
+    for (const { heads, keyRecords, valueRecords, exact } of cache.buffers(layer).parts) {
+      for (const side of SIDES) {
+        const names = sideNames(layer, side);
+        const layout = parseScheme(own[side]).layout(options.shape.headDim);
+        const count = coded - info.codedFrom[pageTable]!;
+        const words = recordWords(layout, count);
+        const records = ownWords(tensors.get(names.codes)!.data)
+          .subarray(heads.first * words, (heads.first + heads.count) * words);
+        const paged = new Uint8Array(toPages(layout, heads.count, count, records).buffer);
+        const page = pageBytes(options, own[side], heads.count);
+        for (const { page: first, index, count } of pageRuns(pages)) {
+          const from = (skippedPages + index) * page;
+          const run = paged.subarray(from, from + count * page);
+          write(side === "keys" ? keyRecords : valueRecords, first * page, run);
+        }
+
+        const token = exactTokenBytes(options, heads.count);
+        const vectors = new Uint8Array(given.tokens * token);
+        copyHeads(
+          exactTokenBytes(options, 1),
+          heads.count,
+          { data: tensors.get(names.exact)!.data, heads: keyValueHeads, first: heads.first },
+          { data: vectors, heads: heads.count, first: 0 },
+        );
+        const skipped = exactPositions(options, held).from - given.from;
+        for (const run of exactRuns(options, heads.count, slot, side, held)) {
+          const from = (run.token < given.sinks ? run.token : run.token + skipped) * token;
+          write(exact, run.offset, vectors.subarray(from, from + run.size));
+        }
       }
     }
   });
   return sequence;
+}
+
+/** Vectors `[tokens][heads][headDim]`, of which some heads are meant. */
+interface HeadVectors {
+  readonly data: Uint8Array;
+  /** Heads of a token. */
+  readonly heads: number;
+  /** The first that is meant. */
+  readonly first: number;
+}
+
+/** Copies `count` heads of every token, of `bytes` bytes each. */
+function copyHeads(bytes: number, count: number, from: HeadVectors, to: HeadVectors): void {
+  const tokens = from.data.length / (from.heads * bytes);
+  for (let token = 0; token < tokens; token++) {
+    const start = (token * from.heads + from.first) * bytes;
+    const vectors = from.data.subarray(start, start + count * bytes);
+    to.data.set(vectors, (token * to.heads + to.first) * bytes);
+  }
 }
 
 /** The first position, sinks apart, that the ring holds; 0 where it holds all. */
@@ -167,11 +220,6 @@ function heldFrom(
 ): number {
   const from = Math.max(exactFrom, length - ringSlots(options));
   return from > options.tiers.sinks ? from : 0;
-}
-
-/** Bytes of one token's exact vectors, one side of one layer. */
-function tokenBytes({ shape }: ResolvedOptions): number {
-  return shape.keyValueHeads * shape.headDim * 2;
 }
 
 /** Pages that follow one another in the pool, `index` being the first one's place in the sequence. */
@@ -190,13 +238,14 @@ function pageRuns(
 /** Where a sequence's exact tokens lie in the exact buffer; `token` counts sinks, then recent tokens. */
 function exactRuns(
   options: ResolvedOptions,
+  heads: number,
   slot: number,
   side: Side,
   state: { readonly length: number; readonly exactFrom: number },
 ): { readonly offset: number; readonly size: number; readonly token: number }[] {
   const { sinks, from } = exactPositions(options, state);
   const ring = ringSlots(options);
-  const bytes = tokenBytes(options);
+  const bytes = exactTokenBytes(options, heads);
   const first = (slot * 2 + (side === "keys" ? 0 : 1)) * (options.tiers.sinks + ring);
   const runs: { offset: number; size: number; token: number }[] = [];
   const add = (row: number, count: number, token: number) => {
@@ -315,10 +364,16 @@ async function copyOut(
     return staging;
   });
   device.queue.submit([encoder.finish()]);
-  const scopes = [device.popErrorScope(), device.popErrorScope()];
+  const scopes = [device.popErrorScope(), device.popErrorScope()] as const;
   try {
-    const error = (await Promise.all(scopes)).find((error) => error !== null);
-    if (error) throw deviceError(what, error.message || "the device is out of memory");
+    const [invalid, exhausted] = await Promise.all(scopes);
+    if (exhausted !== null) {
+      throw deviceError("memory", what, exhausted.message || "the device is out of memory");
+    }
+    if (invalid !== null) {
+      const code = await isAlive(device) ? "device" : "lost";
+      throw deviceError(code, what, invalid.message);
+    }
     // All at once: an implementation may wait a while for each.
     await Promise.all(staged.map((staging) => staging?.mapAsync(0x01))); // READ
     return staged.map((staging) => {
@@ -328,14 +383,19 @@ async function copyOut(
     });
   } catch (cause) {
     if (cause instanceof CoupletError) throw cause;
-    throw deviceError(what, cause instanceof Error ? cause.message : `${cause}`, { cause });
+    throw deviceError("lost", what, cause instanceof Error ? cause.message : `${cause}`, { cause });
   } finally {
     for (const staging of staged) staging?.destroy();
   }
 }
 
-function deviceError(what: string, why: string, options?: ErrorOptions): CoupletError {
-  return new CoupletError("device", {
+function deviceError(
+  code: "device" | "lost" | "memory",
+  what: string,
+  why: string,
+  options?: ErrorOptions,
+): CoupletError {
+  return new CoupletError(code, {
     what,
     why,
     remedy: "Create the cache anew on a device that is alive and has the memory",

@@ -3,6 +3,7 @@ import type { CacheIdentity } from "./cache_identity.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
 import type { ModelFingerprint } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
+import { TILE_TOKENS } from "./kernel_constants.ts";
 import { recordWords } from "./record_layout.ts";
 import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "./safetensors.ts";
 import { parseScheme, type Side } from "./scheme.ts";
@@ -31,7 +32,12 @@ export interface SnapshotInfo {
   readonly length: number;
   /** First position, sinks apart, that is held exactly. */
   readonly exactFrom: number;
+  /** First coded token that is held, counted behind the sinks; by page table, that is by sliding window. */
+  readonly codedFrom: readonly number[];
 }
+
+/** How much of a sequence a snapshot holds. */
+export type HeldTokens = Pick<SnapshotInfo, "length" | "exactFrom" | "codedFrom">;
 
 /** What a file holds: its metadata, and tensors by name. */
 export interface SnapshotContent {
@@ -68,15 +74,17 @@ export function exactPositions(
 /** Dtype and shape of every tensor of a snapshot. */
 export function snapshotTensors(
   options: ResolvedOptions,
-  state: { readonly length: number; readonly exactFrom: number },
+  state: HeldTokens,
 ): Map<string, Pick<SafetensorsTensor, "dtype" | "shape">> {
-  const { keyValueHeads, headDim } = options.shape;
+  const { headDim } = options.shape;
   const coded = codedTokens(options, state);
   const { tokens } = exactPositions(options, state);
   const tensors = new Map<string, Pick<SafetensorsTensor, "dtype" | "shape">>();
-  options.layers.forEach((policy, layer) => {
+  options.layers.forEach((own, layer) => {
+    const { keyValueHeads } = own;
+    const held = coded - state.codedFrom[own.pageTable]!;
     for (const side of ["keys", "values"] as const) {
-      const words = recordWords(parseScheme(policy[side]).layout(headDim), coded);
+      const words = recordWords(parseScheme(own[side]).layout(headDim), held);
       const { codes, exact } = sideNames(layer, side);
       tensors.set(codes, { dtype: "U32", shape: [keyValueHeads, words] });
       tensors.set(exact, { dtype: "F16", shape: [tokens, keyValueHeads, headDim] });
@@ -89,7 +97,16 @@ export function snapshotTensors(
 export async function encodeSnapshot(
   { info, tensors }: SnapshotContent,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { model, plan, planFingerprint, codebookFingerprint, prompt, length, exactFrom } = info;
+  const {
+    model,
+    plan,
+    planFingerprint,
+    codebookFingerprint,
+    prompt,
+    length,
+    exactFrom,
+    codedFrom,
+  } = info;
   const bytes = writeSafetensors({
     metadata: {
       format: FORMAT,
@@ -101,6 +118,7 @@ export async function encodeSnapshot(
       ...(prompt === undefined ? {} : { prompt }),
       length: `${length}`,
       exact_from: `${exactFrom}`,
+      coded_from: JSON.stringify(codedFrom),
       checksum: CHECKSUM_PREFIX + "0".repeat(CHECKSUM_DIGITS),
     },
     tensors,
@@ -136,6 +154,7 @@ export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent
   if (plan === undefined || plan_fingerprint === undefined || codebook_fingerprint === undefined) {
     throw damaged("it does not say which plan and codebooks it belongs to");
   }
+  const codedFrom = parseCounts("coded_from", metadata["coded_from"]);
   if (exactFrom > length) throw damaged(`it holds ${length} tokens, exact from ${exactFrom}`);
   const info: SnapshotInfo = {
     model: parseModel(metadata["model"]),
@@ -145,6 +164,7 @@ export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent
     prompt,
     length,
     exactFrom,
+    codedFrom,
   };
   return { info, tensors };
 }
@@ -180,6 +200,7 @@ export async function checkSnapshot(
   if (info.planFingerprint !== await sha256(new TextEncoder().encode(info.plan))) {
     throw damaged("its plan does not have the fingerprint it gives");
   }
+  checkCodedFrom(info, options);
   const expected = snapshotTensors(options, info);
   for (const [name, { dtype, shape }] of expected) {
     const found = tensors.get(name);
@@ -248,6 +269,29 @@ function parseCount(name: string, text: string | undefined): number {
     throw damaged(`its ${name} is "${text}"`);
   }
   return count;
+}
+
+function parseCounts(name: string, text: string | undefined): number[] {
+  let counts: unknown;
+  try {
+    counts = JSON.parse(text ?? "");
+  } catch (cause) {
+    throw damaged(`its ${name} is "${text}"`, { cause });
+  }
+  if (!Array.isArray(counts)) throw damaged(`its ${name} is "${text}"`);
+  return counts.map((count) => parseCount(name, `${count}`));
+}
+
+/** Checks that the coded tokens held are whole tiles, as the pool's are, and some where any are coded. */
+function checkCodedFrom(info: SnapshotInfo, options: ResolvedOptions): void {
+  const { codedFrom } = info;
+  const coded = codedTokens(options, info);
+  const known = codedFrom.length === options.pageTables.length;
+  const whole = codedFrom.every((from, table) =>
+    from === 0 ||
+    (from % TILE_TOKENS === 0 && from <= coded && options.pageTables[table]!.slidingWindow > 0)
+  );
+  if (!known || !whole) throw damaged(`its coded tokens begin at ${codedFrom}`);
 }
 
 function parseModel(text: string | undefined): ModelFingerprint | undefined {

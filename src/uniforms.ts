@@ -1,6 +1,7 @@
 /** The parameters of kernels, as bytes; the twin of `templates/partials/uniforms.hbs`. */
-import type { ResolvedOptions } from "./cache_options.ts";
-import { LAYER_BYTES, ringSlots, sequencePages } from "./cache_sizes.ts";
+import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
+import { LAYER_BYTES, pageTableStart, ringSlots, sequencePages } from "./cache_sizes.ts";
+import type { HeadRange } from "./plan.ts";
 
 /** One sequence's share of a step. */
 export interface StepEntryParameters {
@@ -42,29 +43,34 @@ export interface CodebookOffsets {
   readonly valueScale: number;
 }
 
-/** The WGSL struct `Layer`. */
+/** The WGSL struct `Layer`, for a range of the layer's KV heads. */
 export function layerParameters(
   options: ResolvedOptions,
-  layer: number,
+  layer: ResolvedLayer,
+  { first, count }: HeadRange,
   offsets: CodebookOffsets,
 ): Uint32Array<ArrayBuffer> {
-  const { shape, tiers, io } = options;
+  const { shape, tiers } = options;
   const words = new Uint32Array(LAYER_BYTES / 4);
   const floats = new Float32Array(words.buffer);
   words.set([
-    shape.keyValueHeads,
-    shape.queryHeads / shape.keyValueHeads,
+    first,
+    count,
+    shape.queryHeads,
+    shape.queryHeads / layer.keyValueHeads,
     tiers.sinks,
     tiers.window,
+    options.block,
     ringSlots(options),
+    pageTableStart(options, layer.pageTable),
     sequencePages(options),
   ]);
-  floats[6] = options.scale;
-  floats[7] = options.softcap;
-  words.set([offsets.keyScale, offsets.valueScale, offsets.values], 8);
-  const strides = [io.keys, io.values, io.queries, io.output];
-  words.set(strides.flatMap(({ token, head }) => [token, head]), 11);
+  floats[10] = options.scale;
+  floats[11] = options.softcap;
+  words.set([offsets.keyScale, offsets.valueScale, offsets.values], 12);
+  const { keys, values, queries, output } = layer.strides;
+  words.set([keys, values, queries, output].flatMap(({ token, head }) => [token, head]), 15);
   // 0 stands for no limit to the caller, the largest number to the kernels.
-  words[19] = options.slidingWindows[layer] || 0xffffffff;
+  words[23] = layer.slidingWindow || 0xffffffff;
   return words;
 }

@@ -9,8 +9,13 @@ import {
   createCache,
   createReferenceCache,
   type KernelInfo,
+  layerHeads,
   parseScheme,
   planCache,
+  type PlanLimits,
+  recordWords,
+  type ReferenceCache,
+  type ReferenceSequence,
   type Sequence,
   type Side,
   unpackRecords,
@@ -31,6 +36,7 @@ export type Move =
 export interface Scenario {
   readonly options: CacheOptions;
   readonly kernels?: readonly KernelInfo[];
+  readonly limits?: PlanLimits;
   readonly moves: readonly Move[];
   readonly seed?: number;
   readonly sinkLogits?: Float32Array<ArrayBuffer>;
@@ -55,10 +61,11 @@ export function gridVectors(random: Random, length: number): Float32Array<ArrayB
 
 /** Codebooks of multiples of 1/8 up to 2, for every layer, side and scheme of a policy. */
 export function gridCodebooks(options: CacheOptions, random: Random, scaled = false): CodebookSet {
-  const { layers, keyValueHeads, headDim } = options.shape;
+  const { layers, headDim } = options.shape;
   const codebooks: Codebook[] = [];
   for (let layer = 0; layer < layers; layer++) {
     const policy = options.policy.layers?.[layer] ?? options.policy;
+    const keyValueHeads = layerHeads(options.shape, layer);
     for (const side of ["keys", "values"] as const) {
       const scheme = policy[side];
       const { centroids } = parseScheme(scheme);
@@ -117,15 +124,19 @@ export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>)
 /** Runs a scenario; throws where records differ, and gives the largest difference of attention. */
 export async function compareWithReference(
   device: GPUDevice,
-  { options, kernels, moves, seed = 1, scaled = false, sinkLogits }: Scenario,
+  { options, kernels, limits, moves, seed = 1, scaled = false, sinkLogits }: Scenario,
 ): Promise<Comparison> {
   const random = seededRandom(seed);
   const codebooks = gridCodebooks(options, random, scaled);
-  const plan = planCache({ ...options, ...(kernels === undefined ? {} : { kernels }) });
+  const plan = planCache({
+    ...options,
+    ...(kernels === undefined ? {} : { kernels }),
+    ...(limits === undefined ? {} : { limits }),
+  });
   const sinks = sinkLogits === undefined ? {} : { sinkLogits };
   const cache = await createCache({ device, plan, codebooks, ...sinks });
   const reference = createReferenceCache({ ...options, codebooks, ...sinks });
-  const { layers, queryHeads, keyValueHeads, headDim } = options.shape;
+  const { layers, queryHeads, headDim } = options.shape;
   const sequences = Array.from({ length: options.capacity.sequences }, () => ({
     device: cache.createSequence(),
     reference: reference.createSequence(),
@@ -153,6 +164,7 @@ export async function compareWithReference(
       tokens,
     })));
     for (let layer = 0; layer < layers; layer++) {
+      const keyValueHeads = layerHeads(options.shape, layer);
       const keys = gridVectors(random, step.tokens * keyValueHeads * headDim);
       const values = gridVectors(random, step.tokens * keyValueHeads * headDim);
       const queries = gridVectors(random, step.tokens * queryHeads * headDim).map((x) => x / 4);
@@ -191,7 +203,7 @@ export async function compareWithReference(
     for (let layer = 0; layer < layers; layer++) {
       for (const side of ["keys", "values"] as const) {
         const found = await deviceRecords(device, cache, sequence, layer, side);
-        const wanted = reference.records(own, layer, side, cache.codedTokens(sequence));
+        const wanted = referenceRecords(cache, sequence, reference, own, layer, side);
         assert.deepEqual(found, wanted, `records of the ${side} of layer ${layer}`);
         await checkDecoded(device, cache, sequence, layer, side, codebooks, wanted);
       }
@@ -212,19 +224,16 @@ async function checkDecoded(
   records: readonly Uint32Array[],
 ): Promise<void> {
   const { shape, layers } = cache.plan.options;
-  const count = cache.codedTokens(sequence);
+  const first = cache.pages(sequence, layer).first * 64;
+  const count = cache.codedTokens(sequence) - first;
   if (count === 0) return;
   const scheme = parseScheme(layers[layer]![side]);
   const layout = scheme.layout(shape.headDim);
-  const { keyValueHeads, headDim } = shape;
+  const { headDim } = shape;
+  const { keyValueHeads } = layers[layer]!;
   const output = uploadBuffer(device, new Float32Array(count * keyValueHeads * headDim).fill(NaN));
   const encoder = device.createCommandEncoder();
-  cache.encodeDecode(encoder, sequence, layer, {
-    side,
-    first: 0,
-    count,
-    output: { buffer: output },
-  });
+  cache.encodeDecode(encoder, sequence, layer, { side, first, count, output: { buffer: output } });
   device.queue.submit([encoder.finish()]);
   const found = new Float32Array(await readBuffer(device, output));
   output.destroy();
@@ -254,7 +263,7 @@ export function headCentroids(
   );
 }
 
-/** The records of a sequence, as they lie in its pages: `[head]` runs of words. */
+/** The records of a sequence's coded tokens that are held, as they lie in its pages: `[head]` runs of words. */
 export async function deviceRecords(
   device: GPUDevice,
   cache: Cache,
@@ -264,18 +273,38 @@ export async function deviceRecords(
 ): Promise<Uint32Array[]> {
   const { shape, layers } = cache.plan.options;
   const layout = parseScheme(layers[layer]![side]).layout(shape.headDim);
-  const buffers = cache.buffers(layer);
-  const words = new Uint32Array(
-    await readBuffer(device, side === "keys" ? buffers.keyRecords : buffers.valueRecords),
-  );
   const pageWords = (64 / layout.tokens) * layout.words;
-  const records = Math.ceil(cache.codedTokens(sequence) / layout.tokens) * layout.words;
-  return Array.from({ length: shape.keyValueHeads }, (_, head) => {
-    const run: number[] = [];
-    for (const page of cache.pages(sequence)) {
-      const first = (page * shape.keyValueHeads + head) * pageWords;
-      run.push(...words.subarray(first, first + pageWords));
+  const { first: firstPage, pages } = cache.pages(sequence, layer);
+  const records = Math.ceil(cache.codedTokens(sequence) / layout.tokens) * layout.words -
+    firstPage * pageWords;
+  const heads: Uint32Array[] = [];
+  for (const { heads: range, keyRecords, valueRecords } of cache.buffers(layer).parts) {
+    const buffer = side === "keys" ? keyRecords : valueRecords;
+    const words = new Uint32Array(await readBuffer(device, buffer));
+    for (let head = 0; head < range.count; head++) {
+      const run: number[] = [];
+      for (const page of pages) {
+        const first = (page * range.count + head) * pageWords;
+        run.push(...words.subarray(first, first + pageWords));
+      }
+      heads.push(Uint32Array.from(run.slice(0, records)));
     }
-    return Uint32Array.from(run.slice(0, records));
-  });
+  }
+  return heads;
+}
+
+/** The reference's records of the coded tokens that the device still holds. */
+export function referenceRecords(
+  cache: Cache,
+  sequence: Sequence,
+  reference: ReferenceCache,
+  own: ReferenceSequence,
+  layer: number,
+  side: Side,
+): Uint32Array[] {
+  const layout = parseScheme(cache.plan.options.layers[layer]![side])
+    .layout(cache.plan.options.shape.headDim);
+  const behind = recordWords(layout, cache.pages(sequence, layer).first * 64);
+  return reference.records(own, layer, side, cache.codedTokens(sequence))
+    .map((words) => words.slice(behind));
 }

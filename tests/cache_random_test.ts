@@ -94,7 +94,8 @@ async function append(model: Model, entries: readonly { pair: Pair; tokens: numb
   const referenceStep = reference.beginStep(
     entries.map(({ pair, tokens }) => ({ sequence: pair.reference, tokens })),
   );
-  const { layers, queryHeads, keyValueHeads, headDim } = options.shape;
+  const { layers, queryHeads, headDim } = options.shape;
+  const keyValueHeads = 1;
   const given = Array.from({ length: layers }, () => ({
     keys: gridVectors(random, step.tokens * keyValueHeads * headDim),
     values: gridVectors(random, step.tokens * keyValueHeads * headDim),
@@ -158,7 +159,7 @@ async function apply(model: Model, operation: Operation): Promise<void> {
     alive.push({ device: fork, reference: reference.forkSequence(pair.reference) });
   } else if (pair !== undefined && operation.kind === "restore") {
     const full = alive.length === options.capacity.sequences;
-    if (full || cache.stats().pages.free < cache.pages(pair.device).length) return;
+    if (full || cache.stats().pages.free < cache.pages(pair.device, 0).pages.length) return;
     const bytes = await snapshotSequence(cache, pair.device);
     alive.push({
       device: await restoreSequence(cache, bytes),
@@ -196,7 +197,7 @@ Deno.test("Cache agrees with float64 whatever is appended, forked, restored, tru
           }
         }
         // No page leaks: with every sequence gone all are free, and before that each is somebody's.
-        const used = new Set(alive.flatMap((pair) => [...cache.pages(pair.device)]));
+        const used = new Set(alive.flatMap((pair) => cache.pages(pair.device, 0).pages));
         const { pages } = cache.stats();
         assert.equal(pages.free, pages.total - used.size);
         for (const pair of alive) cache.freeSequence(pair.device);
@@ -223,7 +224,7 @@ Deno.test("Cache.encodeFork() shares pages until one of the two writes to them",
   assert.equal(cache.codedTokens(alive[0]!.device), 140);
   const { free } = cache.stats().pages;
   await apply(model, { kind: "fork", which: 0 });
-  assert.deepEqual(cache.pages(alive[1]!.device), cache.pages(alive[0]!.device));
+  assert.deepEqual(cache.pages(alive[1]!.device, 0), cache.pages(alive[0]!.device, 0));
   assert.deepEqual(cache.stats().pages.shared, 3);
   assert.equal(cache.stats().pages.free, free);
   // Both write to the third page in one step: one of them gets a copy, the other keeps it.

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import {
+  BASE_LIMITS,
   type CacheOptions,
   type CodebookSet,
   CoupletError,
   type CoupletErrorCode,
   createCache,
+  layerHeads,
   parseScheme,
   planCache,
   unpackRecords,
@@ -41,6 +43,9 @@ const base: CacheOptions = {
     appendTokens: 100,
   },
 };
+
+/** Room for so many tokens that a layer's records exceed small bindings. */
+const LONG = { ...base.capacity, tokens: 100_000 };
 
 /** One token, then prompts in chunks that end on, before and behind page edges, and rollbacks. */
 const PROMPTS: readonly Move[] = [
@@ -105,6 +110,23 @@ const SCENARIOS: Readonly<Record<string, Partial<CacheOptions> & Partial<Scenari
     shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 64, slidingWindow: [150, 0] },
     tiers: { sinks: 0, window: 0 },
   },
+  "KV heads by layer": {
+    shape: { layers: 2, queryHeads: 4, keyValueHeads: [1, 4], headDim: 64 },
+    policy: { keys: "c8b8", values: "c8b8" },
+  },
+  "layers in several buffers": {
+    shape: { layers: 1, queryHeads: 6, keyValueHeads: 3, headDim: 64 },
+    capacity: LONG,
+    limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: LONG.tokens * 16 * 2 },
+    scaled: true,
+  },
+  "tables of q.centroid and layers in several buffers": {
+    shape: { layers: 1, queryHeads: 6, keyValueHeads: 3, headDim: 64 },
+    keys: { space: "as-scored" },
+    policy: { keys: "c1b4", values: "c1b2" },
+    capacity: LONG,
+    limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: LONG.tokens * 32 * 2 },
+  },
   "learned sinks": { sinkLogits: Float32Array.of(0.5, -3, 8, 2) },
   "a softcap": { softcap: 3 },
   "a softmax scale": { scale: 0.31 },
@@ -130,9 +152,10 @@ const SCENARIOS: Readonly<Record<string, Partial<CacheOptions> & Partial<Scenari
 };
 
 for (
-  const [name, { moves = PROMPTS, scaled = false, sinkLogits, ...options }] of Object.entries(
-    SCENARIOS,
-  )
+  const [name, { moves = PROMPTS, scaled = false, sinkLogits, limits, ...options }] of Object
+    .entries(
+      SCENARIOS,
+    )
 ) {
   Deno.test(`Cache agrees with float64 with ${name}`, async () => {
     const { error } = await compareWithReference(device, {
@@ -140,6 +163,7 @@ for (
       moves,
       scaled,
       ...(sinkLogits === undefined ? {} : { sinkLogits }),
+      ...(limits === undefined ? {} : { limits }),
     });
     assert.ok(error < TOLERANCE, `the largest difference is ${error}`);
   });
@@ -280,11 +304,13 @@ async function runOnce(
   inPass: boolean,
 ): Promise<Float32Array> {
   const tokens = 40;
-  const options: CacheOptions = { ...base, ...(io === undefined ? {} : { io }) };
+  const capacity = { ...base.capacity, stepTokens: tokens, appendTokens: tokens };
+  const options: CacheOptions = { ...base, capacity, ...(io === undefined ? {} : { io }) };
   const random = seededRandom(9);
   const codebooks = gridCodebooks(options, random);
   const cache = await createCache({ device, plan: planCache(options), codebooks });
-  const { queryHeads, keyValueHeads, headDim } = options.shape;
+  const { queryHeads, headDim } = options.shape;
+  const keyValueHeads = layerHeads(options.shape, 0);
   const buffers = [keyValueHeads, keyValueHeads, queryHeads].map((heads) => {
     const data = layOut(gridVectors(random, tokens * heads * headDim), heads);
     const buffer = device.createBuffer({ size: data.byteLength, usage: 0x80 | 0x04 | 0x08 });
@@ -362,7 +388,8 @@ Deno.test("encode finds the nearest centroid of any vectors, near ties apart", a
   };
   const cache = await createCache({ device, plan: planCache(options), codebooks });
   const tokens = 100;
-  const { keyValueHeads, headDim } = options.shape;
+  const { headDim } = options.shape;
+  const keyValueHeads = layerHeads(options.shape, 0);
   const sequence = cache.createSequence();
   const step = cache.beginStep([{ sequence, tokens }]);
   const given = {

@@ -7,6 +7,7 @@ import {
   parseKernelName,
   planCache,
   type PlanOptions,
+  requiredFeatures,
   requiredLimits,
 } from "../mod.ts";
 import { BASE_LIMITS } from "../src/plan.ts";
@@ -110,7 +111,7 @@ Deno.test("planCache() gives each layer its own schemes", () => {
   ]);
   assert.equal(plan.nominalBits, (2 + 1 + 16 + 4) / 4);
   const text = plan.describe();
-  for (const part of ["layer 0: keys c4b8", "encode_f16_d128", "mix_c2b8_d128", "bytes: "]) {
+  for (const part of ["keys c4b8: ", "encode_f16_d128", "mix_c2b8_d128", "bytes: "]) {
     assert.ok(text.includes(part), text);
   }
 });
@@ -139,8 +140,37 @@ Deno.test("requiredLimits() is what planCache() asks for, and no more than WebGP
   };
   const limits = requiredLimits(large);
   assert.equal(limits.maxStorageBufferBindingSize, 131072 * 8 * 128 * 2);
-  refuses("limits", "layer 0", large);
-  planCache({ ...large, limits: { ...BASE_LIMITS, ...limits } });
+  const [whole] = planCache({ ...large, limits: { ...BASE_LIMITS, ...limits } }).layers;
+  assert.deepEqual(whole!.parts, [{ first: 0, count: 8 }]);
+});
+
+Deno.test("planCache() divides a layer by KV heads where one binding cannot hold it", () => {
+  const large = {
+    ...base,
+    policy: { keys: "f16", values: "f16" },
+    capacity: { ...base.capacity, tokens: 131072, sequenceTokens: 131072 },
+  };
+  const perHead = 131072 * 128 * 2;
+  const parts = (bound: number) =>
+    planCache({ ...large, limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: bound } })
+      .layers[0]!.parts.map(({ first, count }) => [first, count]);
+  assert.deepEqual(parts(4 * perHead), [[0, 4], [4, 4]]);
+  assert.deepEqual(parts(4 * perHead - 1), [[0, 2], [2, 3], [5, 3]]);
+  assert.deepEqual(parts(perHead), Array.from({ length: 8 }, (_, head) => [head, 1]));
+  refuses("limits", "one head's keys of layer 0", {
+    ...large,
+    limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: perHead - 1 },
+  });
+  const { maxStorageBufferBindingSize } = requiredLimits({
+    ...large,
+    limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: 4.5 * perHead },
+  });
+  assert.equal(maxStorageBufferBindingSize, 4 * perHead);
+});
+
+Deno.test("requiredFeatures() asks for timestamps only to profile", () => {
+  assert.deepEqual(requiredFeatures(), []);
+  assert.deepEqual(requiredFeatures({ profile: true }), ["timestamp-query"]);
 });
 
 function refuses(code: CoupletErrorCode, why: string, options: PlanOptions): void {
@@ -182,8 +212,18 @@ const REFUSED: readonly [
   ["rotary channels that kernels cannot rotate", "shape", "12 channels", {
     keys: { space: "pre-rope", rope: { layout: "half", theta: 10000, rotaryDim: 12 } },
   }],
+  ["numbers of KV heads for other layers", "shape", "3 numbers of KV heads for 2 layers", {
+    shape: { ...base.shape, keyValueHeads: [8, 8, 8] },
+  }],
+  ["KV heads that do not divide in one layer", "shape", "KV heads of layer 1", {
+    shape: { ...base.shape, keyValueHeads: [8, 6] },
+  }],
+  ["ALiBi", "shape", "adds to scores by position", { alibi: [1, 2] } as object],
+  ["an option it does not know", "shape", '"windw"', { windw: 3 } as object],
   ["a softcap below zero", "shape", "softcap", { softcap: -1 }],
-  ["overlapping strides", "shape", "strides of keys", { io: { keys: { token: 64, head: 64 } } }],
+  ["overlapping strides", "shape", "the vectors of keys overlap", {
+    io: { keys: { token: 64, head: 64 } },
+  }],
   ["odd strides of f16", "shape", "two bytes", {
     io: { dtype: "f16", keys: { token: 1025, head: 128 } },
   }],

@@ -43,7 +43,8 @@ export async function feed(
     readonly step?: number;
   } = {},
 ): Promise<Float32Array[]> {
-  const { layers, queryHeads, keyValueHeads, headDim } = cache.plan.options.shape;
+  const { layers, queryHeads, headDim } = cache.plan.options.shape;
+  const { keyValueHeads } = cache.plan.options.layers[0]!;
   const outputs: Float32Array[] = [];
   for (let done = 0; done < tokens; done += step) {
     const count = Math.min(step, tokens - done);

@@ -400,9 +400,9 @@ Deno.test("A snapshot outlives its device: restoreSequence continues it on anoth
   await feed(first, lost, sequence, 6, { step: 4 });
   const bytes = await snapshotSequence(lost, sequence);
   first.destroy();
-  await rejects(snapshotSequence(lost, sequence), "device");
+  await rejects(snapshotSequence(lost, sequence), "lost");
   const before = occupancy(lost);
-  await rejects(restoreSequence(lost, bytes), "device");
+  await rejects(restoreSequence(lost, bytes), "lost");
   assert.deepEqual(occupancy(lost), before);
 
   const cache = await gridCache(device, tiny);

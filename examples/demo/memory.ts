@@ -1,4 +1,10 @@
-import { BASE_LIMITS, type CacheBytes, type CacheOptions, planCache } from "@couplet/kv";
+import {
+  BASE_LIMITS,
+  type CacheBytes,
+  type CacheOptions,
+  layerHeads,
+  planCache,
+} from "@couplet/kv";
 import type { Memory } from "./report.ts";
 
 /** Token counts that memory is extrapolated to, for one sequence. */
@@ -21,7 +27,8 @@ export function describeMemory(
   bytes: number,
   uncompressedBytes: number,
 ): Memory {
-  const channels = 2 * shape.layers * shape.keyValueHeads * shape.headDim;
+  const heads = Array.from({ length: shape.layers }, (_, layer) => layerHeads(shape, layer));
+  const channels = 2 * heads.reduce((sum, count) => sum + count) * shape.headDim;
   return {
     tokens: capacity.tokens,
     sequences: capacity.sequences,

@@ -38,7 +38,7 @@ export interface AttentionCache<Sequence, Step> {
 
 /** The part of `planCache`'s options that follows from the model. */
 export interface ModelCacheOptions {
-  readonly shape: ModelShape;
+  readonly shape: ModelShape & { readonly keyValueHeads: number };
   readonly keys: KeyOptions;
 }
 
@@ -75,7 +75,7 @@ export interface PlannedEngineOptions {
  * the engine's (f32, contiguous).
  */
 export function plannedEngineOptions(
-  { options: { shape, keys, capacity, io } }: Pick<CachePlan, "options">,
+  { options: { shape, keys, capacity, dtype } }: Pick<CachePlan, "options">,
   config: LlamaConfig,
 ): PlannedEngineOptions {
   for (const [name, length] of Object.entries(modelCacheOptions(config).shape)) {
@@ -84,7 +84,7 @@ export function plannedEngineOptions(
       throw unfit(`it was planned for ${name} ${planned} and the model has ${length}`);
     }
   }
-  if (io.dtype !== "f32") throw unfit(`it was planned for ${io.dtype} buffers`);
+  if (dtype !== "f32") throw unfit(`it was planned for ${dtype} buffers`);
   return {
     keySpace: keys.space,
     maxTokens: capacity.stepTokens,

@@ -38,6 +38,8 @@ export interface AttentionInput {
   readonly tiers?: ExactTiers;
   /** Tokens below this one, sinks aside, are coded whatever the window; 0 where absent. */
   readonly exactFrom?: number;
+  /** Tokens that leave the window at once; 1 where absent. */
+  readonly block?: number;
   /** `pre-rope`: queries and keys are rotated here, for their positions. `as-scored`, the default: used as they are. */
   readonly keySpace?: KeyOptions;
   /** Factor of `q . k`; `headDim ** -0.5` where absent. */
@@ -63,14 +65,18 @@ export interface AttentionResult {
  * its codes.
  *
  * @param exactFrom The first token, sinks aside, that is held exactly; above 0 only after a rollback.
+ * @param block Tokens that leave the window at once; those of an incomplete block are seen exactly.
  */
 export function seesExactly(
   tiers: ExactTiers,
   query: number,
   token: number,
   exactFrom = 0,
+  block = 1,
 ): boolean {
-  return token < tiers.sinks || (token > query - tiers.window && token >= exactFrom);
+  const aged = Math.max(0, query + 1 - tiers.sinks - tiers.window);
+  const lost = Math.min(exactFrom, query + 1) - tiers.sinks;
+  return token < tiers.sinks || token - tiers.sinks >= Math.max(aged - aged % block, lost);
 }
 
 /**
@@ -86,6 +92,8 @@ export function attend(input: AttentionInput): AttentionResult {
   const scale = input.scale ?? headDim ** -0.5;
   const softcap = input.softcap;
   const tiers = input.tiers ?? { sinks: 0, window: 0 };
+  const isExact = (position: number, token: number) =>
+    seesExactly(tiers, position, token, input.exactFrom, input.block);
 
   const queries = scored(input, input.queries, queryHeads, firstPosition, queryTokens);
   const exactKeys = scored(input, input.exact.keys, keyValueHeads, 0, tokens);
@@ -100,7 +108,7 @@ export function attend(input: AttentionInput): AttentionResult {
     const oldest = Math.max(0, position + 1 - (input.slidingWindow || Infinity));
     const scores = new Float64Array(position + 1).fill(-Infinity);
     for (let token = oldest; token <= position; token++) {
-      const exact = codedKeys === undefined || seesExactly(tiers, position, token, input.exactFrom);
+      const exact = codedKeys === undefined || isExact(position, token);
       const keys = exact ? exactKeys : codedKeys;
       const at = (token * keyValueHeads + keyValueHead) * headDim;
       let score = 0;
@@ -117,8 +125,7 @@ export function attend(input: AttentionInput): AttentionResult {
     logSumExp[row] = largest + Math.log(sum);
 
     for (let token = oldest; token <= position; token++) {
-      const exact = input.coded === undefined ||
-        seesExactly(tiers, position, token, input.exactFrom);
+      const exact = input.coded === undefined || isExact(position, token);
       const values = exact ? input.exact.values : input.coded!.values;
       const at = (token * keyValueHeads + keyValueHead) * headDim;
       for (let i = 0; i < headDim; i++) {

@@ -1,11 +1,11 @@
 import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
 import type { CodebookSet, ModelFingerprint } from "../codebook.ts";
-import { checkSinkLogits, slidingWindows } from "../cache_options.ts";
+import { checkSinkLogits, type ResolvedOptions, resolveOptions } from "../cache_options.ts";
+import { ringSlots } from "../cache_sizes.ts";
 import { CoupletError } from "../errors.ts";
 import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { attend, type ExactTiers, seesExactly } from "./attention.ts";
-import { inverseFrequencies } from "./rope.ts";
 import { SideStore } from "./side_store.ts";
 
 /** What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels do not matter here. */
@@ -146,13 +146,12 @@ interface SequenceState {
  * @throws {CoupletError} `scheme`, `shape` or `codebook` where the options do not fit together.
  */
 export function createReferenceCache(options: ReferenceCacheOptions): ReferenceCache {
-  const { shape, tiers, keys: keySpace } = options;
-  const { appendTokens } = options.capacity;
-  checkOptions(options);
-  const stores = storeMakers(options);
+  const resolved = resolve(options);
+  const { shape, tiers, keys: keySpace, block } = resolved;
+  const { appendTokens } = resolved.capacity;
+  const stores = storeMakers(options, resolved);
   const { sinkLogits } = options;
   checkSinkLogits(sinkLogits, shape);
-  const windows = slidingWindows(shape);
   const sequences = new Map<ReferenceSequence, SequenceState>();
   let nextId = 0;
 
@@ -268,7 +267,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           remedy: "Keep from 0 to as many tokens as the sequence holds",
         });
       }
-      const oldestExact = state.length - tiers.window - appendTokens;
+      const oldestExact = state.length - ringSlots(resolved);
       state.exactFrom = Math.min(length, Math.max(state.exactFrom, oldestExact));
       state.length = length;
       for (const layer of state.layers) {
@@ -309,10 +308,11 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     },
 
     append(step, layer, { keys, values }): void {
-      checkSize("keys", step, shape.keyValueHeads, keys);
-      checkSize("values", step, shape.keyValueHeads, values);
       checkOrder(step, layer, false);
-      const channels = shape.keyValueHeads * shape.headDim;
+      const { keyValueHeads } = resolved.layers[layer]!;
+      checkSize("keys", step, keyValueHeads, keys);
+      checkSize("values", step, keyValueHeads, values);
+      const channels = keyValueHeads * shape.headDim;
       let at = 0;
       for (const { sequence, tokens } of step.entries) {
         const state = layerOf(sequence, layer);
@@ -322,7 +322,8 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           state.length++;
         }
         // Not before: the step's first queries still see exactly what its last tokens push out.
-        for (; state.coded < state.length - tiers.window; state.coded++) {
+        const aged = Math.max(0, state.length - tiers.sinks - tiers.window);
+        for (; state.coded < tiers.sinks + aged - aged % block; state.coded++) {
           if (state.coded < tiers.sinks) continue;
           state.keys.encode(state.coded);
           state.values.encode(state.coded);
@@ -339,9 +340,12 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       for (const { sequence, tokens, firstPosition } of step.entries) {
         const state = layerOf(sequence, layer);
         const { exactFrom } = stateOf(sequence);
-        const held = { state, firstPosition, exactFrom };
+        const { keyValueHeads, slidingWindow } = resolved.layers[layer]!;
+        const held = { state, keyValueHeads, firstPosition, exactFrom };
         const result = attend({
-          ...shape,
+          queryHeads: shape.queryHeads,
+          keyValueHeads,
+          headDim: shape.headDim,
           queries: queries.subarray(at, at + tokens * channels),
           firstPosition,
           exact: {
@@ -354,16 +358,17 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           },
           tiers,
           exactFrom,
+          block,
           keySpace,
-          slidingWindow: windows[layer]!,
+          slidingWindow,
           ...(sinkLogits === undefined ? {} : {
             sinkLogits: sinkLogits.subarray(
               layer * shape.queryHeads,
               (layer + 1) * shape.queryHeads,
             ),
           }),
-          ...(options.scale === undefined ? {} : { scale: options.scale }),
-          ...(options.softcap === undefined ? {} : { softcap: options.softcap }),
+          scale: resolved.scale,
+          ...(resolved.softcap > 0 ? { softcap: resolved.softcap } : {}),
         });
         output.set(result.output, at);
         at += tokens * channels;
@@ -377,20 +382,21 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
    * `firstPosition` on sees in this form are NaN, so that a wrong choice shows.
    */
   function gather(
-    { state, firstPosition, exactFrom }: {
+    { state, keyValueHeads, firstPosition, exactFrom }: {
       readonly state: LayerState;
+      readonly keyValueHeads: number;
       readonly firstPosition: number;
       readonly exactFrom: number;
     },
     side: Side,
     form: "exact" | "coded",
   ): Float64Array {
-    const { keyValueHeads, headDim } = shape;
+    const { headDim } = shape;
     const vectors = new Float64Array(state.length * keyValueHeads * headDim).fill(NaN);
     for (let token = 0; token < state.length; token++) {
       const needed = form === "exact"
-        ? seesExactly(tiers, Math.max(firstPosition, token), token, exactFrom)
-        : !seesExactly(tiers, state.length - 1, token, exactFrom);
+        ? seesExactly(tiers, Math.max(firstPosition, token), token, exactFrom, block)
+        : !seesExactly(tiers, state.length - 1, token, exactFrom, block);
       if (!needed) continue;
       for (let head = 0; head < keyValueHeads; head++) {
         const vector = form === "exact"
@@ -403,53 +409,43 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   }
 }
 
-/** Checks what needs no codebook. */
-function checkOptions({ shape, tiers, keys, capacity }: ReferenceCacheOptions): void {
-  const { layers, queryHeads, keyValueHeads, headDim } = shape;
-  const counts = { layers, queryHeads, keyValueHeads, headDim, ...capacity };
-  for (
-    const name of ["layers", "queryHeads", "keyValueHeads", "headDim", "appendTokens"] as const
-  ) {
-    if (!(Number.isInteger(counts[name]) && counts[name] > 0)) {
-      throw optionsError(`${name} is ${counts[name]}`, "Use a positive integer");
-    }
-  }
-  if (queryHeads % keyValueHeads !== 0) {
-    throw optionsError(
-      `${queryHeads} query heads do not divide among ${keyValueHeads} KV heads`,
-      "Pass the model's numbers of heads",
-    );
-  }
-  for (const name of ["sinks", "window"] as const) {
-    if (!(Number.isInteger(tiers[name]) && tiers[name] >= 0)) {
-      throw optionsError(`${name} is ${tiers[name]}`, "Use an integer from 0");
-    }
-  }
-  if (keys.space === "pre-rope") inverseFrequencies(keys.rope, headDim);
-}
-
-function optionsError(why: string, remedy: string): CoupletError {
-  return new CoupletError("shape", { what: "Cannot create a reference cache", why, remedy });
+/** The options as a plan would resolve them, without a bound on tokens. */
+function resolve(options: ReferenceCacheOptions): ResolvedOptions {
+  const { shape, policy, tiers, keys, capacity: { appendTokens }, scale, softcap } = options;
+  const tokens = Number.MAX_SAFE_INTEGER;
+  return resolveOptions({
+    shape,
+    policy,
+    tiers,
+    keys,
+    capacity: {
+      sequences: 1,
+      tokens,
+      sequenceTokens: tokens,
+      stepTokens: appendTokens,
+      appendTokens,
+    },
+    ...(scale === undefined ? {} : { scale }),
+    ...(softcap === undefined ? {} : { softcap }),
+  });
 }
 
 /** The options of every layer's stores. */
-function storeMakers(options: ReferenceCacheOptions) {
-  const { shape, policy, tiers, capacity, codebooks, model, keys } = options;
-  if (codebooks !== undefined) checkCodebookSet(codebooks, keys.space, model);
-  return Array.from({ length: shape.layers }, (_, layer) => {
-    const { keys, values } = policy.layers?.[layer] ?? policy;
-    function store(side: Side, id: SchemeId) {
-      const scheme = parseScheme(id);
-      scheme.layout(shape.headDim);
-      return {
-        scheme,
-        codebook: cacheCodebook(codebooks, shape, layer, side, id),
-        keyValueHeads: shape.keyValueHeads,
-        headDim: shape.headDim,
-        tiers,
-        slack: capacity.appendTokens,
-      };
-    }
+function storeMakers(
+  { codebooks, model }: ReferenceCacheOptions,
+  options: ResolvedOptions,
+) {
+  if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
+  const { headDim } = options.shape;
+  return options.layers.map(({ keys, values, keyValueHeads }, layer) => {
+    const store = (side: Side, id: SchemeId) => ({
+      scheme: parseScheme(id),
+      codebook: cacheCodebook(codebooks, { keyValueHeads, headDim }, layer, side, id),
+      keyValueHeads,
+      headDim,
+      tiers: options.tiers,
+      slots: ringSlots(options),
+    });
     return { keys: store("keys", keys), values: store("values", values) };
   });
 }

@@ -17,12 +17,12 @@ export interface SideStoreOptions {
   readonly headDim: number;
   /** Tokens kept exactly. */
   readonly tiers: ExactTiers;
-  /** Exact tokens kept beyond the window. */
-  readonly slack: number;
+  /** Recent tokens kept exactly: the window and some more. */
+  readonly slots: number;
 }
 
 /**
- * Keys or values of one sequence and layer: sinks and the last `window + slack` tokens as binary16, all
+ * Keys or values of one sequence and layer: sinks and the last `slots` tokens as binary16, all
  * tokens past the sinks and outside the window as packed records.
  */
 export class SideStore {
@@ -31,7 +31,7 @@ export class SideStore {
   readonly #centroids: Float32Array[];
   /** `[sinks][keyValueHeads][headDim]` binary16 bits. */
   readonly #sinks: Uint16Array;
-  /** `[window + slack][keyValueHeads][headDim]` binary16 bits; token t at slot t modulo their number. */
+  /** `[slots][keyValueHeads][headDim]` binary16 bits; token t at slot t modulo their number. */
   readonly #recent: Uint16Array;
   /** One array of records per KV head; their token 0 is the first past the sinks. Grows by doubling. */
   readonly #records: Uint32Array<ArrayBuffer>[];
@@ -40,7 +40,7 @@ export class SideStore {
   constructor(options: SideStoreOptions) {
     const { keyValueHeads, headDim, tiers, codebook } = options;
     this.#options = options;
-    this.#slots = tiers.window + options.slack;
+    this.#slots = options.slots;
     this.#sinks = new Uint16Array(tiers.sinks * keyValueHeads * headDim);
     this.#recent = new Uint16Array(this.#slots * keyValueHeads * headDim);
     this.#records = Array.from({ length: keyValueHeads }, () => new Uint32Array(0));

@@ -19,6 +19,7 @@ export function coupled(id: SchemeId): Scheme | undefined {
     id,
     channels,
     codeBits,
+    block: 1,
     bits: codeBits / channels,
     centroids: centroidCount,
 

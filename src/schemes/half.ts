@@ -10,6 +10,7 @@ export function half(id: SchemeId): Scheme | undefined {
     id,
     channels: 1,
     codeBits: 16,
+    block: 1,
     bits: 16,
     centroids: 0,
 

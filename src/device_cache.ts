@@ -1,0 +1,563 @@
+/** The cache on a GPU: sequences and steps on the host's side, and the layers that record them. */
+import type { Cache, CacheInit, CacheStats, DecodeRange, Step, StepEntry } from "./cache.ts";
+import type { CacheIdentity } from "./cache_identity.ts";
+import { registerInternals } from "./cache_internals.ts";
+import {
+  type LayerBytes,
+  pageTableStart,
+  rowTiles,
+  sequencePages,
+  STEP_SLOTS,
+  stepSplits,
+  stepStride,
+  tokenChannels,
+  totalBytes,
+} from "./cache_sizes.ts";
+import type { CompiledLayer } from "./compiled_layer.ts";
+import { CoupletError } from "./errors.ts";
+import { checkApart, checkBinding, tensorBytes } from "./host_bindings.ts";
+import { BLOCK_ROWS, PAGE_TOKENS, TILE_TOKENS } from "./kernel_constants.ts";
+import {
+  buffersOfLayer,
+  codebookBytes,
+  type LayerBuffers,
+  type LayerCodebooks,
+} from "./layer_buffers.ts";
+import { type Copies, LayerCommands, type StepGrid } from "./layer_commands.ts";
+import type { CachePlan } from "./plan.ts";
+import { type CommandTarget, Recorder } from "./recorder.ts";
+import { parseScheme, type Side } from "./scheme.ts";
+import {
+  type Growth,
+  type Sequence,
+  type SequencePages,
+  Sequences,
+  type SequenceState,
+} from "./sequences.ts";
+import type { SharedBuffers } from "./shared_buffers.ts";
+import { type StepEntryParameters, stepParameters } from "./uniforms.ts";
+
+/** How far a step has come in a layer: begun, */
+const BEGUN = 0;
+/** appended, so that it may attend, */
+const APPENDED = 1;
+/** or passed: a later step of one of its sequences was appended, whose tokens attention would find. */
+const PASSED = 2;
+
+/** A step as the cache knows it. */
+interface StepState extends Step, StepGrid {
+  /** Its sequences, and how often each had been rolled back. */
+  readonly sequences: readonly { readonly sequence: Sequence; readonly rollbacks: number }[];
+  /** How far each layer has come, as the constants above say. */
+  readonly progress: Uint8Array;
+  /** Number of the upload of its parameters. */
+  readonly upload: number;
+  /** The steps before it of the same sequences. */
+  previous: readonly StepState[];
+}
+
+/** Parameters of an entry that only names a place. */
+const UNUSED = { count: 0, first: 0, encodeFrom: 0, exactFrom: 0 };
+
+const NO_COPIES: Copies = { offset: 0, count: 0 };
+
+/** The cache of {@linkcode createCache}. */
+export class DeviceCache implements Cache {
+  readonly plan: CachePlan;
+  readonly #device: GPUDevice;
+  readonly #commands: readonly LayerCommands[];
+  readonly #layers: readonly LayerBuffers[];
+  readonly #codebooks: readonly LayerCodebooks[];
+  readonly #shared: SharedBuffers;
+  readonly #own: ReadonlySet<GPUBuffer>;
+  readonly #sequences: Sequences;
+  readonly #recorder: Recorder;
+  readonly #steps = new WeakSet<Step>();
+  /** The step that last grew a sequence. */
+  readonly #lastSteps = new WeakMap<Sequence, StepState>();
+  readonly #onFault: CacheInit["onFault"];
+  #uploads = 0;
+  #lost: CoupletError | undefined;
+
+  constructor(
+    { device, plan, profile, onFault }: CacheInit,
+    compiled: readonly CompiledLayer[],
+    layers: readonly LayerBuffers[],
+    codebooks: readonly LayerCodebooks[],
+    shared: SharedBuffers,
+    identity: CacheIdentity,
+  ) {
+    this.#device = device;
+    this.plan = plan;
+    this.#layers = layers;
+    this.#codebooks = codebooks;
+    this.#shared = shared;
+    this.#own = new Set([...layers.flatMap(buffersOfLayer), ...Object.values(shared)]);
+    this.#sequences = new Sequences(plan.options);
+    this.#recorder = new Recorder(profile);
+    this.#commands = compiled.map((kernels, layer) =>
+      new LayerCommands(device, plan.options, layer, kernels, layers[layer]!, shared)
+    );
+    this.#onFault = onFault;
+    this.#watch();
+    registerInternals(this, {
+      device,
+      identity,
+      state: (sequence) => this.#sequences.state(sequence),
+      isUnfinished: (sequence) => this.#isUnfinished(sequence),
+      adopt: (length, exactFrom, firstPages) => this.#adopt(length, exactFrom, firstPages),
+    });
+  }
+
+  /** Listens for what goes wrong on the device. */
+  #watch(): void {
+    this.#device.lost.then(({ message, reason }) => {
+      this.#lost = new CoupletError("lost", {
+        what: "Cannot use the cache",
+        why: `its device was lost: ${message || reason}`,
+        remedy: "Create the cache anew on a new device, and restore its sequences from snapshots",
+      });
+      this.#onFault?.(this.#lost);
+    });
+    if (this.#onFault !== undefined) {
+      this.#device.addEventListener("uncapturederror", this.#onUncaptured);
+    }
+  }
+
+  readonly #onUncaptured = (event: unknown): void => {
+    const { error } = event as GPUUncapturedErrorEvent;
+    // By name, because not every runtime has the class as a global.
+    if (error.constructor.name !== "GPUOutOfMemoryError") return;
+    this.#onFault?.(
+      new CoupletError("memory", {
+        what: "The device ran out of memory",
+        why: error.message || "an allocation failed",
+        remedy: "Free what is not needed; what was recorded since may be missing",
+      }),
+    );
+  };
+
+  createSequence(): Sequence {
+    return this.#sequences.create();
+  }
+
+  freeSequence(sequence: Sequence): void {
+    this.#sequences.free(sequence);
+  }
+
+  length(sequence: Sequence): number {
+    return this.#sequences.state(sequence).length;
+  }
+
+  codedTokens(sequence: Sequence): number {
+    return this.#sequences.coded(sequence);
+  }
+
+  truncate(sequence: Sequence, length: number): void {
+    this.#sequences.truncate(sequence, length);
+  }
+
+  beginStep(entries: readonly StepEntry[]): Step {
+    this.#checkDevice();
+    const growth = this.#sequences.grow(entries);
+    let tokens = 0;
+    let maxTokens = 0;
+    let longest = 0;
+    const parameters = growth.map((grown): StepEntryParameters => {
+      const { state, start, codedBefore } = grown;
+      for (const table of grown.changed) this.#uploadPages(state, table);
+      const first = tokens;
+      tokens += grown.tokens;
+      maxTokens = Math.max(maxTokens, grown.tokens);
+      longest = Math.max(longest, state.length);
+      const { slot, exactFrom } = state;
+      return { slot, start, count: grown.tokens, first, encodeFrom: codedBefore, exactFrom };
+    });
+    const splits = this.#splits(entries.length, tokens, maxTokens, longest);
+    const offset = this.#upload(parameters, splits);
+    const step: StepState = {
+      tokens,
+      maxTokens,
+      offset,
+      upload: this.#uploads,
+      splits,
+      entries: entries.length,
+      coded: growth,
+      copies: this.#uploadCopies(growth),
+      sequences: growth.map(({ state }, i) => ({
+        sequence: entries[i]!.sequence,
+        rollbacks: state.rollbacks,
+      })),
+      progress: new Uint8Array(this.plan.options.shape.layers),
+      previous: this.#previousSteps(entries),
+    };
+    this.#steps.add(step);
+    for (const { sequence } of entries) this.#lastSteps.set(sequence, step);
+    return step;
+  }
+
+  /** Workgroups that share the tokens of one row, so that a step fills the device. */
+  #splits(entries: number, tokens: number, maxTokens: number, longest: number): number {
+    const { options } = this.plan;
+    const { queryHeads } = options.shape;
+    // Where layers differ, those with the most KV heads have the most workgroups without.
+    const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));
+    const blocks = entries * heads * Math.ceil((maxTokens * queryHeads) / heads / BLOCK_ROWS);
+    const tiles = Math.ceil(longest / TILE_TOKENS) + 2;
+    return stepSplits(options, tokens * queryHeads, blocks, tiles);
+  }
+
+  /** The last steps of the sequences; what came before those is forgotten where it is through. */
+  #previousSteps(entries: readonly StepEntry[]): readonly StepState[] {
+    const steps = new Set<StepState>();
+    for (const { sequence } of entries) {
+      const last = this.#lastSteps.get(sequence);
+      if (last === undefined) continue;
+      last.previous = last.previous.filter((step) => !this.#isVoid(step) && isUnfinished(step));
+      steps.add(last);
+    }
+    return [...steps];
+  }
+
+  /** Whether tokens of a step were taken back. */
+  #isVoid({ sequences }: StepState): boolean {
+    for (const { sequence, rollbacks } of sequences) {
+      if (!this.#sequences.isAlive(sequence)) return true;
+      if (this.#sequences.state(sequence).rollbacks !== rollbacks) return true;
+    }
+    return false;
+  }
+
+  #isUnfinished(sequence: Sequence): boolean {
+    const last = this.#lastSteps.get(sequence);
+    return last !== undefined && !this.#isVoid(last) && isUnfinished(last);
+  }
+
+  #adopt(length: number, exactFrom: number, firstPages: readonly number[]): Sequence {
+    const sequence = this.#sequences.adopt(length, exactFrom, firstPages);
+    this.#uploadAllPages(this.#sequences.state(sequence));
+    return sequence;
+  }
+
+  #uploadAllPages(state: SequenceState): void {
+    state.tables.forEach((_, table) => this.#uploadPages(state, table));
+  }
+
+  #uploadPages(state: SequenceState, table: number): void {
+    const { options } = this.plan;
+    const word = pageTableStart(options, table) + state.slot * sequencePages(options);
+    const row = this.#sequences.pageRow(state, table);
+    this.#device.queue.writeBuffer(this.#shared.pages, word * 4, row);
+  }
+
+  /** Uploads which pages a step copies, by page table. */
+  #uploadCopies(growth: readonly Growth[]): readonly Copies[] {
+    return this.plan.options.pageTables.map((_, table): Copies => {
+      const own = growth.flatMap(({ copies }) =>
+        copies.filter(({ pageTable }) => pageTable === table)
+      );
+      if (own.length === 0) return NO_COPIES;
+      const entries = own.map(({ from, to }) => ({ slot: from, start: to, ...UNUSED }));
+      return { offset: this.#upload(entries, 1), count: own.length };
+    });
+  }
+
+  /** Uploads parameters into the next slot; gives their offset. */
+  #upload(entries: readonly StepEntryParameters[], splits: number): number {
+    const offset = (this.#uploads % STEP_SLOTS) * stepStride(this.plan.options);
+    this.#uploads++;
+    const stride = rowTiles(this.plan.options) * TILE_TOKENS;
+    const words = stepParameters(entries, splits, stride);
+    this.#device.queue.writeBuffer(this.#shared.steps, offset, words);
+    return offset;
+  }
+
+  encodeFork(target: CommandTarget, sequence: Sequence): Sequence {
+    this.#checkDevice();
+    this.#checkForkable(sequence);
+    this.#recorder.begin(target);
+    const fork = this.#sequences.fork(sequence);
+    this.#recordFork(sequence, fork);
+    this.#recorder.end();
+    return fork;
+  }
+
+  encodeReorder(
+    target: CommandTarget,
+    beams: readonly Sequence[],
+    parents: readonly number[],
+  ): Sequence[] {
+    this.#checkDevice();
+    const refuse = (why: string): never => {
+      throw new CoupletError("usage", {
+        what: "Cannot reorder the beams",
+        why,
+        remedy: "Give each beam once, and for each new beam the index of the one it goes on from",
+      });
+    };
+    if (new Set(beams).size < beams.length) refuse("a sequence comes twice");
+    for (const parent of parents) {
+      if (!(parent in beams)) refuse(`${parent} is no index of ${beams.length} beams`);
+    }
+    for (const beam of beams) this.#checkForkable(beam);
+    const dropped = beams.filter((_, i) => !parents.includes(i));
+    this.#sequences.requireSlots(parents.length - new Set(parents).size - dropped.length);
+    this.#recorder.begin(target);
+    for (const beam of dropped) this.#sequences.free(beam);
+    const taken = new Set<Sequence>();
+    const reordered = parents.map((parent) => {
+      const beam = beams[parent]!;
+      if (!taken.has(beam)) {
+        taken.add(beam);
+        return beam;
+      }
+      const fork = this.#sequences.fork(beam);
+      this.#recordFork(beam, fork);
+      return fork;
+    });
+    this.#recorder.end();
+    return reordered;
+  }
+
+  #checkForkable(sequence: Sequence): void {
+    this.#sequences.state(sequence);
+    if (!this.#isUnfinished(sequence)) return;
+    throw new CoupletError("usage", {
+      what: `Cannot fork sequence ${sequence.id}`,
+      why: "its last step was not appended to every layer",
+      remedy: "Record the step's appends first",
+    });
+  }
+
+  /** Copies the exact tier and uploads the page tables of a fork. */
+  #recordFork(sequence: Sequence, fork: Sequence): void {
+    const from = this.#sequences.state(sequence).slot;
+    const state = this.#sequences.state(fork);
+    this.#uploadAllPages(state);
+    const offset = this.#upload([{ slot: from, start: state.slot, ...UNUSED }], 1);
+    for (const commands of this.#commands) {
+      commands.copy(this.#recorder, "exact", { offset, count: 1 });
+    }
+  }
+
+  encodeAppend(
+    target: CommandTarget,
+    step: Step,
+    layer: number,
+    tensors: { readonly keys: GPUBufferBinding; readonly values: GPUBufferBinding },
+  ): void {
+    const state = this.#checkStep(step, layer);
+    if (state.progress[layer] !== BEGUN) {
+      throw outOfOrder("append to", layer, "the step was appended to it before");
+    }
+    for (const previous of state.previous) {
+      if (previous.progress[layer] === BEGUN && !this.#isVoid(previous)) {
+        throw outOfOrder(
+          "append to",
+          layer,
+          "an earlier step of one of the sequences was not appended to it",
+        );
+      }
+    }
+    this.#hostTensor("keys", tensors.keys, state, layer);
+    this.#hostTensor("values", tensors.values, state, layer);
+    this.#recorder.begin(target);
+    this.#commands[layer]!.append(this.#recorder, state, tensors);
+    this.#recorder.end();
+    state.progress[layer] = APPENDED;
+    for (const previous of state.previous) previous.progress[layer] = PASSED;
+  }
+
+  encodeAttend(
+    target: CommandTarget,
+    step: Step,
+    layer: number,
+    tensors: { readonly queries: GPUBufferBinding; readonly output: GPUBufferBinding },
+  ): void {
+    const state = this.#checkStep(step, layer);
+    if (state.progress[layer] !== APPENDED) {
+      throw outOfOrder(
+        "attend in",
+        layer,
+        state.progress[layer] === BEGUN
+          ? "the step was not appended to it"
+          : "a later step of one of the sequences was appended to it",
+      );
+    }
+    const queries = this.#hostTensor("queries", tensors.queries, state, layer);
+    const output = this.#hostTensor("output", tensors.output, state, layer);
+    checkApart(output, queries);
+    this.#recorder.begin(target);
+    this.#commands[layer]!.attend(this.#recorder, state, tensors);
+    this.#recorder.end();
+  }
+
+  encodeDecode(
+    target: CommandTarget,
+    sequence: Sequence,
+    layer: number,
+    { side, first, count, output }: DecodeRange,
+  ): void {
+    this.#checkDevice();
+    this.#checkLayer(layer);
+    const { shape, layers } = this.plan.options;
+    const { keyValueHeads, pageTable } = layers[layer]!;
+    const { slot, tables } = this.#sequences.state(sequence);
+    const coded = this.codedTokens(sequence);
+    const kept = tables[pageTable]!.first * PAGE_TOKENS;
+    if (!Number.isInteger(first) || first < kept || !(count >= 1) || first + count > coded) {
+      throw new CoupletError("usage", {
+        what: `Cannot decode tokens ${first} to ${first + count}`,
+        why: `sequence ${sequence.id} has coded tokens ${kept} to ${coded} in layer ${layer}`,
+        remedy: "Decode tokens that are coded; exact ones never were",
+      });
+    }
+    const bytes = count * keyValueHeads * shape.headDim * 4;
+    checkBinding({ name: "output", binding: output, bytes }, this.#own);
+    const entry = { slot, start: first, count, first: 0, encodeFrom: 0, exactFrom: 0 };
+    const offset = this.#upload([entry], 1);
+    this.#recorder.begin(target);
+    this.#commands[layer]!.decode(this.#recorder, side, offset, count, output);
+    this.#recorder.end();
+  }
+
+  buffers(layer: number): LayerBuffers {
+    this.#checkLayer(layer);
+    return this.#layers[layer]!;
+  }
+
+  pages(sequence: Sequence, layer: number): SequencePages {
+    this.#checkLayer(layer);
+    const { pageTable } = this.plan.options.layers[layer]!;
+    const { first, pages } = this.#sequences.state(sequence).tables[pageTable]!;
+    return { first, pages: [...pages] };
+  }
+
+  stats(): CacheStats {
+    const { options } = this.plan;
+    const layers = this.#layers.map(({ parts, sinkLogits }, layer): LayerBytes => {
+      const sum = (name: "keyRecords" | "valueRecords" | "exact" | "parameters") =>
+        parts.reduce((total, part) => total + part[name].size, 0);
+      const codebooks = codebookBytes(this.#codebooks[layer]!);
+      const exact = sum("exact") / 2;
+      return {
+        keys: { codes: sum("keyRecords"), exact, codebooks: codebooks.keys },
+        values: { codes: sum("valueRecords"), exact, codebooks: codebooks.values },
+        tables: sum("parameters") + sinkLogits.size,
+      };
+    });
+    const { pages, rope, steps, partials, scores, table } = this.#shared;
+    const bytes = totalBytes(
+      layers,
+      pages.size + steps.size + (rope?.size ?? 0),
+      partials.size + (scores?.size ?? 0) + (table?.size ?? 0),
+    );
+    const pools = this.#sequences.pools.map((pool, i) => ({
+      slidingWindow: options.pageTables[i]!.slidingWindow,
+      total: pool.pages,
+      free: pool.free,
+      shared: pool.shared,
+    }));
+    const over = (name: "total" | "free" | "shared") =>
+      pools.reduce((sum, pool) => sum + pool[name], 0);
+    const { tokens } = this.#sequences;
+    return {
+      bytes,
+      layers,
+      slack: bytes.codes - this.#heldBytes(),
+      effectiveBits: (8 * (bytes.total - bytes.scratch)) / (tokens * tokenChannels(options)),
+      sequences: this.#sequences.count,
+      tokens,
+      pages: { total: over("total"), free: over("free"), shared: over("shared") },
+      pools,
+    };
+  }
+
+  /** Bytes of the codes of tokens that sequences hold. */
+  #heldBytes(): number {
+    const { layers, shape, pageTables } = this.plan.options;
+    const held = pageTables.map((_, table) => this.#sequences.codedInPool(table));
+    return layers.reduce((sum, { keys, values, keyValueHeads, pageTable }) => {
+      const perToken = [keys, values].reduce((bytes, id) => {
+        const { words, tokens } = parseScheme(id).layout(shape.headDim);
+        return bytes + (words * 4) / tokens;
+      }, 0);
+      return sum + held[pageTable]! * keyValueHeads * perToken;
+    }, 0);
+  }
+
+  destroy(): void {
+    this.#device.removeEventListener("uncapturederror", this.#onUncaptured);
+    for (const buffer of this.#own) buffer.destroy();
+  }
+
+  #checkDevice(): void {
+    if (this.#lost !== undefined) throw this.#lost;
+  }
+
+  #checkLayer(layer: number): void {
+    if (layer in this.#layers) return;
+    throw new CoupletError("usage", {
+      what: `Cannot use layer ${layer}`,
+      why: `the model has layers 0 to ${this.#layers.length - 1}`,
+      remedy: "Pass a layer of the model",
+    });
+  }
+
+  /** Checks that a step is this cache's, that its tokens are still wanted and its parameters still there. */
+  #checkStep(step: Step, layer: number): StepState {
+    this.#checkDevice();
+    this.#checkLayer(layer);
+    const state = step as StepState;
+    const refuse = (why: string, remedy: string): never => {
+      throw new CoupletError("usage", {
+        what: `Cannot use the step in layer ${layer}`,
+        why,
+        remedy,
+      });
+    };
+    if (!this.#steps.has(step)) {
+      refuse("it is another cache's", "Pass a step of this cache's beginStep()");
+    }
+    if (this.#isVoid(state)) {
+      refuse("some of its tokens were taken back, or a sequence was freed", "Begin another step");
+    }
+    if (this.#uploads - state.upload >= STEP_SLOTS) {
+      refuse(
+        `${STEP_SLOTS} others were begun since, and its parameters are gone`,
+        "Record each step before so many others begin",
+      );
+    }
+    return state;
+  }
+
+  /** Checks one of the host's tensors. */
+  #hostTensor(
+    name: Side | "queries" | "output",
+    binding: GPUBufferBinding,
+    { tokens }: StepState,
+    layer: number,
+  ) {
+    const { shape, layers, dtype } = this.plan.options;
+    const { keyValueHeads, strides } = layers[layer]!;
+    const heads = name === "keys" || name === "values" ? keyValueHeads : shape.queryHeads;
+    const bytes = tensorBytes(tokens, heads, shape.headDim, strides[name], dtype);
+    const tensor = { name, binding, bytes };
+    checkBinding(tensor, this.#own);
+    return tensor;
+  }
+}
+
+/** Whether some layer was not appended to. */
+function isUnfinished({ progress }: StepState): boolean {
+  return progress.includes(BEGUN);
+}
+
+function outOfOrder(what: string, layer: number, why: string): CoupletError {
+  return new CoupletError("usage", {
+    what: `Cannot ${what} layer ${layer}`,
+    why,
+    remedy:
+      "Append to each layer once a step, then attend, and keep the order of a sequence's steps",
+  });
+}

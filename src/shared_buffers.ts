@@ -1,0 +1,42 @@
+/** The buffers all layers of a cache share. */
+import { pageTableBytes, ropeBytes, ropeRows, stepsBytes } from "./cache_sizes.ts";
+import { storageBuffer, uniformBuffer } from "./layer_buffers.ts";
+import type { CachePlan } from "./plan.ts";
+import { ropeTable } from "./rope_table.ts";
+
+/** The buffers all layers share; those a plan has no use for are absent. */
+export interface SharedBuffers {
+  /** Page tables, `[page table][slot][pages]`. */
+  readonly pages: GPUBuffer;
+  /** Parameters of steps. */
+  readonly steps: GPUBuffer;
+  /** Partial results of splits. */
+  readonly partials: GPUBuffer;
+  /** Cosines and sines. */
+  readonly rope?: GPUBuffer;
+  /** Scores on their way from a score kernel to a mix kernel. */
+  readonly scores?: GPUBuffer;
+  /** Tables of q.centroid. */
+  readonly table?: GPUBuffer;
+}
+
+/** Allocates the buffers and uploads the rotary table. */
+export function createSharedBuffers(
+  device: GPUDevice,
+  { options, scratch }: CachePlan,
+): SharedBuffers {
+  const storage = (name: string, size: number) => storageBuffer(device, `couplet ${name}`, size);
+  const shared: { -readonly [name in keyof SharedBuffers]: SharedBuffers[name] } = {
+    pages: storage("page tables", pageTableBytes(options)),
+    steps: uniformBuffer(device, "couplet steps", stepsBytes(options)),
+    partials: storage("partial results", scratch.partials),
+  };
+  if (scratch.scores > 0) shared.scores = storage("scores", scratch.scores);
+  if (scratch.tables > 0) shared.table = storage("q.centroid tables", scratch.tables);
+  if (options.keys.space === "pre-rope") {
+    shared.rope = storage("rotary table", ropeBytes(options));
+    const table = ropeTable(options.keys.rope, options.shape.headDim, ropeRows(options));
+    device.queue.writeBuffer(shared.rope, 0, table);
+  }
+  return shared;
+}
