@@ -1,0 +1,210 @@
+/** A cache on the device beside the float64 one, with what is alive in both. */
+import assert from "node:assert/strict";
+import {
+  type Cache,
+  type CacheInit,
+  type CacheOptions,
+  type CodebookSet,
+  createCache,
+  createReferenceCache,
+  layerHeads,
+  planCache,
+  type ReferenceCache,
+  type ReferenceSequence,
+  type Sequence,
+  type Step,
+} from "../mod.ts";
+import { type Random, seededRandom } from "../src/calibrate/random.ts";
+import {
+  deviceRecords,
+  gridCodebooks,
+  gridVectors,
+  readBuffer,
+  referenceRecords,
+  uploadBuffer,
+} from "./cache_oracle.ts";
+
+/** Largest difference from float64, relative to the outputs' root mean square. */
+const TOLERANCE = 2e-5;
+
+/** One sequence in both caches. */
+export interface Pair {
+  readonly device: Sequence;
+  readonly reference: ReferenceSequence;
+}
+
+/** One sequence's share of a step. */
+export interface PairEntry {
+  readonly pair: Pair;
+  readonly tokens: number;
+}
+
+/** Both caches, and what is alive in them. */
+export class CacheModel {
+  readonly options: CacheOptions;
+  readonly device: GPUDevice;
+  readonly cache: Cache;
+  readonly reference: ReferenceCache;
+  alive: Pair[] = [];
+  readonly #random: Random;
+
+  private constructor(
+    device: GPUDevice,
+    options: CacheOptions,
+    cache: Cache,
+    reference: ReferenceCache,
+    seed: string | number,
+  ) {
+    this.device = device;
+    this.options = options;
+    this.cache = cache;
+    this.reference = reference;
+    this.#random = seededRandom(seed);
+  }
+
+  static async create(
+    device: GPUDevice,
+    options: CacheOptions,
+    seed: string | number,
+    { codebooks = gridCodebooks(options, seededRandom("model")), ...init }: Partial<CacheInit> = {},
+  ): Promise<CacheModel> {
+    const plan = init.plan ?? planCache(options);
+    const cache = await createCache({ device, plan, codebooks, ...init });
+    const reference = createReferenceCache({ ...options, codebooks: codebooks as CodebookSet });
+    return new CacheModel(device, options, cache, reference, seed);
+  }
+
+  create(): Pair {
+    const pair = {
+      device: this.cache.createSequence(),
+      reference: this.reference.createSequence(),
+    };
+    this.alive.push(pair);
+    return pair;
+  }
+
+  fork(pair: Pair): Pair {
+    const encoder = this.device.createCommandEncoder();
+    const device = this.cache.encodeFork(encoder, pair.device);
+    this.device.queue.submit([encoder.finish()]);
+    const fork = { device, reference: this.reference.forkSequence(pair.reference) };
+    this.alive.push(fork);
+    return fork;
+  }
+
+  /** Replaces the beams by those that go on from their parents. */
+  reorder(beams: readonly Pair[], parents: readonly number[]): Pair[] {
+    const encoder = this.device.createCommandEncoder();
+    const sequences = this.cache.encodeReorder(encoder, beams.map((beam) => beam.device), parents);
+    this.device.queue.submit([encoder.finish()]);
+    const references = parents.map((parent) =>
+      this.reference.forkSequence(beams[parent]!.reference)
+    );
+    for (const beam of beams) this.reference.freeSequence(beam.reference);
+    const reordered = sequences.map((device, i) => ({ device, reference: references[i]! }));
+    this.alive = [...this.alive.filter((pair) => !beams.includes(pair)), ...reordered];
+    return reordered;
+  }
+
+  free(pair: Pair): void {
+    this.cache.freeSequence(pair.device);
+    this.reference.freeSequence(pair.reference);
+    this.alive.splice(this.alive.indexOf(pair), 1);
+  }
+
+  truncate(pair: Pair, length: number): void {
+    this.cache.truncate(pair.device, length);
+    this.reference.truncate(pair.reference, length);
+  }
+
+  /** Numbers for the tokens of a step in one layer. */
+  vectors(
+    tokens: number,
+    layer: number,
+  ): Record<"keys" | "values" | "queries", Float32Array<ArrayBuffer>> {
+    const { shape } = this.options;
+    const own = tokens * layerHeads(shape, layer) * shape.headDim;
+    return {
+      keys: gridVectors(this.#random, own),
+      values: gridVectors(this.#random, own),
+      queries: gridVectors(this.#random, tokens * shape.queryHeads * shape.headDim)
+        .map((x) => x / 4),
+    };
+  }
+
+  /** Appends to and attends in all layers of both caches, and compares. */
+  async append(entries: readonly PairEntry[]): Promise<void> {
+    const step = this.cache.beginStep(
+      entries.map(({ pair, tokens }) => ({ sequence: pair.device, tokens })),
+    );
+    await this.run(step, entries);
+  }
+
+  /** Runs a step that the device's cache has begun. */
+  async run(step: Step, entries: readonly PairEntry[]): Promise<void> {
+    const { cache, reference, device } = this;
+    const referenceStep = reference.beginStep(
+      entries.map(({ pair, tokens }) => ({ sequence: pair.reference, tokens })),
+    );
+    const { layers } = this.options.shape;
+    const given = Array.from({ length: layers }, (_, layer) => this.vectors(step.tokens, layer));
+    const encoder = device.createCommandEncoder();
+    const buffers: GPUBuffer[] = [];
+    const upload = (data: Float32Array<ArrayBuffer>) => {
+      const buffer = uploadBuffer(device, data);
+      buffers.push(buffer);
+      return { buffer };
+    };
+    const outputs = given.map(({ keys, values, queries }, layer) => {
+      const output = upload(new Float32Array(queries.length).fill(NaN));
+      cache.encodeAppend(encoder, step, layer, { keys: upload(keys), values: upload(values) });
+      cache.encodeAttend(encoder, step, layer, { queries: upload(queries), output });
+      return output.buffer;
+    });
+    device.queue.submit([encoder.finish()]);
+    for (let layer = 0; layer < layers; layer++) {
+      const { queries, ...vectors } = given[layer]!;
+      reference.append(referenceStep, layer, vectors);
+      const wanted = reference.attend(referenceStep, layer, { queries });
+      const found = new Float32Array(await readBuffer(device, outputs[layer]!));
+      const scale = Math.sqrt(wanted.reduce((sum, x) => sum + x * x, 0) / wanted.length);
+      wanted.forEach((value, i) => {
+        const error = Math.abs(value - found[i]!) / scale;
+        assert.ok(error < TOLERANCE, `layer ${layer}, output ${i} is ${found[i]}, not ${value}`);
+      });
+    }
+    for (const buffer of buffers) buffer.destroy();
+  }
+
+  /** Reads every pool back and compares it with the reference, bit for bit. */
+  async checkRecords(): Promise<void> {
+    for (const { device: sequence, reference: own } of this.alive) {
+      for (let layer = 0; layer < this.options.shape.layers; layer++) {
+        for (const side of ["keys", "values"] as const) {
+          assert.deepEqual(
+            await deviceRecords(this.device, this.cache, sequence, layer, side),
+            referenceRecords(this.cache, sequence, this.reference, own, layer, side),
+            `records of the ${side} of layer ${layer}, sequence ${sequence.id}`,
+          );
+        }
+      }
+    }
+  }
+
+  /** Checks that each page in use is somebody's: none leaks. */
+  checkPages(): void {
+    const { layers } = this.cache.plan.options;
+    const { pools } = this.cache.stats();
+    pools.forEach(({ total, free }, table) => {
+      const layer = layers.findIndex(({ pageTable }) => pageTable === table);
+      const used = new Set(
+        this.alive.flatMap((pair) => this.cache.pages(pair.device, layer).pages),
+      );
+      assert.equal(free, total - used.size, `pages of layer ${layer}`);
+    });
+  }
+
+  destroy(): void {
+    this.cache.destroy();
+  }
+}
