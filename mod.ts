@@ -41,12 +41,7 @@ export type {
 } from "./src/cache_options.ts";
 export type { CacheBytes, LayerBytes, SideBytes } from "./src/cache_sizes.ts";
 export type { CommandTarget } from "./src/recorder.ts";
-export {
-  createProfile,
-  type KernelTime,
-  type Profile,
-  type ProfileReport,
-} from "./src/profile.ts";
+export { createProfile, type KernelTime, type Profile, type ProfileReport } from "./src/profile.ts";
 export type { KernelInfo } from "./src/kernel.ts";
 export type { BindingName } from "./src/kernel_bindings.ts";
 export {

@@ -215,7 +215,7 @@ Deno.test("Cache refuses bindings that cannot be used, and nothing is corrupted"
       ? cache.encodeAppend(encoder, step, 0, given)
       : cache.encodeAttend(encoder, step, 0, given);
   for (
-    const [what, code, name, binding] of BINDINGS.filter(([, , name]) => /keys|values/.test(name))
+    const [, code, name, binding] of BINDINGS.filter(([, , name]) => /keys|values/.test(name))
   ) {
     refuses(code, () => record({ ...good, [name]: binding(good, model) }, name));
   }
