@@ -20,7 +20,7 @@ export interface CacheArguments {
   readonly window: number;
   /** First tokens kept exactly. */
   readonly sinks: number;
-  /** Seed of codebooks, and of drawn text. */
+  /** Seed of all that is drawn at random. */
   readonly seed: number;
   /** Whether to print the plan in words. */
   readonly explain?: boolean;
@@ -37,7 +37,7 @@ export function addCacheOptions(command: Command): Command {
     .option("--calibration-tokens <n>", "tokens of it to learn from", integerFrom(1), 8192)
     .option("--window <n>", "recent tokens kept exactly", integerFrom(0), 64)
     .option("--sinks <n>", "first tokens kept exactly", integerFrom(0), 4)
-    .option("--seed <n>", "seed of codebooks, and of drawn text", integerFrom(0), 1)
+    .option("--seed <n>", "seed of all that is drawn at random", integerFrom(0), 1)
     .option("--explain", "print what the planner chose, layer by layer");
 }
 
