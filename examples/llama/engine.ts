@@ -33,6 +33,8 @@ export interface EngineOptions<Sequence, Step> {
 
 /** A model on a device, with a KV cache. */
 export interface Engine<Sequence> {
+  /** The device it runs on. */
+  readonly device: GPUDevice;
   /** The model. */
   readonly checkpoint: Checkpoint;
   /** A new, empty sequence. */
@@ -72,6 +74,7 @@ export async function createEngine<Sequence, Step>(
     const { buffers, network } = await build(options, allocation);
     const pass = new ForwardPass(options, buffers, network);
     return {
+      device,
       checkpoint,
       createSequence: () => cache.createSequence(),
       freeSequence: (sequence) => cache.freeSequence(sequence),
