@@ -8,14 +8,9 @@ type Row = Pick<MethodFigures, "name" | "effectiveBits" | "quality"> & Partial<M
 
 /** The evaluation as a table, and what its columns mean. */
 export function formatSummary(figures: Evaluation): string {
-  const { baseline, noiseFloor, methods, settings, refused } = figures;
+  const { baseline, methods, settings, refused } = figures;
   const rows: readonly Row[] = [
     { name: "f16", effectiveBits: baseline.effectiveBits, quality: baseline.quality },
-    {
-      name: `f16, steps of ${noiseFloor.chunk}`,
-      effectiveBits: baseline.effectiveBits,
-      quality: noiseFloor.quality,
-    },
     ...methods,
   ];
   const optional = (figure: (row: MethodFigures) => string) => (row: Row) =>
@@ -77,12 +72,18 @@ function isMethod(row: Row): row is MethodFigures {
   return row.policy !== undefined;
 }
 
-function explain({ baseline, settings, seconds }: Evaluation): string {
+function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): string {
   const { retrieval, generation, texts } = settings;
+  const noise = noiseFloor.quality.different;
   return [
     "effective bits  all that stays resident, over all key and value channels, at sequences x tokens",
     `ppl, x f16      perplexity on ${texts.different.contexts} and ${texts.inDomain.contexts} contexts of ${settings.context} tokens; over f16's, with its standard error`,
     "KL, top-1       KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
+    `noise floor     f16 in steps of ${noiseFloor.chunk}: perplexity changes by ${
+      Math.abs(noise.ratio - 1).toExponential(1)
+    } of itself, KL ${noise.divergence.toExponential(1)}, top-1 ${
+      (noise.agreement * 100).toFixed(1)
+    }%`,
     ...(baseline.retrieval.length === 0 ? [] : [
       `retrieval       loss on an invented name planted so many tokens before, ${retrieval.trials} each; f16's own, planted`,
       `                and not: ${
