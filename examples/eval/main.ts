@@ -13,12 +13,11 @@ import { runProgram } from "../command_line.ts";
 import { Progress } from "../demo/progress.ts";
 import { type EvalArguments, parseArguments } from "./arguments.ts";
 import { codebookNeeds, needId, provideCodebooks } from "./codebook_store.ts";
-import { unreadable } from "./json.ts";
 import { measure } from "./measure.ts";
 import { methodId } from "./methods.ts";
 import { prepare, type Work } from "./prepare.ts";
 import { formatReport } from "./report/report.ts";
-import { type Evaluation, formatEvaluation, parseEvaluation } from "./results.ts";
+import { type Evaluation, formatEvaluation, readEvaluation } from "./results.ts";
 import { formatSummary } from "./summary.ts";
 
 async function main(args: readonly string[]): Promise<void> {
@@ -27,7 +26,7 @@ async function main(args: readonly string[]): Promise<void> {
   const { options } = parsed;
   const figures = options.from === undefined
     ? await evaluateModel(options)
-    : parseEvaluation(await readFigures(options.from));
+    : await readEvaluation(options.from);
   console.log(`\n${formatSummary(figures)}`);
   if (options.json !== undefined) await Deno.writeTextFile(options.json, formatEvaluation(figures));
   if (options.html !== undefined) {
@@ -115,14 +114,6 @@ function describeWork({ checkpoint, methods, refused, texts }: Work, adapter: Ad
     `methods: ${methods.length}`,
     ...refused.map(({ method, error }) => `refused: ${methodId(method)}: ${error.parts.why}`),
   ].join("\n");
-}
-
-async function readFigures(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (cause) {
-    throw unreadable("the figures", cause);
-  }
 }
 
 if (import.meta.main) await runProgram(main);

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { WEIGHTINGS } from "../llama/weighted_samples.ts";
 import { KEY_SPACES } from "./methods.ts";
-import { parseJson } from "./json.ts";
+import { parseJson, unreadable } from "./json.ts";
 import { policySchema } from "./policy_file.ts";
 
 const count = z.int().nonnegative();
@@ -146,4 +146,19 @@ export function formatEvaluation(figures: Evaluation): string {
  */
 export function parseEvaluation(text: string): Evaluation {
   return parseJson("the figures", evaluation, text);
+}
+
+/**
+ * Reads a file of figures.
+ *
+ * @throws {CoupletError} `file` where it cannot be read or is something else.
+ */
+export async function readEvaluation(path: string): Promise<Evaluation> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (cause) {
+    throw unreadable("the figures", cause);
+  }
+  return parseEvaluation(text);
 }
