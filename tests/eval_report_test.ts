@@ -94,6 +94,8 @@ const FIGURES: Evaluation = {
   },
   noiseFloor: {
     chunk: 8,
+    window: 64,
+    sinks: 4,
     quality: { different: quality(1 + 1e-9), inDomain: quality(1 + 1e-9) },
   },
   methods: [

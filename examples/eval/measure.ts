@@ -7,7 +7,7 @@ import { needId } from "./codebook_store.ts";
 import { CodingErrors } from "./coding_error.ts";
 import { Engines, inSmallerSteps } from "./engines.ts";
 import { firstDifference, greedyTokens } from "./generation.ts";
-import { BASELINE, type Method } from "./methods.ts";
+import { BASELINE, type Method, NOISE } from "./methods.ts";
 import type { Work } from "./prepare.ts";
 import { compareQuality } from "./quality.ts";
 import type {
@@ -75,7 +75,7 @@ export async function measure(
   const onTokens = (tokens: number) => onProgress((done += tokens) / total);
 
   const uncompressed = await open(BASELINE);
-  const noisy = inSmallerSteps(await open(BASELINE), NOISE_CHUNK);
+  const noisy = inSmallerSteps(await open(NOISE), NOISE_CHUNK);
   let baseline: Measured | undefined;
   let noise: readonly Quality[] = [];
   const measured: MeasuredMethod[] = [];
@@ -115,7 +115,11 @@ export async function measure(
         };
       }),
     },
-    noiseFloor: { chunk: NOISE_CHUNK, quality: qualityFigures(noise, baseline!.qualities) },
+    noiseFloor: {
+      chunk: NOISE_CHUNK,
+      ...NOISE.tiers,
+      quality: qualityFigures(noise, baseline!.qualities),
+    },
     methods: methods.map((method, i) => methodFigures(method, measured[i]!, baseline!)),
   };
 

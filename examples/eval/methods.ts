@@ -54,6 +54,12 @@ export const BASELINE: Method = {
   tiers: { sinks: 0, window: 0 },
 };
 
+/**
+ * The uncompressed cache with exact tiers: the same numbers on another way through the kernels, in other
+ * tiles and splits, so that it differs by rounding alone.
+ */
+export const NOISE: Method = { ...BASELINE, tiers: { sinks: 4, window: 64 } };
+
 /** A policy that uses one pair of schemes in all layers. */
 export function uniformPolicy({ id, keys, values }: SchemePair): NamedPolicy {
   return { name: id, policy: { keys, values } };

@@ -4,7 +4,7 @@ import { deviceLimits, type StepSizes, stepSizes } from "../demo/setups.ts";
 import { mobyDick, readText, spreadContexts, statesOfTheUnion, type Text } from "../demo/texts.ts";
 import { type Checkpoint, loadModel, modelCacheOptions } from "../llama/mod.ts";
 import type { EvalArguments } from "./arguments.ts";
-import { BASELINE, expandMethods, type Method, type RefusedMethod } from "./methods.ts";
+import { BASELINE, expandMethods, type Method, NOISE, type RefusedMethod } from "./methods.ts";
 import { readPolicy } from "./policy_file.ts";
 import { buildTrials, type Trial } from "./retrieval.ts";
 
@@ -148,7 +148,7 @@ export async function prepare(options: EvalArguments): Promise<Work> {
     refused,
     sizes: { batch: BATCH, chunk },
     cacheOptions,
-    limits: deviceLimits([BASELINE, ...methods].map(cacheOptions)),
+    limits: deviceLimits([BASELINE, NOISE, ...methods].map(cacheOptions)),
   };
 }
 

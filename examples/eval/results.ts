@@ -109,8 +109,8 @@ const evaluation = z.object({
       gapError: z.number().nullable(),
     })),
   }),
-  /** The uncompressed cache in smaller steps, against itself. */
-  noiseFloor: z.object({ chunk: count, quality: qualities }),
+  /** The uncompressed cache in smaller steps and with exact tiers, against itself without. */
+  noiseFloor: z.object({ chunk: count, window: count, sinks: count, quality: qualities }),
   methods: z.array(method),
   refused: z.array(z.object({ method: z.string(), why: z.string() })),
   seconds: z.number(),

@@ -79,7 +79,7 @@ function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): strin
     "effective bits  all that stays resident, over all key and value channels, at sequences x tokens",
     `ppl, x f16      perplexity on ${texts.different.contexts} and ${texts.inDomain.contexts} contexts of ${settings.context} tokens; over f16's, with its standard error`,
     "KL, top-1       KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
-    `noise floor     f16 in steps of ${noiseFloor.chunk}: perplexity changes by ${
+    `noise floor     f16 in steps of ${noiseFloor.chunk}, window ${noiseFloor.window}, sinks ${noiseFloor.sinks}: perplexity changes by ${
       Math.abs(noise.ratio - 1).toExponential(1)
     } of itself, KL ${noise.divergence.toExponential(1)}, top-1 ${
       (noise.agreement * 100).toFixed(1)

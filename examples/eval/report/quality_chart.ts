@@ -15,15 +15,22 @@ export interface Chart {
   readonly scrolls: boolean;
 }
 
-/** More points than this carry no names of their own. */
-const MOST_NAMES = 12;
+/** Sizes of a panel, in pixels. */
+const PANEL = { width: 360, height: 280, marginLeft: 48, marginRight: 40, marginTop: 28 } as const;
+
+/** Sizes of a name's letters, in pixels. */
+const LETTER_WIDTH = 6.5;
+const LINE_HEIGHT = 12;
+
+/** Divergences are shown from here on: less is rounding. */
+const LEAST_DIVERGENCE = 1e-6;
 
 /** KL divergence against effective bits: a chart for each pair of tiers, a panel for each length. */
 export function qualityCharts({ methods, baseline }: Evaluation): readonly Chart[] {
   const labels = methodLabels(methods);
   const families = [...new Set(methods.map(methodFamily))];
   const tiers = [...new Set(methods.map(tiersLabel))];
-  const divergences = methods.map(({ quality }) => quality.different.divergence);
+  const divergences = methods.map(shownDivergence);
   return tiers.map((tier): Chart => {
     const chosen = methods.flatMap((method, i) => tiersLabel(method) === tier ? [i] : []);
     const own = families.filter((family) =>
@@ -68,8 +75,12 @@ function point(method: MethodFigures, label: string, panel: number): Point {
     family,
     curve: `${family} ${method.weights} ${method.keySpace}`,
     bits: method.effectiveBits[panel]!.bits,
-    divergence: method.quality.different.divergence,
+    divergence: shownDivergence(method),
   };
+}
+
+function shownDivergence({ quality }: MethodFigures): number {
+  return Math.max(LEAST_DIVERGENCE, quality.different.divergence);
 }
 
 function qualityPanel(
@@ -80,14 +91,11 @@ function qualityPanel(
 ): string {
   const sorted = points.toSorted((a, b) => a.bits - b.bits);
   const domain = [Math.min(...divergences) / 1.3, Math.max(...divergences) * 1.3] as const;
+  const x = bitTicks(points);
   return drawSvg({
-    width: 360,
-    height: 280,
-    marginLeft: 48,
-    marginRight: 40,
-    marginTop: 28,
+    ...PANEL,
     style: { fontSize: "11px" },
-    x: { type: "log", base: 2, label: `effective bits at ${title} →`, ...bitTicks(points) },
+    x: { type: "log", base: 2, label: `effective bits at ${title} →`, ...x },
     y: {
       type: "log",
       label: "↑ KL, nats",
@@ -109,34 +117,55 @@ function qualityPanel(
         title: ({ label, bits, divergence }: Point) =>
           `${label}: ${bits.toFixed(2)} bits, ${divergence.toPrecision(3)} nats`,
       }),
-      ...(points.length > MOST_NAMES ? [] : [
-        Plot.text(sorted, {
-          x: "bits",
-          y: "divergence",
-          text: "name",
-          dx: 7,
-          dy: -7,
-          textAnchor: "start",
-        }),
-      ]),
+      Plot.text(withRoomForNames(sorted, x.domain, domain), {
+        x: "bits",
+        y: "divergence",
+        text: "name",
+        dx: 7,
+        dy: -7,
+        textAnchor: "start",
+      }),
     ],
   });
+}
+
+/** The points whose names do not cover each other's, the best first. */
+function withRoomForNames(
+  points: readonly Point[],
+  bits: readonly [number, number],
+  divergences: readonly [number, number],
+): readonly Point[] {
+  const along = (value: number, [least, most]: readonly [number, number]) =>
+    Math.log(value / least) / Math.log(most / least);
+  const named: { readonly point: Point; readonly left: number; readonly y: number }[] = [];
+  for (const point of points.toSorted((a, b) => a.divergence - b.divergence)) {
+    const left = along(point.bits, bits) * (PANEL.width - PANEL.marginLeft - PANEL.marginRight);
+    const y = along(point.divergence, divergences) * (PANEL.height - PANEL.marginTop);
+    const covers = named.some((other) => {
+      // The name of the one to the left reaches towards the other.
+      const { name } = left < other.left ? point : other.point;
+      return Math.abs(y - other.y) < LINE_HEIGHT &&
+        Math.abs(left - other.left) < name.length * LETTER_WIDTH;
+    });
+    if (!covers) named.push({ point, left, y });
+  }
+  return named.map(({ point }) => point);
 }
 
 /** Room around the points, and ticks at powers of two, or closer where these are few. */
 function bitTicks(points: readonly Point[]): { ticks: number[]; domain: [number, number] } {
   const bits = points.map(({ bits }) => bits);
   const [least, most] = [Math.min(...bits) / 1.15, Math.max(...bits) * 1.15];
-  const closer = most / least < 6 ? [1, 1.25, 1.5, 1.75] : [1];
+  const closer = most / least < 6 ? [1, 1.25, 1.5] : [1];
   const ticks = [0.25, 0.5, 1, 2, 4, 8, 16, 32]
     .flatMap((power) => closer.map((part) => power * part))
     .filter((tick) => tick >= least && tick <= most);
   return { ticks, domain: [least, most] };
 }
 
-/** Powers of ten, with 2 and 5 between where there are few. */
+/** Powers of ten, and twice these where there are few. */
 function logTicks(least: number, most: number): number[] {
-  const parts = most / least < 1e4 ? [1, 2, 5] : [1];
+  const parts = most / least < 1e4 ? [1, 2] : [1];
   const first = Math.floor(Math.log10(least));
   return Array.from({ length: Math.ceil(Math.log10(most)) - first + 1 }, (_, i) => first + i)
     .flatMap((power) => parts.map((part) => part * 10 ** power))

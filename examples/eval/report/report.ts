@@ -4,7 +4,7 @@ import type { Evaluation, QualityFigures } from "../results.ts";
 import { formatLength } from "../summary.ts";
 import { mean } from "../statistics.ts";
 import { errorChart } from "./error_chart.ts";
-import { methodLabels } from "./method_labels.ts";
+import { methodLabels, tiersLabel } from "./method_labels.ts";
 import { perplexityChart } from "./perplexity_chart.ts";
 import { type Chart, qualityCharts } from "./quality_chart.ts";
 import { retrievalCharts } from "./retrieval_chart.ts";
@@ -34,6 +34,7 @@ export async function formatReport(figures: Evaluation): Promise<string> {
     charts,
     noiseFloor: {
       chunk: noiseFloor.chunk,
+      tiers: tiersLabel(noiseFloor),
       ...noiseRow(noiseFloor.quality.different),
     },
     lengths: baseline.effectiveBits.map(formatLength),

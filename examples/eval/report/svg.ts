@@ -10,16 +10,15 @@ export const SERIES: readonly string[] = Array.from(
   (_, i) => `var(--series-${i + 1})`,
 );
 
-/** Shapes of series: colours are not all that tells them apart. */
+/** Shapes of series: colours are not all that tells them apart, and come again later. */
 export const SHAPES = [
   "circle",
-  "square2",
-  "triangle2",
-  "diamond2",
+  "square",
+  "triangle",
+  "diamond",
   "cross",
   "star",
   "wye",
-  "times",
 ] as const;
 
 /** A plot as an SVG element's text. */
