@@ -7,6 +7,7 @@ import {
   unpackRecords,
 } from "@couplet/kv";
 import { PAGE_TOKENS } from "../../src/kernel_constants.ts";
+import { heldTokens } from "./held_tokens.ts";
 import { isLearned } from "./methods.ts";
 import { readBuffer } from "./read_buffer.ts";
 import type { CodeUsageFigures } from "./results.ts";
@@ -25,7 +26,7 @@ export async function measureCodeUsage(
     for (const side of ["keys", "values"] as const) {
       if (!isLearned(policy[side])) continue;
       const counts = await countCodes(device, cache, sequences, layer, side);
-      const tokens = sequences.reduce((sum, one) => sum + cache.codedTokens(one), 0);
+      const tokens = sequences.reduce((sum, one) => sum + heldTokens(cache, one, layer).count, 0);
       if (tokens > 0) {
         figures.push({ layer, side, scheme: policy[side], tokens, ...summarizeUsage(counts) });
       }
@@ -45,27 +46,27 @@ async function countCodes(
   const { shape, layers } = cache.plan.options;
   const { centroids, layout: layoutOf } = parseScheme(layers[layer]![side]);
   const layout = layoutOf(shape.headDim);
-  const { keyRecords, valueRecords } = cache.buffers(layer);
-  const words = new Uint32Array(
-    await readBuffer(device, side === "keys" ? keyRecords : valueRecords),
-  );
   const pageWords = recordWords(layout, PAGE_TOKENS);
-  const counts = Array.from(
-    { length: shape.keyValueHeads * layout.codes },
-    () => new Uint32Array(centroids),
-  );
-  for (const sequence of sequences) {
-    const coded = cache.codedTokens(sequence);
-    for (const [index, page] of cache.pages(sequence).entries()) {
-      const tokens = Math.min(PAGE_TOKENS, coded - index * PAGE_TOKENS);
-      if (tokens <= 0) break;
-      for (let head = 0; head < shape.keyValueHeads; head++) {
-        const first = (page * shape.keyValueHeads + head) * pageWords;
-        const codes = unpackRecords(layout, words.subarray(first, first + pageWords), tokens);
-        codes.forEach((code, i) => {
-          counts[head * layout.codes + (i % layout.codes)]![code]!++;
-        });
+  const counts: Uint32Array[] = [];
+  for (const { heads, keyRecords, valueRecords } of cache.buffers(layer).parts) {
+    const words = new Uint32Array(
+      await readBuffer(device, side === "keys" ? keyRecords : valueRecords),
+    );
+    for (let head = 0; head < heads.count; head++) {
+      const own = Array.from({ length: layout.codes }, () => new Uint32Array(centroids));
+      for (const sequence of sequences) {
+        const { count, pages } = heldTokens(cache, sequence, layer);
+        for (const [index, page] of pages.entries()) {
+          const tokens = Math.min(PAGE_TOKENS, count - index * PAGE_TOKENS);
+          if (tokens <= 0) break;
+          const first = (page * heads.count + head) * pageWords;
+          const codes = unpackRecords(layout, words.subarray(first, first + pageWords), tokens);
+          codes.forEach((code, i) => {
+            own[i % layout.codes]![code]!++;
+          });
+        }
       }
+      counts.push(...own);
     }
   }
   return counts;

@@ -2,6 +2,7 @@ import type { Cache, KeySpace, Sequence, Side } from "@couplet/kv";
 import type { Inspection } from "../demo/evaluate.ts";
 import type { ForwardResult, LlamaConfig } from "../llama/mod.ts";
 import { rotateHeads } from "../llama/rotate_heads.ts";
+import { heldTokens } from "./held_tokens.ts";
 import { readBuffer } from "./read_buffer.ts";
 import type { CodingErrorFigures } from "./results.ts";
 
@@ -68,10 +69,10 @@ export class CodingErrors implements Inspection {
         const energies = new Float64Array(keyValueHeads);
         for (const [context, pieces] of this.#kept.get(run)!.entries()) {
           const sequence = sequences[context]!;
-          const count = cache.codedTokens(sequence);
+          const { first, count } = heldTokens(cache, sequence, layer);
           if (count === 0) continue;
           const given = this.#given(pieces[side][layer]!, side, space)
-            .subarray(sinks * keyValueHeads * headDim);
+            .subarray((sinks + first) * keyValueHeads * headDim);
           const decoded = await decode(device, cache, sequence, layer, side);
           decoded.forEach((value, i) => {
             const head = Math.floor(i / headDim) % keyValueHeads;
@@ -109,7 +110,7 @@ export class CodingErrors implements Inspection {
   }
 }
 
-/** All coded tokens of a sequence, `[tokens][keyValueHeads][headDim]`, as the cache decodes them. */
+/** The coded tokens of a sequence that a layer holds, `[tokens][keyValueHeads][headDim]`, decoded. */
 async function decode(
   device: GPUDevice,
   cache: Cache,
@@ -117,19 +118,14 @@ async function decode(
   layer: number,
   side: Side,
 ): Promise<Float32Array> {
-  const { keyValueHeads, headDim } = cache.plan.options.shape;
-  const count = cache.codedTokens(sequence);
+  const { shape: { headDim }, layers } = cache.plan.options;
+  const { first, count } = heldTokens(cache, sequence, layer);
   const output = device.createBuffer({
-    size: count * keyValueHeads * headDim * 4,
+    size: count * layers[layer]!.keyValueHeads * headDim * 4,
     usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
   });
   const encoder = device.createCommandEncoder();
-  cache.encodeDecode(encoder, sequence, layer, {
-    side,
-    first: 0,
-    count,
-    output: { buffer: output },
-  });
+  cache.encodeDecode(encoder, sequence, layer, { side, first, count, output: { buffer: output } });
   device.queue.submit([encoder.finish()]);
   const decoded = new Float32Array(await readBuffer(device, output));
   output.destroy();
