@@ -28,7 +28,7 @@ export function errorChart({ methods }: Evaluation): Chart {
     title: "Error of the codes",
     text:
       "Squared error of the decoded vectors over their energy, in percent, by layer and KV head " +
-      "(0.1 is layer 0, head 1). Darker is more, on a scale of ratios.",
+      "(0.1 is layer 0, head 1). Stronger colour is more, on a scale of ratios.",
     legend: [],
     scrolls: true,
     panels: (["keys", "values"] as const).flatMap((side) => {
