@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { calibrate } from "@couplet/kv";
+import { calibrate, type KeySpace } from "@couplet/kv";
 import { loadModel } from "../examples/llama/mod.ts";
+import { rotateHeads } from "../examples/llama/rotate_heads.ts";
 import { weightedSamples, type Weighting } from "../examples/llama/weighted_samples.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { FIXTURE, largestDifference, readExpected } from "./llama_helpers.ts";
@@ -10,8 +11,8 @@ const checkpoint = await loadModel(FIXTURE);
 const expected = readExpected();
 const { layers } = checkpoint.config;
 
-function samplesWith(weighting: Weighting) {
-  return weightedSamples({ device, checkpoint, windows: [expected.tokenIds], weighting });
+function samplesWith(weighting: Weighting, keySpace: KeySpace = "pre-rope") {
+  return weightedSamples({ device, checkpoint, windows: [expected.tokenIds], weighting, keySpace });
 }
 
 /** One layer of an expected tensor. */
@@ -73,4 +74,30 @@ Deno.test("weightedSamples without a text is refused", async () => {
     weightedSamples({ device, checkpoint, windows: [], weighting: "none" }),
     { code: "samples" },
   );
+});
+
+Deno.test("weightedSamples: keys as they are scored are rotated, and their gradients with them", async () => {
+  const rotated = (name: string, layer: number) =>
+    rotateHeads(
+      Float32Array.from(layerOf(name, layer)),
+      [expected.tokenIds.length],
+      checkpoint.config.keyValueHeads,
+      checkpoint.config,
+    );
+  const before = await samplesWith("fisher+query");
+  const samples = await samplesWith("fisher+query", "as-scored");
+  for (const [i, { layer, side, values, weights, scale }] of samples.entries()) {
+    if (side === "values") {
+      assert.deepEqual({ values, weights, scale }, {
+        values: before[i]!.values,
+        weights: before[i]!.weights,
+        scale: undefined,
+      });
+      continue;
+    }
+    assert.ok(largestDifference(values, rotated("keys_pre_rope", layer)) < 1e-3);
+    const wanted = rotated("key_gradients", layer).map((gradient) => gradient ** 2);
+    assert.ok(largestDifference(weights!, wanted) < 1e-3 * Math.max(...wanted));
+    assert.notDeepEqual(scale, before[i]!.scale);
+  }
 });

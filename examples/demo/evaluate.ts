@@ -1,67 +1,83 @@
 import type { Cache, Sequence } from "@couplet/kv";
-import type { Engine } from "../llama/mod.ts";
-import type { CacheSwitch } from "./cache_switch.ts";
+import type { ForwardEntry, ForwardResult, ReadOptions } from "../llama/mod.ts";
 import { type Quality, QualityTally, type ReferenceRow, referenceRow } from "./metrics.ts";
+
+/** A cache, and the way tokens of its sequences run through the model. */
+export interface CacheRun {
+  readonly cache: Cache;
+  /** As `Engine.forward`, with this cache. */
+  forward(entries: readonly ForwardEntry<Sequence>[], read: ReadOptions): Promise<ForwardResult>;
+}
+
+/** What is looked at beside the logits while the caches take the first contexts. */
+export interface Inspection {
+  /** What the engine reads back for it. */
+  readonly read: ReadOptions;
+  /** Told after every step: the run's index, and what came back. */
+  onStep(run: number, tokens: number, result: ForwardResult): void;
+}
 
 /** What {@linkcode evaluate} needs. */
 export interface EvaluationOptions {
-  readonly engine: Engine<Sequence>;
-  /** The engine's cache. */
-  readonly cacheSwitch: CacheSwitch;
   /** The caches to compare; the first is the uncompressed one that the others are measured against. */
-  readonly caches: readonly Cache[];
+  readonly runs: readonly CacheRun[];
   /** Texts of equal length, in tokens. */
   readonly contexts: readonly (readonly number[])[];
   /** Sequences that run together. */
   readonly batch: number;
   /** Tokens of each sequence that run together. */
   readonly chunk: number;
-  readonly onProgress?: (fraction: number) => void;
+  /** Told how many tokens a cache has taken since it was last told. */
+  readonly onTokens?: (tokens: number) => void;
+  readonly inspection?: Inspection;
   /** Told once, when the caches hold whole contexts: the sequences of each cache. */
   readonly onFull?: (held: readonly (readonly Sequence[])[]) => Promise<void>;
 }
 
 /**
- * Quality of each cache, over every position of every context that has a next token.
+ * Quality of each cache in each context, `[runs][contexts]`, over every position that has a next token.
  *
  * All caches take a chunk of tokens before any takes the next one, so that the uncompressed model's
  * distributions are kept for a chunk only, whatever the size of the vocabulary.
  */
-export async function evaluate(options: EvaluationOptions): Promise<readonly Quality[]> {
-  const { engine, cacheSwitch, caches, contexts, batch, chunk } = options;
+export async function evaluate(
+  options: EvaluationOptions,
+): Promise<readonly (readonly Quality[])[]> {
+  const { runs, contexts, batch, chunk } = options;
   const length = contexts[0]?.length ?? 0;
-  const tallies = caches.map(() => new QualityTally());
-  let done = 0;
+  const tallies = runs.map(() => contexts.map(() => new QualityTally()));
   for (let first = 0; first < contexts.length; first += batch) {
     const group = contexts.slice(first, first + batch);
-    const held = caches.map((cache) => group.map(() => cache.createSequence()));
+    const inspection = first === 0 ? options.inspection : undefined;
+    const held = runs.map(({ cache }) => group.map(() => cache.createSequence()));
     for (let at = 0; at < length; at += chunk) {
       let reference: ReferenceRow[][] | undefined;
-      for (const [i, cache] of caches.entries()) {
-        cacheSwitch.cache = cache;
+      for (const [i, run] of runs.entries()) {
         const entries = group.map((tokenIds, entry) => ({
           sequence: held[i]![entry]!,
           tokenIds: tokenIds.slice(at, at + chunk),
         }));
-        const { logits } = await engine.forward(entries, { logits: "all" });
-        const rows = logits!.map((all, entry) => splitRows(all, entries[entry]!.tokenIds.length));
+        const result = await run.forward(entries, { ...inspection?.read, logits: "all" });
+        const rows = result.logits!.map((all, entry) =>
+          splitRows(all, entries[entry]!.tokenIds.length)
+        );
         reference ??= rows.map((entry) => entry.map(referenceRow));
         rows.forEach((entry, e) =>
           entry.forEach((row, token) => {
             const next = group[e]![at + token + 1];
-            if (next !== undefined) tallies[i]!.add(reference![e]![token]!, row, next);
+            if (next !== undefined) tallies[i]![first + e]!.add(reference![e]![token]!, row, next);
           })
         );
-        done += entries.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0);
-        options.onProgress?.(done / (caches.length * contexts.length * length));
+        inspection?.onStep(i, entries[0]!.tokenIds.length, result);
+        options.onTokens?.(entries.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0));
       }
     }
     if (first === 0) await options.onFull?.(held);
-    for (const [i, cache] of caches.entries()) {
+    for (const [i, { cache }] of runs.entries()) {
       for (const sequence of held[i]!) cache.freeSequence(sequence);
     }
   }
-  return tallies.map((tally) => tally.quality());
+  return tallies.map((contexts) => contexts.map((tally) => tally.quality()));
 }
 
 /** `[count][length / count]` as views. */

@@ -22,7 +22,8 @@ import { createEngine, type Engine } from "../llama/mod.ts";
 import { weightedSamples } from "../llama/weighted_samples.ts";
 import { parseArguments } from "./arguments.ts";
 import { CacheSwitch } from "./cache_switch.ts";
-import { evaluate } from "./evaluate.ts";
+import { type CacheRun, evaluate } from "./evaluate.ts";
+import { poolQuality } from "./metrics.ts";
 import { describeMemory, extrapolateMemory, residentBytes } from "./memory.ts";
 import { prepare, type Work } from "./prepare.ts";
 import { Progress } from "./progress.ts";
@@ -171,13 +172,19 @@ async function measure(
   const evaluating = progress.stage("evaluate");
   const entries = [...caches];
   let milliseconds: readonly number[] = [];
+  let done = 0;
+  const total = entries.length * bench.contexts.length * bench.options.context;
   const results = await evaluate({
-    engine,
-    cacheSwitch,
-    caches: entries.map(([, cache]) => cache),
+    runs: entries.map(([, cache]): CacheRun => ({
+      cache,
+      forward(tokens, read) {
+        cacheSwitch.cache = cache;
+        return engine.forward(tokens, read);
+      },
+    })),
     contexts: bench.contexts,
     ...sizes,
-    onProgress: evaluating.update,
+    onTokens: (tokens) => evaluating.update((done += tokens) / total),
     async onFull(held): Promise<void> {
       const filled = new Map(entries.map(([options, cache], i) => [
         options,
@@ -190,7 +197,9 @@ async function measure(
       });
     },
   });
-  const qualities = new Map(entries.map(([options], i) => [options, results[i]!]));
+  const qualities = new Map(
+    entries.map(([options], i) => [options, poolQuality(results[i]!)]),
+  );
   evaluating.done();
 
   const uncompressed = setups[0]!;

@@ -2,6 +2,7 @@ import {
   BASE_LIMITS,
   type CacheBytes,
   type CacheOptions,
+  type CachePlan,
   layerHeads,
   planCache,
 } from "@couplet/kv";
@@ -39,29 +40,46 @@ export function describeMemory(
 }
 
 /**
- * Memory of the same cache for one long sequence, by the planner's formulas: nothing is allocated, and no
+ * The plan of the same cache for another number of sequences and tokens: nothing is allocated, and no
  * device's limits apply.
+ *
+ * @param sequenceTokens Tokens of each sequence.
  */
+export function planResident(
+  options: CacheOptions,
+  sequences: number,
+  sequenceTokens: number,
+): CachePlan {
+  const { appendTokens } = options.capacity;
+  return planCache({
+    ...options,
+    capacity: {
+      sequences,
+      tokens: sequences * sequenceTokens,
+      sequenceTokens,
+      stepTokens: sequences * appendTokens,
+      appendTokens,
+    },
+    limits: {
+      ...BASE_LIMITS,
+      maxStorageBufferBindingSize: Infinity,
+      maxBufferSize: Infinity,
+      maxComputeWorkgroupsPerDimension: Infinity,
+    },
+  });
+}
+
+/** Memory of the same cache for one long sequence, by the planner's formulas. */
 export function extrapolateMemory(
   options: CacheOptions,
   uncompressed: CacheOptions,
 ): readonly Memory[] {
   return LONGER_TOKENS.map((tokens) => {
-    const { appendTokens } = options.capacity;
-    const capacity = {
-      sequences: 1,
-      tokens,
-      sequenceTokens: tokens,
-      stepTokens: appendTokens,
-      appendTokens,
-    };
-    const limits = {
-      ...BASE_LIMITS,
-      maxStorageBufferBindingSize: Infinity,
-      maxBufferSize: Infinity,
-    };
-    const bytes = (options: CacheOptions) =>
-      residentBytes(planCache({ ...options, capacity, limits }).bytes);
-    return describeMemory({ ...options, capacity }, bytes(options), bytes(uncompressed));
+    const plan = planResident(options, 1, tokens);
+    return describeMemory(
+      { shape: options.shape, capacity: plan.options.capacity },
+      residentBytes(plan.bytes),
+      residentBytes(planResident(uncompressed, 1, tokens).bytes),
+    );
   });
 }

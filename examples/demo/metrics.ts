@@ -72,6 +72,20 @@ export class QualityTally {
   }
 }
 
+/** The quality over several contexts, from that in each: every position counts the same. */
+export function poolQuality(contexts: readonly Quality[]): Quality {
+  const tokens = contexts.reduce((sum, context) => sum + context.tokens, 0);
+  function mean(of: (context: Quality) => number): number {
+    return contexts.reduce((sum, context) => sum + context.tokens * of(context), 0) / tokens;
+  }
+  return {
+    tokens,
+    perplexity: Math.exp(mean(({ perplexity }) => Math.log(perplexity))),
+    divergence: mean(({ divergence }) => divergence),
+    agreement: mean(({ agreement }) => agreement),
+  };
+}
+
 /** Natural log of the sum of exponentials, without overflow. */
 export function logSumExp(logits: Float32Array): number {
   const largest = logits[indexOfLargest(logits)]!;

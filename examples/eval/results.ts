@@ -1,0 +1,164 @@
+import { z } from "zod";
+import { WEIGHTINGS } from "../llama/weighted_samples.ts";
+import { KEY_SPACES } from "./methods.ts";
+import { parseJson, unreadable } from "./json.ts";
+import { policySchema } from "./policy_file.ts";
+
+const count = z.int().nonnegative();
+const side = z.enum(["keys", "values"]);
+
+const quality = z.object({
+  /** Positions scored. */
+  tokens: count,
+  perplexity: z.number(),
+  /** Perplexity over the uncompressed cache's. */
+  ratio: z.number(),
+  /** Standard error of the ratio, over contexts; null for one context. */
+  ratioError: z.number().nullable(),
+  /** KL divergence from the uncompressed cache's distributions, nats per token. */
+  divergence: z.number(),
+  /** Share of positions with the same likeliest token. */
+  agreement: z.number(),
+});
+
+/** Quality on a text unlike the calibration's, and on a part of the calibration's own that was held out. */
+const qualities = z.object({ different: quality, inDomain: quality });
+
+const codingError = z.object({
+  layer: count,
+  side,
+  head: count,
+  /** Squared error of the decoded vectors over their energy. */
+  error: z.number(),
+});
+
+const codeUsage = z.object({
+  layer: count,
+  side,
+  scheme: z.string(),
+  /** Tokens counted. */
+  tokens: count,
+  /** Share of centroids that no token used. */
+  dead: z.number(),
+  /** Entropy of the codes, mean over KV heads and groups. */
+  entropyBits: z.number(),
+  /** What the entropy would be if all centroids were used alike. */
+  codeBits: z.number(),
+  /** Uses of the centroids from the most to the least used, in equal parts: 1 is a part's fair share. */
+  uses: z.array(z.number()),
+});
+
+/** Bits per channel of everything that stays resident. */
+const effectiveBits = z.object({ tokens: count, sequences: count, bits: z.number() });
+
+/** Losses on planted names, nats per token of the answer. */
+const retrieval = z.object({
+  distance: count,
+  loss: z.number(),
+  /** Above the uncompressed cache's on the same texts. */
+  excess: z.number(),
+  /** Standard error of the excess, over trials; null for one trial. */
+  excessError: z.number().nullable(),
+});
+
+const method = z.object({
+  name: z.string(),
+  policy: policySchema,
+  weights: z.enum(WEIGHTINGS),
+  keySpace: z.enum(KEY_SPACES),
+  window: count,
+  sinks: count,
+  nominalBits: z.number(),
+  effectiveBits: z.array(effectiveBits),
+  quality: qualities,
+  retrieval: z.array(retrieval),
+  /** First token written that is not the uncompressed cache's, by prompt; all tokens where none differs. */
+  firstDifferences: z.array(count),
+  codingError: z.array(codingError),
+  codeUsage: z.array(codeUsage),
+});
+
+const text = z.object({ name: z.string(), contexts: count });
+
+const evaluation = z.object({
+  format: z.literal("couplet-eval"),
+  version: z.literal(1),
+  adapter: z.object({ name: z.string(), kind: z.string() }),
+  model: z.object({ name: z.string(), digest: z.string() }),
+  settings: z.object({
+    seed: count,
+    /** Tokens per context. */
+    context: count,
+    /** New tokens of a sequence in a step, at most. */
+    chunk: count,
+    calibration: z.object({ name: z.string(), tokens: count }),
+    texts: z.object({ different: text, inDomain: text }),
+    retrieval: z.object({ trials: count, distances: z.array(count) }),
+    generation: z.object({ prompts: count, promptTokens: count, tokens: count }),
+  }),
+  /** The uncompressed cache. */
+  baseline: z.object({
+    quality: qualities,
+    effectiveBits: z.array(effectiveBits),
+    /** Losses with the name planted, and with other text in its place. */
+    retrieval: z.array(z.object({
+      distance: count,
+      planted: z.number(),
+      notPlanted: z.number(),
+      /** Standard error of the difference, over trials; null for one trial. */
+      gapError: z.number().nullable(),
+    })),
+  }),
+  /** The uncompressed cache in smaller steps and with exact tiers, against itself without. */
+  noiseFloor: z.object({ chunk: count, window: count, sinks: count, quality: qualities }),
+  methods: z.array(method),
+  refused: z.array(z.object({ method: z.string(), why: z.string() })),
+  seconds: z.number(),
+});
+
+/** Everything an evaluation comes to; nothing is rounded. */
+export type Evaluation = z.infer<typeof evaluation>;
+
+/** One method's figures. */
+export type MethodFigures = Evaluation["methods"][number];
+
+/** Quality on one text. */
+export type QualityFigures = z.infer<typeof quality>;
+
+/** The error of one layer's, side's and KV head's codes. */
+export type CodingErrorFigures = z.infer<typeof codingError>;
+
+/** How one layer's and side's centroids are used. */
+export type CodeUsageFigures = z.infer<typeof codeUsage>;
+
+/** Effective bits at one length. */
+export type EffectiveBits = z.infer<typeof effectiveBits>;
+
+/** An evaluation as a file's text. */
+export function formatEvaluation(figures: Evaluation): string {
+  return `${JSON.stringify(figures, null, 1)}\n`;
+}
+
+/**
+ * The inverse of {@linkcode formatEvaluation}.
+ *
+ * @throws {CoupletError} `file` where the text is something else.
+ */
+export function parseEvaluation(text: string): Evaluation {
+  return parseJson("the figures", evaluation, text);
+}
+
+/**
+ * Reads a file of figures.
+ *
+ * @throws {CoupletError} `file` where it cannot be read or is something else.
+ */
+export async function readEvaluation(path: string): Promise<Evaluation> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (cause) {
+    throw unreadable("the figures", cause);
+  }
+  return parseEvaluation(text);
+}

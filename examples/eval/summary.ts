@@ -1,0 +1,121 @@
+import { median } from "../demo/metrics.ts";
+import { type Column, formatTable } from "../demo/table.ts";
+import type { EffectiveBits, Evaluation, MethodFigures, QualityFigures } from "./results.ts";
+import { mean } from "./statistics.ts";
+
+/** A method's figures, or the uncompressed cache's as far as they are. */
+type Row = Pick<MethodFigures, "name" | "effectiveBits" | "quality"> & Partial<MethodFigures>;
+
+/** The evaluation as a table, and what its columns mean. */
+export function formatSummary(figures: Evaluation): string {
+  const { baseline, methods, settings, refused } = figures;
+  const rows: readonly Row[] = [
+    { name: "f16", effectiveBits: baseline.effectiveBits, quality: baseline.quality },
+    ...methods,
+  ];
+  const optional = (figure: (row: MethodFigures) => string) => (row: Row) =>
+    isMethod(row) ? figure(row) : "";
+  const groups = [
+    {
+      title: "",
+      columns: [
+        { title: "keys/values", cell: ({ name }: Row) => name },
+        { title: "weights", cell: optional(({ weights }) => weights) },
+        { title: "space", cell: optional(({ keySpace }) => keySpace) },
+        { title: "win+sinks", cell: optional(({ window, sinks }) => `${window}+${sinks}`) },
+      ],
+    },
+    {
+      title: "effective bits",
+      columns: baseline.effectiveBits.map((bits, i) => ({
+        title: formatLength(bits),
+        cell: ({ effectiveBits }: Row) => effectiveBits[i]!.bits.toFixed(2),
+      })),
+    },
+    { title: "different text", columns: qualityColumns(({ quality }) => quality.different) },
+    { title: "in domain", columns: qualityColumns(({ quality }) => quality.inDomain) },
+    ...(baseline.retrieval.length === 0 ? [] : [{
+      title: "retrieval, nats above f16",
+      columns: baseline.retrieval.map(({ distance }, i) => ({
+        title: `${distance}`,
+        cell: optional(({ retrieval }) => signed(retrieval[i]!.excess, 2)),
+      })),
+    }]),
+    ...(settings.generation.prompts === 0 ? [] : [{
+      title: "parts at",
+      columns: [{
+        title: "token",
+        cell: optional(({ firstDifferences }) => `${median(firstDifferences)}`),
+      }],
+    }]),
+    {
+      title: "coding error",
+      columns: (["keys", "values"] as const).map((side) => ({
+        title: side,
+        cell: optional(({ codingError }) => {
+          const errors = codingError.filter((one) => one.side === side).map(({ error }) => error);
+          return errors.length === 0 ? "" : mean(errors).toFixed(4);
+        }),
+      })),
+    },
+  ];
+  return [
+    formatTable(groups, rows),
+    "",
+    ...refused.map(({ method, why }) => `refused: ${method}: ${why}`),
+    ...(refused.length > 0 ? [""] : []),
+    explain(figures),
+  ].join("\n");
+}
+
+function isMethod(row: Row): row is MethodFigures {
+  return row.policy !== undefined;
+}
+
+function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): string {
+  const { retrieval, generation, texts } = settings;
+  const noise = noiseFloor.quality.different;
+  return [
+    "effective bits  all that stays resident, over all key and value channels, at sequences x tokens",
+    `ppl, x f16      perplexity on ${texts.different.contexts} and ${texts.inDomain.contexts} contexts of ${settings.context} tokens; over f16's, with its standard error`,
+    "KL, top-1       KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
+    `noise floor     f16 in steps of ${noiseFloor.chunk}, window ${noiseFloor.window}, sinks ${noiseFloor.sinks}: perplexity changes by ${
+      Math.abs(noise.ratio - 1).toExponential(1)
+    } of itself, KL ${noise.divergence.toExponential(1)}, top-1 ${
+      (noise.agreement * 100).toFixed(1)
+    }%`,
+    ...(baseline.retrieval.length === 0 ? [] : [
+      `retrieval       loss on an invented name planted so many tokens before, ${retrieval.trials} each; f16's own, planted`,
+      `                and not: ${
+        baseline.retrieval.map(({ distance, planted, notPlanted }) =>
+          `${distance}: ${planted.toFixed(2)}, ${notPlanted.toFixed(2)}`
+        ).join("; ")
+      }`,
+    ]),
+    ...(generation.prompts === 0 ? [] : [
+      `parts at        median over ${generation.prompts} prompts of the first of ${generation.tokens} greedy tokens that f16 does not write`,
+    ]),
+    "coding error    squared error of decoded vectors over their energy, mean over layers and heads",
+    "",
+    `${seconds.toFixed(0)} seconds in all; docs/evaluation.md says more about each figure.`,
+  ].join("\n");
+}
+
+function qualityColumns(quality: (row: Row) => QualityFigures): readonly Column<Row>[] {
+  return [
+    { title: "ppl", cell: (row) => quality(row).perplexity.toFixed(2) },
+    { title: "x f16", cell: (row) => quality(row).ratio.toFixed(4) },
+    { title: "+-", cell: (row) => quality(row).ratioError?.toFixed(4) ?? "" },
+    { title: "KL", cell: (row) => quality(row).divergence.toFixed(4) },
+    { title: "top-1", cell: (row) => `${(quality(row).agreement * 100).toFixed(1)}%` },
+  ];
+}
+
+function signed(value: number, digits: number): string {
+  return `${value < 0 ? "" : "+"}${value.toFixed(digits)}`;
+}
+
+/** Sequences times tokens, such as 1x512 or 8x32k. */
+export function formatLength({ sequences, tokens }: EffectiveBits): string {
+  return `${sequences}x${tokens % 1024 === 0 ? `${tokens / 1024}k` : tokens}`;
+}

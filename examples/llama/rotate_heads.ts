@@ -1,0 +1,30 @@
+import { rotate } from "@couplet/kv";
+import type { LlamaConfig } from "./config.ts";
+
+/**
+ * Keys or queries rotated for their positions, as they are scored.
+ *
+ * @param vectors `[tokens of all sequences][heads][headDim]`, before the rotary embedding.
+ * @param lengths Tokens of each sequence, one after the other, each from position 0.
+ * @returns The same, rotated: a new array.
+ */
+export function rotateHeads(
+  vectors: Float32Array<ArrayBuffer>,
+  lengths: readonly number[],
+  heads: number,
+  config: LlamaConfig,
+): Float32Array<ArrayBuffer> {
+  const { headDim, inverseFrequencies, ropeTheta } = config;
+  const rope = { layout: "half", theta: ropeTheta } as const;
+  const rotated = new Float32Array(vectors.length);
+  let at = 0;
+  for (const length of lengths) {
+    for (let position = 0; position < length; position++) {
+      for (let head = 0; head < heads; head++, at += headDim) {
+        const vector = vectors.subarray(at, at + headDim);
+        rotated.set(rotate(vector, position, rope, inverseFrequencies), at);
+      }
+    }
+  }
+  return rotated;
+}
