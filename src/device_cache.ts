@@ -213,24 +213,34 @@ export class DeviceCache implements Cache {
     for (const { sequence } of entries) {
       const last = this.#lastSteps.get(sequence);
       if (last === undefined) continue;
-      last.previous = last.previous.filter((step) => !this.#isVoid(step) && isUnfinished(step));
+      last.previous = last.previous.filter(isUnfinished);
       steps.add(last);
     }
     return [...steps];
   }
 
-  /** Whether tokens of a step were taken back. */
-  #isVoid({ sequences }: StepState): boolean {
-    for (const { sequence, rollbacks } of sequences) {
-      if (!this.#sequences.isAlive(sequence)) return true;
-      if (this.#sequences.state(sequence).rollbacks !== rollbacks) return true;
-    }
-    return false;
+  /** Whether the sequence of a step's entry still holds the tokens that the step added. */
+  #isHeld({ sequence, rollbacks }: StepState["sequences"][number]): boolean {
+    return this.#sequences.isAlive(sequence) &&
+      this.#sequences.state(sequence).rollbacks === rollbacks;
   }
 
   #isUnfinished(sequence: Sequence): boolean {
     const last = this.#lastSteps.get(sequence);
-    return last !== undefined && !this.#isVoid(last) && isUnfinished(last);
+    const own = last?.sequences.find((entry) => entry.sequence === sequence);
+    return own !== undefined && this.#isHeld(own) && isUnfinished(last!);
+  }
+
+  /** Whether some sequence of a step holds tokens of an earlier step that a layer was not given. */
+  #misses({ previous, sequences }: StepState, layer: number): boolean {
+    for (const step of previous) {
+      if (step.progress[layer] !== BEGUN) continue;
+      for (const entry of step.sequences) {
+        const shared = sequences.some(({ sequence }) => sequence === entry.sequence);
+        if (shared && this.#isHeld(entry)) return true;
+      }
+    }
+    return false;
   }
 
   #adopt(length: number, exactFrom: number, firstPages: readonly number[]): Sequence {
@@ -350,14 +360,12 @@ export class DeviceCache implements Cache {
     if (state.progress[layer] !== BEGUN) {
       throw outOfOrder("append to", layer, "the step was appended to it before");
     }
-    for (const previous of state.previous) {
-      if (previous.progress[layer] === BEGUN && !this.#isVoid(previous)) {
-        throw outOfOrder(
-          "append to",
-          layer,
-          "an earlier step of one of the sequences was not appended to it",
-        );
-      }
+    if (this.#misses(state, layer)) {
+      throw outOfOrder(
+        "append to",
+        layer,
+        "an earlier step of one of the sequences was not appended to it",
+      );
     }
     this.#hostTensor("keys", tensors.keys, state, layer);
     this.#hostTensor("values", tensors.values, state, layer);
@@ -519,7 +527,7 @@ export class DeviceCache implements Cache {
     if (!this.#steps.has(step)) {
       refuse("it is another cache's", "Pass a step of this cache's beginStep()");
     }
-    if (this.#isVoid(state)) {
+    if (!state.sequences.every((entry) => this.#isHeld(entry))) {
       refuse("some of its tokens were taken back, or a sequence was freed", "Begin another step");
     }
     if (this.#uploads - state.upload >= STEP_SLOTS) {

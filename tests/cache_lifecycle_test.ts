@@ -256,6 +256,11 @@ Deno.test("Cache refuses steps out of order, void or forgotten", async () => {
   cache.truncate(a, 4);
   refuses("usage", () => append(second, 1));
   refuses("usage", () => append(first, 1));
+  // A sequence that shared a void step holds a token that layer 1 was never given, until it is taken back as well.
+  refuses("usage", () => cache.encodeFork(encoder, b));
+  const onward = cache.beginStep([{ sequence: b, tokens: 1 }]);
+  append(onward, 0);
+  refuses("usage", () => append(onward, 1));
   cache.truncate(a, 0);
   cache.truncate(b, 0);
   const third = cache.beginStep([{ sequence: a, tokens: 1 }]);
