@@ -65,6 +65,12 @@ export {
   requiredLimits,
 } from "./src/plan.ts";
 export { type KernelLimits } from "./src/select_kernel.ts";
+export {
+  choosePolicy,
+  type ChoosePolicyOptions,
+  type ChosenPolicy,
+  type Sensitivity,
+} from "./src/choose_policy.ts";
 export type { LayerBuffers, PartBuffers } from "./src/layer_buffers.ts";
 export type { Sequence, SequencePages } from "./src/sequences.ts";
 export { manifest } from "./generated/manifest.ts";
