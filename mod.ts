@@ -71,6 +71,8 @@ export {
   type ChosenPolicy,
   type Sensitivity,
 } from "./src/choose_policy.ts";
+export { estimateSensitivities } from "./src/estimate_sensitivities.ts";
+export { checkDrift, type DriftOptions, type DriftReport, type HeadDrift } from "./src/drift.ts";
 export type { LayerBuffers, PartBuffers } from "./src/layer_buffers.ts";
 export type { Sequence, SequencePages } from "./src/sequences.ts";
 export { manifest } from "./generated/manifest.ts";

@@ -90,31 +90,29 @@ const SIDES: readonly Side[] = ["keys", "values"];
  * tokens and sequences.
  *
  * The choice is a multiple-choice knapsack, solved by dynamic programming. That losses add up over layers
- * and sides is an assumption: it holds where they are small, and overestimates none or little elsewhere.
+ * and sides is an assumption, which holds where they are small.
  *
- * @example Two bits, at two lengths
+ * @example 1.75 bits at 32,000 tokens
  * ```ts
- * import { choosePolicy, planCache } from "@couplet/kv";
+ * import { choosePolicy } from "@couplet/kv";
  *
- * const shape = { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64 };
- * const keys = { space: "as-scored" } as const;
- * // Measured on the model; here, keys suffer more than values.
+ * // Of this model's sides, the keys suffer most.
  * const sensitivities = [
  *   { layer: 0, side: "keys", scheme: "c4b8", loss: 0.02 },
- *   { layer: 0, side: "keys", scheme: "c2b4", loss: 0.05 },
+ *   { layer: 0, side: "keys", scheme: "c8b8", loss: 0.09 },
  *   { layer: 0, side: "values", scheme: "c4b8", loss: 0.01 },
- *   { layer: 0, side: "values", scheme: "c2b4", loss: 0.02 },
+ *   { layer: 0, side: "values", scheme: "c8b8", loss: 0.02 },
  * ] as const;
- * const chosen = choosePolicy({
- *   shape,
- *   keys,
- *   budgetBits: 4,
+ * const { policy, describe } = choosePolicy({
+ *   shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
+ *   keys: { space: "as-scored" },
+ *   budgetBits: 1.75,
  *   tokens: 32768,
  *   sequences: 1,
  *   sensitivities,
  * });
- * console.log(chosen.describe());
- * console.assert(chosen.policy.keys === "c4b8");
+ * console.log(describe());
+ * console.assert(policy.keys === "c4b8" && policy.values === "c8b8");
  * ```
  *
  * @throws {CoupletError} `usage` where a number is none, a sensitivity is missing or not finite, or no policy

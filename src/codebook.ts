@@ -20,6 +20,16 @@ export interface Codebook {
    * space, so attention needs no inverse.
    */
   readonly scale?: Float32Array<ArrayBuffer>;
+  /** How well the centroids code what they were learned on; absent in files written before it was kept. */
+  readonly fit?: CodebookFit;
+}
+
+/** How well a codebook codes some vectors. All errors count alike, whatever the calibration's weights. */
+export interface CodebookFit {
+  /** `[keyValueHeads]`: mean squared error per channel. */
+  readonly errors: Float32Array<ArrayBuffer>;
+  /** `[keyValueHeads]`: mean squared distance per channel of the vectors from their mean. */
+  readonly variances: Float32Array<ArrayBuffer>;
 }
 
 /** Whether keys are coded before or after the rotary position embedding. */

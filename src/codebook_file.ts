@@ -48,7 +48,7 @@ export interface ExpectedCodebooks {
 export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
   const tensors = new Map<string, SafetensorsTensor>();
   for (const codebook of set.codebooks) {
-    const { layer, side, scheme, keyValueHeads, headDim, centroids, scale } = codebook;
+    const { layer, side, scheme, keyValueHeads, headDim, centroids, scale, fit } = codebook;
     checkCodebook(codebook);
     const name = tensorName(layer, side, scheme);
     if (tensors.has(name)) throw badSet(`it holds the ${describe(codebook)} twice`);
@@ -62,6 +62,13 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
         dtype: "F32",
         shape: [keyValueHeads, headDim],
         data: littleEndian(scale),
+      });
+    }
+    if (fit !== undefined) {
+      tensors.set(`${name}${FIT_SUFFIX}`, {
+        dtype: "F32",
+        shape: [2, keyValueHeads],
+        data: littleEndian(Float32Array.of(...fit.errors, ...fit.variances)),
       });
     }
   }
@@ -130,14 +137,15 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   }
 
   const codebooks: Codebook[] = [];
-  for (const [name, tensor] of tensors) {
-    if (name.endsWith(SCALE_SUFFIX)) {
-      if (!tensors.has(name.slice(0, -SCALE_SUFFIX.length))) {
+  for (const name of tensors.keys()) {
+    const suffix = [SCALE_SUFFIX, FIT_SUFFIX].find((suffix) => name.endsWith(suffix));
+    if (suffix !== undefined) {
+      if (!tensors.has(name.slice(0, -suffix.length))) {
         throw badFile(`it holds "${name}" without the centroids it belongs to`, DAMAGED);
       }
       continue;
     }
-    const codebook = parseCodebook(name, tensor, tensors.get(`${name}${SCALE_SUFFIX}`));
+    const codebook = parseCodebook(name, tensors);
     checkCodebook(codebook);
     for (const size of ["keyValueHeads", "headDim"] as const) {
       const wanted = expected[size];
@@ -159,6 +167,9 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
 /** What a scale's tensor adds to the name of the centroids it belongs to. */
 const SCALE_SUFFIX = ".scale";
 
+/** What the tensor of a codebook's fit adds to it: `[2, heads]`, mean squared errors and variances. */
+const FIT_SUFFIX = ".fit";
+
 /** `layers.<layer>.<side>.<scheme>`. */
 const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)\.([a-z0-9]+)$/;
 
@@ -172,11 +183,9 @@ function centroidShape(scheme: Scheme, keyValueHeads: number, headDim: number): 
   return [keyValueHeads, headDim / scheme.channels, scheme.centroids, scheme.channels];
 }
 
-function parseCodebook(
-  name: string,
-  tensor: SafetensorsTensor,
-  scaleTensor: SafetensorsTensor | undefined,
-): Codebook {
+/** The codebook whose centroids are the tensor of that name. */
+function parseCodebook(name: string, tensors: ReadonlyMap<string, SafetensorsTensor>): Codebook {
+  const tensor = tensors.get(name)!;
   const match = TENSOR_NAME.exec(name);
   if (match === null) throw badFile(`it holds the unknown tensor "${name}"`, DAMAGED);
   const scheme = parseScheme(match[3]!);
@@ -191,29 +200,42 @@ function parseCodebook(
       DAMAGED,
     );
   }
-  const codebook: Codebook = {
+  function companion(
+    suffix: string,
+    shape: readonly [number, number],
+  ): Float32Array<ArrayBuffer> | undefined {
+    const found = tensors.get(`${name}${suffix}`);
+    if (found === undefined) return undefined;
+    if (found.dtype !== "F32" || `${found.shape}` !== `${shape}`) {
+      throw badFile(
+        `"${name}${suffix}" is ${found.dtype} [${found.shape}], not F32 [${shape.join(", ")}]`,
+        DAMAGED,
+      );
+    }
+    return fromLittleEndian32(found.data);
+  }
+  const scale = companion(SCALE_SUFFIX, [keyValueHeads!, headDim]);
+  const fit = companion(FIT_SUFFIX, [2, keyValueHeads!]);
+  return {
     layer: Number(match[1]),
     side: match[2] as Side,
     scheme: scheme.id,
     keyValueHeads: keyValueHeads!,
     headDim,
     centroids: fromLittleEndian16(tensor.data),
+    ...(scale === undefined ? {} : { scale }),
+    ...(fit === undefined ? {} : {
+      fit: {
+        errors: fit.slice(0, keyValueHeads!),
+        variances: fit.slice(keyValueHeads!),
+      },
+    }),
   };
-  if (scaleTensor === undefined) return codebook;
-  if (
-    scaleTensor.dtype !== "F32" || `${scaleTensor.shape}` !== `${[keyValueHeads, headDim]}`
-  ) {
-    throw badFile(
-      `"${name}${SCALE_SUFFIX}" is ${scaleTensor.dtype} [${scaleTensor.shape}], not F32 [${keyValueHeads}, ${headDim}]`,
-      DAMAGED,
-    );
-  }
-  return { ...codebook, scale: fromLittleEndian32(scaleTensor.data) };
 }
 
 /** Checks what a codebook says of itself, whether it was read or is about to be written. */
 function checkCodebook(codebook: Codebook): void {
-  const { layer, scheme: id, keyValueHeads, headDim, centroids, scale } = codebook;
+  const { layer, scheme: id, keyValueHeads, headDim, centroids, scale, fit } = codebook;
   const scheme = parseScheme(id);
   if (scheme.centroids === 0) throw badSet(`${id} needs no codebook`);
   if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
@@ -236,6 +258,14 @@ function checkCodebook(codebook: Codebook): void {
     const badScale = scale.findIndex((value) => !(value > 0 && value < Infinity));
     if (badScale >= 0) {
       throw badSet(`value ${badScale} of the scale of its ${describe(codebook)} is not positive`);
+    }
+  }
+  if (fit !== undefined) {
+    for (const values of [fit.errors, fit.variances]) {
+      if (
+        values.length === keyValueHeads && values.every((value) => value >= 0 && value < Infinity)
+      ) continue;
+      throw badSet(`the fit of its ${describe(codebook)} is not a positive number for each head`);
     }
   }
 }

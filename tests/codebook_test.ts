@@ -19,6 +19,9 @@ function codebook(layer: number, side: Side, scheme: SchemeId, scaled = false): 
     headDim: 16,
     centroids: toFloat16Array(values),
     ...(scaled ? { scale: new Float32Array(32).fill(1.5) } : {}),
+    ...(layer === 0
+      ? { fit: { errors: Float32Array.of(0.1, 0), variances: Float32Array.of(1, 2) } }
+      : {}),
   };
 }
 
@@ -143,6 +146,9 @@ Deno.test("encodeCodebooks refuses codebooks that contradict themselves", () => 
     [{ ...good, scheme: "f16" }],
     [{ ...good, scale: new Float32Array(3).fill(1) }],
     [{ ...good, scale: new Float32Array(32) }],
+    [{ ...good, fit: { ...good.fit!, errors: Float32Array.of(0.1) } }],
+    [{ ...good, fit: { ...good.fit!, errors: Float32Array.of(0.1, -1) } }],
+    [{ ...good, fit: { ...good.fit!, variances: Float32Array.of(NaN, 1) } }],
   ];
   for (const codebooks of wrong) {
     throws(() => encodeCodebooks({ ...SET, codebooks }), isError("codebook"));

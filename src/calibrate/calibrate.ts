@@ -1,3 +1,4 @@
+import { measureFit } from "../codebook_fit.ts";
 import type { Codebook, CodebookSet, KeySpace, ModelFingerprint } from "../codebook.ts";
 import { CoupletError } from "../errors.ts";
 import { toFloat16Array } from "../float16.ts";
@@ -299,7 +300,7 @@ function codebookOf({ samples, scheme }: Task, results: readonly KmeansResult[])
   results.forEach((result, group) => {
     centroids.set(toFloat16Array(result.centroids), group * result.centroids.length);
   });
-  return {
+  const codebook = {
     layer,
     side,
     scheme,
@@ -308,4 +309,5 @@ function codebookOf({ samples, scheme }: Task, results: readonly KmeansResult[])
     centroids,
     ...(scale === undefined ? {} : { scale: scale.slice() }),
   };
+  return { ...codebook, fit: measureFit(codebook, samples.values) };
 }
