@@ -49,6 +49,16 @@ export const sizes: readonly SizeRow[] = [
   { schemes: ["c8b8"], headDims, reason: "1 bit: CQ-8c8b of the paper" },
   { schemes: ["c16b12"], headDims, reason: "0.75 bits: CQ-16c12b of the paper's appendix" },
   {
+    schemes: ["c16b8"],
+    headDims,
+    reason: "0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)",
+  },
+  {
+    schemes: ["c4b10", "c2b10"],
+    headDims,
+    reason: "2.5 and 5 bits: for those whose errors cost most",
+  },
+  {
     schemes: ["c1b1", "c2b2", "c4b4"],
     headDims,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",

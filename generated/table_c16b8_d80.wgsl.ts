@@ -1,0 +1,95 @@
+// Generated from templates/table.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)).
+
+/** WGSL of `table_c16b8_d80`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 80u;
+const WORKGROUP: u32 = 64u;
+const CHANNELS: u32 = 16u; // channels per code
+const CENTROIDS: u32 = 256u;
+const CODES: u32 = 5u; // codes per token
+const CODEBOOK_WORDS: u32 = 10240u; // per head
+
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
+// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  reserved_0: u32,
+  reserved_1: u32,
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  entries: array<Entry, 64>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> queries: array<u32>;
+@group(0) @binding(3) var<storage, read> codebooks: array<u32>;
+@group(0) @binding(4) var<storage, read_write> table_written: array<f32>;
+
+// Element index of the queries, in the host's element type.
+fn query_at(index: u32) -> f32 {
+  if (IO_HALF) {
+    return unpack2x16float(queries[index >> 1u])[index & 1u];
+  }
+  return bitcast<f32>(queries[index]);
+}
+
+// q.centroid, times the softmax scale, of every group and code of one query row.
+// Grid: (entries of the table / workgroup size, query heads, tokens of the step).
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) item: vec3<u32>) {
+  if (item.x >= CODES * CENTROIDS) {
+    return;
+  }
+  let query = item.z * layer.query_token_stride + item.y * layer.query_head_stride +
+    item.x / CENTROIDS * CHANNELS;
+  let centroid = item.y / layer.group * (CODEBOOK_WORDS * 2u) + item.x * CHANNELS;
+  var product = 0.0;
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    let at = centroid + i;
+    product += query_at(query + i) * unpack2x16float(codebooks[at >> 1u])[at & 1u];
+  }
+  let row = item.z * layer.query_heads + item.y;
+  table_written[row * CODES * CENTROIDS + item.x] = layer.scale * product;
+}
+`;
