@@ -110,6 +110,22 @@ Deno.test("calibrate makes one codebook per layer, side and scheme that needs on
   deepStrictEqual(new Set(read.codebooks), new Set(set.codebooks));
 });
 
+Deno.test("calibrate makes a policy's codebooks, and no others", async () => {
+  const whole = await calibrate({
+    ...SMALL,
+    schemes: { keys: ["c4b4", "c2b4"], values: ["c8b5"] },
+  });
+  const set = await calibrate({
+    ...SMALL,
+    schemes: { keys: "c4b4", values: "c8b5", layers: { 1: { keys: "c2b4", values: "f16" } } },
+  });
+  deepStrictEqual(set.codebooks, [
+    findCodebook(whole, 0, "keys", "c4b4"),
+    findCodebook(whole, 0, "values", "c8b5"),
+    findCodebook(whole, 1, "keys", "c2b4"),
+  ]);
+});
+
 for (const path of ["CPU", "GPU"] as const) {
   Deno.test(`calibrate on the ${path} repeats by seed, whatever else it learns`, async () => {
     const device = path === "GPU" ? await requestTestDevice() : undefined;

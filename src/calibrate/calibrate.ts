@@ -1,3 +1,4 @@
+import type { Policy } from "../cache_types.ts";
 import { measureFit } from "../codebook_fit.ts";
 import type { Codebook, CodebookSet, KeySpace, ModelFingerprint } from "../codebook.ts";
 import { CoupletError } from "../errors.ts";
@@ -39,8 +40,11 @@ export interface CalibrationProgress {
 export interface CalibrationOptions {
   /** Samples, one entry per layer and side. */
   readonly samples: readonly CalibrationSamples[];
-  /** Which schemes to learn codebooks for. Schemes that need none, such as `f16`, are passed over. */
-  readonly schemes: Readonly<Record<Side, readonly SchemeId[]>>;
+  /**
+   * Which schemes to learn codebooks for: lists that all layers get, or a policy, of which each layer gets its
+   * own. Schemes that need none, such as `f16`, are passed over.
+   */
+  readonly schemes: Readonly<Record<Side, readonly SchemeId[]>> | Policy;
   /** The space the keys' samples are in. */
   readonly keySpace: KeySpace;
   /** The model the samples come from. */
@@ -155,7 +159,7 @@ function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
       });
     }
     seen.add(key);
-    const wanted = [...new Set(schemes[one.side])].filter((id) => parseScheme(id).centroids > 0);
+    const wanted = wantedSchemes(schemes, one).filter((id) => parseScheme(id).centroids > 0);
     checkSamples(one, wanted);
     return wanted.map((scheme) => {
       const { centroids, channels } = parseScheme(scheme);
@@ -163,6 +167,16 @@ function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
       return { samples: one, scheme, cost: one.values.length * cost, done: 0 };
     });
   });
+}
+
+/** The schemes of one layer and side, each once. */
+function wantedSchemes(
+  schemes: CalibrationOptions["schemes"],
+  { layer, side }: CalibrationSamples,
+): SchemeId[] {
+  const ofAll = schemes[side];
+  if (typeof ofAll !== "string") return [...new Set(ofAll)];
+  return [("layers" in schemes ? schemes.layers?.[layer] : undefined)?.[side] ?? ofAll];
 }
 
 /** The random numbers of one group, whatever else is learned. */
