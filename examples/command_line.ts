@@ -1,6 +1,7 @@
-/** What the example commands share: their default model, readers of options, and how errors end them. */
+/** What the example commands share: their default model, readers of options and checks, and how errors end them. */
 import { CoupletError } from "@couplet/kv";
 import { type Command, CommanderError, InvalidArgumentError } from "commander";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** The project's own small model, beside the tests that check it. */
@@ -52,6 +53,24 @@ export function readCommandLine(
     throw usageError(what, error.message.replace(/^error: /, ""));
   }
   return undefined;
+}
+
+/**
+ * Finds out now, not after minutes of work, that there is no place for a file.
+ *
+ * @throws {CoupletError} `file` where there is none.
+ */
+export async function checkWritable(path: string | undefined): Promise<void> {
+  if (path === undefined) return;
+  const folder = await Deno.stat(dirname(path)).catch(() => undefined);
+  const present = await Deno.stat(path).catch(() => undefined);
+  if (!folder?.isDirectory || present?.isDirectory) {
+    throw new CoupletError("file", {
+      what: `Cannot write to ${path}`,
+      why: present?.isDirectory ? "it is a folder" : `there is no folder ${dirname(path)}`,
+      remedy: "Pass the path of a file in a folder that exists",
+    });
+  }
 }
 
 /** Runs a program; an error a user can mend ends it with a sentence and no stack. */

@@ -174,9 +174,9 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
     expectedLoss,
     describe: () =>
       [
-        `${formatBits(effectiveBits)} effective bits per channel of ${budgetBits} for ${
+        `${formatBits(effectiveBits)} of ${budgetBits} bits per channel for ${
           describeSize(options)
-        }, ${formatBits(nominalBits)} nominal; expected loss ${formatLoss(expectedLoss)}`,
+        }, ${formatBits(nominalBits)} of them codes; expected loss ${formatLoss(expectedLoss)}`,
         ...items.map(({ layer, side }, i) =>
           `layer ${layer} ${side}: ${describeChoice(picked[i]!, choices[i]!, memory.unitsPerBit)}`
         ),

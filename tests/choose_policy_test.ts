@@ -203,7 +203,7 @@ Deno.test("choosePolicy says what it chose for every layer and side, and what el
     sensitivities: sensitivitiesOf([0.001, 0.02, 0.3], ["c2b8", "c4b8", "c8b8"]),
   });
   const text = describe();
-  assert.match(text, /^2 effective bits per channel of 2 for codes alone, 2 nominal/);
+  assert.match(text, /^2 of 2 bits per channel for codes alone, 2 of them codes/);
   for (const place of ["layer 0 keys", "layer 0 values", "layer 1 keys", "layer 1 values"]) {
     assert.match(
       text,

@@ -1,5 +1,5 @@
-import { dirname } from "node:path";
 import { CoupletError } from "@couplet/kv";
+import { checkWritable } from "../command_line.ts";
 import { type Checkpoint, loadModel } from "../llama/mod.ts";
 import type { DemoOptions } from "./arguments.ts";
 import { deviceLimits, planSetups, type Setup, type StepSizes, stepSizes } from "./setups.ts";
@@ -61,18 +61,4 @@ export async function prepare(options: DemoOptions): Promise<Work> {
       setups.flatMap(({ codesAlone, withTiers }) => [codesAlone, withTiers]),
     ),
   };
-}
-
-/** Finds out now, not after minutes of work, that there is no place for the figures. */
-async function checkWritable(path: string | undefined): Promise<void> {
-  if (path === undefined) return;
-  const folder = await Deno.stat(dirname(path)).catch(() => undefined);
-  const present = await Deno.stat(path).catch(() => undefined);
-  if (!folder?.isDirectory || present?.isDirectory) {
-    throw new CoupletError("file", {
-      what: `Cannot write the figures to ${path}`,
-      why: present?.isDirectory ? "it is a folder" : `there is no folder ${dirname(path)}`,
-      remedy: "Pass --json the path of a file in a folder that exists",
-    });
-  }
 }

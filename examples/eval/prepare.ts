@@ -1,5 +1,5 @@
 import { type CacheOptions, CoupletError, planCache } from "@couplet/kv";
-import { dirname } from "node:path";
+import { checkWritable } from "../command_line.ts";
 import { deviceLimits, type StepSizes, stepSizes } from "../demo/setups.ts";
 import { mobyDick, readText, spreadContexts, statesOfTheUnion, type Text } from "../demo/texts.ts";
 import { type Checkpoint, loadModel, modelCacheOptions } from "../llama/mod.ts";
@@ -159,18 +159,4 @@ function checkLength(name: string, tokens: number, most: number): void {
     why: `${name} is ${tokens} tokens and the model was made for ${most}`,
     remedy: `Stay at ${most} tokens or fewer`,
   });
-}
-
-/** Finds out now, not after minutes of work, that there is no place for a file. */
-async function checkWritable(path: string | undefined): Promise<void> {
-  if (path === undefined) return;
-  const folder = await Deno.stat(dirname(path)).catch(() => undefined);
-  const present = await Deno.stat(path).catch(() => undefined);
-  if (!folder?.isDirectory || present?.isDirectory) {
-    throw new CoupletError("file", {
-      what: `Cannot write to ${path}`,
-      why: present?.isDirectory ? "it is a folder" : `there is no folder ${dirname(path)}`,
-      remedy: "Pass the path of a file in a folder that exists",
-    });
-  }
 }
