@@ -1,7 +1,7 @@
 /** What a cache's codes depend on, as text and as digests: two caches with equal identities read each other's codes. */
 import type { ResolvedOptions } from "./cache_options.ts";
 import type { LayerPolicy } from "./cache_types.ts";
-import type { Codebook, ModelFingerprint } from "./codebook.ts";
+import type { ModelFingerprint, SideCodebook } from "./codebook.ts";
 import { sha256 } from "./sha256.ts";
 
 /** What a cache's codes depend on. Capacity, the host's buffers and the choice of kernels do not count. */
@@ -56,7 +56,7 @@ function describeKeys({ keys, shape }: ResolvedOptions): unknown {
 /** The identity of a cache about to be created. */
 export async function identifyCache(
   options: ResolvedOptions,
-  codebooks: readonly { readonly [side in keyof LayerPolicy]: Codebook | undefined }[],
+  codebooks: readonly { readonly [side in keyof LayerPolicy]: SideCodebook | undefined }[],
   sinkLogits: Float32Array<ArrayBuffer> | undefined,
   model: ModelFingerprint | undefined,
 ): Promise<CacheIdentity> {
@@ -74,7 +74,7 @@ export async function identifyCache(
 }
 
 async function fingerprintNumbers(
-  layers: readonly { readonly [side in keyof LayerPolicy]: Codebook | undefined }[],
+  layers: readonly { readonly [side in keyof LayerPolicy]: SideCodebook | undefined }[],
   sinkLogits: Float32Array<ArrayBuffer> | undefined,
 ): Promise<string> {
   const parts = await Promise.all([
@@ -85,7 +85,7 @@ async function fingerprintNumbers(
 }
 
 /** Scheme and digests of one codebook's numbers; `null` where the scheme has no codebook. */
-async function fingerprintCodebook(codebook: Codebook | undefined): Promise<unknown> {
+async function fingerprintCodebook(codebook: SideCodebook | undefined): Promise<unknown> {
   if (codebook === undefined) return null;
   const { scheme, centroids, scale } = codebook;
   return [

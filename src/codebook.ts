@@ -32,6 +32,9 @@ export interface CodebookFit {
   readonly variances: Float32Array<ArrayBuffer>;
 }
 
+/** What coding one side of one layer takes of a codebook: learned, or universal and then `[centroids][channels]`. */
+export type SideCodebook = Pick<Codebook, "scheme" | "centroids" | "scale">;
+
 /** Whether keys are coded before or after the rotary position embedding. */
 export type KeySpace = "pre-rope" | "as-scored";
 

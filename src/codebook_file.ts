@@ -237,7 +237,7 @@ function parseCodebook(name: string, tensors: ReadonlyMap<string, SafetensorsTen
 function checkCodebook(codebook: Codebook): void {
   const { layer, scheme: id, keyValueHeads, headDim, centroids, scale, fit } = codebook;
   const scheme = parseScheme(id);
-  if (scheme.centroids === 0) throw badSet(`${id} needs no codebook`);
+  if (scheme.codebook !== "learned") throw badSet(`${id} needs no learned codebook`);
   if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
     throw badSet(`its ${describe(codebook)} have ${keyValueHeads} heads of ${headDim} channels`);
   }

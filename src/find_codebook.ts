@@ -1,4 +1,10 @@
-import type { Codebook, CodebookSet, KeySpace, ModelFingerprint } from "./codebook.ts";
+import type {
+  Codebook,
+  CodebookSet,
+  KeySpace,
+  ModelFingerprint,
+  SideCodebook,
+} from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
@@ -60,7 +66,8 @@ export function findCodebook(
 }
 
 /**
- * The codebook a cache needs for one layer and side, or undefined where the scheme needs none.
+ * The codebook a cache needs for one layer and side, or undefined where the scheme has none. A universal one is made
+ * from its definition.
  *
  * @throws {CoupletError} `codebook` where it is missing or of another shape.
  */
@@ -70,9 +77,10 @@ export function cacheCodebook(
   layer: number,
   side: Side,
   scheme: SchemeId,
-): Codebook | undefined {
-  const { centroids } = parseScheme(scheme);
-  if (centroids === 0) return undefined;
+): SideCodebook | undefined {
+  const { codebook, centroids, universalCentroids } = parseScheme(scheme);
+  if (codebook === "none") return undefined;
+  if (universalCentroids !== undefined) return { scheme, centroids: universalCentroids(headDim) };
   if (set === undefined) {
     throw new CoupletError("codebook", {
       what: `Cannot use ${scheme} for the ${side} of layer ${layer}`,

@@ -1,5 +1,5 @@
 import { exactBytes, LAYER_BYTES, poolBytes, sinkBytes } from "./cache_sizes.ts";
-import type { Codebook } from "./codebook.ts";
+import type { SideCodebook } from "./codebook.ts";
 import type { CachePlan, HeadRange } from "./plan.ts";
 import type { Side } from "./scheme.ts";
 import { type CodebookOffsets, layerParameters } from "./uniforms.ts";
@@ -29,7 +29,7 @@ export interface LayerBuffers {
 }
 
 /** One layer's codebooks, where its schemes have any. */
-export type LayerCodebooks = Readonly<Record<Side, Codebook | undefined>>;
+export type LayerCodebooks = Readonly<Record<Side, SideCodebook | undefined>>;
 
 const STORAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 const UNIFORM = 0x40 | 0x08; // UNIFORM | COPY_DST
@@ -53,8 +53,8 @@ export function uniformBuffer(device: GPUDevice, label: string, size: number): G
 
 /** Centroids and scales of one layer as one run of words, and where each part begins. */
 function packCodebooks(
-  keys: Codebook | undefined,
-  values: Codebook | undefined,
+  keys: SideCodebook | undefined,
+  values: SideCodebook | undefined,
 ): { readonly words: Uint32Array<ArrayBuffer>; readonly offsets: CodebookOffsets } {
   const centroids = [keys, values].map((codebook) =>
     new Uint32Array(
@@ -84,7 +84,7 @@ function packCodebooks(
 
 /** Bytes of each side's centroids and channel scales. */
 export function codebookBytes(codebooks: LayerCodebooks): Readonly<Record<Side, number>> {
-  const bytes = (codebook: Codebook | undefined) =>
+  const bytes = (codebook: SideCodebook | undefined) =>
     (codebook?.centroids.byteLength ?? 0) + (codebook?.scale?.byteLength ?? 0);
   return { keys: bytes(codebooks.keys), values: bytes(codebooks.values) };
 }

@@ -2,37 +2,66 @@
  * How the codes of one KV head lie in u32 words.
  *
  * A record holds `tokens` consecutive tokens of one KV head and one side (keys or values) in `words`
- * words. Code `j` of token `t` occupies bits `(t * codes + j) * codeBits` onward, least significant
- * bit first, and may straddle two words. Tokens share a record only where one token alone would
- * leave 3 % or more of its words unused.
+ * words: first what else a scheme must know to decode them, {@linkcode RecordMetadata}, then, from a
+ * word of its own on, the codes. Code `j` of token `t` occupies bits `(t * codes + j) * codeBits` of
+ * them onward, least significant bit first, and may straddle two words.
  */
 export interface RecordLayout {
   /** Codes per token and KV head. */
   readonly codes: number;
   /** Bits per code. */
   readonly codeBits: number;
-  /** Tokens in one record, a power of two up to 32. */
+  /** Tokens in one record, a power of two up to 64. */
   readonly tokens: number;
   /** u32 words in one record. */
   readonly words: number;
-  /** Unused bits at the end of one record. */
+  /** Bits in front of the codes. */
+  readonly metadata: RecordMetadata;
+  /** Words in front of the codes: those that the metadata fill. */
+  readonly metadataWords: number;
+  /** Unused bits of one record. */
   readonly paddingBits: number;
 }
+
+/** What a record holds besides codes: first what its tokens share, then token by token what each has for itself. */
+export interface RecordMetadata {
+  /** Bits all tokens of the record share. */
+  readonly sharedBits: number;
+  /** Bits of each token. */
+  readonly tokenBits: number;
+}
+
+/** A record of codes and nothing else. */
+const NO_METADATA: RecordMetadata = { sharedBits: 0, tokenBits: 0 };
 
 /** The share of a record that may be padding. */
 const MAX_PADDING = 0.03;
 
-/** The layout for `codes` codes of `codeBits` bits per token and KV head. */
-export function recordLayout(codes: number, codeBits: number): RecordLayout {
-  const bits = codes * codeBits;
-  let tokens = 1;
-  const padding = () => Math.ceil((tokens * bits) / 32) * 32 - tokens * bits;
-  while (padding() >= MAX_PADDING * Math.ceil((tokens * bits) / 32) * 32) tokens *= 2;
+/**
+ * The layout for `codes` codes of `codeBits` bits per token and KV head.
+ *
+ * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
+ * unused.
+ */
+export function recordLayout(
+  codes: number,
+  codeBits: number,
+  metadata: RecordMetadata = NO_METADATA,
+  least = 1,
+): RecordLayout {
+  const { sharedBits, tokenBits } = metadata;
+  let tokens = least;
+  const metadataWords = () => Math.ceil((sharedBits + tokens * tokenBits) / 32);
+  const words = () => metadataWords() + Math.ceil((tokens * codes * codeBits) / 32);
+  const padding = () => words() * 32 - sharedBits - tokens * (tokenBits + codes * codeBits);
+  while (padding() >= MAX_PADDING * words() * 32) tokens *= 2;
   return {
     codes,
     codeBits,
     tokens,
-    words: Math.ceil((tokens * bits) / 32),
+    words: words(),
+    metadata,
+    metadataWords: metadataWords(),
     paddingBits: padding(),
   };
 }

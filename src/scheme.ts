@@ -1,13 +1,32 @@
 import { CoupletError } from "./errors.ts";
 import { coupled } from "./schemes/coupled.ts";
 import { half } from "./schemes/half.ts";
+import { lattice } from "./schemes/lattice.ts";
+import { turboQuant } from "./schemes/turbo_quant.ts";
 import type { RecordLayout } from "./record_layout.ts";
 
 /** Keys or values: the two sides of a cache. */
 export type Side = "keys" | "values";
 
-/** A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`. */
+/** A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`. */
 export type SchemeId = string;
+
+/**
+ * Where a scheme's centroids come from.
+ *
+ * - `learned`: from samples, for each layer, side, KV head and group of channels
+ * - `universal`: from a definition, the same for all of these and for all models
+ * - `none`: the scheme has no centroids
+ */
+export type CodebookKind = "learned" | "universal" | "none";
+
+/** The centroids of one KV head. */
+export interface HeadCodebook {
+  /** `[groups][centroids][channels]` where they are learned, `[centroids][channels]` where universal, else empty. */
+  readonly centroids: ArrayLike<number>;
+  /** `[headDim]` weights of the squared distance's root; ones where absent. */
+  readonly scale?: ArrayLike<number>;
+}
 
 /**
  * How one head's key or value vector becomes a fixed number of bits.
@@ -24,34 +43,60 @@ export interface Scheme {
   readonly codeBits: number;
   /** Tokens that are coded together: the window gives up tokens in whole blocks. */
   readonly block: number;
-  /** Nominal bits per channel: `codeBits / channels`. */
+  /** Bits per channel of the codes: `codeBits / channels`. */
   readonly bits: number;
-  /** Centroids per group, or 0 where the scheme needs no codebook. */
+  /** Where its centroids come from. */
+  readonly codebook: CodebookKind;
+  /** Centroids a code chooses from; 0 where the scheme has none. */
   readonly centroids: number;
+  /**
+   * Whether codes describe a vector that was rotated by a Hadamard matrix ({@linkcode hadamard}). Keys are coded as
+   * they are scored then, because the rotary embedding does not commute with it.
+   */
+  readonly rotated: boolean;
   /**
    * The record layout at one head dimension.
    *
-   * @throws {CoupletError} `shape` where the head dimension is no multiple of `channels`.
+   * @throws {CoupletError} `shape` where the scheme has none.
    */
   layout(headDim: number): RecordLayout;
+  /** binary16 bits `[centroids][channels]` of a universal codebook at one head dimension; absent for the other kinds. */
+  universalCentroids?(headDim: number): Uint16Array<ArrayBuffer>;
   /**
-   * Codes of one vector, in float64.
+   * Codes one block of tokens, in float64.
    *
-   * @param vector `[headDim]`.
-   * @param centroids `[groups][centroids][channels]` of the vector's KV head, as stored; empty where the scheme has none.
-   * @param scale `[headDim]` weights of the squared distance's root, or undefined for ones.
+   * @param vectors `[block]` vectors `[headDim]`.
+   * @param record The words of the record the block belongs to, changed in place.
+   * @param token Index in the record of the block's first token.
    */
   encode(
-    vector: ArrayLike<number>,
-    centroids: ArrayLike<number>,
-    scale?: ArrayLike<number>,
-  ): Uint32Array;
-  /** The inverse of {@linkcode Scheme.encode}: `[headDim]` values from `[codes]` codes. */
-  decode(codes: ArrayLike<number>, centroids: ArrayLike<number>): Float64Array;
+    vectors: readonly ArrayLike<number>[],
+    record: Uint32Array,
+    token: number,
+    codebook: HeadCodebook,
+  ): void;
+  /**
+   * The inverse of {@linkcode Scheme.encode}, for one token.
+   *
+   * @param record The words of a record.
+   * @param token Index in the record.
+   * @returns `[headDim]`.
+   */
+  decode(
+    record: Uint32Array,
+    token: number,
+    headDim: number,
+    codebook: HeadCodebook,
+  ): Float64Array<ArrayBuffer>;
 }
 
 /** Each family of schemes parses the ids it knows. */
-const families: readonly ((id: SchemeId) => Scheme | undefined)[] = [half, coupled];
+const families: readonly ((id: SchemeId) => Scheme | undefined)[] = [
+  half,
+  coupled,
+  lattice,
+  turboQuant,
+];
 
 const parsed = new Map<SchemeId, Scheme>();
 
@@ -69,7 +114,7 @@ export function parseScheme(id: SchemeId): Scheme {
         what: `Cannot use the scheme "${id}"`,
         why: "no family of schemes has an id of that form",
         remedy:
-          'Use "f16", or "c<channels>b<bits>" with 1 to 16 channels (a power of two) and 1 to 12 bits, such as "c4b8"',
+          'Use "f16"; "c<channels>b<bits>" with 1 to 16 channels (a power of two) and 1 to 12 bits, such as "c4b8"; "u8b8" or "u4b8"; or "t1b1" to "t1b4"',
       });
     }
     parsed.set(id, scheme);

@@ -411,7 +411,9 @@ Deno.test("encode finds the nearest centroid of any vectors, near ties apart", a
       for (let token = 0; token < tokens; token++) {
         const at = (token * keyValueHeads + head) * headDim;
         const vector = fromFloat16Array(toFloat16Array(given[side].subarray(at, at + headDim)));
-        const wanted = scheme.encode(vector, centroids);
+        const record = new Uint32Array(layout.words);
+        scheme.encode([vector], record, 0, { centroids });
+        const wanted = unpackRecords(layout, record, 1);
         const found = codes.slice(token * layout.codes, (token + 1) * layout.codes);
         wanted.forEach((code, group) => {
           if (code === found[group]) return;

@@ -15,6 +15,7 @@ import { fromFloat16Array } from "../src/float16.ts";
 import { parseScheme, type SchemeId } from "../src/scheme.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { correlated, samplesOf } from "./kmeans_helpers.ts";
+import { roundTrip } from "../src/reference/round_trip.ts";
 
 /** Mean squared error per channel and head of `values`, coded with the keys' codebook of layer 0. */
 function codingErrors(
@@ -34,7 +35,7 @@ function codingErrors(
     for (let token = 0; token < tokens; token++) {
       const at = (token * heads + head) * headDim;
       const vector = values.subarray(at, at + headDim);
-      const decoded = scheme.decode(scheme.encode(vector, centroids), centroids);
+      const decoded = roundTrip(scheme, [vector], { centroids })[0]!;
       for (let i = 0; i < headDim; i++) sum += (decoded[i]! - vector[i]!) ** 2;
     }
     return sum / tokens / headDim;
@@ -271,15 +272,18 @@ Deno.test("calibrate keeps the scale in the codebook, and codes better by it", a
   });
   strictEqual(plain.codebooks[0]!.scale, undefined);
   deepStrictEqual(scaled.codebooks[0]!.scale, scale);
-  const { encode, decode } = parseScheme("c2b4");
+  const scheme = parseScheme("c2b4");
   function weightedError(set: CodebookSet): number {
     const codebook = set.codebooks[0]!;
     const centroids = fromFloat16Array(codebook.centroids);
     let sum = 0;
     for (let at = 0; at < values.length; at += 8) {
       const vector = values.subarray(at, at + 8);
-      const decoded = decode(encode(vector, centroids, codebook.scale), centroids);
-      decoded.forEach((x, i) => sum += ((x - vector[i]!) * scale[i]!) ** 2);
+      const [decoded] = roundTrip(scheme, [vector], {
+        centroids,
+        ...(codebook.scale === undefined ? {} : { scale: codebook.scale }),
+      });
+      decoded!.forEach((x, i) => sum += ((x - vector[i]!) * scale[i]!) ** 2);
     }
     return sum;
   }

@@ -10,6 +10,7 @@ import {
   type ReferenceSequence,
 } from "../src/reference/reference_cache.ts";
 import { close, naiveAttention, numbers } from "./reference_helpers.ts";
+import { roundTrip } from "../src/reference/round_trip.ts";
 
 const shape = { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 8 };
 const TOKENS = 23;
@@ -173,7 +174,8 @@ function codedAndDecoded(
     const centroids = Array.from(new Float16Array(new Uint16Array(bits).buffer));
     const scale = book?.scale?.subarray(head * shape.headDim, (head + 1) * shape.headDim);
     const vector = vectors.subarray(row * shape.headDim, (row + 1) * shape.headDim);
-    return [...scheme.decode(scheme.encode(vector, centroids, scale), centroids)];
+    const codebook = { centroids, ...(scale === undefined ? {} : { scale }) };
+    return [...roundTrip(scheme, [vector], codebook)[0]!];
   }).flat();
 }
 

@@ -159,7 +159,9 @@ function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
       });
     }
     seen.add(key);
-    const wanted = wantedSchemes(schemes, one).filter((id) => parseScheme(id).centroids > 0);
+    const wanted = wantedSchemes(schemes, one).filter((id) =>
+      parseScheme(id).codebook === "learned"
+    );
     checkSamples(one, wanted);
     return wanted.map((scheme) => {
       const { centroids, channels } = parseScheme(scheme);

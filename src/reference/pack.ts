@@ -2,6 +2,37 @@ import { CoupletError } from "../errors.ts";
 import { type RecordLayout, recordWords } from "../record_layout.ts";
 
 /**
+ * Writes `bits` bits of a number into words, least significant bit first; the other bits are kept.
+ *
+ * @param words Changed in place.
+ * @param bit The first bit, counted from the first word's lowest.
+ * @param bits At most 32.
+ */
+export function writeBits(words: Uint32Array, bit: number, bits: number, value: number): void {
+  const word = bit >>> 5;
+  const shift = bit & 31;
+  const mask = 2 ** bits - 1;
+  const masked = value & mask;
+  words[word] = (words[word]! & ~(mask << shift)) | (masked << shift);
+  const spilled = shift + bits - 32;
+  if (spilled > 0) {
+    const kept = bits - spilled;
+    words[word + 1] = (words[word + 1]! & ~(mask >>> kept)) | (masked >>> kept);
+  }
+}
+
+/** Reads what {@linkcode writeBits} wrote. */
+export function readBits(words: Uint32Array, bit: number, bits: number): number {
+  const word = bit >>> 5;
+  const shift = bit & 31;
+  const mask = 2 ** bits - 1;
+  const low = words[word]! >>> shift;
+  const spilled = shift + bits - 32;
+  if (spilled <= 0) return (low & mask) >>> 0;
+  return ((low | (words[word + 1]! << (32 - shift))) & mask) >>> 0;
+}
+
+/**
  * Writes one code into the words of consecutive records of one KV head.
  *
  * @param words `[recordWords(layout, tokens)]`, changed in place; the other codes' bits are kept.
@@ -16,15 +47,7 @@ export function writeCode(
   index: number,
   code: number,
 ): void {
-  const { word, shift } = locate(layout, token, index);
-  const mask = 2 ** layout.codeBits - 1;
-  const value = code & mask;
-  words[word] = (words[word]! & ~(mask << shift)) | (value << shift);
-  const spilled = shift + layout.codeBits - 32;
-  if (spilled > 0) {
-    const kept = layout.codeBits - spilled;
-    words[word + 1] = (words[word + 1]! & ~(mask >>> kept)) | (value >>> kept);
-  }
+  writeBits(words, codeBit(layout, token, index), layout.codeBits, code);
 }
 
 /** Reads one code from the words of consecutive records of one KV head; arguments as for {@linkcode writeCode}. */
@@ -34,27 +57,45 @@ export function readCode(
   token: number,
   index: number,
 ): number {
-  const { word, shift } = locate(layout, token, index);
-  const mask = 2 ** layout.codeBits - 1;
-  const low = words[word]! >>> shift;
-  const spilled = shift + layout.codeBits - 32;
-  if (spilled <= 0) return low & mask;
-  return (low | (words[word + 1]! << (32 - shift))) & mask;
+  return readBits(words, codeBit(layout, token, index), layout.codeBits);
 }
 
-/** The word and bit at which a code begins. */
-function locate(
-  layout: RecordLayout,
-  token: number,
-  index: number,
-): { readonly word: number; readonly shift: number } {
+/** The bit at which a code begins. */
+function codeBit(layout: RecordLayout, token: number, index: number): number {
   const record = Math.floor(token / layout.tokens);
-  const bit = ((token % layout.tokens) * layout.codes + index) * layout.codeBits;
-  return { word: record * layout.words + (bit >>> 5), shift: bit & 31 };
+  const code = (token % layout.tokens) * layout.codes + index;
+  return (record * layout.words + layout.metadataWords) * 32 + code * layout.codeBits;
+}
+
+/** The bit at which a token's metadata begin; arguments as for {@linkcode writeCode}. */
+export function tokenBit({ metadata, ...layout }: RecordLayout, token: number): number {
+  const record = Math.floor(token / layout.tokens);
+  return record * layout.words * 32 + metadata.sharedBits +
+    (token % layout.tokens) * metadata.tokenBits;
 }
 
 /**
- * Packs the codes of one KV head, as {@linkcode RecordLayout} describes. Bits past the last token are zero.
+ * The records of the first `tokens` tokens, of which the last record's other tokens are cleared: their codes and
+ * what metadata they have for themselves.
+ *
+ * @param words At least `[recordWords(layout, tokens)]`.
+ */
+export function firstRecords(
+  layout: RecordLayout,
+  words: Uint32Array,
+  tokens: number,
+): Uint32Array<ArrayBuffer> {
+  const first = words.slice(0, recordWords(layout, tokens));
+  for (let token = tokens; token % layout.tokens !== 0; token++) {
+    const { tokenBits } = layout.metadata;
+    if (tokenBits > 0) writeBits(first, tokenBit(layout, token), tokenBits, 0);
+    for (let code = 0; code < layout.codes; code++) writeCode(layout, first, token, code, 0);
+  }
+  return first;
+}
+
+/**
+ * Packs the codes of one KV head, as {@linkcode RecordLayout} describes. Metadata and bits past the last token are zero.
  *
  * @param codes `[tokens][layout.codes]`.
  * @returns `[recordWords(layout, tokens)]`.
@@ -92,7 +133,7 @@ export function packRecords(
 }
 
 /**
- * The inverse of {@linkcode packRecords}.
+ * The codes in records: the inverse of {@linkcode packRecords}.
  *
  * @param words At least `[recordWords(layout, tokens)]`.
  * @returns `[tokens][layout.codes]`.

@@ -1,16 +1,15 @@
-import type { Codebook } from "../codebook.ts";
+import type { SideCodebook } from "../codebook.ts";
 import { fromFloat16Array, fromFloat16Bits, toFloat16Bits } from "../float16.ts";
-import { recordWords } from "../record_layout.ts";
-import type { Scheme } from "../scheme.ts";
+import type { HeadCodebook, Scheme } from "../scheme.ts";
 import type { ExactTiers } from "./attention.ts";
-import { packRecords, readCode, unpackRecords, writeCode } from "./pack.ts";
+import { firstRecords } from "./pack.ts";
 
 /** What a {@linkcode SideStore} holds, all of it known when a sequence begins. */
 export interface SideStoreOptions {
   /** How vectors become codes. */
   readonly scheme: Scheme;
-  /** The centroids, or undefined where the scheme needs none. */
-  readonly codebook: Codebook | undefined;
+  /** The centroids, or undefined where the scheme has none. */
+  readonly codebook: SideCodebook | undefined;
   /** KV heads. */
   readonly keyValueHeads: number;
   /** Channels per head. */
@@ -27,8 +26,8 @@ export interface SideStoreOptions {
  */
 export class SideStore {
   readonly #options: SideStoreOptions;
-  /** Centroids of each KV head, as stored: `[keyValueHeads]` arrays `[groups][centroids][channels]`. */
-  readonly #centroids: Float32Array[];
+  /** `[keyValueHeads]` codebooks, as stored. */
+  readonly #codebooks: readonly HeadCodebook[];
   /** `[sinks][keyValueHeads][headDim]` binary16 bits. */
   readonly #sinks: Uint16Array;
   /** `[slots][keyValueHeads][headDim]` binary16 bits; token t at slot t modulo their number. */
@@ -38,18 +37,13 @@ export class SideStore {
   readonly #slots: number;
 
   constructor(options: SideStoreOptions) {
-    const { keyValueHeads, headDim, tiers, codebook } = options;
+    const { keyValueHeads, tiers } = options;
     this.#options = options;
     this.#slots = options.slots;
-    this.#sinks = new Uint16Array(tiers.sinks * keyValueHeads * headDim);
-    this.#recent = new Uint16Array(this.#slots * keyValueHeads * headDim);
+    this.#sinks = new Uint16Array(tiers.sinks * keyValueHeads * options.headDim);
+    this.#recent = new Uint16Array(this.#slots * keyValueHeads * options.headDim);
     this.#records = Array.from({ length: keyValueHeads }, () => new Uint32Array(0));
-    const all = fromFloat16Array(codebook?.centroids ?? new Uint16Array(0));
-    const perHead = all.length / keyValueHeads;
-    this.#centroids = Array.from(
-      { length: keyValueHeads },
-      (_, head) => all.subarray(head * perHead, (head + 1) * perHead),
-    );
+    this.#codebooks = headCodebooks(options);
   }
 
   /** A store that holds the same tokens and shares nothing. */
@@ -81,37 +75,44 @@ export class SideStore {
     return Float64Array.from(bits.subarray(at, at + headDim), fromFloat16Bits);
   }
 
-  /** Codes a token past the sinks, from its exact value. */
+  /** Codes a token past the sinks, from its exact value: where it is the last of a block, the whole block. */
   encode(token: number): void {
-    const { scheme, codebook, keyValueHeads, headDim, tiers } = this.#options;
-    const layout = scheme.layout(headDim);
-    const index = token - tiers.sinks;
+    const { scheme, keyValueHeads, tiers } = this.#options;
+    const { block } = scheme;
+    const coded = token - tiers.sinks + 1;
+    if (coded % block !== 0) return;
+    const { layout, record, index } = this.#recordPlace(coded - block);
     for (let head = 0; head < keyValueHeads; head++) {
-      const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);
-      const codes = scheme.encode(this.readExact(token, head), this.#centroids[head]!, scale);
-      const words = this.#wordsFor(head, recordWords(layout, index + 1));
-      codes.forEach((code, i) => writeCode(layout, words, index, i, code));
+      const vectors = Array.from(
+        { length: block },
+        (_, i) => this.readExact(token - block + 1 + i, head),
+      );
+      const words = this.#wordsFor(head, (record + 1) * layout.words);
+      const own = words.subarray(record * layout.words, (record + 1) * layout.words);
+      scheme.encode(vectors, own, index, this.#codebooks[head]!);
     }
   }
 
   /** One head's vector `[headDim]` of a coded token, decoded. */
   readCoded(token: number, head: number): Float64Array {
     const { scheme, headDim, tiers } = this.#options;
-    const layout = scheme.layout(headDim);
-    const codes = Uint32Array.from(
-      { length: layout.codes },
-      (_, i) => readCode(layout, this.#records[head]!, token - tiers.sinks, i),
-    );
-    return scheme.decode(codes, this.#centroids[head]!);
+    const { layout, record, index } = this.#recordPlace(token - tiers.sinks);
+    const words = this.#records[head]!;
+    const own = words.subarray(record * layout.words, (record + 1) * layout.words);
+    return scheme.decode(own, index, headDim, this.#codebooks[head]!);
   }
 
   /** The records of the first `tokens` tokens past the sinks, all coded, `[keyValueHeads]` runs of words. */
   records(tokens: number): Uint32Array<ArrayBuffer>[] {
     const { scheme, headDim } = this.#options;
     const layout = scheme.layout(headDim);
-    return this.#records.map((words) =>
-      packRecords(layout, unpackRecords(layout, words, tokens), tokens)
-    );
+    return this.#records.map((words) => firstRecords(layout, words, tokens));
+  }
+
+  /** The record of a coded token, counted from behind the sinks, and its place in it. */
+  #recordPlace(coded: number) {
+    const layout = this.#options.scheme.layout(this.#options.headDim);
+    return { layout, record: Math.floor(coded / layout.tokens), index: coded % layout.tokens };
   }
 
   #exactPlace(token: number): { readonly bits: Uint16Array; readonly offset: number } {
@@ -130,4 +131,17 @@ export class SideStore {
     this.#records[head] = grown;
     return grown;
   }
+}
+
+/** The codebooks of all KV heads: one each, or one for all where it is universal. */
+function headCodebooks(
+  { scheme, codebook, keyValueHeads, headDim }: SideStoreOptions,
+): readonly HeadCodebook[] {
+  const all = fromFloat16Array(codebook?.centroids ?? new Uint16Array(0));
+  const perHead = scheme.codebook === "universal" ? 0 : all.length / keyValueHeads;
+  return Array.from({ length: keyValueHeads }, (_, head): HeadCodebook => {
+    const centroids = perHead === 0 ? all : all.subarray(head * perHead, (head + 1) * perHead);
+    const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);
+    return { centroids, ...(scale === undefined ? {} : { scale }) };
+  });
 }

@@ -1,5 +1,6 @@
 import { CoupletError } from "../errors.ts";
 import { recordLayout } from "../record_layout.ts";
+import { readCode, writeCode } from "../reference/pack.ts";
 import type { Scheme, SchemeId } from "../scheme.ts";
 
 const ID = /^c(1|2|4|8|16)b([1-9]|1[0-2])$/;
@@ -15,50 +16,55 @@ export function coupled(id: SchemeId): Scheme | undefined {
   const codeBits = Number(match[2]);
   const centroidCount = 2 ** codeBits;
 
+  function layout(headDim: number) {
+    if (headDim % channels !== 0 || headDim <= 0) {
+      throw new CoupletError("shape", {
+        what: `Cannot use ${id} at head dimension ${headDim}`,
+        why: `${headDim} channels do not divide into groups of ${channels}`,
+        remedy: "Choose a scheme whose channel count divides the head dimension",
+      });
+    }
+    return recordLayout(headDim / channels, codeBits);
+  }
+
   return {
     id,
     channels,
     codeBits,
     block: 1,
     bits: codeBits / channels,
+    codebook: "learned",
     centroids: centroidCount,
+    rotated: false,
+    layout,
 
-    layout(headDim) {
-      if (headDim % channels !== 0 || headDim <= 0) {
-        throw new CoupletError("shape", {
-          what: `Cannot use ${id} at head dimension ${headDim}`,
-          why: `${headDim} channels do not divide into groups of ${channels}`,
-          remedy: "Choose a scheme whose channel count divides the head dimension",
-        });
-      }
-      return recordLayout(headDim / channels, codeBits);
-    },
-
-    encode(vector, centroids, scale) {
-      const codes = new Uint32Array(vector.length / channels);
-      for (let group = 0; group < codes.length; group++) {
+    encode([vector], record, token, { centroids, scale }) {
+      const own = layout(vector!.length);
+      for (let group = 0; group < own.codes; group++) {
         let best = Infinity;
+        let nearest = 0;
         for (let code = 0; code < centroidCount; code++) {
           const at = (group * centroidCount + code) * channels;
           let distance = 0;
           for (let i = 0; i < channels; i++) {
             const channel = group * channels + i;
-            const difference = (vector[channel]! - centroids[at + i]!) * (scale?.[channel] ?? 1);
+            const difference = (vector![channel]! - centroids[at + i]!) * (scale?.[channel] ?? 1);
             distance += difference * difference;
           }
           if (distance < best) {
             best = distance;
-            codes[group] = code;
+            nearest = code;
           }
         }
+        writeCode(own, record, token, group, nearest);
       }
-      return codes;
     },
 
-    decode(codes, centroids) {
-      const vector = new Float64Array(codes.length * channels);
-      for (let group = 0; group < codes.length; group++) {
-        const at = (group * centroidCount + codes[group]!) * channels;
+    decode(record, token, headDim, { centroids }) {
+      const own = layout(headDim);
+      const vector = new Float64Array(headDim);
+      for (let group = 0; group < own.codes; group++) {
+        const at = (group * centroidCount + readCode(own, record, token, group)) * channels;
         for (let i = 0; i < channels; i++) vector[group * channels + i] = centroids[at + i]!;
       }
       return vector;

@@ -1,0 +1,22 @@
+import type { HeadCodebook, Scheme } from "../scheme.ts";
+
+/**
+ * What vectors of one KV head become by being coded, in float64.
+ *
+ * @param vectors `[tokens]` vectors `[headDim]`, consecutive tokens: whole blocks of the scheme.
+ * @returns The same, decoded.
+ */
+export function roundTrip(
+  scheme: Pick<Scheme, "block" | "layout" | "encode" | "decode">,
+  vectors: readonly ArrayLike<number>[],
+  codebook: HeadCodebook,
+): Float64Array<ArrayBuffer>[] {
+  const headDim = vectors[0]?.length ?? 0;
+  return vectors.flatMap((_, first) => {
+    if (first % scheme.block !== 0) return [];
+    const block = vectors.slice(first, first + scheme.block);
+    const record = new Uint32Array(scheme.layout(headDim).words);
+    scheme.encode(block, record, 0, codebook);
+    return block.map((_, token) => scheme.decode(record, token, headDim, codebook));
+  });
+}

@@ -1,0 +1,58 @@
+import { fromFloat16Bits, toFloat16Bits } from "../float16.ts";
+import { checkHadamard, hadamard, hadamardInverse } from "../hadamard.ts";
+import { recordLayout } from "../record_layout.ts";
+import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
+import type { Scheme, SchemeId } from "../scheme.ts";
+import { lloydMax } from "./lloyd_max.ts";
+import { decodeRotated, encodeRotated, storedCentroids } from "./rotated_codes.ts";
+
+/** Bits of a token's scale: binary16. */
+const SCALE_BITS = 16;
+
+/** Tokens of a record: as many as have their scales in one word. */
+const RECORD_TOKENS = 2;
+
+/**
+ * TurboQuant for least squared error (arXiv 2504.19874 algorithm 1), the baseline of calibration-free schemes: a vector is
+ * rotated, its size is kept as binary16, and each channel's rest is rounded by the Lloyd-Max quantiser of its distribution.
+ */
+export function turboQuant(id: SchemeId): Scheme | undefined {
+  const match = /^t1b([1-4])$/.exec(id);
+  if (match === null) return undefined;
+  const codeBits = Number(match[1]);
+
+  function layout(headDim: number) {
+    checkHadamard(id, headDim);
+    const metadata = { sharedBits: 0, tokenBits: SCALE_BITS };
+    return recordLayout(headDim, codeBits, metadata, RECORD_TOKENS);
+  }
+
+  return {
+    id,
+    channels: 1,
+    codeBits,
+    block: 1,
+    bits: codeBits,
+    codebook: "universal",
+    centroids: 2 ** codeBits,
+    rotated: true,
+    layout,
+
+    universalCentroids: (headDim) =>
+      storedCentroids(`${id} ${headDim}`, () => lloydMax(headDim, codeBits)),
+
+    encode([vector], record, token, { centroids }) {
+      const own = layout(vector!.length);
+      const { codes, deviation } = encodeRotated(hadamard(vector!), centroids, 1);
+      writeBits(record, tokenBit(own, token), SCALE_BITS, toFloat16Bits(deviation));
+      codes.forEach((code, channel) => writeCode(own, record, token, channel, code));
+    },
+
+    decode(record, token, headDim, { centroids }) {
+      const own = layout(headDim);
+      const codes = Array.from({ length: headDim }, (_, i) => readCode(own, record, token, i));
+      const scale = fromFloat16Bits(readBits(record, tokenBit(own, token), SCALE_BITS));
+      return hadamardInverse(decodeRotated(codes, centroids, 1).map((value) => value * scale));
+    },
+  };
+}
