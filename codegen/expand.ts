@@ -9,6 +9,7 @@ import {
   WORKGROUP_SIZE,
 } from "../src/kernel_constants.ts";
 import { formatKernelName, type KernelNameParts, type KeyVariant } from "../src/kernel_name.ts";
+import { hadamardFactor, hadamardInverseFactor } from "../src/hadamard.ts";
 import type { BindingName } from "../src/kernel_bindings.ts";
 import { parseScheme, type SchemeId } from "../src/scheme.ts";
 import type { KernelRow, TemplateValue } from "./kernel_row.ts";
@@ -54,15 +55,30 @@ function recordContext(side: string, schemeId: SchemeId, headDim: number): Conte
     upper: side.toUpperCase(),
     recordTokens: layout.tokens,
     recordWords: layout.words,
-    codebookWords: (headDim * scheme.centroids) / 2,
   };
-  if (scheme.centroids === 0) {
-    return { ...common, constantsPartial: "half_constants", loadPartial: "load_half" };
+  if (scheme.codebook === "none") {
+    return {
+      ...common,
+      codebookWords: 0,
+      constantsPartial: "half_constants",
+      loadPartial: "load_half",
+    };
   }
+  const kind = scheme.codebook === "universal"
+    ? {
+      constantsPartial: "universal_constants",
+      loadPartial: layout.metadata.sharedBits > 0 ? "load_mean_scale" : "load_scale",
+      metadataWords: layout.metadataWords,
+      codebookWords: 0,
+    }
+    : {
+      codebookWords: (headDim * scheme.centroids) / 2,
+      constantsPartial: "coded_constants",
+      loadPartial: scheme.channels <= 2 ? `load_c${scheme.channels}` : "load_wide",
+    };
   return {
     ...common,
-    constantsPartial: "coded_constants",
-    loadPartial: scheme.channels <= 2 ? `load_c${scheme.channels}` : "load_wide",
+    ...kind,
     codePartial: 32 % scheme.codeBits === 0 ? "code_aligned" : "code_straddling",
     channels: scheme.channels,
     codeBits: scheme.codeBits,
@@ -92,24 +108,49 @@ function attentionContext(headDim: number, rows: number): Context {
 }
 
 /** Which partial scores coded keys, and the sources it takes its dot products over. */
-function scoreContext(variant: KeyVariant): Context {
+function scoreContext(variant: KeyVariant, scheme: SchemeId): Context {
+  const { rotated } = parseScheme(scheme);
+  const way = rotated ? `rotated_${variant}` : variant;
+  const queries = variant === "rope" ? {} : { queries: "query_tile" };
   return {
     // Overrides stand before every array sized by one: naga fails on another order.
-    headerPartial: `header_${variant}`,
-    scorePartial: `score_${variant}`,
-    exactly: { source: "exact" },
-    ...(variant === "rope" || variant === "plain" ? { coded: { source: "coded" } } : {}),
+    headerPartial: `header_${way}`,
+    scorePartial: `score_${way}`,
+    exactly: { source: "exact", ...queries },
+    ...(variant === "rope" || variant === "plain"
+      ? { coded: { source: "coded", ...queries, ...(rotated ? { queries: "rotated_tile" } : {}) } }
+      : {}),
   };
 }
 
+/** The Hadamard rotation, where one of the schemes has it. */
+function rotationContext(headDim: number, ...schemes: SchemeId[]): Context {
+  return schemes.some((scheme) => parseScheme(scheme).rotated)
+    ? { rotationPartial: "rotation_hadamard", unspread: hadamardInverseFactor(headDim) }
+    : { rotationPartial: "rotation_none" };
+}
+
+/** What becomes of mixed values at the end of the coded tiles. */
+function mixContext(scheme: SchemeId): Context {
+  const way = parseScheme(scheme).rotated ? "rotated" : "plain";
+  return { unrotatePartial: `unrotate_${way}`, finishPartial: `finish_${way}` };
+}
+
+/** Query rows a workgroup serves: with their rotated twins, fewer of large heads fit. */
+function attentionRows(variant: KeyVariant, scheme: SchemeId, headDim: number): number {
+  if (variant === "lut") return LUT_ROWS;
+  return parseScheme(scheme).rotated && headDim > 64 ? BLOCK_ROWS / 2 : BLOCK_ROWS;
+}
+
 function codebookBinding(...schemes: SchemeId[]): BindingName[] {
-  return schemes.some((scheme) => parseScheme(scheme).centroids > 0) ? ["codebooks"] : [];
+  return schemes.some((scheme) => parseScheme(scheme).codebook !== "none") ? ["codebooks"] : [];
 }
 
 /** The ways a scheme's coded keys can be read. */
 function keyVariants(scheme: SchemeId, headDim: number): KeyVariant[] {
-  const { centroids } = parseScheme(scheme);
-  if (centroids === 0) return ["rope", "plain"];
+  const { centroids, codebook, rotated } = parseScheme(scheme);
+  if (rotated) return ["plain"];
+  if (codebook === "none") return ["rope", "plain"];
   const entries = parseScheme(scheme).layout(headDim).codes * centroids;
   return ["rope", "plain", entries <= LUT_ENTRIES ? "lut" : "table"];
 }
@@ -130,7 +171,7 @@ function encodeRow(schemeId: SchemeId, headDim: number, reason: string): KernelR
     recordTokens: layout.tokens,
     recordWords: layout.words,
   };
-  if (scheme.centroids === 0) {
+  if (scheme.codebook === "none") {
     const bindings: BindingName[] = ["step", "layer", "exact", "pages", "records"];
     return kernel(parts, "encode_half", reason, bindings, common);
   }
@@ -140,14 +181,29 @@ function encodeRow(schemeId: SchemeId, headDim: number, reason: string): KernelR
     2 ** Math.floor(Math.log2(Math.max(1, WORKGROUP_SIZE / layout.codes))),
   );
   const bindings: BindingName[] = ["step", "layer", "exact", "pages", "codebooks", "records"];
-  return kernel(parts, "encode_coupled", reason, bindings, {
+  const coded = {
     ...common,
     channels: scheme.channels,
     codeBits: scheme.codeBits,
     centroids: scheme.centroids,
     codes: layout.codes,
-    codebookWords: (headDim * scheme.centroids) / 2,
     lanes,
+  };
+  if (scheme.rotated) {
+    return kernel(parts, "encode_rotated", reason, bindings, {
+      ...coded,
+      metadataWords: layout.metadataWords,
+      tokens: Math.min(layout.tokens, ENCODE_TOKENS),
+      spread: hadamardFactor(headDim),
+      centroidPartial: scheme.channels === 1 ? "centroid_single" : "centroid_pairs",
+      ...(layout.metadata.sharedBits > 0
+        ? { recordPartial: "record_mean_scale", side: "mean" }
+        : { recordPartial: "record_scale" }),
+    });
+  }
+  return kernel(parts, "encode_coupled", reason, bindings, {
+    ...coded,
+    codebookWords: (headDim * scheme.centroids) / 2,
     tokens: ENCODE_TOKENS,
     groupPartial: scheme.channels === 1 ? "group_single" : "group_pairs",
   });
@@ -156,13 +212,15 @@ function encodeRow(schemeId: SchemeId, headDim: number, reason: string): KernelR
 /** All kernels that one scheme at one head dimension needs, whatever it is paired with. */
 function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[] {
   const rows = [encodeRow(scheme, headDim, reason)];
+  const { rotated } = parseScheme(scheme);
   rows.push(
     kernel(
       { family: "decode", schemes: [scheme], size: headDim },
-      "decode",
+      rotated ? "decode_rotated" : "decode",
       reason,
       ["step", "layer", "coded_records", ...codebookBinding(scheme), "pages", "decoded"],
       {
+        ...(rotated ? { unspread: hadamardInverseFactor(headDim) } : {}),
         headDim,
         workgroupSize: WORKGROUP_SIZE,
         pageTokens: PAGE_TOKENS,
@@ -186,6 +244,8 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
       ],
       {
         ...attentionContext(headDim, BLOCK_ROWS),
+        ...rotationContext(headDim, scheme),
+        ...mixContext(scheme),
         summedRows: summedRows(headDim),
         value: recordContext("value", scheme, headDim),
       },
@@ -193,7 +253,7 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
     ),
   );
   for (const variant of keyVariants(scheme, headDim)) {
-    const maxRows = variant === "lut" ? LUT_ROWS : BLOCK_ROWS;
+    const maxRows = attentionRows(variant, scheme, headDim);
     rows.push(kernel(
       { family: "score", schemes: [scheme], size: headDim, variant },
       "score",
@@ -211,8 +271,9 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
       ],
       {
         ...attentionContext(headDim, maxRows),
+        ...rotationContext(headDim, scheme),
         key: keyContext(variant, scheme, headDim),
-        ...scoreContext(variant),
+        ...scoreContext(variant, scheme),
       },
       maxRows,
     ));
@@ -239,6 +300,7 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
 }
 
 function pairRow(row: PairRow, headDim: number, variant: KeyVariant): KernelRow {
+  const maxRows = attentionRows(variant, row.keys, headDim);
   return kernel(
     { family: "attend", schemes: [row.keys, row.values], size: headDim, variant },
     "attend",
@@ -256,13 +318,15 @@ function pairRow(row: PairRow, headDim: number, variant: KeyVariant): KernelRow 
       "partials_written",
     ],
     {
-      ...attentionContext(headDim, BLOCK_ROWS),
+      ...attentionContext(headDim, maxRows),
+      ...rotationContext(headDim, row.keys, row.values),
+      ...mixContext(row.values),
       key: keyContext(variant, row.keys, headDim),
       summedRows: summedRows(headDim),
       value: recordContext("value", row.values, headDim),
-      ...scoreContext(variant),
+      ...scoreContext(variant, row.keys),
     },
-    BLOCK_ROWS,
+    maxRows,
   );
 }
 
@@ -333,7 +397,9 @@ export function expandTable(table: Table): KernelRow[] {
     ),
     ...table.pairs.flatMap((row) =>
       row.headDims.flatMap((headDim) =>
-        (["rope", "plain"] as const).map((variant) => pairRow(row, headDim, variant))
+        keyVariants(row.keys, headDim)
+          .filter((variant) => variant === "rope" || variant === "plain")
+          .map((variant) => pairRow(row, headDim, variant))
       )
     ),
     ...table.kmeans.flatMap(kmeansRows),

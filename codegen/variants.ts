@@ -40,6 +40,11 @@ export interface KmeansRow {
  */
 const headDims: readonly number[] = [64, 80, 96, 128, 256];
 
+/** Those that have a Hadamard matrix. */
+const rotatedHeadDims: readonly number[] = headDims.filter((headDim) =>
+  Number.isInteger(Math.log2(headDim))
+);
+
 /** Every scheme at every head dimension it divides. */
 export const sizes: readonly SizeRow[] = [
   { schemes: ["f16"], headDims, reason: "uncompressed: the baseline of every figure" },
@@ -68,6 +73,16 @@ export const sizes: readonly SizeRow[] = [
     headDims,
     reason: "2 bits with less coupling: the ablation that shows what coupling gains",
   },
+  {
+    schemes: ["u8b8", "u4b8"],
+    headDims: rotatedHeadDims,
+    reason: "1.25 and 2.25 bits without calibration, after NSNQuant",
+  },
+  {
+    schemes: ["t1b1", "t1b2", "t1b3", "t1b4"],
+    headDims: [64, 128],
+    reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
+  },
   { schemes: ["c1b4"], headDims, reason: "4 bits without coupling: the ablation beside c2b8" },
 ];
 
@@ -79,6 +94,12 @@ export const pairs: readonly PairRow[] = [
     values: scheme,
     headDims,
     reason: "a rate of the paper, the same for keys and values",
+  })),
+  ...["u8b8", "u4b8"].map((scheme) => ({
+    keys: scheme,
+    values: scheme,
+    headDims: rotatedHeadDims,
+    reason: "a rate without calibration, the same for keys and values",
   })),
   {
     keys: "c4b8",

@@ -252,9 +252,10 @@ async function allocate(
   const { queryHeads } = plan.options.shape;
   device.pushErrorScope("out-of-memory");
   device.pushErrorScope("validation");
+  const universal = new Map<string, GPUBuffer>();
   const layers = codebooks.map((own, layer) => {
     const logits = sinkLogits?.slice(layer * queryHeads, (layer + 1) * queryHeads);
-    return createLayerBuffers(device, plan, layer, own, logits);
+    return createLayerBuffers(device, plan, layer, own, logits, universal);
   });
   const shared = createSharedBuffers(device, plan);
   const scopes = [device.popErrorScope(), device.popErrorScope()] as const;

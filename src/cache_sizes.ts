@@ -1,5 +1,6 @@
 /** Bytes of every buffer a cache allocates: the one place that knows. */
 import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./cache_options.ts";
+import type { LayerPolicy } from "./cache_types.ts";
 import {
   BLOCK_ROWS,
   PAGE_TOKENS,
@@ -54,13 +55,27 @@ export function exactBytes(options: ResolvedOptions, heads: number): number {
   return options.capacity.sequences * exactSequenceBytes(options, heads);
 }
 
-/** Bytes of one side's centroids in one layer. */
+/**
+ * Bytes of one side's centroids in one layer. Layers whose codebooks are all universal share one buffer, which the first of
+ * them counts; so do the two sides where they have the same scheme.
+ */
 export function centroidBytes(
-  { shape }: ResolvedOptions,
-  scheme: SchemeId,
-  { keyValueHeads }: ResolvedLayer,
+  { shape, layers }: ResolvedOptions,
+  layer: ResolvedLayer,
+  side: Side,
 ): number {
-  return keyValueHeads * shape.headDim * parseScheme(scheme).centroids * 2;
+  const { codebook, centroids, channels } = parseScheme(layer[side]);
+  if (codebook !== "universal") return layer.keyValueHeads * shape.headDim * centroids * 2;
+  const first = layers.find(({ keys, values }) => keys === layer.keys && values === layer.values);
+  const shared = sharesCodebooks(layer) && first !== layer;
+  return shared || (side === "values" && layer.keys === layer.values)
+    ? 0
+    : centroids * channels * 2;
+}
+
+/** Whether a layer's codebooks are the same as those of other layers with its schemes: no side has learned ones. */
+export function sharesCodebooks({ keys, values }: LayerPolicy): boolean {
+  return [keys, values].every((scheme) => parseScheme(scheme).codebook !== "learned");
 }
 
 /** Pages in one sequence's page table. */
@@ -227,7 +242,7 @@ export function layerBytes(
   const side = (side: Side): SideBytes => ({
     codes: poolBytes(options, layer, layer[side], layer.keyValueHeads),
     exact: exactBytes(options, layer.keyValueHeads) / 2,
-    codebooks: centroidBytes(options, layer[side], layer),
+    codebooks: centroidBytes(options, layer, side),
   });
   return {
     keys: side("keys"),

@@ -87,11 +87,12 @@ async function compileEncoder(
   kernel: KernelInfo,
   side: 0 | 1,
 ): Promise<CompiledEncoder> {
-  const { layout, centroids } = parseScheme(schemeId);
+  const { layout, codebook } = parseScheme(schemeId);
   const recordTokens = layout(shape.headDim).tokens;
-  if (centroids === 0) {
-    const copy = await compileKernel(device, kernel, { SIDE: side });
-    return { recordTokens, one: copy, many: copy, manyTokens: recordTokens };
+  if (codebook !== "learned") {
+    // A workgroup has one record, however many there are.
+    const one = await compileKernel(device, kernel, { SIDE: side });
+    return { recordTokens, one, many: one, manyTokens: recordTokens };
   }
   const compile = (tokens: number, block: number) =>
     compileKernel(device, kernel, { SIDE: side, TOKENS: tokens, BLOCK: block });

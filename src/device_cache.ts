@@ -3,6 +3,7 @@ import type { Cache, CacheInit, CacheStats, DecodeRange, Step, StepEntry } from 
 import type { CacheIdentity } from "./cache_identity.ts";
 import { registerInternals } from "./cache_internals.ts";
 import {
+  centroidBytes,
   type LayerBytes,
   pageTableStart,
   rowTiles,
@@ -17,12 +18,7 @@ import type { CompiledLayer } from "./compiled_layer.ts";
 import { CoupletError } from "./errors.ts";
 import { checkApart, checkBinding, tensorBytes } from "./host_bindings.ts";
 import { BLOCK_ROWS, PAGE_TOKENS, TILE_TOKENS } from "./kernel_constants.ts";
-import {
-  buffersOfLayer,
-  codebookBytes,
-  type LayerBuffers,
-  type LayerCodebooks,
-} from "./layer_buffers.ts";
+import { buffersOfLayer, type LayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
 import { type Copies, LayerCommands, type StepGrid } from "./layer_commands.ts";
 import type { CachePlan } from "./plan.ts";
 import { type CommandTarget, Recorder } from "./recorder.ts";
@@ -446,11 +442,13 @@ export class DeviceCache implements Cache {
     const layers = this.#layers.map(({ parts, sinkLogits }, layer): LayerBytes => {
       const sum = (name: "keyRecords" | "valueRecords" | "exact" | "parameters") =>
         parts.reduce((total, part) => total + part[name].size, 0);
-      const codebooks = codebookBytes(this.#codebooks[layer]!);
       const exact = sum("exact") / 2;
+      const codebooks = (side: Side) =>
+        centroidBytes(options, options.layers[layer]!, side) +
+        (this.#codebooks[layer]![side]?.scale?.byteLength ?? 0);
       return {
-        keys: { codes: sum("keyRecords"), exact, codebooks: codebooks.keys },
-        values: { codes: sum("valueRecords"), exact, codebooks: codebooks.values },
+        keys: { codes: sum("keyRecords"), exact, codebooks: codebooks("keys") },
+        values: { codes: sum("valueRecords"), exact, codebooks: codebooks("values") },
         tables: sum("parameters") + sinkLogits.size,
       };
     });

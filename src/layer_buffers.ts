@@ -1,4 +1,4 @@
-import { exactBytes, LAYER_BYTES, poolBytes, sinkBytes } from "./cache_sizes.ts";
+import { exactBytes, LAYER_BYTES, poolBytes, sharesCodebooks, sinkBytes } from "./cache_sizes.ts";
 import type { SideCodebook } from "./codebook.ts";
 import type { CachePlan, HeadRange } from "./plan.ts";
 import type { Side } from "./scheme.ts";
@@ -56,7 +56,9 @@ function packCodebooks(
   keys: SideCodebook | undefined,
   values: SideCodebook | undefined,
 ): { readonly words: Uint32Array<ArrayBuffer>; readonly offsets: CodebookOffsets } {
-  const centroids = [keys, values].map((codebook) =>
+  // A universal codebook is the very same on both sides.
+  const same = keys !== undefined && keys.centroids === values?.centroids;
+  const centroids = [keys, same ? undefined : values].map((codebook) =>
     new Uint32Array(
       codebook?.centroids.slice().buffer ?? new ArrayBuffer(0),
     )
@@ -78,24 +80,22 @@ function packCodebooks(
   const offset = (i: number) => (parts[i]!.length === 0 ? 0 : starts[i]!);
   return {
     words,
-    offsets: { values: starts[1]!, keyScale: offset(2), valueScale: offset(3) },
+    offsets: { values: same ? 0 : starts[1]!, keyScale: offset(2), valueScale: offset(3) },
   };
 }
 
-/** Bytes of each side's centroids and channel scales. */
-export function codebookBytes(codebooks: LayerCodebooks): Readonly<Record<Side, number>> {
-  const bytes = (codebook: SideCodebook | undefined) =>
-    (codebook?.centroids.byteLength ?? 0) + (codebook?.scale?.byteLength ?? 0);
-  return { keys: bytes(codebooks.keys), values: bytes(codebooks.values) };
-}
-
-/** Allocates one layer and uploads its codebooks and parameters. */
+/**
+ * Allocates one layer and uploads its codebooks and parameters.
+ *
+ * @param universal Buffers of universal codebooks by the schemes of the layers that share them; a missing one is added.
+ */
 export function createLayerBuffers(
   device: GPUDevice,
   { options, layers }: CachePlan,
   index: number,
   codebooks: LayerCodebooks,
   sinkLogits: Float32Array<ArrayBuffer> | undefined,
+  universal: Map<string, GPUBuffer>,
 ): LayerBuffers {
   const layer = options.layers[index]!;
   const { words, offsets } = packCodebooks(codebooks.keys, codebooks.values);
@@ -120,8 +120,12 @@ export function createLayerBuffers(
   const none = new Float32Array(options.shape.queryHeads).fill(NO_SINK);
   device.queue.writeBuffer(buffers.sinkLogits, 0, sinkLogits ?? none);
   if (words.length === 0) return buffers;
+  const schemes = `${layer.keys}/${layer.values}`;
+  const kept = sharesCodebooks(layer) ? universal.get(schemes) : undefined;
+  if (kept !== undefined) return { ...buffers, codebooks: kept };
   const packed = storageBuffer(device, `${label} codebooks`, words.byteLength);
   device.queue.writeBuffer(packed, 0, words);
+  if (sharesCodebooks(layer)) universal.set(schemes, packed);
   return { ...buffers, codebooks: packed };
 }
 

@@ -402,8 +402,7 @@ function wholeBuffers(options: ResolvedOptions, scratch: CachePlan["scratch"]): 
     { name: "the q.centroid tables of a step", bytes: scratch.tables, remedy: smaller },
     ...options.layers.map((layer, index) => ({
       name: `the codebooks of layer ${index}`,
-      bytes: centroidBytes(options, layer.keys, layer) +
-        centroidBytes(options, layer.values, layer),
+      bytes: centroidBytes(options, layer, "keys") + centroidBytes(options, layer, "values"),
       remedy: "Choose schemes with fewer centroids",
     })),
   ];

@@ -7,6 +7,7 @@ import { exactTokenBytes, firstKeptPage, pageBytes, ringSlots } from "./cache_si
 import { CoupletError } from "./errors.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { type RecordLayout, recordWords } from "./record_layout.ts";
+import { firstRecords } from "./reference/pack.ts";
 import type { SafetensorsTensor } from "./safetensors.ts";
 import { parseScheme, type Side } from "./scheme.ts";
 import { codedTokens, type Sequence } from "./sequences.ts";
@@ -272,15 +273,9 @@ function fromPages(
   forEachPagePart(layout, heads, coded, ({ at, pagedAt, count }) => {
     records.set(paged.subarray(pagedAt, pagedAt + count), at);
   });
-  const rest = coded % layout.tokens;
-  if (rest === 0) return records;
-  const bits = rest * layout.codes * layout.codeBits;
   for (let head = 0; head < heads; head++) {
-    const last = (head + 1) * words - layout.words;
-    for (let word = 0; word < layout.words; word++) {
-      const kept = Math.min(32, Math.max(0, bits - word * 32));
-      if (kept < 32) records[last + word]! &= 2 ** kept - 1;
-    }
+    const own = records.subarray(head * words, (head + 1) * words);
+    own.set(firstRecords(layout, own, coded));
   }
   return records;
 }
