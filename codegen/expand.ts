@@ -11,7 +11,7 @@ import {
 import { formatKernelName, type KernelNameParts, type KeyVariant } from "../src/kernel_name.ts";
 import { hadamardFactor, hadamardInverseFactor } from "../src/hadamard.ts";
 import type { BindingName } from "../src/kernel_bindings.ts";
-import { parseScheme, type SchemeId } from "../src/scheme.ts";
+import { parseScheme, type Scheme, type SchemeId } from "../src/scheme.ts";
 import type { KernelRow, TemplateValue } from "./kernel_row.ts";
 import { kmeansRows } from "./kmeans_rows.ts";
 import type { KmeansRow, PairRow, SizeRow } from "./variants.ts";
@@ -47,7 +47,12 @@ function kernel(
 }
 
 /** What a scheme's partials need to know, for the records named `side`. */
-function recordContext(side: string, schemeId: SchemeId, headDim: number): Context {
+function recordContext(
+  side: string,
+  schemeId: SchemeId,
+  headDim: number,
+  variant?: KeyVariant,
+): Context {
   const scheme = parseScheme(schemeId);
   const layout = scheme.layout(headDim);
   const common = {
@@ -67,7 +72,11 @@ function recordContext(side: string, schemeId: SchemeId, headDim: number): Conte
   const kind = scheme.codebook === "universal"
     ? {
       constantsPartial: "universal_constants",
-      loadPartial: layout.metadata.sharedBits > 0 ? "load_mean_scale" : "load_scale",
+      loadPartial: !hasMean(scheme, headDim)
+        ? "load_scale"
+        : variant === "rope"
+        ? "load_beside_mean"
+        : "load_mean_scale",
       metadataWords: layout.metadataWords,
       codebookWords: 0,
     }
@@ -88,9 +97,14 @@ function recordContext(side: string, schemeId: SchemeId, headDim: number): Conte
   };
 }
 
+/** Whether records hold their tokens' mean. */
+function hasMean({ layout }: Scheme, headDim: number): boolean {
+  return layout(headDim).metadata.sharedBits > 0;
+}
+
 /** The keys' context: tables of q.centroid need only the codes, not the centroids behind them. */
 function keyContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
-  const context = recordContext("key", scheme, headDim);
+  const context = recordContext("key", scheme, headDim, variant);
   if (variant === "rope" || variant === "plain") return context;
   const { codePartial, ...rest } = context;
   return { ...rest, loadPartial: codePartial! };
@@ -108,18 +122,41 @@ function attentionContext(headDim: number, rows: number): Context {
 }
 
 /** Which partial scores coded keys, and the sources it takes its dot products over. */
-function scoreContext(variant: KeyVariant, scheme: SchemeId): Context {
-  const { rotated } = parseScheme(scheme);
-  const way = rotated ? `rotated_${variant}` : variant;
+function scoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
+  if (parseScheme(scheme).rotated) return rotatedScoreContext(variant, scheme, headDim);
   const queries = variant === "rope" ? {} : { queries: "query_tile" };
   return {
     // Overrides stand before every array sized by one: naga fails on another order.
-    headerPartial: `header_${way}`,
-    scorePartial: `score_${way}`,
+    headerPartial: `header_${variant}`,
+    scorePartial: `score_${variant}`,
     exactly: { source: "exact", ...queries },
     ...(variant === "rope" || variant === "plain"
-      ? { coded: { source: "coded", ...queries, ...(rotated ? { queries: "rotated_tile" } : {}) } }
+      ? { coded: { source: "coded", ...queries } }
       : {}),
+    ...(variant === "rope" ? { atTile: { origin: "tile.first" } } : {}),
+  };
+}
+
+/** The same for keys coded in the space of a Hadamard rotation; exact ones meet the queries as they are. */
+function rotatedScoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
+  const coded = { source: "coded", queries: "rotated_tile" };
+  if (variant !== "rope") {
+    return {
+      headerPartial: "header_rotated_plain",
+      scorePartial: "score_rotated_plain",
+      exactly: { source: "exact", queries: "query_tile" },
+      coded,
+    };
+  }
+  const mean = hasMean(parseScheme(scheme), headDim);
+  return {
+    headerPartial: "header_rotated_rope",
+    scorePartial: mean ? "score_mean_rope" : "score_rotated_rope",
+    exactly: { source: "exact" },
+    ...(mean ? { mean: { source: "mean" } } : {}),
+    coded,
+    atTile: { origin: "tile.first" },
+    atStart: { origin: "0u" },
   };
 }
 
@@ -149,8 +186,7 @@ function codebookBinding(...schemes: SchemeId[]): BindingName[] {
 /** The ways a scheme's coded keys can be read. */
 function keyVariants(scheme: SchemeId, headDim: number): KeyVariant[] {
   const { centroids, codebook, rotated } = parseScheme(scheme);
-  if (rotated) return ["plain"];
-  if (codebook === "none") return ["rope", "plain"];
+  if (rotated || codebook === "none") return ["rope", "plain"];
   const entries = parseScheme(scheme).layout(headDim).codes * centroids;
   return ["rope", "plain", entries <= LUT_ENTRIES ? "lut" : "table"];
 }
@@ -159,10 +195,37 @@ function variantBinding(variant: KeyVariant): BindingName[] {
   return variant === "rope" ? ["rope"] : variant === "table" ? ["table"] : [];
 }
 
-function encodeRow(schemeId: SchemeId, headDim: number, reason: string): KernelRow {
+/** What encoding and decoding rotated codes needs of the rotary embedding, where keys come before it. */
+function angleContext(variant: "rope" | undefined): Context {
+  return variant === undefined
+    ? { anglePartial: "angle_none" }
+    : { anglePartial: "angle_rope", tileTokens: TILE_TOKENS };
+}
+
+/** The parts of the name of a kernel that encodes or decodes. */
+function codecParts(
+  family: "encode" | "decode",
+  scheme: SchemeId,
+  headDim: number,
+  variant: "rope" | undefined,
+): KernelNameParts {
+  return {
+    family,
+    schemes: [scheme],
+    size: headDim,
+    ...(variant === undefined ? {} : { variant }),
+  };
+}
+
+function encodeRow(
+  schemeId: SchemeId,
+  headDim: number,
+  reason: string,
+  variant: "rope" | undefined,
+): KernelRow {
   const scheme = parseScheme(schemeId);
   const layout = scheme.layout(headDim);
-  const parts: KernelNameParts = { family: "encode", schemes: [schemeId], size: headDim };
+  const parts = codecParts("encode", schemeId, headDim, variant);
   const common = {
     headDim,
     workgroupSize: WORKGROUP_SIZE,
@@ -190,15 +253,24 @@ function encodeRow(schemeId: SchemeId, headDim: number, reason: string): KernelR
     lanes,
   };
   if (scheme.rotated) {
-    return kernel(parts, "encode_rotated", reason, bindings, {
+    const mean = hasMean(scheme, headDim);
+    const rope: BindingName[] = variant === undefined ? [] : ["rope"];
+    return kernel(parts, "encode_rotated", reason, [...bindings, ...rope], {
       ...coded,
+      ...angleContext(variant),
+      headerPartial: variant === undefined ? "header_no_angle" : "header_encode_rope",
+      channelPartial: variant === undefined ? "channel_plain" : "channel_rope",
+      centrePartial: !mean
+        ? "centre_none"
+        : variant === undefined
+        ? "centre_rotated"
+        : "centre_plain",
+      scalesPartial: mean ? "scales_byte" : "scales_half",
+      ...(mean ? { side: "mean" } : {}),
       metadataWords: layout.metadataWords,
       tokens: Math.min(layout.tokens, ENCODE_TOKENS),
       spread: hadamardFactor(headDim),
       centroidPartial: scheme.channels === 1 ? "centroid_single" : "centroid_pairs",
-      ...(layout.metadata.sharedBits > 0
-        ? { recordPartial: "record_mean_scale", side: "mean" }
-        : { recordPartial: "record_scale" }),
     });
   }
   return kernel(parts, "encode_coupled", reason, bindings, {
@@ -209,25 +281,66 @@ function encodeRow(schemeId: SchemeId, headDim: number, reason: string): KernelR
   });
 }
 
+function decodeRow(scheme: SchemeId, headDim: number, reason: string): KernelRow {
+  return kernel(
+    codecParts("decode", scheme, headDim, undefined),
+    "decode",
+    reason,
+    ["step", "layer", "coded_records", ...codebookBinding(scheme), "pages", "decoded"],
+    {
+      headDim,
+      workgroupSize: WORKGROUP_SIZE,
+      pageTokens: PAGE_TOKENS,
+      stepEntries: STEP_ENTRIES,
+      record: recordContext("coded", scheme, headDim),
+    },
+  );
+}
+
+function decodeRotatedRow(
+  scheme: SchemeId,
+  headDim: number,
+  reason: string,
+  variant: "rope" | undefined,
+): KernelRow {
+  const mean = hasMean(parseScheme(scheme), headDim);
+  const finish = variant === undefined ? "plain" : mean ? "mean_rope" : "rope";
+  const rope: BindingName[] = variant === undefined ? [] : ["rope"];
+  return kernel(
+    codecParts("decode", scheme, headDim, variant),
+    "decode_rotated",
+    reason,
+    ["step", "layer", "coded_records", "codebooks", "pages", ...rope, "decoded"],
+    {
+      headDim,
+      workgroupSize: WORKGROUP_SIZE,
+      pageTokens: PAGE_TOKENS,
+      stepEntries: STEP_ENTRIES,
+      unspread: hadamardInverseFactor(headDim),
+      ...angleContext(variant),
+      headerPartial: variant === undefined ? "header_no_angle" : "header_angle",
+      finishPartial: `decoded_${finish}`,
+      record: recordContext("coded", scheme, headDim, variant),
+    },
+  );
+}
+
 /** All kernels that one scheme at one head dimension needs, whatever it is paired with. */
 function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[] {
-  const rows = [encodeRow(scheme, headDim, reason)];
   const { rotated } = parseScheme(scheme);
+  const rows = [encodeRow(scheme, headDim, reason, undefined)];
   rows.push(
-    kernel(
-      { family: "decode", schemes: [scheme], size: headDim },
-      rotated ? "decode_rotated" : "decode",
-      reason,
-      ["step", "layer", "coded_records", ...codebookBinding(scheme), "pages", "decoded"],
-      {
-        ...(rotated ? { unspread: hadamardInverseFactor(headDim) } : {}),
-        headDim,
-        workgroupSize: WORKGROUP_SIZE,
-        pageTokens: PAGE_TOKENS,
-        stepEntries: STEP_ENTRIES,
-        record: recordContext("coded", scheme, headDim),
-      },
-    ),
+    rotated
+      ? decodeRotatedRow(scheme, headDim, reason, undefined)
+      : decodeRow(scheme, headDim, reason),
+  );
+  if (rotated) {
+    rows.push(
+      encodeRow(scheme, headDim, reason, "rope"),
+      decodeRotatedRow(scheme, headDim, reason, "rope"),
+    );
+  }
+  rows.push(
     kernel(
       { family: "mix", schemes: [scheme], size: headDim },
       "mix",
@@ -273,7 +386,7 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
         ...attentionContext(headDim, maxRows),
         ...rotationContext(headDim, scheme),
         key: keyContext(variant, scheme, headDim),
-        ...scoreContext(variant, scheme),
+        ...scoreContext(variant, scheme, headDim),
       },
       maxRows,
     ));
@@ -324,7 +437,7 @@ function pairRow(row: PairRow, headDim: number, variant: KeyVariant): KernelRow 
       key: keyContext(variant, row.keys, headDim),
       summedRows: summedRows(headDim),
       value: recordContext("value", row.values, headDim),
-      ...scoreContext(variant, row.keys),
+      ...scoreContext(variant, row.keys, headDim),
     },
     maxRows,
   );

@@ -80,7 +80,7 @@ export const sizes: readonly SizeRow[] = [
   },
   {
     schemes: ["t1b1", "t1b2", "t1b3", "t1b4"],
-    headDims: [64, 128],
+    headDims: [64],
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
   },
   { schemes: ["c1b4"], headDims, reason: "4 bits without coupling: the ablation beside c2b8" },

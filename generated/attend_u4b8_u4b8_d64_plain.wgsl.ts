@@ -35,8 +35,8 @@ const VALUE_RECORD_TOKENS: u32 = 64u;
 const VALUE_RECORD_WORDS: u32 = 288u;
 const VALUE_METADATA_WORDS: u32 = 32u; // in front of a record's codes
 const VALUE_CODEBOOK_WORDS: u32 = 0u; // per head
-// Keys are gathered as they were coded: rotated by a Hadamard matrix.
-var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries, rotated so
+// Keys are gathered as they were coded.
+var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries as coded keys take them
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {

@@ -161,9 +161,11 @@ fn main(
   for (var other = 0u; other < CHUNKS; other += 1u) {
     sum += parity_sign(chunk & other) * rotated[lane - chunk + other];
   }
+  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+  let vector = plain;
   if (item < layer.kv_heads * CHUNKS) {
     let row = (entry.first + workgroup.y) * (layer.query_heads / layer.group) + model_head;
-    decoded[row * CHUNKS + chunk] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+    decoded[row * CHUNKS + chunk] = vector;
   }
 }
 `;

@@ -126,10 +126,14 @@ fn channel_sign(channel: u32) -> f32 {
   return parity_sign(channel & (channel >> 1u));
 }
 
-// Channel channel of the exact vector at word word, as the rotation takes it.
-fn signed_channel(word: u32, channel: u32) -> f32 {
-  let value = unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
-  return value * channel_sign(channel) * SPREAD;
+// Channel channel of the exact vector at word word.
+fn exact_channel(word: u32, channel: u32) -> f32 {
+  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
+}
+
+// Channel channel of the exact vector at word word, of the token at position, as the Hadamard rotation takes it.
+fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
+  return exact_channel(word, channel) * channel_sign(channel) * SPREAD;
 }
 
 // The Walsh-Hadamard transform of each of the vectors.
@@ -174,8 +178,12 @@ fn sum_share(part: f32, lane: u32) -> f32 {
   return sum;
 }
 
-// Records hold a scale for each token and nothing else besides codes.
+// Vectors are coded without taking a mean off.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
+
+fn centre_of(channel: u32) -> f32 {
+  return 0.0;
+}
 
 fn centre_vectors(lane: u32) {}
 
@@ -200,7 +208,7 @@ fn write_scales(
   }
 }
 
-// Codes of the tokens that leave the exact tier: rotated, centred, divided by their size, and then the nearest centroid of
+// Codes of the tokens that leave the exact tier: centred, rotated, divided by their size, and then the nearest centroid of
 // each group, ties to the lowest index. A workgroup owns a whole record, so tokens coded before are kept without atomics.
 // Grid: (records, KV heads, entries).
 @compute @workgroup_size(WORKGROUP)
@@ -224,8 +232,9 @@ fn main(
     workgroupBarrier();
     for (var item = lane; item < TOKENS * HEAD_DIM; item += WORKGROUP) {
       let token = clamp(record_first + batch + item / HEAD_DIM, entry.encode_from, encode_end - 1u);
-      let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
-      vectors[item] = signed_channel(word, item % HEAD_DIM);
+      let position = layer.sinks + token;
+      let word = exact_word(entry.slot, SIDE, position, head);
+      vectors[item] = signed_channel(word, position, item % HEAD_DIM);
     }
     transform_vectors(lane);
     centre_vectors(lane);

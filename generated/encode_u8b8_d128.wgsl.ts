@@ -126,10 +126,14 @@ fn channel_sign(channel: u32) -> f32 {
   return parity_sign(channel & (channel >> 1u));
 }
 
-// Channel channel of the exact vector at word word, as the rotation takes it.
-fn signed_channel(word: u32, channel: u32) -> f32 {
-  let value = unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
-  return value * channel_sign(channel) * SPREAD;
+// Channel channel of the exact vector at word word.
+fn exact_channel(word: u32, channel: u32) -> f32 {
+  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
+}
+
+// Channel channel of the exact vector at word word, of the token at position, as the Hadamard rotation takes it.
+fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
+  return exact_channel(word, channel) * channel_sign(channel) * SPREAD;
 }
 
 // The Walsh-Hadamard transform of each of the vectors.
@@ -178,8 +182,8 @@ fn sum_share(part: f32, lane: u32) -> f32 {
   return sum;
 }
 
-// Records hold the mean of their tokens, a byte a channel, and a scale for each token, a byte as well. All of a record's
-// tokens leave the exact tier at once (NSNQuant, arXiv 2505.18231 §4).
+// Records hold the mean of their tokens, a byte a channel. All of a record's tokens leave the exact tier at once (NSNQuant,
+// arXiv 2505.18231 §4).
 var<workgroup> mean: array<f32, HEAD_DIM>;
 
 // The eight-bit float of four exponent bits nearest to a value.
@@ -196,17 +200,8 @@ fn mean_float8x4(word: u32) -> vec4<f32> {
   return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
 }
 
-// The rotation of the mean is the mean of the rotated vectors.
-fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
-  for (var item = lane; item < TOKENS * HEAD_DIM; item += WORKGROUP) {
-    var sum = 0.0;
-    for (var token = 0u; token < select(0u, RECORD_TOKENS, item < HEAD_DIM); token += 1u) {
-      let word = exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head);
-      sum += signed_channel(word, item % HEAD_DIM);
-    }
-    vectors[item] = sum / f32(RECORD_TOKENS);
-  }
-  transform_vectors(lane);
+// Writes the mean that vectors begins with, and keeps it as it will be read.
+fn write_mean(record: u32, lane: u32) {
   for (var word = lane; word < HEAD_DIM / 4u; word += WORKGROUP) {
     let bytes = float8(vectors[4u * word]) | (float8(vectors[4u * word + 1u]) << 8u) |
       (float8(vectors[4u * word + 2u]) << 16u) | (float8(vectors[4u * word + 3u]) << 24u);
@@ -216,6 +211,20 @@ fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u
       mean[4u * word + i] = rounded[i];
     }
   }
+}
+
+// The mean of the rotated vectors, which is the rotated mean.
+fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  for (var item = lane; item < TOKENS * HEAD_DIM; item += WORKGROUP) {
+    var sum = 0.0;
+    for (var token = 0u; token < select(0u, RECORD_TOKENS, item < HEAD_DIM); token += 1u) {
+      let position = layer.sinks + record_first + token;
+      sum += signed_channel(exact_word(entry.slot, SIDE, position, head), position, item % HEAD_DIM);
+    }
+    vectors[item] = sum / f32(RECORD_TOKENS);
+  }
+  transform_vectors(lane);
+  write_mean(record, lane);
 }
 
 fn centre_vectors(lane: u32) {
@@ -255,7 +264,7 @@ fn write_scales(
   }
 }
 
-// Codes of the tokens that leave the exact tier: rotated, centred, divided by their size, and then the nearest centroid of
+// Codes of the tokens that leave the exact tier: centred, rotated, divided by their size, and then the nearest centroid of
 // each group, ties to the lowest index. A workgroup owns a whole record, so tokens coded before are kept without atomics.
 // Grid: (records, KV heads, entries).
 @compute @workgroup_size(WORKGROUP)
@@ -279,8 +288,9 @@ fn main(
     workgroupBarrier();
     for (var item = lane; item < TOKENS * HEAD_DIM; item += WORKGROUP) {
       let token = clamp(record_first + batch + item / HEAD_DIM, entry.encode_from, encode_end - 1u);
-      let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
-      vectors[item] = signed_channel(word, item % HEAD_DIM);
+      let position = layer.sinks + token;
+      let word = exact_word(entry.slot, SIDE, position, head);
+      vectors[item] = signed_channel(word, position, item % HEAD_DIM);
     }
     transform_vectors(lane);
     centre_vectors(lane);

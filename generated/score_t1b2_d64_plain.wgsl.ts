@@ -24,8 +24,8 @@ const KEY_RECORD_TOKENS: u32 = 2u;
 const KEY_RECORD_WORDS: u32 = 9u;
 const KEY_METADATA_WORDS: u32 = 1u; // in front of a record's codes
 const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
-// Keys are gathered as they were coded: rotated by a Hadamard matrix.
-var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries, rotated so
+// Keys are gathered as they were coded.
+var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries as coded keys take them
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {

@@ -1,10 +1,9 @@
 import type { KeyOptions, LayerPolicy, ModelShape, Policy } from "./cache_types.ts";
-import type { KeySpace } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { STEP_ENTRIES } from "./kernel_constants.ts";
 import type { ExactTiers } from "./reference/attention.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
-import { parseScheme, type SchemeId } from "./scheme.ts";
+import { parseScheme } from "./scheme.ts";
 
 /** How many tokens a cache must hold. All of it is allocated when the cache is created. */
 export interface Capacity {
@@ -221,7 +220,7 @@ export function layerHeads({ keyValueHeads }: ModelShape, layer: number): number
 
 /** Schemes, heads and page table of every layer. */
 function resolveLayers(
-  { shape, policy, capacity, keys: { space }, io = {} }: CacheOptions,
+  { shape, policy, capacity, io = {} }: CacheOptions,
 ): Pick<ResolvedOptions, "layers" | "pageTables" | "block"> {
   const heads = perLayer("KV heads", shape.layers, shape.keyValueHeads);
   const windows = perLayer("sliding windows", shape.layers, shape.slidingWindow ?? 0);
@@ -240,7 +239,6 @@ function resolveLayers(
   const layers = heads.map((keyValueHeads, layer) => {
     const { keys, values } = policy.layers?.[layer] ?? policy;
     for (const id of [keys, values]) parseScheme(id).layout(shape.headDim);
-    checkKeySpace(keys, space);
     const slidingWindow = windows[layer]!;
     return {
       keys,
@@ -258,17 +256,6 @@ function resolveLayers(
       ...layers.flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),
     ),
   };
-}
-
-/** Checks that keys reach a scheme in a space it can code. */
-function checkKeySpace(scheme: SchemeId, space: KeySpace): void {
-  if (!parseScheme(scheme).rotated || space === "as-scored") return;
-  throw new CoupletError("usage", {
-    what: `Cannot use ${scheme} for keys before the rotary embedding`,
-    why: "it rotates heads by a Hadamard matrix, which the rotary embedding could not pass",
-    remedy:
-      'Hand the keys and queries over as they are scored, rotated by position ({ space: "as-scored" }), or choose a scheme with learned codebooks for the keys',
-  });
 }
 
 /** A number for every layer. */

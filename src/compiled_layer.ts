@@ -68,7 +68,10 @@ export async function compileLayer(
       compileKernel(device, layer.store, host),
       encoder("keys", layer.encodeKeys),
       encoder("values", layer.encodeValues),
-      compileKernel(device, layer.decodeKeys, { SIDE: 0 }),
+      compileKernel(device, layer.decodeKeys, {
+        SIDE: 0,
+        ...rotaryConstants(options, layer.decodeKeys),
+      }),
       compileKernel(device, layer.decodeValues, { SIDE: 1 }),
       compileAttention(device, options, layer.decode),
       compileAttention(device, options, layer.prefill),
@@ -82,16 +85,18 @@ export async function compileLayer(
 
 async function compileEncoder(
   device: GPUDevice,
-  { shape, capacity }: ResolvedOptions,
+  options: ResolvedOptions,
   schemeId: SchemeId,
   kernel: KernelInfo,
   side: 0 | 1,
 ): Promise<CompiledEncoder> {
+  const { shape, capacity } = options;
   const { layout, codebook } = parseScheme(schemeId);
   const recordTokens = layout(shape.headDim).tokens;
   if (codebook !== "learned") {
     // A workgroup has one record, however many there are.
-    const one = await compileKernel(device, kernel, { SIDE: side });
+    const rotary = rotaryConstants(options, kernel);
+    const one = await compileKernel(device, kernel, { SIDE: side, ...rotary });
     return { recordTokens, one, many: one, manyTokens: recordTokens };
   }
   const compile = (tokens: number, block: number) =>
@@ -104,11 +109,24 @@ async function compileEncoder(
   return { recordTokens, one, many, manyTokens: many === one ? recordTokens : manyTokens };
 }
 
+/** The constants of kernels that rotate by position. */
+function rotaryConstants(
+  { keys, shape }: ResolvedOptions,
+  kernel: KernelInfo,
+): Record<string, number> {
+  if (keys.space !== "pre-rope" || parseKernelName(kernel.name).variant !== "rope") return {};
+  return {
+    INTERLEAVED: keys.rope.layout === "interleaved" ? 1 : 0,
+    ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,
+  };
+}
+
 async function compileAttention(
   device: GPUDevice,
-  { keys, shape, dtype, softcap }: ResolvedOptions,
+  options: ResolvedOptions,
   kernels: AttentionKernels,
 ): Promise<CompiledAttention> {
+  const { dtype, softcap } = options;
   const compiled: { -readonly [name in keyof CompiledAttention]: CompiledAttention[name] } = {
     rows: kernels.rows,
   };
@@ -119,10 +137,7 @@ async function compileAttention(
     if (name !== "table") constants.ROWS = kernels.rows;
     if (name !== "mix") constants.IO_HALF = dtype === "f16" ? 1 : 0;
     if (name === "attend" || name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;
-    if (keys.space === "pre-rope" && parseKernelName(kernel.name).variant === "rope") {
-      constants.INTERLEAVED = keys.rope.layout === "interleaved" ? 1 : 0;
-      constants.ROTARY_CHUNKS = (keys.rope.rotaryDim ?? shape.headDim) / 8;
-    }
+    Object.assign(constants, rotaryConstants(options, kernel));
     compiled[name] = await compileKernel(device, kernel, constants);
   }
   return compiled;

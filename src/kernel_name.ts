@@ -20,27 +20,28 @@ interface NameGrammar {
   readonly schemes: 0 | 1 | 2;
   /** The letter before the size, or none where kernels of the family have no size. */
   readonly size: "d" | "c" | "";
-  readonly variant: boolean;
+  readonly variant: "always" | "sometimes" | "never";
 }
 
 const FAMILIES: Readonly<Record<KernelFamily, NameGrammar>> = {
-  store: { schemes: 0, size: "d", variant: false },
-  encode: { schemes: 1, size: "d", variant: false },
-  decode: { schemes: 1, size: "d", variant: false },
-  table: { schemes: 1, size: "d", variant: false },
-  score: { schemes: 1, size: "d", variant: true },
-  mix: { schemes: 1, size: "d", variant: false },
-  attend: { schemes: 2, size: "d", variant: true },
-  combine: { schemes: 0, size: "d", variant: false },
-  copy: { schemes: 0, size: "", variant: false },
-  kmeans_assign: { schemes: 0, size: "c", variant: false },
-  kmeans_update: { schemes: 0, size: "c", variant: false },
+  store: { schemes: 0, size: "d", variant: "never" },
+  encode: { schemes: 1, size: "d", variant: "sometimes" },
+  decode: { schemes: 1, size: "d", variant: "sometimes" },
+  table: { schemes: 1, size: "d", variant: "never" },
+  score: { schemes: 1, size: "d", variant: "always" },
+  mix: { schemes: 1, size: "d", variant: "never" },
+  attend: { schemes: 2, size: "d", variant: "always" },
+  combine: { schemes: 0, size: "d", variant: "never" },
+  copy: { schemes: 0, size: "", variant: "never" },
+  kmeans_assign: { schemes: 0, size: "c", variant: "never" },
+  kmeans_update: { schemes: 0, size: "c", variant: "never" },
 };
 
 /**
  * How a score or attend kernel reads coded keys.
  *
- * - `rope`: keys were coded before the rotary embedding; gather, then rotate by position
+ * - `rope`: keys came before the rotary embedding; gather, then rotate by position. Kernels that encode and decode have
+ *   this variant where keys are rotated before they are coded
  * - `plain`: keys were coded as they are scored; gather
  * - `lut`: as `plain`, by a lookup table of q.centroid in workgroup memory
  * - `table`: as `lut`, with the table in a storage buffer that a `table` kernel fills
@@ -101,10 +102,13 @@ function parseParts(family: KernelFamily, name: string): KernelNameParts | undef
   const size = grammar.size === ""
     ? undefined
     : new RegExp(`^${grammar.size}([1-9][0-9]*)$`).exec(tokens.shift() ?? "")?.[1];
-  const variant = grammar.variant ? VARIANTS.find((known) => known === tokens[0]) : undefined;
+  const variant = grammar.variant === "never"
+    ? undefined
+    : VARIANTS.find((known) => known === tokens[0]);
   if (variant !== undefined) tokens.shift();
   const sized = grammar.size === "" || size !== undefined;
-  if (!sized || tokens.length > 0 || grammar.variant !== (variant !== undefined)) return undefined;
+  const varied = grammar.variant !== "always" || variant !== undefined;
+  if (!sized || !varied || tokens.length > 0) return undefined;
   return {
     family,
     schemes,

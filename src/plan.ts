@@ -20,12 +20,19 @@ import {
   tokenChannels,
   totalBytes,
 } from "./cache_sizes.ts";
+import type { KeySpace } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { manifest } from "../generated/manifest.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { type KeyVariant, parseKernelName } from "./kernel_name.ts";
+import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId } from "./scheme.ts";
-import { type KernelLimits, matchingKernels, requireKernel } from "./select_kernel.ts";
+import {
+  type KernelLimits,
+  type KernelQuery,
+  matchingKernels,
+  requireKernel,
+} from "./select_kernel.ts";
 
 /** The limits a plan checks. */
 export type PlanLimits =
@@ -124,7 +131,7 @@ export interface CachePlan {
    * `8 * bytes / (tokens * channels)`, with `channels` the sum of `2 * keyValueHeads * headDim` over layers.
    */
   readonly effectiveBits: number;
-  /** Bits per channel of the codes alone, mean over layers and sides. */
+  /** Bits per channel of the codes and what records hold beside them, mean over layers and sides. */
   readonly nominalBits: number;
   /** The plan in words: per layer the schemes, kernels, bytes and why each was chosen. */
   describe(): string;
@@ -261,7 +268,10 @@ export function planCache(options: PlanOptions): CachePlan {
     ),
     effectiveBits: (8 * (bytes.total - bytes.scratch)) /
       (resolved.capacity.tokens * tokenChannels(resolved)),
-    nominalBits: sides.reduce((sum, id) => sum + parseScheme(id).bits, 0) / sides.length,
+    nominalBits: sides.reduce((sum, id) => {
+      const { headDim } = resolved.shape;
+      return sum + recordBits(parseScheme(id).layout(headDim), headDim);
+    }, 0) / sides.length,
     describe: () => describePlan(resolved, layers, bytes),
   };
 }
@@ -281,8 +291,12 @@ function planLayer(
   { keys, values, keyValueHeads }: ResolvedLayer,
 ): LayerKernels {
   const { headDim, queryHeads } = options.shape;
-  const one = (family: "encode" | "decode", scheme: SchemeId) =>
-    requireKernel(kernels, { family, schemes: [scheme], headDim }, limits);
+  const { space } = options.keys;
+  const one = (family: "encode" | "decode", scheme: SchemeId, space?: KeySpace) => {
+    const rope = space === "pre-rope" && parseScheme(scheme).rotated;
+    const variants: Pick<KernelQuery, "variants"> = rope ? { variants: ["rope"] } : {};
+    return requireKernel(kernels, { family, schemes: [scheme], headDim, ...variants }, limits);
+  };
   const bare = (family: "store" | "combine") =>
     requireKernel(kernels, { family, schemes: [], headDim }, limits);
   const attention = (step: number, tokens: number) =>
@@ -293,9 +307,9 @@ function planLayer(
   return {
     keys,
     values,
-    encodeKeys: one("encode", keys),
+    encodeKeys: one("encode", keys, space),
     encodeValues: one("encode", values),
-    decodeKeys: one("decode", keys),
+    decodeKeys: one("decode", keys, space),
     decodeValues: one("decode", values),
     store: bare("store"),
     combine: bare("combine"),

@@ -70,3 +70,8 @@ export function recordLayout(
 export function recordWords(layout: RecordLayout, tokens: number): number {
   return Math.ceil(tokens / layout.tokens) * layout.words;
 }
+
+/** Bits of a record per channel of its tokens, metadata included and padding not. */
+export function recordBits(layout: RecordLayout, headDim: number): number {
+  return (layout.words * 32 - layout.paddingBits) / (layout.tokens * headDim);
+}

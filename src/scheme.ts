@@ -28,6 +28,19 @@ export interface HeadCodebook {
   readonly scale?: ArrayLike<number>;
 }
 
+/** What coding takes besides the vectors. */
+export interface CodingContext extends HeadCodebook {
+  /**
+   * The rotary embedding of the token at an index of the record, or with -1 its inverse: present for keys that come
+   * before it and are coded with it, by schemes that are {@linkcode Scheme.rotated}.
+   */
+  readonly turn?: (
+    vector: ArrayLike<number>,
+    token: number,
+    direction: 1 | -1,
+  ) => Float64Array<ArrayBuffer>;
+}
+
 /**
  * How one head's key or value vector becomes a fixed number of bits.
  *
@@ -50,8 +63,8 @@ export interface Scheme {
   /** Centroids a code chooses from; 0 where the scheme has none. */
   readonly centroids: number;
   /**
-   * Whether codes describe a vector that was rotated by a Hadamard matrix ({@linkcode hadamard}). Keys are coded as
-   * they are scored then, because the rotary embedding does not commute with it.
+   * Whether codes describe a vector that was rotated by a Hadamard matrix. The rotary embedding does not commute with it,
+   * so keys that come before theirs get it first ({@linkcode CodingContext.turn}).
    */
   readonly rotated: boolean;
   /**
@@ -73,7 +86,7 @@ export interface Scheme {
     vectors: readonly ArrayLike<number>[],
     record: Uint32Array,
     token: number,
-    codebook: HeadCodebook,
+    context: CodingContext,
   ): void;
   /**
    * The inverse of {@linkcode Scheme.encode}, for one token.
@@ -86,7 +99,7 @@ export interface Scheme {
     record: Uint32Array,
     token: number,
     headDim: number,
-    codebook: HeadCodebook,
+    context: CodingContext,
   ): Float64Array<ArrayBuffer>;
 }
 

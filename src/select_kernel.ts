@@ -20,7 +20,7 @@ export interface KernelQuery {
   readonly schemes: readonly SchemeId[];
   /** Channels per head; absent for families whose kernels take any. */
   readonly headDim?: number;
-  /** Ways of reading keys that fit, for the families that have them. */
+  /** Variants that fit; none where absent. */
   readonly variants?: readonly KeyVariant[];
 }
 
@@ -51,7 +51,9 @@ export function matchingKernels(
     const parts = parseKernelName(kernel.name);
     return parts.family === query.family && parts.size === query.headDim &&
       parts.schemes.join() === query.schemes.join() &&
-      (query.variants === undefined || query.variants.includes(parts.variant!)) &&
+      (parts.variant === undefined
+        ? query.variants === undefined
+        : query.variants?.includes(parts.variant) === true) &&
       obstacle(kernel, limits) === undefined;
   });
 }

@@ -16,6 +16,7 @@ import {
   recordWords,
   type ReferenceCache,
   type ReferenceSequence,
+  rotate,
   type Sequence,
   type Side,
 } from "../mod.ts";
@@ -225,13 +226,15 @@ async function checkDecoded(
   codebooks: CodebookSet,
   records: readonly Uint32Array[],
 ): Promise<void> {
-  const { shape, layers } = cache.plan.options;
+  const { shape, layers, tiers, keys } = cache.plan.options;
   const first = cache.pages(sequence, layer).first * 64;
   const count = cache.codedTokens(sequence) - first;
   if (count === 0) return;
   const scheme = parseScheme(layers[layer]![side]);
   const layout = scheme.layout(shape.headDim);
   const { headDim } = shape;
+  // What is coded does without the offset that all positions share.
+  const rope = keys.space === "pre-rope" ? { ...keys.rope, positionOffset: 0 } : undefined;
   const { keyValueHeads } = layers[layer]!;
   const output = uploadBuffer(device, new Float32Array(count * keyValueHeads * headDim).fill(NaN));
   const encoder = device.createCommandEncoder();
@@ -245,9 +248,15 @@ async function checkDecoded(
       : fromFloat16Array(scheme.universalCentroids(headDim));
     for (let token = 0; token < count; token++) {
       const at = (token * keyValueHeads + head) * headDim;
-      const first = Math.floor(token / layout.tokens) * layout.words;
-      const record = words.subarray(first, first + layout.words);
-      const wanted = scheme.decode(record, token % layout.tokens, headDim, { centroids });
+      const word = Math.floor(token / layout.tokens) * layout.words;
+      const record = words.subarray(word, word + layout.words);
+      const start = tiers.sinks + first + token - token % layout.tokens;
+      const wanted = scheme.decode(record, token % layout.tokens, headDim, {
+        centroids,
+        ...(side === "keys" && rope !== undefined
+          ? { turn: (vector, index, way) => rotate(vector, way * (start + index), rope) }
+          : {}),
+      });
       const largest = wanted.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
       const tolerance = scheme.rotated ? DECODED_TOLERANCE * largest : 0;
       wanted.forEach((value, i) => {

@@ -441,6 +441,7 @@ function storeMakers(
     const store = (side: Side, id: SchemeId) => ({
       scheme: parseScheme(id),
       codebook: cacheCodebook(codebooks, { keyValueHeads, headDim }, layer, side, id),
+      ...(side === "keys" && options.keys.space === "pre-rope" ? { rope: options.keys.rope } : {}),
       keyValueHeads,
       headDim,
       tiers: options.tiers,

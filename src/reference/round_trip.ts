@@ -1,4 +1,4 @@
-import type { HeadCodebook, Scheme } from "../scheme.ts";
+import type { CodingContext, Scheme } from "../scheme.ts";
 
 /**
  * What vectors of one KV head become by being coded, in float64.
@@ -9,14 +9,14 @@ import type { HeadCodebook, Scheme } from "../scheme.ts";
 export function roundTrip(
   scheme: Pick<Scheme, "block" | "layout" | "encode" | "decode">,
   vectors: readonly ArrayLike<number>[],
-  codebook: HeadCodebook,
+  context: CodingContext,
 ): Float64Array<ArrayBuffer>[] {
   const headDim = vectors[0]?.length ?? 0;
   return vectors.flatMap((_, first) => {
     if (first % scheme.block !== 0) return [];
     const block = vectors.slice(first, first + scheme.block);
     const record = new Uint32Array(scheme.layout(headDim).words);
-    scheme.encode(block, record, 0, codebook);
-    return block.map((_, token) => scheme.decode(record, token, headDim, codebook));
+    scheme.encode(block, record, 0, context);
+    return block.map((_, token) => scheme.decode(record, token, headDim, context));
   });
 }

@@ -1,8 +1,10 @@
 import type { SideCodebook } from "../codebook.ts";
 import { fromFloat16Array, fromFloat16Bits, toFloat16Bits } from "../float16.ts";
-import type { HeadCodebook, Scheme } from "../scheme.ts";
+import type { RopeParameters } from "../cache_types.ts";
+import type { CodingContext, HeadCodebook, Scheme } from "../scheme.ts";
 import type { ExactTiers } from "./attention.ts";
 import { firstRecords } from "./pack.ts";
+import { rotate } from "./rope.ts";
 
 /** What a {@linkcode SideStore} holds, all of it known when a sequence begins. */
 export interface SideStoreOptions {
@@ -10,6 +12,8 @@ export interface SideStoreOptions {
   readonly scheme: Scheme;
   /** The centroids, or undefined where the scheme has none. */
   readonly codebook: SideCodebook | undefined;
+  /** The rotary embedding, for keys that come before it. */
+  readonly rope?: RopeParameters;
   /** KV heads. */
   readonly keyValueHeads: number;
   /** Channels per head. */
@@ -89,7 +93,7 @@ export class SideStore {
       );
       const words = this.#wordsFor(head, (record + 1) * layout.words);
       const own = words.subarray(record * layout.words, (record + 1) * layout.words);
-      scheme.encode(vectors, own, index, this.#codebooks[head]!);
+      scheme.encode(vectors, own, index, this.#context(head, record * layout.tokens));
     }
   }
 
@@ -99,7 +103,7 @@ export class SideStore {
     const { layout, record, index } = this.#recordPlace(token - tiers.sinks);
     const words = this.#records[head]!;
     const own = words.subarray(record * layout.words, (record + 1) * layout.words);
-    return scheme.decode(own, index, headDim, this.#codebooks[head]!);
+    return scheme.decode(own, index, headDim, this.#context(head, record * layout.tokens));
   }
 
   /** The records of the first `tokens` tokens past the sinks, all coded, `[keyValueHeads]` runs of words. */
@@ -107,6 +111,20 @@ export class SideStore {
     const { scheme, headDim } = this.#options;
     const layout = scheme.layout(headDim);
     return this.#records.map((words) => firstRecords(layout, words, tokens));
+  }
+
+  /** What coding takes in a record that begins with the coded token `first`. */
+  #context(head: number, first: number): CodingContext {
+    const { scheme, rope, tiers } = this.#options;
+    const codebook = this.#codebooks[head]!;
+    if (!scheme.rotated || rope === undefined) return codebook;
+    // An offset that all positions share cancels in scores, and codes do without it.
+    const own = { ...rope, positionOffset: 0 };
+    return {
+      ...codebook,
+      turn: (vector, token, direction) =>
+        rotate(vector, direction * (tiers.sinks + first + token), own),
+    };
   }
 
   /** The record of a coded token, counted from behind the sinks, and its place in it. */

@@ -15,7 +15,8 @@ const CODEBOOKS: Readonly<Record<number, () => number[][]>> = { 4: d4Codebook, 8
 /**
  * Universal codes that need no calibration, after NSNQuant (arXiv 2505.18231 §4): vectors are rotated by a Hadamard matrix,
  * the mean of a block of tokens is taken off each channel, each token's rest is divided by its size, and groups of
- * channels share one code of 8 bits. All models share one codebook, which has a definition in place of a training set.
+ * channels share one code of 8 bits. Keys that come before their rotary embedding lose their mean there and get it then. All
+ * models share one codebook, which has a definition in place of a training set.
  *
  * A record is one block: a byte (E4M3) per channel for the mean, a byte (E5M3) per token for the scale, the codes. The
  * scale gives what is decoded the length of what was coded, which serves attention better than least squares would.
@@ -45,18 +46,20 @@ export function lattice(id: SchemeId): Scheme | undefined {
 
     universalCentroids: () => storedCentroids(id, () => CODEBOOKS[channels]!().flat()),
 
-    encode(vectors, record, _token, { centroids }) {
-      const rotated = vectors.map(hadamard);
-      const headDim = rotated[0]!.length;
+    encode(vectors, record, _token, { centroids, turn }) {
+      const headDim = vectors[0]!.length;
       const own = layout(headDim);
+      // Before the rotary embedding, tokens have more in common; the rotation of a mean is the mean of rotations.
+      const spread = turn === undefined ? vectors.map(hadamard) : vectors;
       const mean = Float64Array.from({ length: headDim }, (_, channel) => {
-        const sum = rotated.reduce((total, vector) => total + vector[channel]!, 0);
-        const bits = toFloat8E4M3(sum / rotated.length);
+        const sum = spread.reduce((total, vector) => total + vector[channel]!, 0);
+        const bits = toFloat8E4M3(sum / spread.length);
         writeBits(record, channel * 8, 8, bits);
         return fromFloat8E4M3(bits);
       });
-      rotated.forEach((vector, token) => {
-        const rest = vector.map((value, channel) => value - mean[channel]!);
+      spread.forEach((vector, token) => {
+        const centred = mean.map((value, channel) => vector[channel]! - value);
+        const rest = turn === undefined ? centred : hadamard(turn(centred, token, 1));
         const { codes, deviation, codedDeviation } = encodeRotated(rest, centroids, channels);
         const scale = toFloat8E5M3(deviation / codedDeviation);
         writeBits(record, tokenBit(own, token), 8, scale);
@@ -64,17 +67,20 @@ export function lattice(id: SchemeId): Scheme | undefined {
       });
     },
 
-    decode(record, token, headDim, { centroids }) {
+    decode(record, token, headDim, { centroids, turn }) {
       const own = layout(headDim);
       const codes = Array.from(
         { length: own.codes },
         (_, group) => readCode(own, record, token, group),
       );
       const scale = fromFloat8E5M3(readBits(record, tokenBit(own, token), 8));
-      const rotated = decodeRotated(codes, centroids, channels).map((value, channel) =>
-        value * scale + fromFloat8E4M3(readBits(record, channel * 8, 8))
-      );
-      return hadamardInverse(rotated);
+      const mean = (channel: number) => fromFloat8E4M3(readBits(record, channel * 8, 8));
+      const rest = decodeRotated(codes, centroids, channels).map((value) => value * scale);
+      if (turn === undefined) {
+        return hadamardInverse(rest.map((value, channel) => value + mean(channel)));
+      }
+      const centred = turn(hadamardInverse(rest), token, -1);
+      return centred.map((value, channel) => value + mean(channel));
     },
   };
 }

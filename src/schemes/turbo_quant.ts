@@ -41,18 +41,22 @@ export function turboQuant(id: SchemeId): Scheme | undefined {
     universalCentroids: (headDim) =>
       storedCentroids(`${id} ${headDim}`, () => lloydMax(headDim, codeBits)),
 
-    encode([vector], record, token, { centroids }) {
+    encode([vector], record, token, { centroids, turn }) {
       const own = layout(vector!.length);
-      const { codes, deviation } = encodeRotated(hadamard(vector!), centroids, 1);
+      const turned = turn?.(vector!, token, 1) ?? vector!;
+      const { codes, deviation } = encodeRotated(hadamard(turned), centroids, 1);
       writeBits(record, tokenBit(own, token), SCALE_BITS, toFloat16Bits(deviation));
       codes.forEach((code, channel) => writeCode(own, record, token, channel, code));
     },
 
-    decode(record, token, headDim, { centroids }) {
+    decode(record, token, headDim, { centroids, turn }) {
       const own = layout(headDim);
       const codes = Array.from({ length: headDim }, (_, i) => readCode(own, record, token, i));
       const scale = fromFloat16Bits(readBits(record, tokenBit(own, token), SCALE_BITS));
-      return hadamardInverse(decodeRotated(codes, centroids, 1).map((value) => value * scale));
+      const decoded = hadamardInverse(
+        decodeRotated(codes, centroids, 1).map((value) => value * scale),
+      );
+      return turn?.(decoded, token, -1) ?? decoded;
     },
   };
 }

@@ -1,0 +1,217 @@
+// Generated from templates/decode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (1.25 and 2.25 bits without calibration, after NSNQuant).
+
+/** WGSL of `decode_u4b8_d256_rope`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 256u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = 64u;
+const PAGE_TOKENS: u32 = 64u;
+const CODED_CHANNELS: u32 = 4u; // channels per code
+const CODED_BITS: u32 = 8u; // bits per code
+const CODED_MASK: u32 = 255u;
+const CODED_CENTROIDS: u32 = 256u;
+const CODED_CODES: u32 = 64u; // codes per token
+const CODED_RECORD_TOKENS: u32 = 64u;
+const CODED_RECORD_WORDS: u32 = 1104u;
+const CODED_METADATA_WORDS: u32 = 80u; // in front of a record's codes
+const CODED_CODEBOOK_WORDS: u32 = 0u; // per head
+
+override SIDE: u32 = 0u; // 0 decodes keys, 1 values
+const TILE: u32 = 128u; // distances the table has one by one
+override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
+override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
+
+// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  reserved_0: u32,
+  reserved_1: u32,
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  entries: array<Entry, 64>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> coded_records: array<u32>;
+@group(0) @binding(3) var<storage, read> codebooks: array<u32>;
+@group(0) @binding(4) var<storage, read> pages: array<u32>;
+@group(0) @binding(5) var<storage, read> rope: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> decoded: array<vec4<f32>>;
+
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
+fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
+  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+
+// Code index of the record at record; codes never straddle words at this width.
+fn coded_code(record: u32, index: u32) -> u32 {
+  let bit = index * CODED_BITS;
+  return (coded_records[record + (bit >> 5u)] >> (bit & 31u)) & CODED_MASK;
+}
+// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
+fn coded_float8x4(word: u32) -> vec4<f32> {
+  let odd = word >> 8u;
+  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
+  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
+  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
+}
+
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, which is not rotated.
+fn coded_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  return coded_float8x4(coded_records[record + chunk]);
+}
+
+// The same channels of token token beside that mean, rotated: part of one centroid, times the token's scale. All heads and
+// groups have the same centroids.
+fn coded_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let group = chunk / (CODED_CHANNELS / 4u);
+  let code = coded_code(record + CODED_METADATA_WORDS, token * CODED_CODES + group);
+  let at = codebook + code * (CODED_CHANNELS / 2u) + (chunk % (CODED_CHANNELS / 4u)) * 2u;
+  let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
+  let scales = coded_records[record + CHUNKS + (token >> 2u)];
+  let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
+  return centroid * scale;
+}
+
+const UNSPREAD: f32 = 0.0625; // the factor of the inverse rotation, which queries take as well
+
+// -1 where an odd number of bits is set, else 1.
+fn parity_sign(bits: u32) -> f32 {
+  return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
+}
+
+// The sign of a channel before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat.
+fn channel_sign(channel: u32) -> f32 {
+  return parity_sign(channel & (channel >> 1u));
+}
+
+fn channel_signs(chunk: u32) -> vec4<f32> {
+  let channel = chunk * 4u;
+  return vec4<f32>(
+    channel_sign(channel),
+    channel_sign(channel + 1u),
+    channel_sign(channel + 2u),
+    channel_sign(channel + 3u),
+  );
+}
+
+// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
+// its number and that of the result have in common, transformed so.
+fn hadamard4(x: vec4<f32>) -> vec4<f32> {
+  let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
+  return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
+}
+
+var<workgroup> rotated: array<vec4<f32>, WORKGROUP>;
+
+struct Angle {
+  cosine: vec4<f32>,
+  sine: vec4<f32>,
+}
+
+// The rotation of four pairs of channels at a distance: the sum of a near one and a far one.
+fn angle_of(distance: u32, pair: u32) -> Angle {
+  let near = ((distance % TILE) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((TILE + distance / TILE) * ROTARY_CHUNKS + pair) * 2u;
+  return Angle(
+    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
+    rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],
+  );
+}
+
+// Decodes count coded tokens from coded token start on into f32 [tokens][KV heads][channels], and undoes their Hadamard rotation.
+// A workgroup has whole heads. Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  if (workgroup.y >= entry.count) {
+    return;
+  }
+  let item = workgroup.x * WORKGROUP + lane;
+  let chunk = item % CHUNKS;
+  let head = min(item / CHUNKS, layer.kv_heads - 1u); // lanes past the last head repeat it
+  let token = entry.start + workgroup.y;
+  let page = page_word(entry.slot, head, token / PAGE_TOKENS, CODED_RECORD_TOKENS, CODED_RECORD_WORDS);
+  let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
+  let model_head = layer.first_head + head;
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
+  rotated[lane] = coded_load4(codebook, record, token % CODED_RECORD_TOKENS, chunk);
+  workgroupBarrier();
+  var sum = vec4<f32>();
+  for (var other = 0u; other < CHUNKS; other += 1u) {
+    sum += parity_sign(chunk & other) * rotated[lane - chunk + other];
+  }
+  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+  workgroupBarrier();
+  rotated[lane] = plain;
+  workgroupBarrier();
+  var vector = plain;
+  if (chunk < 2u * ROTARY_CHUNKS) {
+    // The rotary embedding of the token's position is undone.
+    let angle = angle_of(layer.sinks + token, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
+    let even = rotated[select(lane - chunk + chunk % ROTARY_CHUNKS, lane, INTERLEAVED)];
+    let odd = rotated[select(lane - chunk + chunk % ROTARY_CHUNKS + ROTARY_CHUNKS, lane, INTERLEAVED)];
+    if (INTERLEAVED) {
+      let high = chunk % 2u == 1u;
+      let cosine = select(angle.cosine.xy, angle.cosine.zw, high);
+      let sine = select(angle.sine.xy, angle.sine.zw, high);
+      let first = plain.xz * cosine + plain.yw * sine;
+      let second = plain.yw * cosine - plain.xz * sine;
+      vector = vec4<f32>(first.x, second.x, first.y, second.y);
+    } else if (chunk < ROTARY_CHUNKS) {
+      vector = even * angle.cosine + odd * angle.sine;
+    } else {
+      vector = odd * angle.cosine - even * angle.sine;
+    }
+  }
+  vector += coded_mean4(record, chunk);
+  if (item < layer.kv_heads * CHUNKS) {
+    let row = (entry.first + workgroup.y) * (layer.query_heads / layer.group) + model_head;
+    decoded[row * CHUNKS + chunk] = vector;
+  }
+}
+`;

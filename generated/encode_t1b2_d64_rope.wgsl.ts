@@ -1,0 +1,365 @@
+// Generated from templates/encode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8).
+
+/** WGSL of `encode_t1b2_d64_rope`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 64u;
+const WORKGROUP: u32 = 64u;
+const PAGE_TOKENS: u32 = 64u;
+const CHANNELS: u32 = 1u; // channels per code
+const BITS: u32 = 2u; // bits per code
+const CENTROIDS: u32 = 4u; // of all heads and groups
+const CODES: u32 = 64u; // codes per token
+const RECORD_TOKENS: u32 = 2u;
+const RECORD_WORDS: u32 = 9u;
+const METADATA_WORDS: u32 = 1u; // in front of a record's codes
+const TOKEN_WORDS: u32 = CODES * BITS / 32u; // of a token's codes
+const TOKENS: u32 = 2u; // tokens coded at once, which divide those of a record
+const SHARE: u32 = WORKGROUP / TOKENS; // lanes that sum over one token's channels
+const LANES: u32 = 1u; // lanes that share the search for one code
+const SPREAD: f32 = 0.125; // the factor of the rotation
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const TILE: u32 = 128u; // distances the table has one by one
+override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
+override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
+
+// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  reserved_0: u32,
+  reserved_1: u32,
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  entries: array<Entry, 64>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> exact: array<u32>;
+@group(0) @binding(3) var<storage, read> pages: array<u32>;
+@group(0) @binding(4) var<storage, read> codebooks: array<u32>;
+@group(0) @binding(5) var<storage, read_write> records: array<u32>;
+@group(0) @binding(6) var<storage, read> rope: array<vec4<f32>>;
+
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
+
+// How many coded tokens a query at position sees.
+fn coded_visible(entry: Entry, position: u32) -> u32 {
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
+}
+
+// The exact buffer's slot of the token at position.
+fn exact_slot(position: u32) -> u32 {
+  if (position < layer.sinks) {
+    return position;
+  }
+  return layer.sinks + (position - layer.sinks) % layer.ring;
+}
+
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
+fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
+  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
+  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+}
+
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
+fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
+  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+
+var<workgroup> vectors: array<f32, TOKENS * HEAD_DIM>;
+var<workgroup> codes: array<u32, TOKENS * CODES>;
+var<workgroup> sums: array<f32, WORKGROUP>;
+var<workgroup> deviations: array<f32, TOKENS>;
+var<workgroup> likenesses: array<f32, TOKENS * WORKGROUP>;
+var<workgroup> nearest: array<u32, TOKENS * WORKGROUP>;
+var<private> own: array<f32, TOKENS * CHANNELS>; // the lane's group of each token
+var<private> centroid: array<f32, CHANNELS>;
+
+// -1 where an odd number of bits is set, else 1.
+fn parity_sign(bits: u32) -> f32 {
+  return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
+}
+
+// The sign of a channel before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat.
+fn channel_sign(channel: u32) -> f32 {
+  return parity_sign(channel & (channel >> 1u));
+}
+
+// Channel channel of the exact vector at word word.
+fn exact_channel(word: u32, channel: u32) -> f32 {
+  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
+}
+
+struct Angle {
+  cosine: vec4<f32>,
+  sine: vec4<f32>,
+}
+
+// The rotation of four pairs of channels at a distance: the sum of a near one and a far one.
+fn angle_of(distance: u32, pair: u32) -> Angle {
+  let near = ((distance % TILE) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((TILE + distance / TILE) * ROTARY_CHUNKS + pair) * 2u;
+  return Angle(
+    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
+    rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],
+  );
+}
+
+// Channel channel of the exact vector at word word, less its mean, with the rotary embedding of position, as the Hadamard
+// rotation takes it.
+fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
+  let rotary = ROTARY_CHUNKS * 8u;
+  let value = exact_channel(word, channel) - centre_of(channel);
+  let sign = channel_sign(channel) * SPREAD;
+  if (channel >= rotary) {
+    return value * sign;
+  }
+  let pair = select(channel % (rotary / 2u), channel / 2u, INTERLEAVED);
+  let odd = select(channel >= rotary / 2u, channel % 2u == 1u, INTERLEAVED);
+  let distance = select(rotary / 2u, 1u, INTERLEAVED);
+  let partner = select(channel + distance, channel - distance, odd);
+  let other = exact_channel(word, partner) - centre_of(partner);
+  let angle = angle_of(position, pair / 4u);
+  let turned = value * angle.cosine[pair % 4u] + select(-other, other, odd) * angle.sine[pair % 4u];
+  return turned * sign;
+}
+
+// The Walsh-Hadamard transform of each of the vectors.
+fn transform_vectors(lane: u32) {
+  for (var distance = 1u; distance < HEAD_DIM; distance *= 2u) {
+    workgroupBarrier();
+    for (var item = lane; item < TOKENS * HEAD_DIM / 2u; item += WORKGROUP) {
+      let at = item / distance * (2u * distance) + item % distance;
+      let low = vectors[at];
+      let high = vectors[at + distance];
+      vectors[at] = low + high;
+      vectors[at + distance] = low - high;
+    }
+  }
+  workgroupBarrier();
+}
+
+// Loads centroid code, two to a word.
+fn load_centroid(codebook: u32, code: u32) {
+  centroid[0] = unpack2x16float(codebooks[codebook + (code >> 1u)])[code & 1u];
+}
+
+// What centroid code adds to the square of a vector's length.
+fn centroid_square(codebook: u32, code: u32) -> f32 {
+  load_centroid(codebook, code);
+  var square = 0.0;
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    square += centroid[i] * centroid[i];
+  }
+  return square;
+}
+
+// Sums over the lanes that share a token; the token's first lane gets it.
+fn sum_share(part: f32, lane: u32) -> f32 {
+  workgroupBarrier();
+  sums[lane] = part;
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var other = 0u; other < select(0u, SHARE, lane % SHARE == 0u); other += 1u) {
+    sum += sums[lane + other];
+  }
+  return sum;
+}
+
+// Vectors are coded without taking a mean off.
+fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
+
+fn centre_of(channel: u32) -> f32 {
+  return 0.0;
+}
+
+fn centre_vectors(lane: u32) {}
+
+// Writes the scales of the batch's tokens, two to a word, beside those that are kept.
+fn write_scales(
+  entry: Entry,
+  codebook: u32,
+  record: u32,
+  first: u32,
+  batch: u32,
+  encode_end: u32,
+  lane: u32,
+) {
+  for (var pair = lane; pair < TOKENS / 2u; pair += WORKGROUP) {
+    let token = first + 2u * pair;
+    let at = record + (batch >> 1u) + pair;
+    let scales = pack2x16float(vec2<f32>(deviations[2u * pair], deviations[2u * pair + 1u]));
+    let low = select(0u, scales & 0xffffu, token < encode_end);
+    let high = select(0u, scales & 0xffff0000u, token + 1u < encode_end);
+    let kept = select(0u, records[at] & 0xffffu, token < entry.encode_from);
+    records[at] = select(low, kept, token < entry.encode_from) | high;
+  }
+}
+
+// Codes of the tokens that leave the exact tier: centred, rotated, divided by their size, and then the nearest centroid of
+// each group, ties to the lowest index. A workgroup owns a whole record, so tokens coded before are kept without atomics.
+// Grid: (records, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let record_first = (entry.encode_from / RECORD_TOKENS + workgroup.x) * RECORD_TOKENS;
+  if (record_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u);
+  let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
+  begin_record(entry, head, record, record_first, lane);
+
+  for (var batch = 0u; batch < RECORD_TOKENS; batch += TOKENS) {
+    workgroupBarrier();
+    for (var item = lane; item < TOKENS * HEAD_DIM; item += WORKGROUP) {
+      let token = clamp(record_first + batch + item / HEAD_DIM, entry.encode_from, encode_end - 1u);
+      let position = layer.sinks + token;
+      let word = exact_word(entry.slot, SIDE, position, head);
+      vectors[item] = signed_channel(word, position, item % HEAD_DIM);
+    }
+    transform_vectors(lane);
+    centre_vectors(lane);
+
+    var square = 0.0;
+    for (var channel = lane % SHARE; channel < HEAD_DIM; channel += SHARE) {
+      let value = vectors[lane / SHARE * HEAD_DIM + channel];
+      square += value * value;
+    }
+    let total = sum_share(square, lane);
+    if (lane % SHARE == 0u) {
+      deviations[lane / SHARE] = sqrt(total / f32(HEAD_DIM));
+    }
+    workgroupBarrier();
+
+    for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
+      let group = min(round + lane / LANES, CODES - 1u); // idle lanes repeat the last group
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        for (var i = 0u; i < CHANNELS; i += 1u) {
+          own[token * CHANNELS + i] = vectors[token * HEAD_DIM + group * CHANNELS + i];
+        }
+      }
+      var best = array<f32, TOKENS>();
+      var best_code = array<u32, TOKENS>();
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        best[token] = -3.0e38;
+        best_code[token] = 0u;
+      }
+      // |x / deviation - c|^2 is least where x.c - deviation |c|^2 / 2 is largest; no division, so that ties are exact.
+      for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
+        let half_square = centroid_square(codebook, code) * 0.5;
+        for (var token = 0u; token < TOKENS; token += 1u) {
+          var product = 0.0;
+          for (var i = 0u; i < CHANNELS; i += 1u) {
+            product += own[token * CHANNELS + i] * centroid[i];
+          }
+          let likeness = product - deviations[token] * half_square;
+          if (likeness > best[token]) {
+            best[token] = likeness;
+            best_code[token] = code;
+          }
+        }
+      }
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        likenesses[token * WORKGROUP + lane] = best[token];
+        nearest[token * WORKGROUP + lane] = best_code[token];
+      }
+      workgroupBarrier();
+      for (var item = lane; item < TOKENS * (WORKGROUP / LANES); item += WORKGROUP) {
+        let at = item * LANES;
+        var highest = likenesses[at];
+        var winner = nearest[at];
+        for (var other = at + 1u; other < at + LANES; other += 1u) {
+          let tie = likenesses[other] == highest && nearest[other] < winner;
+          if (likenesses[other] > highest || tie) {
+            highest = likenesses[other];
+            winner = nearest[other];
+          }
+        }
+        let item_group = round + item % (WORKGROUP / LANES);
+        if (item_group < CODES) {
+          codes[item / (WORKGROUP / LANES) * CODES + item_group] = winner;
+        }
+      }
+      workgroupBarrier();
+    }
+
+    write_scales(entry, codebook, record, record_first + batch, batch, encode_end, lane);
+    for (var item = lane; item < TOKENS * TOKEN_WORDS; item += WORKGROUP) {
+      let token = record_first + batch + item / TOKEN_WORDS;
+      if (token >= entry.encode_from) {
+        let at = record + METADATA_WORDS + batch * TOKEN_WORDS + item;
+        records[at] = select(0u, code_word(item / TOKEN_WORDS, item % TOKEN_WORDS), token < encode_end);
+      }
+    }
+  }
+}
+
+// Word word of the codes of token token of the batch.
+fn code_word(token: u32, word: u32) -> u32 {
+  let end = min(CODES, (word * 32u + 31u) / BITS + 1u);
+  var bits = 0u;
+  for (var item = word * 32u / BITS; item < end; item += 1u) {
+    let code = codes[token * CODES + item];
+    let first = item * BITS;
+    if (first >= word * 32u) {
+      bits |= code << (first - word * 32u);
+    } else {
+      bits |= code >> (word * 32u - first);
+    }
+  }
+  return bits;
+}
+`;
