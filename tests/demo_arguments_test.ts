@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import { CoupletError } from "@couplet/kv";
 import { type DemoArguments, parseArguments } from "../examples/demo/arguments.ts";
-import { DEFAULT_PAIRS, parseSchemePairs, smallestPair } from "../examples/demo/scheme_pairs.ts";
+import {
+  DEFAULT_PAIRS,
+  parseSchemePairs,
+  sizedPair,
+  smallestPair,
+} from "../examples/demo/scheme_pairs.ts";
 import { withWorkload } from "../examples/demo/workload.ts";
 
 function argumentsOf(...argv: string[]): DemoArguments {
@@ -31,9 +36,9 @@ Deno.test("parseArguments reads every option", () => {
       .split(" "),
   );
   assert.deepEqual(pairs, [
-    { id: "f16", keys: "f16", values: "f16", bits: 16 },
-    { id: "c4b8", keys: "c4b8", values: "c4b8", bits: 2 },
-    { id: "c8b8/c4b8", keys: "c8b8", values: "c4b8", bits: 1.5 },
+    { id: "f16", keys: "f16", values: "f16" },
+    { id: "c4b8", keys: "c4b8", values: "c4b8" },
+    { id: "c8b8/c4b8", keys: "c8b8", values: "c4b8" },
   ]);
   assert.deepEqual(rest, {
     model: "m",
@@ -94,9 +99,12 @@ Deno.test("parseSchemePairs puts f16 first and names each pair once", () => {
 });
 
 Deno.test("smallestPair takes the fewest bits, then the most coupling", () => {
-  assert.equal(smallestPair(parseSchemePairs(DEFAULT_PAIRS)).id, "c8b8");
-  assert.equal(smallestPair(parseSchemePairs("c8b10,c4b8/c1b1")).id, "c8b10");
-  assert.equal(smallestPair(parseSchemePairs("f16")).id, "f16");
+  const smallest = (list: string) =>
+    smallestPair(parseSchemePairs(list).map((pair) => sizedPair(pair, 64)))?.id;
+  assert.equal(smallest(DEFAULT_PAIRS), "c8b8");
+  assert.equal(smallest("c8b10,c4b8/c1b1"), "c8b10");
+  assert.equal(smallest("u8b8,c8b8"), "c8b8");
+  assert.equal(smallest("f16"), "f16");
 });
 
 Deno.test("withWorkload gives slow adapters less to do, and leaves what was asked for", () => {

@@ -22,6 +22,11 @@ const LAYOUTS: readonly [
   ["c16b12", 96, 4, 9, 0],
   ["c4b8", 128, 1, 8, 0],
   ["c2b8", 256, 1, 32, 0],
+  ["u8b8", 64, 64, 160, 0],
+  ["u8b8", 128, 64, 304, 0],
+  ["u4b8", 64, 64, 288, 0],
+  ["t1b1", 64, 2, 5, 0],
+  ["t1b3", 64, 2, 13, 0],
 ];
 
 for (const [scheme, headDim, tokens, words, paddingBits] of LAYOUTS) {
@@ -41,8 +46,10 @@ Deno.test("recordLayout() wastes under 3 % and fills pages with whole records, f
         const layout = parseScheme(scheme).layout(headDim);
         assert.ok(layout.paddingBits < 0.03 * layout.words * 32, `${scheme} at d${headDim}`);
         assert.equal(PAGE_TOKENS % layout.tokens, 0, `${scheme} at d${headDim}`);
+        const { sharedBits, tokenBits } = layout.metadata;
         assert.equal(
-          layout.tokens * layout.codes * layout.codeBits + layout.paddingBits,
+          sharedBits + layout.tokens * (tokenBits + layout.codes * layout.codeBits) +
+            layout.paddingBits,
           layout.words * 32,
         );
       }
@@ -50,7 +57,22 @@ Deno.test("recordLayout() wastes under 3 % and fills pages with whole records, f
   }
 });
 
-for (const id of ["", "f32", "c3b4", "c4b0", "c4b13", "C4B8", "c4b8 ", "c32b8"]) {
+for (
+  const id of [
+    "",
+    "f32",
+    "c3b4",
+    "c4b0",
+    "c4b13",
+    "C4B8",
+    "c4b8 ",
+    "c32b8",
+    "u2b8",
+    "u8b4",
+    "t1b5",
+    "t2b1",
+  ]
+) {
   Deno.test(`parseScheme() refuses "${id}"`, () => {
     assert.throws(
       () => parseScheme(id),

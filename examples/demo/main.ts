@@ -81,7 +81,7 @@ async function write(
   caches: ReadonlyMap<CacheOptions, Cache>,
 ): Promise<{ readonly pair: string; readonly text: string } | undefined> {
   if (options.generate === 0) return undefined;
-  const { id } = smallestPair(options.pairs);
+  const { id } = smallestPair(setups.map(({ pair }) => pair))!;
   const { withTiers } = setups.find(({ pair }) => pair.id === id)!;
   cacheSwitch.cache = caches.get(withTiers)!;
   console.log(`\nThe model writes on, its cache in ${id}:\n`);

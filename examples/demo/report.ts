@@ -2,7 +2,7 @@ import type { CacheBytes } from "@couplet/kv";
 import type { AdapterReport } from "../../tools/adapters.ts";
 import type { Quality } from "./metrics.ts";
 import type { Work } from "./prepare.ts";
-import type { SchemePair } from "./scheme_pairs.ts";
+import type { SizedPair } from "./scheme_pairs.ts";
 import { type Column, type ColumnGroup, formatTable } from "./table.ts";
 
 /** Everything resident for some tokens. */
@@ -20,7 +20,7 @@ export interface Memory {
 
 /** One row: what a scheme pair costs and what it keeps. */
 export interface Row {
-  readonly pair: SchemePair;
+  readonly pair: SizedPair;
   readonly memory: {
     /** Read off the buffers that the run allocated, exact tiers included. */
     readonly run: Memory & { readonly byKind: CacheBytes };

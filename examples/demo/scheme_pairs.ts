@@ -1,4 +1,4 @@
-import { CoupletError, parseScheme, type SchemeId } from "@couplet/kv";
+import { CoupletError, parseScheme, recordBits, type SchemeId } from "@couplet/kv";
 
 /** One row of the table: a scheme for keys and one for values. */
 export interface SchemePair {
@@ -6,12 +6,16 @@ export interface SchemePair {
   readonly id: string;
   readonly keys: SchemeId;
   readonly values: SchemeId;
-  /** Nominal bits per channel, keys and values averaged. */
+}
+
+/** A pair at the model's head dimension. */
+export interface SizedPair extends SchemePair {
+  /** Bits per channel of a record, keys and values averaged. */
   readonly bits: number;
 }
 
 /** The uncompressed run, which everything is compared with. */
-export const UNCOMPRESSED: SchemePair = { id: "f16", keys: "f16", values: "f16", bits: 16 };
+export const UNCOMPRESSED: SchemePair = { id: "f16", keys: "f16", values: "f16" };
 
 /**
  * The pairs of the default table: 4, 2, 1.25 and 1 bit; the ladders of coupling at 1 and at 2 bits; and
@@ -37,15 +41,27 @@ export function parseSchemePairs(list: string): readonly SchemePair[] {
       });
     }
     const id = keys === values ? keys : `${keys}/${values}`;
-    const bits = (parseScheme(keys).bits + parseScheme(values).bits) / 2;
-    pairs.set(id, { id, keys, values, bits });
+    for (const scheme of [keys, values]) parseScheme(scheme);
+    pairs.set(id, { id, keys, values });
   }
   return [...pairs.values()];
 }
 
+/**
+ * A pair with its bits.
+ *
+ * @throws {CoupletError} `shape` where a scheme has no record of the head dimension.
+ */
+export function sizedPair(pair: SchemePair, headDim: number): SizedPair {
+  const [keys, values] = [pair.keys, pair.values].map((id) =>
+    recordBits(parseScheme(id).layout(headDim), headDim)
+  );
+  return { ...pair, bits: (keys! + values!) / 2 };
+}
+
 /** The pair with the fewest bits; among equals, the one that couples most channels. */
-export function smallestPair(pairs: readonly SchemePair[]): SchemePair {
+export function smallestPair(pairs: readonly SizedPair[]): SizedPair | undefined {
   const coupled = ({ keys, values }: SchemePair) =>
     parseScheme(keys).channels + parseScheme(values).channels;
-  return pairs.toSorted((a, b) => a.bits - b.bits || coupled(b) - coupled(a))[0] ?? UNCOMPRESSED;
+  return pairs.toSorted((a, b) => a.bits - b.bits || coupled(b) - coupled(a))[0];
 }

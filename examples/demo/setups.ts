@@ -1,7 +1,7 @@
 import { type CacheOptions, type Capacity, requiredLimits } from "@couplet/kv";
 import { type LlamaConfig, modelCacheOptions } from "../llama/mod.ts";
 import type { DemoOptions } from "./arguments.ts";
-import { type SchemePair, UNCOMPRESSED } from "./scheme_pairs.ts";
+import { type SizedPair, sizedPair, UNCOMPRESSED } from "./scheme_pairs.ts";
 
 /** Most sequences that run together. */
 const BATCH = 8;
@@ -22,7 +22,7 @@ export interface StepSizes {
 
 /** One scheme pair's two caches; one and the same where there are no tiers. */
 export interface Setup {
-  readonly pair: SchemePair;
+  readonly pair: SizedPair;
   /** Every token coded. */
   readonly codesAlone: CacheOptions;
   /** With the exact window and sinks. */
@@ -76,7 +76,7 @@ export function planSetups(
       ? codesAlone
       : { ...shared, policy, tiers: { sinks, window } };
     const resident = pair.id === UNCOMPRESSED.id ? codesAlone : withTiers;
-    return { pair, codesAlone, withTiers, resident };
+    return { pair: sizedPair(pair, config.headDim), codesAlone, withTiers, resident };
   });
 }
 

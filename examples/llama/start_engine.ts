@@ -139,7 +139,7 @@ async function learn(
   tokenIds: readonly number[],
   device: GPUDevice,
 ): Promise<CodebookSet> {
-  const learned = (scheme: string) => parseScheme(scheme).centroids > 0 ? [scheme] : [];
+  const learned = (scheme: string) => parseScheme(scheme).codebook === "learned" ? [scheme] : [];
   let shown = 0;
   const set = await learnCodebooks({
     device,
