@@ -6,11 +6,14 @@ import {
   createCache,
   parseScheme,
   planCache,
+  restoreSequence,
   type RopeParameters,
   type SchemeId,
+  snapshotSequence,
 } from "../mod.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { compareWithReference, type Move } from "./cache_oracle.ts";
+import { feed, gridCache } from "./snapshot_helpers.ts";
 
 const device = await requestTestDevice();
 
@@ -75,6 +78,22 @@ for (const [keys, values, headDim, rope] of CASES) {
       moves: MOVES,
     });
     assert.ok(error < 2e-5, `the largest difference is ${error}`);
+  });
+}
+
+for (const [keys, values] of [["t1b3", "t1b2"], ["u8b8", "u4b8"]] as const) {
+  Deno.test(`restoreSequence() gives what snapshotSequence() took of ${keys}/${values}, metadata included`, async () => {
+    const options = optionsOf(keys, values, 64, { layout: "half", theta: 10000 });
+    const [source, target] = [await gridCache(device, options), await gridCache(device, options)];
+    const sequence = source.createSequence();
+    // An odd number of coded tokens, so that a record of two is half full.
+    for (const tokens of [40, 40, 40, 21]) await feed(device, source, sequence, tokens);
+    const file = await snapshotSequence(source, sequence);
+    source.truncate(sequence, 130);
+    assert.notDeepEqual(await snapshotSequence(source, sequence), file);
+    const restored = await restoreSequence(target, file);
+    assert.deepEqual(await snapshotSequence(target, restored), file);
+    for (const cache of [source, target]) cache.destroy();
   });
 }
 
