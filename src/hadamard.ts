@@ -59,17 +59,20 @@ function transform(values: Float64Array<ArrayBuffer>, factor: number): Float64Ar
   return values.map((value) => value * factor);
 }
 
+/** The smallest head whose codes of one bit a channel fill a word. */
+const LEAST = 32;
+
 /**
- * Checks that heads can be rotated.
+ * Checks that heads can be rotated, and that each token's codes fill whole words.
  *
- * @throws {CoupletError} `shape` where the head dimension is no power of two from 8.
+ * @throws {CoupletError} `shape` where the head dimension is no power of two from 32.
  */
 export function checkHadamard(id: SchemeId, headDim: number): void {
-  if (headDim >= 8 && Number.isInteger(Math.log2(headDim))) return;
+  if (headDim >= LEAST && Number.isInteger(Math.log2(headDim))) return;
   throw new CoupletError("shape", {
     what: `Cannot use ${id} at head dimension ${headDim}`,
-    why: "it rotates heads by a Hadamard matrix, and there is none of that size",
+    why: "it rotates heads by a Hadamard matrix, and there is none of that size that fills words",
     remedy:
-      "Use a head dimension that is a power of two from 8, or a scheme with learned codebooks such as c8b8",
+      `Use a head dimension that is a power of two from ${LEAST}, or a scheme with learned codebooks such as c8b8`,
   });
 }

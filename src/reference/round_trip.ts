@@ -4,6 +4,7 @@ import type { CodingContext, Scheme } from "../scheme.ts";
  * What vectors of one KV head become by being coded, in float64.
  *
  * @param vectors `[tokens]` vectors `[headDim]`, consecutive tokens: whole blocks of the scheme.
+ * @param context Its `turn` is told the index in `vectors`.
  * @returns The same, decoded.
  */
 export function roundTrip(
@@ -12,11 +13,16 @@ export function roundTrip(
   context: CodingContext,
 ): Float64Array<ArrayBuffer>[] {
   const headDim = vectors[0]?.length ?? 0;
+  const { turn, ...codebook } = context;
   return vectors.flatMap((_, first) => {
     if (first % scheme.block !== 0) return [];
     const block = vectors.slice(first, first + scheme.block);
     const record = new Uint32Array(scheme.layout(headDim).words);
-    scheme.encode(block, record, 0, context);
-    return block.map((_, token) => scheme.decode(record, token, headDim, context));
+    const own: CodingContext = turn === undefined ? codebook : {
+      ...codebook,
+      turn: (vector, token, direction) => turn(vector, first + token, direction),
+    };
+    scheme.encode(block, record, 0, own);
+    return block.map((_, token) => scheme.decode(record, token, headDim, own));
   });
 }
