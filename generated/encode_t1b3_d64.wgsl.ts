@@ -246,7 +246,9 @@ fn main(
     }
     let total = sum_share(square, lane);
     if (lane % SHARE == 0u) {
-      deviations[lane / SHARE] = sqrt(total / f32(HEAD_DIM));
+      // As binary16, so that rounding here hardly ever decides between two centroids.
+      let deviation = pack2x16float(vec2<f32>(sqrt(total / f32(HEAD_DIM)), 0.0));
+      deviations[lane / SHARE] = unpack2x16float(deviation).x;
     }
     workgroupBarrier();
 
