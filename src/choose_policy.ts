@@ -4,6 +4,7 @@ import type { LayerPolicy, Policy } from "./cache_types.ts";
 import { CoupletError } from "./errors.ts";
 import { type Choice, solveKnapsack } from "./knapsack.ts";
 import type { ExactTiers } from "./reference/attention.ts";
+import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /** What a model loses when one side of one layer is coded, and all else is uncompressed. */
@@ -165,7 +166,8 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
     );
   }
   const expectedLoss = picked.reduce((sum, { loss }) => sum + loss, 0);
-  const nominalBits = picked.reduce((sum, { scheme }) => sum + parseScheme(scheme).bits, 0) /
+  const { headDim } = options.shape;
+  const nominalBits = picked.reduce((sum, { scheme }) => sum + bitsOf(scheme, headDim), 0) /
     picked.length;
   return {
     policy,
@@ -238,6 +240,11 @@ function lossTable(
   return (layer, side, scheme) => table.get(key(layer, side, scheme))!;
 }
 
+/** Bits per channel of a scheme's records. */
+function bitsOf(scheme: SchemeId, headDim: number): number {
+  return recordBits(parseScheme(scheme).layout(headDim), headDim);
+}
+
 /** How the memory of a policy is counted. */
 function memoryOf(options: ChoosePolicyOptions, example: Policy): Memory {
   const { shape, keys, tokens, sequences, appendTokens = 1 } = options;
@@ -246,7 +253,8 @@ function memoryOf(options: ChoosePolicyOptions, example: Policy): Memory {
       unitsPerBit: 2 * shape.layers,
       size: (layers) =>
         layers.reduce(
-          (sum, { keys, values }) => sum + parseScheme(keys).bits + parseScheme(values).bits,
+          (sum, { keys, values }) =>
+            sum + bitsOf(keys, shape.headDim) + bitsOf(values, shape.headDim),
           0,
         ),
     };

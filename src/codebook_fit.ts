@@ -1,5 +1,6 @@
 import type { Codebook, CodebookFit } from "./codebook.ts";
 import { fromFloat16Array } from "./float16.ts";
+import { roundTrip } from "./reference/round_trip.ts";
 import { parseScheme } from "./scheme.ts";
 
 /** Tokens that a fit is measured on, at most: enough for a few per cent, and cheap beside the learning. */
@@ -28,7 +29,7 @@ export function visitCoded(
   visit: CodedVisitor,
 ): number {
   const { keyValueHeads, headDim, scale } = codebook;
-  const { encode, decode } = parseScheme(codebook.scheme);
+  const scheme = parseScheme(codebook.scheme);
   const centroids = fromFloat16Array(codebook.centroids);
   const perHead = centroids.length / keyValueHeads;
   const all = values.length / (keyValueHeads * headDim);
@@ -39,7 +40,11 @@ export function visitCoded(
     for (let token = 0; token < tokens; token++) {
       const at = (Math.floor(token * all / tokens) * keyValueHeads + head) * headDim;
       const vector = values.subarray(at, at + headDim);
-      visit(head, vector, decode(encode(vector, ofHead, headScale), ofHead), at);
+      const [decoded] = roundTrip(scheme, [vector], {
+        centroids: ofHead,
+        ...(headScale === undefined ? {} : { scale: headScale }),
+      });
+      visit(head, vector, decoded!, at);
     }
   }
   return tokens;
