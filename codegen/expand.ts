@@ -258,7 +258,7 @@ function encodeRow(
     return kernel(parts, "encode_rotated", reason, [...bindings, ...rope], {
       ...coded,
       ...angleContext(variant),
-      headerPartial: variant === undefined ? "header_no_angle" : "header_encode_rope",
+      headerPartial: variant === undefined ? "header_no_angle" : "header_angle",
       channelPartial: variant === undefined ? "channel_plain" : "channel_rope",
       centrePartial: !mean
         ? "centre_none"
@@ -268,7 +268,7 @@ function encodeRow(
       scalesPartial: mean ? "scales_byte" : "scales_half",
       ...(mean ? { side: "mean" } : {}),
       metadataWords: layout.metadataWords,
-      tokens: Math.min(layout.tokens, ENCODE_TOKENS),
+      tokens: Math.min(layout.tokens, headDim > 128 ? ENCODE_TOKENS / 2 : ENCODE_TOKENS),
       spread: hadamardFactor(headDim),
       centroidPartial: scheme.channels === 1 ? "centroid_single" : "centroid_pairs",
     });

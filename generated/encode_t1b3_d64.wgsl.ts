@@ -4,6 +4,7 @@
 /** WGSL of `encode_t1b3_d64`. */
 export const wgsl: string = `
 const HEAD_DIM: u32 = 64u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = 64u;
 const PAGE_TOKENS: u32 = 64u;
 const CHANNELS: u32 = 1u; // channels per code
@@ -15,7 +16,6 @@ const RECORD_WORDS: u32 = 13u;
 const METADATA_WORDS: u32 = 1u; // in front of a record's codes
 const TOKEN_WORDS: u32 = CODES * BITS / 32u; // of a token's codes
 const TOKENS: u32 = 2u; // tokens coded at once, which divide those of a record
-const SHARE: u32 = WORKGROUP / TOKENS; // lanes that sum over one token's channels
 const LANES: u32 = 1u; // lanes that share the search for one code
 const SPREAD: f32 = 0.125; // the factor of the rotation
 
@@ -107,14 +107,16 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
-var<workgroup> vectors: array<f32, TOKENS * HEAD_DIM>;
+var<workgroup> vectors: array<vec4<f32>, TOKENS * CHUNKS>;
 var<workgroup> codes: array<u32, TOKENS * CODES>;
-var<workgroup> sums: array<f32, WORKGROUP>;
 var<workgroup> deviations: array<f32, TOKENS>;
+var<workgroup> half_squares: array<f32, CENTROIDS>; // of the centroids' lengths
 var<workgroup> likenesses: array<f32, TOKENS * WORKGROUP>;
 var<workgroup> nearest: array<u32, TOKENS * WORKGROUP>;
 var<private> own: array<f32, TOKENS * CHANNELS>; // the lane's group of each token
+var<private> own_deviations: array<f32, TOKENS>;
 var<private> centroid: array<f32, CHANNELS>;
+var<private> transformed: array<vec4<f32>, (TOKENS * CHUNKS + WORKGROUP - 1u) / WORKGROUP>;
 
 // -1 where an odd number of bits is set, else 1.
 fn parity_sign(bits: u32) -> f32 {
@@ -124,6 +126,24 @@ fn parity_sign(bits: u32) -> f32 {
 // The sign of a channel before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat.
 fn channel_sign(channel: u32) -> f32 {
   return parity_sign(channel & (channel >> 1u));
+}
+
+// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
+// its number and that of the result have in common, transformed so.
+fn hadamard4(x: vec4<f32>) -> vec4<f32> {
+  let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
+  return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
+}
+
+// Four channels of the exact vector at word word, as the rotation takes them.
+fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
+  let channel = chunk * 4u;
+  return vec4<f32>(
+    signed_channel(word, position, channel),
+    signed_channel(word, position, channel + 1u),
+    signed_channel(word, position, channel + 2u),
+    signed_channel(word, position, channel + 3u),
+  );
 }
 
 // Channel channel of the exact vector at word word.
@@ -136,17 +156,20 @@ fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
   return exact_channel(word, channel) * channel_sign(channel) * SPREAD;
 }
 
-// The Walsh-Hadamard transform of each of the vectors.
+// The Walsh-Hadamard transform of each of the vectors, by chunks: few steps, because barriers cost more than sums.
 fn transform_vectors(lane: u32) {
-  for (var distance = 1u; distance < HEAD_DIM; distance *= 2u) {
-    workgroupBarrier();
-    for (var item = lane; item < TOKENS * HEAD_DIM / 2u; item += WORKGROUP) {
-      let at = item / distance * (2u * distance) + item % distance;
-      let low = vectors[at];
-      let high = vectors[at + distance];
-      vectors[at] = low + high;
-      vectors[at + distance] = low - high;
+  workgroupBarrier();
+  for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
+    let chunk = item % CHUNKS;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      sum += parity_sign(chunk & other) * vectors[item - chunk + other];
     }
+    transformed[item / WORKGROUP] = hadamard4(sum);
+  }
+  workgroupBarrier();
+  for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
+    vectors[item] = centred(transformed[item / WORKGROUP], item % CHUNKS);
   }
   workgroupBarrier();
 }
@@ -156,28 +179,6 @@ fn load_centroid(codebook: u32, code: u32) {
   centroid[0] = unpack2x16float(codebooks[codebook + (code >> 1u)])[code & 1u];
 }
 
-// What centroid code adds to the square of a vector's length.
-fn centroid_square(codebook: u32, code: u32) -> f32 {
-  load_centroid(codebook, code);
-  var square = 0.0;
-  for (var i = 0u; i < CHANNELS; i += 1u) {
-    square += centroid[i] * centroid[i];
-  }
-  return square;
-}
-
-// Sums over the lanes that share a token; the token's first lane gets it.
-fn sum_share(part: f32, lane: u32) -> f32 {
-  workgroupBarrier();
-  sums[lane] = part;
-  workgroupBarrier();
-  var sum = 0.0;
-  for (var other = 0u; other < select(0u, SHARE, lane % SHARE == 0u); other += 1u) {
-    sum += sums[lane + other];
-  }
-  return sum;
-}
-
 // Vectors are coded without taking a mean off.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
 
@@ -185,12 +186,13 @@ fn centre_of(channel: u32) -> f32 {
   return 0.0;
 }
 
-fn centre_vectors(lane: u32) {}
+fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
+  return value;
+}
 
 // Writes the scales of the batch's tokens, two to a word, beside those that are kept.
 fn write_scales(
   entry: Entry,
-  codebook: u32,
   record: u32,
   first: u32,
   batch: u32,
@@ -226,37 +228,44 @@ fn main(
   let codebook = select(layer.value_codebook, 0u, SIDE == 0u);
   let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
     (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
+  for (var code = lane; code < CENTROIDS; code += WORKGROUP) {
+    load_centroid(codebook, code);
+    var square = 0.0;
+    for (var i = 0u; i < CHANNELS; i += 1u) {
+      square += centroid[i] * centroid[i];
+    }
+    half_squares[code] = 0.5 * square;
+  }
   begin_record(entry, head, record, record_first, lane);
 
   for (var batch = 0u; batch < RECORD_TOKENS; batch += TOKENS) {
     workgroupBarrier();
-    for (var item = lane; item < TOKENS * HEAD_DIM; item += WORKGROUP) {
-      let token = clamp(record_first + batch + item / HEAD_DIM, entry.encode_from, encode_end - 1u);
+    for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
+      let token = clamp(record_first + batch + item / CHUNKS, entry.encode_from, encode_end - 1u);
       let position = layer.sinks + token;
       let word = exact_word(entry.slot, SIDE, position, head);
-      vectors[item] = signed_channel(word, position, item % HEAD_DIM);
+      vectors[item] = signed_chunk(word, position, item % CHUNKS);
     }
     transform_vectors(lane);
-    centre_vectors(lane);
-
-    var square = 0.0;
-    for (var channel = lane % SHARE; channel < HEAD_DIM; channel += SHARE) {
-      let value = vectors[lane / SHARE * HEAD_DIM + channel];
-      square += value * value;
-    }
-    let total = sum_share(square, lane);
-    if (lane % SHARE == 0u) {
+    for (var token = lane; token < TOKENS; token += WORKGROUP) {
+      var square = 0.0;
+      for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+        let value = vectors[token * CHUNKS + chunk];
+        square += dot(value, value);
+      }
       // As binary16, so that rounding here hardly ever decides between two centroids.
-      let deviation = pack2x16float(vec2<f32>(sqrt(total / f32(HEAD_DIM)), 0.0));
-      deviations[lane / SHARE] = unpack2x16float(deviation).x;
+      let deviation = pack2x16float(vec2<f32>(sqrt(square / f32(HEAD_DIM)), 0.0));
+      deviations[token] = unpack2x16float(deviation).x;
     }
     workgroupBarrier();
 
     for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
       let group = min(round + lane / LANES, CODES - 1u); // idle lanes repeat the last group
       for (var token = 0u; token < TOKENS; token += 1u) {
+        own_deviations[token] = deviations[token];
         for (var i = 0u; i < CHANNELS; i += 1u) {
-          own[token * CHANNELS + i] = vectors[token * HEAD_DIM + group * CHANNELS + i];
+          let channel = token * HEAD_DIM + group * CHANNELS + i;
+          own[token * CHANNELS + i] = vectors[channel >> 2u][channel & 3u];
         }
       }
       var best = array<f32, TOKENS>();
@@ -267,13 +276,14 @@ fn main(
       }
       // |x / deviation - c|^2 is least where x.c - deviation |c|^2 / 2 is largest; no division, so that ties are exact.
       for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
-        let half_square = centroid_square(codebook, code) * 0.5;
+        load_centroid(codebook, code);
+        let half_square = half_squares[code];
         for (var token = 0u; token < TOKENS; token += 1u) {
           var product = 0.0;
           for (var i = 0u; i < CHANNELS; i += 1u) {
             product += own[token * CHANNELS + i] * centroid[i];
           }
-          let likeness = product - deviations[token] * half_square;
+          let likeness = product - own_deviations[token] * half_square;
           if (likeness > best[token]) {
             best[token] = likeness;
             best_code[token] = code;
@@ -304,7 +314,7 @@ fn main(
       workgroupBarrier();
     }
 
-    write_scales(entry, codebook, record, record_first + batch, batch, encode_end, lane);
+    write_scales(entry, record, record_first + batch, batch, encode_end, lane);
     for (var item = lane; item < TOKENS * TOKEN_WORDS; item += WORKGROUP) {
       let token = record_first + batch + item / TOKEN_WORDS;
       if (token >= entry.encode_from) {
