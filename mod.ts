@@ -39,7 +39,7 @@ export type {
   ResolvedOptions,
   TensorStrides,
 } from "./src/cache_options.ts";
-export type { CacheBytes, LayerBytes, SideBytes } from "./src/cache_sizes.ts";
+export type { CacheBytes, LayerBytes, ScratchBytes, SideBytes } from "./src/cache_sizes.ts";
 export type { CommandTarget } from "./src/recorder.ts";
 export { createProfile, type KernelTime, type Profile, type ProfileReport } from "./src/profile.ts";
 export type { KernelInfo } from "./src/kernel.ts";
@@ -51,14 +51,13 @@ export {
   type KeyVariant,
   parseKernelName,
 } from "./src/kernel_name.ts";
+export type { AttentionKernels } from "./src/choose_attention.ts";
+export type { HeadRange } from "./src/plan_buffers.ts";
+export { BASE_LIMITS, type PlanLimits } from "./src/plan_limits.ts";
 export {
-  type AttentionKernels,
-  BASE_LIMITS,
   type CachePlan,
-  type HeadRange,
   type LayerPlan,
   planCache,
-  type PlanLimits,
   type PlanOptions,
   requiredFeatures,
   type RequiredLimits,

@@ -28,6 +28,16 @@ export interface CacheBytes {
   readonly total: number;
 }
 
+/** Bytes of the buffers that hold a step's intermediate results. */
+export interface ScratchBytes {
+  /** Partial results of splits. */
+  readonly partials: number;
+  /** Scores on their way from a score kernel to a mix kernel. */
+  readonly scores: number;
+  /** Tables of q.centroid. */
+  readonly tables: number;
+}
+
 /** Slots of the ring of recent tokens. */
 export function ringSlots(
   { tiers, block, capacity }: Pick<ResolvedOptions, "tiers" | "block" | "capacity">,

@@ -5,7 +5,8 @@ import type { KernelInfo } from "./kernel.ts";
 import { ENCODE_TOKENS } from "./kernel_constants.ts";
 import { parseKernelName } from "./kernel_name.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
-import type { AttentionKernels, CachePlan, LayerPlan } from "./plan.ts";
+import type { AttentionKernels } from "./choose_attention.ts";
+import type { CachePlan, LayerPlan } from "./plan.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /** One layer's compiled attention. */

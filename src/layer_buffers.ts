@@ -1,6 +1,7 @@
 import { exactBytes, LAYER_BYTES, poolBytes, sharesCodebooks, sinkBytes } from "./cache_sizes.ts";
 import type { SideCodebook } from "./codebook.ts";
-import type { CachePlan, HeadRange } from "./plan.ts";
+import type { CachePlan } from "./plan.ts";
+import type { HeadRange } from "./plan_buffers.ts";
 import type { Side } from "./scheme.ts";
 import { type CodebookOffsets, layerParameters } from "./uniforms.ts";
 

@@ -7,40 +7,33 @@ import {
 } from "./cache_options.ts";
 import {
   type CacheBytes,
-  centroidBytes,
-  exactBytes,
   type LayerBytes,
   layerBytes,
   partialBytes,
-  poolBytes,
   scoreBytes,
+  type ScratchBytes,
   sharedTableBytes,
   stepRows,
   tableBytes,
   tokenChannels,
   totalBytes,
 } from "./cache_sizes.ts";
+import { type AttentionKernels, chooseAttention } from "./choose_attention.ts";
 import type { KeySpace } from "./codebook.ts";
-import { CoupletError } from "./errors.ts";
 import { manifest } from "../generated/manifest.ts";
 import type { KernelInfo } from "./kernel.ts";
-import { type KeyVariant, parseKernelName } from "./kernel_name.ts";
+import {
+  checkBuffer,
+  checkWorkgroups,
+  type HeadRange,
+  headRanges,
+  partBuffers,
+  wholeBuffers,
+} from "./plan_buffers.ts";
+import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId } from "./scheme.ts";
-import {
-  type KernelLimits,
-  type KernelQuery,
-  matchingKernels,
-  requireKernel,
-} from "./select_kernel.ts";
-
-/** The limits a plan checks. */
-export type PlanLimits =
-  & KernelLimits
-  & Pick<
-    GPUSupportedLimits,
-    "maxStorageBufferBindingSize" | "maxBufferSize" | "maxComputeWorkgroupsPerDimension"
-  >;
+import { type KernelQuery, requireKernel } from "./select_kernel.ts";
 
 /** What {@linkcode planCache} needs besides the cache's options. */
 export interface PlanOptions extends CacheOptions {
@@ -48,40 +41,6 @@ export interface PlanOptions extends CacheOptions {
   readonly limits?: PlanLimits;
   /** Kernels to choose from, such as the manifest and rows of your own; the manifest where absent. */
   readonly kernels?: readonly KernelInfo[];
-}
-
-/** WebGPU's default limits, which every device offers. */
-export const BASE_LIMITS: PlanLimits = {
-  maxComputeWorkgroupStorageSize: 16384,
-  maxStorageBuffersPerShaderStage: 8,
-  maxComputeInvocationsPerWorkgroup: 256,
-  maxStorageBufferBindingSize: 134217728,
-  maxBufferSize: 268435456,
-  maxComputeWorkgroupsPerDimension: 65535,
-};
-
-/** The kernels one way of attending takes, in order of dispatch. */
-export interface AttentionKernels {
-  /** Keys and values in one kernel, or undefined where `score` and `mix` share the work. */
-  readonly attend?: KernelInfo;
-  /** Fills the lookup table, where the score kernel reads one from a buffer. */
-  readonly table?: KernelInfo;
-  /** Scores the keys. */
-  readonly score?: KernelInfo;
-  /** Mixes the values. */
-  readonly mix?: KernelInfo;
-  /** Query rows a workgroup serves. */
-  readonly rows: number;
-  /** Estimated multiply-adds per query row and token, and why the choice fell so. */
-  readonly reason: string;
-}
-
-/** Some of a layer's KV heads, which follow one another. */
-export interface HeadRange {
-  /** The first. */
-  readonly first: number;
-  /** How many there are. */
-  readonly count: number;
 }
 
 /** One layer's kernels and memory. */
@@ -125,7 +84,7 @@ export interface CachePlan {
   /** Bytes of the largest buffer, each of which is bound whole. */
   readonly largestBinding: number;
   /** Bytes of scratch buffers: partial results, scores, q.centroid tables. */
-  readonly scratch: { readonly partials: number; readonly scores: number; readonly tables: number };
+  readonly scratch: ScratchBytes;
   /**
    * Bits per channel of everything resident (codes, exact tiers, codebooks, tables) when the pool is full:
    * `8 * bytes / (tokens * channels)`, with `channels` the sum of `2 * keyValueHeads * headDim` over layers.
@@ -135,76 +94,6 @@ export interface CachePlan {
   readonly nominalBits: number;
   /** The plan in words: per layer the schemes, kernels, bytes and why each was chosen. */
   describe(): string;
-}
-
-/** Multiply-adds per query row and token, for one way of reading keys. */
-function keyCost(variant: KeyVariant, scheme: SchemeId, options: ResolvedOptions): number {
-  const { headDim } = options.shape;
-  const { channels, centroids } = parseScheme(scheme);
-  if (variant === "rope") return headDim * 2;
-  if (variant === "plain") return headDim;
-  // A table costs one multiply-add per centroid and channel, shared by the tokens it serves: a
-  // workgroup's own by one split's tokens, a buffer's by the whole sequence's.
-  const served = variant === "lut" ? 256 : options.capacity.sequenceTokens;
-  return headDim / channels + (headDim * centroids) / served;
-}
-
-/** A score that goes through memory is written once and read once. */
-const SCORE_TRAFFIC = 8;
-
-/** Share of the device's largest binding that tables of q.centroid may take. */
-const TABLE_SHARE = 1 / 16;
-
-function attentionKernels(
-  options: ResolvedOptions,
-  kernels: readonly KernelInfo[],
-  limits: PlanLimits,
-  keys: SchemeId,
-  values: SchemeId,
-  rows: { readonly step: number; readonly entry: number },
-): AttentionKernels {
-  const { headDim } = options.shape;
-  const variants: KeyVariant[] = options.keys.space === "pre-rope"
-    ? ["rope"]
-    : ["plain", "lut", "table"];
-  const candidates: { cost: number; kernels: Omit<AttentionKernels, "rows" | "reason"> }[] = [];
-  const fused = { family: "attend", schemes: [keys, values], headDim, variants } as const;
-  for (const attend of matchingKernels(kernels, fused, limits)) {
-    const { variant } = parseKernelName(attend.name);
-    candidates.push({ cost: keyCost(variant!, keys, options), kernels: { attend } });
-  }
-  const scored = { family: "score", schemes: [keys], headDim, variants } as const;
-  const mixes = { family: "mix", schemes: [values], headDim } as const;
-  for (const score of matchingKernels(kernels, scored, limits)) {
-    const variant = parseKernelName(score.name).variant!;
-    const [mix] = matchingKernels(kernels, mixes, limits);
-    if (mix === undefined) break;
-    const cost = keyCost(variant, keys, options) + SCORE_TRAFFIC;
-    if (variant !== "table") {
-      candidates.push({ cost, kernels: { score, mix } });
-      continue;
-    }
-    const bytes = tableBytes(options, keys, rows.step);
-    if (bytes > limits.maxStorageBufferBindingSize * TABLE_SHARE) continue;
-    const query = { family: "table", schemes: [keys], headDim } as const;
-    for (const table of matchingKernels(kernels, query, limits)) {
-      candidates.push({ cost, kernels: { table, score, mix } });
-    }
-  }
-  if (candidates.length === 0) {
-    // Throws for the one that is missing.
-    requireKernel(kernels, scored, limits);
-    requireKernel(kernels, mixes, limits);
-  }
-  const best = candidates.reduce((a, b) => (b.cost < a.cost ? b : a));
-  const most = (best.kernels.attend ?? best.kernels.score)!.rows!;
-  return {
-    ...best.kernels,
-    rows: Math.min(most, 2 ** Math.ceil(Math.log2(rows.entry))),
-    reason: `${
-      best.cost.toFixed(1)
-    } multiply-adds per query row and token, least of ${candidates.length}`,
-  };
 }
 
 /**
@@ -300,7 +189,7 @@ function planLayer(
   const bare = (family: "store" | "combine") =>
     requireKernel(kernels, { family, schemes: [], headDim }, limits);
   const attention = (step: number, tokens: number) =>
-    attentionKernels(options, kernels, limits, keys, values, {
+    chooseAttention(options, kernels, limits, keys, values, {
       step,
       entry: tokens * (queryHeads / keyValueHeads),
     });
@@ -317,109 +206,6 @@ function planLayer(
     decode: attention(decodeRows(options), 1),
     prefill: attention(stepRows(options), options.capacity.appendTokens),
   };
-}
-
-function checkWorkgroups({ capacity, layers }: ResolvedOptions, limits: PlanLimits): void {
-  const groups = limits.maxComputeWorkgroupsPerDimension;
-  const heads = Math.max(...layers.map((layer) => layer.keyValueHeads));
-  if (capacity.stepTokens * heads > groups) {
-    throw new CoupletError("limits", {
-      what: "Cannot plan a cache of this size",
-      why:
-        `steps of ${capacity.stepTokens} tokens need more than ${groups} workgroups in one dimension`,
-      remedy: "Use smaller steps (capacity.stepTokens)",
-    });
-  }
-}
-
-/** A buffer that must fit one binding. */
-interface BoundBuffer {
-  /** What it holds, for people. */
-  readonly name: string;
-  /** Its size. */
-  readonly bytes: number;
-  /** What makes it smaller. */
-  readonly remedy: string;
-}
-
-/** A buffer that may be divided by KV heads. */
-interface PartBuffer extends Omit<BoundBuffer, "bytes"> {
-  /** Bytes of one head. */
-  readonly bytesPerHead: number;
-}
-
-function bindingBytes(limits: PlanLimits): number {
-  return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
-}
-
-function checkBuffer({ name, bytes, remedy }: BoundBuffer, limits: PlanLimits): void {
-  const bound = bindingBytes(limits);
-  if (bytes <= bound) return;
-  throw new CoupletError("limits", {
-    what: "Cannot plan a cache of this size",
-    why: `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
-    remedy:
-      `${remedy}, or request the device with maxStorageBufferBindingSize and maxBufferSize of at least ${bytes}`,
-  });
-}
-
-/** The buffers of one layer that hold all tokens of all sequences. */
-function partBuffers(
-  options: ResolvedOptions,
-  layer: ResolvedLayer,
-  index: number,
-): readonly PartBuffer[] {
-  const fewer = "Hold fewer tokens (capacity.tokens)";
-  return [
-    {
-      name: `one head's exact tier of layer ${index}`,
-      bytesPerHead: exactBytes(options, 1),
-      remedy: "Use a smaller window, smaller steps (capacity.appendTokens) or fewer sequences",
-    },
-    {
-      name: `one head's keys of layer ${index}`,
-      bytesPerHead: poolBytes(options, layer, layer.keys, 1),
-      remedy: fewer,
-    },
-    {
-      name: `one head's values of layer ${index}`,
-      bytesPerHead: poolBytes(options, layer, layer.values, 1),
-      remedy: fewer,
-    },
-  ];
-}
-
-/** Divides a layer's KV heads into as few ranges as bindings allow, of nearly equal size. */
-function headRanges(
-  heads: number,
-  buffers: readonly PartBuffer[],
-  limits: PlanLimits,
-): readonly HeadRange[] {
-  for (const { bytesPerHead, ...buffer } of buffers) {
-    checkBuffer({ ...buffer, bytes: bytesPerHead }, limits);
-  }
-  const perHead = Math.max(...buffers.map(({ bytesPerHead }) => bytesPerHead));
-  const most = Math.floor(bindingBytes(limits) / perHead);
-  const parts = Math.ceil(heads / Math.min(most, heads));
-  return Array.from({ length: parts }, (_, part) => {
-    const first = Math.floor((part * heads) / parts);
-    return { first, count: Math.floor(((part + 1) * heads) / parts) - first };
-  });
-}
-
-/** The buffers that are bound whole. */
-function wholeBuffers(options: ResolvedOptions, scratch: CachePlan["scratch"]): BoundBuffer[] {
-  const smaller = "Use smaller steps (capacity.stepTokens)";
-  return [
-    { name: "the partial results of a step", bytes: scratch.partials, remedy: smaller },
-    { name: "the scores of a step", bytes: scratch.scores, remedy: smaller },
-    { name: "the q.centroid tables of a step", bytes: scratch.tables, remedy: smaller },
-    ...options.layers.map((layer, index) => ({
-      name: `the codebooks of layer ${index}`,
-      bytes: centroidBytes(options, layer, "keys") + centroidBytes(options, layer, "values"),
-      remedy: "Choose schemes with fewer centroids",
-    })),
-  ];
 }
 
 /** The limits to request a device with, where they exceed WebGPU's defaults. */

@@ -1,7 +1,7 @@
 /** The parameters of kernels, as bytes; the twin of `templates/partials/uniforms.hbs`. */
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
 import { LAYER_BYTES, pageTableStart, ringSlots, sequencePages } from "./cache_sizes.ts";
-import type { HeadRange } from "./plan.ts";
+import type { HeadRange } from "./plan_buffers.ts";
 
 /** One sequence's share of a step. */
 export interface StepEntryParameters {

@@ -10,7 +10,7 @@ import {
   requiredFeatures,
   requiredLimits,
 } from "../mod.ts";
-import { BASE_LIMITS } from "../src/plan.ts";
+import { BASE_LIMITS } from "../src/plan_limits.ts";
 
 const preRope: KeyOptions = { space: "pre-rope", rope: { layout: "half", theta: 10000 } };
 const asScored: KeyOptions = { space: "as-scored" };

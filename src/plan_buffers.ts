@@ -1,0 +1,118 @@
+/** The buffers of a plan against the bindings of a device: what is bound whole, and what is divided by KV heads. */
+import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
+import { centroidBytes, exactBytes, poolBytes, type ScratchBytes } from "./cache_sizes.ts";
+import { CoupletError } from "./errors.ts";
+import type { PlanLimits } from "./plan_limits.ts";
+
+/** Some of a layer's KV heads, which follow one another. */
+export interface HeadRange {
+  /** The first. */
+  readonly first: number;
+  /** How many there are. */
+  readonly count: number;
+}
+
+/** Checks that a step's dispatches fit their grid. */
+export function checkWorkgroups({ capacity, layers }: ResolvedOptions, limits: PlanLimits): void {
+  const groups = limits.maxComputeWorkgroupsPerDimension;
+  const heads = Math.max(...layers.map((layer) => layer.keyValueHeads));
+  if (capacity.stepTokens * heads > groups) {
+    throw new CoupletError("limits", {
+      what: "Cannot plan a cache of this size",
+      why:
+        `steps of ${capacity.stepTokens} tokens need more than ${groups} workgroups in one dimension`,
+      remedy: "Use smaller steps (capacity.stepTokens)",
+    });
+  }
+}
+
+/** A buffer that must fit one binding. */
+export interface BoundBuffer {
+  /** What it holds, for people. */
+  readonly name: string;
+  /** Its size. */
+  readonly bytes: number;
+  /** What makes it smaller. */
+  readonly remedy: string;
+}
+
+/** A buffer that may be divided by KV heads. */
+export interface PartBuffer extends Omit<BoundBuffer, "bytes"> {
+  /** Bytes of one head. */
+  readonly bytesPerHead: number;
+}
+
+function bindingBytes(limits: PlanLimits): number {
+  return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
+}
+
+/** @throws {CoupletError} `limits` where a buffer exceeds the largest binding. */
+export function checkBuffer({ name, bytes, remedy }: BoundBuffer, limits: PlanLimits): void {
+  const bound = bindingBytes(limits);
+  if (bytes <= bound) return;
+  throw new CoupletError("limits", {
+    what: "Cannot plan a cache of this size",
+    why: `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
+    remedy:
+      `${remedy}, or request the device with maxStorageBufferBindingSize and maxBufferSize of at least ${bytes}`,
+  });
+}
+
+/** The buffers of one layer that hold all tokens of all sequences. */
+export function partBuffers(
+  options: ResolvedOptions,
+  layer: ResolvedLayer,
+  index: number,
+): readonly PartBuffer[] {
+  const fewer = "Hold fewer tokens (capacity.tokens)";
+  return [
+    {
+      name: `one head's exact tier of layer ${index}`,
+      bytesPerHead: exactBytes(options, 1),
+      remedy: "Use a smaller window, smaller steps (capacity.appendTokens) or fewer sequences",
+    },
+    {
+      name: `one head's keys of layer ${index}`,
+      bytesPerHead: poolBytes(options, layer, layer.keys, 1),
+      remedy: fewer,
+    },
+    {
+      name: `one head's values of layer ${index}`,
+      bytesPerHead: poolBytes(options, layer, layer.values, 1),
+      remedy: fewer,
+    },
+  ];
+}
+
+/** Divides a layer's KV heads into as few ranges as bindings allow, of nearly equal size. */
+export function headRanges(
+  heads: number,
+  buffers: readonly PartBuffer[],
+  limits: PlanLimits,
+): readonly HeadRange[] {
+  for (const { bytesPerHead, ...buffer } of buffers) {
+    checkBuffer({ ...buffer, bytes: bytesPerHead }, limits);
+  }
+  const perHead = Math.max(...buffers.map(({ bytesPerHead }) => bytesPerHead));
+  const most = Math.floor(bindingBytes(limits) / perHead);
+  const parts = Math.ceil(heads / Math.min(most, heads));
+  return Array.from({ length: parts }, (_, part) => {
+    const first = Math.floor((part * heads) / parts);
+    return { first, count: Math.floor(((part + 1) * heads) / parts) - first };
+  });
+}
+
+/** The buffers that are bound whole. */
+export function wholeBuffers(options: ResolvedOptions, scratch: ScratchBytes): BoundBuffer[] {
+  const smaller = "Use smaller steps (capacity.stepTokens)";
+  return [
+    { name: "the partial results of a step", bytes: scratch.partials, remedy: smaller },
+    { name: "the scores of a step", bytes: scratch.scores, remedy: smaller },
+    { name: "the q.centroid tables of a step", bytes: scratch.tables, remedy: smaller },
+    ...options.layers.map((layer, index) => ({
+      name: `the codebooks of layer ${index}`,
+      bytes: centroidBytes(options, layer, "keys") + centroidBytes(options, layer, "values"),
+      remedy: "Choose schemes with fewer centroids",
+    })),
+  ];
+}
