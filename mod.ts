@@ -6,6 +6,7 @@
 export * from "./src/errors.ts";
 export * from "./src/scheme.ts";
 export * from "./src/record_layout.ts";
+export { centroidNumbers, type GridCentroids, roundToGrid } from "./src/centroid_grid.ts";
 export * from "./src/codebook.ts";
 export * from "./src/cache_types.ts";
 export * from "./src/safetensors.ts";

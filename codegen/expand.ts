@@ -9,6 +9,7 @@ import {
   WORKGROUP_SIZE,
 } from "../src/kernel_constants.ts";
 import { formatKernelName, type KernelNameParts, type KeyVariant } from "../src/kernel_name.ts";
+import { headCodebookWords } from "../src/centroid_grid.ts";
 import { hadamardFactor, hadamardInverseFactor } from "../src/hadamard.ts";
 import type { BindingName } from "../src/kernel_bindings.ts";
 import { parseScheme, type Scheme, type SchemeId } from "../src/scheme.ts";
@@ -60,11 +61,11 @@ function recordContext(
     upper: side.toUpperCase(),
     recordTokens: layout.tokens,
     recordWords: layout.words,
+    codebookWords: headCodebookWords(scheme, headDim),
   };
   if (scheme.codebook === "none") {
     return {
       ...common,
-      codebookWords: 0,
       constantsPartial: "half_constants",
       loadPartial: "load_half",
     };
@@ -78,10 +79,8 @@ function recordContext(
         ? "load_beside_mean"
         : "load_mean_scale",
       metadataWords: layout.metadataWords,
-      codebookWords: 0,
     }
     : {
-      codebookWords: (headDim * scheme.centroids) / 2,
       constantsPartial: "coded_constants",
       loadPartial: scheme.channels <= 2 ? `load_c${scheme.channels}` : "load_wide",
     };
@@ -275,9 +274,9 @@ function encodeRow(
   }
   return kernel(parts, "encode_coupled", reason, bindings, {
     ...coded,
-    codebookWords: (headDim * scheme.centroids) / 2,
+    codebookWords: headCodebookWords(scheme, headDim),
     tokens: ENCODE_TOKENS,
-    groupPartial: scheme.channels === 1 ? "group_single" : "group_pairs",
+    groupPartial: scheme.channels <= 2 ? `group_c${scheme.channels}` : "group_wide",
   });
 }
 
@@ -391,7 +390,7 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
       maxRows,
     ));
     if (variant === "table") {
-      const { centroids, channels, layout } = parseScheme(scheme);
+      const known = parseScheme(scheme);
       rows.push(kernel(
         { family: "table", schemes: [scheme], size: headDim },
         "table",
@@ -401,10 +400,10 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
           headDim,
           workgroupSize: WORKGROUP_SIZE,
           stepEntries: STEP_ENTRIES,
-          channels,
-          centroids,
-          codes: layout(headDim).codes,
-          codebookWords: (headDim * centroids) / 2,
+          channels: known.channels,
+          centroids: known.centroids,
+          codes: known.layout(headDim).codes,
+          codebookWords: headCodebookWords(known, headDim),
         },
       ));
     }

@@ -225,14 +225,35 @@ fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
+// Nothing is coded by levels.
+fn key_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
+}
+
 // Channels 4 chunk to 4 chunk + 3 of a token.
-fn key_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let at = record + chunk * 2u;
   return vec4<f32>(unpack2x16float(key_records[at]), unpack2x16float(key_records[at + 1u]));
 }
 
+// Nothing is coded by levels.
+fn value_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
+}
+
 // Channels 4 chunk to 4 chunk + 3 of a token.
-fn value_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let at = record + chunk * 2u;
   return vec4<f32>(unpack2x16float(value_records[at]), unpack2x16float(value_records[at + 1u]));
 }
@@ -289,12 +310,21 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+fn exact_grid(block: Block, chunk: u32) -> Grid {
+  return Grid();
+}
+
+fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
 
-fn coded_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return key_load4((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, at.record, at.token, chunk);
+fn coded_grid(block: Block, chunk: u32) -> Grid {
+  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+}
+
+fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return key_load4(grid, codebook, at.record, at.token, chunk);
 }
 
 // RoFormer (arXiv 2104.09864): a score depends on positions by their difference alone. So a tile rotates its keys
@@ -337,12 +367,15 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   for (var pair = 0u; pair < coded_pairs; pair += 1u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+    let first_grid = coded_grid(block, first);
+    let second_grid = coded_grid(block, second);
     var evens: array<vec4<f32>, SPAN>;
     var odds: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      let x = coded_key4(block, key_at[i], select(pair, 2u * pair, INTERLEAVED));
-      let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-      let y = coded_key4(block, key_at[i], second);
+      let x = coded_key4(first_grid, block, key_at[i], first);
+      let y = coded_key4(second_grid, block, key_at[i], second);
       let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
       let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
       let angle = ((i * PAGE_TOKENS + lane) * ROTARY_CHUNKS + pair) * 2u;
@@ -358,20 +391,24 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 1u) {
+    let grid = coded_grid(block, chunk);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let key = coded_key4(block, key_at[i], chunk);
+      let key = coded_key4(grid, block, key_at[i], chunk);
       for (var row = 0u; row < ROWS; row += 1u) {
         scores[i * MAX_ROWS + row] += dot(query_tile[row * CHUNKS + chunk], key);
       }
     }
   }
   for (var pair = 0u; pair < exact_pairs; pair += 1u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+    let first_grid = exact_grid(block, first);
+    let second_grid = exact_grid(block, second);
     var evens: array<vec4<f32>, SPAN>;
     var odds: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      let x = exact_key4(block, key_at[i], select(pair, 2u * pair, INTERLEAVED));
-      let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-      let y = exact_key4(block, key_at[i], second);
+      let x = exact_key4(first_grid, block, key_at[i], first);
+      let y = exact_key4(second_grid, block, key_at[i], second);
       let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
       let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
       let angle = ((i * PAGE_TOKENS + lane) * ROTARY_CHUNKS + pair) * 2u;
@@ -387,8 +424,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < exact_chunks; chunk += 1u) {
+    let grid = exact_grid(block, chunk);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let key = exact_key4(block, key_at[i], chunk);
+      let key = exact_key4(grid, block, key_at[i], chunk);
       for (var row = 0u; row < ROWS; row += 1u) {
         scores[i * MAX_ROWS + row] += dot(query_tile[row * CHUNKS + chunk], key);
       }
@@ -461,6 +499,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  let grid = value_grid(codebook, chunk);
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
@@ -468,7 +507,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let end = min(coded_count - first, PAGE_TOKENS);
     for (var token = slice; token < end; token += SLICES) {
       let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
-      let value = value_load4(codebook, record, token % VALUE_RECORD_TOKENS, chunk);
+      let value = value_load4(grid, codebook, record, token % VALUE_RECORD_TOKENS, chunk);
       for (var row = 0u; row < ROWS; row += 1u) {
         mixed[row] += weights[row * TILE + first + token] * value;
       }

@@ -14,7 +14,7 @@ const CODED_CENTROIDS: u32 = 256u;
 const CODED_CODES: u32 = 32u; // codes per token
 const CODED_RECORD_TOKENS: u32 = 1u;
 const CODED_RECORD_WORDS: u32 = 8u;
-const CODED_CODEBOOK_WORDS: u32 = 8192u; // per head
+const CODED_CODEBOOK_WORDS: u32 = 4160u; // per head
 
 override SIDE: u32 = 0u; // 0 decodes keys, 1 values
 
@@ -79,23 +79,47 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
 // Code index of the record at record; codes never straddle words at this width.
 fn coded_code(record: u32, index: u32) -> u32 {
   let bit = index * CODED_BITS;
   return (coded_records[record + (bit >> 5u)] >> (bit & 31u)) & CODED_MASK;
 }
-// The centroid of group group, two channels in one word.
-fn coded_centroid(codebook: u32, record: u32, token: u32, group: u32) -> vec2<f32> {
-  let code = coded_code(record, token * CODED_CODES + group);
-  return unpack2x16float(codebooks[codebook + group * CODED_CENTROIDS + code]);
+// The grids of channels 4 chunk to 4 chunk + 3.
+fn coded_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + chunk * 4u;
+  let grid_0 = unpack2x16float(codebooks[at]);
+  let grid_1 = unpack2x16float(codebooks[at + 1u]);
+  let grid_2 = unpack2x16float(codebooks[at + 2u]);
+  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+// The levels of the centroid of group group, two centroids to a word.
+fn coded_levels(codebook: u32, record: u32, token: u32, group: u32) -> vec2<f32> {
+  let at = group * CODED_CENTROIDS + coded_code(record, token * CODED_CODES + group);
+  return levels_of(codebooks[codebook + HEAD_DIM + (at >> 1u)] >> ((at & 1u) * 16u)).xy;
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
-fn coded_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  return vec4<f32>(
-    coded_centroid(codebook, record, token, chunk * 2u),
-    coded_centroid(codebook, record, token, chunk * 2u + 1u),
+fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let levels = vec4<f32>(
+    coded_levels(codebook, record, token, chunk * 2u),
+    coded_levels(codebook, record, token, chunk * 2u + 1u),
   );
+  return grid.low + levels * grid.step;
 }
 
 // Decodes count coded tokens from coded token start on into f32 [tokens][KV heads][channels].
@@ -112,8 +136,10 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
   let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
   let model_head = layer.first_head + head;
   let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
-  let vector = coded_load4(codebook, record, token % CODED_RECORD_TOKENS, item.x % CHUNKS);
+  let chunk = item.x % CHUNKS;
+  let grid = coded_grid(codebook, chunk);
+  let vector = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
   let row = (entry.first + item.y) * (layer.query_heads / layer.group) + model_head;
-  decoded[row * CHUNKS + item.x % CHUNKS] = vector;
+  decoded[row * CHUNKS + chunk] = vector;
 }
 `;

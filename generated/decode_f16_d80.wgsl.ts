@@ -73,8 +73,24 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
+// Nothing is coded by levels.
+fn coded_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
+}
+
 // Channels 4 chunk to 4 chunk + 3 of a token.
-fn coded_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let at = record + chunk * 2u;
   return vec4<f32>(unpack2x16float(coded_records[at]), unpack2x16float(coded_records[at + 1u]));
 }
@@ -93,8 +109,10 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
   let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
   let model_head = layer.first_head + head;
   let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
-  let vector = coded_load4(codebook, record, token % CODED_RECORD_TOKENS, item.x % CHUNKS);
+  let chunk = item.x % CHUNKS;
+  let grid = coded_grid(codebook, chunk);
+  let vector = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
   let row = (entry.first + item.y) * (layer.query_heads / layer.group) + model_head;
-  decoded[row * CHUNKS + item.x % CHUNKS] = vector;
+  decoded[row * CHUNKS + chunk] = vector;
 }
 `;

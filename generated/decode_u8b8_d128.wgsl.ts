@@ -80,10 +80,25 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
 // Code index of the record at record; codes never straddle words at this width.
 fn coded_code(record: u32, index: u32) -> u32 {
   let bit = index * CODED_BITS;
   return (coded_records[record + (bit >> 5u)] >> (bit & 31u)) & CODED_MASK;
+}
+// Nothing is coded by levels.
+fn coded_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
 }
 // Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
 fn coded_float8x4(word: u32) -> vec4<f32> {
@@ -95,7 +110,7 @@ fn coded_float8x4(word: u32) -> vec4<f32> {
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
 // scale, and the record's mean. All heads and groups have the same centroids.
-fn coded_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (CODED_CHANNELS / 4u);
   let code = coded_code(record + CODED_METADATA_WORDS, token * CODED_CODES + group);
   let at = codebook + code * (CODED_CHANNELS / 2u) + (chunk % (CODED_CHANNELS / 4u)) * 2u;
@@ -155,7 +170,7 @@ fn main(
   let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
   let model_head = layer.first_head + head;
   let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
-  rotated[lane] = coded_load4(codebook, record, token % CODED_RECORD_TOKENS, chunk);
+  rotated[lane] = coded_load4(Grid(), codebook, record, token % CODED_RECORD_TOKENS, chunk);
   workgroupBarrier();
   var sum = vec4<f32>();
   for (var other = 0u; other < CHUNKS; other += 1u) {

@@ -12,7 +12,7 @@ const CENTROIDS: u32 = 16u;
 const CODES: u32 = 80u; // codes per token
 const RECORD_TOKENS: u32 = 1u;
 const RECORD_WORDS: u32 = 10u;
-const CODEBOOK_WORDS: u32 = 640u; // per head
+const CODEBOOK_WORDS: u32 = 400u; // per head
 const LANES: u32 = 1u; // lanes that share the search for one code
 const MAX_TOKENS: u32 = 8u;
 
@@ -110,26 +110,36 @@ var<workgroup> codes: array<u32, BLOCK * CODES>;
 var<workgroup> distances: array<f32, WORKGROUP * TOKENS>;
 var<workgroup> nearest: array<u32, WORKGROUP * TOKENS>;
 var<private> scale: array<f32, CHANNELS>; // of the lane's group
+var<private> low: array<f32, CHANNELS>; // the lowest level's number and a level's step, times scale
+var<private> level_step: array<f32, CHANNELS>;
 var<private> vectors: array<f32, MAX_TOKENS * CHANNELS>;
 var<private> centroid: array<f32, CHANNELS>;
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
 
 // Loads the one channel of group group of the exact vector at word word, two channels to a word.
 fn load_vector(token: u32, word: u32, group: u32) {
   vectors[token] = unpack2x16float(exact[word + (group >> 1u)])[group & 1u] * scale[0];
 }
 
-// Loads centroid code of group group, two centroids to a word.
+// Loads centroid code of group group, four centroids to a word.
 fn load_centroid(codebook: u32, group: u32, code: u32) {
   let at = group * CENTROIDS + code;
-  centroid[0] = unpack2x16float(codebooks[codebook + (at >> 1u)])[at & 1u] * scale[0];
+  let levels = levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u));
+  centroid[0] = low[0] + levels.x * level_step[0];
 }
 
-fn load_scale(first: u32, group: u32) {
+// Loads scale and grid of group group.
+fn load_grid(codebook: u32, first_scale: u32, group: u32) {
   for (var i = 0u; i < CHANNELS; i += 1u) {
-    scale[i] = 1.0;
-    if (first != 0u) {
-      scale[i] = bitcast<f32>(codebooks[first + group * CHANNELS + i]);
-    }
+    let channel = group * CHANNELS + i;
+    let grid = unpack2x16float(codebooks[codebook + channel]);
+    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
+    low[i] = grid.x * scale[i];
+    level_step[i] = grid.y / 64.0 * scale[i];
   }
 }
 
@@ -171,7 +181,7 @@ fn main(
   for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
     let group = round + lane / LANES;
     let share = min(group, CODES - 1u); // idle lanes repeat the last group
-    load_scale(head_scale, share);
+    load_grid(codebook, head_scale, share);
     for (var batch = 0u; batch < BLOCK; batch += TOKENS) {
       let first = block_first + batch;
       var best = array<f32, MAX_TOKENS>();

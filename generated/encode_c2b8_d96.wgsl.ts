@@ -12,7 +12,7 @@ const CENTROIDS: u32 = 256u;
 const CODES: u32 = 48u; // codes per token
 const RECORD_TOKENS: u32 = 1u;
 const RECORD_WORDS: u32 = 12u;
-const CODEBOOK_WORDS: u32 = 12288u; // per head
+const CODEBOOK_WORDS: u32 = 6240u; // per head
 const LANES: u32 = 1u; // lanes that share the search for one code
 const MAX_TOKENS: u32 = 8u;
 
@@ -110,10 +110,17 @@ var<workgroup> codes: array<u32, BLOCK * CODES>;
 var<workgroup> distances: array<f32, WORKGROUP * TOKENS>;
 var<workgroup> nearest: array<u32, WORKGROUP * TOKENS>;
 var<private> scale: array<f32, CHANNELS>; // of the lane's group
+var<private> low: array<f32, CHANNELS>; // the lowest level's number and a level's step, times scale
+var<private> level_step: array<f32, CHANNELS>;
 var<private> vectors: array<f32, MAX_TOKENS * CHANNELS>;
 var<private> centroid: array<f32, CHANNELS>;
 
-// Loads group group of the exact vector at word word.
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
+// Loads group group of the exact vector at word word, two channels to a word.
 fn load_vector(token: u32, word: u32, group: u32) {
   for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
     let channels = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
@@ -122,22 +129,22 @@ fn load_vector(token: u32, word: u32, group: u32) {
   }
 }
 
-// Loads centroid code of group group.
+// Loads centroid code of group group, two centroids to a word.
 fn load_centroid(codebook: u32, group: u32, code: u32) {
-  let at = codebook + (group * CENTROIDS + code) * (CHANNELS / 2u);
-  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
-    let channels = unpack2x16float(codebooks[at + pair]);
-    centroid[2u * pair] = channels.x * scale[2u * pair];
-    centroid[2u * pair + 1u] = channels.y * scale[2u * pair + 1u];
-  }
+  let at = group * CENTROIDS + code;
+  let levels = levels_of(codebooks[codebook + HEAD_DIM + (at >> 1u)] >> ((at & 1u) * 16u));
+  centroid[0] = low[0] + levels.x * level_step[0];
+  centroid[1] = low[1] + levels.y * level_step[1];
 }
 
-fn load_scale(first: u32, group: u32) {
+// Loads scale and grid of group group.
+fn load_grid(codebook: u32, first_scale: u32, group: u32) {
   for (var i = 0u; i < CHANNELS; i += 1u) {
-    scale[i] = 1.0;
-    if (first != 0u) {
-      scale[i] = bitcast<f32>(codebooks[first + group * CHANNELS + i]);
-    }
+    let channel = group * CHANNELS + i;
+    let grid = unpack2x16float(codebooks[codebook + channel]);
+    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
+    low[i] = grid.x * scale[i];
+    level_step[i] = grid.y / 64.0 * scale[i];
   }
 }
 
@@ -179,7 +186,7 @@ fn main(
   for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
     let group = round + lane / LANES;
     let share = min(group, CODES - 1u); // idle lanes repeat the last group
-    load_scale(head_scale, share);
+    load_grid(codebook, head_scale, share);
     for (var batch = 0u; batch < BLOCK; batch += TOKENS) {
       let first = block_first + batch;
       var best = array<f32, MAX_TOKENS>();

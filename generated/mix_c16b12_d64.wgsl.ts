@@ -23,7 +23,7 @@ const VALUE_CENTROIDS: u32 = 4096u;
 const VALUE_CODES: u32 = 4u; // codes per token
 const VALUE_RECORD_TOKENS: u32 = 2u;
 const VALUE_RECORD_WORDS: u32 = 3u;
-const VALUE_CODEBOOK_WORDS: u32 = 131072u; // per head
+const VALUE_CODEBOOK_WORDS: u32 = 65600u; // per head
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
@@ -220,6 +220,17 @@ fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
 // Code index of the record at record; a code may straddle two words.
 fn value_code(record: u32, index: u32) -> u32 {
   let bit = index * VALUE_BITS;
@@ -231,13 +242,25 @@ fn value_code(record: u32, index: u32) -> u32 {
   }
   return code & VALUE_MASK;
 }
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: part of one centroid.
-fn value_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+// The grids of channels 4 chunk to 4 chunk + 3.
+fn value_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + chunk * 4u;
+  let grid_0 = unpack2x16float(codebooks[at]);
+  let grid_1 = unpack2x16float(codebooks[at + 1u]);
+  let grid_2 = unpack2x16float(codebooks[at + 2u]);
+  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: one word of a centroid.
+fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (VALUE_CHANNELS / 4u);
   let code = value_code(record, token * VALUE_CODES + group);
-  let at = codebook + (group * VALUE_CENTROIDS + code) * (VALUE_CHANNELS / 2u) +
-    (chunk % (VALUE_CHANNELS / 4u)) * 2u;
-  return vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
+  let at = (group * VALUE_CENTROIDS + code) * (VALUE_CHANNELS / 4u) +
+    chunk % (VALUE_CHANNELS / 4u);
+  return grid.low + levels_of(codebooks[codebook + HEAD_DIM + at]) * grid.step;
 }
 
 // Online softmax (FlashAttention, arXiv 2205.14135 §3.1): weights turn from scores into exp(score - row_max), and what was summed before is rescaled.
@@ -282,6 +305,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  let grid = value_grid(codebook, chunk);
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
@@ -289,7 +313,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let end = min(coded_count - first, PAGE_TOKENS);
     for (var token = slice; token < end; token += SLICES) {
       let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
-      let value = value_load4(codebook, record, token % VALUE_RECORD_TOKENS, chunk);
+      let value = value_load4(grid, codebook, record, token % VALUE_RECORD_TOKENS, chunk);
       for (var row = 0u; row < ROWS; row += 1u) {
         mixed[row] += weights[row * TILE + first + token] * value;
       }

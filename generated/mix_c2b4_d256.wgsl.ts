@@ -23,7 +23,7 @@ const VALUE_CENTROIDS: u32 = 16u;
 const VALUE_CODES: u32 = 128u; // codes per token
 const VALUE_RECORD_TOKENS: u32 = 1u;
 const VALUE_RECORD_WORDS: u32 = 16u;
-const VALUE_CODEBOOK_WORDS: u32 = 2048u; // per head
+const VALUE_CODEBOOK_WORDS: u32 = 1280u; // per head
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
@@ -220,23 +220,47 @@ fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
 // Code index of the record at record; codes never straddle words at this width.
 fn value_code(record: u32, index: u32) -> u32 {
   let bit = index * VALUE_BITS;
   return (value_records[record + (bit >> 5u)] >> (bit & 31u)) & VALUE_MASK;
 }
-// The centroid of group group, two channels in one word.
-fn value_centroid(codebook: u32, record: u32, token: u32, group: u32) -> vec2<f32> {
-  let code = value_code(record, token * VALUE_CODES + group);
-  return unpack2x16float(codebooks[codebook + group * VALUE_CENTROIDS + code]);
+// The grids of channels 4 chunk to 4 chunk + 3.
+fn value_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + chunk * 4u;
+  let grid_0 = unpack2x16float(codebooks[at]);
+  let grid_1 = unpack2x16float(codebooks[at + 1u]);
+  let grid_2 = unpack2x16float(codebooks[at + 2u]);
+  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+// The levels of the centroid of group group, two centroids to a word.
+fn value_levels(codebook: u32, record: u32, token: u32, group: u32) -> vec2<f32> {
+  let at = group * VALUE_CENTROIDS + value_code(record, token * VALUE_CODES + group);
+  return levels_of(codebooks[codebook + HEAD_DIM + (at >> 1u)] >> ((at & 1u) * 16u)).xy;
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
-fn value_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  return vec4<f32>(
-    value_centroid(codebook, record, token, chunk * 2u),
-    value_centroid(codebook, record, token, chunk * 2u + 1u),
+fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let levels = vec4<f32>(
+    value_levels(codebook, record, token, chunk * 2u),
+    value_levels(codebook, record, token, chunk * 2u + 1u),
   );
+  return grid.low + levels * grid.step;
 }
 
 // Online softmax (FlashAttention, arXiv 2205.14135 §3.1): weights turn from scores into exp(score - row_max), and what was summed before is rescaled.
@@ -281,6 +305,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  let grid = value_grid(codebook, chunk);
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
@@ -288,7 +313,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let end = min(coded_count - first, PAGE_TOKENS);
     for (var token = slice; token < end; token += SLICES) {
       let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
-      let value = value_load4(codebook, record, token % VALUE_RECORD_TOKENS, chunk);
+      let value = value_load4(grid, codebook, record, token % VALUE_RECORD_TOKENS, chunk);
       for (var row = 0u; row < ROWS; row += 1u) {
         mixed[row] += weights[row * TILE + first + token] * value;
       }

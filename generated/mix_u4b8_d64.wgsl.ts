@@ -221,6 +221,17 @@ fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
 const UNSPREAD: f32 = 0.125; // the factor of the inverse rotation, which queries take as well
 
 // -1 where an odd number of bits is set, else 1.
@@ -255,6 +266,10 @@ fn value_code(record: u32, index: u32) -> u32 {
   let bit = index * VALUE_BITS;
   return (value_records[record + (bit >> 5u)] >> (bit & 31u)) & VALUE_MASK;
 }
+// Nothing is coded by levels.
+fn value_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
+}
 // Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
 fn value_float8x4(word: u32) -> vec4<f32> {
   let odd = word >> 8u;
@@ -265,7 +280,7 @@ fn value_float8x4(word: u32) -> vec4<f32> {
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
 // scale, and the record's mean. All heads and groups have the same centroids.
-fn value_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (VALUE_CHANNELS / 4u);
   let code = value_code(record + VALUE_METADATA_WORDS, token * VALUE_CODES + group);
   let at = codebook + code * (VALUE_CHANNELS / 2u) + (chunk % (VALUE_CHANNELS / 4u)) * 2u;
@@ -317,6 +332,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  let grid = value_grid(codebook, chunk);
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
@@ -324,7 +340,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let end = min(coded_count - first, PAGE_TOKENS);
     for (var token = slice; token < end; token += SLICES) {
       let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
-      let value = value_load4(codebook, record, token % VALUE_RECORD_TOKENS, chunk);
+      let value = value_load4(grid, codebook, record, token % VALUE_RECORD_TOKENS, chunk);
       for (var row = 0u; row < ROWS; row += 1u) {
         mixed[row] += weights[row * TILE + first + token] * value;
       }

@@ -219,26 +219,50 @@ fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
 // Code index of the record at record; codes never straddle words at this width.
 fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
   return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
 }
-// The centroid of code index, one channel, two to a word.
-fn key_centroid(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
+// The grids of channels 4 chunk to 4 chunk + 3.
+fn key_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + chunk * 4u;
+  let grid_0 = unpack2x16float(codebooks[at]);
+  let grid_1 = unpack2x16float(codebooks[at + 1u]);
+  let grid_2 = unpack2x16float(codebooks[at + 2u]);
+  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+// The level of the centroid of one channel, four centroids to a word.
+fn key_level(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
   let at = channel * KEY_CENTROIDS + key_code(record, token * KEY_CODES + channel);
-  return unpack2x16float(codebooks[codebook + (at >> 1u)])[at & 1u];
+  return levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u)).x;
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
-fn key_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let channel = chunk * 4u;
-  return vec4<f32>(
-    key_centroid(codebook, record, token, channel),
-    key_centroid(codebook, record, token, channel + 1u),
-    key_centroid(codebook, record, token, channel + 2u),
-    key_centroid(codebook, record, token, channel + 3u),
+  let levels = vec4<f32>(
+    key_level(codebook, record, token, channel),
+    key_level(codebook, record, token, channel + 1u),
+    key_level(codebook, record, token, channel + 2u),
+    key_level(codebook, record, token, channel + 3u),
   );
+  return grid.low + levels * grid.step;
 }
 
 // Element index of the queries, in the host's element type.
@@ -293,12 +317,21 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+fn exact_grid(block: Block, chunk: u32) -> Grid {
+  return Grid();
+}
+
+fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
 
-fn coded_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return key_load4((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, at.record, at.token, chunk);
+fn coded_grid(block: Block, chunk: u32) -> Grid {
+  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+}
+
+fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return key_load4(grid, codebook, at.record, at.token, chunk);
 }
 
 // RoFormer (arXiv 2104.09864): a score depends on positions by their difference alone. So a tile rotates its keys
@@ -341,12 +374,15 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   for (var pair = 0u; pair < coded_pairs; pair += 1u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+    let first_grid = coded_grid(block, first);
+    let second_grid = coded_grid(block, second);
     var evens: array<vec4<f32>, SPAN>;
     var odds: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      let x = coded_key4(block, key_at[i], select(pair, 2u * pair, INTERLEAVED));
-      let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-      let y = coded_key4(block, key_at[i], second);
+      let x = coded_key4(first_grid, block, key_at[i], first);
+      let y = coded_key4(second_grid, block, key_at[i], second);
       let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
       let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
       let angle = ((i * PAGE_TOKENS + lane) * ROTARY_CHUNKS + pair) * 2u;
@@ -362,20 +398,24 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 1u) {
+    let grid = coded_grid(block, chunk);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let key = coded_key4(block, key_at[i], chunk);
+      let key = coded_key4(grid, block, key_at[i], chunk);
       for (var row = 0u; row < ROWS; row += 1u) {
         scores[i * MAX_ROWS + row] += dot(query_tile[row * CHUNKS + chunk], key);
       }
     }
   }
   for (var pair = 0u; pair < exact_pairs; pair += 1u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+    let first_grid = exact_grid(block, first);
+    let second_grid = exact_grid(block, second);
     var evens: array<vec4<f32>, SPAN>;
     var odds: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      let x = exact_key4(block, key_at[i], select(pair, 2u * pair, INTERLEAVED));
-      let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-      let y = exact_key4(block, key_at[i], second);
+      let x = exact_key4(first_grid, block, key_at[i], first);
+      let y = exact_key4(second_grid, block, key_at[i], second);
       let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
       let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
       let angle = ((i * PAGE_TOKENS + lane) * ROTARY_CHUNKS + pair) * 2u;
@@ -391,8 +431,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < exact_chunks; chunk += 1u) {
+    let grid = exact_grid(block, chunk);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let key = exact_key4(block, key_at[i], chunk);
+      let key = exact_key4(grid, block, key_at[i], chunk);
       for (var row = 0u; row < ROWS; row += 1u) {
         scores[i * MAX_ROWS + row] += dot(query_tile[row * CHUNKS + chunk], key);
       }

@@ -22,7 +22,7 @@ const KEY_CENTROIDS: u32 = 1024u;
 const KEY_CODES: u32 = 24u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 2u;
 const KEY_RECORD_WORDS: u32 = 15u;
-const KEY_CODEBOOK_WORDS: u32 = 49152u; // per head
+const KEY_CODEBOOK_WORDS: u32 = 24672u; // per head
 // Keys are gathered as they were coded.
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
@@ -216,6 +216,17 @@ fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
 // Code index of the record at record; a code may straddle two words.
 fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
@@ -227,13 +238,25 @@ fn key_code(record: u32, index: u32) -> u32 {
   }
   return code & KEY_MASK;
 }
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: part of one centroid.
-fn key_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+// The grids of channels 4 chunk to 4 chunk + 3.
+fn key_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + chunk * 4u;
+  let grid_0 = unpack2x16float(codebooks[at]);
+  let grid_1 = unpack2x16float(codebooks[at + 1u]);
+  let grid_2 = unpack2x16float(codebooks[at + 2u]);
+  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: one word of a centroid.
+fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (KEY_CHANNELS / 4u);
   let code = key_code(record, token * KEY_CODES + group);
-  let at = codebook + (group * KEY_CENTROIDS + code) * (KEY_CHANNELS / 2u) +
-    (chunk % (KEY_CHANNELS / 4u)) * 2u;
-  return vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
+  let at = (group * KEY_CENTROIDS + code) * (KEY_CHANNELS / 4u) +
+    chunk % (KEY_CHANNELS / 4u);
+  return grid.low + levels_of(codebooks[codebook + HEAD_DIM + at]) * grid.step;
 }
 
 // Element index of the queries, in the host's element type.
@@ -288,12 +311,21 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+fn exact_grid(block: Block, chunk: u32) -> Grid {
+  return Grid();
+}
+
+fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
 
-fn coded_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return key_load4((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, at.record, at.token, chunk);
+fn coded_grid(block: Block, chunk: u32) -> Grid {
+  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+}
+
+fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return key_load4(grid, codebook, at.record, at.token, chunk);
 }
 
 // Nothing depends on the tile; the barrier ends the mixing of the one before.
@@ -313,9 +345,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   for (var chunk = 0u; chunk < coded_chunks; chunk += 1u) {
+    let grid = coded_grid(block, chunk);
     var keys: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      keys[i] = coded_key4(block, key_at[i], chunk);
+      keys[i] = coded_key4(grid, block, key_at[i], chunk);
     }
     for (var row = 0u; row < ROWS; row += 1u) {
       let query = query_tile[row * CHUNKS + chunk];
@@ -325,9 +358,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 0u; chunk < exact_chunks; chunk += 1u) {
+    let grid = exact_grid(block, chunk);
     var keys: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      keys[i] = exact_key4(block, key_at[i], chunk);
+      keys[i] = exact_key4(grid, block, key_at[i], chunk);
     }
     for (var row = 0u; row < ROWS; row += 1u) {
       let query = query_tile[row * CHUNKS + chunk];

@@ -22,7 +22,7 @@ const KEY_CENTROIDS: u32 = 1024u;
 const KEY_CODES: u32 = 8u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 2u;
 const KEY_RECORD_WORDS: u32 = 5u;
-const KEY_CODEBOOK_WORDS: u32 = 32768u; // per head
+const KEY_CODEBOOK_WORDS: u32 = 16448u; // per head
 // Coded keys are scored by a lookup table of q.centroid.
 const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
 
@@ -217,6 +217,17 @@ fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
 // Code index of the record at record; a code may straddle two words.
 fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
@@ -281,7 +292,11 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+fn exact_grid(block: Block, chunk: u32) -> Grid {
+  return Grid();
+}
+
+fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
 
@@ -318,9 +333,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 0u; chunk < exact_chunks; chunk += 1u) {
+    let grid = exact_grid(block, chunk);
     var keys: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      keys[i] = exact_key4(block, key_at[i], chunk);
+      keys[i] = exact_key4(grid, block, key_at[i], chunk);
     }
     for (var row = 0u; row < ROWS; row += 1u) {
       let query = query_tile[row * CHUNKS + chunk];

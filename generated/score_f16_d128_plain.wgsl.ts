@@ -210,8 +210,24 @@ fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
+// Nothing is coded by levels.
+fn key_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
+}
+
 // Channels 4 chunk to 4 chunk + 3 of a token.
-fn key_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let at = record + chunk * 2u;
   return vec4<f32>(unpack2x16float(key_records[at]), unpack2x16float(key_records[at + 1u]));
 }
@@ -268,12 +284,21 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+fn exact_grid(block: Block, chunk: u32) -> Grid {
+  return Grid();
+}
+
+fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
 
-fn coded_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return key_load4((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, at.record, at.token, chunk);
+fn coded_grid(block: Block, chunk: u32) -> Grid {
+  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+}
+
+fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return key_load4(grid, codebook, at.record, at.token, chunk);
 }
 
 // Nothing depends on the tile; the barrier ends the mixing of the one before.
@@ -293,9 +318,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   for (var chunk = 0u; chunk < coded_chunks; chunk += 1u) {
+    let grid = coded_grid(block, chunk);
     var keys: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      keys[i] = coded_key4(block, key_at[i], chunk);
+      keys[i] = coded_key4(grid, block, key_at[i], chunk);
     }
     for (var row = 0u; row < ROWS; row += 1u) {
       let query = query_tile[row * CHUNKS + chunk];
@@ -305,9 +331,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 0u; chunk < exact_chunks; chunk += 1u) {
+    let grid = exact_grid(block, chunk);
     var keys: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      keys[i] = exact_key4(block, key_at[i], chunk);
+      keys[i] = exact_key4(grid, block, key_at[i], chunk);
     }
     for (var row = 0u; row < ROWS; row += 1u) {
       let query = query_tile[row * CHUNKS + chunk];

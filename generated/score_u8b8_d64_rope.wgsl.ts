@@ -221,6 +221,17 @@ fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
 const UNSPREAD: f32 = 0.125; // the factor of the inverse rotation, which queries take as well
 
 // -1 where an odd number of bits is set, else 1.
@@ -255,6 +266,10 @@ fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
   return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
 }
+// Nothing is coded by levels.
+fn key_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
+}
 // Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
 fn key_float8x4(word: u32) -> vec4<f32> {
   let odd = word >> 8u;
@@ -270,7 +285,7 @@ fn key_mean4(record: u32, chunk: u32) -> vec4<f32> {
 
 // The same channels of token token beside that mean, rotated: part of one centroid, times the token's scale. All heads and
 // groups have the same centroids.
-fn key_load4(codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (KEY_CHANNELS / 4u);
   let code = key_code(record + KEY_METADATA_WORDS, token * KEY_CODES + group);
   let at = codebook + code * (KEY_CHANNELS / 2u) + (chunk % (KEY_CHANNELS / 4u)) * 2u;
@@ -332,12 +347,21 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+fn exact_grid(block: Block, chunk: u32) -> Grid {
+  return Grid();
+}
+
+fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
 
-fn coded_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return key_load4((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, at.record, at.token, chunk);
+fn coded_grid(block: Block, chunk: u32) -> Grid {
+  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+}
+
+fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return key_load4(grid, codebook, at.record, at.token, chunk);
 }
 
 // A chunk of a query in the order of its channels, where query_tile has them pair by pair.
@@ -423,7 +447,11 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   workgroupBarrier();
 }
 
-fn mean_key4(block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+fn mean_grid(block: Block, chunk: u32) -> Grid {
+  return Grid();
+}
+
+fn mean_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return key_mean4(at.record, chunk);
 }
 
@@ -436,9 +464,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let mean_pairs = min(mean_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   for (var chunk = 0u; chunk < coded_chunks; chunk += 1u) {
+    let grid = coded_grid(block, chunk);
     var keys: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      keys[i] = coded_key4(block, key_at[i], chunk);
+      keys[i] = coded_key4(grid, block, key_at[i], chunk);
     }
     for (var row = 0u; row < ROWS; row += 1u) {
       let query = rotated_tile[row * CHUNKS + chunk];
@@ -448,12 +477,15 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var pair = 0u; pair < mean_pairs; pair += 1u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+    let first_grid = mean_grid(block, first);
+    let second_grid = mean_grid(block, second);
     var evens: array<vec4<f32>, SPAN>;
     var odds: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      let x = mean_key4(block, key_at[i], select(pair, 2u * pair, INTERLEAVED));
-      let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-      let y = mean_key4(block, key_at[i], second);
+      let x = mean_key4(first_grid, block, key_at[i], first);
+      let y = mean_key4(second_grid, block, key_at[i], second);
       let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
       let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
       let angle = ((i * PAGE_TOKENS + lane) * ROTARY_CHUNKS + pair) * 2u;
@@ -469,20 +501,24 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < mean_chunks; chunk += 1u) {
+    let grid = mean_grid(block, chunk);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let key = mean_key4(block, key_at[i], chunk);
+      let key = mean_key4(grid, block, key_at[i], chunk);
       for (var row = 0u; row < ROWS; row += 1u) {
         scores[i * MAX_ROWS + row] += dot(query_tile[row * CHUNKS + chunk], key);
       }
     }
   }
   for (var pair = 0u; pair < exact_pairs; pair += 1u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+    let first_grid = exact_grid(block, first);
+    let second_grid = exact_grid(block, second);
     var evens: array<vec4<f32>, SPAN>;
     var odds: array<vec4<f32>, SPAN>;
     for (var i = 0u; i < SPAN; i += 1u) {
-      let x = exact_key4(block, key_at[i], select(pair, 2u * pair, INTERLEAVED));
-      let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-      let y = exact_key4(block, key_at[i], second);
+      let x = exact_key4(first_grid, block, key_at[i], first);
+      let y = exact_key4(second_grid, block, key_at[i], second);
       let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
       let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
       let angle = ((i * PAGE_TOKENS + lane) * ROTARY_CHUNKS + pair) * 2u;
@@ -498,8 +534,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < exact_chunks; chunk += 1u) {
+    let grid = exact_grid(block, chunk);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let key = exact_key4(block, key_at[i], chunk);
+      let key = exact_key4(grid, block, key_at[i], chunk);
       for (var row = 0u; row < ROWS; row += 1u) {
         scores[i * MAX_ROWS + row] += dot(query_tile[row * CHUNKS + chunk], key);
       }

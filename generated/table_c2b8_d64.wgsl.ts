@@ -8,7 +8,7 @@ const WORKGROUP: u32 = 64u;
 const CHANNELS: u32 = 2u; // channels per code
 const CENTROIDS: u32 = 256u;
 const CODES: u32 = 32u; // codes per token
-const CODEBOOK_WORDS: u32 = 8192u; // per head
+const CODEBOOK_WORDS: u32 = 4160u; // per head
 
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
@@ -74,6 +74,18 @@ fn query_at(index: u32) -> f32 {
   return bitcast<f32>(queries[index]);
 }
 
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
+// The number that byte at of a head's centroids stands for, of channel channel.
+fn centroid_number(codebook: u32, at: u32, channel: u32) -> f32 {
+  let level = levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u)).x;
+  let grid = unpack2x16float(codebooks[codebook + channel]);
+  return grid.x + level * (grid.y / 64.0);
+}
+
 // q.centroid, times the softmax scale, of every group and code of one query row.
 // Grid: (entries of the table / workgroup size, query heads, tokens of the step).
 @compute @workgroup_size(WORKGROUP)
@@ -81,13 +93,13 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
   if (item.x >= CODES * CENTROIDS) {
     return;
   }
-  let query = item.z * layer.query_token_stride + item.y * layer.query_head_stride +
-    item.x / CENTROIDS * CHANNELS;
-  let centroid = item.y / layer.group * (CODEBOOK_WORDS * 2u) + item.x * CHANNELS;
+  let query = item.z * layer.query_token_stride + item.y * layer.query_head_stride;
+  let codebook = item.y / layer.group * CODEBOOK_WORDS;
+  let first = item.x / CENTROIDS * CHANNELS;
   var product = 0.0;
   for (var i = 0u; i < CHANNELS; i += 1u) {
-    let at = centroid + i;
-    product += query_at(query + i) * unpack2x16float(codebooks[at >> 1u])[at & 1u];
+    let centroid = centroid_number(codebook, item.x * CHANNELS + i, first + i);
+    product += query_at(query + first + i) * centroid;
   }
   let row = item.z * layer.query_heads + item.y;
   table_written[row * CODES * CENTROIDS + item.x] = layer.scale * product;

@@ -87,14 +87,17 @@ async function fingerprintNumbers(
 /** Scheme and digests of one codebook's numbers; `null` where the scheme has no codebook. */
 async function fingerprintCodebook(codebook: SideCodebook | undefined): Promise<unknown> {
   if (codebook === undefined) return null;
-  const { scheme, centroids, scale } = codebook;
+  const { scheme, centroids, grid, scale } = codebook;
   return [
     scheme,
     await sha256(bytesOf(centroids)),
+    grid === undefined ? null : await sha256(bytesOf(grid)),
     scale === undefined ? null : await sha256(bytesOf(scale)),
   ];
 }
 
-function bytesOf({ buffer, byteOffset, byteLength }: Uint16Array | Float32Array): Uint8Array {
+function bytesOf(
+  { buffer, byteOffset, byteLength }: Uint8Array | Uint16Array | Float32Array,
+): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }

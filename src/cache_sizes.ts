@@ -1,6 +1,7 @@
 /** Bytes of every buffer a cache allocates: the one place that knows. */
 import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./cache_options.ts";
 import type { LayerPolicy } from "./cache_types.ts";
+import { headCodebookWords } from "./centroid_grid.ts";
 import {
   BLOCK_ROWS,
   PAGE_TOKENS,
@@ -18,7 +19,7 @@ export interface CacheBytes {
   readonly codes: number;
   /** Sinks and recent tokens as f16. */
   readonly exact: number;
-  /** Centroids and channel scales. */
+  /** Grids, centroids and channel scales. */
   readonly codebooks: number;
   /** Page tables, rotary table and parameters. */
   readonly tables: number;
@@ -66,7 +67,7 @@ export function exactBytes(options: ResolvedOptions, heads: number): number {
 }
 
 /**
- * Bytes of one side's centroids in one layer. Layers whose codebooks are all universal share one buffer, which the first of
+ * Bytes of one side's grids and centroids in one layer. Layers whose codebooks are all universal share one buffer, which the first of
  * them counts; so do the two sides where they have the same scheme.
  */
 export function centroidBytes(
@@ -75,7 +76,9 @@ export function centroidBytes(
   side: Side,
 ): number {
   const { codebook, centroids, channels } = parseScheme(layer[side]);
-  if (codebook !== "universal") return layer.keyValueHeads * shape.headDim * centroids * 2;
+  if (codebook !== "universal") {
+    return layer.keyValueHeads * headCodebookWords(parseScheme(layer[side]), shape.headDim) * 4;
+  }
   const first = layers.find(({ keys, values }) => keys === layer.keys && values === layer.values);
   const shared = sharesCodebooks(layer) && first !== layer;
   return shared || (side === "values" && layer.keys === layer.values)
@@ -233,7 +236,7 @@ export interface SideBytes {
   readonly codes: number;
   /** Sinks and recent tokens as f16. */
   readonly exact: number;
-  /** Centroids and channel scales. */
+  /** Grids, centroids and channel scales. */
   readonly codebooks: number;
 }
 

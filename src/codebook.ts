@@ -12,15 +12,20 @@ export interface Codebook {
   readonly keyValueHeads: number;
   /** Channels per head. */
   readonly headDim: number;
-  /** binary16 bits, `[keyValueHeads][headDim / channels][2^codeBits][channels]`. */
-  readonly centroids: Uint16Array<ArrayBuffer>;
+  /**
+   * Levels on each channel's grid, `[keyValueHeads][headDim / channels][2^codeBits][channels]`. A centroid's number is
+   * `low + level * step`; {@linkcode centroidNumbers} gives them all.
+   */
+  readonly centroids: Uint8Array<ArrayBuffer>;
+  /** binary16 bits, `[keyValueHeads][headDim][2]`: each channel's `low`, and 64 times its `step`. */
+  readonly grid: Uint16Array<ArrayBuffer>;
   /**
    * Optional channel scale, `[keyValueHeads][headDim]`: encoding compares `x * scale` with
    * `centroid * scale`, so that channels count by their importance. Centroids stay in the vector's own
    * space, so attention needs no inverse.
    */
   readonly scale?: Float32Array<ArrayBuffer>;
-  /** How well the centroids code what they were learned on; absent in files written before it was kept. */
+  /** How well the centroids code what they were learned on; absent where they were not learned by calibration. */
   readonly fit?: CodebookFit;
 }
 
@@ -32,8 +37,20 @@ export interface CodebookFit {
   readonly variances: Float32Array<ArrayBuffer>;
 }
 
-/** What coding one side of one layer takes of a codebook: learned, or universal and then `[centroids][channels]`. */
-export type SideCodebook = Pick<Codebook, "scheme" | "centroids" | "scale">;
+/** A codebook that is the same for all models, layers, sides and KV heads. */
+export interface UniversalCodebook {
+  /** The scheme whose codes index the centroids. */
+  readonly scheme: SchemeId;
+  /** binary16 bits, `[2^codeBits][channels]`. */
+  readonly centroids: Uint16Array<ArrayBuffer>;
+  /** Centroids that all share need no grids to be small. */
+  readonly grid?: undefined;
+  /** All channels count alike. */
+  readonly scale?: undefined;
+}
+
+/** What one side of one layer is coded with. */
+export type SideCodebook = Codebook | UniversalCodebook;
 
 /** Whether keys are coded before or after the rotary position embedding. */
 export type KeySpace = "pre-rope" | "as-scored";

@@ -1,6 +1,6 @@
 /**
- * The codebook file: safetensors with one tensor of centroids per codebook, and metadata that says
- * which model, space, seed and samples they come from.
+ * The codebook file: safetensors with centroids and their grids per codebook, and metadata that say
+ * which model, space, seed and samples they come from. Version 1 had centroids in binary16.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import { crc32 } from "./crc32.ts";
 import type {
   CalibrationProvenance,
   Codebook,
+  CodebookFit,
   CodebookSet,
   KeySpace,
   ModelFingerprint,
@@ -25,7 +26,7 @@ import { parseScheme, type Scheme, type SchemeId, type Side } from "./scheme.ts"
 const FORMAT = "couplet-codebooks";
 
 /** The version this module writes and reads. */
-const VERSION = "1";
+const VERSION = "2";
 
 /** What a program knows about the codebooks it is about to load. */
 export interface ExpectedCodebooks {
@@ -48,14 +49,19 @@ export interface ExpectedCodebooks {
 export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
   const tensors = new Map<string, SafetensorsTensor>();
   for (const codebook of set.codebooks) {
-    const { layer, side, scheme, keyValueHeads, headDim, centroids, scale, fit } = codebook;
+    const { layer, side, scheme, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
     checkCodebook(codebook);
     const name = tensorName(layer, side, scheme);
     if (tensors.has(name)) throw badSet(`it holds the ${describe(codebook)} twice`);
     tensors.set(name, {
-      dtype: "F16",
+      dtype: "U8",
       shape: centroidShape(parseScheme(scheme), keyValueHeads, headDim),
-      data: littleEndian(centroids),
+      data: centroids,
+    });
+    tensors.set(`${name}${GRID_SUFFIX}`, {
+      dtype: "F16",
+      shape: [keyValueHeads, headDim, 2],
+      data: littleEndian(grid),
     });
     if (scale !== undefined) {
       tensors.set(`${name}${SCALE_SUFFIX}`, {
@@ -138,7 +144,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
 
   const codebooks: Codebook[] = [];
   for (const name of tensors.keys()) {
-    const suffix = [SCALE_SUFFIX, FIT_SUFFIX].find((suffix) => name.endsWith(suffix));
+    const suffix = [GRID_SUFFIX, SCALE_SUFFIX, FIT_SUFFIX].find((suffix) => name.endsWith(suffix));
     if (suffix !== undefined) {
       if (!tensors.has(name.slice(0, -suffix.length))) {
         throw badFile(`it holds "${name}" without the centroids it belongs to`, DAMAGED);
@@ -164,7 +170,8 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   return { model, keySpace, provenance, codebooks };
 }
 
-/** What a scale's tensor adds to the name of the centroids it belongs to. */
+/** What the tensors of grids and scales add to the name of the centroids they belong to. */
+const GRID_SUFFIX = ".grid";
 const SCALE_SUFFIX = ".scale";
 
 /** What the tensor of a codebook's fit adds to it: `[2, heads]`, mean squared errors and variances. */
@@ -192,50 +199,49 @@ function parseCodebook(name: string, tensors: ReadonlyMap<string, SafetensorsTen
   const [keyValueHeads, groups] = tensor.shape;
   const headDim = (groups ?? 0) * scheme.channels;
   if (
-    tensor.dtype !== "F16" || tensor.shape.length !== 4 ||
+    tensor.dtype !== "U8" || tensor.shape.length !== 4 ||
     `${tensor.shape}` !== `${centroidShape(scheme, keyValueHeads!, headDim)}`
   ) {
     throw badFile(
-      `"${name}" is ${tensor.dtype} [${tensor.shape}], not F16 [heads, groups, ${scheme.centroids}, ${scheme.channels}]`,
+      `"${name}" is ${tensor.dtype} [${tensor.shape}], not U8 [heads, groups, ${scheme.centroids}, ${scheme.channels}]`,
       DAMAGED,
     );
   }
-  function companion(
-    suffix: string,
-    shape: readonly [number, number],
-  ): Float32Array<ArrayBuffer> | undefined {
+  function companion(suffix: string, dtype: string, shape: readonly number[]) {
     const found = tensors.get(`${name}${suffix}`);
-    if (found === undefined) return undefined;
-    if (found.dtype !== "F32" || `${found.shape}` !== `${shape}`) {
+    if (found !== undefined && (found.dtype !== dtype || `${found.shape}` !== `${shape}`)) {
       throw badFile(
-        `"${name}${suffix}" is ${found.dtype} [${found.shape}], not F32 [${shape.join(", ")}]`,
+        `"${name}${suffix}" is ${found.dtype} [${found.shape}], not ${dtype} [${shape}]`,
         DAMAGED,
       );
     }
-    return fromLittleEndian32(found.data);
+    return found?.data;
   }
-  const scale = companion(SCALE_SUFFIX, [keyValueHeads!, headDim]);
-  const fit = companion(FIT_SUFFIX, [2, keyValueHeads!]);
+  const grid = companion(GRID_SUFFIX, "F16", [keyValueHeads!, headDim, 2]);
+  if (grid === undefined) throw badFile(`it holds "${name}" without a grid`, DAMAGED);
+  const scale = companion(SCALE_SUFFIX, "F32", [keyValueHeads!, headDim]);
+  const fit = companion(FIT_SUFFIX, "F32", [2, keyValueHeads!]);
   return {
     layer: Number(match[1]),
     side: match[2] as Side,
     scheme: scheme.id,
     keyValueHeads: keyValueHeads!,
     headDim,
-    centroids: fromLittleEndian16(tensor.data),
-    ...(scale === undefined ? {} : { scale }),
-    ...(fit === undefined ? {} : {
-      fit: {
-        errors: fit.slice(0, keyValueHeads!),
-        variances: fit.slice(keyValueHeads!),
-      },
-    }),
+    centroids: tensor.data.slice(),
+    grid: fromLittleEndian16(grid),
+    ...(scale === undefined ? {} : { scale: fromLittleEndian32(scale) }),
+    ...(fit === undefined ? {} : { fit: parseFit(fit, keyValueHeads!) }),
   };
+}
+
+function parseFit(data: Uint8Array, keyValueHeads: number): CodebookFit {
+  const fit = fromLittleEndian32(data);
+  return { errors: fit.slice(0, keyValueHeads), variances: fit.slice(keyValueHeads) };
 }
 
 /** Checks what a codebook says of itself, whether it was read or is about to be written. */
 function checkCodebook(codebook: Codebook): void {
-  const { layer, scheme: id, keyValueHeads, headDim, centroids, scale, fit } = codebook;
+  const { layer, scheme: id, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
   const scheme = parseScheme(id);
   if (scheme.codebook !== "learned") throw badSet(`${id} needs no learned codebook`);
   if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
@@ -246,10 +252,13 @@ function checkCodebook(codebook: Codebook): void {
   if (centroids.length !== size) {
     throw badSet(`its ${describe(codebook)} have ${centroids.length} values, not ${size}`);
   }
+  if (grid.length !== 2 * keyValueHeads * headDim) {
+    throw badSet(`the grid of its ${describe(codebook)} has ${grid.length} values`);
+  }
   // All exponent bits set: an infinity or NaN in binary16.
-  const bad = centroids.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
+  const bad = grid.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
   if (bad >= 0) {
-    throw badSet(`value ${bad} of its ${describe(codebook)} is not a finite number`);
+    throw badSet(`value ${bad} of the grid of its ${describe(codebook)} is not a finite number`);
   }
   if (scale !== undefined) {
     if (scale.length !== keyValueHeads * headDim) {

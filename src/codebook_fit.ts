@@ -1,5 +1,5 @@
+import { centroidNumbers } from "./centroid_grid.ts";
 import type { Codebook, CodebookFit } from "./codebook.ts";
-import { fromFloat16Array } from "./float16.ts";
 import { roundTrip } from "./reference/round_trip.ts";
 import { parseScheme } from "./scheme.ts";
 
@@ -30,7 +30,7 @@ export function visitCoded(
 ): number {
   const { keyValueHeads, headDim, scale } = codebook;
   const scheme = parseScheme(codebook.scheme);
-  const centroids = fromFloat16Array(codebook.centroids);
+  const centroids = centroidNumbers(codebook);
   const perHead = centroids.length / keyValueHeads;
   const all = values.length / (keyValueHeads * headDim);
   const tokens = Math.min(most, all);

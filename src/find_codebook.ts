@@ -92,7 +92,8 @@ export function cacheCodebook(
   const found = findCodebook(set, layer, side, scheme);
   if (
     found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||
-    found.centroids.length !== keyValueHeads * headDim * centroids
+    found.centroids.length !== keyValueHeads * headDim * centroids ||
+    found.grid.length !== 2 * keyValueHeads * headDim
   ) {
     throw new CoupletError("codebook", {
       what: `Cannot use ${scheme} for the ${side} of layer ${layer}`,

@@ -23,6 +23,14 @@ export function toFloat16Bits(value: number): number {
   return sign | ((rounded - 0x38000000) >>> 13);
 }
 
+/** The bits of the largest binary16 value that is not above `value`. */
+export function floorFloat16Bits(value: number): number {
+  const bits = toFloat16Bits(value);
+  if (fromFloat16Bits(bits) <= value) return bits;
+  // Bits are a sign and a magnitude, and 0 has no predecessor of its sign.
+  return bits === 0 ? 0x8001 : bits & 0x8000 ? bits + 1 : bits - 1;
+}
+
 /** The value of binary16 `bits`. */
 export function fromFloat16Bits(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;

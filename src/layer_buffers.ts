@@ -23,7 +23,7 @@ export interface PartBuffers {
 export interface LayerBuffers {
   /** Its tokens: one part, or several where one binding cannot hold all KV heads. */
   readonly parts: readonly PartBuffers[];
-  /** Centroids of keys and values, then their channel scales; absent where no scheme has any. */
+  /** Grids and centroids of keys and values, then their channel scales; absent where no scheme has any. */
   readonly codebooks?: GPUBuffer;
   /** Learned sink logits, `[queryHeads]`. */
   readonly sinkLogits: GPUBuffer;
@@ -52,7 +52,23 @@ export function uniformBuffer(device: GPUDevice, label: string, size: number): G
   return device.createBuffer({ label, size, usage: UNIFORM });
 }
 
-/** Centroids and scales of one layer as one run of words, and where each part begins. */
+/** Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Universal centroids as they are. */
+function packCentroids(codebook: SideCodebook): Uint32Array<ArrayBuffer> {
+  if (codebook.grid === undefined) return new Uint32Array(codebook.centroids.slice().buffer);
+  const { keyValueHeads, centroids, grid } = codebook;
+  const bytes = new Uint8Array(centroids.byteLength + grid.byteLength);
+  const grids = new Uint8Array(grid.buffer, grid.byteOffset, grid.byteLength);
+  const gridBytes = grids.length / keyValueHeads;
+  const levelBytes = centroids.length / keyValueHeads;
+  for (let head = 0; head < keyValueHeads; head++) {
+    const first = head * (gridBytes + levelBytes);
+    bytes.set(grids.subarray(head * gridBytes, (head + 1) * gridBytes), first);
+    bytes.set(centroids.subarray(head * levelBytes, (head + 1) * levelBytes), first + gridBytes);
+  }
+  return new Uint32Array(bytes.buffer);
+}
+
+/** Grids, centroids and scales of one layer as one run of words, and where each part begins. */
 function packCodebooks(
   keys: SideCodebook | undefined,
   values: SideCodebook | undefined,
@@ -60,9 +76,7 @@ function packCodebooks(
   // A universal codebook is the very same on both sides.
   const same = keys !== undefined && keys.centroids === values?.centroids;
   const centroids = [keys, same ? undefined : values].map((codebook) =>
-    new Uint32Array(
-      codebook?.centroids.slice().buffer ?? new ArrayBuffer(0),
-    )
+    codebook === undefined ? new Uint32Array(0) : packCentroids(codebook)
   );
   const scales = [keys, values].map((codebook) =>
     new Uint32Array(

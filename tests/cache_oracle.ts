@@ -20,6 +20,7 @@ import {
   type Sequence,
   type Side,
 } from "../mod.ts";
+import { centroidNumbers } from "../src/centroid_grid.ts";
 import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
 import { type Random, seededRandom } from "../src/calibrate/random.ts";
 
@@ -59,7 +60,10 @@ export function gridVectors(random: Random, length: number): Float32Array<ArrayB
   return Float32Array.from({ length }, () => Math.round(random.next() * 192 - 96) / 32);
 }
 
-/** Codebooks of multiples of 1/8 up to 2, for every layer, side and scheme of a policy. */
+/**
+ * Codebooks of multiples of 1/8 up to 2, for every layer, side and scheme of a policy. The grids differ from channel to
+ * channel, so that none can stand in for another.
+ */
 export function gridCodebooks(options: CacheOptions, random: Random, scaled = false): CodebookSet {
   const { layers, headDim } = options.shape;
   const codebooks: Codebook[] = [];
@@ -68,22 +72,31 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
     const keyValueHeads = layerHeads(options.shape, layer);
     for (const side of ["keys", "values"] as const) {
       const scheme = policy[side];
-      const { centroids, codebook } = parseScheme(scheme);
+      const { centroids, channels, codebook } = parseScheme(scheme);
       if (codebook !== "learned") continue;
-      const length = keyValueHeads * headDim * centroids;
+      const rows = keyValueHeads * headDim;
+      const lows = Float32Array.from({ length: rows }, () => Math.floor(random.next() * 8) / 8 - 2);
+      const steps = Float32Array.from({ length: rows }, () => random.next() < 0.5 ? 1 / 8 : 1 / 4);
       codebooks.push({
         layer,
         side,
         scheme,
         keyValueHeads,
         headDim,
-        centroids: toFloat16Array(
-          Float32Array.from({ length }, () => Math.round(random.next() * 32 - 16) / 8),
+        centroids: Uint8Array.from({ length: rows * centroids }, (_, at) => {
+          const row = Math.floor(at / (centroids * channels)) * channels + (at % channels);
+          return Math.floor((random.next() * 3.25) / steps[row]!);
+        }),
+        grid: toFloat16Array(
+          Float32Array.from(
+            { length: 2 * rows },
+            (_, i) => i % 2 === 0 ? lows[i / 2]! : 64 * steps[(i - 1) / 2]!,
+          ),
         ),
         ...(scaled
           ? {
             scale: Float32Array.from(
-              { length: keyValueHeads * headDim },
+              { length: rows },
               () => 2 ** Math.floor(random.next() * 3 - 1),
             ),
           }
@@ -276,9 +289,9 @@ export function headCentroids(
   size: number,
 ): Float32Array {
   const codebook = codebooks.find((book) => book.layer === layer && book.side === side);
-  return fromFloat16Array(
-    codebook?.centroids.slice(head * size, (head + 1) * size) ?? new Uint16Array(0),
-  );
+  return codebook === undefined
+    ? new Float32Array(0)
+    : centroidNumbers(codebook).subarray(head * size, (head + 1) * size);
 }
 
 /** The records of a sequence's coded tokens that are held, as they lie in its pages: `[head]` runs of words. */

@@ -11,6 +11,7 @@ import {
   planCache,
   unpackRecords,
 } from "../mod.ts";
+import { roundToGrid } from "../src/centroid_grid.ts";
 import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
@@ -383,7 +384,7 @@ Deno.test("encode finds the nearest centroid of any vectors, near ties apart", a
     ...grid,
     codebooks: grid.codebooks.map((book) => ({
       ...book,
-      centroids: toFloat16Array(noise(book.centroids.length)),
+      ...roundToGrid(noise(book.centroids.length), book.scheme),
     })),
   };
   const cache = await createCache({ device, plan: planCache(options), codebooks });

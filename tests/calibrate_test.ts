@@ -7,11 +7,11 @@ import {
 } from "../src/calibrate/calibrate.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { groupInput, samplesOfHeads } from "../src/calibrate/samples.ts";
+import { centroidNumbers } from "../src/centroid_grid.ts";
 import { decodeCodebooks, encodeCodebooks } from "../src/codebook_file.ts";
 import { findCodebook } from "../src/find_codebook.ts";
 import type { CodebookSet } from "../src/codebook.ts";
 import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
-import { fromFloat16Array } from "../src/float16.ts";
 import { parseScheme, type SchemeId } from "../src/scheme.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { correlated, samplesOf } from "./kmeans_helpers.ts";
@@ -24,9 +24,10 @@ function codingErrors(
   values: Float32Array,
   heads: number,
 ): number[] {
-  const { centroids: bits, headDim } = findCodebook(set, 0, "keys", id);
+  const codebook = findCodebook(set, 0, "keys", id);
+  const { headDim } = codebook;
   const scheme = parseScheme(id);
-  const all = fromFloat16Array(bits);
+  const all = centroidNumbers(codebook);
   const perHead = all.length / heads;
   const tokens = values.length / heads / headDim;
   return Array.from({ length: heads }, (_, head) => {
@@ -142,7 +143,7 @@ for (const path of ["CPU", "GPU"] as const) {
     deepStrictEqual(alone.codebooks, [findCodebook(set, 1, "keys", "c2b4")]);
     const other = await calibrate({ ...SMALL, ...where, seed: 12 });
     const first = other.codebooks[0]!.centroids;
-    ok(first.some((bits, i) => bits !== set.codebooks[0]!.centroids[i]));
+    ok(first.some((level, i) => level !== set.codebooks[0]!.centroids[i]));
     device?.destroy();
   });
 
@@ -233,19 +234,19 @@ Deno.test("calibrate takes weights per channel, per group and per vector, in any
   const [one] = smallSamples();
   const perGroup = Float32Array.from({ length: 150 * 4 }, (_, i) => 1 + (i % 7));
   const perChannel = Float32Array.from({ length: 150 * 16 }, (_, i) => perGroup[i >> 2]! / 4);
-  async function centroids(more: Partial<CalibrationSamples>): Promise<Uint16Array> {
+  async function centroids(more: Partial<CalibrationSamples>): Promise<Float32Array> {
     const set = await calibrate({
       ...BASE,
       samples: [{ ...one!, ...more }],
       schemes: { keys: ["c4b4"], values: [] },
     });
-    return set.codebooks[0]!.centroids;
+    return centroidNumbers(set.codebooks[0]!);
   }
   const weighted = await centroids({ weights: perGroup });
   deepStrictEqual(await centroids({ weights: perChannel }), weighted);
   deepStrictEqual(await centroids({ weights: perGroup.map((w) => w * 4096) }), weighted);
   const unweighted = await centroids({});
-  ok(weighted.some((bits, i) => bits !== unweighted[i]));
+  ok(weighted.some((number, i) => number !== unweighted[i]));
   deepStrictEqual(await centroids({ weights: new Float32Array(300).fill(3) }), unweighted);
 });
 
@@ -275,7 +276,7 @@ Deno.test("calibrate keeps the scale in the codebook, and codes better by it", a
   const scheme = parseScheme("c2b4");
   function weightedError(set: CodebookSet): number {
     const codebook = set.codebooks[0]!;
-    const centroids = fromFloat16Array(codebook.centroids);
+    const centroids = centroidNumbers(codebook);
     let sum = 0;
     for (let at = 0; at < values.length; at += 8) {
       const vector = values.subarray(at, at + 8);

@@ -1,10 +1,10 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import fc from "fast-check";
+import { roundToGrid } from "../src/centroid_grid.ts";
 import type { Codebook, CodebookSet } from "../src/codebook.ts";
 import { decodeCodebooks, encodeCodebooks } from "../src/codebook_file.ts";
 import { findCodebook } from "../src/find_codebook.ts";
 import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
-import { toFloat16Array } from "../src/float16.ts";
 import { readSafetensors, type SafetensorsFile, writeSafetensors } from "../src/safetensors.ts";
 import { parseScheme, type SchemeId, type Side } from "../src/scheme.ts";
 
@@ -17,7 +17,7 @@ function codebook(layer: number, side: Side, scheme: SchemeId, scaled = false): 
     scheme,
     keyValueHeads: 2,
     headDim: 16,
-    centroids: toFloat16Array(values),
+    ...roundToGrid(values, scheme),
     ...(scaled ? { scale: new Float32Array(32).fill(1.5) } : {}),
     ...(layer === 0
       ? { fit: { errors: Float32Array.of(0.1, 0), variances: Float32Array.of(1, 2) } }
@@ -87,8 +87,8 @@ Deno.test("decodeCodebooks refuses codebooks of another model, space or shape", 
 });
 
 Deno.test("decodeCodebooks refuses another version, and names both", () => {
-  const bytes = edited((metadata) => metadata["version"] = "2");
-  throws(() => decodeCodebooks(bytes), isError("codebook", '"2"', "version 1"));
+  const bytes = edited((metadata) => metadata["version"] = "1");
+  throws(() => decodeCodebooks(bytes), isError("codebook", '"1"', "version 2", "Calibrate again"));
 });
 
 Deno.test("decodeCodebooks refuses a safetensors file that holds no codebooks", () => {
@@ -133,15 +133,16 @@ Deno.test("decodeCodebooks notices every change of a byte, and throws nothing bu
 
 Deno.test("encodeCodebooks refuses codebooks that contradict themselves", () => {
   const good = SET.codebooks[0]!;
-  const nan = good.centroids.slice();
+  const nan = good.grid.slice();
   nan[3] = 0x7e00;
-  const infinite = good.centroids.slice();
+  const infinite = good.grid.slice();
   infinite[0] = 0xfc00;
   const wrong: Codebook[][] = [
     [good, good],
     [{ ...good, centroids: good.centroids.slice(1) }],
-    [{ ...good, centroids: nan }],
-    [{ ...good, centroids: infinite }],
+    [{ ...good, grid: good.grid.slice(1) }],
+    [{ ...good, grid: nan }],
+    [{ ...good, grid: infinite }],
     [{ ...good, layer: -1 }],
     [{ ...good, scheme: "f16" }],
     [{ ...good, scale: new Float32Array(3).fill(1) }],

@@ -11,6 +11,7 @@ import {
   encodeCodebooks,
   type Side,
 } from "../mod.ts";
+import { roundToGrid } from "../src/centroid_grid.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { correlated } from "./kmeans_helpers.ts";
 
@@ -145,7 +146,7 @@ Deno.test("checkDrift of heads without variance: what is coded exactly fits, wha
     ...set,
     codebooks: [{
       ...set.codebooks.find(({ side, scheme }) => side === "keys" && scheme === "c4b4")!,
-      centroids: new Uint16Array(16 * VECTOR),
+      ...roundToGrid(new Float32Array(16 * VECTOR), "c4b4"),
       fit: { errors: new Float32Array(HEADS), variances: new Float32Array(HEADS) },
     }],
   };

@@ -4,7 +4,6 @@ import { kmeans, moveClusters } from "../src/calibrate/kmeans.ts";
 import { startCentroids } from "../src/calibrate/kmeans_start.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
-import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../src/float16.ts";
 import type { SchemeId } from "../src/scheme.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { clusterOnCpu, clusterOnGpu, correlated, normal, samplesOf } from "./kmeans_helpers.ts";
@@ -71,7 +70,7 @@ Deno.test("moveClusters moves to different points, ties to the lowest index, and
   deepStrictEqual([...centroids], [0, 9, -9, 5, 4]);
 });
 
-Deno.test("kmeans with one centroid gives the weighted mean, rounded to binary16", () => {
+Deno.test("kmeans with one centroid gives the weighted mean", () => {
   const random = seededRandom(1);
   const points = Float64Array.from({ length: 300 }, () => normal(random));
   const weights = Float64Array.from({ length: 100 }, () => random.next());
@@ -79,7 +78,7 @@ Deno.test("kmeans with one centroid gives the weighted mean, rounded to binary16
   const total = weights.reduce((a, b) => a + b);
   for (let j = 0; j < 3; j++) {
     const mean = weights.reduce((sum, w, i) => sum + w * points[i * 3 + j]!, 0) / total;
-    strictEqual(centroids[j], roundToFloat16(mean));
+    ok(Math.abs(centroids[j]! - mean) < 1e-12);
   }
 });
 
@@ -87,10 +86,11 @@ Deno.test("kmeans: a weight pulls its cluster's centroid", () => {
   const points = [0, 1, 100, 101];
   function found(weights: number[]): number[] {
     const random = seededRandom(3);
-    return [...kmeans({ points, channels: 1, centroids: 2, weights, random }).centroids].sort();
+    const { centroids } = kmeans({ points, channels: 1, centroids: 2, weights, random });
+    return [...centroids].sort((a, b) => a - b);
   }
   deepStrictEqual(found([1, 1, 1, 1]), [0.5, 100.5]);
-  deepStrictEqual(found([3, 1, 1, 3]), [0.25, 100.75]);
+  deepStrictEqual(found([6, 2, 1, 1]), [0.25, 100.5]);
 });
 
 Deno.test("kmeans: the scale decides which channels separate clusters, and is undone", () => {
@@ -147,9 +147,9 @@ Deno.test("kmeans: more iterations never raise the error, and centroids stay amo
         before = result.error;
         result.centroids.forEach((value, i) => {
           const channel = points.filter((_, p) => p % channels === i % channels);
-          ok(value >= roundToFloat16(Math.min(...channel)));
-          ok(value <= roundToFloat16(Math.max(...channel)));
-          strictEqual(value, fromFloat16Bits(toFloat16Bits(value)));
+          const rounding = 1e-12 * Math.abs(value);
+          ok(value >= Math.min(...channel) - rounding);
+          ok(value <= Math.max(...channel) + rounding);
         });
       }
     }),
@@ -229,7 +229,7 @@ Deno.test("kmeansOnGpu agrees with kmeans", async (t) => {
   device.destroy();
 });
 
-Deno.test("kmeansOnGpu finds kmeans' centroids, to one step of binary16, where clusters are separated", async () => {
+Deno.test("kmeansOnGpu finds kmeans' centroids, to one part in a million of their range, where clusters are separated", async () => {
   const device = await requestTestDevice();
   const random = seededRandom("separated");
   const centres = Array.from({ length: 16 }, () => Array.from({ length: 4 }, () => normal(random)));
@@ -240,9 +240,9 @@ Deno.test("kmeansOnGpu finds kmeans' centroids, to one step of binary16, where c
   const samples = samplesOf(values, 1, 4);
   const [gpu] = await clusterOnGpu(device, samples, "c4b4", 1, 30);
   const [cpu] = clusterOnCpu(samples, "c4b4", 1, 30);
+  const range = Math.max(...cpu!.centroids) - Math.min(...cpu!.centroids);
   gpu!.centroids.forEach((value, i) => {
-    const step = Math.abs(toFloat16Bits(value) - toFloat16Bits(cpu!.centroids[i]!));
-    ok(step <= 1, `${value} and ${cpu!.centroids[i]}`);
+    ok(Math.abs(value - cpu!.centroids[i]!) < 1e-6 * range, `${value} and ${cpu!.centroids[i]}`);
   });
   device.destroy();
 });
@@ -268,7 +268,9 @@ Deno.test("k-means moves empty clusters to samples that the start did not see, o
     const [cpu] = clusterOnCpu(samples, "c1b2", seed, 30);
     const [gpu] = await clusterOnGpu(device, samples, "c1b2", seed, 30);
     for (const result of [cpu!, gpu!]) {
-      deepStrictEqual([...result.centroids].sort((a, b) => a - b), [0, 1, 100, 200]);
+      // f32 sums of a thousand differences: 200 is off by 2e-5 at most.
+      const found = [...result.centroids].sort((a, b) => a - b);
+      deepStrictEqual(found.map((x) => Math.round(x * 1e4) / 1e4), [0, 1, 100, 200]);
       moved += result.moved;
     }
     strictEqual(gpu!.moved, cpu!.moved);
@@ -285,7 +287,7 @@ Deno.test("k-means of samples that are all equal gives that value, on both paths
     const gpu = await clusterOnGpu(device, samples, "c4b4", 1, 30);
     for (const { centroids, error } of [...cpu, ...gpu]) {
       strictEqual(error, 0);
-      ok(centroids.every((x) => x === roundToFloat16(value)));
+      ok(centroids.every((x) => x === value));
     }
   }
   device.destroy();

@@ -122,7 +122,7 @@ Deno.test("planCache() counts everything resident", () => {
   const channels = 8 * 128;
   assert.equal(bytes.codes, 2 * (tokens * channels * 2 / 8 + tokens * channels / 8));
   assert.equal(bytes.exact, 2 * 2 * (4 + 64 + 64) * channels * 2);
-  assert.equal(bytes.codebooks, 2 * 2 * channels * 256 * 2);
+  assert.equal(bytes.codebooks, 2 * 2 * channels * (256 + 4));
   const kept = bytes.codes + bytes.exact + bytes.codebooks + bytes.tables;
   assert.equal(bytes.total, kept + bytes.scratch);
   assert.equal(effectiveBits, 8 * kept / (2 * 2 * channels * tokens));

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type CodebookSet, CoupletError, parseScheme, type Side } from "../mod.ts";
-import { roundToFloat16, toFloat16Array } from "../src/float16.ts";
+import { centroidNumbers, roundToGrid } from "../src/centroid_grid.ts";
+import { roundToFloat16 } from "../src/float16.ts";
 import { attend } from "../src/reference/attention.ts";
 import {
   createReferenceCache,
@@ -29,8 +30,9 @@ const codebooks: CodebookSet = {
         scheme,
         keyValueHeads: shape.keyValueHeads,
         headDim: shape.headDim,
-        centroids: toFloat16Array(
+        ...roundToGrid(
           numbers(100 + 16 * layer + 4 * i + j, KV * parseScheme(scheme).centroids),
+          scheme,
         ),
         ...(scheme === "c2b5" ? { scale: numbers(99, KV).map((x) => x + 2) } : {}),
       }))
@@ -170,8 +172,9 @@ function codedAndDecoded(
   return Array.from({ length: TOKENS * shape.keyValueHeads }, (_, row) => {
     const head = row % shape.keyValueHeads;
     const perHead = shape.headDim * scheme.centroids;
-    const bits = book?.centroids.subarray(head * perHead, (head + 1) * perHead) ?? [];
-    const centroids = Array.from(new Float16Array(new Uint16Array(bits).buffer));
+    const centroids = book === undefined
+      ? []
+      : centroidNumbers(book).subarray(head * perHead, (head + 1) * perHead);
     const scale = book?.scale?.subarray(head * shape.headDim, (head + 1) * shape.headDim);
     const vector = vectors.subarray(row * shape.headDim, (row + 1) * shape.headDim);
     const codebook = { centroids, ...(scale === undefined ? {} : { scale }) };

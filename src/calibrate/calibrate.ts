@@ -1,8 +1,8 @@
 import type { Policy } from "../cache_types.ts";
 import { measureFit } from "../codebook_fit.ts";
 import type { Codebook, CodebookSet, KeySpace, ModelFingerprint } from "../codebook.ts";
+import { roundToGrid } from "../centroid_grid.ts";
 import { CoupletError } from "../errors.ts";
-import { toFloat16Array } from "../float16.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { largestBuffer } from "./gpu_memory.ts";
 import { kmeansSteps } from "./kmeans.ts";
@@ -312,17 +312,15 @@ function headParts(device: GPUDevice, samples: CalibrationSamples): HeadPart[] {
 
 function codebookOf({ samples, scheme }: Task, results: readonly KmeansResult[]): Codebook {
   const { layer, side, keyValueHeads, headDim, scale } = samples;
-  const centroids = new Uint16Array(results.length * results[0]!.centroids.length);
-  results.forEach((result, group) => {
-    centroids.set(toFloat16Array(result.centroids), group * result.centroids.length);
-  });
+  const numbers = new Float64Array(results.length * results[0]!.centroids.length);
+  results.forEach(({ centroids }, group) => numbers.set(centroids, group * centroids.length));
   const codebook = {
     layer,
     side,
     scheme,
     keyValueHeads,
     headDim,
-    centroids,
+    ...roundToGrid(numbers, scheme),
     ...(scale === undefined ? {} : { scale: scale.slice() }),
   };
   return { ...codebook, fit: measureFit(codebook, samples.values) };

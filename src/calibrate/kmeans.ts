@@ -6,7 +6,7 @@ import {
   defaultTolerance,
   type KmeansResult,
   LloydProgress,
-  storedCentroids,
+  unscaledCentroids,
 } from "./lloyd.ts";
 import type { Random } from "./random.ts";
 
@@ -36,7 +36,7 @@ export interface KmeansOptions extends KmeansInput {
 
 /**
  * Weighted k-means: k-means++ start, Lloyd iterations, empty clusters moved to the points of largest
- * weighted error, and at the end centroids rounded to binary16.
+ * weighted error.
  *
  * @throws {CoupletError} `samples` where there are fewer points of positive weight than centroids, and
  * `shape` where the points do not divide into channels.
@@ -72,7 +72,7 @@ export function* kmeansSteps(options: KmeansOptions): Generator<void, KmeansResu
     progress.step(error, moved);
   }
   return {
-    centroids: storedCentroids(centroids, channels, scale),
+    centroids: unscaledCentroids(centroids, channels, scale),
     error: progress.error,
     iterations: progress.iterations,
     moved: progress.moved,

@@ -20,7 +20,7 @@ import {
 } from "./kmeans_layout.ts";
 import type { KmeansSide } from "./kmeans_side.ts";
 import { type KmeansPoints, startCentroids } from "./kmeans_start.ts";
-import { type KmeansResult, LloydProgress, storedCentroids } from "./lloyd.ts";
+import { type KmeansResult, LloydProgress, unscaledCentroids } from "./lloyd.ts";
 import type { Pace } from "./pace.ts";
 import type { Random } from "./random.ts";
 import { groupInput, groupScale } from "./samples.ts";
@@ -158,8 +158,8 @@ async function createPipeline(
  *
  * Equal to the CPU's {@linkcode kmeans} but for f32 arithmetic: a sample within rounding of two centroids
  * may go to the other one, from where runs may part. The tests hold the errors to 0.2 % of each other (they
- * differ by less than one part in a million as a rule), and centroids of separated clusters to one step
- * of binary16.
+ * differ by less than one part in a million as a rule), and centroids of separated clusters to a millionth
+ * of their range.
  *
  * @throws {CoupletError} `limits` where the device's buffers are too small, `device` where it is lost, and
  * `samples` where a group has fewer samples of positive weight than centroids.
@@ -447,7 +447,7 @@ async function readResults(run: Run): Promise<KmeansResult[]> {
     }
     const scale = groupScale(side.samples, channels, group);
     return {
-      centroids: storedCentroids(centroids, channels, scale),
+      centroids: unscaledCentroids(centroids, channels, scale),
       error: error * side.unit ** 2,
       iterations,
       moved,

@@ -1,6 +1,4 @@
 /** What the CPU's and the GPU's Lloyd iterations have in common: when they stop, and what they give. */
-import { roundToFloat16 } from "../float16.ts";
-
 /** Lloyd iterations, at most, where the caller does not say. */
 export const DEFAULT_ITERATIONS = 30;
 
@@ -18,7 +16,7 @@ const ROUNDING = 1e-11;
 
 /** What a run of k-means gives. */
 export interface KmeansResult {
-  /** binary16 values, `[centroids][channels]`, in the points' own space. */
+  /** `[centroids][channels]`, in the points' own space. */
   readonly centroids: Float64Array<ArrayBuffer>;
   /**
    * Sum over the points of weight times squared distance to the nearest centroid, as the last
@@ -77,14 +75,11 @@ export class LloydProgress {
   }
 }
 
-/** The centroids as they are stored: out of the scaled space, rounded to binary16. */
-export function storedCentroids(
+/** The centroids out of the scaled space. */
+export function unscaledCentroids(
   centroids: Float64Array,
   channels: number,
   scale: ArrayLike<number> | undefined,
 ): Float64Array<ArrayBuffer> {
-  return Float64Array.from(
-    centroids,
-    (value, i) => roundToFloat16(value / (scale?.[i % channels] ?? 1)),
-  );
+  return Float64Array.from(centroids, (value, i) => value / (scale?.[i % channels] ?? 1));
 }

@@ -1,3 +1,4 @@
+import { centroidNumbers } from "../centroid_grid.ts";
 import type { SideCodebook } from "../codebook.ts";
 import { fromFloat16Array, fromFloat16Bits, toFloat16Bits } from "../float16.ts";
 import type { RopeParameters } from "../cache_types.ts";
@@ -155,7 +156,11 @@ export class SideStore {
 function headCodebooks(
   { scheme, codebook, keyValueHeads, headDim }: SideStoreOptions,
 ): readonly HeadCodebook[] {
-  const all = fromFloat16Array(codebook?.centroids ?? new Uint16Array(0));
+  const all = codebook === undefined
+    ? new Float32Array(0)
+    : codebook.grid === undefined
+    ? fromFloat16Array(codebook.centroids)
+    : centroidNumbers(codebook);
   const perHead = scheme.codebook === "universal" ? 0 : all.length / keyValueHeads;
   return Array.from({ length: keyValueHeads }, (_, head): HeadCodebook => {
     const centroids = perHead === 0 ? all : all.subarray(head * perHead, (head + 1) * perHead);
