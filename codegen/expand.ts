@@ -5,6 +5,7 @@ import {
   ENCODE_TOKENS,
   PAGE_TOKENS,
   STEP_ENTRIES,
+  TABLE_LANE_ENTRIES,
   TILE_TOKENS,
   WORKGROUP_SIZE,
 } from "../src/kernel_constants.ts";
@@ -404,6 +405,7 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
           centroids: known.centroids,
           codes: known.layout(headDim).codes,
           codebookWords: headCodebookWords(known, headDim),
+          laneEntries: TABLE_LANE_ENTRIES,
         },
       ));
     }

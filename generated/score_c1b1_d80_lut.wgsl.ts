@@ -294,12 +294,6 @@ fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
 
-// The number that byte at of a head's centroids stands for, of channel channel.
-fn centroid_number(codebook: u32, at: u32, channel: u32) -> f32 {
-  let level = levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u)).x;
-  let grid = unpack2x16float(codebooks[codebook + channel]);
-  return grid.x + level * (grid.y / 64.0);
-}
 // q.centroid of every row, group and code: a coded score is then one addition per code.
 var<workgroup> lut: array<f32, ROWS * LUT_ENTRIES>;
 
@@ -320,7 +314,10 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     var products = array<f32, MAX_ROWS>();
     for (var i = 0u; i < KEY_CHANNELS; i += 1u) {
       let channel = item / KEY_CENTROIDS * KEY_CHANNELS + i;
-      let centroid = centroid_number(codebook, item * KEY_CHANNELS + i, channel);
+      let at = item * KEY_CHANNELS + i;
+      let word = codebooks[codebook + HEAD_DIM + (at >> 2u)];
+      let grid = unpack2x16float(codebooks[codebook + channel]);
+      let centroid = grid.x + levels_of(word >> ((at & 3u) * 8u)).x * (grid.y / 64.0);
       for (var row = 0u; row < ROWS; row += 1u) {
         products[row] += centroid * query_tile[row * CHUNKS + channel / 4u][channel % 4u];
       }

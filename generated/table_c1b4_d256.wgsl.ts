@@ -9,6 +9,7 @@ const CHANNELS: u32 = 1u; // channels per code
 const CENTROIDS: u32 = 16u;
 const CODES: u32 = 256u; // codes per token
 const CODEBOOK_WORDS: u32 = 1280u; // per head
+const LANE_ENTRIES: u32 = 4u; // entries of one invocation, of one group: their levels fill CHANNELS words
 
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
@@ -79,29 +80,36 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// The number that byte at of a head's centroids stands for, of channel channel.
-fn centroid_number(codebook: u32, at: u32, channel: u32) -> f32 {
-  let level = levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u)).x;
-  let grid = unpack2x16float(codebooks[codebook + channel]);
-  return grid.x + level * (grid.y / 64.0);
-}
-
 // q.centroid, times the softmax scale, of every group and code of one query row.
-// Grid: (entries of the table / workgroup size, query heads, tokens of the step).
+// Grid: (entries of the table / LANE_ENTRIES / workgroup size, query heads, tokens of the step).
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) item: vec3<u32>) {
-  if (item.x >= CODES * CENTROIDS) {
+  let entry = item.x * LANE_ENTRIES;
+  if (entry >= CODES * CENTROIDS) {
     return;
   }
   let query = item.z * layer.query_token_stride + item.y * layer.query_head_stride;
   let codebook = item.y / layer.group * CODEBOOK_WORDS;
-  let first = item.x / CENTROIDS * CHANNELS;
-  var product = 0.0;
+  let first = entry / CENTROIDS * CHANNELS;
+  var low = 0.0;
+  var level_step = array<f32, CHANNELS>(); // what a level adds to the product
   for (var i = 0u; i < CHANNELS; i += 1u) {
-    let centroid = centroid_number(codebook, item.x * CHANNELS + i, first + i);
-    product += query_at(query + first + i) * centroid;
+    let grid = unpack2x16float(codebooks[codebook + first + i]);
+    let q = layer.scale * query_at(query + first + i);
+    low += q * grid.x;
+    level_step[i] = q * (grid.y / 64.0);
+  }
+  var products = array<f32, LANE_ENTRIES>();
+  for (var word = 0u; word < CHANNELS; word += 1u) {
+    let levels = levels_of(codebooks[codebook + HEAD_DIM + item.x * CHANNELS + word]);
+    for (var i = 0u; i < 4u; i += 1u) {
+      let at = word * 4u + i;
+      products[at / CHANNELS] += levels[i] * level_step[at % CHANNELS];
+    }
   }
   let row = item.z * layer.query_heads + item.y;
-  table_written[row * CODES * CENTROIDS + item.x] = layer.scale * product;
+  for (var i = 0u; i < LANE_ENTRIES; i += 1u) {
+    table_written[row * CODES * CENTROIDS + entry + i] = low + products[i];
+  }
 }
 `;

@@ -19,5 +19,8 @@ export const BASE_WORKGROUP_BYTES = 16384;
 /** Workgroups the planner cuts one layer's attention into where there are enough tokens: some for every core of a large GPU. */
 export const TARGET_WORKGROUPS = 256;
 
+/** Entries of a table of q.centroid that one invocation computes: with one byte a channel, they fill whole words. */
+export const TABLE_LANE_ENTRIES = 4;
+
 /** Most tokens that an encoding lane compares with a centroid it has loaded. */
 export const ENCODE_TOKENS = 8;

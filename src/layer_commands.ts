@@ -2,7 +2,7 @@
 import type { ResolvedOptions } from "./cache_options.ts";
 import type { CompiledAttention, CompiledLayer, CopiedBuffer } from "./compiled_layer.ts";
 import type { BindingName } from "./kernel_bindings.ts";
-import { WORKGROUP_SIZE } from "./kernel_constants.ts";
+import { TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "./kernel_constants.ts";
 import type { LayerBuffers, PartBuffers } from "./layer_buffers.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
@@ -221,8 +221,9 @@ export class LayerCommands {
     const table = this.#tables[way];
     if (table !== undefined) {
       const { centroids, layout } = parseScheme(keys);
-      const entries = Math.ceil((layout(shape.headDim).codes * centroids) / WORKGROUP_SIZE);
-      table.dispatch(recorder, step.offset, host, entries, shape.queryHeads, step.tokens);
+      const entries = layout(shape.headDim).codes * centroids;
+      const groups = Math.ceil(entries / TABLE_LANE_ENTRIES / WORKGROUP_SIZE);
+      table.dispatch(recorder, step.offset, host, groups, shape.queryHeads, step.tokens);
     }
     const blocks = Math.ceil((step.maxTokens * shape.queryHeads) / keyValueHeads / rows);
     for (const part of this.#parts) {
