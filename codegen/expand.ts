@@ -13,7 +13,8 @@ import { formatKernelName, type KernelNameParts, type KeyVariant } from "../src/
 import { headCodebookWords } from "../src/centroid_grid.ts";
 import { hadamardFactor, hadamardInverseFactor } from "../src/hadamard.ts";
 import type { BindingName } from "../src/kernel_bindings.ts";
-import { parseScheme, type Scheme, type SchemeId } from "../src/scheme.ts";
+import { parseScheme, type Scheme, type SchemeId, type UniformLevels } from "../src/scheme.ts";
+import { GROUP } from "../src/schemes/levels.ts";
 import type { KernelRow, TemplateValue } from "./kernel_row.ts";
 import { kmeansRows } from "./kmeans_rows.ts";
 import type { KmeansRow, PairRow, SizeRow } from "./variants.ts";
@@ -64,6 +65,18 @@ function recordContext(
     recordWords: layout.words,
     codebookWords: headCodebookWords(scheme, headDim),
   };
+  if (scheme.levels !== undefined) {
+    const { group, span, zero } = scheme.levels;
+    const symmetric = span !== "range";
+    return {
+      ...common,
+      codeBits: scheme.codeBits,
+      metadataWords: layout.metadataWords,
+      constantsPartial: symmetric ? "symmetric_constants" : "level_constants",
+      ...(symmetric ? { zero } : {}),
+      loadPartial: symmetric ? "load_symmetric" : `load_levels_${group}`,
+    };
+  }
   if (scheme.codebook === "none") {
     return {
       ...common,
@@ -217,6 +230,26 @@ function codecParts(
   };
 }
 
+/** What encoding evenly spaced levels takes. */
+function levelsContext(
+  { codeBits, layout }: Scheme,
+  { group, span, steps, zero }: UniformLevels,
+  headDim: number,
+): Context {
+  const { tokens, metadataWords } = layout(headDim);
+  return {
+    codeBits,
+    steps,
+    zero,
+    groupNumbers: GROUP,
+    groups: (tokens * headDim) / GROUP,
+    metadataWords,
+    membersPartial: `members_${group}`,
+    fitPartial: `fit_${span}`,
+    metadataPartial: span === "range" ? "metadata_words" : "metadata_halves",
+  };
+}
+
 function encodeRow(
   schemeId: SchemeId,
   headDim: number,
@@ -236,7 +269,12 @@ function encodeRow(
   };
   if (scheme.codebook === "none") {
     const bindings: BindingName[] = ["step", "layer", "exact", "pages", "records"];
-    return kernel(parts, "encode_half", reason, bindings, common);
+    return scheme.levels === undefined
+      ? kernel(parts, "encode_half", reason, bindings, common)
+      : kernel(parts, "encode_levels", reason, bindings, {
+        ...common,
+        ...levelsContext(scheme, scheme.levels, headDim),
+      });
   }
   // As many lanes search for one code as leave none idle.
   const lanes = Math.min(

@@ -83,6 +83,16 @@ export const sizes: readonly SizeRow[] = [
     headDims: [64],
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
   },
+  {
+    schemes: ["kc2", "kt2", "kc4", "kt4"],
+    headDims: [64, 128],
+    reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
+  },
+  {
+    schemes: ["q4", "q8"],
+    headDims: [64, 96, 128],
+    reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
+  },
   { schemes: ["c1b4"], headDims, reason: "4 bits without coupling: the ablation beside c2b8" },
 ];
 
@@ -100,6 +110,18 @@ export const pairs: readonly PairRow[] = [
     values: scheme,
     headDims: rotatedHeadDims,
     reason: "a rate without calibration, the same for keys and values",
+  })),
+  ...["2", "4"].map((bits) => ({
+    keys: `kc${bits}`,
+    values: `kt${bits}`,
+    headDims: [64, 128],
+    reason: "KIVI: keys by channel, values by token",
+  })),
+  ...["q4", "q8"].map((scheme) => ({
+    keys: scheme,
+    values: scheme,
+    headDims: [64, 96, 128],
+    reason: "a cache type of llama.cpp",
   })),
   {
     keys: "c4b8",

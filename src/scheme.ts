@@ -1,6 +1,8 @@
 import { CoupletError } from "./errors.ts";
 import { coupled } from "./schemes/coupled.ts";
+import { ggml } from "./schemes/ggml.ts";
 import { half } from "./schemes/half.ts";
+import { kivi } from "./schemes/kivi.ts";
 import { lattice } from "./schemes/lattice.ts";
 import { turboQuant } from "./schemes/turbo_quant.ts";
 import type { RecordLayout } from "./record_layout.ts";
@@ -8,7 +10,10 @@ import type { RecordLayout } from "./record_layout.ts";
 /** Keys or values: the two sides of a cache. */
 export type Side = "keys" | "values";
 
-/** A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`. */
+/**
+ * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`, `kc<bits>`, `kt<bits>`,
+ * `q<bits>`.
+ */
 export type SchemeId = string;
 
 /**
@@ -42,6 +47,28 @@ export interface CodingContext extends HeadCodebook {
 }
 
 /**
+ * Levels at equal distances, a scale, for each group of 32 numbers: code `c` stands for
+ * `minimum + scale * (c - zero)`. Scale and minimum are binary16.
+ */
+export interface UniformLevels {
+  /** What a group is: consecutive tokens of one channel, which are a block then, or consecutive channels of one token. */
+  readonly group: "tokens" | "channels";
+  /**
+   * What the scale divides into `steps`.
+   *
+   * - `range`: from the group's smallest number, which is kept as the minimum, to its largest
+   * - `magnitude`: from 0 to the largest magnitude; there is no minimum
+   * - `extreme`: the same, but the scale has the sign that puts the number of largest magnitude at the lowest code; of two
+   *   as large, the negative one
+   */
+  readonly span: "range" | "magnitude" | "extreme";
+  /** Scales in the span. */
+  readonly steps: number;
+  /** The code of `minimum`, or of 0 where there is none. */
+  readonly zero: number;
+}
+
+/**
  * How one head's key or value vector becomes a fixed number of bits.
  *
  * A scheme is data and arithmetic; it knows nothing of WebGPU. Kernels for it are rows of the
@@ -67,6 +94,8 @@ export interface Scheme {
    * so keys that come before theirs get it first ({@linkcode CodingContext.turn}).
    */
   readonly rotated: boolean;
+  /** The levels that codes count, where they are evenly spaced; absent for the other schemes. */
+  readonly levels?: UniformLevels;
   /**
    * The record layout at one head dimension.
    *
@@ -109,6 +138,8 @@ const families: readonly ((id: SchemeId) => Scheme | undefined)[] = [
   coupled,
   lattice,
   turboQuant,
+  kivi,
+  ggml,
 ];
 
 const parsed = new Map<SchemeId, Scheme>();
@@ -127,7 +158,7 @@ export function parseScheme(id: SchemeId): Scheme {
         what: `Cannot use the scheme "${id}"`,
         why: "no family of schemes has an id of that form",
         remedy:
-          'Use "f16"; "c<channels>b<bits>" with 1 to 16 channels (a power of two) and 1 to 12 bits, such as "c4b8"; "u8b8" or "u4b8"; or "t1b1" to "t1b4"',
+          'Use "f16"; "c<channels>b<bits>" with 1 to 16 channels (a power of two) and 1 to 12 bits, such as "c4b8"; "u8b8" or "u4b8"; or a baseline, "t1b1" to "t1b4", "kc2", "kc4", "kt2", "kt4", "q4" or "q8"',
       });
     }
     parsed.set(id, scheme);

@@ -27,6 +27,12 @@ const LAYOUTS: readonly [
   ["u4b8", 64, 64, 288, 0],
   ["t1b1", 64, 2, 5, 0],
   ["t1b3", 64, 2, 13, 0],
+  ["kc2", 64, 32, 192, 0],
+  ["kc4", 128, 32, 640, 0],
+  ["kt2", 64, 1, 6, 0],
+  ["q4", 64, 1, 9, 0],
+  ["q4", 96, 2, 27, 0],
+  ["q8", 128, 1, 34, 0],
 ];
 
 for (const [scheme, headDim, tokens, words, paddingBits] of LAYOUTS) {

@@ -87,8 +87,9 @@ export function firstRecords(
 ): Uint32Array<ArrayBuffer> {
   const first = words.slice(0, recordWords(layout, tokens));
   for (let token = tokens; token % layout.tokens !== 0; token++) {
-    const { tokenBits } = layout.metadata;
-    if (tokenBits > 0) writeBits(first, tokenBit(layout, token), tokenBits, 0);
+    const start = tokenBit(layout, token);
+    const end = start + layout.metadata.tokenBits;
+    for (let bit = start; bit < end; bit += 32) writeBits(first, bit, Math.min(32, end - bit), 0);
     for (let code = 0; code < layout.codes; code++) writeCode(layout, first, token, code, 0);
   }
   return first;

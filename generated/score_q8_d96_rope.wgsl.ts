@@ -1,0 +1,479 @@
+// Generated from templates/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (the levels of llama.cpp's q4_0 and q8_0: the baseline in use).
+
+/** WGSL of `score_q8_d96_rope`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 96u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = 64u;
+const PAGE_TOKENS: u32 = 64u; // as many as lanes, so that a lane holds the same token of each page
+const SPAN: u32 = 2u; // pages of a tile: tokens a lane scores at once, for each query it loads
+const TILE: u32 = SPAN * PAGE_TOKENS; // tokens scored at once
+const MAX_ROWS: u32 = 8u;
+const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
+
+override SOFTCAP: bool = false; // scores are capped
+override ROWS: u32 = MAX_ROWS; // query rows of one workgroup: a power of two
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+const KEY_BITS: u32 = 8u; // bits per code
+const KEY_RECORD_TOKENS: u32 = 1u;
+const KEY_RECORD_WORDS: u32 = 26u;
+const KEY_METADATA_WORDS: u32 = 2u; // in front of a record's codes
+const KEY_ZERO: f32 = 128.0; // the code of 0
+const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
+// Keys were coded before the rotary embedding.
+override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
+override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
+
+// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  reserved_0: u32,
+  reserved_1: u32,
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  entries: array<Entry, 64>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> queries: array<u32>;
+@group(0) @binding(3) var<storage, read> key_records: array<u32>;
+@group(0) @binding(4) var<storage, read> exact: array<u32>;
+@group(0) @binding(5) var<storage, read> pages: array<u32>;
+@group(0) @binding(6) var<storage, read> rope: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> row_scores_written: array<f32>;
+
+var<workgroup> query_tile: array<vec4<f32>, ROWS * CHUNKS>;
+var<workgroup> weights: array<f32, ROWS * TILE>;
+var<private> scores: array<f32, SPAN * MAX_ROWS>;
+
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
+
+// How many coded tokens a query at position sees.
+fn coded_visible(entry: Entry, position: u32) -> u32 {
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
+}
+
+// The exact buffer's slot of the token at position.
+fn exact_slot(position: u32) -> u32 {
+  if (position < layer.sinks) {
+    return position;
+  }
+  return layer.sinks + (position - layer.sinks) % layer.ring;
+}
+
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
+fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
+  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
+  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+}
+
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
+fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
+  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+
+// The tokens a block of query rows sees, cut into tiles of TILE consecutive tokens: coded tiles (each is SPAN pages), then sinks, then the ring.
+struct Tiles {
+  coded_first: u32, // index of the first coded tile that any row sees
+  coded: u32, // number of coded tiles from there
+  sinks: u32, // number of tiles of sinks
+  ring: u32, // number of tiles of recent tokens
+  coded_end: u32, // one past the last coded position
+  sinks_end: u32,
+  ring_first: u32, // first position in the ring's tiles
+  ring_end: u32,
+}
+
+struct Tile {
+  coded: bool,
+  ring: bool,
+  first: u32, // position of its first token
+  end: u32, // one past the position of its last token
+}
+
+// The oldest position that the query at position may see.
+fn oldest_seen(position: u32) -> u32 {
+  return position + 1u - min(layer.sliding_window, position + 1u);
+}
+
+fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles {
+  var tiles: Tiles;
+  let next = last_position + 1u;
+  let seen = oldest_seen(first_position);
+  tiles.coded_end = layer.sinks + coded_visible(entry, last_position);
+  tiles.coded_first = (max(seen, layer.sinks) - layer.sinks) / TILE;
+  tiles.coded = (tiles.coded_end - layer.sinks + TILE - 1u) / TILE;
+  tiles.coded -= min(tiles.coded, tiles.coded_first);
+  tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
+  tiles.sinks = (tiles.sinks_end + TILE - 1u) / TILE;
+  tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
+  tiles.ring_end = select(next, 0u, layer.window + layer.block == 1u);
+  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + TILE - 1u) / TILE;
+  return tiles;
+}
+
+fn tile_at(tiles: Tiles, index: u32) -> Tile {
+  if (index < tiles.coded) {
+    let first = layer.sinks + (tiles.coded_first + index) * TILE;
+    return Tile(true, false, first, min(first + TILE, tiles.coded_end));
+  }
+  if (index < tiles.coded + tiles.sinks) {
+    let first = (index - tiles.coded) * TILE;
+    return Tile(false, false, first, min(first + TILE, tiles.sinks_end));
+  }
+  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * TILE;
+  return Tile(false, true, first, min(first + TILE, tiles.ring_end));
+}
+
+// The positions of the tile that the query at position sees: from x up to but not including y.
+fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
+  let coded_end = layer.sinks + coded_visible(entry, position);
+  let end = select(position + 1u, coded_end, tile.coded);
+  let oldest = max(select(0u, coded_end, tile.ring), oldest_seen(position));
+  return vec2<u32>(oldest, min(end, tile.end));
+}
+
+// A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
+struct Block {
+  head: u32, // among those bound
+  first_row: u32,
+  rows: u32, // rows the entry has in all
+  first_position: u32,
+  last_position: u32,
+}
+
+fn blocks_per_entry() -> u32 {
+  return (step.max_count * layer.group + ROWS - 1u) / ROWS;
+}
+
+fn block_of(entry: Entry, index: u32, head: u32) -> Block {
+  let rows = entry.count * layer.group;
+  let first_row = index * ROWS;
+  let last_row = min(first_row + ROWS, rows) - 1u;
+  return Block(
+    head,
+    first_row,
+    rows,
+    entry.start + first_row / layer.group,
+    entry.start + last_row / layer.group,
+  );
+}
+
+// Row row of the block, in the order of the host's buffers: token by token, head by head.
+fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
+  let at = block.first_row + row;
+  return (entry.first + at / layer.group) * layer.query_heads +
+    (layer.first_head + block.head) * layer.group + at % layer.group;
+}
+
+fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + chunk * 2u;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
+// The codes of channels 4 chunk to 4 chunk + 3 of token token of the record at record, which lie in one word. They are signed
+// on the way, because processors have no instruction for unsigned numbers.
+fn key_codes4(record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let bit = (token * CHUNKS + chunk) * 4u * KEY_BITS;
+  let word = key_records[record + KEY_METADATA_WORDS + (bit >> 5u)] >> (bit & 31u);
+  let places = vec4<u32>(0u, 1u, 2u, 3u) * KEY_BITS;
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> places) & vec4<u32>((1u << KEY_BITS) - 1u)));
+}
+// Nothing is coded by levels.
+fn key_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
+}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale for 32 channels of the token.
+fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let group = token * (CHUNKS / 8u) + chunk / 8u;
+  let scale = unpack2x16float(key_records[record + (group >> 1u)])[group & 1u];
+  return scale * (key_codes4(record, token, chunk) - KEY_ZERO);
+}
+
+// Element index of the queries, in the host's element type.
+fn query_at(index: u32) -> f32 {
+  if (IO_HALF) {
+    return unpack2x16float(queries[index >> 1u])[index & 1u];
+  }
+  return bitcast<f32>(queries[index]);
+}
+// Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
+fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+  let token = entry.first + row / layer.group;
+  let query_head = (layer.first_head + head) * layer.group + row % layer.group;
+  let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
+  return layer.scale *
+    vec4<f32>(
+      query_at(at),
+      query_at(at + stride),
+      query_at(at + 2u * stride),
+      query_at(at + 3u * stride),
+    );
+}
+
+// Where one token's key lies: in the exact tier, or coded.
+struct KeyAt {
+  exact: u32,
+  record: u32,
+  token: u32,
+}
+
+// The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
+var<private> key_at: array<KeyAt, SPAN>;
+
+fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
+    if (tile.coded) {
+      let token = position - layer.sinks;
+      let page = token / PAGE_TOKENS;
+      let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+      let record = (token % PAGE_TOKENS) / KEY_RECORD_TOKENS;
+      key_at[i] = KeyAt(0u, word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
+    } else {
+      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u, 0u);
+    }
+  }
+}
+
+// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
+// tokens lie past the tile's end.
+fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+}
+
+fn exact_grid(block: Block, chunk: u32) -> Grid {
+  return Grid();
+}
+
+fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+  return exact_load4(at.exact, chunk);
+}
+
+fn coded_grid(block: Block, chunk: u32) -> Grid {
+  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+}
+
+fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return key_load4(grid, codebook, at.record, at.token, chunk);
+}
+
+// RoFormer (arXiv 2104.09864): a score depends on positions by their difference alone. So a tile rotates its keys
+// by their distance from its first token, at most TILE - 1, and its queries by theirs, and one small table serves any length.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let items = CHUNKS - ROTARY_CHUNKS;
+  let stride = select(1u, 2u, INTERLEAVED);
+  for (var item = lane; item < ROWS * items; item += WORKGROUP) {
+    let tile_row = item / items;
+    let pair = item % items;
+    let row = min(block.first_row + tile_row, block.rows - 1u);
+    if (pair >= ROTARY_CHUNKS) {
+      let chunk = pair + ROTARY_CHUNKS;
+      query_tile[tile_row * CHUNKS + chunk] = query_load4(entry, block.head, row, chunk * 4u, 1u);
+      continue;
+    }
+    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
+    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
+    let even = query_load4(entry, block.head, row, first, stride);
+    let odd = query_load4(entry, block.head, row, second, stride);
+    let position = entry.start + row / layer.group;
+    let distance = position - min(tile.first, position);
+    let near = ((distance % TILE) * ROTARY_CHUNKS + pair) * 2u;
+    let far = ((TILE + distance / TILE) * ROTARY_CHUNKS + pair) * 2u;
+    let cosine = rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u];
+    let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];
+    query_tile[tile_row * CHUNKS + 2u * pair] = even * cosine - odd * sine;
+    query_tile[tile_row * CHUNKS + 2u * pair + 1u] = odd * cosine + even * sine;
+  }
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+  for (var pair = 0u; pair < coded_pairs; pair += 1u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+    let first_grid = coded_grid(block, first);
+    let second_grid = coded_grid(block, second);
+    var evens: array<vec4<f32>, SPAN>;
+    var odds: array<vec4<f32>, SPAN>;
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let x = coded_key4(first_grid, block, key_at[i], first);
+      let y = coded_key4(second_grid, block, key_at[i], second);
+      let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
+      let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
+      let angle = ((i * PAGE_TOKENS + lane) * ROTARY_CHUNKS + pair) * 2u;
+      evens[i] = even * rope[angle] - odd * rope[angle + 1u];
+      odds[i] = odd * rope[angle] + even * rope[angle + 1u];
+    }
+    for (var row = 0u; row < ROWS; row += 1u) {
+      let even = query_tile[row * CHUNKS + 2u * pair];
+      let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
+      for (var i = 0u; i < SPAN; i += 1u) {
+        scores[i * MAX_ROWS + row] += dot(even, evens[i]) + dot(odd, odds[i]);
+      }
+    }
+  }
+  for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 1u) {
+    let grid = coded_grid(block, chunk);
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let key = coded_key4(grid, block, key_at[i], chunk);
+      for (var row = 0u; row < ROWS; row += 1u) {
+        scores[i * MAX_ROWS + row] += dot(query_tile[row * CHUNKS + chunk], key);
+      }
+    }
+  }
+  for (var pair = 0u; pair < exact_pairs; pair += 1u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+    let first_grid = exact_grid(block, first);
+    let second_grid = exact_grid(block, second);
+    var evens: array<vec4<f32>, SPAN>;
+    var odds: array<vec4<f32>, SPAN>;
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let x = exact_key4(first_grid, block, key_at[i], first);
+      let y = exact_key4(second_grid, block, key_at[i], second);
+      let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
+      let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
+      let angle = ((i * PAGE_TOKENS + lane) * ROTARY_CHUNKS + pair) * 2u;
+      evens[i] = even * rope[angle] - odd * rope[angle + 1u];
+      odds[i] = odd * rope[angle] + even * rope[angle + 1u];
+    }
+    for (var row = 0u; row < ROWS; row += 1u) {
+      let even = query_tile[row * CHUNKS + 2u * pair];
+      let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
+      for (var i = 0u; i < SPAN; i += 1u) {
+        scores[i * MAX_ROWS + row] += dot(even, evens[i]) + dot(odd, odds[i]);
+      }
+    }
+  }
+  for (var chunk = 2u * ROTARY_CHUNKS; chunk < exact_chunks; chunk += 1u) {
+    let grid = exact_grid(block, chunk);
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let key = exact_key4(grid, block, key_at[i], chunk);
+      for (var row = 0u; row < ROWS; row += 1u) {
+        scores[i * MAX_ROWS + row] += dot(query_tile[row * CHUNKS + chunk], key);
+      }
+    }
+  }
+}
+
+// Scores of the tile's tokens into weights, HIDDEN where a row does not see a token.
+fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN * MAX_ROWS; i += 1u) {
+    scores[i] = 0.0;
+  }
+  find_keys(entry, block, tile, lane);
+  score_tokens(block, tile, lane);
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let at = block.first_row + row;
+    let range = visible(entry, tile, entry.start + at / layer.group);
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let position = tile.first + i * PAGE_TOKENS + lane;
+      let seen = at < block.rows && position >= range.x && position < range.y;
+      var score = scores[i * MAX_ROWS + row];
+      if (SOFTCAP) {
+        // Clamped because tanh may overflow where it has long been 1.
+        score = layer.softcap * tanh(clamp(score / layer.softcap, -20.0, 20.0));
+      }
+      weights[row * TILE + i * PAGE_TOKENS + lane] = select(HIDDEN, score, seen);
+    }
+  }
+}
+
+// Grid: (splits, KV heads, entries x row blocks).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z / blocks_per_entry()];
+  let index = workgroup.z % blocks_per_entry();
+  if (index * ROWS >= entry.count * layer.group) {
+    return;
+  }
+  let block = block_of(entry, index, workgroup.y);
+  let tiles = tiles_between(entry, block.first_position, block.last_position);
+  let total = tiles.coded + tiles.sinks + tiles.ring;
+  let share = (total + step.splits - 1u) / step.splits;
+  let end = min((workgroup.x + 1u) * share, total);
+  prepare_block(entry, block, lane);
+  for (var at = workgroup.x * share; at < end; at += 1u) {
+    let tile = tile_at(tiles, at);
+    workgroupBarrier(); // the tile before is scored
+    prepare_tile(entry, block, tile, lane);
+    score_tile(entry, block, tile, lane);
+    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
+      let first = global_row(entry, block, row) * step.score_stride + at * TILE;
+      for (var token = lane; token < TILE; token += WORKGROUP) {
+        row_scores_written[first + token] = weights[row * TILE + token];
+      }
+    }
+  }
+}
+`;

@@ -1,0 +1,19 @@
+import type { Scheme, SchemeId } from "../scheme.ts";
+import { levelScheme } from "./levels.ts";
+
+/**
+ * KIVI (arXiv 2402.02750 §3), a baseline: asymmetric levels between the smallest and the largest of 32 numbers, `kc<bits>`
+ * for each channel over 32 tokens, as it codes keys, `kt<bits>` for each token over 32 channels, as it codes values. Its
+ * residual, which stays exact, is the window.
+ */
+export function kivi(id: SchemeId): Scheme | undefined {
+  const match = /^k([ct])([24])$/.exec(id);
+  if (match === null) return undefined;
+  const codeBits = Number(match[2]);
+  return levelScheme(id, codeBits, {
+    group: match[1] === "c" ? "tokens" : "channels",
+    span: "range",
+    steps: 2 ** codeBits - 1,
+    zero: 0,
+  });
+}

@@ -1,0 +1,117 @@
+/** What schemes of evenly spaced levels share: the codec, and its record. */
+import { CoupletError } from "../errors.ts";
+import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../float16.ts";
+import { type RecordLayout, recordLayout } from "../record_layout.ts";
+import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
+import type { Scheme, SchemeId, UniformLevels } from "../scheme.ts";
+
+/** Numbers that share a scale. */
+export const GROUP = 32;
+
+/** A group's scale and minimum, as stored. */
+interface GroupLevels {
+  readonly scale: number;
+  readonly minimum: number;
+}
+
+/** The binary16 number nearest to `extent / steps`, ties to even; the comparisons that decide are exact, in f32 as well. */
+function scaleOf(extent: number, steps: number): number {
+  let bits = Math.max(0, toFloat16Bits(Math.abs(extent) / steps) - 1); // abs for the negative zero
+  const middle = () => (steps * (fromFloat16Bits(bits) + fromFloat16Bits(bits + 1))) / 2;
+  while (extent > middle() || (extent === middle() && bits % 2 === 1)) bits++;
+  return fromFloat16Bits(bits);
+}
+
+function levelsOf({ span, steps }: UniformLevels, numbers: readonly number[]): GroupLevels {
+  const low = Math.min(...numbers);
+  const high = Math.max(...numbers);
+  if (span === "range") {
+    const minimum = roundToFloat16(low) + 0; // of the two zeros, the positive one
+    // Kernels subtract in f32.
+    return { scale: scaleOf(Math.fround(high - minimum), steps), minimum };
+  }
+  const magnitude = scaleOf(Math.max(-low, high), steps);
+  return { scale: span === "extreme" && high > -low ? -magnitude : magnitude, minimum: 0 };
+}
+
+/** The code of the nearest level, ties to the higher code. */
+function codeOf(number: number, { scale, minimum }: GroupLevels, zero: number, bits: number) {
+  if (scale === 0) return zero;
+  const code = Math.floor(Math.fround(number - minimum) / scale + zero + 0.5);
+  return Math.min(Math.max(code, 0), 2 ** bits - 1);
+}
+
+/**
+ * A scheme of evenly spaced levels, which needs no codebook. A record has each group's scale, and in its upper half word
+ * the minimum where there is one, channel by channel or token by token, and then the codes.
+ *
+ * Codes are reproducible: scale and minimum are rounded to binary16 first, and then each number gets the level nearest to it.
+ */
+export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevels): Scheme {
+  const { group, span, zero } = levels;
+  const block = group === "tokens" ? GROUP : 1;
+  const groupBits = span === "range" ? 32 : 16;
+
+  function layout(headDim: number): RecordLayout {
+    if (headDim % GROUP !== 0 || headDim <= 0) {
+      throw new CoupletError("shape", {
+        what: `Cannot use ${id} at head dimension ${headDim}`,
+        why: `${headDim} channels do not divide into groups of ${GROUP}`,
+        remedy: `Use a head dimension that ${GROUP} divides, or another scheme`,
+      });
+    }
+    const metadata = group === "tokens"
+      ? { sharedBits: headDim * groupBits, tokenBits: 0 }
+      : { sharedBits: 0, tokenBits: (headDim / GROUP) * groupBits };
+    return recordLayout(headDim, codeBits, metadata, block);
+  }
+
+  /** The bit at which the metadata of the group of a number begin. */
+  function groupBit(own: RecordLayout, token: number, channel: number): number {
+    return group === "tokens"
+      ? channel * groupBits
+      : tokenBit(own, token) + Math.floor(channel / GROUP) * groupBits;
+  }
+
+  return {
+    id,
+    channels: 1,
+    codeBits,
+    block,
+    bits: codeBits,
+    codebook: "none",
+    centroids: 0,
+    rotated: false,
+    levels,
+    layout,
+
+    encode(vectors, record, token) {
+      const headDim = vectors[0]!.length;
+      const own = layout(headDim);
+      const width = group === "tokens" ? 1 : GROUP;
+      for (let first = 0; first < headDim; first += width) {
+        const numbers = vectors.flatMap((vector) =>
+          Array.from({ length: width }, (_, i) => vector[first + i]!)
+        );
+        const { scale, minimum } = levelsOf(levels, numbers);
+        const bit = groupBit(own, token, first);
+        writeBits(record, bit, 16, toFloat16Bits(scale));
+        if (span === "range") writeBits(record, bit + 16, 16, toFloat16Bits(minimum));
+        numbers.forEach((number, i) => {
+          const code = codeOf(number, { scale, minimum }, zero, codeBits);
+          writeCode(own, record, token + Math.floor(i / width), first + i % width, code);
+        });
+      }
+    },
+
+    decode(record, token, headDim) {
+      const own = layout(headDim);
+      return Float64Array.from({ length: headDim }, (_, channel) => {
+        const bit = groupBit(own, token, channel);
+        const scale = fromFloat16Bits(readBits(record, bit, 16));
+        const minimum = span === "range" ? fromFloat16Bits(readBits(record, bit + 16, 16)) : 0;
+        return minimum + scale * (readCode(own, record, token, channel) - zero);
+      });
+    },
+  };
+}
