@@ -52,6 +52,21 @@ export interface UniversalCodebook {
 /** What one side of one layer is coded with. */
 export type SideCodebook = Codebook | UniversalCodebook;
 
+/**
+ * An orthonormal rotation of one layer's values, head by head. A host folds it into the weights around its
+ * attention, so that values reach the cache rotated.
+ */
+export interface ValueRotation {
+  /** Layer index, from 0. */
+  readonly layer: number;
+  /** KV heads of the layer. */
+  readonly keyValueHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+  /** `[keyValueHeads][headDim][headDim]`: row i is the axis that rotated channel i measures. */
+  readonly axes: Float32Array<ArrayBuffer>;
+}
+
 /** Whether keys are coded before or after the rotary position embedding. */
 export type KeySpace = "pre-rope" | "as-scored";
 
@@ -83,6 +98,11 @@ export interface CodebookSet {
   readonly keySpace: KeySpace;
   /** How the codebooks were learned. */
   readonly provenance: CalibrationProvenance;
+  /**
+   * Rotations that the model has folded in, one a layer at most; absent where values are as the checkpoint
+   * makes them. {@linkcode CodebookSet.model} is the model with them, so that its digest differs.
+   */
+  readonly valueRotations?: readonly ValueRotation[];
   /** The codebooks, in no particular order. */
   readonly codebooks: readonly Codebook[];
 }

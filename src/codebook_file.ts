@@ -12,6 +12,7 @@ import type {
   CodebookSet,
   KeySpace,
   ModelFingerprint,
+  ValueRotation,
 } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import {
@@ -78,6 +79,17 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
       });
     }
   }
+  for (const rotation of set.valueRotations ?? []) {
+    const { layer, keyValueHeads, headDim, axes } = rotation;
+    checkRotation(rotation);
+    const name = rotationName(layer);
+    if (tensors.has(name)) throw badSet(`it holds two rotations of the values of layer ${layer}`);
+    tensors.set(name, {
+      dtype: "F32",
+      shape: [keyValueHeads, headDim, headDim],
+      data: littleEndian(axes),
+    });
+  }
   const { model, keySpace, provenance } = set;
   const metadata = {
     format: FORMAT,
@@ -143,7 +155,13 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   }
 
   const codebooks: Codebook[] = [];
+  const valueRotations: ValueRotation[] = [];
   for (const name of tensors.keys()) {
+    const rotated = ROTATION_NAME.exec(name);
+    if (rotated !== null) {
+      valueRotations.push(parseRotation(Number(rotated[1]), name, tensors.get(name)!));
+      continue;
+    }
     const suffix = [GRID_SUFFIX, SCALE_SUFFIX, FIT_SUFFIX].find((suffix) => name.endsWith(suffix));
     if (suffix !== undefined) {
       if (!tensors.has(name.slice(0, -suffix.length))) {
@@ -167,7 +185,14 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   codebooks.sort((a, b) =>
     a.layer - b.layer || compareText(a.side, b.side) || compareText(a.scheme, b.scheme)
   );
-  return { model, keySpace, provenance, codebooks };
+  valueRotations.sort((a, b) => a.layer - b.layer);
+  return {
+    model,
+    keySpace,
+    provenance,
+    ...(valueRotations.length === 0 ? {} : { valueRotations }),
+    codebooks,
+  };
 }
 
 /** What the tensors of grids and scales add to the name of the centroids they belong to. */
@@ -180,6 +205,12 @@ const FIT_SUFFIX = ".fit";
 /** `layers.<layer>.<side>.<scheme>`. */
 const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)\.([a-z0-9]+)$/;
 
+/** `layers.<layer>.values.rotation`. */
+const ROTATION_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.values\.rotation$/;
+
+/** How far products of a rotation's axes may be from those of an orthonormal basis: float32's rounding. */
+const MOST_SKEW = 1e-4;
+
 const DAMAGED = "Fetch the file again, or calibrate again";
 
 function tensorName(layer: number, side: Side, scheme: SchemeId): string {
@@ -188,6 +219,51 @@ function tensorName(layer: number, side: Side, scheme: SchemeId): string {
 
 function centroidShape(scheme: Scheme, keyValueHeads: number, headDim: number): number[] {
   return [keyValueHeads, headDim / scheme.channels, scheme.centroids, scheme.channels];
+}
+
+function rotationName(layer: number): string {
+  return `layers.${layer}.values.rotation`;
+}
+
+function parseRotation(layer: number, name: string, tensor: SafetensorsTensor): ValueRotation {
+  const [keyValueHeads, headDim] = tensor.shape;
+  if (tensor.dtype !== "F32" || `${tensor.shape}` !== `${[keyValueHeads, headDim, headDim]}`) {
+    throw badFile(
+      `"${name}" is ${tensor.dtype} [${tensor.shape}], not F32 [heads, channels, channels]`,
+      DAMAGED,
+    );
+  }
+  const rotation = {
+    layer,
+    keyValueHeads: keyValueHeads!,
+    headDim: headDim!,
+    axes: fromLittleEndian32(tensor.data),
+  };
+  checkRotation(rotation);
+  return rotation;
+}
+
+/** Checks that a rotation is one: anything else would change what the model computes. */
+function checkRotation({ layer, keyValueHeads, headDim, axes }: ValueRotation): void {
+  const what = `the rotation of the values of layer ${layer}`;
+  if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
+    throw badSet(`${what} has ${keyValueHeads} heads of ${headDim} channels`);
+  }
+  if (axes.length !== keyValueHeads * headDim * headDim) {
+    throw badSet(`${what} has ${axes.length} values`);
+  }
+  for (let head = 0; head < keyValueHeads; head++) {
+    const axis = (i: number) =>
+      axes.subarray((head * headDim + i) * headDim, (head * headDim + i + 1) * headDim);
+    for (let i = 0; i < headDim; i++) {
+      for (let j = 0; j <= i; j++) {
+        const other = axis(j);
+        const product = axis(i).reduce((sum, value, k) => sum + value * other[k]!, 0);
+        if (Math.abs(product - (i === j ? 1 : 0)) < MOST_SKEW) continue;
+        throw badSet(`axes ${j} and ${i} of head ${head} in ${what} have the product ${product}`);
+      }
+    }
+  }
 }
 
 /** The codebook whose centroids are the tensor of that name. */

@@ -9,7 +9,7 @@ import { CoupletError } from "./errors.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /**
- * Checks that a set of codebooks was learned on the keys a cache will get, and on its model.
+ * Checks that a set of codebooks was learned on the keys and values a cache will get, and on its model.
  *
  * @throws {CoupletError} `codebook` where it was not.
  */
@@ -23,6 +23,13 @@ export function checkCodebookSet(
       what: "Cannot use the codebooks",
       why: `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
       remedy: "Calibrate on keys in the space the cache gets",
+    });
+  }
+  if (set.valueRotations?.length && model === undefined) {
+    throw new CoupletError("codebook", {
+      what: "Cannot use the codebooks",
+      why: "their values are rotated, and nothing says that the model's are",
+      remedy: "Fold the set's rotations into the model, and pass the digest it then has as `model`",
     });
   }
   if (model !== undefined && model.digest !== set.model.digest) {

@@ -1,9 +1,9 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import fc from "fast-check";
 import { roundToGrid } from "../src/centroid_grid.ts";
-import type { Codebook, CodebookSet } from "../src/codebook.ts";
+import type { Codebook, CodebookSet, ValueRotation } from "../src/codebook.ts";
 import { decodeCodebooks, encodeCodebooks } from "../src/codebook_file.ts";
-import { findCodebook } from "../src/find_codebook.ts";
+import { checkCodebookSet, findCodebook } from "../src/find_codebook.ts";
 import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
 import { readSafetensors, type SafetensorsFile, writeSafetensors } from "../src/safetensors.ts";
 import { parseScheme, type SchemeId, type Side } from "../src/scheme.ts";
@@ -168,4 +168,45 @@ Deno.test("findCodebook finds by layer, side and scheme, or names what there is"
     () => findCodebook({ ...SET, codebooks: [] }, 0, "keys", "c4b4"),
     isError("codebook", "empty"),
   );
+});
+
+/** A turn of the first two channels by 0.3 in each head. */
+function rotation(layer: number, change: (axes: Float32Array) => void = () => {}): ValueRotation {
+  const axes = new Float32Array(2 * 16 * 16);
+  for (let head = 0; head < 2; head++) {
+    for (let i = 0; i < 16; i++) axes[(head * 16 + i) * 16 + i] = 1;
+    axes.set([Math.cos(0.3), Math.sin(0.3)], head * 256);
+    axes.set([-Math.sin(0.3), Math.cos(0.3)], head * 256 + 16);
+  }
+  change(axes);
+  return { layer, keyValueHeads: 2, headDim: 16, axes };
+}
+
+Deno.test("decodeCodebooks gives rotations of values back, by layer", () => {
+  const set = { ...SET, valueRotations: [rotation(1), rotation(0)] };
+  deepStrictEqual(decodeCodebooks(encodeCodebooks(set)), {
+    ...set,
+    valueRotations: [rotation(0), rotation(1)],
+  });
+});
+
+Deno.test("encodeCodebooks refuses rotations that are none", () => {
+  const wrong: [ValueRotation[], string][] = [
+    [[rotation(1), rotation(1)], "two rotations"],
+    [[rotation(0, (axes) => axes[0]! *= 1.01)], "axes 0 and 0 of head 0"],
+    [[rotation(0, (axes) => axes[256 + 3] = 0.005)], "axes 0 and 3 of head 1"],
+    [[rotation(0, (axes) => axes[7] = NaN)], "NaN"],
+    [[{ ...rotation(0), headDim: 8 }], "512 values"],
+    [[{ ...rotation(0), layer: -1 }], "layer -1"],
+  ];
+  for (const [valueRotations, part] of wrong) {
+    throws(() => encodeCodebooks({ ...SET, valueRotations }), isError("codebook", part), part);
+  }
+});
+
+Deno.test("checkCodebookSet refuses codebooks of rotated values where nobody says that values are", () => {
+  const set = { ...SET, valueRotations: [rotation(0)] };
+  checkCodebookSet(set, "pre-rope", SET.model);
+  checkCodebookSet(SET, "pre-rope", undefined);
+  throws(() => checkCodebookSet(set, "pre-rope", undefined), isError("codebook", "rotated"));
 });

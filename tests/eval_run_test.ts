@@ -160,3 +160,27 @@ for (
     );
   });
 }
+
+Deno.test("eval --rotate-values measures another model, whose uncompressed run is as good", async () => {
+  await withFolder(async (folder) => {
+    const json = `${folder}/figures.json`;
+    const settings = [
+      ..."--schemes c2b2 --windows 0 --sinks 0 --weights none --tokens 96 --context 96".split(" "),
+      ..."--calibration-tokens 192 --trials 0 --generate 0 --json".split(" "),
+      json,
+    ];
+    const found = [];
+    for (const flags of [[], ["--rotate-values"]]) {
+      const { code, errors } = await runEval(...settings, ...flags);
+      assert.equal(code, 0, errors);
+      found.push(parseEvaluation(await Deno.readTextFile(json)));
+    }
+    const [plain, rotated] = found;
+    assert.equal(rotated!.model.name, `${plain!.model.name}, values rotated`);
+    assert.notEqual(rotated!.model.digest, plain!.model.digest);
+    const perplexities = found.map(({ baseline }) => baseline.quality.different.perplexity);
+    assert.ok(Math.abs(perplexities[1]! / perplexities[0]! - 1) < 1e-3, `${perplexities}`);
+    const divergences = found.map(({ methods }) => methods[0]!.quality.different.divergence);
+    assert.ok(divergences.every((one) => one > 1e-4) && divergences[0] !== divergences[1]);
+  });
+});

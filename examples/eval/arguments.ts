@@ -22,6 +22,8 @@ export interface EvalArguments {
   readonly weights: readonly Weighting[];
   /** Undefined where each method takes the first that it can be planned in. */
   readonly spaces?: readonly KeySpace[];
+  /** Whether the model's values are rotated, for all methods alike. */
+  readonly rotateValues: boolean;
   /** Whether all combinations are compared. */
   readonly sweep: boolean;
   /** Tokens per context. */
@@ -95,6 +97,7 @@ export function parseArguments(
       `spaces to code keys in (default: the first that can be planned of ${KEY_SPACES.join(", ")})`,
       listOf(oneOf(KEY_SPACES)),
     )
+    .option("--rotate-values", "rotate values onto their principal axes", false)
     .option("--sweep", "compare all combinations of the lists", false)
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
     .option("--tokens <n>", "tokens of each text to evaluate on", integerFrom(2), 2048)

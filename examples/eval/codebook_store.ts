@@ -93,6 +93,7 @@ export async function provideCodebooks(
     schemes,
     keySpace: need.keySpace,
     model: checkpoint.fingerprint,
+    valueRotations: checkpoint.valueRotations,
     seed,
     source: source.name,
     onProgress: ({ fraction }) => stage.update((1 + fraction) / 2),

@@ -10,6 +10,7 @@ import type { CodebookSet } from "@couplet/kv";
 import type { AdapterReport } from "../../tools/adapters.ts";
 import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
 import { runProgram } from "../command_line.ts";
+import { rotateValues } from "../llama/mod.ts";
 import { Progress } from "../demo/progress.ts";
 import { type EvalArguments, parseArguments } from "./arguments.ts";
 import { codebookNeeds, needId, provideCodebooks } from "./codebook_store.ts";
@@ -36,14 +37,17 @@ async function main(args: readonly string[]): Promise<void> {
 
 async function evaluateModel(options: EvalArguments): Promise<Evaluation> {
   const started = performance.now();
-  const work = await prepare(options);
+  const prepared = await prepare(options);
   const { report: adapter } = await requestAdapter();
-  const device = await requestTestDevice({ requiredLimits: work.limits });
+  const device = await requestTestDevice({ requiredLimits: prepared.limits });
   if (options.codebooks !== undefined) await Deno.mkdir(options.codebooks, { recursive: true });
-  console.error(describeWork(work, adapter));
+  console.error(describeWork(prepared, adapter));
 
-  const needs = codebookNeeds(work.methods);
-  const progress = new Progress(needs.length + 1);
+  const needs = codebookNeeds(prepared.methods);
+  const progress = new Progress(needs.length + (options.rotateValues ? 2 : 1));
+  const work = options.rotateValues
+    ? await withRotatedValues(prepared, device, progress)
+    : prepared;
   const codebooks = new Map<string, CodebookSet>();
   for (const need of needs) {
     const stage = progress.stage(`codebooks, ${need.weights}, ${need.keySpace}`);
@@ -78,6 +82,23 @@ async function evaluateModel(options: EvalArguments): Promise<Evaluation> {
     })),
     seconds: (performance.now() - started) / 1000,
   };
+}
+
+/** The same work on the model with its values rotated. */
+async function withRotatedValues(
+  work: Work,
+  device: GPUDevice,
+  progress: Progress,
+): Promise<Work> {
+  const stage = progress.stage("rotate values");
+  const checkpoint = await rotateValues({
+    device,
+    checkpoint: work.checkpoint,
+    windows: work.calibrationContexts,
+    onProgress: stage.update,
+  });
+  stage.done();
+  return { ...work, checkpoint };
 }
 
 function settings(work: Work): Evaluation["settings"] {

@@ -3,6 +3,7 @@ import {
   type ModelFingerprint,
   readSafetensors,
   type SafetensorsTensor,
+  type ValueRotation,
 } from "@couplet/kv";
 import { type LlamaConfig, parseConfig } from "./config.ts";
 import { parseTokenizer, type Tokenizer } from "./tokenizer.ts";
@@ -18,6 +19,8 @@ export interface Checkpoint {
   readonly tokenizer: Tokenizer;
   /** Name of the folder and a digest of config.json and the weights' files. */
   readonly fingerprint: ModelFingerprint;
+  /** What `foldRotations` has folded into the weights; the fingerprint is of the model with it. */
+  readonly valueRotations?: readonly ValueRotation[];
 }
 
 /**

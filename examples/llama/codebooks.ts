@@ -42,6 +42,7 @@ export async function learnCodebooks(options: LearnOptions): Promise<CodebookSet
     schemes,
     keySpace: "pre-rope",
     model: checkpoint.fingerprint,
+    valueRotations: checkpoint.valueRotations,
     source,
     seed,
     device,

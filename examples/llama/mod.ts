@@ -17,6 +17,7 @@ export { createEngine, type Engine, type EngineOptions } from "./engine.ts";
 export type { ForwardEntry, ForwardResult, ReadOptions } from "./forward_result.ts";
 export { generate, type GeneratedToken, type GenerateOptions } from "./generate.ts";
 export { type OpenedPrefix, openPrefix, type Prefix } from "./prefix.ts";
+export { foldRotations, type RotateOptions, rotateValues } from "./rotate_values.ts";
 export { type Completion, serve, type ServeOptions } from "./serve.ts";
 export { type Tokenizer } from "./tokenizer.ts";
 export type { LayerWeights, ModelWeights, Projection, Weight } from "./weights.ts";

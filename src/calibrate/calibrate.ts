@@ -1,6 +1,12 @@
 import type { Policy } from "../cache_types.ts";
 import { measureFit } from "../codebook_fit.ts";
-import type { Codebook, CodebookSet, KeySpace, ModelFingerprint } from "../codebook.ts";
+import type {
+  Codebook,
+  CodebookSet,
+  KeySpace,
+  ModelFingerprint,
+  ValueRotation,
+} from "../codebook.ts";
 import { roundToGrid } from "../centroid_grid.ts";
 import { CoupletError } from "../errors.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
@@ -47,8 +53,10 @@ export interface CalibrationOptions {
   readonly schemes: Readonly<Record<Side, readonly SchemeId[]>> | Policy;
   /** The space the keys' samples are in. */
   readonly keySpace: KeySpace;
-  /** The model the samples come from. */
+  /** The model the samples come from; one with value rotations folded in has a digest of its own. */
   readonly model: ModelFingerprint;
+  /** What becomes {@linkcode CodebookSet.valueRotations}: the samples are of a model with them folded in. */
+  readonly valueRotations?: readonly ValueRotation[] | undefined;
   /** Reproduces the run. */
   readonly seed: number;
   /** What the samples were taken from, for people. */
@@ -134,6 +142,7 @@ export async function calibrate(options: CalibrationOptions): Promise<CodebookSe
       seed: options.seed,
       iterations,
     },
+    ...(options.valueRotations === undefined ? {} : { valueRotations: options.valueRotations }),
     codebooks,
   };
 }
