@@ -31,6 +31,7 @@ export {
   type StepEntry,
 } from "./src/cache.ts";
 export { layerHeads } from "./src/cache_options.ts";
+export { PAGE_TOKENS } from "./src/kernel_constants.ts";
 export type {
   CacheOptions,
   Capacity,

@@ -7,18 +7,13 @@ import { compileLayer } from "./compiled_layer.ts";
 import { DeviceCache } from "./device_cache.ts";
 import { CoupletError } from "./errors.ts";
 import { cacheCodebook, checkCodebookSet } from "./find_codebook.ts";
-import {
-  buffersOfLayer,
-  createLayerBuffers,
-  type LayerBuffers,
-  type LayerCodebooks,
-} from "./layer_buffers.ts";
+import { createLayerBuffers, type LayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
 import type { CachePlan } from "./plan.ts";
 import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./recorder.ts";
 import type { Side } from "./scheme.ts";
 import type { Sequence, SequencePages } from "./sequences.ts";
-import { createSharedBuffers } from "./shared_buffers.ts";
+import { allBuffers, createSharedBuffers } from "./shared_buffers.ts";
 
 /** What {@linkcode createCache} needs. */
 export interface CacheInit {
@@ -232,9 +227,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   const { layers, shared, invalid, exhausted } = await allocate(init, layerCodebooks);
   const error = invalid ?? exhausted;
   if (error !== null) {
-    for (const buffer of [...layers.flatMap(buffersOfLayer), ...Object.values(shared)]) {
-      buffer.destroy();
-    }
+    for (const buffer of allBuffers(layers, shared)) buffer.destroy();
     throw new CoupletError(invalid === null ? "memory" : "device", {
       what: "Cannot allocate the cache",
       why: error.message || "the device is out of memory",

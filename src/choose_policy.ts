@@ -5,7 +5,7 @@ import { CoupletError } from "./errors.ts";
 import { type Choice, solveKnapsack } from "./knapsack.ts";
 import type { ExactTiers } from "./reference/attention.ts";
 import { recordBits } from "./record_layout.ts";
-import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
+import { parseScheme, type SchemeId, type Side, SIDES } from "./scheme.ts";
 
 /** What a model loses when one side of one layer is coded, and all else is uncompressed. */
 export interface Sensitivity {
@@ -79,8 +79,6 @@ interface Memory {
 const WHAT = "Cannot choose a policy";
 /** A budget that is another policy's own figure leaves room for that policy. */
 const ROUNDING = 1e-12;
-
-const SIDES: readonly Side[] = ["keys", "values"];
 
 /**
  * Chooses a scheme for each layer's keys and each layer's values, so that the sum of the sensitivities is
@@ -217,14 +215,11 @@ function lossTable(
   }
   const missing: string[] = [];
   for (const scheme of candidates) {
-    if (parseScheme(scheme).id === "f16") {
-      for (let layer = 0; layer < layers; layer++) {
-        for (const side of SIDES) table.set(key(layer, side, scheme), 0);
-      }
-    }
+    const lossless = parseScheme(scheme).id === "f16";
     for (let layer = 0; layer < layers; layer++) {
       for (const side of SIDES) {
-        if (!table.has(key(layer, side, scheme))) {
+        if (lossless) table.set(key(layer, side, scheme), 0);
+        else if (!table.has(key(layer, side, scheme))) {
           missing.push(`${scheme} ${side} of layer ${layer}`);
         }
       }

@@ -1,5 +1,5 @@
-import { centroidNumbers } from "./centroid_grid.ts";
 import type { Codebook, CodebookFit } from "./codebook.ts";
+import { headCodebooks } from "./reference/head_codebooks.ts";
 import { roundTrip } from "./reference/round_trip.ts";
 import { parseScheme } from "./scheme.ts";
 
@@ -28,22 +28,16 @@ export function visitCoded(
   most: number,
   visit: CodedVisitor,
 ): number {
-  const { keyValueHeads, headDim, scale } = codebook;
+  const { keyValueHeads, headDim } = codebook;
   const scheme = parseScheme(codebook.scheme);
-  const centroids = centroidNumbers(codebook);
-  const perHead = centroids.length / keyValueHeads;
+  const heads = headCodebooks(scheme, codebook, keyValueHeads, headDim);
   const all = values.length / (keyValueHeads * headDim);
   const tokens = Math.min(most, all);
-  for (let head = 0; head < keyValueHeads; head++) {
-    const ofHead = centroids.subarray(head * perHead, (head + 1) * perHead);
-    const headScale = scale?.subarray(head * headDim, (head + 1) * headDim);
+  for (const [head, own] of heads.entries()) {
     for (let token = 0; token < tokens; token++) {
       const at = (Math.floor(token * all / tokens) * keyValueHeads + head) * headDim;
       const vector = values.subarray(at, at + headDim);
-      const [decoded] = roundTrip(scheme, [vector], {
-        centroids: ofHead,
-        ...(headScale === undefined ? {} : { scale: headScale }),
-      });
+      const [decoded] = roundTrip(scheme, [vector], own);
       visit(head, vector, decoded!, at);
     }
   }

@@ -18,7 +18,7 @@ import type { CompiledLayer } from "./compiled_layer.ts";
 import { CoupletError } from "./errors.ts";
 import { checkApart, checkBinding, tensorBytes } from "./host_bindings.ts";
 import { BLOCK_ROWS, PAGE_TOKENS, TILE_TOKENS } from "./kernel_constants.ts";
-import { buffersOfLayer, type LayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
+import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
 import { type Copies, LayerCommands, type StepGrid } from "./layer_commands.ts";
 import type { CachePlan } from "./plan.ts";
 import { type CommandTarget, Recorder } from "./recorder.ts";
@@ -30,7 +30,7 @@ import {
   Sequences,
   type SequenceState,
 } from "./sequences.ts";
-import type { SharedBuffers } from "./shared_buffers.ts";
+import { allBuffers, type SharedBuffers } from "./shared_buffers.ts";
 import { type StepEntryParameters, stepParameters } from "./uniforms.ts";
 
 /** How far a step has come in a layer: begun, */
@@ -88,7 +88,7 @@ export class DeviceCache implements Cache {
     this.#layers = layers;
     this.#codebooks = codebooks;
     this.#shared = shared;
-    this.#own = new Set([...layers.flatMap(buffersOfLayer), ...Object.values(shared)]);
+    this.#own = allBuffers(layers, shared);
     this.#sequences = new Sequences(plan.options);
     this.#recorder = new Recorder(profile);
     this.#commands = compiled.map((kernels, layer) =>

@@ -6,7 +6,7 @@ import { TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "./kernel_constants.ts";
 import type { LayerBuffers, PartBuffers } from "./layer_buffers.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
-import { parseScheme, type Side } from "./scheme.ts";
+import { parseScheme, type Side, SIDES } from "./scheme.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
 import { STEP_BYTES } from "./cache_sizes.ts";
 
@@ -117,7 +117,6 @@ interface BoundPart {
   readonly copy: Readonly<Record<CopiedBuffer, BoundKernel>>;
 }
 
-const SIDES: readonly Side[] = ["keys", "values"];
 const NO_HOST: HostBindings = {};
 
 /** One layer's kernels with their buffers. Bind groups are made once, and again only where the host's buffers change. */

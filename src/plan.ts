@@ -25,14 +25,13 @@ import type { KernelInfo } from "./kernel.ts";
 import {
   checkBuffer,
   checkWorkgroups,
+  divideHeads,
   type HeadRange,
-  headRanges,
-  partBuffers,
   wholeBuffers,
 } from "./plan_buffers.ts";
 import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { recordBits } from "./record_layout.ts";
-import { parseScheme, type SchemeId } from "./scheme.ts";
+import { parseScheme, type SchemeId, SIDES } from "./scheme.ts";
 import { type KernelQuery, requireKernel } from "./select_kernel.ts";
 
 /** What {@linkcode planCache} needs besides the cache's options. */
@@ -107,6 +106,7 @@ export function planCache(options: PlanOptions): CachePlan {
   const limits = options.limits ?? BASE_LIMITS;
   const kernels = options.kernels ?? manifest;
   const kernelPlans = new Map<string, LayerKernels>();
+  let largestBinding = 0;
   const layers = resolved.layers.map((layer, index): LayerPlan => {
     const id = `${layer.keys}/${layer.values}/${layer.keyValueHeads}`;
     let chosen = kernelPlans.get(id);
@@ -114,7 +114,8 @@ export function planCache(options: PlanOptions): CachePlan {
       chosen = planLayer(resolved, kernels, limits, layer);
       kernelPlans.set(id, chosen);
     }
-    const parts = headRanges(layer.keyValueHeads, partBuffers(resolved, layer, index), limits);
+    const { parts, largest } = divideHeads(resolved, layer, index, limits);
+    largestBinding = Math.max(largestBinding, largest);
     return { ...chosen, parts, bytes: layerBytes(resolved, layer, parts.length) };
   });
 
@@ -147,14 +148,7 @@ export function planCache(options: PlanOptions): CachePlan {
     layers,
     bytes,
     scratch,
-    largestBinding: Math.max(
-      ...buffers.map((buffer) => buffer.bytes),
-      ...layers.flatMap(({ parts }, index) => {
-        const heads = Math.max(...parts.map(({ count }) => count));
-        return partBuffers(resolved, resolved.layers[index]!, index)
-          .map(({ bytesPerHead }) => bytesPerHead * heads);
-      }),
-    ),
+    largestBinding: Math.max(largestBinding, ...buffers.map((buffer) => buffer.bytes)),
     effectiveBits: (8 * (bytes.total - bytes.scratch)) /
       (resolved.capacity.tokens * tokenChannels(resolved)),
     nominalBits: sides.reduce((sum, id) => {
@@ -264,7 +258,7 @@ function describePlan(
 ): string {
   const lines = layers.flatMap((layer, index) => {
     const { keyValueHeads, slidingWindow } = options[index]!;
-    const sides = (["keys", "values"] as const).map((side) => {
+    const sides = SIDES.map((side) => {
       const { codes, exact, codebooks } = layer.bytes[side];
       return `  ${side} ${
         layer[side]

@@ -37,7 +37,7 @@ export interface BoundBuffer {
 }
 
 /** A buffer that may be divided by KV heads. */
-export interface PartBuffer extends Omit<BoundBuffer, "bytes"> {
+interface PartBuffer extends Omit<BoundBuffer, "bytes"> {
   /** Bytes of one head. */
   readonly bytesPerHead: number;
 }
@@ -59,7 +59,7 @@ export function checkBuffer({ name, bytes, remedy }: BoundBuffer, limits: PlanLi
 }
 
 /** The buffers of one layer that hold all tokens of all sequences. */
-export function partBuffers(
+function partBuffers(
   options: ResolvedOptions,
   layer: ResolvedLayer,
   index: number,
@@ -84,22 +84,31 @@ export function partBuffers(
   ];
 }
 
-/** Divides a layer's KV heads into as few ranges as bindings allow, of nearly equal size. */
-export function headRanges(
-  heads: number,
-  buffers: readonly PartBuffer[],
+/**
+ * Divides a layer's KV heads into as few ranges as bindings allow, of nearly equal size.
+ *
+ * @returns The ranges, and the bytes of the largest buffer of one.
+ * @throws {CoupletError} `limits` where one head exceeds the largest binding.
+ */
+export function divideHeads(
+  options: ResolvedOptions,
+  layer: ResolvedLayer,
+  index: number,
   limits: PlanLimits,
-): readonly HeadRange[] {
+): { readonly parts: readonly HeadRange[]; readonly largest: number } {
+  const buffers = partBuffers(options, layer, index);
   for (const { bytesPerHead, ...buffer } of buffers) {
     checkBuffer({ ...buffer, bytes: bytesPerHead }, limits);
   }
+  const heads = layer.keyValueHeads;
   const perHead = Math.max(...buffers.map(({ bytesPerHead }) => bytesPerHead));
   const most = Math.floor(bindingBytes(limits) / perHead);
-  const parts = Math.ceil(heads / Math.min(most, heads));
-  return Array.from({ length: parts }, (_, part) => {
-    const first = Math.floor((part * heads) / parts);
-    return { first, count: Math.floor(((part + 1) * heads) / parts) - first };
+  const count = Math.ceil(heads / Math.min(most, heads));
+  const parts = Array.from({ length: count }, (_, part) => {
+    const first = Math.floor((part * heads) / count);
+    return { first, count: Math.floor(((part + 1) * heads) / count) - first };
   });
+  return { parts, largest: perHead * Math.max(...parts.map(({ count }) => count)) };
 }
 
 /** The buffers that are bound whole. */

@@ -10,6 +10,9 @@ import type { RecordLayout } from "./record_layout.ts";
 /** Keys or values: the two sides of a cache. */
 export type Side = "keys" | "values";
 
+/** Both sides, keys first. */
+export const SIDES: readonly Side[] = ["keys", "values"];
+
 /**
  * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`, `kc<bits>`, `kt<bits>`,
  * `q<bits>`.

@@ -1,6 +1,11 @@
 /** The buffers all layers of a cache share. */
 import { pageTableBytes, ropeBytes, ropeRows, stepsBytes } from "./cache_sizes.ts";
-import { storageBuffer, uniformBuffer } from "./layer_buffers.ts";
+import {
+  buffersOfLayer,
+  type LayerBuffers,
+  storageBuffer,
+  uniformBuffer,
+} from "./layer_buffers.ts";
 import type { CachePlan } from "./plan.ts";
 import { ropeTable } from "./rope_table.ts";
 
@@ -39,4 +44,12 @@ export function createSharedBuffers(
     device.queue.writeBuffer(shared.rope, 0, table);
   }
   return shared;
+}
+
+/** Every buffer of a cache, once. */
+export function allBuffers(
+  layers: readonly LayerBuffers[],
+  shared: SharedBuffers,
+): ReadonlySet<GPUBuffer> {
+  return new Set([...layers.flatMap(buffersOfLayer), ...Object.values(shared)]);
 }

@@ -9,7 +9,7 @@ import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { type RecordLayout, recordWords } from "./record_layout.ts";
 import { firstRecords } from "./reference/pack.ts";
 import type { SafetensorsTensor } from "./safetensors.ts";
-import { parseScheme, type Side } from "./scheme.ts";
+import { parseScheme, type Side, SIDES } from "./scheme.ts";
 import { codedTokens, type Sequence } from "./sequences.ts";
 import {
   checkSnapshot,
@@ -21,8 +21,6 @@ import {
   type SnapshotContent,
   snapshotTensors,
 } from "./snapshot_file.ts";
-
-const SIDES: readonly Side[] = ["keys", "values"];
 
 /** What {@linkcode snapshotSequence} may be told. */
 export interface SnapshotOptions {

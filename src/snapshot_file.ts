@@ -6,7 +6,7 @@ import { CoupletError } from "./errors.ts";
 import { TILE_TOKENS } from "./kernel_constants.ts";
 import { recordWords } from "./record_layout.ts";
 import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "./safetensors.ts";
-import { parseScheme, type Side } from "./scheme.ts";
+import { parseScheme, type Side, SIDES } from "./scheme.ts";
 import { codedTokens } from "./sequences.ts";
 import { hexadecimal, sha256, sha256Bytes } from "./sha256.ts";
 
@@ -83,7 +83,7 @@ export function snapshotTensors(
   options.layers.forEach((own, layer) => {
     const { keyValueHeads } = own;
     const held = coded - state.codedFrom[own.pageTable]!;
-    for (const side of ["keys", "values"] as const) {
+    for (const side of SIDES) {
       const words = recordWords(parseScheme(own[side]).layout(headDim), held);
       const { codes, exact } = sideNames(layer, side);
       tensors.set(codes, { dtype: "U32", shape: [keyValueHeads, words] });

@@ -1,8 +1,9 @@
 /** Sequences' lives: shared, recycled, reordered and overtaken pages; misuse and faults that leave everything as it was. */
 import assert from "node:assert/strict";
 import {
+  BASE_LIMITS,
   type CacheOptions,
-  CoupletError,
+  type CoupletError,
   type CoupletErrorCode,
   createCache,
   createProfile,
@@ -15,6 +16,7 @@ import {
 import { sumUp } from "../src/profile.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { CacheModel } from "./cache_model.ts";
+import { refuses } from "./refusals.ts";
 
 const device = await requestTestDevice();
 
@@ -31,14 +33,6 @@ const sliding: CacheOptions = {
   capacity: { ...options.capacity, tokens: 2400 },
   shape: { ...options.shape, slidingWindow: [0, 70] },
 };
-
-function refuses(code: CoupletErrorCode, act: () => unknown): void {
-  assert.throws(act, (error) => {
-    assert.ok(error instanceof CoupletError, String(error));
-    assert.equal(error.code, code, error.message);
-    return true;
-  });
-}
 
 Deno.test("Cache.encodeFork() shares pages until one of the two writes to them", async () => {
   const model = await CacheModel.create(device, options, "fork");
@@ -142,10 +136,9 @@ Deno.test("Snapshots hold the heads of a layer that lies in several buffers", as
   };
   const whole = await CacheModel.create(device, wide, "wide");
   // One head of 2 bits is 16 bytes a token.
-  const { maxStorageBufferBindingSize: _, ...limits } = planLimits();
   const plan = planCache({
     ...wide,
-    limits: { ...limits, maxStorageBufferBindingSize: 100_000 * 16 * 2.5 },
+    limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: 100_000 * 16 * 2.5 },
   });
   const split = await CacheModel.create(device, wide, "wide", { plan });
   assert.deepEqual(split.cache.buffers(0).parts.length, 2);
@@ -161,18 +154,6 @@ Deno.test("Snapshots hold the heads of a layer that lies in several buffers", as
   whole.destroy();
   split.destroy();
 });
-
-function planLimits() {
-  const { limits } = device;
-  return {
-    maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
-    maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
-    maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
-    maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
-    maxBufferSize: limits.maxBufferSize,
-    maxComputeWorkgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
-  };
-}
 
 /** Bindings that cannot be used, by tensor, and the error each must give. */
 const BINDINGS: readonly [

@@ -19,10 +19,10 @@ import {
   deviceRecords,
   gridCodebooks,
   gridVectors,
-  readBuffer,
   referenceRecords,
   uploadBuffer,
 } from "./cache_oracle.ts";
+import { readBuffer } from "../tools/read_buffer.ts";
 
 /** Largest difference from float64, relative to the outputs' root mean square. */
 const TOLERANCE = 2e-5;

@@ -23,6 +23,7 @@ import {
 import { centroidNumbers } from "../src/centroid_grid.ts";
 import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
 import { type Random, seededRandom } from "../src/calibrate/random.ts";
+import { readBuffer } from "../tools/read_buffer.ts";
 
 /** A step: tokens by sequence index, or a rollback of one sequence to a length. */
 export type Move =
@@ -110,21 +111,6 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
     provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
     codebooks,
   };
-}
-
-/** Copies a buffer of the device into memory. */
-export async function readBuffer(
-  device: GPUDevice,
-  buffer: GPUBuffer,
-): Promise<ArrayBuffer> {
-  const staging = device.createBuffer({ size: buffer.size, usage: 0x01 | 0x08 });
-  const encoder = device.createCommandEncoder();
-  encoder.copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
-  device.queue.submit([encoder.finish()]);
-  await staging.mapAsync(1);
-  const copy = staging.getMappedRange().slice(0);
-  staging.destroy();
-  return copy;
 }
 
 /** A storage buffer that holds `data`. */

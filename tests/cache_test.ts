@@ -4,7 +4,6 @@ import {
   type CacheOptions,
   type CodebookSet,
   CoupletError,
-  type CoupletErrorCode,
   createCache,
   layerHeads,
   parseScheme,
@@ -22,10 +21,11 @@ import {
   gridVectors,
   headCentroids,
   type Move,
-  readBuffer,
   type Scenario,
   uploadBuffer,
 } from "./cache_oracle.ts";
+import { readBuffer } from "../tools/read_buffer.ts";
+import { refuses } from "./refusals.ts";
 
 const device = await requestTestDevice();
 
@@ -176,15 +176,6 @@ async function smallCache() {
   const codebooks = gridCodebooks(options, seededRandom(3));
   const plan = planCache(options);
   return { options, codebooks, plan, cache: await createCache({ device, plan, codebooks }) };
-}
-
-function refuses(code: CoupletErrorCode, act: () => unknown): void {
-  assert.throws(act, (error) => {
-    assert.ok(error instanceof CoupletError, String(error));
-    assert.equal(error.code, code, error.message);
-    for (const part of Object.values(error.parts)) assert.ok(part.length > 10, error.message);
-    return true;
-  });
 }
 
 Deno.test("Cache.stats() adds up to the plan's bytes", async () => {

@@ -10,10 +10,9 @@ import {
   type Policy,
   type SchemeId,
   type Sensitivity,
-  type Side,
+  SIDES,
 } from "../mod.ts";
 
-const SIDES: readonly Side[] = ["keys", "values"];
 const SCHEMES: readonly SchemeId[] = ["c2b8", "c4b8", "c8b8", "c2b4", "c4b4"];
 
 const BASE = {

@@ -3,7 +3,6 @@ import fc from "fast-check";
 import {
   cacheIdentity,
   CoupletError,
-  type CoupletErrorCode,
   findLongestPrefix,
   type Prompt,
   promptKey,
@@ -16,6 +15,7 @@ import { opfsStore } from "../src/stores/opfs.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { memoryDirectory, memoryLocks } from "./memory_directory.ts";
 import { feed, gridCache, occupancy } from "./snapshot_helpers.ts";
+import { rejects } from "./refusals.ts";
 
 const device = await requestTestDevice();
 
@@ -39,10 +39,6 @@ function prompt(tokenIds: ArrayLike<number>, more: Partial<Prompt> = {}): Prompt
     tokenIds,
     ...more,
   };
-}
-
-async function rejects(promise: Promise<unknown>, code: CoupletErrorCode): Promise<void> {
-  await assert.rejects(promise, (error) => error instanceof CoupletError && error.code === code);
 }
 
 const tokens = fc.array(fc.integer({ min: 0, max: 0xffffffff }), { maxLength: 200 });

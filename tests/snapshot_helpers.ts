@@ -10,7 +10,8 @@ import {
   type Sequence,
 } from "../mod.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
-import { gridCodebooks, gridVectors, readBuffer, uploadBuffer } from "./cache_oracle.ts";
+import { gridCodebooks, gridVectors, uploadBuffer } from "./cache_oracle.ts";
+import { readBuffer } from "../tools/read_buffer.ts";
 
 /** A cache with codebooks of grid vectors, the same ones for the same seed. */
 export async function gridCache(

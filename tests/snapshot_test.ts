@@ -4,7 +4,6 @@ import {
   type Cache,
   type CacheOptions,
   CoupletError,
-  type CoupletErrorCode,
   inspectSnapshot,
   readSafetensors,
   restoreSequence,
@@ -17,6 +16,7 @@ import { decodeSnapshot, encodeSnapshot, type SnapshotContent } from "../src/sna
 import { requestTestDevice } from "../tools/adapter.ts";
 import { deviceRecords, gridCodebooks } from "./cache_oracle.ts";
 import { feed, gridCache, occupancy } from "./snapshot_helpers.ts";
+import { rejects } from "./refusals.ts";
 
 const device = await requestTestDevice();
 
@@ -36,10 +36,6 @@ const tiny: CacheOptions = {
   tiers: { sinks: 1, window: 1 },
   capacity: { sequences: 2, tokens: 128, sequenceTokens: 128, stepTokens: 8, appendTokens: 4 },
 };
-
-async function rejects(promise: Promise<unknown>, code: CoupletErrorCode): Promise<void> {
-  await assert.rejects(promise, (error) => error instanceof CoupletError && error.code === code);
-}
 
 /** Appends and rollbacks: positive numbers append, negative ones take back. */
 const moves = fc.array(

@@ -9,7 +9,7 @@ import {
 import { PAGE_TOKENS } from "../../src/kernel_constants.ts";
 import { heldTokens } from "./held_tokens.ts";
 import { isLearned } from "./methods.ts";
-import { readBuffer } from "./read_buffer.ts";
+import { readBuffer } from "../../tools/read_buffer.ts";
 import type { CodeUsageFigures } from "./results.ts";
 
 /** Most parts that the centroids of a codebook, sorted by use, are put together in. */

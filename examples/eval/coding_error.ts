@@ -1,12 +1,10 @@
-import type { Cache, KeySpace, Sequence, Side } from "@couplet/kv";
+import { type Cache, type KeySpace, type Sequence, type Side, SIDES } from "@couplet/kv";
 import type { Inspection } from "../demo/evaluate.ts";
 import type { ForwardResult, LlamaConfig } from "../llama/mod.ts";
 import { rotateHeads } from "../llama/rotate_heads.ts";
 import { heldTokens } from "./held_tokens.ts";
-import { readBuffer } from "./read_buffer.ts";
+import { readBuffer } from "../../tools/read_buffer.ts";
 import type { CodingErrorFigures } from "./results.ts";
-
-const SIDES = ["keys", "values"] as const satisfies readonly Side[];
 
 /** Keys and values of one context as a cache got them, `[layer][keyValueHeads * headDim * token]` in pieces. */
 type Pieces = Record<Side, Float32Array<ArrayBuffer>[][]>;

@@ -1,5 +1,4 @@
-import type { Cache, Sequence } from "@couplet/kv";
-import { PAGE_TOKENS } from "../../src/kernel_constants.ts";
+import { type Cache, PAGE_TOKENS, type Sequence } from "@couplet/kv";
 
 /** The coded tokens that one layer holds: all but those whose pages a sliding window has left behind. */
 export interface HeldTokens {

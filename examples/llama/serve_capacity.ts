@@ -1,4 +1,4 @@
-import type { Capacity } from "@couplet/kv";
+import { type Capacity, PAGE_TOKENS } from "@couplet/kv";
 import { PREFILL } from "./start_engine.ts";
 
 /** What {@linkcode serveCapacity} has to know, all in tokens. */
@@ -12,9 +12,6 @@ export interface ServeSizes {
   /** Drafted for each prompt and pass at most. */
   readonly draftTokens: number;
 }
-
-/** Tokens of a page. */
-const PAGE_TOKENS = 64;
 
 /**
  * A cache just large enough to serve some prompts: their common prefix takes memory once.

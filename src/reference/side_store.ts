@@ -1,9 +1,9 @@
-import { centroidNumbers } from "../centroid_grid.ts";
 import type { SideCodebook } from "../codebook.ts";
-import { fromFloat16Array, fromFloat16Bits, toFloat16Bits } from "../float16.ts";
+import { fromFloat16Bits, toFloat16Bits } from "../float16.ts";
 import type { RopeParameters } from "../cache_types.ts";
 import type { CodingContext, HeadCodebook, Scheme } from "../scheme.ts";
 import type { ExactTiers } from "./attention.ts";
+import { headCodebooks } from "./head_codebooks.ts";
 import { firstRecords } from "./pack.ts";
 import { rotate } from "./rope.ts";
 
@@ -42,13 +42,13 @@ export class SideStore {
   readonly #slots: number;
 
   constructor(options: SideStoreOptions) {
-    const { keyValueHeads, tiers } = options;
+    const { scheme, codebook, keyValueHeads, headDim, tiers } = options;
     this.#options = options;
     this.#slots = options.slots;
-    this.#sinks = new Uint16Array(tiers.sinks * keyValueHeads * options.headDim);
-    this.#recent = new Uint16Array(this.#slots * keyValueHeads * options.headDim);
+    this.#sinks = new Uint16Array(tiers.sinks * keyValueHeads * headDim);
+    this.#recent = new Uint16Array(this.#slots * keyValueHeads * headDim);
     this.#records = Array.from({ length: keyValueHeads }, () => new Uint32Array(0));
-    this.#codebooks = headCodebooks(options);
+    this.#codebooks = headCodebooks(scheme, codebook, keyValueHeads, headDim);
   }
 
   /** A store that holds the same tokens and shares nothing. */
@@ -150,21 +150,4 @@ export class SideStore {
     this.#records[head] = grown;
     return grown;
   }
-}
-
-/** The codebooks of all KV heads: one each, or one for all where it is universal. */
-function headCodebooks(
-  { scheme, codebook, keyValueHeads, headDim }: SideStoreOptions,
-): readonly HeadCodebook[] {
-  const all = codebook === undefined
-    ? new Float32Array(0)
-    : codebook.grid === undefined
-    ? fromFloat16Array(codebook.centroids)
-    : centroidNumbers(codebook);
-  const perHead = scheme.codebook === "universal" ? 0 : all.length / keyValueHeads;
-  return Array.from({ length: keyValueHeads }, (_, head): HeadCodebook => {
-    const centroids = perHead === 0 ? all : all.subarray(head * perHead, (head + 1) * perHead);
-    const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);
-    return { centroids, ...(scale === undefined ? {} : { scale }) };
-  });
 }

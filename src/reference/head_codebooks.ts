@@ -1,0 +1,24 @@
+import { centroidNumbers } from "../centroid_grid.ts";
+import type { SideCodebook } from "../codebook.ts";
+import { fromFloat16Array } from "../float16.ts";
+import type { HeadCodebook, Scheme } from "../scheme.ts";
+
+/** The codebooks of all KV heads: one each, or one for all where it is universal. */
+export function headCodebooks(
+  scheme: Scheme,
+  codebook: SideCodebook | undefined,
+  keyValueHeads: number,
+  headDim: number,
+): readonly HeadCodebook[] {
+  const all = codebook === undefined
+    ? new Float32Array(0)
+    : codebook.grid === undefined
+    ? fromFloat16Array(codebook.centroids)
+    : centroidNumbers(codebook);
+  const perHead = scheme.codebook === "universal" ? 0 : all.length / keyValueHeads;
+  return Array.from({ length: keyValueHeads }, (_, head): HeadCodebook => {
+    const centroids = perHead === 0 ? all : all.subarray(head * perHead, (head + 1) * perHead);
+    const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);
+    return { centroids, ...(scale === undefined ? {} : { scale }) };
+  });
+}
