@@ -77,7 +77,6 @@ export { estimateSensitivities } from "./src/estimate_sensitivities.ts";
 export { checkDrift, type DriftOptions, type DriftReport, type HeadDrift } from "./src/drift.ts";
 export type { LayerBuffers, PartBuffers } from "./src/layer_buffers.ts";
 export type { Sequence, SequencePages } from "./src/sequences.ts";
-export { manifest } from "./generated/manifest.ts";
 export type { CacheIdentity } from "./src/cache_identity.ts";
 export {
   cacheIdentity,

@@ -3,6 +3,7 @@
  * model, chunks of 256 tokens, codes alone. Random codebooks, because encoding has no shortcuts.
  */
 import { type CodebookSet, createCache, parseScheme, planCache, type Sequence } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { createEngine, loadModel, modelCacheOptions } from "../examples/llama/mod.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { gridCodebooks } from "../tests/cache_oracle.ts";
@@ -35,7 +36,11 @@ for (const scheme of ["c4b8", "c8b8"]) {
     },
   };
   const codebooks: CodebookSet = gridCodebooks(options, seededRandom(scheme));
-  const cache = await createCache({ device, plan: planCache(options), codebooks });
+  const cache = await createCache({
+    device,
+    plan: planCache({ ...options, kernels: manifest }),
+    codebooks,
+  });
   const engine = await createEngine({ device, checkpoint, cache, maxTokens: CHUNK });
   const { bits } = parseScheme(scheme);
   const size = CHUNK * keyValueHeads * headDim * 4;

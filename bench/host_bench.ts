@@ -1,5 +1,6 @@
 /** What one decode step costs on the host: beginning it and recording 32 layers, without any GPU time. */
 import { createCache, planCache } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 
 const LAYERS = 32;
@@ -10,6 +11,7 @@ const plan = planCache({
   keys: { space: "pre-rope", rope: { layout: "half", theta: 10000 } },
   tiers: { sinks: 4, window: 64 },
   capacity: { sequences: 1, tokens: 1024, sequenceTokens: 1024, stepTokens: 1, appendTokens: 1 },
+  kernels: manifest,
 });
 const cache = await createCache({ device, plan });
 const sequence = cache.createSequence();

@@ -3,6 +3,7 @@
  * heads of 64 channels, from 8192 samples of correlated Gaussian channels.
  */
 import { calibrate } from "../src/calibrate/calibrate.ts";
+import { kernels } from "../generated/sets/kmeans.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import type { CalibrationSamples } from "../src/calibrate/samples.ts";
 import { correlated, samplesOf } from "../tests/kmeans_helpers.ts";
@@ -39,6 +40,7 @@ for (const scheme of ["c1b1", "c2b8", "c4b8", "c8b8", "c8b10"]) {
         model: { name: "bench", digest: "0" },
         seed: 1,
         device,
+        kernels,
       });
     },
   });

@@ -1,7 +1,8 @@
 /** Compares a folder with what generation would write, by full content. */
+import { CoupletError } from "../src/errors.ts";
 import type { GeneratedFiles } from "./emit.ts";
 
-/** How a folder differs from what generation would write. */
+/** How a folder differs from what generation would write, by path in the folder. */
 export interface Difference {
   /** Files that are not there. */
   readonly missing: readonly string[];
@@ -11,13 +12,20 @@ export interface Difference {
   readonly orphaned: readonly string[];
 }
 
-function filesIn(folder: URL): string[] {
+/** How every file begins that generation writes. */
+const MARK = "// Generated ";
+
+function filesIn(folder: URL, prefix = ""): string[] {
+  let entries: Deno.DirEntry[];
   try {
-    return [...Deno.readDirSync(folder)].map((entry) => entry.name).sort();
+    entries = [...Deno.readDirSync(new URL(prefix, folder))];
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;
   }
+  return entries.flatMap(({ name, isDirectory }) =>
+    isDirectory ? filesIn(folder, `${prefix}${name}/`) : [`${prefix}${name}`]
+  ).sort();
 }
 
 /** Reads `folder` and changes nothing. */
@@ -33,13 +41,33 @@ export function compareFiles(folder: URL, wanted: GeneratedFiles): Difference {
   };
 }
 
-/** Makes `folder` hold exactly the wanted files, writing only what differs. */
+/** Writes files of `wanted` into `folder`, and the folders they lie in. */
+export function writeTexts(folder: URL, names: readonly string[], wanted: GeneratedFiles): void {
+  for (const name of names) {
+    const file = new URL(name, folder);
+    Deno.mkdirSync(new URL(".", file), { recursive: true });
+    Deno.writeTextFileSync(file, wanted.get(name)!);
+  }
+}
+
+/**
+ * Makes `folder` hold exactly the wanted files, writing only what differs.
+ *
+ * @throws {CoupletError} `usage` where it holds files that were not generated, before anything is written.
+ */
 export function writeFiles(folder: URL, wanted: GeneratedFiles): Difference {
   const difference = compareFiles(folder, wanted);
-  Deno.mkdirSync(folder, { recursive: true });
-  for (const name of [...difference.missing, ...difference.stale]) {
-    Deno.writeTextFileSync(new URL(name, folder), wanted.get(name)!);
+  const foreign = [...difference.stale, ...difference.orphaned].filter((name) =>
+    !Deno.readTextFileSync(new URL(name, folder)).startsWith(MARK)
+  );
+  if (foreign.length > 0) {
+    throw new CoupletError("usage", {
+      what: `Cannot generate into ${folder.pathname}`,
+      why: `it holds files that were not generated: ${foreign.slice(0, 4).join(", ")}`,
+      remedy: "Give a folder that holds nothing else",
+    });
   }
+  writeTexts(folder, [...difference.missing, ...difference.stale], wanted);
   for (const name of difference.orphaned) Deno.removeSync(new URL(name, folder));
   return difference;
 }

@@ -3,14 +3,17 @@ import { Command, CommanderError } from "commander";
 import picomatch from "picomatch";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { compareFiles, type Difference, writeFiles } from "./compare.ts";
-import { emitFiles, type GeneratedFiles } from "./emit.ts";
+import { compareFiles, type Difference, writeFiles, writeTexts } from "./compare.ts";
+import { emitFiles, emitKernels, type GeneratedFiles } from "./emit.ts";
 import { expandTable, type Table } from "./expand.ts";
 import { CoupletError } from "../src/errors.ts";
+import { kernelSets } from "./kernel_sets.ts";
+import { withKernelEntries } from "./package_entries.ts";
 import { createRenderer } from "./render.ts";
 import { kmeans, pairs, sizes } from "./variants.ts";
 
 const GENERATED = new URL("../generated/", import.meta.url);
+const CONFIG = new URL("../deno.json", import.meta.url);
 
 interface GenerateOptions {
   readonly check?: true;
@@ -56,8 +59,12 @@ function describe(difference: Difference): string[] {
   );
 }
 
-function check(folder: URL, files: GeneratedFiles): number {
+/** @param entries What `deno.json` should be, where the package's own rows are generated. */
+function check(folder: URL, files: GeneratedFiles, entries: string | undefined): number {
   const lines = describe(compareFiles(folder, files));
+  if (entries !== undefined && entries !== Deno.readTextFileSync(CONFIG)) {
+    lines.push("stale: exports of deno.json");
+  }
   if (lines.length === 0) {
     console.log(`${files.size} generated files are what the templates and rows give`);
     return 0;
@@ -68,7 +75,7 @@ function check(folder: URL, files: GeneratedFiles): number {
 }
 
 /** Runs the command line; gives the exit code. */
-export async function generate(args: readonly string[]): Promise<number> {
+export function generate(args: readonly string[]): number {
   const program = new Command("generate")
     .description("Render templates/ into kernels, one for each row of codegen/variants.ts.")
     .option("--check", "compare with what is there; write nothing")
@@ -114,22 +121,20 @@ export async function generate(args: readonly string[]): Promise<number> {
 
   const folder = options.out === undefined ? GENERATED : pathToFileURL(`${resolve(options.out)}/`);
   const types = own ? "@couplet/kv" : "../src/kernel.ts";
-  const files = new Map(await emitFiles(rows, renderer, types));
   if (options.only !== undefined) {
-    // A part of the rows is no whole manifest, and says nothing about the other files.
-    files.delete("manifest.ts");
+    // A part of the rows gives no whole set, and says nothing about the other files.
+    const files = emitKernels(rows, renderer);
     const { missing, stale } = compareFiles(folder, files);
     if (options.check) {
       const different = [...missing, ...stale];
       if (different.length > 0) console.error(different.join("\n"));
       return different.length === 0 ? 0 : 1;
     }
-    for (const name of [...missing, ...stale]) {
-      Deno.writeTextFileSync(new URL(name, folder), files.get(name)!);
-    }
+    writeTexts(folder, [...missing, ...stale], files);
     console.log(`Wrote ${missing.length + stale.length} of ${files.size} kernels`);
     return 0;
   }
+  const files = emitFiles(rows, renderer, types);
   if (!own) {
     const unused = renderer.unusedTemplates();
     if (unused.length > 0) {
@@ -140,7 +145,11 @@ export async function generate(args: readonly string[]): Promise<number> {
       });
     }
   }
-  if (options.check) return check(folder, files);
+  const entries = own
+    ? undefined
+    : withKernelEntries(Deno.readTextFileSync(CONFIG), kernelSets(rows));
+  if (options.check) return check(folder, files, entries);
+  if (entries !== undefined) Deno.writeTextFileSync(CONFIG, entries);
   const { missing, stale, orphaned } = writeFiles(folder, files);
   console.log(
     `${files.size} files: ${missing.length} new, ${stale.length} changed, ${orphaned.length} removed`,
@@ -150,7 +159,7 @@ export async function generate(args: readonly string[]): Promise<number> {
 
 if (import.meta.main) {
   try {
-    Deno.exit(await generate(Deno.args[0] === "generate" ? Deno.args.slice(1) : Deno.args));
+    Deno.exit(generate(Deno.args[0] === "generate" ? Deno.args.slice(1) : Deno.args));
   } catch (error) {
     if (!(error instanceof CoupletError)) throw error;
     console.error(error.message);

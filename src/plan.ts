@@ -20,7 +20,6 @@ import {
 } from "./cache_sizes.ts";
 import { type AttentionKernels, chooseAttention } from "./choose_attention.ts";
 import type { KeySpace } from "./codebook.ts";
-import { manifest } from "../generated/manifest.ts";
 import type { KernelInfo } from "./kernel.ts";
 import {
   checkBuffer,
@@ -38,8 +37,11 @@ import { type KernelQuery, requireKernel } from "./select_kernel.ts";
 export interface PlanOptions extends CacheOptions {
   /** The device's limits; WebGPU's defaults where absent. */
   readonly limits?: PlanLimits;
-  /** Kernels to choose from, such as the manifest and rows of your own; the manifest where absent. */
-  readonly kernels?: readonly KernelInfo[];
+  /**
+   * Kernels to choose from: those of one or more sets (`@couplet/kv/kernels/c8b8_d128`), of all
+   * (`@couplet/kv/kernels`), or of your own. Of several with one name the first counts.
+   */
+  readonly kernels: readonly KernelInfo[];
 }
 
 /** One layer's kernels and memory. */
@@ -104,7 +106,7 @@ export interface CachePlan {
 export function planCache(options: PlanOptions): CachePlan {
   const resolved = resolveOptions(options);
   const limits = options.limits ?? BASE_LIMITS;
-  const kernels = options.kernels ?? manifest;
+  const kernels = distinctKernels(options.kernels);
   const kernelPlans = new Map<string, LayerKernels>();
   let largestBinding = 0;
   const layers = resolved.layers.map((layer, index): LayerPlan => {
@@ -157,6 +159,12 @@ export function planCache(options: PlanOptions): CachePlan {
     }, 0) / sides.length,
     describe: () => describePlan(resolved, layers, bytes),
   };
+}
+
+/** Each kernel once: sets have kernels in common. */
+function distinctKernels(kernels: readonly KernelInfo[]): KernelInfo[] {
+  const names = new Set<string>();
+  return kernels.filter(({ name }) => names.size < names.add(name).size);
 }
 
 /** Query rows of a step in which every sequence adds one token. */
@@ -233,7 +241,7 @@ export function requiredLimits(options: PlanOptions): RequiredLimits {
 }
 
 /**
- * The features to request of an adapter for a cache: none, since every kernel in the manifest fits WebGPU's base.
+ * The features to request of an adapter for a cache: none, since every generated kernel fits WebGPU's base.
  *
  * @param profile Whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps.
  */

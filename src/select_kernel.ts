@@ -2,6 +2,7 @@ import { CoupletError } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { BINDINGS } from "./kernel_bindings.ts";
 import { type KernelFamily, type KeyVariant, parseKernelName } from "./kernel_name.ts";
+import { kernelSetEntry, kernelSetName } from "./kernel_set.ts";
 import { parseScheme, type SchemeId } from "./scheme.ts";
 
 /** The limits of a device that decide whether a kernel runs on it. */
@@ -61,8 +62,8 @@ export function matchingKernels(
 /**
  * The one row that does what the query asks.
  *
- * @throws {CoupletError} `kernel` where there is none, naming the nearest rows and the command that
- * generates the wanted one; `limits` where there is one that the device cannot run.
+ * @throws {CoupletError} `kernel` where there is none, naming the nearest rows, the set that has the wanted one and
+ * the command that generates it; `limits` where there is one that the device cannot run.
  */
 export function requireKernel(
   kernels: readonly KernelInfo[],
@@ -89,18 +90,21 @@ export function requireKernel(
   }
   throw new CoupletError("kernel", {
     what,
-    why: `no row of the kernels given covers it; the nearest are ${nearest(kernels, query)}`,
-    remedy: query.headDim === undefined
-      ? "Pass the manifest as well, [...manifest, ...own]"
-      : `Generate it: ${
-        generateCommand(query)
-      }, and pass its manifest as \`kernels\` behind the library's own`,
+    why: `none of the ${kernels.length} kernels given does it; the nearest are ${
+      nearest(kernels, query)
+    }`,
+    remedy: remedy(query),
   });
 }
 
-function generateCommand({ schemes, headDim }: KernelQuery): string {
-  const flags = schemes.map((scheme) => ` --scheme ${scheme}`).join("");
-  return `deno task generate${flags} --head-dim ${headDim} --out ./my_kernels`;
+function remedy({ family, schemes, headDim }: KernelQuery): string {
+  if (headDim === undefined) return "Pass all kernels of a set: each has this one";
+  // What no scheme decides is in every set of the head dimension.
+  const wanted = schemes.length > 0 ? schemes : ["f16"];
+  const entry = kernelSetEntry(kernelSetName({ family, schemes: wanted, size: headDim }));
+  const flags = wanted.map((scheme) => ` --scheme ${scheme}`).join("");
+  return `Import \`kernels\` from "${entry}" and pass them as well; where the package has no such entry, ` +
+    `generate them: deno task generate${flags} --head-dim ${headDim} --out ./my_kernels`;
 }
 
 /** Names of up to four rows of the same family, nearest in rate and then in head dimension. */

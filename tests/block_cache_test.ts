@@ -10,6 +10,7 @@ import {
   type SchemeId,
   snapshotSequence,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { fromFloat16Bits } from "../src/float16.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
@@ -147,7 +148,7 @@ for (
   Deno.test(`${keys} keys and ${values} values at d${headDim} get the same bytes, however a prompt is cut`, async () => {
     const tokens = 275;
     const options = optionsWith(optionsOf(keys, values, { headDim, window: 21 }), tokens);
-    const cache = await createCache({ device, plan: planCache(options) });
+    const cache = await createCache({ device, plan: planCache({ ...options, kernels: manifest }) });
     const channels = 2 * headDim;
     const random = seededRandom("cuts");
     const given = [0, 1].map(() => uploadBuffer(device, gridVectors(random, tokens * channels)));
@@ -185,7 +186,7 @@ for (const [keys, values] of [["kc2", "kt2"], ["kc4", "kt4"], ["q4", "q8"]] as c
   Deno.test(`${keys}/${values}: any binary16 numbers are coded as in float64, ties, subnormals and zeros included`, async () => {
     const tokens = 128;
     const options = optionsWith(optionsOf(keys, values, { sinks: 0, window: 0 }), tokens);
-    const cache = await createCache({ device, plan: planCache(options) });
+    const cache = await createCache({ device, plan: planCache({ ...options, kernels: manifest }) });
     const reference = createReferenceCache(options);
     const [sequence, own] = [cache.createSequence(), reference.createSequence()];
     const random = seededRandom(`any ${keys}`);

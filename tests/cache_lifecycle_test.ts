@@ -13,6 +13,7 @@ import {
   snapshotSequence,
   type Step,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { sumUp } from "../src/profile.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { CacheModel } from "./cache_model.ts";
@@ -139,6 +140,7 @@ Deno.test("Snapshots hold the heads of a layer that lies in several buffers", as
   const plan = planCache({
     ...wide,
     limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: 100_000 * 16 * 2.5 },
+    kernels: manifest,
   });
   const split = await CacheModel.create(device, wide, "wide", { plan });
   assert.deepEqual(split.cache.buffers(0).parts.length, 2);
@@ -324,7 +326,7 @@ Deno.test("Running out of memory surfaces as an event until the cache is destroy
   // Not the tests' own device, which fails the test where an error goes uncaught.
   const own = await (await navigator.gpu.requestAdapter())!.requestDevice();
   const faults: CoupletError[] = [];
-  const plan = planCache({ ...options, policy: { keys: "f16", values: "f16" } });
+  const plan = planCache({ ...options, policy: { keys: "f16", values: "f16" }, kernels: manifest });
   const cache = await createCache({ device: own, plan, onFault: (fault) => faults.push(fault) });
   const raise = (error: GPUError) =>
     own.dispatchEvent(new GPUUncapturedErrorEvent("uncapturederror", { error, cancelable: true }));

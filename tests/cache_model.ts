@@ -14,6 +14,7 @@ import {
   type Sequence,
   type Step,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { type Random, seededRandom } from "../src/calibrate/random.ts";
 import {
   deviceRecords,
@@ -68,7 +69,7 @@ export class CacheModel {
     seed: string | number,
     { codebooks = gridCodebooks(options, seededRandom("model")), ...init }: Partial<CacheInit> = {},
   ): Promise<CacheModel> {
-    const plan = init.plan ?? planCache(options);
+    const plan = init.plan ?? planCache({ ...options, kernels: manifest });
     const cache = await createCache({ device, plan, codebooks, ...init });
     const reference = createReferenceCache({ ...options, codebooks: codebooks as CodebookSet });
     return new CacheModel(device, options, cache, reference, seed);

@@ -20,6 +20,7 @@ import {
   type Sequence,
   type Side,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { centroidNumbers } from "../src/centroid_grid.ts";
 import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
 import { type Random, seededRandom } from "../src/calibrate/random.ts";
@@ -37,6 +38,7 @@ export type Move =
 /** What is run and compared. */
 export interface Scenario {
   readonly options: CacheOptions;
+  /** All of them where absent. */
   readonly kernels?: readonly KernelInfo[];
   readonly limits?: PlanLimits;
   readonly moves: readonly Move[];
@@ -123,13 +125,13 @@ export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>)
 /** Runs a scenario; throws where records differ, and gives the largest difference of attention. */
 export async function compareWithReference(
   device: GPUDevice,
-  { options, kernels, limits, moves, seed = 1, scaled = false, sinkLogits }: Scenario,
+  { options, kernels = manifest, limits, moves, seed = 1, scaled = false, sinkLogits }: Scenario,
 ): Promise<Comparison> {
   const random = seededRandom(seed);
   const codebooks = gridCodebooks(options, random, scaled);
   const plan = planCache({
     ...options,
-    ...(kernels === undefined ? {} : { kernels }),
+    kernels,
     ...(limits === undefined ? {} : { limits }),
   });
   const sinks = sinkLogits === undefined ? {} : { sinkLogits };

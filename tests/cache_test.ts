@@ -10,6 +10,7 @@ import {
   planCache,
   unpackRecords,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { roundToGrid } from "../src/centroid_grid.ts";
 import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
@@ -174,7 +175,7 @@ for (
 async function smallCache() {
   const options = { ...base, policy: { keys: "c8b8", values: "c8b8" } };
   const codebooks = gridCodebooks(options, seededRandom(3));
-  const plan = planCache(options);
+  const plan = planCache({ ...options, kernels: manifest });
   return { options, codebooks, plan, cache: await createCache({ device, plan, codebooks }) };
 }
 
@@ -247,7 +248,7 @@ Deno.test("Cache runs out of pages without harm, and goes on once some are free"
     tiers: { sinks: 0, window: 0 },
     capacity: { ...base.capacity, tokens: 128 },
   };
-  const plan = planCache(options);
+  const plan = planCache({ ...options, kernels: manifest });
   const codebooks = gridCodebooks(options, seededRandom(4));
   const cache = await createCache({ device, plan, codebooks });
   const [first, second] = [cache.createSequence(), cache.createSequence()];
@@ -300,7 +301,11 @@ async function runOnce(
   const options: CacheOptions = { ...base, capacity, ...(io === undefined ? {} : { io }) };
   const random = seededRandom(9);
   const codebooks = gridCodebooks(options, random);
-  const cache = await createCache({ device, plan: planCache(options), codebooks });
+  const cache = await createCache({
+    device,
+    plan: planCache({ ...options, kernels: manifest }),
+    codebooks,
+  });
   const { queryHeads, headDim } = options.shape;
   const keyValueHeads = layerHeads(options.shape, 0);
   const buffers = [keyValueHeads, keyValueHeads, queryHeads].map((heads) => {
@@ -378,7 +383,11 @@ Deno.test("encode finds the nearest centroid of any vectors, near ties apart", a
       ...roundToGrid(noise(book.centroids.length), book.scheme),
     })),
   };
-  const cache = await createCache({ device, plan: planCache(options), codebooks });
+  const cache = await createCache({
+    device,
+    plan: planCache({ ...options, kernels: manifest }),
+    codebooks,
+  });
   const tokens = 100;
   const { headDim } = options.shape;
   const keyValueHeads = layerHeads(options.shape, 0);
@@ -447,7 +456,11 @@ Deno.test("Cache writes the same bytes for a prompt of thousands of tokens, howe
   };
   const random = seededRandom("append sizes");
   const codebooks = gridCodebooks(options, random);
-  const cache = await createCache({ device, plan: planCache(options), codebooks });
+  const cache = await createCache({
+    device,
+    plan: planCache({ ...options, kernels: manifest }),
+    codebooks,
+  });
   const channels = 2 * 64;
   const keys = uploadBuffer(device, gridVectors(random, tokens * channels));
   const values = uploadBuffer(device, gridVectors(random, tokens * channels));

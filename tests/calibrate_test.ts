@@ -5,6 +5,7 @@ import {
   type CalibrationProgress,
   type CalibrationSamples,
 } from "../src/calibrate/calibrate.ts";
+import { kernels } from "../generated/sets/kmeans.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { groupInput, samplesOfHeads } from "../src/calibrate/samples.ts";
 import { centroidNumbers } from "../src/centroid_grid.ts";
@@ -65,6 +66,7 @@ Deno.test("calibrate reaches the known distortion of correlated Gaussian channel
     samples: [samplesOf(correlated(32768, correlations, 8, random), 3, 8)],
     schemes: { keys: Object.keys(RATE_DISTORTION), values: [] },
     device,
+    kernels,
   });
   const fresh = correlated(32768, correlations, 8, random);
   for (const [scheme, known] of Object.entries(RATE_DISTORTION)) {
@@ -131,7 +133,7 @@ Deno.test("calibrate makes a policy's codebooks, and no others", async () => {
 for (const path of ["CPU", "GPU"] as const) {
   Deno.test(`calibrate on the ${path} repeats by seed, whatever else it learns`, async () => {
     const device = path === "GPU" ? await requestTestDevice() : undefined;
-    const where = device === undefined ? {} : { device };
+    const where = device === undefined ? {} : { device, kernels };
     const set = await calibrate({ ...SMALL, ...where });
     deepStrictEqual(await calibrate({ ...SMALL, ...where }), set);
     const alone = await calibrate({
@@ -152,7 +154,7 @@ for (const path of ["CPU", "GPU"] as const) {
     const seen: CalibrationProgress[] = [];
     await calibrate({
       ...SMALL,
-      ...(device === undefined ? {} : { device }),
+      ...(device === undefined ? {} : { device, kernels }),
       onProgress: (progress) => seen.push(progress),
     });
     ok(seen.length > 10);
@@ -169,7 +171,7 @@ for (const path of ["CPU", "GPU"] as const) {
     let reports = 0;
     const run = calibrate({
       ...SMALL,
-      ...(device === undefined ? {} : { device }),
+      ...(device === undefined ? {} : { device, kernels }),
       signal: controller.signal,
       onProgress() {
         if (++reports === 3) controller.abort(reason);
@@ -195,7 +197,7 @@ Deno.test("calibrate splits heads that exceed the device's buffers, to the same 
     },
   )];
   const options = { ...BASE, samples, schemes: { keys: ["c4b4"], values: [] } };
-  const whole = await calibrate({ ...options, device });
+  const whole = await calibrate({ ...options, device, kernels });
   // Two heads' planes of 1024 padded samples fit, three do not.
   const small = new Proxy(device, {
     get(target, name) {
@@ -206,7 +208,10 @@ Deno.test("calibrate splits heads that exceed the device's buffers, to the same 
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
-  deepStrictEqual((await calibrate({ ...options, device: small })).codebooks, whole.codebooks);
+  deepStrictEqual(
+    (await calibrate({ ...options, device: small, kernels })).codebooks,
+    whole.codebooks,
+  );
 
   const tiny = new Proxy(device, {
     get: (target, name) =>
@@ -214,7 +219,10 @@ Deno.test("calibrate splits heads that exceed the device's buffers, to the same 
         ? { maxStorageBufferBindingSize: 1000, maxBufferSize: 1000 }
         : Reflect.get(target, name, target),
   });
-  await rejects(calibrate({ ...options, device: tiny }), isError("limits", "1000"));
+  await rejects(
+    calibrate({ ...options, device: tiny, kernels }),
+    isError("limits", "1000"),
+  );
   device.destroy();
 });
 
@@ -377,9 +385,20 @@ for (const [name, options, code, ...parts] of BAD_INPUT) {
   });
 }
 
+Deno.test("calibrate refuses a device without the kernels of k-means, and names their entry", async () => {
+  const device = await requestTestDevice();
+  for (const given of [{}, { kernels: kernels.filter(({ name }) => !name.includes("_c4")) }]) {
+    await rejects(
+      calibrate({ ...SMALL, device, ...given }),
+      isError("kernel", "kmeans_assign_c4", "@couplet/kv/kernels/kmeans"),
+    );
+  }
+  device.destroy();
+});
+
 Deno.test("calibrate on a device that was lost throws a device error", async () => {
   const device = await requestTestDevice();
   device.destroy();
   await device.lost;
-  await rejects(calibrate({ ...SMALL, device }), isError("device"));
+  await rejects(calibrate({ ...SMALL, device, kernels }), isError("device"));
 });

@@ -12,6 +12,7 @@ import {
   type Sensitivity,
   SIDES,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 
 const SCHEMES: readonly SchemeId[] = ["c2b8", "c4b8", "c8b8", "c2b4", "c4b4"];
 
@@ -53,6 +54,7 @@ function plannedBits(
       stepTokens: appendTokens * sequences,
       appendTokens,
     },
+    kernels: manifest,
   }).effectiveBits;
 }
 

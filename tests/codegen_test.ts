@@ -7,7 +7,8 @@ import { generate } from "../codegen/main.ts";
 import { createRenderer } from "../codegen/render.ts";
 import { kmeans, pairs, sizes } from "../codegen/variants.ts";
 import { workgroupBytes } from "../codegen/workgroup_bytes.ts";
-import { CoupletError, type KernelInfo, manifest } from "../mod.ts";
+import { CoupletError, type KernelInfo } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { BASE_WORKGROUP_BYTES } from "../src/kernel_constants.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { compareWithReference } from "./cache_oracle.ts";
@@ -25,8 +26,8 @@ async function withFolder(act: (folder: URL, path: string) => Promise<void>): Pr
   }
 }
 
-Deno.test("generated/ is what templates and rows give: nothing missing, stale or orphaned", async () => {
-  const files = await emitFiles(expandTable(table), createRenderer(), "../src/kernel.ts");
+Deno.test("generated/ is what templates and rows give: nothing missing, stale or orphaned", () => {
+  const files = emitFiles(expandTable(table), createRenderer(), "../src/kernel.ts");
   assert.deepEqual(compareFiles(GENERATED, files), { missing: [], stale: [], orphaned: [] });
 });
 
@@ -73,18 +74,37 @@ Deno.test("workgroupBytes() reads constants, overrides and products", () => {
 
 Deno.test("compareFiles() reports missing, stale and orphaned files and changes nothing", async () => {
   await withFolder((folder) => {
-    Deno.writeTextFileSync(new URL("stale.ts", folder), "old");
-    Deno.writeTextFileSync(new URL("orphan.ts", folder), "");
-    const wanted = new Map([["stale.ts", "new"], ["missing.ts", "new"]]);
+    Deno.mkdirSync(new URL("sets/", folder));
+    Deno.writeTextFileSync(new URL("stale.ts", folder), "// Generated once");
+    Deno.writeTextFileSync(new URL("sets/orphan.ts", folder), "// Generated once");
+    const wanted = new Map([["stale.ts", "new"], ["sets/missing.ts", "new"]]);
     const difference = {
-      missing: ["missing.ts"],
+      missing: ["sets/missing.ts"],
       stale: ["stale.ts"],
-      orphaned: ["orphan.ts"],
+      orphaned: ["sets/orphan.ts"],
     };
     assert.deepEqual(compareFiles(folder, wanted), difference);
     assert.deepEqual(compareFiles(folder, wanted), difference);
     assert.deepEqual(writeFiles(folder, wanted), difference);
     assert.deepEqual(compareFiles(folder, wanted), { missing: [], stale: [], orphaned: [] });
+    return Promise.resolve();
+  });
+});
+
+Deno.test("writeFiles() touches nothing in a folder with files that were not generated", async () => {
+  await withFolder((folder) => {
+    const wanted = new Map([["manifest.ts", "// Generated"], ["new.ts", "// Generated"]]);
+    for (const name of ["notes.ts", "manifest.ts"]) {
+      const file = new URL(name, folder);
+      Deno.writeTextFileSync(file, "mine");
+      assert.throws(
+        () => writeFiles(folder, wanted),
+        (error) => error instanceof CoupletError && error.message.includes(name),
+      );
+      assert.equal(Deno.readTextFileSync(file), "mine");
+      assert.deepEqual([...Deno.readDirSync(folder)].map((entry) => entry.name), [name]);
+      Deno.removeSync(file);
+    }
     return Promise.resolve();
   });
 });
@@ -127,8 +147,8 @@ Deno.test("generate() writes a user's own rows, which a cache takes once they ar
   const path = await Deno.makeTempDir({ dir: new URL("..", import.meta.url).pathname });
   try {
     const args = ["--pair", "c4b6/c2b3", "--head-dim", "48", "--out", path];
-    assert.equal(await generate(args), 0);
-    assert.equal(await generate([...args, "--check"]), 0);
+    assert.equal(generate(args), 0);
+    assert.equal(generate([...args, "--check"]), 0);
     const own: { manifest: readonly KernelInfo[] } = await import(
       pathToFileURL(`${path}/manifest.ts`).href
     );
@@ -156,7 +176,7 @@ Deno.test("generate() writes a user's own rows, which a cache takes once they ar
   }
 });
 
-Deno.test("generate() refuses what it cannot do, and says so", async () => {
+Deno.test("generate() refuses what it cannot do, and says so", () => {
   for (
     const args of [
       ["--only", "nothing_*"],
@@ -166,7 +186,7 @@ Deno.test("generate() refuses what it cannot do, and says so", async () => {
       ["--scheme", "c3b3", "--head-dim", "64", "--out", "somewhere"],
     ]
   ) {
-    await assert.rejects(generate(args), (error) => {
+    assert.throws(() => generate(args), (error) => {
       assert.ok(error instanceof CoupletError, String(error));
       return true;
     });

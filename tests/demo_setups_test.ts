@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { CoupletError, planCache } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import type { DemoOptions } from "../examples/demo/arguments.ts";
 import { describeMemory, extrapolateMemory, residentBytes } from "../examples/demo/memory.ts";
 import { parseSchemePairs } from "../examples/demo/scheme_pairs.ts";
@@ -53,7 +54,7 @@ Deno.test("planSetups: without window and sinks both caches are one", () => {
 
 Deno.test("describeMemory counts the bits the planner counts", () => {
   for (const { resident } of planSetups(config, options, stepSizes(8, config))) {
-    const plan = planCache(resident);
+    const plan = planCache({ ...resident, kernels: manifest });
     const { effectiveBits, timesSmaller } = describeMemory(
       resident,
       residentBytes(plan.bytes),
@@ -81,7 +82,7 @@ Deno.test("planSetups: a pair that no kernel covers fails in the planner", () =>
     stepSizes(8, config),
   );
   assert.throws(
-    () => planCache(setups[1]!.codesAlone),
+    () => planCache({ ...setups[1]!.codesAlone, kernels: manifest }),
     (error) => error instanceof CoupletError && error.code === "kernel",
   );
 });

@@ -1,16 +1,18 @@
 import assert from "node:assert/strict";
+import { build, stop } from "esbuild";
 import { type Node, Project, type SourceFile, SyntaxKind } from "ts-morph";
 import { fileURLToPath } from "node:url";
+import { kernels as c8b8 } from "../generated/sets/c8b8_d64.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
 /** What belongs to build time, to development or to hosts, never to the runtime. */
 const OUTSIDE: readonly string[] = ["codegen/", "tools/", "tests/", "bench/", "examples/"];
 
-/** The specifiers of everything mod.ts reaches, kernels that load on demand included. */
-async function runtimeGraph(): Promise<string[]> {
+/** The specifiers of everything a module reaches, what loads on demand included. */
+async function graphOf(entry: string): Promise<string[]> {
   const { success, stdout } = await new Deno.Command(Deno.execPath(), {
-    args: ["info", "--json", "mod.ts"],
+    args: ["info", "--json", entry],
     cwd: fileURLToPath(ROOT),
     stderr: "inherit",
   }).output();
@@ -22,6 +24,30 @@ async function runtimeGraph(): Promise<string[]> {
   return graph.modules.map((module) => module.specifier);
 }
 
+/** The paths of everything a module reaches; all of it lies in the repository. */
+async function pathsOf(entry: string): Promise<string[]> {
+  const specifiers = await graphOf(entry);
+  assert.ok(specifiers.includes(new URL(entry, ROOT).href), "the graph is empty");
+  assert.deepEqual(specifiers.filter((specifier) => !specifier.startsWith(ROOT.href)), []);
+  return specifiers.map((specifier) => specifier.slice(ROOT.href.length));
+}
+
+/** The kernels whose text a bundle of the given source holds, on demand or not. */
+async function bundledKernels(source: string): Promise<string[]> {
+  const { metafile } = await build({
+    stdin: { contents: source, resolveDir: fileURLToPath(ROOT), loader: "ts" },
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    outdir: "unused",
+    metafile: true,
+    write: false,
+  });
+  await stop();
+  return Object.keys(metafile.inputs)
+    .flatMap((path) => /([^/]+)\.wgsl\.ts$/.exec(path)?.[1] ?? []).sort();
+}
+
 function sourceFiles(): SourceFile[] {
   return new Project().addSourceFilesAtPaths(`${fileURLToPath(ROOT)}src/**/*.ts`);
 }
@@ -30,15 +56,27 @@ function where(node: Node): string {
   return `${node.getSourceFile().getFilePath()}:${node.getStartLineNumber()}: ${node.getText()}`;
 }
 
-Deno.test("mod.ts's graph has no dependency and reaches nothing of build time", async () => {
-  const specifiers = await runtimeGraph();
-  assert.ok(specifiers.includes(new URL("src/errors.ts", ROOT).href), "the graph is empty");
-  assert.deepEqual(specifiers.filter((specifier) => !specifier.startsWith(ROOT.href)), []);
-  const paths = specifiers.map((specifier) => specifier.slice(ROOT.href.length));
-  assert.deepEqual(
-    paths.filter((path) => OUTSIDE.some((folder) => path.startsWith(folder))),
-    [],
-  );
+Deno.test("the graphs of mod.ts and the manifest have no dependency and reach nothing of build time", async () => {
+  for (const entry of ["mod.ts", "generated/manifest.ts"]) {
+    const paths = await pathsOf(entry);
+    assert.deepEqual(
+      paths.filter((path) => OUTSIDE.some((folder) => path.startsWith(folder))),
+      [],
+    );
+  }
+});
+
+Deno.test("mod.ts's graph has no generated file: neither kernels nor rows of a manifest", async () => {
+  const paths = await pathsOf("mod.ts");
+  assert.deepEqual(paths.filter((path) => path.startsWith("generated/")), []);
+});
+
+Deno.test("a bundle of mod.ts and one set holds that set's kernels and no others", async () => {
+  const runtime = 'export * from "./mod.ts";';
+  assert.deepEqual(await bundledKernels(runtime), []);
+  const set = 'export { kernels } from "./generated/sets/c8b8_d64.ts";';
+  const names = c8b8.map(({ name }) => name).sort();
+  assert.deepEqual(await bundledKernels(`${runtime}\n${set}`), names);
 });
 
 Deno.test("src/ has no switch on a scheme or on bits: rows and selection decide", () => {
@@ -61,7 +99,7 @@ Deno.test("src/ reads no environment variable: everything comes through options"
 });
 
 Deno.test("mod.ts's graph uses no global of one runtime: browsers, Node and Deno are alike", async () => {
-  const reached = new Set((await runtimeGraph()).map((specifier) => fileURLToPath(specifier)));
+  const reached = new Set((await graphOf("mod.ts")).map((specifier) => fileURLToPath(specifier)));
   const found = sourceFiles().filter((file) => reached.has(file.getFilePath())).flatMap((file) =>
     file.getDescendantsOfKind(SyntaxKind.Identifier)
       .filter((identifier) => ["Deno", "process", "Bun", "require"].includes(identifier.getText()))

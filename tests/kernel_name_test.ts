@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { CoupletError, formatKernelName, manifest, parseKernelName } from "../mod.ts";
+import { CoupletError, formatKernelName, parseKernelName } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 
 Deno.test("parseKernelName() and formatKernelName() are inverse on every row of the manifest", () => {
   for (const { name } of manifest) assert.equal(formatKernelName(parseKernelName(name)), name);

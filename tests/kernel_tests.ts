@@ -6,11 +6,11 @@ import {
   type KernelInfo,
   type KeyOptions,
   type KeyVariant,
-  manifest,
   parseKernelName,
   parseScheme,
   type SchemeId,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { compareWithReference, type Move } from "./cache_oracle.ts";
 

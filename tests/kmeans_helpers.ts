@@ -1,6 +1,7 @@
 /** Shared by the tests of calibration: samples with known statistics, and runs on both paths. */
+import { kernels } from "../generated/sets/kmeans.ts";
 import { kmeans } from "../src/calibrate/kmeans.ts";
-import { createKmeansPipelines, kmeansOnGpu } from "../src/calibrate/kmeans_gpu.ts";
+import { createKmeansPipelines, kmeansKernels, kmeansOnGpu } from "../src/calibrate/kmeans_gpu.ts";
 import { uploadSide } from "../src/calibrate/kmeans_side.ts";
 import { defaultTolerance, type KmeansResult } from "../src/calibrate/lloyd.ts";
 import { Pace } from "../src/calibrate/pace.ts";
@@ -73,7 +74,8 @@ export async function clusterOnGpu(
   const { channels, centroids } = parseScheme(scheme);
   const side = await uploadSide(device, samples);
   try {
-    return await kmeansOnGpu(device, await createKmeansPipelines(device, channels), side, {
+    const pipelines = await createKmeansPipelines(device, kmeansKernels(kernels, channels));
+    return await kmeansOnGpu(device, pipelines, side, {
       scheme,
       random: (group) => seededRandom(seed, group),
       iterations,

@@ -7,6 +7,7 @@ import {
   planCache,
   type Policy,
 } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import {
   type AttentionCache,
   type Checkpoint,
@@ -109,6 +110,7 @@ async function withCache(
       appendTokens: 48,
     },
     limits: device.limits,
+    kernels: manifest,
   });
   const cache = await createCache({ device, plan, ...(codebooks ? { codebooks } : {}) });
   const engine = await createEngine({
@@ -395,6 +397,7 @@ Deno.test("createEngine refuses what does not fit, before it allocates", async (
     policy: { keys: "f16", values: "f16" },
     tiers: { sinks: 0, window: 0 },
     capacity: { sequences: 1, tokens: 64, sequenceTokens: 64, stepTokens: 8, appendTokens: 8 },
+    kernels: manifest,
   });
   assert.throws(
     () => plannedEngineOptions(plan, fixture.config),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { calibrate, CoupletError, type CoupletErrorCode, createCache, planCache } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import type { CalibrationSamples, CodebookSet, ValueRotation } from "../mod.ts";
 import {
   type Checkpoint,
@@ -138,6 +139,7 @@ async function cachedLogits(
       appendTokens: tokens,
     },
     limits: device.limits,
+    kernels: manifest,
   });
   const cache = await createCache({
     device,

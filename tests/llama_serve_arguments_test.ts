@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CoupletError, planCache } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { parseServeArguments } from "../examples/llama/serve_arguments.ts";
 import { serveCapacity } from "../examples/llama/serve_capacity.ts";
 import { Sequences } from "../src/sequences.ts";
@@ -93,6 +94,7 @@ Deno.test("serveCapacity suffices for any prompts, drafts rolled back included",
         keys: { space: "as-scored" },
         tiers,
         capacity: serveCapacity(sizes),
+        kernels: manifest,
       });
       const { stepTokens, appendTokens } = options.capacity;
       assert.ok(stepTokens >= promptTokens.length * (draftTokens + 1));

@@ -9,6 +9,7 @@ import {
   type Sequence,
   type SnapshotStore,
 } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { directoryStore } from "@couplet/kv/stores/directory";
 import { learnCodebooks } from "../examples/llama/codebooks.ts";
 import { likeliest } from "../examples/llama/generate.ts";
@@ -68,6 +69,7 @@ async function withHost(
       ...capacity,
     },
     limits: device.limits,
+    kernels: manifest,
   });
   const cache = await createCache({ device, plan, codebooks, model: checkpoint.fingerprint });
   const engine = await createEngine({

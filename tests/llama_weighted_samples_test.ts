@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { calibrate, type KeySpace } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { loadModel } from "../examples/llama/mod.ts";
 import { rotateHeads } from "../examples/llama/rotate_heads.ts";
 import { weightedSamples, type Weighting } from "../examples/llama/weighted_samples.ts";
@@ -57,6 +58,7 @@ Deno.test("weightedSamples: query scales are the keys' alone, and calibration ta
   }
   const { codebooks } = await calibrate({
     device,
+    kernels: manifest,
     samples: samples.slice(0, 2),
     schemes: { keys: ["c4b4"], values: ["c4b4"] },
     keySpace: "pre-rope",

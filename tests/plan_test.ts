@@ -3,19 +3,20 @@ import {
   CoupletError,
   type CoupletErrorCode,
   type KeyOptions,
-  manifest,
   parseKernelName,
   planCache,
   type PlanOptions,
   requiredFeatures,
   requiredLimits,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { BASE_LIMITS } from "../src/plan_limits.ts";
 
 const preRope: KeyOptions = { space: "pre-rope", rope: { layout: "half", theta: 10000 } };
 const asScored: KeyOptions = { space: "as-scored" };
 
 const base: PlanOptions = {
+  kernels: manifest,
   shape: { layers: 2, queryHeads: 32, keyValueHeads: 8, headDim: 128 },
   policy: { keys: "c4b8", values: "c8b8" },
   keys: preRope,

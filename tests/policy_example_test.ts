@@ -8,6 +8,7 @@ import {
   estimateSensitivities,
   type Sensitivity,
 } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { mobyDick, spreadContexts } from "../examples/demo/texts.ts";
 import { readSensitivities } from "../examples/policy/sensitivity_file.ts";
 import { parseArguments, type PolicyOptions } from "../examples/policy/arguments.ts";
@@ -30,6 +31,7 @@ function capture(windows: readonly (readonly number[])[]): Promise<CalibrationSa
 
 const codebooks = await calibrate({
   device,
+  kernels: manifest,
   samples: await capture(contexts.filter((one) => !held.includes(one))),
   schemes: { keys: candidates, values: candidates },
   keySpace: "pre-rope",

@@ -11,6 +11,7 @@ import {
   type SchemeId,
   snapshotSequence,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { compareWithReference, type Move } from "./cache_oracle.ts";
 import { feed, gridCache } from "./snapshot_helpers.ts";
@@ -107,7 +108,7 @@ const CODEBOOK_BYTES: readonly [keys: SchemeId, values: SchemeId, bytes: number]
 
 for (const [keys, values, bytes] of CODEBOOK_BYTES) {
   Deno.test(`${keys}/${values}: six layers share ${bytes} bytes of codebooks, planned and allocated`, async () => {
-    const plan = planCache(optionsOf(keys, values, 64, undefined, 6));
+    const plan = planCache({ ...optionsOf(keys, values, 64, undefined, 6), kernels: manifest });
     const cache = await createCache({ device, plan });
     assert.equal(plan.bytes.codebooks, bytes);
     assert.deepEqual(cache.stats().bytes, plan.bytes);
@@ -130,7 +131,10 @@ Deno.test("planCache() says how many bits a record takes, metadata included", ()
   ) {
     const { words, tokens } = parseScheme(id).layout(headDim);
     assert.equal((words * 32) / tokens / headDim, bits);
-    assert.equal(planCache(optionsOf(id, id, headDim, undefined)).nominalBits, bits);
+    assert.equal(
+      planCache({ ...optionsOf(id, id, headDim, undefined), kernels: manifest }).nominalBits,
+      bits,
+    );
   }
 });
 
@@ -138,7 +142,7 @@ Deno.test("planCache() refuses a rotated scheme at a head dimension without a Ha
   for (const headDim of [80, 96]) {
     for (const [keys, values] of [["u8b8", "c8b8"], ["c8b8", "t1b2"]] as const) {
       assert.throws(
-        () => planCache(optionsOf(keys, values, headDim, undefined)),
+        () => planCache({ ...optionsOf(keys, values, headDim, undefined), kernels: manifest }),
         (error) => error instanceof CoupletError && error.code === "shape",
       );
     }

@@ -9,6 +9,7 @@ import {
   planCache,
   type Sequence,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { gridCodebooks, gridVectors, uploadBuffer } from "./cache_oracle.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
@@ -26,7 +27,7 @@ export async function gridCache(
 ): Promise<Cache> {
   return await createCache({
     device,
-    plan: planCache(options),
+    plan: planCache({ ...options, kernels: manifest }),
     codebooks,
     ...init,
   });

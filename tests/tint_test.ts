@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { manifest } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { compileWithTint } from "../tools/tint.ts";
 
 Deno.test("every kernel of the manifest compiles under Tint", async () => {

@@ -1,6 +1,6 @@
 /**
- * `deno task bundle`: bundles the library for browsers into `dist/`, each kernel a chunk that loads
- * when a plan asks for it, and prints the sizes.
+ * `deno task bundle`: bundles the library and its kernel sets for browsers into `dist/`, each kernel a
+ * chunk that loads when a plan has chosen it, and prints the sizes.
  *
  * @module
  */
@@ -8,6 +8,7 @@ import { build, type Metafile, stop } from "esbuild";
 import { mkdir, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { gzipSync } from "node:zlib";
+import config from "../deno.json" with { type: "json" };
 import { ROOT } from "./project.ts";
 
 const OUTPUT = "dist";
@@ -19,7 +20,9 @@ interface Size {
 
 const { metafile, outputFiles } = await build({
   absWorkingDir: ROOT,
-  entryPoints: ["mod.ts"],
+  entryPoints: Object.entries(config.exports)
+    .filter(([entry]) => entry === "." || /^\.\/kernels(\/|$)/.test(entry))
+    .map(([entry, module]) => ({ in: module, out: entry === "." ? "mod" : entry.slice(2) })),
   outdir: OUTPUT,
   bundle: true,
   splitting: true,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import config from "../deno.json" with { type: "json" };
+
 /** One thing a change must pass. */
 export interface Part {
   /** Its name, for `--only` and `--skip`. */
@@ -17,10 +19,8 @@ export interface Part {
 /** The small projects with their own `deno.json`, which the checks of the main one do not reach. */
 const PROJECTS: readonly string[] = ["tools/swiftshader", "tools/tint"];
 
-/** The entry points beside mod.ts. */
-const STORES: readonly string[] = ["directory", "opfs", "deno_kv"].map((name) =>
-  `src/stores/${name}.ts`
-);
+/** The modules of the package's entries. */
+const ENTRIES: readonly string[] = Object.values(config.exports);
 
 /** The parts, cheap ones first. */
 export const PARTS: readonly Part[] = [
@@ -42,7 +42,7 @@ export const PARTS: readonly Part[] = [
   },
   {
     name: "doc-lint",
-    commands: [["doc", "--lint", "mod.ts", ...STORES]],
+    commands: [["doc", "--lint", ...ENTRIES]],
   },
   {
     name: "generate",

@@ -16,6 +16,7 @@ import {
   planCache,
   type Sequence,
 } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import type { AdapterReport } from "../../tools/adapters.ts";
 import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
 import { createEngine, type Engine } from "../llama/mod.ts";
@@ -131,6 +132,7 @@ async function learnCodebooks(
   const learn = progress.stage("learn codebooks");
   const codebooks = await calibrate({
     device,
+    kernels: manifest,
     samples,
     schemes: {
       keys: options.pairs.map(({ keys }) => keys),
@@ -155,7 +157,7 @@ async function createCaches(
   const caches = new Map<CacheOptions, Cache>();
   for (const options of setups.flatMap(({ codesAlone, withTiers }) => [codesAlone, withTiers])) {
     if (caches.has(options)) continue;
-    const plan = planCache({ ...options, limits: device.limits });
+    const plan = planCache({ ...options, limits: device.limits, kernels: manifest });
     caches.set(
       options,
       await createCache({ device, plan, codebooks, model: checkpoint.fingerprint }),

@@ -6,6 +6,7 @@ import {
   layerHeads,
   planCache,
 } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import type { Memory } from "./report.ts";
 
 /** Token counts that memory is extrapolated to, for one sequence. */
@@ -66,6 +67,7 @@ export function planResident(
       maxBufferSize: Infinity,
       maxComputeWorkgroupsPerDimension: Infinity,
     },
+    kernels: manifest,
   });
 }
 

@@ -1,4 +1,5 @@
 import { type CacheOptions, type Capacity, requiredLimits } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { type LlamaConfig, modelCacheOptions } from "../llama/mod.ts";
 import type { DemoOptions } from "./arguments.ts";
 import { type SizedPair, sizedPair, UNCOMPRESSED } from "./scheme_pairs.ts";
@@ -82,7 +83,7 @@ export function planSetups(
 
 /** The limits a device needs for all of the caches. */
 export function deviceLimits(caches: readonly CacheOptions[]): Record<string, number> {
-  const limits = caches.map((options) => requiredLimits(options));
+  const limits = caches.map((options) => requiredLimits({ ...options, kernels: manifest }));
   return {
     maxStorageBufferBindingSize: Math.max(
       ...limits.map((limits) => limits.maxStorageBufferBindingSize),

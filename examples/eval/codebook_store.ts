@@ -7,6 +7,7 @@ import {
   type SchemeId,
   type Side,
 } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { Stage } from "../demo/progress.ts";
@@ -89,6 +90,7 @@ export async function provideCodebooks(
   });
   const learned = await calibrate({
     device,
+    kernels: manifest,
     samples,
     schemes,
     keySpace: need.keySpace,

@@ -1,4 +1,5 @@
 import { type Cache, type CodebookSet, createCache, planCache, type Sequence } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { type CacheRun, evaluate } from "../demo/evaluate.ts";
 import { planResident } from "../demo/memory.ts";
 import type { Quality } from "../demo/metrics.ts";
@@ -124,7 +125,11 @@ export async function measure(
   };
 
   async function open(method: Method): Promise<CacheRun> {
-    const plan = planCache({ ...work.cacheOptions(method), limits: device.limits });
+    const plan = planCache({
+      ...work.cacheOptions(method),
+      limits: device.limits,
+      kernels: manifest,
+    });
     const own = codebooks.get(needId(method.weights, method.keySpace));
     const cache: Cache = await createCache({
       device,
@@ -226,7 +231,7 @@ export async function measure(
       weights,
       keySpace,
       ...tiers,
-      nominalBits: planCache(work.cacheOptions(method)).nominalBits,
+      nominalBits: planCache({ ...work.cacheOptions(method), kernels: manifest }).nominalBits,
       effectiveBits: effectiveBits(method),
       quality: qualityFigures(found.qualities, qualities),
       retrieval: byDistance((chosen) => {

@@ -1,4 +1,5 @@
 import { type CacheOptions, CoupletError, planCache } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { checkWritable } from "../command_line.ts";
 import { deviceLimits, type StepSizes, stepSizes } from "../demo/setups.ts";
 import { mobyDick, readText, spreadContexts, statesOfTheUnion, type Text } from "../demo/texts.ts";
@@ -134,7 +135,7 @@ export async function prepare(options: EvalArguments): Promise<Work> {
   const { methods, refused } = expandMethods(
     { ...options, policies, spaces: options.spaces },
     options.sweep,
-    (method) => void planCache(cacheOptions(method)),
+    (method) => void planCache({ ...cacheOptions(method), kernels: manifest }),
   );
   return {
     options,

@@ -8,6 +8,7 @@ import {
   planCache,
   type Side,
 } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { modelCacheOptions, plannedEngineOptions } from "./attention_cache.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { createEngine } from "./engine.ts";
@@ -46,6 +47,7 @@ export async function learnCodebooks(options: LearnOptions): Promise<CodebookSet
     source,
     seed,
     device,
+    kernels: manifest,
     ...(onProgress ? { onProgress } : {}),
   });
 }
@@ -75,6 +77,7 @@ async function captureSamples(
       appendTokens: context,
     },
     limits: device.limits,
+    kernels: manifest,
   });
   const cache = await createCache({ device, plan });
   const engine = await createEngine({

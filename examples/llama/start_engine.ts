@@ -1,7 +1,6 @@
 /** From a command line's arguments to an engine with a cache, for the commands. */
 import {
   type Cache,
-  type CacheOptions,
   type Capacity,
   type CodebookSet,
   CoupletError,
@@ -10,9 +9,11 @@ import {
   encodeCodebooks,
   parseScheme,
   planCache,
+  type PlanOptions,
   requiredLimits,
   type Sequence,
 } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { modelCacheOptions, plannedEngineOptions } from "./attention_cache.ts";
 import type { CacheArguments } from "./cache_arguments.ts";
@@ -43,24 +44,25 @@ export async function startEngine(
   capacity: Capacity,
 ): Promise<StartedEngine> {
   const { keys, values, sinks, window, calibration } = options;
-  const cacheOptions: CacheOptions = {
+  const planOptions: PlanOptions = {
     ...modelCacheOptions(checkpoint.config),
     policy: { keys, values },
     tiers: { sinks, window },
     capacity,
+    kernels: manifest,
   };
-  planCache(cacheOptions);
+  planCache(planOptions);
   const text = calibration === undefined
     ? undefined
     : checkpoint.tokenizer.encode(await readTextFile(calibration));
   const stored = text === undefined ? await readCodebooks(options, checkpoint) : undefined;
 
-  const device = await requestTestDevice({ requiredLimits: { ...requiredLimits(cacheOptions) } });
+  const device = await requestTestDevice({ requiredLimits: { ...requiredLimits(planOptions) } });
   const codebooks = text === undefined
     ? stored
     : await learn(options, checkpoint, text.slice(0, options.calibrationTokens), device);
 
-  const plan = planCache({ ...cacheOptions, limits: device.limits });
+  const plan = planCache({ ...planOptions, limits: device.limits });
   const cache = await createCache({
     device,
     plan,

@@ -10,6 +10,7 @@ import {
   estimateSensitivities,
   type Sensitivity,
 } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { checkWritable, runProgram } from "../command_line.ts";
 import { Progress } from "../demo/progress.ts";
@@ -79,6 +80,7 @@ async function takeSensitivities(
   const learn = progress.stage("learn codebooks");
   const codebooks = await calibrate({
     device,
+    kernels: manifest,
     samples,
     schemes: { keys: candidates, values: candidates },
     keySpace: "pre-rope",

@@ -7,6 +7,7 @@ import {
   type Sensitivity,
   type Side,
 } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
 import { type CacheRun, evaluate } from "../demo/evaluate.ts";
 import { poolQuality } from "../demo/metrics.ts";
 import { stepSizes } from "../demo/setups.ts";
@@ -56,6 +57,7 @@ export async function measureSensitivities(options: SensitivityOptions): Promise
         appendTokens: chunk,
       },
       limits: device.limits,
+      kernels: manifest,
     });
     return await createCache({ device, plan, codebooks, model: checkpoint.fingerprint });
   }

@@ -9,10 +9,17 @@ import type {
 } from "../codebook.ts";
 import { roundToGrid } from "../centroid_grid.ts";
 import { CoupletError } from "../errors.ts";
+import type { KernelInfo } from "../kernel.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { largestBuffer } from "./gpu_memory.ts";
 import { kmeansSteps } from "./kmeans.ts";
-import { createKmeansPipelines, kmeansOnGpu, type KmeansPipelines } from "./kmeans_gpu.ts";
+import {
+  createKmeansPipelines,
+  type KmeansKernels,
+  kmeansKernels,
+  kmeansOnGpu,
+  type KmeansPipelines,
+} from "./kmeans_gpu.ts";
 import { kmeansAssignCost, kmeansUpdateCost } from "./kmeans_layout.ts";
 import { headBytes, type KmeansSide, uploadSide } from "./kmeans_side.ts";
 import { DEFAULT_ITERATIONS, defaultTolerance, type KmeansResult } from "./lloyd.ts";
@@ -63,6 +70,8 @@ export interface CalibrationOptions {
   readonly source?: string;
   /** Where to calibrate. On the CPU where absent, which is slow: minutes for a small model. */
   readonly device?: GPUDevice;
+  /** Needed with `device`: the kernels of k-means, from `@couplet/kv/kernels/kmeans`, and any others. */
+  readonly kernels?: readonly KernelInfo[];
   /** Lloyd iterations of a group, at most; 30 where absent. */
   readonly iterations?: number;
   /** Told often how far the run has come. */
@@ -110,7 +119,8 @@ interface Task {
  *
  * @throws {CoupletError} before any work: `usage` where a layer and side comes twice or the seed is no
  * integer, `scheme` for an unknown scheme, `shape` where sizes do not divide, `samples` where values cannot
- * be clustered (not finite, fewer than centroids, weights zero). On a device also `limits` and `device`.
+ * be clustered (not finite, fewer than centroids, weights zero), `kernel` where there is a device and no kernel for it.
+ * On a device also `limits` and `device`.
  */
 export async function calibrate(options: CalibrationOptions): Promise<CodebookSet> {
   const { device, signal } = options;
@@ -118,6 +128,7 @@ export async function calibrate(options: CalibrationOptions): Promise<CodebookSe
   const iterations = options.iterations ?? DEFAULT_ITERATIONS;
   const sides = planTasks(options, iterations);
   const tasks = sides.flat();
+  const work = device && { device, kernels: kernelsByChannels(tasks, options.kernels ?? []) };
   const started = performance.now();
   function report(task: Task, done: number): void {
     task.done = done;
@@ -130,9 +141,9 @@ export async function calibrate(options: CalibrationOptions): Promise<CodebookSe
     });
   }
 
-  const codebooks = device === undefined
+  const codebooks = work === undefined
     ? await onCpu(tasks, options, iterations, report)
-    : await onGpu(device, sides, options, iterations, report);
+    : await onGpu(work, sides, options, iterations, report);
   return {
     model: options.model,
     keySpace: options.keySpace,
@@ -190,6 +201,20 @@ function wantedSchemes(
   return [("layers" in schemes ? schemes.layers?.[layer] : undefined)?.[side] ?? ofAll];
 }
 
+/** Where to calibrate, and the kernels for each number of channels per group. */
+interface GpuWork {
+  readonly device: GPUDevice;
+  readonly kernels: ReadonlyMap<number, KmeansKernels>;
+}
+
+function kernelsByChannels(
+  tasks: readonly Task[],
+  kernels: readonly KernelInfo[],
+): GpuWork["kernels"] {
+  const widths = tasks.map(({ scheme }) => parseScheme(scheme).channels);
+  return new Map(widths.map((channels) => [channels, kmeansKernels(kernels, channels)]));
+}
+
 /** The random numbers of one group, whatever else is learned. */
 function groupRandom(seed: number, { samples, scheme }: Task, group: number): Random {
   return seededRandom(seed, samples.layer, samples.side, scheme, group);
@@ -230,7 +255,7 @@ async function onCpu(
 }
 
 async function onGpu(
-  device: GPUDevice,
+  { device, kernels }: GpuWork,
   sides: readonly (readonly Task[])[],
   { seed, signal }: CalibrationOptions,
   iterations: number,
@@ -249,7 +274,7 @@ async function onGpu(
     const firstGroup = (part.firstHead * headDim) / channels;
     let compiled = pipelines.get(channels);
     if (compiled === undefined) {
-      compiled = createKmeansPipelines(device, channels);
+      compiled = createKmeansPipelines(device, kernels.get(channels)!);
       pipelines.set(channels, compiled);
     }
     return await kmeansOnGpu(device, await compiled, side, {

@@ -2,11 +2,12 @@
  * Weighted k-means on WebGPU. Assignment and update are generated kernels; the start, and the moving of
  * empty clusters, are the CPU reference's own. One run clusters all groups of one layer and side.
  */
-import { manifest } from "../../generated/manifest.ts";
+import { CoupletError } from "../errors.ts";
 import { WORKGROUP_SIZE } from "../kernel_constants.ts";
 import type { KernelInfo } from "../kernel.ts";
 import { BINDINGS } from "../kernel_bindings.ts";
 import { formatKernelName, type KernelFamily } from "../kernel_name.ts";
+import { kernelSetEntry, kernelSetName } from "../kernel_set.ts";
 import { parseScheme, type SchemeId } from "../scheme.ts";
 import { allocateBuffers, deviceFailure, readBuffer } from "./gpu_memory.ts";
 import { energy, moveClusters, scaledPoints } from "./kmeans.ts";
@@ -34,12 +35,19 @@ const MAX_SUM_BYTES = 32 * 2 ** 20;
 /** Multiply-adds of one submission: a fraction of a second on a software adapter. */
 const SUBMISSION_COST = 2e9;
 
+/** A kernel, compiled. */
+export interface KmeansPipeline {
+  readonly pipeline: GPUComputePipeline;
+  /** Resources of its bind group, in order. */
+  readonly bindings: KernelInfo["bindings"];
+}
+
 /** The kernels of one width of group. */
 export interface KmeansPipelines {
   /** `kmeans_assign`. */
-  readonly assign: GPUComputePipeline;
+  readonly assign: KmeansPipeline;
   /** `kmeans_update`. */
-  readonly update: GPUComputePipeline;
+  readonly update: KmeansPipeline;
 }
 
 /** What a run needs besides the samples. */
@@ -106,33 +114,52 @@ interface Dispatch {
   readonly cost: number;
 }
 
-/** Compiles the kernels for groups of `channels` channels. */
+/** The kernels of one width of group, before they are compiled. */
+export interface KmeansKernels {
+  /** `kmeans_assign`. */
+  readonly assign: KernelInfo;
+  /** `kmeans_update`. */
+  readonly update: KernelInfo;
+}
+
+/**
+ * The kernels for groups of `channels` channels.
+ *
+ * @throws {CoupletError} `kernel` where they are not among `kernels`.
+ */
+export function kmeansKernels(kernels: readonly KernelInfo[], channels: number): KmeansKernels {
+  const find = (family: KernelFamily) => {
+    const wanted = formatKernelName({ family, schemes: [], size: channels });
+    const kernel = kernels.find(({ name }) => name === wanted);
+    if (kernel !== undefined) return kernel;
+    const entry = kernelSetEntry(kernelSetName({ family, schemes: [], size: channels }));
+    throw new CoupletError("kernel", {
+      what: "Cannot calibrate on the device",
+      why: `${wanted} is not among the ${kernels.length} kernels given`,
+      remedy: `Import \`kernels\` from "${entry}" and pass them as well`,
+    });
+  };
+  return { assign: find("kmeans_assign"), update: find("kmeans_update") };
+}
+
+/** Compiles the kernels of one width of group. */
 export async function createKmeansPipelines(
   device: GPUDevice,
-  channels: number,
+  kernels: KmeansKernels,
 ): Promise<KmeansPipelines> {
   const [assign, update] = await Promise.all([
-    createPipeline(device, "kmeans_assign", channels),
-    createPipeline(device, "kmeans_update", channels),
+    createPipeline(device, kernels.assign),
+    createPipeline(device, kernels.update),
   ]);
   return { assign, update };
 }
 
-/** The kernel of a family at one width; every width that a scheme can have is in the table. */
-function findKernel(family: KernelFamily, channels: number): KernelInfo {
-  const wanted = formatKernelName({ family, schemes: [], size: channels });
-  return manifest.find(({ name }) => name === wanted)!;
-}
-
 async function createPipeline(
   device: GPUDevice,
-  family: KernelFamily,
-  channels: number,
-): Promise<GPUComputePipeline> {
-  const kernel = findKernel(family, channels);
-  const label = kernel.name;
-  const { wgsl } = await kernel.load();
-  const entries = kernel.bindings.map((name, binding): GPUBindGroupLayoutEntry => {
+  { name: label, bindings, load }: KernelInfo,
+): Promise<KmeansPipeline> {
+  const { wgsl } = await load();
+  const entries = bindings.map((name, binding): GPUBindGroupLayoutEntry => {
     const { space } = BINDINGS[name];
     return {
       binding,
@@ -142,7 +169,7 @@ async function createPipeline(
         : { type: space === "storage, read" ? "read-only-storage" : "storage" },
     };
   });
-  return await device.createComputePipelineAsync({
+  const pipeline = await device.createComputePipelineAsync({
     label,
     layout: device.createPipelineLayout({
       bindGroupLayouts: [device.createBindGroupLayout({ entries })],
@@ -151,6 +178,7 @@ async function createPipeline(
   }).catch((cause: unknown) => {
     throw deviceFailure(cause);
   });
+  return { pipeline, bindings };
 }
 
 /**
@@ -179,12 +207,12 @@ export async function kmeansOnGpu(
       groups.push(startGroup(run, group));
       await options.pace.pause();
     }
-    const assign = bind(run, pipelines.assign, "kmeans_assign");
-    const update = bind(run, pipelines.update, "kmeans_update");
+    const assign = bind(run, pipelines.assign);
+    const update = bind(run, pipelines.update);
     while (groups.some(({ done }) => !done)) {
       await submit(run, [
-        ...assignDispatches(run, pipelines.assign, assign),
-        ...updateDispatches(run, pipelines.update, update),
+        ...assignDispatches(run, pipelines.assign.pipeline, assign),
+        ...updateDispatches(run, pipelines.update.pipeline, update),
       ]);
       await judge(run);
       const done = groups.reduce(
@@ -275,7 +303,7 @@ function writeRows(run: Run, group: number, first: number, rows: Float32Array<Ar
 }
 
 /** Binds a kernel's resources by name: buffers of the run, or views of them. */
-function bind(run: Run, pipeline: GPUComputePipeline, family: KernelFamily): GPUBindGroup {
+function bind(run: Run, { pipeline, bindings }: KmeansPipeline): GPUBindGroup {
   const { side, sizes, buffers } = run;
   const resources: Record<string, GPUBufferBinding> = {
     batch: { buffer: buffers.batch, size: BATCH_BYTES },
@@ -292,7 +320,7 @@ function bind(run: Run, pipeline: GPUComputePipeline, family: KernelFamily): GPU
   };
   return run.device.createBindGroup({
     layout: pipeline.getBindGroupLayout(0),
-    entries: findKernel(family, sizes.channels).bindings.map((name, binding) => ({
+    entries: bindings.map((name, binding) => ({
       binding,
       resource: resources[name]!,
     })),
