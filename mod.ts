@@ -50,6 +50,7 @@ export type { BindingName } from "./src/kernel_bindings.ts";
 export {
   formatKernelName,
   type KernelFamily,
+  type KernelFeature,
   type KernelNameParts,
   type KeyVariant,
   parseKernelName,
@@ -60,6 +61,7 @@ export { BASE_LIMITS, type PlanLimits } from "./src/plan_limits.ts";
 export {
   type CachePlan,
   type LayerPlan,
+  OPTIONAL_FEATURES,
   planCache,
   type PlanOptions,
   requiredFeatures,

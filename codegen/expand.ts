@@ -1,15 +1,24 @@
 /** Turns rows of the table into kernels: which template, which names, which bindings. */
 import { CoupletError } from "../src/errors.ts";
 import {
+  BASE_WORKGROUP_BYTES,
   BLOCK_ROWS,
   ENCODE_TOKENS,
+  EXACT_SPAN,
+  MAX_SPAN,
+  MIN_SPAN,
+  NEAR_TOKENS,
   PAGE_TOKENS,
   STEP_ENTRIES,
   TABLE_LANE_ENTRIES,
-  TILE_TOKENS,
   WORKGROUP_SIZE,
 } from "../src/kernel_constants.ts";
-import { formatKernelName, type KernelNameParts, type KeyVariant } from "../src/kernel_name.ts";
+import {
+  formatKernelName,
+  type KernelFeature,
+  type KernelNameParts,
+  type KeyVariant,
+} from "../src/kernel_name.ts";
 import { headCodebookWords } from "../src/centroid_grid.ts";
 import { hadamardFactor, hadamardInverseFactor } from "../src/hadamard.ts";
 import type { BindingName } from "../src/kernel_bindings.ts";
@@ -17,17 +26,47 @@ import { parseScheme, type Scheme, type SchemeId, type UniformLevels } from "../
 import { GROUP } from "../src/schemes/levels.ts";
 import type { KernelRow, TemplateValue } from "./kernel_row.ts";
 import { kmeansRows } from "./kmeans_rows.ts";
-import type { KmeansRow, PairRow, SizeRow } from "./variants.ts";
+import type { KmeansRow, LadderRow, PairRow, SizeRow } from "./variants.ts";
 
-/** Rows a kernel that mixes values sums over its lanes at once: what workgroup memory has room for beside the queries. */
-function summedRows(headDim: number): number {
-  return headDim > 128 ? 2 : 4;
+/** Entries up to which a lookup table of q.centroid takes half of the base workgroup memory. */
+const LUT_ENTRIES = BASE_WORKGROUP_BYTES / 2 / (4 * BLOCK_ROWS);
+
+/** Channels that a lane takes of one vector at once: four columns of four. */
+const LANE_CHANNELS = 16;
+
+/** The codes of a lane's channels: which partial reads them, and where each lies. */
+function laneContext(scheme: Scheme): Context {
+  const { channels, codeBits } = scheme;
+  const codes = LANE_CHANNELS / channels;
+  const bits = codes * codeBits;
+  const aligned = 32 % codeBits === 0;
+  const words = aligned && bits > 32;
+  return {
+    codesPartial: words ? "codes_words" : aligned ? "codes_word" : "codes_apart",
+    laneCodes: Array.from({ length: codes }, (_, index) => ({
+      index,
+      ...(words
+        ? { word: Math.floor((index * codeBits) / 32), shift: (index * codeBits) % 32 }
+        : {}),
+    })),
+    ...(words ? { laneWords: Array.from({ length: bits / 32 }, (_, index) => ({ index })) } : {}),
+  };
 }
 
-/** With a lookup table in workgroup memory, fewer rows fit. */
-const LUT_ROWS = 4;
-/** Entries per row up to which LUT_ROWS lookup tables take half of the base workgroup memory. */
-const LUT_ENTRIES = 512;
+/** How the values of a lane's channels are read. */
+function valueLane(scheme: Scheme): Context {
+  if (scheme.codebook !== "learned") return { lanePartial: "lane_chunks" };
+  const { channels } = scheme;
+  if (channels <= 2) return { lanePartial: `lane_c${channels}`, ...laneContext(scheme) };
+  return {
+    lanePartial: "lane_wide",
+    ...laneContext(scheme),
+    laneChunks: Array.from({ length: LANE_CHANNELS / 4 }, (_, chunk) => ({
+      code: Math.floor((chunk * 4) / channels),
+      word: ((chunk * 4) % channels) / 4,
+    })),
+  };
+}
 
 type Context = Readonly<Record<string, TemplateValue>>;
 
@@ -37,7 +76,7 @@ function kernel(
   reason: string,
   bindings: readonly BindingName[],
   context: Context,
-  rows?: number,
+  span?: number,
 ): KernelRow {
   return {
     name: formatKernelName(parts),
@@ -45,7 +84,7 @@ function kernel(
     reason,
     bindings,
     context,
-    ...(rows === undefined ? {} : { rows }),
+    ...(span === undefined ? {} : { span }),
   };
 }
 
@@ -119,32 +158,56 @@ function hasMean({ layout }: Scheme, headDim: number): boolean {
 function keyContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
   const context = recordContext("key", scheme, headDim, variant);
   if (variant === "rope" || variant === "plain") return context;
-  const { codePartial, ...rest } = context;
-  return { ...rest, loadPartial: codePartial! };
+  return { ...context, ...laneContext(parseScheme(scheme)), loadPartial: "load_codes" };
 }
 
-function attentionContext(headDim: number, rows: number): Context {
+function attentionContext(headDim: number, span: number): Context {
   return {
     headDim,
-    rows,
+    rows: BLOCK_ROWS,
     workgroupSize: WORKGROUP_SIZE,
-    span: TILE_TOKENS / PAGE_TOKENS,
+    span,
+    exactSpan: EXACT_SPAN,
+    nearTokens: NEAR_TOKENS,
     pageTokens: PAGE_TOKENS,
     stepEntries: STEP_ENTRIES,
   };
 }
 
+/** The queries of a block, as functions that give a chunk of all its rows. */
+const QUERIES = { name: "query_rows", tile: "query_tile" };
+const ROTATED_QUERIES = { name: "rotated_rows", tile: "rotated_tile" };
+
+/** What a kernel that may use an optional feature does in its own way. */
+function featureContext(feature: KernelFeature | undefined): Context {
+  const subgroups = feature === "subgroups";
+  return {
+    enablePartial: `enable_${feature ?? "none"}`,
+    chunkPartial: feature === "f16" ? "chunk_f16" : "chunk_f32",
+    ...topContext(subgroups),
+    builtinsPartial: subgroups ? "builtins_subgroups" : "builtins_none",
+    beginPartial: subgroups ? "begin_subgroups" : "begin_none",
+  };
+}
+
+/** How the lanes of a workgroup find their largest score. */
+function topContext(subgroups: boolean): Context {
+  const way = subgroups ? "subgroups" : "lanes";
+  return { topsPartial: `tops_${way}`, topPartial: `top_${way}` };
+}
+
 /** Which partial scores coded keys, and the sources it takes its dot products over. */
 function scoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
   if (parseScheme(scheme).rotated) return rotatedScoreContext(variant, scheme, headDim);
-  const queries = variant === "rope" ? {} : { queries: "query_tile" };
+  const queries = variant === "rope" ? {} : { queries: QUERIES.name };
   return {
+    atQuery: QUERIES,
     // Overrides stand before every array sized by one: naga fails on another order.
     headerPartial: `header_${variant}`,
     scorePartial: `score_${variant}`,
-    exactly: { source: "exact", ...queries },
+    exactly: { source: "exact", span: "EXACT_SPAN", ...queries },
     ...(variant === "rope" || variant === "plain"
-      ? { coded: { source: "coded", ...queries } }
+      ? { coded: { source: "coded", span: "SPAN", ...queries } }
       : {}),
     ...(variant === "rope" ? { atTile: { origin: "tile.first" } } : {}),
   };
@@ -152,21 +215,24 @@ function scoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): C
 
 /** The same for keys coded in the space of a Hadamard rotation; exact ones meet the queries as they are. */
 function rotatedScoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
-  const coded = { source: "coded", queries: "rotated_tile" };
+  const coded = { source: "coded", span: "SPAN", queries: ROTATED_QUERIES.name };
+  const rows = { atQuery: QUERIES, atRotated: ROTATED_QUERIES };
   if (variant !== "rope") {
     return {
+      ...rows,
       headerPartial: "header_rotated_plain",
       scorePartial: "score_rotated_plain",
-      exactly: { source: "exact", queries: "query_tile" },
+      exactly: { source: "exact", span: "EXACT_SPAN", queries: QUERIES.name },
       coded,
     };
   }
   const mean = hasMean(parseScheme(scheme), headDim);
   return {
+    ...rows,
     headerPartial: "header_rotated_rope",
     scorePartial: mean ? "score_mean_rope" : "score_rotated_rope",
-    exactly: { source: "exact" },
-    ...(mean ? { mean: { source: "mean" } } : {}),
+    exactly: { source: "exact", span: "EXACT_SPAN" },
+    ...(mean ? { mean: { source: "mean", span: "SPAN" } } : {}),
     coded,
     atTile: { origin: "tile.first" },
     atStart: { origin: "0u" },
@@ -180,16 +246,22 @@ function rotationContext(headDim: number, ...schemes: SchemeId[]): Context {
     : { rotationPartial: "rotation_none" };
 }
 
-/** What becomes of mixed values at the end of the coded tiles. */
-function mixContext(scheme: SchemeId): Context {
-  const way = parseScheme(scheme).rotated ? "rotated" : "plain";
-  return { unrotatePartial: `unrotate_${way}`, finishPartial: `finish_${way}` };
+/** How coded values are mixed, and what is undone when the last of them is. */
+function mixContext(schemeId: SchemeId): Context {
+  const scheme = parseScheme(schemeId);
+  const way = scheme.rotated ? "rotated" : scheme.codebook === "learned" ? "grid" : "plain";
+  return { mixPartial: `mix_${way}` };
 }
 
-/** Query rows a workgroup serves: with their rotated twins, fewer of large heads fit. */
-function attentionRows(variant: KeyVariant, scheme: SchemeId, headDim: number): number {
-  if (variant === "lut") return LUT_ROWS;
-  return parseScheme(scheme).rotated && headDim > 64 ? BLOCK_ROWS / 2 : BLOCK_ROWS;
+/** The values' context. */
+function valueContext(scheme: SchemeId, headDim: number): Context {
+  return { ...recordContext("value", scheme, headDim), ...valueLane(parseScheme(scheme)) };
+}
+
+/** Most pages of a tile: beside a lookup table, or queries in two spaces, workgroup memory has room for fewer. */
+function attentionSpan(variant: KeyVariant, scheme: SchemeId, headDim: number): number {
+  const crowded = variant === "lut" || (parseScheme(scheme).rotated && headDim > 128);
+  return crowded ? MIN_SPAN : MAX_SPAN;
 }
 
 function codebookBinding(...schemes: SchemeId[]): BindingName[] {
@@ -201,18 +273,24 @@ function keyVariants(scheme: SchemeId, headDim: number): KeyVariant[] {
   const { centroids, codebook, rotated } = parseScheme(scheme);
   if (rotated || codebook === "none") return ["rope", "plain"];
   const entries = parseScheme(scheme).layout(headDim).codes * centroids;
-  return ["rope", "plain", entries <= LUT_ENTRIES ? "lut" : "table"];
+  return ["rope", "plain", entries <= LUT_ENTRIES && headDim <= 128 ? "lut" : "table"];
+}
+
+/** The ways a fused kernel reads them. */
+function pairVariants(scheme: SchemeId, headDim: number): KeyVariant[] {
+  const variants = keyVariants(scheme, headDim);
+  return variants.includes("table") ? [...variants, "table16"] : variants;
 }
 
 function variantBinding(variant: KeyVariant): BindingName[] {
-  return variant === "rope" ? ["rope"] : variant === "table" ? ["table"] : [];
+  return variant === "plain" || variant === "lut" ? [] : [variant];
 }
 
 /** What encoding and decoding rotated codes needs of the rotary embedding, where keys come before it. */
 function angleContext(variant: "rope" | undefined): Context {
   return variant === undefined
     ? { anglePartial: "angle_none" }
-    : { anglePartial: "angle_rope", tileTokens: TILE_TOKENS };
+    : { anglePartial: "angle_rope", nearTokens: NEAR_TOKENS };
 }
 
 /** The parts of the name of a kernel that encodes or decodes. */
@@ -363,6 +441,39 @@ function decodeRotatedRow(
   );
 }
 
+/** The kernel that fills tables of q.centroid, in f32 where no variant says otherwise. */
+function tableRow(
+  schemeId: SchemeId,
+  headDim: number,
+  reason: string,
+  variant: "table16" | undefined,
+): KernelRow {
+  const scheme = parseScheme(schemeId);
+  return kernel(
+    {
+      family: "table",
+      schemes: [schemeId],
+      size: headDim,
+      ...(variant === undefined ? {} : { variant }),
+    },
+    "table",
+    reason,
+    ["step", "layer", "queries", "codebooks", `${variant ?? "table"}_written`],
+    {
+      headDim,
+      rows: BLOCK_ROWS,
+      workgroupSize: WORKGROUP_SIZE,
+      stepEntries: STEP_ENTRIES,
+      channels: scheme.channels,
+      centroids: scheme.centroids,
+      codes: scheme.layout(headDim).codes,
+      codebookWords: headCodebookWords(scheme, headDim),
+      laneEntries: TABLE_LANE_ENTRIES,
+      entryPartial: variant === undefined ? "entry_f32" : "entry_f16",
+    },
+  );
+}
+
 /** All kernels that one scheme at one head dimension needs, whatever it is paired with. */
 function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[] {
   const { rotated } = parseScheme(scheme);
@@ -394,17 +505,17 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
         "partials_written",
       ],
       {
-        ...attentionContext(headDim, BLOCK_ROWS),
+        ...attentionContext(headDim, MAX_SPAN),
         ...rotationContext(headDim, scheme),
         ...mixContext(scheme),
-        summedRows: summedRows(headDim),
-        value: recordContext("value", scheme, headDim),
+        ...topContext(false),
+        value: valueContext(scheme, headDim),
       },
-      BLOCK_ROWS,
+      MAX_SPAN,
     ),
   );
   for (const variant of keyVariants(scheme, headDim)) {
-    const maxRows = attentionRows(variant, scheme, headDim);
+    const span = attentionSpan(variant, scheme, headDim);
     rows.push(kernel(
       { family: "score", schemes: [scheme], size: headDim, variant },
       "score",
@@ -421,40 +532,34 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
         "row_scores_written",
       ],
       {
-        ...attentionContext(headDim, maxRows),
+        ...attentionContext(headDim, span),
         ...rotationContext(headDim, scheme),
+        chunkPartial: "chunk_f32",
         key: keyContext(variant, scheme, headDim),
         ...scoreContext(variant, scheme, headDim),
       },
-      maxRows,
+      span,
     ));
-    if (variant === "table") {
-      const known = parseScheme(scheme);
-      rows.push(kernel(
-        { family: "table", schemes: [scheme], size: headDim },
-        "table",
-        reason,
-        ["step", "layer", "queries", "codebooks", "table_written"],
-        {
-          headDim,
-          workgroupSize: WORKGROUP_SIZE,
-          stepEntries: STEP_ENTRIES,
-          channels: known.channels,
-          centroids: known.centroids,
-          codes: known.layout(headDim).codes,
-          codebookWords: headCodebookWords(known, headDim),
-          laneEntries: TABLE_LANE_ENTRIES,
-        },
-      ));
-    }
+    if (variant === "table") rows.push(tableRow(scheme, headDim, reason, undefined));
   }
   return rows;
 }
 
-function pairRow(row: PairRow, headDim: number, variant: KeyVariant): KernelRow {
-  const maxRows = attentionRows(variant, row.keys, headDim);
+function pairRow(
+  row: PairRow,
+  headDim: number,
+  variant: KeyVariant,
+  feature?: KernelFeature,
+): KernelRow {
+  const span = attentionSpan(variant, row.keys, headDim);
   return kernel(
-    { family: "attend", schemes: [row.keys, row.values], size: headDim, variant },
+    {
+      family: "attend",
+      schemes: [row.keys, row.values],
+      size: headDim,
+      variant,
+      ...(feature === undefined ? {} : { feature }),
+    },
     "attend",
     row.reason,
     [
@@ -470,15 +575,15 @@ function pairRow(row: PairRow, headDim: number, variant: KeyVariant): KernelRow 
       "partials_written",
     ],
     {
-      ...attentionContext(headDim, maxRows),
+      ...attentionContext(headDim, span),
       ...rotationContext(headDim, row.keys, row.values),
       ...mixContext(row.values),
+      ...featureContext(feature),
       key: keyContext(variant, row.keys, headDim),
-      summedRows: summedRows(headDim),
-      value: recordContext("value", row.values, headDim),
+      value: valueContext(row.values, headDim),
       ...scoreContext(variant, row.keys, headDim),
     },
-    maxRows,
+    span,
   );
 }
 
@@ -516,11 +621,11 @@ function commonRow(): KernelRow {
 }
 
 function checkHeadDim(headDim: number): void {
-  if (!Number.isInteger(headDim) || headDim < 8 || headDim > 256 || headDim % 8 !== 0) {
+  if (!Number.isInteger(headDim) || headDim < 16 || headDim > 256 || headDim % 16 !== 0) {
     throw new CoupletError("shape", {
       what: `Cannot generate kernels for head dimension ${headDim}`,
-      why: "kernels read channels in fours, rotate them in pairs and give each four a lane of 64",
-      remedy: "Use a multiple of 8 from 8 to 256",
+      why: "a lane mixes sixteen channels, and a workgroup has 64 lanes",
+      remedy: "Use a multiple of 16 from 16 to 256",
     });
   }
 }
@@ -531,8 +636,37 @@ export interface Table {
   readonly sizes: readonly SizeRow[];
   /** Fused pairs. */
   readonly pairs: readonly PairRow[];
+  /** Optional features. */
+  readonly ladder: readonly LadderRow[];
   /** Calibration. */
   readonly kmeans: readonly KmeansRow[];
+}
+
+/** Fused pairs once more, for devices with an optional feature. */
+function ladderRows({ feature, schemes, headDims, reason }: LadderRow): KernelRow[] {
+  return schemes.flatMap((scheme) =>
+    headDims.flatMap((headDim) =>
+      pairVariants(scheme, headDim)
+        // Tables leave few products to take; and of the two kinds one shows what subgroups gain.
+        .filter((variant) =>
+          variant === "rope" || variant === "plain" ||
+          (feature === "subgroups" && variant === "table16")
+        )
+        .map((variant) =>
+          pairRow({ keys: scheme, values: scheme, headDims, reason }, headDim, variant, feature)
+        )
+    )
+  );
+}
+
+/** The kernels that fill the f16 tables of fused pairs, once for each scheme of keys. */
+function tables16(pairs: readonly PairRow[]): KernelRow[] {
+  const rows = pairs.flatMap(({ keys, headDims, reason }) =>
+    headDims
+      .filter((headDim) => pairVariants(keys, headDim).includes("table16"))
+      .map((headDim) => tableRow(keys, headDim, reason, "table16"))
+  );
+  return [...new Map(rows.map((row) => [row.name, row])).values()];
 }
 
 /** Every kernel the table asks for, sorted by name. */
@@ -549,11 +683,11 @@ export function expandTable(table: Table): KernelRow[] {
     ),
     ...table.pairs.flatMap((row) =>
       row.headDims.flatMap((headDim) =>
-        keyVariants(row.keys, headDim)
-          .filter((variant) => variant === "rope" || variant === "plain")
-          .map((variant) => pairRow(row, headDim, variant))
+        pairVariants(row.keys, headDim).map((variant) => pairRow(row, headDim, variant))
       )
     ),
+    ...tables16(table.pairs),
+    ...table.ladder.flatMap(ladderRows),
     ...table.kmeans.flatMap(kmeansRows),
   ];
   rows.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));

@@ -17,8 +17,8 @@ export interface KernelRow {
   readonly context: Readonly<Record<string, TemplateValue>>;
   /** Resources of bind group 0, in order. */
   readonly bindings: readonly BindingName[];
-  /** Most query rows a workgroup serves, for the attention families. */
-  readonly rows?: number;
+  /** Most pages of a coded tile, for the attention families. */
+  readonly span?: number;
   /** Why the row is in the table. */
   readonly reason: string;
 }

@@ -81,7 +81,7 @@ function entryText(row: KernelRow, wgsl: string): string {
   const fields = {
     name: JSON.stringify(row.name),
     bindings: `[${row.bindings.map((name) => JSON.stringify(name)).join(", ")}]`,
-    ...(row.rows === undefined ? {} : { rows: row.rows }),
+    ...(row.span === undefined ? {} : { span: row.span }),
     workgroupBytes: workgroupBytes(wgsl),
     reason: JSON.stringify(row.reason),
     load: `() => import("../${row.name}.wgsl.ts")`,

@@ -10,7 +10,7 @@ import { CoupletError } from "../src/errors.ts";
 import { kernelSets } from "./kernel_sets.ts";
 import { withKernelEntries } from "./package_entries.ts";
 import { createRenderer } from "./render.ts";
-import { kmeans, pairs, sizes } from "./variants.ts";
+import { kmeans, ladder, pairs, sizes } from "./variants.ts";
 
 const GENERATED = new URL("../generated/", import.meta.url);
 const CONFIG = new URL("../deno.json", import.meta.url);
@@ -49,6 +49,7 @@ function userTable(options: GenerateOptions): Table {
   return {
     sizes: [{ schemes: [...schemes], headDims: options.headDim, reason }],
     pairs: userPairs,
+    ladder: [],
     kmeans: [],
   };
 }
@@ -106,7 +107,7 @@ export function generate(args: readonly string[]): number {
     });
   }
   const renderer = createRenderer();
-  const all = expandTable(own ? userTable(options) : { sizes, pairs, kmeans });
+  const all = expandTable(own ? userTable(options) : { sizes, pairs, ladder, kmeans });
   const matches = options.only === undefined ? () => true : picomatch(options.only);
   const rows = all.filter((row) => matches(row.name));
   if (rows.length === 0) {

@@ -2,6 +2,7 @@
  * THE TABLE. Every generated kernel derives from a row here: file, name, manifest, tests and selection.
  * Adding a size is one row in `sizes`; a fused pair of schemes is one row in `pairs`.
  */
+import type { KernelFeature } from "../src/kernel_name.ts";
 import type { SchemeId } from "../src/scheme.ts";
 
 /** Schemes and head dimensions that get every kernel a cache needs, and why. */
@@ -23,6 +24,18 @@ export interface PairRow {
   /** Channels per head. */
   readonly headDims: readonly number[];
   /** Why the pair exists. */
+  readonly reason: string;
+}
+
+/** Pairs of one scheme that get kernels for devices with an optional feature, and why. */
+export interface LadderRow {
+  /** The feature. */
+  readonly feature: KernelFeature;
+  /** Schemes, the same for keys and values. */
+  readonly schemes: readonly SchemeId[];
+  /** Channels per head. */
+  readonly headDims: readonly number[];
+  /** Why the rows exist. */
   readonly reason: string;
 }
 
@@ -128,6 +141,22 @@ export const pairs: readonly PairRow[] = [
     values: "c8b8",
     headDims,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
+  },
+];
+
+/** Optional features, for the head dimensions of most models. */
+export const ladder: readonly LadderRow[] = [
+  {
+    feature: "subgroups",
+    schemes: ["f16", "c4b8", "c8b8"],
+    headDims: [64, 128],
+    reason: "the largest score of a tile by subgroups: a barrier less in each",
+  },
+  {
+    feature: "f16",
+    schemes: ["f16", "c4b8", "c8b8"],
+    headDims: [64, 128],
+    reason: "products of queries and keys in f16, which many GPUs take twice as fast",
   },
 ];
 

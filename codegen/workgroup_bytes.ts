@@ -1,6 +1,12 @@
 /** Bytes of workgroup memory a kernel declares, read off its WGSL at the default of every override. */
 
-const SIZES: Readonly<Record<string, number>> = { u32: 4, f32: 4, "vec2<f32>": 8, "vec4<f32>": 16 };
+const SIZES: Readonly<Record<string, number>> = {
+  u32: 4,
+  f32: 4,
+  "vec2<f32>": 8,
+  "vec4<f32>": 16,
+  "vec4<f16>": 8,
+};
 
 function evaluate(expression: string, constants: ReadonlyMap<string, number>): number {
   return expression.split("*").reduce(
@@ -23,9 +29,12 @@ export function workgroupBytes(wgsl: string): number {
   for (const [, name, value] of wgsl.matchAll(/^(?:const|override) (\w+): u32 = ([^;]+);/gm)) {
     constants.set(name!, evaluate(value!, constants));
   }
+  const aliases = new Map(
+    [...wgsl.matchAll(/^alias (\w+) = ([^;]+);/gm)].map(([, name, type]) => [name!, type!]),
+  );
   let bytes = 0;
   for (const [, type, length] of wgsl.matchAll(/^var<workgroup> \w+: array<(.+), (.+)>;/gm)) {
-    bytes += SIZES[type!]! * evaluate(length!, constants);
+    bytes += SIZES[aliases.get(type!) ?? type!]! * evaluate(length!, constants);
   }
   return bytes;
 }

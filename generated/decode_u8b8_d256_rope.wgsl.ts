@@ -18,7 +18,7 @@ const CODED_METADATA_WORDS: u32 = 80u; // in front of a record's codes
 const CODED_CODEBOOK_WORDS: u32 = 0u; // per head
 
 override SIDE: u32 = 0u; // 0 decodes keys, 1 values
-const TILE: u32 = 128u; // distances the table has one by one
+const NEAR: u32 = 128u; // distances the table has one by one
 override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
 override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
 
@@ -167,8 +167,8 @@ struct Angle {
 
 // The rotation of four pairs of channels at a distance: the sum of a near one and a far one.
 fn angle_of(distance: u32, pair: u32) -> Angle {
-  let near = ((distance % TILE) * ROTARY_CHUNKS + pair) * 2u;
-  let far = ((TILE + distance / TILE) * ROTARY_CHUNKS + pair) * 2u;
+  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
   return Angle(
     rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
     rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],

@@ -20,7 +20,7 @@ const LANES: u32 = 1u; // lanes that share the search for one code
 const SPREAD: f32 = 0.125; // the factor of the rotation
 
 override SIDE: u32 = 0u; // 0 encodes keys, 1 values
-const TILE: u32 = 128u; // distances the table has one by one
+const NEAR: u32 = 128u; // distances the table has one by one
 override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
 override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
 
@@ -162,8 +162,8 @@ struct Angle {
 
 // The rotation of four pairs of channels at a distance: the sum of a near one and a far one.
 fn angle_of(distance: u32, pair: u32) -> Angle {
-  let near = ((distance % TILE) * ROTARY_CHUNKS + pair) * 2u;
-  let far = ((TILE + distance / TILE) * ROTARY_CHUNKS + pair) * 2u;
+  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
   return Angle(
     rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
     rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],

@@ -7,15 +7,21 @@ const HEAD_DIM: u32 = 64u;
 const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = 64u;
 const PAGE_TOKENS: u32 = 64u; // as many as lanes, so that a lane holds the same token of each page
-const SPAN: u32 = 2u; // pages of a tile: tokens a lane scores at once, for each query it loads
-const TILE: u32 = SPAN * PAGE_TOKENS; // tokens scored at once
-const MAX_ROWS: u32 = 8u;
+const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
 const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
+const NEAR: u32 = 128u; // distances the rotary table has one by one
+const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
+const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
+const MAX_SPAN: u32 = 8u;
 
 override SOFTCAP: bool = false; // scores are capped
-override ROWS: u32 = MAX_ROWS; // query rows of one workgroup: a power of two
-const SLICES: u32 = WORKGROUP / CHUNKS; // tokens mixed at once
-const SUMMED_ROWS: u32 = 4u; // rows summed over the lanes at once
+override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
+override TILE: u32 = SPAN * PAGE_TOKENS;
+const LANE_CHUNKS: u32 = 4u; // chunks that a lane mixes: columns of a matrix
+const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
+const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
+const TOP_GROUPS: u32 = 8u; // the largest score is found among so many lanes each, then among as many results
+const TOP_LANES: u32 = WORKGROUP / TOP_GROUPS;
 const VALUE_CHANNELS: u32 = 4u; // channels per code
 const VALUE_BITS: u32 = 8u; // bits per code
 const VALUE_MASK: u32 = 255u;
@@ -83,13 +89,13 @@ struct Layer {
 @group(0) @binding(6) var<storage, read> pages: array<u32>;
 @group(0) @binding(7) var<storage, read_write> partials_written: array<vec4<f32>>;
 
-var<workgroup> weights: array<f32, ROWS * TILE>;
-var<workgroup> tops: array<f32, WORKGROUP>;
-var<workgroup> row_tops: array<f32, ROWS>;
-var<workgroup> slices: array<vec4<f32>, SUMMED_ROWS * WORKGROUP>;
-var<private> row_max: array<f32, MAX_ROWS>;
-var<private> row_sum: array<f32, MAX_ROWS>;
-var<private> mixed: array<vec4<f32>, MAX_ROWS>;
+var<workgroup> weights: array<vec4<f32>, TILE>;
+var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
+var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
+var<private> row_max: vec4<f32>;
+var<private> row_sum: vec4<f32>;
+var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
+var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
 // leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
@@ -122,9 +128,10 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
-// The tokens a block of query rows sees, cut into tiles of TILE consecutive tokens: coded tiles (each is SPAN pages), then sinks, then the ring.
+// The tokens a block of query rows sees, cut into tiles of consecutive tokens: coded tiles (each is SPAN pages), then sinks,
+// then the ring, whose tiles are smaller, because there are few exact tokens as a rule.
 struct Tiles {
-  coded_first: u32, // index of the first coded tile that any row sees
+  coded_first: u32, // first token of the first coded tile, counted from behind the sinks
   coded: u32, // number of coded tiles from there
   sinks: u32, // number of tiles of sinks
   ring: u32, // number of tiles of recent tokens
@@ -151,28 +158,29 @@ fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles
   let next = last_position + 1u;
   let seen = oldest_seen(first_position);
   tiles.coded_end = layer.sinks + coded_visible(entry, last_position);
-  tiles.coded_first = (max(seen, layer.sinks) - layer.sinks) / TILE;
-  tiles.coded = (tiles.coded_end - layer.sinks + TILE - 1u) / TILE;
-  tiles.coded -= min(tiles.coded, tiles.coded_first);
+  let coded_tokens = tiles.coded_end - layer.sinks;
+  // What lies behind a sliding window is given up in multiples of NEAR tokens.
+  tiles.coded_first = min((max(seen, layer.sinks) - layer.sinks) / NEAR * NEAR, coded_tokens);
+  tiles.coded = (coded_tokens - tiles.coded_first + TILE - 1u) / TILE;
   tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
-  tiles.sinks = (tiles.sinks_end + TILE - 1u) / TILE;
+  tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;
   tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
   tiles.ring_end = select(next, 0u, layer.window + layer.block == 1u);
-  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + TILE - 1u) / TILE;
+  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + EXACT_TILE - 1u) / EXACT_TILE;
   return tiles;
 }
 
 fn tile_at(tiles: Tiles, index: u32) -> Tile {
   if (index < tiles.coded) {
-    let first = layer.sinks + (tiles.coded_first + index) * TILE;
+    let first = layer.sinks + tiles.coded_first + index * TILE;
     return Tile(true, false, first, min(first + TILE, tiles.coded_end));
   }
   if (index < tiles.coded + tiles.sinks) {
-    let first = (index - tiles.coded) * TILE;
-    return Tile(false, false, first, min(first + TILE, tiles.sinks_end));
+    let first = (index - tiles.coded) * EXACT_TILE;
+    return Tile(false, false, first, min(first + EXACT_TILE, tiles.sinks_end));
   }
-  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * TILE;
-  return Tile(false, true, first, min(first + TILE, tiles.ring_end));
+  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * EXACT_TILE;
+  return Tile(false, true, first, min(first + EXACT_TILE, tiles.ring_end));
 }
 
 // The positions of the tile that the query at position sees: from x up to but not including y.
@@ -186,6 +194,7 @@ fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
   head: u32, // among those bound
+  table: u32, // place of its lookup table among those of one KV head
   first_row: u32,
   rows: u32, // rows the entry has in all
   first_position: u32,
@@ -196,12 +205,13 @@ fn blocks_per_entry() -> u32 {
   return (step.max_count * layer.group + ROWS - 1u) / ROWS;
 }
 
-fn block_of(entry: Entry, index: u32, head: u32) -> Block {
+fn block_of(entry: Entry, index: u32, workgroup: vec3<u32>) -> Block {
   let rows = entry.count * layer.group;
   let first_row = index * ROWS;
   let last_row = min(first_row + ROWS, rows) - 1u;
   return Block(
-    head,
+    workgroup.y,
+    entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,
     first_row,
     rows,
     entry.start + first_row / layer.group,
@@ -289,50 +299,143 @@ fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale + value_float8x4(value_records[record + chunk]);
 }
+// Channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
+fn value_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+  let grid = Grid();
+  return mat4x4<f32>(
+    value_load4(grid, codebook, record, token, chunk),
+    value_load4(grid, codebook, record, token, chunk + 1u),
+    value_load4(grid, codebook, record, token, chunk + 2u),
+    value_load4(grid, codebook, record, token, chunk + 3u),
+  );
+}
 
-// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): weights turn from scores into exp(score - row_max), and what was summed before is rescaled.
-fn soften_tile(lane: u32) {
-  let share = WORKGROUP / ROWS;
-  let own = lane / share * TILE;
-  var highest = HIDDEN;
-  for (var token = lane % share; token < TILE; token += share) {
-    highest = max(highest, weights[own + token]);
+// A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
+fn lane_chunk(lane: u32) -> u32 {
+  return lane % CHUNK_LANES * LANE_CHUNKS;
+}
+
+// What one value adds to all rows.
+fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
+  return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
+}
+
+fn rescale_coded(rescale: vec4<f32>) {}
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let values = value_lane(codebook, record, token, chunk);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(values[i], weight);
   }
-  tops[lane] = highest;
+}
+
+var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
+
+// Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
+fn unrotate_row(lane: u32) {
+  let first = lane / CHUNK_LANES * CHUNKS;
   workgroupBarrier();
-  let first = lane % share == 0u;
-  for (var part = 1u; part < select(1u, share, first); part += 1u) {
-    highest = max(highest, tops[lane + part]);
-  }
-  if (first) {
-    row_tops[lane / share] = highest;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    weights[lane * LANE_CHUNKS + i] = turned[i];
   }
   workgroupBarrier();
-  for (var row = 0u; row < ROWS; row += 1u) {
-    let next = max(row_max[row], row_tops[row]);
-    let rescale = exp(row_max[row] - next);
-    row_max[row] = next;
-    row_sum[row] *= rescale;
-    mixed[row] *= rescale;
-    for (var token = lane; token < TILE; token += WORKGROUP) {
-      let score = weights[row * TILE + token];
-      let weight = select(exp(score - next), 0.0, score <= HIDDEN);
-      weights[row * TILE + token] = weight;
-      row_sum[row] += weight;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let chunk = lane_chunk(lane) + i;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      sum += parity_sign(chunk & other) * weights[first + other];
     }
+    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+  }
+}
+
+fn finish_coded(block: Block, lane: u32) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][0];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][0] = turned[i];
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][1];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][1] = turned[i];
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][2];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][2] = turned[i];
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][3];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][3] = turned[i];
+  }
+}
+
+// The largest of all lanes' vectors, by component: of some lanes each, then of their results.
+fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
+  tops[lane] = own;
+  workgroupBarrier();
+  var top = own;
+  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
+    top = max(top, tops[other * TOP_GROUPS + lane]);
+  }
+  if (lane < TOP_GROUPS) {
+    group_tops[lane] = top;
+  }
+  workgroupBarrier();
+  for (var group = 0u; group < TOP_GROUPS; group += 1u) {
+    top = max(top, group_tops[group]);
+  }
+  return top;
+}
+
+// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
+// exp(score - row_max).
+fn soften_tile(lane: u32) {
+  var highest = scores[0];
+  for (var i = 1u; i < SPAN; i += 1u) {
+    highest = max(highest, scores[i]);
+  }
+  let next = max(row_max, top_of(highest, lane));
+  let rescale = exp(row_max - next);
+  row_max = next;
+  row_sum *= rescale;
+  rescale_coded(rescale);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let rows = mixed[i];
+    mixed[i] = mat4x4<f32>(
+      rows[0] * rescale.x,
+      rows[1] * rescale.y,
+      rows[2] * rescale.z,
+      rows[3] * rescale.w,
+    );
+  }
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let score = scores[i];
+    let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+    weights[i * PAGE_TOKENS + lane] = weight;
+    row_sum += weight;
   }
   workgroupBarrier();
 }
 
-// Adds the lane's share of the tile's values: chunk lane % CHUNKS of every SLICES-th token. Only one of the two loops runs.
+// Adds the lane's share of the tile's values. Only one of the two loops runs.
 fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
-  let chunk = lane % CHUNKS;
-  let slice = lane / CHUNKS;
+  let chunk = lane_chunk(lane);
+  let slice = lane / CHUNK_LANES;
   let count = select(0u, tile.end - tile.first, slice < SLICES);
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  let grid = value_grid(codebook, chunk);
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
@@ -340,81 +443,67 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let end = min(coded_count - first, PAGE_TOKENS);
     for (var token = slice; token < end; token += SLICES) {
       let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
-      let value = value_load4(grid, codebook, record, token % VALUE_RECORD_TOKENS, chunk);
-      for (var row = 0u; row < ROWS; row += 1u) {
-        mixed[row] += weights[row * TILE + first + token] * value;
-      }
+      mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
     }
   }
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
-    let value = exact_load4(exact_at, chunk);
-    for (var row = 0u; row < ROWS; row += 1u) {
-      mixed[row] += weights[row * TILE + token] * value;
+    let weight = weights[token];
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      mixed[i] += weighted(exact_load4(exact_at, chunk + i), weight);
     }
   }
 }
 
-// Sums over the lanes and writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0). Rows go SUMMED_ROWS at a
-// time, because barriers cost more than memory.
-fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
-  let rows = min(ROWS, block.rows - block.first_row);
+// Sums one chunk of every lane over the slices and writes it.
+fn write_chunk(entry: Entry, block: Block, split: u32, lane: u32, rows: mat4x4<f32>, i: u32) {
   workgroupBarrier();
-  for (var row = 0u; row < ROWS; row += 1u) {
-    weights[row * TILE + lane] = row_sum[row];
-    row_tops[row] = row_max[row];
-  }
-  for (var first = 0u; first < ROWS; first += SUMMED_ROWS) {
-    for (var row = first; row < min(first + SUMMED_ROWS, ROWS); row += 1u) {
-      slices[(row - first) * WORKGROUP + lane] = mixed[row];
+  weights[lane] = rows[0];
+  weights[WORKGROUP + lane] = rows[1];
+  weights[2u * WORKGROUP + lane] = rows[2];
+  weights[3u * WORKGROUP + lane] = rows[3];
+  workgroupBarrier();
+  let used = min(ROWS, block.rows - block.first_row);
+  for (var item = lane; item < used * CHUNK_LANES; item += WORKGROUP) {
+    let row = item / CHUNK_LANES;
+    let first = row * WORKGROUP + item % CHUNK_LANES;
+    var total = weights[first];
+    for (var slice = 1u; slice < SLICES; slice += 1u) {
+      total += weights[first + slice * CHUNK_LANES];
     }
-    workgroupBarrier();
-    let end = min(first + SUMMED_ROWS, rows);
-    for (var item = first * CHUNKS + lane; item < end * CHUNKS; item += WORKGROUP) {
-      let row = item / CHUNKS;
-      let chunk = item % CHUNKS;
-      var total = slices[(row - first) * WORKGROUP + chunk];
-      for (var slice = 1u; slice < SLICES; slice += 1u) {
-        total += slices[(row - first) * WORKGROUP + slice * CHUNKS + chunk];
-      }
-      partials_written[partial_of(entry, block, row, split) + chunk] = total;
+    let chunk = lane_chunk(item % CHUNK_LANES) + i;
+    partials_written[partial_of(entry, block, row, split) + chunk] = total;
+  }
+}
+
+// Writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
+fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
+  tops[lane] = row_sum;
+  write_chunk(entry, block, split, lane, mixed[0], 0u);
+  write_chunk(entry, block, split, lane, mixed[1], 1u);
+  write_chunk(entry, block, split, lane, mixed[2], 2u);
+  write_chunk(entry, block, split, lane, mixed[3], 3u);
+  if (lane == 0u) {
+    var sum = tops[0];
+    for (var other = 1u; other < WORKGROUP; other += 1u) {
+      sum += tops[other];
     }
-    if (first + SUMMED_ROWS < ROWS) {
-      workgroupBarrier();
+    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
+      partials_written[partial_of(entry, block, row, split) + CHUNKS] =
+        vec4<f32>(row_max[row], sum[row], 0.0, 0.0);
     }
   }
-  var sum = 0.0;
-  for (var other = 0u; other < select(0u, WORKGROUP, lane < rows); other += 1u) {
-    sum += weights[lane * TILE + other];
-  }
-  if (lane < rows) {
-    partials_written[partial_of(entry, block, lane, split) + CHUNKS] =
-      vec4<f32>(row_tops[lane], sum, 0.0, 0.0);
+}
+
+// Coded tiles come first: once their values are mixed, what their coding did is undone, and exact values can be added.
+fn finish_tile(block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+  if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
+    finish_coded(block, lane);
   }
 }
 
 fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
   return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);
-}
-
-// Undoes the Hadamard rotation of what was mixed so far, slice by slice, some rows at once.
-fn unrotate_mixed(lane: u32) {
-  let chunk = lane % CHUNKS;
-  for (var first = 0u; first < ROWS; first += SUMMED_ROWS) {
-    let rows = min(SUMMED_ROWS, ROWS - first);
-    workgroupBarrier();
-    for (var row = 0u; row < rows; row += 1u) {
-      slices[row * WORKGROUP + lane] = mixed[first + row];
-    }
-    workgroupBarrier();
-    for (var row = 0u; row < rows; row += 1u) {
-      var sum = vec4<f32>();
-      for (var other = 0u; other < CHUNKS; other += 1u) {
-        sum += parity_sign(chunk & other) * slices[row * WORKGROUP + lane - chunk + other];
-      }
-      mixed[first + row] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
-    }
-  }
 }
 
 // Grid: (splits, KV heads, entries x row blocks), as the score kernel's.
@@ -428,33 +517,28 @@ fn main(
   if (index * ROWS >= entry.count * layer.group) {
     return;
   }
-  let block = block_of(entry, index, workgroup.y);
+  let block = block_of(entry, index, workgroup);
   let tiles = tiles_between(entry, block.first_position, block.last_position);
   let total = tiles.coded + tiles.sinks + tiles.ring;
   let share = (total + step.splits - 1u) / step.splits;
   let end = min((workgroup.x + 1u) * share, total);
-  for (var row = 0u; row < ROWS; row += 1u) {
-    row_max[row] = HIDDEN;
-    row_sum[row] = 0.0;
-    mixed[row] = vec4<f32>();
+  row_max = vec4<f32>(HIDDEN);
+  row_sum = vec4<f32>();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] = mat4x4<f32>();
   }
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);
-    workgroupBarrier();
     for (var row = 0u; row < ROWS; row += 1u) {
       let stored = min(row, block.rows - 1u - block.first_row);
-      let first = global_row(entry, block, stored) * step.score_stride + at * TILE;
-      for (var token = lane; token < TILE; token += WORKGROUP) {
-        weights[row * TILE + token] = row_scores[first + token];
+      let first = global_row(entry, block, stored) * step.score_stride + at * TILE + lane;
+      for (var i = 0u; i < SPAN; i += 1u) {
+        scores[i][row] = row_scores[first + i * PAGE_TOKENS];
       }
     }
-    workgroupBarrier();
     soften_tile(lane);
     mix_tile(entry, block, tile, lane);
-    // Coded tiles come first: once their values are mixed, the rotation is undone, and exact values can be added.
-    if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
-      unrotate_mixed(lane);
-    }
+    finish_tile(block, tiles, tile, at, end, lane);
   }
   write_partials(entry, block, workgroup.x, lane);
 }

@@ -7,13 +7,16 @@ const HEAD_DIM: u32 = 64u;
 const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = 64u;
 const PAGE_TOKENS: u32 = 64u; // as many as lanes, so that a lane holds the same token of each page
-const SPAN: u32 = 2u; // pages of a tile: tokens a lane scores at once, for each query it loads
-const TILE: u32 = SPAN * PAGE_TOKENS; // tokens scored at once
-const MAX_ROWS: u32 = 8u;
+const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
 const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
+const NEAR: u32 = 128u; // distances the rotary table has one by one
+const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
+const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
+const MAX_SPAN: u32 = 8u;
 
 override SOFTCAP: bool = false; // scores are capped
-override ROWS: u32 = MAX_ROWS; // query rows of one workgroup: a power of two
+override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
+override TILE: u32 = SPAN * PAGE_TOKENS;
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 const KEY_BITS: u32 = 2u; // bits per code
 const KEY_RECORD_TOKENS: u32 = 32u;
@@ -81,9 +84,11 @@ struct Layer {
 @group(0) @binding(6) var<storage, read> rope: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> row_scores_written: array<f32>;
 
-var<workgroup> query_tile: array<vec4<f32>, ROWS * CHUNKS>;
-var<workgroup> weights: array<f32, ROWS * TILE>;
-var<private> scores: array<f32, SPAN * MAX_ROWS>;
+alias Chunk = vec4<f32>; // what products of queries and keys are taken in
+alias Rows = mat4x4<f32>;
+
+var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
+var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
 // leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
@@ -116,9 +121,10 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
-// The tokens a block of query rows sees, cut into tiles of TILE consecutive tokens: coded tiles (each is SPAN pages), then sinks, then the ring.
+// The tokens a block of query rows sees, cut into tiles of consecutive tokens: coded tiles (each is SPAN pages), then sinks,
+// then the ring, whose tiles are smaller, because there are few exact tokens as a rule.
 struct Tiles {
-  coded_first: u32, // index of the first coded tile that any row sees
+  coded_first: u32, // first token of the first coded tile, counted from behind the sinks
   coded: u32, // number of coded tiles from there
   sinks: u32, // number of tiles of sinks
   ring: u32, // number of tiles of recent tokens
@@ -145,28 +151,29 @@ fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles
   let next = last_position + 1u;
   let seen = oldest_seen(first_position);
   tiles.coded_end = layer.sinks + coded_visible(entry, last_position);
-  tiles.coded_first = (max(seen, layer.sinks) - layer.sinks) / TILE;
-  tiles.coded = (tiles.coded_end - layer.sinks + TILE - 1u) / TILE;
-  tiles.coded -= min(tiles.coded, tiles.coded_first);
+  let coded_tokens = tiles.coded_end - layer.sinks;
+  // What lies behind a sliding window is given up in multiples of NEAR tokens.
+  tiles.coded_first = min((max(seen, layer.sinks) - layer.sinks) / NEAR * NEAR, coded_tokens);
+  tiles.coded = (coded_tokens - tiles.coded_first + TILE - 1u) / TILE;
   tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
-  tiles.sinks = (tiles.sinks_end + TILE - 1u) / TILE;
+  tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;
   tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
   tiles.ring_end = select(next, 0u, layer.window + layer.block == 1u);
-  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + TILE - 1u) / TILE;
+  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + EXACT_TILE - 1u) / EXACT_TILE;
   return tiles;
 }
 
 fn tile_at(tiles: Tiles, index: u32) -> Tile {
   if (index < tiles.coded) {
-    let first = layer.sinks + (tiles.coded_first + index) * TILE;
+    let first = layer.sinks + tiles.coded_first + index * TILE;
     return Tile(true, false, first, min(first + TILE, tiles.coded_end));
   }
   if (index < tiles.coded + tiles.sinks) {
-    let first = (index - tiles.coded) * TILE;
-    return Tile(false, false, first, min(first + TILE, tiles.sinks_end));
+    let first = (index - tiles.coded) * EXACT_TILE;
+    return Tile(false, false, first, min(first + EXACT_TILE, tiles.sinks_end));
   }
-  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * TILE;
-  return Tile(false, true, first, min(first + TILE, tiles.ring_end));
+  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * EXACT_TILE;
+  return Tile(false, true, first, min(first + EXACT_TILE, tiles.ring_end));
 }
 
 // The positions of the tile that the query at position sees: from x up to but not including y.
@@ -180,6 +187,7 @@ fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
   head: u32, // among those bound
+  table: u32, // place of its lookup table among those of one KV head
   first_row: u32,
   rows: u32, // rows the entry has in all
   first_position: u32,
@@ -190,12 +198,13 @@ fn blocks_per_entry() -> u32 {
   return (step.max_count * layer.group + ROWS - 1u) / ROWS;
 }
 
-fn block_of(entry: Entry, index: u32, head: u32) -> Block {
+fn block_of(entry: Entry, index: u32, workgroup: vec3<u32>) -> Block {
   let rows = entry.count * layer.group;
   let first_row = index * ROWS;
   let last_row = min(first_row + ROWS, rows) - 1u;
   return Block(
-    head,
+    workgroup.y,
+    entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,
     first_row,
     rows,
     entry.start + first_row / layer.group,
@@ -270,6 +279,16 @@ fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> 
     );
 }
 
+// Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
+fn query_rows(chunk: u32) -> Rows {
+  return Rows(
+    query_tile[chunk],
+    query_tile[CHUNKS + chunk],
+    query_tile[2u * CHUNKS + chunk],
+    query_tile[3u * CHUNKS + chunk],
+  );
+}
+
 // Where one token's key lies: in the exact tier, or coded.
 struct KeyAt {
   exact: u32,
@@ -278,7 +297,7 @@ struct KeyAt {
 }
 
 // The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
-var<private> key_at: array<KeyAt, SPAN>;
+var<private> key_at: array<KeyAt, MAX_SPAN>;
 
 fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
@@ -332,7 +351,7 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let row = min(block.first_row + tile_row, block.rows - 1u);
     if (pair >= ROTARY_CHUNKS) {
       let chunk = pair + ROTARY_CHUNKS;
-      query_tile[tile_row * CHUNKS + chunk] = query_load4(entry, block.head, row, chunk * 4u, 1u);
+      query_tile[tile_row * CHUNKS + chunk] = Chunk(query_load4(entry, block.head, row, chunk * 4u, 1u));
       continue;
     }
     let first = select(pair * 4u, pair * 8u, INTERLEAVED);
@@ -341,12 +360,12 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let odd = query_load4(entry, block.head, row, second, stride);
     let position = entry.start + row / layer.group;
     let distance = position - min(tile.first, position);
-    let near = ((distance % TILE) * ROTARY_CHUNKS + pair) * 2u;
-    let far = ((TILE + distance / TILE) * ROTARY_CHUNKS + pair) * 2u;
+    let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+    let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
     let cosine = rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u];
     let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];
-    query_tile[tile_row * CHUNKS + 2u * pair] = even * cosine - odd * sine;
-    query_tile[tile_row * CHUNKS + 2u * pair + 1u] = odd * cosine + even * sine;
+    query_tile[tile_row * CHUNKS + 2u * pair] = Chunk(even * cosine - odd * sine);
+    query_tile[tile_row * CHUNKS + 2u * pair + 1u] = Chunk(odd * cosine + even * sine);
   }
   workgroupBarrier();
 }
@@ -362,32 +381,34 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
     let first_grid = coded_grid(block, first);
     let second_grid = coded_grid(block, second);
-    var evens: array<vec4<f32>, SPAN>;
-    var odds: array<vec4<f32>, SPAN>;
+    let even_queries = query_rows(2u * pair);
+    let odd_queries = query_rows(2u * pair + 1u);
+    // A page on, a key is turned by a page's angle more.
+    let page_angle = (PAGE_TOKENS * ROTARY_CHUNKS + pair) * 2u;
+    let page_cosine = rope[page_angle];
+    let page_sine = rope[page_angle + 1u];
+    let angle = (lane * ROTARY_CHUNKS + pair) * 2u;
+    var cosine = rope[angle];
+    var sine = rope[angle + 1u];
     for (var i = 0u; i < SPAN; i += 1u) {
       let x = coded_key4(first_grid, block, key_at[i], first);
       let y = coded_key4(second_grid, block, key_at[i], second);
       let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
       let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
-      let angle = ((i * PAGE_TOKENS + lane) * ROTARY_CHUNKS + pair) * 2u;
-      evens[i] = even * rope[angle] - odd * rope[angle + 1u];
-      odds[i] = odd * rope[angle] + even * rope[angle + 1u];
-    }
-    for (var row = 0u; row < ROWS; row += 1u) {
-      let even = query_tile[row * CHUNKS + 2u * pair];
-      let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
-      for (var i = 0u; i < SPAN; i += 1u) {
-        scores[i * MAX_ROWS + row] += dot(even, evens[i]) + dot(odd, odds[i]);
-      }
+      scores[i] += vec4<f32>(
+        Chunk(even * cosine - odd * sine) * even_queries +
+          Chunk(odd * cosine + even * sine) * odd_queries,
+      );
+      let turned = cosine * page_cosine - sine * page_sine;
+      sine = sine * page_cosine + cosine * page_sine;
+      cosine = turned;
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 1u) {
     let grid = coded_grid(block, chunk);
+    let queries_4 = query_rows(chunk);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let key = coded_key4(grid, block, key_at[i], chunk);
-      for (var row = 0u; row < ROWS; row += 1u) {
-        scores[i * MAX_ROWS + row] += dot(query_tile[row * CHUNKS + chunk], key);
-      }
+      scores[i] += vec4<f32>(Chunk(coded_key4(grid, block, key_at[i], chunk)) * queries_4);
     }
   }
   for (var pair = 0u; pair < exact_pairs; pair += 1u) {
@@ -395,56 +416,62 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
     let first_grid = exact_grid(block, first);
     let second_grid = exact_grid(block, second);
-    var evens: array<vec4<f32>, SPAN>;
-    var odds: array<vec4<f32>, SPAN>;
-    for (var i = 0u; i < SPAN; i += 1u) {
+    let even_queries = query_rows(2u * pair);
+    let odd_queries = query_rows(2u * pair + 1u);
+    // A page on, a key is turned by a page's angle more.
+    let page_angle = (PAGE_TOKENS * ROTARY_CHUNKS + pair) * 2u;
+    let page_cosine = rope[page_angle];
+    let page_sine = rope[page_angle + 1u];
+    let angle = (lane * ROTARY_CHUNKS + pair) * 2u;
+    var cosine = rope[angle];
+    var sine = rope[angle + 1u];
+    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
       let x = exact_key4(first_grid, block, key_at[i], first);
       let y = exact_key4(second_grid, block, key_at[i], second);
       let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
       let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
-      let angle = ((i * PAGE_TOKENS + lane) * ROTARY_CHUNKS + pair) * 2u;
-      evens[i] = even * rope[angle] - odd * rope[angle + 1u];
-      odds[i] = odd * rope[angle] + even * rope[angle + 1u];
-    }
-    for (var row = 0u; row < ROWS; row += 1u) {
-      let even = query_tile[row * CHUNKS + 2u * pair];
-      let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
-      for (var i = 0u; i < SPAN; i += 1u) {
-        scores[i * MAX_ROWS + row] += dot(even, evens[i]) + dot(odd, odds[i]);
-      }
+      scores[i] += vec4<f32>(
+        Chunk(even * cosine - odd * sine) * even_queries +
+          Chunk(odd * cosine + even * sine) * odd_queries,
+      );
+      let turned = cosine * page_cosine - sine * page_sine;
+      sine = sine * page_cosine + cosine * page_sine;
+      cosine = turned;
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < exact_chunks; chunk += 1u) {
     let grid = exact_grid(block, chunk);
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let key = exact_key4(grid, block, key_at[i], chunk);
-      for (var row = 0u; row < ROWS; row += 1u) {
-        scores[i * MAX_ROWS + row] += dot(query_tile[row * CHUNKS + chunk], key);
-      }
+    let queries_4 = query_rows(chunk);
+    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
+      scores[i] += vec4<f32>(Chunk(exact_key4(grid, block, key_at[i], chunk)) * queries_4);
     }
   }
 }
 
-// Scores of the tile's tokens into weights, HIDDEN where a row does not see a token.
+// Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
 fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
-  for (var i = 0u; i < SPAN * MAX_ROWS; i += 1u) {
-    scores[i] = 0.0;
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = vec4<f32>();
   }
   find_keys(entry, block, tile, lane);
   score_tokens(block, tile, lane);
+  var first = vec4<u32>();
+  var end = vec4<u32>(); // of the positions that each row sees
   for (var row = 0u; row < ROWS; row += 1u) {
     let at = block.first_row + row;
     let range = visible(entry, tile, entry.start + at / layer.group);
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let position = tile.first + i * PAGE_TOKENS + lane;
-      let seen = at < block.rows && position >= range.x && position < range.y;
-      var score = scores[i * MAX_ROWS + row];
-      if (SOFTCAP) {
-        // Clamped because tanh may overflow where it has long been 1.
-        score = layer.softcap * tanh(clamp(score / layer.softcap, -20.0, 20.0));
-      }
-      weights[row * TILE + i * PAGE_TOKENS + lane] = select(HIDDEN, score, seen);
+    first[row] = range.x;
+    end[row] = select(0u, range.y, at < block.rows);
+  }
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+    var score = scores[i];
+    if (SOFTCAP) {
+      // Clamped because tanh may overflow where it has long been 1.
+      let cap = vec4<f32>(layer.softcap);
+      score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
+    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
   }
 }
 
@@ -459,7 +486,7 @@ fn main(
   if (index * ROWS >= entry.count * layer.group) {
     return;
   }
-  let block = block_of(entry, index, workgroup.y);
+  let block = block_of(entry, index, workgroup);
   let tiles = tiles_between(entry, block.first_position, block.last_position);
   let total = tiles.coded + tiles.sinks + tiles.ring;
   let share = (total + step.splits - 1u) / step.splits;
@@ -471,9 +498,9 @@ fn main(
     prepare_tile(entry, block, tile, lane);
     score_tile(entry, block, tile, lane);
     for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
-      let first = global_row(entry, block, row) * step.score_stride + at * TILE;
-      for (var token = lane; token < TILE; token += WORKGROUP) {
-        row_scores_written[first + token] = weights[row * TILE + token];
+      let first = global_row(entry, block, row) * step.score_stride + at * TILE + lane;
+      for (var i = 0u; i < SPAN; i += 1u) {
+        row_scores_written[first + i * PAGE_TOKENS] = scores[i][row];
       }
     }
   }

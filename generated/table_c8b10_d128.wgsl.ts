@@ -5,6 +5,7 @@
 export const wgsl: string = `
 const HEAD_DIM: u32 = 128u;
 const WORKGROUP: u32 = 64u;
+const ROWS: u32 = 4u; // query rows of one table: the components of one vec4
 const CHANNELS: u32 = 8u; // channels per code
 const CENTROIDS: u32 = 1024u;
 const CODES: u32 = 16u; // codes per token
@@ -65,7 +66,67 @@ struct Layer {
 @group(0) @binding(1) var<uniform> layer: Layer;
 @group(0) @binding(2) var<storage, read> queries: array<u32>;
 @group(0) @binding(3) var<storage, read> codebooks: array<u32>;
-@group(0) @binding(4) var<storage, read_write> table_written: array<f32>;
+@group(0) @binding(4) var<storage, read_write> table_written: array<vec4<f32>>;
+
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
+
+// How many coded tokens a query at position sees.
+fn coded_visible(entry: Entry, position: u32) -> u32 {
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
+}
+
+// The exact buffer's slot of the token at position.
+fn exact_slot(position: u32) -> u32 {
+  if (position < layer.sinks) {
+    return position;
+  }
+  return layer.sinks + (position - layer.sinks) % layer.ring;
+}
+
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
+fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
+  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
+  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+}
+
+// A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
+struct Block {
+  head: u32, // among those bound
+  table: u32, // place of its lookup table among those of one KV head
+  first_row: u32,
+  rows: u32, // rows the entry has in all
+  first_position: u32,
+  last_position: u32,
+}
+
+fn blocks_per_entry() -> u32 {
+  return (step.max_count * layer.group + ROWS - 1u) / ROWS;
+}
+
+fn block_of(entry: Entry, index: u32, workgroup: vec3<u32>) -> Block {
+  let rows = entry.count * layer.group;
+  let first_row = index * ROWS;
+  let last_row = min(first_row + ROWS, rows) - 1u;
+  return Block(
+    workgroup.y,
+    entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,
+    first_row,
+    rows,
+    entry.start + first_row / layer.group,
+    entry.start + last_row / layer.group,
+  );
+}
+
+// Row row of the block, in the order of the host's buffers: token by token, head by head.
+fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
+  let at = block.first_row + row;
+  return (entry.first + at / layer.group) * layer.query_heads +
+    (layer.first_head + block.head) * layer.group + at % layer.group;
+}
 
 // Element index of the queries, in the host's element type.
 fn query_at(index: u32) -> f32 {
@@ -80,26 +141,52 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// q.centroid, times the softmax scale, of every group and code of one query row.
-// Grid: (entries of the table / LANE_ENTRIES / workgroup size, query heads, tokens of the step).
+// Which of the lookup tables serves a block of query rows.
+fn table_of(block: Block) -> u32 {
+  return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;
+}
+
+// What a channel adds to every entry of its group.
+fn entry_origin(low: f32, level_step: f32) -> f32 {
+  return low;
+}
+
+fn write_entry(at: u32, products: vec4<f32>) {
+  table_written[at] = products;
+}
+
+// q.centroid, times the softmax scale, of every group and code, for a block of query rows.
+// Grid: (entries of the table / LANE_ENTRIES / workgroup size, KV heads, entries x row blocks).
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) item: vec3<u32>) {
-  let entry = item.x * LANE_ENTRIES;
-  if (entry >= CODES * CENTROIDS) {
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(global_invocation_id) item: vec3<u32>,
+) {
+  let entry = step.entries[workgroup.z / blocks_per_entry()];
+  let index = workgroup.z % blocks_per_entry();
+  let first = item.x * LANE_ENTRIES;
+  if (index * ROWS >= entry.count * layer.group || first >= CODES * CENTROIDS) {
     return;
   }
-  let query = item.z * layer.query_token_stride + item.y * layer.query_head_stride;
-  let codebook = item.y / layer.group * CODEBOOK_WORDS;
-  let first = entry / CENTROIDS * CHANNELS;
-  var low = 0.0;
-  var level_step = array<f32, CHANNELS>(); // what a level adds to the product
+  let block = block_of(entry, index, workgroup);
+  var query: vec4<u32>;
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let at = min(block.first_row + row, block.rows - 1u);
+    query[row] = (entry.first + at / layer.group) * layer.query_token_stride +
+      (block.head * layer.group + at % layer.group) * layer.query_head_stride;
+  }
+  let codebook = block.head * CODEBOOK_WORDS;
+  let first_channel = first / CENTROIDS * CHANNELS;
+  var origin = vec4<f32>();
+  var level_step = array<vec4<f32>, CHANNELS>(); // what a level adds to the products
   for (var i = 0u; i < CHANNELS; i += 1u) {
-    let grid = unpack2x16float(codebooks[codebook + first + i]);
-    let q = layer.scale * query_at(query + first + i);
-    low += q * grid.x;
+    let grid = unpack2x16float(codebooks[codebook + first_channel + i]);
+    let at = query + first_channel + i;
+    let q = layer.scale * vec4<f32>(query_at(at.x), query_at(at.y), query_at(at.z), query_at(at.w));
+    origin += q * entry_origin(grid.x, grid.y / 64.0);
     level_step[i] = q * (grid.y / 64.0);
   }
-  var products = array<f32, LANE_ENTRIES>();
+  var products = array<vec4<f32>, LANE_ENTRIES>();
   for (var word = 0u; word < CHANNELS; word += 1u) {
     let levels = levels_of(codebooks[codebook + HEAD_DIM + item.x * CHANNELS + word]);
     for (var i = 0u; i < 4u; i += 1u) {
@@ -107,9 +194,9 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
       products[at / CHANNELS] += levels[i] * level_step[at % CHANNELS];
     }
   }
-  let row = item.z * layer.query_heads + item.y;
+  let table = table_of(block) * CODES * CENTROIDS + first;
   for (var i = 0u; i < LANE_ENTRIES; i += 1u) {
-    table_written[row * CODES * CENTROIDS + entry + i] = low + products[i];
+    write_entry(table + i, origin + products[i]);
   }
 }
 `;

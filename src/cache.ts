@@ -256,7 +256,16 @@ async function allocate(
   return { layers, shared, invalid, exhausted };
 }
 
-function checkDevice({ limits }: GPUDevice, { largestBinding }: CachePlan): void {
+function checkDevice({ limits, features }: GPUDevice, plan: CachePlan): void {
+  const { largestBinding } = plan;
+  const missing = plan.features.filter((feature) => !features.has(feature));
+  if (missing.length > 0) {
+    throw new CoupletError("limits", {
+      what: "Cannot create the cache on this device",
+      why: `it was planned with features that the device lacks: ${missing.join(", ")}`,
+      remedy: "Request the device with them, or plan with the device's features",
+    });
+  }
   const bound = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
   if (largestBinding <= bound) return;
   throw new CoupletError("limits", {

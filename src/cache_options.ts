@@ -194,8 +194,9 @@ const OPTION_NAMES: readonly string[] = [
   "softcap",
   "io",
   "limits",
+  "features",
   "kernels",
-] satisfies readonly (keyof CacheOptions | "limits" | "kernels")[];
+] satisfies readonly (keyof CacheOptions | "limits" | "features" | "kernels")[];
 
 /** Refuses options that would be passed over, because a model that needs them would come out wrong. */
 function checkNames(options: CacheOptions): void {

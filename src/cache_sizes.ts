@@ -4,10 +4,12 @@ import type { LayerPolicy } from "./cache_types.ts";
 import { headCodebookWords } from "./centroid_grid.ts";
 import {
   BLOCK_ROWS,
+  EXACT_SPAN,
+  MAX_SPAN,
+  NEAR_TOKENS,
   PAGE_TOKENS,
   STEP_ENTRIES,
   TARGET_WORKGROUPS,
-  TILE_TOKENS,
 } from "./kernel_constants.ts";
 import { recordWords } from "./record_layout.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
@@ -123,7 +125,7 @@ export function firstKeptPage(
   const { tiers, capacity, pageTables } = options;
   if (pageTables[pageTable]!.slidingWindow === 0) return 0;
   const passed = length - tiers.sinks - capacity.appendTokens - keptBehind(options, pageTable);
-  return Math.floor(Math.max(0, passed) / TILE_TOKENS) * (TILE_TOKENS / PAGE_TOKENS);
+  return Math.floor(Math.max(0, passed) / NEAR_TOKENS) * (NEAR_TOKENS / PAGE_TOKENS);
 }
 
 /**
@@ -135,8 +137,8 @@ export function poolPages(options: ResolvedOptions, pageTable: number): number {
   const all = Math.ceil(capacity.tokens / PAGE_TOKENS) + capacity.sequences - 1;
   if (pageTables[pageTable]!.slidingWindow === 0) return all;
   const kept = keptBehind(options, pageTable) + 2 * capacity.appendTokens;
-  const tiles = Math.ceil(kept / TILE_TOKENS) + 1;
-  return Math.min(all, capacity.sequences * tiles * (TILE_TOKENS / PAGE_TOKENS));
+  const tiles = Math.ceil(kept / NEAR_TOKENS) + 1;
+  return Math.min(all, capacity.sequences * tiles * (NEAR_TOKENS / PAGE_TOKENS));
 }
 
 /** Bytes of one layer's record pool, for one side and so many KV heads. */
@@ -149,9 +151,9 @@ export function poolBytes(
   return poolPages(options, pageTable) * pageBytes(options, scheme, heads);
 }
 
-/** Rows of the rotary table: TILE_TOKENS near positions, and one far position per tile of the longest sequence. */
+/** Rows of the rotary table: NEAR_TOKENS near positions, and one far position per tile of the longest sequence. */
 export function ropeRows({ capacity }: ResolvedOptions): number {
-  return TILE_TOKENS + Math.ceil(capacity.sequenceTokens / TILE_TOKENS) + 1;
+  return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) + 1;
 }
 
 /** Bytes of the rotary table. */
@@ -161,11 +163,19 @@ export function ropeBytes(options: ResolvedOptions): number {
   return ropeRows(options) * pairs * 8;
 }
 
-/** Most tiles a row of queries is scored over. */
+/** Tokens of the largest coded tile. */
+export const MAX_TILE_TOKENS: number = MAX_SPAN * PAGE_TOKENS;
+
+/** Most tiles a row of queries is scored over, where coded ones are of the largest kind. */
 export function rowTiles(options: ResolvedOptions): number {
-  const tiles = (tokens: number) => Math.ceil(tokens / TILE_TOKENS);
-  return tiles(options.capacity.sequenceTokens) + tiles(options.tiers.sinks) +
-    tiles(ringSlots(options));
+  const exactTiles = (tokens: number) => Math.ceil(tokens / (EXACT_SPAN * PAGE_TOKENS));
+  return Math.ceil(options.capacity.sequenceTokens / MAX_TILE_TOKENS) +
+    exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));
+}
+
+/** Scores that a score kernel leaves for each row: a place for every token of every tile. */
+export function rowScores(options: ResolvedOptions): number {
+  return rowTiles(options) * MAX_TILE_TOKENS;
 }
 
 /** Query rows of the largest step. */
@@ -197,13 +207,27 @@ export function partialBytes(options: ResolvedOptions): number {
 
 /** Bytes of the scores that a score kernel leaves for a mix kernel. */
 export function scoreBytes(options: ResolvedOptions): number {
-  return stepRows(options) * rowTiles(options) * TILE_TOKENS * 4;
+  return stepRows(options) * rowScores(options) * 4;
 }
 
-/** Bytes of the q.centroid tables of `rows` query rows. */
-export function tableBytes(options: ResolvedOptions, scheme: SchemeId, rows: number): number {
-  const { centroids, layout } = parseScheme(scheme);
-  return rows * layout(options.shape.headDim).codes * centroids * 4;
+/** A step, as far as the size of its q.centroid tables depends on it. */
+export interface StepSize {
+  readonly tokens: number;
+  readonly entries: number;
+}
+
+/**
+ * Bytes of a step's q.centroid tables: one for each KV head and block of query rows. The last block of an entry may be
+ * incomplete.
+ */
+export function tableBytes(
+  { shape }: ResolvedOptions,
+  { keys, keyValueHeads }: ResolvedLayer,
+  { tokens, entries }: StepSize,
+): number {
+  const { centroids, layout } = parseScheme(keys);
+  const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;
+  return blocks * keyValueHeads * layout(shape.headDim).codes * centroids * BLOCK_ROWS * 4;
 }
 
 /** Bytes of the WGSL struct `Step`: 16 of header and 32 an entry. */

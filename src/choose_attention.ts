@@ -1,11 +1,12 @@
 /** Which kernels attend: all that fit, least cost first. */
-import type { ResolvedOptions } from "./cache_options.ts";
-import { tableBytes } from "./cache_sizes.ts";
+import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
+import { type StepSize, tableBytes } from "./cache_sizes.ts";
 import type { KernelInfo } from "./kernel.ts";
-import { type KeyVariant, parseKernelName } from "./kernel_name.ts";
+import { MAX_SPAN, MIN_SPAN } from "./kernel_constants.ts";
+import { type KernelFeature, type KeyVariant, parseKernelName } from "./kernel_name.ts";
 import type { PlanLimits } from "./plan_limits.ts";
 import { parseScheme, type SchemeId } from "./scheme.ts";
-import { matchingKernels, requireKernel } from "./select_kernel.ts";
+import { type KernelQuery, matchingKernels, requireKernel } from "./select_kernel.ts";
 
 /** The kernels one way of attending takes, in order of dispatch. */
 export interface AttentionKernels {
@@ -17,10 +18,16 @@ export interface AttentionKernels {
   readonly score?: KernelInfo;
   /** Mixes the values. */
   readonly mix?: KernelInfo;
-  /** Query rows a workgroup serves. */
-  readonly rows: number;
+  /** Pages of a coded tile: tokens that one invocation scores at once. */
+  readonly span: number;
   /** Estimated multiply-adds per query row and token, and why the choice fell so. */
   readonly reason: string;
+}
+
+/** Kernels that could attend, and their cost. */
+interface AttentionCandidate {
+  readonly cost: number;
+  readonly kernels: Omit<AttentionKernels, "span" | "reason">;
 }
 
 /** Multiply-adds per query row and token, for one way of reading keys. */
@@ -32,8 +39,16 @@ function keyCost(variant: KeyVariant, scheme: SchemeId, options: ResolvedOptions
   // A table costs one multiply-add per centroid and channel, shared by the tokens it serves: a
   // workgroup's own by one split's tokens, a buffer's by the whole sequence's.
   const served = variant === "lut" ? 256 : options.capacity.sequenceTokens;
-  return headDim / channels + (headDim * centroids) / served;
+  // An entry in f16 is half as long to load.
+  const load = variant === "table16" ? 0.5 : 1;
+  return (load * headDim) / channels + (headDim * centroids) / served;
 }
+
+/** What an optional feature leaves of a kernel's time. */
+const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = { f16: 0.8, subgroups: 0.95 };
+
+/** Tokens of a sequence from which large tiles leave enough of them. */
+const LONG_TOKENS = 4096;
 
 /** A score that goes through memory is written once and read once. */
 const SCORE_TRAFFIC = 8;
@@ -44,26 +59,44 @@ const TABLE_SHARE = 1 / 16;
 /**
  * Chooses the kernels of one way of attending.
  *
- * @param rows Most query rows of a step, and of one of its entries.
  * @throws {CoupletError} `kernel` or `limits` where none fits.
  */
 export function chooseAttention(
   options: ResolvedOptions,
   kernels: readonly KernelInfo[],
   limits: PlanLimits,
-  keys: SchemeId,
-  values: SchemeId,
-  rows: { readonly step: number; readonly entry: number },
+  layer: ResolvedLayer,
+  step: StepSize,
 ): AttentionKernels {
+  const { keys, values } = layer;
   const { headDim } = options.shape;
   const variants: KeyVariant[] = options.keys.space === "pre-rope"
     ? ["rope"]
-    : ["plain", "lut", "table"];
-  const candidates: { cost: number; kernels: Omit<AttentionKernels, "rows" | "reason"> }[] = [];
+    : ["plain", "lut", "table", "table16"];
+  const candidates: AttentionCandidate[] = [];
   const fused = { family: "attend", schemes: [keys, values], headDim, variants } as const;
+  const tables = (variant: "table" | "table16") => {
+    const variants: Pick<KernelQuery, "variants"> = variant === "table"
+      ? {}
+      : { variants: [variant] };
+    return matchingKernels(
+      kernels,
+      { family: "table", schemes: [keys], headDim, ...variants },
+      limits,
+    );
+  };
+  const tableFits =
+    tableBytes(options, layer, step) <= limits.maxStorageBufferBindingSize * TABLE_SHARE;
+  const offer = (cost: number, variant: KeyVariant, found: AttentionCandidate["kernels"]) => {
+    if (variant !== "table" && variant !== "table16") candidates.push({ cost, kernels: found });
+    else if (tableFits) {
+      for (const table of tables(variant)) candidates.push({ cost, kernels: { table, ...found } });
+    }
+  };
   for (const attend of matchingKernels(kernels, fused, limits)) {
-    const { variant } = parseKernelName(attend.name);
-    candidates.push({ cost: keyCost(variant!, keys, options), kernels: { attend } });
+    const { variant, feature } = parseKernelName(attend.name);
+    const gain = feature === undefined ? 1 : FEATURE_GAIN[feature];
+    offer(gain * keyCost(variant!, keys, options), variant!, { attend });
   }
   const scored = { family: "score", schemes: [keys], headDim, variants } as const;
   const mixes = { family: "mix", schemes: [values], headDim } as const;
@@ -71,17 +104,7 @@ export function chooseAttention(
     const variant = parseKernelName(score.name).variant!;
     const [mix] = matchingKernels(kernels, mixes, limits);
     if (mix === undefined) break;
-    const cost = keyCost(variant, keys, options) + SCORE_TRAFFIC;
-    if (variant !== "table") {
-      candidates.push({ cost, kernels: { score, mix } });
-      continue;
-    }
-    const bytes = tableBytes(options, keys, rows.step);
-    if (bytes > limits.maxStorageBufferBindingSize * TABLE_SHARE) continue;
-    const query = { family: "table", schemes: [keys], headDim } as const;
-    for (const table of matchingKernels(kernels, query, limits)) {
-      candidates.push({ cost, kernels: { table, score, mix } });
-    }
+    offer(keyCost(variant, keys, options) + SCORE_TRAFFIC, variant, { score, mix });
   }
   if (candidates.length === 0) {
     // Throws for the one that is missing.
@@ -89,12 +112,18 @@ export function chooseAttention(
     requireKernel(kernels, mixes, limits);
   }
   const best = candidates.reduce((a, b) => (b.cost < a.cost ? b : a));
-  const most = (best.kernels.attend ?? best.kernels.score)!.rows!;
+  const { attend, score, mix } = best.kernels;
+  const spans = [attend, score, mix].flatMap((kernel) => kernel?.span ?? []);
   return {
     ...best.kernels,
-    rows: Math.min(most, 2 ** Math.ceil(Math.log2(rows.entry))),
+    span: Math.min(...spans, capacitySpan(options)),
     reason: `${
       best.cost.toFixed(1)
     } multiply-adds per query row and token, least of ${candidates.length}`,
   };
+}
+
+/** Pages of a tile, so that even the longest sequence has tiles enough for many workgroups. */
+function capacitySpan({ capacity }: ResolvedOptions): number {
+  return capacity.sequenceTokens < LONG_TOKENS ? MIN_SPAN : MAX_SPAN;
 }

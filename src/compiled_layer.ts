@@ -11,7 +11,6 @@ import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /** One layer's compiled attention. */
 export interface CompiledAttention {
-  readonly rows: number;
   readonly attend?: CompiledKernel;
   readonly table?: CompiledKernel;
   readonly score?: CompiledKernel;
@@ -128,14 +127,12 @@ async function compileAttention(
   kernels: AttentionKernels,
 ): Promise<CompiledAttention> {
   const { dtype, softcap } = options;
-  const compiled: { -readonly [name in keyof CompiledAttention]: CompiledAttention[name] } = {
-    rows: kernels.rows,
-  };
+  const compiled: { -readonly [name in keyof CompiledAttention]: CompiledAttention[name] } = {};
   for (const name of ["attend", "table", "score", "mix"] as const) {
     const kernel = kernels[name];
     if (kernel === undefined) continue;
     const constants: Record<string, number> = {};
-    if (name !== "table") constants.ROWS = kernels.rows;
+    if (name !== "table") constants.SPAN = kernels.span;
     if (name !== "mix") constants.IO_HALF = dtype === "f16" ? 1 : 0;
     if (name === "attend" || name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;
     Object.assign(constants, rotaryConstants(options, kernel));

@@ -5,8 +5,9 @@ import { registerInternals } from "./cache_internals.ts";
 import {
   centroidBytes,
   type LayerBytes,
+  MAX_TILE_TOKENS,
   pageTableStart,
-  rowTiles,
+  rowScores,
   sequencePages,
   STEP_SLOTS,
   stepSplits,
@@ -17,7 +18,7 @@ import {
 import type { CompiledLayer } from "./compiled_layer.ts";
 import { CoupletError } from "./errors.ts";
 import { checkApart, checkBinding, tensorBytes } from "./host_bindings.ts";
-import { BLOCK_ROWS, PAGE_TOKENS, TILE_TOKENS } from "./kernel_constants.ts";
+import { BLOCK_ROWS, PAGE_TOKENS } from "./kernel_constants.ts";
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
 import { type Copies, LayerCommands, type StepGrid } from "./layer_commands.ts";
 import type { CachePlan } from "./plan.ts";
@@ -199,7 +200,7 @@ export class DeviceCache implements Cache {
     // Where layers differ, those with the most KV heads have the most workgroups without.
     const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));
     const blocks = entries * heads * Math.ceil((maxTokens * queryHeads) / heads / BLOCK_ROWS);
-    const tiles = Math.ceil(longest / TILE_TOKENS) + 2;
+    const tiles = Math.ceil(longest / MAX_TILE_TOKENS) + 2;
     return stepSplits(options, tokens * queryHeads, blocks, tiles);
   }
 
@@ -272,7 +273,7 @@ export class DeviceCache implements Cache {
   #upload(entries: readonly StepEntryParameters[], splits: number): number {
     const offset = (this.#uploads % STEP_SLOTS) * stepStride(this.plan.options);
     this.#uploads++;
-    const stride = rowTiles(this.plan.options) * TILE_TOKENS;
+    const stride = rowScores(this.plan.options);
     const words = stepParameters(entries, splits, stride);
     this.#device.queue.writeBuffer(this.#shared.steps, offset, words);
     return offset;

@@ -6,9 +6,9 @@ export interface KernelInfo {
   readonly name: string;
   /** Resources of bind group 0, in order of their binding index. */
   readonly bindings: readonly BindingName[];
-  /** Most query rows one workgroup serves (the override `ROWS`), for the attention families. */
-  readonly rows?: number;
-  /** Bytes of workgroup memory at that number of rows. */
+  /** Most pages a workgroup scores at once (the override `SPAN`), for the attention families. */
+  readonly span?: number;
+  /** Bytes of workgroup memory at that number of pages. */
   readonly workgroupBytes: number;
   /** Why the row is in the table. */
   readonly reason: string;

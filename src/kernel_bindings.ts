@@ -17,6 +17,8 @@ export type BindingName =
   | "rope"
   | "table"
   | "table_written"
+  | "table16"
+  | "table16_written"
   | "row_scores"
   | "row_scores_written"
   | "partials"
@@ -60,8 +62,10 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   value_records: { space: "storage, read", type: "array<u32>" },
   records: { space: "storage, read_write", type: "array<u32>" },
   rope: { space: "storage, read", type: "array<vec4<f32>>" },
-  table: { space: "storage, read", type: "array<f32>" },
-  table_written: { space: "storage, read_write", type: "array<f32>" },
+  table: { space: "storage, read", type: "array<vec4<f32>>" },
+  table_written: { space: "storage, read_write", type: "array<vec4<f32>>" },
+  table16: { space: "storage, read", type: "array<vec2<u32>>" },
+  table16_written: { space: "storage, read_write", type: "array<vec2<u32>>" },
   row_scores: { space: "storage, read", type: "array<f32>" },
   row_scores_written: { space: "storage, read_write", type: "array<f32>" },
   partials: { space: "storage, read", type: "array<vec4<f32>>" },

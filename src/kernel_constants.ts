@@ -1,11 +1,23 @@
 /** Tokens in one page of a record pool, for every scheme; a multiple of every record's tokens. */
 export const PAGE_TOKENS = 64;
 
-/** Tokens an attention workgroup scores at once: two for each invocation, so that a query loaded serves two keys. */
-export const TILE_TOKENS = 2 * PAGE_TOKENS;
+/**
+ * Distances that the rotary table has one by one; what lies behind a sliding window is given up in multiples of it, and
+ * coded tiles begin at one.
+ */
+export const NEAR_TOKENS = 2 * PAGE_TOKENS;
 
-/** Most query rows one attention workgroup serves: enough for the GQA groups of current models, and for reuse in prefill. */
-export const BLOCK_ROWS = 8;
+/** Pages of a coded tile: an invocation scores a token of each, so that a query it loads serves as many keys. */
+export const MAX_SPAN = 8;
+
+/** Fewest pages of a coded tile: fewer leave no room in workgroup memory for the sums of a whole workgroup. */
+export const MIN_SPAN = 4;
+
+/** Tokens of a tile of exact tokens that an invocation scores; there are few of them as a rule. */
+export const EXACT_SPAN = 2;
+
+/** Query rows one attention workgroup serves: the components of a vector, and the GQA group of many models. */
+export const BLOCK_ROWS = 4;
 
 /** Invocations of every cache kernel's workgroup. */
 export const WORKGROUP_SIZE = 64;

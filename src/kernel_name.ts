@@ -27,7 +27,7 @@ const FAMILIES: Readonly<Record<KernelFamily, NameGrammar>> = {
   store: { schemes: 0, size: "d", variant: "never" },
   encode: { schemes: 1, size: "d", variant: "sometimes" },
   decode: { schemes: 1, size: "d", variant: "sometimes" },
-  table: { schemes: 1, size: "d", variant: "never" },
+  table: { schemes: 1, size: "d", variant: "sometimes" },
   score: { schemes: 1, size: "d", variant: "always" },
   mix: { schemes: 1, size: "d", variant: "never" },
   attend: { schemes: 2, size: "d", variant: "always" },
@@ -45,10 +45,32 @@ const FAMILIES: Readonly<Record<KernelFamily, NameGrammar>> = {
  * - `plain`: keys were coded as they are scored; gather
  * - `lut`: as `plain`, by a lookup table of q.centroid in workgroup memory
  * - `table`: as `lut`, with the table in a storage buffer that a `table` kernel fills
+ * - `table16`: as `table`, with entries in f16, counted from the middle of the centroids' grids
  */
-export type KeyVariant = "rope" | "plain" | "lut" | "table";
+export type KeyVariant = "rope" | "plain" | "lut" | "table" | "table16";
 
-const VARIANTS: readonly KeyVariant[] = ["rope", "plain", "lut", "table"];
+const VARIANTS: readonly KeyVariant[] = ["rope", "plain", "lut", "table", "table16"];
+
+/**
+ * An optional feature of a device that a kernel uses, the last token of its name: `f16`, products of queries and keys in
+ * f16 (`shader-f16`), or `subgroups`.
+ */
+export type KernelFeature = "f16" | "subgroups";
+
+const FEATURES: Readonly<Record<KernelFeature, GPUFeatureName>> = {
+  f16: "shader-f16",
+  subgroups: "subgroups" as GPUFeatureName,
+};
+
+/** All optional features that kernels use. */
+export const FEATURE_NAMES: readonly KernelFeature[] = Object.keys(FEATURES) as KernelFeature[];
+
+/** The features of a device that a kernel of this name needs. */
+export function kernelFeatures(
+  { feature }: Pick<KernelNameParts, "feature">,
+): readonly GPUFeatureName[] {
+  return feature === undefined ? [] : [FEATURES[feature]];
+}
 
 /** What a kernel's name says. Which parts are present depends on the family. */
 export interface KernelNameParts {
@@ -60,9 +82,11 @@ export interface KernelNameParts {
   readonly size?: number;
   /** How coded keys are read, for the families that read them. */
   readonly variant?: KeyVariant;
+  /** The optional feature it uses, if any. */
+  readonly feature?: KernelFeature;
 }
 
-/** `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>]`, such as `attend_c8b8_c4b8_d128_rope`. */
+/** `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]`, such as `attend_c8b8_c4b8_d128_rope`. */
 export function formatKernelName(parts: KernelNameParts): string {
   const { size } = FAMILIES[parts.family];
   return [
@@ -70,6 +94,7 @@ export function formatKernelName(parts: KernelNameParts): string {
     ...parts.schemes,
     ...(parts.size === undefined ? [] : [`${size}${parts.size}`]),
     ...(parts.variant === undefined ? [] : [parts.variant]),
+    ...(parts.feature === undefined ? [] : [parts.feature]),
   ].join("_");
 }
 
@@ -90,7 +115,7 @@ export function parseKernelName(name: string): KernelNameParts {
   throw new CoupletError("kernel", {
     what: `Cannot parse the kernel name "${name}"`,
     why:
-      "it is not of the form <family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>]",
+      "it is not of the form <family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]",
     remedy: `Use a name from the manifest; families are ${Object.keys(FAMILIES).join(", ")}`,
   });
 }
@@ -106,6 +131,10 @@ function parseParts(family: KernelFamily, name: string): KernelNameParts | undef
     ? undefined
     : VARIANTS.find((known) => known === tokens[0]);
   if (variant !== undefined) tokens.shift();
+  const feature = family === "attend"
+    ? FEATURE_NAMES.find((known) => known === tokens[0])
+    : undefined;
+  if (feature !== undefined) tokens.shift();
   const sized = grammar.size === "" || size !== undefined;
   const varied = grammar.variant !== "always" || variant !== undefined;
   if (!sized || !varied || tokens.length > 0) return undefined;
@@ -114,5 +143,6 @@ function parseParts(family: KernelFamily, name: string): KernelNameParts | undef
     schemes,
     ...(size === undefined ? {} : { size: Number(size) }),
     ...(variant === undefined ? {} : { variant }),
+    ...(feature === undefined ? {} : { feature }),
   };
 }

@@ -2,7 +2,7 @@
 import type { ResolvedOptions } from "./cache_options.ts";
 import type { CompiledAttention, CompiledLayer, CopiedBuffer } from "./compiled_layer.ts";
 import type { BindingName } from "./kernel_bindings.ts";
-import { TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "./kernel_constants.ts";
+import { BLOCK_ROWS, TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "./kernel_constants.ts";
 import type { LayerBuffers, PartBuffers } from "./layer_buffers.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
@@ -216,15 +216,14 @@ export class LayerCommands {
     const { shape, layers } = this.#options;
     const { keys, keyValueHeads } = layers[this.#index]!;
     const way = step.maxTokens === 1 ? "single" : "multiple";
-    const { rows } = step.maxTokens === 1 ? this.#compiled.decode : this.#compiled.prefill;
+    const blocks = Math.ceil((step.maxTokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS);
     const table = this.#tables[way];
     if (table !== undefined) {
       const { centroids, layout } = parseScheme(keys);
       const entries = layout(shape.headDim).codes * centroids;
       const groups = Math.ceil(entries / TABLE_LANE_ENTRIES / WORKGROUP_SIZE);
-      table.dispatch(recorder, step.offset, host, groups, shape.queryHeads, step.tokens);
+      table.dispatch(recorder, step.offset, host, groups, keyValueHeads, step.entries * blocks);
     }
-    const blocks = Math.ceil((step.maxTokens * shape.queryHeads) / keyValueHeads / rows);
     for (const part of this.#parts) {
       for (const kernel of part[way]) {
         const { offset, splits, entries } = step;
@@ -286,6 +285,8 @@ function ownBinding(
     row_scores_written: scores,
     table,
     table_written: table,
+    table16: table,
+    table16_written: table,
   };
   const buffer = buffers[name];
   return buffer === undefined ? undefined : { buffer };

@@ -13,7 +13,7 @@ import {
   scoreBytes,
   type ScratchBytes,
   sharedTableBytes,
-  stepRows,
+  type StepSize,
   tableBytes,
   tokenChannels,
   totalBytes,
@@ -28,6 +28,8 @@ import {
   type HeadRange,
   wholeBuffers,
 } from "./plan_buffers.ts";
+import { PAGE_TOKENS } from "./kernel_constants.ts";
+import { FEATURE_NAMES, kernelFeatures, parseKernelName } from "./kernel_name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId, SIDES } from "./scheme.ts";
@@ -37,6 +39,11 @@ import { type KernelQuery, requireKernel } from "./select_kernel.ts";
 export interface PlanOptions extends CacheOptions {
   /** The device's limits; WebGPU's defaults where absent. */
   readonly limits?: PlanLimits;
+  /**
+   * The device's features; none where absent. Kernels that use one (`subgroups`, or `shader-f16` for products of queries
+   * and keys in f16) are chosen only where it is listed: leave `shader-f16` out to keep all arithmetic in f32.
+   */
+  readonly features?: Pick<ReadonlySet<string>, "has">;
   /**
    * Kernels to choose from: those of one or more sets (`@couplet/kv/kernels/c8b8_d128`), of all
    * (`@couplet/kv/kernels`), or of your own. Of several with one name the first counts.
@@ -91,6 +98,8 @@ export interface CachePlan {
    * `8 * bytes / (tokens * channels)`, with `channels` the sum of `2 * keyValueHeads * headDim` over layers.
    */
   readonly effectiveBits: number;
+  /** Features of the device that the chosen kernels use. */
+  readonly features: readonly GPUFeatureName[];
   /** Bits per channel of the codes and what records hold beside them, mean over layers and sides. */
   readonly nominalBits: number;
   /** The plan in words: per layer the schemes, kernels, bytes and why each was chosen. */
@@ -106,7 +115,7 @@ export interface CachePlan {
 export function planCache(options: PlanOptions): CachePlan {
   const resolved = resolveOptions(options);
   const limits = options.limits ?? BASE_LIMITS;
-  const kernels = distinctKernels(options.kernels);
+  const kernels = usableKernels(options.kernels, options.features);
   const kernelPlans = new Map<string, LayerKernels>();
   let largestBinding = 0;
   const layers = resolved.layers.map((layer, index): LayerPlan => {
@@ -125,9 +134,11 @@ export function planCache(options: PlanOptions): CachePlan {
     layers.some((layer) => pick(layer.decode) || pick(layer.prefill));
   const tables = Math.max(
     0,
-    ...layers.flatMap((layer) => [
-      layer.decode.table ? tableBytes(resolved, layer.keys, decodeRows(resolved)) : 0,
-      layer.prefill.table ? tableBytes(resolved, layer.keys, stepRows(resolved)) : 0,
+    ...layers.flatMap((layer, index) => [
+      layer.decode.table ? tableBytes(resolved, resolved.layers[index]!, decodeStep(resolved)) : 0,
+      layer.prefill.table
+        ? tableBytes(resolved, resolved.layers[index]!, largestStep(resolved))
+        : 0,
     ]),
   );
   const scratch = {
@@ -153,6 +164,14 @@ export function planCache(options: PlanOptions): CachePlan {
     largestBinding: Math.max(largestBinding, ...buffers.map((buffer) => buffer.bytes)),
     effectiveBits: (8 * (bytes.total - bytes.scratch)) /
       (resolved.capacity.tokens * tokenChannels(resolved)),
+    features: [
+      ...new Set(
+        layers.flatMap(({ decode, prefill }) => [decode.attend, prefill.attend])
+          .flatMap((kernel) =>
+            kernel === undefined ? [] : kernelFeatures(parseKernelName(kernel.name))
+          ),
+      ),
+    ],
     nominalBits: sides.reduce((sum, id) => {
       const { headDim } = resolved.shape;
       return sum + recordBits(parseScheme(id).layout(headDim), headDim);
@@ -161,15 +180,27 @@ export function planCache(options: PlanOptions): CachePlan {
   };
 }
 
-/** Each kernel once: sets have kernels in common. */
-function distinctKernels(kernels: readonly KernelInfo[]): KernelInfo[] {
+/** Each kernel once, because sets have kernels in common, and only those that do with the given features. */
+function usableKernels(
+  kernels: readonly KernelInfo[],
+  features: PlanOptions["features"],
+): KernelInfo[] {
   const names = new Set<string>();
-  return kernels.filter(({ name }) => names.size < names.add(name).size);
+  return kernels.filter(({ name }) =>
+    names.size < names.add(name).size &&
+    kernelFeatures(parseKernelName(name)).every((feature) => features?.has(feature))
+  );
 }
 
-/** Query rows of a step in which every sequence adds one token. */
-export function decodeRows(options: ResolvedOptions): number {
-  return Math.min(stepEntries(options), options.capacity.stepTokens) * options.shape.queryHeads;
+/** A step in which every sequence adds one token. */
+export function decodeStep(options: ResolvedOptions): StepSize {
+  const entries = Math.min(stepEntries(options), options.capacity.stepTokens);
+  return { tokens: entries, entries };
+}
+
+/** A step of as many tokens and entries as there may be. */
+function largestStep(options: ResolvedOptions): StepSize {
+  return { tokens: options.capacity.stepTokens, entries: stepEntries(options) };
 }
 
 /** What a layer's plan says of kernels. */
@@ -179,9 +210,10 @@ function planLayer(
   options: ResolvedOptions,
   kernels: readonly KernelInfo[],
   limits: PlanLimits,
-  { keys, values, keyValueHeads }: ResolvedLayer,
+  layer: ResolvedLayer,
 ): LayerKernels {
-  const { headDim, queryHeads } = options.shape;
+  const { keys, values } = layer;
+  const { headDim } = options.shape;
   const { space } = options.keys;
   const one = (family: "encode" | "decode", scheme: SchemeId, space?: KeySpace) => {
     const rope = space === "pre-rope" && parseScheme(scheme).rotated;
@@ -190,11 +222,7 @@ function planLayer(
   };
   const bare = (family: "store" | "combine") =>
     requireKernel(kernels, { family, schemes: [], headDim }, limits);
-  const attention = (step: number, tokens: number) =>
-    chooseAttention(options, kernels, limits, keys, values, {
-      step,
-      entry: tokens * (queryHeads / keyValueHeads),
-    });
+  const attention = (step: StepSize) => chooseAttention(options, kernels, limits, layer, step);
   return {
     keys,
     values,
@@ -205,8 +233,8 @@ function planLayer(
     store: bare("store"),
     combine: bare("combine"),
     copy: requireKernel(kernels, { family: "copy", schemes: [] }, limits),
-    decode: attention(decodeRows(options), 1),
-    prefill: attention(stepRows(options), options.capacity.appendTokens),
+    decode: attention(decodeStep(options)),
+    prefill: attention(largestStep(options)),
   };
 }
 
@@ -241,7 +269,9 @@ export function requiredLimits(options: PlanOptions): RequiredLimits {
 }
 
 /**
- * The features to request of an adapter for a cache: none, since every generated kernel fits WebGPU's base.
+ * The features that a device must be requested with: none for a cache, since every scheme has kernels that fit WebGPU's
+ * base. Those in {@linkcode OPTIONAL_FEATURES} make some kernels faster: request them where the adapter has them, and
+ * plan with the device's `features`.
  *
  * @param profile Whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps.
  */
@@ -251,12 +281,17 @@ export function requiredFeatures(
   return profile ? ["timestamp-query"] : [];
 }
 
+/** Features that some kernels are faster with. */
+export const OPTIONAL_FEATURES: readonly GPUFeatureName[] = FEATURE_NAMES.flatMap((feature) =>
+  kernelFeatures({ feature })
+);
+
 function describeAttention(name: string, attention: AttentionKernels): string {
   const names = [attention.attend, attention.table, attention.score, attention.mix]
     .flatMap((kernel) => (kernel === undefined ? [] : [kernel.name]));
-  return `  ${name}: ${
-    names.join(" + ")
-  }, ${attention.rows} rows a workgroup (${attention.reason})`;
+  return `  ${name}: ${names.join(" + ")}, tiles of ${
+    attention.span * PAGE_TOKENS
+  } tokens (${attention.reason})`;
 }
 
 function describePlan(

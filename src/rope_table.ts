@@ -1,10 +1,10 @@
 import type { RopeParameters } from "./cache_types.ts";
-import { TILE_TOKENS } from "./kernel_constants.ts";
+import { NEAR_TOKENS } from "./kernel_constants.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
 
 /**
  * Cosines and sines of the distances the kernels rotate by, computed in float64: rows 0 to
- * TILE_TOKENS - 1 hold a distance of as many tokens, row TILE_TOKENS + n one of n tiles. A row holds, for
+ * NEAR_TOKENS - 1 hold a distance of as many tokens, row NEAR_TOKENS + n one of n tiles. A row holds, for
  * each four pairs, four cosines and then four sines.
  *
  * A distance is a near row plus a far row, by the addition theorems; so the table stays small and no
@@ -18,7 +18,7 @@ export function ropeTable(
   const frequencies = inverseFrequencies(rope, headDim);
   const table = new Float32Array(rows * frequencies.length * 2);
   for (let row = 0; row < rows; row++) {
-    const distance = row < TILE_TOKENS ? row : (row - TILE_TOKENS) * TILE_TOKENS;
+    const distance = row < NEAR_TOKENS ? row : (row - NEAR_TOKENS) * NEAR_TOKENS;
     for (let pair = 0; pair < frequencies.length; pair++) {
       const angle = distance * frequencies[pair]!;
       const at = row * frequencies.length * 2 + Math.floor(pair / 4) * 8 + (pair % 4);

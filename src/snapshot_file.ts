@@ -3,7 +3,7 @@ import type { CacheIdentity } from "./cache_identity.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
 import type { ModelFingerprint } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
-import { TILE_TOKENS } from "./kernel_constants.ts";
+import { NEAR_TOKENS } from "./kernel_constants.ts";
 import { recordWords } from "./record_layout.ts";
 import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "./safetensors.ts";
 import { parseScheme, type Side, SIDES } from "./scheme.ts";
@@ -289,7 +289,7 @@ function checkCodedFrom(info: SnapshotInfo, options: ResolvedOptions): void {
   const known = codedFrom.length === options.pageTables.length;
   const whole = codedFrom.every((from, table) =>
     from === 0 ||
-    (from % TILE_TOKENS === 0 && from <= coded && options.pageTables[table]!.slidingWindow > 0)
+    (from % NEAR_TOKENS === 0 && from <= coded && options.pageTables[table]!.slidingWindow > 0)
   );
   if (!known || !whole) throw damaged(`its coded tokens begin at ${codedFrom}`);
 }

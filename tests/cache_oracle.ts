@@ -41,6 +41,8 @@ export interface Scenario {
   /** All of them where absent. */
   readonly kernels?: readonly KernelInfo[];
   readonly limits?: PlanLimits;
+  /** The device's features that kernels may use; none where absent. */
+  readonly features?: Pick<ReadonlySet<string>, "has">;
   readonly moves: readonly Move[];
   readonly seed?: number;
   readonly sinkLogits?: Float32Array<ArrayBuffer>;
@@ -125,7 +127,8 @@ export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>)
 /** Runs a scenario; throws where records differ, and gives the largest difference of attention. */
 export async function compareWithReference(
   device: GPUDevice,
-  { options, kernels = manifest, limits, moves, seed = 1, scaled = false, sinkLogits }: Scenario,
+  { options, kernels = manifest, limits, features, moves, seed = 1, scaled = false, sinkLogits }:
+    Scenario,
 ): Promise<Comparison> {
   const random = seededRandom(seed);
   const codebooks = gridCodebooks(options, random, scaled);
@@ -133,6 +136,7 @@ export async function compareWithReference(
     ...options,
     kernels,
     ...(limits === undefined ? {} : { limits }),
+    ...(features === undefined ? {} : { features }),
   });
   const sinks = sinkLogits === undefined ? {} : { sinkLogits };
   const cache = await createCache({ device, plan, codebooks, ...sinks });

@@ -47,7 +47,7 @@ const base: CacheOptions = {
 };
 
 /** Room for so many tokens that a layer's records exceed small bindings. */
-const LONG = { ...base.capacity, tokens: 100_000 };
+const LONG = { ...base.capacity, tokens: 200_000 };
 
 /** One token, then prompts in chunks that end on, before and behind page edges, and rollbacks. */
 const PROMPTS: readonly Move[] = [
@@ -60,6 +60,18 @@ const PROMPTS: readonly Move[] = [
   { truncate: 1, length: 0 },
   { tokens: { 0: 1, 1: 7 } },
 ];
+
+/** Sequences of many tiles, the last one incomplete. */
+const MANY_TILES: readonly Move[] = [
+  ...Array.from({ length: 13 }, () => ({ tokens: { 0: 100 }, silent: true })),
+  { tokens: { 0: 1, 1: 1 } },
+  { tokens: { 0: 50 } },
+  { truncate: 0, length: 1300 },
+  { tokens: { 0: 1 } },
+];
+
+/** As many tokens as make the planner take the largest tiles. */
+const LARGE_TILES = { ...base.capacity, tokens: 4500, sequenceTokens: 4200 };
 
 /** What a host may ask for, beyond the defaults; each with prompts of many tokens and single ones. */
 const SCENARIOS: Readonly<Record<string, Partial<CacheOptions> & Partial<Scenario>>> = {
@@ -141,6 +153,28 @@ const SCENARIOS: Readonly<Record<string, Partial<CacheOptions> & Partial<Scenari
       values: "c2b2",
       layers: { 1: { keys: "f16", values: "c16b12" }, 2: { keys: "c1b1", values: "f16" } },
     },
+  },
+  "tiles of four pages": {
+    capacity: { ...base.capacity, tokens: 2100, sequenceTokens: 2000 },
+    moves: MANY_TILES,
+  },
+  "tiles of eight pages": { capacity: LARGE_TILES, moves: MANY_TILES },
+  "tiles of eight pages, keys as scored": {
+    keys: { space: "as-scored" },
+    policy: { keys: "c4b8", values: "f16" },
+    capacity: LARGE_TILES,
+    moves: MANY_TILES,
+  },
+  "tiles of eight pages, a sliding window": {
+    shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64, slidingWindow: 700 },
+    capacity: LARGE_TILES,
+    moves: MANY_TILES,
+  },
+  "tiles of eight pages, universal codes": {
+    policy: { keys: "u8b8", values: "u8b8" },
+    keys: { space: "as-scored" },
+    capacity: LARGE_TILES,
+    moves: MANY_TILES,
   },
   "records of eight tokens": {
     shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 80 },

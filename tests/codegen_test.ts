@@ -5,7 +5,7 @@ import { emitFiles } from "../codegen/emit.ts";
 import { expandTable } from "../codegen/expand.ts";
 import { generate } from "../codegen/main.ts";
 import { createRenderer } from "../codegen/render.ts";
-import { kmeans, pairs, sizes } from "../codegen/variants.ts";
+import { kmeans, ladder, pairs, sizes } from "../codegen/variants.ts";
 import { workgroupBytes } from "../codegen/workgroup_bytes.ts";
 import { CoupletError, type KernelInfo } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
@@ -13,7 +13,7 @@ import { BASE_WORKGROUP_BYTES } from "../src/kernel_constants.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { compareWithReference } from "./cache_oracle.ts";
 
-const table = { sizes, pairs, kmeans };
+const table = { sizes, pairs, ladder, kmeans };
 const GENERATED = new URL("../generated/", import.meta.url);
 
 /** Runs `act` with an empty folder that is removed afterwards. */
@@ -35,6 +35,7 @@ Deno.test("expandTable() gives the same kernels in whatever order the rows stand
   const reversed = {
     sizes: sizes.toReversed(),
     pairs: pairs.toReversed(),
+    ladder: ladder.toReversed(),
     kmeans: kmeans.toReversed(),
   };
   const render = (rows: typeof table) => {
@@ -49,7 +50,7 @@ Deno.test("expandTable() refuses a kernel that two rows give, and a head dimensi
   for (const headDim of [4, 60, 264, 64.5]) {
     const row = { schemes: ["f16"], headDims: [headDim], reason: "none" };
     assert.throws(
-      () => expandTable({ sizes: [row], pairs: [], kmeans: [] }),
+      () => expandTable({ sizes: [row], pairs: [], ladder: [], kmeans: [] }),
       (error) => error instanceof CoupletError && error.code === "shape",
     );
   }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { expandTable } from "../codegen/expand.ts";
 import { kernelSets } from "../codegen/kernel_sets.ts";
 import { kernelEntries, withKernelEntries } from "../codegen/package_entries.ts";
-import { kmeans, pairs, sizes } from "../codegen/variants.ts";
+import { kmeans, ladder, pairs, sizes } from "../codegen/variants.ts";
 import {
   CoupletError,
   type KernelInfo,
@@ -15,7 +15,7 @@ import { kernels as c4b8 } from "../generated/sets/c4b8_d64.ts";
 import { kernels as c8b8 } from "../generated/sets/c8b8_d64.ts";
 
 const ROOT = new URL("../", import.meta.url);
-const sets = kernelSets(expandTable({ sizes, pairs, kmeans }));
+const sets = kernelSets(expandTable({ sizes, pairs, ladder, kmeans }));
 const entries = sets.filter((set) => set.isEntry);
 
 /** A set's kernels, by the entry that a program imports them from. */
@@ -144,7 +144,8 @@ Deno.test("withKernelEntries() replaces the entries for kernels and keeps the ot
 Deno.test("kernelSets() refuses a pair whose schemes have no kernels of their own", () => {
   const alone = { keys: "c4b8", values: "c8b8", headDims: [64], reason: "none" };
   assert.throws(
-    () => kernelSets(expandTable({ sizes: [], pairs: [alone], kmeans: [] })),
-    (error) => error instanceof CoupletError && error.message.includes("c4b8_d64 and c8b8_d64"),
+    () => kernelSets(expandTable({ sizes: [], pairs: [alone], ladder: [], kmeans: [] })),
+    (error) =>
+      error instanceof CoupletError && error.message.includes("holds the kernels of c8b8_d64"),
   );
 });

@@ -43,21 +43,21 @@ const CHOICES: readonly {
     keys: "c8b8",
     values: "c8b8",
     space: preRope,
-    decode: "attend_c8b8_c8b8_d128_rope x4",
+    decode: "attend_c8b8_c8b8_d128_rope x8",
     prefill: "attend_c8b8_c8b8_d128_rope x8",
   },
   {
     keys: "f16",
     values: "f16",
     space: asScored,
-    decode: "attend_f16_f16_d128_plain x4",
+    decode: "attend_f16_f16_d128_plain x8",
     prefill: "attend_f16_f16_d128_plain x8",
   },
   {
     keys: "c2b2",
     values: "c8b8",
     space: preRope,
-    decode: "score_c2b2_d128_rope + mix_c8b8_d128 x4",
+    decode: "score_c2b2_d128_rope + mix_c8b8_d128 x8",
     prefill: "score_c2b2_d128_rope + mix_c8b8_d128 x8",
   },
   {
@@ -71,7 +71,7 @@ const CHOICES: readonly {
     keys: "c8b8",
     values: "c8b8",
     space: asScored,
-    decode: "table_c8b8_d128 + score_c8b8_d128_table + mix_c8b8_d128 x4",
+    decode: "table_c8b8_d128_table16 + attend_c8b8_c8b8_d128_table16 x8",
     // The tables of 2048 rows would take more than a sixteenth of the largest binding.
     prefill: "attend_c8b8_c8b8_d128_plain x8",
   },
@@ -80,7 +80,7 @@ const CHOICES: readonly {
     values: "f16",
     space: asScored,
     headDim: 64,
-    decode: "table_c8b10_d64 + score_c8b10_d64_table + mix_f16_d64 x4",
+    decode: "table_c8b10_d64 + score_c8b10_d64_table + mix_f16_d64 x8",
     prefill: "score_c8b10_d64_plain + mix_f16_d64 x8",
   },
 ];
@@ -94,8 +94,8 @@ for (const { keys, values, space, headDim = 128, decode, prefill } of CHOICES) {
       keys: space,
     });
     const [layer] = plan.layers;
-    const names = [layer!.decode, layer!.prefill].map(({ attend, table, score, mix, rows }) =>
-      [attend, table, score, mix].flatMap((kernel) => kernel?.name ?? []).join(" + ") + ` x${rows}`
+    const names = [layer!.decode, layer!.prefill].map(({ attend, table, score, mix, span }) =>
+      [table, attend, score, mix].flatMap((kernel) => kernel?.name ?? []).join(" + ") + ` x${span}`
     );
     assert.deepEqual(names, [decode, prefill]);
   });

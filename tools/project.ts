@@ -9,13 +9,22 @@ import { fileURLToPath } from "node:url";
 /** The checkout's folder, with a slash at its end. */
 export const ROOT: string = fileURLToPath(new URL("../", import.meta.url));
 
+/** What a child process is given besides its arguments. */
+export interface RunOptions {
+  /** What it reads on standard input. */
+  readonly input?: string;
+  /** Variables besides this process's own. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Ends it. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Runs a file of such a project in a process of its own.
  *
  * @param project Its folder's name.
  * @param file The file to run.
  * @param args The file's arguments.
- * @param input What it reads on standard input.
  * @returns What it wrote on standard output.
  * @throws {Error} with the process's own reason where it fails.
  */
@@ -23,12 +32,12 @@ export async function runProject(
   project: string,
   file: string,
   args: readonly string[],
-  input = "",
+  options: RunOptions = {},
 ): Promise<string> {
   const folder = `${ROOT}tools/${project}`;
   return await runDeno(
     ["run", "-A", "--frozen", "--config", `${folder}/deno.json`, `${folder}/${file}`, ...args],
-    { input },
+    options,
   );
 }
 
@@ -40,11 +49,7 @@ export async function runProject(
  */
 export async function runDeno(
   args: readonly string[],
-  options: {
-    input?: string;
-    environment?: Readonly<Record<string, string>>;
-    signal?: AbortSignal;
-  } = {},
+  options: RunOptions = {},
 ): Promise<string> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [...args],

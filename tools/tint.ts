@@ -16,6 +16,8 @@ import { runProject } from "./project.ts";
 export async function compileWithTint(
   sources: ReadonlyMap<string, string>,
 ): Promise<Map<string, string>> {
-  const output = await runProject("tint", "compile.ts", [], JSON.stringify([...sources]));
+  const output = await runProject("tint", "compile.ts", [], {
+    input: JSON.stringify([...sources]),
+  });
   return new Map<string, string>(JSON.parse(output));
 }
