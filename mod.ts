@@ -25,8 +25,8 @@ export {
   type CacheInit,
   type CacheStats,
   createCache,
-  type DecodeRange,
   type PageStats,
+  type ReadRange,
   type Step,
   type StepEntry,
 } from "./src/cache.ts";

@@ -402,7 +402,7 @@ function decodeRow(scheme: SchemeId, headDim: number, reason: string): KernelRow
     codecParts("decode", scheme, headDim, undefined),
     "decode",
     reason,
-    ["step", "layer", "coded_records", ...codebookBinding(scheme), "pages", "decoded"],
+    ["step", "layer", "coded_records", ...codebookBinding(scheme), "pages", "vectors"],
     {
       headDim,
       workgroupSize: WORKGROUP_SIZE,
@@ -426,7 +426,7 @@ function decodeRotatedRow(
     codecParts("decode", scheme, headDim, variant),
     "decode_rotated",
     reason,
-    ["step", "layer", "coded_records", "codebooks", "pages", ...rope, "decoded"],
+    ["step", "layer", "coded_records", "codebooks", "pages", ...rope, "vectors"],
     {
       headDim,
       workgroupSize: WORKGROUP_SIZE,
@@ -598,6 +598,12 @@ function headRows(headDim: number): KernelRow[] {
       "keys",
       "values",
       "exact_written",
+    ], size),
+    kernel({ family: "load", schemes: [], size: headDim }, "load", reason, [
+      "step",
+      "layer",
+      "exact",
+      "vectors",
     ], size),
     kernel({ family: "combine", schemes: [], size: headDim }, "combine", reason, [
       "step",

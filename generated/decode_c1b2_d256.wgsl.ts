@@ -17,6 +17,7 @@ const CODED_RECORD_WORDS: u32 = 16u;
 const CODED_CODEBOOK_WORDS: u32 = 512u; // per head
 
 override SIDE: u32 = 0u; // 0 decodes keys, 1 values
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
@@ -71,12 +72,29 @@ struct Layer {
 @group(0) @binding(2) var<storage, read> coded_records: array<u32>;
 @group(0) @binding(3) var<storage, read> codebooks: array<u32>;
 @group(0) @binding(4) var<storage, read> pages: array<u32>;
-@group(0) @binding(5) var<storage, read_write> decoded: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> vectors: array<u32>;
 
 // First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
 fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
   let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+
+// Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
+fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
+  var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
+  if (SIDE == 1u) {
+    at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
+  }
+  if (IO_HALF) {
+    vectors[at / 2u] = pack2x16float(vector.xy);
+    vectors[at / 2u + 1u] = pack2x16float(vector.zw);
+  } else {
+    vectors[at] = bitcast<u32>(vector.x);
+    vectors[at + 1u] = bitcast<u32>(vector.y);
+    vectors[at + 2u] = bitcast<u32>(vector.z);
+    vectors[at + 3u] = bitcast<u32>(vector.w);
+  }
 }
 
 // What the levels of four channels stand for: low + level * step.
@@ -125,7 +143,7 @@ fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   return grid.low + levels * grid.step;
 }
 
-// Decodes count coded tokens from coded token start on into f32 [tokens][KV heads][channels].
+// Decodes count coded tokens from coded token start on into the host's tensor.
 // Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) item: vec3<u32>) {
@@ -142,7 +160,6 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
   let chunk = item.x % CHUNKS;
   let grid = coded_grid(codebook, chunk);
   let vector = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
-  let row = (entry.first + item.y) * (layer.query_heads / layer.group) + model_head;
-  decoded[row * CHUNKS + chunk] = vector;
+  write_vector(entry.first + item.y, model_head, chunk, vector);
 }
 `;

@@ -18,6 +18,7 @@ const CODED_METADATA_WORDS: u32 = 1u; // in front of a record's codes
 const CODED_CODEBOOK_WORDS: u32 = 0u; // per head
 
 override SIDE: u32 = 0u; // 0 decodes keys, 1 values
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 const NEAR: u32 = 128u; // distances the table has one by one
 override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
 override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
@@ -76,12 +77,29 @@ struct Layer {
 @group(0) @binding(3) var<storage, read> codebooks: array<u32>;
 @group(0) @binding(4) var<storage, read> pages: array<u32>;
 @group(0) @binding(5) var<storage, read> rope: array<vec4<f32>>;
-@group(0) @binding(6) var<storage, read_write> decoded: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> vectors: array<u32>;
 
 // First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
 fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
   let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+
+// Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
+fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
+  var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
+  if (SIDE == 1u) {
+    at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
+  }
+  if (IO_HALF) {
+    vectors[at / 2u] = pack2x16float(vector.xy);
+    vectors[at / 2u + 1u] = pack2x16float(vector.zw);
+  } else {
+    vectors[at] = bitcast<u32>(vector.x);
+    vectors[at + 1u] = bitcast<u32>(vector.y);
+    vectors[at + 2u] = bitcast<u32>(vector.z);
+    vectors[at + 3u] = bitcast<u32>(vector.w);
+  }
 }
 
 // What the levels of four channels stand for: low + level * step.
@@ -169,7 +187,7 @@ fn angle_of(distance: u32, pair: u32) -> Angle {
   );
 }
 
-// Decodes count coded tokens from coded token start on into f32 [tokens][KV heads][channels], and undoes their Hadamard rotation.
+// Decodes count coded tokens from coded token start on into the host's tensor, and undoes their Hadamard rotation.
 // A workgroup has whole heads. Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -218,8 +236,7 @@ fn main(
     }
   }
   if (item < layer.kv_heads * CHUNKS) {
-    let row = (entry.first + workgroup.y) * (layer.query_heads / layer.group) + model_head;
-    decoded[row * CHUNKS + chunk] = vector;
+    write_vector(entry.first + workgroup.y, model_head, chunk, vector);
   }
 }
 `;

@@ -50,15 +50,15 @@ export interface Step {
   readonly tokens: number;
 }
 
-/** Which vectors {@linkcode Cache.encodeDecode} decodes, and where they go. */
-export interface DecodeRange {
+/** Which vectors {@linkcode Cache.encodeRead} reads, and where they go. */
+export interface ReadRange {
   /** Keys or values. */
   readonly side: Side;
-  /** First coded token, counted from behind the sinks. */
+  /** Position of the first token. */
   readonly first: number;
   /** Number of tokens. */
   readonly count: number;
-  /** f32 `[count][keyValueHeads][headDim]`. */
+  /** `[count][keyValueHeads][headDim]`, in the plan's element type and in its strides for this side. */
   readonly output: GPUBufferBinding;
 }
 
@@ -142,7 +142,8 @@ export interface Cache {
   truncate(sequence: Sequence, length: number): void;
   /**
    * Begins a step: takes pages, advances lengths and uploads the step's parameters. Each layer is then
-   * appended to and attended. At most 64 steps, forks and decodings may be recorded before the host submits.
+   * appended to and attended. At most 64 steps, forks and reads may be recorded before the host submits;
+   * a read counts twice where it reaches both tiers.
    *
    * @throws {CoupletError} `capacity` or `usage`; nothing has changed then.
    */
@@ -175,15 +176,19 @@ export interface Cache {
     tensors: { readonly queries: GPUBufferBinding; readonly output: GPUBufferBinding },
   ): void;
   /**
-   * Records the decoding of coded tokens into f32 vectors, as they were coded (not rotated).
+   * Records the reading of one layer's keys or values into a tensor of the host, for hosts that compute attention
+   * themselves. Vectors are as a query at the sequence's end sees them: those of exact tokens as they are kept, in f16,
+   * the others decoded. Keys come in the space they were handed over in.
    *
-   * @throws {CoupletError} `usage` where a token of the range is not coded, or lies behind the layer's sliding window.
+   * @throws {CoupletError} `usage` where the sequence does not hold all tokens of the range, some lie behind the layer's
+   * sliding window, or a step of the sequence was not appended to the layer; as {@linkcode Cache.encodeAppend} does for
+   * the output; `shape` where vectors of so many tokens overlap in the plan's strides, or one dispatch has no room for them. Nothing is recorded then.
    */
-  encodeDecode(
+  encodeRead(
     target: CommandTarget,
     sequence: Sequence,
     layer: number,
-    range: DecodeRange,
+    range: ReadRange,
   ): void;
   /** Coded tokens of a sequence, counted from behind the sinks. */
   codedTokens(sequence: Sequence): number;

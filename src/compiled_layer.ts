@@ -34,8 +34,10 @@ export interface CompiledLayer {
   readonly store: CompiledKernel;
   readonly keys: CompiledEncoder;
   readonly values: CompiledEncoder;
-  readonly decodeKeys: CompiledKernel;
-  readonly decodeValues: CompiledKernel;
+  /** Exact tokens and coded ones back into vectors. */
+  readonly read: Readonly<
+    Record<Side, { readonly exact: CompiledKernel; readonly coded: CompiledKernel }>
+  >;
   readonly decode: CompiledAttention;
   readonly prefill: CompiledAttention;
   readonly combine: CompiledKernel;
@@ -63,16 +65,22 @@ export async function compileLayer(
   const host = { IO_HALF: options.dtype === "f16" ? 1 : 0 };
   const encoder = (side: Side, kernel: KernelInfo) =>
     compileEncoder(device, options, layer[side], kernel, side === "keys" ? 0 : 1);
-  const [store, keys, values, decodeKeys, decodeValues, decode, prefill, combine, copies] =
+  const reader = async (side: Side, kernel: KernelInfo) => {
+    const constants = { ...host, SIDE: side === "keys" ? 0 : 1 };
+    const rotary = side === "keys" ? rotaryConstants(options, kernel) : {};
+    const [exact, coded] = await Promise.all([
+      compileKernel(device, layer.load, constants),
+      compileKernel(device, kernel, { ...constants, ...rotary }),
+    ]);
+    return { exact, coded };
+  };
+  const [store, keys, values, readKeys, readValues, decode, prefill, combine, copies] =
     await Promise.all([
       compileKernel(device, layer.store, host),
       encoder("keys", layer.encodeKeys),
       encoder("values", layer.encodeValues),
-      compileKernel(device, layer.decodeKeys, {
-        SIDE: 0,
-        ...rotaryConstants(options, layer.decodeKeys),
-      }),
-      compileKernel(device, layer.decodeValues, { SIDE: 1 }),
+      reader("keys", layer.decodeKeys),
+      reader("values", layer.decodeValues),
       compileAttention(device, options, layer.decode),
       compileAttention(device, options, layer.prefill),
       compileKernel(device, layer.combine, host),
@@ -80,7 +88,8 @@ export async function compileLayer(
         layer.parts.map(({ count }) => compileCopies(device, options, layer, count)),
       ),
     ]);
-  return { store, keys, values, decodeKeys, decodeValues, decode, prefill, combine, copies };
+  const read = { keys: readKeys, values: readValues };
+  return { store, keys, values, read, decode, prefill, combine, copies };
 }
 
 async function compileEncoder(

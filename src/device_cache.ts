@@ -1,5 +1,5 @@
 /** The cache on a GPU: sequences and steps on the host's side, and the layers that record them. */
-import type { Cache, CacheInit, CacheStats, DecodeRange, Step, StepEntry } from "./cache.ts";
+import type { Cache, CacheInit, CacheStats, ReadRange, Step, StepEntry } from "./cache.ts";
 import type { CacheIdentity } from "./cache_identity.ts";
 import { registerInternals } from "./cache_internals.ts";
 import {
@@ -228,6 +228,13 @@ export class DeviceCache implements Cache {
     return own !== undefined && this.#isHeld(own) && isUnfinished(last!);
   }
 
+  /** Whether a layer was not given the tokens that a sequence's last step added. */
+  #isAwaited(sequence: Sequence, layer: number): boolean {
+    const last = this.#lastSteps.get(sequence);
+    const own = last?.sequences.find((entry) => entry.sequence === sequence);
+    return own !== undefined && this.#isHeld(own) && last!.progress[layer] === BEGUN;
+  }
+
   /** Whether some sequence of a step holds tokens of an earlier step that a layer was not given. */
   #misses({ previous, sequences }: StepState, layer: number): boolean {
     for (const step of previous) {
@@ -397,32 +404,75 @@ export class DeviceCache implements Cache {
     this.#recorder.end();
   }
 
-  encodeDecode(
+  encodeRead(
     target: CommandTarget,
     sequence: Sequence,
     layer: number,
-    { side, first, count, output }: DecodeRange,
+    { side, first, count, output }: ReadRange,
   ): void {
     this.#checkDevice();
     this.#checkLayer(layer);
-    const { shape, layers } = this.plan.options;
-    const { keyValueHeads, pageTable } = layers[layer]!;
-    const { slot, tables } = this.#sequences.state(sequence);
-    const coded = this.codedTokens(sequence);
-    const kept = tables[pageTable]!.first * PAGE_TOKENS;
-    if (!Number.isInteger(first) || first < kept || !(count >= 1) || first + count > coded) {
+    const { shape, layers, tiers, dtype } = this.plan.options;
+    const { keyValueHeads, pageTable, strides } = layers[layer]!;
+    const { slot, length, tables } = this.#sequences.state(sequence);
+    const refuse = (why: string, remedy: string): never => {
       throw new CoupletError("usage", {
-        what: `Cannot decode tokens ${first} to ${first + count}`,
-        why: `sequence ${sequence.id} has coded tokens ${kept} to ${coded} in layer ${layer}`,
-        remedy: "Decode tokens that are coded; exact ones never were",
+        what: `Cannot read tokens ${first} to ${first + count} of sequence ${sequence.id}`,
+        why,
+        remedy,
+      });
+    };
+    if (!Number.isInteger(first) || !Number.isInteger(count) || first < 0 || count < 1) {
+      refuse("that is no range of tokens", "Give whole numbers, and a count of 1 or more");
+    }
+    if (first + count > length) refuse(`it has ${length} tokens`, "Read tokens it holds");
+    if (this.#isAwaited(sequence, layer)) {
+      refuse(`a step of it was not appended to layer ${layer}`, "Record the step's append first");
+    }
+    const codedFrom = tiers.sinks + tables[pageTable]!.first * PAGE_TOKENS;
+    const exactFrom = tiers.sinks + this.codedTokens(sequence);
+    const within = (from: number, to: number) => {
+      const start = Math.max(first, from);
+      const end = Math.min(first + count, to);
+      const entry = { slot, start, count: end - start, first: start - first };
+      return end > start ? [{ ...entry, encodeFrom: 0, exactFrom: 0 }] : [];
+    };
+    if (within(tiers.sinks, Math.min(codedFrom, exactFrom)).length > 0) {
+      refuse(
+        `layer ${layer} holds sinks, and tokens from ${codedFrom} on: its sliding window has passed the others`,
+        "Read tokens it holds",
+      );
+    }
+    const { [side]: stride } = strides;
+    const headMajor = stride.head > stride.token;
+    const most = Math.min(
+      this.#device.limits.maxComputeWorkgroupsPerDimension,
+      headMajor ? Math.floor((stride.head - shape.headDim) / stride.token) + 1 : Infinity,
+    );
+    if (count > most) {
+      throw new CoupletError("shape", {
+        what: `Cannot read ${count} tokens at once`,
+        why:
+          `with strides of ${stride.token} by token and ${stride.head} by head (io.${side}), ${most} fit`,
+        remedy: `Read ${most} tokens at a time, or plan larger strides`,
       });
     }
-    const bytes = count * keyValueHeads * shape.headDim * 4;
+    const bytes = tensorBytes(count, keyValueHeads, shape.headDim, stride, dtype);
     checkBinding({ name: "output", binding: output, bytes }, this.#own);
-    const entry = { slot, start: first, count, first: 0, encodeFrom: 0, exactFrom: 0 };
-    const offset = this.#upload([entry], 1);
+
+    const coded = within(codedFrom, exactFrom)
+      .map((entry) => ({ ...entry, start: entry.start - tiers.sinks }));
+    const exact = [...within(0, tiers.sinks), ...within(exactFrom, length)];
     this.#recorder.begin(target);
-    this.#commands[layer]!.decode(this.#recorder, side, offset, count, output);
+    for (const [tier, entries] of [["coded", coded], ["exact", exact]] as const) {
+      if (entries.length === 0) continue;
+      const grid = {
+        offset: this.#upload(entries, 1),
+        entries: entries.length,
+        maxTokens: Math.max(...entries.map((entry) => entry.count)),
+      };
+      this.#commands[layer]!.read(this.#recorder, side, tier, grid, output);
+    }
     this.#recorder.end();
   }
 

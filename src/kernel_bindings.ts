@@ -23,7 +23,7 @@ export type BindingName =
   | "row_scores_written"
   | "partials"
   | "partials_written"
-  | "decoded"
+  | "vectors"
   | "sink_logits"
   | "batch"
   | "samples"
@@ -71,7 +71,7 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   partials: { space: "storage, read", type: "array<vec4<f32>>" },
   partials_written: { space: "storage, read_write", type: "array<vec4<f32>>" },
   sink_logits: { space: "storage, read", type: "array<f32>" },
-  decoded: { space: "storage, read_write", type: "array<vec4<f32>>" },
+  vectors: { space: "storage, read_write", type: "array<u32>" },
   batch: { space: "uniform", type: "Batch" },
   samples: { space: "storage, read", type: "array<vec4<f32>>" },
   sample_values: { space: "storage, read", type: "array<f32>" },

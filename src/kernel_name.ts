@@ -4,6 +4,7 @@ import type { SchemeId } from "./scheme.ts";
 /** What a kernel does; the first token of its name. */
 export type KernelFamily =
   | "store"
+  | "load"
   | "encode"
   | "decode"
   | "table"
@@ -25,6 +26,7 @@ interface NameGrammar {
 
 const FAMILIES: Readonly<Record<KernelFamily, NameGrammar>> = {
   store: { schemes: 0, size: "d", variant: "never" },
+  load: { schemes: 0, size: "d", variant: "never" },
   encode: { schemes: 1, size: "d", variant: "sometimes" },
   decode: { schemes: 1, size: "d", variant: "sometimes" },
   table: { schemes: 1, size: "d", variant: "sometimes" },

@@ -111,7 +111,9 @@ interface BoundPart {
   readonly encode: Readonly<
     Record<Side, { readonly one: BoundKernel; readonly many: BoundKernel }>
   >;
-  readonly decode: Readonly<Record<Side, BoundKernel>>;
+  readonly read: Readonly<
+    Record<Side, { readonly exact: BoundKernel; readonly coded: BoundKernel }>
+  >;
   readonly single: BoundAttention;
   readonly multiple: BoundAttention;
   readonly copy: Readonly<Record<CopiedBuffer, BoundKernel>>;
@@ -154,14 +156,15 @@ export class LayerCommands {
         one: bind(compiled[side].one, part, records),
         many: bind(compiled[side].many, part, records),
       });
+      const read = (side: Side, records: GPUBuffer) => ({
+        exact: bind(compiled.read[side].exact, part),
+        coded: bind(compiled.read[side].coded, part, records),
+      });
       return {
         heads: part.heads.count,
         store: bind(compiled.store, part),
         encode: { keys: encode("keys", keyRecords), values: encode("values", valueRecords) },
-        decode: {
-          keys: bind(compiled.decodeKeys, part, keyRecords),
-          values: bind(compiled.decodeValues, part, valueRecords),
-        },
+        read: { keys: read("keys", keyRecords), values: read("values", valueRecords) },
         single: attention(compiled.decode, part),
         multiple: attention(compiled.prefill, part),
         copy: {
@@ -233,17 +236,17 @@ export class LayerCommands {
     this.#combine.dispatch(recorder, step.offset, host, shape.queryHeads, step.tokens, 1);
   }
 
-  /** Decodes `tokens` coded tokens of one side. */
-  decode(
+  /** Reads tokens of one side into the host's tensor, from one tier. */
+  read(
     recorder: Recorder,
     side: Side,
-    offset: number,
-    tokens: number,
+    tier: "exact" | "coded",
+    { offset, entries, maxTokens }: Pick<StepGrid, "offset" | "entries" | "maxTokens">,
     output: GPUBufferBinding,
   ): void {
-    for (const { heads, decode } of this.#parts) {
+    for (const { heads, read } of this.#parts) {
       const groups = Math.ceil((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE);
-      decode[side].dispatch(recorder, offset, { decoded: output }, groups, tokens, 1);
+      read[side][tier].dispatch(recorder, offset, { vectors: output }, groups, maxTokens, entries);
     }
   }
 }

@@ -63,11 +63,13 @@ export interface LayerPlan {
   readonly values: SchemeId;
   /** Stores new tokens in the exact tier. */
   readonly store: KernelInfo;
+  /** Gives exact tokens back to hosts that want vectors. */
+  readonly load: KernelInfo;
   /** Encodes keys that leave the exact tier. */
   readonly encodeKeys: KernelInfo;
   /** Encodes values that leave the exact tier. */
   readonly encodeValues: KernelInfo;
-  /** Decodes keys' records, for hosts that want vectors. */
+  /** Decodes keys' records, for the same. */
   readonly decodeKeys: KernelInfo;
   /** Decodes values' records. */
   readonly decodeValues: KernelInfo;
@@ -220,7 +222,7 @@ function planLayer(
     const variants: Pick<KernelQuery, "variants"> = rope ? { variants: ["rope"] } : {};
     return requireKernel(kernels, { family, schemes: [scheme], headDim, ...variants }, limits);
   };
-  const bare = (family: "store" | "combine") =>
+  const bare = (family: "store" | "load" | "combine") =>
     requireKernel(kernels, { family, schemes: [], headDim }, limits);
   const attention = (step: StepSize) => chooseAttention(options, kernels, limits, layer, step);
   return {
@@ -231,6 +233,7 @@ function planLayer(
     decodeKeys: one("decode", keys, space),
     decodeValues: one("decode", values),
     store: bare("store"),
+    load: bare("load"),
     combine: bare("combine"),
     copy: requireKernel(kernels, { family: "copy", schemes: [] }, limits),
     decode: attention(decodeStep(options)),

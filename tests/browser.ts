@@ -65,41 +65,83 @@ export async function visit(
     const results: unknown[] = [];
     for (let i = 0; i < visits; i++) {
       const result = new Promise<unknown>((resolve) => report = resolve);
-      const browser = new Deno.Command(chromium, {
-        args: [
-          "--headless",
-          "--no-sandbox",
-          "--disable-gpu",
-          "--disable-dev-shm-usage",
-          "--no-first-run",
-          // Keeps a headless browser open.
-          "--remote-debugging-port=0",
-          `--user-data-dir=${profile}`,
-          `http://localhost:${server.addr.port}/`,
-        ],
-        stdout: "null",
-        stderr: "null",
-      }).spawn();
-      const ended = browser.status.then(() => {
-        throw new Error("the browser ended before the page gave a result");
-      });
-      ended.catch(() => {});
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      const late = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Error("the page gave no result in a minute")), 60_000);
-      });
-      try {
-        results.push(await Promise.race([result, ended, late]));
-      } finally {
-        clearTimeout(timer);
-        await close(profile);
-        await browser.status;
-      }
+      const url = `http://localhost:${server.addr.port}/`;
+      results.push(await browse(chromium, profile, url, ["--headless", "--disable-gpu"], result));
     }
     return results;
   } finally {
     await server.shutdown();
     await remove(profile);
+  }
+}
+
+/** Flags for WebGPU on SwiftShader, which Chromium brings along. */
+const GPU_FLAGS: readonly string[] = [
+  "--headless=new",
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
+];
+
+/** SwiftShader compiles and computes on the CPU, and machines of tests are busy. */
+const GPU_MINUTES = 5;
+
+/**
+ * Loads a page with WebGPU.
+ *
+ * @param result Settles when the page has given its result.
+ */
+export async function visitWithGpu(
+  chromium: string,
+  url: string,
+  result: Promise<unknown>,
+): Promise<unknown> {
+  const profile = await mkdtemp(join(tmpdir(), "couplet-browser-"));
+  try {
+    return await browse(chromium, profile, url, GPU_FLAGS, result, GPU_MINUTES);
+  } finally {
+    await remove(profile);
+  }
+}
+
+/** Opens a browser on a page until there is a result, a minute at most or as many as given. */
+async function browse(
+  chromium: string,
+  profile: string,
+  url: string,
+  flags: readonly string[],
+  result: Promise<unknown>,
+  minutes = 1,
+): Promise<unknown> {
+  const browser = new Deno.Command(chromium, {
+    args: [
+      ...flags,
+      "--no-sandbox",
+      "--disable-dev-shm-usage",
+      "--disable-background-networking",
+      "--no-first-run",
+      // Keeps a headless browser open.
+      "--remote-debugging-port=0",
+      `--user-data-dir=${profile}`,
+      url,
+    ],
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const ended = browser.status.then(() => {
+    throw new Error("the browser ended before the page gave a result");
+  });
+  ended.catch(() => {});
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new Error(`the page gave no result in ${minutes} minutes`);
+    timer = setTimeout(() => reject(error), minutes * 60_000);
+  });
+  try {
+    return await Promise.race([result, ended, late]);
+  } finally {
+    clearTimeout(timer);
+    await close(profile);
+    await browser.status;
   }
 }
 

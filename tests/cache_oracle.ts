@@ -145,6 +145,10 @@ export async function compareWithReference(
   const sequences = Array.from({ length: options.capacity.sequences }, () => ({
     device: cache.createSequence(),
     reference: reference.createSequence(),
+    given: Array.from(
+      { length: layers },
+      (): Record<Side, Float32Array[]> => ({ keys: [], values: [] }),
+    ),
   }));
   let error = 0;
   let square = 0;
@@ -154,6 +158,7 @@ export async function compareWithReference(
       const sequence = sequences[move.truncate]!;
       cache.truncate(sequence.device, move.length);
       reference.truncate(sequence.reference, move.length);
+      for (const { keys, values } of sequence.given) keys.length = values.length = move.length;
       continue;
     }
     const entries = Object.entries(move.tokens).map(([index, tokens]) => ({
@@ -188,6 +193,14 @@ export async function compareWithReference(
       }
       device.queue.submit([encoder.finish()]);
       reference.append(referenceStep, layer, { keys, values });
+      let row = 0;
+      for (const { sequence, tokens } of entries) {
+        for (const end = row + tokens; row < end; row++) {
+          const [from, to] = [row, row + 1].map((at) => at * keyValueHeads * headDim);
+          sequence.given[layer]!.keys.push(keys.slice(from, to));
+          sequence.given[layer]!.values.push(values.slice(from, to));
+        }
+      }
       if (move.silent) {
         for (const buffer of [...host, output]) buffer.destroy();
         continue;
@@ -204,13 +217,16 @@ export async function compareWithReference(
       });
     }
   }
-  for (const { device: sequence, reference: own } of sequences) {
+  for (const { device: sequence, reference: own, given } of sequences) {
     for (let layer = 0; layer < layers; layer++) {
       for (const side of ["keys", "values"] as const) {
         const found = await deviceRecords(device, cache, sequence, layer, side);
         const wanted = referenceRecords(cache, sequence, reference, own, layer, side);
         assert.deepEqual(found, wanted, `records of the ${side} of layer ${layer}`);
-        await checkDecoded(device, cache, sequence, layer, side, codebooks, wanted);
+        await checkRead(device, cache, sequence, layer, side, codebooks, {
+          records: wanted,
+          vectors: given[layer]![side],
+        });
       }
     }
   }
@@ -221,37 +237,56 @@ export async function compareWithReference(
 /** Largest difference of a decoded channel, relative to the vector's largest; 0 where a channel is a centroid's very own. */
 const DECODED_TOLERANCE = 1e-6;
 
-/** Decodes all coded tokens on the device; the vectors must be what their records say. */
-async function checkDecoded(
+/** Reads the sinks and all tokens that are held behind them; the vectors must be those given, or what their records say. */
+async function checkRead(
   device: GPUDevice,
   cache: Cache,
   sequence: Sequence,
   layer: number,
   side: Side,
   codebooks: CodebookSet,
-  records: readonly Uint32Array[],
+  { records, vectors }: {
+    readonly records: readonly Uint32Array[];
+    readonly vectors: readonly Float32Array[];
+  },
 ): Promise<void> {
   const { shape, layers, tiers, keys } = cache.plan.options;
   const first = cache.pages(sequence, layer).first * 64;
-  const count = cache.codedTokens(sequence) - first;
-  if (count === 0) return;
+  const coded = cache.codedTokens(sequence) - first;
   const scheme = parseScheme(layers[layer]![side]);
   const layout = scheme.layout(shape.headDim);
   const { headDim } = shape;
   // What is coded does without the offset that all positions share.
   const rope = keys.space === "pre-rope" ? { ...keys.rope, positionOffset: 0 } : undefined;
   const { keyValueHeads } = layers[layer]!;
-  const output = uploadBuffer(device, new Float32Array(count * keyValueHeads * headDim).fill(NaN));
-  const encoder = device.createCommandEncoder();
-  cache.encodeDecode(encoder, sequence, layer, { side, first, count, output: { buffer: output } });
-  device.queue.submit([encoder.finish()]);
-  const found = new Float32Array(await readBuffer(device, output));
-  output.destroy();
+  const read = async (start: number, end: number) => {
+    if (end <= start) return new Float32Array(0);
+    const count = end - start;
+    const channels = count * keyValueHeads * headDim;
+    const output = uploadBuffer(device, new Float32Array(channels).fill(NaN));
+    const range = { side, first: start, count, output: { buffer: output } };
+    const encoder = device.createCommandEncoder();
+    cache.encodeRead(encoder, sequence, layer, range);
+    device.queue.submit([encoder.finish()]);
+    const found = new Float32Array(await readBuffer(device, output));
+    output.destroy();
+    return found;
+  };
+  const length = cache.length(sequence);
+  const flat = (start: number, end: number) => vectors.slice(start, end).flatMap((own) => [...own]);
+  const firstRead = first === 0 ? 0 : tiers.sinks + first;
+  const all = await read(firstRead, length);
+  const at = (position: number) => (position - firstRead) * keyValueHeads * headDim;
+  const codedEnd = tiers.sinks + cache.codedTokens(sequence);
+  assert.deepEqual([...all.subarray(at(codedEnd))], flat(codedEnd, length), "the exact window");
+  const sinks = Math.min(tiers.sinks, length);
+  assert.deepEqual([...await read(0, sinks)], flat(0, sinks), "the sinks");
+  const found = all.subarray(at(tiers.sinks + first));
   records.forEach((words, head) => {
     const centroids = scheme.universalCentroids === undefined
       ? headCentroids(codebooks, layer, side, head, headDim * scheme.centroids)
       : fromFloat16Array(scheme.universalCentroids(headDim));
-    for (let token = 0; token < count; token++) {
+    for (let token = 0; token < coded; token++) {
       const at = (token * keyValueHeads + head) * headDim;
       const word = Math.floor(token / layout.tokens) * layout.words;
       const record = words.subarray(word, word + layout.words);

@@ -266,7 +266,7 @@ Deno.test("Cache refuses misuse and stays as it was", async () => {
   cache.freeSequence(second);
   refuses("usage", () => cache.freeSequence(second));
   refuses("usage", () =>
-    cache.encodeDecode(encoder, first, 0, {
+    cache.encodeRead(encoder, first, 0, {
       side: "keys",
       first: 0,
       count: 1,

@@ -1,3 +1,12 @@
 import { testKernels } from "./kernel_tests.ts";
 
-await testKernels("score", ["store", "encode", "decode", "table", "score", "mix", "combine"]);
+await testKernels("score", [
+  "store",
+  "load",
+  "encode",
+  "decode",
+  "table",
+  "score",
+  "mix",
+  "combine",
+]);

@@ -17,7 +17,13 @@ export interface Part {
 }
 
 /** The small projects with their own `deno.json`, which the checks of the main one do not reach. */
-const PROJECTS: readonly string[] = ["tools/swiftshader", "tools/tint"];
+const PROJECTS: readonly string[] = [
+  "examples/hosts/node_dawn",
+  "examples/hosts/onnxruntime_web",
+  "examples/hosts/transformers_js",
+  "tools/swiftshader",
+  "tools/tint",
+];
 
 /** The modules of the package's entries. */
 const ENTRIES: readonly string[] = Object.values(config.exports);
@@ -64,7 +70,17 @@ export const PARTS: readonly Part[] = [
   },
   {
     name: "doc-test",
-    commands: [["run", "-A", "tools/launch.ts", "test", "--doc", "mod.ts", "src/", "README.md"]],
+    commands: [[
+      "run",
+      "-A",
+      "tools/launch.ts",
+      "test",
+      "--doc",
+      "mod.ts",
+      "src/",
+      "README.md",
+      "docs/hosts.md",
+    ]],
     live: true,
   },
 ];

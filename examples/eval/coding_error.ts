@@ -116,14 +116,19 @@ async function decode(
   layer: number,
   side: Side,
 ): Promise<Float32Array> {
-  const { shape: { headDim }, layers } = cache.plan.options;
+  const { shape: { headDim }, layers, tiers } = cache.plan.options;
   const { first, count } = heldTokens(cache, sequence, layer);
   const output = device.createBuffer({
     size: count * layers[layer]!.keyValueHeads * headDim * 4,
     usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
   });
   const encoder = device.createCommandEncoder();
-  cache.encodeDecode(encoder, sequence, layer, { side, first, count, output: { buffer: output } });
+  cache.encodeRead(encoder, sequence, layer, {
+    side,
+    first: tiers.sinks + first,
+    count,
+    output: { buffer: output },
+  });
   device.queue.submit([encoder.finish()]);
   const decoded = new Float32Array(await readBuffer(device, output));
   output.destroy();

@@ -12,7 +12,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d80,
   {
     name: "decode_c16b12_d80",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "0.75 bits: CQ-16c12b of the paper's appendix",
     load: () => import("../decode_c16b12_d80.wgsl.ts"),

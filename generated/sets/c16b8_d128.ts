@@ -12,7 +12,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d128,
   {
     name: "decode_c16b8_d128",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)",
     load: () => import("../decode_c16b8_d128.wgsl.ts"),

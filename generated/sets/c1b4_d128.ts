@@ -12,7 +12,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d128,
   {
     name: "decode_c1b4_d128",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "4 bits without coupling: the ablation beside c2b8",
     load: () => import("../decode_c1b4_d128.wgsl.ts"),

@@ -12,7 +12,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d128,
   {
     name: "decode_c2b2_d128",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
     load: () => import("../decode_c2b2_d128.wgsl.ts"),

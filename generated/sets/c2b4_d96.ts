@@ -12,7 +12,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d96,
   {
     name: "decode_c2b4_d96",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "2 bits with less coupling: the ablation that shows what coupling gains",
     load: () => import("../decode_c2b4_d96.wgsl.ts"),

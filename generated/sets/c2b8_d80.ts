@@ -44,7 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "decode_c2b8_d80",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
     load: () => import("../decode_c2b8_d80.wgsl.ts"),

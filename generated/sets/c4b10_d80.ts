@@ -12,7 +12,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d80,
   {
     name: "decode_c4b10_d80",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "2.5 and 5 bits: for those whose errors cost most",
     load: () => import("../decode_c4b10_d80.wgsl.ts"),

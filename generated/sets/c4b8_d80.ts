@@ -44,7 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "decode_c4b8_d80",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("../decode_c4b8_d80.wgsl.ts"),

@@ -44,7 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "decode_c8b10_d96",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "1.25 bits: CQ-8c10b of the paper",
     load: () => import("../decode_c8b10_d96.wgsl.ts"),

@@ -84,7 +84,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "decode_c8b8_d64",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "1 bit: CQ-8c8b of the paper",
     load: () => import("../decode_c8b8_d64.wgsl.ts"),

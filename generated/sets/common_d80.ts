@@ -18,6 +18,13 @@ export const kernels: readonly KernelInfo[] = [
     load: () => import("../combine_d80.wgsl.ts"),
   },
   {
+    name: "load_d80",
+    bindings: ["step", "layer", "exact", "vectors"],
+    workgroupBytes: 0,
+    reason: "every cache of this head dimension",
+    load: () => import("../load_d80.wgsl.ts"),
+  },
+  {
     name: "store_d80",
     bindings: ["step", "layer", "keys", "values", "exact_written"],
     workgroupBytes: 0,

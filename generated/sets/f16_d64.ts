@@ -60,7 +60,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "decode_f16_d64",
-    bindings: ["step", "layer", "coded_records", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "uncompressed: the baseline of every figure",
     load: () => import("../decode_f16_d64.wgsl.ts"),

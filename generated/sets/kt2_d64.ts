@@ -12,7 +12,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d64,
   {
     name: "decode_kt2_d64",
-    bindings: ["step", "layer", "coded_records", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
     load: () => import("../decode_kt2_d64.wgsl.ts"),

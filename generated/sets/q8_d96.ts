@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "decode_q8_d96",
-    bindings: ["step", "layer", "coded_records", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "pages", "vectors"],
     workgroupBytes: 0,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
     load: () => import("../decode_q8_d96.wgsl.ts"),

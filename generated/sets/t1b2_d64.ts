@@ -12,14 +12,14 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d64,
   {
     name: "decode_t1b2_d64",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 1024,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
     load: () => import("../decode_t1b2_d64.wgsl.ts"),
   },
   {
     name: "decode_t1b2_d64_rope",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "vectors"],
     workgroupBytes: 1024,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
     load: () => import("../decode_t1b2_d64_rope.wgsl.ts"),

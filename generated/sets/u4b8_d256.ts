@@ -28,14 +28,14 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "decode_u4b8_d256",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     workgroupBytes: 1024,
     reason: "1.25 and 2.25 bits without calibration, after NSNQuant",
     load: () => import("../decode_u4b8_d256.wgsl.ts"),
   },
   {
     name: "decode_u4b8_d256_rope",
-    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "decoded"],
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "vectors"],
     workgroupBytes: 1024,
     reason: "1.25 and 2.25 bits without calibration, after NSNQuant",
     load: () => import("../decode_u4b8_d256_rope.wgsl.ts"),

@@ -1,0 +1,305 @@
+/**
+ * ONNX Runtime Web as a host: keys and values that leave a session as GPU buffers go into a cache, and come back as
+ * tensors that a session takes.
+ *
+ * ONNX Runtime computes attention inside the session, so a cache cannot do that for it. It keeps what lies between
+ * runs: a prompt that many requests share, a conversation that waits.
+ *
+ * Types only: the classes are the caller's, of `onnxruntime-web` or `onnxruntime-common`.
+ *
+ * @module
+ */
+import type { Cache } from "../cache.ts";
+import type { HostLayout, ResolvedOptions } from "../cache_options.ts";
+import { CoupletError } from "../errors.ts";
+import { type Side, SIDES } from "../scheme.ts";
+import type { Sequence } from "../sequences.ts";
+
+/** What is read of a tensor of ONNX Runtime. */
+export interface OrtTensor {
+  /** Element type: `float32` and `float16` can be compressed. */
+  readonly type: string;
+  /** `[1, keyValueHeads, tokens, headDim]`. */
+  readonly dims: readonly number[];
+  /** Where the data lies: `gpu-buffer`, with `preferredOutputLocation` of the session. */
+  readonly location: string;
+  /** The data. */
+  readonly gpuBuffer: GPUBuffer;
+}
+
+/** What the class `Tensor` of ONNX Runtime does for buffers of the caller. */
+export interface OrtTensorClass<Tensor> {
+  /** A tensor whose data lie in a buffer; `dispose` is called when the tensor is disposed of. */
+  fromGpuBuffer(
+    buffer: GPUBuffer,
+    options: { dataType: "float32" | "float16"; dims: readonly number[]; dispose: () => void },
+  ): Tensor;
+}
+
+/** One layer's keys and values. */
+export type OrtLayer<Tensor = OrtTensor> = Readonly<Record<Side, Tensor>>;
+
+/** Storage, and a source and target of copies, as ONNX Runtime asks of a buffer. */
+const TENSOR_USAGE = 0x80 | 0x04 | 0x08;
+
+/**
+ * The layout (`io`) to plan a cache with that is to take tensors of ONNX Runtime: `[keyValueHeads][tokens][headDim]`.
+ *
+ * @param headDim Channels per head.
+ * @param stepTokens The plan's `capacity.stepTokens`; tensors of any length go through in pieces of so many.
+ * @param dtype The tensors' element type.
+ */
+export function ortLayout(
+  headDim: number,
+  stepTokens: number,
+  dtype: "f32" | "f16",
+): HostLayout {
+  return { dtype, keys: { token: headDim, head: stepTokens * headDim } };
+}
+
+/**
+ * Appends to a sequence what tensors hold beyond its length, and submits it: all of a prompt's tokens to an empty
+ * sequence, the new ones later. The tensors may be disposed of afterwards.
+ *
+ * @param cache Planned with {@linkcode ortLayout}, and with keys `{ space: "as-scored" }` where the model caches them
+ * rotated, as exported models do.
+ * @param layers The tensors of every layer.
+ * @throws {CoupletError} `shape` where tensors differ from the plan or from each other; `usage` where they hold nothing
+ * new, are not on the GPU, or the plan has another layout. Nothing has changed then. `capacity` where the cache is full:
+ * what was appended before stays, and `cache.length(sequence)` tells how much. `device` where a buffer is another device's: the
+ * sequence is then to be freed.
+ */
+export async function appendOrtTensors(
+  device: GPUDevice,
+  cache: Cache,
+  sequence: Sequence,
+  layers: readonly OrtLayer[],
+): Promise<void> {
+  const { options } = cache.plan;
+  const piece = pieceTokens(options);
+  const total = checkTensors(options, layers);
+  let first = cache.length(sequence);
+  if (total <= first) {
+    throw new CoupletError("usage", {
+      what: "Cannot append the tensors",
+      why: `they hold ${total} tokens, and the sequence holds ${first}`,
+      remedy: "Pass the tensors of all tokens so far, or truncate the sequence",
+    });
+  }
+  const staging = createStaging(device, options);
+  // Nothing on a buffer says which device it is of; an error of the copies does.
+  device.pushErrorScope("validation");
+  let invalid: Promise<GPUError | null>;
+  try {
+    while (first < total) {
+      const tokens = Math.min(piece, options.capacity.appendTokens, total - first);
+      const step = cache.beginStep([{ sequence, tokens }]);
+      const encoder = device.createCommandEncoder();
+      layers.forEach((tensors, layer) => {
+        for (const side of SIDES) {
+          for (const run of headRuns(options, layer, { first, tokens, total })) {
+            const { gpuBuffer } = tensors[side];
+            encoder.copyBufferToBuffer(gpuBuffer, run.tensor, staging[side], run.staged, run.bytes);
+          }
+        }
+        cache.encodeAppend(encoder, step, layer, {
+          keys: { buffer: staging.keys },
+          values: { buffer: staging.values },
+        });
+      });
+      device.queue.submit([encoder.finish()]);
+      first += tokens;
+    }
+  } finally {
+    for (const side of SIDES) staging[side].destroy();
+    invalid = device.popErrorScope();
+  }
+  const error = await invalid;
+  if (error === null) return;
+  throw new CoupletError("device", {
+    what: "Cannot copy the tensors",
+    why: error.message,
+    remedy: 'Create the session with executionProviders: [{ name: "webgpu", device }]',
+  });
+}
+
+/**
+ * The vectors of a sequence as new tensors `[1, keyValueHeads, tokens, headDim]` of every layer, as the next run of a
+ * session takes them: exact tokens as they were, the others decoded. Submits what computes them.
+ *
+ * The tensors own their buffers, and destroy them when they are disposed of.
+ *
+ * @param cache Planned with {@linkcode ortLayout}.
+ * @param Tensor The class of ONNX Runtime.
+ * @throws {CoupletError} `usage` where the sequence is empty, layers have given tokens up behind a sliding window, or
+ * the plan has another layout; `limits` where a tensor exceeds the device's largest buffer.
+ */
+export function readOrtTensors<Tensor>(
+  device: GPUDevice,
+  cache: Cache,
+  sequence: Sequence,
+  Tensor: OrtTensorClass<Tensor>,
+): OrtLayer<Tensor>[] {
+  const { options } = cache.plan;
+  const piece = pieceTokens(options);
+  const total = cache.length(sequence);
+  if (total === 0) {
+    throw new CoupletError("usage", {
+      what: "Cannot read the sequence as tensors",
+      why: "it holds no tokens",
+      remedy: "Start the session without a past",
+    });
+  }
+  checkSize(device, options, total);
+  const staging = createStaging(device, options);
+  const created: GPUBuffer[] = [];
+  try {
+    return options.layers.map(({ keyValueHeads }, layer) => {
+      const tensor = (side: Side): Tensor => {
+        const size = keyValueHeads * total * vectorBytes(options);
+        const buffer = device.createBuffer({
+          label: `couplet layer ${layer} ${side}`,
+          size,
+          usage: TENSOR_USAGE,
+        });
+        created.push(buffer);
+        for (let first = 0; first < total; first += piece) {
+          const count = Math.min(piece, total - first);
+          const encoder = device.createCommandEncoder();
+          const range = { side, first, count, output: { buffer: staging[side] } };
+          cache.encodeRead(encoder, sequence, layer, range);
+          for (const run of headRuns(options, layer, { first, tokens: count, total })) {
+            encoder.copyBufferToBuffer(staging[side], run.staged, buffer, run.tensor, run.bytes);
+          }
+          // The parameters of reads lie in a ring, so none waits for long.
+          device.queue.submit([encoder.finish()]);
+        }
+        return Tensor.fromGpuBuffer(buffer, {
+          dataType: options.dtype === "f16" ? "float16" : "float32",
+          dims: [1, keyValueHeads, total, options.shape.headDim],
+          dispose: () => buffer.destroy(),
+        });
+      };
+      return { keys: tensor("keys"), values: tensor("values") };
+    });
+  } catch (error) {
+    for (const buffer of created) buffer.destroy();
+    throw error;
+  } finally {
+    for (const side of SIDES) staging[side].destroy();
+  }
+}
+
+function vectorBytes({ shape, dtype }: ResolvedOptions): number {
+  return shape.headDim * (dtype === "f16" ? 2 : 4);
+}
+
+/** Buffers of one piece of the keys and the values of any layer. */
+function createStaging(device: GPUDevice, options: ResolvedOptions): Record<Side, GPUBuffer> {
+  const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));
+  const size = heads * pieceTokens(options) * vectorBytes(options);
+  const buffer = (side: Side) =>
+    device.createBuffer({ label: `couplet staged ${side}`, size, usage: TENSOR_USAGE });
+  return { keys: buffer("keys"), values: buffer("values") };
+}
+
+/** Where each head's tokens of a piece lie in a tensor and in a staging buffer, in bytes. */
+function headRuns(
+  options: ResolvedOptions,
+  layer: number,
+  { first, tokens, total }: {
+    readonly first: number;
+    readonly tokens: number;
+    readonly total: number;
+  },
+) {
+  const bytes = vectorBytes(options);
+  const piece = pieceTokens(options);
+  return Array.from({ length: options.layers[layer]!.keyValueHeads }, (_, head) => ({
+    tensor: (head * total + first) * bytes,
+    staged: head * piece * bytes,
+    bytes: tokens * bytes,
+  }));
+}
+
+/** Tokens a staging buffer holds, which the plan's strides say. */
+function pieceTokens({ shape, layers, capacity }: ResolvedOptions): number {
+  const { headDim } = shape;
+  for (const { strides } of layers) {
+    for (const side of SIDES) {
+      const { token, head } = strides[side];
+      if (token === headDim && head === capacity.stepTokens * headDim) continue;
+      throw new CoupletError("usage", {
+        what: "Cannot exchange tensors with ONNX Runtime",
+        why: `the plan's ${side} are ${token} elements apart by token and ${head} by head`,
+        remedy: "Plan the cache with io: ortLayout(headDim, capacity.stepTokens, dtype)",
+      });
+    }
+  }
+  return capacity.stepTokens;
+}
+
+/** Checks the tensors of all layers; gives their number of tokens. */
+function checkTensors(options: ResolvedOptions, layers: readonly OrtLayer[]): number {
+  const refuse = (code: "shape" | "usage", why: string, remedy: string): never => {
+    throw new CoupletError(code, { what: "Cannot append the tensors", why, remedy });
+  };
+  if (layers.length !== options.layers.length) {
+    refuse(
+      "shape",
+      `there are tensors of ${layers.length} layers, and the plan has ${options.layers.length}`,
+      "Pass the keys and values of every layer",
+    );
+  }
+  const tokens = layers[0]!.keys.dims[2];
+  const type = options.dtype === "f16" ? "float16" : "float32";
+  layers.forEach((tensors, layer) => {
+    const wanted = [1, options.layers[layer]!.keyValueHeads, tokens, options.shape.headDim];
+    for (const side of SIDES) {
+      const { dims, location, type: own } = tensors[side];
+      const what = `the ${side} of layer ${layer}`;
+      if (dims.length !== 4 || dims.some((size, i) => size !== wanted[i])) {
+        refuse(
+          "shape",
+          `${what} are [${dims.join(", ")}] where [${wanted.join(", ")}] are due`,
+          "Pass tensors [1, keyValueHeads, tokens, headDim] of one sequence, all of the same tokens",
+        );
+      }
+      if (own !== type) {
+        refuse(
+          "shape",
+          `${what} are ${own}, and the plan has ${type}`,
+          "Plan with the tensors' dtype",
+        );
+      }
+      if (location !== "gpu-buffer") {
+        refuse(
+          "usage",
+          `${what} lie in "${location}"`,
+          'Create the session with preferredOutputLocation "gpu-buffer"',
+        );
+      }
+    }
+  });
+  const total = tokens!;
+  if (total > options.capacity.sequenceTokens) {
+    throw new CoupletError("capacity", {
+      what: "Cannot append the tensors",
+      why: `they hold ${total} tokens, and ${options.capacity.sequenceTokens} are planned`,
+      remedy: "Plan more (capacity.sequenceTokens)",
+    });
+  }
+  return total;
+}
+
+function checkSize({ limits }: GPUDevice, options: ResolvedOptions, total: number): void {
+  const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));
+  const bytes = heads * total * vectorBytes(options);
+  const most = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
+  if (bytes <= most) return;
+  throw new CoupletError("limits", {
+    what: "Cannot read the sequence as tensors",
+    why: `one takes ${bytes} bytes and the device binds at most ${most}`,
+    remedy: "Request the device with larger maxBufferSize and maxStorageBufferBindingSize",
+  });
+}

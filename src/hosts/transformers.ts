@@ -1,0 +1,101 @@
+/**
+ * Transformers.js as a host: the cache that lies between its runs, such as a prompt's, is compressed, and comes back.
+ *
+ * Its attention is an operator inside the model's session and cannot be replaced: while a model runs, its keys and
+ * values are whole. What a cache saves is the memory of everything that waits.
+ *
+ * Types only: the classes are the caller's, of `@huggingface/transformers` and of the ONNX Runtime it uses.
+ *
+ * @module
+ */
+import type { Cache } from "../cache.ts";
+import { CoupletError } from "../errors.ts";
+import { SIDES } from "../scheme.ts";
+import type { Sequence } from "../sequences.ts";
+import {
+  appendOrtTensors,
+  type OrtLayer,
+  type OrtTensor,
+  type OrtTensorClass,
+  readOrtTensors,
+} from "./ort.ts";
+
+/** What is read of a tensor of transformers.js. */
+export interface TransformersTensor {
+  /** The tensor of ONNX Runtime within. */
+  readonly ort_tensor: OrtTensor;
+}
+
+/** The entries of a `DynamicCache` by name, `past_key_values.<layer>.key` and `.value`. */
+export type PastKeyValues<Tensor = TransformersTensor> = Readonly<Record<string, Tensor>>;
+
+/** The suffix of an entry's name, by side. */
+const SUFFIX = { keys: "key", values: "value" } as const;
+
+/**
+ * Appends to a sequence what a `DynamicCache` holds beyond its length, and submits it. The `DynamicCache` may be disposed
+ * of afterwards.
+ *
+ * @param cache Planned with `ortLayout()` and keys `{ space: "as-scored" }`: models for transformers.js cache them
+ * rotated.
+ * @param past A `DynamicCache`, of one sequence.
+ * @throws {CoupletError} `shape` where an entry is missing, left over, or another's than the plan's; otherwise as
+ * `appendOrtTensors()` does.
+ */
+export async function appendPastKeyValues(
+  device: GPUDevice,
+  cache: Cache,
+  sequence: Sequence,
+  past: PastKeyValues,
+): Promise<void> {
+  const { layers } = cache.plan.options;
+  const tensor = (name: string): OrtTensor => {
+    const found = past[name]?.ort_tensor;
+    if (found === undefined) throw foreign(`it has no entry "${name}"`);
+    return found;
+  };
+  const tensors = layers.map((_, layer): OrtLayer => ({
+    keys: tensor(entryName(layer, "keys")),
+    values: tensor(entryName(layer, "values")),
+  }));
+  const known = new Set(layers.flatMap((_, layer) => SIDES.map((side) => entryName(layer, side))));
+  const extra = Object.keys(past).find((name) => !known.has(name));
+  if (extra !== undefined) throw foreign(`its entry "${extra}" belongs to no layer of the plan`);
+  await appendOrtTensors(device, cache, sequence, tensors);
+}
+
+/**
+ * The vectors of a sequence as entries of a new `DynamicCache`, for `generate({ past_key_values })`. Submits what computes
+ * them.
+ *
+ * @param cache Planned with `ortLayout()`.
+ * @param OrtTensor The class `Tensor` of the ONNX Runtime that transformers.js uses.
+ * @param Tensor The class `Tensor` of transformers.js, which wraps it.
+ * @throws {CoupletError} as `readOrtTensors()` does.
+ */
+export function readPastKeyValues<Inner, Outer>(
+  device: GPUDevice,
+  cache: Cache,
+  sequence: Sequence,
+  OrtTensor: OrtTensorClass<Inner>,
+  Tensor: new (inner: Inner) => Outer,
+): Record<string, Outer> {
+  const layers = readOrtTensors(device, cache, sequence, OrtTensor);
+  return Object.fromEntries(
+    layers.flatMap((tensors, layer) =>
+      SIDES.map((side) => [entryName(layer, side), new Tensor(tensors[side])] as const)
+    ),
+  );
+}
+
+function entryName(layer: number, side: keyof typeof SUFFIX): string {
+  return `past_key_values.${layer}.${SUFFIX[side]}`;
+}
+
+function foreign(why: string): CoupletError {
+  return new CoupletError("shape", {
+    what: "Cannot append the past keys and values",
+    why,
+    remedy: "Plan the cache for the model that the DynamicCache comes from",
+  });
+}
