@@ -6,6 +6,7 @@ import {
   BLOCK_ROWS,
   EXACT_SPAN,
   MAX_SPAN,
+  MIN_SPAN,
   NEAR_TOKENS,
   PAGE_TOKENS,
   STEP_ENTRIES,
@@ -163,19 +164,29 @@ export function ropeBytes(options: ResolvedOptions): number {
   return ropeRows(options) * pairs * 8;
 }
 
+/** Tokens of a sequence from which tiles of {@linkcode MAX_SPAN} pages leave enough of them for many workgroups. */
+const LONG_TOKENS = 4096;
+
+/** Most pages of a coded tile. */
+export function largestSpan({ capacity }: ResolvedOptions): number {
+  return capacity.sequenceTokens < LONG_TOKENS ? MIN_SPAN : MAX_SPAN;
+}
+
 /** Tokens of the largest coded tile. */
-export const MAX_TILE_TOKENS: number = MAX_SPAN * PAGE_TOKENS;
+export function tileTokens(options: ResolvedOptions): number {
+  return largestSpan(options) * PAGE_TOKENS;
+}
 
 /** Most tiles a row of queries is scored over, where coded ones are of the largest kind. */
 export function rowTiles(options: ResolvedOptions): number {
   const exactTiles = (tokens: number) => Math.ceil(tokens / (EXACT_SPAN * PAGE_TOKENS));
-  return Math.ceil(options.capacity.sequenceTokens / MAX_TILE_TOKENS) +
+  return Math.ceil(options.capacity.sequenceTokens / tileTokens(options)) +
     exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));
 }
 
 /** Scores that a score kernel leaves for each row: a place for every token of every tile. */
 export function rowScores(options: ResolvedOptions): number {
-  return rowTiles(options) * MAX_TILE_TOKENS;
+  return rowTiles(options) * tileTokens(options);
 }
 
 /** Query rows of the largest step. */

@@ -1,8 +1,7 @@
 /** Which kernels attend: all that fit, least cost first. */
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
-import { type StepSize, tableBytes } from "./cache_sizes.ts";
+import { largestSpan, type StepSize, tableBytes } from "./cache_sizes.ts";
 import type { KernelInfo } from "./kernel.ts";
-import { MAX_SPAN, MIN_SPAN } from "./kernel_constants.ts";
 import { type KernelFeature, type KeyVariant, parseKernelName } from "./kernel_name.ts";
 import type { PlanLimits } from "./plan_limits.ts";
 import { parseScheme, type SchemeId } from "./scheme.ts";
@@ -46,9 +45,6 @@ function keyCost(variant: KeyVariant, scheme: SchemeId, options: ResolvedOptions
 
 /** What an optional feature leaves of a kernel's time. */
 const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = { f16: 0.8, subgroups: 0.95 };
-
-/** Tokens of a sequence from which large tiles leave enough of them. */
-const LONG_TOKENS = 4096;
 
 /** A score that goes through memory is written once and read once. */
 const SCORE_TRAFFIC = 8;
@@ -116,14 +112,9 @@ export function chooseAttention(
   const spans = [attend, score, mix].flatMap((kernel) => kernel?.span ?? []);
   return {
     ...best.kernels,
-    span: Math.min(...spans, capacitySpan(options)),
+    span: Math.min(...spans, largestSpan(options)),
     reason: `${
       best.cost.toFixed(1)
     } multiply-adds per query row and token, least of ${candidates.length}`,
   };
-}
-
-/** Pages of a tile, so that even the longest sequence has tiles enough for many workgroups. */
-function capacitySpan({ capacity }: ResolvedOptions): number {
-  return capacity.sequenceTokens < LONG_TOKENS ? MIN_SPAN : MAX_SPAN;
 }

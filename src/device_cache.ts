@@ -5,13 +5,13 @@ import { registerInternals } from "./cache_internals.ts";
 import {
   centroidBytes,
   type LayerBytes,
-  MAX_TILE_TOKENS,
   pageTableStart,
   rowScores,
   sequencePages,
   STEP_SLOTS,
   stepSplits,
   stepStride,
+  tileTokens,
   tokenChannels,
   totalBytes,
 } from "./cache_sizes.ts";
@@ -200,7 +200,7 @@ export class DeviceCache implements Cache {
     // Where layers differ, those with the most KV heads have the most workgroups without.
     const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));
     const blocks = entries * heads * Math.ceil((maxTokens * queryHeads) / heads / BLOCK_ROWS);
-    const tiles = Math.ceil(longest / MAX_TILE_TOKENS) + 2;
+    const tiles = Math.ceil(longest / tileTokens(options)) + 2;
     return stepSplits(options, tokens * queryHeads, blocks, tiles);
   }
 

@@ -47,7 +47,7 @@ const base: CacheOptions = {
 };
 
 /** Room for so many tokens that a layer's records exceed small bindings. */
-const LONG = { ...base.capacity, tokens: 200_000 };
+const LONG = { ...base.capacity, tokens: 100_000 };
 
 /** One token, then prompts in chunks that end on, before and behind page edges, and rollbacks. */
 const PROMPTS: readonly Move[] = [
