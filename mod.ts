@@ -14,6 +14,7 @@ export * from "./src/codebook_file.ts";
 export { findCodebook } from "./src/find_codebook.ts";
 export * from "./src/calibrate/calibrate.ts";
 export { type QueryEnergyOptions, queryScale } from "./src/calibrate/query_energy.ts";
+export { joinSamples, readSamples } from "./src/calibrate/samples_file.ts";
 export { valueRotation } from "./src/calibrate/value_rotation.ts";
 export { type CalibrationWeights, readWeights, withWeights } from "./src/calibrate/weights_file.ts";
 export * from "./src/reference/reference_cache.ts";

@@ -5,11 +5,12 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { compareFiles, type Difference, writeFiles, writeTexts } from "./compare.ts";
 import { emitFiles, emitKernels, type GeneratedFiles } from "./emit.ts";
-import { expandTable, type Table } from "./expand.ts";
+import { expandTable } from "./expand.ts";
 import { CoupletError } from "../src/errors.ts";
 import { kernelSets } from "./kernel_sets.ts";
 import { withKernelEntries } from "./package_entries.ts";
 import { createRenderer } from "./render.ts";
+import { userTable } from "./user_table.ts";
 import { kmeans, ladder, pairs, sizes } from "./variants.ts";
 
 const GENERATED = new URL("../generated/", import.meta.url);
@@ -26,32 +27,6 @@ interface GenerateOptions {
 
 function collect<T>(parse: (text: string) => T): (text: string, previous: T[]) => T[] {
   return (text, previous) => [...previous, parse(text)];
-}
-
-/** The table a user describes on the command line. */
-function userTable(options: GenerateOptions): Table {
-  const reason = "generated for one user";
-  const userPairs = options.pair.map((pair) => {
-    const [keys, values = keys, ...rest] = pair.split("/");
-    if (!keys || !values || rest.length > 0) {
-      throw new CoupletError("usage", {
-        what: `Cannot generate the pair "${pair}"`,
-        why: "a pair is one scheme, or a scheme for keys and one for values with a slash between",
-        remedy: 'Write it as "c4b8/c8b8"',
-      });
-    }
-    return { keys, values, headDims: options.headDim, reason };
-  });
-  const schemes = new Set([
-    ...options.scheme,
-    ...userPairs.flatMap(({ keys, values }) => [keys, values]),
-  ]);
-  return {
-    sizes: [{ schemes: [...schemes], headDims: options.headDim, reason }],
-    pairs: userPairs,
-    ladder: [],
-    kmeans: [],
-  };
 }
 
 function describe(difference: Difference): string[] {
@@ -107,7 +82,11 @@ export function generate(args: readonly string[]): number {
     });
   }
   const renderer = createRenderer();
-  const all = expandTable(own ? userTable(options) : { sizes, pairs, ladder, kmeans });
+  const all = expandTable(
+    own
+      ? userTable({ schemes: options.scheme, pairs: options.pair, headDims: options.headDim })
+      : { sizes, pairs, ladder, kmeans },
+  );
   const matches = options.only === undefined ? () => true : picomatch(options.only);
   const rows = all.filter((row) => matches(row.name));
   if (rows.length === 0) {

@@ -49,13 +49,20 @@ export function ringSlots(
   return tiers.window + block - 1 + capacity.appendTokens;
 }
 
+/** What sizes of one token depend on. */
+type HeadShape = { readonly shape: Pick<ResolvedOptions["shape"], "headDim"> };
+
 /** Bytes of one page of one side, for so many KV heads. */
-export function pageBytes({ shape }: ResolvedOptions, scheme: SchemeId, heads: number): number {
+export function pageBytes(
+  { shape }: HeadShape,
+  scheme: SchemeId,
+  heads: number,
+): number {
   return heads * recordWords(parseScheme(scheme).layout(shape.headDim), PAGE_TOKENS) * 4;
 }
 
 /** Bytes of one token's exact vector of one side, for so many KV heads. */
-export function exactTokenBytes({ shape }: ResolvedOptions, heads: number): number {
+export function exactTokenBytes({ shape }: HeadShape, heads: number): number {
   return heads * shape.headDim * 2;
 }
 
@@ -232,8 +239,8 @@ export interface StepSize {
  * incomplete.
  */
 export function tableBytes(
-  { shape }: ResolvedOptions,
-  { keys, keyValueHeads }: ResolvedLayer,
+  { shape }: { readonly shape: Pick<ResolvedOptions["shape"], "headDim" | "queryHeads"> },
+  { keys, keyValueHeads }: Pick<ResolvedLayer, "keys" | "keyValueHeads">,
   { tokens, entries }: StepSize,
 ): number {
   const { centroids, layout } = parseScheme(keys);

@@ -201,7 +201,7 @@ export function decodeStep(options: ResolvedOptions): StepSize {
 }
 
 /** A step of as many tokens and entries as there may be. */
-function largestStep(options: ResolvedOptions): StepSize {
+export function largestStep(options: ResolvedOptions): StepSize {
   return { tokens: options.capacity.stepTokens, entries: stepEntries(options) };
 }
 

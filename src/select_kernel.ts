@@ -25,12 +25,13 @@ export interface KernelQuery {
   readonly variants?: readonly KeyVariant[];
 }
 
-function storageBuffers(kernel: KernelInfo): number {
+/** Storage buffers a kernel binds. */
+export function storageBuffers(kernel: KernelInfo): number {
   return kernel.bindings.filter((name) => BINDINGS[name].space !== "uniform").length;
 }
 
 /** Why a kernel cannot run under `limits`, or undefined where it can. */
-function obstacle(kernel: KernelInfo, limits: KernelLimits): string | undefined {
+export function obstacle(kernel: KernelInfo, limits: KernelLimits): string | undefined {
   if (kernel.workgroupBytes > limits.maxComputeWorkgroupStorageSize) {
     return `${kernel.name} needs ${kernel.workgroupBytes} bytes of workgroup memory and the device offers ${limits.maxComputeWorkgroupStorageSize}`;
   }
@@ -42,11 +43,10 @@ function obstacle(kernel: KernelInfo, limits: KernelLimits): string | undefined 
   return undefined;
 }
 
-/** The rows that do what the query asks and run under the limits. Pure. */
-export function matchingKernels(
+/** The rows that do what the query asks, whatever device they run on. Pure. */
+export function coveringKernels(
   kernels: readonly KernelInfo[],
   query: KernelQuery,
-  limits: KernelLimits,
 ): KernelInfo[] {
   return kernels.filter((kernel) => {
     const parts = parseKernelName(kernel.name);
@@ -54,9 +54,17 @@ export function matchingKernels(
       parts.schemes.join() === query.schemes.join() &&
       (parts.variant === undefined
         ? query.variants === undefined
-        : query.variants?.includes(parts.variant) === true) &&
-      obstacle(kernel, limits) === undefined;
+        : query.variants?.includes(parts.variant) === true);
   });
+}
+
+/** The rows that do what the query asks and run under the limits. Pure. */
+export function matchingKernels(
+  kernels: readonly KernelInfo[],
+  query: KernelQuery,
+  limits: KernelLimits,
+): KernelInfo[] {
+  return coveringKernels(kernels, query).filter((kernel) => obstacle(kernel, limits) === undefined);
 }
 
 /**
@@ -75,12 +83,7 @@ export function requireKernel(
   const what = `Cannot find a kernel to ${query.family}${
     query.schemes.map((scheme) => ` ${scheme}`).join(" and")
   }${query.headDim === undefined ? "" : ` at head dimension ${query.headDim}`}`;
-  const anywhere: KernelLimits = {
-    maxComputeWorkgroupStorageSize: Infinity,
-    maxStorageBuffersPerShaderStage: Infinity,
-    maxComputeInvocationsPerWorkgroup: Infinity,
-  };
-  const [beyond] = matchingKernels(kernels, query, anywhere);
+  const [beyond] = coveringKernels(kernels, query);
   if (beyond !== undefined) {
     throw new CoupletError("limits", {
       what,

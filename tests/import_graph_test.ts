@@ -7,7 +7,7 @@ import { kernels as c8b8 } from "../generated/sets/c8b8_d64.ts";
 const ROOT = new URL("../", import.meta.url);
 
 /** What belongs to build time, to development or to hosts, never to the runtime. */
-const OUTSIDE: readonly string[] = ["codegen/", "tools/", "tests/", "bench/", "examples/"];
+const OUTSIDE: readonly string[] = ["cli/", "codegen/", "tools/", "tests/", "bench/", "examples/"];
 
 /** The specifiers of everything a module reaches, what loads on demand included. */
 async function graphOf(entry: string): Promise<string[]> {

@@ -234,6 +234,10 @@ const REFUSED: readonly [
   ["too few storage buffers", "limits", "storage buffers", {
     limits: { ...BASE_LIMITS, maxStorageBuffersPerShaderStage: 4 },
   }],
+  ["tables that are too large where only tables are left", "limits", "tables of q.centroid", {
+    keys: asScored,
+    kernels: manifest.filter(({ name }) => !/^attend_|^score_.*_plain$/.test(name)),
+  }],
   ["bindings that are too small", "limits", "the device binds at most 65536", {
     limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: 65536 },
   }],

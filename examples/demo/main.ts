@@ -27,7 +27,7 @@ import { type CacheRun, evaluate } from "./evaluate.ts";
 import { poolQuality } from "./metrics.ts";
 import { describeMemory, extrapolateMemory, residentBytes } from "./memory.ts";
 import { prepare, type Work } from "./prepare.ts";
-import { Progress } from "./progress.ts";
+import { Progress } from "../../cli/progress.ts";
 import { describeFigures, explainRows, formatRows, qualityChange, type Row } from "./report.ts";
 import { smallestPair } from "./scheme_pairs.ts";
 import { timeDecodeSteps } from "./timing.ts";

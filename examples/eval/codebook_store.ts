@@ -10,7 +10,7 @@ import {
 import { manifest } from "@couplet/kv/kernels";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { Stage } from "../demo/progress.ts";
+import type { Stage } from "../../cli/progress.ts";
 import type { Checkpoint } from "../llama/mod.ts";
 import { weightedSamples, type Weighting } from "../llama/weighted_samples.ts";
 import { isLearned, type Method, policyPairs } from "./methods.ts";

@@ -1,12 +1,12 @@
 import { type CacheOptions, CoupletError, planCache } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
+import { readPolicy } from "../../cli/policy_file.ts";
 import { checkWritable } from "../command_line.ts";
 import { deviceLimits, type StepSizes, stepSizes } from "../demo/setups.ts";
 import { mobyDick, readText, spreadContexts, statesOfTheUnion, type Text } from "../demo/texts.ts";
 import { type Checkpoint, loadModel, modelCacheOptions } from "../llama/mod.ts";
 import type { EvalArguments } from "./arguments.ts";
 import { BASELINE, expandMethods, type Method, NOISE, type RefusedMethod } from "./methods.ts";
-import { readPolicy } from "./policy_file.ts";
 import { buildTrials, type Trial } from "./retrieval.ts";
 
 /** Everything that is read, checked and decided before work starts. */

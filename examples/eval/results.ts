@@ -1,8 +1,9 @@
 import { z } from "zod";
+import type { FileSource } from "../../cli/files.ts";
+import { parseJson, readJson } from "../../cli/json.ts";
+import { policySchema } from "../../cli/policy_file.ts";
 import { WEIGHTINGS } from "../llama/weighted_samples.ts";
 import { KEY_SPACES } from "./methods.ts";
-import { parseJson, unreadable } from "./json.ts";
-import { policySchema } from "./policy_file.ts";
 
 const count = z.int().nonnegative();
 const side = z.enum(["keys", "values"]);
@@ -134,6 +135,12 @@ export type CodeUsageFigures = z.infer<typeof codeUsage>;
 /** Effective bits at one length. */
 export type EffectiveBits = z.infer<typeof effectiveBits>;
 
+/** What errors call a file of figures. */
+const SOURCE: FileSource = {
+  what: "the figures",
+  remedy: "Give a file in the form that docs/evaluation.md describes",
+};
+
 /** An evaluation as a file's text. */
 export function formatEvaluation(figures: Evaluation): string {
   return `${JSON.stringify(figures, null, 1)}\n`;
@@ -145,7 +152,7 @@ export function formatEvaluation(figures: Evaluation): string {
  * @throws {CoupletError} `file` where the text is something else.
  */
 export function parseEvaluation(text: string): Evaluation {
-  return parseJson("the figures", evaluation, text);
+  return parseJson(SOURCE, evaluation, text);
 }
 
 /**
@@ -154,11 +161,5 @@ export function parseEvaluation(text: string): Evaluation {
  * @throws {CoupletError} `file` where it cannot be read or is something else.
  */
 export async function readEvaluation(path: string): Promise<Evaluation> {
-  let text: string;
-  try {
-    text = await Deno.readTextFile(path);
-  } catch (cause) {
-    throw unreadable("the figures", cause);
-  }
-  return parseEvaluation(text);
+  return await readJson(path, SOURCE, evaluation);
 }

@@ -1,4 +1,5 @@
 import { CoupletError } from "@couplet/kv";
+import { ROPE_SCALINGS, scaleFrequencies, scalingKind } from "../../cli/rope_scaling.ts";
 
 /** The model families this engine runs, by `model_type`. */
 export const MODEL_TYPES = ["llama", "qwen2", "qwen3"] as const;
@@ -155,45 +156,15 @@ function parseRope(json: Json, headDim: number): Rope {
     10000,
   );
   const plain = Array.from({ length: headDim / 2 }, (_, i) => theta ** (-2 * i / headDim));
-  const kind = parameters.rope_type ?? parameters.type ?? "default";
-  switch (kind) {
-    case "default":
-      return { theta, inverseFrequencies: plain, scaled: false };
-    case "linear": {
-      const factor = positive(parameters, "factor");
-      return { theta, inverseFrequencies: plain.map((f) => f / factor), scaled: true };
-    }
-    case "llama3":
-      return { theta, inverseFrequencies: llama3Frequencies(plain, parameters), scaled: true };
-    default:
-      throw refused(
-        `its rotary scaling is of kind ${JSON.stringify(kind)}`,
-        "This engine knows default, linear and llama3",
-      );
-  }
-}
-
-/**
- * Llama 3.1's frequencies: wavelengths that the original context held often enough stay, those it
- * never completed are stretched by `factor`, those between are interpolated.
- * https://github.com/meta-llama/llama-models/blob/main/models/llama3/model.py
- */
-function llama3Frequencies(plain: readonly number[], parameters: Json): number[] {
-  const factor = positive(parameters, "factor");
-  const low = positive(parameters, "low_freq_factor");
-  const high = positive(parameters, "high_freq_factor");
-  const context = positive(parameters, "original_max_position_embeddings");
-  if (!(high > low)) {
+  const inverseFrequencies = scaleFrequencies(plain, parameters);
+  const kind = scalingKind(parameters);
+  if (inverseFrequencies === undefined) {
     throw refused(
-      `high_freq_factor ${high} is not above low_freq_factor ${low}`,
-      "Correct rope_scaling in config.json",
+      `its rotary scaling is of kind ${JSON.stringify(kind)}`,
+      `This engine knows ${new Intl.ListFormat("en-GB").format(ROPE_SCALINGS)}`,
     );
   }
-  return plain.map((frequency) => {
-    const periods = context * frequency / (2 * Math.PI);
-    const kept = Math.min(1, Math.max(0, (periods - low) / (high - low)));
-    return kept * frequency + (1 - kept) * frequency / factor;
-  });
+  return { theta, inverseFrequencies, scaled: kind !== "default" };
 }
 
 function parseEndTokens(json: Json): readonly number[] {

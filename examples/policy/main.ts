@@ -13,7 +13,7 @@ import {
 import { manifest } from "@couplet/kv/kernels";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { checkWritable, runProgram } from "../command_line.ts";
-import { Progress } from "../demo/progress.ts";
+import { Progress } from "../../cli/progress.ts";
 import { mobyDick, readText, spreadContexts } from "../demo/texts.ts";
 import { type Checkpoint, loadModel, modelCacheOptions } from "../llama/mod.ts";
 import { weightedSamples } from "../llama/weighted_samples.ts";

@@ -15,9 +15,9 @@
  * @module
  */
 import { CoupletError } from "../errors.ts";
-import { fromFloat16Array } from "../float16.ts";
-import { readSafetensors, type SafetensorsTensor } from "../safetensors.ts";
+import { readSafetensors } from "../safetensors.ts";
 import type { Side } from "../scheme.ts";
+import { floatElements } from "./float_tensor.ts";
 import { type CalibrationSamples, tokensOf } from "./samples.ts";
 
 /** The weights of one layer and side. */
@@ -59,7 +59,10 @@ export function readWeights(bytes: Uint8Array): readonly CalibrationWeights[] {
           : "Give [KV heads, head dimension]",
       );
     }
-    const values = elements(name, tensor);
+    const values = floatElements(tensor);
+    if (values === undefined) {
+      throw badFile(`"${name}" has the dtype ${tensor.dtype}`, "Write F32, F64, BF16 or F16");
+    }
     const key = `${layer}.${side}`;
     const known = found.get(key) ?? {
       layer: Number(layer),
@@ -115,34 +118,6 @@ export function withWeights(
       ...(scale === undefined ? {} : { scale }),
     };
   });
-}
-
-/** A tensor's elements in f32. */
-function elements(
-  name: string,
-  { dtype, data }: SafetensorsTensor,
-): Float32Array<ArrayBuffer> {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  switch (dtype) {
-    case "F32":
-      return Float32Array.from({ length: data.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
-    case "F64":
-      return Float32Array.from({ length: data.length / 8 }, (_, i) => view.getFloat64(8 * i, true));
-    case "BF16": {
-      // A bfloat16 is the upper half of a float32.
-      const bits = Uint32Array.from(
-        { length: data.length / 2 },
-        (_, i) => view.getUint16(2 * i, true) << 16,
-      );
-      return new Float32Array(bits.buffer);
-    }
-    case "F16":
-      return Float32Array.from(fromFloat16Array(
-        Uint16Array.from({ length: data.length / 2 }, (_, i) => view.getUint16(2 * i, true)),
-      ));
-    default:
-      throw badFile(`"${name}" has the dtype ${dtype}`, "Write F32, F64, BF16 or F16");
-  }
 }
 
 function badFile(why: string, remedy: string): CoupletError {

@@ -17,7 +17,7 @@ export interface Stage {
   done(): void;
 }
 
-/** Shows the stages of the demo one after the other, on the standard error. */
+/** Shows the stages of long work one after the other, on the standard error. */
 export class Progress {
   readonly #stages: number;
   #begun = 0;

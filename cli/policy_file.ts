@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { parseJson, unreadable } from "./json.ts";
-import type { NamedPolicy } from "./methods.ts";
+import type { Policy } from "../src/cache_types.ts";
+import { readJson } from "./json.ts";
 
 const scheme = z.string().min(1);
 const pair = z.strictObject({ keys: scheme, values: scheme });
@@ -20,14 +20,14 @@ const fileSchema = z.object({ name: z.string().min(1), policy: policySchema });
  *
  * @throws {CoupletError} `file` where it cannot be read or is no policy.
  */
-export async function readPolicy(path: string): Promise<NamedPolicy> {
-  let text: string;
-  try {
-    text = await Deno.readTextFile(path);
-  } catch (cause) {
-    throw unreadable(`the policy ${path}`, cause);
-  }
-  const { name, policy } = parseJson(`the policy ${path}`, fileSchema, text);
+export async function readPolicy(
+  path: string,
+): Promise<{ readonly name: string; readonly policy: Policy }> {
+  const source = {
+    what: `the policy ${path}`,
+    remedy: "Give a file in the form that docs/evaluation.md describes",
+  };
+  const { name, policy } = await readJson(path, source, fileSchema);
   const { layers, ...rest } = policy;
   return { name, policy: layers === undefined ? rest : { ...rest, layers } };
 }

@@ -1,0 +1,42 @@
+/** Readers and checks of arguments that commands share. */
+import { InvalidArgumentError } from "commander";
+import { dirname } from "node:path";
+import { CoupletError } from "../src/errors.ts";
+
+/** A reader of integers of at least `least`. */
+export function integerFrom(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || !Number.isSafeInteger(value)) {
+      throw new InvalidArgumentError(`It must be an integer from ${least}.`);
+    }
+    return value;
+  };
+}
+
+/** An argument that is wrong; `what` cannot be done because of it. */
+export function usageError(what: string, why: string): CoupletError {
+  return new CoupletError("usage", {
+    what,
+    why: why.replace(/\.$/, ""),
+    remedy: "See --help for all options",
+  });
+}
+
+/**
+ * Finds out now, not after minutes of work, that there is no place for a file.
+ *
+ * @throws {CoupletError} `file` where there is none.
+ */
+export async function checkWritable(path: string | undefined): Promise<void> {
+  if (path === undefined) return;
+  const folder = await Deno.stat(dirname(path)).catch(() => undefined);
+  const present = await Deno.stat(path).catch(() => undefined);
+  if (!folder?.isDirectory || present?.isDirectory) {
+    throw new CoupletError("file", {
+      what: `Cannot write to ${path}`,
+      why: present?.isDirectory ? "it is a folder" : `there is no folder ${dirname(path)}`,
+      remedy: "Pass the path of a file in a folder that exists",
+    });
+  }
+}

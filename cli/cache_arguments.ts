@@ -1,0 +1,144 @@
+/** The options that describe a cache: its schemes, sizes, and the device it is for. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Policy } from "../src/cache_types.ts";
+import type { Capacity } from "../src/cache_options.ts";
+import { OPTIONAL_FEATURES } from "../src/plan.ts";
+import { BASE_LIMITS, type PlanLimits } from "../src/plan_limits.ts";
+import type { ExactTiers } from "../src/reference/attention.ts";
+import type { SchemeId } from "../src/scheme.ts";
+import { integerFrom, usageError } from "./arguments.ts";
+import { collect } from "./command.ts";
+import { addKernelsOption, type KernelsArguments, readScheme } from "./kernels.ts";
+import { readPolicy } from "./policy_file.ts";
+
+/** What {@linkcode addPolicyOptions} adds. */
+export interface PolicyArguments {
+  readonly scheme?: SchemeId;
+  readonly keys?: SchemeId;
+  readonly values?: SchemeId;
+  readonly policy?: string;
+}
+
+/** What {@linkcode addCacheOptions} adds. */
+export interface CacheArguments extends PolicyArguments, KernelsArguments {
+  readonly space?: "pre-rope" | "as-scored";
+  readonly tokens: number;
+  readonly sequences: number;
+  readonly step: number;
+  readonly window: number;
+  readonly sinks: number;
+  readonly limit: readonly (readonly [keyof PlanLimits, number])[];
+  readonly feature: readonly GPUFeatureName[];
+}
+
+/** Adds the options that {@linkcode PolicyArguments} are read from. */
+export function addPolicyOptions(command: Command): Command {
+  return command
+    .option("--scheme <id>", "scheme of keys and values: c8b8, u8b8, ...", readScheme)
+    .option("--keys <id>", "scheme of the keys", readScheme)
+    .option("--values <id>", "scheme of the values", readScheme)
+    .option("--policy <file>", "schemes by layer, as deno task policy writes them");
+}
+
+/** Adds the options that {@linkcode CacheArguments} are read from. */
+export function addCacheOptions(command: Command): Command {
+  return addKernelsOption(addPolicyOptions(command))
+    .addOption(
+      new Option("--space <space>", "the space keys arrive in")
+        .choices(["pre-rope", "as-scored"]),
+    )
+    .option("--tokens <n>", "tokens of each sequence", integerFrom(1), 4096)
+    .option("--sequences <n>", "sequences alive at once", integerFrom(1), 1)
+    .option("--step <n>", "most new tokens of a sequence in a step", integerFrom(1), 64)
+    .option("--window <n>", "recent tokens kept exactly", integerFrom(0), 64)
+    .option("--sinks <n>", "first tokens kept exactly", integerFrom(0), 4)
+    .option(
+      "--limit <name=n>",
+      "a limit of the device, such as maxBufferSize=1073741824 (repeatable)",
+      collect(readLimit),
+      [],
+    )
+    .option(
+      "--feature <name>",
+      `a feature of the device that kernels may use: ${
+        OPTIONAL_FEATURES.join(" or ")
+      } (repeatable)`,
+      collect(readFeature),
+      [],
+    );
+}
+
+function readFeature(name: string): GPUFeatureName {
+  const feature = OPTIONAL_FEATURES.find((known) => known === name);
+  if (feature === undefined) {
+    throw new InvalidArgumentError(`It must be ${OPTIONAL_FEATURES.join(" or ")}.`);
+  }
+  return feature;
+}
+
+function readLimit(text: string): [keyof PlanLimits, number] {
+  const [name, value, ...rest] = text.split("=");
+  const known = Object.keys(BASE_LIMITS) as (keyof PlanLimits)[];
+  const limit = known.find((one) => one === name);
+  if (limit === undefined || rest.length > 0 || !/^[1-9]\d*$/.test(value ?? "")) {
+    throw new InvalidArgumentError(
+      `It must be a number for one of ${known.join(", ")}, such as ${known[0]}=32768.`,
+    );
+  }
+  return [limit, Number(value)];
+}
+
+/**
+ * The policy that the options describe.
+ *
+ * @throws {CoupletError} `usage` where they describe none or several; `file` and `scheme` where the policy's file is wrong.
+ */
+export async function readPolicyArguments(
+  { scheme, keys, values, policy }: PolicyArguments,
+  what: string,
+): Promise<Policy> {
+  const given = [scheme, keys ?? values, policy].filter((one) => one !== undefined);
+  if (given.length !== 1) {
+    throw usageError(
+      what,
+      given.length === 0
+        ? "no scheme is given: --scheme, --keys and --values, or --policy"
+        : "--scheme, --keys with --values, and --policy exclude each other",
+    );
+  }
+  if (policy !== undefined) {
+    const found = (await readPolicy(policy)).policy;
+    for (const pair of [found, ...Object.values(found.layers ?? {})]) {
+      readScheme(pair.keys);
+      readScheme(pair.values);
+    }
+    return found;
+  }
+  if (scheme !== undefined) return { keys: scheme, values: scheme };
+  if (keys === undefined || values === undefined) {
+    throw usageError(what, "--keys and --values belong together");
+  }
+  return { keys, values };
+}
+
+/** Sizes and exact tiers that the options describe: all sequences may be as long as the longest. */
+export function readSizes(
+  { tokens, sequences, step, window, sinks }: CacheArguments,
+): { readonly capacity: Capacity; readonly tiers: ExactTiers } {
+  return {
+    capacity: {
+      sequences,
+      tokens: sequences * tokens,
+      sequenceTokens: tokens,
+      // A step may decode every sequence, or prefill one.
+      stepTokens: Math.max(step, sequences),
+      appendTokens: step,
+    },
+    tiers: { sinks, window },
+  };
+}
+
+/** The limits given, WebGPU's defaults for the others; undefined where none is given. */
+export function readLimits({ limit }: CacheArguments): PlanLimits | undefined {
+  return limit.length === 0 ? undefined : { ...BASE_LIMITS, ...Object.fromEntries(limit) };
+}

@@ -1,0 +1,80 @@
+/** What every command of `couplet` is made of: its options, its examples, and what it answers with. */
+import { Command } from "commander";
+import type { CoupletError } from "../src/errors.ts";
+
+/** What a command found out. */
+export interface Answer {
+  /** For programs, printed by `--json`. */
+  readonly data: unknown;
+  /** For people. */
+  readonly text: string;
+  /** Where it is not {@linkcode EXIT}'s `done`. */
+  readonly exitCode?: number;
+}
+
+/** Exit codes, the same for all commands. */
+export const EXIT = {
+  /** Done. */
+  done: 0,
+  /** It could not be done, or what was asked for is not so; the message says what, why and what to do. */
+  failed: 1,
+  /** The command line is wrong; nothing was done. */
+  usage: 2,
+  /** There is no WebGPU adapter or device to do it on. */
+  device: 3,
+} as const;
+
+/** The exit code of an error. */
+export function exitCodeOf({ code }: CoupletError): number {
+  if (code === "usage") return EXIT.usage;
+  return code === "device" ? EXIT.device : EXIT.failed;
+}
+
+/** Where a command runs. */
+export interface Host {
+  /** Writes to the standard output, without adding a line's end. */
+  readonly write: (text: string) => void;
+  /** Writes to the standard error, without adding a line's end. */
+  readonly writeError: (text: string) => void;
+  /** Whether text may be coloured. */
+  readonly colour: boolean;
+  /** Columns of the terminal. */
+  readonly width: number;
+  /** WebGPU, where the runtime has it. */
+  readonly gpu: GPU | undefined;
+  /** The folder of the repository's checkout, with a slash at its end; absent where the package runs without one. */
+  readonly checkout: URL | undefined;
+}
+
+/** Runs actions: gives each to commander, and prints what it answers. */
+export type Answering = <Args extends readonly unknown[]>(
+  action: (...args: Args) => Answer | Promise<Answer>,
+) => (...args: Args) => Promise<void>;
+
+/** A command without its options; all commands have `--json`. */
+export function createCommand(
+  name: string,
+  { description, examples }: { readonly description: string; readonly examples: readonly string[] },
+): Command {
+  return new Command(name)
+    .description(description)
+    .summary(firstLine(description))
+    .option("--json", "print JSON, errors included")
+    .addHelpText("after", `\nExamples:\n${examples.map((line) => `  couplet ${line}`).join("\n")}`);
+}
+
+/** What a list of commands says of one. */
+export function firstLine(description: string): string {
+  return description.split("\n", 1)[0]!;
+}
+
+/** A command that only holds others. */
+export function createGroup(name: string, description: string): Command {
+  // Some of the others pass options on, which takes that those in front of their names are told apart.
+  return new Command(name).description(description).enablePositionalOptions();
+}
+
+/** Adds one to a list, for options that may be given several times. */
+export function collect<T>(read: (text: string) => T): (text: string, previous: T[]) => T[] {
+  return (text, previous) => [...previous, read(text)];
+}

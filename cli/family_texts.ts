@@ -1,0 +1,46 @@
+/** What kernels do, in words. */
+import type {
+  KernelFamily,
+  KernelFeature,
+  KernelNameParts,
+  KeyVariant,
+} from "../src/kernel_name.ts";
+import type { SchemeId } from "../src/scheme.ts";
+
+const FAMILIES: Readonly<Record<KernelFamily, (schemes: readonly SchemeId[]) => string>> = {
+  store: () => "Puts new keys and values into the exact tier, as f16",
+  encode: ([scheme]) => `Encodes tokens that leave the exact tier into records of ${scheme}`,
+  decode: ([scheme]) => `Decodes records of ${scheme} into a host's tensor`,
+  load: () => "Takes exact tokens out of their tier, into a host's tensor",
+  table: ([scheme]) => `Computes the products of queries with all centroids of ${scheme}`,
+  score: ([scheme]) => `Scores queries against keys in ${scheme} and in the exact tier`,
+  mix: ([scheme]) => `Takes the softmax of scores and mixes values in ${scheme} and the exact tier`,
+  attend: ([keys, values]) =>
+    `Attends to keys in ${keys} and values in ${values}, and to the exact tier: scores, softmax and mix in one kernel`,
+  combine: () => "Merges the partial results of splits by log-sum-exp, and a learned sink",
+  copy: () => "Copies pages and exact tiers of forked sequences",
+  kmeans_assign: () => "Calibration: finds each sample's nearest centroid",
+  kmeans_update: () => "Calibration: sums the samples of each centroid",
+};
+
+const VARIANTS: Readonly<Record<KeyVariant, string>> = {
+  rope: "keys came before the rotary embedding, which it applies",
+  plain: "keys were coded as they are scored",
+  lut: "keys were coded as they are scored; it reads a table of q.centroid in workgroup memory",
+  table: "keys were coded as they are scored; it reads a table of q.centroid from a buffer",
+  table16:
+    "keys were coded as they are scored; it reads a table of q.centroid in f16 from a buffer",
+};
+
+const FEATURES: Readonly<Record<KernelFeature, string>> = {
+  f16: "products of queries and keys are in f16",
+  subgroups: "invocations exchange sums by subgroups",
+};
+
+/** One sentence on what a kernel does. */
+export function kernelText({ family, schemes, variant, feature }: KernelNameParts): string {
+  // A kernel that makes a table reads none.
+  const how = variant === undefined || family === "table" ? [] : [VARIANTS[variant]];
+  const using = feature === undefined ? [] : [FEATURES[feature]];
+  return `${[FAMILIES[family](schemes), ...how, ...using].join("; ")}.`;
+}

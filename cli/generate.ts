@@ -1,0 +1,82 @@
+import type { Command } from "commander";
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { writeFiles } from "../codegen/compare.ts";
+
+import { emitFiles } from "../codegen/emit.ts";
+import { expandTable } from "../codegen/expand.ts";
+import { createRenderer } from "../codegen/render.ts";
+import { userTable } from "../codegen/user_table.ts";
+import { CoupletError } from "../src/errors.ts";
+import type { SchemeId } from "../src/scheme.ts";
+import { integerFrom, usageError } from "./arguments.ts";
+import { type Answer, type Answering, collect, createCommand } from "./command.ts";
+import { readScheme } from "./kernels.ts";
+
+interface GenerateOptions {
+  readonly scheme: readonly SchemeId[];
+  readonly pair: readonly string[];
+  readonly headDim: readonly number[];
+  readonly out: string;
+}
+
+const WHAT = "Cannot generate kernels";
+
+/** `couplet generate`. */
+export function generateCommand(answering: Answering): Command {
+  return createCommand("generate", {
+    description:
+      "Generates kernels that the package lacks, with a manifest for planCache()'s kernels.\n" +
+      "The folder is theirs alone: where it holds anything else, nothing is written.",
+    examples: [
+      "generate --pair c4b6/c8b8 --head-dim 48 --out ./my_kernels",
+      "generate --scheme c2b6 --scheme c4b6 --head-dim 64 --head-dim 128 --out ./my_kernels",
+    ],
+  })
+    .option("--scheme <id>", "a scheme of keys or values (repeatable)", collect(readScheme), [])
+    .option(
+      "--pair <keys/values>",
+      "a pair that attends in one kernel (repeatable)",
+      collect(String),
+      [],
+    )
+    .requiredOption("--head-dim <n>", "channels per head (repeatable)", collect(integerFrom(1)), [])
+    .requiredOption("--out <folder>", "where they go")
+    .action(answering(generateKernels));
+}
+
+async function generateKernels(options: GenerateOptions): Promise<Answer> {
+  const { scheme, pair, headDim, out } = options;
+  if (scheme.length + pair.length === 0) {
+    throw usageError(WHAT, "neither --scheme nor --pair is given");
+  }
+  if (headDim.length === 0) throw usageError(WHAT, "--head-dim is not given");
+  for (const id of pair.flatMap((one) => one.split("/"))) readScheme(id);
+  await checkFolder(out);
+  const folder = pathToFileURL(`${resolve(out)}/`);
+  const rows = expandTable(userTable({ schemes: scheme, pairs: pair, headDims: headDim }));
+  const files = emitFiles(rows, createRenderer(), "@couplet/kv");
+  const { missing, stale, orphaned } = writeFiles(folder, files);
+  const names = rows.map(({ name }) => name);
+  return {
+    data: { out, kernels: names, written: [...missing, ...stale], removed: orphaned },
+    text: [
+      ...names,
+      `${names.length} kernels in ${out}: ${missing.length} files new, ${stale.length} changed, ${orphaned.length} removed`,
+      "",
+      "Use them:",
+      `  import { manifest } from "${out.replace(/\/$/, "")}/manifest.ts";`,
+      "  planCache({ ..., kernels: manifest });",
+    ].join("\n"),
+  };
+}
+
+async function checkFolder(out: string): Promise<void> {
+  const present = await Deno.stat(out).catch(() => undefined);
+  if (present === undefined || present.isDirectory) return;
+  throw new CoupletError("file", {
+    what: WHAT,
+    why: `${out} is no folder`,
+    remedy: "Give a folder of its own, which need not exist",
+  });
+}

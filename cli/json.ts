@@ -1,0 +1,44 @@
+/** JSON files that people wrote, checked. */
+import { z } from "zod";
+import { CoupletError } from "../src/errors.ts";
+import { type FileSource, readBytes } from "./files.ts";
+
+/**
+ * What a JSON text holds, checked.
+ *
+ * @throws {CoupletError} `file` where the text is no JSON or of another shape.
+ */
+export function parseJson<T>(source: FileSource, schema: z.ZodType<T>, text: string): T {
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw unreadable(source, cause);
+  }
+}
+
+/**
+ * What a JSON file holds, checked.
+ *
+ * @throws {CoupletError} `file` where it cannot be read, is no JSON, or of another shape.
+ */
+export async function readJson<T>(
+  path: string,
+  source: FileSource,
+  schema: z.ZodType<T>,
+): Promise<T> {
+  const bytes = await readBytes(path, source);
+  return parseJson(source, schema, new TextDecoder().decode(bytes));
+}
+
+/** The error of a file that cannot be used. */
+function unreadable({ what, remedy }: FileSource, cause: unknown): CoupletError {
+  return new CoupletError("file", {
+    what: `Cannot read ${what}`,
+    why: cause instanceof z.ZodError
+      ? z.prettifyError(cause).replaceAll(/\s*\n\s*/g, " ")
+      : cause instanceof Error
+      ? cause.message
+      : String(cause),
+    remedy,
+  }, { cause });
+}

@@ -1,0 +1,30 @@
+/** What a program imports the package's kernels from. */
+import type { KernelInfo } from "../src/kernel.ts";
+import { type KernelNameParts, parseKernelName } from "../src/kernel_name.ts";
+import { kernelSetEntry, kernelSetName } from "../src/kernel_set.ts";
+import { kernels as ofPackage } from "./kernels.ts";
+
+/** The entry that holds a kernel; undefined for those that many entries hold, and for a user's own. */
+export function kernelEntry(kernel: KernelInfo): string | undefined {
+  const parts = parseKernelName(kernel.name);
+  const shared = parts.schemes.length === 0 && !parts.family.startsWith("kmeans");
+  return shared || !ofPackage.includes(kernel) ? undefined : kernelSetEntry(kernelSetName(parts));
+}
+
+/** The entries that hold all of some kernels, none that another one holds. */
+export function kernelEntries(kernels: readonly KernelInfo[]): readonly string[] {
+  const pairs = kernels.map(({ name }) => parseKernelName(name)).filter(isPair);
+  const needed = kernels.filter(({ name }) => {
+    const parts = parseKernelName(name);
+    return isPair(parts) ||
+      !pairs.some((pair) =>
+        pair.size === parts.size && parts.schemes.every((scheme) => pair.schemes.includes(scheme))
+      );
+  });
+  return [...new Set(needed.flatMap((kernel) => kernelEntry(kernel) ?? []))].sort();
+}
+
+/** Whether an entry of its own holds the kernel, and with it those of both schemes. */
+function isPair({ schemes }: KernelNameParts): boolean {
+  return new Set(schemes).size === 2;
+}

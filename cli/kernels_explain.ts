@@ -1,0 +1,208 @@
+import type { Command } from "commander";
+import { resolveOptions } from "../src/cache_options.ts";
+import type { StepSize } from "../src/cache_sizes.ts";
+import {
+  type AttentionCandidate,
+  attentionCandidates,
+  leastCost,
+} from "../src/choose_attention.ts";
+import { CoupletError } from "../src/errors.ts";
+import { kernelFeatures, parseKernelName } from "../src/kernel_name.ts";
+import {
+  decodeStep,
+  largestStep,
+  type LayerPlan,
+  planCache,
+  type PlanOptions,
+} from "../src/plan.ts";
+import { BASE_LIMITS } from "../src/plan_limits.ts";
+import { integerFrom } from "./arguments.ts";
+import {
+  addCacheOptions,
+  type CacheArguments,
+  readLimits,
+  readPolicyArguments,
+  readSizes,
+} from "./cache_arguments.ts";
+import { type Answer, type Answering, createCommand, EXIT } from "./command.ts";
+import { loadKernels } from "./kernels.ts";
+import { formatTable } from "./table.ts";
+
+interface ExplainOptions extends CacheArguments {
+  readonly headDim: number;
+  readonly queryHeads: number;
+  readonly kvHeads: number;
+}
+
+/** `couplet kernels explain`. */
+export function kernelsExplainCommand(answering: Answering): Command {
+  return addCacheOptions(
+    createCommand("explain", {
+      description:
+        "Explains which kernels a layer gets: what could attend, at which cost, and why it is not chosen.",
+      examples: [
+        "kernels explain --head-dim 128 --keys c4b8 --values c8b8",
+        "kernels explain --head-dim 64 --scheme c4b4 --space as-scored --tokens 32768",
+        "kernels explain --head-dim 128 --scheme c8b8 --limit maxComputeWorkgroupStorageSize=8192",
+      ],
+    })
+      .requiredOption("--head-dim <n>", "channels per head", integerFrom(1))
+      .option("--query-heads <n>", "query heads", integerFrom(1), 32)
+      .option("--kv-heads <n>", "KV heads", integerFrom(1), 8),
+  ).action(answering(explainKernels));
+}
+
+/** One way of attending, and what became of it. */
+interface ExplainedCandidate {
+  readonly kernels: readonly string[];
+  /** Multiply-adds per query row and token. */
+  readonly cost: number;
+  readonly verdict: "chosen" | "costs more" | "refused";
+  /** Why it was refused; absent where it was not. */
+  readonly why?: string;
+}
+
+const WHAT = "Cannot explain the choice of kernels";
+
+async function explainKernels(args: ExplainOptions): Promise<Answer> {
+  const policy = await readPolicyArguments(args, WHAT);
+  const limits = readLimits(args) ?? BASE_LIMITS;
+  const kernels = await loadKernels(args);
+  const options: PlanOptions = {
+    shape: {
+      layers: 1,
+      queryHeads: args.queryHeads,
+      keyValueHeads: args.kvHeads,
+      headDim: args.headDim,
+    },
+    // The choice depends on the space alone, not on frequencies.
+    keys: args.space === "as-scored"
+      ? { space: "as-scored" }
+      : { space: "pre-rope", rope: { layout: "half", theta: 10000 } },
+    policy: policy.layers?.[0] ?? { keys: policy.keys, values: policy.values },
+    ...readSizes(args),
+    kernels,
+    limits,
+    features: new Set<string>(args.feature),
+  };
+  const { layer, error } = planLayer(options);
+  const { keys, values } = options.policy;
+  const resolved = resolveOptions(options);
+  const explain = (step: StepSize) =>
+    explainCandidates(
+      attentionCandidates(resolved, kernels, limits, resolved.layers[0]!, step)
+        .map((candidate) => withinFeatures(candidate, args.feature)),
+    );
+  const decode = explain(decodeStep(resolved));
+  const prefill = explain(largestStep(resolved));
+  const others = layer === undefined ? undefined : {
+    store: layer.store.name,
+    encodeKeys: layer.encodeKeys.name,
+    encodeValues: layer.encodeValues.name,
+    decodeKeys: layer.decodeKeys.name,
+    decodeValues: layer.decodeValues.name,
+    load: layer.load.name,
+    combine: layer.combine.name,
+    copy: layer.copy.name,
+  };
+  return {
+    data: {
+      shape: options.shape,
+      policy: options.policy,
+      space: options.keys.space,
+      limits,
+      decode,
+      prefill,
+      ...(others === undefined ? {} : { others }),
+      ...(error === undefined ? {} : { error: { code: error.code, ...error.parts } }),
+    },
+    text: [
+      `${args.queryHeads} query heads, ${args.kvHeads} KV heads of ${args.headDim} channels, ` +
+      `keys ${keys} ${options.keys.space}, values ${values}`,
+      "",
+      "Attention of one new token a sequence",
+      describeCandidates(decode),
+      "",
+      `Attention of several, up to ${args.step}`,
+      describeCandidates(prefill),
+      "",
+      ...(others === undefined ? [error!.message] : [
+        "The only ones of their kind",
+        formatTable(
+          Object.entries(others).map(([role, name]) => ["", role, name]),
+        ),
+      ]),
+    ].join("\n"),
+    exitCode: error === undefined ? EXIT.done : EXIT.failed,
+  };
+}
+
+/** The layer's plan, or why there is none. */
+function planLayer(
+  options: PlanOptions,
+): { readonly layer?: LayerPlan; readonly error?: CoupletError } {
+  try {
+    return { layer: planCache(options).layers[0]! };
+  } catch (error) {
+    // Everything else is wrong with the options, and nothing can be explained.
+    if (error instanceof CoupletError && ["kernel", "limits"].includes(error.code)) {
+      return { error };
+    }
+    throw error;
+  }
+}
+
+/** The candidate, refused where the device lacks a feature that it needs. */
+function withinFeatures(
+  candidate: AttentionCandidate,
+  features: readonly GPUFeatureName[],
+): AttentionCandidate {
+  const missing = Object.values(candidate.kernels)
+    .flatMap(({ name }) => kernelFeatures(parseKernelName(name)))
+    .filter((feature) => !features.includes(feature));
+  return missing.length === 0
+    ? candidate
+    : { ...candidate, refused: `it needs the feature ${missing.join(", ")}` };
+}
+
+/** All that could attend, cheapest first. */
+function explainCandidates(
+  candidates: readonly AttentionCandidate[],
+): readonly ExplainedCandidate[] {
+  const chosen = leastCost(candidates);
+  return candidates.toSorted((a, b) => a.cost - b.cost).map((candidate) => {
+    const { kernels, cost, refused } = candidate;
+    const verdict = candidate === chosen
+      ? "chosen"
+      : refused === undefined
+      ? "costs more"
+      : "refused";
+    return {
+      kernels: attentionNames(kernels),
+      cost,
+      verdict,
+      ...(refused === undefined ? {} : { why: refused }),
+    };
+  });
+}
+
+/** The kernels of one way of attending, in order of dispatch. */
+export function attentionNames(
+  { attend, table, score, mix }: AttentionCandidate["kernels"],
+): readonly string[] {
+  return [attend, table, score, mix].flatMap((kernel) => kernel === undefined ? [] : [kernel.name]);
+}
+
+function describeCandidates(candidates: readonly ExplainedCandidate[]): string {
+  if (candidates.length === 0) return "  nothing: no rows of these schemes";
+  return formatTable([
+    ["", "", "multiply-adds per query row and token", "kernels", ""],
+    ...candidates.map(({ kernels, cost, verdict, why }) => [
+      "",
+      verdict,
+      cost.toFixed(1),
+      kernels.join(" + "),
+      why ?? "",
+    ]),
+  ], [2]);
+}

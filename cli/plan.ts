@@ -1,0 +1,287 @@
+import type { Command } from "commander";
+import { join } from "node:path";
+import { z } from "zod";
+import type { KeyOptions } from "../src/cache_types.ts";
+import type { CacheBytes, LayerBytes } from "../src/cache_sizes.ts";
+import { CoupletError } from "../src/errors.ts";
+import type { KernelInfo } from "../src/kernel.ts";
+import { type CachePlan, planCache, type PlanOptions, requiredLimits } from "../src/plan.ts";
+import { BASE_LIMITS } from "../src/plan_limits.ts";
+import { SIDES } from "../src/scheme.ts";
+import {
+  addCacheOptions,
+  type CacheArguments,
+  readLimits,
+  readPolicyArguments,
+  readSizes,
+} from "./cache_arguments.ts";
+import { type Answer, type Answering, createCommand } from "./command.ts";
+import { readJson } from "./json.ts";
+import { kernelEntries } from "./kernel_entries.ts";
+import { loadKernels } from "./kernels.ts";
+import { attentionNames } from "./kernels_explain.ts";
+import { type ModelConfig, readModelConfig } from "./model_config.ts";
+import { formatBytes, formatTable } from "./table.ts";
+
+interface PlanArguments extends CacheArguments {
+  readonly as?: string;
+}
+
+/** `couplet plan`. */
+export function planCommand(answering: Answering): Command {
+  return addCacheOptions(
+    createCommand("plan", {
+      description:
+        "Plans a model's cache: bytes, the limits to request of an adapter, kernels, and the same in f16.\n" +
+        "Without --limit the device is taken to have what the plan needs.",
+      examples: [
+        "plan ./Llama-3.2-1B --scheme c4b8 --tokens 32768",
+        "plan config.json --keys c4b8 --values c8b8 --sequences 8 --json",
+        "plan config.json --policy 2_bits.json --limit maxStorageBufferBindingSize=134217728",
+      ],
+    })
+      .argument("<config>", "a Hugging Face config.json, or the folder that holds it")
+      .option("--as <model_type>", "read the file as one of this model_type"),
+  ).action(answering(planModel));
+}
+
+const WHAT = "Cannot plan a cache";
+
+async function planModel(path: string, args: PlanArguments): Promise<Answer> {
+  const policy = await readPolicyArguments(args, WHAT);
+  const model = readModelConfig(await readConfig(path), args.as);
+  const options: PlanOptions = {
+    shape: model.shape,
+    keys: keyOptions(model, args.space),
+    ...(model.scale === undefined ? {} : { scale: model.scale }),
+    ...(model.softcap === undefined ? {} : { softcap: model.softcap }),
+    policy,
+    ...readSizes(args),
+    kernels: await loadKernels(args),
+    features: new Set<string>(args.feature),
+  };
+  const { plan, required } = planWithin(options, args);
+  const f16 = planF16(options, args);
+  const notes = [...model.notes];
+  if (args.space !== undefined) notes.length = 0;
+  if (model.maxPositions !== undefined && args.tokens > model.maxPositions) {
+    notes.push(`The model was made for ${model.maxPositions} tokens.`);
+  }
+  const layers = plan.layers.map((layer, index) => ({
+    keys: layer.keys,
+    values: layer.values,
+    keyValueHeads: plan.options.layers[index]!.keyValueHeads,
+    slidingWindow: plan.options.layers[index]!.slidingWindow,
+    buffers: layer.parts.length,
+    bytes: layer.bytes,
+    kernels: {
+      append: [layer.store.name, layer.encodeKeys.name, layer.encodeValues.name],
+      decode: attentionNames(layer.decode),
+      prefill: attentionNames(layer.prefill),
+      merge: layer.combine.name,
+    },
+  }));
+  return {
+    data: {
+      modelType: model.modelType,
+      shape: model.shape,
+      keys: options.keys,
+      scale: plan.options.scale,
+      softcap: plan.options.softcap,
+      policy,
+      capacity: plan.options.capacity,
+      tiers: plan.options.tiers,
+      bytes: plan.bytes,
+      effectiveBits: plan.effectiveBits,
+      nominalBits: plan.nominalBits,
+      f16: "why" in f16 ? f16 : {
+        bytes: f16.bytes,
+        effectiveBits: f16.effectiveBits,
+        timesLarger: f16.bytes.total / plan.bytes.total,
+      },
+      requiredLimits: required,
+      requiredFeatures: plan.features,
+      kernelEntries: kernelEntries(plannedKernels(plan)),
+      layers,
+      notes,
+    },
+    text: describePlan(model, plan, f16, required, layers, notes),
+  };
+}
+
+async function readConfig(path: string): Promise<unknown> {
+  const stat = await Deno.stat(path).catch(() => undefined);
+  const file = stat?.isDirectory ? join(path, "config.json") : path;
+  const remedy = "Give a Hugging Face config.json, or the folder that holds it";
+  return await readJson(file, { what: file, remedy }, z.unknown());
+}
+
+/** How keys are planned: as asked for, else before their rotary embedding where that can be. */
+function keyOptions(model: ModelConfig, space: CacheArguments["space"]): KeyOptions {
+  if (space === undefined || space === model.keys.space) return model.keys;
+  if (space === "as-scored") return { space };
+  throw new CoupletError("shape", {
+    what: "Cannot plan keys before their rotary embedding",
+    why: model.notes.join(" ").replace(/\.$/, ""),
+    remedy: "Leave --space out, or plan with --space as-scored",
+  });
+}
+
+/** The plan within the limits given, or within those that it needs; and the limits to request for it. */
+function planWithin(options: PlanOptions, args: PlanArguments) {
+  const given = readLimits(args);
+  const required = requiredLimits({
+    ...options,
+    ...(given === undefined ? {} : { limits: given }),
+  });
+  const limits = given ?? { ...BASE_LIMITS, ...required };
+  return { plan: planCache({ ...options, limits }), required };
+}
+
+/** Why there is no plan. */
+interface Unplanned {
+  readonly why: string;
+}
+
+/** The same cache uncompressed, or why the kernels and limits given do not do for it. */
+function planF16(options: PlanOptions, args: PlanArguments): CachePlan | Unplanned {
+  try {
+    return planWithin({
+      ...options,
+      policy: { keys: "f16", values: "f16" },
+      tiers: { sinks: 0, window: 0 },
+    }, args).plan;
+  } catch (error) {
+    if (!(error instanceof CoupletError)) throw error;
+    return { why: error.parts.why };
+  }
+}
+
+/** What a plan says of one layer. */
+interface PlannedLayer {
+  readonly keys: string;
+  readonly values: string;
+  readonly keyValueHeads: number;
+  readonly slidingWindow: number;
+  readonly buffers: number;
+  readonly bytes: LayerBytes;
+  readonly kernels: Readonly<Record<"append" | "decode" | "prefill", readonly string[]>>;
+}
+
+function describePlan(
+  { modelType, shape }: ModelConfig,
+  plan: CachePlan,
+  f16: CachePlan | Unplanned,
+  required: object,
+  layers: readonly PlannedLayer[],
+  notes: readonly string[],
+): string {
+  const { capacity, tiers, keys } = plan.options;
+  return [
+    `${modelType}: ${shape.layers} layers, ${shape.queryHeads} query heads, ${
+      [...new Set(layers.map(({ keyValueHeads }) => keyValueHeads))].join(" or ")
+    } KV heads of ${shape.headDim} channels`,
+    `${capacity.sequences} x ${capacity.sequenceTokens} tokens, up to ${capacity.appendTokens} new ones of a sequence in a step; ` +
+    `exact: the first ${tiers.sinks}, the last ${tiers.window}; keys ${keys.space}`,
+    ...notes,
+    "",
+    formatTable([
+      ["layers, each", "side", "scheme", "sees", "codes", "exact", "codebooks"],
+      ...groupLayers(layers, (layer) => ({ ...layer, kernels: [] })).flatMap(({ name, layer }) =>
+        SIDES.map((side) => [
+          side === "keys" ? name : "",
+          side,
+          layer[side],
+          layer.slidingWindow === 0 ? "all" : `${layer.slidingWindow}`,
+          ...(["codes", "exact", "codebooks"] as const).map((kind) =>
+            formatBytes(layer.bytes[side][kind])
+          ),
+        ])
+      ),
+    ], [4, 5, 6]),
+    "",
+    describeTotals(plan, f16),
+    "",
+    "Request of the adapter",
+    formatTable([
+      ...Object.entries(required).map(([limit, value]) => [
+        "",
+        limit,
+        `${value}`,
+        value === BASE_LIMITS[limit as keyof typeof BASE_LIMITS] ? "the default" : "",
+      ]),
+      ["", "features", plan.features.join(", ") || "none", ""],
+    ]),
+    "",
+    "Kernels",
+    ...kernelEntries(plannedKernels(plan)).map((entry) => `  from ${entry}`),
+    formatTable(
+      groupLayers(layers, (layer) => layer.kernels).flatMap(({ name, layer }) =>
+        (["append", "decode", "prefill"] as const).map((role, index) => [
+          "",
+          index === 0 ? name : "",
+          role,
+          layer.kernels[role].join(" + "),
+        ])
+      ),
+    ),
+  ].join("\n");
+}
+
+/** The kernels of a plan that belong to a scheme. */
+function plannedKernels(plan: CachePlan): readonly KernelInfo[] {
+  return plan.layers.flatMap((layer) => [
+    layer.encodeKeys,
+    layer.encodeValues,
+    layer.decodeKeys,
+    layer.decodeValues,
+    ...[layer.decode, layer.prefill].flatMap(({ attend, table, score, mix }) =>
+      [attend, table, score, mix].filter((kernel) => kernel !== undefined)
+    ),
+  ]);
+}
+
+/** Layers that are alike in something, under the names of their ranges. */
+function groupLayers(
+  layers: readonly PlannedLayer[],
+  alike: (layer: PlannedLayer) => unknown,
+): readonly { readonly name: string; readonly layer: PlannedLayer }[] {
+  const groups = Map.groupBy(layers.keys(), (index) => JSON.stringify(alike(layers[index]!)));
+  return [...groups.values()].map((indices) => ({
+    name: ranges(indices),
+    layer: layers[indices[0]!]!,
+  }));
+}
+
+/** Rising numbers as ranges: `0-2,4`. */
+function ranges(numbers: readonly number[]): string {
+  const parts: number[][] = [];
+  for (const number of numbers) {
+    const last = parts.at(-1);
+    if (last !== undefined && last.at(-1) === number - 1) last.push(number);
+    else parts.push([number]);
+  }
+  return parts.map((part) => part.length === 1 ? `${part[0]}` : `${part[0]}-${part.at(-1)}`)
+    .join(",");
+}
+
+function describeTotals(plan: CachePlan, f16: CachePlan | Unplanned): string {
+  const kinds = Object.keys(plan.bytes) as (keyof CacheBytes)[];
+  const rows = [
+    ["all layers", "planned"],
+    ...kinds.map((kind) => [kind, formatBytes(plan.bytes[kind])]),
+    ["effective bits", plan.effectiveBits.toFixed(2)],
+  ];
+  if ("why" in f16) {
+    return `${formatTable(rows, [1])}\nThere is no f16 to compare with: ${f16.why}.`;
+  }
+  const beside = [
+    "f16",
+    ...kinds.map((kind) => formatBytes(f16.bytes[kind])),
+    f16.effectiveBits.toFixed(2),
+  ];
+  return formatTable([
+    ...rows.map((row, i) => [...row, beside[i]!]),
+    ["f16 / planned", "", (f16.bytes.total / plan.bytes.total).toFixed(2)],
+  ], [1, 2]);
+}

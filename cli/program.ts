@@ -1,0 +1,147 @@
+/** The command line as a whole: its commands, and how they end. */
+import { type Command, CommanderError } from "commander";
+import { CoupletError } from "../src/errors.ts";
+import { usageError } from "./arguments.ts";
+import {
+  type Answer,
+  type Answering,
+  createGroup,
+  EXIT,
+  exitCodeOf,
+  type Host,
+} from "./command.ts";
+import { calibrateSamplesCommand } from "./calibrate_samples.ts";
+import { doctorCommand } from "./doctor.ts";
+import { generateCommand } from "./generate.ts";
+import { kernelsDiffCommand } from "./kernels_diff.ts";
+import { kernelsExplainCommand } from "./kernels_explain.ts";
+import { kernelsListCommand } from "./kernels_list.ts";
+import { kernelsShowCommand } from "./kernels_show.ts";
+import { planCommand } from "./plan.ts";
+import { repositoryCommand, type RepositoryTask } from "./repository.ts";
+import { snapshotInfoCommand } from "./snapshot_info.ts";
+
+const EXIT_CODES = `
+Exit codes:
+  ${EXIT.done}  done
+  ${EXIT.failed}  it could not be done; the message says what, why and what to do
+  ${EXIT.usage}  the command line is wrong
+  ${EXIT.device}  there is no WebGPU adapter or device to do it on`;
+
+const CALIBRATE_TEXT: RepositoryTask = {
+  name: "text",
+  task: "calibrate",
+  description: "Learns codebooks of a model of the Llama family, as it reads a text.",
+  examples: ["calibrate text --model ./Llama-3.2-1B --schemes c4b8 --out codebooks.safetensors"],
+};
+
+const EVAL: RepositoryTask = {
+  name: "eval",
+  task: "eval",
+  description: "Measures what compression costs a model: quality, retrieval, errors.",
+  examples: ["eval --schemes c4b8,c8b8 --json figures.json"],
+};
+
+const BENCH: RepositoryTask = {
+  name: "bench",
+  task: "bench",
+  description: "Runs the benchmarks.",
+  examples: ["bench bench/host_bench.ts"],
+};
+
+/**
+ * Runs one command line.
+ *
+ * @param args The arguments, without the program's name.
+ * @returns The exit code.
+ * @throws What is no {@linkcode CoupletError}: a defect of this program.
+ */
+export async function runCommandLine(args: readonly string[], host: Host): Promise<number> {
+  const json = args.includes("--json");
+  let exitCode: number = EXIT.done;
+  const answering: Answering = (action) => async (...given) => {
+    const answer: Answer = await action(...given);
+    host.write(`${json ? JSON.stringify(answer.data, null, 2) : answer.text}\n`);
+    exitCode = answer.exitCode ?? EXIT.done;
+  };
+  const program = createProgram(answering, host, (code) => exitCode = code);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return exitCode;
+  } catch (thrown) {
+    const error = thrown instanceof CommanderError ? commandLineError(thrown) : thrown;
+    if (error === undefined) return EXIT.done;
+    if (!(error instanceof CoupletError)) throw error;
+    if (json) host.write(`${JSON.stringify({ error: describeError(error) }, null, 2)}\n`);
+    else host.writeError(`${error.message}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+function createProgram(
+  answering: Answering,
+  host: Host,
+  finish: (exitCode: number) => void,
+): Command {
+  const task = (repositoryTask: RepositoryTask) => repositoryCommand(repositoryTask, host, finish);
+  const program = createGroup(
+    "couplet",
+    "KV-cache compression for WebGPU: kernels, plans, codebooks and snapshots.",
+  )
+    .addHelpText("after", EXIT_CODES)
+    .addCommand(
+      createGroup("kernels", "Lists, shows, explains and compares kernels.")
+        .addCommand(kernelsListCommand(answering))
+        .addCommand(kernelsShowCommand(answering))
+        .addCommand(kernelsExplainCommand(answering))
+        .addCommand(kernelsDiffCommand(answering, host)),
+    )
+    .addCommand(generateCommand(answering))
+    .addCommand(planCommand(answering))
+    .addCommand(
+      createGroup("calibrate", "Learns codebooks, from samples or on a text.")
+        .addCommand(calibrateSamplesCommand(answering, host))
+        .addCommand(task(CALIBRATE_TEXT)),
+    )
+    .addCommand(task(EVAL))
+    .addCommand(task(BENCH))
+    .addCommand(
+      createGroup("snapshot", "Looks into snapshots of sequences.")
+        .addCommand(snapshotInfoCommand(answering)),
+    )
+    .addCommand(doctorCommand(answering, host));
+  settle(program, host);
+  return program;
+}
+
+/** What commander does not hand down to commands that were made apart. */
+function settle(command: Command, host: Host): void {
+  command
+    .exitOverride()
+    .allowExcessArguments(false)
+    .configureOutput({
+      writeOut: host.write,
+      // Errors are printed once, by `runCommandLine`; a group of commands without one prints its help as an error.
+      writeErr: command.commands.length > 0 ? host.writeError : () => {},
+      outputError: () => {},
+      getOutHelpWidth: () => host.width,
+      getErrHelpWidth: () => host.width,
+    });
+  for (const child of command.commands) settle(child, host);
+}
+
+/** What went wrong with the command line; nothing where it asked for help. */
+function commandLineError(error: CommanderError): CoupletError | undefined {
+  if (error.exitCode === 0) return undefined;
+  if (error.code === "commander.help") {
+    return usageError("Cannot run couplet", "no command was given");
+  }
+  return usageError(
+    "Cannot read the command line",
+    error.message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " "),
+  );
+}
+
+function describeError({ code, parts }: CoupletError) {
+  return { code, ...parts };
+}

@@ -1,0 +1,59 @@
+/** Commands that run tasks of the repository, which the published package does not hold. */
+import { Command } from "commander";
+import { fileURLToPath } from "node:url";
+import { CoupletError } from "../src/errors.ts";
+import { EXIT, type Host } from "./command.ts";
+
+/** A task of the repository as a command. */
+export interface RepositoryTask {
+  /** The command's name. */
+  readonly name: string;
+  /** The task in `deno.json`. */
+  readonly task: string;
+  readonly description: string;
+  readonly examples: readonly string[];
+}
+
+/** A command that passes all its arguments on to a task. */
+export function repositoryCommand(
+  repositoryTask: RepositoryTask,
+  host: Host,
+  finish: (exitCode: number) => void,
+): Command {
+  const { name, task, description, examples } = repositoryTask;
+  return new Command(name)
+    .description(
+      `${description}\nNeeds a checkout of the repository. Arguments and paths are those of deno task ${task}.`,
+    )
+    .summary(description)
+    .argument("[arguments...]", `passed on; deno task ${task} --help lists them`)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .addHelpText("after", `\nExamples:\n${examples.map((line) => `  couplet ${line}`).join("\n")}`)
+    .action(async (args: string[]) => finish(await runTask(repositoryTask, args, host)));
+}
+
+async function runTask(
+  { task }: RepositoryTask,
+  args: readonly string[],
+  { checkout }: Host,
+): Promise<number> {
+  if (checkout === undefined) {
+    throw new CoupletError("file", {
+      what: `Cannot run the task ${task}`,
+      why: "it is a program of the repository, which the published package does not hold",
+      remedy: `Clone the repository and run deno task ${task} there`,
+    });
+  }
+  const { code } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "task",
+      "--quiet",
+      "--config",
+      fileURLToPath(new URL("deno.json", checkout)),
+      task,
+      ...args,
+    ],
+  }).spawn().status;
+  return code === 0 ? EXIT.done : EXIT.failed;
+}

@@ -1,0 +1,41 @@
+/** Tables of rows that users describe, for kernels outside this repository's own table. */
+import { CoupletError } from "../src/errors.ts";
+import type { SchemeId } from "../src/scheme.ts";
+import type { Table } from "./expand.ts";
+
+/** What a user wants kernels for. */
+export interface UserRows {
+  /** Schemes that get every kernel of their own. */
+  readonly schemes: readonly SchemeId[];
+  /** Pairs that also attend in one kernel: `<keys>/<values>`, or one scheme for both. */
+  readonly pairs: readonly string[];
+  /** Channels per head. */
+  readonly headDims: readonly number[];
+}
+
+/**
+ * The table of a user's rows.
+ *
+ * @throws {CoupletError} `usage` where a pair has another form.
+ */
+export function userTable({ schemes, pairs, headDims }: UserRows): Table {
+  const reason = "generated for one user";
+  const userPairs = pairs.map((pair) => {
+    const [keys, values = keys, ...rest] = pair.split("/");
+    if (!keys || !values || rest.length > 0) {
+      throw new CoupletError("usage", {
+        what: `Cannot generate the pair "${pair}"`,
+        why: "a pair is one scheme, or a scheme for keys and one for values with a slash between",
+        remedy: 'Write it as "c4b8/c8b8"',
+      });
+    }
+    return { keys, values, headDims, reason };
+  });
+  const all = new Set([...schemes, ...userPairs.flatMap(({ keys, values }) => [keys, values])]);
+  return {
+    sizes: [{ schemes: [...all], headDims, reason }],
+    pairs: userPairs,
+    ladder: [],
+    kmeans: [],
+  };
+}
