@@ -169,7 +169,7 @@ Deno.test("Cache.encodeRead() refuses what the sequence does not hold and what w
 
 Deno.test("Cache.encodeRead() refuses tokens a sliding window has passed, and gives the rest", async () => {
   const shape = { ...base.shape, slidingWindow: 40 };
-  const capacity = { ...base.capacity, appendTokens: 20 };
+  const capacity = { ...base.capacity, sequenceTokens: 500, appendTokens: 20 };
   const policy = { keys: "f16", values: "f16" };
   const plan = planCache({ ...base, shape, capacity, policy, kernels: manifest });
   const cache = await createCache({ device, plan });

@@ -42,7 +42,7 @@ export async function timeDecodeSteps(
   const queries = randomBuffer(device, channels * shape.queryHeads);
   const output = device.createBuffer({ size: queries.size, usage: GPUBufferUsage.STORAGE });
 
-  function decode({ cache, sequences }: FilledCache): Promise<undefined> {
+  function decode({ cache, sequences }: FilledCache): Promise<unknown> {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     for (let i = 0; i < STEPS; i++) {

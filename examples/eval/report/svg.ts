@@ -23,7 +23,9 @@ export const SHAPES = [
 
 /** A plot as an SVG element's text. */
 export function drawSvg(options: Plot.PlotOptions): string {
-  const plot = Plot.plot({ ...options, document });
+  // Enough of a document for Plot, which wants a browser's.
+  const page = document as unknown as NonNullable<Plot.PlotOptions["document"]>;
+  const plot = Plot.plot({ ...options, document: page });
   return (plot as unknown as { readonly outerHTML: string }).outerHTML;
 }
 
