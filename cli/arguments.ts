@@ -14,6 +14,22 @@ export function integerFrom(least: number): (text: string) => number {
   };
 }
 
+/** A reader of comma-separated lists. */
+export function listOf<T>(read: (text: string) => T): (text: string) => readonly T[] {
+  return (text) => text.split(",").map((item) => read(item.trim()));
+}
+
+/** A reader of one of some words. */
+export function oneOf<T extends string>(choices: readonly T[]): (text: string) => T {
+  return (text) => {
+    const found = choices.find((choice) => choice === text);
+    if (found === undefined) {
+      throw new InvalidArgumentError(`Choices are ${choices.join(", ")}.`);
+    }
+    return found;
+  };
+}
+
 /** An argument that is wrong; `what` cannot be done because of it. */
 export function usageError(what: string, why: string): CoupletError {
   return new CoupletError("usage", {

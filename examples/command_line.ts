@@ -4,7 +4,7 @@ import { type Command, CommanderError } from "commander";
 import { fileURLToPath } from "node:url";
 import { usageError } from "../cli/arguments.ts";
 
-export { checkWritable, integerFrom, usageError } from "../cli/arguments.ts";
+export { checkWritable, integerFrom, listOf, oneOf, usageError } from "../cli/arguments.ts";
 
 /** The project's own small model, beside the tests that check it. */
 export const FIXTURE_MODEL: string = fileURLToPath(
@@ -14,6 +14,7 @@ export const FIXTURE_MODEL: string = fileURLToPath(
 /**
  * Reads a command line into `command`, without printing or exiting.
  *
+ * @param addCommands Adds commands of the command's own, which inherit that.
  * @returns The help text where it is asked for.
  * @throws {CoupletError} `usage` where an argument is wrong; a reader's own error as it is.
  */
@@ -21,12 +22,14 @@ export function readCommandLine(
   command: Command,
   argv: readonly string[],
   what: string,
+  addCommands: (command: Command) => void = () => {},
 ): string | undefined {
   let help = "";
   command
     .allowExcessArguments(false)
     .exitOverride()
     .configureOutput({ writeOut: (text) => help += text, writeErr: () => {} });
+  addCommands(command);
   try {
     command.parse([...argv], { from: "user" });
   } catch (error) {

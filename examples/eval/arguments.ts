@@ -1,6 +1,13 @@
 import type { KeySpace } from "@couplet/kv";
-import { Command, InvalidArgumentError, Option } from "commander";
-import { FIXTURE_MODEL, integerFrom, readCommandLine, usageError } from "../command_line.ts";
+import { Command, Option } from "commander";
+import {
+  FIXTURE_MODEL,
+  integerFrom,
+  listOf,
+  oneOf,
+  readCommandLine,
+  usageError,
+} from "../command_line.ts";
 import { parseSchemePairs, UNCOMPRESSED } from "../demo/scheme_pairs.ts";
 import { type Weighting, WEIGHTINGS } from "../llama/weighted_samples.ts";
 import { KEY_SPACES, type NamedPolicy, uniformPolicy } from "./methods.ts";
@@ -141,19 +148,4 @@ export function parseArguments(
 /** The policies of a list of scheme pairs. The uncompressed cache is always there, and no method of its own. */
 function pairs(list: string): readonly NamedPolicy[] {
   return parseSchemePairs(list).filter(({ id }) => id !== UNCOMPRESSED.id).map(uniformPolicy);
-}
-
-/** A reader of comma-separated lists. */
-function listOf<T>(read: (text: string) => T): (text: string) => readonly T[] {
-  return (text) => text.split(",").map((item) => read(item.trim()));
-}
-
-function oneOf<T extends string>(choices: readonly T[]): (text: string) => T {
-  return (text) => {
-    const found = choices.find((choice) => choice === text);
-    if (found === undefined) {
-      throw new InvalidArgumentError(`Choices are ${choices.join(", ")}.`);
-    }
-    return found;
-  };
 }
