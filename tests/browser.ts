@@ -75,12 +75,22 @@ export async function visit(
   }
 }
 
-/** Flags for WebGPU on SwiftShader, which Chromium brings along. */
-const GPU_FLAGS: readonly string[] = [
-  "--headless=new",
-  "--enable-unsafe-webgpu",
-  "--use-webgpu-adapter=swiftshader",
-];
+/** Flags for WebGPU. */
+const GPU_FLAGS: readonly string[] = ["--headless=new", "--enable-unsafe-webgpu"];
+
+/** Flags for WebGPU on SwiftShader, which Chromium brings along, and on the machine's own GPU. */
+const ADAPTER_FLAGS = {
+  swiftshader: ["--use-webgpu-adapter=swiftshader"],
+  hardware: ["--enable-features=Vulkan"],
+} as const;
+
+/** How {@linkcode visitWithGpu} loads a page. */
+export interface GpuVisitOptions {
+  /** `swiftshader` where absent. */
+  readonly adapter?: keyof typeof ADAPTER_FLAGS;
+  /** Minutes the visit may take, a few where absent. */
+  readonly minutes?: number;
+}
 
 /** SwiftShader compiles and computes on the CPU, and machines of tests are busy. */
 const GPU_MINUTES = 5;
@@ -94,10 +104,18 @@ export async function visitWithGpu(
   chromium: string,
   url: string,
   result: Promise<unknown>,
+  { adapter = "swiftshader", minutes = GPU_MINUTES }: GpuVisitOptions = {},
 ): Promise<unknown> {
   const profile = await mkdtemp(join(tmpdir(), "couplet-browser-"));
   try {
-    return await browse(chromium, profile, url, GPU_FLAGS, result, GPU_MINUTES);
+    return await browse(
+      chromium,
+      profile,
+      url,
+      [...GPU_FLAGS, ...ADAPTER_FLAGS[adapter]],
+      result,
+      minutes,
+    );
   } finally {
     await remove(profile);
   }

@@ -13,7 +13,10 @@
  * - `swiftshader`: SwiftShader, another driver for the CPU, which npm can bring
  * - `software`: any other driver for the CPU, such as WARP on Windows
  */
-export type AdapterKind = "hardware" | "llvmpipe" | "swiftshader" | "software";
+export const ADAPTER_KINDS = ["hardware", "llvmpipe", "swiftshader", "software"] as const;
+
+/** One of {@linkcode ADAPTER_KINDS}. */
+export type AdapterKind = typeof ADAPTER_KINDS[number];
 
 /** The kinds that `--adapter` takes. */
 export const ADAPTER_CHOICES = ["hardware", "llvmpipe", "swiftshader"] as const;

@@ -2,7 +2,7 @@
 import { PbfWriter } from "pbf";
 
 /** Element types of tensors, as ONNX numbers them. */
-export const ELEMENT_TYPES = { float32: 1, int64: 7, bool: 9 } as const;
+export const ELEMENT_TYPES = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10 } as const;
 
 /** An element type. */
 export type ElementType = keyof typeof ELEMENT_TYPES;
@@ -16,11 +16,15 @@ export type Attributes = Readonly<Record<string, number | readonly number[]>>;
 /** Operators of ONNX opset 13, which the default domain means here. */
 const OPSET = 13;
 
+/** The domain of ONNX Runtime's own operators. */
+const CONTRIBUTIONS = "com.microsoft";
+
 interface GraphNode {
   readonly operator: string;
-  readonly output: string;
+  readonly outputs: readonly string[];
   readonly inputs: readonly string[];
   readonly attributes: Attributes;
+  readonly domain: string;
 }
 
 interface Initializer {
@@ -83,8 +87,22 @@ export class Graph {
     inputs: readonly string[],
     attributes: Attributes = {},
   ): string {
-    this.#nodes.push({ operator, output, inputs, attributes });
+    this.#nodes.push({ operator, outputs: [output], inputs, attributes, domain: "" });
     return output;
+  }
+
+  /**
+   * An operator of ONNX Runtime's own (ContribOperators.md), of version 1.
+   *
+   * @param outputs The names of what it gives.
+   */
+  contribution(
+    operator: string,
+    outputs: readonly string[],
+    inputs: readonly string[],
+    attributes: Attributes,
+  ): void {
+    this.#nodes.push({ operator, outputs, inputs, attributes, domain: CONTRIBUTIONS });
   }
 
   /** The file. */
@@ -93,6 +111,9 @@ export class Graph {
     pbf.writeVarintField(1, 8); // ir_version
     pbf.writeMessage(7, (own, graph) => own.#write(name, graph), this as Graph);
     pbf.writeMessage(8, (version, opset) => opset.writeVarintField(2, version), OPSET);
+    if (this.#nodes.some(({ domain }) => domain === CONTRIBUTIONS)) {
+      pbf.writeMessage(8, writeContributions, CONTRIBUTIONS);
+    }
     return Uint8Array.from(pbf.finish());
   }
 
@@ -105,14 +126,23 @@ export class Graph {
   }
 }
 
-function writeNode({ operator, output, inputs, attributes }: GraphNode, node: PbfWriter): void {
+function writeContributions(domain: string, opset: PbfWriter): void {
+  opset.writeStringField(1, domain);
+  opset.writeVarintField(2, 1);
+}
+
+function writeNode(
+  { operator, outputs, inputs, attributes, domain }: GraphNode,
+  node: PbfWriter,
+): void {
   for (const input of inputs) node.writeStringField(1, input);
-  node.writeStringField(2, output);
-  node.writeStringField(3, output); // name
+  for (const output of outputs) node.writeStringField(2, output);
+  node.writeStringField(3, outputs[0]!); // name
   node.writeStringField(4, operator);
   for (const attribute of Object.entries(attributes)) {
     node.writeMessage(5, writeAttribute, attribute);
   }
+  if (domain !== "") node.writeStringField(7, domain);
 }
 
 function writeAttribute(
