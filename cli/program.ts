@@ -45,8 +45,8 @@ const EVAL: RepositoryTask = {
 const BENCH: RepositoryTask = {
   name: "bench",
   task: "bench",
-  description: "Runs the benchmarks.",
-  examples: ["bench bench/host_bench.ts"],
+  description: "Times attention beside f16 on shapes of real models, and more.",
+  examples: ["bench --quick", "bench host"],
 };
 
 /**

@@ -163,7 +163,7 @@ Deno.test("takeAdapterChoice() refuses a kind that is none", () => {
   }
 });
 
-Deno.test("commandArguments() gives Deno's runners their folder unless files are named", () => {
+Deno.test("commandArguments() gives Deno's test runner its folder unless files are named", () => {
   assert.deepEqual(commandArguments("adapter", []), undefined);
   assert.deepEqual(commandArguments("run", ["a.ts", "-x"]), ["run", "-A", "a.ts", "-x"]);
   assert.deepEqual(commandArguments("test", []), ["test", "-A", "--parallel", "tests/"]);
@@ -177,14 +177,13 @@ Deno.test("commandArguments() gives Deno's runners their folder unless files are
     "--parallel",
     "none_test.ts",
   ]);
-  assert.deepEqual(commandArguments("bench", []), ["bench", "-A", "bench/"]);
-  assert.deepEqual(commandArguments("bench", ["--", "mod.ts"]), [
-    ..."bench -A bench/ -- mod.ts".split(" "),
+  assert.deepEqual(commandArguments("test", ["--", "mod.ts"]), [
+    ..."test -A --parallel tests/ -- mod.ts".split(" "),
   ]);
 });
 
 Deno.test("commandArguments() refuses an unknown command and a run without a file", () => {
-  for (const command of [undefined, "serve"]) {
+  for (const command of [undefined, "serve", "bench"]) {
     assert.throws(() => commandArguments(command, []), RangeError);
   }
   assert.throws(() => commandArguments("run", []), RangeError);

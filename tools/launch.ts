@@ -6,7 +6,6 @@
  *
  * - `run FILE`: a program
  * - `test`: Deno's test runner, on `tests/` unless the arguments name other files
- * - `bench`: Deno's benchmark runner, on `bench/` unless the arguments name other files
  * - `adapter`: nothing but the adapter's line
  *
  * All other arguments are passed on.

@@ -5,17 +5,10 @@
  */
 import { existsSync } from "node:fs";
 
-/** Deno's runners: their own arguments, and where they look unless files are named. */
-const RUNNERS: Readonly<Record<string, { args: readonly string[]; folder: string }>> = {
-  test: { args: ["test", "-A", "--parallel"], folder: "tests/" },
-  // One after the other: benchmarks side by side would measure each other.
-  bench: { args: ["bench", "-A"], folder: "bench/" },
-};
-
 /**
  * Deno's arguments for one of the launcher's commands.
  *
- * @param command `run`, `test`, `bench` or `adapter`.
+ * @param command `run`, `test` or `adapter`.
  * @param args What follows it.
  * @returns The arguments, or `undefined` where nothing is to be started.
  * @throws {RangeError} for any other command, and for `run` without a file.
@@ -29,15 +22,12 @@ export function commandArguments(
     if (args[0] === undefined) throw new RangeError("run needs a file");
     return ["run", "-A", ...args];
   }
-  const runner = command === undefined ? undefined : RUNNERS[command];
-  if (runner === undefined) {
-    throw new RangeError(
-      `Command must be run, test, bench or adapter: current value is ${command}`,
-    );
+  if (command !== "test") {
+    throw new RangeError(`Command must be run, test or adapter: current value is ${command}`);
   }
   // Everything from "--" on belongs to the tests themselves.
   const own = args.slice(0, args.includes("--") ? args.indexOf("--") : undefined);
   // A file that is not there counts as named: the runner reports it, instead of running all others.
   const named = own.some((arg) => !arg.startsWith("-") && (arg.endsWith(".ts") || existsSync(arg)));
-  return [...runner.args, ...(named ? [] : [runner.folder]), ...args];
+  return ["test", "-A", "--parallel", ...(named ? [] : ["tests/"]), ...args];
 }

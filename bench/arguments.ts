@@ -1,0 +1,220 @@
+/** The command line of `deno task bench`. */
+import type { KeySpace } from "../mod.ts";
+import { Command, InvalidArgumentError } from "commander";
+import { integerFrom, listOf, oneOf, readCommandLine } from "../examples/command_line.ts";
+import { KEY_SPACES } from "../examples/eval/methods.ts";
+import { parseSchemePairs, type SchemePair, UNCOMPRESSED } from "../examples/demo/scheme_pairs.ts";
+import type { AttentionChoice } from "./attention.ts";
+import { type BenchModel, MODELS } from "./models.ts";
+
+/** Files to write. */
+export interface OutputFiles {
+  /** The figures, unrounded. */
+  readonly json?: string;
+  /** A page with plots. */
+  readonly html?: string;
+}
+
+/** What the encode suite measures. */
+export interface EncodeChoice {
+  readonly models: readonly BenchModel[];
+  readonly schemes: readonly SchemePair[];
+  /** Tokens before the step that is measured. */
+  readonly contexts: readonly number[];
+  /** New tokens of a prefill step. */
+  readonly chunk: number;
+  readonly seconds: number;
+}
+
+/** What the onnx suite compares. */
+export interface OnnxChoice {
+  readonly models: readonly BenchModel[];
+  readonly contexts: readonly number[];
+  readonly rounds: number;
+}
+
+/** What a command line asks for. */
+export type BenchCommand =
+  | { readonly suite: "attention"; readonly choice: AttentionChoice; readonly files: OutputFiles }
+  | { readonly suite: "report"; readonly from: string; readonly files: OutputFiles }
+  | { readonly suite: "bandwidth"; readonly seconds: number }
+  | { readonly suite: "encode"; readonly choice: EncodeChoice; readonly files: OutputFiles }
+  | { readonly suite: "kmeans"; readonly schemes: readonly SchemePair[]; readonly tokens: number }
+  | { readonly suite: "prefill"; readonly schemes: readonly SchemePair[] }
+  | { readonly suite: "host" }
+  | { readonly suite: "onnx"; readonly choice: OnnxChoice; readonly files: OutputFiles };
+
+const WHAT = "Cannot start the benchmark";
+
+/** Powers of two, as contexts are compared on a scale of ratios. */
+const CONTEXTS: readonly number[] = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072];
+
+const SCHEMES = "f16,c2b8,c4b8,c8b8,c8b10,c4b8/c8b8";
+
+/** What `--quick` measures: two minutes on a software adapter. */
+const QUICK = {
+  models: MODELS.filter(({ name }) => ["SmolLM2-135M", "Qwen3-0.6B"].includes(name)),
+  contexts: [512, 2048, 8192],
+  batches: [1],
+  seconds: 2,
+} as const;
+
+/** Options of the attention suite as commander gives them: absent where nothing was said. */
+interface AttentionFlags extends OutputFiles {
+  readonly quick: boolean;
+  readonly models?: readonly BenchModel[];
+  readonly contexts?: readonly number[];
+  readonly batches?: readonly number[];
+  readonly schemes: readonly SchemePair[];
+  readonly space: readonly KeySpace[];
+  readonly seconds?: number;
+  readonly memory: number;
+}
+
+/**
+ * What a command line asks for, or the help text.
+ *
+ * @throws {CoupletError} `usage` or `scheme`, where an argument is wrong.
+ */
+export function parseArguments(
+  argv: readonly string[],
+): { readonly command: BenchCommand } | { readonly help: string } {
+  let command: BenchCommand | undefined;
+  const program = new Command("bench").description(
+    "Measures the library on this machine. Without a suite's name: attention.",
+  );
+  const help = readCommandLine(program, argv, WHAT, (program) => {
+    addAttention(program, (found) => command = found);
+    addOthers(program, (found) => command = found);
+  });
+  return help === undefined ? { command: command! } : { help };
+}
+
+type Found = (command: BenchCommand) => void;
+
+function addAttention(program: Command, found: Found): void {
+  program.command("attention", { isDefault: true })
+    .description(
+      "Decode attention of one layer, by model, context, batch, scheme and key space, beside f16\n" +
+        "in the same run. Examples:\n" +
+        "  deno task bench --quick --html attention.html\n" +
+        "  deno task bench attention --models Llama-3.1-8B --contexts 4096,8192,32768 --json a.json",
+    )
+    .option("--quick", "few shapes: about two minutes on a software adapter", false)
+    .option("--models <list>", `shapes: ${MODELS.map(({ name }) => name).join(", ")}`, models)
+    .option(
+      "--contexts <list>",
+      `tokens a query attends to (default: ${CONTEXTS.join(",")})`,
+      listOf(integerFrom(2)),
+    )
+    .option("--batches <list>", "sequences (default: 1,4,16)", listOf(integerFrom(1)))
+    .option("--schemes <list>", "schemes, or pairs keys/values", pairs, pairs(SCHEMES))
+    .option("--space <list>", "spaces keys are coded in", listOf(oneOf(KEY_SPACES)), KEY_SPACES)
+    .option("--seconds <n>", "to spend on each shape at each context (default: 4)", positive)
+    .option("--memory <GiB>", "that the caches compared may take together", positive, 4)
+    .option("--json <file>", "write the figures, unrounded")
+    .option("--html <file>", "write a report with plots")
+    .action(({ quick, json, html, ...given }: AttentionFlags) =>
+      found({
+        suite: "attention",
+        choice: {
+          ...(quick
+            ? QUICK
+            : { models: MODELS, contexts: CONTEXTS, batches: [1, 4, 16], seconds: 4 }),
+          ...given,
+          spaces: given.space,
+        },
+        files: files({ json, html }),
+      })
+    );
+  program.command("report")
+    .description("Shows figures that the attention suite wrote; measures nothing.")
+    .argument("<file>", "its --json")
+    .option("--html <file>", "write a report with plots")
+    .action((from: string, { html }: OutputFiles) =>
+      found({ suite: "report", from, files: files({ html }) })
+    );
+  program.command("bandwidth")
+    .description("Bytes a second that a kernel moves which does nothing but copy.")
+    .option("--seconds <n>", "to measure for", positive, 4)
+    .action(({ seconds }: { seconds: number }) => found({ suite: "bandwidth", seconds }));
+}
+
+function addOthers(program: Command, found: Found): void {
+  program.command("encode")
+    .description(
+      "What appending costs beside attention, in a decode step and in a chunk of a prefill; and a\n" +
+        "chunk's attention to coded pages beside its attention to f16.",
+    )
+    .option("--models <list>", "shapes", models, QUICK.models)
+    .option("--schemes <list>", "schemes, or pairs keys/values", pairs, pairs(SCHEMES))
+    .option("--contexts <list>", "tokens before the step", listOf(integerFrom(1)), [1024, 4096])
+    .option("--chunk <n>", "new tokens of a prefill step", integerFrom(2), 256)
+    .option("--seconds <n>", "to spend on each comparison", positive, 1)
+    .option("--json <file>", "write the figures, unrounded")
+    .action(({ json, ...choice }: EncodeChoice & OutputFiles) =>
+      found({ suite: "encode", choice, files: files({ json }) })
+    );
+  program.command("kmeans")
+    .description(
+      "Calibration on the GPU, measured on a slice of Llama-3.1-8B's shape and extrapolated to all\n" +
+        "of it: 32 layers, 8 KV heads of 128 channels, 32768 tokens.",
+    )
+    .option("--schemes <list>", "schemes", coded, coded("c8b8"))
+    .option("--tokens <n>", "tokens of the slice", integerFrom(4096), 8192)
+    .action((choice: { schemes: readonly SchemePair[]; tokens: number }) =>
+      found({ suite: "kmeans", ...choice })
+    );
+  program.command("prefill")
+    .description(
+      "Appending a prompt of 4096 tokens beside the example host's whole prefill of it.",
+    )
+    .option("--schemes <list>", "schemes, or pairs keys/values", coded, coded("c4b8,c8b8"))
+    .action(({ schemes }: { schemes: readonly SchemePair[] }) =>
+      found({ suite: "prefill", schemes })
+    );
+  program.command("host")
+    .description("The host's side of one decode step: beginning it and recording 32 layers.")
+    .action(() => found({ suite: "host" }));
+  program.command("onnx")
+    .description(
+      "Attention of ONNX Runtime Web (WebGPU, GroupQueryAttention) beside the library's on f16, on\n" +
+        "equal shapes, in one headless Chromium.",
+    )
+    .option("--models <list>", "shapes", models, QUICK.models)
+    .option("--contexts <list>", "tokens a query attends to", listOf(integerFrom(2)), [512, 2048])
+    .option("--rounds <n>", "samples of each", integerFrom(3), 7)
+    .option("--json <file>", "write the figures, unrounded")
+    .action(({ json, ...choice }: OnnxChoice & OutputFiles) =>
+      found({ suite: "onnx", choice, files: files({ json }) })
+    );
+}
+
+/** The files that are asked for, without those that are not. */
+function files(
+  { json, html }: { json?: string | undefined; html?: string | undefined },
+): OutputFiles {
+  return { ...(json === undefined ? {} : { json }), ...(html === undefined ? {} : { html }) };
+}
+
+function pairs(list: string): readonly SchemePair[] {
+  return parseSchemePairs(list);
+}
+
+/** Pairs without the uncompressed one. */
+function coded(list: string): readonly SchemePair[] {
+  return pairs(list).filter(({ id }) => id !== UNCOMPRESSED.id);
+}
+
+function models(list: string): readonly BenchModel[] {
+  return listOf(oneOf(MODELS.map(({ name }) => name)))(list)
+    .map((name) => MODELS.find((model) => model.name === name)!);
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value))) {
+    throw new InvalidArgumentError("It must be a positive number.");
+  }
+  return value;
+}

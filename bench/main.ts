@@ -1,0 +1,98 @@
+/**
+ * The benchmarks. `deno task bench --help` lists the suites; bench/README.md says what each figure means.
+ *
+ * @module
+ */
+import { requestAdapter } from "../tools/adapter.ts";
+import { checkWritable, runProgram } from "../examples/command_line.ts";
+import {
+  type BenchCommand,
+  type OnnxChoice,
+  type OutputFiles,
+  parseArguments,
+} from "./arguments.ts";
+import { measureAttention } from "./attention.ts";
+import {
+  type AttentionBench,
+  formatAttentionBench,
+  readAttentionBench,
+} from "./attention_results.ts";
+import { formatAttentionTables, formatBandwidth } from "./attention_table.ts";
+import { measureRoofline } from "./bandwidth.ts";
+import { requestBenchDevice } from "./device.ts";
+import { type EncodeBench, formatEncode, measureEncode } from "./encode.ts";
+import { formatHost, measureHost } from "./host.ts";
+import { formatKmeans, measureKmeans } from "./kmeans.ts";
+import { formatPrefill, measurePrefill } from "./prefill.ts";
+import { formatOnnx, measureOnnx, type OnnxBench } from "./onnx/onnx.ts";
+import { formatReport } from "./report/report.ts";
+import { spread } from "./statistics.ts";
+
+async function main(argv: readonly string[]): Promise<void> {
+  const parsed = parseArguments(argv);
+  if ("help" in parsed) return console.log(parsed.help);
+  const { command } = parsed;
+  if ("files" in command) {
+    for (const file of Object.values(command.files)) await checkWritable(file);
+  }
+  await runSuite(command, argv.join(" "));
+}
+
+async function runSuite(command: BenchCommand, line: string): Promise<void> {
+  if (command.suite === "report") {
+    return await showAttention(await readAttentionBench(command.from), command.files);
+  }
+  if (command.suite === "onnx") return await showOnnx(command.choice, command.files);
+  const device = await requestBenchDevice();
+  switch (command.suite) {
+    case "attention":
+      await showAttention(await measureAttention(device, command.choice, line), command.files);
+      break;
+    case "bandwidth": {
+      const { clock, samples } = await measureRoofline(device, command.seconds);
+      console.log(`${formatBandwidth(spread(samples))}, by ${clock.method}`);
+      break;
+    }
+    case "encode":
+      await showEncode(await measureEncode(device, command.choice), command.files);
+      break;
+    case "prefill":
+      for (const pair of command.schemes) {
+        console.log(formatPrefill(pair.id, await measurePrefill(device, pair)));
+      }
+      break;
+    case "kmeans":
+      for (const { keys } of command.schemes) {
+        console.log(formatKmeans(keys, await measureKmeans(device, keys, command.tokens)));
+      }
+      break;
+    case "host":
+      console.log(formatHost(await measureHost(device)));
+  }
+  device.destroy();
+}
+
+async function showAttention(bench: AttentionBench, { json, html }: OutputFiles): Promise<void> {
+  if (json !== undefined) await Deno.writeTextFile(json, formatAttentionBench(bench));
+  if (html !== undefined) await Deno.writeTextFile(html, await formatReport(bench));
+  console.log(`\n${formatAttentionTables(bench)}`);
+}
+
+async function showEncode(bench: EncodeBench, { json }: OutputFiles): Promise<void> {
+  if (json !== undefined) await writeJson(json, bench);
+  console.log(`\n${formatEncode(bench)}`);
+}
+
+async function writeJson(path: string, figures: EncodeBench | OnnxBench): Promise<void> {
+  await Deno.writeTextFile(path, `${JSON.stringify(figures, null, 1)}\n`);
+}
+
+/** Runs where the launcher's adapter is: on the browser's GPU, or on the software driver it brings. */
+async function showOnnx(choice: OnnxChoice, { json }: OutputFiles): Promise<void> {
+  const { report } = await requestAdapter();
+  const bench = await measureOnnx(choice, report.kind !== "hardware");
+  if (json !== undefined) await writeJson(json, bench);
+  console.log(formatOnnx(bench));
+}
+
+if (import.meta.main) await runProgram(main);
