@@ -1,7 +1,12 @@
 import { CoupletError } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { BINDINGS } from "./kernel_bindings.ts";
-import { type KernelFamily, type KeyVariant, parseKernelName } from "./kernel_name.ts";
+import {
+  type KernelFamily,
+  type KernelNameParts,
+  type KeyVariant,
+  parseKernelName,
+} from "./kernel_name.ts";
 import { kernelSetEntry, kernelSetName } from "./kernel_set.ts";
 import { parseScheme, type SchemeId } from "./scheme.ts";
 
@@ -43,15 +48,26 @@ export function obstacle(kernel: KernelInfo, limits: KernelLimits): string | und
   return undefined;
 }
 
-/** The rows that do what the query asks, whatever device they run on. Pure. */
+/** Names that were parsed. Plans ask every row several times a layer, and parsing takes longer than asking. */
+const parsed = new WeakMap<KernelInfo, KernelNameParts>();
+
+/** What a row's name says. */
+export function kernelParts(kernel: KernelInfo): KernelNameParts {
+  let parts = parsed.get(kernel);
+  if (parts === undefined) parsed.set(kernel, parts = parseKernelName(kernel.name));
+  return parts;
+}
+
+/** The rows that do what the query asks, whatever device they run on. */
 export function coveringKernels(
   kernels: readonly KernelInfo[],
   query: KernelQuery,
 ): KernelInfo[] {
+  const schemes = query.schemes.join();
   return kernels.filter((kernel) => {
-    const parts = parseKernelName(kernel.name);
+    const parts = kernelParts(kernel);
     return parts.family === query.family && parts.size === query.headDim &&
-      parts.schemes.join() === query.schemes.join() &&
+      parts.schemes.join() === schemes &&
       (parts.variant === undefined
         ? query.variants === undefined
         : query.variants?.includes(parts.variant) === true);
@@ -116,7 +132,7 @@ function nearest(kernels: readonly KernelInfo[], query: KernelQuery): string {
     schemes.reduce((sum, scheme) => sum + parseScheme(scheme).bits, 0);
   const wanted = rate(query.schemes);
   return kernels
-    .map((kernel) => ({ name: kernel.name, parts: parseKernelName(kernel.name) }))
+    .map((kernel) => ({ name: kernel.name, parts: kernelParts(kernel) }))
     .filter(({ parts }) => parts.family === query.family)
     .map(({ name, parts }) => ({
       name,
