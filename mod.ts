@@ -57,6 +57,15 @@ export {
   parseKernelName,
 } from "./src/kernel_name.ts";
 export type { AttentionKernels } from "./src/choose_attention.ts";
+export { tune, type TuneOptions } from "./src/tune.ts";
+export type {
+  AdapterIdentity,
+  AttentionWay,
+  MeasuredCandidate,
+  TunedAttention,
+  TunedShape,
+  TuningRecord,
+} from "./src/tuning.ts";
 export type { HeadRange } from "./src/plan_buffers.ts";
 export { BASE_LIMITS, type PlanLimits } from "./src/plan_limits.ts";
 export {

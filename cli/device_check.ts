@@ -1,4 +1,5 @@
 /** Whether a device computes what the library needs: attention on codes against the CPU's. */
+import { candidateNames } from "../src/choose_attention.ts";
 import { createCache } from "../src/cache.ts";
 import type { CacheOptions } from "../src/cache_options.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
@@ -6,7 +7,6 @@ import { CoupletError } from "../src/errors.ts";
 import { type CachePlan, planCache } from "../src/plan.ts";
 import { createReferenceCache } from "../src/reference/reference_cache.ts";
 import { kernels } from "./kernels.ts";
-import { attentionNames } from "./kernels_explain.ts";
 
 /** What a check found. */
 export interface DeviceCheck {
@@ -69,7 +69,7 @@ export async function checkDevice(device: GPUDevice): Promise<DeviceCheck> {
   }
   const { store, encodeKeys, decode, combine } = plan.layers[0]!;
   return {
-    kernels: [store.name, encodeKeys.name, ...attentionNames(decode), combine.name],
+    kernels: [store.name, encodeKeys.name, ...candidateNames(decode), combine.name],
     error,
   };
 }

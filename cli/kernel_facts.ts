@@ -1,7 +1,6 @@
 /** What is known of a kernel without its text: what it binds, needs and costs. */
 import { exactTokenBytes, pageBytes, tableBytes } from "../src/cache_sizes.ts";
 import { headCodebookWords } from "../src/centroid_grid.ts";
-import { SCORE_TRAFFIC, scoringCost } from "../src/choose_attention.ts";
 import type { KernelInfo } from "../src/kernel.ts";
 import { type BindingName, BINDINGS } from "../src/kernel_bindings.ts";
 import { BLOCK_ROWS, PAGE_TOKENS } from "../src/kernel_constants.ts";
@@ -75,15 +74,11 @@ export interface KernelFacts extends KernelNameParts {
   readonly records: readonly RecordFacts[];
   readonly cost: {
     readonly traffic: readonly Traffic[];
-    /** Multiply-adds per query row and token to score keys, by which the planner chooses; absent where it scores none. */
-    readonly multiplyAdds?: number;
   };
 }
 
-/**
- * @param sequenceTokens Tokens of a sequence, which share the cost of a table of q.centroid.
- */
-export function kernelFacts(kernel: KernelInfo, sequenceTokens: number): KernelFacts {
+/** What is known of a kernel. */
+export function kernelFacts(kernel: KernelInfo): KernelFacts {
   const { name, bindings, span, workgroupBytes, reason } = kernel;
   const parts = parseKernelName(name);
   const entry = kernelEntry(kernel);
@@ -103,7 +98,7 @@ export function kernelFacts(kernel: KernelInfo, sequenceTokens: number): KernelF
       ...(beyondDefaults === undefined ? {} : { beyondDefaults }),
     },
     records: recordFacts(parts),
-    cost: kernelCost(parts, sequenceTokens),
+    cost: kernelCost(parts),
   };
 }
 
@@ -134,7 +129,6 @@ function recordFacts({ family, schemes, size }: KernelNameParts): RecordFacts[] 
 
 function kernelCost(
   parts: KernelNameParts,
-  sequenceTokens: number,
 ): KernelFacts["cost"] {
   const { family, schemes, size, variant } = parts;
   const [keys, values = keys] = schemes;
@@ -152,10 +146,9 @@ function kernelCost(
   // Written by one kernel and read by the other.
   const score = (what: string): Traffic => ({
     what,
-    bytes: SCORE_TRAFFIC / 2,
+    bytes: Float32Array.BYTES_PER_ELEMENT,
     per: "token and query row",
   });
-  const multiplyAdds = () => scoringCost(parts, { ...head, capacity: { sequenceTokens } });
   switch (family) {
     case "store":
       return { traffic: [exact("exact key written"), exact("exact value written")] };
@@ -174,14 +167,12 @@ function kernelCost(
     case "score":
       return {
         traffic: [record("keys' records read", keys!), score("score written")],
-        multiplyAdds: multiplyAdds(),
       };
     case "mix":
       return { traffic: [score("score read"), record("values' records read", keys!)] };
     case "attend":
       return {
         traffic: [record("keys' records read", keys!), record("values' records read", values!)],
-        multiplyAdds: multiplyAdds(),
       };
     default:
       // These move what hosts ask them to, not something for each token.

@@ -2,9 +2,10 @@ import type { Command } from "commander";
 import { resolveOptions } from "../src/cache_options.ts";
 import type { StepSize } from "../src/cache_sizes.ts";
 import {
-  type AttentionCandidate,
   attentionCandidates,
-  leastCost,
+  byCost,
+  candidateNames,
+  type WeighedCandidate,
 } from "../src/choose_attention.ts";
 import { CoupletError } from "../src/errors.ts";
 import { kernelFeatures, parseKernelName } from "../src/kernel_name.ts";
@@ -55,7 +56,9 @@ export function kernelsExplainCommand(answering: Answering): Command {
 /** One way of attending, and what became of it. */
 interface ExplainedCandidate {
   readonly kernels: readonly string[];
-  /** Multiply-adds per query row and token. */
+  /** Pages of a tile. */
+  readonly span: number;
+  /** Estimated cost, as a multiple of the least. */
   readonly cost: number;
   readonly verdict: "chosen" | "costs more" | "refused";
   /** Why it was refused; absent where it was not. */
@@ -154,9 +157,9 @@ function planLayer(
 
 /** The candidate, refused where the device lacks a feature that it needs. */
 function withinFeatures(
-  candidate: AttentionCandidate,
+  candidate: WeighedCandidate,
   features: readonly GPUFeatureName[],
-): AttentionCandidate {
+): WeighedCandidate {
   const missing = Object.values(candidate.kernels)
     .flatMap(({ name }) => kernelFeatures(parseKernelName(name)))
     .filter((feature) => !features.includes(feature));
@@ -167,42 +170,38 @@ function withinFeatures(
 
 /** All that could attend, cheapest first. */
 function explainCandidates(
-  candidates: readonly AttentionCandidate[],
+  candidates: readonly WeighedCandidate[],
 ): readonly ExplainedCandidate[] {
-  const chosen = leastCost(candidates);
-  return candidates.toSorted((a, b) => a.cost - b.cost).map((candidate) => {
-    const { kernels, cost, refused } = candidate;
+  const sorted = byCost(candidates);
+  const chosen = sorted.find(({ refused }) => refused === undefined);
+  return sorted.map((candidate) => {
+    const { kernels, span, cost, refused } = candidate;
     const verdict = candidate === chosen
       ? "chosen"
       : refused === undefined
       ? "costs more"
       : "refused";
     return {
-      kernels: attentionNames(kernels),
-      cost,
+      kernels: candidateNames(kernels),
+      span,
+      cost: cost / sorted[0]!.cost,
       verdict,
       ...(refused === undefined ? {} : { why: refused }),
     };
   });
 }
 
-/** The kernels of one way of attending, in order of dispatch. */
-export function attentionNames(
-  { attend, table, score, mix }: AttentionCandidate["kernels"],
-): readonly string[] {
-  return [attend, table, score, mix].flatMap((kernel) => kernel === undefined ? [] : [kernel.name]);
-}
-
 function describeCandidates(candidates: readonly ExplainedCandidate[]): string {
   if (candidates.length === 0) return "  nothing: no rows of these schemes";
   return formatTable([
-    ["", "", "multiply-adds per query row and token", "kernels", ""],
-    ...candidates.map(({ kernels, cost, verdict, why }) => [
+    ["", "", "estimated cost", "pages of a tile", "kernels", ""],
+    ...candidates.map(({ kernels, span, cost, verdict, why }) => [
       "",
       verdict,
-      cost.toFixed(1),
+      cost.toFixed(2),
+      `${span}`,
       kernels.join(" + "),
       why ?? "",
     ]),
-  ], [2]);
+  ], [2, 3]);
 }

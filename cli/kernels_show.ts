@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { integerFrom } from "./arguments.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
 import { type KernelFacts, kernelFacts, type RecordFacts } from "./kernel_facts.ts";
 import { addKernelsOption, findKernel, type KernelsArguments, loadKernels } from "./kernels.ts";
@@ -7,7 +6,6 @@ import { formatTable } from "./table.ts";
 
 interface ShowOptions extends KernelsArguments {
   readonly wgsl?: true;
-  readonly tokens: number;
 }
 
 /** `couplet kernels show`. */
@@ -16,25 +14,18 @@ export function kernelsShowCommand(answering: Answering): Command {
     description: "Shows what a kernel does, binds, needs of a device, and costs.",
     examples: [
       "kernels show attend_c8b8_c8b8_d128_rope",
-      "kernels show score_c4b8_d128_table --tokens 32768",
       "kernels show encode_c4b8_d64 --wgsl > encode_c4b8_d64.wgsl",
     ],
   })
     .argument("<name>", "a name of couplet kernels list")
-    .option("--wgsl", "its text and nothing else; with --json, its text as well")
-    .option(
-      "--tokens <n>",
-      "tokens of a sequence, which share the cost of a table",
-      integerFrom(1),
-      4096,
-    );
+    .option("--wgsl", "its text and nothing else; with --json, its text as well");
   return addKernelsOption(command).action(answering(showKernel));
 }
 
 async function showKernel(name: string, options: ShowOptions): Promise<Answer> {
-  const { wgsl, tokens } = options;
+  const { wgsl } = options;
   const kernel = findKernel(await loadKernels(options), name);
-  const facts = kernelFacts(kernel, tokens);
+  const facts = kernelFacts(kernel);
   if (wgsl === undefined) return { data: facts, text: describeFacts(facts) };
   const text = (await kernel.load()).wgsl;
   return { data: { ...facts, wgsl: text }, text: text.trim() };
@@ -45,12 +36,6 @@ function describeFacts(facts: KernelFacts): string {
   const traffic = cost.traffic.map((
     { what, bytes, per },
   ) => ["", `${bytes}`, `bytes per ${per}`, what]);
-  const sums = cost.multiplyAdds === undefined ? [] : [[
-    "",
-    cost.multiplyAdds.toFixed(1),
-    "multiply-adds per token and query row",
-    "to score keys, by which the planner chooses",
-  ]];
   return [
     name,
     `  ${does}`,
@@ -71,9 +56,7 @@ function describeFacts(facts: KernelFacts): string {
       ? "  Every WebGPU device runs it: default limits, no feature"
       : `  WebGPU's default limits do not suffice: ${needs.beyondDefaults}`,
     ...(records.length === 0 ? [] : ["", "Records", ...records.map(describeRecord)]),
-    ...(traffic.length + sums.length === 0
-      ? []
-      : ["", "Cost", formatTable([...traffic, ...sums], [1])]),
+    ...(traffic.length === 0 ? [] : ["", "Traffic", formatTable(traffic, [1])]),
   ].join("\n");
 }
 

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { join } from "node:path";
 import { z } from "zod";
+import { candidateNames } from "../src/choose_attention.ts";
 import type { KeyOptions } from "../src/cache_types.ts";
 import type { CacheBytes, LayerBytes } from "../src/cache_sizes.ts";
 import { CoupletError } from "../src/errors.ts";
@@ -19,7 +20,6 @@ import { type Answer, type Answering, createCommand } from "./command.ts";
 import { readJson } from "./json.ts";
 import { kernelEntries } from "./kernel_entries.ts";
 import { loadKernels } from "./kernels.ts";
-import { attentionNames } from "./kernels_explain.ts";
 import { type ModelConfig, readModelConfig } from "./model_config.ts";
 import { formatBytes, formatTable } from "./table.ts";
 
@@ -76,8 +76,8 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
     bytes: layer.bytes,
     kernels: {
       append: [layer.store.name, layer.encodeKeys.name, layer.encodeValues.name],
-      decode: attentionNames(layer.decode),
-      prefill: attentionNames(layer.prefill),
+      decode: candidateNames(layer.decode),
+      prefill: candidateNames(layer.prefill),
       merge: layer.combine.name,
     },
   }));

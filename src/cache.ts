@@ -12,6 +12,7 @@ import type { CachePlan } from "./plan.ts";
 import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./recorder.ts";
 import type { Side } from "./scheme.ts";
+import { checkTuningDevice } from "./tuning.ts";
 import type { Sequence, SequencePages } from "./sequences.ts";
 import { allBuffers, createSharedBuffers } from "./shared_buffers.ts";
 
@@ -206,7 +207,7 @@ export interface Cache {
  * Allocates a cache and compiles its kernels.
  *
  * @throws {CoupletError} `codebook` where a codebook is missing, foreign or of another shape; `limits`
- * where the device offers less than was planned for; `device` where it refuses a kernel, `memory` where it has no room.
+ * where the device offers less than was planned for; `tuning` where the plan's choices were measured on another; `device` where it refuses a kernel, `memory` where it has no room.
  */
 export async function createCache(init: CacheInit): Promise<Cache> {
   const { device, plan, codebooks, model, sinkLogits } = init;
@@ -220,6 +221,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
     };
   });
   checkDevice(device, plan);
+  if (plan.tuning !== undefined) checkTuningDevice(plan.tuning, device);
   checkSinkLogits(sinkLogits, options.shape);
 
   const identity = await identifyCache(

@@ -183,7 +183,7 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
   };
 }
 
-/** Names an option may have; `limits` and `kernels` are the planner's. */
+/** Names an option may have; `limits`, `kernels` and `tuning` are the planner's. */
 const OPTION_NAMES: readonly string[] = [
   "shape",
   "policy",
@@ -196,7 +196,8 @@ const OPTION_NAMES: readonly string[] = [
   "limits",
   "features",
   "kernels",
-] satisfies readonly (keyof CacheOptions | "limits" | "features" | "kernels")[];
+  "tuning",
+] satisfies readonly (keyof CacheOptions | "limits" | "features" | "kernels" | "tuning")[];
 
 /** Refuses options that would be passed over, because a model that needs them would come out wrong. */
 function checkNames(options: CacheOptions): void {

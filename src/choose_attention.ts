@@ -1,16 +1,13 @@
-/** Which kernels attend: all that fit, least cost first. */
+/** Which kernels attend: of all that fit, those that were measured to be fastest, or those estimated to be. */
+import { type AttentionCandidate, attentionCost } from "./attention_cost.ts";
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
 import { largestSpan, type StepSize, tableBytes } from "./cache_sizes.ts";
 import { CoupletError } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
-import {
-  type KernelFeature,
-  type KernelNameParts,
-  type KeyVariant,
-  parseKernelName,
-} from "./kernel_name.ts";
+import { MAX_SPAN, MIN_SPAN } from "./kernel_constants.ts";
+import type { KeyVariant } from "./kernel_name.ts";
 import type { PlanLimits } from "./plan_limits.ts";
-import { parseScheme, type SchemeId } from "./scheme.ts";
+import { type MeasuredCandidate, refuseChoice } from "./tuning.ts";
 import {
   coveringKernels,
   type KernelQuery,
@@ -31,101 +28,25 @@ export interface AttentionKernels {
   readonly mix?: KernelInfo;
   /** Pages of a coded tile: tokens that one invocation scores at once. */
   readonly span: number;
-  /** Estimated multiply-adds per query row and token, and why the choice fell so. */
+  /** What the choice was by: an estimate, or a measured time. */
   readonly reason: string;
 }
-
-/** One way of attending that the planner weighs. */
-export interface AttentionCandidate {
-  /** Its kernels, by what they do. */
-  readonly kernels: Pick<AttentionKernels, "attend" | "table" | "score" | "mix">;
-  /** Multiply-adds per query row and token, by which the least is chosen. */
-  readonly cost: number;
-  /** Why it cannot be chosen, or undefined where it can. */
-  readonly refused?: string;
-}
-
-/** What the cost of reading keys depends on. */
-export interface CostOptions {
-  readonly shape: Pick<ResolvedOptions["shape"], "headDim">;
-  readonly capacity: Pick<ResolvedOptions["capacity"], "sequenceTokens">;
-}
-
-/** Multiply-adds per query row and token, for one way of reading keys. */
-function keyCost(variant: KeyVariant, scheme: SchemeId, options: CostOptions): number {
-  const { headDim } = options.shape;
-  const { channels, centroids } = parseScheme(scheme);
-  if (variant === "rope") return headDim * 2;
-  if (variant === "plain") return headDim;
-  // A table costs one multiply-add per centroid and channel, shared by the tokens it serves: a
-  // workgroup's own by one split's tokens, a buffer's by the whole sequence's.
-  const served = variant === "lut" ? 256 : options.capacity.sequenceTokens;
-  // An entry in f16 is half as long to load.
-  const load = variant === "table16" ? 0.5 : 1;
-  return (load * headDim) / channels + (headDim * centroids) / served;
-}
-
-/** What an optional feature leaves of a kernel's time. */
-const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = { f16: 0.8, subgroups: 0.95 };
-
-/** Multiply-adds per query row and token of a kernel that scores keys, those that a feature spares taken off. */
-export function scoringCost(
-  { variant, schemes, feature }: KernelNameParts,
-  options: CostOptions,
-): number {
-  const gain = feature === undefined ? 1 : FEATURE_GAIN[feature];
-  return gain * keyCost(variant!, schemes[0]!, options);
-}
-
-/** Cost of a score that goes through memory: written once and read once, in bytes. */
-export const SCORE_TRAFFIC = 8;
 
 /** Share of the device's largest binding that tables of q.centroid may take. */
 const TABLE_SHARE = 1 / 16;
 
-/** All ways of attending that the kernels given have, fused ones first. */
-export function attentionCandidates(
-  options: ResolvedOptions,
-  kernels: readonly KernelInfo[],
-  limits: PlanLimits,
-  layer: ResolvedLayer,
-  step: StepSize,
-): AttentionCandidate[] {
-  const { fused, scored, mixes } = queries(options, layer);
-  const tableRefused = tableObstacle(tableBytes(options, layer, step), limits);
-  const candidates: AttentionCandidate[] = [];
-  const offer = (cost: number, variant: KeyVariant, own: AttentionCandidate["kernels"]) => {
-    const tabled = variant === "table" || variant === "table16";
-    const sets = tabled
-      ? coveringKernels(kernels, tableQuery(options, layer, variant))
-        .map((table) => ({ table, ...own }))
-      : [own];
-    for (const set of sets) {
-      const obstacles = Object.values(set).map((kernel) => obstacle(kernel, limits));
-      const refused = [...obstacles, tabled ? tableRefused : undefined]
-        .find((reason) => reason !== undefined);
-      candidates.push({ kernels: set, cost, ...(refused === undefined ? {} : { refused }) });
-    }
-  };
-  for (const attend of coveringKernels(kernels, fused)) {
-    const parts = parseKernelName(attend.name);
-    offer(scoringCost(parts, options), parts.variant!, { attend });
-  }
-  const mix = matchingKernels(kernels, mixes, limits)[0] ?? coveringKernels(kernels, mixes)[0];
-  for (const score of mix === undefined ? [] : coveringKernels(kernels, scored)) {
-    const parts = parseKernelName(score.name);
-    offer(scoringCost(parts, options) + SCORE_TRAFFIC, parts.variant!, { score, mix: mix! });
-  }
-  return candidates;
-}
+/** Pages that tiles may have; of two as good the larger, which has fewer barriers. */
+const SPANS: readonly number[] = [MAX_SPAN, MIN_SPAN];
 
-/** The candidate that is chosen: of those that can be, the first of least cost. */
-export function leastCost(
-  candidates: readonly AttentionCandidate[],
-): AttentionCandidate | undefined {
-  return candidates
-    .filter(({ refused }) => refused === undefined)
-    .sort((a, b) => a.cost - b.cost)[0];
+/** Kernels that attend together. */
+type KernelGroup = AttentionCandidate["kernels"];
+
+/** One way of attending that the planner weighs. */
+export interface WeighedCandidate extends AttentionCandidate {
+  /** Estimated cost, by which the least is chosen. */
+  readonly cost: number;
+  /** Why it cannot be chosen, or undefined where it can. */
+  readonly refused?: string;
 }
 
 /** What the kernels of one way of attending must do. */
@@ -143,16 +64,87 @@ function queries(
   } as const;
 }
 
+/** What fills the table which a kernel reads, or undefined where it reads none. */
 function tableQuery(
-  { shape: { headDim } }: ResolvedOptions,
+  { bindings }: KernelInfo,
   { keys }: ResolvedLayer,
-  variant: "table" | "table16",
-): KernelQuery {
-  // A table in f32 is what kernels of the family give that have no variant.
-  const variants: Pick<KernelQuery, "variants"> = variant === "table"
-    ? {}
-    : { variants: [variant] };
-  return { family: "table", schemes: [keys], headDim, ...variants };
+  headDim: number,
+): KernelQuery | undefined {
+  const query: KernelQuery = { family: "table", schemes: [keys], headDim };
+  if (bindings.includes("table")) return query;
+  return bindings.includes("table16") ? { ...query, variants: ["table16"] } : undefined;
+}
+
+/**
+ * All ways to attend that the kernels given have, whether they fit or not, fused ones first. Their cost is that at the
+ * longest planned sequence: attention takes its time there.
+ */
+export function attentionCandidates(
+  options: ResolvedOptions,
+  kernels: readonly KernelInfo[],
+  limits: PlanLimits,
+  layer: ResolvedLayer,
+  step: StepSize,
+): readonly WeighedCandidate[] {
+  const { fused, scored, mixes } = queries(options, layer);
+  const mix = matchingKernels(kernels, mixes, limits)[0] ?? coveringKernels(kernels, mixes)[0];
+  const groups: KernelGroup[] = [
+    ...coveringKernels(kernels, fused).map((attend) => ({ attend })),
+    ...coveringKernels(kernels, scored).flatMap((score) => mix ? [{ score, mix }] : []),
+  ];
+  const tableRefused = tableObstacle(tableBytes(options, layer, step), limits);
+  return groups.flatMap((group) => {
+    const query = tableQuery((group.attend ?? group.score)!, layer, options.shape.headDim);
+    return query === undefined
+      ? weigh(group)
+      : coveringKernels(kernels, query).flatMap((table) =>
+        weigh({ table, ...group }, tableRefused)
+      );
+  });
+
+  function weigh(group: KernelGroup, tableRefused?: string): WeighedCandidate[] {
+    const obstacles = Object.values(group).map((kernel) => obstacle(kernel, limits));
+    const refused = [...obstacles, tableRefused].find((reason) => reason !== undefined);
+    return spansOf(group, largestSpan(options)).map((span) => {
+      const candidate = { kernels: group, span };
+      const { sequenceTokens } = options.capacity;
+      const cost = attentionCost(options, layer, step, sequenceTokens, candidate);
+      return { ...candidate, cost, ...(refused === undefined ? {} : { refused }) };
+    });
+  }
+}
+
+/**
+ * The ways to attend that fit, least cost first.
+ *
+ * @throws {CoupletError} `kernel` where no kernel does it, `limits` where none of those that do fits.
+ */
+export function fittingCandidates(
+  options: ResolvedOptions,
+  kernels: readonly KernelInfo[],
+  limits: PlanLimits,
+  layer: ResolvedLayer,
+  step: StepSize,
+): readonly WeighedCandidate[] {
+  const candidates = attentionCandidates(options, kernels, limits, layer, step);
+  const fitting = byCost(candidates.filter(({ refused }) => refused === undefined));
+  if (fitting.length > 0) return fitting;
+  // Throws for the one that is missing.
+  const { scored, mixes } = queries(options, layer);
+  const score = requireKernel(kernels, scored, limits);
+  requireKernel(kernels, mixes, limits);
+  const table = tableQuery(score, layer, options.shape.headDim);
+  if (table !== undefined) requireKernel(kernels, table, limits);
+  throw new CoupletError("limits", {
+    what: `Cannot attend to keys in ${layer.keys} and values in ${layer.values}`,
+    why: [...new Set(candidates.map(({ refused }) => refused))].join("; "),
+    remedy: "Plan smaller steps (capacity.stepTokens), or pass the manifest's other rows as well",
+  });
+}
+
+/** Least cost first; of two that cost the same, the one that came first. */
+export function byCost<T extends WeighedCandidate>(candidates: readonly T[]): T[] {
+  return [...candidates].sort((a, b) => a.cost - b.cost);
 }
 
 function tableObstacle(bytes: number, limits: PlanLimits): string | undefined {
@@ -162,10 +154,22 @@ function tableObstacle(bytes: number, limits: PlanLimits): string | undefined {
     : undefined;
 }
 
+/** The numbers of pages, up to `largest`, that all kernels of a group have room for. */
+function spansOf({ attend, score, mix }: KernelGroup, largest: number): readonly number[] {
+  const spans = [attend, score, mix].flatMap((kernel) => kernel?.span ?? []);
+  const most = Math.min(...spans, largest);
+  return SPANS.filter((span) => span <= most);
+}
+
+/** The kernels' names, in order of dispatch. */
+export function candidateNames({ attend, table, score, mix }: KernelGroup): readonly string[] {
+  return [table, attend, score, mix].flatMap((kernel) => (kernel === undefined ? [] : kernel.name));
+}
+
 /**
- * Chooses the kernels of one way of attending.
+ * The way to attend of the least estimated cost, or, where ways were measured, the one that was fastest.
  *
- * @throws {CoupletError} `kernel` or `limits` where none fits.
+ * @throws {CoupletError} as {@linkcode fittingCandidates} does; `tuning` where the measured one does not fit.
  */
 export function chooseAttention(
   options: ResolvedOptions,
@@ -173,26 +177,32 @@ export function chooseAttention(
   limits: PlanLimits,
   layer: ResolvedLayer,
   step: StepSize,
+  tuned?: MeasuredCandidate,
 ): AttentionKernels {
-  const candidates = attentionCandidates(options, kernels, limits, layer, step);
-  const best = leastCost(candidates);
-  if (best === undefined) {
-    // Throws for the one that is missing.
-    const { scored, mixes } = queries(options, layer);
-    requireKernel(kernels, scored, limits);
-    requireKernel(kernels, mixes, limits);
-    throw new CoupletError("limits", {
-      what: `Cannot attend to keys in ${layer.keys} and values in ${layer.values}`,
-      why: candidates.map(({ refused }) => refused).join("; "),
-      remedy: "Plan smaller steps (capacity.stepTokens), or pass the manifest's other rows as well",
-    });
+  const candidates = fittingCandidates(options, kernels, limits, layer, step);
+  if (tuned !== undefined) {
+    const names = tuned.kernels.join();
+    const measured = candidates.find(({ kernels, span }) =>
+      span === tuned.span && candidateNames(kernels).join() === names
+    ) ?? refuseChoice(
+      tuned,
+      kernels.map(({ name }) =>
+        name
+      ),
+    );
+    const reason = `measured: ${tuned.milliseconds.toPrecision(3)} ms`;
+    return { ...measured.kernels, span: measured.span, reason };
   }
-  const possible = candidates.filter(({ refused }) => refused === undefined).length;
-  const { attend, score, mix } = best.kernels;
-  const spans = [attend, score, mix].flatMap((kernel) => kernel?.span ?? []);
-  return {
-    ...best.kernels,
-    span: Math.min(...spans, largestSpan(options)),
-    reason: `${best.cost.toFixed(1)} multiply-adds per query row and token, least of ${possible}`,
-  };
+  const best = candidates[0]!;
+  const others = candidates.find(({ kernels }) => kernels !== best.kernels);
+  const { kernels: chosen, span } = best;
+  const reason =
+    `estimated: least of ${candidates.length} at ${options.capacity.sequenceTokens} tokens${
+      others === undefined
+        ? ""
+        : `, ${Math.round((1 - best.cost / others.cost) * 100)} % less than ${
+          candidateNames(others.kernels).join(" + ")
+        }`
+    }`;
+  return { ...chosen, span, reason };
 }

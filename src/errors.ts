@@ -11,6 +11,7 @@
  * - `samples`: calibration data that cannot be clustered
  * - `codebook`: a codebook that is missing, foreign or of another version
  * - `snapshot`: a snapshot of another model, plan, set of codebooks or version
+ * - `tuning`: a tuning record of another device, shape, version or set of kernels
  * - `store`: a store of snapshots that cannot be read or written
  * - `file`: bytes that are not the file they claim to be
  * - `capacity`: the planned number of tokens, pages or sequences is used up
@@ -27,6 +28,7 @@ export type CoupletErrorCode =
   | "samples"
   | "codebook"
   | "snapshot"
+  | "tuning"
   | "store"
   | "file"
   | "capacity"

@@ -29,11 +29,18 @@ import {
   wholeBuffers,
 } from "./plan_buffers.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
-import { FEATURE_NAMES, kernelFeatures, parseKernelName } from "./kernel_name.ts";
+import { FEATURE_NAMES, kernelFeatures } from "./kernel_name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId, SIDES } from "./scheme.ts";
-import { type KernelQuery, requireKernel } from "./select_kernel.ts";
+import { kernelParts, type KernelQuery, requireKernel } from "./select_kernel.ts";
+import {
+  type AttentionWay,
+  checkTuning,
+  findTuned,
+  layerKind,
+  type TuningRecord,
+} from "./tuning.ts";
 
 /** What {@linkcode planCache} needs besides the cache's options. */
 export interface PlanOptions extends CacheOptions {
@@ -49,6 +56,8 @@ export interface PlanOptions extends CacheOptions {
    * (`@couplet/kv/kernels`), or of your own. Of several with one name the first counts.
    */
   readonly kernels: readonly KernelInfo[];
+  /** What {@linkcode tune} measured on the device: attention then takes the fastest kernels, and no estimate counts. */
+  readonly tuning?: TuningRecord;
 }
 
 /** One layer's kernels and memory. */
@@ -104,6 +113,8 @@ export interface CachePlan {
   readonly features: readonly GPUFeatureName[];
   /** Bits per channel of the codes and what records hold beside them, mean over layers and sides. */
   readonly nominalBits: number;
+  /** The record that attention was chosen by; absent where it was chosen by estimates. */
+  readonly tuning?: TuningRecord;
   /** The plan in words: per layer the schemes, kernels, bytes and why each was chosen. */
   describe(): string;
 }
@@ -112,19 +123,22 @@ export interface CachePlan {
  * Resolves schemes, kernels and bytes for a model and a device, before anything is allocated.
  *
  * @throws {CoupletError} `shape` and `scheme` where the options contradict themselves; `kernel` where no
- * kernel covers a layer; `limits` where the device cannot hold what was asked for.
+ * kernel covers a layer; `limits` where the device cannot hold what was asked for; `tuning` where the record is of
+ * another version or shape, or its choice cannot be used.
  */
 export function planCache(options: PlanOptions): CachePlan {
   const resolved = resolveOptions(options);
   const limits = options.limits ?? BASE_LIMITS;
+  const { tuning } = options;
+  if (tuning !== undefined) checkTuning(tuning, resolved);
   const kernels = usableKernels(options.kernels, options.features);
   const kernelPlans = new Map<string, LayerKernels>();
   let largestBinding = 0;
   const layers = resolved.layers.map((layer, index): LayerPlan => {
-    const id = `${layer.keys}/${layer.values}/${layer.keyValueHeads}`;
+    const id = Object.values(layerKind(layer)).join("/");
     let chosen = kernelPlans.get(id);
     if (chosen === undefined) {
-      chosen = planLayer(resolved, kernels, limits, layer);
+      chosen = planLayer(resolved, kernels, limits, layer, tuning);
       kernelPlans.set(id, chosen);
     }
     const { parts, largest } = divideHeads(resolved, layer, index, limits);
@@ -163,15 +177,14 @@ export function planCache(options: PlanOptions): CachePlan {
     layers,
     bytes,
     scratch,
+    ...(tuning === undefined ? {} : { tuning }),
     largestBinding: Math.max(largestBinding, ...buffers.map((buffer) => buffer.bytes)),
     effectiveBits: (8 * (bytes.total - bytes.scratch)) /
       (resolved.capacity.tokens * tokenChannels(resolved)),
     features: [
       ...new Set(
         layers.flatMap(({ decode, prefill }) => [decode.attend, prefill.attend])
-          .flatMap((kernel) =>
-            kernel === undefined ? [] : kernelFeatures(parseKernelName(kernel.name))
-          ),
+          .flatMap((kernel) => kernel === undefined ? [] : kernelFeatures(kernelParts(kernel))),
       ),
     ],
     nominalBits: sides.reduce((sum, id) => {
@@ -183,14 +196,14 @@ export function planCache(options: PlanOptions): CachePlan {
 }
 
 /** Each kernel once, because sets have kernels in common, and only those that do with the given features. */
-function usableKernels(
+export function usableKernels(
   kernels: readonly KernelInfo[],
   features: PlanOptions["features"],
 ): KernelInfo[] {
   const names = new Set<string>();
-  return kernels.filter(({ name }) =>
-    names.size < names.add(name).size &&
-    kernelFeatures(parseKernelName(name)).every((feature) => features?.has(feature))
+  return kernels.filter((kernel) =>
+    names.size < names.add(kernel.name).size &&
+    kernelFeatures(kernelParts(kernel)).every((feature) => features?.has(feature))
   );
 }
 
@@ -213,6 +226,7 @@ function planLayer(
   kernels: readonly KernelInfo[],
   limits: PlanLimits,
   layer: ResolvedLayer,
+  tuning: TuningRecord | undefined,
 ): LayerKernels {
   const { keys, values } = layer;
   const { headDim } = options.shape;
@@ -224,7 +238,10 @@ function planLayer(
   };
   const bare = (family: "store" | "load" | "combine") =>
     requireKernel(kernels, { family, schemes: [], headDim }, limits);
-  const attention = (step: StepSize) => chooseAttention(options, kernels, limits, layer, step);
+  const attention = (way: AttentionWay, step: StepSize) => {
+    const tuned = tuning === undefined ? undefined : findTuned(tuning, layer, way);
+    return chooseAttention(options, kernels, limits, layer, step, tuned);
+  };
   return {
     keys,
     values,
@@ -236,8 +253,8 @@ function planLayer(
     load: bare("load"),
     combine: bare("combine"),
     copy: requireKernel(kernels, { family: "copy", schemes: [] }, limits),
-    decode: attention(decodeStep(options)),
-    prefill: attention(largestStep(options)),
+    decode: attention("decode", decodeStep(options)),
+    prefill: attention("prefill", largestStep(options)),
   };
 }
 

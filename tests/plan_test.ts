@@ -13,7 +13,6 @@ import { manifest } from "../generated/manifest.ts";
 import { BASE_LIMITS } from "../src/plan_limits.ts";
 
 const preRope: KeyOptions = { space: "pre-rope", rope: { layout: "half", theta: 10000 } };
-const asScored: KeyOptions = { space: "as-scored" };
 
 const base: PlanOptions = {
   kernels: manifest,
@@ -29,77 +28,6 @@ const base: PlanOptions = {
     appendTokens: 64,
   },
 };
-
-/** Golden choices: the kernels by name, for decoding and for prefill. */
-const CHOICES: readonly {
-  keys: string;
-  values: string;
-  space: KeyOptions;
-  headDim?: number;
-  decode: string;
-  prefill: string;
-}[] = [
-  {
-    keys: "c8b8",
-    values: "c8b8",
-    space: preRope,
-    decode: "attend_c8b8_c8b8_d128_rope x8",
-    prefill: "attend_c8b8_c8b8_d128_rope x8",
-  },
-  {
-    keys: "f16",
-    values: "f16",
-    space: asScored,
-    decode: "attend_f16_f16_d128_plain x8",
-    prefill: "attend_f16_f16_d128_plain x8",
-  },
-  {
-    keys: "c2b2",
-    values: "c8b8",
-    space: preRope,
-    decode: "score_c2b2_d128_rope + mix_c8b8_d128 x8",
-    prefill: "score_c2b2_d128_rope + mix_c8b8_d128 x8",
-  },
-  {
-    keys: "c4b4",
-    values: "c4b4",
-    space: asScored,
-    decode: "score_c4b4_d128_lut + mix_c4b4_d128 x4",
-    prefill: "score_c4b4_d128_lut + mix_c4b4_d128 x4",
-  },
-  {
-    keys: "c8b8",
-    values: "c8b8",
-    space: asScored,
-    decode: "table_c8b8_d128_table16 + attend_c8b8_c8b8_d128_table16 x8",
-    // The tables of 2048 rows would take more than a sixteenth of the largest binding.
-    prefill: "attend_c8b8_c8b8_d128_plain x8",
-  },
-  {
-    keys: "c8b10",
-    values: "f16",
-    space: asScored,
-    headDim: 64,
-    decode: "table_c8b10_d64 + score_c8b10_d64_table + mix_f16_d64 x8",
-    prefill: "score_c8b10_d64_plain + mix_f16_d64 x8",
-  },
-];
-
-for (const { keys, values, space, headDim = 128, decode, prefill } of CHOICES) {
-  Deno.test(`planCache() chooses ${decode} for ${keys}/${values} ${space.space}`, () => {
-    const plan = planCache({
-      ...base,
-      shape: { ...base.shape, headDim },
-      policy: { keys, values },
-      keys: space,
-    });
-    const [layer] = plan.layers;
-    const names = [layer!.decode, layer!.prefill].map(({ attend, table, score, mix, span }) =>
-      [table, attend, score, mix].flatMap((kernel) => kernel?.name ?? []).join(" + ") + ` x${span}`
-    );
-    assert.deepEqual(names, [decode, prefill]);
-  });
-}
 
 Deno.test("planCache() gives each layer its own schemes", () => {
   const plan = planCache({
@@ -235,7 +163,7 @@ const REFUSED: readonly [
     limits: { ...BASE_LIMITS, maxStorageBuffersPerShaderStage: 4 },
   }],
   ["tables that are too large where only tables are left", "limits", "tables of q.centroid", {
-    keys: asScored,
+    keys: { space: "as-scored" },
     kernels: manifest.filter(({ name }) => !/^attend_|^score_.*_plain$/.test(name)),
   }],
   ["bindings that are too small", "limits", "the device binds at most 65536", {

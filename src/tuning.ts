@@ -1,0 +1,213 @@
+/** What tuning finds: which kernels attended fastest on one device, to be kept as JSON and planned with. */
+import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
+import type { RopeParameters } from "./cache_types.ts";
+import { CoupletError } from "./errors.ts";
+import type { KeySpace } from "./codebook.ts";
+import type { SchemeId } from "./scheme.ts";
+import { VERSION } from "./version.ts";
+
+/** How attention comes: one new token a sequence, or several. */
+export type AttentionWay = "decode" | "prefill";
+
+/** A device's adapter, as far as WebGPU names it; browsers may leave all of it empty. */
+export interface AdapterIdentity {
+  /** Who made it. */
+  readonly vendor: string;
+  /** Its family. */
+  readonly architecture: string;
+  /** The model. */
+  readonly device: string;
+  /** In the driver's words, its version as a rule included. */
+  readonly description: string;
+}
+
+/** What the kernels of all layers depend on. */
+export interface TunedShape {
+  /** Query heads. */
+  readonly queryHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+  /** The space keys arrive in. */
+  readonly keySpace: KeySpace;
+  /** Layout of the rotary pairs, where keys come before their rotation. */
+  readonly layout?: RopeParameters["layout"];
+  /** Channels that rotate, where keys come before their rotation. */
+  readonly rotaryDim?: number;
+  /** Element type of the host's tensors. */
+  readonly dtype: "f32" | "f16";
+  /** Whether scores are capped. */
+  readonly softcap: boolean;
+}
+
+/** One way to attend, and the time it took. */
+export interface MeasuredCandidate {
+  /** Names of the kernels, in order of dispatch. */
+  readonly kernels: readonly string[];
+  /** Pages of a coded tile. */
+  readonly span: number;
+  /** Median time of attention of one step in one layer. */
+  readonly milliseconds: number;
+}
+
+/** What was measured for layers of one kind, in one way. */
+export interface TunedAttention {
+  /** Scheme of the keys. */
+  readonly keys: SchemeId;
+  /** Scheme of the values. */
+  readonly values: SchemeId;
+  /** KV heads. */
+  readonly keyValueHeads: number;
+  /** The layers' sliding window, 0 where they see everything. */
+  readonly slidingWindow: number;
+  /** Decoding or prefill. */
+  readonly way: AttentionWay;
+  /** Sequences of the measured step. */
+  readonly sequences: number;
+  /** Tokens of each sequence, new ones included. */
+  readonly context: number;
+  /** New tokens of each sequence. */
+  readonly tokens: number;
+  /** All that were measured, fastest first: the first is what a plan uses. */
+  readonly candidates: readonly MeasuredCandidate[];
+}
+
+/** What `tune()` found on one device: plain data, to be kept as JSON. */
+export interface TuningRecord {
+  /** The library's version. */
+  readonly version: string;
+  /** The device's adapter. */
+  readonly adapter: AdapterIdentity;
+  /** The model's shape. */
+  readonly shape: TunedShape;
+  /** What was measured with: timestamps on the device, or the host's clock around its work. */
+  readonly clock: "timestamps" | "wall clock";
+  /** Choices, by layers of one kind and way. */
+  readonly attention: readonly TunedAttention[];
+}
+
+function refuse(why: string): never {
+  throw new CoupletError("tuning", {
+    what: "Cannot use the tuning record",
+    why,
+    remedy: "Tune again on this device, with the options of this plan (tune())",
+  });
+}
+
+/** The adapter of a device. */
+export function adapterIdentity({ adapterInfo }: GPUDevice): AdapterIdentity {
+  const { vendor, architecture, device, description } = adapterInfo;
+  return { vendor, architecture, device, description };
+}
+
+/** What the kernels of a plan depend on, all layers alike. */
+export function tunedShape({ shape, keys, dtype, softcap }: ResolvedOptions): TunedShape {
+  const { queryHeads, headDim } = shape;
+  return {
+    queryHeads,
+    headDim,
+    keySpace: keys.space,
+    ...(keys.space === "pre-rope"
+      ? { layout: keys.rope.layout, rotaryDim: keys.rope.rotaryDim ?? headDim }
+      : {}),
+    dtype,
+    softcap: softcap > 0,
+  };
+}
+
+/** The names of the properties in which two records of plain values differ. */
+function differences(found: object, wanted: object): string {
+  const of = (object: object, name: string) => (object as Record<string, unknown>)[name];
+  return [...new Set([...Object.keys(found), ...Object.keys(wanted)])]
+    .filter((name) => of(found, name) !== of(wanted, name))
+    .map((name) => `${name} ${of(found, name)} and not ${of(wanted, name)}`)
+    .join(", ");
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isMeasured(value: unknown): boolean {
+  return isObject(value) && Array.isArray(value.kernels) &&
+    value.kernels.every((name) => typeof name === "string") &&
+    Number.isInteger(value.span) && typeof value.milliseconds === "number";
+}
+
+/**
+ * Checks that a record, which a host may have read from anywhere, is one, and of this library's version and a plan's
+ * shape.
+ *
+ * @throws {CoupletError} `tuning` where it is not.
+ */
+export function checkTuning(record: TuningRecord, options: ResolvedOptions): void {
+  if (!isObject(record)) refuse(`it is ${JSON.stringify(record)}, and not what tune() gave`);
+  const { version, adapter, shape, attention } = record as Record<string, unknown>;
+  if (version !== VERSION) {
+    refuse(`it is of version ${JSON.stringify(version)} and the library of version ${VERSION}`);
+  }
+  const whole = isObject(adapter) && isObject(shape) && Array.isArray(attention) &&
+    attention.every((one) =>
+      isObject(one) && Array.isArray(one.candidates) && one.candidates.length > 0 &&
+      one.candidates.every(isMeasured)
+    );
+  if (!whole) refuse("it is not what tune() gave: parts are missing or of another type");
+  const other = differences(record.shape, tunedShape(options));
+  if (other !== "") refuse(`it was measured for another shape: ${other}`);
+}
+
+/**
+ * Checks that a record was measured on a device's adapter.
+ *
+ * @throws {CoupletError} `tuning` where it was not.
+ */
+export function checkTuningDevice(record: TuningRecord, device: GPUDevice): void {
+  const other = differences(record.adapter, adapterIdentity(device));
+  if (other !== "") refuse(`it was measured on another device: ${other}`);
+}
+
+/** What tells layers of one kind from others. */
+export function layerKind(
+  { keys, values, keyValueHeads, slidingWindow }: ResolvedLayer,
+): Pick<TunedAttention, "keys" | "values" | "keyValueHeads" | "slidingWindow"> {
+  return { keys, values, keyValueHeads, slidingWindow };
+}
+
+/**
+ * What was measured for a layer.
+ *
+ * @throws {CoupletError} `tuning` where nothing was.
+ */
+export function findTuned(
+  { attention }: TuningRecord,
+  layer: ResolvedLayer,
+  way: AttentionWay,
+): MeasuredCandidate {
+  const kind = layerKind(layer);
+  const found = attention.find((one) => differences({ ...kind, way }, pick(one)) === "");
+  if (found !== undefined) return found.candidates[0]!;
+  const { keys, values, keyValueHeads, slidingWindow } = kind;
+  refuse(
+    `it has no ${way} of ${keys}/${values} with ${keyValueHeads} KV heads and ${
+      slidingWindow === 0 ? "no sliding window" : `a sliding window of ${slidingWindow}`
+    }`,
+  );
+}
+
+function pick({ keys, values, keyValueHeads, slidingWindow, way }: TunedAttention) {
+  return { keys, values, keyValueHeads, slidingWindow, way };
+}
+
+/** @throws {CoupletError} `tuning`: the record chose kernels that a plan cannot use. */
+export function refuseChoice(
+  { kernels, span }: MeasuredCandidate,
+  given: readonly string[],
+): never {
+  const missing = kernels.find((name) => !given.includes(name));
+  refuse(
+    missing === undefined
+      ? `its choice, ${
+        kernels.join(" + ")
+      } with tiles of ${span} pages, does not fit this plan's limits and step size`
+      : `it names the kernel ${missing}, which is not among those given, or needs a feature that was not`,
+  );
+}
