@@ -9,6 +9,7 @@ import {
   type TuneOptions,
   type TuningRecord,
 } from "../mod.ts";
+import project from "../deno.json" with { type: "json" };
 import { manifest } from "../generated/manifest.ts";
 import { resolveOptions } from "../src/cache_options.ts";
 import { candidateNames, fittingCandidates } from "../src/choose_attention.ts";
@@ -90,6 +91,8 @@ Deno.test("tune() measures every way to attend of every kind of layer, fastest f
     assert.ok(times[0]! > 0 && times[0]! < 1000, String(times));
   }
 });
+
+Deno.test("VERSION is that of the package", () => assert.equal(VERSION, project.version));
 
 Deno.test("tune() says what it measured on, as plain data", () => {
   assert.equal(record.version, VERSION);
