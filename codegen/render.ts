@@ -16,6 +16,13 @@ export interface Renderer {
 
 type Compiled = (context: unknown) => string;
 
+/**
+ * What becomes of a parsed template before it is compiled; it may be changed in place.
+ *
+ * @param file The template's path in `templates/`.
+ */
+export type PrepareTemplate = (template: hbs.AST.Program, file: string) => void;
+
 /** A context that reports unknown names, which Handlebars' strict mode misses in helper arguments, and remembers the used ones. */
 function audited(path: string, context: object, used: Set<string>): object {
   return new Proxy(context, {
@@ -49,15 +56,23 @@ function namesOf(path: string, context: TemplateValue): string[] {
   ]);
 }
 
-/** Reads `templates/` and compiles it. */
-export function createRenderer(folder: URL = TEMPLATES): Renderer {
+/** Reads `templates/` and compiles it, after `prepare` has seen each file. */
+export function createRenderer(
+  folder: URL = TEMPLATES,
+  prepare: PrepareTemplate = () => {},
+): Renderer {
   const handlebars = Handlebars.create();
   const unused = new Set<string>();
   const options = { noEscape: true, strict: true, preventIndent: true };
+  function compile(text: string, file: string): Compiled {
+    const template = handlebars.parse(text);
+    prepare(template, file);
+    return handlebars.compile(template, options);
+  }
   for (const entry of Deno.readDirSync(new URL("partials/", folder))) {
     const name = entry.name.replace(/\.hbs$/, "");
     const text = Deno.readTextFileSync(new URL(`partials/${entry.name}`, folder));
-    const compiled = handlebars.compile(text.trimEnd() + "\n", options);
+    const compiled = compile(text.trimEnd() + "\n", `partials/${entry.name}`);
     unused.add(`partials/${entry.name}`);
     handlebars.registerPartial(name, (context: unknown, runtime: unknown) => {
       unused.delete(`partials/${entry.name}`);
@@ -69,7 +84,7 @@ export function createRenderer(folder: URL = TEMPLATES): Renderer {
     if (!entry.name.endsWith(".wgsl.hbs")) continue;
     unused.add(entry.name);
     const text = Deno.readTextFileSync(new URL(entry.name, folder));
-    templates.set(entry.name.replace(/\.wgsl\.hbs$/, ""), handlebars.compile(text, options));
+    templates.set(entry.name.replace(/\.wgsl\.hbs$/, ""), compile(text, entry.name));
   }
 
   return {
