@@ -18,6 +18,7 @@ export interface Part {
 
 /** The small projects with their own `deno.json`, which the checks of the main one do not reach. */
 const PROJECTS: readonly string[] = [
+  "examples/explorer/page",
   "examples/hosts/node_dawn",
   "examples/hosts/onnxruntime_web",
   "examples/hosts/transformers_js",

@@ -1,0 +1,292 @@
+/** Compares a cache on the device with the float64 reference, on the same numbers. */
+import {
+  type Cache,
+  type CachePlan,
+  centroidNumbers,
+  type CodebookSet,
+  createCache,
+  createReferenceCache,
+  PAGE_TOKENS,
+  parseKernelName,
+  parseScheme,
+  type ReferenceCache,
+  type ReferenceSequence,
+  rotate,
+  type Sequence,
+  type Side,
+  SIDES,
+} from "../../../../mod.ts";
+import { fromFloat16Array } from "../../../../src/float16.ts";
+import { seededRandom } from "../../../../src/calibrate/random.ts";
+import { readBuffer } from "../../../../tools/read_buffer.ts";
+import { exactCodebooks, exactQueries, exactVectors } from "./exact_data.ts";
+import { planWorkload, type Workload } from "./workload.ts";
+
+/** One thing that was compared. */
+export interface Check {
+  readonly what: string;
+  readonly found: string;
+  readonly passed: boolean;
+}
+
+/** Largest difference from float64 that passes, relative to the root mean square of what is compared. */
+export const TOLERANCE = 2e-5;
+
+/** The same where some products are rounded to f16, whose numbers have 11 bits. */
+const HALF_TOLERANCE = 1e-2;
+
+/** Tokens that are only appended: behind the window, blocks of 64 are complete and incomplete then. */
+const SILENT_TOKENS = 167;
+
+/** Steps that are attended, too: several new tokens, and one. */
+const ATTENDED_STEPS: readonly number[] = [2, 1, 1];
+
+const TOKENS = SILENT_TOKENS + ATTENDED_STEPS.reduce((sum, tokens) => sum + tokens);
+
+/** A cache and its reference, with the same tokens. */
+interface Pair {
+  readonly device: GPUDevice;
+  /** The vectors that were appended, by side. */
+  readonly appended: Readonly<Record<Side, Float32Array[]>>;
+  readonly cache: Cache;
+  readonly reference: ReferenceCache;
+  readonly codebooks: CodebookSet;
+}
+
+/** The same sequence in both. */
+interface PairSequence {
+  readonly cached: Sequence;
+  readonly own: ReferenceSequence;
+}
+
+/** Runs a workload's kernel and compares what comes out. */
+export async function checkKernel(
+  device: GPUDevice,
+  workload: Workload,
+  seed: number,
+): Promise<readonly Check[]> {
+  const options = workload.options(TOKENS);
+  const codebooks = exactCodebooks(options, seed);
+  const plan = planWorkload(workload, TOKENS, device.features);
+  const cache = await createCache({ device, plan, codebooks });
+  try {
+    const reference = createReferenceCache({ ...options, codebooks });
+    const pair: Pair = {
+      device,
+      appended: { keys: [], values: [] },
+      cache,
+      reference,
+      codebooks,
+    };
+    const random = seededRandom(seed, "vectors");
+    let sequence: PairSequence = {
+      cached: cache.createSequence(),
+      own: reference.createSequence(),
+    };
+    for (let left = SILENT_TOKENS; left > 0; left -= workload.stepTokens) {
+      await runStep(pair, sequence, Math.min(left, workload.stepTokens), random, false);
+    }
+    if (workload.work === "fork") sequence = fork(pair, sequence);
+    const outputs: Difference[] = [];
+    for (const tokens of ATTENDED_STEPS) {
+      const added = Math.min(tokens, workload.stepTokens);
+      outputs.push(...await runStep(pair, sequence, added, random, true));
+    }
+    return [
+      describeDifference("Attention", outputs, isHalf(plan) ? HALF_TOLERANCE : TOLERANCE),
+      await compareRecords(pair, sequence),
+      ...(workload.work === "read" ? [await compareVectors(pair, sequence)] : []),
+    ];
+  } finally {
+    cache.destroy();
+  }
+}
+
+/** A number of the device beside the reference's. */
+type Difference = readonly [found: number, wanted: number];
+
+/** Whether a plan's attention rounds products or tables to f16. */
+function isHalf({ layers }: CachePlan): boolean {
+  return layers.flatMap(({ decode, prefill }) => [decode, prefill])
+    .flatMap(({ attend, score }) => attend ?? score ?? [])
+    .map(({ name }) => parseKernelName(name))
+    .some(({ feature, variant }) => feature === "f16" || variant === "table16");
+}
+
+function describeDifference(
+  what: string,
+  differences: readonly Difference[],
+  tolerance: number,
+): Check {
+  let largest = 0;
+  let square = 0;
+  for (const [found, wanted] of differences) {
+    const difference = Math.abs(found - wanted);
+    // A NaN is as far off as can be.
+    largest = Math.max(largest, Number.isNaN(difference) ? Infinity : difference);
+    square += wanted * wanted;
+  }
+  const error = largest / Math.sqrt(square / differences.length);
+  return {
+    what,
+    found: `${error.toExponential(1)} largest difference of ${differences.length} numbers, ` +
+      `relative to their root mean square; at most ${tolerance.toExponential(0)} passes`,
+    passed: error <= tolerance,
+  };
+}
+
+/** A step on both sides; the outputs where it is attended. */
+async function runStep(
+  { device, appended, cache, reference }: Pair,
+  { cached, own }: PairSequence,
+  tokens: number,
+  random: ReturnType<typeof seededRandom>,
+  attended: boolean,
+): Promise<readonly Difference[]> {
+  const { shape, layers } = cache.plan.options;
+  const channels = layers[0]!.keyValueHeads * shape.headDim;
+  const keys = exactVectors(random, tokens * channels);
+  const values = exactVectors(random, tokens * channels);
+  const queries = exactQueries(random, tokens * shape.queryHeads * shape.headDim);
+  appended.keys.push(keys);
+  appended.values.push(values);
+  const host = [keys, values, queries].map((data) => upload(device, data));
+  const output = upload(device, new Float32Array(queries.length).fill(NaN));
+  const encoder = device.createCommandEncoder();
+  const step = cache.beginStep([{ sequence: cached, tokens }]);
+  const referenceStep = reference.beginStep([{ sequence: own, tokens }]);
+  cache.encodeAppend(encoder, step, 0, {
+    keys: { buffer: host[0]! },
+    values: { buffer: host[1]! },
+  });
+  reference.append(referenceStep, 0, { keys, values });
+  if (attended) {
+    cache.encodeAttend(encoder, step, 0, {
+      queries: { buffer: host[2]! },
+      output: { buffer: output },
+    });
+  }
+  device.queue.submit([encoder.finish()]);
+  const found = attended ? new Float32Array(await readBuffer(device, output)) : [];
+  for (const buffer of [...host, output]) buffer.destroy();
+  if (!attended) return [];
+  const wanted = reference.attend(referenceStep, 0, { queries });
+  return Array.from(wanted, (value, i) => [found[i]!, value] as const);
+}
+
+function fork({ device, cache, reference }: Pair, { cached, own }: PairSequence): PairSequence {
+  const encoder = device.createCommandEncoder();
+  const forked = { cached: cache.encodeFork(encoder, cached), own: reference.forkSequence(own) };
+  device.queue.submit([encoder.finish()]);
+  return forked;
+}
+
+/** All records of the sequence, word by word. */
+async function compareRecords(pair: Pair, sequence: PairSequence): Promise<Check> {
+  let words = 0;
+  let different = 0;
+  for (const side of SIDES) {
+    const found = await deviceRecords(pair, sequence, side);
+    referenceRecords(pair, sequence, side).forEach((wanted, head) => {
+      wanted.forEach((word, i) => {
+        words++;
+        if (found[head]![i] !== word) different++;
+      });
+    });
+  }
+  return {
+    what: "Records",
+    found: different === 0
+      ? `all ${words} words are the reference's, bit for bit`
+      : `${different} of ${words} words are not the reference's`,
+    passed: different === 0,
+  };
+}
+
+function referenceRecords(
+  { cache, reference }: Pair,
+  { cached, own }: PairSequence,
+  side: Side,
+): Uint32Array[] {
+  return reference.records(own, 0, side, cache.codedTokens(cached));
+}
+
+/** The records of a sequence as they lie in its pages, `[head]` runs of words. */
+async function deviceRecords(
+  { device, cache }: Pair,
+  { cached }: PairSequence,
+  side: Side,
+): Promise<Uint32Array[]> {
+  const { shape, layers } = cache.plan.options;
+  const layout = parseScheme(layers[0]![side]).layout(shape.headDim);
+  const pageWords = PAGE_TOKENS / layout.tokens * layout.words;
+  const { pages } = cache.pages(cached, 0);
+  const heads: Uint32Array[] = [];
+  for (const { heads: { count }, keyRecords, valueRecords } of cache.buffers(0).parts) {
+    const buffer = side === "keys" ? keyRecords : valueRecords;
+    const words = new Uint32Array(await readBuffer(device, buffer));
+    for (let head = 0; head < count; head++) {
+      const run = new Uint32Array(pages.length * pageWords);
+      pages.forEach((page, i) => {
+        const first = (page * count + head) * pageWords;
+        run.set(words.subarray(first, first + pageWords), i * pageWords);
+      });
+      heads.push(run);
+    }
+  }
+  return heads;
+}
+
+/** Reads all tokens: exact ones must be as they were appended, coded ones what the reference's records say. */
+async function compareVectors(pair: Pair, sequence: PairSequence): Promise<Check> {
+  const { device, appended, cache, codebooks } = pair;
+  const { shape: { headDim }, layers, keys, tiers } = cache.plan.options;
+  const { keyValueHeads } = layers[0]!;
+  const count = cache.length(sequence.cached);
+  const coded = cache.codedTokens(sequence.cached);
+  const differences: Difference[] = [];
+  for (const side of SIDES) {
+    const scheme = parseScheme(layers[0]![side]);
+    const layout = scheme.layout(headDim);
+    const output = upload(device, new Float32Array(count * keyValueHeads * headDim).fill(NaN));
+    const encoder = device.createCommandEncoder();
+    const range = { side, first: 0, count, output: { buffer: output } };
+    cache.encodeRead(encoder, sequence.cached, 0, range);
+    device.queue.submit([encoder.finish()]);
+    const found = new Float32Array(await readBuffer(device, output));
+    output.destroy();
+    const wanted = appended[side].flatMap((vectors) => [...vectors]);
+    const learned = codebooks.codebooks.find((codebook) => codebook.side === side);
+    referenceRecords(pair, sequence, side).forEach((words, head) => {
+      const centroids = learned !== undefined
+        ? centroidNumbers(learned).subarray(
+          head * headDim * scheme.centroids,
+          (head + 1) * headDim * scheme.centroids,
+        )
+        : fromFloat16Array(scheme.universalCentroids?.(headDim) ?? new Uint16Array());
+      for (let token = 0; token < coded; token++) {
+        const word = Math.floor(token / layout.tokens) * layout.words;
+        const record = words.subarray(word, word + layout.words);
+        const start = tiers.sinks + token - token % layout.tokens;
+        const decoded = scheme.decode(record, token % layout.tokens, headDim, {
+          centroids,
+          ...(side === "keys" && keys.space === "pre-rope"
+            ? { turn: (vector, index, way) => rotate(vector, way * (start + index), keys.rope) }
+            : {}),
+        });
+        const at = ((tiers.sinks + token) * keyValueHeads + head) * headDim;
+        decoded.forEach((value, i) => wanted[at + i] = value);
+      }
+    });
+    wanted.forEach((value, i) => differences.push([found[i]!, value]));
+  }
+  return describeDifference("Vectors", differences, TOLERANCE);
+}
+
+/** A buffer that kernels and copies read. */
+function upload(device: GPUDevice, data: Float32Array<ArrayBuffer>): GPUBuffer {
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const buffer = device.createBuffer({ size: data.byteLength, usage });
+  device.queue.writeBuffer(buffer, 0, data);
+  return buffer;
+}

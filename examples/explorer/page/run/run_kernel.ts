@@ -1,0 +1,94 @@
+/** Runs a kernel on a device: compiles it, checks it against the CPU reference, and times it. */
+import { type KernelInfo, parseKernelName } from "../../../../mod.ts";
+import { type Check, checkKernel } from "./check_kernel.ts";
+import { runCalibration } from "./run_calibration.ts";
+import { READ_TOKENS, type Times, timeWorkloads } from "./time_kernel.ts";
+import {
+  isCacheFamily,
+  plannedKernels,
+  planWorkload,
+  requireFeatures,
+  uncompressed,
+  type Work,
+  type Workload,
+  workloadOf,
+} from "./workload.ts";
+
+/** What was timed, and how long it took. */
+export interface TimedRun {
+  readonly label: string;
+  /** Kernels that took part. */
+  readonly kernels: readonly string[];
+  readonly milliseconds: Times;
+}
+
+/** What a run found. */
+export interface RunResult {
+  readonly checks: readonly Check[];
+  /** What was timed. */
+  readonly timed: string;
+  readonly times: readonly TimedRun[];
+}
+
+/** How a run is to be. */
+export interface RunOptions {
+  /** Tokens of the sequence that is timed. */
+  readonly tokens: number;
+  /** Of the random numbers. */
+  readonly seed: number;
+  /** Told what begins. */
+  readonly onProgress: (text: string) => void;
+}
+
+const TIMED: Readonly<Record<Work, (workload: Workload) => string>> = {
+  append: ({ stepTokens }) => `appending ${stepTokens} tokens: store, encode keys, encode values`,
+  attend: () => "attention of one new token: all its kernels, and the merge of splits",
+  read: () => `reading the keys of the last ${READ_TOKENS} tokens into a tensor`,
+  fork: () => "a fork: its copy of the exact tier",
+};
+
+/** Kernels whose names are of these parts take part in each work. */
+const TAKING_PART: Readonly<Record<Work, readonly string[]>> = {
+  append: ["store", "encode"],
+  attend: ["attend", "table", "score", "mix", "combine"],
+  read: ["decode", "load"],
+  fork: ["copy"],
+};
+
+/**
+ * Runs a kernel.
+ *
+ * @param all The kernels there are, of which the others of its cache are chosen.
+ * @throws {CoupletError} as `planCache` and `createCache` do.
+ */
+export async function runKernel(
+  device: GPUDevice,
+  kernel: KernelInfo,
+  all: readonly KernelInfo[],
+  options: RunOptions,
+): Promise<RunResult> {
+  const { family, size } = parseKernelName(kernel.name);
+  if (!isCacheFamily(family)) return await runCalibration(device, size!, all, options);
+  requireFeatures(kernel, device);
+  const { tokens, seed, onProgress } = options;
+  const workload = workloadOf(kernel, all);
+  onProgress("Compiling, and comparing with the float64 reference");
+  const checks = await checkKernel(device, workload, seed);
+  const compressed = workload.policy.keys !== "f16" || workload.policy.values !== "f16";
+  const workloads = compressed ? [workload, uncompressed(workload, all)] : [workload];
+  onProgress(`Timing at ${tokens} tokens`);
+  const times = await timeWorkloads(device, workloads, tokens);
+  return {
+    checks,
+    timed: TIMED[workload.work](workload),
+    times: workloads.map((own, i) => ({
+      label: own.policy.keys === own.policy.values
+        ? own.policy.keys
+        : `${own.policy.keys} keys, ${own.policy.values} values`,
+      kernels: plannedKernels(planWorkload(own, tokens, device.features)).filter((name) =>
+        TAKING_PART[own.work].includes(parseKernelName(name).family)
+      ),
+      milliseconds: times[i]!,
+    })),
+  };
+}
