@@ -6,7 +6,6 @@
  */
 import * as ort from "onnxruntime-web/webgpu";
 import {
-  type CacheOptions,
   createCache,
   type ModelFingerprint,
   planCache,
