@@ -5,8 +5,10 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { compareFiles, type Difference, writeFiles, writeTexts } from "./compare.ts";
 import { emitFiles, emitKernels, type GeneratedFiles } from "./emit.ts";
-import { expandTable } from "./expand.ts";
+import { expandTable, type Table } from "./expand.ts";
 import { CoupletError } from "../src/errors.ts";
+import { kernelNamesPage } from "./kernel_names_page.ts";
+import type { KernelRow } from "./kernel_row.ts";
 import { kernelSets } from "./kernel_sets.ts";
 import { withKernelEntries } from "./package_entries.ts";
 import { createRenderer } from "./render.ts";
@@ -15,6 +17,10 @@ import { kmeans, ladder, pairs, sizes } from "./variants.ts";
 
 const GENERATED = new URL("../generated/", import.meta.url);
 const CONFIG = new URL("../deno.json", import.meta.url);
+const KERNEL_NAMES = new URL("../docs/kernel_names.md", import.meta.url);
+
+/** The package's own rows. */
+const TABLE: Table = { sizes, pairs, ladder, kmeans };
 
 interface GenerateOptions {
   readonly check?: true;
@@ -35,12 +41,30 @@ function describe(difference: Difference): string[] {
   );
 }
 
-/** @param entries What `deno.json` should be, where the package's own rows are generated. */
-function check(folder: URL, files: GeneratedFiles, entries: string | undefined): number {
-  const lines = describe(compareFiles(folder, files));
-  if (entries !== undefined && entries !== Deno.readTextFileSync(CONFIG)) {
-    lines.push("stale: exports of deno.json");
-  }
+/** A file outside `generated/` that follows from the package's own rows. */
+interface DerivedFile {
+  readonly name: string;
+  readonly file: URL;
+  readonly text: string;
+}
+
+function derivedFiles(rows: readonly KernelRow[], table: Table): DerivedFile[] {
+  return [
+    {
+      name: "exports of deno.json",
+      file: CONFIG,
+      text: withKernelEntries(Deno.readTextFileSync(CONFIG), kernelSets(rows)),
+    },
+    { name: "docs/kernel_names.md", file: KERNEL_NAMES, text: kernelNamesPage(rows, table) },
+  ];
+}
+
+function check(folder: URL, files: GeneratedFiles, derived: readonly DerivedFile[]): number {
+  const lines = [
+    ...describe(compareFiles(folder, files)),
+    ...derived.filter(({ file, text }) => text !== Deno.readTextFileSync(file))
+      .map(({ name }) => `stale: ${name}`),
+  ];
   if (lines.length === 0) {
     console.log(`${files.size} generated files are what the templates and rows give`);
     return 0;
@@ -53,7 +77,9 @@ function check(folder: URL, files: GeneratedFiles, entries: string | undefined):
 /** Runs the command line; gives the exit code. */
 export function generate(args: readonly string[]): number {
   const program = new Command("generate")
-    .description("Render templates/ into kernels, one for each row of codegen/variants.ts.")
+    .description(
+      "Render templates/ into kernels, one for each row of codegen/variants.ts, and what tells of them.",
+    )
     .option("--check", "compare with what is there; write nothing")
     .option("--only <glob>", "only the kernels whose name matches")
     .option("--scheme <id>", "a scheme of your own rows (repeatable)", collect(String), [])
@@ -85,7 +111,7 @@ export function generate(args: readonly string[]): number {
   const all = expandTable(
     own
       ? userTable({ schemes: options.scheme, pairs: options.pair, headDims: options.headDim })
-      : { sizes, pairs, ladder, kmeans },
+      : TABLE,
   );
   const matches = options.only === undefined ? () => true : picomatch(options.only);
   const rows = all.filter((row) => matches(row.name));
@@ -125,11 +151,9 @@ export function generate(args: readonly string[]): number {
       });
     }
   }
-  const entries = own
-    ? undefined
-    : withKernelEntries(Deno.readTextFileSync(CONFIG), kernelSets(rows));
-  if (options.check) return check(folder, files, entries);
-  if (entries !== undefined) Deno.writeTextFileSync(CONFIG, entries);
+  const derived = own ? [] : derivedFiles(rows, TABLE);
+  if (options.check) return check(folder, files, derived);
+  for (const { file, text } of derived) Deno.writeTextFileSync(file, text);
   const { missing, stale, orphaned } = writeFiles(folder, files);
   console.log(
     `${files.size} files: ${missing.length} new, ${stale.length} changed, ${orphaned.length} removed`,

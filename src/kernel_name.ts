@@ -17,14 +17,17 @@ export type KernelFamily =
   | "kmeans_update";
 
 /** The parts a family's name carries, besides the family itself. */
-interface NameGrammar {
+export interface NameGrammar {
+  /** How many schemes: two are the keys' and the values'. */
   readonly schemes: 0 | 1 | 2;
   /** The letter before the size, or none where kernels of the family have no size. */
   readonly size: "d" | "c" | "";
+  /** Whether the name says how coded keys are read. */
   readonly variant: "always" | "sometimes" | "never";
 }
 
-const FAMILIES: Readonly<Record<KernelFamily, NameGrammar>> = {
+/** The grammar of each family's names. */
+export const NAME_GRAMMARS: Readonly<Record<KernelFamily, NameGrammar>> = {
   store: { schemes: 0, size: "d", variant: "never" },
   load: { schemes: 0, size: "d", variant: "never" },
   encode: { schemes: 1, size: "d", variant: "sometimes" },
@@ -90,7 +93,7 @@ export interface KernelNameParts {
 
 /** `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]`, such as `attend_c8b8_c4b8_d128_rope`. */
 export function formatKernelName(parts: KernelNameParts): string {
-  const { size } = FAMILIES[parts.family];
+  const { size } = NAME_GRAMMARS[parts.family];
   return [
     parts.family,
     ...parts.schemes,
@@ -101,7 +104,7 @@ export function formatKernelName(parts: KernelNameParts): string {
 }
 
 function familyOf(name: string): KernelFamily | undefined {
-  const families = Object.keys(FAMILIES) as KernelFamily[];
+  const families = Object.keys(NAME_GRAMMARS) as KernelFamily[];
   return families.find((family) => name === family || name.startsWith(`${family}_`));
 }
 
@@ -118,12 +121,12 @@ export function parseKernelName(name: string): KernelNameParts {
     what: `Cannot parse the kernel name "${name}"`,
     why:
       "it is not of the form <family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]",
-    remedy: `Use a name from the manifest; families are ${Object.keys(FAMILIES).join(", ")}`,
+    remedy: `Use a name from the manifest; families are ${Object.keys(NAME_GRAMMARS).join(", ")}`,
   });
 }
 
 function parseParts(family: KernelFamily, name: string): KernelNameParts | undefined {
-  const grammar = FAMILIES[family];
+  const grammar = NAME_GRAMMARS[family];
   const tokens = name === family ? [] : name.slice(family.length + 1).split("_");
   const schemes = tokens.splice(0, grammar.schemes);
   const size = grammar.size === ""
