@@ -80,7 +80,7 @@ export const PARTS: readonly Part[] = [
       "mod.ts",
       "src/",
       "README.md",
-      "docs/hosts.md",
+      "docs/",
     ]],
     live: true,
   },
