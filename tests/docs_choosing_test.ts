@@ -42,7 +42,7 @@ Deno.test("docs/choosing.md: bits and sizes are the planner's", () => {
     assert.deepEqual(figures, [
       ...plans.map(({ effectiveBits }) => effectiveBits.toFixed(2)),
       `${Math.floor((bytes.total - bytes.scratch) / 2 ** 20)}`,
-    ], scheme);
+    ], scheme!);
     assert.equal(Number(nominal), recordBits(parseScheme(scheme!).layout(128), 128));
   }
 });
@@ -60,6 +60,6 @@ Deno.test("docs/choosing.md: quality is what the README's run measured", () => {
   assert.ok(rows.length > 8);
   for (const [schemes, _bits, ...figures] of rows) {
     const stated = figures.map((figure) => figure.replace(" %", ""));
-    assert.deepEqual(stated, measured.get(schemes!.replace(" ", "/")), schemes);
+    assert.deepEqual(stated, measured.get(schemes!.replace(" ", "/")), schemes!);
   }
 });
