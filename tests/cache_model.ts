@@ -16,13 +16,8 @@ import {
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import { type Random, seededRandom } from "../src/calibrate/random.ts";
-import {
-  deviceRecords,
-  gridCodebooks,
-  gridVectors,
-  referenceRecords,
-  uploadBuffer,
-} from "./cache_oracle.ts";
+import { deviceRecords, referenceRecords, uploadBuffer } from "./cache_oracle.ts";
+import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 
 /** Largest difference from float64, relative to the outputs' root mean square. */
