@@ -61,9 +61,14 @@ export function centroidNumbers(
   { scheme, centroids, grid }: GridCentroids & Pick<Codebook, "scheme">,
 ): Float32Array<ArrayBuffer> {
   const { centroids: count, channels } = parseScheme(scheme);
-  return Float32Array.from(centroids, (level, at) => {
-    const row = Math.floor(at / (count * channels)) * channels + (at % channels);
+  const numbers = new Float32Array(centroids.length);
+  for (let row = 0; row < grid.length / 2; row++) {
+    const low = fromFloat16Bits(grid[2 * row]!);
     const step = fromFloat16Bits(grid[2 * row + 1]!) / GRID_STEPS;
-    return fromFloat16Bits(grid[2 * row]!) + level * step;
-  });
+    const first = Math.floor(row / channels) * count * channels + (row % channels);
+    for (let at = first; at < first + count * channels; at += channels) {
+      numbers[at] = low + centroids[at]! * step;
+    }
+  }
+  return numbers;
 }

@@ -3,6 +3,9 @@
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 
+/** What the exponents of binary16 and of binary32 differ by. */
+const EXPONENT_GAP = 2 ** 112;
+
 /** The bits of the binary16 value nearest to `value`; overflow gives an infinity. */
 export function toFloat16Bits(value: number): number {
   f32[0] = value;
@@ -33,12 +36,11 @@ export function floorFloat16Bits(value: number): number {
 
 /** The value of binary16 `bits`. */
 export function fromFloat16Bits(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >>> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  const magnitude = bits & 0x7fff;
+  if (magnitude > 0x7c00) return NaN;
+  // Taken for those of a binary32, the bits say a number 2^112 times too small, subnormal or not.
+  u32[0] = ((bits & 0x8000) << 16) | (magnitude << 13);
+  return f32[0]! * (magnitude === 0x7c00 ? Infinity : EXPONENT_GAP);
 }
 
 /** Rounds `value` to the nearest binary16 value. */

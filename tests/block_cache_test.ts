@@ -18,11 +18,11 @@ import { CacheModel } from "./cache_model.ts";
 import {
   compareWithReference,
   deviceRecords,
-  gridVectors,
-  type Move,
   referenceRecords,
   uploadBuffer,
 } from "./cache_oracle.ts";
+import { gridVectors } from "./grid_numbers.ts";
+import type { Move } from "./reference_run.ts";
 
 const device = await requestTestDevice();
 

@@ -2,52 +2,32 @@
 import assert from "node:assert/strict";
 import {
   type Cache,
-  type CacheOptions,
   type CachePlan,
-  type Codebook,
   type CodebookSet,
   createCache,
-  createReferenceCache,
   type KernelInfo,
-  layerHeads,
   parseScheme,
   planCache,
   type PlanLimits,
   recordWords,
   type ReferenceCache,
   type ReferenceSequence,
-  rotate,
   type Sequence,
   type Side,
+  SIDES,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import { centroidNumbers } from "../src/centroid_grid.ts";
-import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
-import { type Random, seededRandom } from "../src/calibrate/random.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
+import { ReferenceRun, type Scenario } from "./reference_run.ts";
 
-/** A step: tokens by sequence index, or a rollback of one sequence to a length. */
-export type Move =
-  | {
-    readonly tokens: Readonly<Record<number, number>>;
-    /** Append, but ask nothing. */
-    readonly silent?: boolean;
-  }
-  | { readonly truncate: number; readonly length: number };
-
-/** What is run and compared. */
-export interface Scenario {
-  readonly options: CacheOptions;
-  /** All of them where absent. */
-  readonly kernels?: readonly KernelInfo[];
+/** What the device is given besides a scenario. */
+export interface Offer {
+  /** Kernels to choose from. */
+  readonly kernels: readonly KernelInfo[];
   readonly limits?: PlanLimits;
   /** The device's features that kernels may use; none where absent. */
   readonly features?: Pick<ReadonlySet<string>, "has">;
-  readonly moves: readonly Move[];
-  readonly seed?: number;
-  readonly sinkLogits?: Float32Array<ArrayBuffer>;
-  /** Whether codebooks carry a channel scale. */
-  readonly scaled?: boolean;
 }
 
 /** What was found. */
@@ -57,66 +37,6 @@ export interface Comparison {
   readonly error: number;
 }
 
-/**
- * Numbers whose distances to one another are exact in f32, so that the nearest centroid is the same one in f32 and
- * in float64, exact ties included: multiples of 1/32 up to 3.
- */
-export function gridVectors(random: Random, length: number): Float32Array<ArrayBuffer> {
-  return Float32Array.from({ length }, () => Math.round(random.next() * 192 - 96) / 32);
-}
-
-/**
- * Codebooks of multiples of 1/8 up to 2, for every layer, side and scheme of a policy. The grids differ from channel to
- * channel, so that none can stand in for another.
- */
-export function gridCodebooks(options: CacheOptions, random: Random, scaled = false): CodebookSet {
-  const { layers, headDim } = options.shape;
-  const codebooks: Codebook[] = [];
-  for (let layer = 0; layer < layers; layer++) {
-    const policy = options.policy.layers?.[layer] ?? options.policy;
-    const keyValueHeads = layerHeads(options.shape, layer);
-    for (const side of ["keys", "values"] as const) {
-      const scheme = policy[side];
-      const { centroids, channels, codebook } = parseScheme(scheme);
-      if (codebook !== "learned") continue;
-      const rows = keyValueHeads * headDim;
-      const lows = Float32Array.from({ length: rows }, () => Math.floor(random.next() * 8) / 8 - 2);
-      const steps = Float32Array.from({ length: rows }, () => random.next() < 0.5 ? 1 / 8 : 1 / 4);
-      codebooks.push({
-        layer,
-        side,
-        scheme,
-        keyValueHeads,
-        headDim,
-        centroids: Uint8Array.from({ length: rows * centroids }, (_, at) => {
-          const row = Math.floor(at / (centroids * channels)) * channels + (at % channels);
-          return Math.floor((random.next() * 3.25) / steps[row]!);
-        }),
-        grid: toFloat16Array(
-          Float32Array.from(
-            { length: 2 * rows },
-            (_, i) => i % 2 === 0 ? lows[i / 2]! : 64 * steps[(i - 1) / 2]!,
-          ),
-        ),
-        ...(scaled
-          ? {
-            scale: Float32Array.from(
-              { length: rows },
-              () => 2 ** Math.floor(random.next() * 3 - 1),
-            ),
-          }
-          : {}),
-      });
-    }
-  }
-  return {
-    model: { name: "grid", digest: "grid" },
-    keySpace: options.keys.space,
-    provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
-    codebooks,
-  };
-}
-
 /** A storage buffer that holds `data`. */
 export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>): GPUBuffer {
   const buffer = device.createBuffer({ size: data.byteLength, usage: 0x80 | 0x04 | 0x08 });
@@ -124,187 +44,196 @@ export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>)
   return buffer;
 }
 
-/** Runs a scenario; throws where records differ, and gives the largest difference of attention. */
-export async function compareWithReference(
+/** Runs a scenario, on any kernels where none are given; throws where records differ, and gives the largest difference of attention. */
+export function compareWithReference(
   device: GPUDevice,
-  { options, kernels = manifest, limits, features, moves, seed = 1, scaled = false, sinkLogits }:
-    Scenario,
+  { kernels = manifest, limits, features, ...scenario }: Scenario & Partial<Offer>,
 ): Promise<Comparison> {
-  const random = seededRandom(seed);
-  const codebooks = gridCodebooks(options, random, scaled);
-  const plan = planCache({
-    ...options,
+  return compareWithRun(device, new ReferenceRun(scenario), {
     kernels,
     ...(limits === undefined ? {} : { limits }),
     ...(features === undefined ? {} : { features }),
   });
-  const sinks = sinkLogits === undefined ? {} : { sinkLogits };
-  const cache = await createCache({ device, plan, codebooks, ...sinks });
-  const reference = createReferenceCache({ ...options, codebooks, ...sinks });
-  const { layers, queryHeads, headDim } = options.shape;
-  const sequences = Array.from({ length: options.capacity.sequences }, () => ({
-    device: cache.createSequence(),
-    reference: reference.createSequence(),
-    given: Array.from(
-      { length: layers },
-      (): Record<Side, Float32Array[]> => ({ keys: [], values: [] }),
-    ),
-  }));
-  let error = 0;
-  let square = 0;
-  let count = 0;
-  for (const move of moves) {
+}
+
+/** Runs on the device what the reference has run, and compares. */
+export async function compareWithRun(
+  device: GPUDevice,
+  run: ReferenceRun,
+  offer: Offer,
+): Promise<Comparison> {
+  const { options, codebooks, sinkLogits } = run;
+  const plan = planCache({ ...options, ...offer });
+  const cache = await createCache({
+    device,
+    plan,
+    codebooks,
+    ...(sinkLogits === undefined ? {} : { sinkLogits }),
+  });
+  const sequences = run.sequences.map(() => cache.createSequence());
+  const outputs: { readonly wanted: Float32Array; readonly buffer: GPUBuffer }[] = [];
+  for (const { move, layers } of run.moves) {
     if ("truncate" in move) {
-      const sequence = sequences[move.truncate]!;
-      cache.truncate(sequence.device, move.length);
-      reference.truncate(sequence.reference, move.length);
-      for (const { keys, values } of sequence.given) keys.length = values.length = move.length;
+      cache.truncate(sequences[move.truncate]!, move.length);
       continue;
     }
-    const entries = Object.entries(move.tokens).map(([index, tokens]) => ({
-      sequence: sequences[Number(index)]!,
-      tokens,
-    }));
-    const step = cache.beginStep(entries.map(({ sequence, tokens }) => ({
-      sequence: sequence.device,
-      tokens,
-    })));
-    const referenceStep = reference.beginStep(entries.map(({ sequence, tokens }) => ({
-      sequence: sequence.reference,
-      tokens,
-    })));
-    for (let layer = 0; layer < layers; layer++) {
-      const keyValueHeads = layerHeads(options.shape, layer);
-      const keys = gridVectors(random, step.tokens * keyValueHeads * headDim);
-      const values = gridVectors(random, step.tokens * keyValueHeads * headDim);
-      const queries = gridVectors(random, step.tokens * queryHeads * headDim).map((x) => x / 4);
-      const output = uploadBuffer(device, new Float32Array(queries.length).fill(NaN));
-      const host = [keys, values, queries].map((data) => uploadBuffer(device, data));
-      const encoder = device.createCommandEncoder();
-      cache.encodeAppend(encoder, step, layer, {
-        keys: { buffer: host[0]! },
-        values: { buffer: host[1]! },
-      });
-      if (!move.silent) {
-        cache.encodeAttend(encoder, step, layer, {
-          queries: { buffer: host[2]! },
-          output: { buffer: output },
-        });
-      }
-      device.queue.submit([encoder.finish()]);
-      reference.append(referenceStep, layer, { keys, values });
-      let row = 0;
-      for (const { sequence, tokens } of entries) {
-        for (const end = row + tokens; row < end; row++) {
-          const [from, to] = [row, row + 1].map((at) => at * keyValueHeads * headDim);
-          sequence.given[layer]!.keys.push(keys.slice(from, to));
-          sequence.given[layer]!.values.push(values.slice(from, to));
-        }
-      }
-      if (move.silent) {
-        for (const buffer of [...host, output]) buffer.destroy();
-        continue;
-      }
-      const found = new Float32Array(await readBuffer(device, output));
-      for (const buffer of [...host, output]) buffer.destroy();
-      const wanted = reference.attend(referenceStep, layer, { queries });
-      wanted.forEach((value, i) => {
-        const difference = Math.abs(value - found[i]!);
-        // A NaN is as far off as can be.
-        error = Math.max(error, Number.isNaN(difference) ? Infinity : difference);
-        square += value * value;
-        count++;
-      });
-    }
+    const step = cache.beginStep(
+      Object.entries(move.tokens).map(([index, tokens]) => ({
+        sequence: sequences[Number(index)]!,
+        tokens,
+      })),
+    );
+    const encoder = device.createCommandEncoder();
+    const inputs: GPUBuffer[] = [];
+    const upload = (data: Float32Array<ArrayBuffer>) => {
+      const buffer = uploadBuffer(device, data);
+      inputs.push(buffer);
+      return { buffer };
+    };
+    layers.forEach(({ keys, values, attention }, layer) => {
+      cache.encodeAppend(encoder, step, layer, { keys: upload(keys), values: upload(values) });
+      if (attention === undefined) return;
+      const { queries, output: wanted } = attention;
+      const buffer = uploadBuffer(device, new Float32Array(wanted.length).fill(NaN));
+      cache.encodeAttend(encoder, step, layer, { queries: upload(queries), output: { buffer } });
+      outputs.push({ wanted, buffer });
+    });
+    device.queue.submit([encoder.finish()]);
+    for (const buffer of inputs) buffer.destroy();
   }
-  for (const { device: sequence, reference: own, given } of sequences) {
-    for (let layer = 0; layer < layers; layer++) {
-      for (const side of ["keys", "values"] as const) {
-        const found = await deviceRecords(device, cache, sequence, layer, side);
-        const wanted = referenceRecords(cache, sequence, reference, own, layer, side);
-        assert.deepEqual(found, wanted, `records of the ${side} of layer ${layer}`);
-        await checkRead(device, cache, sequence, layer, side, codebooks, {
-          records: wanted,
-          vectors: given[layer]![side],
-        });
-      }
-    }
-  }
+  // All at once, since mapping a buffer takes its time, however small the buffer is.
+  const [found] = await Promise.all([
+    Promise.all(outputs.map(({ buffer }) => readBuffer(device, buffer))),
+    checkRecords(device, cache, sequences, run),
+    checkRead(device, cache, sequences, run),
+  ]);
+  for (const { buffer } of outputs) buffer.destroy();
   cache.destroy();
-  return { plan, error: error / Math.sqrt(square / count) };
+  const error = largestDifference(
+    outputs.map(({ wanted }, i) => ({ wanted, found: new Float32Array(found[i]!) })),
+  );
+  return { plan, error };
+}
+
+/** The largest difference, relative to the wanted numbers' root mean square. */
+function largestDifference(
+  outputs: readonly { readonly wanted: Float32Array; readonly found: Float32Array }[],
+): number {
+  let largest = 0;
+  let square = 0;
+  let count = 0;
+  for (const { wanted, found } of outputs) {
+    assert.equal(found.length, wanted.length);
+    for (let i = 0; i < wanted.length; i++) {
+      const difference = Math.abs(wanted[i]! - found[i]!);
+      // A NaN is as far off as can be.
+      largest = Math.max(largest, Number.isNaN(difference) ? Infinity : difference);
+      square += wanted[i]! * wanted[i]!;
+    }
+    count += wanted.length;
+  }
+  return largest / Math.sqrt(square / count);
+}
+
+/** Every sequence's records must be the reference's, bit for bit. */
+async function checkRecords(
+  device: GPUDevice,
+  cache: Cache,
+  sequences: readonly Sequence[],
+  run: ReferenceRun,
+): Promise<void> {
+  await Promise.all(
+    recordRuns(run).map(async ({ index, layer, side, name }) => {
+      const sequence = sequences[index]!;
+      const found = await deviceRecords(device, cache, sequence, layer, side);
+      const own = run.sequences[index]!;
+      assert.deepEqual(found, referenceRecords(cache, sequence, run.cache, own, layer, side), name);
+    }),
+  );
 }
 
 /** Largest difference of a decoded channel, relative to the vector's largest; 0 where a channel is a centroid's very own. */
 const DECODED_TOLERANCE = 1e-6;
 
-/** Reads the sinks and all tokens that are held behind them; the vectors must be those given, or what their records say. */
+/** Reads the sinks and all tokens that are held behind them; the vectors must be those given, or what the reference's records say. */
 async function checkRead(
   device: GPUDevice,
   cache: Cache,
-  sequence: Sequence,
-  layer: number,
-  side: Side,
-  codebooks: CodebookSet,
-  { records, vectors }: {
-    readonly records: readonly Uint32Array[];
-    readonly vectors: readonly Float32Array[];
-  },
+  sequences: readonly Sequence[],
+  run: ReferenceRun,
 ): Promise<void> {
-  const { shape, layers, tiers, keys } = cache.plan.options;
-  const first = cache.pages(sequence, layer).first * 64;
-  const coded = cache.codedTokens(sequence) - first;
-  const scheme = parseScheme(layers[layer]![side]);
-  const layout = scheme.layout(shape.headDim);
-  const { headDim } = shape;
-  // What is coded does without the offset that all positions share.
-  const rope = keys.space === "pre-rope" ? { ...keys.rope, positionOffset: 0 } : undefined;
-  const { keyValueHeads } = layers[layer]!;
-  const read = async (start: number, end: number) => {
-    if (end <= start) return new Float32Array(0);
-    const count = end - start;
-    const channels = count * keyValueHeads * headDim;
-    const output = uploadBuffer(device, new Float32Array(channels).fill(NaN));
-    const range = { side, first: start, count, output: { buffer: output } };
-    const encoder = device.createCommandEncoder();
-    cache.encodeRead(encoder, sequence, layer, range);
-    device.queue.submit([encoder.finish()]);
-    const found = new Float32Array(await readBuffer(device, output));
-    output.destroy();
-    return found;
-  };
-  const length = cache.length(sequence);
-  const flat = (start: number, end: number) => vectors.slice(start, end).flatMap((own) => [...own]);
-  const firstRead = first === 0 ? 0 : tiers.sinks + first;
-  const all = await read(firstRead, length);
-  const at = (position: number) => (position - firstRead) * keyValueHeads * headDim;
-  const codedEnd = tiers.sinks + cache.codedTokens(sequence);
-  assert.deepEqual([...all.subarray(at(codedEnd))], flat(codedEnd, length), "the exact window");
-  const sinks = Math.min(tiers.sinks, length);
-  assert.deepEqual([...await read(0, sinks)], flat(0, sinks), "the sinks");
-  const found = all.subarray(at(tiers.sinks + first));
-  records.forEach((words, head) => {
-    const centroids = scheme.universalCentroids === undefined
-      ? headCentroids(codebooks, layer, side, head, headDim * scheme.centroids)
-      : fromFloat16Array(scheme.universalCentroids(headDim));
-    for (let token = 0; token < coded; token++) {
-      const at = (token * keyValueHeads + head) * headDim;
-      const word = Math.floor(token / layout.tokens) * layout.words;
-      const record = words.subarray(word, word + layout.words);
-      const start = tiers.sinks + first + token - token % layout.tokens;
-      const wanted = scheme.decode(record, token % layout.tokens, headDim, {
-        centroids,
-        ...(side === "keys" && rope !== undefined
-          ? { turn: (vector, index, way) => rotate(vector, way * (start + index), rope) }
-          : {}),
-      });
-      const largest = wanted.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-      const tolerance = scheme.rotated ? DECODED_TOLERANCE * largest : 0;
-      wanted.forEach((value, i) => {
-        const difference = Math.abs(found[at + i]! - value);
-        assert.ok(difference <= tolerance, `decoded ${side} of token ${token}: ${found[at + i]}`);
-      });
-    }
-  });
+  const { shape: { headDim }, tiers } = run.options;
+  await Promise.all(
+    recordRuns(run).map(async ({ index, layer, side, name }) => {
+      const sequence = sequences[index]!;
+      const length = cache.length(sequence);
+      if (length === 0) return;
+      const given = run.given(index, layer, side);
+      const channels = given.length / length;
+      const read = async (first: number, end: number): Promise<Float32Array> => {
+        if (end <= first) return new Float32Array(0);
+        const count = end - first;
+        const output = uploadBuffer(device, new Float32Array(count * channels).fill(NaN));
+        const encoder = device.createCommandEncoder();
+        cache.encodeRead(encoder, sequence, layer, {
+          side,
+          first,
+          count,
+          output: { buffer: output },
+        });
+        device.queue.submit([encoder.finish()]);
+        const found = new Float32Array(await readBuffer(device, output));
+        output.destroy();
+        return found;
+      };
+      const sinks = Math.min(tiers.sinks, length);
+      const coded = cache.codedTokens(sequence);
+      const codedFirst = cache.pages(sequence, layer).first * 64;
+      const [foundSinks, found] = await Promise.all([
+        read(0, sinks),
+        read(sinks + codedFirst, length),
+      ]);
+      const codedChannels = (coded - codedFirst) * channels;
+      assert.deepEqual(foundSinks, given.slice(0, sinks * channels), `the sinks, ${name}`);
+      assert.deepEqual(
+        found.slice(codedChannels),
+        given.slice((sinks + coded) * channels),
+        `the exact window, ${name}`,
+      );
+      const wanted = run.decoded(index, layer, side, coded).subarray(codedFirst * channels);
+      const exact = !run.scheme(layer, side).rotated;
+      for (let at = 0; at < codedChannels; at += headDim) {
+        const vector = wanted.subarray(at, at + headDim);
+        const tolerance = exact ? 0 : DECODED_TOLERANCE * largestMagnitude(vector);
+        for (let i = 0; i < headDim; i++) {
+          const difference = Math.abs(found[at + i]! - vector[i]!);
+          // Written so that a NaN fails.
+          if (!(difference <= tolerance)) {
+            assert.fail(`${name}, coded token ${Math.floor(at / channels)}: ${found[at + i]}`);
+          }
+        }
+      }
+    }),
+  );
+}
+
+function largestMagnitude(vector: Float64Array): number {
+  return vector.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+}
+
+/** Each sequence, layer and side of a run. */
+function recordRuns({ sequences, options }: ReferenceRun) {
+  const layers = Array.from({ length: options.shape.layers }, (_, layer) => layer);
+  return sequences.flatMap((_, index) =>
+    layers.flatMap((layer) =>
+      SIDES.map((side) => ({
+        index,
+        layer,
+        side,
+        name: `${side} of layer ${layer}, sequence ${index}`,
+      }))
+    )
+  );
 }
 
 /** One head's centroids as numbers, `[groups][centroids][channels]`. */
@@ -340,12 +269,12 @@ export async function deviceRecords(
     const buffer = side === "keys" ? keyRecords : valueRecords;
     const words = new Uint32Array(await readBuffer(device, buffer));
     for (let head = 0; head < range.count; head++) {
-      const run: number[] = [];
-      for (const page of pages) {
+      const run = new Uint32Array(pages.length * pageWords);
+      pages.forEach((page, i) => {
         const first = (page * range.count + head) * pageWords;
-        run.push(...words.subarray(first, first + pageWords));
-      }
-      heads.push(Uint32Array.from(run.slice(0, records)));
+        run.set(words.subarray(first, first + pageWords), i * pageWords);
+      });
+      heads.push(run.slice(0, records));
     }
   }
   return heads;

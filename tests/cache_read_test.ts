@@ -15,7 +15,8 @@ import { seededRandom } from "../src/calibrate/random.ts";
 import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
-import { gridCodebooks, gridVectors, uploadBuffer } from "./cache_oracle.ts";
+import { uploadBuffer } from "./cache_oracle.ts";
+import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
 import { refuses } from "./refusals.ts";
 
 const device = await requestTestDevice();

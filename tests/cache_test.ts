@@ -18,13 +18,12 @@ import { requestTestDevice } from "../tools/adapter.ts";
 import {
   compareWithReference,
   deviceRecords,
-  gridCodebooks,
-  gridVectors,
   headCentroids,
-  type Move,
-  type Scenario,
+  type Offer,
   uploadBuffer,
 } from "./cache_oracle.ts";
+import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
+import type { Move, Scenario } from "./reference_run.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import { refuses } from "./refusals.ts";
 
@@ -74,7 +73,7 @@ const MANY_TILES: readonly Move[] = [
 const LARGE_TILES = { ...base.capacity, tokens: 4500, sequenceTokens: 4200 };
 
 /** What a host may ask for, beyond the defaults; each with prompts of many tokens and single ones. */
-const SCENARIOS: Readonly<Record<string, Partial<CacheOptions> & Partial<Scenario>>> = {
+const SCENARIOS: Readonly<Record<string, Partial<CacheOptions & Scenario & Offer>>> = {
   "codes alone": { tiers: { sinks: 0, window: 0 } },
   "sinks without a window": { tiers: { sinks: 7, window: 0 } },
   "a window without sinks": { tiers: { sinks: 0, window: 33 } },

@@ -25,7 +25,7 @@ import { seededRandom } from "../src/calibrate/random.ts";
 import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
-import { gridVectors } from "./cache_oracle.ts";
+import { gridVectors } from "./grid_numbers.ts";
 import { rejects } from "./refusals.ts";
 
 const device = await requestTestDevice();

@@ -1,9 +1,14 @@
-/** Every kernel against the float64 oracle, one test a kernel. Two test files share the work, so that both cores have some. */
+/**
+ * Every kernel of a head dimension against the float64 oracle, one test a kernel that scores or attends. One test file
+ * has one head dimension, because all of its kernels share what stores, encodes, decodes, mixes and combines.
+ */
 import assert from "node:assert/strict";
 import {
   type CacheOptions,
+  type CachePlan,
   type KernelFamily,
   type KernelInfo,
+  type KernelNameParts,
   type KeyOptions,
   type KeyVariant,
   OPTIONAL_FEATURES,
@@ -12,9 +17,10 @@ import {
   type SchemeId,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { requestAdapter, requestTestDevice } from "../tools/adapter.ts";
 import { kernelFeatures } from "../src/kernel_name.ts";
-import { compareWithReference, type Move, type Scenario } from "./cache_oracle.ts";
+import { requestAdapter, requestTestDevice } from "../tools/adapter.ts";
+import { compareWithRun, type Offer } from "./cache_oracle.ts";
+import { type Move, ReferenceRun, type Scenario } from "./reference_run.ts";
 
 /** Largest difference from float64, relative to the outputs' root mean square. */
 const TOLERANCE = 2e-5;
@@ -25,7 +31,17 @@ const TOLERANCE = 2e-5;
  */
 const HALF_TOLERANCE = 1e-2;
 
-const rows = manifest.map((kernel) => ({ kernel, parts: parseKernelName(kernel.name) }));
+/** Families that have tests of their own: forks copy, calibration clusters. */
+const ELSEWHERE: readonly KernelFamily[] = ["copy", "kmeans_assign", "kmeans_update"];
+
+const rows = manifest
+  .map((kernel) => ({ kernel, parts: parseKernelName(kernel.name) }))
+  .filter(({ parts }) => !ELSEWHERE.includes(parts.family));
+
+/** The head dimensions that the manifest has kernels for; each needs a test file. */
+export const testedHeadDims: readonly number[] = [
+  ...new Set(rows.map(({ parts }) => parts.size!)),
+];
 
 /**
  * Growth of one sequence by two tokens, beside another by one or none, over the edge of a page (tokens leave
@@ -43,21 +59,6 @@ const MOVES: readonly Move[] = [
   { tokens: { 0: 2, 1: 1 } },
 ];
 
-function options(
-  keys: SchemeId,
-  values: SchemeId,
-  headDim: number,
-  space: KeyOptions,
-): CacheOptions {
-  return {
-    shape: { layers: 1, queryHeads: 2, keyValueHeads: 2, headDim },
-    policy: { keys, values },
-    keys: space,
-    tiers: { sinks: 3, window: 2 },
-    capacity: { sequences: 2, tokens: 200, sequenceTokens: 140, stepTokens: 4, appendTokens: 2 },
-  };
-}
-
 /**
  * Keys coded with their rotary embedding turn by nothing here, because turned numbers are not exact in f32 and might be
  * coded otherwise than in float64; tests/rotated_cache_test.ts turns them.
@@ -71,61 +72,103 @@ function keySpace(variant: KeyVariant, keys: SchemeId, headDim: number): KeyOpti
   };
 }
 
-/** What is run for a kernel that scores or attends, and how far it may be off. */
-export function kernelScenario(kernel: KernelInfo): Scenario & { readonly tolerance: number } {
-  const { schemes, size, variant, feature } = parseKernelName(kernel.name);
+/** What a kernel that scores or attends is run on. */
+function optionsFor({ schemes, size, variant }: KernelNameParts): CacheOptions {
   const [keys, values = keys] = schemes as [SchemeId, SchemeId?];
-  const half = variant === "table16" || feature === "f16";
   return {
-    options: options(keys, values, size!, keySpace(variant!, keys, size!)),
-    kernels: offering([kernel]),
-    moves: MOVES,
-    tolerance: half ? HALF_TOLERANCE : TOLERANCE,
+    shape: { layers: 1, queryHeads: 2, keyValueHeads: 2, headDim: size! },
+    policy: { keys, values },
+    keys: keySpace(variant!, keys, size!),
+    tiers: { sinks: 3, window: 2 },
+    capacity: { sequences: 2, tokens: 200, sequenceTokens: 140, stepTokens: 4, appendTokens: 2 },
   };
 }
 
-/** The manifest with only the given kernels among those that score or attend. */
-function offering(kernels: readonly KernelInfo[]): KernelInfo[] {
-  const others = rows.filter(({ parts }) => !["score", "attend"].includes(parts.family));
-  return [...others.map(({ kernel }) => kernel), ...kernels];
+/** How far a kernel that scores or attends may be off. */
+function toleranceFor({ variant, feature }: KernelNameParts): number {
+  return variant === "table16" || feature === "f16" ? HALF_TOLERANCE : TOLERANCE;
 }
 
-/** Registers a test for every kernel of one family, and one that says that these tests reached `families`. */
-export async function testKernels(
-  family: KernelFamily,
-  families: readonly KernelFamily[],
-): Promise<void> {
+function asks({ family }: KernelNameParts): boolean {
+  return family === "score" || family === "attend";
+}
+
+/** A kernel that scores or attends, and all kernels of its head dimension that do neither. */
+function offering(kernel: KernelInfo): KernelInfo[] {
+  const { size } = parseKernelName(kernel.name);
+  const others = manifest.filter(({ name }) => {
+    const parts = parseKernelName(name);
+    return !asks(parts) && (parts.size === undefined || parts.size === size);
+  });
+  return [...others, kernel];
+}
+
+/** What is run for a kernel that scores or attends, and how far it may be off. */
+export function kernelScenario(
+  kernel: KernelInfo,
+): Scenario & Pick<Offer, "kernels"> & { readonly tolerance: number } {
+  const parts = parseKernelName(kernel.name);
+  return {
+    options: optionsFor(parts),
+    kernels: offering(kernel),
+    moves: MOVES,
+    tolerance: toleranceFor(parts),
+  };
+}
+
+/** The names of the kernels that a plan of one layer takes. */
+function plannedKernels({ layers: [layer] }: CachePlan): string[] {
+  return [layer!, layer!.decode, layer!.prefill].flatMap((part) =>
+    Object.values(part).flatMap((value) =>
+      typeof value === "object" && "load" in value ? [value.name] : []
+    )
+  );
+}
+
+/** Registers a test for each kernel of a head dimension that scores or attends, and one that says that these reached all. */
+export async function testKernels(headDim: number): Promise<void> {
   const { adapter } = await requestAdapter();
   const requiredFeatures = OPTIONAL_FEATURES.filter((feature) => adapter.features.has(feature));
   const device = await requestTestDevice({ requiredFeatures });
-  const runs = ({ name }: KernelInfo) =>
-    kernelFeatures(parseKernelName(name)).every((feature) => device.features.has(feature));
+  const runs = (parts: KernelNameParts) =>
+    kernelFeatures(parts).every((feature) => device.features.has(feature));
+  const own = rows.filter(({ parts }) => parts.size === headDim);
   const run = new Set<string>();
-  for (const { kernel, parts } of rows) {
-    if (parts.family !== family) continue;
-    const name = `${kernel.name} agrees with float64, its records bit for bit`;
-    // What needs subgroups runs under Dawn, in tests/kernels_dawn_test.ts.
-    Deno.test({ name, ignore: !runs(kernel) }, async () => {
-      const { tolerance, ...scenario } = kernelScenario(kernel);
-      const { plan, error } = await compareWithReference(device, {
-        ...scenario,
-        features: device.features,
+
+  // Kernels that are run on the same thing follow each other, and share what the reference makes of it.
+  const groups = Map.groupBy(
+    own.filter(({ parts }) => asks(parts)),
+    ({ parts }) => JSON.stringify(optionsFor(parts)),
+  );
+  for (const [id, kernels] of groups) {
+    const options: CacheOptions = JSON.parse(id);
+    for (const { kernel, parts } of kernels) {
+      const name = `${kernel.name} agrees with float64, its records bit for bit`;
+      // What needs subgroups runs under Dawn, in tests/kernels_dawn_test.ts.
+      Deno.test({ name, ignore: !runs(parts) }, async () => {
+        const { plan, error } = await compareWithRun(device, referenceRun(options), {
+          kernels: offering(kernel),
+          features: device.features,
+        });
+        for (const name of plannedKernels(plan)) run.add(name);
+        assert.ok(run.has(kernel.name), "the plan uses the kernel");
+        assert.ok(error < toleranceFor(parts), `the largest difference is ${error}`);
       });
-      const layer = plan.layers[0]!;
-      for (const part of [layer, layer.decode, layer.prefill]) {
-        for (const value of Object.values(part)) {
-          if (typeof value === "object" && "load" in value) run.add(value.name);
-        }
-      }
-      assert.ok(run.has(kernel.name), "the plan uses the kernel");
-      assert.ok(error < tolerance, `the largest difference is ${error}`);
-    });
+    }
   }
 
-  Deno.test(`every kernel to ${families.join(", ")} was run against the oracle`, () => {
-    const missed = rows.filter(({ kernel, parts }) =>
-      families.includes(parts.family) && runs(kernel) && !run.has(kernel.name)
-    );
+  Deno.test(`every kernel of head dimension ${headDim} was run against the oracle`, () => {
+    const missed = own.filter(({ kernel, parts }) => runs(parts) && !run.has(kernel.name));
     assert.deepEqual(missed.map(({ kernel }) => kernel.name), []);
   });
+}
+
+/** The last run of the reference, and what it was run on. */
+let last: { readonly options: CacheOptions; readonly run: ReferenceRun } | undefined;
+
+function referenceRun(options: CacheOptions): ReferenceRun {
+  if (last?.options !== options) {
+    last = { options, run: new ReferenceRun({ options, moves: MOVES }) };
+  }
+  return last.run;
 }

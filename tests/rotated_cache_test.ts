@@ -13,7 +13,8 @@ import {
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
-import { compareWithReference, type Move } from "./cache_oracle.ts";
+import { compareWithReference } from "./cache_oracle.ts";
+import type { Move } from "./reference_run.ts";
 import { feed, gridCache } from "./snapshot_helpers.ts";
 
 const device = await requestTestDevice();

@@ -11,7 +11,8 @@ import {
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
-import { gridCodebooks, gridVectors, uploadBuffer } from "./cache_oracle.ts";
+import { uploadBuffer } from "./cache_oracle.ts";
+import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 
 /** A cache with codebooks of grid vectors, the same ones for the same seed. */

@@ -14,7 +14,8 @@ import {
 import { seededRandom } from "../src/calibrate/random.ts";
 import { decodeSnapshot, encodeSnapshot, type SnapshotContent } from "../src/snapshot_file.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
-import { deviceRecords, gridCodebooks } from "./cache_oracle.ts";
+import { deviceRecords } from "./cache_oracle.ts";
+import { gridCodebooks } from "./grid_numbers.ts";
 import { feed, gridCache, occupancy } from "./snapshot_helpers.ts";
 import { rejects } from "./refusals.ts";
 

@@ -11,7 +11,7 @@ import { type RecordLayout, recordWords } from "../record_layout.ts";
 export function writeBits(words: Uint32Array, bit: number, bits: number, value: number): void {
   const word = bit >>> 5;
   const shift = bit & 31;
-  const mask = 2 ** bits - 1;
+  const mask = 0xffffffff >>> (32 - bits);
   const masked = value & mask;
   words[word] = (words[word]! & ~(mask << shift)) | (masked << shift);
   const spilled = shift + bits - 32;
@@ -25,7 +25,7 @@ export function writeBits(words: Uint32Array, bit: number, bits: number, value: 
 export function readBits(words: Uint32Array, bit: number, bits: number): number {
   const word = bit >>> 5;
   const shift = bit & 31;
-  const mask = 2 ** bits - 1;
+  const mask = 0xffffffff >>> (32 - bits);
   const low = words[word]! >>> shift;
   const spilled = shift + bits - 32;
   if (spilled <= 0) return (low & mask) >>> 0;

@@ -46,7 +46,8 @@ export function coupled(id: SchemeId): Scheme | undefined {
         for (let code = 0; code < centroidCount; code++) {
           const at = (group * centroidCount + code) * channels;
           let distance = 0;
-          for (let i = 0; i < channels; i++) {
+          // A sum that has passed the best one does not come back.
+          for (let i = 0; i < channels && distance < best; i++) {
             const channel = group * channels + i;
             const difference = (vector![channel]! - centroids[at + i]!) * (scale?.[channel] ?? 1);
             distance += difference * difference;

@@ -1,3 +1,3 @@
 import { testKernels } from "./kernel_tests.ts";
 
-await testKernels("attend", ["attend"]);
+await testKernels(128);

@@ -1,0 +1,3 @@
+import { testKernels } from "./kernel_tests.ts";
+
+await testKernels(96);
