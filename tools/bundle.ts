@@ -1,41 +1,52 @@
 /**
  * `deno task bundle`: bundles the library and its kernel sets for browsers into `dist/`, each kernel a
- * chunk that loads when a plan has chosen it, and prints the sizes.
+ * chunk that loads when a plan has chosen it, and holds their sizes against budgets. The exit code is 1
+ * where one is exceeded.
  *
  * @module
  */
-import { build, type Metafile, stop } from "esbuild";
+import { build, type BuildOptions, type Metafile, stop } from "esbuild";
 import { mkdir, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { gzipSync } from "node:zlib";
 import config from "../deno.json" with { type: "json" };
+import { BUDGETS, describeSize, judge, type Size } from "./budgets.ts";
 import { ROOT } from "./project.ts";
+import { wgslPlugin } from "./wgsl_plugin.ts";
 
-const OUTPUT = "dist";
+const OUTPUT = "dist/browser";
 
-interface Size {
-  readonly raw: number;
-  readonly gzipped: number;
-}
+/** What an engine takes of the library: the rest of it is calibration, reference, choice of policies, stores. */
+const ENGINE =
+  "createCache, decodeCodebooks, planCache, requiredFeatures, requiredLimits, restoreSequence, snapshotSequence";
 
-const { metafile, outputFiles } = await build({
+const BROWSER = {
   absWorkingDir: ROOT,
-  entryPoints: Object.entries(config.exports)
-    .filter(([entry]) => entry === "." || /^\.\/kernels(\/|$)/.test(entry))
-    .map(([entry, module]) => ({ in: module, out: entry === "." ? "mod" : entry.slice(2) })),
-  outdir: OUTPUT,
   bundle: true,
-  splitting: true,
   format: "esm",
   platform: "browser",
   target: "es2022",
   minify: true,
-  sourcemap: true,
   metafile: true,
-  // Written below, after a build that succeeded.
   write: false,
-  chunkNames: "chunks/[name]-[hash]",
   logLevel: "warning",
+} as const satisfies BuildOptions;
+
+const { metafile, outputFiles } = await build({
+  ...BROWSER,
+  entryPoints: Object.entries(config.exports)
+    .filter(([entry]) => entry === "." || /^\.\/kernels(\/|$)/.test(entry))
+    .map(([entry, module]) => ({ in: module, out: entry === "." ? "mod" : entry.slice(2) })),
+  outdir: OUTPUT,
+  splitting: true,
+  sourcemap: true,
+  chunkNames: "chunks/[name]-[hash]",
+  plugins: [wgslPlugin],
+});
+const engine = await build({
+  ...BROWSER,
+  stdin: { contents: `export { ${ENGINE} } from "./mod.ts";`, resolveDir: ROOT, loader: "ts" },
+  outfile: "engine.js",
 });
 await stop();
 
@@ -46,17 +57,30 @@ for (const { path, contents } of outputFiles) {
   await Deno.writeFile(path, contents);
 }
 
-const runtime = staticFiles(metafile, `${OUTPUT}/mod.js`);
+const sizes = new Map(outputFiles.map(({ path, contents }) => [path.slice(ROOT.length), contents]));
 const kernels = Object.entries(metafile.outputs)
-  .filter(([, output]) => output.entryPoint?.endsWith(".wgsl.ts"))
-  .map(([path, output]) => ({ name: output.entryPoint!, ...size([path]) }))
-  .sort((a, b) => b.gzipped - a.gzipped);
-
-console.log(`runtime: ${describe(size(runtime))}, in ${runtime.length} files`);
+  .flatMap(([path, { entryPoint }]) =>
+    entryPoint?.endsWith(".wgsl.ts")
+      ? [{ name: basename(entryPoint, ".wgsl.ts"), size: sizeOf([sizes.get(path)!]) }]
+      : []
+  )
+  .sort((a, b) => b.size.gzipped - a.size.gzipped)
+  .map(({ name, size }) => judge(name, size, BUDGETS.kernel));
 const [largest] = kernels;
-if (largest !== undefined) {
-  console.log(`largest of ${kernels.length} kernels: ${describe(largest)}, ${largest.name}`);
-}
+if (largest === undefined) throw new Error("The bundle holds no kernel");
+const runtime = judge(
+  "runtime of an engine",
+  sizeOf(engine.outputFiles.map(({ contents }) => contents)),
+  BUDGETS.runtime,
+);
+const all = staticFiles(metafile, `${OUTPUT}/mod.js`).map((path) => sizes.get(path)!);
+
+console.log(runtime.line);
+console.log(`all of mod.ts, for comparison: ${describeSize(sizeOf(all))}`);
+console.log(`largest of ${kernels.length} kernels: ${largest.line}`);
+const missing = kernels.filter(({ meets }) => !meets).length;
+if (missing > 0) console.log(`${missing} kernels miss their goal`);
+Deno.exit(runtime.passes && largest.passes ? 0 : 1);
 
 /** The files that load together with one file: it and what it imports, except on demand. */
 function staticFiles(metafile: Metafile, entry: string): string[] {
@@ -69,14 +93,9 @@ function staticFiles(metafile: Metafile, entry: string): string[] {
   return [...seen];
 }
 
-function size(paths: readonly string[]): Size {
-  const contents = paths.map((path) => Deno.readFileSync(`${ROOT}${path}`));
+function sizeOf(files: readonly Uint8Array[]): Size {
   return {
-    raw: contents.reduce((sum, bytes) => sum + bytes.length, 0),
-    gzipped: contents.reduce((sum, bytes) => sum + gzipSync(bytes, { level: 9 }).length, 0),
+    raw: files.reduce((sum, bytes) => sum + bytes.length, 0),
+    gzipped: files.reduce((sum, bytes) => sum + gzipSync(bytes, { level: 9 }).length, 0),
   };
-}
-
-function describe({ raw, gzipped }: Size): string {
-  return `${(raw / 1024).toFixed(1)} KiB, ${(gzipped / 1024).toFixed(1)} KiB gzipped`;
 }
