@@ -84,6 +84,11 @@ export const PARTS: readonly Part[] = [
     ]],
     live: true,
   },
+  {
+    name: "package",
+    commands: [["test", "-A", "package_tests/"]],
+    live: true,
+  },
 ];
 
 /**
