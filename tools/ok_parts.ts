@@ -71,17 +71,20 @@ export const PARTS: readonly Part[] = [
   },
   {
     name: "doc-test",
-    commands: [[
-      "run",
-      "-A",
-      "tools/launch.ts",
-      "test",
-      "--doc",
-      "mod.ts",
-      "src/",
-      "README.md",
-      "docs/",
-    ]],
+    // Every entry has an example; others stand beside what they show.
+    commands: [
+      [
+        "run",
+        "-A",
+        "tools/launch.ts",
+        "test",
+        "--doc",
+        ...ENTRIES,
+        "src/",
+        "README.md",
+        "docs/",
+      ],
+    ],
     live: true,
   },
   {
