@@ -26,6 +26,7 @@
  */
 export * from "./src/errors.ts";
 export * from "./src/scheme.ts";
+export * from "./src/codec.ts";
 export * from "./src/record_layout.ts";
 export { centroidNumbers, type GridCentroids, roundToGrid } from "./src/centroid_grid.ts";
 export * from "./src/codebook.ts";

@@ -17,6 +17,7 @@ import {
   type ReferenceCache,
   type ReferenceSequence,
   rotate,
+  schemeCodec,
   type Sequence,
   type Side,
 } from "../mod.ts";
@@ -291,7 +292,7 @@ async function checkRead(
       const word = Math.floor(token / layout.tokens) * layout.words;
       const record = words.subarray(word, word + layout.words);
       const start = tiers.sinks + first + token - token % layout.tokens;
-      const wanted = scheme.decode(record, token % layout.tokens, headDim, {
+      const wanted = schemeCodec(scheme).decode(record, token % layout.tokens, headDim, {
         centroids,
         ...(side === "keys" && rope !== undefined
           ? { turn: (vector, index, way) => rotate(vector, way * (start + index), rope) }

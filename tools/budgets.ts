@@ -22,7 +22,9 @@ export interface Budget {
 
 /** What an engine's bundle may take without kernels, and one kernel. */
 export const BUDGETS = {
-  runtime: { goal: 25_000, ceiling: 25_000 },
+  engine: { goal: 25_000, ceiling: 25_000 },
+  // Snapshots bring a file format with checks of its own.
+  engineWithSnapshots: { goal: 25_000, ceiling: 29_000 },
   // The longest kernels miss their goal: `attend` with keys before their rotary embedding, most of all rotated codes.
   kernel: { goal: 3_000, ceiling: 4_000 },
 } as const satisfies Record<string, Budget>;
