@@ -1,5 +1,8 @@
 /** The npm package, packed, and installed in a project of its own as a user's would be. */
 import assert from "node:assert/strict";
+import { build, stop } from "esbuild";
+import { gzipSync } from "node:zlib";
+import { BUDGETS } from "../tools/budgets.ts";
 import { findAdapter } from "../tools/find_adapter.ts";
 import { writeNpmPackage } from "../tools/npm_package.ts";
 import { ROOT } from "../tools/project.ts";
@@ -90,6 +93,34 @@ Deno.test("the npm package has every entry but those for Deno alone, and depends
   assert.deepEqual(Object.keys(installed.exports), wanted);
   const imports = wanted.map((entry) => `await import("@couplet/kv${entry.slice(1)}");`);
   await run("node", ["--input-type=module", "--eval", imports.join("\n")]);
+});
+
+Deno.test("a bundle made from the npm package keeps to the engine's budget, with the kernels of its set alone", async () => {
+  const contents = `
+    import { createCache, decodeCodebooks, planCache, requiredFeatures, requiredLimits } from "@couplet/kv";
+    import { kernels } from "@couplet/kv/kernels/c8b8_d128";
+    export { createCache, decodeCodebooks, planCache, requiredFeatures, requiredLimits };
+    export const load = () => kernels;
+  `;
+  const { metafile, outputFiles } = await build({
+    stdin: { contents, resolveDir: project },
+    absWorkingDir: project,
+    bundle: true,
+    splitting: true,
+    minify: true,
+    format: "esm",
+    outdir: "unused",
+    entryNames: "entry",
+    metafile: true,
+    write: false,
+  });
+  await stop();
+  const { kernels } = JSON.parse(await run("node", ["plan.js"]));
+  const texts = Object.keys(metafile.inputs).filter((path) => path.endsWith(".wgsl.js"));
+  assert.equal(texts.length, kernels);
+  const entry = outputFiles.find(({ path }) => path.endsWith("/entry.js"))!;
+  const rows = 2_000;
+  assert.ok(gzipSync(entry.contents, { level: 9 }).length < BUDGETS.engine.ceiling + rows);
 });
 
 Deno.test("the npm package attends on Dawn in Node as its reference does", async () => {

@@ -1,7 +1,7 @@
 // Appends and attends with Dawn in Node, and compares with the package's own reference; prints the largest difference,
 // relative to the outputs' root mean square.
 import { calibrate, createCache, createReferenceCache, planCache } from "@couplet/kv";
-import { kernels } from "@couplet/kv/kernels/c2b4_d64";
+import { kernels } from "@couplet/kv/kernels/c8b8_d64";
 import { create, globals } from "webgpu";
 
 Object.assign(globalThis, globals);
@@ -19,18 +19,18 @@ function random() {
 }
 const vectors = (rows) => Float32Array.from({ length: rows * shape.headDim }, random);
 
-const sample = vectors(128 * shape.keyValueHeads);
+const sample = vectors(300 * shape.keyValueHeads);
 const side = { layer: 0, keyValueHeads: shape.keyValueHeads, headDim: 64, values: sample };
 const codebooks = await calibrate({
   samples: [{ ...side, side: "keys" }, { ...side, side: "values" }],
-  schemes: { keys: ["c2b4"], values: ["c2b4"] },
+  schemes: { keys: ["c8b8"], values: ["c8b8"] },
   keySpace: "as-scored",
   model: { name: "random", digest: "random" },
   seed: 1,
 });
 const options = {
   shape,
-  policy: { keys: "c2b4", values: "c2b4" },
+  policy: { keys: "c8b8", values: "c8b8" },
   keys: { space: "as-scored" },
   tiers: { sinks: 1, window: 3 },
   capacity: { sequences: 1, tokens: 100, sequenceTokens: 100, stepTokens: 70, appendTokens: 70 },
