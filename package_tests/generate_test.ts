@@ -50,8 +50,8 @@ const { layers } = planCache({
   capacity: { sequences: 1, tokens: 100, sequenceTokens: 100, stepTokens: 50, appendTokens: 50 },
   kernels: manifest,
 });
-const attend = layers[0]!.decode.attend!;
-console.log(attend.name, (await attend.load()).wgsl.includes("HEAD_DIM: u32 = 48u"));
+const { encodeKeys } = layers[0]!;
+console.log(encodeKeys.name, (await encodeKeys.load()).wgsl.includes("HEAD_DIM: u32 = 48u"));
 `;
 
 Deno.test("the generator runs from the published files, and a plan takes what it gives", async () => {
@@ -89,7 +89,7 @@ Deno.test("the generator runs from the published files, and a plan takes what it
       `--allow-write=${file}`,
       "generate.ts",
     );
-    assert.equal(await run("plan.ts"), "attend_c4b6_c2b3_d48_plain true");
+    assert.equal(await run("plan.ts"), "encode_c4b6_d48 true");
   } finally {
     await server.shutdown();
     await Deno.remove(folder, { recursive: true });

@@ -7,7 +7,7 @@
 import { build, type Plugin, stop } from "esbuild";
 import { mkdir, rm } from "node:fs/promises";
 import { dirname, posix } from "node:path";
-import { ts } from "ts-morph";
+import { Project, ts } from "ts-morph";
 import config from "../deno.json" with { type: "json" };
 import { ROOT } from "./project.ts";
 import { wgslPlugin } from "./wgsl_plugin.ts";
@@ -50,14 +50,14 @@ export function npmManifest(): Record<string, unknown> {
  * Writes the package's files into a folder, which is emptied first.
  *
  * @param folder Relative to the checkout.
- * @throws {Error} where a module does not compile, or an export's type is not written out.
+ * @throws {Error} where a module does not compile.
  */
 export async function writeNpmPackage(folder: string): Promise<void> {
   await rm(`${ROOT}${folder}`, { recursive: true, force: true });
-  const texts = readModules(npmEntries().map(([, module]) => module));
+  const modules = reachedModules(npmEntries().map(([, module]) => module));
   await build({
     absWorkingDir: ROOT,
-    entryPoints: [...texts.keys()],
+    entryPoints: modules,
     outbase: ".",
     outdir: folder,
     bundle: true,
@@ -68,9 +68,9 @@ export async function writeNpmPackage(folder: string): Promise<void> {
     plugins: [apart, wgslPlugin],
   });
   await stop();
-  for (const [path, text] of texts) {
-    if (path.endsWith(".wgsl.ts")) continue;
-    await write(`${folder}/${path.replace(/\.ts$/, ".d.ts")}`, declarations(path, text));
+  for (const [path, text] of declarations(modules)) {
+    // Nobody imports those but rows, which say what they give.
+    if (!path.endsWith(".wgsl.d.ts")) await write(`${folder}/${path}`, text);
   }
   for (const path of COPIED) await write(`${folder}/${path}`, await Deno.readTextFile(ROOT + path));
   await write(`${folder}/package.json`, `${JSON.stringify(npmManifest(), null, 2)}\n`);
@@ -97,44 +97,43 @@ function inJavaScript(specifier: string): string {
   return specifier.startsWith(".") ? specifier.replace(/\.ts$/, ".js") : specifier;
 }
 
-/** Path to text of everything that modules reach, types and what loads on demand included. */
-function readModules(entries: readonly string[]): Map<string, string> {
-  const texts = new Map<string, string>();
+/** The paths of everything that modules reach, types and what loads on demand included. */
+function reachedModules(entries: readonly string[]): string[] {
   const paths = new Set(entries);
   for (const path of paths) {
     const text = Deno.readTextFileSync(ROOT + path);
-    texts.set(path, text);
     for (const { fileName } of ts.preProcessFile(text, true, true).importedFiles) {
       if (fileName.startsWith(".")) paths.add(posix.join(posix.dirname(path), fileName));
     }
   }
-  return texts;
+  return [...paths];
 }
 
-/** A module's declarations, which its text alone gives: JSR asks for the same. */
-function declarations(path: string, text: string): string {
-  const { outputText, diagnostics } = ts.transpileDeclaration(text, {
-    fileName: path,
-    reportDiagnostics: true,
-    compilerOptions: { allowImportingTsExtensions: true, target: ts.ScriptTarget.ES2022 },
+/** Path to text of the declarations of modules. Types are checked elsewhere, by `deno check`. */
+function declarations(paths: readonly string[]): Map<string, string> {
+  const project = new Project({
+    compilerOptions: {
+      allowImportingTsExtensions: true,
+      declaration: true,
+      emitDeclarationOnly: true,
+      module: ts.ModuleKind.ESNext,
+      moduleResolution: ts.ModuleResolutionKind.Bundler,
+      noCheck: true,
+      target: ts.ScriptTarget.ES2022,
+    },
   });
-  if (diagnostics !== undefined && diagnostics.length > 0) {
-    throw new Error(
-      ts.formatDiagnostics(diagnostics, {
-        getCurrentDirectory: () => ROOT,
-        getCanonicalFileName: (name) => name,
-        getNewLine: () => "\n",
-      }),
-    );
+  project.addSourceFilesAtPaths(paths.map((path) => ROOT + path));
+  const files = project.emitToMemory({ emitOnlyDtsFiles: true }).getFiles();
+  return new Map(
+    files.map(({ filePath, text }) => [filePath.slice(ROOT.length), withJavaScriptImports(text)]),
+  );
+}
+
+function withJavaScriptImports(declarations: string): string {
+  let text = declarations;
+  for (const { fileName, pos } of ts.preProcessFile(text, true, true).importedFiles.toReversed()) {
+    const at = text.indexOf(fileName, pos);
+    text = text.slice(0, at) + inJavaScript(fileName) + text.slice(at + fileName.length);
   }
-  let declared = outputText;
-  const { importedFiles } = ts.preProcessFile(outputText, true, true);
-  for (const { fileName, pos, end } of importedFiles.toReversed()) {
-    // From quote to quote.
-    const quoted = declared.slice(pos, end + 1);
-    const at = pos + quoted.indexOf(fileName);
-    declared = declared.slice(0, at) + inJavaScript(fileName) +
-      declared.slice(at + fileName.length);
-  }
-  return declared;
+  return text;
 }

@@ -36,7 +36,7 @@ export class LloydProgress {
   /** Empty clusters moved so far. */
   moved = 0;
   /** The error of the last iteration. */
-  error: number = Infinity;
+  error = Infinity;
   /** Whether further iterations would change little. */
   done = false;
   readonly #iterations: number;
