@@ -14,8 +14,10 @@ Deno.test("every entry of the package is published, and says in its documentatio
     const text = await Deno.readTextFile(new URL(path, ROOT));
     const [, documentation] = /^(?:\/\/.*\n)*\/\*\*\n([\s\S]*?@module\n) \*\/\n/.exec(text) ?? [];
     assert.ok(documentation !== undefined, `${entry} has no module documentation`);
-    const imported = `"@couplet/kv${entry.slice(1)}"`;
-    assert.match(documentation, /^ \* ```ts( ignore)?\n( \*.*\n)*? \* ```\n/m, entry);
-    assert.ok(documentation.includes(imported), `${entry} has no example that imports ${imported}`);
+    const name = `@couplet/kv${entry.slice(1)}`;
+    assert.match(documentation, /^ \* ```(ts( ignore)?|sh)\n( \*.*\n)*? \* ```\n/m, entry);
+    // Imported, or run from where JSR has it.
+    const isUsed = documentation.includes(`"${name}"`) || documentation.includes(`jsr:${name} `);
+    assert.ok(isUsed, `${entry} has no example of ${name}`);
   }
 });

@@ -24,7 +24,7 @@ export interface Budget {
 export const BUDGETS = {
   engine: { goal: 25_000, ceiling: 25_000 },
   // Snapshots bring a file format with checks of its own.
-  engineWithSnapshots: { goal: 25_000, ceiling: 29_000 },
+  engineWithSnapshots: { goal: 25_000, ceiling: 30_000 },
   // The longest kernels miss their goal: `attend` with keys before their rotary embedding, most of all rotated codes.
   kernel: { goal: 3_000, ceiling: 4_500 },
 } as const satisfies Record<string, Budget>;
