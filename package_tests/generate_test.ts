@@ -54,7 +54,7 @@ const { encodeKeys } = layers[0]!;
 console.log(encodeKeys.name, (await encodeKeys.load()).wgsl.includes("HEAD_DIM: u32 = 48u"));
 `;
 
-Deno.test("the generator runs from the published files, and a plan takes what it gives", async () => {
+Deno.test("the generator runs from the published files, imported or as a command, and a plan takes what it gives", async () => {
   const folder = await Deno.makeTempDir({ prefix: "couplet_generate_" });
   const server = servePackage();
   const { port } = server.addr;
@@ -90,6 +90,19 @@ Deno.test("the generator runs from the published files, and a plan takes what it
       "generate.ts",
     );
     assert.equal(await run("plan.ts"), "encode_c4b6_d48 true");
+
+    const args = ["generate", "--pair", "c4b6/c2b3", "--head-dim", "48", "--out", "by_command"];
+    await run(
+      "--allow-read",
+      "--allow-write",
+      "--allow-env",
+      "--allow-sys",
+      new URL(config.exports["./cli"], origin).href,
+      ...args,
+    );
+    const sets = async (out: string) =>
+      await Deno.readTextFile(`${folder}/${out}/sets/c4b6_c2b3_d48.ts`);
+    assert.equal(await sets("by_command"), await sets("my_kernels"));
   } finally {
     await server.shutdown();
     await Deno.remove(folder, { recursive: true });
