@@ -20,11 +20,11 @@ export interface Budget {
   readonly ceiling: number;
 }
 
-/** What an engine's bundle may take without kernels, and one kernel. */
+/** What an engine's bundle may take without kernels, and one kernel. A ceiling above its goal is to come down. */
 export const BUDGETS = {
-  engine: { goal: 25_000, ceiling: 25_000 },
+  engine: { goal: 25_000, ceiling: 27_500 },
   // Snapshots bring a file format with checks of its own.
-  engineWithSnapshots: { goal: 25_000, ceiling: 30_000 },
+  engineWithSnapshots: { goal: 25_000, ceiling: 32_000 },
   // The longest kernels miss their goal: `attend` with keys before their rotary embedding, most of all rotated codes.
   kernel: { goal: 3_000, ceiling: 4_500 },
 } as const satisfies Record<string, Budget>;
