@@ -1,10 +1,32 @@
 /**
- * KV-cache compression for WebGPU.
+ * KV-cache compression for WebGPU: keeps a language model's keys and values in 1 to 4 bits a channel, and computes
+ * attention on the codes.
+ *
+ * A cache is planned before there is a device: what it takes, and whether it fits. Kernels come from entries of their own,
+ * a set for each scheme and head dimension.
+ *
+ * ```ts
+ * import { planCache } from "@couplet/kv";
+ * import { kernels } from "@couplet/kv/kernels/u8b8_d128";
+ *
+ * const plan = planCache({
+ *   shape: { layers: 32, queryHeads: 32, keyValueHeads: 8, headDim: 128 },
+ *   policy: { keys: "u8b8", values: "u8b8" },
+ *   keys: { space: "pre-rope", rope: { layout: "half", theta: 500000 } },
+ *   tiers: { sinks: 4, window: 64 },
+ *   capacity: { sequences: 1, tokens: 8192, sequenceTokens: 8192, stepTokens: 512, appendTokens: 512 },
+ *   kernels,
+ * });
+ * console.log(`${plan.effectiveBits} bits a channel, ${plan.bytes.total} bytes`);
+ * ```
+ *
+ * `createCache({ device, plan })` makes it, and its `encodeAppend` and `encodeAttend` record a step's commands.
  *
  * @module
  */
 export * from "./src/errors.ts";
 export * from "./src/scheme.ts";
+export * from "./src/codec.ts";
 export * from "./src/record_layout.ts";
 export { centroidNumbers, type GridCentroids, roundToGrid } from "./src/centroid_grid.ts";
 export * from "./src/codebook.ts";

@@ -1,12 +1,7 @@
 import type { Command } from "commander";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { writeFiles } from "../codegen/compare.ts";
-
-import { emitFiles } from "../codegen/emit.ts";
-import { expandTable } from "../codegen/expand.ts";
-import { createRenderer } from "../codegen/render.ts";
-import { userTable } from "../codegen/user_table.ts";
+import { generateKernels, writeFiles } from "../codegen/generate.ts";
 import { CoupletError } from "../src/errors.ts";
 import type { SchemeId } from "../src/scheme.ts";
 import { integerFrom, usageError } from "./arguments.ts";
@@ -42,10 +37,10 @@ export function generateCommand(answering: Answering): Command {
     )
     .requiredOption("--head-dim <n>", "channels per head (repeatable)", collect(integerFrom(1)), [])
     .requiredOption("--out <folder>", "where they go")
-    .action(answering(generateKernels));
+    .action(answering(writeKernels));
 }
 
-async function generateKernels(options: GenerateOptions): Promise<Answer> {
+async function writeKernels(options: GenerateOptions): Promise<Answer> {
   const { scheme, pair, headDim, out } = options;
   if (scheme.length + pair.length === 0) {
     throw usageError(WHAT, "neither --scheme nor --pair is given");
@@ -54,10 +49,9 @@ async function generateKernels(options: GenerateOptions): Promise<Answer> {
   for (const id of pair.flatMap((one) => one.split("/"))) readScheme(id);
   await checkFolder(out);
   const folder = pathToFileURL(`${resolve(out)}/`);
-  const rows = expandTable(userTable({ schemes: scheme, pairs: pair, headDims: headDim }));
-  const files = emitFiles(rows, createRenderer(), "@couplet/kv");
+  const files = generateKernels({ schemes: scheme, pairs: pair, headDims: headDim });
   const { missing, stale, orphaned } = writeFiles(folder, files);
-  const names = rows.map(({ name }) => name);
+  const names = [...files.keys()].flatMap((path) => /^([^/]+)\.wgsl\.ts$/.exec(path)?.[1] ?? []);
   return {
     data: { out, kernels: names, written: [...missing, ...stale], removed: orphaned },
     text: [

@@ -1,6 +1,10 @@
 /**
  * The command line: `deno run -A jsr:@couplet/kv/cli --help`, or `deno task couplet --help` in a checkout.
  *
+ * ```sh
+ * deno run -A jsr:@couplet/kv/cli plan config.json --scheme u8b8 --tokens 8192
+ * ```
+ *
  * Exit codes are 0 where a command is done, 1 where it could not be done, 2 where the command line is wrong, and 3 where
  * there is no WebGPU adapter or device. With `--json` a command prints one JSON document on its standard output, errors
  * included: `{ "error": { "code", "what", "why", "remedy" } }`.

@@ -1,7 +1,8 @@
 /** Divides kernels into sets that are imported together, and writes the sets' modules and the manifest. */
 import { CoupletError } from "../src/errors.ts";
 import { type KernelNameParts, parseKernelName } from "../src/kernel_name.ts";
-import { kernelSetName } from "../src/kernel_set.ts";
+import { kernelSetEntry, kernelSetName } from "../src/kernel_set.ts";
+import { kmeansExample, planExample } from "./entry_examples.ts";
 import type { KernelRow } from "./kernel_row.ts";
 import { workgroupBytes } from "./workgroup_bytes.ts";
 
@@ -17,6 +18,8 @@ export interface KernelSet {
   readonly rows: readonly KernelRow[];
   /** Whether programs import it; the others are parts of those. */
   readonly isEntry: boolean;
+  /** A program that imports it as an entry of this package. */
+  readonly example?: string;
 }
 
 /** What a set that is found by one of its kernels is, without the kernels. */
@@ -25,7 +28,12 @@ function describeSet(parts: KernelNameParts): Omit<KernelSet, "name" | "rows"> {
   const schemes = [...new Set(parts.schemes)];
   const at = size === undefined ? "" : ` at head dimension ${size}`;
   if (kernelSetName(parts) === "kmeans") {
-    return { title: "Kernels that learn codebooks", includes: [], isEntry: true };
+    return {
+      title: "Kernels that learn codebooks",
+      includes: [],
+      isEntry: true,
+      example: kmeansExample(),
+    };
   }
   const part = (...schemes: string[]) => kernelSetName({ ...parts, family, schemes });
   const [keys, values] = schemes;
@@ -41,12 +49,25 @@ function describeSet(parts: KernelNameParts): Omit<KernelSet, "name" | "rows"> {
       title: `Kernels of a cache with keys and values in ${keys}${at}`,
       includes: [part()],
       isEntry: true,
+      ...exampleOf(parts, keys, keys),
     };
   }
   return {
     title: `Kernels of a cache with keys in ${keys} and values in ${values}${at}`,
     includes: [part(keys), part(values)],
     isEntry: true,
+    ...exampleOf(parts, keys, values),
+  };
+}
+
+function exampleOf(
+  parts: KernelNameParts,
+  keys: string,
+  values: string,
+): Required<Pick<KernelSet, "example">> {
+  const entry = kernelSetEntry(kernelSetName(parts));
+  return {
+    example: planExample({ entry, exported: "kernels", keys, values, headDim: parts.size! }),
   };
 }
 
@@ -97,6 +118,26 @@ function importSet(name: string, folder: string): string {
   return `import { kernels as ${name} } from "${folder}${name}.ts";\n`;
 }
 
+const MANIFEST_EXAMPLE = planExample({
+  entry: "@couplet/kv/kernels",
+  exported: "manifest",
+  keys: "c4b8",
+  values: "c8b8",
+  headDim: 128,
+});
+
+/** Whether modules are this package's own, with the entries that examples import. */
+function isPackage(types: string): boolean {
+  return types.startsWith(".");
+}
+
+/** A module's documentation. */
+function moduleDoc(title: string, example: string | undefined): string {
+  const block = example === undefined ? [] : ["", "```ts", ...example.split("\n"), "```"];
+  const lines = [`${title}.`, ...block, "", "@module"];
+  return `/**\n${lines.map((line) => ` * ${line}`.trimEnd() + "\n").join("")} */\n`;
+}
+
 /**
  * The module of one set.
  *
@@ -104,11 +145,11 @@ function importSet(name: string, folder: string): string {
  * @param types Module to import `KernelInfo` from.
  */
 export function kernelSetFile(
-  { title, includes, rows }: KernelSet,
+  { title, includes, rows, example }: KernelSet,
   texts: ReadonlyMap<string, string>,
   types: string,
 ): string {
-  return `${HEADER}/**\n * ${title}.\n *\n * @module\n */\n` +
+  return HEADER + moduleDoc(title, isPackage(types) ? example : undefined) +
     includes.map((name) => importSet(name, "./")).join("") +
     `import type { KernelInfo } from "${types}";\n\n` +
     `/** ${title}. Each loads its WGSL when it is asked for. */\n` +
@@ -125,7 +166,8 @@ export function kernelSetFile(
  */
 export function manifestFile(sets: readonly KernelSet[], types: string): string {
   const names = sets.filter(({ isEntry }) => isEntry).map(({ name }) => name);
-  return `${HEADER}/**\n * Every generated kernel.\n *\n * @module\n */\n` +
+  return HEADER +
+    moduleDoc("Every generated kernel", isPackage(types) ? MANIFEST_EXAMPLE : undefined) +
     names.map((name) => importSet(name, "./sets/")).join("") +
     `import type { KernelInfo } from "${types}";\n\n` +
     `const sets: readonly (readonly KernelInfo[])[] = [\n` +

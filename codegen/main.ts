@@ -12,9 +12,11 @@ import type { KernelRow } from "./kernel_row.ts";
 import { kernelSets } from "./kernel_sets.ts";
 import { withKernelEntries } from "./package_entries.ts";
 import { createRenderer } from "./render.ts";
+import { readTemplates, templatesFile } from "./templates.ts";
 import { userTable } from "./user_table.ts";
 import { kmeans, ladder, pairs, sizes } from "./variants.ts";
 
+const TEMPLATES = new URL("../templates/", import.meta.url);
 const GENERATED = new URL("../generated/", import.meta.url);
 const CONFIG = new URL("../deno.json", import.meta.url);
 const KERNEL_NAMES = new URL("../docs/kernel_names.md", import.meta.url);
@@ -107,11 +109,11 @@ export function generate(args: readonly string[]): number {
       remedy: "Give --scheme or --pair, --head-dim and --out together",
     });
   }
-  const renderer = createRenderer();
+  const templates = readTemplates(TEMPLATES);
+  const renderer = createRenderer(templates);
+  const { scheme: schemes, pair, headDim: headDims } = options;
   const all = expandTable(
-    own
-      ? userTable({ schemes: options.scheme, pairs: options.pair, headDims: options.headDim })
-      : TABLE,
+    own ? userTable({ schemes, pairs: pair, headDims }) : TABLE,
   );
   const matches = options.only === undefined ? () => true : picomatch(options.only);
   const rows = all.filter((row) => matches(row.name));
@@ -140,8 +142,9 @@ export function generate(args: readonly string[]): number {
     console.log(`Wrote ${missing.length + stale.length} of ${files.size} kernels`);
     return 0;
   }
-  const files = emitFiles(rows, renderer, types);
+  const files = new Map(emitFiles(rows, renderer, types));
   if (!own) {
+    files.set("templates.ts", templatesFile(templates));
     const unused = renderer.unusedTemplates();
     if (unused.length > 0) {
       throw new CoupletError("usage", {

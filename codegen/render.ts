@@ -3,8 +3,7 @@ import Handlebars from "handlebars";
 import { BINDINGS } from "../src/kernel_bindings.ts";
 import { CoupletError } from "../src/errors.ts";
 import type { KernelRow, TemplateValue } from "./kernel_row.ts";
-
-const TEMPLATES = new URL("../templates/", import.meta.url);
+import type { TemplateTexts } from "./templates.ts";
 
 /** The templates, compiled, with a record of which partials were used. */
 export interface Renderer {
@@ -56,35 +55,31 @@ function namesOf(path: string, context: TemplateValue): string[] {
   ]);
 }
 
-/** Reads `templates/` and compiles it, after `prepare` has seen each file. */
+/** Compiles templates, after `prepare` has seen each. */
 export function createRenderer(
-  folder: URL = TEMPLATES,
+  texts: TemplateTexts,
   prepare: PrepareTemplate = () => {},
 ): Renderer {
   const handlebars = Handlebars.create();
-  const unused = new Set<string>();
+  const unused = new Set(texts.keys());
   const options = { noEscape: true, strict: true, preventIndent: true };
   function compile(text: string, file: string): Compiled {
     const template = handlebars.parse(text);
     prepare(template, file);
     return handlebars.compile(template, options);
   }
-  for (const entry of Deno.readDirSync(new URL("partials/", folder))) {
-    const name = entry.name.replace(/\.hbs$/, "");
-    const text = Deno.readTextFileSync(new URL(`partials/${entry.name}`, folder));
-    const compiled = compile(text.trimEnd() + "\n", `partials/${entry.name}`);
-    unused.add(`partials/${entry.name}`);
-    handlebars.registerPartial(name, (context: unknown, runtime: unknown) => {
-      unused.delete(`partials/${entry.name}`);
+  const templates = new Map<string, Compiled>();
+  for (const [path, text] of texts) {
+    const partial = /^partials\/(.+)\.hbs$/.exec(path)?.[1];
+    if (partial === undefined) {
+      templates.set(path.replace(/\.wgsl\.hbs$/, ""), compile(text, path));
+      continue;
+    }
+    const compiled = compile(text.trimEnd() + "\n", path);
+    handlebars.registerPartial(partial, (context: unknown, runtime: unknown) => {
+      unused.delete(path);
       return (compiled as (c: unknown, r: unknown) => string)(context, runtime);
     });
-  }
-  const templates = new Map<string, Compiled>();
-  for (const entry of Deno.readDirSync(folder)) {
-    if (!entry.name.endsWith(".wgsl.hbs")) continue;
-    unused.add(entry.name);
-    const text = Deno.readTextFileSync(new URL(entry.name, folder));
-    templates.set(entry.name.replace(/\.wgsl\.hbs$/, ""), compile(text, entry.name));
   }
 
   return {

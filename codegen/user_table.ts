@@ -6,19 +6,26 @@ import type { Table } from "./expand.ts";
 /** What a user wants kernels for. */
 export interface UserRows {
   /** Schemes that get every kernel of their own. */
-  readonly schemes: readonly SchemeId[];
+  readonly schemes?: readonly SchemeId[];
   /** Pairs that also attend in one kernel: `<keys>/<values>`, or one scheme for both. */
-  readonly pairs: readonly string[];
-  /** Channels per head. */
+  readonly pairs?: readonly string[];
+  /** Channels per head: multiples of 8 up to 256. */
   readonly headDims: readonly number[];
 }
 
 /**
  * The table of a user's rows.
  *
- * @throws {CoupletError} `usage` where a pair has another form.
+ * @throws {CoupletError} `usage` where a pair has another form, or nothing is wanted.
  */
-export function userTable({ schemes, pairs, headDims }: UserRows): Table {
+export function userTable({ schemes = [], pairs = [], headDims }: UserRows): Table {
+  if (schemes.length + pairs.length === 0 || headDims.length === 0) {
+    throw new CoupletError("usage", {
+      what: "Cannot generate kernels",
+      why: "no scheme and head dimension were given",
+      remedy: "Give at least one scheme or pair, and one head dimension",
+    });
+  }
   const reason = "generated for one user";
   const userPairs = pairs.map((pair) => {
     const [keys, values = keys, ...rest] = pair.split("/");

@@ -2,6 +2,21 @@
 /**
  * Every generated kernel.
  *
+ * ```ts
+ * import { planCache } from "@couplet/kv";
+ * import { manifest } from "@couplet/kv/kernels";
+ *
+ * const plan = planCache({
+ *   shape: { layers: 2, queryHeads: 8, keyValueHeads: 2, headDim: 128 },
+ *   policy: { keys: "c4b8", values: "c8b8" },
+ *   keys: { space: "as-scored" },
+ *   tiers: { sinks: 4, window: 64 },
+ *   capacity: { sequences: 1, tokens: 4096, sequenceTokens: 4096, stepTokens: 64, appendTokens: 64 },
+ *   kernels: manifest,
+ * });
+ * console.log(plan.effectiveBits);
+ * ```
+ *
  * @module
  */
 import { kernels as c16b12_d128 } from "./sets/c16b12_d128.ts";

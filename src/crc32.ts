@@ -1,6 +1,7 @@
 /** CRC-32 (ISO 3309, as in zip and PNG): finds damage, not forgery. */
 
-const TABLE: Uint32Array = crcTable();
+// Pure, so that bundles without checksums drop it.
+const TABLE: Uint32Array = /* @__PURE__ */ crcTable();
 
 function crcTable(): Uint32Array {
   return Uint32Array.from({ length: 256 }, (_, byte) => {

@@ -28,27 +28,6 @@ export type SchemeId = string;
  */
 export type CodebookKind = "learned" | "universal" | "none";
 
-/** The centroids of one KV head. */
-export interface HeadCodebook {
-  /** `[groups][centroids][channels]` where they are learned, `[centroids][channels]` where universal, else empty. */
-  readonly centroids: ArrayLike<number>;
-  /** `[headDim]` weights of the squared distance's root; ones where absent. */
-  readonly scale?: ArrayLike<number>;
-}
-
-/** What coding takes besides the vectors. */
-export interface CodingContext extends HeadCodebook {
-  /**
-   * The rotary embedding of the token at an index of the record, or with -1 its inverse: present for keys that come
-   * before it and are coded with it, by schemes that are {@linkcode Scheme.rotated}.
-   */
-  readonly turn?: (
-    vector: ArrayLike<number>,
-    token: number,
-    direction: 1 | -1,
-  ) => Float64Array<ArrayBuffer>;
-}
-
 /**
  * Levels at equal distances, a scale, for each group of 32 numbers: code `c` stands for
  * `minimum + scale * (c - zero)`. Scale and minimum are binary16.
@@ -74,8 +53,8 @@ export interface UniformLevels {
 /**
  * How one head's key or value vector becomes a fixed number of bits.
  *
- * A scheme is data and arithmetic; it knows nothing of WebGPU. Kernels for it are rows of the
- * manifest, found by `id`.
+ * A scheme is data; it knows nothing of WebGPU. Kernels for it are rows of the manifest, found by `id`, and the same
+ * arithmetic in float64 is its {@linkcode Codec}.
  */
 export interface Scheme {
   /** The id, the same token in file names, codebooks, policies and tables. */
@@ -107,32 +86,6 @@ export interface Scheme {
   layout(headDim: number): RecordLayout;
   /** binary16 bits `[centroids][channels]` of a universal codebook at one head dimension; absent for the other kinds. */
   universalCentroids?(headDim: number): Uint16Array<ArrayBuffer>;
-  /**
-   * Codes one block of tokens, in float64.
-   *
-   * @param vectors `[block]` vectors `[headDim]`.
-   * @param record The words of the record the block belongs to, changed in place.
-   * @param token Index in the record of the block's first token.
-   */
-  encode(
-    vectors: readonly ArrayLike<number>[],
-    record: Uint32Array,
-    token: number,
-    context: CodingContext,
-  ): void;
-  /**
-   * The inverse of {@linkcode Scheme.encode}, for one token.
-   *
-   * @param record The words of a record.
-   * @param token Index in the record.
-   * @returns `[headDim]`.
-   */
-  decode(
-    record: Uint32Array,
-    token: number,
-    headDim: number,
-    context: CodingContext,
-  ): Float64Array<ArrayBuffer>;
 }
 
 /** Each family of schemes parses the ids it knows. */

@@ -8,6 +8,7 @@ import {
   layerHeads,
   parseScheme,
   planCache,
+  schemeCodec,
   unpackRecords,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
@@ -446,7 +447,7 @@ Deno.test("encode finds the nearest centroid of any vectors, near ties apart", a
         const at = (token * keyValueHeads + head) * headDim;
         const vector = fromFloat16Array(toFloat16Array(given[side].subarray(at, at + headDim)));
         const record = new Uint32Array(layout.words);
-        scheme.encode([vector], record, 0, { centroids });
+        schemeCodec(scheme).encode([vector], record, 0, { centroids });
         const wanted = unpackRecords(layout, record, 1);
         const found = codes.slice(token * layout.codes, (token + 1) * layout.codes);
         wanted.forEach((code, group) => {

@@ -3,8 +3,10 @@ import { pathToFileURL } from "node:url";
 import { compareFiles, writeFiles } from "../codegen/compare.ts";
 import { emitFiles } from "../codegen/emit.ts";
 import { expandTable } from "../codegen/expand.ts";
+import { generateKernels } from "../codegen/generate.ts";
 import { generate } from "../codegen/main.ts";
 import { createRenderer } from "../codegen/render.ts";
+import { readTemplates, templatesFile } from "../codegen/templates.ts";
 import { kmeans, ladder, pairs, sizes } from "../codegen/variants.ts";
 import { workgroupBytes } from "../codegen/workgroup_bytes.ts";
 import { CoupletError, type KernelInfo } from "../mod.ts";
@@ -14,6 +16,7 @@ import { requestTestDevice } from "../tools/adapter.ts";
 import { compareWithReference } from "./cache_oracle.ts";
 
 const table = { sizes, pairs, ladder, kmeans };
+const TEMPLATES = new URL("../templates/", import.meta.url);
 const GENERATED = new URL("../generated/", import.meta.url);
 
 /** Runs `act` with an empty folder that is removed afterwards. */
@@ -27,7 +30,11 @@ async function withFolder(act: (folder: URL, path: string) => Promise<void>): Pr
 }
 
 Deno.test("generated/ is what templates and rows give: nothing missing, stale or orphaned", () => {
-  const files = emitFiles(expandTable(table), createRenderer(), "../src/kernel.ts");
+  const templates = readTemplates(TEMPLATES);
+  const files = new Map([
+    ...emitFiles(expandTable(table), createRenderer(templates), "../src/kernel.ts"),
+    ["templates.ts", templatesFile(templates)],
+  ]);
   assert.deepEqual(compareFiles(GENERATED, files), { missing: [], stale: [], orphaned: [] });
 });
 
@@ -39,7 +46,7 @@ Deno.test("expandTable() gives the same kernels in whatever order the rows stand
     kmeans: kmeans.toReversed(),
   };
   const render = (rows: typeof table) => {
-    const renderer = createRenderer();
+    const renderer = createRenderer(readTemplates(TEMPLATES));
     return expandTable(rows).map((row) => [row.name, renderer.render(row)]);
   };
   assert.deepEqual(render(reversed), render(table));
@@ -111,23 +118,16 @@ Deno.test("writeFiles() touches nothing in a folder with files that were not gen
 });
 
 /** Renders one row of a template of two lines. */
-async function renderTemplate(text: string, context: Record<string, string>): Promise<string> {
-  let rendered = "";
-  await withFolder((folder) => {
-    Deno.mkdirSync(new URL("partials/", folder));
-    Deno.writeTextFileSync(new URL("partials/one.hbs", folder), "{{inner}}");
-    Deno.writeTextFileSync(new URL("test.wgsl.hbs", folder), text);
-    const row = { name: "test", template: "test", reason: "a test", bindings: [], context };
-    rendered = createRenderer(folder).render(row);
-    return Promise.resolve();
-  });
-  return rendered;
+function renderTemplate(text: string, context: Record<string, string>): string {
+  const templates = new Map([["partials/one.hbs", "{{inner}}"], ["test.wgsl.hbs", text]]);
+  const row = { name: "test", template: "test", reason: "a test", bindings: [], context };
+  return createRenderer(templates).render(row);
 }
 
 const BINDINGS = "{{#each bindings}}{{name}}{{/each}}";
 
-Deno.test("createRenderer() refuses names that are unknown, in partials and lookups too", async () => {
-  assert.equal(await renderTemplate(`${BINDINGS}{{a}} {{> one}}`, { a: "x", inner: "y" }), "x y\n");
+Deno.test("createRenderer() refuses names that are unknown, in partials and lookups too", () => {
+  assert.equal(renderTemplate(`${BINDINGS}{{a}} {{> one}}`, { a: "x", inner: "y" }), "x y\n");
   for (
     const [text, context] of [
       ["{{b}}", { a: "x" }],
@@ -136,12 +136,12 @@ Deno.test("createRenderer() refuses names that are unknown, in partials and look
       ["{{#with nothing}}{{/with}}", {}],
     ] as const
   ) {
-    await assert.rejects(renderTemplate(BINDINGS + text, context), /not define/);
+    assert.throws(() => renderTemplate(BINDINGS + text, context), /not define/);
   }
 });
 
-Deno.test("createRenderer() refuses names that are defined and not used", async () => {
-  await assert.rejects(renderTemplate(`${BINDINGS}{{a}}`, { a: "x", idle: "y" }), /use idle/);
+Deno.test("createRenderer() refuses names that are defined and not used", () => {
+  assert.throws(() => renderTemplate(`${BINDINGS}{{a}}`, { a: "x", idle: "y" }), /use idle/);
 });
 
 Deno.test("generate() writes a user's own rows, which a cache takes once they are registered", async () => {
@@ -174,6 +174,34 @@ Deno.test("generate() writes a user's own rows, which a cache takes once they ar
     assert.ok(error < 2e-5, `the largest difference is ${error}`);
   } finally {
     await Deno.remove(path, { recursive: true });
+  }
+});
+
+Deno.test("generateKernels() gives what the command writes, with the published templates", async () => {
+  await withFolder((folder, path) => {
+    assert.equal(generate(["--pair", "c4b6/c2b3", "--head-dim", "48", "--out", path]), 0);
+    const files = generateKernels({ pairs: ["c4b6/c2b3"], headDims: [48] });
+    assert.ok(files.has("manifest.ts") && files.has("sets/c4b6_c2b3_d48.ts"));
+    assert.deepEqual(compareFiles(folder, files), { missing: [], stale: [], orphaned: [] });
+    return Promise.resolve();
+  });
+});
+
+Deno.test("generateKernels() refuses a request that gives no row, or no kernel", () => {
+  for (
+    const [request, code] of [
+      [{ headDims: [64] }, "usage"],
+      [{ schemes: ["c4b8"], headDims: [] }, "usage"],
+      [{ schemes: ["c3b3"], headDims: [64] }, "scheme"],
+      [{ schemes: ["c16b8"], headDims: [24] }, "shape"],
+      [{ pairs: ["u8b8/c4b8"], headDims: [48] }, "shape"],
+    ] as const
+  ) {
+    assert.throws(
+      () => generateKernels(request),
+      (error) => error instanceof CoupletError && error.code === code,
+      JSON.stringify(request),
+    );
   }
 });
 

@@ -11,6 +11,7 @@ import {
   roundToGrid,
   type SafetensorsTensor,
   type Scheme,
+  schemeCodec,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import { crc32 } from "../src/crc32.ts";
@@ -99,7 +100,7 @@ for (const example of EXAMPLES) {
       } else {
         assert.ok(number !== null, line);
         const [token, channel, value] = number.slice(1).map(Number);
-        const vector = scheme.decode(record, token!, headDim, {
+        const vector = schemeCodec(scheme).decode(record, token!, headDim, {
           centroids: exampleCentroids(scheme, headDim),
           // At position 0 the rotary embedding leaves vectors as they are.
           ...(before === undefined ? {} : { turn: (vector) => Float64Array.from(vector) }),

@@ -32,20 +32,28 @@ async function pathsOf(entry: string): Promise<string[]> {
   return specifiers.map((specifier) => specifier.slice(ROOT.href.length));
 }
 
-/** The kernels whose text a bundle of the given source holds, on demand or not. */
-async function bundledKernels(source: string): Promise<string[]> {
+/** The modules of which a bundle of the given source holds something, loaded on demand or not. */
+async function bundledModules(source: string): Promise<string[]> {
   const { metafile } = await build({
     stdin: { contents: source, resolveDir: fileURLToPath(ROOT), loader: "ts" },
     bundle: true,
     splitting: true,
+    minify: true,
     format: "esm",
     outdir: "unused",
     metafile: true,
     write: false,
   });
   await stop();
-  return Object.keys(metafile.inputs)
-    .flatMap((path) => /([^/]+)\.wgsl\.ts$/.exec(path)?.[1] ?? []).sort();
+  return Object.values(metafile.outputs).flatMap(({ inputs }) =>
+    Object.entries(inputs).flatMap(([path, { bytesInOutput }]) => bytesInOutput > 0 ? [path] : [])
+  );
+}
+
+/** The kernels among them. */
+async function bundledKernels(source: string): Promise<string[]> {
+  const modules = await bundledModules(source);
+  return modules.flatMap((path) => /([^/]+)\.wgsl\.ts$/.exec(path)?.[1] ?? []).sort();
 }
 
 function sourceFiles(): SourceFile[] {
@@ -77,6 +85,25 @@ Deno.test("a bundle of mod.ts and one set holds that set's kernels and no others
   const set = 'export { kernels } from "./generated/sets/c8b8_d64.ts";';
   const names = c8b8.map(({ name }) => name).sort();
   assert.deepEqual(await bundledKernels(`${runtime}\n${set}`), names);
+});
+
+Deno.test("a bundle of an engine leaves out calibration, the reference and codecs", async () => {
+  const engine = await bundledModules('export { createCache, planCache } from "./mod.ts";');
+  assert.ok(engine.includes("src/device_cache.ts"));
+  const others = [
+    "src/calibrate/samples.ts",
+    "src/calibrate/kmeans.ts",
+    "src/calibrate/kmeans_side.ts",
+    "src/codec.ts",
+    "src/crc32.ts",
+    "src/reference/reference_cache.ts",
+    "src/reference/pack.ts",
+    "src/safetensors.ts",
+    "src/snapshot.ts",
+  ];
+  assert.deepEqual(engine.filter((path) => others.includes(path)), []);
+  const all = await bundledModules('export * from "./mod.ts";');
+  assert.deepEqual(others.filter((path) => !all.includes(path)), []);
 });
 
 Deno.test("src/ has no switch on a scheme or on bits: rows and selection decide", () => {

@@ -1,6 +1,6 @@
 /** Schemes of evenly spaced levels: what their codes mean, and how far off they are. */
 import assert from "node:assert/strict";
-import { CoupletError, parseScheme, recordBits, type SchemeId } from "../mod.ts";
+import { CoupletError, parseScheme, recordBits, schemeCodec, type SchemeId } from "../mod.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../src/float16.ts";
 import { readBits, readCode } from "../src/reference/pack.ts";
@@ -18,14 +18,14 @@ function codeGroup(id: SchemeId, numbers: readonly number[]) {
     ? numbers.map((number) => new Float64Array(32).fill(number))
     : [Float64Array.from(numbers)];
   const record = new Uint32Array(layout.words);
-  scheme.encode(vectors, record, 0, NONE);
+  schemeCodec(scheme).encode(vectors, record, 0, NONE);
   const place = (i: number): [token: number, channel: number] => byToken ? [i, 0] : [0, i];
   return {
     scale: fromFloat16Bits(readBits(record, 0, 16)),
     codes: numbers.map((_, i) => readCode(layout, record, ...place(i))),
     decoded: numbers.map((_, i) => {
       const [token, channel] = place(i);
-      return scheme.decode(record, token, 32, NONE)[channel]!;
+      return schemeCodec(scheme).decode(record, token, 32, NONE)[channel]!;
     }),
   };
 }

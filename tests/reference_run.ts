@@ -9,6 +9,7 @@ import {
   type ReferenceSequence,
   rotate,
   type Scheme,
+  schemeCodec,
   type Side,
 } from "../mod.ts";
 import { headCodebooks } from "../src/reference/head_codebooks.ts";
@@ -150,6 +151,7 @@ export class ReferenceRun {
   #decode(sequence: number, layer: number, side: Side, tokens: number): Float64Array {
     const { shape: { headDim }, tiers, keys } = this.options;
     const scheme = this.scheme(layer, side);
+    const codec = schemeCodec(scheme);
     const { tokens: recordTokens, words: recordWords } = scheme.layout(headDim);
     const records = this.cache.records(this.sequences[sequence]!, layer, side, tokens);
     const heads = { keyValueHeads: records.length, headDim };
@@ -163,7 +165,7 @@ export class ReferenceRun {
         const index = token % recordTokens;
         const word = ((token - index) / recordTokens) * recordWords;
         const start = tiers.sinks + token - index;
-        const vector = scheme.decode(words.subarray(word, word + recordWords), index, headDim, {
+        const vector = codec.decode(words.subarray(word, word + recordWords), index, headDim, {
           ...codebooks[head]!,
           ...(side === "keys" && rope !== undefined
             ? { turn: (vector, index, way) => rotate(vector, way * (start + index), rope) }

@@ -1,6 +1,6 @@
 /** What every scheme promises, and what those without calibration achieve. */
 import assert from "node:assert/strict";
-import { CoupletError, parseScheme, type Scheme } from "../mod.ts";
+import { CoupletError, parseScheme, type Scheme, schemeCodec } from "../mod.ts";
 import { sizes } from "../codegen/variants.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { fromFloat16Array } from "../src/float16.ts";
@@ -63,10 +63,17 @@ for (const { scheme, headDim } of SIZED) {
     const record = new Uint32Array(layout.words);
     // In an order in which each block but the last has a later one beside it.
     for (let first = layout.tokens - scheme.block; first >= 0; first -= scheme.block) {
-      scheme.encode(vectors.slice(first, first + scheme.block), record, first, codebook);
+      schemeCodec(scheme).encode(
+        vectors.slice(first, first + scheme.block),
+        record,
+        first,
+        codebook,
+      );
     }
     const alone = roundTrip(scheme, vectors, codebook);
-    const together = vectors.map((_, token) => scheme.decode(record, token, headDim, codebook));
+    const together = vectors.map((_, token) =>
+      schemeCodec(scheme).decode(record, token, headDim, codebook)
+    );
     assert.deepEqual(together, alone);
     assert.ok(together.flatMap((vector) => [...vector]).every(Number.isFinite));
     if (layout.metadata.tokenBits === 0) {
@@ -75,7 +82,7 @@ for (const { scheme, headDim } of SIZED) {
     assert.deepEqual(firstRecords(layout, record, layout.tokens), record);
     if (scheme.block === 1) {
       const first = new Uint32Array(layout.words);
-      scheme.encode([vectors[0]!], first, 0, codebook);
+      schemeCodec(scheme).encode([vectors[0]!], first, 0, codebook);
       assert.deepEqual(firstRecords(layout, record, 1), first);
     }
   });

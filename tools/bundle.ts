@@ -1,42 +1,58 @@
 /**
  * `deno task bundle`: bundles the library and its kernel sets for browsers into `dist/`, each kernel a
- * chunk that loads when a plan has chosen it, and prints the sizes.
+ * chunk that loads when a plan has chosen it, and holds their sizes against budgets. The exit code is 1
+ * where one is exceeded.
  *
  * @module
  */
-import { build, type Metafile, stop } from "esbuild";
+import { build, type BuildOptions, type Metafile, stop } from "esbuild";
 import { mkdir, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { gzipSync } from "node:zlib";
 import config from "../deno.json" with { type: "json" };
+import { BUDGETS, describeSize, judge, type Size } from "./budgets.ts";
 import { ROOT } from "./project.ts";
+import { wgslPlugin } from "./wgsl_plugin.ts";
 
-const OUTPUT = "dist";
+const OUTPUT = "dist/browser";
 
-interface Size {
-  readonly raw: number;
-  readonly gzipped: number;
-}
+/** What an engine takes of the library: the rest of it is calibration, reference, choice of policies, stores. */
+const ENGINE = "createCache, decodeCodebooks, planCache, requiredFeatures, requiredLimits";
 
-const { metafile, outputFiles } = await build({
+/** The same for an engine that stores sequences and restores them. */
+const ENGINE_WITH_SNAPSHOTS = `${ENGINE}, restoreSequence, snapshotSequence`;
+
+const BROWSER = {
   absWorkingDir: ROOT,
-  entryPoints: Object.entries(config.exports)
-    .filter(([entry]) => entry === "." || /^\.\/kernels(\/|$)/.test(entry))
-    .map(([entry, module]) => ({ in: module, out: entry === "." ? "mod" : entry.slice(2) })),
-  outdir: OUTPUT,
   bundle: true,
-  splitting: true,
   format: "esm",
   platform: "browser",
   target: "es2022",
   minify: true,
-  sourcemap: true,
   metafile: true,
-  // Written below, after a build that succeeded.
   write: false,
-  chunkNames: "chunks/[name]-[hash]",
   logLevel: "warning",
+} as const satisfies BuildOptions;
+
+const { metafile, outputFiles } = await build({
+  ...BROWSER,
+  entryPoints: Object.entries(config.exports)
+    .filter(([entry]) => entry === "." || /^\.\/kernels(\/|$)/.test(entry))
+    .map(([entry, module]) => ({ in: module, out: entry === "." ? "mod" : entry.slice(2) })),
+  outdir: OUTPUT,
+  splitting: true,
+  sourcemap: true,
+  chunkNames: "chunks/[name]-[hash]",
+  plugins: [wgslPlugin],
 });
+const runtimes = [
+  judge("engine", await sizeOfExports(ENGINE), BUDGETS.engine),
+  judge(
+    "engine with snapshots",
+    await sizeOfExports(ENGINE_WITH_SNAPSHOTS),
+    BUDGETS.engineWithSnapshots,
+  ),
+];
 await stop();
 
 // Chunks are named by their content: those of earlier builds would pile up.
@@ -46,16 +62,35 @@ for (const { path, contents } of outputFiles) {
   await Deno.writeFile(path, contents);
 }
 
-const runtime = staticFiles(metafile, `${OUTPUT}/mod.js`);
+const sizes = new Map(outputFiles.map(({ path, contents }) => [path.slice(ROOT.length), contents]));
 const kernels = Object.entries(metafile.outputs)
-  .filter(([, output]) => output.entryPoint?.endsWith(".wgsl.ts"))
-  .map(([path, output]) => ({ name: output.entryPoint!, ...size([path]) }))
-  .sort((a, b) => b.gzipped - a.gzipped);
-
-console.log(`runtime: ${describe(size(runtime))}, in ${runtime.length} files`);
+  .flatMap(([path, { entryPoint }]) =>
+    entryPoint?.endsWith(".wgsl.ts")
+      ? [{ name: basename(entryPoint, ".wgsl.ts"), size: sizeOf([sizes.get(path)!]) }]
+      : []
+  )
+  .sort((a, b) => b.size.gzipped - a.size.gzipped)
+  .map(({ name, size }) => judge(name, size, BUDGETS.kernel));
 const [largest] = kernels;
-if (largest !== undefined) {
-  console.log(`largest of ${kernels.length} kernels: ${describe(largest)}, ${largest.name}`);
+if (largest === undefined) throw new Error("The bundle holds no kernel");
+const all = staticFiles(metafile, `${OUTPUT}/mod.js`).map((path) => sizes.get(path)!);
+
+for (const { line } of runtimes) console.log(line);
+console.log(`all of mod.ts, for comparison: ${describeSize(sizeOf(all))}`);
+console.log(`largest of ${kernels.length} kernels: ${largest.line}`);
+const missing = kernels.filter(({ meets }) => !meets).length;
+if (missing > 0) console.log(`${missing} kernels miss their goal`);
+Deno.exit([...runtimes, largest].every(({ passes }) => passes) ? 0 : 1);
+
+/** Of what a program's bundle holds that imports these names, tree-shaken. */
+async function sizeOfExports(names: string): Promise<Size> {
+  const contents = `export { ${names} } from "./mod.ts";`;
+  const { outputFiles } = await build({
+    ...BROWSER,
+    stdin: { contents, resolveDir: ROOT, loader: "ts" },
+    outfile: "engine.js",
+  });
+  return sizeOf(outputFiles.map(({ contents }) => contents));
 }
 
 /** The files that load together with one file: it and what it imports, except on demand. */
@@ -69,14 +104,10 @@ function staticFiles(metafile: Metafile, entry: string): string[] {
   return [...seen];
 }
 
-function size(paths: readonly string[]): Size {
-  const contents = paths.map((path) => Deno.readFileSync(`${ROOT}${path}`));
+/** Each file is compressed by itself, as it is sent. */
+function sizeOf(files: readonly Uint8Array[]): Size {
   return {
-    raw: contents.reduce((sum, bytes) => sum + bytes.length, 0),
-    gzipped: contents.reduce((sum, bytes) => sum + gzipSync(bytes, { level: 9 }).length, 0),
+    raw: files.reduce((sum, bytes) => sum + bytes.length, 0),
+    gzipped: files.reduce((sum, bytes) => sum + gzipSync(bytes, { level: 9 }).length, 0),
   };
-}
-
-function describe({ raw, gzipped }: Size): string {
-  return `${(raw / 1024).toFixed(1)} KiB, ${(gzipped / 1024).toFixed(1)} KiB gzipped`;
 }

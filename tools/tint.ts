@@ -7,8 +7,8 @@
 import { runProject } from "./project.ts";
 
 /**
- * Compiles WGSL sources with Tint on a device with WebGPU's default limits and no optional feature,
- * each with its one entry point.
+ * Compiles WGSL sources with Tint on a device with WebGPU's default limits and no optional feature but
+ * those that the source enables, each with its one entry point.
  *
  * @param sources WGSL by name.
  * @returns Tint's messages by name, for the sources that fail; empty where all compile.

@@ -6,6 +6,7 @@
 import { CoupletError } from "@couplet/kv";
 import { createRenderer } from "../../codegen/render.ts";
 import type { KernelRow } from "../../codegen/kernel_row.ts";
+import { readTemplates } from "../../codegen/templates.ts";
 import { kernelLines, type KernelTrace, type LineSource } from "./kernel_trace.ts";
 
 /** What a mark says of the text behind it. */
@@ -30,10 +31,15 @@ export interface Tracer {
   trace(row: KernelRow, wgsl: string): KernelTrace;
 }
 
+const TEMPLATES = new URL("../../templates/", import.meta.url);
+
 /** Reads `templates/`, or another folder, and marks them. */
-export function createTracer(folder?: URL): Tracer {
+export function createTracer(folder: URL = TEMPLATES): Tracer {
   const marks: Mark[] = [];
-  const renderer = createRenderer(folder, (template, file) => markTemplate(template, file, marks));
+  const renderer = createRenderer(
+    readTemplates(folder),
+    (template, file) => markTemplate(template, file, marks),
+  );
   return {
     trace(row, wgsl) {
       const text = readMarks(renderer.render(row), marks);

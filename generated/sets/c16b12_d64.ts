@@ -2,6 +2,21 @@
 /**
  * Kernels of a cache with keys and values in c16b12 at head dimension 64.
  *
+ * ```ts
+ * import { planCache } from "@couplet/kv";
+ * import { kernels } from "@couplet/kv/kernels/c16b12_d64";
+ *
+ * const plan = planCache({
+ *   shape: { layers: 2, queryHeads: 8, keyValueHeads: 2, headDim: 64 },
+ *   policy: { keys: "c16b12", values: "c16b12" },
+ *   keys: { space: "as-scored" },
+ *   tiers: { sinks: 4, window: 64 },
+ *   capacity: { sequences: 1, tokens: 4096, sequenceTokens: 4096, stepTokens: 64, appendTokens: 64 },
+ *   kernels,
+ * });
+ * console.log(plan.effectiveBits);
+ * ```
+ *
  * @module
  */
 import { kernels as common_d64 } from "./common_d64.ts";

@@ -2,6 +2,21 @@
 /**
  * Kernels of a cache with keys in c4b8 and values in c8b8 at head dimension 80.
  *
+ * ```ts
+ * import { planCache } from "@couplet/kv";
+ * import { kernels } from "@couplet/kv/kernels/c4b8_c8b8_d80";
+ *
+ * const plan = planCache({
+ *   shape: { layers: 2, queryHeads: 8, keyValueHeads: 2, headDim: 80 },
+ *   policy: { keys: "c4b8", values: "c8b8" },
+ *   keys: { space: "as-scored" },
+ *   tiers: { sinks: 4, window: 64 },
+ *   capacity: { sequences: 1, tokens: 4096, sequenceTokens: 4096, stepTokens: 64, appendTokens: 64 },
+ *   kernels,
+ * });
+ * console.log(plan.effectiveBits);
+ * ```
+ *
  * @module
  */
 import { kernels as c4b8_d80 } from "./c4b8_d80.ts";

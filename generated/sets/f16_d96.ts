@@ -2,6 +2,21 @@
 /**
  * Kernels of a cache with keys and values in f16 at head dimension 96.
  *
+ * ```ts
+ * import { planCache } from "@couplet/kv";
+ * import { kernels } from "@couplet/kv/kernels/f16_d96";
+ *
+ * const plan = planCache({
+ *   shape: { layers: 2, queryHeads: 8, keyValueHeads: 2, headDim: 96 },
+ *   policy: { keys: "f16", values: "f16" },
+ *   keys: { space: "as-scored" },
+ *   tiers: { sinks: 4, window: 64 },
+ *   capacity: { sequences: 1, tokens: 4096, sequenceTokens: 4096, stepTokens: 64, appendTokens: 64 },
+ *   kernels,
+ * });
+ * console.log(plan.effectiveBits);
+ * ```
+ *
  * @module
  */
 import { kernels as common_d96 } from "./common_d96.ts";

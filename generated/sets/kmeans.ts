@@ -2,6 +2,25 @@
 /**
  * Kernels that learn codebooks.
  *
+ * ```ts
+ * import { calibrate } from "@couplet/kv";
+ * import { kernels } from "@couplet/kv/kernels/kmeans";
+ *
+ * const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
+ * // [tokens][keyValueHeads][headDim]
+ * const values = Float32Array.from({ length: 256 * 2 * 64 }, (_, i) => Math.sin(i * i));
+ * const set = await calibrate({
+ *   samples: [{ layer: 0, side: "values", keyValueHeads: 2, headDim: 64, values }],
+ *   schemes: { keys: [], values: ["c4b4"] },
+ *   keySpace: "pre-rope",
+ *   model: { name: "my model", digest: "its hash" },
+ *   seed: 1,
+ *   device,
+ *   kernels,
+ * });
+ * console.log(set.codebooks.length);
+ * ```
+ *
  * @module
  */
 import type { KernelInfo } from "../../src/kernel.ts";

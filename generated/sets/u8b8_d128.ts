@@ -2,6 +2,21 @@
 /**
  * Kernels of a cache with keys and values in u8b8 at head dimension 128.
  *
+ * ```ts
+ * import { planCache } from "@couplet/kv";
+ * import { kernels } from "@couplet/kv/kernels/u8b8_d128";
+ *
+ * const plan = planCache({
+ *   shape: { layers: 2, queryHeads: 8, keyValueHeads: 2, headDim: 128 },
+ *   policy: { keys: "u8b8", values: "u8b8" },
+ *   keys: { space: "as-scored" },
+ *   tiers: { sinks: 4, window: 64 },
+ *   capacity: { sequences: 1, tokens: 4096, sequenceTokens: 4096, stepTokens: 64, appendTokens: 64 },
+ *   kernels,
+ * });
+ * console.log(plan.effectiveBits);
+ * ```
+ *
  * @module
  */
 import { kernels as common_d128 } from "./common_d128.ts";

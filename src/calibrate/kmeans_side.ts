@@ -3,7 +3,9 @@ import { kmeansTileSamples } from "./kmeans_layout.ts";
 import { type CalibrationSamples, tokensOf } from "./samples.ts";
 
 /** Planes are padded to whole workgroups of every width's assignment. */
-const SAMPLE_ALIGNMENT = Math.max(...[1, 2, 4, 8, 16].map(kmeansTileSamples));
+function sampleAlignment(): number {
+  return Math.max(...[1, 2, 4, 8, 16].map(kmeansTileSamples));
+}
 
 /** One layer and side's samples on the device, whatever the scheme. */
 export interface KmeansSide {
@@ -72,5 +74,6 @@ export async function uploadSide(
 }
 
 function paddedSamples(samples: CalibrationSamples): number {
-  return Math.ceil(tokensOf(samples) / SAMPLE_ALIGNMENT) * SAMPLE_ALIGNMENT;
+  const alignment = sampleAlignment();
+  return Math.ceil(tokensOf(samples) / alignment) * alignment;
 }

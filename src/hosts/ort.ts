@@ -7,6 +7,18 @@
  *
  * Types only: the classes are the caller's, of `onnxruntime-web` or `onnxruntime-common`.
  *
+ * ```ts
+ * import { type Cache, snapshotSequence } from "@couplet/kv";
+ * import { appendOrtTensors, type OrtLayer } from "@couplet/kv/hosts/ort";
+ *
+ * // A prompt's keys and values, as a session gave them, become a file; what comes back is for readOrtTensors().
+ * async function storePrompt(device: GPUDevice, cache: Cache, layers: readonly OrtLayer[]) {
+ *   const sequence = cache.createSequence();
+ *   await appendOrtTensors(device, cache, sequence, layers);
+ *   return await snapshotSequence(cache, sequence);
+ * }
+ * ```
+ *
  * @module
  */
 import type { Cache } from "../cache.ts";

@@ -6,6 +6,18 @@
  *
  * Types only: the classes are the caller's, of `@huggingface/transformers` and of the ONNX Runtime it uses.
  *
+ * ```ts
+ * import type { Cache } from "@couplet/kv";
+ * import { appendPastKeyValues, type PastKeyValues } from "@couplet/kv/hosts/transformers";
+ *
+ * // What `generate()` returns as `past_key_values` is held compressed, and can then be disposed of.
+ * async function park(device: GPUDevice, cache: Cache, past: PastKeyValues) {
+ *   const sequence = cache.createSequence();
+ *   await appendPastKeyValues(device, cache, sequence, past);
+ *   return sequence;
+ * }
+ * ```
+ *
  * @module
  */
 import type { Cache } from "../cache.ts";

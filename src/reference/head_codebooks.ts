@@ -1,7 +1,8 @@
 import { centroidNumbers } from "../centroid_grid.ts";
 import type { SideCodebook } from "../codebook.ts";
 import { fromFloat16Array } from "../float16.ts";
-import type { HeadCodebook, Scheme } from "../scheme.ts";
+import type { HeadCodebook } from "../codec.ts";
+import type { Scheme } from "../scheme.ts";
 
 /** The codebooks of all KV heads: one each, or one for all where it is universal. */
 export function headCodebooks(

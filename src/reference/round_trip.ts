@@ -1,4 +1,5 @@
-import type { CodingContext, Scheme } from "../scheme.ts";
+import { type CodingContext, schemeCodec } from "../codec.ts";
+import type { Scheme } from "../scheme.ts";
 
 /**
  * What vectors of one KV head become by being coded, in float64.
@@ -8,12 +9,13 @@ import type { CodingContext, Scheme } from "../scheme.ts";
  * @returns The same, decoded.
  */
 export function roundTrip(
-  scheme: Pick<Scheme, "block" | "layout" | "encode" | "decode">,
+  scheme: Scheme,
   vectors: readonly ArrayLike<number>[],
   context: CodingContext,
 ): Float64Array<ArrayBuffer>[] {
   const headDim = vectors[0]?.length ?? 0;
   const { turn, ...codebook } = context;
+  const codec = schemeCodec(scheme);
   return vectors.flatMap((_, first) => {
     if (first % scheme.block !== 0) return [];
     const block = vectors.slice(first, first + scheme.block);
@@ -22,7 +24,7 @@ export function roundTrip(
       ...codebook,
       turn: (vector, token, direction) => turn(vector, first + token, direction),
     };
-    scheme.encode(block, record, 0, own);
-    return block.map((_, token) => scheme.decode(record, token, headDim, own));
+    codec.encode(block, record, 0, own);
+    return block.map((_, token) => codec.decode(record, token, headDim, own));
   });
 }

@@ -1,7 +1,8 @@
 import type { SideCodebook } from "../codebook.ts";
 import { fromFloat16Bits, toFloat16Bits } from "../float16.ts";
 import type { RopeParameters } from "../cache_types.ts";
-import type { CodingContext, HeadCodebook, Scheme } from "../scheme.ts";
+import { type Codec, type CodingContext, type HeadCodebook, schemeCodec } from "../codec.ts";
+import type { Scheme } from "../scheme.ts";
 import type { ExactTiers } from "./attention.ts";
 import { headCodebooks } from "./head_codebooks.ts";
 import { firstRecords } from "./pack.ts";
@@ -31,6 +32,7 @@ export interface SideStoreOptions {
  */
 export class SideStore {
   readonly #options: SideStoreOptions;
+  readonly #codec: Codec;
   /** `[keyValueHeads]` codebooks, as stored. */
   readonly #codebooks: readonly HeadCodebook[];
   /** `[sinks][keyValueHeads][headDim]` binary16 bits. */
@@ -44,6 +46,7 @@ export class SideStore {
   constructor(options: SideStoreOptions) {
     const { scheme, codebook, keyValueHeads, headDim, tiers } = options;
     this.#options = options;
+    this.#codec = schemeCodec(scheme);
     this.#slots = options.slots;
     this.#sinks = new Uint16Array(tiers.sinks * keyValueHeads * headDim);
     this.#recent = new Uint16Array(this.#slots * keyValueHeads * headDim);
@@ -94,17 +97,17 @@ export class SideStore {
       );
       const words = this.#wordsFor(head, (record + 1) * layout.words);
       const own = words.subarray(record * layout.words, (record + 1) * layout.words);
-      scheme.encode(vectors, own, index, this.#context(head, record * layout.tokens));
+      this.#codec.encode(vectors, own, index, this.#context(head, record * layout.tokens));
     }
   }
 
   /** One head's vector `[headDim]` of a coded token, decoded. */
   readCoded(token: number, head: number): Float64Array {
-    const { scheme, headDim, tiers } = this.#options;
+    const { headDim, tiers } = this.#options;
     const { layout, record, index } = this.#recordPlace(token - tiers.sinks);
     const words = this.#records[head]!;
     const own = words.subarray(record * layout.words, (record + 1) * layout.words);
-    return scheme.decode(own, index, headDim, this.#context(head, record * layout.tokens));
+    return this.#codec.decode(own, index, headDim, this.#context(head, record * layout.tokens));
   }
 
   /** The records of the first `tokens` tokens past the sinks, all coded, `[keyValueHeads]` runs of words. */

@@ -1,6 +1,7 @@
 import { CoupletError } from "../errors.ts";
 import { recordLayout } from "../record_layout.ts";
 import { readCode, writeCode } from "../reference/pack.ts";
+import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId } from "../scheme.ts";
 
 const ID = /^c(1|2|4|8|16)b([1-9]|1[0-2])$/;
@@ -37,7 +38,15 @@ export function coupled(id: SchemeId): Scheme | undefined {
     centroids: centroidCount,
     rotated: false,
     layout,
+  };
+}
 
+/** Finds the nearest centroids of coupled schemes. */
+export function coupledCodec(
+  { channels, codebook, centroids: centroidCount, layout }: Scheme,
+): Codec | undefined {
+  if (codebook !== "learned") return undefined;
+  return {
     encode([vector], record, token, { centroids, scale }) {
       const own = layout(vector!.length);
       for (let group = 0; group < own.codes; group++) {

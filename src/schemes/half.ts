@@ -2,6 +2,7 @@ import { CoupletError } from "../errors.ts";
 import { fromFloat16Bits, toFloat16Bits } from "../float16.ts";
 import { recordLayout } from "../record_layout.ts";
 import { readCode, writeCode } from "../reference/pack.ts";
+import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId } from "../scheme.ts";
 
 /** The uncompressed scheme: every channel is its own 16-bit code, its binary16 bits. */
@@ -28,7 +29,13 @@ export function half(id: SchemeId): Scheme | undefined {
     centroids: 0,
     rotated: false,
     layout,
+  };
+}
 
+/** Rounds to binary16. */
+export function halfCodec({ id, layout }: Scheme): Codec | undefined {
+  if (id !== "f16") return undefined;
+  return {
     encode([vector], record, token) {
       const own = layout(vector!.length);
       for (let i = 0; i < own.codes; i++) {

@@ -2,9 +2,12 @@ import { fromFloat8E4M3, fromFloat8E5M3, toFloat8E4M3, toFloat8E5M3 } from "../f
 import { checkHadamard, hadamard, hadamardInverse } from "../hadamard.ts";
 import { recordLayout } from "../record_layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
+import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId } from "../scheme.ts";
 import { d4Codebook, e8Codebook } from "./lattice_codebooks.ts";
 import { decodeRotated, encodeRotated, storedCentroids } from "./rotated_codes.ts";
+
+const ID = /^u(4|8)b8$/;
 
 /** Tokens whose mean is taken: a page, and the window of NSNQuant. */
 const BLOCK = 64;
@@ -22,7 +25,7 @@ const CODEBOOKS: Readonly<Record<number, () => number[][]>> = { 4: d4Codebook, 8
  * scale gives what is decoded the length of what was coded, which serves attention better than least squares would.
  */
 export function lattice(id: SchemeId): Scheme | undefined {
-  const match = /^u(4|8)b8$/.exec(id);
+  const match = ID.exec(id);
   if (match === null) return undefined;
   const channels = Number(match[1]);
   const codeBits = 8;
@@ -45,7 +48,13 @@ export function lattice(id: SchemeId): Scheme | undefined {
     layout,
 
     universalCentroids: () => storedCentroids(id, () => CODEBOOKS[channels]!().flat()),
+  };
+}
 
+/** Codes as {@linkcode lattice} describes. */
+export function latticeCodec({ id, channels, layout }: Scheme): Codec | undefined {
+  if (!ID.test(id)) return undefined;
+  return {
     encode(vectors, record, _token, { centroids, turn }) {
       const headDim = vectors[0]!.length;
       const own = layout(headDim);

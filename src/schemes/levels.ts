@@ -3,6 +3,7 @@ import { CoupletError } from "../errors.ts";
 import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../float16.ts";
 import { type RecordLayout, recordLayout } from "../record_layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
+import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId, UniformLevels } from "../scheme.ts";
 
 /** Numbers that share a scale. */
@@ -41,6 +42,11 @@ function codeOf(number: number, { scale, minimum }: GroupLevels, zero: number, b
   return Math.min(Math.max(code, 0), 2 ** bits - 1);
 }
 
+/** Bits of a group's scale, and of its minimum where there is one. */
+function groupBitsOf({ span }: UniformLevels): number {
+  return span === "range" ? 32 : 16;
+}
+
 /**
  * A scheme of evenly spaced levels, which needs no codebook. A record has each group's scale, and in its upper half word
  * the minimum where there is one, channel by channel or token by token, and then the codes.
@@ -48,9 +54,9 @@ function codeOf(number: number, { scale, minimum }: GroupLevels, zero: number, b
  * Codes are reproducible: scale and minimum are rounded to binary16 first, and then each number gets the level nearest to it.
  */
 export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevels): Scheme {
-  const { group, span, zero } = levels;
+  const { group } = levels;
   const block = group === "tokens" ? GROUP : 1;
-  const groupBits = span === "range" ? 32 : 16;
+  const groupBits = groupBitsOf(levels);
 
   function layout(headDim: number): RecordLayout {
     if (headDim % GROUP !== 0 || headDim <= 0) {
@@ -66,13 +72,6 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
     return recordLayout(headDim, codeBits, metadata, block);
   }
 
-  /** The bit at which the metadata of the group of a number begin. */
-  function groupBit(own: RecordLayout, token: number, channel: number): number {
-    return group === "tokens"
-      ? channel * groupBits
-      : tokenBit(own, token) + Math.floor(channel / GROUP) * groupBits;
-  }
-
   return {
     id,
     channels: 1,
@@ -84,7 +83,23 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
     rotated: false,
     levels,
     layout,
+  };
+}
 
+/** Finds the nearest levels of schemes whose levels are evenly spaced. */
+export function levelsCodec({ codeBits, layout, levels }: Scheme): Codec | undefined {
+  if (levels === undefined) return undefined;
+  const { group, span, zero } = levels;
+  const groupBits = groupBitsOf(levels);
+
+  /** The bit at which the metadata of the group of a number begin. */
+  function groupBit(own: RecordLayout, token: number, channel: number): number {
+    return group === "tokens"
+      ? channel * groupBits
+      : tokenBit(own, token) + Math.floor(channel / GROUP) * groupBits;
+  }
+
+  return {
     encode(vectors, record, token) {
       const headDim = vectors[0]!.length;
       const own = layout(headDim);

@@ -2,9 +2,12 @@ import { fromFloat16Bits, toFloat16Bits } from "../float16.ts";
 import { checkHadamard, hadamard, hadamardInverse } from "../hadamard.ts";
 import { recordLayout } from "../record_layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
+import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId } from "../scheme.ts";
 import { lloydMax } from "./lloyd_max.ts";
 import { decodeRotated, encodeRotated, storedCentroids } from "./rotated_codes.ts";
+
+const ID = /^t1b([1-4])$/;
 
 /** Bits of a token's scale: binary16. */
 const SCALE_BITS = 16;
@@ -17,7 +20,7 @@ const RECORD_TOKENS = 2;
  * rotated, its size is kept as binary16, and each channel's rest is rounded by the Lloyd-Max quantiser of its distribution.
  */
 export function turboQuant(id: SchemeId): Scheme | undefined {
-  const match = /^t1b([1-4])$/.exec(id);
+  const match = ID.exec(id);
   if (match === null) return undefined;
   const codeBits = Number(match[1]);
 
@@ -40,7 +43,13 @@ export function turboQuant(id: SchemeId): Scheme | undefined {
 
     universalCentroids: (headDim) =>
       storedCentroids(`${id} ${headDim}`, () => lloydMax(headDim, codeBits)),
+  };
+}
 
+/** Codes as {@linkcode turboQuant} describes. */
+export function turboQuantCodec({ id, layout }: Scheme): Codec | undefined {
+  if (!ID.test(id)) return undefined;
+  return {
     encode([vector], record, token, { centroids, turn }) {
       const own = layout(vector!.length);
       const turned = turn?.(vector!, token, 1) ?? vector!;

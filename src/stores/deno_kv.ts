@@ -2,10 +2,10 @@
  * A store of snapshots in Deno KV: an SQLite file on this machine, or a database that many machines
  * share.
  *
- * ```ts ignore
+ * ```ts
  * import { openDenoKvStore } from "@couplet/kv/stores/deno_kv";
  *
- * const store = await openDenoKvStore("./snapshots.sqlite");
+ * const store = await openDenoKvStore(":memory:"); // or a path, "./snapshots.sqlite"
  * // ...
  * store.close();
  * ```

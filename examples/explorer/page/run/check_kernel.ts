@@ -12,6 +12,7 @@ import {
   type ReferenceCache,
   type ReferenceSequence,
   rotate,
+  schemeCodec,
   type Sequence,
   type Side,
   SIDES,
@@ -268,7 +269,7 @@ async function compareVectors(pair: Pair, sequence: PairSequence): Promise<Check
         const word = Math.floor(token / layout.tokens) * layout.words;
         const record = words.subarray(word, word + layout.words);
         const start = tiers.sinks + token - token % layout.tokens;
-        const decoded = scheme.decode(record, token % layout.tokens, headDim, {
+        const decoded = schemeCodec(scheme).decode(record, token % layout.tokens, headDim, {
           centroids,
           ...(side === "keys" && keys.space === "pre-rope"
             ? { turn: (vector, index, way) => rotate(vector, way * (start + index), keys.rope) }

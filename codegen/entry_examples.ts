@@ -1,0 +1,52 @@
+/** The examples in the documentation of entries for kernels, each a program that runs as it stands. */
+import { kernelSetEntry } from "../src/kernel_set.ts";
+
+/** What a plan takes of an entry. */
+export interface PlanExample {
+  /** What the entry is imported by. */
+  readonly entry: string;
+  /** What it exports. */
+  readonly exported: "kernels" | "manifest";
+  /** Scheme of the keys. */
+  readonly keys: string;
+  /** Scheme of the values. */
+  readonly values: string;
+  /** Channels per head. */
+  readonly headDim: number;
+}
+
+/** Plans a cache. */
+export function planExample({ entry, exported, keys, values, headDim }: PlanExample): string {
+  return `import { planCache } from "@couplet/kv";
+import { ${exported} } from "${entry}";
+
+const plan = planCache({
+  shape: { layers: 2, queryHeads: 8, keyValueHeads: 2, headDim: ${headDim} },
+  policy: { keys: "${keys}", values: "${values}" },
+  keys: { space: "as-scored" },
+  tiers: { sinks: 4, window: 64 },
+  capacity: { sequences: 1, tokens: 4096, sequenceTokens: 4096, stepTokens: 64, appendTokens: 64 },
+  ${exported === "kernels" ? "kernels" : `kernels: ${exported}`},
+});
+console.log(plan.effectiveBits);`;
+}
+
+/** Learns codebooks on a device. */
+export function kmeansExample(): string {
+  return `import { calibrate } from "@couplet/kv";
+import { kernels } from "${kernelSetEntry("kmeans")}";
+
+const device = await (await navigator.gpu.requestAdapter())!.requestDevice();
+// [tokens][keyValueHeads][headDim]
+const values = Float32Array.from({ length: 256 * 2 * 64 }, (_, i) => Math.sin(i * i));
+const set = await calibrate({
+  samples: [{ layer: 0, side: "values", keyValueHeads: 2, headDim: 64, values }],
+  schemes: { keys: [], values: ["c4b4"] },
+  keySpace: "pre-rope",
+  model: { name: "my model", digest: "its hash" },
+  seed: 1,
+  device,
+  kernels,
+});
+console.log(set.codebooks.length);`;
+}

@@ -1,0 +1,40 @@
+/**
+ * Generates kernels that the package does not bring: other code widths, other head dimensions, other pairs
+ * of schemes whose attention is fused. What it gives are TypeScript modules, to write into a folder of your
+ * own, and to pass to `planCache` as `kernels`.
+ *
+ * ```ts
+ * import { generateKernels } from "@couplet/kv/generate";
+ *
+ * const files = generateKernels({ pairs: ["c4b6/c8b6"], headDims: [48] });
+ * console.log([...files.keys()]); // kernels, sets of them, and manifest.ts
+ * ```
+ *
+ * {@linkcode writeFiles} writes them, in Deno, with permission to read and write the folder:
+ *
+ * ```ts ignore
+ * writeFiles(new URL("./my_kernels/", import.meta.url), files);
+ * ```
+ *
+ * @module
+ */
+import { templates } from "../generated/templates.ts";
+import type { SchemeId } from "../src/scheme.ts";
+import { emitFiles, type GeneratedFiles } from "./emit.ts";
+import { expandTable } from "./expand.ts";
+import { createRenderer } from "./render.ts";
+import { type UserRows, userTable } from "./user_table.ts";
+
+export { type Difference, writeFiles } from "./compare.ts";
+export type { GeneratedFiles, SchemeId, UserRows };
+
+/**
+ * The modules of kernels for a user's own schemes, pairs and head dimensions: the kernels, their sets, and
+ * `manifest.ts`, which exports all of them as `manifest`. They import types from `@couplet/kv`.
+ *
+ * @throws {CoupletError} `scheme` where no family of schemes knows an id; `shape` where a scheme does not divide a head
+ * dimension, or kernels cannot take it; `usage` where a pair has no such form, or nothing is wanted.
+ */
+export function generateKernels(rows: UserRows): GeneratedFiles {
+  return emitFiles(expandTable(userTable(rows)), createRenderer(templates), "@couplet/kv");
+}

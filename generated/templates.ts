@@ -1,0 +1,2939 @@
+// Generated from templates/ by `deno task generate`. Do not edit: change the templates.
+
+/** The texts of templates/ by path, for generation outside of the repository. */
+export const templates: ReadonlyMap<string, string> = new Map([
+  ["attend.wgsl.hbs", `{{> (lookup . "enablePartial")}}
+{{> attention_constants}}
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+{{> mix_state}}
+{{#with key}}
+{{> (lookup . "constantsPartial")}}
+const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{/with}}
+{{#with value}}
+{{> (lookup . "constantsPartial")}}
+const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{/with}}
+{{> (lookup . "headerPartial")}}
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> (lookup . "chunkPartial")}}
+
+var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
+{{> mix_variables}}
+var<private> scores: array<vec4<f32>, MAX_SPAN>;
+
+{{> tiers}}
+
+{{> pages}}
+
+{{> tiles}}
+
+{{> block}}
+
+{{> load_exact}}
+
+{{> grid}}
+
+{{> (lookup . "rotationPartial")}}
+
+{{#with key}}
+{{> (lookup . "loadPartial")}}
+{{/with}}
+
+{{#with value}}
+{{> (lookup . "loadPartial")}}
+{{> (lookup . "lanePartial")}}
+{{/with}}
+
+{{> query}}
+
+{{> query_rows atQuery}}
+
+{{> key_sources}}
+
+{{> (lookup . "scorePartial")}}
+
+{{> score_tile}}
+
+{{> mix_tile}}
+
+// Grid: (splits, KV heads, entries x row blocks).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+{{> (lookup . "builtinsPartial")}}
+) {
+{{> (lookup . "beginPartial")}}
+{{> workgroup_share}}
+{{> begin_rows}}
+  prepare_block(entry, block, lane);
+  for (var at = workgroup.x * share; at < end; at += 1u) {
+    let tile = tile_at(tiles, at);
+    prepare_tile(entry, block, tile, lane);
+    score_tile(entry, block, tile, lane);
+    soften_tile(lane);
+    mix_tile(entry, block, tile, lane);
+    finish_tile(block, tiles, tile, at, end, lane);
+  }
+  write_partials(entry, block, workgroup.x, lane);
+}
+`],
+  ["combine.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
+{{> uniforms}}
+
+{{> bindings}}
+
+// Merges the splits of one row exactly, by log-sum-exp, and the head's learned sink, which has a logit and no value. Grid: (query heads, tokens of the step).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) chunk: u32,
+) {
+  if (chunk >= CHUNKS) {
+    return;
+  }
+  let row = workgroup.y * layer.query_heads + workgroup.x;
+  let first = row * step.splits * (CHUNKS + 1u);
+  let sink = sink_logits[workgroup.x];
+  var top = sink;
+  for (var split = 0u; split < step.splits; split += 1u) {
+    top = max(top, partials[first + split * (CHUNKS + 1u) + CHUNKS].x);
+  }
+  var sum = exp(sink - top);
+  var total = vec4<f32>();
+  for (var split = 0u; split < step.splits; split += 1u) {
+    let at = first + split * (CHUNKS + 1u);
+    let weight = exp(partials[at + CHUNKS].x - top);
+    sum += weight * partials[at + CHUNKS].y;
+    total += weight * partials[at + chunk];
+  }
+  let mean = total / sum;
+  let at = workgroup.y * layer.output_token_stride + workgroup.x * layer.output_head_stride +
+    chunk * 4u;
+  if (IO_HALF) {
+    output[at / 2u] = pack2x16float(mean.xy);
+    output[at / 2u + 1u] = pack2x16float(mean.zw);
+  } else {
+    output[at] = bitcast<u32>(mean.x);
+    output[at + 1u] = bitcast<u32>(mean.y);
+    output[at + 2u] = bitcast<u32>(mean.z);
+    output[at + 3u] = bitcast<u32>(mean.w);
+  }
+}
+`],
+  ["copy.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
+
+override UNIT: u32 = 1u; // words of one unit: a page of one side, or a sequence's exact tier
+
+{{> uniforms}}
+
+{{> bindings}}
+
+// Copies whole units within a buffer: entry by entry from unit slot to unit start.
+// Grid: (any number of workgroups, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(global_invocation_id) item: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+) {
+  let entry = step.entries[item.y];
+  for (var word = item.x; word < UNIT; word += groups.x * WORKGROUP) {
+    records[entry.start * UNIT + word] = records[entry.slot * UNIT + word];
+  }
+}
+`],
+  ["decode.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+{{#with record}}
+{{> (lookup . "constantsPartial")}}
+const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{/with}}
+
+override SIDE: u32 = 0u; // 0 decodes keys, 1 values
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> pages}}
+
+{{> write_vector}}
+
+{{> grid}}
+
+{{#with record}}
+{{> (lookup . "loadPartial")}}
+{{/with}}
+
+// Decodes count coded tokens from coded token start on into the host's tensor.
+// Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) item: vec3<u32>) {
+  let entry = step.entries[item.z];
+  if (item.y >= entry.count || item.x >= layer.kv_heads * CHUNKS) {
+    return;
+  }
+  let head = item.x / CHUNKS;
+  let token = entry.start + item.y;
+  let page = page_word(entry.slot, head, token / PAGE_TOKENS, CODED_RECORD_TOKENS, CODED_RECORD_WORDS);
+  let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
+  let model_head = layer.first_head + head;
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
+  let chunk = item.x % CHUNKS;
+  let grid = coded_grid(codebook, chunk);
+  let vector = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
+  write_vector(entry.first + item.y, model_head, chunk, vector);
+}
+`],
+  ["decode_rotated.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+{{#with record}}
+{{> (lookup . "constantsPartial")}}
+const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{/with}}
+
+override SIDE: u32 = 0u; // 0 decodes keys, 1 values
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+{{> (lookup . "headerPartial")}}
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> pages}}
+
+{{> write_vector}}
+
+{{> grid}}
+
+{{#with record}}
+{{> (lookup . "loadPartial")}}
+{{/with}}
+
+{{> rotation_hadamard}}
+
+var<workgroup> rotated: array<vec4<f32>, WORKGROUP>;
+
+{{> (lookup . "anglePartial")}}
+
+// Decodes count coded tokens from coded token start on into the host's tensor, and undoes their Hadamard rotation.
+// A workgroup has whole heads. Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  if (workgroup.y >= entry.count) {
+    return;
+  }
+  let item = workgroup.x * WORKGROUP + lane;
+  let chunk = item % CHUNKS;
+  let head = min(item / CHUNKS, layer.kv_heads - 1u); // lanes past the last head repeat it
+  let token = entry.start + workgroup.y;
+  let page = page_word(entry.slot, head, token / PAGE_TOKENS, CODED_RECORD_TOKENS, CODED_RECORD_WORDS);
+  let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
+  let model_head = layer.first_head + head;
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
+  rotated[lane] = coded_load4(Grid(), codebook, record, token % CODED_RECORD_TOKENS, chunk);
+  workgroupBarrier();
+  var sum = vec4<f32>();
+  for (var other = 0u; other < CHUNKS; other += 1u) {
+    sum += parity_sign(chunk & other) * rotated[lane - chunk + other];
+  }
+  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+{{> (lookup . "finishPartial")}}
+  if (item < layer.kv_heads * CHUNKS) {
+    write_vector(entry.first + workgroup.y, model_head, chunk, vector);
+  }
+}
+`],
+  ["encode_coupled.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const CHANNELS: u32 = {{channels}}u; // channels per code
+const BITS: u32 = {{codeBits}}u; // bits per code
+const CENTROIDS: u32 = {{centroids}}u;
+const CODES: u32 = {{codes}}u; // codes per token
+const RECORD_TOKENS: u32 = {{recordTokens}}u;
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+const LANES: u32 = {{lanes}}u; // lanes that share the search for one code
+const MAX_TOKENS: u32 = {{tokens}}u;
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+override TOKENS: u32 = 1u; // tokens a lane compares with a centroid it has loaded, at most MAX_TOKENS
+override BLOCK: u32 = RECORD_TOKENS; // tokens of one workgroup: whole records, a multiple of TOKENS
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+var<workgroup> codes: array<u32, BLOCK * CODES>;
+var<workgroup> distances: array<f32, WORKGROUP * TOKENS>;
+var<workgroup> nearest: array<u32, WORKGROUP * TOKENS>;
+var<private> scale: array<f32, CHANNELS>; // of the lane's group
+var<private> low: array<f32, CHANNELS>; // the lowest level's number and a level's step, times scale
+var<private> level_step: array<f32, CHANNELS>;
+var<private> vectors: array<f32, MAX_TOKENS * CHANNELS>;
+var<private> centroid: array<f32, CHANNELS>;
+
+{{> levels}}
+
+{{> (lookup . "groupPartial")}}
+
+// Loads scale and grid of group group.
+fn load_grid(codebook: u32, first_scale: u32, group: u32) {
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    let channel = group * CHANNELS + i;
+    let grid = unpack2x16float(codebooks[codebook + channel]);
+    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
+    low[i] = grid.x * scale[i];
+    level_step[i] = grid.y / 64.0 * scale[i];
+  }
+}
+
+// Squared distance of a loaded vector to the loaded centroid.
+fn distance_of(token: u32) -> f32 {
+  var distance = 0.0;
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    let difference = vectors[token * CHANNELS + i] - centroid[i];
+    distance += difference * difference;
+  }
+  return distance;
+}
+
+// Bits of word word that the first kept codes of a record fill.
+fn kept_mask(word: u32, kept: u32) -> u32 {
+  let bits = kept * BITS - min(kept * BITS, word * 32u);
+  return select((1u << (bits & 31u)) - 1u, 0xffffffffu, bits >= 32u);
+}
+
+// Codes of the tokens that leave the exact tier (Coupled Quantization, arXiv 2405.03917 §3): nearest centroid, ties to the lowest index.
+// A workgroup owns whole records, so tokens coded before are kept without atomics. Grid: (blocks of tokens, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let block_first = entry.encode_from / RECORD_TOKENS * RECORD_TOKENS + workgroup.x * BLOCK;
+  if (block_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  let model_head = layer.first_head + head;
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODEBOOK_WORDS;
+  let first_scale = select(layer.value_scale, layer.key_scale, SIDE == 0u);
+  let head_scale = select(first_scale + model_head * HEAD_DIM, 0u, first_scale == 0u);
+
+  for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
+    let group = round + lane / LANES;
+    let share = min(group, CODES - 1u); // idle lanes repeat the last group
+    load_grid(codebook, head_scale, share);
+    for (var batch = 0u; batch < BLOCK; batch += TOKENS) {
+      let first = block_first + batch;
+      var best = array<f32, MAX_TOKENS>();
+      var best_code = array<u32, MAX_TOKENS>();
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        best[token] = 3.0e38;
+        let position = layer.sinks + min(max(first + token, entry.encode_from), encode_end - 1u);
+        load_vector(token, exact_word(entry.slot, SIDE, position, head), share);
+      }
+      for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
+        load_centroid(codebook, share, code);
+        for (var token = 0u; token < TOKENS; token += 1u) {
+          let distance = distance_of(token);
+          if (distance < best[token]) {
+            best[token] = distance;
+            best_code[token] = code;
+          }
+        }
+      }
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        distances[token * WORKGROUP + lane] = best[token];
+        nearest[token * WORKGROUP + lane] = best_code[token];
+      }
+      workgroupBarrier();
+      for (var item = lane; item < TOKENS * (WORKGROUP / LANES); item += WORKGROUP) {
+        let at = item * LANES;
+        var shortest = distances[at];
+        var winner = nearest[at];
+        for (var other = at + 1u; other < at + LANES; other += 1u) {
+          let tie = distances[other] == shortest && nearest[other] < winner;
+          if (distances[other] < shortest || tie) {
+            shortest = distances[other];
+            winner = nearest[other];
+          }
+        }
+        let item_group = round + item % (WORKGROUP / LANES);
+        if (item_group < CODES) {
+          codes[(batch + item / (WORKGROUP / LANES)) * CODES + item_group] = winner;
+        }
+      }
+      workgroupBarrier();
+    }
+  }
+
+  for (var word = lane; word < BLOCK / RECORD_TOKENS * RECORD_WORDS; word += WORKGROUP) {
+    let record = word / RECORD_WORDS;
+    write_word(entry, head, block_first + record * RECORD_TOKENS, record, word % RECORD_WORDS, encode_end);
+  }
+}
+
+// Writes word word of the record whose first token is record_first, the workgroup's record record.
+fn write_word(entry: Entry, head: u32, record_first: u32, record: u32, word: u32, encode_end: u32) {
+  if (record_first >= encode_end) {
+    return;
+  }
+  let at = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS + word;
+  let kept = (entry.encode_from - min(record_first, entry.encode_from)) * CODES;
+  var bits = 0u;
+  if (kept > 0u) {
+    bits = records[at] & kept_mask(word, kept);
+  }
+  let written = min(encode_end - record_first, RECORD_TOKENS) * CODES;
+  let end = min(written, (word * 32u + 31u) / BITS + 1u);
+  for (var item = max(kept, word * 32u / BITS); item < end; item += 1u) {
+    let code = codes[record * RECORD_TOKENS * CODES + item];
+    let first = item * BITS;
+    if (first >= word * 32u) {
+      bits |= code << (first - word * 32u);
+    } else {
+      bits |= code >> (word * 32u - first);
+    }
+  }
+  records[at] = bits;
+}
+`],
+  ["encode_half.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const RECORD_TOKENS: u32 = {{recordTokens}}u;
+const RECORD_WORDS: u32 = {{recordWords}}u;
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+// Copies the tokens that leave the exact tier into records, which hold f16 as the tier does. Grid: (tokens, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let token = entry.encode_from + workgroup.x;
+  if (token >= coded_visible(entry, entry.start + entry.count - 1u)) {
+    return;
+  }
+  let exact_at = exact_word(entry.slot, SIDE, layer.sinks + token, head);
+  let to = page_word(entry.slot, head, token / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (token % PAGE_TOKENS) * RECORD_WORDS;
+  for (var word = lane; word < RECORD_WORDS; word += WORKGROUP) {
+    records[to + word] = exact[exact_at + word];
+  }
+}
+`],
+  ["encode_levels.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const BITS: u32 = {{codeBits}}u; // bits per code
+const STEPS: f32 = {{steps}}.0; // scales in what a group spans
+const ZERO: f32 = {{zero}}.0; // the code of the minimum, or of 0 where there is none
+const RECORD_TOKENS: u32 = {{recordTokens}}u;
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+const TOKEN_WORDS: u32 = HEAD_DIM * BITS / 32u; // of a token's codes
+const WORD_CODES: u32 = 32u / BITS;
+const GROUP: u32 = {{groupNumbers}}u; // numbers that share a scale
+const GROUPS: u32 = {{groups}}u; // of a record
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+var<workgroup> levels: array<u32, GROUPS>; // of each group: scale, and in the upper half the minimum, as binary16
+
+{{> (lookup . "membersPartial")}}
+
+// Channel channel of the exact vector at word word.
+fn exact_channel(word: u32, channel: u32) -> f32 {
+  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
+}
+
+// The binary16 number nearest to extent / STEPS, ties to even. Division may err; the comparisons that decide are exact.
+fn scale_bits(extent: f32) -> u32 {
+  var bits = pack2x16float(vec2<f32>(extent / STEPS, 0.0)) & 0x7fffu; // extent may be the negative zero
+  bits -= min(bits, 1u);
+  for (var i = 0u; i < 2u; i += 1u) {
+    let middle = STEPS * 0.5 * (unpack2x16float(bits).x + unpack2x16float(bits + 1u).x);
+    bits += select(0u, 1u, extent > middle || (extent == middle && (bits & 1u) == 1u));
+  }
+  return bits;
+}
+
+{{> (lookup . "fitPartial")}}
+
+// The code of the level nearest to a number in a group whose scale and minimum are own, ties to the higher code. Division may err; the comparisons that decide are exact.
+fn code_of(number: f32, own: vec2<f32>) -> u32 {
+  let scale = abs(own.x);
+  if (scale == 0.0) {
+    return u32(ZERO);
+  }
+  let highest = f32((1u << BITS) - 1u);
+  let difference = (number - own.y) * sign(own.x);
+  let code = clamp(floor(difference / scale + ZERO + 0.5), 0.0, highest);
+  if (code < highest && 2.0 * difference >= (2.0 * (code - ZERO) + 1.0) * scale) {
+    return u32(code) + 1u;
+  }
+  if (code > 0.0 && 2.0 * difference < (2.0 * (code - ZERO) - 1.0) * scale) {
+    return u32(code) - 1u;
+  }
+  return u32(code);
+}
+
+{{> (lookup . "metadataPartial")}}
+
+// Codes of the tokens that leave the exact tier: for each group of numbers a scale, and for each number the nearest level.
+// A workgroup owns a whole record, so tokens coded before are kept without atomics. Grid: (records, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let record_first = (entry.encode_from / RECORD_TOKENS + workgroup.x) * RECORD_TOKENS;
+  if (record_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
+
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    var low = 3.0e38;
+    var high = -3.0e38;
+    for (var i = 0u; i < GROUP; i += 1u) {
+      let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
+      let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
+      let number = exact_channel(word, member_channel(group, i));
+      low = min(low, number);
+      high = max(high, number);
+    }
+    levels[group] = fit_group(low, high);
+  }
+  workgroupBarrier();
+
+  write_metadata(entry, record, record_first, encode_end, lane);
+  for (var item = lane; item < RECORD_TOKENS * TOKEN_WORDS; item += WORKGROUP) {
+    let token = record_first + item / TOKEN_WORDS;
+    if (token >= entry.encode_from) {
+      var bits = 0u;
+      let word = exact_word(entry.slot, SIDE, layer.sinks + min(token, encode_end - 1u), head);
+      let first = item % TOKEN_WORDS * WORD_CODES;
+      for (var i = 0u; i < select(0u, WORD_CODES, token < encode_end); i += 1u) {
+        let own = unpack2x16float(levels[group_of(token - record_first, first + i)]);
+        bits |= code_of(exact_channel(word, first + i), own) << (i * BITS);
+      }
+      records[record + METADATA_WORDS + item] = bits;
+    }
+  }
+}
+`],
+  ["encode_rotated.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const CHANNELS: u32 = {{channels}}u; // channels per code
+const BITS: u32 = {{codeBits}}u; // bits per code
+const CENTROIDS: u32 = {{centroids}}u; // of all heads and groups
+const CODES: u32 = {{codes}}u; // codes per token
+const RECORD_TOKENS: u32 = {{recordTokens}}u;
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+const TOKEN_WORDS: u32 = CODES * BITS / 32u; // of a token's codes
+const TOKENS: u32 = {{tokens}}u; // tokens coded at once, which divide those of a record
+const LANES: u32 = {{lanes}}u; // lanes that share the search for one code
+const SPREAD: f32 = {{spread}}; // the factor of the rotation
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+{{> (lookup . "headerPartial")}}
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+var<workgroup> vectors: array<vec4<f32>, TOKENS * CHUNKS>;
+var<workgroup> codes: array<u32, TOKENS * CODES>;
+var<workgroup> deviations: array<f32, TOKENS>;
+var<workgroup> half_squares: array<f32, CENTROIDS>; // of the centroids' lengths
+var<workgroup> likenesses: array<f32, TOKENS * WORKGROUP>;
+var<workgroup> nearest: array<u32, TOKENS * WORKGROUP>;
+var<private> own: array<f32, TOKENS * CHANNELS>; // the lane's group of each token
+var<private> own_deviations: array<f32, TOKENS>;
+var<private> centroid: array<f32, CHANNELS>;
+var<private> transformed: array<vec4<f32>, (TOKENS * CHUNKS + WORKGROUP - 1u) / WORKGROUP>;
+
+{{> hadamard_signs}}
+
+{{> hadamard4}}
+
+// Four channels of the exact vector at word word, as the rotation takes them.
+fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
+  let channel = chunk * 4u;
+  return vec4<f32>(
+    signed_channel(word, position, channel),
+    signed_channel(word, position, channel + 1u),
+    signed_channel(word, position, channel + 2u),
+    signed_channel(word, position, channel + 3u),
+  );
+}
+
+// Channel channel of the exact vector at word word.
+fn exact_channel(word: u32, channel: u32) -> f32 {
+  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
+}
+
+{{> (lookup . "anglePartial")}}
+
+{{> (lookup . "channelPartial")}}
+
+// The Walsh-Hadamard transform of each of the vectors, by chunks: few steps, because barriers cost more than sums.
+fn transform_vectors(lane: u32) {
+  workgroupBarrier();
+  for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
+    let chunk = item % CHUNKS;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      sum += parity_sign(chunk & other) * vectors[item - chunk + other];
+    }
+    transformed[item / WORKGROUP] = hadamard4(sum);
+  }
+  workgroupBarrier();
+  for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
+    vectors[item] = centred(transformed[item / WORKGROUP], item % CHUNKS);
+  }
+  workgroupBarrier();
+}
+
+{{> (lookup . "centroidPartial")}}
+
+{{> (lookup . "centrePartial")}}
+
+{{> (lookup . "scalesPartial")}}
+
+// Codes of the tokens that leave the exact tier: centred, rotated, divided by their size, and then the nearest centroid of
+// each group, ties to the lowest index. A workgroup owns a whole record, so tokens coded before are kept without atomics.
+// Grid: (records, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let record_first = (entry.encode_from / RECORD_TOKENS + workgroup.x) * RECORD_TOKENS;
+  if (record_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u);
+  let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
+  for (var code = lane; code < CENTROIDS; code += WORKGROUP) {
+    load_centroid(codebook, code);
+    var square = 0.0;
+    for (var i = 0u; i < CHANNELS; i += 1u) {
+      square += centroid[i] * centroid[i];
+    }
+    half_squares[code] = 0.5 * square;
+  }
+  begin_record(entry, head, record, record_first, lane);
+
+  for (var batch = 0u; batch < RECORD_TOKENS; batch += TOKENS) {
+    workgroupBarrier();
+    for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
+      let token = clamp(record_first + batch + item / CHUNKS, entry.encode_from, encode_end - 1u);
+      let position = layer.sinks + token;
+      let word = exact_word(entry.slot, SIDE, position, head);
+      vectors[item] = signed_chunk(word, position, item % CHUNKS);
+    }
+    transform_vectors(lane);
+    for (var token = lane; token < TOKENS; token += WORKGROUP) {
+      var square = 0.0;
+      for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+        let value = vectors[token * CHUNKS + chunk];
+        square += dot(value, value);
+      }
+      // As binary16, so that rounding here hardly ever decides between two centroids.
+      let deviation = pack2x16float(vec2<f32>(sqrt(square / f32(HEAD_DIM)), 0.0));
+      deviations[token] = unpack2x16float(deviation).x;
+    }
+    workgroupBarrier();
+
+    for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
+      let group = min(round + lane / LANES, CODES - 1u); // idle lanes repeat the last group
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        own_deviations[token] = deviations[token];
+        for (var i = 0u; i < CHANNELS; i += 1u) {
+          let channel = token * HEAD_DIM + group * CHANNELS + i;
+          own[token * CHANNELS + i] = vectors[channel >> 2u][channel & 3u];
+        }
+      }
+      var best = array<f32, TOKENS>();
+      var best_code = array<u32, TOKENS>();
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        best[token] = -3.0e38;
+        best_code[token] = 0u;
+      }
+      // |x / deviation - c|^2 is least where x.c - deviation |c|^2 / 2 is largest; no division, so that ties are exact.
+      for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
+        load_centroid(codebook, code);
+        let half_square = half_squares[code];
+        for (var token = 0u; token < TOKENS; token += 1u) {
+          var product = 0.0;
+          for (var i = 0u; i < CHANNELS; i += 1u) {
+            product += own[token * CHANNELS + i] * centroid[i];
+          }
+          let likeness = product - own_deviations[token] * half_square;
+          if (likeness > best[token]) {
+            best[token] = likeness;
+            best_code[token] = code;
+          }
+        }
+      }
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        likenesses[token * WORKGROUP + lane] = best[token];
+        nearest[token * WORKGROUP + lane] = best_code[token];
+      }
+      workgroupBarrier();
+      for (var item = lane; item < TOKENS * (WORKGROUP / LANES); item += WORKGROUP) {
+        let at = item * LANES;
+        var highest = likenesses[at];
+        var winner = nearest[at];
+        for (var other = at + 1u; other < at + LANES; other += 1u) {
+          let tie = likenesses[other] == highest && nearest[other] < winner;
+          if (likenesses[other] > highest || tie) {
+            highest = likenesses[other];
+            winner = nearest[other];
+          }
+        }
+        let item_group = round + item % (WORKGROUP / LANES);
+        if (item_group < CODES) {
+          codes[item / (WORKGROUP / LANES) * CODES + item_group] = winner;
+        }
+      }
+      workgroupBarrier();
+    }
+
+    write_scales(entry, record, record_first + batch, batch, encode_end, lane);
+    for (var item = lane; item < TOKENS * TOKEN_WORDS; item += WORKGROUP) {
+      let token = record_first + batch + item / TOKEN_WORDS;
+      if (token >= entry.encode_from) {
+        let at = record + METADATA_WORDS + batch * TOKEN_WORDS + item;
+        records[at] = select(0u, code_word(item / TOKEN_WORDS, item % TOKEN_WORDS), token < encode_end);
+      }
+    }
+  }
+}
+
+// Word word of the codes of token token of the batch.
+fn code_word(token: u32, word: u32) -> u32 {
+  let end = min(CODES, (word * 32u + 31u) / BITS + 1u);
+  var bits = 0u;
+  for (var item = word * 32u / BITS; item < end; item += 1u) {
+    let code = codes[token * CODES + item];
+    let first = item * BITS;
+    if (first >= word * 32u) {
+      bits |= code << (first - word * 32u);
+    } else {
+      bits |= code >> (word * 32u - first);
+    }
+  }
+  return bits;
+}
+`],
+  ["kmeans_assign.wgsl.hbs", `const CHANNELS: u32 = {{channels}}u; // channels per group
+const ROW: u32 = {{rowLength}}u; // vec4s of a centroid: its channels, then its bias
+const TABLE_ROWS: u32 = {{tableRows}}u; // centroids the uniform binding holds
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const QUADS: u32 = {{quadCount}}u; // quads, that is four samples, of one invocation
+
+{{> kmeans_batch}}
+
+{{> bindings}}
+
+// The nearest centroid of every sample (Coupled Quantization, arXiv 2405.03917 §3), ties to the lowest index: the largest x.c - |c|^2/2,
+// where the second term is the centroid's bias. The host centres the samples, so that nothing cancels.
+// Centroids are a uniform binding, which every adapter reads fast where all invocations read the same element; the loops are unrolled
+// because software adapters run them masked. Tables that exceed one binding are searched in turns, which go on from the scores.
+// Grid: (samples / (WORKGROUP * QUADS * 4), groups in the table).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let group = batch.first_group + workgroup.y;
+  let stride = batch.samples / 4u;
+  let at = workgroup.x * (WORKGROUP * QUADS) + lane;
+  let plane = group * CHANNELS * stride + at;
+  let own = group * stride + at;
+
+{{#each quads}}
+{{#each channels}}
+  let {{sample}} = samples[plane + {{channel}}u * stride + {{quad}}u * WORKGROUP];
+{{/each}}
+  var best_{{quad}} = select(scores[own + {{quad}}u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u);
+  var code_{{quad}} = codes_written[own + {{quad}}u * WORKGROUP];
+{{/each}}
+
+  for (var i = 0u; i < batch.centroids; i += 1u) {
+    let code = batch.first_centroid + i;
+    let row = (workgroup.y * batch.group_rows + i) * ROW;
+{{#each row}}
+    let {{vector}} = centroid_table[row + {{index}}u];
+{{/each}}
+{{#each quads}}
+    let score_{{quad}} = {{#each channels}}{{sample}} * {{centroid}} + {{/each}}{{bias}};
+    code_{{quad}} = select(code_{{quad}}, vec4<u32>(code), score_{{quad}} > best_{{quad}});
+    best_{{quad}} = max(best_{{quad}}, score_{{quad}});
+{{/each}}
+  }
+
+{{#each quads}}
+  scores[own + {{quad}}u * WORKGROUP] = best_{{quad}};
+  codes_written[own + {{quad}}u * WORKGROUP] = code_{{quad}};
+{{/each}}
+}
+`],
+  ["kmeans_update.wgsl.hbs", `const CHANNELS: u32 = {{channels}}u; // channels per group
+const ROW: u32 = {{rowLength}}u * 4u; // f32s of a centroid: its channels, then its bias, then padding
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const TERMS: u32 = {{terms}}u; // sums of a cluster: one per channel, then the weight
+const SLICES: u32 = {{slices}}u; // parts of the samples that are summed side by side
+
+{{> kmeans_batch}}
+
+{{> bindings}}
+
+var<workgroup> errors: array<f32, WORKGROUP>;
+var<workgroup> empties: array<u32, WORKGROUP>;
+
+// Moves every centroid of a group to the weighted mean of its samples. A lane owns one term of one slice of the samples, so every
+// sum is made in one order and no atomics are needed: the result is the same in every run. Sums are of differences to the old
+// centroid, which keeps them small and exact. Empty clusters stay where they are, and are counted for the host.
+// Grid: groups.
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let group = batch.first_group + workgroup.x;
+  let first_row = group * batch.group_rows;
+  let slice_sums = batch.centroids * TERMS;
+  let sums = workgroup.x * SLICES * slice_sums;
+  for (var i = lane; i < SLICES * slice_sums; i += WORKGROUP) {
+    partial_sums[sums + i] = 0.0;
+  }
+  storageBarrier();
+
+  let slice = lane / TERMS;
+  let term = lane % TERMS;
+  var error = 0.0;
+  if (slice < SLICES) {
+    let own = sums + slice * slice_sums + term;
+    for (var sample = slice; sample < batch.samples; sample += SLICES) {
+      let code = codes[group * batch.samples + sample];
+      var value = weights[group * batch.samples + sample];
+      if (term < CHANNELS) {
+        let x = sample_values[(group * CHANNELS + term) * batch.samples + sample];
+        let difference = x - centroids[(first_row + code) * ROW + term];
+        value *= difference;
+        error += value * difference;
+      }
+      partial_sums[own + code * TERMS] += value;
+    }
+  }
+  errors[lane] = error;
+  storageBarrier();
+
+  var empty = 0u;
+  for (var code = lane; code < batch.centroids; code += WORKGROUP) {
+    let own = sums + code * TERMS;
+    let row = (first_row + code) * ROW;
+    var weight = 0.0;
+    for (var part = 0u; part < SLICES; part += 1u) {
+      weight += partial_sums[own + part * slice_sums + CHANNELS];
+    }
+    if (weight > 0.0) {
+      var bias = 0.0;
+      for (var channel = 0u; channel < CHANNELS; channel += 1u) {
+        var sum = 0.0;
+        for (var part = 0u; part < SLICES; part += 1u) {
+          sum += partial_sums[own + part * slice_sums + channel];
+        }
+        let centroid = centroids[row + channel] + sum / weight;
+        centroids[row + channel] = centroid;
+        bias -= 0.5 * centroid * centroid;
+      }
+      centroids[row + CHANNELS] = bias;
+    } else {
+      empty += 1u;
+    }
+  }
+  empties[lane] = empty;
+  workgroupBarrier();
+
+  if (lane == 0u) {
+    var total_error = 0.0;
+    var total_empty = 0u;
+    for (var other = 0u; other < WORKGROUP; other += 1u) {
+      total_error += errors[other];
+      total_empty += empties[other];
+    }
+    group_results[group] = vec2<f32>(total_error, f32(total_empty));
+  }
+}
+`],
+  ["load.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+
+override SIDE: u32 = 0u; // 0 loads keys, 1 values
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> write_vector}}
+
+// Copies count tokens from position start on out of the exact tier into the host's tensor.
+// Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) item: vec3<u32>) {
+  let entry = step.entries[item.z];
+  if (item.y >= entry.count || item.x >= layer.kv_heads * CHUNKS) {
+    return;
+  }
+  let head = item.x / CHUNKS;
+  let chunk = item.x % CHUNKS;
+  let at = exact_word(entry.slot, SIDE, entry.start + item.y, head) + chunk * 2u;
+  let vector = vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+  write_vector(entry.first + item.y, layer.first_head + head, chunk, vector);
+}
+`],
+  ["mix.wgsl.hbs", `{{> attention_constants}}
+{{> mix_state}}
+{{#with value}}
+{{> (lookup . "constantsPartial")}}
+const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{/with}}
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> mix_variables}}
+var<private> scores: array<vec4<f32>, MAX_SPAN>;
+
+{{> tiers}}
+
+{{> pages}}
+
+{{> tiles}}
+
+{{> block}}
+
+{{> load_exact}}
+
+{{> grid}}
+
+{{> (lookup . "rotationPartial")}}
+
+{{#with value}}
+{{> (lookup . "loadPartial")}}
+{{> (lookup . "lanePartial")}}
+{{/with}}
+
+{{> mix_tile}}
+
+// Grid: (splits, KV heads, entries x row blocks), as the score kernel's.
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+{{> workgroup_share}}
+{{> begin_rows}}
+  for (var at = workgroup.x * share; at < end; at += 1u) {
+    let tile = tile_at(tiles, at);
+    for (var row = 0u; row < ROWS; row += 1u) {
+      let stored = min(row, block.rows - 1u - block.first_row);
+      let first = global_row(entry, block, stored) * step.score_stride + at * TILE + lane;
+      for (var i = 0u; i < SPAN; i += 1u) {
+        scores[i][row] = row_scores[first + i * PAGE_TOKENS];
+      }
+    }
+    soften_tile(lane);
+    mix_tile(entry, block, tile, lane);
+    finish_tile(block, tiles, tile, at, end, lane);
+  }
+  write_partials(entry, block, workgroup.x, lane);
+}
+`],
+  ["score.wgsl.hbs", `{{> attention_constants}}
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+{{#with key}}
+{{> (lookup . "constantsPartial")}}
+const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{/with}}
+{{> (lookup . "headerPartial")}}
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> (lookup . "chunkPartial")}}
+
+var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
+var<private> scores: array<vec4<f32>, MAX_SPAN>;
+
+{{> tiers}}
+
+{{> pages}}
+
+{{> tiles}}
+
+{{> block}}
+
+{{> load_exact}}
+
+{{> grid}}
+
+{{> (lookup . "rotationPartial")}}
+
+{{#with key}}
+{{> (lookup . "loadPartial")}}
+{{/with}}
+
+{{> query}}
+
+{{> query_rows atQuery}}
+
+{{> key_sources}}
+
+{{> (lookup . "scorePartial")}}
+
+{{> score_tile}}
+
+// Grid: (splits, KV heads, entries x row blocks).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+{{> workgroup_share}}
+  prepare_block(entry, block, lane);
+  for (var at = workgroup.x * share; at < end; at += 1u) {
+    let tile = tile_at(tiles, at);
+    workgroupBarrier(); // the tile before is scored
+    prepare_tile(entry, block, tile, lane);
+    score_tile(entry, block, tile, lane);
+    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
+      let first = global_row(entry, block, row) * step.score_stride + at * TILE + lane;
+      for (var i = 0u; i < SPAN; i += 1u) {
+        row_scores_written[first + i * PAGE_TOKENS] = scores[i][row];
+      }
+    }
+  }
+}
+`],
+  ["store.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+fn tensor_word(side: u32, word: u32) -> u32 {
+  if (side == 0u) {
+    return keys[word];
+  }
+  return values[word];
+}
+
+// Puts a step's keys and values into the exact tier as f16, two channels to a word.
+// Grid: (words of one token / workgroup size, most tokens of an entry, entries x 2 sides).
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) item: vec3<u32>) {
+  let entry = step.entries[item.z / 2u];
+  let side = item.z % 2u;
+  if (item.y >= entry.count || item.x >= layer.kv_heads * (HEAD_DIM / 2u)) {
+    return;
+  }
+  let head = item.x / (HEAD_DIM / 2u);
+  let host_head = layer.first_head + head;
+  let pair = item.x % (HEAD_DIM / 2u);
+  let token = entry.first + item.y;
+  var at = token * layer.key_token_stride + host_head * layer.key_head_stride + pair * 2u;
+  if (side == 1u) {
+    at = token * layer.value_token_stride + host_head * layer.value_head_stride + pair * 2u;
+  }
+  let to = exact_word(entry.slot, side, entry.start + item.y, head) + pair;
+  if (IO_HALF) {
+    exact_written[to] = tensor_word(side, at >> 1u);
+  } else {
+    let channels = vec2<u32>(tensor_word(side, at), tensor_word(side, at + 1u));
+    exact_written[to] = pack2x16float(bitcast<vec2<f32>>(channels));
+  }
+}
+`],
+  ["table.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const ROWS: u32 = {{rows}}u; // query rows of one table: the components of one vec4
+const CHANNELS: u32 = {{channels}}u; // channels per code
+const CENTROIDS: u32 = {{centroids}}u;
+const CODES: u32 = {{codes}}u; // codes per token
+const CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+const LANE_ENTRIES: u32 = {{laneEntries}}u; // entries of one invocation, of one group: their levels fill CHANNELS words
+
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> block}}
+
+{{> query_element}}
+
+{{> levels}}
+
+{{> table_place}}
+
+{{> (lookup . "entryPartial")}}
+
+// q.centroid, times the softmax scale, of every group and code, for a block of query rows.
+// Grid: (entries of the table / LANE_ENTRIES / workgroup size, KV heads, entries x row blocks).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(global_invocation_id) item: vec3<u32>,
+) {
+  let entry = step.entries[workgroup.z / blocks_per_entry()];
+  let index = workgroup.z % blocks_per_entry();
+  let first = item.x * LANE_ENTRIES;
+  if (index * ROWS >= entry.count * layer.group || first >= CODES * CENTROIDS) {
+    return;
+  }
+  let block = block_of(entry, index, workgroup);
+  var query: vec4<u32>;
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let at = min(block.first_row + row, block.rows - 1u);
+    query[row] = (entry.first + at / layer.group) * layer.query_token_stride +
+      (block.head * layer.group + at % layer.group) * layer.query_head_stride;
+  }
+  let codebook = block.head * CODEBOOK_WORDS;
+  let first_channel = first / CENTROIDS * CHANNELS;
+  var origin = vec4<f32>();
+  var level_step = array<vec4<f32>, CHANNELS>(); // what a level adds to the products
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    let grid = unpack2x16float(codebooks[codebook + first_channel + i]);
+    let at = query + first_channel + i;
+    let q = layer.scale * vec4<f32>(query_at(at.x), query_at(at.y), query_at(at.z), query_at(at.w));
+    origin += q * entry_origin(grid.x, grid.y / 64.0);
+    level_step[i] = q * (grid.y / 64.0);
+  }
+  var products = array<vec4<f32>, LANE_ENTRIES>();
+  for (var word = 0u; word < CHANNELS; word += 1u) {
+    let levels = levels_of(codebooks[codebook + HEAD_DIM + item.x * CHANNELS + word]);
+    for (var i = 0u; i < 4u; i += 1u) {
+      let at = word * 4u + i;
+      products[at / CHANNELS] += levels[i] * level_step[at % CHANNELS];
+    }
+  }
+  let table = table_of(block) * CODES * CENTROIDS + first;
+  for (var i = 0u; i < LANE_ENTRIES; i += 1u) {
+    write_entry(table + i, origin + products[i]);
+  }
+}
+`],
+  ["partials/angle_none.hbs", `{{! Nothing has a rotary embedding. }}
+`],
+  ["partials/angle_rope.hbs", `struct Angle {
+  cosine: vec4<f32>,
+  sine: vec4<f32>,
+}
+
+// The rotation of four pairs of channels at a distance: the sum of a near one and a far one.
+fn angle_of(distance: u32, pair: u32) -> Angle {
+  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  return Angle(
+    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
+    rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],
+  );
+}
+`],
+  ["partials/attention_constants.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u; // as many as lanes, so that a lane holds the same token of each page
+const ROWS: u32 = {{rows}}u; // query rows of one workgroup: the components of one vec4
+const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
+const NEAR: u32 = {{nearTokens}}u; // distances the rotary table has one by one
+const EXACT_SPAN: u32 = {{exactSpan}}u; // tokens of an exact tile that a lane scores
+const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
+const MAX_SPAN: u32 = {{span}}u;
+
+override SOFTCAP: bool = false; // scores are capped
+override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
+override TILE: u32 = SPAN * PAGE_TOKENS;
+`],
+  ["partials/begin_none.hbs", `{{! No subgroups. }}
+`],
+  ["partials/begin_rows.hbs", `  row_max = vec4<f32>(HIDDEN);
+  row_sum = vec4<f32>();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] = mat4x4<f32>();
+  }
+`],
+  ["partials/begin_subgroups.hbs", `  subgroup = subgroup_index;
+  subgroups = subgroup_count;
+`],
+  ["partials/bindings.hbs", `{{#each bindings}}
+@group(0) @binding({{index}}) var<{{space}}> {{name}}: {{type}};
+{{/each}}
+`],
+  ["partials/block.hbs", `// A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
+struct Block {
+  head: u32, // among those bound
+  table: u32, // place of its lookup table among those of one KV head
+  first_row: u32,
+  rows: u32, // rows the entry has in all
+  first_position: u32,
+  last_position: u32,
+}
+
+fn blocks_per_entry() -> u32 {
+  return (step.max_count * layer.group + ROWS - 1u) / ROWS;
+}
+
+fn block_of(entry: Entry, index: u32, workgroup: vec3<u32>) -> Block {
+  let rows = entry.count * layer.group;
+  let first_row = index * ROWS;
+  let last_row = min(first_row + ROWS, rows) - 1u;
+  return Block(
+    workgroup.y,
+    entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,
+    first_row,
+    rows,
+    entry.start + first_row / layer.group,
+    entry.start + last_row / layer.group,
+  );
+}
+
+// Row row of the block, in the order of the host's buffers: token by token, head by head.
+fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
+  let at = block.first_row + row;
+  return (entry.first + at / layer.group) * layer.query_heads +
+    (layer.first_head + block.head) * layer.group + at % layer.group;
+}
+`],
+  ["partials/builtins_none.hbs", `{{! No more than a workgroup and a lane. }}
+`],
+  ["partials/builtins_subgroups.hbs", `  @builtin(subgroup_id) subgroup_index: u32,
+  @builtin(num_subgroups) subgroup_count: u32,
+`],
+  ["partials/centre_none.hbs", `// Vectors are coded without taking a mean off.
+fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
+
+fn centre_of(channel: u32) -> f32 {
+  return 0.0;
+}
+
+fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
+  return value;
+}
+`],
+  ["partials/centre_plain.hbs", `{{> mean_bytes}}
+
+// The mean of the vectors before their rotary embedding, where they have more in common.
+fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    var sum = vec4<f32>();
+    for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+      let word = exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head);
+      for (var i = 0u; i < 4u; i += 1u) {
+        sum[i] += exact_channel(word, chunk * 4u + i);
+      }
+    }
+    vectors[chunk] = sum / f32(RECORD_TOKENS);
+  }
+  workgroupBarrier();
+  write_mean(record, lane);
+}
+
+fn centre_of(channel: u32) -> f32 {
+  return mean[channel >> 2u][channel & 3u];
+}
+
+fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
+  return value;
+}
+`],
+  ["partials/centre_rotated.hbs", `{{> mean_bytes}}
+
+// The mean of the rotated vectors, which is the rotated mean.
+fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    var sum = vec4<f32>();
+    for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+      let position = layer.sinks + record_first + token;
+      sum += signed_chunk(exact_word(entry.slot, SIDE, position, head), position, chunk);
+    }
+    vectors[chunk] = sum / f32(RECORD_TOKENS);
+  }
+  transform_vectors(lane);
+  write_mean(record, lane);
+}
+
+fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
+  return value - mean[chunk];
+}
+`],
+  ["partials/centroid_grid.hbs", `// The grids of channels 4 chunk to 4 chunk + 3.
+fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + chunk * 4u;
+  let grid_0 = unpack2x16float(codebooks[at]);
+  let grid_1 = unpack2x16float(codebooks[at + 1u]);
+  let grid_2 = unpack2x16float(codebooks[at + 2u]);
+  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+`],
+  ["partials/centroid_pairs.hbs", `// Loads centroid code.
+fn load_centroid(codebook: u32, code: u32) {
+  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
+    let channels = unpack2x16float(codebooks[codebook + code * (CHANNELS / 2u) + pair]);
+    centroid[2u * pair] = channels.x;
+    centroid[2u * pair + 1u] = channels.y;
+  }
+}
+`],
+  ["partials/centroid_single.hbs", `// Loads centroid code, two to a word.
+fn load_centroid(codebook: u32, code: u32) {
+  centroid[0] = unpack2x16float(codebooks[codebook + (code >> 1u)])[code & 1u];
+}
+`],
+  ["partials/channel_plain.hbs", `// Channel channel of the exact vector at word word, of the token at position, as the Hadamard rotation takes it.
+fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
+  return exact_channel(word, channel) * channel_sign(channel) * SPREAD;
+}
+`],
+  ["partials/channel_rope.hbs", `// Channel channel of the exact vector at word word, less its mean, with the rotary embedding of position, as the Hadamard
+// rotation takes it.
+fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
+  let rotary = ROTARY_CHUNKS * 8u;
+  let value = exact_channel(word, channel) - centre_of(channel);
+  let sign = channel_sign(channel) * SPREAD;
+  if (channel >= rotary) {
+    return value * sign;
+  }
+  let pair = select(channel % (rotary / 2u), channel / 2u, INTERLEAVED);
+  let odd = select(channel >= rotary / 2u, channel % 2u == 1u, INTERLEAVED);
+  let distance = select(rotary / 2u, 1u, INTERLEAVED);
+  let partner = select(channel + distance, channel - distance, odd);
+  let other = exact_channel(word, partner) - centre_of(partner);
+  let angle = angle_of(position, pair / 4u);
+  let turned = value * angle.cosine[pair % 4u] + select(-other, other, odd) * angle.sine[pair % 4u];
+  return turned * sign;
+}
+`],
+  ["partials/chunk_f16.hbs", `alias Chunk = vec4<f16>; // what products of queries and keys are taken in; they are summed in f32
+alias Rows = mat4x4<f16>;
+`],
+  ["partials/chunk_f32.hbs", `alias Chunk = vec4<f32>; // what products of queries and keys are taken in
+alias Rows = mat4x4<f32>;
+`],
+  ["partials/code_aligned.hbs", `// Code index of the record at record; codes never straddle words at this width.
+fn {{side}}_code(record: u32, index: u32) -> u32 {
+  let bit = index * {{upper}}_BITS;
+  return ({{side}}_records[record + (bit >> 5u)] >> (bit & 31u)) & {{upper}}_MASK;
+}
+`],
+  ["partials/code_straddling.hbs", `// Code index of the record at record; a code may straddle two words.
+fn {{side}}_code(record: u32, index: u32) -> u32 {
+  let bit = index * {{upper}}_BITS;
+  let word = record + (bit >> 5u);
+  let shift = bit & 31u;
+  var code = {{side}}_records[word] >> shift;
+  if (shift + {{upper}}_BITS > 32u) {
+    code |= {{side}}_records[word + 1u] << (32u - shift);
+  }
+  return code & {{upper}}_MASK;
+}
+`],
+  ["partials/coded_constants.hbs", `const {{upper}}_CHANNELS: u32 = {{channels}}u; // channels per code
+const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code
+const {{upper}}_MASK: u32 = {{mask}}u;
+const {{upper}}_CENTROIDS: u32 = {{centroids}}u;
+const {{upper}}_CODES: u32 = {{codes}}u; // codes per token
+const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
+const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
+`],
+  ["partials/coded_keys.hbs", `fn coded_grid(block: Block, chunk: u32) -> Grid {
+  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+}
+
+fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return key_load4(grid, codebook, at.record, at.token, chunk);
+}
+`],
+  ["partials/codes_apart.hbs", `// Codes in a row, from code index on.
+fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
+  return array<u32, {{laneCodes.length}}>(
+{{#each laneCodes}}
+    {{../side}}_code(record, index + {{index}}u),
+{{/each}}
+  );
+}
+`],
+  ["partials/codes_word.hbs", `// Codes in a row, from code index on; they lie in one word.
+fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
+  let bit = index * {{upper}}_BITS;
+  let word = {{side}}_records[record + (bit >> 5u)] >> (bit & 31u);
+  return array<u32, {{laneCodes.length}}>(
+{{#each laneCodes}}
+    (word >> ({{index}}u * {{../upper}}_BITS)) & {{../upper}}_MASK,
+{{/each}}
+  );
+}
+`],
+  ["partials/codes_words.hbs", `// Codes in a row, from code index on; they fill whole words.
+fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
+  let first = record + index * {{upper}}_BITS / 32u;
+{{#each laneWords}}
+  let word_{{index}} = {{../side}}_records[first + {{index}}u];
+{{/each}}
+  return array<u32, {{laneCodes.length}}>(
+{{#each laneCodes}}
+    (word_{{word}} >> {{shift}}u) & {{../upper}}_MASK,
+{{/each}}
+  );
+}
+`],
+  ["partials/decoded_mean_rope.hbs", `{{> decoded_rope}}
+  vector += coded_mean4(record, chunk);
+`],
+  ["partials/decoded_plain.hbs", `  let vector = plain;
+`],
+  ["partials/decoded_rope.hbs", `  workgroupBarrier();
+  rotated[lane] = plain;
+  workgroupBarrier();
+  var vector = plain;
+  if (chunk < 2u * ROTARY_CHUNKS) {
+    // The rotary embedding of the token's position is undone.
+    let angle = angle_of(layer.sinks + token, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
+    let even = rotated[select(lane - chunk + chunk % ROTARY_CHUNKS, lane, INTERLEAVED)];
+    let odd = rotated[select(lane - chunk + chunk % ROTARY_CHUNKS + ROTARY_CHUNKS, lane, INTERLEAVED)];
+    if (INTERLEAVED) {
+      let high = chunk % 2u == 1u;
+      let cosine = select(angle.cosine.xy, angle.cosine.zw, high);
+      let sine = select(angle.sine.xy, angle.sine.zw, high);
+      let first = plain.xz * cosine + plain.yw * sine;
+      let second = plain.yw * cosine - plain.xz * sine;
+      vector = vec4<f32>(first.x, second.x, first.y, second.y);
+    } else if (chunk < ROTARY_CHUNKS) {
+      vector = even * angle.cosine + odd * angle.sine;
+    } else {
+      vector = odd * angle.cosine - even * angle.sine;
+    }
+  }
+`],
+  ["partials/enable_f16.hbs", `enable f16;
+
+`],
+  ["partials/enable_none.hbs", `{{! Any device will do. }}
+`],
+  ["partials/enable_subgroups.hbs", `enable subgroups;
+
+`],
+  ["partials/entry_f16.hbs", `// What a channel adds to every entry of its group: entries count from the middle of the grids, because f16 has few digits.
+fn entry_origin(low: f32, level_step: f32) -> f32 {
+  return -127.5 * level_step;
+}
+
+fn write_entry(at: u32, products: vec4<f32>) {
+  let bounded = clamp(products, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  table16_written[at] = vec2<u32>(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
+}
+`],
+  ["partials/entry_f32.hbs", `// What a channel adds to every entry of its group.
+fn entry_origin(low: f32, level_step: f32) -> f32 {
+  return low;
+}
+
+fn write_entry(at: u32, products: vec4<f32>) {
+  table_written[at] = products;
+}
+`],
+  ["partials/fit_extreme.hbs", `// Levels farther on that side of 0 where the largest magnitude is: the lowest code's, whatever the sign.
+fn fit_group(low: f32, high: f32) -> u32 {
+  return scale_bits(max(-low, high)) | select(0u, 0x8000u, high > -low);
+}
+`],
+  ["partials/fit_magnitude.hbs", `// Levels as far on either side of 0 as the largest magnitude.
+fn fit_group(low: f32, high: f32) -> u32 {
+  return scale_bits(max(-low, high));
+}
+`],
+  ["partials/fit_range.hbs", `// Levels from the smallest number to the largest. Of the two zeros, the positive one is kept.
+fn fit_group(low: f32, high: f32) -> u32 {
+  let minimum = pack2x16float(vec2<f32>(0.0, select(low, 0.0, low == 0.0)));
+  return minimum | scale_bits(high - low);
+}
+`],
+  ["partials/float8_load.hbs", `// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
+fn {{side}}_float8x4(word: u32) -> vec4<f32> {
+  let odd = word >> 8u;
+  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
+  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
+  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
+}
+`],
+  ["partials/grid.hbs", `// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+{{> levels}}
+`],
+  ["partials/group_c1.hbs", `// Loads the one channel of group group of the exact vector at word word, two channels to a word.
+fn load_vector(token: u32, word: u32, group: u32) {
+  vectors[token] = unpack2x16float(exact[word + (group >> 1u)])[group & 1u] * scale[0];
+}
+
+// Loads centroid code of group group, four centroids to a word.
+fn load_centroid(codebook: u32, group: u32, code: u32) {
+  let at = group * CENTROIDS + code;
+  let levels = levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u));
+  centroid[0] = low[0] + levels.x * level_step[0];
+}
+`],
+  ["partials/group_c2.hbs", `// Loads group group of the exact vector at word word, two channels to a word.
+fn load_vector(token: u32, word: u32, group: u32) {
+  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
+    let channels = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
+    vectors[token * CHANNELS + 2u * pair] = channels.x * scale[2u * pair];
+    vectors[token * CHANNELS + 2u * pair + 1u] = channels.y * scale[2u * pair + 1u];
+  }
+}
+
+// Loads centroid code of group group, two centroids to a word.
+fn load_centroid(codebook: u32, group: u32, code: u32) {
+  let at = group * CENTROIDS + code;
+  let levels = levels_of(codebooks[codebook + HEAD_DIM + (at >> 1u)] >> ((at & 1u) * 16u));
+  centroid[0] = low[0] + levels.x * level_step[0];
+  centroid[1] = low[1] + levels.y * level_step[1];
+}
+`],
+  ["partials/group_wide.hbs", `// Loads group group of the exact vector at word word, two channels to a word.
+fn load_vector(token: u32, word: u32, group: u32) {
+  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
+    let channels = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
+    vectors[token * CHANNELS + 2u * pair] = channels.x * scale[2u * pair];
+    vectors[token * CHANNELS + 2u * pair + 1u] = channels.y * scale[2u * pair + 1u];
+  }
+}
+
+// Loads centroid code of group group, four levels to a word.
+fn load_centroid(codebook: u32, group: u32, code: u32) {
+  let at = codebook + HEAD_DIM + (group * CENTROIDS + code) * (CHANNELS / 4u);
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let levels = levels_of(codebooks[at + quad]);
+    centroid[4u * quad] = low[4u * quad] + levels.x * level_step[4u * quad];
+    centroid[4u * quad + 1u] = low[4u * quad + 1u] + levels.y * level_step[4u * quad + 1u];
+    centroid[4u * quad + 2u] = low[4u * quad + 2u] + levels.z * level_step[4u * quad + 2u];
+    centroid[4u * quad + 3u] = low[4u * quad + 3u] + levels.w * level_step[4u * quad + 3u];
+  }
+}
+`],
+  ["partials/hadamard4.hbs", `// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
+// its number and that of the result have in common, transformed so.
+fn hadamard4(x: vec4<f32>) -> vec4<f32> {
+  let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
+  return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
+}
+`],
+  ["partials/hadamard_signs.hbs", `// -1 where an odd number of bits is set, else 1.
+fn parity_sign(bits: u32) -> f32 {
+  return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
+}
+
+// The sign of a channel before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat.
+fn channel_sign(channel: u32) -> f32 {
+  return parity_sign(channel & (channel >> 1u));
+}
+`],
+  ["partials/half_constants.hbs", `const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
+const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
+`],
+  ["partials/header_angle.hbs", `const NEAR: u32 = {{nearTokens}}u; // distances the table has one by one
+{{> rope_overrides}}
+`],
+  ["partials/header_lut.hbs", `// Coded keys are scored by a lookup table of q.centroid.
+const LUT_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
+`],
+  ["partials/header_no_angle.hbs", `{{! Vectors have no rotary embedding to be given or taken. }}
+`],
+  ["partials/header_plain.hbs", `// Keys are gathered as they were coded.
+`],
+  ["partials/header_rope.hbs", `// Keys were coded before the rotary embedding.
+{{> rope_overrides}}
+`],
+  ["partials/header_rotated_plain.hbs", `{{> header_plain}}
+var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries as coded keys take them
+`],
+  ["partials/header_rotated_rope.hbs", `// Keys come before the rotary embedding, and were coded with it.
+{{> rope_overrides}}
+var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries as coded keys take them
+`],
+  ["partials/header_table.hbs", `// Coded keys are scored by a lookup table of q.centroid.
+const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
+`],
+  ["partials/header_table16.hbs", `// Coded keys are scored by a lookup table of q.centroid in f16, counted from the middle of the grids.
+const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
+`],
+  ["partials/key_sources.hbs", `// Where one token's key lies: in the exact tier, or coded.
+struct KeyAt {
+  exact: u32,
+  record: u32,
+  token: u32,
+}
+
+// The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
+var<private> key_at: array<KeyAt, MAX_SPAN>;
+
+fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
+    if (tile.coded) {
+      let token = position - layer.sinks;
+      let page = token / PAGE_TOKENS;
+      let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+      let record = (token % PAGE_TOKENS) / KEY_RECORD_TOKENS;
+      key_at[i] = KeyAt(0u, word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
+    } else {
+      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u, 0u);
+    }
+  }
+}
+
+// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
+// tokens lie past the tile's end.
+fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+}
+
+fn exact_grid(block: Block, chunk: u32) -> Grid {
+  return Grid();
+}
+
+fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+  return exact_load4(at.exact, chunk);
+}
+`],
+  ["partials/kmeans_batch.hbs", `// A run of groups of one layer and side. A group is CHANNELS contiguous channels of a KV head.
+struct Batch {
+  first_group: u32,
+  first_centroid: u32, // of the centroids that the table's binding begins with
+  centroids: u32, // centroids to search, or to update
+  group_rows: u32, // centroids from one group to the next, padding included
+  samples: u32, // samples of a plane, padding included: its weight is zero
+}
+`],
+  ["partials/lane_c1.hbs", `{{> (lookup . "codesPartial")}}
+// The level of a centroid of one channel.
+fn {{side}}_level1(codebook: u32, centroid: u32) -> f32 {
+  return levels_of(codebooks[codebook + HEAD_DIM + (centroid >> 2u)] >> ((centroid & 3u) * 8u)).x;
+}
+
+// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column: sixteen codes.
+fn {{side}}_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+  let first = chunk * 4u;
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+{{#each laneCodes}}
+  let level_{{index}} = {{../side}}_level1(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]);
+{{/each}}
+  return mat4x4<f32>(
+    vec4<f32>(level_0, level_1, level_2, level_3),
+    vec4<f32>(level_4, level_5, level_6, level_7),
+    vec4<f32>(level_8, level_9, level_10, level_11),
+    vec4<f32>(level_12, level_13, level_14, level_15),
+  );
+}
+`],
+  ["partials/lane_c2.hbs", `{{> (lookup . "codesPartial")}}
+// Levels of the two channels of a centroid.
+fn {{side}}_levels2(codebook: u32, centroid: u32) -> vec2<f32> {
+  return levels_of(codebooks[codebook + HEAD_DIM + (centroid >> 1u)] >> ((centroid & 1u) * 16u)).xy;
+}
+
+// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column: eight codes.
+fn {{side}}_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+  let first = chunk * 2u;
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+{{#each laneCodes}}
+  let levels_{{index}} = {{../side}}_levels2(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]);
+{{/each}}
+  return mat4x4<f32>(
+    vec4<f32>(levels_0, levels_1),
+    vec4<f32>(levels_2, levels_3),
+    vec4<f32>(levels_4, levels_5),
+    vec4<f32>(levels_6, levels_7),
+  );
+}
+`],
+  ["partials/lane_chunks.hbs", `// Channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
+fn {{side}}_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+  let grid = Grid();
+  return mat4x4<f32>(
+    {{side}}_load4(grid, codebook, record, token, chunk),
+    {{side}}_load4(grid, codebook, record, token, chunk + 1u),
+    {{side}}_load4(grid, codebook, record, token, chunk + 2u),
+    {{side}}_load4(grid, codebook, record, token, chunk + 3u),
+  );
+}
+`],
+  ["partials/lane_wide.hbs", `{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column: {{laneCodes.length}} codes.
+fn {{side}}_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+  let first = chunk / ({{upper}}_CHANNELS / 4u);
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+{{#each laneCodes}}
+  let at_{{index}} = codebook + HEAD_DIM + ((first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]) * ({{../upper}}_CHANNELS / 4u);
+{{/each}}
+  return mat4x4<f32>(
+{{#each laneChunks}}
+    levels_of(codebooks[at_{{code}} + {{word}}u]),
+{{/each}}
+  );
+}
+`],
+  ["partials/level_codes.hbs", `// The codes of channels 4 chunk to 4 chunk + 3 of token token of the record at record, which lie in one word. They are signed
+// on the way, because processors have no instruction for unsigned numbers.
+fn {{side}}_codes4(record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let bit = (token * CHUNKS + chunk) * 4u * {{upper}}_BITS;
+  let word = {{side}}_records[record + {{upper}}_METADATA_WORDS + (bit >> 5u)] >> (bit & 31u);
+  let places = vec4<u32>(0u, 1u, 2u, 3u) * {{upper}}_BITS;
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> places) & vec4<u32>((1u << {{upper}}_BITS) - 1u)));
+}
+`],
+  ["partials/level_constants.hbs", `const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code
+const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
+const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
+const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+`],
+  ["partials/levels.hbs", `// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+`],
+  ["partials/load_beside_mean.hbs", `{{> (lookup . "codePartial")}}
+{{> no_grid}}
+{{> float8_load}}
+
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, which is not rotated.
+fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  return {{side}}_float8x4({{side}}_records[record + chunk]);
+}
+
+// The same channels of token token beside that mean, rotated: part of one centroid, times the token's scale. All heads and
+// groups have the same centroids.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+{{> scaled_centroid}}
+  return centroid * scale;
+}
+`],
+  ["partials/load_c1.hbs", `{{> (lookup . "codePartial")}}
+{{> centroid_grid}}
+// The level of the centroid of one channel, four centroids to a word.
+fn {{side}}_level(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
+  let at = channel * {{upper}}_CENTROIDS + {{side}}_code(record, token * {{upper}}_CODES + channel);
+  return levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u)).x;
+}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let channel = chunk * 4u;
+  let levels = vec4<f32>(
+    {{side}}_level(codebook, record, token, channel),
+    {{side}}_level(codebook, record, token, channel + 1u),
+    {{side}}_level(codebook, record, token, channel + 2u),
+    {{side}}_level(codebook, record, token, channel + 3u),
+  );
+  return grid.low + levels * grid.step;
+}
+`],
+  ["partials/load_c2.hbs", `{{> (lookup . "codePartial")}}
+{{> centroid_grid}}
+// The levels of the centroid of group group, two centroids to a word.
+fn {{side}}_levels(codebook: u32, record: u32, token: u32, group: u32) -> vec2<f32> {
+  let at = group * {{upper}}_CENTROIDS + {{side}}_code(record, token * {{upper}}_CODES + group);
+  return levels_of(codebooks[codebook + HEAD_DIM + (at >> 1u)] >> ((at & 1u) * 16u)).xy;
+}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let levels = vec4<f32>(
+    {{side}}_levels(codebook, record, token, chunk * 2u),
+    {{side}}_levels(codebook, record, token, chunk * 2u + 1u),
+  );
+  return grid.low + levels * grid.step;
+}
+`],
+  ["partials/load_codes.hbs", `{{> (lookup . "codePartial")}}
+
+{{> (lookup . "codesPartial")}}
+`],
+  ["partials/load_exact.hbs", `fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + chunk * 2u;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+`],
+  ["partials/load_half.hbs", `{{> no_grid}}
+
+// Channels 4 chunk to 4 chunk + 3 of a token.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let at = record + chunk * 2u;
+  return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
+}
+`],
+  ["partials/load_levels_channels.hbs", `{{> level_codes}}
+{{> no_grid}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for 32 channels of the token.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let levels = unpack2x16float({{side}}_records[record + token * (CHUNKS / 8u) + chunk / 8u]);
+  return levels.x * {{side}}_codes4(record, token, chunk) + levels.y;
+}
+`],
+  ["partials/load_levels_tokens.hbs", `{{> level_codes}}
+{{> no_grid}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for each channel.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let at = record + 4u * chunk;
+  let x = unpack2x16float({{side}}_records[at]);
+  let y = unpack2x16float({{side}}_records[at + 1u]);
+  let z = unpack2x16float({{side}}_records[at + 2u]);
+  let w = unpack2x16float({{side}}_records[at + 3u]);
+  return vec4<f32>(x.x, y.x, z.x, w.x) * {{side}}_codes4(record, token, chunk) + vec4<f32>(x.y, y.y, z.y, w.y);
+}
+`],
+  ["partials/load_mean_scale.hbs", `{{> (lookup . "codePartial")}}
+{{> no_grid}}
+{{> float8_load}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
+// scale, and the record's mean. All heads and groups have the same centroids.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+{{> scaled_centroid}}
+  return centroid * scale + {{side}}_float8x4({{side}}_records[record + chunk]);
+}
+`],
+  ["partials/load_queries.hbs", `  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
+    query_tile[item] = Chunk(query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
+  }
+`],
+  ["partials/load_scale.hbs", `{{> (lookup . "codePartial")}}
+{{> no_grid}}
+// The centroid of code index, one channel, two to a word; all heads and channels have the same centroids.
+fn {{side}}_centroid(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
+  let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * {{upper}}_CODES + channel);
+  return unpack2x16float(codebooks[codebook + (code >> 1u)])[code & 1u];
+}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: centroids times the token's scale.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let channel = chunk * 4u;
+  let scale = unpack2x16float({{side}}_records[record + (token >> 1u)])[token & 1u];
+  return scale *
+    vec4<f32>(
+      {{side}}_centroid(codebook, record, token, channel),
+      {{side}}_centroid(codebook, record, token, channel + 1u),
+      {{side}}_centroid(codebook, record, token, channel + 2u),
+      {{side}}_centroid(codebook, record, token, channel + 3u),
+    );
+}
+`],
+  ["partials/load_symmetric.hbs", `{{> level_codes}}
+{{> no_grid}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale for 32 channels of the token.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let group = token * (CHUNKS / 8u) + chunk / 8u;
+  let scale = unpack2x16float({{side}}_records[record + (group >> 1u)])[group & 1u];
+  return scale * ({{side}}_codes4(record, token, chunk) - {{upper}}_ZERO);
+}
+`],
+  ["partials/load_wide.hbs", `{{> (lookup . "codePartial")}}
+{{> centroid_grid}}
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: one word of a centroid.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let group = chunk / ({{upper}}_CHANNELS / 4u);
+  let code = {{side}}_code(record, token * {{upper}}_CODES + group);
+  let at = (group * {{upper}}_CENTROIDS + code) * ({{upper}}_CHANNELS / 4u) +
+    chunk % ({{upper}}_CHANNELS / 4u);
+  return grid.low + levels_of(codebooks[codebook + HEAD_DIM + at]) * grid.step;
+}
+`],
+  ["partials/mean_bytes.hbs", `// Records hold the mean of their tokens, a byte a channel. All of a record's tokens leave the exact tier at once (NSNQuant,
+// arXiv 2505.18231 §4).
+var<workgroup> mean: array<vec4<f32>, CHUNKS>; // zero until it is known
+
+// The eight-bit float of four exponent bits nearest to a value.
+fn float8(value: f32) -> u32 {
+  let half = pack2x16float(vec2<f32>(value * 0.00390625, 0.0)) & 0xffffu;
+  return ((half & 0x8000u) >> 8u) | min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu);
+}
+
+{{> float8_load}}
+
+// Writes the mean that vectors begins with, and keeps it as it will be read.
+fn write_mean(record: u32, lane: u32) {
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    let value = vectors[chunk];
+    let bytes = float8(value.x) | (float8(value.y) << 8u) | (float8(value.z) << 16u) | (float8(value.w) << 24u);
+    records[record + chunk] = bytes;
+    mean[chunk] = mean_float8x4(bytes);
+  }
+}
+`],
+  ["partials/members_channels.hbs", `// A group is GROUP consecutive channels of one token.
+fn group_of(token: u32, channel: u32) -> u32 {
+  return (token * HEAD_DIM + channel) / GROUP;
+}
+
+fn member_token(group: u32, member: u32) -> u32 {
+  return group / (HEAD_DIM / GROUP);
+}
+
+fn member_channel(group: u32, member: u32) -> u32 {
+  return group % (HEAD_DIM / GROUP) * GROUP + member;
+}
+`],
+  ["partials/members_tokens.hbs", `// A group is all tokens of the record, in one channel.
+fn group_of(token: u32, channel: u32) -> u32 {
+  return channel;
+}
+
+fn member_token(group: u32, member: u32) -> u32 {
+  return member;
+}
+
+fn member_channel(group: u32, member: u32) -> u32 {
+  return group;
+}
+`],
+  ["partials/metadata_halves.hbs", `// Writes what the record says of its groups, two to a word, which may belong to two tokens.
+fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var word = lane; word < METADATA_WORDS; word += WORKGROUP) {
+    var bits = records[record + word];
+    for (var group = 2u * word; group < min(2u * word + 2u, GROUPS); group += 1u) {
+      let token = record_first + member_token(group, 0u);
+      if (token >= entry.encode_from) {
+        let kept = select(0xffffu, 0xffff0000u, (group & 1u) == 0u);
+        let scale = select(0u, levels[group], token < encode_end);
+        bits = (bits & kept) | (scale << ((group & 1u) * 16u));
+      }
+    }
+    records[record + word] = bits;
+  }
+}
+`],
+  ["partials/metadata_words.hbs", `// Writes what the record says of its groups, a word each.
+fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    let token = record_first + member_token(group, 0u);
+    if (token >= entry.encode_from) {
+      records[record + group] = select(0u, levels[group], token < encode_end);
+    }
+  }
+}
+`],
+  ["partials/mix_grid.hbs", `// Of coded values the levels are mixed; their grids come when the last is.
+var<private> mixed_weight: vec4<f32>; // of the coded tokens that the lane has mixed
+
+fn rescale_coded(rescale: vec4<f32>) {
+  mixed_weight *= rescale;
+}
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let levels = value_lane(codebook, record, token, chunk);
+  mixed_weight += weight;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(levels[i], weight);
+  }
+}
+
+fn finish_coded(block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let grid = value_grid(codebook, lane_chunk(lane) + i);
+    let rows = mixed[i];
+    mixed[i] = mat4x4<f32>(
+      grid.step * rows[0],
+      grid.step * rows[1],
+      grid.step * rows[2],
+      grid.step * rows[3],
+    ) + weighted(grid.low, mixed_weight);
+  }
+  mixed_weight = vec4<f32>();
+}
+`],
+  ["partials/mix_plain.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let values = value_lane(codebook, record, token, chunk);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(values[i], weight);
+  }
+}
+
+fn finish_coded(block: Block, lane: u32) {}
+`],
+  ["partials/mix_rotated.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let values = value_lane(codebook, record, token, chunk);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(values[i], weight);
+  }
+}
+
+var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
+
+// Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
+fn unrotate_row(lane: u32) {
+  let first = lane / CHUNK_LANES * CHUNKS;
+  workgroupBarrier();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    weights[lane * LANE_CHUNKS + i] = turned[i];
+  }
+  workgroupBarrier();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let chunk = lane_chunk(lane) + i;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      sum += parity_sign(chunk & other) * weights[first + other];
+    }
+    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+  }
+}
+
+fn finish_coded(block: Block, lane: u32) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][0];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][0] = turned[i];
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][1];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][1] = turned[i];
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][2];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][2] = turned[i];
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][3];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][3] = turned[i];
+  }
+}
+`],
+  ["partials/mix_state.hbs", `const LANE_CHUNKS: u32 = 4u; // chunks that a lane mixes: columns of a matrix
+const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
+const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
+{{> (lookup . "topsPartial")}}
+`],
+  ["partials/mix_tile.hbs", `// A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
+fn lane_chunk(lane: u32) -> u32 {
+  return lane % CHUNK_LANES * LANE_CHUNKS;
+}
+
+// What one value adds to all rows.
+fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
+  return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
+}
+
+{{> (lookup . "mixPartial")}}
+
+{{> (lookup . "topPartial")}}
+
+// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
+// exp(score - row_max).
+fn soften_tile(lane: u32) {
+  var highest = scores[0];
+  for (var i = 1u; i < SPAN; i += 1u) {
+    highest = max(highest, scores[i]);
+  }
+  let next = max(row_max, top_of(highest, lane));
+  let rescale = exp(row_max - next);
+  row_max = next;
+  row_sum *= rescale;
+  rescale_coded(rescale);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let rows = mixed[i];
+    mixed[i] = mat4x4<f32>(
+      rows[0] * rescale.x,
+      rows[1] * rescale.y,
+      rows[2] * rescale.z,
+      rows[3] * rescale.w,
+    );
+  }
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let score = scores[i];
+    let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+    weights[i * PAGE_TOKENS + lane] = weight;
+    row_sum += weight;
+  }
+  workgroupBarrier();
+}
+
+// Adds the lane's share of the tile's values. Only one of the two loops runs.
+fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let chunk = lane_chunk(lane);
+  let slice = lane / CHUNK_LANES;
+  let count = select(0u, tile.end - tile.first, slice < SLICES);
+  let coded_count = select(0u, count, tile.coded);
+  let exact_count = select(count, 0u, tile.coded);
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
+  for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
+    let page = first_page + first / PAGE_TOKENS;
+    let word = page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+    let end = min(coded_count - first, PAGE_TOKENS);
+    for (var token = slice; token < end; token += SLICES) {
+      let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
+      mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
+    }
+  }
+  for (var token = slice; token < exact_count; token += SLICES) {
+    let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
+    let weight = weights[token];
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      mixed[i] += weighted(exact_load4(exact_at, chunk + i), weight);
+    }
+  }
+}
+
+// Sums one chunk of every lane over the slices and writes it.
+fn write_chunk(entry: Entry, block: Block, split: u32, lane: u32, rows: mat4x4<f32>, i: u32) {
+  workgroupBarrier();
+  weights[lane] = rows[0];
+  weights[WORKGROUP + lane] = rows[1];
+  weights[2u * WORKGROUP + lane] = rows[2];
+  weights[3u * WORKGROUP + lane] = rows[3];
+  workgroupBarrier();
+  let used = min(ROWS, block.rows - block.first_row);
+  for (var item = lane; item < used * CHUNK_LANES; item += WORKGROUP) {
+    let row = item / CHUNK_LANES;
+    let first = row * WORKGROUP + item % CHUNK_LANES;
+    var total = weights[first];
+    for (var slice = 1u; slice < SLICES; slice += 1u) {
+      total += weights[first + slice * CHUNK_LANES];
+    }
+    let chunk = lane_chunk(item % CHUNK_LANES) + i;
+    partials_written[partial_of(entry, block, row, split) + chunk] = total;
+  }
+}
+
+// Writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
+fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
+  tops[lane] = row_sum;
+  write_chunk(entry, block, split, lane, mixed[0], 0u);
+  write_chunk(entry, block, split, lane, mixed[1], 1u);
+  write_chunk(entry, block, split, lane, mixed[2], 2u);
+  write_chunk(entry, block, split, lane, mixed[3], 3u);
+  if (lane == 0u) {
+    var sum = tops[0];
+    for (var other = 1u; other < WORKGROUP; other += 1u) {
+      sum += tops[other];
+    }
+    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
+      partials_written[partial_of(entry, block, row, split) + CHUNKS] =
+        vec4<f32>(row_max[row], sum[row], 0.0, 0.0);
+    }
+  }
+}
+
+// Coded tiles come first: once their values are mixed, what their coding did is undone, and exact values can be added.
+fn finish_tile(block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+  if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
+    finish_coded(block, lane);
+  }
+}
+
+fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
+  return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);
+}
+`],
+  ["partials/mix_variables.hbs", `var<workgroup> weights: array<vec4<f32>, TILE>;
+var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
+var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
+var<private> row_max: vec4<f32>;
+var<private> row_sum: vec4<f32>;
+var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
+`],
+  ["partials/no_grid.hbs", `// Nothing is coded by levels.
+fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
+}
+`],
+  ["partials/pages.hbs", `// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
+fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
+  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+`],
+  ["partials/plain_dot.hbs", `  for (var chunk = 0u; chunk < {{source}}_chunks; chunk += 1u) {
+    let grid = {{source}}_grid(block, chunk);
+    let queries_4 = {{queries}}(chunk);
+    for (var i = 0u; i < {{span}}; i += 1u) {
+      scores[i] += vec4<f32>(Chunk({{source}}_key4(grid, block, key_at[i], chunk)) * queries_4);
+    }
+  }
+`],
+  ["partials/prepare_rotated_rope.hbs", `{{> coded_keys}}
+
+{{> query_rows atRotated}}
+
+// A chunk of a query in the order of its channels, where query_tile has them pair by pair.
+fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
+  if (chunk >= 2u * ROTARY_CHUNKS) {
+    return query_tile[row * CHUNKS + chunk];
+  }
+  let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
+  let even = query_tile[row * CHUNKS + 2u * pair];
+  let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
+  if (INTERLEAVED) {
+    return select(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w), chunk % 2u == 1u);
+  }
+  return select(even, odd, chunk >= ROTARY_CHUNKS);
+}
+
+// Coded keys have their rotary embedding, and are rotated by a Hadamard matrix then; so are the queries they meet, once.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> rotate_queries atStart}}
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let chunk = item % CHUNKS;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      let query = query_chunk(item / CHUNKS, other) * channel_signs(other);
+      sum += parity_sign(chunk & other) * query;
+    }
+    rotated_tile[item] = UNSPREAD * hadamard4(sum);
+  }
+  workgroupBarrier();
+}
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
+// What is not coded meets them.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+{{> rotate_queries atTile}}
+}
+`],
+  ["partials/query.hbs", `{{> query_element}}
+// Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
+fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+  let token = entry.first + row / layer.group;
+  let query_head = (layer.first_head + head) * layer.group + row % layer.group;
+  let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
+  return layer.scale *
+    vec4<f32>(
+      query_at(at),
+      query_at(at + stride),
+      query_at(at + 2u * stride),
+      query_at(at + 3u * stride),
+    );
+}
+`],
+  ["partials/query_element.hbs", `// Element index of the queries, in the host's element type.
+fn query_at(index: u32) -> f32 {
+  if (IO_HALF) {
+    return unpack2x16float(queries[index >> 1u])[index & 1u];
+  }
+  return bitcast<f32>(queries[index]);
+}
+`],
+  ["partials/query_rows.hbs", `// Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
+fn {{name}}(chunk: u32) -> Rows {
+  return Rows(
+    {{tile}}[chunk],
+    {{tile}}[CHUNKS + chunk],
+    {{tile}}[2u * CHUNKS + chunk],
+    {{tile}}[3u * CHUNKS + chunk],
+  );
+}
+`],
+  ["partials/rope_dot.hbs", `  for (var pair = 0u; pair < {{source}}_pairs; pair += 1u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+    let first_grid = {{source}}_grid(block, first);
+    let second_grid = {{source}}_grid(block, second);
+    let even_queries = query_rows(2u * pair);
+    let odd_queries = query_rows(2u * pair + 1u);
+    // A page on, a key is turned by a page's angle more.
+    let page_angle = (PAGE_TOKENS * ROTARY_CHUNKS + pair) * 2u;
+    let page_cosine = rope[page_angle];
+    let page_sine = rope[page_angle + 1u];
+    let angle = (lane * ROTARY_CHUNKS + pair) * 2u;
+    var cosine = rope[angle];
+    var sine = rope[angle + 1u];
+    for (var i = 0u; i < {{span}}; i += 1u) {
+      let x = {{source}}_key4(first_grid, block, key_at[i], first);
+      let y = {{source}}_key4(second_grid, block, key_at[i], second);
+      let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
+      let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
+      scores[i] += vec4<f32>(
+        Chunk(even * cosine - odd * sine) * even_queries +
+          Chunk(odd * cosine + even * sine) * odd_queries,
+      );
+      let turned = cosine * page_cosine - sine * page_sine;
+      sine = sine * page_cosine + cosine * page_sine;
+      cosine = turned;
+    }
+  }
+  for (var chunk = 2u * ROTARY_CHUNKS; chunk < {{source}}_chunks; chunk += 1u) {
+    let grid = {{source}}_grid(block, chunk);
+    let queries_4 = query_rows(chunk);
+    for (var i = 0u; i < {{span}}; i += 1u) {
+      scores[i] += vec4<f32>(Chunk({{source}}_key4(grid, block, key_at[i], chunk)) * queries_4);
+    }
+  }
+`],
+  ["partials/rope_overrides.hbs", `override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
+override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
+`],
+  ["partials/rotate_queries.hbs", `  let items = CHUNKS - ROTARY_CHUNKS;
+  let stride = select(1u, 2u, INTERLEAVED);
+  for (var item = lane; item < ROWS * items; item += WORKGROUP) {
+    let tile_row = item / items;
+    let pair = item % items;
+    let row = min(block.first_row + tile_row, block.rows - 1u);
+    if (pair >= ROTARY_CHUNKS) {
+      let chunk = pair + ROTARY_CHUNKS;
+      query_tile[tile_row * CHUNKS + chunk] = Chunk(query_load4(entry, block.head, row, chunk * 4u, 1u));
+      continue;
+    }
+    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
+    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
+    let even = query_load4(entry, block.head, row, first, stride);
+    let odd = query_load4(entry, block.head, row, second, stride);
+    let position = entry.start + row / layer.group;
+    let distance = position - min({{origin}}, position);
+    let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+    let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+    let cosine = rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u];
+    let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];
+    query_tile[tile_row * CHUNKS + 2u * pair] = Chunk(even * cosine - odd * sine);
+    query_tile[tile_row * CHUNKS + 2u * pair + 1u] = Chunk(odd * cosine + even * sine);
+  }
+  workgroupBarrier();
+`],
+  ["partials/rotation_hadamard.hbs", `const UNSPREAD: f32 = {{unspread}}; // the factor of the inverse rotation, which queries take as well
+
+{{> hadamard_signs}}
+
+fn channel_signs(chunk: u32) -> vec4<f32> {
+  let channel = chunk * 4u;
+  return vec4<f32>(
+    channel_sign(channel),
+    channel_sign(channel + 1u),
+    channel_sign(channel + 2u),
+    channel_sign(channel + 3u),
+  );
+}
+
+{{> hadamard4}}
+`],
+  ["partials/rotation_none.hbs", `{{! Nothing is rotated by a Hadamard matrix. }}
+`],
+  ["partials/scaled_centroid.hbs", `  let group = chunk / ({{upper}}_CHANNELS / 4u);
+  let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * {{upper}}_CODES + group);
+  let at = codebook + code * ({{upper}}_CHANNELS / 2u) + (chunk % ({{upper}}_CHANNELS / 4u)) * 2u;
+  let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
+  let scales = {{side}}_records[record + CHUNKS + (token >> 2u)];
+  let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
+`],
+  ["partials/scales_byte.hbs", `// Writes the scales of the batch's tokens, four to a word: what is decoded is as long as what was coded.
+fn write_scales(
+  entry: Entry,
+  record: u32,
+  first: u32,
+  batch: u32,
+  encode_end: u32,
+  lane: u32,
+) {
+  for (var token = lane; token < TOKENS; token += WORKGROUP) {
+    var total = 0.0;
+    for (var group = 0u; group < CODES; group += 1u) {
+      total += 2.0 * half_squares[codes[token * CODES + group]];
+    }
+    let scale = deviations[token] / sqrt(total / f32(HEAD_DIM));
+    // Binary16 without its sign and its lowest bits.
+    let half = pack2x16float(vec2<f32>(scale, 0.0)) & 0x7fffu;
+    deviations[token] = f32(min((half + 0x40u) >> 7u, 0xf7u));
+  }
+  workgroupBarrier();
+  for (var word = lane; word < TOKENS / 4u; word += WORKGROUP) {
+    records[record + (HEAD_DIM + batch) / 4u + word] = u32(deviations[4u * word]) |
+      (u32(deviations[4u * word + 1u]) << 8u) | (u32(deviations[4u * word + 2u]) << 16u) |
+      (u32(deviations[4u * word + 3u]) << 24u);
+  }
+}
+`],
+  ["partials/scales_half.hbs", `// Writes the scales of the batch's tokens, two to a word, beside those that are kept.
+fn write_scales(
+  entry: Entry,
+  record: u32,
+  first: u32,
+  batch: u32,
+  encode_end: u32,
+  lane: u32,
+) {
+  for (var pair = lane; pair < TOKENS / 2u; pair += WORKGROUP) {
+    let token = first + 2u * pair;
+    let at = record + (batch >> 1u) + pair;
+    let scales = pack2x16float(vec2<f32>(deviations[2u * pair], deviations[2u * pair + 1u]));
+    let low = select(0u, scales & 0xffffu, token < encode_end);
+    let high = select(0u, scales & 0xffff0000u, token + 1u < encode_end);
+    let kept = select(0u, records[at] & 0xffffu, token < entry.encode_from);
+    records[at] = select(low, kept, token < entry.encode_from) | high;
+  }
+}
+`],
+  ["partials/score_lut.hbs", `// q.centroid of every group and code, for all rows: a coded score is then one addition per code.
+var<workgroup> lut: array<vec4<f32>, LUT_ENTRIES>;
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  for (var item = lane; item < LUT_ENTRIES; item += WORKGROUP) {
+    // Initialised by hand: naga clears a variable declared in a loop only once.
+    var products = vec4<f32>();
+    for (var i = 0u; i < KEY_CHANNELS; i += 1u) {
+      let channel = item / KEY_CENTROIDS * KEY_CHANNELS + i;
+      let at = item * KEY_CHANNELS + i;
+      let word = codebooks[codebook + HEAD_DIM + (at >> 2u)];
+      let grid = unpack2x16float(codebooks[codebook + channel]);
+      let centroid = grid.x + levels_of(word >> ((at & 3u) * 8u)).x * (grid.y / 64.0);
+      var queries_1 = vec4<f32>();
+      for (var row = 0u; row < ROWS; row += 1u) {
+        queries_1[row] = query_tile[row * CHUNKS + channel / 4u][channel % 4u];
+      }
+      products += centroid * queries_1;
+    }
+    lut[item] = products;
+  }
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let codes = key_codes(key_at[i].record, key_at[i].token * KEY_CODES + group);
+{{#each key.laneCodes}}
+      scores[i] += lut[(group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
+{{/each}}
+    }
+  }
+{{> plain_dot exactly}}
+}
+`],
+  ["partials/score_mean_rope.hbs", `{{> prepare_rotated_rope}}
+
+fn mean_grid(block: Block, chunk: u32) -> Grid {
+  return Grid();
+}
+
+fn mean_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+  return key_mean4(at.record, chunk);
+}
+
+// Scores of the lane's tokens for every row: a coded key is its record's mean, before the rotary embedding, and its codes.
+// Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let mean_chunks = coded_chunks;
+  let mean_pairs = min(mean_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+{{> plain_dot coded}}
+{{> rope_dot mean}}
+{{> rope_dot exactly}}
+}
+`],
+  ["partials/score_plain.hbs", `{{> coded_keys}}
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+{{> plain_dot coded}}
+{{> plain_dot exactly}}
+}
+`],
+  ["partials/score_rope.hbs", `{{> coded_keys}}
+
+// RoFormer (arXiv 2104.09864): a score depends on positions by their difference alone. So a tile rotates its keys
+// by their distance from its first token, at most TILE - 1, and its queries by theirs, and one small table serves any length.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+{{> rotate_queries atTile}}
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+{{> rope_dot coded}}
+{{> rope_dot exactly}}
+}
+`],
+  ["partials/score_rotated_plain.hbs", `{{> coded_keys}}
+
+{{> query_rows atRotated}}
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+// Coded keys are rotated by a Hadamard matrix; so are the queries they meet, once.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let chunk = item % CHUNKS;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      let query = query_tile[item - chunk + other] * channel_signs(other);
+      sum += parity_sign(chunk & other) * query;
+    }
+    rotated_tile[item] = UNSPREAD * hadamard4(sum);
+  }
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+{{> plain_dot coded}}
+{{> plain_dot exactly}}
+}
+`],
+  ["partials/score_rotated_rope.hbs", `{{> prepare_rotated_rope}}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+{{> plain_dot coded}}
+{{> rope_dot exactly}}
+}
+`],
+  ["partials/score_table.hbs", `// The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer.
+{{> table_place}}
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let first = table_of(block) * TABLE_ENTRIES;
+  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let codes = key_codes(key_at[i].record, key_at[i].token * KEY_CODES + group);
+{{#each key.laneCodes}}
+      scores[i] += table[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
+{{/each}}
+    }
+  }
+{{> plain_dot exactly}}
+}
+`],
+  ["partials/score_table16.hbs", `// The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer.
+{{> table_place}}
+
+{{> centroid_grid key}}
+
+var<workgroup> middles: array<vec4<f32>, CHUNKS>;
+var<private> middle: vec4<f32>; // the product of each row and the middle of the grids
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    let grid = key_grid(codebook, chunk);
+    middles[chunk] = vec4<f32>(Chunk(grid.low + 127.5 * grid.step) * query_rows(chunk));
+  }
+  workgroupBarrier();
+  for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+    middle += middles[chunk];
+  }
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let first = table_of(block) * TABLE_ENTRIES;
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = select(vec4<f32>(), middle, tile.coded);
+  }
+  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let codes = key_codes(key_at[i].record, key_at[i].token * KEY_CODES + group);
+{{#each key.laneCodes}}
+      let entry_{{index}} = table16[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
+      scores[i] += vec4<f32>(unpack2x16float(entry_{{index}}.x), unpack2x16float(entry_{{index}}.y));
+{{/each}}
+    }
+  }
+{{> plain_dot exactly}}
+}
+`],
+  ["partials/score_tile.hbs", `// Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
+fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = vec4<f32>();
+  }
+  find_keys(entry, block, tile, lane);
+  score_tokens(block, tile, lane);
+  var first = vec4<u32>();
+  var end = vec4<u32>(); // of the positions that each row sees
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let at = block.first_row + row;
+    let range = visible(entry, tile, entry.start + at / layer.group);
+    first[row] = range.x;
+    end[row] = select(0u, range.y, at < block.rows);
+  }
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+    var score = scores[i];
+    if (SOFTCAP) {
+      // Clamped because tanh may overflow where it has long been 1.
+      let cap = vec4<f32>(layer.softcap);
+      score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
+    }
+    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+  }
+}
+`],
+  ["partials/symmetric_constants.hbs", `{{> level_constants}}
+const {{upper}}_ZERO: f32 = {{zero}}.0; // the code of 0
+`],
+  ["partials/table_place.hbs", `// Which of the lookup tables serves a block of query rows.
+fn table_of(block: Block) -> u32 {
+  return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;
+}
+`],
+  ["partials/tiers.hbs", `// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
+
+// How many coded tokens a query at position sees.
+fn coded_visible(entry: Entry, position: u32) -> u32 {
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
+}
+
+// The exact buffer's slot of the token at position.
+fn exact_slot(position: u32) -> u32 {
+  if (position < layer.sinks) {
+    return position;
+  }
+  return layer.sinks + (position - layer.sinks) % layer.ring;
+}
+
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
+fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
+  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
+  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+}
+`],
+  ["partials/tiles.hbs", `// The tokens a block of query rows sees, cut into tiles of consecutive tokens: coded tiles (each is SPAN pages), then sinks,
+// then the ring, whose tiles are smaller, because there are few exact tokens as a rule.
+struct Tiles {
+  coded_first: u32, // first token of the first coded tile, counted from behind the sinks
+  coded: u32, // number of coded tiles from there
+  sinks: u32, // number of tiles of sinks
+  ring: u32, // number of tiles of recent tokens
+  coded_end: u32, // one past the last coded position
+  sinks_end: u32,
+  ring_first: u32, // first position in the ring's tiles
+  ring_end: u32,
+}
+
+struct Tile {
+  coded: bool,
+  ring: bool,
+  first: u32, // position of its first token
+  end: u32, // one past the position of its last token
+}
+
+// The oldest position that the query at position may see.
+fn oldest_seen(position: u32) -> u32 {
+  return position + 1u - min(layer.sliding_window, position + 1u);
+}
+
+fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles {
+  var tiles: Tiles;
+  let next = last_position + 1u;
+  let seen = oldest_seen(first_position);
+  tiles.coded_end = layer.sinks + coded_visible(entry, last_position);
+  let coded_tokens = tiles.coded_end - layer.sinks;
+  // What lies behind a sliding window is given up in multiples of NEAR tokens.
+  tiles.coded_first = min((max(seen, layer.sinks) - layer.sinks) / NEAR * NEAR, coded_tokens);
+  tiles.coded = (coded_tokens - tiles.coded_first + TILE - 1u) / TILE;
+  tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
+  tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;
+  tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
+  tiles.ring_end = select(next, 0u, layer.window + layer.block == 1u);
+  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + EXACT_TILE - 1u) / EXACT_TILE;
+  return tiles;
+}
+
+fn tile_at(tiles: Tiles, index: u32) -> Tile {
+  if (index < tiles.coded) {
+    let first = layer.sinks + tiles.coded_first + index * TILE;
+    return Tile(true, false, first, min(first + TILE, tiles.coded_end));
+  }
+  if (index < tiles.coded + tiles.sinks) {
+    let first = (index - tiles.coded) * EXACT_TILE;
+    return Tile(false, false, first, min(first + EXACT_TILE, tiles.sinks_end));
+  }
+  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * EXACT_TILE;
+  return Tile(false, true, first, min(first + EXACT_TILE, tiles.ring_end));
+}
+
+// The positions of the tile that the query at position sees: from x up to but not including y.
+fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
+  let coded_end = layer.sinks + coded_visible(entry, position);
+  let end = select(position + 1u, coded_end, tile.coded);
+  let oldest = max(select(0u, coded_end, tile.ring), oldest_seen(position));
+  return vec2<u32>(oldest, min(end, tile.end));
+}
+`],
+  ["partials/top_lanes.hbs", `// The largest of all lanes' vectors, by component: of some lanes each, then of their results.
+fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
+  tops[lane] = own;
+  workgroupBarrier();
+  var top = own;
+  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
+    top = max(top, tops[other * TOP_GROUPS + lane]);
+  }
+  if (lane < TOP_GROUPS) {
+    group_tops[lane] = top;
+  }
+  workgroupBarrier();
+  for (var group = 0u; group < TOP_GROUPS; group += 1u) {
+    top = max(top, group_tops[group]);
+  }
+  return top;
+}
+`],
+  ["partials/top_subgroups.hbs", `// The largest of all lanes' vectors, by component: of each subgroup, then of their results.
+fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
+  var top = subgroupMax(own);
+  if (subgroupElect()) {
+    group_tops[subgroup] = top;
+  }
+  workgroupBarrier();
+  for (var other = 0u; other < subgroups; other += 1u) {
+    top = max(top, group_tops[other]);
+  }
+  return top;
+}
+`],
+  ["partials/tops_lanes.hbs", `const TOP_GROUPS: u32 = 8u; // the largest score is found among so many lanes each, then among as many results
+const TOP_LANES: u32 = WORKGROUP / TOP_GROUPS;
+`],
+  ["partials/tops_subgroups.hbs", `const TOP_GROUPS: u32 = WORKGROUP / 4u; // most subgroups of a workgroup: the smallest have four lanes
+var<private> subgroup: u32;
+var<private> subgroups: u32;
+`],
+  ["partials/uniforms.hbs", `// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  reserved_0: u32,
+  reserved_1: u32,
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  entries: array<Entry, {{stepEntries}}>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+}
+`],
+  ["partials/universal_constants.hbs", `{{> coded_constants}}
+const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+`],
+  ["partials/workgroup_share.hbs", `  let entry = step.entries[workgroup.z / blocks_per_entry()];
+  let index = workgroup.z % blocks_per_entry();
+  if (index * ROWS >= entry.count * layer.group) {
+    return;
+  }
+  let block = block_of(entry, index, workgroup);
+  let tiles = tiles_between(entry, block.first_position, block.last_position);
+  let total = tiles.coded + tiles.sinks + tiles.ring;
+  let share = (total + step.splits - 1u) / step.splits;
+  let end = min((workgroup.x + 1u) * share, total);
+`],
+  ["partials/write_vector.hbs", `// Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
+fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
+  var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
+  if (SIDE == 1u) {
+    at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
+  }
+  if (IO_HALF) {
+    vectors[at / 2u] = pack2x16float(vector.xy);
+    vectors[at / 2u + 1u] = pack2x16float(vector.zw);
+  } else {
+    vectors[at] = bitcast<u32>(vector.x);
+    vectors[at + 1u] = bitcast<u32>(vector.y);
+    vectors[at + 2u] = bitcast<u32>(vector.z);
+    vectors[at + 3u] = bitcast<u32>(vector.w);
+  }
+}
+`],
+]);

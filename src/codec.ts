@@ -1,0 +1,88 @@
+/**
+ * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A cache on a device gets along
+ * with schemes alone, so that a bundle of one leaves this out.
+ */
+import { CoupletError } from "./errors.ts";
+import type { Scheme } from "./scheme.ts";
+import { coupledCodec } from "./schemes/coupled.ts";
+import { halfCodec } from "./schemes/half.ts";
+import { latticeCodec } from "./schemes/lattice.ts";
+import { levelsCodec } from "./schemes/levels.ts";
+import { turboQuantCodec } from "./schemes/turbo_quant.ts";
+
+/** The centroids of one KV head. */
+export interface HeadCodebook {
+  /** `[groups][centroids][channels]` where they are learned, `[centroids][channels]` where universal, else empty. */
+  readonly centroids: ArrayLike<number>;
+  /** `[headDim]` weights of the squared distance's root; ones where absent. */
+  readonly scale?: ArrayLike<number>;
+}
+
+/** What coding takes besides the vectors. */
+export interface CodingContext extends HeadCodebook {
+  /**
+   * The rotary embedding of the token at an index of the record, or with -1 its inverse: present for keys that come
+   * before it and are coded with it, by schemes that are {@linkcode Scheme.rotated}.
+   */
+  readonly turn?: (
+    vector: ArrayLike<number>,
+    token: number,
+    direction: 1 | -1,
+  ) => Float64Array<ArrayBuffer>;
+}
+
+/** How a scheme codes vectors, and decodes them. */
+export interface Codec {
+  /**
+   * Codes one block of tokens, in float64.
+   *
+   * @param vectors `[block]` vectors `[headDim]`.
+   * @param record The words of the record the block belongs to, changed in place.
+   * @param token Index in the record of the block's first token.
+   */
+  encode(
+    vectors: readonly ArrayLike<number>[],
+    record: Uint32Array,
+    token: number,
+    context: CodingContext,
+  ): void;
+  /**
+   * The inverse of {@linkcode Codec.encode}, for one token.
+   *
+   * @param record The words of a record.
+   * @param token Index in the record.
+   * @returns `[headDim]`.
+   */
+  decode(
+    record: Uint32Array,
+    token: number,
+    headDim: number,
+    context: CodingContext,
+  ): Float64Array<ArrayBuffer>;
+}
+
+/** Each family of schemes has a codec for its own. */
+const families: readonly ((scheme: Scheme) => Codec | undefined)[] = [
+  halfCodec,
+  coupledCodec,
+  latticeCodec,
+  turboQuantCodec,
+  levelsCodec,
+];
+
+/**
+ * The codec of a scheme.
+ *
+ * @throws {CoupletError} `scheme` where the scheme is none that `parseScheme` gave.
+ */
+export function schemeCodec(scheme: Scheme): Codec {
+  for (const family of families) {
+    const codec = family(scheme);
+    if (codec !== undefined) return codec;
+  }
+  throw new CoupletError("scheme", {
+    what: `Cannot code vectors with the scheme "${scheme.id}"`,
+    why: "no family of schemes has a codec for it",
+    remedy: "Take schemes from parseScheme()",
+  });
+}
