@@ -273,7 +273,7 @@ function keyVariants(scheme: SchemeId, headDim: number): KeyVariant[] {
   const { centroids, codebook, rotated } = parseScheme(scheme);
   if (rotated || codebook === "none") return ["rope", "plain"];
   const entries = parseScheme(scheme).layout(headDim).codes * centroids;
-  return ["rope", "plain", entries <= LUT_ENTRIES && headDim <= 128 ? "lut" : "table"];
+  return ["rope", "plain", entries <= LUT_ENTRIES ? "lut" : "table"];
 }
 
 /** The ways a fused kernel reads them. */

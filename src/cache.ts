@@ -1,5 +1,4 @@
 /** The cache on a GPU: what a host sees of it, and how it comes to be. */
-import { identifyCache } from "./cache_identity.ts";
 import { checkSinkLogits } from "./cache_options.ts";
 import type { CacheBytes, LayerBytes } from "./cache_sizes.ts";
 import type { CodebookSet, ModelFingerprint } from "./codebook.ts";
@@ -224,12 +223,6 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   if (plan.tuning !== undefined) checkTuningDevice(plan.tuning, device);
   checkSinkLogits(sinkLogits, options.shape);
 
-  const identity = await identifyCache(
-    options,
-    layerCodebooks,
-    sinkLogits,
-    model ?? codebooks?.model,
-  );
   const compiled = await Promise.all(plan.layers.map((layer) => compileLayer(device, plan, layer)));
   const { layers, shared, invalid, exhausted } = await allocate(init, layerCodebooks);
   const error = invalid ?? exhausted;
@@ -241,7 +234,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
       remedy: `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
     });
   }
-  return new DeviceCache(init, compiled, layers, layerCodebooks, shared, identity);
+  return new DeviceCache(init, compiled, layers, layerCodebooks, shared);
 }
 
 /** Allocates all buffers; both error scopes are closed before anything waits, so that those of others do not come between. */

@@ -53,12 +53,18 @@ function describeKeys({ keys, shape }: ResolvedOptions): unknown {
   };
 }
 
-/** The identity of a cache about to be created. */
+/** What a cache was given that its codes depend on. */
+export interface CodedWith {
+  /** By layer and side; undefined where a scheme has none. */
+  readonly codebooks: readonly { readonly [side in keyof LayerPolicy]: SideCodebook | undefined }[];
+  readonly sinkLogits: Float32Array<ArrayBuffer> | undefined;
+  readonly model: ModelFingerprint | undefined;
+}
+
+/** The identity of a cache with this plan. */
 export async function identifyCache(
   options: ResolvedOptions,
-  codebooks: readonly { readonly [side in keyof LayerPolicy]: SideCodebook | undefined }[],
-  sinkLogits: Float32Array<ArrayBuffer> | undefined,
-  model: ModelFingerprint | undefined,
+  { codebooks, sinkLogits, model }: CodedWith,
 ): Promise<CacheIdentity> {
   const plan = describePlan(options);
   const [planFingerprint, codebookFingerprint] = await Promise.all([
@@ -74,8 +80,8 @@ export async function identifyCache(
 }
 
 async function fingerprintNumbers(
-  layers: readonly { readonly [side in keyof LayerPolicy]: SideCodebook | undefined }[],
-  sinkLogits: Float32Array<ArrayBuffer> | undefined,
+  layers: CodedWith["codebooks"],
+  sinkLogits: CodedWith["sinkLogits"],
 ): Promise<string> {
   const parts = await Promise.all([
     sinkLogits === undefined ? null : sha256(bytesOf(sinkLogits)),

@@ -1,14 +1,14 @@
 /** What snapshots need of a cache and hosts do not: the one door into it. */
 import { CoupletError } from "./errors.ts";
-import type { CacheIdentity } from "./cache_identity.ts";
+import type { CodedWith } from "./cache_identity.ts";
 import type { Sequence, SequenceState } from "./sequences.ts";
 
 /** A cache from inside. */
 export interface CacheInternals {
   /** The host's device. */
   readonly device: GPUDevice;
-  /** What the cache's codes depend on. */
-  readonly identity: CacheIdentity;
+  /** What the cache's codes depend on besides its plan. */
+  readonly codedWith: CodedWith;
   /** The host's side of a sequence. */
   state(sequence: Sequence): Readonly<SequenceState>;
   /** Whether a step of the sequence has begun that some layer was not appended in. */

@@ -1,6 +1,5 @@
 /** The cache on a GPU: sequences and steps on the host's side, and the layers that record them. */
 import type { Cache, CacheInit, CacheStats, ReadRange, Step, StepEntry } from "./cache.ts";
-import type { CacheIdentity } from "./cache_identity.ts";
 import { registerInternals } from "./cache_internals.ts";
 import {
   centroidBytes,
@@ -77,12 +76,11 @@ export class DeviceCache implements Cache {
   #lost: CoupletError | undefined;
 
   constructor(
-    { device, plan, profile, onFault }: CacheInit,
+    { device, plan, profile, onFault, codebooks: given, sinkLogits, model }: CacheInit,
     compiled: readonly CompiledLayer[],
     layers: readonly LayerBuffers[],
     codebooks: readonly LayerCodebooks[],
     shared: SharedBuffers,
-    identity: CacheIdentity,
   ) {
     this.#device = device;
     this.plan = plan;
@@ -99,7 +97,12 @@ export class DeviceCache implements Cache {
     this.#watch();
     registerInternals(this, {
       device,
-      identity,
+      codedWith: {
+        codebooks,
+        // A copy, because it is the host's, and is read when a snapshot first asks.
+        sinkLogits: sinkLogits?.slice(),
+        model: model ?? given?.model,
+      },
       state: (sequence) => this.#sequences.state(sequence),
       isUnfinished: (sequence) => this.#isUnfinished(sequence),
       adopt: (length, exactFrom, firstPages) => this.#adopt(length, exactFrom, firstPages),

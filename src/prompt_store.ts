@@ -78,10 +78,14 @@ export async function storePrefix(
   // Both begin before anything waits: sequence and tokens may grow meanwhile.
   const [{ info, tensors }, key] = await Promise.all([
     readSequence(cache, sequence),
-    promptKey({ ...cacheIdentity(cache), tokenIds: Array.from(tokenIds) }),
+    keyOf(cache, Array.from(tokenIds)),
   ]);
   await store.put(key, await encodeSnapshot({ info: { ...info, prompt: key }, tensors }));
   return key;
+}
+
+async function keyOf(cache: Cache, tokenIds: readonly number[]): Promise<string> {
+  return await promptKey({ ...await cacheIdentity(cache), tokenIds });
 }
 
 /**
@@ -145,7 +149,7 @@ export async function restoreLongestPrefix(
     readonly refused: readonly RefusedEntry[];
   }
 > {
-  const prompt = { ...cacheIdentity(cache), tokenIds };
+  const prompt = { ...await cacheIdentity(cache), tokenIds };
   const { tokens, snapshot, refused } = await findLongestPrefix(store, prompt, blockTokens);
   const sequence = snapshot === undefined
     ? cache.createSequence()

@@ -1,7 +1,7 @@
 /** Sequences as files, and back. */
 import type { Cache } from "./cache.ts";
 import { cacheInternals } from "./cache_internals.ts";
-import type { CacheIdentity } from "./cache_identity.ts";
+import { type CacheIdentity, identifyCache } from "./cache_identity.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
 import { exactTokenBytes, firstKeptPage, pageBytes, ringSlots } from "./cache_sizes.ts";
 import { CoupletError } from "./errors.ts";
@@ -28,9 +28,17 @@ export interface SnapshotOptions {
   readonly prompt?: string;
 }
 
+/** Codebooks are hashed when a snapshot is first taken or restored, and once. */
+const identities = new WeakMap<Cache, Promise<CacheIdentity>>();
+
 /** What a cache's codes depend on: its model, plan and codebooks, as texts that can be compared. */
-export function cacheIdentity(cache: Cache): CacheIdentity {
-  return cacheInternals(cache).identity;
+export function cacheIdentity(cache: Cache): Promise<CacheIdentity> {
+  let identity = identities.get(cache);
+  if (identity === undefined) {
+    identity = identifyCache(cache.plan.options, cacheInternals(cache).codedWith);
+    identities.set(cache, identity);
+  }
+  return identity;
 }
 
 /**
@@ -117,7 +125,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
       { data: tensors.get(names.exact)!.data, heads: own.keyValueHeads, first: heads.first },
     );
   });
-  return { info: { ...inside.identity, ...state, prompt: undefined }, tensors };
+  return { info: { ...await cacheIdentity(cache), ...state, prompt: undefined }, tensors };
 }
 
 /**
@@ -132,10 +140,10 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
  * is lost. Nothing has changed then.
  */
 export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<Sequence> {
-  const { device, identity, adopt, state } = cacheInternals(cache);
+  const { device, adopt, state } = cacheInternals(cache);
   const { options } = cache.plan;
   const [content, alive] = await Promise.all([decodeSnapshot(bytes), isAlive(device)]);
-  await checkSnapshot(content, identity, options);
+  await checkSnapshot(content, await cacheIdentity(cache), options);
   if (!alive) throw deviceError("lost", "Cannot restore the snapshot", "the device is lost");
 
   // From here on nothing waits, so that no step of the host comes between.

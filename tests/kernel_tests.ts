@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import {
+  BASE_LIMITS,
   type CacheOptions,
   type CachePlan,
   type KernelFamily,
@@ -14,6 +15,7 @@ import {
   OPTIONAL_FEATURES,
   parseKernelName,
   parseScheme,
+  type PlanLimits,
   type SchemeId,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
@@ -84,6 +86,9 @@ function optionsFor({ schemes, size, variant }: KernelNameParts): CacheOptions {
   };
 }
 
+/** Limits under which tables of any size are planned: the planner leaves out those that take much of the largest binding. */
+const LIMITS: PlanLimits = { ...BASE_LIMITS, maxStorageBufferBindingSize: 2 ** 32 };
+
 /** How far a kernel that scores or attends may be off. */
 function toleranceFor({ variant, feature }: KernelNameParts): number {
   return variant === "table16" || feature === "f16" ? HALF_TOLERANCE : TOLERANCE;
@@ -106,11 +111,12 @@ function offering(kernel: KernelInfo): KernelInfo[] {
 /** What is run for a kernel that scores or attends, and how far it may be off. */
 export function kernelScenario(
   kernel: KernelInfo,
-): Scenario & Pick<Offer, "kernels"> & { readonly tolerance: number } {
+): Scenario & Pick<Offer, "kernels" | "limits"> & { readonly tolerance: number } {
   const parts = parseKernelName(kernel.name);
   return {
     options: optionsFor(parts),
     kernels: offering(kernel),
+    limits: LIMITS,
     moves: MOVES,
     tolerance: toleranceFor(parts),
   };
@@ -148,6 +154,7 @@ export async function testKernels(headDim: number): Promise<void> {
       Deno.test({ name, ignore: !runs(parts) }, async () => {
         const { plan, error } = await compareWithRun(device, referenceRun(options), {
           kernels: offering(kernel),
+          limits: LIMITS,
           features: device.features,
         });
         for (const name of plannedKernels(plan)) run.add(name);

@@ -111,7 +111,8 @@ Deno.test("restoreLongestPrefix continues from the longest prefix that storePref
   // The sequence may go on while it is stored.
   const wanted = await feed(device, source, sequence, 20, { attend: true });
   const key = await storing;
-  assert.equal(key, await promptKey({ ...cacheIdentity(source), tokenIds: tokenIds.slice(0, 64) }));
+  const identity = await cacheIdentity(source);
+  assert.equal(key, await promptKey({ ...identity, tokenIds: tokenIds.slice(0, 64) }));
 
   const cache = await gridCache(device, options);
   const restored = await restoreLongestPrefix(cache, store, tokenIds, 32);

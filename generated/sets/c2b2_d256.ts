@@ -48,6 +48,14 @@ export const kernels: readonly KernelInfo[] = [
     load: () => import("../mix_c2b2_d256.wgsl.ts"),
   },
   {
+    name: "score_c2b2_d256_lut",
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    span: 4,
+    workgroupBytes: 12288,
+    reason: "1 bit with less coupling: the ablation that shows what coupling gains",
+    load: () => import("../score_c2b2_d256_lut.wgsl.ts"),
+  },
+  {
     name: "score_c2b2_d256_plain",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
     span: 8,
@@ -62,20 +70,5 @@ export const kernels: readonly KernelInfo[] = [
     workgroupBytes: 4096,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
     load: () => import("../score_c2b2_d256_rope.wgsl.ts"),
-  },
-  {
-    name: "score_c2b2_d256_table",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "table", "row_scores_written"],
-    span: 8,
-    workgroupBytes: 4096,
-    reason: "1 bit with less coupling: the ablation that shows what coupling gains",
-    load: () => import("../score_c2b2_d256_table.wgsl.ts"),
-  },
-  {
-    name: "table_c2b2_d256",
-    bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 0,
-    reason: "1 bit with less coupling: the ablation that shows what coupling gains",
-    load: () => import("../table_c2b2_d256.wgsl.ts"),
   },
 ];

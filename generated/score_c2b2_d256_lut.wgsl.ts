@@ -1,7 +1,7 @@
 // Generated from templates/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (1 bit with less coupling: the ablation that shows what coupling gains).
 
-/** WGSL of `score_c1b1_d256_table`. */
+/** WGSL of `score_c2b2_d256_lut`. */
 export const wgsl: string = `
 const HEAD_DIM: u32 = 256u;
 const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
@@ -12,22 +12,22 @@ const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
 const NEAR: u32 = 128u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
 const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
-const MAX_SPAN: u32 = 8u;
+const MAX_SPAN: u32 = 4u;
 
 override SOFTCAP: bool = false; // scores are capped
 override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
 override TILE: u32 = SPAN * PAGE_TOKENS;
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
-const KEY_CHANNELS: u32 = 1u; // channels per code
-const KEY_BITS: u32 = 1u; // bits per code
-const KEY_MASK: u32 = 1u;
-const KEY_CENTROIDS: u32 = 2u;
-const KEY_CODES: u32 = 256u; // codes per token
+const KEY_CHANNELS: u32 = 2u; // channels per code
+const KEY_BITS: u32 = 2u; // bits per code
+const KEY_MASK: u32 = 3u;
+const KEY_CENTROIDS: u32 = 4u;
+const KEY_CODES: u32 = 128u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 1u;
 const KEY_RECORD_WORDS: u32 = 8u;
-const KEY_CODEBOOK_WORDS: u32 = 384u; // per head
+const KEY_CODEBOOK_WORDS: u32 = 512u; // per head
 // Coded keys are scored by a lookup table of q.centroid.
-const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
+const LUT_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
@@ -81,9 +81,9 @@ struct Layer {
 @group(0) @binding(1) var<uniform> layer: Layer;
 @group(0) @binding(2) var<storage, read> queries: array<u32>;
 @group(0) @binding(3) var<storage, read> key_records: array<u32>;
-@group(0) @binding(4) var<storage, read> exact: array<u32>;
-@group(0) @binding(5) var<storage, read> pages: array<u32>;
-@group(0) @binding(6) var<storage, read> table: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> codebooks: array<u32>;
+@group(0) @binding(5) var<storage, read> exact: array<u32>;
+@group(0) @binding(6) var<storage, read> pages: array<u32>;
 @group(0) @binding(7) var<storage, read_write> row_scores_written: array<f32>;
 
 alias Chunk = vec4<f32>; // what products of queries and keys are taken in
@@ -244,10 +244,10 @@ fn key_code(record: u32, index: u32) -> u32 {
 }
 
 // Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 16> {
+fn key_codes(record: u32, index: u32) -> array<u32, 8> {
   let bit = index * KEY_BITS;
   let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
-  return array<u32, 16>(
+  return array<u32, 8>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
     (word >> (1u * KEY_BITS)) & KEY_MASK,
     (word >> (2u * KEY_BITS)) & KEY_MASK,
@@ -256,14 +256,6 @@ fn key_codes(record: u32, index: u32) -> array<u32, 16> {
     (word >> (5u * KEY_BITS)) & KEY_MASK,
     (word >> (6u * KEY_BITS)) & KEY_MASK,
     (word >> (7u * KEY_BITS)) & KEY_MASK,
-    (word >> (8u * KEY_BITS)) & KEY_MASK,
-    (word >> (9u * KEY_BITS)) & KEY_MASK,
-    (word >> (10u * KEY_BITS)) & KEY_MASK,
-    (word >> (11u * KEY_BITS)) & KEY_MASK,
-    (word >> (12u * KEY_BITS)) & KEY_MASK,
-    (word >> (13u * KEY_BITS)) & KEY_MASK,
-    (word >> (14u * KEY_BITS)) & KEY_MASK,
-    (word >> (15u * KEY_BITS)) & KEY_MASK,
   );
 }
 
@@ -337,11 +329,9 @@ fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
   return exact_load4(at.exact, chunk);
 }
 
-// The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer.
-// Which of the lookup tables serves a block of query rows.
-fn table_of(block: Block) -> u32 {
-  return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;
-}
+// q.centroid of every group and code, for all rows: a coded score is then one addition per code.
+var<workgroup> lut: array<vec4<f32>, LUT_ENTRIES>;
+
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
@@ -350,32 +340,42 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     query_tile[item] = Chunk(query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
   }
   workgroupBarrier();
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  for (var item = lane; item < LUT_ENTRIES; item += WORKGROUP) {
+    // Initialised by hand: naga clears a variable declared in a loop only once.
+    var products = vec4<f32>();
+    for (var i = 0u; i < KEY_CHANNELS; i += 1u) {
+      let channel = item / KEY_CENTROIDS * KEY_CHANNELS + i;
+      let at = item * KEY_CHANNELS + i;
+      let word = codebooks[codebook + HEAD_DIM + (at >> 2u)];
+      let grid = unpack2x16float(codebooks[codebook + channel]);
+      let centroid = grid.x + levels_of(word >> ((at & 3u) * 8u)).x * (grid.y / 64.0);
+      var queries_1 = vec4<f32>();
+      for (var row = 0u; row < ROWS; row += 1u) {
+        queries_1[row] = query_tile[row * CHUNKS + channel / 4u][channel % 4u];
+      }
+      products += centroid * queries_1;
+    }
+    lut[item] = products;
+  }
+  workgroupBarrier();
 }
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_codes = trips(tile, true, lane, KEY_CODES);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
-  let first = table_of(block) * TABLE_ENTRIES;
-  for (var group = 0u; group < coded_codes; group += 16u) {
+  for (var group = 0u; group < coded_codes; group += 8u) {
     for (var i = 0u; i < SPAN; i += 1u) {
       let codes = key_codes(key_at[i].record, key_at[i].token * KEY_CODES + group);
-      scores[i] += table[first + (group + 0u) * KEY_CENTROIDS + codes[0]];
-      scores[i] += table[first + (group + 1u) * KEY_CENTROIDS + codes[1]];
-      scores[i] += table[first + (group + 2u) * KEY_CENTROIDS + codes[2]];
-      scores[i] += table[first + (group + 3u) * KEY_CENTROIDS + codes[3]];
-      scores[i] += table[first + (group + 4u) * KEY_CENTROIDS + codes[4]];
-      scores[i] += table[first + (group + 5u) * KEY_CENTROIDS + codes[5]];
-      scores[i] += table[first + (group + 6u) * KEY_CENTROIDS + codes[6]];
-      scores[i] += table[first + (group + 7u) * KEY_CENTROIDS + codes[7]];
-      scores[i] += table[first + (group + 8u) * KEY_CENTROIDS + codes[8]];
-      scores[i] += table[first + (group + 9u) * KEY_CENTROIDS + codes[9]];
-      scores[i] += table[first + (group + 10u) * KEY_CENTROIDS + codes[10]];
-      scores[i] += table[first + (group + 11u) * KEY_CENTROIDS + codes[11]];
-      scores[i] += table[first + (group + 12u) * KEY_CENTROIDS + codes[12]];
-      scores[i] += table[first + (group + 13u) * KEY_CENTROIDS + codes[13]];
-      scores[i] += table[first + (group + 14u) * KEY_CENTROIDS + codes[14]];
-      scores[i] += table[first + (group + 15u) * KEY_CENTROIDS + codes[15]];
+      scores[i] += lut[(group + 0u) * KEY_CENTROIDS + codes[0]];
+      scores[i] += lut[(group + 1u) * KEY_CENTROIDS + codes[1]];
+      scores[i] += lut[(group + 2u) * KEY_CENTROIDS + codes[2]];
+      scores[i] += lut[(group + 3u) * KEY_CENTROIDS + codes[3]];
+      scores[i] += lut[(group + 4u) * KEY_CENTROIDS + codes[4]];
+      scores[i] += lut[(group + 5u) * KEY_CENTROIDS + codes[5]];
+      scores[i] += lut[(group + 6u) * KEY_CENTROIDS + codes[6]];
+      scores[i] += lut[(group + 7u) * KEY_CENTROIDS + codes[7]];
     }
   }
   for (var chunk = 0u; chunk < exact_chunks; chunk += 1u) {
