@@ -150,7 +150,7 @@ export async function testKernels(headDim: number): Promise<void> {
     const options: CacheOptions = JSON.parse(id);
     for (const { kernel, parts } of kernels) {
       const name = `${kernel.name} agrees with float64, its records bit for bit`;
-      // What needs subgroups runs under Dawn, in tests/kernels_dawn_test.ts.
+      // What needs subgroups runs under Dawn, in tests/ci/kernels_dawn.ts.
       Deno.test({ name, ignore: !runs(parts) }, async () => {
         const { plan, error } = await compareWithRun(device, referenceRun(options), {
           kernels: offering(kernel),

@@ -1,8 +1,13 @@
+/**
+ * Kernels with subgroups, which Deno's WebGPU does not have: minutes on SwiftShader. `.ci/run` runs this.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
-import { manifest } from "../generated/manifest.ts";
-import { parseKernelName } from "../mod.ts";
-import { findAdapter } from "../tools/find_adapter.ts";
-import { runProject } from "../tools/project.ts";
+import { manifest } from "../../generated/manifest.ts";
+import { parseKernelName } from "../../mod.ts";
+import { findAdapter } from "../../tools/find_adapter.ts";
+import { runProject } from "../../tools/project.ts";
 
 Deno.test("every kernel with subgroups agrees with float64 under Dawn, its records bit for bit", async () => {
   const names = manifest.map(({ name }) => name)
