@@ -149,8 +149,8 @@ const GOLDEN: readonly Golden[] = [
     ["c2b2", "c2b2"],
     scored,
     8192,
-    "table + score table + mix x8",
-    "table + score table + mix x8",
+    "score lut + mix x4",
+    "score lut + mix x4",
   ],
   ["Gemma-3-1B", ["u8b8", "u8b8"], rotary, 8192, "attend rope x4", "attend rope x4"],
   [
