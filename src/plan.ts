@@ -48,7 +48,7 @@ export interface PlanOptions extends CacheOptions {
   readonly limits?: PlanLimits;
   /**
    * The device's features; none where absent. Kernels that use one (`subgroups`, or `shader-f16` for products of queries
-   * and keys in f16) are chosen only where it is listed: leave `shader-f16` out to keep all arithmetic in f32.
+   * and keys in f16) are there only where it is listed; those in f16 are taken only where `tuning` found them faster.
    */
   readonly features?: Pick<ReadonlySet<string>, "has">;
   /**

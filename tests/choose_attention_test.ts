@@ -63,9 +63,17 @@ const wide = { ...BASE_LIMITS, maxStorageBufferBindingSize: 2 ** 31, maxBufferSi
 const narrow = { ...BASE_LIMITS, maxStorageBufferBindingSize: 2 ** 23 };
 
 const GOLDEN: readonly Golden[] = [
-  ["Llama-3.1-8B", ["f16", "f16"], scored, 8192, "attend plain f16 x8", "attend plain f16 x8", {
-    features: new Set(["shader-f16", "subgroups"]),
-  }],
+  [
+    "Llama-3.1-8B",
+    ["f16", "f16"],
+    scored,
+    8192,
+    "attend plain subgroups x8",
+    "attend plain subgroups x8",
+    {
+      features: new Set(["shader-f16", "subgroups"]),
+    },
+  ],
   ["Llama-3.1-8B", ["f16", "f16"], scored, 512, "attend plain x4", "attend plain x4"],
   ["Llama-3.1-8B", ["f16", "f16"], scored, 8192, "attend plain x8", "attend plain x8"],
   ["Llama-3.1-8B", ["f16", "f16"], rotary, 8192, "attend rope x8", "attend rope x8"],
