@@ -2048,25 +2048,11 @@ fn finish_coded(block: Block, lane: u32) {
   mixed_weight = vec4<f32>();
 }
 `],
-  ["partials/mix_plain.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
-
-fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let values = value_lane(codebook, record, token, chunk);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(values[i], weight);
-  }
-}
+  ["partials/mix_plain.hbs", `{{> mix_values}}
 
 fn finish_coded(block: Block, lane: u32) {}
 `],
-  ["partials/mix_rotated.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
-
-fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let values = value_lane(codebook, record, token, chunk);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(values[i], weight);
-  }
-}
+  ["partials/mix_rotated.hbs", `{{> mix_values}}
 
 var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
 
@@ -2244,6 +2230,15 @@ fn finish_tile(block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: 
 
 fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
   return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);
+}
+`],
+  ["partials/mix_values.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let values = value_lane(codebook, record, token, chunk);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(values[i], weight);
+  }
 }
 `],
   ["partials/mix_variables.hbs", `var<workgroup> weights: array<vec4<f32>, TILE>;

@@ -3,7 +3,7 @@
  * many workgroups as there are. It orders the ways to attend; it does not predict a device's times (`tune()` measures them).
  */
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
-import { type StepSize, stepSplits, tileTokens } from "./cache_sizes.ts";
+import { headBlocks, type StepSize, stepSplits } from "./cache_sizes.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { BLOCK_ROWS, PAGE_TOKENS, TARGET_WORKGROUPS } from "./kernel_constants.ts";
 import type { KernelFeature, KeyVariant } from "./kernel_name.ts";
@@ -187,11 +187,10 @@ export function attentionWork(
   const { headDim, queryHeads } = options.shape;
   const { keys, values, keyValueHeads } = layer;
   const rows = step.tokens * queryHeads;
-  const blocks = step.entries * keyValueHeads *
-    Math.ceil(rows / step.entries / keyValueHeads / BLOCK_ROWS);
+  const blocks = step.entries * keyValueHeads * headBlocks(rows / step.entries, keyValueHeads);
   const seen = seenTokens(layer, context);
   const tiles = Math.ceil(seen / (span * PAGE_TOKENS));
-  const splits = stepSplits(options, rows, blocks, Math.ceil(seen / tileTokens(options)) + 2);
+  const splits = stepSplits(options, rows, blocks, seen);
   const share = Math.ceil(tiles / splits);
   const dispatches = [attend, table, score, mix].filter((kernel) => kernel !== undefined).length;
   const { variant: keyVariant, feature } = kernelParts((attend ?? score)!);

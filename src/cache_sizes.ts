@@ -207,13 +207,20 @@ export function rowSplits(options: ResolvedOptions): number {
   return Math.max(rows, Math.min(TARGET_WORKGROUPS * BLOCK_ROWS, rowTiles(options) * rows));
 }
 
-/** Splits for a step of `rows` query rows in `blocks` blocks whose longest row has `tiles` tiles. */
+/** Blocks that `rows` query rows of one sequence, of all heads, make for each KV head. */
+export function headBlocks(rows: number, keyValueHeads: number): number {
+  return Math.ceil(rows / keyValueHeads / BLOCK_ROWS);
+}
+
+/** Splits for a step of `rows` query rows in `blocks` blocks, the longest of which sees `context` tokens. */
 export function stepSplits(
   options: ResolvedOptions,
   rows: number,
   blocks: number,
-  tiles: number,
+  context: number,
 ): number {
+  // Sinks and recent tokens have a tile of their own each.
+  const tiles = Math.ceil(context / tileTokens(options)) + 2;
   const wanted = Math.ceil(TARGET_WORKGROUPS / blocks);
   return Math.max(1, Math.min(wanted, tiles, Math.floor(rowSplits(options) / rows)));
 }

@@ -3,6 +3,7 @@ import type { Cache, CacheInit, CacheStats, ReadRange, Step, StepEntry } from ".
 import { registerInternals } from "./cache_internals.ts";
 import {
   centroidBytes,
+  headBlocks,
   type LayerBytes,
   pageTableStart,
   rowScores,
@@ -10,14 +11,13 @@ import {
   STEP_SLOTS,
   stepSplits,
   stepStride,
-  tileTokens,
   tokenChannels,
   totalBytes,
 } from "./cache_sizes.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
 import { CoupletError } from "./errors.ts";
 import { checkApart, checkBinding, tensorBytes } from "./host_bindings.ts";
-import { BLOCK_ROWS, PAGE_TOKENS } from "./kernel_constants.ts";
+import { PAGE_TOKENS } from "./kernel_constants.ts";
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
 import { type Copies, LayerCommands, type StepGrid } from "./layer_commands.ts";
 import type { CachePlan } from "./plan.ts";
@@ -202,9 +202,8 @@ export class DeviceCache implements Cache {
     const { queryHeads } = options.shape;
     // Where layers differ, those with the most KV heads have the most workgroups without.
     const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));
-    const blocks = entries * heads * Math.ceil((maxTokens * queryHeads) / heads / BLOCK_ROWS);
-    const tiles = Math.ceil(longest / tileTokens(options)) + 2;
-    return stepSplits(options, tokens * queryHeads, blocks, tiles);
+    const blocks = entries * heads * headBlocks(maxTokens * queryHeads, heads);
+    return stepSplits(options, tokens * queryHeads, blocks, longest);
   }
 
   /** The last steps of the sequences; what came before those is forgotten where it is through. */

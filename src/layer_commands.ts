@@ -2,13 +2,13 @@
 import type { ResolvedOptions } from "./cache_options.ts";
 import type { CompiledAttention, CompiledLayer, CopiedBuffer } from "./compiled_layer.ts";
 import type { BindingName } from "./kernel_bindings.ts";
-import { BLOCK_ROWS, TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "./kernel_constants.ts";
+import { TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "./kernel_constants.ts";
 import type { LayerBuffers, PartBuffers } from "./layer_buffers.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
 import { parseScheme, type Side, SIDES } from "./scheme.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
-import { STEP_BYTES } from "./cache_sizes.ts";
+import { headBlocks, STEP_BYTES } from "./cache_sizes.ts";
 
 /** Units a copy kernel copies: where its parameters lie, and how many there are. */
 export interface Copies {
@@ -219,7 +219,7 @@ export class LayerCommands {
     const { shape, layers } = this.#options;
     const { keys, keyValueHeads } = layers[this.#index]!;
     const way = step.maxTokens === 1 ? "single" : "multiple";
-    const blocks = Math.ceil((step.maxTokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS);
+    const blocks = headBlocks(step.maxTokens * shape.queryHeads, keyValueHeads);
     const table = this.#tables[way];
     if (table !== undefined) {
       const { centroids, layout } = parseScheme(keys);

@@ -1,9 +1,7 @@
 /** A page in a headless Chromium, where the machine has one. */
-import { build, stop } from "esbuild";
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { ROOT } from "../tools/project.ts";
 
 const NAMES = [
   "chromium-headless-shell",
@@ -22,22 +20,6 @@ export async function findChromium(): Promise<string | undefined> {
     }
   }
   return undefined;
-}
-
-/** A program bundled for browsers. */
-export async function bundlePage(entry: string): Promise<string> {
-  const { outputFiles } = await build({
-    absWorkingDir: ROOT,
-    entryPoints: [entry],
-    bundle: true,
-    format: "esm",
-    platform: "browser",
-    target: "es2022",
-    write: false,
-    logLevel: "warning",
-  });
-  await stop();
-  return outputFiles[0]!.text;
 }
 
 /**

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { bundlePage, findChromium, visit } from "./browser.ts";
+import { bundlePage } from "../tools/bundle_page.ts";
+import { findChromium, visit } from "./browser.ts";
 import { STORE_CRITERIA } from "./store_conformance.ts";
 
 const chromium = await findChromium();

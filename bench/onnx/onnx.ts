@@ -1,5 +1,6 @@
 /** ONNX Runtime Web's attention beside the library's, in a headless Chromium. */
-import { bundlePage, findChromium, visitWithGpu } from "../../tests/browser.ts";
+import { findChromium, visitWithGpu } from "../../tests/browser.ts";
+import { bundlePage } from "../../tools/bundle_page.ts";
 import { ROOT, runDeno } from "../../tools/project.ts";
 import onnxProject from "../../examples/hosts/onnxruntime_web/deno.json" with { type: "json" };
 import { CoupletError } from "../../mod.ts";

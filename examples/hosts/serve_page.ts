@@ -1,7 +1,7 @@
 /** Builds an example's page and serves it, with the model and the runtime it needs. */
 import { CoupletError } from "@couplet/kv";
-import { build, stop } from "esbuild";
 import { extname } from "node:path";
+import { bundlePage } from "../../tools/bundle_page.ts";
 import { ROOT, runDeno } from "../../tools/project.ts";
 import { loadModel } from "../llama/mod.ts";
 import { exportLlama } from "./onnx/llama.ts";
@@ -77,7 +77,7 @@ async function pageFiles(name: PageName, folder: string): Promise<Map<string, Fi
   const script = '<script type="module" src="/program.js"></script>';
   const page = `<!doctype html><meta charset="utf-8"><title>${name}</title><body>${script}`;
   files.set("/", [page, "text/html"]);
-  files.set("/program.js", [await bundleProgram(`${folder}/page.ts`), "text/javascript"]);
+  files.set("/program.js", [await bundlePage(`${folder}/page.ts`), "text/javascript"]);
   return files;
 }
 
@@ -103,19 +103,4 @@ async function runtimeFile(folder: string, pathname: string): Promise<File | und
   const type = TYPES[extname(pathname)];
   if (file === undefined || type === undefined) return undefined;
   return [await Deno.readFile(`${folder}/node_modules/onnxruntime-web/dist/${file}`), type];
-}
-
-async function bundleProgram(entry: string): Promise<string> {
-  const { outputFiles } = await build({
-    absWorkingDir: ROOT,
-    entryPoints: [entry],
-    bundle: true,
-    format: "esm",
-    platform: "browser",
-    target: "es2022",
-    write: false,
-    logLevel: "warning",
-  });
-  await stop();
-  return outputFiles[0]!.text;
 }
