@@ -65,7 +65,13 @@ export type {
   ResolvedOptions,
   TensorStrides,
 } from "./src/cache_options.ts";
-export type { CacheBytes, LayerBytes, ScratchBytes, SideBytes } from "./src/cache_sizes.ts";
+export type {
+  CacheBytes,
+  LayerBytes,
+  ScratchBytes,
+  SideBytes,
+  SplitTarget,
+} from "./src/cache_sizes.ts";
 export type { CommandTarget } from "./src/recorder.ts";
 export { createProfile, type KernelTime, type Profile, type ProfileReport } from "./src/profile.ts";
 export type { KernelInfo } from "./src/kernel.ts";

@@ -13,6 +13,7 @@ import { manifest } from "../generated/manifest.ts";
 import { attentionWork, FITTED_UNITS, totalWork, type Work } from "../src/attention_cost.ts";
 import { resolveOptions } from "../src/cache_options.ts";
 import { candidateNames, fittingCandidates } from "../src/choose_attention.ts";
+import { TARGET_WORKGROUPS } from "../src/kernel_constants.ts";
 import { prepareAttention } from "../src/measure_attention.ts";
 import { usableKernels } from "../src/plan.ts";
 import { candidateOptions } from "../src/tune.ts";
@@ -110,11 +111,13 @@ async function measureCase(
   const runs = [];
   for (const candidate of fittingCandidates(options, kernels, limits, layer!, step)) {
     const measured = { sequences: 1, context, tokens };
-    const forced = candidateOptions(planned, options, layer!, measured, candidate, record);
+    const splits = { workgroups: TARGET_WORKGROUPS, span: candidate.span };
+    const cut = { ...candidate, ...splits };
+    const forced = candidateOptions(planned, options, layer!, measured, cut, record);
     const run = await prepareAttention(device, planCache(forced), measured);
     await cpuTime((encoder) => run.record(encoder, 1));
     const once = await cpuTime((encoder) => run.record(encoder, 1));
-    runs.push({ candidate, run, repeats: Math.ceil(SAMPLE / once), least: Infinity });
+    runs.push({ candidate, splits, run, repeats: Math.ceil(SAMPLE / once), least: Infinity });
   }
   for (let i = 0; i < SAMPLES; i++) {
     for (const one of runs) {
@@ -122,13 +125,13 @@ async function measureCase(
       one.least = Math.min(one.least, time / one.repeats);
     }
   }
-  return runs.map(({ candidate, run, least }) => {
+  return runs.map(({ candidate, splits, run, least }) => {
     run.destroy();
     const names = candidateNames(candidate.kernels).join(" + ");
     return {
       group: `${scheme} d${headDim} ${keys.space} ${context}+${tokens}`,
       label: `${context}+${tokens} ${names} x${candidate.span}`,
-      work: totalWork(attentionWork(options, layer!, step, context, candidate)),
+      work: totalWork(attentionWork(options, layer!, step, context, candidate, splits)),
       picoseconds: 1e6 * least,
     };
   });

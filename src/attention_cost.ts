@@ -3,7 +3,13 @@
  * many workgroups as there are. It orders the ways to attend; it does not predict a device's times (`tune()` measures them).
  */
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
-import { headBlocks, type StepSize, stepSplits } from "./cache_sizes.ts";
+import {
+  defaultSplits,
+  headBlocks,
+  type SplitTarget,
+  type StepSize,
+  stepSplits,
+} from "./cache_sizes.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { BLOCK_ROWS, PAGE_TOKENS, TARGET_WORKGROUPS } from "./kernel_constants.ts";
 import type { KernelFeature, KeyVariant } from "./kernel_name.ts";
@@ -176,6 +182,7 @@ function seenTokens({ slidingWindow }: ResolvedLayer, context: number): number {
  * What attention of one step does in one layer.
  *
  * @param context Tokens of each sequence, taken to be coded.
+ * @param splits What it is cut into workgroups by.
  */
 export function attentionWork(
   options: ResolvedOptions,
@@ -183,15 +190,18 @@ export function attentionWork(
   step: StepSize,
   context: number,
   { kernels: { attend, table, score, mix }, span }: AttentionCandidate,
+  splits: Pick<SplitTarget, "workgroups" | "span"> = defaultSplits(options),
 ): AttentionWork {
   const { headDim, queryHeads } = options.shape;
   const { keys, values, keyValueHeads } = layer;
-  const rows = step.tokens * queryHeads;
-  const blocks = step.entries * keyValueHeads * headBlocks(rows / step.entries, keyValueHeads);
+  const maxTokens = step.tokens / step.entries;
+  const blocks = step.entries * keyValueHeads * headBlocks(maxTokens * queryHeads, keyValueHeads);
   const seen = seenTokens(layer, context);
   const tiles = Math.ceil(seen / (span * PAGE_TOKENS));
-  const splits = stepSplits(options, rows, blocks, seen);
-  const share = Math.ceil(tiles / splits);
+  const target = { ...splits, keyValueHeads };
+  const share = Math.ceil(
+    tiles / stepSplits(options, target, { ...step, maxTokens, context: seen }),
+  );
   const dispatches = [attend, table, score, mix].filter((kernel) => kernel !== undefined).length;
   const { variant: keyVariant, feature } = kernelParts((attend ?? score)!);
   const variant = keyVariant!;
@@ -247,8 +257,9 @@ function workCost(work: Work): number {
 }
 
 /**
- * Estimated cost of attention of one step in one layer, on a device that runs `TARGET_WORKGROUPS` at a time: those with the
- * most tiles decide where there are no more. Comparable among candidates of the same layer and step.
+ * Estimated cost of attention of one step in one layer, cut as it is where nothing was measured, on a device that runs
+ * `TARGET_WORKGROUPS` at a time: those with the most tiles decide where there are no more. Comparable among candidates of
+ * the same layer and step.
  *
  * @param context Tokens of each sequence.
  */

@@ -179,21 +179,17 @@ export function largestSpan({ capacity }: ResolvedOptions): number {
   return capacity.sequenceTokens < LONG_TOKENS ? MIN_SPAN : MAX_SPAN;
 }
 
-/** Tokens of the largest coded tile. */
-export function tileTokens(options: ResolvedOptions): number {
-  return largestSpan(options) * PAGE_TOKENS;
-}
-
-/** Most tiles a row of queries is scored over, where coded ones are of the largest kind. */
-export function rowTiles(options: ResolvedOptions): number {
+/** Most tiles a row of queries is scored over, where coded ones have `span` pages. */
+function rowTiles(options: ResolvedOptions, span: number): number {
   const exactTiles = (tokens: number) => Math.ceil(tokens / (EXACT_SPAN * PAGE_TOKENS));
-  return Math.ceil(options.capacity.sequenceTokens / tileTokens(options)) +
+  return Math.ceil(options.capacity.sequenceTokens / (span * PAGE_TOKENS)) +
     exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));
 }
 
-/** Scores that a score kernel leaves for each row: a place for every token of every tile. */
+/** Scores that a score kernel leaves for each row: a place for every token of every tile, of the largest kind. */
 export function rowScores(options: ResolvedOptions): number {
-  return rowTiles(options) * tileTokens(options);
+  const span = largestSpan(options);
+  return rowTiles(options, span) * span * PAGE_TOKENS;
 }
 
 /** Query rows of the largest step. */
@@ -201,10 +197,33 @@ export function stepRows({ shape, capacity }: ResolvedOptions): number {
   return capacity.stepTokens * shape.queryHeads;
 }
 
+/** What a layer's attention is cut into splits by. */
+export interface SplitTarget {
+  /** Workgroups that share a step, all KV heads together, where there are tiles enough. */
+  readonly workgroups: number;
+  /** Pages of the tiles that are shared. */
+  readonly span: number;
+  /** KV heads whose blocks of query rows come first: only what they leave is gained by splits. */
+  readonly keyValueHeads: number;
+}
+
+/** What splits are counted by where nothing was measured, the same for all layers. */
+export function defaultSplits(options: ResolvedOptions): SplitTarget {
+  return {
+    workgroups: TARGET_WORKGROUPS,
+    span: largestSpan(options),
+    // Where layers differ, those with the most KV heads have the most workgroups without.
+    keyValueHeads: Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads)),
+  };
+}
+
 /** Most rows times splits of a step: one split each where rows alone fill the device, else what fills it. */
-export function rowSplits(options: ResolvedOptions): number {
+function rowSplits(
+  options: ResolvedOptions,
+  { workgroups, span }: Omit<SplitTarget, "keyValueHeads">,
+): number {
   const rows = stepRows(options);
-  return Math.max(rows, Math.min(TARGET_WORKGROUPS * BLOCK_ROWS, rowTiles(options) * rows));
+  return Math.max(rows, Math.min(workgroups * BLOCK_ROWS, rowTiles(options, span) * rows));
 }
 
 /** Blocks that `rows` query rows of one sequence, of all heads, make for each KV head. */
@@ -212,22 +231,33 @@ export function headBlocks(rows: number, keyValueHeads: number): number {
   return Math.ceil(rows / keyValueHeads / BLOCK_ROWS);
 }
 
-/** Splits for a step of `rows` query rows in `blocks` blocks, the longest of which sees `context` tokens. */
-export function stepSplits(
-  options: ResolvedOptions,
-  rows: number,
-  blocks: number,
-  context: number,
-): number {
-  // Sinks and recent tokens have a tile of their own each.
-  const tiles = Math.ceil(context / tileTokens(options)) + 2;
-  const wanted = Math.ceil(TARGET_WORKGROUPS / blocks);
-  return Math.max(1, Math.min(wanted, tiles, Math.floor(rowSplits(options) / rows)));
+/** A step, as far as the number of its splits depends on it. */
+export interface SplitStep extends StepSize {
+  /** Most tokens of an entry. */
+  readonly maxTokens: number;
+  /** Most tokens that an entry sees. */
+  readonly context: number;
 }
 
-/** Bytes of the splits' partial results. */
-export function partialBytes(options: ResolvedOptions): number {
-  return rowSplits(options) * (options.shape.headDim / 4 + 1) * 16;
+/** Splits of a step: workgroups that share the tiles of one block of query rows. */
+export function stepSplits(
+  options: ResolvedOptions,
+  target: SplitTarget,
+  { tokens, entries, maxTokens, context }: SplitStep,
+): number {
+  const { queryHeads } = options.shape;
+  const { workgroups, span, keyValueHeads } = target;
+  const blocks = entries * keyValueHeads * headBlocks(maxTokens * queryHeads, keyValueHeads);
+  // Sinks and recent tokens have a tile of their own each.
+  const tiles = Math.ceil(context / (span * PAGE_TOKENS)) + 2;
+  const kept = Math.floor(rowSplits(options, target) / (tokens * queryHeads));
+  return Math.max(1, Math.min(Math.ceil(workgroups / blocks), tiles, kept));
+}
+
+/** Bytes of the splits' partial results, whichever of the targets a layer is cut by. */
+export function partialBytes(options: ResolvedOptions, targets: readonly SplitTarget[]): number {
+  const rows = Math.max(...targets.map((target) => rowSplits(options, target)));
+  return rows * (options.shape.headDim / 4 + 1) * 16;
 }
 
 /** Bytes of the scores that a score kernel leaves for a mix kernel. */
@@ -266,9 +296,9 @@ export function stepStride(options: ResolvedOptions): number {
   return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;
 }
 
-/** Bytes of the parameters of all steps that are kept. */
-export function stepsBytes(options: ResolvedOptions): number {
-  return stepStride(options) * (STEP_SLOTS - 1) + STEP_BYTES;
+/** Bytes of the parameters of all steps that are kept, each of which has so many sets. */
+export function stepsBytes(options: ResolvedOptions, sets: number): number {
+  return stepStride(options) * (STEP_SLOTS * sets - 1) + STEP_BYTES;
 }
 
 /** Bytes of one layer's sink logits. */
@@ -313,9 +343,9 @@ export function layerBytes(
   };
 }
 
-/** Bytes of the tables all layers share. */
-export function sharedTableBytes(options: ResolvedOptions): number {
-  return pageTableBytes(options) + ropeBytes(options) + stepsBytes(options);
+/** Bytes of the tables all layers share, where a step has so many sets of parameters. */
+export function sharedTableBytes(options: ResolvedOptions, parameterSets: number): number {
+  return pageTableBytes(options) + ropeBytes(options) + stepsBytes(options, parameterSets);
 }
 
 /** The sum over layers, shared tables and scratch. */

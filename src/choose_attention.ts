@@ -1,10 +1,16 @@
 /** Which kernels attend: of all that fit, those that were measured to be fastest, or those estimated to be. */
 import { type AttentionCandidate, attentionCost } from "./attention_cost.ts";
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
-import { largestSpan, type StepSize, tableBytes } from "./cache_sizes.ts";
+import {
+  defaultSplits,
+  largestSpan,
+  type SplitTarget,
+  type StepSize,
+  tableBytes,
+} from "./cache_sizes.ts";
 import { CoupletError } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
-import { MAX_SPAN, MIN_SPAN } from "./kernel_constants.ts";
+import { MAX_SPAN, MIN_SPAN, TUNED_WORKGROUPS } from "./kernel_constants.ts";
 import type { KeyVariant } from "./kernel_name.ts";
 import type { PlanLimits } from "./plan_limits.ts";
 import { type MeasuredCandidate, refuseChoice } from "./tuning.ts";
@@ -28,6 +34,8 @@ export interface AttentionKernels {
   readonly mix?: KernelInfo;
   /** Pages of a coded tile: tokens that one invocation scores at once. */
   readonly span: number;
+  /** What a step is cut into workgroups by. */
+  readonly splits: SplitTarget;
   /** What the choice was by: an estimate, or a measured time. */
   readonly reason: string;
 }
@@ -181,17 +189,21 @@ export function chooseAttention(
 ): AttentionKernels {
   const candidates = fittingCandidates(options, kernels, limits, layer, step);
   if (tuned !== undefined) {
+    const { span, workgroups, milliseconds } = tuned;
     const names = tuned.kernels.join();
-    const measured = candidates.find(({ kernels, span }) =>
-      span === tuned.span && candidateNames(kernels).join() === names
-    ) ?? refuseChoice(
-      tuned,
-      kernels.map(({ name }) =>
-        name
-      ),
+    const measured = candidates.find((one) =>
+      one.span === span && candidateNames(one.kernels).join() === names
     );
-    const reason = `measured: ${tuned.milliseconds.toPrecision(3)} ms`;
-    return { ...measured.kernels, span: measured.span, reason };
+    if (measured === undefined || !TUNED_WORKGROUPS.includes(workgroups)) {
+      refuseChoice(tuned, kernels.map(({ name }) => name));
+    }
+    const { keyValueHeads } = layer;
+    return {
+      ...measured.kernels,
+      span,
+      splits: { workgroups, span, keyValueHeads },
+      reason: `measured: ${milliseconds.toPrecision(3)} ms in up to ${workgroups} workgroups`,
+    };
   }
   const best = candidates[0]!;
   const others = candidates.find(({ kernels }) => kernels !== best.kernels);
@@ -204,5 +216,5 @@ export function chooseAttention(
           candidateNames(others.kernels).join(" + ")
         }`
     }`;
-  return { ...chosen, span, reason };
+  return { ...chosen, span, splits: defaultSplits(options), reason };
 }

@@ -3,7 +3,6 @@ import type { Cache, CacheInit, CacheStats, ReadRange, Step, StepEntry } from ".
 import { registerInternals } from "./cache_internals.ts";
 import {
   centroidBytes,
-  headBlocks,
   type LayerBytes,
   pageTableStart,
   rowScores,
@@ -19,7 +18,13 @@ import { CoupletError } from "./errors.ts";
 import { checkApart, checkBinding, tensorBytes } from "./host_bindings.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
-import { type Copies, LayerCommands, type StepGrid } from "./layer_commands.ts";
+import {
+  type Copies,
+  LayerCommands,
+  type StepGrid,
+  type StepShare,
+  stepWay,
+} from "./layer_commands.ts";
 import type { CachePlan } from "./plan.ts";
 import { type CommandTarget, Recorder } from "./recorder.ts";
 import { parseScheme, type Side } from "./scheme.ts";
@@ -31,6 +36,8 @@ import {
   type SequenceState,
 } from "./sequences.ts";
 import { allBuffers, type SharedBuffers } from "./shared_buffers.ts";
+import { parameterSets, type SplitKinds, splitKinds } from "./split_kinds.ts";
+import type { AttentionWay } from "./tuning.ts";
 import { type StepEntryParameters, stepParameters } from "./uniforms.ts";
 
 /** How far a step has come in a layer: begun, */
@@ -46,6 +53,8 @@ interface StepState extends Step, StepGrid {
   readonly sequences: readonly { readonly sequence: Sequence; readonly rollbacks: number }[];
   /** How far each layer has come, as the constants above say. */
   readonly progress: Uint8Array;
+  /** Its splits, by kind of layers. */
+  readonly shares: readonly StepShare[];
   /** Number of the upload of its parameters. */
   readonly upload: number;
   /** The steps before it of the same sequences. */
@@ -54,6 +63,9 @@ interface StepState extends Step, StepGrid {
 
 /** Parameters of an entry that only names a place. */
 const UNUSED = { count: 0, first: 0, encodeFrom: 0, exactFrom: 0 };
+
+/** Splits of what no workgroups share. */
+const UNSHARED: readonly number[] = [1];
 
 const NO_COPIES: Copies = { offset: 0, count: 0 };
 
@@ -72,6 +84,10 @@ export class DeviceCache implements Cache {
   /** The step that last grew a sequence. */
   readonly #lastSteps = new WeakMap<Sequence, StepState>();
   readonly #onFault: CacheInit["onFault"];
+  /** What each layer's splits are counted by. */
+  readonly #splitKinds: Readonly<Record<AttentionWay, SplitKinds>>;
+  /** Bytes from one set of parameters of a step to its next, and from one step's to the next step's. */
+  readonly #stride: { readonly set: number; readonly step: number };
   #uploads = 0;
   #lost: CoupletError | undefined;
 
@@ -94,6 +110,12 @@ export class DeviceCache implements Cache {
       new LayerCommands(device, plan.options, layer, kernels, layers[layer]!, shared)
     );
     this.#onFault = onFault;
+    this.#splitKinds = {
+      decode: splitKinds(plan.layers, "decode"),
+      prefill: splitKinds(plan.layers, "prefill"),
+    };
+    const set = stepStride(plan.options);
+    this.#stride = { set, step: set * parameterSets(plan.layers) };
     this.#watch();
     registerInternals(this, {
       device,
@@ -173,14 +195,16 @@ export class DeviceCache implements Cache {
       const { slot, exactFrom } = state;
       return { slot, start, count: grown.tokens, first, encodeFrom: codedBefore, exactFrom };
     });
-    const splits = this.#splits(entries.length, tokens, maxTokens, longest);
+    const size = { tokens, entries: entries.length, maxTokens, context: longest };
+    const splits = this.#splitKinds[stepWay(size)].targets
+      .map((target) => stepSplits(this.plan.options, target, size));
     const offset = this.#upload(parameters, splits);
     const step: StepState = {
       tokens,
       maxTokens,
       offset,
       upload: this.#uploads,
-      splits,
+      shares: splits.map((splits, kind) => ({ offset: offset + kind * this.#stride.set, splits })),
       entries: entries.length,
       coded: growth,
       copies: this.#uploadCopies(growth),
@@ -194,16 +218,6 @@ export class DeviceCache implements Cache {
     this.#steps.add(step);
     for (const { sequence } of entries) this.#lastSteps.set(sequence, step);
     return step;
-  }
-
-  /** Workgroups that share the tokens of one row, so that a step fills the device. */
-  #splits(entries: number, tokens: number, maxTokens: number, longest: number): number {
-    const { options } = this.plan;
-    const { queryHeads } = options.shape;
-    // Where layers differ, those with the most KV heads have the most workgroups without.
-    const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));
-    const blocks = entries * heads * headBlocks(maxTokens * queryHeads, heads);
-    return stepSplits(options, tokens * queryHeads, blocks, longest);
   }
 
   /** The last steps of the sequences; what came before those is forgotten where it is through. */
@@ -274,17 +288,19 @@ export class DeviceCache implements Cache {
       );
       if (own.length === 0) return NO_COPIES;
       const entries = own.map(({ from, to }) => ({ slot: from, start: to, ...UNUSED }));
-      return { offset: this.#upload(entries, 1), count: own.length };
+      return { offset: this.#upload(entries, UNSHARED), count: own.length };
     });
   }
 
-  /** Uploads parameters into the next slot; gives their offset. */
-  #upload(entries: readonly StepEntryParameters[], splits: number): number {
-    const offset = (this.#uploads % STEP_SLOTS) * stepStride(this.plan.options);
+  /** Uploads parameters into the next slot, one set for each number of splits; gives the offset of the first. */
+  #upload(entries: readonly StepEntryParameters[], splits: readonly number[]): number {
+    const offset = (this.#uploads % STEP_SLOTS) * this.#stride.step;
     this.#uploads++;
     const stride = rowScores(this.plan.options);
-    const words = stepParameters(entries, splits, stride);
-    this.#device.queue.writeBuffer(this.#shared.steps, offset, words);
+    splits.forEach((own, set) => {
+      const words = stepParameters(entries, own, stride);
+      this.#device.queue.writeBuffer(this.#shared.steps, offset + set * this.#stride.set, words);
+    });
     return offset;
   }
 
@@ -350,7 +366,7 @@ export class DeviceCache implements Cache {
     const from = this.#sequences.state(sequence).slot;
     const state = this.#sequences.state(fork);
     this.#uploadAllPages(state);
-    const offset = this.#upload([{ slot: from, start: state.slot, ...UNUSED }], 1);
+    const offset = this.#upload([{ slot: from, start: state.slot, ...UNUSED }], UNSHARED);
     for (const commands of this.#commands) {
       commands.copy(this.#recorder, "exact", { offset, count: 1 });
     }
@@ -402,7 +418,8 @@ export class DeviceCache implements Cache {
     const output = this.#hostTensor("output", tensors.output, state, layer);
     checkApart(output, queries);
     this.#recorder.begin(target);
-    this.#commands[layer]!.attend(this.#recorder, state, tensors);
+    const share = state.shares[this.#splitKinds[stepWay(state)].ofLayer[layer]!]!;
+    this.#commands[layer]!.attend(this.#recorder, state, share, tensors);
     this.#recorder.end();
   }
 
@@ -469,7 +486,7 @@ export class DeviceCache implements Cache {
     for (const [tier, entries] of [["coded", coded], ["exact", exact]] as const) {
       if (entries.length === 0) continue;
       const grid = {
-        offset: this.#upload(entries, 1),
+        offset: this.#upload(entries, UNSHARED),
         entries: entries.length,
         maxTokens: Math.max(...entries.map((entry) => entry.count)),
       };

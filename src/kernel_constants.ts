@@ -28,8 +28,14 @@ export const STEP_ENTRIES = 64;
 /** Bytes of workgroup memory every WebGPU device offers. */
 export const BASE_WORKGROUP_BYTES = 16384;
 
-/** Workgroups the planner cuts one layer's attention into where there are enough tokens: some for every core of a large GPU. */
+/** Workgroups that the planner cuts one layer's attention into where nothing was measured and there are tiles enough. */
 export const TARGET_WORKGROUPS = 256;
+
+/**
+ * The numbers of workgroups that tuning weighs: no device tells how many it runs at a time. The fewest keep two cores busy,
+ * the most a large GPU, where every processor runs several.
+ */
+export const TUNED_WORKGROUPS: readonly number[] = [16, 64, TARGET_WORKGROUPS, 1024];
 
 /** Entries of a table of q.centroid that one invocation computes: with one byte a channel, they fill whole words. */
 export const TABLE_LANE_ENTRIES = 4;

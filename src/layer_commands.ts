@@ -9,6 +9,7 @@ import type { Recorder } from "./recorder.ts";
 import { parseScheme, type Side, SIDES } from "./scheme.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
 import { headBlocks, STEP_BYTES } from "./cache_sizes.ts";
+import type { AttentionWay } from "./tuning.ts";
 
 /** Units a copy kernel copies: where its parameters lie, and how many there are. */
 export interface Copies {
@@ -25,11 +26,23 @@ export interface StepGrid {
   readonly tokens: number;
   /** Most tokens of an entry. */
   readonly maxTokens: number;
-  readonly splits: number;
   /** Coded tokens before and after, by entry. */
   readonly coded: readonly { readonly codedBefore: number; readonly codedAfter: number }[];
   /** Page copies that come first, by page table. */
   readonly copies: readonly Copies[];
+}
+
+/** How one layer shares a step's attention among workgroups. */
+export interface StepShare {
+  /** Where the parameters lie that say so. */
+  readonly offset: number;
+  /** Workgroups for each block of query rows. */
+  readonly splits: number;
+}
+
+/** How a step attends. */
+export function stepWay({ maxTokens }: Pick<StepGrid, "maxTokens">): AttentionWay {
+  return maxTokens === 1 ? "decode" : "prefill";
 }
 
 /** Bindings of the host, by the name they have in kernels. */
@@ -114,8 +127,7 @@ interface BoundPart {
   readonly read: Readonly<
     Record<Side, { readonly exact: BoundKernel; readonly coded: BoundKernel }>
   >;
-  readonly single: BoundAttention;
-  readonly multiple: BoundAttention;
+  readonly attention: Readonly<Record<AttentionWay, BoundAttention>>;
   readonly copy: Readonly<Record<CopiedBuffer, BoundKernel>>;
 }
 
@@ -128,7 +140,7 @@ export class LayerCommands {
   readonly #compiled: CompiledLayer;
   readonly #parts: readonly BoundPart[];
   readonly #combine: BoundKernel;
-  readonly #tables: Readonly<Record<"single" | "multiple", BoundKernel | undefined>>;
+  readonly #tables: Readonly<Record<AttentionWay, BoundKernel | undefined>>;
 
   constructor(
     device: GPUDevice,
@@ -165,8 +177,10 @@ export class LayerCommands {
         store: bind(compiled.store, part),
         encode: { keys: encode("keys", keyRecords), values: encode("values", valueRecords) },
         read: { keys: read("keys", keyRecords), values: read("values", valueRecords) },
-        single: attention(compiled.decode, part),
-        multiple: attention(compiled.prefill, part),
+        attention: {
+          decode: attention(compiled.decode, part),
+          prefill: attention(compiled.prefill, part),
+        },
         copy: {
           keyRecords: bind(copies.keyRecords.kernel, part, keyRecords),
           valueRecords: bind(copies.valueRecords.kernel, part, valueRecords),
@@ -179,7 +193,7 @@ export class LayerCommands {
     this.#combine = bind(compiled.combine, part!);
     const table = ({ table }: CompiledAttention) =>
       table === undefined ? undefined : bind(table, part!);
-    this.#tables = { single: table(compiled.decode), multiple: table(compiled.prefill) };
+    this.#tables = { decode: table(compiled.decode), prefill: table(compiled.prefill) };
   }
 
   /** Copies units of one kind within their buffers. */
@@ -215,25 +229,29 @@ export class LayerCommands {
   }
 
   /** Attends with a step's queries. */
-  attend(recorder: Recorder, step: StepGrid, host: HostBindings): void {
+  attend(
+    recorder: Recorder,
+    step: StepGrid,
+    { offset, splits }: StepShare,
+    host: HostBindings,
+  ): void {
     const { shape, layers } = this.#options;
     const { keys, keyValueHeads } = layers[this.#index]!;
-    const way = step.maxTokens === 1 ? "single" : "multiple";
-    const blocks = headBlocks(step.maxTokens * shape.queryHeads, keyValueHeads);
+    const way = stepWay(step);
+    const blocks = step.entries * headBlocks(step.maxTokens * shape.queryHeads, keyValueHeads);
     const table = this.#tables[way];
     if (table !== undefined) {
       const { centroids, layout } = parseScheme(keys);
       const entries = layout(shape.headDim).codes * centroids;
       const groups = Math.ceil(entries / TABLE_LANE_ENTRIES / WORKGROUP_SIZE);
-      table.dispatch(recorder, step.offset, host, groups, keyValueHeads, step.entries * blocks);
+      table.dispatch(recorder, offset, host, groups, keyValueHeads, blocks);
     }
-    for (const part of this.#parts) {
-      for (const kernel of part[way]) {
-        const { offset, splits, entries } = step;
-        kernel.dispatch(recorder, offset, host, splits, part.heads, entries * blocks);
+    for (const { heads, attention } of this.#parts) {
+      for (const kernel of attention[way]) {
+        kernel.dispatch(recorder, offset, host, splits, heads, blocks);
       }
     }
-    this.#combine.dispatch(recorder, step.offset, host, shape.queryHeads, step.tokens, 1);
+    this.#combine.dispatch(recorder, offset, host, shape.queryHeads, step.tokens, 1);
   }
 
   /** Reads tokens of one side into the host's tensor, from one tier. */

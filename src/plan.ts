@@ -34,6 +34,7 @@ import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId, SIDES } from "./scheme.ts";
 import { kernelParts, type KernelQuery, requireKernel } from "./select_kernel.ts";
+import { parameterSets } from "./split_kinds.ts";
 import {
   type AttentionWay,
   checkTuning,
@@ -56,7 +57,10 @@ export interface PlanOptions extends CacheOptions {
    * (`@couplet/kv/kernels`), or of your own. Of several with one name the first counts.
    */
   readonly kernels: readonly KernelInfo[];
-  /** What {@linkcode tune} measured on the device: attention then takes the fastest kernels, and no estimate counts. */
+  /**
+   * What {@linkcode tune} measured on the device: attention then takes the fastest kernels, cut into as many workgroups
+   * as were the fastest, and no estimate counts.
+   */
   readonly tuning?: TuningRecord;
 }
 
@@ -158,7 +162,10 @@ export function planCache(options: PlanOptions): CachePlan {
     ]),
   );
   const scratch = {
-    partials: partialBytes(resolved),
+    partials: partialBytes(
+      resolved,
+      layers.flatMap(({ decode, prefill }) => [decode.splits, prefill.splits]),
+    ),
     scores: uses((attention) => attention.score) ? scoreBytes(resolved) : 0,
     tables,
   };
@@ -168,7 +175,7 @@ export function planCache(options: PlanOptions): CachePlan {
 
   const bytes = totalBytes(
     layers.map((layer) => layer.bytes),
-    sharedTableBytes(resolved),
+    sharedTableBytes(resolved, parameterSets(layers)),
     scratch.partials + scratch.scores + scratch.tables,
   );
   const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);

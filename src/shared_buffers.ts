@@ -8,6 +8,7 @@ import {
 } from "./layer_buffers.ts";
 import type { CachePlan } from "./plan.ts";
 import { ropeTable } from "./rope_table.ts";
+import { parameterSets } from "./split_kinds.ts";
 
 /** The buffers all layers share; those a plan has no use for are absent. */
 export interface SharedBuffers {
@@ -28,12 +29,12 @@ export interface SharedBuffers {
 /** Allocates the buffers and uploads the rotary table. */
 export function createSharedBuffers(
   device: GPUDevice,
-  { options, scratch }: CachePlan,
+  { options, layers, scratch }: CachePlan,
 ): SharedBuffers {
   const storage = (name: string, size: number) => storageBuffer(device, `couplet ${name}`, size);
   const shared: { -readonly [name in keyof SharedBuffers]: SharedBuffers[name] } = {
     pages: storage("page tables", pageTableBytes(options)),
-    steps: uniformBuffer(device, "couplet steps", stepsBytes(options)),
+    steps: uniformBuffer(device, "couplet steps", stepsBytes(options, parameterSets(layers))),
     partials: storage("partial results", scratch.partials),
   };
   if (scratch.scores > 0) shared.scores = storage("scores", scratch.scores);

@@ -1,11 +1,21 @@
 /** Measures on the user's own device which kernels attend fastest. */
 import type { AttentionCandidate } from "./attention_cost.ts";
 import { type ResolvedLayer, type ResolvedOptions, resolveOptions } from "./cache_options.ts";
+import { stepSplits } from "./cache_sizes.ts";
 import { candidateNames, fittingCandidates } from "./choose_attention.ts";
+import { compareAttention } from "./compare_attention.ts";
 import { CoupletError } from "./errors.ts";
-import { type AttentionRun, prepareAttention } from "./measure_attention.ts";
-import { decodeStep, largestStep, planCache, type PlanOptions, usableKernels } from "./plan.ts";
-import { createStopwatch, type Stopwatch } from "./stopwatch.ts";
+import { TARGET_WORKGROUPS, TUNED_WORKGROUPS } from "./kernel_constants.ts";
+import { prepareAttention } from "./measure_attention.ts";
+import {
+  type CachePlan,
+  decodeStep,
+  largestStep,
+  planCache,
+  type PlanOptions,
+  usableKernels,
+} from "./plan.ts";
+import { createStopwatch } from "./stopwatch.ts";
 import {
   adapterIdentity,
   type AttentionWay,
@@ -20,8 +30,8 @@ import { VERSION } from "./version.ts";
 /** What {@linkcode tune} measures. */
 export interface TuneOptions extends Omit<PlanOptions, "tuning"> {
   /**
-   * Milliseconds of measuring, all layers together; 3000 where absent. Every candidate is measured three times at least,
-   * whatever that takes, and compiling comes on top.
+   * Milliseconds of measuring, all layers together; 3000 where absent. Every candidate is measured at least once, and those
+   * near the best six times, whatever that takes; compiling comes on top.
    */
   readonly budget?: number;
   /** Tokens of a sequence; `capacity.sequenceTokens` where absent, but 8192 at most. */
@@ -37,18 +47,10 @@ const TOTAL_TOKENS = 16384;
 /** Milliseconds of measuring where nobody says. */
 const BUDGET = 3000;
 
-/** Rounds of measuring: at least and at most so many. */
-const ROUNDS = { least: 3, most: 15 };
-
-/** Most attentions in one submission. */
-const MOST_REPEATS = 1024;
-
-/** Candidates that take this many times as long as the best in the first rounds are not measured again. */
-const HOPELESS = 2;
-
 /**
  * Measures all ways to attend that fit a plan, on a device, and gives a record to plan with: `planCache({ ..., tuning })`
- * then takes the fastest. Every candidate is a cache of one layer that {@linkcode createCache} makes, with synthetic
+ * then takes the fastest. The kernels are compared first, and then into how many workgroups the best of them cut a step,
+ * because no device tells how many it runs at a time. Every candidate is a cache of one layer that {@linkcode createCache} makes, with synthetic
  * tokens and codebooks; layers of the same schemes, KV heads and sliding window are measured once. Nothing of the host
  * is touched, and all that is allocated is destroyed.
  *
@@ -120,22 +122,22 @@ export async function tune(device: GPUDevice, options: TuneOptions): Promise<Tun
   try {
     for (const { way, layer, candidates } of cases) {
       const step = measuredStep(resolved, way, context);
-      const runs: AttentionRun[] = [];
-      try {
-        for (const candidate of candidates) {
-          const forced = { ...planned, kernels, limits };
-          const plan = planCache(
-            candidateOptions(forced, resolved, layer, step, candidate, record),
-          );
-          runs.push(await prepareAttention(device, plan, step));
-        }
-        const times = await measure(stopwatch, runs, budget / cases.length);
-        const measured = candidates.map((candidate, i) => named(candidate, times[i]!))
-          .sort((a, b) => a.milliseconds - b.milliseconds);
-        attention.push({ ...layerKind(layer), way, ...step, candidates: measured });
-      } finally {
-        for (const run of runs) run.destroy();
-      }
+      const forced = { ...planned, kernels, limits };
+      const planOf = (candidate: CutCandidate) =>
+        planCache(candidateOptions(forced, resolved, layer, step, candidate, record));
+      const measured = await compareAttention<CutCandidate>({
+        stopwatch,
+        candidates: candidates.map((one) => ({ ...one, workgroups: TARGET_WORKGROUPS })),
+        prepare: (candidate) => prepareAttention(device, planOf(candidate), step),
+        otherSplits: (candidate) => otherSplits(planOf(candidate), step, candidate),
+        budget: budget / cases.length,
+      });
+      attention.push({
+        ...layerKind(layer),
+        way,
+        ...step,
+        candidates: measured.map(({ candidate, milliseconds }) => named(candidate, milliseconds)),
+      });
     }
   } finally {
     stopwatch.destroy();
@@ -143,8 +145,30 @@ export async function tune(device: GPUDevice, options: TuneOptions): Promise<Tun
   return { ...record, attention };
 }
 
-function named({ kernels, span }: AttentionCandidate, milliseconds: number): MeasuredCandidate {
-  return { kernels: candidateNames(kernels), span, milliseconds };
+/** A way to attend, cut into so many workgroups. */
+export interface CutCandidate extends AttentionCandidate {
+  readonly workgroups: number;
+}
+
+function named(
+  { kernels, span, workgroups }: CutCandidate,
+  milliseconds: number,
+): MeasuredCandidate {
+  return { kernels: candidateNames(kernels), span, workgroups, milliseconds };
+}
+
+/** The same way cut into other numbers of workgroups, as far as the measured step has other splits then. */
+function otherSplits(
+  { options, layers }: CachePlan,
+  { sequences, context, tokens }: MeasuredStep,
+  candidate: CutCandidate,
+): readonly CutCandidate[] {
+  const target = layers[0]!.decode.splits;
+  const size = { tokens: sequences * tokens, entries: sequences, maxTokens: tokens, context };
+  const splits = (workgroups: number) => stepSplits(options, { ...target, workgroups }, size);
+  const known = new Set([splits(candidate.workgroups)]);
+  return TUNED_WORKGROUPS.filter((workgroups) => known.size < known.add(splits(workgroups)).size)
+    .map((workgroups) => ({ ...candidate, workgroups }));
 }
 
 /** A step that is measured. */
@@ -170,7 +194,7 @@ export function candidateOptions(
   resolved: ResolvedOptions,
   layer: ResolvedLayer,
   { sequences, context, tokens }: MeasuredStep,
-  candidate: AttentionCandidate,
+  candidate: CutCandidate,
   record: Omit<TuningRecord, "attention">,
 ): PlanOptions {
   const { keys, values, keyValueHeads, slidingWindow } = layer;
@@ -198,55 +222,4 @@ export function candidateOptions(
       attention: [{ ...only, way: "decode" }, { ...only, way: "prefill" }],
     },
   };
-}
-
-/** Median milliseconds of one attention of each run, measured in turn. */
-async function measure(
-  stopwatch: Stopwatch,
-  runs: readonly AttentionRun[],
-  budget: number,
-): Promise<number[]> {
-  const time = (run: AttentionRun, repeats: number) =>
-    stopwatch.time((pass) => run.record(pass, repeats));
-  // The first time a kernel runs is not like the others.
-  for (const run of runs) await time(run, 1);
-  const deadline = performance.now() + budget;
-  let repeats = 1;
-  let times = await inTurn(runs, (run) => time(run, repeats));
-  for (let least = Math.min(...times); least < stopwatch.least && repeats < MOST_REPEATS;) {
-    // By steps, because a short time says little of how much longer a longer one is.
-    const factor = Math.min(8, Math.ceil((1.2 * stopwatch.least) / Math.max(least, 1e-3)));
-    repeats = Math.min(MOST_REPEATS, repeats * factor);
-    times = await inTurn(runs, (run) => time(run, repeats));
-    least = Math.min(...times);
-  }
-  if (!(Math.min(...times) > 0)) {
-    throw new CoupletError("device", {
-      what: "Cannot measure on the device",
-      why: `its clock (${stopwatch.clock}) says that ${repeats} attentions take no time`,
-      remedy: "Request the device without timestamp-query, so that the host's clock counts",
-    });
-  }
-  const samples = times.map((milliseconds) => [milliseconds]);
-  const bound = HOPELESS * Math.min(...times);
-  const hopeful = runs.flatMap((_, i) => (times[i]! <= bound ? [i] : []));
-  for (
-    let round = 1;
-    round < ROUNDS.least || (round < ROUNDS.most && performance.now() < deadline);
-    round++
-  ) {
-    for (const i of hopeful) samples[i]!.push(await time(runs[i]!, repeats));
-  }
-  return samples.map((own) => median(own) / repeats);
-}
-
-async function inTurn<T>(runs: readonly T[], act: (run: T) => Promise<number>): Promise<number[]> {
-  const results: number[] = [];
-  for (const run of runs) results.push(await act(run));
-  return results;
-}
-
-function median(samples: readonly number[]): number {
-  const sorted = [...samples].sort((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
 }

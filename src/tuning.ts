@@ -39,12 +39,14 @@ export interface TunedShape {
   readonly softcap: boolean;
 }
 
-/** One way to attend, and the time it took. */
+/** One way to attend, cut into so many workgroups, and the time it took. */
 export interface MeasuredCandidate {
   /** Names of the kernels, in order of dispatch. */
   readonly kernels: readonly string[];
   /** Pages of a coded tile. */
   readonly span: number;
+  /** Workgroups that shared the step where it had tiles enough. */
+  readonly workgroups: number;
   /** Median time of attention of one step in one layer. */
   readonly milliseconds: number;
 }
@@ -130,7 +132,8 @@ function isObject(value: unknown): value is Record<string, unknown> {
 function isMeasured(value: unknown): boolean {
   return isObject(value) && Array.isArray(value.kernels) &&
     value.kernels.every((name) => typeof name === "string") &&
-    Number.isInteger(value.span) && typeof value.milliseconds === "number";
+    Number.isInteger(value.span) && Number.isInteger(value.workgroups) &&
+    typeof value.milliseconds === "number";
 }
 
 /**
@@ -199,7 +202,7 @@ function pick({ keys, values, keyValueHeads, slidingWindow, way }: TunedAttentio
 
 /** @throws {CoupletError} `tuning`: the record chose kernels that a plan cannot use. */
 export function refuseChoice(
-  { kernels, span }: MeasuredCandidate,
+  { kernels, span, workgroups }: MeasuredCandidate,
   given: readonly string[],
 ): never {
   const missing = kernels.find((name) => !given.includes(name));
@@ -207,7 +210,7 @@ export function refuseChoice(
     missing === undefined
       ? `its choice, ${
         kernels.join(" + ")
-      } with tiles of ${span} pages, does not fit this plan's limits and step size`
+      } with tiles of ${span} pages in ${workgroups} workgroups, does not fit this plan's limits and step size`
       : `it names the kernel ${missing}, which is not among those given, or needs a feature that was not`,
   );
 }

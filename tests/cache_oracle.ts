@@ -15,6 +15,7 @@ import {
   type Sequence,
   type Side,
   SIDES,
+  type TuningRecord,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import { centroidNumbers } from "../src/centroid_grid.ts";
@@ -28,6 +29,8 @@ export interface Offer {
   readonly limits?: PlanLimits;
   /** The device's features that kernels may use; none where absent. */
   readonly features?: Pick<ReadonlySet<string>, "has">;
+  /** What decides kernels and splits; estimates where absent. */
+  readonly tuning?: TuningRecord;
 }
 
 /** What was found. */
@@ -47,12 +50,13 @@ export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>)
 /** Runs a scenario, on any kernels where none are given; throws where records differ, and gives the largest difference of attention. */
 export function compareWithReference(
   device: GPUDevice,
-  { kernels = manifest, limits, features, ...scenario }: Scenario & Partial<Offer>,
+  { kernels = manifest, limits, features, tuning, ...scenario }: Scenario & Partial<Offer>,
 ): Promise<Comparison> {
   return compareWithRun(device, new ReferenceRun(scenario), {
     kernels,
     ...(limits === undefined ? {} : { limits }),
     ...(features === undefined ? {} : { features }),
+    ...(tuning === undefined ? {} : { tuning }),
   });
 }
 

@@ -9,10 +9,11 @@ import {
   type PlanOptions,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { type AttentionCandidate, attentionCost } from "../src/attention_cost.ts";
+import { type AttentionCandidate, attentionCost, attentionWork } from "../src/attention_cost.ts";
 import { type ResolvedOptions, resolveOptions } from "../src/cache_options.ts";
 import type { StepSize } from "../src/cache_sizes.ts";
 import { candidateNames, fittingCandidates } from "../src/choose_attention.ts";
+import { TUNED_WORKGROUPS } from "../src/kernel_constants.ts";
 import { BASE_LIMITS } from "../src/plan_limits.ts";
 import { refuses } from "./refusals.ts";
 
@@ -335,6 +336,23 @@ Deno.test("attentionCost() never turns from a table to gathering as tokens becom
           assert.ok(cost(more, table) <= cost(more, plain));
         }
       }
+    }
+  }));
+});
+
+Deno.test("attentionWork() shares the same tiles among any number of workgroups", () => {
+  holds(fc.property(cases, context, ({ options, step, candidates }, tokens) => {
+    const [layer] = options.layers;
+    for (const candidate of candidates) {
+      const { span } = candidate;
+      const works = [...TUNED_WORKGROUPS].sort((a, b) => a - b).map((workgroups) =>
+        attentionWork(options, layer!, step, tokens, candidate, { workgroups, span })
+      );
+      works.forEach((work, i) => {
+        assert.equal(work.tiles, works[0]!.tiles);
+        assert.ok(work.share * work.workgroups >= work.tiles);
+        assert.ok(work.share <= works[Math.max(0, i - 1)]!.share);
+      });
     }
   }));
 });

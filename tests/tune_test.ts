@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import {
   type CoupletErrorCode,
   createCache,
+  type MeasuredCandidate,
   parseKernelName,
   planCache,
   type PlanOptions,
@@ -13,6 +14,7 @@ import project from "../deno.json" with { type: "json" };
 import { manifest } from "../generated/manifest.ts";
 import { resolveOptions } from "../src/cache_options.ts";
 import { candidateNames, fittingCandidates } from "../src/choose_attention.ts";
+import { TARGET_WORKGROUPS } from "../src/kernel_constants.ts";
 import { decodeStep } from "../src/plan.ts";
 import { VERSION } from "../src/version.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
@@ -40,6 +42,11 @@ const quick: TuneOptions = { ...options, context: 384, budget: 1 };
 
 const device = await requestTestDevice({ requiredFeatures: ["timestamp-query"] });
 
+/** `attend_f16_f16_d64_plain x8` */
+function cutName({ kernels, span }: Pick<MeasuredCandidate, "kernels" | "span">): string {
+  return `${kernels.join("+")} x${span}`;
+}
+
 /** Buffers made on a device and not yet destroyed, counted from now on. */
 function countBuffers(device: GPUDevice): { alive: number; made: number } {
   const count = { alive: 0, made: 0 };
@@ -66,12 +73,9 @@ const afterwards = { ...buffers };
 Deno.test("tune() measures every way to attend of every kind of layer, fastest first", () => {
   const resolved = resolveOptions(options);
   const [layer] = resolved.layers;
-  const names = (candidates: readonly { kernels: readonly string[]; span: number }[]) =>
-    candidates.map(({ kernels, span }) => `${kernels.join("+")} x${span}`).sort();
-  const expected = names(
-    fittingCandidates(resolved, kernels, device.limits, layer!, decodeStep(resolved))
-      .map(({ kernels, span }) => ({ kernels: candidateNames(kernels), span })),
-  );
+  const expected = fittingCandidates(resolved, kernels, device.limits, layer!, decodeStep(resolved))
+    .map(({ kernels, span }) => cutName({ kernels: candidateNames(kernels), span })).sort();
+  // 384 tokens have so few tiles that any number of workgroups gives each its own.
   assert.deepEqual(expected, ["attend_f16_f16_d64_plain x4", "attend_f16_f16_d64_plain x8"]);
   assert.deepEqual(
     record.attention.map((
@@ -85,11 +89,47 @@ Deno.test("tune() measures every way to attend of every kind of layer, fastest f
     ],
   );
   for (const { candidates } of record.attention) {
-    assert.deepEqual(names(candidates), expected);
+    assert.deepEqual(candidates.map(cutName).sort(), expected);
+    assert.ok(candidates.every(({ workgroups }) => workgroups === TARGET_WORKGROUPS));
     const times = candidates.map(({ milliseconds }) => milliseconds);
     assert.deepEqual(times, [...times].sort((a, b) => a - b));
     assert.ok(times[0]! > 0 && times[0]! < 1000, String(times));
   }
+});
+
+Deno.test("tune() measures the best in other numbers of workgroups, where a step has the tiles", async () => {
+  const { attention } = await tune(device, {
+    ...quick,
+    shape: { ...options.shape, slidingWindow: 0 },
+    context: 4096,
+  });
+  assert.deepEqual(
+    attention.map(({ way, candidates }) => [
+      way,
+      ...candidates.map((one) => `${cutName(one)} ${one.workgroups}`).sort(),
+    ]),
+    // Two blocks of queries, and two of each of four tokens; 18 tiles of four pages, 10 of eight. As many splits as at 256
+    // workgroups are not measured again.
+    [
+      [
+        "decode",
+        "attend_f16_f16_d64_plain x4 16",
+        "attend_f16_f16_d64_plain x4 256",
+        "attend_f16_f16_d64_plain x8 16",
+        "attend_f16_f16_d64_plain x8 256",
+      ],
+      [
+        "prefill",
+        "attend_f16_f16_d64_plain x4 16",
+        "attend_f16_f16_d64_plain x4 256",
+        "attend_f16_f16_d64_plain x4 64",
+        "attend_f16_f16_d64_plain x8 16",
+        "attend_f16_f16_d64_plain x8 256",
+      ],
+    ],
+  );
+  const times = attention.map(({ candidates }) => candidates.map((one) => one.milliseconds));
+  assert.deepEqual(times, times.map((own) => [...own].sort((a, b) => a - b)));
 });
 
 Deno.test("VERSION is that of the package", () => assert.equal(VERSION, project.version));
@@ -218,6 +258,9 @@ const REFUSED: readonly [
   }],
   ["a record that names no kernel given", "tuning", choosing({ kernels: ["attend_of_mine"] })],
   ["a record of a tile that no kernel has", "tuning", choosing({ span: 64 })],
+  ["a record without workgroups", "tuning", choosing({ workgroups: undefined })],
+  ["a record of workgroups in words", "tuning", choosing({ workgroups: "256" })],
+  ["a record of workgroups that are never measured", "tuning", choosing({ workgroups: 2 ** 30 })],
 ];
 
 for (const [what, code, tuning, change] of REFUSED) {
