@@ -218,10 +218,7 @@ export function defaultSplits(options: ResolvedOptions): SplitTarget {
 }
 
 /** Most rows times splits of a step: one split each where rows alone fill the device, else what fills it. */
-function rowSplits(
-  options: ResolvedOptions,
-  { workgroups, span }: Omit<SplitTarget, "keyValueHeads">,
-): number {
+function rowSplits(options: ResolvedOptions, { workgroups, span }: SplitTarget): number {
   const rows = stepRows(options);
   return Math.max(rows, Math.min(workgroups * BLOCK_ROWS, rowTiles(options, span) * rows));
 }

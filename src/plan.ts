@@ -225,6 +225,11 @@ export function largestStep(options: ResolvedOptions): StepSize {
   return { tokens: options.capacity.stepTokens, entries: stepEntries(options) };
 }
 
+/** Whether a step may have several tokens of a sequence. */
+export function hasPrefill({ capacity }: ResolvedOptions): boolean {
+  return capacity.appendTokens > 1;
+}
+
 /** What a layer's plan says of kernels. */
 type LayerKernels = Omit<LayerPlan, "parts" | "bytes">;
 
@@ -249,7 +254,7 @@ function planLayer(
     const tuned = tuning === undefined ? undefined : findTuned(tuning, layer, way);
     return chooseAttention(options, kernels, limits, layer, step, tuned);
   };
-  return {
+  const others = {
     keys,
     values,
     encodeKeys: one("encode", keys, space),
@@ -260,9 +265,13 @@ function planLayer(
     load: bare("load"),
     combine: bare("combine"),
     copy: requireKernel(kernels, { family: "copy", schemes: [] }, limits),
-    decode: attention("decode", decodeStep(options)),
-    prefill: attention("prefill", largestStep(options)),
   };
+  const decode = attention("decode", decodeStep(options));
+  // Where no step has several tokens of a sequence, tuning measures none.
+  const prefill = tuning !== undefined && !hasPrefill(options)
+    ? decode
+    : attention("prefill", largestStep(options));
+  return { ...others, decode, prefill };
 }
 
 /** The limits to request a device with, where they exceed WebGPU's defaults. */

@@ -10,6 +10,7 @@ import { prepareAttention } from "./measure_attention.ts";
 import {
   type CachePlan,
   decodeStep,
+  hasPrefill,
   largestStep,
   planCache,
   type PlanOptions,
@@ -49,10 +50,11 @@ const BUDGET = 3000;
 
 /**
  * Measures all ways to attend that fit a plan, on a device, and gives a record to plan with: `planCache({ ..., tuning })`
- * then takes the fastest. The kernels are compared first, and then into how many workgroups the best of them cut a step,
- * because no device tells how many it runs at a time. Every candidate is a cache of one layer that {@linkcode createCache} makes, with synthetic
- * tokens and codebooks; layers of the same schemes, KV heads and sliding window are measured once. Nothing of the host
- * is touched, and all that is allocated is destroyed.
+ * then takes the fastest. Kernels are compared first, and then into how many workgroups the best of them cut a step,
+ * because no device tells how many it runs at a time. Every candidate is a cache of one layer that {@linkcode createCache}
+ * makes, with synthetic tokens and codebooks; layers of the same schemes, KV heads and sliding window are measured once,
+ * and prefill only where a step may have several tokens of a sequence (`capacity.appendTokens`).
+ * Nothing of the host is touched, and all that is allocated is destroyed.
  *
  * The record is plain data: keep it as JSON, and tune again where `planCache()` or `createCache()` refuses it with the
  * code `tuning`, because the device, the shape or the library changed. Where the device has `timestamp-query`, time on the
@@ -103,10 +105,11 @@ export async function tune(device: GPUDevice, options: TuneOptions): Promise<Tun
   const kinds = new Map(
     resolved.layers.map((layer) => [JSON.stringify(layerKind(layer)), layer]),
   );
-  const ways = [["decode", decodeStep(resolved)], ["prefill", largestStep(resolved)]] as const;
+  const steps = { decode: decodeStep(resolved), prefill: largestStep(resolved) };
+  const ways: AttentionWay[] = hasPrefill(resolved) ? ["decode", "prefill"] : ["decode"];
   const cases = [...kinds.values()].flatMap((layer) =>
-    ways.map(([way, step]) => {
-      const candidates = fittingCandidates(resolved, kernels, limits, layer, step);
+    ways.map((way) => {
+      const candidates = fittingCandidates(resolved, kernels, limits, layer, steps[way]);
       return { layer, way, candidates };
     })
   );

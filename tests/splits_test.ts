@@ -175,7 +175,7 @@ Deno.test("Cache cuts each layer's step into as many workgroups as its own recor
 Deno.test("planCache() counts the partial results and parameters that a record's workgroups take", () => {
   const long = {
     ...planned,
-    capacity: { ...options.capacity, sequenceTokens: 131072, stepTokens: 1, appendTokens: 1 },
+    capacity: { ...options.capacity, sequenceTokens: 131072, stepTokens: 2, appendTokens: 2 },
   };
   const bytes = (decode: Workgroups, prefill: Workgroups): CachePlan =>
     planCache({ ...long, tuning: recordOf(long, decode, prefill) });
@@ -203,7 +203,7 @@ Deno.test("planCache() refuses a record whose partial results exceed the largest
     ...planned,
     policy: { keys: "c8b8", values: "c8b8" },
     limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: 600_000 },
-    capacity: { ...options.capacity, sequenceTokens: 131072, stepTokens: 1, appendTokens: 1 },
+    capacity: { ...options.capacity, sequenceTokens: 131072, stepTokens: 2, appendTokens: 2 },
   };
   assert.ok(planCache({ ...small, tuning: recordOf(small, [256, 256, 256], [256, 256, 256]) }));
   const tuning = recordOf(small, [1024, 1024, 1024], [256, 256, 256]);

@@ -132,6 +132,22 @@ Deno.test("tune() measures the best in other numbers of workgroups, where a step
   assert.deepEqual(times, times.map((own) => [...own].sort((a, b) => a - b)));
 });
 
+Deno.test("tune() measures no prefill where no step has several tokens of a sequence, and plans need none", async () => {
+  const single = {
+    ...options,
+    shape: { ...options.shape, slidingWindow: 0 },
+    capacity: { ...options.capacity, appendTokens: 1 },
+  };
+  const tuning = await tune(device, { ...single, context: 384, budget: 1 });
+  assert.deepEqual(tuning.attention.map(({ way }) => way), ["decode"]);
+  for (const { decode, prefill } of planCache({ ...single, tuning }).layers) {
+    assert.equal(decode.span, tuning.attention[0]!.candidates[0]!.span);
+    assert.deepEqual(prefill, decode);
+  }
+  const several = { ...single, capacity: options.capacity };
+  refuses("tuning", () => planCache({ ...several, tuning }));
+});
+
 Deno.test("VERSION is that of the package", () => assert.equal(VERSION, project.version));
 
 Deno.test("tune() says what it measured on, as plain data", () => {
