@@ -123,7 +123,7 @@ function remedy({ family, schemes, headDim }: KernelQuery): string {
   const entry = kernelSetEntry(kernelSetName({ family, schemes: wanted, size: headDim }));
   const flags = wanted.map((scheme) => ` --scheme ${scheme}`).join("");
   return `Import \`kernels\` from "${entry}" and pass them as well; where the package has no such entry, ` +
-    `generate them: deno task generate${flags} --head-dim ${headDim} --out ./my_kernels`;
+    `generate them with @couplet/kv/cli: couplet generate${flags} --head-dim ${headDim} --out ./my_kernels`;
 }
 
 /** Names of up to four rows of the same family, nearest in rate and then in head dimension. */
