@@ -69,6 +69,8 @@ interface AttentionFlags extends OutputFiles {
   readonly space: readonly KeySpace[];
   readonly seconds?: number;
   readonly memory: number;
+  readonly tune: boolean;
+  readonly profile: boolean;
 }
 
 /**
@@ -98,7 +100,8 @@ function addAttention(program: Command, found: Found): void {
       "Decode attention of one layer, by model, context, batch, scheme and key space, beside f16\n" +
         "in the same run. Examples:\n" +
         "  deno task bench --quick --html attention.html\n" +
-        "  deno task bench attention --models Llama-3.1-8B --contexts 4096,8192,32768 --json a.json",
+        "  deno task bench attention --models Llama-3.1-8B --contexts 4096,8192,32768 --json a.json\n" +
+        "  deno task bench attention --quick --tune --profile",
     )
     .option("--quick", "few shapes: about two minutes on a software adapter", false)
     .option("--models <list>", `shapes: ${MODELS.map(({ name }) => name).join(", ")}`, models)
@@ -112,6 +115,8 @@ function addAttention(program: Command, found: Found): void {
     .option("--space <list>", "spaces keys are coded in", listOf(oneOf(KEY_SPACES)), KEY_SPACES)
     .option("--seconds <n>", "to spend on each shape at each context (default: 4)", positive)
     .option("--memory <GiB>", "that the caches compared may take together", positive, 4)
+    .option("--tune", "plan each row by what tune() measures for it, f16 included", false)
+    .option("--profile", "also time each kernel, by timestamps around each dispatch", false)
     .option("--json <file>", "write the figures, unrounded")
     .option("--html <file>", "write a report with plots")
     .action(({ quick, json, html, ...given }: AttentionFlags) =>

@@ -1,5 +1,7 @@
 /** The attention suite: one layer's decode attention, by model, context, batch, scheme and space. */
 import { CoupletError, type KeySpace } from "../mod.ts";
+import { stepSplits } from "../src/cache_sizes.ts";
+import { candidateNames } from "../src/choose_attention.ts";
 import { Progress } from "../cli/progress.ts";
 import { type SchemePair, UNCOMPRESSED } from "../examples/demo/scheme_pairs.ts";
 import type { AttentionBench, AttentionRow } from "./attention_results.ts";
@@ -11,12 +13,15 @@ import {
   prepareRow,
   type ReadyRow,
   type RowChoice,
+  tuneRow,
+  withTuning,
 } from "./attention_rows.ts";
 import { measureRoofline } from "./bandwidth.ts";
 import type { Clock } from "./clock.ts";
 import { describeEnvironment } from "./device.ts";
 import type { BenchModel } from "./models.ts";
-import { measureRounds } from "./rounds.ts";
+import { profileRow } from "./profile_row.ts";
+import { measureRounds, type Samples } from "./rounds.ts";
 
 /** What to measure. */
 export interface AttentionChoice {
@@ -29,6 +34,10 @@ export interface AttentionChoice {
   readonly seconds: number;
   /** GiB that the caches which take turns may allocate together. */
   readonly memory: number;
+  /** Whether to measure for each row what to plan it with. */
+  readonly tune: boolean;
+  /** Whether to time each kernel as well. */
+  readonly profile: boolean;
 }
 
 /** Every pair in every space, and the baseline. */
@@ -39,12 +48,23 @@ export function chooseRows({ schemes, spaces }: AttentionChoice): readonly RowCh
   return [baseline, ...others];
 }
 
-/** Measures all places, one after the other; the rows of a place take turns. */
+/**
+ * Measures all places, one after the other; the rows of a place take turns.
+ *
+ * @throws {CoupletError} `device` where kernels are to be timed and the device has no timestamps.
+ */
 export async function measureAttention(
   device: GPUDevice,
   choice: AttentionChoice,
   command: string,
 ): Promise<AttentionBench> {
+  if (choice.profile && !device.features.has("timestamp-query")) {
+    throw new CoupletError("device", {
+      what: "Cannot profile the kernels",
+      why: "the adapter has no timestamp queries",
+      remedy: "Measure without --profile, or choose another adapter with --adapter",
+    });
+  }
   const started = performance.now();
   const environment = await describeEnvironment(device);
   const progress = new Progress(2);
@@ -58,7 +78,10 @@ export async function measureAttention(
   const refused: AttentionBench["refused"] = [];
   const stage = progress.stage("attention");
   for (const [i, place] of places.entries()) {
-    const { planned, refusals } = planPlace(device, place, choice, environment.adapter.kind);
+    const found = planPlace(device, place, choice, environment.adapter.kind);
+    const { planned, refusals } = choice.tune
+      ? await tunePlace(device, place, found, choice)
+      : found;
     refused.push(...refusals);
     if (planned.length > 0) rows.push(...await measurePlace(device, clock, place, planned, choice));
     stage.update((i + 1) / places.length);
@@ -80,13 +103,19 @@ export async function measureAttention(
   };
 }
 
+/** The rows of a place that are measured, and those that are not. */
+interface PlannedPlace {
+  readonly planned: readonly PlannedRow[];
+  readonly refusals: AttentionBench["refused"];
+}
+
 /** Plans the rows of a place: none where the baseline, or all together, do not fit. */
 function planPlace(
   device: GPUDevice,
   place: Place,
   choice: AttentionChoice,
   kind: string,
-): { readonly planned: readonly PlannedRow[]; readonly refusals: AttentionBench["refused"] } {
+): PlannedPlace {
   const choices = chooseRows(choice);
   const planned: PlannedRow[] = [];
   const refusals: AttentionBench["refused"] = [];
@@ -100,7 +129,7 @@ function planPlace(
     }
   }
   const needs = planned.reduce((sum, { plan }) => sum + plan.bytes.total, 0) / 2 ** 30;
-  const why = planned[0]?.pair !== UNCOMPRESSED || planned[0].space !== "as-scored"
+  const why = !hasBaseline(planned)
     ? "its baseline, f16 as scored, was refused"
     : needs > choice.memory
     ? `the caches that would take turns need ${needs.toFixed(1)} GiB, more than --memory`
@@ -110,30 +139,76 @@ function planPlace(
   return { planned: [], refusals };
 }
 
+/** Whether the baseline is among the rows; it is the first then. */
+function hasBaseline([first]: readonly PlannedRow[]): boolean {
+  return first?.pair === UNCOMPRESSED && first.space === "as-scored";
+}
+
+/**
+ * Plans the rows of a place by what is measured of each, the baseline included; none where the baseline cannot be.
+ */
+async function tunePlace(
+  device: GPUDevice,
+  place: Place,
+  { planned, refusals }: PlannedPlace,
+  { seconds }: AttentionChoice,
+): Promise<PlannedPlace> {
+  const tuned: PlannedRow[] = [];
+  const refused = [...refusals];
+  for (const row of planned) {
+    try {
+      const record = await tuneRow(device, row, place, 1000 * seconds / planned.length);
+      tuned.push(withTuning(row, record));
+    } catch (error) {
+      if (!(error instanceof CoupletError)) throw error;
+      refused.push({ ...rowPlace(place, row), why: error.parts.why });
+    }
+  }
+  if (hasBaseline(tuned)) return { planned: tuned, refusals: refused };
+  const why = "its baseline, f16 as scored, was refused";
+  refused.push(...tuned.map((row) => ({ ...rowPlace(place, row), why })));
+  return { planned: [], refusals: refused };
+}
+
 async function measurePlace(
   device: GPUDevice,
   clock: Clock,
   place: Place,
   planned: readonly PlannedRow[],
-  { seconds }: AttentionChoice,
+  { seconds, profile }: AttentionChoice,
 ): Promise<readonly AttentionRow[]> {
+  const measured = await measureTurns(device, clock, place, planned, seconds);
+  const rows: AttentionRow[] = [];
+  for (const [i, row] of planned.entries()) {
+    const { shape: { layers } } = row.plan.options;
+    const { repeats, samples } = measured[i]!;
+    rows.push({
+      ...rowPlace(place, row),
+      ...rowKernels(row, place),
+      layers,
+      repeats,
+      bytes: movedBytes(row.plan, place.context, place.batch),
+      samples: samples.map((time) => time / layers),
+      ...(profile ? { profile: await profileRow(device, row, place, repeats) } : {}),
+    });
+  }
+  return rows;
+}
+
+/** Times the rows of a place, which take turns. */
+async function measureTurns(
+  device: GPUDevice,
+  clock: Clock,
+  place: Place,
+  planned: readonly PlannedRow[],
+  seconds: number,
+): Promise<readonly Samples[]> {
   const ready: ReadyRow[] = [];
   try {
     for (const row of planned) ready.push(await prepareRow(device, row, place));
     const measured = await measureRounds(ready.map(({ work }) => work), { clock, seconds });
     for (const [i, row] of ready.entries()) checkOutput(planned[i]!, await row.read());
-    return planned.map((row, i): AttentionRow => {
-      const layers = row.plan.options.shape.layers;
-      const { repeats, samples } = measured[i]!;
-      return {
-        ...rowPlace(place, row),
-        kernels: stepKernels(row),
-        layers,
-        repeats,
-        bytes: movedBytes(row.plan, place.context, place.batch),
-        samples: samples.map((time) => time / layers),
-      };
-    });
+    return measured;
   } finally {
     for (const row of ready) row.destroy();
   }
@@ -156,9 +231,22 @@ function rowPlace({ model, context, batch }: Place, { pair, space }: RowChoice) 
   return { model: model.name, context, batch, keys, values, space };
 }
 
-/** The names of the kernels that attend in a decode step. */
-function stepKernels({ plan }: PlannedRow): string[] {
-  const { decode, combine } = plan.layers[0]!;
-  return [decode.table, decode.attend, decode.score, decode.mix, combine]
-    .flatMap((kernel) => kernel === undefined ? [] : [kernel.name]);
+/** The kernels that attend in a decode step, how it is cut, and what chose that. */
+export function rowKernels({ plan }: PlannedRow, { context, batch }: Place) {
+  const { options, layers: [layer], tuning } = plan;
+  const { splits, span, ...kernels } = layer!.decode;
+  const size = { tokens: batch, entries: batch, maxTokens: 1, context };
+  const tuned = tuning?.attention.find(({ way }) => way === "decode");
+  return {
+    kernels: [...candidateNames(kernels), layer!.combine.name],
+    span,
+    workgroups: splits.workgroups,
+    splits: stepSplits(options, splits, size),
+    ...(tuned === undefined ? {} : {
+      tuning: {
+        sequences: tuned.sequences,
+        candidates: tuned.candidates.map((one) => ({ ...one, kernels: [...one.kernels] })),
+      },
+    }),
+  };
 }

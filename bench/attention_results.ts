@@ -28,10 +28,31 @@ const place = {
   space: z.enum(KEY_SPACES),
 };
 
+/** What `tune()` measured of a row's layer. */
+const tuning = z.object({
+  /** Sequences that took part: fewer than the row's where they would hold many tokens. */
+  sequences: count,
+  /** Fastest first; the first was taken. */
+  candidates: z.array(z.object({
+    kernels: z.array(z.string()),
+    span: count,
+    workgroups: count,
+    milliseconds: z.number().positive(),
+  })).min(1),
+});
+
+/** Fields that are optional are absent from files that were written before there were any. */
 const row = z.object({
   ...place,
   /** Kernels of one step, in order. */
   kernels: z.array(z.string()),
+  /** Pages of a coded tile. */
+  span: count.optional(),
+  /** What a step is cut into at most, all KV heads together, and workgroups that share the tokens of a block of queries. */
+  workgroups: count.optional(),
+  splits: count.optional(),
+  /** What kernels and workgroups were chosen by; absent where it was the planner's estimate. */
+  tuning: tuning.optional(),
   /** Layers whose attention took turns. */
   layers: count,
   /** How often all layers were attended in, in one submission. */
@@ -40,6 +61,9 @@ const row = z.object({
   bytes: z.object({ records: count, codebooks: count, tensors: count }),
   /** Milliseconds of one layer's attention of one step, by round. */
   samples: z.array(z.number().positive()).min(1),
+  /** What each kernel takes of that, by timestamps around each dispatch, longest first; absent where nobody asked. */
+  profile: z.array(z.object({ kernel: z.string(), milliseconds: z.number().nonnegative() })).min(1)
+    .optional(),
 });
 
 const attentionBench = z.object({

@@ -1,17 +1,20 @@
 /** One row of the attention suite: a layer's decode attention, ready to be measured. */
 import {
   type CachePlan,
+  type CommandTarget,
   type KeySpace,
   parseScheme,
   planCache,
   type PlanOptions,
+  type Profile,
   recordWords,
   SIDES,
+  tune,
+  type TuningRecord,
 } from "../mod.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import { centroidBytes } from "../src/cache_sizes.ts";
 import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
-import type { Work } from "./clock.ts";
 import { createFilledCache } from "./filled_cache.ts";
 import { KERNELS } from "./kernels.ts";
 import { type BenchModel, modelKeys, modelShape } from "./models.ts";
@@ -34,6 +37,7 @@ export interface RowChoice {
 
 /** A row with its plan. */
 export interface PlannedRow extends RowChoice {
+  /** What was planned, but for the record that the plan may have been made by. */
   readonly options: PlanOptions;
   readonly plan: CachePlan;
 }
@@ -80,6 +84,31 @@ export function planRow(
   return { ...row, options: chosen, plan: layers === 1 ? one : planCache(chosen) };
 }
 
+/**
+ * What `tune()` measures of a row's layer on a device, at the row's context.
+ *
+ * @param budget Milliseconds of measuring.
+ * @throws {CoupletError} as `tune()` does.
+ */
+export function tuneRow(
+  device: GPUDevice,
+  { options }: PlannedRow,
+  { context }: Place,
+  budget: number,
+): Promise<TuningRecord> {
+  // Layers of one kind are measured once, however many there are.
+  return tune(device, { ...options, context, budget });
+}
+
+/**
+ * A row that is planned by a record.
+ *
+ * @throws {CoupletError} as `planCache()` does.
+ */
+export function withTuning(row: PlannedRow, tuning: TuningRecord): PlannedRow {
+  return { ...row, plan: planCache({ ...row.options, tuning }) };
+}
+
 /** Bytes that one layer's attention of one step must read and write, by what holds them. */
 export interface MovedBytes {
   /** Records of all tokens. */
@@ -106,20 +135,31 @@ export function movedBytes({ options }: CachePlan, context: number, batch: numbe
 
 /** A row whose cache is filled and whose step is appended. */
 export interface ReadyRow {
-  /** The attention of all the row's layers, one after the other. */
-  readonly work: Work;
+  /** Records the attention of all the row's layers, one after the other. */
+  work(target: CommandTarget): void;
   /** Reads the last layer's output back, `[batch][queryHeads][headDim]`. */
   read(): Promise<Float32Array>;
   destroy(): void;
 }
 
-/** Fills a row's cache and appends its step. */
+/**
+ * Fills a row's cache and appends its step.
+ *
+ * @param profile What measures the cache's kernels, appending included, if anything does.
+ */
 export async function prepareRow(
   device: GPUDevice,
   { options, plan }: PlannedRow,
   { context, batch }: Place,
+  profile?: Profile,
 ): Promise<ReadyRow> {
-  const { cache, sequences } = await createFilledCache(device, plan, options, context - 1);
+  const { cache, sequences } = await createFilledCache(
+    device,
+    plan,
+    options,
+    context - 1,
+    profile,
+  );
   const { shape } = plan.options;
   const vectors = randomTensor(
     device,
@@ -141,9 +181,9 @@ export async function prepareRow(
   device.queue.submit([encoder.finish()]);
   const tensors = { queries: { buffer: queries }, output: { buffer: output } };
   return {
-    work(pass) {
+    work(target) {
       for (let layer = 0; layer < shape.layers; layer++) {
-        cache.encodeAttend(pass, step, layer, tensors);
+        cache.encodeAttend(target, step, layer, tensors);
       }
     },
     read: async () => new Float32Array(await readBuffer(device, output)),

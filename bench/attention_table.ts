@@ -9,6 +9,7 @@ import {
   type Series,
 } from "./attention_results.ts";
 import type { Environment } from "./device.ts";
+import { formatChoices, formatProfiles } from "./kernel_table.ts";
 import { type Spread, spread } from "./statistics.ts";
 
 /** The figures as tables, one for each model, batch and space. */
@@ -19,11 +20,23 @@ export function formatAttentionTables(bench: AttentionBench): string {
     ...describeEnvironmentLines(environment),
     `clock:     ${clock.method}${clock.reason === undefined ? "" : `: ${clock.reason}`}`,
     `bandwidth: ${formatBandwidth(spread(bandwidth))}, copy kernel`,
-    ...panels.flatMap((panel) => ["", panelTitle(panel), "", formatPanel(panel)]),
+    ...panels.flatMap((panel) => [
+      panelTitle(panel),
+      formatPanel(panel),
+      ...[formatChoices(panel), formatProfiles(panel)].filter((text) => text !== undefined),
+    ]).flatMap((text) => ["", text]),
     "",
     "ms     one layer's attention of one step, median, and half the spread from quartile to quartile",
     "x f16  how many times faster than the fastest f16 row of the same shape, batch and context",
     "roof   bytes it must move over what the copy kernel moves in the same time",
+    ...(rows.some(({ tuning }) => tuning !== undefined)
+      ? ["tuned  kernels, tokens of a tile, workgroups at most (and splits), of so many measured"]
+      : []),
+    ...(rows.some(({ profile }) => profile !== undefined)
+      ? [
+        "kernel by timestamps around each dispatch, in a pass of its own: the sum may exceed the row",
+      ]
+      : []),
     `${rows.length} rows measured, ${refused.length} refused, ${bench.seconds.toFixed(0)} seconds`,
     ...refusalLines(refused),
   ].join("\n");

@@ -6,6 +6,7 @@ import {
   PAGE_TOKENS,
   planCache,
   type PlanOptions,
+  type Profile,
   type Sequence,
   SIDES,
 } from "../mod.ts";
@@ -23,14 +24,21 @@ export const SAMPLED_TOKENS = 4 * PAGE_TOKENS;
  * depends on which codes it reads, and every page is memory of its own. Exact tiers hold zeros.
  *
  * @param plan One scheme for all layers' keys, one for their values.
+ * @param profile What measures the cache's kernels, if anything does.
  */
 export async function createFilledCache(
   device: GPUDevice,
   plan: CachePlan,
   options: PlanOptions,
   tokens: number,
+  profile?: Profile,
 ): Promise<{ readonly cache: Cache; readonly sequences: readonly Sequence[] }> {
-  const cache = await createCache({ device, plan, codebooks: randomCodebooks(options) });
+  const cache = await createCache({
+    device,
+    plan,
+    codebooks: randomCodebooks(options),
+    ...(profile === undefined ? {} : { profile }),
+  });
   const sample = await createSample(device, options);
   const encoder = device.createCommandEncoder();
   for (let layer = 0; layer < options.shape.layers; layer++) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { CoupletError } from "@couplet/kv";
 import { parseArguments } from "../bench/arguments.ts";
-import { chooseRows } from "../bench/attention.ts";
+import { chooseRows, measureAttention, rowKernels } from "../bench/attention.ts";
 import {
   type AttentionBench,
   attentionPanels,
@@ -9,12 +9,16 @@ import {
   formatAttentionBench,
   parseAttentionBench,
 } from "../bench/attention_results.ts";
-import { movedBytes, planRow } from "../bench/attention_rows.ts";
+import { movedBytes, planRow, withTuning } from "../bench/attention_rows.ts";
 import { formatAttentionTables } from "../bench/attention_table.ts";
 import { modelKeys, MODELS, modelShape } from "../bench/models.ts";
+import { profileOf } from "../bench/profile_row.ts";
 import { attentionModel } from "../bench/onnx/model.ts";
 import { formatReport } from "../bench/report/report.ts";
-import { BASE_LIMITS } from "../mod.ts";
+import { BASE_LIMITS, type KernelTime, type TuningRecord } from "../mod.ts";
+import { tunedShape } from "../src/tuning.ts";
+import { VERSION } from "../src/version.ts";
+import { rejects } from "./refusals.ts";
 
 const BASE = { limits: BASE_LIMITS, features: new Set<string>() };
 
@@ -175,6 +179,76 @@ for (
   });
 }
 
+/** A place, and its row of c8b8 planned by estimates. */
+const PLACE = { model: MODELS.find(({ name }) => name === "Qwen3-0.6B")!, context: 8192, batch: 2 };
+const ESTIMATED = planRow(
+  PLACE,
+  { pair: { id: "c8b8", keys: "c8b8", values: "c8b8" }, space: "as-scored" },
+  BASE,
+  true,
+);
+
+Deno.test("rowKernels: what the planner estimated, and how it is cut", () => {
+  assert.deepEqual(rowKernels(ESTIMATED, PLACE), {
+    kernels: ["table_c8b8_d128_table16", "attend_c8b8_c8b8_d128_table16", "combine_d128"],
+    span: 8,
+    workgroups: 256,
+    // 16 tiles, and one of sinks and one of recent tokens at most; 16 blocks of queries.
+    splits: 16,
+  });
+});
+
+Deno.test("withTuning, rowKernels: every layer has the record's choice, and the row says so", () => {
+  const candidates = [
+    { kernels: ["attend_c8b8_c8b8_d128_plain"], span: 4, workgroups: 64, milliseconds: 2 },
+    { kernels: ["attend_c8b8_c8b8_d128_plain"], span: 8, workgroups: 256, milliseconds: 3 },
+  ];
+  const kind = { keys: "c8b8", values: "c8b8", keyValueHeads: 8, slidingWindow: 0 };
+  const step = { sequences: 1, context: 8192, tokens: 1, candidates };
+  const record: TuningRecord = {
+    version: VERSION,
+    adapter: { vendor: "", architecture: "", device: "", description: "" },
+    shape: tunedShape(ESTIMATED.plan.options),
+    clock: "timestamps",
+    attention: [{ ...kind, way: "decode", ...step }, { ...kind, way: "prefill", ...step }],
+  };
+  const row = withTuning(ESTIMATED, record);
+  assert.equal(row.plan.layers.length, ESTIMATED.plan.layers.length);
+  for (const { decode } of row.plan.layers) {
+    assert.deepEqual([decode.attend!.name, decode.span], [candidates[0]!.kernels[0], 4]);
+  }
+  assert.deepEqual(rowKernels(row, PLACE), {
+    kernels: ["attend_c8b8_c8b8_d128_plain", "combine_d128"],
+    span: 4,
+    workgroups: 64,
+    splits: 4,
+    tuning: { sequences: 1, candidates },
+  });
+});
+
+Deno.test("profileOf: medians by kernel, of one attention, longest first", () => {
+  const round = (attend: number, combine: number): KernelTime[] => [
+    { kernel: "attend", family: "attend", dispatches: 4, nanoseconds: attend },
+    { kernel: "combine", family: "combine", dispatches: 4, nanoseconds: combine },
+  ];
+  assert.deepEqual(profileOf([round(8e6, 1e6), round(1e6, 4e6), round(4e6, 12e6)], 4), [
+    { kernel: "attend", milliseconds: 1 },
+    { kernel: "combine", milliseconds: 1 },
+  ]);
+  assert.deepEqual(profileOf([round(1e6, 2e6)], 1).map(({ kernel }) => kernel), [
+    "combine",
+    "attend",
+  ]);
+});
+
+Deno.test("measureAttention refuses to profile on a device without timestamps", async () => {
+  const parsed = parseArguments(["--profile"]);
+  assert.ok("command" in parsed && parsed.command.suite === "attention");
+  assert.ok(parsed.command.choice.profile && !parsed.command.choice.tune);
+  const device = { features: new Set() } as unknown as GPUDevice;
+  await rejects(measureAttention(device, parsed.command.choice, ""), "device");
+});
+
 Deno.test("modelKeys, modelShape: a partial rotary embedding reaches the plan", () => {
   const model = MODELS.find(({ name }) => name === "Phi-4-mini")!;
   const keys = modelKeys(model, "pre-rope");
@@ -207,9 +281,33 @@ Deno.test("attentionPanels refuses rows without a baseline", () => {
   assert.throws(() => attentionPanels({ ...BENCH, rows }), RangeError);
 });
 
-Deno.test("parseAttentionBench is the inverse of formatAttentionBench", () => {
-  assert.deepEqual(parseAttentionBench(formatAttentionBench(BENCH)), BENCH);
-});
+/** The same figures, tuned and profiled. */
+const DETAILED: AttentionBench = {
+  ...BENCH,
+  rows: BENCH.rows.map((row) => ({
+    ...row,
+    span: 8,
+    workgroups: 64,
+    splits: 3,
+    tuning: {
+      sequences: 1,
+      candidates: [
+        { kernels: ["table_a", "attend_b"], span: 8, workgroups: 64, milliseconds: 1 },
+        { kernels: ["attend_c"], span: 4, workgroups: 256, milliseconds: 2 },
+      ],
+    },
+    profile: [
+      { kernel: "attend_b", milliseconds: 0.75 },
+      { kernel: "combine_d128", milliseconds: 0.25 },
+    ],
+  })),
+};
+
+for (const [name, bench] of [["estimated", BENCH], ["tuned and profiled", DETAILED]] as const) {
+  Deno.test(`parseAttentionBench is the inverse of formatAttentionBench, ${name}`, () => {
+    assert.deepEqual(parseAttentionBench(formatAttentionBench(bench)), bench);
+  });
+}
 
 for (
   const [name, text] of [
@@ -237,6 +335,25 @@ Deno.test("formatAttentionTables: figures, conclusions, refusals and the kind of
   assert.match(text, /c4b8: not faster than f16; time per token RISES by/);
   assert.match(text, /refused: Llama-3.1-8B, 131072 tokens, batch 16: no <room>/);
   assert.doesNotMatch(text, /NaN|undefined|Infinity/);
+});
+
+Deno.test("formatAttentionTables: what tuning chose, and the time by kernel, where there is any", () => {
+  const text = formatAttentionTables(DETAILED);
+  assert.match(text, /c8b8 +512 \| table_a \+ attend_b +512 +64 \(3\) +2/);
+  assert.match(text, /c8b8 +512 \| +attend_b +0\.750 +75%/);
+  assert.match(text, /c8b8 +512 \| combine_d128 +0\.250 +25%/);
+  assert.doesNotMatch(text, /NaN|undefined|Infinity/);
+  assert.doesNotMatch(formatAttentionTables(BENCH), /tuning|time by kernel/);
+});
+
+Deno.test("formatReport: what tuning chose, and the time by kernel, where there is any", async () => {
+  const html = await formatReport(DETAILED);
+  assert.match(html, /<td>512<\/td><td>64 \(3\)<\/td><td>tuning, of 2<\/td>/);
+  assert.match(html, /<td>attend_b<\/td><td>0\.750<\/td><td>75<\/td>/);
+  assert.doesNotMatch(html, /NaN|undefined|Infinity|\[object/);
+  const plain = await formatReport(BENCH);
+  assert.match(plain, /<td>–<\/td><td>–<\/td><td>estimate<\/td>/);
+  assert.doesNotMatch(plain, /Time by kernel/);
 });
 
 Deno.test("formatReport: one page with a plot for each panel, and nothing from elsewhere", async () => {

@@ -8,6 +8,7 @@ import {
   type Series,
 } from "../attention_results.ts";
 import { formatBandwidth, formatTime, halfSpread, panelTitle } from "../attention_table.ts";
+import { formatSplits, formatTile, kernelShares } from "../kernel_table.ts";
 import { MODELS } from "../models.ts";
 import { GROWTH_TOLERANCE, spread } from "../statistics.ts";
 import { formatContext, timeChart, timeLegend } from "./time_chart.ts";
@@ -60,8 +61,23 @@ export async function formatReport(bench: AttentionBench): Promise<string> {
           repeats: row.repeats,
           rounds: row.samples.length,
           kernels: row.kernels.join(", "),
+          tile: formatTile(row),
+          workgroups: formatSplits(row),
+          chosen: row.tuning === undefined
+            ? "estimate"
+            : `tuning, of ${row.tuning.candidates.length}`,
         }))
       )
+    ),
+    profile: panels.flatMap((panel) =>
+      kernelShares(panel).map(({ name, row, kernel, milliseconds, share }) => ({
+        title: panelTitle(panel),
+        name,
+        context: row.context,
+        kernel,
+        time: formatTime(milliseconds),
+        share: (100 * share).toFixed(0),
+      }))
     ),
     refused: refused.map(({ why, ...at }) => ({
       why,
