@@ -35,7 +35,7 @@ export const TARGET_WORKGROUPS = 256;
  * The numbers of workgroups that tuning weighs: no device tells how many it runs at a time. The fewest keep two cores busy,
  * the most a large GPU, where every processor runs several.
  */
-export const TUNED_WORKGROUPS: readonly number[] = [16, 64, TARGET_WORKGROUPS, 1024];
+export const TUNED_WORKGROUPS: readonly number[] = [16, 64, TARGET_WORKGROUPS, 1024, 4096];
 
 /** Entries of a table of q.centroid that one invocation computes: with one byte a channel, they fill whole words. */
 export const TABLE_LANE_ENTRIES = 4;
