@@ -81,7 +81,7 @@ const BUDGET = 3000;
  * const stored = JSON.stringify(await tune(device, { ...options, budget: 100 }));
  *
  * const plan = planCache({ ...options, limits: device.limits, tuning: JSON.parse(stored) });
- * console.log(plan.describe()); // ... (measured: 0.123 ms)
+ * console.log(plan.describe()); // ... (measured: 0.123 ms in up to 64 workgroups)
  * ```
  *
  * @param options What is to be planned; `limits` are the device's where absent.
