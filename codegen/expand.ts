@@ -31,17 +31,24 @@ import type { KmeansRow, LadderRow, PairRow, SizeRow } from "./variants.ts";
 /** Entries up to which a lookup table of q.centroid takes half of the base workgroup memory. */
 const LUT_ENTRIES = BASE_WORKGROUP_BYTES / 2 / (4 * BLOCK_ROWS);
 
-/** Channels that a lane takes of one vector at once: four columns of four. */
-const LANE_CHANNELS = 16;
+/** Channels of a key that a lane scores at once: two chunks, and the words of a c8 centroid. */
+const KEY_CHANNELS = 8;
 
-/** The codes of a lane's channels: which partial reads them, and where each lies. */
-function laneContext(scheme: Scheme): Context {
+/** Channels of a key whose codes are looked up together in a table of q.centroid. */
+const TABLE_CHANNELS = 16;
+
+/** Channels of a value that a lane mixes at once: four chunks. */
+const VALUE_CHANNELS = 16;
+
+/** Codes in a row, as many as `numbers` channels have: which partial reads them, and where each lies. */
+function codesContext(scheme: Scheme, numbers: number): Context {
   const { channels, codeBits } = scheme;
-  const codes = LANE_CHANNELS / channels;
+  const codes = Math.max(1, numbers / channels);
   const bits = codes * codeBits;
   const aligned = 32 % codeBits === 0;
   const words = aligned && bits > 32;
   return {
+    ...(aligned ? {} : { codePartial: codePartial(scheme) }),
     codesPartial: words ? "codes_words" : aligned ? "codes_word" : "codes_apart",
     laneCodes: Array.from({ length: codes }, (_, index) => ({
       index,
@@ -53,19 +60,63 @@ function laneContext(scheme: Scheme): Context {
   };
 }
 
-/** How the values of a lane's channels are read. */
-function valueLane(scheme: Scheme): Context {
-  if (scheme.codebook !== "learned") return { lanePartial: "lane_chunks" };
-  const { channels } = scheme;
-  if (channels <= 2) return { lanePartial: `lane_c${channels}`, ...laneContext(scheme) };
+/** How so many channels of one vector are read at once, as chunks of four. */
+function chunksContext(
+  id: SchemeId,
+  numbers: number,
+  headDim: number,
+  variant?: KeyVariant,
+): Context {
+  const scheme = parseScheme(id);
+  const { channels, codebook } = scheme;
+  const chunkCount = numbers / 4;
+  const common = { chunkCount, lastChannel: numbers - 1 };
+  const chunks = <T>(of: (index: number) => T) =>
+    Array.from({ length: chunkCount }, (_, index) => of(index));
+  if (isHalf(scheme)) {
+    return {
+      ...common,
+      chunksPartial: "chunks_half",
+      chunks: chunks((index) => ({ quad: index >> 1, column: index & 1 })),
+      quads: Array.from({ length: numbers / 8 }, (_, index) => ({ index })),
+    };
+  }
+  if (codebook !== "learned") {
+    return {
+      ...common,
+      ...loadContext(scheme, headDim, variant),
+      chunksPartial: "chunks_loaded",
+      chunks: chunks((index) => ({ index })),
+    };
+  }
+  const codes = { ...common, ...codesContext(scheme, numbers) };
+  if (channels === 2) {
+    return {
+      ...codes,
+      chunksPartial: "chunks_c2",
+      chunks: chunks((index) => ({ code: 2 * index, next: 2 * index + 1 })),
+    };
+  }
+  if (channels < 8) return { ...codes, chunksPartial: `chunks_c${channels}` };
   return {
-    lanePartial: "lane_wide",
-    ...laneContext(scheme),
-    laneChunks: Array.from({ length: LANE_CHANNELS / 4 }, (_, chunk) => ({
-      code: Math.floor((chunk * 4) / channels),
-      word: ((chunk * 4) % channels) / 4,
+    ...codes,
+    chunksPartial: "chunks_wide",
+    pairs: Array.from({ length: numbers / 8 }, (_, index) => ({
+      index,
+      code: Math.floor((index * 8) / channels),
+      word: ((index * 8) % channels) / 4,
     })),
   };
+}
+
+/** Whether a scheme's records are the numbers themselves, in f16. */
+function isHalf({ codebook, levels }: Scheme): boolean {
+  return codebook === "none" && levels === undefined;
+}
+
+/** Records whose reader takes four words at once. */
+function recordsBinding(side: "key" | "value", scheme: SchemeId): BindingName {
+  return isHalf(parseScheme(scheme)) ? `${side}_quads` : `${side}_records`;
 }
 
 type Context = Readonly<Record<string, TemplateValue>>;
@@ -89,12 +140,7 @@ function kernel(
 }
 
 /** What a scheme's partials need to know, for the records named `side`. */
-function recordContext(
-  side: string,
-  schemeId: SchemeId,
-  headDim: number,
-  variant?: KeyVariant,
-): Context {
+function recordContext(side: string, schemeId: SchemeId, headDim: number): Context {
   const scheme = parseScheme(schemeId);
   const layout = scheme.layout(headDim);
   const common = {
@@ -105,7 +151,7 @@ function recordContext(
     codebookWords: headCodebookWords(scheme, headDim),
   };
   if (scheme.levels !== undefined) {
-    const { group, span, zero } = scheme.levels;
+    const { span, zero } = scheme.levels;
     const symmetric = span !== "range";
     return {
       ...common,
@@ -113,40 +159,41 @@ function recordContext(
       metadataWords: layout.metadataWords,
       constantsPartial: symmetric ? "symmetric_constants" : "level_constants",
       ...(symmetric ? { zero } : {}),
-      loadPartial: symmetric ? "load_symmetric" : `load_levels_${group}`,
     };
   }
-  if (scheme.codebook === "none") {
-    return {
-      ...common,
-      constantsPartial: "half_constants",
-      loadPartial: "load_half",
-    };
-  }
-  const kind = scheme.codebook === "universal"
-    ? {
-      constantsPartial: "universal_constants",
-      loadPartial: !hasMean(scheme, headDim)
-        ? "load_scale"
-        : variant === "rope"
-        ? "load_beside_mean"
-        : "load_mean_scale",
-      metadataWords: layout.metadataWords,
-    }
-    : {
-      constantsPartial: "coded_constants",
-      loadPartial: scheme.channels <= 2 ? `load_c${scheme.channels}` : "load_wide",
-    };
+  if (scheme.codebook === "none") return { ...common, constantsPartial: "half_constants" };
   return {
     ...common,
-    ...kind,
-    codePartial: 32 % scheme.codeBits === 0 ? "code_aligned" : "code_straddling",
+    ...(scheme.codebook === "universal"
+      ? { constantsPartial: "universal_constants", metadataWords: layout.metadataWords }
+      : { constantsPartial: "coded_constants" }),
     channels: scheme.channels,
     codeBits: scheme.codeBits,
     mask: 2 ** scheme.codeBits - 1,
     centroids: scheme.centroids,
     codes: layout.codes,
   };
+}
+
+/** How one chunk of a coded vector is read. */
+function loadContext(scheme: Scheme, headDim: number, variant?: KeyVariant): Context {
+  const { channels, codebook, levels } = scheme;
+  if (levels !== undefined) {
+    const { group, span } = levels;
+    return { loadPartial: span === "range" ? `load_levels_${group}` : "load_symmetric" };
+  }
+  if (codebook === "none") return { loadPartial: "load_half" };
+  const code = { codePartial: codePartial(scheme) };
+  if (codebook === "learned") {
+    return { ...code, loadPartial: channels <= 2 ? `load_c${channels}` : "load_wide" };
+  }
+  if (!hasMean(scheme, headDim)) return { ...code, loadPartial: "load_scale" };
+  return { ...code, loadPartial: variant === "rope" ? "load_beside_mean" : "load_mean_scale" };
+}
+
+/** How one code is read. */
+function codePartial({ codeBits }: Scheme): string {
+  return 32 % codeBits === 0 ? "code_aligned" : "code_straddling";
 }
 
 /** Whether records hold their tokens' mean. */
@@ -156,9 +203,12 @@ function hasMean({ layout }: Scheme, headDim: number): boolean {
 
 /** The keys' context: tables of q.centroid need only the codes, not the centroids behind them. */
 function keyContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
-  const context = recordContext("key", scheme, headDim, variant);
-  if (variant === "rope" || variant === "plain") return context;
-  return { ...context, ...laneContext(parseScheme(scheme)), loadPartial: "load_codes" };
+  const record = recordContext("key", scheme, headDim);
+  if (variant === "rope" || variant === "plain") {
+    return { ...record, ...chunksContext(scheme, KEY_CHANNELS, headDim, variant) };
+  }
+  const codes = codesContext(parseScheme(scheme), TABLE_CHANNELS);
+  return { ...record, ...codes, chunksPartial: "chunks_none" };
 }
 
 function attentionContext(headDim: number, span: number): Context {
@@ -199,7 +249,9 @@ function topContext(subgroups: boolean): Context {
 /** Which partial scores coded keys, and the sources it takes its dot products over. */
 function scoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
   if (parseScheme(scheme).rotated) return rotatedScoreContext(variant, scheme, headDim);
-  const queries = variant === "rope" ? {} : { queries: QUERIES.name };
+  // Not all of a key rotates.
+  const queries = { queries: QUERIES.name };
+  const learned = parseScheme(scheme).codebook === "learned";
   return {
     atQuery: QUERIES,
     // Overrides stand before every array sized by one: naga fails on another order.
@@ -207,7 +259,10 @@ function scoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): C
     scorePartial: `score_${variant}`,
     exactly: { source: "exact", span: "EXACT_SPAN", ...queries },
     ...(variant === "rope" || variant === "plain"
-      ? { coded: { source: "coded", span: "SPAN", ...queries } }
+      ? {
+        coded: { source: "coded", span: "SPAN", ...queries },
+        codedKeysPartial: learned ? "coded_keys_levels" : "coded_keys_loaded",
+      }
       : {}),
     ...(variant === "rope" ? { atTile: { origin: "tile.first" } } : {}),
   };
@@ -216,7 +271,11 @@ function scoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): C
 /** The same for keys coded in the space of a Hadamard rotation; exact ones meet the queries as they are. */
 function rotatedScoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
   const coded = { source: "coded", span: "SPAN", queries: ROTATED_QUERIES.name };
-  const rows = { atQuery: QUERIES, atRotated: ROTATED_QUERIES };
+  const rows = {
+    atQuery: QUERIES,
+    atRotated: ROTATED_QUERIES,
+    codedKeysPartial: "coded_keys_loaded",
+  };
   if (variant !== "rope") {
     return {
       ...rows,
@@ -231,8 +290,8 @@ function rotatedScoreContext(variant: KeyVariant, scheme: SchemeId, headDim: num
     ...rows,
     headerPartial: "header_rotated_rope",
     scorePartial: mean ? "score_mean_rope" : "score_rotated_rope",
-    exactly: { source: "exact", span: "EXACT_SPAN" },
-    ...(mean ? { mean: { source: "mean", span: "SPAN" } } : {}),
+    exactly: { source: "exact", span: "EXACT_SPAN", queries: QUERIES.name },
+    ...(mean ? { mean: { source: "mean", span: "SPAN", queries: QUERIES.name } } : {}),
     coded,
     atTile: { origin: "tile.first" },
     atStart: { origin: "0u" },
@@ -255,7 +314,10 @@ function mixContext(schemeId: SchemeId): Context {
 
 /** The values' context. */
 function valueContext(scheme: SchemeId, headDim: number): Context {
-  return { ...recordContext("value", scheme, headDim), ...valueLane(parseScheme(scheme)) };
+  return {
+    ...recordContext("value", scheme, headDim),
+    ...chunksContext(scheme, VALUE_CHANNELS, headDim),
+  };
 }
 
 /** Most pages of a tile: beside a lookup table, or queries in two spaces, workgroup memory has room for fewer. */
@@ -266,6 +328,29 @@ function attentionSpan(variant: KeyVariant, scheme: SchemeId, headDim: number): 
 
 function codebookBinding(...schemes: SchemeId[]): BindingName[] {
   return schemes.some((scheme) => parseScheme(scheme).codebook !== "none") ? ["codebooks"] : [];
+}
+
+/**
+ * How learned codebooks are read: two words at once where every centroid fills as many.
+ *
+ * @param variant How keys are scored: a table in a buffer leaves the values' codebook, one in workgroup memory is made word by word.
+ */
+function codebookAccess(schemes: readonly SchemeId[], variant?: KeyVariant): {
+  readonly partial: { readonly codebookPartial: string };
+  readonly bindings: readonly BindingName[];
+} {
+  const read = variant === "table" ? schemes.slice(1) : schemes;
+  const kinds = read.map(parseScheme).filter(({ codebook }) => codebook !== "none");
+  if (!kinds.some(({ codebook }) => codebook === "learned")) {
+    return {
+      partial: { codebookPartial: "codebook_none" },
+      bindings: kinds.length === 0 ? [] : ["codebooks"],
+    };
+  }
+  const pairs = kinds.every(({ codebook, channels }) => codebook === "learned" && channels >= 8);
+  return pairs && variant !== "lut"
+    ? { partial: { codebookPartial: "codebook_pairs" }, bindings: ["codebook_pairs"] }
+    : { partial: { codebookPartial: "codebook_words" }, bindings: ["codebooks"] };
 }
 
 /** The ways a scheme's coded keys can be read. */
@@ -398,6 +483,7 @@ function encodeRow(
 }
 
 function decodeRow(scheme: SchemeId, headDim: number, reason: string): KernelRow {
+  const learned = parseScheme(scheme).codebook === "learned";
   return kernel(
     codecParts("decode", scheme, headDim, undefined),
     "decode",
@@ -408,7 +494,12 @@ function decodeRow(scheme: SchemeId, headDim: number, reason: string): KernelRow
       workgroupSize: WORKGROUP_SIZE,
       pageTokens: PAGE_TOKENS,
       stepEntries: STEP_ENTRIES,
-      record: recordContext("coded", scheme, headDim),
+      codebookPartial: learned ? "codebook_words" : "codebook_none",
+      record: {
+        ...recordContext("coded", scheme, headDim),
+        ...loadContext(parseScheme(scheme), headDim),
+        gridPartial: learned ? "centroid_grid" : "no_grid",
+      },
     },
   );
 }
@@ -436,7 +527,10 @@ function decodeRotatedRow(
       ...angleContext(variant),
       headerPartial: variant === undefined ? "header_no_angle" : "header_angle",
       finishPartial: `decoded_${finish}`,
-      record: recordContext("coded", scheme, headDim, variant),
+      record: {
+        ...recordContext("coded", scheme, headDim),
+        ...loadContext(parseScheme(scheme), headDim, variant),
+      },
     },
   );
 }
@@ -449,6 +543,7 @@ function tableRow(
   variant: "table16" | undefined,
 ): KernelRow {
   const scheme = parseScheme(schemeId);
+  const share = WORKGROUP_SIZE * TABLE_LANE_ENTRIES;
   return kernel(
     {
       family: "table",
@@ -469,6 +564,8 @@ function tableRow(
       codes: scheme.layout(headDim).codes,
       codebookWords: headCodebookWords(scheme, headDim),
       laneEntries: TABLE_LANE_ENTRIES,
+      wordLevels: Math.min(4, scheme.channels),
+      staged: Math.max(1, share / scheme.centroids) * scheme.channels,
       entryPartial: variant === undefined ? "entry_f32" : "entry_f16",
     },
   );
@@ -489,6 +586,7 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
       decodeRotatedRow(scheme, headDim, reason, "rope"),
     );
   }
+  const valueCodebook = codebookAccess([scheme]);
   rows.push(
     kernel(
       { family: "mix", schemes: [scheme], size: headDim },
@@ -498,9 +596,9 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
         "step",
         "layer",
         "row_scores",
-        "value_records",
-        ...codebookBinding(scheme),
-        "exact",
+        recordsBinding("value", scheme),
+        ...valueCodebook.bindings,
+        "exact_quads",
         "pages",
         "partials_written",
       ],
@@ -509,6 +607,7 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
         ...rotationContext(headDim, scheme),
         ...mixContext(scheme),
         ...topContext(false),
+        ...valueCodebook.partial,
         value: valueContext(scheme, headDim),
       },
       MAX_SPAN,
@@ -516,6 +615,7 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
   );
   for (const variant of keyVariants(scheme, headDim)) {
     const span = attentionSpan(variant, scheme, headDim);
+    const codebook = codebookAccess([scheme], variant);
     rows.push(kernel(
       { family: "score", schemes: [scheme], size: headDim, variant },
       "score",
@@ -524,9 +624,9 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
         "step",
         "layer",
         "queries",
-        "key_records",
-        ...(variant === "table" ? [] : codebookBinding(scheme)),
-        "exact",
+        recordsBinding("key", scheme),
+        ...codebook.bindings,
+        "exact_quads",
         "pages",
         ...variantBinding(variant),
         "row_scores_written",
@@ -535,6 +635,7 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
         ...attentionContext(headDim, span),
         ...rotationContext(headDim, scheme),
         chunkPartial: "chunk_f32",
+        ...codebook.partial,
         key: keyContext(variant, scheme, headDim),
         ...scoreContext(variant, scheme, headDim),
       },
@@ -552,6 +653,7 @@ function pairRow(
   feature?: KernelFeature,
 ): KernelRow {
   const span = attentionSpan(variant, row.keys, headDim);
+  const codebook = codebookAccess([row.keys, row.values], variant);
   return kernel(
     {
       family: "attend",
@@ -566,10 +668,10 @@ function pairRow(
       "step",
       "layer",
       "queries",
-      "key_records",
-      "value_records",
-      ...codebookBinding(row.keys, row.values),
-      "exact",
+      recordsBinding("key", row.keys),
+      recordsBinding("value", row.values),
+      ...codebook.bindings,
+      "exact_quads",
       "pages",
       ...variantBinding(variant),
       "partials_written",
@@ -579,6 +681,7 @@ function pairRow(
       ...rotationContext(headDim, row.keys, row.values),
       ...mixContext(row.values),
       ...featureContext(feature),
+      ...codebook.partial,
       key: keyContext(variant, row.keys, headDim),
       value: valueContext(row.values, headDim),
       ...scoreContext(variant, row.keys, headDim),

@@ -96,8 +96,8 @@ struct Layer {
 @group(0) @binding(2) var<storage, read> queries: array<u32>;
 @group(0) @binding(3) var<storage, read> key_records: array<u32>;
 @group(0) @binding(4) var<storage, read> value_records: array<u32>;
-@group(0) @binding(5) var<storage, read> codebooks: array<u32>;
-@group(0) @binding(6) var<storage, read> exact: array<u32>;
+@group(0) @binding(5) var<storage, read> codebook_pairs: array<vec2<u32>>;
+@group(0) @binding(6) var<storage, read> exact_quads: array<vec4<u32>>;
 @group(0) @binding(7) var<storage, read> pages: array<u32>;
 @group(0) @binding(8) var<storage, read_write> partials_written: array<vec4<f32>>;
 
@@ -242,9 +242,17 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
     (layer.first_head + block.head) * layer.group + at % layer.group;
 }
 
-fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
-  let at = word + chunk * 2u;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
+
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 
 // What the levels of four channels stand for: low + level * step.
@@ -258,57 +266,61 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Code index of the record at record; codes never straddle words at this width.
-fn key_code(record: u32, index: u32) -> u32 {
-  let bit = index * KEY_BITS;
-  return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
+// Words at and at + 1; at is even.
+fn codebook_pair(at: u32) -> vec2<u32> {
+  return codebook_pairs[at >> 1u];
 }
+
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn key_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let grid_0 = unpack2x16float(codebooks[at]);
-  let grid_1 = unpack2x16float(codebooks[at + 1u]);
-  let grid_2 = unpack2x16float(codebooks[at + 2u]);
-  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  let first = codebook_pair(at);
+  let second = codebook_pair(at + 2u);
+  let grid_0 = unpack2x16float(first.x);
+  let grid_1 = unpack2x16float(first.y);
+  let grid_2 = unpack2x16float(second.x);
+  let grid_3 = unpack2x16float(second.y);
   return Grid(
     vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
     vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
   );
 }
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: one word of a centroid.
-fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let group = chunk / (KEY_CHANNELS / 4u);
-  let code = key_code(record, token * KEY_CODES + group);
-  let at = (group * KEY_CENTROIDS + code) * (KEY_CHANNELS / 4u) +
-    chunk % (KEY_CHANNELS / 4u);
-  return grid.low + levels_of(codebooks[codebook + HEAD_DIM + at]) * grid.step;
+
+// Codes in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, index: u32) -> array<u32, 1> {
+  let bit = index * KEY_BITS;
+  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+  return array<u32, 1>(
+    (word >> (0u * KEY_BITS)) & KEY_MASK,
+  );
+}
+// Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, a chunk a column.
+fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+  let first = chunk / (KEY_CHANNELS / 4u);
+  let codes = key_codes(record, token * KEY_CODES + first);
+  let centroids = codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u);
+  let pair_0 = codebook_pair(centroids + ((first + 0u) * KEY_CENTROIDS + codes[0]) * (KEY_CHANNELS / 4u) + 0u);
+  return mat2x4<f32>(
+    levels_of(pair_0.x),
+    levels_of(pair_0.y),
+  );
 }
 
-// Code index of the record at record; codes never straddle words at this width.
-fn value_code(record: u32, index: u32) -> u32 {
-  let bit = index * VALUE_BITS;
-  return (value_records[record + (bit >> 5u)] >> (bit & 31u)) & VALUE_MASK;
-}
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn value_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let grid_0 = unpack2x16float(codebooks[at]);
-  let grid_1 = unpack2x16float(codebooks[at + 1u]);
-  let grid_2 = unpack2x16float(codebooks[at + 2u]);
-  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  let first = codebook_pair(at);
+  let second = codebook_pair(at + 2u);
+  let grid_0 = unpack2x16float(first.x);
+  let grid_1 = unpack2x16float(first.y);
+  let grid_2 = unpack2x16float(second.x);
+  let grid_3 = unpack2x16float(second.y);
   return Grid(
     vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
     vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
   );
 }
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: one word of a centroid.
-fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let group = chunk / (VALUE_CHANNELS / 4u);
-  let code = value_code(record, token * VALUE_CODES + group);
-  let at = (group * VALUE_CENTROIDS + code) * (VALUE_CHANNELS / 4u) +
-    chunk % (VALUE_CHANNELS / 4u);
-  return grid.low + levels_of(codebooks[codebook + HEAD_DIM + at]) * grid.step;
-}
+
 // Codes in a row, from code index on; they lie in one word.
 fn value_codes(record: u32, index: u32) -> array<u32, 2> {
   let bit = index * VALUE_BITS;
@@ -318,17 +330,18 @@ fn value_codes(record: u32, index: u32) -> array<u32, 2> {
     (word >> (1u * VALUE_BITS)) & VALUE_MASK,
   );
 }
-// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column: 2 codes.
-fn value_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
+fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
   let first = chunk / (VALUE_CHANNELS / 4u);
   let codes = value_codes(record, token * VALUE_CODES + first);
-  let at_0 = codebook + HEAD_DIM + ((first + 0u) * VALUE_CENTROIDS + codes[0]) * (VALUE_CHANNELS / 4u);
-  let at_1 = codebook + HEAD_DIM + ((first + 1u) * VALUE_CENTROIDS + codes[1]) * (VALUE_CHANNELS / 4u);
+  let centroids = codebook + HEAD_DIM + chunk % (VALUE_CHANNELS / 4u);
+  let pair_0 = codebook_pair(centroids + ((first + 0u) * VALUE_CENTROIDS + codes[0]) * (VALUE_CHANNELS / 4u) + 0u);
+  let pair_1 = codebook_pair(centroids + ((first + 1u) * VALUE_CENTROIDS + codes[1]) * (VALUE_CHANNELS / 4u) + 0u);
   return mat4x4<f32>(
-    levels_of(codebooks[at_0 + 0u]),
-    levels_of(codebooks[at_0 + 1u]),
-    levels_of(codebooks[at_1 + 0u]),
-    levels_of(codebooks[at_1 + 1u]),
+    levels_of(pair_0.x),
+    levels_of(pair_0.y),
+    levels_of(pair_1.x),
+    levels_of(pair_1.y),
   );
 }
 
@@ -394,21 +407,32 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_grid(block: Block, chunk: u32) -> Grid {
-  return Grid();
+// Of the eight channels of two chunks, the first of which is even.
+struct Grids {
+  first: Grid,
+  second: Grid,
 }
 
-fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return exact_load4(at.exact, chunk);
+fn exact_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
 }
 
-fn coded_grid(block: Block, chunk: u32) -> Grid {
-  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return exact_load8(at.exact, chunk);
 }
 
-fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+fn coded_grids(block: Block, chunk: u32) -> Grids {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return key_load4(grid, codebook, at.record, at.token, chunk);
+  return Grids(key_grid(codebook, chunk), key_grid(codebook, chunk + 1u));
+}
+
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let levels = key_chunks(codebook, at.record, at.token, chunk);
+  return mat2x4<f32>(
+    grids.first.low + levels[0] * grids.first.step,
+    grids.second.low + levels[1] * grids.second.step,
+  );
 }
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
@@ -425,18 +449,22 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
-  for (var chunk = 0u; chunk < coded_chunks; chunk += 1u) {
-    let grid = coded_grid(block, chunk);
-    let queries_4 = query_rows(chunk);
+  for (var chunk = 0u; chunk < coded_chunks; chunk += 2u) {
+    let grids = coded_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < SPAN; i += 1u) {
-      scores[i] += vec4<f32>(Chunk(coded_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = coded_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
-  for (var chunk = 0u; chunk < exact_chunks; chunk += 1u) {
-    let grid = exact_grid(block, chunk);
-    let queries_4 = query_rows(chunk);
+  for (var chunk = 0u; chunk < exact_chunks; chunk += 2u) {
+    let grids = exact_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      scores[i] += vec4<f32>(Chunk(exact_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = exact_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
 }
@@ -486,7 +514,7 @@ fn rescale_coded(rescale: vec4<f32>) {
 }
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let levels = value_lane(codebook, record, token, chunk);
+  let levels = value_chunks(codebook, record, token, chunk);
   mixed_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(levels[i], weight);
@@ -572,8 +600,10 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      mixed[i] += weighted(exact_load4(exact_at, chunk + i), weight);
+    for (var i = 0u; i < LANE_CHUNKS; i += 2u) {
+      let values = exact_load8(exact_at, chunk + i);
+      mixed[i] += weighted(values[0], weight);
+      mixed[i + 1u] += weighted(values[1], weight);
     }
   }
 }

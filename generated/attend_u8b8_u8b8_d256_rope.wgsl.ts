@@ -100,7 +100,7 @@ struct Layer {
 @group(0) @binding(3) var<storage, read> key_records: array<u32>;
 @group(0) @binding(4) var<storage, read> value_records: array<u32>;
 @group(0) @binding(5) var<storage, read> codebooks: array<u32>;
-@group(0) @binding(6) var<storage, read> exact: array<u32>;
+@group(0) @binding(6) var<storage, read> exact_quads: array<vec4<u32>>;
 @group(0) @binding(7) var<storage, read> pages: array<u32>;
 @group(0) @binding(8) var<storage, read> rope: array<vec4<f32>>;
 @group(0) @binding(9) var<storage, read_write> partials_written: array<vec4<f32>>;
@@ -246,9 +246,17 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
     (layer.first_head + block.head) * layer.group + at % layer.group;
 }
 
-fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
-  let at = word + chunk * 2u;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
+
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 
 // What the levels of four channels stand for: low + level * step.
@@ -296,10 +304,6 @@ fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
   return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
 }
-// Nothing is coded by levels.
-fn key_grid(codebook: u32, chunk: u32) -> Grid {
-  return Grid();
-}
 // Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
 fn key_float8x4(word: u32) -> vec4<f32> {
   let odd = word >> 8u;
@@ -325,14 +329,18 @@ fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> 
   return centroid * scale;
 }
 
+// Channels 4 chunk to 4 chunk + 7 of token token of the record at record, a chunk a column.
+fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    key_load4(Grid(), codebook, record, token, chunk + 0u),
+    key_load4(Grid(), codebook, record, token, chunk + 1u),
+  );
+}
+
 // Code index of the record at record; codes never straddle words at this width.
 fn value_code(record: u32, index: u32) -> u32 {
   let bit = index * VALUE_BITS;
   return (value_records[record + (bit >> 5u)] >> (bit & 31u)) & VALUE_MASK;
-}
-// Nothing is coded by levels.
-fn value_grid(codebook: u32, chunk: u32) -> Grid {
-  return Grid();
 }
 // Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
 fn value_float8x4(word: u32) -> vec4<f32> {
@@ -353,14 +361,14 @@ fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale + value_float8x4(value_records[record + chunk]);
 }
+
 // Channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
-fn value_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let grid = Grid();
+fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
   return mat4x4<f32>(
-    value_load4(grid, codebook, record, token, chunk),
-    value_load4(grid, codebook, record, token, chunk + 1u),
-    value_load4(grid, codebook, record, token, chunk + 2u),
-    value_load4(grid, codebook, record, token, chunk + 3u),
+    value_load4(Grid(), codebook, record, token, chunk + 0u),
+    value_load4(Grid(), codebook, record, token, chunk + 1u),
+    value_load4(Grid(), codebook, record, token, chunk + 2u),
+    value_load4(Grid(), codebook, record, token, chunk + 3u),
   );
 }
 
@@ -426,21 +434,65 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_grid(block: Block, chunk: u32) -> Grid {
-  return Grid();
+// Of the eight channels of two chunks, the first of which is even.
+struct Grids {
+  first: Grid,
+  second: Grid,
 }
 
-fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return exact_load4(at.exact, chunk);
+fn exact_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
 }
 
-fn coded_grid(block: Block, chunk: u32) -> Grid {
-  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return exact_load8(at.exact, chunk);
 }
 
-fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return key_load4(grid, codebook, at.record, at.token, chunk);
+fn coded_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return key_chunks(0u, at.record, at.token, chunk);
+}
+
+// Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
+struct Pairs {
+  even: mat2x4<f32>,
+  odd: mat2x4<f32>,
+}
+
+// The pairs among chunks first and first + 1, second and second + 1 of a vector.
+fn pairs_of(first: mat2x4<f32>, second: mat2x4<f32>) -> Pairs {
+  if (INTERLEAVED) {
+    return Pairs(
+      mat2x4<f32>(vec4<f32>(first[0].xz, first[1].xz), vec4<f32>(second[0].xz, second[1].xz)),
+      mat2x4<f32>(vec4<f32>(first[0].yw, first[1].yw), vec4<f32>(second[0].yw, second[1].yw)),
+    );
+  }
+  return Pairs(first, second);
+}
+
+// The angles of pairs pair and pair + 1, in fours, at a distance that the rotary table has.
+fn angle_at(distance: u32, pair: u32) -> Pairs {
+  let at = (distance * ROTARY_CHUNKS + pair) * 2u;
+  return Pairs(mat2x4<f32>(rope[at], rope[at + 2u]), mat2x4<f32>(rope[at + 1u], rope[at + 3u]));
+}
+
+// Turns pairs by an angle; angles add in the same way.
+fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
+  let cosine = angle.even;
+  let sine = angle.odd;
+  return Pairs(
+    mat2x4<f32>(
+      pairs.even[0] * cosine[0] - pairs.odd[0] * sine[0],
+      pairs.even[1] * cosine[1] - pairs.odd[1] * sine[1],
+    ),
+    mat2x4<f32>(
+      pairs.odd[0] * cosine[0] + pairs.even[0] * sine[0],
+      pairs.odd[1] * cosine[1] + pairs.even[1] * sine[1],
+    ),
+  );
 }
 
 // Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
@@ -536,12 +588,12 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   workgroupBarrier();
 }
 
-fn mean_grid(block: Block, chunk: u32) -> Grid {
-  return Grid();
+fn mean_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
 }
 
-fn mean_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return key_mean4(at.record, chunk);
+fn mean_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(key_mean4(at.record, chunk), key_mean4(at.record, chunk + 1u));
 }
 
 // Scores of the lane's tokens for every row: a coded key is its record's mean, before the rotary embedding, and its codes.
@@ -552,81 +604,77 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let mean_chunks = coded_chunks;
   let mean_pairs = min(mean_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-  for (var chunk = 0u; chunk < coded_chunks; chunk += 1u) {
-    let grid = coded_grid(block, chunk);
-    let queries_4 = rotated_rows(chunk);
+  for (var chunk = 0u; chunk < coded_chunks; chunk += 2u) {
+    let grids = coded_grids(block, chunk);
+    let queries_0 = rotated_rows(chunk);
+    let queries_1 = rotated_rows(chunk + 1u);
     for (var i = 0u; i < SPAN; i += 1u) {
-      scores[i] += vec4<f32>(Chunk(coded_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = coded_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
-  for (var pair = 0u; pair < mean_pairs; pair += 1u) {
+  for (var pair = 0u; pair < mean_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-    let first_grid = mean_grid(block, first);
-    let second_grid = mean_grid(block, second);
-    let even_queries = query_rows(2u * pair);
-    let odd_queries = query_rows(2u * pair + 1u);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = mean_grids(block, first);
+    let second_grids = mean_grids(block, second);
+    let even_queries_0 = query_rows(2u * pair);
+    let odd_queries_0 = query_rows(2u * pair + 1u);
+    let even_queries_1 = query_rows(2u * pair + 2u);
+    let odd_queries_1 = query_rows(2u * pair + 3u);
     // A page on, a key is turned by a page's angle more.
-    let page_angle = (PAGE_TOKENS * ROTARY_CHUNKS + pair) * 2u;
-    let page_cosine = rope[page_angle];
-    let page_sine = rope[page_angle + 1u];
-    let angle = (lane * ROTARY_CHUNKS + pair) * 2u;
-    var cosine = rope[angle];
-    var sine = rope[angle + 1u];
+    let page = angle_at(PAGE_TOKENS, pair);
+    var angle = angle_at(lane, pair);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let x = mean_key4(first_grid, block, key_at[i], first);
-      let y = mean_key4(second_grid, block, key_at[i], second);
-      let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
-      let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
-      scores[i] += vec4<f32>(
-        Chunk(even * cosine - odd * sine) * even_queries +
-          Chunk(odd * cosine + even * sine) * odd_queries,
+      let key = pairs_of(
+        mean_key8(first_grids, block, key_at[i], first),
+        mean_key8(second_grids, block, key_at[i], second),
       );
-      let turned = cosine * page_cosine - sine * page_sine;
-      sine = sine * page_cosine + cosine * page_sine;
-      cosine = turned;
+      let turned = turn(key, angle);
+      scores[i] += vec4<f32>(Chunk(turned.even[0]) * even_queries_0 + Chunk(turned.odd[0]) * odd_queries_0) +
+        vec4<f32>(Chunk(turned.even[1]) * even_queries_1 + Chunk(turned.odd[1]) * odd_queries_1);
+      angle = turn(angle, page);
     }
   }
-  for (var chunk = 2u * ROTARY_CHUNKS; chunk < mean_chunks; chunk += 1u) {
-    let grid = mean_grid(block, chunk);
-    let queries_4 = query_rows(chunk);
+  for (var chunk = 2u * ROTARY_CHUNKS; chunk < mean_chunks; chunk += 2u) {
+    let grids = mean_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < SPAN; i += 1u) {
-      scores[i] += vec4<f32>(Chunk(mean_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = mean_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
-  for (var pair = 0u; pair < exact_pairs; pair += 1u) {
+  for (var pair = 0u; pair < exact_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-    let first_grid = exact_grid(block, first);
-    let second_grid = exact_grid(block, second);
-    let even_queries = query_rows(2u * pair);
-    let odd_queries = query_rows(2u * pair + 1u);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = exact_grids(block, first);
+    let second_grids = exact_grids(block, second);
+    let even_queries_0 = query_rows(2u * pair);
+    let odd_queries_0 = query_rows(2u * pair + 1u);
+    let even_queries_1 = query_rows(2u * pair + 2u);
+    let odd_queries_1 = query_rows(2u * pair + 3u);
     // A page on, a key is turned by a page's angle more.
-    let page_angle = (PAGE_TOKENS * ROTARY_CHUNKS + pair) * 2u;
-    let page_cosine = rope[page_angle];
-    let page_sine = rope[page_angle + 1u];
-    let angle = (lane * ROTARY_CHUNKS + pair) * 2u;
-    var cosine = rope[angle];
-    var sine = rope[angle + 1u];
+    let page = angle_at(PAGE_TOKENS, pair);
+    var angle = angle_at(lane, pair);
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      let x = exact_key4(first_grid, block, key_at[i], first);
-      let y = exact_key4(second_grid, block, key_at[i], second);
-      let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
-      let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
-      scores[i] += vec4<f32>(
-        Chunk(even * cosine - odd * sine) * even_queries +
-          Chunk(odd * cosine + even * sine) * odd_queries,
+      let key = pairs_of(
+        exact_key8(first_grids, block, key_at[i], first),
+        exact_key8(second_grids, block, key_at[i], second),
       );
-      let turned = cosine * page_cosine - sine * page_sine;
-      sine = sine * page_cosine + cosine * page_sine;
-      cosine = turned;
+      let turned = turn(key, angle);
+      scores[i] += vec4<f32>(Chunk(turned.even[0]) * even_queries_0 + Chunk(turned.odd[0]) * odd_queries_0) +
+        vec4<f32>(Chunk(turned.even[1]) * even_queries_1 + Chunk(turned.odd[1]) * odd_queries_1);
+      angle = turn(angle, page);
     }
   }
-  for (var chunk = 2u * ROTARY_CHUNKS; chunk < exact_chunks; chunk += 1u) {
-    let grid = exact_grid(block, chunk);
-    let queries_4 = query_rows(chunk);
+  for (var chunk = 2u * ROTARY_CHUNKS; chunk < exact_chunks; chunk += 2u) {
+    let grids = exact_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      scores[i] += vec4<f32>(Chunk(exact_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = exact_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
 }
@@ -671,7 +719,7 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 fn rescale_coded(rescale: vec4<f32>) {}
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let values = value_lane(codebook, record, token, chunk);
+  let values = value_chunks(codebook, record, token, chunk);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(values[i], weight);
   }
@@ -797,8 +845,10 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      mixed[i] += weighted(exact_load4(exact_at, chunk + i), weight);
+    for (var i = 0u; i < LANE_CHUNKS; i += 2u) {
+      let values = exact_load8(exact_at, chunk + i);
+      mixed[i] += weighted(values[0], weight);
+      mixed[i + 1u] += weighted(values[1], weight);
     }
   }
 }

@@ -108,27 +108,38 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Code index of the record at record; codes never straddle words at this width.
-fn coded_code(record: u32, index: u32) -> u32 {
-  let bit = index * CODED_BITS;
-  return (coded_records[record + (bit >> 5u)] >> (bit & 31u)) & CODED_MASK;
+fn codebook_word(at: u32) -> u32 {
+  return codebooks[at];
 }
+
+// Words at and at + 1; at is even.
+fn codebook_pair(at: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[at], codebooks[at + 1u]);
+}
+
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn coded_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let grid_0 = unpack2x16float(codebooks[at]);
-  let grid_1 = unpack2x16float(codebooks[at + 1u]);
-  let grid_2 = unpack2x16float(codebooks[at + 2u]);
-  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  let first = codebook_pair(at);
+  let second = codebook_pair(at + 2u);
+  let grid_0 = unpack2x16float(first.x);
+  let grid_1 = unpack2x16float(first.y);
+  let grid_2 = unpack2x16float(second.x);
+  let grid_3 = unpack2x16float(second.y);
   return Grid(
     vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
     vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
   );
 }
+// Code index of the record at record; codes never straddle words at this width.
+fn coded_code(record: u32, index: u32) -> u32 {
+  let bit = index * CODED_BITS;
+  return (coded_records[record + (bit >> 5u)] >> (bit & 31u)) & CODED_MASK;
+}
 // The levels of the centroid of group group, two centroids to a word.
 fn coded_levels(codebook: u32, record: u32, token: u32, group: u32) -> vec2<f32> {
   let at = group * CODED_CENTROIDS + coded_code(record, token * CODED_CODES + group);
-  return levels_of(codebooks[codebook + HEAD_DIM + (at >> 1u)] >> ((at & 1u) * 16u)).xy;
+  return levels_of(codebook_word(codebook + HEAD_DIM + (at >> 1u)) >> ((at & 1u) * 16u)).xy;
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record.

@@ -105,6 +105,10 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
+// Nothing is coded by levels.
+fn coded_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
+}
 // The codes of channels 4 chunk to 4 chunk + 3 of token token of the record at record, which lie in one word. They are signed
 // on the way, because processors have no instruction for unsigned numbers.
 fn coded_codes4(record: u32, token: u32, chunk: u32) -> vec4<f32> {
@@ -112,10 +116,6 @@ fn coded_codes4(record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let word = coded_records[record + CODED_METADATA_WORDS + (bit >> 5u)] >> (bit & 31u);
   let places = vec4<u32>(0u, 1u, 2u, 3u) * CODED_BITS;
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> places) & vec4<u32>((1u << CODED_BITS) - 1u)));
-}
-// Nothing is coded by levels.
-fn coded_grid(codebook: u32, chunk: u32) -> Grid {
-  return Grid();
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale for 32 channels of the token.

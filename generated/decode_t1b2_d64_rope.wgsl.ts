@@ -118,10 +118,6 @@ fn coded_code(record: u32, index: u32) -> u32 {
   let bit = index * CODED_BITS;
   return (coded_records[record + (bit >> 5u)] >> (bit & 31u)) & CODED_MASK;
 }
-// Nothing is coded by levels.
-fn coded_grid(codebook: u32, chunk: u32) -> Grid {
-  return Grid();
-}
 // The centroid of code index, one channel, two to a word; all heads and channels have the same centroids.
 fn coded_centroid(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
   let code = coded_code(record + CODED_METADATA_WORDS, token * CODED_CODES + channel);

@@ -118,10 +118,6 @@ fn coded_code(record: u32, index: u32) -> u32 {
   let bit = index * CODED_BITS;
   return (coded_records[record + (bit >> 5u)] >> (bit & 31u)) & CODED_MASK;
 }
-// Nothing is coded by levels.
-fn coded_grid(codebook: u32, chunk: u32) -> Grid {
-  return Grid();
-}
 // Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
 fn coded_float8x4(word: u32) -> vec4<f32> {
   let odd = word >> 8u;

@@ -81,7 +81,7 @@ struct Layer {
 @group(0) @binding(1) var<uniform> layer: Layer;
 @group(0) @binding(2) var<storage, read> row_scores: array<f32>;
 @group(0) @binding(3) var<storage, read> value_records: array<u32>;
-@group(0) @binding(4) var<storage, read> exact: array<u32>;
+@group(0) @binding(4) var<storage, read> exact_quads: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> pages: array<u32>;
 @group(0) @binding(6) var<storage, read_write> partials_written: array<vec4<f32>>;
 
@@ -222,9 +222,17 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
     (layer.first_head + block.head) * layer.group + at % layer.group;
 }
 
-fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
-  let at = word + chunk * 2u;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
+
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 
 // What the levels of four channels stand for: low + level * step.
@@ -246,10 +254,6 @@ fn value_codes4(record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let places = vec4<u32>(0u, 1u, 2u, 3u) * VALUE_BITS;
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> places) & vec4<u32>((1u << VALUE_BITS) - 1u)));
 }
-// Nothing is coded by levels.
-fn value_grid(codebook: u32, chunk: u32) -> Grid {
-  return Grid();
-}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale for 32 channels of the token.
 fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
@@ -257,14 +261,14 @@ fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   let scale = unpack2x16float(value_records[record + (group >> 1u)])[group & 1u];
   return scale * (value_codes4(record, token, chunk) - VALUE_ZERO);
 }
+
 // Channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
-fn value_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let grid = Grid();
+fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
   return mat4x4<f32>(
-    value_load4(grid, codebook, record, token, chunk),
-    value_load4(grid, codebook, record, token, chunk + 1u),
-    value_load4(grid, codebook, record, token, chunk + 2u),
-    value_load4(grid, codebook, record, token, chunk + 3u),
+    value_load4(Grid(), codebook, record, token, chunk + 0u),
+    value_load4(Grid(), codebook, record, token, chunk + 1u),
+    value_load4(Grid(), codebook, record, token, chunk + 2u),
+    value_load4(Grid(), codebook, record, token, chunk + 3u),
   );
 }
 
@@ -281,7 +285,7 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 fn rescale_coded(rescale: vec4<f32>) {}
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let values = value_lane(codebook, record, token, chunk);
+  let values = value_chunks(codebook, record, token, chunk);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(values[i], weight);
   }
@@ -358,8 +362,10 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      mixed[i] += weighted(exact_load4(exact_at, chunk + i), weight);
+    for (var i = 0u; i < LANE_CHUNKS; i += 2u) {
+      let values = exact_load8(exact_at, chunk + i);
+      mixed[i] += weighted(values[0], weight);
+      mixed[i + 1u] += weighted(values[1], weight);
     }
   }
 }

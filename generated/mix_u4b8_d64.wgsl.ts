@@ -85,7 +85,7 @@ struct Layer {
 @group(0) @binding(2) var<storage, read> row_scores: array<f32>;
 @group(0) @binding(3) var<storage, read> value_records: array<u32>;
 @group(0) @binding(4) var<storage, read> codebooks: array<u32>;
-@group(0) @binding(5) var<storage, read> exact: array<u32>;
+@group(0) @binding(5) var<storage, read> exact_quads: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read> pages: array<u32>;
 @group(0) @binding(7) var<storage, read_write> partials_written: array<vec4<f32>>;
 
@@ -226,9 +226,17 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
     (layer.first_head + block.head) * layer.group + at % layer.group;
 }
 
-fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
-  let at = word + chunk * 2u;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
+
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 
 // What the levels of four channels stand for: low + level * step.
@@ -276,10 +284,6 @@ fn value_code(record: u32, index: u32) -> u32 {
   let bit = index * VALUE_BITS;
   return (value_records[record + (bit >> 5u)] >> (bit & 31u)) & VALUE_MASK;
 }
-// Nothing is coded by levels.
-fn value_grid(codebook: u32, chunk: u32) -> Grid {
-  return Grid();
-}
 // Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
 fn value_float8x4(word: u32) -> vec4<f32> {
   let odd = word >> 8u;
@@ -299,14 +303,14 @@ fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale + value_float8x4(value_records[record + chunk]);
 }
+
 // Channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
-fn value_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let grid = Grid();
+fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
   return mat4x4<f32>(
-    value_load4(grid, codebook, record, token, chunk),
-    value_load4(grid, codebook, record, token, chunk + 1u),
-    value_load4(grid, codebook, record, token, chunk + 2u),
-    value_load4(grid, codebook, record, token, chunk + 3u),
+    value_load4(Grid(), codebook, record, token, chunk + 0u),
+    value_load4(Grid(), codebook, record, token, chunk + 1u),
+    value_load4(Grid(), codebook, record, token, chunk + 2u),
+    value_load4(Grid(), codebook, record, token, chunk + 3u),
   );
 }
 
@@ -323,7 +327,7 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 fn rescale_coded(rescale: vec4<f32>) {}
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let values = value_lane(codebook, record, token, chunk);
+  let values = value_chunks(codebook, record, token, chunk);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(values[i], weight);
   }
@@ -449,8 +453,10 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      mixed[i] += weighted(exact_load4(exact_at, chunk + i), weight);
+    for (var i = 0u; i < LANE_CHUNKS; i += 2u) {
+      let values = exact_load8(exact_at, chunk + i);
+      mixed[i] += weighted(values[0], weight);
+      mixed[i + 1u] += weighted(values[1], weight);
     }
   }
 }

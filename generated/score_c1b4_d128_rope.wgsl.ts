@@ -83,7 +83,7 @@ struct Layer {
 @group(0) @binding(2) var<storage, read> queries: array<u32>;
 @group(0) @binding(3) var<storage, read> key_records: array<u32>;
 @group(0) @binding(4) var<storage, read> codebooks: array<u32>;
-@group(0) @binding(5) var<storage, read> exact: array<u32>;
+@group(0) @binding(5) var<storage, read> exact_quads: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read> pages: array<u32>;
 @group(0) @binding(7) var<storage, read> rope: array<vec4<f32>>;
 @group(0) @binding(8) var<storage, read_write> row_scores_written: array<f32>;
@@ -223,9 +223,17 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
     (layer.first_head + block.head) * layer.group + at % layer.group;
 }
 
-fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
-  let at = word + chunk * 2u;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
+
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 
 // What the levels of four channels stand for: low + level * step.
@@ -239,39 +247,64 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Code index of the record at record; codes never straddle words at this width.
-fn key_code(record: u32, index: u32) -> u32 {
-  let bit = index * KEY_BITS;
-  return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
+fn codebook_word(at: u32) -> u32 {
+  return codebooks[at];
 }
+
+// Words at and at + 1; at is even.
+fn codebook_pair(at: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[at], codebooks[at + 1u]);
+}
+
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn key_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let grid_0 = unpack2x16float(codebooks[at]);
-  let grid_1 = unpack2x16float(codebooks[at + 1u]);
-  let grid_2 = unpack2x16float(codebooks[at + 2u]);
-  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  let first = codebook_pair(at);
+  let second = codebook_pair(at + 2u);
+  let grid_0 = unpack2x16float(first.x);
+  let grid_1 = unpack2x16float(first.y);
+  let grid_2 = unpack2x16float(second.x);
+  let grid_3 = unpack2x16float(second.y);
   return Grid(
     vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
     vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
   );
 }
-// The level of the centroid of one channel, four centroids to a word.
-fn key_level(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
-  let at = channel * KEY_CENTROIDS + key_code(record, token * KEY_CODES + channel);
-  return levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u)).x;
+
+// Codes in a row, from code index on; they lie in one word.
+fn key_codes(record: u32, index: u32) -> array<u32, 8> {
+  let bit = index * KEY_BITS;
+  let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
+  return array<u32, 8>(
+    (word >> (0u * KEY_BITS)) & KEY_MASK,
+    (word >> (1u * KEY_BITS)) & KEY_MASK,
+    (word >> (2u * KEY_BITS)) & KEY_MASK,
+    (word >> (3u * KEY_BITS)) & KEY_MASK,
+    (word >> (4u * KEY_BITS)) & KEY_MASK,
+    (word >> (5u * KEY_BITS)) & KEY_MASK,
+    (word >> (6u * KEY_BITS)) & KEY_MASK,
+    (word >> (7u * KEY_BITS)) & KEY_MASK,
+  );
+}
+// The level of a centroid of one channel, four centroids to a word.
+fn key_level(codebook: u32, centroid: u32) -> f32 {
+  return levels_of(codebook_word(codebook + HEAD_DIM + (centroid >> 2u)) >> ((centroid & 3u) * 8u)).x;
 }
 
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
-fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  let levels = vec4<f32>(
-    key_level(codebook, record, token, channel),
-    key_level(codebook, record, token, channel + 1u),
-    key_level(codebook, record, token, channel + 2u),
-    key_level(codebook, record, token, channel + 3u),
+// Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, a chunk a column.
+fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+  let first = chunk * 4u;
+  let codes = key_codes(record, token * KEY_CODES + first);
+  return mat2x4<f32>(
+    key_level(codebook, (first + 0u) * KEY_CENTROIDS + codes[0]),
+    key_level(codebook, (first + 1u) * KEY_CENTROIDS + codes[1]),
+    key_level(codebook, (first + 2u) * KEY_CENTROIDS + codes[2]),
+    key_level(codebook, (first + 3u) * KEY_CENTROIDS + codes[3]),
+    key_level(codebook, (first + 4u) * KEY_CENTROIDS + codes[4]),
+    key_level(codebook, (first + 5u) * KEY_CENTROIDS + codes[5]),
+    key_level(codebook, (first + 6u) * KEY_CENTROIDS + codes[6]),
+    key_level(codebook, (first + 7u) * KEY_CENTROIDS + codes[7]),
   );
-  return grid.low + levels * grid.step;
 }
 
 // Element index of the queries, in the host's element type.
@@ -336,21 +369,71 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_grid(block: Block, chunk: u32) -> Grid {
-  return Grid();
+// Of the eight channels of two chunks, the first of which is even.
+struct Grids {
+  first: Grid,
+  second: Grid,
 }
 
-fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return exact_load4(at.exact, chunk);
+fn exact_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
 }
 
-fn coded_grid(block: Block, chunk: u32) -> Grid {
-  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return exact_load8(at.exact, chunk);
 }
 
-fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+fn coded_grids(block: Block, chunk: u32) -> Grids {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return key_load4(grid, codebook, at.record, at.token, chunk);
+  return Grids(key_grid(codebook, chunk), key_grid(codebook, chunk + 1u));
+}
+
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let levels = key_chunks(codebook, at.record, at.token, chunk);
+  return mat2x4<f32>(
+    grids.first.low + levels[0] * grids.first.step,
+    grids.second.low + levels[1] * grids.second.step,
+  );
+}
+
+// Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
+struct Pairs {
+  even: mat2x4<f32>,
+  odd: mat2x4<f32>,
+}
+
+// The pairs among chunks first and first + 1, second and second + 1 of a vector.
+fn pairs_of(first: mat2x4<f32>, second: mat2x4<f32>) -> Pairs {
+  if (INTERLEAVED) {
+    return Pairs(
+      mat2x4<f32>(vec4<f32>(first[0].xz, first[1].xz), vec4<f32>(second[0].xz, second[1].xz)),
+      mat2x4<f32>(vec4<f32>(first[0].yw, first[1].yw), vec4<f32>(second[0].yw, second[1].yw)),
+    );
+  }
+  return Pairs(first, second);
+}
+
+// The angles of pairs pair and pair + 1, in fours, at a distance that the rotary table has.
+fn angle_at(distance: u32, pair: u32) -> Pairs {
+  let at = (distance * ROTARY_CHUNKS + pair) * 2u;
+  return Pairs(mat2x4<f32>(rope[at], rope[at + 2u]), mat2x4<f32>(rope[at + 1u], rope[at + 3u]));
+}
+
+// Turns pairs by an angle; angles add in the same way.
+fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
+  let cosine = angle.even;
+  let sine = angle.odd;
+  return Pairs(
+    mat2x4<f32>(
+      pairs.even[0] * cosine[0] - pairs.odd[0] * sine[0],
+      pairs.even[1] * cosine[1] - pairs.odd[1] * sine[1],
+    ),
+    mat2x4<f32>(
+      pairs.odd[0] * cosine[0] + pairs.even[0] * sine[0],
+      pairs.odd[1] * cosine[1] + pairs.even[1] * sine[1],
+    ),
+  );
 }
 
 // RoFormer (arXiv 2104.09864): a score depends on positions by their difference alone. So a tile rotates its keys
@@ -392,74 +475,68 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-  for (var pair = 0u; pair < coded_pairs; pair += 1u) {
+  for (var pair = 0u; pair < coded_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-    let first_grid = coded_grid(block, first);
-    let second_grid = coded_grid(block, second);
-    let even_queries = query_rows(2u * pair);
-    let odd_queries = query_rows(2u * pair + 1u);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
+    let even_queries_0 = query_rows(2u * pair);
+    let odd_queries_0 = query_rows(2u * pair + 1u);
+    let even_queries_1 = query_rows(2u * pair + 2u);
+    let odd_queries_1 = query_rows(2u * pair + 3u);
     // A page on, a key is turned by a page's angle more.
-    let page_angle = (PAGE_TOKENS * ROTARY_CHUNKS + pair) * 2u;
-    let page_cosine = rope[page_angle];
-    let page_sine = rope[page_angle + 1u];
-    let angle = (lane * ROTARY_CHUNKS + pair) * 2u;
-    var cosine = rope[angle];
-    var sine = rope[angle + 1u];
+    let page = angle_at(PAGE_TOKENS, pair);
+    var angle = angle_at(lane, pair);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let x = coded_key4(first_grid, block, key_at[i], first);
-      let y = coded_key4(second_grid, block, key_at[i], second);
-      let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
-      let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
-      scores[i] += vec4<f32>(
-        Chunk(even * cosine - odd * sine) * even_queries +
-          Chunk(odd * cosine + even * sine) * odd_queries,
+      let key = pairs_of(
+        coded_key8(first_grids, block, key_at[i], first),
+        coded_key8(second_grids, block, key_at[i], second),
       );
-      let turned = cosine * page_cosine - sine * page_sine;
-      sine = sine * page_cosine + cosine * page_sine;
-      cosine = turned;
+      let turned = turn(key, angle);
+      scores[i] += vec4<f32>(Chunk(turned.even[0]) * even_queries_0 + Chunk(turned.odd[0]) * odd_queries_0) +
+        vec4<f32>(Chunk(turned.even[1]) * even_queries_1 + Chunk(turned.odd[1]) * odd_queries_1);
+      angle = turn(angle, page);
     }
   }
-  for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 1u) {
-    let grid = coded_grid(block, chunk);
-    let queries_4 = query_rows(chunk);
+  for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 2u) {
+    let grids = coded_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < SPAN; i += 1u) {
-      scores[i] += vec4<f32>(Chunk(coded_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = coded_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
-  for (var pair = 0u; pair < exact_pairs; pair += 1u) {
+  for (var pair = 0u; pair < exact_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-    let first_grid = exact_grid(block, first);
-    let second_grid = exact_grid(block, second);
-    let even_queries = query_rows(2u * pair);
-    let odd_queries = query_rows(2u * pair + 1u);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = exact_grids(block, first);
+    let second_grids = exact_grids(block, second);
+    let even_queries_0 = query_rows(2u * pair);
+    let odd_queries_0 = query_rows(2u * pair + 1u);
+    let even_queries_1 = query_rows(2u * pair + 2u);
+    let odd_queries_1 = query_rows(2u * pair + 3u);
     // A page on, a key is turned by a page's angle more.
-    let page_angle = (PAGE_TOKENS * ROTARY_CHUNKS + pair) * 2u;
-    let page_cosine = rope[page_angle];
-    let page_sine = rope[page_angle + 1u];
-    let angle = (lane * ROTARY_CHUNKS + pair) * 2u;
-    var cosine = rope[angle];
-    var sine = rope[angle + 1u];
+    let page = angle_at(PAGE_TOKENS, pair);
+    var angle = angle_at(lane, pair);
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      let x = exact_key4(first_grid, block, key_at[i], first);
-      let y = exact_key4(second_grid, block, key_at[i], second);
-      let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
-      let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
-      scores[i] += vec4<f32>(
-        Chunk(even * cosine - odd * sine) * even_queries +
-          Chunk(odd * cosine + even * sine) * odd_queries,
+      let key = pairs_of(
+        exact_key8(first_grids, block, key_at[i], first),
+        exact_key8(second_grids, block, key_at[i], second),
       );
-      let turned = cosine * page_cosine - sine * page_sine;
-      sine = sine * page_cosine + cosine * page_sine;
-      cosine = turned;
+      let turned = turn(key, angle);
+      scores[i] += vec4<f32>(Chunk(turned.even[0]) * even_queries_0 + Chunk(turned.odd[0]) * odd_queries_0) +
+        vec4<f32>(Chunk(turned.even[1]) * even_queries_1 + Chunk(turned.odd[1]) * odd_queries_1);
+      angle = turn(angle, page);
     }
   }
-  for (var chunk = 2u * ROTARY_CHUNKS; chunk < exact_chunks; chunk += 1u) {
-    let grid = exact_grid(block, chunk);
-    let queries_4 = query_rows(chunk);
+  for (var chunk = 2u * ROTARY_CHUNKS; chunk < exact_chunks; chunk += 2u) {
+    let grids = exact_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      scores[i] += vec4<f32>(Chunk(exact_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = exact_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
 }

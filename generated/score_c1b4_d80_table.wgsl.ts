@@ -81,7 +81,7 @@ struct Layer {
 @group(0) @binding(1) var<uniform> layer: Layer;
 @group(0) @binding(2) var<storage, read> queries: array<u32>;
 @group(0) @binding(3) var<storage, read> key_records: array<u32>;
-@group(0) @binding(4) var<storage, read> exact: array<u32>;
+@group(0) @binding(4) var<storage, read> exact_quads: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> pages: array<u32>;
 @group(0) @binding(6) var<storage, read> table: array<vec4<f32>>;
 @group(0) @binding(7) var<storage, read_write> row_scores_written: array<f32>;
@@ -221,9 +221,17 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
     (layer.first_head + block.head) * layer.group + at % layer.group;
 }
 
-fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
-  let at = word + chunk * 2u;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
+
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 
 // What the levels of four channels stand for: low + level * step.
@@ -235,12 +243,6 @@ struct Grid {
 // The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
 fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
-}
-
-// Code index of the record at record; codes never straddle words at this width.
-fn key_code(record: u32, index: u32) -> u32 {
-  let bit = index * KEY_BITS;
-  return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
 }
 
 // Codes in a row, from code index on; they fill whole words.
@@ -330,12 +332,18 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_grid(block: Block, chunk: u32) -> Grid {
-  return Grid();
+// Of the eight channels of two chunks, the first of which is even.
+struct Grids {
+  first: Grid,
+  second: Grid,
 }
 
-fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return exact_load4(at.exact, chunk);
+fn exact_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return exact_load8(at.exact, chunk);
 }
 
 // The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer.
@@ -379,11 +387,13 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       scores[i] += table[first + (group + 15u) * KEY_CENTROIDS + codes[15]];
     }
   }
-  for (var chunk = 0u; chunk < exact_chunks; chunk += 1u) {
-    let grid = exact_grid(block, chunk);
-    let queries_4 = query_rows(chunk);
+  for (var chunk = 0u; chunk < exact_chunks; chunk += 2u) {
+    let grids = exact_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      scores[i] += vec4<f32>(Chunk(exact_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = exact_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
 }

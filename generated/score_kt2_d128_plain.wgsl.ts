@@ -77,7 +77,7 @@ struct Layer {
 @group(0) @binding(1) var<uniform> layer: Layer;
 @group(0) @binding(2) var<storage, read> queries: array<u32>;
 @group(0) @binding(3) var<storage, read> key_records: array<u32>;
-@group(0) @binding(4) var<storage, read> exact: array<u32>;
+@group(0) @binding(4) var<storage, read> exact_quads: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> pages: array<u32>;
 @group(0) @binding(6) var<storage, read_write> row_scores_written: array<f32>;
 
@@ -216,9 +216,17 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
     (layer.first_head + block.head) * layer.group + at % layer.group;
 }
 
-fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
-  let at = word + chunk * 2u;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
+
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 
 // What the levels of four channels stand for: low + level * step.
@@ -240,15 +248,19 @@ fn key_codes4(record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let places = vec4<u32>(0u, 1u, 2u, 3u) * KEY_BITS;
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> places) & vec4<u32>((1u << KEY_BITS) - 1u)));
 }
-// Nothing is coded by levels.
-fn key_grid(codebook: u32, chunk: u32) -> Grid {
-  return Grid();
-}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for 32 channels of the token.
 fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let levels = unpack2x16float(key_records[record + token * (CHUNKS / 8u) + chunk / 8u]);
   return levels.x * key_codes4(record, token, chunk) + levels.y;
+}
+
+// Channels 4 chunk to 4 chunk + 7 of token token of the record at record, a chunk a column.
+fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    key_load4(Grid(), codebook, record, token, chunk + 0u),
+    key_load4(Grid(), codebook, record, token, chunk + 1u),
+  );
 }
 
 // Element index of the queries, in the host's element type.
@@ -313,21 +325,26 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_grid(block: Block, chunk: u32) -> Grid {
-  return Grid();
+// Of the eight channels of two chunks, the first of which is even.
+struct Grids {
+  first: Grid,
+  second: Grid,
 }
 
-fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return exact_load4(at.exact, chunk);
+fn exact_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
 }
 
-fn coded_grid(block: Block, chunk: u32) -> Grid {
-  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return exact_load8(at.exact, chunk);
 }
 
-fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return key_load4(grid, codebook, at.record, at.token, chunk);
+fn coded_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return key_chunks(0u, at.record, at.token, chunk);
 }
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
@@ -344,18 +361,22 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
-  for (var chunk = 0u; chunk < coded_chunks; chunk += 1u) {
-    let grid = coded_grid(block, chunk);
-    let queries_4 = query_rows(chunk);
+  for (var chunk = 0u; chunk < coded_chunks; chunk += 2u) {
+    let grids = coded_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < SPAN; i += 1u) {
-      scores[i] += vec4<f32>(Chunk(coded_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = coded_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
-  for (var chunk = 0u; chunk < exact_chunks; chunk += 1u) {
-    let grid = exact_grid(block, chunk);
-    let queries_4 = query_rows(chunk);
+  for (var chunk = 0u; chunk < exact_chunks; chunk += 2u) {
+    let grids = exact_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      scores[i] += vec4<f32>(Chunk(exact_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = exact_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
 }

@@ -10,7 +10,10 @@ const CHANNELS: u32 = 2u; // channels per code
 const CENTROIDS: u32 = 1024u;
 const CODES: u32 = 128u; // codes per token
 const CODEBOOK_WORDS: u32 = 65792u; // per head
-const LANE_ENTRIES: u32 = 4u; // entries of one invocation, of one group: their levels fill CHANNELS words
+const LANE_ENTRIES: u32 = 8u; // entries of one invocation, of one group
+const SHARE: u32 = WORKGROUP * LANE_ENTRIES; // entries of a workgroup
+const WORD_LEVELS: u32 = 2u; // levels of one centroid in a word
+const STAGED: u32 = 2u; // channels they belong to
 
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
@@ -141,6 +144,9 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
+var<workgroup> origins: array<vec4<f32>, STAGED>; // what a channel adds to every entry of its group
+var<workgroup> level_steps: array<vec4<f32>, STAGED>; // what a level adds
+
 // Which of the lookup tables serves a block of query rows.
 fn table_of(block: Block) -> u32 {
   return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;
@@ -160,43 +166,58 @@ fn write_entry(at: u32, products: vec4<f32>) {
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(global_invocation_id) item: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
 ) {
   let entry = step.entries[workgroup.z / blocks_per_entry()];
   let index = workgroup.z % blocks_per_entry();
-  let first = item.x * LANE_ENTRIES;
-  if (index * ROWS >= entry.count * layer.group || first >= CODES * CENTROIDS) {
+  if (index * ROWS >= entry.count * layer.group) {
     return;
   }
   let block = block_of(entry, index, workgroup);
-  var query: vec4<u32>;
-  for (var row = 0u; row < ROWS; row += 1u) {
-    let at = min(block.first_row + row, block.rows - 1u);
-    query[row] = (entry.first + at / layer.group) * layer.query_token_stride +
-      (block.head * layer.group + at % layer.group) * layer.query_head_stride;
-  }
   let codebook = block.head * CODEBOOK_WORDS;
-  let first_channel = first / CENTROIDS * CHANNELS;
+  let first_channel = workgroup.x * SHARE / CENTROIDS * CHANNELS;
+  for (var i = lane; i < min(STAGED, HEAD_DIM - first_channel); i += WORKGROUP) {
+    stage_channel(entry, block, codebook, first_channel + i, i);
+  }
+  workgroupBarrier();
+
+  let first = (workgroup.x * WORKGROUP + lane) * LANE_ENTRIES;
+  if (first >= CODES * CENTROIDS) {
+    return;
+  }
+  let staged = first / CENTROIDS * CHANNELS - first_channel;
   var origin = vec4<f32>();
-  var level_step = array<vec4<f32>, CHANNELS>(); // what a level adds to the products
+  var level_step = array<vec4<f32>, CHANNELS>();
   for (var i = 0u; i < CHANNELS; i += 1u) {
-    let grid = unpack2x16float(codebooks[codebook + first_channel + i]);
-    let at = query + first_channel + i;
-    let q = layer.scale * vec4<f32>(query_at(at.x), query_at(at.y), query_at(at.z), query_at(at.w));
-    origin += q * entry_origin(grid.x, grid.y / 64.0);
-    level_step[i] = q * (grid.y / 64.0);
+    origin += origins[staged + i];
+    level_step[i] = level_steps[staged + i];
   }
-  var products = array<vec4<f32>, LANE_ENTRIES>();
-  for (var word = 0u; word < CHANNELS; word += 1u) {
-    let levels = levels_of(codebooks[codebook + HEAD_DIM + item.x * CHANNELS + word]);
-    for (var i = 0u; i < 4u; i += 1u) {
-      let at = word * 4u + i;
-      products[at / CHANNELS] += levels[i] * level_step[at % CHANNELS];
+  let table = table_of(block) * CODES * CENTROIDS;
+  for (var item = first; item < first + LANE_ENTRIES; item += 1u) {
+    var products = origin;
+    for (var i = 0u; i < CHANNELS; i += WORD_LEVELS) {
+      let at = item * CHANNELS + i;
+      let levels = levels_of(codebooks[codebook + HEAD_DIM + at / 4u] >> (at % 4u * 8u));
+      for (var j = 0u; j < WORD_LEVELS; j += 1u) {
+        products += levels[j] * level_step[i + j];
+      }
     }
+    write_entry(table + item, products);
   }
-  let table = table_of(block) * CODES * CENTROIDS + first;
-  for (var i = 0u; i < LANE_ENTRIES; i += 1u) {
-    write_entry(table + i, origin + products[i]);
+}
+
+fn stage_channel(entry: Entry, block: Block, codebook: u32, channel: u32, at: u32) {
+  var query = vec4<f32>();
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let row_at = min(block.first_row + row, block.rows - 1u);
+    query[row] = query_at(
+      (entry.first + row_at / layer.group) * layer.query_token_stride +
+        (block.head * layer.group + row_at % layer.group) * layer.query_head_stride + channel,
+    );
   }
+  let q = layer.scale * query;
+  let grid = unpack2x16float(codebooks[codebook + channel]);
+  origins[at] = q * entry_origin(grid.x, grid.y / 64.0);
+  level_steps[at] = q * (grid.y / 64.0);
 }
 `;

@@ -38,15 +38,16 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 {{> grid}}
 
+{{> (lookup . "codebookPartial")}}
+
 {{> (lookup . "rotationPartial")}}
 
 {{#with key}}
-{{> (lookup . "loadPartial")}}
+{{> (lookup . "chunksPartial")}}
 {{/with}}
 
 {{#with value}}
-{{> (lookup . "loadPartial")}}
-{{> (lookup . "lanePartial")}}
+{{> (lookup . "chunksPartial")}}
 {{/with}}
 
 {{> query}}
@@ -174,7 +175,10 @@ override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 {{> grid}}
 
+{{> (lookup . "codebookPartial")}}
+
 {{#with record}}
+{{> (lookup . "gridPartial")}}
 {{> (lookup . "loadPartial")}}
 {{/with}}
 
@@ -991,11 +995,12 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 {{> grid}}
 
+{{> (lookup . "codebookPartial")}}
+
 {{> (lookup . "rotationPartial")}}
 
 {{#with value}}
-{{> (lookup . "loadPartial")}}
-{{> (lookup . "lanePartial")}}
+{{> (lookup . "chunksPartial")}}
 {{/with}}
 
 {{> mix_tile}}
@@ -1053,10 +1058,12 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 {{> grid}}
 
+{{> (lookup . "codebookPartial")}}
+
 {{> (lookup . "rotationPartial")}}
 
 {{#with key}}
-{{> (lookup . "loadPartial")}}
+{{> (lookup . "chunksPartial")}}
 {{/with}}
 
 {{> query}}
@@ -1142,7 +1149,10 @@ const CHANNELS: u32 = {{channels}}u; // channels per code
 const CENTROIDS: u32 = {{centroids}}u;
 const CODES: u32 = {{codes}}u; // codes per token
 const CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
-const LANE_ENTRIES: u32 = {{laneEntries}}u; // entries of one invocation, of one group: their levels fill CHANNELS words
+const LANE_ENTRIES: u32 = {{laneEntries}}u; // entries of one invocation, of one group
+const SHARE: u32 = WORKGROUP * LANE_ENTRIES; // entries of a workgroup
+const WORD_LEVELS: u32 = {{wordLevels}}u; // levels of one centroid in a word
+const STAGED: u32 = {{staged}}u; // channels they belong to
 
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
@@ -1158,6 +1168,9 @@ override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 {{> levels}}
 
+var<workgroup> origins: array<vec4<f32>, STAGED>; // what a channel adds to every entry of its group
+var<workgroup> level_steps: array<vec4<f32>, STAGED>; // what a level adds
+
 {{> table_place}}
 
 {{> (lookup . "entryPartial")}}
@@ -1167,44 +1180,59 @@ override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(global_invocation_id) item: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
 ) {
   let entry = step.entries[workgroup.z / blocks_per_entry()];
   let index = workgroup.z % blocks_per_entry();
-  let first = item.x * LANE_ENTRIES;
-  if (index * ROWS >= entry.count * layer.group || first >= CODES * CENTROIDS) {
+  if (index * ROWS >= entry.count * layer.group) {
     return;
   }
   let block = block_of(entry, index, workgroup);
-  var query: vec4<u32>;
-  for (var row = 0u; row < ROWS; row += 1u) {
-    let at = min(block.first_row + row, block.rows - 1u);
-    query[row] = (entry.first + at / layer.group) * layer.query_token_stride +
-      (block.head * layer.group + at % layer.group) * layer.query_head_stride;
-  }
   let codebook = block.head * CODEBOOK_WORDS;
-  let first_channel = first / CENTROIDS * CHANNELS;
+  let first_channel = workgroup.x * SHARE / CENTROIDS * CHANNELS;
+  for (var i = lane; i < min(STAGED, HEAD_DIM - first_channel); i += WORKGROUP) {
+    stage_channel(entry, block, codebook, first_channel + i, i);
+  }
+  workgroupBarrier();
+
+  let first = (workgroup.x * WORKGROUP + lane) * LANE_ENTRIES;
+  if (first >= CODES * CENTROIDS) {
+    return;
+  }
+  let staged = first / CENTROIDS * CHANNELS - first_channel;
   var origin = vec4<f32>();
-  var level_step = array<vec4<f32>, CHANNELS>(); // what a level adds to the products
+  var level_step = array<vec4<f32>, CHANNELS>();
   for (var i = 0u; i < CHANNELS; i += 1u) {
-    let grid = unpack2x16float(codebooks[codebook + first_channel + i]);
-    let at = query + first_channel + i;
-    let q = layer.scale * vec4<f32>(query_at(at.x), query_at(at.y), query_at(at.z), query_at(at.w));
-    origin += q * entry_origin(grid.x, grid.y / 64.0);
-    level_step[i] = q * (grid.y / 64.0);
+    origin += origins[staged + i];
+    level_step[i] = level_steps[staged + i];
   }
-  var products = array<vec4<f32>, LANE_ENTRIES>();
-  for (var word = 0u; word < CHANNELS; word += 1u) {
-    let levels = levels_of(codebooks[codebook + HEAD_DIM + item.x * CHANNELS + word]);
-    for (var i = 0u; i < 4u; i += 1u) {
-      let at = word * 4u + i;
-      products[at / CHANNELS] += levels[i] * level_step[at % CHANNELS];
+  let table = table_of(block) * CODES * CENTROIDS;
+  for (var item = first; item < first + LANE_ENTRIES; item += 1u) {
+    var products = origin;
+    for (var i = 0u; i < CHANNELS; i += WORD_LEVELS) {
+      let at = item * CHANNELS + i;
+      let levels = levels_of(codebooks[codebook + HEAD_DIM + at / 4u] >> (at % 4u * 8u));
+      for (var j = 0u; j < WORD_LEVELS; j += 1u) {
+        products += levels[j] * level_step[i + j];
+      }
     }
+    write_entry(table + item, products);
   }
-  let table = table_of(block) * CODES * CENTROIDS + first;
-  for (var i = 0u; i < LANE_ENTRIES; i += 1u) {
-    write_entry(table + i, origin + products[i]);
+}
+
+fn stage_channel(entry: Entry, block: Block, codebook: u32, channel: u32, at: u32) {
+  var query = vec4<f32>();
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let row_at = min(block.first_row + row, block.rows - 1u);
+    query[row] = query_at(
+      (entry.first + row_at / layer.group) * layer.query_token_stride +
+        (block.head * layer.group + row_at % layer.group) * layer.query_head_stride + channel,
+    );
   }
+  let q = layer.scale * query;
+  let grid = unpack2x16float(codebooks[codebook + channel]);
+  origins[at] = q * entry_origin(grid.x, grid.y / 64.0);
+  level_steps[at] = q * (grid.y / 64.0);
 }
 `],
   ["partials/angle_none.hbs", `{{! Nothing has a rotary embedding. }}
@@ -1354,10 +1382,12 @@ fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
   ["partials/centroid_grid.hbs", `// The grids of channels 4 chunk to 4 chunk + 3.
 fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let grid_0 = unpack2x16float(codebooks[at]);
-  let grid_1 = unpack2x16float(codebooks[at + 1u]);
-  let grid_2 = unpack2x16float(codebooks[at + 2u]);
-  let grid_3 = unpack2x16float(codebooks[at + 3u]);
+  let first = codebook_pair(at);
+  let second = codebook_pair(at + 2u);
+  let grid_0 = unpack2x16float(first.x);
+  let grid_1 = unpack2x16float(first.y);
+  let grid_2 = unpack2x16float(second.x);
+  let grid_3 = unpack2x16float(second.y);
   return Grid(
     vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
     vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
@@ -1408,6 +1438,106 @@ alias Rows = mat4x4<f16>;
   ["partials/chunk_f32.hbs", `alias Chunk = vec4<f32>; // what products of queries and keys are taken in
 alias Rows = mat4x4<f32>;
 `],
+  ["partials/chunks_c1.hbs", `{{> centroid_grid}}
+
+{{> (lookup . "codesPartial")}}
+// The level of a centroid of one channel, four centroids to a word.
+fn {{side}}_level(codebook: u32, centroid: u32) -> f32 {
+  return levels_of(codebook_word(codebook + HEAD_DIM + (centroid >> 2u)) >> ((centroid & 3u) * 8u)).x;
+}
+
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let first = chunk * 4u;
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+  return mat{{chunkCount}}x4<f32>(
+{{#each laneCodes}}
+    {{../side}}_level(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]),
+{{/each}}
+  );
+}
+`],
+  ["partials/chunks_c2.hbs", `{{> centroid_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of the two channels of a centroid, two centroids to a word.
+fn {{side}}_levels(codebook: u32, centroid: u32) -> vec2<f32> {
+  return levels_of(codebook_word(codebook + HEAD_DIM + (centroid >> 1u)) >> ((centroid & 1u) * 16u)).xy;
+}
+
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let first = chunk * 2u;
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+{{#each laneCodes}}
+  let levels_{{index}} = {{../side}}_levels(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]);
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each chunks}}
+    vec4<f32>(levels_{{code}}, levels_{{next}}),
+{{/each}}
+  );
+}
+`],
+  ["partials/chunks_c4.hbs", `{{> centroid_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk and a word of a centroid each.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk);
+  let centroids = codebook + HEAD_DIM + chunk * {{upper}}_CENTROIDS;
+  return mat{{chunkCount}}x4<f32>(
+{{#each laneCodes}}
+    levels_of(codebook_word(centroids + {{index}}u * {{../upper}}_CENTROIDS + codes[{{index}}])),
+{{/each}}
+  );
+}
+`],
+  ["partials/chunks_half.hbs", `// Channels 4 chunk to 4 chunk + {{lastChannel}} of a token, a chunk a column; chunk is even.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let at = (record >> 2u) + (chunk >> 1u);
+{{#each quads}}
+  let halves_{{index}} = halves_of({{../side}}_quads[at + {{index}}u]);
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each chunks}}
+    halves_{{quad}}[{{column}}],
+{{/each}}
+  );
+}
+`],
+  ["partials/chunks_loaded.hbs", `{{> (lookup . "loadPartial")}}
+
+// Channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  return mat{{chunkCount}}x4<f32>(
+{{#each chunks}}
+    {{../side}}_load4(Grid(), codebook, record, token, chunk + {{index}}u),
+{{/each}}
+  );
+}
+`],
+  ["partials/chunks_none.hbs", `{{> (lookup . "codesPartial")}}
+`],
+  ["partials/chunks_wide.hbs", `{{> centroid_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let first = chunk / ({{upper}}_CHANNELS / 4u);
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+  let centroids = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u);
+{{#each pairs}}
+  let pair_{{index}} = codebook_pair(centroids + ((first + {{code}}u) * {{../upper}}_CENTROIDS + codes[{{code}}]) * ({{../upper}}_CHANNELS / 4u) + {{word}}u);
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each pairs}}
+    levels_of(pair_{{index}}.x),
+    levels_of(pair_{{index}}.y),
+{{/each}}
+  );
+}
+`],
   ["partials/code_aligned.hbs", `// Code index of the record at record; codes never straddle words at this width.
 fn {{side}}_code(record: u32, index: u32) -> u32 {
   let bit = index * {{upper}}_BITS;
@@ -1426,6 +1556,22 @@ fn {{side}}_code(record: u32, index: u32) -> u32 {
   return code & {{upper}}_MASK;
 }
 `],
+  ["partials/codebook_none.hbs", `{{! No codebook that is learned. }}
+`],
+  ["partials/codebook_pairs.hbs", `// Words at and at + 1; at is even.
+fn codebook_pair(at: u32) -> vec2<u32> {
+  return codebook_pairs[at >> 1u];
+}
+`],
+  ["partials/codebook_words.hbs", `fn codebook_word(at: u32) -> u32 {
+  return codebooks[at];
+}
+
+// Words at and at + 1; at is even.
+fn codebook_pair(at: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[at], codebooks[at + 1u]);
+}
+`],
   ["partials/coded_constants.hbs", `const {{upper}}_CHANNELS: u32 = {{channels}}u; // channels per code
 const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code
 const {{upper}}_MASK: u32 = {{mask}}u;
@@ -1434,16 +1580,31 @@ const {{upper}}_CODES: u32 = {{codes}}u; // codes per token
 const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
 const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
 `],
-  ["partials/coded_keys.hbs", `fn coded_grid(block: Block, chunk: u32) -> Grid {
-  return key_grid((layer.first_head + block.head) * KEY_CODEBOOK_WORDS, chunk);
+  ["partials/coded_keys_levels.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return Grids(key_grid(codebook, chunk), key_grid(codebook, chunk + 1u));
 }
 
-fn coded_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return key_load4(grid, codebook, at.record, at.token, chunk);
+  let levels = key_chunks(codebook, at.record, at.token, chunk);
+  return mat2x4<f32>(
+    grids.first.low + levels[0] * grids.first.step,
+    grids.second.low + levels[1] * grids.second.step,
+  );
 }
 `],
-  ["partials/codes_apart.hbs", `// Codes in a row, from code index on.
+  ["partials/coded_keys_loaded.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return key_chunks(0u, at.record, at.token, chunk);
+}
+`],
+  ["partials/codes_apart.hbs", `{{> (lookup . "codePartial")}}
+
+// Codes in a row, from code index on.
 fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
   return array<u32, {{laneCodes.length}}>(
 {{#each laneCodes}}
@@ -1690,12 +1851,18 @@ fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
   return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
 }
 
-fn exact_grid(block: Block, chunk: u32) -> Grid {
-  return Grid();
+// Of the eight channels of two chunks, the first of which is even.
+struct Grids {
+  first: Grid,
+  second: Grid,
 }
 
-fn exact_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return exact_load4(at.exact, chunk);
+fn exact_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return exact_load8(at.exact, chunk);
 }
 `],
   ["partials/kmeans_batch.hbs", `// A run of groups of one layer and side. A group is CHANNELS contiguous channels of a KV head.
@@ -1705,74 +1872,6 @@ struct Batch {
   centroids: u32, // centroids to search, or to update
   group_rows: u32, // centroids from one group to the next, padding included
   samples: u32, // samples of a plane, padding included: its weight is zero
-}
-`],
-  ["partials/lane_c1.hbs", `{{> (lookup . "codesPartial")}}
-// The level of a centroid of one channel.
-fn {{side}}_level1(codebook: u32, centroid: u32) -> f32 {
-  return levels_of(codebooks[codebook + HEAD_DIM + (centroid >> 2u)] >> ((centroid & 3u) * 8u)).x;
-}
-
-// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column: sixteen codes.
-fn {{side}}_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let first = chunk * 4u;
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
-{{#each laneCodes}}
-  let level_{{index}} = {{../side}}_level1(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]);
-{{/each}}
-  return mat4x4<f32>(
-    vec4<f32>(level_0, level_1, level_2, level_3),
-    vec4<f32>(level_4, level_5, level_6, level_7),
-    vec4<f32>(level_8, level_9, level_10, level_11),
-    vec4<f32>(level_12, level_13, level_14, level_15),
-  );
-}
-`],
-  ["partials/lane_c2.hbs", `{{> (lookup . "codesPartial")}}
-// Levels of the two channels of a centroid.
-fn {{side}}_levels2(codebook: u32, centroid: u32) -> vec2<f32> {
-  return levels_of(codebooks[codebook + HEAD_DIM + (centroid >> 1u)] >> ((centroid & 1u) * 16u)).xy;
-}
-
-// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column: eight codes.
-fn {{side}}_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let first = chunk * 2u;
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
-{{#each laneCodes}}
-  let levels_{{index}} = {{../side}}_levels2(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]);
-{{/each}}
-  return mat4x4<f32>(
-    vec4<f32>(levels_0, levels_1),
-    vec4<f32>(levels_2, levels_3),
-    vec4<f32>(levels_4, levels_5),
-    vec4<f32>(levels_6, levels_7),
-  );
-}
-`],
-  ["partials/lane_chunks.hbs", `// Channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
-fn {{side}}_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let grid = Grid();
-  return mat4x4<f32>(
-    {{side}}_load4(grid, codebook, record, token, chunk),
-    {{side}}_load4(grid, codebook, record, token, chunk + 1u),
-    {{side}}_load4(grid, codebook, record, token, chunk + 2u),
-    {{side}}_load4(grid, codebook, record, token, chunk + 3u),
-  );
-}
-`],
-  ["partials/lane_wide.hbs", `{{> (lookup . "codesPartial")}}
-// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column: {{laneCodes.length}} codes.
-fn {{side}}_lane(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let first = chunk / ({{upper}}_CHANNELS / 4u);
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
-{{#each laneCodes}}
-  let at_{{index}} = codebook + HEAD_DIM + ((first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]) * ({{../upper}}_CHANNELS / 4u);
-{{/each}}
-  return mat4x4<f32>(
-{{#each laneChunks}}
-    levels_of(codebooks[at_{{code}} + {{word}}u]),
-{{/each}}
-  );
 }
 `],
   ["partials/level_codes.hbs", `// The codes of channels 4 chunk to 4 chunk + 3 of token token of the record at record, which lie in one word. They are signed
@@ -1795,7 +1894,6 @@ fn levels_of(word: u32) -> vec4<f32> {
 }
 `],
   ["partials/load_beside_mean.hbs", `{{> (lookup . "codePartial")}}
-{{> no_grid}}
 {{> float8_load}}
 
 // Channels 4 chunk to 4 chunk + 3 of the record's mean, which is not rotated.
@@ -1811,11 +1909,10 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 }
 `],
   ["partials/load_c1.hbs", `{{> (lookup . "codePartial")}}
-{{> centroid_grid}}
 // The level of the centroid of one channel, four centroids to a word.
 fn {{side}}_level(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
   let at = channel * {{upper}}_CENTROIDS + {{side}}_code(record, token * {{upper}}_CODES + channel);
-  return levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u)).x;
+  return levels_of(codebook_word(codebook + HEAD_DIM + (at >> 2u)) >> ((at & 3u) * 8u)).x;
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
@@ -1831,11 +1928,10 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 }
 `],
   ["partials/load_c2.hbs", `{{> (lookup . "codePartial")}}
-{{> centroid_grid}}
 // The levels of the centroid of group group, two centroids to a word.
 fn {{side}}_levels(codebook: u32, record: u32, token: u32, group: u32) -> vec2<f32> {
   let at = group * {{upper}}_CENTROIDS + {{side}}_code(record, token * {{upper}}_CODES + group);
-  return levels_of(codebooks[codebook + HEAD_DIM + (at >> 1u)] >> ((at & 1u) * 16u)).xy;
+  return levels_of(codebook_word(codebook + HEAD_DIM + (at >> 1u)) >> ((at & 1u) * 16u)).xy;
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
@@ -1847,17 +1943,20 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return grid.low + levels * grid.step;
 }
 `],
-  ["partials/load_codes.hbs", `{{> (lookup . "codePartial")}}
+  ["partials/load_exact.hbs", `// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
 
-{{> (lookup . "codesPartial")}}
-`],
-  ["partials/load_exact.hbs", `fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
-  let at = word + chunk * 2u;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 `],
-  ["partials/load_half.hbs", `{{> no_grid}}
-
+  ["partials/load_half.hbs", `
 // Channels 4 chunk to 4 chunk + 3 of a token.
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let at = record + chunk * 2u;
@@ -1865,7 +1964,6 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 }
 `],
   ["partials/load_levels_channels.hbs", `{{> level_codes}}
-{{> no_grid}}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for 32 channels of the token.
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
@@ -1874,7 +1972,6 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 }
 `],
   ["partials/load_levels_tokens.hbs", `{{> level_codes}}
-{{> no_grid}}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for each channel.
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
@@ -1887,7 +1984,6 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 }
 `],
   ["partials/load_mean_scale.hbs", `{{> (lookup . "codePartial")}}
-{{> no_grid}}
 {{> float8_load}}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
@@ -1903,7 +1999,6 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   }
 `],
   ["partials/load_scale.hbs", `{{> (lookup . "codePartial")}}
-{{> no_grid}}
 // The centroid of code index, one channel, two to a word; all heads and channels have the same centroids.
 fn {{side}}_centroid(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
   let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * {{upper}}_CODES + channel);
@@ -1924,7 +2019,6 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 }
 `],
   ["partials/load_symmetric.hbs", `{{> level_codes}}
-{{> no_grid}}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale for 32 channels of the token.
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
@@ -1934,14 +2028,13 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 }
 `],
   ["partials/load_wide.hbs", `{{> (lookup . "codePartial")}}
-{{> centroid_grid}}
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record: one word of a centroid.
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / ({{upper}}_CHANNELS / 4u);
   let code = {{side}}_code(record, token * {{upper}}_CODES + group);
   let at = (group * {{upper}}_CENTROIDS + code) * ({{upper}}_CHANNELS / 4u) +
     chunk % ({{upper}}_CHANNELS / 4u);
-  return grid.low + levels_of(codebooks[codebook + HEAD_DIM + at]) * grid.step;
+  return grid.low + levels_of(codebook_word(codebook + HEAD_DIM + at)) * grid.step;
 }
 `],
   ["partials/mean_bytes.hbs", `// Records hold the mean of their tokens, a byte a channel. All of a record's tokens leave the exact tier at once (NSNQuant,
@@ -2026,7 +2119,7 @@ fn rescale_coded(rescale: vec4<f32>) {
 }
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let levels = value_lane(codebook, record, token, chunk);
+  let levels = value_chunks(codebook, record, token, chunk);
   mixed_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(levels[i], weight);
@@ -2175,8 +2268,10 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      mixed[i] += weighted(exact_load4(exact_at, chunk + i), weight);
+    for (var i = 0u; i < LANE_CHUNKS; i += 2u) {
+      let values = exact_load8(exact_at, chunk + i);
+      mixed[i] += weighted(values[0], weight);
+      mixed[i + 1u] += weighted(values[1], weight);
     }
   }
 }
@@ -2235,7 +2330,7 @@ fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
   ["partials/mix_values.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let values = value_lane(codebook, record, token, chunk);
+  let values = value_chunks(codebook, record, token, chunk);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(values[i], weight);
   }
@@ -2259,15 +2354,58 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 `],
-  ["partials/plain_dot.hbs", `  for (var chunk = 0u; chunk < {{source}}_chunks; chunk += 1u) {
-    let grid = {{source}}_grid(block, chunk);
-    let queries_4 = {{queries}}(chunk);
+  ["partials/pairs.hbs", `// Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
+struct Pairs {
+  even: mat2x4<f32>,
+  odd: mat2x4<f32>,
+}
+
+// The pairs among chunks first and first + 1, second and second + 1 of a vector.
+fn pairs_of(first: mat2x4<f32>, second: mat2x4<f32>) -> Pairs {
+  if (INTERLEAVED) {
+    return Pairs(
+      mat2x4<f32>(vec4<f32>(first[0].xz, first[1].xz), vec4<f32>(second[0].xz, second[1].xz)),
+      mat2x4<f32>(vec4<f32>(first[0].yw, first[1].yw), vec4<f32>(second[0].yw, second[1].yw)),
+    );
+  }
+  return Pairs(first, second);
+}
+
+// The angles of pairs pair and pair + 1, in fours, at a distance that the rotary table has.
+fn angle_at(distance: u32, pair: u32) -> Pairs {
+  let at = (distance * ROTARY_CHUNKS + pair) * 2u;
+  return Pairs(mat2x4<f32>(rope[at], rope[at + 2u]), mat2x4<f32>(rope[at + 1u], rope[at + 3u]));
+}
+
+// Turns pairs by an angle; angles add in the same way.
+fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
+  let cosine = angle.even;
+  let sine = angle.odd;
+  return Pairs(
+    mat2x4<f32>(
+      pairs.even[0] * cosine[0] - pairs.odd[0] * sine[0],
+      pairs.even[1] * cosine[1] - pairs.odd[1] * sine[1],
+    ),
+    mat2x4<f32>(
+      pairs.odd[0] * cosine[0] + pairs.even[0] * sine[0],
+      pairs.odd[1] * cosine[1] + pairs.even[1] * sine[1],
+    ),
+  );
+}
+`],
+  ["partials/plain_dot.hbs", `  for (var chunk = {{first}}; chunk < {{source}}_chunks; chunk += 2u) {
+    let grids = {{source}}_grids(block, chunk);
+    let queries_0 = {{queries}}(chunk);
+    let queries_1 = {{queries}}(chunk + 1u);
     for (var i = 0u; i < {{span}}; i += 1u) {
-      scores[i] += vec4<f32>(Chunk({{source}}_key4(grid, block, key_at[i], chunk)) * queries_4);
+      let key = {{source}}_key8(grids, block, key_at[i], chunk);
+      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
     }
   }
 `],
-  ["partials/prepare_rotated_rope.hbs", `{{> coded_keys}}
+  ["partials/prepare_rotated_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> pairs}}
 
 {{> query_rows atRotated}}
 
@@ -2339,41 +2477,30 @@ fn {{name}}(chunk: u32) -> Rows {
   );
 }
 `],
-  ["partials/rope_dot.hbs", `  for (var pair = 0u; pair < {{source}}_pairs; pair += 1u) {
+  ["partials/rope_dot.hbs", `  for (var pair = 0u; pair < {{source}}_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
-    let first_grid = {{source}}_grid(block, first);
-    let second_grid = {{source}}_grid(block, second);
-    let even_queries = query_rows(2u * pair);
-    let odd_queries = query_rows(2u * pair + 1u);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = {{source}}_grids(block, first);
+    let second_grids = {{source}}_grids(block, second);
+    let even_queries_0 = query_rows(2u * pair);
+    let odd_queries_0 = query_rows(2u * pair + 1u);
+    let even_queries_1 = query_rows(2u * pair + 2u);
+    let odd_queries_1 = query_rows(2u * pair + 3u);
     // A page on, a key is turned by a page's angle more.
-    let page_angle = (PAGE_TOKENS * ROTARY_CHUNKS + pair) * 2u;
-    let page_cosine = rope[page_angle];
-    let page_sine = rope[page_angle + 1u];
-    let angle = (lane * ROTARY_CHUNKS + pair) * 2u;
-    var cosine = rope[angle];
-    var sine = rope[angle + 1u];
+    let page = angle_at(PAGE_TOKENS, pair);
+    var angle = angle_at(lane, pair);
     for (var i = 0u; i < {{span}}; i += 1u) {
-      let x = {{source}}_key4(first_grid, block, key_at[i], first);
-      let y = {{source}}_key4(second_grid, block, key_at[i], second);
-      let even = select(x, vec4<f32>(x.xz, y.xz), INTERLEAVED);
-      let odd = select(y, vec4<f32>(x.yw, y.yw), INTERLEAVED);
-      scores[i] += vec4<f32>(
-        Chunk(even * cosine - odd * sine) * even_queries +
-          Chunk(odd * cosine + even * sine) * odd_queries,
+      let key = pairs_of(
+        {{source}}_key8(first_grids, block, key_at[i], first),
+        {{source}}_key8(second_grids, block, key_at[i], second),
       );
-      let turned = cosine * page_cosine - sine * page_sine;
-      sine = sine * page_cosine + cosine * page_sine;
-      cosine = turned;
+      let turned = turn(key, angle);
+      scores[i] += vec4<f32>(Chunk(turned.even[0]) * even_queries_0 + Chunk(turned.odd[0]) * odd_queries_0) +
+        vec4<f32>(Chunk(turned.even[1]) * even_queries_1 + Chunk(turned.odd[1]) * odd_queries_1);
+      angle = turn(angle, page);
     }
   }
-  for (var chunk = 2u * ROTARY_CHUNKS; chunk < {{source}}_chunks; chunk += 1u) {
-    let grid = {{source}}_grid(block, chunk);
-    let queries_4 = query_rows(chunk);
-    for (var i = 0u; i < {{span}}; i += 1u) {
-      scores[i] += vec4<f32>(Chunk({{source}}_key4(grid, block, key_at[i], chunk)) * queries_4);
-    }
-  }
+{{> plain_dot first="2u * ROTARY_CHUNKS"}}
 `],
   ["partials/rope_overrides.hbs", `override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
 override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
@@ -2491,8 +2618,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     for (var i = 0u; i < KEY_CHANNELS; i += 1u) {
       let channel = item / KEY_CENTROIDS * KEY_CHANNELS + i;
       let at = item * KEY_CHANNELS + i;
-      let word = codebooks[codebook + HEAD_DIM + (at >> 2u)];
-      let grid = unpack2x16float(codebooks[codebook + channel]);
+      let word = codebook_word(codebook + HEAD_DIM + (at >> 2u));
+      let grid = unpack2x16float(codebook_word(codebook + channel));
       let centroid = grid.x + levels_of(word >> ((at & 3u) * 8u)).x * (grid.y / 64.0);
       var queries_1 = vec4<f32>();
       for (var row = 0u; row < ROWS; row += 1u) {
@@ -2517,17 +2644,17 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{/each}}
     }
   }
-{{> plain_dot exactly}}
+{{> plain_dot exactly first="0u"}}
 }
 `],
   ["partials/score_mean_rope.hbs", `{{> prepare_rotated_rope}}
 
-fn mean_grid(block: Block, chunk: u32) -> Grid {
-  return Grid();
+fn mean_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
 }
 
-fn mean_key4(grid: Grid, block: Block, at: KeyAt, chunk: u32) -> vec4<f32> {
-  return key_mean4(at.record, chunk);
+fn mean_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(key_mean4(at.record, chunk), key_mean4(at.record, chunk + 1u));
 }
 
 // Scores of the lane's tokens for every row: a coded key is its record's mean, before the rotary embedding, and its codes.
@@ -2538,12 +2665,12 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let mean_chunks = coded_chunks;
   let mean_pairs = min(mean_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-{{> plain_dot coded}}
+{{> plain_dot coded first="0u"}}
 {{> rope_dot mean}}
 {{> rope_dot exactly}}
 }
 `],
-  ["partials/score_plain.hbs", `{{> coded_keys}}
+  ["partials/score_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 
@@ -2556,11 +2683,13 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
-{{> plain_dot coded}}
-{{> plain_dot exactly}}
+{{> plain_dot coded first="0u"}}
+{{> plain_dot exactly first="0u"}}
 }
 `],
-  ["partials/score_rope.hbs", `{{> coded_keys}}
+  ["partials/score_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> pairs}}
 
 // RoFormer (arXiv 2104.09864): a score depends on positions by their difference alone. So a tile rotates its keys
 // by their distance from its first token, at most TILE - 1, and its queries by theirs, and one small table serves any length.
@@ -2581,7 +2710,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> rope_dot exactly}}
 }
 `],
-  ["partials/score_rotated_plain.hbs", `{{> coded_keys}}
+  ["partials/score_rotated_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
 
 {{> query_rows atRotated}}
 
@@ -2607,8 +2736,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
-{{> plain_dot coded}}
-{{> plain_dot exactly}}
+{{> plain_dot coded first="0u"}}
+{{> plain_dot exactly first="0u"}}
 }
 `],
   ["partials/score_rotated_rope.hbs", `{{> prepare_rotated_rope}}
@@ -2618,7 +2747,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-{{> plain_dot coded}}
+{{> plain_dot coded first="0u"}}
 {{> rope_dot exactly}}
 }
 `],
@@ -2644,7 +2773,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{/each}}
     }
   }
-{{> plain_dot exactly}}
+{{> plain_dot exactly first="0u"}}
 }
 `],
   ["partials/score_table16.hbs", `// The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer.
@@ -2688,7 +2817,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{/each}}
     }
   }
-{{> plain_dot exactly}}
+{{> plain_dot exactly first="0u"}}
 }
 `],
   ["partials/score_tile.hbs", `// Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.

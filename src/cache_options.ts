@@ -139,10 +139,11 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
   positive("tiers.window", tiers.window, 0);
   if (keys.space === "pre-rope") {
     const rotated = 2 * inverseFrequencies(keys.rope, shape.headDim).length;
-    if (rotated % 8 !== 0) {
+    // Head dimensions have a rule of their own.
+    if (rotated !== shape.headDim && rotated % 16 !== 0) {
       fail(
         "Cannot plan a cache of keys before the rotary embedding",
-        `${rotated} channels rotate, and kernels rotate four pairs at a time`,
+        `${rotated} channels rotate, and kernels rotate eight pairs at a time`,
         'Hand the keys over as they are scored ({ space: "as-scored" })',
       );
     }

@@ -7,12 +7,16 @@ export type BindingName =
   | "values"
   | "output"
   | "exact"
+  | "exact_quads"
   | "exact_written"
   | "pages"
   | "codebooks"
+  | "codebook_pairs"
   | "coded_records"
   | "key_records"
   | "value_records"
+  | "key_quads"
+  | "value_quads"
   | "records"
   | "rope"
   | "table"
@@ -54,12 +58,16 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   values: { space: "storage, read", type: "array<u32>" },
   output: { space: "storage, read_write", type: "array<u32>" },
   exact: { space: "storage, read", type: "array<u32>" },
+  exact_quads: { space: "storage, read", type: "array<vec4<u32>>" },
   exact_written: { space: "storage, read_write", type: "array<u32>" },
   pages: { space: "storage, read", type: "array<u32>" },
   codebooks: { space: "storage, read", type: "array<u32>" },
+  codebook_pairs: { space: "storage, read", type: "array<vec2<u32>>" },
   coded_records: { space: "storage, read", type: "array<u32>" },
   key_records: { space: "storage, read", type: "array<u32>" },
   value_records: { space: "storage, read", type: "array<u32>" },
+  key_quads: { space: "storage, read", type: "array<vec4<u32>>" },
+  value_quads: { space: "storage, read", type: "array<vec4<u32>>" },
   records: { space: "storage, read_write", type: "array<u32>" },
   rope: { space: "storage, read", type: "array<vec4<f32>>" },
   table: { space: "storage, read", type: "array<vec4<f32>>" },

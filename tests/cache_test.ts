@@ -96,7 +96,7 @@ const SCENARIOS: Readonly<Record<string, Partial<CacheOptions & Scenario & Offer
     keys: { space: "pre-rope", rope: { layout: "interleaved", theta: 500000 } },
   },
   "partial rotary embedding": {
-    keys: { space: "pre-rope", rope: { layout: "half", theta: 10000, rotaryDim: 24 } },
+    keys: { space: "pre-rope", rope: { layout: "half", theta: 10000, rotaryDim: 48 } },
   },
   "partial interleaved rotary embedding": {
     keys: { space: "pre-rope", rope: { layout: "interleaved", theta: 100, rotaryDim: 16 } },

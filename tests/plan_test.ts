@@ -138,8 +138,8 @@ const REFUSED: readonly [
   ["a policy for a layer that is not there", "shape", "layer 2", {
     policy: { ...base.policy, layers: { 2: { keys: "f16", values: "f16" } } },
   }],
-  ["rotary channels that kernels cannot rotate", "shape", "12 channels", {
-    keys: { space: "pre-rope", rope: { layout: "half", theta: 10000, rotaryDim: 12 } },
+  ["rotary channels that kernels cannot rotate", "shape", "24 channels", {
+    keys: { space: "pre-rope", rope: { layout: "half", theta: 10000, rotaryDim: 24 } },
   }],
   ["numbers of KV heads for other layers", "shape", "3 numbers of KV heads for 2 layers", {
     shape: { ...base.shape, keyValueHeads: [8, 8, 8] },

@@ -41,7 +41,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_c16b12_d256",
-    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "0.75 bits: CQ-16c12b of the paper's appendix",
@@ -49,7 +49,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c16b12_d256_plain",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebook_pairs", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 4096,
     reason: "0.75 bits: CQ-16c12b of the paper's appendix",
@@ -57,7 +57,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c16b12_d256_rope",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebook_pairs", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 4096,
     reason: "0.75 bits: CQ-16c12b of the paper's appendix",
@@ -65,7 +65,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c16b12_d256_table",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "table", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "table", "row_scores_written"],
     span: 8,
     workgroupBytes: 4096,
     reason: "0.75 bits: CQ-16c12b of the paper's appendix",
@@ -74,7 +74,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c16b12_d256",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 0,
+    workgroupBytes: 512,
     reason: "0.75 bits: CQ-16c12b of the paper's appendix",
     load: () => import("../table_c16b12_d256.wgsl.ts"),
   },

@@ -41,7 +41,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_c1b1_d64",
-    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
@@ -49,7 +49,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c1b1_d64_lut",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
     span: 4,
     workgroupBytes: 3072,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
@@ -57,7 +57,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c1b1_d64_plain",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 1024,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
@@ -65,7 +65,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c1b1_d64_rope",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 1024,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",

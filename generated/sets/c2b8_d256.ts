@@ -27,7 +27,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d256,
   {
     name: "attend_c2b8_c2b8_d256_plain",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 13440,
     reason: "a rate of the paper, the same for keys and values",
@@ -35,7 +35,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c2b8_c2b8_d256_rope",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 13440,
     reason: "a rate of the paper, the same for keys and values",
@@ -43,7 +43,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c2b8_c2b8_d256_table",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "table", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table", "partials_written"],
     span: 8,
     workgroupBytes: 13440,
     reason: "a rate of the paper, the same for keys and values",
@@ -51,7 +51,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c2b8_c2b8_d256_table16",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "table16", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
     span: 8,
     workgroupBytes: 14464,
     reason: "a rate of the paper, the same for keys and values",
@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_c2b8_d256",
-    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
@@ -81,7 +81,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c2b8_d256_plain",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 4096,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
@@ -89,7 +89,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c2b8_d256_rope",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 4096,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
@@ -97,7 +97,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c2b8_d256_table",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "table", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "table", "row_scores_written"],
     span: 8,
     workgroupBytes: 4096,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
@@ -106,14 +106,14 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c2b8_d256",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 0,
+    workgroupBytes: 128,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
     load: () => import("../table_c2b8_d256.wgsl.ts"),
   },
   {
     name: "table_c2b8_d256_table16",
     bindings: ["step", "layer", "queries", "codebooks", "table16_written"],
-    workgroupBytes: 0,
+    workgroupBytes: 128,
     reason: "a rate of the paper, the same for keys and values",
     load: () => import("../table_c2b8_d256_table16.wgsl.ts"),
   },

@@ -41,7 +41,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_c4b10_d128",
-    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "2.5 and 5 bits: for those whose errors cost most",
@@ -49,7 +49,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c4b10_d128_plain",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 2048,
     reason: "2.5 and 5 bits: for those whose errors cost most",
@@ -57,7 +57,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c4b10_d128_rope",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 2048,
     reason: "2.5 and 5 bits: for those whose errors cost most",
@@ -65,7 +65,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c4b10_d128_table",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "table", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "table", "row_scores_written"],
     span: 8,
     workgroupBytes: 2048,
     reason: "2.5 and 5 bits: for those whose errors cost most",
@@ -74,7 +74,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c4b10_d128",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 0,
+    workgroupBytes: 128,
     reason: "2.5 and 5 bits: for those whose errors cost most",
     load: () => import("../table_c4b10_d128.wgsl.ts"),
   },

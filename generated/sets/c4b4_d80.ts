@@ -41,7 +41,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_c4b4_d80",
-    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
@@ -49,7 +49,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c4b4_d80_lut",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
     span: 4,
     workgroupBytes: 6400,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
@@ -57,7 +57,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c4b4_d80_plain",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 1280,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
@@ -65,7 +65,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c4b4_d80_rope",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 1280,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",

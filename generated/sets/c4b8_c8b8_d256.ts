@@ -29,7 +29,7 @@ export const kernels: readonly KernelInfo[] = [
   ...c8b8_d256,
   {
     name: "attend_c4b8_c8b8_d256_plain",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 13440,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c8b8_d256_rope",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 13440,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
@@ -45,7 +45,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c8b8_d256_table",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "table", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "table", "partials_written"],
     span: 8,
     workgroupBytes: 13440,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
@@ -53,7 +53,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c8b8_d256_table16",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "table16", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
     span: 8,
     workgroupBytes: 14464,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",

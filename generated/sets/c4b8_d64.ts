@@ -27,7 +27,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d64,
   {
     name: "attend_c4b8_c4b8_d64_plain",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 10368,
     reason: "a rate of the paper, the same for keys and values",
@@ -35,7 +35,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c4b8_d64_plain_f16",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9856,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -43,7 +43,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c4b8_d64_plain_subgroups",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 10496,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -51,7 +51,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c4b8_d64_rope",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 10368,
     reason: "a rate of the paper, the same for keys and values",
@@ -59,7 +59,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c4b8_d64_rope_f16",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 9856,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -67,7 +67,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c4b8_d64_rope_subgroups",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 10496,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -75,7 +75,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c4b8_d64_table",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "table", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table", "partials_written"],
     span: 8,
     workgroupBytes: 10368,
     reason: "a rate of the paper, the same for keys and values",
@@ -83,7 +83,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c4b8_d64_table16",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "table16", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
     span: 8,
     workgroupBytes: 10624,
     reason: "a rate of the paper, the same for keys and values",
@@ -91,7 +91,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c4b8_c4b8_d64_table16_subgroups",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "table16", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
     span: 8,
     workgroupBytes: 10752,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -113,7 +113,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_c4b8_d64",
-    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "2 bits: CQ-4c8b of the paper",
@@ -121,7 +121,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c4b8_d64_plain",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2 bits: CQ-4c8b of the paper",
@@ -129,7 +129,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c4b8_d64_rope",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2 bits: CQ-4c8b of the paper",
@@ -137,7 +137,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c4b8_d64_table",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "table", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "table", "row_scores_written"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2 bits: CQ-4c8b of the paper",
@@ -146,14 +146,14 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c4b8_d64",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 0,
+    workgroupBytes: 256,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("../table_c4b8_d64.wgsl.ts"),
   },
   {
     name: "table_c4b8_d64_table16",
     bindings: ["step", "layer", "queries", "codebooks", "table16_written"],
-    workgroupBytes: 0,
+    workgroupBytes: 256,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
     load: () => import("../table_c4b8_d64_table16.wgsl.ts"),
   },

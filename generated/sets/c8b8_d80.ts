@@ -27,7 +27,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d80,
   {
     name: "attend_c8b8_c8b8_d80_plain",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 10624,
     reason: "a rate of the paper, the same for keys and values",
@@ -35,7 +35,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c8b8_c8b8_d80_rope",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 10624,
     reason: "a rate of the paper, the same for keys and values",
@@ -43,7 +43,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c8b8_c8b8_d80_table",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "table", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "table", "partials_written"],
     span: 8,
     workgroupBytes: 10624,
     reason: "a rate of the paper, the same for keys and values",
@@ -51,7 +51,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_c8b8_c8b8_d80_table16",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "table16", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "table16", "partials_written"],
     span: 8,
     workgroupBytes: 10944,
     reason: "a rate of the paper, the same for keys and values",
@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_c8b8_d80",
-    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "1 bit: CQ-8c8b of the paper",
@@ -81,7 +81,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c8b8_d80_plain",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebook_pairs", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 1280,
     reason: "1 bit: CQ-8c8b of the paper",
@@ -89,7 +89,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c8b8_d80_rope",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebook_pairs", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 1280,
     reason: "1 bit: CQ-8c8b of the paper",
@@ -97,7 +97,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_c8b8_d80_table",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "table", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "table", "row_scores_written"],
     span: 8,
     workgroupBytes: 1280,
     reason: "1 bit: CQ-8c8b of the paper",
@@ -106,14 +106,14 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c8b8_d80",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 0,
+    workgroupBytes: 512,
     reason: "1 bit: CQ-8c8b of the paper",
     load: () => import("../table_c8b8_d80.wgsl.ts"),
   },
   {
     name: "table_c8b8_d80_table16",
     bindings: ["step", "layer", "queries", "codebooks", "table16_written"],
-    workgroupBytes: 0,
+    workgroupBytes: 512,
     reason: "a rate of the paper, the same for keys and values",
     load: () => import("../table_c8b8_d80_table16.wgsl.ts"),
   },

@@ -27,7 +27,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d128,
   {
     name: "attend_f16_f16_d128_plain",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 11392,
     reason: "flash-decode on f16: the baseline of speed",
@@ -35,7 +35,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_f16_f16_d128_plain_f16",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 10368,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -43,7 +43,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_f16_f16_d128_plain_subgroups",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 11520,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -51,7 +51,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_f16_f16_d128_rope",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 11392,
     reason: "flash-decode on f16: the baseline of speed",
@@ -59,7 +59,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_f16_f16_d128_rope_f16",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 10368,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -67,7 +67,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_f16_f16_d128_rope_subgroups",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 11520,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -89,7 +89,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_f16_d128",
-    bindings: ["step", "layer", "row_scores", "value_records", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_quads", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "uncompressed: the baseline of every figure",
@@ -97,7 +97,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_f16_d128_plain",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 2048,
     reason: "uncompressed: the baseline of every figure",
@@ -105,7 +105,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_f16_d128_rope",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 2048,
     reason: "uncompressed: the baseline of every figure",

@@ -27,7 +27,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d256,
   {
     name: "attend_f16_f16_d256_plain",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 13440,
     reason: "flash-decode on f16: the baseline of speed",
@@ -35,7 +35,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_f16_f16_d256_rope",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 13440,
     reason: "flash-decode on f16: the baseline of speed",
@@ -57,7 +57,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_f16_d256",
-    bindings: ["step", "layer", "row_scores", "value_records", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_quads", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "uncompressed: the baseline of every figure",
@@ -65,7 +65,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_f16_d256_plain",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 4096,
     reason: "uncompressed: the baseline of every figure",
@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_f16_d256_rope",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_quads", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 4096,
     reason: "uncompressed: the baseline of every figure",

@@ -41,7 +41,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_kc2_d64",
-    bindings: ["step", "layer", "row_scores", "value_records", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
@@ -49,7 +49,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_kc2_d64_plain",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
@@ -57,7 +57,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_kc2_d64_rope",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",

@@ -29,7 +29,7 @@ export const kernels: readonly KernelInfo[] = [
   ...kt4_d64,
   {
     name: "attend_kc4_kt4_d64_plain",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 10368,
     reason: "KIVI: keys by channel, values by token",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_kc4_kt4_d64_rope",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 10368,
     reason: "KIVI: keys by channel, values by token",

@@ -27,7 +27,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d96,
   {
     name: "attend_q4_q4_d96_plain",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 10880,
     reason: "a cache type of llama.cpp",
@@ -35,7 +35,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_q4_q4_d96_rope",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 10880,
     reason: "a cache type of llama.cpp",
@@ -57,7 +57,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_q4_d96",
-    bindings: ["step", "layer", "row_scores", "value_records", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
@@ -65,7 +65,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_q4_d96_plain",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 1536,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_q4_d96_rope",
-    bindings: ["step", "layer", "queries", "key_records", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 1536,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",

@@ -55,7 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_t1b1_d64",
-    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
@@ -63,7 +63,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_t1b1_d64_plain",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 2048,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
@@ -71,7 +71,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_t1b1_d64_rope",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 2048,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",

@@ -27,7 +27,7 @@ export const kernels: readonly KernelInfo[] = [
   ...common_d64,
   {
     name: "attend_u8b8_u8b8_d64_plain",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 11392,
     reason: "a rate without calibration, the same for keys and values",
@@ -35,7 +35,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "attend_u8b8_u8b8_d64_rope",
-    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact", "pages", "rope", "partials_written"],
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
     span: 8,
     workgroupBytes: 11392,
     reason: "a rate without calibration, the same for keys and values",
@@ -71,7 +71,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "mix_u8b8_d64",
-    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact", "pages", "partials_written"],
+    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     span: 8,
     workgroupBytes: 9344,
     reason: "1.25 and 2.25 bits without calibration, after NSNQuant",
@@ -79,7 +79,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_u8b8_d64_plain",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
     span: 8,
     workgroupBytes: 2048,
     reason: "1.25 and 2.25 bits without calibration, after NSNQuant",
@@ -87,7 +87,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "score_u8b8_d64_rope",
-    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact", "pages", "rope", "row_scores_written"],
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
     span: 8,
     workgroupBytes: 2048,
     reason: "1.25 and 2.25 bits without calibration, after NSNQuant",
