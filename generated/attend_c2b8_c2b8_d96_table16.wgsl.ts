@@ -104,6 +104,12 @@ struct Layer {
 alias Chunk = vec4<f32>; // what products of queries and keys are taken in
 alias Rows = mat4x4<f32>;
 
+// Adds the products of four channels of a key and all rows: a multiply-add each, where key * rows would add once more.
+fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
+  let channels = transpose(rows);
+  return sum + channels[0] * key.x + channels[1] * key.y + channels[2] * key.z + channels[3] * key.w;
+}
+
 var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
 var<workgroup> weights: array<vec4<f32>, TILE>;
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
@@ -381,9 +387,8 @@ fn query_rows(chunk: u32) -> Rows {
 
 // Where one token's key lies: in the exact tier, or coded.
 struct KeyAt {
-  exact: u32,
-  record: u32,
-  token: u32,
+  word: u32, // the first of the exact vector, or of the record
+  token: u32, // of the record
 }
 
 // The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
@@ -397,9 +402,9 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
       let page = token / PAGE_TOKENS;
       let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
       let record = (token % PAGE_TOKENS) / KEY_RECORD_TOKENS;
-      key_at[i] = KeyAt(0u, word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
+      key_at[i] = KeyAt(word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
     } else {
-      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u, 0u);
+      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u);
     }
   }
 }
@@ -421,7 +426,7 @@ fn exact_grids(block: Block, chunk: u32) -> Grids {
 }
 
 fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  return exact_load8(at.exact, chunk);
+  return exact_load8(at.word, chunk);
 }
 
 // The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer.
@@ -477,7 +482,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
   for (var group = 0u; group < coded_codes; group += 8u) {
     for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].record, key_at[i].token * KEY_CODES + group);
+      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
       let entry_0 = table16[first + (group + 0u) * KEY_CENTROIDS + codes[0]];
       scores[i] += vec4<f32>(unpack2x16float(entry_0.x), unpack2x16float(entry_0.y));
       let entry_1 = table16[first + (group + 1u) * KEY_CENTROIDS + codes[1]];
@@ -502,7 +507,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
       let key = exact_key8(grids, block, key_at[i], chunk);
-      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
+      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
     }
   }
 }

@@ -102,6 +102,12 @@ struct Layer {
 alias Chunk = vec4<f32>; // what products of queries and keys are taken in
 alias Rows = mat4x4<f32>;
 
+// Adds the products of four channels of a key and all rows: a multiply-add each, where key * rows would add once more.
+fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
+  let channels = transpose(rows);
+  return sum + channels[0] * key.x + channels[1] * key.y + channels[2] * key.z + channels[3] * key.w;
+}
+
 var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
 var<workgroup> weights: array<vec4<f32>, TILE>;
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
@@ -379,9 +385,8 @@ fn query_rows(chunk: u32) -> Rows {
 
 // Where one token's key lies: in the exact tier, or coded.
 struct KeyAt {
-  exact: u32,
-  record: u32,
-  token: u32,
+  word: u32, // the first of the exact vector, or of the record
+  token: u32, // of the record
 }
 
 // The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
@@ -395,9 +400,9 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
       let page = token / PAGE_TOKENS;
       let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
       let record = (token % PAGE_TOKENS) / KEY_RECORD_TOKENS;
-      key_at[i] = KeyAt(0u, word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
+      key_at[i] = KeyAt(word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
     } else {
-      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u, 0u);
+      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u);
     }
   }
 }
@@ -419,7 +424,7 @@ fn exact_grids(block: Block, chunk: u32) -> Grids {
 }
 
 fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  return exact_load8(at.exact, chunk);
+  return exact_load8(at.word, chunk);
 }
 
 fn coded_grids(block: Block, chunk: u32) -> Grids {
@@ -429,7 +434,7 @@ fn coded_grids(block: Block, chunk: u32) -> Grids {
 
 fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let levels = key_chunks(codebook, at.record, at.token, chunk);
+  let levels = key_chunks(codebook, at.word, at.token, chunk);
   return mat2x4<f32>(
     grids.first.low + levels[0] * grids.first.step,
     grids.second.low + levels[1] * grids.second.step,
@@ -456,7 +461,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < SPAN; i += 1u) {
       let key = coded_key8(grids, block, key_at[i], chunk);
-      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
+      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
     }
   }
   for (var chunk = 0u; chunk < exact_chunks; chunk += 2u) {
@@ -465,7 +470,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
       let key = exact_key8(grids, block, key_at[i], chunk);
-      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
+      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
     }
   }
 }

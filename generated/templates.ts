@@ -1434,9 +1434,20 @@ fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
 `],
   ["partials/chunk_f16.hbs", `alias Chunk = vec4<f16>; // what products of queries and keys are taken in; they are summed in f32
 alias Rows = mat4x4<f16>;
+
+// Adds the products of four channels of a key and all rows.
+fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
+  return sum + vec4<f32>(Chunk(key) * rows);
+}
 `],
   ["partials/chunk_f32.hbs", `alias Chunk = vec4<f32>; // what products of queries and keys are taken in
 alias Rows = mat4x4<f32>;
+
+// Adds the products of four channels of a key and all rows: a multiply-add each, where key * rows would add once more.
+fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
+  let channels = transpose(rows);
+  return sum + channels[0] * key.x + channels[1] * key.y + channels[2] * key.z + channels[3] * key.w;
+}
 `],
   ["partials/chunks_c1.hbs", `{{> centroid_grid}}
 
@@ -1587,7 +1598,7 @@ const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
 
 fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let levels = key_chunks(codebook, at.record, at.token, chunk);
+  let levels = key_chunks(codebook, at.word, at.token, chunk);
   return mat2x4<f32>(
     grids.first.low + levels[0] * grids.first.step,
     grids.second.low + levels[1] * grids.second.step,
@@ -1599,7 +1610,7 @@ fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
 }
 
 fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  return key_chunks(0u, at.record, at.token, chunk);
+  return key_chunks(0u, at.word, at.token, chunk);
 }
 `],
   ["partials/codes_apart.hbs", `{{> (lookup . "codePartial")}}
@@ -1822,9 +1833,8 @@ const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
 `],
   ["partials/key_sources.hbs", `// Where one token's key lies: in the exact tier, or coded.
 struct KeyAt {
-  exact: u32,
-  record: u32,
-  token: u32,
+  word: u32, // the first of the exact vector, or of the record
+  token: u32, // of the record
 }
 
 // The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
@@ -1838,9 +1848,9 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
       let page = token / PAGE_TOKENS;
       let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
       let record = (token % PAGE_TOKENS) / KEY_RECORD_TOKENS;
-      key_at[i] = KeyAt(0u, word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
+      key_at[i] = KeyAt(word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
     } else {
-      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u, 0u);
+      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u);
     }
   }
 }
@@ -1862,7 +1872,7 @@ fn exact_grids(block: Block, chunk: u32) -> Grids {
 }
 
 fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  return exact_load8(at.exact, chunk);
+  return exact_load8(at.word, chunk);
 }
 `],
   ["partials/kmeans_batch.hbs", `// A run of groups of one layer and side. A group is CHANNELS contiguous channels of a KV head.
@@ -2399,7 +2409,7 @@ fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
     let queries_1 = {{queries}}(chunk + 1u);
     for (var i = 0u; i < {{span}}; i += 1u) {
       let key = {{source}}_key8(grids, block, key_at[i], chunk);
-      scores[i] += vec4<f32>(Chunk(key[0]) * queries_0) + vec4<f32>(Chunk(key[1]) * queries_1);
+      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
     }
   }
 `],
@@ -2495,8 +2505,8 @@ fn {{name}}(chunk: u32) -> Rows {
         {{source}}_key8(second_grids, block, key_at[i], second),
       );
       let turned = turn(key, angle);
-      scores[i] += vec4<f32>(Chunk(turned.even[0]) * even_queries_0 + Chunk(turned.odd[0]) * odd_queries_0) +
-        vec4<f32>(Chunk(turned.even[1]) * even_queries_1 + Chunk(turned.odd[1]) * odd_queries_1);
+      let first_pairs = add_products(add_products(scores[i], turned.even[0], even_queries_0), turned.odd[0], odd_queries_0);
+      scores[i] = add_products(add_products(first_pairs, turned.even[1], even_queries_1), turned.odd[1], odd_queries_1);
       angle = turn(angle, page);
     }
   }
@@ -2638,7 +2648,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
     for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].record, key_at[i].token * KEY_CODES + group);
+      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
 {{#each key.laneCodes}}
       scores[i] += lut[(group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
 {{/each}}
@@ -2654,7 +2664,7 @@ fn mean_grids(block: Block, chunk: u32) -> Grids {
 }
 
 fn mean_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  return mat2x4<f32>(key_mean4(at.record, chunk), key_mean4(at.record, chunk + 1u));
+  return mat2x4<f32>(key_mean4(at.word, chunk), key_mean4(at.word, chunk + 1u));
 }
 
 // Scores of the lane's tokens for every row: a coded key is its record's mean, before the rotary embedding, and its codes.
@@ -2767,7 +2777,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let first = table_of(block) * TABLE_ENTRIES;
   for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
     for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].record, key_at[i].token * KEY_CODES + group);
+      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
 {{#each key.laneCodes}}
       scores[i] += table[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
 {{/each}}
@@ -2810,7 +2820,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
   for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
     for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].record, key_at[i].token * KEY_CODES + group);
+      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
 {{#each key.laneCodes}}
       let entry_{{index}} = table16[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
       scores[i] += vec4<f32>(unpack2x16float(entry_{{index}}.x), unpack2x16float(entry_{{index}}.y));
