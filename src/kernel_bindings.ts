@@ -10,6 +10,7 @@ export type BindingName =
   | "exact_written"
   | "pages"
   | "codebooks"
+  | "codebook_quads"
   | "coded_records"
   | "key_records"
   | "value_records"
@@ -57,6 +58,7 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   exact_written: { space: "storage, read_write", type: "array<u32>" },
   pages: { space: "storage, read", type: "array<u32>" },
   codebooks: { space: "storage, read", type: "array<u32>" },
+  codebook_quads: { space: "storage, read", type: "array<vec4<u32>>" },
   coded_records: { space: "storage, read", type: "array<u32>" },
   key_records: { space: "storage, read", type: "array<u32>" },
   value_records: { space: "storage, read", type: "array<u32>" },

@@ -297,6 +297,7 @@ function ownBinding(
     records,
     coded_records: records,
     codebooks,
+    codebook_quads: codebooks,
     sink_logits: sinkLogits,
     pages,
     rope,
