@@ -28,7 +28,6 @@ export type BindingName =
   | "sink_logits"
   | "batch"
   | "samples"
-  | "sample_values"
   | "weights"
   | "centroid_table"
   | "centroids"
@@ -76,12 +75,11 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   vectors: { space: "storage, read_write", type: "array<u32>" },
   batch: { space: "uniform", type: "Batch" },
   samples: { space: "storage, read", type: "array<vec4<f32>>" },
-  sample_values: { space: "storage, read", type: "array<f32>" },
-  weights: { space: "storage, read", type: "array<f32>" },
+  weights: { space: "storage, read", type: "array<vec4<f32>>" },
   centroid_table: { space: "uniform", type: "array<vec4<f32>, TABLE_ROWS * ROW>" },
   centroids: { space: "storage, read_write", type: "array<f32>" },
   scores: { space: "storage, read_write", type: "array<vec4<f32>>" },
-  codes: { space: "storage, read", type: "array<u32>" },
+  codes: { space: "storage, read", type: "array<vec4<u32>>" },
   codes_written: { space: "storage, read_write", type: "array<vec4<u32>>" },
   partial_sums: { space: "storage, read_write", type: "array<f32>" },
   group_results: { space: "storage, read_write", type: "array<vec2<f32>>" },
