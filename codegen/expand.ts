@@ -374,11 +374,6 @@ function rotatedSearch(channels: number, tokens: number): Context {
 /** Levels that a kernel loads at once: four words. */
 const ROW_LEVELS = 16;
 
-/** Whether a group's centroids are whole rows, of few enough centroids. */
-function searchesRows({ channels, centroids }: Scheme): boolean {
-  return channels >= 4 && channels * centroids >= ROW_LEVELS;
-}
-
 /** How learned codes are searched by rows: each row's centroids, loaded at once, are compared with up to `rowTokens` tokens. */
 function coupledRows({ channels }: Scheme): Context {
   const rowCentroids = ROW_LEVELS / channels;
@@ -494,17 +489,19 @@ function encodeRow(
       spread: hadamardFactor(headDim),
     });
   }
-  const rows = searchesRows(scheme);
+  const wide = scheme.channels >= 4;
+  // A group's centroids must be whole rows.
+  const rows = wide && scheme.channels * scheme.centroids >= ROW_LEVELS;
   return kernel(
     parts,
     "encode_coupled",
     reason,
-    rows ? bindings("codebooks", "codebook_quads") : bindings("codebooks"),
+    wide ? bindings("codebooks", "codebook_quads") : bindings("codebooks"),
     {
       ...coded,
       codebookWords: headCodebookWords(scheme, headDim),
       tokens: ENCODE_TOKENS,
-      groupPartial: scheme.channels <= 2 ? `group_c${scheme.channels}` : "group_wide",
+      groupPartial: wide ? "group_wide" : `group_c${scheme.channels}`,
       rowsPartial: rows ? "search_rows" : "search_no_rows",
       rowConstantsPartial: rows ? "row_constants" : "row_constants_none",
       ...(rows ? coupledRows(scheme) : {}),

@@ -146,13 +146,23 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
 
 // Loads scale and grid of group group.
 fn load_grid(codebook: u32, first_scale: u32, group: u32) {
-  for (var i = 0u; i < CHANNELS; i += 1u) {
-    let channel = group * CHANNELS + i;
-    let grid = unpack2x16float(codebooks[codebook + channel]);
-    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
-    low[i] = grid.x * scale[i];
-    level_step[i] = grid.y / 64.0 * scale[i];
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let channel = group * CHANNELS + 4u * quad;
+    let grid = codebook_quads[(codebook + channel) / 4u];
+    let given = bitcast<vec4<f32>>(codebook_quads[(first_scale + channel) / 4u]);
+    let scales = select(vec4<f32>(1.0), given, first_scale != 0u);
+    load_channel(4u * quad, grid.x, scales.x);
+    load_channel(4u * quad + 1u, grid.y, scales.y);
+    load_channel(4u * quad + 2u, grid.z, scales.z);
+    load_channel(4u * quad + 3u, grid.w, scales.w);
   }
+}
+
+fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
+  let grid = unpack2x16float(grid_word);
+  scale[i] = channel_scale;
+  low[i] = grid.x * channel_scale;
+  level_step[i] = grid.y / 64.0 * channel_scale;
 }
 
 // Squared distance of a loaded vector to the loaded centroid.

@@ -302,17 +302,6 @@ var<private> centroid: array<f32, CHANNELS>;
 
 {{> (lookup . "groupPartial")}}
 
-// Loads scale and grid of group group.
-fn load_grid(codebook: u32, first_scale: u32, group: u32) {
-  for (var i = 0u; i < CHANNELS; i += 1u) {
-    let channel = group * CHANNELS + i;
-    let grid = unpack2x16float(codebooks[codebook + channel]);
-    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
-    low[i] = grid.x * scale[i];
-    level_step[i] = grid.y / 64.0 * scale[i];
-  }
-}
-
 // Squared distance of a loaded vector to the loaded centroid.
 fn distance_of(token: u32) -> f32 {
   var distance = 0.0;
@@ -1594,6 +1583,8 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
   let levels = levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u));
   centroid[0] = low[0] + levels.x * level_step[0];
 }
+
+{{> load_grid}}
 `],
   ["partials/group_c2.hbs", `// Loads group group of the exact vector at word word, two channels to a word.
 fn load_vector(token: u32, word: u32, group: u32) {
@@ -1611,6 +1602,8 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
   centroid[0] = low[0] + levels.x * level_step[0];
   centroid[1] = low[1] + levels.y * level_step[1];
 }
+
+{{> load_grid}}
 `],
   ["partials/group_wide.hbs", `// Loads group group of the exact vector at word word, two channels to a word.
 fn load_vector(token: u32, word: u32, group: u32) {
@@ -1631,6 +1624,27 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
     centroid[4u * quad + 2u] = low[4u * quad + 2u] + levels.z * level_step[4u * quad + 2u];
     centroid[4u * quad + 3u] = low[4u * quad + 3u] + levels.w * level_step[4u * quad + 3u];
   }
+}
+
+// Loads scale and grid of group group.
+fn load_grid(codebook: u32, first_scale: u32, group: u32) {
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let channel = group * CHANNELS + 4u * quad;
+    let grid = codebook_quads[(codebook + channel) / 4u];
+    let given = bitcast<vec4<f32>>(codebook_quads[(first_scale + channel) / 4u]);
+    let scales = select(vec4<f32>(1.0), given, first_scale != 0u);
+    load_channel(4u * quad, grid.x, scales.x);
+    load_channel(4u * quad + 1u, grid.y, scales.y);
+    load_channel(4u * quad + 2u, grid.z, scales.z);
+    load_channel(4u * quad + 3u, grid.w, scales.w);
+  }
+}
+
+fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
+  let grid = unpack2x16float(grid_word);
+  scale[i] = channel_scale;
+  low[i] = grid.x * channel_scale;
+  level_step[i] = grid.y / 64.0 * channel_scale;
 }
 `],
   ["partials/hadamard4.hbs", `// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
@@ -1884,6 +1898,17 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   ["partials/load_exact.hbs", `fn exact_load4(word: u32, chunk: u32) -> vec4<f32> {
   let at = word + chunk * 2u;
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+`],
+  ["partials/load_grid.hbs", `// Loads scale and grid of group group.
+fn load_grid(codebook: u32, first_scale: u32, group: u32) {
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    let channel = group * CHANNELS + i;
+    let grid = unpack2x16float(codebooks[codebook + channel]);
+    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
+    low[i] = grid.x * scale[i];
+    level_step[i] = grid.y / 64.0 * scale[i];
+  }
 }
 `],
   ["partials/load_half.hbs", `{{> no_grid}}
