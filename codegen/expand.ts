@@ -413,6 +413,94 @@ function levelsContext(
   };
 }
 
+/** Halfwords that a kernel loads at once of a codebook in binary16. */
+const ROW_HALFWORDS = 8;
+
+/** How rotated codes are searched: each row of centroids, loaded once, is compared with a batch of `tokens` tokens. */
+function rotatedSearch(channels: number, tokens: number): Context {
+  const rowCentroids = channels === 1 ? 1 : ROW_HALFWORDS / channels;
+  const parts = Array.from({ length: Math.ceil(channels / 4) }, (_, part) => part);
+  const joint = (part: number) => (part + 1 < parts.length ? " + " : "");
+  const tokenList = Array.from({ length: tokens }, (_, token) => token);
+  return {
+    tokens,
+    rowCentroids,
+    centroidPartial: channels === 1 ? "centroid_single" : "centroid_pairs",
+    batch: tokenList.map((token) => ({
+      token,
+      parts: parts.map((part) => ({ token, part, vector: `x_${token}_${part}` })),
+    })),
+    searched: Array.from({ length: rowCentroids }, (_, index) => {
+      const own = { code: `code_of_${index}`, half: `half_square_${index}` };
+      const centroid = (part: number) => `c_${index}_${part}`;
+      return {
+        index,
+        ...own,
+        parts: parts.map((part) => ({
+          centroid: centroid(part),
+          rowPart: index * parts.length + part,
+          joint: joint(part),
+        })),
+        batch: tokenList.map((token) => ({
+          token,
+          ...own,
+          likeness: `likeness_${index}_${token}`,
+          parts: parts.map((part) => ({
+            vector: `x_${token}_${part}`,
+            centroid: centroid(part),
+            joint: joint(part),
+          })),
+        })),
+      };
+    }),
+  };
+}
+
+/** Levels that a kernel loads at once: four words. */
+const ROW_LEVELS = 16;
+
+/** How learned codes are searched by rows: each row's centroids, loaded at once, are compared with up to `rowTokens` tokens. */
+function coupledRows({ channels }: Scheme): Context {
+  const rowCentroids = ROW_LEVELS / channels;
+  // A driver need not unroll a loop over as many channels as 16; over fewer it does, and such a loop is as fast.
+  const rowTokens = channels === 16 ? ENCODE_TOKENS : 1;
+  const component = (index: number) => "xyzw"[index & 3]!;
+  return {
+    rowCentroids,
+    rowTokens,
+    searched: Array.from({ length: rowCentroids }, (_, index) => {
+      const code = `code_of_${index}`;
+      const centroid = (channel: number) => `c_${index}_${channel}`;
+      const words = Array.from({ length: channels / 4 }, (_, word) => ({
+        levels: `levels_${index}_${word}`,
+        word: component((index * channels) / 4 + word),
+      }));
+      const indices = Array.from({ length: channels }, (_, channel) => channel);
+      return {
+        index,
+        code,
+        words,
+        channels: indices.map((channel) => ({
+          channel,
+          centroid: centroid(channel),
+          level: `levels_${index}_${channel >> 2}.${component(channel)}`,
+        })),
+        batch: Array.from({ length: rowTokens }, (_, token) => ({
+          token,
+          code,
+          distance: `distance_${index}_${token}`,
+          channels: indices.map((channel) => ({
+            place: token * channels + channel,
+            centroid: centroid(channel),
+            distance: `distance_${index}_${token}`,
+            difference: `difference_${index}_${token}_${channel}`,
+          })),
+        })),
+      };
+    }),
+  };
+}
+
 function encodeRow(
   schemeId: SchemeId,
   headDim: number,
@@ -444,7 +532,14 @@ function encodeRow(
     scheme.centroids,
     2 ** Math.floor(Math.log2(Math.max(1, WORKGROUP_SIZE / layout.codes))),
   );
-  const bindings: BindingName[] = ["step", "layer", "exact", "pages", "codebooks", "records"];
+  const bindings = (...codebooks: BindingName[]): BindingName[] => [
+    "step",
+    "layer",
+    "exact",
+    "pages",
+    ...codebooks,
+    "records",
+  ];
   const coded = {
     ...common,
     channels: scheme.channels,
@@ -456,11 +551,14 @@ function encodeRow(
   if (scheme.rotated) {
     const mean = hasMean(scheme, headDim);
     const rope: BindingName[] = variant === undefined ? [] : ["rope"];
-    return kernel(parts, "encode_rotated", reason, [...bindings, ...rope], {
+    return kernel(parts, "encode_rotated", reason, [
+      ...bindings(scheme.channels === 1 ? "codebooks" : "codebook_quads"),
+      ...rope,
+    ], {
       ...coded,
       ...angleContext(variant),
       headerPartial: variant === undefined ? "header_no_angle" : "header_angle",
-      channelPartial: variant === undefined ? "channel_plain" : "channel_rope",
+      chunkPartial: variant === undefined ? "chunk_plain" : "chunk_rope",
       centrePartial: !mean
         ? "centre_none"
         : variant === undefined
@@ -469,17 +567,31 @@ function encodeRow(
       scalesPartial: mean ? "scales_byte" : "scales_half",
       ...(mean ? { side: "mean" } : {}),
       metadataWords: layout.metadataWords,
-      tokens: Math.min(layout.tokens, headDim > 128 ? ENCODE_TOKENS / 2 : ENCODE_TOKENS),
+      ...rotatedSearch(
+        scheme.channels,
+        Math.min(layout.tokens, headDim > 128 ? ENCODE_TOKENS / 2 : ENCODE_TOKENS),
+      ),
       spread: hadamardFactor(headDim),
-      centroidPartial: scheme.channels === 1 ? "centroid_single" : "centroid_pairs",
     });
   }
-  return kernel(parts, "encode_coupled", reason, bindings, {
-    ...coded,
-    codebookWords: headCodebookWords(scheme, headDim),
-    tokens: ENCODE_TOKENS,
-    groupPartial: scheme.channels <= 2 ? `group_c${scheme.channels}` : "group_wide",
-  });
+  const wide = scheme.channels >= 4;
+  // A group's centroids must be whole rows.
+  const rows = wide && scheme.channels * scheme.centroids >= ROW_LEVELS;
+  return kernel(
+    parts,
+    "encode_coupled",
+    reason,
+    wide ? bindings("codebooks", "codebook_quads") : bindings("codebooks"),
+    {
+      ...coded,
+      codebookWords: headCodebookWords(scheme, headDim),
+      tokens: ENCODE_TOKENS,
+      groupPartial: wide ? "group_wide" : `group_c${scheme.channels}`,
+      rowsPartial: rows ? "search_rows" : "search_no_rows",
+      rowConstantsPartial: rows ? "row_constants" : "row_constants_none",
+      ...(rows ? coupledRows(scheme) : {}),
+    },
+  );
 }
 
 function decodeRow(scheme: SchemeId, headDim: number, reason: string): KernelRow {

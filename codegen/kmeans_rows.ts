@@ -51,7 +51,7 @@ export function kmeansRows({ channels, reason }: KmeansRow): KernelRow[] {
       reason,
       bindings: [
         "batch",
-        "sample_values",
+        "samples",
         "weights",
         "codes",
         "centroids",

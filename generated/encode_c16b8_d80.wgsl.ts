@@ -13,6 +13,8 @@ const CODES: u32 = 5u; // codes per token
 const RECORD_TOKENS: u32 = 4u;
 const RECORD_WORDS: u32 = 5u;
 const CODEBOOK_WORDS: u32 = 5200u; // per head
+const ROW_CENTROIDS: u32 = 1u; // centroids that one load brings
+const ROW_TOKENS: u32 = 8u; // most tokens whose search is by rows
 const LANES: u32 = 8u; // lanes that share the search for one code
 const MAX_TOKENS: u32 = 8u;
 
@@ -73,7 +75,8 @@ struct Layer {
 @group(0) @binding(2) var<storage, read> exact: array<u32>;
 @group(0) @binding(3) var<storage, read> pages: array<u32>;
 @group(0) @binding(4) var<storage, read> codebooks: array<u32>;
-@group(0) @binding(5) var<storage, read_write> records: array<u32>;
+@group(0) @binding(5) var<storage, read> codebook_quads: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> records: array<u32>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
 // leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
@@ -143,13 +146,23 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
 
 // Loads scale and grid of group group.
 fn load_grid(codebook: u32, first_scale: u32, group: u32) {
-  for (var i = 0u; i < CHANNELS; i += 1u) {
-    let channel = group * CHANNELS + i;
-    let grid = unpack2x16float(codebooks[codebook + channel]);
-    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
-    low[i] = grid.x * scale[i];
-    level_step[i] = grid.y / 64.0 * scale[i];
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let channel = group * CHANNELS + 4u * quad;
+    let grid = codebook_quads[(codebook + channel) / 4u];
+    let given = bitcast<vec4<f32>>(codebook_quads[(first_scale + channel) / 4u]);
+    let scales = select(vec4<f32>(1.0), given, first_scale != 0u);
+    load_channel(4u * quad, grid.x, scales.x);
+    load_channel(4u * quad + 1u, grid.y, scales.y);
+    load_channel(4u * quad + 2u, grid.z, scales.z);
+    load_channel(4u * quad + 3u, grid.w, scales.w);
   }
+}
+
+fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
+  let grid = unpack2x16float(grid_word);
+  scale[i] = channel_scale;
+  low[i] = grid.x * channel_scale;
+  level_step[i] = grid.y / 64.0 * channel_scale;
 }
 
 // Squared distance of a loaded vector to the loaded centroid.
@@ -200,13 +213,338 @@ fn main(
         let position = layer.sinks + min(max(first + token, entry.encode_from), encode_end - 1u);
         load_vector(token, exact_word(entry.slot, SIDE, position, head), share);
       }
-      for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
-        load_centroid(codebook, share, code);
-        for (var token = 0u; token < TOKENS; token += 1u) {
-          let distance = distance_of(token);
-          if (distance < best[token]) {
-            best[token] = distance;
-            best_code[token] = code;
+      // A lone token uses a centroid once, so that loads decide; and loops over sixteen channels of several tokens stay rolled.
+      if (TOKENS <= ROW_TOKENS) {
+        for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
+          let words = codebook_quads[(codebook + HEAD_DIM) / 4u + share * (CENTROIDS / ROW_CENTROIDS) + row];
+          let code_of_0 = row * ROW_CENTROIDS + 0u;
+          let levels_0_0 = levels_of(words.x);
+          let levels_0_1 = levels_of(words.y);
+          let levels_0_2 = levels_of(words.z);
+          let levels_0_3 = levels_of(words.w);
+          let c_0_0 = low[0u] + levels_0_0.x * level_step[0u];
+          let c_0_1 = low[1u] + levels_0_0.y * level_step[1u];
+          let c_0_2 = low[2u] + levels_0_0.z * level_step[2u];
+          let c_0_3 = low[3u] + levels_0_0.w * level_step[3u];
+          let c_0_4 = low[4u] + levels_0_1.x * level_step[4u];
+          let c_0_5 = low[5u] + levels_0_1.y * level_step[5u];
+          let c_0_6 = low[6u] + levels_0_1.z * level_step[6u];
+          let c_0_7 = low[7u] + levels_0_1.w * level_step[7u];
+          let c_0_8 = low[8u] + levels_0_2.x * level_step[8u];
+          let c_0_9 = low[9u] + levels_0_2.y * level_step[9u];
+          let c_0_10 = low[10u] + levels_0_2.z * level_step[10u];
+          let c_0_11 = low[11u] + levels_0_2.w * level_step[11u];
+          let c_0_12 = low[12u] + levels_0_3.x * level_step[12u];
+          let c_0_13 = low[13u] + levels_0_3.y * level_step[13u];
+          let c_0_14 = low[14u] + levels_0_3.z * level_step[14u];
+          let c_0_15 = low[15u] + levels_0_3.w * level_step[15u];
+          if (TOKENS > 0u) {
+            var distance_0_0 = 0.0;
+            let difference_0_0_0 = vectors[0u] - c_0_0;
+            distance_0_0 += difference_0_0_0 * difference_0_0_0;
+            let difference_0_0_1 = vectors[1u] - c_0_1;
+            distance_0_0 += difference_0_0_1 * difference_0_0_1;
+            let difference_0_0_2 = vectors[2u] - c_0_2;
+            distance_0_0 += difference_0_0_2 * difference_0_0_2;
+            let difference_0_0_3 = vectors[3u] - c_0_3;
+            distance_0_0 += difference_0_0_3 * difference_0_0_3;
+            let difference_0_0_4 = vectors[4u] - c_0_4;
+            distance_0_0 += difference_0_0_4 * difference_0_0_4;
+            let difference_0_0_5 = vectors[5u] - c_0_5;
+            distance_0_0 += difference_0_0_5 * difference_0_0_5;
+            let difference_0_0_6 = vectors[6u] - c_0_6;
+            distance_0_0 += difference_0_0_6 * difference_0_0_6;
+            let difference_0_0_7 = vectors[7u] - c_0_7;
+            distance_0_0 += difference_0_0_7 * difference_0_0_7;
+            let difference_0_0_8 = vectors[8u] - c_0_8;
+            distance_0_0 += difference_0_0_8 * difference_0_0_8;
+            let difference_0_0_9 = vectors[9u] - c_0_9;
+            distance_0_0 += difference_0_0_9 * difference_0_0_9;
+            let difference_0_0_10 = vectors[10u] - c_0_10;
+            distance_0_0 += difference_0_0_10 * difference_0_0_10;
+            let difference_0_0_11 = vectors[11u] - c_0_11;
+            distance_0_0 += difference_0_0_11 * difference_0_0_11;
+            let difference_0_0_12 = vectors[12u] - c_0_12;
+            distance_0_0 += difference_0_0_12 * difference_0_0_12;
+            let difference_0_0_13 = vectors[13u] - c_0_13;
+            distance_0_0 += difference_0_0_13 * difference_0_0_13;
+            let difference_0_0_14 = vectors[14u] - c_0_14;
+            distance_0_0 += difference_0_0_14 * difference_0_0_14;
+            let difference_0_0_15 = vectors[15u] - c_0_15;
+            distance_0_0 += difference_0_0_15 * difference_0_0_15;
+            best_code[0u] = select(best_code[0u], code_of_0, distance_0_0 < best[0u]);
+            best[0u] = min(best[0u], distance_0_0);
+          }
+          if (TOKENS > 1u) {
+            var distance_0_1 = 0.0;
+            let difference_0_1_0 = vectors[16u] - c_0_0;
+            distance_0_1 += difference_0_1_0 * difference_0_1_0;
+            let difference_0_1_1 = vectors[17u] - c_0_1;
+            distance_0_1 += difference_0_1_1 * difference_0_1_1;
+            let difference_0_1_2 = vectors[18u] - c_0_2;
+            distance_0_1 += difference_0_1_2 * difference_0_1_2;
+            let difference_0_1_3 = vectors[19u] - c_0_3;
+            distance_0_1 += difference_0_1_3 * difference_0_1_3;
+            let difference_0_1_4 = vectors[20u] - c_0_4;
+            distance_0_1 += difference_0_1_4 * difference_0_1_4;
+            let difference_0_1_5 = vectors[21u] - c_0_5;
+            distance_0_1 += difference_0_1_5 * difference_0_1_5;
+            let difference_0_1_6 = vectors[22u] - c_0_6;
+            distance_0_1 += difference_0_1_6 * difference_0_1_6;
+            let difference_0_1_7 = vectors[23u] - c_0_7;
+            distance_0_1 += difference_0_1_7 * difference_0_1_7;
+            let difference_0_1_8 = vectors[24u] - c_0_8;
+            distance_0_1 += difference_0_1_8 * difference_0_1_8;
+            let difference_0_1_9 = vectors[25u] - c_0_9;
+            distance_0_1 += difference_0_1_9 * difference_0_1_9;
+            let difference_0_1_10 = vectors[26u] - c_0_10;
+            distance_0_1 += difference_0_1_10 * difference_0_1_10;
+            let difference_0_1_11 = vectors[27u] - c_0_11;
+            distance_0_1 += difference_0_1_11 * difference_0_1_11;
+            let difference_0_1_12 = vectors[28u] - c_0_12;
+            distance_0_1 += difference_0_1_12 * difference_0_1_12;
+            let difference_0_1_13 = vectors[29u] - c_0_13;
+            distance_0_1 += difference_0_1_13 * difference_0_1_13;
+            let difference_0_1_14 = vectors[30u] - c_0_14;
+            distance_0_1 += difference_0_1_14 * difference_0_1_14;
+            let difference_0_1_15 = vectors[31u] - c_0_15;
+            distance_0_1 += difference_0_1_15 * difference_0_1_15;
+            best_code[1u] = select(best_code[1u], code_of_0, distance_0_1 < best[1u]);
+            best[1u] = min(best[1u], distance_0_1);
+          }
+          if (TOKENS > 2u) {
+            var distance_0_2 = 0.0;
+            let difference_0_2_0 = vectors[32u] - c_0_0;
+            distance_0_2 += difference_0_2_0 * difference_0_2_0;
+            let difference_0_2_1 = vectors[33u] - c_0_1;
+            distance_0_2 += difference_0_2_1 * difference_0_2_1;
+            let difference_0_2_2 = vectors[34u] - c_0_2;
+            distance_0_2 += difference_0_2_2 * difference_0_2_2;
+            let difference_0_2_3 = vectors[35u] - c_0_3;
+            distance_0_2 += difference_0_2_3 * difference_0_2_3;
+            let difference_0_2_4 = vectors[36u] - c_0_4;
+            distance_0_2 += difference_0_2_4 * difference_0_2_4;
+            let difference_0_2_5 = vectors[37u] - c_0_5;
+            distance_0_2 += difference_0_2_5 * difference_0_2_5;
+            let difference_0_2_6 = vectors[38u] - c_0_6;
+            distance_0_2 += difference_0_2_6 * difference_0_2_6;
+            let difference_0_2_7 = vectors[39u] - c_0_7;
+            distance_0_2 += difference_0_2_7 * difference_0_2_7;
+            let difference_0_2_8 = vectors[40u] - c_0_8;
+            distance_0_2 += difference_0_2_8 * difference_0_2_8;
+            let difference_0_2_9 = vectors[41u] - c_0_9;
+            distance_0_2 += difference_0_2_9 * difference_0_2_9;
+            let difference_0_2_10 = vectors[42u] - c_0_10;
+            distance_0_2 += difference_0_2_10 * difference_0_2_10;
+            let difference_0_2_11 = vectors[43u] - c_0_11;
+            distance_0_2 += difference_0_2_11 * difference_0_2_11;
+            let difference_0_2_12 = vectors[44u] - c_0_12;
+            distance_0_2 += difference_0_2_12 * difference_0_2_12;
+            let difference_0_2_13 = vectors[45u] - c_0_13;
+            distance_0_2 += difference_0_2_13 * difference_0_2_13;
+            let difference_0_2_14 = vectors[46u] - c_0_14;
+            distance_0_2 += difference_0_2_14 * difference_0_2_14;
+            let difference_0_2_15 = vectors[47u] - c_0_15;
+            distance_0_2 += difference_0_2_15 * difference_0_2_15;
+            best_code[2u] = select(best_code[2u], code_of_0, distance_0_2 < best[2u]);
+            best[2u] = min(best[2u], distance_0_2);
+          }
+          if (TOKENS > 3u) {
+            var distance_0_3 = 0.0;
+            let difference_0_3_0 = vectors[48u] - c_0_0;
+            distance_0_3 += difference_0_3_0 * difference_0_3_0;
+            let difference_0_3_1 = vectors[49u] - c_0_1;
+            distance_0_3 += difference_0_3_1 * difference_0_3_1;
+            let difference_0_3_2 = vectors[50u] - c_0_2;
+            distance_0_3 += difference_0_3_2 * difference_0_3_2;
+            let difference_0_3_3 = vectors[51u] - c_0_3;
+            distance_0_3 += difference_0_3_3 * difference_0_3_3;
+            let difference_0_3_4 = vectors[52u] - c_0_4;
+            distance_0_3 += difference_0_3_4 * difference_0_3_4;
+            let difference_0_3_5 = vectors[53u] - c_0_5;
+            distance_0_3 += difference_0_3_5 * difference_0_3_5;
+            let difference_0_3_6 = vectors[54u] - c_0_6;
+            distance_0_3 += difference_0_3_6 * difference_0_3_6;
+            let difference_0_3_7 = vectors[55u] - c_0_7;
+            distance_0_3 += difference_0_3_7 * difference_0_3_7;
+            let difference_0_3_8 = vectors[56u] - c_0_8;
+            distance_0_3 += difference_0_3_8 * difference_0_3_8;
+            let difference_0_3_9 = vectors[57u] - c_0_9;
+            distance_0_3 += difference_0_3_9 * difference_0_3_9;
+            let difference_0_3_10 = vectors[58u] - c_0_10;
+            distance_0_3 += difference_0_3_10 * difference_0_3_10;
+            let difference_0_3_11 = vectors[59u] - c_0_11;
+            distance_0_3 += difference_0_3_11 * difference_0_3_11;
+            let difference_0_3_12 = vectors[60u] - c_0_12;
+            distance_0_3 += difference_0_3_12 * difference_0_3_12;
+            let difference_0_3_13 = vectors[61u] - c_0_13;
+            distance_0_3 += difference_0_3_13 * difference_0_3_13;
+            let difference_0_3_14 = vectors[62u] - c_0_14;
+            distance_0_3 += difference_0_3_14 * difference_0_3_14;
+            let difference_0_3_15 = vectors[63u] - c_0_15;
+            distance_0_3 += difference_0_3_15 * difference_0_3_15;
+            best_code[3u] = select(best_code[3u], code_of_0, distance_0_3 < best[3u]);
+            best[3u] = min(best[3u], distance_0_3);
+          }
+          if (TOKENS > 4u) {
+            var distance_0_4 = 0.0;
+            let difference_0_4_0 = vectors[64u] - c_0_0;
+            distance_0_4 += difference_0_4_0 * difference_0_4_0;
+            let difference_0_4_1 = vectors[65u] - c_0_1;
+            distance_0_4 += difference_0_4_1 * difference_0_4_1;
+            let difference_0_4_2 = vectors[66u] - c_0_2;
+            distance_0_4 += difference_0_4_2 * difference_0_4_2;
+            let difference_0_4_3 = vectors[67u] - c_0_3;
+            distance_0_4 += difference_0_4_3 * difference_0_4_3;
+            let difference_0_4_4 = vectors[68u] - c_0_4;
+            distance_0_4 += difference_0_4_4 * difference_0_4_4;
+            let difference_0_4_5 = vectors[69u] - c_0_5;
+            distance_0_4 += difference_0_4_5 * difference_0_4_5;
+            let difference_0_4_6 = vectors[70u] - c_0_6;
+            distance_0_4 += difference_0_4_6 * difference_0_4_6;
+            let difference_0_4_7 = vectors[71u] - c_0_7;
+            distance_0_4 += difference_0_4_7 * difference_0_4_7;
+            let difference_0_4_8 = vectors[72u] - c_0_8;
+            distance_0_4 += difference_0_4_8 * difference_0_4_8;
+            let difference_0_4_9 = vectors[73u] - c_0_9;
+            distance_0_4 += difference_0_4_9 * difference_0_4_9;
+            let difference_0_4_10 = vectors[74u] - c_0_10;
+            distance_0_4 += difference_0_4_10 * difference_0_4_10;
+            let difference_0_4_11 = vectors[75u] - c_0_11;
+            distance_0_4 += difference_0_4_11 * difference_0_4_11;
+            let difference_0_4_12 = vectors[76u] - c_0_12;
+            distance_0_4 += difference_0_4_12 * difference_0_4_12;
+            let difference_0_4_13 = vectors[77u] - c_0_13;
+            distance_0_4 += difference_0_4_13 * difference_0_4_13;
+            let difference_0_4_14 = vectors[78u] - c_0_14;
+            distance_0_4 += difference_0_4_14 * difference_0_4_14;
+            let difference_0_4_15 = vectors[79u] - c_0_15;
+            distance_0_4 += difference_0_4_15 * difference_0_4_15;
+            best_code[4u] = select(best_code[4u], code_of_0, distance_0_4 < best[4u]);
+            best[4u] = min(best[4u], distance_0_4);
+          }
+          if (TOKENS > 5u) {
+            var distance_0_5 = 0.0;
+            let difference_0_5_0 = vectors[80u] - c_0_0;
+            distance_0_5 += difference_0_5_0 * difference_0_5_0;
+            let difference_0_5_1 = vectors[81u] - c_0_1;
+            distance_0_5 += difference_0_5_1 * difference_0_5_1;
+            let difference_0_5_2 = vectors[82u] - c_0_2;
+            distance_0_5 += difference_0_5_2 * difference_0_5_2;
+            let difference_0_5_3 = vectors[83u] - c_0_3;
+            distance_0_5 += difference_0_5_3 * difference_0_5_3;
+            let difference_0_5_4 = vectors[84u] - c_0_4;
+            distance_0_5 += difference_0_5_4 * difference_0_5_4;
+            let difference_0_5_5 = vectors[85u] - c_0_5;
+            distance_0_5 += difference_0_5_5 * difference_0_5_5;
+            let difference_0_5_6 = vectors[86u] - c_0_6;
+            distance_0_5 += difference_0_5_6 * difference_0_5_6;
+            let difference_0_5_7 = vectors[87u] - c_0_7;
+            distance_0_5 += difference_0_5_7 * difference_0_5_7;
+            let difference_0_5_8 = vectors[88u] - c_0_8;
+            distance_0_5 += difference_0_5_8 * difference_0_5_8;
+            let difference_0_5_9 = vectors[89u] - c_0_9;
+            distance_0_5 += difference_0_5_9 * difference_0_5_9;
+            let difference_0_5_10 = vectors[90u] - c_0_10;
+            distance_0_5 += difference_0_5_10 * difference_0_5_10;
+            let difference_0_5_11 = vectors[91u] - c_0_11;
+            distance_0_5 += difference_0_5_11 * difference_0_5_11;
+            let difference_0_5_12 = vectors[92u] - c_0_12;
+            distance_0_5 += difference_0_5_12 * difference_0_5_12;
+            let difference_0_5_13 = vectors[93u] - c_0_13;
+            distance_0_5 += difference_0_5_13 * difference_0_5_13;
+            let difference_0_5_14 = vectors[94u] - c_0_14;
+            distance_0_5 += difference_0_5_14 * difference_0_5_14;
+            let difference_0_5_15 = vectors[95u] - c_0_15;
+            distance_0_5 += difference_0_5_15 * difference_0_5_15;
+            best_code[5u] = select(best_code[5u], code_of_0, distance_0_5 < best[5u]);
+            best[5u] = min(best[5u], distance_0_5);
+          }
+          if (TOKENS > 6u) {
+            var distance_0_6 = 0.0;
+            let difference_0_6_0 = vectors[96u] - c_0_0;
+            distance_0_6 += difference_0_6_0 * difference_0_6_0;
+            let difference_0_6_1 = vectors[97u] - c_0_1;
+            distance_0_6 += difference_0_6_1 * difference_0_6_1;
+            let difference_0_6_2 = vectors[98u] - c_0_2;
+            distance_0_6 += difference_0_6_2 * difference_0_6_2;
+            let difference_0_6_3 = vectors[99u] - c_0_3;
+            distance_0_6 += difference_0_6_3 * difference_0_6_3;
+            let difference_0_6_4 = vectors[100u] - c_0_4;
+            distance_0_6 += difference_0_6_4 * difference_0_6_4;
+            let difference_0_6_5 = vectors[101u] - c_0_5;
+            distance_0_6 += difference_0_6_5 * difference_0_6_5;
+            let difference_0_6_6 = vectors[102u] - c_0_6;
+            distance_0_6 += difference_0_6_6 * difference_0_6_6;
+            let difference_0_6_7 = vectors[103u] - c_0_7;
+            distance_0_6 += difference_0_6_7 * difference_0_6_7;
+            let difference_0_6_8 = vectors[104u] - c_0_8;
+            distance_0_6 += difference_0_6_8 * difference_0_6_8;
+            let difference_0_6_9 = vectors[105u] - c_0_9;
+            distance_0_6 += difference_0_6_9 * difference_0_6_9;
+            let difference_0_6_10 = vectors[106u] - c_0_10;
+            distance_0_6 += difference_0_6_10 * difference_0_6_10;
+            let difference_0_6_11 = vectors[107u] - c_0_11;
+            distance_0_6 += difference_0_6_11 * difference_0_6_11;
+            let difference_0_6_12 = vectors[108u] - c_0_12;
+            distance_0_6 += difference_0_6_12 * difference_0_6_12;
+            let difference_0_6_13 = vectors[109u] - c_0_13;
+            distance_0_6 += difference_0_6_13 * difference_0_6_13;
+            let difference_0_6_14 = vectors[110u] - c_0_14;
+            distance_0_6 += difference_0_6_14 * difference_0_6_14;
+            let difference_0_6_15 = vectors[111u] - c_0_15;
+            distance_0_6 += difference_0_6_15 * difference_0_6_15;
+            best_code[6u] = select(best_code[6u], code_of_0, distance_0_6 < best[6u]);
+            best[6u] = min(best[6u], distance_0_6);
+          }
+          if (TOKENS > 7u) {
+            var distance_0_7 = 0.0;
+            let difference_0_7_0 = vectors[112u] - c_0_0;
+            distance_0_7 += difference_0_7_0 * difference_0_7_0;
+            let difference_0_7_1 = vectors[113u] - c_0_1;
+            distance_0_7 += difference_0_7_1 * difference_0_7_1;
+            let difference_0_7_2 = vectors[114u] - c_0_2;
+            distance_0_7 += difference_0_7_2 * difference_0_7_2;
+            let difference_0_7_3 = vectors[115u] - c_0_3;
+            distance_0_7 += difference_0_7_3 * difference_0_7_3;
+            let difference_0_7_4 = vectors[116u] - c_0_4;
+            distance_0_7 += difference_0_7_4 * difference_0_7_4;
+            let difference_0_7_5 = vectors[117u] - c_0_5;
+            distance_0_7 += difference_0_7_5 * difference_0_7_5;
+            let difference_0_7_6 = vectors[118u] - c_0_6;
+            distance_0_7 += difference_0_7_6 * difference_0_7_6;
+            let difference_0_7_7 = vectors[119u] - c_0_7;
+            distance_0_7 += difference_0_7_7 * difference_0_7_7;
+            let difference_0_7_8 = vectors[120u] - c_0_8;
+            distance_0_7 += difference_0_7_8 * difference_0_7_8;
+            let difference_0_7_9 = vectors[121u] - c_0_9;
+            distance_0_7 += difference_0_7_9 * difference_0_7_9;
+            let difference_0_7_10 = vectors[122u] - c_0_10;
+            distance_0_7 += difference_0_7_10 * difference_0_7_10;
+            let difference_0_7_11 = vectors[123u] - c_0_11;
+            distance_0_7 += difference_0_7_11 * difference_0_7_11;
+            let difference_0_7_12 = vectors[124u] - c_0_12;
+            distance_0_7 += difference_0_7_12 * difference_0_7_12;
+            let difference_0_7_13 = vectors[125u] - c_0_13;
+            distance_0_7 += difference_0_7_13 * difference_0_7_13;
+            let difference_0_7_14 = vectors[126u] - c_0_14;
+            distance_0_7 += difference_0_7_14 * difference_0_7_14;
+            let difference_0_7_15 = vectors[127u] - c_0_15;
+            distance_0_7 += difference_0_7_15 * difference_0_7_15;
+            best_code[7u] = select(best_code[7u], code_of_0, distance_0_7 < best[7u]);
+            best[7u] = min(best[7u], distance_0_7);
+          }
+        }
+      }
+      if (TOKENS > ROW_TOKENS) {
+        for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
+          load_centroid(codebook, share, code);
+          for (var token = 0u; token < TOKENS; token += 1u) {
+            let distance = distance_of(token);
+            if (distance < best[token]) {
+              best[token] = distance;
+              best_code[token] = code;
+            }
           }
         }
       }

@@ -13,6 +13,7 @@ const CODES: u32 = 32u; // codes per token
 const RECORD_TOKENS: u32 = 1u;
 const RECORD_WORDS: u32 = 2u;
 const CODEBOOK_WORDS: u32 = 128u; // per head
+const ROW_TOKENS: u32 = 0u; // most tokens whose search is by rows of centroids
 const LANES: u32 = 2u; // lanes that share the search for one code
 const MAX_TOKENS: u32 = 8u;
 
@@ -196,13 +197,15 @@ fn main(
         let position = layer.sinks + min(max(first + token, entry.encode_from), encode_end - 1u);
         load_vector(token, exact_word(entry.slot, SIDE, position, head), share);
       }
-      for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
-        load_centroid(codebook, share, code);
-        for (var token = 0u; token < TOKENS; token += 1u) {
-          let distance = distance_of(token);
-          if (distance < best[token]) {
-            best[token] = distance;
-            best_code[token] = code;
+      if (TOKENS > ROW_TOKENS) {
+        for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
+          load_centroid(codebook, share, code);
+          for (var token = 0u; token < TOKENS; token += 1u) {
+            let distance = distance_of(token);
+            if (distance < best[token]) {
+              best[token] = distance;
+              best_code[token] = code;
+            }
           }
         }
       }

@@ -13,6 +13,8 @@ const CODES: u32 = 12u; // codes per token
 const RECORD_TOKENS: u32 = 1u;
 const RECORD_WORDS: u32 = 3u;
 const CODEBOOK_WORDS: u32 = 6240u; // per head
+const ROW_CENTROIDS: u32 = 2u; // centroids that one load brings
+const ROW_TOKENS: u32 = 1u; // most tokens whose search is by rows
 const LANES: u32 = 4u; // lanes that share the search for one code
 const MAX_TOKENS: u32 = 8u;
 
@@ -73,7 +75,8 @@ struct Layer {
 @group(0) @binding(2) var<storage, read> exact: array<u32>;
 @group(0) @binding(3) var<storage, read> pages: array<u32>;
 @group(0) @binding(4) var<storage, read> codebooks: array<u32>;
-@group(0) @binding(5) var<storage, read_write> records: array<u32>;
+@group(0) @binding(5) var<storage, read> codebook_quads: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> records: array<u32>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
 // leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
@@ -143,13 +146,23 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
 
 // Loads scale and grid of group group.
 fn load_grid(codebook: u32, first_scale: u32, group: u32) {
-  for (var i = 0u; i < CHANNELS; i += 1u) {
-    let channel = group * CHANNELS + i;
-    let grid = unpack2x16float(codebooks[codebook + channel]);
-    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
-    low[i] = grid.x * scale[i];
-    level_step[i] = grid.y / 64.0 * scale[i];
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let channel = group * CHANNELS + 4u * quad;
+    let grid = codebook_quads[(codebook + channel) / 4u];
+    let given = bitcast<vec4<f32>>(codebook_quads[(first_scale + channel) / 4u]);
+    let scales = select(vec4<f32>(1.0), given, first_scale != 0u);
+    load_channel(4u * quad, grid.x, scales.x);
+    load_channel(4u * quad + 1u, grid.y, scales.y);
+    load_channel(4u * quad + 2u, grid.z, scales.z);
+    load_channel(4u * quad + 3u, grid.w, scales.w);
   }
+}
+
+fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
+  let grid = unpack2x16float(grid_word);
+  scale[i] = channel_scale;
+  low[i] = grid.x * channel_scale;
+  level_step[i] = grid.y / 64.0 * channel_scale;
 }
 
 // Squared distance of a loaded vector to the loaded centroid.
@@ -200,13 +213,85 @@ fn main(
         let position = layer.sinks + min(max(first + token, entry.encode_from), encode_end - 1u);
         load_vector(token, exact_word(entry.slot, SIDE, position, head), share);
       }
-      for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
-        load_centroid(codebook, share, code);
-        for (var token = 0u; token < TOKENS; token += 1u) {
-          let distance = distance_of(token);
-          if (distance < best[token]) {
-            best[token] = distance;
-            best_code[token] = code;
+      // A lone token uses a centroid once, so that loads decide; and loops over sixteen channels of several tokens stay rolled.
+      if (TOKENS <= ROW_TOKENS) {
+        for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
+          let words = codebook_quads[(codebook + HEAD_DIM) / 4u + share * (CENTROIDS / ROW_CENTROIDS) + row];
+          let code_of_0 = row * ROW_CENTROIDS + 0u;
+          let levels_0_0 = levels_of(words.x);
+          let levels_0_1 = levels_of(words.y);
+          let c_0_0 = low[0u] + levels_0_0.x * level_step[0u];
+          let c_0_1 = low[1u] + levels_0_0.y * level_step[1u];
+          let c_0_2 = low[2u] + levels_0_0.z * level_step[2u];
+          let c_0_3 = low[3u] + levels_0_0.w * level_step[3u];
+          let c_0_4 = low[4u] + levels_0_1.x * level_step[4u];
+          let c_0_5 = low[5u] + levels_0_1.y * level_step[5u];
+          let c_0_6 = low[6u] + levels_0_1.z * level_step[6u];
+          let c_0_7 = low[7u] + levels_0_1.w * level_step[7u];
+          if (TOKENS > 0u) {
+            var distance_0_0 = 0.0;
+            let difference_0_0_0 = vectors[0u] - c_0_0;
+            distance_0_0 += difference_0_0_0 * difference_0_0_0;
+            let difference_0_0_1 = vectors[1u] - c_0_1;
+            distance_0_0 += difference_0_0_1 * difference_0_0_1;
+            let difference_0_0_2 = vectors[2u] - c_0_2;
+            distance_0_0 += difference_0_0_2 * difference_0_0_2;
+            let difference_0_0_3 = vectors[3u] - c_0_3;
+            distance_0_0 += difference_0_0_3 * difference_0_0_3;
+            let difference_0_0_4 = vectors[4u] - c_0_4;
+            distance_0_0 += difference_0_0_4 * difference_0_0_4;
+            let difference_0_0_5 = vectors[5u] - c_0_5;
+            distance_0_0 += difference_0_0_5 * difference_0_0_5;
+            let difference_0_0_6 = vectors[6u] - c_0_6;
+            distance_0_0 += difference_0_0_6 * difference_0_0_6;
+            let difference_0_0_7 = vectors[7u] - c_0_7;
+            distance_0_0 += difference_0_0_7 * difference_0_0_7;
+            best_code[0u] = select(best_code[0u], code_of_0, distance_0_0 < best[0u]);
+            best[0u] = min(best[0u], distance_0_0);
+          }
+          let code_of_1 = row * ROW_CENTROIDS + 1u;
+          let levels_1_0 = levels_of(words.z);
+          let levels_1_1 = levels_of(words.w);
+          let c_1_0 = low[0u] + levels_1_0.x * level_step[0u];
+          let c_1_1 = low[1u] + levels_1_0.y * level_step[1u];
+          let c_1_2 = low[2u] + levels_1_0.z * level_step[2u];
+          let c_1_3 = low[3u] + levels_1_0.w * level_step[3u];
+          let c_1_4 = low[4u] + levels_1_1.x * level_step[4u];
+          let c_1_5 = low[5u] + levels_1_1.y * level_step[5u];
+          let c_1_6 = low[6u] + levels_1_1.z * level_step[6u];
+          let c_1_7 = low[7u] + levels_1_1.w * level_step[7u];
+          if (TOKENS > 0u) {
+            var distance_1_0 = 0.0;
+            let difference_1_0_0 = vectors[0u] - c_1_0;
+            distance_1_0 += difference_1_0_0 * difference_1_0_0;
+            let difference_1_0_1 = vectors[1u] - c_1_1;
+            distance_1_0 += difference_1_0_1 * difference_1_0_1;
+            let difference_1_0_2 = vectors[2u] - c_1_2;
+            distance_1_0 += difference_1_0_2 * difference_1_0_2;
+            let difference_1_0_3 = vectors[3u] - c_1_3;
+            distance_1_0 += difference_1_0_3 * difference_1_0_3;
+            let difference_1_0_4 = vectors[4u] - c_1_4;
+            distance_1_0 += difference_1_0_4 * difference_1_0_4;
+            let difference_1_0_5 = vectors[5u] - c_1_5;
+            distance_1_0 += difference_1_0_5 * difference_1_0_5;
+            let difference_1_0_6 = vectors[6u] - c_1_6;
+            distance_1_0 += difference_1_0_6 * difference_1_0_6;
+            let difference_1_0_7 = vectors[7u] - c_1_7;
+            distance_1_0 += difference_1_0_7 * difference_1_0_7;
+            best_code[0u] = select(best_code[0u], code_of_1, distance_1_0 < best[0u]);
+            best[0u] = min(best[0u], distance_1_0);
+          }
+        }
+      }
+      if (TOKENS > ROW_TOKENS) {
+        for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
+          load_centroid(codebook, share, code);
+          for (var token = 0u; token < TOKENS; token += 1u) {
+            let distance = distance_of(token);
+            if (distance < best[token]) {
+              best[token] = distance;
+              best_code[token] = code;
+            }
           }
         }
       }

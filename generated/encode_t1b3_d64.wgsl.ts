@@ -9,6 +9,7 @@ const WORKGROUP: u32 = 64u;
 const PAGE_TOKENS: u32 = 64u;
 const CHANNELS: u32 = 1u; // channels per code
 const BITS: u32 = 3u; // bits per code
+const ROW_CENTROIDS: u32 = 1u; // that one load brings
 const CENTROIDS: u32 = 8u; // of all heads and groups
 const CODES: u32 = 64u; // codes per token
 const RECORD_TOKENS: u32 = 2u;
@@ -113,10 +114,6 @@ var<workgroup> deviations: array<f32, TOKENS>;
 var<workgroup> half_squares: array<f32, CENTROIDS>; // of the centroids' lengths
 var<workgroup> likenesses: array<f32, TOKENS * WORKGROUP>;
 var<workgroup> nearest: array<u32, TOKENS * WORKGROUP>;
-var<private> own: array<f32, TOKENS * CHANNELS>; // the lane's group of each token
-var<private> own_deviations: array<f32, TOKENS>;
-var<private> centroid: array<f32, CHANNELS>;
-var<private> transformed: array<vec4<f32>, (TOKENS * CHUNKS + WORKGROUP - 1u) / WORKGROUP>;
 
 // -1 where an odd number of bits is set, else 1.
 fn parity_sign(bits: u32) -> f32 {
@@ -128,6 +125,16 @@ fn channel_sign(channel: u32) -> f32 {
   return parity_sign(channel & (channel >> 1u));
 }
 
+fn channel_signs(chunk: u32) -> vec4<f32> {
+  let channel = chunk * 4u;
+  return vec4<f32>(
+    channel_sign(channel),
+    channel_sign(channel + 1u),
+    channel_sign(channel + 2u),
+    channel_sign(channel + 3u),
+  );
+}
+
 // The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
 // its number and that of the result have in common, transformed so.
 fn hadamard4(x: vec4<f32>) -> vec4<f32> {
@@ -135,55 +142,65 @@ fn hadamard4(x: vec4<f32>) -> vec4<f32> {
   return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
 }
 
-// Four channels of the exact vector at word word, as the rotation takes them.
+// Chunk chunk, which is four channels, of the exact vector at word word.
+fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + 2u * chunk;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+
+// Chunk chunk of the exact vector at word word, of the token at position, as the transform takes it.
 fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  return vec4<f32>(
-    signed_channel(word, position, channel),
-    signed_channel(word, position, channel + 1u),
-    signed_channel(word, position, channel + 2u),
-    signed_channel(word, position, channel + 3u),
-  );
+  return exact_chunk(word, chunk) * channel_signs(chunk) * SPREAD;
 }
 
-// Channel channel of the exact vector at word word.
-fn exact_channel(word: u32, channel: u32) -> f32 {
-  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
-}
-
-// Channel channel of the exact vector at word word, of the token at position, as the Hadamard rotation takes it.
-fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
-  return exact_channel(word, channel) * channel_sign(channel) * SPREAD;
-}
-
-// The Walsh-Hadamard transform of each of the vectors, by chunks: few steps, because barriers cost more than sums.
+// Ends the Walsh-Hadamard transform of the vectors, whose chunks hadamard4 has transformed one by one.
 fn transform_vectors(lane: u32) {
-  workgroupBarrier();
-  for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      sum += parity_sign(chunk & other) * vectors[item - chunk + other];
+  for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
+    workgroupBarrier();
+    for (var item = lane; item < TOKENS * CHUNKS / 2u; item += WORKGROUP) {
+      let first = item / stride * (2u * stride) + item % stride;
+      let a = vectors[first];
+      let b = vectors[first + stride];
+      vectors[first] = a + b;
+      vectors[first + stride] = a - b;
     }
-    transformed[item / WORKGROUP] = hadamard4(sum);
   }
   workgroupBarrier();
   for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
-    vectors[item] = centred(transformed[item / WORKGROUP], item % CHUNKS);
+    vectors[item] = centred(vectors[item], item % CHUNKS);
   }
   workgroupBarrier();
 }
 
-// Loads centroid code, two to a word.
-fn load_centroid(codebook: u32, code: u32) {
-  centroid[0] = unpack2x16float(codebooks[codebook + (code >> 1u)])[code & 1u];
+// The one channel of a group.
+alias Part = f32;
+
+// A centroid.
+alias Row = f32;
+
+// Group group of the vector of token token.
+fn vector_part(token: u32, group: u32, part: u32) -> Part {
+  return vectors[token * CHUNKS + (group >> 2u)][group & 3u];
+}
+
+// Centroid row, two to a word.
+fn centroid_row(codebook: u32, row: u32) -> Row {
+  return unpack2x16float(codebooks[codebook + (row >> 1u)])[row & 1u];
+}
+
+fn row_part(row: Row, part: u32) -> Part {
+  return row;
+}
+
+fn product(a: Part, b: Part) -> f32 {
+  return a * b;
 }
 
 // Vectors are coded without taking a mean off.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
 
-fn centre_of(channel: u32) -> f32 {
-  return 0.0;
+fn centre_of(chunk: u32) -> vec4<f32> {
+  return vec4<f32>();
 }
 
 fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
@@ -228,13 +245,10 @@ fn main(
   let codebook = select(layer.value_codebook, 0u, SIDE == 0u);
   let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
     (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
-  for (var code = lane; code < CENTROIDS; code += WORKGROUP) {
-    load_centroid(codebook, code);
-    var square = 0.0;
-    for (var i = 0u; i < CHANNELS; i += 1u) {
-      square += centroid[i] * centroid[i];
-    }
-    half_squares[code] = 0.5 * square;
+  for (var row = lane; row < CENTROIDS / ROW_CENTROIDS; row += WORKGROUP) {
+    let centroids = centroid_row(codebook, row);
+    let c_0_0 = row_part(centroids, 0u);
+    half_squares[row * ROW_CENTROIDS + 0u] = 0.5 * (product(c_0_0, c_0_0));
   }
   begin_record(entry, head, record, record_first, lane);
 
@@ -244,7 +258,7 @@ fn main(
       let token = clamp(record_first + batch + item / CHUNKS, entry.encode_from, encode_end - 1u);
       let position = layer.sinks + token;
       let word = exact_word(entry.slot, SIDE, position, head);
-      vectors[item] = signed_chunk(word, position, item % CHUNKS);
+      vectors[item] = hadamard4(signed_chunk(word, position, item % CHUNKS));
     }
     transform_vectors(lane);
     for (var token = lane; token < TOKENS; token += WORKGROUP) {
@@ -261,39 +275,31 @@ fn main(
 
     for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
       let group = min(round + lane / LANES, CODES - 1u); // idle lanes repeat the last group
-      for (var token = 0u; token < TOKENS; token += 1u) {
-        own_deviations[token] = deviations[token];
-        for (var i = 0u; i < CHANNELS; i += 1u) {
-          let channel = token * HEAD_DIM + group * CHANNELS + i;
-          own[token * CHANNELS + i] = vectors[channel >> 2u][channel & 3u];
-        }
-      }
-      var best = array<f32, TOKENS>();
-      var best_code = array<u32, TOKENS>();
-      for (var token = 0u; token < TOKENS; token += 1u) {
-        best[token] = -3.0e38;
-        best_code[token] = 0u;
-      }
+      let deviation_0 = deviations[0u];
+      let x_0_0 = vector_part(0u, group, 0u);
+      var best_0 = -3.0e38;
+      var code_0 = 0u;
+      let deviation_1 = deviations[1u];
+      let x_1_0 = vector_part(1u, group, 0u);
+      var best_1 = -3.0e38;
+      var code_1 = 0u;
       // |x / deviation - c|^2 is least where x.c - deviation |c|^2 / 2 is largest; no division, so that ties are exact.
-      for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
-        load_centroid(codebook, code);
-        let half_square = half_squares[code];
-        for (var token = 0u; token < TOKENS; token += 1u) {
-          var product = 0.0;
-          for (var i = 0u; i < CHANNELS; i += 1u) {
-            product += own[token * CHANNELS + i] * centroid[i];
-          }
-          let likeness = product - own_deviations[token] * half_square;
-          if (likeness > best[token]) {
-            best[token] = likeness;
-            best_code[token] = code;
-          }
-        }
+      for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
+        let centroids = centroid_row(codebook, row);
+        let code_of_0 = row * ROW_CENTROIDS + 0u;
+        let c_0_0 = row_part(centroids, 0u);
+        let half_square_0 = 0.5 * (product(c_0_0, c_0_0));
+        let likeness_0_0 = product(x_0_0, c_0_0) - deviation_0 * half_square_0;
+        code_0 = select(code_0, code_of_0, likeness_0_0 > best_0);
+        best_0 = max(best_0, likeness_0_0);
+        let likeness_0_1 = product(x_1_0, c_0_0) - deviation_1 * half_square_0;
+        code_1 = select(code_1, code_of_0, likeness_0_1 > best_1);
+        best_1 = max(best_1, likeness_0_1);
       }
-      for (var token = 0u; token < TOKENS; token += 1u) {
-        likenesses[token * WORKGROUP + lane] = best[token];
-        nearest[token * WORKGROUP + lane] = best_code[token];
-      }
+      likenesses[0u * WORKGROUP + lane] = best_0;
+      nearest[0u * WORKGROUP + lane] = code_0;
+      likenesses[1u * WORKGROUP + lane] = best_1;
+      nearest[1u * WORKGROUP + lane] = code_1;
       workgroupBarrier();
       for (var item = lane; item < TOKENS * (WORKGROUP / LANES); item += WORKGROUP) {
         let at = item * LANES;

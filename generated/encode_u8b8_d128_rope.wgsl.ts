@@ -9,6 +9,7 @@ const WORKGROUP: u32 = 64u;
 const PAGE_TOKENS: u32 = 64u;
 const CHANNELS: u32 = 8u; // channels per code
 const BITS: u32 = 8u; // bits per code
+const ROW_CENTROIDS: u32 = 1u; // that one load brings
 const CENTROIDS: u32 = 256u; // of all heads and groups
 const CODES: u32 = 16u; // codes per token
 const RECORD_TOKENS: u32 = 64u;
@@ -76,7 +77,7 @@ struct Layer {
 @group(0) @binding(1) var<uniform> layer: Layer;
 @group(0) @binding(2) var<storage, read> exact: array<u32>;
 @group(0) @binding(3) var<storage, read> pages: array<u32>;
-@group(0) @binding(4) var<storage, read> codebooks: array<u32>;
+@group(0) @binding(4) var<storage, read> codebook_quads: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> records: array<u32>;
 @group(0) @binding(6) var<storage, read> rope: array<vec4<f32>>;
 
@@ -117,10 +118,6 @@ var<workgroup> deviations: array<f32, TOKENS>;
 var<workgroup> half_squares: array<f32, CENTROIDS>; // of the centroids' lengths
 var<workgroup> likenesses: array<f32, TOKENS * WORKGROUP>;
 var<workgroup> nearest: array<u32, TOKENS * WORKGROUP>;
-var<private> own: array<f32, TOKENS * CHANNELS>; // the lane's group of each token
-var<private> own_deviations: array<f32, TOKENS>;
-var<private> centroid: array<f32, CHANNELS>;
-var<private> transformed: array<vec4<f32>, (TOKENS * CHUNKS + WORKGROUP - 1u) / WORKGROUP>;
 
 // -1 where an odd number of bits is set, else 1.
 fn parity_sign(bits: u32) -> f32 {
@@ -132,6 +129,16 @@ fn channel_sign(channel: u32) -> f32 {
   return parity_sign(channel & (channel >> 1u));
 }
 
+fn channel_signs(chunk: u32) -> vec4<f32> {
+  let channel = chunk * 4u;
+  return vec4<f32>(
+    channel_sign(channel),
+    channel_sign(channel + 1u),
+    channel_sign(channel + 2u),
+    channel_sign(channel + 3u),
+  );
+}
+
 // The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
 // its number and that of the result have in common, transformed so.
 fn hadamard4(x: vec4<f32>) -> vec4<f32> {
@@ -139,20 +146,10 @@ fn hadamard4(x: vec4<f32>) -> vec4<f32> {
   return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
 }
 
-// Four channels of the exact vector at word word, as the rotation takes them.
-fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  return vec4<f32>(
-    signed_channel(word, position, channel),
-    signed_channel(word, position, channel + 1u),
-    signed_channel(word, position, channel + 2u),
-    signed_channel(word, position, channel + 3u),
-  );
-}
-
-// Channel channel of the exact vector at word word.
-fn exact_channel(word: u32, channel: u32) -> f32 {
-  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
+// Chunk chunk, which is four channels, of the exact vector at word word.
+fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + 2u * chunk;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
 struct Angle {
@@ -170,50 +167,66 @@ fn angle_of(distance: u32, pair: u32) -> Angle {
   );
 }
 
-// Channel channel of the exact vector at word word, less its mean, with the rotary embedding of position, as the Hadamard
-// rotation takes it.
-fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
-  let rotary = ROTARY_CHUNKS * 8u;
-  let value = exact_channel(word, channel) - centre_of(channel);
-  let sign = channel_sign(channel) * SPREAD;
-  if (channel >= rotary) {
-    return value * sign;
+// Chunk chunk of the exact vector at word word, less its mean, with the rotary embedding of position, as the transform takes it.
+fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
+  let value = exact_chunk(word, chunk) - centre_of(chunk);
+  let signs = channel_signs(chunk) * SPREAD;
+  if (chunk >= 2u * ROTARY_CHUNKS) {
+    return value * signs;
   }
-  let pair = select(channel % (rotary / 2u), channel / 2u, INTERLEAVED);
-  let odd = select(channel >= rotary / 2u, channel % 2u == 1u, INTERLEAVED);
-  let distance = select(rotary / 2u, 1u, INTERLEAVED);
-  let partner = select(channel + distance, channel - distance, odd);
-  let other = exact_channel(word, partner) - centre_of(partner);
-  let angle = angle_of(position, pair / 4u);
-  let turned = value * angle.cosine[pair % 4u] + select(-other, other, odd) * angle.sine[pair % 4u];
-  return turned * sign;
+  // A channel's partner lies beside it, or in the chunk half of the rotary channels away.
+  let second_half = chunk >= ROTARY_CHUNKS;
+  let apart = select(select(chunk + ROTARY_CHUNKS, chunk - ROTARY_CHUNKS, second_half), chunk, INTERLEAVED);
+  let partner = exact_chunk(word, apart) - centre_of(apart);
+  let other = select(select(-partner, partner, second_half), value.yxwz * vec4<f32>(-1.0, 1.0, -1.0, 1.0), INTERLEAVED);
+  let angle = angle_of(position, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
+  let odd_chunk = chunk % 2u == 1u;
+  let cosine = select(angle.cosine, select(angle.cosine.xxyy, angle.cosine.zzww, odd_chunk), INTERLEAVED);
+  let sine = select(angle.sine, select(angle.sine.xxyy, angle.sine.zzww, odd_chunk), INTERLEAVED);
+  return (value * cosine + other * sine) * signs;
 }
 
-// The Walsh-Hadamard transform of each of the vectors, by chunks: few steps, because barriers cost more than sums.
+// Ends the Walsh-Hadamard transform of the vectors, whose chunks hadamard4 has transformed one by one.
 fn transform_vectors(lane: u32) {
-  workgroupBarrier();
-  for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      sum += parity_sign(chunk & other) * vectors[item - chunk + other];
+  for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
+    workgroupBarrier();
+    for (var item = lane; item < TOKENS * CHUNKS / 2u; item += WORKGROUP) {
+      let first = item / stride * (2u * stride) + item % stride;
+      let a = vectors[first];
+      let b = vectors[first + stride];
+      vectors[first] = a + b;
+      vectors[first + stride] = a - b;
     }
-    transformed[item / WORKGROUP] = hadamard4(sum);
   }
   workgroupBarrier();
   for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
-    vectors[item] = centred(transformed[item / WORKGROUP], item % CHUNKS);
+    vectors[item] = centred(vectors[item], item % CHUNKS);
   }
   workgroupBarrier();
 }
 
-// Loads centroid code.
-fn load_centroid(codebook: u32, code: u32) {
-  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
-    let channels = unpack2x16float(codebooks[codebook + code * (CHANNELS / 2u) + pair]);
-    centroid[2u * pair] = channels.x;
-    centroid[2u * pair + 1u] = channels.y;
-  }
+// Four channels of a group.
+alias Part = vec4<f32>;
+
+// Centroids that lie side by side in one load, two channels to a word.
+alias Row = vec4<u32>;
+
+// Part part of group group of the vector of token token.
+fn vector_part(token: u32, group: u32, part: u32) -> Part {
+  return vectors[token * CHUNKS + group * (CHANNELS / 4u) + part];
+}
+
+fn centroid_row(codebook: u32, row: u32) -> Row {
+  return codebook_quads[codebook / 4u + row];
+}
+
+// Part part of the centroids of a row.
+fn row_part(row: Row, part: u32) -> Part {
+  return vec4<f32>(unpack2x16float(row[2u * part]), unpack2x16float(row[2u * part + 1u]));
+}
+
+fn product(a: Part, b: Part) -> f32 {
+  return dot(a, b);
 }
 
 // Records hold the mean of their tokens, a byte a channel. All of a record's tokens leave the exact tier at once (NSNQuant,
@@ -244,24 +257,26 @@ fn write_mean(record: u32, lane: u32) {
   }
 }
 
+// Chunk chunk of the mean of the record's exact vectors.
+fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32) -> vec4<f32> {
+  var sum = vec4<f32>();
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    sum += exact_chunk(exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head), chunk);
+  }
+  return sum / f32(RECORD_TOKENS);
+}
+
 // The mean of the vectors before their rotary embedding, where they have more in common.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    var sum = vec4<f32>();
-    for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-      let word = exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head);
-      for (var i = 0u; i < 4u; i += 1u) {
-        sum[i] += exact_channel(word, chunk * 4u + i);
-      }
-    }
-    vectors[chunk] = sum / f32(RECORD_TOKENS);
+    vectors[chunk] = record_mean(entry, head, record_first, chunk);
   }
   workgroupBarrier();
   write_mean(record, lane);
 }
 
-fn centre_of(channel: u32) -> f32 {
-  return mean[channel >> 2u][channel & 3u];
+fn centre_of(chunk: u32) -> vec4<f32> {
+  return mean[chunk];
 }
 
 fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
@@ -313,13 +328,11 @@ fn main(
   let codebook = select(layer.value_codebook, 0u, SIDE == 0u);
   let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
     (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
-  for (var code = lane; code < CENTROIDS; code += WORKGROUP) {
-    load_centroid(codebook, code);
-    var square = 0.0;
-    for (var i = 0u; i < CHANNELS; i += 1u) {
-      square += centroid[i] * centroid[i];
-    }
-    half_squares[code] = 0.5 * square;
+  for (var row = lane; row < CENTROIDS / ROW_CENTROIDS; row += WORKGROUP) {
+    let centroids = centroid_row(codebook, row);
+    let c_0_0 = row_part(centroids, 0u);
+    let c_0_1 = row_part(centroids, 1u);
+    half_squares[row * ROW_CENTROIDS + 0u] = 0.5 * (product(c_0_0, c_0_0) + product(c_0_1, c_0_1));
   }
   begin_record(entry, head, record, record_first, lane);
 
@@ -329,7 +342,7 @@ fn main(
       let token = clamp(record_first + batch + item / CHUNKS, entry.encode_from, encode_end - 1u);
       let position = layer.sinks + token;
       let word = exact_word(entry.slot, SIDE, position, head);
-      vectors[item] = signed_chunk(word, position, item % CHUNKS);
+      vectors[item] = hadamard4(signed_chunk(word, position, item % CHUNKS));
     }
     transform_vectors(lane);
     for (var token = lane; token < TOKENS; token += WORKGROUP) {
@@ -346,39 +359,94 @@ fn main(
 
     for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
       let group = min(round + lane / LANES, CODES - 1u); // idle lanes repeat the last group
-      for (var token = 0u; token < TOKENS; token += 1u) {
-        own_deviations[token] = deviations[token];
-        for (var i = 0u; i < CHANNELS; i += 1u) {
-          let channel = token * HEAD_DIM + group * CHANNELS + i;
-          own[token * CHANNELS + i] = vectors[channel >> 2u][channel & 3u];
-        }
-      }
-      var best = array<f32, TOKENS>();
-      var best_code = array<u32, TOKENS>();
-      for (var token = 0u; token < TOKENS; token += 1u) {
-        best[token] = -3.0e38;
-        best_code[token] = 0u;
-      }
+      let deviation_0 = deviations[0u];
+      let x_0_0 = vector_part(0u, group, 0u);
+      let x_0_1 = vector_part(0u, group, 1u);
+      var best_0 = -3.0e38;
+      var code_0 = 0u;
+      let deviation_1 = deviations[1u];
+      let x_1_0 = vector_part(1u, group, 0u);
+      let x_1_1 = vector_part(1u, group, 1u);
+      var best_1 = -3.0e38;
+      var code_1 = 0u;
+      let deviation_2 = deviations[2u];
+      let x_2_0 = vector_part(2u, group, 0u);
+      let x_2_1 = vector_part(2u, group, 1u);
+      var best_2 = -3.0e38;
+      var code_2 = 0u;
+      let deviation_3 = deviations[3u];
+      let x_3_0 = vector_part(3u, group, 0u);
+      let x_3_1 = vector_part(3u, group, 1u);
+      var best_3 = -3.0e38;
+      var code_3 = 0u;
+      let deviation_4 = deviations[4u];
+      let x_4_0 = vector_part(4u, group, 0u);
+      let x_4_1 = vector_part(4u, group, 1u);
+      var best_4 = -3.0e38;
+      var code_4 = 0u;
+      let deviation_5 = deviations[5u];
+      let x_5_0 = vector_part(5u, group, 0u);
+      let x_5_1 = vector_part(5u, group, 1u);
+      var best_5 = -3.0e38;
+      var code_5 = 0u;
+      let deviation_6 = deviations[6u];
+      let x_6_0 = vector_part(6u, group, 0u);
+      let x_6_1 = vector_part(6u, group, 1u);
+      var best_6 = -3.0e38;
+      var code_6 = 0u;
+      let deviation_7 = deviations[7u];
+      let x_7_0 = vector_part(7u, group, 0u);
+      let x_7_1 = vector_part(7u, group, 1u);
+      var best_7 = -3.0e38;
+      var code_7 = 0u;
       // |x / deviation - c|^2 is least where x.c - deviation |c|^2 / 2 is largest; no division, so that ties are exact.
-      for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
-        load_centroid(codebook, code);
-        let half_square = half_squares[code];
-        for (var token = 0u; token < TOKENS; token += 1u) {
-          var product = 0.0;
-          for (var i = 0u; i < CHANNELS; i += 1u) {
-            product += own[token * CHANNELS + i] * centroid[i];
-          }
-          let likeness = product - own_deviations[token] * half_square;
-          if (likeness > best[token]) {
-            best[token] = likeness;
-            best_code[token] = code;
-          }
-        }
+      for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
+        let centroids = centroid_row(codebook, row);
+        let code_of_0 = row * ROW_CENTROIDS + 0u;
+        let c_0_0 = row_part(centroids, 0u);
+        let c_0_1 = row_part(centroids, 1u);
+        let half_square_0 = 0.5 * (product(c_0_0, c_0_0) + product(c_0_1, c_0_1));
+        let likeness_0_0 = product(x_0_0, c_0_0) + product(x_0_1, c_0_1) - deviation_0 * half_square_0;
+        code_0 = select(code_0, code_of_0, likeness_0_0 > best_0);
+        best_0 = max(best_0, likeness_0_0);
+        let likeness_0_1 = product(x_1_0, c_0_0) + product(x_1_1, c_0_1) - deviation_1 * half_square_0;
+        code_1 = select(code_1, code_of_0, likeness_0_1 > best_1);
+        best_1 = max(best_1, likeness_0_1);
+        let likeness_0_2 = product(x_2_0, c_0_0) + product(x_2_1, c_0_1) - deviation_2 * half_square_0;
+        code_2 = select(code_2, code_of_0, likeness_0_2 > best_2);
+        best_2 = max(best_2, likeness_0_2);
+        let likeness_0_3 = product(x_3_0, c_0_0) + product(x_3_1, c_0_1) - deviation_3 * half_square_0;
+        code_3 = select(code_3, code_of_0, likeness_0_3 > best_3);
+        best_3 = max(best_3, likeness_0_3);
+        let likeness_0_4 = product(x_4_0, c_0_0) + product(x_4_1, c_0_1) - deviation_4 * half_square_0;
+        code_4 = select(code_4, code_of_0, likeness_0_4 > best_4);
+        best_4 = max(best_4, likeness_0_4);
+        let likeness_0_5 = product(x_5_0, c_0_0) + product(x_5_1, c_0_1) - deviation_5 * half_square_0;
+        code_5 = select(code_5, code_of_0, likeness_0_5 > best_5);
+        best_5 = max(best_5, likeness_0_5);
+        let likeness_0_6 = product(x_6_0, c_0_0) + product(x_6_1, c_0_1) - deviation_6 * half_square_0;
+        code_6 = select(code_6, code_of_0, likeness_0_6 > best_6);
+        best_6 = max(best_6, likeness_0_6);
+        let likeness_0_7 = product(x_7_0, c_0_0) + product(x_7_1, c_0_1) - deviation_7 * half_square_0;
+        code_7 = select(code_7, code_of_0, likeness_0_7 > best_7);
+        best_7 = max(best_7, likeness_0_7);
       }
-      for (var token = 0u; token < TOKENS; token += 1u) {
-        likenesses[token * WORKGROUP + lane] = best[token];
-        nearest[token * WORKGROUP + lane] = best_code[token];
-      }
+      likenesses[0u * WORKGROUP + lane] = best_0;
+      nearest[0u * WORKGROUP + lane] = code_0;
+      likenesses[1u * WORKGROUP + lane] = best_1;
+      nearest[1u * WORKGROUP + lane] = code_1;
+      likenesses[2u * WORKGROUP + lane] = best_2;
+      nearest[2u * WORKGROUP + lane] = code_2;
+      likenesses[3u * WORKGROUP + lane] = best_3;
+      nearest[3u * WORKGROUP + lane] = code_3;
+      likenesses[4u * WORKGROUP + lane] = best_4;
+      nearest[4u * WORKGROUP + lane] = code_4;
+      likenesses[5u * WORKGROUP + lane] = best_5;
+      nearest[5u * WORKGROUP + lane] = code_5;
+      likenesses[6u * WORKGROUP + lane] = best_6;
+      nearest[6u * WORKGROUP + lane] = code_6;
+      likenesses[7u * WORKGROUP + lane] = best_7;
+      nearest[7u * WORKGROUP + lane] = code_7;
       workgroupBarrier();
       for (var item = lane; item < TOKENS * (WORKGROUP / LANES); item += WORKGROUP) {
         let at = item * LANES;

@@ -7,7 +7,7 @@ const CHANNELS: u32 = 16u; // channels per group
 const ROW: u32 = 5u; // vec4s of a centroid: its channels, then its bias
 const TABLE_ROWS: u32 = 512u; // centroids the uniform binding holds
 const WORKGROUP: u32 = 64u;
-const QUADS: u32 = 1u; // quads, that is four samples, of one invocation
+const QUADS: u32 = 2u; // quads, that is four samples, of one invocation
 
 // A run of groups of one layer and side. A group is CHANNELS contiguous channels of a KV head.
 struct Batch {
@@ -58,6 +58,24 @@ fn main(
   let x_0_15 = samples[plane + 15u * stride + 0u * WORKGROUP];
   var best_0 = select(scores[own + 0u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u);
   var code_0 = codes_written[own + 0u * WORKGROUP];
+  let x_1_0 = samples[plane + 0u * stride + 1u * WORKGROUP];
+  let x_1_1 = samples[plane + 1u * stride + 1u * WORKGROUP];
+  let x_1_2 = samples[plane + 2u * stride + 1u * WORKGROUP];
+  let x_1_3 = samples[plane + 3u * stride + 1u * WORKGROUP];
+  let x_1_4 = samples[plane + 4u * stride + 1u * WORKGROUP];
+  let x_1_5 = samples[plane + 5u * stride + 1u * WORKGROUP];
+  let x_1_6 = samples[plane + 6u * stride + 1u * WORKGROUP];
+  let x_1_7 = samples[plane + 7u * stride + 1u * WORKGROUP];
+  let x_1_8 = samples[plane + 8u * stride + 1u * WORKGROUP];
+  let x_1_9 = samples[plane + 9u * stride + 1u * WORKGROUP];
+  let x_1_10 = samples[plane + 10u * stride + 1u * WORKGROUP];
+  let x_1_11 = samples[plane + 11u * stride + 1u * WORKGROUP];
+  let x_1_12 = samples[plane + 12u * stride + 1u * WORKGROUP];
+  let x_1_13 = samples[plane + 13u * stride + 1u * WORKGROUP];
+  let x_1_14 = samples[plane + 14u * stride + 1u * WORKGROUP];
+  let x_1_15 = samples[plane + 15u * stride + 1u * WORKGROUP];
+  var best_1 = select(scores[own + 1u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u);
+  var code_1 = codes_written[own + 1u * WORKGROUP];
 
   for (var i = 0u; i < batch.centroids; i += 1u) {
     let code = batch.first_centroid + i;
@@ -70,9 +88,14 @@ fn main(
     let score_0 = x_0_0 * c_0.x + x_0_1 * c_0.y + x_0_2 * c_0.z + x_0_3 * c_0.w + x_0_4 * c_1.x + x_0_5 * c_1.y + x_0_6 * c_1.z + x_0_7 * c_1.w + x_0_8 * c_2.x + x_0_9 * c_2.y + x_0_10 * c_2.z + x_0_11 * c_2.w + x_0_12 * c_3.x + x_0_13 * c_3.y + x_0_14 * c_3.z + x_0_15 * c_3.w + c_4.x;
     code_0 = select(code_0, vec4<u32>(code), score_0 > best_0);
     best_0 = max(best_0, score_0);
+    let score_1 = x_1_0 * c_0.x + x_1_1 * c_0.y + x_1_2 * c_0.z + x_1_3 * c_0.w + x_1_4 * c_1.x + x_1_5 * c_1.y + x_1_6 * c_1.z + x_1_7 * c_1.w + x_1_8 * c_2.x + x_1_9 * c_2.y + x_1_10 * c_2.z + x_1_11 * c_2.w + x_1_12 * c_3.x + x_1_13 * c_3.y + x_1_14 * c_3.z + x_1_15 * c_3.w + c_4.x;
+    code_1 = select(code_1, vec4<u32>(code), score_1 > best_1);
+    best_1 = max(best_1, score_1);
   }
 
   scores[own + 0u * WORKGROUP] = best_0;
   codes_written[own + 0u * WORKGROUP] = code_0;
+  scores[own + 1u * WORKGROUP] = best_1;
+  codes_written[own + 1u * WORKGROUP] = code_1;
 }
 `;

@@ -7,7 +7,7 @@ const CHANNELS: u32 = 8u; // channels per group
 const ROW: u32 = 3u; // vec4s of a centroid: its channels, then its bias
 const TABLE_ROWS: u32 = 1024u; // centroids the uniform binding holds
 const WORKGROUP: u32 = 64u;
-const QUADS: u32 = 2u; // quads, that is four samples, of one invocation
+const QUADS: u32 = 4u; // quads, that is four samples, of one invocation
 
 // A run of groups of one layer and side. A group is CHANNELS contiguous channels of a KV head.
 struct Batch {
@@ -60,6 +60,26 @@ fn main(
   let x_1_7 = samples[plane + 7u * stride + 1u * WORKGROUP];
   var best_1 = select(scores[own + 1u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u);
   var code_1 = codes_written[own + 1u * WORKGROUP];
+  let x_2_0 = samples[plane + 0u * stride + 2u * WORKGROUP];
+  let x_2_1 = samples[plane + 1u * stride + 2u * WORKGROUP];
+  let x_2_2 = samples[plane + 2u * stride + 2u * WORKGROUP];
+  let x_2_3 = samples[plane + 3u * stride + 2u * WORKGROUP];
+  let x_2_4 = samples[plane + 4u * stride + 2u * WORKGROUP];
+  let x_2_5 = samples[plane + 5u * stride + 2u * WORKGROUP];
+  let x_2_6 = samples[plane + 6u * stride + 2u * WORKGROUP];
+  let x_2_7 = samples[plane + 7u * stride + 2u * WORKGROUP];
+  var best_2 = select(scores[own + 2u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u);
+  var code_2 = codes_written[own + 2u * WORKGROUP];
+  let x_3_0 = samples[plane + 0u * stride + 3u * WORKGROUP];
+  let x_3_1 = samples[plane + 1u * stride + 3u * WORKGROUP];
+  let x_3_2 = samples[plane + 2u * stride + 3u * WORKGROUP];
+  let x_3_3 = samples[plane + 3u * stride + 3u * WORKGROUP];
+  let x_3_4 = samples[plane + 4u * stride + 3u * WORKGROUP];
+  let x_3_5 = samples[plane + 5u * stride + 3u * WORKGROUP];
+  let x_3_6 = samples[plane + 6u * stride + 3u * WORKGROUP];
+  let x_3_7 = samples[plane + 7u * stride + 3u * WORKGROUP];
+  var best_3 = select(scores[own + 3u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u);
+  var code_3 = codes_written[own + 3u * WORKGROUP];
 
   for (var i = 0u; i < batch.centroids; i += 1u) {
     let code = batch.first_centroid + i;
@@ -73,11 +93,21 @@ fn main(
     let score_1 = x_1_0 * c_0.x + x_1_1 * c_0.y + x_1_2 * c_0.z + x_1_3 * c_0.w + x_1_4 * c_1.x + x_1_5 * c_1.y + x_1_6 * c_1.z + x_1_7 * c_1.w + c_2.x;
     code_1 = select(code_1, vec4<u32>(code), score_1 > best_1);
     best_1 = max(best_1, score_1);
+    let score_2 = x_2_0 * c_0.x + x_2_1 * c_0.y + x_2_2 * c_0.z + x_2_3 * c_0.w + x_2_4 * c_1.x + x_2_5 * c_1.y + x_2_6 * c_1.z + x_2_7 * c_1.w + c_2.x;
+    code_2 = select(code_2, vec4<u32>(code), score_2 > best_2);
+    best_2 = max(best_2, score_2);
+    let score_3 = x_3_0 * c_0.x + x_3_1 * c_0.y + x_3_2 * c_0.z + x_3_3 * c_0.w + x_3_4 * c_1.x + x_3_5 * c_1.y + x_3_6 * c_1.z + x_3_7 * c_1.w + c_2.x;
+    code_3 = select(code_3, vec4<u32>(code), score_3 > best_3);
+    best_3 = max(best_3, score_3);
   }
 
   scores[own + 0u * WORKGROUP] = best_0;
   codes_written[own + 0u * WORKGROUP] = code_0;
   scores[own + 1u * WORKGROUP] = best_1;
   codes_written[own + 1u * WORKGROUP] = code_1;
+  scores[own + 2u * WORKGROUP] = best_2;
+  codes_written[own + 2u * WORKGROUP] = code_2;
+  scores[own + 3u * WORKGROUP] = best_3;
+  codes_written[own + 3u * WORKGROUP] = code_3;
 }
 `;

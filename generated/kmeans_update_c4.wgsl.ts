@@ -19,9 +19,9 @@ struct Batch {
 }
 
 @group(0) @binding(0) var<uniform> batch: Batch;
-@group(0) @binding(1) var<storage, read> sample_values: array<f32>;
-@group(0) @binding(2) var<storage, read> weights: array<f32>;
-@group(0) @binding(3) var<storage, read> codes: array<u32>;
+@group(0) @binding(1) var<storage, read> samples: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> codes: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> centroids: array<f32>;
 @group(0) @binding(5) var<storage, read_write> partial_sums: array<f32>;
 @group(0) @binding(6) var<storage, read_write> group_results: array<vec2<f32>>;
@@ -51,18 +51,27 @@ fn main(
   let term = lane % TERMS;
   var error = 0.0;
   if (slice < SLICES) {
+    // The last term is the weight, as if it were a channel in which all samples are 1 from their centroid.
+    let is_weight = term == CHANNELS;
+    let quads = batch.samples / 4u;
+    let plane = (group * CHANNELS + min(term, CHANNELS - 1u)) * quads;
     let own = sums + slice * slice_sums + term;
-    for (var sample = slice; sample < batch.samples; sample += SLICES) {
-      let code = codes[group * batch.samples + sample];
-      var value = weights[group * batch.samples + sample];
-      if (term < CHANNELS) {
-        let x = sample_values[(group * CHANNELS + term) * batch.samples + sample];
-        let difference = x - centroids[(first_row + code) * ROW + term];
-        value *= difference;
-        error += value * difference;
-      }
-      partial_sums[own + code * TERMS] += value;
+    for (var quad = slice; quad < quads; quad += SLICES) {
+      let code = codes[group * quads + quad];
+      let weight = weights[group * quads + quad];
+      let x = samples[plane + quad];
+      let row = (vec4<u32>(first_row) + code) * ROW + term;
+      let centroid = vec4<f32>(centroids[row.x], centroids[row.y], centroids[row.z], centroids[row.w]);
+      let difference = select(x - centroid, vec4<f32>(1.0), is_weight);
+      let value = weight * difference;
+      error += dot(value, difference);
+      let at = code * TERMS + own;
+      partial_sums[at.x] += value.x;
+      partial_sums[at.y] += value.y;
+      partial_sums[at.z] += value.z;
+      partial_sums[at.w] += value.w;
     }
+    error = select(error, 0.0, is_weight);
   }
   errors[lane] = error;
   storageBarrier();

@@ -277,6 +277,7 @@ const CODES: u32 = {{codes}}u; // codes per token
 const RECORD_TOKENS: u32 = {{recordTokens}}u;
 const RECORD_WORDS: u32 = {{recordWords}}u;
 const CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{> (lookup . "rowConstantsPartial")}}
 const LANES: u32 = {{lanes}}u; // lanes that share the search for one code
 const MAX_TOKENS: u32 = {{tokens}}u;
 
@@ -304,17 +305,6 @@ var<private> centroid: array<f32, CHANNELS>;
 {{> levels}}
 
 {{> (lookup . "groupPartial")}}
-
-// Loads scale and grid of group group.
-fn load_grid(codebook: u32, first_scale: u32, group: u32) {
-  for (var i = 0u; i < CHANNELS; i += 1u) {
-    let channel = group * CHANNELS + i;
-    let grid = unpack2x16float(codebooks[codebook + channel]);
-    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
-    low[i] = grid.x * scale[i];
-    level_step[i] = grid.y / 64.0 * scale[i];
-  }
-}
 
 // Squared distance of a loaded vector to the loaded centroid.
 fn distance_of(token: u32) -> f32 {
@@ -364,13 +354,16 @@ fn main(
         let position = layer.sinks + min(max(first + token, entry.encode_from), encode_end - 1u);
         load_vector(token, exact_word(entry.slot, SIDE, position, head), share);
       }
-      for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
-        load_centroid(codebook, share, code);
-        for (var token = 0u; token < TOKENS; token += 1u) {
-          let distance = distance_of(token);
-          if (distance < best[token]) {
-            best[token] = distance;
-            best_code[token] = code;
+{{> (lookup . "rowsPartial")}}
+      if (TOKENS > ROW_TOKENS) {
+        for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
+          load_centroid(codebook, share, code);
+          for (var token = 0u; token < TOKENS; token += 1u) {
+            let distance = distance_of(token);
+            if (distance < best[token]) {
+              best[token] = distance;
+              best_code[token] = code;
+            }
           }
         }
       }
@@ -586,6 +579,7 @@ const WORKGROUP: u32 = {{workgroupSize}}u;
 const PAGE_TOKENS: u32 = {{pageTokens}}u;
 const CHANNELS: u32 = {{channels}}u; // channels per code
 const BITS: u32 = {{codeBits}}u; // bits per code
+const ROW_CENTROIDS: u32 = {{rowCentroids}}u; // that one load brings
 const CENTROIDS: u32 = {{centroids}}u; // of all heads and groups
 const CODES: u32 = {{codes}}u; // codes per token
 const RECORD_TOKENS: u32 = {{recordTokens}}u;
@@ -613,49 +607,36 @@ var<workgroup> deviations: array<f32, TOKENS>;
 var<workgroup> half_squares: array<f32, CENTROIDS>; // of the centroids' lengths
 var<workgroup> likenesses: array<f32, TOKENS * WORKGROUP>;
 var<workgroup> nearest: array<u32, TOKENS * WORKGROUP>;
-var<private> own: array<f32, TOKENS * CHANNELS>; // the lane's group of each token
-var<private> own_deviations: array<f32, TOKENS>;
-var<private> centroid: array<f32, CHANNELS>;
-var<private> transformed: array<vec4<f32>, (TOKENS * CHUNKS + WORKGROUP - 1u) / WORKGROUP>;
 
 {{> hadamard_signs}}
 
 {{> hadamard4}}
 
-// Four channels of the exact vector at word word, as the rotation takes them.
-fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  return vec4<f32>(
-    signed_channel(word, position, channel),
-    signed_channel(word, position, channel + 1u),
-    signed_channel(word, position, channel + 2u),
-    signed_channel(word, position, channel + 3u),
-  );
-}
-
-// Channel channel of the exact vector at word word.
-fn exact_channel(word: u32, channel: u32) -> f32 {
-  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
+// Chunk chunk, which is four channels, of the exact vector at word word.
+fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + 2u * chunk;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
 {{> (lookup . "anglePartial")}}
 
-{{> (lookup . "channelPartial")}}
+{{> (lookup . "chunkPartial")}}
 
-// The Walsh-Hadamard transform of each of the vectors, by chunks: few steps, because barriers cost more than sums.
+// Ends the Walsh-Hadamard transform of the vectors, whose chunks hadamard4 has transformed one by one.
 fn transform_vectors(lane: u32) {
-  workgroupBarrier();
-  for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      sum += parity_sign(chunk & other) * vectors[item - chunk + other];
+  for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
+    workgroupBarrier();
+    for (var item = lane; item < TOKENS * CHUNKS / 2u; item += WORKGROUP) {
+      let first = item / stride * (2u * stride) + item % stride;
+      let a = vectors[first];
+      let b = vectors[first + stride];
+      vectors[first] = a + b;
+      vectors[first + stride] = a - b;
     }
-    transformed[item / WORKGROUP] = hadamard4(sum);
   }
   workgroupBarrier();
   for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
-    vectors[item] = centred(transformed[item / WORKGROUP], item % CHUNKS);
+    vectors[item] = centred(vectors[item], item % CHUNKS);
   }
   workgroupBarrier();
 }
@@ -684,13 +665,14 @@ fn main(
   let codebook = select(layer.value_codebook, 0u, SIDE == 0u);
   let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
     (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
-  for (var code = lane; code < CENTROIDS; code += WORKGROUP) {
-    load_centroid(codebook, code);
-    var square = 0.0;
-    for (var i = 0u; i < CHANNELS; i += 1u) {
-      square += centroid[i] * centroid[i];
-    }
-    half_squares[code] = 0.5 * square;
+  for (var row = lane; row < CENTROIDS / ROW_CENTROIDS; row += WORKGROUP) {
+    let centroids = centroid_row(codebook, row);
+{{#each searched}}
+{{#each parts}}
+    let {{centroid}} = row_part(centroids, {{rowPart}}u);
+{{/each}}
+    half_squares[row * ROW_CENTROIDS + {{index}}u] = 0.5 * ({{#each parts}}product({{centroid}}, {{centroid}}){{joint}}{{/each}});
+{{/each}}
   }
   begin_record(entry, head, record, record_first, lane);
 
@@ -700,7 +682,7 @@ fn main(
       let token = clamp(record_first + batch + item / CHUNKS, entry.encode_from, encode_end - 1u);
       let position = layer.sinks + token;
       let word = exact_word(entry.slot, SIDE, position, head);
-      vectors[item] = signed_chunk(word, position, item % CHUNKS);
+      vectors[item] = hadamard4(signed_chunk(word, position, item % CHUNKS));
     }
     transform_vectors(lane);
     for (var token = lane; token < TOKENS; token += WORKGROUP) {
@@ -717,39 +699,34 @@ fn main(
 
     for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
       let group = min(round + lane / LANES, CODES - 1u); // idle lanes repeat the last group
-      for (var token = 0u; token < TOKENS; token += 1u) {
-        own_deviations[token] = deviations[token];
-        for (var i = 0u; i < CHANNELS; i += 1u) {
-          let channel = token * HEAD_DIM + group * CHANNELS + i;
-          own[token * CHANNELS + i] = vectors[channel >> 2u][channel & 3u];
-        }
-      }
-      var best = array<f32, TOKENS>();
-      var best_code = array<u32, TOKENS>();
-      for (var token = 0u; token < TOKENS; token += 1u) {
-        best[token] = -3.0e38;
-        best_code[token] = 0u;
-      }
+{{#each batch}}
+      let deviation_{{token}} = deviations[{{token}}u];
+{{#each parts}}
+      let {{vector}} = vector_part({{token}}u, group, {{part}}u);
+{{/each}}
+      var best_{{token}} = -3.0e38;
+      var code_{{token}} = 0u;
+{{/each}}
       // |x / deviation - c|^2 is least where x.c - deviation |c|^2 / 2 is largest; no division, so that ties are exact.
-      for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
-        load_centroid(codebook, code);
-        let half_square = half_squares[code];
-        for (var token = 0u; token < TOKENS; token += 1u) {
-          var product = 0.0;
-          for (var i = 0u; i < CHANNELS; i += 1u) {
-            product += own[token * CHANNELS + i] * centroid[i];
-          }
-          let likeness = product - own_deviations[token] * half_square;
-          if (likeness > best[token]) {
-            best[token] = likeness;
-            best_code[token] = code;
-          }
-        }
+      for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
+        let centroids = centroid_row(codebook, row);
+{{#each searched}}
+        let {{code}} = row * ROW_CENTROIDS + {{index}}u;
+{{#each parts}}
+        let {{centroid}} = row_part(centroids, {{rowPart}}u);
+{{/each}}
+        let {{half}} = 0.5 * ({{#each parts}}product({{centroid}}, {{centroid}}){{joint}}{{/each}});
+{{#each batch}}
+        let {{likeness}} = {{#each parts}}product({{vector}}, {{centroid}}){{joint}}{{/each}} - deviation_{{token}} * {{half}};
+        code_{{token}} = select(code_{{token}}, {{code}}, {{likeness}} > best_{{token}});
+        best_{{token}} = max(best_{{token}}, {{likeness}});
+{{/each}}
+{{/each}}
       }
-      for (var token = 0u; token < TOKENS; token += 1u) {
-        likenesses[token * WORKGROUP + lane] = best[token];
-        nearest[token * WORKGROUP + lane] = best_code[token];
-      }
+{{#each batch}}
+      likenesses[{{token}}u * WORKGROUP + lane] = best_{{token}};
+      nearest[{{token}}u * WORKGROUP + lane] = code_{{token}};
+{{/each}}
       workgroupBarrier();
       for (var item = lane; item < TOKENS * (WORKGROUP / LANES); item += WORKGROUP) {
         let at = item * LANES;
@@ -885,18 +862,27 @@ fn main(
   let term = lane % TERMS;
   var error = 0.0;
   if (slice < SLICES) {
+    // The last term is the weight, as if it were a channel in which all samples are 1 from their centroid.
+    let is_weight = term == CHANNELS;
+    let quads = batch.samples / 4u;
+    let plane = (group * CHANNELS + min(term, CHANNELS - 1u)) * quads;
     let own = sums + slice * slice_sums + term;
-    for (var sample = slice; sample < batch.samples; sample += SLICES) {
-      let code = codes[group * batch.samples + sample];
-      var value = weights[group * batch.samples + sample];
-      if (term < CHANNELS) {
-        let x = sample_values[(group * CHANNELS + term) * batch.samples + sample];
-        let difference = x - centroids[(first_row + code) * ROW + term];
-        value *= difference;
-        error += value * difference;
-      }
-      partial_sums[own + code * TERMS] += value;
+    for (var quad = slice; quad < quads; quad += SLICES) {
+      let code = codes[group * quads + quad];
+      let weight = weights[group * quads + quad];
+      let x = samples[plane + quad];
+      let row = (vec4<u32>(first_row) + code) * ROW + term;
+      let centroid = vec4<f32>(centroids[row.x], centroids[row.y], centroids[row.z], centroids[row.w]);
+      let difference = select(x - centroid, vec4<f32>(1.0), is_weight);
+      let value = weight * difference;
+      error += dot(value, difference);
+      let at = code * TERMS + own;
+      partial_sums[at.x] += value.x;
+      partial_sums[at.y] += value.y;
+      partial_sums[at.z] += value.z;
+      partial_sums[at.w] += value.w;
     }
+    error = select(error, 0.0, is_weight);
   }
   errors[lane] = error;
   storageBarrier();
@@ -1325,8 +1311,8 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
   ["partials/centre_none.hbs", `// Vectors are coded without taking a mean off.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
 
-fn centre_of(channel: u32) -> f32 {
-  return 0.0;
+fn centre_of(chunk: u32) -> vec4<f32> {
+  return vec4<f32>();
 }
 
 fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
@@ -1338,21 +1324,14 @@ fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
 // The mean of the vectors before their rotary embedding, where they have more in common.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    var sum = vec4<f32>();
-    for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-      let word = exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head);
-      for (var i = 0u; i < 4u; i += 1u) {
-        sum[i] += exact_channel(word, chunk * 4u + i);
-      }
-    }
-    vectors[chunk] = sum / f32(RECORD_TOKENS);
+    vectors[chunk] = record_mean(entry, head, record_first, chunk);
   }
   workgroupBarrier();
   write_mean(record, lane);
 }
 
-fn centre_of(channel: u32) -> f32 {
-  return mean[channel >> 2u][channel & 3u];
+fn centre_of(chunk: u32) -> vec4<f32> {
+  return mean[chunk];
 }
 
 fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
@@ -1364,12 +1343,8 @@ fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
 // The mean of the rotated vectors, which is the rotated mean.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    var sum = vec4<f32>();
-    for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-      let position = layer.sinks + record_first + token;
-      sum += signed_chunk(exact_word(entry.slot, SIDE, position, head), position, chunk);
-    }
-    vectors[chunk] = sum / f32(RECORD_TOKENS);
+    let value = record_mean(entry, head, record_first, chunk);
+    vectors[chunk] = hadamard4(value * channel_signs(chunk) * SPREAD);
   }
   transform_vectors(lane);
   write_mean(record, lane);
@@ -1394,42 +1369,52 @@ fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   );
 }
 `],
-  ["partials/centroid_pairs.hbs", `// Loads centroid code.
-fn load_centroid(codebook: u32, code: u32) {
-  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
-    let channels = unpack2x16float(codebooks[codebook + code * (CHANNELS / 2u) + pair]);
-    centroid[2u * pair] = channels.x;
-    centroid[2u * pair + 1u] = channels.y;
-  }
+  ["partials/centroid_pairs.hbs", `// Four channels of a group.
+alias Part = vec4<f32>;
+
+// Centroids that lie side by side in one load, two channels to a word.
+alias Row = vec4<u32>;
+
+// Part part of group group of the vector of token token.
+fn vector_part(token: u32, group: u32, part: u32) -> Part {
+  return vectors[token * CHUNKS + group * (CHANNELS / 4u) + part];
+}
+
+fn centroid_row(codebook: u32, row: u32) -> Row {
+  return codebook_quads[codebook / 4u + row];
+}
+
+// Part part of the centroids of a row.
+fn row_part(row: Row, part: u32) -> Part {
+  return vec4<f32>(unpack2x16float(row[2u * part]), unpack2x16float(row[2u * part + 1u]));
+}
+
+fn product(a: Part, b: Part) -> f32 {
+  return dot(a, b);
 }
 `],
-  ["partials/centroid_single.hbs", `// Loads centroid code, two to a word.
-fn load_centroid(codebook: u32, code: u32) {
-  centroid[0] = unpack2x16float(codebooks[codebook + (code >> 1u)])[code & 1u];
+  ["partials/centroid_single.hbs", `// The one channel of a group.
+alias Part = f32;
+
+// A centroid.
+alias Row = f32;
+
+// Group group of the vector of token token.
+fn vector_part(token: u32, group: u32, part: u32) -> Part {
+  return vectors[token * CHUNKS + (group >> 2u)][group & 3u];
 }
-`],
-  ["partials/channel_plain.hbs", `// Channel channel of the exact vector at word word, of the token at position, as the Hadamard rotation takes it.
-fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
-  return exact_channel(word, channel) * channel_sign(channel) * SPREAD;
+
+// Centroid row, two to a word.
+fn centroid_row(codebook: u32, row: u32) -> Row {
+  return unpack2x16float(codebooks[codebook + (row >> 1u)])[row & 1u];
 }
-`],
-  ["partials/channel_rope.hbs", `// Channel channel of the exact vector at word word, less its mean, with the rotary embedding of position, as the Hadamard
-// rotation takes it.
-fn signed_channel(word: u32, position: u32, channel: u32) -> f32 {
-  let rotary = ROTARY_CHUNKS * 8u;
-  let value = exact_channel(word, channel) - centre_of(channel);
-  let sign = channel_sign(channel) * SPREAD;
-  if (channel >= rotary) {
-    return value * sign;
-  }
-  let pair = select(channel % (rotary / 2u), channel / 2u, INTERLEAVED);
-  let odd = select(channel >= rotary / 2u, channel % 2u == 1u, INTERLEAVED);
-  let distance = select(rotary / 2u, 1u, INTERLEAVED);
-  let partner = select(channel + distance, channel - distance, odd);
-  let other = exact_channel(word, partner) - centre_of(partner);
-  let angle = angle_of(position, pair / 4u);
-  let turned = value * angle.cosine[pair % 4u] + select(-other, other, odd) * angle.sine[pair % 4u];
-  return turned * sign;
+
+fn row_part(row: Row, part: u32) -> Part {
+  return row;
+}
+
+fn product(a: Part, b: Part) -> f32 {
+  return a * b;
 }
 `],
   ["partials/chunk_f16.hbs", `alias Chunk = vec4<f16>; // what products of queries and keys are taken in; they are summed in f32
@@ -1447,6 +1432,30 @@ alias Rows = mat4x4<f32>;
 fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
   let channels = transpose(rows);
   return sum + channels[0] * key.x + channels[1] * key.y + channels[2] * key.z + channels[3] * key.w;
+}
+`],
+  ["partials/chunk_plain.hbs", `// Chunk chunk of the exact vector at word word, of the token at position, as the transform takes it.
+fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
+  return exact_chunk(word, chunk) * channel_signs(chunk) * SPREAD;
+}
+`],
+  ["partials/chunk_rope.hbs", `// Chunk chunk of the exact vector at word word, less its mean, with the rotary embedding of position, as the transform takes it.
+fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
+  let value = exact_chunk(word, chunk) - centre_of(chunk);
+  let signs = channel_signs(chunk) * SPREAD;
+  if (chunk >= 2u * ROTARY_CHUNKS) {
+    return value * signs;
+  }
+  // A channel's partner lies beside it, or in the chunk half of the rotary channels away.
+  let second_half = chunk >= ROTARY_CHUNKS;
+  let apart = select(select(chunk + ROTARY_CHUNKS, chunk - ROTARY_CHUNKS, second_half), chunk, INTERLEAVED);
+  let partner = exact_chunk(word, apart) - centre_of(apart);
+  let other = select(select(-partner, partner, second_half), value.yxwz * vec4<f32>(-1.0, 1.0, -1.0, 1.0), INTERLEAVED);
+  let angle = angle_of(position, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
+  let odd_chunk = chunk % 2u == 1u;
+  let cosine = select(angle.cosine, select(angle.cosine.xxyy, angle.cosine.zzww, odd_chunk), INTERLEAVED);
+  let sine = select(angle.sine, select(angle.sine.xxyy, angle.sine.zzww, odd_chunk), INTERLEAVED);
+  return (value * cosine + other * sine) * signs;
 }
 `],
   ["partials/chunks_c1.hbs", `{{> centroid_grid}}
@@ -1746,6 +1755,8 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
   let levels = levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u));
   centroid[0] = low[0] + levels.x * level_step[0];
 }
+
+{{> load_grid}}
 `],
   ["partials/group_c2.hbs", `// Loads group group of the exact vector at word word, two channels to a word.
 fn load_vector(token: u32, word: u32, group: u32) {
@@ -1763,6 +1774,8 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
   centroid[0] = low[0] + levels.x * level_step[0];
   centroid[1] = low[1] + levels.y * level_step[1];
 }
+
+{{> load_grid}}
 `],
   ["partials/group_wide.hbs", `// Loads group group of the exact vector at word word, two channels to a word.
 fn load_vector(token: u32, word: u32, group: u32) {
@@ -1784,6 +1797,27 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
     centroid[4u * quad + 3u] = low[4u * quad + 3u] + levels.w * level_step[4u * quad + 3u];
   }
 }
+
+// Loads scale and grid of group group.
+fn load_grid(codebook: u32, first_scale: u32, group: u32) {
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let channel = group * CHANNELS + 4u * quad;
+    let grid = codebook_quads[(codebook + channel) / 4u];
+    let given = bitcast<vec4<f32>>(codebook_quads[(first_scale + channel) / 4u]);
+    let scales = select(vec4<f32>(1.0), given, first_scale != 0u);
+    load_channel(4u * quad, grid.x, scales.x);
+    load_channel(4u * quad + 1u, grid.y, scales.y);
+    load_channel(4u * quad + 2u, grid.z, scales.z);
+    load_channel(4u * quad + 3u, grid.w, scales.w);
+  }
+}
+
+fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
+  let grid = unpack2x16float(grid_word);
+  scale[i] = channel_scale;
+  low[i] = grid.x * channel_scale;
+  level_step[i] = grid.y / 64.0 * channel_scale;
+}
 `],
   ["partials/hadamard4.hbs", `// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
 // its number and that of the result have in common, transformed so.
@@ -1800,6 +1834,16 @@ fn parity_sign(bits: u32) -> f32 {
 // The sign of a channel before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat.
 fn channel_sign(channel: u32) -> f32 {
   return parity_sign(channel & (channel >> 1u));
+}
+
+fn channel_signs(chunk: u32) -> vec4<f32> {
+  let channel = chunk * 4u;
+  return vec4<f32>(
+    channel_sign(channel),
+    channel_sign(channel + 1u),
+    channel_sign(channel + 2u),
+    channel_sign(channel + 3u),
+  );
 }
 `],
   ["partials/half_constants.hbs", `const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
@@ -1966,6 +2010,17 @@ fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
   return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 `],
+  ["partials/load_grid.hbs", `// Loads scale and grid of group group.
+fn load_grid(codebook: u32, first_scale: u32, group: u32) {
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    let channel = group * CHANNELS + i;
+    let grid = unpack2x16float(codebooks[codebook + channel]);
+    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
+    low[i] = grid.x * scale[i];
+    level_step[i] = grid.y / 64.0 * scale[i];
+  }
+}
+`],
   ["partials/load_half.hbs", `
 // Channels 4 chunk to 4 chunk + 3 of a token.
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
@@ -2067,6 +2122,15 @@ fn write_mean(record: u32, lane: u32) {
     records[record + chunk] = bytes;
     mean[chunk] = mean_float8x4(bytes);
   }
+}
+
+// Chunk chunk of the mean of the record's exact vectors.
+fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32) -> vec4<f32> {
+  var sum = vec4<f32>();
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    sum += exact_chunk(exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head), chunk);
+  }
+  return sum / f32(RECORD_TOKENS);
 }
 `],
   ["partials/members_channels.hbs", `// A group is GROUP consecutive channels of one token.
@@ -2545,19 +2609,14 @@ override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in 
 
 {{> hadamard_signs}}
 
-fn channel_signs(chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  return vec4<f32>(
-    channel_sign(channel),
-    channel_sign(channel + 1u),
-    channel_sign(channel + 2u),
-    channel_sign(channel + 3u),
-  );
-}
-
 {{> hadamard4}}
 `],
   ["partials/rotation_none.hbs", `{{! Nothing is rotated by a Hadamard matrix. }}
+`],
+  ["partials/row_constants.hbs", `const ROW_CENTROIDS: u32 = {{rowCentroids}}u; // centroids that one load brings
+const ROW_TOKENS: u32 = {{rowTokens}}u; // most tokens whose search is by rows
+`],
+  ["partials/row_constants_none.hbs", `const ROW_TOKENS: u32 = 0u; // most tokens whose search is by rows of centroids
 `],
   ["partials/scaled_centroid.hbs", `  let group = chunk / ({{upper}}_CHANNELS / 4u);
   let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * {{upper}}_CODES + group);
@@ -2856,6 +2915,35 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
   }
 }
+`],
+  ["partials/search_no_rows.hbs", `{{!-- Groups whose centroids are no whole rows are searched one by one. --}}
+`],
+  ["partials/search_rows.hbs", `      // A lone token uses a centroid once, so that loads decide; and loops over sixteen channels of several tokens stay rolled.
+      if (TOKENS <= ROW_TOKENS) {
+        for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
+          let words = codebook_quads[(codebook + HEAD_DIM) / 4u + share * (CENTROIDS / ROW_CENTROIDS) + row];
+{{#each searched}}
+          let {{code}} = row * ROW_CENTROIDS + {{index}}u;
+{{#each words}}
+          let {{levels}} = levels_of(words.{{word}});
+{{/each}}
+{{#each channels}}
+          let {{centroid}} = low[{{channel}}u] + {{level}} * level_step[{{channel}}u];
+{{/each}}
+{{#each batch}}
+          if (TOKENS > {{token}}u) {
+            var {{distance}} = 0.0;
+{{#each channels}}
+            let {{difference}} = vectors[{{place}}u] - {{centroid}};
+            {{distance}} += {{difference}} * {{difference}};
+{{/each}}
+            best_code[{{token}}u] = select(best_code[{{token}}u], {{code}}, {{distance}} < best[{{token}}u]);
+            best[{{token}}u] = min(best[{{token}}u], {{distance}});
+          }
+{{/each}}
+{{/each}}
+        }
+      }
 `],
   ["partials/symmetric_constants.hbs", `{{> level_constants}}
 const {{upper}}_ZERO: f32 = {{zero}}.0; // the code of 0

@@ -93,7 +93,12 @@ export function centroidBytes(
   const shared = sharesCodebooks(layer) && first !== layer;
   return shared || (side === "values" && layer.keys === layer.values)
     ? 0
-    : centroids * channels * 2;
+    : universalBytes(centroids * channels * 2);
+}
+
+/** Bytes that `bytes` of universal centroids take: kernels read codebooks four words at a time, so that what follows begins at a multiple of them. */
+export function universalBytes(bytes: number): number {
+  return Math.ceil(bytes / 16) * 16;
 }
 
 /** Whether a layer's codebooks are the same as those of other layers with its schemes: no side has learned ones. */

@@ -12,6 +12,7 @@ export type BindingName =
   | "pages"
   | "codebooks"
   | "codebook_pairs"
+  | "codebook_quads"
   | "coded_records"
   | "key_records"
   | "value_records"
@@ -31,7 +32,6 @@ export type BindingName =
   | "sink_logits"
   | "batch"
   | "samples"
-  | "sample_values"
   | "weights"
   | "centroid_table"
   | "centroids"
@@ -63,6 +63,7 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   pages: { space: "storage, read", type: "array<u32>" },
   codebooks: { space: "storage, read", type: "array<u32>" },
   codebook_pairs: { space: "storage, read", type: "array<vec2<u32>>" },
+  codebook_quads: { space: "storage, read", type: "array<vec4<u32>>" },
   coded_records: { space: "storage, read", type: "array<u32>" },
   key_records: { space: "storage, read", type: "array<u32>" },
   value_records: { space: "storage, read", type: "array<u32>" },
@@ -82,12 +83,11 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   vectors: { space: "storage, read_write", type: "array<u32>" },
   batch: { space: "uniform", type: "Batch" },
   samples: { space: "storage, read", type: "array<vec4<f32>>" },
-  sample_values: { space: "storage, read", type: "array<f32>" },
-  weights: { space: "storage, read", type: "array<f32>" },
+  weights: { space: "storage, read", type: "array<vec4<f32>>" },
   centroid_table: { space: "uniform", type: "array<vec4<f32>, TABLE_ROWS * ROW>" },
   centroids: { space: "storage, read_write", type: "array<f32>" },
   scores: { space: "storage, read_write", type: "array<vec4<f32>>" },
-  codes: { space: "storage, read", type: "array<u32>" },
+  codes: { space: "storage, read", type: "array<vec4<u32>>" },
   codes_written: { space: "storage, read_write", type: "array<vec4<u32>>" },
   partial_sums: { space: "storage, read_write", type: "array<f32>" },
   group_results: { space: "storage, read_write", type: "array<vec2<f32>>" },

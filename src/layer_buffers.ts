@@ -1,4 +1,11 @@
-import { exactBytes, LAYER_BYTES, poolBytes, sharesCodebooks, sinkBytes } from "./cache_sizes.ts";
+import {
+  exactBytes,
+  LAYER_BYTES,
+  poolBytes,
+  sharesCodebooks,
+  sinkBytes,
+  universalBytes,
+} from "./cache_sizes.ts";
 import type { SideCodebook } from "./codebook.ts";
 import type { CachePlan } from "./plan.ts";
 import type { HeadRange } from "./plan_buffers.ts";
@@ -52,9 +59,13 @@ export function uniformBuffer(device: GPUDevice, label: string, size: number): G
   return device.createBuffer({ label, size, usage: UNIFORM });
 }
 
-/** Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Universal centroids as they are. */
+/** Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Universal centroids as they are, in whole quads. */
 function packCentroids(codebook: SideCodebook): Uint32Array<ArrayBuffer> {
-  if (codebook.grid === undefined) return new Uint32Array(codebook.centroids.slice().buffer);
+  if (codebook.grid === undefined) {
+    const bytes = new Uint8Array(universalBytes(codebook.centroids.byteLength));
+    bytes.set(new Uint8Array(codebook.centroids.slice().buffer));
+    return new Uint32Array(bytes.buffer);
+  }
   const { keyValueHeads, centroids, grid } = codebook;
   const bytes = new Uint8Array(centroids.byteLength + grid.byteLength);
   const grids = new Uint8Array(grid.buffer, grid.byteOffset, grid.byteLength);

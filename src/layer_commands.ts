@@ -301,6 +301,7 @@ function ownBinding(
     coded_records: records,
     codebooks,
     codebook_pairs: codebooks,
+    codebook_quads: codebooks,
     sink_logits: sinkLogits,
     pages,
     rope,

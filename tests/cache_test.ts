@@ -9,6 +9,7 @@ import {
   parseScheme,
   planCache,
   schemeCodec,
+  type Sequence,
   unpackRecords,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
@@ -400,14 +401,13 @@ Deno.test("Cache reads and writes head-major tensors", async () => {
   assert.deepEqual(transpose(found, base.shape.queryHeads, true), wanted);
 });
 
-Deno.test("encode finds the nearest centroid of any vectors, near ties apart", async () => {
-  // Continuous data, so that f32 may decide otherwise than float64 where two centroids are all but equally near.
+/**
+ * Codes continuous data, all at once and token by token, which takes different pipelines. f32 may decide otherwise than
+ * float64 where two centroids are all but equally near, but always in the same way.
+ */
+async function checkNearestCentroids(policy: CacheOptions["policy"]): Promise<void> {
   const random = seededRandom(11);
-  const options: CacheOptions = {
-    ...base,
-    policy: { keys: "c8b8", values: "c2b4" },
-    tiers: { sinks: 0, window: 0 },
-  };
+  const options: CacheOptions = { ...base, policy, tiers: { sinks: 0, window: 0 } };
   const noise = (length: number) => Float32Array.from({ length }, () => random.next() * 2 - 1);
   const grid = gridCodebooks(options, random);
   const codebooks: CodebookSet = {
@@ -426,20 +426,30 @@ Deno.test("encode finds the nearest centroid of any vectors, near ties apart", a
   const { headDim } = options.shape;
   const keyValueHeads = layerHeads(options.shape, 0);
   const sequence = cache.createSequence();
-  const step = cache.beginStep([{ sequence, tokens }]);
+  const slow = cache.createSequence();
   const given = {
     keys: noise(tokens * keyValueHeads * headDim),
     values: noise(tokens * keyValueHeads * headDim),
   };
   const [keys, values] = [uploadBuffer(device, given.keys), uploadBuffer(device, given.values)];
-  const encoder = device.createCommandEncoder();
-  cache.encodeAppend(encoder, step, 0, { keys: { buffer: keys }, values: { buffer: values } });
-  device.queue.submit([encoder.finish()]);
+  const append = (to: Sequence, first: number, tokens: number) => {
+    const step = cache.beginStep([{ sequence: to, tokens }]);
+    const offset = first * keyValueHeads * headDim * 4;
+    const encoder = device.createCommandEncoder();
+    cache.encodeAppend(encoder, step, 0, {
+      keys: { buffer: keys, offset },
+      values: { buffer: values, offset },
+    });
+    device.queue.submit([encoder.finish()]);
+  };
+  append(sequence, 0, tokens);
+  for (let token = 0; token < tokens; token++) append(slow, token, 1);
   let nearTies = 0;
   for (const side of ["keys", "values"] as const) {
     const scheme = parseScheme(options.policy[side]);
     const layout = scheme.layout(headDim);
     const records = await deviceRecords(device, cache, sequence, 0, side);
+    assert.deepEqual(await deviceRecords(device, cache, slow, 0, side), records);
     for (let head = 0; head < keyValueHeads; head++) {
       const codes = unpackRecords(layout, records[head]!, tokens);
       const centroids = headCentroids(codebooks, 0, side, head, headDim * scheme.centroids);
@@ -471,7 +481,12 @@ Deno.test("encode finds the nearest centroid of any vectors, near ties apart", a
   console.log(`${nearTies} near ties decided otherwise than in float64`);
   assert.ok(nearTies < 5);
   cache.destroy();
-});
+}
+
+for (const [keys, values] of [["c8b8", "c2b4"], ["c16b8", "c4b8"]] as const) {
+  Deno.test(`encode finds the nearest centroid of any vectors, near ties apart, however they are cut: ${keys}, ${values}`, () =>
+    checkNearestCentroids({ keys, values }));
+}
 
 Deno.test("Cache writes the same bytes for a prompt of thousands of tokens, however it is cut", async () => {
   const tokens = 2100;

@@ -68,6 +68,7 @@ const CASES: readonly [
   ["f16", "u4b8", 64, undefined],
   ["t1b2", "t1b4", 64, { layout: "interleaved", theta: 10000, rotaryDim: 16 }],
   ["t1b3", "u8b8", 64, undefined],
+  ["t1b1", "c4b8", 64, undefined],
 ];
 
 for (const [keys, values, headDim, rope] of CASES) {

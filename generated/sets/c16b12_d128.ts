@@ -34,7 +34,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "encode_c16b12_d128",
-    bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records"],
     workgroupBytes: 544,
     reason: "0.75 bits: CQ-16c12b of the paper's appendix",
     load: () => import("../encode_c16b12_d128.wgsl.ts"),

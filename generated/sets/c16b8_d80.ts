@@ -34,7 +34,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "encode_c16b8_d80",
-    bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records"],
     workgroupBytes: 592,
     reason: "0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)",
     load: () => import("../encode_c16b8_d80.wgsl.ts"),

@@ -34,7 +34,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "encode_c4b10_d128",
-    bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records"],
     workgroupBytes: 640,
     reason: "2.5 and 5 bits: for those whose errors cost most",
     load: () => import("../encode_c4b10_d128.wgsl.ts"),

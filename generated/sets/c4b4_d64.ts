@@ -34,7 +34,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "encode_c4b4_d64",
-    bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records"],
     workgroupBytes: 576,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
     load: () => import("../encode_c4b4_d64.wgsl.ts"),

@@ -106,7 +106,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "encode_c4b8_d128",
-    bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records"],
     workgroupBytes: 640,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("../encode_c4b8_d128.wgsl.ts"),

@@ -66,7 +66,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "encode_c4b8_d80",
-    bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records"],
     workgroupBytes: 592,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("../encode_c4b8_d80.wgsl.ts"),

@@ -66,7 +66,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "encode_c8b10_d80",
-    bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records"],
     workgroupBytes: 832,
     reason: "1.25 bits: CQ-8c10b of the paper",
     load: () => import("../encode_c8b10_d80.wgsl.ts"),

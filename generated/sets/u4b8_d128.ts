@@ -57,14 +57,14 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "encode_u4b8_d128",
-    bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
     workgroupBytes: 10784,
     reason: "1.25 and 2.25 bits without calibration, after NSNQuant",
     load: () => import("../encode_u4b8_d128.wgsl.ts"),
   },
   {
     name: "encode_u4b8_d128_rope",
-    bindings: ["step", "layer", "exact", "pages", "codebooks", "records", "rope"],
+    bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records", "rope"],
     workgroupBytes: 10784,
     reason: "1.25 and 2.25 bits without calibration, after NSNQuant",
     load: () => import("../encode_u4b8_d128_rope.wgsl.ts"),

@@ -308,7 +308,6 @@ function bind(run: Run, { pipeline, bindings }: KmeansPipeline): GPUBindGroup {
   const resources: Record<string, GPUBufferBinding> = {
     batch: { buffer: buffers.batch, size: BATCH_BYTES },
     samples: { buffer: side.buffer },
-    sample_values: { buffer: side.buffer },
     weights: { buffer: buffers.weights },
     centroid_table: { buffer: buffers.centroids, size: sizes.tableRows * sizes.rowLength * 4 },
     centroids: { buffer: buffers.centroids },
