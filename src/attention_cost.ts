@@ -91,24 +91,24 @@ const SCORE_BYTES = 2 * 4 * BLOCK_ROWS;
 
 /**
  * What one unit costs, in picoseconds of one core, as `bench/fit_cost.ts` fitted it to llvmpipe (LLVM 15.0.6, 256 bits): 228
- * measurements, which it explains within 11 % (root mean square). What a tile and a workgroup cost beside their tokens was
- * fitted as well, and found to be nothing.
+ * measurements, which it explains within 15 % (root mean square); what it finds fastest was at most 15 % slower than what was.
+ * What a tile and a workgroup cost beside their tokens was fitted as well, and found to be nothing, as was unpacking f16.
  */
 const FITTED: Readonly<Record<FittedUnit, number>> = {
-  products: 754,
-  gathers: 4900,
-  halves: 715,
-  levels: 475,
-  universal: 6840,
-  tableLoads: 3210,
-  table16Loads: 2280,
-  lutLoads: 4820,
-  rotations: 2370,
-  queryLoads: 34300,
-  tokens: 288_000,
-  tableProducts: 10700,
-  lutProducts: 30500,
-  scores: 60000,
+  products: 494,
+  gathers: 4430,
+  halves: 0,
+  levels: 504,
+  universal: 7320,
+  tableLoads: 9670,
+  table16Loads: 8900,
+  lutLoads: 5110,
+  rotations: 5110,
+  queryLoads: 45200,
+  tokens: 294_000,
+  tableProducts: 5980,
+  lutProducts: 18700,
+  scores: 50600,
 };
 
 /** The units whose costs are fitted. */

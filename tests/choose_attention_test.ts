@@ -148,7 +148,7 @@ const GOLDEN: readonly Golden[] = [
     ["c2b8", "c2b8"],
     scored,
     32768,
-    "table table16 + attend table16 x8",
+    "attend plain x8",
     "attend plain x8",
   ],
   ["Phi-4-mini", ["u8b8", "u8b8"], scored, 8192, "attend plain x8", "attend plain x8"],
@@ -191,8 +191,8 @@ const GOLDEN: readonly Golden[] = [
     ["c1b4", "c1b4"],
     scored,
     2048,
-    "table + score table + mix x4",
-    "table + score table + mix x4",
+    "score plain + mix x4",
+    "score plain + mix x4",
   ],
 ];
 
