@@ -34,8 +34,11 @@ const LUT_ENTRIES = BASE_WORKGROUP_BYTES / 2 / (4 * BLOCK_ROWS);
 /** Channels of a key that a lane scores at once: two chunks, and the words of a c8 centroid. */
 const KEY_CHANNELS = 8;
 
-/** Channels of a key whose codes are looked up together in a table of q.centroid. */
-const TABLE_CHANNELS = 16;
+/** Channels of a key whose codes are looked up together in workgroup memory. */
+const LUT_CHANNELS = 16;
+
+/** Codes of a key that are looked up together in a table in a buffer; compilers do not unroll a loop over more. */
+const TABLE_CODES = 2;
 
 /** Channels of a value that a lane mixes at once: four chunks. */
 const VALUE_CHANNELS = 16;
@@ -207,7 +210,11 @@ function keyContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Con
   if (variant === "rope" || variant === "plain") {
     return { ...record, ...chunksContext(scheme, KEY_CHANNELS, headDim, variant) };
   }
-  const codes = codesContext(parseScheme(scheme), TABLE_CHANNELS);
+  const { channels } = parseScheme(scheme);
+  const together = variant === "lut"
+    ? LUT_CHANNELS
+    : Math.min(LUT_CHANNELS, TABLE_CODES * channels);
+  const codes = codesContext(parseScheme(scheme), together);
   return { ...record, ...codes, chunksPartial: "chunks_none" };
 }
 
@@ -246,21 +253,29 @@ function topContext(subgroups: boolean): Context {
   return { topsPartial: `tops_${way}`, topPartial: `top_${way}` };
 }
 
+/** The pages of a tile, one by one: compilers do not unroll a loop with so much in it, and keep what it indexes in memory. */
+function pages(span: string, most: number): Context {
+  return { span, pages: Array.from({ length: most }, (_, index) => ({ index })) };
+}
+
+const EXACT_PAGES = pages("EXACT_SPAN", EXACT_SPAN);
+
 /** Which partial scores coded keys, and the sources it takes its dot products over. */
 function scoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
   if (parseScheme(scheme).rotated) return rotatedScoreContext(variant, scheme, headDim);
   // Not all of a key rotates.
   const queries = { queries: QUERIES.name };
   const learned = parseScheme(scheme).codebook === "learned";
+  const codedPages = pages("SPAN", attentionSpan(variant, scheme, headDim));
   return {
     atQuery: QUERIES,
     // Overrides stand before every array sized by one: naga fails on another order.
     headerPartial: `header_${variant}`,
     scorePartial: `score_${variant}`,
-    exactly: { source: "exact", span: "EXACT_SPAN", ...queries },
+    exactly: { source: "exact", ...EXACT_PAGES, ...queries },
     ...(variant === "rope" || variant === "plain"
       ? {
-        coded: { source: "coded", span: "SPAN", ...queries },
+        coded: { source: "coded", ...codedPages, ...queries },
         codedKeysPartial: learned ? "coded_keys_levels" : "coded_keys_loaded",
       }
       : {}),
@@ -270,7 +285,8 @@ function scoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): C
 
 /** The same for keys coded in the space of a Hadamard rotation; exact ones meet the queries as they are. */
 function rotatedScoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
-  const coded = { source: "coded", span: "SPAN", queries: ROTATED_QUERIES.name };
+  const codedPages = pages("SPAN", attentionSpan(variant, scheme, headDim));
+  const coded = { source: "coded", ...codedPages, queries: ROTATED_QUERIES.name };
   const rows = {
     atQuery: QUERIES,
     atRotated: ROTATED_QUERIES,
@@ -281,7 +297,7 @@ function rotatedScoreContext(variant: KeyVariant, scheme: SchemeId, headDim: num
       ...rows,
       headerPartial: "header_rotated_plain",
       scorePartial: "score_rotated_plain",
-      exactly: { source: "exact", span: "EXACT_SPAN", queries: QUERIES.name },
+      exactly: { source: "exact", ...EXACT_PAGES, queries: QUERIES.name },
       coded,
     };
   }
@@ -290,8 +306,8 @@ function rotatedScoreContext(variant: KeyVariant, scheme: SchemeId, headDim: num
     ...rows,
     headerPartial: "header_rotated_rope",
     scorePartial: mean ? "score_mean_rope" : "score_rotated_rope",
-    exactly: { source: "exact", span: "EXACT_SPAN", queries: QUERIES.name },
-    ...(mean ? { mean: { source: "mean", span: "SPAN", queries: QUERIES.name } } : {}),
+    exactly: { source: "exact", ...EXACT_PAGES, queries: QUERIES.name },
+    ...(mean ? { mean: { source: "mean", ...codedPages, queries: QUERIES.name } } : {}),
     coded,
     atTile: { origin: "tile.first" },
     atStart: { origin: "0u" },

@@ -383,18 +383,50 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let grids = coded_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let key = coded_key8(grids, block, key_at[i], chunk);
-      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+    if (0u < SPAN) {
+      let key = coded_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < SPAN) {
+      let key = coded_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
+    }
+    if (2u < SPAN) {
+      let key = coded_key8(grids, block, key_at[2], chunk);
+      scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
+    }
+    if (3u < SPAN) {
+      let key = coded_key8(grids, block, key_at[3], chunk);
+      scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
+    }
+    if (4u < SPAN) {
+      let key = coded_key8(grids, block, key_at[4], chunk);
+      scores[4] = add_products(add_products(scores[4], key[0], queries_0), key[1], queries_1);
+    }
+    if (5u < SPAN) {
+      let key = coded_key8(grids, block, key_at[5], chunk);
+      scores[5] = add_products(add_products(scores[5], key[0], queries_0), key[1], queries_1);
+    }
+    if (6u < SPAN) {
+      let key = coded_key8(grids, block, key_at[6], chunk);
+      scores[6] = add_products(add_products(scores[6], key[0], queries_0), key[1], queries_1);
+    }
+    if (7u < SPAN) {
+      let key = coded_key8(grids, block, key_at[7], chunk);
+      scores[7] = add_products(add_products(scores[7], key[0], queries_0), key[1], queries_1);
     }
   }
   for (var chunk = 0u; chunk < exact_chunks; chunk += 2u) {
     let grids = exact_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
-    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      let key = exact_key8(grids, block, key_at[i], chunk);
-      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+    if (0u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
   }
 }

@@ -491,14 +491,100 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     // A page on, a key is turned by a page's angle more.
     let page = angle_at(PAGE_TOKENS, pair);
     var angle = angle_at(lane, pair);
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let key = pairs_of(
-        coded_key8(first_grids, block, key_at[i], first),
-        coded_key8(second_grids, block, key_at[i], second),
+    if (0u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[0], first),
+          coded_key8(second_grids, block, key_at[0], second),
+        ),
+        angle,
       );
-      let turned = turn(key, angle);
-      let first_pairs = add_products(add_products(scores[i], turned.even[0], even_queries_0), turned.odd[0], odd_queries_0);
-      scores[i] = add_products(add_products(first_pairs, turned.even[1], even_queries_1), turned.odd[1], odd_queries_1);
+      let first_pairs = add_products(add_products(scores[0], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (1u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[1], first),
+          coded_key8(second_grids, block, key_at[1], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[1], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (2u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[2], first),
+          coded_key8(second_grids, block, key_at[2], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[2], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[2] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (3u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[3], first),
+          coded_key8(second_grids, block, key_at[3], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[3], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[3] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (4u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[4], first),
+          coded_key8(second_grids, block, key_at[4], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[4], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[4] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (5u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[5], first),
+          coded_key8(second_grids, block, key_at[5], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[5], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[5] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (6u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[6], first),
+          coded_key8(second_grids, block, key_at[6], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[6], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[6] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (7u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[7], first),
+          coded_key8(second_grids, block, key_at[7], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[7], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[7] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
       angle = turn(angle, page);
     }
   }
@@ -506,9 +592,37 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let grids = coded_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let key = coded_key8(grids, block, key_at[i], chunk);
-      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+    if (0u < SPAN) {
+      let key = coded_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < SPAN) {
+      let key = coded_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
+    }
+    if (2u < SPAN) {
+      let key = coded_key8(grids, block, key_at[2], chunk);
+      scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
+    }
+    if (3u < SPAN) {
+      let key = coded_key8(grids, block, key_at[3], chunk);
+      scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
+    }
+    if (4u < SPAN) {
+      let key = coded_key8(grids, block, key_at[4], chunk);
+      scores[4] = add_products(add_products(scores[4], key[0], queries_0), key[1], queries_1);
+    }
+    if (5u < SPAN) {
+      let key = coded_key8(grids, block, key_at[5], chunk);
+      scores[5] = add_products(add_products(scores[5], key[0], queries_0), key[1], queries_1);
+    }
+    if (6u < SPAN) {
+      let key = coded_key8(grids, block, key_at[6], chunk);
+      scores[6] = add_products(add_products(scores[6], key[0], queries_0), key[1], queries_1);
+    }
+    if (7u < SPAN) {
+      let key = coded_key8(grids, block, key_at[7], chunk);
+      scores[7] = add_products(add_products(scores[7], key[0], queries_0), key[1], queries_1);
     }
   }
   for (var pair = 0u; pair < exact_pairs; pair += 2u) {
@@ -523,14 +637,28 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     // A page on, a key is turned by a page's angle more.
     let page = angle_at(PAGE_TOKENS, pair);
     var angle = angle_at(lane, pair);
-    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      let key = pairs_of(
-        exact_key8(first_grids, block, key_at[i], first),
-        exact_key8(second_grids, block, key_at[i], second),
+    if (0u < EXACT_SPAN) {
+      let key = turn(
+        pairs_of(
+          exact_key8(first_grids, block, key_at[0], first),
+          exact_key8(second_grids, block, key_at[0], second),
+        ),
+        angle,
       );
-      let turned = turn(key, angle);
-      let first_pairs = add_products(add_products(scores[i], turned.even[0], even_queries_0), turned.odd[0], odd_queries_0);
-      scores[i] = add_products(add_products(first_pairs, turned.even[1], even_queries_1), turned.odd[1], odd_queries_1);
+      let first_pairs = add_products(add_products(scores[0], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (1u < EXACT_SPAN) {
+      let key = turn(
+        pairs_of(
+          exact_key8(first_grids, block, key_at[1], first),
+          exact_key8(second_grids, block, key_at[1], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[1], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
       angle = turn(angle, page);
     }
   }
@@ -538,9 +666,13 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let grids = exact_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
-    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      let key = exact_key8(grids, block, key_at[i], chunk);
-      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+    if (0u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
   }
 }

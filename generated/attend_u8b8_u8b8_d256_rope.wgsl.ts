@@ -613,9 +613,21 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let grids = coded_grids(block, chunk);
     let queries_0 = rotated_rows(chunk);
     let queries_1 = rotated_rows(chunk + 1u);
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let key = coded_key8(grids, block, key_at[i], chunk);
-      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+    if (0u < SPAN) {
+      let key = coded_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < SPAN) {
+      let key = coded_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
+    }
+    if (2u < SPAN) {
+      let key = coded_key8(grids, block, key_at[2], chunk);
+      scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
+    }
+    if (3u < SPAN) {
+      let key = coded_key8(grids, block, key_at[3], chunk);
+      scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
     }
   }
   for (var pair = 0u; pair < mean_pairs; pair += 2u) {
@@ -630,14 +642,52 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     // A page on, a key is turned by a page's angle more.
     let page = angle_at(PAGE_TOKENS, pair);
     var angle = angle_at(lane, pair);
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let key = pairs_of(
-        mean_key8(first_grids, block, key_at[i], first),
-        mean_key8(second_grids, block, key_at[i], second),
+    if (0u < SPAN) {
+      let key = turn(
+        pairs_of(
+          mean_key8(first_grids, block, key_at[0], first),
+          mean_key8(second_grids, block, key_at[0], second),
+        ),
+        angle,
       );
-      let turned = turn(key, angle);
-      let first_pairs = add_products(add_products(scores[i], turned.even[0], even_queries_0), turned.odd[0], odd_queries_0);
-      scores[i] = add_products(add_products(first_pairs, turned.even[1], even_queries_1), turned.odd[1], odd_queries_1);
+      let first_pairs = add_products(add_products(scores[0], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (1u < SPAN) {
+      let key = turn(
+        pairs_of(
+          mean_key8(first_grids, block, key_at[1], first),
+          mean_key8(second_grids, block, key_at[1], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[1], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (2u < SPAN) {
+      let key = turn(
+        pairs_of(
+          mean_key8(first_grids, block, key_at[2], first),
+          mean_key8(second_grids, block, key_at[2], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[2], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[2] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (3u < SPAN) {
+      let key = turn(
+        pairs_of(
+          mean_key8(first_grids, block, key_at[3], first),
+          mean_key8(second_grids, block, key_at[3], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[3], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[3] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
       angle = turn(angle, page);
     }
   }
@@ -645,9 +695,21 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let grids = mean_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let key = mean_key8(grids, block, key_at[i], chunk);
-      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+    if (0u < SPAN) {
+      let key = mean_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < SPAN) {
+      let key = mean_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
+    }
+    if (2u < SPAN) {
+      let key = mean_key8(grids, block, key_at[2], chunk);
+      scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
+    }
+    if (3u < SPAN) {
+      let key = mean_key8(grids, block, key_at[3], chunk);
+      scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
     }
   }
   for (var pair = 0u; pair < exact_pairs; pair += 2u) {
@@ -662,14 +724,28 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     // A page on, a key is turned by a page's angle more.
     let page = angle_at(PAGE_TOKENS, pair);
     var angle = angle_at(lane, pair);
-    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      let key = pairs_of(
-        exact_key8(first_grids, block, key_at[i], first),
-        exact_key8(second_grids, block, key_at[i], second),
+    if (0u < EXACT_SPAN) {
+      let key = turn(
+        pairs_of(
+          exact_key8(first_grids, block, key_at[0], first),
+          exact_key8(second_grids, block, key_at[0], second),
+        ),
+        angle,
       );
-      let turned = turn(key, angle);
-      let first_pairs = add_products(add_products(scores[i], turned.even[0], even_queries_0), turned.odd[0], odd_queries_0);
-      scores[i] = add_products(add_products(first_pairs, turned.even[1], even_queries_1), turned.odd[1], odd_queries_1);
+      let first_pairs = add_products(add_products(scores[0], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (1u < EXACT_SPAN) {
+      let key = turn(
+        pairs_of(
+          exact_key8(first_grids, block, key_at[1], first),
+          exact_key8(second_grids, block, key_at[1], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[1], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
       angle = turn(angle, page);
     }
   }
@@ -677,9 +753,13 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let grids = exact_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
-    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      let key = exact_key8(grids, block, key_at[i], chunk);
-      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+    if (0u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
   }
 }

@@ -365,9 +365,13 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let grids = exact_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
-    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      let key = exact_key8(grids, block, key_at[i], chunk);
-      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+    if (0u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
   }
 }

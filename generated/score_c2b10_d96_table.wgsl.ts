@@ -264,16 +264,10 @@ fn key_code(record: u32, index: u32) -> u32 {
 }
 
 // Codes in a row, from code index on.
-fn key_codes(record: u32, index: u32) -> array<u32, 8> {
-  return array<u32, 8>(
+fn key_codes(record: u32, index: u32) -> array<u32, 2> {
+  return array<u32, 2>(
     key_code(record, index + 0u),
     key_code(record, index + 1u),
-    key_code(record, index + 2u),
-    key_code(record, index + 3u),
-    key_code(record, index + 4u),
-    key_code(record, index + 5u),
-    key_code(record, index + 6u),
-    key_code(record, index + 7u),
   );
 }
 
@@ -372,26 +366,24 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_codes = trips(tile, true, lane, KEY_CODES);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let first = table_of(block) * TABLE_ENTRIES;
-  for (var group = 0u; group < coded_codes; group += 8u) {
+  for (var group = 0u; group < coded_codes; group += 2u) {
     for (var i = 0u; i < SPAN; i += 1u) {
       let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
       scores[i] += table[first + (group + 0u) * KEY_CENTROIDS + codes[0]];
       scores[i] += table[first + (group + 1u) * KEY_CENTROIDS + codes[1]];
-      scores[i] += table[first + (group + 2u) * KEY_CENTROIDS + codes[2]];
-      scores[i] += table[first + (group + 3u) * KEY_CENTROIDS + codes[3]];
-      scores[i] += table[first + (group + 4u) * KEY_CENTROIDS + codes[4]];
-      scores[i] += table[first + (group + 5u) * KEY_CENTROIDS + codes[5]];
-      scores[i] += table[first + (group + 6u) * KEY_CENTROIDS + codes[6]];
-      scores[i] += table[first + (group + 7u) * KEY_CENTROIDS + codes[7]];
     }
   }
   for (var chunk = 0u; chunk < exact_chunks; chunk += 2u) {
     let grids = exact_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
-    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
-      let key = exact_key8(grids, block, key_at[i], chunk);
-      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+    if (0u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
   }
 }

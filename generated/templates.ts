@@ -2471,10 +2471,12 @@ fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
     let grids = {{source}}_grids(block, chunk);
     let queries_0 = {{queries}}(chunk);
     let queries_1 = {{queries}}(chunk + 1u);
-    for (var i = 0u; i < {{span}}; i += 1u) {
-      let key = {{source}}_key8(grids, block, key_at[i], chunk);
-      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+{{#each pages}}
+    if ({{index}}u < {{../span}}) {
+      let key = {{../source}}_key8(grids, block, key_at[{{index}}], chunk);
+      scores[{{index}}] = add_products(add_products(scores[{{index}}], key[0], queries_0), key[1], queries_1);
     }
+{{/each}}
   }
 `],
   ["partials/prepare_rotated_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
@@ -2563,16 +2565,20 @@ fn {{name}}(chunk: u32) -> Rows {
     // A page on, a key is turned by a page's angle more.
     let page = angle_at(PAGE_TOKENS, pair);
     var angle = angle_at(lane, pair);
-    for (var i = 0u; i < {{span}}; i += 1u) {
-      let key = pairs_of(
-        {{source}}_key8(first_grids, block, key_at[i], first),
-        {{source}}_key8(second_grids, block, key_at[i], second),
+{{#each pages}}
+    if ({{index}}u < {{../span}}) {
+      let key = turn(
+        pairs_of(
+          {{../source}}_key8(first_grids, block, key_at[{{index}}], first),
+          {{../source}}_key8(second_grids, block, key_at[{{index}}], second),
+        ),
+        angle,
       );
-      let turned = turn(key, angle);
-      let first_pairs = add_products(add_products(scores[i], turned.even[0], even_queries_0), turned.odd[0], odd_queries_0);
-      scores[i] = add_products(add_products(first_pairs, turned.even[1], even_queries_1), turned.odd[1], odd_queries_1);
+      let first_pairs = add_products(add_products(scores[{{index}}], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[{{index}}] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
       angle = turn(angle, page);
     }
+{{/each}}
   }
 {{> plain_dot first="2u * ROTARY_CHUNKS"}}
 `],

@@ -26,7 +26,7 @@ export const BUDGETS = {
   // Snapshots bring a file format with checks of its own.
   engineWithSnapshots: { goal: 25_000, ceiling: 32_000 },
   // The longest kernels miss their goal: `attend` with keys before their rotary embedding, most of all rotated codes.
-  kernel: { goal: 3_000, ceiling: 4_500 },
+  kernel: { goal: 3_000, ceiling: 4_800 },
 } as const satisfies Record<string, Budget>;
 
 /** Something measured, against its budget. */
