@@ -10,7 +10,13 @@ import { fcnnlsVector } from "ml-fcnnls";
 import process from "node:process";
 import { type KeyOptions, planCache } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { attentionWork, FITTED_UNITS, totalWork, type Work } from "../src/attention_cost.ts";
+import {
+  attentionWork,
+  FITTED_UNITS,
+  PRODUCT,
+  totalWork,
+  type Work,
+} from "../src/attention_cost.ts";
 import { resolveOptions } from "../src/cache_options.ts";
 import { candidateNames, fittingCandidates } from "../src/choose_attention.ts";
 import { TARGET_WORKGROUPS } from "../src/kernel_constants.ts";
@@ -149,14 +155,17 @@ const rows = samples.map(({ work, picoseconds }) =>
   units.map((unit) => (work[unit] ?? 0) / picoseconds)
 );
 const scales = units.map((_, column) => Math.max(...rows.map((row) => row[column]!)) || 1);
+/** The share of a sample's time that multiply-adds take, whose cost is given. */
+const given = samples.map(({ work, picoseconds }) => (work.products ?? 0) * PRODUCT / picoseconds);
 const solution = fcnnlsVector(
   rows.map((row) => row.map((value, column) => value / scales[column]!)),
-  samples.map(() => 1),
+  given.map((share) => 1 - share),
 ).K.to1DArray();
 const costs = Object.fromEntries(units.map((unit, i) => [unit, solution[i]! / scales[i]!]));
 
-const errors = samples.map(({ work, picoseconds }) =>
-  units.reduce((sum, unit) => sum + (work[unit] ?? 0) * costs[unit]!, 0) / picoseconds - 1
+const errors = samples.map(({ work, picoseconds }, i) =>
+  given[i]! + units.reduce((sum, unit) => sum + (work[unit] ?? 0) * costs[unit]!, 0) / picoseconds -
+  1
 );
 const spread = Math.sqrt(errors.reduce((sum, error) => sum + error ** 2, 0) / errors.length);
 samples.forEach(({ label, picoseconds }, i) => {
@@ -178,7 +187,8 @@ const regrets = [...new Set(samples.map(({ group }) => group))].map((group) => {
     estimate: sample.picoseconds * (1 + errors[i]!),
   }))
     .filter((sample) => sample.group === group);
-  const chosen = own.reduce((a, b) => (b.estimate < a.estimate ? b : a));
+  // Of two as good the first, as in planning; rounding errors are none.
+  const chosen = own.reduce((a, b) => (b.estimate < a.estimate * (1 - 1e-6) ? b : a));
   return chosen.picoseconds / Math.min(...own.map(({ picoseconds }) => picoseconds)) - 1;
 }).sort((a, b) => a - b);
 const percent = (share: number) => `${(100 * share).toFixed(0)} %`;

@@ -35,8 +35,6 @@ export type WorkUnit =
   | "products"
   /** Codes read, with the centroids they stand for. */
   | "gathers"
-  /** Numbers unpacked from f16. */
-  | "halves"
   /** Numbers unpacked from evenly spaced levels. */
   | "levels"
   /** Numbers gathered from a universal codebook, and scaled. */
@@ -65,7 +63,7 @@ export type WorkUnit =
   | "dispatches";
 
 /** A unit whose cost is fitted. */
-export type FittedUnit = Exclude<WorkUnit, "bytes" | "dispatches">;
+export type FittedUnit = Exclude<WorkUnit, "products" | "bytes" | "dispatches">;
 
 /** Work by unit. */
 export type Work = Readonly<Partial<Record<WorkUnit, number>>>;
@@ -91,41 +89,47 @@ const SCORE_BYTES = 2 * 4 * BLOCK_ROWS;
 
 /**
  * What one unit costs, in picoseconds of one core, as `bench/fit_cost.ts` fitted it to llvmpipe (LLVM 15.0.6, 256 bits): 228
- * measurements, which it explains within 15 % (root mean square); what it finds fastest was at most 15 % slower than what was.
- * What a tile and a workgroup cost beside their tokens was fitted as well, and found to be nothing, as was unpacking f16.
+ * measurements, which it explains within 11 % (root mean square); what it finds fastest took at most 2 % longer than what was.
+ * What a tile and a workgroup cost beside their tokens was fitted as well, and found to be nothing.
  */
 const FITTED: Readonly<Record<FittedUnit, number>> = {
-  products: 494,
-  gathers: 4430,
-  halves: 0,
-  levels: 504,
-  universal: 7320,
-  tableLoads: 9670,
-  table16Loads: 8900,
-  lutLoads: 5110,
-  rotations: 5110,
-  queryLoads: 45200,
-  tokens: 294_000,
-  tableProducts: 5980,
-  lutProducts: 18700,
-  scores: 50600,
+  gathers: 3900,
+  levels: 1060,
+  universal: 6490,
+  tableLoads: 7960,
+  table16Loads: 7450,
+  lutLoads: 7570,
+  rotations: 2470,
+  queryLoads: 35300,
+  tokens: 199_000,
+  tableProducts: 5370,
+  lutProducts: 28800,
+  scores: 60200,
 };
 
 /** The units whose costs are fitted. */
 export const FITTED_UNITS: readonly FittedUnit[] = Object.keys(FITTED) as FittedUnit[];
 
 /**
- * Multiply-adds of four rows that a GPU does while one byte comes from its memory: three, because devices from integrated
- * to data centre do 20 to 40 floating-point operations a byte. Not fitted: a software adapter's memory is no GPU's.
+ * Picoseconds of a byte that comes from memory. Not fitted: a software adapter's memory is no GPU's. A GPU does 7 to 20
+ * instructions of a lane meanwhile; attention to f16 has 1,200 of them for a token of 128 channels (RDNA2, `tools/rdna.ts`),
+ * whose cost here is 500,000.
  */
-const BYTE_PRODUCTS = 3;
+const BYTE = 2600;
+
+/**
+ * Picoseconds of a multiply-add of four rows: a sixth of what a gathered code takes beside them, as on RDNA2, 4 instructions of
+ * a lane and 24. Not fitted, because llvmpipe does them while it goes through the lanes of a load; the others are, beside it.
+ */
+export const PRODUCT = 670;
 
 /** Picoseconds that a GPU stands still between two dispatches: a few microseconds. Not fitted, for the same reason. */
 const DISPATCH = 5_000_000;
 
 const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
   ...FITTED,
-  bytes: BYTE_PRODUCTS * FITTED.products,
+  products: PRODUCT,
+  bytes: BYTE,
   dispatches: TARGET_WORKGROUPS * DISPATCH,
 };
 
@@ -140,7 +144,8 @@ function vectorWork(scheme: SchemeId, headDim: number): Work {
   const { codebook, levels, layout } = parseScheme(scheme);
   if (codebook === "learned") return { gathers: layout(headDim).codes };
   if (codebook === "universal") return { universal: headDim };
-  return levels === undefined ? { halves: headDim } : { levels: headDim };
+  // What unpacking f16 takes was fitted as well, and found to be nothing.
+  return levels === undefined ? {} : { levels: headDim };
 }
 
 /** What scoring one token's coded key takes, beside bytes. */

@@ -115,7 +115,7 @@ const GOLDEN: readonly Golden[] = [
   ["Llama-3.1-8B", ["c8b8", "c8b8"], scored, 8192, "attend plain x8", "attend plain x8", {
     limits: narrow,
   }],
-  ["Llama-3.1-8B", ["c4b4", "c4b4"], scored, 8192, "score lut + mix x4", "score lut + mix x4"],
+  ["Llama-3.1-8B", ["c4b4", "c4b4"], scored, 8192, "score plain + mix x8", "score lut + mix x4"],
   ["Llama-3.1-8B", ["c2b2", "c8b8"], rotary, 8192, "score rope + mix x8", "score rope + mix x8"],
   [
     "Llama-3.2-1B",
@@ -158,8 +158,8 @@ const GOLDEN: readonly Golden[] = [
     ["c2b2", "c2b2"],
     scored,
     8192,
-    "score lut + mix x4",
-    "score lut + mix x4",
+    "score plain + mix x8",
+    "score plain + mix x8",
   ],
   ["Gemma-3-1B", ["u8b8", "u8b8"], rotary, 8192, "attend rope x4", "attend rope x4"],
   [
