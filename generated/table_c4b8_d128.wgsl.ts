@@ -10,10 +10,10 @@ const CHANNELS: u32 = 4u; // channels per code
 const CENTROIDS: u32 = 256u;
 const CODES: u32 = 32u; // codes per token
 const CODEBOOK_WORDS: u32 = 8320u; // per head
-const LANE_ENTRIES: u32 = 8u; // entries of one invocation, of one group
+const LANE_ENTRIES: u32 = 4u; // entries of one invocation, of one group
 const SHARE: u32 = WORKGROUP * LANE_ENTRIES; // entries of a workgroup
 const WORD_LEVELS: u32 = 4u; // levels of one centroid in a word
-const STAGED: u32 = 8u; // channels they belong to
+const STAGED: u32 = 4u; // channels they belong to
 
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 

@@ -37,8 +37,8 @@ export const TARGET_WORKGROUPS = 256;
  */
 export const TUNED_WORKGROUPS: readonly number[] = [16, 64, TARGET_WORKGROUPS, 1024, 4096];
 
-/** Entries of a table of q.centroid that one invocation computes, all of one group. */
-export const TABLE_LANE_ENTRIES = 8;
+/** Entries of a table of q.centroid that one invocation computes, all of one group: tables have no scheme of fewer centroids. */
+export const TABLE_LANE_ENTRIES = 4;
 
 /** Most tokens that an encoding lane compares with a centroid it has loaded. */
 export const ENCODE_TOKENS = 8;

@@ -82,7 +82,9 @@ Deno.test("runKernel and checkKernel on a device", async (t) => {
   });
   for (
     const [name, from, to, failing] of [
-      ["attend_c8b8_c8b8_d64_plain", "grid.low +", "0.01 + grid.low +", ["Attention"]],
+      ["attend_c8b8_c8b8_d64_plain", "grids.first.low +", "0.01 + grids.first.low +", [
+        "Attention",
+      ]],
       ["encode_c8b8_d64", "distance < best[token]", "false", ["Attention", "Records"]],
       ["decode_c8b8_d64", "grid.low +", "0.01 + grid.low +", ["Vectors"]],
       ["copy", "entry.slot * UNIT + word", "entry.slot * UNIT", ["Attention", "Records"]],

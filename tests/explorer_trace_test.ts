@@ -48,9 +48,9 @@ Deno.test("createTracer().trace marks the partials that a row chose", async () =
   for (
     const [file, text] of [
       ["score_plain", "fn score_tokens("],
-      ["load_wide", "fn key_load4("],
-      ["load_wide", "fn value_load4("],
-      ["code_aligned", "fn value_code("],
+      ["chunks_wide", "fn key_chunks("],
+      ["chunks_wide", "fn value_chunks("],
+      ["codes_word", "fn value_codes("],
     ]
   ) {
     const parts = chosen.filter(([, , index]) => files[index] === `partials/${file}.hbs`)

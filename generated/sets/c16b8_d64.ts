@@ -74,7 +74,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c16b8_d64",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 1024,
+    workgroupBytes: 512,
     reason: "0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)",
     load: () => import("../table_c16b8_d64.wgsl.ts"),
   },

@@ -74,7 +74,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c1b2_d256",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 4096,
+    workgroupBytes: 2048,
     reason: "2 bits with less coupling: the ablation that shows what coupling gains",
     load: () => import("../table_c1b2_d256.wgsl.ts"),
   },

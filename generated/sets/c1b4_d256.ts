@@ -74,7 +74,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c1b4_d256",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 1024,
+    workgroupBytes: 512,
     reason: "4 bits without coupling: the ablation beside c2b8",
     load: () => import("../table_c1b4_d256.wgsl.ts"),
   },

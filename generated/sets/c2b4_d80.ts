@@ -74,7 +74,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c2b4_d80",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 2048,
+    workgroupBytes: 1024,
     reason: "2 bits with less coupling: the ablation that shows what coupling gains",
     load: () => import("../table_c2b4_d80.wgsl.ts"),
   },

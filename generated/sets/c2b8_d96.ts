@@ -106,14 +106,14 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c2b8_d96",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 128,
+    workgroupBytes: 64,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
     load: () => import("../table_c2b8_d96.wgsl.ts"),
   },
   {
     name: "table_c2b8_d96_table16",
     bindings: ["step", "layer", "queries", "codebooks", "table16_written"],
-    workgroupBytes: 128,
+    workgroupBytes: 64,
     reason: "a rate of the paper, the same for keys and values",
     load: () => import("../table_c2b8_d96_table16.wgsl.ts"),
   },

@@ -106,14 +106,14 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c4b8_d96",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 256,
+    workgroupBytes: 128,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("../table_c4b8_d96.wgsl.ts"),
   },
   {
     name: "table_c4b8_d96_table16",
     bindings: ["step", "layer", "queries", "codebooks", "table16_written"],
-    workgroupBytes: 256,
+    workgroupBytes: 128,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
     load: () => import("../table_c4b8_d96_table16.wgsl.ts"),
   },

@@ -146,14 +146,14 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c8b8_d64",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
-    workgroupBytes: 512,
+    workgroupBytes: 256,
     reason: "1 bit: CQ-8c8b of the paper",
     load: () => import("../table_c8b8_d64.wgsl.ts"),
   },
   {
     name: "table_c8b8_d64_table16",
     bindings: ["step", "layer", "queries", "codebooks", "table16_written"],
-    workgroupBytes: 512,
+    workgroupBytes: 256,
     reason: "a rate of the paper, the same for keys and values",
     load: () => import("../table_c8b8_d64_table16.wgsl.ts"),
   },
