@@ -130,7 +130,7 @@ function planPlace(
   }
   const needs = planned.reduce((sum, { plan }) => sum + plan.bytes.total, 0) / 2 ** 30;
   const why = !hasBaseline(planned)
-    ? "its baseline, f16 as scored, was refused"
+    ? BASELINE_REFUSED
     : needs > choice.memory
     ? `the caches that would take turns need ${needs.toFixed(1)} GiB, more than --memory`
     : undefined;
@@ -138,6 +138,9 @@ function planPlace(
   for (const row of planned) refuse(row, why);
   return { planned: [], refusals };
 }
+
+/** Why no row of a place is measured where there is nothing to compare with. */
+const BASELINE_REFUSED = "its baseline, f16 as scored, was refused";
 
 /** Whether the baseline is among the rows; it is the first then. */
 function hasBaseline([first]: readonly PlannedRow[]): boolean {
@@ -165,8 +168,7 @@ async function tunePlace(
     }
   }
   if (hasBaseline(tuned)) return { planned: tuned, refusals: refused };
-  const why = "its baseline, f16 as scored, was refused";
-  refused.push(...tuned.map((row) => ({ ...rowPlace(place, row), why })));
+  refused.push(...tuned.map((row) => ({ ...rowPlace(place, row), why: BASELINE_REFUSED })));
   return { planned: [], refusals: refused };
 }
 

@@ -34,8 +34,8 @@ const LUT_ENTRIES = BASE_WORKGROUP_BYTES / 2 / (4 * BLOCK_ROWS);
 /** Channels of a key that a lane scores at once: two chunks, and the words of a c8 centroid. */
 const KEY_CHANNELS = 8;
 
-/** Channels of a key whose codes are looked up together in workgroup memory. */
-const LUT_CHANNELS = 16;
+/** Most channels of a key whose codes are looked up together: every head has a multiple of so many. */
+const LOOKED_UP_CHANNELS = 16;
 
 /** Codes of a key that are looked up together in a table in a buffer; compilers do not unroll a loop over more. */
 const TABLE_CODES = 2;
@@ -210,12 +210,11 @@ function keyContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Con
   if (variant === "rope" || variant === "plain") {
     return { ...record, ...chunksContext(scheme, KEY_CHANNELS, headDim, variant) };
   }
-  const { channels } = parseScheme(scheme);
+  const parsed = parseScheme(scheme);
   const together = variant === "lut"
-    ? LUT_CHANNELS
-    : Math.min(LUT_CHANNELS, TABLE_CODES * channels);
-  const codes = codesContext(parseScheme(scheme), together);
-  return { ...record, ...codes, chunksPartial: "chunks_none" };
+    ? LOOKED_UP_CHANNELS
+    : Math.min(LOOKED_UP_CHANNELS, TABLE_CODES * parsed.channels);
+  return { ...record, ...codesContext(parsed, together), chunksPartial: "chunks_none" };
 }
 
 function attentionContext(headDim: number, span: number): Context {
@@ -258,13 +257,16 @@ function pages(span: string, most: number): Context {
   return { span, pages: Array.from({ length: most }, (_, index) => ({ index })) };
 }
 
-const EXACT_PAGES = pages("EXACT_SPAN", EXACT_SPAN);
+/** Exact keys as a source of dot products: they meet the queries as they are. */
+const EXACT_KEYS: Context = {
+  source: "exact",
+  ...pages("EXACT_SPAN", EXACT_SPAN),
+  queries: QUERIES.name,
+};
 
 /** Which partial scores coded keys, and the sources it takes its dot products over. */
 function scoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
   if (parseScheme(scheme).rotated) return rotatedScoreContext(variant, scheme, headDim);
-  // Not all of a key rotates.
-  const queries = { queries: QUERIES.name };
   const learned = parseScheme(scheme).codebook === "learned";
   const codedPages = pages("SPAN", attentionSpan(variant, scheme, headDim));
   return {
@@ -272,10 +274,10 @@ function scoreContext(variant: KeyVariant, scheme: SchemeId, headDim: number): C
     // Overrides stand before every array sized by one: naga fails on another order.
     headerPartial: `header_${variant}`,
     scorePartial: `score_${variant}`,
-    exactly: { source: "exact", ...EXACT_PAGES, ...queries },
+    exactly: EXACT_KEYS,
     ...(variant === "rope" || variant === "plain"
       ? {
-        coded: { source: "coded", ...codedPages, ...queries },
+        coded: { source: "coded", ...codedPages, queries: QUERIES.name },
         codedKeysPartial: learned ? "coded_keys_levels" : "coded_keys_loaded",
       }
       : {}),
@@ -297,7 +299,7 @@ function rotatedScoreContext(variant: KeyVariant, scheme: SchemeId, headDim: num
       ...rows,
       headerPartial: "header_rotated_plain",
       scorePartial: "score_rotated_plain",
-      exactly: { source: "exact", ...EXACT_PAGES, queries: QUERIES.name },
+      exactly: EXACT_KEYS,
       coded,
     };
   }
@@ -306,7 +308,7 @@ function rotatedScoreContext(variant: KeyVariant, scheme: SchemeId, headDim: num
     ...rows,
     headerPartial: "header_rotated_rope",
     scorePartial: mean ? "score_mean_rope" : "score_rotated_rope",
-    exactly: { source: "exact", ...EXACT_PAGES, queries: QUERIES.name },
+    exactly: EXACT_KEYS,
     ...(mean ? { mean: { source: "mean", ...codedPages, queries: QUERIES.name } } : {}),
     coded,
     atTile: { origin: "tile.first" },

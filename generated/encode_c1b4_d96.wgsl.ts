@@ -133,14 +133,20 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
   centroid[0] = low[0] + levels.x * level_step[0];
 }
 
+// Keeps scale and grid of channel i of the group.
+fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
+  let grid = unpack2x16float(grid_word);
+  scale[i] = channel_scale;
+  low[i] = grid.x * channel_scale;
+  level_step[i] = grid.y / 64.0 * channel_scale;
+}
+
 // Loads scale and grid of group group.
 fn load_grid(codebook: u32, first_scale: u32, group: u32) {
   for (var i = 0u; i < CHANNELS; i += 1u) {
     let channel = group * CHANNELS + i;
-    let grid = unpack2x16float(codebooks[codebook + channel]);
-    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
-    low[i] = grid.x * scale[i];
-    level_step[i] = grid.y / 64.0 * scale[i];
+    let given = bitcast<f32>(codebooks[first_scale + channel]);
+    load_channel(i, codebooks[codebook + channel], select(1.0, given, first_scale != 0u));
   }
 }
 

@@ -144,6 +144,14 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
   }
 }
 
+// Keeps scale and grid of channel i of the group.
+fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
+  let grid = unpack2x16float(grid_word);
+  scale[i] = channel_scale;
+  low[i] = grid.x * channel_scale;
+  level_step[i] = grid.y / 64.0 * channel_scale;
+}
+
 // Loads scale and grid of group group.
 fn load_grid(codebook: u32, first_scale: u32, group: u32) {
   for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
@@ -156,13 +164,6 @@ fn load_grid(codebook: u32, first_scale: u32, group: u32) {
     load_channel(4u * quad + 2u, grid.z, scales.z);
     load_channel(4u * quad + 3u, grid.w, scales.w);
   }
-}
-
-fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
-  let grid = unpack2x16float(grid_word);
-  scale[i] = channel_scale;
-  low[i] = grid.x * channel_scale;
-  level_step[i] = grid.y / 64.0 * channel_scale;
 }
 
 // Squared distance of a loaded vector to the loaded centroid.

@@ -1798,6 +1798,8 @@ fn load_centroid(codebook: u32, group: u32, code: u32) {
   }
 }
 
+{{> load_channel}}
+
 // Loads scale and grid of group group.
 fn load_grid(codebook: u32, first_scale: u32, group: u32) {
   for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
@@ -1810,13 +1812,6 @@ fn load_grid(codebook: u32, first_scale: u32, group: u32) {
     load_channel(4u * quad + 2u, grid.z, scales.z);
     load_channel(4u * quad + 3u, grid.w, scales.w);
   }
-}
-
-fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
-  let grid = unpack2x16float(grid_word);
-  scale[i] = channel_scale;
-  low[i] = grid.x * channel_scale;
-  level_step[i] = grid.y / 64.0 * channel_scale;
 }
 `],
   ["partials/hadamard4.hbs", `// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
@@ -1997,6 +1992,14 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return grid.low + levels * grid.step;
 }
 `],
+  ["partials/load_channel.hbs", `// Keeps scale and grid of channel i of the group.
+fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
+  let grid = unpack2x16float(grid_word);
+  scale[i] = channel_scale;
+  low[i] = grid.x * channel_scale;
+  level_step[i] = grid.y / 64.0 * channel_scale;
+}
+`],
   ["partials/load_exact.hbs", `// Eight numbers in f16, four a column.
 fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
   return mat2x4<f32>(
@@ -2010,14 +2013,14 @@ fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
   return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
 }
 `],
-  ["partials/load_grid.hbs", `// Loads scale and grid of group group.
+  ["partials/load_grid.hbs", `{{> load_channel}}
+
+// Loads scale and grid of group group.
 fn load_grid(codebook: u32, first_scale: u32, group: u32) {
   for (var i = 0u; i < CHANNELS; i += 1u) {
     let channel = group * CHANNELS + i;
-    let grid = unpack2x16float(codebooks[codebook + channel]);
-    scale[i] = select(1.0, bitcast<f32>(codebooks[first_scale + channel]), first_scale != 0u);
-    low[i] = grid.x * scale[i];
-    level_step[i] = grid.y / 64.0 * scale[i];
+    let given = bitcast<f32>(codebooks[first_scale + channel]);
+    load_channel(i, codebooks[codebook + channel], select(1.0, given, first_scale != 0u));
   }
 }
 `],
