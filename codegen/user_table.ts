@@ -9,7 +9,7 @@ export interface UserRows {
   readonly schemes?: readonly SchemeId[];
   /** Pairs that also attend in one kernel: `<keys>/<values>`, or one scheme for both. */
   readonly pairs?: readonly string[];
-  /** Channels per head: multiples of 8 up to 256. */
+  /** Channels per head: multiples of 16 up to 256. */
   readonly headDims: readonly number[];
 }
 

@@ -15,6 +15,7 @@ import type {
   ValueRotation,
 } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
+import { checkOrigin } from "./find_codebook.ts";
 import {
   readSafetensors,
   type SafetensorsFile,
@@ -140,19 +141,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
     throw badFile(`it gives the key space ${quoted(keySpace)}`, DAMAGED);
   }
   const provenance = parseProvenance(metadata["provenance"]);
-  if (expected.model !== undefined && expected.model.digest !== model.digest) {
-    throw foreign(
-      `it was learned on ${model.name} (${model.digest}), and the model is ` +
-        `${expected.model.name} (${expected.model.digest})`,
-      "Calibrate on this model, or load the model that the codebooks are for",
-    );
-  }
-  if (expected.keySpace !== undefined && expected.keySpace !== keySpace) {
-    throw foreign(
-      `its keys are ${keySpace} and the cache's are ${expected.keySpace}`,
-      "Calibrate in the cache's space, or plan the cache for the codebooks'",
-    );
-  }
+  checkOrigin({ model, keySpace }, expected.keySpace, expected.model);
 
   const codebooks: Codebook[] = [];
   const valueRotations: ValueRotation[] = [];

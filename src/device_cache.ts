@@ -389,10 +389,10 @@ export class DeviceCache implements Cache {
         "an earlier step of one of the sequences was not appended to it",
       );
     }
-    this.#hostTensor("keys", tensors.keys, state, layer);
-    this.#hostTensor("values", tensors.values, state, layer);
+    const keys = this.#hostTensor("keys", tensors?.keys, state, layer).binding;
+    const values = this.#hostTensor("values", tensors?.values, state, layer).binding;
     this.#recorder.begin(target);
-    this.#commands[layer]!.append(this.#recorder, state, tensors);
+    this.#commands[layer]!.append(this.#recorder, state, { keys, values });
     this.#recorder.end();
     state.progress[layer] = APPENDED;
     for (const previous of state.previous) previous.progress[layer] = PASSED;
@@ -414,12 +414,13 @@ export class DeviceCache implements Cache {
           : "a later step of one of the sequences was appended to it",
       );
     }
-    const queries = this.#hostTensor("queries", tensors.queries, state, layer);
-    const output = this.#hostTensor("output", tensors.output, state, layer);
+    const queries = this.#hostTensor("queries", tensors?.queries, state, layer);
+    const output = this.#hostTensor("output", tensors?.output, state, layer);
     checkApart(output, queries);
     this.#recorder.begin(target);
     const share = state.shares[this.#splitKinds[stepWay(state)].ofLayer[layer]!]!;
-    this.#commands[layer]!.attend(this.#recorder, state, share, tensors);
+    const bound = { queries: queries.binding, output: output.binding };
+    this.#commands[layer]!.attend(this.#recorder, state, share, bound);
     this.#recorder.end();
   }
 
@@ -477,7 +478,8 @@ export class DeviceCache implements Cache {
       });
     }
     const bytes = tensorBytes(count, keyValueHeads, shape.headDim, stride, dtype);
-    checkBinding({ name: "output", binding: output, bytes }, this.#own);
+    const tensor = { name: "output", binding: output, bytes };
+    const { binding } = checkBinding(tensor, this.#own, this.#device.limits);
 
     const coded = within(codedFrom, exactFrom)
       .map((entry) => ({ ...entry, start: entry.start - tiers.sinks }));
@@ -490,7 +492,7 @@ export class DeviceCache implements Cache {
         entries: entries.length,
         maxTokens: Math.max(...entries.map((entry) => entry.count)),
       };
-      this.#commands[layer]!.read(this.#recorder, side, tier, grid, output);
+      this.#commands[layer]!.read(this.#recorder, side, tier, grid, binding);
     }
     this.#recorder.end();
   }
@@ -618,9 +620,7 @@ export class DeviceCache implements Cache {
     const { keyValueHeads, strides } = layers[layer]!;
     const heads = name === "keys" || name === "values" ? keyValueHeads : shape.queryHeads;
     const bytes = tensorBytes(tokens, heads, shape.headDim, strides[name], dtype);
-    const tensor = { name, binding, bytes };
-    checkBinding(tensor, this.#own);
-    return tensor;
+    return checkBinding({ name, binding, bytes }, this.#own, this.#device.limits);
   }
 }
 

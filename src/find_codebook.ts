@@ -1,3 +1,4 @@
+import { type Kind, kind, TEXT, typedArray } from "./check_options.ts";
 import type {
   Codebook,
   CodebookSet,
@@ -7,6 +8,25 @@ import type {
 } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
+
+/** What a model's fingerprint may be. */
+export const MODEL: Kind<ModelFingerprint> = kind(
+  "the name and the digest of a model",
+  (value) => TEXT[1](Object(value).name) && TEXT[1](Object(value).digest),
+);
+
+/** What a set of codebooks may be; what files hold was checked when they were read. */
+export const CODEBOOKS: Kind<CodebookSet> = kind(
+  "a set of codebooks that decodeCodebooks() or calibrate() gives",
+  (value) => {
+    const { model, codebooks } = Object(value);
+    return MODEL[1](model) && Array.isArray(codebooks) &&
+      [...codebooks].every((one) => BYTES[1](Object(one).centroids) && HALVES[1](one.grid));
+  },
+);
+
+const BYTES = typedArray("Uint8Array");
+const HALVES = typedArray("Uint16Array");
 
 /**
  * Checks that a set of codebooks was learned on the keys and values a cache will get, and on its model.
@@ -18,13 +38,7 @@ export function checkCodebookSet(
   keySpace: KeySpace,
   model: ModelFingerprint | undefined,
 ): void {
-  if (set.keySpace !== keySpace) {
-    throw new CoupletError("codebook", {
-      what: "Cannot use the codebooks",
-      why: `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
-      remedy: "Calibrate on keys in the space the cache gets",
-    });
-  }
+  checkOrigin(set, keySpace, model);
   if (set.valueRotations?.length && model === undefined) {
     throw new CoupletError("codebook", {
       what: "Cannot use the codebooks",
@@ -32,13 +46,32 @@ export function checkCodebookSet(
       remedy: "Fold the set's rotations into the model, and pass the digest it then has as `model`",
     });
   }
-  if (model !== undefined && model.digest !== set.model.digest) {
-    throw new CoupletError("codebook", {
-      what: "Cannot use the codebooks",
-      why:
-        `they were learned on ${set.model.name} (${set.model.digest}) and the model is ${model.name} (${model.digest})`,
-      remedy: "Calibrate this model, or load the codebooks that belong to it",
-    });
+}
+
+/**
+ * Checks where codebooks come from, as far as it is known where they go.
+ *
+ * @throws {CoupletError} `codebook` where they are of another model or space of keys.
+ */
+export function checkOrigin(
+  set: Pick<CodebookSet, "keySpace" | "model">,
+  keySpace: KeySpace = set.keySpace,
+  model: ModelFingerprint = set.model,
+): void {
+  const refuse = (why: string, remedy: string): never => {
+    throw new CoupletError("codebook", { what: "Cannot use the codebooks", why, remedy });
+  };
+  if (set.keySpace !== keySpace) {
+    refuse(
+      `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
+      "Calibrate on keys in the space the cache gets, or plan the cache for theirs",
+    );
+  }
+  if (model.digest !== set.model.digest) {
+    refuse(
+      `they were learned on ${set.model.name} (${set.model.digest}) and the model is ${model.name} (${model.digest})`,
+      "Calibrate this model, or load the codebooks that belong to it",
+    );
   }
 }
 

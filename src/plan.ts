@@ -1,5 +1,7 @@
 import {
+  CACHE_FIELDS,
   type CacheOptions,
+  checkPlanOptions,
   type ResolvedLayer,
   type ResolvedOptions,
   resolveOptions,
@@ -20,7 +22,9 @@ import {
 } from "./cache_sizes.ts";
 import { type AttentionKernels, chooseAttention } from "./choose_attention.ts";
 import type { KeySpace } from "./codebook.ts";
+import { checkOptions, type Fields, FUNCTION, having, kind, TEXT } from "./check_options.ts";
 import type { KernelInfo } from "./kernel.ts";
+import { bindingSpace } from "./kernel_bindings.ts";
 import {
   checkBuffer,
   checkWorkgroups,
@@ -62,6 +66,31 @@ export interface PlanOptions extends CacheOptions {
    * as were the fastest, and no estimate counts.
    */
   readonly tuning?: TuningRecord;
+}
+
+/** What a plan's options may be. */
+export const PLAN_FIELDS: Fields<PlanOptions> = {
+  ...CACHE_FIELDS,
+  "limits?": kind(
+    "a device's limits, or { ...BASE_LIMITS, ... }",
+    (value) => Object.keys(BASE_LIMITS).every((name) => Object(value)[name] > 0),
+  ),
+  // A name that has another form than WebGPU's is misspelt, such as `shader_f16`.
+  "features?": kind("a set of features' names, such as device.features", (value) => {
+    const { has, keys } = Object(value);
+    return FUNCTION[1](has) && ![...keys?.call(value) ?? []].some((name) => /[^a-z\d-]/.test(name));
+  }),
+  kernels: kind(
+    'a list of kernels, such as { kernels } of "@couplet/kv/kernels/u8b8_d128"',
+    (value) => Array.isArray(value) && [...value].every(isKernel),
+  ),
+  "tuning?": having("what tune() gives"),
+};
+
+function isKernel(value: unknown): boolean {
+  const { name, bindings, load } = Object(value);
+  return TEXT[1](name) && FUNCTION[1](load) && Array.isArray(bindings) &&
+    bindings.every((name) => bindingSpace(name) !== undefined);
 }
 
 /** One layer's kernels and memory. */
@@ -131,6 +160,7 @@ export interface CachePlan {
  * another version or shape, or its choice cannot be used.
  */
 export function planCache(options: PlanOptions): CachePlan {
+  checkPlanOptions(PLAN_FIELDS, options);
   const resolved = resolveOptions(options);
   const limits = options.limits ?? BASE_LIMITS;
   const { tuning } = options;
@@ -309,13 +339,19 @@ export function requiredLimits(options: PlanOptions): RequiredLimits {
  * base. Those in {@linkcode OPTIONAL_FEATURES} make some kernels faster: request them where the adapter has them, and
  * plan with the device's `features`.
  *
- * @param profile Whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps.
+ * @param options `profile`: whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps.
  */
 export function requiredFeatures(
-  { profile = false }: { readonly profile?: boolean } = {},
+  options: { readonly profile?: boolean } = {},
 ): readonly GPUFeatureName[] {
-  return profile ? ["timestamp-query"] : [];
+  checkOptions("usage", "Cannot say what features a device needs", FEATURE_FIELDS, options);
+  return options.profile ? ["timestamp-query"] : [];
 }
+
+/** What {@linkcode requiredFeatures} may be told. */
+export const FEATURE_FIELDS: Fields<{ readonly profile?: boolean }> = {
+  "profile?": kind("true or false", (value) => typeof value === "boolean"),
+};
 
 /** Features that some kernels are faster with. */
 export const OPTIONAL_FEATURES: readonly GPUFeatureName[] = FEATURE_NAMES.flatMap((feature) =>

@@ -1,6 +1,6 @@
 import { CoupletError } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
-import { BINDINGS } from "./kernel_bindings.ts";
+import { bindingSpace } from "./kernel_bindings.ts";
 import {
   type KernelFamily,
   type KernelNameParts,
@@ -32,7 +32,7 @@ export interface KernelQuery {
 
 /** Storage buffers a kernel binds. */
 export function storageBuffers(kernel: KernelInfo): number {
-  return kernel.bindings.filter((name) => BINDINGS[name].space !== "uniform").length;
+  return kernel.bindings.filter((name) => bindingSpace(name) !== "uniform").length;
 }
 
 /** Why a kernel cannot run under `limits`, or undefined where it can. */
@@ -118,6 +118,11 @@ export function requireKernel(
 
 function remedy({ family, schemes, headDim }: KernelQuery): string {
   if (headDim === undefined) return "Pass all kernels of a set: each has this one";
+  const padded = Math.ceil(headDim / 16) * 16;
+  if (padded > 256) return "Use a model whose heads have 256 channels or fewer: no kernel has more";
+  if (padded > headDim) {
+    return `Fill heads up with zeros to ${padded} channels, and give the model's own scale: kernels have a multiple of 16`;
+  }
   // What no scheme decides is in every set of the head dimension.
   const wanted = schemes.length > 0 ? schemes : ["f16"];
   const entry = kernelSetEntry(kernelSetName({ family, schemes: wanted, size: headDim }));

@@ -1,6 +1,7 @@
 /** What tuning finds: which kernels attended fastest on one device, to be kept as JSON and planned with. */
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
 import type { RopeParameters } from "./cache_types.ts";
+import { FINITE, listOf, shown, TEXT } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
 import type { KeySpace } from "./codebook.ts";
 import type { SchemeId } from "./scheme.ts";
@@ -117,23 +118,17 @@ export function tunedShape({ shape, keys, dtype, softcap }: ResolvedOptions): Tu
 }
 
 /** The names of the properties in which two records of plain values differ. */
-function differences(found: object, wanted: object): string {
-  const of = (object: object, name: string) => (object as Record<string, unknown>)[name];
-  return [...new Set([...Object.keys(found), ...Object.keys(wanted)])]
-    .filter((name) => of(found, name) !== of(wanted, name))
-    .map((name) => `${name} ${of(found, name)} and not ${of(wanted, name)}`)
+function differences(found: unknown, wanted: object): string {
+  const [a, b] = [Object(found), Object(wanted)];
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])]
+    .filter((name) => a[name] !== b[name])
+    .map((name) => `${name} ${shown(a[name])} and not ${shown(b[name])}`)
     .join(", ");
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function isMeasured(value: unknown): boolean {
-  return isObject(value) && Array.isArray(value.kernels) &&
-    value.kernels.every((name) => typeof name === "string") &&
-    Number.isInteger(value.span) && Number.isInteger(value.workgroups) &&
-    typeof value.milliseconds === "number";
+  const { kernels, span, workgroups, milliseconds } = Object(value);
+  return listOf(TEXT)[1](kernels) && listOf(FINITE)[1]([span, workgroups, milliseconds]);
 }
 
 /**
@@ -143,18 +138,16 @@ function isMeasured(value: unknown): boolean {
  * @throws {CoupletError} `tuning` where it is not.
  */
 export function checkTuning(record: TuningRecord, options: ResolvedOptions): void {
-  if (!isObject(record)) refuse(`it is ${JSON.stringify(record)}, and not what tune() gave`);
-  const { version, adapter, shape, attention } = record as Record<string, unknown>;
+  const { version, shape, attention } = Object(record);
   if (version !== VERSION) {
-    refuse(`it is of version ${JSON.stringify(version)} and the library of version ${VERSION}`);
+    refuse(`it is of version ${shown(version)} and the library of version ${VERSION}`);
   }
-  const whole = isObject(adapter) && isObject(shape) && Array.isArray(attention) &&
-    attention.every((one) =>
-      isObject(one) && Array.isArray(one.candidates) && one.candidates.length > 0 &&
-      one.candidates.every(isMeasured)
-    );
+  const whole = Array.isArray(attention) && [...attention].every((one) => {
+    const { candidates } = Object(one);
+    return Array.isArray(candidates) && candidates.length > 0 && [...candidates].every(isMeasured);
+  });
   if (!whole) refuse("it is not what tune() gave: parts are missing or of another type");
-  const other = differences(record.shape, tunedShape(options));
+  const other = differences(shape, tunedShape(options));
   if (other !== "") refuse(`it was measured for another shape: ${other}`);
 }
 

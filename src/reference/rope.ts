@@ -1,5 +1,33 @@
 import type { RopeParameters } from "../cache_types.ts";
+import {
+  checkOptions,
+  type Fields,
+  FINITE,
+  kind,
+  listOf,
+  oneOf,
+  POSITIVE,
+  whole,
+} from "../check_options.ts";
 import { CoupletError } from "../errors.ts";
+
+const WHAT = "Cannot rotate keys and queries";
+
+/** What the rotary embedding may be. */
+export const ROPE_FIELDS: Fields<RopeParameters> = {
+  layout: oneOf("half", "interleaved"),
+  theta: POSITIVE,
+  "rotaryDim?": whole(1),
+  "positionOffset?": FINITE,
+  "inverseFrequencies?": listOf(FINITE),
+};
+
+/** The same for one embedding: explicit frequencies leave nothing for its base to say. */
+export function ropeFields(value: unknown): Fields<RopeParameters> {
+  return Object(value).inverseFrequencies === undefined
+    ? ROPE_FIELDS
+    : { ...ROPE_FIELDS, theta: kind("a number", (theta) => typeof theta === "number") };
+}
 
 /**
  * The rotary embedding's frequencies: `theta ** (-2 i / rotaryDim)` radians per position for pair i
@@ -14,28 +42,23 @@ export function inverseFrequencies(
   rope: RopeParameters,
   headDim: number,
 ): Float64Array<ArrayBuffer> {
+  checkOptions("shape", WHAT, ropeFields(rope), rope);
   const rotaryDim = rope.rotaryDim ?? headDim;
-  if (!(Number.isInteger(rotaryDim) && rotaryDim > 0 && rotaryDim <= headDim) || rotaryDim % 2) {
+  if (!(rotaryDim <= headDim) || rotaryDim % 2) {
     throw ropeError(
       `the rotary dimension is ${rotaryDim} and the head dimension ${headDim}`,
       "Rotate an even number of channels, at most the head dimension",
     );
   }
-  if (!Number.isFinite(rope.positionOffset ?? 0)) {
-    throw ropeError(`the position offset is ${rope.positionOffset}`, "Use a finite offset");
-  }
   const explicit = rope.inverseFrequencies;
   if (explicit !== undefined) {
-    if (explicit.length !== rotaryDim / 2 || !explicit.every(Number.isFinite)) {
+    if (explicit.length !== rotaryDim / 2) {
       throw ropeError(
-        `${explicit.length} explicit frequencies were given, or one is not finite`,
-        `Give ${rotaryDim / 2} finite frequencies, one per rotated pair`,
+        `${explicit.length} explicit frequencies were given`,
+        `Give ${rotaryDim / 2}, one per rotated pair`,
       );
     }
     return Float64Array.from(explicit);
-  }
-  if (!(Number.isFinite(rope.theta) && rope.theta > 0)) {
-    throw ropeError(`theta is ${rope.theta}`, "Use a positive, finite base");
   }
   return Float64Array.from(
     { length: rotaryDim / 2 },
@@ -72,5 +95,5 @@ export function rotate(
 }
 
 function ropeError(why: string, remedy: string): CoupletError {
-  return new CoupletError("shape", { what: "Cannot rotate keys and queries", why, remedy });
+  return new CoupletError("shape", { what: WHAT, why, remedy });
 }
