@@ -16,7 +16,8 @@ import type { KeySpace } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { STEP_ENTRIES } from "./kernel_constants.ts";
 import type { ExactTiers } from "./reference/attention.ts";
-import { inverseFrequencies, ropeFields } from "./reference/rope.ts";
+import { inverseFrequencies } from "./reference/rope.ts";
+import { ropeFields } from "./rope_options.ts";
 import { parseScheme, type SchemeId } from "./scheme.ts";
 
 /** How many tokens a cache must hold. All of it is allocated when the cache is created. */
@@ -148,7 +149,10 @@ const SCHEME: Kind<SchemeId> = kind('the id of a scheme, such as "u8b8"', TEXT[1
 const LAYER_FIELDS: Fields<LayerPolicy> = { keys: SCHEME, values: SCHEME };
 
 /** What a policy may be. */
-export const POLICY_FIELDS: Fields<Policy> = { ...LAYER_FIELDS, "layers?": everyOne(LAYER_FIELDS) };
+export const POLICY_FIELDS: Fields<Policy> = {
+  ...LAYER_FIELDS,
+  "layers?": everyOne("layers by their numbers, from 0", LAYER_FIELDS),
+};
 
 /** What the space of keys may be. */
 export const KEY_SPACE: Kind<KeySpace> = oneOf("pre-rope", "as-scored");
@@ -231,7 +235,7 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
     }
   }
   for (const layer of Object.keys(options.policy.layers ?? {})) {
-    if (String(Math.trunc(Number(layer))) !== layer || !(shape.layers > +layer && +layer >= 0)) {
+    if (!(Number(layer) < shape.layers)) {
       fail(
         `the policy names layer ${layer}, and the model has ${shape.layers}`,
         `Name layers 0 to ${shape.layers - 1}`,

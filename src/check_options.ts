@@ -49,6 +49,9 @@ export const POSITIVE: Kind<number> = kind("a positive number", (value) => {
   return rounded > 0 && rounded < Infinity;
 });
 
+/** Any number. */
+export const NUMBER: Kind<number> = kind("a number", (value) => typeof value === "number");
+
 /** Finite numbers. */
 export const FINITE: Kind<number> = kind("a finite number", Number.isFinite);
 
@@ -66,6 +69,15 @@ export function oneOf<T extends string>(...words: readonly T[]): Kind<T> {
 /** Whatever has properties of these names. */
 export function having<T>(wanted: string, ...names: readonly string[]): Kind<T> {
   return kind(wanted, (value) => names.every((name) => Object(value)[name] !== undefined));
+}
+
+/** Whatever has certain properties, each of its kind, and any others. */
+export function record<T>(
+  wanted: string,
+  kinds: { readonly [K in keyof T]-?: Kind<T[K]> },
+): Kind<T> {
+  const entries = Object.entries<Kind<unknown>>(kinds);
+  return kind(wanted, (value) => entries.every(([name, own]) => own[1](Object(value)[name])));
 }
 
 /** A typed array, by the name of its class; whatever realm it is of. */
@@ -89,9 +101,19 @@ export function oneOrEach<T>(one: Kind<T>, each: string): Kind<T | readonly T[]>
   );
 }
 
-/** One rule for whatever properties an object has. */
-export function everyOne<T>(rule: Rule<T>): (value: unknown) => Fields<Record<string, T>> {
-  return (value) => Object.fromEntries(Object.keys(Object(value)).map((name) => [name, rule]));
+/** One rule for all that has a number, as the elements of a list have. */
+export function everyOne<T>(
+  wanted: string,
+  rule: Rule<T>,
+  accepts: (value: unknown) => boolean = isRecord,
+): (value: unknown) => Rule<Readonly<Record<number, T>>> {
+  const other = kind<never>(wanted, () => false);
+  return (value) =>
+    !accepts(value) ? other : Object.fromEntries(
+      // A hole in a list is an element, too.
+      Object.keys(Array.isArray(value) ? [...value] : value as object)
+        .map((name) => [name, String(Number(name) >>> 0) === name ? rule : other]),
+    );
 }
 
 /** A device, which is no adapter. */
@@ -135,8 +157,7 @@ function check(
   const entries = Object.entries(rule as Record<string, AnyRule>);
   const names = entries.map(([name]) => name.replace("?", ""));
   const known = names.join(", ");
-  // What a Map or a promise holds would be passed over.
-  if (!/ (Object|Array)]/.test(tag(value))) refuse(is, `an object of ${known}`);
+  if (!isRecord(value)) refuse(is, `an object of ${known}`);
   const within = path && `${path}.`;
   for (const name of Object.keys(value as object)) {
     if (!names.includes(name)) refuse(`it knows no option "${within}${name}"`, known);
@@ -146,6 +167,11 @@ function check(
     const found = (value as Record<string, unknown>)[name];
     if (found !== undefined || name === key) check(own, found, within + name, refuse);
   });
+}
+
+/** Whether a value has properties by name: what a Map or a promise holds would be passed over. */
+function isRecord(value: unknown): value is object {
+  return / (Object|Array)]/.test(tag(value));
 }
 
 function tag(value: unknown): string {

@@ -1,4 +1,4 @@
-import { type Kind, kind, TEXT, typedArray } from "./check_options.ts";
+import { type Kind, listOf, record, TEXT, typedArray } from "./check_options.ts";
 import type {
   Codebook,
   CodebookSet,
@@ -10,23 +10,24 @@ import { CoupletError } from "./errors.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /** What a model's fingerprint may be. */
-export const MODEL: Kind<ModelFingerprint> = kind(
-  "the name and the digest of a model",
-  (value) => TEXT[1](Object(value).name) && TEXT[1](Object(value).digest),
-);
+export const MODEL: Kind<ModelFingerprint> = record("{ name, digest } of a model", {
+  name: TEXT,
+  digest: TEXT,
+});
 
 /** What a set of codebooks may be; what files hold was checked when they were read. */
-export const CODEBOOKS: Kind<CodebookSet> = kind(
+export const CODEBOOKS: Kind<CodebookSet> = record<Pick<CodebookSet, "model" | "codebooks">>(
   "a set of codebooks that decodeCodebooks() or calibrate() gives",
-  (value) => {
-    const { model, codebooks } = Object(value);
-    return MODEL[1](model) && Array.isArray(codebooks) &&
-      [...codebooks].every((one) => BYTES[1](Object(one).centroids) && HALVES[1](one.grid));
+  {
+    model: MODEL,
+    codebooks: listOf(
+      record<Pick<Codebook, "centroids" | "grid">>("a codebook", {
+        centroids: typedArray("Uint8Array"),
+        grid: typedArray("Uint16Array"),
+      }) as Kind<Codebook>,
+    ),
   },
-);
-
-const BYTES = typedArray("Uint8Array");
-const HALVES = typedArray("Uint16Array");
+) as Kind<CodebookSet>;
 
 /**
  * Checks that a set of codebooks was learned on the keys and values a cache will get, and on its model.

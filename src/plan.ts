@@ -22,9 +22,8 @@ import {
 } from "./cache_sizes.ts";
 import { type AttentionKernels, chooseAttention } from "./choose_attention.ts";
 import type { KeySpace } from "./codebook.ts";
-import { checkOptions, type Fields, FUNCTION, having, kind, TEXT } from "./check_options.ts";
+import { checkOptions, type Fields, FUNCTION, having, kind } from "./check_options.ts";
 import type { KernelInfo } from "./kernel.ts";
-import { bindingSpace } from "./kernel_bindings.ts";
 import {
   checkBuffer,
   checkWorkgroups,
@@ -37,7 +36,7 @@ import { FEATURE_NAMES, kernelFeatures } from "./kernel_name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId, SIDES } from "./scheme.ts";
-import { kernelParts, type KernelQuery, requireKernel } from "./select_kernel.ts";
+import { kernelParts, type KernelQuery, KERNELS, requireKernel } from "./select_kernel.ts";
 import { parameterSets } from "./split_kinds.ts";
 import {
   type AttentionWay,
@@ -80,18 +79,9 @@ export const PLAN_FIELDS: Fields<PlanOptions> = {
     const { has, keys } = Object(value);
     return FUNCTION[1](has) && ![...keys?.call(value) ?? []].some((name) => /[^a-z\d-]/.test(name));
   }),
-  kernels: kind(
-    'a list of kernels, such as { kernels } of "@couplet/kv/kernels/u8b8_d128"',
-    (value) => Array.isArray(value) && [...value].every(isKernel),
-  ),
+  kernels: KERNELS,
   "tuning?": having("what tune() gives"),
 };
-
-function isKernel(value: unknown): boolean {
-  const { name, bindings, load } = Object(value);
-  return TEXT[1](name) && FUNCTION[1](load) && Array.isArray(bindings) &&
-    bindings.every((name) => bindingSpace(name) !== undefined);
-}
 
 /** One layer's kernels and memory. */
 export interface LayerPlan {
@@ -354,9 +344,9 @@ export const FEATURE_FIELDS: Fields<{ readonly profile?: boolean }> = {
 };
 
 /** Features that some kernels are faster with. */
-export const OPTIONAL_FEATURES: readonly GPUFeatureName[] = FEATURE_NAMES.flatMap((feature) =>
-  kernelFeatures({ feature })
-);
+export const OPTIONAL_FEATURES: readonly GPUFeatureName[] = /* @__PURE__ */ FEATURE_NAMES.flatMap((
+  feature,
+) => kernelFeatures({ feature }));
 
 function describeAttention(name: string, attention: AttentionKernels): string {
   const names = [attention.attend, attention.table, attention.score, attention.mix]

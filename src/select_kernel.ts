@@ -1,3 +1,4 @@
+import { FUNCTION, type Kind, kind, TEXT } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { bindingSpace } from "./kernel_bindings.ts";
@@ -28,6 +29,18 @@ export interface KernelQuery {
   readonly headDim?: number;
   /** Variants that fit; none where absent. */
   readonly variants?: readonly KeyVariant[];
+}
+
+/** What a list of kernels may be. */
+export const KERNELS: Kind<readonly KernelInfo[]> = kind(
+  'a list of kernels, such as { kernels } of "@couplet/kv/kernels/u8b8_d128"',
+  (value) => Array.isArray(value) && [...value].every(isKernel),
+);
+
+function isKernel(value: unknown): boolean {
+  const { name, bindings, load } = Object(value);
+  return TEXT[1](name) && FUNCTION[1](load) && Array.isArray(bindings) &&
+    bindings.every((name) => bindingSpace(name) !== undefined);
 }
 
 /** Storage buffers a kernel binds. */

@@ -30,7 +30,7 @@ import { groupInput, groupScale } from "./samples.ts";
 const BATCH_BYTES = 256;
 
 /** Bytes that the update's partial sums may take. */
-const MAX_SUM_BYTES = 32 * 2 ** 20;
+const MAX_SUM_BYTES = 33_554_432;
 
 /** Multiply-adds of one submission: a fraction of a second on a software adapter. */
 const SUBMISSION_COST = 2e9;

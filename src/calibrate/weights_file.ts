@@ -14,6 +14,8 @@
  *
  * @module
  */
+import { checkOptions, type Kind, listOf, NUMBER, record } from "../check_options.ts";
+import { FLOATS, orNothing, SAMPLES, SIDE } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { readSafetensors } from "../safetensors.ts";
 import type { Side } from "../scheme.ts";
@@ -89,6 +91,10 @@ export function withWeights(
   samples: readonly CalibrationSamples[],
   weights: readonly CalibrationWeights[],
 ): readonly CalibrationSamples[] {
+  checkOptions("usage", "Cannot weigh samples", { samples: SAMPLES, weights: weightsKind() }, {
+    samples,
+    weights,
+  });
   for (const { layer, side } of weights) {
     if (samples.some((one) => one.layer === layer && one.side === side)) continue;
     throw unfit(layer, side, "there are no samples of them");
@@ -130,4 +136,14 @@ function unfit(layer: number, side: Side, why: string): CoupletError {
     why,
     remedy: "Compute weights with this model, on the tokens that the samples are taken from",
   });
+}
+
+function weightsKind(): Kind<readonly CalibrationWeights[]> {
+  return listOf(record<CalibrationWeights>("what readWeights() gives", {
+    layer: NUMBER,
+    side: SIDE,
+    shape: orNothing(listOf(NUMBER)),
+    weights: orNothing(FLOATS),
+    scale: orNothing(FLOATS),
+  }));
 }

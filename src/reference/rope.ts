@@ -1,33 +1,9 @@
 import type { RopeParameters } from "../cache_types.ts";
-import {
-  checkOptions,
-  type Fields,
-  FINITE,
-  kind,
-  listOf,
-  oneOf,
-  POSITIVE,
-  whole,
-} from "../check_options.ts";
+import { checkOptions } from "../check_options.ts";
 import { CoupletError } from "../errors.ts";
+import { ropeFields } from "../rope_options.ts";
 
 const WHAT = "Cannot rotate keys and queries";
-
-/** What the rotary embedding may be. */
-export const ROPE_FIELDS: Fields<RopeParameters> = {
-  layout: oneOf("half", "interleaved"),
-  theta: POSITIVE,
-  "rotaryDim?": whole(1),
-  "positionOffset?": FINITE,
-  "inverseFrequencies?": listOf(FINITE),
-};
-
-/** The same for one embedding: explicit frequencies leave nothing for its base to say. */
-export function ropeFields(value: unknown): Fields<RopeParameters> {
-  return Object(value).inverseFrequencies === undefined
-    ? ROPE_FIELDS
-    : { ...ROPE_FIELDS, theta: kind("a number", (theta) => typeof theta === "number") };
-}
 
 /**
  * The rotary embedding's frequencies: `theta ** (-2 i / rotaryDim)` radians per position for pair i
