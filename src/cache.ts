@@ -40,7 +40,7 @@ export interface CacheInit {
 /** What a cache may be made of. */
 export const INIT_FIELDS: Fields<CacheInit> = {
   device: DEVICE,
-  plan: having("the plan that planCache() gives", "options", "layers", "bytes", "describe"),
+  plan: having("what planCache() gives", "options", "layers", "bytes", "describe"),
   "codebooks?": CODEBOOKS,
   "sinkLogits?": SINK_LOGITS,
   "model?": MODEL,

@@ -1,15 +1,14 @@
 import type { KeyOptions, LayerPolicy, ModelShape, Policy } from "./cache_types.ts";
 import {
   checkOptions,
-  everyOne,
   type Fields,
+  isA,
   type Kind,
   kind,
+  listOf,
   oneOf,
-  oneOrEach,
   POSITIVE,
   TEXT,
-  typedArray,
   whole,
 } from "./check_options.ts";
 import type { KeySpace } from "./codebook.ts";
@@ -17,7 +16,7 @@ import { CoupletError } from "./errors.ts";
 import { STEP_ENTRIES } from "./kernel_constants.ts";
 import type { ExactTiers } from "./reference/attention.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
-import { ropeFields } from "./rope_options.ts";
+import { ROPE_FIELDS } from "./rope_options.ts";
 import { parseScheme, type SchemeId } from "./scheme.ts";
 
 /** How many tokens a cache must hold. All of it is allocated when the cache is created. */
@@ -124,7 +123,8 @@ export interface ResolvedOptions {
   readonly dtype: "f32" | "f16";
 }
 
-const WHAT = "Cannot plan a cache";
+/** What fails where options are wrong. */
+export const WHAT = "Cannot plan a cache";
 
 function fail(why: string, remedy: string): never {
   throw new CoupletError("shape", { what: WHAT, why, remedy });
@@ -135,13 +135,21 @@ const SMALL = whole(1, 4096);
 const COUNT = whole(1);
 const TOKENS = whole(0);
 
+/** A number for all layers, or a list with one for each. */
+function oneOrEach(one: Kind<number>): Kind<number | readonly number[]> {
+  return kind(
+    `${one[0]}, or a list with one for each layer`,
+    (value) => one[1](value) || listOf(one)[1](value),
+  );
+}
+
 /** What a model's shape may be. */
 export const SHAPE_FIELDS: Fields<ModelShape> = {
   layers: SMALL,
   queryHeads: SMALL,
-  keyValueHeads: oneOrEach(SMALL, "layer"),
+  keyValueHeads: oneOrEach(SMALL),
   headDim: SMALL,
-  "slidingWindow?": oneOrEach(TOKENS, "layer"),
+  "slidingWindow?": oneOrEach(TOKENS),
 };
 
 /** Ids are parsed where they are used. */
@@ -151,8 +159,12 @@ const LAYER_FIELDS: Fields<LayerPolicy> = { keys: SCHEME, values: SCHEME };
 /** What a policy may be. */
 export const POLICY_FIELDS: Fields<Policy> = {
   ...LAYER_FIELDS,
-  "layers?": everyOne("layers by their numbers, from 0", LAYER_FIELDS),
+  "layers?": layersFields,
 };
+
+function layersFields(value: unknown): Fields<Record<number, LayerPolicy>> {
+  return Object.fromEntries(Object.keys(Object(value)).map((layer) => [layer, LAYER_FIELDS]));
+}
 
 /** What the space of keys may be. */
 export const KEY_SPACE: Kind<KeySpace> = oneOf("pre-rope", "as-scored");
@@ -160,14 +172,17 @@ export const KEY_SPACE: Kind<KeySpace> = oneOf("pre-rope", "as-scored");
 /** What keys may be: they have a rotary embedding where they come before it. */
 export function keyFields(value: unknown): Fields<KeyOptions> {
   const space = KEY_SPACE as Kind<never>;
-  return Object(value).space === "pre-rope" ? { space, rope: ropeFields } : { space };
+  return Object(value).space === "pre-rope" ? { space, rope: ROPE_FIELDS } : { space };
 }
 
 /** What the exact tiers may be. */
 export const TIER_FIELDS: Fields<ExactTiers> = { sinks: TOKENS, window: TOKENS };
 
 /** What learned sinks may be. */
-export const SINK_LOGITS: Kind<Float32Array<ArrayBuffer>> = typedArray("Float32Array");
+export const SINK_LOGITS: Kind<Float32Array<ArrayBuffer>> = kind(
+  "a Float32Array",
+  (value) => isA("Float32Array", value),
+);
 
 /** What the capacity may be. */
 export const CAPACITY_FIELDS: Fields<Capacity> = {
@@ -199,7 +214,7 @@ export const CACHE_FIELDS: Fields<CacheOptions> = {
   capacity: CAPACITY_FIELDS,
   "scale?": POSITIVE,
   "softcap?": kind(
-    "a positive number, or 0 for none",
+    `0 or ${POSITIVE[0]}`,
     (value) => value === 0 || POSITIVE[1](value),
   ),
   "io?": LAYOUT_FIELDS,
@@ -235,7 +250,7 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
     }
   }
   for (const layer of Object.keys(options.policy.layers ?? {})) {
-    if (!(Number(layer) < shape.layers)) {
+    if (String(+layer >>> 0) !== layer || !(+layer < shape.layers)) {
       fail(
         `the policy names layer ${layer}, and the model has ${shape.layers}`,
         `Name layers 0 to ${shape.layers - 1}`,

@@ -36,7 +36,7 @@ export interface Policy extends LayerPolicy {
 export interface RopeParameters {
   /** `half`: channel i pairs with i + rotaryDim/2 (Llama, Hugging Face). `interleaved`: 2i pairs with 2i + 1 (GPT-J). */
   readonly layout: "half" | "interleaved";
-  /** Base of the geometric series of frequencies. */
+  /** Base of the geometric series of frequencies; not used where there are explicit ones. */
   readonly theta: number;
   /** Channels that are rotated, from channel 0; the head dimension where absent. */
   readonly rotaryDim?: number;

@@ -7,13 +7,12 @@ import type { ReadRange, StepEntry } from "./cache.ts";
 import {
   checkOptions,
   type Fields,
+  FINITE,
   having,
   type Kind,
   kind,
   listOf,
-  NUMBER,
   oneOf,
-  record,
 } from "./check_options.ts";
 import type { CommandTarget } from "./recorder.ts";
 import type { Sequence } from "./sequences.ts";
@@ -27,13 +26,16 @@ const TARGET: Kind<CommandTarget> = kind(
   (value) => "beginComputePass" in Object(value) || "dispatchWorkgroups" in Object(value),
 );
 
-const ENTRIES = listOf(record("{ sequence, tokens }", { sequence: SEQUENCE, tokens: NUMBER }));
+const ENTRY: Kind<StepEntry> = kind(
+  "{ sequence, tokens }",
+  (value) => SEQUENCE[1](Object(value).sequence),
+);
 
 /** What a range to read may be; its binding is checked with its size. */
 export const READ_FIELDS: Fields<ReadRange> = {
   side: oneOf("keys", "values"),
-  first: NUMBER,
-  count: NUMBER,
+  first: FINITE,
+  count: FINITE,
   output: having("{ buffer } with a GPUBuffer", "buffer"),
 };
 
@@ -43,7 +45,7 @@ export const READ_FIELDS: Fields<ReadRange> = {
  * @throws {CoupletError} `usage` where they are no list of sequences and numbers of tokens.
  */
 export function checkStepEntries(entries: readonly StepEntry[]): void {
-  checkOptions("usage", "Cannot begin a step", { entries: ENTRIES }, { entries });
+  checkOptions("usage", "Cannot begin a step", { entries: listOf(ENTRY) }, { entries });
 }
 
 /**
@@ -63,7 +65,7 @@ export function checkReadRange(range: ReadRange): void {
 export function checkBeams(beams: readonly Sequence[], parents: readonly number[]): void {
   checkOptions("usage", "Cannot reorder the beams", {
     beams: listOf(SEQUENCE),
-    parents: listOf(NUMBER),
+    parents: listOf(FINITE),
   }, { beams, parents });
 }
 

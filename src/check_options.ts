@@ -33,7 +33,7 @@ export function kind<T>(wanted: string, accepts: (value: unknown) => boolean): K
 }
 
 /** Most that a count may be: kernels add positions in 32 bits. */
-const MOST = 2 ** 31 - 1;
+const MOST = 2147483647;
 
 /** Whole numbers of a range. */
 export function whole(least: number, most: number = MOST): Kind<number> {
@@ -48,9 +48,6 @@ export const POSITIVE: Kind<number> = kind("a positive number", (value) => {
   const rounded = typeof value === "number" ? Math.fround(value) : 0;
   return rounded > 0 && rounded < Infinity;
 });
-
-/** Any number. */
-export const NUMBER: Kind<number> = kind("a number", (value) => typeof value === "number");
 
 /** Finite numbers. */
 export const FINITE: Kind<number> = kind("a finite number", Number.isFinite);
@@ -71,63 +68,31 @@ export function having<T>(wanted: string, ...names: readonly string[]): Kind<T> 
   return kind(wanted, (value) => names.every((name) => Object(value)[name] !== undefined));
 }
 
-/** Whatever has certain properties, each of its kind, and any others. */
-export function record<T>(
-  wanted: string,
-  kinds: { readonly [K in keyof T]-?: Kind<T[K]> },
-): Kind<T> {
-  const entries = Object.entries<Kind<unknown>>(kinds);
-  return kind(wanted, (value) => entries.every(([name, own]) => own[1](Object(value)[name])));
-}
-
-/** A typed array, by the name of its class; whatever realm it is of. */
-export function typedArray<T>(name: string): Kind<T> {
-  return kind(`a ${name}`, (value) => tag(value) === `[object ${name}]`);
-}
-
 /** A list of one kind. */
 export function listOf<T>([wanted, accepts]: Kind<T>): Kind<readonly T[]> {
   return kind(
     `a list, each ${wanted}`,
+    // A hole in a list is an element, too.
     (value) => Array.isArray(value) && [...value].every((one) => accepts(one)),
   );
 }
 
-/** One value, or a list of them. */
-export function oneOrEach<T>(one: Kind<T>, each: string): Kind<T | readonly T[]> {
-  return kind(
-    `${one[0]}, or a list with one for each ${each}`,
-    (value) => one[1](value) || listOf(one)[1](value),
-  );
-}
-
-/** One rule for all that has a number, as the elements of a list have. */
-export function everyOne<T>(
-  wanted: string,
-  rule: Rule<T>,
-  accepts: (value: unknown) => boolean = isRecord,
-): (value: unknown) => Rule<Readonly<Record<number, T>>> {
-  const other = kind<never>(wanted, () => false);
-  return (value) =>
-    !accepts(value) ? other : Object.fromEntries(
-      // A hole in a list is an element, too.
-      Object.keys(Array.isArray(value) ? [...value] : value as object)
-        .map((name) => [name, String(Number(name) >>> 0) === name ? rule : other]),
-    );
-}
-
 /** A device, which is no adapter. */
 export const DEVICE: Kind<GPUDevice> = having(
-  "the device that adapter.requestDevice() gives",
+  "a GPUDevice",
   "createBuffer",
   "queue",
 );
+
+/** Whether a value is of a class, by its name: other realms have classes of their own. */
+export function isA(name: string, value: unknown): boolean {
+  return Object.prototype.toString.call(value) === `[object ${name}]`;
+}
 
 /**
  * Checks options, and theirs.
  *
  * @param what What cannot be done.
- * @param remedy What to do, where it is not to use what the table says.
  * @throws {CoupletError} `code`, for the first that is not what its table says, by its path.
  */
 export function checkOptions<T>(
@@ -135,47 +100,41 @@ export function checkOptions<T>(
   what: string,
   fields: Fields<T>,
   options: unknown,
-  remedy?: string,
 ): void {
-  check(fields as AnyRule, options, "", (why, wanted) => {
-    throw new CoupletError(code, { what, why, remedy: remedy ?? `Use ${wanted}` });
-  });
+  check(code, what, fields as AnyRule, options, "");
 }
 
 function check(
+  code: CoupletErrorCode,
+  what: string,
   given: AnyRule,
   value: unknown,
   path: string,
-  refuse: (why: string, wanted: string) => void,
 ): void {
+  const refuse = (why: string, wanted: string) => {
+    throw new CoupletError(code, { what, why, remedy: `Use ${wanted}` });
+  };
   const rule = typeof given === "function" ? given(value) : given;
   const is = `${path || "the argument"} is ${shown(value)}`;
   if (Array.isArray(rule)) {
     if (!rule[1](value)) refuse(is, rule[0]);
     return;
   }
-  const entries = Object.entries(rule as Record<string, AnyRule>);
-  const names = entries.map(([name]) => name.replace("?", ""));
+  const keys = Object.keys(rule);
+  const names = keys.map((key) => key.replace("?", ""));
   const known = names.join(", ");
-  if (!isRecord(value)) refuse(is, `an object of ${known}`);
+  // What a Map or a promise holds would be passed over.
+  if (!isA("Object", value) && !Array.isArray(value)) refuse(is, `an object of ${known}`);
   const within = path && `${path}.`;
   for (const name of Object.keys(value as object)) {
     if (!names.includes(name)) refuse(`it knows no option "${within}${name}"`, known);
   }
-  entries.forEach(([key, own], i) => {
-    const name = names[i]!;
+  names.forEach((name, i) => {
     const found = (value as Record<string, unknown>)[name];
-    if (found !== undefined || name === key) check(own, found, within + name, refuse);
+    if (found !== undefined || name === keys[i]) {
+      check(code, what, (rule as Record<string, AnyRule>)[keys[i]!]!, found, within + name);
+    }
   });
-}
-
-/** Whether a value has properties by name: what a Map or a promise holds would be passed over. */
-function isRecord(value: unknown): value is object {
-  return / (Object|Array)]/.test(tag(value));
-}
-
-function tag(value: unknown): string {
-  return Object.prototype.toString.call(value);
 }
 
 /** A value in a few words, for errors. */

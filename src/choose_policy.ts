@@ -8,8 +8,8 @@ import {
 } from "./cache_options.ts";
 import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "./cache_sizes.ts";
 import type { LayerPolicy, Policy } from "./cache_types.ts";
-import { checkOptions, type Fields, listOf, NUMBER, record, TEXT } from "./check_options.ts";
-import { SCHEMES, SIDE } from "./data_kinds.ts";
+import { checkOptions, type Fields, listOf, TEXT } from "./check_options.ts";
+import { NUMBER, record, SCHEMES, SIDE } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
 import { type Choice, solveKnapsack } from "./knapsack.ts";
 import type { ExactTiers } from "./reference/attention.ts";

@@ -14,8 +14,9 @@ import type {
   ModelFingerprint,
   ValueRotation,
 } from "./codebook.ts";
+import { FINITE, type Kind, kind, TEXT } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
-import { checkOrigin } from "./find_codebook.ts";
+import { checkOrigin, MODEL } from "./find_codebook.ts";
 import {
   readSafetensors,
   type SafetensorsFile,
@@ -53,6 +54,7 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
   for (const codebook of set.codebooks) {
     const { layer, side, scheme, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
     checkCodebook(codebook);
+    checkSizes(codebook);
     const name = tensorName(layer, side, scheme);
     if (tensors.has(name)) throw badSet(`it holds the ${describe(codebook)} twice`);
     tensors.set(name, {
@@ -135,12 +137,17 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   if (metadata["checksum"] !== checksum({ metadata, tensors })) {
     throw badFile("its content does not have the checksum it gives", DAMAGED);
   }
-  const model = parseModel(metadata["model"]);
+  const { name, digest } = parseObject("model", metadata["model"], MODEL);
+  const model = { name, digest };
   const keySpace = metadata["key_space"];
   if (keySpace !== "pre-rope" && keySpace !== "as-scored") {
     throw badFile(`it gives the key space ${quoted(keySpace)}`, DAMAGED);
   }
-  const provenance = parseProvenance(metadata["provenance"]);
+  const { source, tokens, seed, iterations } = parseObject(
+    "provenance",
+    metadata["provenance"],
+    PROVENANCE,
+  );
   checkOrigin({ model, keySpace }, expected.keySpace, expected.model);
 
   const codebooks: Codebook[] = [];
@@ -178,7 +185,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   return {
     model,
     keySpace,
-    provenance,
+    provenance: { source, tokens, seed, iterations },
     ...(valueRotations.length === 0 ? {} : { valueRotations }),
     codebooks,
   };
@@ -304,76 +311,66 @@ function parseFit(data: Uint8Array, keyValueHeads: number): CodebookFit {
   return { errors: fit.slice(0, keyValueHeads), variances: fit.slice(keyValueHeads) };
 }
 
+/** Checks the sizes of a codebook's parts. Those that are read from a file have them by their tensors' shapes. */
+function checkSizes(codebook: Codebook): void {
+  const { scheme, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
+  const channels = keyValueHeads * headDim;
+  const sizes = centroidShape(parseScheme(scheme), keyValueHeads, headDim);
+  const wanted = [
+    ["centroids", centroids, sizes.reduce((a, b) => a * b)],
+    ["grid", grid, 2 * channels],
+    ["scale", scale, channels],
+    ["errors", fit?.errors, keyValueHeads],
+    ["variances", fit?.variances, keyValueHeads],
+  ] as const;
+  for (const [name, numbers, size] of wanted) {
+    if (numbers === undefined || numbers.length === size) continue;
+    throw badSet(
+      `the ${name} of its ${describe(codebook)} have ${numbers.length} values, not ${size}`,
+    );
+  }
+}
+
 /** Checks what a codebook says of itself, whether it was read or is about to be written. */
 function checkCodebook(codebook: Codebook): void {
-  const { layer, scheme: id, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
+  const { layer, scheme: id, keyValueHeads, headDim, grid, scale, fit } = codebook;
   const scheme = parseScheme(id);
   if (scheme.codebook !== "learned") throw badSet(`${id} needs no learned codebook`);
   if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
     throw badSet(`its ${describe(codebook)} have ${keyValueHeads} heads of ${headDim} channels`);
   }
   scheme.layout(headDim);
-  const size = centroidShape(scheme, keyValueHeads, headDim).reduce((a, b) => a * b);
-  if (centroids.length !== size) {
-    throw badSet(`its ${describe(codebook)} have ${centroids.length} values, not ${size}`);
-  }
-  if (grid.length !== 2 * keyValueHeads * headDim) {
-    throw badSet(`the grid of its ${describe(codebook)} has ${grid.length} values`);
-  }
   // All exponent bits set: an infinity or NaN in binary16.
   const bad = grid.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
   if (bad >= 0) {
     throw badSet(`value ${bad} of the grid of its ${describe(codebook)} is not a finite number`);
   }
-  if (scale !== undefined) {
-    if (scale.length !== keyValueHeads * headDim) {
-      throw badSet(`the scale of its ${describe(codebook)} has ${scale.length} values`);
-    }
-    const badScale = scale.findIndex((value) => !(value > 0 && value < Infinity));
-    if (badScale >= 0) {
-      throw badSet(`value ${badScale} of the scale of its ${describe(codebook)} is not positive`);
-    }
+  const badScale = scale?.findIndex((value) => !(value > 0 && value < Infinity)) ?? -1;
+  if (badScale >= 0) {
+    throw badSet(`value ${badScale} of the scale of its ${describe(codebook)} is not positive`);
   }
-  if (fit !== undefined) {
-    for (const values of [fit.errors, fit.variances]) {
-      if (
-        values.length === keyValueHeads && values.every((value) => value >= 0 && value < Infinity)
-      ) continue;
-      throw badSet(`the fit of its ${describe(codebook)} is not a positive number for each head`);
-    }
+  if (![...fit?.errors ?? [], ...fit?.variances ?? []].every((n) => n >= 0 && n < Infinity)) {
+    throw badSet(`the fit of its ${describe(codebook)} is not a positive number for each head`);
   }
 }
 
-function parseModel(text: string | undefined): ModelFingerprint {
-  const { name, digest } = parseObject("model", text);
-  if (typeof name !== "string" || typeof digest !== "string") {
-    throw badFile("its model has no name and digest", DAMAGED);
-  }
-  return { name, digest };
-}
+const PROVENANCE: Kind<CalibrationProvenance> = kind(
+  "source, tokens, seed and iterations",
+  (value) => {
+    const { source, tokens, seed, iterations } = Object(value);
+    return TEXT[1](source) && [tokens, seed, iterations].every(FINITE[1]);
+  },
+);
 
-function parseProvenance(text: string | undefined): CalibrationProvenance {
-  const { source, tokens, seed, iterations } = parseObject("provenance", text);
-  if (
-    typeof source !== "string" || typeof tokens !== "number" || typeof seed !== "number" ||
-    typeof iterations !== "number"
-  ) {
-    throw badFile("its provenance has no source, tokens, seed and iterations", DAMAGED);
-  }
-  return { source, tokens, seed, iterations };
-}
-
-function parseObject(name: string, text: string | undefined): Record<string, unknown> {
+function parseObject<T>(name: string, text: string | undefined, [wanted, accepts]: Kind<T>): T {
   let value: unknown;
   try {
     value = JSON.parse(text ?? "");
   } catch (cause) {
     throw badFile(`its ${name} is not JSON`, DAMAGED, { cause });
   }
-  if (typeof value !== "object" || value === null) {
-    throw badFile(`its ${name} is no object`, DAMAGED);
-  }
-  return value as Record<string, unknown>;
+  if (!accepts(value)) throw badFile(`its ${name} is no ${wanted}`, DAMAGED);
+  return value;
 }
 
 /** CRC-32 over the other metadata and all tensors, in the order of their names. */

@@ -1,16 +1,6 @@
 /** What the data may be that functions are given: numbers, bytes, vectors. Engines have no use for these. */
 import type { CalibrationSamples } from "./calibrate/samples.ts";
-import {
-  everyOne,
-  type Fields,
-  type Kind,
-  kind,
-  NUMBER,
-  oneOf,
-  type Rule,
-  TEXT,
-  typedArray,
-} from "./check_options.ts";
+import { type Fields, isA, type Kind, kind, oneOf, type Rule, TEXT } from "./check_options.ts";
 import type { Side } from "./scheme.ts";
 
 /** Keys or values. */
@@ -34,7 +24,33 @@ export const NUMBERS: Kind<ArrayLike<number>> = /* @__PURE__ */ kind(
 
 /** A list whose elements are all of one rule. */
 export function list<T>(wanted: string, rule: Rule<T>): Rule<readonly T[]> {
-  return everyOne(wanted, rule, Array.isArray) as Rule<readonly T[]>;
+  const none = kind<never>(wanted, () => false);
+  return (value) =>
+    Array.isArray(value)
+      ? Object.fromEntries(Array.from(value, (_, i) => [i, rule])) as unknown as Fields<
+        readonly T[]
+      >
+      : none;
+}
+
+/** Any number. */
+export const NUMBER: Kind<number> = /* @__PURE__ */ kind(
+  "a number",
+  (value) => typeof value === "number",
+);
+
+/** A typed array, by the name of its class. */
+export function typedArray<T>(name: string): Kind<T> {
+  return kind(`a ${name}`, (value) => isA(name, value));
+}
+
+/** Whatever has certain properties, each of its kind, and any others. */
+export function record<T>(
+  wanted: string,
+  kinds: { readonly [K in keyof T]-?: Kind<T[K]> },
+): Kind<T> {
+  const entries = Object.entries<Kind<unknown>>(kinds);
+  return kind(wanted, (value) => entries.every(([name, own]) => own[1](Object(value)[name])));
 }
 
 /** A kind, or undefined. */

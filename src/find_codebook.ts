@@ -1,4 +1,4 @@
-import { type Kind, listOf, record, TEXT, typedArray } from "./check_options.ts";
+import { isA, type Kind, kind, TEXT } from "./check_options.ts";
 import type {
   Codebook,
   CodebookSet,
@@ -10,24 +10,22 @@ import { CoupletError } from "./errors.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /** What a model's fingerprint may be. */
-export const MODEL: Kind<ModelFingerprint> = record("{ name, digest } of a model", {
-  name: TEXT,
-  digest: TEXT,
-});
+export const MODEL: Kind<ModelFingerprint> = kind(
+  "{ name, digest }",
+  (value) => TEXT[1](Object(value).name) && TEXT[1](Object(value).digest),
+);
 
 /** What a set of codebooks may be; what files hold was checked when they were read. */
-export const CODEBOOKS: Kind<CodebookSet> = record<Pick<CodebookSet, "model" | "codebooks">>(
-  "a set of codebooks that decodeCodebooks() or calibrate() gives",
-  {
-    model: MODEL,
-    codebooks: listOf(
-      record<Pick<Codebook, "centroids" | "grid">>("a codebook", {
-        centroids: typedArray("Uint8Array"),
-        grid: typedArray("Uint16Array"),
-      }) as Kind<Codebook>,
-    ),
+export const CODEBOOKS: Kind<CodebookSet> = kind(
+  "what decodeCodebooks() or calibrate() gives",
+  (value) => {
+    const { model, codebooks } = Object(value);
+    return MODEL[1](model) && Array.isArray(codebooks) &&
+      [...codebooks].every((one) =>
+        isA("Uint8Array", Object(one).centroids) && isA("Uint16Array", one.grid)
+      );
   },
-) as Kind<CodebookSet>;
+);
 
 /**
  * Checks that a set of codebooks was learned on the keys and values a cache will get, and on its model.

@@ -51,7 +51,7 @@ export function checkBinding(
   if (typeof usage !== "number") {
     throw refusal(
       name,
-      `it is ${shown(binding)}, and its buffer ${shown(buffer)}`,
+      `its buffer is ${shown(buffer)}`,
       "Pass { buffer } with a GPUBuffer",
     );
   }
@@ -81,8 +81,8 @@ export function checkBinding(
   if (bytes > most) {
     throw new CoupletError("limits", {
       what: what(name),
-      why: `the step needs ${bytes} bytes of it and the device binds at most ${most}`,
-      remedy: "Use smaller steps, or request a device with a larger maxStorageBufferBindingSize",
+      why: `the step needs ${bytes} bytes and the device binds at most ${most}`,
+      remedy: "Use smaller steps (capacity.stepTokens)",
     });
   }
   // Bindings are whole words, as tensors are.

@@ -119,8 +119,7 @@ export function parseKernelName(name: string): KernelNameParts {
   if (parts !== undefined) return parts;
   throw new CoupletError("kernel", {
     what: `Cannot parse the kernel name "${name}"`,
-    why:
-      "it is not of the form <family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]",
+    why: "it is not of the form that the names of kernels have (docs/kernel_names.md)",
     remedy: `Use a name from the manifest; families are ${Object.keys(NAME_GRAMMARS).join(", ")}`,
   });
 }

@@ -6,6 +6,7 @@ import {
   type ResolvedOptions,
   resolveOptions,
   stepEntries,
+  WHAT,
 } from "./cache_options.ts";
 import {
   type CacheBytes,
@@ -71,11 +72,11 @@ export interface PlanOptions extends CacheOptions {
 export const PLAN_FIELDS: Fields<PlanOptions> = {
   ...CACHE_FIELDS,
   "limits?": kind(
-    "a device's limits, or { ...BASE_LIMITS, ... }",
+    "a device's limits",
     (value) => Object.keys(BASE_LIMITS).every((name) => Object(value)[name] > 0),
   ),
   // A name that has another form than WebGPU's is misspelt, such as `shader_f16`.
-  "features?": kind("a set of features' names, such as device.features", (value) => {
+  "features?": kind("a device's features", (value) => {
     const { has, keys } = Object(value);
     return FUNCTION[1](has) && ![...keys?.call(value) ?? []].some((name) => /[^a-z\d-]/.test(name));
   }),
@@ -334,7 +335,7 @@ export function requiredLimits(options: PlanOptions): RequiredLimits {
 export function requiredFeatures(
   options: { readonly profile?: boolean } = {},
 ): readonly GPUFeatureName[] {
-  checkOptions("usage", "Cannot say what features a device needs", FEATURE_FIELDS, options);
+  checkOptions("usage", WHAT, FEATURE_FIELDS, options);
   return options.profile ? ["timestamp-query"] : [];
 }
 

@@ -33,7 +33,7 @@ export interface KernelQuery {
 
 /** What a list of kernels may be. */
 export const KERNELS: Kind<readonly KernelInfo[]> = kind(
-  'a list of kernels, such as { kernels } of "@couplet/kv/kernels/u8b8_d128"',
+  `the kernels that ${kernelSetEntry("u8b8_d128")} or another entry exports`,
   (value) => Array.isArray(value) && [...value].every(isKernel),
 );
 
@@ -131,10 +131,8 @@ export function requireKernel(
 
 function remedy({ family, schemes, headDim }: KernelQuery): string {
   if (headDim === undefined) return "Pass all kernels of a set: each has this one";
-  const padded = Math.ceil(headDim / 16) * 16;
-  if (padded > 256) return "Use a model whose heads have 256 channels or fewer: no kernel has more";
-  if (padded > headDim) {
-    return `Fill heads up with zeros to ${padded} channels, and give the model's own scale: kernels have a multiple of 16`;
+  if (headDim % 16 > 0 || headDim > 256) {
+    return "Fill heads up with zeros to a multiple of 16 channels up to 256, and give the model's own scale";
   }
   // What no scheme decides is in every set of the head dimension.
   const wanted = schemes.length > 0 ? schemes : ["f16"];

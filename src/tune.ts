@@ -7,7 +7,8 @@ import {
   resolveOptions,
 } from "./cache_options.ts";
 import { stepSplits } from "./cache_sizes.ts";
-import { checkOptions, DEVICE, type Fields, NUMBER } from "./check_options.ts";
+import { checkOptions, DEVICE, type Fields } from "./check_options.ts";
+import { NUMBER } from "./data_kinds.ts";
 import { candidateNames, fittingCandidates } from "./choose_attention.ts";
 import { compareAttention } from "./compare_attention.ts";
 import { CoupletError } from "./errors.ts";

@@ -1,16 +1,7 @@
 /** What the options of calibration may be. */
 import { KEY_SPACE, POLICY_FIELDS } from "../cache_options.ts";
-import {
-  DEVICE,
-  type Fields,
-  FUNCTION,
-  having,
-  listOf,
-  NUMBER,
-  record,
-  TEXT,
-} from "../check_options.ts";
-import { FLOATS, SAMPLES, SCHEMES } from "../data_kinds.ts";
+import { DEVICE, type Fields, FUNCTION, having, listOf, TEXT } from "../check_options.ts";
+import { FLOATS, NUMBER, record, SAMPLES, SCHEMES } from "../data_kinds.ts";
 import { MODEL } from "../find_codebook.ts";
 import { KERNELS } from "../select_kernel.ts";
 import type { ValueRotation } from "../codebook.ts";

@@ -1,10 +1,10 @@
 /** Channel scales for keys from the queries that score them (TaSQ, arXiv 2610.03027): no gradient is needed. */
 import type { RopeParameters } from "../cache_types.ts";
-import { checkOptions, type Fields, listOf, NUMBER } from "../check_options.ts";
-import { NUMBERS } from "../data_kinds.ts";
+import { checkOptions, type Fields, listOf } from "../check_options.ts";
+import { NUMBER, NUMBERS } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { inverseFrequencies } from "../reference/rope.ts";
-import { ropeFields } from "../rope_options.ts";
+import { ROPE_FIELDS } from "../rope_options.ts";
 
 /** One layer's queries, and what they score. */
 export interface QueryEnergyOptions {
@@ -33,7 +33,7 @@ export function queryFields(): Fields<QueryEnergyOptions> {
     keyValueHeads: NUMBER,
     headDim: NUMBER,
     "lengths?": listOf(NUMBER),
-    "rope?": ropeFields,
+    "rope?": ROPE_FIELDS,
   };
 }
 

@@ -14,8 +14,8 @@
  *
  * @module
  */
-import { checkOptions, type Kind, listOf, NUMBER, record } from "../check_options.ts";
-import { FLOATS, orNothing, SAMPLES, SIDE } from "../data_kinds.ts";
+import { checkOptions, type Kind, listOf } from "../check_options.ts";
+import { FLOATS, NUMBER, orNothing, record, SAMPLES, SIDE } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { readSafetensors } from "../safetensors.ts";
 import type { Side } from "../scheme.ts";

@@ -2,17 +2,8 @@ import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
 import type { CodebookSet, ModelFingerprint } from "../codebook.ts";
 import { checkSinkLogits, type ResolvedOptions, resolveOptions } from "../cache_options.ts";
 import { ringSlots } from "../cache_sizes.ts";
-import {
-  checkOptions,
-  having,
-  type Kind,
-  listOf,
-  NUMBER,
-  record,
-  shown,
-  whole,
-} from "../check_options.ts";
-import { FLOATS, SIDE } from "../data_kinds.ts";
+import { checkOptions, having, type Kind, listOf, shown, whole } from "../check_options.ts";
+import { FLOATS, NUMBER, record, SIDE } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";

@@ -1,7 +1,7 @@
 /** What the options of the reference cache, and of attention in float64, may be. */
 import { CAPACITY_FIELDS, keyFields, SINK_LOGITS, TIER_FIELDS } from "../cache_options.ts";
-import { type Fields, NUMBER, whole } from "../check_options.ts";
-import { NUMBERS } from "../data_kinds.ts";
+import { type Fields, whole } from "../check_options.ts";
+import { NUMBER, NUMBERS } from "../data_kinds.ts";
 import { CODEBOOKS, MODEL } from "../find_codebook.ts";
 import { PLAN_FIELDS } from "../plan.ts";
 import type { AttentionInput, TokenVectors } from "./attention.ts";

@@ -1,7 +1,7 @@
 import type { RopeParameters } from "../cache_types.ts";
 import { checkOptions } from "../check_options.ts";
 import { CoupletError } from "../errors.ts";
-import { ropeFields } from "../rope_options.ts";
+import { ROPE_FIELDS } from "../rope_options.ts";
 
 const WHAT = "Cannot rotate keys and queries";
 
@@ -18,7 +18,7 @@ export function inverseFrequencies(
   rope: RopeParameters,
   headDim: number,
 ): Float64Array<ArrayBuffer> {
-  checkOptions("shape", WHAT, ropeFields(rope), rope);
+  checkOptions("shape", WHAT, ROPE_FIELDS, rope);
   const rotaryDim = rope.rotaryDim ?? headDim;
   if (!(rotaryDim <= headDim) || rotaryDim % 2) {
     throw ropeError(
