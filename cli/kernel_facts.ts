@@ -92,7 +92,7 @@ export function kernelFacts(kernel: KernelInfo): KernelFacts {
     bindings: bindings.map((binding, index) => ({
       index,
       name: binding,
-      space: bindingSpace(binding)!,
+      space: bindingSpace(binding),
       type: BINDING_TYPES[binding],
     })),
     ...(span === undefined ? {} : { span }),

@@ -95,7 +95,7 @@ export function createRenderer(
       const bindings = row.bindings.map((binding, index) => ({
         index,
         name: binding,
-        space: bindingSpace(binding)!,
+        space: bindingSpace(binding),
         type: BINDING_TYPES[binding],
       }));
       const context = { ...row.context, bindings };

@@ -356,7 +356,7 @@ function resolveStrides(
     const headMajor = head >= (stepTokens - 1) * token + headDim;
     if (Math.min(token, head) < headDim || !(tokenMajor || headMajor)) {
       fail(
-        `with strides of ${token} by token and ${head} by head, the vectors of ${name} overlap: ${heads} heads of ${headDim} channels, ${stepTokens} tokens a step`,
+        `with strides of ${token} by token and ${head} by head, the vectors of ${name} overlap in a step of ${stepTokens} tokens`,
         "Let tokens be farther apart than the heads of one reach, or heads than the tokens of a step",
       );
     }

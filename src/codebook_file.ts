@@ -14,7 +14,7 @@ import type {
   ModelFingerprint,
   ValueRotation,
 } from "./codebook.ts";
-import { FINITE, type Kind, kind, TEXT } from "./check_options.ts";
+import { FINITE, type Kind, kind, shown, TEXT } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
 import { checkOrigin, MODEL } from "./find_codebook.ts";
 import {
@@ -124,13 +124,13 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   const { metadata, tensors } = readSafetensors(bytes);
   if (metadata["format"] !== FORMAT) {
     throw badFile(
-      `its metadata give the format ${quoted(metadata["format"])}, not "${FORMAT}"`,
+      `its metadata give the format ${shown(metadata["format"])}, not "${FORMAT}"`,
       "Give a file that calibration wrote, not a model's weights",
     );
   }
   if (metadata["version"] !== VERSION) {
     throw foreign(
-      `it has version ${quoted(metadata["version"])} and this library reads version ${VERSION}`,
+      `it has version ${shown(metadata["version"])} and this library reads version ${VERSION}`,
       "Calibrate again with this version of the library",
     );
   }
@@ -141,7 +141,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   const model = { name, digest };
   const keySpace = metadata["key_space"];
   if (keySpace !== "pre-rope" && keySpace !== "as-scored") {
-    throw badFile(`it gives the key space ${quoted(keySpace)}`, DAMAGED);
+    throw badFile(`it gives the key space ${shown(keySpace)}`, DAMAGED);
   }
   const { source, tokens, seed, iterations } = parseObject(
     "provenance",
@@ -414,10 +414,6 @@ function fromLittleEndian32(bytes: Uint8Array): Float32Array<ArrayBuffer> {
 
 function describe({ layer, side, scheme }: Codebook): string {
   return `${scheme} ${side} of layer ${layer}`;
-}
-
-function quoted(text: string | undefined): string {
-  return text === undefined ? "nothing" : `"${text}"`;
 }
 
 function compareText(a: string, b: string): number {

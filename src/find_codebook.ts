@@ -39,11 +39,10 @@ export function checkCodebookSet(
 ): void {
   checkOrigin(set, keySpace, model);
   if (set.valueRotations?.length && model === undefined) {
-    throw new CoupletError("codebook", {
-      what: "Cannot use the codebooks",
-      why: "their values are rotated, and nothing says that the model's are",
-      remedy: "Fold the set's rotations into the model, and pass the digest it then has as `model`",
-    });
+    throw foreign(
+      "their values are rotated, and nothing says that the model's are",
+      "Fold the set's rotations into the model, and pass the digest it then has as `model`",
+    );
   }
 }
 
@@ -57,21 +56,22 @@ export function checkOrigin(
   keySpace: KeySpace = set.keySpace,
   model: ModelFingerprint = set.model,
 ): void {
-  const refuse = (why: string, remedy: string): never => {
-    throw new CoupletError("codebook", { what: "Cannot use the codebooks", why, remedy });
-  };
   if (set.keySpace !== keySpace) {
-    refuse(
+    throw foreign(
       `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
       "Calibrate on keys in the space the cache gets, or plan the cache for theirs",
     );
   }
   if (model.digest !== set.model.digest) {
-    refuse(
+    throw foreign(
       `they were learned on ${set.model.name} (${set.model.digest}) and the model is ${model.name} (${model.digest})`,
       "Calibrate this model, or load the codebooks that belong to it",
     );
   }
+}
+
+function foreign(why: string, remedy: string): CoupletError {
+  return new CoupletError("codebook", { what: "Cannot use the codebooks", why, remedy });
 }
 
 /**

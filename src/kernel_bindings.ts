@@ -44,59 +44,29 @@ export type BindingName =
 /** The WGSL address space and access mode of a resource. */
 export type BindingSpace = "uniform" | "storage, read" | "storage, read_write";
 
-/** The resources of each address space. */
-const NAMES: Readonly<Record<BindingSpace, readonly BindingName[]>> = {
-  "uniform": ["step", "layer", "batch", "centroid_table"],
-  "storage, read": [
-    "queries",
-    "keys",
-    "values",
-    "exact",
-    "exact_quads",
-    "pages",
-    "codebooks",
-    "codebook_pairs",
-    "codebook_quads",
-    "coded_records",
-    "key_records",
-    "value_records",
-    "key_quads",
-    "value_quads",
-    "rope",
-    "table",
-    "table16",
-    "row_scores",
-    "partials",
-    "sink_logits",
-    "samples",
-    "weights",
-    "codes",
-  ],
-  "storage, read_write": [
-    "output",
-    "exact_written",
-    "records",
-    "table_written",
-    "table16_written",
-    "row_scores_written",
-    "partials_written",
-    "vectors",
-    "centroids",
-    "scores",
-    "codes_written",
-    "partial_sums",
-    "group_results",
-  ],
-};
+const UNIFORM: readonly BindingName[] = ["step", "layer", "batch", "centroid_table"];
 
-/** The address space of a resource; undefined for a name that is none's. */
-export function bindingSpace(name: string): BindingSpace | undefined {
-  return (Object.keys(NAMES) as BindingSpace[]).find((space) =>
-    NAMES[space].includes(name as BindingName)
-  );
+/** What is written, but for those whose name says so. */
+const WRITTEN: readonly BindingName[] = [
+  "output",
+  "records",
+  "vectors",
+  "centroids",
+  "scores",
+  "partial_sums",
+  "group_results",
+];
+
+/** The address space of a resource. */
+export function bindingSpace(name: BindingName): BindingSpace {
+  return UNIFORM.includes(name)
+    ? "uniform"
+    : WRITTEN.includes(name) || name.endsWith("_written")
+    ? "storage, read_write"
+    : "storage, read";
 }
 
-/** Their WGSL types. Only what writes kernels needs them, so that a bundle has them not. */
+/** The WGSL types of all resources. Only what writes kernels needs them, so that a bundle has them not. */
 export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
   step: "Step",
   layer: "Layer",

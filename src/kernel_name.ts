@@ -1,3 +1,4 @@
+import { shown } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
 import type { SchemeId } from "./scheme.ts";
 
@@ -114,12 +115,12 @@ function familyOf(name: string): KernelFamily | undefined {
  * @throws {CoupletError} `kernel` where the name does not follow the grammar.
  */
 export function parseKernelName(name: string): KernelNameParts {
-  const family = familyOf(name);
+  const family = typeof name === "string" ? familyOf(name) : undefined;
   const parts = family === undefined ? undefined : parseParts(family, name);
   if (parts !== undefined) return parts;
   throw new CoupletError("kernel", {
-    what: `Cannot parse the kernel name "${name}"`,
-    why: "it is not of the form that the names of kernels have (docs/kernel_names.md)",
+    what: `Cannot parse the kernel name ${shown(name)}`,
+    why: "it has not the form that names of kernels have (docs/kernel_names.md)",
     remedy: `Use a name from the manifest; families are ${Object.keys(NAME_GRAMMARS).join(", ")}`,
   });
 }

@@ -44,7 +44,7 @@ function layoutEntry(name: BindingName, binding: number): GPUBindGroupLayoutEntr
     "uniform": "uniform",
     "storage, read": "read-only-storage",
     "storage, read_write": "storage",
-  } as const)[bindingSpace(name)!];
+  } as const)[bindingSpace(name)];
   return { binding, visibility: 4, buffer: { type, hasDynamicOffset: name === "step" } };
 }
 

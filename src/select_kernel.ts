@@ -1,4 +1,4 @@
-import { FUNCTION, type Kind, kind, TEXT } from "./check_options.ts";
+import { FUNCTION, type Kind, kind, listOf, TEXT } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { bindingSpace } from "./kernel_bindings.ts";
@@ -39,8 +39,7 @@ export const KERNELS: Kind<readonly KernelInfo[]> = kind(
 
 function isKernel(value: unknown): boolean {
   const { name, bindings, load } = Object(value);
-  return TEXT[1](name) && FUNCTION[1](load) && Array.isArray(bindings) &&
-    bindings.every((name) => bindingSpace(name) !== undefined);
+  return TEXT[1](name) && FUNCTION[1](load) && listOf(TEXT)[1](bindings);
 }
 
 /** Storage buffers a kernel binds. */
@@ -152,11 +151,10 @@ function nearest(kernels: readonly KernelInfo[], query: KernelQuery): string {
     .filter(({ parts }) => parts.family === query.family)
     .map(({ name, parts }) => ({
       name,
-      same: parts.schemes.join() === query.schemes.join() ? 0 : 1,
-      rate: Math.abs(rate(parts.schemes) - wanted),
-      size: Math.abs((parts.size ?? 0) - (query.headDim ?? 0)),
+      apart: 1e4 * Math.abs(rate(parts.schemes) - wanted) +
+        Math.abs((parts.size ?? 0) - (query.headDim ?? 0)),
     }))
-    .sort((a, b) => a.same - b.same || a.rate - b.rate || a.size - b.size)
+    .sort((a, b) => a.apart - b.apart)
     .slice(0, 4)
     .map(({ name }) => name)
     .join(", ") || "none";

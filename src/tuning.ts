@@ -195,15 +195,13 @@ function pick({ keys, values, keyValueHeads, slidingWindow, way }: TunedAttentio
 
 /** @throws {CoupletError} `tuning`: the record chose kernels that a plan cannot use. */
 export function refuseChoice(
-  { kernels, span, workgroups }: MeasuredCandidate,
+  { kernels }: MeasuredCandidate,
   given: readonly string[],
 ): never {
   const missing = kernels.find((name) => !given.includes(name));
   refuse(
     missing === undefined
-      ? `its choice, ${
-        kernels.join(" + ")
-      } with tiles of ${span} pages in ${workgroups} workgroups, does not fit this plan's limits and step size`
+      ? `its choice, ${kernels.join(" + ")}, does not fit this plan's limits and step size`
       : `it names the kernel ${missing}, which is not among those given, or needs a feature that was not`,
   );
 }
