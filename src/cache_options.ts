@@ -130,8 +130,9 @@ function fail(why: string, remedy: string): never {
   throw new CoupletError("shape", { what: WHAT, why, remedy });
 }
 
-/** Numbers of layers, heads and channels: no model has more, and all layers are gone through. */
-const SMALL = whole(1, 4096);
+/** No model has more, and lists by layer, head and channel stay short. */
+const LAYERS = whole(1, 4096);
+const HEADS = whole(1, 65536);
 const COUNT = whole(1);
 const TOKENS = whole(0);
 
@@ -145,10 +146,10 @@ function oneOrEach(one: Kind<number>): Kind<number | readonly number[]> {
 
 /** What a model's shape may be. */
 export const SHAPE_FIELDS: Fields<ModelShape> = {
-  layers: SMALL,
-  queryHeads: SMALL,
-  keyValueHeads: oneOrEach(SMALL),
-  headDim: SMALL,
+  layers: LAYERS,
+  queryHeads: HEADS,
+  keyValueHeads: oneOrEach(HEADS),
+  headDim: HEADS,
   "slidingWindow?": oneOrEach(TOKENS),
 };
 

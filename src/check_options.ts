@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { describeValue } from "./describe_value.ts";
 import { CoupletError, type CoupletErrorCode } from "./errors.ts";
 
 /** What a value may be: in words that follow "Use", and whether one is that. */
@@ -115,7 +116,7 @@ function check(
     throw new CoupletError(code, { what, why, remedy: `Use ${wanted}` });
   };
   const rule = typeof given === "function" ? given(value) : given;
-  const is = `${path || "the argument"} is ${shown(value)}`;
+  const is = `${path || "the argument"} is ${describeValue(value)}`;
   if (Array.isArray(rule)) {
     if (!rule[1](value)) refuse(is, rule[0]);
     return;
@@ -135,11 +136,4 @@ function check(
       check(code, what, (rule as Record<string, AnyRule>)[keys[i]!]!, found, within + name);
     }
   });
-}
-
-/** A value in a few words, for errors. */
-export function shown(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.slice(0, 40));
-  if (Object(value) !== value) return String(value);
-  return `of type ${Object(value).constructor?.name ?? typeof value}`;
 }

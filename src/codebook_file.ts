@@ -14,9 +14,8 @@ import type {
   ModelFingerprint,
   ValueRotation,
 } from "./codebook.ts";
-import { FINITE, type Kind, kind, shown, TEXT } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
-import { checkOrigin, MODEL } from "./find_codebook.ts";
+import { checkOrigin } from "./find_codebook.ts";
 import {
   readSafetensors,
   type SafetensorsFile,
@@ -124,30 +123,25 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   const { metadata, tensors } = readSafetensors(bytes);
   if (metadata["format"] !== FORMAT) {
     throw badFile(
-      `its metadata give the format ${shown(metadata["format"])}, not "${FORMAT}"`,
+      `its metadata give the format ${quoted(metadata["format"])}, not "${FORMAT}"`,
       "Give a file that calibration wrote, not a model's weights",
     );
   }
   if (metadata["version"] !== VERSION) {
     throw foreign(
-      `it has version ${shown(metadata["version"])} and this library reads version ${VERSION}`,
+      `it has version ${quoted(metadata["version"])} and this library reads version ${VERSION}`,
       "Calibrate again with this version of the library",
     );
   }
   if (metadata["checksum"] !== checksum({ metadata, tensors })) {
     throw badFile("its content does not have the checksum it gives", DAMAGED);
   }
-  const { name, digest } = parseObject("model", metadata["model"], MODEL);
-  const model = { name, digest };
+  const model = parseModel(metadata["model"]);
   const keySpace = metadata["key_space"];
   if (keySpace !== "pre-rope" && keySpace !== "as-scored") {
-    throw badFile(`it gives the key space ${shown(keySpace)}`, DAMAGED);
+    throw badFile(`it gives the key space ${quoted(keySpace)}`, DAMAGED);
   }
-  const { source, tokens, seed, iterations } = parseObject(
-    "provenance",
-    metadata["provenance"],
-    PROVENANCE,
-  );
+  const provenance = parseProvenance(metadata["provenance"]);
   checkOrigin({ model, keySpace }, expected.keySpace, expected.model);
 
   const codebooks: Codebook[] = [];
@@ -185,7 +179,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   return {
     model,
     keySpace,
-    provenance: { source, tokens, seed, iterations },
+    provenance,
     ...(valueRotations.length === 0 ? {} : { valueRotations }),
     codebooks,
   };
@@ -354,23 +348,36 @@ function checkCodebook(codebook: Codebook): void {
   }
 }
 
-const PROVENANCE: Kind<CalibrationProvenance> = kind(
-  "source, tokens, seed and iterations",
-  (value) => {
-    const { source, tokens, seed, iterations } = Object(value);
-    return TEXT[1](source) && [tokens, seed, iterations].every(FINITE[1]);
-  },
-);
+function parseModel(text: string | undefined): ModelFingerprint {
+  const { name, digest } = parseObject("model", text);
+  if (typeof name !== "string" || typeof digest !== "string") {
+    throw badFile("its model has no name and digest", DAMAGED);
+  }
+  return { name, digest };
+}
 
-function parseObject<T>(name: string, text: string | undefined, [wanted, accepts]: Kind<T>): T {
+function parseProvenance(text: string | undefined): CalibrationProvenance {
+  const { source, tokens, seed, iterations } = parseObject("provenance", text);
+  if (
+    typeof source !== "string" || typeof tokens !== "number" || typeof seed !== "number" ||
+    typeof iterations !== "number"
+  ) {
+    throw badFile("its provenance has no source, tokens, seed and iterations", DAMAGED);
+  }
+  return { source, tokens, seed, iterations };
+}
+
+function parseObject(name: string, text: string | undefined): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(text ?? "");
   } catch (cause) {
     throw badFile(`its ${name} is not JSON`, DAMAGED, { cause });
   }
-  if (!accepts(value)) throw badFile(`its ${name} is no ${wanted}`, DAMAGED);
-  return value;
+  if (typeof value !== "object" || value === null) {
+    throw badFile(`its ${name} is no object`, DAMAGED);
+  }
+  return value as Record<string, unknown>;
 }
 
 /** CRC-32 over the other metadata and all tensors, in the order of their names. */
@@ -414,6 +421,10 @@ function fromLittleEndian32(bytes: Uint8Array): Float32Array<ArrayBuffer> {
 
 function describe({ layer, side, scheme }: Codebook): string {
   return `${scheme} ${side} of layer ${layer}`;
+}
+
+function quoted(text: string | undefined): string {
+  return text === undefined ? "nothing" : `"${text}"`;
 }
 
 function compareText(a: string, b: string): number {

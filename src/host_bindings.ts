@@ -1,6 +1,6 @@
 /** Checks of the bindings a host hands over. */
 import type { TensorStrides } from "./cache_options.ts";
-import { shown } from "./check_options.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 
 /** A tensor of the host, and what it must hold. */
@@ -51,7 +51,7 @@ export function checkBinding(
   if (typeof usage !== "number") {
     throw refusal(
       name,
-      `its buffer is ${shown(buffer)}`,
+      `its buffer is ${describeValue(buffer)}`,
       "Pass { buffer } with a GPUBuffer",
     );
   }
@@ -64,7 +64,7 @@ export function checkBinding(
   if (!(offset >= 0 && offset % OFFSET_ALIGNMENT === 0)) {
     throw refusal(
       name,
-      `its offset is ${shown(offset)} bytes`,
+      `its offset is ${describeValue(offset)} bytes`,
       `Use an offset that is a multiple of ${OFFSET_ALIGNMENT}`,
     );
   }

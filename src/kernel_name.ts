@@ -1,4 +1,4 @@
-import { shown } from "./check_options.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import type { SchemeId } from "./scheme.ts";
 
@@ -119,7 +119,7 @@ export function parseKernelName(name: string): KernelNameParts {
   const parts = family === undefined ? undefined : parseParts(family, name);
   if (parts !== undefined) return parts;
   throw new CoupletError("kernel", {
-    what: `Cannot parse the kernel name ${shown(name)}`,
+    what: `Cannot parse the kernel name ${describeValue(name)}`,
     why: "it has not the form that names of kernels have (docs/kernel_names.md)",
     remedy: `Use a name from the manifest; families are ${Object.keys(NAME_GRAMMARS).join(", ")}`,
   });

@@ -1,4 +1,4 @@
-import { shown } from "./check_options.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import { coupled } from "./schemes/coupled.ts";
 import { ggml } from "./schemes/ggml.ts";
@@ -112,7 +112,7 @@ export function parseScheme(id: SchemeId): Scheme {
     for (const family of families) scheme ??= family(id);
     if (scheme === undefined) {
       throw new CoupletError("scheme", {
-        what: `Cannot use the scheme ${shown(id)}`,
+        what: `Cannot use the scheme ${describeValue(id)}`,
         why: "no family of schemes has an id of that form",
         remedy:
           'Use "f16"; an id such as "c4b8", of 1, 2, 4, 8 or 16 channels and 1 to 12 bits; "u8b8", "u4b8"; or a baseline: "t1b1" to "t1b4", "kc2", "kc4", "kt2", "kt4", "q4", "q8"',

@@ -1,7 +1,8 @@
 /** What tuning finds: which kernels attended fastest on one device, to be kept as JSON and planned with. */
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
 import type { RopeParameters } from "./cache_types.ts";
-import { FINITE, listOf, shown, TEXT } from "./check_options.ts";
+import { FINITE, listOf, TEXT } from "./check_options.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import type { KeySpace } from "./codebook.ts";
 import type { SchemeId } from "./scheme.ts";
@@ -122,7 +123,7 @@ function differences(found: unknown, wanted: object): string {
   const [a, b] = [Object(found), Object(wanted)];
   return [...new Set([...Object.keys(a), ...Object.keys(b)])]
     .filter((name) => a[name] !== b[name])
-    .map((name) => `${name} ${shown(a[name])} and not ${shown(b[name])}`)
+    .map((name) => `${name} ${describeValue(a[name])} and not ${describeValue(b[name])}`)
     .join(", ");
 }
 
@@ -140,7 +141,7 @@ function isMeasured(value: unknown): boolean {
 export function checkTuning(record: TuningRecord, options: ResolvedOptions): void {
   const { version, shape, attention } = Object(record);
   if (version !== VERSION) {
-    refuse(`it is of version ${shown(version)} and the library of version ${VERSION}`);
+    refuse(`it is of version ${describeValue(version)} and the library of version ${VERSION}`);
   }
   const whole = Array.isArray(attention) && [...attention].every((one) => {
     const { candidates } = Object(one);

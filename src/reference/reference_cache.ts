@@ -2,7 +2,8 @@ import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
 import type { CodebookSet, ModelFingerprint } from "../codebook.ts";
 import { checkSinkLogits, type ResolvedOptions, resolveOptions } from "../cache_options.ts";
 import { ringSlots } from "../cache_sizes.ts";
-import { checkOptions, having, type Kind, listOf, shown, whole } from "../check_options.ts";
+import { checkOptions, having, type Kind, listOf, whole } from "../check_options.ts";
+import { describeValue } from "../describe_value.ts";
 import { FLOATS, NUMBER, record, SIDE } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
@@ -164,7 +165,9 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     if (state === undefined) {
       throw new CoupletError("usage", {
         what: "Cannot use a sequence",
-        why: `sequence ${shown(Object(sequence).id)} was freed, or belongs to another cache`,
+        why: `sequence ${
+          describeValue(Object(sequence).id)
+        } was freed, or belongs to another cache`,
         remedy: "Use sequences of this cache's createSequence() until they are freed",
       });
     }
@@ -175,7 +178,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     const state = stateOf(sequence).layers[layer];
     if (state === undefined) {
       throw new CoupletError("usage", {
-        what: `Cannot use layer ${shown(layer)}`,
+        what: `Cannot use layer ${describeValue(layer)}`,
         why: `the shape has layers 0 to ${shape.layers - 1}`,
         remedy: "Pass a layer of the shape",
       });
@@ -272,7 +275,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       const state = stateOf(sequence);
       if (!(Number.isInteger(length) && length >= 0 && length <= state.length)) {
         throw new CoupletError("usage", {
-          what: `Cannot truncate to ${shown(length)} tokens`,
+          what: `Cannot truncate to ${describeValue(length)} tokens`,
           why: `sequence ${sequence.id} holds ${state.length}`,
           remedy: "Keep from 0 to as many tokens as the sequence holds",
         });

@@ -1,0 +1,8 @@
+/** What a value of unknown type is, for errors: in few words however much it holds. */
+export function describeValue(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (Object(value) !== value) return String(value);
+  const name = (value as object).constructor?.name ?? "Object";
+  return name === "Object" ? "an object" : `a ${name}`;
+}
