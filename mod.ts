@@ -27,7 +27,8 @@
 export * from "./src/errors.ts";
 export * from "./src/scheme.ts";
 export * from "./src/codec.ts";
-export * from "./src/record_layout.ts";
+export { recordBits, recordLayout, recordWords } from "./src/checked_records.ts";
+export type { RecordLayout, RecordMetadata } from "./src/record_layout.ts";
 export { centroidNumbers, type GridCentroids, roundToGrid } from "./src/centroid_grid.ts";
 export * from "./src/codebook.ts";
 export * from "./src/cache_types.ts";
@@ -39,9 +40,22 @@ export { type QueryEnergyOptions, queryScale } from "./src/calibrate/query_energ
 export { joinSamples, readSamples } from "./src/calibrate/samples_file.ts";
 export { valueRotation } from "./src/calibrate/value_rotation.ts";
 export { type CalibrationWeights, readWeights, withWeights } from "./src/calibrate/weights_file.ts";
-export * from "./src/reference/reference_cache.ts";
-export * from "./src/reference/attention.ts";
-export * from "./src/reference/rope.ts";
+export { createReferenceCache } from "./src/reference/checked_reference_cache.ts";
+export type {
+  ReferenceCache,
+  ReferenceCacheOptions,
+  ReferenceSequence,
+  ReferenceStep,
+  ReferenceStepEntry,
+} from "./src/reference/reference_cache.ts";
+export type {
+  AttentionInput,
+  AttentionResult,
+  ExactTiers,
+  TokenVectors,
+} from "./src/reference/attention.ts";
+export { attend, rotate, seesExactly } from "./src/reference/checked_calls.ts";
+export { inverseFrequencies } from "./src/reference/rope.ts";
 export { packRecords, unpackRecords } from "./src/reference/pack.ts";
 export {
   type Cache,

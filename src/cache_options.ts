@@ -2,6 +2,7 @@ import type { KeyOptions, LayerPolicy, ModelShape, Policy } from "./cache_types.
 import {
   checkOptions,
   type Fields,
+  FUNCTION,
   isA,
   type Kind,
   kind,
@@ -234,6 +235,9 @@ export function checkPlanOptions<T>(fields: Fields<T>, options: unknown): void {
       "Use a model with rotary positions, or none; ALiBi is not supported",
     );
   }
+  if (FUNCTION[1](Object(options).describe)) {
+    fail("a plan was given", "Give the options that it was made of");
+  }
   checkOptions("shape", WHAT, fields, options);
 }
 
@@ -277,7 +281,18 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
 }
 
 /** KV heads of one layer. */
-export function layerHeads({ keyValueHeads }: ModelShape, layer: number): number {
+export function layerHeads(shape: ModelShape, layer: number): number {
+  const { keyValueHeads } = Object(shape) as ModelShape;
+  const kind = oneOrEach(HEADS);
+  checkOptions(
+    "shape",
+    "Cannot tell the heads of a layer",
+    { keyValueHeads: kind, layer: TOKENS },
+    {
+      keyValueHeads,
+      layer,
+    },
+  );
   return typeof keyValueHeads === "number" ? keyValueHeads : keyValueHeads[layer]!;
 }
 

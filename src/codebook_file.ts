@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { KEY_SPACE } from "./cache_options.ts";
+import { checkOptions, type Fields, FINITE, type Kind, listOf, TEXT } from "./check_options.ts";
 import { crc32 } from "./crc32.ts";
 import type {
   CalibrationProvenance,
@@ -14,8 +16,9 @@ import type {
   ModelFingerprint,
   ValueRotation,
 } from "./codebook.ts";
+import { FLOATS, NUMBER, orNothing, record, SIDE, typedArray } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
-import { checkOrigin } from "./find_codebook.ts";
+import { checkOrigin, MODEL } from "./find_codebook.ts";
 import {
   readSafetensors,
   type SafetensorsFile,
@@ -42,6 +45,14 @@ export interface ExpectedCodebooks {
   readonly headDim?: number;
 }
 
+/** What {@linkcode ExpectedCodebooks} may be. */
+const EXPECTED_FIELDS: Fields<ExpectedCodebooks> = {
+  "model?": MODEL,
+  "keySpace?": KEY_SPACE,
+  "keyValueHeads?": FINITE,
+  "headDim?": FINITE,
+};
+
 /**
  * A set of codebooks as a file. Equal sets give equal bytes, whatever the order of their codebooks.
  *
@@ -49,6 +60,7 @@ export interface ExpectedCodebooks {
  * value that is not finite, or comes twice.
  */
 export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
+  checkOptions("codebook", "Cannot write a codebook file", { set: setKind() }, { set });
   const tensors = new Map<string, SafetensorsTensor>();
   for (const codebook of set.codebooks) {
     const { layer, side, scheme, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
@@ -120,6 +132,7 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
  * of another version, model, key space or shape.
  */
 export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks = {}): CodebookSet {
+  checkOptions("usage", "Cannot use the codebook file", EXPECTED_FIELDS, expected);
   const { metadata, tensors } = readSafetensors(bytes);
   if (metadata["format"] !== FORMAT) {
     throw badFile(
@@ -444,5 +457,33 @@ function badSet(why: string): CoupletError {
     what: "Cannot use the set of codebooks",
     why,
     remedy: "Calibrate again",
+  });
+}
+
+/** What a set to be written may be: the numbers in it are checked one by one. */
+function setKind(): Kind<CodebookSet> {
+  const sizes = { layer: NUMBER, keyValueHeads: NUMBER, headDim: NUMBER };
+  const fit = record<CodebookFit>("a fit", { errors: FLOATS, variances: FLOATS });
+  const codebook = record<Codebook>("a codebook", {
+    ...sizes,
+    side: SIDE,
+    scheme: TEXT,
+    centroids: typedArray("Uint8Array"),
+    grid: typedArray("Uint16Array"),
+    scale: orNothing(FLOATS) as Kind<Float32Array<ArrayBuffer>>,
+    fit: orNothing(fit) as Kind<CodebookFit>,
+  });
+  const rotation = record<ValueRotation>("a rotation", { ...sizes, axes: FLOATS });
+  return record<CodebookSet>("a set of codebooks that calibrate() gives", {
+    model: MODEL,
+    keySpace: KEY_SPACE,
+    provenance: record<CalibrationProvenance>("a provenance", {
+      source: TEXT,
+      tokens: NUMBER,
+      seed: NUMBER,
+      iterations: NUMBER,
+    }),
+    valueRotations: orNothing(listOf(rotation)) as Kind<readonly ValueRotation[]>,
+    codebooks: listOf(codebook),
   });
 }

@@ -1,4 +1,4 @@
-import { isA, type Kind, kind, TEXT } from "./check_options.ts";
+import { checkOptions, FINITE, isA, type Kind, kind, TEXT } from "./check_options.ts";
 import type {
   Codebook,
   CodebookSet,
@@ -85,6 +85,16 @@ export function findCodebook(
   side: Side,
   scheme: SchemeId,
 ): Codebook {
+  checkOptions("codebook", "Cannot find a codebook", {
+    set: CODEBOOKS,
+    layer: FINITE,
+    side: TEXT,
+    scheme: TEXT,
+  }, { set, layer, side, scheme });
+  return codebookOf(set, layer, side, scheme);
+}
+
+function codebookOf(set: CodebookSet, layer: number, side: Side, scheme: SchemeId): Codebook {
   const found = set.codebooks.find((codebook) =>
     codebook.layer === layer && codebook.side === side && codebook.scheme === scheme
   );
@@ -128,7 +138,7 @@ export function cacheCodebook(
         `Calibrate this model with ${scheme} among the schemes, and pass the set as codebooks`,
     });
   }
-  const found = findCodebook(set, layer, side, scheme);
+  const found = codebookOf(set, layer, side, scheme);
   if (
     found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||
     found.centroids.length !== keyValueHeads * headDim * centroids ||

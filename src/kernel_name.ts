@@ -1,3 +1,4 @@
+import { checkOptions, listOf, oneOf, TEXT, whole } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import type { SchemeId } from "./scheme.ts";
@@ -94,6 +95,13 @@ export interface KernelNameParts {
 
 /** `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]`, such as `attend_c8b8_c4b8_d128_rope`. */
 export function formatKernelName(parts: KernelNameParts): string {
+  checkOptions("kernel", "Cannot format a kernel's name", {
+    family: oneOf(...Object.keys(NAME_GRAMMARS)),
+    schemes: listOf(TEXT),
+    "size?": whole(1),
+    "variant?": oneOf(...VARIANTS),
+    "feature?": oneOf(...FEATURE_NAMES),
+  }, parts);
   const { size } = NAME_GRAMMARS[parts.family];
   return [
     parts.family,

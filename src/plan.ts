@@ -73,7 +73,11 @@ export const PLAN_FIELDS: Fields<PlanOptions> = {
   ...CACHE_FIELDS,
   "limits?": kind(
     "a device's limits",
-    (value) => Object.keys(BASE_LIMITS).every((name) => Object(value)[name] > 0),
+    (value) =>
+      Object.keys(BASE_LIMITS).every((name) => {
+        const limit = Object(value)[name];
+        return typeof limit === "number" && limit > 0;
+      }),
   ),
   // A name that has another form than WebGPU's is misspelt, such as `shader_f16`.
   "features?": kind("a device's features", (value) => {
@@ -311,6 +315,7 @@ export interface RequiredLimits {
  * @throws {CoupletError} as {@linkcode planCache} does.
  */
 export function requiredLimits(options: PlanOptions): RequiredLimits {
+  checkPlanOptions(PLAN_FIELDS, options);
   const boundless = { maxStorageBufferBindingSize: Infinity, maxBufferSize: Infinity };
   const { largestBinding } = planCache({
     ...options,

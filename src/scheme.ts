@@ -1,3 +1,4 @@
+import { TEXT } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import { coupled } from "./schemes/coupled.ts";
@@ -109,7 +110,7 @@ const parsed = new Map<SchemeId, Scheme>();
 export function parseScheme(id: SchemeId): Scheme {
   let scheme = parsed.get(id);
   if (scheme === undefined) {
-    for (const family of families) scheme ??= family(id);
+    if (TEXT[1](id)) { for (const family of families) scheme ??= family(id); }
     if (scheme === undefined) {
       throw new CoupletError("scheme", {
         what: `Cannot use the scheme ${describeValue(id)}`,

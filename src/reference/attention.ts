@@ -1,11 +1,6 @@
 import type { KeyOptions } from "../cache_types.ts";
-import { checkOptions } from "../check_options.ts";
-import { known } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
-import { attentionFields } from "./reference_options.ts";
 import { inverseFrequencies, rotate } from "./rope.ts";
-
-const WHAT = "Cannot compute reference attention";
 
 /** Keys and values of all tokens of one sequence and layer, in one of their two forms. */
 export interface TokenVectors {
@@ -91,8 +86,6 @@ export function seesExactly(
  * @throws {CoupletError} `shape` where sizes do not match or divide, or where a query has no token.
  */
 export function attend(input: AttentionInput): AttentionResult {
-  const fields = attentionFields();
-  checkOptions("shape", WHAT, fields, known(fields, input));
   const { queryHeads, keyValueHeads, headDim, firstPosition } = input;
   const queryTokens = checkShapes(input);
   const tokens = firstPosition + queryTokens;
@@ -193,5 +186,5 @@ function checkShapes(input: AttentionInput): number {
 }
 
 function shapeError(why: string, remedy: string): CoupletError {
-  return new CoupletError("shape", { what: WHAT, why, remedy });
+  return new CoupletError("shape", { what: "Cannot compute reference attention", why, remedy });
 }

@@ -2,14 +2,11 @@ import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
 import type { CodebookSet, ModelFingerprint } from "../codebook.ts";
 import { checkSinkLogits, type ResolvedOptions, resolveOptions } from "../cache_options.ts";
 import { ringSlots } from "../cache_sizes.ts";
-import { checkOptions, having, type Kind, listOf, whole } from "../check_options.ts";
-import { describeValue } from "../describe_value.ts";
-import { FLOATS, NUMBER, record, SIDE } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { attend, type ExactTiers, seesExactly } from "./attention.ts";
-import { referenceFields } from "./reference_options.ts";
+import { checkReferenceOptions } from "./reference_options.ts";
 import { SideStore } from "./side_store.ts";
 
 /** What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels do not matter here. */
@@ -150,7 +147,7 @@ interface SequenceState {
  * @throws {CoupletError} `scheme`, `shape` or `codebook` where the options do not fit together.
  */
 export function createReferenceCache(options: ReferenceCacheOptions): ReferenceCache {
-  checkOptions("shape", "Cannot create a reference cache", referenceFields(), options);
+  checkReferenceOptions(options);
   const resolved = resolve(options);
   const { shape, tiers, keys: keySpace, block } = resolved;
   const { appendTokens } = resolved.capacity;
@@ -165,9 +162,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     if (state === undefined) {
       throw new CoupletError("usage", {
         what: "Cannot use a sequence",
-        why: `sequence ${
-          describeValue(Object(sequence).id)
-        } was freed, or belongs to another cache`,
+        why: `sequence ${sequence.id} was freed, or belongs to another cache`,
         remedy: "Use sequences of this cache's createSequence() until they are freed",
       });
     }
@@ -178,7 +173,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     const state = stateOf(sequence).layers[layer];
     if (state === undefined) {
       throw new CoupletError("usage", {
-        what: `Cannot use layer ${describeValue(layer)}`,
+        what: `Cannot use layer ${layer}`,
         why: `the shape has layers 0 to ${shape.layers - 1}`,
         remedy: "Pass a layer of the shape",
       });
@@ -188,7 +183,6 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
 
   /** Checks that every entry's layer holds `before(entry)` tokens: that calls come in order. */
   function checkOrder(step: ReferenceStep, layer: number, appended: boolean): void {
-    checkOptions("usage", "Cannot use the step", { step: stepKind() }, { step });
     for (const { sequence, firstPosition, tokens } of step.entries) {
       const wanted = firstPosition + (appended ? tokens : 0);
       const { length } = layerOf(sequence, layer);
@@ -209,7 +203,6 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     heads: number,
     vectors: Float32Array,
   ): void {
-    checkOptions("shape", "Cannot use the step's vectors", { [name]: FLOATS }, { [name]: vectors });
     const tokens = step.entries.reduce((sum, entry) => sum + entry.tokens, 0);
     const wanted = tokens * heads * shape.headDim;
     if (vectors.length !== wanted) {
@@ -250,10 +243,6 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     records(sequence, layer, side, tokens) {
       const state = layerOf(sequence, layer);
       const coded = Math.max(0, state.coded - tiers.sinks);
-      checkOptions("usage", "Cannot give records", { side: SIDE, tokens: whole(0) }, {
-        side,
-        tokens,
-      });
       if (tokens > coded) {
         throw new CoupletError("usage", {
           what: `Cannot give the records of ${tokens} tokens`,
@@ -275,7 +264,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       const state = stateOf(sequence);
       if (!(Number.isInteger(length) && length >= 0 && length <= state.length)) {
         throw new CoupletError("usage", {
-          what: `Cannot truncate to ${describeValue(length)} tokens`,
+          what: `Cannot truncate to ${length} tokens`,
           why: `sequence ${sequence.id} holds ${state.length}`,
           remedy: "Keep from 0 to as many tokens as the sequence holds",
         });
@@ -290,7 +279,6 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     },
 
     beginStep(entries): ReferenceStep {
-      checkOptions("usage", "Cannot begin a step", { entries: entriesKind() }, { entries });
       const seen = new Set<ReferenceSequence>();
       for (const { sequence, tokens } of entries) {
         stateOf(sequence);
@@ -321,9 +309,8 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       return { entries: begun };
     },
 
-    append(step, layer, vectors): void {
+    append(step, layer, { keys, values }): void {
       checkOrder(step, layer, false);
-      const { keys, values } = Object(vectors) as typeof vectors;
       const { keyValueHeads } = resolved.layers[layer]!;
       checkSize("keys", step, keyValueHeads, keys);
       checkSize("values", step, keyValueHeads, values);
@@ -346,10 +333,9 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       }
     },
 
-    attend(step, layer, vectors): Float32Array<ArrayBuffer> {
-      checkOrder(step, layer, true);
-      const { queries } = Object(vectors) as typeof vectors;
+    attend(step, layer, { queries }): Float32Array<ArrayBuffer> {
       checkSize("queries", step, shape.queryHeads, queries);
+      checkOrder(step, layer, true);
       const channels = shape.queryHeads * shape.headDim;
       const output = new Float32Array(queries.length);
       let at = 0;
@@ -465,23 +451,4 @@ function storeMakers(
     });
     return { keys: store("keys", keys), values: store("values", values) };
   });
-}
-
-function entryKinds() {
-  return {
-    sequence: having<ReferenceSequence>("what createSequence() gives", "id"),
-    tokens: NUMBER,
-  };
-}
-
-function entriesKind(): Kind<readonly ReferenceStepEntry[]> {
-  return listOf(record<ReferenceStepEntry>("{ sequence, tokens }", entryKinds()));
-}
-
-function stepKind(): Kind<ReferenceStep> {
-  const entry = record<ReferenceStep["entries"][number]>("an entry", {
-    ...entryKinds(),
-    firstPosition: NUMBER,
-  });
-  return record<ReferenceStep>("what beginStep() gives", { entries: listOf(entry) });
 }

@@ -1,6 +1,6 @@
 /** What the options of the reference cache, and of attention in float64, may be. */
 import { CAPACITY_FIELDS, keyFields, SINK_LOGITS, TIER_FIELDS } from "../cache_options.ts";
-import { type Fields, whole } from "../check_options.ts";
+import { checkOptions, type Fields, whole } from "../check_options.ts";
 import { NUMBER, NUMBERS } from "../data_kinds.ts";
 import { CODEBOOKS, MODEL } from "../find_codebook.ts";
 import { PLAN_FIELDS } from "../plan.ts";
@@ -27,6 +27,15 @@ export function referenceFields(): Fields<ReferenceCacheOptions> {
     "codebooks?": CODEBOOKS,
     "model?": MODEL,
   };
+}
+
+/**
+ * Checks the options of a reference cache.
+ *
+ * @throws {CoupletError} `shape` for a name that no option has, and a value that it cannot have.
+ */
+export function checkReferenceOptions(options: ReferenceCacheOptions): void {
+  checkOptions("shape", "Cannot create a reference cache", referenceFields(), options);
 }
 
 /** What the input of attention may be. */

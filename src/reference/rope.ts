@@ -1,9 +1,10 @@
 import type { RopeParameters } from "../cache_types.ts";
-import { checkOptions } from "../check_options.ts";
+import { checkOptions, whole } from "../check_options.ts";
 import { CoupletError } from "../errors.ts";
 import { ROPE_FIELDS } from "../rope_options.ts";
 
 const WHAT = "Cannot rotate keys and queries";
+const COUNT = whole(1);
 
 /**
  * The rotary embedding's frequencies: `theta ** (-2 i / rotaryDim)` radians per position for pair i
@@ -18,7 +19,7 @@ export function inverseFrequencies(
   rope: RopeParameters,
   headDim: number,
 ): Float64Array<ArrayBuffer> {
-  checkOptions("shape", WHAT, ROPE_FIELDS, rope);
+  checkOptions("shape", WHAT, { rope: ROPE_FIELDS, headDim: COUNT }, { rope, headDim });
   const rotaryDim = rope.rotaryDim ?? headDim;
   if (!(rotaryDim <= headDim) || rotaryDim % 2) {
     throw ropeError(
