@@ -112,6 +112,7 @@ export type { HeadRange } from "./src/plan_buffers.ts";
 export { BASE_LIMITS, type PlanLimits } from "./src/plan_limits.ts";
 export {
   type CachePlan,
+  type FeatureOptions,
   type LayerPlan,
   OPTIONAL_FEATURES,
   planCache,

@@ -174,7 +174,7 @@ export const KEY_SPACE: Kind<KeySpace> = oneOf("pre-rope", "as-scored");
 /** What keys may be: they have a rotary embedding where they come before it. */
 export function keyFields(value: unknown): Fields<KeyOptions> {
   const space = KEY_SPACE as Kind<never>;
-  return Object(value).space === "pre-rope" ? { space, rope: ROPE_FIELDS } : { space };
+  return Object(value).space === "as-scored" ? { space } : { space, rope: ROPE_FIELDS };
 }
 
 /** What the exact tiers may be. */

@@ -46,7 +46,15 @@ export interface RopeParameters {
   readonly inverseFrequencies?: readonly number[];
 }
 
-/** How keys reach the cache. */
+/** How keys reach the cache, and queries with them. */
 export type KeyOptions =
-  | { readonly space: Extract<KeySpace, "pre-rope">; readonly rope: RopeParameters }
-  | { readonly space: Extract<KeySpace, "as-scored"> };
+  | {
+    /** Before their rotary embedding, or as they are scored, whatever was done to them. */
+    readonly space: Extract<KeySpace, "pre-rope">;
+    /** The rotary embedding, where keys come before it; nothing where they come as they are scored. */
+    readonly rope: RopeParameters;
+  }
+  | {
+    /** As they are scored. */
+    readonly space: Extract<KeySpace, "as-scored">;
+  };

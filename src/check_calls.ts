@@ -28,7 +28,7 @@ const TARGET: Kind<CommandTarget> = kind(
 
 const ENTRY: Kind<StepEntry> = kind(
   "{ sequence, tokens }",
-  (value) => SEQUENCE[1](Object(value).sequence),
+  (value) => SEQUENCE[1](Object(value).sequence) && FINITE[1](Object(value).tokens),
 );
 
 /** What a range to read may be; its binding is checked with its size. */

@@ -46,7 +46,7 @@ export interface ExpectedCodebooks {
 }
 
 /** What {@linkcode ExpectedCodebooks} may be. */
-const EXPECTED_FIELDS: Fields<ExpectedCodebooks> = {
+export const EXPECTED_FIELDS: Fields<ExpectedCodebooks> = {
   "model?": MODEL,
   "keySpace?": KEY_SPACE,
   "keyValueHeads?": FINITE,

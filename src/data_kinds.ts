@@ -1,6 +1,15 @@
 /** What the data may be that functions are given: numbers, bytes, vectors. Engines have no use for these. */
 import type { CalibrationSamples } from "./calibrate/samples.ts";
-import { type Fields, isA, type Kind, kind, oneOf, type Rule, TEXT } from "./check_options.ts";
+import {
+  type Fields,
+  isA,
+  type Kind,
+  kind,
+  listOf,
+  oneOf,
+  type Rule,
+  TEXT,
+} from "./check_options.ts";
 import type { Side } from "./scheme.ts";
 
 /** Keys or values. */
@@ -17,7 +26,7 @@ export const NUMBERS: Kind<ArrayLike<number>> = /* @__PURE__ */ kind(
   "a list of numbers",
   (value) =>
     Array.isArray(value)
-      ? [...value].every((one) => typeof one === "number")
+      ? value.findIndex((one) => typeof one !== "number") < 0
       : ArrayBuffer.isView(value) && typeof (value as Float32Array)[0] !== "bigint" &&
         "length" in value,
 );
@@ -84,4 +93,6 @@ export const SAMPLES: Rule<readonly CalibrationSamples[]> = /* @__PURE__ */ list
 );
 
 /** Ids of schemes. */
-export const SCHEMES: Rule<readonly string[]> = /* @__PURE__ */ list("a list of schemes", TEXT);
+export const SCHEMES: Kind<readonly string[]> = /* @__PURE__ */ listOf(
+  /* @__PURE__ */ kind('the id of a scheme, such as "c8b8"', TEXT[1]),
+);

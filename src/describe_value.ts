@@ -4,5 +4,5 @@ export function describeValue(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`;
   if (Object(value) !== value) return String(value);
   const name = (value as object).constructor?.name ?? "Object";
-  return name === "Object" ? "an object" : `a ${name}`;
+  return name === "Object" ? "an object" : `${/^[AEIO]/.test(name) ? "an" : "a"} ${name}`;
 }

@@ -479,7 +479,11 @@ export class DeviceCache implements Cache {
     }
     const bytes = tensorBytes(count, keyValueHeads, shape.headDim, stride, dtype);
     const tensor = { name: "output", binding: output, bytes };
-    const { binding } = checkBinding(tensor, this.#own, this.#device.limits);
+    const { binding } = checkBinding(
+      tensor,
+      this.#own,
+      this.#device.limits.maxStorageBufferBindingSize,
+    );
 
     const coded = within(codedFrom, exactFrom)
       .map((entry) => ({ ...entry, start: entry.start - tiers.sinks }));
@@ -620,7 +624,11 @@ export class DeviceCache implements Cache {
     const { keyValueHeads, strides } = layers[layer]!;
     const heads = name === "keys" || name === "values" ? keyValueHeads : shape.queryHeads;
     const bytes = tensorBytes(tokens, heads, shape.headDim, strides[name], dtype);
-    return checkBinding({ name, binding, bytes }, this.#own, this.#device.limits);
+    return checkBinding(
+      { name, binding, bytes },
+      this.#own,
+      this.#device.limits.maxStorageBufferBindingSize,
+    );
   }
 }
 

@@ -38,13 +38,14 @@ export function tensorBytes(
  * depend on the tokens of a step, so that bind groups serve many.
  *
  * @param own Buffers of the cache, which no tensor may lie in.
+ * @param most Bytes that the device binds at once; as many as there are where absent.
  * @throws {CoupletError} `usage` for a buffer that cannot be bound so, `shape` for one that is too small, `limits` where
  * the device cannot bind the tensor.
  */
 export function checkBinding(
   { name, binding, bytes }: HostTensor,
   own: ReadonlySet<GPUBuffer>,
-  { maxStorageBufferBindingSize: most }: Pick<GPUSupportedLimits, "maxStorageBufferBindingSize">,
+  most = Infinity,
 ): BoundTensor {
   const { buffer, offset = 0, size: given } = Object(binding) as GPUBufferBinding;
   const { usage, size: all } = Object(buffer) as GPUBuffer;
@@ -61,7 +62,7 @@ export function checkBinding(
   if (own.has(buffer as GPUBuffer)) {
     throw refusal(name, "its buffer is the cache's own", "Use a buffer of the host");
   }
-  if (!(offset >= 0 && offset % OFFSET_ALIGNMENT === 0)) {
+  if (!(Number.isInteger(offset) && offset >= 0 && offset % OFFSET_ALIGNMENT === 0)) {
     throw refusal(
       name,
       `its offset is ${describeValue(offset)} bytes`,
@@ -69,12 +70,12 @@ export function checkBinding(
     );
   }
   const size = given ?? all - offset;
-  if (!(size >= bytes && offset + size <= all)) {
+  if (!(Number.isFinite(size) && size >= bytes && offset + size <= all)) {
     throw new CoupletError("shape", {
       what: what(name),
-      why: `it is bytes ${offset} to ${
-        offset + size
-      } of a buffer of ${all}, and the step needs ${bytes}`,
+      why: `it has ${
+        describeValue(size)
+      } bytes from byte ${offset} on, of a buffer of ${all}, and the step needs ${bytes}`,
       remedy: "Bind the whole tensor, in the plan's element type and strides",
     });
   }
@@ -95,10 +96,10 @@ export function checkBinding(
  *
  * @throws {CoupletError} `usage` where the two overlap.
  */
-export function checkApart(written: BoundTensor, read: BoundTensor): void {
+export function checkApart(written: HostTensor, read: HostTensor): void {
   if (written.binding.buffer !== read.binding.buffer) return;
-  const from = written.binding.offset;
-  const start = read.binding.offset;
+  const from = written.binding.offset ?? 0;
+  const start = read.binding.offset ?? 0;
   if (from >= start + read.bytes || start >= from + written.bytes) return;
   throw refusal(
     written.name,

@@ -335,17 +335,21 @@ export function requiredLimits(options: PlanOptions): RequiredLimits {
  * base. Those in {@linkcode OPTIONAL_FEATURES} make some kernels faster: request them where the adapter has them, and
  * plan with the device's `features`.
  *
- * @param options `profile`: whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps.
+ * @throws {CoupletError} `usage` for an option that it does not know.
  */
-export function requiredFeatures(
-  options: { readonly profile?: boolean } = {},
-): readonly GPUFeatureName[] {
+export function requiredFeatures(options: FeatureOptions = {}): readonly GPUFeatureName[] {
   checkOptions("usage", WHAT, FEATURE_FIELDS, options);
   return options.profile ? ["timestamp-query"] : [];
 }
 
 /** What {@linkcode requiredFeatures} may be told. */
-export const FEATURE_FIELDS: Fields<{ readonly profile?: boolean }> = {
+export interface FeatureOptions {
+  /** Whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps. Defaults to false. */
+  readonly profile?: boolean;
+}
+
+/** What its options may be. */
+export const FEATURE_FIELDS: Fields<FeatureOptions> = {
   "profile?": kind("true or false", (value) => typeof value === "boolean"),
 };
 
