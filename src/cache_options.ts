@@ -231,8 +231,8 @@ export function checkPlanOptions<T>(fields: Fields<T>, options: unknown): void {
   const bias = Object.keys(Object(options)).find((name) => /alibi|bias/i.test(name));
   if (bias !== undefined) {
     fail(
-      `the option "${bias}" adds to scores by position, and the kernels score by q.k alone`,
-      "Use a model with rotary positions, or none; ALiBi is not supported",
+      `the option "${bias}" adds to scores by position`,
+      "Use a model with rotary positions, or none",
     );
   }
   if (FUNCTION[1](Object(options).describe)) {
@@ -373,7 +373,7 @@ function resolveStrides(
     if (Math.min(token, head) < headDim || !(tokenMajor || headMajor)) {
       fail(
         `with strides of ${token} by token and ${head} by head, the vectors of ${name} overlap in a step of ${stepTokens} tokens`,
-        "Let tokens be farther apart than the heads of one reach, or heads than the tokens of a step",
+        "Let tokens be farther apart, or heads",
       );
     }
   }

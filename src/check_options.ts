@@ -46,7 +46,7 @@ export function whole(least: number, most: number = MOST): Kind<number> {
 
 /** Numbers that float32 holds and does not round to 0, as kernels get them. */
 export const POSITIVE: Kind<number> = kind("a positive number", (value) => {
-  const rounded = typeof value === "number" ? Math.fround(value) : 0;
+  const rounded = FINITE[1](value) ? Math.fround(value) : 0;
   return rounded > 0 && rounded < Infinity;
 });
 

@@ -158,7 +158,7 @@ export function byCost<T extends WeighedCandidate>(candidates: readonly T[]): T[
 function tableObstacle(bytes: number, limits: PlanLimits): string | undefined {
   const most = limits.maxStorageBufferBindingSize * TABLE_SHARE;
   return bytes > most
-    ? `its tables of q.centroid would take ${bytes} bytes, more than the ${most} that are ${TABLE_SHARE} of the largest binding`
+    ? `its tables of q.centroid would take ${bytes} bytes, more than ${most}`
     : undefined;
 }
 

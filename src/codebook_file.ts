@@ -16,6 +16,7 @@ import type {
   ModelFingerprint,
   ValueRotation,
 } from "./codebook.ts";
+import { describeValue } from "./describe_value.ts";
 import { FLOATS, NUMBER, orNothing, record, SIDE, typedArray } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
 import { checkOrigin, MODEL } from "./find_codebook.ts";
@@ -136,13 +137,15 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   const { metadata, tensors } = readSafetensors(bytes);
   if (metadata["format"] !== FORMAT) {
     throw badFile(
-      `its metadata give the format ${quoted(metadata["format"])}, not "${FORMAT}"`,
+      `its metadata give the format ${describeValue(metadata["format"])}, not "${FORMAT}"`,
       "Give a file that calibration wrote, not a model's weights",
     );
   }
   if (metadata["version"] !== VERSION) {
     throw foreign(
-      `it has version ${quoted(metadata["version"])} and this library reads version ${VERSION}`,
+      `it has version ${
+        describeValue(metadata["version"])
+      } and this library reads version ${VERSION}`,
       "Calibrate again with this version of the library",
     );
   }
@@ -152,7 +155,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   const model = parseModel(metadata["model"]);
   const keySpace = metadata["key_space"];
   if (keySpace !== "pre-rope" && keySpace !== "as-scored") {
-    throw badFile(`it gives the key space ${quoted(keySpace)}`, DAMAGED);
+    throw badFile(`it gives the key space ${describeValue(keySpace)}`, DAMAGED);
   }
   const provenance = parseProvenance(metadata["provenance"]);
   checkOrigin({ model, keySpace }, expected.keySpace, expected.model);
@@ -434,10 +437,6 @@ function fromLittleEndian32(bytes: Uint8Array): Float32Array<ArrayBuffer> {
 
 function describe({ layer, side, scheme }: Codebook): string {
   return `${scheme} ${side} of layer ${layer}`;
-}
-
-function quoted(text: string | undefined): string {
-  return text === undefined ? "nothing" : `"${text}"`;
 }
 
 function compareText(a: string, b: string): number {

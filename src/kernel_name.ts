@@ -129,7 +129,7 @@ export function parseKernelName(name: string): KernelNameParts {
   throw new CoupletError("kernel", {
     what: `Cannot parse the kernel name ${describeValue(name)}`,
     why: "it has not the form that names of kernels have (docs/kernel_names.md)",
-    remedy: `Use a name from the manifest; families are ${Object.keys(NAME_GRAMMARS).join(", ")}`,
+    remedy: "Use a name from the manifest",
   });
 }
 

@@ -210,21 +210,15 @@ function parseTensor(
   name: string,
   entry: unknown,
 ): { dtype: SafetensorsDtype; shape: readonly number[]; begin: number; end: number } {
-  if (!isObject(entry)) throw malformed(`the entry of tensor "${name}" is not an object`);
-  const { dtype, shape, data_offsets: offsets } = entry;
-  if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
+  const { dtype, shape, data_offsets: offsets } = Object(entry);
+  if (
+    typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype) || !isSizes(shape) ||
+    !isSizes(offsets) || offsets.length !== 2
+  ) {
     throw malformed(
-      `tensor "${name}" has ${
-        typeof dtype === "string" ? `the unknown dtype "${dtype}"` : "a dtype that is not text"
-      }`,
+      `the entry of tensor "${name}" is no known dtype with a shape and two data_offsets`,
       `Known are ${Object.keys(ELEMENT_BYTES).join(", ")}`,
     );
-  }
-  if (!isSizes(shape)) {
-    throw malformed(`the shape of tensor "${name}" is not a list of sizes`);
-  }
-  if (!isSizes(offsets) || offsets.length !== 2) {
-    throw malformed(`the data_offsets of tensor "${name}" are not two byte offsets`);
   }
   const begin = offsets[0]!;
   const end = offsets[1]!;

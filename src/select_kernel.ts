@@ -1,4 +1,4 @@
-import { FUNCTION, type Kind, kind, listOf, TEXT } from "./check_options.ts";
+import { having, type Kind, listOf } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { bindingSpace } from "./kernel_bindings.ts";
@@ -32,15 +32,9 @@ export interface KernelQuery {
 }
 
 /** What a list of kernels may be. */
-export const KERNELS: Kind<readonly KernelInfo[]> = kind(
-  `the kernels that ${kernelSetEntry("u8b8_d128")} or another entry exports`,
-  (value) => Array.isArray(value) && [...value].every(isKernel),
+export const KERNELS: Kind<readonly KernelInfo[]> = listOf(
+  having(`a kernel, as ${kernelSetEntry("u8b8_d128")} has`, "name", "bindings", "load"),
 );
-
-function isKernel(value: unknown): boolean {
-  const { name, bindings, load } = Object(value);
-  return TEXT[1](name) && FUNCTION[1](load) && listOf(TEXT)[1](bindings);
-}
 
 /** Storage buffers a kernel binds. */
 export function storageBuffers(kernel: KernelInfo): number {

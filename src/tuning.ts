@@ -147,7 +147,7 @@ export function checkTuning(record: TuningRecord, options: ResolvedOptions): voi
     const { candidates } = Object(one);
     return Array.isArray(candidates) && candidates.length > 0 && [...candidates].every(isMeasured);
   });
-  if (!whole) refuse("it is not what tune() gave: parts are missing or of another type");
+  if (!whole) refuse("parts of it are missing or of another type");
   const other = differences(shape, tunedShape(options));
   if (other !== "") refuse(`it was measured for another shape: ${other}`);
 }
