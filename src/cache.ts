@@ -40,7 +40,7 @@ export interface CacheInit {
 /** What a cache may be made of. */
 export const INIT_FIELDS: Fields<CacheInit> = {
   device: DEVICE,
-  plan: having("what planCache() gives", "options", "layers", "bytes", "describe"),
+  plan: having("what planCache() gives", "layers", "describe"),
   "codebooks?": CODEBOOKS,
   "sinkLogits?": SINK_LOGITS,
   "model?": MODEL,
@@ -221,7 +221,7 @@ export interface Cache {
  * where the device offers less than was planned for; `tuning` where the plan's choices were measured on another; `device` where it refuses a kernel, `memory` where it has no room.
  */
 export async function createCache(init: CacheInit): Promise<Cache> {
-  checkOptions("usage", "Cannot create a cache", INIT_FIELDS, init);
+  checkOptions("usage", "Cannot create the cache", INIT_FIELDS, init);
   const { device, plan, codebooks, model, sinkLogits } = init;
   const { options } = plan;
   if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);

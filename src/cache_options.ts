@@ -343,7 +343,7 @@ function perLayer(
   if (values.length !== layers) {
     fail(
       `there are ${values.length} numbers of ${name} for ${layers} layers`,
-      "Give one number for all layers, or one for each",
+      "Give one number, or a list with one for each layer",
     );
   }
   return values;

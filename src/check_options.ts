@@ -79,11 +79,7 @@ export function listOf<T>([wanted, accepts]: Kind<T>): Kind<readonly T[]> {
 }
 
 /** A device, which is no adapter. */
-export const DEVICE: Kind<GPUDevice> = having(
-  "a GPUDevice",
-  "createBuffer",
-  "queue",
-);
+export const DEVICE: Kind<GPUDevice> = having("a GPUDevice", "createBuffer");
 
 /** Whether a value is of a class, by its name: other realms have classes of their own. */
 export function isA(name: string, value: unknown): boolean {

@@ -146,7 +146,7 @@ export function fittingCandidates(
   throw new CoupletError("limits", {
     what: `Cannot attend to keys in ${layer.keys} and values in ${layer.values}`,
     why: [...new Set(candidates.map(({ refused }) => refused))].join("; "),
-    remedy: "Plan smaller steps (capacity.stepTokens), or pass the manifest's other rows as well",
+    remedy: "Plan smaller steps (capacity.stepTokens), or pass all kernels",
   });
 }
 

@@ -138,7 +138,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   if (metadata["format"] !== FORMAT) {
     throw badFile(
       `its metadata give the format ${describeValue(metadata["format"])}, not "${FORMAT}"`,
-      "Give a file that calibration wrote, not a model's weights",
+      "Give a file that calibration wrote",
     );
   }
   if (metadata["version"] !== VERSION) {
@@ -365,19 +365,15 @@ function checkCodebook(codebook: Codebook): void {
 }
 
 function parseModel(text: string | undefined): ModelFingerprint {
-  const { name, digest } = parseObject("model", text);
-  if (typeof name !== "string" || typeof digest !== "string") {
-    throw badFile("its model has no name and digest", DAMAGED);
-  }
+  const model = parseObject("model", text);
+  if (!MODEL[1](model)) throw badFile("its model has no name and digest", DAMAGED);
+  const { name, digest } = model;
   return { name, digest };
 }
 
 function parseProvenance(text: string | undefined): CalibrationProvenance {
   const { source, tokens, seed, iterations } = parseObject("provenance", text);
-  if (
-    typeof source !== "string" || typeof tokens !== "number" || typeof seed !== "number" ||
-    typeof iterations !== "number"
-  ) {
+  if (!TEXT[1](source) || !FINITE[1](tokens) || !FINITE[1](seed) || !FINITE[1](iterations)) {
     throw badFile("its provenance has no source, tokens, seed and iterations", DAMAGED);
   }
   return { source, tokens, seed, iterations };

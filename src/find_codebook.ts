@@ -41,7 +41,7 @@ export function checkCodebookSet(
   if (set.valueRotations?.length && model === undefined) {
     throw foreign(
       "their values are rotated, and nothing says that the model's are",
-      "Fold the set's rotations into the model, and pass the digest it then has as `model`",
+      "Fold its rotations into the model, and pass the digest it then has (model)",
     );
   }
 }

@@ -103,7 +103,7 @@ export function checkApart(written: HostTensor, read: HostTensor): void {
   if (from >= start + read.bytes || start >= from + written.bytes) return;
   throw refusal(
     written.name,
-    `it overlaps the ${read.name}, which a later pass of the same step may read again`,
+    `it overlaps the ${read.name}, which may be read again`,
     "Use separate ranges",
   );
 }

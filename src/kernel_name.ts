@@ -128,7 +128,7 @@ export function parseKernelName(name: string): KernelNameParts {
   if (parts !== undefined) return parts;
   throw new CoupletError("kernel", {
     what: `Cannot parse the kernel name ${describeValue(name)}`,
-    why: "it has not the form that names of kernels have (docs/kernel_names.md)",
+    why: "names of kernels have another form (docs/kernel_names.md)",
     remedy: "Use a name from the manifest",
   });
 }

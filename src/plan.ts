@@ -315,11 +315,10 @@ export interface RequiredLimits {
  * @throws {CoupletError} as {@linkcode planCache} does.
  */
 export function requiredLimits(options: PlanOptions): RequiredLimits {
-  checkPlanOptions(PLAN_FIELDS, options);
   const boundless = { maxStorageBufferBindingSize: Infinity, maxBufferSize: Infinity };
   const { largestBinding } = planCache({
     ...options,
-    limits: options.limits ?? { ...BASE_LIMITS, ...boundless },
+    limits: options?.limits ?? { ...BASE_LIMITS, ...boundless },
   });
   return {
     maxStorageBufferBindingSize: Math.max(

@@ -131,7 +131,7 @@ function remedy({ family, schemes, headDim }: KernelQuery): string {
   const wanted = schemes.length > 0 ? schemes : ["f16"];
   const entry = kernelSetEntry(kernelSetName({ family, schemes: wanted, size: headDim }));
   const flags = wanted.map((scheme) => ` --scheme ${scheme}`).join("");
-  return `Import \`kernels\` from "${entry}" and pass them as well; where the package has no such entry, ` +
+  return `Import \`kernels\` from "${entry}" and pass them as well, or, where there is no such entry, ` +
     `generate them with @couplet/kv/cli: couplet generate${flags} --head-dim ${headDim} --out ./my_kernels`;
 }
 
