@@ -33,7 +33,7 @@ export { centroidNumbers, type GridCentroids, roundToGrid } from "./src/centroid
 export * from "./src/codebook.ts";
 export * from "./src/cache_types.ts";
 export * from "./src/safetensors.ts";
-export * from "./src/codebook_file.ts";
+export { decodeCodebooks, encodeCodebooks, type ExpectedCodebooks } from "./src/codebook_file.ts";
 export { findCodebook } from "./src/find_codebook.ts";
 export * from "./src/calibrate/calibrate.ts";
 export { type QueryEnergyOptions, queryScale } from "./src/calibrate/query_energy.ts";

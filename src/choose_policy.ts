@@ -146,7 +146,7 @@ const ROUNDING = 1e-12;
  * console.assert(policy.keys === "c4b8" && policy.values === "c8b8");
  * ```
  *
- * @throws {CoupletError} `usage` where a number is none, a sensitivity is missing or not finite, or no policy
+ * @throws {CoupletError} `usage` for an option that it does not know, where a number is none, a sensitivity is missing or not finite, or no policy
  * meets the budget: the error then names the smallest policy. `scheme` and `shape` where a candidate is unknown
  * or does not divide the head dimension.
  */

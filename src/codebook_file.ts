@@ -129,7 +129,7 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
  *
  * @param bytes The whole file.
  * @param expected What the codebooks must be for; whatever is given is checked.
- * @throws {CoupletError} `file` where the bytes are damaged or no codebook file; `codebook` where they are one
+ * @throws {CoupletError} `usage` for an expectation that it does not know; `file` where the bytes are damaged or no codebook file; `codebook` where they are one
  * of another version, model, key space or shape.
  */
 export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks = {}): CodebookSet {

@@ -150,7 +150,7 @@ export interface CachePlan {
 /**
  * Resolves schemes, kernels and bytes for a model and a device, before anything is allocated.
  *
- * @throws {CoupletError} `shape` and `scheme` where the options contradict themselves; `kernel` where no
+ * @throws {CoupletError} `shape` and `scheme` where options are unknown, out of range, or contradict each other; `kernel` where no
  * kernel covers a layer; `limits` where the device cannot hold what was asked for; `tuning` where the record is of
  * another version or shape, or its choice cannot be used.
  */

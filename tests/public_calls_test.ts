@@ -9,7 +9,7 @@ import * as ort from "../src/hosts/ort.ts";
 import * as transformers from "../src/hosts/transformers.ts";
 import { opfsStore } from "../src/stores/opfs.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
-import { type Call, failure, Opaque, opened, tryBadValues } from "./bad_values.ts";
+import { type Call, Opaque, opened, tryBadValues } from "./bad_values.ts";
 import { memoryDirectory, memoryLocks } from "./memory_directory.ts";
 
 const device = await requestTestDevice();

@@ -119,7 +119,7 @@ interface Task {
  * console.assert(loaded.codebooks.length === 1);
  * ```
  *
- * @throws {CoupletError} before any work: `usage` where a layer and side comes twice or the seed is no
+ * @throws {CoupletError} before any work: `usage` for options that it does not know, where a layer and side comes twice or the seed is no
  * integer, `scheme` for an unknown scheme, `shape` where sizes do not divide, `samples` where values cannot
  * be clustered (not finite, fewer than centroids, weights zero), `kernel` where there is a device and no kernel for it.
  * On a device also `limits` and `device`.
