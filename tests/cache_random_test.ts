@@ -23,10 +23,6 @@ interface Case {
   readonly options: CacheOptions;
   /** Lists of operations that are run, 40 in each on average. */
   readonly runs: number;
-  /** When a slow adapter stops, */
-  readonly milliseconds: number;
-  /** and the fewest operations till then, lest it tests nothing. */
-  readonly operations: number;
 }
 
 const CASES: readonly Case[] = [
@@ -39,8 +35,6 @@ const CASES: readonly Case[] = [
       keys: { space: "pre-rope", rope: { layout: "half", theta: 10000 } },
     },
     runs: 30,
-    milliseconds: 75_000,
-    operations: 200,
   },
   {
     name: "Cache of blocks of tokens",
@@ -51,8 +45,6 @@ const CASES: readonly Case[] = [
       keys: { space: "as-scored" },
     },
     runs: 10,
-    milliseconds: 20_000,
-    operations: 50,
   },
 ];
 
@@ -150,9 +142,8 @@ async function apply(model: CacheModel, operation: Operation): Promise<void> {
   }
 }
 
-for (const { name, options, runs, milliseconds, operations } of CASES) {
+for (const { name, options, runs } of CASES) {
   Deno.test(`${name} agrees with float64 whatever is appended, forked, reordered, restored, truncated and freed`, async () => {
-    let steps = 0;
     await fc.assert(
       fc.asyncProperty(
         fc.array(operation, { minLength: 20, maxLength: 60, size: "max" }),
@@ -163,7 +154,6 @@ for (const { name, options, runs, milliseconds, operations } of CASES) {
           model.create();
           for (const operation of list) {
             await apply(model, operation);
-            steps++;
             for (const pair of model.alive) {
               assert.equal(cache.length(pair.device), model.reference.length(pair.reference));
             }
@@ -176,9 +166,7 @@ for (const { name, options, runs, milliseconds, operations } of CASES) {
           model.destroy();
         },
       ),
-      { seed: 20260517, numRuns: runs, interruptAfterTimeLimit: milliseconds },
+      { seed: 20260517, numRuns: runs },
     );
-    console.log(`${steps} operations`);
-    assert.ok(steps > operations, "an adapter this slow tests too little");
   });
 }
