@@ -9,6 +9,7 @@ import type { KernelInfo } from "../src/kernel.ts";
 import { parseKernelName } from "../src/kernel_name.ts";
 import { parseScheme, type SchemeId } from "../src/scheme.ts";
 import { collect } from "./command.ts";
+import { checkFile } from "./files.ts";
 import { nearestNames } from "./nearest.ts";
 
 /** Every kernel the package has. */
@@ -55,6 +56,8 @@ export async function loadKernels(args: KernelsArguments): Promise<readonly Kern
 }
 
 async function loadManifest(path: string): Promise<readonly KernelInfo[]> {
+  const remedy = "Give the manifest.ts of a folder that couplet generate wrote";
+  await checkFile(path, { what: `the kernels of ${path}`, remedy });
   try {
     const module = await import(pathToFileURL(resolve(path)).href);
     manifestSchema.parse(module);
@@ -69,7 +72,7 @@ async function loadManifest(path: string): Promise<readonly KernelInfo[]> {
         : cause instanceof Error
         ? cause.message.split("\n", 1)[0]!
         : String(cause),
-      remedy: "Give the manifest.ts of a folder that couplet generate wrote",
+      remedy,
     }, { cause });
   }
 }

@@ -3,8 +3,10 @@ import { CoupletError } from "@couplet/kv";
 import { type Command, CommanderError } from "commander";
 import { fileURLToPath } from "node:url";
 import { usageError } from "../cli/arguments.ts";
+import { printable } from "../cli/printable.ts";
 
 export { checkWritable, integerFrom, listOf, oneOf, usageError } from "../cli/arguments.ts";
+export { printable } from "../cli/printable.ts";
 
 /** The project's own small model, beside the tests that check it. */
 export const FIXTURE_MODEL: string = fileURLToPath(
@@ -46,7 +48,7 @@ export async function runProgram(main: (argv: readonly string[]) => Promise<void
     await main(Deno.args);
   } catch (error) {
     if (!(error instanceof CoupletError)) throw error;
-    console.error(error.message);
+    console.error(printable(error.message));
     Deno.exit(1);
   }
 }
