@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { KeyOptions, ModelShape } from "../src/cache_types.ts";
 import { CoupletError } from "../src/errors.ts";
 import { LARGEST_SHAPE } from "../src/largest_shape.ts";
-import { nearestNames } from "./nearest.ts";
+import { nearestText } from "./nearest.ts";
 import { scaleFrequencies, scalingKind } from "./rope_scaling.ts";
 import { describeIssues, listOf } from "./schema.ts";
 
@@ -179,8 +179,8 @@ function knownFamily(modelType: string, config: Entries): Family {
   }
   const missing = missingEntries(config);
   throw unusable(
-    `model_type is "${modelType}", which is not among those known; the nearest are ${
-      nearestNames(modelType, MODEL_TYPES).join(", ")
+    `model_type is "${modelType}", which is not among those known${
+      nearestText(modelType, MODEL_TYPES)
     }${
       missing.length === 0 ? "" : `. To read it like one of them, ${list(missing)} would be missing`
     }`,
