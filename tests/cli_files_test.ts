@@ -171,8 +171,19 @@ Deno.test("couplet calibrate text runs the repository's task", async () => {
   });
 });
 
-Deno.test("couplet eval fails where the repository's task fails", async () => {
-  const { exitCode, output } = await couplet(["eval", "--schemes", "c8b8x"]);
-  assert.equal(exitCode, 1);
-  assert.equal(output, "");
-});
+/** Arguments of the repository's tasks that are refused, and the exit code of the task and the command. */
+const REFUSED_TASKS: readonly (readonly [args: string, exitCode: number])[] = [
+  ["eval --schemes c8b8x", 1],
+  ["eval --text /no/such.txt", 1],
+  ["eval --tokens abc", 2],
+  ["calibrate text --tokens abc", 2],
+  ["bench --no-such-option", 2],
+];
+
+for (const [args, code] of REFUSED_TASKS) {
+  Deno.test(`couplet ${args} ends with ${code}, as the repository's task does`, async () => {
+    const { exitCode, output } = await couplet(args.split(" "));
+    assert.equal(exitCode, code);
+    assert.equal(output, "");
+  });
+}
