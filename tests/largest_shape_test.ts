@@ -1,5 +1,5 @@
 import { manifest } from "../generated/manifest.ts";
-import { planCache, type PlanOptions, requiredLimits } from "../mod.ts";
+import { choosePolicy, planCache, type PlanOptions, requiredLimits } from "../mod.ts";
 import { LARGEST_SHAPE } from "../src/largest_shape.ts";
 import { refuses } from "./refusals.ts";
 
@@ -27,6 +27,16 @@ for (const name of ["layers", "queryHeads", "headDim"] as const) {
     });
   }
 }
+
+Deno.test("choosePolicy() refuses a shape of so many layers", () => {
+  const shape = { ...OPTIONS.shape, layers: 1e9 };
+  const { keys } = OPTIONS;
+  const sizes = { budgetBits: 2, tokens: 4096, sequences: 1 };
+  refuses(
+    "shape",
+    () => choosePolicy({ shape, keys, ...sizes, candidates: ["u8b8"], sensitivities: [] }),
+  );
+});
 
 Deno.test("planCache() takes as many layers as the largest shape has", () => {
   const shape = { ...OPTIONS.shape, layers: LARGEST_SHAPE.layers };

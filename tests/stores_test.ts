@@ -196,6 +196,29 @@ Deno.test("directoryStore flushes a new file before it is renamed, and the direc
     }
   }));
 
+Deno.test("directoryStore needs permission for its directory alone", () =>
+  withDirectory(async (directory) => {
+    const program = join(directory, "program.ts");
+    const store = new URL("../src/stores/directory.ts", import.meta.url).href;
+    await writeFile(
+      program,
+      `import { directoryStore } from "${store}";
+const store = directoryStore("./kept/here");
+await store.put("a", new Uint8Array(3));
+console.log(await store.list(), (await store.get("a")).length, await store.delete("a"));`,
+    );
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: "run --no-check --no-prompt --no-config --allow-read=./kept --allow-write=./kept".split(
+        " ",
+      )
+        .concat(program),
+      cwd: directory,
+      env: { NO_COLOR: "1" },
+    }).output();
+    assert.equal(code, 0, new TextDecoder().decode(stderr));
+    assert.equal(new TextDecoder().decode(stdout), '[ "a" ] 3 true\n');
+  }));
+
 Deno.test("directoryStore reports what the file system refuses, and leaves nothing behind", () =>
   withDirectory(async (directory) => {
     await writeFile(join(directory, "file"), "not a directory");
