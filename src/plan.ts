@@ -29,6 +29,7 @@ import {
   wholeBuffers,
 } from "./plan_buffers.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
+import { checkLargestShape } from "./largest_shape.ts";
 import { FEATURE_NAMES, kernelFeatures } from "./kernel_name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { recordBits } from "./record_layout.ts";
@@ -131,6 +132,7 @@ export interface CachePlan {
  * another version or shape, or its choice cannot be used.
  */
 export function planCache(options: PlanOptions): CachePlan {
+  checkLargestShape(options.shape);
   const resolved = resolveOptions(options);
   const limits = options.limits ?? BASE_LIMITS;
   const { tuning } = options;

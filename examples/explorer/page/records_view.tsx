@@ -2,7 +2,7 @@ import { parseScheme, recordBits, type Scheme } from "../../../mod.ts";
 import type { VNode } from "preact";
 import { useState } from "preact/hooks";
 import { errorParts, Problem } from "./problem.tsx";
-import { describeLayout } from "./record_cells.ts";
+import { checkDrawable, describeLayout } from "./record_cells.ts";
 import { RecordPicture } from "./record_picture.tsx";
 import { schemeHeadDims } from "./schemes.ts";
 import { openRoute } from "./use_route.ts";
@@ -59,7 +59,7 @@ function Record({ id, headDim }: { readonly id: string; readonly headDim: number
   let scheme: Scheme;
   try {
     scheme = parseScheme(id);
-    scheme.layout(headDim);
+    checkDrawable(scheme, headDim);
   } catch (error) {
     return <Problem parts={errorParts(error, "Cannot draw the record")} />;
   }
