@@ -7,6 +7,7 @@ import { DeviceCache } from "./device_cache.ts";
 import { CoupletError } from "./errors.ts";
 import { cacheCodebook, checkCodebookSet } from "./find_codebook.ts";
 import { createLayerBuffers, type LayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
+import { compileKernel } from "./pipelines.ts";
 import type { CachePlan } from "./plan.ts";
 import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./recorder.ts";
@@ -70,6 +71,8 @@ export interface PageStats {
   readonly free: number;
   /** Those several sequences use. */
   readonly shared: number;
+  /** Those no sequence uses, but one would come back to, should its last step be taken back. */
+  readonly retained: number;
 }
 
 /** What a cache holds. */
@@ -223,7 +226,10 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   if (plan.tuning !== undefined) checkTuningDevice(plan.tuning, device);
   checkSinkLogits(sinkLogits, options.shape);
 
-  const compiled = await Promise.all(plan.layers.map((layer) => compileLayer(device, plan, layer)));
+  const [pageTable, ...compiled] = await Promise.all([
+    compileKernel(device, plan.pageTable),
+    ...plan.layers.map((layer) => compileLayer(device, plan, layer)),
+  ]);
   const { layers, shared, invalid, exhausted } = await allocate(init, layerCodebooks);
   const error = invalid ?? exhausted;
   if (error !== null) {
@@ -234,7 +240,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
       remedy: `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
     });
   }
-  return new DeviceCache(init, compiled, layers, layerCodebooks, shared);
+  return new DeviceCache(init, { layers: compiled, pageTable }, layers, layerCodebooks, shared);
 }
 
 /** Allocates all buffers; both error scopes are closed before anything waits, so that those of others do not come between. */
