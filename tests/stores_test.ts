@@ -57,18 +57,22 @@ Deno.test("directoryStore takes a URL, and another store of the same directory s
 Deno.test("directoryStore lists neither other files nor unfinished ones, and removes abandoned ones", () =>
   withDirectory(async (directory) => {
     const store = directoryStore(directory);
-    const recent = "a.1.unfinished";
-    for (const name of ["README.md", "UPPER.safetensors", recent, "a.2.unfinished"]) {
+    // By their age in minutes: another process may write one for a while, and an hour is what it has.
+    const ages = { "a.1.unfinished": 0, "a.2.unfinished": 50, "a.3.unfinished": 70 };
+    for (const name of ["README.md", "UPPER.safetensors", ...Object.keys(ages)]) {
       await writeFile(join(directory, name), "part");
     }
-    const yesterday = Date.now() / 1000 - 86400;
-    await utimes(join(directory, "a.2.unfinished"), yesterday, yesterday);
+    for (const [name, minutes] of Object.entries(ages)) {
+      const written = Date.now() / 1000 - minutes * 60;
+      await utimes(join(directory, name), written, written);
+    }
     await store.put("a", patterned(10, 1));
     assert.deepEqual(await store.list(), ["a"]);
     assert.deepEqual((await readdir(directory)).sort(), [
       "README.md",
       "UPPER.safetensors",
       "a.1.unfinished",
+      "a.2.unfinished",
       "a.safetensors",
     ]);
   }));

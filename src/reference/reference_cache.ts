@@ -1,12 +1,12 @@
 import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
 import type { CodebookSet, ModelFingerprint } from "../codebook.ts";
-import { checkSinkLogits, type ResolvedOptions, resolveOptions } from "../cache_options.ts";
-import { ringSlots } from "../cache_sizes.ts";
+import { checkSinkLogits, resolveOptions } from "../cache_options.ts";
 import { CoupletError } from "../errors.ts";
 import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { attend, type ExactTiers, seesExactly } from "./attention.ts";
-import { SideStore } from "./side_store.ts";
+import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
+import { SideStore, type SideStoreOptions } from "./side_store.ts";
 
 /** What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels do not matter here. */
 export interface ReferenceCacheOptions {
@@ -81,6 +81,8 @@ export interface ReferenceCache {
   freeSequence(sequence: ReferenceSequence): void;
   /** Tokens of a sequence, those of a step begun included. */
   length(sequence: ReferenceSequence): number;
+  /** Tokens of a sequence past the sinks that a query at its end sees through their codes. */
+  codedTokens(sequence: ReferenceSequence): number;
   /**
    * Takes back the tokens from `length` on. Where no more than `appendTokens` are taken back, it is as if
    * they had never been; beyond, exact tokens that had left the window are seen through their codes
@@ -146,11 +148,12 @@ interface SequenceState {
  * @throws {CoupletError} `scheme`, `shape` or `codebook` where the options do not fit together.
  */
 export function createReferenceCache(options: ReferenceCacheOptions): ReferenceCache {
-  const resolved = resolve(options);
-  const { shape, tiers, keys: keySpace, block } = resolved;
-  const { appendTokens } = resolved.capacity;
-  const stores = storeMakers(options, resolved);
-  const { sinkLogits } = options;
+  checkOptions(options);
+  const { shape, tiers, keys: keySpace, capacity: { appendTokens }, sinkLogits } = options;
+  const ownLayers = readLayers(shape, options.policy);
+  const block = windowBlock(ownLayers);
+  const slots = keptExactly(tiers.window, block, appendTokens);
+  const stores = storeMakers(options, ownLayers, slots);
   checkSinkLogits(sinkLogits, shape);
   const sequences = new Map<ReferenceSequence, SequenceState>();
   let nextId = 0;
@@ -258,6 +261,15 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
 
     length: (sequence) => stateOf(sequence).length,
 
+    codedTokens(sequence): number {
+      const { length, exactFrom } = stateOf(sequence);
+      let coded = 0;
+      for (let token = tiers.sinks; token < length; token++) {
+        if (!seesExactly(tiers, length - 1, token, exactFrom, block)) coded++;
+      }
+      return coded;
+    },
+
     truncate(sequence, length): void {
       const state = stateOf(sequence);
       if (!(Number.isInteger(length) && length >= 0 && length <= state.length)) {
@@ -267,7 +279,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           remedy: "Keep from 0 to as many tokens as the sequence holds",
         });
       }
-      const oldestExact = state.length - ringSlots(resolved);
+      const oldestExact = state.length - slots;
       state.exactFrom = Math.min(length, Math.max(state.exactFrom, oldestExact));
       state.length = length;
       for (const layer of state.layers) {
@@ -309,7 +321,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
 
     append(step, layer, { keys, values }): void {
       checkOrder(step, layer, false);
-      const { keyValueHeads } = resolved.layers[layer]!;
+      const { keyValueHeads } = ownLayers[layer]!;
       checkSize("keys", step, keyValueHeads, keys);
       checkSize("values", step, keyValueHeads, values);
       const channels = keyValueHeads * shape.headDim;
@@ -340,7 +352,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       for (const { sequence, tokens, firstPosition } of step.entries) {
         const state = layerOf(sequence, layer);
         const { exactFrom } = stateOf(sequence);
-        const { keyValueHeads, slidingWindow } = resolved.layers[layer]!;
+        const { keyValueHeads, slidingWindow } = ownLayers[layer]!;
         const held = { state, keyValueHeads, firstPosition, exactFrom };
         const result = attend({
           queryHeads: shape.queryHeads,
@@ -367,8 +379,8 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
               (layer + 1) * shape.queryHeads,
             ),
           }),
-          scale: resolved.scale,
-          ...(resolved.softcap > 0 ? { softcap: resolved.softcap } : {}),
+          ...(options.scale === undefined ? {} : { scale: options.scale }),
+          ...(options.softcap ? { softcap: options.softcap } : {}),
         });
         output.set(result.output, at);
         at += tokens * channels;
@@ -409,11 +421,11 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   }
 }
 
-/** The options as a plan would resolve them, without a bound on tokens. */
-function resolve(options: ReferenceCacheOptions): ResolvedOptions {
+/** Refuses options that a plan would refuse, but for its bound on tokens. */
+function checkOptions(options: ReferenceCacheOptions): void {
   const { shape, policy, tiers, keys, capacity: { appendTokens }, scale, softcap } = options;
   const tokens = Number.MAX_SAFE_INTEGER;
-  return resolveOptions({
+  resolveOptions({
     shape,
     policy,
     tiers,
@@ -432,21 +444,28 @@ function resolve(options: ReferenceCacheOptions): ResolvedOptions {
 
 /** The options of every layer's stores. */
 function storeMakers(
-  { codebooks, model }: ReferenceCacheOptions,
-  options: ResolvedOptions,
-) {
-  if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
-  const { headDim } = options.shape;
-  return options.layers.map(({ keys, values, keyValueHeads }, layer) => {
-    const store = (side: Side, id: SchemeId) => ({
-      scheme: parseScheme(id),
-      codebook: cacheCodebook(codebooks, { keyValueHeads, headDim }, layer, side, id),
-      ...(side === "keys" && options.keys.space === "pre-rope" ? { rope: options.keys.rope } : {}),
-      keyValueHeads,
-      headDim,
-      tiers: options.tiers,
-      slots: ringSlots(options),
-    });
+  { shape: { headDim }, tiers, keys: keySpace, codebooks, model }: ReferenceCacheOptions,
+  layers: readonly ReferenceLayer[],
+  slots: number,
+): readonly Readonly<Record<Side, SideStoreOptions>>[] {
+  if (codebooks !== undefined) checkCodebookSet(codebooks, keySpace.space, model);
+  return layers.map(({ keys, values, keyValueHeads }, layer) => {
+    const store = (side: Side, id: SchemeId): SideStoreOptions => {
+      // Refuses a set without the codebook; which one it is, is found again.
+      const codebook = cacheCodebook(codebooks, { keyValueHeads, headDim }, layer, side, id);
+      const learned = codebooks?.codebooks.find((one) =>
+        one.scheme === id && one.side === side && one.layer === layer
+      );
+      return {
+        scheme: parseScheme(id),
+        codebook: learned ?? codebook,
+        ...(side === "keys" && keySpace.space === "pre-rope" ? { rope: keySpace.rope } : {}),
+        keyValueHeads,
+        headDim,
+        tiers,
+        slots,
+      };
+    };
     return { keys: store("keys", keys), values: store("values", values) };
   });
 }

@@ -57,13 +57,15 @@ export function directoryStore(directory: string | URL): SnapshotStore {
 
     async put(key, bytes) {
       checkStoreEntry(key, bytes);
+      // Its own copy: the caller's may change while this waits.
+      const content = new Uint8Array(bytes);
       const unfinished = join(folder, `${key}.${crypto.randomUUID()}${UNFINISHED}`);
       try {
         await mkdir(folder, { recursive: true });
         await removeAbandoned(folder);
         const handle = await open(unfinished, "wx");
         try {
-          await handle.writeFile(bytes);
+          await handle.writeFile(content);
           // Else a crash of the system could leave a renamed file without its content.
           await handle.sync();
         } finally {
