@@ -856,7 +856,13 @@ function commonRows(): KernelRow[] {
     reason: string,
     bindings: readonly BindingName[],
   ) =>
-    kernel({ family, schemes: [] }, family, `every cache: ${reason}`, ["step", ...bindings], context);
+    kernel(
+      { family, schemes: [] },
+      family,
+      `every cache: ${reason}`,
+      ["step", ...bindings],
+      context,
+    );
   return [
     row("copy", "forks and copy-on-write pages", ["records"]),
     row("restore", "snapshots", ["restored", "records"]),

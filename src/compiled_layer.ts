@@ -79,8 +79,8 @@ export async function compileLayer(
     ]);
     return { exact, coded };
   };
-  const [store, keys, values, readKeys, readValues, decode, prefill, combine, units] =
-    await Promise.all([
+  const [store, keys, values, readKeys, readValues, decode, prefill, combine, units] = await Promise
+    .all([
       compileKernel(device, layer.store, host),
       encoder("keys", layer.encodeKeys),
       encoder("values", layer.encodeValues),

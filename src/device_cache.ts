@@ -266,7 +266,8 @@ export class DeviceCache implements Cache {
       throw new CoupletError("usage", {
         what: `Cannot fork sequence ${sequence.id}`,
         why: `its step from ${start} on was not appended to every layer`,
-        remedy: `Record the step's appends first, or give it up: truncate the sequence to ${start} tokens`,
+        remedy:
+          `Record the step's appends first, or give it up: truncate the sequence to ${start} tokens`,
       });
     }
     this.#encoders.check(target, sequences);

@@ -24,7 +24,8 @@ export class EncoderOrder {
     throw new CoupletError("usage", {
       what: `Cannot record commands of sequence ${left.id} into this encoder`,
       why: "later ones were recorded into another, and each encoder runs as a whole",
-      remedy: "Finish an encoder before commands of the same sequence go into the next, and submit in that order",
+      remedy:
+        "Finish an encoder before commands of the same sequence go into the next, and submit in that order",
     });
   }
 

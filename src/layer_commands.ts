@@ -103,7 +103,10 @@ export class LayerCommands {
     this.#parts = buffers.parts.map((part, i): BoundPart => {
       const { keyRecords, valueRecords, exact } = part;
       const { copies, restores } = compiled.units[i]!;
-      const units = (kernels: Readonly<Record<CopiedBuffer, CompiledCopy>>, mostGroups?: number) => ({
+      const units = (
+        kernels: Readonly<Record<CopiedBuffer, CompiledCopy>>,
+        mostGroups?: number,
+      ) => ({
         keyRecords: bind(kernels.keyRecords.kernel, part, keyRecords, mostGroups),
         valueRecords: bind(kernels.valueRecords.kernel, part, valueRecords, mostGroups),
         exact: bind(kernels.exact.kernel, part, exact, mostGroups),

@@ -54,7 +54,9 @@ export class PagePool {
       throw new CoupletError("capacity", {
         what: `Cannot take ${count} more pages`,
         why: `${this.#free.length} of ${this.pages} are free` +
-          (retained > 0 ? `, and ${retained} kept until a sequence's last step is followed by another` : ""),
+          (retained > 0
+            ? `, and ${retained} kept until a sequence's last step is followed by another`
+            : ""),
         remedy: "Free or truncate a sequence, or plan more tokens (capacity.tokens)",
       });
     }

@@ -243,7 +243,9 @@ export class Sequences {
       throw new CoupletError("usage", {
         what: `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
         why,
-        remedy: `Keep ${kept.join(" tokens, or ")}; a fork or a snapshot keeps what is to come back`,
+        remedy: `Keep ${
+          kept.join(" tokens, or ")
+        }; a fork or a snapshot keeps what is to come back`,
       });
     }
     const exactFrom = this.#exactAfter(state, length);

@@ -84,7 +84,8 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   if (unfinished !== undefined) {
     throw new CoupletError("usage", {
       what: "Cannot take a snapshot",
-      why: `the step of sequence ${sequence.id} from ${unfinished} on was not appended to every layer`,
+      why:
+        `the step of sequence ${sequence.id} from ${unfinished} on was not appended to every layer`,
       remedy:
         `Append the step to all layers and submit, or give it up: truncate the sequence to ${unfinished} tokens`,
     });
