@@ -81,6 +81,54 @@ Deno.test("Cache.encodeReorder() goes on from the parents in a cache that is ful
   model.destroy();
 });
 
+Deno.test("Cache.encodeReorder() refuses beams whose last step was not appended to every layer, and changes nothing", async () => {
+  const model = await CacheModel.create(device, options, "unfinished beams");
+  const { cache } = model;
+  const [first, second] = [model.create(), model.create()];
+  await model.append([{ pair: first, tokens: 5 }, { pair: second, tokens: 7 }]);
+  const beams = [first.device, second.device];
+  cache.beginStep([{ sequence: second.device, tokens: 1 }]);
+  const before = cache.stats();
+  const encoder = device.createCommandEncoder();
+  for (const parents of [[0, 0], [0, 1], [1, 1]]) {
+    refuses("usage", () => cache.encodeReorder(encoder, beams, parents));
+  }
+  assert.deepEqual(cache.stats(), before);
+  cache.truncate(second.device, 7);
+  await model.append([{ pair: first, tokens: 1 }, { pair: second, tokens: 1 }]);
+  model.destroy();
+});
+
+/** Lengths that 150 tokens are rolled back to: within a step, within the ring, beyond it, within a record and a page. */
+const ROLLBACKS: readonly number[] = [111, 102, 99, 93, 71, 66, 65, 2, 1];
+
+Deno.test("Cache goes on after any rollback, forked, restored, reordered and rolled back again", async () => {
+  const capacity = { ...options.capacity, sequences: 5, tokens: 1200, stepTokens: 160 };
+  const model = await CacheModel.create(device, { ...options, capacity }, "rollbacks");
+  const original = model.create();
+  for (const tokens of [40, 40, 40, 30]) await model.append([{ pair: original, tokens }]);
+  for (const length of ROLLBACKS) {
+    const shorter = model.fork(original);
+    model.truncate(shorter, length);
+    const [forked, restored] = [model.fork(shorter), await model.restore(shorter)];
+    await model.append([
+      { pair: shorter, tokens: 20 },
+      { pair: forked, tokens: 3 },
+      { pair: restored, tokens: 1 },
+    ]);
+    model.truncate(shorter, length + 2);
+    const beams = model.reorder([shorter, forked, restored], [0, 0, 2]);
+    await model.append(beams.map((pair, i) => ({ pair, tokens: 1 + 11 * i })));
+    await model.checkRecords();
+    model.checkPages();
+    for (const pair of beams) model.free(pair);
+  }
+  // What the others wrote, the original never had.
+  await model.append([{ pair: original, tokens: 2 }]);
+  await model.checkRecords();
+  model.destroy();
+});
+
 Deno.test("Sliding-window layers recycle pages, take exact rollbacks and refuse others", async () => {
   const model = await CacheModel.create(device, sliding, "sliding");
   const { cache } = model;
@@ -109,11 +157,7 @@ Deno.test("Sliding-window layers recycle pages, take exact rollbacks and refuse 
   await model.checkRecords();
 
   const bytes = await snapshotSequence(cache, pair.device);
-  const restored = {
-    device: await restoreSequence(cache, bytes),
-    reference: model.reference.forkSequence(pair.reference),
-  };
-  model.alive.push(restored);
+  const restored = await model.restore(pair);
   assert.deepEqual(await snapshotSequence(cache, restored.device), bytes);
   await model.append([{ pair, tokens: 4 }, { pair: restored, tokens: 9 }]);
   model.checkPages();

@@ -8,15 +8,21 @@ import {
   createCache,
   createReferenceCache,
   layerHeads,
+  parseScheme,
   planCache,
   type ReferenceCache,
   type ReferenceSequence,
+  restoreSequence,
   type Sequence,
+  type Side,
   SIDES,
+  snapshotSequence,
   type Step,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import { type Random, seededRandom } from "../src/calibrate/random.ts";
+import { firstRecords } from "../src/reference/pack.ts";
+import { readLayers, windowBlock } from "../src/reference/positions.ts";
 import { deviceRecords, referenceRecords, uploadBuffer } from "./cache_oracle.ts";
 import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
@@ -43,6 +49,8 @@ export class CacheModel {
   readonly cache: Cache;
   readonly reference: ReferenceCache;
   alive: Pair[] = [];
+  /** Those whose last record may still hold codes that were taken back: they are cleared when it is next written. */
+  readonly #cut = new WeakSet<Pair>();
   readonly #random: Random;
 
   private constructor(
@@ -86,6 +94,8 @@ export class CacheModel {
     this.device.queue.submit([encoder.finish()]);
     const fork = { device, reference: this.reference.forkSequence(pair.reference) };
     this.alive.push(fork);
+    if (this.#cut.has(pair)) this.#cut.add(fork);
+    this.checkCoded(fork);
     return fork;
   }
 
@@ -99,6 +109,9 @@ export class CacheModel {
     );
     for (const beam of beams) this.reference.freeSequence(beam.reference);
     const reordered = sequences.map((device, i) => ({ device, reference: references[i]! }));
+    reordered.forEach((pair, i) => {
+      if (this.#cut.has(beams[parents[i]!]!)) this.#cut.add(pair);
+    });
     this.alive = [...this.alive.filter((pair) => !beams.includes(pair)), ...reordered];
     return reordered;
   }
@@ -112,6 +125,47 @@ export class CacheModel {
   truncate(pair: Pair, length: number): void {
     this.cache.truncate(pair.device, length);
     this.reference.truncate(pair.reference, length);
+    this.#cut.add(pair);
+    this.checkCoded(pair);
+  }
+
+  /**
+   * Whether the cache must refuse to take back tokens: a query at the new end would see what lies behind a layer's sliding
+   * window, or a part of a block whose exact tokens are gone.
+   */
+  losesTokens({ device, reference: own }: Pair, length: number): boolean {
+    const { shape, policy, tiers } = this.options;
+    const shorter = this.reference.forkSequence(own);
+    this.reference.truncate(shorter, length);
+    const coded = this.reference.codedTokens(shorter);
+    this.reference.freeSequence(shorter);
+    if (coded === 0) return false;
+    const layers = readLayers(shape, policy);
+    return coded % windowBlock(layers) !== 0 || layers.some(({ slidingWindow }, layer) => {
+      const held = this.cache.pages(device, layer).first * 64;
+      return Math.min(Math.max(0, length + 1 - slidingWindow - tiers.sinks), coded) < held;
+    });
+  }
+
+  /** A new sequence with the content of another one's snapshot. */
+  async restore({ device, reference }: Pair): Promise<Pair> {
+    const bytes = await snapshotSequence(this.cache, device);
+    const restored = {
+      device: await restoreSequence(this.cache, bytes),
+      reference: this.reference.forkSequence(reference),
+    };
+    this.alive.push(restored);
+    this.checkCoded(restored);
+    return restored;
+  }
+
+  /** Both caches see as many tokens by their codes. */
+  checkCoded(pair: Pair): void {
+    assert.equal(
+      this.cache.codedTokens(pair.device),
+      this.reference.codedTokens(pair.reference),
+      `coded tokens of sequence ${pair.device.id}, of ${this.cache.length(pair.device)}`,
+    );
   }
 
   /** Numbers for the tokens of a step in one layer. */
@@ -140,6 +194,7 @@ export class CacheModel {
   /** Runs a step that the device's cache has begun. */
   async run(step: Step, entries: readonly PairEntry[]): Promise<void> {
     const { cache, reference, device } = this;
+    const coded = entries.map(({ pair }) => reference.codedTokens(pair.reference));
     const referenceStep = reference.beginStep(
       entries.map(({ pair, tokens }) => ({ sequence: pair.reference, tokens })),
     );
@@ -176,6 +231,10 @@ export class CacheModel {
       });
     }
     for (const buffer of buffers) buffer.destroy();
+    entries.forEach(({ pair }, i) => {
+      if (reference.codedTokens(pair.reference) > coded[i]!) this.#cut.delete(pair);
+      this.checkCoded(pair);
+    });
   }
 
   /** Reads every pool back and compares it with the reference, bit for bit. */
@@ -185,14 +244,29 @@ export class CacheModel {
       layers.flatMap((layer) => SIDES.map((side) => ({ pair, layer, side })))
     );
     await Promise.all(
-      runs.map(async ({ pair: { device: sequence, reference: own }, layer, side }) => {
+      runs.map(async ({ pair, layer, side }) => {
+        const { device: sequence, reference: own } = pair;
+        const found = await deviceRecords(this.device, this.cache, sequence, layer, side);
         assert.deepEqual(
-          await deviceRecords(this.device, this.cache, sequence, layer, side),
+          this.#cut.has(pair) ? this.#cleared(found, sequence, layer, side) : found,
           referenceRecords(this.cache, sequence, this.reference, own, layer, side),
           `records of the ${side} of layer ${layer}, sequence ${sequence.id}`,
         );
       }),
     );
+  }
+
+  /** The records without what lies behind their last token. */
+  #cleared(
+    records: readonly Uint32Array[],
+    sequence: Sequence,
+    layer: number,
+    side: Side,
+  ): Uint32Array[] {
+    const { shape, layers } = this.cache.plan.options;
+    const layout = parseScheme(layers[layer]![side]).layout(shape.headDim);
+    const tokens = this.cache.codedTokens(sequence) - this.cache.pages(sequence, layer).first * 64;
+    return records.map((words) => firstRecords(layout, words, tokens));
   }
 
   /** Checks that each page in use is somebody's: none leaks. */

@@ -1,9 +1,10 @@
 /** Any operations in any order, against the float64 cache. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type CacheOptions, restoreSequence, snapshotSequence } from "../mod.ts";
+import type { CacheOptions } from "../mod.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { CacheModel, type Pair } from "./cache_model.ts";
+import { refuses } from "./refusals.ts";
 
 const options = {
   shape: { layers: 2, queryHeads: 2, keyValueHeads: [1, 2], headDim: 64, slidingWindow: [0, 48] },
@@ -63,7 +64,7 @@ type Operation =
   | { readonly kind: "append"; readonly tokens: readonly [which: number, count: number][] }
   | { readonly kind: "fork" | "restore" | "free"; readonly which: number }
   | { readonly kind: "reorder"; readonly parents: readonly number[] }
-  | { readonly kind: "truncate"; readonly which: number; readonly keep: number };
+  | { readonly kind: "truncate"; readonly which: number; readonly back: number };
 
 const which = fc.nat(20);
 
@@ -93,7 +94,8 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant("truncate" as const),
       which,
-      keep: fc.double({ min: 0, max: 1, noNaN: true }),
+      // Within a step, beyond it, and all.
+      back: fc.oneof(fc.nat(50), fc.nat(150), fc.constant(400)),
     }),
   },
 );
@@ -132,21 +134,17 @@ async function apply(model: CacheModel, operation: Operation): Promise<void> {
     else model.fork(pair);
   } else if (pair !== undefined && operation.kind === "restore") {
     if (full || !hasRoom(model, cache.pages(pair.device, 0).pages.length)) return;
-    const bytes = await snapshotSequence(cache, pair.device);
-    alive.push({
-      device: await restoreSequence(cache, bytes),
-      reference: model.reference.forkSequence(pair.reference),
-    });
+    await model.restore(pair);
   } else if (pair !== undefined && operation.kind === "free") {
     model.free(pair);
   } else if (pair !== undefined && operation.kind === "truncate") {
     const length = cache.length(pair.device);
-    const kept = Math.floor(operation.keep * length);
-    // Beyond what a step may add, a sliding window may have given up what would be seen, and blocks are whole.
-    const least = cache.pages(pair.device, 1).first > 0 || cache.plan.options.block > 1
-      ? length - options.capacity.appendTokens
-      : 0;
-    model.truncate(pair, kept === 0 ? 0 : Math.max(kept, least));
+    const kept = Math.max(0, length - operation.back);
+    if (!model.losesTokens(pair, kept)) return model.truncate(pair, kept);
+    refuses("usage", () => cache.truncate(pair.device, kept));
+    assert.equal(cache.length(pair.device), length);
+    // As far as a sliding window and blocks allow for certain.
+    model.truncate(pair, Math.max(kept, length - options.capacity.appendTokens));
   }
 }
 
