@@ -105,7 +105,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   const reads = resolved.layers.flatMap((own, layer) =>
     cache.buffers(layer).parts.flatMap((part, i) =>
       SIDES.map((side) => {
-        const content = restored?.[layer]![i] ?? part;
+        const content = restored === undefined ? part : restored[layer]![i]!;
         const page = pageBytes(resolved, own[side], part.heads.count);
         const source = side === "keys" ? content.keyRecords : content.valueRecords;
         const codes = held[own.pageTable]!.runs.map(({ page: first, count }) => ({
