@@ -123,12 +123,19 @@ for (const [name, make] of FOREIGN) {
 Deno.test("directoryStore removes what crashes left of entries it was writing, once they are old", () =>
   withDirectory(async (directory) => {
     const store = directoryStore(directory);
-    const recent = LEFT.replace("8", "9");
-    await writeFile(join(directory, LEFT), "part");
-    await utimes(join(directory, LEFT), YESTERDAY, YESTERDAY);
-    await writeFile(join(directory, recent), "part");
+    // By their age in minutes: another process may write one for a while, and an hour is what it has.
+    for (const [digit, minutes] of [["1", 0], ["2", 50], ["3", 70]] as const) {
+      const path = join(directory, LEFT.replace("8", digit));
+      await writeFile(path, "part");
+      const written = Date.now() / 1000 - minutes * 60;
+      await utimes(path, written, written);
+    }
     await store.put("a", patterned(10, 1));
-    assert.deepEqual((await readdir(directory)).sort(), ["a.safetensors", recent]);
+    assert.deepEqual((await readdir(directory)).sort(), [
+      "a.safetensors",
+      LEFT.replace("8", "1"),
+      LEFT.replace("8", "2"),
+    ]);
   }));
 
 /** What can lie where an entry would, and is none. */

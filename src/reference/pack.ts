@@ -1,5 +1,10 @@
 import { CoupletError } from "../errors.ts";
-import { type RecordLayout, recordWords } from "../record_layout.ts";
+import type { RecordLayout } from "../record_layout.ts";
+
+/** Words of the records that hold `tokens` tokens of one KV head. */
+function wordsOf({ tokens: recordTokens, words }: RecordLayout, tokens: number): number {
+  return Math.ceil(tokens / recordTokens) * words;
+}
 
 /**
  * Writes `bits` bits of a number into words, least significant bit first; the other bits are kept.
@@ -85,7 +90,7 @@ export function firstRecords(
   words: Uint32Array,
   tokens: number,
 ): Uint32Array<ArrayBuffer> {
-  const first = words.slice(0, recordWords(layout, tokens));
+  const first = words.slice(0, wordsOf(layout, tokens));
   for (let token = tokens; token % layout.tokens !== 0; token++) {
     const start = tokenBit(layout, token);
     const end = start + layout.metadata.tokenBits;
@@ -115,7 +120,7 @@ export function packRecords(
       remedy: "Pass [tokens][codes] codes of one KV head",
     });
   }
-  const words = new Uint32Array(recordWords(layout, tokens));
+  const words = new Uint32Array(wordsOf(layout, tokens));
   for (let token = 0; token < tokens; token++) {
     for (let index = 0; index < layout.codes; index++) {
       const code = codes[token * layout.codes + index]!;
@@ -145,12 +150,10 @@ export function unpackRecords(
   words: Uint32Array,
   tokens: number,
 ): Uint32Array<ArrayBuffer> {
-  if (words.length < recordWords(layout, tokens)) {
+  if (words.length < wordsOf(layout, tokens)) {
     throw new CoupletError("shape", {
       what: "Cannot unpack records",
-      why: `${tokens} tokens take ${
-        recordWords(layout, tokens)
-      } words and ${words.length} were given`,
+      why: `${tokens} tokens take ${wordsOf(layout, tokens)} words and ${words.length} were given`,
       remedy: "Pass all records of one KV head, or fewer tokens",
     });
   }

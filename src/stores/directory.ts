@@ -65,13 +65,15 @@ export function directoryStore(directory: string | URL): SnapshotStore {
 
     async put(key, bytes) {
       checkStoreEntry(key, bytes);
+      // Its own copy: the caller's may change while this waits.
+      const content = new Uint8Array(bytes);
       const what = `Cannot write the entry ${key}`;
       const unfinished = join(folder, `couplet-${crypto.randomUUID()}.unfinished`);
       try {
         const made = await mkdir(folder, { recursive: true });
         const present = await lstat(file(key)).catch(absent);
         if (present !== undefined && !isEntry(present)) throw noFile(what, file(key));
-        await removeAbandoned(folder, await writeFlushed(unfinished, bytes));
+        await removeAbandoned(folder, await writeFlushed(unfinished, content));
         await rename(unfinished, file(key));
         await flushNames(folder, made);
       } catch (cause) {
