@@ -27,21 +27,35 @@
 export * from "./src/errors.ts";
 export * from "./src/scheme.ts";
 export * from "./src/codec.ts";
-export * from "./src/record_layout.ts";
+export { recordBits, recordLayout, recordWords } from "./src/checked_records.ts";
+export type { RecordLayout, RecordMetadata } from "./src/record_layout.ts";
 export { centroidNumbers, type GridCentroids, roundToGrid } from "./src/centroid_grid.ts";
 export * from "./src/codebook.ts";
 export * from "./src/cache_types.ts";
 export * from "./src/safetensors.ts";
-export * from "./src/codebook_file.ts";
+export { decodeCodebooks, encodeCodebooks, type ExpectedCodebooks } from "./src/codebook_file.ts";
 export { findCodebook } from "./src/find_codebook.ts";
 export * from "./src/calibrate/calibrate.ts";
 export { type QueryEnergyOptions, queryScale } from "./src/calibrate/query_energy.ts";
 export { joinSamples, readSamples } from "./src/calibrate/samples_file.ts";
 export { valueRotation } from "./src/calibrate/value_rotation.ts";
 export { type CalibrationWeights, readWeights, withWeights } from "./src/calibrate/weights_file.ts";
-export * from "./src/reference/reference_cache.ts";
-export * from "./src/reference/attention.ts";
-export * from "./src/reference/rope.ts";
+export { createReferenceCache } from "./src/reference/checked_reference_cache.ts";
+export type {
+  ReferenceCache,
+  ReferenceCacheOptions,
+  ReferenceSequence,
+  ReferenceStep,
+  ReferenceStepEntry,
+} from "./src/reference/reference_cache.ts";
+export type {
+  AttentionInput,
+  AttentionResult,
+  ExactTiers,
+  TokenVectors,
+} from "./src/reference/attention.ts";
+export { attend, rotate, seesExactly } from "./src/reference/checked_calls.ts";
+export { inverseFrequencies } from "./src/reference/rope.ts";
 export { packRecords, unpackRecords } from "./src/reference/pack.ts";
 export {
   type Cache,
@@ -98,6 +112,7 @@ export type { HeadRange } from "./src/plan_buffers.ts";
 export { BASE_LIMITS, type PlanLimits } from "./src/plan_limits.ts";
 export {
   type CachePlan,
+  type FeatureOptions,
   type LayerPlan,
   OPTIONAL_FEATURES,
   planCache,

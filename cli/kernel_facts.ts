@@ -2,7 +2,7 @@
 import { exactTokenBytes, pageBytes, tableBytes } from "../src/cache_sizes.ts";
 import { headCodebookWords } from "../src/centroid_grid.ts";
 import type { KernelInfo } from "../src/kernel.ts";
-import { type BindingName, BINDINGS } from "../src/kernel_bindings.ts";
+import { BINDING_TYPES, type BindingName, bindingSpace } from "../src/kernel_bindings.ts";
 import { BLOCK_ROWS, PAGE_TOKENS } from "../src/kernel_constants.ts";
 import {
   kernelFeatures,
@@ -89,7 +89,12 @@ export function kernelFacts(kernel: KernelInfo): KernelFacts {
     does: kernelText(parts),
     ...(entry === undefined ? {} : { entry }),
     reason,
-    bindings: bindings.map((binding, index) => ({ index, name: binding, ...BINDINGS[binding] })),
+    bindings: bindings.map((binding, index) => ({
+      index,
+      name: binding,
+      space: bindingSpace(binding),
+      type: BINDING_TYPES[binding],
+    })),
     ...(span === undefined ? {} : { span }),
     needs: {
       maxComputeWorkgroupStorageSize: workgroupBytes,

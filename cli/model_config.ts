@@ -267,8 +267,8 @@ function keyOptions(
   const share = parsed.data.partial_rotary_factor ?? config.partial_rotary_factor ??
     config.rotary_pct ?? 1;
   const rotaryDim = Math.floor(headDim * share);
-  if (rotaryDim % 8 !== 0) {
-    return asScored(`${rotaryDim} channels rotate, and kernels rotate four pairs at a time`);
+  if (rotaryDim !== headDim && rotaryDim % 16 !== 0) {
+    return asScored(`${rotaryDim} channels rotate, and kernels rotate eight pairs at a time`);
   }
   const plain = Array.from({ length: rotaryDim / 2 }, (_, i) => theta ** (-2 * i / rotaryDim));
   const frequencies = scaleFrequencies(plain, parameters);

@@ -1,4 +1,5 @@
 /** Compares a folder with what generation would write, by full content. */
+import { checkOptions, kind } from "../src/check_options.ts";
 import { CoupletError } from "../src/errors.ts";
 import type { GeneratedFiles } from "./emit.ts";
 
@@ -56,6 +57,13 @@ export function writeTexts(folder: URL, names: readonly string[], wanted: Genera
  * @throws {CoupletError} `usage` where it holds files that were not generated, before anything is written.
  */
 export function writeFiles(folder: URL, wanted: GeneratedFiles): Difference {
+  checkOptions("usage", "Cannot write generated files", {
+    folder: kind(
+      "the URL of a folder, with a slash at its end",
+      (value) => value instanceof URL && value.protocol === "file:" && value.pathname.endsWith("/"),
+    ),
+    wanted: kind("what generateKernels() gives", (value) => value instanceof Map),
+  }, { folder, wanted });
   const difference = compareFiles(folder, wanted);
   const foreign = [...difference.stale, ...difference.orphaned].filter((name) =>
     !Deno.readTextFileSync(new URL(name, folder)).startsWith(MARK)

@@ -880,6 +880,22 @@ function checkHeadDim(headDim: number): void {
   }
 }
 
+/**
+ * Checks that templates read a scheme's records as what they are: numbers in f16, where it has neither centroids nor
+ * levels.
+ *
+ * @throws {CoupletError} `scheme` where its records are something else.
+ */
+export function checkScheme(scheme: Scheme): void {
+  const { id, channels, codeBits } = scheme;
+  if (!isHalf(scheme) || (channels === 1 && codeBits === 16)) return;
+  throw new CoupletError("scheme", {
+    what: `Cannot generate kernels for ${id}`,
+    why: `it has no codebook and no levels, and its records of ${codeBits} bits are no f16`,
+    remedy: "Give the scheme levels or a codebook, or templates of its own (codegen/expand.ts)",
+  });
+}
+
 /** The table, as its three parts. */
 export interface Table {
   /** Schemes and head dimensions. */
@@ -923,6 +939,10 @@ function tables16(pairs: readonly PairRow[]): KernelRow[] {
 export function expandTable(table: Table): KernelRow[] {
   const headDims = new Set([...table.sizes, ...table.pairs].flatMap((row) => row.headDims));
   headDims.forEach(checkHeadDim);
+  [
+    ...[...table.sizes, ...table.ladder].flatMap(({ schemes }) => schemes),
+    ...table.pairs.flatMap(({ keys, values }) => [keys, values]),
+  ].forEach((id) => checkScheme(parseScheme(id)));
   const rows = [
     ...commonRows(),
     ...[...headDims].flatMap(headRows),

@@ -19,11 +19,12 @@
  * @module
  */
 import { templates } from "../generated/templates.ts";
+import { checkOptions } from "../src/check_options.ts";
 import type { SchemeId } from "../src/scheme.ts";
 import { emitFiles, type GeneratedFiles } from "./emit.ts";
 import { expandTable } from "./expand.ts";
 import { createRenderer } from "./render.ts";
-import { type UserRows, userTable } from "./user_table.ts";
+import { USER_FIELDS, type UserRows, userTable } from "./user_table.ts";
 
 export { type Difference, writeFiles } from "./compare.ts";
 export type { GeneratedFiles, SchemeId, UserRows };
@@ -36,5 +37,6 @@ export type { GeneratedFiles, SchemeId, UserRows };
  * dimension, or kernels cannot take it; `usage` where a pair has no such form, or nothing is wanted.
  */
 export function generateKernels(rows: UserRows): GeneratedFiles {
+  checkOptions("usage", "Cannot generate kernels", USER_FIELDS, rows);
   return emitFiles(expandTable(userTable(rows)), createRenderer(templates), "@couplet/kv");
 }

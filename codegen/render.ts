@@ -1,6 +1,6 @@
 /** Renders kernels from templates, and refuses a name that is unknown or left unused. */
 import Handlebars from "handlebars";
-import { BINDINGS } from "../src/kernel_bindings.ts";
+import { BINDING_TYPES, bindingSpace } from "../src/kernel_bindings.ts";
 import { CoupletError } from "../src/errors.ts";
 import type { KernelRow, TemplateValue } from "./kernel_row.ts";
 import type { TemplateTexts } from "./templates.ts";
@@ -95,7 +95,8 @@ export function createRenderer(
       const bindings = row.bindings.map((binding, index) => ({
         index,
         name: binding,
-        ...BINDINGS[binding],
+        space: bindingSpace(binding),
+        type: BINDING_TYPES[binding],
       }));
       const context = { ...row.context, bindings };
       const used = new Set<string>();

@@ -1,4 +1,5 @@
 /** Tables of rows that users describe, for kernels outside this repository's own table. */
+import { type Fields, FINITE, listOf, TEXT } from "../src/check_options.ts";
 import { CoupletError } from "../src/errors.ts";
 import type { SchemeId } from "../src/scheme.ts";
 import type { Table } from "./expand.ts";
@@ -9,9 +10,16 @@ export interface UserRows {
   readonly schemes?: readonly SchemeId[];
   /** Pairs that also attend in one kernel: `<keys>/<values>`, or one scheme for both. */
   readonly pairs?: readonly string[];
-  /** Channels per head: multiples of 8 up to 256. */
+  /** Channels per head: multiples of 16 up to 256. */
   readonly headDims: readonly number[];
 }
+
+/** What {@linkcode UserRows} may be; schemes and head dimensions are checked where they are used. */
+export const USER_FIELDS: Fields<UserRows> = {
+  "schemes?": listOf(TEXT),
+  "pairs?": listOf(TEXT),
+  headDims: listOf(FINITE),
+};
 
 /**
  * The table of a user's rows.

@@ -108,7 +108,9 @@ const FITTED: Readonly<Record<FittedUnit, number>> = {
 };
 
 /** The units whose costs are fitted. */
-export const FITTED_UNITS: readonly FittedUnit[] = Object.keys(FITTED) as FittedUnit[];
+export const FITTED_UNITS: readonly FittedUnit[] = /* @__PURE__ */ Object.keys(
+  FITTED,
+) as FittedUnit[];
 
 /**
  * Picoseconds of a byte that comes from memory. Not fitted: a software adapter's memory is no GPU's. A GPU does 7 to 20

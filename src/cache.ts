@@ -1,11 +1,12 @@
 /** The cache on a GPU: what a host sees of it, and how it comes to be. */
-import { checkSinkLogits } from "./cache_options.ts";
+import { checkSinkLogits, SINK_LOGITS } from "./cache_options.ts";
 import type { CacheBytes, LayerBytes } from "./cache_sizes.ts";
+import { checkOptions, DEVICE, type Fields, FUNCTION, having } from "./check_options.ts";
 import type { CodebookSet, ModelFingerprint } from "./codebook.ts";
 import { compileLayer } from "./compiled_layer.ts";
 import { DeviceCache } from "./device_cache.ts";
 import { CoupletError } from "./errors.ts";
-import { cacheCodebook, checkCodebookSet } from "./find_codebook.ts";
+import { cacheCodebook, checkCodebookSet, CODEBOOKS, MODEL } from "./find_codebook.ts";
 import { createLayerBuffers, type LayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
 import { compileKernel } from "./pipelines.ts";
 import type { CachePlan } from "./plan.ts";
@@ -36,6 +37,17 @@ export interface CacheInit {
    */
   readonly onFault?: (fault: CoupletError) => void;
 }
+
+/** What a cache may be made of. */
+export const INIT_FIELDS: Fields<CacheInit> = {
+  device: DEVICE,
+  plan: having("what planCache() gives", "layers", "describe"),
+  "codebooks?": CODEBOOKS,
+  "sinkLogits?": SINK_LOGITS,
+  "model?": MODEL,
+  "profile?": having("what createProfile() gives", "beginPass"),
+  "onFault?": FUNCTION,
+};
 
 /** One sequence's share of a step. */
 export interface StepEntry {
@@ -212,10 +224,11 @@ export interface Cache {
 /**
  * Allocates a cache and compiles its kernels.
  *
- * @throws {CoupletError} `codebook` where a codebook is missing, foreign or of another shape; `limits`
+ * @throws {CoupletError} `usage` for what is none of {@linkcode CacheInit}; `codebook` where a codebook is missing, foreign or of another shape; `limits`
  * where the device offers less than was planned for; `tuning` where the plan's choices were measured on another; `device` where it refuses a kernel, `memory` where it has no room.
  */
 export async function createCache(init: CacheInit): Promise<Cache> {
+  checkOptions("usage", "Cannot create the cache", INIT_FIELDS, init);
   const { device, plan, codebooks, model, sinkLogits } = init;
   const { options } = plan;
   if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);

@@ -1,9 +1,24 @@
 import type { KeyOptions, LayerPolicy, ModelShape, Policy } from "./cache_types.ts";
+import {
+  checkOptions,
+  type Fields,
+  FUNCTION,
+  isA,
+  type Kind,
+  kind,
+  listOf,
+  oneOf,
+  POSITIVE,
+  TEXT,
+  whole,
+} from "./check_options.ts";
+import type { KeySpace } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { STEP_ENTRIES } from "./kernel_constants.ts";
 import type { ExactTiers } from "./reference/attention.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
-import { parseScheme } from "./scheme.ts";
+import { ROPE_FIELDS } from "./rope_options.ts";
+import { parseScheme, type SchemeId } from "./scheme.ts";
 
 /** How many tokens a cache must hold. All of it is allocated when the cache is created. */
 export interface Capacity {
@@ -109,58 +124,139 @@ export interface ResolvedOptions {
   readonly dtype: "f32" | "f16";
 }
 
-function fail(what: string, why: string, remedy: string): never {
-  throw new CoupletError("shape", { what, why, remedy });
+/** What fails where options are wrong. */
+export const WHAT = "Cannot plan a cache";
+
+function fail(why: string, remedy: string): never {
+  throw new CoupletError("shape", { what: WHAT, why, remedy });
 }
 
-function positive(name: string, value: number, least = 1): void {
-  if (!Number.isInteger(value) || value < least) {
+/** No model has more, and lists by layer, head and channel stay short. */
+const LAYERS = whole(1, 4096);
+const HEADS = whole(1, 65536);
+const COUNT = whole(1);
+const TOKENS = whole(0);
+
+/** A number for all layers, or a list with one for each. */
+function oneOrEach(one: Kind<number>): Kind<number | readonly number[]> {
+  return kind(
+    `${one[0]}, or a list with one for each layer`,
+    (value) => one[1](value) || listOf(one)[1](value),
+  );
+}
+
+/** What a model's shape may be. */
+export const SHAPE_FIELDS: Fields<ModelShape> = {
+  layers: LAYERS,
+  queryHeads: HEADS,
+  keyValueHeads: oneOrEach(HEADS),
+  headDim: HEADS,
+  "slidingWindow?": oneOrEach(TOKENS),
+};
+
+/** Ids are parsed where they are used. */
+const SCHEME: Kind<SchemeId> = kind('the id of a scheme, such as "u8b8"', TEXT[1]);
+const LAYER_FIELDS: Fields<LayerPolicy> = { keys: SCHEME, values: SCHEME };
+
+/** What a policy may be. */
+export const POLICY_FIELDS: Fields<Policy> = {
+  ...LAYER_FIELDS,
+  "layers?": layersFields,
+};
+
+function layersFields(value: unknown): Fields<Record<number, LayerPolicy>> {
+  return Object.fromEntries(Object.keys(Object(value)).map((layer) => [layer, LAYER_FIELDS]));
+}
+
+/** What the space of keys may be. */
+export const KEY_SPACE: Kind<KeySpace> = oneOf("pre-rope", "as-scored");
+
+/** What keys may be: they have a rotary embedding where they come before it. */
+export function keyFields(value: unknown): Fields<KeyOptions> {
+  const space = KEY_SPACE as Kind<never>;
+  return Object(value).space === "as-scored" ? { space } : { space, rope: ROPE_FIELDS };
+}
+
+/** What the exact tiers may be. */
+export const TIER_FIELDS: Fields<ExactTiers> = { sinks: TOKENS, window: TOKENS };
+
+/** What learned sinks may be. */
+export const SINK_LOGITS: Kind<Float32Array<ArrayBuffer>> = kind(
+  "a Float32Array",
+  (value) => isA("Float32Array", value),
+);
+
+/** What the capacity may be. */
+export const CAPACITY_FIELDS: Fields<Capacity> = {
+  sequences: COUNT,
+  tokens: COUNT,
+  sequenceTokens: COUNT,
+  stepTokens: COUNT,
+  appendTokens: COUNT,
+};
+
+/** What the strides of a tensor may be. */
+export const STRIDE_FIELDS: Fields<TensorStrides> = { token: COUNT, head: COUNT };
+
+/** What the host's layout may be. */
+export const LAYOUT_FIELDS: Fields<HostLayout> = {
+  "dtype?": oneOf("f32", "f16"),
+  "keys?": STRIDE_FIELDS,
+  "values?": STRIDE_FIELDS,
+  "queries?": STRIDE_FIELDS,
+  "output?": STRIDE_FIELDS,
+};
+
+/** What a cache's options may be. */
+export const CACHE_FIELDS: Fields<CacheOptions> = {
+  shape: SHAPE_FIELDS,
+  policy: POLICY_FIELDS,
+  keys: keyFields,
+  tiers: TIER_FIELDS,
+  capacity: CAPACITY_FIELDS,
+  "scale?": POSITIVE,
+  "softcap?": kind(
+    `0 or ${POSITIVE[0]}`,
+    (value) => value === 0 || POSITIVE[1](value),
+  ),
+  "io?": LAYOUT_FIELDS,
+};
+
+/**
+ * Checks each option by itself.
+ *
+ * @throws {CoupletError} `shape` for a name that no option has, and a value that it cannot have.
+ */
+export function checkPlanOptions<T>(fields: Fields<T>, options: unknown): void {
+  const bias = Object.keys(Object(options)).find((name) => /alibi|bias/i.test(name));
+  if (bias !== undefined) {
     fail(
-      "Cannot plan a cache",
-      `${name} is ${value}`,
-      `Use a whole number of ${least} or more`,
+      `the option "${bias}" adds to scores by position`,
+      "Use a model with rotary positions, or none",
     );
   }
+  if (FUNCTION[1](Object(options).describe)) {
+    fail("a plan was given", "Give the options that it was made of");
+  }
+  checkOptions("shape", WHAT, fields, options);
 }
 
-/** Fills in the defaults and checks what needs no device. */
+/** Fills in the defaults, and checks options against each other; each by itself was checked. */
 export function resolveOptions(options: CacheOptions): ResolvedOptions {
-  checkNames(options);
   const { shape, capacity, tiers, keys } = options;
-  for (const name of ["layers", "queryHeads", "headDim"] as const) {
-    positive(`shape.${name}`, shape[name]);
-  }
-  for (
-    const name of ["sequences", "tokens", "sequenceTokens", "stepTokens", "appendTokens"] as const
-  ) {
-    positive(`capacity.${name}`, capacity[name]);
-  }
-  positive("tiers.sinks", tiers.sinks, 0);
-  positive("tiers.window", tiers.window, 0);
   if (keys.space === "pre-rope") {
     const rotated = 2 * inverseFrequencies(keys.rope, shape.headDim).length;
     // Head dimensions have a rule of their own.
     if (rotated !== shape.headDim && rotated % 16 !== 0) {
       fail(
-        "Cannot plan a cache of keys before the rotary embedding",
         `${rotated} channels rotate, and kernels rotate eight pairs at a time`,
         'Hand the keys over as they are scored ({ space: "as-scored" })',
       );
     }
   }
-  const scale = options.scale ?? shape.headDim ** -0.5;
-  const softcap = options.softcap ?? 0;
-  if (!Number.isFinite(scale) || !Number.isFinite(softcap) || softcap < 0) {
-    fail(
-      "Cannot plan a cache",
-      `scale is ${scale} and softcap ${softcap}`,
-      "Use finite numbers, and a positive softcap or none",
-    );
-  }
   for (const layer of Object.keys(options.policy.layers ?? {})) {
-    if (!(Number(layer) < shape.layers)) {
+    if (String(+layer >>> 0) !== layer || !(+layer < shape.layers)) {
       fail(
-        "Cannot plan a cache",
         `the policy names layer ${layer}, and the model has ${shape.layers}`,
         `Name layers 0 to ${shape.layers - 1}`,
       );
@@ -178,46 +274,25 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
       ...capacity,
       appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens, capacity.sequenceTokens),
     },
-    scale,
-    softcap,
+    scale: options.scale ?? shape.headDim ** -0.5,
+    softcap: options.softcap ?? 0,
     dtype: options.io?.dtype ?? "f32",
   };
 }
 
-/** Names an option may have; `limits`, `kernels` and `tuning` are the planner's. */
-const OPTION_NAMES: readonly string[] = [
-  "shape",
-  "policy",
-  "keys",
-  "tiers",
-  "capacity",
-  "scale",
-  "softcap",
-  "io",
-  "limits",
-  "features",
-  "kernels",
-  "tuning",
-] satisfies readonly (keyof CacheOptions | "limits" | "features" | "kernels" | "tuning")[];
-
-/** Refuses options that would be passed over, because a model that needs them would come out wrong. */
-function checkNames(options: CacheOptions): void {
-  const unknown = Object.keys(options).find((name) => !OPTION_NAMES.includes(name));
-  if (unknown === undefined) return;
-  const bias = /alibi|bias/i.test(unknown);
-  fail(
-    "Cannot plan a cache",
-    bias
-      ? `the option "${unknown}" adds to scores by position, and the kernels score by q.k alone`
-      : `it knows no option "${unknown}"`,
-    bias
-      ? "Use a model with rotary positions, or none; ALiBi is not supported"
-      : `Use ${OPTION_NAMES.join(", ")}`,
-  );
-}
-
 /** KV heads of one layer. */
-export function layerHeads({ keyValueHeads }: ModelShape, layer: number): number {
+export function layerHeads(shape: ModelShape, layer: number): number {
+  const { keyValueHeads } = Object(shape) as ModelShape;
+  const kind = oneOrEach(HEADS);
+  checkOptions(
+    "shape",
+    "Cannot tell the heads of a layer",
+    { keyValueHeads: kind, layer: TOKENS },
+    {
+      keyValueHeads,
+      layer,
+    },
+  );
   return typeof keyValueHeads === "number" ? keyValueHeads : keyValueHeads[layer]!;
 }
 
@@ -228,16 +303,13 @@ function resolveLayers(
   const heads = perLayer("KV heads", shape.layers, shape.keyValueHeads);
   const windows = perLayer("sliding windows", shape.layers, shape.slidingWindow ?? 0);
   for (const [layer, count] of heads.entries()) {
-    positive("shape.keyValueHeads", count);
     if (shape.queryHeads % count !== 0) {
       fail(
-        "Cannot plan a cache",
         `${shape.queryHeads} query heads do not divide among the ${count} KV heads of layer ${layer}`,
         "Correct the model shape",
       );
     }
   }
-  for (const window of windows) positive("shape.slidingWindow", window, 0);
   const distinct = [...new Set(windows)];
   const layers = heads.map((keyValueHeads, layer) => {
     const { keys, values } = policy.layers?.[layer] ?? policy;
@@ -270,9 +342,8 @@ function perLayer(
   const values = typeof value === "number" ? new Array<number>(layers).fill(value) : value;
   if (values.length !== layers) {
     fail(
-      "Cannot plan a cache",
       `there are ${values.length} numbers of ${name} for ${layers} layers`,
-      "Give one number for all layers, or one for each",
+      "Give one number, or a list with one for each layer",
     );
   }
   return values;
@@ -290,11 +361,8 @@ function resolveStrides(
   const strides = { keys, values: io.values ?? keys, queries, output: io.output ?? queries };
   for (const name of ["keys", "values", "queries", "output"] as const) {
     const { token, head } = strides[name];
-    positive(`io.${name}.token`, token);
-    positive(`io.${name}.head`, head);
     if (io.dtype === "f16" && (token % 2 !== 0 || head % 2 !== 0)) {
       fail(
-        "Cannot plan a cache",
         `the strides of ${name} are ${token} and ${head} elements of two bytes`,
         "Use even strides, so that two channels share a word",
       );
@@ -304,9 +372,8 @@ function resolveStrides(
     const headMajor = head >= (stepTokens - 1) * token + headDim;
     if (Math.min(token, head) < headDim || !(tokenMajor || headMajor)) {
       fail(
-        "Cannot plan a cache",
-        `with strides of ${token} by token and ${head} by head, the vectors of ${name} overlap: ${heads} heads of ${headDim} channels, ${stepTokens} tokens a step`,
-        "Let tokens be farther apart than the heads of one reach, or heads than the tokens of a step",
+        `with strides of ${token} by token and ${head} by head, the vectors of ${name} overlap in a step of ${stepTokens} tokens`,
+        "Let tokens be farther apart, or heads",
       );
     }
   }

@@ -36,7 +36,7 @@ export interface Policy extends LayerPolicy {
 export interface RopeParameters {
   /** `half`: channel i pairs with i + rotaryDim/2 (Llama, Hugging Face). `interleaved`: 2i pairs with 2i + 1 (GPT-J). */
   readonly layout: "half" | "interleaved";
-  /** Base of the geometric series of frequencies. */
+  /** Base of the geometric series of frequencies; not used where there are explicit ones. */
   readonly theta: number;
   /** Channels that are rotated, from channel 0; the head dimension where absent. */
   readonly rotaryDim?: number;
@@ -46,7 +46,15 @@ export interface RopeParameters {
   readonly inverseFrequencies?: readonly number[];
 }
 
-/** How keys reach the cache. */
+/** How keys reach the cache, and queries with them. */
 export type KeyOptions =
-  | { readonly space: Extract<KeySpace, "pre-rope">; readonly rope: RopeParameters }
-  | { readonly space: Extract<KeySpace, "as-scored"> };
+  | {
+    /** Before their rotary embedding, or as they are scored, whatever was done to them. */
+    readonly space: Extract<KeySpace, "pre-rope">;
+    /** The rotary embedding, where keys come before it; nothing where they come as they are scored. */
+    readonly rope: RopeParameters;
+  }
+  | {
+    /** As they are scored. */
+    readonly space: Extract<KeySpace, "as-scored">;
+  };

@@ -7,6 +7,9 @@
  * values are small, and 256 of them infinite where they are large.
  */
 import type { Codebook } from "./codebook.ts";
+import { checkOptions, TEXT } from "./check_options.ts";
+import { NUMBERS, record, typedArray } from "./data_kinds.ts";
+import { CoupletError } from "./errors.ts";
 import { floorFloat16Bits, fromFloat16Bits, toFloat16Bits } from "./float16.ts";
 import { parseScheme, type Scheme, type SchemeId } from "./scheme.ts";
 
@@ -29,10 +32,20 @@ export type GridCentroids = Pick<Codebook, "centroids" | "grid">;
  * half a step, which is a 510th of that range. What the numbers have in common costs nothing, so channels may have any mean.
  *
  * @param numbers `[keyValueHeads][headDim / channels][2^codeBits][channels]`, within the range of binary16.
+ * @throws {CoupletError} `shape` where they are no whole groups of centroids, or the scheme has none.
  */
 export function roundToGrid(numbers: ArrayLike<number>, scheme: SchemeId): GridCentroids {
-  const { centroids, channels } = parseScheme(scheme);
+  checkOptions("shape", "Cannot round centroids", { numbers: NUMBERS }, { numbers });
+  const { codebook, centroids, channels } = parseScheme(scheme);
   const rows = numbers.length / centroids;
+  if (codebook !== "learned" || rows % channels !== 0) {
+    throw new CoupletError("shape", {
+      what: "Cannot round centroids",
+      why: `${numbers.length} numbers are no groups of centroids of ${scheme}`,
+      remedy:
+        "Give [heads][groups][centroids][channels] numbers, of a scheme with learned codebooks",
+    });
+  }
   const levels = new Uint8Array(numbers.length);
   const grid = new Uint16Array(2 * rows);
   for (let row = 0; row < rows; row++) {
@@ -58,8 +71,17 @@ export function roundToGrid(numbers: ArrayLike<number>, scheme: SchemeId): GridC
 
 /** The numbers that a codebook's centroids stand for, in its centroids' order. */
 export function centroidNumbers(
-  { scheme, centroids, grid }: GridCentroids & Pick<Codebook, "scheme">,
+  codebook: GridCentroids & Pick<Codebook, "scheme">,
 ): Float32Array<ArrayBuffer> {
+  const kind = record<typeof codebook>("{ scheme, centroids, grid } of a codebook", {
+    scheme: TEXT,
+    centroids: typedArray("Uint8Array"),
+    grid: typedArray("Uint16Array"),
+  });
+  checkOptions("codebook", "Cannot give the centroids of a codebook", { codebook: kind }, {
+    codebook,
+  });
+  const { scheme, centroids, grid } = codebook;
   const { centroids: count, channels } = parseScheme(scheme);
   const numbers = new Float32Array(centroids.length);
   for (let row = 0; row < grid.length / 2; row++) {

@@ -146,7 +146,7 @@ export function fittingCandidates(
   throw new CoupletError("limits", {
     what: `Cannot attend to keys in ${layer.keys} and values in ${layer.values}`,
     why: [...new Set(candidates.map(({ refused }) => refused))].join("; "),
-    remedy: "Plan smaller steps (capacity.stepTokens), or pass the manifest's other rows as well",
+    remedy: "Plan smaller steps (capacity.stepTokens), or pass all kernels",
   });
 }
 
@@ -158,7 +158,7 @@ export function byCost<T extends WeighedCandidate>(candidates: readonly T[]): T[
 function tableObstacle(bytes: number, limits: PlanLimits): string | undefined {
   const most = limits.maxStorageBufferBindingSize * TABLE_SHARE;
   return bytes > most
-    ? `its tables of q.centroid would take ${bytes} bytes, more than the ${most} that are ${TABLE_SHARE} of the largest binding`
+    ? `its tables of q.centroid would take ${bytes} bytes, more than ${most}`
     : undefined;
 }
 

@@ -1,6 +1,15 @@
-import { type CacheOptions, type ResolvedOptions, resolveOptions } from "./cache_options.ts";
+import {
+  type CacheOptions,
+  keyFields,
+  type ResolvedOptions,
+  resolveOptions,
+  SHAPE_FIELDS,
+  TIER_FIELDS,
+} from "./cache_options.ts";
 import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "./cache_sizes.ts";
 import type { LayerPolicy, Policy } from "./cache_types.ts";
+import { checkOptions, type Fields, listOf, TEXT } from "./check_options.ts";
+import { NUMBER, record, SCHEMES, SIDE } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
 import { type Choice, solveKnapsack } from "./knapsack.ts";
 import { checkLargestShape } from "./largest_shape.ts";
@@ -78,6 +87,29 @@ interface Memory {
 }
 
 const WHAT = "Cannot choose a policy";
+
+/** What the options of {@linkcode choosePolicy} may be. */
+export function choiceFields(): Fields<ChoosePolicyOptions> {
+  return {
+    shape: SHAPE_FIELDS,
+    keys: keyFields,
+    budgetBits: NUMBER,
+    tokens: NUMBER,
+    sequences: NUMBER,
+    "tiers?": TIER_FIELDS,
+    "appendTokens?": NUMBER,
+    "candidates?": SCHEMES,
+    sensitivities: listOf(
+      record<Sensitivity>("{ layer, side, scheme, loss }", {
+        layer: NUMBER,
+        side: SIDE,
+        scheme: TEXT,
+        loss: NUMBER,
+      }),
+    ),
+  };
+}
+
 /** A budget that is another policy's own figure leaves room for that policy. */
 const ROUNDING = 1e-12;
 
@@ -115,11 +147,12 @@ const ROUNDING = 1e-12;
  * console.assert(policy.keys === "c4b8" && policy.values === "c8b8");
  * ```
  *
- * @throws {CoupletError} `usage` where a number is none, a sensitivity is missing or not finite, or no policy
+ * @throws {CoupletError} `usage` for an option that it does not know, where a number is none, a sensitivity is missing or not finite, or no policy
  * meets the budget: the error then names the smallest policy. `scheme` and `shape` where a candidate is unknown
  * or does not divide the head dimension.
  */
 export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
+  checkOptions("usage", WHAT, choiceFields(), options);
   const { shape, budgetBits, sensitivities } = options;
   checkNumbers(options);
   checkLargestShape(shape);

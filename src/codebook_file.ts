@@ -4,6 +4,8 @@
  *
  * @module
  */
+import { KEY_SPACE } from "./cache_options.ts";
+import { checkOptions, type Fields, FINITE, type Kind, listOf, TEXT } from "./check_options.ts";
 import { crc32 } from "./crc32.ts";
 import type {
   CalibrationProvenance,
@@ -14,8 +16,11 @@ import type {
   ModelFingerprint,
   ValueRotation,
 } from "./codebook.ts";
+import { describeValue } from "./describe_value.ts";
+import { FLOATS, NUMBER, orNothing, record, SIDE, typedArray } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
 import { parseJson } from "./parse_json.ts";
+import { checkOrigin, MODEL } from "./find_codebook.ts";
 import {
   readSafetensors,
   type SafetensorsFile,
@@ -42,6 +47,14 @@ export interface ExpectedCodebooks {
   readonly headDim?: number;
 }
 
+/** What {@linkcode ExpectedCodebooks} may be. */
+export const EXPECTED_FIELDS: Fields<ExpectedCodebooks> = {
+  "model?": MODEL,
+  "keySpace?": KEY_SPACE,
+  "keyValueHeads?": FINITE,
+  "headDim?": FINITE,
+};
+
 /**
  * A set of codebooks as a file. Equal sets give equal bytes, whatever the order of their codebooks.
  *
@@ -49,10 +62,12 @@ export interface ExpectedCodebooks {
  * value that is not finite, or comes twice.
  */
 export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
+  checkOptions("codebook", "Cannot write a codebook file", { set: setKind() }, { set });
   const tensors = new Map<string, SafetensorsTensor>();
   for (const codebook of set.codebooks) {
     const { layer, side, scheme, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
     checkCodebook(codebook);
+    checkSizes(codebook);
     const name = tensorName(layer, side, scheme);
     if (tensors.has(name)) throw badSet(`it holds the ${describe(codebook)} twice`);
     tensors.set(name, {
@@ -116,20 +131,23 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
  *
  * @param bytes The whole file.
  * @param expected What the codebooks must be for; whatever is given is checked.
- * @throws {CoupletError} `file` where the bytes are damaged or no codebook file; `codebook` where they are one
+ * @throws {CoupletError} `usage` for an expectation that it does not know; `file` where the bytes are damaged or no codebook file; `codebook` where they are one
  * of another version, model, key space or shape.
  */
 export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks = {}): CodebookSet {
+  checkOptions("usage", "Cannot use the codebook file", EXPECTED_FIELDS, expected);
   const { metadata, tensors } = readSafetensors(bytes);
   if (metadata["format"] !== FORMAT) {
     throw badFile(
-      `its metadata give the format ${quoted(metadata["format"])}, not "${FORMAT}"`,
-      "Give a file that calibration wrote, not a model's weights",
+      `its metadata give the format ${describeValue(metadata["format"])}, not "${FORMAT}"`,
+      "Give a file that calibration wrote",
     );
   }
   if (metadata["version"] !== VERSION) {
     throw foreign(
-      `it has version ${quoted(metadata["version"])} and this library reads version ${VERSION}`,
+      `it has version ${
+        describeValue(metadata["version"])
+      } and this library reads version ${VERSION}`,
       "Calibrate again with this version of the library",
     );
   }
@@ -139,22 +157,10 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   const model = parseModel(metadata["model"]);
   const keySpace = metadata["key_space"];
   if (keySpace !== "pre-rope" && keySpace !== "as-scored") {
-    throw badFile(`it gives the key space ${quoted(keySpace)}`, DAMAGED);
+    throw badFile(`it gives the key space ${describeValue(keySpace)}`, DAMAGED);
   }
   const provenance = parseProvenance(metadata["provenance"]);
-  if (expected.model !== undefined && expected.model.digest !== model.digest) {
-    throw foreign(
-      `it was learned on ${model.name} (${model.digest}), and the model is ` +
-        `${expected.model.name} (${expected.model.digest})`,
-      "Calibrate on this model, or load the model that the codebooks are for",
-    );
-  }
-  if (expected.keySpace !== undefined && expected.keySpace !== keySpace) {
-    throw foreign(
-      `its keys are ${keySpace} and the cache's are ${expected.keySpace}`,
-      "Calibrate in the cache's space, or plan the cache for the codebooks'",
-    );
-  }
+  checkOrigin({ model, keySpace }, expected.keySpace, expected.model);
 
   const codebooks: Codebook[] = [];
   const valueRotations: ValueRotation[] = [];
@@ -358,60 +364,59 @@ function parseFit(data: Uint8Array, keyValueHeads: number): CodebookFit {
   return { errors: fit.slice(0, keyValueHeads), variances: fit.slice(keyValueHeads) };
 }
 
+/** Checks the sizes of a codebook's parts. Those that are read from a file have them by their tensors' shapes. */
+function checkSizes(codebook: Codebook): void {
+  const { scheme, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
+  const channels = keyValueHeads * headDim;
+  const sizes = centroidShape(parseScheme(scheme), keyValueHeads, headDim);
+  const wanted = [
+    ["centroids", centroids, sizes.reduce((a, b) => a * b)],
+    ["grid", grid, 2 * channels],
+    ["scale", scale, channels],
+    ["errors", fit?.errors, keyValueHeads],
+    ["variances", fit?.variances, keyValueHeads],
+  ] as const;
+  for (const [name, numbers, size] of wanted) {
+    if (numbers === undefined || numbers.length === size) continue;
+    throw badSet(
+      `the ${name} of its ${describe(codebook)} have ${numbers.length} values, not ${size}`,
+    );
+  }
+}
+
 /** Checks what a codebook says of itself, whether it was read or is about to be written. */
 function checkCodebook(codebook: Codebook): void {
-  const { layer, scheme: id, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
+  const { layer, scheme: id, keyValueHeads, headDim, grid, scale, fit } = codebook;
   const scheme = parseScheme(id);
   if (scheme.codebook !== "learned") throw badSet(`${id} needs no learned codebook`);
   if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
     throw badSet(`its ${describe(codebook)} have ${keyValueHeads} heads of ${headDim} channels`);
   }
   scheme.layout(headDim);
-  const size = centroidShape(scheme, keyValueHeads, headDim).reduce((a, b) => a * b);
-  if (centroids.length !== size) {
-    throw badSet(`its ${describe(codebook)} have ${centroids.length} values, not ${size}`);
-  }
-  if (grid.length !== 2 * keyValueHeads * headDim) {
-    throw badSet(`the grid of its ${describe(codebook)} has ${grid.length} values`);
-  }
   // All exponent bits set: an infinity or NaN in binary16.
   const bad = grid.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
   if (bad >= 0) {
     throw badSet(`value ${bad} of the grid of its ${describe(codebook)} is not a finite number`);
   }
-  if (scale !== undefined) {
-    if (scale.length !== keyValueHeads * headDim) {
-      throw badSet(`the scale of its ${describe(codebook)} has ${scale.length} values`);
-    }
-    const badScale = scale.findIndex((value) => !(value > 0 && value < Infinity));
-    if (badScale >= 0) {
-      throw badSet(`value ${badScale} of the scale of its ${describe(codebook)} is not positive`);
-    }
+  const badScale = scale?.findIndex((value) => !(value > 0 && value < Infinity)) ?? -1;
+  if (badScale >= 0) {
+    throw badSet(`value ${badScale} of the scale of its ${describe(codebook)} is not positive`);
   }
-  if (fit !== undefined) {
-    for (const values of [fit.errors, fit.variances]) {
-      if (
-        values.length === keyValueHeads && values.every((value) => value >= 0 && value < Infinity)
-      ) continue;
-      throw badSet(`the fit of its ${describe(codebook)} is not a positive number for each head`);
-    }
+  if (![...fit?.errors ?? [], ...fit?.variances ?? []].every((n) => n >= 0 && n < Infinity)) {
+    throw badSet(`the fit of its ${describe(codebook)} is not a positive number for each head`);
   }
 }
 
 function parseModel(text: string | undefined): ModelFingerprint {
-  const { name, digest } = parseObject("model", text);
-  if (typeof name !== "string" || typeof digest !== "string") {
-    throw badFile("its model has no name and digest", DAMAGED);
-  }
+  const model = parseObject("model", text);
+  if (!MODEL[1](model)) throw badFile("its model has no name and digest", DAMAGED);
+  const { name, digest } = model;
   return { name, digest };
 }
 
 function parseProvenance(text: string | undefined): CalibrationProvenance {
   const { source, tokens, seed, iterations } = parseObject("provenance", text);
-  if (
-    typeof source !== "string" || typeof tokens !== "number" || typeof seed !== "number" ||
-    typeof iterations !== "number"
-  ) {
+  if (!TEXT[1](source) || !FINITE[1](tokens) || !FINITE[1](seed) || !FINITE[1](iterations)) {
     throw badFile("its provenance has no source, tokens, seed and iterations", DAMAGED);
   }
   return { source, tokens, seed, iterations };
@@ -478,10 +483,6 @@ function describe({ layer, side, scheme }: Codebook): string {
   return `${scheme} ${side} of layer ${layer}`;
 }
 
-function quoted(text: string | undefined): string {
-  return text === undefined ? "nothing" : `"${text}"`;
-}
-
 function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
@@ -499,5 +500,33 @@ function badSet(why: string): CoupletError {
     what: "Cannot use the set of codebooks",
     why,
     remedy: "Calibrate again",
+  });
+}
+
+/** What a set to be written may be: the numbers in it are checked one by one. */
+function setKind(): Kind<CodebookSet> {
+  const sizes = { layer: NUMBER, keyValueHeads: NUMBER, headDim: NUMBER };
+  const fit = record<CodebookFit>("a fit", { errors: FLOATS, variances: FLOATS });
+  const codebook = record<Codebook>("a codebook", {
+    ...sizes,
+    side: SIDE,
+    scheme: TEXT,
+    centroids: typedArray("Uint8Array"),
+    grid: typedArray("Uint16Array"),
+    scale: orNothing(FLOATS) as Kind<Float32Array<ArrayBuffer>>,
+    fit: orNothing(fit) as Kind<CodebookFit>,
+  });
+  const rotation = record<ValueRotation>("a rotation", { ...sizes, axes: FLOATS });
+  return record<CodebookSet>("a set of codebooks that calibrate() gives", {
+    model: MODEL,
+    keySpace: KEY_SPACE,
+    provenance: record<CalibrationProvenance>("a provenance", {
+      source: TEXT,
+      tokens: NUMBER,
+      seed: NUMBER,
+      iterations: NUMBER,
+    }),
+    valueRotations: orNothing(listOf(rotation)) as Kind<readonly ValueRotation[]>,
+    codebooks: listOf(codebook),
   });
 }

@@ -2,6 +2,7 @@
  * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A cache on a device gets along
  * with schemes alone, so that a bundle of one leaves this out.
  */
+import { checkOptions, having } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
 import type { Scheme } from "./scheme.ts";
 import { coupledCodec } from "./schemes/coupled.ts";
@@ -76,6 +77,8 @@ const families: readonly ((scheme: Scheme) => Codec | undefined)[] = [
  * @throws {CoupletError} `scheme` where the scheme is none that `parseScheme` gave.
  */
 export function schemeCodec(scheme: Scheme): Codec {
+  const kind = having<Scheme>("what parseScheme() gives", "id", "codebook", "layout");
+  checkOptions("scheme", "Cannot code vectors", { scheme: kind }, { scheme });
   for (const family of families) {
     const codec = family(scheme);
     if (codec !== undefined) return codec;

@@ -2,13 +2,20 @@
 import { readEntries } from "./read_range.ts";
 import type { Cache, CacheInit, CacheStats, ReadRange, Step, StepEntry } from "./cache.ts";
 import { CacheCommands, type StepCut } from "./cache_commands.ts";
+import { checkBeams, checkReadRange, checkStepEntries } from "./check_calls.ts";
 import { registerInternals } from "./cache_internals.ts";
 import { stepSplits } from "./cache_sizes.ts";
 import { cacheStats } from "./cache_stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
 import { EncoderOrder } from "./encoder_order.ts";
 import { CoupletError } from "./errors.ts";
-import { checkApart, checkBinding, tensorBytes } from "./host_bindings.ts";
+import {
+  type BoundTensor,
+  checkApart,
+  checkBinding,
+  type HostTensor,
+  tensorBytes,
+} from "./host_bindings.ts";
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
 import { LayerCommands, type StepGrid } from "./layer_commands.ts";
 import type { CompiledKernel } from "./pipelines.ts";
@@ -181,6 +188,7 @@ export class DeviceCache implements Cache {
 
   beginStep(entries: readonly StepEntry[]): Step {
     this.#checkDevice();
+    checkStepEntries(entries);
     const growths = this.#sequences.grow(entries);
     let tokens = 0;
     const firsts = growths.map((growth) => (tokens += growth.tokens) - growth.tokens);
@@ -231,6 +239,7 @@ export class DeviceCache implements Cache {
       });
     };
     this.#checkDevice();
+    checkBeams(beams, parents);
     if (new Set(beams).size < beams.length) refuse("a sequence comes twice");
     for (const parent of parents) {
       if (!Object.hasOwn(beams, parent)) {
@@ -301,12 +310,12 @@ export class DeviceCache implements Cache {
       throw outOfOrder("append to", layer, "the step was appended to it before");
     }
     for (const growth of live) this.#checkTurn(growth, layer);
-    this.#hostTensor("keys", tensors.keys, state, layer);
-    this.#hostTensor("values", tensors.values, state, layer);
+    const keys = this.#hostTensor("keys", tensors?.keys, state, layer).binding;
+    const values = this.#hostTensor("values", tensors?.values, state, layer).binding;
     const grid = this.#grid(state, live);
     this.#record(target, sequences, () => {
       if (!state.isPrepared) this.#commands.prepare(this.#recorder, live);
-      this.#commands.layers[layer]!.append(this.#recorder, grid, tensors);
+      this.#commands.layers[layer]!.append(this.#recorder, grid, { keys, values });
     });
     state.isPrepared = true;
     progress.append(layer);
@@ -355,13 +364,14 @@ export class DeviceCache implements Cache {
           : "the step was not appended to it",
       );
     }
-    const queries = this.#hostTensor("queries", tensors.queries, state, layer);
-    const output = this.#hostTensor("output", tensors.output, state, layer);
+    const queries = this.#hostTensor("queries", tensors?.queries, state, layer);
+    const output = this.#hostTensor("output", tensors?.output, state, layer);
     checkApart(output, queries);
     const grid = this.#grid(state, live);
     const kind = this.#splitKinds[state.way].ofLayer[layer]!;
     this.#record(target, sequences, () => {
-      this.#commands.layers[layer]!.attend(this.#recorder, grid, kind, tensors);
+      const bound = { queries: queries.binding, output: output.binding };
+      this.#commands.layers[layer]!.attend(this.#recorder, grid, kind, bound);
     });
   }
 
@@ -378,6 +388,7 @@ export class DeviceCache implements Cache {
     this.#checkDevice();
     this.#recorder.check(target);
     this.#checkLayer(layer);
+    checkReadRange(range);
     const { options } = this.plan;
     const state = this.#sequences.state(sequence);
     const { maxComputeWorkgroupsPerDimension } = this.#device.limits;
@@ -402,7 +413,7 @@ export class DeviceCache implements Cache {
     const { shape, layers, dtype } = options;
     const { keyValueHeads, strides } = layers[layer]!;
     const bytes = tensorBytes(count, keyValueHeads, shape.headDim, strides[side], dtype);
-    checkBinding({ name: "output", binding: output, bytes }, this.#own);
+    const { binding } = this.#checkBinding({ name: "output", binding: output, bytes });
     this.#encoders.check(target, [sequence]);
 
     const commands = this.#commands.layers[layer]!;
@@ -421,7 +432,7 @@ export class DeviceCache implements Cache {
       for (const tier of ["coded", "exact"] as const) {
         if (entries[tier].length === 0) continue;
         const grid = this.#commands.entries(entries[tier]);
-        commands.read(this.#recorder, side, tier, grid, output);
+        commands.read(this.#recorder, side, tier, grid, binding);
       }
     });
   }
@@ -512,9 +523,12 @@ export class DeviceCache implements Cache {
     const { keyValueHeads, strides } = layers[layer]!;
     const heads = name === "keys" || name === "values" ? keyValueHeads : shape.queryHeads;
     const bytes = tensorBytes(tokens, heads, shape.headDim, strides[name], dtype);
-    const tensor = { name, binding, bytes };
-    checkBinding(tensor, this.#own);
-    return tensor;
+    return this.#checkBinding({ name, binding, bytes });
+  }
+
+  #checkBinding(tensor: HostTensor): BoundTensor {
+    const { maxStorageBufferBindingSize } = this.#device.limits;
+    return checkBinding(tensor, this.#own, maxStorageBufferBindingSize);
   }
 }
 

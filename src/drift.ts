@@ -1,9 +1,13 @@
 import type { CalibrationSamples } from "./calibrate/calibrate.ts";
 import { checkSamples, tokensOf } from "./calibrate/samples.ts";
+import { POLICY_FIELDS } from "./cache_options.ts";
 import type { Policy } from "./cache_types.ts";
+import { checkOptions, type Fields } from "./check_options.ts";
 import type { Codebook, CodebookFit, CodebookSet } from "./codebook.ts";
 import { measureFit } from "./codebook_fit.ts";
+import { NUMBER, SAMPLES } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
+import { CODEBOOKS } from "./find_codebook.ts";
 import type { SchemeId, Side } from "./scheme.ts";
 
 /** How {@linkcode checkDrift} compares. */
@@ -13,6 +17,12 @@ export interface DriftOptions {
   /** How many times the calibration's error still fits; 1.3 where absent. */
   readonly threshold?: number;
 }
+
+/** What the options of {@linkcode checkDrift} may be. */
+export const DRIFT_FIELDS: Fields<DriftOptions> = {
+  "policy?": POLICY_FIELDS,
+  "threshold?": NUMBER,
+};
 
 /** One KV head's error, live and when its codebook was learned. */
 export interface HeadDrift {
@@ -97,8 +107,15 @@ const NAMED = 8;
 export function checkDrift(
   set: CodebookSet,
   samples: readonly CalibrationSamples[],
-  { policy, threshold = DEFAULT_THRESHOLD }: DriftOptions = {},
+  options: DriftOptions = {},
 ): DriftReport {
+  checkOptions(
+    "usage",
+    "Cannot check codebooks for drift",
+    { set: CODEBOOKS, samples: SAMPLES, options: DRIFT_FIELDS },
+    { set, samples, options },
+  );
+  const { policy, threshold = DEFAULT_THRESHOLD } = options;
   if (!(threshold >= 1 && threshold < Infinity)) {
     throw new CoupletError("usage", {
       what: "Cannot check codebooks for drift",

@@ -2,7 +2,10 @@ import { type CalibrationSamples, checkSamples, tokensOf } from "./calibrate/sam
 import type { Sensitivity } from "./choose_policy.ts";
 import type { Codebook, CodebookSet } from "./codebook.ts";
 import { visitCoded } from "./codebook_fit.ts";
+import { checkOptions } from "./check_options.ts";
+import { SAMPLES } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
+import { CODEBOOKS } from "./find_codebook.ts";
 
 /** Tokens that a sensitivity is estimated on, at most. */
 const MOST_TOKENS = 1024;
@@ -63,6 +66,12 @@ export function estimateSensitivities(
   set: CodebookSet,
   samples: readonly CalibrationSamples[],
 ): Sensitivity[] {
+  checkOptions(
+    "usage",
+    "Cannot estimate sensitivities",
+    { set: CODEBOOKS, samples: SAMPLES },
+    { set, samples },
+  );
   return samples.flatMap((one) => {
     const { layer, side } = one;
     const codebooks = set.codebooks.filter((codebook) =>

@@ -1,3 +1,4 @@
+import { checkOptions, FINITE, isA, type Kind, kind, TEXT } from "./check_options.ts";
 import type {
   Codebook,
   CodebookSet,
@@ -7,6 +8,24 @@ import type {
 } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
+
+/** What a model's fingerprint may be. */
+export const MODEL: Kind<ModelFingerprint> = kind(
+  "{ name, digest }",
+  (value) => TEXT[1](Object(value).name) && TEXT[1](Object(value).digest),
+);
+
+/** What a set of codebooks may be; what files hold was checked when they were read. */
+export const CODEBOOKS: Kind<CodebookSet> = kind(
+  "what decodeCodebooks() or calibrate() gives",
+  (value) => {
+    const { model, codebooks } = Object(value);
+    return MODEL[1](model) && Array.isArray(codebooks) &&
+      [...codebooks].every((one) =>
+        isA("Uint8Array", Object(one).centroids) && isA("Uint16Array", one.grid)
+      );
+  },
+);
 
 /**
  * Checks that a set of codebooks was learned on the keys and values a cache will get, and on its model.
@@ -18,28 +37,41 @@ export function checkCodebookSet(
   keySpace: KeySpace,
   model: ModelFingerprint | undefined,
 ): void {
-  if (set.keySpace !== keySpace) {
-    throw new CoupletError("codebook", {
-      what: "Cannot use the codebooks",
-      why: `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
-      remedy: "Calibrate on keys in the space the cache gets",
-    });
-  }
+  checkOrigin(set, keySpace, model);
   if (set.valueRotations?.length && model === undefined) {
-    throw new CoupletError("codebook", {
-      what: "Cannot use the codebooks",
-      why: "their values are rotated, and nothing says that the model's are",
-      remedy: "Fold the set's rotations into the model, and pass the digest it then has as `model`",
-    });
+    throw foreign(
+      "their values are rotated, and nothing says that the model's are",
+      "Fold its rotations into the model, and pass the digest it then has (model)",
+    );
   }
-  if (model !== undefined && model.digest !== set.model.digest) {
-    throw new CoupletError("codebook", {
-      what: "Cannot use the codebooks",
-      why:
-        `they were learned on ${set.model.name} (${set.model.digest}) and the model is ${model.name} (${model.digest})`,
-      remedy: "Calibrate this model, or load the codebooks that belong to it",
-    });
+}
+
+/**
+ * Checks where codebooks come from, as far as it is known where they go.
+ *
+ * @throws {CoupletError} `codebook` where they are of another model or space of keys.
+ */
+export function checkOrigin(
+  set: Pick<CodebookSet, "keySpace" | "model">,
+  keySpace: KeySpace = set.keySpace,
+  model: ModelFingerprint = set.model,
+): void {
+  if (set.keySpace !== keySpace) {
+    throw foreign(
+      `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
+      "Calibrate on keys in the space the cache gets, or plan the cache for theirs",
+    );
   }
+  if (model.digest !== set.model.digest) {
+    throw foreign(
+      `they were learned on ${set.model.name} (${set.model.digest}) and the model is ${model.name} (${model.digest})`,
+      "Calibrate this model, or load the codebooks that belong to it",
+    );
+  }
+}
+
+function foreign(why: string, remedy: string): CoupletError {
+  return new CoupletError("codebook", { what: "Cannot use the codebooks", why, remedy });
 }
 
 /**
@@ -53,6 +85,16 @@ export function findCodebook(
   side: Side,
   scheme: SchemeId,
 ): Codebook {
+  checkOptions("codebook", "Cannot find a codebook", {
+    set: CODEBOOKS,
+    layer: FINITE,
+    side: TEXT,
+    scheme: TEXT,
+  }, { set, layer, side, scheme });
+  return codebookOf(set, layer, side, scheme);
+}
+
+function codebookOf(set: CodebookSet, layer: number, side: Side, scheme: SchemeId): Codebook {
   const found = set.codebooks.find((codebook) =>
     codebook.layer === layer && codebook.side === side && codebook.scheme === scheme
   );
@@ -96,7 +138,7 @@ export function cacheCodebook(
         `Calibrate this model with ${scheme} among the schemes, and pass the set as codebooks`,
     });
   }
-  const found = findCodebook(set, layer, side, scheme);
+  const found = codebookOf(set, layer, side, scheme);
   if (
     found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||
     found.centroids.length !== keyValueHeads * headDim * centroids ||

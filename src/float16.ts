@@ -4,7 +4,7 @@ const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 
 /** What the exponents of binary16 and of binary32 differ by. */
-const EXPONENT_GAP = 2 ** 112;
+const EXPONENT_GAP = 0x1_0000_0000_0000_0000_0000_0000_0000; // 2^112
 
 /** The bits of the binary16 value nearest to `value`; overflow gives an infinity. */
 export function toFloat16Bits(value: number): number {

@@ -71,8 +71,7 @@ export function checkHadamard(id: SchemeId, headDim: number): void {
   if (headDim >= LEAST && Number.isInteger(Math.log2(headDim))) return;
   throw new CoupletError("shape", {
     what: `Cannot use ${id} at head dimension ${headDim}`,
-    why: "it rotates heads by a Hadamard matrix, and there is none of that size that fills words",
-    remedy:
-      `Use a head dimension that is a power of two from ${LEAST}, or a scheme with learned codebooks such as c8b8`,
+    why: "it rotates by a Hadamard matrix, and there is none of that size",
+    remedy: `Use a head dimension that is a power of two from ${LEAST}, or a scheme such as c8b8`,
   });
 }

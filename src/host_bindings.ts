@@ -1,5 +1,6 @@
 /** Checks of the bindings a host hands over. */
 import type { TensorStrides } from "./cache_options.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 
 /** A tensor of the host, and what it must hold. */
@@ -11,6 +12,9 @@ export interface HostTensor {
   /** Bytes that a kernel may touch, from the binding's start. */
   readonly bytes: number;
 }
+
+/** A binding as it is bound. */
+export type BoundTensor = HostTensor & { readonly binding: Required<GPUBufferBinding> };
 
 /** Offsets of storage bindings are multiples of this on every device. */
 const OFFSET_ALIGNMENT = 256;
@@ -30,40 +34,61 @@ export function tensorBytes(
 }
 
 /**
- * Checks that a binding can be bound and covers its tensor.
+ * A tensor with the binding that WebGPU is to get: of what the host binds, as much as a binding may have. That does not
+ * depend on the tokens of a step, so that bind groups serve many.
  *
  * @param own Buffers of the cache, which no tensor may lie in.
- * @throws {CoupletError} `usage` for a buffer that cannot be bound so, `shape` for one that is too small.
+ * @param most Bytes that the device binds at once; as many as there are where absent.
+ * @throws {CoupletError} `usage` for a buffer that cannot be bound so, `shape` for one that is too small, `limits` where
+ * the device cannot bind the tensor.
  */
 export function checkBinding(
   { name, binding, bytes }: HostTensor,
   own: ReadonlySet<GPUBuffer>,
-): void {
-  const buffer = binding.buffer as GPUBuffer;
-  const offset = binding.offset ?? 0;
-  const size = binding.size ?? buffer.size - offset;
-  if ((buffer.usage & STORAGE) === 0) {
-    throw refusal(name, "its buffer was not created for storage", "Create it with usage STORAGE");
-  }
-  if (own.has(buffer)) {
-    throw refusal(name, "its buffer is the cache's own", "Use a buffer of the host");
-  }
-  if (offset % OFFSET_ALIGNMENT !== 0) {
+  most = Infinity,
+): BoundTensor {
+  const { buffer, offset = 0, size: given } = Object(binding) as GPUBufferBinding;
+  const { usage, size: all } = Object(buffer) as GPUBuffer;
+  if (typeof usage !== "number") {
     throw refusal(
       name,
-      `its offset is ${offset} bytes`,
+      `its buffer is ${describeValue(buffer)}`,
+      "Pass { buffer } with a GPUBuffer",
+    );
+  }
+  if ((usage & STORAGE) === 0) {
+    throw refusal(name, "its buffer was not created for storage", "Create it with usage STORAGE");
+  }
+  if (own.has(buffer as GPUBuffer)) {
+    throw refusal(name, "its buffer is the cache's own", "Use a buffer of the host");
+  }
+  if (!(Number.isInteger(offset) && offset >= 0 && offset % OFFSET_ALIGNMENT === 0)) {
+    throw refusal(
+      name,
+      `its offset is ${describeValue(offset)} bytes`,
       `Use an offset that is a multiple of ${OFFSET_ALIGNMENT}`,
     );
   }
-  if (size < bytes || offset + size > buffer.size) {
+  const size = given ?? all - offset;
+  if (!(Number.isFinite(size) && size >= bytes && offset + size <= all)) {
     throw new CoupletError("shape", {
-      what: `Cannot use the binding of the ${name}`,
-      why: `it covers ${
-        Math.min(size, buffer.size - offset)
-      } bytes of its buffer and the step needs ${bytes}`,
+      what: what(name),
+      why: `it has ${
+        describeValue(size)
+      } bytes from byte ${offset} on, of a buffer of ${all}, and the step needs ${bytes}`,
       remedy: "Bind the whole tensor, in the plan's element type and strides",
     });
   }
+  if (bytes > most) {
+    throw new CoupletError("limits", {
+      what: what(name),
+      why: `the step needs ${bytes} bytes and the device binds at most ${most}`,
+      remedy: "Use smaller steps (capacity.stepTokens)",
+    });
+  }
+  // Bindings are whole words, as tensors are.
+  const bound = Math.min(size, most);
+  return { name, bytes, binding: { buffer: buffer as GPUBuffer, offset, size: bound - bound % 4 } };
 }
 
 /**
@@ -78,11 +103,15 @@ export function checkApart(written: HostTensor, read: HostTensor): void {
   if (from >= start + read.bytes || start >= from + written.bytes) return;
   throw refusal(
     written.name,
-    `it overlaps the ${read.name}, which a later pass of the same step may read again`,
+    `it overlaps the ${read.name}, which may be read again`,
     "Use separate ranges",
   );
 }
 
+function what(name: string): string {
+  return `Cannot use the binding of the ${name}`;
+}
+
 function refusal(name: string, why: string, remedy: string): CoupletError {
-  return new CoupletError("usage", { what: `Cannot use the binding of the ${name}`, why, remedy });
+  return new CoupletError("usage", { what: what(name), why, remedy });
 }

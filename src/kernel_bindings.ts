@@ -43,56 +43,73 @@ export type BindingName =
   | "partial_sums"
   | "group_results";
 
-/** How a kernel declares one resource: its WGSL address space and type. */
-interface BindingDeclaration {
-  /** WGSL address space and access mode. */
-  readonly space: "uniform" | "storage, read" | "storage, read_write";
-  /** WGSL type. */
-  readonly type: string;
+/** The WGSL address space and access mode of a resource. */
+export type BindingSpace = "uniform" | "storage, read" | "storage, read_write";
+
+const UNIFORM: readonly BindingName[] = ["step", "layer", "batch", "centroid_table"];
+
+/** What is written, but for those whose name says so. */
+const WRITTEN: readonly BindingName[] = [
+  "output",
+  "records",
+  "vectors",
+  "centroids",
+  "scores",
+  "partial_sums",
+  "group_results",
+];
+
+/** The address space of a resource. */
+export function bindingSpace(name: BindingName): BindingSpace {
+  return UNIFORM.includes(name)
+    ? "uniform"
+    : WRITTEN.includes(name) || name.endsWith("_written")
+    ? "storage, read_write"
+    : "storage, read";
 }
 
-/** Every resource a kernel may bind. The one place that knows. */
-export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
-  step: { space: "uniform", type: "Step" },
-  layer: { space: "uniform", type: "Layer" },
-  queries: { space: "storage, read", type: "array<u32>" },
-  keys: { space: "storage, read", type: "array<u32>" },
-  values: { space: "storage, read", type: "array<u32>" },
-  output: { space: "storage, read_write", type: "array<u32>" },
-  exact: { space: "storage, read", type: "array<u32>" },
-  exact_quads: { space: "storage, read", type: "array<vec4<u32>>" },
-  exact_written: { space: "storage, read_write", type: "array<u32>" },
-  pages: { space: "storage, read", type: "array<u32>" },
-  pages_written: { space: "storage, read_write", type: "array<u32>" },
-  codebooks: { space: "storage, read", type: "array<u32>" },
-  codebook_pairs: { space: "storage, read", type: "array<vec2<u32>>" },
-  codebook_quads: { space: "storage, read", type: "array<vec4<u32>>" },
-  coded_records: { space: "storage, read", type: "array<u32>" },
-  key_records: { space: "storage, read", type: "array<u32>" },
-  value_records: { space: "storage, read", type: "array<u32>" },
-  key_quads: { space: "storage, read", type: "array<vec4<u32>>" },
-  value_quads: { space: "storage, read", type: "array<vec4<u32>>" },
-  records: { space: "storage, read_write", type: "array<u32>" },
-  restored: { space: "storage, read", type: "array<u32>" },
-  rope: { space: "storage, read", type: "array<vec4<f32>>" },
-  table: { space: "storage, read", type: "array<vec4<f32>>" },
-  table_written: { space: "storage, read_write", type: "array<vec4<f32>>" },
-  table16: { space: "storage, read", type: "array<vec2<u32>>" },
-  table16_written: { space: "storage, read_write", type: "array<vec2<u32>>" },
-  row_scores: { space: "storage, read", type: "array<f32>" },
-  row_scores_written: { space: "storage, read_write", type: "array<f32>" },
-  partials: { space: "storage, read", type: "array<vec4<f32>>" },
-  partials_written: { space: "storage, read_write", type: "array<vec4<f32>>" },
-  sink_logits: { space: "storage, read", type: "array<f32>" },
-  vectors: { space: "storage, read_write", type: "array<u32>" },
-  batch: { space: "uniform", type: "Batch" },
-  samples: { space: "storage, read", type: "array<vec4<f32>>" },
-  weights: { space: "storage, read", type: "array<vec4<f32>>" },
-  centroid_table: { space: "uniform", type: "array<vec4<f32>, TABLE_ROWS * ROW>" },
-  centroids: { space: "storage, read_write", type: "array<f32>" },
-  scores: { space: "storage, read_write", type: "array<vec4<f32>>" },
-  codes: { space: "storage, read", type: "array<vec4<u32>>" },
-  codes_written: { space: "storage, read_write", type: "array<vec4<u32>>" },
-  partial_sums: { space: "storage, read_write", type: "array<f32>" },
-  group_results: { space: "storage, read_write", type: "array<vec2<f32>>" },
+/** The WGSL types of all resources. Only what writes kernels needs them, so that a bundle has them not. */
+export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
+  step: "Step",
+  layer: "Layer",
+  queries: "array<u32>",
+  keys: "array<u32>",
+  values: "array<u32>",
+  output: "array<u32>",
+  exact: "array<u32>",
+  exact_quads: "array<vec4<u32>>",
+  exact_written: "array<u32>",
+  pages: "array<u32>",
+  pages_written: "array<u32>",
+  codebooks: "array<u32>",
+  codebook_pairs: "array<vec2<u32>>",
+  codebook_quads: "array<vec4<u32>>",
+  coded_records: "array<u32>",
+  key_records: "array<u32>",
+  value_records: "array<u32>",
+  key_quads: "array<vec4<u32>>",
+  value_quads: "array<vec4<u32>>",
+  records: "array<u32>",
+  restored: "array<u32>",
+  rope: "array<vec4<f32>>",
+  table: "array<vec4<f32>>",
+  table_written: "array<vec4<f32>>",
+  table16: "array<vec2<u32>>",
+  table16_written: "array<vec2<u32>>",
+  row_scores: "array<f32>",
+  row_scores_written: "array<f32>",
+  partials: "array<vec4<f32>>",
+  partials_written: "array<vec4<f32>>",
+  sink_logits: "array<f32>",
+  vectors: "array<u32>",
+  batch: "Batch",
+  samples: "array<vec4<f32>>",
+  weights: "array<vec4<f32>>",
+  centroid_table: "array<vec4<f32>, TABLE_ROWS * ROW>",
+  centroids: "array<f32>",
+  scores: "array<vec4<f32>>",
+  codes: "array<vec4<u32>>",
+  codes_written: "array<vec4<u32>>",
+  partial_sums: "array<f32>",
+  group_results: "array<vec2<f32>>",
 };

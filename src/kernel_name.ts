@@ -1,3 +1,5 @@
+import { checkOptions, listOf, oneOf, TEXT, whole } from "./check_options.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import type { SchemeId } from "./scheme.ts";
 
@@ -97,6 +99,13 @@ export interface KernelNameParts {
 
 /** `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]`, such as `attend_c8b8_c4b8_d128_rope`. */
 export function formatKernelName(parts: KernelNameParts): string {
+  checkOptions("kernel", "Cannot format a kernel's name", {
+    family: oneOf(...Object.keys(NAME_GRAMMARS)),
+    schemes: listOf(TEXT),
+    "size?": whole(1),
+    "variant?": oneOf(...VARIANTS),
+    "feature?": oneOf(...FEATURE_NAMES),
+  }, parts);
   const { size } = NAME_GRAMMARS[parts.family];
   return [
     parts.family,
@@ -118,14 +127,13 @@ function familyOf(name: string): KernelFamily | undefined {
  * @throws {CoupletError} `kernel` where the name does not follow the grammar.
  */
 export function parseKernelName(name: string): KernelNameParts {
-  const family = familyOf(name);
+  const family = typeof name === "string" ? familyOf(name) : undefined;
   const parts = family === undefined ? undefined : parseParts(family, name);
   if (parts !== undefined) return parts;
   throw new CoupletError("kernel", {
-    what: `Cannot parse the kernel name "${name}"`,
-    why:
-      "it is not of the form <family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]",
-    remedy: `Use a name from the manifest; families are ${Object.keys(NAME_GRAMMARS).join(", ")}`,
+    what: `Cannot parse the kernel name ${describeValue(name)}`,
+    why: "names of kernels have another form (docs/kernel_names.md)",
+    remedy: "Use a name from the manifest",
   });
 }
 

@@ -18,7 +18,7 @@ export interface AttentionRun {
 }
 
 /** Bytes of random words that records are filled with, over and over: more than any codebook. */
-const FILL_BYTES = 1 << 20;
+const FILL_BYTES = 1_048_576;
 
 /** Clears the highest bit of the exponent of each binary16 number, so that none is infinite. */
 const FINITE_HALVES = 0xbfffbfff;

@@ -1,4 +1,4 @@
-import { type BindingName, BINDINGS } from "./kernel_bindings.ts";
+import { type BindingName, bindingSpace } from "./kernel_bindings.ts";
 import { CoupletError } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
 
@@ -44,7 +44,7 @@ function layoutEntry(name: BindingName, binding: number): GPUBindGroupLayoutEntr
     "uniform": "uniform",
     "storage, read": "read-only-storage",
     "storage, read_write": "storage",
-  } as const)[BINDINGS[name].space];
+  } as const)[bindingSpace(name)];
   return { binding, visibility: 4, buffer: { type, hasDynamicOffset: name === "step" } };
 }
 

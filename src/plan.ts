@@ -1,9 +1,12 @@
 import {
+  CACHE_FIELDS,
   type CacheOptions,
+  checkPlanOptions,
   type ResolvedLayer,
   type ResolvedOptions,
   resolveOptions,
   stepEntries,
+  WHAT,
 } from "./cache_options.ts";
 import {
   type CacheBytes,
@@ -20,6 +23,7 @@ import {
 } from "./cache_sizes.ts";
 import { type AttentionKernels, chooseAttention } from "./choose_attention.ts";
 import type { KeySpace } from "./codebook.ts";
+import { checkOptions, type Fields, FUNCTION, having, kind } from "./check_options.ts";
 import type { KernelInfo } from "./kernel.ts";
 import {
   checkBuffer,
@@ -34,7 +38,7 @@ import { FEATURE_NAMES, kernelFeatures } from "./kernel_name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId, SIDES } from "./scheme.ts";
-import { kernelParts, type KernelQuery, requireKernel } from "./select_kernel.ts";
+import { kernelParts, type KernelQuery, KERNELS, requireKernel } from "./select_kernel.ts";
 import { parameterSets } from "./split_kinds.ts";
 import {
   type AttentionWay,
@@ -64,6 +68,26 @@ export interface PlanOptions extends CacheOptions {
    */
   readonly tuning?: TuningRecord;
 }
+
+/** What a plan's options may be. */
+export const PLAN_FIELDS: Fields<PlanOptions> = {
+  ...CACHE_FIELDS,
+  "limits?": kind(
+    "a device's limits",
+    (value) =>
+      Object.keys(BASE_LIMITS).every((name) => {
+        const limit = Object(value)[name];
+        return typeof limit === "number" && limit > 0;
+      }),
+  ),
+  // A name that has another form than WebGPU's is misspelt, such as `shader_f16`.
+  "features?": kind("a device's features", (value) => {
+    const { has, keys } = Object(value);
+    return FUNCTION[1](has) && ![...keys?.call(value) ?? []].some((name) => /[^a-z\d-]/.test(name));
+  }),
+  kernels: KERNELS,
+  "tuning?": having("what tune() gives"),
+};
 
 /** One layer's kernels and memory. */
 export interface LayerPlan {
@@ -131,11 +155,12 @@ export interface CachePlan {
 /**
  * Resolves schemes, kernels and bytes for a model and a device, before anything is allocated.
  *
- * @throws {CoupletError} `shape` and `scheme` where the options contradict themselves; `kernel` where no
+ * @throws {CoupletError} `shape` and `scheme` where options are unknown, out of range, or contradict each other; `kernel` where no
  * kernel covers a layer; `limits` where the device cannot hold what was asked for; `tuning` where the record is of
  * another version or shape, or its choice cannot be used.
  */
 export function planCache(options: PlanOptions): CachePlan {
+  checkPlanOptions(PLAN_FIELDS, options);
   checkLargestShape(options.shape);
   const resolved = resolveOptions(options);
   const limits = options.limits ?? BASE_LIMITS;
@@ -301,7 +326,7 @@ export function requiredLimits(options: PlanOptions): RequiredLimits {
   const boundless = { maxStorageBufferBindingSize: Infinity, maxBufferSize: Infinity };
   const { largestBinding } = planCache({
     ...options,
-    limits: options.limits ?? { ...BASE_LIMITS, ...boundless },
+    limits: options?.limits ?? { ...BASE_LIMITS, ...boundless },
   });
   return {
     maxStorageBufferBindingSize: Math.max(
@@ -317,18 +342,28 @@ export function requiredLimits(options: PlanOptions): RequiredLimits {
  * base. Those in {@linkcode OPTIONAL_FEATURES} make some kernels faster: request them where the adapter has them, and
  * plan with the device's `features`.
  *
- * @param profile Whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps.
+ * @throws {CoupletError} `usage` for an option that it does not know.
  */
-export function requiredFeatures(
-  { profile = false }: { readonly profile?: boolean } = {},
-): readonly GPUFeatureName[] {
-  return profile ? ["timestamp-query"] : [];
+export function requiredFeatures(options: FeatureOptions = {}): readonly GPUFeatureName[] {
+  checkOptions("usage", WHAT, FEATURE_FIELDS, options);
+  return options.profile ? ["timestamp-query"] : [];
 }
 
+/** What {@linkcode requiredFeatures} may be told. */
+export interface FeatureOptions {
+  /** Whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps. Defaults to false. */
+  readonly profile?: boolean;
+}
+
+/** What its options may be. */
+export const FEATURE_FIELDS: Fields<FeatureOptions> = {
+  "profile?": kind("true or false", (value) => typeof value === "boolean"),
+};
+
 /** Features that some kernels are faster with. */
-export const OPTIONAL_FEATURES: readonly GPUFeatureName[] = FEATURE_NAMES.flatMap((feature) =>
-  kernelFeatures({ feature })
-);
+export const OPTIONAL_FEATURES: readonly GPUFeatureName[] = /* @__PURE__ */ FEATURE_NAMES.flatMap((
+  feature,
+) => kernelFeatures({ feature }));
 
 function describeAttention(name: string, attention: AttentionKernels): string {
   const names = [attention.attend, attention.table, attention.score, attention.mix]

@@ -1,4 +1,5 @@
 /** Time on the GPU by kernel, from timestamp queries. */
+import { checkOptions, DEVICE } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
 import { type KernelFamily, parseKernelName } from "./kernel_name.ts";
 
@@ -43,6 +44,7 @@ const QUERY_RESOLVE = 0x200;
  * ({@linkcode requiredFeatures}).
  */
 export function createProfile(device: GPUDevice): Profile {
+  checkOptions("usage", "Cannot create a profile", { device: DEVICE }, { device });
   if (!device.features.has("timestamp-query")) {
     throw new CoupletError("limits", {
       what: "Cannot create a profile",

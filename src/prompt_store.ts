@@ -1,7 +1,11 @@
 /** Prompt prefixes in a store: keys by content, and the search for the longest one that is there. */
 import type { Cache } from "./cache.ts";
 import type { CacheIdentity } from "./cache_identity.ts";
+import { cacheInternals } from "./cache_internals.ts";
+import { checkOptions, having, type Kind, TEXT, whole } from "./check_options.ts";
+import { NUMBERS, orNothing, record } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
+import { MODEL } from "./find_codebook.ts";
 import type { Sequence } from "./sequences.ts";
 import { hexadecimal, sha256Bytes } from "./sha256.ts";
 import { cacheIdentity, readSequence, restoreSequence } from "./snapshot.ts";
@@ -48,6 +52,7 @@ export interface FoundPrefix {
  * @returns `prompt-` and 64 hexadecimal digits.
  */
 export async function promptKey(prompt: Prompt): Promise<string> {
+  checkOptions("usage", "Cannot hash a prompt", { prompt: promptKind() }, { prompt });
   const [key] = await prefixKeys(prompt, [prompt.tokenIds.length]);
   return key!;
 }
@@ -66,6 +71,12 @@ export async function storePrefix(
   sequence: Sequence,
   tokenIds: ArrayLike<number>,
 ): Promise<string> {
+  cacheInternals(cache);
+  checkOptions("usage", "Cannot store a prefix", {
+    store: storeKind(),
+    sequence: having("what createSequence() gives", "id"),
+    tokenIds: NUMBERS,
+  }, { store, sequence, tokenIds });
   const length = cache.length(sequence);
   if (length !== tokenIds.length) {
     throw new CoupletError("usage", {
@@ -101,13 +112,11 @@ export async function findLongestPrefix(
   prompt: Prompt,
   blockTokens: number,
 ): Promise<FoundPrefix> {
-  if (!Number.isInteger(blockTokens) || blockTokens < 1) {
-    throw new CoupletError("usage", {
-      what: "Cannot look for a prefix",
-      why: `blockTokens is ${blockTokens}`,
-      remedy: "Use a whole number of 1 or more",
-    });
-  }
+  checkOptions("usage", "Cannot look for a prefix", {
+    store: storeKind(),
+    prompt: promptKind(),
+    blockTokens: whole(1),
+  }, { store, prompt, blockTokens });
   const blocks = Math.floor(prompt.tokenIds.length / blockTokens);
   const lengths = Array.from({ length: blocks }, (_, i) => (i + 1) * blockTokens);
   const keys = await prefixKeys(prompt, lengths);
@@ -149,12 +158,34 @@ export async function restoreLongestPrefix(
     readonly refused: readonly RefusedEntry[];
   }
 > {
+  // Before the codebooks are hashed, which takes a while.
+  cacheInternals(cache);
+  checkOptions("usage", "Cannot look for a prefix", {
+    store: storeKind(),
+    tokenIds: NUMBERS,
+    blockTokens: whole(1),
+  }, { store, tokenIds, blockTokens });
   const prompt = { ...await cacheIdentity(cache), tokenIds };
   const { tokens, snapshot, refused } = await findLongestPrefix(store, prompt, blockTokens);
   const sequence = snapshot === undefined
     ? cache.createSequence()
     : await restoreSequence(cache, snapshot);
   return { sequence, tokens, refused };
+}
+
+/** What a store may be. */
+function storeKind(): Kind<SnapshotStore> {
+  return having("a store of snapshots", "get", "put", "list");
+}
+
+/** What a prompt may be; beside it lies what else {@linkcode cacheIdentity} gives. */
+function promptKind(): Kind<Prompt> {
+  return record<Prompt>("{ ...await cacheIdentity(cache), tokenIds }", {
+    planFingerprint: TEXT,
+    codebookFingerprint: TEXT,
+    model: orNothing(MODEL),
+    tokenIds: NUMBERS,
+  });
 }
 
 async function checkEntry(

@@ -1,4 +1,5 @@
 /** Records dispatches where the host wants them. */
+import { checkTarget } from "./check_calls.ts";
 import { CoupletError } from "./errors.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Profile } from "./profile.ts";
@@ -28,25 +29,13 @@ export class Recorder {
    * @throws {CoupletError} `usage` for what takes no commands, and for a pass of the host where there is a profile.
    */
   check(target: CommandTarget): void {
-    const refuse = (why: string, remedy: string): never => {
-      throw new CoupletError("usage", { what: "Cannot record commands", why, remedy });
-    };
-    if (typeof target !== "object" || target === null) {
-      refuse(`the target is ${target}`, "Pass a command encoder or a compute pass of the device");
-    }
-    if (isPass(target)) {
-      if (this.#profile === undefined) return;
-      refuse(
-        "the cache has a profile, and timestamps are taken where a pass begins and ends",
-        "Pass the command encoder, or create the cache without a profile",
-      );
-    }
-    if (!("beginComputePass" in target)) {
-      refuse(
-        "the target is neither a command encoder nor a compute pass",
-        "Pass a command encoder or a compute pass of the device",
-      );
-    }
+    checkTarget(target);
+    if (this.#profile === undefined || !isPass(target)) return;
+    throw new CoupletError("usage", {
+      what: "Cannot record into a compute pass",
+      why: "the cache has a profile, and timestamps are taken where a pass begins and ends",
+      remedy: "Pass the command encoder, or create the cache without a profile",
+    });
   }
 
   /** Records what `dispatches` dispatches; the pass ends whatever happens in it, so that the host's encoder stays usable. */

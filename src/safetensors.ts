@@ -4,6 +4,9 @@
  *
  * @module
  */
+import { checkOptions, isA, kind, listOf, oneOf, whole } from "./check_options.ts";
+import { BYTES, record } from "./data_kinds.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import { parseJson } from "./parse_json.ts";
 
@@ -79,6 +82,7 @@ const METADATA = "__metadata__";
  * @throws {CoupletError} `file` where the bytes are not a well-formed safetensors file.
  */
 export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
+  if (!isA("Uint8Array", bytes)) throw malformed(`it is ${describeValue(bytes)}`, "Give its bytes");
   if (bytes.length < PREFIX_BYTES) {
     throw malformed(`it has ${bytes.length} bytes, and the header length alone takes 8`);
   }
@@ -137,6 +141,7 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
  * reserved or not well-formed Unicode.
  */
 export function writeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer> {
+  checkFile(file);
   const ordered = [...file.tensors].sort(([a, { dtype: x }], [b, { dtype: y }]) =>
     ELEMENT_BYTES[y] - ELEMENT_BYTES[x] || compareCodeUnits(a, b)
   );
@@ -207,21 +212,15 @@ function parseTensor(
   name: string,
   entry: unknown,
 ): { dtype: SafetensorsDtype; shape: readonly number[]; begin: number; end: number } {
-  if (!isObject(entry)) throw malformed(`the entry of tensor "${name}" is not an object`);
-  const { dtype, shape, data_offsets: offsets } = entry;
-  if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
+  const { dtype, shape, data_offsets: offsets } = Object(entry);
+  if (
+    typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype) || !isSizes(shape) ||
+    !isSizes(offsets) || offsets.length !== 2
+  ) {
     throw malformed(
-      `tensor "${name}" has ${
-        typeof dtype === "string" ? `the unknown dtype "${dtype}"` : "a dtype that is not text"
-      }`,
+      `the entry of tensor "${name}" is no known dtype with a shape and two data_offsets`,
       `Known are ${Object.keys(ELEMENT_BYTES).join(", ")}`,
     );
-  }
-  if (!isSizes(shape)) {
-    throw malformed(`the shape of tensor "${name}" is not a list of sizes`);
-  }
-  if (!isSizes(offsets) || offsets.length !== 2) {
-    throw malformed(`the data_offsets of tensor "${name}" are not two byte offsets`);
   }
   const begin = offsets[0]!;
   const end = offsets[1]!;
@@ -234,6 +233,29 @@ function parseTensor(
     );
   }
   return { dtype: dtype as SafetensorsDtype, shape, begin, end };
+}
+
+function checkFile(file: SafetensorsFile): void {
+  const dtypes = Object.keys(ELEMENT_BYTES) as SafetensorsDtype[];
+  const tensor = record<SafetensorsTensor>("a tensor", {
+    dtype: oneOf(...dtypes),
+    shape: listOf(whole(0, Number.MAX_SAFE_INTEGER)),
+    data: BYTES,
+  });
+  checkOptions("usage", "Cannot write the safetensors file", {
+    metadata: kind(
+      "texts by name",
+      (value) => isObject(value) && Object.values(value).every((text) => typeof text === "string"),
+    ),
+    tensors: kind(
+      "a Map of tensors by name",
+      (value) =>
+        isA("Map", value) &&
+        [...value as Map<unknown, unknown>].every(([name, one]) =>
+          typeof name === "string" && tensor[1](one)
+        ),
+    ),
+  }, file);
 }
 
 /** Bytes of a tensor, or undefined where a size is none or the product exceeds exact numbers. */

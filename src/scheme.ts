@@ -1,3 +1,5 @@
+import { TEXT } from "./check_options.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import { coupled } from "./schemes/coupled.ts";
 import { ggml } from "./schemes/ggml.ts";
@@ -108,13 +110,13 @@ const parsed = new Map<SchemeId, Scheme>();
 export function parseScheme(id: SchemeId): Scheme {
   let scheme = parsed.get(id);
   if (scheme === undefined) {
-    for (const family of families) scheme ??= family(id);
+    if (TEXT[1](id)) { for (const family of families) scheme ??= family(id); }
     if (scheme === undefined) {
       throw new CoupletError("scheme", {
-        what: `Cannot use the scheme "${id}"`,
-        why: "no family of schemes has an id of that form",
+        what: `Cannot use the scheme ${describeValue(id)}`,
+        why: "no scheme has an id of that form",
         remedy:
-          'Use "f16"; "c<channels>b<bits>" with 1 to 16 channels (a power of two) and 1 to 12 bits, such as "c4b8"; "u8b8" or "u4b8"; or a baseline, "t1b1" to "t1b4", "kc2", "kc4", "kt2", "kt4", "q4" or "q8"',
+          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or a baseline: "t1b1" to "t1b4", "kc2", "kc4", "kt2", "kt4", "q4", "q8"',
       });
     }
     parsed.set(id, scheme);

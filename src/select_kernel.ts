@@ -1,6 +1,7 @@
+import { having, type Kind, listOf } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
-import { BINDINGS } from "./kernel_bindings.ts";
+import { bindingSpace } from "./kernel_bindings.ts";
 import {
   type KernelFamily,
   type KernelNameParts,
@@ -30,9 +31,14 @@ export interface KernelQuery {
   readonly variants?: readonly KeyVariant[];
 }
 
+/** What a list of kernels may be. */
+export const KERNELS: Kind<readonly KernelInfo[]> = listOf(
+  having(`a kernel, as ${kernelSetEntry("u8b8_d128")} has`, "name", "bindings", "load"),
+);
+
 /** Storage buffers a kernel binds. */
 export function storageBuffers(kernel: KernelInfo): number {
-  return kernel.bindings.filter((name) => BINDINGS[name].space !== "uniform").length;
+  return kernel.bindings.filter((name) => bindingSpace(name) !== "uniform").length;
 }
 
 /** Why a kernel cannot run under `limits`, or undefined where it can. */
@@ -118,11 +124,14 @@ export function requireKernel(
 
 function remedy({ family, schemes, headDim }: KernelQuery): string {
   if (headDim === undefined) return "Pass all kernels of a set: each has this one";
+  if (headDim % 16 > 0 || headDim > 256) {
+    return "Fill heads up with zeros to a multiple of 16 channels up to 256, and give the model's own scale";
+  }
   // What no scheme decides is in every set of the head dimension.
   const wanted = schemes.length > 0 ? schemes : ["f16"];
   const entry = kernelSetEntry(kernelSetName({ family, schemes: wanted, size: headDim }));
   const flags = wanted.map((scheme) => ` --scheme ${scheme}`).join("");
-  return `Import \`kernels\` from "${entry}" and pass them as well; where the package has no such entry, ` +
+  return `Import \`kernels\` from "${entry}" and pass them as well, or, where there is no such entry, ` +
     `generate them with @couplet/kv/cli: couplet generate${flags} --head-dim ${headDim} --out ./my_kernels`;
 }
 
@@ -136,11 +145,10 @@ function nearest(kernels: readonly KernelInfo[], query: KernelQuery): string {
     .filter(({ parts }) => parts.family === query.family)
     .map(({ name, parts }) => ({
       name,
-      same: parts.schemes.join() === query.schemes.join() ? 0 : 1,
-      rate: Math.abs(rate(parts.schemes) - wanted),
-      size: Math.abs((parts.size ?? 0) - (query.headDim ?? 0)),
+      apart: 1e4 * Math.abs(rate(parts.schemes) - wanted) +
+        Math.abs((parts.size ?? 0) - (query.headDim ?? 0)),
     }))
-    .sort((a, b) => a.same - b.same || a.rate - b.rate || a.size - b.size)
+    .sort((a, b) => a.apart - b.apart)
     .slice(0, 4)
     .map(({ name }) => name)
     .join(", ") || "none";

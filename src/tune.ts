@@ -1,7 +1,14 @@
 /** Measures on the user's own device which kernels attend fastest. */
 import type { AttentionCandidate } from "./attention_cost.ts";
-import { type ResolvedLayer, type ResolvedOptions, resolveOptions } from "./cache_options.ts";
+import {
+  checkPlanOptions,
+  type ResolvedLayer,
+  type ResolvedOptions,
+  resolveOptions,
+} from "./cache_options.ts";
 import { stepSplits } from "./cache_sizes.ts";
+import { checkOptions, DEVICE, type Fields } from "./check_options.ts";
+import { NUMBER } from "./data_kinds.ts";
 import { candidateNames, fittingCandidates } from "./choose_attention.ts";
 import { compareAttention } from "./compare_attention.ts";
 import { CoupletError } from "./errors.ts";
@@ -12,6 +19,7 @@ import {
   decodeStep,
   hasPrefill,
   largestStep,
+  PLAN_FIELDS,
   planCache,
   type PlanOptions,
   usableKernels,
@@ -37,6 +45,16 @@ export interface TuneOptions extends Omit<PlanOptions, "tuning"> {
   readonly budget?: number;
   /** Tokens of a sequence; `capacity.sequenceTokens` where absent, but 8192 at most. */
   readonly context?: number;
+}
+
+/** What the options of {@linkcode tune} may be. */
+export function tuneFields(): Fields<TuneOptions> {
+  const { "tuning?": _, ...planned } = PLAN_FIELDS;
+  return {
+    ...planned,
+    "budget?": NUMBER,
+    "context?": NUMBER,
+  };
 }
 
 /** Tokens of a sequence where nobody says: enough to tell candidates apart, without the memory that a whole cache takes. */
@@ -98,6 +116,8 @@ export async function tuneBy(
   device: GPUDevice,
   options: TuneOptions,
 ): Promise<TuningRecord> {
+  checkOptions("usage", "Cannot tune", { device: DEVICE }, { device });
+  checkPlanOptions(tuneFields(), options);
   const { budget = BUDGET, context: tokens, ...planned } = options;
   const { limits = device.limits } = planned;
   const resolved = resolveOptions(planned);

@@ -1,6 +1,7 @@
 /** What tuning finds: which kernels attended fastest on one device, to be kept as JSON and planned with. */
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
 import type { RopeParameters } from "./cache_types.ts";
+import { FINITE, listOf, TEXT } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import type { KeySpace } from "./codebook.ts";
@@ -118,25 +119,17 @@ export function tunedShape({ shape, keys, dtype, softcap }: ResolvedOptions): Tu
 }
 
 /** The names of the properties in which two records of plain values differ. */
-function differences(found: object, wanted: object): string {
-  const of = (object: object, name: string) => (object as Record<string, unknown>)[name];
-  return [...new Set([...Object.keys(found), ...Object.keys(wanted)])]
-    .filter((name) => of(found, name) !== of(wanted, name))
-    .map((name) =>
-      `${name} ${describeValue(of(found, name))} and not ${describeValue(of(wanted, name))}`
-    )
+function differences(found: unknown, wanted: object): string {
+  const [a, b] = [Object(found), Object(wanted)];
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])]
+    .filter((name) => a[name] !== b[name])
+    .map((name) => `${name} ${describeValue(a[name])} and not ${describeValue(b[name])}`)
     .join(", ");
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function isMeasured(value: unknown): boolean {
-  return isObject(value) && Array.isArray(value.kernels) &&
-    value.kernels.every((name) => typeof name === "string") &&
-    Number.isInteger(value.span) && Number.isInteger(value.workgroups) &&
-    typeof value.milliseconds === "number";
+  const { kernels, span, workgroups, milliseconds } = Object(value);
+  return listOf(TEXT)[1](kernels) && listOf(FINITE)[1]([span, workgroups, milliseconds]);
 }
 
 /**
@@ -146,18 +139,16 @@ function isMeasured(value: unknown): boolean {
  * @throws {CoupletError} `tuning` where it is not.
  */
 export function checkTuning(record: TuningRecord, options: ResolvedOptions): void {
-  if (!isObject(record)) refuse(`it is ${describeValue(record)}, and not what tune() gave`);
-  const { version, adapter, shape, attention } = record as Record<string, unknown>;
+  const { version, shape, attention } = Object(record);
   if (version !== VERSION) {
     refuse(`it is of version ${describeValue(version)} and the library of version ${VERSION}`);
   }
-  const whole = isObject(adapter) && isObject(shape) && Array.isArray(attention) &&
-    attention.every((one) =>
-      isObject(one) && Array.isArray(one.candidates) && one.candidates.length > 0 &&
-      one.candidates.every(isMeasured)
-    );
-  if (!whole) refuse("it is not what tune() gave: parts are missing or of another type");
-  const other = differences(record.shape, tunedShape(options));
+  const whole = Array.isArray(attention) && [...attention].every((one) => {
+    const { candidates } = Object(one);
+    return Array.isArray(candidates) && candidates.length > 0 && [...candidates].every(isMeasured);
+  });
+  if (!whole) refuse("parts of it are missing or of another type");
+  const other = differences(shape, tunedShape(options));
   if (other !== "") refuse(`it was measured for another shape: ${other}`);
 }
 
@@ -205,15 +196,13 @@ function pick({ keys, values, keyValueHeads, slidingWindow, way }: TunedAttentio
 
 /** @throws {CoupletError} `tuning`: the record chose kernels that a plan cannot use. */
 export function refuseChoice(
-  { kernels, span, workgroups }: MeasuredCandidate,
+  { kernels }: MeasuredCandidate,
   given: readonly string[],
 ): never {
   const missing = kernels.find((name) => !given.includes(name));
   refuse(
     missing === undefined
-      ? `its choice, ${
-        kernels.join(" + ")
-      } with tiles of ${span} pages in ${workgroups} workgroups, does not fit this plan's limits and step size`
+      ? `its choice, ${kernels.join(" + ")}, does not fit this plan's limits and step size`
       : `it names the kernel ${missing}, which is not among those given, or needs a feature that was not`,
   );
 }

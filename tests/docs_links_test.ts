@@ -81,3 +81,18 @@ Deno.test("docs/README.md lists every page of docs/", () => {
     .filter((name) => name !== "README.md" && !listed.has(name));
   assert.deepEqual(missing, []);
 });
+
+Deno.test("documents: the test files that they name are there", () => {
+  const present = [...Deno.readDirSync(new URL("tests/", ROOT))].map(({ name }) => name);
+  let named = 0;
+  const missing = [...pages.keys()].flatMap((path) => {
+    const text = Deno.readTextFileSync(new URL(path, ROOT));
+    return [...text.matchAll(/tests\/([\w*]+_test\.ts)/g)].flatMap(([, name]) => {
+      named++;
+      const pattern = new RegExp(`^${name!.replaceAll("*", ".*").replaceAll(".ts", "\\.ts")}$`);
+      return present.some((file) => pattern.test(file)) ? [] : [`${path}: ${name}`];
+    });
+  });
+  assert.ok(named > 20, `${named} names`);
+  assert.deepEqual(missing, []);
+});

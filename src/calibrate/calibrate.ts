@@ -8,9 +8,11 @@ import type {
   ValueRotation,
 } from "../codebook.ts";
 import { roundToGrid } from "../centroid_grid.ts";
+import { checkOptions } from "../check_options.ts";
 import { CoupletError } from "../errors.ts";
 import type { KernelInfo } from "../kernel.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
+import { calibrationFields } from "./calibrate_options.ts";
 import { largestBuffer } from "./gpu_memory.ts";
 import { kmeansSteps } from "./kmeans.ts";
 import {
@@ -38,8 +40,8 @@ export type { CalibrationSamples } from "./samples.ts";
 /** Layers and sides that are clustered side by side, so that the device works while results travel. */
 const CONCURRENT_SIDES = 4;
 
-/** Bytes of samples that layers and sides in work side by side may have on the device. */
-const CONCURRENT_BYTES = 128 * 2 ** 20;
+/** Bytes of samples that layers and sides in work side by side may have on the device: 128 MiB. */
+const CONCURRENT_BYTES = 134_217_728;
 
 /** How far a calibration has come. */
 export interface CalibrationProgress {
@@ -117,12 +119,13 @@ interface Task {
  * console.assert(loaded.codebooks.length === 1);
  * ```
  *
- * @throws {CoupletError} before any work: `usage` where a layer and side comes twice or the seed is no
+ * @throws {CoupletError} before any work: `usage` for options that it does not know, where a layer and side comes twice or the seed is no
  * integer, `scheme` for an unknown scheme, `shape` where sizes do not divide, `samples` where values cannot
  * be clustered (not finite, fewer than centroids, weights zero), `kernel` where there is a device and no kernel for it.
  * On a device also `limits` and `device`.
  */
 export async function calibrate(options: CalibrationOptions): Promise<CodebookSet> {
+  checkOptions("usage", "Cannot calibrate", calibrationFields(), options);
   const { device, signal } = options;
   signal?.throwIfAborted();
   const iterations = options.iterations ?? DEFAULT_ITERATIONS;

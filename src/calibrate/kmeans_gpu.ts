@@ -5,7 +5,7 @@
 import { CoupletError } from "../errors.ts";
 import { WORKGROUP_SIZE } from "../kernel_constants.ts";
 import type { KernelInfo } from "../kernel.ts";
-import { BINDINGS } from "../kernel_bindings.ts";
+import { bindingSpace } from "../kernel_bindings.ts";
 import { formatKernelName, type KernelFamily } from "../kernel_name.ts";
 import { kernelSetEntry, kernelSetName } from "../kernel_set.ts";
 import { parseScheme, type SchemeId } from "../scheme.ts";
@@ -30,7 +30,7 @@ import { groupInput, groupScale } from "./samples.ts";
 const BATCH_BYTES = 256;
 
 /** Bytes that the update's partial sums may take. */
-const MAX_SUM_BYTES = 32 * 2 ** 20;
+const MAX_SUM_BYTES = 33_554_432;
 
 /** Multiply-adds of one submission: a fraction of a second on a software adapter. */
 const SUBMISSION_COST = 2e9;
@@ -160,7 +160,7 @@ async function createPipeline(
 ): Promise<KmeansPipeline> {
   const { wgsl } = await load();
   const entries = bindings.map((name, binding): GPUBindGroupLayoutEntry => {
-    const { space } = BINDINGS[name];
+    const space = bindingSpace(name);
     return {
       binding,
       visibility: GPUShaderStage.COMPUTE,

@@ -1,7 +1,10 @@
 /** Channel scales for keys from the queries that score them (TaSQ, arXiv 2610.03027): no gradient is needed. */
 import type { RopeParameters } from "../cache_types.ts";
+import { checkOptions, type Fields, listOf } from "../check_options.ts";
+import { NUMBER, NUMBERS } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { inverseFrequencies } from "../reference/rope.ts";
+import { ROPE_FIELDS } from "../rope_options.ts";
 
 /** One layer's queries, and what they score. */
 export interface QueryEnergyOptions {
@@ -22,6 +25,18 @@ export interface QueryEnergyOptions {
   readonly rope?: RopeParameters;
 }
 
+/** What the options of {@linkcode queryScale} may be. */
+export function queryFields(): Fields<QueryEnergyOptions> {
+  return {
+    queries: NUMBERS,
+    queryHeads: NUMBER,
+    keyValueHeads: NUMBER,
+    headDim: NUMBER,
+    "lengths?": listOf(NUMBER),
+    "rope?": ROPE_FIELDS,
+  };
+}
+
 /** A channel counts for at least this part of its head's root mean square: no query may ever use it here. */
 const LEAST_SCALE = 1e-3;
 
@@ -39,6 +54,7 @@ const LEAST_SCALE = 1e-3;
  * they are not finite or are all zero.
  */
 export function queryScale(options: QueryEnergyOptions): Float32Array<ArrayBuffer> {
+  checkOptions("shape", WHAT, queryFields(), options);
   const { queryHeads, keyValueHeads, headDim } = options;
   const lengths = checkQueries(options);
   const shared = queryHeads / keyValueHeads;

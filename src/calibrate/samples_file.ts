@@ -6,6 +6,8 @@
  *
  * @module
  */
+import { checkOptions } from "../check_options.ts";
+import { list, SAMPLES } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { readSafetensors } from "../safetensors.ts";
 import type { Side } from "../scheme.ts";
@@ -58,6 +60,9 @@ export function readSamples(bytes: Uint8Array): readonly CalibrationSamples[] {
 export function joinSamples(
   files: readonly (readonly CalibrationSamples[])[],
 ): readonly CalibrationSamples[] {
+  checkOptions("usage", "Cannot join samples", { files: list("a list of lists", SAMPLES) }, {
+    files,
+  });
   const bySide = Map.groupBy(files.flat(), ({ layer, side }) => `${side} of layer ${layer}`);
   return [...bySide].map(([name, parts]) => {
     const [first] = parts;

@@ -1,5 +1,7 @@
 /** A rotation of each KV head's values that its projections take in, so that groups of channels weigh alike. */
 import type { ValueRotation } from "../codebook.ts";
+import { checkOptions } from "../check_options.ts";
+import { SAMPLE_FIELDS } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { principalAxes } from "./principal_axes.ts";
 import { type CalibrationSamples, checkSamples, tokensOf } from "./samples.ts";
@@ -25,6 +27,7 @@ const WIDTHS = [1, 2, 4, 8, 16];
  * values do not divide into tokens.
  */
 export function valueRotation(samples: CalibrationSamples): ValueRotation {
+  checkOptions("usage", "Cannot find a rotation of values", SAMPLE_FIELDS, samples);
   const { layer, side, keyValueHeads, headDim } = samples;
   const what = `Cannot find a rotation for the ${side} of layer ${layer}`;
   if (side !== "values") {

@@ -14,6 +14,8 @@
  *
  * @module
  */
+import { checkOptions, type Kind, listOf } from "../check_options.ts";
+import { FLOATS, NUMBER, orNothing, record, SAMPLES, SIDE } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { readSafetensors } from "../safetensors.ts";
 import type { Side } from "../scheme.ts";
@@ -89,6 +91,10 @@ export function withWeights(
   samples: readonly CalibrationSamples[],
   weights: readonly CalibrationWeights[],
 ): readonly CalibrationSamples[] {
+  checkOptions("usage", "Cannot weigh samples", { samples: SAMPLES, weights: weightsKind() }, {
+    samples,
+    weights,
+  });
   const place = ({ layer, side }: { readonly layer: number; readonly side: Side }) =>
     `${side} of layer ${layer}`;
   const sampled = new Set(samples.map(place));
@@ -133,4 +139,14 @@ function unfit(layer: number, side: Side, why: string): CoupletError {
     why,
     remedy: "Compute weights with this model, on the tokens that the samples are taken from",
   });
+}
+
+function weightsKind(): Kind<readonly CalibrationWeights[]> {
+  return listOf(record<CalibrationWeights>("what readWeights() gives", {
+    layer: NUMBER,
+    side: SIDE,
+    shape: orNothing(listOf(NUMBER)),
+    weights: orNothing(FLOATS),
+    scale: orNothing(FLOATS),
+  }));
 }

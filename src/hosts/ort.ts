@@ -23,6 +23,9 @@
  */
 import type { Cache } from "../cache.ts";
 import type { HostLayout, ResolvedOptions } from "../cache_options.ts";
+import { cacheInternals } from "../cache_internals.ts";
+import { checkOptions, DEVICE, having, listOf, oneOf, TEXT, whole } from "../check_options.ts";
+import { NUMBER, record } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import { type Side, SIDES } from "../scheme.ts";
 import type { Sequence } from "../sequences.ts";
@@ -66,6 +69,11 @@ export function ortLayout(
   stepTokens: number,
   dtype: "f32" | "f16",
 ): HostLayout {
+  checkOptions("usage", "Cannot lay tensors out", {
+    headDim: whole(1),
+    stepTokens: whole(1),
+    dtype: oneOf("f32", "f16"),
+  }, { headDim, stepTokens, dtype });
   return { dtype, keys: { token: headDim, head: stepTokens * headDim } };
 }
 
@@ -87,6 +95,18 @@ export async function appendOrtTensors(
   sequence: Sequence,
   layers: readonly OrtLayer[],
 ): Promise<void> {
+  cacheInternals(cache);
+  // Its buffer cannot be asked for before it is known to be on the device.
+  const tensor = record<Pick<OrtTensor, "type" | "dims" | "location">>("a tensor", {
+    type: TEXT,
+    dims: listOf(NUMBER),
+    location: TEXT,
+  });
+  checkOptions("usage", "Cannot append the tensors", {
+    device: DEVICE,
+    sequence: having("what createSequence() gives", "id"),
+    layers: listOf(record("{ keys, values }", { keys: tensor, values: tensor })),
+  }, { device, sequence, layers });
   const { options } = cache.plan;
   const piece = pieceTokens(options);
   const total = checkTensors(options, layers);
@@ -152,6 +172,12 @@ export function readOrtTensors<Tensor>(
   sequence: Sequence,
   Tensor: OrtTensorClass<Tensor>,
 ): OrtLayer<Tensor>[] {
+  cacheInternals(cache);
+  checkOptions("usage", "Cannot read the sequence as tensors", {
+    device: DEVICE,
+    sequence: having("what createSequence() gives", "id"),
+    Tensor: having("the class Tensor of ONNX Runtime", "fromGpuBuffer"),
+  }, { device, sequence, Tensor });
   const { options } = cache.plan;
   const piece = pieceTokens(options);
   const total = cache.length(sequence);

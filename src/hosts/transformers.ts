@@ -21,6 +21,8 @@
  * @module
  */
 import type { Cache } from "../cache.ts";
+import { cacheInternals } from "../cache_internals.ts";
+import { checkOptions, FUNCTION, kind } from "../check_options.ts";
 import { CoupletError } from "../errors.ts";
 import { SIDES } from "../scheme.ts";
 import type { Sequence } from "../sequences.ts";
@@ -60,6 +62,10 @@ export async function appendPastKeyValues(
   sequence: Sequence,
   past: PastKeyValues,
 ): Promise<void> {
+  cacheInternals(cache);
+  checkOptions("usage", "Cannot append the past keys and values", {
+    past: kind("a DynamicCache", (value) => Object(value) === value),
+  }, { past });
   const { layers } = cache.plan.options;
   const tensor = (name: string): OrtTensor => {
     const found = past[name]?.ort_tensor;
@@ -92,6 +98,7 @@ export function readPastKeyValues<Inner, Outer>(
   OrtTensor: OrtTensorClass<Inner>,
   Tensor: new (inner: Inner) => Outer,
 ): Record<string, Outer> {
+  checkOptions("usage", "Cannot read the past keys and values", { Tensor: FUNCTION }, { Tensor });
   const layers = readOrtTensors(device, cache, sequence, OrtTensor);
   return Object.fromEntries(
     layers.flatMap((tensors, layer) =>

@@ -6,6 +6,7 @@ import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { attend, type ExactTiers, seesExactly } from "./attention.ts";
 import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
+import { checkReferenceOptions } from "./reference_options.ts";
 import { SideStore, type SideStoreOptions } from "./side_store.ts";
 
 /** What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels do not matter here. */
@@ -167,6 +168,7 @@ interface BegunEntry extends ReferenceStepEntry {
  * @throws {CoupletError} `scheme`, `shape` or `codebook` where the options do not fit together.
  */
 export function createReferenceCache(options: ReferenceCacheOptions): ReferenceCache {
+  checkReferenceOptions(options);
   checkOptions(options);
   const { shape, tiers, keys: keySpace, capacity: { appendTokens }, sinkLogits } = options;
   const ownLayers = readLayers(shape, options.policy);

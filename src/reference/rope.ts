@@ -1,5 +1,10 @@
 import type { RopeParameters } from "../cache_types.ts";
+import { checkOptions, whole } from "../check_options.ts";
 import { CoupletError } from "../errors.ts";
+import { ROPE_FIELDS } from "../rope_options.ts";
+
+const WHAT = "Cannot rotate keys and queries";
+const COUNT = whole(1);
 
 /**
  * The rotary embedding's frequencies: `theta ** (-2 i / rotaryDim)` radians per position for pair i
@@ -14,28 +19,23 @@ export function inverseFrequencies(
   rope: RopeParameters,
   headDim: number,
 ): Float64Array<ArrayBuffer> {
+  checkOptions("shape", WHAT, { rope: ROPE_FIELDS, headDim: COUNT }, { rope, headDim });
   const rotaryDim = rope.rotaryDim ?? headDim;
-  if (!(Number.isInteger(rotaryDim) && rotaryDim > 0 && rotaryDim <= headDim) || rotaryDim % 2) {
+  if (!(rotaryDim <= headDim) || rotaryDim % 2) {
     throw ropeError(
       `the rotary dimension is ${rotaryDim} and the head dimension ${headDim}`,
       "Rotate an even number of channels, at most the head dimension",
     );
   }
-  if (!Number.isFinite(rope.positionOffset ?? 0)) {
-    throw ropeError(`the position offset is ${rope.positionOffset}`, "Use a finite offset");
-  }
   const explicit = rope.inverseFrequencies;
   if (explicit !== undefined) {
-    if (explicit.length !== rotaryDim / 2 || !explicit.every(Number.isFinite)) {
+    if (explicit.length !== rotaryDim / 2) {
       throw ropeError(
-        `${explicit.length} explicit frequencies were given, or one is not finite`,
-        `Give ${rotaryDim / 2} finite frequencies, one per rotated pair`,
+        `${explicit.length} explicit frequencies were given`,
+        `Give ${rotaryDim / 2}, one per rotated pair`,
       );
     }
     return Float64Array.from(explicit);
-  }
-  if (!(Number.isFinite(rope.theta) && rope.theta > 0)) {
-    throw ropeError(`theta is ${rope.theta}`, "Use a positive, finite base");
   }
   return Float64Array.from(
     { length: rotaryDim / 2 },
@@ -72,5 +72,5 @@ export function rotate(
 }
 
 function ropeError(why: string, remedy: string): CoupletError {
-  return new CoupletError("shape", { what: "Cannot rotate keys and queries", why, remedy });
+  return new CoupletError("shape", { what: WHAT, why, remedy });
 }

@@ -22,7 +22,7 @@ export function coupled(id: SchemeId): Scheme | undefined {
       throw new CoupletError("shape", {
         what: `Cannot use ${id} at head dimension ${headDim}`,
         why: `${headDim} channels do not divide into groups of ${channels}`,
-        remedy: "Choose a scheme whose channel count divides the head dimension",
+        remedy: `Use a head dimension that ${channels} divides, or another scheme`,
       });
     }
     return recordLayout(headDim / channels, codeBits);

@@ -12,7 +12,7 @@ export function half(id: SchemeId): Scheme | undefined {
     if (headDim % 2 !== 0 || headDim <= 0) {
       throw new CoupletError("shape", {
         what: `Cannot use f16 at head dimension ${headDim}`,
-        why: "two channels share a 32-bit word, and the head dimension is not even",
+        why: "two channels share a word",
         remedy: "Use an even head dimension",
       });
     }

@@ -1,0 +1,63 @@
+/** How codes lie in records, with arguments checked: planning and the reference ask too often for that. */
+import { checkOptions, type Kind, whole } from "./check_options.ts";
+import { NUMBER, record } from "./data_kinds.ts";
+import * as unchecked from "./record_layout.ts";
+import type { RecordLayout, RecordMetadata } from "./record_layout.ts";
+
+const WHAT = "Cannot lay out records";
+const NO_METADATA: RecordMetadata = { sharedBits: 0, tokenBits: 0 };
+
+/**
+ * The layout for `codes` codes of `codeBits` bits per token and KV head.
+ *
+ * @param metadata What a record has besides codes; nothing where absent.
+ * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
+ * unused.
+ * @throws {CoupletError} `shape` where a number is out of range.
+ */
+export function recordLayout(
+  codes: number,
+  codeBits: number,
+  metadata: RecordMetadata = NO_METADATA,
+  least = 1,
+): RecordLayout {
+  const bits = whole(0);
+  checkOptions("shape", WHAT, {
+    codes: whole(1),
+    codeBits: whole(1, 32),
+    metadata: { sharedBits: bits, tokenBits: bits },
+    least: whole(1, 64),
+  }, { codes, codeBits, metadata, least });
+  return unchecked.recordLayout(codes, codeBits, metadata, least);
+}
+
+/**
+ * Words that `tokens` tokens of one KV head occupy.
+ *
+ * @throws {CoupletError} `shape` where the layout is none, or the tokens no number.
+ */
+export function recordWords(layout: RecordLayout, tokens: number): number {
+  checkOptions("shape", WHAT, { layout: layoutKind(), tokens: NUMBER }, { layout, tokens });
+  return unchecked.recordWords(layout, tokens);
+}
+
+/**
+ * Bits of a record per channel of its tokens, metadata included and padding not.
+ *
+ * @throws {CoupletError} `shape` where the layout is none, or the head dimension no count.
+ */
+export function recordBits(layout: RecordLayout, headDim: number): number {
+  checkOptions("shape", WHAT, { layout: layoutKind(), headDim: whole(1) }, { layout, headDim });
+  return unchecked.recordBits(layout, headDim);
+}
+
+/** What `layout()` of a scheme gives. */
+export function layoutKind(): Kind<Pick<RecordLayout, "codes" | "codeBits" | "tokens" | "words">> {
+  return record("what layout() of a scheme gives", {
+    codes: NUMBER,
+    codeBits: NUMBER,
+    tokens: NUMBER,
+    words: NUMBER,
+    paddingBits: NUMBER,
+  });
+}

@@ -1,0 +1,218 @@
+/**
+ * `docs/options.md`: every option of the library, what it may be and what it means. What it may be is what the library's
+ * own tables say, which it checks options by; what it means is what the interfaces say. Run it to write the page.
+ *
+ * @module
+ */
+import { Project, type Symbol as TypeSymbol, type Type } from "ts-morph";
+import { USER_FIELDS } from "../codegen/user_table.ts";
+import { markdownTable } from "../codegen/markdown_table.ts";
+import { INIT_FIELDS } from "../src/cache.ts";
+import { calibrationFields } from "../src/calibrate/calibrate_options.ts";
+import { queryFields } from "../src/calibrate/query_energy.ts";
+import type { AnyRule } from "../src/check_options.ts";
+import { choiceFields } from "../src/choose_policy.ts";
+import { EXPECTED_FIELDS } from "../src/codebook_file.ts";
+import { DRIFT_FIELDS } from "../src/drift.ts";
+import { FEATURE_FIELDS, PLAN_FIELDS } from "../src/plan.ts";
+import { referenceFields } from "../src/reference/reference_options.ts";
+import { tuneFields } from "../src/tune.ts";
+import { ROOT } from "./project.ts";
+
+/** The page. */
+export const OPTIONS_PAGE: URL = new URL("../docs/options.md", import.meta.url);
+
+/** Options of one function. */
+interface Section {
+  readonly title: string;
+  readonly text: string;
+  /** The interface, and the file it stands in. */
+  readonly name: string;
+  readonly file: string;
+  readonly fields: unknown;
+  /** Options that are as in the section of `planCache()`. */
+  readonly planned?: true;
+}
+
+const SECTIONS: readonly Section[] = [
+  {
+    title: "planCache(), requiredLimits()",
+    text: "What a cache is to be, and what it is planned for.",
+    name: "PlanOptions",
+    file: "src/plan.ts",
+    fields: PLAN_FIELDS,
+  },
+  {
+    title: "requiredFeatures()",
+    text: "What the device is to be used for.",
+    name: "FeatureOptions",
+    file: "src/plan.ts",
+    fields: FEATURE_FIELDS,
+  },
+  {
+    title: "createCache()",
+    text: "A plan, and what it is to be made with.",
+    name: "CacheInit",
+    file: "src/cache.ts",
+    fields: INIT_FIELDS,
+  },
+  {
+    title: "tune()",
+    text: "Those of `planCache()` but `tuning`, and",
+    name: "TuneOptions",
+    file: "src/tune.ts",
+    fields: tuneFields(),
+    planned: true,
+  },
+  {
+    title: "decodeCodebooks()",
+    text: "What the file's codebooks must be for.",
+    name: "ExpectedCodebooks",
+    file: "src/codebook_file.ts",
+    fields: EXPECTED_FIELDS,
+  },
+  {
+    title: "calibrate()",
+    text: "Samples, and what to learn from them.",
+    name: "CalibrationOptions",
+    file: "src/calibrate/calibrate.ts",
+    fields: calibrationFields(),
+  },
+  {
+    title: "queryScale()",
+    text: "One layer's queries, and what they score.",
+    name: "QueryEnergyOptions",
+    file: "src/calibrate/query_energy.ts",
+    fields: queryFields(),
+  },
+  {
+    title: "choosePolicy()",
+    text:
+      "What schemes cost, and what they may take. `shape`, `keys` and `tiers` are those of `planCache()`.",
+    name: "ChoosePolicyOptions",
+    file: "src/choose_policy.ts",
+    fields: choiceFields(),
+    planned: true,
+  },
+  {
+    title: "checkDrift()",
+    text: "How live vectors are compared.",
+    name: "DriftOptions",
+    file: "src/drift.ts",
+    fields: DRIFT_FIELDS,
+  },
+  {
+    title: "createReferenceCache()",
+    text:
+      "Those of `planCache()`, of which kernels and most sizes do not count and may be left out, and",
+    name: "ReferenceCacheOptions",
+    file: "src/reference/reference_cache.ts",
+    fields: referenceFields(),
+    planned: true,
+  },
+  {
+    title: "generateKernels()",
+    text: "Which kernels are wanted.",
+    name: "UserRows",
+    file: "codegen/user_table.ts",
+    fields: USER_FIELDS,
+  },
+];
+
+/** Values by which rules that depend on the value show all they know. */
+const EXAMPLES: Readonly<Record<string, unknown>> = {
+  keys: { space: "pre-rope" },
+  "policy.layers": { 0: {} },
+  samples: [{}],
+};
+
+const HEAD = `# Options
+
+Written by \`tools/options_page.ts\` from the tables that the library checks options by.
+
+Every name and value is checked before anything is done, at every depth: a name that is not here is
+refused, and so is a value that is not what its row says. An option in _italics_ may be left out.
+`;
+
+/** The page, as `deno fmt` leaves it. */
+export function optionsPage(): string {
+  const project = new Project({
+    compilerOptions: { strict: true, allowImportingTsExtensions: true },
+  });
+  const files = [...new Set(SECTIONS.map(({ file }) => file))];
+  project.addSourceFilesAtPaths(files.map((file) => `${ROOT}${file}`));
+  const planned = new Set(Object.keys(PLAN_FIELDS).map(plain));
+  const sections = SECTIONS.map(({ title, text, name, file, fields, planned: shared }) => {
+    const type = project.getSourceFileOrThrow(`${ROOT}${file}`).getInterfaceOrThrow(name).getType();
+    const own = Object.fromEntries(
+      Object.entries(fields as object).filter(([key]) => !(shared && planned.has(plain(key)))),
+    );
+    const rows = optionRows(own, type, "");
+    return `## ${title}\n\n${text}\n\n${markdownTable(["option", "may be", "meaning"], rows)}`;
+  });
+  return [
+    HEAD,
+    ...sections,
+  ].join("\n");
+}
+
+function optionRows(fields: AnyRule, type: Type, path: string): string[][] {
+  return Object.entries(fields as Record<string, AnyRule>).flatMap(([key, rule]) => {
+    const name = plain(key);
+    const isIndex = /^\d+$/.test(name);
+    const within = isIndex ? `${path}[n]` : path === "" ? name : `${path}.${name}`;
+    const option = key === name ? `\`${within}\`` : `_\`${within}\`_`;
+    const found = typeof rule === "function" ? rule(EXAMPLES[within]) : rule;
+    const member = isIndex ? elementOf(type) : memberOf(type, name);
+    if (Array.isArray(found)) return [[option, found[0], member.meaning]];
+    const names = Object.keys(found).map(plain);
+    const wanted = names[0] === "0"
+      ? "one for each n"
+      : names.map((one) => `\`${one}\``).join(", ");
+    return [[option, wanted, member.meaning], ...optionRows(found, member.type, within)];
+  });
+}
+
+function plain(key: string): string {
+  return key.replace("?", "");
+}
+
+/** A property's type, and its documentation. */
+interface Member {
+  readonly type: Type;
+  readonly meaning: string;
+}
+
+/** The types of a union, or the type itself. */
+function typesOf(type: Type): Type[] {
+  const present = type.getNonNullableType();
+  return present.isUnion() ? present.getUnionTypes() : [present];
+}
+
+function memberOf(type: Type, name: string): Member {
+  for (const one of typesOf(type)) {
+    const property = one.getProperty(name);
+    const declaration = property?.getDeclarations()[0];
+    if (property === undefined || declaration === undefined) continue;
+    return { type: property.getTypeAtLocation(declaration), meaning: documentation(property) };
+  }
+  throw new Error(`There is no property ${name} in ${type.getText()}`);
+}
+
+function elementOf(type: Type): Member {
+  for (const one of typesOf(type)) {
+    const element = one.getNumberIndexType();
+    if (element !== undefined) return { type: element, meaning: "" };
+  }
+  throw new Error(`There is no element in ${type.getText()}`);
+}
+
+/** What a property's comment says first, in whole sentences on one line; links as code. */
+function documentation(property: TypeSymbol): string {
+  const [text = ""] = property.compilerSymbol.getDocumentationComment(undefined)
+    .map((part) => part.text).join("").split("\n\n");
+  return text.replaceAll(/\{@linkcode ([\w.]+)\s*\}/g, "`$1`").replaceAll(/\s+/g, " ")
+    .replace(/[^.]*[^.)]$/, "").replaceAll("|", "\\|").trim();
+}
+
+if (import.meta.main) Deno.writeTextFileSync(OPTIONS_PAGE, optionsPage());
