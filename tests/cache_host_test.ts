@@ -64,6 +64,26 @@ Deno.test("Cache: pools behind sliding windows have room for any step, little mo
   }
 });
 
+Deno.test("Cache: a pool has room for its tokens, however they are divided among sequences", async () => {
+  const sizes: Sizes = {
+    block: 1,
+    slidingWindows: [0],
+    sinks: 0,
+    window: 0,
+    appendTokens: 300,
+    sequences: 4,
+    sequenceTokens: 300,
+    tokens: 300,
+  };
+  for (
+    const lengths of [[300], [65, 65, 65, 65], [1, 1, 1, 257], [129, 1, 65, 65], [75, 75, 75, 75]]
+  ) {
+    const cache = await cacheOf(sizes);
+    for (const tokens of lengths) grow(cache, [{ sequence: cache.createSequence(), tokens }]);
+    assert.equal(cache.stats().tokens, lengths.reduce((sum, tokens) => sum + tokens, 0));
+  }
+});
+
 Deno.test("Cache.truncate() refuses what a sliding window has given up, or a block's exact tokens, and only that", async () => {
   for (const block of [1, 32] as const) {
     const sizes: Sizes = {
