@@ -1,13 +1,23 @@
 /** What a cache decides on the host's side, at any sizes: pages, pools and rollbacks. Nothing is computed. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { restoreSequence, type Sequence, snapshotSequence } from "../mod.ts";
+import {
+  type Cache,
+  createCache,
+  planCache,
+  restoreSequence,
+  type Sequence,
+  snapshotSequence,
+  type Step,
+} from "../mod.ts";
 import {
   cacheOf,
   codedOf,
+  device,
   fork,
   grow,
   HostModel,
+  kernels,
   PAGE,
   ringOf,
   seenFrom,
@@ -82,6 +92,75 @@ Deno.test("Cache: a pool has room for its tokens, however they are divided among
     for (const tokens of lengths) grow(cache, [{ sequence: cache.createSequence(), tokens }]);
     assert.equal(cache.stats().tokens, lengths.reduce((sum, tokens) => sum + tokens, 0));
   }
+});
+
+/** Workgroups of each dispatch that attention of a step records; its last merges the splits. */
+function attendedGrids(cache: Cache, step: Step): number[][] {
+  const grids: number[][] = [];
+  const pass = {
+    setPipeline() {},
+    setBindGroup() {},
+    dispatchWorkgroups: (...grid: number[]) => void grids.push(grid),
+  } as unknown as GPUComputePassEncoder;
+  const tensor = () => ({ buffer: device.createBuffer({ size: 2 ** 23, usage: 0x80 }) });
+  cache.encodeAppend(pass, step, 0, { keys: tensor(), values: tensor() });
+  grids.length = 0;
+  cache.encodeAttend(pass, step, 0, { queries: tensor(), output: tensor() });
+  return grids;
+}
+
+Deno.test("Cache: the splits of any step are no more than its tiles and the partial results have room for, and use both", async () => {
+  const found = { tiles: 0, partials: 0, workgroups: 0 };
+  for (const [queryHeads, keyValueHeads] of [[4, 1], [3, 1], [12, 2], [5, 5]] as const) {
+    const plan = planCache({
+      shape: { layers: 1, queryHeads, keyValueHeads, headDim: 64 },
+      policy: { keys: "f16", values: "f16" },
+      keys: { space: "as-scored" },
+      tiers: { sinks: 4, window: 64 },
+      capacity: {
+        sequences: 3,
+        tokens: 90_000,
+        sequenceTokens: 40_000,
+        stepTokens: 110,
+        appendTokens: 100,
+      },
+      kernels,
+    });
+    const cache = await createCache({ device, plan });
+    const sequences = [cache.createSequence(), cache.createSequence(), cache.createSequence()];
+    const [long, short] = sequences as [Sequence, Sequence, Sequence];
+    const row = 17 * 16;
+    const most = plan.scratch.partials / row;
+    while (cache.length(long) < 36_000) {
+      grow(cache, [{ sequence: long, tokens: 100 }]);
+    }
+    for (const tokens of [1, 2, 3, 5, 7, 11, 17, 40, 75, 100]) {
+      for (const others of [0, 1, 2]) {
+        const step = cache.beginStep(
+          [{ sequence: long, tokens }, { sequence: short, tokens: 1 }, {
+            sequence: sequences[2]!,
+            tokens: 3,
+          }].slice(0, 1 + others),
+        );
+        const grids = attendedGrids(cache, step);
+        const [splits, heads, blocks] = grids[0]!;
+        assert.deepEqual(grids.at(-1), [queryHeads, step.tokens, 1]);
+        assert.equal(heads, keyValueHeads);
+        const longest = Math.max(tokens, others === 2 ? 3 : 1);
+        const group = queryHeads / keyValueHeads;
+        assert.equal(blocks, (1 + others) * Math.ceil((longest * group) / 4));
+        const rows = step.tokens * queryHeads;
+        assert.ok(splits! * rows <= most, `${splits} splits of ${rows} rows, of which ${most} fit`);
+        const tiles = Math.ceil(cache.length(long) / (8 * PAGE)) + 2;
+        assert.ok(splits! <= tiles);
+        if (splits === tiles) found.tiles++;
+        else if ((splits! + 1) * rows > most) found.partials++;
+        else if (splits === Math.ceil(256 / (blocks! * heads!))) found.workgroups++;
+        else assert.fail(`${splits} splits of ${tiles} tiles, ${blocks} blocks of ${heads} heads`);
+      }
+    }
+  }
+  assert.ok(Object.values(found).every((count) => count > 5), JSON.stringify(found));
 });
 
 Deno.test("Cache.truncate() refuses what a sliding window has given up, or a block's exact tokens, and only that", async () => {

@@ -6,6 +6,7 @@ import {
   type CacheStats,
   CoupletError,
   createCache,
+  type KernelInfo,
   planCache,
   type Sequence,
 } from "../mod.ts";
@@ -15,7 +16,8 @@ import { kernels as u8b8 } from "../generated/sets/u8b8_d64.ts";
 import { idleDevice } from "./idle_device.ts";
 import { refuses } from "./refusals.ts";
 
-const device = idleDevice();
+/** The device of all of them. */
+export const device: GPUDevice = idleDevice();
 
 export const PAGE: number = 64;
 
@@ -25,7 +27,8 @@ export const TILE: number = 2 * PAGE;
 /** Schemes whose blocks are of 1, 32 and 64 tokens; none needs codebooks that were learned. */
 const SCHEMES = { 1: "f16", 32: "kc2", 64: "u8b8" } as const;
 
-const kernels = [...f16, ...kc2, ...u8b8];
+/** Their kernels, and those of f16. */
+export const kernels: readonly KernelInfo[] = [...f16, ...kc2, ...u8b8];
 
 /** A cache of layers that differ by their sliding windows, 0 for none. */
 export interface Sizes {
@@ -70,7 +73,7 @@ export function grow(
   entries: readonly { readonly sequence: Sequence; readonly tokens: number }[],
 ): void {
   const step = cache.beginStep(entries);
-  const tensor = { buffer: device.createBuffer({ size: step.tokens * 256, usage: 0x80 }) };
+  const tensor = { buffer: device.createBuffer({ size: step.tokens * 2048, usage: 0x80 }) };
   const encoder = device.createCommandEncoder();
   cache.plan.options.layers.forEach((_, layer) =>
     cache.encodeAppend(encoder, step, layer, { keys: tensor, values: tensor })

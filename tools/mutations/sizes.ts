@@ -94,7 +94,7 @@ export const SIZES: readonly Mutation[] = [
       "universal-not-in-quads",
       "return Math.ceil(bytes / 16) * 16;",
       "return Math.ceil(bytes / 4) * 4;",
-      { tests: ["rotated_cache /six layers/"] },
+      { tests: ["cache_sizes"] },
     ],
     [
       "rope-table-one-row-short",
@@ -130,13 +130,13 @@ export const SIZES: readonly Mutation[] = [
       "splits-beyond-partials",
       "Math.min(Math.ceil(workgroups / blocks), tiles, kept)",
       "Math.min(Math.ceil(workgroups / blocks), tiles)",
-      { tests: ["cache_sizes", "splits"] },
+      { tests: ["cache_host /splits/"] },
     ],
     [
       "splits-round-down",
       "Math.min(Math.ceil(workgroups / blocks), tiles, kept)",
       "Math.min(Math.floor(workgroups / blocks), tiles, kept)",
-      { tests: ["cache_sizes", "splits"] },
+      { tests: ["cache_host /splits/"] },
     ],
     [
       "head-blocks-round-down",
