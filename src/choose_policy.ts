@@ -3,6 +3,7 @@ import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "./cache
 import type { LayerPolicy, Policy } from "./cache_types.ts";
 import { CoupletError } from "./errors.ts";
 import { type Choice, solveKnapsack } from "./knapsack.ts";
+import { checkLargestShape } from "./largest_shape.ts";
 import type { ExactTiers } from "./reference/attention.ts";
 import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId, type Side, SIDES } from "./scheme.ts";
@@ -121,6 +122,7 @@ const ROUNDING = 1e-12;
 export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
   const { shape, budgetBits, sensitivities } = options;
   checkNumbers(options);
+  checkLargestShape(shape);
   const candidates = options.candidates ?? [...new Set(sensitivities.map(({ scheme }) => scheme))];
   if (candidates.length === 0) {
     throw usage("there is no scheme to choose from", "Give sensitivities, or candidates");

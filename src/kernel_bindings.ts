@@ -10,6 +10,7 @@ export type BindingName =
   | "exact_quads"
   | "exact_written"
   | "pages"
+  | "pages_written"
   | "codebooks"
   | "codebook_pairs"
   | "codebook_quads"
@@ -19,6 +20,7 @@ export type BindingName =
   | "key_quads"
   | "value_quads"
   | "records"
+  | "restored"
   | "rope"
   | "table"
   | "table_written"
@@ -61,6 +63,7 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   exact_quads: { space: "storage, read", type: "array<vec4<u32>>" },
   exact_written: { space: "storage, read_write", type: "array<u32>" },
   pages: { space: "storage, read", type: "array<u32>" },
+  pages_written: { space: "storage, read_write", type: "array<u32>" },
   codebooks: { space: "storage, read", type: "array<u32>" },
   codebook_pairs: { space: "storage, read", type: "array<vec2<u32>>" },
   codebook_quads: { space: "storage, read", type: "array<vec4<u32>>" },
@@ -70,6 +73,7 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   key_quads: { space: "storage, read", type: "array<vec4<u32>>" },
   value_quads: { space: "storage, read", type: "array<vec4<u32>>" },
   records: { space: "storage, read_write", type: "array<u32>" },
+  restored: { space: "storage, read", type: "array<u32>" },
   rope: { space: "storage, read", type: "array<vec4<f32>>" },
   table: { space: "storage, read", type: "array<vec4<f32>>" },
   table_written: { space: "storage, read_write", type: "array<vec4<f32>>" },

@@ -16,7 +16,7 @@ import {
   type PlanOptions,
   usableKernels,
 } from "./plan.ts";
-import { createStopwatch } from "./stopwatch.ts";
+import { createStopwatch, type Stopwatch } from "./stopwatch.ts";
 import {
   adapterIdentity,
   type AttentionWay,
@@ -88,7 +88,16 @@ const BUDGET = 3000;
  * @throws {CoupletError} as {@linkcode planCache} and {@linkcode createCache} do; `usage` where the budget is no number
  * above 0 or the context holds no token, or more than are planned.
  */
-export async function tune(device: GPUDevice, options: TuneOptions): Promise<TuningRecord> {
+export function tune(device: GPUDevice, options: TuneOptions): Promise<TuningRecord> {
+  return tuneBy(createStopwatch, device, options);
+}
+
+/** {@linkcode tune} by any clock: by its own, what is measured next depends on how fast the device happens to be. */
+export async function tuneBy(
+  stopwatchOf: (device: GPUDevice) => Stopwatch,
+  device: GPUDevice,
+  options: TuneOptions,
+): Promise<TuningRecord> {
   const { budget = BUDGET, context: tokens, ...planned } = options;
   const { limits = device.limits } = planned;
   const resolved = resolveOptions(planned);
@@ -113,7 +122,7 @@ export async function tune(device: GPUDevice, options: TuneOptions): Promise<Tun
       return { layer, way, candidates };
     })
   );
-  const stopwatch = createStopwatch(device);
+  const stopwatch = stopwatchOf(device);
   const record: TuningRecord = {
     version: VERSION,
     adapter: adapterIdentity(device),

@@ -1,6 +1,7 @@
 /** What tuning finds: which kernels attended fastest on one device, to be kept as JSON and planned with. */
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
 import type { RopeParameters } from "./cache_types.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import type { KeySpace } from "./codebook.ts";
 import type { SchemeId } from "./scheme.ts";
@@ -121,7 +122,9 @@ function differences(found: object, wanted: object): string {
   const of = (object: object, name: string) => (object as Record<string, unknown>)[name];
   return [...new Set([...Object.keys(found), ...Object.keys(wanted)])]
     .filter((name) => of(found, name) !== of(wanted, name))
-    .map((name) => `${name} ${of(found, name)} and not ${of(wanted, name)}`)
+    .map((name) =>
+      `${name} ${describeValue(of(found, name))} and not ${describeValue(of(wanted, name))}`
+    )
     .join(", ");
 }
 
@@ -143,10 +146,10 @@ function isMeasured(value: unknown): boolean {
  * @throws {CoupletError} `tuning` where it is not.
  */
 export function checkTuning(record: TuningRecord, options: ResolvedOptions): void {
-  if (!isObject(record)) refuse(`it is ${JSON.stringify(record)}, and not what tune() gave`);
+  if (!isObject(record)) refuse(`it is ${describeValue(record)}, and not what tune() gave`);
   const { version, adapter, shape, attention } = record as Record<string, unknown>;
   if (version !== VERSION) {
-    refuse(`it is of version ${JSON.stringify(version)} and the library of version ${VERSION}`);
+    refuse(`it is of version ${describeValue(version)} and the library of version ${VERSION}`);
   }
   const whole = isObject(adapter) && isObject(shape) && Array.isArray(attention) &&
     attention.every((one) =>

@@ -238,7 +238,7 @@ const REFUSED: readonly {
     name: "an unknown family, with the nearest and what is missing",
     json: { model_type: "lama", hidden_size: 8 },
     code: "file",
-    why: /nearest are llama.*num_hidden_layers and num_attention_heads would be missing/,
+    why: /nearest is llama.*num_hidden_layers and num_attention_heads would be missing/,
   },
   { name: "ALiBi", json: { ...LLAMA, model_type: "bloom" }, code: "file", why: /ALiBi/ },
   {

@@ -150,7 +150,7 @@ const cases = [
     stepTokens: 33,
     appendTokens: 7,
   },
-  // More than the ring of parameters holds at once.
+  // More steps than one buffer of parameters holds.
   { name: "in pieces of 2 tokens, f32", dtype: "f32", stepTokens: 2, appendTokens: 2 },
 ] as const;
 

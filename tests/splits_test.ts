@@ -178,7 +178,7 @@ Deno.test("planCache() counts the partial results and parameters that a record's
   const [one, two] = [[16, 16, 16], [16, 64, 64]].map((decode) =>
     bytes(decode as unknown as Workgroups, [16, 16, 16]).bytes.tables
   );
-  // 64 steps whose second set of parameters takes 256 bytes.
+  // One buffer has the parameters of 64 steps, whose second set takes 256 bytes.
   assert.equal(two! - one!, 64 * 256);
   assert.equal(planCache(long).bytes.tables, one);
 });

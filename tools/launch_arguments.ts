@@ -6,12 +6,6 @@
 import { existsSync } from "node:fs";
 
 /**
- * What Mesa's llvmpipe is told where tests run. They compile many hundreds of kernels and run each for a moment, so
- * that LLVM's optimiser takes longer than it saves.
- */
-export const TEST_ENVIRONMENT: Readonly<Record<string, string>> = { GALLIVM_PERF: "nopt" };
-
-/**
  * Deno's arguments for one of the launcher's commands.
  *
  * @param command `run`, `test` or `adapter`.

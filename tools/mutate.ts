@@ -10,7 +10,7 @@ import picomatch from "picomatch";
 import { adapterLine, takeAdapterChoice } from "./adapters.ts";
 import { ADAPTER_VARIABLE } from "./adapter.ts";
 import { findAdapter } from "./find_adapter.ts";
-import { TEST_ENVIRONMENT } from "./launch_arguments.ts";
+import { launchEnvironment, TEST_ENVIRONMENT } from "./launch_environment.ts";
 import { MutationTree } from "./mutation_tree.ts";
 import { type Mutation, type TestRun, testRuns } from "./mutation.ts";
 import { MUTATIONS } from "./mutations.ts";
@@ -97,12 +97,12 @@ async function runTests(
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args,
     cwd: tree.folder,
-    env: {
+    env: launchEnvironment(Deno.env.toObject(), {
       ...environment,
       ...TEST_ENVIRONMENT,
       [ADAPTER_VARIABLE]: report.name,
       NO_COLOR: "1",
-    },
+    }),
     stdin: "null",
     signal,
   }).output();
