@@ -27,7 +27,9 @@ const STEP = 16 + 64 * 32;
 const LAYER = 96 + 16;
 
 /** Kernels that score and mix apart, and read no table. */
-const PLAIN = manifest.filter(({ name }) => !/^attend_|^table_|_(table|table16|lut)$/.test(name));
+const PLAIN = manifest.filter(({ name }) =>
+  !/^attend_/.test(name) && (!/^score_/.test(name) || /_plain$/.test(name))
+);
 
 /** Kernels that read tables of q.centroid. */
 const TABLES = manifest.filter(({ name }) =>

@@ -45,14 +45,16 @@ export class MutationTree {
   /** Runs `act` with a mutation in place, and takes it back. */
   async with<T>(mutation: Mutation, act: () => Promise<T>): Promise<T> {
     const { file, generate } = mutation;
-    const original = await Deno.readTextFile(`${ROOT}${file}`);
-    await Deno.writeTextFile(`${this.folder}${file}`, mutate(original, mutation));
+    const originals = new Map<string, string>();
+    for (const path of [file, ...await this.#kernelFiles(generate)]) {
+      originals.set(path, await Deno.readTextFile(`${this.folder}${path}`));
+    }
+    await Deno.writeTextFile(`${this.folder}${file}`, mutate(originals.get(file)!, mutation));
     try {
       if (generate !== undefined) await this.#generate(generate);
       return await act();
     } finally {
-      await Deno.writeTextFile(`${this.folder}${file}`, original);
-      if (generate !== undefined) await this.#restoreKernels(generate);
+      for (const [path, text] of originals) await Deno.writeTextFile(`${this.folder}${path}`, text);
     }
   }
 
@@ -69,13 +71,15 @@ export class MutationTree {
     if (!success) throw new Error(new TextDecoder().decode(stderr));
   }
 
-  async #restoreKernels(only: string): Promise<void> {
+  /** The files of kernels whose names match. */
+  async #kernelFiles(only: string | undefined): Promise<readonly string[]> {
+    if (only === undefined) return [];
     const matches = picomatch(only);
-    for await (const { name } of Deno.readDir(`${ROOT}generated`)) {
+    const entries = await Array.fromAsync(Deno.readDir(`${this.folder}generated`));
+    return entries.flatMap(({ name }) => {
       const kernel = /^(.+)\.wgsl\.ts$/.exec(name)?.[1];
-      if (kernel === undefined || !matches(kernel)) continue;
-      await Deno.copyFile(`${ROOT}generated/${name}`, `${this.folder}generated/${name}`);
-    }
+      return kernel !== undefined && matches(kernel) ? [`generated/${name}`] : [];
+    });
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Mutation } from "./mutation.ts";
+import { CACHE } from "./mutations/cache.ts";
 import { CALIBRATION } from "./mutations/calibration.ts";
 import { FILES } from "./mutations/files.ts";
 import { KERNELS } from "./mutations/kernels.ts";
@@ -14,6 +15,7 @@ import { SIZES } from "./mutations/sizes.ts";
 
 /** All of them. */
 export const MUTATIONS: readonly Mutation[] = [
+  ...CACHE,
   ...SIZES,
   ...PLANNING,
   ...LAYERS,

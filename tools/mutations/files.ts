@@ -153,8 +153,8 @@ export const FILES: readonly Mutation[] = [
     ],
     [
       "axes-of-any-length",
-      "for (let j = 0; j <= i; j++) {",
-      "for (let j = 0; j < i; j++) {",
+      "if (skew < MOST_SKEW) continue;",
+      "if (skew < 1) continue;",
     ],
     [
       "scales-of-zero",
@@ -170,13 +170,13 @@ export const FILES: readonly Mutation[] = [
     ],
     [
       "abandoned-in-minutes",
-      "const ABANDONED = 60 * 60 * 1000;",
-      "const ABANDONED = 60 * 1000;",
+      "const ABANDONED = 10 * 60 * 1000;",
+      "const ABANDONED = 10 * 1000;",
     ],
     [
       "never-abandoned",
-      "const ABANDONED = 60 * 60 * 1000;",
-      "const ABANDONED = 60 * 60 * 1000 * 1000;",
+      "const ABANDONED = 10 * 60 * 1000;",
+      "const ABANDONED = 10 * 60 * 1000 * 1000;",
     ],
     [
       "unfinished-left-behind",
@@ -202,10 +202,14 @@ export const FILES: readonly Mutation[] = [
     ],
   ]),
   ...inFile("kv-store", "src/stores/deno_kv.ts", ["stores /denoKvStore/"], [
-    ["incomplete-bytes", "return read === bytes ? all : undefined;", "return all;"],
+    [
+      "incomplete-bytes",
+      "if (!isWhole(value, first + i)) return undefined;",
+      "if (!isWhole(value, first + i)) continue;",
+    ],
     [
       "replaced-chunks-stay",
-      "if (ok && isManifest(value)) await removeChunks(key, value);",
+      "if (ok && isManifest(value)) await removeChunks(key, value.id);",
       "",
     ],
     [

@@ -313,8 +313,8 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "output-as-queries-lie",
-      "let at = workgroup.y * layer.output_token_stride + workgroup.x * layer.output_head_stride +",
-      "let at = workgroup.y * layer.query_token_stride + workgroup.x * layer.query_head_stride +",
+      "let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +",
+      "let at = token * layer.query_token_stride + workgroup.x * layer.query_head_stride +",
       { generate: "combine_d64", tests: ["cache"] },
     ],
   ]),

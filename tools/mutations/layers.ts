@@ -9,34 +9,9 @@ import { inFile, type Mutation } from "../mutation.ts";
 export const LAYERS: readonly Mutation[] = [
   ...inFile("commands", "src/layer_commands.ts", ["cache_lifecycle", "cache /codes alone/"], [
     [
-      "binding-offset-ignored",
-      "same &&= kept.buffer === given.buffer && kept.offset === given.offset &&",
-      "same &&= kept.buffer === given.buffer &&",
-      { tests: ["cache /bindings as they are/"] },
-    ],
-    [
-      "binding-buffer-ignored",
-      "same &&= kept.buffer === given.buffer && kept.offset === given.offset &&",
-      "same &&= kept.offset === given.offset &&",
-      { tests: ["cache /bindings as they are/"] },
-    ],
-    [
-      "binding-size-ignored",
-      "kept.buffer === given.buffer && kept.offset === given.offset &&\n          kept.size === given.size;",
-      "kept.buffer === given.buffer && kept.offset === given.offset;",
-      { tests: ["cache /bindings as they are/"] },
-    ],
-    [
-      "binding-not-copied",
-      "host: this.#names.map((name) => ({ ...host[name]! })), group",
-      "host: this.#names.map((name) => host[name]!), group",
-      { tests: ["cache /bindings as they are/"] },
-    ],
-    ["keys-pages-copied-alone", '      this.copy(recorder, "valueRecords", copies);\n', ""],
-    [
       "store-of-one-side",
-      "store.dispatch(recorder, step.offset, host, groups, step.maxTokens, step.entries * 2);",
-      "store.dispatch(recorder, step.offset, host, groups, step.maxTokens, step.entries);",
+      "store.dispatch(recorder, step.place, host, groups, step.most, step.entries * 2);",
+      "store.dispatch(recorder, step.place, host, groups, step.most, step.entries);",
     ],
     [
       "record-start-ignored",
@@ -57,19 +32,19 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "encode-of-first-entry",
-      "kernel.dispatch(recorder, step.offset, NO_HOST, blocks, heads, step.entries);",
-      "kernel.dispatch(recorder, step.offset, NO_HOST, blocks, heads, 1);",
+      "kernel.dispatch(recorder, step.place, NO_HOST, blocks, heads, step.entries);",
+      "kernel.dispatch(recorder, step.place, NO_HOST, blocks, heads, 1);",
     ],
     [
       "table-of-one-block",
-      "table.dispatch(recorder, offset, host, groups, keyValueHeads, blocks);",
-      "table.dispatch(recorder, offset, host, groups, keyValueHeads, step.entries);",
+      "table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
+      "table.dispatch(recorder, place, host, groups, keyValueHeads, entries);",
       { tests: ["cache /tables of q.centroid/"] },
     ],
     [
       "table-of-part-heads",
-      "table.dispatch(recorder, offset, host, groups, keyValueHeads, blocks);",
-      "table.dispatch(recorder, offset, host, groups, this.#parts[0]!.heads, blocks);",
+      "table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
+      "table.dispatch(recorder, place, host, groups, this.#parts[0]!.heads, blocks);",
       { tests: ["cache /tables of q.centroid/"] },
     ],
     [
@@ -80,8 +55,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "copy-one-unit",
-      "copy[buffer].dispatch(recorder, offset, NO_HOST, groups, count, 1);",
-      "copy[buffer].dispatch(recorder, offset, NO_HOST, groups, 1, 1);",
+      "copy[buffer].dispatch(recorder, place, NO_HOST, copyGroups(words), entries, 1);",
+      "copy[buffer].dispatch(recorder, place, NO_HOST, copyGroups(words), 1, 1);",
       { tests: ["cache_lifecycle", "cache_random"] },
     ],
     [
@@ -89,6 +64,29 @@ export const LAYERS: readonly Mutation[] = [
       "const groups = Math.ceil((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE);",
       "const groups = Math.max(1, Math.floor((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE));",
       { tests: ["cache_read", "cache /KV heads|three query|80|several buffers/"] },
+    ],
+    [
+      "restored-of-first-part",
+      "    this.#parts.forEach(({ restore }, i) => {",
+      "    this.#parts.slice(0, 1).forEach(({ restore }, i) => {",
+      { tests: ["cache_lifecycle /several buffers/"] },
+    ],
+    [
+      "restored-page-of-a-run",
+      "restore[buffer].dispatch(recorder, place, host, copyGroups(words * most), entries, 1);",
+      "restore[buffer].dispatch(recorder, place, host, copyGroups(words), entries, 1);",
+      { unnoticed: "lanes go on until the run is through; it only takes longer" },
+    ],
+    [
+      "merged-by-first-entry",
+      "this.#combine.dispatch(recorder, place, host, shape.queryHeads, most, entries);",
+      "this.#combine.dispatch(recorder, place, host, shape.queryHeads, most, 1);",
+    ],
+    [
+      "shares-of-first-kind",
+      "const { place, splits } = step.shares[kind]!;",
+      "const { place, splits } = step.shares[0]!;",
+      { tests: ["splits"] },
     ],
     [
       "read-of-first-part",
@@ -208,8 +206,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "values-copied-by-keys-size",
-      "    compile(pageBytes(options, layer.values, heads)),",
-      "    compile(pageBytes(options, layer.keys, heads)),",
+      "      unit(pageBytes(options, layer.values, heads)),",
+      "      unit(pageBytes(options, layer.keys, heads)),",
       { tests: ["cache_lifecycle /encodeFork/"] },
     ],
     [

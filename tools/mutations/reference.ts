@@ -40,8 +40,8 @@ export const REFERENCE: readonly Mutation[] = [
       ],
       [
         "rollback-forgets-lost",
-        "state.exactFrom = Math.min(length, Math.max(state.exactFrom, oldestExact));",
-        "state.exactFrom = Math.min(length, Math.max(0, oldestExact));",
+        "const exactFrom = Math.min(length, Math.max(state.exactFrom, stored - slots));",
+        "const exactFrom = Math.min(length, Math.max(0, stored - slots));",
       ],
       [
         "coded-not-rolled-back",

@@ -164,8 +164,8 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "steps-of-one-set",
-      "return stepStride(options) * (STEP_SLOTS * sets - 1) + STEP_BYTES;",
-      "return stepStride(options) * (STEP_SLOTS - 1) + STEP_BYTES;",
+      "return stepStride(options) * (BUFFERED_STEPS * sets - 1) + STEP_BYTES;",
+      "return stepStride(options) * (BUFFERED_STEPS - 1) + STEP_BYTES;",
       { tests: ["splits"] },
     ],
     [
