@@ -1,13 +1,23 @@
 /** What a cache decides on the host's side, at any sizes: pages, pools and rollbacks. Nothing is computed. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { restoreSequence, type Sequence, snapshotSequence } from "../mod.ts";
+import {
+  type Cache,
+  createCache,
+  planCache,
+  restoreSequence,
+  type Sequence,
+  snapshotSequence,
+  type Step,
+} from "../mod.ts";
 import {
   cacheOf,
   codedOf,
+  device,
   fork,
   grow,
   HostModel,
+  kernels,
   PAGE,
   ringOf,
   seenFrom,
@@ -17,16 +27,16 @@ import { refuses } from "./refusals.ts";
 
 /** Sizes around those at which tiles are given up, for every kind of block. */
 const SLIDING: readonly Sizes[] = ([1, 32, 64] as const).flatMap((block) =>
-  [8, 48, 100, 127, 129, 200].flatMap((slidingWindow) =>
+  [8, 48, 127, 200].flatMap((slidingWindow) =>
     [1, 16, 65, 100].flatMap((window) =>
-      [1, 10, 33, 50].map((appendTokens): Sizes => ({
+      [1, 10, 50].map((appendTokens): Sizes => ({
         block,
         slidingWindows: [slidingWindow],
         sinks: 2,
         window,
         appendTokens,
         sequences: 2,
-        sequenceTokens: 640,
+        sequenceTokens: 450,
       }))
     )
   )
@@ -62,6 +72,95 @@ Deno.test("Cache: pools behind sliding windows have room for any step, little mo
     assert.ok(cache.pages(pair[0]!, 0).first > 0, "pages were given up");
     assert.ok(leastFree < 12, `${leastFree} pages were never used: ${what}`);
   }
+});
+
+Deno.test("Cache: a pool has room for its tokens, however they are divided among sequences", async () => {
+  const sizes: Sizes = {
+    block: 1,
+    slidingWindows: [0],
+    sinks: 0,
+    window: 0,
+    appendTokens: 300,
+    sequences: 4,
+    sequenceTokens: 300,
+    tokens: 300,
+  };
+  for (
+    const lengths of [[300], [65, 65, 65, 65], [1, 1, 1, 257], [129, 1, 65, 65], [75, 75, 75, 75]]
+  ) {
+    const cache = await cacheOf(sizes);
+    for (const tokens of lengths) grow(cache, [{ sequence: cache.createSequence(), tokens }]);
+    assert.equal(cache.stats().tokens, lengths.reduce((sum, tokens) => sum + tokens, 0));
+  }
+});
+
+/** Workgroups of each dispatch that attention of a step records; its last merges the splits. */
+function attendedGrids(cache: Cache, step: Step): number[][] {
+  const grids: number[][] = [];
+  const pass = {
+    setPipeline() {},
+    setBindGroup() {},
+    dispatchWorkgroups: (...grid: number[]) => void grids.push(grid),
+  } as unknown as GPUComputePassEncoder;
+  const tensor = () => ({ buffer: device.createBuffer({ size: 2 ** 23, usage: 0x80 }) });
+  cache.encodeAppend(pass, step, 0, { keys: tensor(), values: tensor() });
+  grids.length = 0;
+  cache.encodeAttend(pass, step, 0, { queries: tensor(), output: tensor() });
+  return grids;
+}
+
+Deno.test("Cache: the splits of any step are no more than its tiles and the partial results have room for, and use both", async () => {
+  const found = { tiles: 0, partials: 0, workgroups: 0 };
+  for (const [queryHeads, keyValueHeads] of [[4, 1], [3, 1], [12, 2], [5, 5]] as const) {
+    const plan = planCache({
+      shape: { layers: 1, queryHeads, keyValueHeads, headDim: 64 },
+      policy: { keys: "f16", values: "f16" },
+      keys: { space: "as-scored" },
+      tiers: { sinks: 4, window: 64 },
+      capacity: {
+        sequences: 3,
+        tokens: 90_000,
+        sequenceTokens: 40_000,
+        stepTokens: 110,
+        appendTokens: 100,
+      },
+      kernels,
+    });
+    const cache = await createCache({ device, plan });
+    const sequences = [cache.createSequence(), cache.createSequence(), cache.createSequence()];
+    const [long, short] = sequences as [Sequence, Sequence, Sequence];
+    const row = 17 * 16;
+    const most = plan.scratch.partials / row;
+    while (cache.length(long) < 36_000) {
+      grow(cache, [{ sequence: long, tokens: 100 }]);
+    }
+    for (const tokens of [1, 2, 3, 5, 7, 11, 17, 40, 75, 100]) {
+      for (const others of [0, 1, 2]) {
+        const step = cache.beginStep(
+          [{ sequence: long, tokens }, { sequence: short, tokens: 1 }, {
+            sequence: sequences[2]!,
+            tokens: 3,
+          }].slice(0, 1 + others),
+        );
+        const grids = attendedGrids(cache, step);
+        const [splits, heads, blocks] = grids[0]!;
+        const longest = Math.max(tokens, others === 2 ? 3 : 1);
+        assert.deepEqual(grids.at(-1), [queryHeads, longest, 1 + others]);
+        assert.equal(heads, keyValueHeads);
+        const group = queryHeads / keyValueHeads;
+        assert.equal(blocks, (1 + others) * Math.ceil((longest * group) / 4));
+        const rows = step.tokens * queryHeads;
+        assert.ok(splits! * rows <= most, `${splits} splits of ${rows} rows, of which ${most} fit`);
+        const tiles = Math.ceil(cache.length(long) / (8 * PAGE)) + 2;
+        assert.ok(splits! <= tiles);
+        if (splits === tiles) found.tiles++;
+        else if ((splits! + 1) * rows > most) found.partials++;
+        else if (splits === Math.ceil(256 / (blocks! * heads!))) found.workgroups++;
+        else assert.fail(`${splits} splits of ${tiles} tiles, ${blocks} blocks of ${heads} heads`);
+      }
+    }
+  }
+  assert.ok(Object.values(found).every((count) => count > 5), JSON.stringify(found));
 });
 
 Deno.test("Cache.truncate() refuses what a sliding window has given up, or a block's exact tokens, and only that", async () => {

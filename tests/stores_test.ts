@@ -123,8 +123,8 @@ for (const [name, make] of FOREIGN) {
 Deno.test("directoryStore removes what crashes left of entries it was writing, once they are old", () =>
   withDirectory(async (directory) => {
     const store = directoryStore(directory);
-    // By their age in minutes: another process may write one for a while, and an hour is what it has.
-    for (const [digit, minutes] of [["1", 0], ["2", 50], ["3", 70]] as const) {
+    // By their age in minutes: another process may write one for a while, and ten minutes is what it has.
+    for (const [digit, minutes] of [["1", 0], ["2", 8], ["3", 12]] as const) {
       const path = join(directory, LEFT.replace("8", digit));
       await writeFile(path, "part");
       const written = Date.now() / 1000 - minutes * 60;

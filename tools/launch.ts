@@ -16,13 +16,7 @@ import { ADAPTER_VARIABLE } from "./adapter.ts";
 import { adapterLine, takeAdapterChoice } from "./adapters.ts";
 import { findAdapter, NoAdapterError } from "./find_adapter.ts";
 import { commandArguments } from "./launch_arguments.ts";
-import { launchEnvironment } from "./launch_environment.ts";
-
-/**
- * What Mesa's llvmpipe is told where tests run. They compile many hundreds of kernels and run each for a moment, so
- * that LLVM's optimiser takes longer than it saves.
- */
-const TEST_ENVIRONMENT: Readonly<Record<string, string>> = { GALLIVM_PERF: "nopt" };
+import { launchEnvironment, TEST_ENVIRONMENT } from "./launch_environment.ts";
 
 try {
   Deno.exit(await launch(Deno.args));

@@ -12,6 +12,12 @@ const REPLACED_VARIABLE = "COUPLET_REPLACED";
 export type Variables = Readonly<Record<string, string>>;
 
 /**
+ * What Mesa's llvmpipe is told where tests run. They compile many hundreds of kernels and run each for a moment, so
+ * that LLVM's optimiser takes longer than it saves.
+ */
+export const TEST_ENVIRONMENT: Variables = { GALLIVM_PERF: "nopt" };
+
+/**
  * The variables to start a program with, besides the launcher's own.
  *
  * @param own The launcher's own.
