@@ -8,6 +8,8 @@ export interface Answer {
   readonly data: unknown;
   /** For people. */
   readonly text: string;
+  /** Colours the text, which by then holds nothing that commands a terminal. */
+  readonly paint?: (text: string) => string;
   /** Where it is not {@linkcode EXIT}'s `done`. */
   readonly exitCode?: number;
 }

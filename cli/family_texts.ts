@@ -19,6 +19,8 @@ const FAMILIES: Readonly<Record<KernelFamily, (schemes: readonly SchemeId[]) => 
     `Attends to keys in ${keys} and values in ${values}, and to the exact tier: scores, softmax and mix in one kernel`,
   combine: () => "Merges the partial results of splits by log-sum-exp, and a learned sink",
   copy: () => "Copies pages and exact tiers of forked sequences",
+  restore: () => "Puts the pages and the exact tier of a restored sequence in place",
+  page_table: () => "Writes entries of page tables",
   kmeans_assign: () => "Calibration: finds each sample's nearest centroid",
   kmeans_update: () => "Calibration: sums the samples of each centroid",
 };

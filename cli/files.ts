@@ -1,5 +1,6 @@
 /** Files that commands read. */
 import { CoupletError } from "../src/errors.ts";
+import { formatBytes } from "./table.ts";
 
 /** What a file is, named in errors. */
 export interface FileSource {
@@ -7,7 +8,12 @@ export interface FileSource {
   readonly what: string;
   /** What to do where it cannot be used. */
   readonly remedy: string;
+  /** Bytes it may have; {@linkcode MOST_BYTES} where absent. */
+  readonly most?: number;
 }
+
+/** Bytes of any file that is read as a whole: more than any model's largest file has. */
+export const MOST_BYTES: number = 2 ** 36;
 
 /**
  * What a file holds.
@@ -35,23 +41,46 @@ export async function readFile<T>(
 /**
  * The bytes of a file.
  *
- * @throws {CoupletError} `file` where it cannot be read.
+ * @throws {CoupletError} `file` where it cannot be read, or is none: pipes may never be written to, and devices never end.
  */
 export async function readBytes(
   path: string,
-  { what, remedy }: FileSource,
+  source: FileSource,
 ): Promise<Uint8Array<ArrayBuffer>> {
+  await checkFile(path, source);
   try {
     return await Deno.readFile(path);
   } catch (cause) {
-    throw new CoupletError("file", {
-      what: `Cannot read ${what}`,
-      why: cause instanceof Deno.errors.NotFound
-        ? "there is no such file"
-        : cause instanceof Error
-        ? cause.message
-        : String(cause),
-      remedy,
-    }, { cause });
+    throw unreadable(source, reason(cause), cause);
   }
+}
+
+/**
+ * Checks that there is a file, before it is opened.
+ *
+ * @throws {CoupletError} `file` where there is none, something else, or a larger one than may be.
+ */
+export async function checkFile(path: string, source: FileSource): Promise<void> {
+  let info: Deno.FileInfo;
+  try {
+    info = await Deno.stat(path);
+  } catch (cause) {
+    throw unreadable(source, reason(cause), cause);
+  }
+  const { isFile, isDirectory, size } = info;
+  const { most = MOST_BYTES } = source;
+  if (isDirectory) throw unreadable(source, "it is a folder");
+  if (!isFile) throw unreadable(source, "it is a pipe or a device, and no file");
+  if (size > most) {
+    throw unreadable(source, `it has ${formatBytes(size)}, and may have ${formatBytes(most)}`);
+  }
+}
+
+function reason(cause: unknown): string {
+  if (cause instanceof Deno.errors.NotFound) return "there is no such file";
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+function unreadable({ what, remedy }: FileSource, why: string, cause?: unknown): CoupletError {
+  return new CoupletError("file", { what: `Cannot read ${what}`, why, remedy }, { cause });
 }

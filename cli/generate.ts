@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { resolve } from "node:path";
+import { isAbsolute, join, normalize, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { generateKernels, writeFiles } from "../codegen/generate.ts";
 import { CoupletError } from "../src/errors.ts";
@@ -59,18 +59,54 @@ async function writeKernels(options: GenerateOptions): Promise<Answer> {
       `${names.length} kernels in ${out}: ${missing.length} files new, ${stale.length} changed, ${orphaned.length} removed`,
       "",
       "Use them:",
-      `  import { manifest } from "${out.replace(/\/$/, "")}/manifest.ts";`,
+      `  import { manifest } from "${specifier(out)}";`,
       "  planCache({ ..., kernels: manifest });",
     ].join("\n"),
   };
 }
 
+/** What a module in the current folder imports the manifest by. */
+export function specifier(out: string): string {
+  const manifest = join(out, "manifest.ts");
+  if (isAbsolute(out)) return pathToFileURL(manifest).href;
+  const parts = normalize(manifest).split(/[\\/]/).map(encodeURIComponent);
+  return parts[0] === ".." ? parts.join("/") : `./${parts.join("/")}`;
+}
+
+/** Where sets of generated kernels lie, in the folder of the kernels. */
+const SETS = "sets";
+
+/** What generated modules are called: other generators' may begin like them. */
+const MODULE = /^(manifest|[a-z0-9_]+\.wgsl)\.ts$/;
+const SET_MODULE = /^[a-z0-9_]+\.ts$/;
+
+/** Finds out, before anything is read, that a folder holds what was not generated: links, pipes, folders of others. */
 async function checkFolder(out: string): Promise<void> {
   const present = await Deno.stat(out).catch(() => undefined);
-  if (present === undefined || present.isDirectory) return;
-  throw new CoupletError("file", {
-    what: WHAT,
-    why: `${out} is no folder`,
-    remedy: "Give a folder of its own, which need not exist",
-  });
+  if (present === undefined) return;
+  if (!present.isDirectory) {
+    throw new CoupletError("file", {
+      what: WHAT,
+      why: `${out} is no folder`,
+      remedy: "Give a folder of its own, which need not exist",
+    });
+  }
+  const foreign: string[] = [];
+  let hasSets = false;
+  for await (const entry of Deno.readDir(out)) {
+    if (entry.name === SETS && entry.isDirectory) hasSets = true;
+    else if (!(entry.isFile && MODULE.test(entry.name))) foreign.push(entry.name);
+  }
+  if (hasSets) {
+    for await (const entry of Deno.readDir(join(out, SETS))) {
+      if (!(entry.isFile && SET_MODULE.test(entry.name))) foreign.push(`${SETS}/${entry.name}`);
+    }
+  }
+  if (foreign.length > 0) {
+    throw new CoupletError("usage", {
+      what: `Cannot generate into ${out}`,
+      why: `it holds what was not generated: ${foreign.sort().slice(0, 4).join(", ")}`,
+      remedy: "Give a folder that holds nothing else",
+    });
+  }
 }

@@ -1,7 +1,12 @@
 /** JSON files that people wrote, checked. */
 import { z } from "zod";
 import { CoupletError } from "../src/errors.ts";
+import { parseJson as parseText } from "../src/parse_json.ts";
 import { type FileSource, readBytes } from "./files.ts";
+import { describeIssues } from "./schema.ts";
+
+/** Bytes of a file of JSON, where a command does not say otherwise. */
+const MOST_BYTES = 2 ** 24;
 
 /**
  * What a JSON text holds, checked.
@@ -10,7 +15,7 @@ import { type FileSource, readBytes } from "./files.ts";
  */
 export function parseJson<T>(source: FileSource, schema: z.ZodType<T>, text: string): T {
   try {
-    return schema.parse(JSON.parse(text));
+    return schema.parse(parseText(text));
   } catch (cause) {
     throw unreadable(source, cause);
   }
@@ -26,7 +31,7 @@ export async function readJson<T>(
   source: FileSource,
   schema: z.ZodType<T>,
 ): Promise<T> {
-  const bytes = await readBytes(path, source);
+  const bytes = await readBytes(path, { most: MOST_BYTES, ...source });
   return parseJson(source, schema, new TextDecoder().decode(bytes));
 }
 
@@ -35,7 +40,7 @@ function unreadable({ what, remedy }: FileSource, cause: unknown): CoupletError 
   return new CoupletError("file", {
     what: `Cannot read ${what}`,
     why: cause instanceof z.ZodError
-      ? z.prettifyError(cause).replaceAll(/\s*\n\s*/g, " ")
+      ? describeIssues(cause)
       : cause instanceof Error
       ? cause.message
       : String(cause),

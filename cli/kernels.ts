@@ -9,7 +9,8 @@ import type { KernelInfo } from "../src/kernel.ts";
 import { parseKernelName } from "../src/kernel_name.ts";
 import { parseScheme, type SchemeId } from "../src/scheme.ts";
 import { collect } from "./command.ts";
-import { nearestNames } from "./nearest.ts";
+import { checkFile } from "./files.ts";
+import { nearestText } from "./nearest.ts";
 
 /** Every kernel the package has. */
 export const kernels: readonly KernelInfo[] = manifest;
@@ -55,6 +56,8 @@ export async function loadKernels(args: KernelsArguments): Promise<readonly Kern
 }
 
 async function loadManifest(path: string): Promise<readonly KernelInfo[]> {
+  const remedy = "Give the manifest.ts of a folder that couplet generate wrote";
+  await checkFile(path, { what: `the kernels of ${path}`, remedy });
   try {
     const module = await import(pathToFileURL(resolve(path)).href);
     manifestSchema.parse(module);
@@ -69,7 +72,7 @@ async function loadManifest(path: string): Promise<readonly KernelInfo[]> {
         : cause instanceof Error
         ? cause.message.split("\n", 1)[0]!
         : String(cause),
-      remedy: "Give the manifest.ts of a folder that couplet generate wrote",
+      remedy,
     }, { cause });
   }
 }
@@ -86,8 +89,8 @@ export function findKernel(kernels: readonly KernelInfo[], name: string): Kernel
   const family = names.filter((one) => one.startsWith(`${name.split("_")[0]}_`));
   throw new CoupletError("kernel", {
     what: `Cannot find the kernel "${name}"`,
-    why: `none of the ${kernels.length} kernels has that name; the nearest are ${
-      nearestNames(name, family.length > 0 ? family : names).join(", ")
+    why: `none of the ${kernels.length} kernels has that name${
+      nearestText(name, family.length > 0 ? family : names)
     }`,
     remedy: "List them with couplet kernels list, or generate one with couplet generate",
   });
@@ -109,9 +112,7 @@ export function readScheme(id: string): SchemeId {
   } catch (cause) {
     if (!(cause instanceof CoupletError)) throw cause;
     const { what, why, remedy } = cause.parts;
-    const near = nearestNames(id, kernelSchemes(kernels)).join(", ");
-    throw new CoupletError(cause.code, { what, why: `${why}; the nearest are ${near}`, remedy }, {
-      cause,
-    });
+    const near = nearestText(id, kernelSchemes(kernels));
+    throw new CoupletError(cause.code, { what, why: `${why}${near}`, remedy }, { cause });
   }
 }

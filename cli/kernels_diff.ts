@@ -46,11 +46,8 @@ async function diffKernels(
       .trimEnd();
   return {
     data: { from, to, equal: before === after, patch },
-    text: patch === ""
-      ? `${from} and ${to} have the same text`
-      : colour
-      ? patch.split("\n").map(colourLine).join("\n")
-      : patch,
+    text: patch === "" ? `${from} and ${to} have the same text` : patch,
+    ...(colour ? { paint: (text) => text.split("\n").map(colourLine).join("\n") } : {}),
   };
 }
 

@@ -12,7 +12,7 @@ import {
   loadKernels,
   readScheme,
 } from "./kernels.ts";
-import { nearestNames } from "./nearest.ts";
+import { nearestText } from "./nearest.ts";
 import { formatTable } from "./table.ts";
 
 interface ListOptions extends KernelsArguments {
@@ -78,7 +78,7 @@ function checkFamily(kernels: readonly KernelInfo[], family: string): void {
   if (families.some((known) => known === family)) return;
   throw new CoupletError("kernel", {
     what: `Cannot list kernels of the family "${family}"`,
-    why: `there is none; the nearest are ${nearestNames(family, families).join(", ")}`,
+    why: `there is none${nearestText(family, families)}`,
     remedy: `Use one of ${families.join(", ")}`,
   });
 }
@@ -89,7 +89,7 @@ function checkScheme(kernels: readonly KernelInfo[], id: string): void {
   if (schemes.includes(id)) return;
   throw new CoupletError("kernel", {
     what: `Cannot list kernels of the scheme ${id}`,
-    why: `it has none here; the nearest that have are ${nearestNames(id, schemes).join(", ")}`,
+    why: `it has none here${nearestText(id, schemes, "of those that have, ")}`,
     remedy: `Generate them: couplet generate --scheme ${id} --head-dim 64 --out ./my_kernels`,
   });
 }
@@ -98,14 +98,12 @@ function nothingFound(
   kernels: readonly KernelInfo[],
   glob: string | undefined,
 ): CoupletError {
-  const near = glob === undefined ? [] : nearestNames(glob, kernels.map(({ name }) => name));
+  const near = nearestText(glob ?? "", kernels.map(({ name }) => name));
   return new CoupletError("kernel", {
     what: "Cannot list kernels",
     why: glob === undefined
       ? "no kernel passes all filters"
-      : `no kernel's name matches "${glob}" and passes all filters; the nearest are ${
-        near.join(", ")
-      }`,
+      : `no kernel's name matches "${glob}" and passes all filters${near}`,
     remedy: "Leave a filter out, or generate kernels of your own with couplet generate",
   });
 }

@@ -17,6 +17,15 @@ import { existsSync } from "node:fs";
 import type { Host } from "./command.ts";
 import { runCommandLine } from "./program.ts";
 
+/**
+ * Mesa looks for a Wayland display, and complains each time where no folder is named that could hold its socket, as on a
+ * machine without a desktop.
+ */
+function nameRuntimeFolder(): void {
+  if (Deno.build.os !== "linux" || Deno.env.get("XDG_RUNTIME_DIR")) return;
+  Deno.env.set("XDG_RUNTIME_DIR", "/nonexistent");
+}
+
 /** The process this runs in. */
 function processHost(): Host {
   const checkout = new URL("../", import.meta.url);
@@ -46,4 +55,7 @@ function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string
   }
 }
 
-if (import.meta.main) Deno.exit(await runCommandLine(Deno.args, processHost()));
+if (import.meta.main) {
+  nameRuntimeFolder();
+  Deno.exit(await runCommandLine(Deno.args, processHost()));
+}

@@ -2,8 +2,10 @@
 import { z } from "zod";
 import type { KeyOptions, ModelShape } from "../src/cache_types.ts";
 import { CoupletError } from "../src/errors.ts";
-import { nearestNames } from "./nearest.ts";
+import { LARGEST_SHAPE } from "../src/largest_shape.ts";
+import { nearestText } from "./nearest.ts";
 import { scaleFrequencies, scalingKind } from "./rope_scaling.ts";
+import { describeIssues, listOf } from "./schema.ts";
 
 /** A model's attention, as a plan takes it. */
 export interface ModelConfig {
@@ -23,24 +25,25 @@ export interface ModelConfig {
 }
 
 const size = z.number().int().positive();
+const { layers: mostLayers, queryHeads: mostHeads, headDim: mostChannels } = LARGEST_SHAPE;
 const positive = z.number().positive();
 const object = z.record(z.string(), z.unknown());
 
 /** The entries that say something of attention; others are passed over. Null is "none", where an absent entry takes its default. */
 const entries = z.object({
   model_type: z.string().min(1),
-  num_hidden_layers: size.nullish(),
-  num_attention_heads: size.nullish(),
+  num_hidden_layers: size.max(mostLayers).nullish(),
+  num_attention_heads: size.max(mostHeads).nullish(),
   num_key_value_heads: size.nullish(),
-  hidden_size: size.nullish(),
-  head_dim: size.nullish(),
+  hidden_size: size.max(mostHeads * mostChannels).nullish(),
+  head_dim: size.max(mostChannels).nullish(),
   max_position_embeddings: size.nullish(),
   sliding_window: size.nullish(),
   use_sliding_window: z.boolean().nullish(),
   max_window_layers: z.number().int().nonnegative().nullish(),
   sliding_window_pattern: size.nullish(),
-  layer_types: z.array(z.string()).nullish(),
-  no_rope_layers: z.array(z.number()).nullish(),
+  layer_types: listOf((item) => typeof item === "string", "texts").nullish(),
+  no_rope_layers: listOf((item) => typeof item === "number", "numbers").nullish(),
   query_pre_attn_scalar: positive.nullish(),
   attn_logit_softcapping: positive.nullish(),
   rope_theta: positive.nullish(),
@@ -136,11 +139,7 @@ export function readModelConfig(json: unknown, readAs?: string): ModelConfig {
       : json,
   );
   if (!parsed.success) {
-    throw unusable(
-      z.prettifyError(parsed.error).replaceAll(/✖ /g, "").replaceAll(/\s*\n\s*→ /g, " ")
-        .replaceAll(/\s*\n\s*/g, "; "),
-      "Give the config.json of a Hugging Face model",
-    );
+    throw unusable(describeIssues(parsed.error), "Give the config.json of a Hugging Face model");
   }
   const modelType = readAs ?? parsed.data.model_type;
   const family = knownFamily(modelType, parsed.data);
@@ -180,8 +179,8 @@ function knownFamily(modelType: string, config: Entries): Family {
   }
   const missing = missingEntries(config);
   throw unusable(
-    `model_type is "${modelType}", which is not among those known; the nearest are ${
-      nearestNames(modelType, MODEL_TYPES).join(", ")
+    `model_type is "${modelType}", which is not among those known${
+      nearestText(modelType, MODEL_TYPES)
     }${
       missing.length === 0 ? "" : `. To read it like one of them, ${list(missing)} would be missing`
     }`,
@@ -207,12 +206,14 @@ function checkComplete(config: Entries, modelType: string): void {
     throw wrongShape(`${list(missing)} ${missing.length === 1 ? "is" : "are"} missing`, modelType);
   }
   const { head_dim, hidden_size, num_attention_heads } = config;
-  if (head_dim == null && hidden_size! % num_attention_heads! !== 0) {
-    throw wrongShape(
-      `hidden_size ${hidden_size} is no multiple of num_attention_heads ${num_attention_heads}, and there is no head_dim`,
-      modelType,
-    );
-  }
+  if (head_dim != null) return;
+  const headDim = hidden_size! / num_attention_heads!;
+  if (Number.isInteger(headDim) && headDim <= mostChannels) return;
+  const relation = headDim > mostChannels ? "far too many times" : "no multiple of";
+  throw wrongShape(
+    `hidden_size ${hidden_size} is ${relation} num_attention_heads ${num_attention_heads}, and there is no head_dim`,
+    modelType,
+  );
 }
 
 /** The sliding window of each layer, 0 where it sees everything. */

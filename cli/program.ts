@@ -18,6 +18,7 @@ import { kernelsExplainCommand } from "./kernels_explain.ts";
 import { kernelsListCommand } from "./kernels_list.ts";
 import { kernelsShowCommand } from "./kernels_show.ts";
 import { planCommand } from "./plan.ts";
+import { printable } from "./printable.ts";
 import { repositoryCommand, type RepositoryTask } from "./repository.ts";
 import { snapshotInfoCommand } from "./snapshot_info.ts";
 
@@ -56,13 +57,20 @@ const BENCH: RepositoryTask = {
  * @returns The exit code.
  * @throws What is no {@linkcode CoupletError}: a defect of this program.
  */
-export async function runCommandLine(args: readonly string[], host: Host): Promise<number> {
+export async function runCommandLine(args: readonly string[], terminal: Host): Promise<number> {
   const json = args.includes("--json");
   let exitCode: number = EXIT.done;
+  const host: Host = {
+    ...terminal,
+    write: (text) => terminal.write(printable(text)),
+    writeError: (text) => terminal.writeError(printable(text)),
+  };
   const answering: Answering = (action) => async (...given) => {
-    const answer: Answer = await action(...given);
-    host.write(`${json ? JSON.stringify(answer.data, null, 2) : answer.text}\n`);
-    exitCode = answer.exitCode ?? EXIT.done;
+    const { data, text, paint, exitCode: code = EXIT.done }: Answer = await action(...given);
+    if (json) host.write(`${JSON.stringify(data, null, 2)}\n`);
+    else if (paint !== undefined) terminal.write(`${paint(printable(text))}\n`);
+    else host.write(`${text}\n`);
+    exitCode = code;
   };
   const program = createProgram(answering, host, (code) => exitCode = code);
   try {
@@ -73,7 +81,7 @@ export async function runCommandLine(args: readonly string[], host: Host): Promi
     if (error === undefined) return EXIT.done;
     if (!(error instanceof CoupletError)) throw error;
     if (json) host.write(`${JSON.stringify({ error: describeError(error) }, null, 2)}\n`);
-    else host.writeError(`${error.message}\n`);
+    else host.writeError(`${indented(error.message)}\n`);
     return exitCodeOf(error);
   }
 }
@@ -140,6 +148,11 @@ function commandLineError(error: CommanderError): CoupletError | undefined {
     "Cannot read the command line",
     error.message.replace(/^error: /, "").replaceAll(/\s*\n\s*/g, " "),
   );
+}
+
+/** A message whose further lines look like no other message. */
+function indented(message: string): string {
+  return message.replaceAll("\n", "\n  ");
 }
 
 function describeError({ code, parts }: CoupletError) {

@@ -57,13 +57,46 @@ function bar(label: string): Display {
     hideCursor: true,
     etaBuffer: 1,
   }, cliProgress.Presets.shades_grey);
+  const release = whateverEnds(() => single.stop());
   single.start(1, 0, { note: "" });
   return {
     update: (fraction, left) => single.update(fraction, { note: timeLeft(left) }),
     end(seconds): void {
       single.update(1, { note: `${seconds.toFixed(1)} s`.padEnd(16) });
       single.stop();
+      release();
     },
+  };
+}
+
+/** Signals that end a program, and the exit codes that shells give them. */
+const ENDING: readonly (readonly [signal: Deno.Signal, exitCode: number])[] = [
+  ["SIGINT", 130],
+  ...(Deno.build.os === "windows" ? [] : [["SIGTERM", 143]] as const),
+];
+
+/** What happens when a program exits, and when an error that nobody catches ends it. */
+const ENDS = ["unload", "error", "unhandledrejection"] as const;
+
+/**
+ * Calls `restore` when the program ends, by an error or by a signal: a bar hides the terminal's cursor, and keeps lines
+ * from wrapping.
+ *
+ * @returns What takes that back.
+ */
+function whateverEnds(restore: () => void): () => void {
+  const listeners = ENDING.map(([signal, exitCode]) => ({
+    signal,
+    listener(): void {
+      restore();
+      Deno.exit(exitCode);
+    },
+  }));
+  for (const { signal, listener } of listeners) Deno.addSignalListener(signal, listener);
+  for (const event of ENDS) addEventListener(event, restore);
+  return () => {
+    for (const { signal, listener } of listeners) Deno.removeSignalListener(signal, listener);
+    for (const event of ENDS) removeEventListener(event, restore);
   };
 }
 

@@ -55,5 +55,5 @@ async function runTask(
       ...args,
     ],
   }).spawn().status;
-  return code === 0 ? EXIT.done : EXIT.failed;
+  return Object.values<number>(EXIT).includes(code) ? code : EXIT.failed;
 }

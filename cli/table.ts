@@ -1,14 +1,16 @@
 /** Columns of text. */
+import { printableLine } from "./printable.ts";
 
 /**
- * Rows of cells as lines, the columns two spaces apart.
+ * Rows of cells as lines, the columns two spaces apart. A line's end in a cell is shown as what it is.
  *
  * @param right Columns whose cells end together, such as numbers.
  */
 export function formatTable(
-  rows: readonly (readonly string[])[],
+  cells: readonly (readonly string[])[],
   right: readonly number[] = [],
 ): string {
+  const rows = cells.map((row) => row.map(printableLine));
   const widths: number[] = [];
   for (const row of rows) {
     row.forEach((cell, i) => widths[i] = Math.max(widths[i] ?? 0, cell.length));

@@ -848,15 +848,26 @@ function headRows(headDim: number): KernelRow[] {
   ];
 }
 
-/** The kernel every cache needs, whatever its head dimension. */
-function commonRow(): KernelRow {
-  return kernel(
-    { family: "copy", schemes: [] },
-    "copy",
-    "every cache: forks and copy-on-write pages",
-    ["step", "records"],
-    { workgroupSize: WORKGROUP_SIZE, stepEntries: STEP_ENTRIES },
-  );
+/** The kernels every cache needs, whatever its head dimension. */
+function commonRows(): KernelRow[] {
+  const context = { workgroupSize: WORKGROUP_SIZE, stepEntries: STEP_ENTRIES };
+  const row = (
+    family: "copy" | "restore" | "page_table",
+    reason: string,
+    bindings: readonly BindingName[],
+  ) =>
+    kernel(
+      { family, schemes: [] },
+      family,
+      `every cache: ${reason}`,
+      ["step", ...bindings],
+      context,
+    );
+  return [
+    row("copy", "forks and copy-on-write pages", ["records"]),
+    row("restore", "snapshots", ["restored", "records"]),
+    row("page_table", "pages that sequences take", ["pages_written"]),
+  ];
 }
 
 function checkHeadDim(headDim: number): void {
@@ -933,7 +944,7 @@ export function expandTable(table: Table): KernelRow[] {
     ...table.pairs.flatMap(({ keys, values }) => [keys, values]),
   ].forEach((id) => checkScheme(parseScheme(id)));
   const rows = [
-    commonRow(),
+    ...commonRows(),
     ...[...headDims].flatMap(headRows),
     ...table.sizes.flatMap((row) =>
       row.schemes.flatMap((scheme) =>

@@ -23,6 +23,8 @@ const PURPOSES: Readonly<Record<KernelFamily, string>> = {
   table: "fills tables of q.centroid for the variants that read one",
   combine: "merges the splits of long sequences, and a learned sink",
   copy: "copies pages and exact tiers of forked sequences",
+  restore: "puts the pages and the exact tier of a restored sequence in place",
+  page_table: "writes entries of page tables",
   decode: "writes records back into a host's tensors",
   load: "writes exact tokens back into a host's tensors",
   kmeans_assign: "calibration: the nearest centroid of every sample",

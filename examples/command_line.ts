@@ -3,8 +3,11 @@ import { CoupletError } from "@couplet/kv";
 import { type Command, CommanderError } from "commander";
 import { fileURLToPath } from "node:url";
 import { usageError } from "../cli/arguments.ts";
+import { exitCodeOf } from "../cli/command.ts";
+import { printable } from "../cli/printable.ts";
 
 export { checkWritable, integerFrom, listOf, oneOf, usageError } from "../cli/arguments.ts";
+export { printable } from "../cli/printable.ts";
 
 /** The project's own small model, beside the tests that check it. */
 export const FIXTURE_MODEL: string = fileURLToPath(
@@ -40,13 +43,13 @@ export function readCommandLine(
   return undefined;
 }
 
-/** Runs a program; an error a user can mend ends it with a sentence and no stack. */
+/** Runs a program; an error a user can mend ends it with a sentence and no stack, and the exit code of couplet's commands. */
 export async function runProgram(main: (argv: readonly string[]) => Promise<void>): Promise<void> {
   try {
     await main(Deno.args);
   } catch (error) {
     if (!(error instanceof CoupletError)) throw error;
-    console.error(error.message);
-    Deno.exit(1);
+    console.error(printable(error.message));
+    Deno.exit(exitCodeOf(error));
   }
 }

@@ -63,16 +63,19 @@ struct Layer {
 @group(0) @binding(3) var<storage, read> sink_logits: array<f32>;
 @group(0) @binding(4) var<storage, read_write> output: array<u32>;
 
-// Merges the splits of one row exactly, by log-sum-exp, and the head's learned sink, which has a logit and no value. Grid: (query heads, tokens of the step).
+// Merges the splits of one row exactly, by log-sum-exp, and the head's learned sink, which has a logit and no value.
+// Grid: (query heads, most tokens of an entry, entries).
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
   @builtin(local_invocation_index) chunk: u32,
 ) {
-  if (chunk >= CHUNKS) {
+  let entry = step.entries[workgroup.z];
+  if (chunk >= CHUNKS || workgroup.y >= entry.count) {
     return;
   }
-  let row = workgroup.y * layer.query_heads + workgroup.x;
+  let token = entry.first + workgroup.y;
+  let row = token * layer.query_heads + workgroup.x;
   let first = row * step.splits * (CHUNKS + 1u);
   let sink = sink_logits[workgroup.x];
   var top = sink;
@@ -88,7 +91,7 @@ fn main(
     total += weight * partials[at + chunk];
   }
   let mean = total / sum;
-  let at = workgroup.y * layer.output_token_stride + workgroup.x * layer.output_head_stride +
+  let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +
     chunk * 4u;
   if (IO_HALF) {
     output[at / 2u] = pack2x16float(mean.xy);

@@ -94,16 +94,19 @@ override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 {{> bindings}}
 
-// Merges the splits of one row exactly, by log-sum-exp, and the head's learned sink, which has a logit and no value. Grid: (query heads, tokens of the step).
+// Merges the splits of one row exactly, by log-sum-exp, and the head's learned sink, which has a logit and no value.
+// Grid: (query heads, most tokens of an entry, entries).
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
   @builtin(local_invocation_index) chunk: u32,
 ) {
-  if (chunk >= CHUNKS) {
+  let entry = step.entries[workgroup.z];
+  if (chunk >= CHUNKS || workgroup.y >= entry.count) {
     return;
   }
-  let row = workgroup.y * layer.query_heads + workgroup.x;
+  let token = entry.first + workgroup.y;
+  let row = token * layer.query_heads + workgroup.x;
   let first = row * step.splits * (CHUNKS + 1u);
   let sink = sink_logits[workgroup.x];
   var top = sink;
@@ -119,7 +122,7 @@ fn main(
     total += weight * partials[at + chunk];
   }
   let mean = total / sum;
-  let at = workgroup.y * layer.output_token_stride + workgroup.x * layer.output_head_stride +
+  let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +
     chunk * 4u;
   if (IO_HALF) {
     output[at / 2u] = pack2x16float(mean.xy);
@@ -1013,6 +1016,43 @@ fn main(
     finish_tile(block, tiles, tile, at, end, lane);
   }
   write_partials(entry, block, workgroup.x, lane);
+}
+`],
+  ["page_table.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
+
+{{> uniforms}}
+
+{{> bindings}}
+
+// Writes runs of consecutive pages into page tables: entry by entry count pages, the first one page start, from word slot on.
+// Grid: (pages of the longest run / workgroup size, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) item: vec3<u32>) {
+  let entry = step.entries[item.y];
+  if (item.x < entry.count) {
+    pages_written[entry.slot + item.x] = entry.start + item.x;
+  }
+}
+`],
+  ["restore.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
+
+override UNIT: u32 = 1u; // words of one unit: a page of one side, or a sequence's exact tier
+
+{{> uniforms}}
+
+{{> bindings}}
+
+// Copies runs of whole units out of a restored sequence's own buffer: entry by entry count units, from unit slot to unit start.
+// Grid: (any number of workgroups, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(global_invocation_id) item: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+) {
+  let entry = step.entries[item.y];
+  for (var word = item.x; word < entry.count * UNIT; word += groups.x * WORKGROUP) {
+    records[entry.start * UNIT + word] = restored[entry.slot * UNIT + word];
+  }
 }
 `],
   ["score.wgsl.hbs", `{{> attention_constants}}

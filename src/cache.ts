@@ -8,6 +8,7 @@ import { DeviceCache } from "./device_cache.ts";
 import { CoupletError } from "./errors.ts";
 import { cacheCodebook, checkCodebookSet, CODEBOOKS, MODEL } from "./find_codebook.ts";
 import { createLayerBuffers, type LayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
+import { compileKernel } from "./pipelines.ts";
 import type { CachePlan } from "./plan.ts";
 import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./recorder.ts";
@@ -82,6 +83,8 @@ export interface PageStats {
   readonly free: number;
   /** Those several sequences use. */
   readonly shared: number;
+  /** Those no sequence uses, but one would come back to, should its last step be taken back. */
+  readonly retained: number;
 }
 
 /** What a cache holds. */
@@ -139,29 +142,32 @@ export interface Cache {
     beams: readonly Sequence[],
     parents: readonly number[],
   ): Sequence[];
-  /** Gives a sequence and its pages up. */
+  /** Gives a sequence and its pages up. Commands of it that were recorded still run as they were meant to. */
   freeSequence(sequence: Sequence): void;
   /** Tokens of a sequence, those of a step begun included. */
   length(sequence: Sequence): number;
   /**
    * Takes back the tokens from `length` on, as if they had never been. Up to `appendTokens` tokens
    * restore the recent window exactly; beyond, tokens whose exact form is gone are seen by their codes.
-   * A step of the sequence that was not through all layers is void.
+   * Steps that began at `length` or later are void for this sequence, and go on for their others.
    *
-   * @throws {CoupletError} `usage` where the sequence is shorter; where layers with a sliding window have given up
-   * what the last query would see, which takes more than `appendTokens` tokens.
+   * @throws {CoupletError} `usage` where the sequence is shorter; where `length` lies inside a step that was not appended to
+   * every layer, or inside a block of tokens that are coded together and are not held exactly any more; where layers with a
+   * sliding window have given up what the last query would see. The last two take more than `appendTokens` tokens. The error names
+   * the nearest lengths that are possible.
    */
   truncate(sequence: Sequence, length: number): void;
   /**
-   * Begins a step: takes pages, advances lengths and uploads the step's parameters. Each layer is then
-   * appended to and attended. At most 64 steps, forks and reads may be recorded before the host submits;
-   * a read counts twice where it reaches both tiers.
+   * Begins a step: takes pages and advances lengths, on the host's side alone. Each layer is then appended to and attended; what
+   * changes on the device changes when those commands run. Any number of steps may be recorded before the host submits. A
+   * step is given up by truncating its sequences to where it began, or freeing them; the others go on.
    *
    * @throws {CoupletError} `capacity` or `usage`; nothing has changed then.
    */
   beginStep(entries: readonly StepEntry[]): Step;
   /**
-   * Records the storing and encoding of one layer's new keys and values.
+   * Records the storing and encoding of one layer's new keys and values. Rows of sequences that were freed or truncated since
+   * the step began are not read.
    *
    * @param target Encoder or compute pass of the host.
    * @param tensors `[tokens][keyValueHeads][headDim]` each, in the plan's element type and strides.
@@ -175,7 +181,8 @@ export interface Cache {
     tensors: { readonly keys: GPUBufferBinding; readonly values: GPUBufferBinding },
   ): void;
   /**
-   * Records attention of the step's queries over their sequences, in one layer, after its append.
+   * Records attention of the step's queries over their sequences, in one layer, after its append. Rows of sequences that were
+   * freed or truncated since the step began are not written.
    *
    * @param target Encoder or compute pass of the host.
    * @param tensors `[tokens][queryHeads][headDim]` each, in the plan's element type and strides.
@@ -210,7 +217,7 @@ export interface Cache {
   pages(sequence: Sequence, layer: number): SequencePages;
   /** Bytes, sequences and pages. */
   stats(): CacheStats;
-  /** Destroys the cache's own buffers; the host's device and buffers stay. */
+  /** Destroys the cache's own buffers; the host's device and buffers stay. Every later call throws `usage`. */
   destroy(): void;
 }
 
@@ -236,7 +243,10 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   if (plan.tuning !== undefined) checkTuningDevice(plan.tuning, device);
   checkSinkLogits(sinkLogits, options.shape);
 
-  const compiled = await Promise.all(plan.layers.map((layer) => compileLayer(device, plan, layer)));
+  const [pageTable, ...compiled] = await Promise.all([
+    compileKernel(device, plan.pageTable),
+    ...plan.layers.map((layer) => compileLayer(device, plan, layer)),
+  ]);
   const { layers, shared, invalid, exhausted } = await allocate(init, layerCodebooks);
   const error = invalid ?? exhausted;
   if (error !== null) {
@@ -247,7 +257,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
       remedy: `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
     });
   }
-  return new DeviceCache(init, compiled, layers, layerCodebooks, shared);
+  return new DeviceCache(init, { layers: compiled, pageTable }, layers, layerCodebooks, shared);
 }
 
 /** Allocates all buffers; both error scopes are closed before anything waits, so that those of others do not come between. */

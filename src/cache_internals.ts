@@ -1,6 +1,7 @@
 /** What snapshots need of a cache and hosts do not: the one door into it. */
 import { CoupletError } from "./errors.ts";
 import type { CodedWith } from "./cache_identity.ts";
+import type { RestoredContent } from "./restored_content.ts";
 import type { Sequence, SequenceState } from "./sequences.ts";
 
 /** A cache from inside. */
@@ -11,15 +12,18 @@ export interface CacheInternals {
   readonly codedWith: CodedWith;
   /** The host's side of a sequence. */
   state(sequence: Sequence): Readonly<SequenceState>;
-  /** Whether a step of the sequence has begun that some layer was not appended in. */
-  isUnfinished(sequence: Sequence): boolean;
   /**
-   * Creates a sequence of `length` tokens, takes its pages, for each page table from the given one on, and uploads its page
-   * tables; its content is the caller's to write.
+   * Creates a sequence of `length` tokens, with pages for each page table from the given one on. Its content is put in place by
+   * the first commands that need it; without any, it holds what its memory held.
    *
    * @throws {CoupletError} `capacity` where it does not fit; nothing has changed then.
    */
-  adopt(length: number, exactFrom: number, firstPages: readonly number[]): Sequence;
+  adopt(
+    length: number,
+    exactFrom: number,
+    firstPages: readonly number[],
+    restored?: RestoredContent,
+  ): Sequence;
 }
 
 const internals = new WeakMap<object, CacheInternals>();

@@ -290,17 +290,17 @@ export function tableBytes(
 /** Bytes of the WGSL struct `Step`: 16 of header and 32 an entry. */
 export const STEP_BYTES: number = 16 + 32 * STEP_ENTRIES;
 
-/** Steps whose parameters are kept: how many steps a host may record before it submits. */
-export const STEP_SLOTS = 64;
+/** Steps whose parameters one buffer holds. The next ones go into another. */
+const BUFFERED_STEPS = 64;
 
 /** Bytes from one step's parameters to the next: what this cache's entries need. The struct's unused rest overlaps the next. */
-export function stepStride(options: ResolvedOptions): number {
+function stepStride(options: ResolvedOptions): number {
   return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;
 }
 
-/** Bytes of the parameters of all steps that are kept, each of which has so many sets. */
+/** Bytes of a buffer of parameters, of steps that have so many sets each. */
 export function stepsBytes(options: ResolvedOptions, sets: number): number {
-  return stepStride(options) * (STEP_SLOTS * sets - 1) + STEP_BYTES;
+  return stepStride(options) * (BUFFERED_STEPS * sets - 1) + STEP_BYTES;
 }
 
 /** Bytes of one layer's sink logits. */

@@ -12,6 +12,7 @@ import { checkOptions, type Fields, listOf, TEXT } from "./check_options.ts";
 import { NUMBER, record, SCHEMES, SIDE } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
 import { type Choice, solveKnapsack } from "./knapsack.ts";
+import { checkLargestShape } from "./largest_shape.ts";
 import type { ExactTiers } from "./reference/attention.ts";
 import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId, type Side, SIDES } from "./scheme.ts";
@@ -154,6 +155,7 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
   checkOptions("usage", WHAT, choiceFields(), options);
   const { shape, budgetBits, sensitivities } = options;
   checkNumbers(options);
+  checkLargestShape(shape);
   const candidates = options.candidates ?? [...new Set(sensitivities.map(({ scheme }) => scheme))];
   if (candidates.length === 0) {
     throw usage("there is no scheme to choose from", "Give sensitivities, or candidates");

@@ -19,6 +19,7 @@ import type {
 import { describeValue } from "./describe_value.ts";
 import { FLOATS, NUMBER, orNothing, record, SIDE, typedArray } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
+import { parseJson } from "./parse_json.ts";
 import { checkOrigin, MODEL } from "./find_codebook.ts";
 import {
   readSafetensors,
@@ -94,9 +95,10 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
       });
     }
   }
+  const byLayer = Map.groupBy(set.codebooks, ({ layer }) => layer);
   for (const rotation of set.valueRotations ?? []) {
     const { layer, keyValueHeads, headDim, axes } = rotation;
-    checkRotation(rotation);
+    checkRotation(rotation, byLayer.get(layer));
     const name = rotationName(layer);
     if (tensors.has(name)) throw badSet(`it holds two rotations of the values of layer ${layer}`);
     tensors.set(name, {
@@ -177,16 +179,13 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
     }
     const codebook = parseCodebook(name, tensors);
     checkCodebook(codebook);
-    for (const size of ["keyValueHeads", "headDim"] as const) {
-      const wanted = expected[size];
-      if (wanted !== undefined && codebook[size] !== wanted) {
-        throw foreign(
-          `its ${describe(codebook)} have ${size} ${codebook[size]} and the model has ${wanted}`,
-          "Calibrate on this model",
-        );
-      }
-    }
+    checkShape(describe(codebook), codebook, expected);
     codebooks.push(codebook);
+  }
+  const byLayer = Map.groupBy(codebooks, ({ layer }) => layer);
+  for (const rotation of valueRotations) {
+    checkShape(describeRotation(rotation), rotation, expected);
+    checkRotation(rotation, byLayer.get(rotation.layer));
   }
   codebooks.sort((a, b) =>
     a.layer - b.layer || compareText(a.side, b.side) || compareText(a.scheme, b.scheme)
@@ -214,8 +213,11 @@ const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)\.([a-z0-9]+)$/;
 /** `layers.<layer>.values.rotation`. */
 const ROTATION_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.values\.rotation$/;
 
-/** How far products of a rotation's axes may be from those of an orthonormal basis: float32's rounding. */
+/** How far sums of products of a rotation's axes may be from those of an orthonormal basis: float32's rounding. */
 const MOST_SKEW = 1e-4;
+
+/** Vectors that a rotation is tried on. */
+const TRIED = 16;
 
 const DAMAGED = "Fetch the file again, or calibrate again";
 
@@ -239,36 +241,77 @@ function parseRotation(layer: number, name: string, tensor: SafetensorsTensor): 
       DAMAGED,
     );
   }
-  const rotation = {
+  return {
     layer,
     keyValueHeads: keyValueHeads!,
     headDim: headDim!,
     axes: fromLittleEndian32(tensor.data),
   };
-  checkRotation(rotation);
-  return rotation;
 }
 
-/** Checks that a rotation is one: anything else would change what the model computes. */
-function checkRotation({ layer, keyValueHeads, headDim, axes }: ValueRotation): void {
-  const what = `the rotation of the values of layer ${layer}`;
+/**
+ * Checks that a rotation is one, and of the layer's shape: anything else would change what the model computes.
+ *
+ * Products of all pairs of axes would be cubic in the head dimension. A vector of random signs that is turned there and
+ * back differs from itself in at least every other try by any product that is off.
+ */
+function checkRotation(rotation: ValueRotation, beside: readonly Codebook[] = []): void {
+  const { layer, keyValueHeads, headDim, axes } = rotation;
+  const what = `the ${describeRotation(rotation)}`;
   if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
     throw badSet(`${what} has ${keyValueHeads} heads of ${headDim} channels`);
   }
   if (axes.length !== keyValueHeads * headDim * headDim) {
     throw badSet(`${what} has ${axes.length} values`);
   }
+  const other = beside.find((one) =>
+    one.keyValueHeads !== keyValueHeads || one.headDim !== headDim
+  );
+  if (other !== undefined) {
+    throw badSet(
+      `${what} has ${keyValueHeads} heads of ${headDim} channels, and the ${
+        describe(other)
+      } ${other.keyValueHeads} of ${other.headDim}`,
+    );
+  }
+  // Signs that the axes themselves decide, so that the same file always gets the same answer.
+  let state = crc32(new Uint8Array(axes.buffer, axes.byteOffset, axes.byteLength));
+  const signs = new Float64Array(headDim);
+  const turned = new Float64Array(headDim);
   for (let head = 0; head < keyValueHeads; head++) {
-    const axis = (i: number) =>
-      axes.subarray((head * headDim + i) * headDim, (head * headDim + i + 1) * headDim);
-    for (let i = 0; i < headDim; i++) {
-      for (let j = 0; j <= i; j++) {
-        const other = axis(j);
-        const product = axis(i).reduce((sum, value, k) => sum + value * other[k]!, 0);
-        if (Math.abs(product - (i === j ? 1 : 0)) < MOST_SKEW) continue;
-        throw badSet(`axes ${j} and ${i} of head ${head} in ${what} have the product ${product}`);
+    for (let tried = 0; tried < TRIED; tried++) {
+      turned.fill(0);
+      for (let axis = 0; axis < headDim; axis++) {
+        state = Math.imul(state, 1664525) + 1013904223 | 0;
+        signs[axis] = state < 0 ? -1 : 1;
+        const at = (head * headDim + axis) * headDim;
+        for (let i = 0; i < headDim; i++) turned[i]! += signs[axis]! * axes[at + i]!;
+      }
+      for (let axis = 0; axis < headDim; axis++) {
+        const at = (head * headDim + axis) * headDim;
+        let back = 0;
+        for (let i = 0; i < headDim; i++) back += axes[at + i]! * turned[i]!;
+        const skew = Math.abs(back - signs[axis]!);
+        if (skew < MOST_SKEW) continue;
+        throw badSet(`axis ${axis} of head ${head} in ${what} is off by ${skew}`);
       }
     }
+  }
+}
+
+/** Checks heads and channels of what a file holds for one layer. */
+function checkShape(
+  what: string,
+  found: Pick<Codebook, "keyValueHeads" | "headDim">,
+  expected: ExpectedCodebooks,
+): void {
+  for (const size of ["keyValueHeads", "headDim"] as const) {
+    const wanted = expected[size];
+    if (wanted === undefined || found[size] === wanted) continue;
+    throw foreign(
+      `${size} of its ${what} is ${found[size]} and the model's ${wanted}`,
+      "Calibrate on this model",
+    );
   }
 }
 
@@ -382,9 +425,10 @@ function parseProvenance(text: string | undefined): CalibrationProvenance {
 function parseObject(name: string, text: string | undefined): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(text ?? "");
+    value = parseJson(text ?? "");
   } catch (cause) {
-    throw badFile(`its ${name} is not JSON`, DAMAGED, { cause });
+    const { message } = cause as Error;
+    throw badFile(`its ${name} cannot be read as JSON: ${message}`, DAMAGED, { cause });
   }
   if (typeof value !== "object" || value === null) {
     throw badFile(`its ${name} is no object`, DAMAGED);
@@ -429,6 +473,10 @@ function fromLittleEndian32(bytes: Uint8Array): Float32Array<ArrayBuffer> {
   const values = new Float32Array(bytes.length / 4);
   for (let i = 0; i < values.length; i++) values[i] = view.getFloat32(i * 4, true);
   return values;
+}
+
+function describeRotation({ layer }: ValueRotation): string {
+  return `rotation of the values of layer ${layer}`;
 }
 
 function describe({ layer, side, scheme }: Codebook): string {

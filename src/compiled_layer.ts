@@ -41,9 +41,14 @@ export interface CompiledLayer {
   readonly decode: CompiledAttention;
   readonly prefill: CompiledAttention;
   readonly combine: CompiledKernel;
-  /** Copies a page of keys, a page of values, a sequence's exact tier; for each part of the layer. */
-  readonly copies: readonly { readonly [buffer in CopiedBuffer]: CompiledCopy }[];
+  /** What copies a page of keys, a page of values, a sequence's exact tier; for each part of the layer. */
+  readonly units: readonly CompiledUnits[];
 }
+
+/** What copies whole units: within their buffers, and out of a restored sequence's. */
+export type CompiledUnits = Readonly<
+  Record<"copies" | "restores", Readonly<Record<CopiedBuffer, CompiledCopy>>>
+>;
 
 /** What is copied in whole units. */
 export type CopiedBuffer = "keyRecords" | "valueRecords" | "exact";
@@ -74,8 +79,8 @@ export async function compileLayer(
     ]);
     return { exact, coded };
   };
-  const [store, keys, values, readKeys, readValues, decode, prefill, combine, copies] =
-    await Promise.all([
+  const [store, keys, values, readKeys, readValues, decode, prefill, combine, units] = await Promise
+    .all([
       compileKernel(device, layer.store, host),
       encoder("keys", layer.encodeKeys),
       encoder("values", layer.encodeValues),
@@ -85,11 +90,11 @@ export async function compileLayer(
       compileAttention(device, options, layer.prefill),
       compileKernel(device, layer.combine, host),
       Promise.all(
-        layer.parts.map(({ count }) => compileCopies(device, options, layer, count)),
+        layer.parts.map(({ count }) => compileUnits(device, options, layer, count)),
       ),
     ]);
   const read = { keys: readKeys, values: readValues };
-  return { store, keys, values, read, decode, prefill, combine, copies };
+  return { store, keys, values, read, decode, prefill, combine, units };
 }
 
 async function compileEncoder(
@@ -150,20 +155,24 @@ async function compileAttention(
   return compiled;
 }
 
-async function compileCopies(
+async function compileUnits(
   device: GPUDevice,
   options: ResolvedOptions,
   layer: LayerPlan,
   heads: number,
-): Promise<CompiledLayer["copies"][number]> {
-  const compile = async (bytes: number): Promise<CompiledCopy> => ({
-    kernel: await compileKernel(device, layer.copy, { UNIT: bytes / 4 }),
-    words: bytes / 4,
-  });
-  const [keyRecords, valueRecords, exact] = await Promise.all([
-    compile(pageBytes(options, layer.keys, heads)),
-    compile(pageBytes(options, layer.values, heads)),
-    compile(exactSequenceBytes(options, heads)),
-  ]);
-  return { keyRecords, valueRecords, exact };
+): Promise<CompiledUnits> {
+  const compile = async (info: KernelInfo) => {
+    const unit = async (bytes: number): Promise<CompiledCopy> => ({
+      kernel: await compileKernel(device, info, { UNIT: bytes / 4 }),
+      words: bytes / 4,
+    });
+    const [keyRecords, valueRecords, exact] = await Promise.all([
+      unit(pageBytes(options, layer.keys, heads)),
+      unit(pageBytes(options, layer.values, heads)),
+      unit(exactSequenceBytes(options, heads)),
+    ]);
+    return { keyRecords, valueRecords, exact };
+  };
+  const [copies, restores] = await Promise.all([compile(layer.copy), compile(layer.restore)]);
+  return { copies, restores };
 }

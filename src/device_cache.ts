@@ -1,99 +1,97 @@
-/** The cache on a GPU: sequences and steps on the host's side, and the layers that record them. */
+/** The cache on a GPU: what a host may do when, and the commands that follow. */
+import { readEntries } from "./read_range.ts";
 import type { Cache, CacheInit, CacheStats, ReadRange, Step, StepEntry } from "./cache.ts";
+import { CacheCommands, type StepCut } from "./cache_commands.ts";
+import { checkBeams, checkReadRange, checkStepEntries } from "./check_calls.ts";
 import { registerInternals } from "./cache_internals.ts";
-import {
-  centroidBytes,
-  type LayerBytes,
-  pageTableStart,
-  rowScores,
-  sequencePages,
-  STEP_SLOTS,
-  stepSplits,
-  stepStride,
-  tokenChannels,
-  totalBytes,
-} from "./cache_sizes.ts";
+import { stepSplits } from "./cache_sizes.ts";
+import { cacheStats } from "./cache_stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
+import { EncoderOrder } from "./encoder_order.ts";
 import { CoupletError } from "./errors.ts";
-import { checkApart, checkBinding, tensorBytes } from "./host_bindings.ts";
-import { PAGE_TOKENS } from "./kernel_constants.ts";
-import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
 import {
-  type Copies,
-  LayerCommands,
-  type StepGrid,
-  type StepShare,
-  stepWay,
-} from "./layer_commands.ts";
+  type BoundTensor,
+  checkApart,
+  checkBinding,
+  type HostTensor,
+  tensorBytes,
+} from "./host_bindings.ts";
+import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
+import { LayerCommands, type StepGrid } from "./layer_commands.ts";
+import type { CompiledKernel } from "./pipelines.ts";
 import type { CachePlan } from "./plan.ts";
 import { type CommandTarget, Recorder } from "./recorder.ts";
-import { parseScheme, type Side } from "./scheme.ts";
+import type { Side } from "./scheme.ts";
 import {
   type Growth,
   type Sequence,
   type SequencePages,
   Sequences,
   type SequenceState,
+  unfinishedFrom,
 } from "./sequences.ts";
 import { allBuffers, type SharedBuffers } from "./shared_buffers.ts";
-import { parameterSets, type SplitKinds, splitKinds } from "./split_kinds.ts";
+import { type SplitKinds, splitKinds } from "./split_kinds.ts";
+import type { StepProgress } from "./step_progress.ts";
 import type { AttentionWay } from "./tuning.ts";
-import { type StepEntryParameters, stepParameters } from "./uniforms.ts";
-
-/** How far a step has come in a layer: begun, */
-const BEGUN = 0;
-/** appended, so that it may attend, */
-const APPENDED = 1;
-/** or passed: a later step of one of its sequences was appended, whose tokens attention would find. */
-const PASSED = 2;
 
 /** A step as the cache knows it. */
-interface StepState extends Step, StepGrid {
-  /** Its sequences, and how often each had been rolled back. */
-  readonly sequences: readonly { readonly sequence: Sequence; readonly rollbacks: number }[];
-  /** How far each layer has come, as the constants above say. */
-  readonly progress: Uint8Array;
-  /** Its splits, by kind of layers. */
-  readonly shares: readonly StepShare[];
-  /** Number of the upload of its parameters. */
-  readonly upload: number;
-  /** The steps before it of the same sequences. */
-  previous: readonly StepState[];
+interface StepState extends StepCut {
+  /** Tokens of all entries. */
+  readonly tokens: number;
+  /** What it does to its sequences. */
+  readonly growths: readonly Growth[];
+  /** Row of each entry's first token in the host's buffers. */
+  readonly firsts: readonly number[];
+  readonly progress: StepProgress;
+  /** Whether what comes before its first layer was recorded. */
+  isPrepared: boolean;
+  /** Its parameters, for the entries that still count. */
+  grid: StepGrid | undefined;
 }
 
-/** Parameters of an entry that only names a place. */
-const UNUSED = { count: 0, first: 0, encodeFrom: 0, exactFrom: 0 };
+/** A step with those of its entries that still count. */
+interface LiveStep {
+  readonly state: StepState;
+  readonly live: readonly Growth[];
+  readonly sequences: readonly Sequence[];
+}
 
-/** Splits of what no workgroups share. */
-const UNSHARED: readonly number[] = [1];
+/** A new sequence, and what is known of it and of the one it is a fork of. */
+interface Fork {
+  readonly sequence: Sequence;
+  readonly from: SequenceState;
+  readonly to: SequenceState;
+}
 
-const NO_COPIES: Copies = { offset: 0, count: 0 };
+/** The kernels of a cache. */
+export interface CompiledCache {
+  readonly layers: readonly CompiledLayer[];
+  readonly pageTable: CompiledKernel;
+}
 
 /** The cache of {@linkcode createCache}. */
 export class DeviceCache implements Cache {
   readonly plan: CachePlan;
   readonly #device: GPUDevice;
-  readonly #commands: readonly LayerCommands[];
+  readonly #commands: CacheCommands;
   readonly #layers: readonly LayerBuffers[];
   readonly #codebooks: readonly LayerCodebooks[];
   readonly #shared: SharedBuffers;
   readonly #own: ReadonlySet<GPUBuffer>;
   readonly #sequences: Sequences;
   readonly #recorder: Recorder;
-  readonly #steps = new WeakSet<Step>();
-  /** The step that last grew a sequence. */
-  readonly #lastSteps = new WeakMap<Sequence, StepState>();
+  readonly #encoders = new EncoderOrder();
+  readonly #steps = new WeakMap<Step, StepState>();
   readonly #onFault: CacheInit["onFault"];
   /** What each layer's splits are counted by. */
   readonly #splitKinds: Readonly<Record<AttentionWay, SplitKinds>>;
-  /** Bytes from one set of parameters of a step to its next, and from one step's to the next step's. */
-  readonly #stride: { readonly set: number; readonly step: number };
-  #uploads = 0;
   #lost: CoupletError | undefined;
+  #isDestroyed = false;
 
   constructor(
     { device, plan, profile, onFault, codebooks: given, sinkLogits, model }: CacheInit,
-    compiled: readonly CompiledLayer[],
+    compiled: CompiledCache,
     layers: readonly LayerBuffers[],
     codebooks: readonly LayerCodebooks[],
     shared: SharedBuffers,
@@ -106,16 +104,15 @@ export class DeviceCache implements Cache {
     this.#own = allBuffers(layers, shared);
     this.#sequences = new Sequences(plan.options);
     this.#recorder = new Recorder(profile);
-    this.#commands = compiled.map((kernels, layer) =>
+    const commands = compiled.layers.map((kernels, layer) =>
       new LayerCommands(device, plan.options, layer, kernels, layers[layer]!, shared)
     );
+    this.#commands = new CacheCommands(device, plan.options, commands, compiled.pageTable, shared);
     this.#onFault = onFault;
     this.#splitKinds = {
       decode: splitKinds(plan.layers, "decode"),
       prefill: splitKinds(plan.layers, "prefill"),
     };
-    const set = stepStride(plan.options);
-    this.#stride = { set, step: set * parameterSets(plan.layers) };
     this.#watch();
     registerInternals(this, {
       device,
@@ -125,9 +122,14 @@ export class DeviceCache implements Cache {
         sinkLogits: sinkLogits?.slice(),
         model: model ?? given?.model,
       },
-      state: (sequence) => this.#sequences.state(sequence),
-      isUnfinished: (sequence) => this.#isUnfinished(sequence),
-      adopt: (length, exactFrom, firstPages) => this.#adopt(length, exactFrom, firstPages),
+      state: (sequence) => {
+        this.#checkExists();
+        return this.#sequences.state(sequence);
+      },
+      adopt: (...given) => {
+        this.#checkExists();
+        return this.#sequences.adopt(...given);
+      },
     });
   }
 
@@ -139,7 +141,7 @@ export class DeviceCache implements Cache {
         why: `its device was lost: ${message || reason}`,
         remedy: "Create the cache anew on a new device, and restore its sequences from snapshots",
       });
-      this.#onFault?.(this.#lost);
+      if (!this.#isDestroyed) this.#onFault?.(this.#lost);
     });
     if (this.#onFault !== undefined) {
       this.#device.addEventListener("uncapturederror", this.#onUncaptured);
@@ -160,158 +162,68 @@ export class DeviceCache implements Cache {
   };
 
   createSequence(): Sequence {
+    this.#checkExists();
     return this.#sequences.create();
   }
 
   freeSequence(sequence: Sequence): void {
+    this.#checkExists();
     this.#sequences.free(sequence);
   }
 
   length(sequence: Sequence): number {
+    this.#checkExists();
     return this.#sequences.state(sequence).length;
   }
 
   codedTokens(sequence: Sequence): number {
+    this.#checkExists();
     return this.#sequences.coded(sequence);
   }
 
   truncate(sequence: Sequence, length: number): void {
+    this.#checkExists();
     this.#sequences.truncate(sequence, length);
   }
 
   beginStep(entries: readonly StepEntry[]): Step {
     this.#checkDevice();
-    const growth = this.#sequences.grow(entries);
+    checkStepEntries(entries);
+    const growths = this.#sequences.grow(entries);
     let tokens = 0;
-    let maxTokens = 0;
-    let longest = 0;
-    const parameters = growth.map((grown): StepEntryParameters => {
-      const { state, start, codedBefore } = grown;
-      for (const table of grown.changed) this.#uploadPages(state, table);
-      const first = tokens;
-      tokens += grown.tokens;
-      maxTokens = Math.max(maxTokens, grown.tokens);
-      longest = Math.max(longest, state.length);
-      const { slot, exactFrom } = state;
-      return { slot, start, count: grown.tokens, first, encodeFrom: codedBefore, exactFrom };
-    });
-    const size = { tokens, entries: entries.length, maxTokens, context: longest };
-    const splits = this.#splitKinds[stepWay(size)].targets
-      .map((target) => stepSplits(this.plan.options, target, size));
-    const offset = this.#upload(parameters, splits);
-    const step: StepState = {
+    const firsts = growths.map((growth) => (tokens += growth.tokens) - growth.tokens);
+    const most = Math.max(...growths.map((growth) => growth.tokens));
+    const way = most === 1 ? "decode" : "prefill";
+    const size = {
       tokens,
-      maxTokens,
-      offset,
-      upload: this.#uploads,
-      shares: splits.map((splits, kind) => ({ offset: offset + kind * this.#stride.set, splits })),
       entries: entries.length,
-      coded: growth,
-      copies: this.#uploadCopies(growth),
-      sequences: growth.map(({ state }, i) => ({
-        sequence: entries[i]!.sequence,
-        rollbacks: state.rollbacks,
-      })),
-      progress: new Uint8Array(this.plan.options.shape.layers),
-      previous: this.#previousSteps(entries),
+      maxTokens: most,
+      context: Math.max(...growths.map(({ state }) => state.length)),
     };
-    this.#steps.add(step);
-    for (const { sequence } of entries) this.#lastSteps.set(sequence, step);
+    const splits = this.#splitKinds[way].targets
+      .map((target) => stepSplits(this.plan.options, target, size));
+    const step: Step = { tokens };
+    this.#steps.set(step, {
+      tokens,
+      growths,
+      firsts,
+      way,
+      splits,
+      progress: growths[0]!.progress,
+      isPrepared: false,
+      grid: undefined,
+    });
     return step;
   }
 
-  /** The last steps of the sequences; what came before those is forgotten where it is through. */
-  #previousSteps(entries: readonly StepEntry[]): readonly StepState[] {
-    const steps = new Set<StepState>();
-    for (const { sequence } of entries) {
-      const last = this.#lastSteps.get(sequence);
-      if (last === undefined) continue;
-      last.previous = last.previous.filter(isUnfinished);
-      steps.add(last);
-    }
-    return [...steps];
-  }
-
-  /** Whether the sequence of a step's entry still holds the tokens that the step added. */
-  #isHeld({ sequence, rollbacks }: StepState["sequences"][number]): boolean {
-    return this.#sequences.isAlive(sequence) &&
-      this.#sequences.state(sequence).rollbacks === rollbacks;
-  }
-
-  #isUnfinished(sequence: Sequence): boolean {
-    const last = this.#lastSteps.get(sequence);
-    const own = last?.sequences.find((entry) => entry.sequence === sequence);
-    return own !== undefined && this.#isHeld(own) && isUnfinished(last!);
-  }
-
-  /** Whether a layer was not given the tokens that a sequence's last step added. */
-  #isAwaited(sequence: Sequence, layer: number): boolean {
-    const last = this.#lastSteps.get(sequence);
-    const own = last?.sequences.find((entry) => entry.sequence === sequence);
-    return own !== undefined && this.#isHeld(own) && last!.progress[layer] === BEGUN;
-  }
-
-  /** Whether some sequence of a step holds tokens of an earlier step that a layer was not given. */
-  #misses({ previous, sequences }: StepState, layer: number): boolean {
-    for (const step of previous) {
-      if (step.progress[layer] !== BEGUN) continue;
-      for (const entry of step.sequences) {
-        const shared = sequences.some(({ sequence }) => sequence === entry.sequence);
-        if (shared && this.#isHeld(entry)) return true;
-      }
-    }
-    return false;
-  }
-
-  #adopt(length: number, exactFrom: number, firstPages: readonly number[]): Sequence {
-    const sequence = this.#sequences.adopt(length, exactFrom, firstPages);
-    this.#uploadAllPages(this.#sequences.state(sequence));
-    return sequence;
-  }
-
-  #uploadAllPages(state: SequenceState): void {
-    state.tables.forEach((_, table) => this.#uploadPages(state, table));
-  }
-
-  #uploadPages(state: SequenceState, table: number): void {
-    const { options } = this.plan;
-    const word = pageTableStart(options, table) + state.slot * sequencePages(options);
-    const row = this.#sequences.pageRow(state, table);
-    this.#device.queue.writeBuffer(this.#shared.pages, word * 4, row);
-  }
-
-  /** Uploads which pages a step copies, by page table. */
-  #uploadCopies(growth: readonly Growth[]): readonly Copies[] {
-    return this.plan.options.pageTables.map((_, table): Copies => {
-      const own = growth.flatMap(({ copies }) =>
-        copies.filter(({ pageTable }) => pageTable === table)
-      );
-      if (own.length === 0) return NO_COPIES;
-      const entries = own.map(({ from, to }) => ({ slot: from, start: to, ...UNUSED }));
-      return { offset: this.#upload(entries, UNSHARED), count: own.length };
-    });
-  }
-
-  /** Uploads parameters into the next slot, one set for each number of splits; gives the offset of the first. */
-  #upload(entries: readonly StepEntryParameters[], splits: readonly number[]): number {
-    const offset = (this.#uploads % STEP_SLOTS) * this.#stride.step;
-    this.#uploads++;
-    const stride = rowScores(this.plan.options);
-    splits.forEach((own, set) => {
-      const words = stepParameters(entries, own, stride);
-      this.#device.queue.writeBuffer(this.#shared.steps, offset + set * this.#stride.set, words);
-    });
-    return offset;
-  }
-
   encodeFork(target: CommandTarget, sequence: Sequence): Sequence {
-    this.#checkDevice();
-    this.#checkForkable(sequence);
-    this.#recorder.begin(target);
-    const fork = this.#sequences.fork(sequence);
-    this.#recordFork(sequence, fork);
-    this.#recorder.end();
-    return fork;
+    this.#checkForkable(target, [sequence]);
+    this.#sequences.requireSlots(1);
+    const fork = this.#fork(sequence);
+    this.#record(target, [sequence, fork.sequence], () => {
+      this.#commands.fork(this.#recorder, [fork]);
+    });
+    return fork.sequence;
   }
 
   encodeReorder(
@@ -319,7 +231,6 @@ export class DeviceCache implements Cache {
     beams: readonly Sequence[],
     parents: readonly number[],
   ): Sequence[] {
-    this.#checkDevice();
     const refuse = (why: string): never => {
       throw new CoupletError("usage", {
         what: "Cannot reorder the beams",
@@ -327,49 +238,64 @@ export class DeviceCache implements Cache {
         remedy: "Give each beam once, and for each new beam the index of the one it goes on from",
       });
     };
+    this.#checkDevice();
+    checkBeams(beams, parents);
     if (new Set(beams).size < beams.length) refuse("a sequence comes twice");
     for (const parent of parents) {
-      if (!(parent in beams)) refuse(`${parent} is no index of ${beams.length} beams`);
+      if (!Object.hasOwn(beams, parent)) {
+        refuse(`${parent} is no index of ${beams.length} beams`);
+      }
     }
-    for (const beam of beams) this.#checkForkable(beam);
+    this.#checkForkable(target, beams);
     const dropped = beams.filter((_, i) => !parents.includes(i));
     this.#sequences.requireSlots(parents.length - new Set(parents).size - dropped.length);
-    this.#recorder.begin(target);
+    for (const beam of beams) this.#sequences.settle(beam);
     for (const beam of dropped) this.#sequences.free(beam);
     const taken = new Set<Sequence>();
+    const forks: Fork[] = [];
     const reordered = parents.map((parent) => {
       const beam = beams[parent]!;
-      if (!taken.has(beam)) {
-        taken.add(beam);
-        return beam;
-      }
-      const fork = this.#sequences.fork(beam);
-      this.#recordFork(beam, fork);
-      return fork;
+      if (taken.size < taken.add(beam).size) return beam;
+      const fork = this.#fork(beam);
+      forks.push(fork);
+      return fork.sequence;
     });
-    this.#recorder.end();
+    if (forks.length > 0) {
+      this.#record(target, reordered, () => this.#commands.fork(this.#recorder, forks));
+    }
     return reordered;
   }
 
-  #checkForkable(sequence: Sequence): void {
-    this.#sequences.state(sequence);
-    if (!this.#isUnfinished(sequence)) return;
-    throw new CoupletError("usage", {
-      what: `Cannot fork sequence ${sequence.id}`,
-      why: "its last step was not appended to every layer",
-      remedy: "Record the step's appends first",
-    });
+  #checkForkable(target: CommandTarget, sequences: readonly Sequence[]): void {
+    this.#checkDevice();
+    this.#recorder.check(target);
+    for (const sequence of sequences) {
+      const start = unfinishedFrom(this.#sequences.state(sequence));
+      if (start === undefined) continue;
+      throw new CoupletError("usage", {
+        what: `Cannot fork sequence ${sequence.id}`,
+        why: `its step from ${start} on was not appended to every layer`,
+        remedy:
+          `Record the step's appends first, or give it up: truncate the sequence to ${start} tokens`,
+      });
+    }
+    this.#encoders.check(target, sequences);
   }
 
-  /** Copies the exact tier and uploads the page tables of a fork. */
-  #recordFork(sequence: Sequence, fork: Sequence): void {
-    const from = this.#sequences.state(sequence).slot;
-    const state = this.#sequences.state(fork);
-    this.#uploadAllPages(state);
-    const offset = this.#upload([{ slot: from, start: state.slot, ...UNUSED }], UNSHARED);
-    for (const commands of this.#commands) {
-      commands.copy(this.#recorder, "exact", { offset, count: 1 });
-    }
+  #fork(sequence: Sequence): Fork {
+    this.#sequences.settle(sequence);
+    const fork = this.#sequences.fork(sequence);
+    return {
+      sequence: fork,
+      from: this.#sequences.state(sequence),
+      to: this.#sequences.state(fork),
+    };
+  }
+
+  /** Records dispatches of some sequences, whatever was to be checked having been. */
+  #record(target: CommandTarget, sequences: readonly Sequence[], dispatches: () => void): void {
+    this.#recorder.record(target, dispatches);
+    this.#encoders.note(target, sequences);
   }
 
   encodeAppend(
@@ -378,24 +304,47 @@ export class DeviceCache implements Cache {
     layer: number,
     tensors: { readonly keys: GPUBufferBinding; readonly values: GPUBufferBinding },
   ): void {
-    const state = this.#checkStep(step, layer);
-    if (state.progress[layer] !== BEGUN) {
+    const { state, live, sequences } = this.#checkStep(target, step, layer);
+    const { progress } = state;
+    if (progress.isAppended(layer)) {
       throw outOfOrder("append to", layer, "the step was appended to it before");
     }
-    if (this.#misses(state, layer)) {
+    for (const growth of live) this.#checkTurn(growth, layer);
+    const keys = this.#hostTensor("keys", tensors?.keys, state, layer).binding;
+    const values = this.#hostTensor("values", tensors?.values, state, layer).binding;
+    const grid = this.#grid(state, live);
+    this.#record(target, sequences, () => {
+      if (!state.isPrepared) this.#commands.prepare(this.#recorder, live);
+      this.#commands.layers[layer]!.append(this.#recorder, grid, { keys, values });
+    });
+    state.isPrepared = true;
+    progress.append(layer);
+    for (const growth of live) {
+      for (const before of stepsBefore(growth)) before.progress.pass(layer);
+      this.#sequences.store(growth);
+      if (progress.isComplete) this.#sequences.complete(growth);
+    }
+  }
+
+  /** Checks that a layer has what came before a step, and that its ring can still be taken back to what every layer has. */
+  #checkTurn(growth: Growth, layer: number): void {
+    const { sequence, start, tokens } = growth;
+    const missing = stepsBefore(growth).find((before) => !before.progress.isAppended(layer));
+    if (missing !== undefined) {
       throw outOfOrder(
         "append to",
         layer,
-        "an earlier step of one of the sequences was not appended to it",
+        `the step of sequence ${sequence.id} from ${missing.start} on was not appended to it`,
       );
     }
-    const keys = this.#hostTensor("keys", tensors?.keys, state, layer).binding;
-    const values = this.#hostTensor("values", tensors?.values, state, layer).binding;
-    this.#recorder.begin(target);
-    this.#commands[layer]!.append(this.#recorder, state, { keys, values });
-    this.#recorder.end();
-    state.progress[layer] = APPENDED;
-    for (const previous of state.previous) previous.progress[layer] = PASSED;
+    const behind = unfinishedFrom(growth.state)!;
+    const { appendTokens } = this.plan.options.capacity;
+    if (behind === start || start + tokens - behind <= appendTokens) return;
+    throw outOfOrder(
+      "append to",
+      layer,
+      `some layers have sequence ${sequence.id} up to ${behind} alone, and no layer may be more than ${appendTokens} tokens ahead (capacity.appendTokens)`,
+    );
   }
 
   encodeAttend(
@@ -404,109 +353,98 @@ export class DeviceCache implements Cache {
     layer: number,
     tensors: { readonly queries: GPUBufferBinding; readonly output: GPUBufferBinding },
   ): void {
-    const state = this.#checkStep(step, layer);
-    if (state.progress[layer] !== APPENDED) {
+    const { state, live, sequences } = this.#checkStep(target, step, layer);
+    const { progress } = state;
+    if (!progress.isAppended(layer) || progress.isPassed(layer)) {
       throw outOfOrder(
         "attend in",
         layer,
-        state.progress[layer] === BEGUN
-          ? "the step was not appended to it"
-          : "a later step of one of the sequences was appended to it",
+        progress.isPassed(layer)
+          ? "a later step of one of the sequences was appended to it"
+          : "the step was not appended to it",
       );
     }
     const queries = this.#hostTensor("queries", tensors?.queries, state, layer);
     const output = this.#hostTensor("output", tensors?.output, state, layer);
     checkApart(output, queries);
-    this.#recorder.begin(target);
-    const share = state.shares[this.#splitKinds[stepWay(state)].ofLayer[layer]!]!;
-    const bound = { queries: queries.binding, output: output.binding };
-    this.#commands[layer]!.attend(this.#recorder, state, share, bound);
-    this.#recorder.end();
+    const grid = this.#grid(state, live);
+    const kind = this.#splitKinds[state.way].ofLayer[layer]!;
+    this.#record(target, sequences, () => {
+      const bound = { queries: queries.binding, output: output.binding };
+      this.#commands.layers[layer]!.attend(this.#recorder, grid, kind, bound);
+    });
   }
 
-  encodeRead(
-    target: CommandTarget,
-    sequence: Sequence,
-    layer: number,
-    { side, first, count, output }: ReadRange,
-  ): void {
-    this.#checkDevice();
-    this.#checkLayer(layer);
-    const { shape, layers, tiers, dtype } = this.plan.options;
-    const { keyValueHeads, pageTable, strides } = layers[layer]!;
-    const { slot, length, tables } = this.#sequences.state(sequence);
-    const refuse = (why: string, remedy: string): never => {
-      throw new CoupletError("usage", {
-        what: `Cannot read tokens ${first} to ${first + count} of sequence ${sequence.id}`,
-        why,
-        remedy,
-      });
-    };
-    if (!Number.isInteger(first) || !Number.isInteger(count) || first < 0 || count < 1) {
-      refuse("that is no range of tokens", "Give whole numbers, and a count of 1 or more");
+  /** A step's parameters. They are written once, and again where a sequence of the step has left it. */
+  #grid(state: StepState, live: readonly Growth[]): StepGrid {
+    if (state.grid?.entries !== live.length) {
+      const firsts = state.firsts.filter((_, i) => !state.growths[i]!.isVoid);
+      state.grid = this.#commands.step(live, firsts, state);
     }
-    if (first + count > length) refuse(`it has ${length} tokens`, "Read tokens it holds");
-    if (this.#isAwaited(sequence, layer)) {
-      refuse(`a step of it was not appended to layer ${layer}`, "Record the step's append first");
-    }
-    const codedFrom = tiers.sinks + tables[pageTable]!.first * PAGE_TOKENS;
-    const exactFrom = tiers.sinks + this.codedTokens(sequence);
-    const within = (from: number, to: number) => {
-      const start = Math.max(first, from);
-      const end = Math.min(first + count, to);
-      const entry = { slot, start, count: end - start, first: start - first };
-      return end > start ? [{ ...entry, encodeFrom: 0, exactFrom: 0 }] : [];
-    };
-    if (within(tiers.sinks, Math.min(codedFrom, exactFrom)).length > 0) {
-      refuse(
-        `layer ${layer} holds sinks, and tokens from ${codedFrom} on: its sliding window has passed the others`,
-        "Read tokens it holds",
-      );
-    }
-    const { [side]: stride } = strides;
-    const headMajor = stride.head > stride.token;
-    const most = Math.min(
-      this.#device.limits.maxComputeWorkgroupsPerDimension,
-      headMajor ? Math.floor((stride.head - shape.headDim) / stride.token) + 1 : Infinity,
-    );
-    if (count > most) {
-      throw new CoupletError("shape", {
-        what: `Cannot read ${count} tokens at once`,
-        why:
-          `with strides of ${stride.token} by token and ${stride.head} by head (io.${side}), ${most} fit`,
-        remedy: `Read ${most} tokens at a time, or plan larger strides`,
-      });
-    }
-    const bytes = tensorBytes(count, keyValueHeads, shape.headDim, stride, dtype);
-    const tensor = { name: "output", binding: output, bytes };
-    const { binding } = checkBinding(
-      tensor,
-      this.#own,
-      this.#device.limits.maxStorageBufferBindingSize,
-    );
+    return state.grid!;
+  }
 
-    const coded = within(codedFrom, exactFrom)
-      .map((entry) => ({ ...entry, start: entry.start - tiers.sinks }));
-    const exact = [...within(0, tiers.sinks), ...within(exactFrom, length)];
-    this.#recorder.begin(target);
-    for (const [tier, entries] of [["coded", coded], ["exact", exact]] as const) {
-      if (entries.length === 0) continue;
-      const grid = {
-        offset: this.#upload(entries, UNSHARED),
-        entries: entries.length,
-        maxTokens: Math.max(...entries.map((entry) => entry.count)),
-      };
-      this.#commands[layer]!.read(this.#recorder, side, tier, grid, binding);
+  encodeRead(target: CommandTarget, sequence: Sequence, layer: number, range: ReadRange): void {
+    this.#checkDevice();
+    this.#recorder.check(target);
+    this.#checkLayer(layer);
+    checkReadRange(range);
+    const { options } = this.plan;
+    const state = this.#sequences.state(sequence);
+    const { maxComputeWorkgroupsPerDimension } = this.#device.limits;
+    const entries = readEntries(
+      options,
+      sequence,
+      state,
+      layer,
+      range,
+      maxComputeWorkgroupsPerDimension,
+    );
+    const awaited = state.steps.find(({ progress }) => !progress.isAppended(layer));
+    if (awaited !== undefined) {
+      throw new CoupletError("usage", {
+        what: `Cannot read sequence ${sequence.id}`,
+        why: `its step from ${awaited.start} on was not appended to layer ${layer}`,
+        remedy:
+          `Record the step's append first, or give it up: truncate the sequence to ${awaited.start} tokens`,
+      });
     }
-    this.#recorder.end();
+    const { side, count, output } = range;
+    const { shape, layers, dtype } = options;
+    const { keyValueHeads, strides } = layers[layer]!;
+    const bytes = tensorBytes(count, keyValueHeads, shape.headDim, strides[side], dtype);
+    const { binding } = this.#checkBinding({ name: "output", binding: output, bytes });
+    this.#encoders.check(target, [sequence]);
+
+    const commands = this.#commands.layers[layer]!;
+    const { pageTable } = commands;
+    this.#record(target, [sequence], () => {
+      const { restored, tables } = state;
+      if (restored !== undefined) {
+        this.#commands.restore(this.#recorder, state, restored, [commands]);
+      }
+      const { first, pages, staleFrom } = tables[pageTable]!;
+      if (staleFrom < first + pages.length) {
+        const from = Math.max(staleFrom, first);
+        const row = { from, pages: pages.slice(from - first) };
+        this.#commands.rows(this.#recorder, pageTable, [{ state, row }]);
+      }
+      for (const tier of ["coded", "exact"] as const) {
+        if (entries[tier].length === 0) continue;
+        const grid = this.#commands.entries(entries[tier]);
+        commands.read(this.#recorder, side, tier, grid, binding);
+      }
+    });
   }
 
   buffers(layer: number): LayerBuffers {
+    this.#checkExists();
     this.#checkLayer(layer);
     return this.#layers[layer]!;
   }
 
   pages(sequence: Sequence, layer: number): SequencePages {
+    this.#checkExists();
     this.#checkLayer(layer);
     const { pageTable } = this.plan.options.layers[layer]!;
     const { first, pages } = this.#sequences.state(sequence).tables[pageTable]!;
@@ -514,71 +452,33 @@ export class DeviceCache implements Cache {
   }
 
   stats(): CacheStats {
-    const { options } = this.plan;
-    const layers = this.#layers.map(({ parts, sinkLogits }, layer): LayerBytes => {
-      const sum = (name: "keyRecords" | "valueRecords" | "exact" | "parameters") =>
-        parts.reduce((total, part) => total + part[name].size, 0);
-      const exact = sum("exact") / 2;
-      const codebooks = (side: Side) =>
-        centroidBytes(options, options.layers[layer]!, side) +
-        (this.#codebooks[layer]![side]?.scale?.byteLength ?? 0);
-      return {
-        keys: { codes: sum("keyRecords"), exact, codebooks: codebooks("keys") },
-        values: { codes: sum("valueRecords"), exact, codebooks: codebooks("values") },
-        tables: sum("parameters") + sinkLogits.size,
-      };
-    });
-    const { pages, rope, steps, partials, scores, table } = this.#shared;
-    const bytes = totalBytes(
-      layers,
-      pages.size + steps.size + (rope?.size ?? 0),
-      partials.size + (scores?.size ?? 0) + (table?.size ?? 0),
-    );
-    const pools = this.#sequences.pools.map((pool, i) => ({
-      slidingWindow: options.pageTables[i]!.slidingWindow,
-      total: pool.pages,
-      free: pool.free,
-      shared: pool.shared,
-    }));
-    const over = (name: "total" | "free" | "shared") =>
-      pools.reduce((sum, pool) => sum + pool[name], 0);
-    const { tokens } = this.#sequences;
-    return {
-      bytes,
-      layers,
-      slack: bytes.codes - this.#heldBytes(),
-      effectiveBits: (8 * (bytes.total - bytes.scratch)) / (tokens * tokenChannels(options)),
-      sequences: this.#sequences.count,
-      tokens,
-      pages: { total: over("total"), free: over("free"), shared: over("shared") },
-      pools,
-    };
-  }
-
-  /** Bytes of the codes of tokens that sequences hold. */
-  #heldBytes(): number {
-    const { layers, shape, pageTables } = this.plan.options;
-    const held = pageTables.map((_, table) => this.#sequences.codedInPool(table));
-    return layers.reduce((sum, { keys, values, keyValueHeads, pageTable }) => {
-      const perToken = [keys, values].reduce((bytes, id) => {
-        const { words, tokens } = parseScheme(id).layout(shape.headDim);
-        return bytes + (words * 4) / tokens;
-      }, 0);
-      return sum + held[pageTable]! * keyValueHeads * perToken;
-    }, 0);
+    this.#checkExists();
+    return cacheStats(this.plan, this.#layers, this.#codebooks, this.#shared, this.#sequences);
   }
 
   destroy(): void {
+    this.#isDestroyed = true;
     this.#device.removeEventListener("uncapturederror", this.#onUncaptured);
     for (const buffer of this.#own) buffer.destroy();
+    this.#commands.parameters.destroy();
+  }
+
+  #checkExists(): void {
+    if (!this.#isDestroyed) return;
+    throw new CoupletError("usage", {
+      what: "Cannot use the cache",
+      why: "it was destroyed",
+      remedy: "Create another, and restore its sequences from snapshots",
+    });
   }
 
   #checkDevice(): void {
+    this.#checkExists();
     if (this.#lost !== undefined) throw this.#lost;
   }
 
   #checkLayer(layer: number): void {
-    if (layer in this.#layers) return;
+    if (Object.hasOwn(this.#layers, layer)) return;
     throw new CoupletError("usage", {
       what: `Cannot use layer ${layer}`,
       why: `the model has layers 0 to ${this.#layers.length - 1}`,
@@ -586,11 +486,11 @@ export class DeviceCache implements Cache {
     });
   }
 
-  /** Checks that a step is this cache's, that its tokens are still wanted and its parameters still there. */
-  #checkStep(step: Step, layer: number): StepState {
+  /** Checks that a step is this cache's, that some of its tokens are still wanted, and where its commands are to go. */
+  #checkStep(target: CommandTarget, step: Step, layer: number): LiveStep {
     this.#checkDevice();
+    this.#recorder.check(target);
     this.#checkLayer(layer);
-    const state = step as StepState;
     const refuse = (why: string, remedy: string): never => {
       throw new CoupletError("usage", {
         what: `Cannot use the step in layer ${layer}`,
@@ -598,19 +498,18 @@ export class DeviceCache implements Cache {
         remedy,
       });
     };
-    if (!this.#steps.has(step)) {
-      refuse("it is another cache's", "Pass a step of this cache's beginStep()");
-    }
-    if (!state.sequences.every((entry) => this.#isHeld(entry))) {
-      refuse("some of its tokens were taken back, or a sequence was freed", "Begin another step");
-    }
-    if (this.#uploads - state.upload >= STEP_SLOTS) {
+    const state = this.#steps.get(step) ??
+      refuse("it is no step of this cache", "Pass a step of this cache's beginStep()");
+    const live = state.growths.filter(({ isVoid }) => !isVoid);
+    if (live.length === 0) {
       refuse(
-        `${STEP_SLOTS} others were begun since, and its parameters are gone`,
-        "Record each step before so many others begin",
+        "its tokens were taken back, or its sequences freed",
+        "Begin another step of the sequences as they are now",
       );
     }
-    return state;
+    const sequences = live.map(({ sequence }) => sequence);
+    this.#encoders.check(target, sequences);
+    return { state, live, sequences };
   }
 
   /** Checks one of the host's tensors. */
@@ -624,17 +523,19 @@ export class DeviceCache implements Cache {
     const { keyValueHeads, strides } = layers[layer]!;
     const heads = name === "keys" || name === "values" ? keyValueHeads : shape.queryHeads;
     const bytes = tensorBytes(tokens, heads, shape.headDim, strides[name], dtype);
-    return checkBinding(
-      { name, binding, bytes },
-      this.#own,
-      this.#device.limits.maxStorageBufferBindingSize,
-    );
+    return this.#checkBinding({ name, binding, bytes });
+  }
+
+  #checkBinding(tensor: HostTensor): BoundTensor {
+    const { maxStorageBufferBindingSize } = this.#device.limits;
+    return checkBinding(tensor, this.#own, maxStorageBufferBindingSize);
   }
 }
 
-/** Whether some layer was not appended to. */
-function isUnfinished({ progress }: StepState): boolean {
-  return progress.includes(BEGUN);
+/** Steps of the same sequence that began before, as far as they can still be attended in or taken back. */
+function stepsBefore(growth: Growth): readonly Growth[] {
+  const { steps } = growth.state;
+  return steps.slice(0, steps.indexOf(growth));
 }
 
 function outOfOrder(what: string, layer: number, why: string): CoupletError {
@@ -642,6 +543,6 @@ function outOfOrder(what: string, layer: number, why: string): CoupletError {
     what: `Cannot ${what} layer ${layer}`,
     why,
     remedy:
-      "Append to each layer once a step, then attend, and keep the order of a sequence's steps",
+      "Append to each layer once a step, then attend, and keep the order of a sequence's steps; to give a step up, truncate its sequences to where it began",
   });
 }

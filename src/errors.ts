@@ -59,9 +59,18 @@ export class CoupletError extends Error {
    * @param options The underlying `cause`, where there is one.
    */
   constructor(code: CoupletErrorCode, parts: ErrorParts, options?: ErrorOptions) {
-    super(`${parts.what}: ${parts.why}. ${parts.remedy}`, options);
+    const [what, why, remedy] = [parts.what, parts.why, parts.remedy].map(shortened);
+    super(`${what}: ${why}. ${remedy}`, options);
     this.name = "CoupletError";
     this.code = code;
-    this.parts = parts;
+    this.parts = { what: what!, why: why!, remedy: remedy! };
   }
+}
+
+/** Characters of a sentence, at most: it may quote a file, whose texts may be as long as the file. */
+const MOST_CHARACTERS = 4000;
+
+function shortened(text: string): string {
+  if (text.length <= MOST_CHARACTERS) return text;
+  return `${text.slice(0, MOST_CHARACTERS)}... (${text.length} characters)`;
 }

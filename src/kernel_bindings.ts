@@ -10,6 +10,7 @@ export type BindingName =
   | "exact_quads"
   | "exact_written"
   | "pages"
+  | "pages_written"
   | "codebooks"
   | "codebook_pairs"
   | "codebook_quads"
@@ -19,6 +20,7 @@ export type BindingName =
   | "key_quads"
   | "value_quads"
   | "records"
+  | "restored"
   | "rope"
   | "table"
   | "table_written"
@@ -78,6 +80,7 @@ export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
   exact_quads: "array<vec4<u32>>",
   exact_written: "array<u32>",
   pages: "array<u32>",
+  pages_written: "array<u32>",
   codebooks: "array<u32>",
   codebook_pairs: "array<vec2<u32>>",
   codebook_quads: "array<vec4<u32>>",
@@ -87,6 +90,7 @@ export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
   key_quads: "array<vec4<u32>>",
   value_quads: "array<vec4<u32>>",
   records: "array<u32>",
+  restored: "array<u32>",
   rope: "array<vec4<f32>>",
   table: "array<vec4<f32>>",
   table_written: "array<vec4<f32>>",

@@ -15,6 +15,8 @@ export type KernelFamily =
   | "attend"
   | "combine"
   | "copy"
+  | "restore"
+  | "page_table"
   | "kmeans_assign"
   | "kmeans_update";
 
@@ -40,6 +42,8 @@ export const NAME_GRAMMARS: Readonly<Record<KernelFamily, NameGrammar>> = {
   attend: { schemes: 2, size: "d", variant: "always" },
   combine: { schemes: 0, size: "d", variant: "never" },
   copy: { schemes: 0, size: "", variant: "never" },
+  restore: { schemes: 0, size: "", variant: "never" },
+  page_table: { schemes: 0, size: "", variant: "never" },
   kmeans_assign: { schemes: 0, size: "c", variant: "never" },
   kmeans_update: { schemes: 0, size: "c", variant: "never" },
 };

@@ -1,118 +1,52 @@
 /** Records what one layer does in a step. */
+import { BoundKernel, type HostBindings, NO_HOST } from "./bound_kernel.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
-import type { CompiledAttention, CompiledLayer, CopiedBuffer } from "./compiled_layer.ts";
+import { headBlocks } from "./cache_sizes.ts";
+import type {
+  CompiledAttention,
+  CompiledCopy,
+  CompiledLayer,
+  CopiedBuffer,
+} from "./compiled_layer.ts";
 import type { BindingName } from "./kernel_bindings.ts";
 import { TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "./kernel_constants.ts";
 import type { LayerBuffers, PartBuffers } from "./layer_buffers.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
+import type { RestoredPart } from "./restored_content.ts";
 import { parseScheme, type Side, SIDES } from "./scheme.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
-import { headBlocks, STEP_BYTES } from "./cache_sizes.ts";
+import type { ParameterPlace } from "./step_places.ts";
 import type { AttentionWay } from "./tuning.ts";
 
-/** Units a copy kernel copies: where its parameters lie, and how many there are. */
-export interface Copies {
-  readonly offset: number;
-  readonly count: number;
+/** Entries of a kernel's parameters: where they lie, and how many there are. */
+export interface EntryGrid {
+  readonly place: ParameterPlace;
+  readonly entries: number;
+  /** Most of what an entry counts: tokens, pages or units. */
+  readonly most: number;
 }
 
 /** A step, as far as dispatches depend on it. */
-export interface StepGrid {
-  /** Where its parameters lie. */
-  readonly offset: number;
-  readonly entries: number;
-  /** Tokens of all entries. */
-  readonly tokens: number;
-  /** Most tokens of an entry. */
-  readonly maxTokens: number;
+export interface StepGrid extends EntryGrid {
   /** Coded tokens before and after, by entry. */
   readonly coded: readonly { readonly codedBefore: number; readonly codedAfter: number }[];
-  /** Page copies that come first, by page table. */
-  readonly copies: readonly Copies[];
+  /** How it attends, */
+  readonly way: AttentionWay;
+  /** and how layers share that among workgroups, by kind of layer. */
+  readonly shares: readonly StepShare[];
 }
 
 /** How one layer shares a step's attention among workgroups. */
 export interface StepShare {
   /** Where the parameters lie that say so. */
-  readonly offset: number;
+  readonly place: ParameterPlace;
   /** Workgroups for each block of query rows. */
   readonly splits: number;
 }
 
-/** How a step attends. */
-export function stepWay({ maxTokens }: Pick<StepGrid, "maxTokens">): AttentionWay {
-  return maxTokens === 1 ? "decode" : "prefill";
-}
-
-/** Bindings of the host, by the name they have in kernels. */
-type HostBindings = Readonly<Partial<Record<BindingName, GPUBufferBinding>>>;
-
-/** Bind groups that are kept for one kernel: hosts that alternate between buffers find theirs again. */
-const KEPT_GROUPS = 4;
-
 /** Workgroups that copy one unit; each lane copies every so many words. */
 const COPY_WORKGROUPS = 1024;
-
-/** A kernel with the cache's own buffers; the host's come with each dispatch. */
-class BoundKernel {
-  readonly #device: GPUDevice;
-  readonly #kernel: CompiledKernel;
-  readonly #own: readonly (GPUBufferBinding | undefined)[];
-  /** The names of the host's bindings. */
-  readonly #names: readonly BindingName[];
-  readonly #groups: { readonly host: readonly GPUBufferBinding[]; readonly group: GPUBindGroup }[] =
-    [];
-  #next = 0;
-
-  constructor(
-    device: GPUDevice,
-    kernel: CompiledKernel,
-    own: (name: BindingName) => GPUBufferBinding | undefined,
-  ) {
-    this.#device = device;
-    this.#kernel = kernel;
-    this.#own = kernel.kernel.bindings.map(own);
-    this.#names = kernel.kernel.bindings.filter((_, i) => this.#own[i] === undefined);
-  }
-
-  dispatch(
-    recorder: Recorder,
-    offset: number,
-    host: HostBindings,
-    x: number,
-    y: number,
-    z: number,
-  ): void {
-    recorder.dispatch(this.#kernel, this.#group(host), offset, x, y, z);
-  }
-
-  #group(host: HostBindings): GPUBindGroup {
-    for (const known of this.#groups) {
-      let same = true;
-      for (let i = 0; i < this.#names.length; i++) {
-        const given = host[this.#names[i]!]!;
-        const kept = known.host[i]!;
-        same &&= kept.buffer === given.buffer && kept.offset === given.offset &&
-          kept.size === given.size;
-      }
-      if (same) return known.group;
-    }
-    const { kernel, layout } = this.#kernel;
-    const group = this.#device.createBindGroup({
-      label: kernel.name,
-      layout,
-      entries: kernel.bindings.map((name, binding) => ({
-        binding,
-        resource: this.#own[binding] ?? host[name]!,
-      })),
-    });
-    // Copies, because the host may change its objects.
-    this.#groups[this.#next] = { host: this.#names.map((name) => ({ ...host[name]! })), group };
-    this.#next = (this.#next + 1) % KEPT_GROUPS;
-    return group;
-  }
-}
 
 /** Kernels of one way of attending, bound to one part of a layer. */
 type BoundAttention = readonly BoundKernel[];
@@ -129,11 +63,10 @@ interface BoundPart {
   >;
   readonly attention: Readonly<Record<AttentionWay, BoundAttention>>;
   readonly copy: Readonly<Record<CopiedBuffer, BoundKernel>>;
+  readonly restore: Readonly<Record<CopiedBuffer, BoundKernel>>;
 }
 
-const NO_HOST: HostBindings = {};
-
-/** One layer's kernels with their buffers. Bind groups are made once, and again only where the host's buffers change. */
+/** One layer's kernels with their buffers. */
 export class LayerCommands {
   readonly #options: ResolvedOptions;
   readonly #index: number;
@@ -153,17 +86,31 @@ export class LayerCommands {
     this.#options = options;
     this.#index = index;
     this.#compiled = compiled;
-    const bind = (kernel: CompiledKernel, part: PartBuffers, records?: GPUBuffer) =>
+    const bind = (
+      kernel: CompiledKernel,
+      part: PartBuffers,
+      records?: GPUBuffer,
+      mostGroups?: number,
+    ) =>
       new BoundKernel(
         device,
         kernel,
-        (name) => ownBinding(name, buffers, part, shared, records),
+        (name) => ownBuffer(name, buffers, part, shared, records),
+        mostGroups,
       );
     const attention = ({ attend, score, mix }: CompiledAttention, part: PartBuffers) =>
       [attend, score, mix].flatMap((kernel) => kernel === undefined ? [] : [bind(kernel, part)]);
     this.#parts = buffers.parts.map((part, i): BoundPart => {
       const { keyRecords, valueRecords, exact } = part;
-      const copies = compiled.copies[i]!;
+      const { copies, restores } = compiled.units[i]!;
+      const units = (
+        kernels: Readonly<Record<CopiedBuffer, CompiledCopy>>,
+        mostGroups?: number,
+      ) => ({
+        keyRecords: bind(kernels.keyRecords.kernel, part, keyRecords, mostGroups),
+        valueRecords: bind(kernels.valueRecords.kernel, part, valueRecords, mostGroups),
+        exact: bind(kernels.exact.kernel, part, exact, mostGroups),
+      });
       const encode = (side: Side, records: GPUBuffer) => ({
         one: bind(compiled[side].one, part, records),
         many: bind(compiled[side].many, part, records),
@@ -181,11 +128,9 @@ export class LayerCommands {
           decode: attention(compiled.decode, part),
           prefill: attention(compiled.prefill, part),
         },
-        copy: {
-          keyRecords: bind(copies.keyRecords.kernel, part, keyRecords),
-          valueRecords: bind(copies.valueRecords.kernel, part, valueRecords),
-          exact: bind(copies.exact.kernel, part, exact),
-        },
+        copy: units(copies),
+        // What was restored is put in place once, and its buffers are large: no group keeps them.
+        restore: units(restores, 0),
       };
     });
     // What concerns all heads at once finds all it needs in any part.
@@ -196,26 +141,41 @@ export class LayerCommands {
     this.#tables = { decode: table(compiled.decode), prefill: table(compiled.prefill) };
   }
 
+  /** The page table the layer reads. */
+  get pageTable(): number {
+    return this.#options.layers[this.#index]!.pageTable;
+  }
+
   /** Copies units of one kind within their buffers. */
-  copy(recorder: Recorder, buffer: CopiedBuffer, { offset, count }: Copies): void {
+  copy(recorder: Recorder, buffer: CopiedBuffer, { place, entries }: EntryGrid): void {
     this.#parts.forEach(({ copy }, i) => {
-      const { words } = this.#compiled.copies[i]![buffer];
-      const groups = Math.min(Math.ceil(words / WORKGROUP_SIZE), COPY_WORKGROUPS);
-      copy[buffer].dispatch(recorder, offset, NO_HOST, groups, count, 1);
+      const { words } = this.#compiled.units[i]!.copies[buffer];
+      copy[buffer].dispatch(recorder, place, NO_HOST, copyGroups(words), entries, 1);
+    });
+  }
+
+  /** Puts runs of units of one kind out of a restored sequence's buffers in place. */
+  restore(
+    recorder: Recorder,
+    buffer: CopiedBuffer,
+    { place, entries, most }: EntryGrid,
+    restored: readonly RestoredPart[],
+  ): void {
+    this.#parts.forEach(({ restore }, i) => {
+      const source = restored[i]![buffer];
+      if (source === undefined) return;
+      const { words } = this.#compiled.units[i]!.restores[buffer];
+      const host = { restored: { buffer: source } };
+      restore[buffer].dispatch(recorder, place, host, copyGroups(words * most), entries, 1);
     });
   }
 
   /** Stores and encodes a step's tokens. */
   append(recorder: Recorder, step: StepGrid, host: HostBindings): void {
-    const copies = step.copies[this.#options.layers[this.#index]!.pageTable]!;
-    if (copies.count > 0) {
-      this.copy(recorder, "keyRecords", copies);
-      this.copy(recorder, "valueRecords", copies);
-    }
     for (const { heads, store, encode } of this.#parts) {
       const words = (heads * this.#options.shape.headDim) / 2;
       const groups = Math.ceil(words / WORKGROUP_SIZE);
-      store.dispatch(recorder, step.offset, host, groups, step.maxTokens, step.entries * 2);
+      store.dispatch(recorder, step.place, host, groups, step.most, step.entries * 2);
       for (const side of SIDES) {
         const { recordTokens, manyTokens } = this.#compiled[side];
         const tokens = tokensToEncode(step, recordTokens);
@@ -223,35 +183,31 @@ export class LayerCommands {
         const { one, many } = encode[side];
         const [kernel, block] = tokens < manyTokens ? [one, recordTokens] : [many, manyTokens];
         const blocks = Math.ceil(tokens / block);
-        kernel.dispatch(recorder, step.offset, NO_HOST, blocks, heads, step.entries);
+        kernel.dispatch(recorder, step.place, NO_HOST, blocks, heads, step.entries);
       }
     }
   }
 
-  /** Attends with a step's queries. */
-  attend(
-    recorder: Recorder,
-    step: StepGrid,
-    { offset, splits }: StepShare,
-    host: HostBindings,
-  ): void {
+  /** Attends with a step's queries; `kind` is the layer's kind of shares. */
+  attend(recorder: Recorder, step: StepGrid, kind: number, host: HostBindings): void {
     const { shape, layers } = this.#options;
     const { keys, keyValueHeads } = layers[this.#index]!;
-    const way = stepWay(step);
-    const blocks = step.entries * headBlocks(step.maxTokens * shape.queryHeads, keyValueHeads);
+    const { way, entries, most } = step;
+    const { place, splits } = step.shares[kind]!;
+    const blocks = entries * headBlocks(most * shape.queryHeads, keyValueHeads);
     const table = this.#tables[way];
     if (table !== undefined) {
       const { centroids, layout } = parseScheme(keys);
-      const entries = layout(shape.headDim).codes * centroids;
-      const groups = Math.ceil(entries / TABLE_LANE_ENTRIES / WORKGROUP_SIZE);
-      table.dispatch(recorder, offset, host, groups, keyValueHeads, blocks);
+      const codes = layout(shape.headDim).codes * centroids;
+      const groups = Math.ceil(codes / TABLE_LANE_ENTRIES / WORKGROUP_SIZE);
+      table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);
     }
     for (const { heads, attention } of this.#parts) {
       for (const kernel of attention[way]) {
-        kernel.dispatch(recorder, offset, host, splits, heads, blocks);
+        kernel.dispatch(recorder, place, host, splits, heads, blocks);
       }
     }
-    this.#combine.dispatch(recorder, offset, host, shape.queryHeads, step.tokens, 1);
+    this.#combine.dispatch(recorder, place, host, shape.queryHeads, most, entries);
   }
 
   /** Reads tokens of one side into the host's tensor, from one tier. */
@@ -259,14 +215,18 @@ export class LayerCommands {
     recorder: Recorder,
     side: Side,
     tier: "exact" | "coded",
-    { offset, entries, maxTokens }: Pick<StepGrid, "offset" | "entries" | "maxTokens">,
+    { place, entries, most }: EntryGrid,
     output: GPUBufferBinding,
   ): void {
     for (const { heads, read } of this.#parts) {
       const groups = Math.ceil((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE);
-      read[side][tier].dispatch(recorder, offset, { vectors: output }, groups, maxTokens, entries);
+      read[side][tier].dispatch(recorder, place, { vectors: output }, groups, most, entries);
     }
   }
+}
+
+function copyGroups(words: number): number {
+  return Math.min(Math.ceil(words / WORKGROUP_SIZE), COPY_WORKGROUPS);
 }
 
 /** Most tokens an entry encodes, counted from the start of the record that is to be completed. */
@@ -279,15 +239,14 @@ function tokensToEncode({ coded }: StepGrid, recordTokens: number): number {
   return most;
 }
 
-/** The cache's own buffer behind a binding, or undefined where it is the host's. */
-function ownBinding(
+/** The cache's own buffer behind a binding, or undefined where it comes with the dispatch. */
+function ownBuffer(
   name: BindingName,
   { codebooks, sinkLogits }: LayerBuffers,
   { parameters, exact, keyRecords, valueRecords }: PartBuffers,
-  { pages, rope, steps, partials, scores, table }: SharedBuffers,
+  { pages, rope, partials, scores, table }: SharedBuffers,
   records: GPUBuffer | undefined,
-): GPUBufferBinding | undefined {
-  if (name === "step") return { buffer: steps, size: STEP_BYTES };
+): GPUBuffer | undefined {
   const buffers: Partial<Record<BindingName, GPUBuffer | undefined>> = {
     layer: parameters,
     exact,
@@ -314,6 +273,5 @@ function ownBinding(
     table16: table,
     table16_written: table,
   };
-  const buffer = buffers[name];
-  return buffer === undefined ? undefined : { buffer };
+  return buffers[name];
 }

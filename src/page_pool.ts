@@ -1,17 +1,24 @@
 import { CoupletError } from "./errors.ts";
 
-/** Hands out the pages of a pool and counts who uses each. One page holds the same tokens in every layer. */
+/**
+ * Hands out the pages of a pool and counts who uses each. One page holds the same tokens in every layer.
+ *
+ * A page that a sequence left for a copy of its own can be *retained*: the sequence may come back to it, should the step that
+ * made the copy be taken back. Others may go on writing to it behind what is retained, but it is not handed out again.
+ */
 export class PagePool {
   readonly #free: number[];
-  readonly #users: Uint16Array;
+  readonly #users: Uint32Array;
+  /** By page: how many may come back, and how many of its first tokens they need. */
+  readonly #retained = new Map<number, { count: number; tokens: number }>();
 
   /** @param pages Pages of the pool. */
   constructor(pages: number) {
-    this.#users = new Uint16Array(pages);
+    this.#users = new Uint32Array(pages);
     this.#free = Array.from({ length: pages }, (_, i) => pages - 1 - i);
   }
 
-  /** Pages not in use. */
+  /** Pages that can be taken. */
   get free(): number {
     return this.#free.length;
   }
@@ -26,19 +33,14 @@ export class PagePool {
     return this.#users.reduce((count, users) => count + (users > 1 ? 1 : 0), 0);
   }
 
-  /** Whether several sequences use a page. */
-  isShared(page: number): boolean {
-    return this.#users[page]! > 1;
+  /** Pages that no sequence uses and one may come back to. */
+  get retained(): number {
+    return [...this.#retained.keys()].filter((page) => this.#users[page] === 0).length;
   }
 
-  /** @throws {CoupletError} `capacity` where fewer than `count` pages are free. */
-  require(count: number): void {
-    if (count <= this.#free.length) return;
-    throw new CoupletError("capacity", {
-      what: `Cannot take ${count} more pages`,
-      why: `${this.#free.length} of ${this.pages} are free`,
-      remedy: "Free or truncate a sequence, or plan more tokens (capacity.tokens)",
-    });
+  /** Whether the one user of a page may write its tokens from the given one on: nobody else needs them. */
+  mayWrite(page: number, from: number): boolean {
+    return this.#users[page] === 1 && from >= (this.#retained.get(page)?.tokens ?? 0);
   }
 
   /**
@@ -47,7 +49,17 @@ export class PagePool {
    * @throws {CoupletError} `capacity` where fewer are free; none is taken then.
    */
   take(count: number): number[] {
-    this.require(count);
+    if (count > this.#free.length) {
+      const { retained } = this;
+      throw new CoupletError("capacity", {
+        what: `Cannot take ${count} more pages`,
+        why: `${this.#free.length} of ${this.pages} are free` +
+          (retained > 0
+            ? `, and ${retained} kept until a sequence's last step is followed by another`
+            : ""),
+        remedy: "Free or truncate a sequence, or plan more tokens (capacity.tokens)",
+      });
+    }
     const pages = Array.from({ length: count }, () => this.#free.pop()!);
     this.share(pages);
     return pages;
@@ -58,10 +70,34 @@ export class PagePool {
     for (const page of pages) this.#users[page]!++;
   }
 
-  /** Takes a user from each of the pages; those that have none left are free again. */
+  /** Takes a user from each of the pages; those that have none left, and are not retained, are free again. */
   give(pages: readonly number[]): void {
     for (const page of pages) {
-      if (--this.#users[page]! === 0) this.#free.push(page);
+      if (--this.#users[page]! === 0 && !this.#retained.has(page)) this.#free.push(page);
     }
+  }
+
+  /** Takes a user from a page, who may come back for its first `tokens` tokens. */
+  retain(page: number, tokens: number): void {
+    const kept = this.#retained.get(page) ?? { count: 0, tokens: 0 };
+    this.#retained.set(page, {
+      count: kept.count + 1,
+      tokens: Math.max(kept.tokens, tokens),
+    });
+    this.give([page]);
+  }
+
+  /** Gives up coming back to a page. */
+  release(page: number): void {
+    const kept = this.#retained.get(page)!;
+    if (--kept.count > 0) return;
+    this.#retained.delete(page);
+    if (this.#users[page] === 0) this.#free.push(page);
+  }
+
+  /** Comes back to a page. */
+  reclaim(page: number): void {
+    this.share([page]);
+    this.release(page);
   }
 }

@@ -33,6 +33,7 @@ import {
   wholeBuffers,
 } from "./plan_buffers.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
+import { checkLargestShape } from "./largest_shape.ts";
 import { FEATURE_NAMES, kernelFeatures } from "./kernel_name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { recordBits } from "./record_layout.ts";
@@ -118,6 +119,8 @@ export interface LayerPlan {
   readonly combine: KernelInfo;
   /** Copies pages and exact tiers of forked sequences. */
   readonly copy: KernelInfo;
+  /** Puts the pages and the exact tier of a restored sequence in place. */
+  readonly restore: KernelInfo;
 }
 
 /** Everything decided before a device exists: kernels, buffer sizes, bytes. */
@@ -126,6 +129,8 @@ export interface CachePlan {
   readonly options: ResolvedOptions;
   /** Kernels by layer. */
   readonly layers: readonly LayerPlan[];
+  /** Writes entries of page tables, of all layers. */
+  readonly pageTable: KernelInfo;
   /** Bytes the cache will allocate. */
   readonly bytes: CacheBytes;
   /** Bytes of the largest buffer, each of which is bound whole. */
@@ -156,6 +161,7 @@ export interface CachePlan {
  */
 export function planCache(options: PlanOptions): CachePlan {
   checkPlanOptions(PLAN_FIELDS, options);
+  checkLargestShape(options.shape);
   const resolved = resolveOptions(options);
   const limits = options.limits ?? BASE_LIMITS;
   const { tuning } = options;
@@ -207,6 +213,7 @@ export function planCache(options: PlanOptions): CachePlan {
   return {
     options: resolved,
     layers,
+    pageTable: requireKernel(kernels, { family: "page_table", schemes: [] }, limits),
     bytes,
     scratch,
     ...(tuning === undefined ? {} : { tuning }),
@@ -290,6 +297,7 @@ function planLayer(
     load: bare("load"),
     combine: bare("combine"),
     copy: requireKernel(kernels, { family: "copy", schemes: [] }, limits),
+    restore: requireKernel(kernels, { family: "restore", schemes: [] }, limits),
   };
   const decode = attention("decode", decodeStep(options));
   // Where no step has several tokens of a sequence, tuning measures none.

@@ -1,10 +1,16 @@
 /** Records dispatches where the host wants them. */
+import { checkTarget } from "./check_calls.ts";
 import { CoupletError } from "./errors.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Profile } from "./profile.ts";
 
 /** Where commands go: an encoder, in which a compute pass is opened, or a pass of the host. */
 export type CommandTarget = GPUCommandEncoder | GPUComputePassEncoder;
+
+/** Whether commands go into a pass of the host. */
+export function isPass(target: CommandTarget): target is GPUComputePassEncoder {
+  return "dispatchWorkgroups" in target;
+}
 
 /** Records the dispatches of one call into the host's pass, or a pass of its own; with a profile, each into a pass of its own. */
 export class Recorder {
@@ -17,21 +23,35 @@ export class Recorder {
     this.#profile = profile;
   }
 
-  /** @throws {CoupletError} `usage` for a pass of the host, where there is a profile. */
-  begin(target: CommandTarget): void {
-    if ("dispatchWorkgroups" in target) {
-      if (this.#profile !== undefined) {
-        throw new CoupletError("usage", {
-          what: "Cannot record into a compute pass",
-          why: "the cache has a profile, and timestamps are taken where a pass begins and ends",
-          remedy: "Pass the command encoder, or create the cache without a profile",
-        });
-      }
-      this.#pass = target;
-      return;
+  /**
+   * Checks where a call's commands are to go, before anything else changes.
+   *
+   * @throws {CoupletError} `usage` for what takes no commands, and for a pass of the host where there is a profile.
+   */
+  check(target: CommandTarget): void {
+    checkTarget(target);
+    if (this.#profile === undefined || !isPass(target)) return;
+    throw new CoupletError("usage", {
+      what: "Cannot record into a compute pass",
+      why: "the cache has a profile, and timestamps are taken where a pass begins and ends",
+      remedy: "Pass the command encoder, or create the cache without a profile",
+    });
+  }
+
+  /** Records what `dispatches` dispatches; the pass ends whatever happens in it, so that the host's encoder stays usable. */
+  record(target: CommandTarget, dispatches: () => void): void {
+    if (isPass(target)) this.#pass = target;
+    else {
+      this.#encoder = target;
+      if (this.#profile === undefined) this.#pass = target.beginComputePass({ label: "couplet" });
     }
-    this.#encoder = target;
-    if (this.#profile === undefined) this.#pass = target.beginComputePass({ label: "couplet" });
+    try {
+      dispatches();
+    } finally {
+      if (this.#encoder !== undefined) this.#pass?.end();
+      this.#pass = undefined;
+      this.#encoder = undefined;
+    }
   }
 
   dispatch(
@@ -48,11 +68,5 @@ export class Recorder {
     pass.setBindGroup(0, group, this.#offsets, 0, 1);
     pass.dispatchWorkgroups(x, y, z);
     if (this.#pass === undefined) pass.end();
-  }
-
-  end(): void {
-    if (this.#encoder !== undefined) this.#pass?.end();
-    this.#pass = undefined;
-    this.#encoder = undefined;
   }
 }

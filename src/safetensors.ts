@@ -8,6 +8,7 @@ import { checkOptions, isA, kind, listOf, oneOf, whole } from "./check_options.t
 import { BYTES, record } from "./data_kinds.ts";
 import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
+import { parseJson } from "./parse_json.ts";
 
 /** An element type as safetensors spells it. */
 export type SafetensorsDtype =
@@ -190,10 +191,11 @@ export function writeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer>
 function parseHeader(bytes: Uint8Array): Record<string, unknown> {
   let header: unknown;
   try {
-    // A byte order mark is kept, so that JSON.parse refuses it.
-    header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
+    // A byte order mark is kept, so that the parser refuses it.
+    header = parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (cause) {
-    throw malformed("its header is not JSON in UTF-8", undefined, { cause });
+    const { message } = cause as Error;
+    throw malformed(`its header cannot be read as JSON in UTF-8: ${message}`, undefined, { cause });
   }
   if (!isObject(header)) throw malformed("its header is not a JSON object");
   return header;
@@ -290,7 +292,8 @@ function malformed(why: string, hint?: string, options?: ErrorOptions): CoupletE
   return new CoupletError("file", {
     what: "Cannot read the safetensors file",
     why,
-    remedy: `${hint === undefined ? "" : `${hint}. `}Fetch or write the file again`,
+    remedy: `${hint === undefined ? "" : `${hint}. `}Give a safetensors file; where this is one, ` +
+      "fetch or write it again",
   }, options);
 }
 

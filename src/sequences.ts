@@ -1,8 +1,11 @@
+/** The sequences of a cache on the host's side: their lengths, pages and steps. Knows nothing of the GPU. */
 import type { ResolvedOptions } from "./cache_options.ts";
-import { firstKeptPage, poolPages, ringSlots, sequencePages } from "./cache_sizes.ts";
+import { firstKeptPage, poolPages, ringSlots } from "./cache_sizes.ts";
 import { CoupletError } from "./errors.ts";
 import { PAGE_TOKENS, STEP_ENTRIES } from "./kernel_constants.ts";
 import { PagePool } from "./page_pool.ts";
+import type { RestoredContent } from "./restored_content.ts";
+import { StepProgress } from "./step_progress.ts";
 
 /** One sequence of a cache; opaque. */
 export interface Sequence {
@@ -18,6 +21,17 @@ export interface SequencePages {
   readonly pages: readonly number[];
 }
 
+/** A sequence's pages in one page table, and what the device knows of them. */
+interface PageTable {
+  first: number;
+  readonly pages: number[];
+  /**
+   * The place in the sequence of the first page of which the device's table may say otherwise; infinite where it is up to
+   * date, or will be by what its steps record.
+   */
+  staleFrom: number;
+}
+
 /** What the host side knows of one sequence. */
 export interface SequenceState {
   /** Its place in the page tables and exact tiers. */
@@ -26,10 +40,14 @@ export interface SequenceState {
   length: number;
   /** First position, sinks apart, that is held exactly; 0 but after a rollback beyond the ring. */
   exactFrom: number;
-  /** How often tokens were taken back. */
-  rollbacks: number;
+  /** One past the last position that some layer was given: what lies a ring before was overwritten there. */
+  stored: number;
   /** Its pages in each page table. */
-  readonly tables: { first: number; pages: number[] }[];
+  readonly tables: readonly PageTable[];
+  /** Its last step that every layer was given, and those begun since. */
+  readonly steps: Growth[];
+  /** What a snapshot held of it, until a step is to put that in place. */
+  restored: RestoredContent | undefined;
 }
 
 /** One sequence's share of a step. */
@@ -40,32 +58,48 @@ export interface Growing {
   readonly tokens: number;
 }
 
-/** A page whose content another is to take over. */
-export interface PageCopy {
-  /** The page table of both. */
-  readonly pageTable: number;
-  /** The page with the content. */
+/** Entries of one sequence's row of a page table. */
+export interface PageRow {
+  /** The place of the first one. */
   readonly from: number;
-  /** The page that gets it. */
-  readonly to: number;
+  /** The pages from there. */
+  readonly pages: readonly number[];
+}
+
+/** What a step does to a sequence's pages in one page table. */
+interface TableGrowth {
+  /** Pages before, those given up included. */
+  readonly end: number;
+  /** A page that others use, and the one that takes its place and its content. */
+  copied?: { readonly from: number; readonly to: number };
+  /** What the device's table must say before the step's tokens are encoded; absent where it does. */
+  row?: PageRow;
 }
 
 /** What a step does to one sequence. */
 export interface Growth {
-  /** The sequence, grown. */
+  /** The sequence, */
+  readonly sequence: Sequence;
+  /** and what is known of it. */
   readonly state: SequenceState;
   /** Tokens before. */
   readonly start: number;
   /** Tokens the step adds. */
   readonly tokens: number;
+  /** First position, sinks apart, held exactly. */
+  readonly exactFrom: number;
   /** Coded tokens before. */
   readonly codedBefore: number;
   /** Coded tokens after. */
   readonly codedAfter: number;
-  /** The page tables that changed. */
-  readonly changed: readonly number[];
-  /** The copies that must come before its tokens are encoded. */
-  readonly copies: readonly PageCopy[];
+  /** What it does to each page table. */
+  readonly tables: readonly TableGrowth[];
+  /** What the step puts in place first. */
+  restored: RestoredContent | undefined;
+  /** How far the step has come, the same for all its sequences. */
+  readonly progress: StepProgress;
+  /** Whether some of the step's tokens were taken back, or the sequence was freed. */
+  isVoid: boolean;
 }
 
 /** Tokens of a sequence that are coded, counted behind the sinks: those no query at its end sees exactly. */
@@ -83,7 +117,12 @@ export function pagesFor(coded: number): number {
   return Math.ceil(coded / PAGE_TOKENS);
 }
 
-/** The sequences of a cache, by handle, and the pages they use. Knows nothing of the GPU. */
+/** Where a step that some layer was not given began; undefined where a sequence has none. */
+export function unfinishedFrom({ steps }: SequenceState): number | undefined {
+  return steps.find(({ progress }) => !progress.isComplete)?.start;
+}
+
+/** The sequences of a cache, by handle, and the pages they use. */
 export class Sequences {
   /** The pool of each page table. */
   readonly pools: readonly PagePool[];
@@ -117,9 +156,15 @@ export class Sequences {
    * A sequence that already holds tokens, and its pages; all of it or nothing.
    *
    * @param firstPages For each page table the first page it is to hold.
+   * @param restored What it holds.
    * @throws {CoupletError} `capacity` where it does not fit.
    */
-  adopt(length: number, exactFrom: number, firstPages: readonly number[]): Sequence {
+  adopt(
+    length: number,
+    exactFrom: number,
+    firstPages: readonly number[],
+    restored?: RestoredContent,
+  ): Sequence {
     if (length > this.#options.capacity.sequenceTokens) {
       throw new CoupletError("capacity", {
         what: `Cannot hold a sequence of ${length} tokens`,
@@ -127,15 +172,18 @@ export class Sequences {
         remedy: "Plan more (capacity.sequenceTokens)",
       });
     }
-    const pages = pagesFor(codedTokens(this.#options, { length, exactFrom }));
-    const counts = firstPages.map((first) => pages - first);
-    this.#requirePages(counts);
-    const slot = this.#takeSlot();
-    const tables = firstPages.map((first, table) => ({
-      first,
-      pages: this.pools[table]!.take(counts[table]!),
-    }));
-    return this.#add({ slot, length, exactFrom, rollbacks: 0, tables });
+    this.requireSlots(1);
+    const end = pagesFor(codedTokens(this.#options, { length, exactFrom }));
+    const tables: PageTable[] = [];
+    try {
+      firstPages.forEach((first, table) => {
+        tables.push({ first, pages: this.pools[table]!.take(end - first), staleFrom: 0 });
+      });
+    } catch (error) {
+      this.#givePages(tables);
+      throw error;
+    }
+    return this.#add({ length, exactFrom, stored: length, tables, restored });
   }
 
   /** Whether a sequence is this cache's and alive. */
@@ -149,7 +197,7 @@ export class Sequences {
     if (state === undefined) {
       throw new CoupletError("usage", {
         what: "Cannot use a sequence",
-        why: `sequence ${sequence.id} was freed, or belongs to another cache`,
+        why: `sequence ${sequence?.id} was freed, or belongs to another cache`,
         remedy: "Use sequences of this cache's createSequence() until they are freed",
       });
     }
@@ -163,9 +211,17 @@ export class Sequences {
 
   free(sequence: Sequence): void {
     const state = this.state(sequence);
-    state.tables.forEach(({ pages }, table) => this.pools[table]!.give(pages));
+    for (const growth of state.steps) {
+      this.#settle(growth);
+      growth.isVoid = true;
+    }
+    this.#givePages(state.tables);
     this.#freeSlots.push(state.slot);
     this.#states.delete(sequence);
+  }
+
+  #givePages(tables: readonly PageTable[]): void {
+    tables.forEach(({ pages }, table) => this.pools[table]!.give(pages));
   }
 
   truncate(sequence: Sequence, length: number): void {
@@ -178,46 +234,85 @@ export class Sequences {
       });
     }
     if (length === state.length) return;
-    const oldest = state.length - ringSlots(this.#options);
-    const exactFrom = Math.min(length, Math.max(state.exactFrom, oldest));
+    const why = this.#rollbackObstacle(state, length);
+    if (why !== undefined) {
+      const kept = [length, length];
+      const isRefused = (length: number) => this.#rollbackObstacle(state, length) !== undefined;
+      while (isRefused(kept[0]!)) kept[0]!--;
+      while (isRefused(kept[1]!)) kept[1]!++;
+      throw new CoupletError("usage", {
+        what: `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
+        why,
+        remedy: `Keep ${
+          kept.join(" tokens, or ")
+        }; a fork or a snapshot keeps what is to come back`,
+      });
+    }
+    const exactFrom = this.#exactAfter(state, length);
     const coded = codedTokens(this.#options, { length, exactFrom });
-    this.#checkRollback(sequence, length, coded);
-    state.exactFrom = exactFrom;
+    this.#takeBack(state, length);
     state.length = length;
-    state.rollbacks++;
+    state.exactFrom = exactFrom;
+    state.stored = Math.min(state.stored, length);
+    for (const growth of state.steps) growth.isVoid ||= growth.start + growth.tokens > length;
     state.tables.forEach((held, table) => {
       if (coded === 0) held.first = 0;
       this.pools[table]!.give(held.pages.splice(pagesFor(coded) - held.first));
     });
   }
 
-  /** Checks that what a query at the new end sees is still there, whole blocks and pages behind a sliding window. */
-  #checkRollback(sequence: Sequence, length: number, coded: number): void {
+  /** The first position, sinks apart, that would be held exactly after a rollback. */
+  #exactAfter({ exactFrom, stored }: SequenceState, length: number): number {
+    return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));
+  }
+
+  /** Why a sequence cannot be taken back to a length; undefined where it can. */
+  #rollbackObstacle(state: SequenceState, length: number): string | undefined {
+    if (length === state.length) return undefined;
     const { block, tiers, pageTables } = this.#options;
-    const what = `Cannot truncate sequence ${sequence.id} to ${length} tokens`;
-    if (coded % block !== 0) {
-      throw new CoupletError("usage", {
-        what,
-        why: `its last ${
-          coded % block
-        } coded tokens would be part of a block of ${block}, whose exact tokens are gone`,
-        remedy: `Keep ${length - coded % block} tokens, or take back no more than a step may add`,
-      });
+    const inside = state.steps.find(({ start, tokens, progress }) =>
+      !progress.isComplete && start < length && length < start + tokens
+    );
+    if (inside !== undefined) {
+      return `the step from ${inside.start} on was not appended to every layer`;
     }
-    this.state(sequence).tables.forEach(({ first }, table) => {
-      if (coded === 0 || first === 0) return;
+    const exactFrom = this.#exactAfter(state, length);
+    const coded = codedTokens(this.#options, { length, exactFrom });
+    if (coded % block !== 0) {
+      return `its last ${
+        coded % block
+      } coded tokens would be part of a block of ${block}, whose exact tokens are gone`;
+    }
+    // What a query at the new end sees must still be there.
+    for (const [table, { first }] of state.tables.entries()) {
       const { slidingWindow } = pageTables[table]!;
       const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);
-      if (Math.min(seen, coded) < first * PAGE_TOKENS) {
-        throw new CoupletError("usage", {
-          what,
-          why:
-            `layers with a sliding window of ${slidingWindow} have given up what its last query would see`,
-          remedy:
-            "Take back no more tokens than a step may add (capacity.appendTokens), or all; or keep a fork or a snapshot",
-        });
+      if (coded > 0 && Math.min(seen, coded) < first * PAGE_TOKENS) {
+        return `layers with a sliding window of ${slidingWindow} have given up what its last query would see`;
       }
-    });
+    }
+    return undefined;
+  }
+
+  /** Undoes the steps that began at a length or later, as if they had never begun. */
+  #takeBack(state: SequenceState, length: number): void {
+    while ((state.steps.at(-1)?.start ?? -1) >= length) {
+      const growth = state.steps.pop()!;
+      growth.isVoid = true;
+      growth.tables.forEach(({ end, copied, row }, table) => {
+        const held = state.tables[table]!;
+        const pool = this.pools[table]!;
+        pool.give(held.pages.splice(end - held.first));
+        if (copied !== undefined) {
+          held.pages[held.pages.length - 1] = copied.from;
+          pool.reclaim(copied.from);
+          pool.give([copied.to]);
+        }
+        if (row !== undefined) held.staleFrom = Math.min(held.staleFrom, row.from);
+      });
+      state.restored ??= growth.restored;
+      state.length = growth.start;
+    }
   }
 
   /**
@@ -226,68 +321,89 @@ export class Sequences {
    * @throws {CoupletError} `capacity` where all planned sequences are alive.
    */
   fork(sequence: Sequence): Sequence {
-    const { length, exactFrom, tables } = this.state(sequence);
-    const slot = this.#takeSlot();
-    tables.forEach(({ pages }, table) => this.pools[table]!.share(pages));
-    const copies = tables.map(({ first, pages }) => ({ first, pages: [...pages] }));
-    return this.#add({ slot, length, exactFrom, rollbacks: 0, tables: copies });
+    this.requireSlots(1);
+    const { length, exactFrom, stored, tables } = this.state(sequence);
+    const copies = tables.map(({ first, pages }, table): PageTable => {
+      this.pools[table]!.share(pages);
+      return { first, pages: [...pages], staleFrom: 0 };
+    });
+    return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined });
   }
 
   /**
    * Checks a step and takes the pages it needs; all of it or nothing. A page that the step writes to and another sequence uses is
-   * replaced by a fresh one, to which its content is yet to be copied; pages that no query can see any more are given up.
+   * replaced by a fresh one, to which its content is yet to be copied.
    *
-   * @returns For each entry its state before the step; lengths have advanced.
+   * @returns What it does to each entry's sequence; lengths have advanced.
    */
   grow(entries: readonly Growing[]): Growth[] {
     this.#check(entries);
-    const growing = entries.map(({ sequence, tokens }) => {
-      const state = this.state(sequence);
-      const { length, exactFrom } = state;
-      const codedBefore = codedTokens(this.#options, state);
-      const codedAfter = codedTokens(this.#options, { length: length + tokens, exactFrom });
-      // Whether tokens are added to a page that has some.
-      const fillsPage = codedAfter > codedBefore && codedBefore % PAGE_TOKENS !== 0;
-      return { state, tokens, start: length, codedBefore, codedAfter, fillsPage };
-    });
-    this.#requirePages(
-      this.pools.map((pool, table) =>
-        growing.reduce((sum, { state, codedAfter, fillsPage }) => {
-          const { first, pages } = state.tables[table]!;
-          const copied = fillsPage && pool.isShared(pages.at(-1)!) ? 1 : 0;
-          return sum + pagesFor(codedAfter) - first - pages.length + copied;
-        }, 0)
-      ),
-    );
-    return growing.map(({ fillsPage, ...growth }) => {
-      const { state, tokens, codedAfter } = growth;
-      state.length += tokens;
-      const copies: PageCopy[] = [];
-      const changed = this.pools.flatMap((pool, table) => {
-        const held = state.tables[table]!;
-        const copy = fillsPage ? replaceShared(pool, held.pages) : undefined;
-        if (copy !== undefined) copies.push({ pageTable: table, ...copy });
-        const added = pool.take(pagesFor(codedAfter) - held.first - held.pages.length);
-        held.pages.push(...added);
-        this.#recycle(state, table);
-        return copy !== undefined || added.length > 0 ? [table] : [];
-      });
-      return { ...growth, changed, copies };
+    const progress = new StepProgress(this.#options.shape.layers);
+    const growths: Growth[] = [];
+    try {
+      for (const { sequence, tokens } of entries) {
+        const state = this.state(sequence);
+        const { length: start, exactFrom } = state;
+        const growth: Growth & { readonly tables: TableGrowth[] } = {
+          sequence,
+          state,
+          start,
+          tokens,
+          exactFrom,
+          codedBefore: codedTokens(this.#options, state),
+          codedAfter: codedTokens(this.#options, { length: start + tokens, exactFrom }),
+          tables: [],
+          restored: state.restored,
+          progress,
+          isVoid: false,
+        };
+        growths.push(growth);
+        state.steps.push(growth);
+        state.restored = undefined;
+        state.length += tokens;
+        this.pools.forEach((pool, table) => {
+          const held = state.tables[table]!;
+          const own: TableGrowth = { end: held.first + held.pages.length };
+          growth.tables.push(own);
+          growTable(pool, held, own, growth);
+        });
+      }
+    } catch (error) {
+      for (const { state, start } of growths.reverse()) this.#takeBack(state, start);
+      throw error;
+    }
+    return growths;
+  }
+
+  /** A step was given to a layer: what lies a ring before its tokens is overwritten. */
+  store({ state, start, tokens }: Growth): void {
+    state.stored = Math.max(state.stored, start + tokens);
+  }
+
+  /** A step was given to every layer: the one before stands, and pages behind sliding windows are given up. */
+  complete(growth: Growth): void {
+    const { state, start, tokens } = growth;
+    for (const before of state.steps.splice(0, state.steps.indexOf(growth))) this.#settle(before);
+    state.tables.forEach((held, table) => {
+      const unseen = firstKeptPage(this.#options, table, start + tokens) - held.first;
+      if (unseen <= 0) return;
+      this.pools[table]!.give(held.pages.splice(0, unseen));
+      held.first += unseen;
     });
   }
 
-  /** Gives up the pages that lie behind a sliding window. */
-  #recycle({ length, tables }: SequenceState, table: number): void {
-    const held = tables[table]!;
-    const unseen = firstKeptPage(this.#options, table, length) - held.first;
-    if (unseen <= 0) return;
-    this.pools[table]!.give(held.pages.splice(0, unseen));
-    held.first += unseen;
+  /** A sequence's steps stand, because what was recorded since counts on them. */
+  settle(sequence: Sequence): void {
+    this.state(sequence).steps.forEach((growth) => this.#settle(growth));
   }
 
-  /** @throws {CoupletError} `capacity` where a pool has fewer free pages than are to be taken from it. */
-  #requirePages(counts: readonly number[]): void {
-    counts.forEach((count, table) => this.pools[table]!.require(count));
+  /** Gives up what a step would be undone with. */
+  #settle(growth: Growth): void {
+    growth.restored = undefined;
+    growth.tables.forEach((own, table) => {
+      if (own.copied !== undefined) this.pools[table]!.release(own.copied.from);
+      delete own.copied;
+    });
   }
 
   /** @throws {CoupletError} `capacity` where fewer than `count` more sequences fit. */
@@ -301,14 +417,9 @@ export class Sequences {
     });
   }
 
-  #takeSlot(): number {
-    this.requireSlots(1);
-    return this.#freeSlots.pop()!;
-  }
-
-  #add(state: SequenceState): Sequence {
+  #add(state: Omit<SequenceState, "slot" | "steps">): Sequence {
     const sequence = { id: this.#nextId++ };
-    this.#states.set(sequence, state);
+    this.#states.set(sequence, { ...state, slot: this.#freeSlots.pop()!, steps: [] });
     return sequence;
   }
 
@@ -357,14 +468,6 @@ export class Sequences {
     }
   }
 
-  /** A sequence's row of one page table; behind a sliding window its first entries mean nothing. */
-  pageRow({ tables }: SequenceState, table: number): Uint32Array<ArrayBuffer> {
-    const { first, pages } = tables[table]!;
-    const row = new Uint32Array(sequencePages(this.#options));
-    row.set(pages, first);
-    return row;
-  }
-
   /** Tokens whose codes lie in the pool of a page table, each page counted once whoever shares it. */
   codedInPool(table: number): number {
     const tokens = new Map<number, number>();
@@ -380,16 +483,28 @@ export class Sequences {
   }
 }
 
-/** Gives a sequence a fresh last page where others use it as well. */
-function replaceShared(
+/** Gives a sequence the pages that a step needs in one page table, and notes in `own` what that takes. */
+function growTable(
   pool: PagePool,
-  pages: number[],
-): { readonly from: number; readonly to: number } | undefined {
-  const from = pages.at(-1)!;
-  // Where the others have left it in this very step, it is this sequence's own.
-  if (!pool.isShared(from)) return undefined;
-  const [to] = pool.take(1);
-  pool.give([from]);
-  pages[pages.length - 1] = to!;
-  return { from, to: to! };
+  held: PageTable,
+  own: TableGrowth,
+  { codedBefore, codedAfter }: Growth,
+): void {
+  const { first, pages } = held;
+  const written = codedBefore % PAGE_TOKENS;
+  let from = Math.min(held.staleFrom, own.end);
+  if (codedAfter > codedBefore && written > 0) {
+    const last = pages.at(-1)!;
+    if (!pool.mayWrite(last, written)) {
+      const [to] = pool.take(1);
+      pool.retain(last, written);
+      pages[pages.length - 1] = to!;
+      own.copied = { from: last, to: to! };
+      from = Math.min(from, own.end - 1);
+    }
+  }
+  pages.push(...pool.take(pagesFor(codedAfter) - own.end));
+  from = Math.max(from, first);
+  if (from < first + pages.length) own.row = { from, pages: pages.slice(from - first) };
+  held.staleFrom = Infinity;
 }

@@ -3,14 +3,24 @@ import type { Cache } from "./cache.ts";
 import { cacheInternals } from "./cache_internals.ts";
 import { type CacheIdentity, identifyCache } from "./cache_identity.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
-import { exactTokenBytes, firstKeptPage, pageBytes, ringSlots } from "./cache_sizes.ts";
+import { pageRuns } from "./cache_commands.ts";
+import {
+  exactSequenceBytes,
+  exactTokenBytes,
+  firstKeptPage,
+  pageBytes,
+  ringSlots,
+} from "./cache_sizes.ts";
 import { CoupletError } from "./errors.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { type RecordLayout, recordWords } from "./record_layout.ts";
+import { storageBuffer } from "./layer_buffers.ts";
 import { firstRecords } from "./reference/pack.ts";
+import type { HeadRange } from "./plan_buffers.ts";
+import type { RestoredPart } from "./restored_content.ts";
 import type { SafetensorsTensor } from "./safetensors.ts";
 import { parseScheme, type Side, SIDES } from "./scheme.ts";
-import { codedTokens, type Sequence } from "./sequences.ts";
+import { codedTokens, type Sequence, unfinishedFrom } from "./sequences.ts";
 import {
   checkSnapshot,
   decodeSnapshot,
@@ -68,18 +78,24 @@ export async function snapshotSequence(
 export async function readSequence(cache: Cache, sequence: Sequence): Promise<SnapshotContent> {
   const inside = cacheInternals(cache);
   const resolved = cache.plan.options;
-  const { slot, length, exactFrom, tables } = inside.state(sequence);
-  if (inside.isUnfinished(sequence)) {
+  const inner = inside.state(sequence);
+  const { slot, length, exactFrom, tables, restored } = inner;
+  const unfinished = unfinishedFrom(inner);
+  if (unfinished !== undefined) {
     throw new CoupletError("usage", {
       what: "Cannot take a snapshot",
-      why: `a step of sequence ${sequence.id} was not appended to every layer`,
-      remedy: "Append the step to all layers and submit, or truncate the sequence to before it",
+      why:
+        `the step of sequence ${sequence.id} from ${unfinished} on was not appended to every layer`,
+      remedy:
+        `Append the step to all layers and submit, or give it up: truncate the sequence to ${unfinished} tokens`,
     });
   }
   const held = tables.map(({ first, pages }, table) => {
     // A step may have left pages that the length alone does not ask for; equal sequences give equal files.
     const kept = Math.max(first, firstKeptPage(resolved, table, length));
-    return { first: kept, runs: pageRuns(pages.slice(kept - first)) };
+    const own = pages.slice(kept - first);
+    // What was restored and is not in place yet still lies in its own buffers, in the order of the sequence.
+    return { first: kept, runs: pageRuns(restored ? own.map((_, i) => kept - first + i) : own) };
   });
   const state: HeldTokens = {
     length,
@@ -87,17 +103,19 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
     codedFrom: held.map(({ first }) => first * PAGE_TOKENS),
   };
   const reads = resolved.layers.flatMap((own, layer) =>
-    cache.buffers(layer).parts.flatMap((part) =>
+    cache.buffers(layer).parts.flatMap((part, i) =>
       SIDES.map((side) => {
+        const content = restored === undefined ? part : restored[layer]![i]!;
         const page = pageBytes(resolved, own[side], part.heads.count);
-        const source = side === "keys" ? part.keyRecords : part.valueRecords;
+        const source = side === "keys" ? content.keyRecords : content.valueRecords;
         const codes = held[own.pageTable]!.runs.map(({ page: first, count }) => ({
-          source,
+          source: source!,
           offset: first * page,
           size: count * page,
         }));
-        const exact = exactRuns(resolved, part.heads.count, slot, side, state)
-          .map(({ offset, size }) => ({ source: part.exact, offset, size }));
+        const place = restored === undefined ? slot : 0;
+        const exact = exactRuns(resolved, part.heads.count, place, side, state)
+          .map(({ offset, size }) => ({ source: content.exact, offset, size }));
         return { layer, side, heads: part.heads, codes, exact };
       })
     )
@@ -131,24 +149,25 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
 /**
  * A new sequence with the content of a snapshot: bit for bit what it was taken from.
  *
- * Records nothing and submits nothing; the content is written to the queue before the promise resolves.
+ * Records nothing and submits nothing. The content waits in buffers of its own until the first commands that need it put it in
+ * place, in the host's encoder; so commands recorded before may be submitted after. Those buffers take as much memory once more, until
+ * they are garbage.
  * A cache of other capacity takes it as long as it fits. Where `appendTokens` is smaller than it was, the
  * oldest exact tokens that are coded as well are left out.
  *
  * @throws {CoupletError} `file` where the bytes are damaged or no snapshot; `snapshot` where they belong to another
  * model, plan, set of codebooks or version; `capacity` where the cache has no room; `lost` where its device
- * is lost. Nothing has changed then.
+ * is lost, `memory` where that has no room. Nothing has changed then.
  */
 export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<Sequence> {
-  const { device, adopt, state } = cacheInternals(cache);
+  const { device, adopt } = cacheInternals(cache);
   const { options } = cache.plan;
+  const what = "Cannot restore the snapshot";
   const [content, alive] = await Promise.all([decodeSnapshot(bytes), isAlive(device)]);
   await checkSnapshot(content, await cacheIdentity(cache), options);
-  if (!alive) throw deviceError("lost", "Cannot restore the snapshot", "the device is lost");
+  if (!alive) throw deviceError("lost", what, "the device is lost");
 
-  // From here on nothing waits, so that no step of the host comes between.
-  const { info, tensors } = content;
-  const given = exactPositions(options, info);
+  const { info } = content;
   const firstPages = info.codedFrom.map((from, table) =>
     Math.max(from / PAGE_TOKENS, firstKeptPage(options, table, info.length))
   );
@@ -157,48 +176,77 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
     exactFrom: heldFrom(options, info),
     codedFrom: firstPages.map((page) => page * PAGE_TOKENS),
   };
-  const sequence = adopt(held.length, held.exactFrom, firstPages);
-  const { slot, tables } = state(sequence);
-  const write = (buffer: GPUBuffer, offset: number, data: Uint8Array<ArrayBuffer>) =>
-    device.queue.writeBuffer(buffer, offset, data);
-  const coded = codedTokens(options, info);
-  options.layers.forEach((own, layer) => {
-    const { keyValueHeads, pageTable } = own;
-    const { first: firstPage, pages } = tables[pageTable]!;
-    const skippedPages = firstPage - info.codedFrom[pageTable]! / PAGE_TOKENS;
-    for (const { heads, keyRecords, valueRecords, exact } of cache.buffers(layer).parts) {
-      for (const side of SIDES) {
-        const names = sideNames(layer, side);
-        const layout = parseScheme(own[side]).layout(options.shape.headDim);
-        const count = coded - info.codedFrom[pageTable]!;
-        const words = recordWords(layout, count);
-        const records = ownWords(tensors.get(names.codes)!.data)
-          .subarray(heads.first * words, (heads.first + heads.count) * words);
-        const paged = new Uint8Array(toPages(layout, heads.count, count, records).buffer);
-        const page = pageBytes(options, own[side], heads.count);
-        for (const { page: first, index, count } of pageRuns(pages)) {
-          const from = (skippedPages + index) * page;
-          const run = paged.subarray(from, from + count * page);
-          write(side === "keys" ? keyRecords : valueRecords, first * page, run);
-        }
-
-        const token = exactTokenBytes(options, heads.count);
-        const vectors = new Uint8Array(given.tokens * token);
-        copyHeads(
-          exactTokenBytes(options, 1),
-          heads.count,
-          { data: tensors.get(names.exact)!.data, heads: keyValueHeads, first: heads.first },
-          { data: vectors, heads: heads.count, first: 0 },
-        );
-        const skipped = exactPositions(options, held).from - given.from;
-        for (const run of exactRuns(options, heads.count, slot, side, held)) {
-          const from = (run.token < given.sinks ? run.token : run.token + skipped) * token;
-          write(exact, run.offset, vectors.subarray(from, from + run.size));
-        }
-      }
+  device.pushErrorScope("out-of-memory");
+  const restored = options.layers.map((_, layer) =>
+    cache.buffers(layer).parts.map(({ heads }) =>
+      restorePart(device, options, layer, heads, content, held)
+    )
+  );
+  const exhausted = await device.popErrorScope();
+  try {
+    if (exhausted !== null) {
+      throw deviceError("memory", what, exhausted.message || "the device is out of memory");
     }
+    return adopt(held.length, held.exactFrom, firstPages, restored);
+  } catch (error) {
+    for (const { keyRecords, valueRecords, exact } of restored.flat()) {
+      for (const buffer of [keyRecords, valueRecords, exact]) buffer?.destroy();
+    }
+    throw error;
+  }
+}
+
+/** What a snapshot holds of some KV heads of a layer, on the device, in the form the cache's own buffers have. */
+function restorePart(
+  device: GPUDevice,
+  options: ResolvedOptions,
+  layer: number,
+  heads: HeadRange,
+  { info, tensors }: SnapshotContent,
+  held: HeldTokens,
+): RestoredPart {
+  const own = options.layers[layer]!;
+  const { pageTable, keyValueHeads } = own;
+  const given = exactPositions(options, info);
+  const coded = codedTokens(options, info);
+  const token = exactTokenBytes(options, heads.count);
+  const exact = new Uint8Array(exactSequenceBytes(options, heads.count));
+  const [keyRecords, valueRecords] = SIDES.map((side) => {
+    const names = sideNames(layer, side);
+    const layout = parseScheme(own[side]).layout(options.shape.headDim);
+    const count = coded - info.codedFrom[pageTable]!;
+    const words = recordWords(layout, count);
+    const records = ownWords(tensors.get(names.codes)!.data)
+      .subarray(heads.first * words, (heads.first + heads.count) * words);
+    const paged = new Uint8Array(toPages(layout, heads.count, count, records).buffer);
+    // Where this cache keeps fewer tokens behind a sliding window, it has no room for the oldest pages.
+    const skippedPages = (held.codedFrom[pageTable]! - info.codedFrom[pageTable]!) / PAGE_TOKENS;
+
+    const vectors = new Uint8Array(given.tokens * token);
+    copyHeads(
+      exactTokenBytes(options, 1),
+      heads.count,
+      { data: tensors.get(names.exact)!.data, heads: keyValueHeads, first: heads.first },
+      { data: vectors, heads: heads.count, first: 0 },
+    );
+    const skipped = exactPositions(options, held).from - given.from;
+    for (const run of exactRuns(options, heads.count, 0, side, held)) {
+      const start = (run.token < given.sinks ? run.token : run.token + skipped) * token;
+      exact.set(vectors.subarray(start, start + run.size), run.offset);
+    }
+    return paged.subarray(skippedPages * pageBytes(options, own[side], heads.count));
   });
-  return sequence;
+  const upload = (name: string, data: Uint8Array<ArrayBuffer>) => {
+    if (data.length === 0) return undefined;
+    const buffer = storageBuffer(device, `couplet restored ${name}`, data.length);
+    device.queue.writeBuffer(buffer, 0, data);
+    return buffer;
+  };
+  return {
+    keyRecords: upload("key records", keyRecords!),
+    valueRecords: upload("value records", valueRecords!),
+    exact: upload("exact tier", exact)!,
+  };
 }
 
 /** Vectors `[tokens][heads][headDim]`, of which some heads are meant. */
@@ -227,19 +275,6 @@ function heldFrom(
 ): number {
   const from = Math.max(exactFrom, length - ringSlots(options));
   return from > options.tiers.sinks ? from : 0;
-}
-
-/** Pages that follow one another in the pool, `index` being the first one's place in the sequence. */
-function pageRuns(
-  pages: readonly number[],
-): { readonly page: number; readonly index: number; readonly count: number }[] {
-  const runs: { page: number; index: number; count: number }[] = [];
-  pages.forEach((page, index) => {
-    const last = runs.at(-1);
-    if (last !== undefined && page === last.page + last.count) last.count++;
-    else runs.push({ page, index, count: 1 });
-  });
-  return runs;
 }
 
 /** Where a sequence's exact tokens lie in the exact buffer; `token` counts sinks, then recent tokens. */

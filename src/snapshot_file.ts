@@ -4,6 +4,7 @@ import type { ResolvedOptions } from "./cache_options.ts";
 import type { ModelFingerprint } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { NEAR_TOKENS } from "./kernel_constants.ts";
+import { parseJson } from "./parse_json.ts";
 import { recordWords } from "./record_layout.ts";
 import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "./safetensors.ts";
 import { parseScheme, type Side, SIDES } from "./scheme.ts";
@@ -135,8 +136,14 @@ export async function encodeSnapshot(
  */
 export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent> {
   const { metadata, tensors } = readSafetensors(bytes);
-  if (metadata["format"] !== FORMAT) {
-    throw damaged(`its metadata give the format "${metadata["format"]}", not "${FORMAT}"`);
+  const { format } = metadata;
+  if (format !== FORMAT) {
+    // Whoever's file it is, nobody should be told to delete it.
+    throw unreadable(
+      `its metadata ${format === undefined ? "name no format" : `name the format "${format}"`}, ` +
+        `and a snapshot's name "${FORMAT}"`,
+      "Give a file or an entry that snapshotSequence() or storePrefix() made",
+    );
   }
   if (metadata["version"] !== VERSION) {
     throw foreign(
@@ -200,7 +207,7 @@ export async function checkSnapshot(
   if (info.planFingerprint !== await sha256(new TextEncoder().encode(info.plan))) {
     throw damaged("its plan does not have the fingerprint it gives");
   }
-  checkCodedFrom(info, options);
+  checkCoded(info, options);
   const expected = snapshotTensors(options, info);
   for (const [name, { dtype, shape }] of expected) {
     const found = tensors.get(name);
@@ -250,11 +257,10 @@ async function digest(bytes: Uint8Array, checksumAt: number): Promise<string> {
 function comparePlans(found: string, wanted: string): string {
   let differing: string[] = [];
   try {
-    const a: Record<string, unknown> = JSON.parse(found);
-    const b: Record<string, unknown> = JSON.parse(wanted);
-    differing = Object.keys(b)
-      .filter((part) => JSON.stringify(a[part]) !== JSON.stringify(b[part]))
-      .map((part) => `${part} ${JSON.stringify(a[part])}, not ${JSON.stringify(b[part])}`);
+    const [a, b] = [found, wanted].map((text) => parseJson(text) as Record<string, unknown>);
+    differing = Object.keys(b!)
+      .filter((part) => JSON.stringify(a![part]) !== JSON.stringify(b![part]))
+      .map((part) => `${part} ${JSON.stringify(a![part])}, not ${JSON.stringify(b![part])}`);
   } catch {
     // Named in general terms below.
   }
@@ -272,20 +278,30 @@ function parseCount(name: string, text: string | undefined): number {
 }
 
 function parseCounts(name: string, text: string | undefined): number[] {
-  let counts: unknown;
-  try {
-    counts = JSON.parse(text ?? "");
-  } catch (cause) {
-    throw damaged(`its ${name} is "${text}"`, { cause });
-  }
-  if (!Array.isArray(counts)) throw damaged(`its ${name} is "${text}"`);
-  return counts.map((count) => parseCount(name, `${count}`));
+  const counts = parsed(name, text);
+  const isCount = (count: unknown) => Number.isSafeInteger(count) && (count as number) >= 0;
+  if (!Array.isArray(counts) || !counts.every(isCount)) throw damaged(`its ${name} is "${text}"`);
+  return counts;
 }
 
-/** Checks that the coded tokens held are whole tiles, as the pool's are, and some where any are coded. */
-function checkCodedFrom(info: SnapshotInfo, options: ResolvedOptions): void {
-  const { codedFrom } = info;
+/** What a text of the metadata holds as JSON. */
+function parsed(name: string, text: string | undefined): unknown {
+  try {
+    return parseJson(text ?? "");
+  } catch (cause) {
+    throw damaged(`its ${name} cannot be read as JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Checks that tokens are coded in whole blocks, and that those held are whole tiles, as the pool's are. */
+function checkCoded(info: SnapshotInfo, options: ResolvedOptions): void {
+  const { codedFrom, exactFrom } = info;
   const coded = codedTokens(options, info);
+  if (coded % options.block !== 0) {
+    throw damaged(
+      `it is exact from position ${exactFrom}, inside a block of ${options.block} coded tokens`,
+    );
+  }
   const known = codedFrom.length === options.pageTables.length;
   const whole = codedFrom.every((from, table) =>
     from === 0 ||
@@ -295,12 +311,7 @@ function checkCodedFrom(info: SnapshotInfo, options: ResolvedOptions): void {
 }
 
 function parseModel(text: string | undefined): ModelFingerprint | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text ?? "");
-  } catch (cause) {
-    throw damaged("its model is not JSON", { cause });
-  }
+  const value = parsed("model", text);
   if (value === null) return undefined;
   const { name, digest } = value as Partial<ModelFingerprint>;
   if (typeof name !== "string" || typeof digest !== "string") {
@@ -314,11 +325,11 @@ function describe(model: ModelFingerprint | undefined): string {
 }
 
 function damaged(why: string, options?: ErrorOptions): CoupletError {
-  return new CoupletError("file", {
-    what: "Cannot read the snapshot",
-    why,
-    remedy: "Delete it, and compute the tokens again",
-  }, options);
+  return unreadable(why, "Delete it, and compute the tokens again", options);
+}
+
+function unreadable(why: string, remedy: string, options?: ErrorOptions): CoupletError {
+  return new CoupletError("file", { what: "Cannot read the snapshot", why, remedy }, options);
 }
 
 function foreign(why: string): CoupletError {

@@ -24,7 +24,7 @@ import {
   type PlanOptions,
   usableKernels,
 } from "./plan.ts";
-import { createStopwatch } from "./stopwatch.ts";
+import { createStopwatch, type Stopwatch } from "./stopwatch.ts";
 import {
   adapterIdentity,
   type AttentionWay,
@@ -106,7 +106,16 @@ const BUDGET = 3000;
  * @throws {CoupletError} as {@linkcode planCache} and {@linkcode createCache} do; `usage` where the budget is no number
  * above 0 or the context holds no token, or more than are planned.
  */
-export async function tune(device: GPUDevice, options: TuneOptions): Promise<TuningRecord> {
+export function tune(device: GPUDevice, options: TuneOptions): Promise<TuningRecord> {
+  return tuneBy(createStopwatch, device, options);
+}
+
+/** {@linkcode tune} by any clock: by its own, what is measured next depends on how fast the device happens to be. */
+export async function tuneBy(
+  stopwatchOf: (device: GPUDevice) => Stopwatch,
+  device: GPUDevice,
+  options: TuneOptions,
+): Promise<TuningRecord> {
   checkOptions("usage", "Cannot tune", { device: DEVICE }, { device });
   checkPlanOptions(tuneFields(), options);
   const { budget = BUDGET, context: tokens, ...planned } = options;
@@ -133,7 +142,7 @@ export async function tune(device: GPUDevice, options: TuneOptions): Promise<Tun
       return { layer, way, candidates };
     })
   );
-  const stopwatch = createStopwatch(device);
+  const stopwatch = stopwatchOf(device);
   const record: TuningRecord = {
     version: VERSION,
     adapter: adapterIdentity(device),

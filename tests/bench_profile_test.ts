@@ -28,9 +28,11 @@ Deno.test("tuneRow, profileRow: a row attends with what was measured to be faste
   const [fastest] = tuning!.candidates;
   assert.deepEqual(kernels, [...fastest!.kernels, "combine_d64"]);
   assert.equal(tuning!.sequences, 2);
+  const begun = performance.now();
   const profile = await profileRow(device, row, place, 2);
+  const elapsed = performance.now() - begun;
   assert.deepEqual(profile.map(({ kernel }) => kernel).sort(), [...kernels].sort());
   for (const { kernel, milliseconds } of profile) {
-    assert.ok(milliseconds > 0 && milliseconds < 1000, `${kernel}: ${milliseconds} ms`);
+    assert.ok(milliseconds > 0 && milliseconds < elapsed, `${kernel}: ${milliseconds} ms`);
   }
 });

@@ -5,8 +5,8 @@ import {
   CoupletError,
   createCache,
   createReferenceCache,
+  parseScheme,
   planCache,
-  restoreSequence,
   type SchemeId,
   snapshotSequence,
 } from "../mod.ts";
@@ -78,11 +78,16 @@ const CASES: readonly [
   ["f16", "q8", { headDim: 96, window: 0 }],
 ];
 
+/** The pairs that share a kernel. */
+const FUSED: readonly string[] = ["kc2/kt2", "kc4/kt4", "q4/q4"];
+
 for (const [keys, values, sizes = {}] of CASES) {
   const options = optionsOf(keys, values, sizes);
   const { window, sinks } = options.tiers;
   Deno.test(`${keys} keys, ${values} values, window ${window}, sinks ${sinks}: the cache agrees with float64`, async () => {
-    const { error } = await compareWithReference(device, { options, moves: MOVES });
+    const { plan, error } = await compareWithReference(device, { options, moves: MOVES });
+    const fused = plan.layers[0]!.decode.attend !== undefined;
+    assert.equal(fused, FUSED.includes(`${keys}/${values}`));
     assert.ok(error < 2e-5, `the largest difference is ${error}`);
   });
 }
@@ -116,11 +121,7 @@ Deno.test("Forks, reorderings, rollbacks and snapshots keep whole blocks, beside
   await append([fork, 40]);
 
   const bytes = await snapshotSequence(cache, fork.device);
-  const restored = {
-    device: await restoreSequence(cache, bytes),
-    reference: model.reference.forkSequence(fork.reference),
-  };
-  model.alive.push(restored);
+  const restored = await model.restore(fork);
   assert.deepEqual(await snapshotSequence(cache, restored.device), bytes);
   await append([restored, 33], [fork, 1]);
 
@@ -190,9 +191,12 @@ for (const [keys, values] of [["kc2", "kt2"], ["kc4", "kt4"], ["q4", "q8"]] as c
     const reference = createReferenceCache(options);
     const [sequence, own] = [cache.createSequence(), reference.createSequence()];
     const random = seededRandom(`any ${keys}`);
+    const steps = 2 ** parseScheme(keys).codeBits - 1;
     const vectors = () =>
       Float32Array.from({ length: tokens * 2 * 64 }, (_, i) => {
         const token = Math.floor(i / 128);
+        // From 2^-24 in steps of 1.5: the smallest step there is less than half way to the first level, and f32 divides it to a half.
+        if (token % 32 === 5) return [2 ** -24, 0.75, 1.5 * steps][i % 3]!;
         // By token: a few whole numbers, all bits at random, one exponent, and zeros of either sign.
         const sign = random.next() < 0.5 ? -1 : 1;
         if (token % 4 === 0) return sign * Math.floor(random.next() * 9);

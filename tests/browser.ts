@@ -2,6 +2,7 @@
 import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { outerEnvironment } from "../tools/launch_environment.ts";
 
 const NAMES = [
   "chromium-headless-shell",
@@ -57,6 +58,14 @@ export async function visit(
   }
 }
 
+/**
+ * The environment for a browser: this program's without what the launcher chose for it. The drivers that Deno is
+ * pointed to are not those that a browser brings, and it finds no adapter among them.
+ */
+export function browserEnvironment(): Record<string, string> {
+  return { ...outerEnvironment(Deno.env.toObject()) };
+}
+
 /** Flags for WebGPU. */
 const GPU_FLAGS: readonly string[] = ["--headless=new", "--enable-unsafe-webgpu"];
 
@@ -70,12 +79,9 @@ const ADAPTER_FLAGS = {
 export interface GpuVisitOptions {
   /** `swiftshader` where absent. */
   readonly adapter?: keyof typeof ADAPTER_FLAGS;
-  /** Minutes the visit may take, a few where absent. */
+  /** Minutes after which the page has failed, a few where absent. */
   readonly minutes?: number;
 }
-
-/** SwiftShader compiles and computes on the CPU, and machines of tests are busy. */
-const GPU_MINUTES = 5;
 
 /**
  * Loads a page with WebGPU.
@@ -86,7 +92,7 @@ export async function visitWithGpu(
   chromium: string,
   url: string,
   result: Promise<unknown>,
-  { adapter = "swiftshader", minutes = GPU_MINUTES }: GpuVisitOptions = {},
+  { adapter = "swiftshader", minutes }: GpuVisitOptions = {},
 ): Promise<unknown> {
   const profile = await mkdtemp(join(tmpdir(), "couplet-browser-"));
   try {
@@ -103,14 +109,17 @@ export async function visitWithGpu(
   }
 }
 
-/** Opens a browser on a page until there is a result, a minute at most or as many as given. */
+/** Minutes after which a page has failed: machines of tests are busy, and SwiftShader computes on the CPU. */
+const MINUTES = 5;
+
+/** Opens a browser on a page until there is a result, as many minutes as given at most. */
 async function browse(
   chromium: string,
   profile: string,
   url: string,
   flags: readonly string[],
   result: Promise<unknown>,
-  minutes = 1,
+  minutes = MINUTES,
 ): Promise<unknown> {
   const browser = new Deno.Command(chromium, {
     args: [
@@ -124,6 +133,8 @@ async function browse(
       `--user-data-dir=${profile}`,
       url,
     ],
+    clearEnv: true,
+    env: browserEnvironment(),
     stdout: "null",
     stderr: "null",
   }).spawn();
@@ -140,7 +151,7 @@ async function browse(
     return await Promise.race([result, ended, late]);
   } finally {
     clearTimeout(timer);
-    await close(profile);
+    await close(profile, browser);
     await browser.status;
   }
 }
@@ -149,19 +160,34 @@ async function browse(
  * Closes the browser that a profile belongs to, through its own protocol: on some systems the program on PATH is a
  * script, whose end would leave the browser running.
  */
-async function close(profile: string): Promise<void> {
-  const [port, path] = (await readFile(join(profile, "DevToolsActivePort"), "utf8")).split("\n");
+async function close(profile: string, browser: Deno.ChildProcess): Promise<void> {
+  const address = await readFile(join(profile, "DevToolsActivePort"), "utf8").catch(() => "");
+  if (address === "") return end(browser);
+  const [port, path] = address.split("\n");
   const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`);
   await new Promise<void>((resolve) => {
     socket.onopen = () => socket.send('{"id":1,"method":"Browser.close"}');
     socket.onclose = () => resolve();
-    socket.onerror = () => resolve();
+    socket.onerror = () => {
+      end(browser);
+      resolve();
+    };
   });
 }
 
-/** Removes a profile; for a moment, processes of the browser may still write to it. */
+/** Ends a browser that does not listen. */
+function end(browser: Deno.ChildProcess): void {
+  try {
+    browser.kill();
+  } catch (error) {
+    // It has ended by itself.
+    if (!(error instanceof TypeError)) throw error;
+  }
+}
+
+/** Removes a profile; for a moment, longer on a busy machine, processes of the browser may still write to it. */
 async function remove(profile: string): Promise<void> {
-  for (let attempt = 0; attempt < 20; attempt++) {
+  for (let attempt = 0; attempt < 300; attempt++) {
     const removed = await rm(profile, { recursive: true, force: true }).then(
       () => true,
       () => false,

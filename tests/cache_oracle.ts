@@ -149,8 +149,9 @@ async function checkRecords(
   await Promise.all(
     recordRuns(run).map(async ({ index, layer, side, name }) => {
       const sequence = sequences[index]!;
-      const found = await deviceRecords(device, cache, sequence, layer, side);
       const own = run.sequences[index]!;
+      assert.equal(cache.codedTokens(sequence), run.cache.codedTokens(own));
+      const found = await deviceRecords(device, cache, sequence, layer, side);
       assert.deepEqual(found, referenceRecords(cache, sequence, run.cache, own, layer, side), name);
     }),
   );

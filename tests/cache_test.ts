@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import {
   BASE_LIMITS,
   type CacheOptions,
+  type CachePlan,
   type CodebookSet,
   CoupletError,
   createCache,
+  type KernelInfo,
   layerHeads,
   parseScheme,
   planCache,
@@ -28,6 +30,7 @@ import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
 import type { Move, Scenario } from "./reference_run.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import { refuses } from "./refusals.ts";
+import { tunedPlan } from "./tuned_plan.ts";
 
 const device = await requestTestDevice();
 
@@ -74,8 +77,31 @@ const MANY_TILES: readonly Move[] = [
 /** As many tokens as make the planner take the largest tiles. */
 const LARGE_TILES = { ...base.capacity, tokens: 4500, sequenceTokens: 4200 };
 
+/** Steps so small that tables of q.centroid fit a small binding, over the edge of a page. */
+const SMALL_STEPS: readonly Move[] = [
+  ...Array.from({ length: 5 }, () => ({ tokens: { 0: 20, 1: 7 }, silent: true })),
+  { tokens: { 0: 20, 1: 5 } },
+  { tokens: { 0: 1, 1: 1 } },
+  { truncate: 0, length: 96 },
+  { tokens: { 1: 20, 0: 7 } },
+];
+
+/** How a scenario must attend. The planner is given no other way, because what it estimates to be the least moves. */
+interface Takes {
+  /** What the names of the kernels that score match. */
+  readonly scoring?: RegExp;
+  /** Whether they read a table that another kernel fills. */
+  readonly table?: boolean;
+  /** Pages of a coded tile. */
+  readonly span?: number;
+  /** Buffers that each layer's records lie in. */
+  readonly parts?: number;
+}
+
 /** What a host may ask for, beyond the defaults; each with prompts of many tokens and single ones. */
-const SCENARIOS: Readonly<Record<string, Partial<CacheOptions & Scenario & Offer>>> = {
+const SCENARIOS: Readonly<
+  Record<string, Partial<CacheOptions & Scenario & Offer & { readonly takes: Takes }>>
+> = {
   "codes alone": { tiers: { sinks: 0, window: 0 } },
   "sinks without a window": { tiers: { sinks: 7, window: 0 } },
   "a window without sinks": { tiers: { sinks: 0, window: 33 } },
@@ -134,19 +160,34 @@ const SCENARIOS: Readonly<Record<string, Partial<CacheOptions & Scenario & Offer
     capacity: LONG,
     limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: LONG.tokens * 16 * 2 },
     scaled: true,
+    takes: { parts: 3 },
   },
   "tables of q.centroid and layers in several buffers": {
     shape: { layers: 1, queryHeads: 6, keyValueHeads: 3, headDim: 64 },
     keys: { space: "as-scored" },
     policy: { keys: "c1b4", values: "c1b2" },
-    capacity: LONG,
-    limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: LONG.tokens * 32 * 2 },
+    capacity: { ...LONG, tokens: 200_000, stepTokens: 28, appendTokens: 20 },
+    limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: 200_000 * 32 * 2 },
+    moves: SMALL_STEPS,
+    takes: { scoring: /_table$/, table: true, parts: 3 },
   },
   "learned sinks": { sinkLogits: Float32Array.of(0.5, -3, 8, 2) },
   "a softcap": { softcap: 3 },
   "a softmax scale": { scale: 0.31 },
   "channel scales": { scaled: true },
-  "keys as scored": { keys: { space: "as-scored" } },
+  "keys as scored": { keys: { space: "as-scored" }, takes: { scoring: /_plain$/, table: false } },
+  "a learned side and another, by layer": {
+    shape: { layers: 4, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
+    policy: {
+      keys: "c4b8",
+      values: "f16",
+      layers: { 2: { keys: "f16", values: "c4b8" }, 3: { keys: "f16", values: "c4b8" } },
+    },
+  },
+  "a learned side and a universal one, by layer": {
+    shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
+    policy: { keys: "c4b8", values: "u8b8" },
+  },
   "a scheme of each kind by layer": {
     shape: { layers: 3, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
     policy: {
@@ -158,24 +199,28 @@ const SCENARIOS: Readonly<Record<string, Partial<CacheOptions & Scenario & Offer
   "tiles of four pages": {
     capacity: { ...base.capacity, tokens: 2100, sequenceTokens: 2000 },
     moves: MANY_TILES,
+    takes: { span: 4 },
   },
-  "tiles of eight pages": { capacity: LARGE_TILES, moves: MANY_TILES },
+  "tiles of eight pages": { capacity: LARGE_TILES, moves: MANY_TILES, takes: { span: 8 } },
   "tiles of eight pages, keys as scored": {
     keys: { space: "as-scored" },
     policy: { keys: "c4b8", values: "f16" },
     capacity: LARGE_TILES,
     moves: MANY_TILES,
+    takes: { scoring: /_plain$/, table: false, span: 8 },
   },
   "tiles of eight pages, a sliding window": {
     shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64, slidingWindow: 700 },
     capacity: LARGE_TILES,
     moves: MANY_TILES,
+    takes: { span: 8 },
   },
   "tiles of eight pages, universal codes": {
     policy: { keys: "u8b8", values: "u8b8" },
     keys: { space: "as-scored" },
     capacity: LARGE_TILES,
     moves: MANY_TILES,
+    takes: { scoring: /^attend_u8b8_u8b8_/, span: 8 },
   },
   "records of eight tokens": {
     shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 80 },
@@ -185,23 +230,55 @@ const SCENARIOS: Readonly<Record<string, Partial<CacheOptions & Scenario & Offer
   "tables of q.centroid": {
     keys: { space: "as-scored" },
     policy: { keys: "c1b4", values: "c1b2" },
+    takes: { scoring: /_table$/, table: true },
+  },
+  "tables of q.centroid in workgroup memory": {
+    keys: { space: "as-scored" },
+    policy: { keys: "c1b2", values: "c1b2" },
+    takes: { scoring: /_lut$/, table: false },
   },
 };
 
-for (
-  const [name, { moves = PROMPTS, scaled = false, sinkLogits, limits, ...options }] of Object
-    .entries(
-      SCENARIOS,
-    )
-) {
+/** The names of the kernels of both ways to attend that score. */
+function scoringNames({ layers }: CachePlan): string[] {
+  return layers.flatMap(({ decode, prefill }) =>
+    [decode, prefill].map(({ attend, score }) => (attend ?? score)!.name)
+  );
+}
+
+/** All kernels, but for those that score in another way than is to be taken. */
+function offered({ scoring = /^/ }: Takes): KernelInfo[] {
+  return manifest.filter(({ name }) => !/^(score|attend)_/.test(name) || scoring.test(name));
+}
+
+function checkTaken(plan: CachePlan, { scoring = /^/, table, span, parts }: Takes): void {
+  for (const name of scoringNames(plan)) assert.match(name, scoring);
+  for (const layer of plan.layers) {
+    if (parts !== undefined) assert.equal(layer.parts.length, parts);
+    for (const way of [layer.decode, layer.prefill]) {
+      if (table !== undefined) assert.equal(way.table !== undefined, table);
+      if (span !== undefined) assert.equal(way.span, span);
+    }
+  }
+}
+
+for (const [name, scenario] of Object.entries(SCENARIOS)) {
+  const { moves = PROMPTS, scaled = false, sinkLogits, limits, takes = {}, ...more } = scenario;
   Deno.test(`Cache agrees with float64 with ${name}`, async () => {
-    const { error } = await compareWithReference(device, {
-      options: { ...base, ...options },
+    const options = { ...base, ...more };
+    const offer = { kernels: offered(takes), ...(limits === undefined ? {} : { limits }) };
+    const { span } = takes;
+    const { plan, error } = await compareWithReference(device, {
+      options,
       moves,
       scaled,
+      ...offer,
       ...(sinkLogits === undefined ? {} : { sinkLogits }),
-      ...(limits === undefined ? {} : { limits }),
+      ...(span === undefined
+        ? {}
+        : { tuning: tunedPlan(device, { ...options, ...offer }, () => ({ span })) }),
     });
+    checkTaken(plan, takes);
     assert.ok(error < TOLERANCE, `the largest difference is ${error}`);
   });
 }
@@ -287,7 +364,7 @@ Deno.test("Cache runs out of pages without harm, and goes on once some are free"
   const codebooks = gridCodebooks(options, seededRandom(4));
   const cache = await createCache({ device, plan, codebooks });
   const [first, second] = [cache.createSequence(), cache.createSequence()];
-  cache.beginStep([{ sequence: first, tokens: 100 }]);
+  for (const tokens of [64, 36]) cache.beginStep([{ sequence: first, tokens }]);
   cache.beginStep([{ sequence: second, tokens: 64 }]);
   assert.equal(cache.stats().pages.free, 0);
   refuses("capacity", () => cache.beginStep([{ sequence: second, tokens: 1 }]));
@@ -400,6 +477,75 @@ Deno.test("Cache reads and writes head-major tensors", async () => {
   );
   assert.deepEqual(transpose(found, base.shape.queryHeads, true), wanted);
 });
+
+/** What a host may change of a binding that it has passed, and goes on to pass. */
+const CHANGES: Readonly<
+  Record<string, (binding: GPUBufferBinding, to: GPUBufferBinding) => void>
+> = {
+  "its buffer": (binding, { buffer }) => Object.assign(binding, { buffer }),
+  "its offset": (binding, { offset }) => Object.assign(binding, { offset }),
+};
+
+for (const [what, change] of Object.entries(CHANGES)) {
+  Deno.test(`Cache takes bindings as they are at each call: a host may change ${what}`, async () => {
+    const options: CacheOptions = {
+      ...base,
+      shape: { layers: 1, queryHeads: 1, keyValueHeads: 1, headDim: 64 },
+      policy: { keys: "f16", values: "f16" },
+      keys: { space: "as-scored" },
+    };
+    const cache = await createCache({ device, plan: planCache({ ...options, kernels: manifest }) });
+    const sequence = cache.createSequence();
+    // The numbers 1 to 4, each for one token of 256 bytes; a range of the one buffer, or a buffer of its own.
+    const vectors = (numbers: readonly number[]) =>
+      uploadBuffer(
+        device,
+        Float32Array.from(numbers.flatMap((x) => new Array<number>(64).fill(x))),
+      );
+    const shared = vectors([1, 2, 3, 4]);
+    const place = (number: number): GPUBufferBinding =>
+      what === "its offset"
+        ? { buffer: shared, offset: 256 * (number - 1), size: 256 }
+        : { buffer: vectors([number]), offset: 0, size: 256 };
+    const results = what === "its offset" ? vectors([0, 0]) : undefined;
+    const result = (i: number): GPUBufferBinding => ({
+      buffer: results ?? vectors([0]),
+      offset: results === undefined ? 0 : 256 * i,
+      size: 256,
+    });
+    const [keys, values, queries] = [place(1), place(3), place(1)];
+    const outputs = [result(0), result(1)];
+    const output = { ...outputs[0]! };
+    const readings = [result(0), result(1)];
+    const reading = { ...readings[0]! };
+    for (const i of [0, 1]) {
+      if (i === 1) {
+        change(keys, place(2));
+        change(values, place(4));
+        change(queries, place(2));
+        change(output, outputs[1]!);
+        change(reading, readings[1]!);
+      }
+      const step = cache.beginStep([{ sequence, tokens: 1 }]);
+      const encoder = device.createCommandEncoder();
+      cache.encodeAppend(encoder, step, 0, { keys, values });
+      cache.encodeAttend(encoder, step, 0, { queries, output });
+      device.queue.submit([encoder.finish()]);
+      const attended = outputs[i]!;
+      const found = new Float32Array(await readBuffer(device, attended.buffer as GPUBuffer));
+      const first = (attended.offset ?? 0) / 4;
+      // Alone, the first token's value is the output; the second, of keys and queries of 2, outweighs it by exp(16).
+      assert.ok(Math.abs(found[first]! - (i === 0 ? 3 : 4)) < 1e-4, `${found[first]}`);
+      const reader = device.createCommandEncoder();
+      const range = { side: "keys", first: i, count: 1, output: reading } as const;
+      cache.encodeRead(reader, sequence, 0, range);
+      device.queue.submit([reader.finish()]);
+      const read = new Float32Array(await readBuffer(device, readings[i]!.buffer as GPUBuffer));
+      assert.equal(read[(readings[i]!.offset ?? 0) / 4], i + 1);
+    }
+    cache.destroy();
+  });
+}
 
 /**
  * Codes continuous data, all at once and token by token, which takes different pipelines. f32 may decide otherwise than

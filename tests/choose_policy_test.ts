@@ -216,6 +216,51 @@ Deno.test("choosePolicy says what it chose for every layer and side, and what el
   }
 });
 
+/** Losses by scheme, and what the description of the scheme chosen says. */
+const NEIGHBOURS: readonly {
+  readonly name: string;
+  readonly losses: Readonly<Record<SchemeId, number>>;
+  readonly budgetBits: number;
+  readonly text: string;
+}[] = [
+  {
+    name: "passes over what takes more and loses more",
+    losses: { c8b8: 0.02, c4b8: 0.3, c2b8: 0.001 },
+    budgetBits: 1,
+    text: "c8b8, loses 0.0200; c2b8 would lose 0.00100 and take 0.75 bits more",
+  },
+  {
+    name: "of those that take as much, names what loses least",
+    losses: { c8b8: 0.3, c2b2: 0.2, c4b8: 0.02, c2b8: 0.002, c1b4: 0.001 },
+    budgetBits: 2,
+    text: "c4b8, loses 0.0200; c2b2 would lose 0.200 and save 0.25 bits; " +
+      "c1b4 would lose 0.00100 and take 0.5 bits more",
+  },
+  {
+    name: "names nothing larger where all of it loses more",
+    losses: { c8b8: 0.02, c4b8: 0.3 },
+    budgetBits: 4,
+    text: "c8b8, loses 0.0200",
+  },
+];
+
+for (const { name, losses, budgetBits, text } of NEIGHBOURS) {
+  Deno.test(`choosePolicy's description ${name}`, () => {
+    const schemes = Object.keys(losses);
+    const { describe } = choosePolicy({
+      ...BASE,
+      budgetBits,
+      tokens: Infinity,
+      sequences: 1,
+      sensitivities: sensitivitiesOf([0], schemes)
+        .map((one) => ({ ...one, loss: losses[one.scheme]! })),
+    });
+    for (const line of describe().split("\n").slice(1)) {
+      assert.equal(line.replace(/^layer \d (keys|values): /, ""), text);
+    }
+  });
+}
+
 Deno.test("choosePolicy is exact to a thousandth of the loss with 160 sides and 11 schemes", () => {
   const layers = 80;
   const schemes = SCHEMES.concat("c1b1", "c2b2", "c8b10", "c16b12", "c1b2", "c1b4");

@@ -88,9 +88,9 @@ const REFUSED: readonly {
     code: "kernel",
     says: /nearest are attend_c8b8_c8b8_d64_rope,/,
   },
-  { args: "kernels diff copy copi", exitCode: 1, code: "kernel", says: /nearest are copy,/ },
+  { args: "kernels diff copy copi", exitCode: 1, code: "kernel", says: /nearest is copy\./ },
   { args: "kernels list stre_*", exitCode: 1, code: "kernel", says: /nearest are store_/ },
-  { args: "kernels list --family atend", exitCode: 1, code: "kernel", says: /nearest are attend,/ },
+  { args: "kernels list --family atend", exitCode: 1, code: "kernel", says: /nearest is attend\./ },
   {
     args: "kernels list --scheme c8b9x",
     exitCode: 1,

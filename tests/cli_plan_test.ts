@@ -238,7 +238,7 @@ const REFUSED: readonly {
     name: "an unknown family, with the nearest and what is missing",
     json: { model_type: "lama", hidden_size: 8 },
     code: "file",
-    why: /nearest are llama.*num_hidden_layers and num_attention_heads would be missing/,
+    why: /nearest is llama.*num_hidden_layers and num_attention_heads would be missing/,
   },
   { name: "ALiBi", json: { ...LLAMA, model_type: "bloom" }, code: "file", why: /ALiBi/ },
   {
@@ -299,6 +299,7 @@ interface Planned {
   readonly keys: { readonly space: string };
   readonly requiredLimits: Readonly<Record<string, number>>;
   readonly kernelEntries: readonly string[];
+  readonly notes: readonly string[];
   readonly layers: readonly { readonly keys: string; readonly buffers: number }[];
 }
 
@@ -406,3 +407,15 @@ Deno.test("couplet plan prints layers that are alike once, and the model's lengt
   assert.match(output, /^ +0-15 +append +store_d64/m);
   assert.match(output, /made for 8192 tokens/);
 });
+
+for (const [tokens, notes] of [[8191, 0], [8192, 0], [8193, 1]] as const) {
+  Deno.test(`couplet plan has ${notes} notes where ${tokens} tokens are asked of a model made for 8192`, async () => {
+    const config = { ...LLAMA, max_position_embeddings: 8192 };
+    const planned = await withConfig(
+      config,
+      (_, file) =>
+        coupletJson<Planned>(["plan", file, "--scheme", "c8b8", "--tokens", `${tokens}`]),
+    );
+    assert.equal(planned.notes.length, notes);
+  });
+}

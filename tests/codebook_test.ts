@@ -7,6 +7,7 @@ import { checkCodebookSet, findCodebook } from "../src/find_codebook.ts";
 import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
 import { readSafetensors, type SafetensorsFile, writeSafetensors } from "../src/safetensors.ts";
 import { parseScheme, type SchemeId, type Side } from "../src/scheme.ts";
+import { seededRandom } from "../src/calibrate/random.ts";
 
 function codebook(layer: number, side: Side, scheme: SchemeId, scaled = false): Codebook {
   const size = 2 * 16 * parseScheme(scheme).centroids;
@@ -190,17 +191,74 @@ Deno.test("decodeCodebooks gives rotations of values back, by layer", () => {
   });
 });
 
-Deno.test("encodeCodebooks refuses rotations that are none", () => {
-  const wrong: [ValueRotation[], string][] = [
-    [[rotation(1), rotation(1)], "two rotations"],
-    [[rotation(0, (axes) => axes[0]! *= 1.01)], "axes 0 and 0 of head 0"],
-    [[rotation(0, (axes) => axes[256 + 3] = 0.005)], "axes 0 and 3 of head 1"],
-    [[rotation(0, (axes) => axes[7] = NaN)], "NaN"],
-    [[{ ...rotation(0), headDim: 8 }], "512 values"],
-    [[{ ...rotation(0), layer: -1 }], "layer -1"],
-  ];
-  for (const [valueRotations, part] of wrong) {
-    throws(() => encodeCodebooks({ ...SET, valueRotations }), isError("codebook", part), part);
+/** Axes of one head, with this many channels: Householder's reflections, whose every number counts. */
+function householder(headDim: number, seed = 1): ValueRotation {
+  const random = seededRandom(seed);
+  const normal = Float64Array.from({ length: headDim }, () => random.next() - 0.5);
+  const square = normal.reduce((sum, value) => sum + value * value, 0);
+  const axes = Float32Array.from(
+    { length: headDim * headDim },
+    (_, at) => {
+      const [i, j] = [Math.floor(at / headDim), at % headDim];
+      return (i === j ? 1 : 0) - 2 * normal[i]! * normal[j]! / square;
+    },
+  );
+  return { layer: 5, keyValueHeads: 1, headDim, axes };
+}
+
+/** Rotations that are none, and what of the error says so. */
+const NO_ROTATIONS: Readonly<Record<string, readonly [ValueRotation[], string]>> = {
+  "twice of a layer": [[rotation(1), rotation(1)], "two rotations"],
+  "a longer axis": [[rotation(0, (axes) => axes[0]! *= 1.01)], "axis 0 of head 0"],
+  "an axis a little longer": [
+    [rotation(0, (axes) => axes[16 * 5 + 5]! *= 1.0001)],
+    "axis 5 of head 0",
+  ],
+  "an axis that leans to another": [[rotation(0, (axes) => axes[256 + 3] = 0.005)], "of head 1"],
+  "an axis twice": [
+    [rotation(0, (axes) => axes.copyWithin(16 * 8, 16 * 9, 16 * 10))],
+    "of head 0",
+  ],
+  "no axes": [[rotation(0, (axes) => axes.fill(0))], "axis 0 of head 0"],
+  "no number": [[rotation(0, (axes) => axes[7] = NaN)], "NaN"],
+  "an infinity": [[rotation(0, (axes) => axes[7] = Infinity)], "of head 0"],
+  "too many values": [[{ ...rotation(0), headDim: 8 }], "512 values"],
+  "a layer below the first": [[{ ...rotation(0), layer: -1 }], "layer -1"],
+  "heads of other channels than its layer's": [
+    [{ ...householder(8), layer: 0 }],
+    "1 heads of 8 channels, and the c2b2 keys of layer 0 2 of 16",
+  ],
+  "other heads than its layer's": [[{ ...householder(16), layer: 1 }], "1 heads of 16 channels"],
+  "one of 256 axes that leans to another": [
+    [(() => {
+      const found = householder(256);
+      for (let i = 0; i < 256; i++) found.axes[i]! += 2e-4 * found.axes[200 * 256 + i]!;
+      return found;
+    })()],
+    "of head 0",
+  ],
+};
+
+for (const [name, [valueRotations, part]] of Object.entries(NO_ROTATIONS)) {
+  Deno.test(`encodeCodebooks refuses rotations with ${name}`, () => {
+    throws(() => encodeCodebooks({ ...SET, valueRotations }), isError("codebook", part));
+  });
+}
+
+Deno.test("encodeCodebooks takes rotations of any number of channels, in time that their size decides", () => {
+  // Products of all pairs of 1024 axes would take many times as long as all other tests here.
+  for (const headDim of [1, 2, 64, 80, 256, 1024]) {
+    const set = { ...SET, valueRotations: [householder(headDim)] };
+    deepStrictEqual(decodeCodebooks(encodeCodebooks(set)), set);
+  }
+});
+
+Deno.test("decodeCodebooks refuses rotations of other heads or channels than the model's", () => {
+  const bytes = encodeCodebooks({ ...SET, codebooks: [], valueRotations: [householder(32)] });
+  const of = { keyValueHeads: 1, headDim: 32 };
+  strictEqual(decodeCodebooks(bytes, of).valueRotations!.length, 1);
+  for (const other of [{ ...of, headDim: 64 }, { ...of, keyValueHeads: 2 }]) {
+    throws(() => decodeCodebooks(bytes, other), isError("codebook", "rotation of the values"));
   }
 });
 

@@ -9,6 +9,7 @@ import {
   decodeCodebooks,
   type DriftOptions,
   encodeCodebooks,
+  type Policy,
   type Side,
 } from "../mod.ts";
 import { roundToGrid } from "../src/centroid_grid.ts";
@@ -120,14 +121,29 @@ Deno.test("checkDrift overlooks multiples of an error that is negligible", () =>
   assert.ok(beyond.drifted.some(({ error }) => error === least));
 });
 
-Deno.test("checkDrift checks a policy's codebooks alone", () => {
-  const policy = { keys: "c8b5", values: "c4b4" };
-  const { heads } = checkDrift(set, changed((vector) => vector), { policy });
-  assert.deepEqual(
-    new Set(heads.map(({ side, scheme }) => `${side} ${scheme}`)),
-    new Set(["keys c8b5", "values c4b4"]),
-  );
-});
+for (
+  const [name, policy] of [
+    ["codebooks", { keys: "c8b5", values: "c4b4" }],
+    ["exceptions", {
+      keys: "c4b4",
+      values: "c8b5",
+      layers: { 0: { keys: "c8b5", values: "c4b4" } },
+    }],
+    ["codebooks, where another layer is the exception", {
+      keys: "c8b5",
+      values: "c4b4",
+      layers: { 1: { keys: "c4b4", values: "c8b5" } },
+    }],
+  ] satisfies [string, Policy][]
+) {
+  Deno.test(`checkDrift checks a policy's ${name} alone`, () => {
+    const { heads } = checkDrift(set, changed((vector) => vector), { policy });
+    assert.deepEqual(
+      new Set(heads.map(({ side, scheme }) => `${side} ${scheme}`)),
+      new Set(["keys c8b5", "values c4b4"]),
+    );
+  });
+}
 
 Deno.test("checkDrift compares with the fit that the codebook file keeps", () => {
   const loaded = decodeCodebooks(encodeCodebooks(set));

@@ -4,9 +4,15 @@ import { readModelConfig } from "../cli/model_config.ts";
 import { facetChoices, filterKernels } from "../examples/explorer/page/kernel_filter.ts";
 import { kernels } from "../examples/explorer/page/kernels.ts";
 import { cacheMemory, residentBytes } from "../examples/explorer/page/memory.ts";
-import { recordCells, recordFields, shownRows } from "../examples/explorer/page/record_cells.ts";
+import {
+  checkDrawable,
+  recordCells,
+  recordFields,
+  shownRows,
+} from "../examples/explorer/page/record_cells.ts";
 import { formatRoute, parseRoute, type Route } from "../examples/explorer/page/route.ts";
 import { schemeHeadDims } from "../examples/explorer/page/schemes.ts";
+import { refuses } from "./refusals.ts";
 
 const all = kernels.map(({ info }) => info);
 
@@ -80,6 +86,22 @@ Deno.test("recordFields covers every record bit once, codes where packRecords pu
         }
       });
     }
+  }
+});
+
+for (const headDim of [1025, 65536, 1e9, 2 ** 53, Infinity, -64, 0.5, 48.5]) {
+  Deno.test(`checkDrawable refuses heads of ${headDim} channels, of any scheme`, () => {
+    const { headDim: read } = parseRoute(`#/records/c8b8/d${headDim}`) as { headDim: number };
+    assert.equal(read, headDim);
+    for (const id of schemeHeadDims.keys()) {
+      refuses("shape", () => checkDrawable(parseScheme(id), read));
+    }
+  });
+}
+
+Deno.test("checkDrawable takes every scheme at every head dimension that has kernels", () => {
+  for (const [id, headDims] of schemeHeadDims) {
+    for (const headDim of headDims) checkDrawable(parseScheme(id), headDim);
   }
 });
 

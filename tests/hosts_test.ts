@@ -32,10 +32,18 @@ const device = await requestTestDevice();
 
 const HEAD_DIM = 64;
 
+/** KV heads by layer. */
+const HEADS: readonly number[] = [2, 1];
+
 /** Two layers of different KV heads, u4b8, whose blocks of 64 tokens are coded. */
-function options(dtype: "f32" | "f16", stepTokens: number, appendTokens: number): CacheOptions {
+function options(
+  dtype: "f32" | "f16",
+  stepTokens: number,
+  appendTokens: number,
+  keyValueHeads: readonly number[] = HEADS,
+): CacheOptions {
   return {
-    shape: { layers: 2, queryHeads: 4, keyValueHeads: [2, 1], headDim: HEAD_DIM },
+    shape: { layers: 2, queryHeads: 4, keyValueHeads, headDim: HEAD_DIM },
     policy: { keys: "u4b8", values: "u4b8" },
     keys: { space: "as-scored" },
     tiers: { sinks: 4, window: 8 },
@@ -87,8 +95,12 @@ function tensorOf(heads: number, tokens: number, dtype: "f32" | "f16", values: F
 }
 
 /** The same vectors for any number of tokens: those of more tokens begin with those of fewer. */
-function layersOf(tokens: number, dtype: "f32" | "f16"): OrtLayer<Tensor>[] {
-  return [2, 1].map((heads, layer) => {
+function layersOf(
+  tokens: number,
+  dtype: "f32" | "f16",
+  keyValueHeads: readonly number[] = HEADS,
+): OrtLayer<Tensor>[] {
+  return keyValueHeads.map((heads, layer) => {
     const tensor = (seed: number) => {
       const values = new Float32Array(heads * tokens * HEAD_DIM);
       for (let head = 0; head < heads; head++) {
@@ -105,8 +117,10 @@ async function emptyCache(
   dtype: "f32" | "f16" = "f32",
   stepTokens = 100,
   appendTokens = 100,
+  keyValueHeads: readonly number[] = HEADS,
 ): Promise<Cache> {
-  const plan = planCache({ ...options(dtype, stepTokens, appendTokens), kernels: manifest });
+  const planned = options(dtype, stepTokens, appendTokens, keyValueHeads);
+  const plan = planCache({ ...planned, kernels: manifest });
   return await createCache({ device, plan });
 }
 
@@ -136,7 +150,7 @@ const cases = [
     stepTokens: 33,
     appendTokens: 7,
   },
-  // More than the ring of parameters holds at once.
+  // More steps than one buffer of parameters holds.
   { name: "in pieces of 2 tokens, f32", dtype: "f32", stepTokens: 2, appendTokens: 2 },
 ] as const;
 
@@ -200,7 +214,21 @@ Deno.test("appendOrtTensors() appends what tensors hold beyond the sequence, and
   cache.destroy();
 });
 
+for (const keyValueHeads of [[1, 2], [1, 4]]) {
+  Deno.test(`appendOrtTensors() and readOrtTensors() of layers with ${keyValueHeads} heads give exact tokens back`, async () => {
+    const cache = await emptyCache("f32", 30, 30, keyValueHeads);
+    const sequence = cache.createSequence();
+    // All of them sinks and recent tokens.
+    const given = layersOf(70, "f32", keyValueHeads);
+    await appendOrtTensors(device, cache, sequence, given);
+    const tensors = readOrtTensors(device, cache, sequence, Tensor);
+    assert.deepEqual(await numbersOf(tensors), await numbersOf(given));
+    cache.destroy();
+  });
+}
+
 const good = layersOf(20, "f32");
+const longer = layersOf(21, "f32");
 const swap = (tensor: Partial<OrtTensor>): OrtLayer[] => [
   { ...good[0]!, values: { ...good[0]!.values, ...tensor } as OrtTensor },
   good[1]!,
@@ -210,6 +238,24 @@ const refusals: readonly { name: string; code: CoupletErrorCode; layers: OrtLaye
   { name: "too few layers", code: "shape", layers: [good[0]!] },
   { name: "another number of heads", code: "shape", layers: swap({ dims: [1, 4, 20, 64] }) },
   { name: "other tokens than the keys", code: "shape", layers: swap({ dims: [1, 2, 21, 64] }) },
+  {
+    name: "a later layer of more tokens than the first",
+    code: "shape",
+    layers: [good[0]!, longer[1]!],
+  },
+  {
+    name: "a later layer whose values have more tokens",
+    code: "shape",
+    layers: [good[0]!, { keys: good[1]!.keys, values: longer[1]!.values }],
+  },
+  {
+    name: "a later layer of another type",
+    code: "shape",
+    layers: [good[0]!, {
+      ...good[1]!,
+      keys: Object.assign(Object.create(good[1]!.keys), { type: "float16" }),
+    }],
+  },
   { name: "several sequences", code: "shape", layers: swap({ dims: [2, 2, 20, 64] }) },
   { name: "three dimensions", code: "shape", layers: swap({ dims: [2, 20, 64] }) },
   { name: "another type", code: "shape", layers: swap({ type: "float16" }) },

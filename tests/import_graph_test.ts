@@ -106,6 +106,39 @@ Deno.test("a bundle of an engine leaves out calibration, the reference and codec
   assert.deepEqual(others.filter((path) => !all.includes(path)), []);
 });
 
+/**
+ * What `src/reference/` may take from the rest of `src/`: errors, what schemes are and how they code in float64, and
+ * checks that give no figure. Sizes, positions and rounding it has of its own, because it judges those of the runtime.
+ */
+const REFERENCE_TAKES: readonly string[] = [
+  "cache_options: checkSinkLogits",
+  "cache_options: resolveOptions",
+  "centroid_grid: centroidNumbers",
+  "codec: schemeCodec",
+  "errors: CoupletError",
+  "find_codebook: cacheCodebook",
+  "find_codebook: checkCodebookSet",
+  "float16: fromFloat16Array",
+  "scheme: parseScheme",
+];
+
+Deno.test("src/reference/ takes nothing from the runtime that it judges", () => {
+  const files = sourceFiles().filter((file) => file.getFilePath().includes("/src/reference/"));
+  const taken = files.flatMap((file) => file.getImportDeclarations())
+    .filter((one) => !one.isTypeOnly())
+    .flatMap((one) => {
+      const from = /^\.\.\/(\w+)\.ts$/.exec(one.getModuleSpecifierValue())?.[1];
+      return from === undefined ? [] : one.getNamedImports()
+        .filter((name) => !name.isTypeOnly()).map((name) => `${from}: ${name.getName()}`);
+    });
+  assert.deepEqual([...new Set(taken)].sort(), REFERENCE_TAKES);
+  // Called for what it refuses: its result is what a plan makes of the options.
+  const used = files.flatMap((file) => file.getDescendantsOfKind(SyntaxKind.CallExpression))
+    .filter((call) => call.getExpression().getText() === "resolveOptions")
+    .filter((call) => call.getParentIfKind(SyntaxKind.ExpressionStatement) === undefined);
+  assert.deepEqual(used.map(where), []);
+});
+
 Deno.test("src/ has no switch on a scheme or on bits: rows and selection decide", () => {
   const found = sourceFiles().flatMap((file) =>
     file.getDescendantsOfKind(SyntaxKind.SwitchStatement)

@@ -10,6 +10,11 @@ import {
   takeAdapterChoice,
 } from "../tools/adapters.ts";
 import { commandArguments } from "../tools/launch_arguments.ts";
+import {
+  launchEnvironment,
+  outerEnvironment,
+  type Variables,
+} from "../tools/launch_environment.ts";
 import { PARTS, selectParts } from "../tools/ok_parts.ts";
 
 const LINUX: Machine = {
@@ -187,6 +192,36 @@ Deno.test("commandArguments() refuses an unknown command and a run without a fil
     assert.throws(() => commandArguments(command, []), RangeError);
   }
   assert.throws(() => commandArguments("run", []), RangeError);
+});
+
+Deno.test("outerEnvironment() undoes what launchEnvironment() changed, and what a launcher around it did", () => {
+  const person = { PATH: "/bin", LD_LIBRARY_PATH: "/own", VK_DRIVER_FILES: "/own.json" };
+  const outer: Variables = {
+    ...person,
+    ...launchEnvironment(person, { LD_LIBRARY_PATH: "/swiftshader:/own", COUPLET_ADAPTER: "one" }),
+  };
+  const inner: Variables = {
+    ...outer,
+    ...launchEnvironment(outer, { VK_DRIVER_FILES: "/lvp.json", COUPLET_ADAPTER: "two" }),
+  };
+  assert.equal(inner.LD_LIBRARY_PATH, "/swiftshader:/own");
+  assert.equal(inner.VK_DRIVER_FILES, "/lvp.json");
+  assert.equal(inner.COUPLET_ADAPTER, "two");
+  for (const own of [person, outer, inner]) assert.deepEqual(outerEnvironment(own), person);
+});
+
+Deno.test("launch.ts changes no variable that outerEnvironment() does not give back", async () => {
+  const own = outerEnvironment(Deno.env.toObject());
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-lock", "tools/launch.ts", "run", "tests/print_environments.ts"],
+    cwd: fileURLToPath(new URL("../", import.meta.url)),
+    clearEnv: true,
+    env: { ...own },
+  }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  const { inner, outer } = JSON.parse(new TextDecoder().decode(stdout));
+  assert.ok(inner.COUPLET_ADAPTER.length > 0);
+  assert.deepEqual(outer, own);
 });
 
 Deno.test("selectParts() keeps the parts' order and reports unknown names", () => {

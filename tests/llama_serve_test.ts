@@ -417,7 +417,7 @@ Deno.test("serve's command restores the prefix the second time, and gives the sa
 
     const refused = await run("--prefix", "@no/such.txt", ...texts);
     assert.equal(refused.code, 1);
-    assert.match(refused.errors, /"no\/such\.txt" cannot be read/);
+    assert.match(refused.errors, /Cannot read "no\/such\.txt"/);
     assert.doesNotMatch(refused.errors, /\bat .*\.ts:/, "a sentence, no stack");
   });
 });

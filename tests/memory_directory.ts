@@ -15,6 +15,7 @@ export interface MemoryDirectoryOptions {
 /** An empty directory. */
 export function memoryDirectory({ quota = Infinity }: MemoryDirectoryOptions = {}): OpfsDirectory {
   const files = new Map<string, MemoryFile>();
+  const folders = new Set<string>();
   const absent = () => new DOMException("A requested file could not be found", "NotFoundError");
 
   function handle(name: string): OpfsFile {
@@ -72,15 +73,18 @@ export function memoryDirectory({ quota = Infinity }: MemoryDirectoryOptions = {
     name: "memory",
     async getFileHandle(name, { create = false } = {}) {
       await tick();
+      if (folders.has(name)) throw new DOMException("It is a directory", "TypeMismatchError");
       if (!files.has(name)) {
         if (!create) throw absent();
         files.set(name, { bytes: new Uint8Array(0) });
       }
       return handle(name);
     },
-    async getDirectoryHandle() {
+    async getDirectoryHandle(name, { create = false } = {}) {
       await tick();
-      throw absent();
+      if (!create) throw absent();
+      folders.add(name);
+      return memoryDirectory({ quota });
     },
     async removeEntry(name) {
       await tick();
@@ -88,7 +92,7 @@ export function memoryDirectory({ quota = Infinity }: MemoryDirectoryOptions = {
     },
     async *keys() {
       await tick();
-      yield* [...files.keys()];
+      yield* [...folders, ...files.keys()];
     },
   };
 }

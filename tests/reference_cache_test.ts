@@ -327,9 +327,15 @@ Deno.test("ReferenceCache refuses calls out of order and leaves all as it was", 
   cache.attend(step, 0, { queries });
 
   const later = cache.beginStep([{ sequence, tokens: 2 }]);
-  assert.throws(() => cache.append(step, 1, vectors), isError("usage"));
   assert.throws(() => cache.append(later, 1, vectors), isError("usage"));
   cache.append(later, 0, vectors);
+  const last = cache.beginStep([{ sequence, tokens: 2 }]);
+  assert.throws(() => cache.append(last, 0, vectors), isError("usage"));
+  cache.append(step, 1, vectors);
+  cache.append(last, 0, vectors);
+  assert.throws(() => cache.truncate(sequence, 3), isError("usage"));
+  cache.truncate(sequence, 2);
+  assert.throws(() => cache.append(later, 1, vectors), isError("usage"));
   cache.freeSequence(sequence);
   assert.throws(() => cache.attend(later, 0, { queries }), isError("usage"));
   assert.throws(() => cache.length(sequence), isError("usage"));

@@ -71,15 +71,20 @@ const CASES: readonly [
   ["t1b1", "c4b8", 64, undefined],
 ];
 
+/** The pairs that share a kernel. */
+const FUSED: readonly string[] = ["u8b8/u8b8", "u4b8/u4b8"];
+
 for (const [keys, values, headDim, rope] of CASES) {
   const space = rope === undefined
     ? "as scored"
     : `${rope.layout} over ${rope.rotaryDim ?? headDim} channels`;
   Deno.test(`${keys} keys, ${values} values at d${headDim}, ${space}: the cache agrees with float64`, async () => {
-    const { error } = await compareWithReference(device, {
+    const { plan, error } = await compareWithReference(device, {
       options: optionsOf(keys, values, headDim, rope),
       moves: MOVES,
     });
+    const fused = plan.layers[0]!.decode.attend !== undefined;
+    assert.equal(fused, FUSED.includes(`${keys}/${values}`));
     assert.ok(error < 2e-5, `the largest difference is ${error}`);
   });
 }

@@ -49,6 +49,23 @@ Deno.test("readSafetensors reads the fixture that PyTorch wrote", () => {
   deepStrictEqual(tensors.get("keys_pre_rope")?.shape, [4, 128, 2, 64]);
 });
 
+Deno.test("readSafetensors takes empty tensors wherever a header lists them", () => {
+  const entry = (begin: number, end: number) =>
+    `{"dtype":"U8","shape":[${end - begin}],"data_offsets":[${begin},${end}]}`;
+  // Each empty one begins where another does, which comes before it here and behind it there.
+  const entries = [["a", 0, 4], ["b", 0, 0], ["c", 4, 4], ["d", 4, 6], ["e", 6, 6]] as const;
+  for (const listed of [entries, entries.toReversed()]) {
+    const header = listed.map(([name, begin, end]) => `"${name}":${entry(begin, end)}`);
+    const { tensors } = readSafetensors(
+      fileOf(`{${header.join()}}`, Uint8Array.of(0, 1, 2, 3, 4, 5)),
+    );
+    for (const [name, begin, end] of entries) {
+      const data = [0, 1, 2, 3, 4, 5].slice(begin, end);
+      deepStrictEqual([...tensors.get(name)!.data], data, name);
+    }
+  }
+});
+
 Deno.test("writeSafetensors is canonical: order of insertion does not matter", () => {
   const reversed: SafetensorsFile = {
     metadata: Object.fromEntries(Object.entries(SMALL.metadata).reverse()),

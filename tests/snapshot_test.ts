@@ -4,17 +4,23 @@ import {
   type Cache,
   type CacheOptions,
   CoupletError,
+  createCache,
   inspectSnapshot,
+  planCache,
   readSafetensors,
   restoreSequence,
   type Sequence,
+  type Side,
+  SIDES,
   snapshotSequence,
   writeSafetensors,
 } from "../mod.ts";
+import { manifest } from "../generated/manifest.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
 import { decodeSnapshot, encodeSnapshot, type SnapshotContent } from "../src/snapshot_file.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
-import { deviceRecords } from "./cache_oracle.ts";
+import { readBuffer } from "../tools/read_buffer.ts";
+import { deviceRecords, uploadBuffer } from "./cache_oracle.ts";
 import { gridCodebooks } from "./grid_numbers.ts";
 import { feed, gridCache, occupancy } from "./snapshot_helpers.ts";
 import { rejects } from "./refusals.ts";
@@ -160,6 +166,86 @@ Deno.test("restoreSequence takes a snapshot into a cache of smaller steps, and d
   smaller.destroy();
 });
 
+/** Everything that a sequence holds of one side of a layer from a position on, as encodeRead() gives it. */
+async function readFrom(
+  cache: Cache,
+  sequence: Sequence,
+  layer: number,
+  side: Side,
+  first: number,
+): Promise<Float32Array> {
+  const { shape, layers } = cache.plan.options;
+  const count = cache.length(sequence) - first;
+  const numbers = count * layers[layer]!.keyValueHeads * shape.headDim;
+  const buffer = uploadBuffer(device, new Float32Array(numbers));
+  const encoder = device.createCommandEncoder();
+  cache.encodeRead(encoder, sequence, layer, { side, first, count, output: { buffer } });
+  device.queue.submit([encoder.finish()]);
+  const found = new Float32Array(await readBuffer(device, buffer));
+  buffer.destroy();
+  return found;
+}
+
+for (const [from, to] of [[100, 10], [10, 100], [50, 51]] as const) {
+  Deno.test(`restoreSequence takes a sliding window's snapshot from a cache of steps of ${from} into one of ${to}, wherever pages were given up`, async () => {
+    const sliding = (appendTokens: number): CacheOptions => ({
+      shape: { layers: 2, queryHeads: 2, keyValueHeads: 2, headDim: 64, slidingWindow: [0, 48] },
+      policy: { keys: "c8b10", values: "c4b8" },
+      keys: { space: "as-scored" },
+      tiers: { sinks: 2, window: 9 },
+      capacity: {
+        sequences: 2,
+        tokens: 1200,
+        sequenceTokens: 600,
+        stepTokens: 100,
+        appendTokens,
+      },
+    });
+    const [source, target] = [
+      await gridCache(device, sliding(from)),
+      await gridCache(device, sliding(to)),
+    ];
+    const original = source.createSequence();
+    const firsts = new Set<string>();
+    for (let fed = 61; fed < 400; fed += 61) {
+      await feed(device, source, original, 61, { step: Math.min(from, 61) });
+      const bytes = await snapshotSequence(source, original);
+      const restored = await restoreSequence(target, bytes);
+      // Whatever is in both, a snapshot of the restored one gives on.
+      const again = await restoreSequence(target, await snapshotSequence(target, restored));
+      for (const layer of [0, 1]) {
+        const pages = [source.pages(original, layer), target.pages(restored, layer)];
+        if (layer === 1) firsts.add(pages.map(({ first }) => first).join());
+        const first = 2 + Math.max(...pages.map(({ first }) => first)) * 64;
+        for (const side of SIDES) {
+          const wanted = await readFrom(source, original, layer, side, first);
+          assert.deepEqual(await readFrom(target, restored, layer, side, first), wanted);
+          assert.deepEqual(await readFrom(target, again, layer, side, first), wanted);
+        }
+      }
+      for (const sequence of [restored, again]) target.freeSequence(sequence);
+    }
+    assert.ok(firsts.size > 1, "pages were given up");
+    if (from > to) {
+      assert.ok(
+        [...firsts].some((one) => new Set(one.split(",")).size > 1),
+        "and some by one alone",
+      );
+    }
+    const restored = await restoreSequence(target, await snapshotSequence(source, original));
+    const step = Math.min(from, to);
+    await feed(device, source, original, 20, { seed: 5, step });
+    await feed(device, target, restored, 20, { seed: 5, step });
+    const wanted = await feed(device, source, original, 1, { seed: 6, attend: true });
+    const found = await feed(device, target, restored, 1, { seed: 6, attend: true });
+    found.forEach((layer, i) =>
+      layer.forEach((value, j) => assert.ok(Math.abs(value - wanted[i]![j]!) < 1e-4))
+    );
+    source.destroy();
+    target.destroy();
+  });
+}
+
 Deno.test("snapshotSequence gives the same bytes however the tokens were split into steps", async () => {
   const cache = await gridCache(device, mixed);
   const snapshots: Uint8Array[] = [];
@@ -267,6 +353,18 @@ const FORGERIES: Readonly<Record<string, (content: SnapshotContent) => SnapshotC
       { ...tensor, dtype: tensor.dtype === "U32" ? "I32" : tensor.dtype },
     ])),
   }),
+  "coded from beyond its coded tokens": (content) => ({
+    ...content,
+    info: { ...content.info, codedFrom: [128] },
+  }),
+  "coded from the middle of a tile": (content) => ({
+    ...content,
+    info: { ...content.info, codedFrom: [64] },
+  }),
+  "coded from two places": (content) => ({
+    ...content,
+    info: { ...content.info, codedFrom: [0, 0] },
+  }),
   "with a false plan fingerprint": (content) => ({
     ...content,
     info: { ...content.info, planFingerprint: "0" },
@@ -274,7 +372,8 @@ const FORGERIES: Readonly<Record<string, (content: SnapshotContent) => SnapshotC
 };
 
 Deno.test("restoreSequence refuses whole files that no cache wrote, and changes nothing", async (t) => {
-  const cache = await gridCache(device, tiny);
+  // Behind a sliding window, so that coded tokens may begin later.
+  const cache = await gridCache(device, { ...tiny, shape: { ...tiny.shape, slidingWindow: 20 } });
   const sequence = cache.createSequence();
   await feed(device, cache, sequence, 6, { step: 4 });
   const bytes = await snapshotSequence(cache, sequence);
@@ -345,6 +444,67 @@ Deno.test("restoreSequence refuses snapshots of another model, plan or set of co
     });
   }
   source.destroy();
+});
+
+Deno.test("restoreSequence refuses a file whose codes begin a token behind its coded tokens, and which has none", async () => {
+  const cache = await gridCache(device, {
+    ...tiny,
+    shape: { ...tiny.shape, slidingWindow: 20 },
+    // Records of two tokens, so that one token less than none is none.
+    policy: { keys: "c8b10", values: "c8b10" },
+    capacity: { ...tiny.capacity, tokens: 400, sequenceTokens: 200 },
+  });
+  const sequence = cache.createSequence();
+  await feed(device, cache, sequence, 129, { step: 4 });
+  assert.equal(cache.codedTokens(sequence), 127);
+  const { info, tensors } = await decodeSnapshot(await snapshotSequence(cache, sequence));
+  const forged = await encodeSnapshot({
+    info: { ...info, codedFrom: [128] },
+    tensors: new Map(
+      [...tensors].map(([name, tensor]) => [
+        name,
+        tensor.dtype === "U32" ? { ...tensor, shape: [1, 0], data: new Uint8Array(0) } : tensor,
+      ]),
+    ),
+  });
+  const before = occupancy(cache);
+  await rejects(restoreSequence(cache, forged), "file");
+  assert.deepEqual(occupancy(cache), before);
+  cache.destroy();
+});
+
+Deno.test("restoreSequence refuses a snapshot that names no model in a cache that has one, and the other way round", async () => {
+  const uncompressed: CacheOptions = { ...tiny, policy: { keys: "f16", values: "f16" } };
+  const plan = planCache({ ...uncompressed, kernels: manifest });
+  const named = await createCache({ device, plan, model: { name: "own", digest: "own" } });
+  const unnamed = await createCache({ device, plan });
+  for (const [source, other] of [[named, unnamed], [unnamed, named]] as const) {
+    const sequence = source.createSequence();
+    await feed(device, source, sequence, 3);
+    const bytes = await snapshotSequence(source, sequence);
+    await rejects(restoreSequence(other, bytes), "snapshot");
+    assert.equal(other.stats().sequences, other === named ? 1 : 0);
+    await restoreSequence(source, bytes);
+    source.freeSequence(sequence);
+  }
+  for (const cache of [named, unnamed]) cache.destroy();
+});
+
+Deno.test("createCache copies learned sinks: a host may change its own", async () => {
+  const options: CacheOptions = { ...tiny, policy: { keys: "f16", values: "f16" } };
+  const plan = planCache({ ...options, kernels: manifest });
+  const given = Float32Array.of(1);
+  const changed = await createCache({ device, plan, sinkLogits: given });
+  given.fill(9);
+  const same = await createCache({ device, plan, sinkLogits: Float32Array.of(1) });
+  const sequences = [changed.createSequence(), same.createSequence()];
+  const outputs = [
+    await feed(device, changed, sequences[0]!, 3, { attend: true }),
+    await feed(device, same, sequences[1]!, 3, { attend: true }),
+  ];
+  assert.deepEqual(outputs[0], outputs[1]);
+  await restoreSequence(same, await snapshotSequence(changed, sequences[0]!));
+  for (const cache of [changed, same]) cache.destroy();
 });
 
 Deno.test("restoreSequence reports capacity where sequences, pages or tokens do not suffice, and changes nothing", async () => {

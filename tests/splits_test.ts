@@ -9,14 +9,12 @@ import {
   type TuningRecord,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { candidateNames } from "../src/choose_attention.ts";
 import { BASE_LIMITS } from "../src/plan_limits.ts";
-import { adapterIdentity, layerKind, tunedShape } from "../src/tuning.ts";
-import { VERSION } from "../src/version.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { compareWithRun } from "./cache_oracle.ts";
 import { ReferenceRun } from "./reference_run.ts";
 import { refuses } from "./refusals.ts";
+import { tunedPlan } from "./tuned_plan.ts";
 
 const device = await requestTestDevice();
 
@@ -50,35 +48,22 @@ function recordOf(
   decode: readonly number[],
   prefill: readonly number[],
 ): TuningRecord {
-  const plan = planCache(planned);
-  const attention = plan.layers.flatMap((layer, i) =>
-    (["decode", "prefill"] as const).map((way) => ({
-      ...layerKind(plan.options.layers[i]!),
-      way,
-      sequences: 1,
-      context: 1,
-      tokens: 1,
-      candidates: [{
-        kernels: candidateNames(layer[way]),
-        span: layer[way].span,
-        workgroups: { decode, prefill }[way][i]!,
-        milliseconds: 1,
-      }],
-    }))
-  );
-  return {
-    version: VERSION,
-    adapter: adapterIdentity(device),
-    shape: tunedShape(plan.options),
-    clock: "wall clock",
-    attention,
-  };
+  return tunedPlan(device, planned, (layer, way) => ({
+    workgroups: { decode, prefill }[way][layer]!,
+  }));
 }
 
 /** Without tables in f16, which err by their digits, however a step is cut. */
 const kernels = manifest.filter(({ name }) => parseKernelName(name).variant !== "table16");
 
 const planned: PlanOptions = { ...options, kernels };
+
+Deno.test("The layers whose steps are cut below attend by one kernel, a table and one, a table and two", () => {
+  const families = planCache(planned).layers.map(({ decode: { attend, table, score, mix } }) =>
+    [table, attend, score, mix].flatMap((kernel) => kernel?.name.replace(/_.*/, "") ?? [])
+  );
+  assert.deepEqual(families, [["attend"], ["table", "attend"], ["table", "score", "mix"]]);
+});
 
 const run = new ReferenceRun({
   options,
@@ -193,7 +178,7 @@ Deno.test("planCache() counts the partial results and parameters that a record's
   const [one, two] = [[16, 16, 16], [16, 64, 64]].map((decode) =>
     bytes(decode as unknown as Workgroups, [16, 16, 16]).bytes.tables
   );
-  // 64 steps whose second set of parameters takes 256 bytes.
+  // One buffer has the parameters of 64 steps, whose second set takes 256 bytes.
   assert.equal(two! - one!, 64 * 256);
   assert.equal(planCache(long).bytes.tables, one);
 });

@@ -109,6 +109,25 @@ export const STORE_CRITERIA: readonly StoreCriterion[] = [
     },
   },
   {
+    name: "takes what the bytes are when it is called, not when it gets to write them",
+    async run(store) {
+      // So that the second waits for the first.
+      const written = store.put("entry", patterned(200_000, 1));
+      const bytes = patterned(70_000, 2);
+      const replaced = store.put("entry", bytes);
+      bytes.fill(0);
+      await Promise.all([written, replaced]);
+      const found = await store.get("entry");
+      const wanted = [patterned(200_000, 1), patterned(70_000, 2)];
+      checkBytes(found, wanted.find(({ length }) => length === found?.length)!, "one of the two");
+      const single = patterned(100, 3);
+      const done = store.put("single", single);
+      single.fill(0);
+      await done;
+      checkBytes(await store.get("single"), patterned(100, 3), "the entry");
+    },
+  },
+  {
     name: "stores a part of a buffer as that part",
     async run(store) {
       await store.put("part", patterned(300, 1).subarray(100, 200));

@@ -16,6 +16,8 @@ import { resolveOptions } from "../src/cache_options.ts";
 import { candidateNames, fittingCandidates } from "../src/choose_attention.ts";
 import { TARGET_WORKGROUPS } from "../src/kernel_constants.ts";
 import { decodeStep } from "../src/plan.ts";
+import { createStopwatch, type Stopwatch } from "../src/stopwatch.ts";
+import { tuneBy } from "../src/tune.ts";
 import { VERSION } from "../src/version.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { refuses, rejects } from "./refusals.ts";
@@ -67,7 +69,9 @@ function countBuffers(device: GPUDevice): { alive: number; made: number } {
 }
 
 const buffers = countBuffers(device);
+const begun = performance.now();
 const record: TuningRecord = await tune(device, quick);
+const elapsed = performance.now() - begun;
 const afterwards = { ...buffers };
 
 Deno.test("tune() measures every way to attend of every kind of layer, fastest first", () => {
@@ -93,12 +97,25 @@ Deno.test("tune() measures every way to attend of every kind of layer, fastest f
     assert.ok(candidates.every(({ workgroups }) => workgroups === TARGET_WORKGROUPS));
     const times = candidates.map(({ milliseconds }) => milliseconds);
     assert.deepEqual(times, [...times].sort((a, b) => a - b));
-    assert.ok(times[0]! > 0 && times[0]! < 1000, String(times));
+    assert.ok(times[0]! > 0 && times.at(-1)! < elapsed, `${times} of ${elapsed} ms`);
   }
 });
 
+/** Runs what is to be timed, and finds that all of it takes as long. */
+function evenStopwatch(device: GPUDevice): Stopwatch {
+  const stopwatch = createStopwatch(device);
+  return {
+    ...stopwatch,
+    async time(record) {
+      await stopwatch.time(record);
+      return stopwatch.least;
+    },
+  };
+}
+
 Deno.test("tune() measures the best in other numbers of workgroups, where a step has the tiles", async () => {
-  const { attention } = await tune(device, {
+  // By the clock, one of the two may be slow enough to be given up.
+  const { attention } = await tuneBy(evenStopwatch, device, {
     ...quick,
     shape: { ...options.shape, slidingWindow: 0 },
     context: 4096,
@@ -128,8 +145,6 @@ Deno.test("tune() measures the best in other numbers of workgroups, where a step
       ],
     ],
   );
-  const times = attention.map(({ candidates }) => candidates.map((one) => one.milliseconds));
-  assert.deepEqual(times, times.map((own) => [...own].sort((a, b) => a - b)));
 });
 
 Deno.test("tune() measures no prefill where no step has several tokens of a sequence, and plans need none", async () => {

@@ -16,12 +16,7 @@ import { ADAPTER_VARIABLE } from "./adapter.ts";
 import { adapterLine, takeAdapterChoice } from "./adapters.ts";
 import { findAdapter, NoAdapterError } from "./find_adapter.ts";
 import { commandArguments } from "./launch_arguments.ts";
-
-/**
- * What Mesa's llvmpipe is told where tests run. They compile many hundreds of kernels and run each for a moment, so
- * that LLVM's optimiser takes longer than it saves.
- */
-const TEST_ENVIRONMENT: Readonly<Record<string, string>> = { GALLIVM_PERF: "nopt" };
+import { launchEnvironment, TEST_ENVIRONMENT } from "./launch_environment.ts";
 
 try {
   Deno.exit(await launch(Deno.args));
@@ -41,11 +36,11 @@ async function launch(args: readonly string[]): Promise<number> {
   // By path, not as "deno": started through npx, deno need not be on PATH.
   const child = new Deno.Command(Deno.execPath(), {
     args: programArguments,
-    env: {
+    env: launchEnvironment(Deno.env.toObject(), {
       ...environment,
       ...(command === "test" ? TEST_ENVIRONMENT : {}),
       [ADAPTER_VARIABLE]: report.name,
-    },
+    }),
   }).spawn();
   // An interrupt from the keyboard reaches the child as well; the launcher waits for its end.
   Deno.addSignalListener("SIGINT", () => {});

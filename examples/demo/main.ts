@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { runProgram } from "../command_line.ts";
+import { printable, runProgram } from "../command_line.ts";
 import {
   type Cache,
   type CacheOptions,
@@ -92,7 +92,7 @@ async function write(
     context: contexts[0]!,
     tokens: options.generate,
     seed: options.seed,
-    onText: (piece) => Deno.stdout.writeSync(encoder.encode(piece)),
+    onText: (piece) => Deno.stdout.writeSync(encoder.encode(printable(piece))),
   });
   console.log();
   return { pair: id, text };

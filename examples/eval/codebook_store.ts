@@ -10,6 +10,7 @@ import {
 import { manifest } from "@couplet/kv/kernels";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { readFile } from "../../cli/files.ts";
 import type { Stage } from "../../cli/progress.ts";
 import type { Checkpoint } from "../llama/mod.ts";
 import { weightedSamples, type Weighting } from "../llama/weighted_samples.ts";
@@ -121,14 +122,18 @@ async function readKept(
   { keySpace }: CodebookNeed,
   { config: { keyValueHeads, headDim }, fingerprint: model }: Checkpoint,
 ): Promise<CodebookSet | undefined> {
-  let bytes: Uint8Array;
   try {
-    bytes = await Deno.readFile(path);
+    await Deno.lstat(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;
   }
-  return decodeCodebooks(bytes, { model, keySpace, keyValueHeads, headDim });
+  const remedy = "Give another folder with --codebooks, or move this away";
+  return await readFile(
+    path,
+    { what: `the codebooks ${path}`, remedy },
+    (bytes) => decodeCodebooks(bytes, { model, keySpace, keyValueHeads, headDim }),
+  );
 }
 
 /** Writes a file as a whole: an evaluation that is interrupted leaves none that is half written. */

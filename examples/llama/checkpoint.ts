@@ -5,6 +5,8 @@ import {
   type SafetensorsTensor,
   type ValueRotation,
 } from "@couplet/kv";
+import { readBytes as readFileBytes } from "../../cli/files.ts";
+import { parseJson } from "../../src/parse_json.ts";
 import { type LlamaConfig, parseConfig } from "./config.ts";
 import { parseTokenizer, type Tokenizer } from "./tokenizer.ts";
 import { collectWeights, type ModelWeights } from "./weights.ts";
@@ -31,7 +33,7 @@ export interface Checkpoint {
  */
 export async function loadModel(folder: string): Promise<Checkpoint> {
   const configBytes = await readBytes(folder, "config.json");
-  const config = parseConfig(parseJson("config.json", configBytes));
+  const config = parseConfig(parseJsonFile("config.json", configBytes));
   const tokenizer = parseTokenizer(
     objectOf("tokenizer.json", await readBytes(folder, "tokenizer.json")),
     await optionalObject(folder, "tokenizer_config.json"),
@@ -115,15 +117,10 @@ function readShard(file: string, bytes: Uint8Array): ReadonlyMap<string, Safeten
 }
 
 async function readBytes(folder: string, file: string): Promise<Uint8Array<ArrayBuffer>> {
-  try {
-    return await Deno.readFile(`${folder}/${file}`);
-  } catch (cause) {
-    throw new CoupletError("file", {
-      what: `"${folder}/${file}" cannot be read`,
-      why: cause instanceof Error ? cause.message : String(cause),
-      remedy: "Pass the folder of a Hugging Face model: config.json, tokenizer.json, safetensors",
-    }, { cause });
-  }
+  return await readFileBytes(`${folder}/${file}`, {
+    what: `"${folder}/${file}"`,
+    remedy: "Pass the folder of a Hugging Face model: config.json, tokenizer.json, safetensors",
+  });
 }
 
 async function exists(folder: string, file: string): Promise<boolean> {
@@ -140,16 +137,16 @@ async function optionalObject(folder: string, file: string): Promise<object> {
 }
 
 function objectOf(file: string, bytes: Uint8Array): Record<string, unknown> {
-  const json = parseJson(file, bytes);
+  const json = parseJsonFile(file, bytes);
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
     throw broken(file, "it is not a JSON object");
   }
   return json as Record<string, unknown>;
 }
 
-function parseJson(file: string, bytes: Uint8Array): unknown {
+function parseJsonFile(file: string, bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return parseJson(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {
     throw new CoupletError("file", {
       what: `${file} cannot be used`,

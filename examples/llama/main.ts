@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { runProgram } from "../command_line.ts";
+import { printable, runProgram } from "../command_line.ts";
 import { parseArguments } from "./arguments.ts";
 import { loadModel } from "./checkpoint.ts";
 import { generate } from "./generate.ts";
@@ -44,7 +44,7 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 async function write(text: string): Promise<void> {
-  const bytes = new TextEncoder().encode(text);
+  const bytes = new TextEncoder().encode(printable(text));
   for (let at = 0; at < bytes.length;) at += await Deno.stdout.write(bytes.subarray(at));
 }
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { directoryStore } from "@couplet/kv/stores/directory";
-import { runProgram } from "../command_line.ts";
+import { printable, runProgram } from "../command_line.ts";
 import { type Checkpoint, loadModel } from "./checkpoint.ts";
 import { openPrefix } from "./prefix.ts";
 import { type Completion, serve } from "./serve.ts";
@@ -38,7 +38,7 @@ async function main(argv: readonly string[]): Promise<void> {
     ? undefined
     : await openPrefix(engine, cache, prefixIds, store);
   if (prefix !== undefined) {
-    for (const { error } of prefix.refused) console.error(error.message);
+    for (const { error } of prefix.refused) console.error(printable(error.message));
     const { restored } = prefix;
     console.error(
       `Prefix: ${restored} tokens restored, ${prefixIds.length - restored} computed` +
@@ -63,7 +63,7 @@ async function main(argv: readonly string[]): Promise<void> {
     const { prompt, tokenIds } = completion;
     const before = [...prefixIds, ...prompts[prompt]!];
     const added = addedText(checkpoint.tokenizer, before, tokenIds);
-    console.log(`${prompt + 1}. ${options.prompts[prompt]}${added}\n`);
+    console.log(printable(`${prompt + 1}. ${options.prompts[prompt]}${added}\n`));
   }
   console.error(summary(completions, performance.now() - start));
   destroy();

@@ -14,6 +14,7 @@ import {
   type Sequence,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
+import { readBytes } from "../../cli/files.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { modelCacheOptions, plannedEngineOptions } from "./attention_cache.ts";
 import type { CacheArguments } from "./cache_arguments.ts";
@@ -163,13 +164,5 @@ async function learn(
 }
 
 async function readFile(path: string): Promise<Uint8Array> {
-  try {
-    return await Deno.readFile(path);
-  } catch (cause) {
-    throw new CoupletError("file", {
-      what: `"${path}" cannot be read`,
-      why: cause instanceof Error ? cause.message : String(cause),
-      remedy: "Check the path",
-    }, { cause });
-  }
+  return await readBytes(path, { what: `"${path}"`, remedy: "Check the path" });
 }

@@ -8,7 +8,9 @@ import {
   choosePolicy,
   CoupletError,
   estimateSensitivities,
+  type SchemeId,
   type Sensitivity,
+  SIDES,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import { requestTestDevice } from "../../tools/adapter.ts";
@@ -27,19 +29,25 @@ async function main(argv: readonly string[]): Promise<void> {
   const { options } = parsed;
   await checkWritable(options.json);
   const checkpoint = await loadModel(options.model);
+  const { bits: budgetBits, tokens, sequences, window, sinks, candidates } = options;
+  const choose = (sensitivities: readonly Sensitivity[]) =>
+    choosePolicy({
+      ...modelCacheOptions(checkpoint.config),
+      budgetBits,
+      tokens,
+      sequences,
+      tiers: { window, sinks },
+      ...(candidates === undefined ? {} : { candidates }),
+      sensitivities,
+    });
+  // What no policy can meet is refused before anything is measured: losses do not change what a policy takes.
+  if (options.from === undefined) {
+    choose(lossless(candidates ?? CANDIDATES, checkpoint.config.layers));
+  }
   const { source, sensitivities } = options.from === undefined
     ? await takeSensitivities(options, checkpoint)
     : await readSensitivities(options.from, checkpoint.fingerprint);
-  const { bits: budgetBits, tokens, sequences, window, sinks, candidates } = options;
-  const chosen = choosePolicy({
-    ...modelCacheOptions(checkpoint.config),
-    budgetBits,
-    tokens,
-    sequences,
-    tiers: { window, sinks },
-    ...(candidates === undefined ? {} : { candidates }),
-    sensitivities,
-  });
+  const chosen = choose(sensitivities);
   console.log(chosen.describe());
   if (options.json === undefined) return;
   const { describe: _describe, ...figures } = chosen;
@@ -51,6 +59,13 @@ async function main(argv: readonly string[]): Promise<void> {
     sensitivities,
   };
   await Deno.writeTextFile(options.json, `${JSON.stringify(file, null, 2)}\n`);
+}
+
+/** Sensitivities of candidates that would lose nothing anywhere. */
+function lossless(candidates: readonly SchemeId[], layers: number): readonly Sensitivity[] {
+  return Array.from({ length: layers }, (_, layer) => layer).flatMap((layer) =>
+    SIDES.flatMap((side) => candidates.map((scheme) => ({ layer, side, scheme, loss: 0 })))
+  );
 }
 
 /** Learns codebooks of all candidates, and finds what each costs in each place. */

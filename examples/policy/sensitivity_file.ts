@@ -5,6 +5,8 @@ import {
   type Policy,
   type Sensitivity,
 } from "@couplet/kv";
+import { z } from "zod";
+import { readJson } from "../../cli/json.ts";
 
 /** What the program writes: a policy that others take up, and what it was chosen by. */
 export interface PolicyFile
@@ -29,13 +31,11 @@ export async function readSensitivities(
 ): Promise<Pick<PolicyFile, "source" | "sensitivities">> {
   const what = `Cannot read the sensitivities of ${path}`;
   const remedy = "Pass a file that this program wrote with --json";
-  let file: Partial<PolicyFile>;
-  try {
-    file = JSON.parse(await Deno.readTextFile(path));
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new CoupletError("file", { what, why, remedy }, { cause });
-  }
+  const file = await readJson(
+    path,
+    { what: `the sensitivities of ${path}`, remedy },
+    z.looseObject({ model: z.object({ name: z.string(), digest: z.string() }).optional() }),
+  ) as Partial<PolicyFile>;
   const { sensitivities, source } = file;
   if (
     typeof source !== "string" || !Array.isArray(sensitivities) ||

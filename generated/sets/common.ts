@@ -15,4 +15,18 @@ export const kernels: readonly KernelInfo[] = [
     reason: "every cache: forks and copy-on-write pages",
     load: () => import("../copy.wgsl.ts"),
   },
+  {
+    name: "page_table",
+    bindings: ["step", "pages_written"],
+    workgroupBytes: 0,
+    reason: "every cache: pages that sequences take",
+    load: () => import("../page_table.wgsl.ts"),
+  },
+  {
+    name: "restore",
+    bindings: ["step", "restored", "records"],
+    workgroupBytes: 0,
+    reason: "every cache: snapshots",
+    load: () => import("../restore.wgsl.ts"),
+  },
 ];

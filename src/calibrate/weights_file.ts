@@ -95,12 +95,15 @@ export function withWeights(
     samples,
     weights,
   });
-  for (const { layer, side } of weights) {
-    if (samples.some((one) => one.layer === layer && one.side === side)) continue;
-    throw unfit(layer, side, "there are no samples of them");
+  const place = ({ layer, side }: { readonly layer: number; readonly side: Side }) =>
+    `${side} of layer ${layer}`;
+  const sampled = new Set(samples.map(place));
+  for (const one of weights) {
+    if (!sampled.has(place(one))) throw unfit(one.layer, one.side, "there are no samples of them");
   }
+  const byPlace = new Map(weights.map((one) => [place(one), one]));
   return samples.map((one) => {
-    const found = weights.find(({ layer, side }) => one.layer === layer && one.side === side);
+    const found = byPlace.get(place(one));
     if (found === undefined) return one;
     const { layer, side, shape, scale } = found;
     const { keyValueHeads, headDim } = one;

@@ -2,7 +2,12 @@ import { checkOptions, whole } from "../check_options.ts";
 import { layoutKind } from "../checked_records.ts";
 import { NUMBERS, typedArray } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
-import { type RecordLayout, recordWords } from "../record_layout.ts";
+import type { RecordLayout } from "../record_layout.ts";
+
+/** Words of the records that hold `tokens` tokens of one KV head. */
+function wordsOf({ tokens: recordTokens, words }: RecordLayout, tokens: number): number {
+  return Math.ceil(tokens / recordTokens) * words;
+}
 
 /**
  * Writes `bits` bits of a number into words, least significant bit first; the other bits are kept.
@@ -88,7 +93,7 @@ export function firstRecords(
   words: Uint32Array,
   tokens: number,
 ): Uint32Array<ArrayBuffer> {
-  const first = words.slice(0, recordWords(layout, tokens));
+  const first = words.slice(0, wordsOf(layout, tokens));
   for (let token = tokens; token % layout.tokens !== 0; token++) {
     const start = tokenBit(layout, token);
     const end = start + layout.metadata.tokenBits;
@@ -123,7 +128,7 @@ export function packRecords(
       remedy: "Pass [tokens][codes] codes of one KV head",
     });
   }
-  const words = new Uint32Array(recordWords(layout, tokens));
+  const words = new Uint32Array(wordsOf(layout, tokens));
   for (let token = 0; token < tokens; token++) {
     for (let index = 0; index < layout.codes; index++) {
       const code = codes[token * layout.codes + index]!;
@@ -158,12 +163,10 @@ export function unpackRecords(
     words: typedArray("Uint32Array"),
     tokens: whole(0),
   }, { layout, words, tokens });
-  if (words.length < recordWords(layout, tokens)) {
+  if (words.length < wordsOf(layout, tokens)) {
     throw new CoupletError("shape", {
       what: "Cannot unpack records",
-      why: `${tokens} tokens take ${
-        recordWords(layout, tokens)
-      } words and ${words.length} were given`,
+      why: `${tokens} tokens take ${wordsOf(layout, tokens)} words and ${words.length} were given`,
       remedy: "Pass all records of one KV head, or fewer tokens",
     });
   }

@@ -1,13 +1,13 @@
 import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
 import type { CodebookSet, ModelFingerprint } from "../codebook.ts";
-import { checkSinkLogits, type ResolvedOptions, resolveOptions } from "../cache_options.ts";
-import { ringSlots } from "../cache_sizes.ts";
+import { checkSinkLogits, resolveOptions } from "../cache_options.ts";
 import { CoupletError } from "../errors.ts";
 import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { attend, type ExactTiers, seesExactly } from "./attention.ts";
+import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
 import { checkReferenceOptions } from "./reference_options.ts";
-import { SideStore } from "./side_store.ts";
+import { SideStore, type SideStoreOptions } from "./side_store.ts";
 
 /** What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels do not matter here. */
 export interface ReferenceCacheOptions {
@@ -82,12 +82,16 @@ export interface ReferenceCache {
   freeSequence(sequence: ReferenceSequence): void;
   /** Tokens of a sequence, those of a step begun included. */
   length(sequence: ReferenceSequence): number;
+  /** Tokens of a sequence past the sinks that a query at its end sees through their codes. */
+  codedTokens(sequence: ReferenceSequence): number;
   /**
    * Takes back the tokens from `length` on. Where no more than `appendTokens` are taken back, it is as if
    * they had never been; beyond, exact tokens that had left the window are seen through their codes
-   * although they are in it again.
+   * although they are in it again. Steps that began at `length` or later are void.
    *
-   * @throws {CoupletError} `usage` where the sequence does not hold so many tokens.
+   * @throws {CoupletError} `usage` where the sequence does not hold so many tokens; where `length` lies inside a step that
+   * was not appended to every layer, or inside a block of tokens that are coded together and are not held exactly any more;
+   * where layers with a sliding window have given up what the last query would see.
    */
   truncate(sequence: ReferenceSequence, length: number): void;
   /**
@@ -98,7 +102,8 @@ export interface ReferenceCache {
    */
   beginStep(entries: readonly ReferenceStepEntry[]): ReferenceStep;
   /**
-   * Stores one layer's keys and values of a step's tokens.
+   * Stores one layer's keys and values of a step's tokens. Entries whose tokens were taken back, or whose sequence was
+   * freed, are passed over.
    *
    * @param vectors `[tokens][keyValueHeads][headDim]` each, the entries' tokens one after the other.
    * @throws {CoupletError} `shape` where sizes do not match; `usage` where a layer is appended twice, or
@@ -113,7 +118,7 @@ export interface ReferenceCache {
    * Attention of a step's queries over all tokens of their sequences, in one layer.
    *
    * @param vectors `[tokens][queryHeads][headDim]`, the entries' tokens one after the other.
-   * @returns `[tokens][queryHeads][headDim]`.
+   * @returns `[tokens][queryHeads][headDim]`, 0 where an entry is passed over.
    * @throws {CoupletError} as {@linkcode append} does.
    */
   attend(
@@ -122,6 +127,9 @@ export interface ReferenceCache {
     vectors: { readonly queries: Float32Array },
   ): Float32Array<ArrayBuffer>;
 }
+
+/** Tokens that layers with a sliding window give up at once. */
+const TILE_TOKENS = 128;
 
 /** One layer of one sequence. */
 interface LayerState {
@@ -139,6 +147,19 @@ interface SequenceState {
   length: number;
   /** Tokens below this one, sinks aside, lost their exact values to others that were then taken back. */
   exactFrom: number;
+  /** By sliding window, how many coded tokens its layers have given up. */
+  readonly passed: Map<number, number>;
+  /** Its entries of steps that were not taken back. */
+  steps: BegunEntry[];
+}
+
+/** One sequence's share of a step that has begun. */
+interface BegunEntry extends ReferenceStepEntry {
+  readonly firstPosition: number;
+  /** Layers that were given the step's tokens, the same for all its entries. */
+  readonly appended: Set<number>;
+  /** Whether its tokens were taken back, or its sequence freed. */
+  isVoid: boolean;
 }
 
 /**
@@ -148,13 +169,15 @@ interface SequenceState {
  */
 export function createReferenceCache(options: ReferenceCacheOptions): ReferenceCache {
   checkReferenceOptions(options);
-  const resolved = resolve(options);
-  const { shape, tiers, keys: keySpace, block } = resolved;
-  const { appendTokens } = resolved.capacity;
-  const stores = storeMakers(options, resolved);
-  const { sinkLogits } = options;
+  checkOptions(options);
+  const { shape, tiers, keys: keySpace, capacity: { appendTokens }, sinkLogits } = options;
+  const ownLayers = readLayers(shape, options.policy);
+  const block = windowBlock(ownLayers);
+  const slots = keptExactly(tiers.window, block, appendTokens);
+  const stores = storeMakers(options, ownLayers, slots);
   checkSinkLogits(sinkLogits, shape);
   const sequences = new Map<ReferenceSequence, SequenceState>();
+  const begunSteps = new WeakMap<ReferenceStep, readonly BegunEntry[]>();
   let nextId = 0;
 
   function stateOf(sequence: ReferenceSequence): SequenceState {
@@ -181,12 +204,20 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     return state;
   }
 
-  /** Checks that every entry's layer holds `before(entry)` tokens: that calls come in order. */
+  /** Checks that some entries count, and that their layer holds as many tokens as it must: that calls come in order. */
   function checkOrder(step: ReferenceStep, layer: number, appended: boolean): void {
-    for (const { sequence, firstPosition, tokens } of step.entries) {
+    const live = entriesOf(step).filter(({ isVoid }) => !isVoid);
+    if (live.length === 0) {
+      throw new CoupletError("usage", {
+        what: `Cannot use the step in layer ${layer}`,
+        why: "its tokens were taken back, or its sequences freed",
+        remedy: "Begin another step of the sequences as they are now",
+      });
+    }
+    for (const { sequence, firstPosition, tokens } of live) {
       const wanted = firstPosition + (appended ? tokens : 0);
       const { length } = layerOf(sequence, layer);
-      if (length !== wanted || stateOf(sequence).length !== firstPosition + tokens) {
+      if (length !== wanted) {
         throw new CoupletError("usage", {
           what: `Cannot ${appended ? "attend in" : "append to"} layer ${layer}`,
           why:
@@ -195,6 +226,56 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         });
       }
     }
+  }
+
+  /** Checks that what a layer is given can be taken back to what every layer has. */
+  function checkLead(step: ReferenceStep, layer: number): void {
+    for (const { sequence, firstPosition, tokens, isVoid } of entriesOf(step)) {
+      if (isVoid) continue;
+      const unfinished = stateOf(sequence).steps.find(({ appended }) =>
+        appended.size < shape.layers
+      );
+      const behind = unfinished!.firstPosition;
+      if (behind === firstPosition || firstPosition + tokens - behind <= appendTokens) continue;
+      throw new CoupletError("usage", {
+        what: `Cannot append to layer ${layer}`,
+        why:
+          `some layers have sequence ${sequence.id} up to ${behind} alone, and no layer may be more than ${appendTokens} tokens ahead`,
+        remedy: "Append the earlier step to every layer first",
+      });
+    }
+  }
+
+  /** Why a sequence cannot be taken back to a length; undefined where it can. */
+  function rollbackObstacle(
+    { steps, passed }: SequenceState,
+    length: number,
+    exactFrom: number,
+  ): string | undefined {
+    for (const { firstPosition, tokens, appended } of steps) {
+      const isInside = firstPosition < length && length < firstPosition + tokens;
+      if (isInside && appended.size < shape.layers) {
+        return `the step from ${firstPosition} on was not appended to every layer`;
+      }
+    }
+    const coded = codedAt(length, exactFrom);
+    if (coded % block !== 0) return `it would end inside a block of ${block} coded tokens`;
+    for (const [window, given] of passed) {
+      const oldest = Math.max(0, length + 1 - window - tiers.sinks);
+      if (coded > 0 && Math.min(oldest, coded) < given) {
+        return `layers with a sliding window of ${window} have given up what its last query would see`;
+      }
+    }
+    return undefined;
+  }
+
+  /** Tokens past the sinks that a query at the end of a sequence sees through their codes. */
+  function codedAt(length: number, exactFrom: number): number {
+    let coded = 0;
+    for (let token = tiers.sinks; token < length; token++) {
+      if (!seesExactly(tiers, length - 1, token, exactFrom, block)) coded++;
+    }
+    return coded;
   }
 
   function checkSize(
@@ -224,19 +305,19 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         length: 0,
         coded: 0,
       }));
-      sequences.set(sequence, { layers, length: 0, exactFrom: 0 });
+      sequences.set(sequence, { layers, length: 0, exactFrom: 0, passed: new Map(), steps: [] });
       return sequence;
     },
 
     forkSequence(sequence): ReferenceSequence {
-      const { layers, ...state } = stateOf(sequence);
+      const { layers, passed, ...state } = stateOf(sequence);
       const fork = { id: nextId++ };
       const copies = layers.map(({ keys, values, ...layer }) => ({
         ...layer,
         keys: keys.clone(),
         values: values.clone(),
       }));
-      sequences.set(fork, { ...state, layers: copies });
+      sequences.set(fork, { ...state, layers: copies, passed: new Map(passed), steps: [] });
       return fork;
     },
 
@@ -254,11 +335,16 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     },
 
     freeSequence(sequence): void {
-      stateOf(sequence);
+      for (const entry of stateOf(sequence).steps) entry.isVoid = true;
       sequences.delete(sequence);
     },
 
     length: (sequence) => stateOf(sequence).length,
+
+    codedTokens(sequence): number {
+      const { length, exactFrom } = stateOf(sequence);
+      return codedAt(length, exactFrom);
+    },
 
     truncate(sequence, length): void {
       const state = stateOf(sequence);
@@ -269,8 +355,23 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           remedy: "Keep from 0 to as many tokens as the sequence holds",
         });
       }
-      const oldestExact = state.length - ringSlots(resolved);
-      state.exactFrom = Math.min(length, Math.max(state.exactFrom, oldestExact));
+      if (length === state.length) return;
+      const stored = Math.max(...state.layers.map((layer) => layer.length));
+      const exactFrom = Math.min(length, Math.max(state.exactFrom, stored - slots));
+      const why = rollbackObstacle(state, length, exactFrom);
+      if (why !== undefined) {
+        throw new CoupletError("usage", {
+          what: `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
+          why,
+          remedy: "Take back no more tokens than a step may add, or all; or keep a fork",
+        });
+      }
+      for (const entry of state.steps) {
+        entry.isVoid ||= entry.firstPosition + entry.tokens > length;
+      }
+      state.steps = state.steps.filter(({ isVoid }) => !isVoid);
+      if (codedAt(length, exactFrom) === 0) state.passed.clear();
+      state.exactFrom = exactFrom;
       state.length = length;
       for (const layer of state.layers) {
         layer.length = Math.min(layer.length, length);
@@ -299,24 +400,33 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           });
         }
       }
-      const begun = entries.map((entry) => ({
-        ...entry,
-        firstPosition: stateOf(entry.sequence).length,
-      }));
-      for (const { sequence, tokens } of begun) {
-        stateOf(sequence).length += tokens;
-      }
-      return { entries: begun };
+      const appended = new Set<number>();
+      const begun = entries.map(({ sequence, tokens }): BegunEntry => {
+        const state = stateOf(sequence);
+        const firstPosition = state.length;
+        const entry = { sequence, tokens, firstPosition, appended, isVoid: false };
+        state.steps.push(entry);
+        state.length += tokens;
+        return entry;
+      });
+      const step = { entries: begun };
+      begunSteps.set(step, begun);
+      return step;
     },
 
     append(step, layer, { keys, values }): void {
       checkOrder(step, layer, false);
-      const { keyValueHeads } = resolved.layers[layer]!;
+      checkLead(step, layer);
+      const { keyValueHeads } = ownLayers[layer]!;
       checkSize("keys", step, keyValueHeads, keys);
       checkSize("values", step, keyValueHeads, values);
       const channels = keyValueHeads * shape.headDim;
       let at = 0;
-      for (const { sequence, tokens } of step.entries) {
+      for (const { sequence, tokens, isVoid } of entriesOf(step)) {
+        if (isVoid) {
+          at += tokens * channels;
+          continue;
+        }
         const state = layerOf(sequence, layer);
         for (let i = 0; i < tokens; i++, at += channels) {
           state.keys.writeExact(state.length, keys, at);
@@ -331,6 +441,9 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           state.values.encode(state.coded);
         }
       }
+      const [{ appended }] = entriesOf(step) as [BegunEntry];
+      appended.add(layer);
+      if (appended.size === shape.layers) entriesOf(step).forEach(pass);
     },
 
     attend(step, layer, { queries }): Float32Array<ArrayBuffer> {
@@ -339,10 +452,14 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       const channels = shape.queryHeads * shape.headDim;
       const output = new Float32Array(queries.length);
       let at = 0;
-      for (const { sequence, tokens, firstPosition } of step.entries) {
+      for (const { sequence, tokens, firstPosition, isVoid } of entriesOf(step)) {
+        if (isVoid) {
+          at += tokens * channels;
+          continue;
+        }
         const state = layerOf(sequence, layer);
         const { exactFrom } = stateOf(sequence);
-        const { keyValueHeads, slidingWindow } = resolved.layers[layer]!;
+        const { keyValueHeads, slidingWindow } = ownLayers[layer]!;
         const held = { state, keyValueHeads, firstPosition, exactFrom };
         const result = attend({
           queryHeads: shape.queryHeads,
@@ -369,8 +486,8 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
               (layer + 1) * shape.queryHeads,
             ),
           }),
-          scale: resolved.scale,
-          ...(resolved.softcap > 0 ? { softcap: resolved.softcap } : {}),
+          ...(options.scale === undefined ? {} : { scale: options.scale }),
+          ...(options.softcap ? { softcap: options.softcap } : {}),
         });
         output.set(result.output, at);
         at += tokens * channels;
@@ -378,6 +495,31 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       return output;
     },
   };
+
+  function entriesOf(step: ReferenceStep): readonly BegunEntry[] {
+    const entries = begunSteps.get(step);
+    if (entries === undefined) {
+      throw new CoupletError("usage", {
+        what: "Cannot use the step",
+        why: "it is no step of this cache",
+        remedy: "Pass a step of this cache's beginStep()",
+      });
+    }
+    return entries;
+  }
+
+  /** Sliding windows move on: of the tokens behind them, whole tiles are given up once no step can be taken back to them. */
+  function pass({ sequence, firstPosition, tokens, isVoid }: BegunEntry): void {
+    if (isVoid) return;
+    const { passed } = stateOf(sequence);
+    for (const { slidingWindow } of ownLayers) {
+      if (slidingWindow === 0) continue;
+      const needed = Math.max(slidingWindow, tiers.window + block) - 1;
+      const behind = firstPosition + tokens - appendTokens - tiers.sinks - needed;
+      const tiles = Math.floor(Math.max(0, behind) / TILE_TOKENS) * TILE_TOKENS;
+      passed.set(slidingWindow, Math.max(tiles, passed.get(slidingWindow) ?? 0));
+    }
+  }
 
   /**
    * All tokens of a layer in one form, `[tokens][keyValueHeads][headDim]`; those that no query from
@@ -411,11 +553,11 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   }
 }
 
-/** The options as a plan would resolve them, without a bound on tokens. */
-function resolve(options: ReferenceCacheOptions): ResolvedOptions {
+/** Refuses options that a plan would refuse, but for its bound on tokens. */
+function checkOptions(options: ReferenceCacheOptions): void {
   const { shape, policy, tiers, keys, capacity: { appendTokens }, scale, softcap } = options;
   const tokens = Number.MAX_SAFE_INTEGER;
-  return resolveOptions({
+  resolveOptions({
     shape,
     policy,
     tiers,
@@ -434,21 +576,28 @@ function resolve(options: ReferenceCacheOptions): ResolvedOptions {
 
 /** The options of every layer's stores. */
 function storeMakers(
-  { codebooks, model }: ReferenceCacheOptions,
-  options: ResolvedOptions,
-) {
-  if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
-  const { headDim } = options.shape;
-  return options.layers.map(({ keys, values, keyValueHeads }, layer) => {
-    const store = (side: Side, id: SchemeId) => ({
-      scheme: parseScheme(id),
-      codebook: cacheCodebook(codebooks, { keyValueHeads, headDim }, layer, side, id),
-      ...(side === "keys" && options.keys.space === "pre-rope" ? { rope: options.keys.rope } : {}),
-      keyValueHeads,
-      headDim,
-      tiers: options.tiers,
-      slots: ringSlots(options),
-    });
+  { shape: { headDim }, tiers, keys: keySpace, codebooks, model }: ReferenceCacheOptions,
+  layers: readonly ReferenceLayer[],
+  slots: number,
+): readonly Readonly<Record<Side, SideStoreOptions>>[] {
+  if (codebooks !== undefined) checkCodebookSet(codebooks, keySpace.space, model);
+  return layers.map(({ keys, values, keyValueHeads }, layer) => {
+    const store = (side: Side, id: SchemeId): SideStoreOptions => {
+      // Refuses a set without the codebook; which one it is, is found again.
+      const codebook = cacheCodebook(codebooks, { keyValueHeads, headDim }, layer, side, id);
+      const learned = codebooks?.codebooks.find((one) =>
+        one.scheme === id && one.side === side && one.layer === layer
+      );
+      return {
+        scheme: parseScheme(id),
+        codebook: learned ?? codebook,
+        ...(side === "keys" && keySpace.space === "pre-rope" ? { rope: keySpace.rope } : {}),
+        keyValueHeads,
+        headDim,
+        tiers,
+        slots,
+      };
+    };
     return { keys: store("keys", keys), values: store("values", values) };
   });
 }

@@ -1,9 +1,9 @@
 import type { SideCodebook } from "../codebook.ts";
-import { fromFloat16Bits, toFloat16Bits } from "../float16.ts";
 import type { RopeParameters } from "../cache_types.ts";
 import { type Codec, type CodingContext, type HeadCodebook, schemeCodec } from "../codec.ts";
 import type { Scheme } from "../scheme.ts";
 import type { ExactTiers } from "./attention.ts";
+import { nearestBinary16 } from "./binary16.ts";
 import { headCodebooks } from "./head_codebooks.ts";
 import { firstRecords } from "./pack.ts";
 import { rotate } from "./rope.ts";
@@ -35,10 +35,10 @@ export class SideStore {
   readonly #codec: Codec;
   /** `[keyValueHeads]` codebooks, as stored. */
   readonly #codebooks: readonly HeadCodebook[];
-  /** `[sinks][keyValueHeads][headDim]` binary16 bits. */
-  readonly #sinks: Uint16Array;
-  /** `[slots][keyValueHeads][headDim]` binary16 bits; token t at slot t modulo their number. */
-  readonly #recent: Uint16Array;
+  /** `[sinks][keyValueHeads][headDim]` binary16 numbers. */
+  readonly #sinks: Float64Array<ArrayBuffer>;
+  /** `[slots][keyValueHeads][headDim]` binary16 numbers; token t at slot t modulo their number. */
+  readonly #recent: Float64Array<ArrayBuffer>;
   /** One array of records per KV head; their token 0 is the first past the sinks. Grows by doubling. */
   readonly #records: Uint32Array<ArrayBuffer>[];
   readonly #slots: number;
@@ -48,8 +48,8 @@ export class SideStore {
     this.#options = options;
     this.#codec = schemeCodec(scheme);
     this.#slots = options.slots;
-    this.#sinks = new Uint16Array(tiers.sinks * keyValueHeads * headDim);
-    this.#recent = new Uint16Array(this.#slots * keyValueHeads * headDim);
+    this.#sinks = new Float64Array(tiers.sinks * keyValueHeads * headDim);
+    this.#recent = new Float64Array(this.#slots * keyValueHeads * headDim);
     this.#records = Array.from({ length: keyValueHeads }, () => new Uint32Array(0));
     this.#codebooks = headCodebooks(scheme, codebook, keyValueHeads, headDim);
   }
@@ -71,16 +71,16 @@ export class SideStore {
    */
   writeExact(token: number, vectors: ArrayLike<number>, at: number): void {
     const channels = this.#options.keyValueHeads * this.#options.headDim;
-    const { bits, offset } = this.#exactPlace(token);
-    for (let i = 0; i < channels; i++) bits[offset + i] = toFloat16Bits(vectors[at + i]!);
+    const { tier, offset } = this.#exactPlace(token);
+    for (let i = 0; i < channels; i++) tier[offset + i] = nearestBinary16(vectors[at + i]!);
   }
 
   /** One head's exact vector `[headDim]` of a token that is still kept. */
   readExact(token: number, head: number): Float64Array<ArrayBuffer> {
     const { headDim } = this.#options;
-    const { bits, offset } = this.#exactPlace(token);
+    const { tier, offset } = this.#exactPlace(token);
     const at = offset + head * headDim;
-    return Float64Array.from(bits.subarray(at, at + headDim), fromFloat16Bits);
+    return tier.slice(at, at + headDim);
   }
 
   /** Codes a token past the sinks, from its exact value: where it is the last of a block, the whole block. */
@@ -137,12 +137,14 @@ export class SideStore {
     return { layout, record: Math.floor(coded / layout.tokens), index: coded % layout.tokens };
   }
 
-  #exactPlace(token: number): { readonly bits: Uint16Array; readonly offset: number } {
+  #exactPlace(
+    token: number,
+  ): { readonly tier: Float64Array<ArrayBuffer>; readonly offset: number } {
     const { tiers, keyValueHeads, headDim } = this.#options;
     const channels = keyValueHeads * headDim;
     return token < tiers.sinks
-      ? { bits: this.#sinks, offset: token * channels }
-      : { bits: this.#recent, offset: (token % this.#slots) * channels };
+      ? { tier: this.#sinks, offset: token * channels }
+      : { tier: this.#recent, offset: (token % this.#slots) * channels };
   }
 
   #wordsFor(head: number, length: number): Uint32Array {

@@ -18,6 +18,7 @@ import { CoupletError } from "../errors.ts";
 import {
   checkStoreEntry,
   checkStoreKey,
+  isStoreKey,
   type SnapshotStore,
   storeError,
 } from "../snapshot_store.ts";
@@ -80,6 +81,9 @@ const CHUNK_BYTES = 63 * 1024;
 /** Chunks of one transaction: Deno KV takes 800 KiB, and ten keys in one reading. */
 const BATCH = 10;
 
+/** The ids of this store: when writing began, and what makes it the only one. */
+const ID = /^([0-9]{1,16})-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 /** Age in milliseconds at which chunks without a manifest count as left behind by a crash. */
 const ABANDONED = 60 * 60 * 1000;
 
@@ -136,52 +140,70 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
     index,
   ];
 
-  /** Calls `visit` for the numbers of chunks, as many at a time as Deno KV takes. */
-  async function inBatches(
-    chunks: number,
-    visit: (indices: readonly number[]) => Promise<void>,
-  ): Promise<void> {
-    for (let first = 0; first < chunks; first += BATCH) {
-      const count = Math.min(BATCH, chunks - first);
-      await visit(Array.from({ length: count }, (_, i) => first + i));
+  /** Removes values, as many at a time as Deno KV takes. */
+  async function remove(keys: AsyncIterable<KvKey>): Promise<void> {
+    let batch: KvKey[] = [];
+    const removeBatch = async () => {
+      const change = batch.reduce((change, key) => change.delete(key), kv.atomic());
+      batch = [];
+      await commit(() => change.commit());
+    };
+    for await (const key of keys) {
+      batch.push(key);
+      if (batch.length === BATCH) await removeBatch();
+    }
+    if (batch.length > 0) await removeBatch();
+  }
+
+  /** The chunks of an entry that are there, whatever a manifest says, or those of one id; and their ids. */
+  async function* chunksOf(...of: [key: string, id?: string]): AsyncIterable<[KvKey, string]> {
+    const under: KvKey = [prefix, "chunk", ...of.filter((part) => part !== undefined)];
+    for await (const { key: found } of kv.list({ prefix: under })) {
+      const [, , , id, index, ...more] = found;
+      if (typeof id === "string" && typeof index === "number" && more.length === 0) {
+        yield [chunkKey(of[0], id, index), id];
+      }
     }
   }
 
-  async function removeChunks(key: string, { id, chunks }: Manifest): Promise<void> {
-    await inBatches(chunks, async (indices) => {
-      const batch = kv.atomic();
-      for (const index of indices) batch.delete(chunkKey(key, id, index));
-      await commit(() => batch.commit());
-    });
+  /** Removes the chunks of one id. */
+  async function removeChunks(key: string, id: string): Promise<void> {
+    await remove((async function* () {
+      for await (const [found] of chunksOf(key, id)) yield found;
+    })());
   }
 
   /** Removes chunks that a crash left behind, between the chunks and the manifest of a write. */
   async function removeAbandoned(key: string, current: string): Promise<void> {
-    for await (const entry of kv.list({ prefix: [prefix, "chunk", key] })) {
-      const id = `${entry.key[3]}`;
-      const age = Date.now() - Number(id.split("-", 1)[0]);
-      if (id === current || !(age > ABANDONED)) continue;
-      const abandoned = kv.atomic().delete(chunkKey(key, id, Number(entry.key[4])));
-      await commit(() => abandoned.commit());
-    }
+    await remove((async function* () {
+      for await (const [found, id] of chunksOf(key)) {
+        const age = Date.now() - Number(ID.exec(id)?.[1]);
+        if (id !== current && age > ABANDONED) yield found;
+      }
+    })());
   }
 
-  /** The bytes of a manifest, or undefined where a chunk is gone. */
+  /** The bytes of a manifest, or undefined where a chunk is not as it says. */
   async function readChunks(
     key: string,
     { id, bytes, chunks }: Manifest,
   ): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const bytesOf = (index: number) => Math.min(CHUNK_BYTES, bytes - index * CHUNK_BYTES);
+    const isWhole = (value: unknown, index: number): value is Uint8Array =>
+      value instanceof Uint8Array && value.length === bytesOf(index);
+    // The last one first: there may be a fraction of what the manifest announces.
+    const last = await kv.get(chunkKey(key, id, chunks - 1));
+    if (!isWhole(last.value, chunks - 1)) return undefined;
     const all = new Uint8Array(bytes);
-    let read = 0;
-    await inBatches(chunks, async (indices) => {
+    for (let first = 0; first < chunks; first += BATCH) {
+      const indices = Array.from({ length: Math.min(BATCH, chunks - first) }, (_, i) => first + i);
       const entries = await kv.getMany(indices.map((index) => chunkKey(key, id, index)));
-      for (const { value } of entries) {
-        if (!(value instanceof Uint8Array) || read + value.length > bytes) continue;
-        all.set(value, read);
-        read += value.length;
+      for (const [i, { value }] of entries.entries()) {
+        if (!isWhole(value, first + i)) return undefined;
+        all.set(value, (first + i) * CHUNK_BYTES);
       }
-    });
-    return read === bytes ? all : undefined;
+    }
+    return all;
   }
 
   return {
@@ -217,26 +239,26 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
       };
       let committed = false;
       try {
-        await inBatches(manifest.chunks, async (indices) => {
+        for (let first = 0; first < manifest.chunks; first += BATCH) {
           const batch = kv.atomic();
-          for (const index of indices) {
+          for (let index = first; index < Math.min(first + BATCH, manifest.chunks); index++) {
             const chunk = content.slice(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
             batch.set(chunkKey(key, manifest.id, index), chunk);
           }
           await commit(() => batch.commit());
-        });
+        }
         for (let attempt = 0; attempt < ATTEMPTS && !committed; attempt++) {
           const { value, versionstamp } = await kv.get(manifestKey(key));
           const change = kv.atomic().check({ key: manifestKey(key), versionstamp })
             .set(manifestKey(key), manifest);
           const { ok } = await commit(() => change.commit());
           committed = ok;
-          if (ok && isManifest(value)) await removeChunks(key, value);
+          if (ok && isManifest(value)) await removeChunks(key, value.id);
         }
         if (!committed) throw new Error("other processes keep writing it");
         await removeAbandoned(key, manifest.id);
       } catch (cause) {
-        if (!committed) await removeChunks(key, manifest).catch(() => {});
+        if (!committed) await removeChunks(key, manifest.id).catch(() => {});
         throw storeError(`Cannot write the entry ${key}`, cause, REMEDY);
       }
     },
@@ -251,7 +273,7 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
             .delete(manifestKey(key));
           const { ok } = await commit(() => change.commit());
           if (!ok) continue;
-          if (isManifest(value)) await removeChunks(key, value);
+          if (isManifest(value)) await removeChunks(key, value.id);
           await removeAbandoned(key, "");
           return true;
         }
@@ -265,7 +287,8 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
       try {
         const keys: string[] = [];
         for await (const { key } of kv.list({ prefix: [prefix, "manifest"] })) {
-          keys.push(`${key[2]}`);
+          const found = key[2];
+          if (key.length === 3 && typeof found === "string" && isStoreKey(found)) keys.push(found);
         }
         return keys.sort();
       } catch (cause) {
@@ -295,7 +318,7 @@ async function commit<T>(attempt: () => Promise<T>): Promise<T> {
 
 function isManifest(value: unknown): value is Manifest {
   const { id, bytes, chunks } = (value ?? {}) as Partial<Manifest>;
-  const isCount = (n: unknown) => Number.isSafeInteger(n) && (n as number) >= 0;
+  const isCount = (n: unknown) => Number.isSafeInteger(n) && (n as number) > 0;
   return typeof id === "string" && isCount(bytes) && isCount(chunks) &&
     chunks === Math.ceil(bytes! / CHUNK_BYTES);
 }

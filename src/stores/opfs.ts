@@ -130,6 +130,16 @@ export function opfsStore(directory: OpfsDirectory, locks: OpfsLocks): SnapshotS
     }
   }
 
+  /** Whether there is an entry. A directory of that name is somebody else's. */
+  async function isEntry(name: string): Promise<boolean> {
+    try {
+      return await find(name) !== undefined;
+    } catch (cause) {
+      if (cause instanceof Error && cause.name === "TypeMismatchError") return false;
+      throw cause;
+    }
+  }
+
   return {
     async get(key) {
       checkStoreKey(key);
@@ -173,8 +183,8 @@ export function opfsStore(directory: OpfsDirectory, locks: OpfsLocks): SnapshotS
       } catch (cause) {
         throw storeError(what, cause, REMEDY);
       }
-      const found = await Promise.all(keys.map((key) => locked("shared", key, what, find)));
-      return keys.filter((_, i) => found[i] !== undefined).sort();
+      const found = await Promise.all(keys.map((key) => locked("shared", key, what, isEntry)));
+      return keys.filter((_, i) => found[i]).sort();
     },
   };
 }

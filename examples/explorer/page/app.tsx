@@ -1,5 +1,5 @@
 import type { VNode } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { CompareView } from "./compare_view.tsx";
 import { KernelsView } from "./kernels_view.tsx";
 import { errorParts, Problem } from "./problem.tsx";
@@ -20,12 +20,13 @@ const VIEWS: readonly (readonly [view: Route["view"], title: string])[] = [
 export function App(): VNode {
   const route = useRoute();
   const main = useRef<HTMLElement>(null);
-  const shown = useRef(formatRoute(route));
-  useEffect(() => {
+  const shown = useRef(pageOf(route));
+  // Together with the view: a focus that came a frame later would be taken from whatever was chosen in the meantime.
+  useLayoutEffect(() => {
     document.title = `${titleOf(route)} · Couplet kernel explorer`;
     // A new view is read from its beginning, by eye and by screen reader.
-    if (shown.current === formatRoute(route)) return;
-    shown.current = formatRoute(route);
+    if (shown.current === pageOf(route)) return;
+    shown.current = pageOf(route);
     main.current!.focus({ preventScroll: true });
     scrollTo(0, 0);
   }, [route]);
@@ -88,6 +89,11 @@ function LazyMemoryView(): VNode {
     return <Problem parts={errorParts(loaded.error, "Cannot open the calculator")} />;
   }
   return <loaded.value.MemoryView />;
+}
+
+/** What counts as a view of its own. Fields of the others change the address, and keep the focus. */
+function pageOf(route: Route): string {
+  return route.view === "kernels" ? formatRoute(route) : route.view;
 }
 
 function titleOf(route: Route): string {

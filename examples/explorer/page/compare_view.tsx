@@ -7,8 +7,8 @@ import { type DiffLine, diffLines, type DiffSection, diffSections } from "./diff
 import { loadHighlighter, type Token } from "./highlight.ts";
 import { findKernel, kernels } from "./kernels.ts";
 import { errorParts, Problem } from "./problem.tsx";
-import { formatRoute } from "./route.ts";
 import { useAsync } from "./use_async.ts";
+import { openRoute } from "./use_route.ts";
 
 /** Names that stand in the fields where the address has none: one kernel with and without the rotary embedding. */
 const FIRST = {
@@ -26,7 +26,7 @@ export function CompareView(
   const other = after ?? (before === FIRST.before ? FIRST.after : neighbour(before));
   const names = { before, after: other };
   const show = (change: Partial<typeof names>) => {
-    location.hash = formatRoute({ view: "compare", ...names, ...change });
+    openRoute({ view: "compare", ...names, ...change });
   };
   return (
     <article class="page">

@@ -3,6 +3,7 @@ import type { VNode } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { MODEL_TYPES, type ModelConfig, readModelConfig } from "../../../cli/model_config.ts";
 import { formatBytes } from "../../../cli/table.ts";
+import { parseJson } from "../../../src/parse_json.ts";
 import { type CacheMemory, cacheMemory, type Holding, KINDS, residentBytes } from "./memory.ts";
 import { Problem } from "./problem.tsx";
 import { schemeHeadDims } from "./schemes.ts";
@@ -81,7 +82,7 @@ function attempt<T>(get: () => T): Attempt<T> {
 function readConfig(text: string, readAs: string): ModelConfig {
   let json: unknown;
   try {
-    json = JSON.parse(text);
+    json = parseJson(text);
   } catch (cause) {
     throw new CoupletError("file", {
       what: "Cannot read the config.json",

@@ -1,5 +1,5 @@
 /** What each bit of a record holds, as a picture needs it. */
-import type { RecordLayout, Scheme } from "../../../mod.ts";
+import { CoupletError, type RecordLayout, type Scheme } from "../../../mod.ts";
 
 /** Consecutive bits of a record that hold one thing. */
 export interface RecordField {
@@ -28,6 +28,21 @@ export interface RecordCell {
   /** The first bit in the word, from its lowest. */
   readonly start: number;
   readonly bits: number;
+}
+
+/** Channels of the largest head whose record is drawn, bit by bit: more than any model's has. */
+const MOST_CHANNELS = 1024;
+
+/** @throws {CoupletError} `shape` where a record is none, or too large for a picture. */
+export function checkDrawable(scheme: Scheme, headDim: number): void {
+  if (headDim > MOST_CHANNELS) {
+    throw new CoupletError("shape", {
+      what: "Cannot draw the record",
+      why: `the head dimension is ${headDim}`,
+      remedy: `Choose one of up to ${MOST_CHANNELS}`,
+    });
+  }
+  scheme.layout(headDim);
 }
 
 /** All fields of one record of a scheme, in order; together they are all of its bits. */

@@ -2,10 +2,10 @@ import { parseScheme, recordBits, type Scheme } from "../../../mod.ts";
 import type { VNode } from "preact";
 import { useState } from "preact/hooks";
 import { errorParts, Problem } from "./problem.tsx";
-import { describeLayout } from "./record_cells.ts";
+import { checkDrawable, describeLayout } from "./record_cells.ts";
 import { RecordPicture } from "./record_picture.tsx";
-import { formatRoute } from "./route.ts";
 import { schemeHeadDims } from "./schemes.ts";
+import { openRoute } from "./use_route.ts";
 
 /** Head dimensions to choose from for schemes of which no kernel is there. */
 const ALL_HEAD_DIMS = [...new Set([...schemeHeadDims.values()].flat())].sort((a, b) => a - b);
@@ -16,7 +16,7 @@ export function RecordsView(
 ): VNode {
   const headDims = schemeHeadDims.get(id) ?? ALL_HEAD_DIMS;
   const show = (change: { readonly scheme?: string; readonly headDim?: number }) => {
-    location.hash = formatRoute({ view: "records", scheme: id, headDim, ...change });
+    openRoute({ view: "records", scheme: id, headDim, ...change });
   };
   return (
     <article class="page">
@@ -59,7 +59,7 @@ function Record({ id, headDim }: { readonly id: string; readonly headDim: number
   let scheme: Scheme;
   try {
     scheme = parseScheme(id);
-    scheme.layout(headDim);
+    checkDrawable(scheme, headDim);
   } catch (error) {
     return <Problem parts={errorParts(error, "Cannot draw the record")} />;
   }

@@ -1,5 +1,5 @@
 import type { VNode } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useLayoutEffect, useState } from "preact/hooks";
 
 type Theme = "light" | "dark";
 
@@ -8,7 +8,8 @@ const KEY = "couplet-theme";
 /** Switches between light and dark. Until it is used, the page follows the system. */
 export function ThemeButton(): VNode {
   const [theme, setTheme] = useState(initialTheme);
-  useEffect(() => {
+  // At once, as the button's label: an effect that waits for the next frame would show the old colours under the new label.
+  useLayoutEffect(() => {
     document.documentElement.dataset.theme = theme;
   }, [theme]);
   const next = theme === "dark" ? "light" : "dark";

@@ -11,11 +11,13 @@ import {
   parseScheme,
   type ReferenceCache,
   type ReferenceSequence,
+  restoreSequence,
   rotate,
   schemeCodec,
   type Sequence,
   type Side,
   SIDES,
+  snapshotSequence,
 } from "../../../../mod.ts";
 import { fromFloat16Array } from "../../../../src/float16.ts";
 import { seededRandom } from "../../../../src/calibrate/random.ts";
@@ -88,6 +90,7 @@ export async function checkKernel(
       await runStep(pair, sequence, Math.min(left, workload.stepTokens), random, false);
     }
     if (workload.work === "fork") sequence = fork(pair, sequence);
+    if (workload.work === "restore") sequence = await restore(pair, sequence);
     const outputs: Difference[] = [];
     for (const tokens of ATTENDED_STEPS) {
       const added = Math.min(tokens, workload.stepTokens);
@@ -180,6 +183,11 @@ function fork({ device, cache, reference }: Pair, { cached, own }: PairSequence)
   const forked = { cached: cache.encodeFork(encoder, cached), own: reference.forkSequence(own) };
   device.queue.submit([encoder.finish()]);
   return forked;
+}
+
+async function restore({ cache, reference }: Pair, { cached, own }: PairSequence): Promise<PairSequence> {
+  const bytes = await snapshotSequence(cache, cached);
+  return { cached: await restoreSequence(cache, bytes), own: reference.forkSequence(own) };
 }
 
 /** All records of the sequence, word by word. */

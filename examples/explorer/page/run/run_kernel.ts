@@ -45,14 +45,16 @@ const TIMED: Readonly<Record<Work, (workload: Workload) => string>> = {
   attend: () => "attention of one new token: all its kernels, and the merge of splits",
   read: () => `reading the keys of the last ${READ_TOKENS} tokens into a tensor`,
   fork: () => "a fork: its copy of the exact tier",
+  restore: () => "a restored sequence: its pages and its exact tier, put in place",
 };
 
 /** Kernels whose names are of these parts take part in each work. */
 const TAKING_PART: Readonly<Record<Work, readonly string[]>> = {
-  append: ["store", "encode"],
+  append: ["store", "encode", "page_table"],
   attend: ["attend", "table", "score", "mix", "combine"],
   read: ["decode", "load"],
   fork: ["copy"],
+  restore: ["restore"],
 };
 
 /**

@@ -1,8 +1,14 @@
 /** Times a kernel's share of a cache's work, beside the same work on exact tokens. */
-import { createCache, type Step } from "../../../../mod.ts";
+import {
+  createCache,
+  restoreSequence,
+  type Sequence,
+  snapshotSequence,
+  type Step,
+} from "../../../../mod.ts";
 import { seededRandom } from "../../../../src/calibrate/random.ts";
 import { exactCodebooks, exactQueries, exactVectors } from "./exact_data.ts";
-import { FORKS, planWorkload, type Workload } from "./workload.ts";
+import { COPIES, planWorkload, type Workload } from "./workload.ts";
 
 /** Milliseconds of one piece of work. */
 export interface Times {
@@ -131,8 +137,7 @@ async function prepare(device: GPUDevice, workload: Workload, tokens: number): P
         }),
     },
     append: {
-      // A cache keeps the parameters of 64 steps that were not submitted.
-      mostRepeats: Math.min(60, Math.floor(tokens / stepTokens)),
+      mostRepeats: Math.min(MOST_REPEATS, Math.floor(tokens / stepTokens)),
       async submit(repeats) {
         cache.truncate(sequence, 0);
         return await time((encoder) => {
@@ -144,7 +149,7 @@ async function prepare(device: GPUDevice, workload: Workload, tokens: number): P
       },
     },
     read: {
-      mostRepeats: 60,
+      mostRepeats: MOST_REPEATS,
       submit: (repeats) =>
         time((encoder) => {
           for (let i = 0; i < repeats; i++) {
@@ -158,13 +163,28 @@ async function prepare(device: GPUDevice, workload: Workload, tokens: number): P
         }),
     },
     fork: {
-      mostRepeats: FORKS,
+      mostRepeats: COPIES,
       async submit(repeats) {
-        const forks: ReturnType<typeof cache.createSequence>[] = [];
+        const forks: Sequence[] = [];
         const elapsed = await time((encoder) => {
           for (let i = 0; i < repeats; i++) forks.push(cache.encodeFork(encoder, sequence));
         });
         for (const forked of forks) cache.freeSequence(forked);
+        return elapsed;
+      },
+    },
+    restore: {
+      mostRepeats: COPIES,
+      async submit(repeats) {
+        const bytes = await snapshotSequence(cache, sequence);
+        const restored: Sequence[] = [];
+        for (let i = 0; i < repeats; i++) restored.push(await restoreSequence(cache, bytes));
+        const elapsed = await time((encoder) => {
+          // The first read puts what was restored in place.
+          const range = { side: "keys", first: 0, count: 1, output } as const;
+          for (const own of restored) cache.encodeRead(encoder, own, 0, range);
+        });
+        for (const own of restored) cache.freeSequence(own);
         return elapsed;
       },
     },

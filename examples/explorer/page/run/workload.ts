@@ -22,7 +22,7 @@ import { kernelFeatures } from "../../../../src/kernel_name.ts";
 export type CacheFamily = Exclude<KernelFamily, "kmeans_assign" | "kmeans_update">;
 
 /** What of a cache's work a kernel takes part in, and what is timed. */
-export type Work = "append" | "attend" | "read" | "fork";
+export type Work = "append" | "attend" | "read" | "fork" | "restore";
 
 const WORK: Readonly<Record<CacheFamily, Work>> = {
   store: "append",
@@ -35,6 +35,8 @@ const WORK: Readonly<Record<CacheFamily, Work>> = {
   decode: "read",
   load: "read",
   copy: "fork",
+  restore: "restore",
+  page_table: "append",
 };
 
 /**
@@ -59,8 +61,8 @@ export function requireFeatures(
 /** Tokens that a step may add. Tables of q.centroid grow with them, so large ones may have no room. */
 const STEP_TOKENS: readonly number[] = [64, 16, 4, 1];
 
-/** Forks that a cache has room for, where its kernel is run by forks. */
-export const FORKS = 8;
+/** Copies of a sequence that a cache has room for, where its kernel is run by forks or restored sequences. */
+export const COPIES = 8;
 
 const QUERY_HEADS = 8;
 const KEY_VALUE_HEADS = 2;
@@ -161,24 +163,23 @@ export function planWorkload(
 }
 
 /** Names of the kernels of a plan. */
-export function plannedKernels({ layers }: CachePlan): readonly string[] {
-  const names = layers.flatMap(
-    ({ store, load, encodeKeys, encodeValues, decodeKeys, decodeValues, decode, combine, copy }) =>
-      [
-        store,
-        load,
-        encodeKeys,
-        encodeValues,
-        decodeKeys,
-        decodeValues,
-        decode.attend,
-        decode.table,
-        decode.score,
-        decode.mix,
-        combine,
-        copy,
-      ].flatMap((kernel) => kernel === undefined ? [] : [kernel.name]),
-  );
+export function plannedKernels({ layers, pageTable }: CachePlan): readonly string[] {
+  const kernels = layers.flatMap(({ decode, ...layer }) => [
+    layer.store,
+    layer.load,
+    layer.encodeKeys,
+    layer.encodeValues,
+    layer.decodeKeys,
+    layer.decodeValues,
+    decode.attend,
+    decode.table,
+    decode.score,
+    decode.mix,
+    layer.combine,
+    layer.copy,
+    layer.restore,
+  ]);
+  const names = [pageTable, ...kernels].flatMap((kernel) => kernel?.name ?? []);
   return [...new Set(names)];
 }
 
@@ -213,7 +214,7 @@ function options(
   stepTokens: number,
 ): CacheOptions {
   const { family, size = ANY_HEAD_DIM, variant } = parts;
-  const sequences = family === "copy" ? 1 + FORKS : 1;
+  const sequences = family === "copy" || family === "restore" ? 1 + COPIES : 1;
   return {
     shape: {
       layers: 1,

@@ -1,0 +1,52 @@
+/**
+ * What the reference makes of a cache's options. The figures are its own: it judges the cache on a device, and would not
+ * notice a mistake that it shared with what plans and sizes that one.
+ */
+import type { ModelShape, Policy } from "../cache_types.ts";
+import { parseScheme, type SchemeId } from "../scheme.ts";
+
+/** One layer's part of the options. */
+export interface ReferenceLayer {
+  /** Scheme of the keys. */
+  readonly keys: SchemeId;
+  /** Scheme of the values. */
+  readonly values: SchemeId;
+  /** KV heads. */
+  readonly keyValueHeads: number;
+  /** Most recent tokens a query sees; all where it is 0. */
+  readonly slidingWindow: number;
+}
+
+/** Every layer of a shape, under a policy. */
+export function readLayers(shape: ModelShape, policy: Policy): readonly ReferenceLayer[] {
+  const { keyValueHeads, slidingWindow = 0 } = shape;
+  const at = (value: number | readonly number[], layer: number) =>
+    typeof value === "number" ? value : value[layer]!;
+  return Array.from({ length: shape.layers }, (_, layer) => {
+    const { keys, values } = policy.layers?.[layer] ?? policy;
+    return {
+      keys,
+      values,
+      keyValueHeads: at(keyValueHeads, layer),
+      slidingWindow: at(slidingWindow, layer),
+    };
+  });
+}
+
+/** Tokens that leave the window at once: as many as the layer with the largest blocks codes together. */
+export function windowBlock(layers: readonly ReferenceLayer[]): number {
+  let largest = 1;
+  for (const { keys, values } of layers) {
+    for (const id of [keys, values]) largest = Math.max(largest, parseScheme(id).block);
+  }
+  return largest;
+}
+
+/**
+ * Recent tokens of a sequence whose exact values are kept: those of the window, those that wait for their block to be
+ * complete, and as many again as one step may push out or a rollback bring back.
+ */
+export function keptExactly(window: number, block: number, appendTokens: number): number {
+  const waiting = block - 1;
+  return window + waiting + appendTokens;
+}

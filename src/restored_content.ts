@@ -1,0 +1,14 @@
+/** What a snapshot held of a sequence, on the device, until commands put it into the cache's own buffers. */
+
+/** One part of a layer. */
+export interface RestoredPart {
+  /** Records of the keys, `[pages of the sequence][heads][words]`; absent where it has none. */
+  readonly keyRecords: GPUBuffer | undefined;
+  /** Records of the values, in the same way. */
+  readonly valueRecords: GPUBuffer | undefined;
+  /** The sequence's exact tier, both sides. */
+  readonly exact: GPUBuffer;
+}
+
+/** A sequence's content, by layer and part. */
+export type RestoredContent = readonly (readonly RestoredPart[])[];

@@ -1,0 +1,703 @@
+/**
+ * Sequences, steps and snapshots: what a cache knows on the host's side, and what it has the device do.
+ *
+ * @module
+ */
+import { inFile, type Mutation } from "../mutation.ts";
+
+/** Mutations of how sequences grow, shrink, share and are put away. */
+export const CACHE: readonly Mutation[] = [
+  ...inFile("sequences", "src/sequences.ts", ["cache_host", "cache_steps", "cache_lifecycle"], [
+    [
+      "window-edge-later",
+      "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
+      "const seen = Math.max(0, length + 2 - slidingWindow - tiers.sinks);",
+    ],
+    [
+      "window-edge-earlier",
+      "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
+      "const seen = Math.max(0, length - slidingWindow - tiers.sinks);",
+    ],
+    [
+      "window-counts-sinks",
+      "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
+      "const seen = Math.max(0, length + 1 - slidingWindow);",
+    ],
+    [
+      "ring-one-short-after-rollback",
+      "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));",
+      "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options) + 1));",
+    ],
+    [
+      "lost-tokens-forgotten",
+      "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));",
+      "return Math.min(length, Math.max(0, stored - ringSlots(this.#options)));",
+    ],
+    [
+      "first-page-kept-without-tokens",
+      "if (coded === 0) held.first = 0;",
+      "",
+    ],
+    [
+      "pages-behind-end-kept",
+      "this.pools[table]!.give(held.pages.splice(pagesFor(coded) - held.first));",
+      "this.pools[table]!.give(held.pages.splice(pagesFor(coded)));",
+    ],
+    [
+      "blocks-cut",
+      "if (coded % block !== 0) {",
+      "if (false) {",
+      { tests: ["cache_host", "block_cache"] },
+    ],
+    [
+      "fork-forgets-lost-tokens",
+      "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined });",
+      "return this.#add({ length, exactFrom: 0, stored, tables: copies, restored: undefined });",
+    ],
+    [
+      "fork-forgets-overwritten-tokens",
+      "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined });",
+      "return this.#add({ length, exactFrom, stored: 0, tables: copies, restored: undefined });",
+    ],
+    [
+      "fork-shares-its-list-of-pages",
+      "return { first, pages: [...pages], staleFrom: 0 };",
+      "return { first, pages, staleFrom: 0 };",
+    ],
+    [
+      "fork-without-users",
+      "      this.pools[table]!.share(pages);\n      return { first",
+      "      return { first",
+    ],
+    [
+      "fork-of-known-table",
+      "return { first, pages: [...pages], staleFrom: 0 };",
+      "return { first, pages: [...pages], staleFrom: Infinity };",
+    ],
+    [
+      "slot-not-given-back",
+      "    this.#freeSlots.push(state.slot);\n",
+      "",
+    ],
+    [
+      "shared-slots",
+      "slot: this.#freeSlots.pop()!",
+      "slot: this.#freeSlots.at(-1)!",
+    ],
+    [
+      "last-sharer-counts",
+      "tokens.set(page, Math.max(held, tokens.get(page) ?? 0));",
+      "tokens.set(page, held);",
+    ],
+    [
+      "coded-beyond-page",
+      "const held = Math.min(PAGE_TOKENS, coded - (first + i) * PAGE_TOKENS);",
+      "const held = PAGE_TOKENS;",
+    ],
+    [
+      "growth-to-the-last-token",
+      "if (length + tokens > capacity.sequenceTokens) {",
+      "if (length + tokens >= capacity.sequenceTokens) {",
+    ],
+    [
+      "growth-beyond-the-last-token",
+      "if (length + tokens > capacity.sequenceTokens) {",
+      "if (length + tokens > capacity.sequenceTokens + 1) {",
+      { tests: ["cache_host", "cache_steps", "cache"] },
+    ],
+    [
+      "step-of-more-tokens",
+      "if (total > capacity.stepTokens) {",
+      "if (total > capacity.stepTokens + 1) {",
+      { tests: ["cache /misuse/"] },
+    ],
+    [
+      "append-of-more-tokens",
+      "tokens < 1 || tokens > capacity.appendTokens",
+      "tokens < 1 || tokens > capacity.appendTokens + 1",
+      { tests: ["cache /misuse/"] },
+    ],
+    [
+      "two-entries",
+      "if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length) {",
+      "if (false) {",
+      { tests: ["cache /misuse/"] },
+    ],
+    [
+      "refused-steps-stay",
+      "for (const { state, start } of growths.reverse()) this.#takeBack(state, start);",
+      "",
+    ],
+    [
+      "unfinished-steps-cut",
+      "!progress.isComplete && start < length && length < start + tokens",
+      "false",
+      { tests: ["cache_steps", "cache_lifecycle", "cache_random"] },
+    ],
+    [
+      "steps-not-void",
+      "for (const growth of state.steps) growth.isVoid ||= growth.start + growth.tokens > length;",
+      "",
+      { tests: ["cache_steps", "cache_lifecycle", "cache_random"] },
+    ],
+    [
+      "copies-not-taken-back",
+      "          held.pages[held.pages.length - 1] = copied.from;\n",
+      "",
+      { tests: ["cache_steps", "cache_random", "cache_host"] },
+    ],
+    [
+      "copies-not-given-back",
+      "          pool.give([copied.to]);\n",
+      "",
+    ],
+    [
+      "tables-not-stale-again",
+      "if (row !== undefined) held.staleFrom = Math.min(held.staleFrom, row.from);",
+      "",
+      { tests: ["cache_steps", "cache_random"] },
+    ],
+    [
+      "restored-content-lost",
+      "state.restored ??= growth.restored;",
+      "",
+      { tests: ["cache_steps", "cache_random"] },
+    ],
+    [
+      "recycled-without-count",
+      "      held.first += unseen;\n",
+      "",
+    ],
+    [
+      "recycled-before-the-step-stands",
+      "const unseen = firstKeptPage(this.#options, table, start + tokens) - held.first;",
+      "const unseen = firstKeptPage(this.#options, table, state.length) - held.first;",
+      {
+        unnoticed:
+          "where a step is complete no later one may be more than a step ahead, which the pages allow for",
+      },
+    ],
+    [
+      "full-pages-copied",
+      "if (codedAfter > codedBefore && written > 0) {",
+      "if (codedAfter > codedBefore) {",
+    ],
+    [
+      "pages-copied-for-nothing",
+      "if (codedAfter > codedBefore && written > 0) {",
+      "if (written > 0) {",
+      { tests: ["cache_host", "cache_steps", "cache_lifecycle"] },
+    ],
+    [
+      "row-from-new-pages",
+      "from = Math.min(from, own.end - 1);",
+      "",
+    ],
+    [
+      "adopted-without-all-pages",
+      "tables.push({ first, pages: this.pools[table]!.take(end - first), staleFrom: 0 });",
+      "tables.push({ first, pages: this.pools[table]!.take(Math.max(0, end - first - 1)), staleFrom: 0 });",
+      { tests: ["cache_host", "snapshot"] },
+    ],
+    [
+      "adopted-pages-lost",
+      "      this.#givePages(tables);\n      throw error;",
+      "      throw error;",
+      { tests: ["cache_host", "snapshot", "cache_steps"] },
+    ],
+    [
+      "adopted-beyond-sequence",
+      "if (length > this.#options.capacity.sequenceTokens) {",
+      "if (length > this.#options.capacity.sequenceTokens + 1) {",
+      { tests: ["snapshot"] },
+    ],
+    [
+      "block-ignored",
+      "return Math.max(aged - aged % block, lost);",
+      "return Math.max(aged, lost);",
+    ],
+    [
+      "pages-rounded-down",
+      "return Math.ceil(coded / PAGE_TOKENS);",
+      "return Math.floor(coded / PAGE_TOKENS) + 1;",
+    ],
+  ]),
+  ...inFile("pages", "src/page_pool.ts", ["cache_host", "cache_steps", "cache_lifecycle"], [
+    [
+      "shared-from-one-user",
+      "count + (users > 1 ? 1 : 0)",
+      "count + (users > 0 ? 1 : 0)",
+    ],
+    [
+      "written-with-others",
+      "return this.#users[page] === 1 && from >= (this.#retained.get(page)?.tokens ?? 0);",
+      "return from >= (this.#retained.get(page)?.tokens ?? 0);",
+    ],
+    [
+      "retained-overwritten",
+      "return this.#users[page] === 1 && from >= (this.#retained.get(page)?.tokens ?? 0);",
+      "return this.#users[page] === 1;",
+    ],
+    [
+      "retained-to-the-token",
+      "return this.#users[page] === 1 && from >= (this.#retained.get(page)?.tokens ?? 0);",
+      "return this.#users[page] === 1 && from > (this.#retained.get(page)?.tokens ?? 0);",
+      { tests: ["cache_lifecycle /encodeFork/", "cache_host"] },
+    ],
+    [
+      "retained-handed-out",
+      "if (--this.#users[page]! === 0 && !this.#retained.has(page)) this.#free.push(page);",
+      "if (--this.#users[page]! === 0) this.#free.push(page);",
+    ],
+    [
+      "retained-by-one",
+      "count: kept.count + 1,",
+      "count: 1,",
+      { tests: ["cache_steps", "cache_random", "cache_host"] },
+    ],
+    [
+      "retained-by-the-last",
+      "tokens: Math.max(kept.tokens, tokens),",
+      "tokens,",
+      { tests: ["cache_steps", "cache_random", "cache_host"] },
+    ],
+    [
+      "released-not-freed",
+      "if (this.#users[page] === 0) this.#free.push(page);",
+      "",
+    ],
+    [
+      "users-in-a-byte",
+      "readonly #users: Uint32Array;",
+      "readonly #users: Uint32Array | Uint8Array;",
+      { unnoticed: "the type alone" },
+    ],
+  ]),
+  ...inFile("commands", "src/bound_kernel.ts", ["cache /bindings as they are/"], [
+    [
+      "binding-offset-ignored",
+      "same = kept.buffer === given.buffer && kept.offset === given.offset &&",
+      "same = kept.buffer === given.buffer &&",
+    ],
+    [
+      "binding-buffer-ignored",
+      "same = kept.buffer === given.buffer && kept.offset === given.offset &&",
+      "same = kept.offset === given.offset &&",
+    ],
+    [
+      "binding-size-ignored",
+      "kept.offset === given.offset &&\n          kept.size === given.size;",
+      "kept.offset === given.offset;",
+    ],
+    [
+      "binding-not-copied",
+      "const copies = this.#names.map((name) => ({ ...host[name]! }));",
+      "const copies = this.#names.map((name) => host[name]!);",
+    ],
+    [
+      "first-binding-decides",
+      "for (let i = 0; same && i < this.#names.length; i++) {",
+      "for (let i = 0; same && i < 1; i++) {",
+    ],
+    [
+      "parameters-of-another-buffer",
+      "let same = known.parameters === parameters;",
+      "let same = true;",
+      { tests: ["cache_host", "cache_steps", "hosts"] },
+    ],
+  ]),
+  ...inFile("commands", "src/cache_commands.ts", ["cache_lifecycle", "cache_steps"], [
+    [
+      "keys-pages-copied-alone",
+      '          layer.copy(recorder, "valueRecords", grid);\n',
+      "",
+    ],
+    [
+      "pages-copied-in-all-layers",
+      "          if (layer.pageTable !== table) continue;\n",
+      "",
+      { tests: ["cache_lifecycle /Sliding-window/", "cache_random"] },
+    ],
+    [
+      "copies-the-other-way",
+      "[{ slot: copied.from, start: copied.to, count: 1 }]",
+      "[{ slot: copied.to, start: copied.from, count: 1 }]",
+    ],
+    [
+      "forks-the-other-way",
+      "({ slot: from.slot, start: to.slot, count: 1 })",
+      "({ slot: to.slot, start: from.slot, count: 1 })",
+    ],
+    [
+      "rows-of-first-sequence",
+      "const word = start + state.slot * sequencePages(this.#options) + from;",
+      "const word = start + from;",
+    ],
+    [
+      "rows-from-their-start",
+      "const word = start + state.slot * sequencePages(this.#options) + from;",
+      "const word = start + state.slot * sequencePages(this.#options);",
+    ],
+    [
+      "rows-of-first-table",
+      "const start = pageTableStart(this.#options, table);",
+      "const start = pageTableStart(this.#options, 0);",
+      { tests: ["cache_lifecycle /Sliding-window/"] },
+    ],
+    [
+      "runs-of-any-pages",
+      "if (last !== undefined && page === last.page + last.count) last.count++;",
+      "if (last !== undefined && page > last.page) last.count++;",
+      { tests: ["snapshot", "cache_random"] },
+    ],
+    [
+      "units-once",
+      "for (let at = 0; at < units.length; at += STEP_ENTRIES) {",
+      "for (let at = 0; at < Math.min(1, units.length); at += STEP_ENTRIES) {",
+      { tests: ["cache_steps /200 beams/", "snapshot"] },
+    ],
+    [
+      "restored-in-first-layer",
+      "const content = restored[this.layers.indexOf(layer)]!;",
+      "const content = restored[0]!;",
+      { tests: ["snapshot", "cache_steps"] },
+    ],
+    [
+      "restored-not-forked",
+      "if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.layers);",
+      "",
+      { tests: ["cache_steps", "cache_random", "cache_lifecycle /rollback/"] },
+    ],
+    [
+      "splits-of-first-kind",
+      "splits.map((own) => ({ place: this.#write(entries, own), splits: own }))",
+      "splits.map((own) => ({ place: this.#write(entries, splits[0]!), splits: own }))",
+      { tests: ["splits"] },
+    ],
+    [
+      "encoded-from-the-end",
+      "encodeFrom: codedBefore,",
+      "encodeFrom: start,",
+    ],
+  ]),
+  ...inFile("commands", "src/step_places.ts", ["cache_host", "cache_steps", "splits"], [
+    [
+      "last-place-cut",
+      "if (this.#next + STEP_BYTES > this.#buffer.size) {",
+      "if (this.#next >= this.#buffer.size) {",
+      { tests: ["cache_steps", "cache_lifecycle", "splits"] },
+    ],
+    [
+      "places-overlap",
+      "this.#next += Math.ceil(words.byteLength / OFFSET_ALIGNMENT) * OFFSET_ALIGNMENT;",
+      "this.#next += OFFSET_ALIGNMENT;",
+    ],
+    [
+      "places-used-again",
+      "this.#buffer = uniformBuffer(this.#device, this.#buffer.label, this.#buffer.size);",
+      "",
+      { tests: ["cache_steps"] },
+    ],
+  ]),
+  ...inFile("commands", "src/uniforms.ts", ["cache /codes alone/"], [
+    [
+      "most-of-first-entry",
+      "Math.max(...entries.map(({ count }) => count))",
+      "entries[0]!.count",
+    ],
+    [
+      "ring-of-window",
+      "    ringSlots(options),\n",
+      "    tiers.window,\n",
+    ],
+    [
+      "window-of-zero",
+      "words[23] = layer.slidingWindow || 0xffffffff;",
+      "words[23] = layer.slidingWindow;",
+    ],
+    [
+      "strides-in-another-order",
+      "[keys, values, queries, output].flatMap(({ token, head }) => [token, head])",
+      "[keys, values, output, queries].flatMap(({ token, head }) => [token, head])",
+      { tests: ["cache /head-major|strides/"] },
+    ],
+    [
+      "scales-swapped",
+      "words.set([offsets.keyScale, offsets.valueScale, offsets.values], 12);",
+      "words.set([offsets.valueScale, offsets.keyScale, offsets.values], 12);",
+      { tests: ["cache /channel scales/"] },
+    ],
+  ]),
+  ...inFile("steps", "src/device_cache.ts", ["cache_steps", "cache_lifecycle"], [
+    [
+      "sinks-not-copied",
+      "sinkLogits: sinkLogits?.slice(),",
+      "sinkLogits,",
+      { tests: ["snapshot /learned sinks/"] },
+    ],
+    [
+      "model-of-codebooks-first",
+      "model: model ?? given?.model,",
+      "model: given?.model,",
+      { tests: ["snapshot"] },
+    ],
+    [
+      "dropped-beams-in-the-way",
+      "this.#sequences.requireSlots(parents.length - new Set(parents).size - dropped.length);",
+      "this.#sequences.requireSlots(parents.length - new Set(parents).size);",
+    ],
+    [
+      "beams-twice",
+      'if (new Set(beams).size < beams.length) refuse("a sequence comes twice");',
+      "",
+    ],
+    [
+      "unfinished-beams",
+      "    this.#checkForkable(target, beams);\n",
+      "",
+    ],
+    [
+      "unfinished-forks",
+      "    this.#checkForkable(target, [sequence]);\n",
+      "",
+    ],
+    [
+      "appended-twice",
+      "if (progress.isAppended(layer)) {",
+      "if (false) {",
+    ],
+    [
+      "overtaking-steps",
+      "for (const growth of live) this.#checkTurn(growth, layer);",
+      "",
+    ],
+    [
+      "overtaken-steps-attend",
+      "if (!progress.isAppended(layer) || progress.isPassed(layer)) {",
+      "if (!progress.isAppended(layer)) {",
+    ],
+    [
+      "steps-not-passed",
+      "for (const before of stepsBefore(growth)) before.progress.pass(layer);",
+      "",
+    ],
+    [
+      "ring-not-noted",
+      "      this.#sequences.store(growth);\n",
+      "",
+      { tests: ["cache_steps", "cache_host", "cache_lifecycle"] },
+    ],
+    [
+      "values-unchecked",
+      '    this.#hostTensor("values", tensors.values, state, layer);\n',
+      "",
+    ],
+    [
+      "overlap-unchecked",
+      "    checkApart(output, queries);\n",
+      "",
+      { tests: ["cache_lifecycle /bindings/"] },
+    ],
+    [
+      "kinds-of-decoding",
+      "const kind = this.#splitKinds[state.way].ofLayer[layer]!;",
+      "const kind = this.#splitKinds.decode.ofLayer[layer]!;",
+      { tests: ["splits"] },
+    ],
+    [
+      "prefill-as-decoding",
+      'const way = most === 1 ? "decode" : "prefill";',
+      'const way = tokens === 1 ? "decode" : "prefill";',
+      { tests: ["splits", "cache_host"] },
+    ],
+    [
+      "context-of-first-entry",
+      "context: Math.max(...growths.map(({ state }) => state.length)),",
+      "context: growths[0]!.state.length,",
+      { tests: ["splits", "cache_host"] },
+    ],
+    [
+      "parameters-of-void-entries",
+      "const firsts = state.firsts.filter((_, i) => !state.growths[i]!.isVoid);",
+      "const firsts = state.firsts;",
+      { tests: ["cache_steps", "cache_random"] },
+    ],
+    [
+      "prepared-in-each-layer",
+      "    state.isPrepared = true;\n",
+      "",
+      { tests: ["cache_steps", "cache_lifecycle", "cache_random"] },
+    ],
+    [
+      "awaited-tokens-read",
+      "if (awaited !== undefined) {",
+      "if (false) {",
+      { tests: ["cache_read"] },
+    ],
+    [
+      "read-range-unchecked",
+      'checkBinding({ name: "output", binding: output, bytes }, this.#own);',
+      "",
+      { tests: ["cache_read"] },
+    ],
+    [
+      "destroyed-twice-used",
+      "    this.#isDestroyed = true;\n",
+      "",
+    ],
+    [
+      "faults-after-the-end",
+      '    this.#device.removeEventListener("uncapturederror", this.#onUncaptured);\n',
+      "",
+    ],
+  ]),
+  ...inFile("steps", "src/step_progress.ts", ["cache_steps", "cache_lifecycle"], [
+    [
+      "complete-one-layer-early",
+      "return this.#missing === 0;",
+      "return this.#missing <= 1;",
+    ],
+    [
+      "passed-as-begun",
+      "return this.#layers[layer] !== BEGUN;",
+      "return this.#layers[layer] === APPENDED;",
+    ],
+  ]),
+  ...inFile("steps", "src/encoder_order.ts", ["cache_steps"], [
+    ["passes-counted", "    if (isPass(target)) return;\n", "", {
+      tests: ["cache_steps", "cache", "hosts", "llama_engine"],
+    }],
+    ["left-forgotten", "if (known !== undefined) left.add(known.last);", ""],
+  ]),
+  ...inFile("read", "src/read_range.ts", ["cache_read"], [
+    [
+      "coded-counts-sinks",
+      ".map((entry) => ({ ...entry, start: entry.start - tiers.sinks })),",
+      ",",
+    ],
+    [
+      "rows-by-position",
+      "const entry = { slot, start, count: end - start, first: start - first };",
+      "const entry = { slot, start, count: end - start, first: 0 };",
+    ],
+    [
+      "passed-tokens-read",
+      "if (within(tiers.sinks, Math.min(codedFrom, ringFrom)).length > 0) {",
+      "if (false) {",
+    ],
+    [
+      "one-token-more",
+      "if (first + count > length) refuse(",
+      "if (first + count > length + 1) refuse(",
+    ],
+    [
+      "vectors-overlap-by-one",
+      "headMajor ? Math.floor((stride.head - shape.headDim) / stride.token) + 1 : Infinity,",
+      "headMajor ? Math.floor(stride.head / stride.token) + 1 : Infinity,",
+    ],
+    [
+      "exact-from-window",
+      "exact: [...within(0, tiers.sinks), ...within(ringFrom, length)],",
+      "exact: within(ringFrom, length),",
+    ],
+  ]),
+  ...inFile("stats", "src/cache_stats.ts", [
+    "cache_host",
+    "cache_lifecycle /stats/",
+    "cache /stats/",
+  ], [
+    [
+      "bits-with-scratch",
+      "effectiveBits: (8 * (bytes.total - bytes.scratch)) / (tokens * tokenChannels(options)),",
+      "effectiveBits: (8 * bytes.total) / (tokens * tokenChannels(options)),",
+    ],
+    [
+      "slack-of-one-head",
+      "return sum + held[pageTable]! * keyValueHeads * perToken;",
+      "return sum + held[pageTable]! * perToken;",
+    ],
+    [
+      "slack-of-first-table",
+      "return sum + held[pageTable]! * keyValueHeads * perToken;",
+      "return sum + held[0]! * keyValueHeads * perToken;",
+    ],
+    [
+      "scales-left-out",
+      " +\n      (layerCodebooks[layer]![side]?.scale?.byteLength ?? 0);",
+      ";",
+      { tests: ["cache_lifecycle /stats/", "cache /stats/", "plan"] },
+    ],
+  ]),
+  ...inFile("snapshot", "src/snapshot.ts", ["snapshot"], [
+    [
+      "other-tokens-kept",
+      "own.set(firstRecords(layout, own, coded));",
+      "",
+    ],
+    [
+      "pages-not-skipped",
+      "const skippedPages = (held.codedFrom[pageTable]! - info.codedFrom[pageTable]!) / PAGE_TOKENS;",
+      "const skippedPages = 0;",
+    ],
+    [
+      "recent-tokens-not-skipped",
+      "const skipped = exactPositions(options, held).from - given.from;",
+      "const skipped = 0;",
+    ],
+    [
+      "ring-one-long",
+      "const from = Math.max(exactFrom, length - ringSlots(options));",
+      "const from = Math.max(exactFrom, length - ringSlots(options) - 1);",
+    ],
+    [
+      "lost-tokens-forgotten",
+      "const from = Math.max(exactFrom, length - ringSlots(options));",
+      "const from = length - ringSlots(options);",
+    ],
+    [
+      "ring-counts-sinks",
+      "const start = (from - sinks) % ring;",
+      "const start = from % ring;",
+    ],
+    [
+      "ring-not-wrapped",
+      "const unwrapped = Math.min(recent, ring - start);",
+      "const unwrapped = recent;",
+    ],
+    [
+      "values-as-keys",
+      '(slot * 2 + (side === "keys" ? 0 : 1)) * (options.tiers.sinks + ring)',
+      "(slot * 2) * (options.tiers.sinks + ring)",
+    ],
+    [
+      "heads-of-part-in-file",
+      "const vectors = from.data.subarray(start, start + count * bytes);\n    to.data.set(vectors, (token * to.heads + to.first) * bytes);",
+      "const vectors = from.data.subarray(start, start + count * bytes);\n    to.data.set(vectors, token * to.heads * bytes);",
+      { tests: ["cache_lifecycle /several buffers/"] },
+    ],
+    [
+      "records-of-part-in-file",
+      "const at = heads.first * recordWords(layout, count) * 4;",
+      "const at = 0;",
+      { tests: ["cache_lifecycle /several buffers/"] },
+    ],
+    [
+      "first-kept-of-source",
+      "Math.max(from / PAGE_TOKENS, firstKeptPage(options, table, info.length))",
+      "from / PAGE_TOKENS",
+      { tests: ["cache_host", "snapshot"] },
+    ],
+    [
+      "restored-as-in-place",
+      "const place = restored === undefined ? slot : 0;",
+      "const place = slot;",
+      { tests: ["snapshot", "cache_steps"] },
+    ],
+    [
+      "prompt-left-out",
+      "return await encodeSnapshot({ info: { ...info, prompt: options.prompt }, tensors });",
+      "return await encodeSnapshot({ info, tensors });",
+      { tests: ["snapshot", "prompt_store"] },
+    ],
+  ]),
+];

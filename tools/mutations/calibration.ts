@@ -1,0 +1,144 @@
+/**
+ * Learning codebooks, and telling whether they still fit.
+ *
+ * @module
+ */
+import { inFile, type Mutation } from "../mutation.ts";
+
+/** Mutations of calibration and drift. */
+export const CALIBRATION: readonly Mutation[] = [
+  ...inFile("start", "src/calibrate/kmeans_start.ts", ["kmeans /startCentroids/"], [
+    [
+      "by-distance-alone",
+      "chances[i] = importance[i]! * distance;",
+      "chances[i] = distance;",
+    ],
+    [
+      "by-weight-alone",
+      "chances[i] = importance[i]! * distance;",
+      "chances[i] = distance > 0 ? importance[i]! : 0;",
+    ],
+    [
+      "by-last-centroid",
+      "if (distance < distances[i]!) {",
+      "if (true) {",
+    ],
+    [
+      "weightless-points",
+      "if (weights[point]! > 0) usable[count++] = point;",
+      "usable[count++] = point;",
+      { unnoticed: "they are drawn by a chance of zero" },
+    ],
+  ]),
+  ...inFile("lloyd", "src/calibrate/lloyd.ts", ["kmeans"], [
+    [
+      "settles-after-move",
+      "const settled = moved === 0 && this.iterations > 0 &&",
+      "const settled = this.iterations > 0 &&",
+    ],
+    [
+      "settles-by-absolute-gain",
+      "this.error - error <= this.#tolerance * this.error;",
+      "this.error - error <= this.#tolerance;",
+    ],
+    [
+      "one-iteration-more",
+      "this.done = this.iterations >= this.#iterations ||",
+      "this.done = this.iterations > this.#iterations ||",
+    ],
+  ]),
+  ...inFile("kmeans", "src/calibrate/kmeans.ts", ["kmeans"], [
+    [
+      "moves-ties-to-the-highest",
+      "errors[b]! - errors[a]! || a - b);",
+      "errors[b]! - errors[a]! || b - a);",
+    ],
+    [
+      "moves-without-weights",
+      "errors[i] = weights[i]! * distance;",
+      "errors[i] = distance;",
+    ],
+    [
+      "moves-twice-to-a-place",
+      "if (!seen.has(place)) targets.push(point);",
+      "targets.push(point);",
+    ],
+  ]),
+  ...inFile("samples", "src/calibrate/samples.ts", ["calibrate"], [
+    [
+      "weights-by-scale",
+      "1 / (scale?.[i] ?? 1) ** 2);",
+      "1 / (scale?.[i] ?? 1));",
+    ],
+    [
+      "weights-of-first-group",
+      "const first = Math.floor((group * channels) / shared);",
+      "const first = 0;",
+    ],
+  ]),
+  ...inFile("query-energy", "src/calibrate/query_energy.ts", ["query_energy"], [
+    [
+      "keys-before-the-query",
+      "energy[channel]! += (t + 1) * queries[start + t * stride + channel]! ** 2;",
+      "energy[channel]! += t * queries[start + t * stride + channel]! ** 2;",
+    ],
+    [
+      "sequences-from-the-first",
+      "    first += length;\n  }\n  return relativeScale",
+      "  }\n  return relativeScale",
+    ],
+  ]),
+  ...inFile("rotation", "src/calibrate/value_rotation.ts", ["value_rotation"], [
+    [
+      "covariance-about-zero",
+      "centred[i] = values[at + i]! - mean[i]!;",
+      "centred[i] = values[at + i]!;",
+    ],
+    [
+      "widest-groups-last",
+      ".map((width) => channels / width).reverse();",
+      ".map((width) => channels / width);",
+    ],
+  ]),
+  ...inFile("drift", "src/drift.ts", ["drift"], [
+    [
+      "exceptions-passed-over",
+      "(policy.layers?.[layer] ?? policy)[side];",
+      "policy[side];",
+    ],
+    [
+      "negligible-falls",
+      "ratio > threshold && error - calibrationError > NEGLIGIBLE",
+      "ratio > threshold && Math.abs(error - calibrationError) > NEGLIGIBLE",
+      { unnoticed: "where the ratio is above a threshold of 1 or more, the error has not fallen" },
+    ],
+    [
+      "negligible-errors",
+      "ratio > threshold && error - calibrationError > NEGLIGIBLE",
+      "ratio > threshold && error > NEGLIGIBLE",
+    ],
+    [
+      "at-threshold",
+      "ratio > threshold && error - calibrationError > NEGLIGIBLE",
+      "ratio >= threshold && error - calibrationError > NEGLIGIBLE",
+      { unnoticed: "a ratio that is just the threshold is neither" },
+    ],
+  ]),
+  ...inFile("grid", "src/centroid_grid.ts", ["centroid_grid"], [
+    [
+      "origin-above-lowest",
+      "grid[2 * row] = floorFloat16Bits(low);",
+      "grid[2 * row] = toFloat16Bits(low);",
+    ],
+    [
+      "levels-round-down",
+      "Math.min(HIGHEST, Math.round((numbers[at]! - origin) / step));",
+      "Math.min(HIGHEST, Math.floor((numbers[at]! - origin) / step));",
+    ],
+    [
+      "levels-wrap",
+      "levels[at] = Math.min(HIGHEST, Math.round((numbers[at]! - origin) / step));",
+      "levels[at] = Math.round((numbers[at]! - origin) / step);",
+    ],
+  ]),
+];

@@ -1,0 +1,336 @@
+/**
+ * Files, stores, hosts and the command line.
+ *
+ * @module
+ */
+import { inFile, type Mutation } from "../mutation.ts";
+
+/** Mutations of what is read, written and exchanged. */
+export const FILES: readonly Mutation[] = [
+  ...inFile("snapshot-file", "src/snapshot_file.ts", ["snapshot"], [
+    [
+      "coded-beyond-coded",
+      "(from % NEAR_TOKENS === 0 && from <= coded && options.pageTables[table]!.slidingWindow > 0)",
+      "(from % NEAR_TOKENS === 0 && options.pageTables[table]!.slidingWindow > 0)",
+    ],
+    [
+      "coded-from-any-token",
+      "(from % NEAR_TOKENS === 0 && from <= coded && options.pageTables[table]!.slidingWindow > 0)",
+      "(from <= coded && options.pageTables[table]!.slidingWindow > 0)",
+    ],
+    [
+      "unnamed-model-for-any",
+      "if (info.model?.digest !== identity.model?.digest) {",
+      "if (info.model !== undefined && info.model.digest !== identity.model?.digest) {",
+    ],
+    [
+      "any-model-for-unnamed",
+      "if (info.model?.digest !== identity.model?.digest) {",
+      "if (identity.model !== undefined && info.model?.digest !== identity.model.digest) {",
+    ],
+    [
+      "codebooks-unchecked",
+      "if (info.codebookFingerprint !== identity.codebookFingerprint) {",
+      "if (false) {",
+    ],
+    [
+      "exact-beyond-length",
+      "if (exactFrom > length) throw damaged(",
+      "if (exactFrom > length + 1) throw damaged(",
+    ],
+    [
+      "shapes-unchecked",
+      "if (found?.dtype !== dtype || `${found.shape}` !== `${shape}`) {",
+      "if (found?.dtype !== dtype) {",
+    ],
+    [
+      "more-tensors",
+      "if (tensors.size > expected.size) throw",
+      "if (tensors.size > expected.size + 1) throw",
+    ],
+    [
+      "data-outside-checksum",
+      "both.set(await sha256Bytes(bytes.subarray(start)), 32);",
+      "",
+    ],
+    [
+      "exact-without-sinks",
+      "const from = Math.min(length, Math.max(sinks, exactFrom));",
+      "const from = Math.min(length, exactFrom);",
+    ],
+  ]),
+  ...inFile("identity", "src/cache_identity.ts", ["snapshot", "prompt_store"], [
+    [
+      "grids-left-out",
+      "grid === undefined ? null : await sha256(bytesOf(grid)),",
+      "null,",
+    ],
+    [
+      "scales-left-out",
+      "scale === undefined ? null : await sha256(bytesOf(scale)),",
+      "null,",
+    ],
+    [
+      "values-left-out",
+      "...layers.flatMap(({ keys, values }) => [keys, values].map(fingerprintCodebook)),",
+      "...layers.flatMap(({ keys }) => [keys].map(fingerprintCodebook)),",
+    ],
+    [
+      "offset-left-out",
+      "positionOffset: positionOffset ?? 0,",
+      "",
+    ],
+    [
+      "whole-buffer-hashed",
+      "return new Uint8Array(buffer, byteOffset, byteLength);",
+      "return new Uint8Array(buffer);",
+    ],
+    [
+      "windows-left-out",
+      "slidingWindows: layers.map((layer) => layer.slidingWindow),",
+      "",
+    ],
+  ]),
+  ...inFile("prompts", "src/prompt_store.ts", ["prompt_store"], [
+    [
+      "shortest-prefix",
+      "for (let block = blocks - 1; block >= 0; block--) {",
+      "for (let block = 0; block < blocks; block++) {",
+    ],
+    [
+      "other-prompt-taken",
+      "info.length === tokens && (info.prompt ?? key) === key &&",
+      "info.length === tokens &&",
+    ],
+    [
+      "other-length-taken",
+      "info.length === tokens && (info.prompt ?? key) === key &&",
+      "(info.prompt ?? key) === key &&",
+    ],
+    [
+      "tokens-not-copied",
+      "keyOf(cache, Array.from(tokenIds)),",
+      "keyOf(cache, tokenIds as readonly number[]),",
+    ],
+    [
+      "low-bytes-hashed",
+      "view.setUint32((i - hashed) * 4, tokenId(tokenIds, i), true);",
+      "view.setUint16((i - hashed) * 4, tokenId(tokenIds, i), true);",
+    ],
+    [
+      "chain-begins-anew",
+      "      chain = await extend(hashed + HASHED_TOKENS);\n",
+      "      await extend(hashed + HASHED_TOKENS);\n",
+    ],
+  ]),
+  ...inFile("safetensors", "src/safetensors.ts", ["safetensors"], [
+    [
+      "empty-after-its-neighbour",
+      "spans.sort((a, b) => a.begin - b.begin || a.end - b.end);",
+      "spans.sort((a, b) => a.begin - b.begin);",
+    ],
+    [
+      "end-beyond-data",
+      "if (end > data.length) {",
+      "if (end > data.length + 1) {",
+    ],
+    [
+      "rest-uncovered",
+      "if (covered !== data.length) {",
+      "if (covered > data.length) {",
+    ],
+  ]),
+  ...inFile("codebook-file", "src/codebook_file.ts", ["codebook"], [
+    [
+      "fit-halves-swapped",
+      "return { errors: fit.slice(0, keyValueHeads), variances: fit.slice(keyValueHeads) };",
+      "return { errors: fit.slice(keyValueHeads), variances: fit.slice(0, keyValueHeads) };",
+    ],
+    [
+      "infinity-alone-refused",
+      "const bad = grid.findIndex((bits) => (bits & 0x7c00) === 0x7c00);",
+      "const bad = grid.findIndex((bits) => bits === 0x7c00);",
+    ],
+    [
+      "axes-of-any-length",
+      "if (skew < MOST_SKEW) continue;",
+      "if (skew < 1) continue;",
+    ],
+    [
+      "scales-of-zero",
+      "const badScale = scale.findIndex((value) => !(value > 0 && value < Infinity));",
+      "const badScale = scale.findIndex((value) => !(value >= 0 && value < Infinity));",
+    ],
+  ]),
+  ...inFile("directory-store", "src/stores/directory.ts", ["stores /directoryStore/"], [
+    [
+      "bytes-not-copied",
+      "const content = new Uint8Array(bytes);",
+      "const content = bytes;",
+    ],
+    [
+      "abandoned-in-minutes",
+      "const ABANDONED = 10 * 60 * 1000;",
+      "const ABANDONED = 10 * 1000;",
+    ],
+    [
+      "never-abandoned",
+      "const ABANDONED = 10 * 60 * 1000;",
+      "const ABANDONED = 10 * 60 * 1000 * 1000;",
+    ],
+    [
+      "unfinished-left-behind",
+      "await rm(unfinished, { force: true }).catch(() => {});",
+      "",
+    ],
+  ]),
+  ...inFile("opfs-store", "src/stores/opfs.ts", ["stores /opfsStore/"], [
+    [
+      "bytes-not-copied",
+      "const content = new Uint8Array(bytes);",
+      "const content = bytes as Uint8Array<ArrayBuffer>;",
+    ],
+    [
+      "empty-file-as-entry",
+      "return file.size > 0 ? file : undefined;",
+      "return file;",
+    ],
+    [
+      "readers-beside-writers",
+      'await locked("exclusive", key, `Cannot write the entry ${key}`, async (name) => {',
+      'await locked("shared", key, `Cannot write the entry ${key}`, async (name) => {',
+    ],
+  ]),
+  ...inFile("kv-store", "src/stores/deno_kv.ts", ["stores /denoKvStore/"], [
+    [
+      "incomplete-bytes",
+      "if (!isWhole(value, first + i)) return undefined;",
+      "if (!isWhole(value, first + i)) continue;",
+    ],
+    [
+      "replaced-chunks-stay",
+      "if (ok && isManifest(value)) await removeChunks(key, value.id);",
+      "",
+    ],
+    [
+      "manifest-unchecked",
+      ".check({ key: manifestKey(key), versionstamp })\n            .set(manifestKey(key), manifest);",
+      ".set(manifestKey(key), manifest);",
+    ],
+    [
+      "bytes-not-copied",
+      "const content = new Uint8Array(bytes);",
+      "const content = bytes;",
+    ],
+  ]),
+  ...inFile("ort", "src/hosts/ort.ts", ["hosts"], [
+    [
+      "tokens-of-each-layer",
+      "const wanted = [1, options.layers[layer]!.keyValueHeads, tokens, options.shape.headDim];",
+      "const wanted = [1, options.layers[layer]!.keyValueHeads, tensors.keys.dims[2], options.shape.headDim];",
+    ],
+    [
+      "heads-of-first-layer",
+      "const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));\n  const size",
+      "const heads = options.layers[0]!.keyValueHeads;\n  const size",
+    ],
+    [
+      "keys-alone-checked",
+      "    for (const side of SIDES) {\n      const { dims, location, type: own } = tensors[side];",
+      '    for (const side of ["keys"] as const) {\n      const { dims, location, type: own } = tensors[side];',
+    ],
+    [
+      "pieces-beyond-append",
+      "const tokens = Math.min(piece, options.capacity.appendTokens, total - first);",
+      "const tokens = Math.min(piece, total - first);",
+    ],
+    [
+      "heads-as-pieces-lie",
+      "staged: head * piece * bytes,",
+      "staged: head * tokens * bytes,",
+    ],
+    [
+      "tensor-from-first-token",
+      "tensor: (head * total + first) * bytes,",
+      "tensor: head * total * bytes,",
+    ],
+    [
+      "nothing-new-appended",
+      "if (total <= first) {",
+      "if (total < first) {",
+    ],
+    [
+      "f16-of-four-bytes",
+      'return shape.headDim * (dtype === "f16" ? 2 : 4);',
+      "return shape.headDim * 4;",
+    ],
+    [
+      "last-stride-checked",
+      "if (token === headDim && head === capacity.stepTokens * headDim) continue;",
+      "if (token === headDim) continue;",
+    ],
+    [
+      "capacity-one-more",
+      "if (total > options.capacity.sequenceTokens) {",
+      "if (total > options.capacity.sequenceTokens + 1) {",
+    ],
+  ]),
+  ...inFile("transformers", "src/hosts/transformers.ts", ["hosts /PastKeyValues/"], [
+    [
+      "sides-swapped",
+      'values: tensor(entryName(layer, "values")),',
+      'values: tensor(entryName(layer, "keys")),',
+    ],
+    [
+      "extra-entries-taken",
+      "if (extra !== undefined) throw foreign(",
+      "if (extra === undefined) throw foreign(",
+    ],
+  ]),
+  ...inFile("cli", "cli/plan.ts", ["cli_plan"], [
+    [
+      "note-at-maximum",
+      "if (model.maxPositions !== undefined && args.tokens > model.maxPositions) {",
+      "if (model.maxPositions !== undefined && args.tokens >= model.maxPositions) {",
+    ],
+    [
+      "f16-with-tiers",
+      "tiers: { sinks: 0, window: 0 },",
+      "",
+    ],
+    [
+      "ranges-of-any-rise",
+      "if (last !== undefined && last.at(-1) === number - 1) last.push(number);",
+      "if (last !== undefined) last.push(number);",
+    ],
+  ]),
+  ...inFile("cli", "cli/model_config.ts", ["cli_plan"], [
+    [
+      "window-one-layer-later",
+      "layer >= (config.max_window_layers ?? 28);",
+      "layer > (config.max_window_layers ?? 28);",
+    ],
+    [
+      "pattern-from-zero",
+      "(layer + 1) % (config.sliding_window_pattern ?? 6) !== 0,",
+      "layer % (config.sliding_window_pattern ?? 6) !== 0,",
+    ],
+    [
+      "odd-layers-slide",
+      "slides: (_, layer) => layer % 2 === 0,",
+      "slides: (_, layer) => layer % 2 === 1,",
+    ],
+  ]),
+  ...inFile("cli", "cli/rope_scaling.ts", ["llama_config", "cli_plan"], [
+    [
+      "periods-in-radians",
+      "const periods = context * frequency / (2 * Math.PI);",
+      "const periods = context * frequency;",
+    ],
+    [
+      "kept-beyond-one",
+      "const kept = Math.min(1, Math.max(0, (periods - low) / (high - low)));",
+      "const kept = Math.max(0, (periods - low) / (high - low));",
+    ],
+  ]),
+];

@@ -1,0 +1,446 @@
+/**
+ * Templates of kernels.
+ *
+ * @module
+ */
+import { inFile, type Mutation } from "../mutation.ts";
+
+const ATTENTION = "{attend,score,mix}_*_d64*";
+
+/** Mutations of `templates/`, each with the kernels that it is noticed by. */
+export const KERNELS: readonly Mutation[] = [
+  ...inFile("block", "templates/partials/block.hbs", ["cache /tables of q.centroid/"], [
+    [
+      "table-without-first-token",
+      "entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,",
+      "workgroup.z / blocks_per_entry() + index,",
+      { generate: "{table,score,attend}_*_d64*" },
+    ],
+    [
+      "table-without-entry",
+      "entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,",
+      "entry.first * layer.group / ROWS + index,",
+      { generate: "{table,score,attend}_*_d64*" },
+    ],
+    [
+      "last-row-of-whole-block",
+      "let last_row = min(first_row + ROWS, rows) - 1u;",
+      "let last_row = first_row + ROWS - 1u;",
+      { generate: ATTENTION, tests: ["cache /codes alone|three query|a window without/"] },
+    ],
+    [
+      "blocks-round-down",
+      "return (step.max_count * layer.group + ROWS - 1u) / ROWS;",
+      "return max(1u, step.max_count * layer.group / ROWS);",
+      { generate: ATTENTION, tests: ["cache /three query|codes alone/"] },
+    ],
+    [
+      "rows-by-first-head",
+      "(layer.first_head + block.head) * layer.group + at % layer.group;",
+      "block.head * layer.group + at % layer.group;",
+      { generate: ATTENTION, tests: ["cache /several buffers/"] },
+    ],
+  ]),
+  ...inFile("tiles", "templates/partials/tiles.hbs", ["cache /sliding/"], [
+    [
+      "sliding-window-one-more",
+      "return position + 1u - min(layer.sliding_window, position + 1u);",
+      "return position - min(layer.sliding_window, position);",
+      { generate: ATTENTION },
+    ],
+    [
+      "coded-tiles-unbounded-below",
+      "let oldest = max(select(0u, coded_end, tile.ring), oldest_seen(position));",
+      "let oldest = select(0u, max(coded_end, oldest_seen(position)), tile.ring);",
+      { generate: ATTENTION },
+    ],
+    [
+      "coded-from-any-page",
+      "(max(seen, layer.sinks) - layer.sinks) / NEAR * NEAR, coded_tokens);",
+      "(max(seen, layer.sinks) - layer.sinks) / PAGE_TOKENS * PAGE_TOKENS, coded_tokens);",
+      { generate: ATTENTION, tests: ["cache /sliding|eight pages/"] },
+    ],
+    [
+      "sinks-behind-window",
+      "tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);",
+      "tiles.sinks_end = min(layer.sinks, next);",
+      {
+        generate: ATTENTION,
+        unnoticed: "they are hidden row by row; the tile costs time",
+      },
+    ],
+    [
+      "ring-from-last-row",
+      "tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);",
+      "tiles.ring_first = max(layer.sinks + coded_visible(entry, last_position), seen);",
+      { generate: ATTENTION, tests: ["cache /a window without/"] },
+    ],
+    [
+      "coded-to-first-row",
+      "tiles.coded_end = layer.sinks + coded_visible(entry, last_position);",
+      "tiles.coded_end = layer.sinks + coded_visible(entry, first_position);",
+      { generate: ATTENTION, tests: ["cache /codes alone/"] },
+    ],
+    [
+      "coded-tiles-round-down",
+      "tiles.coded = (coded_tokens - tiles.coded_first + TILE - 1u) / TILE;",
+      "tiles.coded = (coded_tokens - tiles.coded_first) / TILE;",
+      { generate: ATTENTION, tests: ["cache /codes alone/"] },
+    ],
+    [
+      "sinks-of-one-tile",
+      "tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;",
+      "tiles.sinks = min(1u, tiles.sinks_end);",
+      { generate: ATTENTION, tests: ["cache /sinks beyond a tile|sinks of two/"] },
+    ],
+  ]),
+  ...inFile("tiers", "templates/partials/tiers.hbs", ["cache_lifecycle /rollback/"], [
+    [
+      "ring-counts-sinks",
+      "return layer.sinks + (position - layer.sinks) % layer.ring;",
+      "return layer.sinks + position % layer.ring;",
+      {
+        generate: "{store,load,attend,score,mix,encode,decode}_*d{64,80}*",
+        tests: ["snapshot /smaller steps|sliding window's|bit for bit/"],
+      },
+    ],
+    [
+      "lost-tokens-seen",
+      "return max(aged - aged % layer.block, lost - min(layer.sinks, lost));",
+      "return aged - aged % layer.block;",
+      { generate: "{attend,score,mix,encode}_*d64*" },
+    ],
+    [
+      "block-ignored",
+      "return max(aged - aged % layer.block, lost - min(layer.sinks, lost));",
+      "return max(aged, lost - min(layer.sinks, lost));",
+      { generate: "{attend,score,mix,encode}_*d64*", tests: ["block_cache"] },
+    ],
+    [
+      "values-in-keys-place",
+      "let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);",
+      "let row = slot * 2u * (layer.sinks + layer.ring) + exact_slot(position);",
+      {
+        generate: "{store,load,attend,score,mix,encode}_*d64*",
+        tests: ["cache /a window without/"],
+      },
+    ],
+  ]),
+  ...inFile("encode", "templates/encode_coupled.wgsl.hbs", ["cache_lifecycle /rollback/"], [
+    [
+      "kept-codes-not-masked",
+      "bits = records[at] & kept_mask(word, kept);",
+      "bits = records[at];",
+      { generate: "encode_c{8b10,2b4}_d64" },
+    ],
+    [
+      "kept-codes-lost",
+      "bits = records[at] & kept_mask(word, kept);",
+      "bits = 0u;",
+      { generate: "encode_c{8b10,2b4}_d64" },
+    ],
+    [
+      "tie-to-first-lane",
+      "let tie = distances[other] == shortest && nearest[other] < winner;",
+      "let tie = false;",
+      { generate: "encode_c*_d64", tests: ["cache /codes alone/"] },
+    ],
+    [
+      "scale-of-first-head",
+      "let head_scale = select(first_scale + model_head * HEAD_DIM, 0u, first_scale == 0u);",
+      "let head_scale = first_scale;",
+      { generate: "encode_c*_d64", tests: ["cache /channel scales/"] },
+    ],
+    [
+      "codebook-of-part-head",
+      "let model_head = layer.first_head + head;",
+      "let model_head = head;",
+      { generate: "encode_c*_d64", tests: ["cache /several buffers/"] },
+    ],
+    [
+      "codes-behind-end-kept",
+      "let written = min(encode_end - record_first, RECORD_TOKENS) * CODES;",
+      "let written = RECORD_TOKENS * CODES;",
+      { generate: "encode_c{8b10,2b4}_d64" },
+    ],
+  ]),
+  ...inFile("encode", "templates/encode_levels.wgsl.hbs", ["block_cache /any binary16/"], [
+    [
+      "level-not-corrected-down",
+      "  if (code > 0.0 && 2.0 * difference < (2.0 * (code - ZERO) - 1.0) * scale) {\n    return u32(code) - 1u;\n  }\n",
+      "",
+      { generate: "encode_{kc,kt,q}*_d64" },
+    ],
+    [
+      "scale-of-negative-zero",
+      "var bits = pack2x16float(vec2<f32>(extent / STEPS, 0.0)) & 0x7fffu; // extent may be the negative zero",
+      "var bits = pack2x16float(vec2<f32>(extent / STEPS, 0.0)) & 0xffffu;",
+      { generate: "encode_{kc,kt,q}*_d64" },
+    ],
+    [
+      "levels-of-first-token",
+      "let own = unpack2x16float(levels[group_of(token - record_first, first + i)]);",
+      "let own = unpack2x16float(levels[group_of(0u, first + i)]);",
+      { generate: "encode_{kt,q}*_d{64,96}", tests: ["block_cache /q4 keys|f16 keys/"] },
+    ],
+    [
+      "members-not-clamped",
+      "let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);",
+      "let token = record_first + member_token(group, i);",
+      {
+        generate: "encode_{kc,kt,q}*_d{64,96}",
+        unnoticed: "groups of tokens come whole, and those of other tokens are not written",
+      },
+    ],
+  ]),
+  ...inFile("encode", "templates/encode_rotated.wgsl.hbs", ["rotated_cache /the cache agrees/"], [
+    [
+      "codes-written-over",
+      "      if (token >= entry.encode_from) {\n        let at = record + METADATA_WORDS",
+      "      if (true) {\n        let at = record + METADATA_WORDS",
+      { generate: "encode_{u,t}*_d{64,128}*", tests: ["rotated_cache", "cache_random"] },
+    ],
+    [
+      "position-without-sinks",
+      "let position = layer.sinks + token;",
+      "let position = token;",
+      { generate: "encode_{u,t}*_d64*" },
+    ],
+  ]),
+  ...inFile("store", "templates/store.wgsl.hbs", ["cache /codes alone/"], [
+    [
+      "of-first-entry",
+      "let token = entry.first + item.y;",
+      "let token = item.y;",
+      { generate: "store_d64" },
+    ],
+    [
+      "values-in-keys-strides",
+      "at = token * layer.value_token_stride + host_head * layer.value_head_stride + pair * 2u;",
+      "at = token * layer.key_token_stride + host_head * layer.key_head_stride + pair * 2u;",
+      { generate: "store_d64", tests: ["cache_read"] },
+    ],
+    [
+      "head-of-part",
+      "let host_head = layer.first_head + head;",
+      "let host_head = head;",
+      { generate: "store_d64", tests: ["cache /several buffers/"] },
+    ],
+  ]),
+  ...inFile("load", "templates/load.wgsl.hbs", ["cache_read"], [
+    [
+      "head-of-part",
+      "write_vector(entry.first + item.y, layer.first_head + head, chunk, vector);",
+      "write_vector(entry.first + item.y, head, chunk, vector);",
+      { generate: "load_d64" },
+    ],
+    [
+      "of-first-entry",
+      "write_vector(entry.first + item.y, layer.first_head + head, chunk, vector);",
+      "write_vector(item.y, layer.first_head + head, chunk, vector);",
+      { generate: "load_d64" },
+    ],
+  ]),
+  ...inFile("decode", "templates/decode.wgsl.hbs", ["cache_read", "cache /several buffers/"], [
+    [
+      "head-of-part",
+      "write_vector(entry.first + item.y, model_head, chunk, vector);",
+      "write_vector(entry.first + item.y, head, chunk, vector);",
+      { generate: "decode_{c,f,k,q}*_d64*" },
+    ],
+    [
+      "codebook-of-keys",
+      "let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;",
+      "let codebook = model_head * CODED_CODEBOOK_WORDS;",
+      { generate: "decode_c*_d64*" },
+    ],
+  ]),
+  ...inFile("table", "templates/table.wgsl.hbs", ["cache /tables of q.centroid/"], [
+    [
+      "query-of-first-entry",
+      "(entry.first + row_at / layer.group) * layer.query_token_stride +",
+      "(row_at / layer.group) * layer.query_token_stride +",
+      { generate: "table_*_d64*" },
+    ],
+    [
+      "without-scale",
+      "let q = layer.scale * query;",
+      "let q = query;",
+      { generate: "table_*_d64*" },
+    ],
+    [
+      "rows-beyond-last",
+      "let row_at = min(block.first_row + row, block.rows - 1u);",
+      "let row_at = block.first_row + row;",
+      {
+        generate: "table_*_d64*",
+        unnoticed: "rows that there are not are left out when results are written",
+      },
+    ],
+  ]),
+  ...inFile("table", "templates/partials/table_place.hbs", ["cache /tables of q.centroid/"], [
+    [
+      "head-of-part",
+      "return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;",
+      "return block.table * (layer.query_heads / layer.group) + block.head;",
+      { generate: "{table,score,attend}_*_d64*" },
+    ],
+    [
+      "heads-of-part",
+      "return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;",
+      "return block.table * layer.kv_heads + layer.first_head + block.head;",
+      { generate: "{table,score,attend}_*_d64*" },
+    ],
+  ]),
+  ...inFile("combine", "templates/combine.wgsl.hbs", ["cache /learned sinks|codes alone/"], [
+    [
+      "sink-by-token",
+      "let sink = sink_logits[workgroup.x];",
+      "let sink = sink_logits[workgroup.y % layer.query_heads];",
+      { generate: "combine_d64" },
+    ],
+    [
+      "sink-not-in-top",
+      "  var top = sink;",
+      "  var top = -3.0e38;",
+      { generate: "combine_d64" },
+    ],
+    [
+      "sums-not-rescaled",
+      "sum += weight * partials[at + CHUNKS].y;",
+      "sum += partials[at + CHUNKS].y;",
+      { generate: "combine_d64", tests: ["splits /for decoding/", "cache /codes alone/"] },
+    ],
+    [
+      "output-as-queries-lie",
+      "let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +",
+      "let at = token * layer.query_token_stride + workgroup.x * layer.query_head_stride +",
+      { generate: "combine_d64", tests: ["cache"] },
+    ],
+  ]),
+  ...inFile("mix", "templates/partials/mix_tile.hbs", ["cache /sinks beyond a tile|codes alone/"], [
+    [
+      "page-counts-sinks",
+      "let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;",
+      "let first_page = tile.first / PAGE_TOKENS;",
+      { generate: ATTENTION },
+    ],
+    [
+      "hidden-tokens-weigh",
+      "let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));",
+      "let weight = exp(score - next);",
+      { generate: ATTENTION },
+    ],
+    [
+      "codebook-of-part-head",
+      "let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;",
+      "let codebook = layer.value_codebook + block.head * VALUE_CODEBOOK_WORDS;",
+      { generate: ATTENTION, tests: ["cache /several buffers/"] },
+    ],
+    [
+      "partials-of-first-split",
+      "return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);",
+      "return global_row(entry, block, row) * step.splits * (CHUNKS + 1u);",
+      { generate: ATTENTION, tests: ["splits /for decoding/"] },
+    ],
+  ]),
+  ...inFile("scores", "templates/score.wgsl.hbs", ["cache /a window without|sinks beyond/"], [
+    [
+      "places-by-page",
+      "let first = global_row(entry, block, row) * step.score_stride + at * TILE + lane;",
+      "let first = global_row(entry, block, row) * step.score_stride + at * PAGE_TOKENS + lane;",
+      { generate: "score_*_d64*" },
+    ],
+    [
+      "rows-beyond-last-written",
+      "for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {",
+      "for (var row = 0u; row < ROWS; row += 1u) {",
+      { generate: "score_*_d64*", tests: ["cache /query head|codes alone/"] },
+    ],
+  ]),
+  ...inFile("queries", "templates/partials/query.hbs", ["cache /codes alone|several buffers/"], [
+    [
+      "of-first-entry",
+      "let token = entry.first + row / layer.group;",
+      "let token = row / layer.group;",
+      { generate: ATTENTION },
+    ],
+    [
+      "head-of-part",
+      "let query_head = (layer.first_head + head) * layer.group + row % layer.group;",
+      "let query_head = head * layer.group + row % layer.group;",
+      { generate: ATTENTION },
+    ],
+  ]),
+  ...inFile("rope", "templates/partials/rotate_queries.hbs", ["cache /codes alone|tiles of/"], [
+    [
+      "far-sine-negative",
+      "let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];",
+      "let sine = rope[near + 1u] * rope[far] - rope[near] * rope[far + 1u];",
+      { generate: "{score,attend}_*_d64_rope*" },
+    ],
+    [
+      "pairs-of-whole-head",
+      "let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);",
+      "let second = select((pair + CHUNKS / 2u) * 4u, pair * 8u + 1u, INTERLEAVED);",
+      { generate: "{score,attend}_*_d64_rope*", tests: ["cache /partial/"] },
+    ],
+  ]),
+  ...inFile("pages", "templates/partials/pages.hbs", ["cache /codes alone|sliding and full/"], [
+    [
+      "of-first-sequence",
+      "pages[layer.page_table + slot * layer.sequence_pages + page]",
+      "pages[layer.page_table + page]",
+      { generate: "*_d64*" },
+    ],
+    [
+      "of-first-table",
+      "pages[layer.page_table + slot * layer.sequence_pages + page]",
+      "pages[slot * layer.sequence_pages + page]",
+      { generate: "*_d64*" },
+    ],
+  ]),
+  ...inFile("share", "templates/partials/workgroup_share.hbs", ["splits /for decoding/"], [
+    [
+      "rounds-down",
+      "let share = (total + step.splits - 1u) / step.splits;",
+      "let share = max(1u, total / step.splits);",
+      { generate: ATTENTION },
+    ],
+    [
+      "beyond-last-tile",
+      "let end = min((workgroup.x + 1u) * share, total);",
+      "let end = (workgroup.x + 1u) * share;",
+      { generate: ATTENTION },
+    ],
+  ]),
+  ...inFile("copy", "templates/copy.wgsl.hbs", ["cache_lifecycle /encodeFork/"], [
+    ["one-word-short", "word < UNIT; word", "word < UNIT - 1u; word", { generate: "copy" }],
+    [
+      "the-other-way",
+      "records[entry.start * UNIT + word] = records[entry.slot * UNIT + word];",
+      "records[entry.slot * UNIT + word] = records[entry.start * UNIT + word];",
+      { generate: "copy" },
+    ],
+    [
+      "of-first-entry",
+      "let entry = step.entries[item.y];",
+      "let entry = step.entries[0];",
+      { generate: "copy", tests: ["cache_lifecycle", "cache_random"] },
+    ],
+  ]),
+  ...inFile("kmeans", "templates/kmeans_assign.wgsl.hbs", ["kmeans /moves empty/"], [
+    [
+      "ties-to-the-highest",
+      "score_{{quad}} > best_{{quad}}",
+      "score_{{quad}} >= best_{{quad}}",
+      { generate: "kmeans_assign_*" },
+    ],
+    [
+      "later-turns-begin-anew",
+      "select(scores[own + {{quad}}u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u)",
+      "vec4<f32>(-3.0e38)",
+      { generate: "kmeans_assign_*", tests: ["kmeans /agrees with kmeans/"] },
+    ],
+  ]),
+];

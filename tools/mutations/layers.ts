@@ -1,0 +1,288 @@
+/**
+ * What lies between a cache and its kernels: buffers, bindings, constants, dispatches.
+ *
+ * @module
+ */
+import { inFile, type Mutation } from "../mutation.ts";
+
+/** Mutations of how layers are laid out and recorded. */
+export const LAYERS: readonly Mutation[] = [
+  ...inFile("commands", "src/layer_commands.ts", ["cache_lifecycle", "cache /codes alone/"], [
+    [
+      "store-of-one-side",
+      "store.dispatch(recorder, step.place, host, groups, step.most, step.entries * 2);",
+      "store.dispatch(recorder, step.place, host, groups, step.most, step.entries);",
+    ],
+    [
+      "record-start-ignored",
+      "codedAfter - Math.floor(codedBefore / recordTokens) * recordTokens",
+      "codedAfter - codedBefore",
+      { tests: ["block_cache", "cache_lifecycle"] },
+    ],
+    [
+      "last-entry-decides",
+      "most = Math.max(most, codedAfter - Math.floor(codedBefore / recordTokens) * recordTokens);",
+      "most = codedAfter - Math.floor(codedBefore / recordTokens) * recordTokens;",
+    ],
+    [
+      "blocks-round-down",
+      "const blocks = Math.ceil(tokens / block);",
+      "const blocks = Math.max(1, Math.floor(tokens / block));",
+      { tests: ["cache"] },
+    ],
+    [
+      "encode-of-first-entry",
+      "kernel.dispatch(recorder, step.place, NO_HOST, blocks, heads, step.entries);",
+      "kernel.dispatch(recorder, step.place, NO_HOST, blocks, heads, 1);",
+    ],
+    [
+      "table-of-one-block",
+      "table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
+      "table.dispatch(recorder, place, host, groups, keyValueHeads, entries);",
+      { tests: ["cache /tables of q.centroid/"] },
+    ],
+    [
+      "table-of-part-heads",
+      "table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
+      "table.dispatch(recorder, place, host, groups, this.#parts[0]!.heads, blocks);",
+      { tests: ["cache /tables of q.centroid/"] },
+    ],
+    [
+      "copies-of-first-part",
+      "    this.#parts.forEach(({ copy }, i) => {",
+      "    this.#parts.slice(0, 1).forEach(({ copy }, i) => {",
+      { tests: ["cache_lifecycle"] },
+    ],
+    [
+      "copy-one-unit",
+      "copy[buffer].dispatch(recorder, place, NO_HOST, copyGroups(words), entries, 1);",
+      "copy[buffer].dispatch(recorder, place, NO_HOST, copyGroups(words), 1, 1);",
+      { tests: ["cache_lifecycle", "cache_random"] },
+    ],
+    [
+      "reads-rounded-down",
+      "const groups = Math.ceil((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE);",
+      "const groups = Math.max(1, Math.floor((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE));",
+      { tests: ["cache_read", "cache /KV heads|three query|80|several buffers/"] },
+    ],
+    [
+      "restored-of-first-part",
+      "    this.#parts.forEach(({ restore }, i) => {",
+      "    this.#parts.slice(0, 1).forEach(({ restore }, i) => {",
+      { tests: ["cache_lifecycle /several buffers/"] },
+    ],
+    [
+      "restored-page-of-a-run",
+      "restore[buffer].dispatch(recorder, place, host, copyGroups(words * most), entries, 1);",
+      "restore[buffer].dispatch(recorder, place, host, copyGroups(words), entries, 1);",
+      { unnoticed: "lanes go on until the run is through; it only takes longer" },
+    ],
+    [
+      "merged-by-first-entry",
+      "this.#combine.dispatch(recorder, place, host, shape.queryHeads, most, entries);",
+      "this.#combine.dispatch(recorder, place, host, shape.queryHeads, most, 1);",
+    ],
+    [
+      "shares-of-first-kind",
+      "const { place, splits } = step.shares[kind]!;",
+      "const { place, splits } = step.shares[0]!;",
+      { tests: ["splits"] },
+    ],
+    [
+      "read-of-first-part",
+      "    for (const { heads, read } of this.#parts) {",
+      "    for (const { heads, read } of this.#parts.slice(0, 1)) {",
+      { tests: ["cache_read"] },
+    ],
+  ]),
+  ...inFile("buffers", "src/layer_buffers.ts", ["cache"], [
+    ["sink-of-zero", "const NO_SINK = -3e38;", "const NO_SINK = 0;", {
+      tests: ["cache /codes alone/"],
+    }],
+    [
+      "values-scale-as-keys",
+      "keyScale: offset(2), valueScale: offset(3)",
+      "keyScale: offset(2), valueScale: offset(2)",
+      { tests: ["cache /channel scales|several buffers/"] },
+    ],
+    [
+      "scale-without-centroids",
+      "values: same ? 0 : starts[1]!,",
+      "values: starts[1]!,",
+      { tests: ["rotated_cache /u8b8 keys, u8b8 values/"] },
+    ],
+    [
+      "universal-by-keys",
+      "const schemes = `${layer.keys}/${layer.values}`;",
+      "const schemes = `${layer.keys}`;",
+      { tests: ["cache /universal/", "rotated_cache"] },
+    ],
+    [
+      "grids-of-first-head",
+      "bytes.set(grids.subarray(head * gridBytes, (head + 1) * gridBytes), first);",
+      "bytes.set(grids.subarray(0, gridBytes), first);",
+      { tests: ["cache /codes alone/"] },
+    ],
+    [
+      "sinks-not-uploaded",
+      "device.queue.writeBuffer(buffers.sinkLogits, 0, sinkLogits ?? none);",
+      "device.queue.writeBuffer(buffers.sinkLogits, 0, none);",
+      { tests: ["cache /learned sinks/"] },
+    ],
+  ]),
+  ...inFile("cache", "src/cache.ts", ["cache /learned sinks/"], [
+    [
+      "sinks-of-first-layer",
+      "const logits = sinkLogits?.slice(layer * queryHeads, (layer + 1) * queryHeads);",
+      "const logits = sinkLogits?.slice(0, queryHeads);",
+    ],
+    [
+      "codebook-of-keys-for-values",
+      'values: cacheCodebook(codebooks, shape, layer, "values", values),',
+      'values: cacheCodebook(codebooks, shape, layer, "keys", values),',
+      { tests: ["cache /KV heads by layer/"] },
+    ],
+    [
+      "features-unchecked",
+      "const missing = plan.features.filter((feature) => !features.has(feature));",
+      "const missing = plan.features.filter(() => false);",
+      { tests: ["cache", "plan", "tune", "choose_attention"] },
+    ],
+    [
+      "bound-by-binding-alone",
+      "const bound = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);",
+      "const bound = limits.maxStorageBufferBindingSize;",
+      { tests: ["cache", "plan"] },
+    ],
+  ]),
+  ...inFile("codebooks", "src/find_codebook.ts", ["cache"], [
+    [
+      "of-any-layer",
+      "codebook.layer === layer && codebook.side === side && codebook.scheme === scheme",
+      "codebook.side === side && codebook.scheme === scheme",
+      { tests: ["cache /by layer/"] },
+    ],
+    [
+      "of-any-side",
+      "codebook.layer === layer && codebook.side === side && codebook.scheme === scheme",
+      "codebook.layer === layer && codebook.scheme === scheme",
+      { tests: ["cache /KV heads by layer/"] },
+    ],
+    [
+      "of-any-scheme",
+      "codebook.layer === layer && codebook.side === side && codebook.scheme === scheme",
+      "codebook.layer === layer && codebook.side === side",
+      { tests: ["codebook", "reference_cache"] },
+    ],
+    [
+      "grid-length-unchecked",
+      " ||\n    found.grid.length !== 2 * keyValueHeads * headDim",
+      "",
+      { tests: ["cache /createCache/", "codebook"] },
+    ],
+    [
+      "heads-unchecked",
+      "found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||",
+      "found.headDim !== headDim ||",
+      { tests: ["cache /createCache/", "codebook", "reference_cache"] },
+    ],
+    [
+      "rotated-values-unasked",
+      "if (set.valueRotations?.length && model === undefined) {",
+      "if (set.valueRotations?.length && false) {",
+      { tests: ["cache /createCache/", "value_rotation", "codebook", "llama_rotate_values"] },
+    ],
+  ]),
+  ...inFile("compiled", "src/compiled_layer.ts", ["cache /codes alone/"], [
+    [
+      "encoders-of-keys",
+      'compileEncoder(device, options, layer[side], kernel, side === "keys" ? 0 : 1);',
+      "compileEncoder(device, options, layer[side], kernel, 0);",
+    ],
+    [
+      "readers-of-keys",
+      'const constants = { ...host, SIDE: side === "keys" ? 0 : 1 };',
+      "const constants = { ...host, SIDE: 0 };",
+    ],
+    [
+      "values-copied-by-keys-size",
+      "      unit(pageBytes(options, layer.values, heads)),",
+      "      unit(pageBytes(options, layer.keys, heads)),",
+      { tests: ["cache_lifecycle /encodeFork/"] },
+    ],
+    [
+      "many-tokens-of-one",
+      "manyTokens: many === one ? recordTokens : manyTokens",
+      "manyTokens: recordTokens",
+      { tests: ["cache /nearest centroid|thousands/", "splits"] },
+    ],
+    [
+      "softcap-in-scores-alone",
+      'if (name === "attend" || name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;',
+      'if (name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;',
+      { tests: ["cache /softcap/"] },
+    ],
+    [
+      "pairs-of-head",
+      "ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,",
+      "ROTARY_CHUNKS: shape.headDim / 8,",
+      { tests: ["cache /partial/"] },
+    ],
+  ]),
+  ...inFile("bindings", "src/host_bindings.ts", [
+    "cache_lifecycle /bindings/",
+    "cache_read",
+    "cache",
+  ], [
+    [
+      "tensor-one-token-short",
+      "(tokens - 1) * strides.token + (heads - 1) * strides.head + headDim",
+      "(tokens - 1) * strides.token + (heads - 1) * strides.head",
+      { tests: ["host_bindings", "cache_lifecycle /bindings/", "cache_read"] },
+    ],
+    [
+      "tensor-one-token-long",
+      "(tokens - 1) * strides.token + (heads - 1) * strides.head + headDim",
+      "tokens * strides.token + (heads - 1) * strides.head + headDim",
+      { tests: ["host_bindings", "cache_read", "hosts"] },
+    ],
+    [
+      "f16-counted-as-f32",
+      'return elements * (dtype === "f16" ? 2 : 4);',
+      "return elements * 4;",
+      { tests: ["host_bindings", "cache_read", "hosts"] },
+    ],
+    [
+      "size-from-buffer-start",
+      "const size = binding.size ?? buffer.size - offset;",
+      "const size = binding.size ?? buffer.size;",
+      { tests: ["host_bindings", "cache_lifecycle /bindings/"] },
+    ],
+    [
+      "range-beyond-buffer",
+      "if (size < bytes || offset + size > buffer.size) {",
+      "if (size < bytes) {",
+    ],
+    [
+      "neighbours-overlap",
+      "if (from >= start + read.bytes || start >= from + written.bytes) return;",
+      "if (from > start + read.bytes || start > from + written.bytes) return;",
+      { tests: ["host_bindings", "cache_lifecycle /bindings/", "cache"] },
+    ],
+    [
+      "overlap-before-unseen",
+      "if (from >= start + read.bytes || start >= from + written.bytes) return;",
+      "if (from >= start + read.bytes || start >= from) return;",
+      { tests: ["host_bindings", "cache_lifecycle /bindings/", "cache"] },
+    ],
+  ]),
+  ...inFile("rope", "src/rope_table.ts", ["cache /tiles of|codes alone/"], [
+    [
+      "far-rows-by-page",
+      "(row - NEAR_TOKENS) * NEAR_TOKENS",
+      "((row - NEAR_TOKENS) * NEAR_TOKENS) / 2",
+      { tests: ["cache /tiles of/"] },
+    ],
+    ["sines-negative", "table[at + 4] = Math.sin(angle);", "table[at + 4] = -Math.sin(angle);"],
+  ]),
+];

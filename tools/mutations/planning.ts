@@ -1,0 +1,418 @@
+/**
+ * Which kernels a plan takes, how it cuts their work, and what it says.
+ *
+ * @module
+ */
+import { inFile, type Mutation } from "../mutation.ts";
+
+const CHOICE = ["choose_attention", "plan", "cache_sizes"] as const;
+
+/** Mutations of planning, of tuning, and of the choice of a policy. */
+export const PLANNING: readonly Mutation[] = [
+  ...inFile("plan", "src/plan.ts", ["cache_sizes", "plan"], [
+    [
+      "prefill-tables-of-decoding",
+      "? tableBytes(resolved, resolved.layers[index]!, largestStep(resolved))",
+      "? tableBytes(resolved, resolved.layers[index]!, decodeStep(resolved))",
+    ],
+    [
+      "decoding-tables-of-prefill",
+      "layer.decode.table ? tableBytes(resolved, resolved.layers[index]!, decodeStep(resolved)) : 0,",
+      "layer.decode.table ? tableBytes(resolved, resolved.layers[index]!, largestStep(resolved)) : 0,",
+      { tests: ["cache_sizes", "plan", "choose_attention"] },
+    ],
+    [
+      "tables-of-first-layer",
+      "tableBytes(resolved, resolved.layers[index]!, largestStep(resolved))",
+      "tableBytes(resolved, resolved.layers[0]!, largestStep(resolved))",
+      { tests: ["cache_sizes", "plan", "splits"] },
+    ],
+    [
+      "kinds-by-schemes-alone",
+      'const id = Object.values(layerKind(layer)).join("/");',
+      "const id = `${layer.keys}/${layer.values}`;",
+      { tests: ["tune /uses a record's choice/", "plan"] },
+    ],
+    [
+      "scratch-in-bits",
+      "effectiveBits: (8 * (bytes.total - bytes.scratch)) /",
+      "effectiveBits: (8 * bytes.total) /",
+    ],
+    [
+      "largest-of-layers-alone",
+      "largestBinding: Math.max(largestBinding, ...buffers.map((buffer) => buffer.bytes)),",
+      "largestBinding,",
+    ],
+    [
+      "last-of-a-name",
+      "names.size < names.add(kernel.name).size &&",
+      "names.add(kernel.name).size > 0 &&",
+      { tests: ["plan", "tune", "kernel_sets", "choose_attention"] },
+    ],
+    [
+      "features-unasked",
+      "kernelFeatures(kernelParts(kernel)).every((feature) => features?.has(feature))",
+      "kernelFeatures(kernelParts(kernel)).every((feature) => features?.has(feature) ?? true)",
+      { tests: ["choose_attention"] },
+    ],
+    [
+      "prefill-from-three",
+      "return capacity.appendTokens > 1;",
+      "return capacity.appendTokens > 2;",
+      { tests: ["plan", "tune"] },
+    ],
+    [
+      "decoding-beyond-step",
+      "const entries = Math.min(stepEntries(options), options.capacity.stepTokens);",
+      "const entries = stepEntries(options);",
+      { tests: ["cache_sizes", "plan", "choose_attention"] },
+    ],
+    [
+      "required-of-nothing",
+      "maxBufferSize: Math.max(BASE_LIMITS.maxBufferSize, largestBinding),",
+      "maxBufferSize: BASE_LIMITS.maxBufferSize,",
+      { tests: ["plan", "cli_plan"] },
+    ],
+    [
+      "nominal-of-keys",
+      "const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);",
+      "const sides = resolved.layers.flatMap(({ keys }) => [keys, keys]);",
+    ],
+  ]),
+  ...inFile("options", "src/cache_options.ts", ["plan", "cache"], [
+    [
+      "append-beyond-step",
+      "appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens, capacity.sequenceTokens),",
+      "appendTokens: Math.min(capacity.appendTokens, capacity.sequenceTokens),",
+      { tests: ["cache_sizes", "plan"] },
+    ],
+    [
+      "append-beyond-sequence",
+      "appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens, capacity.sequenceTokens),",
+      "appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens),",
+      { tests: ["cache_sizes", "plan"] },
+    ],
+    [
+      "scale-by-head-dim",
+      "const scale = options.scale ?? shape.headDim ** -0.5;",
+      "const scale = options.scale ?? shape.headDim ** -1;",
+      { tests: ["cache /codes alone/"] },
+    ],
+    [
+      "block-of-keys",
+      "[keys, values].map((id) => parseScheme(id).block)",
+      "[keys, keys].map((id) => parseScheme(id).block)",
+      { tests: ["cache_sizes", "block_cache"] },
+    ],
+    [
+      "block-of-first-layer",
+      "...layers.flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),",
+      "...layers.slice(0, 1).flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),",
+      { tests: ["cache_sizes", "block_cache"] },
+    ],
+    [
+      "window-of-first-layer",
+      "const slidingWindow = windows[layer]!;",
+      "const slidingWindow = windows[0]!;",
+      { tests: ["cache /sliding and full/"] },
+    ],
+    [
+      "values-in-default-strides",
+      "values: io.values ?? keys,",
+      "values: io.values ?? { token: keyValueHeads * headDim, head: headDim },",
+      { tests: ["cache /head-major/", "cache_read"] },
+    ],
+    [
+      "output-in-default-strides",
+      "output: io.output ?? queries",
+      "output: io.output ?? { token: queryHeads * headDim, head: headDim }",
+      { tests: ["cache /head-major/"] },
+    ],
+    [
+      "overlap-by-one-token",
+      "const headMajor = head >= (stepTokens - 1) * token + headDim;",
+      "const headMajor = head >= (stepTokens - 1) * token;",
+    ],
+    [
+      "odd-head-strides",
+      'if (io.dtype === "f16" && (token % 2 !== 0 || head % 2 !== 0)) {',
+      'if (io.dtype === "f16" && token % 2 !== 0) {',
+    ],
+    [
+      "policy-beyond-layers",
+      "if (!(Number(layer) < shape.layers)) {",
+      "if (!(Number(layer) <= shape.layers)) {",
+    ],
+    [
+      "entries-unbounded",
+      "return Math.min(STEP_ENTRIES, capacity.sequences);",
+      "return capacity.sequences;",
+      { tests: ["cache_sizes", "plan", "cache_host"] },
+    ],
+  ]),
+  ...inFile("choice", "src/choose_attention.ts", CHOICE, [
+    [
+      "spans-below-most",
+      "return SPANS.filter((span) => span <= most);",
+      "return SPANS.filter((span) => span < most);",
+    ],
+    [
+      "tables-of-an-eighth",
+      "const TABLE_SHARE = 1 / 16;",
+      "const TABLE_SHARE = 1 / 8;",
+    ],
+    [
+      "mix-not-checked",
+      "const obstacles = Object.values(group).map((kernel) => obstacle(kernel, limits));",
+      "const obstacles = [group.attend ?? group.score!].map((kernel) => obstacle(kernel, limits));",
+      { unnoticed: "a scheme has one mix kernel a size; it differs for rows of a user's own" },
+    ],
+    [
+      "most-cost-first",
+      "return [...candidates].sort((a, b) => a.cost - b.cost);",
+      "return [...candidates].sort((a, b) => b.cost - a.cost);",
+    ],
+    [
+      "tuned-span-ignored",
+      "one.span === span && candidateNames(one.kernels).join() === names",
+      "candidateNames(one.kernels).join() === names",
+      { tests: ["tune", "splits"] },
+    ],
+    [
+      "tuned-workgroups-unchecked",
+      "if (measured === undefined || !TUNED_WORKGROUPS.includes(workgroups)) {",
+      "if (measured === undefined) {",
+      { tests: ["tune", "splits"] },
+    ],
+    [
+      "splits-of-default-span",
+      "splits: { workgroups, span, keyValueHeads },",
+      "splits: { workgroups, span: largestSpan(options), keyValueHeads },",
+      { tests: ["tune", "splits", "cache /tiles of four/"] },
+    ],
+    [
+      "table-kernel-left-out",
+      "return [table, attend, score, mix].flatMap((kernel) => (kernel === undefined ? [] : kernel.name));",
+      "return [attend, score, mix].flatMap((kernel) => (kernel === undefined ? [] : kernel.name));",
+      { tests: ["tune", "choose_attention", "cli_plan"] },
+    ],
+  ]),
+  ...inFile("cost", "src/attention_cost.ts", ["choose_attention", "bench_attention"], [
+    [
+      "queries-loaded-by-page",
+      "queryLoads: headDim / 4 / span,",
+      "queryLoads: headDim / 4,",
+    ],
+    [
+      "rotations-by-channel",
+      'rotations: variant === "rope" ? headDim / 2 : 0,',
+      'rotations: variant === "rope" ? headDim : 0,',
+    ],
+    [
+      "windows-unseen",
+      "return slidingWindow === 0 ? context : Math.min(slidingWindow, context);",
+      "return context;",
+    ],
+    [
+      "last-tile-for-free",
+      "const tiles = Math.ceil(seen / (span * PAGE_TOKENS));",
+      "const tiles = Math.max(1, Math.floor(seen / (span * PAGE_TOKENS)));",
+    ],
+    [
+      "lut-filled-once",
+      "Math.max(work.workgroups, TARGET_WORKGROUPS) * workCost(work.workgroup) +",
+      "workCost(work.workgroup) +",
+    ],
+    [
+      "tables-filled-once",
+      "tableProducts: blocks * fill,",
+      "tableProducts: fill,",
+    ],
+    [
+      "idle-workgroups-for-free",
+      "return Math.max(work.tiles, work.share * TARGET_WORKGROUPS) * workCost(work.tile) +",
+      "return work.tiles * workCost(work.tile) +",
+    ],
+    [
+      "subgroups-cost",
+      "{ f16: 1.1, subgroups: 0.95 }",
+      "{ f16: 1.1, subgroups: 1.05 }",
+    ],
+    [
+      "f16-gains",
+      "{ f16: 1.1, subgroups: 0.95 }",
+      "{ f16: 0.9, subgroups: 0.95 }",
+    ],
+    [
+      "scores-carried-for-free",
+      "...(mix === undefined ? {} : { scores: 1 }),",
+      "",
+    ],
+    [
+      "gathers-by-channel",
+      'if (codebook === "learned") return { gathers: layout(headDim).codes };',
+      'if (codebook === "learned") return { gathers: headDim };',
+    ],
+    [
+      "values-for-free",
+      "const token = sum(keyWork(variant, keys, headDim, span), vectorWork(values, headDim), {",
+      "const token = sum(keyWork(variant, keys, headDim, span), {",
+    ],
+    [
+      "dispatches-for-free",
+      "dispatches: TARGET_WORKGROUPS * DISPATCH,",
+      "dispatches: 0,",
+    ],
+    [
+      "bytes-of-keys",
+      "const bytes = recordBytes(keys, headDim) + recordBytes(values, headDim) +",
+      "const bytes = recordBytes(keys, headDim) +",
+    ],
+  ]),
+  ...inFile("kinds", "src/split_kinds.ts", ["splits"], [
+    [
+      "sets-of-decoding",
+      '    splitKinds(layers, "prefill").targets.length,\n',
+      "",
+    ],
+    [
+      "by-workgroups-alone",
+      "workgroups === own.workgroups && span === own.span && keyValueHeads === own.keyValueHeads",
+      "workgroups === own.workgroups",
+    ],
+  ]),
+  ...inFile("select", "src/select_kernel.ts", ["plan", "choose_attention"], [
+    [
+      "workgroup-memory-to-the-byte",
+      "if (kernel.workgroupBytes > limits.maxComputeWorkgroupStorageSize) {",
+      "if (kernel.workgroupBytes >= limits.maxComputeWorkgroupStorageSize) {",
+    ],
+    [
+      "storage-buffers-to-the-last",
+      "if (storageBuffers(kernel) > limits.maxStorageBuffersPerShaderStage) {",
+      "if (storageBuffers(kernel) >= limits.maxStorageBuffersPerShaderStage) {",
+    ],
+    [
+      "uniforms-as-storage",
+      'kernel.bindings.filter((name) => BINDINGS[name].space !== "uniform").length',
+      "kernel.bindings.length",
+    ],
+    [
+      "variants-unasked",
+      ": query.variants?.includes(parts.variant) === true);",
+      ": query.variants?.includes(parts.variant) !== false);",
+    ],
+  ]),
+  ...inFile("tuning", "src/tuning.ts", ["tune"], [
+    [
+      "last-candidate",
+      "if (found !== undefined) return found.candidates[0]!;",
+      "if (found !== undefined) return found.candidates.at(-1)!;",
+    ],
+    [
+      "adapter-unchecked",
+      "const other = differences(record.adapter, adapterIdentity(device));",
+      "const other = differences(record.adapter, record.adapter);",
+    ],
+    [
+      "missing-properties-alike",
+      "return [...new Set([...Object.keys(found), ...Object.keys(wanted)])]",
+      "return [...new Set(Object.keys(found))]",
+    ],
+    [
+      "softcap-unseen",
+      "softcap: softcap > 0,",
+      "softcap: false,",
+    ],
+  ]),
+  ...inFile("tune", "src/tune.ts", ["tune"], [
+    [
+      "all-layers-measured",
+      "resolved.layers.map((layer) => [JSON.stringify(layerKind(layer)), layer]),",
+      "resolved.layers.map((layer, i) => [`${i}`, layer]),",
+    ],
+    [
+      "context-beyond-plan",
+      "const context = tokens ?? Math.min(sequenceTokens, CONTEXT);",
+      "const context = tokens ?? sequenceTokens;",
+    ],
+    [
+      "prefill-of-all-sequences",
+      "return { sequences: 1, context, tokens: Math.min(capacity.appendTokens, context) };",
+      "return { sequences: 1, context, tokens: capacity.appendTokens };",
+    ],
+  ]),
+  ...inFile("timing", "src/compare_attention.ts", ["compare_attention"], [
+    [
+      "repeats-not-divided",
+      "milliseconds: median(samples) / repeats,",
+      "milliseconds: median(samples),",
+    ],
+    [
+      "upper-median",
+      "return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;",
+      "return sorted[sorted.length >> 1]!;",
+    ],
+    [
+      "samples-kept-for-finalists",
+      "for (const contender of hopeful) contender.samples = [];",
+      "",
+    ],
+    [
+      "runs-not-destroyed",
+      "for (const { run } of all) run.destroy();",
+      "for (const { run } of all.slice(1)) run.destroy();",
+    ],
+  ]),
+  ...inFile("policy", "src/choose_policy.ts", ["choose_policy"], [
+    [
+      "worse-named-as-better",
+      ".filter(({ cost, loss }) => cost > chosen.cost && loss < chosen.loss)",
+      ".filter(({ cost }) => cost > chosen.cost)",
+    ],
+    [
+      "smallest-named-as-next",
+      ".toSorted((a, b) => b.cost - a.cost || a.loss - b.loss)[0];",
+      ".toSorted((a, b) => a.cost - b.cost || a.loss - b.loss)[0];",
+    ],
+    [
+      "tie-by-more-loss",
+      ".toSorted((a, b) => a.cost - b.cost || a.loss - b.loss)[0];",
+      ".toSorted((a, b) => a.cost - b.cost || b.loss - a.loss)[0];",
+    ],
+    [
+      "rarest-pair-as-policy",
+      "counts.get(pairId(b))! > counts.get(pairId(a))! ? b : a",
+      "counts.get(pairId(b))! < counts.get(pairId(a))! ? b : a",
+      { tests: ["choose_policy", "policy_example"] },
+    ],
+    [
+      "codebooks-for-one-sequence",
+      "tokens: tokens * sequences,\n        sequenceTokens: tokens,",
+      "tokens,\n        sequenceTokens: tokens,",
+    ],
+    [
+      "bits-rounded-down",
+      "return `${Math.ceil(bits * 1000 - 1e-6) / 1000}`;",
+      "return `${Math.floor(bits * 1000) / 1000}`;",
+    ],
+  ]),
+  ...inFile("knapsack", "src/knapsack.ts", ["choose_policy"], [
+    [
+      "cheapest-thinned-out",
+      "i === 0 || i === front.length - 1 || stepOf(one) !== stepOf(front[i + 1]!)",
+      "i === front.length - 1 || stepOf(one) !== stepOf(front[i + 1]!)",
+      { unnoticed: "no instance was found in which it is all that leaves room for the rest" },
+    ],
+    [
+      "beaten-kept-out-by-ties",
+      "if (front.length === 0 || one.loss < front.at(-1)!.loss) front.push(one);",
+      "if (front.length === 0 || one.loss > front.at(-1)!.loss) front.push(one);",
+    ],
+    [
+      "bound-without-price",
+      "if (loss + bounds[i + 1]! - price * (budget - cost) > enough) continue;",
+      "if (loss + bounds[i + 1]! > enough) continue;",
+    ],
+  ]),
+];

@@ -1,0 +1,169 @@
+/**
+ * The oracle, and the arithmetic of schemes.
+ *
+ * @module
+ */
+import { inFile, type Mutation } from "../mutation.ts";
+
+/** Mutations of `src/reference/`, `src/schemes/` and what records look like. */
+export const REFERENCE: readonly Mutation[] = [
+  ...inFile("reference", "src/reference/positions.ts", [
+    "cache /codes alone|by layer/",
+    "block_cache",
+  ], [
+    [
+      "kept-one-short",
+      "return window + waiting + appendTokens;",
+      "return window + waiting + appendTokens - 1;",
+      { tests: ["reference_cache", "cache_lifecycle /rollback/"] },
+    ],
+    [
+      "block-of-keys",
+      "for (const id of [keys, values]) largest",
+      "for (const id of [keys]) largest",
+    ],
+    [
+      "policy-without-layers",
+      "const { keys, values } = policy.layers?.[layer] ?? policy;",
+      "const { keys, values } = policy;",
+    ],
+  ]),
+  ...inFile(
+    "reference",
+    "src/reference/reference_cache.ts",
+    ["reference_cache", "cache_lifecycle"],
+    [
+      [
+        "encodes-before-window",
+        "const aged = Math.max(0, state.length - tiers.sinks - tiers.window);",
+        "const aged = Math.max(0, state.length - tiers.sinks - tiers.window + 1);",
+      ],
+      [
+        "rollback-forgets-lost",
+        "const exactFrom = Math.min(length, Math.max(state.exactFrom, stored - slots));",
+        "const exactFrom = Math.min(length, Math.max(0, stored - slots));",
+      ],
+      [
+        "coded-not-rolled-back",
+        "layer.coded = Math.min(layer.coded, length);",
+        "",
+      ],
+      [
+        "sinks-of-first-layer",
+        "layer * shape.queryHeads,\n              (layer + 1) * shape.queryHeads,",
+        "0,\n              shape.queryHeads,",
+        { tests: ["cache /learned sinks/"] },
+      ],
+    ],
+  ),
+  ...inFile("reference", "src/reference/attention.ts", ["reference_attention", "reference_cache"], [
+    [
+      "window-one-more",
+      "const aged = Math.max(0, query + 1 - tiers.sinks - tiers.window);",
+      "const aged = Math.max(0, query - tiers.sinks - tiers.window);",
+    ],
+    [
+      "block-ignored",
+      "Math.max(aged - aged % block, lost)",
+      "Math.max(aged, lost)",
+      { tests: ["block_cache", "rotated_cache"] },
+    ],
+    [
+      "sliding-window-one-more",
+      "const oldest = Math.max(0, position + 1 - (input.slidingWindow || Infinity));",
+      "const oldest = Math.max(0, position - (input.slidingWindow || Infinity));",
+      { tests: ["cache /sliding/"] },
+    ],
+  ]),
+  ...inFile("reference", "src/reference/side_store.ts", ["reference_cache", "cache_lifecycle"], [
+    [
+      "clone-shares-records",
+      "this.#records.forEach((words, head) => (copy.#records[head] = words.slice()));",
+      "this.#records.forEach((words, head) => (copy.#records[head] = words));",
+    ],
+    [
+      "ring-counts-sinks",
+      "offset: (token % this.#slots) * channels",
+      "offset: ((token + tiers.sinks) % this.#slots) * channels",
+      { unnoticed: "a place in a ring of its own: any numbering does" },
+    ],
+    [
+      "offset-in-codes",
+      "const own = { ...rope, positionOffset: 0 };",
+      "const own = rope;",
+      { tests: ["rotated_cache"] },
+    ],
+  ]),
+  ...inFile("reference", "src/reference/binary16.ts", ["reference_binary16"], [
+    ["ties-up", "below % 2 === 1", "true"],
+    ["overflow-late", "const OVERFLOW = 65520;", "const OVERFLOW = 65536;"],
+    ["subnormals-finer", "const LEAST_EXPONENT = -14;", "const LEAST_EXPONENT = -15;"],
+  ]),
+  ...inFile("reference", "src/reference/rope.ts", ["reference_rope", "reference_attention"], [
+    [
+      "frequencies-of-head",
+      "(_, pair) => rope.theta ** ((-2 * pair) / rotaryDim),",
+      "(_, pair) => rope.theta ** ((-2 * pair) / headDim),",
+    ],
+    [
+      "pairs-half-a-head-apart",
+      'const second = rope.layout === "half" ? pair + pairs : 2 * pair + 1;',
+      'const second = rope.layout === "half" ? pair + vector.length / 2 : 2 * pair + 1;',
+    ],
+  ]),
+  ...inFile("reference", "src/reference/pack.ts", ["reference_pack", "snapshot"], [
+    [
+      "metadata-of-others-kept",
+      "for (let bit = start; bit < end; bit += 32) writeBits(first, bit, Math.min(32, end - bit), 0);",
+      "",
+      { tests: ["reference_pack", "block_cache", "rotated_cache"] },
+    ],
+    [
+      "codes-of-others-kept",
+      "for (let code = 0; code < layout.codes; code++) writeCode(layout, first, token, code, 0);",
+      "",
+    ],
+    [
+      "metadata-at-token-of-sequence",
+      "(token % layout.tokens) * metadata.tokenBits;",
+      "token * metadata.tokenBits;",
+      { tests: ["reference_pack", "rotated_cache", "block_cache"] },
+    ],
+  ]),
+  ...inFile("records", "src/record_layout.ts", ["record_layout"], [
+    ["padding-of-5-percent", "const MAX_PADDING = 0.03;", "const MAX_PADDING = 0.05;"],
+    [
+      "metadata-of-one-token",
+      "Math.ceil((sharedBits + tokens * tokenBits) / 32)",
+      "Math.ceil((sharedBits + tokenBits) / 32)",
+    ],
+  ]),
+  ...inFile("schemes", "src/schemes/levels.ts", ["levels"], [
+    [
+      "scale-halves-to-odd",
+      "(extent === middle() && bits % 2 === 1)",
+      "(extent === middle() && bits % 2 === 0)",
+      { tests: ["block_cache /any binary16/"] },
+    ],
+    [
+      "ties-to-the-lower",
+      "const code = Math.floor(Math.fround(number - minimum) / scale + zero + 0.5);",
+      "const code = Math.ceil(Math.fround(number - minimum) / scale + zero - 0.5);",
+    ],
+    [
+      "extreme-to-the-positive",
+      'scale: span === "extreme" && high > -low ? -magnitude : magnitude',
+      'scale: span === "extreme" && high >= -low ? -magnitude : magnitude',
+    ],
+  ]),
+  ...inFile("schemes", "src/schemes/rotated_codes.ts", [
+    "rotated_cache /the cache agrees/",
+    "schemes",
+  ], [
+    [
+      "ties-to-the-highest",
+      "if (likeness > best) {",
+      "if (likeness >= best) {",
+    ],
+  ]),
+];

@@ -1,0 +1,219 @@
+/**
+ * Sizes of buffers, pools and steps.
+ *
+ * @module
+ */
+import { inFile, type Mutation } from "../mutation.ts";
+
+/** Mutations of what counts tokens, pages and bytes. */
+export const SIZES: readonly Mutation[] = [
+  ...inFile("sizes", "src/cache_sizes.ts", ["cache_host"], [
+    [
+      "ring-one-short",
+      "return tiers.window + block - 1 + capacity.appendTokens;",
+      "return tiers.window + block - 2 + capacity.appendTokens;",
+    ],
+    [
+      "ring-without-block",
+      "return tiers.window + block - 1 + capacity.appendTokens;",
+      "return tiers.window + capacity.appendTokens;",
+    ],
+    [
+      "ring-one-long",
+      "return tiers.window + block - 1 + capacity.appendTokens;",
+      "return tiers.window + block + capacity.appendTokens;",
+    ],
+    [
+      "kept-without-block",
+      "Math.max(pageTables[pageTable]!.slidingWindow, tiers.window + block) - 1",
+      "Math.max(pageTables[pageTable]!.slidingWindow, tiers.window) - 1",
+    ],
+    [
+      "kept-one-fewer",
+      "Math.max(pageTables[pageTable]!.slidingWindow, tiers.window + block) - 1",
+      "Math.max(pageTables[pageTable]!.slidingWindow, tiers.window + block) - 2",
+    ],
+    [
+      "kept-without-exact-window",
+      "Math.max(pageTables[pageTable]!.slidingWindow, tiers.window + block) - 1",
+      "pageTables[pageTable]!.slidingWindow - 1",
+    ],
+    [
+      "first-page-without-rollback",
+      "length - tiers.sinks - capacity.appendTokens - keptBehind(options, pageTable)",
+      "length - tiers.sinks - keptBehind(options, pageTable)",
+    ],
+    [
+      "first-page-counts-sinks",
+      "length - tiers.sinks - capacity.appendTokens - keptBehind(options, pageTable)",
+      "length - capacity.appendTokens - keptBehind(options, pageTable)",
+    ],
+    [
+      "first-page-by-page",
+      "return Math.floor(Math.max(0, passed) / NEAR_TOKENS) * (NEAR_TOKENS / PAGE_TOKENS);",
+      "return Math.floor(Math.max(0, passed) / PAGE_TOKENS);",
+    ],
+    [
+      "pool-one-tile-short",
+      "const tiles = Math.ceil(kept / NEAR_TOKENS) + 1;",
+      "const tiles = Math.ceil(kept / NEAR_TOKENS);",
+    ],
+    [
+      "pool-one-tile-more",
+      "const tiles = Math.ceil(kept / NEAR_TOKENS) + 1;",
+      "const tiles = Math.ceil(kept / NEAR_TOKENS) + 2;",
+    ],
+    [
+      "pool-without-new-tokens",
+      "const kept = keptBehind(options, pageTable) + 2 * capacity.appendTokens;",
+      "const kept = keptBehind(options, pageTable) + capacity.appendTokens;",
+    ],
+    [
+      "pool-of-one-sequence",
+      "const all = Math.ceil(capacity.tokens / PAGE_TOKENS) + capacity.sequences - 1;",
+      "const all = Math.ceil(capacity.tokens / PAGE_TOKENS);",
+    ],
+    [
+      "page-table-rounds-down",
+      "return Math.ceil(capacity.sequenceTokens / PAGE_TOKENS);",
+      "return Math.floor(capacity.sequenceTokens / PAGE_TOKENS);",
+    ],
+    [
+      "page-tables-overlap",
+      "return pageTable * options.capacity.sequences * sequencePages(options);",
+      "return pageTable * sequencePages(options);",
+      { tests: ["cache /sliding and full/"] },
+    ],
+    [
+      "learned-side-shared",
+      '[keys, values].every((scheme) => parseScheme(scheme).codebook !== "learned")',
+      '[keys, values].some((scheme) => parseScheme(scheme).codebook !== "learned")',
+      { tests: ["cache /learned side/"] },
+    ],
+    [
+      "universal-not-in-quads",
+      "return Math.ceil(bytes / 16) * 16;",
+      "return Math.ceil(bytes / 4) * 4;",
+      { tests: ["cache_sizes"] },
+    ],
+    [
+      "rope-table-one-row-short",
+      "return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) + 1;",
+      "return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) - 1;",
+      { tests: ["cache_sizes", "cache /tiles of|codes alone/"] },
+    ],
+    [
+      "scores-without-sinks",
+      "exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));",
+      "exactTiles(ringSlots(options));",
+      { tests: ["cache_sizes", "cache /sinks beyond a tile|sinks and window beyond/", "splits"] },
+    ],
+    [
+      "scores-without-ring",
+      "exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));",
+      "exactTiles(options.tiers.sinks);",
+      { tests: ["cache_sizes", "cache /a window without|sinks and window beyond/", "splits"] },
+    ],
+    [
+      "partials-of-one-row",
+      "Math.min(workgroups * BLOCK_ROWS, rowTiles(options, span) * rows)",
+      "Math.min(workgroups, rowTiles(options, span) * rows)",
+      { tests: ["splits"] },
+    ],
+    [
+      "splits-without-exact-tiles",
+      "const tiles = Math.ceil(context / (span * PAGE_TOKENS)) + 2;",
+      "const tiles = Math.ceil(context / (span * PAGE_TOKENS));",
+      { tests: ["splits"] },
+    ],
+    [
+      "splits-beyond-partials",
+      "Math.min(Math.ceil(workgroups / blocks), tiles, kept)",
+      "Math.min(Math.ceil(workgroups / blocks), tiles)",
+      { tests: ["cache_host /splits/"] },
+    ],
+    [
+      "splits-round-down",
+      "Math.min(Math.ceil(workgroups / blocks), tiles, kept)",
+      "Math.min(Math.floor(workgroups / blocks), tiles, kept)",
+      { tests: ["cache_host /splits/"] },
+    ],
+    [
+      "head-blocks-round-down",
+      "return Math.ceil(rows / keyValueHeads / BLOCK_ROWS);",
+      "return Math.max(1, Math.floor(rows / keyValueHeads / BLOCK_ROWS));",
+      { tests: ["cache /three query heads|twelve query heads/"] },
+    ],
+    [
+      "partials-of-first-target",
+      "const rows = Math.max(...targets.map((target) => rowSplits(options, target)));",
+      "const rows = rowSplits(options, targets[0]!);",
+      { tests: ["splits"] },
+    ],
+    [
+      "table-of-whole-blocks",
+      "const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;",
+      "const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS);",
+      { tests: ["cache_sizes", "choose_attention"] },
+    ],
+    [
+      "step-without-header",
+      "return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;",
+      "return Math.ceil((32 * stepEntries(options)) / 256) * 256;",
+      { tests: ["cache_sizes", "cache_lifecycle"] },
+    ],
+    [
+      "steps-of-one-set",
+      "return stepStride(options) * (BUFFERED_STEPS * sets - 1) + STEP_BYTES;",
+      "return stepStride(options) * (BUFFERED_STEPS - 1) + STEP_BYTES;",
+      { tests: ["splits"] },
+    ],
+    [
+      "exact-of-one-side",
+      "return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);",
+      "return (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);",
+      { tests: ["cache_lifecycle /encodeFork/"] },
+    ],
+  ]),
+  ...inFile("parts", "src/plan_buffers.ts", [
+    "cache /several buffers/",
+    "cache_lifecycle /several/",
+  ], [
+    [
+      "most-heads-rounded-up",
+      "const most = Math.floor(bindingBytes(limits) / perHead);",
+      "const most = Math.ceil(bindingBytes(limits) / perHead);",
+      { tests: ["cache_sizes", "plan", "cache_read"] },
+    ],
+    [
+      "count-rounded-down",
+      "const count = Math.ceil(heads / Math.min(most, heads));",
+      "const count = Math.floor(heads / Math.min(most, heads));",
+      { tests: ["cache_sizes", "cache_lifecycle /several buffers/"] },
+    ],
+    [
+      "largest-of-first-part",
+      "largest: perHead * Math.max(...parts.map(({ count }) => count))",
+      "largest: perHead * parts[0]!.count",
+      { tests: ["cache_sizes", "plan"] },
+    ],
+    [
+      "exact-tier-unchecked",
+      "bytesPerHead: exactBytes(options, 1),",
+      "bytesPerHead: 0,",
+      { tests: ["cache_sizes", "plan"] },
+    ],
+    [
+      "values-by-keys-scheme",
+      "bytesPerHead: poolBytes(options, layer, layer.values, 1),",
+      "bytesPerHead: poolBytes(options, layer, layer.keys, 1),",
+      { tests: ["cache_sizes", "plan"] },
+    ],
+    [
+      "codebooks-of-keys-alone",
+      'bytes: centroidBytes(options, layer, "keys") + centroidBytes(options, layer, "values"),',
+      'bytes: centroidBytes(options, layer, "keys"),',
+      { tests: ["cache_sizes", "plan"] },
+    ],
+  ]),
+];
