@@ -831,6 +831,7 @@ function headRows(headDim: number): KernelRow[] {
       "keys",
       "values",
       "exact_written",
+      "counters",
     ], size),
     kernel({ family: "load", schemes: [], size: headDim }, "load", reason, [
       "step",

@@ -25,6 +25,7 @@ import {
   type StepShare,
   stepWay,
 } from "./layer_commands.ts";
+import { type NumberCounts, NumberCounters } from "./number_counters.ts";
 import type { CachePlan } from "./plan.ts";
 import { type CommandTarget, Recorder } from "./recorder.ts";
 import { parseScheme, type Side } from "./scheme.ts";
@@ -84,6 +85,7 @@ export class DeviceCache implements Cache {
   /** The step that last grew a sequence. */
   readonly #lastSteps = new WeakMap<Sequence, StepState>();
   readonly #onFault: CacheInit["onFault"];
+  readonly #numbers: NumberCounters;
   /** What each layer's splits are counted by. */
   readonly #splitKinds: Readonly<Record<AttentionWay, SplitKinds>>;
   /** Bytes from one set of parameters of a step to its next, and from one step's to the next step's. */
@@ -110,6 +112,7 @@ export class DeviceCache implements Cache {
       new LayerCommands(device, plan.options, layer, kernels, layers[layer]!, shared)
     );
     this.#onFault = onFault;
+    this.#numbers = new NumberCounters(device, shared.counters, onFault);
     this.#splitKinds = {
       decode: splitKinds(plan.layers, "decode"),
       prefill: splitKinds(plan.layers, "prefill"),
@@ -507,6 +510,11 @@ export class DeviceCache implements Cache {
     return { first, pages: [...pages] };
   }
 
+  readCounters(): Promise<NumberCounts> {
+    this.#checkDevice();
+    return this.#numbers.read();
+  }
+
   stats(): CacheStats {
     const { options } = this.plan;
     const layers = this.#layers.map(({ parts, sinkLogits }, layer): LayerBytes => {
@@ -522,10 +530,10 @@ export class DeviceCache implements Cache {
         tables: sum("parameters") + sinkLogits.size,
       };
     });
-    const { pages, rope, steps, partials, scores, table } = this.#shared;
+    const { pages, rope, steps, partials, counters, scores, table } = this.#shared;
     const bytes = totalBytes(
       layers,
-      pages.size + steps.size + (rope?.size ?? 0),
+      pages.size + steps.size + (rope?.size ?? 0) + counters.size,
       partials.size + (scores?.size ?? 0) + (table?.size ?? 0),
     );
     const pools = this.#sequences.pools.map((pool, i) => ({
@@ -544,6 +552,7 @@ export class DeviceCache implements Cache {
       effectiveBits: (8 * (bytes.total - bytes.scratch)) / (tokens * tokenChannels(options)),
       sequences: this.#sequences.count,
       tokens,
+      ...this.#numbers.counts,
       pages: { total: over("total"), free: over("free"), shared: over("shared") },
       pools,
     };

@@ -9,6 +9,7 @@ export type BindingName =
   | "exact"
   | "exact_quads"
   | "exact_written"
+  | "counters"
   | "pages"
   | "codebooks"
   | "codebook_pairs"
@@ -60,6 +61,7 @@ export const BINDINGS: Readonly<Record<BindingName, BindingDeclaration>> = {
   exact: { space: "storage, read", type: "array<u32>" },
   exact_quads: { space: "storage, read", type: "array<vec4<u32>>" },
   exact_written: { space: "storage, read_write", type: "array<u32>" },
+  counters: { space: "storage, read_write", type: "array<atomic<u32>, 2>" },
   pages: { space: "storage, read", type: "array<u32>" },
   codebooks: { space: "storage, read", type: "array<u32>" },
   codebook_pairs: { space: "storage, read", type: "array<vec2<u32>>" },

@@ -284,7 +284,7 @@ function ownBinding(
   name: BindingName,
   { codebooks, sinkLogits }: LayerBuffers,
   { parameters, exact, keyRecords, valueRecords }: PartBuffers,
-  { pages, rope, steps, partials, scores, table }: SharedBuffers,
+  { pages, rope, steps, partials, counters, scores, table }: SharedBuffers,
   records: GPUBuffer | undefined,
 ): GPUBufferBinding | undefined {
   if (name === "step") return { buffer: steps, size: STEP_BYTES };
@@ -293,6 +293,7 @@ function ownBinding(
     exact,
     exact_quads: exact,
     exact_written: exact,
+    counters,
     key_records: keyRecords,
     key_quads: keyRecords,
     value_records: valueRecords,

@@ -1,5 +1,5 @@
 import type { SideCodebook } from "../codebook.ts";
-import { fromFloat16Bits, toFloat16Bits } from "../float16.ts";
+import { finiteFloat16Bits, fromFloat16Bits } from "../float16.ts";
 import type { RopeParameters } from "../cache_types.ts";
 import { type Codec, type CodingContext, type HeadCodebook, schemeCodec } from "../codec.ts";
 import type { Scheme } from "../scheme.ts";
@@ -64,7 +64,7 @@ export class SideStore {
   }
 
   /**
-   * Keeps a token exactly, rounded to binary16.
+   * Keeps a token exactly, rounded to binary16: what lies beyond its range is clamped to it, and a NaN becomes 0.
    *
    * @param vectors `[...][keyValueHeads][headDim]`.
    * @param at Index in `vectors` of the token's first channel.
@@ -72,7 +72,7 @@ export class SideStore {
   writeExact(token: number, vectors: ArrayLike<number>, at: number): void {
     const channels = this.#options.keyValueHeads * this.#options.headDim;
     const { bits, offset } = this.#exactPlace(token);
-    for (let i = 0; i < channels; i++) bits[offset + i] = toFloat16Bits(vectors[at + i]!);
+    for (let i = 0; i < channels; i++) bits[offset + i] = finiteFloat16Bits(vectors[at + i]!);
   }
 
   /** One head's exact vector `[headDim]` of a token that is still kept. */
