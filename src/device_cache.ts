@@ -25,7 +25,7 @@ import {
   type StepShare,
   stepWay,
 } from "./layer_commands.ts";
-import { type NumberCounts, NumberCounters } from "./number_counters.ts";
+import { NumberCounters, type NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "./plan.ts";
 import { type CommandTarget, Recorder } from "./recorder.ts";
 import { parseScheme, type Side } from "./scheme.ts";

@@ -441,7 +441,11 @@ function storeMakers(
     const store = (side: Side, id: SchemeId) => ({
       scheme: parseScheme(id),
       codebook: cacheCodebook(codebooks, { keyValueHeads, headDim }, layer, side, id),
-      ...(side === "keys" && options.keys.space === "pre-rope" ? { rope: options.keys.rope } : {}),
+      ...(side === "values"
+        ? {}
+        : options.keys.space === "pre-rope"
+        ? { rope: options.keys.rope }
+        : { scored: true }),
       keyValueHeads,
       headDim,
       tiers: options.tiers,

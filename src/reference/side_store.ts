@@ -16,6 +16,8 @@ export interface SideStoreOptions {
   readonly codebook: SideCodebook | undefined;
   /** The rotary embedding, for keys that come before it. */
   readonly rope?: RopeParameters;
+  /** Whether the vectors are keys as they are scored. */
+  readonly scored?: boolean;
   /** KV heads. */
   readonly keyValueHeads: number;
   /** Channels per head. */
@@ -119,8 +121,8 @@ export class SideStore {
 
   /** What coding takes in a record that begins with the coded token `first`. */
   #context(head: number, first: number): CodingContext {
-    const { scheme, rope, tiers } = this.#options;
-    const codebook = this.#codebooks[head]!;
+    const { scheme, rope, scored = false, tiers } = this.#options;
+    const codebook = { ...this.#codebooks[head]!, scored };
     if (!scheme.rotated || rope === undefined) return codebook;
     // An offset that all positions share cancels in scores, and codes do without it.
     const own = { ...rope, positionOffset: 0 };
