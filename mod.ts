@@ -68,6 +68,7 @@ export {
   type StepEntry,
 } from "./src/cache.ts";
 export { layerHeads } from "./src/cache_options.ts";
+export type { NumberCounts } from "./src/number_counters.ts";
 export { PAGE_TOKENS } from "./src/kernel_constants.ts";
 export type {
   CacheOptions,

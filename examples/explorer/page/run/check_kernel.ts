@@ -279,6 +279,7 @@ async function compareVectors(pair: Pair, sequence: PairSequence): Promise<Check
         const start = tiers.sinks + token - token % layout.tokens;
         const decoded = schemeCodec(scheme).decode(record, token % layout.tokens, headDim, {
           centroids,
+          scored: side === "keys" && keys.space === "as-scored",
           ...(side === "keys" && keys.space === "pre-rope"
             ? { turn: (vector, index, way) => rotate(vector, way * (start + index), keys.rope) }
             : {}),
