@@ -8,6 +8,7 @@ import { stepSplits } from "./cache_sizes.ts";
 import { cacheStats } from "./cache_stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
 import { EncoderOrder } from "./encoder_order.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import {
   type BoundTensor,
@@ -493,9 +494,9 @@ export class DeviceCache implements Cache {
   }
 
   #checkLayer(layer: number): void {
-    if (Object.hasOwn(this.#layers, layer)) return;
+    if (Number.isInteger(layer) && layer in this.#layers) return;
     throw new CoupletError("usage", {
-      what: `Cannot use layer ${layer}`,
+      what: `Cannot use layer ${describeValue(layer)}`,
       why: `the model has layers 0 to ${this.#layers.length - 1}`,
       remedy: "Pass a layer of the model",
     });

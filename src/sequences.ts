@@ -1,6 +1,7 @@
 /** The sequences of a cache on the host's side: their lengths, pages and steps. Knows nothing of the GPU. */
 import type { ResolvedOptions } from "./cache_options.ts";
 import { firstKeptPage, poolPages, ringSlots } from "./cache_sizes.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import { PAGE_TOKENS, STEP_ENTRIES } from "./kernel_constants.ts";
 import { PagePool } from "./page_pool.ts";
@@ -228,7 +229,7 @@ export class Sequences {
     const state = this.state(sequence);
     if (!Number.isInteger(length) || length < 0 || length > state.length) {
       throw new CoupletError("usage", {
-        what: `Cannot truncate to ${length} tokens`,
+        what: `Cannot truncate to ${describeValue(length)} tokens`,
         why: `sequence ${sequence.id} holds ${state.length}`,
         remedy: "Keep from 0 to as many tokens as the sequence holds",
       });

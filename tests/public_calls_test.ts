@@ -419,7 +419,7 @@ const CACHE_CALLS: readonly Call[] = [
   { name: "encodeFork", arguments: [target, known], run: cache.encodeFork.bind(cache) },
   {
     name: "encodeReorder",
-    arguments: [target, [known], [0]],
+    arguments: [target, [{}], [0]],
     run: cache.encodeReorder.bind(cache),
   },
   {
