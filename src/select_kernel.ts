@@ -145,7 +145,8 @@ function nearest(kernels: readonly KernelInfo[], query: KernelQuery): string {
     .filter(({ parts }) => parts.family === query.family)
     .map(({ name, parts }) => ({
       name,
-      apart: 1e4 * Math.abs(rate(parts.schemes) - wanted) +
+      apart: (parts.schemes.join() === query.schemes.join() ? 0 : 1e3) +
+        1e4 * Math.abs(rate(parts.schemes) - wanted) +
         Math.abs((parts.size ?? 0) - (query.headDim ?? 0)),
     }))
     .sort((a, b) => a.apart - b.apart)
