@@ -184,7 +184,7 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
   };
 }
 
-/** Names an option may have; `limits`, `kernels` and `tuning` are the planner's. */
+/** Names an option may have; `limits`, `features`, `precision`, `kernels` and `tuning` are the planner's. */
 const OPTION_NAMES: readonly string[] = [
   "shape",
   "policy",
@@ -196,9 +196,12 @@ const OPTION_NAMES: readonly string[] = [
   "io",
   "limits",
   "features",
+  "precision",
   "kernels",
   "tuning",
-] satisfies readonly (keyof CacheOptions | "limits" | "features" | "kernels" | "tuning")[];
+] satisfies readonly (
+  keyof CacheOptions | "limits" | "features" | "precision" | "kernels" | "tuning"
+)[];
 
 /** Refuses options that would be passed over, because a model that needs them would come out wrong. */
 function checkNames(options: CacheOptions): void {

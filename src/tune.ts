@@ -101,7 +101,7 @@ export async function tune(device: GPUDevice, options: TuneOptions): Promise<Tun
       remedy: "Use a budget above 0 ms, and a context from 1 to capacity.sequenceTokens",
     });
   }
-  const kernels = usableKernels(planned.kernels, planned.features);
+  const kernels = usableKernels(planned.kernels, planned.features, planned.precision ?? "f32");
   const kinds = new Map(
     resolved.layers.map((layer) => [JSON.stringify(layerKind(layer)), layer]),
   );

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import {
   type CacheOptions,
-  CoupletError,
+  type CoupletError,
   createCache,
   parseScheme,
   planCache,
@@ -11,7 +11,7 @@ import {
   type SchemeId,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { type Random, seededRandom } from "../src/calibrate/random.ts";
+import { seededRandom } from "../src/calibrate/random.ts";
 import { fromFloat16Array, roundToFloat16 } from "../src/float16.ts";
 import { roundTrip } from "../src/reference/round_trip.ts";
 import { blockLimits } from "../src/schemes/outliers.ts";
