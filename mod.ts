@@ -111,6 +111,7 @@ export type {
 } from "./src/tuning.ts";
 export type { HeadRange } from "./src/plan_buffers.ts";
 export { BASE_LIMITS, type PlanLimits } from "./src/plan_limits.ts";
+export type { Precision } from "./src/precision.ts";
 export {
   type CachePlan,
   type FeatureOptions,

@@ -94,6 +94,8 @@ override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 {{> bindings}}
 
+{{> bounded}}
+
 // Merges the splits of one row exactly, by log-sum-exp, and the head's learned sink, which has a logit and no value.
 // Grid: (query heads, most tokens of an entry, entries).
 @compute @workgroup_size(WORKGROUP)
@@ -125,8 +127,9 @@ fn main(
   let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +
     chunk * 4u;
   if (IO_HALF) {
-    output[at / 2u] = pack2x16float(mean.xy);
-    output[at / 2u + 1u] = pack2x16float(mean.zw);
+    let halves = bounded(mean);
+    output[at / 2u] = pack2x16float(halves.xy);
+    output[at / 2u + 1u] = pack2x16float(halves.zw);
   } else {
     output[at] = bitcast<u32>(mean.x);
     output[at + 1u] = bitcast<u32>(mean.y);
@@ -1420,6 +1423,11 @@ fn write_mean_halves(record: u32, chunk: u32, value: vec4<f32>) {
   records[record + 2u * chunk] = xy;
   records[record + 2u * chunk + 1u] = zw;
   mean[chunk] = vec4<f32>(unpack2x16float(xy), unpack2x16float(zw));
+}
+`],
+  ["partials/bounded.hbs", `// Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
+fn bounded(numbers: vec4<f32>) -> vec4<f32> {
+  return select(numbers, sign(numbers) * 65504.0, abs(numbers) > vec4<f32>(65504.0));
 }
 `],
   ["partials/builtins_none.hbs", `{{! No more than a workgroup and a lane. }}
@@ -3739,15 +3747,18 @@ fn wave_at(wave: vec2<u32>, token: u32) -> f32 {
   let share = (total + step.splits - 1u) / step.splits;
   let end = min((workgroup.x + 1u) * share, total);
 `],
-  ["partials/write_vector.hbs", `// Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
+  ["partials/write_vector.hbs", `{{> bounded}}
+
+// Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
 fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
   var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
   if (SIDE == 1u) {
     at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
   }
   if (IO_HALF) {
-    vectors[at / 2u] = pack2x16float(vector.xy);
-    vectors[at / 2u + 1u] = pack2x16float(vector.zw);
+    let halves = bounded(vector);
+    vectors[at / 2u] = pack2x16float(halves.xy);
+    vectors[at / 2u + 1u] = pack2x16float(halves.zw);
   } else {
     vectors[at] = bitcast<u32>(vector.x);
     vectors[at + 1u] = bitcast<u32>(vector.y);

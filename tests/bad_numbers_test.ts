@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import {
   type CacheOptions,
-  CoupletError,
+  type CoupletError,
   createCache,
   parseScheme,
   planCache,
@@ -11,7 +11,7 @@ import {
   type SchemeId,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { type Random, seededRandom } from "../src/calibrate/random.ts";
+import { seededRandom } from "../src/calibrate/random.ts";
 import { fromFloat16Array, roundToFloat16 } from "../src/float16.ts";
 import { roundTrip } from "../src/reference/round_trip.ts";
 import { blockLimits } from "../src/schemes/outliers.ts";
@@ -192,6 +192,36 @@ for (const dtype of ["f32", "f16"] as const) {
     cache.destroy();
   });
 }
+
+Deno.test("what leaves the cache in f16 is finite, where it is decoded to more than f16 holds", async () => {
+  const options = optionsOf("kc2", "kc2", {
+    tiers: { sinks: 0, window: 0 },
+    io: { dtype: "f16" },
+  });
+  const cache = await createCache({ device, plan: planCache({ ...options, kernels: manifest }) });
+  const sequence = cache.createSequence();
+  // Three steps from -65504 to 65504 end at 65536.
+  const vectors = Float16Array.from({ length: 32 * 128 }, (_, i) => i < 128 ? -65504 : 65504);
+  const queries = Float16Array.from({ length: 32 * 256 }, () => 0);
+  const bind = (data: Float16Array<ArrayBuffer>) => ({
+    buffer: uploadBuffer(device, new Float32Array(data.buffer)),
+  });
+  const [read, output] = [bind(vectors), bind(queries)];
+  const encoder = device.createCommandEncoder();
+  const step = cache.beginStep([{ sequence, tokens: 32 }]);
+  cache.encodeAppend(encoder, step, 0, { keys: bind(vectors), values: bind(vectors) });
+  cache.encodeAttend(encoder, step, 0, { queries: bind(queries), output });
+  cache.encodeRead(encoder, sequence, 0, { side: "values", first: 0, count: 32, output: read });
+  device.queue.submit([encoder.finish()]);
+  const [found, attended] = await Promise.all(
+    [read, output].map(async ({ buffer }) => new Float16Array(await readBuffer(device, buffer))),
+  );
+  assert.ok(found!.every((number, i) => number === (i < 128 ? -65504 : 65504)));
+  // The last token sees one value of -65504 and 31 of 65536.
+  assert.ok(attended!.every(Number.isFinite));
+  assert.ok(Math.abs(attended!.at(-1)! - 61443) < 64);
+  cache.destroy();
+});
 
 // ---- what one bad number of a block reaches
 

@@ -8,6 +8,7 @@ import {
   parseScheme,
   planCache,
   type PlanLimits,
+  type Precision,
   recordWords,
   type ReferenceCache,
   type ReferenceSequence,
@@ -29,6 +30,8 @@ export interface Offer {
   readonly limits?: PlanLimits;
   /** The device's features that kernels may use; none where absent. */
   readonly features?: Pick<ReadonlySet<string>, "has">;
+  /** What products may be taken in; f32 where absent. */
+  readonly precision?: Precision;
   /** What decides kernels and splits; estimates where absent. */
   readonly tuning?: TuningRecord;
 }
@@ -52,12 +55,15 @@ export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>)
 /** Runs a scenario, on any kernels where none are given; throws where records differ, and gives the largest difference of attention. */
 export function compareWithReference(
   device: GPUDevice,
-  { kernels = manifest, limits, features, tuning, ...scenario }: Scenario & Partial<Offer>,
+  { kernels = manifest, limits, features, precision, tuning, ...scenario }:
+    & Scenario
+    & Partial<Offer>,
 ): Promise<Comparison> {
   return compareWithRun(device, new ReferenceRun(scenario), {
     kernels,
     ...(limits === undefined ? {} : { limits }),
     ...(features === undefined ? {} : { features }),
+    ...(precision === undefined ? {} : { precision }),
     ...(tuning === undefined ? {} : { tuning }),
   });
 }

@@ -65,7 +65,7 @@ const CASES: readonly [id: SchemeId, space: KeyOptions["space"], biased: Biased]
 ];
 
 for (const [id, space, biased] of CASES) {
-  const { headDim, rope, bias } = biased;
+  const { headDim, bias } = biased;
   const name =
     `${id} ${space} at d${headDim}, a bias of ${bias} in ${biased.channels.length} channels`;
   Deno.test(`${name}: keys are coded as well as without, in every channel, and attended to as they are decoded`, async () => {
