@@ -5,7 +5,7 @@ import { checkOptions, DEVICE, type Fields, FUNCTION, having } from "./check_opt
 import type { CodebookSet, ModelFingerprint } from "./codebook.ts";
 import { compileLayer } from "./compiled_layer.ts";
 import { DeviceCache } from "./device_cache.ts";
-import { CoupletError } from "./errors.ts";
+import { CoupletError, raise } from "./errors.ts";
 import { cacheCodebook, checkCodebookSet, CODEBOOKS, MODEL } from "./find_codebook.ts";
 import { createLayerBuffers, type LayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
 import { compileKernel } from "./pipelines.ts";
@@ -251,11 +251,12 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   const error = invalid ?? exhausted;
   if (error !== null) {
     for (const buffer of allBuffers(layers, shared)) buffer.destroy();
-    throw new CoupletError(invalid === null ? "memory" : "device", {
-      what: "Cannot allocate the cache",
-      why: error.message || "the device is out of memory",
-      remedy: `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
-    });
+    raise(
+      invalid === null ? "memory" : "device",
+      "Cannot allocate the cache",
+      error.message || "the device is out of memory",
+      `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
+    );
   }
   return new DeviceCache(init, { layers: compiled, pageTable }, layers, layerCodebooks, shared);
 }
@@ -283,17 +284,19 @@ function checkDevice({ limits, features }: GPUDevice, plan: CachePlan): void {
   const { largestBinding } = plan;
   const missing = plan.features.filter((feature) => !features.has(feature));
   if (missing.length > 0) {
-    throw new CoupletError("limits", {
-      what: "Cannot create the cache on this device",
-      why: `it was planned with features that the device lacks: ${missing.join(", ")}`,
-      remedy: "Request the device with them, or plan with the device's features",
-    });
+    raise(
+      "limits",
+      "Cannot create the cache on this device",
+      `it was planned with features that the device lacks: ${missing.join(", ")}`,
+      "Request the device with them, or plan with the device's features",
+    );
   }
   const bound = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
   if (largestBinding <= bound) return;
-  throw new CoupletError("limits", {
-    what: "Cannot create the cache on this device",
-    why: `its largest buffer takes ${largestBinding} bytes and the device binds at most ${bound}`,
-    remedy: "Request the device with the limits requiredLimits() gives, or plan with its limits",
-  });
+  raise(
+    "limits",
+    "Cannot create the cache on this device",
+    `its largest buffer takes ${largestBinding} bytes and the device binds at most ${bound}`,
+    "Request the device with the limits requiredLimits() gives, or plan with its limits",
+  );
 }

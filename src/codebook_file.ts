@@ -18,7 +18,7 @@ import type {
 } from "./codebook.ts";
 import { describeValue } from "./describe_value.ts";
 import { FLOATS, NUMBER, orNothing, record, SIDE, typedArray } from "./data_kinds.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import { parseJson } from "./parse_json.ts";
 import { checkOrigin, MODEL } from "./find_codebook.ts";
 import {
@@ -69,7 +69,7 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
     checkCodebook(codebook);
     checkSizes(codebook);
     const name = tensorName(layer, side, scheme);
-    if (tensors.has(name)) throw badSet(`it holds the ${describe(codebook)} twice`);
+    if (tensors.has(name)) badSet(`it holds the ${describe(codebook)} twice`);
     tensors.set(name, {
       dtype: "U8",
       shape: centroidShape(parseScheme(scheme), keyValueHeads, headDim),
@@ -100,7 +100,7 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
     const { layer, keyValueHeads, headDim, axes } = rotation;
     checkRotation(rotation, byLayer.get(layer));
     const name = rotationName(layer);
-    if (tensors.has(name)) throw badSet(`it holds two rotations of the values of layer ${layer}`);
+    if (tensors.has(name)) badSet(`it holds two rotations of the values of layer ${layer}`);
     tensors.set(name, {
       dtype: "F32",
       shape: [keyValueHeads, headDim, headDim],
@@ -138,13 +138,13 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   checkOptions("usage", "Cannot use the codebook file", EXPECTED_FIELDS, expected);
   const { metadata, tensors } = readSafetensors(bytes);
   if (metadata["format"] !== FORMAT) {
-    throw badFile(
+    badFile(
       `its metadata give the format ${describeValue(metadata["format"])}, not "${FORMAT}"`,
       "Give a file that calibration wrote",
     );
   }
   if (metadata["version"] !== VERSION) {
-    throw foreign(
+    foreign(
       `it has version ${
         describeValue(metadata["version"])
       } and this library reads version ${VERSION}`,
@@ -152,12 +152,12 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
     );
   }
   if (metadata["checksum"] !== checksum({ metadata, tensors })) {
-    throw badFile("its content does not have the checksum it gives", DAMAGED);
+    badFile("its content does not have the checksum it gives", DAMAGED);
   }
   const model = parseModel(metadata["model"]);
   const keySpace = metadata["key_space"];
   if (keySpace !== "pre-rope" && keySpace !== "as-scored") {
-    throw badFile(`it gives the key space ${describeValue(keySpace)}`, DAMAGED);
+    badFile(`it gives the key space ${describeValue(keySpace)}`, DAMAGED);
   }
   const provenance = parseProvenance(metadata["provenance"]);
   checkOrigin({ model, keySpace }, expected.keySpace, expected.model);
@@ -173,7 +173,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
     const suffix = [GRID_SUFFIX, SCALE_SUFFIX, FIT_SUFFIX].find((suffix) => name.endsWith(suffix));
     if (suffix !== undefined) {
       if (!tensors.has(name.slice(0, -suffix.length))) {
-        throw badFile(`it holds "${name}" without the centroids it belongs to`, DAMAGED);
+        badFile(`it holds "${name}" without the centroids it belongs to`, DAMAGED);
       }
       continue;
     }
@@ -236,7 +236,7 @@ function rotationName(layer: number): string {
 function parseRotation(layer: number, name: string, tensor: SafetensorsTensor): ValueRotation {
   const [keyValueHeads, headDim] = tensor.shape;
   if (tensor.dtype !== "F32" || `${tensor.shape}` !== `${[keyValueHeads, headDim, headDim]}`) {
-    throw badFile(
+    badFile(
       `"${name}" is ${tensor.dtype} [${tensor.shape}], not F32 [heads, channels, channels]`,
       DAMAGED,
     );
@@ -259,16 +259,16 @@ function checkRotation(rotation: ValueRotation, beside: readonly Codebook[] = []
   const { layer, keyValueHeads, headDim, axes } = rotation;
   const what = `the ${describeRotation(rotation)}`;
   if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
-    throw badSet(`${what} has ${keyValueHeads} heads of ${headDim} channels`);
+    badSet(`${what} has ${keyValueHeads} heads of ${headDim} channels`);
   }
   if (axes.length !== keyValueHeads * headDim * headDim) {
-    throw badSet(`${what} has ${axes.length} values`);
+    badSet(`${what} has ${axes.length} values`);
   }
   const other = beside.find((one) =>
     one.keyValueHeads !== keyValueHeads || one.headDim !== headDim
   );
   if (other !== undefined) {
-    throw badSet(
+    badSet(
       `${what} has ${keyValueHeads} heads of ${headDim} channels, and the ${
         describe(other)
       } ${other.keyValueHeads} of ${other.headDim}`,
@@ -293,7 +293,7 @@ function checkRotation(rotation: ValueRotation, beside: readonly Codebook[] = []
         for (let i = 0; i < headDim; i++) back += axes[at + i]! * turned[i]!;
         const skew = Math.abs(back - signs[axis]!);
         if (skew < MOST_SKEW) continue;
-        throw badSet(`axis ${axis} of head ${head} in ${what} is off by ${skew}`);
+        badSet(`axis ${axis} of head ${head} in ${what} is off by ${skew}`);
       }
     }
   }
@@ -308,7 +308,7 @@ function checkShape(
   for (const size of ["keyValueHeads", "headDim"] as const) {
     const wanted = expected[size];
     if (wanted === undefined || found[size] === wanted) continue;
-    throw foreign(
+    foreign(
       `${size} of its ${what} is ${found[size]} and the model's ${wanted}`,
       "Calibrate on this model",
     );
@@ -319,7 +319,7 @@ function checkShape(
 function parseCodebook(name: string, tensors: ReadonlyMap<string, SafetensorsTensor>): Codebook {
   const tensor = tensors.get(name)!;
   const match = TENSOR_NAME.exec(name);
-  if (match === null) throw badFile(`it holds the unknown tensor "${name}"`, DAMAGED);
+  if (match === null) badFile(`it holds the unknown tensor "${name}"`, DAMAGED);
   const scheme = parseScheme(match[3]!);
   const [keyValueHeads, groups] = tensor.shape;
   const headDim = (groups ?? 0) * scheme.channels;
@@ -327,7 +327,7 @@ function parseCodebook(name: string, tensors: ReadonlyMap<string, SafetensorsTen
     tensor.dtype !== "U8" || tensor.shape.length !== 4 ||
     `${tensor.shape}` !== `${centroidShape(scheme, keyValueHeads!, headDim)}`
   ) {
-    throw badFile(
+    badFile(
       `"${name}" is ${tensor.dtype} [${tensor.shape}], not U8 [heads, groups, ${scheme.centroids}, ${scheme.channels}]`,
       DAMAGED,
     );
@@ -335,7 +335,7 @@ function parseCodebook(name: string, tensors: ReadonlyMap<string, SafetensorsTen
   function companion(suffix: string, dtype: string, shape: readonly number[]) {
     const found = tensors.get(`${name}${suffix}`);
     if (found !== undefined && (found.dtype !== dtype || `${found.shape}` !== `${shape}`)) {
-      throw badFile(
+      badFile(
         `"${name}${suffix}" is ${found.dtype} [${found.shape}], not ${dtype} [${shape}]`,
         DAMAGED,
       );
@@ -343,7 +343,7 @@ function parseCodebook(name: string, tensors: ReadonlyMap<string, SafetensorsTen
     return found?.data;
   }
   const grid = companion(GRID_SUFFIX, "F16", [keyValueHeads!, headDim, 2]);
-  if (grid === undefined) throw badFile(`it holds "${name}" without a grid`, DAMAGED);
+  if (grid === undefined) badFile(`it holds "${name}" without a grid`, DAMAGED);
   const scale = companion(SCALE_SUFFIX, "F32", [keyValueHeads!, headDim]);
   const fit = companion(FIT_SUFFIX, "F32", [2, keyValueHeads!]);
   return {
@@ -378,7 +378,7 @@ function checkSizes(codebook: Codebook): void {
   ] as const;
   for (const [name, numbers, size] of wanted) {
     if (numbers === undefined || numbers.length === size) continue;
-    throw badSet(
+    badSet(
       `the ${name} of its ${describe(codebook)} have ${numbers.length} values, not ${size}`,
     );
   }
@@ -388,28 +388,28 @@ function checkSizes(codebook: Codebook): void {
 function checkCodebook(codebook: Codebook): void {
   const { layer, scheme: id, keyValueHeads, headDim, grid, scale, fit } = codebook;
   const scheme = parseScheme(id);
-  if (scheme.codebook !== "learned") throw badSet(`${id} needs no learned codebook`);
+  if (scheme.codebook !== "learned") badSet(`${id} needs no learned codebook`);
   if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
-    throw badSet(`its ${describe(codebook)} have ${keyValueHeads} heads of ${headDim} channels`);
+    badSet(`its ${describe(codebook)} have ${keyValueHeads} heads of ${headDim} channels`);
   }
   scheme.layout(headDim);
   // All exponent bits set: an infinity or NaN in binary16.
   const bad = grid.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
   if (bad >= 0) {
-    throw badSet(`value ${bad} of the grid of its ${describe(codebook)} is not a finite number`);
+    badSet(`value ${bad} of the grid of its ${describe(codebook)} is not a finite number`);
   }
   const badScale = scale?.findIndex((value) => !(value > 0 && value < Infinity)) ?? -1;
   if (badScale >= 0) {
-    throw badSet(`value ${badScale} of the scale of its ${describe(codebook)} is not positive`);
+    badSet(`value ${badScale} of the scale of its ${describe(codebook)} is not positive`);
   }
   if (![...fit?.errors ?? [], ...fit?.variances ?? []].every((n) => n >= 0 && n < Infinity)) {
-    throw badSet(`the fit of its ${describe(codebook)} is not a positive number for each head`);
+    badSet(`the fit of its ${describe(codebook)} is not a positive number for each head`);
   }
 }
 
 function parseModel(text: string | undefined): ModelFingerprint {
   const model = parseObject("model", text);
-  if (!MODEL[1](model)) throw badFile("its model has no name and digest", DAMAGED);
+  if (!MODEL[1](model)) badFile("its model has no name and digest", DAMAGED);
   const { name, digest } = model;
   return { name, digest };
 }
@@ -417,7 +417,7 @@ function parseModel(text: string | undefined): ModelFingerprint {
 function parseProvenance(text: string | undefined): CalibrationProvenance {
   const { source, tokens, seed, iterations } = parseObject("provenance", text);
   if (!TEXT[1](source) || !FINITE[1](tokens) || !FINITE[1](seed) || !FINITE[1](iterations)) {
-    throw badFile("its provenance has no source, tokens, seed and iterations", DAMAGED);
+    badFile("its provenance has no source, tokens, seed and iterations", DAMAGED);
   }
   return { source, tokens, seed, iterations };
 }
@@ -428,10 +428,10 @@ function parseObject(name: string, text: string | undefined): Record<string, unk
     value = parseJson(text ?? "");
   } catch (cause) {
     const { message } = cause as Error;
-    throw badFile(`its ${name} cannot be read as JSON: ${message}`, DAMAGED, { cause });
+    badFile(`its ${name} cannot be read as JSON: ${message}`, DAMAGED, { cause });
   }
   if (typeof value !== "object" || value === null) {
-    throw badFile(`its ${name} is no object`, DAMAGED);
+    badFile(`its ${name} is no object`, DAMAGED);
   }
   return value as Record<string, unknown>;
 }
@@ -487,20 +487,16 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function badFile(why: string, remedy: string, options?: ErrorOptions): CoupletError {
-  return new CoupletError("file", { what: "Cannot read the codebook file", why, remedy }, options);
+function badFile(why: string, remedy: string, options?: ErrorOptions): never {
+  raise("file", "Cannot read the codebook file", why, remedy, options);
 }
 
-function foreign(why: string, remedy: string): CoupletError {
-  return new CoupletError("codebook", { what: "Cannot use the codebook file", why, remedy });
+function foreign(why: string, remedy: string): never {
+  raise("codebook", "Cannot use the codebook file", why, remedy);
 }
 
-function badSet(why: string): CoupletError {
-  return new CoupletError("codebook", {
-    what: "Cannot use the set of codebooks",
-    why,
-    remedy: "Calibrate again",
-  });
+function badSet(why: string): never {
+  raise("codebook", "Cannot use the set of codebooks", why, "Calibrate again");
 }
 
 /** What a set to be written may be: the numbers in it are checked one by one. */

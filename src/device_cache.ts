@@ -8,7 +8,7 @@ import { stepSplits } from "./cache_sizes.ts";
 import { cacheStats } from "./cache_stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
 import { EncoderOrder } from "./encoder_order.ts";
-import { CoupletError } from "./errors.ts";
+import { CoupletError, raise } from "./errors.ts";
 import {
   type BoundTensor,
   checkApart,
@@ -232,11 +232,12 @@ export class DeviceCache implements Cache {
     parents: readonly number[],
   ): Sequence[] {
     const refuse = (why: string): never => {
-      throw new CoupletError("usage", {
-        what: "Cannot reorder the beams",
+      raise(
+        "usage",
+        "Cannot reorder the beams",
         why,
-        remedy: "Give each beam once, and for each new beam the index of the one it goes on from",
-      });
+        "Give each beam once, and for each new beam the index of the one it goes on from",
+      );
     };
     this.#checkDevice();
     checkBeams(beams, parents);
@@ -272,12 +273,12 @@ export class DeviceCache implements Cache {
     for (const sequence of sequences) {
       const start = unfinishedFrom(this.#sequences.state(sequence));
       if (start === undefined) continue;
-      throw new CoupletError("usage", {
-        what: `Cannot fork sequence ${sequence.id}`,
-        why: `its step from ${start} on was not appended to every layer`,
-        remedy:
-          `Record the step's appends first, or give it up: truncate the sequence to ${start} tokens`,
-      });
+      raise(
+        "usage",
+        `Cannot fork sequence ${sequence.id}`,
+        `its step from ${start} on was not appended to every layer`,
+        `Record the step's appends first, or give it up: truncate the sequence to ${start} tokens`,
+      );
     }
     this.#encoders.check(target, sequences);
   }
@@ -307,7 +308,7 @@ export class DeviceCache implements Cache {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
     const { progress } = state;
     if (progress.isAppended(layer)) {
-      throw outOfOrder("append to", layer, "the step was appended to it before");
+      outOfOrder("append to", layer, "the step was appended to it before");
     }
     for (const growth of live) this.#checkTurn(growth, layer);
     const keys = this.#hostTensor("keys", tensors?.keys, state, layer).binding;
@@ -331,7 +332,7 @@ export class DeviceCache implements Cache {
     const { sequence, start, tokens } = growth;
     const missing = stepsBefore(growth).find((before) => !before.progress.isAppended(layer));
     if (missing !== undefined) {
-      throw outOfOrder(
+      outOfOrder(
         "append to",
         layer,
         `the step of sequence ${sequence.id} from ${missing.start} on was not appended to it`,
@@ -340,7 +341,7 @@ export class DeviceCache implements Cache {
     const behind = unfinishedFrom(growth.state)!;
     const { appendTokens } = this.plan.options.capacity;
     if (behind === start || start + tokens - behind <= appendTokens) return;
-    throw outOfOrder(
+    outOfOrder(
       "append to",
       layer,
       `some layers have sequence ${sequence.id} up to ${behind} alone, and no layer may be more than ${appendTokens} tokens ahead (capacity.appendTokens)`,
@@ -356,7 +357,7 @@ export class DeviceCache implements Cache {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
     const { progress } = state;
     if (!progress.isAppended(layer) || progress.isPassed(layer)) {
-      throw outOfOrder(
+      outOfOrder(
         "attend in",
         layer,
         progress.isPassed(layer)
@@ -402,12 +403,12 @@ export class DeviceCache implements Cache {
     );
     const awaited = state.steps.find(({ progress }) => !progress.isAppended(layer));
     if (awaited !== undefined) {
-      throw new CoupletError("usage", {
-        what: `Cannot read sequence ${sequence.id}`,
-        why: `its step from ${awaited.start} on was not appended to layer ${layer}`,
-        remedy:
-          `Record the step's append first, or give it up: truncate the sequence to ${awaited.start} tokens`,
-      });
+      raise(
+        "usage",
+        `Cannot read sequence ${sequence.id}`,
+        `its step from ${awaited.start} on was not appended to layer ${layer}`,
+        `Record the step's append first, or give it up: truncate the sequence to ${awaited.start} tokens`,
+      );
     }
     const { side, count, output } = range;
     const { shape, layers, dtype } = options;
@@ -465,11 +466,12 @@ export class DeviceCache implements Cache {
 
   #checkExists(): void {
     if (!this.#isDestroyed) return;
-    throw new CoupletError("usage", {
-      what: "Cannot use the cache",
-      why: "it was destroyed",
-      remedy: "Create another, and restore its sequences from snapshots",
-    });
+    raise(
+      "usage",
+      "Cannot use the cache",
+      "it was destroyed",
+      "Create another, and restore its sequences from snapshots",
+    );
   }
 
   #checkDevice(): void {
@@ -479,11 +481,12 @@ export class DeviceCache implements Cache {
 
   #checkLayer(layer: number): void {
     if (Object.hasOwn(this.#layers, layer)) return;
-    throw new CoupletError("usage", {
-      what: `Cannot use layer ${layer}`,
-      why: `the model has layers 0 to ${this.#layers.length - 1}`,
-      remedy: "Pass a layer of the model",
-    });
+    raise(
+      "usage",
+      `Cannot use layer ${layer}`,
+      `the model has layers 0 to ${this.#layers.length - 1}`,
+      "Pass a layer of the model",
+    );
   }
 
   /** Checks that a step is this cache's, that some of its tokens are still wanted, and where its commands are to go. */
@@ -492,11 +495,7 @@ export class DeviceCache implements Cache {
     this.#recorder.check(target);
     this.#checkLayer(layer);
     const refuse = (why: string, remedy: string): never => {
-      throw new CoupletError("usage", {
-        what: `Cannot use the step in layer ${layer}`,
-        why,
-        remedy,
-      });
+      raise("usage", `Cannot use the step in layer ${layer}`, why, remedy);
     };
     const state = this.#steps.get(step) ??
       refuse("it is no step of this cache", "Pass a step of this cache's beginStep()");
@@ -538,11 +537,11 @@ function stepsBefore(growth: Growth): readonly Growth[] {
   return steps.slice(0, steps.indexOf(growth));
 }
 
-function outOfOrder(what: string, layer: number, why: string): CoupletError {
-  return new CoupletError("usage", {
-    what: `Cannot ${what} layer ${layer}`,
+function outOfOrder(what: string, layer: number, why: string): never {
+  raise(
+    "usage",
+    `Cannot ${what} layer ${layer}`,
     why,
-    remedy:
-      "Append to each layer once a step, then attend, and keep the order of a sequence's steps; to give a step up, truncate its sequences to where it began",
-  });
+    "Append to each layer once a step, then attend, and keep the order of a sequence's steps; to give a step up, truncate its sequences to where it began",
+  );
 }

@@ -6,7 +6,7 @@ import type {
   ModelFingerprint,
   SideCodebook,
 } from "./codebook.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /** What a model's fingerprint may be. */
@@ -39,7 +39,7 @@ export function checkCodebookSet(
 ): void {
   checkOrigin(set, keySpace, model);
   if (set.valueRotations?.length && model === undefined) {
-    throw foreign(
+    foreign(
       "their values are rotated, and nothing says that the model's are",
       "Fold its rotations into the model, and pass the digest it then has (model)",
     );
@@ -57,21 +57,21 @@ export function checkOrigin(
   model: ModelFingerprint = set.model,
 ): void {
   if (set.keySpace !== keySpace) {
-    throw foreign(
+    foreign(
       `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
       "Calibrate on keys in the space the cache gets, or plan the cache for theirs",
     );
   }
   if (model.digest !== set.model.digest) {
-    throw foreign(
+    foreign(
       `they were learned on ${set.model.name} (${set.model.digest}) and the model is ${model.name} (${model.digest})`,
       "Calibrate this model, or load the codebooks that belong to it",
     );
   }
 }
 
-function foreign(why: string, remedy: string): CoupletError {
-  return new CoupletError("codebook", { what: "Cannot use the codebooks", why, remedy });
+function foreign(why: string, remedy: string): never {
+  raise("codebook", "Cannot use the codebooks", why, remedy);
 }
 
 /**
@@ -101,17 +101,18 @@ function codebookOf(set: CodebookSet, layer: number, side: Side, scheme: SchemeI
   if (found !== undefined) return found;
   const here = set.codebooks.filter((one) => one.layer === layer && one.side === side);
   const layers = [...new Set(set.codebooks.map((one) => one.layer))].sort((a, b) => a - b);
-  throw new CoupletError("codebook", {
-    what: `Cannot find the codebook of the ${side} of layer ${layer} for ${scheme}`,
-    why: here.length > 0
+  raise(
+    "codebook",
+    `Cannot find the codebook of the ${side} of layer ${layer} for ${scheme}`,
+    here.length > 0
       ? `the set holds ${here.map((one) => one.scheme).sort().join(", ")} for them`
       : set.codebooks.length > 0
       ? `the set holds ${
         [...new Set(set.codebooks.map((one) => one.scheme))].sort().join(", ")
       } for layers ${layers.join(", ")}, and nothing for these ${side}`
       : "the set is empty",
-    remedy: `Calibrate with ${scheme} among the schemes, or choose a scheme that the set holds`,
-  });
+    `Calibrate with ${scheme} among the schemes, or choose a scheme that the set holds`,
+  );
 }
 
 /**
@@ -131,12 +132,12 @@ export function cacheCodebook(
   if (codebook === "none") return undefined;
   if (universalCentroids !== undefined) return { scheme, centroids: universalCentroids(headDim) };
   if (set === undefined) {
-    throw new CoupletError("codebook", {
-      what: `Cannot use ${scheme} for the ${side} of layer ${layer}`,
-      why: "no codebooks were given",
-      remedy:
-        `Calibrate this model with ${scheme} among the schemes, and pass the set as codebooks`,
-    });
+    raise(
+      "codebook",
+      `Cannot use ${scheme} for the ${side} of layer ${layer}`,
+      "no codebooks were given",
+      `Calibrate this model with ${scheme} among the schemes, and pass the set as codebooks`,
+    );
   }
   const found = codebookOf(set, layer, side, scheme);
   if (
@@ -144,12 +145,12 @@ export function cacheCodebook(
     found.centroids.length !== keyValueHeads * headDim * centroids ||
     found.grid.length !== 2 * keyValueHeads * headDim
   ) {
-    throw new CoupletError("codebook", {
-      what: `Cannot use ${scheme} for the ${side} of layer ${layer}`,
-      why:
-        `its codebook is for ${found.keyValueHeads} heads of ${found.headDim} channels, and the model has ${keyValueHeads} of ${headDim}`,
-      remedy: "Calibrate this model",
-    });
+    raise(
+      "codebook",
+      `Cannot use ${scheme} for the ${side} of layer ${layer}`,
+      `its codebook is for ${found.keyValueHeads} heads of ${found.headDim} channels, and the model has ${keyValueHeads} of ${headDim}`,
+      "Calibrate this model",
+    );
   }
   return found;
 }

@@ -1,6 +1,6 @@
 import { checkOptions, listOf, oneOf, TEXT, whole } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import type { SchemeId } from "./scheme.ts";
 
 /** What a kernel does; the first token of its name. */
@@ -130,11 +130,12 @@ export function parseKernelName(name: string): KernelNameParts {
   const family = typeof name === "string" ? familyOf(name) : undefined;
   const parts = family === undefined ? undefined : parseParts(family, name);
   if (parts !== undefined) return parts;
-  throw new CoupletError("kernel", {
-    what: `Cannot parse the kernel name ${describeValue(name)}`,
-    why: "names of kernels have another form (docs/kernel_names.md)",
-    remedy: "Use a name from the manifest",
-  });
+  raise(
+    "kernel",
+    `Cannot parse the kernel name ${describeValue(name)}`,
+    "names of kernels have another form (docs/kernel_names.md)",
+    "Use a name from the manifest",
+  );
 }
 
 function parseParts(family: KernelFamily, name: string): KernelNameParts | undefined {

@@ -33,7 +33,6 @@ import {
   wholeBuffers,
 } from "./plan_buffers.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
-import { checkLargestShape } from "./largest_shape.ts";
 import { FEATURE_NAMES, kernelFeatures } from "./kernel_name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { recordBits } from "./record_layout.ts";
@@ -161,7 +160,6 @@ export interface CachePlan {
  */
 export function planCache(options: PlanOptions): CachePlan {
   checkPlanOptions(PLAN_FIELDS, options);
-  checkLargestShape(options.shape);
   const resolved = resolveOptions(options);
   const limits = options.limits ?? BASE_LIMITS;
   const { tuning } = options;

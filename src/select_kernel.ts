@@ -1,5 +1,5 @@
 import { having, type Kind, listOf } from "./check_options.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { bindingSpace } from "./kernel_bindings.ts";
 import {
@@ -107,19 +107,21 @@ export function requireKernel(
   }${query.headDim === undefined ? "" : ` at head dimension ${query.headDim}`}`;
   const [beyond] = coveringKernels(kernels, query);
   if (beyond !== undefined) {
-    throw new CoupletError("limits", {
+    raise(
+      "limits",
       what,
-      why: obstacle(beyond, limits)!,
-      remedy: "Request the device with the limits requiredLimits() gives",
-    });
+      obstacle(beyond, limits)!,
+      "Request the device with the limits requiredLimits() gives",
+    );
   }
-  throw new CoupletError("kernel", {
+  raise(
+    "kernel",
     what,
-    why: `none of the ${kernels.length} kernels given does it; the nearest are ${
+    `none of the ${kernels.length} kernels given does it; the nearest are ${
       nearest(kernels, query)
     }`,
-    remedy: remedy(query),
-  });
+    remedy(query),
+  );
 }
 
 function remedy({ family, schemes, headDim }: KernelQuery): string {

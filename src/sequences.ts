@@ -1,7 +1,7 @@
 /** The sequences of a cache on the host's side: their lengths, pages and steps. Knows nothing of the GPU. */
 import type { ResolvedOptions } from "./cache_options.ts";
 import { firstKeptPage, poolPages, ringSlots } from "./cache_sizes.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import { PAGE_TOKENS, STEP_ENTRIES } from "./kernel_constants.ts";
 import { PagePool } from "./page_pool.ts";
 import type { RestoredContent } from "./restored_content.ts";
@@ -166,11 +166,12 @@ export class Sequences {
     restored?: RestoredContent,
   ): Sequence {
     if (length > this.#options.capacity.sequenceTokens) {
-      throw new CoupletError("capacity", {
-        what: `Cannot hold a sequence of ${length} tokens`,
-        why: `${this.#options.capacity.sequenceTokens} are planned`,
-        remedy: "Plan more (capacity.sequenceTokens)",
-      });
+      raise(
+        "capacity",
+        `Cannot hold a sequence of ${length} tokens`,
+        `${this.#options.capacity.sequenceTokens} are planned`,
+        "Plan more (capacity.sequenceTokens)",
+      );
     }
     this.requireSlots(1);
     const end = pagesFor(codedTokens(this.#options, { length, exactFrom }));
@@ -195,11 +196,12 @@ export class Sequences {
   state(sequence: Sequence): SequenceState {
     const state = this.#states.get(sequence);
     if (state === undefined) {
-      throw new CoupletError("usage", {
-        what: "Cannot use a sequence",
-        why: `sequence ${sequence?.id} was freed, or belongs to another cache`,
-        remedy: "Use sequences of this cache's createSequence() until they are freed",
-      });
+      raise(
+        "usage",
+        "Cannot use a sequence",
+        `sequence ${sequence?.id} was freed, or belongs to another cache`,
+        "Use sequences of this cache's createSequence() until they are freed",
+      );
     }
     return state;
   }
@@ -227,11 +229,12 @@ export class Sequences {
   truncate(sequence: Sequence, length: number): void {
     const state = this.state(sequence);
     if (!Number.isInteger(length) || length < 0 || length > state.length) {
-      throw new CoupletError("usage", {
-        what: `Cannot truncate to ${length} tokens`,
-        why: `sequence ${sequence.id} holds ${state.length}`,
-        remedy: "Keep from 0 to as many tokens as the sequence holds",
-      });
+      raise(
+        "usage",
+        `Cannot truncate to ${length} tokens`,
+        `sequence ${sequence.id} holds ${state.length}`,
+        "Keep from 0 to as many tokens as the sequence holds",
+      );
     }
     if (length === state.length) return;
     const why = this.#rollbackObstacle(state, length);
@@ -240,13 +243,12 @@ export class Sequences {
       const isRefused = (length: number) => this.#rollbackObstacle(state, length) !== undefined;
       while (isRefused(kept[0]!)) kept[0]!--;
       while (isRefused(kept[1]!)) kept[1]!++;
-      throw new CoupletError("usage", {
-        what: `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
+      raise(
+        "usage",
+        `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
         why,
-        remedy: `Keep ${
-          kept.join(" tokens, or ")
-        }; a fork or a snapshot keeps what is to come back`,
-      });
+        `Keep ${kept.join(" tokens, or ")}; a fork or a snapshot keeps what is to come back`,
+      );
     }
     const exactFrom = this.#exactAfter(state, length);
     const coded = codedTokens(this.#options, { length, exactFrom });
@@ -410,11 +412,12 @@ export class Sequences {
   requireSlots(count: number): void {
     if (count <= this.#freeSlots.length) return;
     const { sequences } = this.#options.capacity;
-    throw new CoupletError("capacity", {
-      what: count === 1 ? "Cannot create a sequence" : `Cannot create ${count} sequences`,
-      why: `${this.#states.size} of ${sequences} planned sequences are alive`,
-      remedy: "Free one, or plan more (capacity.sequences)",
-    });
+    raise(
+      "capacity",
+      count === 1 ? "Cannot create a sequence" : `Cannot create ${count} sequences`,
+      `${this.#states.size} of ${sequences} planned sequences are alive`,
+      "Free one, or plan more (capacity.sequences)",
+    );
   }
 
   #add(state: Omit<SequenceState, "slot" | "steps">): Sequence {
@@ -426,7 +429,7 @@ export class Sequences {
   #check(entries: readonly Growing[]): void {
     const { capacity } = this.#options;
     const refuse = (code: "capacity" | "usage", why: string, remedy: string): never => {
-      throw new CoupletError(code, { what: "Cannot begin a step", why, remedy });
+      raise(code, "Cannot begin a step", why, remedy);
     };
     if (entries.length === 0) refuse("usage", "it has no entry", "Give it at least one sequence");
     if (entries.length > STEP_ENTRIES) {
