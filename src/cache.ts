@@ -49,6 +49,8 @@ export const INIT_FIELDS: Fields<CacheInit> = {
   "onFault?": FUNCTION,
 };
 
+const WHAT = "Cannot create the cache";
+
 /** One sequence's share of a step. */
 export interface StepEntry {
   /** The sequence that grows. */
@@ -228,7 +230,7 @@ export interface Cache {
  * where the device offers less than was planned for; `tuning` where the plan's choices were measured on another; `device` where it refuses a kernel, `memory` where it has no room.
  */
 export async function createCache(init: CacheInit): Promise<Cache> {
-  checkOptions("usage", "Cannot create the cache", INIT_FIELDS, init);
+  checkOptions("usage", WHAT, INIT_FIELDS, init);
   const { device, plan, codebooks, model, sinkLogits } = init;
   const { options } = plan;
   if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
@@ -253,7 +255,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
     for (const buffer of allBuffers(layers, shared)) buffer.destroy();
     raise(
       invalid === null ? "memory" : "device",
-      "Cannot allocate the cache",
+      WHAT,
       error.message || "the device is out of memory",
       `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
     );
@@ -286,17 +288,17 @@ function checkDevice({ limits, features }: GPUDevice, plan: CachePlan): void {
   if (missing.length > 0) {
     raise(
       "limits",
-      "Cannot create the cache on this device",
-      `it was planned with features that the device lacks: ${missing.join(", ")}`,
-      "Request the device with them, or plan with the device's features",
+      WHAT,
+      `the plan has features that the device lacks: ${missing.join(", ")}`,
+      "Request the device with them, or plan with the device's",
     );
   }
   const bound = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
   if (largestBinding <= bound) return;
   raise(
     "limits",
-    "Cannot create the cache on this device",
+    WHAT,
     `its largest buffer takes ${largestBinding} bytes and the device binds at most ${bound}`,
-    "Request the device with the limits requiredLimits() gives, or plan with its limits",
+    "Request the device with the limits requiredLimits() gives, or plan with the device's",
   );
 }

@@ -139,7 +139,7 @@ export class DeviceCache implements Cache {
       this.#lost = new CoupletError("lost", {
         what: "Cannot use the cache",
         why: `its device was lost: ${message || reason}`,
-        remedy: "Create the cache anew on a new device, and restore its sequences from snapshots",
+        remedy: "Create another on a new device, and restore its sequences from snapshots",
       });
       if (!this.#isDestroyed) this.#onFault?.(this.#lost);
     });
@@ -236,7 +236,7 @@ export class DeviceCache implements Cache {
         "usage",
         "Cannot reorder the beams",
         why,
-        "Give each beam once, and for each new beam the index of the one it goes on from",
+        "Give each beam once, and for each new one the index of its parent",
       );
     };
     this.#checkDevice();
@@ -344,7 +344,7 @@ export class DeviceCache implements Cache {
     outOfOrder(
       "append to",
       layer,
-      `some layers have sequence ${sequence.id} up to ${behind} alone, and no layer may be more than ${appendTokens} tokens ahead (capacity.appendTokens)`,
+      `others have sequence ${sequence.id} up to ${behind}, and none may be more than ${appendTokens} tokens ahead (capacity.appendTokens)`,
     );
   }
 
@@ -361,7 +361,7 @@ export class DeviceCache implements Cache {
         "attend in",
         layer,
         progress.isPassed(layer)
-          ? "a later step of one of the sequences was appended to it"
+          ? "a later step was appended to it"
           : "the step was not appended to it",
       );
     }
@@ -485,7 +485,7 @@ export class DeviceCache implements Cache {
       "usage",
       `Cannot use layer ${layer}`,
       `the model has layers 0 to ${this.#layers.length - 1}`,
-      "Pass a layer of the model",
+      "Use a layer of the model",
     );
   }
 
@@ -498,12 +498,12 @@ export class DeviceCache implements Cache {
       raise("usage", `Cannot use the step in layer ${layer}`, why, remedy);
     };
     const state = this.#steps.get(step) ??
-      refuse("it is no step of this cache", "Pass a step of this cache's beginStep()");
+      refuse("it is no step of this cache", "Use a step of this cache");
     const live = state.growths.filter(({ isVoid }) => !isVoid);
     if (live.length === 0) {
       refuse(
         "its tokens were taken back, or its sequences freed",
-        "Begin another step of the sequences as they are now",
+        "Begin another step",
       );
     }
     const sequences = live.map(({ sequence }) => sequence);
@@ -542,6 +542,6 @@ function outOfOrder(what: string, layer: number, why: string): never {
     "usage",
     `Cannot ${what} layer ${layer}`,
     why,
-    "Append to each layer once a step, then attend, and keep the order of a sequence's steps; to give a step up, truncate its sequences to where it began",
+    "Append each step to each layer once, in order, then attend, or give it up: truncate its sequences",
   );
 }

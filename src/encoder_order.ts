@@ -25,7 +25,7 @@ export class EncoderOrder {
       "usage",
       `Cannot record commands of sequence ${left.id} into this encoder`,
       "later ones were recorded into another, and each encoder runs as a whole",
-      "Finish an encoder before commands of the same sequence go into the next, and submit in that order",
+      "Finish one encoder of a sequence before the next, and submit in that order",
     );
   }
 

@@ -41,7 +41,7 @@ export function checkCodebookSet(
   if (set.valueRotations?.length && model === undefined) {
     foreign(
       "their values are rotated, and nothing says that the model's are",
-      "Fold its rotations into the model, and pass the digest it then has (model)",
+      "Fold the rotations into the model, and pass the digest it then has (model)",
     );
   }
 }
@@ -59,13 +59,13 @@ export function checkOrigin(
   if (set.keySpace !== keySpace) {
     foreign(
       `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
-      "Calibrate on keys in the space the cache gets, or plan the cache for theirs",
+      "Calibrate on such keys, or plan the cache for the others",
     );
   }
   if (model.digest !== set.model.digest) {
     foreign(
       `they were learned on ${set.model.name} (${set.model.digest}) and the model is ${model.name} (${model.digest})`,
-      "Calibrate this model, or load the codebooks that belong to it",
+      "Calibrate this model, or load its codebooks",
     );
   }
 }
@@ -99,18 +99,14 @@ function codebookOf(set: CodebookSet, layer: number, side: Side, scheme: SchemeI
     codebook.layer === layer && codebook.side === side && codebook.scheme === scheme
   );
   if (found !== undefined) return found;
+  const listed = (values: readonly unknown[]) => [...new Set(values)].join(", ") || "none";
   const here = set.codebooks.filter((one) => one.layer === layer && one.side === side);
-  const layers = [...new Set(set.codebooks.map((one) => one.layer))].sort((a, b) => a - b);
   raise(
     "codebook",
     `Cannot find the codebook of the ${side} of layer ${layer} for ${scheme}`,
-    here.length > 0
-      ? `the set holds ${here.map((one) => one.scheme).sort().join(", ")} for them`
-      : set.codebooks.length > 0
-      ? `the set holds ${
-        [...new Set(set.codebooks.map((one) => one.scheme))].sort().join(", ")
-      } for layers ${layers.join(", ")}, and nothing for these ${side}`
-      : "the set is empty",
+    `the set holds ${listed(here.map((one) => one.scheme))} for them, and of all ${
+      listed(set.codebooks.map((one) => one.scheme))
+    } for layers ${listed(set.codebooks.map((one) => one.layer))}`,
     `Calibrate with ${scheme} among the schemes, or choose a scheme that the set holds`,
   );
 }
@@ -131,13 +127,10 @@ export function cacheCodebook(
   const { codebook, centroids, universalCentroids } = parseScheme(scheme);
   if (codebook === "none") return undefined;
   if (universalCentroids !== undefined) return { scheme, centroids: universalCentroids(headDim) };
+  const what = `Cannot use ${scheme} for the ${side} of layer ${layer}`;
+  const remedy = `Calibrate this model with ${scheme} among the schemes`;
   if (set === undefined) {
-    raise(
-      "codebook",
-      `Cannot use ${scheme} for the ${side} of layer ${layer}`,
-      "no codebooks were given",
-      `Calibrate this model with ${scheme} among the schemes, and pass the set as codebooks`,
-    );
+    raise("codebook", what, "no codebooks were given", `${remedy}, and pass them (codebooks)`);
   }
   const found = codebookOf(set, layer, side, scheme);
   if (
@@ -147,9 +140,9 @@ export function cacheCodebook(
   ) {
     raise(
       "codebook",
-      `Cannot use ${scheme} for the ${side} of layer ${layer}`,
+      what,
       `its codebook is for ${found.keyValueHeads} heads of ${found.headDim} channels, and the model has ${keyValueHeads} of ${headDim}`,
-      "Calibrate this model",
+      remedy,
     );
   }
   return found;

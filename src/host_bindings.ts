@@ -77,7 +77,7 @@ export function checkBinding(
       `it has ${
         describeValue(size)
       } bytes from byte ${offset} on, of a buffer of ${all}, and the step needs ${bytes}`,
-      "Bind the whole tensor, in the plan's element type and strides",
+      "Bind the whole tensor, in the plan's dtype and strides",
     );
   }
   if (bytes > most) {
@@ -105,7 +105,7 @@ export function checkApart(written: HostTensor, read: HostTensor): void {
   if (from >= start + read.bytes || start >= from + written.bytes) return;
   refusal(
     written.name,
-    `it overlaps the ${read.name}, which may be read again`,
+    `it overlaps the ${read.name}`,
     "Use separate ranges",
   );
 }

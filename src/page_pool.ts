@@ -55,9 +55,7 @@ export class PagePool {
         "capacity",
         `Cannot take ${count} more pages`,
         `${this.#free.length} of ${this.pages} are free` +
-          (retained > 0
-            ? `, and ${retained} kept until a sequence's last step is followed by another`
-            : ""),
+          (retained > 0 ? `, and ${retained} kept until steps are followed by others` : ""),
         "Free or truncate a sequence, or plan more tokens (capacity.tokens)",
       );
     }

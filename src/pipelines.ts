@@ -72,7 +72,7 @@ async function compile(
       "device",
       `Cannot compile the kernel ${kernel.name}`,
       cause instanceof Error ? cause.message : String(cause),
-      "Report the device and this message, or plan with other schemes",
+      "Report this, or plan with other schemes",
       { cause },
     );
   }

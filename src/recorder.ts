@@ -34,7 +34,7 @@ export class Recorder {
     raise(
       "usage",
       "Cannot record into a compute pass",
-      "the cache has a profile, and timestamps are taken where a pass begins and ends",
+      "the cache has a profile, which takes timestamps of passes",
       "Pass the command encoder, or create the cache without a profile",
     );
   }

@@ -82,16 +82,16 @@ const METADATA = "__metadata__";
  * @throws {CoupletError} `file` where the bytes are not a well-formed safetensors file.
  */
 export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
-  if (!isA("Uint8Array", bytes)) malformed(`it is ${describeValue(bytes)}`, "Give its bytes");
+  if (!isA("Uint8Array", bytes)) malformed(`it is ${describeValue(bytes)}`);
   if (bytes.length < PREFIX_BYTES) {
-    malformed(`it has ${bytes.length} bytes, and the header length alone takes 8`);
+    malformed(`its ${bytes.length} bytes hold no header`);
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const headerBytes = view.getBigUint64(0, true);
   const available = Math.min(bytes.length - PREFIX_BYTES, MAX_HEADER_BYTES);
   if (headerBytes > BigInt(available)) {
     malformed(
-      `it announces a header of ${headerBytes} bytes and at most ${available} can follow`,
+      `its header takes ${headerBytes} bytes and at most ${available} can follow`,
     );
   }
   const dataStart = PREFIX_BYTES + Number(headerBytes);
@@ -109,8 +109,7 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
     const { dtype, shape, begin, end } = parseTensor(name, entry);
     if (end > data.length) {
       malformed(
-        `tensor "${name}" ends at byte ${end} of the data, which has ${data.length}`,
-        "The file may be cut short",
+        `tensor "${name}" ends at byte ${end} of ${data.length}`,
       );
     }
     spans.push({ name, begin, end });
@@ -122,13 +121,12 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
   let covered = 0;
   for (const { name, begin, end } of spans) {
     if (begin !== covered) {
-      const relation = begin < covered ? "overlaps the tensor before it" : "leaves a gap before it";
-      malformed(`tensor "${name}" begins at byte ${begin}, not ${covered}: it ${relation}`);
+      malformed(`tensor "${name}" begins at byte ${begin}, not ${covered}`);
     }
     covered = end;
   }
   if (covered !== data.length) {
-    malformed(`its tensors cover ${covered} of ${data.length} data bytes`);
+    malformed(`its tensors end at byte ${covered} of ${data.length}`);
   }
   return { metadata, tensors };
 }
@@ -195,15 +193,15 @@ function parseHeader(bytes: Uint8Array): Record<string, unknown> {
     header = parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (cause) {
     const { message } = cause as Error;
-    malformed(`its header cannot be read as JSON in UTF-8: ${message}`, undefined, { cause });
+    malformed(`its header is no JSON in UTF-8: ${message}`, { cause });
   }
-  if (!isObject(header)) malformed("its header is not a JSON object");
+  if (!isObject(header)) malformed("its header is no object");
   return header;
 }
 
 function parseMetadata(entry: unknown): Record<string, string> {
   if (!isObject(entry) || Object.values(entry).some((value) => typeof value !== "string")) {
-    malformed(`its "${METADATA}" is not a map from text to text`);
+    malformed(`its "${METADATA}" is no object of texts`);
   }
   return entry as Record<string, string>;
 }
@@ -218,8 +216,7 @@ function parseTensor(
     !isSizes(offsets) || offsets.length !== 2
   ) {
     malformed(
-      `the entry of tensor "${name}" is no known dtype with a shape and two data_offsets`,
-      `Known are ${Object.keys(ELEMENT_BYTES).join(", ")}`,
+      `tensor "${name}" lacks a dtype of ${Object.keys(ELEMENT_BYTES)}, a shape or data_offsets`,
     );
   }
   const begin = offsets[0]!;
@@ -288,13 +285,12 @@ function compareCodeUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function malformed(why: string, hint?: string, options?: ErrorOptions): never {
+function malformed(why: string, options?: ErrorOptions): never {
   raise(
     "file",
     "Cannot read the safetensors file",
     why,
-    `${hint === undefined ? "" : `${hint}. `}Give a safetensors file; where this is one, ` +
-      "fetch or write it again",
+    "Give the bytes of a safetensors file; where they are, fetch or write it again",
     options,
   );
 }

@@ -200,7 +200,7 @@ export class Sequences {
         "usage",
         "Cannot use a sequence",
         `sequence ${sequence?.id} was freed, or belongs to another cache`,
-        "Use sequences of this cache's createSequence() until they are freed",
+        "Use sequences of this cache until they are freed",
       );
     }
     return state;
@@ -233,7 +233,7 @@ export class Sequences {
         "usage",
         `Cannot truncate to ${length} tokens`,
         `sequence ${sequence.id} holds ${state.length}`,
-        "Keep from 0 to as many tokens as the sequence holds",
+        "Keep as many tokens as it holds, or fewer",
       );
     }
     if (length === state.length) return;
@@ -283,14 +283,14 @@ export class Sequences {
     if (coded % block !== 0) {
       return `its last ${
         coded % block
-      } coded tokens would be part of a block of ${block}, whose exact tokens are gone`;
+      } coded tokens would be part of a block of ${block} that is not held exactly`;
     }
     // What a query at the new end sees must still be there.
     for (const [table, { first }] of state.tables.entries()) {
       const { slidingWindow } = pageTables[table]!;
       const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);
       if (coded > 0 && Math.min(seen, coded) < first * PAGE_TOKENS) {
-        return `layers with a sliding window of ${slidingWindow} have given up what its last query would see`;
+        return `layers with a sliding window of ${slidingWindow} have given up what its end would see`;
       }
     }
     return undefined;
@@ -431,7 +431,7 @@ export class Sequences {
     const refuse = (code: "capacity" | "usage", why: string, remedy: string): never => {
       raise(code, "Cannot begin a step", why, remedy);
     };
-    if (entries.length === 0) refuse("usage", "it has no entry", "Give it at least one sequence");
+    if (entries.length === 0) refuse("usage", "it has no entry", "Give it a sequence");
     if (entries.length > STEP_ENTRIES) {
       refuse(
         "capacity",

@@ -94,7 +94,7 @@ function refuse(why: string): never {
     "tuning",
     "Cannot use the tuning record",
     why,
-    "Tune again on this device, with the options of this plan (tune())",
+    "Tune again on this device, with this plan's options",
   );
 }
 
@@ -203,7 +203,7 @@ export function refuseChoice(
   const missing = kernels.find((name) => !given.includes(name));
   refuse(
     missing === undefined
-      ? `its choice, ${kernels.join(" + ")}, does not fit this plan's limits and step size`
-      : `it names the kernel ${missing}, which is not among those given, or needs a feature that was not`,
+      ? `its choice, ${kernels.join(" + ")}, does not fit this plan`
+      : `its kernel ${missing} was not given, or a feature that it needs`,
   );
 }
