@@ -5,14 +5,14 @@ import { checkOptions, DEVICE, type Fields, FUNCTION, having } from "./check_opt
 import type { CodebookSet, ModelFingerprint } from "./codebook.ts";
 import { compileLayer } from "./compiled_layer.ts";
 import { DeviceCache } from "./device_cache.ts";
-import { CoupletError, raise } from "./errors.ts";
+import { type CoupletError, raise } from "./errors.ts";
 import { cacheCodebook, checkCodebookSet, CODEBOOKS, MODEL } from "./find_codebook.ts";
 import { createLayerBuffers, type LayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
 import { compileKernel } from "./pipelines.ts";
 import type { CachePlan } from "./plan.ts";
 import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./recorder.ts";
-import type { Side } from "./scheme.ts";
+import { bySide, type Side } from "./scheme.ts";
 import { checkTuningDevice } from "./tuning.ts";
 import type { Sequence, SequencePages } from "./sequences.ts";
 import { allBuffers, createSharedBuffers } from "./shared_buffers.ts";
@@ -234,12 +234,9 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   const { device, plan, codebooks, model, sinkLogits } = init;
   const { options } = plan;
   if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
-  const layerCodebooks = options.layers.map(({ keys, values, keyValueHeads }, layer) => {
-    const shape = { keyValueHeads, headDim: options.shape.headDim };
-    return {
-      keys: cacheCodebook(codebooks, shape, layer, "keys", keys),
-      values: cacheCodebook(codebooks, shape, layer, "values", values),
-    };
+  const layerCodebooks = options.layers.map((layer, index) => {
+    const shape = { keyValueHeads: layer.keyValueHeads, headDim: options.shape.headDim };
+    return bySide((side) => cacheCodebook(codebooks, shape, index, side, layer[side]));
   });
   checkDevice(device, plan);
   if (plan.tuning !== undefined) checkTuningDevice(plan.tuning, device);

@@ -261,14 +261,14 @@ function checkRotation(rotation: ValueRotation, beside: readonly Codebook[] = []
   const what = `its ${describeRotation(rotation)}`;
   checkHeads(what, rotation);
   if (axes.length !== keyValueHeads * headDim * headDim) {
-    badSet(`${what} have ${axes.length} values`);
+    badSet(`${what} has ${axes.length} values`);
   }
   const other = beside.find((one) =>
     one.keyValueHeads !== keyValueHeads || one.headDim !== headDim
   );
   if (other !== undefined) {
     badSet(
-      `${what} have ${keyValueHeads} heads of ${headDim} channels, and its ${
+      `${what} has ${keyValueHeads} heads of ${headDim} channels, and the ${
         describe(other)
       } ${other.keyValueHeads} of ${other.headDim}`,
     );
@@ -373,18 +373,18 @@ function checkSizes(codebook: Codebook): void {
 /** Checks what a codebook says of itself, whether it was read or is about to be written. */
 function checkCodebook(codebook: Codebook): void {
   const { scheme: id, headDim, grid, scale, fit } = codebook;
-  const what = `its ${describe(codebook)}`;
+  const what = `the codebook of its ${describe(codebook)}`;
   const scheme = parseScheme(id);
   if (scheme.codebook !== "learned") badSet(`${id} needs no learned codebook`);
   checkHeads(what, codebook);
   scheme.layout(headDim);
   // All exponent bits set: an infinity or NaN in binary16.
   const bad = grid.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
-  if (bad >= 0) badSet(`${what} have a grid whose value ${bad} is not finite`);
+  if (bad >= 0) badSet(`${what} has a grid whose value ${bad} is not finite`);
   const badScale = scale?.findIndex((value) => !(value > 0 && value < Infinity)) ?? -1;
-  if (badScale >= 0) badSet(`${what} have a scale whose value ${badScale} is not positive`);
+  if (badScale >= 0) badSet(`${what} has a scale whose value ${badScale} is not positive`);
   if (![...fit?.errors ?? [], ...fit?.variances ?? []].every((n) => n >= 0 && n < Infinity)) {
-    badSet(`${what} have a fit that is not a positive number for each head`);
+    badSet(`${what} has a fit that is not a positive number for each head`);
   }
 }
 
@@ -393,7 +393,7 @@ function checkHeads(
   { layer, keyValueHeads, headDim }: Pick<Codebook, "layer" | "keyValueHeads" | "headDim">,
 ): void {
   if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
-    badSet(`${what} have ${keyValueHeads} heads of ${headDim} channels`);
+    badSet(`${what} has ${keyValueHeads} heads of ${headDim} channels`);
   }
 }
 
@@ -457,7 +457,7 @@ function floats(bytes: Uint8Array): Float32Array<ArrayBuffer> {
 }
 
 function describeRotation({ layer }: ValueRotation): string {
-  return `rotations of the values of layer ${layer}`;
+  return `rotation of the values of layer ${layer}`;
 }
 
 function describe({ layer, side, scheme }: Codebook): string {

@@ -99,14 +99,18 @@ function codebookOf(set: CodebookSet, layer: number, side: Side, scheme: SchemeI
     codebook.layer === layer && codebook.side === side && codebook.scheme === scheme
   );
   if (found !== undefined) return found;
-  const listed = (values: readonly unknown[]) => [...new Set(values)].join(", ") || "none";
+  const listed = (values: readonly unknown[]) => [...new Set(values)].sort().join(", ");
   const here = set.codebooks.filter((one) => one.layer === layer && one.side === side);
+  const schemes = (here.length ? here : set.codebooks).map((one) => one.scheme);
+  const layers = set.codebooks.map((one) => one.layer);
   raise(
     "codebook",
     `Cannot find the codebook of the ${side} of layer ${layer} for ${scheme}`,
-    `the set holds ${listed(here.map((one) => one.scheme))} for them, and of all ${
-      listed(set.codebooks.map((one) => one.scheme))
-    } for layers ${listed(set.codebooks.map((one) => one.layer))}`,
+    layers.length === 0
+      ? "the set is empty"
+      : `the set holds ${listed(schemes)} for ${
+        here.length ? "them" : `layers ${listed(layers)}, and nothing for these`
+      }`,
     `Calibrate with ${scheme} among the schemes, or choose a scheme that the set holds`,
   );
 }
