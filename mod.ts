@@ -68,6 +68,7 @@ export {
   type StepEntry,
 } from "./src/cache.ts";
 export { layerHeads } from "./src/cache_options.ts";
+export type { NumberCounts } from "./src/number_counters.ts";
 export { PAGE_TOKENS } from "./src/kernel_constants.ts";
 export type {
   CacheOptions,
@@ -110,6 +111,7 @@ export type {
 } from "./src/tuning.ts";
 export type { HeadRange } from "./src/plan_buffers.ts";
 export { BASE_LIMITS, type PlanLimits } from "./src/plan_limits.ts";
+export type { Precision } from "./src/precision.ts";
 export {
   type CachePlan,
   type FeatureOptions,

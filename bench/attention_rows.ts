@@ -75,6 +75,8 @@ export function planRow(
     },
     limits,
     features,
+    // A row is its scheme's best; what has fewer digits says so by its kernels' names.
+    precision: "f16",
     kernels: KERNELS,
   });
   const one = planCache(options(1));

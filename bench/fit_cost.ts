@@ -69,7 +69,7 @@ interface Sample {
 }
 
 /** Without those that use optional features: what these gain is not fitted. */
-const kernels = usableKernels(manifest, undefined);
+const kernels = usableKernels(manifest, undefined, "f16");
 
 const device = await requestTestDevice();
 const { limits } = device;

@@ -4,6 +4,7 @@ import type { Policy } from "../src/cache_types.ts";
 import type { Capacity } from "../src/cache_options.ts";
 import { OPTIONAL_FEATURES } from "../src/plan.ts";
 import { BASE_LIMITS, type PlanLimits } from "../src/plan_limits.ts";
+import type { Precision } from "../src/precision.ts";
 import type { ExactTiers } from "../src/reference/attention.ts";
 import type { SchemeId } from "../src/scheme.ts";
 import { integerFrom, usageError } from "./arguments.ts";
@@ -22,6 +23,7 @@ export interface PolicyArguments {
 /** What {@linkcode addCacheOptions} adds. */
 export interface CacheArguments extends PolicyArguments, KernelsArguments {
   readonly space?: "pre-rope" | "as-scored";
+  readonly precision: Precision;
   readonly tokens: number;
   readonly sequences: number;
   readonly step: number;
@@ -46,6 +48,10 @@ export function addCacheOptions(command: Command): Command {
     .addOption(
       new Option("--space <space>", "the space keys arrive in")
         .choices(["pre-rope", "as-scored"]),
+    )
+    .addOption(
+      new Option("--precision <type>", "what products of queries and keys may be taken in")
+        .choices(["f32", "f16"]).default("f32"),
     )
     .option("--tokens <n>", "tokens of each sequence", integerFrom(1), 4096)
     .option("--sequences <n>", "sequences alive at once", integerFrom(1), 1)

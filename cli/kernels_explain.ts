@@ -17,6 +17,7 @@ import {
   type PlanOptions,
 } from "../src/plan.ts";
 import { BASE_LIMITS } from "../src/plan_limits.ts";
+import { kernelPrecision, type Precision } from "../src/precision.ts";
 import { integerFrom } from "./arguments.ts";
 import {
   addCacheOptions,
@@ -87,6 +88,7 @@ async function explainKernels(args: ExplainOptions): Promise<Answer> {
     kernels,
     limits,
     features: new Set<string>(args.feature),
+    precision: args.precision,
   };
   const { layer, error } = planLayer(options);
   const { keys, values } = options.policy;
@@ -94,7 +96,8 @@ async function explainKernels(args: ExplainOptions): Promise<Answer> {
   const explain = (step: StepSize) =>
     explainCandidates(
       attentionCandidates(resolved, kernels, limits, resolved.layers[0]!, step)
-        .map((candidate) => withinFeatures(candidate, args.feature)),
+        .map((candidate) => withinFeatures(candidate, args.feature))
+        .map((candidate) => withinPrecision(candidate, args.precision)),
     );
   const decode = explain(decodeStep(resolved));
   const prefill = explain(largestStep(resolved));
@@ -166,6 +169,16 @@ function withinFeatures(
   return missing.length === 0
     ? candidate
     : { ...candidate, refused: `it needs the feature ${missing.join(", ")}` };
+}
+
+/** The candidate, refused where it has less precision than is asked for. */
+function withinPrecision(candidate: WeighedCandidate, precision: Precision): WeighedCandidate {
+  const rounds = precision === "f32" &&
+    Object.values(candidate.kernels)
+      .some(({ name }) => kernelPrecision(parseKernelName(name)) === "f16");
+  return rounds
+    ? { ...candidate, refused: "it rounds products to f16, which --precision f16 allows" }
+    : candidate;
 }
 
 /** All that could attend, cheapest first. */

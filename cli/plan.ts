@@ -59,6 +59,7 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
     ...readSizes(args),
     kernels: await loadKernels(args),
     features: new Set<string>(args.feature),
+    precision: args.precision,
   };
   const { plan, required } = planWithin(options, args);
   const f16 = planF16(options, args);

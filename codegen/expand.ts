@@ -24,6 +24,7 @@ import { hadamardFactor, hadamardInverseFactor } from "../src/hadamard.ts";
 import type { BindingName } from "../src/kernel_bindings.ts";
 import { parseScheme, type Scheme, type SchemeId, type UniformLevels } from "../src/scheme.ts";
 import { GROUP } from "../src/schemes/levels.ts";
+import { waveCount } from "../src/schemes/waves.ts";
 import type { KernelRow, TemplateValue } from "./kernel_row.ts";
 import { kmeansRows } from "./kmeans_rows.ts";
 import type { KmeansRow, LadderRow, PairRow, SizeRow } from "./variants.ts";
@@ -191,7 +192,19 @@ function loadContext(scheme: Scheme, headDim: number, variant?: KeyVariant): Con
     return { ...code, loadPartial: channels <= 2 ? `load_c${channels}` : "load_wide" };
   }
   if (!hasMean(scheme, headDim)) return { ...code, loadPartial: "load_scale" };
-  return { ...code, loadPartial: variant === "rope" ? "load_beside_mean" : "load_mean_scale" };
+  // Keys' means are scored apart: page by page, or with the rotary embedding, which codes have already.
+  return variant === undefined
+    ? { ...code, loadPartial: "load_mean_scale", meanPartial: "mean_halves" }
+    : {
+      ...code,
+      loadPartial: "load_beside_mean",
+      meanPartial: variant === "rope" ? "mean_halves" : "mean_bytes",
+    };
+}
+
+/** Waves that records of keys as they are scored hold beside their mean. */
+function wavesContext({ layout }: Scheme, headDim: number): Context {
+  return { waves: waveCount(headDim), lastToken: layout(headDim).tokens - 1 };
 }
 
 /** How one code is read. */
@@ -207,10 +220,15 @@ function hasMean({ layout }: Scheme, headDim: number): boolean {
 /** The keys' context: tables of q.centroid need only the codes, not the centroids behind them. */
 function keyContext(variant: KeyVariant, scheme: SchemeId, headDim: number): Context {
   const record = recordContext("key", scheme, headDim);
-  if (variant === "rope" || variant === "plain") {
-    return { ...record, ...chunksContext(scheme, KEY_CHANNELS, headDim, variant) };
-  }
   const parsed = parseScheme(scheme);
+  if (variant === "rope" || variant === "plain") {
+    const staged = variant === "rope" && parsed.rotated && hasMean(parsed, headDim);
+    return {
+      ...record,
+      ...chunksContext(scheme, KEY_CHANNELS, headDim, variant),
+      ...(staged ? { meanPartial: "mean_staged" } : {}),
+    };
+  }
   const together = variant === "lut"
     ? LOOKED_UP_CHANNELS
     : Math.min(LOOKED_UP_CHANNELS, TABLE_CODES * parsed.channels);
@@ -253,8 +271,11 @@ function topContext(subgroups: boolean): Context {
 }
 
 /** The pages of a tile, one by one: compilers do not unroll a loop with so much in it, and keep what it indexes in memory. */
-function pages(span: string, most: number): Context {
-  return { span, pages: Array.from({ length: most }, (_, index) => ({ index })) };
+function pages(span: string, most: number, place = (index: number) => `key_at[${index}]`): Context {
+  return {
+    span,
+    pages: Array.from({ length: most }, (_, index) => ({ index, place: place(index) })),
+  };
 }
 
 /** Exact keys as a source of dot products: they meet the queries as they are. */
@@ -294,22 +315,27 @@ function rotatedScoreContext(variant: KeyVariant, scheme: SchemeId, headDim: num
     atRotated: ROTATED_QUERIES,
     codedKeysPartial: "coded_keys_loaded",
   };
+  const mean = hasMean(parseScheme(scheme), headDim);
+  const span = attentionSpan(variant, scheme, headDim);
+  // Means lie in workgroup memory, page by page.
+  const meanPages = pages("SPAN", span, (index) => `KeyAt(${index}u, 0u)`);
   if (variant !== "rope") {
     return {
       ...rows,
       headerPartial: "header_rotated_plain",
-      scorePartial: "score_rotated_plain",
+      ...(mean
+        ? { scorePartial: "score_waved_plain", ...wavesContext(parseScheme(scheme), headDim) }
+        : { scorePartial: "score_rotated_plain" }),
       exactly: EXACT_KEYS,
       coded,
     };
   }
-  const mean = hasMean(parseScheme(scheme), headDim);
   return {
     ...rows,
     headerPartial: "header_rotated_rope",
     scorePartial: mean ? "score_mean_rope" : "score_rotated_rope",
     exactly: EXACT_KEYS,
-    ...(mean ? { mean: { source: "mean", ...codedPages, queries: QUERIES.name } } : {}),
+    ...(mean ? { mean: { source: "mean", ...meanPages, queries: QUERIES.name } } : {}),
     coded,
     atTile: { origin: "tile.first" },
     atStart: { origin: "0u" },
@@ -324,17 +350,22 @@ function rotationContext(headDim: number, ...schemes: SchemeId[]): Context {
 }
 
 /** How coded values are mixed, and what is undone when the last of them is. */
-function mixContext(schemeId: SchemeId): Context {
+function mixContext(schemeId: SchemeId, headDim: number): Context {
   const scheme = parseScheme(schemeId);
+  if (scheme.rotated && hasMean(scheme, headDim)) {
+    return { mixPartial: "mix_rotated_mean", mixPagePartial: "mix_page_mean" };
+  }
   const way = scheme.rotated ? "rotated" : scheme.codebook === "learned" ? "grid" : "plain";
-  return { mixPartial: `mix_${way}` };
+  return { mixPartial: `mix_${way}`, mixPagePartial: "mix_page_none" };
 }
 
-/** The values' context. */
-function valueContext(scheme: SchemeId, headDim: number): Context {
+/** The values' context. A mean is mixed page by page, not token by token. */
+function valueContext(id: SchemeId, headDim: number): Context {
+  const scheme = parseScheme(id);
   return {
-    ...recordContext("value", scheme, headDim),
-    ...chunksContext(scheme, VALUE_CHANNELS, headDim),
+    ...recordContext("value", id, headDim),
+    ...chunksContext(id, VALUE_CHANNELS, headDim),
+    ...(scheme.rotated && hasMean(scheme, headDim) ? { loadPartial: "load_beside_mean" } : {}),
   };
 }
 
@@ -426,6 +457,7 @@ function levelsContext(
     groups: (tokens * headDim) / GROUP,
     metadataWords,
     membersPartial: `members_${group}`,
+    groupsPartial: group === "tokens" ? "groups_limited" : "groups_plain",
     fitPartial: `fit_${span}`,
     metadataPartial: span === "range" ? "metadata_words" : "metadata_halves",
   };
@@ -583,7 +615,7 @@ function encodeRow(
         ? "centre_rotated"
         : "centre_plain",
       scalesPartial: mean ? "scales_byte" : "scales_half",
-      ...(mean ? { side: "mean" } : {}),
+      ...(mean && variant === undefined ? { side: "mean", ...wavesContext(scheme, headDim) } : {}),
       metadataWords: layout.metadataWords,
       ...rotatedSearch(
         scheme.channels,
@@ -641,7 +673,8 @@ function decodeRotatedRow(
   variant: "rope" | undefined,
 ): KernelRow {
   const mean = hasMean(parseScheme(scheme), headDim);
-  const finish = variant === undefined ? "plain" : mean ? "mean_rope" : "rope";
+  const waved = mean && variant === undefined;
+  const finish = waved ? "waves" : variant === undefined ? "plain" : mean ? "mean_rope" : "rope";
   const rope: BindingName[] = variant === undefined ? [] : ["rope"];
   return kernel(
     codecParts("decode", scheme, headDim, variant),
@@ -655,11 +688,13 @@ function decodeRotatedRow(
       stepEntries: STEP_ENTRIES,
       unspread: hadamardInverseFactor(headDim),
       ...angleContext(variant),
-      headerPartial: variant === undefined ? "header_no_angle" : "header_angle",
+      headerPartial: waved ? "wave" : variant === undefined ? "header_no_angle" : "header_angle",
+      ...(waved ? wavesContext(parseScheme(scheme), headDim) : {}),
       finishPartial: `decoded_${finish}`,
       record: {
         ...recordContext("coded", scheme, headDim),
         ...loadContext(parseScheme(scheme), headDim, variant),
+        ...(waved ? { meanPartial: "mean_by_side" } : {}),
       },
     },
   );
@@ -735,7 +770,7 @@ function sizeRows(scheme: SchemeId, headDim: number, reason: string): KernelRow[
       {
         ...attentionContext(headDim, MAX_SPAN),
         ...rotationContext(headDim, scheme),
-        ...mixContext(scheme),
+        ...mixContext(scheme, headDim),
         ...topContext(false),
         ...valueCodebook.partial,
         value: valueContext(scheme, headDim),
@@ -809,7 +844,7 @@ function pairRow(
     {
       ...attentionContext(headDim, span),
       ...rotationContext(headDim, row.keys, row.values),
-      ...mixContext(row.values),
+      ...mixContext(row.values, headDim),
       ...featureContext(feature),
       ...codebook.partial,
       key: keyContext(variant, row.keys, headDim),
@@ -831,6 +866,7 @@ function headRows(headDim: number): KernelRow[] {
       "keys",
       "values",
       "exact_written",
+      "counters",
     ], size),
     kernel({ family: "load", schemes: [], size: headDim }, "load", reason, [
       "step",

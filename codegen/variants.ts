@@ -89,7 +89,7 @@ export const sizes: readonly SizeRow[] = [
   {
     schemes: ["u8b8", "u4b8"],
     headDims: rotatedHeadDims,
-    reason: "1.25 and 2.25 bits without calibration, after NSNQuant",
+    reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
   },
   {
     schemes: ["t1b1", "t1b2", "t1b3", "t1b4"],

@@ -3,7 +3,9 @@
 const SIZES: Readonly<Record<string, number>> = {
   u32: 4,
   f32: 4,
+  "atomic<u32>": 4,
   "vec2<f32>": 8,
+  "vec2<u32>": 8,
   "vec4<f32>": 16,
   "vec4<f16>": 8,
 };
@@ -23,7 +25,7 @@ function evaluate(expression: string, constants: ReadonlyMap<string, number>): n
   );
 }
 
-/** The total over all `var<workgroup>` arrays. */
+/** The total over all `var<workgroup>` variables. */
 export function workgroupBytes(wgsl: string): number {
   const constants = new Map<string, number>();
   for (const [, name, value] of wgsl.matchAll(/^(?:const|override) (\w+): u32 = ([^;]+);/gm)) {
@@ -35,6 +37,9 @@ export function workgroupBytes(wgsl: string): number {
   let bytes = 0;
   for (const [, type, length] of wgsl.matchAll(/^var<workgroup> \w+: array<(.+), (.+)>;/gm)) {
     bytes += SIZES[aliases.get(type!) ?? type!]! * evaluate(length!, constants);
+  }
+  for (const [, type] of wgsl.matchAll(/^var<workgroup> \w+: (u32|atomic<u32>);/gm)) {
+    bytes += SIZES[type!]!;
   }
   return bytes;
 }

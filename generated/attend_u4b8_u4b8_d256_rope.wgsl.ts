@@ -29,8 +29,8 @@ const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 64u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 64u;
-const KEY_RECORD_WORDS: u32 = 1104u;
-const KEY_METADATA_WORDS: u32 = 80u; // in front of a record's codes
+const KEY_RECORD_WORDS: u32 = 1168u;
+const KEY_METADATA_WORDS: u32 = 144u; // in front of a record's codes
 const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
 const VALUE_CHANNELS: u32 = 4u; // channels per code
 const VALUE_BITS: u32 = 8u; // bits per code
@@ -38,8 +38,8 @@ const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 64u; // codes per token
 const VALUE_RECORD_TOKENS: u32 = 64u;
-const VALUE_RECORD_WORDS: u32 = 1104u;
-const VALUE_METADATA_WORDS: u32 = 80u; // in front of a record's codes
+const VALUE_RECORD_WORDS: u32 = 1168u;
+const VALUE_METADATA_WORDS: u32 = 144u; // in front of a record's codes
 const VALUE_CODEBOOK_WORDS: u32 = 0u; // per head
 // Keys come before the rotary embedding, and were coded with it.
 override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
@@ -310,27 +310,15 @@ fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
   return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
 }
-// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
-fn key_float8x4(word: u32) -> vec4<f32> {
-  let odd = word >> 8u;
-  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
-  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
-  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
-}
 
-// Channels 4 chunk to 4 chunk + 3 of the record's mean, which is not rotated.
-fn key_mean4(record: u32, chunk: u32) -> vec4<f32> {
-  return key_float8x4(key_records[record + chunk]);
-}
-
-// The same channels of token token beside that mean, rotated: part of one centroid, times the token's scale. All heads and
-// groups have the same centroids.
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
+// centroid, times the token's scale. All heads and groups have the same centroids.
 fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (KEY_CHANNELS / 4u);
   let code = key_code(record + KEY_METADATA_WORDS, token * KEY_CODES + group);
   let at = codebook + code * (KEY_CHANNELS / 2u) + (chunk % (KEY_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = key_records[record + CHUNKS + (token >> 2u)];
+  let scales = key_records[record + 2u * CHUNKS + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale;
 }
@@ -348,24 +336,22 @@ fn value_code(record: u32, index: u32) -> u32 {
   let bit = index * VALUE_BITS;
   return (value_records[record + (bit >> 5u)] >> (bit & 31u)) & VALUE_MASK;
 }
-// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
-fn value_float8x4(word: u32) -> vec4<f32> {
-  let odd = word >> 8u;
-  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
-  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
-  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, in f16.
+fn value_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  let at = record + 2u * chunk;
+  return vec4<f32>(unpack2x16float(value_records[at]), unpack2x16float(value_records[at + 1u]));
 }
 
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
-// scale, and the record's mean. All heads and groups have the same centroids.
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
+// centroid, times the token's scale. All heads and groups have the same centroids.
 fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (VALUE_CHANNELS / 4u);
   let code = value_code(record + VALUE_METADATA_WORDS, token * VALUE_CODES + group);
   let at = codebook + code * (VALUE_CHANNELS / 2u) + (chunk % (VALUE_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = value_records[record + CHUNKS + (token >> 2u)];
+  let scales = value_records[record + 2u * CHUNKS + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
-  return centroid * scale + value_float8x4(value_records[record + chunk]);
+  return centroid * scale;
 }
 
 // Channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
@@ -563,9 +549,18 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   workgroupBarrier();
 }
 
+var<workgroup> page_means: array<vec2<u32>, MAX_SPAN * CHUNKS>; // of the tile's pages, which are records, in f16
+
 // Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
-// What is not coded meets them.
+// What is not coded meets them, and so do means.
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var item = lane; item < select(0u, SPAN * CHUNKS, tile.coded); item += WORKGROUP) {
+    let position = min(tile.first + item / CHUNKS * PAGE_TOKENS, tile.end - 1u);
+    let page = (position - layer.sinks) / PAGE_TOKENS;
+    let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    let at = record + item % CHUNKS * 2u;
+    page_means[item] = vec2<u32>(key_records[at], key_records[at + 1u]);
+  }
   let items = CHUNKS - ROTARY_CHUNKS;
   let stride = select(1u, 2u, INTERLEAVED);
   for (var item = lane; item < ROWS * items; item += WORKGROUP) {
@@ -597,8 +592,13 @@ fn mean_grids(block: Block, chunk: u32) -> Grids {
   return Grids();
 }
 
+fn mean_of(page: u32, chunk: u32) -> vec4<f32> {
+  let halves = page_means[page * CHUNKS + chunk];
+  return vec4<f32>(unpack2x16float(halves.x), unpack2x16float(halves.y));
+}
+
 fn mean_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  return mat2x4<f32>(key_mean4(at.word, chunk), key_mean4(at.word, chunk + 1u));
+  return mat2x4<f32>(mean_of(at.word, chunk), mean_of(at.word, chunk + 1u));
 }
 
 // Scores of the lane's tokens for every row: a coded key is its record's mean, before the rotary embedding, and its codes.
@@ -645,8 +645,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (0u < SPAN) {
       let key = turn(
         pairs_of(
-          mean_key8(first_grids, block, key_at[0], first),
-          mean_key8(second_grids, block, key_at[0], second),
+          mean_key8(first_grids, block, KeyAt(0u, 0u), first),
+          mean_key8(second_grids, block, KeyAt(0u, 0u), second),
         ),
         angle,
       );
@@ -657,8 +657,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (1u < SPAN) {
       let key = turn(
         pairs_of(
-          mean_key8(first_grids, block, key_at[1], first),
-          mean_key8(second_grids, block, key_at[1], second),
+          mean_key8(first_grids, block, KeyAt(1u, 0u), first),
+          mean_key8(second_grids, block, KeyAt(1u, 0u), second),
         ),
         angle,
       );
@@ -669,8 +669,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (2u < SPAN) {
       let key = turn(
         pairs_of(
-          mean_key8(first_grids, block, key_at[2], first),
-          mean_key8(second_grids, block, key_at[2], second),
+          mean_key8(first_grids, block, KeyAt(2u, 0u), first),
+          mean_key8(second_grids, block, KeyAt(2u, 0u), second),
         ),
         angle,
       );
@@ -681,8 +681,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (3u < SPAN) {
       let key = turn(
         pairs_of(
-          mean_key8(first_grids, block, key_at[3], first),
-          mean_key8(second_grids, block, key_at[3], second),
+          mean_key8(first_grids, block, KeyAt(3u, 0u), first),
+          mean_key8(second_grids, block, KeyAt(3u, 0u), second),
         ),
         angle,
       );
@@ -696,19 +696,19 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
     if (0u < SPAN) {
-      let key = mean_key8(grids, block, key_at[0], chunk);
+      let key = mean_key8(grids, block, KeyAt(0u, 0u), chunk);
       scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
     }
     if (1u < SPAN) {
-      let key = mean_key8(grids, block, key_at[1], chunk);
+      let key = mean_key8(grids, block, KeyAt(1u, 0u), chunk);
       scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
     if (2u < SPAN) {
-      let key = mean_key8(grids, block, key_at[2], chunk);
+      let key = mean_key8(grids, block, KeyAt(2u, 0u), chunk);
       scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
     }
     if (3u < SPAN) {
-      let key = mean_key8(grids, block, key_at[3], chunk);
+      let key = mean_key8(grids, block, KeyAt(3u, 0u), chunk);
       scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
     }
   }
@@ -803,11 +803,22 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 
 fn rescale_coded(rescale: vec4<f32>) {}
 
+// Values are mixed without the mean that those of a page share; it comes when the page is mixed.
+var<private> page_weight: vec4<f32>; // of the page's tokens that the lane has mixed
+
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let values = value_chunks(codebook, record, token, chunk);
+  page_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(values[i], weight);
   }
+}
+
+fn mix_mean(record: u32, chunk: u32) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(value_mean4(record, chunk + i), page_weight);
+  }
+  page_weight = vec4<f32>();
 }
 
 var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
@@ -926,6 +937,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
       mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
     }
+    mix_mean(word, chunk);
   }
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);

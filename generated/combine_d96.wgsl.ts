@@ -63,6 +63,11 @@ struct Layer {
 @group(0) @binding(3) var<storage, read> sink_logits: array<f32>;
 @group(0) @binding(4) var<storage, read_write> output: array<u32>;
 
+// Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
+fn bounded(numbers: vec4<f32>) -> vec4<f32> {
+  return select(numbers, sign(numbers) * 65504.0, abs(numbers) > vec4<f32>(65504.0));
+}
+
 // Merges the splits of one row exactly, by log-sum-exp, and the head's learned sink, which has a logit and no value.
 // Grid: (query heads, most tokens of an entry, entries).
 @compute @workgroup_size(WORKGROUP)
@@ -94,8 +99,9 @@ fn main(
   let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +
     chunk * 4u;
   if (IO_HALF) {
-    output[at / 2u] = pack2x16float(mean.xy);
-    output[at / 2u + 1u] = pack2x16float(mean.zw);
+    let halves = bounded(mean);
+    output[at / 2u] = pack2x16float(halves.xy);
+    output[at / 2u + 1u] = pack2x16float(halves.zw);
   } else {
     output[at] = bitcast<u32>(mean.x);
     output[at + 1u] = bitcast<u32>(mean.y);

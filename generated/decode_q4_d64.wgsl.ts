@@ -77,6 +77,11 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
+// Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
+fn bounded(numbers: vec4<f32>) -> vec4<f32> {
+  return select(numbers, sign(numbers) * 65504.0, abs(numbers) > vec4<f32>(65504.0));
+}
+
 // Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
 fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
   var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
@@ -84,8 +89,9 @@ fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
     at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
   }
   if (IO_HALF) {
-    vectors[at / 2u] = pack2x16float(vector.xy);
-    vectors[at / 2u + 1u] = pack2x16float(vector.zw);
+    let halves = bounded(vector);
+    vectors[at / 2u] = pack2x16float(halves.xy);
+    vectors[at / 2u + 1u] = pack2x16float(halves.zw);
   } else {
     vectors[at] = bitcast<u32>(vector.x);
     vectors[at + 1u] = bitcast<u32>(vector.y);

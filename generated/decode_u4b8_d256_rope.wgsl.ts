@@ -1,5 +1,5 @@
 // Generated from templates/decode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.25 and 2.25 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
 
 /** WGSL of `decode_u4b8_d256_rope`. */
 export const wgsl: string = `
@@ -13,8 +13,8 @@ const CODED_MASK: u32 = 255u;
 const CODED_CENTROIDS: u32 = 256u;
 const CODED_CODES: u32 = 64u; // codes per token
 const CODED_RECORD_TOKENS: u32 = 64u;
-const CODED_RECORD_WORDS: u32 = 1104u;
-const CODED_METADATA_WORDS: u32 = 80u; // in front of a record's codes
+const CODED_RECORD_WORDS: u32 = 1168u;
+const CODED_METADATA_WORDS: u32 = 144u; // in front of a record's codes
 const CODED_CODEBOOK_WORDS: u32 = 0u; // per head
 
 override SIDE: u32 = 0u; // 0 decodes keys, 1 values
@@ -85,6 +85,11 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
+// Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
+fn bounded(numbers: vec4<f32>) -> vec4<f32> {
+  return select(numbers, sign(numbers) * 65504.0, abs(numbers) > vec4<f32>(65504.0));
+}
+
 // Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
 fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
   var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
@@ -92,8 +97,9 @@ fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
     at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
   }
   if (IO_HALF) {
-    vectors[at / 2u] = pack2x16float(vector.xy);
-    vectors[at / 2u + 1u] = pack2x16float(vector.zw);
+    let halves = bounded(vector);
+    vectors[at / 2u] = pack2x16float(halves.xy);
+    vectors[at / 2u + 1u] = pack2x16float(halves.zw);
   } else {
     vectors[at] = bitcast<u32>(vector.x);
     vectors[at + 1u] = bitcast<u32>(vector.y);
@@ -118,27 +124,20 @@ fn coded_code(record: u32, index: u32) -> u32 {
   let bit = index * CODED_BITS;
   return (coded_records[record + (bit >> 5u)] >> (bit & 31u)) & CODED_MASK;
 }
-// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
-fn coded_float8x4(word: u32) -> vec4<f32> {
-  let odd = word >> 8u;
-  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
-  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
-  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
-}
-
-// Channels 4 chunk to 4 chunk + 3 of the record's mean, which is not rotated.
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, in f16.
 fn coded_mean4(record: u32, chunk: u32) -> vec4<f32> {
-  return coded_float8x4(coded_records[record + chunk]);
+  let at = record + 2u * chunk;
+  return vec4<f32>(unpack2x16float(coded_records[at]), unpack2x16float(coded_records[at + 1u]));
 }
 
-// The same channels of token token beside that mean, rotated: part of one centroid, times the token's scale. All heads and
-// groups have the same centroids.
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
+// centroid, times the token's scale. All heads and groups have the same centroids.
 fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (CODED_CHANNELS / 4u);
   let code = coded_code(record + CODED_METADATA_WORDS, token * CODED_CODES + group);
   let at = codebook + code * (CODED_CHANNELS / 2u) + (chunk % (CODED_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = coded_records[record + CHUNKS + (token >> 2u)];
+  let scales = coded_records[record + 2u * CHUNKS + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale;
 }

@@ -1,5 +1,5 @@
 // Generated from templates/decode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.25 and 2.25 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
 
 /** WGSL of `decode_u8b8_d128`. */
 export const wgsl: string = `
@@ -13,12 +13,34 @@ const CODED_MASK: u32 = 255u;
 const CODED_CENTROIDS: u32 = 256u;
 const CODED_CODES: u32 = 16u; // codes per token
 const CODED_RECORD_TOKENS: u32 = 64u;
-const CODED_RECORD_WORDS: u32 = 304u;
-const CODED_METADATA_WORDS: u32 = 48u; // in front of a record's codes
+const CODED_RECORD_WORDS: u32 = 336u;
+const CODED_METADATA_WORDS: u32 = 80u; // in front of a record's codes
 const CODED_CODEBOOK_WORDS: u32 = 0u; // per head
 
 override SIDE: u32 = 0u; // 0 decodes keys, 1 values
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+const WAVES: u32 = 16u; // most of a record
+const HALF_PI: f32 = 1.5707964;
+
+// Cosine and sine of an angle, in 2^-25 of a turn.
+fn cosine_sine(angle: u32) -> vec2<f32> {
+  let quarter = ((angle & 0x1ffffffu) + 0x400000u) >> 23u;
+  let rest = i32(angle & 0x1ffffffu) - i32(quarter << 23u);
+  let x = f32(rest) * (HALF_PI / 8388608.0);
+  let y = x * x;
+  let sine = x * (1.0 + y * (-1.0 / 6.0 + y * (1.0 / 120.0 + y * (-1.0 / 5040.0 + y / 362880.0))));
+  let cosine = 1.0 + y * (-0.5 + y * (1.0 / 24.0 + y * (-1.0 / 720.0 + y / 40320.0)));
+  let turned = select(vec2<f32>(cosine, sine), vec2<f32>(-sine, cosine), (quarter & 1u) == 1u);
+  return select(turned, -turned, (quarter & 2u) == 2u);
+}
+
+// What a wave adds to its channel, in token token of a record. Its first word has the channel, and from bit 8 on how far it turns
+// from token to token, in 2^-24 of a turn; its second the factors of cosine and sine, counted from the record's middle, in f16.
+fn wave_at(wave: vec2<u32>, token: u32) -> f32 {
+  let angle = (wave.x >> 8u) * (2u * token - 63u); // modulo 2^32, as a turn is modulo 2^25
+  let factors = unpack2x16float(wave.y) * cosine_sine(angle);
+  return factors.x + factors.y;
+}
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
@@ -81,6 +103,11 @@ fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: 
   return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
 }
 
+// Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
+fn bounded(numbers: vec4<f32>) -> vec4<f32> {
+  return select(numbers, sign(numbers) * 65504.0, abs(numbers) > vec4<f32>(65504.0));
+}
+
 // Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
 fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
   var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
@@ -88,8 +115,9 @@ fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
     at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
   }
   if (IO_HALF) {
-    vectors[at / 2u] = pack2x16float(vector.xy);
-    vectors[at / 2u + 1u] = pack2x16float(vector.zw);
+    let halves = bounded(vector);
+    vectors[at / 2u] = pack2x16float(halves.xy);
+    vectors[at / 2u + 1u] = pack2x16float(halves.zw);
   } else {
     vectors[at] = bitcast<u32>(vector.x);
     vectors[at + 1u] = bitcast<u32>(vector.y);
@@ -122,6 +150,15 @@ fn coded_float8x4(word: u32) -> vec4<f32> {
   return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
 }
 
+// Channels 4 chunk to 4 chunk + 3 of the record's mean: a byte a channel of keys, f16 of values.
+fn coded_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  if (SIDE == 0u) {
+    return coded_float8x4(coded_records[record + chunk]);
+  }
+  let at = record + 2u * chunk;
+  return vec4<f32>(unpack2x16float(coded_records[at]), unpack2x16float(coded_records[at + 1u]));
+}
+
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
 // scale, and the record's mean. All heads and groups have the same centroids.
 fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
@@ -129,9 +166,9 @@ fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   let code = coded_code(record + CODED_METADATA_WORDS, token * CODED_CODES + group);
   let at = codebook + code * (CODED_CHANNELS / 2u) + (chunk % (CODED_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = coded_records[record + CHUNKS + (token >> 2u)];
+  let scales = coded_records[record + 2u * CHUNKS + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
-  return centroid * scale + coded_float8x4(coded_records[record + chunk]);
+  return centroid * scale + coded_mean4(record, chunk);
 }
 
 const UNSPREAD: f32 = 0.0625; // the factor of the inverse rotation, which queries take as well
@@ -191,7 +228,17 @@ fn main(
     sum += parity_sign(chunk & other) * rotated[lane - chunk + other];
   }
   let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
-  let vector = plain;
+  var vector = plain;
+  for (var i = 0u; i < select(0u, WAVES, SIDE == 0u); i += 1u) {
+    let at = record + CHUNKS + 2u * i;
+    let wave = vec2<u32>(coded_records[at], coded_records[at + 1u]);
+    if (wave.y == 0u) {
+      break;
+    }
+    if ((wave.x & 0xffu) / 4u == chunk) {
+      vector[wave.x & 3u] += wave_at(wave, token % CODED_RECORD_TOKENS);
+    }
+  }
   if (item < layer.kv_heads * CHUNKS) {
     write_vector(entry.first + workgroup.y, model_head, chunk, vector);
   }

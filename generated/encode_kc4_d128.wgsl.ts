@@ -141,6 +141,114 @@ fn fit_group(low: f32, high: f32) -> u32 {
   return minimum | scale_bits(high - low);
 }
 
+// Number i of a group, where tokens that are not encoded now have the nearest that is.
+fn member_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, group: u32, i: u32) -> f32 {
+  let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
+  let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
+  return exact_channel(word, member_channel(group, i));
+}
+
+alias Numbers = f32;
+
+const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
+const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
+
+// What the numbers of channels lie among: the smallest of all, then of those that f16 could hold the smallest, the second
+// smallest, the second largest and the largest, then the largest of all.
+struct Extremes {
+  least: Numbers,
+  low: Numbers,
+  low_2: Numbers,
+  high_2: Numbers,
+  high: Numbers,
+  most: Numbers,
+}
+
+struct Limits {
+  low: Numbers,
+  high: Numbers,
+}
+
+// Extremes of no numbers.
+fn no_extremes() -> Extremes {
+  let above = Numbers(3.0e38);
+  let below = Numbers(-3.0e38);
+  return Extremes(above, above, above, below, below, below);
+}
+
+fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
+  let held = abs(numbers) < Numbers(BEYOND);
+  let lows = select(Numbers(3.0e38), numbers, held);
+  let highs = select(Numbers(-3.0e38), numbers, held);
+  return Extremes(
+    min(found.least, numbers),
+    min(found.low, lows),
+    min(found.low_2, max(found.low, lows)),
+    max(found.high_2, min(found.high, highs)),
+    max(found.high, highs),
+    max(found.most, numbers),
+  );
+}
+
+// Where fewer than three numbers are left, all count.
+fn settled(found: Extremes) -> Extremes {
+  let few = found.low_2 > found.high_2;
+  return Extremes(
+    found.least,
+    select(found.low, found.least, few),
+    select(found.low_2, found.least, few),
+    select(found.high_2, found.most, few),
+    select(found.high, found.most, few),
+    found.most,
+  );
+}
+
+// The magnitude of a channel, which no single number decides.
+fn magnitudes_of(found: Extremes) -> Numbers {
+  return max(abs(found.low_2), abs(found.high_2));
+}
+
+// The typical magnitude, given the sum of all channels' as the bits of f16: their mean is nearly that of logarithms, so that a few
+// large channels change it little, and whole numbers add up alike everywhere.
+fn typical_of(magnitude_bits: u32) -> f32 {
+  return unpack2x16float(magnitude_bits / HEAD_DIM).x;
+}
+
+// What numbers are clamped to: they lie within as a rule. One that lies far from all others, on either side, is taken for the
+// nearest of them.
+fn limits_of(found: Extremes, typical: f32) -> Limits {
+  let reach = REACH * max(found.high_2 - found.low_2, Numbers(typical));
+  return Limits(
+    select(found.low, found.low_2, found.low_2 - found.low > reach),
+    select(found.high, found.high_2, found.high - found.high_2 > reach),
+  );
+}
+
+var<workgroup> extremes: array<vec4<f32>, GROUPS>; // of each group: low, low_2, high_2 and high
+var<workgroup> magnitude_bits: atomic<u32>;
+
+// Fits each group's levels to its numbers. A group is a channel of a block: a number far from all others is left out, so that
+// it does not spoil them.
+fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    var found = no_extremes();
+    for (var i = 0u; i < GROUP; i += 1u) {
+      found = with_numbers(found, member_of(entry, head, record_first, encode_end, group, i));
+    }
+    found = settled(found);
+    extremes[group] = vec4<f32>(found.low, found.low_2, found.high_2, found.high);
+    atomicAdd(&magnitude_bits, pack2x16float(vec2<f32>(magnitudes_of(found), 0.0)));
+  }
+  workgroupBarrier();
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    let own = extremes[group];
+    let found = Extremes(own.x, own.x, own.y, own.z, own.w, own.w);
+    let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
+    levels[group] = fit_group(limits.low, limits.high);
+  }
+  workgroupBarrier();
+}
+
 // The code of the level nearest to a number in a group whose scale and minimum are own, ties to the higher code. Division may err; the comparisons that decide are exact.
 fn code_of(number: f32, own: vec2<f32>) -> u32 {
   let scale = abs(own.x);
@@ -186,20 +294,7 @@ fn main(
   let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
     (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
 
-  for (var group = lane; group < GROUPS; group += WORKGROUP) {
-    var low = 3.0e38;
-    var high = -3.0e38;
-    for (var i = 0u; i < GROUP; i += 1u) {
-      let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
-      let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
-      let number = exact_channel(word, member_channel(group, i));
-      low = min(low, number);
-      high = max(high, number);
-    }
-    levels[group] = fit_group(low, high);
-  }
-  workgroupBarrier();
-
+  fit_groups(entry, head, record_first, encode_end, lane);
   write_metadata(entry, record, record_first, encode_end, lane);
   for (var item = lane; item < RECORD_TOKENS * TOKEN_WORDS; item += WORKGROUP) {
     let token = record_first + item / TOKEN_WORDS;

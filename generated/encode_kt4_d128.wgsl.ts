@@ -141,6 +141,28 @@ fn fit_group(low: f32, high: f32) -> u32 {
   return minimum | scale_bits(high - low);
 }
 
+// Number i of a group, where tokens that are not encoded now have the nearest that is.
+fn member_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, group: u32, i: u32) -> f32 {
+  let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
+  let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
+  return exact_channel(word, member_channel(group, i));
+}
+
+// Fits each group's levels to its numbers.
+fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    var low = 3.0e38;
+    var high = -3.0e38;
+    for (var i = 0u; i < GROUP; i += 1u) {
+      let number = member_of(entry, head, record_first, encode_end, group, i);
+      low = min(low, number);
+      high = max(high, number);
+    }
+    levels[group] = fit_group(low, high);
+  }
+  workgroupBarrier();
+}
+
 // The code of the level nearest to a number in a group whose scale and minimum are own, ties to the higher code. Division may err; the comparisons that decide are exact.
 fn code_of(number: f32, own: vec2<f32>) -> u32 {
   let scale = abs(own.x);
@@ -186,20 +208,7 @@ fn main(
   let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
     (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
 
-  for (var group = lane; group < GROUPS; group += WORKGROUP) {
-    var low = 3.0e38;
-    var high = -3.0e38;
-    for (var i = 0u; i < GROUP; i += 1u) {
-      let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
-      let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
-      let number = exact_channel(word, member_channel(group, i));
-      low = min(low, number);
-      high = max(high, number);
-    }
-    levels[group] = fit_group(low, high);
-  }
-  workgroupBarrier();
-
+  fit_groups(entry, head, record_first, encode_end, lane);
   write_metadata(entry, record, record_first, encode_end, lane);
   for (var item = lane; item < RECORD_TOKENS * TOKEN_WORDS; item += WORKGROUP) {
     let token = record_first + item / TOKEN_WORDS;

@@ -150,7 +150,7 @@ fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
 
 // Chunk chunk of the exact vector at word word, of the token at position, as the transform takes it.
 fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  return exact_chunk(word, chunk) * channel_signs(chunk) * SPREAD;
+  return kept_chunk(word, (position - layer.sinks) % RECORD_TOKENS, chunk) * channel_signs(chunk) * SPREAD;
 }
 
 // Ends the Walsh-Hadamard transform of the vectors, whose chunks hadamard4 has transformed one by one.
@@ -198,6 +198,10 @@ fn product(a: Part, b: Part) -> f32 {
 
 // Vectors are coded without taking a mean off.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
+
+fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return exact_chunk(word, chunk);
+}
 
 fn centre_of(chunk: u32) -> vec4<f32> {
   return vec4<f32>();
@@ -268,7 +272,7 @@ fn main(
         square += dot(value, value);
       }
       // As binary16, so that rounding here hardly ever decides between two centroids.
-      let deviation = pack2x16float(vec2<f32>(sqrt(square / f32(HEAD_DIM)), 0.0));
+      let deviation = pack2x16float(vec2<f32>(min(sqrt(square / f32(HEAD_DIM)), 65504.0), 0.0));
       deviations[token] = unpack2x16float(deviation).x;
     }
     workgroupBarrier();

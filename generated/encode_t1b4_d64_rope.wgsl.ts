@@ -169,7 +169,8 @@ fn angle_of(distance: u32, pair: u32) -> Angle {
 
 // Chunk chunk of the exact vector at word word, less its mean, with the rotary embedding of position, as the transform takes it.
 fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  let value = exact_chunk(word, chunk) - centre_of(chunk);
+  let token = (position - layer.sinks) % RECORD_TOKENS;
+  let value = kept_chunk(word, token, chunk) - centre_of(chunk);
   let signs = channel_signs(chunk) * SPREAD;
   if (chunk >= 2u * ROTARY_CHUNKS) {
     return value * signs;
@@ -177,7 +178,7 @@ fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
   // A channel's partner lies beside it, or in the chunk half of the rotary channels away.
   let second_half = chunk >= ROTARY_CHUNKS;
   let apart = select(select(chunk + ROTARY_CHUNKS, chunk - ROTARY_CHUNKS, second_half), chunk, INTERLEAVED);
-  let partner = exact_chunk(word, apart) - centre_of(apart);
+  let partner = kept_chunk(word, token, apart) - centre_of(apart);
   let other = select(select(-partner, partner, second_half), value.yxwz * vec4<f32>(-1.0, 1.0, -1.0, 1.0), INTERLEAVED);
   let angle = angle_of(position, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
   let odd_chunk = chunk % 2u == 1u;
@@ -231,6 +232,10 @@ fn product(a: Part, b: Part) -> f32 {
 
 // Vectors are coded without taking a mean off.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
+
+fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return exact_chunk(word, chunk);
+}
 
 fn centre_of(chunk: u32) -> vec4<f32> {
   return vec4<f32>();
@@ -301,7 +306,7 @@ fn main(
         square += dot(value, value);
       }
       // As binary16, so that rounding here hardly ever decides between two centroids.
-      let deviation = pack2x16float(vec2<f32>(sqrt(square / f32(HEAD_DIM)), 0.0));
+      let deviation = pack2x16float(vec2<f32>(min(sqrt(square / f32(HEAD_DIM)), 65504.0), 0.0));
       deviations[token] = unpack2x16float(deviation).x;
     }
     workgroupBarrier();

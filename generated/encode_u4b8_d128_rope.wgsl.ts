@@ -1,5 +1,5 @@
 // Generated from templates/encode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.25 and 2.25 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
 
 /** WGSL of `encode_u4b8_d128_rope`. */
 export const wgsl: string = `
@@ -13,8 +13,8 @@ const ROW_CENTROIDS: u32 = 2u; // that one load brings
 const CENTROIDS: u32 = 256u; // of all heads and groups
 const CODES: u32 = 32u; // codes per token
 const RECORD_TOKENS: u32 = 64u;
-const RECORD_WORDS: u32 = 560u;
-const METADATA_WORDS: u32 = 48u; // in front of a record's codes
+const RECORD_WORDS: u32 = 592u;
+const METADATA_WORDS: u32 = 80u; // in front of a record's codes
 const TOKEN_WORDS: u32 = CODES * BITS / 32u; // of a token's codes
 const TOKENS: u32 = 8u; // tokens coded at once, which divide those of a record
 const LANES: u32 = 2u; // lanes that share the search for one code
@@ -169,7 +169,8 @@ fn angle_of(distance: u32, pair: u32) -> Angle {
 
 // Chunk chunk of the exact vector at word word, less its mean, with the rotary embedding of position, as the transform takes it.
 fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  let value = exact_chunk(word, chunk) - centre_of(chunk);
+  let token = (position - layer.sinks) % RECORD_TOKENS;
+  let value = kept_chunk(word, token, chunk) - centre_of(chunk);
   let signs = channel_signs(chunk) * SPREAD;
   if (chunk >= 2u * ROTARY_CHUNKS) {
     return value * signs;
@@ -177,7 +178,7 @@ fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
   // A channel's partner lies beside it, or in the chunk half of the rotary channels away.
   let second_half = chunk >= ROTARY_CHUNKS;
   let apart = select(select(chunk + ROTARY_CHUNKS, chunk - ROTARY_CHUNKS, second_half), chunk, INTERLEAVED);
-  let partner = exact_chunk(word, apart) - centre_of(apart);
+  let partner = kept_chunk(word, token, apart) - centre_of(apart);
   let other = select(select(-partner, partner, second_half), value.yxwz * vec4<f32>(-1.0, 1.0, -1.0, 1.0), INTERLEAVED);
   let angle = angle_of(position, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
   let odd_chunk = chunk % 2u == 1u;
@@ -229,50 +230,153 @@ fn product(a: Part, b: Part) -> f32 {
   return dot(a, b);
 }
 
-// Records hold the mean of their tokens, a byte a channel. All of a record's tokens leave the exact tier at once (NSNQuant,
-// arXiv 2505.18231 §4).
-var<workgroup> mean: array<vec4<f32>, CHUNKS>; // zero until it is known
+// All of a record's tokens leave the exact tier at once, and are coded together (NSNQuant, arXiv 2505.18231 §4).
+var<workgroup> lowest: array<vec4<f32>, CHUNKS>; // what the tokens' channels are clamped to
+var<workgroup> highest: array<vec4<f32>, CHUNKS>;
+var<workgroup> magnitude_bits: atomic<u32>;
 
-// The eight-bit float of four exponent bits nearest to a value.
-fn float8(value: f32) -> u32 {
-  let half = pack2x16float(vec2<f32>(value * 0.00390625, 0.0)) & 0xffffu;
-  return ((half & 0x8000u) >> 8u) | min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu);
+alias Numbers = vec4<f32>;
+
+const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
+const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
+
+// What the numbers of channels lie among: the smallest of all, then of those that f16 could hold the smallest, the second
+// smallest, the second largest and the largest, then the largest of all.
+struct Extremes {
+  least: Numbers,
+  low: Numbers,
+  low_2: Numbers,
+  high_2: Numbers,
+  high: Numbers,
+  most: Numbers,
 }
 
-// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
-fn mean_float8x4(word: u32) -> vec4<f32> {
-  let odd = word >> 8u;
-  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
-  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
-  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
+struct Limits {
+  low: Numbers,
+  high: Numbers,
 }
 
-// Writes the mean that vectors begins with, and keeps it as it will be read.
-fn write_mean(record: u32, lane: u32) {
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    let value = vectors[chunk];
-    let bytes = float8(value.x) | (float8(value.y) << 8u) | (float8(value.z) << 16u) | (float8(value.w) << 24u);
-    records[record + chunk] = bytes;
-    mean[chunk] = mean_float8x4(bytes);
+// Extremes of no numbers.
+fn no_extremes() -> Extremes {
+  let above = Numbers(3.0e38);
+  let below = Numbers(-3.0e38);
+  return Extremes(above, above, above, below, below, below);
+}
+
+fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
+  let held = abs(numbers) < Numbers(BEYOND);
+  let lows = select(Numbers(3.0e38), numbers, held);
+  let highs = select(Numbers(-3.0e38), numbers, held);
+  return Extremes(
+    min(found.least, numbers),
+    min(found.low, lows),
+    min(found.low_2, max(found.low, lows)),
+    max(found.high_2, min(found.high, highs)),
+    max(found.high, highs),
+    max(found.most, numbers),
+  );
+}
+
+// Where fewer than three numbers are left, all count.
+fn settled(found: Extremes) -> Extremes {
+  let few = found.low_2 > found.high_2;
+  return Extremes(
+    found.least,
+    select(found.low, found.least, few),
+    select(found.low_2, found.least, few),
+    select(found.high_2, found.most, few),
+    select(found.high, found.most, few),
+    found.most,
+  );
+}
+
+// The magnitude of a channel, which no single number decides.
+fn magnitudes_of(found: Extremes) -> Numbers {
+  return max(abs(found.low_2), abs(found.high_2));
+}
+
+// The typical magnitude, given the sum of all channels' as the bits of f16: their mean is nearly that of logarithms, so that a few
+// large channels change it little, and whole numbers add up alike everywhere.
+fn typical_of(magnitude_bits: u32) -> f32 {
+  return unpack2x16float(magnitude_bits / HEAD_DIM).x;
+}
+
+// What numbers are clamped to: they lie within as a rule. One that lies far from all others, on either side, is taken for the
+// nearest of them.
+fn limits_of(found: Extremes, typical: f32) -> Limits {
+  let reach = REACH * max(found.high_2 - found.low_2, Numbers(typical));
+  return Limits(
+    select(found.low, found.low_2, found.low_2 - found.low > reach),
+    select(found.high, found.high_2, found.high - found.high_2 > reach),
+  );
+}
+
+// The first word of the exact vector of token token of the record.
+fn token_word(entry: Entry, head: u32, record_first: u32, token: u32) -> u32 {
+  return exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head);
+}
+
+// Finds what keeps a bad number from the record's other tokens. There are at least as many lanes as chunks.
+fn find_limits(entry: Entry, head: u32, record_first: u32, lane: u32) {
+  let chunk = min(lane, CHUNKS - 1u); // lanes past the last chunk repeat it
+  var found = no_extremes();
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    found = with_numbers(found, exact_chunk(token_word(entry, head, record_first, token), chunk));
   }
+  found = settled(found);
+  if (lane < CHUNKS) {
+    let magnitudes = magnitudes_of(found);
+    let xy = pack2x16float(magnitudes.xy);
+    let zw = pack2x16float(magnitudes.zw);
+    atomicAdd(&magnitude_bits, (xy & 0xffffu) + (xy >> 16u) + (zw & 0xffffu) + (zw >> 16u));
+  }
+  workgroupBarrier();
+  if (lane < CHUNKS) {
+    let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
+    lowest[chunk] = limits.low;
+    highest[chunk] = limits.high;
+  }
+  workgroupBarrier();
 }
 
-// Chunk chunk of the mean of the record's exact vectors.
+// Chunk chunk of the exact vector at word word, within the limits.
+fn limited_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  return clamp(exact_chunk(word, chunk), lowest[chunk], highest[chunk]);
+}
+
+var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
+
+// Chunk chunk of the mean of the record's tokens.
 fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32) -> vec4<f32> {
   var sum = vec4<f32>();
   for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-    sum += exact_chunk(exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head), chunk);
+    sum += kept_chunk(token_word(entry, head, record_first, token), token, chunk);
   }
   return sum / f32(RECORD_TOKENS);
 }
 
+// Writes one chunk of the mean in f16, and keeps it. Of the two zeros, the positive one is written.
+fn write_mean_halves(record: u32, chunk: u32, value: vec4<f32>) {
+  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
+  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
+  let xy = pack2x16float(positive.xy);
+  let zw = pack2x16float(positive.zw);
+  records[record + 2u * chunk] = xy;
+  records[record + 2u * chunk + 1u] = zw;
+  mean[chunk] = vec4<f32>(unpack2x16float(xy), unpack2x16float(zw));
+}
+
+// Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
+fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return limited_chunk(word, chunk);
+}
+
 // The mean of the vectors before their rotary embedding, where they have more in common.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  find_limits(entry, head, record_first, lane);
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    vectors[chunk] = record_mean(entry, head, record_first, chunk);
+    write_mean_halves(record, chunk, record_mean(entry, head, record_first, chunk));
   }
-  workgroupBarrier();
-  write_mean(record, lane);
 }
 
 fn centre_of(chunk: u32) -> vec4<f32> {
@@ -299,12 +403,12 @@ fn write_scales(
     }
     let scale = deviations[token] / sqrt(total / f32(HEAD_DIM));
     // Binary16 without its sign and its lowest bits.
-    let half = pack2x16float(vec2<f32>(scale, 0.0)) & 0x7fffu;
+    let half = pack2x16float(vec2<f32>(min(scale, 65504.0), 0.0)) & 0x7fffu;
     deviations[token] = f32(min((half + 0x40u) >> 7u, 0xf7u));
   }
   workgroupBarrier();
   for (var word = lane; word < TOKENS / 4u; word += WORKGROUP) {
-    records[record + (HEAD_DIM + batch) / 4u + word] = u32(deviations[4u * word]) |
+    records[record + HEAD_DIM / 2u + batch / 4u + word] = u32(deviations[4u * word]) |
       (u32(deviations[4u * word + 1u]) << 8u) | (u32(deviations[4u * word + 2u]) << 16u) |
       (u32(deviations[4u * word + 3u]) << 24u);
   }
@@ -353,7 +457,7 @@ fn main(
         square += dot(value, value);
       }
       // As binary16, so that rounding here hardly ever decides between two centroids.
-      let deviation = pack2x16float(vec2<f32>(sqrt(square / f32(HEAD_DIM)), 0.0));
+      let deviation = pack2x16float(vec2<f32>(min(sqrt(square / f32(HEAD_DIM)), 65504.0), 0.0));
       deviations[token] = unpack2x16float(deviation).x;
     }
     workgroupBarrier();

@@ -1,5 +1,5 @@
 // Generated from templates/encode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.25 and 2.25 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
 
 /** WGSL of `encode_u4b8_d256`. */
 export const wgsl: string = `
@@ -13,8 +13,8 @@ const ROW_CENTROIDS: u32 = 2u; // that one load brings
 const CENTROIDS: u32 = 256u; // of all heads and groups
 const CODES: u32 = 64u; // codes per token
 const RECORD_TOKENS: u32 = 64u;
-const RECORD_WORDS: u32 = 1104u;
-const METADATA_WORDS: u32 = 80u; // in front of a record's codes
+const RECORD_WORDS: u32 = 1168u;
+const METADATA_WORDS: u32 = 144u; // in front of a record's codes
 const TOKEN_WORDS: u32 = CODES * BITS / 32u; // of a token's codes
 const TOKENS: u32 = 4u; // tokens coded at once, which divide those of a record
 const LANES: u32 = 1u; // lanes that share the search for one code
@@ -150,7 +150,7 @@ fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
 
 // Chunk chunk of the exact vector at word word, of the token at position, as the transform takes it.
 fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  return exact_chunk(word, chunk) * channel_signs(chunk) * SPREAD;
+  return kept_chunk(word, (position - layer.sinks) % RECORD_TOKENS, chunk) * channel_signs(chunk) * SPREAD;
 }
 
 // Ends the Walsh-Hadamard transform of the vectors, whose chunks hadamard4 has transformed one by one.
@@ -196,14 +196,324 @@ fn product(a: Part, b: Part) -> f32 {
   return dot(a, b);
 }
 
-// Records hold the mean of their tokens, a byte a channel. All of a record's tokens leave the exact tier at once (NSNQuant,
-// arXiv 2505.18231 §4).
-var<workgroup> mean: array<vec4<f32>, CHUNKS>; // zero until it is known
+// All of a record's tokens leave the exact tier at once, and are coded together (NSNQuant, arXiv 2505.18231 §4).
+var<workgroup> lowest: array<vec4<f32>, CHUNKS>; // what the tokens' channels are clamped to
+var<workgroup> highest: array<vec4<f32>, CHUNKS>;
+var<workgroup> magnitude_bits: atomic<u32>;
 
-// The eight-bit float of four exponent bits nearest to a value.
-fn float8(value: f32) -> u32 {
-  let half = pack2x16float(vec2<f32>(value * 0.00390625, 0.0)) & 0xffffu;
-  return ((half & 0x8000u) >> 8u) | min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu);
+alias Numbers = vec4<f32>;
+
+const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
+const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
+
+// What the numbers of channels lie among: the smallest of all, then of those that f16 could hold the smallest, the second
+// smallest, the second largest and the largest, then the largest of all.
+struct Extremes {
+  least: Numbers,
+  low: Numbers,
+  low_2: Numbers,
+  high_2: Numbers,
+  high: Numbers,
+  most: Numbers,
+}
+
+struct Limits {
+  low: Numbers,
+  high: Numbers,
+}
+
+// Extremes of no numbers.
+fn no_extremes() -> Extremes {
+  let above = Numbers(3.0e38);
+  let below = Numbers(-3.0e38);
+  return Extremes(above, above, above, below, below, below);
+}
+
+fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
+  let held = abs(numbers) < Numbers(BEYOND);
+  let lows = select(Numbers(3.0e38), numbers, held);
+  let highs = select(Numbers(-3.0e38), numbers, held);
+  return Extremes(
+    min(found.least, numbers),
+    min(found.low, lows),
+    min(found.low_2, max(found.low, lows)),
+    max(found.high_2, min(found.high, highs)),
+    max(found.high, highs),
+    max(found.most, numbers),
+  );
+}
+
+// Where fewer than three numbers are left, all count.
+fn settled(found: Extremes) -> Extremes {
+  let few = found.low_2 > found.high_2;
+  return Extremes(
+    found.least,
+    select(found.low, found.least, few),
+    select(found.low_2, found.least, few),
+    select(found.high_2, found.most, few),
+    select(found.high, found.most, few),
+    found.most,
+  );
+}
+
+// The magnitude of a channel, which no single number decides.
+fn magnitudes_of(found: Extremes) -> Numbers {
+  return max(abs(found.low_2), abs(found.high_2));
+}
+
+// The typical magnitude, given the sum of all channels' as the bits of f16: their mean is nearly that of logarithms, so that a few
+// large channels change it little, and whole numbers add up alike everywhere.
+fn typical_of(magnitude_bits: u32) -> f32 {
+  return unpack2x16float(magnitude_bits / HEAD_DIM).x;
+}
+
+// What numbers are clamped to: they lie within as a rule. One that lies far from all others, on either side, is taken for the
+// nearest of them.
+fn limits_of(found: Extremes, typical: f32) -> Limits {
+  let reach = REACH * max(found.high_2 - found.low_2, Numbers(typical));
+  return Limits(
+    select(found.low, found.low_2, found.low_2 - found.low > reach),
+    select(found.high, found.high_2, found.high - found.high_2 > reach),
+  );
+}
+
+// The first word of the exact vector of token token of the record.
+fn token_word(entry: Entry, head: u32, record_first: u32, token: u32) -> u32 {
+  return exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head);
+}
+
+// Finds what keeps a bad number from the record's other tokens. There are at least as many lanes as chunks.
+fn find_limits(entry: Entry, head: u32, record_first: u32, lane: u32) {
+  let chunk = min(lane, CHUNKS - 1u); // lanes past the last chunk repeat it
+  var found = no_extremes();
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    found = with_numbers(found, exact_chunk(token_word(entry, head, record_first, token), chunk));
+  }
+  found = settled(found);
+  if (lane < CHUNKS) {
+    let magnitudes = magnitudes_of(found);
+    let xy = pack2x16float(magnitudes.xy);
+    let zw = pack2x16float(magnitudes.zw);
+    atomicAdd(&magnitude_bits, (xy & 0xffffu) + (xy >> 16u) + (zw & 0xffffu) + (zw >> 16u));
+  }
+  workgroupBarrier();
+  if (lane < CHUNKS) {
+    let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
+    lowest[chunk] = limits.low;
+    highest[chunk] = limits.high;
+  }
+  workgroupBarrier();
+}
+
+// Chunk chunk of the exact vector at word word, within the limits.
+fn limited_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  return clamp(exact_chunk(word, chunk), lowest[chunk], highest[chunk]);
+}
+
+var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
+
+// Chunk chunk of the mean of the record's tokens.
+fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32) -> vec4<f32> {
+  var sum = vec4<f32>();
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    sum += kept_chunk(token_word(entry, head, record_first, token), token, chunk);
+  }
+  return sum / f32(RECORD_TOKENS);
+}
+
+// Writes one chunk of the mean in f16, and keeps it. Of the two zeros, the positive one is written.
+fn write_mean_halves(record: u32, chunk: u32, value: vec4<f32>) {
+  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
+  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
+  let xy = pack2x16float(positive.xy);
+  let zw = pack2x16float(positive.zw);
+  records[record + 2u * chunk] = xy;
+  records[record + 2u * chunk + 1u] = zw;
+  mean[chunk] = vec4<f32>(unpack2x16float(xy), unpack2x16float(zw));
+}
+
+const WAVES: u32 = 16u; // most of a record
+const HALF_PI: f32 = 1.5707964;
+
+// Cosine and sine of an angle, in 2^-25 of a turn.
+fn cosine_sine(angle: u32) -> vec2<f32> {
+  let quarter = ((angle & 0x1ffffffu) + 0x400000u) >> 23u;
+  let rest = i32(angle & 0x1ffffffu) - i32(quarter << 23u);
+  let x = f32(rest) * (HALF_PI / 8388608.0);
+  let y = x * x;
+  let sine = x * (1.0 + y * (-1.0 / 6.0 + y * (1.0 / 120.0 + y * (-1.0 / 5040.0 + y / 362880.0))));
+  let cosine = 1.0 + y * (-0.5 + y * (1.0 / 24.0 + y * (-1.0 / 720.0 + y / 40320.0)));
+  let turned = select(vec2<f32>(cosine, sine), vec2<f32>(-sine, cosine), (quarter & 1u) == 1u);
+  return select(turned, -turned, (quarter & 2u) == 2u);
+}
+
+// What a wave adds to its channel, in token token of a record. Its first word has the channel, and from bit 8 on how far it turns
+// from token to token, in 2^-24 of a turn; its second the factors of cosine and sine, counted from the record's middle, in f16.
+fn wave_at(wave: vec2<u32>, token: u32) -> f32 {
+  let angle = (wave.x >> 8u) * (2u * token - 63u); // modulo 2^32, as a turn is modulo 2^25
+  let factors = unpack2x16float(wave.y) * cosine_sine(angle);
+  return factors.x + factors.y;
+}
+
+const LOUD: f32 = 2.5; // root mean square of a channel that may have a wave, in typical magnitudes
+const LEAST_SHARE: f32 = 0.75; // of its energy that a wave has
+const TRIES: u32 = 64u; // steps that are tried at once
+const WAVE_LANES: u32 = WORKGROUP / WAVES; // lanes that try steps for one channel
+const QUADS: u32 = RECORD_TOKENS / 4u;
+
+var<workgroup> waves: array<vec2<u32>, WAVES>; // no wave where the second word is 0
+var<workgroup> wave_channels: array<u32, WAVES>; // those that may have one
+var<workgroup> loud_channels: atomic<u32>;
+var<workgroup> wave_count: u32; // of those
+
+// What the record's waves add to chunk chunk of token token.
+fn waves_of(token: u32, chunk: u32) -> vec4<f32> {
+  var sum = vec4<f32>();
+  for (var i = 0u; i < WAVES; i += 1u) {
+    let wave = waves[i];
+    if (wave.y == 0u) {
+      break;
+    }
+    let channels = vec4<u32>(0u, 1u, 2u, 3u) + 4u * chunk;
+    if ((wave.x & 0xffu) / 4u == chunk) {
+      sum += select(vec4<f32>(), vec4<f32>(wave_at(wave, token)), channels == vec4<u32>(wave.x & 0xffu));
+    }
+  }
+  return sum;
+}
+
+// The wave of least squares with a given step in one channel's numbers, its energy and theirs.
+struct WaveFit {
+  cosine: f32,
+  sine: f32,
+  energy: f32,
+  total: f32,
+}
+
+// The numbers lie in vectors from quad first on. Cosines and sines around the middle are orthogonal, and each number has another as
+// far from the middle.
+fn fit_wave(first: u32, step: u32) -> WaveFit {
+  let starts = array<vec2<f32>, 4>(
+    cosine_sine(7u * step),
+    cosine_sine(5u * step),
+    cosine_sine(3u * step),
+    cosine_sine(step),
+  );
+  var cosines = vec4<f32>(starts[0].x, starts[1].x, starts[2].x, starts[3].x);
+  var sines = vec4<f32>(starts[0].y, starts[1].y, starts[2].y, starts[3].y);
+  let turn = cosine_sine(8u * step);
+  var even = vec4<f32>();
+  var odd = vec4<f32>();
+  var cosine_squares = vec4<f32>();
+  var total = vec4<f32>();
+  for (var quad = 0u; quad < QUADS / 2u; quad += 1u) {
+    let before = vectors[first + QUADS / 2u - 1u - quad];
+    let behind = vectors[first + QUADS / 2u + quad].wzyx;
+    even += (behind + before) * cosines;
+    odd += (behind - before) * sines;
+    cosine_squares += 2.0 * cosines * cosines;
+    total += before * before + behind * behind;
+    let turned = cosines * turn.x - sines * turn.y;
+    sines = sines * turn.x + cosines * turn.y;
+    cosines = turned;
+  }
+  let ones = vec4<f32>(1.0);
+  let squares = dot(cosine_squares, ones);
+  let cosine = dot(even, ones) / squares;
+  let sine = dot(odd, ones) / max(f32(RECORD_TOKENS) - squares, 1e-6);
+  let energy = cosine * dot(even, ones) + sine * dot(odd, ones);
+  return WaveFit(cosine, sine, energy, dot(total, ones));
+}
+
+// Of steps around middle, spacing apart, the one whose wave has most energy, of several the least.
+fn best_step(first: u32, middle: u32, spacing: u32, lane: u32) -> u32 {
+  var most = -1.0;
+  var best = 0u;
+  for (var i = lane % WAVE_LANES; i < TRIES; i += WAVE_LANES) {
+    let step = max(middle + i * spacing, TRIES / 2u * spacing) - TRIES / 2u * spacing;
+    let energy = fit_wave(first, step).energy;
+    best = select(best, step, energy > most);
+    most = max(most, energy);
+  }
+  likenesses[lane] = most;
+  nearest[lane] = best;
+  workgroupBarrier();
+  let own = lane / WAVE_LANES * WAVE_LANES;
+  for (var other = own; other < own + WAVE_LANES; other += 1u) {
+    let tie = likenesses[other] == most && nearest[other] < best;
+    best = select(best, nearest[other], likenesses[other] > most || tie);
+    most = max(most, likenesses[other]);
+  }
+  workgroupBarrier();
+  return best;
+}
+
+// What a model adds to single channels of all keys, such as a bias, turns with the position in keys as they are scored, so that no
+// mean takes it off. Finds it in channels that are far louder than others, and writes it behind the mean.
+fn find_waves(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  if (lane < CHUNKS) {
+    var energy = vec4<f32>();
+    for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+      let numbers = limited_chunk(token_word(entry, head, record_first, token), lane);
+      energy += numbers * numbers;
+    }
+    vectors[lane] = energy;
+  }
+  workgroupBarrier();
+  let loudness = LOUD * typical_of(atomicLoad(&magnitude_bits));
+  for (var channel = lane; channel < HEAD_DIM; channel += WORKGROUP) {
+    let energy = vectors[channel / 4u][channel % 4u];
+    if (energy > loudness * loudness * f32(RECORD_TOKENS)) {
+      var rank = 0u;
+      for (var other = 0u; other < HEAD_DIM; other += 1u) {
+        let own = vectors[other / 4u][other % 4u];
+        rank += select(0u, 1u, own > energy || (own == energy && other < channel));
+      }
+      if (rank < WAVES) {
+        wave_channels[rank] = channel;
+      }
+      atomicAdd(&loud_channels, 1u);
+    }
+  }
+  workgroupBarrier();
+  if (lane == 0u) {
+    wave_count = min(atomicLoad(&loud_channels), WAVES);
+  }
+  let count = workgroupUniformLoad(&wave_count);
+  if (count > 0u) {
+    for (var item = lane; item < WAVES * QUADS; item += WORKGROUP) {
+      let channel = wave_channels[min(item / QUADS, count - 1u)];
+      var numbers = vec4<f32>();
+      for (var i = 0u; i < 4u; i += 1u) {
+        let word = token_word(entry, head, record_first, item % QUADS * 4u + i);
+        numbers[i] = limited_chunk(word, channel / 4u)[channel % 4u];
+      }
+      vectors[item] = numbers;
+    }
+    workgroupBarrier();
+    let own = lane / WAVE_LANES;
+    let first = own * QUADS;
+    // All steps up to a quarter turn, then ever closer around the best. No rotary embedding turns by more than a radian.
+    let coarse = best_step(first, (TRIES / 2u) << 16u, 1u << 16u, lane);
+    let fine = best_step(first, coarse, 1u << 11u, lane);
+    let step = best_step(first, fine, 1u << 6u, lane);
+    let fit = fit_wave(first, step);
+    let kept = own < count && fit.energy >= LEAST_SHARE * fit.total;
+    nearest[own] = select(0u, 1u, kept);
+    workgroupBarrier();
+    var place = 0u;
+    for (var other = 0u; other < own; other += 1u) {
+      place += nearest[other];
+    }
+    if (kept && lane % WAVE_LANES == 0u) {
+      let factors = clamp(vec2<f32>(fit.cosine, fit.sine), vec2<f32>(-BEYOND), vec2<f32>(BEYOND));
+      waves[place] = vec2<u32>(wave_channels[own] | (step << 8u), pack2x16float(factors));
+    }
+    workgroupBarrier();
+  }
+  for (var word = lane; word < CHUNKS; word += WORKGROUP) {
+    records[record + CHUNKS + word] = select(0u, waves[min(word / 2u, WAVES - 1u)][word % 2u], word < 2u * WAVES);
+  }
 }
 
 // Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
@@ -214,33 +524,45 @@ fn mean_float8x4(word: u32) -> vec4<f32> {
   return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
 }
 
-// Writes the mean that vectors begins with, and keeps it as it will be read.
-fn write_mean(record: u32, lane: u32) {
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    let value = vectors[chunk];
-    let bytes = float8(value.x) | (float8(value.y) << 8u) | (float8(value.z) << 16u) | (float8(value.w) << 24u);
-    records[record + chunk] = bytes;
-    mean[chunk] = mean_float8x4(bytes);
-  }
+// Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
+fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return limited_chunk(word, chunk) - waves_of(token, chunk);
 }
 
-// Chunk chunk of the mean of the record's exact vectors.
-fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32) -> vec4<f32> {
-  var sum = vec4<f32>();
-  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-    sum += exact_chunk(exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head), chunk);
-  }
-  return sum / f32(RECORD_TOKENS);
+// The eight-bit float of four exponent bits nearest to a value.
+fn float8(value: f32) -> u32 {
+  let half = pack2x16float(vec2<f32>(value * 0.00390625, 0.0)) & 0xffffu;
+  return ((half & 0x8000u) >> 8u) | min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu);
+}
+
+// Writes one chunk of the mean, a byte a channel, and keeps it. Of the two zeros, the positive one is written.
+fn write_mean_bytes(record: u32, chunk: u32, value: vec4<f32>) {
+  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
+  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
+  let bytes = float8(positive.x) | (float8(positive.y) << 8u) | (float8(positive.z) << 16u) |
+    (float8(positive.w) << 24u);
+  records[record + chunk] = bytes;
+  mean[chunk] = mean_float8x4(bytes);
 }
 
 // The mean of the rotated vectors, which is the rotated mean.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  find_limits(entry, head, record_first, lane);
+  if (SIDE == 0u) {
+    find_waves(entry, head, record, record_first, lane);
+  }
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
     let value = record_mean(entry, head, record_first, chunk);
     vectors[chunk] = hadamard4(value * channel_signs(chunk) * SPREAD);
   }
   transform_vectors(lane);
-  write_mean(record, lane);
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    if (SIDE == 0u) {
+      write_mean_bytes(record, chunk, vectors[chunk]);
+    } else {
+      write_mean_halves(record, chunk, vectors[chunk]);
+    }
+  }
 }
 
 fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
@@ -263,12 +585,12 @@ fn write_scales(
     }
     let scale = deviations[token] / sqrt(total / f32(HEAD_DIM));
     // Binary16 without its sign and its lowest bits.
-    let half = pack2x16float(vec2<f32>(scale, 0.0)) & 0x7fffu;
+    let half = pack2x16float(vec2<f32>(min(scale, 65504.0), 0.0)) & 0x7fffu;
     deviations[token] = f32(min((half + 0x40u) >> 7u, 0xf7u));
   }
   workgroupBarrier();
   for (var word = lane; word < TOKENS / 4u; word += WORKGROUP) {
-    records[record + (HEAD_DIM + batch) / 4u + word] = u32(deviations[4u * word]) |
+    records[record + HEAD_DIM / 2u + batch / 4u + word] = u32(deviations[4u * word]) |
       (u32(deviations[4u * word + 1u]) << 8u) | (u32(deviations[4u * word + 2u]) << 16u) |
       (u32(deviations[4u * word + 3u]) << 24u);
   }
@@ -317,7 +639,7 @@ fn main(
         square += dot(value, value);
       }
       // As binary16, so that rounding here hardly ever decides between two centroids.
-      let deviation = pack2x16float(vec2<f32>(sqrt(square / f32(HEAD_DIM)), 0.0));
+      let deviation = pack2x16float(vec2<f32>(min(sqrt(square / f32(HEAD_DIM)), 65504.0), 0.0));
       deviations[token] = unpack2x16float(deviation).x;
     }
     workgroupBarrier();

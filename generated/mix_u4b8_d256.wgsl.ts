@@ -1,5 +1,5 @@
 // Generated from templates/mix.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.25 and 2.25 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
 
 /** WGSL of `mix_u4b8_d256`. */
 export const wgsl: string = `
@@ -28,8 +28,8 @@ const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 64u; // codes per token
 const VALUE_RECORD_TOKENS: u32 = 64u;
-const VALUE_RECORD_WORDS: u32 = 1104u;
-const VALUE_METADATA_WORDS: u32 = 80u; // in front of a record's codes
+const VALUE_RECORD_WORDS: u32 = 1168u;
+const VALUE_METADATA_WORDS: u32 = 144u; // in front of a record's codes
 const VALUE_CODEBOOK_WORDS: u32 = 0u; // per head
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
@@ -284,24 +284,22 @@ fn value_code(record: u32, index: u32) -> u32 {
   let bit = index * VALUE_BITS;
   return (value_records[record + (bit >> 5u)] >> (bit & 31u)) & VALUE_MASK;
 }
-// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
-fn value_float8x4(word: u32) -> vec4<f32> {
-  let odd = word >> 8u;
-  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
-  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
-  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, in f16.
+fn value_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  let at = record + 2u * chunk;
+  return vec4<f32>(unpack2x16float(value_records[at]), unpack2x16float(value_records[at + 1u]));
 }
 
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
-// scale, and the record's mean. All heads and groups have the same centroids.
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
+// centroid, times the token's scale. All heads and groups have the same centroids.
 fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (VALUE_CHANNELS / 4u);
   let code = value_code(record + VALUE_METADATA_WORDS, token * VALUE_CODES + group);
   let at = codebook + code * (VALUE_CHANNELS / 2u) + (chunk % (VALUE_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = value_records[record + CHUNKS + (token >> 2u)];
+  let scales = value_records[record + 2u * CHUNKS + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
-  return centroid * scale + value_float8x4(value_records[record + chunk]);
+  return centroid * scale;
 }
 
 // Channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
@@ -326,11 +324,22 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 
 fn rescale_coded(rescale: vec4<f32>) {}
 
+// Values are mixed without the mean that those of a page share; it comes when the page is mixed.
+var<private> page_weight: vec4<f32>; // of the page's tokens that the lane has mixed
+
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let values = value_chunks(codebook, record, token, chunk);
+  page_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(values[i], weight);
   }
+}
+
+fn mix_mean(record: u32, chunk: u32) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(value_mean4(record, chunk + i), page_weight);
+  }
+  page_weight = vec4<f32>();
 }
 
 var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
@@ -449,6 +458,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
       mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
     }
+    mix_mean(word, chunk);
   }
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);

@@ -406,8 +406,6 @@ fn rotated_rows(chunk: u32) -> Rows {
   );
 }
 
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
-
 // Coded keys are rotated by a Hadamard matrix; so are the queries they meet, once.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
@@ -426,6 +424,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
 }
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {

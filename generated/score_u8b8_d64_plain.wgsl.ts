@@ -1,5 +1,5 @@
 // Generated from templates/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.25 and 2.25 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
 
 /** WGSL of `score_u8b8_d64_plain`. */
 export const wgsl: string = `
@@ -24,8 +24,8 @@ const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 8u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 64u;
-const KEY_RECORD_WORDS: u32 = 160u;
-const KEY_METADATA_WORDS: u32 = 32u; // in front of a record's codes
+const KEY_RECORD_WORDS: u32 = 176u;
+const KEY_METADATA_WORDS: u32 = 48u; // in front of a record's codes
 const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
 // Keys are gathered as they were coded.
 var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries as coded keys take them
@@ -294,16 +294,21 @@ fn key_float8x4(word: u32) -> vec4<f32> {
   return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
 }
 
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
-// scale, and the record's mean. All heads and groups have the same centroids.
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, a byte a channel.
+fn key_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  return key_float8x4(key_records[record + chunk]);
+}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
+// centroid, times the token's scale. All heads and groups have the same centroids.
 fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let group = chunk / (KEY_CHANNELS / 4u);
   let code = key_code(record + KEY_METADATA_WORDS, token * KEY_CODES + group);
   let at = codebook + code * (KEY_CHANNELS / 2u) + (chunk % (KEY_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = key_records[record + CHUNKS + (token >> 2u)];
+  let scales = key_records[record + 2u * CHUNKS + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
-  return centroid * scale + key_float8x4(key_records[record + chunk]);
+  return centroid * scale;
 }
 
 // Channels 4 chunk to 4 chunk + 7 of token token of the record at record, a chunk a column.
@@ -407,8 +412,6 @@ fn rotated_rows(chunk: u32) -> Rows {
   );
 }
 
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
-
 // Coded keys are rotated by a Hadamard matrix; so are the queries they meet, once.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
@@ -428,10 +431,80 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   workgroupBarrier();
 }
 
-// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+const WAVES: u32 = 8u; // most of a record
+const HALF_PI: f32 = 1.5707964;
+
+// Cosine and sine of an angle, in 2^-25 of a turn.
+fn cosine_sine(angle: u32) -> vec2<f32> {
+  let quarter = ((angle & 0x1ffffffu) + 0x400000u) >> 23u;
+  let rest = i32(angle & 0x1ffffffu) - i32(quarter << 23u);
+  let x = f32(rest) * (HALF_PI / 8388608.0);
+  let y = x * x;
+  let sine = x * (1.0 + y * (-1.0 / 6.0 + y * (1.0 / 120.0 + y * (-1.0 / 5040.0 + y / 362880.0))));
+  let cosine = 1.0 + y * (-0.5 + y * (1.0 / 24.0 + y * (-1.0 / 720.0 + y / 40320.0)));
+  let turned = select(vec2<f32>(cosine, sine), vec2<f32>(-sine, cosine), (quarter & 1u) == 1u);
+  return select(turned, -turned, (quarter & 2u) == 2u);
+}
+
+// What a wave adds to its channel, in token token of a record. Its first word has the channel, and from bit 8 on how far it turns
+// from token to token, in 2^-24 of a turn; its second the factors of cosine and sine, counted from the record's middle, in f16.
+fn wave_at(wave: vec2<u32>, token: u32) -> f32 {
+  let angle = (wave.x >> 8u) * (2u * token - 63u); // modulo 2^32, as a turn is modulo 2^25
+  let factors = unpack2x16float(wave.y) * cosine_sine(angle);
+  return factors.x + factors.y;
+}
+
+const PAGE_PARTS: u32 = WORKGROUP / MAX_SPAN; // lanes that share a page's mean
+
+var<workgroup> page_scores: array<vec4<f32>, WORKGROUP>; // what a page's mean adds to every score, in parts
+var<workgroup> page_waves: array<u32, MAX_SPAN>; // most waves that a page may have
+
+// Scores what a page's tokens share: a page is a record.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let position = min(tile.first + lane / PAGE_PARTS * PAGE_TOKENS, tile.end - 1u);
+  let page = (position - min(layer.sinks, position)) / PAGE_TOKENS;
+  let part = lane % PAGE_PARTS;
+  var score = vec4<f32>();
+  if (tile.coded) {
+    let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    for (var chunk = part; chunk < CHUNKS; chunk += PAGE_PARTS) {
+      score = add_products(score, key_mean4(record, chunk), rotated_rows(chunk));
+    }
+    if (part == 0u) {
+      page_waves[lane / PAGE_PARTS] = select(WAVES, 0u, key_records[record + CHUNKS + 1u] == 0u);
+    }
+  }
+  page_scores[lane] = score;
+  workgroupBarrier();
+  if (part == 0u) {
+    for (var other = 1u; other < PAGE_PARTS; other += 1u) {
+      score += page_scores[lane + other];
+    }
+    page_scores[lane] = score;
+  }
+  workgroupBarrier();
+}
+
+// One channel of all rows, as exact keys meet it.
+fn query_channel(channel: u32) -> vec4<f32> {
+  let chunk = channel / 4u;
+  let i = channel % 4u;
+  return vec4<f32>(
+    query_tile[chunk][i],
+    query_tile[CHUNKS + chunk][i],
+    query_tile[2u * CHUNKS + chunk][i],
+    query_tile[3u * CHUNKS + chunk][i],
+  );
+}
+
+// Scores of the lane's tokens for every row: a coded key is its record's mean, its codes, and the record's waves, which were taken
+// off before it was rotated. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = page_scores[i * PAGE_PARTS];
+  }
   for (var chunk = 0u; chunk < coded_chunks; chunk += 2u) {
     let grids = coded_grids(block, chunk);
     let queries_0 = rotated_rows(chunk);
@@ -480,6 +553,16 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (1u < EXACT_SPAN) {
       let key = exact_key8(grids, block, key_at[1], chunk);
       scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
+    }
+  }
+  for (var i = 0u; i < SPAN; i += 1u) {
+    for (var item = 0u; item < trips(tile, true, lane, page_waves[i]); item += 1u) {
+      let at = key_at[i].word + CHUNKS + 2u * item;
+      let wave = vec2<u32>(key_records[at], key_records[at + 1u]);
+      if (wave.y == 0u) {
+        break;
+      }
+      scores[i] += wave_at(wave, key_at[i].token) * query_channel(wave.x & 0xffu);
     }
   }
 }

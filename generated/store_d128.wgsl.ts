@@ -61,6 +61,7 @@ struct Layer {
 @group(0) @binding(2) var<storage, read> keys: array<u32>;
 @group(0) @binding(3) var<storage, read> values: array<u32>;
 @group(0) @binding(4) var<storage, read_write> exact_written: array<u32>;
+@group(0) @binding(5) var<storage, read_write> counters: array<atomic<u32>, 2>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
 // leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
@@ -94,7 +95,23 @@ fn tensor_word(side: u32, word: u32) -> u32 {
   return values[word];
 }
 
-// Puts a step's keys and values into the exact tier as f16, two channels to a word.
+// Two numbers as f16 can hold them, in a floating-point format given by its sign bit, its infinity and what it has for the
+// largest finite f16: what lies beyond that becomes the largest of its sign, and what is no number 0. Both are counted. Bits
+// tell them apart, because compilers take it that neither infinities nor NaNs come up.
+fn finite(channels: vec2<u32>, sign: u32, infinity: u32, largest: u32) -> vec2<u32> {
+  let magnitudes = channels & vec2<u32>(sign - 1u);
+  let nan = magnitudes > vec2<u32>(infinity);
+  let beyond = (magnitudes > vec2<u32>(largest)) & !nan;
+  if (any(beyond | nan)) {
+    let counts = select(vec4<u32>(), vec4<u32>(1u), vec4<bool>(beyond, nan));
+    atomicAdd(&counters[0], counts.x + counts.y);
+    atomicAdd(&counters[1], counts.z + counts.w);
+  }
+  let signs = channels & vec2<u32>(sign);
+  return select(signs | min(magnitudes, vec2<u32>(largest)), vec2<u32>(), nan);
+}
+
+// Puts a step's keys and values into the exact tier as f16, two channels to a word, all of them finite.
 // Grid: (words of one token / workgroup size, most tokens of an entry, entries x 2 sides).
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) item: vec3<u32>) {
@@ -113,10 +130,13 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
   }
   let to = exact_word(entry.slot, side, entry.start + item.y, head) + pair;
   if (IO_HALF) {
-    exact_written[to] = tensor_word(side, at >> 1u);
+    let word = tensor_word(side, at >> 1u);
+    let halves = finite(vec2<u32>(word & 0xffffu, word >> 16u), 0x8000u, 0x7c00u, 0x7bffu);
+    exact_written[to] = halves.x | (halves.y << 16u);
   } else {
     let channels = vec2<u32>(tensor_word(side, at), tensor_word(side, at + 1u));
-    exact_written[to] = pack2x16float(bitcast<vec2<f32>>(channels));
+    let singles = finite(channels, 0x80000000u, 0x7f800000u, 0x477fe000u);
+    exact_written[to] = pack2x16float(bitcast<vec2<f32>>(singles));
   }
 }
 `;

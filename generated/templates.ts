@@ -94,6 +94,8 @@ override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 {{> bindings}}
 
+{{> bounded}}
+
 // Merges the splits of one row exactly, by log-sum-exp, and the head's learned sink, which has a logit and no value.
 // Grid: (query heads, most tokens of an entry, entries).
 @compute @workgroup_size(WORKGROUP)
@@ -125,8 +127,9 @@ fn main(
   let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +
     chunk * 4u;
   if (IO_HALF) {
-    output[at / 2u] = pack2x16float(mean.xy);
-    output[at / 2u + 1u] = pack2x16float(mean.zw);
+    let halves = bounded(mean);
+    output[at / 2u] = pack2x16float(halves.xy);
+    output[at / 2u + 1u] = pack2x16float(halves.zw);
   } else {
     output[at] = bitcast<u32>(mean.x);
     output[at + 1u] = bitcast<u32>(mean.y);
@@ -509,6 +512,15 @@ fn scale_bits(extent: f32) -> u32 {
 
 {{> (lookup . "fitPartial")}}
 
+// Number i of a group, where tokens that are not encoded now have the nearest that is.
+fn member_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, group: u32, i: u32) -> f32 {
+  let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
+  let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
+  return exact_channel(word, member_channel(group, i));
+}
+
+{{> (lookup . "groupsPartial")}}
+
 // The code of the level nearest to a number in a group whose scale and minimum are own, ties to the higher code. Division may err; the comparisons that decide are exact.
 fn code_of(number: f32, own: vec2<f32>) -> u32 {
   let scale = abs(own.x);
@@ -546,20 +558,7 @@ fn main(
   let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
     (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
 
-  for (var group = lane; group < GROUPS; group += WORKGROUP) {
-    var low = 3.0e38;
-    var high = -3.0e38;
-    for (var i = 0u; i < GROUP; i += 1u) {
-      let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
-      let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
-      let number = exact_channel(word, member_channel(group, i));
-      low = min(low, number);
-      high = max(high, number);
-    }
-    levels[group] = fit_group(low, high);
-  }
-  workgroupBarrier();
-
+  fit_groups(entry, head, record_first, encode_end, lane);
   write_metadata(entry, record, record_first, encode_end, lane);
   for (var item = lane; item < RECORD_TOKENS * TOKEN_WORDS; item += WORKGROUP) {
     let token = record_first + item / TOKEN_WORDS;
@@ -695,7 +694,7 @@ fn main(
         square += dot(value, value);
       }
       // As binary16, so that rounding here hardly ever decides between two centroids.
-      let deviation = pack2x16float(vec2<f32>(sqrt(square / f32(HEAD_DIM)), 0.0));
+      let deviation = pack2x16float(vec2<f32>(min(sqrt(square / f32(HEAD_DIM)), 65504.0), 0.0));
       deviations[token] = unpack2x16float(deviation).x;
     }
     workgroupBarrier();
@@ -1142,7 +1141,23 @@ fn tensor_word(side: u32, word: u32) -> u32 {
   return values[word];
 }
 
-// Puts a step's keys and values into the exact tier as f16, two channels to a word.
+// Two numbers as f16 can hold them, in a floating-point format given by its sign bit, its infinity and what it has for the
+// largest finite f16: what lies beyond that becomes the largest of its sign, and what is no number 0. Both are counted. Bits
+// tell them apart, because compilers take it that neither infinities nor NaNs come up.
+fn finite(channels: vec2<u32>, sign: u32, infinity: u32, largest: u32) -> vec2<u32> {
+  let magnitudes = channels & vec2<u32>(sign - 1u);
+  let nan = magnitudes > vec2<u32>(infinity);
+  let beyond = (magnitudes > vec2<u32>(largest)) & !nan;
+  if (any(beyond | nan)) {
+    let counts = select(vec4<u32>(), vec4<u32>(1u), vec4<bool>(beyond, nan));
+    atomicAdd(&counters[0], counts.x + counts.y);
+    atomicAdd(&counters[1], counts.z + counts.w);
+  }
+  let signs = channels & vec2<u32>(sign);
+  return select(signs | min(magnitudes, vec2<u32>(largest)), vec2<u32>(), nan);
+}
+
+// Puts a step's keys and values into the exact tier as f16, two channels to a word, all of them finite.
 // Grid: (words of one token / workgroup size, most tokens of an entry, entries x 2 sides).
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) item: vec3<u32>) {
@@ -1161,10 +1176,13 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
   }
   let to = exact_word(entry.slot, side, entry.start + item.y, head) + pair;
   if (IO_HALF) {
-    exact_written[to] = tensor_word(side, at >> 1u);
+    let word = tensor_word(side, at >> 1u);
+    let halves = finite(vec2<u32>(word & 0xffffu, word >> 16u), 0x8000u, 0x7c00u, 0x7bffu);
+    exact_written[to] = halves.x | (halves.y << 16u);
   } else {
     let channels = vec2<u32>(tensor_word(side, at), tensor_word(side, at + 1u));
-    exact_written[to] = pack2x16float(bitcast<vec2<f32>>(channels));
+    let singles = finite(channels, 0x80000000u, 0x7f800000u, 0x477fe000u);
+    exact_written[to] = pack2x16float(bitcast<vec2<f32>>(singles));
   }
 }
 `],
@@ -1343,6 +1361,75 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
     (layer.first_head + block.head) * layer.group + at % layer.group;
 }
 `],
+  ["partials/block_limits.hbs", `// All of a record's tokens leave the exact tier at once, and are coded together (NSNQuant, arXiv 2505.18231 §4).
+var<workgroup> lowest: array<vec4<f32>, CHUNKS>; // what the tokens' channels are clamped to
+var<workgroup> highest: array<vec4<f32>, CHUNKS>;
+var<workgroup> magnitude_bits: atomic<u32>;
+
+alias Numbers = vec4<f32>;
+
+{{> extremes}}
+
+// The first word of the exact vector of token token of the record.
+fn token_word(entry: Entry, head: u32, record_first: u32, token: u32) -> u32 {
+  return exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head);
+}
+
+// Finds what keeps a bad number from the record's other tokens. There are at least as many lanes as chunks.
+fn find_limits(entry: Entry, head: u32, record_first: u32, lane: u32) {
+  let chunk = min(lane, CHUNKS - 1u); // lanes past the last chunk repeat it
+  var found = no_extremes();
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    found = with_numbers(found, exact_chunk(token_word(entry, head, record_first, token), chunk));
+  }
+  found = settled(found);
+  if (lane < CHUNKS) {
+    let magnitudes = magnitudes_of(found);
+    let xy = pack2x16float(magnitudes.xy);
+    let zw = pack2x16float(magnitudes.zw);
+    atomicAdd(&magnitude_bits, (xy & 0xffffu) + (xy >> 16u) + (zw & 0xffffu) + (zw >> 16u));
+  }
+  workgroupBarrier();
+  if (lane < CHUNKS) {
+    let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
+    lowest[chunk] = limits.low;
+    highest[chunk] = limits.high;
+  }
+  workgroupBarrier();
+}
+
+// Chunk chunk of the exact vector at word word, within the limits.
+fn limited_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  return clamp(exact_chunk(word, chunk), lowest[chunk], highest[chunk]);
+}
+
+var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
+
+// Chunk chunk of the mean of the record's tokens.
+fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32) -> vec4<f32> {
+  var sum = vec4<f32>();
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    sum += kept_chunk(token_word(entry, head, record_first, token), token, chunk);
+  }
+  return sum / f32(RECORD_TOKENS);
+}
+
+// Writes one chunk of the mean in f16, and keeps it. Of the two zeros, the positive one is written.
+fn write_mean_halves(record: u32, chunk: u32, value: vec4<f32>) {
+  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
+  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
+  let xy = pack2x16float(positive.xy);
+  let zw = pack2x16float(positive.zw);
+  records[record + 2u * chunk] = xy;
+  records[record + 2u * chunk + 1u] = zw;
+  mean[chunk] = vec4<f32>(unpack2x16float(xy), unpack2x16float(zw));
+}
+`],
+  ["partials/bounded.hbs", `// Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
+fn bounded(numbers: vec4<f32>) -> vec4<f32> {
+  return select(numbers, sign(numbers) * 65504.0, abs(numbers) > vec4<f32>(65504.0));
+}
+`],
   ["partials/builtins_none.hbs", `{{! No more than a workgroup and a lane. }}
 `],
   ["partials/builtins_subgroups.hbs", `  @builtin(subgroup_id) subgroup_index: u32,
@@ -1350,6 +1437,10 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
 `],
   ["partials/centre_none.hbs", `// Vectors are coded without taking a mean off.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
+
+fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return exact_chunk(word, chunk);
+}
 
 fn centre_of(chunk: u32) -> vec4<f32> {
   return vec4<f32>();
@@ -1359,15 +1450,19 @@ fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
   return value;
 }
 `],
-  ["partials/centre_plain.hbs", `{{> mean_bytes}}
+  ["partials/centre_plain.hbs", `{{> block_limits}}
+
+// Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
+fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return limited_chunk(word, chunk);
+}
 
 // The mean of the vectors before their rotary embedding, where they have more in common.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  find_limits(entry, head, record_first, lane);
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    vectors[chunk] = record_mean(entry, head, record_first, chunk);
+    write_mean_halves(record, chunk, record_mean(entry, head, record_first, chunk));
   }
-  workgroupBarrier();
-  write_mean(record, lane);
 }
 
 fn centre_of(chunk: u32) -> vec4<f32> {
@@ -1378,16 +1473,51 @@ fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
   return value;
 }
 `],
-  ["partials/centre_rotated.hbs", `{{> mean_bytes}}
+  ["partials/centre_rotated.hbs", `{{> block_limits}}
+
+{{> find_waves}}
+
+{{> float8_load}}
+
+// Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
+fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return limited_chunk(word, chunk) - waves_of(token, chunk);
+}
+
+// The eight-bit float of four exponent bits nearest to a value.
+fn float8(value: f32) -> u32 {
+  let half = pack2x16float(vec2<f32>(value * 0.00390625, 0.0)) & 0xffffu;
+  return ((half & 0x8000u) >> 8u) | min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu);
+}
+
+// Writes one chunk of the mean, a byte a channel, and keeps it. Of the two zeros, the positive one is written.
+fn write_mean_bytes(record: u32, chunk: u32, value: vec4<f32>) {
+  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
+  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
+  let bytes = float8(positive.x) | (float8(positive.y) << 8u) | (float8(positive.z) << 16u) |
+    (float8(positive.w) << 24u);
+  records[record + chunk] = bytes;
+  mean[chunk] = mean_float8x4(bytes);
+}
 
 // The mean of the rotated vectors, which is the rotated mean.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  find_limits(entry, head, record_first, lane);
+  if (SIDE == 0u) {
+    find_waves(entry, head, record, record_first, lane);
+  }
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
     let value = record_mean(entry, head, record_first, chunk);
     vectors[chunk] = hadamard4(value * channel_signs(chunk) * SPREAD);
   }
   transform_vectors(lane);
-  write_mean(record, lane);
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    if (SIDE == 0u) {
+      write_mean_bytes(record, chunk, vectors[chunk]);
+    } else {
+      write_mean_halves(record, chunk, vectors[chunk]);
+    }
+  }
 }
 
 fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
@@ -1476,12 +1606,13 @@ fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
 `],
   ["partials/chunk_plain.hbs", `// Chunk chunk of the exact vector at word word, of the token at position, as the transform takes it.
 fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  return exact_chunk(word, chunk) * channel_signs(chunk) * SPREAD;
+  return kept_chunk(word, (position - layer.sinks) % RECORD_TOKENS, chunk) * channel_signs(chunk) * SPREAD;
 }
 `],
   ["partials/chunk_rope.hbs", `// Chunk chunk of the exact vector at word word, less its mean, with the rotary embedding of position, as the transform takes it.
 fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  let value = exact_chunk(word, chunk) - centre_of(chunk);
+  let token = (position - layer.sinks) % RECORD_TOKENS;
+  let value = kept_chunk(word, token, chunk) - centre_of(chunk);
   let signs = channel_signs(chunk) * SPREAD;
   if (chunk >= 2u * ROTARY_CHUNKS) {
     return value * signs;
@@ -1489,7 +1620,7 @@ fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
   // A channel's partner lies beside it, or in the chunk half of the rotary channels away.
   let second_half = chunk >= ROTARY_CHUNKS;
   let apart = select(select(chunk + ROTARY_CHUNKS, chunk - ROTARY_CHUNKS, second_half), chunk, INTERLEAVED);
-  let partner = exact_chunk(word, apart) - centre_of(apart);
+  let partner = kept_chunk(word, token, apart) - centre_of(apart);
   let other = select(select(-partner, partner, second_half), value.yxwz * vec4<f32>(-1.0, 1.0, -1.0, 1.0), INTERLEAVED);
   let angle = angle_of(position, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
   let odd_chunk = chunk % 2u == 1u;
@@ -1725,6 +1856,18 @@ fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
     }
   }
 `],
+  ["partials/decoded_waves.hbs", `  var vector = plain;
+  for (var i = 0u; i < select(0u, WAVES, SIDE == 0u); i += 1u) {
+    let at = record + CHUNKS + 2u * i;
+    let wave = vec2<u32>(coded_records[at], coded_records[at + 1u]);
+    if (wave.y == 0u) {
+      break;
+    }
+    if ((wave.x & 0xffu) / 4u == chunk) {
+      vector[wave.x & 3u] += wave_at(wave, token % CODED_RECORD_TOKENS);
+    }
+  }
+`],
   ["partials/enable_f16.hbs", `enable f16;
 
 `],
@@ -1750,6 +1893,243 @@ fn entry_origin(low: f32, level_step: f32) -> f32 {
 
 fn write_entry(at: u32, products: vec4<f32>) {
   table_written[at] = products;
+}
+`],
+  ["partials/extremes.hbs", `const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
+const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
+
+// What the numbers of channels lie among: the smallest of all, then of those that f16 could hold the smallest, the second
+// smallest, the second largest and the largest, then the largest of all.
+struct Extremes {
+  least: Numbers,
+  low: Numbers,
+  low_2: Numbers,
+  high_2: Numbers,
+  high: Numbers,
+  most: Numbers,
+}
+
+struct Limits {
+  low: Numbers,
+  high: Numbers,
+}
+
+// Extremes of no numbers.
+fn no_extremes() -> Extremes {
+  let above = Numbers(3.0e38);
+  let below = Numbers(-3.0e38);
+  return Extremes(above, above, above, below, below, below);
+}
+
+fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
+  let held = abs(numbers) < Numbers(BEYOND);
+  let lows = select(Numbers(3.0e38), numbers, held);
+  let highs = select(Numbers(-3.0e38), numbers, held);
+  return Extremes(
+    min(found.least, numbers),
+    min(found.low, lows),
+    min(found.low_2, max(found.low, lows)),
+    max(found.high_2, min(found.high, highs)),
+    max(found.high, highs),
+    max(found.most, numbers),
+  );
+}
+
+// Where fewer than three numbers are left, all count.
+fn settled(found: Extremes) -> Extremes {
+  let few = found.low_2 > found.high_2;
+  return Extremes(
+    found.least,
+    select(found.low, found.least, few),
+    select(found.low_2, found.least, few),
+    select(found.high_2, found.most, few),
+    select(found.high, found.most, few),
+    found.most,
+  );
+}
+
+// The magnitude of a channel, which no single number decides.
+fn magnitudes_of(found: Extremes) -> Numbers {
+  return max(abs(found.low_2), abs(found.high_2));
+}
+
+// The typical magnitude, given the sum of all channels' as the bits of f16: their mean is nearly that of logarithms, so that a few
+// large channels change it little, and whole numbers add up alike everywhere.
+fn typical_of(magnitude_bits: u32) -> f32 {
+  return unpack2x16float(magnitude_bits / HEAD_DIM).x;
+}
+
+// What numbers are clamped to: they lie within as a rule. One that lies far from all others, on either side, is taken for the
+// nearest of them.
+fn limits_of(found: Extremes, typical: f32) -> Limits {
+  let reach = REACH * max(found.high_2 - found.low_2, Numbers(typical));
+  return Limits(
+    select(found.low, found.low_2, found.low_2 - found.low > reach),
+    select(found.high, found.high_2, found.high - found.high_2 > reach),
+  );
+}
+`],
+  ["partials/find_waves.hbs", `{{> wave}}
+
+const LOUD: f32 = 2.5; // root mean square of a channel that may have a wave, in typical magnitudes
+const LEAST_SHARE: f32 = 0.75; // of its energy that a wave has
+const TRIES: u32 = 64u; // steps that are tried at once
+const WAVE_LANES: u32 = WORKGROUP / WAVES; // lanes that try steps for one channel
+const QUADS: u32 = RECORD_TOKENS / 4u;
+
+var<workgroup> waves: array<vec2<u32>, WAVES>; // no wave where the second word is 0
+var<workgroup> wave_channels: array<u32, WAVES>; // those that may have one
+var<workgroup> loud_channels: atomic<u32>;
+var<workgroup> wave_count: u32; // of those
+
+// What the record's waves add to chunk chunk of token token.
+fn waves_of(token: u32, chunk: u32) -> vec4<f32> {
+  var sum = vec4<f32>();
+  for (var i = 0u; i < WAVES; i += 1u) {
+    let wave = waves[i];
+    if (wave.y == 0u) {
+      break;
+    }
+    let channels = vec4<u32>(0u, 1u, 2u, 3u) + 4u * chunk;
+    if ((wave.x & 0xffu) / 4u == chunk) {
+      sum += select(vec4<f32>(), vec4<f32>(wave_at(wave, token)), channels == vec4<u32>(wave.x & 0xffu));
+    }
+  }
+  return sum;
+}
+
+// The wave of least squares with a given step in one channel's numbers, its energy and theirs.
+struct WaveFit {
+  cosine: f32,
+  sine: f32,
+  energy: f32,
+  total: f32,
+}
+
+// The numbers lie in vectors from quad first on. Cosines and sines around the middle are orthogonal, and each number has another as
+// far from the middle.
+fn fit_wave(first: u32, step: u32) -> WaveFit {
+  let starts = array<vec2<f32>, 4>(
+    cosine_sine(7u * step),
+    cosine_sine(5u * step),
+    cosine_sine(3u * step),
+    cosine_sine(step),
+  );
+  var cosines = vec4<f32>(starts[0].x, starts[1].x, starts[2].x, starts[3].x);
+  var sines = vec4<f32>(starts[0].y, starts[1].y, starts[2].y, starts[3].y);
+  let turn = cosine_sine(8u * step);
+  var even = vec4<f32>();
+  var odd = vec4<f32>();
+  var cosine_squares = vec4<f32>();
+  var total = vec4<f32>();
+  for (var quad = 0u; quad < QUADS / 2u; quad += 1u) {
+    let before = vectors[first + QUADS / 2u - 1u - quad];
+    let behind = vectors[first + QUADS / 2u + quad].wzyx;
+    even += (behind + before) * cosines;
+    odd += (behind - before) * sines;
+    cosine_squares += 2.0 * cosines * cosines;
+    total += before * before + behind * behind;
+    let turned = cosines * turn.x - sines * turn.y;
+    sines = sines * turn.x + cosines * turn.y;
+    cosines = turned;
+  }
+  let ones = vec4<f32>(1.0);
+  let squares = dot(cosine_squares, ones);
+  let cosine = dot(even, ones) / squares;
+  let sine = dot(odd, ones) / max(f32(RECORD_TOKENS) - squares, 1e-6);
+  let energy = cosine * dot(even, ones) + sine * dot(odd, ones);
+  return WaveFit(cosine, sine, energy, dot(total, ones));
+}
+
+// Of steps around middle, spacing apart, the one whose wave has most energy, of several the least.
+fn best_step(first: u32, middle: u32, spacing: u32, lane: u32) -> u32 {
+  var most = -1.0;
+  var best = 0u;
+  for (var i = lane % WAVE_LANES; i < TRIES; i += WAVE_LANES) {
+    let step = max(middle + i * spacing, TRIES / 2u * spacing) - TRIES / 2u * spacing;
+    let energy = fit_wave(first, step).energy;
+    best = select(best, step, energy > most);
+    most = max(most, energy);
+  }
+  likenesses[lane] = most;
+  nearest[lane] = best;
+  workgroupBarrier();
+  let own = lane / WAVE_LANES * WAVE_LANES;
+  for (var other = own; other < own + WAVE_LANES; other += 1u) {
+    let tie = likenesses[other] == most && nearest[other] < best;
+    best = select(best, nearest[other], likenesses[other] > most || tie);
+    most = max(most, likenesses[other]);
+  }
+  workgroupBarrier();
+  return best;
+}
+
+// What a model adds to single channels of all keys, such as a bias, turns with the position in keys as they are scored, so that no
+// mean takes it off. Finds it in channels that are far louder than others, and writes it behind the mean.
+fn find_waves(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  if (lane < CHUNKS) {
+    var energy = vec4<f32>();
+    for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+      let numbers = limited_chunk(token_word(entry, head, record_first, token), lane);
+      energy += numbers * numbers;
+    }
+    vectors[lane] = energy;
+  }
+  workgroupBarrier();
+  let loudness = LOUD * typical_of(atomicLoad(&magnitude_bits));
+  for (var channel = lane; channel < HEAD_DIM; channel += WORKGROUP) {
+    let energy = vectors[channel / 4u][channel % 4u];
+    if (energy > loudness * loudness * f32(RECORD_TOKENS)) {
+      var rank = 0u;
+      for (var other = 0u; other < HEAD_DIM; other += 1u) {
+        let own = vectors[other / 4u][other % 4u];
+        rank += select(0u, 1u, own > energy || (own == energy && other < channel));
+      }
+      if (rank < WAVES) {
+        wave_channels[rank] = channel;
+      }
+      atomicAdd(&loud_channels, 1u);
+    }
+  }
+  workgroupBarrier();
+  if (lane == 0u) {
+    wave_count = min(atomicLoad(&loud_channels), WAVES);
+  }
+  let count = workgroupUniformLoad(&wave_count);
+  if (count > 0u) {
+    for (var item = lane; item < WAVES * QUADS; item += WORKGROUP) {
+      let channel = wave_channels[min(item / QUADS, count - 1u)];
+      var numbers = vec4<f32>();
+      for (var i = 0u; i < 4u; i += 1u) {
+        let word = token_word(entry, head, record_first, item % QUADS * 4u + i);
+        numbers[i] = limited_chunk(word, channel / 4u)[channel % 4u];
+      }
+      vectors[item] = numbers;
+    }
+    workgroupBarrier();
+    let own = lane / WAVE_LANES;
+    let first = own * QUADS;
+    // All steps up to a quarter turn, then ever closer around the best. No rotary embedding turns by more than a radian.
+    let coarse = best_step(first, (TRIES / 2u) << 16u, 1u << 16u, lane);
+    let fine = best_step(first, coarse, 1u << 11u, lane);
+    let step = best_step(first, fine, 1u << 6u, lane);
+    let fit = fit_wave(first, step);
+    let kept = own < count && fit.energy >= LEAST_SHARE * fit.total;
+    nearest[own] = select(0u, 1u, kept);
+    workgroupBarrier();
+    var place = 0u;
+    for (var other = 0u; other < own; other += 1u) {
+      place += nearest[other];
+    }
+    if (kept && lane % WAVE_LANES == 0u) {
+      let factors = clamp(vec2<f32>(fit.cosine, fit.sine), vec2<f32>(-BEYOND), vec2<f32>(BEYOND));
+      waves[place] = vec2<u32>(wave_channels[own] | (step << 8u), pack2x16float(factors));
+    }
+    workgroupBarrier();
+  }
+  for (var word = lane; word < CHUNKS; word += WORKGROUP) {
+    records[record + CHUNKS + word] = select(0u, waves[min(word / 2u, WAVES - 1u)][word % 2u], word < 2u * WAVES);
+  }
 }
 `],
   ["partials/fit_extreme.hbs", `// Levels farther on that side of 0 where the largest magnitude is: the lowest code's, whatever the sign.
@@ -1852,6 +2232,50 @@ fn load_grid(codebook: u32, first_scale: u32, group: u32) {
     load_channel(4u * quad + 2u, grid.z, scales.z);
     load_channel(4u * quad + 3u, grid.w, scales.w);
   }
+}
+`],
+  ["partials/groups_limited.hbs", `alias Numbers = f32;
+
+{{> extremes}}
+
+var<workgroup> extremes: array<vec4<f32>, GROUPS>; // of each group: low, low_2, high_2 and high
+var<workgroup> magnitude_bits: atomic<u32>;
+
+// Fits each group's levels to its numbers. A group is a channel of a block: a number far from all others is left out, so that
+// it does not spoil them.
+fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    var found = no_extremes();
+    for (var i = 0u; i < GROUP; i += 1u) {
+      found = with_numbers(found, member_of(entry, head, record_first, encode_end, group, i));
+    }
+    found = settled(found);
+    extremes[group] = vec4<f32>(found.low, found.low_2, found.high_2, found.high);
+    atomicAdd(&magnitude_bits, pack2x16float(vec2<f32>(magnitudes_of(found), 0.0)));
+  }
+  workgroupBarrier();
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    let own = extremes[group];
+    let found = Extremes(own.x, own.x, own.y, own.z, own.w, own.w);
+    let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
+    levels[group] = fit_group(limits.low, limits.high);
+  }
+  workgroupBarrier();
+}
+`],
+  ["partials/groups_plain.hbs", `// Fits each group's levels to its numbers.
+fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    var low = 3.0e38;
+    var high = -3.0e38;
+    for (var i = 0u; i < GROUP; i += 1u) {
+      let number = member_of(entry, head, record_first, encode_end, group, i);
+      low = min(low, number);
+      high = max(high, number);
+    }
+    levels[group] = fit_group(low, high);
+  }
+  workgroupBarrier();
 }
 `],
   ["partials/hadamard4.hbs", `// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
@@ -1983,15 +2407,10 @@ fn levels_of(word: u32) -> vec4<f32> {
 }
 `],
   ["partials/load_beside_mean.hbs", `{{> (lookup . "codePartial")}}
-{{> float8_load}}
+{{> (lookup . "meanPartial")}}
 
-// Channels 4 chunk to 4 chunk + 3 of the record's mean, which is not rotated.
-fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
-  return {{side}}_float8x4({{side}}_records[record + chunk]);
-}
-
-// The same channels of token token beside that mean, rotated: part of one centroid, times the token's scale. All heads and
-// groups have the same centroids.
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
+// centroid, times the token's scale. All heads and groups have the same centroids.
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
 {{> scaled_centroid}}
   return centroid * scale;
@@ -2092,13 +2511,13 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 }
 `],
   ["partials/load_mean_scale.hbs", `{{> (lookup . "codePartial")}}
-{{> float8_load}}
+{{> (lookup . "meanPartial")}}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
 // scale, and the record's mean. All heads and groups have the same centroids.
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
 {{> scaled_centroid}}
-  return centroid * scale + {{side}}_float8x4({{side}}_records[record + chunk]);
+  return centroid * scale + {{side}}_mean4(record, chunk);
 }
 `],
   ["partials/load_queries.hbs", `  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
@@ -2145,36 +2564,31 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return grid.low + levels_of(codebook_word(codebook + HEAD_DIM + at)) * grid.step;
 }
 `],
-  ["partials/mean_bytes.hbs", `// Records hold the mean of their tokens, a byte a channel. All of a record's tokens leave the exact tier at once (NSNQuant,
-// arXiv 2505.18231 §4).
-var<workgroup> mean: array<vec4<f32>, CHUNKS>; // zero until it is known
+  ["partials/mean_by_side.hbs", `{{> float8_load}}
 
-// The eight-bit float of four exponent bits nearest to a value.
-fn float8(value: f32) -> u32 {
-  let half = pack2x16float(vec2<f32>(value * 0.00390625, 0.0)) & 0xffffu;
-  return ((half & 0x8000u) >> 8u) | min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu);
-}
-
-{{> float8_load}}
-
-// Writes the mean that vectors begins with, and keeps it as it will be read.
-fn write_mean(record: u32, lane: u32) {
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    let value = vectors[chunk];
-    let bytes = float8(value.x) | (float8(value.y) << 8u) | (float8(value.z) << 16u) | (float8(value.w) << 24u);
-    records[record + chunk] = bytes;
-    mean[chunk] = mean_float8x4(bytes);
+// Channels 4 chunk to 4 chunk + 3 of the record's mean: a byte a channel of keys, f16 of values.
+fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  if (SIDE == 0u) {
+    return {{side}}_float8x4({{side}}_records[record + chunk]);
   }
+  let at = record + 2u * chunk;
+  return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
 }
+`],
+  ["partials/mean_bytes.hbs", `{{> float8_load}}
 
-// Chunk chunk of the mean of the record's exact vectors.
-fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32) -> vec4<f32> {
-  var sum = vec4<f32>();
-  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-    sum += exact_chunk(exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head), chunk);
-  }
-  return sum / f32(RECORD_TOKENS);
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, a byte a channel.
+fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  return {{side}}_float8x4({{side}}_records[record + chunk]);
 }
+`],
+  ["partials/mean_halves.hbs", `// Channels 4 chunk to 4 chunk + 3 of the record's mean, in f16.
+fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  let at = record + 2u * chunk;
+  return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
+}
+`],
+  ["partials/mean_staged.hbs", `{{! Means are read where a tile is prepared. }}
 `],
   ["partials/members_channels.hbs", `// A group is GROUP consecutive channels of one token.
 fn group_of(token: u32, channel: u32) -> u32 {
@@ -2258,62 +2672,39 @@ fn finish_coded(block: Block, lane: u32) {
   mixed_weight = vec4<f32>();
 }
 `],
+  ["partials/mix_page_mean.hbs", `    mix_mean(word, chunk);
+`],
+  ["partials/mix_page_none.hbs", `{{! A page has nothing that all its tokens share. }}
+`],
   ["partials/mix_plain.hbs", `{{> mix_values}}
 
 fn finish_coded(block: Block, lane: u32) {}
 `],
   ["partials/mix_rotated.hbs", `{{> mix_values}}
 
-var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
+{{> unrotate_mixed}}
+`],
+  ["partials/mix_rotated_mean.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
 
-// Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
-fn unrotate_row(lane: u32) {
-  let first = lane / CHUNK_LANES * CHUNKS;
-  workgroupBarrier();
+// Values are mixed without the mean that those of a page share; it comes when the page is mixed.
+var<private> page_weight: vec4<f32>; // of the page's tokens that the lane has mixed
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let values = value_chunks(codebook, record, token, chunk);
+  page_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    weights[lane * LANE_CHUNKS + i] = turned[i];
-  }
-  workgroupBarrier();
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let chunk = lane_chunk(lane) + i;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      sum += parity_sign(chunk & other) * weights[first + other];
-    }
-    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+    mixed[i] += weighted(values[i], weight);
   }
 }
 
-fn finish_coded(block: Block, lane: u32) {
+fn mix_mean(record: u32, chunk: u32) {
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][0];
+    mixed[i] += weighted(value_mean4(record, chunk + i), page_weight);
   }
-  unrotate_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][0] = turned[i];
-  }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][1];
-  }
-  unrotate_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][1] = turned[i];
-  }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][2];
-  }
-  unrotate_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][2] = turned[i];
-  }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][3];
-  }
-  unrotate_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][3] = turned[i];
-  }
+  page_weight = vec4<f32>();
 }
+
+{{> unrotate_mixed}}
 `],
   ["partials/mix_state.hbs", `const LANE_CHUNKS: u32 = 4u; // chunks that a lane mixes: columns of a matrix
 const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
@@ -2381,6 +2772,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
       mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
     }
+{{> (lookup . "mixPagePartial")}}
   }
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
@@ -2516,11 +2908,31 @@ fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
     let queries_1 = {{queries}}(chunk + 1u);
 {{#each pages}}
     if ({{index}}u < {{../span}}) {
-      let key = {{../source}}_key8(grids, block, key_at[{{index}}], chunk);
+      let key = {{../source}}_key8(grids, block, {{place}}, chunk);
       scores[{{index}}] = add_products(add_products(scores[{{index}}], key[0], queries_0), key[1], queries_1);
     }
 {{/each}}
   }
+`],
+  ["partials/prepare_rotated_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> query_rows atRotated}}
+
+// Coded keys are rotated by a Hadamard matrix; so are the queries they meet, once.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let chunk = item % CHUNKS;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      let query = query_tile[item - chunk + other] * channel_signs(other);
+      sum += parity_sign(chunk & other) * query;
+    }
+    rotated_tile[item] = UNSPREAD * hadamard4(sum);
+  }
+  workgroupBarrier();
+}
 `],
   ["partials/prepare_rotated_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
 
@@ -2555,12 +2967,6 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     rotated_tile[item] = UNSPREAD * hadamard4(sum);
   }
   workgroupBarrier();
-}
-
-// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
-// What is not coded meets them.
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
-{{> rotate_queries atTile}}
 }
 `],
   ["partials/query.hbs", `{{> query_element}}
@@ -2612,8 +3018,8 @@ fn {{name}}(chunk: u32) -> Rows {
     if ({{index}}u < {{../span}}) {
       let key = turn(
         pairs_of(
-          {{../source}}_key8(first_grids, block, key_at[{{index}}], first),
-          {{../source}}_key8(second_grids, block, key_at[{{index}}], second),
+          {{../source}}_key8(first_grids, block, {{place}}, first),
+          {{../source}}_key8(second_grids, block, {{place}}, second),
         ),
         angle,
       );
@@ -2671,7 +3077,7 @@ const ROW_TOKENS: u32 = {{rowTokens}}u; // most tokens whose search is by rows
   let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * {{upper}}_CODES + group);
   let at = codebook + code * ({{upper}}_CHANNELS / 2u) + (chunk % ({{upper}}_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = {{side}}_records[record + CHUNKS + (token >> 2u)];
+  let scales = {{side}}_records[record + 2u * CHUNKS + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
 `],
   ["partials/scales_byte.hbs", `// Writes the scales of the batch's tokens, four to a word: what is decoded is as long as what was coded.
@@ -2690,12 +3096,12 @@ fn write_scales(
     }
     let scale = deviations[token] / sqrt(total / f32(HEAD_DIM));
     // Binary16 without its sign and its lowest bits.
-    let half = pack2x16float(vec2<f32>(scale, 0.0)) & 0x7fffu;
+    let half = pack2x16float(vec2<f32>(min(scale, 65504.0), 0.0)) & 0x7fffu;
     deviations[token] = f32(min((half + 0x40u) >> 7u, 0xf7u));
   }
   workgroupBarrier();
   for (var word = lane; word < TOKENS / 4u; word += WORKGROUP) {
-    records[record + (HEAD_DIM + batch) / 4u + word] = u32(deviations[4u * word]) |
+    records[record + HEAD_DIM / 2u + batch / 4u + word] = u32(deviations[4u * word]) |
       (u32(deviations[4u * word + 1u]) << 8u) | (u32(deviations[4u * word + 2u]) << 16u) |
       (u32(deviations[4u * word + 3u]) << 24u);
   }
@@ -2767,12 +3173,32 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 `],
   ["partials/score_mean_rope.hbs", `{{> prepare_rotated_rope}}
 
+var<workgroup> page_means: array<vec2<u32>, MAX_SPAN * CHUNKS>; // of the tile's pages, which are records, in f16
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
+// What is not coded meets them, and so do means.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var item = lane; item < select(0u, SPAN * CHUNKS, tile.coded); item += WORKGROUP) {
+    let position = min(tile.first + item / CHUNKS * PAGE_TOKENS, tile.end - 1u);
+    let page = (position - layer.sinks) / PAGE_TOKENS;
+    let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    let at = record + item % CHUNKS * 2u;
+    page_means[item] = vec2<u32>(key_records[at], key_records[at + 1u]);
+  }
+{{> rotate_queries atTile}}
+}
+
 fn mean_grids(block: Block, chunk: u32) -> Grids {
   return Grids();
 }
 
+fn mean_of(page: u32, chunk: u32) -> vec4<f32> {
+  let halves = page_means[page * CHUNKS + chunk];
+  return vec4<f32>(unpack2x16float(halves.x), unpack2x16float(halves.y));
+}
+
 fn mean_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  return mat2x4<f32>(key_mean4(at.word, chunk), key_mean4(at.word, chunk + 1u));
+  return mat2x4<f32>(mean_of(at.word, chunk), mean_of(at.word, chunk + 1u));
 }
 
 // Scores of the lane's tokens for every row: a coded key is its record's mean, before the rotary embedding, and its codes.
@@ -2828,27 +3254,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> rope_dot exactly}}
 }
 `],
-  ["partials/score_rotated_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
-
-{{> query_rows atRotated}}
+  ["partials/score_rotated_plain.hbs", `{{> prepare_rotated_plain}}
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
-
-// Coded keys are rotated by a Hadamard matrix; so are the queries they meet, once.
-fn prepare_block(entry: Entry, block: Block, lane: u32) {
-{{> load_queries}}
-  workgroupBarrier();
-  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      let query = query_tile[item - chunk + other] * channel_signs(other);
-      sum += parity_sign(chunk & other) * query;
-    }
-    rotated_tile[item] = UNSPREAD * hadamard4(sum);
-  }
-  workgroupBarrier();
-}
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
@@ -2859,6 +3267,12 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 }
 `],
   ["partials/score_rotated_rope.hbs", `{{> prepare_rotated_rope}}
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
+// What is not coded meets them.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+{{> rotate_queries atTile}}
+}
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
@@ -2962,6 +3376,75 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
     }
     scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+  }
+}
+`],
+  ["partials/score_waved_plain.hbs", `{{> prepare_rotated_plain}}
+
+{{> wave}}
+
+const PAGE_PARTS: u32 = WORKGROUP / MAX_SPAN; // lanes that share a page's mean
+
+var<workgroup> page_scores: array<vec4<f32>, WORKGROUP>; // what a page's mean adds to every score, in parts
+var<workgroup> page_waves: array<u32, MAX_SPAN>; // most waves that a page may have
+
+// Scores what a page's tokens share: a page is a record.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let position = min(tile.first + lane / PAGE_PARTS * PAGE_TOKENS, tile.end - 1u);
+  let page = (position - min(layer.sinks, position)) / PAGE_TOKENS;
+  let part = lane % PAGE_PARTS;
+  var score = vec4<f32>();
+  if (tile.coded) {
+    let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    for (var chunk = part; chunk < CHUNKS; chunk += PAGE_PARTS) {
+      score = add_products(score, key_mean4(record, chunk), rotated_rows(chunk));
+    }
+    if (part == 0u) {
+      page_waves[lane / PAGE_PARTS] = select(WAVES, 0u, key_records[record + CHUNKS + 1u] == 0u);
+    }
+  }
+  page_scores[lane] = score;
+  workgroupBarrier();
+  if (part == 0u) {
+    for (var other = 1u; other < PAGE_PARTS; other += 1u) {
+      score += page_scores[lane + other];
+    }
+    page_scores[lane] = score;
+  }
+  workgroupBarrier();
+}
+
+// One channel of all rows, as exact keys meet it.
+fn query_channel(channel: u32) -> vec4<f32> {
+  let chunk = channel / 4u;
+  let i = channel % 4u;
+  return vec4<f32>(
+    query_tile[chunk][i],
+    query_tile[CHUNKS + chunk][i],
+    query_tile[2u * CHUNKS + chunk][i],
+    query_tile[3u * CHUNKS + chunk][i],
+  );
+}
+
+// Scores of the lane's tokens for every row: a coded key is its record's mean, its codes, and the record's waves, which were taken
+// off before it was rotated. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = page_scores[i * PAGE_PARTS];
+  }
+{{> plain_dot coded first="0u"}}
+{{> plain_dot exactly first="0u"}}
+  for (var i = 0u; i < SPAN; i += 1u) {
+    for (var item = 0u; item < trips(tile, true, lane, page_waves[i]); item += 1u) {
+      let at = key_at[i].word + CHUNKS + 2u * item;
+      let wave = vec2<u32>(key_records[at], key_records[at + 1u]);
+      if (wave.y == 0u) {
+        break;
+      }
+      scores[i] += wave_at(wave, key_at[i].token) * query_channel(wave.x & 0xffu);
+    }
   }
 }
 `],
@@ -3179,6 +3662,80 @@ struct Layer {
   ["partials/universal_constants.hbs", `{{> coded_constants}}
 const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
 `],
+  ["partials/unrotate_mixed.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
+
+// Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
+fn unrotate_row(lane: u32) {
+  let first = lane / CHUNK_LANES * CHUNKS;
+  workgroupBarrier();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    weights[lane * LANE_CHUNKS + i] = turned[i];
+  }
+  workgroupBarrier();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let chunk = lane_chunk(lane) + i;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      sum += parity_sign(chunk & other) * weights[first + other];
+    }
+    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+  }
+}
+
+fn finish_coded(block: Block, lane: u32) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][0];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][0] = turned[i];
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][1];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][1] = turned[i];
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][2];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][2] = turned[i];
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][3];
+  }
+  unrotate_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][3] = turned[i];
+  }
+}
+`],
+  ["partials/wave.hbs", `const WAVES: u32 = {{waves}}u; // most of a record
+const HALF_PI: f32 = 1.5707964;
+
+// Cosine and sine of an angle, in 2^-25 of a turn.
+fn cosine_sine(angle: u32) -> vec2<f32> {
+  let quarter = ((angle & 0x1ffffffu) + 0x400000u) >> 23u;
+  let rest = i32(angle & 0x1ffffffu) - i32(quarter << 23u);
+  let x = f32(rest) * (HALF_PI / 8388608.0);
+  let y = x * x;
+  let sine = x * (1.0 + y * (-1.0 / 6.0 + y * (1.0 / 120.0 + y * (-1.0 / 5040.0 + y / 362880.0))));
+  let cosine = 1.0 + y * (-0.5 + y * (1.0 / 24.0 + y * (-1.0 / 720.0 + y / 40320.0)));
+  let turned = select(vec2<f32>(cosine, sine), vec2<f32>(-sine, cosine), (quarter & 1u) == 1u);
+  return select(turned, -turned, (quarter & 2u) == 2u);
+}
+
+// What a wave adds to its channel, in token token of a record. Its first word has the channel, and from bit 8 on how far it turns
+// from token to token, in 2^-24 of a turn; its second the factors of cosine and sine, counted from the record's middle, in f16.
+fn wave_at(wave: vec2<u32>, token: u32) -> f32 {
+  let angle = (wave.x >> 8u) * (2u * token - {{lastToken}}u); // modulo 2^32, as a turn is modulo 2^25
+  let factors = unpack2x16float(wave.y) * cosine_sine(angle);
+  return factors.x + factors.y;
+}
+`],
   ["partials/workgroup_share.hbs", `  let entry = step.entries[workgroup.z / blocks_per_entry()];
   let index = workgroup.z % blocks_per_entry();
   if (index * ROWS >= entry.count * layer.group) {
@@ -3190,15 +3747,18 @@ const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a recor
   let share = (total + step.splits - 1u) / step.splits;
   let end = min((workgroup.x + 1u) * share, total);
 `],
-  ["partials/write_vector.hbs", `// Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
+  ["partials/write_vector.hbs", `{{> bounded}}
+
+// Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
 fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
   var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
   if (SIDE == 1u) {
     at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
   }
   if (IO_HALF) {
-    vectors[at / 2u] = pack2x16float(vector.xy);
-    vectors[at / 2u + 1u] = pack2x16float(vector.zw);
+    let halves = bounded(vector);
+    vectors[at / 2u] = pack2x16float(halves.xy);
+    vectors[at / 2u + 1u] = pack2x16float(halves.zw);
   } else {
     vectors[at] = bitcast<u32>(vector.x);
     vectors[at + 1u] = bitcast<u32>(vector.y);

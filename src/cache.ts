@@ -9,6 +9,7 @@ import { type CoupletError, raise } from "./errors.ts";
 import { cacheCodebook, checkCodebookSet, CODEBOOKS, MODEL } from "./find_codebook.ts";
 import { createLayerBuffers, type LayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
 import { compileKernel } from "./pipelines.ts";
+import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "./plan.ts";
 import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./recorder.ts";
@@ -19,7 +20,7 @@ import { allBuffers, createSharedBuffers } from "./shared_buffers.ts";
 
 /** What {@linkcode createCache} needs. */
 export interface CacheInit {
-  /** The host's device. It is never destroyed and nothing is submitted to it. */
+  /** The host's device. It is never destroyed, and only snapshots and {@linkcode Cache.readCounters} submit to it. */
   readonly device: GPUDevice;
   /** The plan. */
   readonly plan: CachePlan;
@@ -32,8 +33,8 @@ export interface CacheInit {
   /** Measures the cache's kernels ({@linkcode createProfile}). */
   readonly profile?: Profile;
   /**
-   * Told what goes wrong on the device behind the host's back: `lost` once, where the device was lost, and `memory`
-   * where it ran out of memory.
+   * Told what goes wrong on the device behind the host's back: `lost` once, where the device was lost, `memory` where it
+   * ran out of memory, and `numbers` where {@linkcode Cache.readCounters} found keys or values that f16 cannot hold.
    */
   readonly onFault?: (fault: CoupletError) => void;
 }
@@ -107,6 +108,10 @@ export interface CacheStats {
   readonly sequences: number;
   /** Tokens of all sequences. */
   readonly tokens: number;
+  /** Numbers beyond binary16's range that were clamped to it, as of the last {@linkcode Cache.readCounters}. */
+  readonly clamped: number;
+  /** NaNs that became 0, as of the last {@linkcode Cache.readCounters}. */
+  readonly notNumbers: number;
   /** Pages of all pools; one page holds the same tokens in each layer of its pool. */
   readonly pages: PageStats;
   /** Pages by sliding window: layers that share one share a pool. */
@@ -217,8 +222,18 @@ export interface Cache {
   buffers(layer: number): LayerBuffers;
   /** The pages of a sequence's coded tokens in one layer. */
   pages(sequence: Sequence, layer: number): SequencePages;
-  /** Bytes, sequences and pages. */
+  /** Bytes, sequences, pages, and what {@linkcode Cache.readCounters} last found. */
   stats(): CacheStats;
+  /**
+   * Reads how many numbers of keys and values the cache could not keep, over all layers, since it was created: f16 ends at
+   * 65504. What lies beyond is clamped to it, and a NaN becomes 0. Tokens that were taken back count as well.
+   *
+   * The device counts, and nothing of it reaches the host until this is called: it submits one small copy, and counts what
+   * was submitted before. `stats()` has the same numbers afterwards, and `onFault` gets an error `numbers` where they rose.
+   *
+   * @throws {CoupletError} `lost` where the device is lost.
+   */
+  readCounters(): Promise<NumberCounts>;
   /** Destroys the cache's own buffers; the host's device and buffers stay. Every later call throws `usage`. */
   destroy(): void;
 }

@@ -16,6 +16,7 @@ import type { KeySpace } from "./codebook.ts";
 import { CoupletError } from "./errors.ts";
 import { STEP_ENTRIES } from "./kernel_constants.ts";
 import type { ExactTiers } from "./reference/attention.ts";
+import { LARGEST_SHAPE } from "./largest_shape.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
 import { ROPE_FIELDS } from "./rope_options.ts";
 import { parseScheme, type SchemeId } from "./scheme.ts";
@@ -131,9 +132,8 @@ function fail(why: string, remedy: string): never {
   throw new CoupletError("shape", { what: WHAT, why, remedy });
 }
 
-/** No model has more, and lists by layer, head and channel stay short. */
-const LAYERS = whole(1, 4096);
-const HEADS = whole(1, 65536);
+const LAYERS = whole(1, LARGEST_SHAPE.layers);
+const HEADS = whole(1, LARGEST_SHAPE.queryHeads);
 const COUNT = whole(1);
 const TOKENS = whole(0);
 
@@ -150,7 +150,7 @@ export const SHAPE_FIELDS: Fields<ModelShape> = {
   layers: LAYERS,
   queryHeads: HEADS,
   keyValueHeads: oneOrEach(HEADS),
-  headDim: HEADS,
+  headDim: whole(1, LARGEST_SHAPE.headDim),
   "slidingWindow?": oneOrEach(TOKENS),
 };
 

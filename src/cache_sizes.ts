@@ -12,6 +12,7 @@ import {
   STEP_ENTRIES,
   TARGET_WORKGROUPS,
 } from "./kernel_constants.ts";
+import { COUNTER_BYTES } from "./number_counters.ts";
 import { recordWords } from "./record_layout.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
 import { bySide, parseScheme, type SchemeId, type Side } from "./scheme.ts";
@@ -24,7 +25,7 @@ export interface CacheBytes {
   readonly exact: number;
   /** Grids, centroids and channel scales. */
   readonly codebooks: number;
-  /** Page tables, rotary table and parameters. */
+  /** Page tables, rotary table, parameters and counters. */
   readonly tables: number;
   /** Intermediate results of a step, shared by all layers. */
   readonly scratch: number;
@@ -343,7 +344,8 @@ export function layerBytes(
 
 /** Bytes of the tables all layers share, where a step has so many sets of parameters. */
 export function sharedTableBytes(options: ResolvedOptions, parameterSets: number): number {
-  return pageTableBytes(options) + ropeBytes(options) + stepsBytes(options, parameterSets);
+  return pageTableBytes(options) + ropeBytes(options) + stepsBytes(options, parameterSets) +
+    COUNTER_BYTES;
 }
 
 /** The sum over layers, shared tables and scratch. */

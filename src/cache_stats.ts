@@ -2,6 +2,7 @@
 import type { CacheStats } from "./cache.ts";
 import { centroidBytes, type LayerBytes, tokenChannels, totalBytes } from "./cache_sizes.ts";
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
+import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "./plan.ts";
 import { bySide, parseScheme } from "./scheme.ts";
 import type { Sequences } from "./sequences.ts";
@@ -12,8 +13,9 @@ export function cacheStats(
   { options }: CachePlan,
   buffers: readonly LayerBuffers[],
   layerCodebooks: readonly LayerCodebooks[],
-  { pages, rope, steps, partials, scores, table }: SharedBuffers,
+  { pages, rope, steps, partials, counters, scores, table }: SharedBuffers,
   sequences: Sequences,
+  numbers: NumberCounts,
 ): CacheStats {
   const layers = buffers.map(({ parts, sinkLogits }, layer): LayerBytes => {
     const sum = (name: "keyRecords" | "valueRecords" | "exact" | "parameters") =>
@@ -29,7 +31,7 @@ export function cacheStats(
   });
   const bytes = totalBytes(
     layers,
-    pages.size + steps.size + (rope?.size ?? 0),
+    pages.size + steps.size + (rope?.size ?? 0) + counters.size,
     partials.size + (scores?.size ?? 0) + (table?.size ?? 0),
   );
   const pools = sequences.pools.map((pool, i) => ({
@@ -49,6 +51,7 @@ export function cacheStats(
     effectiveBits: (8 * (bytes.total - bytes.scratch)) / (tokens * tokenChannels(options)),
     sequences: sequences.count,
     tokens,
+    ...numbers,
     pages: {
       total: over("total"),
       free: over("free"),

@@ -12,7 +12,6 @@ import { checkOptions, type Fields, listOf, TEXT } from "./check_options.ts";
 import { NUMBER, record, SCHEMES, SIDE } from "./data_kinds.ts";
 import { CoupletError } from "./errors.ts";
 import { type Choice, solveKnapsack } from "./knapsack.ts";
-import { checkLargestShape } from "./largest_shape.ts";
 import type { ExactTiers } from "./reference/attention.ts";
 import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId, type Side, SIDES } from "./scheme.ts";
@@ -147,15 +146,14 @@ const ROUNDING = 1e-12;
  * console.assert(policy.keys === "c4b8" && policy.values === "c8b8");
  * ```
  *
- * @throws {CoupletError} `usage` for an option that it does not know, where a number is none, a sensitivity is missing or not finite, or no policy
+ * @throws {CoupletError} `usage` where a number is none, a sensitivity is missing or not finite, or no policy
  * meets the budget: the error then names the smallest policy. `scheme` and `shape` where a candidate is unknown
- * or does not divide the head dimension.
+ * or does not divide the head dimension, and `shape` for an option that it does not know, or of another type.
  */
 export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
-  checkOptions("usage", WHAT, choiceFields(), options);
+  checkOptions("shape", WHAT, choiceFields(), options);
   const { shape, budgetBits, sensitivities } = options;
   checkNumbers(options);
-  checkLargestShape(shape);
   const candidates = options.candidates ?? [...new Set(sensitivities.map(({ scheme }) => scheme))];
   if (candidates.length === 0) {
     throw usage("there is no scheme to choose from", "Give sensitivities, or candidates");

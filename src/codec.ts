@@ -30,6 +30,11 @@ export interface CodingContext extends HeadCodebook {
     token: number,
     direction: 1 | -1,
   ) => Float64Array<ArrayBuffer>;
+  /**
+   * Whether the vectors are keys as they are scored, in which what was constant before the rotary embedding turns with the
+   * position; absent for values, and for keys that come before it.
+   */
+  readonly scored?: boolean;
 }
 
 /** How a scheme codes vectors, and decodes them. */

@@ -8,6 +8,7 @@ import { stepSplits } from "./cache_sizes.ts";
 import { cacheStats } from "./cache_stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
 import { EncoderOrder } from "./encoder_order.ts";
+import { describeValue } from "./describe_value.ts";
 import { CoupletError, raise } from "./errors.ts";
 import {
   type BoundTensor,
@@ -18,6 +19,7 @@ import {
 } from "./host_bindings.ts";
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
 import { LayerCommands, type StepGrid } from "./layer_commands.ts";
+import { NumberCounters, type NumberCounts } from "./number_counters.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { CachePlan } from "./plan.ts";
 import { type CommandTarget, Recorder } from "./recorder.ts";
@@ -84,6 +86,7 @@ export class DeviceCache implements Cache {
   readonly #encoders = new EncoderOrder();
   readonly #steps = new WeakMap<Step, StepState>();
   readonly #onFault: CacheInit["onFault"];
+  readonly #numbers: NumberCounters;
   /** What each layer's splits are counted by. */
   readonly #splitKinds: Readonly<Record<AttentionWay, SplitKinds>>;
   #lost: CoupletError | undefined;
@@ -109,6 +112,7 @@ export class DeviceCache implements Cache {
     );
     this.#commands = new CacheCommands(device, plan.options, commands, compiled.pageTable, shared);
     this.#onFault = onFault;
+    this.#numbers = new NumberCounters(device, shared.counters, onFault);
     this.#splitKinds = {
       decode: splitKinds(plan.layers, "decode"),
       prefill: splitKinds(plan.layers, "prefill"),
@@ -452,9 +456,21 @@ export class DeviceCache implements Cache {
     return { first, pages: [...pages] };
   }
 
+  readCounters(): Promise<NumberCounts> {
+    this.#checkDevice();
+    return this.#numbers.read();
+  }
+
   stats(): CacheStats {
     this.#checkExists();
-    return cacheStats(this.plan, this.#layers, this.#codebooks, this.#shared, this.#sequences);
+    return cacheStats(
+      this.plan,
+      this.#layers,
+      this.#codebooks,
+      this.#shared,
+      this.#sequences,
+      this.#numbers.counts,
+    );
   }
 
   destroy(): void {
@@ -480,10 +496,10 @@ export class DeviceCache implements Cache {
   }
 
   #checkLayer(layer: number): void {
-    if (Object.hasOwn(this.#layers, layer)) return;
+    if (Number.isInteger(layer) && layer in this.#layers) return;
     raise(
       "usage",
-      `Cannot use layer ${layer}`,
+      `Cannot use layer ${describeValue(layer)}`,
       `the model has layers 0 to ${this.#layers.length - 1}`,
       "Use a layer of the model",
     );

@@ -8,6 +8,7 @@
  * - `device`: no WebGPU adapter or device, or it refuses a kernel
  * - `memory`: the device is out of memory
  * - `lost`: the device was lost, and all that was on it
+ * - `numbers`: keys or values that binary16 cannot hold
  * - `samples`: calibration data that cannot be clustered
  * - `codebook`: a codebook that is missing, foreign or of another version
  * - `snapshot`: a snapshot of another model, plan, set of codebooks or version
@@ -25,6 +26,7 @@ export type CoupletErrorCode =
   | "device"
   | "memory"
   | "lost"
+  | "numbers"
   | "samples"
   | "codebook"
   | "snapshot"

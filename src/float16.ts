@@ -6,6 +6,18 @@ const u32 = new Uint32Array(f32.buffer);
 /** What the exponents of binary16 and of binary32 differ by. */
 const EXPONENT_GAP = 0x1_0000_0000_0000_0000_0000_0000_0000; // 2^112
 
+/** The largest finite number of binary16. */
+export const MAX_FLOAT16 = 65504;
+
+/**
+ * The bits that caches keep of a value: those of the nearest binary16 number, of the largest of its sign for what lies
+ * beyond that, infinities included, and of 0 for a NaN.
+ */
+export function finiteFloat16Bits(value: number): number {
+  if (Number.isNaN(value)) return 0;
+  return toFloat16Bits(Math.min(Math.max(value, -MAX_FLOAT16), MAX_FLOAT16));
+}
+
 /** The bits of the binary16 value nearest to `value`; overflow gives an infinity. */
 export function toFloat16Bits(value: number): number {
   f32[0] = value;

@@ -9,6 +9,7 @@ export type BindingName =
   | "exact"
   | "exact_quads"
   | "exact_written"
+  | "counters"
   | "pages"
   | "pages_written"
   | "codebooks"
@@ -50,6 +51,7 @@ const UNIFORM: readonly BindingName[] = ["step", "layer", "batch", "centroid_tab
 
 /** What is written, but for those whose name says so. */
 const WRITTEN: readonly BindingName[] = [
+  "counters",
   "output",
   "records",
   "vectors",
@@ -79,6 +81,7 @@ export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
   exact: "array<u32>",
   exact_quads: "array<vec4<u32>>",
   exact_written: "array<u32>",
+  counters: "array<atomic<u32>, 2>",
   pages: "array<u32>",
   pages_written: "array<u32>",
   codebooks: "array<u32>",

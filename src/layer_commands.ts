@@ -246,7 +246,7 @@ function ownBuffer(
   name: BindingName,
   { codebooks, sinkLogits }: LayerBuffers,
   { parameters, exact, keyRecords, valueRecords }: PartBuffers,
-  { pages, rope, partials, scores, table }: SharedBuffers,
+  { pages, rope, partials, counters, scores, table }: SharedBuffers,
   records: GPUBuffer | undefined,
 ): GPUBuffer | undefined {
   const buffers: Partial<Record<BindingName, GPUBuffer | undefined>> = {
@@ -254,6 +254,7 @@ function ownBuffer(
     exact,
     exact_quads: exact,
     exact_written: exact,
+    counters,
     key_records: keyRecords,
     key_quads: keyRecords,
     value_records: valueRecords,

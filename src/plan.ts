@@ -23,7 +23,7 @@ import {
 } from "./cache_sizes.ts";
 import { type AttentionKernels, candidateNames, chooseAttention } from "./choose_attention.ts";
 import type { KeySpace } from "./codebook.ts";
-import { checkOptions, type Fields, FUNCTION, having, kind } from "./check_options.ts";
+import { checkOptions, type Fields, FUNCTION, having, kind, oneOf } from "./check_options.ts";
 import type { KernelInfo } from "./kernel.ts";
 import {
   checkBuffer,
@@ -35,6 +35,7 @@ import {
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { FEATURE_NAMES, type KernelFamily, kernelFeatures } from "./kernel_name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
+import { kernelPrecision, type Precision } from "./precision.ts";
 import { recordBits } from "./record_layout.ts";
 import { parseScheme, type SchemeId, SIDES } from "./scheme.ts";
 import { kernelParts, type KernelQuery, KERNELS, requireKernel } from "./select_kernel.ts";
@@ -53,9 +54,15 @@ export interface PlanOptions extends CacheOptions {
   readonly limits?: PlanLimits;
   /**
    * The device's features; none where absent. Kernels that use one (`subgroups`, or `shader-f16` for products of queries
-   * and keys in f16) are there only where it is listed; those in f16 are taken only where `tuning` found them faster.
+   * and keys in f16) are there only where it is listed; those in f16 only with `precision: "f16"`, and are taken only where
+   * `tuning` found them faster.
    */
   readonly features?: Pick<ReadonlySet<string>, "has">;
+  /**
+   * What products of queries and keys may be taken in; `f32` where absent. With `f16`, kernels that round them are there as
+   * well: they are faster, and cost digits where scores are large.
+   */
+  readonly precision?: Precision;
   /**
    * Kernels to choose from: those of one or more sets (`@couplet/kv/kernels/c8b8_d128`), of all
    * (`@couplet/kv/kernels`), or of your own. Of several with one name the first counts.
@@ -84,6 +91,7 @@ export const PLAN_FIELDS: Fields<PlanOptions> = {
     const { has, keys } = Object(value);
     return FUNCTION[1](has) && ![...keys?.call(value) ?? []].some((name) => /[^a-z\d-]/.test(name));
   }),
+  "precision?": oneOf("f32", "f16"),
   kernels: KERNELS,
   "tuning?": having("what tune() gives"),
 };
@@ -143,6 +151,8 @@ export interface CachePlan {
   readonly effectiveBits: number;
   /** Features of the device that the chosen kernels use. */
   readonly features: readonly GPUFeatureName[];
+  /** What the chosen kernels take products of queries and keys in: `f16` where one of them does. */
+  readonly precision: Precision;
   /** Bits per channel of the codes and what records hold beside them, mean over layers and sides. */
   readonly nominalBits: number;
   /** The record that attention was chosen by; absent where it was chosen by estimates. */
@@ -164,14 +174,20 @@ export function planCache(options: PlanOptions): CachePlan {
   const limits = options.limits ?? BASE_LIMITS;
   const { tuning } = options;
   if (tuning !== undefined) checkTuning(tuning, resolved);
-  const kernels = usableKernels(options.kernels, options.features);
+  const { precision = "f32" } = options;
+  const kernels = usableKernels(options.kernels, options.features, precision);
+  const rounding = new Set(
+    precision === "f16" ? [] : options.kernels
+      .filter((kernel) => kernelPrecision(kernelParts(kernel)) === "f16")
+      .map(({ name }) => name),
+  );
   const kernelPlans = new Map<string, LayerKernels>();
   let largestBinding = 0;
   const layers = resolved.layers.map((layer, index): LayerPlan => {
     const id = Object.values(layerKind(layer)).join("/");
     let chosen = kernelPlans.get(id);
     if (chosen === undefined) {
-      chosen = planLayer(resolved, kernels, limits, layer, tuning);
+      chosen = planLayer(resolved, kernels, limits, layer, tuning, rounding);
       kernelPlans.set(id, chosen);
     }
     const { parts, largest } = divideHeads(resolved, layer, index, limits);
@@ -202,6 +218,8 @@ export function planCache(options: PlanOptions): CachePlan {
     scratch.partials + scratch.scores + scratch.tables,
   );
   const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);
+  const attending = attentions.flatMap(({ attend, score }) => kernelParts((attend ?? score)!));
+  const planned = attending.some((parts) => kernelPrecision(parts) === "f16") ? "f16" : "f32";
   return {
     options: resolved,
     layers,
@@ -212,29 +230,29 @@ export function planCache(options: PlanOptions): CachePlan {
     largestBinding: Math.max(largestBinding, ...buffers.map((buffer) => buffer.bytes)),
     effectiveBits: (8 * (bytes.total - bytes.scratch)) /
       (resolved.capacity.tokens * tokenChannels(resolved)),
-    features: [
-      ...new Set(
-        attentions.flatMap(({ attend }) => attend ? kernelFeatures(kernelParts(attend)) : []),
-      ),
-    ],
+    features: [...new Set(attending.flatMap(kernelFeatures))],
+    precision: planned,
     nominalBits: sides.reduce((sum, id) => {
       const { headDim } = resolved.shape;
       return sum + recordBits(parseScheme(id).layout(headDim), headDim);
     }, 0) / sides.length,
-    describe: () => describePlan(resolved, layers, bytes),
+    describe: () => describePlan(resolved, layers, bytes, planned),
   };
 }
 
-/** Each kernel once, because sets have kernels in common, and only those that do with the given features. */
+/** Each kernel once, because sets have kernels in common, and only those that do with the given features, and have no less precision. */
 export function usableKernels(
   kernels: readonly KernelInfo[],
   features: PlanOptions["features"],
+  precision: Precision,
 ): KernelInfo[] {
   const names = new Set<string>();
-  return kernels.filter((kernel) =>
-    names.size < names.add(kernel.name).size &&
-    kernelFeatures(kernelParts(kernel)).every((feature) => features?.has(feature))
-  );
+  return kernels.filter((kernel) => {
+    const parts = kernelParts(kernel);
+    return names.size < names.add(kernel.name).size &&
+      kernelFeatures(parts).every((feature) => features?.has(feature)) &&
+      (precision === "f16" || kernelPrecision(parts) === "f32");
+  });
 }
 
 /** A step in which every sequence adds one token. */
@@ -262,6 +280,7 @@ function planLayer(
   limits: PlanLimits,
   layer: ResolvedLayer,
   tuning: TuningRecord | undefined,
+  rounding: ReadonlySet<string>,
 ): LayerKernels {
   const { keys, values } = layer;
   const { headDim } = options.shape;
@@ -273,7 +292,7 @@ function planLayer(
     return find(family, { schemes: [scheme], headDim, ...(rope && { variants: ["rope"] }) });
   };
   const attention = (way: AttentionWay, step: StepSize) => {
-    const tuned = tuning === undefined ? undefined : findTuned(tuning, layer, way);
+    const tuned = tuning === undefined ? undefined : findTuned(tuning, layer, way, rounding);
     return chooseAttention(options, kernels, limits, layer, step, tuned);
   };
   const others = {
@@ -365,6 +384,7 @@ function describePlan(
   { layers: options }: ResolvedOptions,
   layers: readonly LayerPlan[],
   bytes: CacheBytes,
+  precision: Precision,
 ): string {
   const lines = layers.flatMap((layer, index) => {
     const { keyValueHeads, slidingWindow } = options[index]!;
@@ -386,5 +406,13 @@ function describePlan(
     ];
   });
   const parts = Object.entries(bytes).map(([kind, count]) => `${kind} ${count}`);
-  return [...lines, `bytes: ${parts.join(", ")}`].join("\n");
+  return [
+    ...lines,
+    `precision: ${
+      precision === "f32"
+        ? "products in f32"
+        : "products of queries and keys in f16, so that a score is off by up to 2^-11 of the largest"
+    }`,
+    `bytes: ${parts.join(", ")}`,
+  ].join("\n");
 }

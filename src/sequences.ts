@@ -1,6 +1,7 @@
 /** The sequences of a cache on the host's side: their lengths, pages and steps. Knows nothing of the GPU. */
 import type { ResolvedOptions } from "./cache_options.ts";
 import { firstKeptPage, poolPages, ringSlots } from "./cache_sizes.ts";
+import { describeValue } from "./describe_value.ts";
 import { raise } from "./errors.ts";
 import { PAGE_TOKENS, STEP_ENTRIES } from "./kernel_constants.ts";
 import { PagePool } from "./page_pool.ts";
@@ -231,7 +232,7 @@ export class Sequences {
     if (!Number.isInteger(length) || length < 0 || length > state.length) {
       raise(
         "usage",
-        `Cannot truncate to ${length} tokens`,
+        `Cannot truncate to ${describeValue(length)} tokens`,
         `sequence ${sequence.id} holds ${state.length}`,
         "Keep as many tokens as it holds, or fewer",
       );

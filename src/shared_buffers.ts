@@ -6,6 +6,7 @@ import {
   storageBuffer,
   uniformBuffer,
 } from "./layer_buffers.ts";
+import { COUNTER_BYTES } from "./number_counters.ts";
 import type { CachePlan } from "./plan.ts";
 import { ropeTable } from "./rope_table.ts";
 import { parameterSets } from "./split_kinds.ts";
@@ -18,6 +19,8 @@ export interface SharedBuffers {
   readonly steps: GPUBuffer;
   /** Partial results of splits. */
   readonly partials: GPUBuffer;
+  /** What binary16 could not hold, counted. */
+  readonly counters: GPUBuffer;
   /** Cosines and sines. */
   readonly rope?: GPUBuffer;
   /** Scores on their way from a score kernel to a mix kernel. */
@@ -36,6 +39,7 @@ export function createSharedBuffers(
     pages: storage("page tables", pageTableBytes(options)),
     steps: uniformBuffer(device, "couplet steps", stepsBytes(options, parameterSets(layers))),
     partials: storage("partial results", scratch.partials),
+    counters: storage("counters", COUNTER_BYTES),
   };
   if (scratch.scores > 0) shared.scores = storage("scores", scratch.scores);
   if (scratch.tables > 0) shared.table = storage("q.centroid tables", scratch.tables);

@@ -55,7 +55,7 @@ export function cacheIdentity(cache: Cache): Promise<CacheIdentity> {
  * A sequence as one file, which {@linkcode restoreSequence} takes, in this process or another, on this
  * device or another.
  *
- * The one function of the library that submits to the device and reads back: it copies the sequence
+ * One of two functions that submit to the device and read back (`Cache.readCounters()` is the other): it copies the sequence
  * into buffers of its own before it returns its promise, so later steps do not change the snapshot.
  * Submit the commands of the sequence's steps before you call it.
  *

@@ -15,7 +15,7 @@ import { hexadecimal, sha256, sha256Bytes } from "./sha256.ts";
 const FORMAT = "couplet-snapshot";
 
 /** The version this module writes and reads. */
-const VERSION = "1";
+const VERSION = "2";
 
 /** What a snapshot says of itself. */
 export interface SnapshotInfo {

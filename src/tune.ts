@@ -130,7 +130,7 @@ export async function tuneBy(
       remedy: "Use a budget above 0 ms, and a context from 1 to capacity.sequenceTokens",
     });
   }
-  const kernels = usableKernels(planned.kernels, planned.features);
+  const kernels = usableKernels(planned.kernels, planned.features, planned.precision ?? "f32");
   const kinds = new Map(
     resolved.layers.map((layer) => [JSON.stringify(layerKind(layer)), layer]),
   );

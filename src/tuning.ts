@@ -171,18 +171,26 @@ export function layerKind(
 }
 
 /**
- * What was measured for a layer.
+ * What was measured to be the fastest for a layer.
  *
+ * @param rounding Names of kernels that are not to be taken, because they round products to f16.
  * @throws {CoupletError} `tuning` where nothing was.
  */
 export function findTuned(
   { attention }: TuningRecord,
   layer: ResolvedLayer,
   way: AttentionWay,
+  rounding: ReadonlySet<string>,
 ): MeasuredCandidate {
   const kind = layerKind(layer);
   const found = attention.find((one) => differences({ ...kind, way }, pick(one)) === "");
-  if (found !== undefined) return found.candidates[0]!;
+  if (found !== undefined) {
+    const fastest = found.candidates.find(({ kernels }) =>
+      !kernels.some((name) => rounding.has(name))
+    );
+    if (fastest !== undefined) return fastest;
+    refuse(`all it measured rounds products to f16, and the plan's precision is f32`);
+  }
   const { keys, values, keyValueHeads, slidingWindow } = kind;
   refuse(
     `it has no ${way} of ${keys}/${values} with ${keyValueHeads} KV heads and ${

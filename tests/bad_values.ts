@@ -17,6 +17,7 @@ export const BAD_VALUES: readonly unknown[] = [
   1n,
   "",
   "pre_rope",
+  "length",
   Symbol("bad"),
   [],
   [null],

@@ -79,7 +79,7 @@ const ADAPTER_FLAGS = {
 export interface GpuVisitOptions {
   /** `swiftshader` where absent. */
   readonly adapter?: keyof typeof ADAPTER_FLAGS;
-  /** Minutes after which the page has failed, a few where absent. */
+  /** Minutes after which the page has failed; 15 where absent. */
   readonly minutes?: number;
 }
 
@@ -109,8 +109,8 @@ export async function visitWithGpu(
   }
 }
 
-/** Minutes after which a page has failed: machines of tests are busy, and SwiftShader computes on the CPU. */
-const MINUTES = 5;
+/** Minutes after which a page has failed, however busy the machine: SwiftShader computes on the CPU. */
+const MINUTES = 15;
 
 /** Opens a browser on a page until there is a result, as many minutes as given at most. */
 async function browse(

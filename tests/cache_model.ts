@@ -32,8 +32,8 @@ import { readBuffer } from "../tools/read_buffer.ts";
 /** Largest difference from float64, relative to the outputs' root mean square. */
 const TOLERANCE = 2e-5;
 
-/** What fills memory that nobody owns: two numbers in binary16 that no token has. */
-export const POISON = 0x7b537b53;
+/** What fills memory that nobody owns: NaN in binary16 and in binary32, in every scale of a record, and codes that no token has all of. */
+export const POISON = 0xffffffff;
 
 /** One sequence in both caches. */
 export interface Pair {

@@ -4,11 +4,11 @@ import {
   type Cache,
   type CachePlan,
   type CodebookSet,
-  createCache,
   type KernelInfo,
   parseScheme,
   planCache,
   type PlanLimits,
+  type Precision,
   recordWords,
   type ReferenceCache,
   type ReferenceSequence,
@@ -20,6 +20,7 @@ import {
 import { manifest } from "../generated/manifest.ts";
 import { centroidNumbers } from "../src/centroid_grid.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
+import { PoisonedCache } from "./poison.ts";
 import { ReferenceRun, type Scenario } from "./reference_run.ts";
 
 /** What the device is given besides a scenario. */
@@ -29,6 +30,8 @@ export interface Offer {
   readonly limits?: PlanLimits;
   /** The device's features that kernels may use; none where absent. */
   readonly features?: Pick<ReadonlySet<string>, "has">;
+  /** What products may be taken in; f32 where absent. */
+  readonly precision?: Precision;
   /** What decides kernels and splits; estimates where absent. */
   readonly tuning?: TuningRecord;
 }
@@ -38,6 +41,8 @@ export interface Comparison {
   readonly plan: CachePlan;
   /** Largest difference of an output from the reference, relative to the outputs' root mean square. */
   readonly error: number;
+  /** All outputs, in order of the steps and layers that asked. */
+  readonly outputs: readonly { readonly wanted: Float32Array; readonly found: Float32Array }[];
 }
 
 /** A storage buffer that holds `data`. */
@@ -50,17 +55,20 @@ export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>)
 /** Runs a scenario, on any kernels where none are given; throws where records differ, and gives the largest difference of attention. */
 export function compareWithReference(
   device: GPUDevice,
-  { kernels = manifest, limits, features, tuning, ...scenario }: Scenario & Partial<Offer>,
+  { kernels = manifest, limits, features, precision, tuning, ...scenario }:
+    & Scenario
+    & Partial<Offer>,
 ): Promise<Comparison> {
   return compareWithRun(device, new ReferenceRun(scenario), {
     kernels,
     ...(limits === undefined ? {} : { limits }),
     ...(features === undefined ? {} : { features }),
+    ...(precision === undefined ? {} : { precision }),
     ...(tuning === undefined ? {} : { tuning }),
   });
 }
 
-/** Runs on the device what the reference has run, and compares. */
+/** Runs on the device what the reference has run, in memory that is spoilt wherever it holds nothing, and compares. */
 export async function compareWithRun(
   device: GPUDevice,
   run: ReferenceRun,
@@ -68,17 +76,19 @@ export async function compareWithRun(
 ): Promise<Comparison> {
   const { options, codebooks, sinkLogits } = run;
   const plan = planCache({ ...options, ...offer });
-  const cache = await createCache({
+  const poisoned = await PoisonedCache.create({
     device,
     plan,
     codebooks,
     ...(sinkLogits === undefined ? {} : { sinkLogits }),
   });
+  const { cache } = poisoned;
   const sequences = run.sequences.map(() => cache.createSequence());
   const outputs: { readonly wanted: Float32Array; readonly buffer: GPUBuffer }[] = [];
   for (const { move, layers } of run.moves) {
     if ("truncate" in move) {
       cache.truncate(sequences[move.truncate]!, move.length);
+      poisoned.spoilUnheld(sequences);
       continue;
     }
     const step = cache.beginStep(
@@ -104,6 +114,7 @@ export async function compareWithRun(
     });
     device.queue.submit([encoder.finish()]);
     for (const buffer of inputs) buffer.destroy();
+    poisoned.spoilUnheld(sequences);
   }
   // All at once, since mapping a buffer takes its time, however small the buffer is.
   const [found] = await Promise.all([
@@ -113,14 +124,15 @@ export async function compareWithRun(
   ]);
   for (const { buffer } of outputs) buffer.destroy();
   cache.destroy();
-  const error = largestDifference(
-    outputs.map(({ wanted }, i) => ({ wanted, found: new Float32Array(found[i]!) })),
-  );
-  return { plan, error };
+  const compared = outputs.map(({ wanted }, i) => ({
+    wanted,
+    found: new Float32Array(found[i]!),
+  }));
+  return { plan, error: largestDifference(compared), outputs: compared };
 }
 
 /** The largest difference, relative to the wanted numbers' root mean square. */
-function largestDifference(
+export function largestDifference(
   outputs: readonly { readonly wanted: Float32Array; readonly found: Float32Array }[],
 ): number {
   let largest = 0;

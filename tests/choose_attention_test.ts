@@ -3,10 +3,12 @@ import fc from "fast-check";
 import {
   type KernelInfo,
   type KeyOptions,
+  type LayerPlan,
   type ModelShape,
   parseKernelName,
   planCache,
   type PlanOptions,
+  type TuningRecord,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import { type AttentionCandidate, attentionCost, attentionWork } from "../src/attention_cost.ts";
@@ -15,6 +17,8 @@ import type { StepSize } from "../src/cache_sizes.ts";
 import { candidateNames, fittingCandidates } from "../src/choose_attention.ts";
 import { TUNED_WORKGROUPS } from "../src/kernel_constants.ts";
 import { BASE_LIMITS } from "../src/plan_limits.ts";
+import { layerKind, tunedShape } from "../src/tuning.ts";
+import { VERSION } from "../src/version.ts";
 import { refuses } from "./refusals.ts";
 
 const rotary: KeyOptions = { space: "pre-rope", rope: { layout: "half", theta: 500000 } };
@@ -83,7 +87,7 @@ const GOLDEN: readonly Golden[] = [
     ["c8b8", "c8b8"],
     scored,
     512,
-    "table table16 + attend table16 x4",
+    "table + attend table x4",
     "attend plain x4",
   ],
   [
@@ -91,7 +95,7 @@ const GOLDEN: readonly Golden[] = [
     ["c8b8", "c8b8"],
     scored,
     8192,
-    "table table16 + attend table16 x8",
+    "table + attend table x8",
     "attend plain x8",
   ],
   [
@@ -99,7 +103,7 @@ const GOLDEN: readonly Golden[] = [
     ["c8b8", "c8b8"],
     scored,
     131072,
-    "table table16 + attend table16 x8",
+    "table + attend table x8",
     "attend plain x8",
   ],
   ["Llama-3.1-8B", ["c8b8", "c8b8"], rotary, 8192, "attend rope x8", "attend rope x8"],
@@ -108,8 +112,8 @@ const GOLDEN: readonly Golden[] = [
     ["c8b8", "c8b8"],
     scored,
     8192,
-    "table table16 + attend table16 x8",
-    "table table16 + attend table16 x8",
+    "table + attend table x8",
+    "table + attend table x8",
     { limits: wide },
   ],
   ["Llama-3.1-8B", ["c8b8", "c8b8"], scored, 8192, "attend plain x8", "attend plain x8", {
@@ -122,7 +126,7 @@ const GOLDEN: readonly Golden[] = [
     ["c4b8", "c8b8"],
     scored,
     8192,
-    "table table16 + attend table16 x8",
+    "table + attend table x8",
     "attend plain x8",
   ],
   [
@@ -139,7 +143,7 @@ const GOLDEN: readonly Golden[] = [
     ["c8b10", "c8b10"],
     scored,
     2048,
-    "table table16 + attend table16 x4",
+    "table + attend table x4",
     "attend plain x4",
   ],
   ["Qwen3-0.6B", ["c4b4", "c8b8"], scored, 2048, "score lut + mix x4", "score lut + mix x4"],
@@ -167,7 +171,7 @@ const GOLDEN: readonly Golden[] = [
     ["c8b8", "c8b8"],
     scored,
     2048,
-    "table table16 + attend table16 x4",
+    "table + attend table x4",
     "attend plain x4",
   ],
   [
@@ -175,7 +179,7 @@ const GOLDEN: readonly Golden[] = [
     ["c4b8", "c8b8"],
     scored,
     512,
-    "table table16 + attend table16 x4",
+    "table + attend table x4",
     "attend plain x4",
   ],
   [
@@ -183,7 +187,7 @@ const GOLDEN: readonly Golden[] = [
     ["c4b8", "c8b8"],
     scored,
     2048,
-    "table table16 + attend table16 x4",
+    "table + attend table x4",
     "attend plain x4",
   ],
   [
@@ -193,6 +197,33 @@ const GOLDEN: readonly Golden[] = [
     2048,
     "score plain + mix x4",
     "score plain + mix x4",
+  ],
+  [
+    "Llama-3.1-8B",
+    ["c8b8", "c8b8"],
+    scored,
+    8192,
+    "table table16 + attend table16 x8",
+    "attend plain x8",
+    { precision: "f16" },
+  ],
+  [
+    "SmolLM2-135M",
+    ["c4b8", "c8b8"],
+    scored,
+    2048,
+    "table table16 + attend table16 x4",
+    "attend plain x4",
+    { precision: "f16" },
+  ],
+  [
+    "Llama-3.1-8B",
+    ["c8b8", "c8b8"],
+    rotary,
+    8192,
+    "attend rope subgroups x8",
+    "attend rope subgroups x8",
+    { precision: "f16", features: new Set(["shader-f16", "subgroups"]) },
   ],
 ];
 
@@ -210,6 +241,7 @@ for (const [model, schemes, space, tokens, decode, prefill, more] of GOLDEN) {
   const device = [
     more?.limits && `${more.limits.maxStorageBufferBindingSize} bytes a binding`,
     more?.features && "all features",
+    more?.precision && `products in ${more.precision}`,
   ].flatMap((part) => part ? `, ${part}` : "").join("");
   Deno.test(`chooseAttention() takes ${decode} for ${what}${device}`, () => {
     const [layer] = planCache(optionsOf(model, schemes, space, tokens, more)).layers;
@@ -218,6 +250,64 @@ for (const [model, schemes, space, tokens, decode, prefill, more] of GOLDEN) {
     assert.deepEqual(found, [decode, prefill]);
   });
 }
+
+/** A record of one kind of layer, decoding and prefill, fastest first. */
+function recordOf(options: PlanOptions, variants: readonly string[]): TuningRecord {
+  const resolved = resolveOptions(options);
+  const kind = layerKind(resolved.layers[0]!);
+  const { keys, values } = kind;
+  const candidates = variants.map((variant, i) => ({
+    kernels: [
+      ...(variant === "plain"
+        ? []
+        : [`table_${keys}_d128${variant === "table" ? "" : `_${variant}`}`]),
+      `attend_${keys}_${values}_d128_${variant}`,
+    ],
+    span: 8,
+    workgroups: 256,
+    milliseconds: 1 + i,
+  }));
+  const step = { ...kind, sequences: 1, context: 8192, tokens: 1, candidates };
+  return {
+    version: VERSION,
+    adapter: { vendor: "", architecture: "", device: "", description: "" },
+    shape: tunedShape(resolved),
+    clock: "timestamps",
+    attention: [{ ...step, way: "decode" }, { ...step, way: "prefill" }],
+  };
+}
+
+Deno.test("planCache() takes kernels that round products to f16 on request alone, whatever was measured, and says so", () => {
+  const options = optionsOf("Llama-3.1-8B", ["c8b8", "c8b8"], scored, 8192, { limits: wide });
+  const variants = (precision: "f32" | "f16" | undefined, measured?: readonly string[]) => {
+    const plan = planCache({
+      ...options,
+      ...(precision === undefined ? {} : { precision }),
+      ...(measured === undefined ? {} : { tuning: recordOf(options, measured) }),
+    });
+    const [{ decode, prefill }] = plan.layers as [LayerPlan];
+    const [first, second] = [decode, prefill].map(({ attend }) =>
+      parseKernelName(attend!.name).variant
+    );
+    assert.equal(first, second);
+    const rounds = first === "table16";
+    assert.equal(plan.precision, rounds ? "f16" : "f32");
+    assert.match(
+      plan.describe(),
+      rounds ? /precision: .* in f16, .* 2\^-11/ : /precision: products in f32/,
+    );
+    return first;
+  };
+  assert.equal(variants(undefined), "table");
+  assert.equal(variants("f32"), "table");
+  assert.equal(variants("f16"), "table16");
+  assert.equal(variants(undefined, ["table16", "plain", "table"]), "plain");
+  assert.equal(variants("f16", ["table16", "plain", "table"]), "table16");
+  assert.equal(variants("f16", ["plain", "table16"]), "plain");
+  const tuning = recordOf(options, ["table16"]);
+  refuses("tuning", () => planCache({ ...options, tuning }));
+  refuses("usage", () => planCache({ ...options, precision: "f64" as "f32" }));
+});
 
 Deno.test("chooseAttention() says what it estimated", () => {
   const { decode } = planCache(optionsOf("Llama-3.1-8B", ["c8b8", "c8b8"], scored, 8192))

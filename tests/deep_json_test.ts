@@ -145,7 +145,12 @@ const TUNING: Readonly<Record<string, (lists: unknown) => unknown>> = {
   "checkTuningDevice(), as the vendor": (vendor) =>
     checkTuningDevice({ ...RECORD, adapter: { ...ADAPTER, vendor } } as never, DEVICE),
   "findTuned(), as a scheme": (keys) =>
-    findTuned({ ...RECORD, attention: [{ keys }] } as never, OPTIONS.layers[0]!, "decode"),
+    findTuned(
+      { ...RECORD, attention: [{ keys }] } as never,
+      OPTIONS.layers[0]!,
+      "decode",
+      new Set(),
+    ),
 };
 
 for (const [name, check] of Object.entries(TUNING)) {

@@ -79,8 +79,9 @@ const EXAMPLES = [...section("Records").matchAll(/^```text\n(.*?)^```$/gms)].map
 for (const example of EXAMPLES) {
   const [title, ...lines] = example.trimEnd().split("\n");
   Deno.test(`docs/formats.md: the example of ${title} is decoded to the numbers it gives`, () => {
-    const [, id, size, before] = /^(\w+), head dimension (\d+)(, before the rotary embedding)?$/
-      .exec(title!)!;
+    const [, id, size, space] =
+      /^(\w+), head dimension (\d+)(?:, (before the rotary embedding|as scored))?$/
+        .exec(title!)!;
     const scheme = parseScheme(id!);
     const headDim = Number(size);
     const record = new Uint32Array(scheme.layout(headDim).words);
@@ -103,7 +104,8 @@ for (const example of EXAMPLES) {
         const vector = schemeCodec(scheme).decode(record, token!, headDim, {
           centroids: exampleCentroids(scheme, headDim),
           // At position 0 the rotary embedding leaves vectors as they are.
-          ...(before === undefined ? {} : { turn: (vector) => Float64Array.from(vector) }),
+          ...(space?.startsWith("before") ? { turn: (vector) => Float64Array.from(vector) } : {}),
+          scored: space === "as scored",
         });
         assert.equal(vector[channel!], value, line);
         counts.token++;

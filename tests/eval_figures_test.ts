@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { poolQuality, type Quality } from "../examples/demo/metrics.ts";
 import { summarizeUsage } from "../examples/eval/code_usage.ts";
+import { energiesAroundMean } from "../examples/eval/coding_error.ts";
 import { firstDifference } from "../examples/eval/generation.ts";
 import { compareQuality } from "../examples/eval/quality.ts";
 import { mean, standardError } from "../examples/eval/statistics.ts";
@@ -63,4 +64,14 @@ Deno.test("summarizeUsage puts many centroids together in parts whose mean is on
   assert.equal(uses.length, 32);
   near(mean(uses), 1);
   assert.deepEqual(uses, uses.toSorted((a, b) => b - a));
+});
+
+Deno.test("energiesAroundMean() counts no constant of a channel, whatever its size", () => {
+  // Two heads of two channels, three tokens, and a row that is not asked for.
+  const vectors = [[1, 0, 5, 0], [2, 0, 5, 3], [3, 0, 5, -3], [99, 99, 99, 99]];
+  const biased = vectors.map((vector) => vector.map((value, i) => value + [0, 900, -300, 0][i]!));
+  for (const rows of [vectors, biased]) {
+    const energies = energiesAroundMean(Float32Array.from(rows.flat()), 3, 2, 2);
+    assert.deepEqual([...energies], [2, 18]);
+  }
 });

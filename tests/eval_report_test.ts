@@ -67,7 +67,7 @@ function method(name: string, bits: number, ratio: number, window: number): Meth
 
 const FIGURES: Evaluation = {
   format: "couplet-eval",
-  version: 1,
+  version: 2,
   adapter: { name: "an <adapter>", kind: "llvmpipe" },
   model: { name: "tiny & small", digest: "sha256:0" },
   settings: {

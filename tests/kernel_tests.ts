@@ -20,6 +20,7 @@ import {
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import { kernelFeatures } from "../src/kernel_name.ts";
+import { kernelPrecision } from "../src/precision.ts";
 import { requestAdapter, requestTestDevice } from "../tools/adapter.ts";
 import { compareWithRun, type Offer } from "./cache_oracle.ts";
 import { type Move, ReferenceRun, type Scenario } from "./reference_run.ts";
@@ -90,8 +91,8 @@ function optionsFor({ schemes, size, variant }: KernelNameParts): CacheOptions {
 const LIMITS: PlanLimits = { ...BASE_LIMITS, maxStorageBufferBindingSize: 2 ** 32 };
 
 /** How far a kernel that scores or attends may be off. */
-function toleranceFor({ variant, feature }: KernelNameParts): number {
-  return variant === "table16" || feature === "f16" ? HALF_TOLERANCE : TOLERANCE;
+function toleranceFor(parts: KernelNameParts): number {
+  return kernelPrecision(parts) === "f16" ? HALF_TOLERANCE : TOLERANCE;
 }
 
 function asks({ family }: KernelNameParts): boolean {
@@ -111,13 +112,14 @@ function offering(kernel: KernelInfo): KernelInfo[] {
 /** What is run for a kernel that scores or attends, and how far it may be off. */
 export function kernelScenario(
   kernel: KernelInfo,
-): Scenario & Pick<Offer, "kernels" | "limits"> & { readonly tolerance: number } {
+): Scenario & Pick<Offer, "kernels" | "limits" | "precision"> & { readonly tolerance: number } {
   const parts = parseKernelName(kernel.name);
   return {
     options: optionsFor(parts),
     kernels: offering(kernel),
     limits: LIMITS,
     moves: MOVES,
+    precision: kernelPrecision(parts),
     tolerance: toleranceFor(parts),
   };
 }
@@ -156,6 +158,7 @@ export async function testKernels(headDim: number): Promise<void> {
           kernels: offering(kernel),
           limits: LIMITS,
           features: device.features,
+          precision: kernelPrecision(parts),
         });
         for (const name of plannedKernels(plan)) run.add(name);
         assert.ok(run.has(kernel.name), "the plan uses the kernel");

@@ -371,6 +371,7 @@ const REFERENCE_CALLS: readonly Call[] = [
   { name: "forkSequence", arguments: [new Opaque(referenceSequence)], run: reference.forkSequence },
   { name: "freeSequence", arguments: [{}], run: reference.freeSequence },
   { name: "length", arguments: [new Opaque(referenceSequence)], run: reference.length },
+  { name: "codedTokens", arguments: [new Opaque(referenceSequence)], run: reference.codedTokens },
   { name: "truncate", arguments: [new Opaque(referenceSequence), 0], run: reference.truncate },
   {
     name: "records",
@@ -392,6 +393,50 @@ const REFERENCE_CALLS: readonly Call[] = [
     run: reference.append,
   },
   { name: "attend", arguments: [{}, 0, { queries: new Float32Array(16) }], run: reference.attend },
+];
+
+const encoder = device.createCommandEncoder();
+const target = new Opaque(encoder);
+const known = new Opaque(sequence);
+const buffer = device.createBuffer({ size: 4096, usage: 0x80 | 0x08 });
+
+/** Calls of a cache on a device. */
+const CACHE_CALLS: readonly Call[] = [
+  { name: "length", arguments: [known], run: cache.length.bind(cache) },
+  { name: "codedTokens", arguments: [known], run: cache.codedTokens.bind(cache) },
+  { name: "truncate", arguments: [known, 0], run: cache.truncate.bind(cache) },
+  { name: "freeSequence", arguments: [{}], run: cache.freeSequence.bind(cache) },
+  { name: "pages", arguments: [known, 0], run: cache.pages.bind(cache) },
+  { name: "buffers", arguments: [0], run: cache.buffers.bind(cache) },
+  {
+    name: "beginStep",
+    arguments: [[{ sequence: known, tokens: 1 }]],
+    run: (...values: Parameters<typeof cache.beginStep>) => {
+      cache.beginStep(...values);
+      cache.truncate(sequence, 0);
+    },
+  },
+  { name: "encodeFork", arguments: [target, known], run: cache.encodeFork.bind(cache) },
+  {
+    name: "encodeReorder",
+    arguments: [target, [{}], [0]],
+    run: cache.encodeReorder.bind(cache),
+  },
+  {
+    name: "encodeAppend",
+    arguments: [target, {}, 0, { keys: { buffer, offset: 0 }, values: { buffer, offset: 1024 } }],
+    run: cache.encodeAppend.bind(cache),
+  },
+  {
+    name: "encodeAttend",
+    arguments: [target, {}, 0, { queries: { buffer }, output: { buffer, offset: 1024 } }],
+    run: cache.encodeAttend.bind(cache),
+  },
+  {
+    name: "encodeRead",
+    arguments: [target, known, 0, { side: "keys", first: 0, count: 1, output: { buffer } }],
+    run: cache.encodeRead.bind(cache),
+  },
 ];
 
 /** Tried with the files that they read, and the stores that they use. */
@@ -422,3 +467,16 @@ for (const call of REFERENCE_CALLS) {
     assert.ok(await tryBadValues(call) > 0);
   });
 }
+
+for (const call of CACHE_CALLS) {
+  Deno.test(`Cache.${call.name}() takes what it is given, or refuses it with what, why and a remedy`, async () => {
+    assert.ok(await tryBadValues(call) > 0);
+    assert.equal(cache.length(sequence), 0);
+  });
+}
+
+Deno.test("what a cache refused left its encoder as it was", async () => {
+  device.pushErrorScope("validation");
+  device.queue.submit([encoder.finish()]);
+  assert.equal((await device.popErrorScope())?.message, undefined);
+});

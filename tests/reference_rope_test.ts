@@ -80,7 +80,7 @@ Deno.test("rotate adds the position offset, and is a complex multiplication by h
 Deno.test("inverseFrequencies uses explicit frequencies in place of theta", () => {
   const rope: RopeParameters = {
     layout: "half",
-    theta: NaN,
+    theta: 1,
     rotaryDim: 4,
     inverseFrequencies: [0.5, 0.25],
   };

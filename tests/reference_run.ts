@@ -15,6 +15,7 @@ import {
 import { headCodebooks } from "../src/reference/head_codebooks.ts";
 import { cacheCodebook } from "../src/find_codebook.ts";
 import { seededRandom } from "../src/calibrate/random.ts";
+import { finiteFloat16Bits, fromFloat16Bits } from "../src/float16.ts";
 import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
 
 /** A step: tokens by sequence index, or a rollback of one sequence to a length. */
@@ -34,6 +35,18 @@ export interface Scenario {
   readonly sinkLogits?: Float32Array<ArrayBuffer>;
   /** Whether codebooks carry a channel scale. */
   readonly scaled?: boolean;
+  /** Numbers that a host should not give, in place of some of its own. */
+  readonly bad?: readonly BadNumber[];
+}
+
+/** A number that binary16 cannot hold, or one far from all others, and where it comes, in every layer. */
+export interface BadNumber {
+  readonly number: number;
+  readonly side: Side;
+  readonly sequence: number;
+  readonly position: number;
+  /** Among those of all KV heads. */
+  readonly channel: number;
 }
 
 /** What one layer gets and gives in a step. */
@@ -61,7 +74,7 @@ export class ReferenceRun {
   readonly #given: readonly (readonly Readonly<Record<Side, Float32Array[]>>[])[];
   readonly #decoded = new Map<string, Float64Array>();
 
-  constructor({ options, moves, seed = 1, sinkLogits, scaled = false }: Scenario) {
+  constructor({ options, moves, seed = 1, sinkLogits, scaled = false, bad = [] }: Scenario) {
     const random = seededRandom(seed);
     this.options = options;
     this.codebooks = gridCodebooks(options, random, scaled);
@@ -101,16 +114,24 @@ export class ReferenceRun {
         const channels = tokens * layerHeads(shape, layer) * shape.headDim;
         const keys = gridVectors(random, channels);
         const values = gridVectors(random, channels);
-        cache.append(step, layer, { keys, values });
         const size = channels / tokens;
         let at = 0;
-        for (const { sequence, tokens } of step.entries) {
-          const own = given[sequences.indexOf(sequence)]![layer]!;
+        for (const { sequence, tokens, firstPosition } of step.entries) {
+          const index = sequences.indexOf(sequence);
+          const own = given[index]![layer]!;
+          for (
+            const { number, side, position, channel } of bad.filter((one) => one.sequence === index)
+          ) {
+            const place = position - firstPosition;
+            if (place < 0 || place >= tokens) continue;
+            (side === "keys" ? keys : values)[at + place * size + channel] = number;
+          }
           for (const end = at + tokens * size; at < end; at += size) {
             own.keys.push(keys.subarray(at, at + size));
             own.values.push(values.subarray(at, at + size));
           }
         }
+        cache.append(step, layer, { keys, values });
         if (move.silent) return { keys, values };
         const queries = gridVectors(random, tokens * shape.queryHeads * shape.headDim)
           .map((x) => x / 4);
@@ -125,12 +146,13 @@ export class ReferenceRun {
   }
 
   /**
-   * What a sequence's tokens were given; all is exact in binary16.
+   * What a sequence's tokens were given; all is exact in binary16, but for bad numbers, which are here as they are kept.
    *
    * @returns `[tokens][keyValueHeads][headDim]`.
    */
   given(sequence: number, layer: number, side: Side): Float32Array<ArrayBuffer> {
-    return Float32Array.from(this.#given[sequence]![layer]![side].flatMap((own) => [...own]));
+    const given = this.#given[sequence]![layer]![side].flatMap((own) => [...own]);
+    return Float32Array.from(given, (number) => fromFloat16Bits(finiteFloat16Bits(number)));
   }
 
   /**
@@ -167,6 +189,7 @@ export class ReferenceRun {
         const start = tiers.sinks + token - index;
         const vector = codec.decode(words.subarray(word, word + recordWords), index, headDim, {
           ...codebooks[head]!,
+          scored: side === "keys" && rope === undefined,
           ...(side === "keys" && rope !== undefined
             ? { turn: (vector, index, way) => rotate(vector, way * (start + index), rope) }
             : {}),

@@ -47,8 +47,8 @@ export class CodingErrors implements Inspection {
   }
 
   /**
-   * Squared errors of the coded vectors over their energies, by layer, side and KV head; nothing where no
-   * token is coded.
+   * Squared errors of the coded vectors over their energies around their mean, by layer, side and KV head; nothing where
+   * no token is coded.
    *
    * @param sequences The cache's, the first contexts' first.
    */
@@ -69,13 +69,16 @@ export class CodingErrors implements Inspection {
           const sequence = sequences[context]!;
           const { first, count } = heldTokens(cache, sequence, layer);
           if (count === 0) continue;
-          const given = this.#given(pieces[side][layer]!, side, space)
-            .subarray((sinks + first) * keyValueHeads * headDim);
+          const coded = (sinks + first) * keyValueHeads * headDim;
+          const plain = joined(pieces[side][layer]!);
+          const given = this.#asCoded(plain, side, space).subarray(coded);
+          // Before the rotary embedding in any space: it leaves lengths alone, and turns what vectors have in common.
+          energiesAroundMean(plain.subarray(coded), count, keyValueHeads, headDim)
+            .forEach((energy, head) => energies[head]! += energy);
           const decoded = await decode(device, cache, sequence, layer, side);
           decoded.forEach((value, i) => {
             const head = Math.floor(i / headDim) % keyValueHeads;
             errors[head]! += (value - given[i]!) ** 2;
-            energies[head]! += given[i]! ** 2;
           });
         }
         errors.forEach((error, head) => {
@@ -89,23 +92,54 @@ export class CodingErrors implements Inspection {
     return figures;
   }
 
-  /** A context's vectors in one piece, in the space the cache codes them in. */
-  #given(
-    pieces: readonly Float32Array<ArrayBuffer>[],
+  /** A context's vectors in the space the cache codes them in. */
+  #asCoded(
+    vectors: Float32Array<ArrayBuffer>,
     side: Side,
     space: KeySpace,
   ): Float32Array<ArrayBuffer> {
     const { keyValueHeads, headDim } = this.#config;
-    const vectors = new Float32Array(pieces.reduce((sum, { length }) => sum + length, 0));
-    let at = 0;
-    for (const piece of pieces) {
-      vectors.set(piece, at);
-      at += piece.length;
-    }
     if (side === "values" || space === "pre-rope") return vectors;
     const tokens = vectors.length / (keyValueHeads * headDim);
     return rotateHeads(vectors, [tokens], keyValueHeads, this.#config);
   }
+}
+
+/** Pieces in one. */
+function joined(pieces: readonly Float32Array<ArrayBuffer>[]): Float32Array<ArrayBuffer> {
+  const vectors = new Float32Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    vectors.set(piece, at);
+    at += piece.length;
+  }
+  return vectors;
+}
+
+/**
+ * Energies of vectors without what they have in common, by KV head: a constant of the model, such as a bias of some hundreds,
+ * would make any error small beside it.
+ *
+ * @param vectors At least `[tokens][keyValueHeads][headDim]`.
+ */
+export function energiesAroundMean(
+  vectors: Float32Array,
+  tokens: number,
+  keyValueHeads: number,
+  headDim: number,
+): Float64Array {
+  const channels = keyValueHeads * headDim;
+  const energies = new Float64Array(keyValueHeads);
+  for (let channel = 0; channel < channels; channel++) {
+    let sum = 0;
+    for (let token = 0; token < tokens; token++) sum += vectors[token * channels + channel]!;
+    const mean = sum / tokens;
+    for (let token = 0; token < tokens; token++) {
+      energies[Math.floor(channel / headDim)]! += (vectors[token * channels + channel]! - mean) **
+        2;
+    }
+  }
+  return energies;
 }
 
 /** The coded tokens of a sequence that a layer holds, `[tokens][keyValueHeads][headDim]`, decoded. */

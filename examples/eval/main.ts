@@ -71,7 +71,7 @@ async function evaluateModel(options: EvalArguments): Promise<Evaluation> {
   device.destroy();
   return {
     format: "couplet-eval",
-    version: 1,
+    version: 2,
     adapter: { name: adapter.name, kind: adapter.kind },
     model: work.checkpoint.fingerprint,
     settings: settings(work),

@@ -29,7 +29,7 @@ const codingError = z.object({
   layer: count,
   side,
   head: count,
-  /** Squared error of the decoded vectors over their energy. */
+  /** Squared error of the decoded vectors over their energy around their mean. */
   error: z.number(),
 });
 
@@ -83,7 +83,7 @@ const text = z.object({ name: z.string(), contexts: count });
 
 const evaluation = z.object({
   format: z.literal("couplet-eval"),
-  version: z.literal(1),
+  version: z.literal(2),
   adapter: z.object({ name: z.string(), kind: z.string() }),
   model: z.object({ name: z.string(), digest: z.string() }),
   settings: z.object({

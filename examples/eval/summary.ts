@@ -95,7 +95,7 @@ function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): strin
     ...(generation.prompts === 0 ? [] : [
       `parts at        median over ${generation.prompts} prompts of the first of ${generation.tokens} greedy tokens that f16 does not write`,
     ]),
-    "coding error    squared error of decoded vectors over their energy, mean over layers and heads",
+    "coding error    squared error of decoded vectors over their energy around their mean, mean over layers and heads",
     "",
     `${seconds.toFixed(0)} seconds in all; docs/evaluation.md says more about each figure.`,
   ].join("\n");

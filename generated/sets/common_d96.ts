@@ -26,7 +26,7 @@ export const kernels: readonly KernelInfo[] = [
   },
   {
     name: "store_d96",
-    bindings: ["step", "layer", "keys", "values", "exact_written"],
+    bindings: ["step", "layer", "keys", "values", "exact_written", "counters"],
     workgroupBytes: 0,
     reason: "every cache of this head dimension",
     load: () => import("../store_d96.wgsl.ts"),

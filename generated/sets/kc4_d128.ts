@@ -35,7 +35,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_kc4_d128",
     bindings: ["step", "layer", "exact", "pages", "records"],
-    workgroupBytes: 512,
+    workgroupBytes: 2564,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
     load: () => import("../encode_kc4_d128.wgsl.ts"),
   },

@@ -35,7 +35,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_kc4_d64",
     bindings: ["step", "layer", "exact", "pages", "records"],
-    workgroupBytes: 256,
+    workgroupBytes: 1284,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
     load: () => import("../encode_kc4_d64.wgsl.ts"),
   },

@@ -125,6 +125,8 @@ export function attend(input: AttentionInput): AttentionResult {
     logSumExp[row] = largest + Math.log(sum);
 
     for (let token = oldest; token <= position; token++) {
+      // Without weight a value adds nothing, whatever it is.
+      if (weights[token] === 0) continue;
       const exact = input.coded === undefined || isExact(position, token);
       const values = exact ? input.exact.values : input.coded!.values;
       const at = (token * keyValueHeads + keyValueHead) * headDim;

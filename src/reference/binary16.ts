@@ -16,6 +16,15 @@ export function nearestBinary16(value: number): number {
   return negative ? -magnitude : magnitude;
 }
 
+/** The largest number. */
+const LARGEST = 65504;
+
+/** The binary16 number that a cache keeps of any number: the nearest one that is finite, and 0 of what is no number. */
+export function keptBinary16(value: number): number {
+  if (Number.isNaN(value)) return 0;
+  return nearestBinary16(Math.min(Math.max(value, -LARGEST), LARGEST));
+}
+
 function nearestMagnitude(magnitude: number): number {
   if (magnitude >= OVERFLOW) return Infinity;
   // Just below a power of two the logarithm may round up to its own; the number rounds to that power either way.

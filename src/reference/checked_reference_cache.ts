@@ -48,6 +48,10 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       checkSequence(sequence);
       return cache.length(sequence);
     },
+    codedTokens(sequence) {
+      checkSequence(sequence);
+      return cache.codedTokens(sequence);
+    },
     truncate(sequence, length) {
       check({ sequence: sequenceKind, length: NUMBER }, { sequence, length });
       cache.truncate(sequence, length);

@@ -591,7 +591,11 @@ function storeMakers(
       return {
         scheme: parseScheme(id),
         codebook: learned ?? codebook,
-        ...(side === "keys" && keySpace.space === "pre-rope" ? { rope: keySpace.rope } : {}),
+        ...(side === "values"
+          ? {}
+          : keySpace.space === "pre-rope"
+          ? { rope: keySpace.rope }
+          : { scored: true }),
         keyValueHeads,
         headDim,
         tiers,

@@ -3,7 +3,7 @@ import type { RopeParameters } from "../cache_types.ts";
 import { type Codec, type CodingContext, type HeadCodebook, schemeCodec } from "../codec.ts";
 import type { Scheme } from "../scheme.ts";
 import type { ExactTiers } from "./attention.ts";
-import { nearestBinary16 } from "./binary16.ts";
+import { keptBinary16 } from "./binary16.ts";
 import { headCodebooks } from "./head_codebooks.ts";
 import { firstRecords } from "./pack.ts";
 import { rotate } from "./rope.ts";
@@ -16,6 +16,8 @@ export interface SideStoreOptions {
   readonly codebook: SideCodebook | undefined;
   /** The rotary embedding, for keys that come before it. */
   readonly rope?: RopeParameters;
+  /** Whether the vectors are keys as they are scored. */
+  readonly scored?: boolean;
   /** KV heads. */
   readonly keyValueHeads: number;
   /** Channels per head. */
@@ -64,7 +66,7 @@ export class SideStore {
   }
 
   /**
-   * Keeps a token exactly, rounded to binary16.
+   * Keeps a token exactly, rounded to binary16: what lies beyond its range is clamped to it, and a NaN becomes 0.
    *
    * @param vectors `[...][keyValueHeads][headDim]`.
    * @param at Index in `vectors` of the token's first channel.
@@ -72,7 +74,7 @@ export class SideStore {
   writeExact(token: number, vectors: ArrayLike<number>, at: number): void {
     const channels = this.#options.keyValueHeads * this.#options.headDim;
     const { tier, offset } = this.#exactPlace(token);
-    for (let i = 0; i < channels; i++) tier[offset + i] = nearestBinary16(vectors[at + i]!);
+    for (let i = 0; i < channels; i++) tier[offset + i] = keptBinary16(vectors[at + i]!);
   }
 
   /** One head's exact vector `[headDim]` of a token that is still kept. */
@@ -119,8 +121,8 @@ export class SideStore {
 
   /** What coding takes in a record that begins with the coded token `first`. */
   #context(head: number, first: number): CodingContext {
-    const { scheme, rope, tiers } = this.#options;
-    const codebook = this.#codebooks[head]!;
+    const { scheme, rope, scored = false, tiers } = this.#options;
+    const codebook = { ...this.#codebooks[head]!, scored };
     if (!scheme.rotated || rope === undefined) return codebook;
     // An offset that all positions share cancels in scores, and codes do without it.
     const own = { ...rope, positionOffset: 0 };

@@ -1,5 +1,5 @@
 import { CoupletError } from "../errors.ts";
-import { fromFloat16Bits, toFloat16Bits } from "../float16.ts";
+import { finiteFloat16Bits, fromFloat16Bits } from "../float16.ts";
 import { recordLayout } from "../record_layout.ts";
 import { readCode, writeCode } from "../reference/pack.ts";
 import type { Codec } from "../codec.ts";
@@ -39,7 +39,7 @@ export function halfCodec({ id, layout }: Scheme): Codec | undefined {
     encode([vector], record, token) {
       const own = layout(vector!.length);
       for (let i = 0; i < own.codes; i++) {
-        writeCode(own, record, token, i, toFloat16Bits(vector![i]!));
+        writeCode(own, record, token, i, finiteFloat16Bits(vector![i]!));
       }
     },
 

@@ -1,3 +1,4 @@
+import { finiteFloat16Bits, fromFloat16Bits } from "../float16.ts";
 import { fromFloat8E4M3, fromFloat8E5M3, toFloat8E4M3, toFloat8E5M3 } from "../float8.ts";
 import { checkHadamard, hadamard, hadamardInverse } from "../hadamard.ts";
 import { recordLayout } from "../record_layout.ts";
@@ -5,12 +6,17 @@ import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference
 import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId } from "../scheme.ts";
 import { d4Codebook, e8Codebook } from "./lattice_codebooks.ts";
+import { blockLimits, limited } from "./outliers.ts";
 import { decodeRotated, encodeRotated, storedCentroids } from "./rotated_codes.ts";
+import { findWaves, packWave, unpackWave, type Wave, waveAt, waveCount } from "./waves.ts";
 
 const ID = /^u(4|8)b8$/;
 
 /** Tokens whose mean is taken: a page, and the window of NSNQuant. */
 const BLOCK = 64;
+
+/** Bits of a channel's mean: binary16, because models add up to a thousand to single channels of their keys. Or a byte, and as much again for waves. */
+const MEAN_BITS = 16;
 
 /** Codebooks by channels a code. Both have 256 points, so that a code is a byte. */
 const CODEBOOKS: Readonly<Record<number, () => number[][]>> = { 4: d4Codebook, 8: e8Codebook };
@@ -21,8 +27,12 @@ const CODEBOOKS: Readonly<Record<number, () => number[][]>> = { 4: d4Codebook, 8
  * channels share one code of 8 bits. Keys that come before their rotary embedding lose their mean there and get it then. All
  * models share one codebook, which has a definition in place of a training set.
  *
- * A record is one block: a byte (E4M3) per channel for the mean, a byte (E5M3) per token for the scale, the codes. The
- * scale gives what is decoded the length of what was coded, which serves attention better than least squares would.
+ * A record is one block: a binary16 number per channel for the mean, a byte (E5M3) per token for the scale, the codes. The
+ * scale gives what is decoded the length of what was coded, which serves attention better than least squares would. A
+ * number far from all others of its channel is taken for the nearest of them first, so that it spoils no other token.
+ *
+ * In keys as they are scored, what the model adds to single channels of all keys has become waves, which would spread over
+ * all channels: they are taken off first, and lie behind means of a byte (E4M3) a channel.
  */
 export function lattice(id: SchemeId): Scheme | undefined {
   const match = ID.exec(id);
@@ -32,7 +42,7 @@ export function lattice(id: SchemeId): Scheme | undefined {
 
   function layout(headDim: number) {
     checkHadamard(id, headDim);
-    const metadata = { sharedBits: headDim * 8, tokenBits: 8 };
+    const metadata = { sharedBits: headDim * MEAN_BITS, tokenBits: 8 };
     return recordLayout(headDim / channels, codeBits, metadata, BLOCK);
   }
 
@@ -55,16 +65,19 @@ export function lattice(id: SchemeId): Scheme | undefined {
 export function latticeCodec({ id, channels, layout }: Scheme): Codec | undefined {
   if (!ID.test(id)) return undefined;
   return {
-    encode(vectors, record, _token, { centroids, turn }) {
+    encode(vectors, record, _token, { centroids, turn, scored = false }) {
       const headDim = vectors[0]!.length;
       const own = layout(headDim);
+      const limits = blockLimits(vectors);
+      const kept = vectors.map((vector) => limited(vector, limits.channels));
+      const waves = scored ? findWaves(kept, limits.typical) : [];
+      if (scored) writeWaves(record, headDim, waves);
+      kept.forEach((vector, token) => addWaves(vector, waves, token, -1));
       // Before the rotary embedding, tokens have more in common; the rotation of a mean is the mean of rotations.
-      const spread = turn === undefined ? vectors.map(hadamard) : vectors;
+      const spread = turn === undefined ? kept.map(hadamard) : kept;
       const mean = Float64Array.from({ length: headDim }, (_, channel) => {
         const sum = spread.reduce((total, vector) => total + vector[channel]!, 0);
-        const bits = toFloat8E4M3(sum / spread.length);
-        writeBits(record, channel * 8, 8, bits);
-        return fromFloat8E4M3(bits);
+        return writeMean(record, channel, sum / spread.length, scored);
       });
       spread.forEach((vector, token) => {
         const centred = mean.map((value, channel) => vector[channel]! - value);
@@ -76,20 +89,68 @@ export function latticeCodec({ id, channels, layout }: Scheme): Codec | undefine
       });
     },
 
-    decode(record, token, headDim, { centroids, turn }) {
+    decode(record, token, headDim, { centroids, turn, scored = false }) {
       const own = layout(headDim);
       const codes = Array.from(
         { length: own.codes },
         (_, group) => readCode(own, record, token, group),
       );
       const scale = fromFloat8E5M3(readBits(record, tokenBit(own, token), 8));
-      const mean = (channel: number) => fromFloat8E4M3(readBits(record, channel * 8, 8));
       const rest = decodeRotated(codes, centroids, channels).map((value) => value * scale);
+      const mean = rest.map((_, channel) => readMean(record, channel, scored));
       if (turn === undefined) {
-        return hadamardInverse(rest.map((value, channel) => value + mean(channel)));
+        const vector = hadamardInverse(rest.map((value, channel) => value + mean[channel]!));
+        if (scored) addWaves(vector, readWaves(record, headDim), token, 1);
+        return vector;
       }
       const centred = turn(hadamardInverse(rest), token, -1);
-      return centred.map((value, channel) => value + mean(channel));
+      return centred.map((value, channel) => value + mean[channel]!);
     },
   };
+}
+
+/** Writes one channel's mean, and gives it as it will be read. */
+function writeMean(record: Uint32Array, channel: number, mean: number, scored: boolean): number {
+  const positive = mean === 0 ? 0 : mean; // of the two zeros, the positive one
+  const [bits, width] = scored
+    ? [toFloat8E4M3(positive), MEAN_BITS / 2]
+    : [finiteFloat16Bits(positive), MEAN_BITS];
+  writeBits(record, channel * width, width, bits);
+  return readMean(record, channel, scored);
+}
+
+function readMean(record: Uint32Array, channel: number, scored: boolean): number {
+  return scored
+    ? fromFloat8E4M3(readBits(record, (channel * MEAN_BITS) / 2, MEAN_BITS / 2))
+    : fromFloat16Bits(readBits(record, channel * MEAN_BITS, MEAN_BITS));
+}
+
+/** The words behind the means in bytes that hold waves. */
+function waveWords(record: Uint32Array, headDim: number): Uint32Array {
+  const first = (headDim * MEAN_BITS) / 2 / 32;
+  return record.subarray(first, first + 2 * waveCount(headDim));
+}
+
+function writeWaves(record: Uint32Array, headDim: number, waves: readonly Wave[]): void {
+  waveWords(record, headDim).fill(0);
+  waves.forEach((wave, i) => waveWords(record, headDim).set(packWave(wave), 2 * i));
+}
+
+function readWaves(record: Uint32Array, headDim: number): Wave[] {
+  const words = waveWords(record, headDim);
+  return Array.from(
+    { length: words.length / 2 },
+    (_, i) => unpackWave(words[2 * i]!, words[2 * i + 1]!),
+  )
+    .filter((wave) => wave !== undefined);
+}
+
+/** Adds waves to the vector of a token of a block, or with -1 takes them off. */
+function addWaves(
+  vector: Float64Array,
+  waves: readonly Wave[],
+  token: number,
+  factor: 1 | -1,
+): void {
+  for (const wave of waves) vector[wave.channel]! += factor * waveAt(wave, token, BLOCK);
 }

@@ -5,6 +5,7 @@ import { type RecordLayout, recordLayout } from "../record_layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
 import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId, UniformLevels } from "../scheme.ts";
+import { blockLimits, type ChannelLimits } from "./outliers.ts";
 
 /** Numbers that share a scale. */
 export const GROUP = 32;
@@ -23,9 +24,11 @@ function scaleOf(extent: number, steps: number): number {
   return fromFloat16Bits(bits);
 }
 
-function levelsOf({ span, steps }: UniformLevels, numbers: readonly number[]): GroupLevels {
-  const low = Math.min(...numbers);
-  const high = Math.max(...numbers);
+/** The levels of a group whose numbers lie between two of them. */
+function levelsOf(
+  { span, steps }: UniformLevels,
+  { low, high }: ChannelLimits,
+): GroupLevels {
   if (span === "range") {
     const minimum = roundToFloat16(low) + 0; // of the two zeros, the positive one
     // Kernels subtract in f32.
@@ -52,6 +55,7 @@ function groupBitsOf({ span }: UniformLevels): number {
  * the minimum where there is one, channel by channel or token by token, and then the codes.
  *
  * Codes are reproducible: scale and minimum are rounded to binary16 first, and then each number gets the level nearest to it.
+ * Where a group is a channel of a block, a number far from all others is left out of the range, and gets the last level.
  */
 export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevels): Scheme {
   const { group } = levels;
@@ -104,11 +108,15 @@ export function levelsCodec({ codeBits, layout, levels }: Scheme): Codec | undef
       const headDim = vectors[0]!.length;
       const own = layout(headDim);
       const width = group === "tokens" ? 1 : GROUP;
+      const limits = group === "tokens" ? blockLimits(vectors).channels : undefined;
       for (let first = 0; first < headDim; first += width) {
         const numbers = vectors.flatMap((vector) =>
           Array.from({ length: width }, (_, i) => vector[first + i]!)
         );
-        const { scale, minimum } = levelsOf(levels, numbers);
+        const { scale, minimum } = levelsOf(
+          levels,
+          limits?.[first] ?? { low: Math.min(...numbers), high: Math.max(...numbers) },
+        );
         const bit = groupBit(own, token, first);
         writeBits(record, bit, 16, toFloat16Bits(scale));
         if (span === "range") writeBits(record, bit + 16, 16, toFloat16Bits(minimum));

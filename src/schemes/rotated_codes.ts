@@ -1,11 +1,11 @@
 /** What schemes with a universal codebook share: codes of a rotated vector, and the codebook as stored. */
-import { roundToFloat16, toFloat16Array } from "../float16.ts";
+import { MAX_FLOAT16, roundToFloat16, toFloat16Array } from "../float16.ts";
 
 /** A vector's codes. */
 export interface RotatedCodes {
   /** `[headDim / channels]`. */
   readonly codes: Uint32Array<ArrayBuffer>;
-  /** Square root of the mean square of the vector's channels, a binary16 number. */
+  /** Square root of the mean square of the vector's channels, a finite binary16 number. */
   readonly deviation: number;
   /** The same of what the codes stand for, before a scale. */
   readonly codedDeviation: number;
@@ -24,7 +24,7 @@ export function encodeRotated(
 ): RotatedCodes {
   let energy = 0;
   for (let i = 0; i < vector.length; i++) energy += vector[i]! * vector[i]!;
-  const deviation = roundToFloat16(Math.sqrt(energy / vector.length));
+  const deviation = roundToFloat16(Math.min(Math.sqrt(energy / vector.length), MAX_FLOAT16));
   const codes = new Uint32Array(vector.length / channels);
   let codedEnergy = 0;
   for (let group = 0; group < codes.length; group++) {

@@ -97,7 +97,7 @@ export async function checkKernel(
       outputs.push(...await runStep(pair, sequence, added, random, true));
     }
     return [
-      describeDifference("Attention", outputs, isHalf(plan) ? HALF_TOLERANCE : TOLERANCE),
+      describeDifference("Attention", outputs, plan.precision === "f16" ? HALF_TOLERANCE : TOLERANCE),
       await compareRecords(pair, sequence),
       ...(workload.work === "read" ? [await compareVectors(pair, sequence)] : []),
     ];
@@ -108,14 +108,6 @@ export async function checkKernel(
 
 /** A number of the device beside the reference's. */
 type Difference = readonly [found: number, wanted: number];
-
-/** Whether a plan's attention rounds products or tables to f16. */
-function isHalf({ layers }: CachePlan): boolean {
-  return layers.flatMap(({ decode, prefill }) => [decode, prefill])
-    .flatMap(({ attend, score }) => attend ?? score ?? [])
-    .map(({ name }) => parseKernelName(name))
-    .some(({ feature, variant }) => feature === "f16" || variant === "table16");
-}
 
 function describeDifference(
   what: string,
@@ -279,6 +271,7 @@ async function compareVectors(pair: Pair, sequence: PairSequence): Promise<Check
         const start = tiers.sinks + token - token % layout.tokens;
         const decoded = schemeCodec(scheme).decode(record, token % layout.tokens, headDim, {
           centroids,
+          scored: side === "keys" && keys.space === "as-scored",
           ...(side === "keys" && keys.space === "pre-rope"
             ? { turn: (vector, index, way) => rotate(vector, way * (start + index), keys.rope) }
             : {}),

@@ -17,6 +17,7 @@ import {
   type SchemeId,
 } from "../../../../mod.ts";
 import { kernelFeatures } from "../../../../src/kernel_name.ts";
+import { kernelPrecision } from "../../../../src/precision.ts";
 
 /** The families that a cache uses; the others calibrate. */
 export type CacheFamily = Exclude<KernelFamily, "kmeans_assign" | "kmeans_update">;
@@ -151,7 +152,13 @@ export function planWorkload(
   tokens: number,
   features: PlanOptions["features"] = new Set<string>(OPTIONAL_FEATURES),
 ): CachePlan {
-  const plan = planCache({ ...options(tokens), kernels, ...(features && { features }) });
+  const precision = kernel && kernelPrecision(parseKernelName(kernel.name));
+  const plan = planCache({
+    ...options(tokens),
+    kernels,
+    ...(features && { features }),
+    ...(precision && { precision }),
+  });
   if (kernel !== undefined && !plannedKernels(plan).includes(kernel.name)) {
     throw new CoupletError("kernel", {
       what: `Cannot run ${kernel.name}`,

@@ -1,0 +1,119 @@
+/**
+ * Waves: what a constant of the model in its keys, such as a bias, becomes in the rotary embedding. In a channel of keys that
+ * come as they are scored it turns with the position, so that no mean of a block takes it off; a wave does.
+ */
+import { finiteFloat16Bits, fromFloat16Bits } from "../float16.ts";
+
+/** A wave of one channel over the tokens of a block: `cosine * cos(angle) + sine * sin(angle)`. */
+export interface Wave {
+  /** The channel. */
+  readonly channel: number;
+  /** How far it turns from token to token, in parts of a turn; angles count from the block's middle. */
+  readonly step: number;
+  /** A binary16 number. */
+  readonly cosine: number;
+  /** A binary16 number. */
+  readonly sine: number;
+}
+
+/** Parts of a turn. */
+const TURN = 2 ** 24;
+
+/** Root mean square of a channel that may have a wave, in typical magnitudes of the block. */
+const LOUD = 2.5;
+
+/** The least share of a channel's energy that a wave has. */
+const LEAST_SHARE = 0.75;
+
+/**
+ * Parts of a turn between the steps that are tried, each time so many around the best; to begin with, all up to a quarter
+ * turn. No rotary embedding turns faster than a radian from token to token.
+ */
+const SPACINGS: readonly number[] = [2 ** 16, 2 ** 11, 2 ** 6];
+const TRIES = 64;
+
+/** Most waves of a block. */
+export function waveCount(headDim: number): number {
+  return Math.min(16, headDim / 8);
+}
+
+/** The angle of a wave at token `token` of `tokens`, in radians. */
+function angleAt(step: number, token: number, tokens: number): number {
+  return ((Math.PI * step) / TURN) * (2 * token - (tokens - 1));
+}
+
+/** What a wave adds to its channel at token `token` of a block of `tokens`. */
+export function waveAt({ step, cosine, sine }: Wave, token: number, tokens: number): number {
+  const angle = angleAt(step, token, tokens);
+  return cosine * Math.cos(angle) + sine * Math.sin(angle);
+}
+
+/** The wave of least squares with a given step: cosines and sines around the middle are orthogonal. */
+function fitWave(numbers: readonly number[], step: number) {
+  const sums = { cosine: 0, sine: 0, cosines: 0, sines: 0 };
+  numbers.forEach((number, token) => {
+    const angle = angleAt(step, token, numbers.length);
+    sums.cosine += number * Math.cos(angle);
+    sums.sine += number * Math.sin(angle);
+    sums.cosines += Math.cos(angle) ** 2;
+    sums.sines += Math.sin(angle) ** 2;
+  });
+  const [cosine, sine] = [sums.cosine / sums.cosines, sums.sine / Math.max(sums.sines, 1e-6)];
+  return { step, cosine, sine, energy: cosine * sums.cosine + sine * sums.sine };
+}
+
+/** The wave of most energy in a channel's numbers, to the last of {@linkcode SPACINGS}. */
+function bestWave(numbers: readonly number[]) {
+  let middle = (SPACINGS[0]! * TRIES) / 2;
+  let best = fitWave(numbers, 0);
+  for (const spacing of SPACINGS) {
+    for (let i = 0; i < TRIES; i++) {
+      const found = fitWave(numbers, Math.max(0, middle + (i - TRIES / 2) * spacing));
+      if (found.energy > best.energy) best = found;
+    }
+    middle = best.step;
+  }
+  return best;
+}
+
+/**
+ * The waves that stand out of a block, those of most energy first.
+ *
+ * @param vectors `[block]` vectors `[headDim]`.
+ * @param typical The block's typical magnitude.
+ */
+export function findWaves(vectors: readonly ArrayLike<number>[], typical: number): Wave[] {
+  const headDim = vectors[0]!.length;
+  const loud = (LOUD * typical) ** 2 * vectors.length;
+  const channels = Array.from({ length: headDim }, (_, channel) => ({
+    channel,
+    energy: vectors.reduce((sum, vector) => sum + vector[channel]! * vector[channel]!, 0),
+  }));
+  return channels
+    .filter(({ energy }) => energy > loud)
+    .sort((a, b) => b.energy - a.energy)
+    .slice(0, waveCount(headDim))
+    .flatMap(({ channel, energy }) => {
+      const best = bestWave(vectors.map((vector) => vector[channel]!));
+      if (best.energy < LEAST_SHARE * energy) return [];
+      const [cosine, sine] = [best.cosine, best.sine]
+        .map((factor) => fromFloat16Bits(finiteFloat16Bits(factor)));
+      return [{ channel, step: best.step, cosine: cosine!, sine: sine! }];
+    });
+}
+
+/** The two words of a record that hold a wave. */
+export function packWave({ channel, step, cosine, sine }: Wave): [number, number] {
+  return [channel + step * 256, finiteFloat16Bits(cosine) + finiteFloat16Bits(sine) * 65536];
+}
+
+/** The inverse of {@linkcode packWave}; undefined where the words hold none. */
+export function unpackWave(place: number, factors: number): Wave | undefined {
+  if (factors === 0) return undefined;
+  return {
+    channel: place & 0xff,
+    step: place >>> 8,
+    cosine: fromFloat16Bits(factors & 0xffff),
+    sine: fromFloat16Bits(factors >>> 16),
+  };
+}
