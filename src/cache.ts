@@ -5,7 +5,7 @@ import { checkOptions, DEVICE, type Fields, FUNCTION, having } from "./check_opt
 import type { CodebookSet, ModelFingerprint } from "./codebook.ts";
 import { compileLayer } from "./compiled_layer.ts";
 import { DeviceCache } from "./device_cache.ts";
-import { CoupletError } from "./errors.ts";
+import { type CoupletError, raise } from "./errors.ts";
 import { cacheCodebook, checkCodebookSet, CODEBOOKS, MODEL } from "./find_codebook.ts";
 import { createLayerBuffers, type LayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
 import { compileKernel } from "./pipelines.ts";
@@ -13,7 +13,7 @@ import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "./plan.ts";
 import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./recorder.ts";
-import type { Side } from "./scheme.ts";
+import { bySide, type Side } from "./scheme.ts";
 import { checkTuningDevice } from "./tuning.ts";
 import type { Sequence, SequencePages } from "./sequences.ts";
 import { allBuffers, createSharedBuffers } from "./shared_buffers.ts";
@@ -49,6 +49,8 @@ export const INIT_FIELDS: Fields<CacheInit> = {
   "profile?": having("what createProfile() gives", "beginPass"),
   "onFault?": FUNCTION,
 };
+
+const WHAT = "Cannot create the cache";
 
 /** One sequence's share of a step. */
 export interface StepEntry {
@@ -243,16 +245,13 @@ export interface Cache {
  * where the device offers less than was planned for; `tuning` where the plan's choices were measured on another; `device` where it refuses a kernel, `memory` where it has no room.
  */
 export async function createCache(init: CacheInit): Promise<Cache> {
-  checkOptions("usage", "Cannot create the cache", INIT_FIELDS, init);
+  checkOptions("usage", WHAT, INIT_FIELDS, init);
   const { device, plan, codebooks, model, sinkLogits } = init;
   const { options } = plan;
   if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
-  const layerCodebooks = options.layers.map(({ keys, values, keyValueHeads }, layer) => {
-    const shape = { keyValueHeads, headDim: options.shape.headDim };
-    return {
-      keys: cacheCodebook(codebooks, shape, layer, "keys", keys),
-      values: cacheCodebook(codebooks, shape, layer, "values", values),
-    };
+  const layerCodebooks = options.layers.map((layer, index) => {
+    const shape = { keyValueHeads: layer.keyValueHeads, headDim: options.shape.headDim };
+    return bySide((side) => cacheCodebook(codebooks, shape, index, side, layer[side]));
   });
   checkDevice(device, plan);
   if (plan.tuning !== undefined) checkTuningDevice(plan.tuning, device);
@@ -266,11 +265,12 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   const error = invalid ?? exhausted;
   if (error !== null) {
     for (const buffer of allBuffers(layers, shared)) buffer.destroy();
-    throw new CoupletError(invalid === null ? "memory" : "device", {
-      what: "Cannot allocate the cache",
-      why: error.message || "the device is out of memory",
-      remedy: `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
-    });
+    raise(
+      invalid === null ? "memory" : "device",
+      WHAT,
+      error.message || "the device is out of memory",
+      `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
+    );
   }
   return new DeviceCache(init, { layers: compiled, pageTable }, layers, layerCodebooks, shared);
 }
@@ -298,17 +298,19 @@ function checkDevice({ limits, features }: GPUDevice, plan: CachePlan): void {
   const { largestBinding } = plan;
   const missing = plan.features.filter((feature) => !features.has(feature));
   if (missing.length > 0) {
-    throw new CoupletError("limits", {
-      what: "Cannot create the cache on this device",
-      why: `it was planned with features that the device lacks: ${missing.join(", ")}`,
-      remedy: "Request the device with them, or plan with the device's features",
-    });
+    raise(
+      "limits",
+      WHAT,
+      `the plan has features that the device lacks: ${missing.join(", ")}`,
+      "Request the device with them, or plan with the device's",
+    );
   }
   const bound = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
   if (largestBinding <= bound) return;
-  throw new CoupletError("limits", {
-    what: "Cannot create the cache on this device",
-    why: `its largest buffer takes ${largestBinding} bytes and the device binds at most ${bound}`,
-    remedy: "Request the device with the limits requiredLimits() gives, or plan with its limits",
-  });
+  raise(
+    "limits",
+    WHAT,
+    `its largest buffer takes ${largestBinding} bytes and the device binds at most ${bound}`,
+    "Request the device with the limits requiredLimits() gives, or plan with the device's",
+  );
 }

@@ -1,5 +1,5 @@
 /** What snapshots need of a cache and hosts do not: the one door into it. */
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import type { CodedWith } from "./cache_identity.ts";
 import type { RestoredContent } from "./restored_content.ts";
 import type { Sequence, SequenceState } from "./sequences.ts";
@@ -37,11 +37,12 @@ export function registerInternals(cache: object, inside: CacheInternals): void {
 export function cacheInternals(cache: object): CacheInternals {
   const inside = internals.get(cache);
   if (inside === undefined) {
-    throw new CoupletError("usage", {
-      what: "Cannot use the cache",
-      why: "it is not one that createCache() made",
-      remedy: "Pass the cache itself, not a copy or a wrapper",
-    });
+    raise(
+      "usage",
+      "Cannot use the cache",
+      "it is not one that createCache() made",
+      "Pass the cache itself, not a copy or a wrapper",
+    );
   }
   return inside;
 }

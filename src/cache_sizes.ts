@@ -15,7 +15,7 @@ import {
 import { COUNTER_BYTES } from "./number_counters.ts";
 import { recordWords } from "./record_layout.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
-import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
+import { bySide, parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /** Bytes by what they hold. Everything but `scratch` stays in use between steps. */
 export interface CacheBytes {
@@ -339,11 +339,7 @@ export function layerBytes(
     exact: exactBytes(options, layer.keyValueHeads) / 2,
     codebooks: centroidBytes(options, layer, side),
   });
-  return {
-    keys: side("keys"),
-    values: side("values"),
-    tables: LAYER_BYTES * parts + sinkBytes(options),
-  };
+  return { ...bySide(side), tables: LAYER_BYTES * parts + sinkBytes(options) };
 }
 
 /** Bytes of the tables all layers share, where a step has so many sets of parameters. */

@@ -4,7 +4,7 @@ import { centroidBytes, type LayerBytes, tokenChannels, totalBytes } from "./cac
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
 import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "./plan.ts";
-import { parseScheme, type Side } from "./scheme.ts";
+import { bySide, parseScheme } from "./scheme.ts";
 import type { Sequences } from "./sequences.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
 
@@ -21,14 +21,13 @@ export function cacheStats(
     const sum = (name: "keyRecords" | "valueRecords" | "exact" | "parameters") =>
       parts.reduce((total, part) => total + part[name].size, 0);
     const exact = sum("exact") / 2;
-    const codebooks = (side: Side) =>
-      centroidBytes(options, options.layers[layer]!, side) +
-      (layerCodebooks[layer]![side]?.scale?.byteLength ?? 0);
-    return {
-      keys: { codes: sum("keyRecords"), exact, codebooks: codebooks("keys") },
-      values: { codes: sum("valueRecords"), exact, codebooks: codebooks("values") },
-      tables: sum("parameters") + sinkLogits.size,
-    };
+    const sides = bySide((side) => ({
+      codes: sum(side === "keys" ? "keyRecords" : "valueRecords"),
+      exact,
+      codebooks: centroidBytes(options, options.layers[layer]!, side) +
+        (layerCodebooks[layer]![side]?.scale?.byteLength ?? 0),
+    }));
+    return { ...sides, tables: sum("parameters") + sinkLogits.size };
   });
   const bytes = totalBytes(
     layers,

@@ -8,7 +8,7 @@ import {
   type StepSize,
   tableBytes,
 } from "./cache_sizes.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { MAX_SPAN, MIN_SPAN, TUNED_WORKGROUPS } from "./kernel_constants.ts";
 import type { KeyVariant } from "./kernel_name.ts";
@@ -143,11 +143,12 @@ export function fittingCandidates(
   requireKernel(kernels, mixes, limits);
   const table = tableQuery(score, layer, options.shape.headDim);
   if (table !== undefined) requireKernel(kernels, table, limits);
-  throw new CoupletError("limits", {
-    what: `Cannot attend to keys in ${layer.keys} and values in ${layer.values}`,
-    why: [...new Set(candidates.map(({ refused }) => refused))].join("; "),
-    remedy: "Plan smaller steps (capacity.stepTokens), or pass all kernels",
-  });
+  raise(
+    "limits",
+    `Cannot attend to keys in ${layer.keys} and values in ${layer.values}`,
+    [...new Set(candidates.map(({ refused }) => refused))].join("; "),
+    "Plan smaller steps (capacity.stepTokens), or pass all kernels",
+  );
 }
 
 /** Least cost first; of two that cost the same, the one that came first. */

@@ -18,7 +18,7 @@ import type {
 } from "./codebook.ts";
 import { describeValue } from "./describe_value.ts";
 import { FLOATS, NUMBER, orNothing, record, SIDE, typedArray } from "./data_kinds.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import { parseJson } from "./parse_json.ts";
 import { checkOrigin, MODEL } from "./find_codebook.ts";
 import {
@@ -69,7 +69,7 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
     checkCodebook(codebook);
     checkSizes(codebook);
     const name = tensorName(layer, side, scheme);
-    if (tensors.has(name)) throw badSet(`it holds the ${describe(codebook)} twice`);
+    if (tensors.has(name)) badSet(`it holds the ${describe(codebook)} twice`);
     tensors.set(name, {
       dtype: "U8",
       shape: centroidShape(parseScheme(scheme), keyValueHeads, headDim),
@@ -99,8 +99,8 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
   for (const rotation of set.valueRotations ?? []) {
     const { layer, keyValueHeads, headDim, axes } = rotation;
     checkRotation(rotation, byLayer.get(layer));
-    const name = rotationName(layer);
-    if (tensors.has(name)) throw badSet(`it holds two rotations of the values of layer ${layer}`);
+    const name = tensorName(layer, "values", ROTATION);
+    if (tensors.has(name)) badSet(`it holds two rotations of the values of layer ${layer}`);
     tensors.set(name, {
       dtype: "F32",
       shape: [keyValueHeads, headDim, headDim],
@@ -138,26 +138,25 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   checkOptions("usage", "Cannot use the codebook file", EXPECTED_FIELDS, expected);
   const { metadata, tensors } = readSafetensors(bytes);
   if (metadata["format"] !== FORMAT) {
-    throw badFile(
+    badFile(
       `its metadata give the format ${describeValue(metadata["format"])}, not "${FORMAT}"`,
-      "Give a file that calibration wrote",
     );
   }
   if (metadata["version"] !== VERSION) {
-    throw foreign(
+    foreign(
       `it has version ${
         describeValue(metadata["version"])
       } and this library reads version ${VERSION}`,
-      "Calibrate again with this version of the library",
+      "Calibrate again with this library",
     );
   }
   if (metadata["checksum"] !== checksum({ metadata, tensors })) {
-    throw badFile("its content does not have the checksum it gives", DAMAGED);
+    badFile("its content does not have the checksum it gives");
   }
   const model = parseModel(metadata["model"]);
   const keySpace = metadata["key_space"];
   if (keySpace !== "pre-rope" && keySpace !== "as-scored") {
-    throw badFile(`it gives the key space ${describeValue(keySpace)}`, DAMAGED);
+    badFile(`it gives the key space ${describeValue(keySpace)}`);
   }
   const provenance = parseProvenance(metadata["provenance"]);
   checkOrigin({ model, keySpace }, expected.keySpace, expected.model);
@@ -165,19 +164,19 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   const codebooks: Codebook[] = [];
   const valueRotations: ValueRotation[] = [];
   for (const name of tensors.keys()) {
-    const rotated = ROTATION_NAME.exec(name);
-    if (rotated !== null) {
-      valueRotations.push(parseRotation(Number(rotated[1]), name, tensors.get(name)!));
+    const centroids = name.replace(/\.(grid|scale|fit)$/, "");
+    if (centroids !== name) {
+      if (!tensors.has(centroids)) badFile(`it holds "${name}" without its centroids`);
       continue;
     }
-    const suffix = [GRID_SUFFIX, SCALE_SUFFIX, FIT_SUFFIX].find((suffix) => name.endsWith(suffix));
-    if (suffix !== undefined) {
-      if (!tensors.has(name.slice(0, -suffix.length))) {
-        throw badFile(`it holds "${name}" without the centroids it belongs to`, DAMAGED);
-      }
+    const match = TENSOR_NAME.exec(name);
+    if (match === null) badFile(`it holds the unknown tensor "${name}"`);
+    const [, layer, side, content] = match;
+    if (side === "values" && content === ROTATION) {
+      valueRotations.push(parseRotation(Number(layer), name, tensors));
       continue;
     }
-    const codebook = parseCodebook(name, tensors);
+    const codebook = parseCodebook(Number(layer), side as Side, content!, name, tensors);
     checkCodebook(codebook);
     checkShape(describe(codebook), codebook, expected);
     codebooks.push(codebook);
@@ -207,19 +206,17 @@ const SCALE_SUFFIX = ".scale";
 /** What the tensor of a codebook's fit adds to it: `[2, heads]`, mean squared errors and variances. */
 const FIT_SUFFIX = ".fit";
 
-/** `layers.<layer>.<side>.<scheme>`. */
-const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)\.([a-z0-9]+)$/;
+/** What stands for the scheme in the name of a rotation. */
+const ROTATION = "rotation";
 
-/** `layers.<layer>.values.rotation`. */
-const ROTATION_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.values\.rotation$/;
+/** `layers.<layer>.<side>.<scheme>`, or `layers.<layer>.values.rotation`. */
+const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)\.([a-z0-9]+)$/;
 
 /** How far sums of products of a rotation's axes may be from those of an orthonormal basis: float32's rounding. */
 const MOST_SKEW = 1e-4;
 
 /** Vectors that a rotation is tried on. */
 const TRIED = 16;
-
-const DAMAGED = "Fetch the file again, or calibrate again";
 
 function tensorName(layer: number, side: Side, scheme: SchemeId): string {
   return `layers.${layer}.${side}.${scheme}`;
@@ -229,24 +226,28 @@ function centroidShape(scheme: Scheme, keyValueHeads: number, headDim: number): 
   return [keyValueHeads, headDim / scheme.channels, scheme.centroids, scheme.channels];
 }
 
-function rotationName(layer: number): string {
-  return `layers.${layer}.values.rotation`;
+/** A tensor's data, or undefined where there is none of that name. */
+function dataOf(
+  tensors: ReadonlyMap<string, SafetensorsTensor>,
+  name: string,
+  dtype: string,
+  shape: readonly number[],
+): Uint8Array | undefined {
+  const found = tensors.get(name);
+  if (found !== undefined && (found.dtype !== dtype || `${found.shape}` !== `${shape}`)) {
+    badFile(`"${name}" is ${found.dtype} [${found.shape}], not ${dtype} [${shape}]`);
+  }
+  return found?.data;
 }
 
-function parseRotation(layer: number, name: string, tensor: SafetensorsTensor): ValueRotation {
-  const [keyValueHeads, headDim] = tensor.shape;
-  if (tensor.dtype !== "F32" || `${tensor.shape}` !== `${[keyValueHeads, headDim, headDim]}`) {
-    throw badFile(
-      `"${name}" is ${tensor.dtype} [${tensor.shape}], not F32 [heads, channels, channels]`,
-      DAMAGED,
-    );
-  }
-  return {
-    layer,
-    keyValueHeads: keyValueHeads!,
-    headDim: headDim!,
-    axes: fromLittleEndian32(tensor.data),
-  };
+function parseRotation(
+  layer: number,
+  name: string,
+  tensors: ReadonlyMap<string, SafetensorsTensor>,
+): ValueRotation {
+  const [keyValueHeads = 0, headDim = 0] = tensors.get(name)!.shape;
+  const axes = dataOf(tensors, name, "F32", [keyValueHeads, headDim, headDim])!;
+  return { layer, keyValueHeads, headDim, axes: floats(axes) };
 }
 
 /**
@@ -256,19 +257,17 @@ function parseRotation(layer: number, name: string, tensor: SafetensorsTensor): 
  * back differs from itself in at least every other try by any product that is off.
  */
 function checkRotation(rotation: ValueRotation, beside: readonly Codebook[] = []): void {
-  const { layer, keyValueHeads, headDim, axes } = rotation;
-  const what = `the ${describeRotation(rotation)}`;
-  if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
-    throw badSet(`${what} has ${keyValueHeads} heads of ${headDim} channels`);
-  }
+  const { keyValueHeads, headDim, axes } = rotation;
+  const what = `its ${describeRotation(rotation)}`;
+  checkHeads(what, rotation);
   if (axes.length !== keyValueHeads * headDim * headDim) {
-    throw badSet(`${what} has ${axes.length} values`);
+    badSet(`${what} has ${axes.length} values`);
   }
   const other = beside.find((one) =>
     one.keyValueHeads !== keyValueHeads || one.headDim !== headDim
   );
   if (other !== undefined) {
-    throw badSet(
+    badSet(
       `${what} has ${keyValueHeads} heads of ${headDim} channels, and the ${
         describe(other)
       } ${other.keyValueHeads} of ${other.headDim}`,
@@ -293,7 +292,7 @@ function checkRotation(rotation: ValueRotation, beside: readonly Codebook[] = []
         for (let i = 0; i < headDim; i++) back += axes[at + i]! * turned[i]!;
         const skew = Math.abs(back - signs[axis]!);
         if (skew < MOST_SKEW) continue;
-        throw badSet(`axis ${axis} of head ${head} in ${what} is off by ${skew}`);
+        badSet(`axis ${axis} of head ${head} in ${what} is off by ${skew}`);
       }
     }
   }
@@ -308,7 +307,7 @@ function checkShape(
   for (const size of ["keyValueHeads", "headDim"] as const) {
     const wanted = expected[size];
     if (wanted === undefined || found[size] === wanted) continue;
-    throw foreign(
+    foreign(
       `${size} of its ${what} is ${found[size]} and the model's ${wanted}`,
       "Calibrate on this model",
     );
@@ -316,51 +315,38 @@ function checkShape(
 }
 
 /** The codebook whose centroids are the tensor of that name. */
-function parseCodebook(name: string, tensors: ReadonlyMap<string, SafetensorsTensor>): Codebook {
-  const tensor = tensors.get(name)!;
-  const match = TENSOR_NAME.exec(name);
-  if (match === null) throw badFile(`it holds the unknown tensor "${name}"`, DAMAGED);
-  const scheme = parseScheme(match[3]!);
-  const [keyValueHeads, groups] = tensor.shape;
-  const headDim = (groups ?? 0) * scheme.channels;
-  if (
-    tensor.dtype !== "U8" || tensor.shape.length !== 4 ||
-    `${tensor.shape}` !== `${centroidShape(scheme, keyValueHeads!, headDim)}`
-  ) {
-    throw badFile(
-      `"${name}" is ${tensor.dtype} [${tensor.shape}], not U8 [heads, groups, ${scheme.centroids}, ${scheme.channels}]`,
-      DAMAGED,
-    );
-  }
-  function companion(suffix: string, dtype: string, shape: readonly number[]) {
-    const found = tensors.get(`${name}${suffix}`);
-    if (found !== undefined && (found.dtype !== dtype || `${found.shape}` !== `${shape}`)) {
-      throw badFile(
-        `"${name}${suffix}" is ${found.dtype} [${found.shape}], not ${dtype} [${shape}]`,
-        DAMAGED,
-      );
-    }
-    return found?.data;
-  }
-  const grid = companion(GRID_SUFFIX, "F16", [keyValueHeads!, headDim, 2]);
-  if (grid === undefined) throw badFile(`it holds "${name}" without a grid`, DAMAGED);
-  const scale = companion(SCALE_SUFFIX, "F32", [keyValueHeads!, headDim]);
-  const fit = companion(FIT_SUFFIX, "F32", [2, keyValueHeads!]);
+function parseCodebook(
+  layer: number,
+  side: Side,
+  schemeId: SchemeId,
+  name: string,
+  tensors: ReadonlyMap<string, SafetensorsTensor>,
+): Codebook {
+  const scheme = parseScheme(schemeId);
+  const [keyValueHeads = 0, groups = 0] = tensors.get(name)!.shape;
+  const headDim = groups * scheme.channels;
+  const part = (suffix: string, dtype: string, shape: readonly number[]) =>
+    dataOf(tensors, name + suffix, dtype, shape);
+  const centroids = part("", "U8", centroidShape(scheme, keyValueHeads, headDim))!;
+  const grid = part(GRID_SUFFIX, "F16", [keyValueHeads, headDim, 2]);
+  if (grid === undefined) badFile(`it holds "${name}" without a grid`);
+  const scale = part(SCALE_SUFFIX, "F32", [keyValueHeads, headDim]);
+  const fit = part(FIT_SUFFIX, "F32", [2, keyValueHeads]);
   return {
-    layer: Number(match[1]),
-    side: match[2] as Side,
+    layer,
+    side,
     scheme: scheme.id,
-    keyValueHeads: keyValueHeads!,
+    keyValueHeads,
     headDim,
-    centroids: tensor.data.slice(),
-    grid: fromLittleEndian16(grid),
-    ...(scale === undefined ? {} : { scale: fromLittleEndian32(scale) }),
-    ...(fit === undefined ? {} : { fit: parseFit(fit, keyValueHeads!) }),
+    centroids: new Uint8Array(centroids),
+    grid: new Uint16Array(new Uint8Array(grid).buffer),
+    ...(scale && { scale: floats(scale) }),
+    ...(fit && { fit: parseFit(fit, keyValueHeads) }),
   };
 }
 
 function parseFit(data: Uint8Array, keyValueHeads: number): CodebookFit {
-  const fit = fromLittleEndian32(data);
+  const fit = floats(data);
   return { errors: fit.slice(0, keyValueHeads), variances: fit.slice(keyValueHeads) };
 }
 
@@ -378,7 +364,7 @@ function checkSizes(codebook: Codebook): void {
   ] as const;
   for (const [name, numbers, size] of wanted) {
     if (numbers === undefined || numbers.length === size) continue;
-    throw badSet(
+    badSet(
       `the ${name} of its ${describe(codebook)} have ${numbers.length} values, not ${size}`,
     );
   }
@@ -386,30 +372,34 @@ function checkSizes(codebook: Codebook): void {
 
 /** Checks what a codebook says of itself, whether it was read or is about to be written. */
 function checkCodebook(codebook: Codebook): void {
-  const { layer, scheme: id, keyValueHeads, headDim, grid, scale, fit } = codebook;
+  const { scheme: id, headDim, grid, scale, fit } = codebook;
+  const what = `the codebook of its ${describe(codebook)}`;
   const scheme = parseScheme(id);
-  if (scheme.codebook !== "learned") throw badSet(`${id} needs no learned codebook`);
-  if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
-    throw badSet(`its ${describe(codebook)} have ${keyValueHeads} heads of ${headDim} channels`);
-  }
+  if (scheme.codebook !== "learned") badSet(`${id} needs no learned codebook`);
+  checkHeads(what, codebook);
   scheme.layout(headDim);
   // All exponent bits set: an infinity or NaN in binary16.
   const bad = grid.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
-  if (bad >= 0) {
-    throw badSet(`value ${bad} of the grid of its ${describe(codebook)} is not a finite number`);
-  }
+  if (bad >= 0) badSet(`${what} has a grid whose value ${bad} is not finite`);
   const badScale = scale?.findIndex((value) => !(value > 0 && value < Infinity)) ?? -1;
-  if (badScale >= 0) {
-    throw badSet(`value ${badScale} of the scale of its ${describe(codebook)} is not positive`);
-  }
+  if (badScale >= 0) badSet(`${what} has a scale whose value ${badScale} is not positive`);
   if (![...fit?.errors ?? [], ...fit?.variances ?? []].every((n) => n >= 0 && n < Infinity)) {
-    throw badSet(`the fit of its ${describe(codebook)} is not a positive number for each head`);
+    badSet(`${what} has a fit that is not a positive number for each head`);
+  }
+}
+
+function checkHeads(
+  what: string,
+  { layer, keyValueHeads, headDim }: Pick<Codebook, "layer" | "keyValueHeads" | "headDim">,
+): void {
+  if (![layer + 1, keyValueHeads, headDim].every((n) => Number.isSafeInteger(n) && n > 0)) {
+    badSet(`${what} has ${keyValueHeads} heads of ${headDim} channels`);
   }
 }
 
 function parseModel(text: string | undefined): ModelFingerprint {
   const model = parseObject("model", text);
-  if (!MODEL[1](model)) throw badFile("its model has no name and digest", DAMAGED);
+  if (!MODEL[1](model)) badFile("its model has no name and digest");
   const { name, digest } = model;
   return { name, digest };
 }
@@ -417,7 +407,7 @@ function parseModel(text: string | undefined): ModelFingerprint {
 function parseProvenance(text: string | undefined): CalibrationProvenance {
   const { source, tokens, seed, iterations } = parseObject("provenance", text);
   if (!TEXT[1](source) || !FINITE[1](tokens) || !FINITE[1](seed) || !FINITE[1](iterations)) {
-    throw badFile("its provenance has no source, tokens, seed and iterations", DAMAGED);
+    badFile("its provenance has no source, tokens, seed and iterations");
   }
   return { source, tokens, seed, iterations };
 }
@@ -428,10 +418,10 @@ function parseObject(name: string, text: string | undefined): Record<string, unk
     value = parseJson(text ?? "");
   } catch (cause) {
     const { message } = cause as Error;
-    throw badFile(`its ${name} cannot be read as JSON: ${message}`, DAMAGED, { cause });
+    badFile(`its ${name} is no JSON: ${message}`, { cause });
   }
   if (typeof value !== "object" || value === null) {
-    throw badFile(`its ${name} is no object`, DAMAGED);
+    badFile(`its ${name} is no object`);
   }
   return value as Record<string, unknown>;
 }
@@ -461,18 +451,9 @@ function littleEndian(values: Uint16Array | Float32Array): Uint8Array<ArrayBuffe
   return new Uint8Array(view.buffer);
 }
 
-function fromLittleEndian16(bytes: Uint8Array): Uint16Array<ArrayBuffer> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const values = new Uint16Array(bytes.length / 2);
-  for (let i = 0; i < values.length; i++) values[i] = view.getUint16(i * 2, true);
-  return values;
-}
-
-function fromLittleEndian32(bytes: Uint8Array): Float32Array<ArrayBuffer> {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const values = new Float32Array(bytes.length / 4);
-  for (let i = 0; i < values.length; i++) values[i] = view.getFloat32(i * 4, true);
-  return values;
+/** Copies, because tensors need not be aligned. Whatever runs WebGPU is little-endian, as files are. */
+function floats(bytes: Uint8Array): Float32Array<ArrayBuffer> {
+  return new Float32Array(new Uint8Array(bytes).buffer);
 }
 
 function describeRotation({ layer }: ValueRotation): string {
@@ -487,20 +468,22 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function badFile(why: string, remedy: string, options?: ErrorOptions): CoupletError {
-  return new CoupletError("file", { what: "Cannot read the codebook file", why, remedy }, options);
-}
-
-function foreign(why: string, remedy: string): CoupletError {
-  return new CoupletError("codebook", { what: "Cannot use the codebook file", why, remedy });
-}
-
-function badSet(why: string): CoupletError {
-  return new CoupletError("codebook", {
-    what: "Cannot use the set of codebooks",
+function badFile(why: string, options?: ErrorOptions): never {
+  raise(
+    "file",
+    "Cannot read the codebook file",
     why,
-    remedy: "Calibrate again",
-  });
+    "Fetch the file that calibration wrote again, or calibrate again",
+    options,
+  );
+}
+
+function foreign(why: string, remedy: string): never {
+  raise("codebook", "Cannot use the codebook file", why, remedy);
+}
+
+function badSet(why: string): never {
+  raise("codebook", "Cannot use the set of codebooks", why, "Calibrate again");
 }
 
 /** What a set to be written may be: the numbers in it are checked one by one. */

@@ -3,11 +3,11 @@ import type { ResolvedOptions } from "./cache_options.ts";
 import { exactSequenceBytes, pageBytes } from "./cache_sizes.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { ENCODE_TOKENS } from "./kernel_constants.ts";
-import { parseKernelName } from "./kernel_name.ts";
+import { kernelParts } from "./select_kernel.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { AttentionKernels } from "./choose_attention.ts";
 import type { CachePlan, LayerPlan } from "./plan.ts";
-import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
+import { parseScheme, type SchemeId, type Side, SIDES } from "./scheme.ts";
 
 /** One layer's compiled attention. */
 export interface CompiledAttention {
@@ -68,33 +68,35 @@ export async function compileLayer(
   layer: LayerPlan,
 ): Promise<CompiledLayer> {
   const host = { IO_HALF: options.dtype === "f16" ? 1 : 0 };
-  const encoder = (side: Side, kernel: KernelInfo) =>
-    compileEncoder(device, options, layer[side], kernel, side === "keys" ? 0 : 1);
-  const reader = async (side: Side, kernel: KernelInfo) => {
-    const constants = { ...host, SIDE: side === "keys" ? 0 : 1 };
-    const rotary = side === "keys" ? rotaryConstants(options, kernel) : {};
-    const [exact, coded] = await Promise.all([
-      compileKernel(device, layer.load, constants),
-      compileKernel(device, kernel, { ...constants, ...rotary }),
+  const ofSide = async (side: Side, encode: KernelInfo, decode: KernelInfo) => {
+    const SIDE = SIDES.indexOf(side);
+    const rotary = side === "keys" ? rotaryConstants(options, decode) : {};
+    const [encoder, exact, coded] = await Promise.all([
+      compileEncoder(device, options, layer[side], encode, SIDE),
+      compileKernel(device, layer.load, { ...host, SIDE }),
+      compileKernel(device, decode, { ...host, SIDE, ...rotary }),
     ]);
-    return { exact, coded };
+    return { encoder, read: { exact, coded } };
   };
-  const [store, keys, values, readKeys, readValues, decode, prefill, combine, units] = await Promise
-    .all([
-      compileKernel(device, layer.store, host),
-      encoder("keys", layer.encodeKeys),
-      encoder("values", layer.encodeValues),
-      reader("keys", layer.decodeKeys),
-      reader("values", layer.decodeValues),
-      compileAttention(device, options, layer.decode),
-      compileAttention(device, options, layer.prefill),
-      compileKernel(device, layer.combine, host),
-      Promise.all(
-        layer.parts.map(({ count }) => compileUnits(device, options, layer, count)),
-      ),
-    ]);
-  const read = { keys: readKeys, values: readValues };
-  return { store, keys, values, read, decode, prefill, combine, units };
+  const [store, keys, values, decode, prefill, combine, units] = await Promise.all([
+    compileKernel(device, layer.store, host),
+    ofSide("keys", layer.encodeKeys, layer.decodeKeys),
+    ofSide("values", layer.encodeValues, layer.decodeValues),
+    compileAttention(device, options, layer.decode),
+    compileAttention(device, options, layer.prefill),
+    compileKernel(device, layer.combine, host),
+    Promise.all(layer.parts.map(({ count }) => compileUnits(device, options, layer, count))),
+  ]);
+  return {
+    store,
+    keys: keys.encoder,
+    values: values.encoder,
+    read: { keys: keys.read, values: values.read },
+    decode,
+    prefill,
+    combine,
+    units,
+  };
 }
 
 async function compileEncoder(
@@ -102,7 +104,7 @@ async function compileEncoder(
   options: ResolvedOptions,
   schemeId: SchemeId,
   kernel: KernelInfo,
-  side: 0 | 1,
+  side: number,
 ): Promise<CompiledEncoder> {
   const { shape, capacity } = options;
   const { layout, codebook } = parseScheme(schemeId);
@@ -128,7 +130,7 @@ function rotaryConstants(
   { keys, shape }: ResolvedOptions,
   kernel: KernelInfo,
 ): Record<string, number> {
-  if (keys.space !== "pre-rope" || parseKernelName(kernel.name).variant !== "rope") return {};
+  if (keys.space !== "pre-rope" || kernelParts(kernel).variant !== "rope") return {};
   return {
     INTERLEAVED: keys.rope.layout === "interleaved" ? 1 : 0,
     ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,

@@ -9,7 +9,7 @@ import { cacheStats } from "./cache_stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
 import { EncoderOrder } from "./encoder_order.ts";
 import { describeValue } from "./describe_value.ts";
-import { CoupletError } from "./errors.ts";
+import { CoupletError, raise } from "./errors.ts";
 import {
   type BoundTensor,
   checkApart,
@@ -143,7 +143,7 @@ export class DeviceCache implements Cache {
       this.#lost = new CoupletError("lost", {
         what: "Cannot use the cache",
         why: `its device was lost: ${message || reason}`,
-        remedy: "Create the cache anew on a new device, and restore its sequences from snapshots",
+        remedy: "Create another on a new device, and restore its sequences from snapshots",
       });
       if (!this.#isDestroyed) this.#onFault?.(this.#lost);
     });
@@ -236,11 +236,12 @@ export class DeviceCache implements Cache {
     parents: readonly number[],
   ): Sequence[] {
     const refuse = (why: string): never => {
-      throw new CoupletError("usage", {
-        what: "Cannot reorder the beams",
+      raise(
+        "usage",
+        "Cannot reorder the beams",
         why,
-        remedy: "Give each beam once, and for each new beam the index of the one it goes on from",
-      });
+        "Give each beam once, and for each new one the index of its parent",
+      );
     };
     this.#checkDevice();
     checkBeams(beams, parents);
@@ -276,12 +277,12 @@ export class DeviceCache implements Cache {
     for (const sequence of sequences) {
       const start = unfinishedFrom(this.#sequences.state(sequence));
       if (start === undefined) continue;
-      throw new CoupletError("usage", {
-        what: `Cannot fork sequence ${sequence.id}`,
-        why: `its step from ${start} on was not appended to every layer`,
-        remedy:
-          `Record the step's appends first, or give it up: truncate the sequence to ${start} tokens`,
-      });
+      raise(
+        "usage",
+        `Cannot fork sequence ${sequence.id}`,
+        `its step from ${start} on was not appended to every layer`,
+        `Record the step's appends first, or give it up: truncate the sequence to ${start} tokens`,
+      );
     }
     this.#encoders.check(target, sequences);
   }
@@ -311,7 +312,7 @@ export class DeviceCache implements Cache {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
     const { progress } = state;
     if (progress.isAppended(layer)) {
-      throw outOfOrder("append to", layer, "the step was appended to it before");
+      outOfOrder("append to", layer, "the step was appended to it before");
     }
     for (const growth of live) this.#checkTurn(growth, layer);
     const keys = this.#hostTensor("keys", tensors?.keys, state, layer).binding;
@@ -335,7 +336,7 @@ export class DeviceCache implements Cache {
     const { sequence, start, tokens } = growth;
     const missing = stepsBefore(growth).find((before) => !before.progress.isAppended(layer));
     if (missing !== undefined) {
-      throw outOfOrder(
+      outOfOrder(
         "append to",
         layer,
         `the step of sequence ${sequence.id} from ${missing.start} on was not appended to it`,
@@ -344,10 +345,10 @@ export class DeviceCache implements Cache {
     const behind = unfinishedFrom(growth.state)!;
     const { appendTokens } = this.plan.options.capacity;
     if (behind === start || start + tokens - behind <= appendTokens) return;
-    throw outOfOrder(
+    outOfOrder(
       "append to",
       layer,
-      `some layers have sequence ${sequence.id} up to ${behind} alone, and no layer may be more than ${appendTokens} tokens ahead (capacity.appendTokens)`,
+      `others have sequence ${sequence.id} up to ${behind}, and none may be more than ${appendTokens} tokens ahead (capacity.appendTokens)`,
     );
   }
 
@@ -360,11 +361,11 @@ export class DeviceCache implements Cache {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
     const { progress } = state;
     if (!progress.isAppended(layer) || progress.isPassed(layer)) {
-      throw outOfOrder(
+      outOfOrder(
         "attend in",
         layer,
         progress.isPassed(layer)
-          ? "a later step of one of the sequences was appended to it"
+          ? "a later step was appended to it"
           : "the step was not appended to it",
       );
     }
@@ -406,12 +407,12 @@ export class DeviceCache implements Cache {
     );
     const awaited = state.steps.find(({ progress }) => !progress.isAppended(layer));
     if (awaited !== undefined) {
-      throw new CoupletError("usage", {
-        what: `Cannot read sequence ${sequence.id}`,
-        why: `its step from ${awaited.start} on was not appended to layer ${layer}`,
-        remedy:
-          `Record the step's append first, or give it up: truncate the sequence to ${awaited.start} tokens`,
-      });
+      raise(
+        "usage",
+        `Cannot read sequence ${sequence.id}`,
+        `its step from ${awaited.start} on was not appended to layer ${layer}`,
+        `Record the step's append first, or give it up: truncate the sequence to ${awaited.start} tokens`,
+      );
     }
     const { side, count, output } = range;
     const { shape, layers, dtype } = options;
@@ -481,11 +482,12 @@ export class DeviceCache implements Cache {
 
   #checkExists(): void {
     if (!this.#isDestroyed) return;
-    throw new CoupletError("usage", {
-      what: "Cannot use the cache",
-      why: "it was destroyed",
-      remedy: "Create another, and restore its sequences from snapshots",
-    });
+    raise(
+      "usage",
+      "Cannot use the cache",
+      "it was destroyed",
+      "Create another, and restore its sequences from snapshots",
+    );
   }
 
   #checkDevice(): void {
@@ -495,11 +497,12 @@ export class DeviceCache implements Cache {
 
   #checkLayer(layer: number): void {
     if (Number.isInteger(layer) && layer in this.#layers) return;
-    throw new CoupletError("usage", {
-      what: `Cannot use layer ${describeValue(layer)}`,
-      why: `the model has layers 0 to ${this.#layers.length - 1}`,
-      remedy: "Pass a layer of the model",
-    });
+    raise(
+      "usage",
+      `Cannot use layer ${describeValue(layer)}`,
+      `the model has layers 0 to ${this.#layers.length - 1}`,
+      "Use a layer of the model",
+    );
   }
 
   /** Checks that a step is this cache's, that some of its tokens are still wanted, and where its commands are to go. */
@@ -508,19 +511,15 @@ export class DeviceCache implements Cache {
     this.#recorder.check(target);
     this.#checkLayer(layer);
     const refuse = (why: string, remedy: string): never => {
-      throw new CoupletError("usage", {
-        what: `Cannot use the step in layer ${layer}`,
-        why,
-        remedy,
-      });
+      raise("usage", `Cannot use the step in layer ${layer}`, why, remedy);
     };
     const state = this.#steps.get(step) ??
-      refuse("it is no step of this cache", "Pass a step of this cache's beginStep()");
+      refuse("it is no step of this cache", "Use a step of this cache");
     const live = state.growths.filter(({ isVoid }) => !isVoid);
     if (live.length === 0) {
       refuse(
         "its tokens were taken back, or its sequences freed",
-        "Begin another step of the sequences as they are now",
+        "Begin another step",
       );
     }
     const sequences = live.map(({ sequence }) => sequence);
@@ -554,11 +553,11 @@ function stepsBefore(growth: Growth): readonly Growth[] {
   return steps.slice(0, steps.indexOf(growth));
 }
 
-function outOfOrder(what: string, layer: number, why: string): CoupletError {
-  return new CoupletError("usage", {
-    what: `Cannot ${what} layer ${layer}`,
+function outOfOrder(what: string, layer: number, why: string): never {
+  raise(
+    "usage",
+    `Cannot ${what} layer ${layer}`,
     why,
-    remedy:
-      "Append to each layer once a step, then attend, and keep the order of a sequence's steps; to give a step up, truncate its sequences to where it began",
-  });
+    "Append each step to each layer once, in order, then attend, or give it up: truncate its sequences",
+  );
 }

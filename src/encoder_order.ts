@@ -1,5 +1,5 @@
 /** Which encoders a sequence's commands went into, as far as an order in which they cannot run can be told. */
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import { type CommandTarget, isPass } from "./recorder.ts";
 import type { Sequence } from "./sequences.ts";
 
@@ -21,12 +21,12 @@ export class EncoderOrder {
   check(target: CommandTarget, sequences: readonly Sequence[]): void {
     const left = sequences.find((sequence) => this.#encoders.get(sequence)?.left.has(target));
     if (left === undefined) return;
-    throw new CoupletError("usage", {
-      what: `Cannot record commands of sequence ${left.id} into this encoder`,
-      why: "later ones were recorded into another, and each encoder runs as a whole",
-      remedy:
-        "Finish an encoder before commands of the same sequence go into the next, and submit in that order",
-    });
+    raise(
+      "usage",
+      `Cannot record commands of sequence ${left.id} into this encoder`,
+      "later ones were recorded into another, and each encoder runs as a whole",
+      "Finish one encoder of a sequence before the next, and submit in that order",
+    );
   }
 
   /** Commands of these sequences went into an encoder. */

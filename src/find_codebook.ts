@@ -6,7 +6,7 @@ import type {
   ModelFingerprint,
   SideCodebook,
 } from "./codebook.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /** What a model's fingerprint may be. */
@@ -39,9 +39,9 @@ export function checkCodebookSet(
 ): void {
   checkOrigin(set, keySpace, model);
   if (set.valueRotations?.length && model === undefined) {
-    throw foreign(
+    foreign(
       "their values are rotated, and nothing says that the model's are",
-      "Fold its rotations into the model, and pass the digest it then has (model)",
+      "Fold the rotations into the model, and pass the digest it then has (model)",
     );
   }
 }
@@ -57,21 +57,21 @@ export function checkOrigin(
   model: ModelFingerprint = set.model,
 ): void {
   if (set.keySpace !== keySpace) {
-    throw foreign(
+    foreign(
       `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
-      "Calibrate on keys in the space the cache gets, or plan the cache for theirs",
+      "Calibrate on such keys, or plan the cache for the others",
     );
   }
   if (model.digest !== set.model.digest) {
-    throw foreign(
+    foreign(
       `they were learned on ${set.model.name} (${set.model.digest}) and the model is ${model.name} (${model.digest})`,
-      "Calibrate this model, or load the codebooks that belong to it",
+      "Calibrate this model, or load its codebooks",
     );
   }
 }
 
-function foreign(why: string, remedy: string): CoupletError {
-  return new CoupletError("codebook", { what: "Cannot use the codebooks", why, remedy });
+function foreign(why: string, remedy: string): never {
+  raise("codebook", "Cannot use the codebooks", why, remedy);
 }
 
 /**
@@ -99,19 +99,20 @@ function codebookOf(set: CodebookSet, layer: number, side: Side, scheme: SchemeI
     codebook.layer === layer && codebook.side === side && codebook.scheme === scheme
   );
   if (found !== undefined) return found;
+  const listed = (values: readonly unknown[]) => [...new Set(values)].sort().join(", ");
   const here = set.codebooks.filter((one) => one.layer === layer && one.side === side);
-  const layers = [...new Set(set.codebooks.map((one) => one.layer))].sort((a, b) => a - b);
-  throw new CoupletError("codebook", {
-    what: `Cannot find the codebook of the ${side} of layer ${layer} for ${scheme}`,
-    why: here.length > 0
-      ? `the set holds ${here.map((one) => one.scheme).sort().join(", ")} for them`
-      : set.codebooks.length > 0
-      ? `the set holds ${
-        [...new Set(set.codebooks.map((one) => one.scheme))].sort().join(", ")
-      } for layers ${layers.join(", ")}, and nothing for these ${side}`
-      : "the set is empty",
-    remedy: `Calibrate with ${scheme} among the schemes, or choose a scheme that the set holds`,
-  });
+  const schemes = (here.length ? here : set.codebooks).map((one) => one.scheme);
+  const layers = set.codebooks.map((one) => one.layer);
+  raise(
+    "codebook",
+    `Cannot find the codebook of the ${side} of layer ${layer} for ${scheme}`,
+    layers.length === 0
+      ? "the set is empty"
+      : `the set holds ${listed(schemes)} for ${
+        here.length ? "them" : `layers ${listed(layers)}, and nothing for these`
+      }`,
+    `Calibrate with ${scheme} among the schemes, or choose a scheme that the set holds`,
+  );
 }
 
 /**
@@ -130,13 +131,10 @@ export function cacheCodebook(
   const { codebook, centroids, universalCentroids } = parseScheme(scheme);
   if (codebook === "none") return undefined;
   if (universalCentroids !== undefined) return { scheme, centroids: universalCentroids(headDim) };
+  const what = `Cannot use ${scheme} for the ${side} of layer ${layer}`;
+  const remedy = `Calibrate this model with ${scheme} among the schemes`;
   if (set === undefined) {
-    throw new CoupletError("codebook", {
-      what: `Cannot use ${scheme} for the ${side} of layer ${layer}`,
-      why: "no codebooks were given",
-      remedy:
-        `Calibrate this model with ${scheme} among the schemes, and pass the set as codebooks`,
-    });
+    raise("codebook", what, "no codebooks were given", `${remedy}, and pass them (codebooks)`);
   }
   const found = codebookOf(set, layer, side, scheme);
   if (
@@ -144,12 +142,12 @@ export function cacheCodebook(
     found.centroids.length !== keyValueHeads * headDim * centroids ||
     found.grid.length !== 2 * keyValueHeads * headDim
   ) {
-    throw new CoupletError("codebook", {
-      what: `Cannot use ${scheme} for the ${side} of layer ${layer}`,
-      why:
-        `its codebook is for ${found.keyValueHeads} heads of ${found.headDim} channels, and the model has ${keyValueHeads} of ${headDim}`,
-      remedy: "Calibrate this model",
-    });
+    raise(
+      "codebook",
+      what,
+      `its codebook is for ${found.keyValueHeads} heads of ${found.headDim} channels, and the model has ${keyValueHeads} of ${headDim}`,
+      remedy,
+    );
   }
   return found;
 }

@@ -1,7 +1,7 @@
 /** Checks of the bindings a host hands over. */
 import type { TensorStrides } from "./cache_options.ts";
 import { describeValue } from "./describe_value.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 
 /** A tensor of the host, and what it must hold. */
 export interface HostTensor {
@@ -50,20 +50,20 @@ export function checkBinding(
   const { buffer, offset = 0, size: given } = Object(binding) as GPUBufferBinding;
   const { usage, size: all } = Object(buffer) as GPUBuffer;
   if (typeof usage !== "number") {
-    throw refusal(
+    refusal(
       name,
       `its buffer is ${describeValue(buffer)}`,
       "Pass { buffer } with a GPUBuffer",
     );
   }
   if ((usage & STORAGE) === 0) {
-    throw refusal(name, "its buffer was not created for storage", "Create it with usage STORAGE");
+    refusal(name, "its buffer was not created for storage", "Create it with usage STORAGE");
   }
   if (own.has(buffer as GPUBuffer)) {
-    throw refusal(name, "its buffer is the cache's own", "Use a buffer of the host");
+    refusal(name, "its buffer is the cache's own", "Use a buffer of the host");
   }
   if (!(Number.isInteger(offset) && offset >= 0 && offset % OFFSET_ALIGNMENT === 0)) {
-    throw refusal(
+    refusal(
       name,
       `its offset is ${describeValue(offset)} bytes`,
       `Use an offset that is a multiple of ${OFFSET_ALIGNMENT}`,
@@ -71,20 +71,22 @@ export function checkBinding(
   }
   const size = given ?? all - offset;
   if (!(Number.isFinite(size) && size >= bytes && offset + size <= all)) {
-    throw new CoupletError("shape", {
-      what: what(name),
-      why: `it has ${
+    raise(
+      "shape",
+      what(name),
+      `it has ${
         describeValue(size)
       } bytes from byte ${offset} on, of a buffer of ${all}, and the step needs ${bytes}`,
-      remedy: "Bind the whole tensor, in the plan's element type and strides",
-    });
+      "Bind the whole tensor, in the plan's dtype and strides",
+    );
   }
   if (bytes > most) {
-    throw new CoupletError("limits", {
-      what: what(name),
-      why: `the step needs ${bytes} bytes and the device binds at most ${most}`,
-      remedy: "Use smaller steps (capacity.stepTokens)",
-    });
+    raise(
+      "limits",
+      what(name),
+      `the step needs ${bytes} bytes and the device binds at most ${most}`,
+      "Use smaller steps (capacity.stepTokens)",
+    );
   }
   // Bindings are whole words, as tensors are.
   const bound = Math.min(size, most);
@@ -101,9 +103,9 @@ export function checkApart(written: HostTensor, read: HostTensor): void {
   const from = written.binding.offset ?? 0;
   const start = read.binding.offset ?? 0;
   if (from >= start + read.bytes || start >= from + written.bytes) return;
-  throw refusal(
+  refusal(
     written.name,
-    `it overlaps the ${read.name}, which may be read again`,
+    `it overlaps the ${read.name}`,
     "Use separate ranges",
   );
 }
@@ -112,6 +114,6 @@ function what(name: string): string {
   return `Cannot use the binding of the ${name}`;
 }
 
-function refusal(name: string, why: string, remedy: string): CoupletError {
-  return new CoupletError("usage", { what: what(name), why, remedy });
+function refusal(name: string, why: string, remedy: string): never {
+  raise("usage", what(name), why, remedy);
 }

@@ -1,6 +1,6 @@
 import { checkOptions, listOf, oneOf, TEXT, whole } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import type { SchemeId } from "./scheme.ts";
 
 /** What a kernel does; the first token of its name. */
@@ -116,50 +116,40 @@ export function formatKernelName(parts: KernelNameParts): string {
   ].join("_");
 }
 
-function familyOf(name: string): KernelFamily | undefined {
-  const families = Object.keys(NAME_GRAMMARS) as KernelFamily[];
-  return families.find((family) => name === family || name.startsWith(`${family}_`));
-}
-
 /**
  * The inverse of {@linkcode formatKernelName}.
  *
  * @throws {CoupletError} `kernel` where the name does not follow the grammar.
  */
 export function parseKernelName(name: string): KernelNameParts {
-  const family = typeof name === "string" ? familyOf(name) : undefined;
-  const parts = family === undefined ? undefined : parseParts(family, name);
-  if (parts !== undefined) return parts;
-  throw new CoupletError("kernel", {
-    what: `Cannot parse the kernel name ${describeValue(name)}`,
-    why: "names of kernels have another form (docs/kernel_names.md)",
-    remedy: "Use a name from the manifest",
-  });
+  const families = Object.keys(NAME_GRAMMARS) as KernelFamily[];
+  const parts = TEXT[1](name) && families.flatMap((family) => parseParts(family, name))[0];
+  return parts || raise(
+    "kernel",
+    `Cannot parse the kernel name ${describeValue(name)}`,
+    "names of kernels have another form (docs/kernel_names.md)",
+    "Use a name from the manifest",
+  );
 }
 
-function parseParts(family: KernelFamily, name: string): KernelNameParts | undefined {
+/** What a name says if it is one of the family's, whose names no other family has. */
+function parseParts(family: KernelFamily, name: string): KernelNameParts[] {
   const grammar = NAME_GRAMMARS[family];
-  const tokens = name === family ? [] : name.slice(family.length + 1).split("_");
-  const schemes = tokens.splice(0, grammar.schemes);
-  const size = grammar.size === ""
-    ? undefined
-    : new RegExp(`^${grammar.size}([1-9][0-9]*)$`).exec(tokens.shift() ?? "")?.[1];
-  const variant = grammar.variant === "never"
-    ? undefined
-    : VARIANTS.find((known) => known === tokens[0]);
-  if (variant !== undefined) tokens.shift();
-  const feature = family === "attend"
-    ? FEATURE_NAMES.find((known) => known === tokens[0])
-    : undefined;
-  if (feature !== undefined) tokens.shift();
-  const sized = grammar.size === "" || size !== undefined;
-  const varied = grammar.variant !== "always" || variant !== undefined;
-  if (!sized || !varied || tokens.length > 0) return undefined;
-  return {
+  const part = (name: string, words: readonly string[]) => `(?:_(?<${name}>${words.join("|")}))`;
+  const optional = grammar.variant === "always" ? "" : "?";
+  const found = new RegExp(
+    `^${family}${"_([^_]+)".repeat(grammar.schemes)}` +
+      (grammar.size && part("size", [`${grammar.size}[1-9]\\d*`])) +
+      (grammar.variant === "never" ? "" : part("variant", VARIANTS) + optional) +
+      (family === "attend" ? `${part("feature", FEATURE_NAMES)}?` : "") + "$",
+  ).exec(name);
+  if (found === null) return [];
+  const { size, variant, feature } = found.groups ?? {};
+  return [{
     family,
-    schemes,
-    ...(size === undefined ? {} : { size: Number(size) }),
-    ...(variant === undefined ? {} : { variant }),
-    ...(feature === undefined ? {} : { feature }),
-  };
+    schemes: found.slice(1, 1 + grammar.schemes),
+    ...(size && { size: Number(size.slice(1)) }),
+    ...(variant && { variant: variant as KeyVariant }),
+    ...(feature && { feature: feature as KernelFeature }),
+  }];
 }

@@ -14,7 +14,7 @@ import type { LayerBuffers, PartBuffers } from "./layer_buffers.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
 import type { RestoredPart } from "./restored_content.ts";
-import { parseScheme, type Side, SIDES } from "./scheme.ts";
+import { bySide, parseScheme, type Side, SIDES } from "./scheme.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
 import type { ParameterPlace } from "./step_places.ts";
 import type { AttentionWay } from "./tuning.ts";
@@ -98,36 +98,40 @@ export class LayerCommands {
         (name) => ownBuffer(name, buffers, part, shared, records),
         mostGroups,
       );
-    const attention = ({ attend, score, mix }: CompiledAttention, part: PartBuffers) =>
-      [attend, score, mix].flatMap((kernel) => kernel === undefined ? [] : [bind(kernel, part)]);
+    const byWay = <T>(make: (compiled: CompiledAttention) => T): Record<AttentionWay, T> => ({
+      decode: make(compiled.decode),
+      prefill: make(compiled.prefill),
+    });
     this.#parts = buffers.parts.map((part, i): BoundPart => {
-      const { keyRecords, valueRecords, exact } = part;
-      const { copies, restores } = compiled.units[i]!;
+      const records = { keys: part.keyRecords, values: part.valueRecords };
       const units = (
         kernels: Readonly<Record<CopiedBuffer, CompiledCopy>>,
         mostGroups?: number,
-      ) => ({
-        keyRecords: bind(kernels.keyRecords.kernel, part, keyRecords, mostGroups),
-        valueRecords: bind(kernels.valueRecords.kernel, part, valueRecords, mostGroups),
-        exact: bind(kernels.exact.kernel, part, exact, mostGroups),
-      });
-      const encode = (side: Side, records: GPUBuffer) => ({
-        one: bind(compiled[side].one, part, records),
-        many: bind(compiled[side].many, part, records),
-      });
-      const read = (side: Side, records: GPUBuffer) => ({
-        exact: bind(compiled.read[side].exact, part),
-        coded: bind(compiled.read[side].coded, part, records),
-      });
+      ) => {
+        const unit = (buffer: CopiedBuffer) =>
+          bind(kernels[buffer].kernel, part, part[buffer], mostGroups);
+        return {
+          keyRecords: unit("keyRecords"),
+          valueRecords: unit("valueRecords"),
+          exact: unit("exact"),
+        };
+      };
+      const own = (kernel: CompiledKernel) => bind(kernel, part);
+      const { copies, restores } = compiled.units[i]!;
       return {
         heads: part.heads.count,
-        store: bind(compiled.store, part),
-        encode: { keys: encode("keys", keyRecords), values: encode("values", valueRecords) },
-        read: { keys: read("keys", keyRecords), values: read("values", valueRecords) },
-        attention: {
-          decode: attention(compiled.decode, part),
-          prefill: attention(compiled.prefill, part),
-        },
+        store: own(compiled.store),
+        encode: bySide((side) => ({
+          one: bind(compiled[side].one, part, records[side]),
+          many: bind(compiled[side].many, part, records[side]),
+        })),
+        read: bySide((side) => ({
+          exact: own(compiled.read[side].exact),
+          coded: bind(compiled.read[side].coded, part, records[side]),
+        })),
+        attention: byWay(({ attend, score, mix }) =>
+          [attend, score, mix].flatMap((kernel) => kernel ? [own(kernel)] : [])
+        ),
         copy: units(copies),
         // What was restored is put in place once, and its buffers are large: no group keeps them.
         restore: units(restores, 0),
@@ -136,9 +140,7 @@ export class LayerCommands {
     // What concerns all heads at once finds all it needs in any part.
     const [part] = buffers.parts;
     this.#combine = bind(compiled.combine, part!);
-    const table = ({ table }: CompiledAttention) =>
-      table === undefined ? undefined : bind(table, part!);
-    this.#tables = { decode: table(compiled.decode), prefill: table(compiled.prefill) };
+    this.#tables = byWay(({ table }) => table && bind(table, part!));
   }
 
   /** The page table the layer reads. */

@@ -1,4 +1,4 @@
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 
 /**
  * Hands out the pages of a pool and counts who uses each. One page holds the same tokens in every layer.
@@ -51,14 +51,13 @@ export class PagePool {
   take(count: number): number[] {
     if (count > this.#free.length) {
       const { retained } = this;
-      throw new CoupletError("capacity", {
-        what: `Cannot take ${count} more pages`,
-        why: `${this.#free.length} of ${this.pages} are free` +
-          (retained > 0
-            ? `, and ${retained} kept until a sequence's last step is followed by another`
-            : ""),
-        remedy: "Free or truncate a sequence, or plan more tokens (capacity.tokens)",
-      });
+      raise(
+        "capacity",
+        `Cannot take ${count} more pages`,
+        `${this.#free.length} of ${this.pages} are free` +
+          (retained > 0 ? `, and ${retained} kept until steps are followed by others` : ""),
+        "Free or truncate a sequence, or plan more tokens (capacity.tokens)",
+      );
     }
     const pages = Array.from({ length: count }, () => this.#free.pop()!);
     this.share(pages);

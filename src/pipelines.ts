@@ -1,5 +1,5 @@
 import { type BindingName, bindingSpace } from "./kernel_bindings.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
 
 /** A compiled kernel and the layout its bind groups follow. */
@@ -68,10 +68,12 @@ async function compile(
     });
     return { kernel, pipeline, layout };
   } catch (cause) {
-    throw new CoupletError("device", {
-      what: `Cannot compile the kernel ${kernel.name}`,
-      why: cause instanceof Error ? cause.message : String(cause),
-      remedy: "Report the device and this message, or plan with other schemes",
-    }, { cause });
+    raise(
+      "device",
+      `Cannot compile the kernel ${kernel.name}`,
+      cause instanceof Error ? cause.message : String(cause),
+      "Report this, or plan with other schemes",
+      { cause },
+    );
   }
 }

@@ -21,7 +21,7 @@ import {
   tokenChannels,
   totalBytes,
 } from "./cache_sizes.ts";
-import { type AttentionKernels, chooseAttention } from "./choose_attention.ts";
+import { type AttentionKernels, candidateNames, chooseAttention } from "./choose_attention.ts";
 import type { KeySpace } from "./codebook.ts";
 import { checkOptions, type Fields, FUNCTION, having, kind, oneOf } from "./check_options.ts";
 import type { KernelInfo } from "./kernel.ts";
@@ -33,7 +33,7 @@ import {
   wholeBuffers,
 } from "./plan_buffers.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
-import { FEATURE_NAMES, kernelFeatures } from "./kernel_name.ts";
+import { FEATURE_NAMES, type KernelFamily, kernelFeatures } from "./kernel_name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./plan_limits.ts";
 import { kernelPrecision, type Precision } from "./precision.ts";
 import { recordBits } from "./record_layout.ts";
@@ -195,24 +195,18 @@ export function planCache(options: PlanOptions): CachePlan {
     return { ...chosen, parts, bytes: layerBytes(resolved, layer, parts.length) };
   });
 
-  const uses = (pick: (attention: AttentionKernels) => unknown) =>
-    layers.some((layer) => pick(layer.decode) || pick(layer.prefill));
-  const tables = Math.max(
-    0,
-    ...layers.flatMap((layer, index) => [
-      layer.decode.table ? tableBytes(resolved, resolved.layers[index]!, decodeStep(resolved)) : 0,
-      layer.prefill.table
-        ? tableBytes(resolved, resolved.layers[index]!, largestStep(resolved))
-        : 0,
-    ]),
-  );
+  const attentions = layers.flatMap(({ decode, prefill }) => [decode, prefill]);
+  const tables = layers.flatMap(({ decode, prefill }, index) => {
+    const bytes = (step: StepSize) => tableBytes(resolved, resolved.layers[index]!, step);
+    return [
+      decode.table ? bytes(decodeStep(resolved)) : 0,
+      prefill.table ? bytes(largestStep(resolved)) : 0,
+    ];
+  });
   const scratch = {
-    partials: partialBytes(
-      resolved,
-      layers.flatMap(({ decode, prefill }) => [decode.splits, prefill.splits]),
-    ),
-    scores: uses((attention) => attention.score) ? scoreBytes(resolved) : 0,
-    tables,
+    partials: partialBytes(resolved, attentions.map(({ splits }) => splits)),
+    scores: attentions.some(({ score }) => score) ? scoreBytes(resolved) : 0,
+    tables: Math.max(...tables),
   };
   const buffers = wholeBuffers(resolved, scratch);
   for (const buffer of buffers) checkBuffer(buffer, limits);
@@ -224,10 +218,7 @@ export function planCache(options: PlanOptions): CachePlan {
     scratch.partials + scratch.scores + scratch.tables,
   );
   const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);
-  const attending = layers.flatMap(({ decode, prefill }) =>
-    [decode.attend, decode.score, prefill.attend, prefill.score]
-      .flatMap((kernel) => kernel === undefined ? [] : kernelParts(kernel))
-  );
+  const attending = attentions.flatMap(({ attend, score }) => kernelParts((attend ?? score)!));
   const planned = attending.some((parts) => kernelPrecision(parts) === "f16") ? "f16" : "f32";
   return {
     options: resolved,
@@ -294,13 +285,12 @@ function planLayer(
   const { keys, values } = layer;
   const { headDim } = options.shape;
   const { space } = options.keys;
+  const find = (family: KernelFamily, query: Partial<KernelQuery>) =>
+    requireKernel(kernels, { family, schemes: [], ...query }, limits);
   const one = (family: "encode" | "decode", scheme: SchemeId, space?: KeySpace) => {
     const rope = space === "pre-rope" && parseScheme(scheme).rotated;
-    const variants: Pick<KernelQuery, "variants"> = rope ? { variants: ["rope"] } : {};
-    return requireKernel(kernels, { family, schemes: [scheme], headDim, ...variants }, limits);
+    return find(family, { schemes: [scheme], headDim, ...(rope && { variants: ["rope"] }) });
   };
-  const bare = (family: "store" | "load" | "combine") =>
-    requireKernel(kernels, { family, schemes: [], headDim }, limits);
   const attention = (way: AttentionWay, step: StepSize) => {
     const tuned = tuning === undefined ? undefined : findTuned(tuning, layer, way, rounding);
     return chooseAttention(options, kernels, limits, layer, step, tuned);
@@ -312,11 +302,11 @@ function planLayer(
     encodeValues: one("encode", values),
     decodeKeys: one("decode", keys, space),
     decodeValues: one("decode", values),
-    store: bare("store"),
-    load: bare("load"),
-    combine: bare("combine"),
-    copy: requireKernel(kernels, { family: "copy", schemes: [] }, limits),
-    restore: requireKernel(kernels, { family: "restore", schemes: [] }, limits),
+    store: find("store", { headDim }),
+    load: find("load", { headDim }),
+    combine: find("combine", { headDim }),
+    copy: find("copy", {}),
+    restore: find("restore", {}),
   };
   const decode = attention("decode", decodeStep(options));
   // Where no step has several tokens of a sequence, tuning measures none.
@@ -385,9 +375,7 @@ export const OPTIONAL_FEATURES: readonly GPUFeatureName[] = /* @__PURE__ */ FEAT
 ) => kernelFeatures({ feature }));
 
 function describeAttention(name: string, attention: AttentionKernels): string {
-  const names = [attention.attend, attention.table, attention.score, attention.mix]
-    .flatMap((kernel) => (kernel === undefined ? [] : [kernel.name]));
-  return `  ${name}: ${names.join(" + ")}, tiles of ${
+  return `  ${name}: ${candidateNames(attention).join(" + ")}, tiles of ${
     attention.span * PAGE_TOKENS
   } tokens (${attention.reason})`;
 }

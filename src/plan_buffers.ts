@@ -1,7 +1,7 @@
 /** The buffers of a plan against the bindings of a device: what is bound whole, and what is divided by KV heads. */
 import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
 import { centroidBytes, exactBytes, poolBytes, type ScratchBytes } from "./cache_sizes.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import type { PlanLimits } from "./plan_limits.ts";
 
 /** Some of a layer's KV heads, which follow one another. */
@@ -17,12 +17,12 @@ export function checkWorkgroups({ capacity, layers }: ResolvedOptions, limits: P
   const groups = limits.maxComputeWorkgroupsPerDimension;
   const heads = Math.max(...layers.map((layer) => layer.keyValueHeads));
   if (capacity.stepTokens * heads > groups) {
-    throw new CoupletError("limits", {
-      what: "Cannot plan a cache of this size",
-      why:
-        `steps of ${capacity.stepTokens} tokens need more than ${groups} workgroups in one dimension`,
-      remedy: "Use smaller steps (capacity.stepTokens)",
-    });
+    raise(
+      "limits",
+      "Cannot plan a cache of this size",
+      `steps of ${capacity.stepTokens} tokens need more than ${groups} workgroups in one dimension`,
+      "Use smaller steps (capacity.stepTokens)",
+    );
   }
 }
 
@@ -50,12 +50,12 @@ function bindingBytes(limits: PlanLimits): number {
 export function checkBuffer({ name, bytes, remedy }: BoundBuffer, limits: PlanLimits): void {
   const bound = bindingBytes(limits);
   if (bytes <= bound) return;
-  throw new CoupletError("limits", {
-    what: "Cannot plan a cache of this size",
-    why: `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
-    remedy:
-      `${remedy}, or request the device with maxStorageBufferBindingSize and maxBufferSize of at least ${bytes}`,
-  });
+  raise(
+    "limits",
+    "Cannot plan a cache of this size",
+    `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
+    `${remedy}, or request the device with maxStorageBufferBindingSize and maxBufferSize of at least ${bytes}`,
+  );
 }
 
 /** The buffers of one layer that hold all tokens of all sequences. */

@@ -1,7 +1,7 @@
 /** Which tokens a read takes from which tier. */
 import type { ReadRange } from "./cache.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { codedTokens, type Sequence, type SequenceState } from "./sequences.ts";
 import type { StepEntryParameters } from "./uniforms.ts";
@@ -26,11 +26,12 @@ export function readEntries(
   const { shape, layers, tiers } = options;
   const { pageTable, strides } = layers[layer]!;
   const refuse = (why: string, remedy: string): never => {
-    throw new CoupletError("usage", {
-      what: `Cannot read tokens ${first} to ${first + count} of sequence ${sequence.id}`,
+    raise(
+      "usage",
+      `Cannot read tokens ${first} to ${first + count} of sequence ${sequence.id}`,
       why,
       remedy,
-    });
+    );
   };
   if (!Number.isInteger(first) || !Number.isInteger(count) || first < 0 || count < 1) {
     refuse("that is no range of tokens", "Give whole numbers, and a count of 1 or more");
@@ -57,12 +58,12 @@ export function readEntries(
     headMajor ? Math.floor((stride.head - shape.headDim) / stride.token) + 1 : Infinity,
   );
   if (count > most) {
-    throw new CoupletError("shape", {
-      what: `Cannot read ${count} tokens at once`,
-      why:
-        `with strides of ${stride.token} by token and ${stride.head} by head (io.${side}), ${most} fit`,
-      remedy: `Read ${most} tokens at a time, or plan larger strides`,
-    });
+    raise(
+      "shape",
+      `Cannot read ${count} tokens at once`,
+      `with strides of ${stride.token} by token and ${stride.head} by head (io.${side}), ${most} fit`,
+      `Read ${most} tokens at a time, or plan larger strides`,
+    );
   }
   return {
     coded: within(codedFrom, ringFrom)

@@ -1,6 +1,6 @@
 /** Records dispatches where the host wants them. */
 import { checkTarget } from "./check_calls.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Profile } from "./profile.ts";
 
@@ -31,11 +31,12 @@ export class Recorder {
   check(target: CommandTarget): void {
     checkTarget(target);
     if (this.#profile === undefined || !isPass(target)) return;
-    throw new CoupletError("usage", {
-      what: "Cannot record into a compute pass",
-      why: "the cache has a profile, and timestamps are taken where a pass begins and ends",
-      remedy: "Pass the command encoder, or create the cache without a profile",
-    });
+    raise(
+      "usage",
+      "Cannot record into a compute pass",
+      "the cache has a profile, which takes timestamps of passes",
+      "Pass the command encoder, or create the cache without a profile",
+    );
   }
 
   /** Records what `dispatches` dispatches; the pass ends whatever happens in it, so that the host's encoder stays usable. */

@@ -7,7 +7,7 @@
 import { checkOptions, isA, kind, listOf, oneOf, whole } from "./check_options.ts";
 import { BYTES, record } from "./data_kinds.ts";
 import { describeValue } from "./describe_value.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import { parseJson } from "./parse_json.ts";
 
 /** An element type as safetensors spells it. */
@@ -82,16 +82,16 @@ const METADATA = "__metadata__";
  * @throws {CoupletError} `file` where the bytes are not a well-formed safetensors file.
  */
 export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
-  if (!isA("Uint8Array", bytes)) throw malformed(`it is ${describeValue(bytes)}`, "Give its bytes");
+  if (!isA("Uint8Array", bytes)) malformed(`it is ${describeValue(bytes)}`);
   if (bytes.length < PREFIX_BYTES) {
-    throw malformed(`it has ${bytes.length} bytes, and the header length alone takes 8`);
+    malformed(`its ${bytes.length} bytes hold no header`);
   }
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const headerBytes = view.getBigUint64(0, true);
   const available = Math.min(bytes.length - PREFIX_BYTES, MAX_HEADER_BYTES);
   if (headerBytes > BigInt(available)) {
-    throw malformed(
-      `it announces a header of ${headerBytes} bytes and at most ${available} can follow`,
+    malformed(
+      `its header takes ${headerBytes} bytes and at most ${available} can follow`,
     );
   }
   const dataStart = PREFIX_BYTES + Number(headerBytes);
@@ -108,9 +108,8 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
     }
     const { dtype, shape, begin, end } = parseTensor(name, entry);
     if (end > data.length) {
-      throw malformed(
-        `tensor "${name}" ends at byte ${end} of the data, which has ${data.length}`,
-        "The file may be cut short",
+      malformed(
+        `tensor "${name}" ends at byte ${end} of ${data.length}`,
       );
     }
     spans.push({ name, begin, end });
@@ -122,13 +121,12 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
   let covered = 0;
   for (const { name, begin, end } of spans) {
     if (begin !== covered) {
-      const relation = begin < covered ? "overlaps the tensor before it" : "leaves a gap before it";
-      throw malformed(`tensor "${name}" begins at byte ${begin}, not ${covered}: it ${relation}`);
+      malformed(`tensor "${name}" begins at byte ${begin}, not ${covered}`);
     }
     covered = end;
   }
   if (covered !== data.length) {
-    throw malformed(`its tensors cover ${covered} of ${data.length} data bytes`);
+    malformed(`its tensors end at byte ${covered} of ${data.length}`);
   }
   return { metadata, tensors };
 }
@@ -149,7 +147,7 @@ export function writeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer>
   const metadata = Object.entries(file.metadata).sort(([a], [b]) => compareCodeUnits(a, b));
   for (const [key, value] of metadata) {
     if (typeof value !== "string" || !key.isWellFormed() || !value.isWellFormed()) {
-      throw unwritable(`metadata entry "${key}" is not well-formed text`);
+      unwritable(`metadata entry "${key}" is not well-formed text`);
     }
   }
   if (metadata.length > 0) {
@@ -160,11 +158,11 @@ export function writeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer>
   let offset = 0;
   for (const [name, { dtype, shape, data }] of ordered) {
     if (name === METADATA || !name.isWellFormed()) {
-      throw unwritable(`"${name}" cannot name a tensor`);
+      unwritable(`"${name}" cannot name a tensor`);
     }
     const size = tensorBytes(dtype, shape);
     if (size === undefined || size !== data.length) {
-      throw unwritable(
+      unwritable(
         `tensor "${name}" of dtype ${dtype} and shape [${shape}] has ${data.length} bytes of data, not ${size}`,
       );
     }
@@ -195,15 +193,15 @@ function parseHeader(bytes: Uint8Array): Record<string, unknown> {
     header = parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (cause) {
     const { message } = cause as Error;
-    throw malformed(`its header cannot be read as JSON in UTF-8: ${message}`, undefined, { cause });
+    malformed(`its header is no JSON in UTF-8: ${message}`, { cause });
   }
-  if (!isObject(header)) throw malformed("its header is not a JSON object");
+  if (!isObject(header)) malformed("its header is no object");
   return header;
 }
 
 function parseMetadata(entry: unknown): Record<string, string> {
   if (!isObject(entry) || Object.values(entry).some((value) => typeof value !== "string")) {
-    throw malformed(`its "${METADATA}" is not a map from text to text`);
+    malformed(`its "${METADATA}" is no object of texts`);
   }
   return entry as Record<string, string>;
 }
@@ -217,16 +215,15 @@ function parseTensor(
     typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype) || !isSizes(shape) ||
     !isSizes(offsets) || offsets.length !== 2
   ) {
-    throw malformed(
-      `the entry of tensor "${name}" is no known dtype with a shape and two data_offsets`,
-      `Known are ${Object.keys(ELEMENT_BYTES).join(", ")}`,
+    malformed(
+      `tensor "${name}" lacks a dtype of ${Object.keys(ELEMENT_BYTES)}, a shape or data_offsets`,
     );
   }
   const begin = offsets[0]!;
   const end = offsets[1]!;
   const size = tensorBytes(dtype as SafetensorsDtype, shape);
   if (size === undefined || end - begin !== size) {
-    throw malformed(
+    malformed(
       `tensor "${name}" of dtype ${dtype} and shape [${shape}] spans ${
         end - begin
       } bytes, not ${size}`,
@@ -288,19 +285,21 @@ function compareCodeUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-function malformed(why: string, hint?: string, options?: ErrorOptions): CoupletError {
-  return new CoupletError("file", {
-    what: "Cannot read the safetensors file",
+function malformed(why: string, options?: ErrorOptions): never {
+  raise(
+    "file",
+    "Cannot read the safetensors file",
     why,
-    remedy: `${hint === undefined ? "" : `${hint}. `}Give a safetensors file; where this is one, ` +
-      "fetch or write it again",
-  }, options);
+    "Give the bytes of a safetensors file; where they are, fetch or write it again",
+    options,
+  );
 }
 
-function unwritable(why: string): CoupletError {
-  return new CoupletError("usage", {
-    what: "Cannot write the safetensors file",
+function unwritable(why: string): never {
+  raise(
+    "usage",
+    "Cannot write the safetensors file",
     why,
-    remedy: "Give every tensor a plain name and exactly the bytes its dtype and shape call for",
-  });
+    "Give every tensor a plain name and exactly the bytes its dtype and shape call for",
+  );
 }

@@ -1,5 +1,5 @@
 import { having, type Kind, listOf } from "./check_options.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { bindingSpace } from "./kernel_bindings.ts";
 import {
@@ -46,10 +46,9 @@ export function obstacle(kernel: KernelInfo, limits: KernelLimits): string | und
   if (kernel.workgroupBytes > limits.maxComputeWorkgroupStorageSize) {
     return `${kernel.name} needs ${kernel.workgroupBytes} bytes of workgroup memory and the device offers ${limits.maxComputeWorkgroupStorageSize}`;
   }
-  if (storageBuffers(kernel) > limits.maxStorageBuffersPerShaderStage) {
-    return `${kernel.name} binds ${
-      storageBuffers(kernel)
-    } storage buffers and the device offers ${limits.maxStorageBuffersPerShaderStage}`;
+  const bound = storageBuffers(kernel);
+  if (bound > limits.maxStorageBuffersPerShaderStage) {
+    return `${kernel.name} binds ${bound} storage buffers and the device offers ${limits.maxStorageBuffersPerShaderStage}`;
   }
   return undefined;
 }
@@ -100,38 +99,41 @@ export function requireKernel(
   query: KernelQuery,
   limits: KernelLimits,
 ): KernelInfo {
-  const [kernel] = matchingKernels(kernels, query, limits);
+  const covering = coveringKernels(kernels, query);
+  const kernel = covering.find((kernel) => obstacle(kernel, limits) === undefined);
   if (kernel !== undefined) return kernel;
   const what = `Cannot find a kernel to ${query.family}${
     query.schemes.map((scheme) => ` ${scheme}`).join(" and")
   }${query.headDim === undefined ? "" : ` at head dimension ${query.headDim}`}`;
-  const [beyond] = coveringKernels(kernels, query);
+  const [beyond] = covering;
   if (beyond !== undefined) {
-    throw new CoupletError("limits", {
+    raise(
+      "limits",
       what,
-      why: obstacle(beyond, limits)!,
-      remedy: "Request the device with the limits requiredLimits() gives",
-    });
+      obstacle(beyond, limits)!,
+      "Request the device with the limits requiredLimits() gives",
+    );
   }
-  throw new CoupletError("kernel", {
+  raise(
+    "kernel",
     what,
-    why: `none of the ${kernels.length} kernels given does it; the nearest are ${
+    `none of the ${kernels.length} kernels given does it; the nearest are ${
       nearest(kernels, query)
     }`,
-    remedy: remedy(query),
-  });
+    remedy(query),
+  );
 }
 
 function remedy({ family, schemes, headDim }: KernelQuery): string {
   if (headDim === undefined) return "Pass all kernels of a set: each has this one";
   if (headDim % 16 > 0 || headDim > 256) {
-    return "Fill heads up with zeros to a multiple of 16 channels up to 256, and give the model's own scale";
+    return "Fill heads up with zeros to 16 channels or a multiple, up to 256, and give the model's scale";
   }
   // What no scheme decides is in every set of the head dimension.
   const wanted = schemes.length > 0 ? schemes : ["f16"];
   const entry = kernelSetEntry(kernelSetName({ family, schemes: wanted, size: headDim }));
   const flags = wanted.map((scheme) => ` --scheme ${scheme}`).join("");
-  return `Import \`kernels\` from "${entry}" and pass them as well, or, where there is no such entry, ` +
+  return `Pass \`kernels\` of "${entry}" as well or, where there is none, ` +
     `generate them with @couplet/kv/cli: couplet generate${flags} --head-dim ${headDim} --out ./my_kernels`;
 }
 
@@ -139,17 +141,14 @@ function remedy({ family, schemes, headDim }: KernelQuery): string {
 function nearest(kernels: readonly KernelInfo[], query: KernelQuery): string {
   const rate = (schemes: readonly SchemeId[]) =>
     schemes.reduce((sum, scheme) => sum + parseScheme(scheme).bits, 0);
-  const wanted = rate(query.schemes);
+  const apart = (kernel: KernelInfo) => {
+    const { schemes, size = 0 } = kernelParts(kernel);
+    return 1e4 * Math.abs(rate(schemes) - rate(query.schemes)) +
+      Math.abs(size - (query.headDim ?? 0));
+  };
   return kernels
-    .map((kernel) => ({ name: kernel.name, parts: kernelParts(kernel) }))
-    .filter(({ parts }) => parts.family === query.family)
-    .map(({ name, parts }) => ({
-      name,
-      apart: (parts.schemes.join() === query.schemes.join() ? 0 : 1e3) +
-        1e4 * Math.abs(rate(parts.schemes) - wanted) +
-        Math.abs((parts.size ?? 0) - (query.headDim ?? 0)),
-    }))
-    .sort((a, b) => a.apart - b.apart)
+    .filter((kernel) => kernelParts(kernel).family === query.family)
+    .sort((a, b) => apart(a) - apart(b))
     .slice(0, 4)
     .map(({ name }) => name)
     .join(", ") || "none";

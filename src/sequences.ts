@@ -2,7 +2,7 @@
 import type { ResolvedOptions } from "./cache_options.ts";
 import { firstKeptPage, poolPages, ringSlots } from "./cache_sizes.ts";
 import { describeValue } from "./describe_value.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import { PAGE_TOKENS, STEP_ENTRIES } from "./kernel_constants.ts";
 import { PagePool } from "./page_pool.ts";
 import type { RestoredContent } from "./restored_content.ts";
@@ -167,11 +167,12 @@ export class Sequences {
     restored?: RestoredContent,
   ): Sequence {
     if (length > this.#options.capacity.sequenceTokens) {
-      throw new CoupletError("capacity", {
-        what: `Cannot hold a sequence of ${length} tokens`,
-        why: `${this.#options.capacity.sequenceTokens} are planned`,
-        remedy: "Plan more (capacity.sequenceTokens)",
-      });
+      raise(
+        "capacity",
+        `Cannot hold a sequence of ${length} tokens`,
+        `${this.#options.capacity.sequenceTokens} are planned`,
+        "Plan more (capacity.sequenceTokens)",
+      );
     }
     this.requireSlots(1);
     const end = pagesFor(codedTokens(this.#options, { length, exactFrom }));
@@ -196,11 +197,12 @@ export class Sequences {
   state(sequence: Sequence): SequenceState {
     const state = this.#states.get(sequence);
     if (state === undefined) {
-      throw new CoupletError("usage", {
-        what: "Cannot use a sequence",
-        why: `sequence ${sequence?.id} was freed, or belongs to another cache`,
-        remedy: "Use sequences of this cache's createSequence() until they are freed",
-      });
+      raise(
+        "usage",
+        "Cannot use a sequence",
+        `sequence ${sequence?.id} was freed, or belongs to another cache`,
+        "Use sequences of this cache until they are freed",
+      );
     }
     return state;
   }
@@ -228,11 +230,12 @@ export class Sequences {
   truncate(sequence: Sequence, length: number): void {
     const state = this.state(sequence);
     if (!Number.isInteger(length) || length < 0 || length > state.length) {
-      throw new CoupletError("usage", {
-        what: `Cannot truncate to ${describeValue(length)} tokens`,
-        why: `sequence ${sequence.id} holds ${state.length}`,
-        remedy: "Keep from 0 to as many tokens as the sequence holds",
-      });
+      raise(
+        "usage",
+        `Cannot truncate to ${describeValue(length)} tokens`,
+        `sequence ${sequence.id} holds ${state.length}`,
+        "Keep as many tokens as it holds, or fewer",
+      );
     }
     if (length === state.length) return;
     const why = this.#rollbackObstacle(state, length);
@@ -241,13 +244,12 @@ export class Sequences {
       const isRefused = (length: number) => this.#rollbackObstacle(state, length) !== undefined;
       while (isRefused(kept[0]!)) kept[0]!--;
       while (isRefused(kept[1]!)) kept[1]!++;
-      throw new CoupletError("usage", {
-        what: `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
+      raise(
+        "usage",
+        `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
         why,
-        remedy: `Keep ${
-          kept.join(" tokens, or ")
-        }; a fork or a snapshot keeps what is to come back`,
-      });
+        `Keep ${kept.join(" tokens, or ")}; a fork or a snapshot keeps what is to come back`,
+      );
     }
     const exactFrom = this.#exactAfter(state, length);
     const coded = codedTokens(this.#options, { length, exactFrom });
@@ -282,14 +284,14 @@ export class Sequences {
     if (coded % block !== 0) {
       return `its last ${
         coded % block
-      } coded tokens would be part of a block of ${block}, whose exact tokens are gone`;
+      } coded tokens would be part of a block of ${block} that is not held exactly`;
     }
     // What a query at the new end sees must still be there.
     for (const [table, { first }] of state.tables.entries()) {
       const { slidingWindow } = pageTables[table]!;
       const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);
       if (coded > 0 && Math.min(seen, coded) < first * PAGE_TOKENS) {
-        return `layers with a sliding window of ${slidingWindow} have given up what its last query would see`;
+        return `layers with a sliding window of ${slidingWindow} have given up what its end would see`;
       }
     }
     return undefined;
@@ -411,11 +413,12 @@ export class Sequences {
   requireSlots(count: number): void {
     if (count <= this.#freeSlots.length) return;
     const { sequences } = this.#options.capacity;
-    throw new CoupletError("capacity", {
-      what: count === 1 ? "Cannot create a sequence" : `Cannot create ${count} sequences`,
-      why: `${this.#states.size} of ${sequences} planned sequences are alive`,
-      remedy: "Free one, or plan more (capacity.sequences)",
-    });
+    raise(
+      "capacity",
+      count === 1 ? "Cannot create a sequence" : `Cannot create ${count} sequences`,
+      `${this.#states.size} of ${sequences} planned sequences are alive`,
+      "Free one, or plan more (capacity.sequences)",
+    );
   }
 
   #add(state: Omit<SequenceState, "slot" | "steps">): Sequence {
@@ -427,9 +430,9 @@ export class Sequences {
   #check(entries: readonly Growing[]): void {
     const { capacity } = this.#options;
     const refuse = (code: "capacity" | "usage", why: string, remedy: string): never => {
-      throw new CoupletError(code, { what: "Cannot begin a step", why, remedy });
+      raise(code, "Cannot begin a step", why, remedy);
     };
-    if (entries.length === 0) refuse("usage", "it has no entry", "Give it at least one sequence");
+    if (entries.length === 0) refuse("usage", "it has no entry", "Give it a sequence");
     if (entries.length > STEP_ENTRIES) {
       refuse(
         "capacity",

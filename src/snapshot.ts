@@ -11,7 +11,7 @@ import {
   pageBytes,
   ringSlots,
 } from "./cache_sizes.ts";
-import { CoupletError } from "./errors.ts";
+import { CoupletError, raise } from "./errors.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { type RecordLayout, recordWords } from "./record_layout.ts";
 import { storageBuffer } from "./layer_buffers.ts";
@@ -82,13 +82,12 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   const { slot, length, exactFrom, tables, restored } = inner;
   const unfinished = unfinishedFrom(inner);
   if (unfinished !== undefined) {
-    throw new CoupletError("usage", {
-      what: "Cannot take a snapshot",
-      why:
-        `the step of sequence ${sequence.id} from ${unfinished} on was not appended to every layer`,
-      remedy:
-        `Append the step to all layers and submit, or give it up: truncate the sequence to ${unfinished} tokens`,
-    });
+    raise(
+      "usage",
+      "Cannot take a snapshot",
+      `the step of sequence ${sequence.id} from ${unfinished} on was not appended to every layer`,
+      `Append the step to all layers and submit, or give it up: truncate the sequence to ${unfinished} tokens`,
+    );
   }
   const held = tables.map(({ first, pages }, table) => {
     // A step may have left pages that the length alone does not ask for; equal sequences give equal files.
@@ -431,9 +430,11 @@ function deviceError(
   why: string,
   options?: ErrorOptions,
 ): CoupletError {
-  return new CoupletError(code, {
+  raise(
+    code,
     what,
     why,
-    remedy: "Create the cache anew on a device that is alive and has the memory",
-  }, options);
+    "Create the cache anew on a device that is alive and has the memory",
+    options,
+  );
 }

@@ -2,7 +2,7 @@
 import type { CacheIdentity } from "./cache_identity.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
 import type { ModelFingerprint } from "./codebook.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import { NEAR_TOKENS } from "./kernel_constants.ts";
 import { parseJson } from "./parse_json.ts";
 import { recordWords } from "./record_layout.ts";
@@ -139,30 +139,30 @@ export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent
   const { format } = metadata;
   if (format !== FORMAT) {
     // Whoever's file it is, nobody should be told to delete it.
-    throw unreadable(
+    unreadable(
       `its metadata ${format === undefined ? "name no format" : `name the format "${format}"`}, ` +
         `and a snapshot's name "${FORMAT}"`,
       "Give a file or an entry that snapshotSequence() or storePrefix() made",
     );
   }
   if (metadata["version"] !== VERSION) {
-    throw foreign(
+    foreign(
       `it has version "${metadata["version"]}" and this library reads version ${VERSION}`,
     );
   }
   const at = findChecksum(bytes);
   const stated = metadata["checksum"]?.slice(CHECKSUM_PREFIX.length);
   if (at === undefined || stated !== await digest(bytes, at)) {
-    throw damaged("its content does not have the checksum it gives");
+    damaged("its content does not have the checksum it gives");
   }
   const { plan, plan_fingerprint, codebook_fingerprint, prompt } = metadata;
   const length = parseCount("length", metadata["length"]);
   const exactFrom = parseCount("exact_from", metadata["exact_from"]);
   if (plan === undefined || plan_fingerprint === undefined || codebook_fingerprint === undefined) {
-    throw damaged("it does not say which plan and codebooks it belongs to");
+    damaged("it does not say which plan and codebooks it belongs to");
   }
   const codedFrom = parseCounts("coded_from", metadata["coded_from"]);
-  if (exactFrom > length) throw damaged(`it holds ${length} tokens, exact from ${exactFrom}`);
+  if (exactFrom > length) damaged(`it holds ${length} tokens, exact from ${exactFrom}`);
   const info: SnapshotInfo = {
     model: parseModel(metadata["model"]),
     plan,
@@ -196,28 +196,28 @@ export async function checkSnapshot(
   options: ResolvedOptions,
 ): Promise<void> {
   if (info.model?.digest !== identity.model?.digest) {
-    throw foreign(
+    foreign(
       `it is of ${describe(info.model)} and the cache is for ${describe(identity.model)}`,
     );
   }
-  if (info.plan !== identity.plan) throw foreign(comparePlans(info.plan, identity.plan));
+  if (info.plan !== identity.plan) foreign(comparePlans(info.plan, identity.plan));
   if (info.codebookFingerprint !== identity.codebookFingerprint) {
-    throw foreign("it was made with other codebooks or learned sinks than the cache's");
+    foreign("it was made with other codebooks or learned sinks than the cache's");
   }
   if (info.planFingerprint !== await sha256(new TextEncoder().encode(info.plan))) {
-    throw damaged("its plan does not have the fingerprint it gives");
+    damaged("its plan does not have the fingerprint it gives");
   }
   checkCoded(info, options);
   const expected = snapshotTensors(options, info);
   for (const [name, { dtype, shape }] of expected) {
     const found = tensors.get(name);
     if (found?.dtype !== dtype || `${found.shape}` !== `${shape}`) {
-      throw damaged(
+      damaged(
         `"${name}" is ${found?.dtype ?? "absent"} [${found?.shape ?? ""}], not ${dtype} [${shape}]`,
       );
     }
   }
-  if (tensors.size > expected.size) throw damaged("it holds tensors that no cache writes");
+  if (tensors.size > expected.size) damaged("it holds tensors that no cache writes");
 }
 
 const CHECKSUM_PREFIX = "sha256:";
@@ -272,7 +272,7 @@ function comparePlans(found: string, wanted: string): string {
 function parseCount(name: string, text: string | undefined): number {
   const count = Number(text);
   if (!/^(0|[1-9][0-9]*)$/.test(text ?? "") || !Number.isSafeInteger(count)) {
-    throw damaged(`its ${name} is "${text}"`);
+    damaged(`its ${name} is "${text}"`);
   }
   return count;
 }
@@ -280,7 +280,7 @@ function parseCount(name: string, text: string | undefined): number {
 function parseCounts(name: string, text: string | undefined): number[] {
   const counts = parsed(name, text);
   const isCount = (count: unknown) => Number.isSafeInteger(count) && (count as number) >= 0;
-  if (!Array.isArray(counts) || !counts.every(isCount)) throw damaged(`its ${name} is "${text}"`);
+  if (!Array.isArray(counts) || !counts.every(isCount)) damaged(`its ${name} is "${text}"`);
   return counts;
 }
 
@@ -289,7 +289,7 @@ function parsed(name: string, text: string | undefined): unknown {
   try {
     return parseJson(text ?? "");
   } catch (cause) {
-    throw damaged(`its ${name} cannot be read as JSON: ${(cause as Error).message}`, { cause });
+    damaged(`its ${name} cannot be read as JSON: ${(cause as Error).message}`, { cause });
   }
 }
 
@@ -298,7 +298,7 @@ function checkCoded(info: SnapshotInfo, options: ResolvedOptions): void {
   const { codedFrom, exactFrom } = info;
   const coded = codedTokens(options, info);
   if (coded % options.block !== 0) {
-    throw damaged(
+    damaged(
       `it is exact from position ${exactFrom}, inside a block of ${options.block} coded tokens`,
     );
   }
@@ -307,7 +307,7 @@ function checkCoded(info: SnapshotInfo, options: ResolvedOptions): void {
     from === 0 ||
     (from % NEAR_TOKENS === 0 && from <= coded && options.pageTables[table]!.slidingWindow > 0)
   );
-  if (!known || !whole) throw damaged(`its coded tokens begin at ${codedFrom}`);
+  if (!known || !whole) damaged(`its coded tokens begin at ${codedFrom}`);
 }
 
 function parseModel(text: string | undefined): ModelFingerprint | undefined {
@@ -315,7 +315,7 @@ function parseModel(text: string | undefined): ModelFingerprint | undefined {
   if (value === null) return undefined;
   const { name, digest } = value as Partial<ModelFingerprint>;
   if (typeof name !== "string" || typeof digest !== "string") {
-    throw damaged("its model has no name and digest");
+    damaged("its model has no name and digest");
   }
   return { name, digest };
 }
@@ -324,18 +324,19 @@ function describe(model: ModelFingerprint | undefined): string {
   return model === undefined ? "a model it was not told" : `${model.name} (${model.digest})`;
 }
 
-function damaged(why: string, options?: ErrorOptions): CoupletError {
-  return unreadable(why, "Delete it, and compute the tokens again", options);
+function damaged(why: string, options?: ErrorOptions): never {
+  unreadable(why, "Delete it, and compute the tokens again", options);
 }
 
-function unreadable(why: string, remedy: string, options?: ErrorOptions): CoupletError {
-  return new CoupletError("file", { what: "Cannot read the snapshot", why, remedy }, options);
+function unreadable(why: string, remedy: string, options?: ErrorOptions): never {
+  raise("file", "Cannot read the snapshot", why, remedy, options);
 }
 
-function foreign(why: string): CoupletError {
-  return new CoupletError("snapshot", {
-    what: "Cannot use the snapshot",
+function foreign(why: string): never {
+  raise(
+    "snapshot",
+    "Cannot use the snapshot",
     why,
-    remedy: "Restore it into a cache of the same model, plan and codebooks, or delete it",
-  });
+    "Restore it into a cache of the same model, plan and codebooks, or delete it",
+  );
 }

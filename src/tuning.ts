@@ -3,7 +3,7 @@ import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
 import type { RopeParameters } from "./cache_types.ts";
 import { FINITE, listOf, TEXT } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
-import { CoupletError } from "./errors.ts";
+import { raise } from "./errors.ts";
 import type { KeySpace } from "./codebook.ts";
 import type { SchemeId } from "./scheme.ts";
 import { VERSION } from "./version.ts";
@@ -90,11 +90,12 @@ export interface TuningRecord {
 }
 
 function refuse(why: string): never {
-  throw new CoupletError("tuning", {
-    what: "Cannot use the tuning record",
+  raise(
+    "tuning",
+    "Cannot use the tuning record",
     why,
-    remedy: "Tune again on this device, with the options of this plan (tune())",
-  });
+    "Tune again on this device, with this plan's options",
+  );
 }
 
 /** The adapter of a device. */
@@ -210,7 +211,7 @@ export function refuseChoice(
   const missing = kernels.find((name) => !given.includes(name));
   refuse(
     missing === undefined
-      ? `its choice, ${kernels.join(" + ")}, does not fit this plan's limits and step size`
-      : `it names the kernel ${missing}, which is not among those given, or needs a feature that was not`,
+      ? `its choice, ${kernels.join(" + ")}, does not fit this plan`
+      : `its kernel ${missing} was not given, or a feature that it needs`,
   );
 }
