@@ -161,9 +161,12 @@ export class CacheCommands {
   ): void {
     const exact = [{ slot: 0, start: slot, count: 1 }];
     for (const layer of layers) {
-      const content = restored[this.layers.indexOf(layer)]!;
-      const pages = pageRuns(tables[layer.pageTable]!.pages)
-        .map(({ page, index, count }) => ({ slot: index, start: page, count }));
+      const content = restored.layers[this.layers.indexOf(layer)]!;
+      const { first, pages: held } = tables[layer.pageTable]!;
+      // A step that was taken back may have given up pages behind a sliding window.
+      const passed = first - restored.first[layer.pageTable]!;
+      const pages = pageRuns(held)
+        .map(({ page, index, count }) => ({ slot: passed + index, start: page, count }));
       for (const grid of this.#units(pages)) {
         layer.restore(recorder, "keyRecords", grid, content);
         layer.restore(recorder, "valueRecords", grid, content);

@@ -10,5 +10,10 @@ export interface RestoredPart {
   readonly exact: GPUBuffer;
 }
 
-/** A sequence's content, by layer and part. */
-export type RestoredContent = readonly (readonly RestoredPart[])[];
+/** A sequence's content. */
+export interface RestoredContent {
+  /** By page table, the place in the sequence of the first page that the records have. */
+  readonly first: readonly number[];
+  /** By layer and part. */
+  readonly layers: readonly (readonly RestoredPart[])[];
+}

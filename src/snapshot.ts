@@ -94,7 +94,8 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
     const kept = Math.max(first, firstKeptPage(resolved, table, length));
     const own = pages.slice(kept - first);
     // What was restored and is not in place yet still lies in its own buffers, in the order of the sequence.
-    return { first: kept, runs: pageRuns(restored ? own.map((_, i) => kept - first + i) : own) };
+    const start = kept - (restored?.first[table] ?? 0);
+    return { first: kept, runs: pageRuns(restored ? own.map((_, i) => start + i) : own) };
   });
   const state: HeldTokens = {
     length,
@@ -104,7 +105,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   const reads = resolved.layers.flatMap((own, layer) =>
     cache.buffers(layer).parts.flatMap((part, i) =>
       SIDES.map((side) => {
-        const content = restored === undefined ? part : restored[layer]![i]!;
+        const content = restored === undefined ? part : restored.layers[layer]![i]!;
         const page = pageBytes(resolved, own[side], part.heads.count);
         const source = side === "keys" ? content.keyRecords : content.valueRecords;
         const codes = held[own.pageTable]!.runs.map(({ page: first, count }) => ({
@@ -176,11 +177,12 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
     codedFrom: firstPages.map((page) => page * PAGE_TOKENS),
   };
   device.pushErrorScope("out-of-memory");
-  const restored = options.layers.map((_, layer) =>
+  const layers = options.layers.map((_, layer) =>
     cache.buffers(layer).parts.map(({ heads }) =>
       restorePart(device, options, layer, heads, content, held)
     )
   );
+  const restored = { first: firstPages, layers };
   const exhausted = await device.popErrorScope();
   try {
     if (exhausted !== null) {
@@ -188,7 +190,7 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
     }
     return adopt(held.length, held.exactFrom, firstPages, restored);
   } catch (error) {
-    for (const { keyRecords, valueRecords, exact } of restored.flat()) {
+    for (const { keyRecords, valueRecords, exact } of restored.layers.flat()) {
       for (const buffer of [keyRecords, valueRecords, exact]) buffer?.destroy();
     }
     throw error;

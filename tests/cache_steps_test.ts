@@ -189,29 +189,36 @@ Deno.test("Cache.encodeReorder() of 200 beams gives each its parent's tokens", a
   model.destroy();
 });
 
-Deno.test("Restored sequences are put in place by the first commands that need them, whatever was recorded before", async () => {
-  const model = await CacheModel.create(device, base, "restored");
-  const pair = model.create();
-  await grow(model, pair, 150);
-  await model.flush();
-  const bytes = await snapshotSequence(model.cache, pair.device);
-  const kept = model.reference.forkSequence(pair.reference);
-  // Its place and pages are used by commands that are recorded, not yet submitted, when the next sequence takes them.
-  model.record(model.begin([{ pair, tokens: 40 }]));
-  model.free(pair);
-  const restored = await model.restoreFrom(bytes, kept);
-  assert.ok(isEqual(await snapshotSequence(model.cache, restored.device), bytes));
-  model.record(model.begin([{ pair: restored, tokens: 3 }]), [0]);
-  model.truncate(restored, 150);
-  const fork = model.fork(restored);
-  model.record(model.begin([{ pair: fork, tokens: 30 }, { pair: restored, tokens: 5 }]));
-  await model.flush();
-  model.poison();
-  await model.append([{ pair: fork, tokens: 1 }, { pair: restored, tokens: 50 }]);
-  await model.checkRecords();
-  model.checkPages();
-  model.destroy();
-});
+for (const kind of ["records of a token and of two", "sliding windows"]) {
+  Deno.test(`Restored sequences are put in place by the first commands that need them, whatever was recorded before: ${kind}`, async () => {
+    const model = await CacheModel.create(device, KINDS[kind]!, "restored");
+    const pair = model.create();
+    await grow(model, pair, 200);
+    await model.flush();
+    const bytes = await snapshotSequence(model.cache, pair.device);
+    const kept = model.reference.forkSequence(pair.reference);
+    // Its place and pages are used by commands that are recorded, not yet submitted, when the next sequence takes them.
+    model.record(model.begin([{ pair, tokens: 40 }]));
+    model.free(pair);
+    const restored = await model.restoreFrom(bytes, kept);
+    assert.ok(isEqual(await snapshotSequence(model.cache, restored.device), bytes));
+    model.record(model.begin([{ pair: restored, tokens: 3 }]), [0]);
+    model.truncate(restored, 200);
+    // A whole step gives up pages behind the window, and does not give them back.
+    await model.drop(() => {
+      model.record(model.begin([{ pair: restored, tokens: 50 }]));
+      model.truncate(restored, 200);
+    });
+    const fork = model.fork(restored);
+    model.record(model.begin([{ pair: fork, tokens: 30 }, { pair: restored, tokens: 5 }]));
+    await model.flush();
+    model.poison();
+    await model.append([{ pair: fork, tokens: 1 }, { pair: restored, tokens: 50 }]);
+    await model.checkRecords();
+    model.checkPages();
+    model.destroy();
+  });
+}
 
 Deno.test("Cache.encodeRead() and snapshots hold nothing of memory that others left, padding included", async () => {
   for (const options of Object.values(KINDS)) {
