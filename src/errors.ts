@@ -87,6 +87,11 @@ export function raise(
   throw new CoupletError(code, { what, why, remedy }, options);
 }
 
+/** What something that was thrown says. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
 /** Characters of a sentence, at most: it may quote a file, whose texts may be as long as the file. */
 const MOST_CHARACTERS = 4000;
 

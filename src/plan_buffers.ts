@@ -1,5 +1,5 @@
 /** The buffers of a plan against the bindings of a device: what is bound whole, and what is divided by KV heads. */
-import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
+import { type ResolvedLayer, type ResolvedOptions, WHAT } from "./cache_options.ts";
 import { centroidBytes, exactBytes, poolBytes, type ScratchBytes } from "./cache_sizes.ts";
 import { raise } from "./errors.ts";
 import type { PlanLimits } from "./plan_limits.ts";
@@ -19,7 +19,7 @@ export function checkWorkgroups({ capacity, layers }: ResolvedOptions, limits: P
   if (capacity.stepTokens * heads > groups) {
     raise(
       "limits",
-      "Cannot plan a cache of this size",
+      WHAT,
       `steps of ${capacity.stepTokens} tokens need more than ${groups} workgroups in one dimension`,
       "Use smaller steps (capacity.stepTokens)",
     );
@@ -52,7 +52,7 @@ export function checkBuffer({ name, bytes, remedy }: BoundBuffer, limits: PlanLi
   if (bytes <= bound) return;
   raise(
     "limits",
-    "Cannot plan a cache of this size",
+    WHAT,
     `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
     `${remedy}, or request the device with maxStorageBufferBindingSize and maxBufferSize of at least ${bytes}`,
   );

@@ -47,7 +47,7 @@ export function readEntries(
   };
   if (within(tiers.sinks, Math.min(codedFrom, ringFrom)).length > 0) {
     refuse(
-      `layer ${layer} holds sinks, and tokens from ${codedFrom} on: its sliding window has passed the others`,
+      `layer ${layer} holds only sinks and tokens from ${codedFrom} on`,
       "Read tokens it holds",
     );
   }

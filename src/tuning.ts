@@ -193,8 +193,8 @@ export function findTuned(
   }
   const { keys, values, keyValueHeads, slidingWindow } = kind;
   refuse(
-    `it has no ${way} of ${keys}/${values} with ${keyValueHeads} KV heads and ${
-      slidingWindow === 0 ? "no sliding window" : `a sliding window of ${slidingWindow}`
+    `it has no ${way} of ${keys}/${values} with ${keyValueHeads} KV heads and a sliding window of ${
+      slidingWindow || "any length"
     }`,
   );
 }
