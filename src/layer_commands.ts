@@ -215,32 +215,23 @@ function ownBuffer(
   { pages, rope, partials, counters, scores, table }: SharedBuffers,
   records: GPUBuffer,
 ): GPUBuffer | undefined {
-  const buffers: Partial<Record<BindingName, GPUBuffer | undefined>> = {
+  const buffers: Readonly<Record<string, GPUBuffer | undefined>> = {
     layer: parameters,
     exact,
-    exact_quads: exact,
-    exact_written: exact,
-    counters,
-    key_records: keyRecords,
-    key_quads: keyRecords,
-    value_records: valueRecords,
-    value_quads: valueRecords,
+    key: keyRecords,
+    value: valueRecords,
     records,
-    coded_records: records,
+    coded: records,
+    codebook: codebooks,
     codebooks,
-    codebook_pairs: codebooks,
-    codebook_quads: codebooks,
     sink_logits: sinkLogits,
     pages,
     rope,
     partials,
-    partials_written: partials,
     row_scores: scores,
-    row_scores_written: scores,
     table,
-    table_written: table,
-    table16: table,
-    table16_written: table,
+    counters,
   };
-  return buffers[name];
+  // What follows a buffer in a name says how the kernel sees it.
+  return buffers[name.replace(/(_quads|_pairs|_records|16)?(_written)?$/, "")];
 }

@@ -79,15 +79,6 @@ export function coveringKernels(
   });
 }
 
-/** The rows that do what the query asks and run under the limits. Pure. */
-export function matchingKernels(
-  kernels: readonly KernelInfo[],
-  query: KernelQuery,
-  limits: KernelLimits,
-): KernelInfo[] {
-  return coveringKernels(kernels, query).filter((kernel) => obstacle(kernel, limits) === undefined);
-}
-
 /**
  * The one row that does what the query asks.
  *

@@ -164,9 +164,15 @@ export function checkTuningDevice(record: TuningRecord, device: GPUDevice): void
 }
 
 /** What tells layers of one kind from others. */
+export type LayerKind = Pick<
+  TunedAttention,
+  "keys" | "values" | "keyValueHeads" | "slidingWindow"
+>;
+
+/** What of a layer, or of what was measured for it, that is. */
 export function layerKind(
-  { keys, values, keyValueHeads, slidingWindow }: ResolvedLayer,
-): Pick<TunedAttention, "keys" | "values" | "keyValueHeads" | "slidingWindow"> {
+  { keys, values, keyValueHeads, slidingWindow }: LayerKind,
+): LayerKind {
   return { keys, values, keyValueHeads, slidingWindow };
 }
 
@@ -183,7 +189,9 @@ export function findTuned(
   rounding: ReadonlySet<string>,
 ): MeasuredCandidate {
   const kind = layerKind(layer);
-  const found = attention.find((one) => differences({ ...kind, way }, pick(one)) === "");
+  const found = attention.find((one) =>
+    differences({ ...kind, way }, { ...layerKind(one), way: one.way }) === ""
+  );
   if (found !== undefined) {
     const fastest = found.candidates.find(({ kernels }) =>
       !kernels.some((name) => rounding.has(name))
@@ -197,10 +205,6 @@ export function findTuned(
       slidingWindow || "any length"
     }`,
   );
-}
-
-function pick({ keys, values, keyValueHeads, slidingWindow, way }: TunedAttention) {
-  return { keys, values, keyValueHeads, slidingWindow, way };
 }
 
 /** @throws {CoupletError} `tuning`: the record chose kernels that a plan cannot use. */
