@@ -36,10 +36,7 @@ export function cacheStats(
   );
   const pools = sequences.pools.map((pool, i) => ({
     slidingWindow: options.pageTables[i]!.slidingWindow,
-    total: pool.pages,
-    free: pool.free,
-    shared: pool.shared,
-    retained: pool.retained,
+    ...pool.stats,
   }));
   const over = (name: "total" | "free" | "shared" | "retained") =>
     pools.reduce((sum, pool) => sum + pool[name], 0);

@@ -42,8 +42,7 @@ export function readEntries(
   const within = (from: number, to: number) => {
     const start = Math.max(first, from);
     const end = Math.min(first + count, to);
-    const entry = { slot, start, count: end - start, first: start - first };
-    return end > start ? [{ ...entry, encodeFrom: 0, exactFrom: 0 }] : [];
+    return end > start ? [{ slot, start, count: end - start, first: start - first }] : [];
   };
   if (within(tiers.sinks, Math.min(codedFrom, ringFrom)).length > 0) {
     refuse(
