@@ -4,7 +4,8 @@ import { centroidBytes, type LayerBytes, tokenChannels, totalBytes } from "./cac
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
 import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "./plan.ts";
-import { bySide, parseScheme } from "./scheme.ts";
+import { bySide } from "./by_side.ts";
+import { parseScheme } from "./scheme.ts";
 import type { Sequences } from "./sequences.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
 

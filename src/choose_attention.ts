@@ -8,7 +8,7 @@ import {
   type StepSize,
   tableBytes,
 } from "./cache_sizes.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { MAX_SPAN, MIN_SPAN, TUNED_WORKGROUPS } from "./kernel_constants.ts";
 import type { KeyVariant } from "./kernel_name.ts";

@@ -18,7 +18,7 @@ import type {
 } from "./codebook.ts";
 import { describeValue } from "./describe_value.ts";
 import { FLOATS, NUMBER, orNothing, record, SIDE, typedArray } from "./data_kinds.ts";
-import { messageOf, raise } from "./errors.ts";
+import { messageOf, raise } from "./raise.ts";
 import { parseJson } from "./parse_json.ts";
 import { checkOrigin, MODEL } from "./find_codebook.ts";
 import {

@@ -9,7 +9,8 @@ import { cacheStats } from "./cache_stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
 import { EncoderOrder } from "./encoder_order.ts";
 import { describeValue } from "./describe_value.ts";
-import { CoupletError, raise } from "./errors.ts";
+import { CoupletError } from "./errors.ts";
+import { raise } from "./raise.ts";
 import {
   type BoundTensor,
   checkApart,

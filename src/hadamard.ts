@@ -1,4 +1,4 @@
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { SchemeId } from "./scheme.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { checkOptions, listOf, oneOf, TEXT, whole } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { SchemeId } from "./scheme.ts";
 
 /** What a kernel does; the first token of its name. */
@@ -91,8 +91,9 @@ export interface KernelNameParts {
   readonly feature?: KernelFeature;
 }
 
-/** The letters of {@linkcode NAME_GRAMMARS} as patterns. */
 const VARIANT = `_(?<variant>${VARIANTS.join("|")})`;
+
+/** The letters of {@linkcode NAME_GRAMMARS} as patterns. */
 const PARTS: Readonly<Record<string, string>> = {
   s: "_([^_]+)",
   d: "_d(?<size>[1-9]\\d*)",
@@ -127,7 +128,7 @@ export function formatKernelName(parts: KernelNameParts): string {
  * @throws {CoupletError} `kernel` where the name does not follow the grammar.
  */
 export function parseKernelName(name: string): KernelNameParts {
-  for (const family of Object.keys(NAME_GRAMMARS) as KernelFamily[]) {
+  for (const family of TEXT[1](name) ? Object.keys(NAME_GRAMMARS) as KernelFamily[] : []) {
     const letters = [...NAME_GRAMMARS[family]];
     const found = new RegExp(`^${[family, ...letters.map((letter) => PARTS[letter])].join("")}$`)
       .exec(name);

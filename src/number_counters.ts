@@ -1,5 +1,6 @@
 /** Counts what hosts gave and binary16 could not hold: the `store` kernel on the device, read when somebody asks. */
-import { CoupletError, messageOf, raise } from "./errors.ts";
+import { CoupletError } from "./errors.ts";
+import { messageOf, raise } from "./raise.ts";
 
 /** Numbers of keys and values, of all layers together, that were not kept as they were given. */
 export interface NumberCounts {

@@ -1,5 +1,5 @@
 import type { PageStats } from "./cache.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 
 /**
  * Hands out the pages of a pool and counts who uses each. One page holds the same tokens in every layer.

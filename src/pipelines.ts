@@ -1,5 +1,5 @@
 import { type BindingName, bindingSpace } from "./kernel_bindings.ts";
-import { messageOf, raise } from "./errors.ts";
+import { messageOf, raise } from "./raise.ts";
 import type { KernelInfo } from "./kernel.ts";
 
 /** A compiled kernel and the layout its bind groups follow. */

@@ -1,7 +1,7 @@
 /** The buffers of a plan against the bindings of a device: what is bound whole, and what is divided by KV heads. */
 import { type ResolvedLayer, type ResolvedOptions, WHAT } from "./cache_options.ts";
 import { centroidBytes, exactBytes, poolBytes, type ScratchBytes } from "./cache_sizes.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { PlanLimits } from "./plan_limits.ts";
 import { SIDES } from "./scheme.ts";
 

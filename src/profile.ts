@@ -1,6 +1,7 @@
 /** Time on the GPU by kernel, from timestamp queries. */
 import { checkOptions, DEVICE } from "./check_options.ts";
-import { CoupletError, messageOf } from "./errors.ts";
+import { CoupletError } from "./errors.ts";
+import { messageOf } from "./raise.ts";
 import { type KernelFamily, parseKernelName } from "./kernel_name.ts";
 
 /** Time one kernel took. */

@@ -1,7 +1,7 @@
 /** Which tokens a read takes from which tier. */
 import type { ReadRange } from "./cache.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { codedTokens, type Sequence, type SequenceState } from "./sequences.ts";
 import type { StepEntryParameters } from "./uniforms.ts";

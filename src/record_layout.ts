@@ -1,4 +1,4 @@
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 
 /**
  * How the codes of one KV head lie in u32 words.

@@ -7,7 +7,7 @@
 import { checkOptions, isA, kind, listOf, oneOf, whole } from "./check_options.ts";
 import { BYTES, record } from "./data_kinds.ts";
 import { describeValue } from "./describe_value.ts";
-import { messageOf, raise } from "./errors.ts";
+import { messageOf, raise } from "./raise.ts";
 import { parseJson } from "./parse_json.ts";
 
 /** An element type as safetensors spells it. */

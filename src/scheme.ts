@@ -15,11 +15,6 @@ export type Side = "keys" | "values";
 /** Both sides, keys first. */
 export const SIDES: readonly Side[] = ["keys", "values"];
 
-/** Something for each side. */
-export function bySide<T>(make: (side: Side) => T): Record<Side, T> {
-  return { keys: make("keys"), values: make("values") };
-}
-
 /**
  * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`, `kc<bits>`, `kt<bits>`,
  * `q<bits>`.

@@ -2,7 +2,7 @@
 import type { ResolvedOptions } from "./cache_options.ts";
 import { firstKeptPage, poolPages, ringSlots } from "./cache_sizes.ts";
 import { describeValue } from "./describe_value.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import { PAGE_TOKENS, STEP_ENTRIES } from "./kernel_constants.ts";
 import { PagePool } from "./page_pool.ts";
 import type { RestoredContent } from "./restored_content.ts";

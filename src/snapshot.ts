@@ -11,7 +11,8 @@ import {
   pageBytes,
   ringSlots,
 } from "./cache_sizes.ts";
-import { CoupletError, messageOf, raise } from "./errors.ts";
+import { CoupletError } from "./errors.ts";
+import { messageOf, raise } from "./raise.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { type RecordLayout, recordWords } from "./record_layout.ts";
 import { storageBuffer } from "./layer_buffers.ts";

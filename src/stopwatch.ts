@@ -1,5 +1,6 @@
 /** Times work on a device: by timestamps where it has them, else by the host's clock. */
-import { CoupletError, messageOf } from "./errors.ts";
+import { CoupletError } from "./errors.ts";
+import { messageOf } from "./raise.ts";
 
 /** A clock for submissions of one compute pass each. */
 export interface Stopwatch {

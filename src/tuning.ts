@@ -3,7 +3,7 @@ import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
 import type { RopeParameters } from "./cache_types.ts";
 import { FINITE, listOf, TEXT } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { KeySpace } from "./codebook.ts";
 import type { SchemeId } from "./scheme.ts";
 import { VERSION } from "./version.ts";
