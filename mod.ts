@@ -27,7 +27,13 @@
 export * from "./src/errors.ts";
 export * from "./src/scheme.ts";
 export * from "./src/codec.ts";
-export { recordBits, recordLayout, recordWords } from "./src/checked_records.ts";
+export {
+  packRecords,
+  recordBits,
+  recordLayout,
+  recordWords,
+  unpackRecords,
+} from "./src/checked_records.ts";
 export type { RecordLayout, RecordMetadata } from "./src/record_layout.ts";
 export { centroidNumbers, type GridCentroids, roundToGrid } from "./src/centroid_grid.ts";
 export * from "./src/codebook.ts";
@@ -40,7 +46,7 @@ export { type QueryEnergyOptions, queryScale } from "./src/calibrate/query_energ
 export { joinSamples, readSamples } from "./src/calibrate/samples_file.ts";
 export { valueRotation } from "./src/calibrate/value_rotation.ts";
 export { type CalibrationWeights, readWeights, withWeights } from "./src/calibrate/weights_file.ts";
-export { createReferenceCache } from "./src/reference/checked_reference_cache.ts";
+export { createReferenceCache } from "./src/checked_reference_cache.ts";
 export type {
   ReferenceCache,
   ReferenceCacheOptions,
@@ -54,9 +60,8 @@ export type {
   ExactTiers,
   TokenVectors,
 } from "./src/reference/attention.ts";
-export { attend, rotate, seesExactly } from "./src/reference/checked_calls.ts";
+export { attend, rotate, seesExactly } from "./src/checked_reference_calls.ts";
 export { inverseFrequencies } from "./src/reference/rope.ts";
-export { packRecords, unpackRecords } from "./src/reference/pack.ts";
 export {
   type Cache,
   type CacheInit,

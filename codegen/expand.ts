@@ -258,6 +258,8 @@ function featureContext(feature: KernelFeature | undefined): Context {
   return {
     enablePartial: `enable_${feature ?? "none"}`,
     chunkPartial: feature === "f16" ? "chunk_f16" : "chunk_f32",
+    queryPartial: feature === "f16" ? "query_scaled" : "query",
+    scalePartial: feature === "f16" ? "scale_rows" : "scale_none",
     ...topContext(subgroups),
     builtinsPartial: subgroups ? "builtins_subgroups" : "builtins_none",
     beginPartial: subgroups ? "begin_subgroups" : "begin_none",

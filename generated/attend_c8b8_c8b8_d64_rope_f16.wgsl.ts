@@ -106,9 +106,10 @@ struct Layer {
 alias Chunk = vec4<f16>; // what products of queries and keys are taken in; they are summed in f32
 alias Rows = mat4x4<f16>;
 
-// Adds the products of four channels of a key and all rows.
+// Adds the products of four channels of a key and all rows, in the rows' own units. A rotated key may lie beyond f16.
 fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
-  return sum + vec4<f32>(Chunk(key) * rows);
+  let held = clamp(key, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  return sum + row_units * vec4<f32>(Chunk(held) * rows);
 }
 
 var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
@@ -359,8 +360,14 @@ fn query_at(index: u32) -> f32 {
   }
   return bitcast<f32>(queries[index]);
 }
+
+// Products in f16 end at 65504: rows are taken times a power of two that keeps any product with four channels of a key below.
+var<workgroup> row_tops: array<atomic<u32>, ROWS>; // the largest magnitude of a row, as bits
+var<private> row_factors: vec4<f32>;
+var<private> row_units: vec4<f32>; // what undoes them
+
 // Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
-fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+fn query_plain4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
   let token = entry.first + row / layer.group;
   let query_head = (layer.first_head + head) * layer.group + row % layer.group;
   let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
@@ -371,6 +378,27 @@ fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> 
       query_at(at + 2u * stride),
       query_at(at + 3u * stride),
     );
+}
+
+// The same times the row's factor. A block's first row is a multiple of ROWS.
+fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+  return row_factors[row % ROWS] * query_plain4(entry, head, row, channel, stride);
+}
+
+// Finds the factors: magnitudes become less than a quarter, times the square root of two where channels are rotated.
+fn scale_rows(entry: Entry, block: Block, lane: u32) {
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
+    let query = abs(query_plain4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
+    let top = max(max(query.x, query.y), max(query.z, query.w));
+    atomicMax(&row_tops[row % ROWS], bitcast<u32>(top));
+  }
+  workgroupBarrier();
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let exponent = clamp(atomicLoad(&row_tops[row]) >> 23u, 1u, 250u);
+    row_factors[row] = bitcast<f32>((251u - exponent) << 23u);
+    row_units[row] = bitcast<f32>((exponent + 3u) << 23u);
+  }
 }
 
 // Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
@@ -933,6 +961,7 @@ fn main(
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] = mat4x4<f32>();
   }
+  scale_rows(entry, block, lane);
   prepare_block(entry, block, lane);
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);

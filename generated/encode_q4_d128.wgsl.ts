@@ -180,17 +180,17 @@ fn code_of(number: f32, own: vec2<f32>) -> u32 {
   return u32(code);
 }
 
-// Writes what the record says of its groups, two to a word, which may belong to two tokens.
+// Writes what the record says of its groups, two to a word, which may belong to two tokens. What is behind the last group is 0:
+// another sequence may have left something there.
 fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32, lane: u32) {
   for (var word = lane; word < METADATA_WORDS; word += WORKGROUP) {
-    var bits = records[record + word];
+    let before = records[record + word];
+    var bits = 0u;
     for (var group = 2u * word; group < min(2u * word + 2u, GROUPS); group += 1u) {
+      let shift = (group & 1u) * 16u;
       let token = record_first + member_token(group, 0u);
-      if (token >= entry.encode_from) {
-        let kept = select(0xffffu, 0xffff0000u, (group & 1u) == 0u);
-        let scale = select(0u, levels[group], token < encode_end);
-        bits = (bits & kept) | (scale << ((group & 1u) * 16u));
-      }
+      let scale = select(0u, levels[group], token < encode_end);
+      bits |= select((before >> shift) & 0xffffu, scale, token >= entry.encode_from) << shift;
     }
     records[record + word] = bits;
   }

@@ -50,7 +50,7 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 {{> (lookup . "chunksPartial")}}
 {{/with}}
 
-{{> query}}
+{{> (lookup . "queryPartial")}}
 
 {{> query_rows atQuery}}
 
@@ -72,6 +72,7 @@ fn main(
 {{> (lookup . "beginPartial")}}
 {{> workgroup_share}}
 {{> begin_rows}}
+{{> (lookup . "scalePartial")}}
   prepare_block(entry, block, lane);
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);
@@ -1590,9 +1591,10 @@ fn product(a: Part, b: Part) -> f32 {
   ["partials/chunk_f16.hbs", `alias Chunk = vec4<f16>; // what products of queries and keys are taken in; they are summed in f32
 alias Rows = mat4x4<f16>;
 
-// Adds the products of four channels of a key and all rows.
+// Adds the products of four channels of a key and all rows, in the rows' own units. A rotated key may lie beyond f16.
 fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
-  return sum + vec4<f32>(Chunk(key) * rows);
+  let held = clamp(key, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  return sum + row_units * vec4<f32>(Chunk(held) * rows);
 }
 `],
   ["partials/chunk_f32.hbs", `alias Chunk = vec4<f32>; // what products of queries and keys are taken in
@@ -2616,17 +2618,17 @@ fn member_channel(group: u32, member: u32) -> u32 {
   return group;
 }
 `],
-  ["partials/metadata_halves.hbs", `// Writes what the record says of its groups, two to a word, which may belong to two tokens.
+  ["partials/metadata_halves.hbs", `// Writes what the record says of its groups, two to a word, which may belong to two tokens. What is behind the last group is 0:
+// another sequence may have left something there.
 fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32, lane: u32) {
   for (var word = lane; word < METADATA_WORDS; word += WORKGROUP) {
-    var bits = records[record + word];
+    let before = records[record + word];
+    var bits = 0u;
     for (var group = 2u * word; group < min(2u * word + 2u, GROUPS); group += 1u) {
+      let shift = (group & 1u) * 16u;
       let token = record_first + member_token(group, 0u);
-      if (token >= entry.encode_from) {
-        let kept = select(0xffffu, 0xffff0000u, (group & 1u) == 0u);
-        let scale = select(0u, levels[group], token < encode_end);
-        bits = (bits & kept) | (scale << ((group & 1u) * 16u));
-      }
+      let scale = select(0u, levels[group], token < encode_end);
+      bits |= select((before >> shift) & 0xffffu, scale, token >= entry.encode_from) << shift;
     }
     records[record + word] = bits;
   }
@@ -2970,19 +2972,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 }
 `],
   ["partials/query.hbs", `{{> query_element}}
-// Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
-fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
-  let token = entry.first + row / layer.group;
-  let query_head = (layer.first_head + head) * layer.group + row % layer.group;
-  let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
-  return layer.scale *
-    vec4<f32>(
-      query_at(at),
-      query_at(at + stride),
-      query_at(at + 2u * stride),
-      query_at(at + 3u * stride),
-    );
-}
+{{> query_vector name="query_load4"}}
 `],
   ["partials/query_element.hbs", `// Element index of the queries, in the host's element type.
 fn query_at(index: u32) -> f32 {
@@ -3000,6 +2990,50 @@ fn {{name}}(chunk: u32) -> Rows {
     {{tile}}[2u * CHUNKS + chunk],
     {{tile}}[3u * CHUNKS + chunk],
   );
+}
+`],
+  ["partials/query_scaled.hbs", `{{> query_element}}
+
+// Products in f16 end at 65504: rows are taken times a power of two that keeps any product with four channels of a key below.
+var<workgroup> row_tops: array<atomic<u32>, ROWS>; // the largest magnitude of a row, as bits
+var<private> row_factors: vec4<f32>;
+var<private> row_units: vec4<f32>; // what undoes them
+
+{{> query_vector name="query_plain4"}}
+
+// The same times the row's factor. A block's first row is a multiple of ROWS.
+fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+  return row_factors[row % ROWS] * query_plain4(entry, head, row, channel, stride);
+}
+
+// Finds the factors: magnitudes become less than a quarter, times the square root of two where channels are rotated.
+fn scale_rows(entry: Entry, block: Block, lane: u32) {
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
+    let query = abs(query_plain4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
+    let top = max(max(query.x, query.y), max(query.z, query.w));
+    atomicMax(&row_tops[row % ROWS], bitcast<u32>(top));
+  }
+  workgroupBarrier();
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let exponent = clamp(atomicLoad(&row_tops[row]) >> 23u, 1u, 250u);
+    row_factors[row] = bitcast<f32>((251u - exponent) << 23u);
+    row_units[row] = bitcast<f32>((exponent + 3u) << 23u);
+  }
+}
+`],
+  ["partials/query_vector.hbs", `// Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
+fn {{name}}(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+  let token = entry.first + row / layer.group;
+  let query_head = (layer.first_head + head) * layer.group + row % layer.group;
+  let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
+  return layer.scale *
+    vec4<f32>(
+      query_at(at),
+      query_at(at + stride),
+      query_at(at + 2u * stride),
+      query_at(at + 3u * stride),
+    );
 }
 `],
   ["partials/rope_dot.hbs", `  for (var pair = 0u; pair < {{source}}_pairs; pair += 2u) {
@@ -3072,6 +3106,10 @@ override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in 
 const ROW_TOKENS: u32 = {{rowTokens}}u; // most tokens whose search is by rows
 `],
   ["partials/row_constants_none.hbs", `const ROW_TOKENS: u32 = 0u; // most tokens whose search is by rows of centroids
+`],
+  ["partials/scale_none.hbs", `{{! Products in f32 have room. }}
+`],
+  ["partials/scale_rows.hbs", `  scale_rows(entry, block, lane);
 `],
   ["partials/scaled_centroid.hbs", `  let group = chunk / ({{upper}}_CHANNELS / 4u);
   let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * {{upper}}_CODES + group);

@@ -1,7 +1,8 @@
 /** How codes lie in records, with arguments checked: planning and the reference ask too often for that. */
 import { checkOptions, type Kind, whole } from "./check_options.ts";
-import { NUMBER, record } from "./data_kinds.ts";
+import { NUMBER, NUMBERS, record, typedArray } from "./data_kinds.ts";
 import * as unchecked from "./record_layout.ts";
+import * as pack from "./reference/pack.ts";
 import type { RecordLayout, RecordMetadata } from "./record_layout.ts";
 
 const WHAT = "Cannot lay out records";
@@ -51,8 +52,48 @@ export function recordBits(layout: RecordLayout, headDim: number): number {
   return unchecked.recordBits(layout, headDim);
 }
 
+/**
+ * Packs the codes of one KV head, as {@linkcode RecordLayout} describes. Metadata and bits past the last token are zero.
+ *
+ * @param codes `[tokens][layout.codes]`.
+ * @returns `[recordWords(layout, tokens)]`.
+ * @throws {CoupletError} `shape` where `codes` has another length, or a code does not fit its bits.
+ */
+export function packRecords(
+  layout: RecordLayout,
+  codes: ArrayLike<number>,
+  tokens: number,
+): Uint32Array<ArrayBuffer> {
+  checkOptions("shape", "Cannot pack codes into records", {
+    layout: layoutKind(),
+    codes: NUMBERS,
+    tokens: whole(0),
+  }, { layout, codes, tokens });
+  return pack.packRecords(layout, codes, tokens);
+}
+
+/**
+ * The codes in records: the inverse of {@linkcode packRecords}.
+ *
+ * @param words At least `[recordWords(layout, tokens)]`.
+ * @returns `[tokens][layout.codes]`.
+ * @throws {CoupletError} `shape` where `words` is too short for `tokens`.
+ */
+export function unpackRecords(
+  layout: RecordLayout,
+  words: Uint32Array,
+  tokens: number,
+): Uint32Array<ArrayBuffer> {
+  checkOptions("shape", "Cannot unpack records", {
+    layout: layoutKind(),
+    words: typedArray("Uint32Array"),
+    tokens: whole(0),
+  }, { layout, words, tokens });
+  return pack.unpackRecords(layout, words, tokens);
+}
+
 /** What `layout()` of a scheme gives. */
-export function layoutKind(): Kind<Pick<RecordLayout, "codes" | "codeBits" | "tokens" | "words">> {
+function layoutKind(): Kind<Pick<RecordLayout, "codes" | "codeBits" | "tokens" | "words">> {
   return record("what layout() of a scheme gives", {
     codes: NUMBER,
     codeBits: NUMBER,

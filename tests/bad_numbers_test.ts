@@ -4,6 +4,7 @@ import {
   type CacheOptions,
   type CoupletError,
   createCache,
+  OPTIONAL_FEATURES,
   parseScheme,
   planCache,
   type RopeParameters,
@@ -15,13 +16,16 @@ import { seededRandom } from "../src/calibrate/random.ts";
 import { fromFloat16Array, roundToFloat16 } from "../src/float16.ts";
 import { roundTrip } from "../src/reference/round_trip.ts";
 import { blockLimits } from "../src/schemes/outliers.ts";
-import { requestTestDevice } from "../tools/adapter.ts";
+import { requestAdapter, requestTestDevice } from "../tools/adapter.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import { compareWithReference, largestDifference, uploadBuffer } from "./cache_oracle.ts";
 import { normal } from "./kmeans_helpers.ts";
 import type { BadNumber, Move } from "./reference_run.ts";
 
-const device = await requestTestDevice();
+const { adapter } = await requestAdapter();
+const device = await requestTestDevice({
+  requiredFeatures: OPTIONAL_FEATURES.filter((feature) => adapter.features.has(feature)),
+});
 
 const rope: RopeParameters = {
   layout: "half",
@@ -123,6 +127,34 @@ for (
     });
     // Scores of 65504 times a query have fewer digits.
     assert.ok(error < 2e-3, `the largest difference is ${error}`);
+  });
+}
+
+for (const variant of ["plain", "rope"]) {
+  const name = `attend_f16_f16_d64_${variant}_f16`;
+  Deno.test({
+    name: `${name} multiplies keys of 65504 in f16 and stays finite`,
+    ignore: !device.features.has("shader-f16"),
+    fn: async () => {
+      const { plan, outputs } = await compareWithReference(device, {
+        options: optionsOf("f16", "f16", {
+          keys: variant === "rope"
+            ? { space: "pre-rope", rope: { layout: "half", theta: 10000 } }
+            : { space: "as-scored" },
+          scale: 4,
+        }),
+        kernels: manifest.filter((kernel) =>
+          !/^(attend|score)_/.test(kernel.name) || kernel.name === name
+        ),
+        features: device.features,
+        precision: "f16",
+        moves: MOVES,
+        bad: badNumbers(["keys"]),
+      });
+      assert.equal(plan.layers[0]!.decode.attend?.name, name);
+      // Which of two such keys has the larger score is beyond f16's digits.
+      for (const { found } of outputs) assert.ok(found.every(Number.isFinite));
+    },
   });
 }
 

@@ -23,6 +23,9 @@ const base: PlanOptions = {
 /** Bytes of a step's struct with all its entries, which lies behind the last step that is kept. */
 const STEP = 16 + 64 * 32;
 
+/** Two counters of numbers that were not kept as they were given. */
+const COUNTERS = 8;
+
 /** Parameters and learned sinks of a layer of four query heads. */
 const LAYER = 96 + 16;
 
@@ -52,36 +55,36 @@ const PLANS: readonly {
       // 256 centroids, a grid of two binary16 numbers a channel.
       codebooks: 2 * 2 * 64 * (256 + 4),
       // 5 pages a sequence; steps lie 256 bytes apart.
-      tables: 2 * 5 * 4 + 63 * 256 + STEP + LAYER,
+      tables: 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + LAYER,
     },
   },
   {
     what: "keys before their rotary embedding: 128 near rows, and one for each 128 tokens",
     change: { keys: { space: "pre-rope", rope: { layout: "half", theta: 10000, rotaryDim: 32 } } },
-    bytes: { tables: (128 + 3 + 1) * 16 * 8 + 2 * 5 * 4 + 63 * 256 + STEP + LAYER },
+    bytes: { tables: (128 + 3 + 1) * 16 * 8 + 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + LAYER },
   },
   {
     what: "blocks of 64 tokens, which wait for their last token in the ring",
     change: { policy: { keys: "u8b8", values: "kc2" } },
     bytes: {
-      codes: 8 * 2 * (160 + 2 * 192) * 4,
+      codes: 8 * 2 * (176 + 2 * 192) * 4,
       exact: 2 * 2 * (4 + 16 + 63 + 100) * 2 * 64 * 2,
     },
   },
   {
     what: "seven sequences in a step, whose entries end with its 240th byte",
     change: { capacity: { ...base.capacity, sequences: 7 } },
-    bytes: { tables: 7 * 5 * 4 + 63 * 256 + STEP + LAYER },
+    bytes: { tables: 7 * 5 * 4 + 63 * 256 + STEP + COUNTERS + LAYER },
   },
   {
     what: "eight sequences in a step, whose entries and header need more than 256 bytes",
     change: { capacity: { ...base.capacity, sequences: 8 } },
-    bytes: { tables: 8 * 5 * 4 + 63 * 512 + STEP + LAYER },
+    bytes: { tables: 8 * 5 * 4 + 63 * 512 + STEP + COUNTERS + LAYER },
   },
   {
     what: "a page table for each sliding window",
     change: { shape: { ...base.shape, layers: 4, slidingWindow: [0, 40, 0, 70] } },
-    bytes: { tables: 3 * 2 * 5 * 4 + 63 * 256 + STEP + 4 * LAYER },
+    bytes: { tables: 3 * 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + 4 * LAYER },
   },
   {
     what: "a single pair of universal centroids, in a multiple of 16 bytes",

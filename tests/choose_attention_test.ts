@@ -306,7 +306,7 @@ Deno.test("planCache() takes kernels that round products to f16 on request alone
   assert.equal(variants("f16", ["plain", "table16"]), "plain");
   const tuning = recordOf(options, ["table16"]);
   refuses("tuning", () => planCache({ ...options, tuning }));
-  refuses("usage", () => planCache({ ...options, precision: "f64" as "f32" }));
+  refuses("shape", () => planCache({ ...options, precision: "f64" as "f32" }));
 });
 
 Deno.test("chooseAttention() says what it estimated", () => {

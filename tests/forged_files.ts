@@ -49,7 +49,7 @@ export async function forgeSnapshot(
   const bytes = writeSafetensors({
     metadata: {
       format: "couplet-snapshot",
-      version: "1",
+      version: "2",
       model: "null",
       plan: "{}",
       plan_fingerprint: "p",

@@ -114,11 +114,15 @@ const REFERENCE_TAKES: readonly string[] = [
   "cache_options: checkSinkLogits",
   "cache_options: resolveOptions",
   "centroid_grid: centroidNumbers",
+  "check_options: checkOptions",
+  "check_options: whole",
   "codec: schemeCodec",
   "errors: CoupletError",
   "find_codebook: cacheCodebook",
   "find_codebook: checkCodebookSet",
   "float16: fromFloat16Array",
+  "reference_options: checkReferenceOptions",
+  "rope_options: ROPE_FIELDS",
   "scheme: parseScheme",
 ];
 

@@ -27,7 +27,7 @@ import { USER_FIELDS } from "../codegen/user_table.ts";
 import { EXPECTED_FIELDS } from "../src/codebook_file.ts";
 import { DRIFT_FIELDS } from "../src/drift.ts";
 import { FEATURE_FIELDS, PLAN_FIELDS } from "../src/plan.ts";
-import { referenceFields } from "../src/reference/reference_options.ts";
+import { referenceFields } from "../src/reference_options.ts";
 import { OPTIONS_PAGE, optionsPage } from "../tools/options_page.ts";
 import { failure } from "./bad_values.ts";
 import { gridCodebooks } from "./grid_numbers.ts";

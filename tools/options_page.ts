@@ -15,7 +15,7 @@ import { choiceFields } from "../src/choose_policy.ts";
 import { EXPECTED_FIELDS } from "../src/codebook_file.ts";
 import { DRIFT_FIELDS } from "../src/drift.ts";
 import { FEATURE_FIELDS, PLAN_FIELDS } from "../src/plan.ts";
-import { referenceFields } from "../src/reference/reference_options.ts";
+import { referenceFields } from "../src/reference_options.ts";
 import { tuneFields } from "../src/tune.ts";
 import { ROOT } from "./project.ts";
 

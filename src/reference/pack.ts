@@ -1,6 +1,3 @@
-import { checkOptions, whole } from "../check_options.ts";
-import { layoutKind } from "../checked_records.ts";
-import { NUMBERS, typedArray } from "../data_kinds.ts";
 import { CoupletError } from "../errors.ts";
 import type { RecordLayout } from "../record_layout.ts";
 
@@ -115,11 +112,6 @@ export function packRecords(
   codes: ArrayLike<number>,
   tokens: number,
 ): Uint32Array<ArrayBuffer> {
-  checkOptions("shape", "Cannot pack codes into records", {
-    layout: layoutKind(),
-    codes: NUMBERS,
-    tokens: whole(0),
-  }, { layout, codes, tokens });
   if (codes.length !== tokens * layout.codes) {
     throw new CoupletError("shape", {
       what: "Cannot pack codes into records",
@@ -158,11 +150,6 @@ export function unpackRecords(
   words: Uint32Array,
   tokens: number,
 ): Uint32Array<ArrayBuffer> {
-  checkOptions("shape", "Cannot unpack records", {
-    layout: layoutKind(),
-    words: typedArray("Uint32Array"),
-    tokens: whole(0),
-  }, { layout, words, tokens });
   if (words.length < wordsOf(layout, tokens)) {
     throw new CoupletError("shape", {
       what: "Cannot unpack records",

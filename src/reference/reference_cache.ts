@@ -6,7 +6,7 @@ import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
 import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
 import { attend, type ExactTiers, seesExactly } from "./attention.ts";
 import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
-import { checkReferenceOptions } from "./reference_options.ts";
+import { checkReferenceOptions } from "../reference_options.ts";
 import { SideStore, type SideStoreOptions } from "./side_store.ts";
 
 /** What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels do not matter here. */

@@ -1,12 +1,12 @@
 /** The reference's functions with their arguments checked; the reference itself asks too often for that. */
-import type { RopeParameters } from "../cache_types.ts";
-import { TIER_FIELDS } from "../cache_options.ts";
-import { checkOptions } from "../check_options.ts";
-import { known, NUMBER, NUMBERS } from "../data_kinds.ts";
-import { ROPE_FIELDS } from "../rope_options.ts";
-import * as attention from "./attention.ts";
+import type { RopeParameters } from "./cache_types.ts";
+import { TIER_FIELDS } from "./cache_options.ts";
+import { checkOptions } from "./check_options.ts";
+import { known, NUMBER, NUMBERS } from "./data_kinds.ts";
+import { ROPE_FIELDS } from "./rope_options.ts";
+import * as attention from "./reference/attention.ts";
 import { attentionFields } from "./reference_options.ts";
-import * as rope from "./rope.ts";
+import * as rope from "./reference/rope.ts";
 
 /**
  * Whether a query at position `query` sees the token at position `token` exactly, rather than through

@@ -1,11 +1,11 @@
 /** What the options of the reference cache, and of attention in float64, may be. */
-import { CAPACITY_FIELDS, keyFields, SINK_LOGITS, TIER_FIELDS } from "../cache_options.ts";
-import { checkOptions, type Fields, whole } from "../check_options.ts";
-import { NUMBER, NUMBERS } from "../data_kinds.ts";
-import { CODEBOOKS, MODEL } from "../find_codebook.ts";
-import { PLAN_FIELDS } from "../plan.ts";
-import type { AttentionInput, TokenVectors } from "./attention.ts";
-import type { ReferenceCacheOptions } from "./reference_cache.ts";
+import { CAPACITY_FIELDS, keyFields, SINK_LOGITS, TIER_FIELDS } from "./cache_options.ts";
+import { checkOptions, type Fields, whole } from "./check_options.ts";
+import { NUMBER, NUMBERS } from "./data_kinds.ts";
+import { CODEBOOKS, MODEL } from "./find_codebook.ts";
+import { PLAN_FIELDS } from "./plan.ts";
+import type { AttentionInput, TokenVectors } from "./reference/attention.ts";
+import type { ReferenceCacheOptions } from "./reference/reference_cache.ts";
 
 /** What the options of a reference cache may be: those of a plan, of which it asks for fewer. */
 export function referenceFields(): Fields<ReferenceCacheOptions> {

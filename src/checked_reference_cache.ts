@@ -1,6 +1,6 @@
 /** The reference cache, with the arguments of its calls checked. */
-import { checkOptions, having, type Kind, listOf, whole } from "../check_options.ts";
-import { FLOATS, NUMBER, record, SIDE } from "../data_kinds.ts";
+import { checkOptions, having, type Kind, listOf, whole } from "./check_options.ts";
+import { FLOATS, NUMBER, record, SIDE } from "./data_kinds.ts";
 import {
   createReferenceCache as createCache,
   type ReferenceCache,
@@ -8,7 +8,7 @@ import {
   type ReferenceSequence,
   type ReferenceStep,
   type ReferenceStepEntry,
-} from "./reference_cache.ts";
+} from "./reference/reference_cache.ts";
 
 /**
  * A cache on the CPU; see {@linkcode ReferenceCache}. Slow, and the same numbers everywhere.
