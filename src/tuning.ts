@@ -197,13 +197,13 @@ export function findTuned(
       !kernels.some((name) => rounding.has(name))
     );
     if (fastest !== undefined) return fastest;
-    refuse(`all it measured rounds products to f16, and the plan's precision is f32`);
+    refuse("all it measured rounds products to f16, and the plan's precision is f32");
   }
   const { keys, values, keyValueHeads, slidingWindow } = kind;
   refuse(
-    `it has no ${way} of ${keys}/${values} with ${keyValueHeads} KV heads and a sliding window of ${
-      slidingWindow || "any length"
-    }`,
+    `it has no ${way} of ${keys}/${values} with ${keyValueHeads} KV heads that see ${
+      slidingWindow || "all"
+    } tokens`,
   );
 }
 
