@@ -129,6 +129,7 @@ export function formatKernelName(parts: KernelNameParts): string {
  */
 export function parseKernelName(name: string): KernelNameParts {
   for (const family of TEXT[1](name) ? Object.keys(NAME_GRAMMARS) as KernelFamily[] : []) {
+    if (!name.startsWith(family)) continue;
     const letters = [...NAME_GRAMMARS[family]];
     const found = new RegExp(`^${[family, ...letters.map((letter) => PARTS[letter])].join("")}$`)
       .exec(name);
