@@ -5,7 +5,6 @@ import {
   kernelFeatures,
   type KeyVariant,
   NAME_GRAMMARS,
-  type NameGrammar,
   parseKernelName,
 } from "../src/kernel_name.ts";
 import { kernelSetName } from "../src/kernel_set.ts";
@@ -40,7 +39,7 @@ const READS: Readonly<Record<KeyVariant, string>> = {
   table16: "as `table`, with entries in f16",
 };
 
-const SIZES: Readonly<Record<NameGrammar["size"], string>> = {
+const SIZES: Readonly<Record<string, string>> = {
   d: "`d<headDim>`",
   c: "`c<channels>`",
   "": "",
@@ -64,7 +63,7 @@ export function kernelNamesPage(rows: readonly KernelRow[], table: Table): strin
   const ofFamily = count(rows, ({ name }) => parts.get(name)!.family);
   const ofVariant = count(rows, ({ name }) => parts.get(name)!.variant);
   const ofFeature = count(rows, ({ name }) => parts.get(name)!.feature);
-  const families = Object.entries(NAME_GRAMMARS) as [KernelFamily, NameGrammar][];
+  const families = Object.entries(NAME_GRAMMARS) as [KernelFamily, string][];
   const variants = Object.keys(READS) as KeyVariant[];
   const usedBy = (variant: KeyVariant) =>
     families.map(([family]) => family).filter((family) =>
@@ -95,11 +94,11 @@ and its keys were coded before the rotary embedding.
 ${
     markdownTable(
       ["family", "schemes", "size", "variant", "kernels", "does"],
-      families.map(([family, { schemes, size, variant }]) => [
+      families.map(([family, grammar]) => [
         code(family),
-        SCHEMES[schemes],
-        SIZES[size],
-        variant,
+        SCHEMES[grammar.split("s").length - 1]!,
+        SIZES[grammar.replace(/[^cd]/g, "")]!,
+        grammar.includes("V") ? "always" : grammar.includes("v") ? "sometimes" : "never",
         ofFamily(family),
         PURPOSES[family],
       ]),

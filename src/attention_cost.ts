@@ -158,9 +158,7 @@ function keyWork(
   span: number,
 ): Work {
   const { codes } = parseScheme(scheme).layout(headDim);
-  if (variant === "lut") return { lutLoads: codes };
-  if (variant === "table") return { tableLoads: codes };
-  if (variant === "table16") return { table16Loads: codes };
+  if (variant !== "rope" && variant !== "plain") return { [`${variant}Loads`]: codes };
   return {
     ...vectorWork(scheme, headDim),
     products: headDim,

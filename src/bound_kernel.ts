@@ -62,16 +62,11 @@ export class BoundKernel {
   }
 
   #group(parameters: GPUBuffer, host: HostBindings): GPUBindGroup {
-    for (const known of this.#kept) {
-      let same = known.parameters === parameters;
-      for (let i = 0; same && i < this.#names.length; i++) {
-        const given = host[this.#names[i]!]!;
-        const kept = known.host[i]!;
-        same = kept.buffer === given.buffer && kept.offset === given.offset &&
-          kept.size === given.size;
-      }
-      if (same) return known.group;
-    }
+    const known = this.#kept.find((kept) =>
+      kept.parameters === parameters &&
+      this.#names.every((name, i) => isSame(kept.host[i]!, host[name]!))
+    );
+    if (known !== undefined) return known.group;
     const { kernel, layout } = this.#kernel;
     const resource = (name: BindingName, own: GPUBuffer | undefined): GPUBufferBinding =>
       name === "step"
@@ -95,4 +90,8 @@ export class BoundKernel {
     }
     return group;
   }
+}
+
+function isSame(a: GPUBufferBinding, b: GPUBufferBinding): boolean {
+  return a.buffer === b.buffer && a.offset === b.offset && a.size === b.size;
 }

@@ -103,9 +103,7 @@ export class CacheCommands {
   /** Any number of units, as many at once as parameters hold. */
   *#units(units: readonly Units[]): Generator<EntryGrid> {
     for (let at = 0; at < units.length; at += STEP_ENTRIES) {
-      const entries = units.slice(at, at + STEP_ENTRIES)
-        .map((unit) => ({ ...unit, first: 0, encodeFrom: 0, exactFrom: 0 }));
-      yield this.entries(entries);
+      yield this.entries(units.slice(at, at + STEP_ENTRIES));
     }
   }
 

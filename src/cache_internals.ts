@@ -1,5 +1,5 @@
 /** What snapshots need of a cache and hosts do not: the one door into it. */
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { CodedWith } from "./cache_identity.ts";
 import type { RestoredContent } from "./restored_content.ts";
 import type { Sequence, SequenceState } from "./sequences.ts";

@@ -364,7 +364,7 @@ function resolveStrides(
     if (io.dtype === "f16" && (token % 2 !== 0 || head % 2 !== 0)) {
       fail(
         `the strides of ${name} are ${token} and ${head} elements of two bytes`,
-        "Use even strides, so that two channels share a word",
+        "Use even strides",
       );
     }
     const heads = name === "keys" || name === "values" ? keyValueHeads : queryHeads;

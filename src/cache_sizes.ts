@@ -15,7 +15,8 @@ import {
 import { COUNTER_BYTES } from "./number_counters.ts";
 import { recordWords } from "./record_layout.ts";
 import { inverseFrequencies } from "./reference/rope.ts";
-import { bySide, parseScheme, type SchemeId, type Side } from "./scheme.ts";
+import { bySide } from "./by_side.ts";
+import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /** Bytes by what they hold. Everything but `scratch` stays in use between steps. */
 export interface CacheBytes {

@@ -4,7 +4,8 @@ import { centroidBytes, type LayerBytes, tokenChannels, totalBytes } from "./cac
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
 import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "./plan.ts";
-import { bySide, parseScheme } from "./scheme.ts";
+import { bySide } from "./by_side.ts";
+import { parseScheme } from "./scheme.ts";
 import type { Sequences } from "./sequences.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
 
@@ -36,10 +37,7 @@ export function cacheStats(
   );
   const pools = sequences.pools.map((pool, i) => ({
     slidingWindow: options.pageTables[i]!.slidingWindow,
-    total: pool.pages,
-    free: pool.free,
-    shared: pool.shared,
-    retained: pool.retained,
+    ...pool.stats,
   }));
   const over = (name: "total" | "free" | "shared" | "retained") =>
     pools.reduce((sum, pool) => sum + pool[name], 0);

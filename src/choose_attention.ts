@@ -8,19 +8,13 @@ import {
   type StepSize,
   tableBytes,
 } from "./cache_sizes.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { MAX_SPAN, MIN_SPAN, TUNED_WORKGROUPS } from "./kernel_constants.ts";
 import type { KeyVariant } from "./kernel_name.ts";
 import type { PlanLimits } from "./plan_limits.ts";
 import { type MeasuredCandidate, refuseChoice } from "./tuning.ts";
-import {
-  coveringKernels,
-  type KernelQuery,
-  matchingKernels,
-  obstacle,
-  requireKernel,
-} from "./select_kernel.ts";
+import { coveringKernels, type KernelQuery, obstacle, requireKernel } from "./select_kernel.ts";
 
 /** The kernels one way of attending takes, in order of dispatch. */
 export interface AttentionKernels {
@@ -95,7 +89,8 @@ export function attentionCandidates(
   step: StepSize,
 ): readonly WeighedCandidate[] {
   const { fused, scored, mixes } = queries(options, layer);
-  const mix = matchingKernels(kernels, mixes, limits)[0] ?? coveringKernels(kernels, mixes)[0];
+  const mixing = coveringKernels(kernels, mixes);
+  const mix = mixing.find((kernel) => obstacle(kernel, limits) === undefined) ?? mixing[0];
   const groups: KernelGroup[] = [
     ...coveringKernels(kernels, fused).map((attend) => ({ attend })),
     ...coveringKernels(kernels, scored).flatMap((score) => mix ? [{ score, mix }] : []),

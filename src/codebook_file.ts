@@ -18,7 +18,7 @@ import type {
 } from "./codebook.ts";
 import { describeValue } from "./describe_value.ts";
 import { FLOATS, NUMBER, orNothing, record, SIDE, typedArray } from "./data_kinds.ts";
-import { raise } from "./errors.ts";
+import { messageOf, raise } from "./raise.ts";
 import { parseJson } from "./parse_json.ts";
 import { checkOrigin, MODEL } from "./find_codebook.ts";
 import {
@@ -153,12 +153,16 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   if (metadata["checksum"] !== checksum({ metadata, tensors })) {
     badFile("its content does not have the checksum it gives");
   }
-  const model = parseModel(metadata["model"]);
+  const model = parsePart<ModelFingerprint>("model", metadata["model"], MODEL_KINDS);
   const keySpace = metadata["key_space"];
   if (keySpace !== "pre-rope" && keySpace !== "as-scored") {
     badFile(`it gives the key space ${describeValue(keySpace)}`);
   }
-  const provenance = parseProvenance(metadata["provenance"]);
+  const provenance = parsePart<CalibrationProvenance>(
+    "provenance",
+    metadata["provenance"],
+    PROVENANCE_KINDS,
+  );
   checkOrigin({ model, keySpace }, expected.keySpace, expected.model);
 
   const codebooks: Codebook[] = [];
@@ -397,33 +401,28 @@ function checkHeads(
   }
 }
 
-function parseModel(text: string | undefined): ModelFingerprint {
-  const model = parseObject("model", text);
-  if (!MODEL[1](model)) badFile("its model has no name and digest");
-  const { name, digest } = model;
-  return { name, digest };
-}
+/** What must be in the metadata that are JSON. */
+const MODEL_KINDS = { name: TEXT, digest: TEXT };
+const PROVENANCE_KINDS = { source: TEXT, tokens: FINITE, seed: FINITE, iterations: FINITE };
 
-function parseProvenance(text: string | undefined): CalibrationProvenance {
-  const { source, tokens, seed, iterations } = parseObject("provenance", text);
-  if (!TEXT[1](source) || !FINITE[1](tokens) || !FINITE[1](seed) || !FINITE[1](iterations)) {
-    badFile("its provenance has no source, tokens, seed and iterations");
-  }
-  return { source, tokens, seed, iterations };
-}
-
-function parseObject(name: string, text: string | undefined): Record<string, unknown> {
+/** One of the metadata that are JSON: the properties named, each of its kind. */
+function parsePart<T>(
+  name: string,
+  text: string | undefined,
+  kinds: { readonly [K in keyof T]: Kind<T[K]> },
+): T {
   let value: unknown;
   try {
     value = parseJson(text ?? "");
   } catch (cause) {
-    const { message } = cause as Error;
-    badFile(`its ${name} is no JSON: ${message}`, { cause });
+    badFile(`its ${name} is no JSON: ${messageOf(cause)}`, { cause });
   }
-  if (typeof value !== "object" || value === null) {
-    badFile(`its ${name} is no object`);
-  }
-  return value as Record<string, unknown>;
+  const parts = Object.entries<Kind<unknown>>(kinds).map(([key, [wanted, accepts]]) => {
+    const part = Object(value)[key];
+    if (!accepts(part)) badFile(`the ${key} of its ${name} is not ${wanted}`);
+    return [key, part];
+  });
+  return Object.fromEntries(parts);
 }
 
 /** CRC-32 over the other metadata and all tensors, in the order of their names. */

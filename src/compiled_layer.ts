@@ -164,16 +164,17 @@ async function compileUnits(
   heads: number,
 ): Promise<CompiledUnits> {
   const compile = async (info: KernelInfo) => {
-    const unit = async (bytes: number): Promise<CompiledCopy> => ({
-      kernel: await compileKernel(device, info, { UNIT: bytes / 4 }),
-      words: bytes / 4,
-    });
-    const [keyRecords, valueRecords, exact] = await Promise.all([
-      unit(pageBytes(options, layer.keys, heads)),
-      unit(pageBytes(options, layer.values, heads)),
-      unit(exactSequenceBytes(options, heads)),
-    ]);
-    return { keyRecords, valueRecords, exact };
+    const [keyRecords, valueRecords, exact] = await Promise.all(
+      [
+        pageBytes(options, layer.keys, heads),
+        pageBytes(options, layer.values, heads),
+        exactSequenceBytes(options, heads),
+      ].map(async (bytes): Promise<CompiledCopy> => {
+        const words = bytes / 4;
+        return { kernel: await compileKernel(device, info, { UNIT: words }), words };
+      }),
+    );
+    return { keyRecords: keyRecords!, valueRecords: valueRecords!, exact: exact! };
   };
   const [copies, restores] = await Promise.all([compile(layer.copy), compile(layer.restore)]);
   return { copies, restores };

@@ -94,5 +94,5 @@ export const SAMPLES: Rule<readonly CalibrationSamples[]> = /* @__PURE__ */ list
 
 /** Ids of schemes. */
 export const SCHEMES: Kind<readonly string[]> = /* @__PURE__ */ listOf(
-  /* @__PURE__ */ kind('the id of a scheme, such as "c8b8"', TEXT[1]),
+  /* @__PURE__ */ kind('the id of a scheme, such as "c8b8"', (value) => TEXT[1](value)),
 );

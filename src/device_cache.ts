@@ -9,7 +9,8 @@ import { cacheStats } from "./cache_stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
 import { EncoderOrder } from "./encoder_order.ts";
 import { describeValue } from "./describe_value.ts";
-import { CoupletError, raise } from "./errors.ts";
+import { CoupletError } from "./errors.ts";
+import { raise } from "./raise.ts";
 import {
   type BoundTensor,
   checkApart,
@@ -26,6 +27,7 @@ import { type CommandTarget, Recorder } from "./recorder.ts";
 import type { Side } from "./scheme.ts";
 import {
   type Growth,
+  refuseUnfinished,
   type Sequence,
   type SequencePages,
   Sequences,
@@ -276,13 +278,9 @@ export class DeviceCache implements Cache {
     this.#recorder.check(target);
     for (const sequence of sequences) {
       const start = unfinishedFrom(this.#sequences.state(sequence));
-      if (start === undefined) continue;
-      raise(
-        "usage",
-        `Cannot fork sequence ${sequence.id}`,
-        `its step from ${start} on was not appended to every layer`,
-        `Record the step's appends first, or give it up: truncate the sequence to ${start} tokens`,
-      );
+      if (start !== undefined) {
+        refuseUnfinished(`Cannot fork sequence ${sequence.id}`, start, "every layer");
+      }
     }
     this.#encoders.check(target, sequences);
   }
@@ -407,12 +405,7 @@ export class DeviceCache implements Cache {
     );
     const awaited = state.steps.find(({ progress }) => !progress.isAppended(layer));
     if (awaited !== undefined) {
-      raise(
-        "usage",
-        `Cannot read sequence ${sequence.id}`,
-        `its step from ${awaited.start} on was not appended to layer ${layer}`,
-        `Record the step's append first, or give it up: truncate the sequence to ${awaited.start} tokens`,
-      );
+      refuseUnfinished(`Cannot read sequence ${sequence.id}`, awaited.start, `layer ${layer}`);
     }
     const { side, count, output } = range;
     const { shape, layers, dtype } = options;

@@ -1,5 +1,5 @@
 /** Which encoders a sequence's commands went into, as far as an order in which they cannot run can be told. */
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import { type CommandTarget, isPass } from "./recorder.ts";
 import type { Sequence } from "./sequences.ts";
 

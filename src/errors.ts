@@ -69,24 +69,6 @@ export class CoupletError extends Error {
   }
 }
 
-/**
- * Throws an error.
- *
- * @param what What failed.
- * @param why Why it failed, with the values that were found.
- * @param remedy What the caller can do about it.
- * @param options The underlying `cause`, where there is one.
- */
-export function raise(
-  code: CoupletErrorCode,
-  what: string,
-  why: string,
-  remedy: string,
-  options?: ErrorOptions,
-): never {
-  throw new CoupletError(code, { what, why, remedy }, options);
-}
-
 /** Characters of a sentence, at most: it may quote a file, whose texts may be as long as the file. */
 const MOST_CHARACTERS = 4000;
 

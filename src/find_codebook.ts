@@ -6,7 +6,7 @@ import type {
   ModelFingerprint,
   SideCodebook,
 } from "./codebook.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import { parseScheme, type SchemeId, type Side } from "./scheme.ts";
 
 /** What a model's fingerprint may be. */

@@ -1,4 +1,4 @@
-import { CoupletError } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { SchemeId } from "./scheme.ts";
 
 /**
@@ -69,9 +69,10 @@ const LEAST = 32;
  */
 export function checkHadamard(id: SchemeId, headDim: number): void {
   if (headDim >= LEAST && Number.isInteger(Math.log2(headDim))) return;
-  throw new CoupletError("shape", {
-    what: `Cannot use ${id} at head dimension ${headDim}`,
-    why: "it rotates by a Hadamard matrix, and there is none of that size",
-    remedy: `Use a head dimension that is a power of two from ${LEAST}, or a scheme such as c8b8`,
-  });
+  raise(
+    "shape",
+    `Cannot use ${id} at head dimension ${headDim}`,
+    `it rotates heads, whose sizes must be powers of two from ${LEAST}`,
+    "Use such a head dimension, or another scheme, such as c8b8",
+  );
 }

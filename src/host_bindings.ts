@@ -1,7 +1,7 @@
 /** Checks of the bindings a host hands over. */
 import type { TensorStrides } from "./cache_options.ts";
 import { describeValue } from "./describe_value.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 
 /** A tensor of the host, and what it must hold. */
 export interface HostTensor {

@@ -1,6 +1,6 @@
 import { checkOptions, listOf, oneOf, TEXT, whole } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { SchemeId } from "./scheme.ts";
 
 /** What a kernel does; the first token of its name. */
@@ -20,32 +20,26 @@ export type KernelFamily =
   | "kmeans_assign"
   | "kmeans_update";
 
-/** The parts a family's name carries, besides the family itself. */
-export interface NameGrammar {
-  /** How many schemes: two are the keys' and the values'. */
-  readonly schemes: 0 | 1 | 2;
-  /** The letter before the size, or none where kernels of the family have no size. */
-  readonly size: "d" | "c" | "";
-  /** Whether the name says how coded keys are read. */
-  readonly variant: "always" | "sometimes" | "never";
-}
-
-/** The grammar of each family's names. */
-export const NAME_GRAMMARS: Readonly<Record<KernelFamily, NameGrammar>> = {
-  store: { schemes: 0, size: "d", variant: "never" },
-  load: { schemes: 0, size: "d", variant: "never" },
-  encode: { schemes: 1, size: "d", variant: "sometimes" },
-  decode: { schemes: 1, size: "d", variant: "sometimes" },
-  table: { schemes: 1, size: "d", variant: "sometimes" },
-  score: { schemes: 1, size: "d", variant: "always" },
-  mix: { schemes: 1, size: "d", variant: "never" },
-  attend: { schemes: 2, size: "d", variant: "always" },
-  combine: { schemes: 0, size: "d", variant: "never" },
-  copy: { schemes: 0, size: "", variant: "never" },
-  restore: { schemes: 0, size: "", variant: "never" },
-  page_table: { schemes: 0, size: "", variant: "never" },
-  kmeans_assign: { schemes: 0, size: "c", variant: "never" },
-  kmeans_update: { schemes: 0, size: "c", variant: "never" },
+/**
+ * What follows the family in each family's names, a letter each: `s` a scheme (of two, the keys' and the values'), `d` the
+ * channels of a head, `c` the channels of a group, `v` how coded keys are read, `f` an optional feature. `v` and `f` may be
+ * absent, and `V` may not.
+ */
+export const NAME_GRAMMARS: Readonly<Record<KernelFamily, string>> = {
+  store: "d",
+  load: "d",
+  encode: "sdv",
+  decode: "sdv",
+  table: "sdv",
+  score: "sdV",
+  mix: "sd",
+  attend: "ssdVf",
+  combine: "d",
+  copy: "",
+  restore: "",
+  page_table: "",
+  kmeans_assign: "c",
+  kmeans_update: "c",
 };
 
 /**
@@ -97,6 +91,18 @@ export interface KernelNameParts {
   readonly feature?: KernelFeature;
 }
 
+const VARIANT = `_(?<variant>${VARIANTS.join("|")})`;
+
+/** The letters of {@linkcode NAME_GRAMMARS} as patterns. */
+const PARTS: Readonly<Record<string, string>> = {
+  s: "_([^_]+)",
+  d: "_d(?<size>[1-9]\\d*)",
+  c: "_c(?<size>[1-9]\\d*)",
+  v: `(?:${VARIANT})?`,
+  V: VARIANT,
+  f: `(?:_(?<feature>${FEATURE_NAMES.join("|")}))?`,
+};
+
 /** `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]`, such as `attend_c8b8_c4b8_d128_rope`. */
 export function formatKernelName(parts: KernelNameParts): string {
   checkOptions("kernel", "Cannot format a kernel's name", {
@@ -106,7 +112,7 @@ export function formatKernelName(parts: KernelNameParts): string {
     "variant?": oneOf(...VARIANTS),
     "feature?": oneOf(...FEATURE_NAMES),
   }, parts);
-  const { size } = NAME_GRAMMARS[parts.family];
+  const size = NAME_GRAMMARS[parts.family].replace(/[^cd]/g, "");
   return [
     parts.family,
     ...parts.schemes,
@@ -122,34 +128,25 @@ export function formatKernelName(parts: KernelNameParts): string {
  * @throws {CoupletError} `kernel` where the name does not follow the grammar.
  */
 export function parseKernelName(name: string): KernelNameParts {
-  const families = Object.keys(NAME_GRAMMARS) as KernelFamily[];
-  const parts = TEXT[1](name) && families.flatMap((family) => parseParts(family, name))[0];
-  return parts || raise(
+  for (const family of TEXT[1](name) ? Object.keys(NAME_GRAMMARS) as KernelFamily[] : []) {
+    if (!name.startsWith(family)) continue;
+    const letters = [...NAME_GRAMMARS[family]];
+    const found = new RegExp(`^${[family, ...letters.map((letter) => PARTS[letter])].join("")}$`)
+      .exec(name);
+    if (found === null) continue;
+    const { size, variant, feature } = found.groups ?? {};
+    return {
+      family,
+      schemes: found.slice(1).filter((_, i) => letters[i] === "s"),
+      ...(size && { size: Number(size) }),
+      ...(variant && { variant: variant as KeyVariant }),
+      ...(feature && { feature: feature as KernelFeature }),
+    };
+  }
+  raise(
     "kernel",
     `Cannot parse the kernel name ${describeValue(name)}`,
     "names of kernels have another form (docs/kernel_names.md)",
     "Use a name from the manifest",
   );
-}
-
-/** What a name says if it is one of the family's, whose names no other family has. */
-function parseParts(family: KernelFamily, name: string): KernelNameParts[] {
-  const grammar = NAME_GRAMMARS[family];
-  const part = (name: string, words: readonly string[]) => `(?:_(?<${name}>${words.join("|")}))`;
-  const optional = grammar.variant === "always" ? "" : "?";
-  const found = new RegExp(
-    `^${family}${"_([^_]+)".repeat(grammar.schemes)}` +
-      (grammar.size && part("size", [`${grammar.size}[1-9]\\d*`])) +
-      (grammar.variant === "never" ? "" : part("variant", VARIANTS) + optional) +
-      (family === "attend" ? `${part("feature", FEATURE_NAMES)}?` : "") + "$",
-  ).exec(name);
-  if (found === null) return [];
-  const { size, variant, feature } = found.groups ?? {};
-  return [{
-    family,
-    schemes: found.slice(1, 1 + grammar.schemes),
-    ...(size && { size: Number(size.slice(1)) }),
-    ...(variant && { variant: variant as KeyVariant }),
-    ...(feature && { feature: feature as KernelFeature }),
-  }];
 }

@@ -2,19 +2,14 @@
 import { BoundKernel, type HostBindings, NO_HOST } from "./bound_kernel.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
 import { headBlocks } from "./cache_sizes.ts";
-import type {
-  CompiledAttention,
-  CompiledCopy,
-  CompiledLayer,
-  CopiedBuffer,
-} from "./compiled_layer.ts";
+import type { CompiledLayer, CopiedBuffer } from "./compiled_layer.ts";
 import type { BindingName } from "./kernel_bindings.ts";
 import { TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "./kernel_constants.ts";
 import type { LayerBuffers, PartBuffers } from "./layer_buffers.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
 import type { RestoredPart } from "./restored_content.ts";
-import { bySide, parseScheme, type Side, SIDES } from "./scheme.ts";
+import { parseScheme, type Side, SIDES } from "./scheme.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
 import type { ParameterPlace } from "./step_places.ts";
 import type { AttentionWay } from "./tuning.ts";
@@ -48,32 +43,16 @@ export interface StepShare {
 /** Workgroups that copy one unit; each lane copies every so many words. */
 const COPY_WORKGROUPS = 1024;
 
-/** Kernels of one way of attending, bound to one part of a layer. */
-type BoundAttention = readonly BoundKernel[];
-
-/** The kernels of one part of a layer. */
-interface BoundPart {
-  readonly heads: number;
-  readonly store: BoundKernel;
-  readonly encode: Readonly<
-    Record<Side, { readonly one: BoundKernel; readonly many: BoundKernel }>
-  >;
-  readonly read: Readonly<
-    Record<Side, { readonly exact: BoundKernel; readonly coded: BoundKernel }>
-  >;
-  readonly attention: Readonly<Record<AttentionWay, BoundAttention>>;
-  readonly copy: Readonly<Record<CopiedBuffer, BoundKernel>>;
-  readonly restore: Readonly<Record<CopiedBuffer, BoundKernel>>;
-}
-
 /** One layer's kernels with their buffers. */
 export class LayerCommands {
+  readonly #device: GPUDevice;
   readonly #options: ResolvedOptions;
   readonly #index: number;
   readonly #compiled: CompiledLayer;
-  readonly #parts: readonly BoundPart[];
-  readonly #combine: BoundKernel;
-  readonly #tables: Readonly<Record<AttentionWay, BoundKernel | undefined>>;
+  readonly #buffers: LayerBuffers;
+  readonly #shared: SharedBuffers;
+  /** Kernels that were dispatched before, by the records they were given. */
+  readonly #bound = new Map<GPUBuffer, Map<CompiledKernel, BoundKernel>>();
 
   constructor(
     device: GPUDevice,
@@ -83,64 +62,35 @@ export class LayerCommands {
     buffers: LayerBuffers,
     shared: SharedBuffers,
   ) {
+    this.#device = device;
     this.#options = options;
     this.#index = index;
     this.#compiled = compiled;
-    const bind = (
-      kernel: CompiledKernel,
-      part: PartBuffers,
-      records?: GPUBuffer,
-      mostGroups?: number,
-    ) =>
-      new BoundKernel(
-        device,
-        kernel,
-        (name) => ownBuffer(name, buffers, part, shared, records),
-        mostGroups,
-      );
-    const byWay = <T>(make: (compiled: CompiledAttention) => T): Record<AttentionWay, T> => ({
-      decode: make(compiled.decode),
-      prefill: make(compiled.prefill),
-    });
-    this.#parts = buffers.parts.map((part, i): BoundPart => {
-      const records = { keys: part.keyRecords, values: part.valueRecords };
-      const units = (
-        kernels: Readonly<Record<CopiedBuffer, CompiledCopy>>,
-        mostGroups?: number,
-      ) => {
-        const unit = (buffer: CopiedBuffer) =>
-          bind(kernels[buffer].kernel, part, part[buffer], mostGroups);
-        return {
-          keyRecords: unit("keyRecords"),
-          valueRecords: unit("valueRecords"),
-          exact: unit("exact"),
-        };
-      };
-      const own = (kernel: CompiledKernel) => bind(kernel, part);
-      const { copies, restores } = compiled.units[i]!;
-      return {
-        heads: part.heads.count,
-        store: own(compiled.store),
-        encode: bySide((side) => ({
-          one: bind(compiled[side].one, part, records[side]),
-          many: bind(compiled[side].many, part, records[side]),
-        })),
-        read: bySide((side) => ({
-          exact: own(compiled.read[side].exact),
-          coded: bind(compiled.read[side].coded, part, records[side]),
-        })),
-        attention: byWay(({ attend, score, mix }) =>
-          [attend, score, mix].flatMap((kernel) => kernel ? [own(kernel)] : [])
-        ),
-        copy: units(copies),
-        // What was restored is put in place once, and its buffers are large: no group keeps them.
-        restore: units(restores, 0),
-      };
-    });
-    // What concerns all heads at once finds all it needs in any part.
-    const [part] = buffers.parts;
-    this.#combine = bind(compiled.combine, part!);
-    this.#tables = byWay(({ table }) => table && bind(table, part!));
+    this.#buffers = buffers;
+    this.#shared = shared;
+  }
+
+  /**
+   * A kernel with the buffers of a part of the layer.
+   *
+   * @param records What it is to read or write as records.
+   * @param mostGroups Bind groups to keep.
+   */
+  #bind(
+    kernel: CompiledKernel,
+    part: PartBuffers,
+    records: GPUBuffer = part.exact,
+    mostGroups?: number,
+  ): BoundKernel {
+    let bound = this.#bound.get(records);
+    if (bound === undefined) this.#bound.set(records, bound = new Map());
+    let found = bound.get(kernel);
+    if (found === undefined) {
+      const own = (name: BindingName) =>
+        ownBuffer(name, this.#buffers, part, this.#shared, records);
+      bound.set(kernel, found = new BoundKernel(this.#device, kernel, own, mostGroups));
+    }
+    return found;
   }
 
   /** The page table the layer reads. */
@@ -150,9 +100,10 @@ export class LayerCommands {
 
   /** Copies units of one kind within their buffers. */
   copy(recorder: Recorder, buffer: CopiedBuffer, { place, entries }: EntryGrid): void {
-    this.#parts.forEach(({ copy }, i) => {
-      const { words } = this.#compiled.units[i]!.copies[buffer];
-      copy[buffer].dispatch(recorder, place, NO_HOST, copyGroups(words), entries, 1);
+    this.#buffers.parts.forEach((part, i) => {
+      const { kernel, words } = this.#compiled.units[i]!.copies[buffer];
+      const copy = this.#bind(kernel, part, part[buffer]);
+      copy.dispatch(recorder, place, NO_HOST, copyGroups(words), entries, 1);
     });
   }
 
@@ -163,28 +114,32 @@ export class LayerCommands {
     { place, entries, most }: EntryGrid,
     restored: readonly RestoredPart[],
   ): void {
-    this.#parts.forEach(({ restore }, i) => {
+    this.#buffers.parts.forEach((part, i) => {
       const source = restored[i]![buffer];
       if (source === undefined) return;
-      const { words } = this.#compiled.units[i]!.restores[buffer];
+      const { kernel, words } = this.#compiled.units[i]!.restores[buffer];
       const host = { restored: { buffer: source } };
-      restore[buffer].dispatch(recorder, place, host, copyGroups(words * most), entries, 1);
+      // What was restored is put in place once, and its buffers are large: no group keeps them.
+      const restore = this.#bind(kernel, part, part[buffer], 0);
+      restore.dispatch(recorder, place, host, copyGroups(words * most), entries, 1);
     });
   }
 
   /** Stores and encodes a step's tokens. */
   append(recorder: Recorder, step: StepGrid, host: HostBindings): void {
-    for (const { heads, store, encode } of this.#parts) {
+    for (const part of this.#buffers.parts) {
+      const heads = part.heads.count;
       const words = (heads * this.#options.shape.headDim) / 2;
       const groups = Math.ceil(words / WORKGROUP_SIZE);
+      const store = this.#bind(this.#compiled.store, part);
       store.dispatch(recorder, step.place, host, groups, step.most, step.entries * 2);
       for (const side of SIDES) {
-        const { recordTokens, manyTokens } = this.#compiled[side];
+        const { recordTokens, manyTokens, one, many } = this.#compiled[side];
         const tokens = tokensToEncode(step, recordTokens);
         if (tokens === 0) continue;
-        const { one, many } = encode[side];
-        const [kernel, block] = tokens < manyTokens ? [one, recordTokens] : [many, manyTokens];
+        const [encode, block] = tokens < manyTokens ? [one, recordTokens] : [many, manyTokens];
         const blocks = Math.ceil(tokens / block);
+        const kernel = this.#bind(encode, part, recordsOf(part, side));
         kernel.dispatch(recorder, step.place, NO_HOST, blocks, heads, step.entries);
       }
     }
@@ -197,19 +152,24 @@ export class LayerCommands {
     const { way, entries, most } = step;
     const { place, splits } = step.shares[kind]!;
     const blocks = entries * headBlocks(most * shape.queryHeads, keyValueHeads);
-    const table = this.#tables[way];
-    if (table !== undefined) {
+    const { table: fill, attend, score, mix } = this.#compiled[way];
+    // What concerns all heads at once finds all it needs in any part.
+    const { parts } = this.#buffers;
+    if (fill !== undefined) {
       const { centroids, layout } = parseScheme(keys);
       const codes = layout(shape.headDim).codes * centroids;
       const groups = Math.ceil(codes / TABLE_LANE_ENTRIES / WORKGROUP_SIZE);
+      const table = this.#bind(fill, parts[0]!);
       table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);
     }
-    for (const { heads, attention } of this.#parts) {
-      for (const kernel of attention[way]) {
-        kernel.dispatch(recorder, place, host, splits, heads, blocks);
+    for (const part of parts) {
+      for (const kernel of [attend, score, mix]) {
+        if (kernel === undefined) continue;
+        this.#bind(kernel, part).dispatch(recorder, place, host, splits, part.heads.count, blocks);
       }
     }
-    this.#combine.dispatch(recorder, place, host, shape.queryHeads, most, entries);
+    const combine = this.#bind(this.#compiled.combine, parts[0]!);
+    combine.dispatch(recorder, place, host, shape.queryHeads, most, entries);
   }
 
   /** Reads tokens of one side into the host's tensor, from one tier. */
@@ -220,11 +180,17 @@ export class LayerCommands {
     { place, entries, most }: EntryGrid,
     output: GPUBufferBinding,
   ): void {
-    for (const { heads, read } of this.#parts) {
+    for (const part of this.#buffers.parts) {
+      const heads = part.heads.count;
       const groups = Math.ceil((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE);
-      read[side][tier].dispatch(recorder, place, { vectors: output }, groups, most, entries);
+      const read = this.#bind(this.#compiled.read[side][tier], part, recordsOf(part, side));
+      read.dispatch(recorder, place, { vectors: output }, groups, most, entries);
     }
   }
+}
+
+function recordsOf({ keyRecords, valueRecords }: PartBuffers, side: Side): GPUBuffer {
+  return side === "keys" ? keyRecords : valueRecords;
 }
 
 function copyGroups(words: number): number {
@@ -247,34 +213,25 @@ function ownBuffer(
   { codebooks, sinkLogits }: LayerBuffers,
   { parameters, exact, keyRecords, valueRecords }: PartBuffers,
   { pages, rope, partials, counters, scores, table }: SharedBuffers,
-  records: GPUBuffer | undefined,
+  records: GPUBuffer,
 ): GPUBuffer | undefined {
-  const buffers: Partial<Record<BindingName, GPUBuffer | undefined>> = {
+  const buffers: Readonly<Record<string, GPUBuffer | undefined>> = {
     layer: parameters,
     exact,
-    exact_quads: exact,
-    exact_written: exact,
-    counters,
-    key_records: keyRecords,
-    key_quads: keyRecords,
-    value_records: valueRecords,
-    value_quads: valueRecords,
+    key: keyRecords,
+    value: valueRecords,
     records,
-    coded_records: records,
+    coded: records,
+    codebook: codebooks,
     codebooks,
-    codebook_pairs: codebooks,
-    codebook_quads: codebooks,
     sink_logits: sinkLogits,
     pages,
     rope,
     partials,
-    partials_written: partials,
     row_scores: scores,
-    row_scores_written: scores,
     table,
-    table_written: table,
-    table16: table,
-    table16_written: table,
+    counters,
   };
-  return buffers[name];
+  // What follows a buffer in a name says how the kernel sees it.
+  return buffers[name.replace(/(_quads|_pairs|_records|16)?(_written)?$/, "")];
 }

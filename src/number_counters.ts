@@ -1,5 +1,6 @@
 /** Counts what hosts gave and binary16 could not hold: the `store` kernel on the device, read when somebody asks. */
 import { CoupletError } from "./errors.ts";
+import { messageOf, raise } from "./raise.ts";
 
 /** Numbers of keys and values, of all layers together, that were not kept as they were given. */
 export interface NumberCounts {
@@ -55,11 +56,13 @@ export class NumberCounters {
     try {
       await staging.mapAsync(0x01); // READ
     } catch (cause) {
-      throw new CoupletError("lost", {
-        what: "Cannot read the cache's counters",
-        why: cause instanceof Error ? cause.message : String(cause),
-        remedy: "Create the cache anew on a device that is alive",
-      }, { cause });
+      raise(
+        "lost",
+        "Cannot read the cache's counters",
+        messageOf(cause),
+        "Create the cache anew on a device that is alive",
+        { cause },
+      );
     }
     const words = new Uint32Array(staging.getMappedRange());
     this.#add({ clamped: words[0]!, notNumbers: words[1]! });
@@ -77,9 +80,8 @@ export class NumberCounters {
       new CoupletError("numbers", {
         what: "Keys or values were not kept as they were given",
         why:
-          `${clamped} numbers lay beyond the range of f16 and were clamped to it, and ${notNumbers} were NaN and became 0`,
-        remedy:
-          "Look for an overflow in the model, most of all where it computes in f16; tokens that were clamped keep their other channels",
+          `${clamped} numbers beyond the range of f16 were clamped to it, and ${notNumbers} NaNs became 0`,
+        remedy: "Look for an overflow in the model, most of all where it computes in f16",
       }),
     );
   }

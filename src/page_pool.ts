@@ -1,4 +1,5 @@
-import { raise } from "./errors.ts";
+import type { PageStats } from "./cache.ts";
+import { raise } from "./raise.ts";
 
 /**
  * Hands out the pages of a pool and counts who uses each. One page holds the same tokens in every layer.
@@ -18,24 +19,15 @@ export class PagePool {
     this.#free = Array.from({ length: pages }, (_, i) => pages - 1 - i);
   }
 
-  /** Pages that can be taken. */
-  get free(): number {
-    return this.#free.length;
-  }
-
-  /** Pages in all. */
-  get pages(): number {
-    return this.#users.length;
-  }
-
-  /** Pages that several sequences use. */
-  get shared(): number {
-    return this.#users.reduce((count, users) => count + (users > 1 ? 1 : 0), 0);
-  }
-
-  /** Pages that no sequence uses and one may come back to. */
-  get retained(): number {
-    return [...this.#retained.keys()].filter((page) => this.#users[page] === 0).length;
+  /** Its pages, counted. */
+  get stats(): PageStats {
+    const users = [...this.#users];
+    return {
+      total: users.length,
+      free: this.#free.length,
+      shared: users.filter((count) => count > 1).length,
+      retained: [...this.#retained.keys()].filter((page) => users[page] === 0).length,
+    };
   }
 
   /** Whether the one user of a page may write its tokens from the given one on: nobody else needs them. */
@@ -50,11 +42,11 @@ export class PagePool {
    */
   take(count: number): number[] {
     if (count > this.#free.length) {
-      const { retained } = this;
+      const { total, free, retained } = this.stats;
       raise(
         "capacity",
         `Cannot take ${count} more pages`,
-        `${this.#free.length} of ${this.pages} are free` +
+        `${free} of ${total} are free` +
           (retained > 0 ? `, and ${retained} kept until steps are followed by others` : ""),
         "Free or truncate a sequence, or plan more tokens (capacity.tokens)",
       );

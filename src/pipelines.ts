@@ -1,5 +1,5 @@
 import { type BindingName, bindingSpace } from "./kernel_bindings.ts";
-import { raise } from "./errors.ts";
+import { messageOf, raise } from "./raise.ts";
 import type { KernelInfo } from "./kernel.ts";
 
 /** A compiled kernel and the layout its bind groups follow. */
@@ -71,7 +71,7 @@ async function compile(
     raise(
       "device",
       `Cannot compile the kernel ${kernel.name}`,
-      cause instanceof Error ? cause.message : String(cause),
+      messageOf(cause),
       "Report this, or plan with other schemes",
       { cause },
     );

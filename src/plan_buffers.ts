@@ -1,8 +1,9 @@
 /** The buffers of a plan against the bindings of a device: what is bound whole, and what is divided by KV heads. */
-import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
+import { type ResolvedLayer, type ResolvedOptions, WHAT } from "./cache_options.ts";
 import { centroidBytes, exactBytes, poolBytes, type ScratchBytes } from "./cache_sizes.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { PlanLimits } from "./plan_limits.ts";
+import { SIDES } from "./scheme.ts";
 
 /** Some of a layer's KV heads, which follow one another. */
 export interface HeadRange {
@@ -19,7 +20,7 @@ export function checkWorkgroups({ capacity, layers }: ResolvedOptions, limits: P
   if (capacity.stepTokens * heads > groups) {
     raise(
       "limits",
-      "Cannot plan a cache of this size",
+      WHAT,
       `steps of ${capacity.stepTokens} tokens need more than ${groups} workgroups in one dimension`,
       "Use smaller steps (capacity.stepTokens)",
     );
@@ -36,12 +37,6 @@ export interface BoundBuffer {
   readonly remedy: string;
 }
 
-/** A buffer that may be divided by KV heads. */
-interface PartBuffer extends Omit<BoundBuffer, "bytes"> {
-  /** Bytes of one head. */
-  readonly bytesPerHead: number;
-}
-
 function bindingBytes(limits: PlanLimits): number {
   return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
 }
@@ -52,35 +47,29 @@ export function checkBuffer({ name, bytes, remedy }: BoundBuffer, limits: PlanLi
   if (bytes <= bound) return;
   raise(
     "limits",
-    "Cannot plan a cache of this size",
+    WHAT,
     `${name} takes ${bytes} bytes in one buffer and the device binds at most ${bound}`,
     `${remedy}, or request the device with maxStorageBufferBindingSize and maxBufferSize of at least ${bytes}`,
   );
 }
 
-/** The buffers of one layer that hold all tokens of all sequences. */
-function partBuffers(
+/** What one head takes of the buffers of one layer that hold all tokens of all sequences. */
+function headBuffers(
   options: ResolvedOptions,
   layer: ResolvedLayer,
   index: number,
-): readonly PartBuffer[] {
-  const fewer = "Hold fewer tokens (capacity.tokens)";
+): readonly BoundBuffer[] {
   return [
     {
       name: `one head's exact tier of layer ${index}`,
-      bytesPerHead: exactBytes(options, 1),
+      bytes: exactBytes(options, 1),
       remedy: "Use a smaller window, smaller steps (capacity.appendTokens) or fewer sequences",
     },
-    {
-      name: `one head's keys of layer ${index}`,
-      bytesPerHead: poolBytes(options, layer, layer.keys, 1),
-      remedy: fewer,
-    },
-    {
-      name: `one head's values of layer ${index}`,
-      bytesPerHead: poolBytes(options, layer, layer.values, 1),
-      remedy: fewer,
-    },
+    ...SIDES.map((side) => ({
+      name: `one head's ${side} of layer ${index}`,
+      bytes: poolBytes(options, layer, layer[side], 1),
+      remedy: "Hold fewer tokens (capacity.tokens)",
+    })),
   ];
 }
 
@@ -96,12 +85,10 @@ export function divideHeads(
   index: number,
   limits: PlanLimits,
 ): { readonly parts: readonly HeadRange[]; readonly largest: number } {
-  const buffers = partBuffers(options, layer, index);
-  for (const { bytesPerHead, ...buffer } of buffers) {
-    checkBuffer({ ...buffer, bytes: bytesPerHead }, limits);
-  }
+  const buffers = headBuffers(options, layer, index);
+  for (const buffer of buffers) checkBuffer(buffer, limits);
   const heads = layer.keyValueHeads;
-  const perHead = Math.max(...buffers.map(({ bytesPerHead }) => bytesPerHead));
+  const perHead = Math.max(...buffers.map(({ bytes }) => bytes));
   const most = Math.floor(bindingBytes(limits) / perHead);
   const count = Math.ceil(heads / Math.min(most, heads));
   const parts = Array.from({ length: count }, (_, part) => {
@@ -113,11 +100,15 @@ export function divideHeads(
 
 /** The buffers that are bound whole. */
 export function wholeBuffers(options: ResolvedOptions, scratch: ScratchBytes): BoundBuffer[] {
-  const smaller = "Use smaller steps (capacity.stepTokens)";
+  const buffer = (name: string, bytes: number) => ({
+    name: `the ${name} of a step`,
+    bytes,
+    remedy: "Use smaller steps (capacity.stepTokens)",
+  });
   return [
-    { name: "the partial results of a step", bytes: scratch.partials, remedy: smaller },
-    { name: "the scores of a step", bytes: scratch.scores, remedy: smaller },
-    { name: "the q.centroid tables of a step", bytes: scratch.tables, remedy: smaller },
+    buffer("partial results", scratch.partials),
+    buffer("scores", scratch.scores),
+    buffer("q.centroid tables", scratch.tables),
     ...options.layers.map((layer, index) => ({
       name: `the codebooks of layer ${index}`,
       bytes: centroidBytes(options, layer, "keys") + centroidBytes(options, layer, "values"),

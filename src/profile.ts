@@ -1,6 +1,7 @@
 /** Time on the GPU by kernel, from timestamp queries. */
 import { checkOptions, DEVICE } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
+import { messageOf } from "./raise.ts";
 import { type KernelFamily, parseKernelName } from "./kernel_name.ts";
 
 /** Time one kernel took. */
@@ -113,7 +114,7 @@ export class Profile {
     } catch (cause) {
       throw new CoupletError("lost", {
         what: "Cannot read the profile",
-        why: cause instanceof Error ? cause.message : String(cause),
+        why: messageOf(cause),
         remedy: "Create the cache and its profile anew, on a new device",
       }, { cause });
     } finally {

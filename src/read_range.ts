@@ -1,7 +1,7 @@
 /** Which tokens a read takes from which tier. */
 import type { ReadRange } from "./cache.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { codedTokens, type Sequence, type SequenceState } from "./sequences.ts";
 import type { StepEntryParameters } from "./uniforms.ts";
@@ -42,12 +42,11 @@ export function readEntries(
   const within = (from: number, to: number) => {
     const start = Math.max(first, from);
     const end = Math.min(first + count, to);
-    const entry = { slot, start, count: end - start, first: start - first };
-    return end > start ? [{ ...entry, encodeFrom: 0, exactFrom: 0 }] : [];
+    return end > start ? [{ slot, start, count: end - start, first: start - first }] : [];
   };
   if (within(tiers.sinks, Math.min(codedFrom, ringFrom)).length > 0) {
     refuse(
-      `layer ${layer} holds sinks, and tokens from ${codedFrom} on: its sliding window has passed the others`,
+      `layer ${layer} holds only sinks and tokens from ${codedFrom} on`,
       "Read tokens it holds",
     );
   }

@@ -1,3 +1,5 @@
+import { raise } from "./raise.ts";
+
 /**
  * How the codes of one KV head lie in u32 words.
  *
@@ -74,4 +76,19 @@ export function recordWords(layout: RecordLayout, tokens: number): number {
 /** Bits of a record per channel of its tokens, metadata included and padding not. */
 export function recordBits(layout: RecordLayout, headDim: number): number {
   return (layout.words * 32 - layout.paddingBits) / (layout.tokens * headDim);
+}
+
+/**
+ * Checks that channels divide into groups of so many.
+ *
+ * @throws {CoupletError} `shape` where they do not.
+ */
+export function requireMultiple(scheme: string, headDim: number, of: number): void {
+  if (headDim > 0 && headDim % of === 0) return;
+  raise(
+    "shape",
+    `Cannot use ${scheme} at head dimension ${headDim}`,
+    `${headDim} channels do not divide into groups of ${of}`,
+    `Use a head dimension that ${of} divides, or another scheme`,
+  );
 }

@@ -1,6 +1,6 @@
 /** Records dispatches where the host wants them. */
 import { checkTarget } from "./check_calls.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Profile } from "./profile.ts";
 

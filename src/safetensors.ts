@@ -7,7 +7,7 @@
 import { checkOptions, isA, kind, listOf, oneOf, whole } from "./check_options.ts";
 import { BYTES, record } from "./data_kinds.ts";
 import { describeValue } from "./describe_value.ts";
-import { raise } from "./errors.ts";
+import { messageOf, raise } from "./raise.ts";
 import { parseJson } from "./parse_json.ts";
 
 /** An element type as safetensors spells it. */
@@ -192,8 +192,7 @@ function parseHeader(bytes: Uint8Array): Record<string, unknown> {
     // A byte order mark is kept, so that the parser refuses it.
     header = parseJson(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (cause) {
-    const { message } = cause as Error;
-    malformed(`its header is no JSON in UTF-8: ${message}`, { cause });
+    malformed(`its header is no JSON in UTF-8: ${messageOf(cause)}`, { cause });
   }
   if (!isObject(header)) malformed("its header is no object");
   return header;

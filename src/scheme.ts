@@ -15,11 +15,6 @@ export type Side = "keys" | "values";
 /** Both sides, keys first. */
 export const SIDES: readonly Side[] = ["keys", "values"];
 
-/** Something for each side. */
-export function bySide<T>(make: (side: Side) => T): Record<Side, T> {
-  return { keys: make("keys"), values: make("values") };
-}
-
 /**
  * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`, `kc<bits>`, `kt<bits>`,
  * `q<bits>`.
@@ -121,7 +116,7 @@ export function parseScheme(id: SchemeId): Scheme {
         what: `Cannot use the scheme ${describeValue(id)}`,
         why: "no scheme has an id of that form",
         remedy:
-          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or a baseline: "t1b1" to "t1b4", "kc2", "kc4", "kt2", "kt4", "q4", "q8"',
+          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or a baseline: t1b1 to t1b4, kc2, kc4, kt2, kt4, q4, q8',
       });
     }
     parsed.set(id, scheme);

@@ -1,5 +1,5 @@
 import { having, type Kind, listOf } from "./check_options.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { bindingSpace } from "./kernel_bindings.ts";
 import {
@@ -79,15 +79,6 @@ export function coveringKernels(
   });
 }
 
-/** The rows that do what the query asks and run under the limits. Pure. */
-export function matchingKernels(
-  kernels: readonly KernelInfo[],
-  query: KernelQuery,
-  limits: KernelLimits,
-): KernelInfo[] {
-  return coveringKernels(kernels, query).filter((kernel) => obstacle(kernel, limits) === undefined);
-}
-
 /**
  * The one row that does what the query asks.
  *
@@ -127,7 +118,7 @@ export function requireKernel(
 function remedy({ family, schemes, headDim }: KernelQuery): string {
   if (headDim === undefined) return "Pass all kernels of a set: each has this one";
   if (headDim % 16 > 0 || headDim > 256) {
-    return "Fill heads up with zeros to 16 channels or a multiple, up to 256, and give the model's scale";
+    return "Fill heads up with zeros to a multiple of 16 channels up to 256, and give the model's own scale";
   }
   // What no scheme decides is in every set of the head dimension.
   const wanted = schemes.length > 0 ? schemes : ["f16"];

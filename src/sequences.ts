@@ -2,7 +2,7 @@
 import type { ResolvedOptions } from "./cache_options.ts";
 import { firstKeptPage, poolPages, ringSlots } from "./cache_sizes.ts";
 import { describeValue } from "./describe_value.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import { PAGE_TOKENS, STEP_ENTRIES } from "./kernel_constants.ts";
 import { PagePool } from "./page_pool.ts";
 import type { RestoredContent } from "./restored_content.ts";
@@ -123,6 +123,16 @@ export function unfinishedFrom({ steps }: SequenceState): number | undefined {
   return steps.find(({ progress }) => !progress.isComplete)?.start;
 }
 
+/** @throws {CoupletError} `usage`: something waits for a step of a sequence, from `start` on, to be appended. */
+export function refuseUnfinished(what: string, start: number, where: string): never {
+  raise(
+    "usage",
+    what,
+    `its step from ${start} on was not appended to ${where}`,
+    `Append it first, or give it up: truncate the sequence to ${start} tokens`,
+  );
+}
+
 /** The sequences of a cache, by handle, and the pages they use. */
 export class Sequences {
   /** The pool of each page table. */
@@ -166,14 +176,7 @@ export class Sequences {
     firstPages: readonly number[],
     restored?: RestoredContent,
   ): Sequence {
-    if (length > this.#options.capacity.sequenceTokens) {
-      raise(
-        "capacity",
-        `Cannot hold a sequence of ${length} tokens`,
-        `${this.#options.capacity.sequenceTokens} are planned`,
-        "Plan more (capacity.sequenceTokens)",
-      );
-    }
+    this.#checkPlanned("Cannot hold a sequence", "it has", length, "sequenceTokens");
     this.requireSlots(1);
     const end = pagesFor(codedTokens(this.#options, { length, exactFrom }));
     const tables: PageTable[] = [];
@@ -428,48 +431,54 @@ export class Sequences {
   }
 
   #check(entries: readonly Growing[]): void {
-    const { capacity } = this.#options;
-    const refuse = (code: "capacity" | "usage", why: string, remedy: string): never => {
-      raise(code, "Cannot begin a step", why, remedy);
-    };
-    if (entries.length === 0) refuse("usage", "it has no entry", "Give it a sequence");
+    const what = "Cannot begin a step";
+    if (entries.length === 0) raise("usage", what, "it has no entry", "Give it a sequence");
     if (entries.length > STEP_ENTRIES) {
-      refuse(
+      raise(
         "capacity",
+        what,
         `it has ${entries.length} entries and a step holds ${STEP_ENTRIES}`,
         "Split the sequences over several steps",
       );
     }
     const total = entries.reduce((sum, { tokens }) => sum + tokens, 0);
-    if (total > capacity.stepTokens) {
-      refuse(
-        "capacity",
-        `it has ${total} tokens and ${capacity.stepTokens} are planned`,
-        "Split the tokens over several steps, or plan more (capacity.stepTokens)",
-      );
-    }
+    this.#checkPlanned(what, "it has", total, "stepTokens");
     if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length) {
-      refuse("usage", "a sequence has two entries", "Give each sequence one entry");
+      raise("usage", what, "a sequence has two entries", "Give each sequence one entry");
     }
     for (const { sequence, tokens } of entries) {
       const { length } = this.state(sequence);
-      if (!Number.isInteger(tokens) || tokens < 1 || tokens > capacity.appendTokens) {
-        refuse(
+      const will = `sequence ${sequence.id} would`;
+      if (!Number.isInteger(tokens) || tokens < 1) {
+        raise(
           "capacity",
-          `sequence ${sequence.id} would grow by ${tokens} tokens, and 1 to ${capacity.appendTokens} are planned`,
-          "Split the tokens over several steps, or plan more (capacity.appendTokens)",
+          what,
+          `${will} grow by ${tokens} tokens`,
+          "Let it grow by a whole number of 1 or more",
         );
       }
-      if (length + tokens > capacity.sequenceTokens) {
-        refuse(
-          "capacity",
-          `sequence ${sequence.id} would hold ${
-            length + tokens
-          } tokens, and ${capacity.sequenceTokens} are planned`,
-          "Truncate it, or plan more (capacity.sequenceTokens)",
-        );
-      }
+      this.#checkPlanned(what, `${will} grow by`, tokens, "appendTokens");
+      this.#checkPlanned(what, `${will} hold`, length + tokens, "sequenceTokens");
     }
+  }
+
+  /** Checks a number of tokens against what the plan has room for. */
+  #checkPlanned(
+    what: string,
+    has: string,
+    tokens: number,
+    name: "sequenceTokens" | "stepTokens" | "appendTokens",
+  ): void {
+    const planned = this.#options.capacity[name];
+    if (tokens <= planned) return;
+    raise(
+      "capacity",
+      what,
+      `${has} ${tokens} tokens and ${planned} are planned`,
+      `${
+        name === "sequenceTokens" ? "Hold fewer" : "Split them over several steps"
+      }, or plan more (capacity.${name})`,
+    );
   }
 
   /** Tokens whose codes lie in the pool of a page table, each page counted once whoever shares it. */

@@ -11,7 +11,8 @@ import {
   pageBytes,
   ringSlots,
 } from "./cache_sizes.ts";
-import { CoupletError, raise } from "./errors.ts";
+import { CoupletError } from "./errors.ts";
+import { messageOf, raise } from "./raise.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
 import { type RecordLayout, recordWords } from "./record_layout.ts";
 import { storageBuffer } from "./layer_buffers.ts";
@@ -420,7 +421,7 @@ async function copyOut(
     });
   } catch (cause) {
     if (cause instanceof CoupletError) throw cause;
-    throw deviceError("lost", what, cause instanceof Error ? cause.message : `${cause}`, { cause });
+    throw deviceError("lost", what, messageOf(cause), { cause });
   } finally {
     for (const staging of staged) staging?.destroy();
   }

@@ -2,7 +2,7 @@
 import type { CacheIdentity } from "./cache_identity.ts";
 import type { ResolvedOptions } from "./cache_options.ts";
 import type { ModelFingerprint } from "./codebook.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import { NEAR_TOKENS } from "./kernel_constants.ts";
 import { parseJson } from "./parse_json.ts";
 import { recordWords } from "./record_layout.ts";

@@ -1,5 +1,6 @@
 /** Times work on a device: by timestamps where it has them, else by the host's clock. */
 import { CoupletError } from "./errors.ts";
+import { messageOf } from "./raise.ts";
 
 /** A clock for submissions of one compute pass each. */
 export interface Stopwatch {
@@ -87,7 +88,7 @@ function wallClock(device: GPUDevice): Stopwatch {
 function lost(cause: unknown): never {
   throw new CoupletError("lost", {
     what: "Cannot measure on the device",
-    why: cause instanceof Error ? cause.message : String(cause),
+    why: messageOf(cause),
     remedy: "Tune again on a new device",
   }, { cause });
 }

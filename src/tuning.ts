@@ -3,7 +3,7 @@ import type { ResolvedLayer, ResolvedOptions } from "./cache_options.ts";
 import type { RopeParameters } from "./cache_types.ts";
 import { FINITE, listOf, TEXT } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
-import { raise } from "./errors.ts";
+import { raise } from "./raise.ts";
 import type { KeySpace } from "./codebook.ts";
 import type { SchemeId } from "./scheme.ts";
 import { VERSION } from "./version.ts";
@@ -164,9 +164,15 @@ export function checkTuningDevice(record: TuningRecord, device: GPUDevice): void
 }
 
 /** What tells layers of one kind from others. */
+export type LayerKind = Pick<
+  TunedAttention,
+  "keys" | "values" | "keyValueHeads" | "slidingWindow"
+>;
+
+/** What of a layer, or of what was measured for it, that is. */
 export function layerKind(
-  { keys, values, keyValueHeads, slidingWindow }: ResolvedLayer,
-): Pick<TunedAttention, "keys" | "values" | "keyValueHeads" | "slidingWindow"> {
+  { keys, values, keyValueHeads, slidingWindow }: LayerKind,
+): LayerKind {
   return { keys, values, keyValueHeads, slidingWindow };
 }
 
@@ -183,24 +189,22 @@ export function findTuned(
   rounding: ReadonlySet<string>,
 ): MeasuredCandidate {
   const kind = layerKind(layer);
-  const found = attention.find((one) => differences({ ...kind, way }, pick(one)) === "");
+  const found = attention.find((one) =>
+    differences({ ...kind, way }, { ...layerKind(one), way: one.way }) === ""
+  );
   if (found !== undefined) {
     const fastest = found.candidates.find(({ kernels }) =>
       !kernels.some((name) => rounding.has(name))
     );
     if (fastest !== undefined) return fastest;
-    refuse(`all it measured rounds products to f16, and the plan's precision is f32`);
+    refuse("all it measured rounds products to f16, and the plan's precision is f32");
   }
   const { keys, values, keyValueHeads, slidingWindow } = kind;
   refuse(
-    `it has no ${way} of ${keys}/${values} with ${keyValueHeads} KV heads and ${
-      slidingWindow === 0 ? "no sliding window" : `a sliding window of ${slidingWindow}`
-    }`,
+    `it has no ${way} of ${keys}/${values} with ${keyValueHeads} KV heads that see ${
+      slidingWindow || "all"
+    } tokens`,
   );
-}
-
-function pick({ keys, values, keyValueHeads, slidingWindow, way }: TunedAttention) {
-  return { keys, values, keyValueHeads, slidingWindow, way };
 }
 
 /** @throws {CoupletError} `tuning`: the record chose kernels that a plan cannot use. */

@@ -11,12 +11,12 @@ export interface StepEntryParameters {
   readonly start: number;
   /** Tokens the step adds. */
   readonly count: number;
-  /** Row of the first of them in the host's buffers. */
-  readonly first: number;
+  /** Row of the first of them in the host's buffers; 0 where absent, like those that follow. */
+  readonly first?: number;
   /** First coded token to encode, counted behind the sinks. */
-  readonly encodeFrom: number;
+  readonly encodeFrom?: number;
   /** First position held exactly, sinks apart. */
-  readonly exactFrom: number;
+  readonly exactFrom?: number;
 }
 
 /** The WGSL struct `Step`, as far as its entries reach. */
@@ -27,7 +27,7 @@ export function stepParameters(
 ): Uint32Array<ArrayBuffer> {
   const words = new Uint32Array(4 + 8 * entries.length);
   words.set([entries.length, Math.max(...entries.map(({ count }) => count)), splits, scoreStride]);
-  entries.forEach(({ slot, start, count, first, encodeFrom, exactFrom }, index) => {
+  entries.forEach(({ slot, start, count, first = 0, encodeFrom = 0, exactFrom = 0 }, index) => {
     words.set([slot, start, count, first, encodeFrom, exactFrom], 4 + index * 8);
   });
   return words;

@@ -1,5 +1,4 @@
-import { CoupletError } from "../errors.ts";
-import { recordLayout } from "../record_layout.ts";
+import { recordLayout, requireMultiple } from "../record_layout.ts";
 import { readCode, writeCode } from "../reference/pack.ts";
 import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId } from "../scheme.ts";
@@ -18,13 +17,7 @@ export function coupled(id: SchemeId): Scheme | undefined {
   const centroidCount = 2 ** codeBits;
 
   function layout(headDim: number) {
-    if (headDim % channels !== 0 || headDim <= 0) {
-      throw new CoupletError("shape", {
-        what: `Cannot use ${id} at head dimension ${headDim}`,
-        why: `${headDim} channels do not divide into groups of ${channels}`,
-        remedy: `Use a head dimension that ${channels} divides, or another scheme`,
-      });
-    }
+    requireMultiple(id, headDim, channels);
     return recordLayout(headDim / channels, codeBits);
   }
 

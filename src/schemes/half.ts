@@ -1,6 +1,5 @@
-import { CoupletError } from "../errors.ts";
 import { finiteFloat16Bits, fromFloat16Bits } from "../float16.ts";
-import { recordLayout } from "../record_layout.ts";
+import { recordLayout, requireMultiple } from "../record_layout.ts";
 import { readCode, writeCode } from "../reference/pack.ts";
 import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId } from "../scheme.ts";
@@ -9,13 +8,7 @@ import type { Scheme, SchemeId } from "../scheme.ts";
 export function half(id: SchemeId): Scheme | undefined {
   if (id !== "f16") return undefined;
   function layout(headDim: number) {
-    if (headDim % 2 !== 0 || headDim <= 0) {
-      throw new CoupletError("shape", {
-        what: `Cannot use f16 at head dimension ${headDim}`,
-        why: "two channels share a word",
-        remedy: "Use an even head dimension",
-      });
-    }
+    requireMultiple(id, headDim, 2);
     return recordLayout(headDim, 16);
   }
 

@@ -1,7 +1,6 @@
 /** What schemes of evenly spaced levels share: the codec, and its record. */
-import { CoupletError } from "../errors.ts";
 import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../float16.ts";
-import { type RecordLayout, recordLayout } from "../record_layout.ts";
+import { type RecordLayout, recordLayout, requireMultiple } from "../record_layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
 import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId, UniformLevels } from "../scheme.ts";
@@ -63,13 +62,7 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
   const groupBits = groupBitsOf(levels);
 
   function layout(headDim: number): RecordLayout {
-    if (headDim % GROUP !== 0 || headDim <= 0) {
-      throw new CoupletError("shape", {
-        what: `Cannot use ${id} at head dimension ${headDim}`,
-        why: `${headDim} channels do not divide into groups of ${GROUP}`,
-        remedy: `Use a head dimension that ${GROUP} divides, or another scheme`,
-      });
-    }
+    requireMultiple(id, headDim, GROUP);
     const metadata = group === "tokens"
       ? { sharedBits: headDim * groupBits, tokenBits: 0 }
       : { sharedBits: 0, tokenBits: (headDim / GROUP) * groupBits };

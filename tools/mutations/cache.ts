@@ -96,25 +96,25 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "growth-to-the-last-token",
-      "if (length + tokens > capacity.sequenceTokens) {",
-      "if (length + tokens >= capacity.sequenceTokens) {",
+      "this.#checkPlanned(what, `${will} hold`, length + tokens,",
+      "this.#checkPlanned(what, `${will} hold`, length + tokens + 1,",
     ],
     [
       "growth-beyond-the-last-token",
-      "if (length + tokens > capacity.sequenceTokens) {",
-      "if (length + tokens > capacity.sequenceTokens + 1) {",
+      "this.#checkPlanned(what, `${will} hold`, length + tokens,",
+      "this.#checkPlanned(what, `${will} hold`, length + tokens - 1,",
       { tests: ["cache_host", "cache_steps", "cache"] },
     ],
     [
       "step-of-more-tokens",
-      "if (total > capacity.stepTokens) {",
-      "if (total > capacity.stepTokens + 1) {",
+      'this.#checkPlanned(what, "it has", total,',
+      'this.#checkPlanned(what, "it has", total - 1,',
       { tests: ["cache /misuse/"] },
     ],
     [
       "append-of-more-tokens",
-      "tokens < 1 || tokens > capacity.appendTokens",
-      "tokens < 1 || tokens > capacity.appendTokens + 1",
+      "this.#checkPlanned(what, `${will} grow by`, tokens,",
+      "this.#checkPlanned(what, `${will} grow by`, tokens - 1,",
       { tests: ["cache /misuse/"] },
     ],
     [
@@ -207,8 +207,8 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "adopted-beyond-sequence",
-      "if (length > this.#options.capacity.sequenceTokens) {",
-      "if (length > this.#options.capacity.sequenceTokens + 1) {",
+      '"it has", length, "sequenceTokens"',
+      '"it has", length - 1, "sequenceTokens"',
       { tests: ["snapshot"] },
     ],
     [
@@ -225,8 +225,8 @@ export const CACHE: readonly Mutation[] = [
   ...inFile("pages", "src/page_pool.ts", ["cache_host", "cache_steps", "cache_lifecycle"], [
     [
       "shared-from-one-user",
-      "count + (users > 1 ? 1 : 0)",
-      "count + (users > 0 ? 1 : 0)",
+      "(count) => count > 1",
+      "(count) => count > 0",
     ],
     [
       "written-with-others",
@@ -276,18 +276,18 @@ export const CACHE: readonly Mutation[] = [
   ...inFile("commands", "src/bound_kernel.ts", ["cache /bindings as they are/"], [
     [
       "binding-offset-ignored",
-      "same = kept.buffer === given.buffer && kept.offset === given.offset &&",
-      "same = kept.buffer === given.buffer &&",
+      "a.buffer === b.buffer && a.offset === b.offset &&",
+      "a.buffer === b.buffer &&",
     ],
     [
       "binding-buffer-ignored",
-      "same = kept.buffer === given.buffer && kept.offset === given.offset &&",
-      "same = kept.offset === given.offset &&",
+      "a.buffer === b.buffer && a.offset === b.offset &&",
+      "a.offset === b.offset &&",
     ],
     [
       "binding-size-ignored",
-      "kept.offset === given.offset &&\n          kept.size === given.size;",
-      "kept.offset === given.offset;",
+      " && a.size === b.size;",
+      ";",
     ],
     [
       "binding-not-copied",
@@ -296,13 +296,13 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "first-binding-decides",
-      "for (let i = 0; same && i < this.#names.length; i++) {",
-      "for (let i = 0; same && i < 1; i++) {",
+      "this.#names.every((name, i) => isSame",
+      "this.#names.slice(0, 1).every((name, i) => isSame",
     ],
     [
       "parameters-of-another-buffer",
-      "let same = known.parameters === parameters;",
-      "let same = true;",
+      "      kept.parameters === parameters &&\n",
+      "",
       { tests: ["cache_host", "cache_steps", "hosts"] },
     ],
   ]),
@@ -489,8 +489,8 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "values-unchecked",
-      '    this.#hostTensor("values", tensors.values, state, layer);\n',
-      "",
+      'const values = this.#hostTensor("values", tensors?.values, state, layer).binding;',
+      "const values = tensors.values;",
     ],
     [
       "overlap-unchecked",
@@ -536,8 +536,8 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "read-range-unchecked",
-      'checkBinding({ name: "output", binding: output, bytes }, this.#own);',
-      "",
+      'const { binding } = this.#checkBinding({ name: "output", binding: output, bytes });',
+      "const binding = output;",
       { tests: ["cache_read"] },
     ],
     [
@@ -577,8 +577,8 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "rows-by-position",
-      "const entry = { slot, start, count: end - start, first: start - first };",
-      "const entry = { slot, start, count: end - start, first: 0 };",
+      "first: start - first }",
+      "first: 0 }",
     ],
     [
       "passed-tokens-read",
@@ -623,8 +623,8 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "scales-left-out",
-      " +\n      (layerCodebooks[layer]![side]?.scale?.byteLength ?? 0);",
-      ";",
+      " +\n        (layerCodebooks[layer]![side]?.scale?.byteLength ?? 0),",
+      ",",
       { tests: ["cache_lifecycle /stats/", "cache /stats/", "plan"] },
     ],
   ]),

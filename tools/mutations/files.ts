@@ -35,8 +35,8 @@ export const FILES: readonly Mutation[] = [
     ],
     [
       "exact-beyond-length",
-      "if (exactFrom > length) throw damaged(",
-      "if (exactFrom > length + 1) throw damaged(",
+      "if (exactFrom > length) damaged(",
+      "if (exactFrom > length + 1) damaged(",
     ],
     [
       "shapes-unchecked",
@@ -45,8 +45,8 @@ export const FILES: readonly Mutation[] = [
     ],
     [
       "more-tensors",
-      "if (tensors.size > expected.size) throw",
-      "if (tensors.size > expected.size + 1) throw",
+      "if (tensors.size > expected.size) damaged",
+      "if (tensors.size > expected.size + 1) damaged",
     ],
     [
       "data-outside-checksum",
@@ -158,8 +158,8 @@ export const FILES: readonly Mutation[] = [
     ],
     [
       "scales-of-zero",
-      "const badScale = scale.findIndex((value) => !(value > 0 && value < Infinity));",
-      "const badScale = scale.findIndex((value) => !(value >= 0 && value < Infinity));",
+      "const badScale = scale?.findIndex((value) => !(value > 0 && value < Infinity))",
+      "const badScale = scale?.findIndex((value) => !(value >= 0 && value < Infinity))",
     ],
   ]),
   ...inFile("directory-store", "src/stores/directory.ts", ["stores /directoryStore/"], [

@@ -44,19 +44,19 @@ export const LAYERS: readonly Mutation[] = [
     [
       "table-of-part-heads",
       "table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
-      "table.dispatch(recorder, place, host, groups, this.#parts[0]!.heads, blocks);",
+      "table.dispatch(recorder, place, host, groups, parts[0]!.heads.count, blocks);",
       { tests: ["cache /tables of q.centroid/"] },
     ],
     [
       "copies-of-first-part",
-      "    this.#parts.forEach(({ copy }, i) => {",
-      "    this.#parts.slice(0, 1).forEach(({ copy }, i) => {",
+      "    this.#buffers.parts.forEach((part, i) => {\n      const { kernel, words } = this.#compiled.units[i]!.copies",
+      "    this.#buffers.parts.slice(0, 1).forEach((part, i) => {\n      const { kernel, words } = this.#compiled.units[i]!.copies",
       { tests: ["cache_lifecycle"] },
     ],
     [
       "copy-one-unit",
-      "copy[buffer].dispatch(recorder, place, NO_HOST, copyGroups(words), entries, 1);",
-      "copy[buffer].dispatch(recorder, place, NO_HOST, copyGroups(words), 1, 1);",
+      "copy.dispatch(recorder, place, NO_HOST, copyGroups(words), entries, 1);",
+      "copy.dispatch(recorder, place, NO_HOST, copyGroups(words), 1, 1);",
       { tests: ["cache_lifecycle", "cache_random"] },
     ],
     [
@@ -67,20 +67,20 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "restored-of-first-part",
-      "    this.#parts.forEach(({ restore }, i) => {",
-      "    this.#parts.slice(0, 1).forEach(({ restore }, i) => {",
+      "    this.#buffers.parts.forEach((part, i) => {\n      const source",
+      "    this.#buffers.parts.slice(0, 1).forEach((part, i) => {\n      const source",
       { tests: ["cache_lifecycle /several buffers/"] },
     ],
     [
       "restored-page-of-a-run",
-      "restore[buffer].dispatch(recorder, place, host, copyGroups(words * most), entries, 1);",
-      "restore[buffer].dispatch(recorder, place, host, copyGroups(words), entries, 1);",
+      "restore.dispatch(recorder, place, host, copyGroups(words * most), entries, 1);",
+      "restore.dispatch(recorder, place, host, copyGroups(words), entries, 1);",
       { unnoticed: "lanes go on until the run is through; it only takes longer" },
     ],
     [
       "merged-by-first-entry",
-      "this.#combine.dispatch(recorder, place, host, shape.queryHeads, most, entries);",
-      "this.#combine.dispatch(recorder, place, host, shape.queryHeads, most, 1);",
+      "combine.dispatch(recorder, place, host, shape.queryHeads, most, entries);",
+      "combine.dispatch(recorder, place, host, shape.queryHeads, most, 1);",
     ],
     [
       "shares-of-first-kind",
@@ -90,8 +90,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "read-of-first-part",
-      "    for (const { heads, read } of this.#parts) {",
-      "    for (const { heads, read } of this.#parts.slice(0, 1)) {",
+      "    for (const part of this.#buffers.parts) {\n      const heads = part.heads.count;\n      const groups",
+      "    for (const part of this.#buffers.parts.slice(0, 1)) {\n      const heads = part.heads.count;\n      const groups",
       { tests: ["cache_read"] },
     ],
   ]),
@@ -138,8 +138,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "codebook-of-keys-for-values",
-      'values: cacheCodebook(codebooks, shape, layer, "values", values),',
-      'values: cacheCodebook(codebooks, shape, layer, "keys", values),',
+      "cacheCodebook(codebooks, shape, index, side, layer[side])",
+      'cacheCodebook(codebooks, shape, index, "keys", layer[side])',
       { tests: ["cache /KV heads by layer/"] },
     ],
     [
@@ -196,18 +196,18 @@ export const LAYERS: readonly Mutation[] = [
   ...inFile("compiled", "src/compiled_layer.ts", ["cache /codes alone/"], [
     [
       "encoders-of-keys",
-      'compileEncoder(device, options, layer[side], kernel, side === "keys" ? 0 : 1);',
-      "compileEncoder(device, options, layer[side], kernel, 0);",
+      "compileEncoder(device, options, layer[side], encode, SIDE)",
+      "compileEncoder(device, options, layer[side], encode, 0)",
     ],
     [
       "readers-of-keys",
-      'const constants = { ...host, SIDE: side === "keys" ? 0 : 1 };',
-      "const constants = { ...host, SIDE: 0 };",
+      "compileKernel(device, decode, { ...host, SIDE, ...rotary })",
+      "compileKernel(device, decode, { ...host, SIDE: 0, ...rotary })",
     ],
     [
       "values-copied-by-keys-size",
-      "      unit(pageBytes(options, layer.values, heads)),",
-      "      unit(pageBytes(options, layer.keys, heads)),",
+      "        pageBytes(options, layer.values, heads),",
+      "        pageBytes(options, layer.keys, heads),",
       { tests: ["cache_lifecycle /encodeFork/"] },
     ],
     [
@@ -254,14 +254,14 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "size-from-buffer-start",
-      "const size = binding.size ?? buffer.size - offset;",
-      "const size = binding.size ?? buffer.size;",
+      "const size = given ?? all - offset;",
+      "const size = given ?? all;",
       { tests: ["host_bindings", "cache_lifecycle /bindings/"] },
     ],
     [
       "range-beyond-buffer",
-      "if (size < bytes || offset + size > buffer.size) {",
-      "if (size < bytes) {",
+      "size >= bytes && offset + size <= all)) {",
+      "size >= bytes)) {",
     ],
     [
       "neighbours-overlap",

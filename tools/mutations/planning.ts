@@ -12,19 +12,19 @@ export const PLANNING: readonly Mutation[] = [
   ...inFile("plan", "src/plan.ts", ["cache_sizes", "plan"], [
     [
       "prefill-tables-of-decoding",
-      "? tableBytes(resolved, resolved.layers[index]!, largestStep(resolved))",
-      "? tableBytes(resolved, resolved.layers[index]!, decodeStep(resolved))",
+      "prefill.table ? bytes(largestStep(resolved)) : 0",
+      "prefill.table ? bytes(decodeStep(resolved)) : 0",
     ],
     [
       "decoding-tables-of-prefill",
-      "layer.decode.table ? tableBytes(resolved, resolved.layers[index]!, decodeStep(resolved)) : 0,",
-      "layer.decode.table ? tableBytes(resolved, resolved.layers[index]!, largestStep(resolved)) : 0,",
+      "decode.table ? bytes(decodeStep(resolved)) : 0",
+      "decode.table ? bytes(largestStep(resolved)) : 0",
       { tests: ["cache_sizes", "plan", "choose_attention"] },
     ],
     [
       "tables-of-first-layer",
-      "tableBytes(resolved, resolved.layers[index]!, largestStep(resolved))",
-      "tableBytes(resolved, resolved.layers[0]!, largestStep(resolved))",
+      "tableBytes(resolved, resolved.layers[index]!, step)",
+      "tableBytes(resolved, resolved.layers[0]!, step)",
       { tests: ["cache_sizes", "plan", "splits"] },
     ],
     [
@@ -51,8 +51,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "features-unasked",
-      "kernelFeatures(kernelParts(kernel)).every((feature) => features?.has(feature))",
-      "kernelFeatures(kernelParts(kernel)).every((feature) => features?.has(feature) ?? true)",
+      "kernelFeatures(parts).every((feature) => features?.has(feature))",
+      "kernelFeatures(parts).every((feature) => features?.has(feature) ?? true)",
       { tests: ["choose_attention"] },
     ],
     [
@@ -94,8 +94,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "scale-by-head-dim",
-      "const scale = options.scale ?? shape.headDim ** -0.5;",
-      "const scale = options.scale ?? shape.headDim ** -1;",
+      "scale: options.scale ?? shape.headDim ** -0.5,",
+      "scale: options.scale ?? shape.headDim ** -1,",
       { tests: ["cache /codes alone/"] },
     ],
     [
@@ -140,8 +140,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "policy-beyond-layers",
-      "if (!(Number(layer) < shape.layers)) {",
-      "if (!(Number(layer) <= shape.layers)) {",
+      "!(+layer < shape.layers)",
+      "!(+layer <= shape.layers)",
     ],
     [
       "entries-unbounded",
@@ -289,12 +289,12 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "storage-buffers-to-the-last",
-      "if (storageBuffers(kernel) > limits.maxStorageBuffersPerShaderStage) {",
-      "if (storageBuffers(kernel) >= limits.maxStorageBuffersPerShaderStage) {",
+      "if (bound > limits.maxStorageBuffersPerShaderStage) {",
+      "if (bound >= limits.maxStorageBuffersPerShaderStage) {",
     ],
     [
       "uniforms-as-storage",
-      'kernel.bindings.filter((name) => BINDINGS[name].space !== "uniform").length',
+      'kernel.bindings.filter((name) => bindingSpace(name) !== "uniform").length',
       "kernel.bindings.length",
     ],
     [
@@ -306,8 +306,8 @@ export const PLANNING: readonly Mutation[] = [
   ...inFile("tuning", "src/tuning.ts", ["tune"], [
     [
       "last-candidate",
-      "if (found !== undefined) return found.candidates[0]!;",
-      "if (found !== undefined) return found.candidates.at(-1)!;",
+      "found.candidates.find(({ kernels }) =>",
+      "found.candidates.findLast(({ kernels }) =>",
     ],
     [
       "adapter-unchecked",
@@ -316,8 +316,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "missing-properties-alike",
-      "return [...new Set([...Object.keys(found), ...Object.keys(wanted)])]",
-      "return [...new Set(Object.keys(found))]",
+      "return [...new Set([...Object.keys(a), ...Object.keys(b)])]",
+      "return [...new Set(Object.keys(a))]",
     ],
     [
       "softcap-unseen",

@@ -199,14 +199,14 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "exact-tier-unchecked",
-      "bytesPerHead: exactBytes(options, 1),",
-      "bytesPerHead: 0,",
+      "bytes: exactBytes(options, 1),",
+      "bytes: 0,",
       { tests: ["cache_sizes", "plan"] },
     ],
     [
       "values-by-keys-scheme",
-      "bytesPerHead: poolBytes(options, layer, layer.values, 1),",
-      "bytesPerHead: poolBytes(options, layer, layer.keys, 1),",
+      "bytes: poolBytes(options, layer, layer[side], 1),",
+      "bytes: poolBytes(options, layer, layer.keys, 1),",
       { tests: ["cache_sizes", "plan"] },
     ],
     [
