@@ -119,11 +119,13 @@ Deno.test("findLongestPrefix() passes over entries with nested lists, and report
   const key = await promptKey(prompt);
   for (const deep of DEPTHS) {
     const bytes = await forgeSnapshot({ coded_from: nested(deep) });
-    const store: Pick<SnapshotStore, "list" | "get"> = {
+    const store: SnapshotStore = {
       list: () => Promise.resolve([key]),
       get: () => Promise.resolve(bytes),
+      put: () => Promise.reject(new Error("nothing is put")),
+      delete: () => Promise.reject(new Error("nothing is deleted")),
     };
-    const { tokens, refused } = await findLongestPrefix(store as SnapshotStore, prompt, 1);
+    const { tokens, refused } = await findLongestPrefix(store, prompt, 1);
     assert.equal(tokens, 0);
     assert.deepEqual(refused.map((one) => [one.key, one.error.code]), [[key, "file"]]);
   }

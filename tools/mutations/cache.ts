@@ -358,8 +358,8 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "restored-in-first-layer",
-      "const content = restored[this.layers.indexOf(layer)]!;",
-      "const content = restored[0]!;",
+      "const content = restored.layers[this.layers.indexOf(layer)]!;",
+      "const content = restored.layers[0]!;",
       { tests: ["snapshot", "cache_steps"] },
     ],
     [

@@ -358,7 +358,9 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "score_*_d64*", tests: ["cache /query head|codes alone/"] },
     ],
   ]),
-  ...inFile("queries", "templates/partials/query.hbs", ["cache /codes alone|several buffers/"], [
+  ...inFile("queries", "templates/partials/query_vector.hbs", [
+    "cache /codes alone|several buffers/",
+  ], [
     [
       "of-first-entry",
       "let token = entry.first + row / layer.group;",
