@@ -114,7 +114,7 @@ async function runTests(
   const passed = Number(/^\w+ \| (\d+) passed/m.exec(decode(stdout))?.[1] ?? 0);
   if (success) return { passed };
   if (signal.aborted) return { failure: "it did not end", passed };
-  const failure = /^(.*) \.\.\. FAILED/m.exec(decode(stdout))?.[1] ??
+  const failure = /^(.*) => \.\/tests\//m.exec(decode(stdout))?.[1] ??
     /^error: .*$/m.exec(decode(stderr))?.[0] ?? "it ended with an error";
   return { failure, passed };
 }
