@@ -96,6 +96,7 @@ async function runTests(
 ): Promise<{ readonly failure?: string; readonly passed: number }> {
   // Unchecked: a mistake that types tell of needs no test.
   const args = ["test", "-A", "--no-check", "--fail-fast", `tests/${file}`];
+  args.push("--preload", "./tools/no_shrinking.ts");
   if (filter !== undefined) args.push("--filter", filter);
   const signal = AbortSignal.timeout(TIME_LIMIT);
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
