@@ -94,6 +94,38 @@ Deno.test("Cache: a pool has room for its tokens, however they are divided among
   }
 });
 
+Deno.test("Cache takes as many tokens, entries and sequences as are planned, and not one more", async () => {
+  const sizes: Sizes = {
+    block: 1,
+    slidingWindows: [0],
+    sinks: 1,
+    window: 2,
+    appendTokens: 10,
+    sequences: 66,
+    sequenceTokens: 25,
+    tokens: 66 * 25,
+  };
+  const cache = await cacheOf(sizes);
+  const sequences = Array.from({ length: 66 }, () => cache.createSequence());
+  refuses("capacity", () => cache.createSequence());
+  const entries = (count: number, tokens: number) =>
+    sequences.slice(0, count).map((sequence) => ({ sequence, tokens }));
+  refuses("capacity", () => cache.beginStep(entries(65, 1)));
+  refuses("capacity", () => cache.beginStep(entries(1, 11)));
+  grow(cache, entries(64, 10));
+  grow(cache, entries(1, 10));
+  refuses("capacity", () => cache.beginStep(entries(1, 6)));
+  grow(cache, entries(1, 5));
+  refuses("capacity", () => cache.beginStep(entries(1, 1)));
+  assert.equal(cache.length(sequences[0]!), 25);
+
+  const narrow = await cacheOf({ ...sizes, stepTokens: 15 });
+  const [one, other] = [narrow.createSequence(), narrow.createSequence()];
+  const pair = (tokens: number) => [{ sequence: one, tokens: 10 }, { sequence: other, tokens }];
+  refuses("capacity", () => narrow.beginStep(pair(6)));
+  grow(narrow, pair(5));
+});
+
 /** Workgroups of each dispatch that attention of a step records; its last merges the splits. */
 function attendedGrids(cache: Cache, step: Step): number[][] {
   const grids: number[][] = [];

@@ -106,7 +106,8 @@ const SCENARIOS: Readonly<
   "sinks without a window": { tiers: { sinks: 7, window: 0 } },
   "a window without sinks": { tiers: { sinks: 0, window: 33 } },
   "sinks and window beyond the sequence": { tiers: { sinks: 90, window: 250 } },
-  "sinks beyond a tile": { tiers: { sinks: 70, window: 5 } },
+  "sinks beyond a page": { tiers: { sinks: 70, window: 5 } },
+  "sinks beyond a tile": { tiers: { sinks: 130, window: 5 } },
   "one query head a KV head": {
     shape: { layers: 1, queryHeads: 2, keyValueHeads: 2, headDim: 64 },
   },
@@ -172,6 +173,10 @@ const SCENARIOS: Readonly<
     takes: { scoring: /_table$/, table: true, parts: 3 },
   },
   "learned sinks": { sinkLogits: Float32Array.of(0.5, -3, 8, 2) },
+  "learned sinks by layer": {
+    shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
+    sinkLogits: Float32Array.of(0.5, -3, 8, 2, 5, 1, -2, 7),
+  },
   "a softcap": { softcap: 3 },
   "a softmax scale": { scale: 0.31 },
   "channel scales": { scaled: true },

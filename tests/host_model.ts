@@ -41,6 +41,8 @@ export interface Sizes {
   readonly sequenceTokens: number;
   /** As many as all sequences may have, where absent. */
   readonly tokens?: number;
+  /** As many as all sequences may take at once, where absent. */
+  readonly stepTokens?: number;
 }
 
 export async function cacheOf(sizes: Sizes): Promise<Cache> {
@@ -60,7 +62,7 @@ export async function cacheOf(sizes: Sizes): Promise<Cache> {
       sequences,
       tokens: sizes.tokens ?? sequences * sequenceTokens,
       sequenceTokens,
-      stepTokens: sequences * appendTokens,
+      stepTokens: sizes.stepTokens ?? sequences * appendTokens,
       appendTokens,
     },
   };

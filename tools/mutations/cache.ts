@@ -7,7 +7,7 @@ import { inFile, type Mutation } from "../mutation.ts";
 
 /** Mutations of how sequences grow, shrink, share and are put away. */
 export const CACHE: readonly Mutation[] = [
-  ...inFile("sequences", "src/sequences.ts", ["cache_host", "cache_steps", "cache_lifecycle"], [
+  ...inFile("sequences", "src/sequences.ts", ["cache_host", "cache_lifecycle", "cache_steps"], [
     [
       "window-edge-later",
       "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
@@ -186,7 +186,7 @@ export const CACHE: readonly Mutation[] = [
       "pages-copied-for-nothing",
       "if (codedAfter > codedBefore && written > 0) {",
       "if (written > 0) {",
-      { tests: ["cache_host", "cache_steps", "cache_lifecycle"] },
+      { tests: ["cache_host", "cache_lifecycle", "cache_steps"] },
     ],
     [
       "row-from-new-pages",
@@ -222,7 +222,7 @@ export const CACHE: readonly Mutation[] = [
       "return Math.floor(coded / PAGE_TOKENS) + 1;",
     ],
   ]),
-  ...inFile("pages", "src/page_pool.ts", ["cache_host", "cache_steps", "cache_lifecycle"], [
+  ...inFile("pages", "src/page_pool.ts", ["cache_host", "cache_lifecycle", "cache_steps"], [
     [
       "shared-from-one-user",
       "(count) => count > 1",

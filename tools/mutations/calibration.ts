@@ -141,4 +141,119 @@ export const CALIBRATION: readonly Mutation[] = [
       "levels[at] = Math.round((numbers[at]! - origin) / step);",
     ],
   ]),
+  ...inFile("fit", "src/codebook_fit.ts", ["codebook_fit"], [
+    [
+      "errors-of-vectors",
+      "errors: Float32Array.from(squaredErrors, (sum) => sum / (tokens * headDim)),",
+      "errors: Float32Array.from(squaredErrors, (sum) => sum / tokens),",
+    ],
+    [
+      "variance-about-zero",
+      "return Math.max(0, (sum / tokens - squaredMeans) / headDim);",
+      "return Math.max(0, sum / tokens / headDim);",
+    ],
+    [
+      "first-tokens-alone",
+      "const at = (Math.floor(token * all / tokens) * keyValueHeads + head) * headDim;",
+      "const at = (token * keyValueHeads + head) * headDim;",
+    ],
+    [
+      "first-head-alone",
+      "const at = (Math.floor(token * all / tokens) * keyValueHeads + head) * headDim;",
+      "const at = Math.floor(token * all / tokens) * keyValueHeads * headDim;",
+    ],
+  ]),
+  ...inFile("sensitivity", "src/estimate_sensitivities.ts", ["codebook_fit"], [
+    [
+      "without-the-half",
+      "loss: sum / 2 / tokens",
+      "loss: sum / tokens",
+    ],
+    [
+      "weights-of-first-token",
+      "sum += weights[at + i]! * (vector[i]! - decoded[i]!) ** 2;",
+      "sum += weights[i]! * (vector[i]! - decoded[i]!) ** 2;",
+    ],
+    [
+      "of-any-side",
+      "codebook.layer === layer && codebook.side === side",
+      "codebook.layer === layer",
+    ],
+  ]),
+  ...inFile("sample-files", "src/calibrate/samples_file.ts", ["samples_file"], [
+    [
+      "last-file-alone",
+      "      at += part.values.length;\n",
+      "",
+    ],
+    [
+      "keys-behind-values",
+      "a.layer - b.layer || (a.side < b.side ? -1 : 1)",
+      "a.layer - b.layer || (a.side > b.side ? -1 : 1)",
+    ],
+  ]),
+  ...inFile("weight-files", "src/calibrate/weights_file.ts", ["weights_file"], [
+    [
+      "tokens-unchecked",
+      "shape !== undefined && (shape[0] !== tokensOf(one) || shape[1] !== keyValueHeads ||",
+      "shape !== undefined && (shape[1] !== keyValueHeads ||",
+    ],
+    [
+      "heads-unchecked",
+      "shape !== undefined && (shape[0] !== tokensOf(one) || shape[1] !== keyValueHeads ||",
+      "shape !== undefined && (shape[0] !== tokensOf(one) ||",
+    ],
+    [
+      "scale-for-weights",
+      "isScale === undefined ? { ...known, shape, weights: values } : { ...known, scale: values },",
+      "{ ...known, shape, weights: values },",
+    ],
+  ]),
+  ...inFile("kmeans", "src/calibrate/kmeans_gpu.ts", [
+    "kmeans /agrees with kmeans|separated|empty/",
+  ], [
+    [
+      "tables-of-first-groups",
+      "table: [(first * groupRows + from) * rowLength * 4],",
+      "table: [from * rowLength * 4],",
+    ],
+    [
+      "means-not-added",
+      "centroids[i] = value * side.unit + side.means[group * channels + (i % channels)]!;",
+      "centroids[i] = value * side.unit;",
+    ],
+    [
+      "error-in-units",
+      "error: error * side.unit ** 2,",
+      "error: error * side.unit,",
+    ],
+    [
+      "moves-of-first-group",
+      "await readBuffer(device, buffers.codes, padded * 4, group * padded * 4);",
+      "await readBuffer(device, buffers.codes, padded * 4, 0);",
+      { tests: ["kmeans"] },
+    ],
+    [
+      "bias-of-whole-square",
+      "bias -= 0.5 * rows[row + j]! ** 2;",
+      "bias -= rows[row + j]! ** 2;",
+    ],
+  ]),
+  ...inFile("profile", "src/profile.ts", ["cache_lifecycle /sumUp|Profile/"], [
+    [
+      "clocks-that-were-reset",
+      "sum.nanoseconds += Math.max(0, Number(timestamps[2 * i + 1]! - timestamps[2 * i]!));",
+      "sum.nanoseconds += Number(timestamps[2 * i + 1]! - timestamps[2 * i]!);",
+    ],
+    [
+      "shortest-first",
+      ".sort((a, b) => b.nanoseconds - a.nanoseconds);",
+      ".sort((a, b) => a.nanoseconds - b.nanoseconds);",
+    ],
+    [
+      "measured-twice",
+      "    this.#kernels = [];\n    this.#missed = 0;\n",
+      "",
+    ],
+  ]),
 ];

@@ -91,7 +91,7 @@ export const KERNELS: readonly Mutation[] = [
       "sinks-of-one-tile",
       "tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;",
       "tiles.sinks = min(1u, tiles.sinks_end);",
-      { generate: ATTENTION, tests: ["cache /sinks beyond a tile|sinks of two/"] },
+      { generate: ATTENTION, tests: ["cache /sinks beyond/"] },
     ],
   ]),
   ...inFile("tiers", "templates/partials/tiers.hbs", ["cache_lifecycle /rollback/"], [
@@ -318,7 +318,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "combine_d64", tests: ["cache"] },
     ],
   ]),
-  ...inFile("mix", "templates/partials/mix_tile.hbs", ["cache /sinks beyond a tile|codes alone/"], [
+  ...inFile("mix", "templates/partials/mix_tile.hbs", ["cache /sinks beyond|codes alone/"], [
     [
       "page-counts-sinks",
       "let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;",

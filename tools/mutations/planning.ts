@@ -197,7 +197,7 @@ export const PLANNING: readonly Mutation[] = [
       { tests: ["tune", "choose_attention", "cli_plan"] },
     ],
   ]),
-  ...inFile("cost", "src/attention_cost.ts", ["choose_attention", "bench_attention"], [
+  ...inFile("cost", "src/attention_cost.ts", ["attention_cost", "choose_attention"], [
     [
       "queries-loaded-by-page",
       "queryLoads: headDim / 4 / span,",
@@ -384,7 +384,7 @@ export const PLANNING: readonly Mutation[] = [
       "rarest-pair-as-policy",
       "counts.get(pairId(b))! > counts.get(pairId(a))! ? b : a",
       "counts.get(pairId(b))! < counts.get(pairId(a))! ? b : a",
-      { tests: ["choose_policy", "policy_example"] },
+      { tests: ["choose_policy"] },
     ],
     [
       "codebooks-for-one-sequence",

@@ -166,4 +166,70 @@ export const REFERENCE: readonly Mutation[] = [
       "if (likeness >= best) {",
     ],
   ]),
+  ...inFile("schemes", "src/schemes/coupled.ts", ["schemes", "cache /codes alone/"], [
+    ["ties-of-centroids-to-the-highest", "if (distance < best) {", "if (distance <= best) {"],
+    [
+      "scale-not-in-distance",
+      "(vector![channel]! - centroids[at + i]!) * (scale?.[channel] ?? 1);",
+      "vector![channel]! - centroids[at + i]!;",
+      { tests: ["schemes", "cache /channel scales/"] },
+    ],
+  ]),
+  ...inFile("schemes", "src/schemes/lattice.ts", ["schemes", "rotated_cache /the cache agrees/"], [
+    [
+      "scale-of-vector",
+      "const scale = toFloat8E5M3(deviation / codedDeviation);",
+      "const scale = toFloat8E5M3(deviation);",
+    ],
+    [
+      "mean-not-taken-out",
+      "const centred = mean.map((value, channel) => vector[channel]! - value);",
+      "const centred = mean.map((_, channel) => vector[channel]!);",
+    ],
+  ]),
+  ...inFile("schemes", "src/schemes/turbo_quant.ts", [
+    "schemes",
+    "rotated_cache /the cache agrees/",
+  ], [
+    [
+      "turned-back-twice",
+      "return turn?.(decoded, token, -1) ?? decoded;",
+      "return turn?.(decoded, token, 1) ?? decoded;",
+    ],
+  ]),
+  ...inFile("schemes", "src/hadamard.ts", ["hadamard", "schemes"], [
+    [
+      "unsigned",
+      "const signed = Float64Array.from(vector, (value, i) => value * channelSign(i));",
+      "const signed = Float64Array.from(vector);",
+    ],
+    [
+      "of-any-size",
+      "if (headDim >= LEAST && Number.isInteger(Math.log2(headDim))) return;",
+      "if (headDim >= LEAST) return;",
+      { tests: ["hadamard", "schemes", "rotated_cache /refuses/"] },
+    ],
+  ]),
+  ...inFile("binary16", "src/float16.ts", ["float16", "centroid_grid"], [
+    [
+      "ties-up",
+      "const up = rest > 0.5 || (rest === 0.5 && (floor & 1) === 1);",
+      "const up = rest >= 0.5;",
+    ],
+    [
+      "overflow-late",
+      "if (magnitude >= 0x477ff000) return sign | 0x7c00;",
+      "if (magnitude >= 0x47800000) return sign | 0x7c00;",
+    ],
+    [
+      "below-zero",
+      "return bits === 0 ? 0x8001 : bits & 0x8000 ? bits + 1 : bits - 1;",
+      "return bits & 0x8000 ? bits + 1 : bits - 1;",
+    ],
+    [
+      "below-a-negative",
+      "return bits === 0 ? 0x8001 : bits & 0x8000 ? bits + 1 : bits - 1;",
+      "return bits === 0 ? 0x8001 : bits - 1;",
+    ],
+  ]),
 ];

@@ -106,7 +106,7 @@ export const SIZES: readonly Mutation[] = [
       "scores-without-sinks",
       "exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));",
       "exactTiles(ringSlots(options));",
-      { tests: ["cache_sizes", "cache /sinks beyond a tile|sinks and window beyond/", "splits"] },
+      { tests: ["cache_sizes", "cache /sinks beyond|sinks and window beyond/", "splits"] },
     ],
     [
       "scores-without-ring",
