@@ -183,7 +183,8 @@ fn code_of(number: f32, own: vec2<f32>) -> u32 {
 // Writes what the record says of its groups, two to a word, which may belong to two tokens.
 fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32, lane: u32) {
   for (var word = lane; word < METADATA_WORDS; word += WORKGROUP) {
-    var bits = records[record + word];
+    // Behind the last group bits are zero, whatever the memory held.
+    var bits = records[record + word] & select(0xffffu, 0xffffffffu, 2u * word + 1u < GROUPS);
     for (var group = 2u * word; group < min(2u * word + 2u, GROUPS); group += 1u) {
       let token = record_first + member_token(group, 0u);
       if (token >= entry.encode_from) {
