@@ -153,15 +153,12 @@ alias Numbers = f32;
 const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
 const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
 
-// What the numbers of channels lie among: the smallest of all, then of those that f16 could hold the smallest, the second
-// smallest, the second largest and the largest, then the largest of all.
+// What the numbers of channels lie among: the smallest, the second smallest, the second largest and the largest.
 struct Extremes {
-  least: Numbers,
   low: Numbers,
   low_2: Numbers,
   high_2: Numbers,
   high: Numbers,
-  most: Numbers,
 }
 
 struct Limits {
@@ -171,35 +168,34 @@ struct Limits {
 
 // Extremes of no numbers.
 fn no_extremes() -> Extremes {
-  let above = Numbers(3.0e38);
-  let below = Numbers(-3.0e38);
-  return Extremes(above, above, above, below, below, below);
+  return Extremes(Numbers(3.0e38), Numbers(3.0e38), Numbers(-3.0e38), Numbers(-3.0e38));
 }
 
 fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
-  let held = abs(numbers) < Numbers(BEYOND);
-  let lows = select(Numbers(3.0e38), numbers, held);
-  let highs = select(Numbers(-3.0e38), numbers, held);
   return Extremes(
-    min(found.least, numbers),
-    min(found.low, lows),
-    min(found.low_2, max(found.low, lows)),
-    max(found.high_2, min(found.high, highs)),
-    max(found.high, highs),
-    max(found.most, numbers),
+    min(found.low, numbers),
+    min(found.low_2, max(found.low, numbers)),
+    max(found.high_2, min(found.high, numbers)),
+    max(found.high, numbers),
   );
 }
 
-// Where fewer than three numbers are left, all count.
-fn settled(found: Extremes) -> Extremes {
-  let few = found.low_2 > found.high_2;
+// The same without those that f16 could not hold.
+fn with_held(found: Extremes, numbers: Numbers) -> Extremes {
+  let held = abs(numbers) < Numbers(BEYOND);
+  let lows = with_numbers(found, select(Numbers(3.0e38), numbers, held));
+  let highs = with_numbers(found, select(Numbers(-3.0e38), numbers, held));
+  return Extremes(lows.low, lows.low_2, highs.high_2, highs.high);
+}
+
+// Where some are of them, those that f16 could hold; all where these are fewer than three.
+fn settled(found: Extremes, held: Extremes, has_bad: bool) -> Extremes {
+  let few = held.low_2 > held.high_2;
   return Extremes(
-    found.least,
-    select(found.low, found.least, few),
-    select(found.low_2, found.least, few),
-    select(found.high_2, found.most, few),
-    select(found.high, found.most, few),
-    found.most,
+    select(found.low, select(held.low, found.low, few), has_bad),
+    select(found.low_2, select(held.low_2, found.low, few), has_bad),
+    select(found.high_2, select(held.high_2, found.high, few), has_bad),
+    select(found.high, select(held.high, found.high, few), has_bad),
   );
 }
 
@@ -235,14 +231,19 @@ fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane:
     for (var i = 0u; i < GROUP; i += 1u) {
       found = with_numbers(found, member_of(entry, head, record_first, encode_end, group, i));
     }
-    found = settled(found);
+    let has_bad = max(-found.low, found.high) >= BEYOND;
+    var held = no_extremes();
+    for (var i = 0u; i < select(0u, GROUP, has_bad); i += 1u) {
+      held = with_held(held, member_of(entry, head, record_first, encode_end, group, i));
+    }
+    found = settled(found, held, has_bad);
     extremes[group] = vec4<f32>(found.low, found.low_2, found.high_2, found.high);
     atomicAdd(&magnitude_bits, pack2x16float(vec2<f32>(magnitudes_of(found), 0.0)));
   }
   workgroupBarrier();
   for (var group = lane; group < GROUPS; group += WORKGROUP) {
     let own = extremes[group];
-    let found = Extremes(own.x, own.x, own.y, own.z, own.w, own.w);
+    let found = Extremes(own.x, own.y, own.z, own.w);
     let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
     levels[group] = fit_group(limits.low, limits.high);
   }

@@ -234,21 +234,20 @@ fn product(a: Part, b: Part) -> f32 {
 var<workgroup> lowest: array<vec4<f32>, CHUNKS>; // what the tokens' channels are clamped to
 var<workgroup> highest: array<vec4<f32>, CHUNKS>;
 var<workgroup> magnitude_bits: atomic<u32>;
+var<private> token_sum: vec4<f32>; // of the lane's chunk, before any clamping
+var<private> is_limited: bool; // some of them are clamped
 
 alias Numbers = vec4<f32>;
 
 const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
 const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
 
-// What the numbers of channels lie among: the smallest of all, then of those that f16 could hold the smallest, the second
-// smallest, the second largest and the largest, then the largest of all.
+// What the numbers of channels lie among: the smallest, the second smallest, the second largest and the largest.
 struct Extremes {
-  least: Numbers,
   low: Numbers,
   low_2: Numbers,
   high_2: Numbers,
   high: Numbers,
-  most: Numbers,
 }
 
 struct Limits {
@@ -258,35 +257,34 @@ struct Limits {
 
 // Extremes of no numbers.
 fn no_extremes() -> Extremes {
-  let above = Numbers(3.0e38);
-  let below = Numbers(-3.0e38);
-  return Extremes(above, above, above, below, below, below);
+  return Extremes(Numbers(3.0e38), Numbers(3.0e38), Numbers(-3.0e38), Numbers(-3.0e38));
 }
 
 fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
-  let held = abs(numbers) < Numbers(BEYOND);
-  let lows = select(Numbers(3.0e38), numbers, held);
-  let highs = select(Numbers(-3.0e38), numbers, held);
   return Extremes(
-    min(found.least, numbers),
-    min(found.low, lows),
-    min(found.low_2, max(found.low, lows)),
-    max(found.high_2, min(found.high, highs)),
-    max(found.high, highs),
-    max(found.most, numbers),
+    min(found.low, numbers),
+    min(found.low_2, max(found.low, numbers)),
+    max(found.high_2, min(found.high, numbers)),
+    max(found.high, numbers),
   );
 }
 
-// Where fewer than three numbers are left, all count.
-fn settled(found: Extremes) -> Extremes {
-  let few = found.low_2 > found.high_2;
+// The same without those that f16 could not hold.
+fn with_held(found: Extremes, numbers: Numbers) -> Extremes {
+  let held = abs(numbers) < Numbers(BEYOND);
+  let lows = with_numbers(found, select(Numbers(3.0e38), numbers, held));
+  let highs = with_numbers(found, select(Numbers(-3.0e38), numbers, held));
+  return Extremes(lows.low, lows.low_2, highs.high_2, highs.high);
+}
+
+// Where some are of them, those that f16 could hold; all where these are fewer than three.
+fn settled(found: Extremes, held: Extremes, has_bad: bool) -> Extremes {
+  let few = held.low_2 > held.high_2;
   return Extremes(
-    found.least,
-    select(found.low, found.least, few),
-    select(found.low_2, found.least, few),
-    select(found.high_2, found.most, few),
-    select(found.high, found.most, few),
-    found.most,
+    select(found.low, select(held.low, found.low, few), has_bad),
+    select(found.low_2, select(held.low_2, found.low, few), has_bad),
+    select(found.high_2, select(held.high_2, found.high, few), has_bad),
+    select(found.high, select(held.high, found.high, few), has_bad),
   );
 }
 
@@ -320,10 +318,20 @@ fn token_word(entry: Entry, head: u32, record_first: u32, token: u32) -> u32 {
 fn find_limits(entry: Entry, head: u32, record_first: u32, lane: u32) {
   let chunk = min(lane, CHUNKS - 1u); // lanes past the last chunk repeat it
   var found = no_extremes();
+  token_sum = vec4<f32>();
   for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-    found = with_numbers(found, exact_chunk(token_word(entry, head, record_first, token), chunk));
+    let numbers = exact_chunk(token_word(entry, head, record_first, token), chunk);
+    found = with_numbers(found, numbers);
+    token_sum += numbers;
   }
-  found = settled(found);
+  let least = found.low;
+  let most = found.high;
+  let has_bad = any(max(-least, most) >= vec4<f32>(BEYOND));
+  var held = no_extremes();
+  for (var token = 0u; token < select(0u, RECORD_TOKENS, has_bad); token += 1u) {
+    held = with_held(held, exact_chunk(token_word(entry, head, record_first, token), chunk));
+  }
+  found = settled(found, held, has_bad);
   if (lane < CHUNKS) {
     let magnitudes = magnitudes_of(found);
     let xy = pack2x16float(magnitudes.xy);
@@ -335,6 +343,7 @@ fn find_limits(entry: Entry, head: u32, record_first: u32, lane: u32) {
     let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
     lowest[chunk] = limits.low;
     highest[chunk] = limits.high;
+    is_limited = any(limits.low > least) || any(limits.high < most);
   }
   workgroupBarrier();
 }
@@ -346,10 +355,11 @@ fn limited_chunk(word: u32, chunk: u32) -> vec4<f32> {
 
 var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
 
-// Chunk chunk of the mean of the record's tokens.
-fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32) -> vec4<f32> {
-  var sum = vec4<f32>();
-  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+// Chunk chunk, which is the lane's, of the mean of the record's tokens. They are added up again where they are coded otherwise.
+fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32, is_waved: bool) -> vec4<f32> {
+  let again = is_limited || is_waved;
+  var sum = select(token_sum, vec4<f32>(), again);
+  for (var token = 0u; token < select(0u, RECORD_TOKENS, again); token += 1u) {
     sum += kept_chunk(token_word(entry, head, record_first, token), token, chunk);
   }
   return sum / f32(RECORD_TOKENS);
@@ -375,7 +385,7 @@ fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
   find_limits(entry, head, record_first, lane);
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    write_mean_halves(record, chunk, record_mean(entry, head, record_first, chunk));
+    write_mean_halves(record, chunk, record_mean(entry, head, record_first, chunk, false));
   }
 }
 

@@ -1366,6 +1366,8 @@ fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
 var<workgroup> lowest: array<vec4<f32>, CHUNKS>; // what the tokens' channels are clamped to
 var<workgroup> highest: array<vec4<f32>, CHUNKS>;
 var<workgroup> magnitude_bits: atomic<u32>;
+var<private> token_sum: vec4<f32>; // of the lane's chunk, before any clamping
+var<private> is_limited: bool; // some of them are clamped
 
 alias Numbers = vec4<f32>;
 
@@ -1380,10 +1382,20 @@ fn token_word(entry: Entry, head: u32, record_first: u32, token: u32) -> u32 {
 fn find_limits(entry: Entry, head: u32, record_first: u32, lane: u32) {
   let chunk = min(lane, CHUNKS - 1u); // lanes past the last chunk repeat it
   var found = no_extremes();
+  token_sum = vec4<f32>();
   for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-    found = with_numbers(found, exact_chunk(token_word(entry, head, record_first, token), chunk));
+    let numbers = exact_chunk(token_word(entry, head, record_first, token), chunk);
+    found = with_numbers(found, numbers);
+    token_sum += numbers;
   }
-  found = settled(found);
+  let least = found.low;
+  let most = found.high;
+  let has_bad = any(max(-least, most) >= vec4<f32>(BEYOND));
+  var held = no_extremes();
+  for (var token = 0u; token < select(0u, RECORD_TOKENS, has_bad); token += 1u) {
+    held = with_held(held, exact_chunk(token_word(entry, head, record_first, token), chunk));
+  }
+  found = settled(found, held, has_bad);
   if (lane < CHUNKS) {
     let magnitudes = magnitudes_of(found);
     let xy = pack2x16float(magnitudes.xy);
@@ -1395,6 +1407,7 @@ fn find_limits(entry: Entry, head: u32, record_first: u32, lane: u32) {
     let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
     lowest[chunk] = limits.low;
     highest[chunk] = limits.high;
+    is_limited = any(limits.low > least) || any(limits.high < most);
   }
   workgroupBarrier();
 }
@@ -1406,10 +1419,11 @@ fn limited_chunk(word: u32, chunk: u32) -> vec4<f32> {
 
 var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
 
-// Chunk chunk of the mean of the record's tokens.
-fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32) -> vec4<f32> {
-  var sum = vec4<f32>();
-  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+// Chunk chunk, which is the lane's, of the mean of the record's tokens. They are added up again where they are coded otherwise.
+fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32, is_waved: bool) -> vec4<f32> {
+  let again = is_limited || is_waved;
+  var sum = select(token_sum, vec4<f32>(), again);
+  for (var token = 0u; token < select(0u, RECORD_TOKENS, again); token += 1u) {
     sum += kept_chunk(token_word(entry, head, record_first, token), token, chunk);
   }
   return sum / f32(RECORD_TOKENS);
@@ -1462,7 +1476,7 @@ fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
   find_limits(entry, head, record_first, lane);
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    write_mean_halves(record, chunk, record_mean(entry, head, record_first, chunk));
+    write_mean_halves(record, chunk, record_mean(entry, head, record_first, chunk, false));
   }
 }
 
@@ -1508,7 +1522,7 @@ fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u
     find_waves(entry, head, record, record_first, lane);
   }
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    let value = record_mean(entry, head, record_first, chunk);
+    let value = record_mean(entry, head, record_first, chunk, wave_total > 0u);
     vectors[chunk] = hadamard4(value * channel_signs(chunk) * SPREAD);
   }
   transform_vectors(lane);
@@ -1900,15 +1914,12 @@ fn write_entry(at: u32, products: vec4<f32>) {
   ["partials/extremes.hbs", `const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
 const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
 
-// What the numbers of channels lie among: the smallest of all, then of those that f16 could hold the smallest, the second
-// smallest, the second largest and the largest, then the largest of all.
+// What the numbers of channels lie among: the smallest, the second smallest, the second largest and the largest.
 struct Extremes {
-  least: Numbers,
   low: Numbers,
   low_2: Numbers,
   high_2: Numbers,
   high: Numbers,
-  most: Numbers,
 }
 
 struct Limits {
@@ -1918,35 +1929,34 @@ struct Limits {
 
 // Extremes of no numbers.
 fn no_extremes() -> Extremes {
-  let above = Numbers(3.0e38);
-  let below = Numbers(-3.0e38);
-  return Extremes(above, above, above, below, below, below);
+  return Extremes(Numbers(3.0e38), Numbers(3.0e38), Numbers(-3.0e38), Numbers(-3.0e38));
 }
 
 fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
-  let held = abs(numbers) < Numbers(BEYOND);
-  let lows = select(Numbers(3.0e38), numbers, held);
-  let highs = select(Numbers(-3.0e38), numbers, held);
   return Extremes(
-    min(found.least, numbers),
-    min(found.low, lows),
-    min(found.low_2, max(found.low, lows)),
-    max(found.high_2, min(found.high, highs)),
-    max(found.high, highs),
-    max(found.most, numbers),
+    min(found.low, numbers),
+    min(found.low_2, max(found.low, numbers)),
+    max(found.high_2, min(found.high, numbers)),
+    max(found.high, numbers),
   );
 }
 
-// Where fewer than three numbers are left, all count.
-fn settled(found: Extremes) -> Extremes {
-  let few = found.low_2 > found.high_2;
+// The same without those that f16 could not hold.
+fn with_held(found: Extremes, numbers: Numbers) -> Extremes {
+  let held = abs(numbers) < Numbers(BEYOND);
+  let lows = with_numbers(found, select(Numbers(3.0e38), numbers, held));
+  let highs = with_numbers(found, select(Numbers(-3.0e38), numbers, held));
+  return Extremes(lows.low, lows.low_2, highs.high_2, highs.high);
+}
+
+// Where some are of them, those that f16 could hold; all where these are fewer than three.
+fn settled(found: Extremes, held: Extremes, has_bad: bool) -> Extremes {
+  let few = held.low_2 > held.high_2;
   return Extremes(
-    found.least,
-    select(found.low, found.least, few),
-    select(found.low_2, found.least, few),
-    select(found.high_2, found.most, few),
-    select(found.high, found.most, few),
-    found.most,
+    select(found.low, select(held.low, found.low, few), has_bad),
+    select(found.low_2, select(held.low_2, found.low, few), has_bad),
+    select(found.high_2, select(held.high_2, found.high, few), has_bad),
+    select(found.high, select(held.high, found.high, few), has_bad),
   );
 }
 
@@ -1979,7 +1989,8 @@ const TRIES: u32 = 64u; // steps that are tried at once
 const WAVE_LANES: u32 = WORKGROUP / WAVES; // lanes that try steps for one channel
 const QUADS: u32 = RECORD_TOKENS / 4u;
 
-var<workgroup> waves: array<vec2<u32>, WAVES>; // no wave where the second word is 0
+var<workgroup> waves: array<vec2<u32>, WAVES>;
+var<private> wave_total: u32; // of the record
 var<workgroup> wave_channels: array<u32, WAVES>; // those that may have one
 var<workgroup> loud_channels: atomic<u32>;
 var<workgroup> wave_count: u32; // of those
@@ -1987,11 +1998,8 @@ var<workgroup> wave_count: u32; // of those
 // What the record's waves add to chunk chunk of token token.
 fn waves_of(token: u32, chunk: u32) -> vec4<f32> {
   var sum = vec4<f32>();
-  for (var i = 0u; i < WAVES; i += 1u) {
+  for (var i = 0u; i < wave_total; i += 1u) {
     let wave = waves[i];
-    if (wave.y == 0u) {
-      break;
-    }
     let channels = vec4<u32>(0u, 1u, 2u, 3u) + 4u * chunk;
     if ((wave.x & 0xffu) / 4u == chunk) {
       sum += select(vec4<f32>(), vec4<f32>(wave_at(wave, token)), channels == vec4<u32>(wave.x & 0xffu));
@@ -2120,8 +2128,9 @@ fn find_waves(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32
     nearest[own] = select(0u, 1u, kept);
     workgroupBarrier();
     var place = 0u;
-    for (var other = 0u; other < own; other += 1u) {
-      place += nearest[other];
+    for (var other = 0u; other < count; other += 1u) {
+      wave_total += nearest[other];
+      place += select(0u, nearest[other], other < own);
     }
     if (kept && lane % WAVE_LANES == 0u) {
       let factors = clamp(vec2<f32>(fit.cosine, fit.sine), vec2<f32>(-BEYOND), vec2<f32>(BEYOND));
@@ -2251,14 +2260,19 @@ fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane:
     for (var i = 0u; i < GROUP; i += 1u) {
       found = with_numbers(found, member_of(entry, head, record_first, encode_end, group, i));
     }
-    found = settled(found);
+    let has_bad = max(-found.low, found.high) >= BEYOND;
+    var held = no_extremes();
+    for (var i = 0u; i < select(0u, GROUP, has_bad); i += 1u) {
+      held = with_held(held, member_of(entry, head, record_first, encode_end, group, i));
+    }
+    found = settled(found, held, has_bad);
     extremes[group] = vec4<f32>(found.low, found.low_2, found.high_2, found.high);
     atomicAdd(&magnitude_bits, pack2x16float(vec2<f32>(magnitudes_of(found), 0.0)));
   }
   workgroupBarrier();
   for (var group = lane; group < GROUPS; group += WORKGROUP) {
     let own = extremes[group];
-    let found = Extremes(own.x, own.x, own.y, own.z, own.w, own.w);
+    let found = Extremes(own.x, own.y, own.z, own.w);
     let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
     levels[group] = fit_group(limits.low, limits.high);
   }

@@ -78,7 +78,10 @@ Deno.test("eval measures schemes and policies in both key spaces, keeps codebook
       for (const { layer, side, error } of codingError) {
         const exact = name === "keys kept" && (side === "keys") !== (layer === 3);
         // What f16 keeps is exact but for its rounding: the vectors compared are the right ones.
-        assert.ok(exact ? error < 1e-6 : error > 1e-3 && error < 1, `${what} ${layer} ${side}`);
+        // One bit a channel of keys as scored loses what they have in common, which is no part of their energy.
+        const most = exact ? 1e-6 : 4;
+        assert.ok(exact || error > 1e-3, `${what} ${layer} ${side}: ${error}`);
+        assert.ok(error < most, `${what} ${layer} ${side}: ${error}`);
       }
       assert.equal(codingError.length, 4 * 2 * 2);
       assert.equal(codeUsage.length, name === "c1b1" ? 8 : 4, "learned codebooks alone");

@@ -1,13 +1,11 @@
 /** Compares a cache on the device with the float64 reference, on the same numbers. */
 import {
   type Cache,
-  type CachePlan,
   centroidNumbers,
   type CodebookSet,
   createCache,
   createReferenceCache,
   PAGE_TOKENS,
-  parseKernelName,
   parseScheme,
   type ReferenceCache,
   type ReferenceSequence,
@@ -97,7 +95,11 @@ export async function checkKernel(
       outputs.push(...await runStep(pair, sequence, added, random, true));
     }
     return [
-      describeDifference("Attention", outputs, plan.precision === "f16" ? HALF_TOLERANCE : TOLERANCE),
+      describeDifference(
+        "Attention",
+        outputs,
+        plan.precision === "f16" ? HALF_TOLERANCE : TOLERANCE,
+      ),
       await compareRecords(pair, sequence),
       ...(workload.work === "read" ? [await compareVectors(pair, sequence)] : []),
     ];
