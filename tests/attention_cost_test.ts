@@ -185,7 +185,7 @@ const WORKED: readonly {
         tokens: 256,
         scores: 256,
         // 320 words of 32 tokens, 160 of 64.
-        bytes: 256 * (40 + 10 + 32),
+        bytes: 256 * (40 + 11 + 32),
       },
       tiles: 2,
       share: 1,
