@@ -179,7 +179,10 @@ function fork({ device, cache, reference }: Pair, { cached, own }: PairSequence)
   return forked;
 }
 
-async function restore({ cache, reference }: Pair, { cached, own }: PairSequence): Promise<PairSequence> {
+async function restore(
+  { cache, reference }: Pair,
+  { cached, own }: PairSequence,
+): Promise<PairSequence> {
   const bytes = await snapshotSequence(cache, cached);
   return { cached: await restoreSequence(cache, bytes), own: reference.forkSequence(own) };
 }
