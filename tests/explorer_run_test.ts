@@ -72,8 +72,8 @@ Deno.test("runKernel and checkKernel on a device", async (t) => {
       ["Records", true],
     ]);
     assert.deepEqual(result.times.map(({ label, kernels }) => [label, kernels]), [
-      ["c8b8", ["store_d64", "encode_c8b8_d64"]],
-      ["f16", ["store_d64", "encode_f16_d64"]],
+      ["c8b8", ["page_table", "store_d64", "encode_c8b8_d64"]],
+      ["f16", ["page_table", "store_d64", "encode_f16_d64"]],
     ]);
     for (const { milliseconds: { least, median, most } } of result.times) {
       assert.ok(least > 0 && least <= median && median <= most);

@@ -35,7 +35,13 @@ const TOLERANCE = 2e-5;
 const HALF_TOLERANCE = 1e-2;
 
 /** Families that have tests of their own: forks copy, calibration clusters. */
-const ELSEWHERE: readonly KernelFamily[] = ["copy", "kmeans_assign", "kmeans_update"];
+const ELSEWHERE: readonly KernelFamily[] = [
+  "copy",
+  "restore",
+  "page_table",
+  "kmeans_assign",
+  "kmeans_update",
+];
 
 const rows = manifest
   .map((kernel) => ({ kernel, parts: parseKernelName(kernel.name) }))

@@ -163,7 +163,7 @@ for (const scheme of UNIVERSAL) {
         () => scheme.layout(headDim),
         (error) =>
           error instanceof CoupletError && error.code === "shape" &&
-          error.message.includes("Hadamard"),
+          error.message.includes("powers of two"),
       );
     }
   });
