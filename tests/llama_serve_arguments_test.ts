@@ -4,7 +4,7 @@ import { CoupletError, planCache } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import { parseServeArguments } from "../examples/llama/serve_arguments.ts";
 import { serveCapacity } from "../examples/llama/serve_capacity.ts";
-import { Sequences } from "../src/sequences.ts";
+import { type Growing, Sequences } from "../src/sequences.ts";
 
 Deno.test("parseServeArguments fills in defaults", () => {
   const parsed = parseServeArguments(["one", "and two"]);
@@ -101,9 +101,17 @@ Deno.test("serveCapacity suffices for any prompts, drafts rolled back included",
       // As serve() checks it.
       assert.ok(Math.min(draftTokens, tokens - 2) < appendTokens);
       const sequences = new Sequences(options);
+      const step = (entries: readonly Growing[]) => {
+        const growths = sequences.grow(entries);
+        growths[0]!.progress.append(0);
+        for (const growth of growths) {
+          sequences.store(growth);
+          sequences.complete(growth);
+        }
+      };
       const grow = (sequence: ReturnType<typeof sequences.create>, by: number) => {
         for (let left = by; left > 0; left -= appendTokens) {
-          sequences.grow([{ sequence, tokens: Math.min(left, appendTokens, stepTokens) }]);
+          step([{ sequence, tokens: Math.min(left, appendTokens, stepTokens) }]);
         }
       };
       const prefix = prefixTokens > 0 ? sequences.create() : undefined;
@@ -113,7 +121,7 @@ Deno.test("serveCapacity suffices for any prompts, drafts rolled back included",
       // No draft is ever accepted: one token stays of each pass, and pages are taken and given back most often.
       for (let left = tokens - 1; left > 0; left--) {
         const draft = Math.min(draftTokens, left - 1);
-        sequences.grow(all.map((sequence) => ({ sequence, tokens: 1 + draft })));
+        step(all.map((sequence) => ({ sequence, tokens: 1 + draft })));
         for (const sequence of all) {
           sequences.truncate(sequence, sequences.state(sequence).length - draft);
         }
