@@ -11,6 +11,7 @@ import {
   pageBytes,
   ringSlots,
 } from "./cache_sizes.ts";
+import { checkOptions, type Fields, TEXT } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
 import { messageOf, raise } from "./raise.ts";
 import { PAGE_TOKENS } from "./kernel_constants.ts";
@@ -39,6 +40,9 @@ export interface SnapshotOptions {
   readonly prompt?: string;
 }
 
+/** What {@linkcode SnapshotOptions} may be. */
+export const SNAPSHOT_FIELDS: Fields<SnapshotOptions> = { "prompt?": TEXT };
+
 /** Codebooks are hashed when a snapshot is first taken or restored, and once. */
 const identities = new WeakMap<Cache, Promise<CacheIdentity>>();
 
@@ -63,14 +67,15 @@ export function cacheIdentity(cache: Cache): Promise<CacheIdentity> {
  * The file does not depend on where pages lie, on the cache's capacity, or on how the tokens were split
  * into steps; but the rollback that restores exactly goes as far as `appendTokens` of the cache it came from.
  *
- * @throws {CoupletError} `usage` where a step of the sequence was not appended to all layers; `lost` or
- * `memory` where the device is lost or out of memory.
+ * @throws {CoupletError} `usage` where a step of the sequence was not appended to all layers, or an option is not known;
+ * `lost` or `memory` where the device is lost or out of memory.
  */
 export async function snapshotSequence(
   cache: Cache,
   sequence: Sequence,
   options: SnapshotOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  checkOptions("usage", "Cannot take a snapshot", SNAPSHOT_FIELDS, options);
   const { info, tensors } = await readSequence(cache, sequence);
   return await encodeSnapshot({ info: { ...info, prompt: options.prompt }, tensors });
 }

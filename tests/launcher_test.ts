@@ -247,7 +247,7 @@ Deno.test({
       cwd: fileURLToPath(new URL("../", import.meta.url)),
       env: { VK_DRIVER_FILES: "/none.json", VK_ICD_FILENAMES: "/none.json" },
     }).output();
-    assert.equal(code, 1);
+    assert.equal(code, 3);
     assert.equal(new TextDecoder().decode(stdout), "");
     const message = new TextDecoder().decode(stderr);
     assert.match(message, /No hardware adapter works on this machine/);

@@ -536,7 +536,7 @@ Deno.test("restoreSequence reports capacity where sequences, pages or tokens do 
   source.destroy();
 });
 
-Deno.test("snapshotSequence refuses sequences that are freed, foreign or in the middle of a step", async () => {
+Deno.test("snapshotSequence refuses unknown options, and sequences that are freed, foreign or in the middle of a step", async () => {
   const cache = await gridCache(device, tiny);
   const sequence = cache.createSequence();
   await feed(device, cache, sequence, 3);
@@ -544,6 +544,8 @@ Deno.test("snapshotSequence refuses sequences that are freed, foreign or in the 
   await rejects(snapshotSequence(cache, sequence), "usage");
   cache.truncate(sequence, 3);
   assert.equal((await inspectSnapshot(await snapshotSequence(cache, sequence))).length, 3);
+  const misspelt: object = { promt: "a key" };
+  await rejects(snapshotSequence(cache, sequence, misspelt), "usage");
   cache.freeSequence(sequence);
   await rejects(snapshotSequence(cache, sequence), "usage");
   await rejects(snapshotSequence({ ...cache }, sequence), "usage");

@@ -23,7 +23,8 @@ try {
 } catch (error) {
   if (!(error instanceof NoAdapterError || error instanceof RangeError)) throw error;
   console.error(error.message);
-  Deno.exit(1);
+  // As couplet's commands end: 2 for a wrong command line, 3 where there is nothing to run on.
+  Deno.exit(error instanceof NoAdapterError ? 3 : 2);
 }
 
 async function launch(args: readonly string[]): Promise<number> {

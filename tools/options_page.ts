@@ -16,6 +16,7 @@ import { EXPECTED_FIELDS } from "../src/codebook_file.ts";
 import { DRIFT_FIELDS } from "../src/drift.ts";
 import { FEATURE_FIELDS, PLAN_FIELDS } from "../src/plan.ts";
 import { referenceFields } from "../src/reference_options.ts";
+import { SNAPSHOT_FIELDS } from "../src/snapshot.ts";
 import { tuneFields } from "../src/tune.ts";
 import { ROOT } from "./project.ts";
 
@@ -70,6 +71,13 @@ const SECTIONS: readonly Section[] = [
     name: "ExpectedCodebooks",
     file: "src/codebook_file.ts",
     fields: EXPECTED_FIELDS,
+  },
+  {
+    title: "snapshotSequence()",
+    text: "What to keep beside the tokens.",
+    name: "SnapshotOptions",
+    file: "src/snapshot.ts",
+    fields: SNAPSHOT_FIELDS,
   },
   {
     title: "calibrate()",
