@@ -1,5 +1,5 @@
 /** Everything that is generated, as text. */
-import type { KernelRow } from "./kernel_row.ts";
+import type { KernelRow } from "./kernels/kernel_row.ts";
 import { kernelSetFile, kernelSets, manifestFile } from "./kernel_sets.ts";
 import type { Renderer } from "./render.ts";
 

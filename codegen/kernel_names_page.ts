@@ -9,7 +9,7 @@ import {
 } from "../src/kernel_name.ts";
 import { kernelSetName } from "../src/kernel_set.ts";
 import type { Table } from "./expand.ts";
-import type { KernelRow } from "./kernel_row.ts";
+import type { KernelRow } from "./kernels/kernel_row.ts";
 import { markdownTable } from "./markdown_table.ts";
 
 /** What kernels of a family do. */

@@ -3,7 +3,7 @@ import { CoupletError } from "../src/errors.ts";
 import { type KernelNameParts, parseKernelName } from "../src/kernel_name.ts";
 import { kernelSetEntry, kernelSetName } from "../src/kernel_set.ts";
 import { kmeansExample, planExample } from "./entry_examples.ts";
-import type { KernelRow } from "./kernel_row.ts";
+import type { KernelRow } from "./kernels/kernel_row.ts";
 import { workgroupBytes } from "./workgroup_bytes.ts";
 
 /** Kernels that are imported together. */

@@ -7,7 +7,7 @@ import {
   kmeansSlices,
   kmeansTableRows,
 } from "../src/calibrate/kmeans_layout.ts";
-import type { KernelRow } from "./kernel_row.ts";
+import type { KernelRow } from "./kernels/kernel_row.ts";
 import type { KmeansRow } from "./variants.ts";
 
 /** The component of the table's row that holds value `index`, as WGSL spells it. */

@@ -8,7 +8,7 @@ import { emitFiles, emitKernels, type GeneratedFiles } from "./emit.ts";
 import { expandTable, type Table } from "./expand.ts";
 import { CoupletError } from "../src/errors.ts";
 import { kernelNamesPage } from "./kernel_names_page.ts";
-import type { KernelRow } from "./kernel_row.ts";
+import type { KernelRow } from "./kernels/kernel_row.ts";
 import { kernelSets } from "./kernel_sets.ts";
 import { withKernelEntries } from "./package_entries.ts";
 import { createRenderer } from "./render.ts";

@@ -2,7 +2,7 @@
 import Handlebars from "handlebars";
 import { BINDING_TYPES, bindingSpace } from "../src/kernel_bindings.ts";
 import { CoupletError } from "../src/errors.ts";
-import type { KernelRow, TemplateValue } from "./kernel_row.ts";
+import type { KernelRow, TemplateValue } from "./kernels/kernel_row.ts";
 import type { TemplateTexts } from "./templates.ts";
 
 /** The templates, compiled, with a record of which partials were used. */

@@ -21,6 +21,9 @@ export const SIDES: readonly Side[] = ["keys", "values"];
  */
 export type SchemeId = string;
 
+/** A family of schemes that code alike: the name of its room in the library, the generator, the templates and the tests. */
+export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard";
+
 /**
  * Where a scheme's centroids come from.
  *
@@ -61,6 +64,8 @@ export interface UniformLevels {
 export interface Scheme {
   /** The id, the same token in file names, codebooks, policies and tables. */
   readonly id: SchemeId;
+  /** The family it is of. */
+  readonly family: SchemeFamily;
   /** Channels that share one code. */
   readonly channels: number;
   /** Bits of one code. */

@@ -23,6 +23,7 @@ export function coupled(id: SchemeId): Scheme | undefined {
 
   return {
     id,
+    family: "coupled",
     channels,
     codeBits,
     block: 1,

@@ -14,6 +14,7 @@ export function half(id: SchemeId): Scheme | undefined {
 
   return {
     id,
+    family: "half",
     channels: 1,
     codeBits: 16,
     block: 1,

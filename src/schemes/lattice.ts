@@ -48,6 +48,7 @@ export function lattice(id: SchemeId): Scheme | undefined {
 
   return {
     id,
+    family: "hadamard",
     channels,
     codeBits,
     block: BLOCK,

@@ -71,6 +71,7 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
 
   return {
     id,
+    family: "uniform",
     channels: 1,
     codeBits,
     block,

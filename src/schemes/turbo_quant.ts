@@ -32,6 +32,7 @@ export function turboQuant(id: SchemeId): Scheme | undefined {
 
   return {
     id,
+    family: "hadamard",
     channels: 1,
     codeBits,
     block: 1,

@@ -1,0 +1,99 @@
+/** What kernels that attend share, whatever the schemes. */
+import {
+  BLOCK_ROWS,
+  EXACT_SPAN,
+  NEAR_TOKENS,
+  PAGE_TOKENS,
+  STEP_ENTRIES,
+  WORKGROUP_SIZE,
+} from "../../src/kernel_constants.ts";
+import type { KernelFeature, KeyVariant } from "../../src/kernel_name.ts";
+import type { Context } from "./kernel_row.ts";
+
+/** Channels of a key that a lane scores at once: two chunks, and the words of a c8 centroid. */
+export const KEY_CHANNELS = 8;
+
+/** Channels of a value that a lane mixes at once: four chunks. */
+export const VALUE_CHANNELS = 16;
+
+/** Sizes of a workgroup's work. */
+export function attentionContext(headDim: number, span: number): Context {
+  return {
+    headDim,
+    rows: BLOCK_ROWS,
+    workgroupSize: WORKGROUP_SIZE,
+    span,
+    exactSpan: EXACT_SPAN,
+    nearTokens: NEAR_TOKENS,
+    pageTokens: PAGE_TOKENS,
+    stepEntries: STEP_ENTRIES,
+  };
+}
+
+/** The queries of a block, as functions that return a chunk of all its rows. */
+export const QUERIES = { name: "query_rows", tile: "query_tile" };
+
+/** What a kernel that may use an optional feature does in its own way. */
+export function featureContext(feature: KernelFeature | undefined): Context {
+  const subgroups = feature === "subgroups";
+  return {
+    enablePartial: `enable_${feature ?? "none"}`,
+    chunkPartial: feature === "f16" ? "chunk_f16" : "chunk_f32",
+    queryPartial: feature === "f16" ? "query_scaled" : "query",
+    scalePartial: feature === "f16" ? "scale_rows" : "scale_none",
+    ...topContext(subgroups),
+    builtinsPartial: subgroups ? "builtins_subgroups" : "builtins_none",
+    beginPartial: subgroups ? "begin_subgroups" : "begin_none",
+  };
+}
+
+/** How the lanes of a workgroup find their largest score. */
+export function topContext(subgroups: boolean): Context {
+  const way = subgroups ? "subgroups" : "lanes";
+  return { topsPartial: `tops_${way}`, topPartial: `top_${way}` };
+}
+
+/** The pages of a tile, one by one: compilers do not unroll a loop with so much in it, and keep what it indexes in memory. */
+export function pages(
+  span: string,
+  most: number,
+  place = (index: number) => `key_at[${index}]`,
+): Context {
+  return {
+    span,
+    pages: Array.from({ length: most }, (_, index) => ({ index, place: place(index) })),
+  };
+}
+
+/** Exact keys as a source of dot products: they meet the queries as they are. */
+export const EXACT_KEYS: Context = {
+  source: "exact",
+  ...pages("EXACT_SPAN", EXACT_SPAN),
+  queries: QUERIES.name,
+};
+
+/** Keys that are scored by a table of q.centroid. */
+export function tableScore(variant: KeyVariant): Context {
+  return {
+    atQuery: QUERIES,
+    // Overrides stand before every array sized by one: naga fails on another order.
+    headerPartial: `header_${variant}`,
+    scorePartial: `score_${variant}`,
+    exactly: EXACT_KEYS,
+  };
+}
+
+/** Keys that are read as vectors, by `codedKeysPartial`, and meet the queries as they are or rotated by position. */
+export function plainScore(variant: KeyVariant, span: number, codedKeysPartial: string): Context {
+  return {
+    ...tableScore(variant),
+    coded: { source: "coded", ...pages("SPAN", span), queries: QUERIES.name },
+    codedKeysPartial,
+    ...(variant === "rope" ? { atTile: { origin: "tile.first" } } : {}),
+  };
+}
+
+/** Values that are mixed by `mixPartial`, token by token. */
+export function plainMix(mixPartial: string): Context {
+  return { mixPartial, mixPagePartial: "mix_page_none" };
+}

@@ -1,0 +1,70 @@
+/** What a kernel is rendered from. */
+import type { BindingName } from "../../src/kernel_bindings.ts";
+import { formatKernelName, type KernelNameParts } from "../../src/kernel_name.ts";
+import type { Scheme } from "../../src/scheme.ts";
+
+/** A value a template may use: a scalar, a record of them, or a list of records. */
+export type TemplateValue =
+  | string
+  | number
+  | { readonly [name: string]: TemplateValue }
+  | readonly { readonly [name: string]: TemplateValue }[];
+
+/** What one kernel is rendered from. */
+export interface KernelRow {
+  /** The kernel's name. */
+  readonly name: string;
+  /** The template's file name in `templates/`. */
+  readonly template: string;
+  /** Every name the template uses, and no other. */
+  readonly context: Readonly<Record<string, TemplateValue>>;
+  /** Resources of bind group 0, in order. */
+  readonly bindings: readonly BindingName[];
+  /** Most pages of a coded tile, for the attention families. */
+  readonly span?: number;
+  /** Why the row is in the table. */
+  readonly reason: string;
+}
+
+/** Names that a template uses. */
+export type Context = Readonly<Record<string, TemplateValue>>;
+
+/** A kernel's row. */
+export function kernel(
+  parts: KernelNameParts,
+  template: string,
+  reason: string,
+  bindings: readonly BindingName[],
+  context: Context,
+  span?: number,
+): KernelRow {
+  return {
+    name: formatKernelName(parts),
+    template,
+    reason,
+    bindings,
+    context,
+    ...(span === undefined ? {} : { span }),
+  };
+}
+
+/** The row of a kernel that encodes or decodes. */
+export function codecKernel(
+  family: "encode" | "decode",
+  { id }: Scheme,
+  headDim: number,
+  template: string,
+  reason: string,
+  bindings: readonly BindingName[],
+  context: Context,
+  variant?: "rope",
+): KernelRow {
+  const parts = { family, schemes: [id], size: headDim };
+  return kernel(
+    variant === undefined ? parts : { ...parts, variant },
+    template,
+    reason,
+    bindings,
+    context,
+  );
+}

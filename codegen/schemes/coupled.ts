@@ -1,0 +1,222 @@
+/** Kernels of coupled quantisation: codes of learned centroids, whose channels are levels of a grid. */
+import {
+  BASE_WORKGROUP_BYTES,
+  BLOCK_ROWS,
+  ENCODE_TOKENS,
+  MAX_SPAN,
+  MIN_SPAN,
+  STEP_ENTRIES,
+  TABLE_LANE_ENTRIES,
+  WORKGROUP_SIZE,
+} from "../../src/kernel_constants.ts";
+import type { KeyVariant } from "../../src/kernel_name.ts";
+import { headCodebookWords } from "../../src/centroid_grid.ts";
+import type { Scheme } from "../../src/scheme.ts";
+import { plainMix, plainScore, tableScore } from "../kernels/attention.ts";
+import { codecKernel, type Context, kernel } from "../kernels/kernel_row.ts";
+import {
+  chunksOf,
+  codedSizes,
+  codePartial,
+  decodeRow,
+  encoderSizes,
+  readerSizes,
+  recordSizes,
+  searchSizes,
+} from "./common.ts";
+import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
+
+/** Entries up to which a lookup table of q.centroid takes half of the base workgroup memory. */
+const LUT_ENTRIES = BASE_WORKGROUP_BYTES / 2 / (4 * BLOCK_ROWS);
+
+/** Most channels of a key whose codes are looked up together: every head has a multiple of so many. */
+const LOOKED_UP_CHANNELS = 16;
+
+/** Codes of a key that are looked up together in a table in a buffer; compilers do not unroll a loop over more. */
+const TABLE_CODES = 2;
+
+/** Levels that a kernel loads at once: four words. */
+const ROW_LEVELS = 16;
+
+/** Codes in a row, as many as `numbers` channels have: which partial reads them, and where each lies. */
+function codesContext(scheme: Scheme, numbers: number): Context {
+  const { channels, codeBits } = scheme;
+  const codes = Math.max(1, numbers / channels);
+  const bits = codes * codeBits;
+  const aligned = 32 % codeBits === 0;
+  const words = aligned && bits > 32;
+  return {
+    ...(aligned ? {} : { codePartial: codePartial(scheme) }),
+    codesPartial: words ? "codes_words" : aligned ? "codes_word" : "codes_apart",
+    laneCodes: Array.from({ length: codes }, (_, index) => ({
+      index,
+      ...(words
+        ? { word: Math.floor((index * codeBits) / 32), shift: (index * codeBits) % 32 }
+        : {}),
+    })),
+    ...(words ? { laneWords: Array.from({ length: bits / 32 }, (_, index) => ({ index })) } : {}),
+  };
+}
+
+/** How channels in a row are read by their centroids. */
+function gathered(scheme: Scheme, numbers: number): Context {
+  const { channels } = scheme;
+  const codes = { ...readerSizes(numbers), ...codesContext(scheme, numbers) };
+  if (channels === 2) {
+    return {
+      ...codes,
+      chunksPartial: "chunks_c2",
+      chunks: chunksOf(numbers, (index) => ({ code: 2 * index, next: 2 * index + 1 })),
+    };
+  }
+  if (channels < 8) return { ...codes, chunksPartial: `chunks_c${channels}` };
+  return {
+    ...codes,
+    chunksPartial: "chunks_wide",
+    pairs: Array.from({ length: numbers / 8 }, (_, index) => ({
+      index,
+      code: Math.floor((index * 8) / channels),
+      word: ((index * 8) % channels) / 4,
+    })),
+  };
+}
+
+/** How codes are searched by rows: each row's centroids, loaded at once, are compared with up to `rowTokens` tokens. */
+function searchedRows({ channels }: Scheme): Context {
+  const rowCentroids = ROW_LEVELS / channels;
+  // A driver need not unroll a loop over as many channels as 16; over fewer it does, and such a loop is as fast.
+  const rowTokens = channels === 16 ? ENCODE_TOKENS : 1;
+  const component = (index: number) => "xyzw"[index & 3]!;
+  return {
+    rowCentroids,
+    rowTokens,
+    searched: Array.from({ length: rowCentroids }, (_, index) => {
+      const code = `code_of_${index}`;
+      const centroid = (channel: number) => `c_${index}_${channel}`;
+      const words = Array.from({ length: channels / 4 }, (_, word) => ({
+        levels: `levels_${index}_${word}`,
+        word: component((index * channels) / 4 + word),
+      }));
+      const indices = Array.from({ length: channels }, (_, channel) => channel);
+      return {
+        index,
+        code,
+        words,
+        channels: indices.map((channel) => ({
+          channel,
+          centroid: centroid(channel),
+          level: `levels_${index}_${channel >> 2}.${component(channel)}`,
+        })),
+        batch: Array.from({ length: rowTokens }, (_, token) => ({
+          token,
+          code,
+          distance: `distance_${index}_${token}`,
+          channels: indices.map((channel) => ({
+            place: token * channels + channel,
+            centroid: centroid(channel),
+            distance: `distance_${index}_${token}`,
+            difference: `difference_${index}_${token}_${channel}`,
+          })),
+        })),
+      };
+    }),
+  };
+}
+
+/** The kernels of one coupled scheme at one head dimension. */
+export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
+  const { id, channels, centroids, layout } = scheme;
+  const { codes } = layout(headDim);
+  const codebookWords = headCodebookWords(scheme, headDim);
+  const record = (side: string): Context => ({
+    ...recordSizes(side, scheme, headDim),
+    constantsPartial: "coded_constants",
+    ...codedSizes(scheme, headDim),
+  });
+  const wide = channels >= 4;
+  // A group's centroids must be whole rows.
+  const rows = wide && channels * centroids >= ROW_LEVELS;
+  // Beside a table in workgroup memory there is room for fewer pages.
+  const keySpan = (variant: KeyVariant) => variant === "lut" ? MIN_SPAN : MAX_SPAN;
+  return {
+    codecs: (reason) => [
+      codecKernel(
+        "encode",
+        scheme,
+        headDim,
+        "encode_coupled",
+        reason,
+        wide ? encoderBindings("codebooks", "codebook_quads") : encoderBindings("codebooks"),
+        {
+          ...encoderSizes(scheme, headDim),
+          ...searchSizes(scheme, headDim),
+          codebookWords,
+          tokens: ENCODE_TOKENS,
+          groupPartial: wide ? "group_wide" : `group_c${channels}`,
+          rowsPartial: rows ? "search_rows" : "search_no_rows",
+          rowConstantsPartial: rows ? "row_constants" : "row_constants_none",
+          ...(rows ? searchedRows(scheme) : {}),
+        },
+      ),
+      decodeRow(
+        scheme,
+        headDim,
+        reason,
+        ["codebooks"],
+        {
+          ...record("coded"),
+          codePartial: codePartial(scheme),
+          loadPartial: channels <= 2 ? `load_c${channels}` : "load_wide",
+        },
+        "codebook_words",
+        "centroid_grid",
+      ),
+    ],
+    keyVariants: ["rope", "plain", codes * centroids <= LUT_ENTRIES ? "lut" : "table"],
+    keySpan,
+    keys(numbers, variant) {
+      if (variant === "rope" || variant === "plain") {
+        return { ...record("key"), ...gathered(scheme, numbers) };
+      }
+      // Tables of q.centroid need only the codes, not the centroids behind them.
+      const together = variant === "lut"
+        ? LOOKED_UP_CHANNELS
+        : Math.min(LOOKED_UP_CHANNELS, TABLE_CODES * channels);
+      return { ...record("key"), ...codesContext(scheme, together), chunksPartial: "chunks_none" };
+    },
+    values: (numbers) => ({ ...record("value"), ...gathered(scheme, numbers) }),
+    records: "records",
+    codebook: channels >= 8 ? "pairs" : "words",
+    score: (variant) =>
+      variant === "rope" || variant === "plain"
+        ? plainScore(variant, keySpan(variant), "coded_keys_levels")
+        : tableScore(variant),
+    mix: plainMix("mix_grid"),
+    table: (reason, variant) =>
+      kernel(
+        {
+          family: "table",
+          schemes: [id],
+          size: headDim,
+          ...(variant === undefined ? {} : { variant }),
+        },
+        "table",
+        reason,
+        ["step", "layer", "queries", "codebooks", `${variant ?? "table"}_written`],
+        {
+          headDim,
+          rows: BLOCK_ROWS,
+          workgroupSize: WORKGROUP_SIZE,
+          stepEntries: STEP_ENTRIES,
+          channels,
+          centroids,
+          codes,
+          codebookWords,
+          laneEntries: TABLE_LANE_ENTRIES,
+          wordLevels: Math.min(4, channels),
+          staged: Math.max(1, WORKGROUP_SIZE * TABLE_LANE_ENTRIES / centroids) * channels,
+          entryPartial: variant === undefined ? "entry_f32" : "entry_f16",
+        },
+      ),
+  };
+}

@@ -1,0 +1,197 @@
+/** Kernels of codes in the space of a Hadamard rotation: NSNQuant's and TurboQuant's. */
+import { hadamardFactor, hadamardInverseFactor } from "../../src/hadamard.ts";
+import type { BindingName } from "../../src/kernel_bindings.ts";
+import { ENCODE_TOKENS, MAX_SPAN, MIN_SPAN, NEAR_TOKENS } from "../../src/kernel_constants.ts";
+import type { KeyVariant } from "../../src/kernel_name.ts";
+import type { Scheme } from "../../src/scheme.ts";
+import { waveCount } from "../../src/schemes/waves.ts";
+import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
+import { codecKernel, type Context, type KernelRow } from "../kernels/kernel_row.ts";
+import {
+  codecSizes,
+  codedSizes,
+  codePartial,
+  encoderSizes,
+  loadedChunks,
+  recordSizes,
+  searchSizes,
+} from "./common.ts";
+import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
+
+/** The queries of a block, rotated. */
+const ROTATED_QUERIES = { name: "rotated_rows", tile: "rotated_tile" };
+
+/** Halfwords that a kernel loads at once of a codebook in binary16. */
+const ROW_HALFWORDS = 8;
+
+/** Keys that come before their rotary embedding are coded with it. */
+type Rope = "rope" | undefined;
+
+/** What encoding and decoding needs of the rotary embedding, where keys come before it. */
+function angleContext(rope: Rope): Context {
+  return rope === undefined
+    ? { anglePartial: "angle_none" }
+    : { anglePartial: "angle_rope", nearTokens: NEAR_TOKENS };
+}
+
+/** How codes are searched: each row of centroids, loaded once, is compared with a batch of `tokens` tokens. */
+function searched(channels: number, tokens: number): Context {
+  const rowCentroids = channels === 1 ? 1 : ROW_HALFWORDS / channels;
+  const parts = Array.from({ length: Math.ceil(channels / 4) }, (_, part) => part);
+  const joint = (part: number) => (part + 1 < parts.length ? " + " : "");
+  const tokenList = Array.from({ length: tokens }, (_, token) => token);
+  return {
+    tokens,
+    rowCentroids,
+    centroidPartial: channels === 1 ? "centroid_single" : "centroid_pairs",
+    batch: tokenList.map((token) => ({
+      token,
+      parts: parts.map((part) => ({ token, part, vector: `x_${token}_${part}` })),
+    })),
+    searched: Array.from({ length: rowCentroids }, (_, index) => {
+      const own = { code: `code_of_${index}`, half: `half_square_${index}` };
+      const centroid = (part: number) => `c_${index}_${part}`;
+      return {
+        index,
+        ...own,
+        parts: parts.map((part) => ({
+          centroid: centroid(part),
+          rowPart: index * parts.length + part,
+          joint: joint(part),
+        })),
+        batch: tokenList.map((token) => ({
+          token,
+          ...own,
+          likeness: `likeness_${index}_${token}`,
+          parts: parts.map((part) => ({
+            vector: `x_${token}_${part}`,
+            centroid: centroid(part),
+            joint: joint(part),
+          })),
+        })),
+      };
+    }),
+  };
+}
+
+/** The kernels of one scheme of rotated codes at one head dimension. */
+export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels {
+  const { channels } = scheme;
+  const { tokens, metadata, metadataWords } = scheme.layout(headDim);
+  /** Whether records hold their tokens' mean. */
+  const mean = metadata.sharedBits > 0;
+  /** Waves that records of keys as they are scored hold beside their mean. */
+  const waves = { waves: waveCount(headDim), lastToken: tokens - 1 };
+  const unspread = hadamardInverseFactor(headDim);
+  const record = (side: string): Context => ({
+    ...recordSizes(side, scheme, headDim),
+    constantsPartial: "universal_constants",
+    metadataWords,
+    ...codedSizes(scheme, headDim),
+  });
+  const code = { codePartial: codePartial(scheme) };
+  /** How a chunk is read where the mean, if there is one, is added elsewhere. */
+  const beside = (meanPartial: string): Context =>
+    mean
+      ? { ...code, loadPartial: "load_beside_mean", meanPartial }
+      : { ...code, loadPartial: "load_scale" };
+  // Beside queries in two spaces, workgroup memory has room for fewer pages.
+  const span = headDim > 128 ? MIN_SPAN : MAX_SPAN;
+
+  function encode(reason: string, rope: Rope): KernelRow {
+    const bindings: BindingName[] = [
+      ...encoderBindings(channels === 1 ? "codebooks" : "codebook_quads"),
+      ...(rope === undefined ? [] : [rope]),
+    ];
+    return codecKernel("encode", scheme, headDim, "encode_rotated", reason, bindings, {
+      ...encoderSizes(scheme, headDim),
+      ...searchSizes(scheme, headDim),
+      ...angleContext(rope),
+      headerPartial: rope === undefined ? "header_no_angle" : "header_angle",
+      chunkPartial: rope === undefined ? "chunk_plain" : "chunk_rope",
+      centrePartial: !mean ? "centre_none" : rope === undefined ? "centre_rotated" : "centre_plain",
+      scalesPartial: mean ? "scales_byte" : "scales_half",
+      ...(mean && rope === undefined ? { side: "mean", ...waves } : {}),
+      metadataWords,
+      ...searched(channels, Math.min(tokens, headDim > 128 ? ENCODE_TOKENS / 2 : ENCODE_TOKENS)),
+      spread: hadamardFactor(headDim),
+    }, rope);
+  }
+
+  function decode(reason: string, rope: Rope): KernelRow {
+    const waved = mean && rope === undefined;
+    const finish = waved ? "waves" : rope === undefined ? "plain" : mean ? "mean_rope" : "rope";
+    const load = waved
+      ? { ...code, loadPartial: "load_mean_scale", meanPartial: "mean_by_side" }
+      : beside("mean_halves");
+    const bindings: BindingName[] = [
+      "step",
+      "layer",
+      "coded_records",
+      "codebooks",
+      "pages",
+      ...(rope === undefined ? [] : [rope]),
+      "vectors",
+    ];
+    return codecKernel("decode", scheme, headDim, "decode_rotated", reason, bindings, {
+      ...codecSizes(headDim),
+      unspread,
+      ...angleContext(rope),
+      headerPartial: waved ? "wave" : rope === undefined ? "header_no_angle" : "header_angle",
+      ...(waved ? waves : {}),
+      finishPartial: `decoded_${finish}`,
+      record: { ...record("coded"), ...load },
+    }, rope);
+  }
+
+  function score(variant: KeyVariant): Context {
+    const rows = {
+      atQuery: QUERIES,
+      atRotated: ROTATED_QUERIES,
+      codedKeysPartial: "coded_keys_loaded",
+      exactly: EXACT_KEYS,
+      coded: { source: "coded", ...pages("SPAN", span), queries: ROTATED_QUERIES.name },
+    };
+    if (variant !== "rope") {
+      return {
+        ...rows,
+        headerPartial: "header_rotated_plain",
+        ...(mean
+          ? { scorePartial: "score_waved_plain", ...waves }
+          : { scorePartial: "score_rotated_plain" }),
+      };
+    }
+    // Means lie in workgroup memory, page by page.
+    const means = pages("SPAN", span, (index) => `KeyAt(${index}u, 0u)`);
+    return {
+      ...rows,
+      headerPartial: "header_rotated_rope",
+      scorePartial: mean ? "score_mean_rope" : "score_rotated_rope",
+      ...(mean ? { mean: { source: "mean", ...means, queries: QUERIES.name } } : {}),
+      atTile: { origin: "tile.first" },
+      atStart: { origin: "0u" },
+    };
+  }
+
+  return {
+    codecs: (reason) =>
+      ([undefined, "rope"] as const)
+        .flatMap((rope) => [encode(reason, rope), decode(reason, rope)]),
+    keyVariants: ["rope", "plain"],
+    keySpan: () => span,
+    // Keys' means are scored apart: page by page, or with the rotary embedding, which codes have already.
+    keys: (numbers, variant) => ({
+      ...record("key"),
+      ...loadedChunks(numbers, beside(variant === "rope" ? "mean_staged" : "mean_bytes")),
+    }),
+    // A mean is mixed page by page, not token by token.
+    values: (numbers) => ({ ...record("value"), ...loadedChunks(numbers, beside("mean_halves")) }),
+    records: "records",
+    codebook: "halves",
+    score,
+    mix: mean
+      ? { mixPartial: "mix_rotated_mean", mixPagePartial: "mix_page_mean" }
+      : { mixPartial: "mix_rotated", mixPagePartial: "mix_page_none" },
+    rotation: { rotationPartial: "rotation_hadamard", unspread },
+  };
+}

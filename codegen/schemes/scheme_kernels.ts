@@ -1,0 +1,38 @@
+/** What a family of schemes says of its kernels: all that `codegen/expand.ts` asks of it. */
+import type { BindingName } from "../../src/kernel_bindings.ts";
+import type { KeyVariant } from "../../src/kernel_name.ts";
+import type { Context, KernelRow } from "../kernels/kernel_row.ts";
+
+/** How a scheme's codebook is read: not at all, as binary16, or as levels, by one word or by two. */
+export type CodebookReads = "none" | "halves" | "words" | "pairs";
+
+/** The kernels of one scheme at one head dimension. */
+export interface SchemeKernels {
+  /** Kernels that encode and decode: one each, and one more for keys that are coded with their rotary embedding. */
+  codecs(reason: string): readonly KernelRow[];
+  /** The ways its coded keys can be read. */
+  readonly keyVariants: readonly KeyVariant[];
+  /** Most pages of a coded tile, where its keys are read in this way. */
+  keySpan(variant: KeyVariant): number;
+  /** What reading keys takes: constants, and how `numbers` channels in a row are read. */
+  keys(numbers: number, variant: KeyVariant): Context;
+  /** The same for values. */
+  values(numbers: number): Context;
+  /** What its readers bind: words, or four words at once. */
+  readonly records: "records" | "quads";
+  /** How its codebook is read. */
+  readonly codebook: CodebookReads;
+  /** How coded keys are scored, and the queries prepared. */
+  score(variant: KeyVariant): Context;
+  /** How coded values are mixed, and what is undone when the last of them is. */
+  readonly mix: Context;
+  /** What turns queries, and sums of values, into the space of the codes and back; absent where there is none to turn. */
+  readonly rotation?: Context;
+  /** What fills tables of q.centroid; absent where keys cannot be read by one. */
+  table?(reason: string, variant: "table16" | undefined): KernelRow;
+}
+
+/** Bindings of an encoder, whatever its scheme. */
+export function encoderBindings(...codebooks: BindingName[]): BindingName[] {
+  return ["step", "layer", "exact", "pages", ...codebooks, "records"];
+}

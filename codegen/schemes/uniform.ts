@@ -1,0 +1,54 @@
+/** Kernels of uniform quantisation, whose levels are evenly spaced: KIVI's, and llama.cpp's cache types. */
+import { MAX_SPAN } from "../../src/kernel_constants.ts";
+import type { Scheme } from "../../src/scheme.ts";
+import { GROUP } from "../../src/schemes/levels.ts";
+import { plainMix, plainScore } from "../kernels/attention.ts";
+import { codecKernel, type Context } from "../kernels/kernel_row.ts";
+import { decodeRow, encoderSizes, loadedChunks, recordSizes } from "./common.ts";
+import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
+
+/** The kernels of one scheme of evenly spaced levels at one head dimension. */
+export function uniformKernels(scheme: Scheme, headDim: number): SchemeKernels {
+  const { codeBits, layout } = scheme;
+  const { group, span, steps, zero } = scheme.levels!;
+  const { tokens, metadataWords } = layout(headDim);
+  const ranged = span === "range";
+  const load: Context = { loadPartial: ranged ? `load_levels_${group}` : "load_symmetric" };
+  const record = (side: string): Context => ({
+    ...recordSizes(side, scheme, headDim),
+    codeBits,
+    metadataWords,
+    constantsPartial: ranged ? "level_constants" : "symmetric_constants",
+    ...(ranged ? {} : { zero }),
+  });
+  const reader = (side: string, numbers: number) => ({
+    ...record(side),
+    ...loadedChunks(numbers, load),
+  });
+  return {
+    codecs: (reason) => [
+      codecKernel("encode", scheme, headDim, "encode_levels", reason, encoderBindings(), {
+        ...encoderSizes(scheme, headDim),
+        codeBits,
+        steps,
+        zero,
+        groupNumbers: GROUP,
+        groups: (tokens * headDim) / GROUP,
+        metadataWords,
+        membersPartial: `members_${group}`,
+        groupsPartial: group === "tokens" ? "groups_limited" : "groups_plain",
+        fitPartial: `fit_${span}`,
+        metadataPartial: ranged ? "metadata_words" : "metadata_halves",
+      }),
+      decodeRow(scheme, headDim, reason, [], { ...record("coded"), ...load }),
+    ],
+    keyVariants: ["rope", "plain"],
+    keySpan: () => MAX_SPAN,
+    keys: (numbers) => reader("key", numbers),
+    values: (numbers) => reader("value", numbers),
+    records: "records",
+    codebook: "none",
+    score: (variant) => plainScore(variant, MAX_SPAN, "coded_keys_loaded"),
+    mix: plainMix("mix_plain"),
+  };
+}
