@@ -134,7 +134,7 @@ async function readAllSamples(files: readonly string[], weights: string | undefi
 }
 
 function isLearned(scheme: SchemeId): boolean {
-  return parseScheme(scheme).codebook === "learned";
+  return parseScheme(scheme).codebook?.source === "calibration";
 }
 
 function total(numbers: Float32Array): number {

@@ -127,7 +127,7 @@ function recordFacts({ family, schemes, size }: KernelNameParts): RecordFacts[] 
       words,
       paddingBits,
       bitsPerChannel: recordBits(scheme.layout(size!), size!),
-      codebookBytes: scheme.codebook === "learned" ? headCodebookWords(scheme, size!) * 4 : 0,
+      codebookBytes: headCodebookWords(scheme, size!) * 4,
     };
   });
 }

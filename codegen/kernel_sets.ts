@@ -98,10 +98,16 @@ export function kernelSets(rows: readonly KernelRow[]): KernelSet[] {
   return [...sets.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** The names of a kernel's overrides, in order. */
+function overrides(wgsl: string): string[] {
+  return [...wgsl.matchAll(/^override (\w+):/gm)].map(([, name]) => name!);
+}
+
 function entryText(row: KernelRow, wgsl: string): string {
   const fields = {
     name: JSON.stringify(row.name),
     bindings: `[${row.bindings.map((name) => JSON.stringify(name)).join(", ")}]`,
+    overrides: `[${overrides(wgsl).map((name) => JSON.stringify(name)).join(", ")}]`,
     ...(row.span === undefined ? {} : { span: row.span }),
     workgroupBytes: workgroupBytes(wgsl),
     reason: JSON.stringify(row.reason),

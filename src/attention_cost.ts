@@ -13,7 +13,7 @@ import {
 import type { KernelInfo } from "./kernel.ts";
 import { BLOCK_ROWS, PAGE_TOKENS, TARGET_WORKGROUPS } from "./kernel_constants.ts";
 import type { KernelFeature, KeyVariant } from "./kernel_name.ts";
-import { parseScheme, type SchemeId } from "./scheme.ts";
+import { parseScheme, type ReadingWork, type SchemeId } from "./scheme.ts";
 import { kernelParts } from "./select_kernel.ts";
 
 /** Kernels that attend together, and how they are compiled. */
@@ -31,14 +31,10 @@ export interface AttentionCandidate {
 
 /** What work is counted in. One unit is for all `BLOCK_ROWS` query rows of a block, because a lane does all its rows at once. */
 export type WorkUnit =
+  /** What a scheme's vectors are read by. */
+  | keyof ReadingWork
   /** Multiply-adds of keys and values. */
   | "products"
-  /** Codes read, with the centroids they stand for. */
-  | "gathers"
-  /** Numbers unpacked from evenly spaced levels. */
-  | "levels"
-  /** Numbers gathered from a universal codebook, and scaled. */
-  | "universal"
   /** Entries read of tables in a storage buffer, in f32. */
   | "tableLoads"
   /** The same in f16. */
@@ -141,15 +137,6 @@ const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
  */
 const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = { f16: 1.1, subgroups: 0.95 };
 
-/** What reading one token's coded vector takes. */
-function vectorWork(scheme: SchemeId, headDim: number): Work {
-  const { codebook, levels, layout } = parseScheme(scheme);
-  if (codebook === "learned") return { gathers: layout(headDim).codes };
-  if (codebook === "universal") return { universal: headDim };
-  // What unpacking f16 takes was fitted as well, and found to be nothing.
-  return levels === undefined ? {} : { levels: headDim };
-}
-
 /** What scoring one token's coded key takes, beside bytes. */
 function keyWork(
   variant: KeyVariant,
@@ -157,10 +144,12 @@ function keyWork(
   headDim: number,
   span: number,
 ): Work {
-  const { codes } = parseScheme(scheme).layout(headDim);
-  if (variant !== "rope" && variant !== "plain") return { [`${variant}Loads`]: codes };
+  const { layout, work } = parseScheme(scheme);
+  if (variant !== "rope" && variant !== "plain") {
+    return { [`${variant}Loads`]: layout(headDim).codes };
+  }
   return {
-    ...vectorWork(scheme, headDim),
+    ...work(headDim),
     products: headDim,
     queryLoads: headDim / 4 / span,
     rotations: variant === "rope" ? headDim / 2 : 0,
@@ -215,7 +204,7 @@ export function attentionWork(
   // Values are mixed token by token, but as if the last tile were full, so that more tokens never cost less.
   const bytes = recordBytes(keys, headDim) + recordBytes(values, headDim) +
     (mix === undefined ? 0 : SCORE_BYTES);
-  const token = sum(keyWork(variant, keys, headDim, span), vectorWork(values, headDim), {
+  const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {
     products: headDim,
     tokens: 1,
     bytes,

@@ -87,25 +87,17 @@ export function centroidBytes(
   layer: ResolvedLayer,
   side: Side,
 ): number {
-  const { codebook, centroids, channels } = parseScheme(layer[side]);
-  if (codebook !== "universal") {
-    return layer.keyValueHeads * headCodebookWords(parseScheme(layer[side]), shape.headDim) * 4;
-  }
+  const { codebook } = parseScheme(layer[side]);
+  const bytes = (codebook?.words(shape.headDim) ?? 0) * 4;
+  if (codebook?.sharedBy !== "model") return layer.keyValueHeads * bytes;
   const first = layers.find(({ keys, values }) => keys === layer.keys && values === layer.values);
   const shared = sharesCodebooks(layer) && first !== layer;
-  return shared || (side === "values" && layer.keys === layer.values)
-    ? 0
-    : universalBytes(centroids * channels * 2);
+  return shared || (side === "values" && layer.keys === layer.values) ? 0 : bytes;
 }
 
-/** Bytes that `bytes` of universal centroids take: kernels read codebooks four words at a time, so that what follows begins at a multiple of them. */
-export function universalBytes(bytes: number): number {
-  return Math.ceil(bytes / 16) * 16;
-}
-
-/** Whether a layer's codebooks are the same as those of other layers with its schemes: no side has learned ones. */
+/** Whether a layer's codebooks are the same as those of other layers with its schemes: no side has one of its own. */
 export function sharesCodebooks({ keys, values }: LayerPolicy): boolean {
-  return [keys, values].every((scheme) => parseScheme(scheme).codebook !== "learned");
+  return [keys, values].every((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head");
 }
 
 /** Pages in one sequence's page table. */

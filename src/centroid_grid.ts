@@ -19,9 +19,9 @@ const GRID_STEPS = 64;
 /** The highest level. */
 const HIGHEST = 255;
 
-/** u32 words of one KV head's learned codebook on the device: a word of grid per channel, then the levels; 0 for other schemes. */
-export function headCodebookWords({ codebook, centroids }: Scheme, headDim: number): number {
-  return codebook !== "learned" ? 0 : headDim + (headDim * centroids) / 4;
+/** u32 words from one KV head's codebook on the device to the next: 0 where heads have none of their own. */
+export function headCodebookWords({ codebook }: Scheme, headDim: number): number {
+  return codebook?.sharedBy === "head" ? codebook.words(headDim) : 0;
 }
 
 /** What {@linkcode roundToGrid} makes: the parts of a codebook that say where its centroids are. */
@@ -38,7 +38,7 @@ export function roundToGrid(numbers: ArrayLike<number>, scheme: SchemeId): GridC
   checkOptions("shape", "Cannot round centroids", { numbers: NUMBERS }, { numbers });
   const { codebook, centroids, channels } = parseScheme(scheme);
   const rows = numbers.length / centroids;
-  if (codebook !== "learned" || rows % channels !== 0) {
+  if (codebook?.source !== "calibration" || rows % channels !== 0) {
     throw new CoupletError("shape", {
       what: "Cannot round centroids",
       why: `${numbers.length} numbers are no groups of centroids of ${scheme}`,

@@ -248,7 +248,7 @@ function lossTable(
   }
   const missing: string[] = [];
   for (const scheme of candidates) {
-    const lossless = parseScheme(scheme).id === "f16";
+    const { lossless } = parseScheme(scheme);
     for (let layer = 0; layer < layers; layer++) {
       for (const side of SIDES) {
         if (lossless) table.set(key(layer, side, scheme), 0);

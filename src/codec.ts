@@ -2,18 +2,16 @@
  * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A cache on a device gets along
  * with schemes alone, so that a bundle of one leaves this out.
  */
-import { checkOptions, having } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
-import type { Scheme } from "./scheme.ts";
+import { parseScheme, type Scheme, type SchemeFamily } from "./scheme.ts";
 import { coupledCodec } from "./schemes/coupled.ts";
 import { halfCodec } from "./schemes/half.ts";
-import { latticeCodec } from "./schemes/lattice.ts";
+import { hadamardCodec } from "./schemes/hadamard_codec.ts";
 import { levelsCodec } from "./schemes/levels.ts";
-import { turboQuantCodec } from "./schemes/turbo_quant.ts";
 
 /** The centroids of one KV head. */
 export interface HeadCodebook {
-  /** `[groups][centroids][channels]` where they are learned, `[centroids][channels]` where universal, else empty. */
+  /** Those of one codebook: `[groups][centroids][channels]`, or `[centroids][channels]` where all groups share them; else empty. */
   readonly centroids: ArrayLike<number>;
   /** `[headDim]` weights of the squared distance's root; ones where absent. */
   readonly scale?: ArrayLike<number>;
@@ -23,7 +21,7 @@ export interface HeadCodebook {
 export interface CodingContext extends HeadCodebook {
   /**
    * The rotary embedding of the token at an index of the record, or with -1 its inverse: present for keys that come
-   * before it and are coded with it, by schemes that are {@linkcode Scheme.rotated}.
+   * before it and are coded with it, by schemes that are {@linkcode Scheme.positional}.
    */
   readonly turn?: (
     vector: ArrayLike<number>,
@@ -68,13 +66,12 @@ export interface Codec {
 }
 
 /** Each family of schemes has a codec for its own. */
-const families: readonly ((scheme: Scheme) => Codec | undefined)[] = [
-  halfCodec,
-  coupledCodec,
-  latticeCodec,
-  turboQuantCodec,
-  levelsCodec,
-];
+const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
+  half: halfCodec,
+  coupled: coupledCodec,
+  uniform: levelsCodec,
+  hadamard: hadamardCodec,
+};
 
 /**
  * The codec of a scheme.
@@ -82,15 +79,12 @@ const families: readonly ((scheme: Scheme) => Codec | undefined)[] = [
  * @throws {CoupletError} `scheme` where the scheme is none that `parseScheme` gave.
  */
 export function schemeCodec(scheme: Scheme): Codec {
-  const kind = having<Scheme>("what parseScheme() gives", "id", "codebook", "layout");
-  checkOptions("scheme", "Cannot code vectors", { scheme: kind }, { scheme });
-  for (const family of families) {
-    const codec = family(scheme);
-    if (codec !== undefined) return codec;
+  if (parseScheme(Object(scheme).id) !== scheme) {
+    throw new CoupletError("scheme", {
+      what: `Cannot code vectors with the scheme "${scheme.id}"`,
+      why: "no family of schemes made it",
+      remedy: "Take schemes from parseScheme()",
+    });
   }
-  throw new CoupletError("scheme", {
-    what: `Cannot code vectors with the scheme "${scheme.id}"`,
-    why: "no family of schemes has a codec for it",
-    remedy: "Take schemes from parseScheme()",
-  });
+  return codecs[scheme.family](scheme);
 }

@@ -3,7 +3,6 @@ import type { ResolvedOptions } from "./cache_options.ts";
 import { exactSequenceBytes, pageBytes } from "./cache_sizes.ts";
 import type { KernelInfo } from "./kernel.ts";
 import { ENCODE_TOKENS } from "./kernel_constants.ts";
-import { kernelParts } from "./select_kernel.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { AttentionKernels } from "./choose_attention.ts";
 import type { CachePlan, LayerPlan } from "./plan.ts";
@@ -67,25 +66,24 @@ export async function compileLayer(
   { options }: CachePlan,
   layer: LayerPlan,
 ): Promise<CompiledLayer> {
-  const host = { IO_HALF: options.dtype === "f16" ? 1 : 0 };
+  const compile = compilerFor(device, options);
   const ofSide = async (side: Side, encode: KernelInfo, decode: KernelInfo) => {
     const SIDE = SIDES.indexOf(side);
-    const rotary = side === "keys" ? rotaryConstants(options, decode) : {};
     const [encoder, exact, coded] = await Promise.all([
-      compileEncoder(device, options, layer[side], encode, SIDE),
-      compileKernel(device, layer.load, { ...host, SIDE }),
-      compileKernel(device, decode, { ...host, SIDE, ...rotary }),
+      compileEncoder(compile, options, layer[side], encode, SIDE),
+      compile(layer.load, { SIDE }),
+      compile(decode, { SIDE }),
     ]);
     return { encoder, read: { exact, coded } };
   };
   const [store, keys, values, decode, prefill, combine, units] = await Promise.all([
-    compileKernel(device, layer.store, host),
+    compile(layer.store),
     ofSide("keys", layer.encodeKeys, layer.decodeKeys),
     ofSide("values", layer.encodeValues, layer.decodeValues),
-    compileAttention(device, options, layer.decode),
-    compileAttention(device, options, layer.prefill),
-    compileKernel(device, layer.combine, host),
-    Promise.all(layer.parts.map(({ count }) => compileUnits(device, options, layer, count))),
+    compileAttention(compile, layer.decode),
+    compileAttention(compile, layer.prefill),
+    compile(layer.combine),
+    Promise.all(layer.parts.map(({ count }) => compileUnits(compile, options, layer, count))),
   ]);
   return {
     store,
@@ -99,71 +97,62 @@ export async function compileLayer(
   };
 }
 
-async function compileEncoder(
+/** Compiles a kernel, with what is the same for all kernels of a cache and the constants given. */
+type Compile = (kernel: KernelInfo, constants?: Record<string, number>) => Promise<CompiledKernel>;
+
+function compilerFor(
   device: GPUDevice,
-  options: ResolvedOptions,
-  schemeId: SchemeId,
-  kernel: KernelInfo,
-  side: number,
-): Promise<CompiledEncoder> {
-  const { shape, capacity } = options;
-  const { layout, codebook } = parseScheme(schemeId);
-  const recordTokens = layout(shape.headDim).tokens;
-  if (codebook !== "learned") {
-    // A workgroup has one record, however many there are.
-    const rotary = rotaryConstants(options, kernel);
-    const one = await compileKernel(device, kernel, { SIDE: side, ...rotary });
-    return { recordTokens, one, many: one, manyTokens: recordTokens };
-  }
-  const compile = (tokens: number, block: number) =>
-    compileKernel(device, kernel, { SIDE: side, TOKENS: tokens, BLOCK: block });
-  const one = await compile(Math.min(recordTokens, ENCODE_TOKENS), recordTokens);
-  const manyTokens = Math.max(recordTokens, ENCODE_TOKENS);
-  const many = capacity.appendTokens < ENCODE_TOKENS
-    ? one
-    : await compile(ENCODE_TOKENS, manyTokens);
-  return { recordTokens, one, many, manyTokens: many === one ? recordTokens : manyTokens };
+  { dtype, softcap, keys, shape }: ResolvedOptions,
+): Compile {
+  const common = {
+    IO_HALF: dtype === "f16" ? 1 : 0,
+    SOFTCAP: softcap > 0 ? 1 : 0,
+    ...(keys.space === "pre-rope" && {
+      INTERLEAVED: keys.rope.layout === "interleaved" ? 1 : 0,
+      ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,
+    }),
+  };
+  return (kernel, constants) => compileKernel(device, kernel, { ...common, ...constants });
 }
 
-/** The constants of kernels that rotate by position. */
-function rotaryConstants(
-  { keys, shape }: ResolvedOptions,
+async function compileEncoder(
+  compile: Compile,
+  { shape, capacity }: ResolvedOptions,
+  schemeId: SchemeId,
   kernel: KernelInfo,
-): Record<string, number> {
-  if (keys.space !== "pre-rope" || kernelParts(kernel).variant !== "rope") return {};
-  return {
-    INTERLEAVED: keys.rope.layout === "interleaved" ? 1 : 0,
-    ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,
-  };
+  SIDE: number,
+): Promise<CompiledEncoder> {
+  const recordTokens = parseScheme(schemeId).layout(shape.headDim).tokens;
+  const cut = (TOKENS: number, BLOCK: number) => compile(kernel, { SIDE, TOKENS, BLOCK });
+  const one = await cut(Math.min(recordTokens, ENCODE_TOKENS), recordTokens);
+  // Where a workgroup has one record, however many there are.
+  const isFixed = !kernel.overrides.includes("TOKENS");
+  if (isFixed || capacity.appendTokens < ENCODE_TOKENS) {
+    return { recordTokens, one, many: one, manyTokens: recordTokens };
+  }
+  const manyTokens = Math.max(recordTokens, ENCODE_TOKENS);
+  return { recordTokens, one, many: await cut(ENCODE_TOKENS, manyTokens), manyTokens };
 }
 
 async function compileAttention(
-  device: GPUDevice,
-  options: ResolvedOptions,
+  compile: Compile,
   kernels: AttentionKernels,
 ): Promise<CompiledAttention> {
-  const { dtype, softcap } = options;
   const compiled: { -readonly [name in keyof CompiledAttention]: CompiledAttention[name] } = {};
   for (const name of ["attend", "table", "score", "mix"] as const) {
     const kernel = kernels[name];
-    if (kernel === undefined) continue;
-    const constants: Record<string, number> = {};
-    if (name !== "table") constants.SPAN = kernels.span;
-    if (name !== "mix") constants.IO_HALF = dtype === "f16" ? 1 : 0;
-    if (name === "attend" || name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;
-    Object.assign(constants, rotaryConstants(options, kernel));
-    compiled[name] = await compileKernel(device, kernel, constants);
+    if (kernel !== undefined) compiled[name] = await compile(kernel, { SPAN: kernels.span });
   }
   return compiled;
 }
 
 async function compileUnits(
-  device: GPUDevice,
+  compile: Compile,
   options: ResolvedOptions,
   layer: LayerPlan,
   heads: number,
 ): Promise<CompiledUnits> {
-  const compile = async (info: KernelInfo) => {
+  const ofKernel = async (info: KernelInfo) => {
     const [keyRecords, valueRecords, exact] = await Promise.all(
       [
         pageBytes(options, layer.keys, heads),
@@ -171,11 +160,11 @@ async function compileUnits(
         exactSequenceBytes(options, heads),
       ].map(async (bytes): Promise<CompiledCopy> => {
         const words = bytes / 4;
-        return { kernel: await compileKernel(device, info, { UNIT: words }), words };
+        return { kernel: await compile(info, { UNIT: words }), words };
       }),
     );
     return { keyRecords: keyRecords!, valueRecords: valueRecords!, exact: exact! };
   };
-  const [copies, restores] = await Promise.all([compile(layer.copy), compile(layer.restore)]);
+  const [copies, restores] = await Promise.all([ofKernel(layer.copy), ofKernel(layer.restore)]);
   return { copies, restores };
 }

@@ -128,9 +128,9 @@ export function cacheCodebook(
   side: Side,
   scheme: SchemeId,
 ): SideCodebook | undefined {
-  const { codebook, centroids, universalCentroids } = parseScheme(scheme);
-  if (codebook === "none") return undefined;
-  if (universalCentroids !== undefined) return { scheme, centroids: universalCentroids(headDim) };
+  const { codebook, centroids } = parseScheme(scheme);
+  if (codebook === undefined) return undefined;
+  if (codebook.definition !== undefined) return { scheme, centroids: codebook.definition(headDim) };
   const what = `Cannot use ${scheme} for the ${side} of layer ${layer}`;
   const remedy = `Calibrate this model with ${scheme} among the schemes`;
   if (set === undefined) {

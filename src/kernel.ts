@@ -2,10 +2,12 @@ import type { BindingName } from "./kernel_bindings.ts";
 
 /** One generated kernel: a row of the manifest. What its name says is read with `parseKernelName`. */
 export interface KernelInfo {
-  /** `<family>[_<scheme>[_<scheme>]]_(d<headDim>|c<channels>)[_<variant>]`. */
+  /** `<family>[_<scheme>[_<scheme>]]_(d<headDim>|c<channels>)[_<variant>][_<feature>]`. */
   readonly name: string;
   /** Resources of bind group 0, in order of their binding index. */
   readonly bindings: readonly BindingName[];
+  /** Pipeline-overridable constants, which a device's pipeline may be given. */
+  readonly overrides: readonly string[];
   /** Most pages a workgroup scores at once (the override `SPAN`), for the attention families. */
   readonly span?: number;
   /** Bytes of workgroup memory at that number of pages. */

@@ -1,15 +1,8 @@
-import {
-  exactBytes,
-  LAYER_BYTES,
-  poolBytes,
-  sharesCodebooks,
-  sinkBytes,
-  universalBytes,
-} from "./cache_sizes.ts";
+import { exactBytes, LAYER_BYTES, poolBytes, sharesCodebooks, sinkBytes } from "./cache_sizes.ts";
 import type { SideCodebook } from "./codebook.ts";
 import type { CachePlan } from "./plan.ts";
 import type { HeadRange } from "./plan_buffers.ts";
-import type { Side } from "./scheme.ts";
+import { parseScheme, type Side } from "./scheme.ts";
 import { type CodebookOffsets, layerParameters } from "./uniforms.ts";
 
 /** The tokens of some of a layer's KV heads. */
@@ -59,10 +52,10 @@ export function uniformBuffer(device: GPUDevice, label: string, size: number): G
   return device.createBuffer({ label, size, usage: UNIFORM });
 }
 
-/** Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Universal centroids as they are, in whole quads. */
-function packCentroids(codebook: SideCodebook): Uint32Array<ArrayBuffer> {
+/** Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Centroids of a definition as they are. */
+function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<ArrayBuffer> {
   if (codebook.grid === undefined) {
-    const bytes = new Uint8Array(universalBytes(codebook.centroids.byteLength));
+    const bytes = new Uint8Array(4 * parseScheme(codebook.scheme).codebook!.words(headDim));
     bytes.set(new Uint8Array(codebook.centroids.slice().buffer));
     return new Uint32Array(bytes.buffer);
   }
@@ -83,11 +76,12 @@ function packCentroids(codebook: SideCodebook): Uint32Array<ArrayBuffer> {
 function packCodebooks(
   keys: SideCodebook | undefined,
   values: SideCodebook | undefined,
+  headDim: number,
 ): { readonly words: Uint32Array<ArrayBuffer>; readonly offsets: CodebookOffsets } {
   // A universal codebook is the very same on both sides.
   const same = keys !== undefined && keys.centroids === values?.centroids;
   const centroids = [keys, same ? undefined : values].map((codebook) =>
-    codebook === undefined ? new Uint32Array(0) : packCentroids(codebook)
+    codebook === undefined ? new Uint32Array(0) : packCentroids(codebook, headDim)
   );
   const scales = [keys, values].map((codebook) =>
     new Uint32Array(
@@ -124,7 +118,11 @@ export function createLayerBuffers(
   universal: Map<string, GPUBuffer>,
 ): LayerBuffers {
   const layer = options.layers[index]!;
-  const { words, offsets } = packCodebooks(codebooks.keys, codebooks.values);
+  const { words, offsets } = packCodebooks(
+    codebooks.keys,
+    codebooks.values,
+    options.shape.headDim,
+  );
   const label = `couplet layer ${index}`;
   const parts = layers[index]!.parts.map((heads): PartBuffers => {
     const storage = (name: string, size: number) => storageBuffer(device, `${label} ${name}`, size);

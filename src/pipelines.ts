@@ -18,7 +18,7 @@ const compiled = new WeakMap<GPUDevice, Map<string, Promise<CompiledKernel>>>();
 /**
  * Compiles a kernel, or gives what was compiled before.
  *
- * @param constants Values of the kernel's overrides.
+ * @param constants Values of overrides; those that the kernel does not have are left out.
  * @throws {CoupletError} `device` where the device refuses the kernel.
  */
 export function compileKernel(
@@ -28,10 +28,12 @@ export function compileKernel(
 ): Promise<CompiledKernel> {
   let cache = compiled.get(device);
   if (cache === undefined) compiled.set(device, cache = new Map());
-  const id = `${kernel.name} ${JSON.stringify(constants)}`;
+  const own = kernel.overrides.filter((name) => constants[name] !== undefined)
+    .map((name) => [name, constants[name]!] as const);
+  const id = `${kernel.name} ${own}`;
   let promise = cache.get(id);
   if (promise === undefined) {
-    promise = compile(device, kernel, constants);
+    promise = compile(device, kernel, Object.fromEntries(own));
     // A failure is not remembered, so that another try can succeed.
     promise.catch(() => cache.delete(id));
     cache.set(id, promise);

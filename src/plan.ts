@@ -288,7 +288,7 @@ function planLayer(
   const find = (family: KernelFamily, query: Partial<KernelQuery>) =>
     requireKernel(kernels, { family, schemes: [], ...query }, limits);
   const one = (family: "encode" | "decode", scheme: SchemeId, space?: KeySpace) => {
-    const rope = space === "pre-rope" && parseScheme(scheme).rotated;
+    const rope = space === "pre-rope" && parseScheme(scheme).positional;
     return find(family, { schemes: [scheme], headDim, ...(rope && { variants: ["rope"] }) });
   };
   const attention = (way: AttentionWay, step: StepSize) => {

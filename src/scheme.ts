@@ -24,35 +24,26 @@ export type SchemeId = string;
 /** A family of schemes that code alike: the name of its room in the library, the generator, the templates and the tests. */
 export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard";
 
-/**
- * Where a scheme's centroids come from.
- *
- * - `learned`: from samples, for each layer, side, KV head and group of channels
- * - `universal`: from a definition, the same for all of these and for all models
- * - `none`: the scheme has no centroids
- */
-export type CodebookKind = "learned" | "universal" | "none";
+/** The codebook of a scheme whose codes name centroids. */
+export interface CodebookSpec {
+  /** Where its centroids come from: `calibrate()` learns them from samples, or a definition gives them to all models. */
+  readonly source: "calibration" | "definition";
+  /** What has a codebook of its own: each KV head of a layer and side, or no less than the model. */
+  readonly sharedBy: "head" | "model";
+  /** u32 words that one codebook takes on the device. */
+  words(headDim: number): number;
+  /** binary16 bits of its definition, `[centroids][channels]`; absent where it is learned. */
+  definition?(headDim: number): Uint16Array<ArrayBuffer>;
+}
 
-/**
- * Levels at equal distances, a scale, for each group of 32 numbers: code `c` stands for
- * `minimum + scale * (c - zero)`. Scale and minimum are binary16.
- */
-export interface UniformLevels {
-  /** What a group is: consecutive tokens of one channel, which are a block then, or consecutive channels of one token. */
-  readonly group: "tokens" | "channels";
-  /**
-   * What the scale divides into `steps`.
-   *
-   * - `range`: from the group's smallest number, which is kept as the minimum, to its largest
-   * - `magnitude`: from 0 to the largest magnitude; there is no minimum
-   * - `extreme`: the same, but the scale has the sign that puts the number of largest magnitude at the lowest code; of two
-   *   as large, the negative one
-   */
-  readonly span: "range" | "magnitude" | "extreme";
-  /** Scales in the span. */
-  readonly steps: number;
-  /** The code of `minimum`, or of 0 where there is none. */
-  readonly zero: number;
+/** What reading one token's vector takes, in units whose costs were fitted to measurements. */
+export interface ReadingWork {
+  /** Codes read, with the centroids of 8 bits that they stand for. */
+  readonly gathers?: number;
+  /** Numbers unpacked from evenly spaced levels. */
+  readonly levels?: number;
+  /** Numbers gathered from a codebook that all heads share, and scaled. */
+  readonly universal?: number;
 }
 
 /**
@@ -74,25 +65,25 @@ export interface Scheme {
   readonly block: number;
   /** Bits per channel of the codes: `codeBits / channels`. */
   readonly bits: number;
-  /** Where its centroids come from. */
-  readonly codebook: CodebookKind;
-  /** Centroids a code chooses from; 0 where the scheme has none. */
+  /** Centroids that a code chooses from; 0 where codes are numbers themselves. */
   readonly centroids: number;
+  /** Where the centroids are; absent where there are none. */
+  readonly codebook?: CodebookSpec;
   /**
-   * Whether codes describe a vector that was rotated by a Hadamard matrix. The rotary embedding does not commute with it,
-   * so keys that come before theirs get it first ({@linkcode CodingContext.turn}).
+   * Whether keys that come before their rotary embedding are coded with it ({@linkcode CodingContext.turn}), because it does
+   * not commute with what the scheme does to vectors. Kernels that encode and decode them have a variant of their own.
    */
-  readonly rotated: boolean;
-  /** The levels that codes count, where they are evenly spaced; absent for the other schemes. */
-  readonly levels?: UniformLevels;
+  readonly positional: boolean;
+  /** Whether codes are all that the cache would keep otherwise, so that none of the vector is lost. */
+  readonly lossless: boolean;
   /**
    * The record layout at one head dimension.
    *
    * @throws {CoupletError} `shape` where the scheme has none.
    */
   layout(headDim: number): RecordLayout;
-  /** binary16 bits `[centroids][channels]` of a universal codebook at one head dimension; absent for the other kinds. */
-  universalCentroids?(headDim: number): Uint16Array<ArrayBuffer>;
+  /** What reading one token's vector takes; what it takes from memory is counted apart. */
+  work(headDim: number): ReadingWork;
 }
 
 /** Each family of schemes parses the ids it knows. */

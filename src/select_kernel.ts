@@ -33,7 +33,13 @@ export interface KernelQuery {
 
 /** What a list of kernels may be. */
 export const KERNELS: Kind<readonly KernelInfo[]> = listOf(
-  having(`a kernel, as ${kernelSetEntry("u8b8_d128")} has`, "name", "bindings", "load"),
+  having(
+    `a kernel, as ${kernelSetEntry("u8b8_d128")} has`,
+    "name",
+    "bindings",
+    "overrides",
+    "load",
+  ),
 );
 
 /** Storage buffers a kernel binds. */

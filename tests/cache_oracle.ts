@@ -218,7 +218,7 @@ async function checkRead(
         `the exact window, ${name}`,
       );
       const wanted = run.decoded(index, layer, side, coded).subarray(codedFirst * channels);
-      const exact = !run.scheme(layer, side).rotated;
+      const exact = !run.scheme(layer, side).positional;
       for (let at = 0; at < codedChannels; at += headDim) {
         const vector = wanted.subarray(at, at + headDim);
         const tolerance = exact ? 0 : DECODED_TOLERANCE * largestMagnitude(vector);

@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { compareFiles, writeFiles } from "../codegen/compare.ts";
 import { emitFiles } from "../codegen/emit.ts";
-import { checkScheme, expandTable } from "../codegen/expand.ts";
+import { expandTable } from "../codegen/expand.ts";
 import { generateKernels } from "../codegen/generate.ts";
 import { generate } from "../codegen/main.ts";
 import { createRenderer } from "../codegen/render.ts";
 import { readTemplates, templatesFile } from "../codegen/templates.ts";
 import { kmeans, ladder, pairs, sizes } from "../codegen/variants.ts";
 import { workgroupBytes } from "../codegen/workgroup_bytes.ts";
-import { CoupletError, type KernelInfo, parseScheme } from "../mod.ts";
+import { CoupletError, type KernelInfo } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import { BASE_WORKGROUP_BYTES } from "../src/kernel_constants.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
@@ -186,14 +186,6 @@ Deno.test("generateKernels() gives what the command writes, with the published t
     assert.deepEqual(compareFiles(folder, files), { missing: [], stale: [], orphaned: [] });
     return Promise.resolve();
   });
-});
-
-Deno.test("checkScheme() refuses a scheme without codebook and levels whose records are no f16", () => {
-  const half = parseScheme("f16");
-  for (const id of ["f16", "c4b8", "u4b8", "kc2", "q4"]) checkScheme(parseScheme(id));
-  for (const other of [{ codeBits: 8 }, { codeBits: 4, channels: 2 }]) {
-    refuses("scheme", () => checkScheme({ ...half, id: "new", ...other }));
-  }
 });
 
 Deno.test("generateKernels() refuses a request that gives no row, or no kernel", () => {

@@ -63,8 +63,8 @@ Deno.test("docs/formats.md: every row of the table of records is the layout of i
 /** The centroids of the examples: learned ones as the page says. */
 function exampleCentroids(scheme: Scheme, headDim: number): Float64Array<ArrayBuffer> {
   const { centroids, channels, codebook } = scheme;
-  if (codebook === "universal") {
-    return Float64Array.from(fromFloat16Array(scheme.universalCentroids!(headDim)));
+  if (codebook?.definition !== undefined) {
+    return Float64Array.from(fromFloat16Array(codebook.definition(headDim)));
   }
   return Float64Array.from(
     { length: centroids * headDim },

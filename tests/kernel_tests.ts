@@ -77,7 +77,7 @@ function keySpace(variant: KeyVariant, keys: SchemeId, headDim: number): KeyOpti
   const still = { inverseFrequencies: new Array<number>(headDim / 2).fill(0) };
   return {
     space: "pre-rope",
-    rope: { layout: "half", theta: 10000, ...(parseScheme(keys).rotated ? still : {}) },
+    rope: { layout: "half", theta: 10000, ...(parseScheme(keys).positional ? still : {}) },
   };
 }
 

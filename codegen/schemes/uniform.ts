@@ -1,7 +1,7 @@
 /** Kernels of uniform quantisation, whose levels are evenly spaced: KIVI's, and llama.cpp's cache types. */
 import { MAX_SPAN } from "../../src/kernel_constants.ts";
 import type { Scheme } from "../../src/scheme.ts";
-import { GROUP } from "../../src/schemes/levels.ts";
+import { GROUP, uniformLevels } from "../../src/schemes/levels.ts";
 import { plainMix, plainScore } from "../kernels/attention.ts";
 import { codecKernel, type Context } from "../kernels/kernel_row.ts";
 import { decodeRow, encoderSizes, loadedChunks, recordSizes } from "./common.ts";
@@ -10,7 +10,7 @@ import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
 /** The kernels of one scheme of evenly spaced levels at one head dimension. */
 export function uniformKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const { codeBits, layout } = scheme;
-  const { group, span, steps, zero } = scheme.levels!;
+  const { group, span, steps, zero } = uniformLevels(scheme);
   const { tokens, metadataWords } = layout(headDim);
   const ranged = span === "range";
   const load: Context = { loadPartial: ranged ? `load_levels_${group}` : "load_symmetric" };

@@ -5,7 +5,7 @@
  */
 import { CoupletError } from "@couplet/kv";
 import { createRenderer } from "../../codegen/render.ts";
-import type { KernelRow } from "../../codegen/kernel_row.ts";
+import type { KernelRow } from "../../codegen/kernels/kernel_row.ts";
 import { readTemplates } from "../../codegen/templates.ts";
 import { kernelLines, type KernelTrace, type LineSource } from "./kernel_trace.ts";
 

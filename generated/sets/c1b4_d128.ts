@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_c1b4_d128",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "4 bits without coupling: the ablation beside c2b8",
     load: () => import("../decode_c1b4_d128.wgsl.ts"),
@@ -35,6 +36,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_c1b4_d128",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    overrides: ["SIDE", "TOKENS", "BLOCK"],
     workgroupBytes: 1024,
     reason: "4 bits without coupling: the ablation beside c2b8",
     load: () => import("../encode_c1b4_d128.wgsl.ts"),
@@ -42,6 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c1b4_d128",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "4 bits without coupling: the ablation beside c2b8",
@@ -50,6 +53,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c1b4_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 2048,
     reason: "4 bits without coupling: the ablation beside c2b8",
@@ -58,6 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c1b4_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 2048,
     reason: "4 bits without coupling: the ablation beside c2b8",
@@ -66,6 +71,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c1b4_d128_table",
     bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "table", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 2048,
     reason: "4 bits without coupling: the ablation beside c2b8",
@@ -74,6 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c1b4_d128",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
+    overrides: ["IO_HALF"],
     workgroupBytes: 512,
     reason: "4 bits without coupling: the ablation beside c2b8",
     load: () => import("../table_c1b4_d128.wgsl.ts"),

@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_c2b2_d256",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
     load: () => import("../decode_c2b2_d256.wgsl.ts"),
@@ -35,6 +36,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_c2b2_d256",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    overrides: ["SIDE", "TOKENS", "BLOCK"],
     workgroupBytes: 1024,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
     load: () => import("../encode_c2b2_d256.wgsl.ts"),
@@ -42,6 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c2b2_d256",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
@@ -50,6 +53,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c2b2_d256_lut",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 4,
     workgroupBytes: 12288,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
@@ -58,6 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c2b2_d256_plain",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 4096,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
@@ -66,6 +71,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c2b2_d256_rope",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 4096,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",

@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c2b8_c2b8_d256_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 13440,
     reason: "a rate of the paper, the same for keys and values",
@@ -36,6 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c2b8_c2b8_d256_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 13440,
     reason: "a rate of the paper, the same for keys and values",
@@ -44,6 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c2b8_c2b8_d256_table",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 13440,
     reason: "a rate of the paper, the same for keys and values",
@@ -52,6 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c2b8_c2b8_d256_table16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 14464,
     reason: "a rate of the paper, the same for keys and values",
@@ -60,6 +64,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_c2b8_d256",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
     load: () => import("../decode_c2b8_d256.wgsl.ts"),
@@ -67,6 +72,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_c2b8_d256",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    overrides: ["SIDE", "TOKENS", "BLOCK"],
     workgroupBytes: 1024,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
     load: () => import("../encode_c2b8_d256.wgsl.ts"),
@@ -74,6 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c2b8_d256",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
@@ -82,6 +89,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c2b8_d256_plain",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 4096,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
@@ -90,6 +98,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c2b8_d256_rope",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 4096,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
@@ -98,6 +107,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c2b8_d256_table",
     bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "table", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 4096,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
@@ -106,6 +116,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c2b8_d256",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
+    overrides: ["IO_HALF"],
     workgroupBytes: 64,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
     load: () => import("../table_c2b8_d256.wgsl.ts"),
@@ -113,6 +124,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c2b8_d256_table16",
     bindings: ["step", "layer", "queries", "codebooks", "table16_written"],
+    overrides: ["IO_HALF"],
     workgroupBytes: 64,
     reason: "a rate of the paper, the same for keys and values",
     load: () => import("../table_c2b8_d256_table16.wgsl.ts"),

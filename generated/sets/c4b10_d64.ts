@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_c4b10_d64",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "2.5 and 5 bits: for those whose errors cost most",
     load: () => import("../decode_c4b10_d64.wgsl.ts"),
@@ -35,6 +36,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_c4b10_d64",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records"],
+    overrides: ["SIDE", "TOKENS", "BLOCK"],
     workgroupBytes: 576,
     reason: "2.5 and 5 bits: for those whose errors cost most",
     load: () => import("../encode_c4b10_d64.wgsl.ts"),
@@ -42,6 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c4b10_d64",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "2.5 and 5 bits: for those whose errors cost most",
@@ -50,6 +53,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c4b10_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2.5 and 5 bits: for those whose errors cost most",
@@ -58,6 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c4b10_d64_rope",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2.5 and 5 bits: for those whose errors cost most",
@@ -66,6 +71,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c4b10_d64_table",
     bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "table", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2.5 and 5 bits: for those whose errors cost most",
@@ -74,6 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c4b10_d64",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
+    overrides: ["IO_HALF"],
     workgroupBytes: 128,
     reason: "2.5 and 5 bits: for those whose errors cost most",
     load: () => import("../table_c4b10_d64.wgsl.ts"),

@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 10368,
     reason: "a rate of the paper, the same for keys and values",
@@ -36,6 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_plain_f16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 9872,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -44,6 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_plain_subgroups",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 10496,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -52,6 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10368,
     reason: "a rate of the paper, the same for keys and values",
@@ -60,6 +64,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_rope_f16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 9872,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -68,6 +73,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_rope_subgroups",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10496,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -76,6 +82,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_table",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 10368,
     reason: "a rate of the paper, the same for keys and values",
@@ -84,6 +91,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_table16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 10624,
     reason: "a rate of the paper, the same for keys and values",
@@ -92,6 +100,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_table16_subgroups",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 10752,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -100,6 +109,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_c4b8_d64",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("../decode_c4b8_d64.wgsl.ts"),
@@ -107,6 +117,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_c4b8_d64",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records"],
+    overrides: ["SIDE", "TOKENS", "BLOCK"],
     workgroupBytes: 576,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("../encode_c4b8_d64.wgsl.ts"),
@@ -114,6 +125,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c4b8_d64",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "2 bits: CQ-4c8b of the paper",
@@ -122,6 +134,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c4b8_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2 bits: CQ-4c8b of the paper",
@@ -130,6 +143,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c4b8_d64_rope",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2 bits: CQ-4c8b of the paper",
@@ -138,6 +152,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c4b8_d64_table",
     bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "table", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 1024,
     reason: "2 bits: CQ-4c8b of the paper",
@@ -146,6 +161,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c4b8_d64",
     bindings: ["step", "layer", "queries", "codebooks", "table_written"],
+    overrides: ["IO_HALF"],
     workgroupBytes: 128,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("../table_c4b8_d64.wgsl.ts"),
@@ -153,6 +169,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "table_c4b8_d64_table16",
     bindings: ["step", "layer", "queries", "codebooks", "table16_written"],
+    overrides: ["IO_HALF"],
     workgroupBytes: 128,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
     load: () => import("../table_c4b8_d64_table16.wgsl.ts"),

@@ -11,6 +11,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "copy",
     bindings: ["step", "records"],
+    overrides: ["UNIT"],
     workgroupBytes: 0,
     reason: "every cache: forks and copy-on-write pages",
     load: () => import("../copy.wgsl.ts"),
@@ -18,6 +19,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "page_table",
     bindings: ["step", "pages_written"],
+    overrides: [],
     workgroupBytes: 0,
     reason: "every cache: pages that sequences take",
     load: () => import("../page_table.wgsl.ts"),
@@ -25,6 +27,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "restore",
     bindings: ["step", "restored", "records"],
+    overrides: ["UNIT"],
     workgroupBytes: 0,
     reason: "every cache: snapshots",
     load: () => import("../restore.wgsl.ts"),

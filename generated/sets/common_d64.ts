@@ -13,6 +13,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "combine_d64",
     bindings: ["step", "layer", "partials", "sink_logits", "output"],
+    overrides: ["IO_HALF"],
     workgroupBytes: 0,
     reason: "every cache of this head dimension",
     load: () => import("../combine_d64.wgsl.ts"),
@@ -20,6 +21,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "load_d64",
     bindings: ["step", "layer", "exact", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "every cache of this head dimension",
     load: () => import("../load_d64.wgsl.ts"),
@@ -27,6 +29,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "store_d64",
     bindings: ["step", "layer", "keys", "values", "exact_written", "counters"],
+    overrides: ["IO_HALF"],
     workgroupBytes: 0,
     reason: "every cache of this head dimension",
     load: () => import("../store_d64.wgsl.ts"),

@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_plain",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 11392,
     reason: "flash-decode on f16: the baseline of speed",
@@ -36,6 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_plain_f16",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 10384,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -44,6 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_plain_subgroups",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 11520,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -52,6 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_rope",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 11392,
     reason: "flash-decode on f16: the baseline of speed",
@@ -60,6 +64,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_rope_f16",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10384,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -68,6 +73,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_rope_subgroups",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 11520,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -76,6 +82,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_f16_d128",
     bindings: ["step", "layer", "coded_records", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "uncompressed: the baseline of every figure",
     load: () => import("../decode_f16_d128.wgsl.ts"),
@@ -83,6 +90,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_f16_d128",
     bindings: ["step", "layer", "exact", "pages", "records"],
+    overrides: ["SIDE"],
     workgroupBytes: 0,
     reason: "uncompressed: the baseline of every figure",
     load: () => import("../encode_f16_d128.wgsl.ts"),
@@ -90,6 +98,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_f16_d128",
     bindings: ["step", "layer", "row_scores", "value_quads", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "uncompressed: the baseline of every figure",
@@ -98,6 +107,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_f16_d128_plain",
     bindings: ["step", "layer", "queries", "key_quads", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 2048,
     reason: "uncompressed: the baseline of every figure",
@@ -106,6 +116,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_f16_d128_rope",
     bindings: ["step", "layer", "queries", "key_quads", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 2048,
     reason: "uncompressed: the baseline of every figure",

@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d96_plain",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 10880,
     reason: "flash-decode on f16: the baseline of speed",
@@ -36,6 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d96_rope",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10880,
     reason: "flash-decode on f16: the baseline of speed",
@@ -44,6 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_f16_d96",
     bindings: ["step", "layer", "coded_records", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "uncompressed: the baseline of every figure",
     load: () => import("../decode_f16_d96.wgsl.ts"),
@@ -51,6 +54,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_f16_d96",
     bindings: ["step", "layer", "exact", "pages", "records"],
+    overrides: ["SIDE"],
     workgroupBytes: 0,
     reason: "uncompressed: the baseline of every figure",
     load: () => import("../encode_f16_d96.wgsl.ts"),
@@ -58,6 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_f16_d96",
     bindings: ["step", "layer", "row_scores", "value_quads", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "uncompressed: the baseline of every figure",
@@ -66,6 +71,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_f16_d96_plain",
     bindings: ["step", "layer", "queries", "key_quads", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 1536,
     reason: "uncompressed: the baseline of every figure",
@@ -74,6 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_f16_d96_rope",
     bindings: ["step", "layer", "queries", "key_quads", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 1536,
     reason: "uncompressed: the baseline of every figure",

@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_kc4_d128",
     bindings: ["step", "layer", "coded_records", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
     load: () => import("../decode_kc4_d128.wgsl.ts"),
@@ -35,6 +36,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_kc4_d128",
     bindings: ["step", "layer", "exact", "pages", "records"],
+    overrides: ["SIDE"],
     workgroupBytes: 2564,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
     load: () => import("../encode_kc4_d128.wgsl.ts"),
@@ -42,6 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_kc4_d128",
     bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
@@ -50,6 +53,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_kc4_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 2048,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
@@ -58,6 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_kc4_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 2048,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",

@@ -30,6 +30,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "kmeans_assign_c1",
     bindings: ["batch", "samples", "centroid_table", "scores", "codes_written"],
+    overrides: [],
     workgroupBytes: 0,
     reason: "every width of group that a coupled scheme can have, whatever its bits",
     load: () => import("../kmeans_assign_c1.wgsl.ts"),
@@ -37,6 +38,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "kmeans_assign_c16",
     bindings: ["batch", "samples", "centroid_table", "scores", "codes_written"],
+    overrides: [],
     workgroupBytes: 0,
     reason: "every width of group that a coupled scheme can have, whatever its bits",
     load: () => import("../kmeans_assign_c16.wgsl.ts"),
@@ -44,6 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "kmeans_assign_c2",
     bindings: ["batch", "samples", "centroid_table", "scores", "codes_written"],
+    overrides: [],
     workgroupBytes: 0,
     reason: "every width of group that a coupled scheme can have, whatever its bits",
     load: () => import("../kmeans_assign_c2.wgsl.ts"),
@@ -51,6 +54,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "kmeans_assign_c4",
     bindings: ["batch", "samples", "centroid_table", "scores", "codes_written"],
+    overrides: [],
     workgroupBytes: 0,
     reason: "every width of group that a coupled scheme can have, whatever its bits",
     load: () => import("../kmeans_assign_c4.wgsl.ts"),
@@ -58,6 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "kmeans_assign_c8",
     bindings: ["batch", "samples", "centroid_table", "scores", "codes_written"],
+    overrides: [],
     workgroupBytes: 0,
     reason: "every width of group that a coupled scheme can have, whatever its bits",
     load: () => import("../kmeans_assign_c8.wgsl.ts"),
@@ -65,6 +70,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "kmeans_update_c1",
     bindings: ["batch", "samples", "weights", "codes", "centroids", "partial_sums", "group_results"],
+    overrides: [],
     workgroupBytes: 512,
     reason: "every width of group that a coupled scheme can have, whatever its bits",
     load: () => import("../kmeans_update_c1.wgsl.ts"),
@@ -72,6 +78,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "kmeans_update_c16",
     bindings: ["batch", "samples", "weights", "codes", "centroids", "partial_sums", "group_results"],
+    overrides: [],
     workgroupBytes: 512,
     reason: "every width of group that a coupled scheme can have, whatever its bits",
     load: () => import("../kmeans_update_c16.wgsl.ts"),
@@ -79,6 +86,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "kmeans_update_c2",
     bindings: ["batch", "samples", "weights", "codes", "centroids", "partial_sums", "group_results"],
+    overrides: [],
     workgroupBytes: 512,
     reason: "every width of group that a coupled scheme can have, whatever its bits",
     load: () => import("../kmeans_update_c2.wgsl.ts"),
@@ -86,6 +94,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "kmeans_update_c4",
     bindings: ["batch", "samples", "weights", "codes", "centroids", "partial_sums", "group_results"],
+    overrides: [],
     workgroupBytes: 512,
     reason: "every width of group that a coupled scheme can have, whatever its bits",
     load: () => import("../kmeans_update_c4.wgsl.ts"),
@@ -93,6 +102,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "kmeans_update_c8",
     bindings: ["batch", "samples", "weights", "codes", "centroids", "partial_sums", "group_results"],
+    overrides: [],
     workgroupBytes: 512,
     reason: "every width of group that a coupled scheme can have, whatever its bits",
     load: () => import("../kmeans_update_c8.wgsl.ts"),

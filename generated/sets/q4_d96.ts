@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_q4_q4_d96_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 10880,
     reason: "a cache type of llama.cpp",
@@ -36,6 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_q4_q4_d96_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10880,
     reason: "a cache type of llama.cpp",
@@ -44,6 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_q4_d96",
     bindings: ["step", "layer", "coded_records", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
     load: () => import("../decode_q4_d96.wgsl.ts"),
@@ -51,6 +54,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_q4_d96",
     bindings: ["step", "layer", "exact", "pages", "records"],
+    overrides: ["SIDE"],
     workgroupBytes: 24,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
     load: () => import("../encode_q4_d96.wgsl.ts"),
@@ -58,6 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_q4_d96",
     bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
@@ -66,6 +71,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_q4_d96_plain",
     bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 1536,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
@@ -74,6 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_q4_d96_rope",
     bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 1536,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",

@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_q8_q8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 11392,
     reason: "a cache type of llama.cpp",
@@ -36,6 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_q8_q8_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 11392,
     reason: "a cache type of llama.cpp",
@@ -44,6 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_q8_d128",
     bindings: ["step", "layer", "coded_records", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
     load: () => import("../decode_q8_d128.wgsl.ts"),
@@ -51,6 +54,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_q8_d128",
     bindings: ["step", "layer", "exact", "pages", "records"],
+    overrides: ["SIDE"],
     workgroupBytes: 16,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
     load: () => import("../encode_q8_d128.wgsl.ts"),
@@ -58,6 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_q8_d128",
     bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
@@ -66,6 +71,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_q8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 2048,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
@@ -74,6 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_q8_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 2048,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",

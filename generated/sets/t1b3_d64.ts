@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_t1b3_d64",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 1024,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
     load: () => import("../decode_t1b3_d64.wgsl.ts"),
@@ -35,6 +36,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_t1b3_d64_rope",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "vectors"],
+    overrides: ["SIDE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     workgroupBytes: 1024,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
     load: () => import("../decode_t1b3_d64_rope.wgsl.ts"),
@@ -42,6 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_t1b3_d64",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
+    overrides: ["SIDE"],
     workgroupBytes: 2088,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
     load: () => import("../encode_t1b3_d64.wgsl.ts"),
@@ -49,6 +52,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_t1b3_d64_rope",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "records", "rope"],
+    overrides: ["SIDE", "INTERLEAVED", "ROTARY_CHUNKS"],
     workgroupBytes: 2088,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
     load: () => import("../encode_t1b3_d64_rope.wgsl.ts"),
@@ -56,6 +60,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_t1b3_d64",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
@@ -64,6 +69,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_t1b3_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 2048,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",
@@ -72,6 +78,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_t1b3_d64_rope",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 2048,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",

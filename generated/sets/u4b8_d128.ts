@@ -28,6 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_u4b8_u4b8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 14496,
     reason: "a rate without calibration, the same for keys and values",
@@ -36,6 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_u4b8_u4b8_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 15488,
     reason: "a rate without calibration, the same for keys and values",
@@ -44,6 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_u4b8_d128",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
+    overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 1024,
     reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
     load: () => import("../decode_u4b8_d128.wgsl.ts"),
@@ -51,6 +54,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_u4b8_d128_rope",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "vectors"],
+    overrides: ["SIDE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     workgroupBytes: 1024,
     reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
     load: () => import("../decode_u4b8_d128_rope.wgsl.ts"),
@@ -58,6 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_u4b8_d128",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
+    overrides: ["SIDE"],
     workgroupBytes: 12012,
     reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
     load: () => import("../encode_u4b8_d128.wgsl.ts"),
@@ -65,6 +70,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_u4b8_d128_rope",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records", "rope"],
+    overrides: ["SIDE", "INTERLEAVED", "ROTARY_CHUNKS"],
     workgroupBytes: 11812,
     reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
     load: () => import("../encode_u4b8_d128_rope.wgsl.ts"),
@@ -72,6 +78,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_u4b8_d128",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9344,
     reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
@@ -80,6 +87,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_u4b8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 5152,
     reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
@@ -88,6 +96,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_u4b8_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 6144,
     reason: "1.375 and 2.375 bits without calibration, after NSNQuant",

@@ -183,7 +183,7 @@ function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
     }
     seen.add(key);
     const wanted = wantedSchemes(schemes, one).filter((id) =>
-      parseScheme(id).codebook === "learned"
+      parseScheme(id).codebook?.source === "calibration"
     );
     checkSamples(one, wanted);
     return wanted.map((scheme) => {

@@ -123,7 +123,7 @@ export class SideStore {
   #context(head: number, first: number): CodingContext {
     const { scheme, rope, scored = false, tiers } = this.#options;
     const codebook = { ...this.#codebooks[head]!, scored };
-    if (!scheme.rotated || rope === undefined) return codebook;
+    if (!scheme.positional || rope === undefined) return codebook;
     // An offset that all positions share cancels in scores, and codes do without it.
     const own = { ...rope, positionOffset: 0 };
     return {

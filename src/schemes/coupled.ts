@@ -14,7 +14,7 @@ export function coupled(id: SchemeId): Scheme | undefined {
   if (match === null) return undefined;
   const channels = Number(match[1]);
   const codeBits = Number(match[2]);
-  const centroidCount = 2 ** codeBits;
+  const centroids = 2 ** codeBits;
 
   function layout(headDim: number) {
     requireMultiple(id, headDim, channels);
@@ -28,18 +28,22 @@ export function coupled(id: SchemeId): Scheme | undefined {
     codeBits,
     block: 1,
     bits: codeBits / channels,
-    codebook: "learned",
-    centroids: centroidCount,
-    rotated: false,
+    centroids,
+    codebook: {
+      source: "calibration",
+      sharedBy: "head",
+      // A word of grid for each channel, then a byte for each number.
+      words: (headDim) => headDim + (headDim * centroids) / 4,
+    },
+    positional: false,
+    lossless: false,
     layout,
+    work: (headDim) => ({ gathers: layout(headDim).codes }),
   };
 }
 
 /** Finds the nearest centroids of coupled schemes. */
-export function coupledCodec(
-  { channels, codebook, centroids: centroidCount, layout }: Scheme,
-): Codec | undefined {
-  if (codebook !== "learned") return undefined;
+export function coupledCodec({ channels, centroids: centroidCount, layout }: Scheme): Codec {
   return {
     encode([vector], record, token, { centroids, scale }) {
       const own = layout(vector!.length);

@@ -7,7 +7,7 @@ import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId } from "../scheme.ts";
 import { d4Codebook, e8Codebook } from "./lattice_codebooks.ts";
 import { blockLimits, limited } from "./outliers.ts";
-import { decodeRotated, encodeRotated, storedCentroids } from "./rotated_codes.ts";
+import { decodeRotated, definedCodebook, encodeRotated, storedCentroids } from "./rotated_codes.ts";
 import { findWaves, packWave, unpackWave, type Wave, waveAt, waveCount } from "./waves.ts";
 
 const ID = /^u(4|8)b8$/;
@@ -53,18 +53,21 @@ export function lattice(id: SchemeId): Scheme | undefined {
     codeBits,
     block: BLOCK,
     bits: codeBits / channels,
-    codebook: "universal",
     centroids: 2 ** codeBits,
-    rotated: true,
+    codebook: definedCodebook(
+      channels,
+      codeBits,
+      () => storedCentroids(id, () => CODEBOOKS[channels]!().flat()),
+    ),
+    positional: true,
+    lossless: false,
     layout,
-
-    universalCentroids: () => storedCentroids(id, () => CODEBOOKS[channels]!().flat()),
+    work: (headDim) => ({ universal: headDim }),
   };
 }
 
 /** Codes as {@linkcode lattice} describes. */
-export function latticeCodec({ id, channels, layout }: Scheme): Codec | undefined {
-  if (!ID.test(id)) return undefined;
+export function latticeCodec({ channels, layout }: Scheme): Codec {
   return {
     encode(vectors, record, _token, { centroids, turn, scored = false }) {
       const headDim = vectors[0]!.length;

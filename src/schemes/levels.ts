@@ -3,11 +3,41 @@ import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../float16.ts";
 import { type RecordLayout, recordLayout, requireMultiple } from "../record_layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
 import type { Codec } from "../codec.ts";
-import type { Scheme, SchemeId, UniformLevels } from "../scheme.ts";
+import type { Scheme, SchemeId } from "../scheme.ts";
 import { blockLimits, type ChannelLimits } from "./outliers.ts";
 
 /** Numbers that share a scale. */
 export const GROUP = 32;
+
+/**
+ * Levels at equal distances, a scale, for each group of 32 numbers: code `c` stands for
+ * `minimum + scale * (c - zero)`. Scale and minimum are binary16.
+ */
+export interface UniformLevels {
+  /** What a group is: consecutive tokens of one channel, which are a block then, or consecutive channels of one token. */
+  readonly group: "tokens" | "channels";
+  /**
+   * What the scale divides into `steps`.
+   *
+   * - `range`: from the group's smallest number, which is kept as the minimum, to its largest
+   * - `magnitude`: from 0 to the largest magnitude; there is no minimum
+   * - `extreme`: the same, but the scale has the sign that puts the number of largest magnitude at the lowest code; of two
+   *   as large, the negative one
+   */
+  readonly span: "range" | "magnitude" | "extreme";
+  /** Scales in the span. */
+  readonly steps: number;
+  /** The code of `minimum`, or of 0 where there is none. */
+  readonly zero: number;
+}
+
+/** What only this family asks of its schemes. */
+const levelsOfSchemes = /* @__PURE__ */ new WeakMap<Scheme, UniformLevels>();
+
+/** The levels that the codes of a scheme count, one that {@linkcode levelScheme} made. */
+export function uniformLevels(scheme: Scheme): UniformLevels {
+  return levelsOfSchemes.get(scheme)!;
+}
 
 /** A group's scale and minimum, as stored. */
 interface GroupLevels {
@@ -69,24 +99,27 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
     return recordLayout(headDim, codeBits, metadata, block);
   }
 
-  return {
+  const scheme: Scheme = {
     id,
     family: "uniform",
     channels: 1,
     codeBits,
     block,
     bits: codeBits,
-    codebook: "none",
     centroids: 0,
-    rotated: false,
-    levels,
+    positional: false,
+    lossless: false,
     layout,
+    work: (headDim) => ({ levels: headDim }),
   };
+  levelsOfSchemes.set(scheme, levels);
+  return scheme;
 }
 
 /** Finds the nearest levels of schemes whose levels are evenly spaced. */
-export function levelsCodec({ codeBits, layout, levels }: Scheme): Codec | undefined {
-  if (levels === undefined) return undefined;
+export function levelsCodec(scheme: Scheme): Codec {
+  const { codeBits, layout } = scheme;
+  const levels = uniformLevels(scheme);
   const { group, span, zero } = levels;
   const groupBits = groupBitsOf(levels);
 

@@ -1,4 +1,5 @@
 /** What schemes with a universal codebook share: codes of a rotated vector, and the codebook as stored. */
+import type { CodebookSpec } from "../scheme.ts";
 import { MAX_FLOAT16, roundToFloat16, toFloat16Array } from "../float16.ts";
 
 /** A vector's codes. */
@@ -61,6 +62,20 @@ export function decodeRotated(
     { length: codes.length * channels },
     (_, i) => centroids[codes[Math.floor(i / channels)]! * channels + i % channels]!,
   );
+}
+
+/** The codebook of a scheme whose centroids have a definition; kernels load it four words at a time, so it has whole quads. */
+export function definedCodebook(
+  channels: number,
+  codeBits: number,
+  definition: (headDim: number) => Uint16Array<ArrayBuffer>,
+): CodebookSpec {
+  return {
+    source: "definition",
+    sharedBy: "model",
+    words: () => 4 * Math.ceil((2 ** codeBits * channels) / 8),
+    definition,
+  };
 }
 
 const kept = new Map<string, Uint16Array<ArrayBuffer>>();

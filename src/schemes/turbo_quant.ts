@@ -5,7 +5,7 @@ import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference
 import type { Codec } from "../codec.ts";
 import type { Scheme, SchemeId } from "../scheme.ts";
 import { lloydMax } from "./lloyd_max.ts";
-import { decodeRotated, encodeRotated, storedCentroids } from "./rotated_codes.ts";
+import { decodeRotated, definedCodebook, encodeRotated, storedCentroids } from "./rotated_codes.ts";
 
 const ID = /^t1b([1-4])$/;
 
@@ -37,13 +37,16 @@ export function turboQuant(id: SchemeId): Scheme | undefined {
     codeBits,
     block: 1,
     bits: codeBits,
-    codebook: "universal",
     centroids: 2 ** codeBits,
-    rotated: true,
+    codebook: definedCodebook(
+      1,
+      codeBits,
+      (headDim) => storedCentroids(`${id} ${headDim}`, () => lloydMax(headDim, codeBits)),
+    ),
+    positional: true,
+    lossless: false,
     layout,
-
-    universalCentroids: (headDim) =>
-      storedCentroids(`${id} ${headDim}`, () => lloydMax(headDim, codeBits)),
+    work: (headDim) => ({ universal: headDim }),
   };
 }
 

@@ -196,13 +196,13 @@ export const LAYERS: readonly Mutation[] = [
   ...inFile("compiled", "src/compiled_layer.ts", ["cache /codes alone/"], [
     [
       "encoders-of-keys",
-      "compileEncoder(device, options, layer[side], encode, SIDE)",
-      "compileEncoder(device, options, layer[side], encode, 0)",
+      "compileEncoder(compile, options, layer[side], encode, SIDE)",
+      "compileEncoder(compile, options, layer[side], encode, 0)",
     ],
     [
       "readers-of-keys",
-      "compileKernel(device, decode, { ...host, SIDE, ...rotary })",
-      "compileKernel(device, decode, { ...host, SIDE: 0, ...rotary })",
+      "compile(decode, { SIDE })",
+      "compile(decode, { SIDE: 0 })",
     ],
     [
       "values-copied-by-keys-size",

@@ -249,13 +249,8 @@ export const PLANNING: readonly Mutation[] = [
       "",
     ],
     [
-      "gathers-by-channel",
-      'if (codebook === "learned") return { gathers: layout(headDim).codes };',
-      'if (codebook === "learned") return { gathers: headDim };',
-    ],
-    [
       "values-for-free",
-      "const token = sum(keyWork(variant, keys, headDim, span), vectorWork(values, headDim), {",
+      "const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {",
       "const token = sum(keyWork(variant, keys, headDim, span), {",
     ],
     [

@@ -161,12 +161,24 @@ export const REFERENCE: readonly Mutation[] = [
     "schemes",
   ], [
     [
+      "universal-not-in-quads",
+      "words: () => 4 * Math.ceil((2 ** codeBits * channels) / 8),",
+      "words: () => Math.ceil((2 ** codeBits * channels) / 2),",
+      { tests: ["cache_sizes"] },
+    ],
+    [
       "ties-to-the-highest",
       "if (likeness > best) {",
       "if (likeness >= best) {",
     ],
   ]),
   ...inFile("schemes", "src/schemes/coupled.ts", ["schemes", "cache /codes alone/"], [
+    [
+      "gathers-by-channel",
+      "work: (headDim) => ({ gathers: layout(headDim).codes }),",
+      "work: (headDim) => ({ gathers: headDim }),",
+      { tests: ["attention_cost", "choose_attention"] },
+    ],
     ["ties-of-centroids-to-the-highest", "if (distance < best) {", "if (distance <= best) {"],
     [
       "scale-not-in-distance",

@@ -86,15 +86,9 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "learned-side-shared",
-      '[keys, values].every((scheme) => parseScheme(scheme).codebook !== "learned")',
-      '[keys, values].some((scheme) => parseScheme(scheme).codebook !== "learned")',
+      '[keys, values].every((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head")',
+      '[keys, values].some((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head")',
       { tests: ["cache /learned side/"] },
-    ],
-    [
-      "universal-not-in-quads",
-      "return Math.ceil(bytes / 16) * 16;",
-      "return Math.ceil(bytes / 4) * 4;",
-      { tests: ["cache_sizes"] },
     ],
     [
       "rope-table-one-row-short",

@@ -251,6 +251,6 @@ function keySpace(rope: boolean, keys: SchemeId, headDim: number): KeyOptions {
   const still = { inverseFrequencies: new Array<number>(headDim / 2).fill(0) };
   return {
     space: "pre-rope",
-    rope: { layout: "half", theta: 10000, ...(parseScheme(keys).rotated ? still : {}) },
+    rope: { layout: "half", theta: 10000, ...(parseScheme(keys).positional ? still : {}) },
   };
 }
