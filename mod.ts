@@ -32,9 +32,15 @@ export {
   recordBits,
   recordLayout,
   recordWords,
+  sectionedLayout,
   unpackRecords,
 } from "./src/checked_records.ts";
-export type { RecordLayout, RecordMetadata } from "./src/record_layout.ts";
+export type {
+  PlacedSection,
+  RecordLayout,
+  RecordMetadata,
+  RecordSection,
+} from "./src/record_layout.ts";
 export { centroidNumbers, type GridCentroids, roundToGrid } from "./src/centroid_grid.ts";
 export * from "./src/codebook.ts";
 export * from "./src/cache_types.ts";

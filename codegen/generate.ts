@@ -24,9 +24,15 @@ import type { SchemeId } from "../src/scheme.ts";
 import { emitFiles, type GeneratedFiles } from "./emit.ts";
 import { expandTable } from "./expand.ts";
 import { createRenderer } from "./render.ts";
+import { otherTemplates } from "./schemes/find.ts";
 import { USER_FIELDS, type UserRows, userTable } from "./user_table.ts";
 
 export { type Difference, writeFiles } from "./compare.ts";
+export { plainMix, plainScore } from "./kernels/attention.ts";
+export { codecKernel, type Context, type KernelRow } from "./kernels/kernel_row.ts";
+export { decodeRow, encoderSizes, loadedChunks, recordSizes } from "./schemes/common.ts";
+export { type FamilyKernels, registerKernels } from "./schemes/find.ts";
+export { encoderBindings, type SchemeKernels } from "./schemes/scheme_kernels.ts";
 export type { GeneratedFiles, SchemeId, UserRows };
 
 /**
@@ -38,5 +44,6 @@ export type { GeneratedFiles, SchemeId, UserRows };
  */
 export function generateKernels(rows: UserRows): GeneratedFiles {
   checkOptions("usage", "Cannot generate kernels", USER_FIELDS, rows);
-  return emitFiles(expandTable(userTable(rows)), createRenderer(templates), "@couplet/kv");
+  const texts = new Map([...templates, ...otherTemplates]);
+  return emitFiles(expandTable(userTable(rows)), createRenderer(texts), "@couplet/kv");
 }

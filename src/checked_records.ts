@@ -1,9 +1,9 @@
 /** How codes lie in records, with arguments checked: planning and the reference ask too often for that. */
-import { checkOptions, type Kind, whole } from "./check_options.ts";
+import { checkOptions, type Kind, kind, listOf, oneOf, TEXT, whole } from "./check_options.ts";
 import { NUMBER, NUMBERS, record, typedArray } from "./data_kinds.ts";
 import * as unchecked from "./record_layout.ts";
 import * as pack from "./reference/pack.ts";
-import type { RecordLayout, RecordMetadata } from "./record_layout.ts";
+import type { RecordLayout, RecordMetadata, RecordSection } from "./record_layout.ts";
 
 const WHAT = "Cannot lay out records";
 const NO_METADATA: RecordMetadata = { sharedBits: 0, tokenBits: 0 };
@@ -30,6 +30,37 @@ export function recordLayout(
     least: whole(1, 64),
   }, { codes, codeBits, metadata, least });
   return unchecked.recordLayout(codes, codeBits, metadata, least);
+}
+
+/**
+ * The layout of records with several runs of numbers.
+ *
+ * @param metadata What lies in front of the codes.
+ * @param planes The codes, and other planes of their bits; each begins with a word of its own.
+ * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
+ * unused.
+ * @throws {CoupletError} `shape` where a section is none, or there is no plane.
+ */
+export function sectionedLayout(
+  metadata: readonly RecordSection[],
+  planes: readonly [RecordSection, ...RecordSection[]],
+  least = 1,
+): RecordLayout {
+  const sections = listOf(record<RecordSection>("a section { name, per, count, bits }", {
+    name: TEXT,
+    per: oneOf("record", "token"),
+    count: whole(0),
+    bits: whole(1, 32),
+  }));
+  checkOptions("shape", WHAT, {
+    metadata: sections,
+    planes: kind(
+      `${sections[0]}, and one at least`,
+      (value) => sections[1](value) && value.length > 0 && value[0]!.count > 0,
+    ),
+    least: whole(1, 64),
+  }, { metadata, planes, least });
+  return unchecked.sectionedLayout(metadata, planes, least);
 }
 
 /**

@@ -2,8 +2,9 @@
  * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A cache on a device gets along
  * with schemes alone, so that a bundle of one leaves this out.
  */
+import { checkOptions, FUNCTION, TEXT } from "./check_options.ts";
 import { CoupletError } from "./errors.ts";
-import { parseScheme, type Scheme, type SchemeFamily } from "./scheme.ts";
+import { type OtherFamily, parseScheme, type Scheme, type SchemeFamily } from "./scheme.ts";
 import { coupledCodec } from "./schemes/coupled.ts";
 import { halfCodec } from "./schemes/half.ts";
 import { hadamardCodec } from "./schemes/hadamard_codec.ts";
@@ -73,18 +74,45 @@ const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
   hadamard: hadamardCodec,
 };
 
+const others = new Map<OtherFamily, (scheme: Scheme) => Codec>();
+
+/**
+ * Gives a family of another program or package its codecs.
+ *
+ * @param codec The codec of one of its schemes.
+ */
+export function registerCodec(family: OtherFamily, codec: (scheme: Scheme) => Codec): void {
+  checkOptions("scheme", "Cannot register codecs", { family: TEXT, codec: FUNCTION }, {
+    family,
+    codec,
+  });
+  others.set(family, codec);
+}
+
 /**
  * The codec of a scheme.
  *
- * @throws {CoupletError} `scheme` where the scheme is none that `parseScheme` gave.
+ * @throws {CoupletError} `scheme` where the scheme is none that `parseScheme` gave, or its family has no codecs.
  */
 export function schemeCodec(scheme: Scheme): Codec {
+  const what = `Cannot code vectors with the scheme "${Object(scheme).id}"`;
   if (parseScheme(Object(scheme).id) !== scheme) {
     throw new CoupletError("scheme", {
-      what: `Cannot code vectors with the scheme "${scheme.id}"`,
+      what,
       why: "no family of schemes made it",
       remedy: "Take schemes from parseScheme()",
     });
   }
-  return codecs[scheme.family](scheme);
+  const { family } = scheme;
+  const codec = Object.hasOwn(codecs, family)
+    ? codecs[family as SchemeFamily]
+    : others.get(family as OtherFamily);
+  if (codec === undefined) {
+    throw new CoupletError("scheme", {
+      what,
+      why: `the family ${family} has no codecs`,
+      remedy: "Register them (registerCodec)",
+    });
+  }
+  return codec(scheme);
 }

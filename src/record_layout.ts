@@ -1,14 +1,33 @@
 import { raise } from "./raise.ts";
 
+/** Numbers of one kind in a record: metadata, or codes, or a plane of their bits. */
+export interface RecordSection {
+  /** What they are, for people; the section named `codes` holds the codes, or their first plane. */
+  readonly name: string;
+  /** Whether each token has some for itself, or all tokens of the record share them. */
+  readonly per: "record" | "token";
+  /** How many: of the record, or of each token. */
+  readonly count: number;
+  /** Bits of one. */
+  readonly bits: number;
+}
+
+/** A section at its place. Number `i` of token `t` begins at bit `firstBit + (t * count + i) * bits` of a record. */
+export interface PlacedSection extends RecordSection {
+  /** The first bit, counted from the record's lowest. */
+  readonly firstBit: number;
+}
+
 /**
  * How the codes of one KV head lie in u32 words.
  *
- * A record holds `tokens` consecutive tokens of one KV head and one side (keys or values) in `words`
- * words: first what else a scheme must know to decode them, {@linkcode RecordMetadata}, then, from a
- * word of its own on, the codes. Code `j` of token `t` occupies bits `(t * codes + j) * codeBits` of
- * them onward, least significant bit first, and may straddle two words.
+ * A record holds `tokens` consecutive tokens of one KV head and one side (keys or values) in `words` words, section by
+ * section: first what else a scheme must know to decode them, {@linkcode RecordMetadata}, then, from a word of its own on,
+ * the codes. Numbers lie least significant bit first, and may straddle two words.
  */
 export interface RecordLayout {
+  /** All that a record holds, in order. */
+  readonly sections: readonly PlacedSection[];
   /** Codes per token and KV head. */
   readonly codes: number;
   /** Bits per code. */
@@ -48,24 +67,67 @@ const MAX_PADDING = 0.03;
 export function recordLayout(
   codes: number,
   codeBits: number,
-  metadata: RecordMetadata = NO_METADATA,
+  { sharedBits, tokenBits }: RecordMetadata = NO_METADATA,
   least = 1,
 ): RecordLayout {
-  const { sharedBits, tokenBits } = metadata;
-  let tokens = least;
-  const metadataWords = () => Math.ceil((sharedBits + tokens * tokenBits) / 32);
-  const words = () => metadataWords() + Math.ceil((tokens * codes * codeBits) / 32);
-  const padding = () => words() * 32 - sharedBits - tokens * (tokenBits + codes * codeBits);
-  while (padding() >= MAX_PADDING * words() * 32) tokens *= 2;
-  return {
-    codes,
-    codeBits,
-    tokens,
-    words: words(),
-    metadata,
-    metadataWords: metadataWords(),
-    paddingBits: padding(),
-  };
+  return sectionedLayout(
+    [
+      { name: "shared", per: "record", count: sharedBits, bits: 1 },
+      { name: "token", per: "token", count: tokenBits, bits: 1 },
+    ],
+    [{ name: "codes", per: "token", count: codes, bits: codeBits }],
+    least,
+  );
+}
+
+/**
+ * The layout of records with several runs of numbers.
+ *
+ * @param metadata What lies in front of the codes.
+ * @param planes The codes, and other planes of their bits; each begins with a word of its own.
+ * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
+ * unused.
+ */
+export function sectionedLayout(
+  metadata: readonly RecordSection[],
+  planes: readonly [RecordSection, ...RecordSection[]],
+  least = 1,
+): RecordLayout {
+  const sizeOf = ({ per, count, bits }: RecordSection, tokens: number) =>
+    count * bits * (per === "token" ? tokens : 1);
+  const total = (per: RecordSection["per"]) =>
+    metadata.filter((one) => one.per === per).reduce((sum, one) => sum + sizeOf(one, 1), 0);
+  for (let tokens = least;; tokens *= 2) {
+    const sections: PlacedSection[] = [];
+    let bit = 0;
+    let used = 0;
+    const wordEnd = () => Math.ceil(bit / 32);
+    const place = (section: RecordSection) => {
+      const size = sizeOf(section, tokens);
+      if (size > 0) sections.push({ ...section, firstBit: bit });
+      bit += size;
+      used += size;
+    };
+    metadata.forEach(place);
+    const metadataWords = wordEnd();
+    for (const plane of planes) {
+      bit = wordEnd() * 32;
+      place(plane);
+    }
+    const words = wordEnd();
+    const paddingBits = words * 32 - used;
+    if (paddingBits >= MAX_PADDING * words * 32) continue;
+    return {
+      sections,
+      codes: planes[0].count,
+      codeBits: planes[0].bits,
+      tokens,
+      words,
+      metadata: { sharedBits: total("record"), tokenBits: total("token") },
+      metadataWords,
+      paddingBits,
+    };
+  }
 }
 
 /** Words that `tokens` tokens of one KV head occupy. */

@@ -1,4 +1,4 @@
-import { TEXT } from "./check_options.ts";
+import { checkOptions, having, kind, TEXT } from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import { coupled } from "./schemes/coupled.ts";
@@ -23,6 +23,9 @@ export type SchemeId = string;
 
 /** A family of schemes that code alike: the name of its room in the library, the generator, the templates and the tests. */
 export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard";
+
+/** A family that another program or package brings, by a name with a slash in it, such as `acme/ternary`. */
+export type OtherFamily = `${string}/${string}`;
 
 /** The codebook of a scheme whose codes name centroids. */
 export interface CodebookSpec {
@@ -56,7 +59,7 @@ export interface Scheme {
   /** The id, the same token in file names, codebooks, policies and tables. */
   readonly id: SchemeId;
   /** The family it is of. */
-  readonly family: SchemeFamily;
+  readonly family: SchemeFamily | OtherFamily;
   /** Channels that share one code. */
   readonly channels: number;
   /** Bits of one code. */
@@ -86,8 +89,11 @@ export interface Scheme {
   work(headDim: number): ReadingWork;
 }
 
+/** A scheme that has a room in this package. */
+export type OwnScheme = Scheme & { readonly family: SchemeFamily };
+
 /** Each family of schemes parses the ids it knows. */
-const families: readonly ((id: SchemeId) => Scheme | undefined)[] = [
+const families: readonly ((id: SchemeId) => OwnScheme | undefined)[] = [
   half,
   coupled,
   lattice,
@@ -118,4 +124,38 @@ export function parseScheme(id: SchemeId): Scheme {
     parsed.set(id, scheme);
   }
   return scheme;
+}
+
+/**
+ * Makes a scheme of another program or package known, by its id: {@linkcode parseScheme} then returns it, and caches can be
+ * planned with it. What codes vectors in float64 is given to {@linkcode registerCodec}, what its kernels are made of to
+ * `registerKernels()` of `@couplet/kv/generate`. See docs/adding_a_scheme.md.
+ *
+ * @throws {CoupletError} `scheme` where it is no scheme, its id is not of lower-case letters and digits, its family has no
+ * slash in its name, or another scheme has its id.
+ */
+export function registerScheme(scheme: Scheme): void {
+  const what = "Cannot register a scheme";
+  checkOptions("scheme", what, { scheme: having<Scheme>("a scheme", "layout", "work") }, {
+    scheme,
+  });
+  const { id, family, block } = scheme;
+  checkOptions("scheme", what, {
+    scheme: {
+      id: kind("lower-case letters and digits", (id) => TEXT[1](id) && /^[a-z][a-z0-9]*$/.test(id)),
+      family: kind("owner/name", (name) => TEXT[1](name) && /^[^/]+\/[^/]+$/.test(name)),
+      block: kind("1, 2, 4, 8, 16, 32 or 64 tokens", (tokens) => 64 % (tokens as number) === 0),
+    },
+  }, { scheme: { id, family, block } });
+  let known: Scheme | undefined;
+  for (const parse of families) known ??= parse(id);
+  known ??= parsed.get(id);
+  if (known !== undefined && known !== scheme) {
+    throw new CoupletError("scheme", {
+      what,
+      why: `there is a scheme "${id}" of the family ${known.family}`,
+      remedy: "Choose another id",
+    });
+  }
+  parsed.set(id, scheme);
 }

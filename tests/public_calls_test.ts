@@ -1,6 +1,6 @@
 /** Whatever a public function is given: it takes it, or refuses it by an error that says what, why and what to do. */
 import assert from "node:assert/strict";
-import { generateKernels, writeFiles } from "../codegen/generate.ts";
+import { generateKernels, registerKernels, writeFiles } from "../codegen/generate.ts";
 import { kernels } from "../generated/sets/f16_d64.ts";
 import * as library from "../mod.ts";
 import { gridCodebooks } from "./grid_numbers.ts";
@@ -69,6 +69,7 @@ const layout = {
   tokens: 1,
   words: 1,
   metadata: { sharedBits: 0, tokenBits: 0 },
+  sections: [{ name: "codes", per: "token", count: 4, bits: 8, firstBit: 0 }],
 };
 const { io: _io, features: _features, ...modelOptions } = options;
 const reference = library.createReferenceCache({
@@ -151,6 +152,21 @@ const CALLS: readonly Call[] = [
   },
   { name: "parseScheme", arguments: ["c4b8"], run: library.parseScheme },
   {
+    name: "registerScheme",
+    arguments: [{ ...library.parseScheme("kc2"), id: "tried1", family: "tests/tried" }],
+    run: library.registerScheme,
+  },
+  {
+    name: "registerCodec",
+    arguments: ["tests/tried", library.schemeCodec],
+    run: library.registerCodec,
+  },
+  {
+    name: "registerKernels",
+    arguments: ["tests/tried", () => {}, { "partials/tried.hbs": "" }],
+    run: registerKernels,
+  },
+  {
     name: "schemeCodec",
     arguments: [new Opaque(library.parseScheme("c4b8"))],
     run: library.schemeCodec,
@@ -175,6 +191,15 @@ const CALLS: readonly Call[] = [
     name: "recordLayout",
     arguments: [4, 8, { sharedBits: 0, tokenBits: 16 }, 2],
     run: library.recordLayout,
+  },
+  {
+    name: "sectionedLayout",
+    arguments: [
+      [{ name: "scale", per: "record", count: 1, bits: 16 }],
+      [{ name: "codes", per: "token", count: 4, bits: 2 }],
+      2,
+    ],
+    run: library.sectionedLayout,
   },
   { name: "recordWords", arguments: [layout, 3], run: library.recordWords },
   { name: "recordBits", arguments: [layout, 8], run: library.recordBits },

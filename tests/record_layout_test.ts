@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { CoupletError, parseScheme } from "../mod.ts";
+import { CoupletError, parseScheme, sectionedLayout } from "../mod.ts";
 import { sizes } from "../codegen/variants.ts";
 import { PAGE_TOKENS } from "../src/kernel_constants.ts";
 
@@ -61,6 +61,30 @@ Deno.test("recordLayout() wastes under 3 % and fills pages with whole records, f
       }
     }
   }
+});
+
+Deno.test("sectionedLayout() lays sections one after the other, planes from a word of their own on", () => {
+  const layout = sectionedLayout(
+    [
+      { name: "range", per: "record", count: 3, bits: 16 },
+      { name: "index", per: "token", count: 2, bits: 3 },
+    ],
+    [
+      { name: "codes", per: "token", count: 32, bits: 2 },
+      { name: "high", per: "token", count: 8, bits: 1 },
+    ],
+    8,
+  );
+  assert.deepEqual(
+    layout.sections.map(({ name, firstBit }) => [name, firstBit]),
+    [["range", 0], ["index", 48], ["codes", 96], ["high", 96 + 8 * 64]],
+  );
+  assert.deepEqual(
+    [layout.tokens, layout.metadataWords, layout.words, layout.paddingBits],
+    [8, 3, 3 + 16 + 2, 0],
+  );
+  assert.deepEqual(layout.metadata, { sharedBits: 48, tokenBits: 6 });
+  assert.deepEqual([layout.codes, layout.codeBits], [32, 2]);
 });
 
 for (

@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CoupletError } from "../src/errors.ts";
-import { recordLayout, recordWords } from "../src/record_layout.ts";
-import { packRecords, readCode, unpackRecords, writeCode } from "../src/reference/pack.ts";
+import { recordLayout, recordWords, sectionedLayout } from "../src/record_layout.ts";
+import {
+  firstRecords,
+  packRecords,
+  readCode,
+  unpackRecords,
+  writeCode,
+} from "../src/reference/pack.ts";
 
 /** A layout and the codes of some tokens in it. */
 const packed = fc.tuple(
@@ -86,4 +92,48 @@ Deno.test("packRecords and unpackRecords refuse what does not fit", () => {
   for (const call of refused) {
     assert.throws(call, (error) => error instanceof CoupletError && error.code === "shape");
   }
+});
+
+/** Sections of a record; the first plane of codes has at least one number. */
+function section(name: string, least: number) {
+  return fc.record({
+    name: fc.constant(name),
+    per: fc.constantFrom("record" as const, "token" as const),
+    count: fc.integer({ min: least, max: 9 }),
+    bits: fc.integer({ min: 1, max: 20 }),
+  });
+}
+
+Deno.test("firstRecords clears what the last record's other tokens have for themselves, and nothing else", () => {
+  const layouts = fc.tuple(
+    fc.array(section("metadata", 0), { maxLength: 3 }),
+    section("codes", 1),
+    fc.array(section("plane", 0), { maxLength: 2 }),
+  ).map(([metadata, codes, planes]) =>
+    sectionedLayout(metadata, [{ ...codes, per: "token" }, ...planes])
+  );
+  fc.assert(
+    fc.property(layouts, fc.integer({ min: 1, max: 70 }), (layout, tokens) => {
+      const words = new Uint32Array(recordWords(layout, tokens) + 1).fill(0xffffffff);
+      const kept = firstRecords(layout, words, tokens);
+      assert.equal(kept.length, recordWords(layout, tokens));
+      // Bit by bit: of how many tokens each bit of the last record is, where it is one token's.
+      const tokenOf = new Array<number>(layout.words * 32).fill(-1);
+      for (const { per, count, bits, firstBit } of layout.sections) {
+        const size = count * bits;
+        for (let bit = 0; bit < size * (per === "token" ? layout.tokens : 1); bit++) {
+          assert.equal(tokenOf[firstBit + bit], -1, "sections overlap");
+          tokenOf[firstBit + bit] = per === "token" ? Math.floor(bit / size) : 0;
+        }
+      }
+      const held = (tokens - 1) % layout.tokens + 1;
+      const last = kept.subarray(-layout.words);
+      tokenOf.forEach((token, bit) => {
+        const isSet = (last[bit >>> 5]! >>> (bit & 31) & 1) === 1;
+        assert.equal(isSet, token < held, `bit ${bit}`);
+      });
+      assert.ok(kept.subarray(0, -layout.words).every((word) => word === 0xffffffff));
+    }),
+    { seed: 4, numRuns: 200 },
+  );
 });

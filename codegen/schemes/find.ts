@@ -1,20 +1,76 @@
 /** Finds the room of a scheme's family. */
-import { parseScheme, type Scheme, type SchemeFamily, type SchemeId } from "../../src/scheme.ts";
+import { checkOptions, FUNCTION, isA, kind, TEXT } from "../../src/check_options.ts";
+import { CoupletError } from "../../src/errors.ts";
+import {
+  type OtherFamily,
+  parseScheme,
+  type Scheme,
+  type SchemeFamily,
+  type SchemeId,
+} from "../../src/scheme.ts";
 import { coupledKernels } from "./coupled.ts";
 import { hadamardKernels } from "./hadamard.ts";
 import { halfKernels } from "./half.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
 import { uniformKernels } from "./uniform.ts";
 
-const ROOMS: Readonly<Record<SchemeFamily, (scheme: Scheme, headDim: number) => SchemeKernels>> = {
+/** What gives the kernels of a family's schemes at one head dimension. */
+export type FamilyKernels = (scheme: Scheme, headDim: number) => SchemeKernels;
+
+const ROOMS: Readonly<Record<SchemeFamily, FamilyKernels>> = {
   half: halfKernels,
   coupled: coupledKernels,
   uniform: uniformKernels,
   hadamard: hadamardKernels,
 };
 
-/** The kernels of a scheme at one head dimension. */
+const others = new Map<OtherFamily, FamilyKernels>();
+
+/** Path to text of all templates that other families brought. */
+export const otherTemplates = new Map<string, string>();
+
+/**
+ * Gives a family of another program or package its kernels: {@linkcode generateKernels} then takes its schemes.
+ *
+ * @param templates Its templates and partials by path, such as `encode_ternary.wgsl.hbs` and `partials/load_ternary.hbs`.
+ * A partial is found by its name, so that its name must be its own.
+ */
+export function registerKernels(
+  family: OtherFamily,
+  kernels: FamilyKernels,
+  templates: Readonly<Record<string, string>>,
+): void {
+  const texts = kind<typeof templates>(
+    "an object of texts by path",
+    (value) => isA("Object", value) && Object.values(value as object).every(TEXT[1]),
+  );
+  checkOptions(
+    "scheme",
+    "Cannot register kernels",
+    { family: TEXT, kernels: FUNCTION, templates: texts },
+    { family, kernels, templates },
+  );
+  others.set(family, kernels);
+  for (const [path, text] of Object.entries(templates)) otherTemplates.set(path, text);
+}
+
+/**
+ * The kernels of a scheme at one head dimension.
+ *
+ * @throws {CoupletError} `scheme` where no family of schemes knows the id, or its family has no kernels.
+ */
 export function schemeKernels(id: SchemeId, headDim: number): SchemeKernels {
   const scheme = parseScheme(id);
-  return ROOMS[scheme.family](scheme, headDim);
+  const { family } = scheme;
+  const room = Object.hasOwn(ROOMS, family)
+    ? ROOMS[family as SchemeFamily]
+    : others.get(family as OtherFamily);
+  if (room === undefined) {
+    throw new CoupletError("scheme", {
+      what: `Cannot generate kernels for ${id}`,
+      why: `the family ${family} has none`,
+      remedy: "Register what they are made of (registerKernels)",
+    });
+  }
+  return room(scheme, headDim);
 }

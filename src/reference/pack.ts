@@ -80,8 +80,8 @@ export function tokenBit({ metadata, ...layout }: RecordLayout, token: number): 
 }
 
 /**
- * The records of the first `tokens` tokens, of which the last record's other tokens are cleared: their codes and
- * what metadata they have for themselves.
+ * The records of the first `tokens` tokens, of which the last record's other tokens are cleared: what they have for
+ * themselves in each section.
  *
  * @param words At least `[recordWords(layout, tokens)]`.
  */
@@ -91,11 +91,15 @@ export function firstRecords(
   tokens: number,
 ): Uint32Array<ArrayBuffer> {
   const first = words.slice(0, wordsOf(layout, tokens));
-  for (let token = tokens; token % layout.tokens !== 0; token++) {
-    const start = tokenBit(layout, token);
-    const end = start + layout.metadata.tokenBits;
-    for (let bit = start; bit < end; bit += 32) writeBits(first, bit, Math.min(32, end - bit), 0);
-    for (let code = 0; code < layout.codes; code++) writeCode(layout, first, token, code, 0);
+  const last = tokens % layout.tokens;
+  if (last === 0) return first;
+  const record = first.subarray(-layout.words);
+  for (const { per, count, bits, firstBit } of layout.sections) {
+    if (per === "record") continue;
+    const end = firstBit + layout.tokens * count * bits;
+    for (let bit = firstBit + last * count * bits; bit < end; bit += 32) {
+      writeBits(record, bit, Math.min(32, end - bit), 0);
+    }
   }
   return first;
 }

@@ -1,4 +1,4 @@
-import type { Scheme, SchemeId } from "../scheme.ts";
+import type { OwnScheme, SchemeId } from "../scheme.ts";
 import { levelScheme } from "./levels.ts";
 
 /**
@@ -6,7 +6,7 @@ import { levelScheme } from "./levels.ts";
  * `q8` has the largest magnitude at 127 scales on either side; `q4` has the number of largest magnitude at -8 scales, and 7
  * on the other side. Bits lie as in all records here, so that the bytes differ from llama.cpp's, not the levels.
  */
-export function ggml(id: SchemeId): Scheme | undefined {
+export function ggml(id: SchemeId): OwnScheme | undefined {
   if (id === "q8") {
     return levelScheme(id, 8, { group: "channels", span: "magnitude", steps: 127, zero: 128 });
   }

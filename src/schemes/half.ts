@@ -2,10 +2,10 @@ import { finiteFloat16Bits, fromFloat16Bits } from "../float16.ts";
 import { recordLayout, requireMultiple } from "../record_layout.ts";
 import { readCode, writeCode } from "../reference/pack.ts";
 import type { Codec } from "../codec.ts";
-import type { Scheme, SchemeId } from "../scheme.ts";
+import type { OwnScheme, Scheme, SchemeId } from "../scheme.ts";
 
 /** The uncompressed scheme: every channel is its own 16-bit code, its binary16 bits. */
-export function half(id: SchemeId): Scheme | undefined {
+export function half(id: SchemeId): OwnScheme | undefined {
   if (id !== "f16") return undefined;
   function layout(headDim: number) {
     requireMultiple(id, headDim, 2);

@@ -1,4 +1,4 @@
-import type { Scheme, SchemeId } from "../scheme.ts";
+import type { OwnScheme, SchemeId } from "../scheme.ts";
 import { levelScheme } from "./levels.ts";
 
 /**
@@ -6,7 +6,7 @@ import { levelScheme } from "./levels.ts";
  * for each channel over 32 tokens, as it codes keys, `kt<bits>` for each token over 32 channels, as it codes values. Its
  * residual, which stays exact, is the window.
  */
-export function kivi(id: SchemeId): Scheme | undefined {
+export function kivi(id: SchemeId): OwnScheme | undefined {
   const match = /^k([ct])([24])$/.exec(id);
   if (match === null) return undefined;
   const codeBits = Number(match[2]);

@@ -4,7 +4,7 @@ import { checkHadamard, hadamard, hadamardInverse } from "../hadamard.ts";
 import { recordLayout } from "../record_layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
 import type { Codec } from "../codec.ts";
-import type { Scheme, SchemeId } from "../scheme.ts";
+import type { OwnScheme, Scheme, SchemeId } from "../scheme.ts";
 import { d4Codebook, e8Codebook } from "./lattice_codebooks.ts";
 import { blockLimits, limited } from "./outliers.ts";
 import { decodeRotated, definedCodebook, encodeRotated, storedCentroids } from "./rotated_codes.ts";
@@ -34,7 +34,7 @@ const CODEBOOKS: Readonly<Record<number, () => number[][]>> = { 4: d4Codebook, 8
  * In keys as they are scored, what the model adds to single channels of all keys has become waves, which would spread over
  * all channels: they are taken off first, and lie behind means of a byte (E4M3) a channel.
  */
-export function lattice(id: SchemeId): Scheme | undefined {
+export function lattice(id: SchemeId): OwnScheme | undefined {
   const match = ID.exec(id);
   if (match === null) return undefined;
   const channels = Number(match[1]);

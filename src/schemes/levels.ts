@@ -3,7 +3,7 @@ import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../float16.ts";
 import { type RecordLayout, recordLayout, requireMultiple } from "../record_layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
 import type { Codec } from "../codec.ts";
-import type { Scheme, SchemeId } from "../scheme.ts";
+import type { OwnScheme, Scheme, SchemeId } from "../scheme.ts";
 import { blockLimits, type ChannelLimits } from "./outliers.ts";
 
 /** Numbers that share a scale. */
@@ -86,7 +86,7 @@ function groupBitsOf({ span }: UniformLevels): number {
  * Codes are reproducible: scale and minimum are rounded to binary16 first, and then each number gets the level nearest to it.
  * Where a group is a channel of a block, a number far from all others is left out of the range, and gets the last level.
  */
-export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevels): Scheme {
+export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevels): OwnScheme {
   const { group } = levels;
   const block = group === "tokens" ? GROUP : 1;
   const groupBits = groupBitsOf(levels);
@@ -99,7 +99,7 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
     return recordLayout(headDim, codeBits, metadata, block);
   }
 
-  const scheme: Scheme = {
+  const scheme: OwnScheme = {
     id,
     family: "uniform",
     channels: 1,

@@ -3,7 +3,7 @@ import { checkHadamard, hadamard, hadamardInverse } from "../hadamard.ts";
 import { recordLayout } from "../record_layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
 import type { Codec } from "../codec.ts";
-import type { Scheme, SchemeId } from "../scheme.ts";
+import type { OwnScheme, Scheme, SchemeId } from "../scheme.ts";
 import { lloydMax } from "./lloyd_max.ts";
 import { decodeRotated, definedCodebook, encodeRotated, storedCentroids } from "./rotated_codes.ts";
 
@@ -19,7 +19,7 @@ const RECORD_TOKENS = 2;
  * TurboQuant for least squared error (arXiv 2504.19874 algorithm 1), the baseline of calibration-free schemes: a vector is
  * rotated, its size is kept as binary16, and each channel's rest is rounded by the Lloyd-Max quantiser of its distribution.
  */
-export function turboQuant(id: SchemeId): Scheme | undefined {
+export function turboQuant(id: SchemeId): OwnScheme | undefined {
   const match = ID.exec(id);
   if (match === null) return undefined;
   const codeBits = Number(match[1]);

@@ -114,14 +114,14 @@ export const REFERENCE: readonly Mutation[] = [
   ...inFile("reference", "src/reference/pack.ts", ["reference_pack", "snapshot"], [
     [
       "metadata-of-others-kept",
-      "for (let bit = start; bit < end; bit += 32) writeBits(first, bit, Math.min(32, end - bit), 0);",
-      "",
+      "of layout.sections) {",
+      "of layout.sections.slice(-1)) {",
       { tests: ["reference_pack", "block_cache", "rotated_cache"] },
     ],
     [
       "codes-of-others-kept",
-      "for (let code = 0; code < layout.codes; code++) writeCode(layout, first, token, code, 0);",
-      "",
+      "of layout.sections) {",
+      "of layout.sections.slice(0, -1)) {",
     ],
     [
       "metadata-at-token-of-sequence",
@@ -134,8 +134,8 @@ export const REFERENCE: readonly Mutation[] = [
     ["padding-of-5-percent", "const MAX_PADDING = 0.03;", "const MAX_PADDING = 0.05;"],
     [
       "metadata-of-one-token",
-      "Math.ceil((sharedBits + tokens * tokenBits) / 32)",
-      "Math.ceil((sharedBits + tokenBits) / 32)",
+      'count * bits * (per === "token" ? tokens : 1)',
+      "count * bits",
     ],
   ]),
   ...inFile("schemes", "src/schemes/levels.ts", ["levels"], [

@@ -48,24 +48,30 @@ export function checkDrawable(scheme: Scheme, headDim: number): void {
 /** All fields of one record of a scheme, in order; together they are all of its bits. */
 export function recordFields(scheme: Scheme, headDim: number): readonly RecordField[] {
   const layout = scheme.layout(headDim);
-  const { sharedBits, tokenBits } = layout.metadata;
   const fields: RecordField[] = [];
   let bit = 0;
   const add = (bits: number, holds: RecordField["holds"]) => {
     if (bits > 0) fields.push({ bit, bits, holds });
     bit += bits;
   };
-  add(sharedBits, { kind: "shared" });
-  for (let token = 0; token < layout.tokens; token++) add(tokenBits, { kind: "token", token });
-  add(layout.metadataWords * 32 - bit, { kind: "padding" });
-  for (let token = 0; token < layout.tokens; token++) {
-    for (let code = 0; code < layout.codes; code++) {
-      add(layout.codeBits, {
-        kind: "code",
-        token,
-        code,
-        channels: [code * scheme.channels, (code + 1) * scheme.channels - 1],
-      });
+  for (const { per, count, bits, firstBit } of layout.sections) {
+    add(firstBit - bit, { kind: "padding" });
+    if (per === "record") {
+      add(count * bits, { kind: "shared" });
+      continue;
+    }
+    const isMetadata = firstBit < layout.metadataWords * 32;
+    const channels = headDim / count;
+    for (let token = 0; token < layout.tokens; token++) {
+      if (isMetadata) add(count * bits, { kind: "token", token });
+      for (let code = 0; code < count && !isMetadata; code++) {
+        add(bits, {
+          kind: "code",
+          token,
+          code,
+          channels: [code * channels, (code + 1) * channels - 1],
+        });
+      }
     }
   }
   add(layout.words * 32 - bit, { kind: "padding" });
