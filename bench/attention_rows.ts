@@ -16,7 +16,7 @@ import { readBuffer } from "../tools/read_buffer.ts";
 import { centroidBytes } from "../src/cache_sizes.ts";
 import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
 import { createFilledCache } from "./filled_cache.ts";
-import { KERNELS } from "./kernels.ts";
+import { benchKernels } from "./kernels.ts";
 import { type BenchModel, modelKeys, modelShape } from "./models.ts";
 import { randomTensor } from "./random_tensor.ts";
 
@@ -77,7 +77,7 @@ export function planRow(
     features,
     // A row is its scheme's best; what has fewer digits says so by its kernels' names.
     precision: "f16",
-    kernels: KERNELS,
+    kernels: benchKernels([row.pair.keys, row.pair.values], model.headDim),
   });
   const one = planCache(options(1));
   const { codes, codebooks } = one.bytes;

@@ -8,7 +8,7 @@ import { createCopyProbe } from "./bandwidth.ts";
 import { chooseClock, type Clock, type Work } from "./clock.ts";
 import { describeEnvironment, type Environment } from "./device.ts";
 import { createFilledCache } from "./filled_cache.ts";
-import { KERNELS } from "./kernels.ts";
+import { benchKernels } from "./kernels.ts";
 import { type BenchModel, modelKeys, modelShape } from "./models.ts";
 import { randomTensor } from "./random_tensor.ts";
 import { measureRounds } from "./rounds.ts";
@@ -125,7 +125,7 @@ async function prepareStep(
     },
     limits: device.limits,
     features: device.features,
-    kernels: KERNELS,
+    kernels: benchKernels([keys, values], model.headDim),
   };
   const filled = await createFilledCache(device, planCache(options), options, context);
   const { cache, sequences: [sequence] } = filled;

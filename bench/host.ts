@@ -1,6 +1,6 @@
 /** What one decode step costs on the host: beginning it and recording 32 layers, without any GPU time. */
 import { createCache, planCache } from "../mod.ts";
-import { KERNELS } from "./kernels.ts";
+import { manifest } from "../generated/manifest.ts";
 import { randomTensor } from "./random_tensor.ts";
 import { type Spread, spread } from "./statistics.ts";
 
@@ -25,7 +25,7 @@ export async function measureHost(device: GPUDevice): Promise<Spread> {
       stepTokens: 1,
       appendTokens: 1,
     },
-    kernels: KERNELS,
+    kernels: manifest,
   });
   const cache = await createCache({ device, plan });
   const sequence = cache.createSequence();

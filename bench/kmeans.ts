@@ -2,7 +2,7 @@
 import { seededRandom } from "../src/calibrate/random.ts";
 import { correlated, samplesOf } from "../tests/kmeans_helpers.ts";
 import { calibrate, parseScheme, type SchemeId, SIDES } from "../mod.ts";
-import { KERNELS } from "./kernels.ts";
+import { manifest } from "../generated/manifest.ts";
 
 /** The model that is extrapolated to: Llama-3.1-8B's shape. */
 export const WHOLE = {
@@ -49,7 +49,7 @@ export async function measureKmeans(
       model: { name: "bench", digest: "0" },
       seed: 1,
       device,
-      kernels: KERNELS,
+      kernels: manifest,
     });
     return { tokens, seconds: (performance.now() - started) / 1000 };
   };

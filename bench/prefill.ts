@@ -7,7 +7,7 @@ import { FIXTURE_MODEL } from "../examples/command_line.ts";
 import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
 import { createCache, planCache, type PlanOptions } from "../mod.ts";
 import { randomCodebooks } from "./codebooks.ts";
-import { KERNELS } from "./kernels.ts";
+import { benchKernels } from "./kernels.ts";
 import { randomTensor } from "./random_tensor.ts";
 
 const TOKENS = 4096;
@@ -39,7 +39,7 @@ export async function measurePrefill(
     },
     limits: device.limits,
     features: device.features,
-    kernels: KERNELS,
+    kernels: benchKernels([keys, values], headDim),
   };
   const cache = await createCache({
     device,

@@ -3,8 +3,8 @@ import { CoupletError } from "../src/errors.ts";
 import { type KernelNameParts, parseKernelName } from "../src/kernel_name.ts";
 import { kernelSetEntry, kernelSetName } from "../src/kernel_set.ts";
 import { kmeansExample, planExample } from "./entry_examples.ts";
+import { kernelInfo } from "./kernels/kernel_info.ts";
 import type { KernelRow } from "./kernels/kernel_row.ts";
-import { workgroupBytes } from "./workgroup_bytes.ts";
 
 /** Kernels that are imported together. */
 export interface KernelSet {
@@ -98,20 +98,18 @@ export function kernelSets(rows: readonly KernelRow[]): KernelSet[] {
   return [...sets.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** The names of a kernel's overrides, in order. */
-function overrides(wgsl: string): string[] {
-  return [...wgsl.matchAll(/^override (\w+):/gm)].map(([, name]) => name!);
-}
-
-function entryText(row: KernelRow, wgsl: string): string {
+function entryText(row: KernelRow, text: string): string {
+  const { name, bindings, overrides, span, workgroupBytes, reason } = kernelInfo(row, text);
+  const list = (names: readonly string[]) =>
+    `[${names.map((name) => JSON.stringify(name)).join(", ")}]`;
   const fields = {
-    name: JSON.stringify(row.name),
-    bindings: `[${row.bindings.map((name) => JSON.stringify(name)).join(", ")}]`,
-    overrides: `[${overrides(wgsl).map((name) => JSON.stringify(name)).join(", ")}]`,
-    ...(row.span === undefined ? {} : { span: row.span }),
-    workgroupBytes: workgroupBytes(wgsl),
-    reason: JSON.stringify(row.reason),
-    load: `() => import("../${row.name}.wgsl.ts")`,
+    name: JSON.stringify(name),
+    bindings: list(bindings),
+    overrides: list(overrides),
+    ...(span === undefined ? {} : { span }),
+    workgroupBytes,
+    reason: JSON.stringify(reason),
+    load: `() => import("../${name}.wgsl.ts")`,
   };
   const lines = Object.entries(fields).map(([name, value]) => `    ${name}: ${value},\n`);
   return `  {\n${lines.join("")}  },\n`;

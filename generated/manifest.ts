@@ -29,36 +29,16 @@ import { kernels as c16b8_d256 } from "./sets/c16b8_d256.ts";
 import { kernels as c16b8_d64 } from "./sets/c16b8_d64.ts";
 import { kernels as c16b8_d80 } from "./sets/c16b8_d80.ts";
 import { kernels as c16b8_d96 } from "./sets/c16b8_d96.ts";
-import { kernels as c1b1_d128 } from "./sets/c1b1_d128.ts";
-import { kernels as c1b1_d256 } from "./sets/c1b1_d256.ts";
 import { kernels as c1b1_d64 } from "./sets/c1b1_d64.ts";
-import { kernels as c1b1_d80 } from "./sets/c1b1_d80.ts";
-import { kernels as c1b1_d96 } from "./sets/c1b1_d96.ts";
-import { kernels as c1b2_d128 } from "./sets/c1b2_d128.ts";
-import { kernels as c1b2_d256 } from "./sets/c1b2_d256.ts";
 import { kernels as c1b2_d64 } from "./sets/c1b2_d64.ts";
-import { kernels as c1b2_d80 } from "./sets/c1b2_d80.ts";
-import { kernels as c1b2_d96 } from "./sets/c1b2_d96.ts";
-import { kernels as c1b4_d128 } from "./sets/c1b4_d128.ts";
-import { kernels as c1b4_d256 } from "./sets/c1b4_d256.ts";
 import { kernels as c1b4_d64 } from "./sets/c1b4_d64.ts";
-import { kernels as c1b4_d80 } from "./sets/c1b4_d80.ts";
-import { kernels as c1b4_d96 } from "./sets/c1b4_d96.ts";
 import { kernels as c2b10_d128 } from "./sets/c2b10_d128.ts";
 import { kernels as c2b10_d256 } from "./sets/c2b10_d256.ts";
 import { kernels as c2b10_d64 } from "./sets/c2b10_d64.ts";
 import { kernels as c2b10_d80 } from "./sets/c2b10_d80.ts";
 import { kernels as c2b10_d96 } from "./sets/c2b10_d96.ts";
-import { kernels as c2b2_d128 } from "./sets/c2b2_d128.ts";
-import { kernels as c2b2_d256 } from "./sets/c2b2_d256.ts";
 import { kernels as c2b2_d64 } from "./sets/c2b2_d64.ts";
-import { kernels as c2b2_d80 } from "./sets/c2b2_d80.ts";
-import { kernels as c2b2_d96 } from "./sets/c2b2_d96.ts";
-import { kernels as c2b4_d128 } from "./sets/c2b4_d128.ts";
-import { kernels as c2b4_d256 } from "./sets/c2b4_d256.ts";
 import { kernels as c2b4_d64 } from "./sets/c2b4_d64.ts";
-import { kernels as c2b4_d80 } from "./sets/c2b4_d80.ts";
-import { kernels as c2b4_d96 } from "./sets/c2b4_d96.ts";
 import { kernels as c2b8_d128 } from "./sets/c2b8_d128.ts";
 import { kernels as c2b8_d256 } from "./sets/c2b8_d256.ts";
 import { kernels as c2b8_d64 } from "./sets/c2b8_d64.ts";
@@ -69,11 +49,7 @@ import { kernels as c4b10_d256 } from "./sets/c4b10_d256.ts";
 import { kernels as c4b10_d64 } from "./sets/c4b10_d64.ts";
 import { kernels as c4b10_d80 } from "./sets/c4b10_d80.ts";
 import { kernels as c4b10_d96 } from "./sets/c4b10_d96.ts";
-import { kernels as c4b4_d128 } from "./sets/c4b4_d128.ts";
-import { kernels as c4b4_d256 } from "./sets/c4b4_d256.ts";
 import { kernels as c4b4_d64 } from "./sets/c4b4_d64.ts";
-import { kernels as c4b4_d80 } from "./sets/c4b4_d80.ts";
-import { kernels as c4b4_d96 } from "./sets/c4b4_d96.ts";
 import { kernels as c4b8_c8b8_d128 } from "./sets/c4b8_c8b8_d128.ts";
 import { kernels as c4b8_c8b8_d256 } from "./sets/c4b8_c8b8_d256.ts";
 import { kernels as c4b8_c8b8_d64 } from "./sets/c4b8_c8b8_d64.ts";
@@ -141,36 +117,16 @@ const sets: readonly (readonly KernelInfo[])[] = [
   c16b8_d64,
   c16b8_d80,
   c16b8_d96,
-  c1b1_d128,
-  c1b1_d256,
   c1b1_d64,
-  c1b1_d80,
-  c1b1_d96,
-  c1b2_d128,
-  c1b2_d256,
   c1b2_d64,
-  c1b2_d80,
-  c1b2_d96,
-  c1b4_d128,
-  c1b4_d256,
   c1b4_d64,
-  c1b4_d80,
-  c1b4_d96,
   c2b10_d128,
   c2b10_d256,
   c2b10_d64,
   c2b10_d80,
   c2b10_d96,
-  c2b2_d128,
-  c2b2_d256,
   c2b2_d64,
-  c2b2_d80,
-  c2b2_d96,
-  c2b4_d128,
-  c2b4_d256,
   c2b4_d64,
-  c2b4_d80,
-  c2b4_d96,
   c2b8_d128,
   c2b8_d256,
   c2b8_d64,
@@ -181,11 +137,7 @@ const sets: readonly (readonly KernelInfo[])[] = [
   c4b10_d64,
   c4b10_d80,
   c4b10_d96,
-  c4b4_d128,
-  c4b4_d256,
   c4b4_d64,
-  c4b4_d80,
-  c4b4_d96,
   c4b8_c8b8_d128,
   c4b8_c8b8_d256,
   c4b8_c8b8_d64,

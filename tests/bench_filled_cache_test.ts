@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createFilledCache } from "../bench/filled_cache.ts";
 import { randomCodebooks } from "../bench/codebooks.ts";
-import { KERNELS } from "../bench/kernels.ts";
+import { manifest } from "../generated/manifest.ts";
 import { spreadNumber } from "../bench/random_tensor.ts";
 import { BASE_LIMITS, type Cache, createCache, planCache, type PlanOptions } from "../mod.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
@@ -60,7 +60,7 @@ for (
         stepTokens: CHUNK,
         appendTokens: CHUNK,
       },
-      kernels: KERNELS,
+      kernels: manifest,
     };
     // One KV head of f16 fits, and the buffers that are bound whole; two heads do not.
     const limits = { ...BASE_LIMITS, ...(parts === 1 ? {} : { maxStorageBufferBindingSize: 6e5 }) };

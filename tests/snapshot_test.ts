@@ -30,7 +30,7 @@ const device = await requestTestDevice();
 /** Mixed schemes, among them records of eight tokens and of two, and pages that a sequence fills in part. */
 const mixed: CacheOptions = {
   shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 80 },
-  policy: { keys: "c8b10", values: "c2b2", layers: { 1: { keys: "f16", values: "c4b8" } } },
+  policy: { keys: "c8b10", values: "c2b10", layers: { 1: { keys: "f16", values: "c4b8" } } },
   keys: { space: "pre-rope", rope: { layout: "half", theta: 10000 } },
   tiers: { sinks: 3, window: 10 },
   capacity: { sequences: 3, tokens: 512, sequenceTokens: 300, stepTokens: 80, appendTokens: 70 },

@@ -212,14 +212,14 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "many-tokens-of-one",
-      "manyTokens: many === one ? recordTokens : manyTokens",
-      "manyTokens: recordTokens",
+      "many: await cut(ENCODE_TOKENS, manyTokens), manyTokens };",
+      "many: await cut(ENCODE_TOKENS, manyTokens), manyTokens: recordTokens };",
       { tests: ["cache /nearest centroid|thousands/", "splits"] },
     ],
     [
-      "softcap-in-scores-alone",
-      'if (name === "attend" || name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;',
-      'if (name === "score") constants.SOFTCAP = softcap > 0 ? 1 : 0;',
+      "softcap-lost",
+      "SOFTCAP: softcap > 0 ? 1 : 0,",
+      "SOFTCAP: 0,",
       { tests: ["cache /softcap/"] },
     ],
     [
