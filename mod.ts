@@ -29,11 +29,13 @@ export * from "./src/scheme.ts";
 export * from "./src/codec.ts";
 export {
   packRecords,
+  readBits,
   recordBits,
   recordLayout,
   recordWords,
   sectionedLayout,
   unpackRecords,
+  writeBits,
 } from "./src/checked_records.ts";
 export type {
   PlacedSection,

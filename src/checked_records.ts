@@ -123,6 +123,40 @@ export function unpackRecords(
   return pack.unpackRecords(layout, words, tokens);
 }
 
+/**
+ * Writes `bits` bits of a number into words, least significant bit first; the other bits are kept.
+ *
+ * @param words Changed in place.
+ * @param bit The first bit, counted from the first word's lowest.
+ * @param bits 1 to 32.
+ * @throws {CoupletError} `shape` where the bits do not lie in the words.
+ */
+export function writeBits(words: Uint32Array, bit: number, bits: number, value: number): void {
+  checkOptions("shape", "Cannot write bits", { value: NUMBER }, { value });
+  checkPlace(words, bit, bits);
+  pack.writeBits(words, bit, bits, value);
+}
+
+/**
+ * Reads what {@linkcode writeBits} wrote.
+ *
+ * @throws {CoupletError} `shape` where the bits do not lie in the words.
+ */
+export function readBits(words: Uint32Array, bit: number, bits: number): number {
+  checkPlace(words, bit, bits);
+  return pack.readBits(words, bit, bits);
+}
+
+function checkPlace(words: Uint32Array, bit: number, bits: number): void {
+  checkOptions("shape", "Cannot find bits in records", {
+    words: typedArray("Uint32Array"),
+    bits: whole(1, 32),
+  }, { words, bits });
+  checkOptions("shape", "Cannot find bits in records", {
+    bit: whole(0, words.length * 32 - bits),
+  }, { bit });
+}
+
 /** What `layout()` of a scheme gives. */
 function layoutKind(): Kind<Pick<RecordLayout, "codes" | "codeBits" | "tokens" | "words">> {
   return record("what layout() of a scheme gives", {

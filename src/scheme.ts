@@ -1,4 +1,13 @@
-import { checkOptions, having, kind, TEXT } from "./check_options.ts";
+import {
+  checkOptions,
+  FUNCTION,
+  having,
+  type Kind,
+  kind,
+  POSITIVE,
+  TEXT,
+  whole,
+} from "./check_options.ts";
 import { describeValue } from "./describe_value.ts";
 import { CoupletError } from "./errors.ts";
 import { coupled } from "./schemes/coupled.ts";
@@ -126,6 +135,9 @@ export function parseScheme(id: SchemeId): Scheme {
   return scheme;
 }
 
+/** Blocks that a page divides into. */
+const BLOCKS: readonly unknown[] = [1, 2, 4, 8, 16, 32, 64];
+
 /**
  * Makes a scheme of another program or package known, by its id: {@linkcode parseScheme} then returns it, and caches can be
  * planned with it. What codes vectors in float64 is given to {@linkcode registerCodec}, what its kernels are made of to
@@ -136,17 +148,35 @@ export function parseScheme(id: SchemeId): Scheme {
  */
 export function registerScheme(scheme: Scheme): void {
   const what = "Cannot register a scheme";
-  checkOptions("scheme", what, { scheme: having<Scheme>("a scheme", "layout", "work") }, {
-    scheme,
-  });
-  const { id, family, block } = scheme;
+  const flag: Kind<boolean> = kind("true or false", (value) => typeof value === "boolean");
   checkOptions("scheme", what, {
     scheme: {
-      id: kind("lower-case letters and digits", (id) => TEXT[1](id) && /^[a-z][a-z0-9]*$/.test(id)),
-      family: kind("owner/name", (name) => TEXT[1](name) && /^[^/]+\/[^/]+$/.test(name)),
-      block: kind("1, 2, 4, 8, 16, 32 or 64 tokens", (tokens) => 64 % (tokens as number) === 0),
+      id: kind<string>(
+        "lower-case letters and digits",
+        (id) => TEXT[1](id) && /^[a-z][a-z0-9]*$/.test(id),
+      ),
+      family: kind<OtherFamily>(
+        "a name of two parts, owner/family",
+        (name) => TEXT[1](name) && /^[^/]+\/[^/]+$/.test(name),
+      ),
+      channels: whole(1, 256),
+      codeBits: whole(1, 32),
+      block: kind<number>("1, 2, 4, 8, 16, 32 or 64 tokens", (tokens) => BLOCKS.includes(tokens)),
+      bits: POSITIVE,
+      centroids: whole(0),
+      "codebook?": having<CodebookSpec>(
+        "{ source, sharedBy, words }",
+        "source",
+        "sharedBy",
+        "words",
+      ),
+      positional: flag,
+      lossless: flag,
+      layout: FUNCTION,
+      work: FUNCTION,
     },
-  }, { scheme: { id, family, block } });
+  }, { scheme });
+  const { id } = scheme;
   let known: Scheme | undefined;
   for (const parse of families) known ??= parse(id);
   known ??= parsed.get(id);

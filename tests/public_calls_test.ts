@@ -192,6 +192,8 @@ const CALLS: readonly Call[] = [
     arguments: [4, 8, { sharedBits: 0, tokenBits: 16 }, 2],
     run: library.recordLayout,
   },
+  { name: "writeBits", arguments: [new Uint32Array(2), 30, 3, 5], run: library.writeBits },
+  { name: "readBits", arguments: [new Uint32Array(2), 30, 3], run: library.readBits },
   {
     name: "sectionedLayout",
     arguments: [

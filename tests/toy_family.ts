@@ -4,7 +4,7 @@
  * token's own, whose exponent is a byte.
  */
 import type { Codec, Scheme } from "../mod.ts";
-import { registerCodec, registerScheme, sectionedLayout } from "../mod.ts";
+import { readBits, registerCodec, registerScheme, sectionedLayout, writeBits } from "../mod.ts";
 import {
   codecKernel,
   decodeRow,
@@ -17,7 +17,6 @@ import {
   registerKernels,
   type SchemeKernels,
 } from "../codegen/generate.ts";
-import { readBits, writeBits } from "../src/reference/pack.ts";
 
 const FAMILY = "tests/toy";
 

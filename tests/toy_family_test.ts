@@ -75,6 +75,8 @@ Deno.test("registerScheme() refuses what is no scheme, and ids that others have"
     const wrong of [
       {},
       { ...toy },
+      { ...toy, id: "toy4", codeBits: 0 },
+      { ...toy, id: "toy4", work: undefined },
       { ...toy, id: "c4b8" },
       { ...toy, id: "Toy" },
       { ...toy, id: "toy4", family: "half" },

@@ -1,5 +1,5 @@
 /** Finds the room of a scheme's family. */
-import { checkOptions, FUNCTION, isA, kind, TEXT } from "../../src/check_options.ts";
+import { checkOptions, FUNCTION, having, isA, kind, TEXT } from "../../src/check_options.ts";
 import { CoupletError } from "../../src/errors.ts";
 import {
   type OtherFamily,
@@ -72,5 +72,9 @@ export function schemeKernels(id: SchemeId, headDim: number): SchemeKernels {
       remedy: "Register what they are made of (registerKernels)",
     });
   }
-  return room(scheme, headDim);
+  const kernels = room(scheme, headDim);
+  checkOptions("scheme", `Cannot generate kernels for ${id}`, {
+    kernels: having("what SchemeKernels has", "codecs", "keyVariants", "score", "mix"),
+  }, { kernels });
+  return kernels;
 }
