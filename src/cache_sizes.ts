@@ -1,7 +1,6 @@
 /** Bytes of every buffer a cache allocates: the one place that knows. */
 import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./cache_options.ts";
 import type { LayerPolicy } from "./cache_types.ts";
-import { headCodebookWords } from "./centroid_grid.ts";
 import {
   BLOCK_ROWS,
   EXACT_SPAN,

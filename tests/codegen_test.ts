@@ -14,7 +14,6 @@ import { manifest } from "../generated/manifest.ts";
 import { BASE_WORKGROUP_BYTES } from "../src/kernel_constants.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { compareWithReference } from "./cache_oracle.ts";
-import { refuses } from "./refusals.ts";
 
 const table = { sizes, pairs, ladder, kmeans };
 const TEMPLATES = new URL("../templates/", import.meta.url);
