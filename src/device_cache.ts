@@ -7,9 +7,9 @@ import { registerInternals } from "./cache_internals.ts";
 import { stepSplits } from "./cache_sizes.ts";
 import { cacheStats } from "./cache_stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
+import { DeviceFaults } from "./device_faults.ts";
 import { EncoderOrder } from "./encoder_order.ts";
 import { describeValue } from "./describe_value.ts";
-import { CoupletError } from "./errors.ts";
 import { raise } from "./raise.ts";
 import {
   type BoundTensor,
@@ -36,6 +36,7 @@ import {
 } from "./sequences.ts";
 import { allBuffers, type SharedBuffers } from "./shared_buffers.ts";
 import { type SplitKinds, splitKinds } from "./split_kinds.ts";
+import { checkAppend, checkAttend, stepsBefore } from "./step_order.ts";
 import type { StepProgress } from "./step_progress.ts";
 import type { AttentionWay } from "./tuning.ts";
 
@@ -87,11 +88,10 @@ export class DeviceCache implements Cache {
   readonly #recorder: Recorder;
   readonly #encoders = new EncoderOrder();
   readonly #steps = new WeakMap<Step, StepState>();
-  readonly #onFault: CacheInit["onFault"];
+  readonly #faults: DeviceFaults;
   readonly #numbers: NumberCounters;
   /** What each layer's splits are counted by. */
   readonly #splitKinds: Readonly<Record<AttentionWay, SplitKinds>>;
-  #lost: CoupletError | undefined;
   #isDestroyed = false;
 
   constructor(
@@ -113,13 +113,12 @@ export class DeviceCache implements Cache {
       new LayerCommands(device, plan.options, layer, kernels, layers[layer]!, shared)
     );
     this.#commands = new CacheCommands(device, plan.options, commands, compiled.pageTable, shared);
-    this.#onFault = onFault;
+    this.#faults = new DeviceFaults(device, onFault);
     this.#numbers = new NumberCounters(device, shared.counters, onFault);
     this.#splitKinds = {
       decode: splitKinds(plan.layers, "decode"),
       prefill: splitKinds(plan.layers, "prefill"),
     };
-    this.#watch();
     registerInternals(this, {
       device,
       codedWith: {
@@ -138,34 +137,6 @@ export class DeviceCache implements Cache {
       },
     });
   }
-
-  /** Listens for what goes wrong on the device. */
-  #watch(): void {
-    this.#device.lost.then(({ message, reason }) => {
-      this.#lost = new CoupletError("lost", {
-        what: "Cannot use the cache",
-        why: `its device was lost: ${message || reason}`,
-        remedy: "Create another on a new device, and restore its sequences from snapshots",
-      });
-      if (!this.#isDestroyed) this.#onFault?.(this.#lost);
-    });
-    if (this.#onFault !== undefined) {
-      this.#device.addEventListener("uncapturederror", this.#onUncaptured);
-    }
-  }
-
-  readonly #onUncaptured = (event: unknown): void => {
-    const { error } = event as GPUUncapturedErrorEvent;
-    // By name, because not every runtime has the class as a global.
-    if (error.constructor.name !== "GPUOutOfMemoryError") return;
-    this.#onFault?.(
-      new CoupletError("memory", {
-        what: "The device ran out of memory",
-        why: error.message || "an allocation failed",
-        remedy: "Free what is not needed; what was recorded since may be missing",
-      }),
-    );
-  };
 
   createSequence(): Sequence {
     this.#checkExists();
@@ -309,10 +280,7 @@ export class DeviceCache implements Cache {
   ): void {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
     const { progress } = state;
-    if (progress.isAppended(layer)) {
-      outOfOrder("append to", layer, "the step was appended to it before");
-    }
-    for (const growth of live) this.#checkTurn(growth, layer);
+    checkAppend(progress, live, layer, this.plan.options.capacity.appendTokens);
     const keys = this.#hostTensor("keys", tensors?.keys, state, layer).binding;
     const values = this.#hostTensor("values", tensors?.values, state, layer).binding;
     const grid = this.#grid(state, live);
@@ -329,27 +297,6 @@ export class DeviceCache implements Cache {
     }
   }
 
-  /** Checks that a layer has what came before a step, and that its ring can still be taken back to what every layer has. */
-  #checkTurn(growth: Growth, layer: number): void {
-    const { sequence, start, tokens } = growth;
-    const missing = stepsBefore(growth).find((before) => !before.progress.isAppended(layer));
-    if (missing !== undefined) {
-      outOfOrder(
-        "append to",
-        layer,
-        `the step of sequence ${sequence.id} from ${missing.start} on was not appended to it`,
-      );
-    }
-    const behind = unfinishedFrom(growth.state)!;
-    const { appendTokens } = this.plan.options.capacity;
-    if (behind === start || start + tokens - behind <= appendTokens) return;
-    outOfOrder(
-      "append to",
-      layer,
-      `others have sequence ${sequence.id} up to ${behind}, and none may be more than ${appendTokens} tokens ahead (capacity.appendTokens)`,
-    );
-  }
-
   encodeAttend(
     target: CommandTarget,
     step: Step,
@@ -357,16 +304,7 @@ export class DeviceCache implements Cache {
     tensors: { readonly queries: GPUBufferBinding; readonly output: GPUBufferBinding },
   ): void {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
-    const { progress } = state;
-    if (!progress.isAppended(layer) || progress.isPassed(layer)) {
-      outOfOrder(
-        "attend in",
-        layer,
-        progress.isPassed(layer)
-          ? "a later step was appended to it"
-          : "the step was not appended to it",
-      );
-    }
+    checkAttend(state.progress, layer);
     const queries = this.#hostTensor("queries", tensors?.queries, state, layer);
     const output = this.#hostTensor("output", tensors?.output, state, layer);
     checkApart(output, queries);
@@ -468,7 +406,7 @@ export class DeviceCache implements Cache {
 
   destroy(): void {
     this.#isDestroyed = true;
-    this.#device.removeEventListener("uncapturederror", this.#onUncaptured);
+    this.#faults.ignore();
     for (const buffer of this.#own) buffer.destroy();
     this.#commands.parameters.destroy();
   }
@@ -485,7 +423,7 @@ export class DeviceCache implements Cache {
 
   #checkDevice(): void {
     this.#checkExists();
-    if (this.#lost !== undefined) throw this.#lost;
+    this.#faults.check();
   }
 
   #checkLayer(layer: number): void {
@@ -538,19 +476,4 @@ export class DeviceCache implements Cache {
     const { maxStorageBufferBindingSize } = this.#device.limits;
     return checkBinding(tensor, this.#own, maxStorageBufferBindingSize);
   }
-}
-
-/** Steps of the same sequence that began before, as far as they can still be attended in or taken back. */
-function stepsBefore(growth: Growth): readonly Growth[] {
-  const { steps } = growth.state;
-  return steps.slice(0, steps.indexOf(growth));
-}
-
-function outOfOrder(what: string, layer: number, why: string): never {
-  raise(
-    "usage",
-    `Cannot ${what} layer ${layer}`,
-    why,
-    "Append each step to each layer once, in order, then attend, or give it up: truncate its sequences",
-  );
 }

@@ -462,21 +462,6 @@ export const CACHE: readonly Mutation[] = [
       "",
     ],
     [
-      "appended-twice",
-      "if (progress.isAppended(layer)) {",
-      "if (false) {",
-    ],
-    [
-      "overtaking-steps",
-      "for (const growth of live) this.#checkTurn(growth, layer);",
-      "",
-    ],
-    [
-      "overtaken-steps-attend",
-      "if (!progress.isAppended(layer) || progress.isPassed(layer)) {",
-      "if (!progress.isAppended(layer)) {",
-    ],
-    [
       "steps-not-passed",
       "for (const before of stepsBefore(growth)) before.progress.pass(layer);",
       "",
@@ -545,10 +530,27 @@ export const CACHE: readonly Mutation[] = [
       "    this.#isDestroyed = true;\n",
       "",
     ],
+  ]),
+  ...inFile("steps", "src/device_faults.ts", ["cache_lifecycle"], [
     [
       "faults-after-the-end",
       '    this.#device.removeEventListener("uncapturederror", this.#onUncaptured);\n',
       "",
+    ],
+    ["lost-device-used", "if (this.#lost !== undefined) throw this.#lost;", ""],
+  ]),
+  ...inFile("steps", "src/step_order.ts", ["cache_steps", "cache_lifecycle"], [
+    ["appended-twice", "if (progress.isAppended(layer)) {", "if (false) {"],
+    ["overtaking-steps", "if (missing !== undefined) {", "if (false) {"],
+    [
+      "overtaken-steps-attend",
+      "if (progress.isAppended(layer) && !progress.isPassed(layer)) return;",
+      "if (progress.isAppended(layer)) return;",
+    ],
+    [
+      "layers-too-far-ahead",
+      "if (behind === start || start + tokens - behind <= appendTokens) continue;",
+      "continue;",
     ],
   ]),
   ...inFile("steps", "src/step_progress.ts", ["cache_steps", "cache_lifecycle"], [
