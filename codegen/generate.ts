@@ -29,10 +29,10 @@ import { USER_FIELDS, type UserRows, userTable } from "./user_table.ts";
 
 export { type Difference, writeFiles } from "./compare.ts";
 export { plainMix, plainScore } from "./kernels/attention.ts";
-export { codecKernel, type Context, type KernelRow } from "./kernels/kernel_row.ts";
+export { codecKernel, type Context, type KernelRow, type TemplateValue } from "./kernels/kernel_row.ts";
 export { decodeRow, encoderSizes, loadedChunks, recordSizes } from "./schemes/common.ts";
 export { type FamilyKernels, registerKernels } from "./schemes/find.ts";
-export { encoderBindings, type SchemeKernels } from "./schemes/scheme_kernels.ts";
+export { type CodebookReads, encoderBindings, type SchemeKernels } from "./schemes/scheme_kernels.ts";
 export type { GeneratedFiles, SchemeId, UserRows };
 
 /**
