@@ -142,7 +142,8 @@ async function learn(
   tokenIds: readonly number[],
   device: GPUDevice,
 ): Promise<CodebookSet> {
-  const learned = (scheme: string) => parseScheme(scheme).codebook?.source === "calibration" ? [scheme] : [];
+  const learned = (scheme: string) =>
+    parseScheme(scheme).codebook?.source === "calibration" ? [scheme] : [];
   let shown = 0;
   const set = await learnCodebooks({
     device,
