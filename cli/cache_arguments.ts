@@ -9,8 +9,9 @@ import type { ExactTiers } from "../src/reference/attention.ts";
 import type { SchemeId } from "../src/scheme.ts";
 import { integerFrom, usageError } from "./arguments.ts";
 import { collect } from "./command.ts";
-import { addKernelsOption, type KernelsArguments, readScheme } from "./kernels.ts";
+import { addKernelsOption, type KernelsArguments } from "./kernels.ts";
 import { readPolicy } from "./policy_file.ts";
+import { readScheme } from "./schemes.ts";
 
 /** What {@linkcode addPolicyOptions} adds. */
 export interface PolicyArguments {

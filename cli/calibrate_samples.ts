@@ -29,10 +29,10 @@ interface CalibrateOptions extends PolicyArguments {
 const WHAT = "Cannot calibrate";
 
 /** `couplet calibrate samples`. */
-export function calibrateSamplesCommand(answering: Answering, host: Host): Command {
+export function command(answering: Answering, host: Host): Command {
   return addPolicyOptions(
-    createCommand("samples", {
-      description: "Learns codebooks from samples of a model's keys and values.\n" +
+    createCommand("calibrate samples", {
+      details:
         "Samples are safetensors files with tensors layers.<n>.keys and layers.<n>.values,\n" +
         "[tokens, KV heads, head dimension], F32, F64, F16 or BF16. Of several files, tokens are joined.",
       examples: [

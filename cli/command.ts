@@ -1,6 +1,7 @@
 /** What every command of `couplet` is made of: its options, its examples, and what it answers with. */
 import { Command } from "commander";
 import type { CoupletError } from "../src/errors.ts";
+import { type CommandName, SUMMARIES } from "./summaries.ts";
 
 /** What a command found out. */
 export interface Answer {
@@ -53,21 +54,29 @@ export type Answering = <Args extends readonly unknown[]>(
   action: (...args: Args) => Answer | Promise<Answer>,
 ) => (...args: Args) => Promise<void>;
 
+/** What a command says of itself besides its summary. */
+export interface CommandTexts {
+  /** What its own help says after the summary. */
+  readonly details?: string;
+  readonly examples: readonly string[];
+}
+
 /** A command without its options; all commands have `--json`. */
 export function createCommand(
-  name: string,
-  { description, examples }: { readonly description: string; readonly examples: readonly string[] },
+  name: CommandName,
+  { details, examples }: CommandTexts,
 ): Command {
-  return new Command(name)
-    .description(description)
-    .summary(firstLine(description))
+  const summary = SUMMARIES[name];
+  return new Command(ownName(name))
+    .description(details === undefined ? summary : `${summary}\n${details}`)
+    .summary(summary)
     .option("--json", "print JSON, errors included")
     .addHelpText("after", `\nExamples:\n${examples.map((line) => `  couplet ${line}`).join("\n")}`);
 }
 
-/** What a list of commands says of one. */
-export function firstLine(description: string): string {
-  return description.split("\n", 1)[0]!;
+/** A command's name within its group. */
+export function ownName(name: CommandName): string {
+  return name.split(" ").at(-1)!;
 }
 
 /** A command that only holds others. */

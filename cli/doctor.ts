@@ -11,11 +11,9 @@ import { noAdapter } from "./request_device.ts";
 import { formatTable } from "./table.ts";
 
 /** `couplet doctor`. */
-export function doctorCommand(answering: Answering, host: Host): Command {
+export function command(answering: Answering, host: Host): Command {
   return createCommand("doctor", {
-    description:
-      "Says which WebGPU adapters there are, which kernels they run, and computes attention on each.\n" +
-      "Without an adapter it says why, and what to do.",
+    details: "Without an adapter it says why, and what to do.",
     examples: ["doctor", "doctor --json"],
   }).action(answering(() => examine(host)));
 }

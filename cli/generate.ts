@@ -6,7 +6,7 @@ import { CoupletError } from "../src/errors.ts";
 import type { SchemeId } from "../src/scheme.ts";
 import { integerFrom, usageError } from "./arguments.ts";
 import { type Answer, type Answering, collect, createCommand } from "./command.ts";
-import { readScheme } from "./kernels.ts";
+import { readScheme } from "./schemes.ts";
 
 interface GenerateOptions {
   readonly scheme: readonly SchemeId[];
@@ -18,11 +18,9 @@ interface GenerateOptions {
 const WHAT = "Cannot generate kernels";
 
 /** `couplet generate`. */
-export function generateCommand(answering: Answering): Command {
+export function command(answering: Answering): Command {
   return createCommand("generate", {
-    description:
-      "Generates kernels that the package lacks, with a manifest for planCache()'s kernels.\n" +
-      "The folder is theirs alone: where it holds anything else, nothing is written.",
+    details: "The folder is theirs alone: where it holds anything else, nothing is written.",
     examples: [
       "generate --pair c4b6/c8b8 --head-dim 48 --out ./my_kernels",
       "generate --scheme c2b6 --scheme c4b6 --head-dim 64 --head-dim 128 --out ./my_kernels",

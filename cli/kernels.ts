@@ -7,7 +7,7 @@ import { manifest } from "../generated/manifest.ts";
 import { CoupletError } from "../src/errors.ts";
 import type { KernelInfo } from "../src/kernel.ts";
 import { parseKernelName } from "../src/kernel_name.ts";
-import { parseScheme, type SchemeId } from "../src/scheme.ts";
+import type { SchemeId } from "../src/scheme.ts";
 import { collect } from "./command.ts";
 import { checkFile } from "./files.ts";
 import { nearestText } from "./nearest.ts";
@@ -99,20 +99,4 @@ export function findKernel(kernels: readonly KernelInfo[], name: string): Kernel
 /** The schemes that have kernels, each once, in alphabetical order. */
 export function kernelSchemes(kernels: readonly KernelInfo[]): readonly SchemeId[] {
   return [...new Set(kernels.flatMap(({ name }) => parseKernelName(name).schemes))].sort();
-}
-
-/**
- * Checks that a scheme exists, and gives it back.
- *
- * @throws {CoupletError} `scheme` where it does not, with the nearest ids that have kernels.
- */
-export function readScheme(id: string): SchemeId {
-  try {
-    return parseScheme(id).id;
-  } catch (cause) {
-    if (!(cause instanceof CoupletError)) throw cause;
-    const { what, why, remedy } = cause.parts;
-    const near = nearestText(id, kernelSchemes(kernels));
-    throw new CoupletError(cause.code, { what, why: `${why}${near}`, remedy }, { cause });
-  }
 }

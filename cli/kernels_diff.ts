@@ -3,15 +3,15 @@ import { createTwoFilesPatch } from "diff";
 import { integerFrom } from "./arguments.ts";
 import { type Answer, type Answering, createCommand, type Host } from "./command.ts";
 import { addKernelsOption, findKernel, type KernelsArguments, loadKernels } from "./kernels.ts";
+import { readableWgsl } from "./readable_wgsl.ts";
 
 interface DiffOptions extends KernelsArguments {
   readonly context: number;
 }
 
 /** `couplet kernels diff`. */
-export function kernelsDiffCommand(answering: Answering, { colour }: Host): Command {
-  const command = createCommand("diff", {
-    description: "Compares the WGSL of two kernels, as a unified diff.",
+export function command(answering: Answering, { colour }: Host): Command {
+  const diff = createCommand("kernels diff", {
     examples: [
       "kernels diff attend_c8b8_c8b8_d64_rope attend_c8b8_c8b8_d64_plain",
       "kernels diff score_c4b8_d64_plain score_c4b8_d128_plain --context 0",
@@ -20,7 +20,7 @@ export function kernelsDiffCommand(answering: Answering, { colour }: Host): Comm
     .argument("<from>", "a name of couplet kernels list")
     .argument("<to>", "another")
     .option("--context <n>", "lines around each change", integerFrom(0), 3);
-  return addKernelsOption(command).action(
+  return addKernelsOption(diff).action(
     answering((from: string, to: string, options: DiffOptions) =>
       diffKernels(from, to, options, colour)
     ),
@@ -34,8 +34,7 @@ async function diffKernels(
   colour: boolean,
 ): Promise<Answer> {
   const kernels = await loadKernels(options);
-  const texts = await Promise.all([from, to].map((name) => findKernel(kernels, name).load()));
-  const [before, after] = texts.map(({ wgsl }) => wgsl.trimStart());
+  const [before, after] = await readableWgsl([from, to].map((name) => findKernel(kernels, name)));
   const patch = before === after
     ? ""
     : createTwoFilesPatch(`${from}.wgsl`, `${to}.wgsl`, before!, after!, "", "", {

@@ -37,11 +37,9 @@ interface ExplainOptions extends CacheArguments {
 }
 
 /** `couplet kernels explain`. */
-export function kernelsExplainCommand(answering: Answering): Command {
+export function command(answering: Answering): Command {
   return addCacheOptions(
-    createCommand("explain", {
-      description:
-        "Explains which kernels a layer gets: what could attend, at which cost, and why it is not chosen.",
+    createCommand("kernels explain", {
       examples: [
         "kernels explain --head-dim 128 --keys c4b8 --values c8b8",
         "kernels explain --head-dim 64 --scheme c4b4 --space as-scored --tokens 32768",

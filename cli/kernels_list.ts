@@ -5,14 +5,9 @@ import type { KernelInfo } from "../src/kernel.ts";
 import { parseKernelName } from "../src/kernel_name.ts";
 import { integerFrom } from "./arguments.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
-import {
-  addKernelsOption,
-  type KernelsArguments,
-  kernelSchemes,
-  loadKernels,
-  readScheme,
-} from "./kernels.ts";
+import { addKernelsOption, type KernelsArguments, kernelSchemes, loadKernels } from "./kernels.ts";
 import { nearestText } from "./nearest.ts";
+import { readScheme } from "./schemes.ts";
 import { formatTable } from "./table.ts";
 
 interface ListOptions extends KernelsArguments {
@@ -22,9 +17,8 @@ interface ListOptions extends KernelsArguments {
 }
 
 /** `couplet kernels list`. */
-export function kernelsListCommand(answering: Answering): Command {
-  const command = createCommand("list", {
-    description: "Lists the kernels, all or those that every filter given leaves.",
+export function command(answering: Answering): Command {
+  const list = createCommand("kernels list", {
     examples: [
       "kernels list --family attend --head-dim 128",
       "kernels list --scheme c8b8 --json",
@@ -35,7 +29,7 @@ export function kernelsListCommand(answering: Answering): Command {
     .option("--family <name>", "what they do: attend, encode, ...")
     .option("--scheme <id>", "a scheme of their records")
     .option("--head-dim <n>", "channels per head", integerFrom(1));
-  return addKernelsOption(command).action(answering(listKernels));
+  return addKernelsOption(list).action(answering(listKernels));
 }
 
 async function listKernels(glob: string | undefined, options: ListOptions): Promise<Answer> {

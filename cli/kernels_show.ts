@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { type Answer, type Answering, createCommand } from "./command.ts";
 import { type KernelFacts, kernelFacts, type RecordFacts } from "./kernel_facts.ts";
 import { addKernelsOption, findKernel, type KernelsArguments, loadKernels } from "./kernels.ts";
+import { readableWgsl } from "./readable_wgsl.ts";
 import { formatTable } from "./table.ts";
 
 interface ShowOptions extends KernelsArguments {
@@ -9,9 +10,8 @@ interface ShowOptions extends KernelsArguments {
 }
 
 /** `couplet kernels show`. */
-export function kernelsShowCommand(answering: Answering): Command {
-  const command = createCommand("show", {
-    description: "Shows what a kernel does, binds, needs of a device, and costs.",
+export function command(answering: Answering): Command {
+  const show = createCommand("kernels show", {
     examples: [
       "kernels show attend_c8b8_c8b8_d128_rope",
       "kernels show encode_c4b8_d64 --wgsl > encode_c4b8_d64.wgsl",
@@ -19,7 +19,7 @@ export function kernelsShowCommand(answering: Answering): Command {
   })
     .argument("<name>", "a name of couplet kernels list")
     .option("--wgsl", "its text and nothing else; with --json, its text as well");
-  return addKernelsOption(command).action(answering(showKernel));
+  return addKernelsOption(show).action(answering(showKernel));
 }
 
 async function showKernel(name: string, options: ShowOptions): Promise<Answer> {
@@ -27,8 +27,8 @@ async function showKernel(name: string, options: ShowOptions): Promise<Answer> {
   const kernel = findKernel(await loadKernels(options), name);
   const facts = kernelFacts(kernel);
   if (wgsl === undefined) return { data: facts, text: describeFacts(facts) };
-  const text = (await kernel.load()).wgsl;
-  return { data: { ...facts, wgsl: text }, text: text.trim() };
+  const [text] = await readableWgsl([kernel]);
+  return { data: { ...facts, wgsl: text }, text: text!.trimEnd() };
 }
 
 function describeFacts(facts: KernelFacts): string {

@@ -28,12 +28,10 @@ interface PlanArguments extends CacheArguments {
 }
 
 /** `couplet plan`. */
-export function planCommand(answering: Answering): Command {
+export function command(answering: Answering): Command {
   return addCacheOptions(
     createCommand("plan", {
-      description:
-        "Plans a model's cache: bytes, the limits to request of an adapter, kernels, and the same in f16.\n" +
-        "Without --limit the device is taken to have what the plan needs.",
+      details: "Without --limit the device is taken to have what the plan needs.",
       examples: [
         "plan ./Llama-3.2-1B --scheme c4b8 --tokens 32768",
         "plan config.json --keys c4b8 --values c8b8 --sequences 8 --json",

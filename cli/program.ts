@@ -10,17 +10,10 @@ import {
   exitCodeOf,
   type Host,
 } from "./command.ts";
-import { calibrateSamplesCommand } from "./calibrate_samples.ts";
-import { doctorCommand } from "./doctor.ts";
-import { generateCommand } from "./generate.ts";
-import { kernelsDiffCommand } from "./kernels_diff.ts";
-import { kernelsExplainCommand } from "./kernels_explain.ts";
-import { kernelsListCommand } from "./kernels_list.ts";
-import { kernelsShowCommand } from "./kernels_show.ts";
-import { planCommand } from "./plan.ts";
+import { loadCommand } from "./load_command.ts";
 import { printable } from "./printable.ts";
 import { repositoryCommand, type RepositoryTask } from "./repository.ts";
-import { snapshotInfoCommand } from "./snapshot_info.ts";
+import type { CommandName } from "./summaries.ts";
 
 const EXIT_CODES = `
 Exit codes:
@@ -72,8 +65,8 @@ export async function runCommandLine(args: readonly string[], terminal: Host): P
     else host.write(`${text}\n`);
     exitCode = code;
   };
-  const program = createProgram(answering, host, (code) => exitCode = code);
   try {
+    const program = await createProgram(args, answering, host, (code) => exitCode = code);
     await program.parseAsync([...args], { from: "user" });
     return exitCode;
   } catch (thrown) {
@@ -86,11 +79,13 @@ export async function runCommandLine(args: readonly string[], terminal: Host): P
   }
 }
 
-function createProgram(
+async function createProgram(
+  args: readonly string[],
   answering: Answering,
   host: Host,
   finish: (exitCode: number) => void,
-): Command {
+): Promise<Command> {
+  const load = (name: CommandName) => loadCommand(name, args, answering, host);
   const task = (repositoryTask: RepositoryTask) => repositoryCommand(repositoryTask, host, finish);
   const program = createGroup(
     "couplet",
@@ -99,25 +94,25 @@ function createProgram(
     .addHelpText("after", EXIT_CODES)
     .addCommand(
       createGroup("kernels", "Lists, shows, explains and compares kernels.")
-        .addCommand(kernelsListCommand(answering))
-        .addCommand(kernelsShowCommand(answering))
-        .addCommand(kernelsExplainCommand(answering))
-        .addCommand(kernelsDiffCommand(answering, host)),
+        .addCommand(await load("kernels list"))
+        .addCommand(await load("kernels show"))
+        .addCommand(await load("kernels explain"))
+        .addCommand(await load("kernels diff")),
     )
-    .addCommand(generateCommand(answering))
-    .addCommand(planCommand(answering))
+    .addCommand(await load("generate"))
+    .addCommand(await load("plan"))
     .addCommand(
       createGroup("calibrate", "Learns codebooks, from samples or on a text.")
-        .addCommand(calibrateSamplesCommand(answering, host))
+        .addCommand(await load("calibrate samples"))
         .addCommand(task(CALIBRATE_TEXT)),
     )
     .addCommand(task(EVAL))
     .addCommand(task(BENCH))
     .addCommand(
       createGroup("snapshot", "Looks into snapshots of sequences.")
-        .addCommand(snapshotInfoCommand(answering)),
+        .addCommand(await load("snapshot info")),
     )
-    .addCommand(doctorCommand(answering, host));
+    .addCommand(await load("doctor"));
   settle(program, host);
   return program;
 }
@@ -127,6 +122,8 @@ function settle(command: Command, host: Host): void {
   command
     .exitOverride()
     .allowExcessArguments(false)
+    // Those that were not loaded have no options or arguments to list.
+    .configureHelp({ subcommandTerm: (listed) => listed.name() })
     .configureOutput({
       writeOut: host.write,
       // Errors are printed once, by `runCommandLine`; a group of commands without one prints its help as an error.

@@ -7,9 +7,8 @@ import { parseJson } from "./json.ts";
 import { formatBytes, formatTable } from "./table.ts";
 
 /** `couplet snapshot info`. */
-export function snapshotInfoCommand(answering: Answering): Command {
-  return createCommand("info", {
-    description: "Says what a snapshot of a sequence holds, after checking every byte of it.",
+export function command(answering: Answering): Command {
+  return createCommand("snapshot info", {
     examples: ["snapshot info prompt.couplet", "snapshot info prompt.couplet --json"],
   })
     .argument("<file>", "a snapshot, as snapshotSequence() gives it")

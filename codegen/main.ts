@@ -11,18 +11,15 @@ import { kernelNamesPage } from "./kernel_names_page.ts";
 import type { KernelRow } from "./kernels/kernel_row.ts";
 import { kernelSets } from "./kernel_sets.ts";
 import { withKernelEntries } from "./package_entries.ts";
+import { TABLE } from "./package_table.ts";
 import { createRenderer } from "./render.ts";
 import { readTemplates, templatesFile } from "./templates.ts";
 import { userTable } from "./user_table.ts";
-import { kmeans, ladder, pairs, sizes } from "./variants.ts";
 
 const TEMPLATES = new URL("../templates/", import.meta.url);
 const GENERATED = new URL("../generated/", import.meta.url);
 const CONFIG = new URL("../deno.json", import.meta.url);
 const KERNEL_NAMES = new URL("../docs/kernel_names.md", import.meta.url);
-
-/** The package's own rows. */
-const TABLE: Table = { sizes, pairs, ladder, kmeans };
 
 interface GenerateOptions {
   readonly check?: true;

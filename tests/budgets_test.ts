@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { judge } from "../tools/budgets.ts";
+import { judge, judgePublished } from "../tools/budgets.ts";
 
 Deno.test("judge() passes what meets its goal, reports what misses it, and fails from the ceiling on", () => {
   const budget = { goal: 1000, ceiling: 1500 };
@@ -14,6 +14,20 @@ Deno.test("judge() passes what meets its goal, reports what misses it, and fails
     const verdict = judge("a file", { raw: 4000, gzipped }, budget);
     assert.deepEqual([verdict.meets, verdict.passes], [meets, passes], `${gzipped} bytes`);
     assert.match(verdict.line, /^a file: 4\.0 kB, /);
+    assert.match(verdict.line, said);
+  }
+});
+
+Deno.test("judgePublished() holds bytes as they are against the budget", () => {
+  const budget = { goal: 1000, ceiling: 1000 };
+  for (
+    const [bytes, passes, said] of [
+      [999, true, /^a folder: 1\.0 kB: under 1\.0 kB$/],
+      [1000, false, /MISSES 1\.0 kB by 0\.0 kB, and FAILS at 1\.0 kB$/],
+    ] as const
+  ) {
+    const verdict = judgePublished("a folder", bytes, budget);
+    assert.deepEqual([verdict.meets, verdict.passes], [passes, passes], `${bytes} bytes`);
     assert.match(verdict.line, said);
   }
 });

@@ -3,6 +3,7 @@ import { applyPatch } from "diff";
 import { BASE_LIMITS, parseKernelName, planCache, type PlanLimits } from "../mod.ts";
 import type { KernelFacts } from "../cli/kernel_facts.ts";
 import { kernels } from "../cli/kernels.ts";
+import { readableWgsl } from "../cli/readable_wgsl.ts";
 import { candidateNames } from "../src/choose_attention.ts";
 import { couplet, coupletJson } from "./cli_helpers.ts";
 
@@ -84,6 +85,18 @@ Deno.test("couplet kernels show --wgsl prints the kernel's text alone", async ()
   const kernel = kernels.find(({ name }) => name === "encode_c4b8_d64")!;
   const { output } = await couplet(["kernels", "show", kernel.name, "--wgsl"]);
   assert.equal(output.trim(), (await kernel.load()).wgsl.trim());
+});
+
+Deno.test("readableWgsl() gives every kernel of the package as the repository has it", async () => {
+  const texts = await readableWgsl(kernels);
+  for (const [index, kernel] of kernels.entries()) {
+    assert.equal(texts[index], (await kernel.load()).wgsl.trimStart(), kernel.name);
+  }
+});
+
+Deno.test("readableWgsl() gives a user's own kernel as it is, whatever its name", async () => {
+  const own = { ...kernels[0]!, load: () => Promise.resolve({ wgsl: "\n// Mine\n" }) };
+  assert.deepEqual(await readableWgsl([own]), ["// Mine\n"]);
 });
 
 interface Explained {

@@ -32,15 +32,16 @@ Deno.exit(failed.length === 0 ? 0 : 1);
 
 /** Runs a part's commands up to the first that fails. Their output shows where it matters. */
 async function runPart(part: Part): Promise<boolean> {
-  for (const args of part.commands) {
+  for (const [index, args] of part.commands.entries()) {
+    const live = part.live === true || (part.live === "first" && index === 0);
     const command = new Deno.Command(Deno.execPath(), {
       args: [...args],
       cwd: ROOT,
       stdin: "null",
-      stdout: part.live ? "inherit" : "piped",
-      stderr: part.live ? "inherit" : "piped",
+      stdout: live ? "inherit" : "piped",
+      stderr: live ? "inherit" : "piped",
     });
-    if (part.live) {
+    if (live) {
       if (!(await command.spawn().status).success) return false;
       continue;
     }

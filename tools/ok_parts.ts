@@ -12,8 +12,8 @@ export interface Part {
   readonly name: string;
   /** Deno's arguments, one list per command; all must succeed. */
   readonly commands: readonly (readonly string[])[];
-  /** Whether its output shows as it comes, and not only where it fails. */
-  readonly live?: boolean;
+  /** Whether its output, or its first command's, shows as it comes, and not only where it fails. */
+  readonly live?: boolean | "first";
 }
 
 /** The small projects with their own `deno.json`, which the checks of the main one do not reach. */
@@ -57,8 +57,12 @@ export const PARTS: readonly Part[] = [
   },
   {
     name: "publish",
-    // Uncommitted changes are no reason to fail: the parts run before a commit, too.
-    commands: [["publish", "--dry-run", "--allow-dirty"]],
+    commands: [
+      ["run", "-A", "tools/jsr.ts"],
+      // Uncommitted changes are no reason to fail: the parts run before a commit, too.
+      ["publish", "--dry-run", "--allow-dirty", "--config", "dist/jsr/deno.json"],
+    ],
+    live: "first",
   },
   {
     name: "bundle",

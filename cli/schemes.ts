@@ -1,0 +1,22 @@
+/** The schemes that commands speak of, by id. */
+import { sizes } from "../codegen/variants.ts";
+import { CoupletError } from "../src/errors.ts";
+import { parseScheme, type SchemeId } from "../src/scheme.ts";
+import { nearestText } from "./nearest.ts";
+
+/**
+ * Checks that a scheme exists, and gives it back.
+ *
+ * @throws {CoupletError} `scheme` where it does not, with the nearest ids that have kernels in the package.
+ */
+export function readScheme(id: string): SchemeId {
+  try {
+    return parseScheme(id).id;
+  } catch (cause) {
+    if (!(cause instanceof CoupletError)) throw cause;
+    const { what, why, remedy } = cause.parts;
+    // The table has them without the kernels, which would all be fetched.
+    const near = nearestText(id, [...new Set(sizes.flatMap(({ schemes }) => schemes))].sort());
+    throw new CoupletError(cause.code, { what, why: `${why}${near}`, remedy }, { cause });
+  }
+}

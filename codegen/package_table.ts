@@ -1,0 +1,6 @@
+/** The package's own rows, all together. */
+import type { Table } from "./expand.ts";
+import { kmeans, ladder, pairs, sizes } from "./variants.ts";
+
+/** What `generated/` is made from. */
+export const TABLE: Table = { sizes, pairs, ladder, kmeans };
