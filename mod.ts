@@ -24,9 +24,21 @@
  *
  * @module
  */
-export * from "./src/errors.ts";
-export * from "./src/scheme.ts";
-export * from "./src/codec.ts";
+
+export * from "./src/base/errors.ts";
+export { type Side, SIDES } from "./src/model/side.ts";
+export type {
+  CodebookSpec,
+  OtherFamily,
+  OwnScheme,
+  ReadingWork,
+  Scheme,
+  SchemeFamily,
+  SchemeId,
+} from "./src/schemes/scheme.ts";
+export { parseScheme, registerScheme } from "./src/schemes/parse_scheme.ts";
+export type { Codec, CodingContext, HeadCodebook } from "./src/schemes/codec.ts";
+export { registerCodec, schemeCodec } from "./src/schemes/scheme_codec.ts";
 export {
   packRecords,
   readBits,
@@ -36,74 +48,87 @@ export {
   sectionedLayout,
   unpackRecords,
   writeBits,
-} from "./src/checked_records.ts";
+} from "./src/checked/records.ts";
 export type {
   PlacedSection,
   RecordLayout,
   RecordMetadata,
   RecordSection,
-} from "./src/record_layout.ts";
-export { centroidNumbers, type GridCentroids, roundToGrid } from "./src/centroid_grid.ts";
-export * from "./src/codebook.ts";
-export * from "./src/cache_types.ts";
-export * from "./src/safetensors.ts";
-export { decodeCodebooks, encodeCodebooks, type ExpectedCodebooks } from "./src/codebook_file.ts";
-export { findCodebook } from "./src/find_codebook.ts";
-export * from "./src/calibrate/calibrate.ts";
+} from "./src/records/layout.ts";
+export { centroidNumbers, type GridCentroids, roundToGrid } from "./src/codebooks/grid.ts";
+export type {
+  CalibrationProvenance,
+  Codebook,
+  CodebookFit,
+  CodebookSet,
+  SideCodebook,
+  UniversalCodebook,
+  ValueRotation,
+} from "./src/codebooks/codebook.ts";
+export type {
+  KeyOptions,
+  KeySpace,
+  ModelFingerprint,
+  ModelShape,
+  RopeParameters,
+} from "./src/model/model.ts";
+export type { LayerPolicy, Policy } from "./src/schemes/policy.ts";
+export * from "./src/base/safetensors.ts";
+export { decodeCodebooks, encodeCodebooks, type ExpectedCodebooks } from "./src/codebooks/file.ts";
+export { findCodebook } from "./src/codebooks/find.ts";
+export type { CalibrationOptions, CalibrationProgress } from "./src/calibrate/calibrate_options.ts";
+export { calibrate } from "./src/calibrate/calibrate.ts";
+export type { CalibrationSamples } from "./src/calibrate/samples.ts";
 export { type QueryEnergyOptions, queryScale } from "./src/calibrate/query_energy.ts";
 export { joinSamples, readSamples } from "./src/calibrate/samples_file.ts";
 export { valueRotation } from "./src/calibrate/value_rotation.ts";
 export { type CalibrationWeights, readWeights, withWeights } from "./src/calibrate/weights_file.ts";
-export { createReferenceCache } from "./src/checked_reference_cache.ts";
+export { createReferenceCache } from "./src/checked/reference_cache.ts";
 export type {
   ReferenceCache,
-  ReferenceCacheOptions,
   ReferenceSequence,
   ReferenceStep,
   ReferenceStepEntry,
 } from "./src/reference/reference_cache.ts";
-export type {
-  AttentionInput,
-  AttentionResult,
-  ExactTiers,
-  TokenVectors,
-} from "./src/reference/attention.ts";
-export { attend, rotate, seesExactly } from "./src/checked_reference_calls.ts";
-export { inverseFrequencies } from "./src/reference/rope.ts";
+export type { ReferenceCacheOptions } from "./src/plan/reference_options.ts";
+export type { AttentionInput, AttentionResult, TokenVectors } from "./src/reference/attention.ts";
 export {
-  type Cache,
-  type CacheInit,
-  type CacheStats,
-  createCache,
-  type PageStats,
-  type ReadRange,
-  type Step,
-  type StepEntry,
-} from "./src/cache.ts";
-export { layerHeads } from "./src/cache_options.ts";
-export type { NumberCounts } from "./src/number_counters.ts";
-export { PAGE_TOKENS } from "./src/kernel_constants.ts";
+  type CacheOptions,
+  type Capacity,
+  type ExactTiers,
+  type HostLayout,
+  type HostStrides,
+  layerHeads,
+  type PageTableOptions,
+  type ResolvedLayer,
+  type ResolvedOptions,
+  type TensorStrides,
+} from "./src/plan/options.ts";
+export { attend, rotate, seesExactly } from "./src/checked/reference_calls.ts";
+export { inverseFrequencies } from "./src/model/rope.ts";
 export type {
-  CacheOptions,
-  Capacity,
-  HostLayout,
-  HostStrides,
-  PageTableOptions,
-  ResolvedLayer,
-  ResolvedOptions,
-  TensorStrides,
-} from "./src/cache_options.ts";
-export type {
-  CacheBytes,
-  LayerBytes,
-  ScratchBytes,
-  SideBytes,
-  SplitTarget,
-} from "./src/cache_sizes.ts";
-export type { CommandTarget } from "./src/recorder.ts";
-export { createProfile, type KernelTime, type Profile, type ProfileReport } from "./src/profile.ts";
-export type { KernelInfo } from "./src/kernel.ts";
-export type { BindingName } from "./src/kernel_bindings.ts";
+  Cache,
+  CacheInit,
+  CacheStats,
+  ReadRange,
+  Step,
+  StepEntry,
+} from "./src/cache/cache.ts";
+export { createCache } from "./src/cache/create_cache.ts";
+export type { PageStats } from "./src/cache/page_pool.ts";
+export type { NumberCounts } from "./src/cache/number_counters.ts";
+export { PAGE_TOKENS } from "./src/kernels/constants.ts";
+export type { CacheBytes, LayerBytes, ScratchBytes, SideBytes } from "./src/plan/sizes.ts";
+export type { AttentionWay, SplitTarget } from "./src/plan/steps.ts";
+export type { CommandTarget } from "./src/cache/command_target.ts";
+export {
+  createProfile,
+  type KernelTime,
+  type Profile,
+  type ProfileReport,
+} from "./src/cache/profile.ts";
+export type { KernelInfo } from "./src/kernels/kernel.ts";
+export type { BindingName } from "./src/kernels/bindings.ts";
 export {
   formatKernelName,
   type KernelFamily,
@@ -111,51 +136,53 @@ export {
   type KernelNameParts,
   type KeyVariant,
   parseKernelName,
-} from "./src/kernel_name.ts";
-export type { AttentionKernels } from "./src/choose_attention.ts";
-export { tune, type TuneOptions } from "./src/tune.ts";
+} from "./src/kernels/name.ts";
+export type { AttentionKernels } from "./src/plan/choose_attention.ts";
+export { tune, type TuneOptions } from "./src/tuning/tune.ts";
 export type {
   AdapterIdentity,
-  AttentionWay,
   MeasuredCandidate,
   TunedAttention,
   TunedShape,
   TuningRecord,
-} from "./src/tuning.ts";
-export type { HeadRange } from "./src/plan_buffers.ts";
-export { BASE_LIMITS, type PlanLimits } from "./src/plan_limits.ts";
-export type { Precision } from "./src/precision.ts";
+} from "./src/plan/tuning_record.ts";
+export type { HeadRange } from "./src/plan/divide_heads.ts";
+export { BASE_LIMITS, type PlanLimits } from "./src/plan/limits.ts";
+export type { Precision } from "./src/kernels/precision.ts";
+export type { CachePlan, LayerPlan, PlanOptions } from "./src/plan/plan.ts";
 export {
-  type CachePlan,
   type FeatureOptions,
-  type LayerPlan,
   OPTIONAL_FEATURES,
-  planCache,
-  type PlanOptions,
   requiredFeatures,
   type RequiredLimits,
   requiredLimits,
-} from "./src/plan.ts";
-export { type KernelLimits } from "./src/select_kernel.ts";
+} from "./src/plan/requirements.ts";
+export { planCache } from "./src/plan/plan_cache.ts";
+export type { KernelLimits } from "./src/kernels/select.ts";
 export {
   choosePolicy,
   type ChoosePolicyOptions,
   type ChosenPolicy,
   type Sensitivity,
-} from "./src/choose_policy.ts";
-export { estimateSensitivities } from "./src/estimate_sensitivities.ts";
-export { checkDrift, type DriftOptions, type DriftReport, type HeadDrift } from "./src/drift.ts";
-export type { LayerBuffers, PartBuffers } from "./src/layer_buffers.ts";
-export type { Sequence, SequencePages } from "./src/sequences.ts";
-export type { CacheIdentity } from "./src/cache_identity.ts";
+} from "./src/policy/choose_policy.ts";
+export { estimateSensitivities } from "./src/policy/estimate_sensitivities.ts";
+export {
+  checkDrift,
+  type DriftOptions,
+  type DriftReport,
+  type HeadDrift,
+} from "./src/calibrate/drift.ts";
+export type { LayerBuffers, PartBuffers } from "./src/cache/layer_buffers.ts";
+export type { Sequence, SequencePages } from "./src/cache/sequences.ts";
+export type { CacheIdentity } from "./src/cache/identity.ts";
 export {
   cacheIdentity,
   restoreSequence,
   type SnapshotOptions,
   snapshotSequence,
-} from "./src/snapshot.ts";
-export { inspectSnapshot, type SnapshotInfo } from "./src/snapshot_file.ts";
-export type { SnapshotStore } from "./src/snapshot_store.ts";
+} from "./src/snapshots/snapshot.ts";
+export { inspectSnapshot, type SnapshotInfo } from "./src/snapshots/file.ts";
+export type { SnapshotStore } from "./src/snapshots/store.ts";
 export {
   findLongestPrefix,
   type FoundPrefix,
@@ -164,4 +191,4 @@ export {
   type RefusedEntry,
   restoreLongestPrefix,
   storePrefix,
-} from "./src/prompt_store.ts";
+} from "./src/snapshots/prompts.ts";

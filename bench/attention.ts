@@ -1,7 +1,7 @@
 /** The attention suite: one layer's decode attention, by model, context, batch, scheme and space. */
 import { CoupletError, type KeySpace } from "../mod.ts";
-import { stepSplits } from "../src/cache_sizes.ts";
-import { candidateNames } from "../src/choose_attention.ts";
+import { stepSplits } from "../src/plan/steps.ts";
+import { candidateNames } from "../src/plan/choose_attention.ts";
 import { Progress } from "../cli/progress.ts";
 import { type SchemePair, UNCOMPRESSED } from "../examples/demo/scheme_pairs.ts";
 import type { AttentionBench, AttentionRow } from "./attention_results.ts";

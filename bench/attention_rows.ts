@@ -13,7 +13,7 @@ import {
   type TuningRecord,
 } from "../mod.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
-import { centroidBytes } from "../src/cache_sizes.ts";
+import { centroidBytes } from "../src/plan/sizes.ts";
 import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
 import { createFilledCache } from "./filled_cache.ts";
 import { benchKernels } from "./kernels.ts";

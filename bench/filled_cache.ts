@@ -10,8 +10,9 @@ import {
   type Sequence,
   SIDES,
 } from "../mod.ts";
-import { cacheInternals } from "../src/cache_internals.ts";
-import { pageBytes, ringSlots } from "../src/cache_sizes.ts";
+import { cacheInternals } from "../src/cache/internals.ts";
+import { pageBytes } from "../src/plan/sizes.ts";
+import { ringSlots } from "../src/plan/pages.ts";
 import { randomCodebooks } from "./codebooks.ts";
 import { randomTensor } from "./random_tensor.ts";
 

@@ -1,5 +1,5 @@
 /**
- * Fits the cost model of attention (`src/attention_cost.ts`) to this adapter: measures every way to attend for some
+ * Fits the cost model of attention (`src/plan/attention_cost.ts`) to this adapter: measures every way to attend for some
  * shapes, as `tune()` does, and prints the units' costs that explain the times best (non-negative least squares of relative
  * errors), and how well they do. Times are the process's CPU time, which other work on the machine does not change; so
  * the adapter must be a software one.
@@ -16,15 +16,15 @@ import {
   PRODUCT,
   totalWork,
   type Work,
-} from "../src/attention_cost.ts";
-import { resolveOptions } from "../src/cache_options.ts";
-import { candidateNames, fittingCandidates } from "../src/choose_attention.ts";
-import { TARGET_WORKGROUPS } from "../src/kernel_constants.ts";
-import { prepareAttention } from "../src/measure_attention.ts";
-import { usableKernels } from "../src/plan.ts";
-import { candidateOptions } from "../src/tune.ts";
-import { adapterIdentity, tunedShape } from "../src/tuning.ts";
-import { VERSION } from "../src/version.ts";
+} from "../src/plan/attention_cost.ts";
+import { resolveOptions } from "../src/plan/options.ts";
+import { candidateNames, fittingCandidates } from "../src/plan/choose_attention.ts";
+import { TARGET_WORKGROUPS } from "../src/kernels/constants.ts";
+import { prepareAttention } from "../src/tuning/attention_run.ts";
+import { usableKernels } from "../src/plan/plan_cache.ts";
+import { candidateOptions } from "../src/tuning/tune.ts";
+import { adapterIdentity, tunedShape } from "../src/plan/tuning_record.ts";
+import { VERSION } from "../src/base/version.ts";
 import { describeDevice, requestTestDevice } from "../tools/adapter.ts";
 
 const rotary: KeyOptions = { space: "pre-rope", rope: { layout: "half", theta: 500000 } };

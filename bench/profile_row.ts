@@ -1,6 +1,6 @@
 /** What each kernel of a row takes. */
 import { createProfile, type KernelTime } from "../mod.ts";
-import { Profile } from "../src/profile.ts";
+import { Profile } from "../src/cache/profile.ts";
 import { median } from "../examples/demo/metrics.ts";
 import type { AttentionRow } from "./attention_results.ts";
 import { type Place, type PlannedRow, prepareRow } from "./attention_rows.ts";

@@ -1,7 +1,7 @@
 /** Readers and checks of arguments that commands share. */
 import { InvalidArgumentError } from "commander";
 import { dirname } from "node:path";
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 
 /** A reader of integers of at least `least`. */
 export function integerFrom(least: number): (text: string) => number {

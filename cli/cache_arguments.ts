@@ -1,12 +1,12 @@
 /** The options that describe a cache: its schemes, sizes, and the device it is for. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Policy } from "../src/cache_types.ts";
-import type { Capacity } from "../src/cache_options.ts";
-import { OPTIONAL_FEATURES } from "../src/plan.ts";
-import { BASE_LIMITS, type PlanLimits } from "../src/plan_limits.ts";
-import type { Precision } from "../src/precision.ts";
-import type { ExactTiers } from "../src/reference/attention.ts";
-import type { SchemeId } from "../src/scheme.ts";
+import type { Policy } from "../src/schemes/policy.ts";
+import type { Capacity } from "../src/plan/options.ts";
+import { OPTIONAL_FEATURES } from "../src/plan/requirements.ts";
+import { BASE_LIMITS, type PlanLimits } from "../src/plan/limits.ts";
+import type { Precision } from "../src/kernels/precision.ts";
+import type { ExactTiers } from "../src/plan/options.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 import { integerFrom, usageError } from "./arguments.ts";
 import { collect } from "./command.ts";
 import { addKernelsOption, type KernelsArguments } from "./kernels.ts";

@@ -1,6 +1,6 @@
 /** What every command of `couplet` is made of: its options, its examples, and what it answers with. */
 import { Command } from "commander";
-import type { CoupletError } from "../src/errors.ts";
+import type { CoupletError } from "../src/base/errors.ts";
 import { type CommandName, SUMMARIES } from "./summaries.ts";
 
 /** What a command found out. */

@@ -1,10 +1,11 @@
 /** Whether a device computes what the library needs: attention on codes against the CPU's. */
-import { candidateNames } from "../src/choose_attention.ts";
-import { createCache } from "../src/cache.ts";
-import type { CacheOptions } from "../src/cache_options.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { CoupletError } from "../src/errors.ts";
-import { type CachePlan, planCache } from "../src/plan.ts";
+import { candidateNames } from "../src/plan/choose_attention.ts";
+import { createCache } from "../src/cache/create_cache.ts";
+import type { CacheOptions } from "../src/plan/options.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import type { CachePlan } from "../src/plan/plan.ts";
+import { planCache } from "../src/plan/plan_cache.ts";
 import { createReferenceCache } from "../src/reference/reference_cache.ts";
 import { kernels } from "./kernels.ts";
 

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
-import { CoupletError } from "../src/errors.ts";
-import type { KernelInfo } from "../src/kernel.ts";
-import { kernelFeatures, parseKernelName } from "../src/kernel_name.ts";
-import { BASE_LIMITS, type PlanLimits } from "../src/plan_limits.ts";
-import { obstacle } from "../src/select_kernel.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import type { KernelInfo } from "../src/kernels/kernel.ts";
+import { kernelFeatures, parseKernelName } from "../src/kernels/name.ts";
+import { BASE_LIMITS, type PlanLimits } from "../src/plan/limits.ts";
+import { obstacle } from "../src/kernels/select.ts";
 import { type Answer, type Answering, createCommand, EXIT, type Host } from "./command.ts";
 import { checkDevice, type DeviceCheck } from "./device_check.ts";
 import { kernels } from "./kernels.ts";

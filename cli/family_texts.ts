@@ -4,8 +4,8 @@ import type {
   KernelFeature,
   KernelNameParts,
   KeyVariant,
-} from "../src/kernel_name.ts";
-import type { SchemeId } from "../src/scheme.ts";
+} from "../src/kernels/name.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 
 const FAMILIES: Readonly<Record<KernelFamily, (schemes: readonly SchemeId[]) => string>> = {
   store: () => "Puts new keys and values into the exact tier, as f16",

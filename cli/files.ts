@@ -1,5 +1,5 @@
 /** Files that commands read. */
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 import { formatBytes } from "./table.ts";
 
 /** What a file is, named in errors. */

@@ -1,7 +1,7 @@
 /** JSON files that people wrote, checked. */
 import { z } from "zod";
-import { CoupletError } from "../src/errors.ts";
-import { parseJson as parseText } from "../src/parse_json.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import { parseJson as parseText } from "../src/base/parse_json.ts";
 import { type FileSource, readBytes } from "./files.ts";
 import { describeIssues } from "./schema.ts";
 

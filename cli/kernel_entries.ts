@@ -1,8 +1,8 @@
 /** What a program imports the package's kernels from. */
 import { manifest as ofPackage } from "../generated/manifest.ts";
-import type { KernelInfo } from "../src/kernel.ts";
-import { type KernelNameParts, parseKernelName } from "../src/kernel_name.ts";
-import { kernelSetEntry, kernelSetName } from "../src/kernel_set.ts";
+import type { KernelInfo } from "../src/kernels/kernel.ts";
+import { type KernelNameParts, parseKernelName } from "../src/kernels/name.ts";
+import { kernelSetEntry, kernelSetName } from "../src/kernels/set.ts";
 
 /** The entry that holds a kernel; undefined for those that many entries hold, and for a user's own. */
 export function kernelEntry(kernel: KernelInfo): string | undefined {

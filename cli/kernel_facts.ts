@@ -1,19 +1,21 @@
 /** What is known of a kernel without its text: what it binds, needs and costs. */
-import { exactTokenBytes, pageBytes, tableBytes } from "../src/cache_sizes.ts";
-import { headCodebookWords } from "../src/centroid_grid.ts";
-import type { KernelInfo } from "../src/kernel.ts";
-import { BINDING_TYPES, type BindingName, bindingSpace } from "../src/kernel_bindings.ts";
-import { BLOCK_ROWS, PAGE_TOKENS } from "../src/kernel_constants.ts";
+import { exactTokenBytes, pageBytes, tableBytes } from "../src/plan/sizes.ts";
+import { headCodebookWords } from "../src/codebooks/device.ts";
+import type { KernelInfo } from "../src/kernels/kernel.ts";
+import { BINDING_TYPES, type BindingName, bindingSpace } from "../src/kernels/bindings.ts";
+import { BLOCK_ROWS, PAGE_TOKENS } from "../src/kernels/constants.ts";
 import {
   kernelFeatures,
   type KernelNameParts,
   type KeyVariant,
   parseKernelName,
-} from "../src/kernel_name.ts";
-import { BASE_LIMITS } from "../src/plan_limits.ts";
-import { recordBits } from "../src/record_layout.ts";
-import { parseScheme, type SchemeId, type Side } from "../src/scheme.ts";
-import { obstacle, storageBuffers } from "../src/select_kernel.ts";
+} from "../src/kernels/name.ts";
+import { BASE_LIMITS } from "../src/plan/limits.ts";
+import { recordBits } from "../src/records/layout.ts";
+import { parseScheme } from "../src/schemes/parse_scheme.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
+import type { Side } from "../src/model/side.ts";
+import { obstacle, storageBuffers } from "../src/kernels/select.ts";
 import { kernelText } from "./family_texts.ts";
 import { kernelEntry } from "./kernel_entries.ts";
 

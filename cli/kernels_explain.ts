@@ -1,23 +1,18 @@
 import type { Command } from "commander";
-import { resolveOptions } from "../src/cache_options.ts";
-import type { StepSize } from "../src/cache_sizes.ts";
+import { resolveOptions } from "../src/plan/options.ts";
+import { decodeStep, largestStep, type StepSize } from "../src/plan/steps.ts";
 import {
   attentionCandidates,
   byCost,
   candidateNames,
   type WeighedCandidate,
-} from "../src/choose_attention.ts";
-import { CoupletError } from "../src/errors.ts";
-import { kernelFeatures, parseKernelName } from "../src/kernel_name.ts";
-import {
-  decodeStep,
-  largestStep,
-  type LayerPlan,
-  planCache,
-  type PlanOptions,
-} from "../src/plan.ts";
-import { BASE_LIMITS } from "../src/plan_limits.ts";
-import { kernelPrecision, type Precision } from "../src/precision.ts";
+} from "../src/plan/choose_attention.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import { kernelFeatures, parseKernelName } from "../src/kernels/name.ts";
+import type { LayerPlan, PlanOptions } from "../src/plan/plan.ts";
+import { planCache } from "../src/plan/plan_cache.ts";
+import { BASE_LIMITS } from "../src/plan/limits.ts";
+import { kernelPrecision, type Precision } from "../src/kernels/precision.ts";
 import { integerFrom } from "./arguments.ts";
 import {
   addCacheOptions,

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import picomatch from "picomatch";
-import { CoupletError } from "../src/errors.ts";
-import type { KernelInfo } from "../src/kernel.ts";
-import { parseKernelName } from "../src/kernel_name.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import type { KernelInfo } from "../src/kernels/kernel.ts";
+import { parseKernelName } from "../src/kernels/name.ts";
 import { integerFrom } from "./arguments.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
 import { addKernelsOption, type KernelsArguments, kernelSchemes, loadKernels } from "./kernels.ts";

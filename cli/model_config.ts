@@ -1,8 +1,8 @@
 /** What a Hugging Face `config.json` says of a model's attention. */
 import { z } from "zod";
-import type { KeyOptions, ModelShape } from "../src/cache_types.ts";
-import { CoupletError } from "../src/errors.ts";
-import { LARGEST_SHAPE } from "../src/largest_shape.ts";
+import type { KeyOptions, ModelShape } from "../src/model/model.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import { LARGEST_SHAPE } from "../src/model/largest_shape.ts";
 import { nearestText } from "./nearest.ts";
 import { scaleFrequencies, scalingKind } from "./rope_scaling.ts";
 import { describeIssues, listOf } from "./schema.ts";

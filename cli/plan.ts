@@ -1,14 +1,16 @@
 import type { Command } from "commander";
 import { join } from "node:path";
 import { z } from "zod";
-import { candidateNames } from "../src/choose_attention.ts";
-import type { KeyOptions } from "../src/cache_types.ts";
-import type { CacheBytes, LayerBytes } from "../src/cache_sizes.ts";
-import { CoupletError } from "../src/errors.ts";
-import type { KernelInfo } from "../src/kernel.ts";
-import { type CachePlan, planCache, type PlanOptions, requiredLimits } from "../src/plan.ts";
-import { BASE_LIMITS } from "../src/plan_limits.ts";
-import { SIDES } from "../src/scheme.ts";
+import { candidateNames } from "../src/plan/choose_attention.ts";
+import type { KeyOptions } from "../src/model/model.ts";
+import type { CacheBytes, LayerBytes } from "../src/plan/sizes.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import type { KernelInfo } from "../src/kernels/kernel.ts";
+import type { CachePlan, PlanOptions } from "../src/plan/plan.ts";
+import { planCache } from "../src/plan/plan_cache.ts";
+import { requiredLimits } from "../src/plan/requirements.ts";
+import { BASE_LIMITS } from "../src/plan/limits.ts";
+import { SIDES } from "../src/model/side.ts";
 import {
   addCacheOptions,
   type CacheArguments,

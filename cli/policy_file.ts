@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Policy } from "../src/cache_types.ts";
+import type { Policy } from "../src/schemes/policy.ts";
 import { readJson } from "./json.ts";
 
 const scheme = z.string().min(1);

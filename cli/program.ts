@@ -1,6 +1,6 @@
 /** The command line as a whole: its commands, and how they end. */
 import { type Command, CommanderError } from "commander";
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 import { usageError } from "./arguments.ts";
 import {
   type Answer,

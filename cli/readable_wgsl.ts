@@ -3,7 +3,7 @@ import { expandTable } from "../codegen/expand.ts";
 import { TABLE } from "../codegen/package_table.ts";
 import { createRenderer } from "../codegen/render.ts";
 import { templates } from "../generated/templates.ts";
-import type { KernelInfo } from "../src/kernel.ts";
+import type { KernelInfo } from "../src/kernels/kernel.ts";
 import { kernels as ofPackage } from "./kernels.ts";
 
 /**

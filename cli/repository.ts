@@ -1,7 +1,7 @@
 /** Commands that run tasks of the repository, which the published package does not hold. */
 import { Command } from "commander";
 import { fileURLToPath } from "node:url";
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 import { EXIT, type Host } from "./command.ts";
 
 /** A task of the repository as a command. */

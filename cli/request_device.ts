@@ -1,5 +1,5 @@
 /** The WebGPU device that commands compute on. */
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 import type { Host } from "./command.ts";
 
 /** Why there is no adapter, and what to do. */

@@ -1,5 +1,5 @@
 /** Rotary frequencies as Hugging Face's `rope_scaling` and `rope_parameters` give them. */
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 
 /** A JSON object of unknown content. */
 type Json = Readonly<Record<string, unknown>>;

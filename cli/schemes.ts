@@ -1,7 +1,8 @@
 /** The schemes that commands speak of, by id. */
 import { sizes } from "../codegen/variants.ts";
-import { CoupletError } from "../src/errors.ts";
-import { parseScheme, type SchemeId } from "../src/scheme.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import { parseScheme } from "../src/schemes/parse_scheme.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 import { nearestText } from "./nearest.ts";
 
 /**

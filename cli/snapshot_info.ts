@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { inspectSnapshot, type SnapshotInfo } from "../src/snapshot_file.ts";
+import { inspectSnapshot, type SnapshotInfo } from "../src/snapshots/file.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
 import { readFile } from "./files.ts";
 import { parseJson } from "./json.ts";

@@ -1,9 +1,9 @@
 /** Turns rows of the table into kernels, asking each scheme's room for what is its own. */
-import { CoupletError } from "../src/errors.ts";
-import type { BindingName } from "../src/kernel_bindings.ts";
-import { MAX_SPAN, STEP_ENTRIES, WORKGROUP_SIZE } from "../src/kernel_constants.ts";
-import type { KernelFeature, KeyVariant } from "../src/kernel_name.ts";
-import type { SchemeId } from "../src/scheme.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import type { BindingName } from "../src/kernels/bindings.ts";
+import { MAX_SPAN, STEP_ENTRIES, WORKGROUP_SIZE } from "../src/kernels/constants.ts";
+import type { KernelFeature, KeyVariant } from "../src/kernels/name.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 import {
   attentionContext,
   featureContext,

@@ -19,8 +19,8 @@
  * @module
  */
 import { templates } from "../generated/templates.ts";
-import { checkOptions } from "../src/check_options.ts";
-import type { SchemeId } from "../src/scheme.ts";
+import { checkOptions } from "../src/base/check_options.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 import { emitFiles, type GeneratedFiles } from "./emit.ts";
 import { expandTable } from "./expand.ts";
 import { createRenderer } from "./render.ts";
@@ -29,10 +29,19 @@ import { USER_FIELDS, type UserRows, userTable } from "./user_table.ts";
 
 export { type Difference, writeFiles } from "./compare.ts";
 export { plainMix, plainScore } from "./kernels/attention.ts";
-export { codecKernel, type Context, type KernelRow, type TemplateValue } from "./kernels/kernel_row.ts";
+export {
+  codecKernel,
+  type Context,
+  type KernelRow,
+  type TemplateValue,
+} from "./kernels/kernel_row.ts";
 export { decodeRow, encoderSizes, loadedChunks, recordSizes } from "./schemes/common.ts";
 export { type FamilyKernels, registerKernels } from "./schemes/find.ts";
-export { type CodebookReads, encoderBindings, type SchemeKernels } from "./schemes/scheme_kernels.ts";
+export {
+  type CodebookReads,
+  encoderBindings,
+  type SchemeKernels,
+} from "./schemes/scheme_kernels.ts";
 export type { GeneratedFiles, SchemeId, UserRows };
 
 /**

@@ -1,7 +1,7 @@
 /** Divides kernels into sets that are imported together, and writes the sets' modules and the manifest. */
-import { CoupletError } from "../src/errors.ts";
-import { type KernelNameParts, parseKernelName } from "../src/kernel_name.ts";
-import { kernelSetEntry, kernelSetName } from "../src/kernel_set.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import { type KernelNameParts, parseKernelName } from "../src/kernels/name.ts";
+import { kernelSetEntry, kernelSetName } from "../src/kernels/set.ts";
 import { kmeansExample, planExample } from "./entry_examples.ts";
 import { kernelInfo } from "./kernels/kernel_info.ts";
 import type { KernelRow } from "./kernels/kernel_row.ts";

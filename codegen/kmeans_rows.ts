@@ -1,6 +1,6 @@
 /** Turns the table's calibration rows into kernels. */
-import { WORKGROUP_SIZE } from "../src/kernel_constants.ts";
-import { formatKernelName } from "../src/kernel_name.ts";
+import { WORKGROUP_SIZE } from "../src/kernels/constants.ts";
+import { formatKernelName } from "../src/kernels/name.ts";
 import {
   kmeansQuads,
   kmeansRowVectors,

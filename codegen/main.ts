@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { compareFiles, type Difference, writeFiles, writeTexts } from "./compare.ts";
 import { emitFiles, emitKernels, type GeneratedFiles } from "./emit.ts";
 import { expandTable, type Table } from "./expand.ts";
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 import { kernelNamesPage } from "./kernel_names_page.ts";
 import type { KernelRow } from "./kernels/kernel_row.ts";
 import { kernelSets } from "./kernel_sets.ts";
@@ -125,7 +125,7 @@ export function generate(args: readonly string[]): number {
   }
 
   const folder = options.out === undefined ? GENERATED : pathToFileURL(`${resolve(options.out)}/`);
-  const types = own ? "@couplet/kv" : "../src/kernel.ts";
+  const types = own ? "@couplet/kv" : "../src/kernels/kernel.ts";
   if (options.only !== undefined) {
     // A part of the rows gives no whole set, and says nothing about the other files.
     const files = emitKernels(rows, renderer);

@@ -1,7 +1,7 @@
 /** Renders kernels from templates, and refuses a name that is unknown or left unused. */
 import Handlebars from "handlebars";
-import { BINDING_TYPES, bindingSpace } from "../src/kernel_bindings.ts";
-import { CoupletError } from "../src/errors.ts";
+import { BINDING_TYPES, bindingSpace } from "../src/kernels/bindings.ts";
+import { CoupletError } from "../src/base/errors.ts";
 import type { KernelRow, TemplateValue } from "./kernels/kernel_row.ts";
 import type { TemplateTexts } from "./templates.ts";
 

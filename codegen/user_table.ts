@@ -1,7 +1,7 @@
 /** Tables of rows that users describe, for kernels outside this repository's own table. */
-import { type Fields, FINITE, listOf, TEXT } from "../src/check_options.ts";
-import { CoupletError } from "../src/errors.ts";
-import type { SchemeId } from "../src/scheme.ts";
+import { type Fields, FINITE, listOf, TEXT } from "../src/base/check_options.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 import type { Table } from "./expand.ts";
 
 /** What a user wants kernels for. */

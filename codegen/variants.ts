@@ -2,8 +2,8 @@
  * THE TABLE. Every generated kernel derives from a row here: file, name, manifest, tests and selection.
  * Adding a size is one row in `sizes`; a fused pair of schemes is one row in `pairs`.
  */
-import type { KernelFeature } from "../src/kernel_name.ts";
-import type { SchemeId } from "../src/scheme.ts";
+import type { KernelFeature } from "../src/kernels/name.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 
 /** Schemes and head dimensions that get every kernel a cache needs, and why. */
 export interface SizeRow {

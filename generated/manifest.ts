@@ -104,7 +104,7 @@ import { kernels as u4b8_d64 } from "./sets/u4b8_d64.ts";
 import { kernels as u8b8_d128 } from "./sets/u8b8_d128.ts";
 import { kernels as u8b8_d256 } from "./sets/u8b8_d256.ts";
 import { kernels as u8b8_d64 } from "./sets/u8b8_d64.ts";
-import type { KernelInfo } from "../src/kernel.ts";
+import type { KernelInfo } from "../src/kernels/kernel.ts";
 
 const sets: readonly (readonly KernelInfo[])[] = [
   c16b12_d128,

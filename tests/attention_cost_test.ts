@@ -7,9 +7,9 @@ import {
   attentionCost,
   type AttentionWork,
   attentionWork,
-} from "../src/attention_cost.ts";
-import { resolveOptions } from "../src/cache_options.ts";
-import type { StepSize } from "../src/cache_sizes.ts";
+} from "../src/plan/attention_cost.ts";
+import { resolveOptions } from "../src/plan/options.ts";
+import type { StepSize } from "../src/plan/steps.ts";
 
 const base: CacheOptions = {
   shape: { layers: 1, queryHeads: 8, keyValueHeads: 2, headDim: 64 },

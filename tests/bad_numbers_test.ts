@@ -12,9 +12,9 @@ import {
   type SchemeId,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { fromFloat16Array, roundToFloat16 } from "../src/float16.ts";
-import { roundTrip } from "../src/reference/round_trip.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { fromFloat16Array, roundToFloat16 } from "../src/base/float16.ts";
+import { roundTrip } from "../src/schemes/round_trip.ts";
 import { blockLimits } from "../src/schemes/outliers.ts";
 import { requestAdapter, requestTestDevice } from "../tools/adapter.ts";
 import { readBuffer } from "../tools/read_buffer.ts";

@@ -16,8 +16,8 @@ import { profileOf } from "../bench/profile_row.ts";
 import { attentionModel } from "../bench/onnx/model.ts";
 import { formatReport } from "../bench/report/report.ts";
 import { BASE_LIMITS, type KernelTime, type TuningRecord } from "../mod.ts";
-import { tunedShape } from "../src/tuning.ts";
-import { VERSION } from "../src/version.ts";
+import { tunedShape } from "../src/plan/tuning_record.ts";
+import { VERSION } from "../src/base/version.ts";
 import { rejects } from "./refusals.ts";
 
 const BASE = { limits: BASE_LIMITS, features: new Set<string>() };

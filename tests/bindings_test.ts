@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { kernels } from "../generated/sets/f16_d64.ts";
 import { type CacheOptions, type CoupletErrorCode, createCache, planCache } from "../mod.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { checkBinding } from "../src/host_bindings.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { checkBinding } from "../src/cache/host_bindings.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import { uploadBuffer } from "./cache_oracle.ts";

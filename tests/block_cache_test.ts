@@ -11,8 +11,8 @@ import {
   snapshotSequence,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { fromFloat16Bits } from "../src/float16.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
+import { fromFloat16Bits } from "../src/base/float16.ts";
+import { seededRandom } from "../src/base/random.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { CacheModel } from "./cache_model.ts";
 import {

@@ -14,7 +14,7 @@ import {
   type Step,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { sumUp } from "../src/profile.ts";
+import { sumUp } from "../src/cache/profile.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { CacheModel } from "./cache_model.ts";
 import { refuses } from "./refusals.ts";

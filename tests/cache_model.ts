@@ -22,9 +22,9 @@ import {
   type Step,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { cacheInternals } from "../src/cache_internals.ts";
-import { type Random, seededRandom } from "../src/calibrate/random.ts";
-import { firstRecords } from "../src/reference/pack.ts";
+import { cacheInternals } from "../src/cache/internals.ts";
+import { type Random, seededRandom } from "../src/base/random.ts";
+import { firstRecords } from "../src/records/pack.ts";
 import { deviceRecords, referenceRecords, uploadBuffer } from "./cache_oracle.ts";
 import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
 import { readBuffer } from "../tools/read_buffer.ts";

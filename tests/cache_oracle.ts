@@ -18,7 +18,7 @@ import {
   type TuningRecord,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { centroidNumbers } from "../src/centroid_grid.ts";
+import { centroidNumbers } from "../src/codebooks/grid.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import { PoisonedCache } from "./poison.ts";
 import { ReferenceRun, type Scenario } from "./reference_run.ts";

@@ -11,8 +11,8 @@ import {
   type Sequence,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { fromFloat16Array, toFloat16Array } from "../src/base/float16.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import { uploadBuffer } from "./cache_oracle.ts";

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { type CachePlan, planCache, type PlanOptions } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { BASE_LIMITS } from "../src/plan_limits.ts";
+import { BASE_LIMITS } from "../src/plan/limits.ts";
 import { refuses } from "./refusals.ts";
 
 const base: PlanOptions = {

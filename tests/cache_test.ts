@@ -15,9 +15,9 @@ import {
   unpackRecords,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { roundToGrid } from "../src/centroid_grid.ts";
-import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
+import { roundToGrid } from "../src/codebooks/grid.ts";
+import { fromFloat16Array, toFloat16Array } from "../src/base/float16.ts";
+import { seededRandom } from "../src/base/random.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import {
   compareWithReference,

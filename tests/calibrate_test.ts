@@ -1,22 +1,22 @@
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
-import {
-  calibrate,
-  type CalibrationOptions,
-  type CalibrationProgress,
-  type CalibrationSamples,
-} from "../src/calibrate/calibrate.ts";
+import { calibrate, type CalibrationSamples } from "../src/calibrate/calibrate.ts";
+import type {
+  CalibrationOptions,
+  CalibrationProgress,
+} from "../src/calibrate/calibrate_options.ts";
 import { kernels } from "../generated/sets/kmeans.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
+import { seededRandom } from "../src/base/random.ts";
 import { groupInput, samplesOfHeads } from "../src/calibrate/samples.ts";
-import { centroidNumbers } from "../src/centroid_grid.ts";
-import { decodeCodebooks, encodeCodebooks } from "../src/codebook_file.ts";
-import { findCodebook } from "../src/find_codebook.ts";
-import type { CodebookSet } from "../src/codebook.ts";
-import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
-import { parseScheme, type SchemeId } from "../src/scheme.ts";
+import { centroidNumbers } from "../src/codebooks/grid.ts";
+import { decodeCodebooks, encodeCodebooks } from "../src/codebooks/file.ts";
+import { findCodebook } from "../src/codebooks/find.ts";
+import type { CodebookSet } from "../src/codebooks/codebook.ts";
+import { CoupletError, type CoupletErrorCode } from "../src/base/errors.ts";
+import { parseScheme } from "../src/schemes/parse_scheme.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { correlated, samplesOf } from "./kmeans_helpers.ts";
-import { roundTrip } from "../src/reference/round_trip.ts";
+import { roundTrip } from "../src/schemes/round_trip.ts";
 
 /** Mean squared error per channel and head of `values`, coded with the keys' codebook of layer 0. */
 function codingErrors(

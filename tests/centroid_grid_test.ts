@@ -1,9 +1,11 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import fc from "fast-check";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { centroidNumbers, headCodebookWords, roundToGrid } from "../src/centroid_grid.ts";
-import { fromFloat16Bits } from "../src/float16.ts";
-import { parseScheme, type SchemeId } from "../src/scheme.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { centroidNumbers, roundToGrid } from "../src/codebooks/grid.ts";
+import { headCodebookWords } from "../src/codebooks/device.ts";
+import { fromFloat16Bits } from "../src/base/float16.ts";
+import { parseScheme } from "../src/schemes/parse_scheme.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 
 const SCHEMES: readonly SchemeId[] = ["c1b1", "c1b2", "c2b4", "c4b4", "c8b8", "c16b4"];
 const HEADS = 2;

@@ -1,7 +1,12 @@
 /** What a cache's calls are given: lists, sequences, encoders. */
 import assert from "node:assert/strict";
 import type { CommandTarget, ReadRange, StepEntry } from "../mod.ts";
-import { checkBeams, checkReadRange, checkStepEntries, checkTarget } from "../src/check_calls.ts";
+import {
+  checkBeams,
+  checkReadRange,
+  checkStepEntries,
+  checkTarget,
+} from "../src/cache/check_calls.ts";
 import { type Call, tryBadValues } from "./bad_values.ts";
 
 const sequence = { id: 0 };

@@ -11,14 +11,18 @@ import {
   type TuningRecord,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { type AttentionCandidate, attentionCost, attentionWork } from "../src/attention_cost.ts";
-import { type ResolvedOptions, resolveOptions } from "../src/cache_options.ts";
-import type { StepSize } from "../src/cache_sizes.ts";
-import { candidateNames, fittingCandidates } from "../src/choose_attention.ts";
-import { TUNED_WORKGROUPS } from "../src/kernel_constants.ts";
-import { BASE_LIMITS } from "../src/plan_limits.ts";
-import { layerKind, tunedShape } from "../src/tuning.ts";
-import { VERSION } from "../src/version.ts";
+import {
+  type AttentionCandidate,
+  attentionCost,
+  attentionWork,
+} from "../src/plan/attention_cost.ts";
+import { type ResolvedOptions, resolveOptions } from "../src/plan/options.ts";
+import type { StepSize } from "../src/plan/steps.ts";
+import { candidateNames, fittingCandidates } from "../src/plan/choose_attention.ts";
+import { TUNED_WORKGROUPS } from "../src/kernels/constants.ts";
+import { BASE_LIMITS } from "../src/plan/limits.ts";
+import { layerKind, tunedShape } from "../src/plan/tuning_record.ts";
+import { VERSION } from "../src/base/version.ts";
 import { refuses } from "./refusals.ts";
 
 const rotary: KeyOptions = { space: "pre-rope", rope: { layout: "half", theta: 500000 } };

@@ -11,7 +11,7 @@ import {
   writeSafetensors,
 } from "../mod.ts";
 import { specifier } from "../cli/generate.ts";
-import { encodeSnapshot } from "../src/snapshot_file.ts";
+import { encodeSnapshot } from "../src/snapshots/file.ts";
 import { couplet, coupletJson, samplesFile, withFolder } from "./cli_helpers.ts";
 
 const CALIBRATE = "calibrate samples --space as-scored --model m --digest d --cpu --seed 3".split(

@@ -1,9 +1,9 @@
 /** Command lines, run in this process. */
 import assert from "node:assert/strict";
 import type { Host } from "../cli/command.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { type SafetensorsTensor, writeSafetensors } from "../src/safetensors.ts";
-import { SIDES } from "../src/scheme.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { type SafetensorsTensor, writeSafetensors } from "../src/base/safetensors.ts";
+import { SIDES } from "../src/model/side.ts";
 import { runCommandLine } from "../cli/program.ts";
 
 /** What a command line did. */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { writeSafetensors } from "../mod.ts";
-import { encodeSnapshot } from "../src/snapshot_file.ts";
+import { encodeSnapshot } from "../src/snapshots/file.ts";
 import { couplet, samplesFile, withFolder } from "./cli_helpers.ts";
 import { nested } from "./forged_files.ts";
 

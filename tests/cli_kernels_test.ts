@@ -4,7 +4,7 @@ import { BASE_LIMITS, parseKernelName, planCache, type PlanLimits } from "../mod
 import type { KernelFacts } from "../cli/kernel_facts.ts";
 import { kernels } from "../cli/kernels.ts";
 import { readableWgsl } from "../cli/readable_wgsl.ts";
-import { candidateNames } from "../src/choose_attention.ts";
+import { candidateNames } from "../src/plan/choose_attention.ts";
 import { couplet, coupletJson } from "./cli_helpers.ts";
 
 interface Row {

@@ -7,9 +7,9 @@ import {
   estimateSensitivities,
   type Side,
 } from "../mod.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { roundToGrid } from "../src/centroid_grid.ts";
-import { measureFit } from "../src/codebook_fit.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { roundToGrid } from "../src/codebooks/grid.ts";
+import { measureFit } from "../src/codebooks/fit.ts";
 
 const HEADS = 2;
 const HEAD_DIM = 4;

@@ -1,13 +1,19 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import fc from "fast-check";
-import { roundToGrid } from "../src/centroid_grid.ts";
-import type { Codebook, CodebookSet, ValueRotation } from "../src/codebook.ts";
-import { decodeCodebooks, encodeCodebooks } from "../src/codebook_file.ts";
-import { checkCodebookSet, findCodebook } from "../src/find_codebook.ts";
-import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
-import { readSafetensors, type SafetensorsFile, writeSafetensors } from "../src/safetensors.ts";
-import { parseScheme, type SchemeId, type Side } from "../src/scheme.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
+import { roundToGrid } from "../src/codebooks/grid.ts";
+import type { Codebook, CodebookSet, ValueRotation } from "../src/codebooks/codebook.ts";
+import { decodeCodebooks, encodeCodebooks } from "../src/codebooks/file.ts";
+import { checkCodebookSet, findCodebook } from "../src/codebooks/find.ts";
+import { CoupletError, type CoupletErrorCode } from "../src/base/errors.ts";
+import {
+  readSafetensors,
+  type SafetensorsFile,
+  writeSafetensors,
+} from "../src/base/safetensors.ts";
+import { parseScheme } from "../src/schemes/parse_scheme.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
+import type { Side } from "../src/model/side.ts";
+import { seededRandom } from "../src/base/random.ts";
 
 function codebook(layer: number, side: Side, scheme: SchemeId, scaled = false): Codebook {
   const size = 2 * 16 * parseScheme(scheme).centroids;

@@ -11,7 +11,7 @@ import { kmeans, ladder, pairs, sizes } from "../codegen/variants.ts";
 import { workgroupBytes } from "../codegen/workgroup_bytes.ts";
 import { CoupletError, type KernelInfo } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { BASE_WORKGROUP_BYTES } from "../src/kernel_constants.ts";
+import { BASE_WORKGROUP_BYTES } from "../src/kernels/constants.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { compareWithReference } from "./cache_oracle.ts";
 
@@ -32,7 +32,7 @@ async function withFolder(act: (folder: URL, path: string) => Promise<void>): Pr
 Deno.test("generated/ is what templates and rows give: nothing missing, stale or orphaned", () => {
   const templates = readTemplates(TEMPLATES);
   const files = new Map([
-    ...emitFiles(expandTable(table), createRenderer(templates), "../src/kernel.ts"),
+    ...emitFiles(expandTable(table), createRenderer(templates), "../src/kernels/kernel.ts"),
     ["templates.ts", templatesFile(templates)],
   ]);
   assert.deepEqual(compareFiles(GENERATED, files), { missing: [], stale: [], orphaned: [] });

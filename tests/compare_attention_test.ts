@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { compareAttention } from "../src/compare_attention.ts";
-import type { Stopwatch } from "../src/stopwatch.ts";
+import { compareAttention } from "../src/tuning/compare.ts";
+import type { Stopwatch } from "../src/tuning/stopwatch.ts";
 
 /** A candidate whose attention takes `milliseconds`; its kernels' name, and workgroups. */
 interface Simulated {

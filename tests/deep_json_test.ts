@@ -13,11 +13,16 @@ import {
   type SnapshotStore,
   type TuningRecord,
 } from "../mod.ts";
-import { resolveOptions } from "../src/cache_options.ts";
-import { checkSnapshot, decodeSnapshot } from "../src/snapshot_file.ts";
-import { checkTuning, checkTuningDevice, findTuned, tunedShape } from "../src/tuning.ts";
-import { parseJson } from "../src/parse_json.ts";
-import { VERSION } from "../src/version.ts";
+import { resolveOptions } from "../src/plan/options.ts";
+import { checkSnapshot, decodeSnapshot } from "../src/snapshots/file.ts";
+import {
+  checkTuning,
+  checkTuningDevice,
+  findTuned,
+  tunedShape,
+} from "../src/plan/tuning_record.ts";
+import { parseJson } from "../src/base/parse_json.ts";
+import { VERSION } from "../src/base/version.ts";
 import { forgeCodebooks, forgeSnapshot, nested, nestedLists, withHeader } from "./forged_files.ts";
 
 /** The least of them is within what the parser takes, so that what comes after it is tried, too. */

@@ -14,12 +14,12 @@ import {
   schemeCodec,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { crc32 } from "../src/crc32.ts";
-import { fromFloat16Array } from "../src/float16.ts";
-import { recordBits } from "../src/record_layout.ts";
-import { readBits } from "../src/reference/pack.ts";
-import { sha256, sha256Bytes } from "../src/sha256.ts";
-import { encodeSnapshot, snapshotTensors } from "../src/snapshot_file.ts";
+import { crc32 } from "../src/base/crc32.ts";
+import { fromFloat16Array } from "../src/base/float16.ts";
+import { recordBits } from "../src/records/layout.ts";
+import { readBits } from "../src/records/pack.ts";
+import { sha256, sha256Bytes } from "../src/base/sha256.ts";
+import { encodeSnapshot, snapshotTensors } from "../src/snapshots/file.ts";
 
 const TEXT = await Deno.readTextFile(new URL("../docs/formats.md", import.meta.url));
 

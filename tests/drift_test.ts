@@ -12,8 +12,8 @@ import {
   type Policy,
   type Side,
 } from "../mod.ts";
-import { roundToGrid } from "../src/centroid_grid.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
+import { roundToGrid } from "../src/codebooks/grid.ts";
+import { seededRandom } from "../src/base/random.ts";
 import { correlated } from "./kmeans_helpers.ts";
 
 const HEADS = 2;

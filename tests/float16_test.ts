@@ -6,7 +6,7 @@ import {
   roundToFloat16,
   toFloat16Array,
   toFloat16Bits,
-} from "../src/float16.ts";
+} from "../src/base/float16.ts";
 
 /** The runtime's own rounding of a binary32 value, as the library's input is. */
 function nativeBits(value: number): number {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { fromFloat8E4M3, fromFloat8E5M3, toFloat8E4M3, toFloat8E5M3 } from "../src/float8.ts";
+import { fromFloat8E4M3, fromFloat8E5M3, toFloat8E4M3, toFloat8E5M3 } from "../src/base/float8.ts";
 
 /** A number and the nearest one with eight bits. */
 const E4M3: readonly [value: number, nearest: number][] = [

@@ -1,7 +1,7 @@
 /** Files with the checksum that they should have, whatever else they hold. */
-import { crc32 } from "../src/crc32.ts";
-import { writeSafetensors } from "../src/safetensors.ts";
-import { hexadecimal, sha256Bytes } from "../src/sha256.ts";
+import { crc32 } from "../src/base/crc32.ts";
+import { writeSafetensors } from "../src/base/safetensors.ts";
+import { hexadecimal, sha256Bytes } from "../src/base/sha256.ts";
 
 /** JSON of one thing in so many lists. */
 export function nested(deep: number): string {

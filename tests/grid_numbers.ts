@@ -6,8 +6,8 @@ import {
   layerHeads,
   parseScheme,
 } from "../mod.ts";
-import { toFloat16Array } from "../src/float16.ts";
-import type { Random } from "../src/calibrate/random.ts";
+import { toFloat16Array } from "../src/base/float16.ts";
+import type { Random } from "../src/base/random.ts";
 
 /**
  * Numbers whose distances to one another are exact in f32, so that the nearest centroid is the same one in f32 and

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { hadamard, hadamardInverse } from "../src/hadamard.ts";
+import { hadamard, hadamardInverse } from "../src/schemes/hadamard.ts";
 import { close, numbers } from "./reference_helpers.ts";
 
 for (const headDim of [8, 64, 128, 256]) {

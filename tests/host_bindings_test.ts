@@ -1,6 +1,6 @@
 /** Which of the host's ranges a cache takes: to the byte. */
 import assert from "node:assert/strict";
-import { checkApart, checkBinding, tensorBytes } from "../src/host_bindings.ts";
+import { checkApart, checkBinding, tensorBytes } from "../src/cache/host_bindings.ts";
 import { refuses } from "./refusals.ts";
 
 /** As much of a buffer as is looked at. */

@@ -21,8 +21,8 @@ import {
   restoreSequence,
   snapshotSequence,
 } from "../mod.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { fromFloat16Array, toFloat16Array } from "../src/float16.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { fromFloat16Array, toFloat16Array } from "../src/base/float16.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import { gridVectors } from "./grid_numbers.ts";

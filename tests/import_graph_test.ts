@@ -89,50 +89,62 @@ Deno.test("a bundle of mod.ts and one set holds that set's kernels and no others
 
 Deno.test("a bundle of an engine leaves out calibration, the reference and codecs", async () => {
   const engine = await bundledModules('export { createCache, planCache } from "./mod.ts";');
-  assert.ok(engine.includes("src/device_cache.ts"));
+  assert.ok(engine.includes("src/cache/device_cache.ts"));
   const others = [
     "src/calibrate/samples.ts",
     "src/calibrate/kmeans.ts",
     "src/calibrate/kmeans_side.ts",
-    "src/codec.ts",
-    "src/crc32.ts",
+    "src/schemes/scheme_codec.ts",
+    "src/base/crc32.ts",
     "src/reference/reference_cache.ts",
-    "src/reference/pack.ts",
-    "src/safetensors.ts",
-    "src/snapshot.ts",
+    "src/records/pack.ts",
+    "src/base/safetensors.ts",
+    "src/snapshots/snapshot.ts",
   ];
   assert.deepEqual(engine.filter((path) => others.includes(path)), []);
   const all = await bundledModules('export * from "./mod.ts";');
   assert.deepEqual(others.filter((path) => !all.includes(path)), []);
 });
 
+/** The reference, and the files of lower rooms that pack, rotate and code in float64 for it. */
+const REFERENCE: readonly string[] = [
+  "src/reference/",
+  "src/codebooks/head_codebooks.ts",
+  "src/model/rope.ts",
+  "src/records/pack.ts",
+  "src/schemes/round_trip.ts",
+];
+
 /**
- * What `src/reference/` may take from the rest of `src/`: errors, what schemes are and how they code in float64, and
+ * What they may take from the rest of `src/`: errors, what schemes are and how they code in float64, and
  * checks that give no figure. Sizes, positions and rounding it has of its own, because it judges those of the runtime.
  */
 const REFERENCE_TAKES: readonly string[] = [
-  "cache_options: checkSinkLogits",
-  "cache_options: resolveOptions",
-  "centroid_grid: centroidNumbers",
-  "check_options: checkOptions",
-  "check_options: whole",
-  "codec: schemeCodec",
-  "errors: CoupletError",
-  "find_codebook: cacheCodebook",
-  "find_codebook: checkCodebookSet",
-  "float16: fromFloat16Array",
-  "reference_options: checkReferenceOptions",
-  "rope_options: ROPE_FIELDS",
-  "scheme: parseScheme",
+  "base/check_options: checkOptions",
+  "base/check_options: whole",
+  "base/errors: CoupletError",
+  "base/float16: fromFloat16Array",
+  "codebooks/find: cacheCodebook",
+  "codebooks/find: checkCodebookSet",
+  "codebooks/grid: centroidNumbers",
+  "model/rope_options: ROPE_FIELDS",
+  "plan/options: checkSinkLogits",
+  "plan/options: resolveOptions",
+  "plan/reference_options: checkReferenceOptions",
+  "schemes/parse_scheme: parseScheme",
+  "schemes/scheme_codec: schemeCodec",
 ];
 
 Deno.test("src/reference/ takes nothing from the runtime that it judges", () => {
-  const files = sourceFiles().filter((file) => file.getFilePath().includes("/src/reference/"));
+  const within = (path: string) => REFERENCE.some((own) => path.startsWith(own));
+  const pathOf = (file: SourceFile) => file.getFilePath().slice(fileURLToPath(ROOT).length);
+  const files = sourceFiles().filter((file) => within(pathOf(file)));
   const taken = files.flatMap((file) => file.getImportDeclarations())
     .filter((one) => !one.isTypeOnly())
     .flatMap((one) => {
-      const from = /^\.\.\/(\w+)\.ts$/.exec(one.getModuleSpecifierValue())?.[1];
-      return from === undefined ? [] : one.getNamedImports()
+      const path = pathOf(one.getModuleSpecifierSourceFileOrThrow());
+      const from = path.replace(/^src\/|\.ts$/g, "");
+      return within(path) ? [] : one.getNamedImports()
         .filter((name) => !name.isTypeOnly()).map((name) => `${from}: ${name.getName()}`);
     });
   assert.deepEqual([...new Set(taken)].sort(), REFERENCE_TAKES);

@@ -19,8 +19,8 @@ import {
   type SchemeId,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { kernelFeatures } from "../src/kernel_name.ts";
-import { kernelPrecision } from "../src/precision.ts";
+import { kernelFeatures } from "../src/kernels/name.ts";
+import { kernelPrecision } from "../src/kernels/precision.ts";
 import { requestAdapter, requestTestDevice } from "../tools/adapter.ts";
 import { compareWithRun, type Offer } from "./cache_oracle.ts";
 import { type Move, ReferenceRun, type Scenario } from "./reference_run.ts";

@@ -13,8 +13,8 @@ import {
   type SchemeId,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { fromFloat16Array, roundToFloat16 } from "../src/float16.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { fromFloat16Array, roundToFloat16 } from "../src/base/float16.ts";
 import { findWaves, waveAt, waveCount } from "../src/schemes/waves.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { readBuffer } from "../tools/read_buffer.ts";

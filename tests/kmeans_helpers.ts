@@ -5,9 +5,10 @@ import { createKmeansPipelines, kmeansKernels, kmeansOnGpu } from "../src/calibr
 import { uploadSide } from "../src/calibrate/kmeans_side.ts";
 import { defaultTolerance, type KmeansResult } from "../src/calibrate/lloyd.ts";
 import { Pace } from "../src/calibrate/pace.ts";
-import { type Random, seededRandom } from "../src/calibrate/random.ts";
+import { type Random, seededRandom } from "../src/base/random.ts";
 import { type CalibrationSamples, groupInput } from "../src/calibrate/samples.ts";
-import { parseScheme, type SchemeId } from "../src/scheme.ts";
+import { parseScheme } from "../src/schemes/parse_scheme.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 
 /** A standard normal number (Box and Muller). */
 export function normal(random: Random): number {

@@ -3,9 +3,9 @@ import fc from "fast-check";
 import { kmeans, moveClusters } from "../src/calibrate/kmeans.ts";
 import { startCentroids } from "../src/calibrate/kmeans_start.ts";
 import { LloydProgress } from "../src/calibrate/lloyd.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
-import type { SchemeId } from "../src/scheme.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { CoupletError, type CoupletErrorCode } from "../src/base/errors.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { clusterOnCpu, clusterOnGpu, correlated, normal, samplesOf } from "./kmeans_helpers.ts";
 

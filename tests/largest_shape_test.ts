@@ -1,6 +1,6 @@
 import { manifest } from "../generated/manifest.ts";
 import { choosePolicy, planCache, type PlanOptions, requiredLimits } from "../mod.ts";
-import { LARGEST_SHAPE } from "../src/largest_shape.ts";
+import { LARGEST_SHAPE } from "../src/model/largest_shape.ts";
 import { refuses } from "./refusals.ts";
 
 const OPTIONS: PlanOptions = {

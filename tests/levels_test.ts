@@ -1,11 +1,11 @@
 /** Schemes of evenly spaced levels: what their codes mean, and how far off they are. */
 import assert from "node:assert/strict";
 import { CoupletError, parseScheme, recordBits, schemeCodec, type SchemeId } from "../mod.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../src/float16.ts";
-import { readBits, readCode } from "../src/reference/pack.ts";
-import { roundTrip } from "../src/reference/round_trip.ts";
-import { uniformLevels } from "../src/schemes/levels.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../src/base/float16.ts";
+import { readBits, readCode } from "../src/records/pack.ts";
+import { roundTrip } from "../src/schemes/round_trip.ts";
+import { uniformLevels } from "../src/schemes/uniform.ts";
 
 const SCHEMES: readonly SchemeId[] = ["kc2", "kc4", "kt2", "kt4", "q4", "q8"];
 const NONE = { centroids: [] };

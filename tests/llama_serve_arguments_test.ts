@@ -4,7 +4,7 @@ import { CoupletError, planCache } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import { parseServeArguments } from "../examples/llama/serve_arguments.ts";
 import { serveCapacity } from "../examples/llama/serve_capacity.ts";
-import { type Growing, Sequences } from "../src/sequences.ts";
+import { type Growing, Sequences } from "../src/cache/sequences.ts";
 
 Deno.test("parseServeArguments fills in defaults", () => {
   const parsed = parseServeArguments(["one", "and two"]);

@@ -1,5 +1,5 @@
 /** The origin private file system as its standard describes it and Chromium carries it out, in memory. */
-import type { OpfsDirectory, OpfsFile, OpfsLocks } from "../src/stores/opfs.ts";
+import type { OpfsDirectory, OpfsFile, OpfsLocks } from "../src/snapshots/stores/opfs.ts";
 
 /** A file's content. */
 interface MemoryFile {

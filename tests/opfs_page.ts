@@ -4,7 +4,7 @@ import {
   type OpfsDirectory,
   type OpfsLocks,
   opfsStore,
-} from "../src/stores/opfs.ts";
+} from "../src/snapshots/stores/opfs.ts";
 import { patterned, STORE_CRITERIA } from "./store_conformance.ts";
 
 /** What the page posts. */

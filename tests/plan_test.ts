@@ -10,7 +10,7 @@ import {
   requiredLimits,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { BASE_LIMITS } from "../src/plan_limits.ts";
+import { BASE_LIMITS } from "../src/plan/limits.ts";
 
 const preRope: KeyOptions = { space: "pre-rope", rope: { layout: "half", theta: 10000 } };
 

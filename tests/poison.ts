@@ -3,10 +3,11 @@
  * where it has no weight.
  */
 import { type Cache, type CacheInit, createCache, parseScheme, type Sequence } from "../mod.ts";
-import { cacheInternals } from "../src/cache_internals.ts";
-import { exactTokenBytes, pageBytes, ringSlots } from "../src/cache_sizes.ts";
-import { PAGE_TOKENS } from "../src/kernel_constants.ts";
-import { recordWords } from "../src/record_layout.ts";
+import { cacheInternals } from "../src/cache/internals.ts";
+import { exactTokenBytes, pageBytes } from "../src/plan/sizes.ts";
+import { ringSlots } from "../src/plan/pages.ts";
+import { PAGE_TOKENS } from "../src/kernels/constants.ts";
+import { recordWords } from "../src/records/layout.ts";
 
 /** Buffers that hold something from the start, or what a host reads and writes. */
 const KEPT =

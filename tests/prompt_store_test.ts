@@ -11,7 +11,7 @@ import {
   type SnapshotStore,
   storePrefix,
 } from "../mod.ts";
-import { opfsStore } from "../src/stores/opfs.ts";
+import { opfsStore } from "../src/snapshots/stores/opfs.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { memoryDirectory, memoryLocks } from "./memory_directory.ts";
 import { feed, gridCache, occupancy } from "./snapshot_helpers.ts";

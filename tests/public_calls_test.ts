@@ -4,10 +4,10 @@ import { generateKernels, registerKernels, writeFiles } from "../codegen/generat
 import { kernels } from "../generated/sets/f16_d64.ts";
 import * as library from "../mod.ts";
 import { gridCodebooks } from "./grid_numbers.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
+import { seededRandom } from "../src/base/random.ts";
 import * as ort from "../src/hosts/ort.ts";
 import * as transformers from "../src/hosts/transformers.ts";
-import { opfsStore } from "../src/stores/opfs.ts";
+import { opfsStore } from "../src/snapshots/stores/opfs.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { type Call, Opaque, opened, tryBadValues } from "./bad_values.ts";
 import { memoryDirectory, memoryLocks } from "./memory_directory.ts";

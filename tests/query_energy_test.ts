@@ -1,7 +1,7 @@
 import { deepStrictEqual, ok, throws } from "node:assert/strict";
 import { type QueryEnergyOptions, queryScale } from "../src/calibrate/query_energy.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { rotate } from "../src/reference/rope.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { rotate } from "../src/model/rope.ts";
 import type { RopeParameters } from "../mod.ts";
 import { normal } from "./kmeans_helpers.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { CoupletError, parseScheme, sectionedLayout } from "../mod.ts";
 import { sizes } from "../codegen/variants.ts";
-import { PAGE_TOKENS } from "../src/kernel_constants.ts";
+import { PAGE_TOKENS } from "../src/kernels/constants.ts";
 
 /** Golden layouts: tokens that share a record, its words and its unused bits. */
 const LAYOUTS: readonly [

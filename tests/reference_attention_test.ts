@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 import { attend, type AttentionInput } from "../src/reference/attention.ts";
 import { close, naiveAttention, numbers } from "./reference_helpers.ts";
 

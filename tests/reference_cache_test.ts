@@ -1,17 +1,17 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type CodebookSet, CoupletError, parseScheme, type Side } from "../mod.ts";
-import { centroidNumbers, roundToGrid } from "../src/centroid_grid.ts";
-import { roundToFloat16 } from "../src/float16.ts";
+import { centroidNumbers, roundToGrid } from "../src/codebooks/grid.ts";
+import { roundToFloat16 } from "../src/base/float16.ts";
 import { attend } from "../src/reference/attention.ts";
 import {
   createReferenceCache,
   type ReferenceCache,
-  type ReferenceCacheOptions,
   type ReferenceSequence,
 } from "../src/reference/reference_cache.ts";
+import type { ReferenceCacheOptions } from "../src/plan/reference_options.ts";
 import { close, naiveAttention, numbers } from "./reference_helpers.ts";
-import { roundTrip } from "../src/reference/round_trip.ts";
+import { roundTrip } from "../src/schemes/round_trip.ts";
 
 const shape = { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 8 };
 const TOKENS = 23;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { RopeParameters } from "../src/cache_types.ts";
+import type { RopeParameters } from "../src/model/model.ts";
 import type { AttentionInput } from "../src/reference/attention.ts";
 
 /** Seeded numbers in [-1, 1): mulberry32. */

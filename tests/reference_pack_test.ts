@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { CoupletError } from "../src/errors.ts";
-import { recordLayout, recordWords, sectionedLayout } from "../src/record_layout.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import { recordLayout, recordWords, sectionedLayout } from "../src/records/layout.ts";
 import {
   firstRecords,
   packRecords,
   readCode,
   unpackRecords,
   writeCode,
-} from "../src/reference/pack.ts";
+} from "../src/records/pack.ts";
 
 /** A layout and the codes of some tokens in it. */
 const packed = fc.tuple(

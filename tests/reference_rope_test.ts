@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { RopeParameters } from "../src/cache_types.ts";
-import { CoupletError } from "../src/errors.ts";
-import { inverseFrequencies, rotate } from "../src/reference/rope.ts";
+import type { RopeParameters } from "../src/model/model.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import { inverseFrequencies, rotate } from "../src/model/rope.ts";
 
 const HEAD_DIM = 8;
 const rope = fc.record({

@@ -12,10 +12,10 @@ import {
   schemeCodec,
   type Side,
 } from "../mod.ts";
-import { headCodebooks } from "../src/reference/head_codebooks.ts";
-import { cacheCodebook } from "../src/find_codebook.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { finiteFloat16Bits, fromFloat16Bits } from "../src/float16.ts";
+import { headCodebooks } from "../src/codebooks/head_codebooks.ts";
+import { cacheCodebook } from "../src/codebooks/find.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { finiteFloat16Bits, fromFloat16Bits } from "../src/base/float16.ts";
 import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
 
 /** A step: tokens by sequence index, or a rollback of one sequence to a length. */

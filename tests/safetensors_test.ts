@@ -1,12 +1,12 @@
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import fc from "fast-check";
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 import {
   readSafetensors,
   type SafetensorsDtype,
   type SafetensorsFile,
   writeSafetensors,
-} from "../src/safetensors.ts";
+} from "../src/base/safetensors.ts";
 
 const SMALL: SafetensorsFile = {
   metadata: { format: "test", note: "käse" },

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { joinSamples, readSamples, type SafetensorsTensor, writeSafetensors } from "../mod.ts";
-import { toFloat16Array } from "../src/float16.ts";
+import { toFloat16Array } from "../src/base/float16.ts";
 import { refuses } from "./refusals.ts";
 
 function f32(shape: readonly number[], first = 0): SafetensorsTensor {

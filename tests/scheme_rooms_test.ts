@@ -10,7 +10,7 @@ const FAMILIES = ["half", "coupled", "uniform", "hadamard"];
 
 /** The rooms, and the lists of them. */
 const ROOMS = [/^src\/schemes\//, /^codegen\/schemes\//];
-const LISTS = ["src/scheme.ts", "src/codec.ts"];
+const LISTS = ["src/schemes/scheme.ts", "src/schemes/codec.ts"];
 
 const project = new Project({ compilerOptions: { allowImportingTsExtensions: true } });
 const files = project.addSourceFilesAtPaths(
@@ -34,7 +34,7 @@ function comparesFamily(left: Node, right: Node): boolean {
 }
 
 Deno.test("the families of this test are those that schemes have", () => {
-  const scheme = project.getSourceFileOrThrow(`${ROOT}src/scheme.ts`);
+  const scheme = project.getSourceFileOrThrow(`${ROOT}src/schemes/scheme.ts`);
   const text = scheme.getTypeAliasOrThrow("SchemeFamily").getTypeNodeOrThrow().getText();
   assert.deepEqual(text.split(" | ").map((name) => JSON.parse(name)), FAMILIES);
 });

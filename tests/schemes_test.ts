@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { CoupletError, parseScheme, type Scheme, schemeCodec } from "../mod.ts";
 import { sizes } from "../codegen/variants.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { fromFloat16Array } from "../src/float16.ts";
-import { roundTrip } from "../src/reference/round_trip.ts";
-import { firstRecords } from "../src/reference/pack.ts";
-import { sha256 } from "../src/sha256.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { fromFloat16Array } from "../src/base/float16.ts";
+import { roundTrip } from "../src/schemes/round_trip.ts";
+import { firstRecords } from "../src/records/pack.ts";
+import { sha256 } from "../src/base/sha256.ts";
 
 /** Every scheme that has kernels. */
 const SCHEMES = [...new Set(sizes.flatMap(({ schemes }) => schemes))].map(parseScheme);

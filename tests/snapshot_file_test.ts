@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { CoupletError, inspectSnapshot } from "../mod.ts";
-import { type CacheOptions, resolveOptions } from "../src/cache_options.ts";
-import type { CacheIdentity } from "../src/cache_identity.ts";
-import { type SafetensorsTensor, writeSafetensors } from "../src/safetensors.ts";
+import { type CacheOptions, resolveOptions } from "../src/plan/options.ts";
+import type { CacheIdentity } from "../src/cache/identity.ts";
+import { type SafetensorsTensor, writeSafetensors } from "../src/base/safetensors.ts";
 import {
   checkSnapshot,
   decodeSnapshot,
   encodeSnapshot,
   snapshotTensors,
-} from "../src/snapshot_file.ts";
-import { sha256 } from "../src/sha256.ts";
+} from "../src/snapshots/file.ts";
+import { sha256 } from "../src/base/sha256.ts";
 import { forgeCodebooks, forgeSnapshot, withHeader } from "./forged_files.ts";
 
 const PLAN = "{}";

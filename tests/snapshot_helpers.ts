@@ -10,7 +10,7 @@ import {
   type Sequence,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
+import { seededRandom } from "../src/base/random.ts";
 import { uploadBuffer } from "./cache_oracle.ts";
 import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
 import { readBuffer } from "../tools/read_buffer.ts";

@@ -16,8 +16,8 @@ import {
   writeSafetensors,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
-import { decodeSnapshot, encodeSnapshot, type SnapshotContent } from "../src/snapshot_file.ts";
+import { seededRandom } from "../src/base/random.ts";
+import { decodeSnapshot, encodeSnapshot, type SnapshotContent } from "../src/snapshots/file.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { readBuffer } from "../tools/read_buffer.ts";
 import { deviceRecords, uploadBuffer } from "./cache_oracle.ts";

@@ -9,7 +9,7 @@ import {
   type TuningRecord,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { BASE_LIMITS } from "../src/plan_limits.ts";
+import { BASE_LIMITS } from "../src/plan/limits.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { compareWithRun } from "./cache_oracle.ts";
 import { ReferenceRun } from "./reference_run.ts";

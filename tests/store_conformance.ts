@@ -1,6 +1,6 @@
 /** What every store of snapshots must do. Runs in Deno, Node and browsers: it imports nothing of any of them. */
-import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
-import type { SnapshotStore } from "../src/snapshot_store.ts";
+import { CoupletError, type CoupletErrorCode } from "../src/base/errors.ts";
+import type { SnapshotStore } from "../src/snapshots/store.ts";
 
 /** One thing a store must do; `store` is empty when it begins. */
 export interface StoreCriterion {

@@ -18,9 +18,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { CoupletError, type SnapshotStore } from "../mod.ts";
-import { denoKvStore, type KvDatabase, openDenoKvStore } from "../src/stores/deno_kv.ts";
-import { directoryStore } from "../src/stores/directory.ts";
-import { openOpfsStore, opfsStore } from "../src/stores/opfs.ts";
+import { denoKvStore, type KvDatabase, openDenoKvStore } from "../src/snapshots/stores/deno_kv.ts";
+import { directoryStore } from "../src/snapshots/stores/directory.ts";
+import { openOpfsStore, opfsStore } from "../src/snapshots/stores/opfs.ts";
 import { memoryDirectory, memoryLocks } from "./memory_directory.ts";
 import { patterned, STORE_CRITERIA } from "./store_conformance.ts";
 
@@ -206,7 +206,7 @@ Deno.test("directoryStore flushes a new file before it is renamed, and the direc
 Deno.test("directoryStore needs permission for its directory alone", () =>
   withDirectory(async (directory) => {
     const program = join(directory, "program.ts");
-    const store = new URL("../src/stores/directory.ts", import.meta.url).href;
+    const store = new URL("../src/snapshots/stores/directory.ts", import.meta.url).href;
     await writeFile(
       program,
       `import { directoryStore } from "${store}";

@@ -12,13 +12,13 @@ import {
 } from "../mod.ts";
 import project from "../deno.json" with { type: "json" };
 import { manifest } from "../generated/manifest.ts";
-import { resolveOptions } from "../src/cache_options.ts";
-import { candidateNames, fittingCandidates } from "../src/choose_attention.ts";
-import { TARGET_WORKGROUPS } from "../src/kernel_constants.ts";
-import { decodeStep } from "../src/plan.ts";
-import { createStopwatch, type Stopwatch } from "../src/stopwatch.ts";
-import { tuneBy } from "../src/tune.ts";
-import { VERSION } from "../src/version.ts";
+import { resolveOptions } from "../src/plan/options.ts";
+import { candidateNames, fittingCandidates } from "../src/plan/choose_attention.ts";
+import { TARGET_WORKGROUPS } from "../src/kernels/constants.ts";
+import { decodeStep } from "../src/plan/steps.ts";
+import { createStopwatch, type Stopwatch } from "../src/tuning/stopwatch.ts";
+import { tuneBy } from "../src/tuning/tune.ts";
+import { VERSION } from "../src/base/version.ts";
 import { requestTestDevice } from "../tools/adapter.ts";
 import { refuses, rejects } from "./refusals.ts";
 

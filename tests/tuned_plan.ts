@@ -1,8 +1,9 @@
 /** Tuning records that make a plan attend in a given way, whatever the estimates say. */
 import { planCache, type PlanOptions, type TuningRecord } from "../mod.ts";
-import { candidateNames } from "../src/choose_attention.ts";
-import { adapterIdentity, type AttentionWay, layerKind, tunedShape } from "../src/tuning.ts";
-import { VERSION } from "../src/version.ts";
+import { candidateNames } from "../src/plan/choose_attention.ts";
+import { adapterIdentity, layerKind, tunedShape } from "../src/plan/tuning_record.ts";
+import type { AttentionWay } from "../src/plan/steps.ts";
+import { VERSION } from "../src/base/version.ts";
 
 /** How a layer is to attend in one way. */
 export interface TunedChoice {

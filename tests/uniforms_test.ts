@@ -1,16 +1,11 @@
 /** The parameters of kernels: what the runtime writes is what kernels read, field by field, by the names that WGSL gives them. */
 import assert from "node:assert/strict";
 import { readTemplates } from "../codegen/templates.ts";
-import { resolveOptions } from "../src/cache_options.ts";
-import {
-  LAYER_BYTES,
-  pageTableStart,
-  ringSlots,
-  sequencePages,
-  STEP_BYTES,
-} from "../src/cache_sizes.ts";
-import { STEP_ENTRIES } from "../src/kernel_constants.ts";
-import { layerParameters, stepParameters } from "../src/uniforms.ts";
+import { resolveOptions } from "../src/plan/options.ts";
+import { LAYER_BYTES, STEP_BYTES } from "../src/plan/sizes.ts";
+import { pageTableStart, ringSlots, sequencePages } from "../src/plan/pages.ts";
+import { STEP_ENTRIES } from "../src/kernels/constants.ts";
+import { layerParameters, stepParameters } from "../src/cache/uniforms.ts";
 
 /** A member of a struct: all are words, so that each lies a word behind the one before. */
 interface Member {

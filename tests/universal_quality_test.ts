@@ -4,8 +4,8 @@ import { parseScheme, type RopeParameters, rotate, type SchemeId } from "../mod.
 import { loadModel } from "../examples/llama/mod.ts";
 import { referenceForward } from "../examples/llama/reference.ts";
 import { spreadContexts, stateOfTheUnion } from "../examples/demo/texts.ts";
-import { fromFloat16Array } from "../src/float16.ts";
-import { roundTrip } from "../src/reference/round_trip.ts";
+import { fromFloat16Array } from "../src/base/float16.ts";
+import { roundTrip } from "../src/schemes/round_trip.ts";
 import { FIXTURE } from "./llama_helpers.ts";
 
 /** Four blocks, enough to tell good codes from bad ones. */

@@ -1,9 +1,9 @@
 import { deepStrictEqual, ok, throws } from "node:assert/strict";
 import { calibrate, type CalibrationSamples, valueRotation } from "../mod.ts";
 import { principalAxes } from "../src/calibrate/principal_axes.ts";
-import { seededRandom } from "../src/calibrate/random.ts";
+import { seededRandom } from "../src/base/random.ts";
 import { dealtOrder } from "../src/calibrate/value_rotation.ts";
-import { CoupletError, type CoupletErrorCode } from "../src/errors.ts";
+import { CoupletError, type CoupletErrorCode } from "../src/base/errors.ts";
 import { largestDifference } from "./llama_helpers.ts";
 import { normal } from "./kmeans_helpers.ts";
 

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 import { adapterLine, type AdapterReport, classifyAdapter } from "./adapters.ts";
 
 /** The variable in which the launcher tells the started program what adapter to expect. */

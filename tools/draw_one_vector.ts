@@ -7,7 +7,7 @@
  * @module
  */
 import { calibrate, centroidNumbers, packRecords, parseScheme } from "@couplet/kv";
-import { type Random, seededRandom } from "../src/calibrate/random.ts";
+import { type Random, seededRandom } from "../src/base/random.ts";
 
 const SCHEME = "c4b8";
 const HEAD_DIM = 16;

@@ -7,17 +7,18 @@
 import { Project, type Symbol as TypeSymbol, type Type } from "ts-morph";
 import { USER_FIELDS } from "../codegen/user_table.ts";
 import { markdownTable } from "../codegen/markdown_table.ts";
-import { INIT_FIELDS } from "../src/cache.ts";
+import { INIT_FIELDS } from "../src/cache/cache.ts";
 import { calibrationFields } from "../src/calibrate/calibrate_options.ts";
 import { queryFields } from "../src/calibrate/query_energy.ts";
-import type { AnyRule } from "../src/check_options.ts";
-import { choiceFields } from "../src/choose_policy.ts";
-import { EXPECTED_FIELDS } from "../src/codebook_file.ts";
-import { DRIFT_FIELDS } from "../src/drift.ts";
-import { FEATURE_FIELDS, PLAN_FIELDS } from "../src/plan.ts";
-import { referenceFields } from "../src/reference_options.ts";
-import { SNAPSHOT_FIELDS } from "../src/snapshot.ts";
-import { tuneFields } from "../src/tune.ts";
+import type { AnyRule } from "../src/base/check_options.ts";
+import { choiceFields } from "../src/policy/choose_policy.ts";
+import { EXPECTED_FIELDS } from "../src/codebooks/file.ts";
+import { DRIFT_FIELDS } from "../src/calibrate/drift.ts";
+import { FEATURE_FIELDS } from "../src/plan/requirements.ts";
+import { PLAN_FIELDS } from "../src/plan/plan.ts";
+import { referenceFields } from "../src/plan/reference_options.ts";
+import { SNAPSHOT_FIELDS } from "../src/snapshots/snapshot.ts";
+import { tuneFields } from "../src/tuning/tune.ts";
 import { ROOT } from "./project.ts";
 
 /** The page. */
@@ -40,28 +41,28 @@ const SECTIONS: readonly Section[] = [
     title: "planCache(), requiredLimits()",
     text: "What a cache is to be, and what it is planned for.",
     name: "PlanOptions",
-    file: "src/plan.ts",
+    file: "src/plan/plan.ts",
     fields: PLAN_FIELDS,
   },
   {
     title: "requiredFeatures()",
     text: "What the device is to be used for.",
     name: "FeatureOptions",
-    file: "src/plan.ts",
+    file: "src/plan/requirements.ts",
     fields: FEATURE_FIELDS,
   },
   {
     title: "createCache()",
     text: "A plan, and what it is to be made with.",
     name: "CacheInit",
-    file: "src/cache.ts",
+    file: "src/cache/cache.ts",
     fields: INIT_FIELDS,
   },
   {
     title: "tune()",
     text: "Those of `planCache()` but `tuning`, and",
     name: "TuneOptions",
-    file: "src/tune.ts",
+    file: "src/tuning/tune.ts",
     fields: tuneFields(),
     planned: true,
   },
@@ -69,21 +70,21 @@ const SECTIONS: readonly Section[] = [
     title: "decodeCodebooks()",
     text: "What the file's codebooks must be for.",
     name: "ExpectedCodebooks",
-    file: "src/codebook_file.ts",
+    file: "src/codebooks/file.ts",
     fields: EXPECTED_FIELDS,
   },
   {
     title: "snapshotSequence()",
     text: "What to keep beside the tokens.",
     name: "SnapshotOptions",
-    file: "src/snapshot.ts",
+    file: "src/snapshots/snapshot.ts",
     fields: SNAPSHOT_FIELDS,
   },
   {
     title: "calibrate()",
     text: "Samples, and what to learn from them.",
     name: "CalibrationOptions",
-    file: "src/calibrate/calibrate.ts",
+    file: "src/calibrate/calibrate_options.ts",
     fields: calibrationFields(),
   },
   {
@@ -98,7 +99,7 @@ const SECTIONS: readonly Section[] = [
     text:
       "What schemes cost, and what they may take. `shape`, `keys` and `tiers` are those of `planCache()`.",
     name: "ChoosePolicyOptions",
-    file: "src/choose_policy.ts",
+    file: "src/policy/choose_policy.ts",
     fields: choiceFields(),
     planned: true,
   },
@@ -106,7 +107,7 @@ const SECTIONS: readonly Section[] = [
     title: "checkDrift()",
     text: "How live vectors are compared.",
     name: "DriftOptions",
-    file: "src/drift.ts",
+    file: "src/calibrate/drift.ts",
     fields: DRIFT_FIELDS,
   },
   {
@@ -114,7 +115,7 @@ const SECTIONS: readonly Section[] = [
     text:
       "Those of `planCache()`, of which kernels and most sizes do not count and may be left out, and",
     name: "ReferenceCacheOptions",
-    file: "src/reference/reference_cache.ts",
+    file: "src/plan/reference_options.ts",
     fields: referenceFields(),
     planned: true,
   },

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { CoupletError } from "../src/errors.ts";
+import { CoupletError } from "../src/base/errors.ts";
 import { requestAdapter, runProbe } from "./adapter.ts";
 
 try {

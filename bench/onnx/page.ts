@@ -3,7 +3,7 @@ import { SAMPLED_TOKENS } from "../filled_cache.ts";
 import { type PlannedRow, planRow, prepareRow, type ReadyRow } from "../attention_rows.ts";
 import { MODELS } from "../models.ts";
 import { spreadNumber } from "../random_tensor.ts";
-import { fromFloat16Bits, toFloat16Array } from "../../src/float16.ts";
+import { fromFloat16Bits, toFloat16Array } from "../../src/base/float16.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
 import type { OnnxComparison, OnnxJob, OnnxShape } from "./job.ts";
 

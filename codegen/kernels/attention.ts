@@ -6,8 +6,8 @@ import {
   PAGE_TOKENS,
   STEP_ENTRIES,
   WORKGROUP_SIZE,
-} from "../../src/kernel_constants.ts";
-import type { KernelFeature, KeyVariant } from "../../src/kernel_name.ts";
+} from "../../src/kernels/constants.ts";
+import type { KernelFeature, KeyVariant } from "../../src/kernels/name.ts";
 import type { Context } from "./kernel_row.ts";
 
 /** Channels of a key that a lane scores at once: two chunks, and the words of a c8 centroid. */

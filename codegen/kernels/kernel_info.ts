@@ -1,5 +1,5 @@
 /** Rows as the runtime knows them, with their WGSL at hand. */
-import type { KernelInfo } from "../../src/kernel.ts";
+import type { KernelInfo } from "../../src/kernels/kernel.ts";
 import { workgroupBytes } from "../workgroup_bytes.ts";
 import type { KernelRow } from "./kernel_row.ts";
 

@@ -1,7 +1,7 @@
 /** What a kernel is rendered from. */
-import type { BindingName } from "../../src/kernel_bindings.ts";
-import { formatKernelName, type KernelNameParts } from "../../src/kernel_name.ts";
-import type { Scheme } from "../../src/scheme.ts";
+import type { BindingName } from "../../src/kernels/bindings.ts";
+import { formatKernelName, type KernelNameParts } from "../../src/kernels/name.ts";
+import type { Scheme } from "../../src/schemes/scheme.ts";
 
 /** A value a template may use: a scalar, a record of them, or a list of records. */
 export type TemplateValue =

@@ -1,8 +1,8 @@
 /** What rooms of several families say alike. */
-import { headCodebookWords } from "../../src/centroid_grid.ts";
-import type { BindingName } from "../../src/kernel_bindings.ts";
-import { PAGE_TOKENS, STEP_ENTRIES, WORKGROUP_SIZE } from "../../src/kernel_constants.ts";
-import type { Scheme } from "../../src/scheme.ts";
+import { headCodebookWords } from "../../src/codebooks/device.ts";
+import type { BindingName } from "../../src/kernels/bindings.ts";
+import { PAGE_TOKENS, STEP_ENTRIES, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
+import type { Scheme } from "../../src/schemes/scheme.ts";
 import { codecKernel, type Context, type KernelRow } from "../kernels/kernel_row.ts";
 
 /** Sizes of the records named `side`. */

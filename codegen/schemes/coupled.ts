@@ -8,10 +8,10 @@ import {
   STEP_ENTRIES,
   TABLE_LANE_ENTRIES,
   WORKGROUP_SIZE,
-} from "../../src/kernel_constants.ts";
-import type { KeyVariant } from "../../src/kernel_name.ts";
-import { headCodebookWords } from "../../src/centroid_grid.ts";
-import type { Scheme } from "../../src/scheme.ts";
+} from "../../src/kernels/constants.ts";
+import type { KeyVariant } from "../../src/kernels/name.ts";
+import { headCodebookWords } from "../../src/codebooks/device.ts";
+import type { Scheme } from "../../src/schemes/scheme.ts";
 import { plainMix, plainScore, tableScore } from "../kernels/attention.ts";
 import { codecKernel, type Context, kernel } from "../kernels/kernel_row.ts";
 import {

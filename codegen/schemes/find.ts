@@ -1,13 +1,8 @@
 /** Finds the room of a scheme's family. */
-import { checkOptions, FUNCTION, having, isA, kind, TEXT } from "../../src/check_options.ts";
-import { CoupletError } from "../../src/errors.ts";
-import {
-  type OtherFamily,
-  parseScheme,
-  type Scheme,
-  type SchemeFamily,
-  type SchemeId,
-} from "../../src/scheme.ts";
+import { checkOptions, FUNCTION, having, isA, kind, TEXT } from "../../src/base/check_options.ts";
+import { CoupletError } from "../../src/base/errors.ts";
+import type { OtherFamily, Scheme, SchemeFamily, SchemeId } from "../../src/schemes/scheme.ts";
+import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 import { coupledKernels } from "./coupled.ts";
 import { hadamardKernels } from "./hadamard.ts";
 import { halfKernels } from "./half.ts";

@@ -1,9 +1,9 @@
 /** Kernels of codes in the space of a Hadamard rotation: NSNQuant's and TurboQuant's. */
-import { hadamardFactor, hadamardInverseFactor } from "../../src/hadamard.ts";
-import type { BindingName } from "../../src/kernel_bindings.ts";
-import { ENCODE_TOKENS, MAX_SPAN, MIN_SPAN, NEAR_TOKENS } from "../../src/kernel_constants.ts";
-import type { KeyVariant } from "../../src/kernel_name.ts";
-import type { Scheme } from "../../src/scheme.ts";
+import { hadamardFactor, hadamardInverseFactor } from "../../src/schemes/hadamard.ts";
+import type { BindingName } from "../../src/kernels/bindings.ts";
+import { ENCODE_TOKENS, MAX_SPAN, MIN_SPAN, NEAR_TOKENS } from "../../src/kernels/constants.ts";
+import type { KeyVariant } from "../../src/kernels/name.ts";
+import type { Scheme } from "../../src/schemes/scheme.ts";
 import { waveCount } from "../../src/schemes/waves.ts";
 import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
 import { codecKernel, type Context, type KernelRow } from "../kernels/kernel_row.ts";

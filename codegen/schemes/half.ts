@@ -1,6 +1,6 @@
 /** Kernels of `f16`: records are the numbers themselves. */
-import { MAX_SPAN } from "../../src/kernel_constants.ts";
-import type { Scheme } from "../../src/scheme.ts";
+import { MAX_SPAN } from "../../src/kernels/constants.ts";
+import type { Scheme } from "../../src/schemes/scheme.ts";
 import { plainMix, plainScore } from "../kernels/attention.ts";
 import { codecKernel } from "../kernels/kernel_row.ts";
 import { chunksOf, decodeRow, encoderSizes, readerSizes, recordSizes } from "./common.ts";

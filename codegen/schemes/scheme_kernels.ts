@@ -1,6 +1,6 @@
 /** What a family of schemes says of its kernels: all that `codegen/expand.ts` asks of it. */
-import type { BindingName } from "../../src/kernel_bindings.ts";
-import type { KeyVariant } from "../../src/kernel_name.ts";
+import type { BindingName } from "../../src/kernels/bindings.ts";
+import type { KeyVariant } from "../../src/kernels/name.ts";
 import type { Context, KernelRow } from "../kernels/kernel_row.ts";
 
 /** How a scheme's codebook is read: not at all, as binary16, or as levels, by one word or by two. */

@@ -1,7 +1,7 @@
 /** Kernels of uniform quantisation, whose levels are evenly spaced: KIVI's, and llama.cpp's cache types. */
-import { MAX_SPAN } from "../../src/kernel_constants.ts";
-import type { Scheme } from "../../src/scheme.ts";
-import { GROUP, uniformLevels } from "../../src/schemes/levels.ts";
+import { MAX_SPAN } from "../../src/kernels/constants.ts";
+import type { Scheme } from "../../src/schemes/scheme.ts";
+import { GROUP, uniformLevels } from "../../src/schemes/uniform.ts";
 import { plainMix, plainScore } from "../kernels/attention.ts";
 import { codecKernel, type Context } from "../kernels/kernel_row.ts";
 import { decodeRow, encoderSizes, loadedChunks, recordSizes } from "./common.ts";

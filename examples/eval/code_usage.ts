@@ -6,7 +6,7 @@ import {
   type Side,
   unpackRecords,
 } from "@couplet/kv";
-import { PAGE_TOKENS } from "../../src/kernel_constants.ts";
+import { PAGE_TOKENS } from "../../src/kernels/constants.ts";
 import { heldTokens } from "./held_tokens.ts";
 import { isLearned } from "./methods.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";

@@ -1,5 +1,5 @@
 import { CoupletError, type Sequence } from "@couplet/kv";
-import { seededRandom } from "../../src/calibrate/random.ts";
+import { seededRandom } from "../../src/base/random.ts";
 import type { CacheRun } from "../demo/evaluate.ts";
 import type { Tokenizer } from "../llama/mod.ts";
 

@@ -6,7 +6,7 @@ import {
   type ValueRotation,
 } from "@couplet/kv";
 import { readBytes as readFileBytes } from "../../cli/files.ts";
-import { parseJson } from "../../src/parse_json.ts";
+import { parseJson } from "../../src/base/parse_json.ts";
 import { type LlamaConfig, parseConfig } from "./config.ts";
 import { parseTokenizer, type Tokenizer } from "./tokenizer.ts";
 import { collectWeights, type ModelWeights } from "./weights.ts";

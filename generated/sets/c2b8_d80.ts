@@ -20,7 +20,7 @@
  * @module
  */
 import { kernels as common_d80 } from "./common_d80.ts";
-import type { KernelInfo } from "../../src/kernel.ts";
+import type { KernelInfo } from "../../src/kernels/kernel.ts";
 
 /** Kernels of a cache with keys and values in c2b8 at head dimension 80. Each loads its WGSL when it is asked for. */
 export const kernels: readonly KernelInfo[] = [

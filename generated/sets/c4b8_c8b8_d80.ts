@@ -21,7 +21,7 @@
  */
 import { kernels as c4b8_d80 } from "./c4b8_d80.ts";
 import { kernels as c8b8_d80 } from "./c8b8_d80.ts";
-import type { KernelInfo } from "../../src/kernel.ts";
+import type { KernelInfo } from "../../src/kernels/kernel.ts";
 
 /** Kernels of a cache with keys in c4b8 and values in c8b8 at head dimension 80. Each loads its WGSL when it is asked for. */
 export const kernels: readonly KernelInfo[] = [

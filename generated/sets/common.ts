@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { KernelInfo } from "../../src/kernel.ts";
+import type { KernelInfo } from "../../src/kernels/kernel.ts";
 
 /** Kernels that every cache needs. Each loads its WGSL when it is asked for. */
 export const kernels: readonly KernelInfo[] = [

@@ -5,7 +5,7 @@
  * @module
  */
 import { kernels as common } from "./common.ts";
-import type { KernelInfo } from "../../src/kernel.ts";
+import type { KernelInfo } from "../../src/kernels/kernel.ts";
 
 /** Kernels that every cache at head dimension 96 needs. Each loads its WGSL when it is asked for. */
 export const kernels: readonly KernelInfo[] = [

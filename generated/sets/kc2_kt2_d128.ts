@@ -21,7 +21,7 @@
  */
 import { kernels as kc2_d128 } from "./kc2_d128.ts";
 import { kernels as kt2_d128 } from "./kt2_d128.ts";
-import type { KernelInfo } from "../../src/kernel.ts";
+import type { KernelInfo } from "../../src/kernels/kernel.ts";
 
 /** Kernels of a cache with keys in kc2 and values in kt2 at head dimension 128. Each loads its WGSL when it is asked for. */
 export const kernels: readonly KernelInfo[] = [

@@ -21,7 +21,7 @@
  */
 import { kernels as kc4_d64 } from "./kc4_d64.ts";
 import { kernels as kt4_d64 } from "./kt4_d64.ts";
-import type { KernelInfo } from "../../src/kernel.ts";
+import type { KernelInfo } from "../../src/kernels/kernel.ts";
 
 /** Kernels of a cache with keys in kc4 and values in kt4 at head dimension 64. Each loads its WGSL when it is asked for. */
 export const kernels: readonly KernelInfo[] = [

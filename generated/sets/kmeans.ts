@@ -23,7 +23,7 @@
  *
  * @module
  */
-import type { KernelInfo } from "../../src/kernel.ts";
+import type { KernelInfo } from "../../src/kernels/kernel.ts";
 
 /** Kernels that learn codebooks. Each loads its WGSL when it is asked for. */
 export const kernels: readonly KernelInfo[] = [

@@ -20,7 +20,7 @@
  * @module
  */
 import { kernels as common_d96 } from "./common_d96.ts";
-import type { KernelInfo } from "../../src/kernel.ts";
+import type { KernelInfo } from "../../src/kernels/kernel.ts";
 
 /** Kernels of a cache with keys and values in q8 at head dimension 96. Each loads its WGSL when it is asked for. */
 export const kernels: readonly KernelInfo[] = [

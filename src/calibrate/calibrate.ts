@@ -1,18 +1,12 @@
-import type { Policy } from "../cache_types.ts";
-import { measureFit } from "../codebook_fit.ts";
-import type {
-  Codebook,
-  CodebookSet,
-  KeySpace,
-  ModelFingerprint,
-  ValueRotation,
-} from "../codebook.ts";
-import { roundToGrid } from "../centroid_grid.ts";
-import { checkOptions } from "../check_options.ts";
-import { CoupletError } from "../errors.ts";
-import type { KernelInfo } from "../kernel.ts";
-import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
-import { calibrationFields } from "./calibrate_options.ts";
+import { measureFit } from "../codebooks/fit.ts";
+import type { Codebook, CodebookSet } from "../codebooks/codebook.ts";
+import { roundToGrid } from "../codebooks/grid.ts";
+import { checkOptions } from "../base/check_options.ts";
+import { CoupletError } from "../base/errors.ts";
+import type { KernelInfo } from "../kernels/kernel.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
+import { calibrationFields, type CalibrationOptions } from "./calibrate_options.ts";
 import { largestBuffer } from "./gpu_memory.ts";
 import { kmeansSteps } from "./kmeans.ts";
 import {
@@ -26,7 +20,7 @@ import { kmeansAssignCost, kmeansUpdateCost } from "./kmeans_layout.ts";
 import { headBytes, type KmeansSide, uploadSide } from "./kmeans_side.ts";
 import { DEFAULT_ITERATIONS, defaultTolerance, type KmeansResult } from "./lloyd.ts";
 import { Pace } from "./pace.ts";
-import { type Random, seededRandom } from "./random.ts";
+import { type Random, seededRandom } from "../base/random.ts";
 import {
   type CalibrationSamples,
   checkSamples,
@@ -42,45 +36,6 @@ const CONCURRENT_SIDES = 4;
 
 /** Bytes of samples that layers and sides in work side by side may have on the device: 128 MiB. */
 const CONCURRENT_BYTES = 134_217_728;
-
-/** How far a calibration has come. */
-export interface CalibrationProgress {
-  /** The part that is done, 0 to 1, weighted by cost. */
-  readonly fraction: number;
-  /** Seconds the rest will take at this pace, or undefined before anything is known. */
-  readonly secondsLeft: number | undefined;
-}
-
-/** What {@linkcode calibrate} works on. */
-export interface CalibrationOptions {
-  /** Samples, one entry per layer and side. */
-  readonly samples: readonly CalibrationSamples[];
-  /**
-   * Which schemes to learn codebooks for: lists that all layers get, or a policy, of which each layer gets its
-   * own. Schemes that need none, such as `f16`, are passed over.
-   */
-  readonly schemes: Readonly<Record<Side, readonly SchemeId[]>> | Policy;
-  /** The space the keys' samples are in. */
-  readonly keySpace: KeySpace;
-  /** The model the samples come from; one with value rotations folded in has a digest of its own. */
-  readonly model: ModelFingerprint;
-  /** What becomes {@linkcode CodebookSet.valueRotations}: the samples are of a model with them folded in. */
-  readonly valueRotations?: readonly ValueRotation[] | undefined;
-  /** Reproduces the run. */
-  readonly seed: number;
-  /** What the samples were taken from, for people. */
-  readonly source?: string;
-  /** Where to calibrate. On the CPU where absent, which is slow: minutes for a small model. */
-  readonly device?: GPUDevice;
-  /** Needed with `device`: the kernels of k-means, from `@couplet/kv/kernels/kmeans`, and any others. */
-  readonly kernels?: readonly KernelInfo[];
-  /** Lloyd iterations of a group, at most; 30 where absent. */
-  readonly iterations?: number;
-  /** Told often how far the run has come. */
-  readonly onProgress?: (progress: CalibrationProgress) => void;
-  /** Aborts the run, which then throws the signal's reason. */
-  readonly signal?: AbortSignal;
-}
 
 /** One codebook to learn. */
 interface Task {

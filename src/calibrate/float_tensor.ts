@@ -1,6 +1,6 @@
 /** Floating-point tensors of files that other programs wrote. */
-import { fromFloat16Array } from "../float16.ts";
-import type { SafetensorsTensor } from "../safetensors.ts";
+import { fromFloat16Array } from "../base/float16.ts";
+import type { SafetensorsTensor } from "../base/safetensors.ts";
 
 /** A tensor's elements in f32, or undefined where its dtype is none of F32, F64, BF16 and F16. */
 export function floatElements(

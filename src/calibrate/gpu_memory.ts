@@ -1,5 +1,5 @@
 /** Buffers of a calibration: allocated with their failure noticed, and read back. */
-import { CoupletError } from "../errors.ts";
+import { CoupletError } from "../base/errors.ts";
 
 /**
  * Storage buffers of the given sizes in bytes.

@@ -1,5 +1,5 @@
 /** Weighted k-means on the CPU in float64: the reference of the WebGPU path, and the path without a device. */
-import { CoupletError } from "../errors.ts";
+import { CoupletError } from "../base/errors.ts";
 import { type KmeansPoints, startCentroids } from "./kmeans_start.ts";
 import {
   DEFAULT_ITERATIONS,
@@ -8,7 +8,7 @@ import {
   LloydProgress,
   unscaledCentroids,
 } from "./lloyd.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../base/random.ts";
 
 /** Points with their weights and scale, as they are given. */
 export interface KmeansInput {

@@ -2,13 +2,14 @@
  * Weighted k-means on WebGPU. Assignment and update are generated kernels; the start, and the moving of
  * empty clusters, are the CPU reference's own. One run clusters all groups of one layer and side.
  */
-import { CoupletError } from "../errors.ts";
-import { WORKGROUP_SIZE } from "../kernel_constants.ts";
-import type { KernelInfo } from "../kernel.ts";
-import { bindingSpace } from "../kernel_bindings.ts";
-import { formatKernelName, type KernelFamily } from "../kernel_name.ts";
-import { kernelSetEntry, kernelSetName } from "../kernel_set.ts";
-import { parseScheme, type SchemeId } from "../scheme.ts";
+import { CoupletError } from "../base/errors.ts";
+import { WORKGROUP_SIZE } from "../kernels/constants.ts";
+import type { KernelInfo } from "../kernels/kernel.ts";
+import { bindingSpace } from "../kernels/bindings.ts";
+import { formatKernelName, type KernelFamily } from "../kernels/name.ts";
+import { kernelSetEntry, kernelSetName } from "../kernels/set.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
 import { allocateBuffers, deviceFailure, readBuffer } from "./gpu_memory.ts";
 import { energy, moveClusters, scaledPoints } from "./kmeans.ts";
 import {
@@ -23,7 +24,7 @@ import type { KmeansSide } from "./kmeans_side.ts";
 import { type KmeansPoints, startCentroids } from "./kmeans_start.ts";
 import { type KmeansResult, LloydProgress, unscaledCentroids } from "./lloyd.ts";
 import type { Pace } from "./pace.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../base/random.ts";
 import { groupInput, groupScale } from "./samples.ts";
 
 /** Bytes of one entry of the batch uniform: the offset alignment of every device. */

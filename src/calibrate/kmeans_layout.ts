@@ -1,5 +1,5 @@
 /** How the k-means kernels lay out their data: what the generator and the host must agree on. */
-import { WORKGROUP_SIZE } from "../kernel_constants.ts";
+import { WORKGROUP_SIZE } from "../kernels/constants.ts";
 
 /** Bytes of a centroid table's uniform binding, which every WebGPU device offers. */
 export const KMEANS_TABLE_BYTES = 65536;

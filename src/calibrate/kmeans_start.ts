@@ -1,5 +1,5 @@
 /** The k-means++ start (Arthur and Vassilvitskii, SODA 2007), on weighted points. */
-import type { Random } from "./random.ts";
+import type { Random } from "../base/random.ts";
 
 /** Points that a start looks at, at least. */
 const MIN_POINTS = 1024;

@@ -1,10 +1,10 @@
 /** Channel scales for keys from the queries that score them (TaSQ, arXiv 2610.03027): no gradient is needed. */
-import type { RopeParameters } from "../cache_types.ts";
-import { checkOptions, type Fields, listOf } from "../check_options.ts";
-import { NUMBER, NUMBERS } from "../data_kinds.ts";
-import { CoupletError } from "../errors.ts";
-import { inverseFrequencies } from "../reference/rope.ts";
-import { ROPE_FIELDS } from "../rope_options.ts";
+import type { RopeParameters } from "../model/model.ts";
+import { checkOptions, type Fields, listOf } from "../base/check_options.ts";
+import { NUMBER, NUMBERS } from "../base/data_kinds.ts";
+import { CoupletError } from "../base/errors.ts";
+import { inverseFrequencies } from "../model/rope.ts";
+import { ROPE_FIELDS } from "../model/rope_options.ts";
 
 /** One layer's queries, and what they score. */
 export interface QueryEnergyOptions {

@@ -1,6 +1,8 @@
 /** The samples a calibration learns from, and the checks they must pass. */
-import { CoupletError } from "../errors.ts";
-import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
+import { CoupletError } from "../base/errors.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
+import type { Side } from "../model/side.ts";
 import type { KmeansInput } from "./kmeans.ts";
 
 /** Vectors of one layer and one side, as the cache will be given them. */

@@ -6,11 +6,12 @@
  *
  * @module
  */
-import { checkOptions } from "../check_options.ts";
-import { list, SAMPLES } from "../data_kinds.ts";
-import { CoupletError } from "../errors.ts";
-import { readSafetensors } from "../safetensors.ts";
-import type { Side } from "../scheme.ts";
+import { checkOptions } from "../base/check_options.ts";
+import { list } from "../base/data_kinds.ts";
+import { SAMPLES } from "./sample_fields.ts";
+import { CoupletError } from "../base/errors.ts";
+import { readSafetensors } from "../base/safetensors.ts";
+import type { Side } from "../model/side.ts";
 import { floatElements } from "./float_tensor.ts";
 import type { CalibrationSamples } from "./samples.ts";
 

@@ -1,8 +1,8 @@
 /** A rotation of each KV head's values that its projections take in, so that groups of channels weigh alike. */
-import type { ValueRotation } from "../codebook.ts";
-import { checkOptions } from "../check_options.ts";
-import { SAMPLE_FIELDS } from "../data_kinds.ts";
-import { CoupletError } from "../errors.ts";
+import type { ValueRotation } from "../codebooks/codebook.ts";
+import { checkOptions } from "../base/check_options.ts";
+import { SAMPLE_FIELDS } from "./sample_fields.ts";
+import { CoupletError } from "../base/errors.ts";
 import { principalAxes } from "./principal_axes.ts";
 import { type CalibrationSamples, checkSamples, tokensOf } from "./samples.ts";
 

@@ -14,11 +14,12 @@
  *
  * @module
  */
-import { checkOptions, type Kind, listOf } from "../check_options.ts";
-import { FLOATS, NUMBER, orNothing, record, SAMPLES, SIDE } from "../data_kinds.ts";
-import { CoupletError } from "../errors.ts";
-import { readSafetensors } from "../safetensors.ts";
-import type { Side } from "../scheme.ts";
+import { checkOptions, type Kind, listOf } from "../base/check_options.ts";
+import { FLOATS, NUMBER, orNothing, record } from "../base/data_kinds.ts";
+import { SAMPLES } from "./sample_fields.ts";
+import { SIDE, type Side } from "../model/side.ts";
+import { CoupletError } from "../base/errors.ts";
+import { readSafetensors } from "../base/safetensors.ts";
 import { floatElements } from "./float_tensor.ts";
 import { type CalibrationSamples, tokensOf } from "./samples.ts";
 

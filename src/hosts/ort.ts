@@ -21,14 +21,14 @@
  *
  * @module
  */
-import type { Cache } from "../cache.ts";
-import type { HostLayout, ResolvedOptions } from "../cache_options.ts";
-import { cacheInternals } from "../cache_internals.ts";
-import { checkOptions, DEVICE, having, listOf, oneOf, TEXT, whole } from "../check_options.ts";
-import { NUMBER, record } from "../data_kinds.ts";
-import { CoupletError } from "../errors.ts";
-import { type Side, SIDES } from "../scheme.ts";
-import type { Sequence } from "../sequences.ts";
+import type { Cache } from "../cache/cache.ts";
+import type { HostLayout, ResolvedOptions } from "../plan/options.ts";
+import { cacheInternals } from "../cache/internals.ts";
+import { checkOptions, DEVICE, having, listOf, oneOf, TEXT, whole } from "../base/check_options.ts";
+import { NUMBER, record } from "../base/data_kinds.ts";
+import { CoupletError } from "../base/errors.ts";
+import { type Side, SIDES } from "../model/side.ts";
+import type { Sequence } from "../cache/sequences.ts";
 
 /** What is read of a tensor of ONNX Runtime. */
 export interface OrtTensor {

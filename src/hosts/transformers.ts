@@ -20,12 +20,12 @@
  *
  * @module
  */
-import type { Cache } from "../cache.ts";
-import { cacheInternals } from "../cache_internals.ts";
-import { checkOptions, FUNCTION, kind } from "../check_options.ts";
-import { CoupletError } from "../errors.ts";
-import { SIDES } from "../scheme.ts";
-import type { Sequence } from "../sequences.ts";
+import type { Cache } from "../cache/cache.ts";
+import { cacheInternals } from "../cache/internals.ts";
+import { checkOptions, FUNCTION, kind } from "../base/check_options.ts";
+import { CoupletError } from "../base/errors.ts";
+import { SIDES } from "../model/side.ts";
+import type { Sequence } from "../cache/sequences.ts";
 import {
   appendOrtTensors,
   type OrtLayer,

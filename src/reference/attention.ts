@@ -1,6 +1,7 @@
-import type { KeyOptions } from "../cache_types.ts";
-import { CoupletError } from "../errors.ts";
-import { inverseFrequencies, rotate } from "./rope.ts";
+import type { KeyOptions } from "../model/model.ts";
+import { CoupletError } from "../base/errors.ts";
+import { inverseFrequencies, rotate } from "../model/rope.ts";
+import type { ExactTiers } from "../plan/options.ts";
 
 /** Keys and values of all tokens of one sequence and layer, in one of their two forms. */
 export interface TokenVectors {
@@ -8,14 +9,6 @@ export interface TokenVectors {
   readonly keys: ArrayLike<number>;
   /** `[tokens][keyValueHeads][headDim]`. */
   readonly values: ArrayLike<number>;
-}
-
-/** How many tokens a query sees exactly. */
-export interface ExactTiers {
-  /** The first tokens of a sequence (attention sinks), always exact. */
-  readonly sinks: number;
-  /** The most recent tokens, the query's own included. */
-  readonly window: number;
 }
 
 /** What {@linkcode attend} needs. One KV head and its query heads are as welcome as a whole layer. */

@@ -2,8 +2,10 @@
  * What the reference makes of a cache's options. The figures are its own: it judges the cache on a device, and would not
  * notice a mistake that it shared with what plans and sizes that one.
  */
-import type { ModelShape, Policy } from "../cache_types.ts";
-import { parseScheme, type SchemeId } from "../scheme.ts";
+import type { ModelShape } from "../model/model.ts";
+import type { Policy } from "../schemes/policy.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
 
 /** One layer's part of the options. */
 export interface ReferenceLayer {

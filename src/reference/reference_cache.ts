@@ -1,40 +1,13 @@
-import type { KeyOptions, ModelShape, Policy } from "../cache_types.ts";
-import type { CodebookSet, ModelFingerprint } from "../codebook.ts";
-import { checkSinkLogits, resolveOptions } from "../cache_options.ts";
-import { CoupletError } from "../errors.ts";
-import { cacheCodebook, checkCodebookSet } from "../find_codebook.ts";
-import { parseScheme, type SchemeId, type Side } from "../scheme.ts";
-import { attend, type ExactTiers, seesExactly } from "./attention.ts";
+import { checkSinkLogits, resolveOptions } from "../plan/options.ts";
+import { CoupletError } from "../base/errors.ts";
+import { cacheCodebook, checkCodebookSet } from "../codebooks/find.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
+import type { Side } from "../model/side.ts";
+import { attend, seesExactly } from "./attention.ts";
 import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
-import { checkReferenceOptions } from "../reference_options.ts";
+import { checkReferenceOptions, type ReferenceCacheOptions } from "../plan/reference_options.ts";
 import { SideStore, type SideStoreOptions } from "./side_store.ts";
-
-/** What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels do not matter here. */
-export interface ReferenceCacheOptions {
-  /** The shape of the model's attention. */
-  readonly shape: ModelShape;
-  /** Which scheme each layer uses for keys and for values. */
-  readonly policy: Policy;
-  /** How keys (and queries) reach the cache. */
-  readonly keys: KeyOptions;
-  /** Tokens each query sees exactly. */
-  readonly tiers: ExactTiers;
-  /** Sequences grow without bound; only the number of tokens one sequence may add in one step is fixed. */
-  readonly capacity: {
-    /** Most new tokens of one sequence in one step. */
-    readonly appendTokens: number;
-  };
-  /** Factor of `q . k`; `headDim ** -0.5` where absent. */
-  readonly scale?: number;
-  /** Scores become `softcap * tanh(score / softcap)` where present. */
-  readonly softcap?: number;
-  /** Learned attention sinks, `[layers][queryHeads]`: one more logit in each head's softmax, without a value. */
-  readonly sinkLogits?: Float32Array<ArrayBuffer>;
-  /** Codebooks of every layer, side and scheme of the policy; not needed where all schemes are `f16`. */
-  readonly codebooks?: CodebookSet;
-  /** The model in use, to refuse the codebooks of another. */
-  readonly model?: ModelFingerprint;
-}
 
 /** One sequence of a {@linkcode ReferenceCache}; opaque. */
 export interface ReferenceSequence {

@@ -1,12 +1,13 @@
-import type { SideCodebook } from "../codebook.ts";
-import type { RopeParameters } from "../cache_types.ts";
-import { type Codec, type CodingContext, type HeadCodebook, schemeCodec } from "../codec.ts";
-import type { Scheme } from "../scheme.ts";
-import type { ExactTiers } from "./attention.ts";
+import type { SideCodebook } from "../codebooks/codebook.ts";
+import type { RopeParameters } from "../model/model.ts";
+import type { Codec, CodingContext, HeadCodebook } from "../schemes/codec.ts";
+import { schemeCodec } from "../schemes/scheme_codec.ts";
+import type { Scheme } from "../schemes/scheme.ts";
+import type { ExactTiers } from "../plan/options.ts";
 import { keptBinary16 } from "./binary16.ts";
-import { headCodebooks } from "./head_codebooks.ts";
-import { firstRecords } from "./pack.ts";
-import { rotate } from "./rope.ts";
+import { headCodebooks } from "../codebooks/head_codebooks.ts";
+import { firstRecords } from "../records/pack.ts";
+import { rotate } from "../model/rope.ts";
 
 /** What a {@linkcode SideStore} holds, all of it known when a sequence begins. */
 export interface SideStoreOptions {

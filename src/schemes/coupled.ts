@@ -1,7 +1,7 @@
-import { recordLayout, requireMultiple } from "../record_layout.ts";
-import { readCode, writeCode } from "../reference/pack.ts";
-import type { Codec } from "../codec.ts";
-import type { OwnScheme, Scheme, SchemeId } from "../scheme.ts";
+import { recordLayout, requireMultiple } from "../records/layout.ts";
+import { readCode, writeCode } from "../records/pack.ts";
+import type { Codec } from "./codec.ts";
+import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 
 const ID = /^c(1|2|4|8|16)b([1-9]|1[0-2])$/;
 

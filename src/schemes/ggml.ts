@@ -1,5 +1,5 @@
-import type { OwnScheme, SchemeId } from "../scheme.ts";
-import { levelScheme } from "./levels.ts";
+import type { OwnScheme, SchemeId } from "./scheme.ts";
+import { levelScheme } from "./uniform.ts";
 
 /**
  * The levels of llama.cpp's cache types `q8_0` and `q4_0`, baselines: 32 channels of one token share a binary16 scale.

@@ -1,6 +1,6 @@
 /** The codecs of schemes whose codes describe a vector that was rotated by a Hadamard matrix. */
-import type { Codec } from "../codec.ts";
-import type { Scheme } from "../scheme.ts";
+import type { Codec } from "./codec.ts";
+import type { Scheme } from "./scheme.ts";
 import { latticeCodec } from "./lattice.ts";
 import { turboQuantCodec } from "./turbo_quant.ts";
 

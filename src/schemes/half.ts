@@ -1,8 +1,8 @@
-import { finiteFloat16Bits, fromFloat16Bits } from "../float16.ts";
-import { recordLayout, requireMultiple } from "../record_layout.ts";
-import { readCode, writeCode } from "../reference/pack.ts";
-import type { Codec } from "../codec.ts";
-import type { OwnScheme, Scheme, SchemeId } from "../scheme.ts";
+import { finiteFloat16Bits, fromFloat16Bits } from "../base/float16.ts";
+import { recordLayout, requireMultiple } from "../records/layout.ts";
+import { readCode, writeCode } from "../records/pack.ts";
+import type { Codec } from "./codec.ts";
+import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 
 /** The uncompressed scheme: every channel is its own 16-bit code, its binary16 bits. */
 export function half(id: SchemeId): OwnScheme | undefined {

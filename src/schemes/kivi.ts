@@ -1,5 +1,5 @@
-import type { OwnScheme, SchemeId } from "../scheme.ts";
-import { levelScheme } from "./levels.ts";
+import type { OwnScheme, SchemeId } from "./scheme.ts";
+import { levelScheme } from "./uniform.ts";
 
 /**
  * KIVI (arXiv 2402.02750 §3), a baseline: asymmetric levels between the smallest and the largest of 32 numbers, `kc<bits>`

@@ -1,13 +1,18 @@
-import { finiteFloat16Bits, fromFloat16Bits } from "../float16.ts";
-import { fromFloat8E4M3, fromFloat8E5M3, toFloat8E4M3, toFloat8E5M3 } from "../float8.ts";
-import { checkHadamard, hadamard, hadamardInverse } from "../hadamard.ts";
-import { recordLayout } from "../record_layout.ts";
-import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
-import type { Codec } from "../codec.ts";
-import type { OwnScheme, Scheme, SchemeId } from "../scheme.ts";
+import { finiteFloat16Bits, fromFloat16Bits } from "../base/float16.ts";
+import { fromFloat8E4M3, fromFloat8E5M3, toFloat8E4M3, toFloat8E5M3 } from "../base/float8.ts";
+import { checkHadamard, hadamard, hadamardInverse } from "./hadamard.ts";
+import { recordLayout } from "../records/layout.ts";
+import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/pack.ts";
+import type { Codec } from "./codec.ts";
+import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 import { d4Codebook, e8Codebook } from "./lattice_codebooks.ts";
 import { blockLimits, limited } from "./outliers.ts";
-import { decodeRotated, definedCodebook, encodeRotated, storedCentroids } from "./rotated_codes.ts";
+import {
+  decodeRotated,
+  definedCodebook,
+  encodeRotated,
+  storedCentroids,
+} from "./hadamard_codes.ts";
 import { findWaves, packWave, unpackWave, type Wave, waveAt, waveCount } from "./waves.ts";
 
 const ID = /^u(4|8)b8$/;

@@ -1,5 +1,5 @@
 /** What keeps a bad number from the tokens that are coded together with it. */
-import { fromFloat16Bits, MAX_FLOAT16, toFloat16Bits } from "../float16.ts";
+import { fromFloat16Bits, MAX_FLOAT16, toFloat16Bits } from "../base/float16.ts";
 
 /**
  * How far a number may lie from all others of its channel and block: so many times their range, or the block's typical

@@ -1,11 +1,16 @@
-import { fromFloat16Bits, toFloat16Bits } from "../float16.ts";
-import { checkHadamard, hadamard, hadamardInverse } from "../hadamard.ts";
-import { recordLayout } from "../record_layout.ts";
-import { readBits, readCode, tokenBit, writeBits, writeCode } from "../reference/pack.ts";
-import type { Codec } from "../codec.ts";
-import type { OwnScheme, Scheme, SchemeId } from "../scheme.ts";
+import { fromFloat16Bits, toFloat16Bits } from "../base/float16.ts";
+import { checkHadamard, hadamard, hadamardInverse } from "./hadamard.ts";
+import { recordLayout } from "../records/layout.ts";
+import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/pack.ts";
+import type { Codec } from "./codec.ts";
+import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 import { lloydMax } from "./lloyd_max.ts";
-import { decodeRotated, definedCodebook, encodeRotated, storedCentroids } from "./rotated_codes.ts";
+import {
+  decodeRotated,
+  definedCodebook,
+  encodeRotated,
+  storedCentroids,
+} from "./hadamard_codes.ts";
 
 const ID = /^t1b([1-4])$/;
 

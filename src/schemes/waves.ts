@@ -2,7 +2,7 @@
  * Waves: what a constant of the model in its keys, such as a bias, becomes in the rotary embedding. In a channel of keys that
  * come as they are scored it turns with the position, so that no mean of a block takes it off; a wave does.
  */
-import { finiteFloat16Bits, fromFloat16Bits } from "../float16.ts";
+import { finiteFloat16Bits, fromFloat16Bits } from "../base/float16.ts";
 
 /** A wave of one channel over the tokens of a block: `cosine * cos(angle) + sine * sin(angle)`. */
 export interface Wave {

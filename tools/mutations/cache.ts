@@ -7,222 +7,227 @@ import { inFile, type Mutation } from "../mutation.ts";
 
 /** Mutations of how sequences grow, shrink, share and are put away. */
 export const CACHE: readonly Mutation[] = [
-  ...inFile("sequences", "src/sequences.ts", ["cache_host", "cache_lifecycle", "cache_steps"], [
+  ...inFile(
+    "sequences",
+    "src/cache/sequences.ts",
+    ["cache_host", "cache_lifecycle", "cache_steps"],
     [
-      "window-edge-later",
-      "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
-      "const seen = Math.max(0, length + 2 - slidingWindow - tiers.sinks);",
+      [
+        "window-edge-later",
+        "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
+        "const seen = Math.max(0, length + 2 - slidingWindow - tiers.sinks);",
+      ],
+      [
+        "window-edge-earlier",
+        "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
+        "const seen = Math.max(0, length - slidingWindow - tiers.sinks);",
+      ],
+      [
+        "window-counts-sinks",
+        "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
+        "const seen = Math.max(0, length + 1 - slidingWindow);",
+      ],
+      [
+        "ring-one-short-after-rollback",
+        "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));",
+        "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options) + 1));",
+      ],
+      [
+        "lost-tokens-forgotten",
+        "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));",
+        "return Math.min(length, Math.max(0, stored - ringSlots(this.#options)));",
+      ],
+      [
+        "first-page-kept-without-tokens",
+        "if (coded === 0) held.first = 0;",
+        "",
+      ],
+      [
+        "pages-behind-end-kept",
+        "this.pools[table]!.give(held.pages.splice(pagesFor(coded) - held.first));",
+        "this.pools[table]!.give(held.pages.splice(pagesFor(coded)));",
+      ],
+      [
+        "blocks-cut",
+        "if (coded % block !== 0) {",
+        "if (false) {",
+        { tests: ["cache_host", "block_cache"] },
+      ],
+      [
+        "fork-forgets-lost-tokens",
+        "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined });",
+        "return this.#add({ length, exactFrom: 0, stored, tables: copies, restored: undefined });",
+      ],
+      [
+        "fork-forgets-overwritten-tokens",
+        "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined });",
+        "return this.#add({ length, exactFrom, stored: 0, tables: copies, restored: undefined });",
+      ],
+      [
+        "fork-shares-its-list-of-pages",
+        "return { first, pages: [...pages], staleFrom: 0 };",
+        "return { first, pages, staleFrom: 0 };",
+      ],
+      [
+        "fork-without-users",
+        "      this.pools[table]!.share(pages);\n      return { first",
+        "      return { first",
+      ],
+      [
+        "fork-of-known-table",
+        "return { first, pages: [...pages], staleFrom: 0 };",
+        "return { first, pages: [...pages], staleFrom: Infinity };",
+      ],
+      [
+        "slot-not-given-back",
+        "    this.#freeSlots.push(state.slot);\n",
+        "",
+      ],
+      [
+        "shared-slots",
+        "slot: this.#freeSlots.pop()!",
+        "slot: this.#freeSlots.at(-1)!",
+      ],
+      [
+        "last-sharer-counts",
+        "tokens.set(page, Math.max(held, tokens.get(page) ?? 0));",
+        "tokens.set(page, held);",
+      ],
+      [
+        "coded-beyond-page",
+        "const held = Math.min(PAGE_TOKENS, coded - (first + i) * PAGE_TOKENS);",
+        "const held = PAGE_TOKENS;",
+      ],
+      [
+        "growth-to-the-last-token",
+        "this.#checkPlanned(what, `${will} hold`, length + tokens,",
+        "this.#checkPlanned(what, `${will} hold`, length + tokens + 1,",
+      ],
+      [
+        "growth-beyond-the-last-token",
+        "this.#checkPlanned(what, `${will} hold`, length + tokens,",
+        "this.#checkPlanned(what, `${will} hold`, length + tokens - 1,",
+        { tests: ["cache_host", "cache_steps", "cache"] },
+      ],
+      [
+        "step-of-more-tokens",
+        'this.#checkPlanned(what, "it has", total,',
+        'this.#checkPlanned(what, "it has", total - 1,',
+        { tests: ["cache /misuse/"] },
+      ],
+      [
+        "append-of-more-tokens",
+        "this.#checkPlanned(what, `${will} grow by`, tokens,",
+        "this.#checkPlanned(what, `${will} grow by`, tokens - 1,",
+        { tests: ["cache /misuse/"] },
+      ],
+      [
+        "two-entries",
+        "if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length) {",
+        "if (false) {",
+        { tests: ["cache /misuse/"] },
+      ],
+      [
+        "refused-steps-stay",
+        "for (const { state, start } of growths.reverse()) this.#takeBack(state, start);",
+        "",
+      ],
+      [
+        "unfinished-steps-cut",
+        "!progress.isComplete && start < length && length < start + tokens",
+        "false",
+        { tests: ["cache_steps", "cache_lifecycle", "cache_random"] },
+      ],
+      [
+        "steps-not-void",
+        "for (const growth of state.steps) growth.isVoid ||= growth.start + growth.tokens > length;",
+        "",
+        { tests: ["cache_steps", "cache_lifecycle", "cache_random"] },
+      ],
+      [
+        "copies-not-taken-back",
+        "          held.pages[held.pages.length - 1] = copied.from;\n",
+        "",
+        { tests: ["cache_steps", "cache_random", "cache_host"] },
+      ],
+      [
+        "copies-not-given-back",
+        "          pool.give([copied.to]);\n",
+        "",
+      ],
+      [
+        "tables-not-stale-again",
+        "if (row !== undefined) held.staleFrom = Math.min(held.staleFrom, row.from);",
+        "",
+        { tests: ["cache_steps", "cache_random"] },
+      ],
+      [
+        "restored-content-lost",
+        "state.restored ??= growth.restored;",
+        "",
+        { tests: ["cache_steps", "cache_random"] },
+      ],
+      [
+        "recycled-without-count",
+        "      held.first += unseen;\n",
+        "",
+      ],
+      [
+        "recycled-before-the-step-stands",
+        "const unseen = firstKeptPage(this.#options, table, start + tokens) - held.first;",
+        "const unseen = firstKeptPage(this.#options, table, state.length) - held.first;",
+        {
+          unnoticed:
+            "where a step is complete no later one may be more than a step ahead, which the pages allow for",
+        },
+      ],
+      [
+        "full-pages-copied",
+        "if (codedAfter > codedBefore && written > 0) {",
+        "if (codedAfter > codedBefore) {",
+      ],
+      [
+        "pages-copied-for-nothing",
+        "if (codedAfter > codedBefore && written > 0) {",
+        "if (written > 0) {",
+        { tests: ["cache_host", "cache_lifecycle", "cache_steps"] },
+      ],
+      [
+        "row-from-new-pages",
+        "from = Math.min(from, own.end - 1);",
+        "",
+      ],
+      [
+        "adopted-without-all-pages",
+        "tables.push({ first, pages: this.pools[table]!.take(end - first), staleFrom: 0 });",
+        "tables.push({ first, pages: this.pools[table]!.take(Math.max(0, end - first - 1)), staleFrom: 0 });",
+        { tests: ["cache_host", "snapshot"] },
+      ],
+      [
+        "adopted-pages-lost",
+        "      this.#givePages(tables);\n      throw error;",
+        "      throw error;",
+        { tests: ["cache_host", "snapshot", "cache_steps"] },
+      ],
+      [
+        "adopted-beyond-sequence",
+        '"it has", length, "sequenceTokens"',
+        '"it has", length - 1, "sequenceTokens"',
+        { tests: ["snapshot"] },
+      ],
+      [
+        "block-ignored",
+        "return Math.max(aged - aged % block, lost);",
+        "return Math.max(aged, lost);",
+      ],
+      [
+        "pages-rounded-down",
+        "return Math.ceil(coded / PAGE_TOKENS);",
+        "return Math.floor(coded / PAGE_TOKENS) + 1;",
+      ],
     ],
-    [
-      "window-edge-earlier",
-      "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
-      "const seen = Math.max(0, length - slidingWindow - tiers.sinks);",
-    ],
-    [
-      "window-counts-sinks",
-      "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
-      "const seen = Math.max(0, length + 1 - slidingWindow);",
-    ],
-    [
-      "ring-one-short-after-rollback",
-      "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));",
-      "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options) + 1));",
-    ],
-    [
-      "lost-tokens-forgotten",
-      "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));",
-      "return Math.min(length, Math.max(0, stored - ringSlots(this.#options)));",
-    ],
-    [
-      "first-page-kept-without-tokens",
-      "if (coded === 0) held.first = 0;",
-      "",
-    ],
-    [
-      "pages-behind-end-kept",
-      "this.pools[table]!.give(held.pages.splice(pagesFor(coded) - held.first));",
-      "this.pools[table]!.give(held.pages.splice(pagesFor(coded)));",
-    ],
-    [
-      "blocks-cut",
-      "if (coded % block !== 0) {",
-      "if (false) {",
-      { tests: ["cache_host", "block_cache"] },
-    ],
-    [
-      "fork-forgets-lost-tokens",
-      "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined });",
-      "return this.#add({ length, exactFrom: 0, stored, tables: copies, restored: undefined });",
-    ],
-    [
-      "fork-forgets-overwritten-tokens",
-      "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined });",
-      "return this.#add({ length, exactFrom, stored: 0, tables: copies, restored: undefined });",
-    ],
-    [
-      "fork-shares-its-list-of-pages",
-      "return { first, pages: [...pages], staleFrom: 0 };",
-      "return { first, pages, staleFrom: 0 };",
-    ],
-    [
-      "fork-without-users",
-      "      this.pools[table]!.share(pages);\n      return { first",
-      "      return { first",
-    ],
-    [
-      "fork-of-known-table",
-      "return { first, pages: [...pages], staleFrom: 0 };",
-      "return { first, pages: [...pages], staleFrom: Infinity };",
-    ],
-    [
-      "slot-not-given-back",
-      "    this.#freeSlots.push(state.slot);\n",
-      "",
-    ],
-    [
-      "shared-slots",
-      "slot: this.#freeSlots.pop()!",
-      "slot: this.#freeSlots.at(-1)!",
-    ],
-    [
-      "last-sharer-counts",
-      "tokens.set(page, Math.max(held, tokens.get(page) ?? 0));",
-      "tokens.set(page, held);",
-    ],
-    [
-      "coded-beyond-page",
-      "const held = Math.min(PAGE_TOKENS, coded - (first + i) * PAGE_TOKENS);",
-      "const held = PAGE_TOKENS;",
-    ],
-    [
-      "growth-to-the-last-token",
-      "this.#checkPlanned(what, `${will} hold`, length + tokens,",
-      "this.#checkPlanned(what, `${will} hold`, length + tokens + 1,",
-    ],
-    [
-      "growth-beyond-the-last-token",
-      "this.#checkPlanned(what, `${will} hold`, length + tokens,",
-      "this.#checkPlanned(what, `${will} hold`, length + tokens - 1,",
-      { tests: ["cache_host", "cache_steps", "cache"] },
-    ],
-    [
-      "step-of-more-tokens",
-      'this.#checkPlanned(what, "it has", total,',
-      'this.#checkPlanned(what, "it has", total - 1,',
-      { tests: ["cache /misuse/"] },
-    ],
-    [
-      "append-of-more-tokens",
-      "this.#checkPlanned(what, `${will} grow by`, tokens,",
-      "this.#checkPlanned(what, `${will} grow by`, tokens - 1,",
-      { tests: ["cache /misuse/"] },
-    ],
-    [
-      "two-entries",
-      "if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length) {",
-      "if (false) {",
-      { tests: ["cache /misuse/"] },
-    ],
-    [
-      "refused-steps-stay",
-      "for (const { state, start } of growths.reverse()) this.#takeBack(state, start);",
-      "",
-    ],
-    [
-      "unfinished-steps-cut",
-      "!progress.isComplete && start < length && length < start + tokens",
-      "false",
-      { tests: ["cache_steps", "cache_lifecycle", "cache_random"] },
-    ],
-    [
-      "steps-not-void",
-      "for (const growth of state.steps) growth.isVoid ||= growth.start + growth.tokens > length;",
-      "",
-      { tests: ["cache_steps", "cache_lifecycle", "cache_random"] },
-    ],
-    [
-      "copies-not-taken-back",
-      "          held.pages[held.pages.length - 1] = copied.from;\n",
-      "",
-      { tests: ["cache_steps", "cache_random", "cache_host"] },
-    ],
-    [
-      "copies-not-given-back",
-      "          pool.give([copied.to]);\n",
-      "",
-    ],
-    [
-      "tables-not-stale-again",
-      "if (row !== undefined) held.staleFrom = Math.min(held.staleFrom, row.from);",
-      "",
-      { tests: ["cache_steps", "cache_random"] },
-    ],
-    [
-      "restored-content-lost",
-      "state.restored ??= growth.restored;",
-      "",
-      { tests: ["cache_steps", "cache_random"] },
-    ],
-    [
-      "recycled-without-count",
-      "      held.first += unseen;\n",
-      "",
-    ],
-    [
-      "recycled-before-the-step-stands",
-      "const unseen = firstKeptPage(this.#options, table, start + tokens) - held.first;",
-      "const unseen = firstKeptPage(this.#options, table, state.length) - held.first;",
-      {
-        unnoticed:
-          "where a step is complete no later one may be more than a step ahead, which the pages allow for",
-      },
-    ],
-    [
-      "full-pages-copied",
-      "if (codedAfter > codedBefore && written > 0) {",
-      "if (codedAfter > codedBefore) {",
-    ],
-    [
-      "pages-copied-for-nothing",
-      "if (codedAfter > codedBefore && written > 0) {",
-      "if (written > 0) {",
-      { tests: ["cache_host", "cache_lifecycle", "cache_steps"] },
-    ],
-    [
-      "row-from-new-pages",
-      "from = Math.min(from, own.end - 1);",
-      "",
-    ],
-    [
-      "adopted-without-all-pages",
-      "tables.push({ first, pages: this.pools[table]!.take(end - first), staleFrom: 0 });",
-      "tables.push({ first, pages: this.pools[table]!.take(Math.max(0, end - first - 1)), staleFrom: 0 });",
-      { tests: ["cache_host", "snapshot"] },
-    ],
-    [
-      "adopted-pages-lost",
-      "      this.#givePages(tables);\n      throw error;",
-      "      throw error;",
-      { tests: ["cache_host", "snapshot", "cache_steps"] },
-    ],
-    [
-      "adopted-beyond-sequence",
-      '"it has", length, "sequenceTokens"',
-      '"it has", length - 1, "sequenceTokens"',
-      { tests: ["snapshot"] },
-    ],
-    [
-      "block-ignored",
-      "return Math.max(aged - aged % block, lost);",
-      "return Math.max(aged, lost);",
-    ],
-    [
-      "pages-rounded-down",
-      "return Math.ceil(coded / PAGE_TOKENS);",
-      "return Math.floor(coded / PAGE_TOKENS) + 1;",
-    ],
-  ]),
-  ...inFile("pages", "src/page_pool.ts", ["cache_host", "cache_lifecycle", "cache_steps"], [
+  ),
+  ...inFile("pages", "src/cache/page_pool.ts", ["cache_host", "cache_lifecycle", "cache_steps"], [
     [
       "shared-from-one-user",
       "(count) => count > 1",
@@ -273,7 +278,7 @@ export const CACHE: readonly Mutation[] = [
       { unnoticed: "the type alone" },
     ],
   ]),
-  ...inFile("commands", "src/bound_kernel.ts", ["cache /bindings as they are/"], [
+  ...inFile("commands", "src/cache/bound_kernel.ts", ["cache /bindings as they are/"], [
     [
       "binding-offset-ignored",
       "a.buffer === b.buffer && a.offset === b.offset &&",
@@ -306,7 +311,7 @@ export const CACHE: readonly Mutation[] = [
       { tests: ["cache_host", "cache_steps", "hosts"] },
     ],
   ]),
-  ...inFile("commands", "src/cache_commands.ts", ["cache_lifecycle", "cache_steps"], [
+  ...inFile("commands", "src/cache/cache_commands.ts", ["cache_lifecycle", "cache_steps"], [
     [
       "keys-pages-copied-alone",
       '          layer.copy(recorder, "valueRecords", grid);\n',
@@ -380,7 +385,7 @@ export const CACHE: readonly Mutation[] = [
       "encodeFrom: start,",
     ],
   ]),
-  ...inFile("commands", "src/step_places.ts", ["cache_host", "cache_steps", "splits"], [
+  ...inFile("commands", "src/cache/step_places.ts", ["cache_host", "cache_steps", "splits"], [
     [
       "last-place-cut",
       "if (this.#next + STEP_BYTES > this.#buffer.size) {",
@@ -399,7 +404,7 @@ export const CACHE: readonly Mutation[] = [
       { tests: ["cache_steps"] },
     ],
   ]),
-  ...inFile("commands", "src/uniforms.ts", ["cache /codes alone/"], [
+  ...inFile("commands", "src/cache/uniforms.ts", ["cache /codes alone/"], [
     [
       "most-of-first-entry",
       "Math.max(...entries.map(({ count }) => count))",
@@ -428,7 +433,7 @@ export const CACHE: readonly Mutation[] = [
       { tests: ["cache /channel scales/"] },
     ],
   ]),
-  ...inFile("steps", "src/device_cache.ts", ["cache_steps", "cache_lifecycle"], [
+  ...inFile("steps", "src/cache/device_cache.ts", ["cache_steps", "cache_lifecycle"], [
     [
       "sinks-not-copied",
       "sinkLogits: sinkLogits?.slice(),",
@@ -531,7 +536,7 @@ export const CACHE: readonly Mutation[] = [
       "",
     ],
   ]),
-  ...inFile("steps", "src/device_faults.ts", ["cache_lifecycle"], [
+  ...inFile("steps", "src/cache/device_faults.ts", ["cache_lifecycle"], [
     [
       "faults-after-the-end",
       '    this.#device.removeEventListener("uncapturederror", this.#onUncaptured);\n',
@@ -539,7 +544,7 @@ export const CACHE: readonly Mutation[] = [
     ],
     ["lost-device-used", "if (this.#lost !== undefined) throw this.#lost;", ""],
   ]),
-  ...inFile("steps", "src/step_order.ts", ["cache_steps", "cache_lifecycle"], [
+  ...inFile("steps", "src/cache/step_order.ts", ["cache_steps", "cache_lifecycle"], [
     ["appended-twice", "if (progress.isAppended(layer)) {", "if (false) {"],
     ["overtaking-steps", "if (missing !== undefined) {", "if (false) {"],
     [
@@ -553,7 +558,7 @@ export const CACHE: readonly Mutation[] = [
       "continue;",
     ],
   ]),
-  ...inFile("steps", "src/step_progress.ts", ["cache_steps", "cache_lifecycle"], [
+  ...inFile("steps", "src/cache/step_progress.ts", ["cache_steps", "cache_lifecycle"], [
     [
       "complete-one-layer-early",
       "return this.#missing === 0;",
@@ -565,13 +570,13 @@ export const CACHE: readonly Mutation[] = [
       "return this.#layers[layer] === APPENDED;",
     ],
   ]),
-  ...inFile("steps", "src/encoder_order.ts", ["cache_steps"], [
+  ...inFile("steps", "src/cache/encoder_order.ts", ["cache_steps"], [
     ["passes-counted", "    if (isPass(target)) return;\n", "", {
       tests: ["cache_steps", "cache", "hosts", "llama_engine"],
     }],
     ["left-forgotten", "if (known !== undefined) left.add(known.last);", ""],
   ]),
-  ...inFile("read", "src/read_range.ts", ["cache_read"], [
+  ...inFile("read", "src/cache/read_entries.ts", ["cache_read"], [
     [
       "coded-counts-sinks",
       ".map((entry) => ({ ...entry, start: entry.start - tiers.sinks })),",
@@ -603,7 +608,7 @@ export const CACHE: readonly Mutation[] = [
       "exact: within(ringFrom, length),",
     ],
   ]),
-  ...inFile("stats", "src/cache_stats.ts", [
+  ...inFile("stats", "src/cache/stats.ts", [
     "cache_host",
     "cache_lifecycle /stats/",
     "cache /stats/",
@@ -630,7 +635,7 @@ export const CACHE: readonly Mutation[] = [
       { tests: ["cache_lifecycle /stats/", "cache /stats/", "plan"] },
     ],
   ]),
-  ...inFile("snapshot", "src/snapshot.ts", ["snapshot"], [
+  ...inFile("snapshot", "src/snapshots/snapshot.ts", ["snapshot"], [
     [
       "other-tokens-kept",
       "own.set(firstRecords(layout, own, coded));",

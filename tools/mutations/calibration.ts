@@ -100,7 +100,7 @@ export const CALIBRATION: readonly Mutation[] = [
       ".map((width) => channels / width);",
     ],
   ]),
-  ...inFile("drift", "src/drift.ts", ["drift"], [
+  ...inFile("drift", "src/calibrate/drift.ts", ["drift"], [
     [
       "exceptions-passed-over",
       "(policy.layers?.[layer] ?? policy)[side];",
@@ -124,7 +124,7 @@ export const CALIBRATION: readonly Mutation[] = [
       { unnoticed: "a ratio that is just the threshold is neither" },
     ],
   ]),
-  ...inFile("grid", "src/centroid_grid.ts", ["centroid_grid"], [
+  ...inFile("grid", "src/codebooks/grid.ts", ["centroid_grid"], [
     [
       "origin-above-lowest",
       "grid[2 * row] = floorFloat16Bits(low);",
@@ -141,7 +141,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "levels[at] = Math.round((numbers[at]! - origin) / step);",
     ],
   ]),
-  ...inFile("fit", "src/codebook_fit.ts", ["codebook_fit"], [
+  ...inFile("fit", "src/codebooks/fit.ts", ["codebook_fit"], [
     [
       "errors-of-vectors",
       "errors: Float32Array.from(squaredErrors, (sum) => sum / (tokens * headDim)),",
@@ -163,7 +163,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "const at = Math.floor(token * all / tokens) * keyValueHeads * headDim;",
     ],
   ]),
-  ...inFile("sensitivity", "src/estimate_sensitivities.ts", ["codebook_fit"], [
+  ...inFile("sensitivity", "src/policy/estimate_sensitivities.ts", ["codebook_fit"], [
     [
       "without-the-half",
       "loss: sum / 2 / tokens",
@@ -239,7 +239,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "bias -= rows[row + j]! ** 2;",
     ],
   ]),
-  ...inFile("profile", "src/profile.ts", ["cache_lifecycle /sumUp|Profile/"], [
+  ...inFile("profile", "src/cache/profile.ts", ["cache_lifecycle /sumUp|Profile/"], [
     [
       "clocks-that-were-reset",
       "sum.nanoseconds += Math.max(0, Number(timestamps[2 * i + 1]! - timestamps[2 * i]!));",

@@ -7,7 +7,7 @@ import { inFile, type Mutation } from "../mutation.ts";
 
 /** Mutations of what is read, written and exchanged. */
 export const FILES: readonly Mutation[] = [
-  ...inFile("snapshot-file", "src/snapshot_file.ts", ["snapshot"], [
+  ...inFile("snapshot-file", "src/snapshots/file.ts", ["snapshot"], [
     [
       "coded-beyond-coded",
       "(from % NEAR_TOKENS === 0 && from <= coded && options.pageTables[table]!.slidingWindow > 0)",
@@ -59,7 +59,7 @@ export const FILES: readonly Mutation[] = [
       "const from = Math.min(length, exactFrom);",
     ],
   ]),
-  ...inFile("identity", "src/cache_identity.ts", ["snapshot", "prompt_store"], [
+  ...inFile("identity", "src/cache/identity.ts", ["snapshot", "prompt_store"], [
     [
       "grids-left-out",
       "grid === undefined ? null : await sha256(bytesOf(grid)),",
@@ -91,7 +91,7 @@ export const FILES: readonly Mutation[] = [
       "",
     ],
   ]),
-  ...inFile("prompts", "src/prompt_store.ts", ["prompt_store"], [
+  ...inFile("prompts", "src/snapshots/prompts.ts", ["prompt_store"], [
     [
       "shortest-prefix",
       "for (let block = blocks - 1; block >= 0; block--) {",
@@ -123,7 +123,7 @@ export const FILES: readonly Mutation[] = [
       "      await extend(hashed + HASHED_TOKENS);\n",
     ],
   ]),
-  ...inFile("safetensors", "src/safetensors.ts", ["safetensors"], [
+  ...inFile("safetensors", "src/base/safetensors.ts", ["safetensors"], [
     [
       "empty-after-its-neighbour",
       "spans.sort((a, b) => a.begin - b.begin || a.end - b.end);",
@@ -140,7 +140,7 @@ export const FILES: readonly Mutation[] = [
       "if (covered > data.length) {",
     ],
   ]),
-  ...inFile("codebook-file", "src/codebook_file.ts", ["codebook"], [
+  ...inFile("codebook-file", "src/codebooks/file.ts", ["codebook"], [
     [
       "fit-halves-swapped",
       "return { errors: fit.slice(0, keyValueHeads), variances: fit.slice(keyValueHeads) };",
@@ -162,7 +162,7 @@ export const FILES: readonly Mutation[] = [
       "const badScale = scale?.findIndex((value) => !(value >= 0 && value < Infinity))",
     ],
   ]),
-  ...inFile("directory-store", "src/stores/directory.ts", ["stores /directoryStore/"], [
+  ...inFile("directory-store", "src/snapshots/stores/directory.ts", ["stores /directoryStore/"], [
     [
       "bytes-not-copied",
       "const content = new Uint8Array(bytes);",
@@ -184,7 +184,7 @@ export const FILES: readonly Mutation[] = [
       "",
     ],
   ]),
-  ...inFile("opfs-store", "src/stores/opfs.ts", ["stores /opfsStore/"], [
+  ...inFile("opfs-store", "src/snapshots/stores/opfs.ts", ["stores /opfsStore/"], [
     [
       "bytes-not-copied",
       "const content = new Uint8Array(bytes);",
@@ -201,7 +201,7 @@ export const FILES: readonly Mutation[] = [
       'await locked("shared", key, `Cannot write the entry ${key}`, async (name) => {',
     ],
   ]),
-  ...inFile("kv-store", "src/stores/deno_kv.ts", ["stores /denoKvStore/"], [
+  ...inFile("kv-store", "src/snapshots/stores/deno_kv.ts", ["stores /denoKvStore/"], [
     [
       "incomplete-bytes",
       "if (!isWhole(value, first + i)) return undefined;",

@@ -7,7 +7,7 @@ import { inFile, type Mutation } from "../mutation.ts";
 
 /** Mutations of how layers are laid out and recorded. */
 export const LAYERS: readonly Mutation[] = [
-  ...inFile("commands", "src/layer_commands.ts", ["cache_lifecycle", "cache /codes alone/"], [
+  ...inFile("commands", "src/cache/layer_commands.ts", ["cache_lifecycle", "cache /codes alone/"], [
     [
       "store-of-one-side",
       "store.dispatch(recorder, step.place, host, groups, step.most, step.entries * 2);",
@@ -95,10 +95,24 @@ export const LAYERS: readonly Mutation[] = [
       { tests: ["cache_read"] },
     ],
   ]),
-  ...inFile("buffers", "src/layer_buffers.ts", ["cache"], [
+  ...inFile("buffers", "src/cache/layer_buffers.ts", ["cache"], [
     ["sink-of-zero", "const NO_SINK = -3e38;", "const NO_SINK = 0;", {
       tests: ["cache /codes alone/"],
     }],
+    [
+      "universal-by-keys",
+      "const schemes = `${layer.keys}/${layer.values}`;",
+      "const schemes = `${layer.keys}`;",
+      { tests: ["cache /universal/", "rotated_cache"] },
+    ],
+    [
+      "sinks-not-uploaded",
+      "device.queue.writeBuffer(buffers.sinkLogits, 0, sinkLogits ?? none);",
+      "device.queue.writeBuffer(buffers.sinkLogits, 0, none);",
+      { tests: ["cache /learned sinks/"] },
+    ],
+  ]),
+  ...inFile("buffers", "src/codebooks/device.ts", ["cache"], [
     [
       "values-scale-as-keys",
       "keyScale: offset(2), valueScale: offset(3)",
@@ -112,25 +126,13 @@ export const LAYERS: readonly Mutation[] = [
       { tests: ["rotated_cache /u8b8 keys, u8b8 values/"] },
     ],
     [
-      "universal-by-keys",
-      "const schemes = `${layer.keys}/${layer.values}`;",
-      "const schemes = `${layer.keys}`;",
-      { tests: ["cache /universal/", "rotated_cache"] },
-    ],
-    [
       "grids-of-first-head",
       "bytes.set(grids.subarray(head * gridBytes, (head + 1) * gridBytes), first);",
       "bytes.set(grids.subarray(0, gridBytes), first);",
       { tests: ["cache /codes alone/"] },
     ],
-    [
-      "sinks-not-uploaded",
-      "device.queue.writeBuffer(buffers.sinkLogits, 0, sinkLogits ?? none);",
-      "device.queue.writeBuffer(buffers.sinkLogits, 0, none);",
-      { tests: ["cache /learned sinks/"] },
-    ],
   ]),
-  ...inFile("cache", "src/cache.ts", ["cache /learned sinks/"], [
+  ...inFile("cache", "src/cache/create_cache.ts", ["cache /learned sinks/"], [
     [
       "sinks-of-first-layer",
       "const logits = sinkLogits?.slice(layer * queryHeads, (layer + 1) * queryHeads);",
@@ -155,7 +157,7 @@ export const LAYERS: readonly Mutation[] = [
       { tests: ["cache", "plan"] },
     ],
   ]),
-  ...inFile("codebooks", "src/find_codebook.ts", ["cache"], [
+  ...inFile("codebooks", "src/codebooks/find.ts", ["cache"], [
     [
       "of-any-layer",
       "codebook.layer === layer && codebook.side === side && codebook.scheme === scheme",
@@ -193,7 +195,7 @@ export const LAYERS: readonly Mutation[] = [
       { tests: ["cache /createCache/", "value_rotation", "codebook", "llama_rotate_values"] },
     ],
   ]),
-  ...inFile("compiled", "src/compiled_layer.ts", ["cache /codes alone/"], [
+  ...inFile("compiled", "src/cache/compiled_layer.ts", ["cache /codes alone/"], [
     [
       "encoders-of-keys",
       "compileEncoder(compile, options, layer[side], encode, SIDE)",
@@ -229,7 +231,7 @@ export const LAYERS: readonly Mutation[] = [
       { tests: ["cache /partial/"] },
     ],
   ]),
-  ...inFile("bindings", "src/host_bindings.ts", [
+  ...inFile("bindings", "src/cache/host_bindings.ts", [
     "cache_lifecycle /bindings/",
     "cache_read",
     "cache",
@@ -276,7 +278,7 @@ export const LAYERS: readonly Mutation[] = [
       { tests: ["host_bindings", "cache_lifecycle /bindings/", "cache"] },
     ],
   ]),
-  ...inFile("rope", "src/rope_table.ts", ["cache /tiles of|codes alone/"], [
+  ...inFile("rope", "src/cache/rope_table.ts", ["cache /tiles of|codes alone/"], [
     [
       "far-rows-by-page",
       "(row - NEAR_TOKENS) * NEAR_TOKENS",

@@ -9,7 +9,7 @@ const CHOICE = ["choose_attention", "plan", "cache_sizes"] as const;
 
 /** Mutations of planning, of tuning, and of the choice of a policy. */
 export const PLANNING: readonly Mutation[] = [
-  ...inFile("plan", "src/plan.ts", ["cache_sizes", "plan"], [
+  ...inFile("plan", "src/plan/plan_cache.ts", ["cache_sizes", "plan"], [
     [
       "prefill-tables-of-decoding",
       "prefill.table ? bytes(largestStep(resolved)) : 0",
@@ -56,6 +56,13 @@ export const PLANNING: readonly Mutation[] = [
       { tests: ["choose_attention"] },
     ],
     [
+      "nominal-of-keys",
+      "const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);",
+      "const sides = resolved.layers.flatMap(({ keys }) => [keys, keys]);",
+    ],
+  ]),
+  ...inFile("plan", "src/plan/steps.ts", ["cache_sizes", "plan"], [
+    [
       "prefill-from-three",
       "return capacity.appendTokens > 1;",
       "return capacity.appendTokens > 2;",
@@ -67,19 +74,16 @@ export const PLANNING: readonly Mutation[] = [
       "const entries = stepEntries(options);",
       { tests: ["cache_sizes", "plan", "choose_attention"] },
     ],
+  ]),
+  ...inFile("plan", "src/plan/requirements.ts", ["cache_sizes", "plan"], [
     [
       "required-of-nothing",
       "maxBufferSize: Math.max(BASE_LIMITS.maxBufferSize, largestBinding),",
       "maxBufferSize: BASE_LIMITS.maxBufferSize,",
       { tests: ["plan", "cli_plan"] },
     ],
-    [
-      "nominal-of-keys",
-      "const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);",
-      "const sides = resolved.layers.flatMap(({ keys }) => [keys, keys]);",
-    ],
   ]),
-  ...inFile("options", "src/cache_options.ts", ["plan", "cache"], [
+  ...inFile("options", "src/plan/options.ts", ["plan", "cache"], [
     [
       "append-beyond-step",
       "appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens, capacity.sequenceTokens),",
@@ -150,7 +154,7 @@ export const PLANNING: readonly Mutation[] = [
       { tests: ["cache_sizes", "plan", "cache_host"] },
     ],
   ]),
-  ...inFile("choice", "src/choose_attention.ts", CHOICE, [
+  ...inFile("choice", "src/plan/choose_attention.ts", CHOICE, [
     [
       "spans-below-most",
       "return SPANS.filter((span) => span <= most);",
@@ -197,7 +201,7 @@ export const PLANNING: readonly Mutation[] = [
       { tests: ["tune", "choose_attention", "cli_plan"] },
     ],
   ]),
-  ...inFile("cost", "src/attention_cost.ts", ["attention_cost", "choose_attention"], [
+  ...inFile("cost", "src/plan/attention_cost.ts", ["attention_cost", "choose_attention"], [
     [
       "queries-loaded-by-page",
       "queryLoads: headDim / 4 / span,",
@@ -264,7 +268,7 @@ export const PLANNING: readonly Mutation[] = [
       "const bytes = recordBytes(keys, headDim) +",
     ],
   ]),
-  ...inFile("kinds", "src/split_kinds.ts", ["splits"], [
+  ...inFile("kinds", "src/plan/steps.ts", ["splits"], [
     [
       "sets-of-decoding",
       '    splitKinds(layers, "prefill").targets.length,\n',
@@ -276,7 +280,7 @@ export const PLANNING: readonly Mutation[] = [
       "workgroups === own.workgroups",
     ],
   ]),
-  ...inFile("select", "src/select_kernel.ts", ["plan", "choose_attention"], [
+  ...inFile("select", "src/kernels/select.ts", ["plan", "choose_attention"], [
     [
       "workgroup-memory-to-the-byte",
       "if (kernel.workgroupBytes > limits.maxComputeWorkgroupStorageSize) {",
@@ -298,7 +302,7 @@ export const PLANNING: readonly Mutation[] = [
       ": query.variants?.includes(parts.variant) !== false);",
     ],
   ]),
-  ...inFile("tuning", "src/tuning.ts", ["tune"], [
+  ...inFile("tuning", "src/plan/tuning_record.ts", ["tune"], [
     [
       "last-candidate",
       "found.candidates.find(({ kernels }) =>",
@@ -320,7 +324,7 @@ export const PLANNING: readonly Mutation[] = [
       "softcap: false,",
     ],
   ]),
-  ...inFile("tune", "src/tune.ts", ["tune"], [
+  ...inFile("tune", "src/tuning/tune.ts", ["tune"], [
     [
       "all-layers-measured",
       "resolved.layers.map((layer) => [JSON.stringify(layerKind(layer)), layer]),",
@@ -337,7 +341,7 @@ export const PLANNING: readonly Mutation[] = [
       "return { sequences: 1, context, tokens: capacity.appendTokens };",
     ],
   ]),
-  ...inFile("timing", "src/compare_attention.ts", ["compare_attention"], [
+  ...inFile("timing", "src/tuning/compare.ts", ["compare_attention"], [
     [
       "repeats-not-divided",
       "milliseconds: median(samples) / repeats,",
@@ -359,7 +363,7 @@ export const PLANNING: readonly Mutation[] = [
       "for (const { run } of all.slice(1)) run.destroy();",
     ],
   ]),
-  ...inFile("policy", "src/choose_policy.ts", ["choose_policy"], [
+  ...inFile("policy", "src/policy/choose_policy.ts", ["choose_policy"], [
     [
       "worse-named-as-better",
       ".filter(({ cost, loss }) => cost > chosen.cost && loss < chosen.loss)",
@@ -392,7 +396,7 @@ export const PLANNING: readonly Mutation[] = [
       "return `${Math.floor(bits * 1000) / 1000}`;",
     ],
   ]),
-  ...inFile("knapsack", "src/knapsack.ts", ["choose_policy"], [
+  ...inFile("knapsack", "src/policy/knapsack.ts", ["choose_policy"], [
     [
       "cheapest-thinned-out",
       "i === 0 || i === front.length - 1 || stepOf(one) !== stepOf(front[i + 1]!)",

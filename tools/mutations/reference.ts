@@ -99,7 +99,7 @@ export const REFERENCE: readonly Mutation[] = [
     ["overflow-late", "const OVERFLOW = 65520;", "const OVERFLOW = 65536;"],
     ["subnormals-finer", "const LEAST_EXPONENT = -14;", "const LEAST_EXPONENT = -15;"],
   ]),
-  ...inFile("reference", "src/reference/rope.ts", ["reference_rope", "reference_attention"], [
+  ...inFile("reference", "src/model/rope.ts", ["reference_rope", "reference_attention"], [
     [
       "frequencies-of-head",
       "(_, pair) => rope.theta ** ((-2 * pair) / rotaryDim),",
@@ -111,7 +111,7 @@ export const REFERENCE: readonly Mutation[] = [
       'const second = rope.layout === "half" ? pair + vector.length / 2 : 2 * pair + 1;',
     ],
   ]),
-  ...inFile("reference", "src/reference/pack.ts", ["reference_pack", "snapshot"], [
+  ...inFile("reference", "src/records/pack.ts", ["reference_pack", "snapshot"], [
     [
       "metadata-of-others-kept",
       "of layout.sections) {",
@@ -130,7 +130,7 @@ export const REFERENCE: readonly Mutation[] = [
       { tests: ["reference_pack", "rotated_cache", "block_cache"] },
     ],
   ]),
-  ...inFile("records", "src/record_layout.ts", ["record_layout"], [
+  ...inFile("records", "src/records/layout.ts", ["record_layout"], [
     ["padding-of-5-percent", "const MAX_PADDING = 0.03;", "const MAX_PADDING = 0.05;"],
     [
       "metadata-of-one-token",
@@ -138,7 +138,7 @@ export const REFERENCE: readonly Mutation[] = [
       "count * bits",
     ],
   ]),
-  ...inFile("schemes", "src/schemes/levels.ts", ["levels"], [
+  ...inFile("schemes", "src/schemes/uniform.ts", ["levels"], [
     [
       "scale-halves-to-odd",
       "(extent === middle() && bits % 2 === 1)",
@@ -156,7 +156,7 @@ export const REFERENCE: readonly Mutation[] = [
       'scale: span === "extreme" && high >= -low ? -magnitude : magnitude',
     ],
   ]),
-  ...inFile("schemes", "src/schemes/rotated_codes.ts", [
+  ...inFile("schemes", "src/schemes/hadamard_codes.ts", [
     "rotated_cache /the cache agrees/",
     "schemes",
   ], [
@@ -209,7 +209,7 @@ export const REFERENCE: readonly Mutation[] = [
       "return turn?.(decoded, token, 1) ?? decoded;",
     ],
   ]),
-  ...inFile("schemes", "src/hadamard.ts", ["hadamard", "schemes"], [
+  ...inFile("schemes", "src/schemes/hadamard.ts", ["hadamard", "schemes"], [
     [
       "unsigned",
       "const signed = Float64Array.from(vector, (value, i) => value * channelSign(i));",
@@ -222,7 +222,7 @@ export const REFERENCE: readonly Mutation[] = [
       { tests: ["hadamard", "schemes", "rotated_cache /refuses/"] },
     ],
   ]),
-  ...inFile("binary16", "src/float16.ts", ["float16", "centroid_grid"], [
+  ...inFile("binary16", "src/base/float16.ts", ["float16", "centroid_grid"], [
     [
       "ties-up",
       "const up = rest > 0.5 || (rest === 0.5 && (floor & 1) === 1);",

@@ -7,7 +7,7 @@ import { inFile, type Mutation } from "../mutation.ts";
 
 /** Mutations of what counts tokens, pages and bytes. */
 export const SIZES: readonly Mutation[] = [
-  ...inFile("sizes", "src/cache_sizes.ts", ["cache_host"], [
+  ...inFile("sizes", "src/plan/pages.ts", ["cache_host"], [
     [
       "ring-one-short",
       "return tiers.window + block - 1 + capacity.appendTokens;",
@@ -84,18 +84,54 @@ export const SIZES: readonly Mutation[] = [
       "return pageTable * sequencePages(options);",
       { tests: ["cache /sliding and full/"] },
     ],
+  ]),
+  ...inFile("sizes", "src/codebooks/device.ts", ["cache_host"], [
     [
       "learned-side-shared",
       '[keys, values].every((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head")',
       '[keys, values].some((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head")',
       { tests: ["cache /learned side/"] },
     ],
+  ]),
+  ...inFile("sizes", "src/plan/sizes.ts", ["cache_host"], [
     [
       "rope-table-one-row-short",
       "return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) + 1;",
       "return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) - 1;",
       { tests: ["cache_sizes", "cache /tiles of|codes alone/"] },
     ],
+    [
+      "partials-of-first-target",
+      "const rows = Math.max(...targets.map((target) => rowSplits(options, target)));",
+      "const rows = rowSplits(options, targets[0]!);",
+      { tests: ["splits"] },
+    ],
+    [
+      "table-of-whole-blocks",
+      "const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;",
+      "const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS);",
+      { tests: ["cache_sizes", "choose_attention"] },
+    ],
+    [
+      "step-without-header",
+      "return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;",
+      "return Math.ceil((32 * stepEntries(options)) / 256) * 256;",
+      { tests: ["cache_sizes", "cache_lifecycle"] },
+    ],
+    [
+      "steps-of-one-set",
+      "return stepStride(options) * (BUFFERED_STEPS * sets - 1) + STEP_BYTES;",
+      "return stepStride(options) * (BUFFERED_STEPS - 1) + STEP_BYTES;",
+      { tests: ["splits"] },
+    ],
+    [
+      "exact-of-one-side",
+      "return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);",
+      "return (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);",
+      { tests: ["cache_lifecycle /encodeFork/"] },
+    ],
+  ]),
+  ...inFile("sizes", "src/plan/steps.ts", ["cache_host"], [
     [
       "scores-without-sinks",
       "exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));",
@@ -138,38 +174,8 @@ export const SIZES: readonly Mutation[] = [
       "return Math.max(1, Math.floor(rows / keyValueHeads / BLOCK_ROWS));",
       { tests: ["cache /three query heads|twelve query heads/"] },
     ],
-    [
-      "partials-of-first-target",
-      "const rows = Math.max(...targets.map((target) => rowSplits(options, target)));",
-      "const rows = rowSplits(options, targets[0]!);",
-      { tests: ["splits"] },
-    ],
-    [
-      "table-of-whole-blocks",
-      "const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;",
-      "const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS);",
-      { tests: ["cache_sizes", "choose_attention"] },
-    ],
-    [
-      "step-without-header",
-      "return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;",
-      "return Math.ceil((32 * stepEntries(options)) / 256) * 256;",
-      { tests: ["cache_sizes", "cache_lifecycle"] },
-    ],
-    [
-      "steps-of-one-set",
-      "return stepStride(options) * (BUFFERED_STEPS * sets - 1) + STEP_BYTES;",
-      "return stepStride(options) * (BUFFERED_STEPS - 1) + STEP_BYTES;",
-      { tests: ["splits"] },
-    ],
-    [
-      "exact-of-one-side",
-      "return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);",
-      "return (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);",
-      { tests: ["cache_lifecycle /encodeFork/"] },
-    ],
   ]),
-  ...inFile("parts", "src/plan_buffers.ts", [
+  ...inFile("parts", "src/plan/divide_heads.ts", [
     "cache /several buffers/",
     "cache_lifecycle /several/",
   ], [

@@ -3,7 +3,7 @@ import type { VNode } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { MODEL_TYPES, type ModelConfig, readModelConfig } from "../../../cli/model_config.ts";
 import { formatBytes } from "../../../cli/table.ts";
-import { parseJson } from "../../../src/parse_json.ts";
+import { parseJson } from "../../../src/base/parse_json.ts";
 import { type CacheMemory, cacheMemory, type Holding, KINDS, residentBytes } from "./memory.ts";
 import { Problem } from "./problem.tsx";
 import { schemeHeadDims } from "./schemes.ts";

@@ -21,7 +21,7 @@ import {
   ortLayout,
   readOrtTensors,
 } from "../../../src/hosts/ort.ts";
-import { openOpfsStore } from "../../../src/stores/opfs.ts";
+import { openOpfsStore } from "../../../src/snapshots/stores/opfs.ts";
 import { QualityTally, referenceRow } from "../../demo/metrics.ts";
 import type { Prompt } from "../prompt.ts";
 import { report } from "../report.ts";

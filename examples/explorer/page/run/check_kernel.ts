@@ -17,8 +17,8 @@ import {
   SIDES,
   snapshotSequence,
 } from "../../../../mod.ts";
-import { fromFloat16Array } from "../../../../src/float16.ts";
-import { seededRandom } from "../../../../src/calibrate/random.ts";
+import { fromFloat16Array } from "../../../../src/base/float16.ts";
+import { seededRandom } from "../../../../src/base/random.ts";
 import { readBuffer } from "../../../../tools/read_buffer.ts";
 import { exactCodebooks, exactQueries, exactVectors } from "./exact_data.ts";
 import { planWorkload, type Workload } from "./workload.ts";

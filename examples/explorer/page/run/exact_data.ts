@@ -11,7 +11,7 @@ import {
   roundToGrid,
   SIDES,
 } from "../../../../mod.ts";
-import { type Random, seededRandom } from "../../../../src/calibrate/random.ts";
+import { type Random, seededRandom } from "../../../../src/base/random.ts";
 
 /** Multiples of 1/32 up to 3. */
 export function exactVectors(random: Random, length: number): Float32Array<ArrayBuffer> {

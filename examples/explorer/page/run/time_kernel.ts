@@ -6,7 +6,7 @@ import {
   snapshotSequence,
   type Step,
 } from "../../../../mod.ts";
-import { seededRandom } from "../../../../src/calibrate/random.ts";
+import { seededRandom } from "../../../../src/base/random.ts";
 import { exactCodebooks, exactQueries, exactVectors } from "./exact_data.ts";
 import { COPIES, planWorkload, type Workload } from "./workload.ts";
 

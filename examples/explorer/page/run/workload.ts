@@ -16,8 +16,8 @@ import {
   type PlanOptions,
   type SchemeId,
 } from "../../../../mod.ts";
-import { kernelFeatures } from "../../../../src/kernel_name.ts";
-import { kernelPrecision } from "../../../../src/precision.ts";
+import { kernelFeatures } from "../../../../src/kernels/name.ts";
+import { kernelPrecision } from "../../../../src/kernels/precision.ts";
 
 /** The families that a cache uses; the others calibrate. */
 export type CacheFamily = Exclude<KernelFamily, "kmeans_assign" | "kmeans_update">;

@@ -1,6 +1,0 @@
-import type { Side } from "./scheme.ts";
-
-/** Something for each side. */
-export function bySide<T>(make: (side: Side) => T): Record<Side, T> {
-  return { keys: make("keys"), values: make("values") };
-}

@@ -1,0 +1,172 @@
+/** The compiled kernels of a layer, and the constants each is compiled with. */
+import type { ResolvedOptions } from "../plan/options.ts";
+import { exactSequenceBytes, pageBytes } from "../plan/sizes.ts";
+import type { KernelInfo } from "../kernels/kernel.ts";
+import { ENCODE_TOKENS } from "../kernels/constants.ts";
+import { type CompiledKernel, compileKernel } from "./pipelines.ts";
+import type { AttentionKernels } from "../plan/choose_attention.ts";
+import type { CachePlan, LayerPlan } from "../plan/plan.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
+import { type Side, SIDES } from "../model/side.ts";
+
+/** One layer's compiled attention. */
+export interface CompiledAttention {
+  readonly attend?: CompiledKernel;
+  readonly table?: CompiledKernel;
+  readonly score?: CompiledKernel;
+  readonly mix?: CompiledKernel;
+}
+
+/** One side's compiled encoders. */
+export interface CompiledEncoder {
+  /** Tokens of one record. */
+  readonly recordTokens: number;
+  /** For one record at a time: a decode step. */
+  readonly one: CompiledKernel;
+  /** For many tokens. */
+  readonly many: CompiledKernel;
+  /** Tokens a workgroup of `many` encodes. */
+  readonly manyTokens: number;
+}
+
+/** One layer's compiled kernels. */
+export interface CompiledLayer {
+  readonly store: CompiledKernel;
+  readonly keys: CompiledEncoder;
+  readonly values: CompiledEncoder;
+  /** Exact tokens and coded ones back into vectors. */
+  readonly read: Readonly<
+    Record<Side, { readonly exact: CompiledKernel; readonly coded: CompiledKernel }>
+  >;
+  readonly decode: CompiledAttention;
+  readonly prefill: CompiledAttention;
+  readonly combine: CompiledKernel;
+  /** What copies a page of keys, a page of values, a sequence's exact tier; for each part of the layer. */
+  readonly units: readonly CompiledUnits[];
+}
+
+/** What copies whole units: within their buffers, and out of a restored sequence's. */
+export type CompiledUnits = Readonly<
+  Record<"copies" | "restores", Readonly<Record<CopiedBuffer, CompiledCopy>>>
+>;
+
+/** What is copied in whole units. */
+export type CopiedBuffer = "keyRecords" | "valueRecords" | "exact";
+
+/** A copy of units of so many words. */
+export interface CompiledCopy {
+  /** The kernel, for units of this size. */
+  readonly kernel: CompiledKernel;
+  /** Words of a unit. */
+  readonly words: number;
+}
+
+/** Compiles all kernels of one layer. */
+export async function compileLayer(
+  device: GPUDevice,
+  { options }: CachePlan,
+  layer: LayerPlan,
+): Promise<CompiledLayer> {
+  const compile = compilerFor(device, options);
+  const ofSide = async (side: Side, encode: KernelInfo, decode: KernelInfo) => {
+    const SIDE = SIDES.indexOf(side);
+    const [encoder, exact, coded] = await Promise.all([
+      compileEncoder(compile, options, layer[side], encode, SIDE),
+      compile(layer.load, { SIDE }),
+      compile(decode, { SIDE }),
+    ]);
+    return { encoder, read: { exact, coded } };
+  };
+  const [store, keys, values, decode, prefill, combine, units] = await Promise.all([
+    compile(layer.store),
+    ofSide("keys", layer.encodeKeys, layer.decodeKeys),
+    ofSide("values", layer.encodeValues, layer.decodeValues),
+    compileAttention(compile, layer.decode),
+    compileAttention(compile, layer.prefill),
+    compile(layer.combine),
+    Promise.all(layer.parts.map(({ count }) => compileUnits(compile, options, layer, count))),
+  ]);
+  return {
+    store,
+    keys: keys.encoder,
+    values: values.encoder,
+    read: { keys: keys.read, values: values.read },
+    decode,
+    prefill,
+    combine,
+    units,
+  };
+}
+
+/** Compiles a kernel, with what is the same for all kernels of a cache and the constants given. */
+type Compile = (kernel: KernelInfo, constants?: Record<string, number>) => Promise<CompiledKernel>;
+
+function compilerFor(
+  device: GPUDevice,
+  { dtype, softcap, keys, shape }: ResolvedOptions,
+): Compile {
+  const common = {
+    IO_HALF: dtype === "f16" ? 1 : 0,
+    SOFTCAP: softcap > 0 ? 1 : 0,
+    ...(keys.space === "pre-rope" && {
+      INTERLEAVED: keys.rope.layout === "interleaved" ? 1 : 0,
+      ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,
+    }),
+  };
+  return (kernel, constants) => compileKernel(device, kernel, { ...common, ...constants });
+}
+
+async function compileEncoder(
+  compile: Compile,
+  { shape, capacity }: ResolvedOptions,
+  schemeId: SchemeId,
+  kernel: KernelInfo,
+  SIDE: number,
+): Promise<CompiledEncoder> {
+  const recordTokens = parseScheme(schemeId).layout(shape.headDim).tokens;
+  const cut = (TOKENS: number, BLOCK: number) => compile(kernel, { SIDE, TOKENS, BLOCK });
+  const one = await cut(Math.min(recordTokens, ENCODE_TOKENS), recordTokens);
+  // Where a workgroup has one record, however many there are.
+  const isFixed = !kernel.overrides.includes("TOKENS");
+  if (isFixed || capacity.appendTokens < ENCODE_TOKENS) {
+    return { recordTokens, one, many: one, manyTokens: recordTokens };
+  }
+  const manyTokens = Math.max(recordTokens, ENCODE_TOKENS);
+  return { recordTokens, one, many: await cut(ENCODE_TOKENS, manyTokens), manyTokens };
+}
+
+async function compileAttention(
+  compile: Compile,
+  kernels: AttentionKernels,
+): Promise<CompiledAttention> {
+  const compiled: { -readonly [name in keyof CompiledAttention]: CompiledAttention[name] } = {};
+  for (const name of ["attend", "table", "score", "mix"] as const) {
+    const kernel = kernels[name];
+    if (kernel !== undefined) compiled[name] = await compile(kernel, { SPAN: kernels.span });
+  }
+  return compiled;
+}
+
+async function compileUnits(
+  compile: Compile,
+  options: ResolvedOptions,
+  layer: LayerPlan,
+  heads: number,
+): Promise<CompiledUnits> {
+  const ofKernel = async (info: KernelInfo) => {
+    const [keyRecords, valueRecords, exact] = await Promise.all(
+      [
+        pageBytes(options, layer.keys, heads),
+        pageBytes(options, layer.values, heads),
+        exactSequenceBytes(options, heads),
+      ].map(async (bytes): Promise<CompiledCopy> => {
+        const words = bytes / 4;
+        return { kernel: await compile(info, { UNIT: words }), words };
+      }),
+    );
+    return { keyRecords: keyRecords!, valueRecords: valueRecords!, exact: exact! };
+  };
+  const [copies, restores] = await Promise.all([ofKernel(layer.copy), ofKernel(layer.restore)]);
+  return { copies, restores };
+}

@@ -1,0 +1,110 @@
+/** What a cache's codes depend on, as text and as digests: two caches with equal identities read each other's codes. */
+import type { ResolvedOptions } from "../plan/options.ts";
+import type { LayerPolicy } from "../schemes/policy.ts";
+import type { ModelFingerprint } from "../model/model.ts";
+import type { SideCodebook } from "../codebooks/codebook.ts";
+import { sha256 } from "../base/sha256.ts";
+
+/** What a cache's codes depend on. Capacity, the host's buffers and the choice of kernels do not count. */
+export interface CacheIdentity {
+  /** The model, where the cache was told. */
+  readonly model: ModelFingerprint | undefined;
+  /** Shape, policy, tiers and key options: {@linkcode describePlan}. */
+  readonly plan: string;
+  /** SHA-256 of `plan`. */
+  readonly planFingerprint: string;
+  /** SHA-256 of the numbers that the cache was given: codebooks in use, in order of layer and side, and learned sinks. */
+  readonly codebookFingerprint: string;
+}
+
+/** The parts of a plan's options that codes depend on, as JSON with every default filled in. */
+export function describePlan(options: ResolvedOptions): string {
+  const { shape, layers, tiers, scale, softcap } = options;
+  return JSON.stringify({
+    shape: {
+      layers: shape.layers,
+      queryHeads: shape.queryHeads,
+      keyValueHeads: layers.map((layer) => layer.keyValueHeads),
+      headDim: shape.headDim,
+    },
+    policy: layers.map((layer) => [layer.keys, layer.values]),
+    tiers: { sinks: tiers.sinks, window: tiers.window },
+    keys: describeKeys(options),
+    attention: {
+      scale,
+      softcap,
+      slidingWindows: layers.map((layer) => layer.slidingWindow),
+    },
+  });
+}
+
+function describeKeys({ keys, shape }: ResolvedOptions): unknown {
+  const { space } = keys;
+  if (space !== "pre-rope") return { space };
+  const { layout, theta, rotaryDim, positionOffset, inverseFrequencies } = keys.rope;
+  return {
+    space,
+    rope: {
+      layout,
+      rotaryDim: rotaryDim ?? shape.headDim,
+      positionOffset: positionOffset ?? 0,
+      // Explicit frequencies stand in place of the series that theta would give.
+      ...(inverseFrequencies === undefined ? { theta } : { inverseFrequencies }),
+    },
+  };
+}
+
+/** What a cache was given that its codes depend on. */
+export interface CodedWith {
+  /** By layer and side; undefined where a scheme has none. */
+  readonly codebooks: readonly { readonly [side in keyof LayerPolicy]: SideCodebook | undefined }[];
+  readonly sinkLogits: Float32Array<ArrayBuffer> | undefined;
+  readonly model: ModelFingerprint | undefined;
+}
+
+/** The identity of a cache with this plan. */
+export async function identifyCache(
+  options: ResolvedOptions,
+  { codebooks, sinkLogits, model }: CodedWith,
+): Promise<CacheIdentity> {
+  const plan = describePlan(options);
+  const [planFingerprint, codebookFingerprint] = await Promise.all([
+    sha256(new TextEncoder().encode(plan)),
+    fingerprintNumbers(codebooks, sinkLogits),
+  ]);
+  return {
+    model: model === undefined ? undefined : { name: model.name, digest: model.digest },
+    plan,
+    planFingerprint,
+    codebookFingerprint,
+  };
+}
+
+async function fingerprintNumbers(
+  layers: CodedWith["codebooks"],
+  sinkLogits: CodedWith["sinkLogits"],
+): Promise<string> {
+  const parts = await Promise.all([
+    sinkLogits === undefined ? null : sha256(bytesOf(sinkLogits)),
+    ...layers.flatMap(({ keys, values }) => [keys, values].map(fingerprintCodebook)),
+  ]);
+  return await sha256(new TextEncoder().encode(JSON.stringify(parts)));
+}
+
+/** Scheme and digests of one codebook's numbers; `null` where the scheme has no codebook. */
+async function fingerprintCodebook(codebook: SideCodebook | undefined): Promise<unknown> {
+  if (codebook === undefined) return null;
+  const { scheme, centroids, grid, scale } = codebook;
+  return [
+    scheme,
+    await sha256(bytesOf(centroids)),
+    grid === undefined ? null : await sha256(bytesOf(grid)),
+    scale === undefined ? null : await sha256(bytesOf(scale)),
+  ];
+}
+
+function bytesOf(
+  { buffer, byteOffset, byteLength }: Uint8Array | Uint16Array | Float32Array,
+): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}

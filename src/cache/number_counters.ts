@@ -1,0 +1,86 @@
+/** Counts what hosts gave and binary16 could not hold: the `store` kernel on the device, read when somebody asks. */
+import { CoupletError } from "../base/errors.ts";
+import { messageOf, raise } from "../base/raise.ts";
+import { COUNTER_BYTES } from "../plan/sizes.ts";
+
+/** Numbers of keys and values, of all layers together, that were not kept as they were given. */
+export interface NumberCounts {
+  /** Those beyond binary16's range, infinities included, which became its largest number of their sign, 65504 or -65504. */
+  readonly clamped: number;
+  /** NaNs, which became 0. */
+  readonly notNumbers: number;
+}
+
+/** The counters of one cache. */
+export class NumberCounters {
+  readonly #device: GPUDevice;
+  readonly #buffer: GPUBuffer;
+  readonly #onRise: ((fault: CoupletError) => void) | undefined;
+  #counts: NumberCounts = { clamped: 0, notNumbers: 0 };
+
+  /**
+   * @param buffer Where kernels count, from 0 on each time it was read.
+   * @param onRise Told of what was found, once for each reading that found something.
+   */
+  constructor(
+    device: GPUDevice,
+    buffer: GPUBuffer,
+    onRise: ((fault: CoupletError) => void) | undefined,
+  ) {
+    this.#device = device;
+    this.#buffer = buffer;
+    this.#onRise = onRise;
+  }
+
+  /** All that was counted, as of the last reading. */
+  get counts(): NumberCounts {
+    return this.#counts;
+  }
+
+  /**
+   * Reads what was submitted so far. A copy is submitted before this returns its promise.
+   *
+   * @throws {CoupletError} `lost` where the device is lost.
+   */
+  async read(): Promise<NumberCounts> {
+    const label = "couplet counters";
+    const usage = 0x01 | 0x08; // MAP_READ | COPY_DST
+    const staging = this.#device.createBuffer({ label, size: COUNTER_BYTES, usage });
+    const encoder = this.#device.createCommandEncoder({ label });
+    encoder.copyBufferToBuffer(this.#buffer, 0, staging, 0, COUNTER_BYTES);
+    // So that 32 bits last from one reading to the next.
+    encoder.clearBuffer(this.#buffer);
+    this.#device.queue.submit([encoder.finish()]);
+    try {
+      await staging.mapAsync(0x01); // READ
+    } catch (cause) {
+      raise(
+        "lost",
+        "Cannot read the cache's counters",
+        messageOf(cause),
+        "Create the cache anew on a device that is alive",
+        { cause },
+      );
+    }
+    const words = new Uint32Array(staging.getMappedRange());
+    this.#add({ clamped: words[0]!, notNumbers: words[1]! });
+    staging.destroy();
+    return this.#counts;
+  }
+
+  #add({ clamped, notNumbers }: NumberCounts): void {
+    if (clamped + notNumbers === 0) return;
+    this.#counts = {
+      clamped: this.#counts.clamped + clamped,
+      notNumbers: this.#counts.notNumbers + notNumbers,
+    };
+    this.#onRise?.(
+      new CoupletError("numbers", {
+        what: "Keys or values were not kept as they were given",
+        why:
+          `${clamped} numbers beyond the range of f16 were clamped to it, and ${notNumbers} NaNs became 0`,
+        remedy: "Look for an overflow in the model, most of all where it computes in f16",
+      }),
+    );
+  }
+}

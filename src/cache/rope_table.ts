@@ -1,0 +1,30 @@
+import type { RopeParameters } from "../model/model.ts";
+import { NEAR_TOKENS } from "../kernels/constants.ts";
+import { inverseFrequencies } from "../model/rope.ts";
+
+/**
+ * Cosines and sines of the distances the kernels rotate by, computed in float64: rows 0 to
+ * NEAR_TOKENS - 1 hold a distance of as many tokens, row NEAR_TOKENS + n one of n tiles. A row holds, for
+ * each four pairs, four cosines and then four sines.
+ *
+ * A distance is a near row plus a far row, by the addition theorems; so the table stays small and no
+ * kernel calls `sin` or `cos`, whose error WGSL does not bound for large angles.
+ */
+export function ropeTable(
+  rope: RopeParameters,
+  headDim: number,
+  rows: number,
+): Float32Array<ArrayBuffer> {
+  const frequencies = inverseFrequencies(rope, headDim);
+  const table = new Float32Array(rows * frequencies.length * 2);
+  for (let row = 0; row < rows; row++) {
+    const distance = row < NEAR_TOKENS ? row : (row - NEAR_TOKENS) * NEAR_TOKENS;
+    for (let pair = 0; pair < frequencies.length; pair++) {
+      const angle = distance * frequencies[pair]!;
+      const at = row * frequencies.length * 2 + Math.floor(pair / 4) * 8 + (pair % 4);
+      table[at] = Math.cos(angle);
+      table[at + 4] = Math.sin(angle);
+    }
+  }
+  return table;
+}

@@ -1,0 +1,60 @@
+/** The buffers all layers of a cache share. */
+import { pageTableBytes, ropeBytes, ropeRows, stepsBytes } from "../plan/sizes.ts";
+import {
+  buffersOfLayer,
+  type LayerBuffers,
+  storageBuffer,
+  uniformBuffer,
+} from "./layer_buffers.ts";
+import { COUNTER_BYTES } from "../plan/sizes.ts";
+import type { CachePlan } from "../plan/plan.ts";
+import { ropeTable } from "./rope_table.ts";
+import { parameterSets } from "../plan/steps.ts";
+
+/** The buffers all layers share; those a plan has no use for are absent. */
+export interface SharedBuffers {
+  /** Page tables, `[page table][slot][pages]`. */
+  readonly pages: GPUBuffer;
+  /** Parameters of steps. */
+  readonly steps: GPUBuffer;
+  /** Partial results of splits. */
+  readonly partials: GPUBuffer;
+  /** What binary16 could not hold, counted. */
+  readonly counters: GPUBuffer;
+  /** Cosines and sines. */
+  readonly rope?: GPUBuffer;
+  /** Scores on their way from a score kernel to a mix kernel. */
+  readonly scores?: GPUBuffer;
+  /** Tables of q.centroid. */
+  readonly table?: GPUBuffer;
+}
+
+/** Allocates the buffers and uploads the rotary table. */
+export function createSharedBuffers(
+  device: GPUDevice,
+  { options, layers, scratch }: CachePlan,
+): SharedBuffers {
+  const storage = (name: string, size: number) => storageBuffer(device, `couplet ${name}`, size);
+  const shared: { -readonly [name in keyof SharedBuffers]: SharedBuffers[name] } = {
+    pages: storage("page tables", pageTableBytes(options)),
+    steps: uniformBuffer(device, "couplet steps", stepsBytes(options, parameterSets(layers))),
+    partials: storage("partial results", scratch.partials),
+    counters: storage("counters", COUNTER_BYTES),
+  };
+  if (scratch.scores > 0) shared.scores = storage("scores", scratch.scores);
+  if (scratch.tables > 0) shared.table = storage("q.centroid tables", scratch.tables);
+  if (options.keys.space === "pre-rope") {
+    shared.rope = storage("rotary table", ropeBytes(options));
+    const table = ropeTable(options.keys.rope, options.shape.headDim, ropeRows(options));
+    device.queue.writeBuffer(shared.rope, 0, table);
+  }
+  return shared;
+}
+
+/** Every buffer of a cache, once. */
+export function allBuffers(
+  layers: readonly LayerBuffers[],
+  shared: SharedBuffers,
+): ReadonlySet<GPUBuffer> {
+  return new Set([...layers.flatMap(buffersOfLayer), ...Object.values(shared)]);
+}

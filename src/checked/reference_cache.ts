@@ -1,0 +1,81 @@
+/** The reference cache, with the arguments of its calls checked. */
+import { checkOptions, having, type Kind, listOf, whole } from "../base/check_options.ts";
+import { FLOATS, NUMBER, record } from "../base/data_kinds.ts";
+import { SIDE } from "../model/side.ts";
+import {
+  createReferenceCache as createCache,
+  type ReferenceCache,
+  type ReferenceSequence,
+  type ReferenceStep,
+  type ReferenceStepEntry,
+} from "../reference/reference_cache.ts";
+import type { ReferenceCacheOptions } from "../plan/reference_options.ts";
+
+/**
+ * A cache on the CPU; see {@linkcode ReferenceCache}. Slow, and the same numbers everywhere.
+ *
+ * @throws {CoupletError} `scheme`, `shape` or `codebook` where the options do not fit together.
+ */
+export function createReferenceCache(options: ReferenceCacheOptions): ReferenceCache {
+  const cache = createCache(options);
+  const sequenceKind: Kind<ReferenceSequence> = having("what createSequence() gives", "id");
+  const entries = listOf(
+    record<ReferenceStepEntry>("{ sequence, tokens }", { sequence: sequenceKind, tokens: NUMBER }),
+  );
+  const stepKind = record<{ readonly entries: readonly ReferenceStepEntry[] }>(
+    "what beginStep() gives",
+    { entries },
+  );
+  const check = <T>(kinds: { readonly [K in keyof T]: Kind<T[K]> }, given: T): void =>
+    checkOptions("usage", "Cannot use the reference cache", kinds as never, given);
+  const checkSequence = (sequence: ReferenceSequence) =>
+    check({ sequence: sequenceKind }, { sequence });
+  const checkStep = (step: ReferenceStep, layer: number, given: object, name: string) => {
+    const vectors = Object(given)[name];
+    const kinds = { step: stepKind, layer: NUMBER, [name]: FLOATS };
+    checkOptions("usage", "Cannot use the step", kinds, { step, layer, [name]: vectors });
+  };
+  return {
+    ...cache,
+    forkSequence(sequence) {
+      checkSequence(sequence);
+      return cache.forkSequence(sequence);
+    },
+    freeSequence(sequence) {
+      checkSequence(sequence);
+      cache.freeSequence(sequence);
+    },
+    length(sequence) {
+      checkSequence(sequence);
+      return cache.length(sequence);
+    },
+    codedTokens(sequence) {
+      checkSequence(sequence);
+      return cache.codedTokens(sequence);
+    },
+    truncate(sequence, length) {
+      check({ sequence: sequenceKind, length: NUMBER }, { sequence, length });
+      cache.truncate(sequence, length);
+    },
+    records(sequence, layer, side, tokens) {
+      check(
+        { sequence: sequenceKind, layer: NUMBER, side: SIDE, tokens: whole(0) },
+        { sequence, layer, side, tokens },
+      );
+      return cache.records(sequence, layer, side, tokens);
+    },
+    beginStep(given) {
+      check({ entries }, { entries: given });
+      return cache.beginStep(given);
+    },
+    append(step, layer, vectors) {
+      checkStep(step, layer, vectors, "keys");
+      checkStep(step, layer, vectors, "values");
+      cache.append(step, layer, vectors);
+    },
+    attend(step, layer, vectors) {
+      checkStep(step, layer, vectors, "queries");
+      return cache.attend(step, layer, vectors);
+    },
+  };
+}

@@ -1,0 +1,96 @@
+/** The reference's functions with their arguments checked; the reference itself asks too often for that. */
+import type { RopeParameters } from "../model/model.ts";
+import { type ExactTiers, TIER_FIELDS } from "../plan/options.ts";
+import { checkOptions, type Fields, whole } from "../base/check_options.ts";
+import { known, NUMBER, NUMBERS } from "../base/data_kinds.ts";
+import { ROPE_FIELDS } from "../model/rope_options.ts";
+import * as attention from "../reference/attention.ts";
+import * as rope from "../model/rope.ts";
+import { keyFields } from "../model/key_fields.ts";
+
+/**
+ * Whether a query at position `query` sees the token at position `token` exactly, rather than through
+ * its codes.
+ *
+ * @param exactFrom The first token, sinks aside, that is held exactly; above 0 only after a rollback.
+ * @param block Tokens that leave the window at once; those of an incomplete block are seen exactly.
+ * @throws {CoupletError} `shape` where something is no number.
+ */
+export function seesExactly(
+  tiers: ExactTiers,
+  query: number,
+  token: number,
+  exactFrom = 0,
+  block = 1,
+): boolean {
+  const position = NUMBER;
+  checkOptions("shape", "Cannot tell what a query sees", {
+    tiers: TIER_FIELDS,
+    query: position,
+    token: position,
+    exactFrom: position,
+    block: position,
+  }, { tiers, query, token, exactFrom, block });
+  return attention.seesExactly(tiers, query, token, exactFrom, block);
+}
+
+/**
+ * Causal attention in float64 by definition: score, softmax, weighted mean, one query head at a time.
+ * The oracle of every attention kernel.
+ *
+ * @throws {CoupletError} `shape` where sizes do not match or divide, or where a query has no token.
+ */
+export function attend(input: attention.AttentionInput): attention.AttentionResult {
+  const fields = attentionFields();
+  checkOptions("shape", "Cannot compute reference attention", fields, known(fields, input));
+  return attention.attend(input);
+}
+
+/**
+ * One head's vector, rotated for its position, in float64. Channels from the rotary dimension on pass
+ * through.
+ *
+ * @param vector `[headDim]`, a key or a query.
+ * @param position The token's position in its sequence, before `rope.positionOffset`.
+ * @param frequencies The result of {@linkcode inverseFrequencies}, where the caller keeps it.
+ * @returns `[headDim]`, a new array.
+ * @throws {CoupletError} `shape` as {@linkcode inverseFrequencies} does.
+ */
+export function rotate(
+  vector: ArrayLike<number>,
+  position: number,
+  parameters: RopeParameters,
+  frequencies?: ArrayLike<number>,
+): Float64Array<ArrayBuffer> {
+  checkOptions("shape", "Cannot rotate keys and queries", {
+    vector: NUMBERS,
+    position: NUMBER,
+    rope: ROPE_FIELDS,
+    "frequencies?": NUMBERS,
+  }, { vector, position, rope: parameters, frequencies });
+  return rope.rotate(vector, position, parameters, frequencies);
+}
+
+/** What the input of attention may be. */
+function attentionFields(): Fields<attention.AttentionInput> {
+  const count = whole(1);
+  const position = whole(0);
+  const vectors: Fields<attention.TokenVectors> = { keys: NUMBERS, values: NUMBERS };
+  return {
+    queryHeads: count,
+    keyValueHeads: count,
+    headDim: count,
+    queries: NUMBERS,
+    firstPosition: NUMBER,
+    exact: vectors,
+    "coded?": vectors,
+    "tiers?": TIER_FIELDS,
+    "exactFrom?": position,
+    "block?": count,
+    "keySpace?": keyFields,
+    "scale?": NUMBER,
+    "softcap?": NUMBER,
+    "slidingWindow?": position,
+    "sinkLogits?": NUMBERS,
+  };
+}

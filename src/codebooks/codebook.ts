@@ -1,0 +1,99 @@
+import type { SchemeId } from "../schemes/scheme.ts";
+import type { Side } from "../model/side.ts";
+import type { KeySpace, ModelFingerprint } from "../model/model.ts";
+
+/** Learned centroids of one layer and one side. */
+export interface Codebook {
+  /** Layer index, from 0. */
+  readonly layer: number;
+  /** Which side of the cache the codebook serves. */
+  readonly side: Side;
+  /** The scheme whose codes index the centroids. */
+  readonly scheme: SchemeId;
+  /** KV heads of the layer. */
+  readonly keyValueHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+  /**
+   * Levels on each channel's grid, `[keyValueHeads][headDim / channels][2^codeBits][channels]`. A centroid's number is
+   * `low + level * step`; {@linkcode centroidNumbers} gives them all.
+   */
+  readonly centroids: Uint8Array<ArrayBuffer>;
+  /** binary16 bits, `[keyValueHeads][headDim][2]`: each channel's `low`, and 64 times its `step`. */
+  readonly grid: Uint16Array<ArrayBuffer>;
+  /**
+   * Optional channel scale, `[keyValueHeads][headDim]`: encoding compares `x * scale` with
+   * `centroid * scale`, so that channels count by their importance. Centroids stay in the vector's own
+   * space, so attention needs no inverse.
+   */
+  readonly scale?: Float32Array<ArrayBuffer>;
+  /** How well the centroids code what they were learned on; absent where they were not learned by calibration. */
+  readonly fit?: CodebookFit;
+}
+
+/** How well a codebook codes some vectors. All errors count alike, whatever the calibration's weights. */
+export interface CodebookFit {
+  /** `[keyValueHeads]`: mean squared error per channel. */
+  readonly errors: Float32Array<ArrayBuffer>;
+  /** `[keyValueHeads]`: mean squared distance per channel of the vectors from their mean. */
+  readonly variances: Float32Array<ArrayBuffer>;
+}
+
+/** A codebook that is the same for all models, layers, sides and KV heads. */
+export interface UniversalCodebook {
+  /** The scheme whose codes index the centroids. */
+  readonly scheme: SchemeId;
+  /** binary16 bits, `[2^codeBits][channels]`. */
+  readonly centroids: Uint16Array<ArrayBuffer>;
+  /** Centroids that all share need no grids to be small. */
+  readonly grid?: undefined;
+  /** All channels count alike. */
+  readonly scale?: undefined;
+}
+
+/** What one side of one layer is coded with. */
+export type SideCodebook = Codebook | UniversalCodebook;
+
+/**
+ * An orthonormal rotation of one layer's values, head by head. A host folds it into the weights around its
+ * attention, so that values reach the cache rotated.
+ */
+export interface ValueRotation {
+  /** Layer index, from 0. */
+  readonly layer: number;
+  /** KV heads of the layer. */
+  readonly keyValueHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+  /** `[keyValueHeads][headDim][headDim]`: row i is the axis that rotated channel i measures. */
+  readonly axes: Float32Array<ArrayBuffer>;
+}
+
+/** How a set of codebooks came about. */
+export interface CalibrationProvenance {
+  /** What the samples were taken from, for people. */
+  readonly source: string;
+  /** Token positions sampled. */
+  readonly tokens: number;
+  /** The seed of the k-means start. */
+  readonly seed: number;
+  /** Most Lloyd iterations any group was given. */
+  readonly iterations: number;
+}
+
+/** All codebooks of one model: any number of schemes, found by layer, side and scheme. */
+export interface CodebookSet {
+  /** The model the codebooks were learned on. */
+  readonly model: ModelFingerprint;
+  /** The space the keys were in. */
+  readonly keySpace: KeySpace;
+  /** How the codebooks were learned. */
+  readonly provenance: CalibrationProvenance;
+  /**
+   * Rotations that the model has folded in, one a layer at most; absent where values are as the checkpoint
+   * makes them. {@linkcode CodebookSet.model} is the model with them, so that its digest differs.
+   */
+  readonly valueRotations?: readonly ValueRotation[];
+  /** The codebooks, in no particular order. */
+  readonly codebooks: readonly Codebook[];
+}

@@ -1,0 +1,77 @@
+/** How codebooks lie in a device's words. */
+import type { LayerPolicy } from "../schemes/policy.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { Scheme } from "../schemes/scheme.ts";
+import type { SideCodebook } from "./codebook.ts";
+
+/** Whether a layer's codebooks are the same as those of other layers with its schemes: no side has one of its own. */
+export function sharesCodebooks({ keys, values }: LayerPolicy): boolean {
+  return [keys, values].every((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head");
+}
+
+/** u32 words from one KV head's codebook on the device to the next: 0 where heads have none of their own. */
+export function headCodebookWords({ codebook }: Scheme, headDim: number): number {
+  return codebook?.sharedBy === "head" ? codebook.words(headDim) : 0;
+}
+
+/** Word offsets of the parts of one layer's codebook buffer; 0 where a scale is absent. */
+export interface CodebookOffsets {
+  /** The values' centroids. */
+  readonly values: number;
+  /** The keys' channel scale. */
+  readonly keyScale: number;
+  /** The values' channel scale. */
+  readonly valueScale: number;
+}
+
+/** Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Centroids of a definition as they are. */
+function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<ArrayBuffer> {
+  if (codebook.grid === undefined) {
+    const bytes = new Uint8Array(4 * parseScheme(codebook.scheme).codebook!.words(headDim));
+    bytes.set(new Uint8Array(codebook.centroids.slice().buffer));
+    return new Uint32Array(bytes.buffer);
+  }
+  const { keyValueHeads, centroids, grid } = codebook;
+  const bytes = new Uint8Array(centroids.byteLength + grid.byteLength);
+  const grids = new Uint8Array(grid.buffer, grid.byteOffset, grid.byteLength);
+  const gridBytes = grids.length / keyValueHeads;
+  const levelBytes = centroids.length / keyValueHeads;
+  for (let head = 0; head < keyValueHeads; head++) {
+    const first = head * (gridBytes + levelBytes);
+    bytes.set(grids.subarray(head * gridBytes, (head + 1) * gridBytes), first);
+    bytes.set(centroids.subarray(head * levelBytes, (head + 1) * levelBytes), first + gridBytes);
+  }
+  return new Uint32Array(bytes.buffer);
+}
+
+/** Grids, centroids and scales of one layer as one run of words, and where each part begins. */
+export function packCodebooks(
+  keys: SideCodebook | undefined,
+  values: SideCodebook | undefined,
+  headDim: number,
+): { readonly words: Uint32Array<ArrayBuffer>; readonly offsets: CodebookOffsets } {
+  // A universal codebook is the very same on both sides.
+  const same = keys !== undefined && keys.centroids === values?.centroids;
+  const centroids = [keys, same ? undefined : values].map((codebook) =>
+    codebook === undefined ? new Uint32Array(0) : packCentroids(codebook, headDim)
+  );
+  const scales = [keys, values].map((codebook) =>
+    new Uint32Array(
+      codebook?.scale?.slice().buffer ?? new ArrayBuffer(0),
+    )
+  );
+  const parts = [...centroids, ...scales];
+  const starts: number[] = [];
+  let length = 0;
+  for (const part of parts) {
+    starts.push(length);
+    length += part.length;
+  }
+  const words = new Uint32Array(length);
+  parts.forEach((part, i) => words.set(part, starts[i]!));
+  const offset = (i: number) => (parts[i]!.length === 0 ? 0 : starts[i]!);
+  return {
+    words,
+    offsets: { values: same ? 0 : starts[1]!, keyScale: offset(2), valueScale: offset(3) },
+  };
+}

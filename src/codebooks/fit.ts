@@ -1,0 +1,72 @@
+import type { Codebook, CodebookFit } from "./codebook.ts";
+import { headCodebooks } from "./head_codebooks.ts";
+import { roundTrip } from "../schemes/round_trip.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+
+/** Tokens that a fit is measured on, at most: enough for a few per cent, and cheap beside the learning. */
+const MOST_TOKENS = 512;
+
+/** Told one vector, and what its codes give back. */
+export type CodedVisitor = (
+  head: number,
+  vector: Float32Array,
+  decoded: Float64Array,
+  /** Where the vector begins in all values. */
+  at: number,
+) => void;
+
+/**
+ * Codes vectors in float64 and decodes them, head by head.
+ *
+ * @param values `[tokens][keyValueHeads][headDim]`.
+ * @param most Tokens that are coded, at most, spread evenly over all.
+ * @returns How many tokens were coded.
+ */
+export function visitCoded(
+  codebook: Codebook,
+  values: Float32Array,
+  most: number,
+  visit: CodedVisitor,
+): number {
+  const { keyValueHeads, headDim } = codebook;
+  const scheme = parseScheme(codebook.scheme);
+  const heads = headCodebooks(scheme, codebook, keyValueHeads, headDim);
+  const all = values.length / (keyValueHeads * headDim);
+  const tokens = Math.min(most, all);
+  for (const [head, own] of heads.entries()) {
+    for (let token = 0; token < tokens; token++) {
+      const at = (Math.floor(token * all / tokens) * keyValueHeads + head) * headDim;
+      const vector = values.subarray(at, at + headDim);
+      const [decoded] = roundTrip(scheme, [vector], own);
+      visit(head, vector, decoded!, at);
+    }
+  }
+  return tokens;
+}
+
+/**
+ * How well a codebook codes vectors, on at most 512 tokens of them.
+ *
+ * @param values `[tokens][keyValueHeads][headDim]`.
+ */
+export function measureFit(codebook: Codebook, values: Float32Array): CodebookFit {
+  const { keyValueHeads, headDim } = codebook;
+  const squaredErrors = new Float64Array(keyValueHeads);
+  const squares = new Float64Array(keyValueHeads);
+  const sums = new Float64Array(keyValueHeads * headDim);
+  const tokens = visitCoded(codebook, values, MOST_TOKENS, (head, vector, decoded) => {
+    for (let i = 0; i < headDim; i++) {
+      sums[head * headDim + i]! += vector[i]!;
+      squares[head]! += vector[i]! ** 2;
+      squaredErrors[head]! += (vector[i]! - decoded[i]!) ** 2;
+    }
+  });
+  return {
+    errors: Float32Array.from(squaredErrors, (sum) => sum / (tokens * headDim)),
+    variances: Float32Array.from(squares, (sum, head) => {
+      const means = sums.subarray(head * headDim, (head + 1) * headDim);
+      const squaredMeans = means.reduce((total, sum) => total + (sum / tokens) ** 2, 0);
+      return Math.max(0, (sum / tokens - squaredMeans) / headDim);
+    }),
+  };
+}

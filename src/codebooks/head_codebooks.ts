@@ -1,0 +1,25 @@
+import { centroidNumbers } from "./grid.ts";
+import type { SideCodebook } from "./codebook.ts";
+import { fromFloat16Array } from "../base/float16.ts";
+import type { HeadCodebook } from "../schemes/codec.ts";
+import type { Scheme } from "../schemes/scheme.ts";
+
+/** The codebooks of all KV heads: one each, or one for all where it is universal. */
+export function headCodebooks(
+  scheme: Scheme,
+  codebook: SideCodebook | undefined,
+  keyValueHeads: number,
+  headDim: number,
+): readonly HeadCodebook[] {
+  const all = codebook === undefined
+    ? new Float32Array(0)
+    : codebook.grid === undefined
+    ? fromFloat16Array(codebook.centroids)
+    : centroidNumbers(codebook);
+  const perHead = scheme.codebook?.sharedBy === "head" ? all.length / keyValueHeads : 0;
+  return Array.from({ length: keyValueHeads }, (_, head): HeadCodebook => {
+    const centroids = perHead === 0 ? all : all.subarray(head * perHead, (head + 1) * perHead);
+    const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);
+    return { centroids, ...(scale === undefined ? {} : { scale }) };
+  });
+}

@@ -1,0 +1,152 @@
+import { checkOptions, listOf, oneOf, TEXT, whole } from "../base/check_options.ts";
+import { describeValue } from "../base/describe_value.ts";
+import { raise } from "../base/raise.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
+
+/** What a kernel does; the first token of its name. */
+export type KernelFamily =
+  | "store"
+  | "load"
+  | "encode"
+  | "decode"
+  | "table"
+  | "score"
+  | "mix"
+  | "attend"
+  | "combine"
+  | "copy"
+  | "restore"
+  | "page_table"
+  | "kmeans_assign"
+  | "kmeans_update";
+
+/**
+ * What follows the family in each family's names, a letter each: `s` a scheme (of two, the keys' and the values'), `d` the
+ * channels of a head, `c` the channels of a group, `v` how coded keys are read, `f` an optional feature. `v` and `f` may be
+ * absent, and `V` may not.
+ */
+export const NAME_GRAMMARS: Readonly<Record<KernelFamily, string>> = {
+  store: "d",
+  load: "d",
+  encode: "sdv",
+  decode: "sdv",
+  table: "sdv",
+  score: "sdV",
+  mix: "sd",
+  attend: "ssdVf",
+  combine: "d",
+  copy: "",
+  restore: "",
+  page_table: "",
+  kmeans_assign: "c",
+  kmeans_update: "c",
+};
+
+/**
+ * How a score or attend kernel reads coded keys.
+ *
+ * - `rope`: keys came before the rotary embedding; gather, then rotate by position. Kernels that encode and decode have
+ *   this variant where keys are rotated before they are coded
+ * - `plain`: keys were coded as they are scored; gather
+ * - `lut`: as `plain`, by a lookup table of q.centroid in workgroup memory
+ * - `table`: as `lut`, with the table in a storage buffer that a `table` kernel fills
+ * - `table16`: as `table`, with entries in f16, counted from the middle of the centroids' grids
+ */
+export type KeyVariant = "rope" | "plain" | "lut" | "table" | "table16";
+
+const VARIANTS: readonly KeyVariant[] = ["rope", "plain", "lut", "table", "table16"];
+
+/**
+ * An optional feature of a device that a kernel uses, the last token of its name: `f16`, products of queries and keys in
+ * f16 (`shader-f16`), or `subgroups`.
+ */
+export type KernelFeature = "f16" | "subgroups";
+
+const FEATURES: Readonly<Record<KernelFeature, GPUFeatureName>> = {
+  f16: "shader-f16",
+  subgroups: "subgroups" as GPUFeatureName,
+};
+
+/** All optional features that kernels use. */
+export const FEATURE_NAMES: readonly KernelFeature[] = Object.keys(FEATURES) as KernelFeature[];
+
+/** The features of a device that a kernel of this name needs. */
+export function kernelFeatures(
+  { feature }: Pick<KernelNameParts, "feature">,
+): readonly GPUFeatureName[] {
+  return feature === undefined ? [] : [FEATURES[feature]];
+}
+
+/** What a kernel's name says. Which parts are present depends on the family. */
+export interface KernelNameParts {
+  /** What the kernel does. */
+  readonly family: KernelFamily;
+  /** The schemes of its records: keys before values where there are two. */
+  readonly schemes: readonly SchemeId[];
+  /** Channels per head, or channels per group for the k-means kernels; absent where any size will do. */
+  readonly size?: number;
+  /** How coded keys are read, for the families that read them. */
+  readonly variant?: KeyVariant;
+  /** The optional feature it uses, if any. */
+  readonly feature?: KernelFeature;
+}
+
+const VARIANT = `_(?<variant>${VARIANTS.join("|")})`;
+
+/** The letters of {@linkcode NAME_GRAMMARS} as patterns. */
+const PARTS: Readonly<Record<string, string>> = {
+  s: "_([^_]+)",
+  d: "_d(?<size>[1-9]\\d*)",
+  c: "_c(?<size>[1-9]\\d*)",
+  v: `(?:${VARIANT})?`,
+  V: VARIANT,
+  f: `(?:_(?<feature>${FEATURE_NAMES.join("|")}))?`,
+};
+
+/** `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]`, such as `attend_c8b8_c4b8_d128_rope`. */
+export function formatKernelName(parts: KernelNameParts): string {
+  checkOptions("kernel", "Cannot format a kernel's name", {
+    family: oneOf(...Object.keys(NAME_GRAMMARS)),
+    schemes: listOf(TEXT),
+    "size?": whole(1),
+    "variant?": oneOf(...VARIANTS),
+    "feature?": oneOf(...FEATURE_NAMES),
+  }, parts);
+  const size = NAME_GRAMMARS[parts.family].replace(/[^cd]/g, "");
+  return [
+    parts.family,
+    ...parts.schemes,
+    ...(parts.size === undefined ? [] : [`${size}${parts.size}`]),
+    ...(parts.variant === undefined ? [] : [parts.variant]),
+    ...(parts.feature === undefined ? [] : [parts.feature]),
+  ].join("_");
+}
+
+/**
+ * The inverse of {@linkcode formatKernelName}.
+ *
+ * @throws {CoupletError} `kernel` where the name does not follow the grammar.
+ */
+export function parseKernelName(name: string): KernelNameParts {
+  for (const family of TEXT[1](name) ? Object.keys(NAME_GRAMMARS) as KernelFamily[] : []) {
+    if (!name.startsWith(family)) continue;
+    const letters = [...NAME_GRAMMARS[family]];
+    const found = new RegExp(`^${[family, ...letters.map((letter) => PARTS[letter])].join("")}$`)
+      .exec(name);
+    if (found === null) continue;
+    const { size, variant, feature } = found.groups ?? {};
+    return {
+      family,
+      schemes: found.slice(1).filter((_, i) => letters[i] === "s"),
+      ...(size && { size: Number(size) }),
+      ...(variant && { variant: variant as KeyVariant }),
+      ...(feature && { feature: feature as KernelFeature }),
+    };
+  }
+  raise(
+    "kernel",
+    `Cannot parse the kernel name ${describeValue(name)}`,
+    "names of kernels have another form (docs/kernel_names.md)",
+    "Use a name from the manifest",
+  );
+}

@@ -1,0 +1,13 @@
+/** What the options of keys may be. */
+import type { KeyOptions, KeySpace } from "./model.ts";
+import { type Fields, type Kind, oneOf } from "../base/check_options.ts";
+import { ROPE_FIELDS } from "./rope_options.ts";
+
+/** What the space of keys may be. */
+export const KEY_SPACE: Kind<KeySpace> = oneOf("pre-rope", "as-scored");
+
+/** What keys may be: they have a rotary embedding where they come before it. */
+export function keyFields(value: unknown): Fields<KeyOptions> {
+  const space = KEY_SPACE as Kind<never>;
+  return Object(value).space === "as-scored" ? { space } : { space, rope: ROPE_FIELDS };
+}

@@ -1,0 +1,76 @@
+import type { RopeParameters } from "./model.ts";
+import { checkOptions, whole } from "../base/check_options.ts";
+import { CoupletError } from "../base/errors.ts";
+import { ROPE_FIELDS } from "./rope_options.ts";
+
+const WHAT = "Cannot rotate keys and queries";
+const COUNT = whole(1);
+
+/**
+ * The rotary embedding's frequencies: `theta ** (-2 i / rotaryDim)` radians per position for pair i
+ * (RoFormer, arXiv 2104.09864 §3.2.2), or the explicit ones where the parameters carry them.
+ *
+ * @param headDim Channels per head, the rotary dimension where `rope` names none.
+ * @returns `[rotaryDim / 2]`.
+ * @throws {CoupletError} `shape` where the rotary dimension is odd, zero or above `headDim`, where
+ * there is another number of explicit frequencies, or where a parameter is not finite.
+ */
+export function inverseFrequencies(
+  rope: RopeParameters,
+  headDim: number,
+): Float64Array<ArrayBuffer> {
+  checkOptions("shape", WHAT, { rope: ROPE_FIELDS, headDim: COUNT }, { rope, headDim });
+  const rotaryDim = rope.rotaryDim ?? headDim;
+  if (!(rotaryDim <= headDim) || rotaryDim % 2) {
+    throw ropeError(
+      `the rotary dimension is ${rotaryDim} and the head dimension ${headDim}`,
+      "Rotate an even number of channels, at most the head dimension",
+    );
+  }
+  const explicit = rope.inverseFrequencies;
+  if (explicit !== undefined) {
+    if (explicit.length !== rotaryDim / 2) {
+      throw ropeError(
+        `${explicit.length} explicit frequencies were given`,
+        `Give ${rotaryDim / 2}, one per rotated pair`,
+      );
+    }
+    return Float64Array.from(explicit);
+  }
+  return Float64Array.from(
+    { length: rotaryDim / 2 },
+    (_, pair) => rope.theta ** ((-2 * pair) / rotaryDim),
+  );
+}
+
+/**
+ * One head's vector, rotated for its position, in float64. Channels from the rotary dimension on pass
+ * through.
+ *
+ * @param vector `[headDim]`, a key or a query.
+ * @param position The token's position in its sequence, before `rope.positionOffset`.
+ * @param frequencies The result of {@linkcode inverseFrequencies}, where the caller keeps it.
+ * @returns `[headDim]`, a new array.
+ * @throws {CoupletError} `shape` as {@linkcode inverseFrequencies} does.
+ */
+export function rotate(
+  vector: ArrayLike<number>,
+  position: number,
+  rope: RopeParameters,
+  frequencies: ArrayLike<number> = inverseFrequencies(rope, vector.length),
+): Float64Array<ArrayBuffer> {
+  const rotated = Float64Array.from(vector);
+  const pairs = frequencies.length;
+  for (let pair = 0; pair < pairs; pair++) {
+    const angle = (position + (rope.positionOffset ?? 0)) * frequencies[pair]!;
+    const first = rope.layout === "half" ? pair : 2 * pair;
+    const second = rope.layout === "half" ? pair + pairs : 2 * pair + 1;
+    rotated[first] = vector[first]! * Math.cos(angle) - vector[second]! * Math.sin(angle);
+    rotated[second] = vector[second]! * Math.cos(angle) + vector[first]! * Math.sin(angle);
+  }
+  return rotated;
+}
+
+function ropeError(why: string, remedy: string): CoupletError {
+  return new CoupletError("shape", { what: WHAT, why, remedy });
+}

@@ -1,0 +1,266 @@
+/**
+ * What one layer's attention costs, estimated: work in units whose costs were fitted to measurements, spread over as
+ * many workgroups as there are. It orders the ways to attend; it does not predict a device's times (`tune()` measures them).
+ */
+import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
+import { defaultSplits, headBlocks, type SplitTarget, type StepSize, stepSplits } from "./steps.ts";
+import type { KernelInfo } from "../kernels/kernel.ts";
+import { BLOCK_ROWS, PAGE_TOKENS, TARGET_WORKGROUPS } from "../kernels/constants.ts";
+import type { KernelFeature, KeyVariant } from "../kernels/name.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { ReadingWork, SchemeId } from "../schemes/scheme.ts";
+import { kernelParts } from "../kernels/select.ts";
+
+/** Kernels that attend together, and how they are compiled. */
+export interface AttentionCandidate {
+  /** The kernels, by what they do. */
+  readonly kernels: {
+    readonly attend?: KernelInfo;
+    readonly table?: KernelInfo;
+    readonly score?: KernelInfo;
+    readonly mix?: KernelInfo;
+  };
+  /** Pages of a coded tile. */
+  readonly span: number;
+}
+
+/** What work is counted in. One unit is for all `BLOCK_ROWS` query rows of a block, because a lane does all its rows at once. */
+export type WorkUnit =
+  /** What a scheme's vectors are read by. */
+  | keyof ReadingWork
+  /** Multiply-adds of keys and values. */
+  | "products"
+  /** Entries read of tables in a storage buffer, in f32. */
+  | "tableLoads"
+  /** The same in f16. */
+  | "table16Loads"
+  /** Entries read of tables in workgroup memory. */
+  | "lutLoads"
+  /** Pairs of channels turned by the rotary embedding. */
+  | "rotations"
+  /** Chunks of queries loaded, of which one serves all pages of a tile. */
+  | "queryLoads"
+  /** Tokens that go through the softmax. */
+  | "tokens"
+  /** Multiply-adds that fill tables in storage buffers. */
+  | "tableProducts"
+  /** The same in workgroup memory. */
+  | "lutProducts"
+  /** Tokens whose scores a second kernel has to fetch. */
+  | "scores"
+  /** Bytes that come from memory or go there. */
+  | "bytes"
+  /** Dispatches, each of which waits for the one before. */
+  | "dispatches";
+
+/** A unit whose cost is fitted. */
+export type FittedUnit = Exclude<WorkUnit, "products" | "bytes" | "dispatches">;
+
+/** Work by unit. */
+export type Work = Readonly<Partial<Record<WorkUnit, number>>>;
+
+/** What attention of one step does in one layer. */
+export interface AttentionWork {
+  /** What each coded tile takes. */
+  readonly tile: Work;
+  /** Tiles of all blocks of query rows. */
+  readonly tiles: number;
+  /** Tiles of the workgroup that has the most. */
+  readonly share: number;
+  /** What each workgroup takes beside its tiles. */
+  readonly workgroup: Work;
+  /** Workgroups that have a tile. */
+  readonly workgroups: number;
+  /** What else there is: dispatches, and tables that one of them fills. */
+  readonly beside: Work;
+}
+
+/** Bytes of a score of four rows, written and then read. */
+const SCORE_BYTES = 2 * 4 * BLOCK_ROWS;
+
+/**
+ * What one unit costs, in picoseconds of one core, as `bench/fit_cost.ts` fitted it to llvmpipe (LLVM 15.0.6, 256 bits): 228
+ * measurements, which it explains within 11 % (root mean square); what it finds fastest took at most 2 % longer than what was.
+ * What a tile and a workgroup cost beside their tokens was fitted as well, and found to be nothing.
+ */
+const FITTED: Readonly<Record<FittedUnit, number>> = {
+  gathers: 3900,
+  levels: 1060,
+  universal: 6490,
+  tableLoads: 7960,
+  table16Loads: 7450,
+  lutLoads: 7570,
+  rotations: 2470,
+  queryLoads: 35300,
+  tokens: 199_000,
+  tableProducts: 5370,
+  lutProducts: 28800,
+  scores: 60200,
+};
+
+/** The units whose costs are fitted. */
+export const FITTED_UNITS: readonly FittedUnit[] = /* @__PURE__ */ Object.keys(
+  FITTED,
+) as FittedUnit[];
+
+/**
+ * Picoseconds of a byte that comes from memory. Not fitted: a software adapter's memory is no GPU's. A GPU does 7 to 20
+ * instructions of a lane meanwhile; attention to f16 has 1,200 of them for a token of 128 channels (RDNA2, `tools/rdna.ts`),
+ * whose cost here is 500,000.
+ */
+const BYTE = 2600;
+
+/**
+ * Picoseconds of a multiply-add of four rows: a sixth of what a gathered code takes beside them, as on RDNA2, 4 instructions of
+ * a lane and 24. Not fitted, because llvmpipe does them while it goes through the lanes of a load; the others are, beside it.
+ */
+export const PRODUCT = 670;
+
+/** Picoseconds that a GPU stands still between two dispatches: a few microseconds. Not fitted, for the same reason. */
+const DISPATCH = 5_000_000;
+
+const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
+  ...FITTED,
+  products: PRODUCT,
+  bytes: BYTE,
+  dispatches: TARGET_WORKGROUPS * DISPATCH,
+};
+
+/**
+ * What an optional feature makes of a tile's work. Subgroups save a barrier and change no result. Products in f16 cost
+ * digits, and took longer where they were measured (1.05 to 1.2 times, on llvmpipe): only a tuning record chooses them.
+ */
+const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = { f16: 1.1, subgroups: 0.95 };
+
+/** What scoring one token's coded key takes, beside bytes. */
+function keyWork(
+  variant: KeyVariant,
+  scheme: SchemeId,
+  headDim: number,
+  span: number,
+): Work {
+  const { layout, work } = parseScheme(scheme);
+  if (variant !== "rope" && variant !== "plain") {
+    return { [`${variant}Loads`]: layout(headDim).codes };
+  }
+  return {
+    ...work(headDim),
+    products: headDim,
+    queryLoads: headDim / 4 / span,
+    rotations: variant === "rope" ? headDim / 2 : 0,
+  };
+}
+
+/** Bytes of one token's record. */
+function recordBytes(scheme: SchemeId, headDim: number): number {
+  const { words, tokens } = parseScheme(scheme).layout(headDim);
+  return (words * 4) / tokens;
+}
+
+/** Bytes of an entry of a table in a storage buffer: a product for each row of a block. */
+function tableEntryBytes(variant: KeyVariant): number {
+  return BLOCK_ROWS * (variant === "table16" ? 2 : 4);
+}
+
+/** The tokens that a query at the end of `context` tokens sees in a layer. */
+function seenTokens({ slidingWindow }: ResolvedLayer, context: number): number {
+  return slidingWindow === 0 ? context : Math.min(slidingWindow, context);
+}
+
+/**
+ * What attention of one step does in one layer.
+ *
+ * @param context Tokens of each sequence, taken to be coded.
+ * @param splits What it is cut into workgroups by.
+ */
+export function attentionWork(
+  options: ResolvedOptions,
+  layer: ResolvedLayer,
+  step: StepSize,
+  context: number,
+  { kernels: { attend, table, score, mix }, span }: AttentionCandidate,
+  splits: Pick<SplitTarget, "workgroups" | "span"> = defaultSplits(options),
+): AttentionWork {
+  const { headDim, queryHeads } = options.shape;
+  const { keys, values, keyValueHeads } = layer;
+  const maxTokens = step.tokens / step.entries;
+  const blocks = step.entries * keyValueHeads * headBlocks(maxTokens * queryHeads, keyValueHeads);
+  const seen = seenTokens(layer, context);
+  const tiles = Math.ceil(seen / (span * PAGE_TOKENS));
+  const target = { ...splits, keyValueHeads };
+  const share = Math.ceil(
+    tiles / stepSplits(options, target, { ...step, maxTokens, context: seen }),
+  );
+  const dispatches = [attend, table, score, mix].filter((kernel) => kernel !== undefined).length;
+  const { variant: keyVariant, feature } = kernelParts((attend ?? score)!);
+  const variant = keyVariant!;
+  const { centroids, channels } = parseScheme(keys);
+  const fill = headDim * centroids;
+  // Values are mixed token by token, but as if the last tile were full, so that more tokens never cost less.
+  const bytes = recordBytes(keys, headDim) + recordBytes(values, headDim) +
+    (mix === undefined ? 0 : SCORE_BYTES);
+  const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {
+    products: headDim,
+    tokens: 1,
+    bytes,
+    ...(mix === undefined ? {} : { scores: 1 }),
+  });
+  return {
+    tile: times(span * PAGE_TOKENS * (feature === undefined ? 1 : FEATURE_GAIN[feature]), token),
+    tiles: blocks * tiles,
+    share,
+    workgroup: variant === "lut" ? { lutProducts: fill } : {},
+    workgroups: blocks * Math.ceil(tiles / share),
+    beside: table === undefined ? { dispatches } : {
+      dispatches,
+      tableProducts: blocks * fill,
+      bytes: blocks * 2 * tableEntryBytes(variant) * headDim / channels * centroids,
+    },
+  };
+}
+
+function times(factor: number, work: Work): Work {
+  return Object.fromEntries(Object.entries(work).map(([unit, count]) => [unit, factor * count]));
+}
+
+function sum(...works: readonly Work[]): Work {
+  const total: Partial<Record<WorkUnit, number>> = {};
+  for (const work of works) {
+    for (const unit of Object.keys(work) as WorkUnit[]) {
+      total[unit] = (total[unit] ?? 0) + work[unit]!;
+    }
+  }
+  return total;
+}
+
+/** All of it, wherever it is done: what a device takes that is busy throughout. */
+export function totalWork(
+  { tile, tiles, workgroup, workgroups, beside }: AttentionWork,
+): Work {
+  return sum(times(tiles, tile), times(workgroups, workgroup), beside);
+}
+
+function workCost(work: Work): number {
+  return (Object.keys(work) as WorkUnit[])
+    .reduce((total, unit) => total + work[unit]! * UNIT_COSTS[unit], 0);
+}
+
+/**
+ * Estimated cost of attention of one step in one layer, cut as it is where nothing was measured, on a device that runs
+ * `TARGET_WORKGROUPS` at a time: those with the most tiles decide where there are no more. Comparable among candidates of
+ * the same layer and step.
+ *
+ * @param context Tokens of each sequence.
+ */
+export function attentionCost(
+  options: ResolvedOptions,
+  layer: ResolvedLayer,
+  step: StepSize,
+  context: number,
+  candidate: AttentionCandidate,
+): number {
+  const work = attentionWork(options, layer, step, context, candidate);
+  return Math.max(work.tiles, work.share * TARGET_WORKGROUPS) * workCost(work.tile) +
+    Math.max(work.workgroups, TARGET_WORKGROUPS) * workCost(work.workgroup) +
+    workCost(work.beside);
+}

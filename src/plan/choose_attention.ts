@@ -1,0 +1,211 @@
+/** Which kernels attend: of all that fit, those that were measured to be fastest, or those estimated to be. */
+import { type AttentionCandidate, attentionCost } from "./attention_cost.ts";
+import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
+import { defaultSplits, largestSpan, type SplitTarget, type StepSize } from "./steps.ts";
+import { tableBytes } from "./sizes.ts";
+import { raise } from "../base/raise.ts";
+import type { KernelInfo } from "../kernels/kernel.ts";
+import { MAX_SPAN, MIN_SPAN, TUNED_WORKGROUPS } from "../kernels/constants.ts";
+import type { KeyVariant } from "../kernels/name.ts";
+import type { PlanLimits } from "./limits.ts";
+import { type MeasuredCandidate, refuseChoice } from "./tuning_record.ts";
+import { coveringKernels, type KernelQuery, obstacle, requireKernel } from "../kernels/select.ts";
+
+/** The kernels one way of attending takes, in order of dispatch. */
+export interface AttentionKernels {
+  /** Keys and values in one kernel, or undefined where `score` and `mix` share the work. */
+  readonly attend?: KernelInfo;
+  /** Fills the lookup table, where the score kernel reads one from a buffer. */
+  readonly table?: KernelInfo;
+  /** Scores the keys. */
+  readonly score?: KernelInfo;
+  /** Mixes the values. */
+  readonly mix?: KernelInfo;
+  /** Pages of a coded tile: tokens that one invocation scores at once. */
+  readonly span: number;
+  /** What a step is cut into workgroups by. */
+  readonly splits: SplitTarget;
+  /** What the choice was by: an estimate, or a measured time. */
+  readonly reason: string;
+}
+
+/** Share of the device's largest binding that tables of q.centroid may take. */
+const TABLE_SHARE = 1 / 16;
+
+/** Pages that tiles may have; of two as good the larger, which has fewer barriers. */
+const SPANS: readonly number[] = [MAX_SPAN, MIN_SPAN];
+
+/** Kernels that attend together. */
+type KernelGroup = AttentionCandidate["kernels"];
+
+/** One way of attending that the planner weighs. */
+export interface WeighedCandidate extends AttentionCandidate {
+  /** Estimated cost, by which the least is chosen. */
+  readonly cost: number;
+  /** Why it cannot be chosen, or undefined where it can. */
+  readonly refused?: string;
+}
+
+/** What the kernels of one way of attending must do. */
+function queries(
+  { shape: { headDim }, keys: { space } }: ResolvedOptions,
+  { keys, values }: ResolvedLayer,
+) {
+  const variants: KeyVariant[] = space === "pre-rope"
+    ? ["rope"]
+    : ["plain", "lut", "table", "table16"];
+  return {
+    fused: { family: "attend", schemes: [keys, values], headDim, variants },
+    scored: { family: "score", schemes: [keys], headDim, variants },
+    mixes: { family: "mix", schemes: [values], headDim },
+  } as const;
+}
+
+/** What fills the table which a kernel reads, or undefined where it reads none. */
+function tableQuery(
+  { bindings }: KernelInfo,
+  { keys }: ResolvedLayer,
+  headDim: number,
+): KernelQuery | undefined {
+  const query: KernelQuery = { family: "table", schemes: [keys], headDim };
+  if (bindings.includes("table")) return query;
+  return bindings.includes("table16") ? { ...query, variants: ["table16"] } : undefined;
+}
+
+/**
+ * All ways to attend that the kernels given have, whether they fit or not, fused ones first. Their cost is that at the
+ * longest planned sequence: attention takes its time there.
+ */
+export function attentionCandidates(
+  options: ResolvedOptions,
+  kernels: readonly KernelInfo[],
+  limits: PlanLimits,
+  layer: ResolvedLayer,
+  step: StepSize,
+): readonly WeighedCandidate[] {
+  const { fused, scored, mixes } = queries(options, layer);
+  const mixing = coveringKernels(kernels, mixes);
+  const mix = mixing.find((kernel) => obstacle(kernel, limits) === undefined) ?? mixing[0];
+  const groups: KernelGroup[] = [
+    ...coveringKernels(kernels, fused).map((attend) => ({ attend })),
+    ...coveringKernels(kernels, scored).flatMap((score) => mix ? [{ score, mix }] : []),
+  ];
+  const tableRefused = tableObstacle(tableBytes(options, layer, step), limits);
+  return groups.flatMap((group) => {
+    const query = tableQuery((group.attend ?? group.score)!, layer, options.shape.headDim);
+    return query === undefined
+      ? weigh(group)
+      : coveringKernels(kernels, query).flatMap((table) =>
+        weigh({ table, ...group }, tableRefused)
+      );
+  });
+
+  function weigh(group: KernelGroup, tableRefused?: string): WeighedCandidate[] {
+    const obstacles = Object.values(group).map((kernel) => obstacle(kernel, limits));
+    const refused = [...obstacles, tableRefused].find((reason) => reason !== undefined);
+    return spansOf(group, largestSpan(options)).map((span) => {
+      const candidate = { kernels: group, span };
+      const { sequenceTokens } = options.capacity;
+      const cost = attentionCost(options, layer, step, sequenceTokens, candidate);
+      return { ...candidate, cost, ...(refused === undefined ? {} : { refused }) };
+    });
+  }
+}
+
+/**
+ * The ways to attend that fit, least cost first.
+ *
+ * @throws {CoupletError} `kernel` where no kernel does it, `limits` where none of those that do fits.
+ */
+export function fittingCandidates(
+  options: ResolvedOptions,
+  kernels: readonly KernelInfo[],
+  limits: PlanLimits,
+  layer: ResolvedLayer,
+  step: StepSize,
+): readonly WeighedCandidate[] {
+  const candidates = attentionCandidates(options, kernels, limits, layer, step);
+  const fitting = byCost(candidates.filter(({ refused }) => refused === undefined));
+  if (fitting.length > 0) return fitting;
+  // Throws for the one that is missing.
+  const { scored, mixes } = queries(options, layer);
+  const score = requireKernel(kernels, scored, limits);
+  requireKernel(kernels, mixes, limits);
+  const table = tableQuery(score, layer, options.shape.headDim);
+  if (table !== undefined) requireKernel(kernels, table, limits);
+  raise(
+    "limits",
+    `Cannot attend to keys in ${layer.keys} and values in ${layer.values}`,
+    [...new Set(candidates.map(({ refused }) => refused))].join("; "),
+    "Plan smaller steps (capacity.stepTokens), or pass all kernels",
+  );
+}
+
+/** Least cost first; of two that cost the same, the one that came first. */
+export function byCost<T extends WeighedCandidate>(candidates: readonly T[]): T[] {
+  return [...candidates].sort((a, b) => a.cost - b.cost);
+}
+
+function tableObstacle(bytes: number, limits: PlanLimits): string | undefined {
+  const most = limits.maxStorageBufferBindingSize * TABLE_SHARE;
+  return bytes > most
+    ? `its tables of q.centroid would take ${bytes} bytes, more than ${most}`
+    : undefined;
+}
+
+/** The numbers of pages, up to `largest`, that all kernels of a group have room for. */
+function spansOf({ attend, score, mix }: KernelGroup, largest: number): readonly number[] {
+  const spans = [attend, score, mix].flatMap((kernel) => kernel?.span ?? []);
+  const most = Math.min(...spans, largest);
+  return SPANS.filter((span) => span <= most);
+}
+
+/** The kernels' names, in order of dispatch. */
+export function candidateNames({ attend, table, score, mix }: KernelGroup): readonly string[] {
+  return [table, attend, score, mix].flatMap((kernel) => (kernel === undefined ? [] : kernel.name));
+}
+
+/**
+ * The way to attend of the least estimated cost, or, where ways were measured, the one that was fastest.
+ *
+ * @throws {CoupletError} as {@linkcode fittingCandidates} does; `tuning` where the measured one does not fit.
+ */
+export function chooseAttention(
+  options: ResolvedOptions,
+  kernels: readonly KernelInfo[],
+  limits: PlanLimits,
+  layer: ResolvedLayer,
+  step: StepSize,
+  tuned?: MeasuredCandidate,
+): AttentionKernels {
+  const candidates = fittingCandidates(options, kernels, limits, layer, step);
+  if (tuned !== undefined) {
+    const { span, workgroups, milliseconds } = tuned;
+    const names = tuned.kernels.join();
+    const measured = candidates.find((one) =>
+      one.span === span && candidateNames(one.kernels).join() === names
+    );
+    if (measured === undefined || !TUNED_WORKGROUPS.includes(workgroups)) {
+      refuseChoice(tuned, kernels.map(({ name }) => name));
+    }
+    const { keyValueHeads } = layer;
+    return {
+      ...measured.kernels,
+      span,
+      splits: { workgroups, span, keyValueHeads },
+      reason: `measured: ${milliseconds.toPrecision(3)} ms in up to ${workgroups} workgroups`,
+    };
+  }
+  const best = candidates[0]!;
+  const others = candidates.find(({ kernels }) => kernels !== best.kernels);
+  const { kernels: chosen, span } = best;
+  const reason =
+    `estimated: least of ${candidates.length} at ${options.capacity.sequenceTokens} tokens${
+      others === undefined
+        ? ""
+        : `, ${Math.round((1 - best.cost / others.cost) * 100)} % less than ${
+          candidateNames(others.kernels).join(" + ")
+        }`
+    }`;
+  return { ...chosen, span, splits: defaultSplits(options), reason };
+}

@@ -1,0 +1,51 @@
+/** A plan in words. */
+import type { ResolvedOptions } from "./options.ts";
+import type { CacheBytes } from "./sizes.ts";
+import { type AttentionKernels, candidateNames } from "./choose_attention.ts";
+import { PAGE_TOKENS } from "../kernels/constants.ts";
+import type { Precision } from "../kernels/precision.ts";
+import { SIDES } from "../model/side.ts";
+import type { LayerPlan } from "./plan.ts";
+
+function describeAttention(name: string, attention: AttentionKernels): string {
+  return `  ${name}: ${candidateNames(attention).join(" + ")}, tiles of ${
+    attention.span * PAGE_TOKENS
+  } tokens (${attention.reason})`;
+}
+
+export function describePlan(
+  { layers: options }: ResolvedOptions,
+  layers: readonly LayerPlan[],
+  bytes: CacheBytes,
+  precision: Precision,
+): string {
+  const lines = layers.flatMap((layer, index) => {
+    const { keyValueHeads, slidingWindow } = options[index]!;
+    const sides = SIDES.map((side) => {
+      const { codes, exact, codebooks } = layer.bytes[side];
+      return `  ${side} ${
+        layer[side]
+      }: ${codes} bytes of codes, ${exact} exact, ${codebooks} of codebooks`;
+    });
+    return [
+      `layer ${index}: ${keyValueHeads} KV heads` +
+      (slidingWindow > 0 ? `, the last ${slidingWindow} tokens` : "") +
+      (layer.parts.length > 1 ? `, in ${layer.parts.length} buffers each` : ""),
+      ...sides,
+      `  append: ${layer.store.name} + ${layer.encodeKeys.name} + ${layer.encodeValues.name}`,
+      describeAttention("decode", layer.decode),
+      describeAttention("prefill", layer.prefill),
+      `  merge: ${layer.combine.name}`,
+    ];
+  });
+  const parts = Object.entries(bytes).map(([kind, count]) => `${kind} ${count}`);
+  return [
+    ...lines,
+    `precision: ${
+      precision === "f32"
+        ? "products in f32"
+        : "products of queries and keys in f16, so that a score is off by up to 2^-11 of the largest"
+    }`,
+    `bytes: ${parts.join(", ")}`,
+  ].join("\n");
+}

@@ -1,0 +1,20 @@
+/** The limits of devices, as plans see them. */
+import type { KernelLimits } from "../kernels/select.ts";
+
+/** The limits a plan checks. */
+export type PlanLimits =
+  & KernelLimits
+  & Pick<
+    GPUSupportedLimits,
+    "maxStorageBufferBindingSize" | "maxBufferSize" | "maxComputeWorkgroupsPerDimension"
+  >;
+
+/** WebGPU's default limits, which every device offers. */
+export const BASE_LIMITS: PlanLimits = {
+  maxComputeWorkgroupStorageSize: 16384,
+  maxStorageBuffersPerShaderStage: 8,
+  maxComputeInvocationsPerWorkgroup: 256,
+  maxStorageBufferBindingSize: 134217728,
+  maxBufferSize: 268435456,
+  maxComputeWorkgroupsPerDimension: 65535,
+};

@@ -1,0 +1,388 @@
+import type { KeyOptions, ModelShape } from "../model/model.ts";
+import { type LayerPolicy, type Policy, POLICY_FIELDS } from "../schemes/policy.ts";
+import {
+  checkOptions,
+  type Fields,
+  FUNCTION,
+  isA,
+  type Kind,
+  kind,
+  listOf,
+  oneOf,
+  POSITIVE,
+  whole,
+} from "../base/check_options.ts";
+import { CoupletError } from "../base/errors.ts";
+import { STEP_ENTRIES } from "../kernels/constants.ts";
+import { LARGEST_SHAPE } from "../model/largest_shape.ts";
+import { inverseFrequencies } from "../model/rope.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import { keyFields } from "../model/key_fields.ts";
+
+/** How many tokens a query sees exactly. */
+export interface ExactTiers {
+  /** The first tokens of a sequence (attention sinks), always exact. */
+  readonly sinks: number;
+  /** The most recent tokens, the query's own included. */
+  readonly window: number;
+}
+
+/** How many tokens a cache must hold. All of it is allocated when the cache is created. */
+export interface Capacity {
+  /** Most sequences alive at once. */
+  readonly sequences: number;
+  /** Most tokens of all sequences together, per layer. */
+  readonly tokens: number;
+  /** Most tokens of one sequence. */
+  readonly sequenceTokens: number;
+  /** Most new tokens in one step, over all sequences. */
+  readonly stepTokens: number;
+  /**
+   * Most new tokens of one sequence in one step. Each costs one more exact token per sequence and layer;
+   * in return, a rollback of up to as many tokens restores the recent window exactly.
+   */
+  readonly appendTokens: number;
+}
+
+/** What a cache is to be. */
+export interface CacheOptions {
+  /** The model's attention. */
+  readonly shape: ModelShape;
+  /** Schemes by layer. */
+  readonly policy: Policy;
+  /** The space keys arrive in. */
+  readonly keys: KeyOptions;
+  /** Tokens kept exactly: the first `sinks` and the last `window`. */
+  readonly tiers: ExactTiers;
+  /** Sizes. */
+  readonly capacity: Capacity;
+  /** Factor of `q . k`; `headDim ** -0.5` where absent. */
+  readonly scale?: number;
+  /** Scores become `softcap * tanh(score / softcap)` where present (Gemma 2). */
+  readonly softcap?: number;
+  /** The host's buffers. */
+  readonly io?: HostLayout;
+}
+
+/** Strides of one of the host's tensors, in elements; channels are contiguous. */
+export interface TensorStrides {
+  /** From one token to the next. */
+  readonly token: number;
+  /** From one head to the next. */
+  readonly head: number;
+}
+
+/** How the host's tensors lie in their buffers. */
+export interface HostLayout {
+  /** Element type of keys, values, queries and output; `f32` where absent. */
+  readonly dtype?: "f32" | "f16";
+  /** Strides of the keys; `[tokens][keyValueHeads][headDim]`, contiguous, where absent. */
+  readonly keys?: TensorStrides;
+  /** Strides of the values; as the keys where absent. */
+  readonly values?: TensorStrides;
+  /** Strides of the queries; `[tokens][queryHeads][headDim]`, contiguous, where absent. */
+  readonly queries?: TensorStrides;
+  /** Strides of the output; as the queries where absent. */
+  readonly output?: TensorStrides;
+}
+
+/** One layer, resolved. */
+export interface ResolvedLayer extends LayerPolicy {
+  /** Its KV heads. */
+  readonly keyValueHeads: number;
+  /** Its sliding window, 0 where it sees everything. */
+  readonly slidingWindow: number;
+  /** Which of the page tables it reads. */
+  readonly pageTable: number;
+  /** Strides of the host's tensors. */
+  readonly strides: HostStrides;
+}
+
+/** The host's tensors of one layer. */
+export type HostStrides = Readonly<Record<"keys" | "values" | "queries" | "output", TensorStrides>>;
+
+/** What layers that see the same tokens share: which page holds which tokens of a sequence. */
+export interface PageTableOptions {
+  /** The layers' sliding window, 0 where they see everything. */
+  readonly slidingWindow: number;
+}
+
+/** Options with every default filled in. */
+export interface ResolvedOptions {
+  /** The model's attention. */
+  readonly shape: ModelShape;
+  /** Every layer. */
+  readonly layers: readonly ResolvedLayer[];
+  /** One for each sliding window, in the order of the first layer that has it. */
+  readonly pageTables: readonly PageTableOptions[];
+  /** Tokens the window gives up at once: the largest block of the schemes. */
+  readonly block: number;
+  /** The space keys arrive in. */
+  readonly keys: KeyOptions;
+  /** Tokens kept exactly. */
+  readonly tiers: ExactTiers;
+  /** Sizes; `appendTokens` is at most `stepTokens` and `sequenceTokens`. */
+  readonly capacity: Capacity;
+  /** Factor of `q . k`. */
+  readonly scale: number;
+  /** Bound of the scores, 0 where they are not capped. */
+  readonly softcap: number;
+  /** Element type of the host's tensors. */
+  readonly dtype: "f32" | "f16";
+}
+
+/** What fails where options are wrong. */
+export const WHAT = "Cannot plan a cache";
+
+function fail(why: string, remedy: string): never {
+  throw new CoupletError("shape", { what: WHAT, why, remedy });
+}
+
+const LAYERS = whole(1, LARGEST_SHAPE.layers);
+const HEADS = whole(1, LARGEST_SHAPE.queryHeads);
+const COUNT = whole(1);
+const TOKENS = whole(0);
+
+/** A number for all layers, or a list with one for each. */
+function oneOrEach(one: Kind<number>): Kind<number | readonly number[]> {
+  return kind(
+    `${one[0]}, or a list with one for each layer`,
+    (value) => one[1](value) || listOf(one)[1](value),
+  );
+}
+
+/** What a model's shape may be. */
+export const SHAPE_FIELDS: Fields<ModelShape> = {
+  layers: LAYERS,
+  queryHeads: HEADS,
+  keyValueHeads: oneOrEach(HEADS),
+  headDim: whole(1, LARGEST_SHAPE.headDim),
+  "slidingWindow?": oneOrEach(TOKENS),
+};
+
+/** What the exact tiers may be. */
+export const TIER_FIELDS: Fields<ExactTiers> = { sinks: TOKENS, window: TOKENS };
+
+/** What learned sinks may be. */
+export const SINK_LOGITS: Kind<Float32Array<ArrayBuffer>> = kind(
+  "a Float32Array",
+  (value) => isA("Float32Array", value),
+);
+
+/** What the capacity may be. */
+export const CAPACITY_FIELDS: Fields<Capacity> = {
+  sequences: COUNT,
+  tokens: COUNT,
+  sequenceTokens: COUNT,
+  stepTokens: COUNT,
+  appendTokens: COUNT,
+};
+
+/** What the strides of a tensor may be. */
+export const STRIDE_FIELDS: Fields<TensorStrides> = { token: COUNT, head: COUNT };
+
+/** What the host's layout may be. */
+export const LAYOUT_FIELDS: Fields<HostLayout> = {
+  "dtype?": oneOf("f32", "f16"),
+  "keys?": STRIDE_FIELDS,
+  "values?": STRIDE_FIELDS,
+  "queries?": STRIDE_FIELDS,
+  "output?": STRIDE_FIELDS,
+};
+
+/** What a cache's options may be. */
+export const CACHE_FIELDS: Fields<CacheOptions> = {
+  shape: SHAPE_FIELDS,
+  policy: POLICY_FIELDS,
+  keys: keyFields,
+  tiers: TIER_FIELDS,
+  capacity: CAPACITY_FIELDS,
+  "scale?": POSITIVE,
+  "softcap?": kind(
+    `0 or ${POSITIVE[0]}`,
+    (value) => value === 0 || POSITIVE[1](value),
+  ),
+  "io?": LAYOUT_FIELDS,
+};
+
+/**
+ * Checks each option by itself.
+ *
+ * @throws {CoupletError} `shape` for a name that no option has, and a value that it cannot have.
+ */
+export function checkPlanOptions<T>(fields: Fields<T>, options: unknown): void {
+  const bias = Object.keys(Object(options)).find((name) => /alibi|bias/i.test(name));
+  if (bias !== undefined) {
+    fail(
+      `the option "${bias}" adds to scores by position`,
+      "Use a model with rotary positions, or none",
+    );
+  }
+  if (FUNCTION[1](Object(options).describe)) {
+    fail("a plan was given", "Give the options that it was made of");
+  }
+  checkOptions("shape", WHAT, fields, options);
+}
+
+/** Fills in the defaults, and checks options against each other; each by itself was checked. */
+export function resolveOptions(options: CacheOptions): ResolvedOptions {
+  const { shape, capacity, tiers, keys } = options;
+  if (keys.space === "pre-rope") {
+    const rotated = 2 * inverseFrequencies(keys.rope, shape.headDim).length;
+    // Head dimensions have a rule of their own.
+    if (rotated !== shape.headDim && rotated % 16 !== 0) {
+      fail(
+        `${rotated} channels rotate, and kernels rotate eight pairs at a time`,
+        'Hand the keys over as they are scored ({ space: "as-scored" })',
+      );
+    }
+  }
+  for (const layer of Object.keys(options.policy.layers ?? {})) {
+    if (String(+layer >>> 0) !== layer || !(+layer < shape.layers)) {
+      fail(
+        `the policy names layer ${layer}, and the model has ${shape.layers}`,
+        `Name layers 0 to ${shape.layers - 1}`,
+      );
+    }
+  }
+  const { layers, pageTables, block } = resolveLayers(options);
+  return {
+    shape,
+    layers,
+    pageTables,
+    block,
+    keys,
+    tiers,
+    capacity: {
+      ...capacity,
+      appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens, capacity.sequenceTokens),
+    },
+    scale: options.scale ?? shape.headDim ** -0.5,
+    softcap: options.softcap ?? 0,
+    dtype: options.io?.dtype ?? "f32",
+  };
+}
+
+/** KV heads of one layer. */
+export function layerHeads(shape: ModelShape, layer: number): number {
+  const { keyValueHeads } = Object(shape) as ModelShape;
+  const kind = oneOrEach(HEADS);
+  checkOptions(
+    "shape",
+    "Cannot tell the heads of a layer",
+    { keyValueHeads: kind, layer: TOKENS },
+    {
+      keyValueHeads,
+      layer,
+    },
+  );
+  return typeof keyValueHeads === "number" ? keyValueHeads : keyValueHeads[layer]!;
+}
+
+/** Schemes, heads and page table of every layer. */
+function resolveLayers(
+  { shape, policy, capacity, io = {} }: CacheOptions,
+): Pick<ResolvedOptions, "layers" | "pageTables" | "block"> {
+  const heads = perLayer("KV heads", shape.layers, shape.keyValueHeads);
+  const windows = perLayer("sliding windows", shape.layers, shape.slidingWindow ?? 0);
+  for (const [layer, count] of heads.entries()) {
+    if (shape.queryHeads % count !== 0) {
+      fail(
+        `${shape.queryHeads} query heads do not divide among the ${count} KV heads of layer ${layer}`,
+        "Correct the model shape",
+      );
+    }
+  }
+  const distinct = [...new Set(windows)];
+  const layers = heads.map((keyValueHeads, layer) => {
+    const { keys, values } = policy.layers?.[layer] ?? policy;
+    for (const id of [keys, values]) parseScheme(id).layout(shape.headDim);
+    const slidingWindow = windows[layer]!;
+    return {
+      keys,
+      values,
+      keyValueHeads,
+      slidingWindow,
+      pageTable: distinct.indexOf(slidingWindow),
+      strides: resolveStrides(shape, keyValueHeads, capacity.stepTokens, io),
+    };
+  });
+  return {
+    layers,
+    pageTables: distinct.map((slidingWindow) => ({ slidingWindow })),
+    block: Math.max(
+      ...layers.flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),
+    ),
+  };
+}
+
+/** A number for every layer. */
+function perLayer(
+  name: string,
+  layers: number,
+  value: number | readonly number[],
+): readonly number[] {
+  const values = typeof value === "number" ? new Array<number>(layers).fill(value) : value;
+  if (values.length !== layers) {
+    fail(
+      `there are ${values.length} numbers of ${name} for ${layers} layers`,
+      "Give one number, or a list with one for each layer",
+    );
+  }
+  return values;
+}
+
+/** The strides of one layer's tensors, checked. */
+function resolveStrides(
+  { queryHeads, headDim }: ModelShape,
+  keyValueHeads: number,
+  stepTokens: number,
+  io: HostLayout,
+): HostStrides {
+  const keys = io.keys ?? { token: keyValueHeads * headDim, head: headDim };
+  const queries = io.queries ?? { token: queryHeads * headDim, head: headDim };
+  const strides = { keys, values: io.values ?? keys, queries, output: io.output ?? queries };
+  for (const name of ["keys", "values", "queries", "output"] as const) {
+    const { token, head } = strides[name];
+    if (io.dtype === "f16" && (token % 2 !== 0 || head % 2 !== 0)) {
+      fail(
+        `the strides of ${name} are ${token} and ${head} elements of two bytes`,
+        "Use even strides",
+      );
+    }
+    const heads = name === "keys" || name === "values" ? keyValueHeads : queryHeads;
+    const tokenMajor = token >= (heads - 1) * head + headDim;
+    const headMajor = head >= (stepTokens - 1) * token + headDim;
+    if (Math.min(token, head) < headDim || !(tokenMajor || headMajor)) {
+      fail(
+        `with strides of ${token} by token and ${head} by head, the vectors of ${name} overlap in a step of ${stepTokens} tokens`,
+        "Let tokens be farther apart, or heads",
+      );
+    }
+  }
+  return strides;
+}
+
+/**
+ * Checks learned sinks.
+ *
+ * @throws {CoupletError} `shape` where there is not one finite logit for each layer and query head.
+ */
+export function checkSinkLogits(
+  logits: Float32Array | undefined,
+  { layers, queryHeads }: ModelShape,
+): void {
+  if (logits === undefined) return;
+  if (logits.length !== layers * queryHeads || !logits.every(Number.isFinite)) {
+    throw new CoupletError("shape", {
+      what: "Cannot use the learned sinks",
+      why: `${logits.length} logits were given, or one is not finite`,
+      remedy: `Give ${layers * queryHeads} finite logits, [layers][queryHeads]`,
+    });
+  }
+}
+
+/** Entries a step may have. */
+export function stepEntries({ capacity }: Pick<ResolvedOptions, "capacity">): number {
+  return Math.min(STEP_ENTRIES, capacity.sequences);
+}

@@ -1,0 +1,53 @@
+/** How many pages and slots sequences take, and where their page tables begin. */
+import type { ResolvedOptions } from "./options.ts";
+import { NEAR_TOKENS, PAGE_TOKENS } from "../kernels/constants.ts";
+
+/** Slots of the ring of recent tokens. */
+export function ringSlots(
+  { tiers, block, capacity }: Pick<ResolvedOptions, "tiers" | "block" | "capacity">,
+): number {
+  return tiers.window + block - 1 + capacity.appendTokens;
+}
+
+/** Pages in one sequence's page table. */
+export function sequencePages({ capacity }: Pick<ResolvedOptions, "capacity">): number {
+  return Math.ceil(capacity.sequenceTokens / PAGE_TOKENS);
+}
+
+/** First word of one of the page tables in the buffer that holds them all. */
+export function pageTableStart(options: ResolvedOptions, pageTable: number): number {
+  return pageTable * options.capacity.sequences * sequencePages(options);
+}
+
+/** Tokens before a query that a page table must keep: those in its layers' sliding window, and those still to be encoded. */
+function keptBehind({ tiers, block, pageTables }: ResolvedOptions, pageTable: number): number {
+  return Math.max(pageTables[pageTable]!.slidingWindow, tiers.window + block) - 1;
+}
+
+/**
+ * The first page, counted from the sequence's first, that a sequence of `length` tokens keeps: what queries at its end
+ * see, and those after a rollback of `appendTokens`. Whole tiles, because kernels read whole tiles.
+ */
+export function firstKeptPage(
+  options: ResolvedOptions,
+  pageTable: number,
+  length: number,
+): number {
+  const { tiers, capacity, pageTables } = options;
+  if (pageTables[pageTable]!.slidingWindow === 0) return 0;
+  const passed = length - tiers.sinks - capacity.appendTokens - keptBehind(options, pageTable);
+  return Math.floor(Math.max(0, passed) / NEAR_TOKENS) * (NEAR_TOKENS / PAGE_TOKENS);
+}
+
+/**
+ * Pages the pool of one page table needs so that any split of the tokens among sequences fits. A sliding window bounds what a
+ * sequence keeps: what its queries see, a rollback, and a step's new tokens.
+ */
+export function poolPages(options: ResolvedOptions, pageTable: number): number {
+  const { capacity, pageTables } = options;
+  const all = Math.ceil(capacity.tokens / PAGE_TOKENS) + capacity.sequences - 1;
+  if (pageTables[pageTable]!.slidingWindow === 0) return all;
+  const kept = keptBehind(options, pageTable) + 2 * capacity.appendTokens;
+  const tiles = Math.ceil(kept / NEAR_TOKENS) + 1;
+  return Math.min(all, capacity.sequences * tiles * (NEAR_TOKENS / PAGE_TOKENS));
+}

@@ -1,0 +1,177 @@
+/** Resolves schemes, kernels and bytes. */
+import {
+  checkPlanOptions,
+  type ResolvedLayer,
+  type ResolvedOptions,
+  resolveOptions,
+} from "./options.ts";
+import {
+  layerBytes,
+  partialBytes,
+  scoreBytes,
+  sharedTableBytes,
+  tableBytes,
+  tokenChannels,
+  totalBytes,
+} from "./sizes.ts";
+import {
+  type AttentionWay,
+  decodeStep,
+  hasPrefill,
+  largestStep,
+  parameterSets,
+  type StepSize,
+} from "./steps.ts";
+import { chooseAttention } from "./choose_attention.ts";
+import type { KeySpace } from "../model/model.ts";
+import type { KernelInfo } from "../kernels/kernel.ts";
+import { checkBuffer, checkWorkgroups, divideHeads, wholeBuffers } from "./divide_heads.ts";
+import { type KernelFamily, kernelFeatures } from "../kernels/name.ts";
+import { BASE_LIMITS, type PlanLimits } from "./limits.ts";
+import { kernelPrecision, type Precision } from "../kernels/precision.ts";
+import { recordBits } from "../records/layout.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
+import { kernelParts, type KernelQuery, requireKernel } from "../kernels/select.ts";
+import { checkTuning, findTuned, layerKind, type TuningRecord } from "./tuning_record.ts";
+import { type CachePlan, type LayerPlan, PLAN_FIELDS, type PlanOptions } from "./plan.ts";
+import { describePlan } from "./describe.ts";
+
+/**
+ * Resolves schemes, kernels and bytes for a model and a device, before anything is allocated.
+ *
+ * @throws {CoupletError} `shape` and `scheme` where options are unknown, out of range, or contradict each other; `kernel` where no
+ * kernel covers a layer; `limits` where the device cannot hold what was asked for; `tuning` where the record is of
+ * another version or shape, or its choice cannot be used.
+ */
+export function planCache(options: PlanOptions): CachePlan {
+  checkPlanOptions(PLAN_FIELDS, options);
+  const resolved = resolveOptions(options);
+  const limits = options.limits ?? BASE_LIMITS;
+  const { tuning } = options;
+  if (tuning !== undefined) checkTuning(tuning, resolved);
+  const { precision = "f32" } = options;
+  const kernels = usableKernels(options.kernels, options.features, precision);
+  const rounding = new Set(
+    precision === "f16" ? [] : options.kernels
+      .filter((kernel) => kernelPrecision(kernelParts(kernel)) === "f16")
+      .map(({ name }) => name),
+  );
+  const kernelPlans = new Map<string, LayerKernels>();
+  let largestBinding = 0;
+  const layers = resolved.layers.map((layer, index): LayerPlan => {
+    const id = Object.values(layerKind(layer)).join("/");
+    let chosen = kernelPlans.get(id);
+    if (chosen === undefined) {
+      chosen = planLayer(resolved, kernels, limits, layer, tuning, rounding);
+      kernelPlans.set(id, chosen);
+    }
+    const { parts, largest } = divideHeads(resolved, layer, index, limits);
+    largestBinding = Math.max(largestBinding, largest);
+    return { ...chosen, parts, bytes: layerBytes(resolved, layer, parts.length) };
+  });
+
+  const attentions = layers.flatMap(({ decode, prefill }) => [decode, prefill]);
+  const tables = layers.flatMap(({ decode, prefill }, index) => {
+    const bytes = (step: StepSize) => tableBytes(resolved, resolved.layers[index]!, step);
+    return [
+      decode.table ? bytes(decodeStep(resolved)) : 0,
+      prefill.table ? bytes(largestStep(resolved)) : 0,
+    ];
+  });
+  const scratch = {
+    partials: partialBytes(resolved, attentions.map(({ splits }) => splits)),
+    scores: attentions.some(({ score }) => score) ? scoreBytes(resolved) : 0,
+    tables: Math.max(...tables),
+  };
+  const buffers = wholeBuffers(resolved, scratch);
+  for (const buffer of buffers) checkBuffer(buffer, limits);
+  checkWorkgroups(resolved, limits);
+
+  const bytes = totalBytes(
+    layers.map((layer) => layer.bytes),
+    sharedTableBytes(resolved, parameterSets(layers)),
+    scratch.partials + scratch.scores + scratch.tables,
+  );
+  const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);
+  const attending = attentions.flatMap(({ attend, score }) => kernelParts((attend ?? score)!));
+  const planned = attending.some((parts) => kernelPrecision(parts) === "f16") ? "f16" : "f32";
+  return {
+    options: resolved,
+    layers,
+    pageTable: requireKernel(kernels, { family: "page_table", schemes: [] }, limits),
+    bytes,
+    scratch,
+    ...(tuning === undefined ? {} : { tuning }),
+    largestBinding: Math.max(largestBinding, ...buffers.map((buffer) => buffer.bytes)),
+    effectiveBits: (8 * (bytes.total - bytes.scratch)) /
+      (resolved.capacity.tokens * tokenChannels(resolved)),
+    features: [...new Set(attending.flatMap(kernelFeatures))],
+    precision: planned,
+    nominalBits: sides.reduce((sum, id) => {
+      const { headDim } = resolved.shape;
+      return sum + recordBits(parseScheme(id).layout(headDim), headDim);
+    }, 0) / sides.length,
+    describe: () => describePlan(resolved, layers, bytes, planned),
+  };
+}
+
+/** Each kernel once, because sets have kernels in common, and only those that do with the given features, and have no less precision. */
+export function usableKernels(
+  kernels: readonly KernelInfo[],
+  features: PlanOptions["features"],
+  precision: Precision,
+): KernelInfo[] {
+  const names = new Set<string>();
+  return kernels.filter((kernel) => {
+    const parts = kernelParts(kernel);
+    return names.size < names.add(kernel.name).size &&
+      kernelFeatures(parts).every((feature) => features?.has(feature)) &&
+      (precision === "f16" || kernelPrecision(parts) === "f32");
+  });
+}
+
+/** What a layer's plan says of kernels. */
+type LayerKernels = Omit<LayerPlan, "parts" | "bytes">;
+
+function planLayer(
+  options: ResolvedOptions,
+  kernels: readonly KernelInfo[],
+  limits: PlanLimits,
+  layer: ResolvedLayer,
+  tuning: TuningRecord | undefined,
+  rounding: ReadonlySet<string>,
+): LayerKernels {
+  const { keys, values } = layer;
+  const { headDim } = options.shape;
+  const { space } = options.keys;
+  const find = (family: KernelFamily, query: Partial<KernelQuery>) =>
+    requireKernel(kernels, { family, schemes: [], ...query }, limits);
+  const one = (family: "encode" | "decode", scheme: SchemeId, space?: KeySpace) => {
+    const rope = space === "pre-rope" && parseScheme(scheme).positional;
+    return find(family, { schemes: [scheme], headDim, ...(rope && { variants: ["rope"] }) });
+  };
+  const attention = (way: AttentionWay, step: StepSize) => {
+    const tuned = tuning === undefined ? undefined : findTuned(tuning, layer, way, rounding);
+    return chooseAttention(options, kernels, limits, layer, step, tuned);
+  };
+  const others = {
+    keys,
+    values,
+    encodeKeys: one("encode", keys, space),
+    encodeValues: one("encode", values),
+    decodeKeys: one("decode", keys, space),
+    decodeValues: one("decode", values),
+    store: find("store", { headDim }),
+    load: find("load", { headDim }),
+    combine: find("combine", { headDim }),
+    copy: find("copy", {}),
+    restore: find("restore", {}),
+  };
+  const decode = attention("decode", decodeStep(options));
+  // Where no step has several tokens of a sequence, tuning measures none.
+  const prefill = tuning !== undefined && !hasPrefill(options)
+    ? decode
+    : attention("prefill", largestStep(options));
+  return { ...others, decode, prefill };
+}

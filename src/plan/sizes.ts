@@ -1,0 +1,224 @@
+/** Bytes of every buffer a cache allocates: the one place that knows. */
+import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./options.ts";
+import { BLOCK_ROWS, NEAR_TOKENS, PAGE_TOKENS, STEP_ENTRIES } from "../kernels/constants.ts";
+import { recordWords } from "../records/layout.ts";
+import { inverseFrequencies } from "../model/rope.ts";
+import { bySide } from "../model/by_side.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
+import type { Side } from "../model/side.ts";
+import { pageTableStart, poolPages, ringSlots } from "./pages.ts";
+import { sharesCodebooks } from "../codebooks/device.ts";
+import { rowScores, rowSplits, type SplitTarget, stepRows, type StepSize } from "./steps.ts";
+
+/** Bytes by what they hold. Everything but `scratch` stays in use between steps. */
+export interface CacheBytes {
+  /** Records of coded tokens, whole pages. */
+  readonly codes: number;
+  /** Sinks and recent tokens as f16. */
+  readonly exact: number;
+  /** Grids, centroids and channel scales. */
+  readonly codebooks: number;
+  /** Page tables, rotary table, parameters and counters. */
+  readonly tables: number;
+  /** Intermediate results of a step, shared by all layers. */
+  readonly scratch: number;
+  /** The sum. */
+  readonly total: number;
+}
+
+/** Bytes of the buffers that hold a step's intermediate results. */
+export interface ScratchBytes {
+  /** Partial results of splits. */
+  readonly partials: number;
+  /** Scores on their way from a score kernel to a mix kernel. */
+  readonly scores: number;
+  /** Tables of q.centroid. */
+  readonly tables: number;
+}
+
+/** What sizes of one token depend on. */
+type HeadShape = { readonly shape: Pick<ResolvedOptions["shape"], "headDim"> };
+
+/** Bytes of one page of one side, for so many KV heads. */
+export function pageBytes(
+  { shape }: HeadShape,
+  scheme: SchemeId,
+  heads: number,
+): number {
+  return heads * recordWords(parseScheme(scheme).layout(shape.headDim), PAGE_TOKENS) * 4;
+}
+
+/** Bytes of one token's exact vector of one side, for so many KV heads. */
+export function exactTokenBytes({ shape }: HeadShape, heads: number): number {
+  return heads * shape.headDim * 2;
+}
+
+/** Bytes of one sequence's exact tier in one layer, both sides, for so many KV heads. */
+export function exactSequenceBytes(options: ResolvedOptions, heads: number): number {
+  return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);
+}
+
+/** Bytes of one layer's exact tier, both sides of all sequences, for so many KV heads. */
+export function exactBytes(options: ResolvedOptions, heads: number): number {
+  return options.capacity.sequences * exactSequenceBytes(options, heads);
+}
+
+/**
+ * Bytes of one side's grids and centroids in one layer. Layers whose codebooks are all universal share one buffer, which the first of
+ * them counts; so do the two sides where they have the same scheme.
+ */
+export function centroidBytes(
+  { shape, layers }: ResolvedOptions,
+  layer: ResolvedLayer,
+  side: Side,
+): number {
+  const { codebook } = parseScheme(layer[side]);
+  const bytes = (codebook?.words(shape.headDim) ?? 0) * 4;
+  if (codebook?.sharedBy !== "model") return layer.keyValueHeads * bytes;
+  const first = layers.find(({ keys, values }) => keys === layer.keys && values === layer.values);
+  const shared = sharesCodebooks(layer) && first !== layer;
+  return shared || (side === "values" && layer.keys === layer.values) ? 0 : bytes;
+}
+
+/** Bytes of all page tables of all sequences. */
+export function pageTableBytes(options: ResolvedOptions): number {
+  return pageTableStart(options, options.pageTables.length) * 4;
+}
+
+/** Bytes of one layer's record pool, for one side and so many KV heads. */
+export function poolBytes(
+  options: ResolvedOptions,
+  { pageTable }: ResolvedLayer,
+  scheme: SchemeId,
+  heads: number,
+): number {
+  return poolPages(options, pageTable) * pageBytes(options, scheme, heads);
+}
+
+/** Rows of the rotary table: NEAR_TOKENS near positions, and one far position per tile of the longest sequence. */
+export function ropeRows({ capacity }: ResolvedOptions): number {
+  return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) + 1;
+}
+
+/** Bytes of the rotary table. */
+export function ropeBytes(options: ResolvedOptions): number {
+  if (options.keys.space !== "pre-rope") return 0;
+  const pairs = inverseFrequencies(options.keys.rope, options.shape.headDim).length;
+  return ropeRows(options) * pairs * 8;
+}
+
+/** Bytes of the splits' partial results, whichever of the targets a layer is cut by. */
+export function partialBytes(options: ResolvedOptions, targets: readonly SplitTarget[]): number {
+  const rows = Math.max(...targets.map((target) => rowSplits(options, target)));
+  return rows * (options.shape.headDim / 4 + 1) * 16;
+}
+
+/** Bytes of the scores that a score kernel leaves for a mix kernel. */
+export function scoreBytes(options: ResolvedOptions): number {
+  return stepRows(options) * rowScores(options) * 4;
+}
+
+/**
+ * Bytes of a step's q.centroid tables: one for each KV head and block of query rows. The last block of an entry may be
+ * incomplete.
+ */
+export function tableBytes(
+  { shape }: { readonly shape: Pick<ResolvedOptions["shape"], "headDim" | "queryHeads"> },
+  { keys, keyValueHeads }: Pick<ResolvedLayer, "keys" | "keyValueHeads">,
+  { tokens, entries }: StepSize,
+): number {
+  const { centroids, layout } = parseScheme(keys);
+  const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;
+  return blocks * keyValueHeads * layout(shape.headDim).codes * centroids * BLOCK_ROWS * 4;
+}
+
+/** Bytes of the WGSL struct `Step`: 16 of header and 32 an entry. */
+export const STEP_BYTES: number = 16 + 32 * STEP_ENTRIES;
+
+/** Steps whose parameters one buffer holds. The next ones go into another. */
+const BUFFERED_STEPS = 64;
+
+/** Bytes from one step's parameters to the next: what this cache's entries need. The struct's unused rest overlaps the next. */
+function stepStride(options: ResolvedOptions): number {
+  return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;
+}
+
+/** Bytes of a buffer of parameters, of steps that have so many sets each. */
+export function stepsBytes(options: ResolvedOptions, sets: number): number {
+  return stepStride(options) * (BUFFERED_STEPS * sets - 1) + STEP_BYTES;
+}
+
+/** Bytes of one layer's sink logits. */
+export function sinkBytes({ shape }: ResolvedOptions): number {
+  return Math.max(16, shape.queryHeads * 4);
+}
+
+/** Bytes of the WGSL struct `Layer`. */
+export const LAYER_BYTES = 96;
+
+/** Bytes one side of one layer takes. */
+export interface SideBytes {
+  /** Records of coded tokens, whole pages. */
+  readonly codes: number;
+  /** Sinks and recent tokens as f16. */
+  readonly exact: number;
+  /** Grids, centroids and channel scales. */
+  readonly codebooks: number;
+}
+
+/** Bytes one layer takes. */
+export interface LayerBytes extends Readonly<Record<Side, SideBytes>> {
+  /** Parameters and learned sinks. */
+  readonly tables: number;
+}
+
+/** Bytes of one layer whose KV heads lie in so many parts. */
+export function layerBytes(
+  options: ResolvedOptions,
+  layer: ResolvedLayer,
+  parts: number,
+): LayerBytes {
+  const side = (side: Side): SideBytes => ({
+    codes: poolBytes(options, layer, layer[side], layer.keyValueHeads),
+    exact: exactBytes(options, layer.keyValueHeads) / 2,
+    codebooks: centroidBytes(options, layer, side),
+  });
+  return { ...bySide(side), tables: LAYER_BYTES * parts + sinkBytes(options) };
+}
+
+/** Bytes of the tables all layers share, where a step has so many sets of parameters. */
+export function sharedTableBytes(options: ResolvedOptions, parameterSets: number): number {
+  return pageTableBytes(options) + ropeBytes(options) + stepsBytes(options, parameterSets) +
+    COUNTER_BYTES;
+}
+
+/** The sum over layers, shared tables and scratch. */
+export function totalBytes(
+  layers: readonly LayerBytes[],
+  sharedTables: number,
+  scratch: number,
+): CacheBytes {
+  const sum = (pick: (layer: LayerBytes) => number) =>
+    layers.reduce((total, layer) => total + pick(layer), 0);
+  const codes = sum(({ keys, values }) => keys.codes + values.codes);
+  const exact = sum(({ keys, values }) => keys.exact + values.exact);
+  const codebooks = sum(({ keys, values }) => keys.codebooks + values.codebooks);
+  const tables = sum((layer) => layer.tables) + sharedTables;
+  return {
+    codes,
+    exact,
+    codebooks,
+    tables,
+    scratch,
+    total: codes + exact + codebooks + tables + scratch,
+  };
+}
+
+/** Channels one token has over all layers, keys and values both. */
+export function tokenChannels({ shape, layers }: ResolvedOptions): number {
+  return layers.reduce((sum, layer) => sum + 2 * layer.keyValueHeads * shape.headDim, 0);
+}
+
+/** Bytes of the counters on the device, in the order of {@linkcode NumberCounts}. */
+export const COUNTER_BYTES = 8;

@@ -1,0 +1,218 @@
+/** What tuning finds: which kernels attended fastest on one device, to be kept as JSON and planned with. */
+import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
+import type { KeySpace, RopeParameters } from "../model/model.ts";
+import { FINITE, listOf, TEXT } from "../base/check_options.ts";
+import { describeValue } from "../base/describe_value.ts";
+import { raise } from "../base/raise.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
+import { VERSION } from "../base/version.ts";
+import type { AttentionWay } from "./steps.ts";
+
+/** A device's adapter, as far as WebGPU names it; browsers may leave all of it empty. */
+export interface AdapterIdentity {
+  /** Who made it. */
+  readonly vendor: string;
+  /** Its family. */
+  readonly architecture: string;
+  /** The model. */
+  readonly device: string;
+  /** In the driver's words, its version as a rule included. */
+  readonly description: string;
+}
+
+/** What the kernels of all layers depend on. */
+export interface TunedShape {
+  /** Query heads. */
+  readonly queryHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+  /** The space keys arrive in. */
+  readonly keySpace: KeySpace;
+  /** Layout of the rotary pairs, where keys come before their rotation. */
+  readonly layout?: RopeParameters["layout"];
+  /** Channels that rotate, where keys come before their rotation. */
+  readonly rotaryDim?: number;
+  /** Element type of the host's tensors. */
+  readonly dtype: "f32" | "f16";
+  /** Whether scores are capped. */
+  readonly softcap: boolean;
+}
+
+/** One way to attend, cut into so many workgroups, and the time it took. */
+export interface MeasuredCandidate {
+  /** Names of the kernels, in order of dispatch. */
+  readonly kernels: readonly string[];
+  /** Pages of a coded tile. */
+  readonly span: number;
+  /** Workgroups that shared the step where it had tiles enough. */
+  readonly workgroups: number;
+  /** Median time of attention of one step in one layer. */
+  readonly milliseconds: number;
+}
+
+/** What was measured for layers of one kind, in one way. */
+export interface TunedAttention {
+  /** Scheme of the keys. */
+  readonly keys: SchemeId;
+  /** Scheme of the values. */
+  readonly values: SchemeId;
+  /** KV heads. */
+  readonly keyValueHeads: number;
+  /** The layers' sliding window, 0 where they see everything. */
+  readonly slidingWindow: number;
+  /** Decoding or prefill. */
+  readonly way: AttentionWay;
+  /** Sequences of the measured step. */
+  readonly sequences: number;
+  /** Tokens of each sequence, new ones included. */
+  readonly context: number;
+  /** New tokens of each sequence. */
+  readonly tokens: number;
+  /** All that were measured, fastest first: the first is what a plan uses. */
+  readonly candidates: readonly MeasuredCandidate[];
+}
+
+/** What `tune()` found on one device: plain data, to be kept as JSON. */
+export interface TuningRecord {
+  /** The library's version. */
+  readonly version: string;
+  /** The device's adapter. */
+  readonly adapter: AdapterIdentity;
+  /** The model's shape. */
+  readonly shape: TunedShape;
+  /** What was measured with: timestamps on the device, or the host's clock around its work. */
+  readonly clock: "timestamps" | "wall clock";
+  /** Choices, by layers of one kind and way. */
+  readonly attention: readonly TunedAttention[];
+}
+
+function refuse(why: string): never {
+  raise(
+    "tuning",
+    "Cannot use the tuning record",
+    why,
+    "Tune again on this device, with this plan's options",
+  );
+}
+
+/** The adapter of a device. */
+export function adapterIdentity({ adapterInfo }: GPUDevice): AdapterIdentity {
+  const { vendor, architecture, device, description } = adapterInfo;
+  return { vendor, architecture, device, description };
+}
+
+/** What the kernels of a plan depend on, all layers alike. */
+export function tunedShape({ shape, keys, dtype, softcap }: ResolvedOptions): TunedShape {
+  const { queryHeads, headDim } = shape;
+  return {
+    queryHeads,
+    headDim,
+    keySpace: keys.space,
+    ...(keys.space === "pre-rope"
+      ? { layout: keys.rope.layout, rotaryDim: keys.rope.rotaryDim ?? headDim }
+      : {}),
+    dtype,
+    softcap: softcap > 0,
+  };
+}
+
+/** The names of the properties in which two records of plain values differ. */
+function differences(found: unknown, wanted: object): string {
+  const [a, b] = [Object(found), Object(wanted)];
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])]
+    .filter((name) => a[name] !== b[name])
+    .map((name) => `${name} ${describeValue(a[name])} and not ${describeValue(b[name])}`)
+    .join(", ");
+}
+
+function isMeasured(value: unknown): boolean {
+  const { kernels, span, workgroups, milliseconds } = Object(value);
+  return listOf(TEXT)[1](kernels) && listOf(FINITE)[1]([span, workgroups, milliseconds]);
+}
+
+/**
+ * Checks that a record, which a host may have read from anywhere, is one, and of this library's version and a plan's
+ * shape.
+ *
+ * @throws {CoupletError} `tuning` where it is not.
+ */
+export function checkTuning(record: TuningRecord, options: ResolvedOptions): void {
+  const { version, shape, attention } = Object(record);
+  if (version !== VERSION) {
+    refuse(`it is of version ${describeValue(version)} and the library of version ${VERSION}`);
+  }
+  const whole = Array.isArray(attention) && [...attention].every((one) => {
+    const { candidates } = Object(one);
+    return Array.isArray(candidates) && candidates.length > 0 && [...candidates].every(isMeasured);
+  });
+  if (!whole) refuse("parts of it are missing or of another type");
+  const other = differences(shape, tunedShape(options));
+  if (other !== "") refuse(`it was measured for another shape: ${other}`);
+}
+
+/**
+ * Checks that a record was measured on a device's adapter.
+ *
+ * @throws {CoupletError} `tuning` where it was not.
+ */
+export function checkTuningDevice(record: TuningRecord, device: GPUDevice): void {
+  const other = differences(record.adapter, adapterIdentity(device));
+  if (other !== "") refuse(`it was measured on another device: ${other}`);
+}
+
+/** What tells layers of one kind from others. */
+export type LayerKind = Pick<
+  TunedAttention,
+  "keys" | "values" | "keyValueHeads" | "slidingWindow"
+>;
+
+/** What of a layer, or of what was measured for it, that is. */
+export function layerKind(
+  { keys, values, keyValueHeads, slidingWindow }: LayerKind,
+): LayerKind {
+  return { keys, values, keyValueHeads, slidingWindow };
+}
+
+/**
+ * What was measured to be the fastest for a layer.
+ *
+ * @param rounding Names of kernels that are not to be taken, because they round products to f16.
+ * @throws {CoupletError} `tuning` where nothing was.
+ */
+export function findTuned(
+  { attention }: TuningRecord,
+  layer: ResolvedLayer,
+  way: AttentionWay,
+  rounding: ReadonlySet<string>,
+): MeasuredCandidate {
+  const kind = layerKind(layer);
+  const found = attention.find((one) =>
+    differences({ ...kind, way }, { ...layerKind(one), way: one.way }) === ""
+  );
+  if (found !== undefined) {
+    const fastest = found.candidates.find(({ kernels }) =>
+      !kernels.some((name) => rounding.has(name))
+    );
+    if (fastest !== undefined) return fastest;
+    refuse("all it measured rounds products to f16, and the plan's precision is f32");
+  }
+  const { keys, values, keyValueHeads, slidingWindow } = kind;
+  refuse(
+    `it has no ${way} of ${keys}/${values} with ${keyValueHeads} KV heads that see ${
+      slidingWindow || "all"
+    } tokens`,
+  );
+}
+
+/** @throws {CoupletError} `tuning`: the record chose kernels that a plan cannot use. */
+export function refuseChoice(
+  { kernels }: MeasuredCandidate,
+  given: readonly string[],
+): never {
+  const missing = kernels.find((name) => !given.includes(name));
+  refuse(
+    missing === undefined
+      ? `its choice, ${kernels.join(" + ")}, does not fit this plan`
+      : `its kernel ${missing} was not given, or a feature that it needs`,
+  );
+}

@@ -1,0 +1,384 @@
+import {
+  type CacheOptions,
+  type ExactTiers,
+  type ResolvedOptions,
+  resolveOptions,
+  SHAPE_FIELDS,
+  TIER_FIELDS,
+} from "../plan/options.ts";
+import { keyFields } from "../model/key_fields.ts";
+import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "../plan/sizes.ts";
+import { type LayerPolicy, type Policy, SCHEMES } from "../schemes/policy.ts";
+import { checkOptions, type Fields, listOf, TEXT } from "../base/check_options.ts";
+import { NUMBER, record } from "../base/data_kinds.ts";
+import { SIDE, type Side, SIDES } from "../model/side.ts";
+import { CoupletError } from "../base/errors.ts";
+import { type Choice, solveKnapsack } from "./knapsack.ts";
+import { recordBits } from "../records/layout.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
+
+/** What a model loses when one side of one layer is coded, and all else is uncompressed. */
+export interface Sensitivity {
+  /** Layer index, from 0. */
+  readonly layer: number;
+  /** The side that is coded. */
+  readonly side: Side;
+  /** The scheme it is coded in. */
+  readonly scheme: SchemeId;
+  /**
+   * The loss, in any unit that adds up over layers and sides, such as the KL divergence from the
+   * uncompressed model in nats per token. Noise may make it negative.
+   */
+  readonly loss: number;
+}
+
+/** What {@linkcode choosePolicy} chooses under. */
+export interface ChoosePolicyOptions extends Pick<CacheOptions, "shape" | "keys"> {
+  /**
+   * Most bits per channel of everything resident, as {@linkcode CachePlan.effectiveBits} counts them: codes,
+   * codebooks, exact tiers and tables.
+   */
+  readonly budgetBits: number;
+  /** Tokens that one sequence will hold. `Infinity` makes the budget one of nominal bits, the codes' alone. */
+  readonly tokens: number;
+  /** Sequences that will share the codebooks. */
+  readonly sequences: number;
+  /** Tokens kept exactly; none where absent. */
+  readonly tiers?: ExactTiers;
+  /** Most new tokens of a sequence in one step, each an exact token more; 1 where absent. */
+  readonly appendTokens?: number;
+  /** Schemes to choose among; where absent, all that have sensitivities. */
+  readonly candidates?: readonly SchemeId[];
+  /** One for each layer, side and candidate; `f16` loses nothing, and needs none. */
+  readonly sensitivities: readonly Sensitivity[];
+}
+
+/** A policy, and why it is this one. */
+export interface ChosenPolicy {
+  /** The policy, for `planCache`. */
+  readonly policy: Policy;
+  /** Bits per channel of everything resident, as {@linkcode ChoosePolicyOptions.budgetBits}. */
+  readonly effectiveBits: number;
+  /** Bits per channel of the codes alone, mean over layers and sides. */
+  readonly nominalBits: number;
+  /** Sum of the chosen sensitivities. */
+  readonly expectedLoss: number;
+  /** The choice in words: what was chosen for each layer and side, and what its neighbours would have cost. */
+  describe(): string;
+}
+
+/** One side of one layer. */
+interface Item {
+  readonly layer: number;
+  readonly side: Side;
+}
+
+/** A scheme that an item may take. */
+interface Option extends Choice {
+  readonly scheme: SchemeId;
+}
+
+/** How memory is counted: in bytes, or, for tokens without end, in bits of a channel. */
+interface Memory {
+  /** What the schemes of all layers take. */
+  size(layers: readonly LayerPolicy[]): number;
+  /** Units of one bit per channel. */
+  readonly unitsPerBit: number;
+}
+
+const WHAT = "Cannot choose a policy";
+
+/** What the options of {@linkcode choosePolicy} may be. */
+export function choiceFields(): Fields<ChoosePolicyOptions> {
+  return {
+    shape: SHAPE_FIELDS,
+    keys: keyFields,
+    budgetBits: NUMBER,
+    tokens: NUMBER,
+    sequences: NUMBER,
+    "tiers?": TIER_FIELDS,
+    "appendTokens?": NUMBER,
+    "candidates?": SCHEMES,
+    sensitivities: listOf(
+      record<Sensitivity>("{ layer, side, scheme, loss }", {
+        layer: NUMBER,
+        side: SIDE,
+        scheme: TEXT,
+        loss: NUMBER,
+      }),
+    ),
+  };
+}
+
+/** A budget that is another policy's own figure leaves room for that policy. */
+const ROUNDING = 1e-12;
+
+/**
+ * Chooses a scheme for each layer's keys and each layer's values, so that the sum of the sensitivities is
+ * least among all policies that meet a budget of bits.
+ *
+ * What a codebook costs per token depends on how many tokens share it, so that the best policy for a short
+ * context is another than for a long one. The bits are counted as `planCache` counts them, at this number of
+ * tokens and sequences.
+ *
+ * The choice is a multiple-choice knapsack, solved by dynamic programming. That losses add up over layers
+ * and sides is an assumption, which holds where they are small.
+ *
+ * @example 1.75 bits at 32,000 tokens
+ * ```ts
+ * import { choosePolicy } from "@couplet/kv";
+ *
+ * // Of this model's sides, the keys suffer most.
+ * const sensitivities = [
+ *   { layer: 0, side: "keys", scheme: "c4b8", loss: 0.02 },
+ *   { layer: 0, side: "keys", scheme: "c8b8", loss: 0.09 },
+ *   { layer: 0, side: "values", scheme: "c4b8", loss: 0.01 },
+ *   { layer: 0, side: "values", scheme: "c8b8", loss: 0.02 },
+ * ] as const;
+ * const { policy, describe } = choosePolicy({
+ *   shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
+ *   keys: { space: "as-scored" },
+ *   budgetBits: 1.75,
+ *   tokens: 32768,
+ *   sequences: 1,
+ *   sensitivities,
+ * });
+ * console.log(describe());
+ * console.assert(policy.keys === "c4b8" && policy.values === "c8b8");
+ * ```
+ *
+ * @throws {CoupletError} `usage` where a number is none, a sensitivity is missing or not finite, or no policy
+ * meets the budget: the error then names the smallest policy. `scheme` and `shape` where a candidate is unknown
+ * or does not divide the head dimension, and `shape` for an option that it does not know, or of another type.
+ */
+export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
+  checkOptions("shape", WHAT, choiceFields(), options);
+  const { shape, budgetBits, sensitivities } = options;
+  checkNumbers(options);
+  const candidates = options.candidates ?? [...new Set(sensitivities.map(({ scheme }) => scheme))];
+  if (candidates.length === 0) {
+    throw usage("there is no scheme to choose from", "Give sensitivities, or candidates");
+  }
+  const losses = lossTable(sensitivities, candidates, shape.layers);
+  const [first] = candidates;
+  const uniform = Array.from({ length: shape.layers }, (): LayerPolicy => ({
+    keys: first!,
+    values: first!,
+  }));
+  const memory = memoryOf(options, asPolicy(uniform));
+  const base = memory.size(uniform);
+  const items = uniform.flatMap((_, layer) => SIDES.map((side): Item => ({ layer, side })));
+  const choices = items.map(({ layer, side }) =>
+    candidates.map((scheme): Option => ({
+      scheme,
+      cost: memory.size(uniform.with(layer, { ...uniform[layer]!, [side]: scheme })) - base,
+      loss: losses(layer, side, scheme),
+    }))
+  );
+
+  const solution = solveKnapsack(
+    choices,
+    budgetBits * memory.unitsPerBit * (1 + ROUNDING) - base,
+  );
+  const picked = (solution ?? choices.map(cheapest)) as readonly Option[];
+  const layers = uniform.map((_, layer): LayerPolicy => ({
+    keys: picked[2 * layer]!.scheme,
+    values: picked[2 * layer + 1]!.scheme,
+  }));
+  const policy = asPolicy(layers);
+  const effectiveBits = memory.size(layers) / memory.unitsPerBit;
+  if (solution === undefined) {
+    throw usage(
+      `the budget is ${budgetBits} bits per channel, and the smallest policy (${
+        describePolicy(policy)
+      }) takes ${formatBits(effectiveBits)} for ${describeSize(options)}`,
+      `Allow ${
+        formatBits(effectiveBits)
+      } bits, hold more tokens, or offer schemes with fewer bits or centroids`,
+    );
+  }
+  const expectedLoss = picked.reduce((sum, { loss }) => sum + loss, 0);
+  const { headDim } = options.shape;
+  const nominalBits = picked.reduce((sum, { scheme }) => sum + bitsOf(scheme, headDim), 0) /
+    picked.length;
+  return {
+    policy,
+    effectiveBits,
+    nominalBits,
+    expectedLoss,
+    describe: () =>
+      [
+        `${formatBits(effectiveBits)} of ${budgetBits} bits per channel for ${
+          describeSize(options)
+        }, ${formatBits(nominalBits)} of them codes; expected loss ${formatLoss(expectedLoss)}`,
+        ...items.map(({ layer, side }, i) =>
+          `layer ${layer} ${side}: ${describeChoice(picked[i]!, choices[i]!, memory.unitsPerBit)}`
+        ),
+      ].join("\n"),
+  };
+}
+
+function checkNumbers({ budgetBits, tokens, sequences, appendTokens = 1 }: ChoosePolicyOptions) {
+  if (!(budgetBits > 0 && budgetBits < Infinity)) {
+    throw usage(`the budget is ${budgetBits} bits`, "Give a positive number of bits per channel");
+  }
+  const counts = { sequences, appendTokens, ...(tokens === Infinity ? {} : { tokens }) };
+  for (const [name, count] of Object.entries(counts)) {
+    if (Number.isSafeInteger(count) && count > 0) continue;
+    throw usage(`${name} is ${count}`, "Give a whole number of 1 or more");
+  }
+}
+
+/** The loss of every layer, side and candidate; all of them are checked to be there. */
+function lossTable(
+  sensitivities: readonly Sensitivity[],
+  candidates: readonly SchemeId[],
+  layers: number,
+): (layer: number, side: Side, scheme: SchemeId) => number {
+  const key = (layer: number, side: Side, scheme: SchemeId) => `${layer} ${side} ${scheme}`;
+  const table = new Map<string, number>();
+  for (const { layer, side, scheme, loss } of sensitivities) {
+    const name = `${scheme} ${side} of layer ${layer}`;
+    if (!Number.isFinite(loss)) {
+      throw usage(`the sensitivity of the ${name} is ${loss}`, "Give finite numbers");
+    }
+    if (table.has(key(layer, side, scheme))) {
+      throw usage(`the sensitivity of the ${name} comes twice`, "Give one of each");
+    }
+    table.set(key(layer, side, scheme), loss);
+  }
+  const missing: string[] = [];
+  for (const scheme of candidates) {
+    const { lossless } = parseScheme(scheme);
+    for (let layer = 0; layer < layers; layer++) {
+      for (const side of SIDES) {
+        if (lossless) table.set(key(layer, side, scheme), 0);
+        else if (!table.has(key(layer, side, scheme))) {
+          missing.push(`${scheme} ${side} of layer ${layer}`);
+        }
+      }
+    }
+  }
+  if (missing.length > 0) {
+    const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
+    throw usage(
+      `there is no sensitivity of the ${missing.slice(0, 3).join(", ")}${more}`,
+      "Measure every candidate on both sides of every layer, or name fewer candidates",
+    );
+  }
+  return (layer, side, scheme) => table.get(key(layer, side, scheme))!;
+}
+
+/** Bits per channel of a scheme's records. */
+function bitsOf(scheme: SchemeId, headDim: number): number {
+  return recordBits(parseScheme(scheme).layout(headDim), headDim);
+}
+
+/** How the memory of a policy is counted. */
+function memoryOf(options: ChoosePolicyOptions, example: Policy): Memory {
+  const { shape, keys, tokens, sequences, appendTokens = 1 } = options;
+  if (tokens === Infinity) {
+    return {
+      unitsPerBit: 2 * shape.layers,
+      size: (layers) =>
+        layers.reduce(
+          (sum, { keys, values }) =>
+            sum + bitsOf(keys, shape.headDim) + bitsOf(values, shape.headDim),
+          0,
+        ),
+    };
+  }
+  function resolve(policy: Policy): ResolvedOptions {
+    return resolveOptions({
+      shape,
+      keys,
+      policy,
+      tiers: options.tiers ?? { sinks: 0, window: 0 },
+      capacity: {
+        sequences,
+        tokens: tokens * sequences,
+        sequenceTokens: tokens,
+        stepTokens: appendTokens * sequences,
+        appendTokens,
+      },
+    });
+  }
+  return {
+    unitsPerBit: (tokenChannels(resolve(example)) * tokens * sequences) / 8,
+    size(layers): number {
+      const resolved = resolve(asPolicy(layers));
+      const byLayer = resolved.layers.map((layer) => layerBytes(resolved, layer, 1));
+      return totalBytes(byLayer, sharedTableBytes(resolved, 1), 0).total;
+    },
+  };
+}
+
+/** Schemes of every layer as a policy: the commonest pair, and exceptions. */
+function asPolicy(layers: readonly LayerPolicy[]): Policy {
+  const counts = new Map<string, number>();
+  for (const one of layers) counts.set(pairId(one), (counts.get(pairId(one)) ?? 0) + 1);
+  const commonest = layers.reduce((a, b) =>
+    counts.get(pairId(b))! > counts.get(pairId(a))! ? b : a
+  );
+  const exceptions = layers.flatMap((one, layer) =>
+    pairId(one) === pairId(commonest) ? [] : [[layer, one] as const]
+  );
+  return {
+    ...commonest,
+    ...(exceptions.length > 0 ? { layers: Object.fromEntries(exceptions) } : {}),
+  };
+}
+
+function pairId({ keys, values }: LayerPolicy): string {
+  return `${keys}/${values}`;
+}
+
+function cheapest(choices: readonly Option[]): Option {
+  return choices.reduce((a, b) => b.cost < a.cost ? b : a);
+}
+
+/** What was chosen for one side of one layer, and what the next smaller and the next larger scheme would change. */
+function describeChoice(chosen: Option, choices: readonly Option[], unitsPerBit: number): string {
+  const bits = ({ cost }: Option) => formatBits(Math.abs(cost - chosen.cost) / unitsPerBit);
+  const better = choices
+    .filter(({ cost, loss }) => cost > chosen.cost && loss < chosen.loss)
+    .toSorted((a, b) => a.cost - b.cost || a.loss - b.loss)[0];
+  const smaller = choices
+    .filter(({ cost }) => cost < chosen.cost)
+    .toSorted((a, b) => b.cost - a.cost || a.loss - b.loss)[0];
+  return [
+    `${chosen.scheme}, loses ${formatLoss(chosen.loss)}`,
+    ...(smaller === undefined ? [] : [
+      `${smaller.scheme} would lose ${formatLoss(smaller.loss)} and save ${bits(smaller)} bits`,
+    ]),
+    ...(better === undefined ? [] : [
+      `${better.scheme} would lose ${formatLoss(better.loss)} and take ${bits(better)} bits more`,
+    ]),
+  ].join("; ");
+}
+
+function describePolicy(policy: Policy): string {
+  return [
+    pairId(policy),
+    ...Object.entries(policy.layers ?? {}).map(([layer, one]) => `layer ${layer} ${pairId(one)}`),
+  ].join(", ");
+}
+
+function describeSize({ tokens, sequences }: ChoosePolicyOptions): string {
+  if (tokens === Infinity) return "codes alone";
+  return `${sequences} sequence${sequences === 1 ? "" : "s"} of ${tokens} tokens`;
+}
+
+/** Up to three digits behind the point, rounded up, so that what is named suffices. */
+function formatBits(bits: number): string {
+  return `${Math.ceil(bits * 1000 - 1e-6) / 1000}`;
+}
+
+function formatLoss(loss: number): string {
+  return loss.toPrecision(3);
+}
+
+function usage(why: string, remedy: string): CoupletError {
+  return new CoupletError("usage", { what: WHAT, why, remedy });
+}

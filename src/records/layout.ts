@@ -1,0 +1,156 @@
+import { raise } from "../base/raise.ts";
+
+/** Numbers of one kind in a record: metadata, or codes, or a plane of their bits. */
+export interface RecordSection {
+  /** What they are, for people; the section named `codes` holds the codes, or their first plane. */
+  readonly name: string;
+  /** Whether each token has some for itself, or all tokens of the record share them. */
+  readonly per: "record" | "token";
+  /** How many: of the record, or of each token. */
+  readonly count: number;
+  /** Bits of one. */
+  readonly bits: number;
+}
+
+/** A section at its place. Number `i` of token `t` begins at bit `firstBit + (t * count + i) * bits` of a record. */
+export interface PlacedSection extends RecordSection {
+  /** The first bit, counted from the record's lowest. */
+  readonly firstBit: number;
+}
+
+/**
+ * How the codes of one KV head lie in u32 words.
+ *
+ * A record holds `tokens` consecutive tokens of one KV head and one side (keys or values) in `words` words, section by
+ * section: first what else a scheme must know to decode them, {@linkcode RecordMetadata}, then, from a word of its own on,
+ * the codes. Numbers lie least significant bit first, and may straddle two words.
+ */
+export interface RecordLayout {
+  /** All that a record holds, in order. */
+  readonly sections: readonly PlacedSection[];
+  /** Codes per token and KV head. */
+  readonly codes: number;
+  /** Bits per code. */
+  readonly codeBits: number;
+  /** Tokens in one record, a power of two up to 64. */
+  readonly tokens: number;
+  /** u32 words in one record. */
+  readonly words: number;
+  /** Bits in front of the codes. */
+  readonly metadata: RecordMetadata;
+  /** Words in front of the codes: those that the metadata fill. */
+  readonly metadataWords: number;
+  /** Unused bits of one record. */
+  readonly paddingBits: number;
+}
+
+/** What a record holds besides codes: first what its tokens share, then token by token what each has for itself. */
+export interface RecordMetadata {
+  /** Bits all tokens of the record share. */
+  readonly sharedBits: number;
+  /** Bits of each token. */
+  readonly tokenBits: number;
+}
+
+/** A record of codes and nothing else. */
+const NO_METADATA: RecordMetadata = { sharedBits: 0, tokenBits: 0 };
+
+/** The share of a record that may be padding. */
+const MAX_PADDING = 0.03;
+
+/**
+ * The layout for `codes` codes of `codeBits` bits per token and KV head.
+ *
+ * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
+ * unused.
+ */
+export function recordLayout(
+  codes: number,
+  codeBits: number,
+  { sharedBits, tokenBits }: RecordMetadata = NO_METADATA,
+  least = 1,
+): RecordLayout {
+  return sectionedLayout(
+    [
+      { name: "shared", per: "record", count: sharedBits, bits: 1 },
+      { name: "token", per: "token", count: tokenBits, bits: 1 },
+    ],
+    [{ name: "codes", per: "token", count: codes, bits: codeBits }],
+    least,
+  );
+}
+
+/**
+ * The layout of records with several runs of numbers.
+ *
+ * @param metadata What lies in front of the codes.
+ * @param planes The codes, and other planes of their bits; each begins with a word of its own.
+ * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
+ * unused.
+ */
+export function sectionedLayout(
+  metadata: readonly RecordSection[],
+  planes: readonly [RecordSection, ...RecordSection[]],
+  least = 1,
+): RecordLayout {
+  const sizeOf = ({ per, count, bits }: RecordSection, tokens: number) =>
+    count * bits * (per === "token" ? tokens : 1);
+  const total = (per: RecordSection["per"]) =>
+    metadata.filter((one) => one.per === per).reduce((sum, one) => sum + sizeOf(one, 1), 0);
+  for (let tokens = least;; tokens *= 2) {
+    const sections: PlacedSection[] = [];
+    let bit = 0;
+    let used = 0;
+    const wordEnd = () => Math.ceil(bit / 32);
+    const place = (section: RecordSection) => {
+      const size = sizeOf(section, tokens);
+      if (size > 0) sections.push({ ...section, firstBit: bit });
+      bit += size;
+      used += size;
+    };
+    metadata.forEach(place);
+    const metadataWords = wordEnd();
+    for (const plane of planes) {
+      bit = wordEnd() * 32;
+      place(plane);
+    }
+    const words = wordEnd();
+    const paddingBits = words * 32 - used;
+    if (paddingBits >= MAX_PADDING * words * 32) continue;
+    return {
+      sections,
+      codes: planes[0].count,
+      codeBits: planes[0].bits,
+      tokens,
+      words,
+      metadata: { sharedBits: total("record"), tokenBits: total("token") },
+      metadataWords,
+      paddingBits,
+    };
+  }
+}
+
+/** Words that `tokens` tokens of one KV head occupy. */
+export function recordWords(layout: RecordLayout, tokens: number): number {
+  return Math.ceil(tokens / layout.tokens) * layout.words;
+}
+
+/** Bits of a record per channel of its tokens, metadata included and padding not. */
+export function recordBits(layout: RecordLayout, headDim: number): number {
+  return (layout.words * 32 - layout.paddingBits) / (layout.tokens * headDim);
+}
+
+/**
+ * Checks that channels divide into groups of so many.
+ *
+ * @throws {CoupletError} `shape` where they do not.
+ */
+export function requireMultiple(scheme: string, headDim: number, of: number): void {
+  if (headDim > 0 && headDim % of === 0) return;
+  raise(
+    "shape",
+    `Cannot use ${scheme} at head dimension ${headDim}`,
+    `${headDim} channels do not divide into groups of ${of}`,
+    `Use a head dimension that ${of} divides, or another scheme`,
+  );
+}

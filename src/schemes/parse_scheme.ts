@@ -1,0 +1,109 @@
+/** The families of schemes: which of them an id is of. */
+import {
+  checkOptions,
+  FUNCTION,
+  having,
+  type Kind,
+  kind,
+  POSITIVE,
+  TEXT,
+  whole,
+} from "../base/check_options.ts";
+import { describeValue } from "../base/describe_value.ts";
+import { CoupletError } from "../base/errors.ts";
+import { coupled } from "./coupled.ts";
+import { ggml } from "./ggml.ts";
+import { half } from "./half.ts";
+import { kivi } from "./kivi.ts";
+import { lattice } from "./lattice.ts";
+import { turboQuant } from "./turbo_quant.ts";
+import type { CodebookSpec, OtherFamily, OwnScheme, Scheme, SchemeId } from "./scheme.ts";
+
+/** Each family of schemes parses the ids it knows. */
+const families: readonly ((id: SchemeId) => OwnScheme | undefined)[] = [
+  half,
+  coupled,
+  lattice,
+  turboQuant,
+  kivi,
+  ggml,
+];
+
+const parsed = new Map<SchemeId, Scheme>();
+
+/**
+ * The scheme an id names.
+ *
+ * @throws {CoupletError} `scheme` where no family of schemes knows the id.
+ */
+export function parseScheme(id: SchemeId): Scheme {
+  let scheme = parsed.get(id);
+  if (scheme === undefined) {
+    if (TEXT[1](id)) { for (const family of families) scheme ??= family(id); }
+    if (scheme === undefined) {
+      throw new CoupletError("scheme", {
+        what: `Cannot use the scheme ${describeValue(id)}`,
+        why: "no scheme has an id of that form",
+        remedy:
+          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or a baseline: t1b1 to t1b4, kc2, kc4, kt2, kt4, q4, q8',
+      });
+    }
+    parsed.set(id, scheme);
+  }
+  return scheme;
+}
+
+/** Blocks that a page divides into. */
+const BLOCKS: readonly unknown[] = [1, 2, 4, 8, 16, 32, 64];
+
+/**
+ * Makes a scheme of another program or package known, by its id: {@linkcode parseScheme} then returns it, and caches can be
+ * planned with it. What codes vectors in float64 is given to {@linkcode registerCodec}, what its kernels are made of to
+ * `registerKernels()` of `@couplet/kv/generate`. See docs/adding_a_scheme.md.
+ *
+ * @throws {CoupletError} `scheme` where it is no scheme, its id is not of lower-case letters and digits, its family has no
+ * slash in its name, or another scheme has its id.
+ */
+export function registerScheme(scheme: Scheme): void {
+  const what = "Cannot register a scheme";
+  const flag: Kind<boolean> = kind("true or false", (value) => typeof value === "boolean");
+  checkOptions("scheme", what, {
+    scheme: {
+      id: kind<string>(
+        "lower-case letters and digits",
+        (id) => TEXT[1](id) && /^[a-z][a-z0-9]*$/.test(id),
+      ),
+      family: kind<OtherFamily>(
+        "a name of two parts, owner/family",
+        (name) => TEXT[1](name) && /^[^/]+\/[^/]+$/.test(name),
+      ),
+      channels: whole(1, 256),
+      codeBits: whole(1, 32),
+      block: kind<number>("1, 2, 4, 8, 16, 32 or 64 tokens", (tokens) => BLOCKS.includes(tokens)),
+      bits: POSITIVE,
+      centroids: whole(0),
+      "codebook?": having<CodebookSpec>(
+        "{ source, sharedBy, words }",
+        "source",
+        "sharedBy",
+        "words",
+      ),
+      positional: flag,
+      lossless: flag,
+      layout: FUNCTION,
+      work: FUNCTION,
+    },
+  }, { scheme });
+  const { id } = scheme;
+  let known: Scheme | undefined;
+  for (const parse of families) known ??= parse(id);
+  known ??= parsed.get(id);
+  if (known !== undefined && known !== scheme) {
+    throw new CoupletError("scheme", {
+      what,
+      why: `there is a scheme "${id}" of the family ${known.family}`,
+      remedy: "Choose another id",
+    });
+  }
+  parsed.set(id, scheme);
+}

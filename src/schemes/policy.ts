@@ -1,0 +1,36 @@
+/** Which scheme each layer uses, and what a policy may be. */
+import type { SchemeId } from "./scheme.ts";
+import { type Fields, type Kind, kind, listOf, TEXT } from "../base/check_options.ts";
+
+/** One layer's schemes. */
+export interface LayerPolicy {
+  /** Scheme of the keys. */
+  readonly keys: SchemeId;
+  /** Scheme of the values. */
+  readonly values: SchemeId;
+}
+
+/** Which scheme each layer uses. */
+export interface Policy extends LayerPolicy {
+  /** Exceptions by layer index. */
+  readonly layers?: Readonly<Record<number, LayerPolicy>>;
+}
+
+/** Ids are parsed where they are used. */
+const SCHEME: Kind<SchemeId> = kind('the id of a scheme, such as "u8b8"', TEXT[1]);
+const LAYER_FIELDS: Fields<LayerPolicy> = { keys: SCHEME, values: SCHEME };
+
+/** What a policy may be. */
+export const POLICY_FIELDS: Fields<Policy> = {
+  ...LAYER_FIELDS,
+  "layers?": layersFields,
+};
+
+function layersFields(value: unknown): Fields<Record<number, LayerPolicy>> {
+  return Object.fromEntries(Object.keys(Object(value)).map((layer) => [layer, LAYER_FIELDS]));
+}
+
+/** Ids of schemes. */
+export const SCHEMES: Kind<readonly string[]> = /* @__PURE__ */ listOf(
+  /* @__PURE__ */ kind('the id of a scheme, such as "c8b8"', (value) => TEXT[1](value)),
+);

@@ -1,0 +1,61 @@
+/** The codecs of the families of schemes; a bundle that only runs kernels leaves this out, and them. */
+import { checkOptions, FUNCTION, TEXT } from "../base/check_options.ts";
+import { CoupletError } from "../base/errors.ts";
+import type { OtherFamily, Scheme, SchemeFamily } from "./scheme.ts";
+import { parseScheme } from "./parse_scheme.ts";
+import { coupledCodec } from "./coupled.ts";
+import { halfCodec } from "./half.ts";
+import { hadamardCodec } from "./hadamard_codec.ts";
+import { levelsCodec } from "./uniform.ts";
+import type { Codec } from "./codec.ts";
+
+/** Each family of schemes has a codec for its own. */
+const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
+  half: halfCodec,
+  coupled: coupledCodec,
+  uniform: levelsCodec,
+  hadamard: hadamardCodec,
+};
+
+const others = new Map<OtherFamily, (scheme: Scheme) => Codec>();
+
+/**
+ * Gives a family of another program or package its codecs.
+ *
+ * @param codec The codec of one of its schemes.
+ */
+export function registerCodec(family: OtherFamily, codec: (scheme: Scheme) => Codec): void {
+  checkOptions("scheme", "Cannot register codecs", { family: TEXT, codec: FUNCTION }, {
+    family,
+    codec,
+  });
+  others.set(family, codec);
+}
+
+/**
+ * The codec of a scheme.
+ *
+ * @throws {CoupletError} `scheme` where the scheme is none that `parseScheme` gave, or its family has no codecs.
+ */
+export function schemeCodec(scheme: Scheme): Codec {
+  const what = `Cannot code vectors with the scheme "${Object(scheme).id}"`;
+  if (parseScheme(Object(scheme).id) !== scheme) {
+    throw new CoupletError("scheme", {
+      what,
+      why: "no family of schemes made it",
+      remedy: "Take schemes from parseScheme()",
+    });
+  }
+  const { family } = scheme;
+  const codec = Object.hasOwn(codecs, family)
+    ? codecs[family as SchemeFamily]
+    : others.get(family as OtherFamily);
+  if (codec === undefined) {
+    throw new CoupletError("scheme", {
+      what,
+      why: `the family ${family} has no codecs`,
+      remedy: "Register them (registerCodec)",
+    });
+  }
+  return codec(scheme);
+}

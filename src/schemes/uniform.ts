@@ -1,0 +1,167 @@
+/** What schemes of evenly spaced levels share: the codec, and its record. */
+import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../base/float16.ts";
+import { type RecordLayout, recordLayout, requireMultiple } from "../records/layout.ts";
+import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/pack.ts";
+import type { Codec } from "./codec.ts";
+import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
+import { blockLimits, type ChannelLimits } from "./outliers.ts";
+
+/** Numbers that share a scale. */
+export const GROUP = 32;
+
+/**
+ * Levels at equal distances, a scale, for each group of 32 numbers: code `c` stands for
+ * `minimum + scale * (c - zero)`. Scale and minimum are binary16.
+ */
+export interface UniformLevels {
+  /** What a group is: consecutive tokens of one channel, which are a block then, or consecutive channels of one token. */
+  readonly group: "tokens" | "channels";
+  /**
+   * What the scale divides into `steps`.
+   *
+   * - `range`: from the group's smallest number, which is kept as the minimum, to its largest
+   * - `magnitude`: from 0 to the largest magnitude; there is no minimum
+   * - `extreme`: the same, but the scale has the sign that puts the number of largest magnitude at the lowest code; of two
+   *   as large, the negative one
+   */
+  readonly span: "range" | "magnitude" | "extreme";
+  /** Scales in the span. */
+  readonly steps: number;
+  /** The code of `minimum`, or of 0 where there is none. */
+  readonly zero: number;
+}
+
+/** What only this family asks of its schemes. */
+const levelsOfSchemes = /* @__PURE__ */ new WeakMap<Scheme, UniformLevels>();
+
+/** The levels that the codes of a scheme count, one that {@linkcode levelScheme} made. */
+export function uniformLevels(scheme: Scheme): UniformLevels {
+  return levelsOfSchemes.get(scheme)!;
+}
+
+/** A group's scale and minimum, as stored. */
+interface GroupLevels {
+  readonly scale: number;
+  readonly minimum: number;
+}
+
+/** The binary16 number nearest to `extent / steps`, ties to even; the comparisons that decide are exact, in f32 as well. */
+function scaleOf(extent: number, steps: number): number {
+  let bits = Math.max(0, toFloat16Bits(Math.abs(extent) / steps) - 1); // abs for the negative zero
+  const middle = () => (steps * (fromFloat16Bits(bits) + fromFloat16Bits(bits + 1))) / 2;
+  while (extent > middle() || (extent === middle() && bits % 2 === 1)) bits++;
+  return fromFloat16Bits(bits);
+}
+
+/** The levels of a group whose numbers lie between two of them. */
+function levelsOf(
+  { span, steps }: UniformLevels,
+  { low, high }: ChannelLimits,
+): GroupLevels {
+  if (span === "range") {
+    const minimum = roundToFloat16(low) + 0; // of the two zeros, the positive one
+    // Kernels subtract in f32.
+    return { scale: scaleOf(Math.fround(high - minimum), steps), minimum };
+  }
+  const magnitude = scaleOf(Math.max(-low, high), steps);
+  return { scale: span === "extreme" && high > -low ? -magnitude : magnitude, minimum: 0 };
+}
+
+/** The code of the nearest level, ties to the higher code. */
+function codeOf(number: number, { scale, minimum }: GroupLevels, zero: number, bits: number) {
+  if (scale === 0) return zero;
+  const code = Math.floor(Math.fround(number - minimum) / scale + zero + 0.5);
+  return Math.min(Math.max(code, 0), 2 ** bits - 1);
+}
+
+/** Bits of a group's scale, and of its minimum where there is one. */
+function groupBitsOf({ span }: UniformLevels): number {
+  return span === "range" ? 32 : 16;
+}
+
+/**
+ * A scheme of evenly spaced levels, which needs no codebook. A record has each group's scale, and in its upper half word
+ * the minimum where there is one, channel by channel or token by token, and then the codes.
+ *
+ * Codes are reproducible: scale and minimum are rounded to binary16 first, and then each number gets the level nearest to it.
+ * Where a group is a channel of a block, a number far from all others is left out of the range, and gets the last level.
+ */
+export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevels): OwnScheme {
+  const { group } = levels;
+  const block = group === "tokens" ? GROUP : 1;
+  const groupBits = groupBitsOf(levels);
+
+  function layout(headDim: number): RecordLayout {
+    requireMultiple(id, headDim, GROUP);
+    const metadata = group === "tokens"
+      ? { sharedBits: headDim * groupBits, tokenBits: 0 }
+      : { sharedBits: 0, tokenBits: (headDim / GROUP) * groupBits };
+    return recordLayout(headDim, codeBits, metadata, block);
+  }
+
+  const scheme: OwnScheme = {
+    id,
+    family: "uniform",
+    channels: 1,
+    codeBits,
+    block,
+    bits: codeBits,
+    centroids: 0,
+    positional: false,
+    lossless: false,
+    layout,
+    work: (headDim) => ({ levels: headDim }),
+  };
+  levelsOfSchemes.set(scheme, levels);
+  return scheme;
+}
+
+/** Finds the nearest levels of schemes whose levels are evenly spaced. */
+export function levelsCodec(scheme: Scheme): Codec {
+  const { codeBits, layout } = scheme;
+  const levels = uniformLevels(scheme);
+  const { group, span, zero } = levels;
+  const groupBits = groupBitsOf(levels);
+
+  /** The bit at which the metadata of the group of a number begin. */
+  function groupBit(own: RecordLayout, token: number, channel: number): number {
+    return group === "tokens"
+      ? channel * groupBits
+      : tokenBit(own, token) + Math.floor(channel / GROUP) * groupBits;
+  }
+
+  return {
+    encode(vectors, record, token) {
+      const headDim = vectors[0]!.length;
+      const own = layout(headDim);
+      const width = group === "tokens" ? 1 : GROUP;
+      const limits = group === "tokens" ? blockLimits(vectors).channels : undefined;
+      for (let first = 0; first < headDim; first += width) {
+        const numbers = vectors.flatMap((vector) =>
+          Array.from({ length: width }, (_, i) => vector[first + i]!)
+        );
+        const { scale, minimum } = levelsOf(
+          levels,
+          limits?.[first] ?? { low: Math.min(...numbers), high: Math.max(...numbers) },
+        );
+        const bit = groupBit(own, token, first);
+        writeBits(record, bit, 16, toFloat16Bits(scale));
+        if (span === "range") writeBits(record, bit + 16, 16, toFloat16Bits(minimum));
+        numbers.forEach((number, i) => {
+          const code = codeOf(number, { scale, minimum }, zero, codeBits);
+          writeCode(own, record, token + Math.floor(i / width), first + i % width, code);
+        });
+      }
+    },
+
+    decode(record, token, headDim) {
+      const own = layout(headDim);
+      return Float64Array.from({ length: headDim }, (_, channel) => {
+        const bit = groupBit(own, token, channel);
+        const scale = fromFloat16Bits(readBits(record, bit, 16));
+        const minimum = span === "range" ? fromFloat16Bits(readBits(record, bit + 16, 16)) : 0;
+        return minimum + scale * (readCode(own, record, token, channel) - zero);
+      });
+    },
+  };
+}

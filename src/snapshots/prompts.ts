@@ -1,0 +1,245 @@
+/** Prompt prefixes in a store: keys by content, and the search for the longest one that is there. */
+import type { Cache } from "../cache/cache.ts";
+import type { CacheIdentity } from "../cache/identity.ts";
+import { cacheInternals } from "../cache/internals.ts";
+import { checkOptions, having, type Kind, TEXT, whole } from "../base/check_options.ts";
+import { NUMBERS, orNothing, record } from "../base/data_kinds.ts";
+import { CoupletError } from "../base/errors.ts";
+import { MODEL } from "../codebooks/find.ts";
+import type { Sequence } from "../cache/sequences.ts";
+import { hexadecimal, sha256Bytes } from "../base/sha256.ts";
+import { cacheIdentity, readSequence, restoreSequence } from "./snapshot.ts";
+import { encodeSnapshot, inspectSnapshot } from "./file.ts";
+import type { SnapshotStore } from "./store.ts";
+
+/** Tokens that are hashed together. Part of what a key means: other values give other keys. */
+const HASHED_TOKENS = 64;
+
+/** A prompt, and the cache it is for. */
+export interface Prompt extends Pick<CacheIdentity, "planFingerprint" | "codebookFingerprint"> {
+  /** The model, where it is known. */
+  readonly model?: CacheIdentity["model"];
+  /** The tokens, as the model numbers them. */
+  readonly tokenIds: ArrayLike<number>;
+}
+
+/** An entry that could not be used. */
+export interface RefusedEntry {
+  /** Its key in the store. */
+  readonly key: string;
+  /** Tokens of the prefix it should hold. */
+  readonly tokens: number;
+  /** Why: damaged, foreign, or not to be read. */
+  readonly error: CoupletError;
+}
+
+/** What a search found. */
+export interface FoundPrefix {
+  /** Tokens of the longest prefix stored; 0 where none is. */
+  readonly tokens: number;
+  /** Its key, where there is one. */
+  readonly key?: string;
+  /** Its snapshot, where there is one: whole, and of this prompt and cache. */
+  readonly snapshot?: Uint8Array<ArrayBuffer>;
+  /** Longer entries that could not be used. Delete them from the store, or look into them. */
+  readonly refused: readonly RefusedEntry[];
+}
+
+/**
+ * The key of a prompt: a hash of its tokens, of the model, and of all that the cache's codes depend on. Equal
+ * prompts have equal keys in every process.
+ *
+ * @returns `prompt-` and 64 hexadecimal digits.
+ */
+export async function promptKey(prompt: Prompt): Promise<string> {
+  checkOptions("usage", "Cannot hash a prompt", { prompt: promptKind() }, { prompt });
+  const [key] = await prefixKeys(prompt, [prompt.tokenIds.length]);
+  return key!;
+}
+
+/**
+ * Stores a sequence under the key of its tokens.
+ *
+ * @param tokenIds The tokens of the sequence, all of them.
+ * @returns The key.
+ * @throws {CoupletError} `usage` where the sequence has another length; what {@linkcode snapshotSequence} and the
+ * store throw.
+ */
+export async function storePrefix(
+  cache: Cache,
+  store: SnapshotStore,
+  sequence: Sequence,
+  tokenIds: ArrayLike<number>,
+): Promise<string> {
+  cacheInternals(cache);
+  checkOptions("usage", "Cannot store a prefix", {
+    store: storeKind(),
+    sequence: having("what createSequence() gives", "id"),
+    tokenIds: NUMBERS,
+  }, { store, sequence, tokenIds });
+  const length = cache.length(sequence);
+  if (length !== tokenIds.length) {
+    throw new CoupletError("usage", {
+      what: "Cannot store a prefix",
+      why: `sequence ${sequence.id} has ${length} tokens and ${tokenIds.length} were given`,
+      remedy:
+        "Pass all tokens of the sequence, and store it at the length that is to be found again",
+    });
+  }
+  // Both begin before anything waits: sequence and tokens may grow meanwhile.
+  const [{ info, tensors }, key] = await Promise.all([
+    readSequence(cache, sequence),
+    keyOf(cache, Array.from(tokenIds)),
+  ]);
+  await store.put(key, await encodeSnapshot({ info: { ...info, prompt: key }, tensors }));
+  return key;
+}
+
+async function keyOf(cache: Cache, tokenIds: readonly number[]): Promise<string> {
+  return await promptKey({ ...await cacheIdentity(cache), tokenIds });
+}
+
+/**
+ * The longest stored prefix of a prompt, among those of a multiple of `blockTokens` tokens.
+ *
+ * Entries that are damaged or foreign are passed over and reported.
+ *
+ * @param prompt The prompt. To keep its last token to compute logits from, leave it out.
+ * @param blockTokens Lengths at which prefixes are stored.
+ */
+export async function findLongestPrefix(
+  store: SnapshotStore,
+  prompt: Prompt,
+  blockTokens: number,
+): Promise<FoundPrefix> {
+  checkOptions("usage", "Cannot look for a prefix", {
+    store: storeKind(),
+    prompt: promptKind(),
+    blockTokens: whole(1),
+  }, { store, prompt, blockTokens });
+  const blocks = Math.floor(prompt.tokenIds.length / blockTokens);
+  const lengths = Array.from({ length: blocks }, (_, i) => (i + 1) * blockTokens);
+  const keys = await prefixKeys(prompt, lengths);
+  const stored = new Set(await store.list());
+  const refused: RefusedEntry[] = [];
+  for (let block = blocks - 1; block >= 0; block--) {
+    const key = keys[block]!;
+    const tokens = lengths[block]!;
+    if (!stored.has(key)) continue;
+    try {
+      const snapshot = await store.get(key);
+      // Deleted since it was listed.
+      if (snapshot === undefined) continue;
+      await checkEntry(snapshot, key, tokens, prompt);
+      return { tokens, key, snapshot, refused };
+    } catch (error) {
+      if (!(error instanceof CoupletError)) throw error;
+      refused.push({ key, tokens, error });
+    }
+  }
+  return { tokens: 0, refused };
+}
+
+/**
+ * A new sequence with the longest stored prefix of a prompt, or an empty one.
+ *
+ * @param blockTokens Lengths at which prefixes are stored.
+ * @throws {CoupletError} `capacity` where the cache has no room; what the store throws.
+ */
+export async function restoreLongestPrefix(
+  cache: Cache,
+  store: SnapshotStore,
+  tokenIds: ArrayLike<number>,
+  blockTokens: number,
+): Promise<
+  {
+    readonly sequence: Sequence;
+    readonly tokens: number;
+    readonly refused: readonly RefusedEntry[];
+  }
+> {
+  // Before the codebooks are hashed, which takes a while.
+  cacheInternals(cache);
+  checkOptions("usage", "Cannot look for a prefix", {
+    store: storeKind(),
+    tokenIds: NUMBERS,
+    blockTokens: whole(1),
+  }, { store, tokenIds, blockTokens });
+  const prompt = { ...await cacheIdentity(cache), tokenIds };
+  const { tokens, snapshot, refused } = await findLongestPrefix(store, prompt, blockTokens);
+  const sequence = snapshot === undefined
+    ? cache.createSequence()
+    : await restoreSequence(cache, snapshot);
+  return { sequence, tokens, refused };
+}
+
+/** What a store may be. */
+function storeKind(): Kind<SnapshotStore> {
+  return having("a store of snapshots", "get", "put", "list");
+}
+
+/** What a prompt may be; beside it lies what else {@linkcode cacheIdentity} gives. */
+function promptKind(): Kind<Prompt> {
+  return record<Prompt>("{ ...await cacheIdentity(cache), tokenIds }", {
+    planFingerprint: TEXT,
+    codebookFingerprint: TEXT,
+    model: orNothing(MODEL),
+    tokenIds: NUMBERS,
+  });
+}
+
+async function checkEntry(
+  snapshot: Uint8Array,
+  key: string,
+  tokens: number,
+  prompt: Prompt,
+): Promise<void> {
+  const info = await inspectSnapshot(snapshot);
+  const matches = info.length === tokens && (info.prompt ?? key) === key &&
+    info.model?.digest === prompt.model?.digest &&
+    info.planFingerprint === prompt.planFingerprint &&
+    info.codebookFingerprint === prompt.codebookFingerprint;
+  if (matches) return;
+  throw new CoupletError("snapshot", {
+    what: `Cannot use the entry ${key}`,
+    why: "it holds another prompt, or is of another model, plan or set of codebooks",
+    remedy: "Delete the entry",
+  });
+}
+
+/** The keys of the first `lengths[i]` tokens; lengths rise. Each token is hashed about once. */
+async function prefixKeys(prompt: Prompt, lengths: readonly number[]): Promise<string[]> {
+  const { model, planFingerprint, codebookFingerprint, tokenIds } = prompt;
+  const domain = ["couplet-prompt", 1, model?.digest ?? null, planFingerprint, codebookFingerprint];
+  // A chain: the hash so far, then the next tokens. So a long prompt's prefixes share their work.
+  let chain = await sha256Bytes(new TextEncoder().encode(JSON.stringify(domain)));
+  let hashed = 0;
+  const extend = async (end: number) => {
+    const bytes = new Uint8Array(chain.length + (end - hashed) * 4);
+    bytes.set(chain);
+    const view = new DataView(bytes.buffer, chain.length);
+    for (let i = hashed; i < end; i++) view.setUint32((i - hashed) * 4, tokenId(tokenIds, i), true);
+    return await sha256Bytes(bytes);
+  };
+  const keys: string[] = [];
+  for (const length of lengths) {
+    while (length - hashed >= HASHED_TOKENS) {
+      chain = await extend(hashed + HASHED_TOKENS);
+      hashed += HASHED_TOKENS;
+    }
+    keys.push(`prompt-${hexadecimal(length > hashed ? await extend(length) : chain)}`);
+  }
+  return keys;
+}
+
+function tokenId(tokenIds: ArrayLike<number>, index: number): number {
+  const id = tokenIds[index];
+  if (id === undefined || !Number.isInteger(id) || id < 0 || id > 0xffffffff) {
+    throw new CoupletError("usage", {
+      what: "Cannot hash a prompt",
+      why: `token ${index} is ${id}`,
+      remedy: "Pass tokens as the model numbers them: whole numbers from 0",
+    });
+  }
+  return id;
+}

@@ -1,0 +1,444 @@
+/** Sequences as files, and back. */
+import type { Cache } from "../cache/cache.ts";
+import { cacheInternals } from "../cache/internals.ts";
+import { type CacheIdentity, identifyCache } from "../cache/identity.ts";
+import type { ResolvedOptions } from "../plan/options.ts";
+import { pageRuns } from "../cache/cache_commands.ts";
+import { exactSequenceBytes, exactTokenBytes, pageBytes } from "../plan/sizes.ts";
+import { firstKeptPage, ringSlots } from "../plan/pages.ts";
+import { checkOptions, type Fields, TEXT } from "../base/check_options.ts";
+import { CoupletError } from "../base/errors.ts";
+import { messageOf, raise } from "../base/raise.ts";
+import { PAGE_TOKENS } from "../kernels/constants.ts";
+import { type RecordLayout, recordWords } from "../records/layout.ts";
+import { storageBuffer } from "../cache/layer_buffers.ts";
+import { firstRecords } from "../records/pack.ts";
+import type { HeadRange } from "../plan/divide_heads.ts";
+import type { RestoredPart } from "../cache/restored_content.ts";
+import type { SafetensorsTensor } from "../base/safetensors.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import { type Side, SIDES } from "../model/side.ts";
+import { codedTokens, type Sequence, unfinishedFrom } from "../cache/sequences.ts";
+import {
+  checkSnapshot,
+  decodeSnapshot,
+  encodeSnapshot,
+  exactPositions,
+  type HeldTokens,
+  sideNames,
+  type SnapshotContent,
+  snapshotTensors,
+} from "./file.ts";
+
+/** What {@linkcode snapshotSequence} may be told. */
+export interface SnapshotOptions {
+  /** The key of the prompt the tokens belong to ({@linkcode promptKey}), kept in the file. */
+  readonly prompt?: string;
+}
+
+/** What {@linkcode SnapshotOptions} may be. */
+export const SNAPSHOT_FIELDS: Fields<SnapshotOptions> = { "prompt?": TEXT };
+
+/** Codebooks are hashed when a snapshot is first taken or restored, and once. */
+const identities = new WeakMap<Cache, Promise<CacheIdentity>>();
+
+/** What a cache's codes depend on: its model, plan and codebooks, as texts that can be compared. */
+export function cacheIdentity(cache: Cache): Promise<CacheIdentity> {
+  let identity = identities.get(cache);
+  if (identity === undefined) {
+    identity = identifyCache(cache.plan.options, cacheInternals(cache).codedWith);
+    identities.set(cache, identity);
+  }
+  return identity;
+}
+
+/**
+ * A sequence as one file, which {@linkcode restoreSequence} takes, in this process or another, on this
+ * device or another.
+ *
+ * One of two functions that submit to the device and read back (`Cache.readCounters()` is the other): it copies the sequence
+ * into buffers of its own before it returns its promise, so later steps do not change the snapshot.
+ * Submit the commands of the sequence's steps before you call it.
+ *
+ * The file does not depend on where pages lie, on the cache's capacity, or on how the tokens were split
+ * into steps; but the rollback that restores exactly goes as far as `appendTokens` of the cache it came from.
+ *
+ * @throws {CoupletError} `usage` where a step of the sequence was not appended to all layers, or an option is not known;
+ * `lost` or `memory` where the device is lost or out of memory.
+ */
+export async function snapshotSequence(
+  cache: Cache,
+  sequence: Sequence,
+  options: SnapshotOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  checkOptions("usage", "Cannot take a snapshot", SNAPSHOT_FIELDS, options);
+  const { info, tensors } = await readSequence(cache, sequence);
+  return await encodeSnapshot({ info: { ...info, prompt: options.prompt }, tensors });
+}
+
+/** What a snapshot of a sequence holds; it is copied before this returns its promise. */
+export async function readSequence(cache: Cache, sequence: Sequence): Promise<SnapshotContent> {
+  const inside = cacheInternals(cache);
+  const resolved = cache.plan.options;
+  const inner = inside.state(sequence);
+  const { slot, length, exactFrom, tables, restored } = inner;
+  const unfinished = unfinishedFrom(inner);
+  if (unfinished !== undefined) {
+    raise(
+      "usage",
+      "Cannot take a snapshot",
+      `the step of sequence ${sequence.id} from ${unfinished} on was not appended to every layer`,
+      `Append the step to all layers and submit, or give it up: truncate the sequence to ${unfinished} tokens`,
+    );
+  }
+  const held = tables.map(({ first, pages }, table) => {
+    // A step may have left pages that the length alone does not ask for; equal sequences give equal files.
+    const kept = Math.max(first, firstKeptPage(resolved, table, length));
+    const own = pages.slice(kept - first);
+    // What was restored and is not in place yet still lies in its own buffers, in the order of the sequence.
+    const start = kept - (restored?.first[table] ?? 0);
+    return { first: kept, runs: pageRuns(restored ? own.map((_, i) => start + i) : own) };
+  });
+  const state: HeldTokens = {
+    length,
+    exactFrom: heldFrom(resolved, { length, exactFrom }),
+    codedFrom: held.map(({ first }) => first * PAGE_TOKENS),
+  };
+  const reads = resolved.layers.flatMap((own, layer) =>
+    cache.buffers(layer).parts.flatMap((part, i) =>
+      SIDES.map((side) => {
+        const content = restored === undefined ? part : restored.layers[layer]![i]!;
+        const page = pageBytes(resolved, own[side], part.heads.count);
+        const source = side === "keys" ? content.keyRecords : content.valueRecords;
+        const codes = held[own.pageTable]!.runs.map(({ page: first, count }) => ({
+          source: source!,
+          offset: first * page,
+          size: count * page,
+        }));
+        const place = restored === undefined ? slot : 0;
+        const exact = exactRuns(resolved, part.heads.count, place, side, state)
+          .map(({ offset, size }) => ({ source: content.exact, offset, size }));
+        return { layer, side, heads: part.heads, codes, exact };
+      })
+    )
+  );
+  const copies = await copyOut(inside.device, reads.flatMap(({ codes, exact }) => [codes, exact]));
+
+  const coded = codedTokens(resolved, state);
+  const tensors = new Map<string, SafetensorsTensor>();
+  for (const [name, { dtype, shape }] of snapshotTensors(resolved, state)) {
+    const bytes = shape.reduce((product, size) => product * size, dtype === "U32" ? 4 : 2);
+    tensors.set(name, { dtype, shape, data: new Uint8Array(bytes) });
+  }
+  reads.forEach(({ layer, side, heads }, i) => {
+    const names = sideNames(layer, side);
+    const own = resolved.layers[layer]!;
+    const layout = parseScheme(own[side]).layout(resolved.shape.headDim);
+    const count = coded - state.codedFrom[own.pageTable]!;
+    const records = fromPages(layout, heads.count, count, new Uint32Array(copies[2 * i]!));
+    const at = heads.first * recordWords(layout, count) * 4;
+    tensors.get(names.codes)!.data.set(new Uint8Array(records.buffer), at);
+    copyHeads(
+      exactTokenBytes(resolved, 1),
+      heads.count,
+      { data: new Uint8Array(copies[2 * i + 1]!), heads: heads.count, first: 0 },
+      { data: tensors.get(names.exact)!.data, heads: own.keyValueHeads, first: heads.first },
+    );
+  });
+  return { info: { ...await cacheIdentity(cache), ...state, prompt: undefined }, tensors };
+}
+
+/**
+ * A new sequence with the content of a snapshot: bit for bit what it was taken from.
+ *
+ * Records nothing and submits nothing. The content waits in buffers of its own until the first commands that need it put it in
+ * place, in the host's encoder; so commands recorded before may be submitted after. Those buffers take as much memory once more, until
+ * they are garbage.
+ * A cache of other capacity takes it as long as it fits. Where `appendTokens` is smaller than it was, the
+ * oldest exact tokens that are coded as well are left out.
+ *
+ * @throws {CoupletError} `file` where the bytes are damaged or no snapshot; `snapshot` where they belong to another
+ * model, plan, set of codebooks or version; `capacity` where the cache has no room; `lost` where its device
+ * is lost, `memory` where that has no room. Nothing has changed then.
+ */
+export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<Sequence> {
+  const { device, adopt } = cacheInternals(cache);
+  const { options } = cache.plan;
+  const what = "Cannot restore the snapshot";
+  const [content, alive] = await Promise.all([decodeSnapshot(bytes), isAlive(device)]);
+  await checkSnapshot(content, await cacheIdentity(cache), options);
+  if (!alive) throw deviceError("lost", what, "the device is lost");
+
+  const { info } = content;
+  const firstPages = info.codedFrom.map((from, table) =>
+    Math.max(from / PAGE_TOKENS, firstKeptPage(options, table, info.length))
+  );
+  const held: HeldTokens = {
+    length: info.length,
+    exactFrom: heldFrom(options, info),
+    codedFrom: firstPages.map((page) => page * PAGE_TOKENS),
+  };
+  device.pushErrorScope("out-of-memory");
+  const layers = options.layers.map((_, layer) =>
+    cache.buffers(layer).parts.map(({ heads }) =>
+      restorePart(device, options, layer, heads, content, held)
+    )
+  );
+  const restored = { first: firstPages, layers };
+  const exhausted = await device.popErrorScope();
+  try {
+    if (exhausted !== null) {
+      throw deviceError("memory", what, exhausted.message || "the device is out of memory");
+    }
+    return adopt(held.length, held.exactFrom, firstPages, restored);
+  } catch (error) {
+    for (const { keyRecords, valueRecords, exact } of restored.layers.flat()) {
+      for (const buffer of [keyRecords, valueRecords, exact]) buffer?.destroy();
+    }
+    throw error;
+  }
+}
+
+/** What a snapshot holds of some KV heads of a layer, on the device, in the form the cache's own buffers have. */
+function restorePart(
+  device: GPUDevice,
+  options: ResolvedOptions,
+  layer: number,
+  heads: HeadRange,
+  { info, tensors }: SnapshotContent,
+  held: HeldTokens,
+): RestoredPart {
+  const own = options.layers[layer]!;
+  const { pageTable, keyValueHeads } = own;
+  const given = exactPositions(options, info);
+  const coded = codedTokens(options, info);
+  const token = exactTokenBytes(options, heads.count);
+  const exact = new Uint8Array(exactSequenceBytes(options, heads.count));
+  const [keyRecords, valueRecords] = SIDES.map((side) => {
+    const names = sideNames(layer, side);
+    const layout = parseScheme(own[side]).layout(options.shape.headDim);
+    const count = coded - info.codedFrom[pageTable]!;
+    const words = recordWords(layout, count);
+    const records = ownWords(tensors.get(names.codes)!.data)
+      .subarray(heads.first * words, (heads.first + heads.count) * words);
+    const paged = new Uint8Array(toPages(layout, heads.count, count, records).buffer);
+    // Where this cache keeps fewer tokens behind a sliding window, it has no room for the oldest pages.
+    const skippedPages = (held.codedFrom[pageTable]! - info.codedFrom[pageTable]!) / PAGE_TOKENS;
+
+    const vectors = new Uint8Array(given.tokens * token);
+    copyHeads(
+      exactTokenBytes(options, 1),
+      heads.count,
+      { data: tensors.get(names.exact)!.data, heads: keyValueHeads, first: heads.first },
+      { data: vectors, heads: heads.count, first: 0 },
+    );
+    const skipped = exactPositions(options, held).from - given.from;
+    for (const run of exactRuns(options, heads.count, 0, side, held)) {
+      const start = (run.token < given.sinks ? run.token : run.token + skipped) * token;
+      exact.set(vectors.subarray(start, start + run.size), run.offset);
+    }
+    return paged.subarray(skippedPages * pageBytes(options, own[side], heads.count));
+  });
+  const upload = (name: string, data: Uint8Array<ArrayBuffer>) => {
+    if (data.length === 0) return undefined;
+    const buffer = storageBuffer(device, `couplet restored ${name}`, data.length);
+    device.queue.writeBuffer(buffer, 0, data);
+    return buffer;
+  };
+  return {
+    keyRecords: upload("key records", keyRecords!),
+    valueRecords: upload("value records", valueRecords!),
+    exact: upload("exact tier", exact)!,
+  };
+}
+
+/** Vectors `[tokens][heads][headDim]`, of which some heads are meant. */
+interface HeadVectors {
+  readonly data: Uint8Array;
+  /** Heads of a token. */
+  readonly heads: number;
+  /** The first that is meant. */
+  readonly first: number;
+}
+
+/** Copies `count` heads of every token, of `bytes` bytes each. */
+function copyHeads(bytes: number, count: number, from: HeadVectors, to: HeadVectors): void {
+  const tokens = from.data.length / (from.heads * bytes);
+  for (let token = 0; token < tokens; token++) {
+    const start = (token * from.heads + from.first) * bytes;
+    const vectors = from.data.subarray(start, start + count * bytes);
+    to.data.set(vectors, (token * to.heads + to.first) * bytes);
+  }
+}
+
+/** The first position, sinks apart, that the ring holds; 0 where it holds all. */
+function heldFrom(
+  options: ResolvedOptions,
+  { length, exactFrom }: { readonly length: number; readonly exactFrom: number },
+): number {
+  const from = Math.max(exactFrom, length - ringSlots(options));
+  return from > options.tiers.sinks ? from : 0;
+}
+
+/** Where a sequence's exact tokens lie in the exact buffer; `token` counts sinks, then recent tokens. */
+function exactRuns(
+  options: ResolvedOptions,
+  heads: number,
+  slot: number,
+  side: Side,
+  state: { readonly length: number; readonly exactFrom: number },
+): { readonly offset: number; readonly size: number; readonly token: number }[] {
+  const { sinks, from } = exactPositions(options, state);
+  const ring = ringSlots(options);
+  const bytes = exactTokenBytes(options, heads);
+  const first = (slot * 2 + (side === "keys" ? 0 : 1)) * (options.tiers.sinks + ring);
+  const runs: { offset: number; size: number; token: number }[] = [];
+  const add = (row: number, count: number, token: number) => {
+    if (count > 0) runs.push({ offset: (first + row) * bytes, size: count * bytes, token });
+  };
+  add(0, sinks, 0);
+  const recent = state.length - from;
+  const start = (from - sinks) % ring;
+  const unwrapped = Math.min(recent, ring - start);
+  add(options.tiers.sinks + start, unwrapped, sinks);
+  add(options.tiers.sinks, recent - unwrapped, sinks + unwrapped);
+  return runs;
+}
+
+/** Records as `[head][words]`, from whole pages `[page][head][words]`. Bits behind the last token become zero. */
+function fromPages(
+  layout: RecordLayout,
+  heads: number,
+  coded: number,
+  paged: Uint32Array,
+): Uint32Array<ArrayBuffer> {
+  const words = recordWords(layout, coded);
+  const records = new Uint32Array(heads * words);
+  forEachPagePart(layout, heads, coded, ({ at, pagedAt, count }) => {
+    records.set(paged.subarray(pagedAt, pagedAt + count), at);
+  });
+  for (let head = 0; head < heads; head++) {
+    const own = records.subarray(head * words, (head + 1) * words);
+    own.set(firstRecords(layout, own, coded));
+  }
+  return records;
+}
+
+/** The inverse of {@linkcode fromPages}; words behind the last record are zero. */
+function toPages(
+  layout: RecordLayout,
+  heads: number,
+  coded: number,
+  records: Uint32Array,
+): Uint32Array<ArrayBuffer> {
+  const pages = Math.ceil(coded / PAGE_TOKENS);
+  const paged = new Uint32Array(pages * heads * recordWords(layout, PAGE_TOKENS));
+  forEachPagePart(layout, heads, coded, ({ at, pagedAt, count }) => {
+    paged.set(records.subarray(at, at + count), pagedAt);
+  });
+  return paged;
+}
+
+/** Every run of words that is contiguous in records and in pages alike: one page's of one head. */
+function forEachPagePart(
+  layout: RecordLayout,
+  heads: number,
+  coded: number,
+  visit: (part: { readonly at: number; readonly pagedAt: number; readonly count: number }) => void,
+): void {
+  const words = recordWords(layout, coded);
+  const pageWords = recordWords(layout, PAGE_TOKENS);
+  for (let page = 0; page * pageWords < words; page++) {
+    for (let head = 0; head < heads; head++) {
+      visit({
+        at: head * words + page * pageWords,
+        pagedAt: (page * heads + head) * pageWords,
+        count: Math.min(pageWords, words - page * pageWords),
+      });
+    }
+  }
+}
+
+/** Bytes as words of their own; they may lie at any offset. */
+function ownWords(bytes: Uint8Array): Uint32Array<ArrayBuffer> {
+  return new Uint32Array(new Uint8Array(bytes).buffer);
+}
+
+/** Whether a device still works. Its promise `lost` may resolve late, and writes to a lost one fail in silence. */
+async function isAlive(device: GPUDevice): Promise<boolean> {
+  const probe = device.createBuffer({ label: "couplet probe", size: 4, usage: 0x01 | 0x08 });
+  const alive = await probe.mapAsync(0x01).then(() => true, () => false);
+  probe.destroy();
+  return alive;
+}
+
+interface BufferRange {
+  readonly source: GPUBuffer;
+  readonly offset: number;
+  readonly size: number;
+}
+
+/** Copies lists of ranges into memory, each list as one run. Everything is submitted before this returns. */
+async function copyOut(
+  device: GPUDevice,
+  lists: readonly (readonly BufferRange[])[],
+): Promise<ArrayBuffer[]> {
+  const what = "Cannot take a snapshot";
+  device.pushErrorScope("out-of-memory");
+  device.pushErrorScope("validation");
+  const encoder = device.createCommandEncoder({ label: "couplet snapshot" });
+  const staged = lists.map((ranges) => {
+    const size = ranges.reduce((sum, range) => sum + range.size, 0);
+    if (size === 0) return undefined;
+    const staging = device.createBuffer({
+      label: "couplet snapshot",
+      size,
+      usage: 0x01 | 0x08, // MAP_READ | COPY_DST
+    });
+    let at = 0;
+    for (const { source, offset, size } of ranges) {
+      encoder.copyBufferToBuffer(source, offset, staging, at, size);
+      at += size;
+    }
+    return staging;
+  });
+  device.queue.submit([encoder.finish()]);
+  const scopes = [device.popErrorScope(), device.popErrorScope()] as const;
+  try {
+    const [invalid, exhausted] = await Promise.all(scopes);
+    if (exhausted !== null) {
+      throw deviceError("memory", what, exhausted.message || "the device is out of memory");
+    }
+    if (invalid !== null) {
+      const code = await isAlive(device) ? "device" : "lost";
+      throw deviceError(code, what, invalid.message);
+    }
+    // All at once: an implementation may wait a while for each.
+    await Promise.all(staged.map((staging) => staging?.mapAsync(0x01))); // READ
+    return staged.map((staging) => {
+      const copy = staging?.getMappedRange().slice(0) ?? new ArrayBuffer(0);
+      staging?.destroy();
+      return copy;
+    });
+  } catch (cause) {
+    if (cause instanceof CoupletError) throw cause;
+    throw deviceError("lost", what, messageOf(cause), { cause });
+  } finally {
+    for (const staging of staged) staging?.destroy();
+  }
+}
+
+function deviceError(
+  code: "device" | "lost" | "memory",
+  what: string,
+  why: string,
+  options?: ErrorOptions,
+): CoupletError {
+  raise(
+    code,
+    what,
+    why,
+    "Create the cache anew on a device that is alive and has the memory",
+    options,
+  );
+}

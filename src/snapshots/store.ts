@@ -1,0 +1,59 @@
+/** Where snapshots are kept: the interface, and what all stores have in common. */
+import { CoupletError } from "../base/errors.ts";
+
+/**
+ * Bytes by key. A store keeps what it is given and looks into none of it; an entry is seen whole or not
+ * at all, while it is written and after a crash.
+ *
+ * An entry has at least one byte. Keys have 1 to 128 of the characters `a-z`, `0-9`, `.`, `_` and `-` and begin with a letter or digit, so that
+ * each is a file's name on every system. Errors are {@linkcode CoupletError}s with code `usage` for anything else
+ * and `store` where the store fails.
+ */
+export interface SnapshotStore {
+  /**
+   * An entry's bytes, which are the caller's own, or undefined where there is none.
+   *
+   * @throws {CoupletError} `store` where the entry cannot be read, or not whole.
+   */
+  get(key: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** Writes an entry, in place of the one before. */
+  put(key: string, bytes: Uint8Array): Promise<void>;
+  /** Deletes an entry; gives whether there was one. */
+  delete(key: string): Promise<boolean>;
+  /** All keys, sorted. */
+  list(): Promise<string[]>;
+}
+
+const KEY = /^[a-z0-9][a-z0-9._-]{0,127}$/;
+
+/** Whether a text can be the key of an entry. */
+export function isStoreKey(key: string): boolean {
+  return KEY.test(key);
+}
+
+/** @throws {CoupletError} `usage` where a text cannot be the key of an entry. */
+export function checkStoreKey(key: string): void {
+  if (isStoreKey(key)) return;
+  throw new CoupletError("usage", {
+    what: "Cannot use the store's entry",
+    why: `its key is ${JSON.stringify(key)}`,
+    remedy: "Use 1 to 128 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+  });
+}
+
+/** @throws {CoupletError} `usage` where this cannot be an entry. */
+export function checkStoreEntry(key: string, bytes: Uint8Array): void {
+  checkStoreKey(key);
+  if (bytes.length > 0) return;
+  throw new CoupletError("usage", {
+    what: `Cannot write the entry ${key}`,
+    why: "it has no bytes",
+    remedy: "Delete the entry instead, or write what snapshotSequence() gives",
+  });
+}
+
+/** What a store throws where its back end fails. */
+export function storeError(what: string, cause: unknown, remedy: string): CoupletError {
+  const why = cause instanceof Error ? cause.message || cause.name : `${cause}`;
+  return new CoupletError("store", { what, why, remedy }, { cause });
+}

@@ -1,0 +1,128 @@
+/** Attention of one layer, on synthetic tokens, that can be run again and again: what tuning times. */
+import type { Cache, Step } from "../cache/cache.ts";
+import { createCache } from "../cache/create_cache.ts";
+import { firstKeptPage } from "../plan/pages.ts";
+import { cacheInternals } from "../cache/internals.ts";
+import { type Random, seededRandom } from "../base/random.ts";
+import type { Codebook, CodebookSet } from "../codebooks/codebook.ts";
+import type { CachePlan } from "../plan/plan.ts";
+import { storageBuffer } from "../cache/layer_buffers.ts";
+import type { CommandTarget } from "../cache/command_target.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import { type Side, SIDES } from "../model/side.ts";
+
+/** A layer whose attention is timed. */
+export interface AttentionRun {
+  /** Records attention of the same step so many times. */
+  record(target: CommandTarget, times: number): void;
+  /** Destroys what was allocated. */
+  destroy(): void;
+}
+
+/** Bytes of random words that records are filled with, over and over: more than any codebook. */
+const FILL_BYTES = 1_048_576;
+
+/** Clears the highest bit of the exponent of each binary16 number, so that none is infinite. */
+const FINITE_HALVES = 0xbfffbfff;
+
+/**
+ * A cache of a plan's first layer that holds synthetic tokens, with a step begun and appended.
+ *
+ * @param plan A plan of one layer.
+ * @param step Sequences, the tokens each holds, and how many of those are new.
+ * @throws {CoupletError} as {@linkcode createCache} does.
+ */
+export async function prepareAttention(
+  device: GPUDevice,
+  plan: CachePlan,
+  step: { readonly sequences: number; readonly context: number; readonly tokens: number },
+): Promise<AttentionRun> {
+  const { shape, dtype } = plan.options;
+  const random = seededRandom("attention");
+  const cache = await createCache({ device, plan, codebooks: randomCodebooks(plan, random) });
+  const own: GPUBuffer[] = [];
+  const destroy = () => {
+    cache.destroy();
+    for (const buffer of own) buffer.destroy();
+  };
+  try {
+    fillRecords(device, cache, random);
+    const held = step.context - step.tokens;
+    const { adopt } = cacheInternals(cache);
+    const entries = Array.from({ length: step.sequences }, () => ({
+      sequence: adopt(held, 0, [firstKeptPage(plan.options, 0, held)]),
+      tokens: step.tokens,
+    }));
+    const count = step.sequences * step.tokens;
+    const { strides, keyValueHeads } = plan.options.layers[0]!;
+    const tensor = (name: Side | "queries" | "output", heads: number): GPUBufferBinding => {
+      const { token, head } = strides[name];
+      const elements = (count - 1) * token + (heads - 1) * head + shape.headDim;
+      const size = elements * (dtype === "f16" ? 2 : 4);
+      const buffer = storageBuffer(device, `couplet tune ${name}`, size);
+      own.push(buffer);
+      return { buffer };
+    };
+    const keys = tensor("keys", keyValueHeads);
+    const values = tensor("values", keyValueHeads);
+    const queries = tensor("queries", shape.queryHeads);
+    const output = tensor("output", shape.queryHeads);
+    const begun: Step = cache.beginStep(entries);
+    const encoder = device.createCommandEncoder({ label: "couplet tune" });
+    cache.encodeAppend(encoder, begun, 0, { keys, values });
+    device.queue.submit([encoder.finish()]);
+    return {
+      record(target, times) {
+        for (let i = 0; i < times; i++) cache.encodeAttend(target, begun, 0, { queries, output });
+      },
+      destroy,
+    };
+  } catch (error) {
+    destroy();
+    throw error;
+  }
+}
+
+/** Centroids anywhere on grids from -1 to 1. */
+function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
+  const { headDim } = options.shape;
+  const { keyValueHeads, ...layer } = options.layers[0]!;
+  const codebooks = SIDES.flatMap((side): Codebook[] => {
+    const scheme = parseScheme(layer[side]);
+    if (scheme.codebook?.source !== "calibration") return [];
+    const channels = keyValueHeads * headDim;
+    const levels = channels * scheme.centroids;
+    return [{
+      layer: 0,
+      side,
+      scheme: scheme.id,
+      keyValueHeads,
+      headDim,
+      centroids: Uint8Array.from({ length: levels }, () => random.below(256)),
+      // binary16: low -1, and 64 times the step, 0.5.
+      grid: Uint16Array.from({ length: 2 * channels }, (_, i) => (i % 2 === 0 ? 0xbc00 : 0x3800)),
+    }];
+  });
+  return {
+    model: { name: "synthetic", digest: "synthetic" },
+    keySpace: options.keys.space,
+    provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
+    codebooks,
+  };
+}
+
+/** Random codes: zeros would all gather the same centroid, which would then always be at hand. */
+function fillRecords(device: GPUDevice, cache: Cache, random: Random): void {
+  const layer = cache.plan.options.layers[0]!;
+  const words = Uint32Array.from({ length: FILL_BYTES / 4 }, () => random.below(2 ** 32));
+  const finite = words.map((word) => word & FINITE_HALVES);
+  for (const { keyRecords, valueRecords } of cache.buffers(0).parts) {
+    for (const [side, buffer] of [["keys", keyRecords], ["values", valueRecords]] as const) {
+      const data = parseScheme(layer[side]).codebook?.source === "calibration" ? words : finite;
+      for (let offset = 0; offset < buffer.size; offset += FILL_BYTES) {
+        const bytes = Math.min(FILL_BYTES, buffer.size - offset);
+        device.queue.writeBuffer(buffer, offset, data, 0, bytes / 4);
+      }
+    }
+  }
+}

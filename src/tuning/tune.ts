@@ -1,0 +1,254 @@
+/** Measures on the user's own device which kernels attend fastest. */
+import type { AttentionCandidate } from "../plan/attention_cost.ts";
+import {
+  checkPlanOptions,
+  type ResolvedLayer,
+  type ResolvedOptions,
+  resolveOptions,
+} from "../plan/options.ts";
+import {
+  type AttentionWay,
+  decodeStep,
+  hasPrefill,
+  largestStep,
+  stepSplits,
+} from "../plan/steps.ts";
+import { checkOptions, DEVICE, type Fields } from "../base/check_options.ts";
+import { NUMBER } from "../base/data_kinds.ts";
+import { candidateNames, fittingCandidates } from "../plan/choose_attention.ts";
+import { compareAttention } from "./compare.ts";
+import { CoupletError } from "../base/errors.ts";
+import { TARGET_WORKGROUPS, TUNED_WORKGROUPS } from "../kernels/constants.ts";
+import { prepareAttention } from "./attention_run.ts";
+import { type CachePlan, PLAN_FIELDS, type PlanOptions } from "../plan/plan.ts";
+import { planCache, usableKernels } from "../plan/plan_cache.ts";
+import { createStopwatch, type Stopwatch } from "./stopwatch.ts";
+import {
+  adapterIdentity,
+  layerKind,
+  type MeasuredCandidate,
+  type TunedAttention,
+  tunedShape,
+  type TuningRecord,
+} from "../plan/tuning_record.ts";
+import { VERSION } from "../base/version.ts";
+
+/** What {@linkcode tune} measures. */
+export interface TuneOptions extends Omit<PlanOptions, "tuning"> {
+  /**
+   * Milliseconds of measuring, all layers together; 3000 where absent. Every candidate is measured at least once, and those
+   * near the best six times, whatever that takes; compiling comes on top.
+   */
+  readonly budget?: number;
+  /** Tokens of a sequence; `capacity.sequenceTokens` where absent, but 8192 at most. */
+  readonly context?: number;
+}
+
+/** What the options of {@linkcode tune} may be. */
+export function tuneFields(): Fields<TuneOptions> {
+  const { "tuning?": _, ...planned } = PLAN_FIELDS;
+  return {
+    ...planned,
+    "budget?": NUMBER,
+    "context?": NUMBER,
+  };
+}
+
+/** Tokens of a sequence where nobody says: enough to tell candidates apart, without the memory that a whole cache takes. */
+const CONTEXT = 8192;
+
+/** Tokens that the sequences of a measured step hold together at most, so that several caches fit beside the host's. */
+const TOTAL_TOKENS = 16384;
+
+/** Milliseconds of measuring where nobody says. */
+const BUDGET = 3000;
+
+/**
+ * Measures all ways to attend that fit a plan, on a device, and gives a record to plan with: `planCache({ ..., tuning })`
+ * then takes the fastest. Kernels are compared first, and then into how many workgroups the best of them cut a step,
+ * because no device tells how many it runs at a time. Every candidate is a cache of one layer that {@linkcode createCache}
+ * makes, with synthetic tokens and codebooks; layers of the same schemes, KV heads and sliding window are measured once,
+ * and prefill only where a step may have several tokens of a sequence (`capacity.appendTokens`).
+ * Nothing of the host is touched, and all that is allocated is destroyed.
+ *
+ * The record is plain data: keep it as JSON, and tune again where `planCache()` or `createCache()` refuses it with the
+ * code `tuning`, because the device, the shape or the library changed. Where the device has `timestamp-query`, time on the
+ * device counts, else the host's clock, which takes longer to be as sure.
+ *
+ * @example Tune once, plan with what was found
+ * ```ts
+ * import { planCache, requiredFeatures, tune } from "@couplet/kv";
+ * import { kernels } from "@couplet/kv/kernels/f16_d64";
+ *
+ * const adapter = (await navigator.gpu.requestAdapter())!;
+ * const device = await adapter.requestDevice({
+ *   // Timestamps, where the adapter has them.
+ *   requiredFeatures: requiredFeatures({ profile: true }).filter((name) => adapter.features.has(name)),
+ * });
+ * const options = {
+ *   shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
+ *   policy: { keys: "f16", values: "f16" },
+ *   keys: { space: "as-scored" as const },
+ *   tiers: { sinks: 4, window: 64 },
+ *   capacity: { sequences: 1, tokens: 512, sequenceTokens: 512, stepTokens: 8, appendTokens: 8 },
+ *   kernels,
+ * };
+ * const stored = JSON.stringify(await tune(device, { ...options, budget: 100 }));
+ *
+ * const plan = planCache({ ...options, limits: device.limits, tuning: JSON.parse(stored) });
+ * console.log(plan.describe()); // ... (measured: 0.123 ms in up to 64 workgroups)
+ * ```
+ *
+ * @param options What is to be planned; `limits` are the device's where absent.
+ * @throws {CoupletError} as {@linkcode planCache} and {@linkcode createCache} do; `usage` where the budget is no number
+ * above 0 or the context holds no token, or more than are planned.
+ */
+export function tune(device: GPUDevice, options: TuneOptions): Promise<TuningRecord> {
+  return tuneBy(createStopwatch, device, options);
+}
+
+/** {@linkcode tune} by any clock: by its own, what is measured next depends on how fast the device happens to be. */
+export async function tuneBy(
+  stopwatchOf: (device: GPUDevice) => Stopwatch,
+  device: GPUDevice,
+  options: TuneOptions,
+): Promise<TuningRecord> {
+  checkOptions("usage", "Cannot tune", { device: DEVICE }, { device });
+  checkPlanOptions(tuneFields(), options);
+  const { budget = BUDGET, context: tokens, ...planned } = options;
+  const { limits = device.limits } = planned;
+  const resolved = resolveOptions(planned);
+  const { sequenceTokens } = resolved.capacity;
+  const context = tokens ?? Math.min(sequenceTokens, CONTEXT);
+  if (!(budget > 0) || !Number.isInteger(context) || context < 1 || context > sequenceTokens) {
+    throw new CoupletError("usage", {
+      what: "Cannot tune",
+      why: `the budget is ${budget} ms and the context ${context} of ${sequenceTokens} tokens`,
+      remedy: "Use a budget above 0 ms, and a context from 1 to capacity.sequenceTokens",
+    });
+  }
+  const kernels = usableKernels(planned.kernels, planned.features, planned.precision ?? "f32");
+  const kinds = new Map(
+    resolved.layers.map((layer) => [JSON.stringify(layerKind(layer)), layer]),
+  );
+  const steps = { decode: decodeStep(resolved), prefill: largestStep(resolved) };
+  const ways: AttentionWay[] = hasPrefill(resolved) ? ["decode", "prefill"] : ["decode"];
+  const cases = [...kinds.values()].flatMap((layer) =>
+    ways.map((way) => {
+      const candidates = fittingCandidates(resolved, kernels, limits, layer, steps[way]);
+      return { layer, way, candidates };
+    })
+  );
+  const stopwatch = stopwatchOf(device);
+  const record: TuningRecord = {
+    version: VERSION,
+    adapter: adapterIdentity(device),
+    shape: tunedShape(resolved),
+    clock: stopwatch.clock,
+    attention: [],
+  };
+  const attention: TunedAttention[] = [];
+  try {
+    for (const { way, layer, candidates } of cases) {
+      const step = measuredStep(resolved, way, context);
+      const forced = { ...planned, kernels, limits };
+      const planOf = (candidate: CutCandidate) =>
+        planCache(candidateOptions(forced, resolved, layer, step, candidate, record));
+      const measured = await compareAttention<CutCandidate>({
+        stopwatch,
+        candidates: candidates.map((one) => ({ ...one, workgroups: TARGET_WORKGROUPS })),
+        prepare: (candidate) => prepareAttention(device, planOf(candidate), step),
+        otherSplits: (candidate) => otherSplits(planOf(candidate), step, candidate),
+        budget: budget / cases.length,
+      });
+      attention.push({
+        ...layerKind(layer),
+        way,
+        ...step,
+        candidates: measured.map(({ candidate, milliseconds }) => named(candidate, milliseconds)),
+      });
+    }
+  } finally {
+    stopwatch.destroy();
+  }
+  return { ...record, attention };
+}
+
+/** A way to attend, cut into so many workgroups. */
+export interface CutCandidate extends AttentionCandidate {
+  readonly workgroups: number;
+}
+
+function named(
+  { kernels, span, workgroups }: CutCandidate,
+  milliseconds: number,
+): MeasuredCandidate {
+  return { kernels: candidateNames(kernels), span, workgroups, milliseconds };
+}
+
+/** The same way cut into other numbers of workgroups, as far as the measured step has other splits then. */
+function otherSplits(
+  { options, layers }: CachePlan,
+  { sequences, context, tokens }: MeasuredStep,
+  candidate: CutCandidate,
+): readonly CutCandidate[] {
+  const target = layers[0]!.decode.splits;
+  const size = { tokens: sequences * tokens, entries: sequences, maxTokens: tokens, context };
+  const splits = (workgroups: number) => stepSplits(options, { ...target, workgroups }, size);
+  const known = new Set([splits(candidate.workgroups)]);
+  return TUNED_WORKGROUPS.filter((workgroups) => known.size < known.add(splits(workgroups)).size)
+    .map((workgroups) => ({ ...candidate, workgroups }));
+}
+
+/** A step that is measured. */
+type MeasuredStep = Pick<TunedAttention, "sequences" | "context" | "tokens">;
+
+/** As many sequences as decode together, or one that is prefilled. */
+function measuredStep(
+  { capacity }: ResolvedOptions,
+  way: AttentionWay,
+  context: number,
+): MeasuredStep {
+  if (way === "prefill") {
+    return { sequences: 1, context, tokens: Math.min(capacity.appendTokens, context) };
+  }
+  const fitting = Math.floor(Math.min(capacity.tokens, TOTAL_TOKENS) / context);
+  const most = Math.min(capacity.sequences, capacity.stepTokens);
+  return { sequences: Math.max(1, Math.min(fitting, most)), context, tokens: 1 };
+}
+
+/** A plan of one layer, for one step, that has no choice. */
+export function candidateOptions(
+  options: PlanOptions,
+  resolved: ResolvedOptions,
+  layer: ResolvedLayer,
+  { sequences, context, tokens }: MeasuredStep,
+  candidate: CutCandidate,
+  record: Omit<TuningRecord, "attention">,
+): PlanOptions {
+  const { keys, values, keyValueHeads, slidingWindow } = layer;
+  const only = {
+    ...layerKind(layer),
+    sequences,
+    context,
+    tokens,
+    candidates: [named(candidate, 0)],
+  };
+  return {
+    ...options,
+    shape: { ...resolved.shape, layers: 1, keyValueHeads, slidingWindow },
+    policy: { keys, values },
+    capacity: {
+      sequences,
+      tokens: sequences * context,
+      // Enough for tiles as large as in the plan.
+      sequenceTokens: Math.max(context, Math.min(resolved.capacity.sequenceTokens, CONTEXT)),
+      stepTokens: sequences * tokens,
+      appendTokens: tokens,
+    },
+    tuning: {
+      ...record,
+      attention: [{ ...only, way: "decode" }, { ...only, way: "prefill" }],
+    },
+  };
+}
