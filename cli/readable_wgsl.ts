@@ -1,7 +1,7 @@
 /** The texts of kernels as people read them. */
-import { expandTable } from "../codegen/expand.ts";
+import { expandTable } from "../codegen/rows/expand.ts";
 import { TABLE } from "../codegen/package_table.ts";
-import { createRenderer } from "../codegen/render.ts";
+import { createRenderer } from "../codegen/render/render.ts";
 import { templates } from "../generated/templates.ts";
 import type { KernelInfo } from "../src/kernels/kernel.ts";
 import { kernels as ofPackage } from "./kernels.ts";

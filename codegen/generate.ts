@@ -21,13 +21,13 @@
 import { templates } from "../generated/templates.ts";
 import { checkOptions } from "../src/base/check_options.ts";
 import type { SchemeId } from "../src/schemes/scheme.ts";
-import { emitFiles, type GeneratedFiles } from "./emit.ts";
-import { expandTable } from "./expand.ts";
-import { createRenderer } from "./render.ts";
+import { emitFiles, type GeneratedFiles } from "./write/emit.ts";
+import { expandTable } from "./rows/expand.ts";
+import { createRenderer } from "./render/render.ts";
 import { otherTemplates } from "./schemes/find.ts";
-import { USER_FIELDS, type UserRows, userTable } from "./user_table.ts";
+import { USER_FIELDS, type UserRows, userTable } from "./rows/user_table.ts";
 
-export { type Difference, writeFiles } from "./compare.ts";
+export { type Difference, writeFiles } from "./write/compare.ts";
 export { plainMix, plainScore } from "./kernels/attention.ts";
 export {
   codecKernel,

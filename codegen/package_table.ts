@@ -1,5 +1,5 @@
 /** The package's own rows, all together. */
-import type { Table } from "./expand.ts";
+import type { Table } from "./kernels/table.ts";
 import { kmeans, ladder, pairs, sizes } from "./variants.ts";
 
 /** What `generated/` is made from. */

@@ -2,50 +2,7 @@
  * THE TABLE. Every generated kernel derives from a row here: file, name, manifest, tests and selection.
  * Adding a size is one row in `sizes`; a fused pair of schemes is one row in `pairs`.
  */
-import type { KernelFeature } from "../src/kernels/name.ts";
-import type { SchemeId } from "../src/schemes/scheme.ts";
-
-/** Schemes and head dimensions that get every kernel a cache needs, and why. */
-export interface SizeRow {
-  /** Schemes, for keys and for values. */
-  readonly schemes: readonly SchemeId[];
-  /** Channels per head. */
-  readonly headDims: readonly number[];
-  /** Why these rows exist. */
-  readonly reason: string;
-}
-
-/** A pair of schemes whose attention is fused into one kernel, and why. */
-export interface PairRow {
-  /** Scheme of the keys. */
-  readonly keys: SchemeId;
-  /** Scheme of the values. */
-  readonly values: SchemeId;
-  /** Channels per head. */
-  readonly headDims: readonly number[];
-  /** Why the pair exists. */
-  readonly reason: string;
-}
-
-/** Pairs of one scheme that get kernels for devices with an optional feature, and why. */
-export interface LadderRow {
-  /** The feature. */
-  readonly feature: KernelFeature;
-  /** Schemes, the same for keys and values. */
-  readonly schemes: readonly SchemeId[];
-  /** Channels per head. */
-  readonly headDims: readonly number[];
-  /** Why the rows exist. */
-  readonly reason: string;
-}
-
-/** Channels per group whose k-means runs on the GPU, and why. */
-export interface KmeansRow {
-  /** Channels per group. */
-  readonly channels: number;
-  /** Why the row exists. */
-  readonly reason: string;
-}
+import type { KmeansRow, LadderRow, PairRow, SizeRow } from "./kernels/table.ts";
 
 /**
  * 64: Llama-3.2-1B, Qwen2.5-0.5B, SmolLM2; 80: Phi-2, StableLM; 96: Phi-3-mini; 128: Llama-3.1-8B,

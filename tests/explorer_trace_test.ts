@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { expandTable } from "../codegen/expand.ts";
+import { expandTable } from "../codegen/rows/expand.ts";
 import { kmeans, ladder, pairs, sizes } from "../codegen/variants.ts";
 import { kernelLines, lineSources } from "../examples/explorer/kernel_trace.ts";
 import { findKernel } from "../examples/explorer/page/kernels.ts";

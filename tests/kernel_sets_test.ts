@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { expandTable } from "../codegen/expand.ts";
-import { kernelSets } from "../codegen/kernel_sets.ts";
-import { kernelEntries, withKernelEntries } from "../codegen/package_entries.ts";
+import { expandTable } from "../codegen/rows/expand.ts";
+import { kernelSets } from "../codegen/write/kernel_sets.ts";
+import { kernelEntries, withKernelEntries } from "../codegen/write/package_entries.ts";
 import { kmeans, ladder, pairs, sizes } from "../codegen/variants.ts";
 import {
   CoupletError,

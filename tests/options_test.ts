@@ -23,7 +23,7 @@ import { seededRandom } from "../src/base/random.ts";
 import { queryFields } from "../src/calibrate/query_energy.ts";
 import type { AnyRule } from "../src/base/check_options.ts";
 import { choiceFields } from "../src/policy/choose_policy.ts";
-import { USER_FIELDS } from "../codegen/user_table.ts";
+import { USER_FIELDS } from "../codegen/rows/user_table.ts";
 import { EXPECTED_FIELDS } from "../src/codebooks/file.ts";
 import { DRIFT_FIELDS } from "../src/calibrate/drift.ts";
 import { FEATURE_FIELDS } from "../src/plan/requirements.ts";

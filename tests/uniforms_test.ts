@@ -1,6 +1,6 @@
 /** The parameters of kernels: what the runtime writes is what kernels read, field by field, by the names that WGSL gives them. */
 import assert from "node:assert/strict";
-import { readTemplates } from "../codegen/templates.ts";
+import { readTemplates } from "../codegen/render/templates.ts";
 import { resolveOptions } from "../src/plan/options.ts";
 import { LAYER_BYTES, STEP_BYTES } from "../src/plan/sizes.ts";
 import { pageTableStart, ringSlots, sequencePages } from "../src/plan/pages.ts";

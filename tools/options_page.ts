@@ -5,8 +5,8 @@
  * @module
  */
 import { Project, type Symbol as TypeSymbol, type Type } from "ts-morph";
-import { USER_FIELDS } from "../codegen/user_table.ts";
-import { markdownTable } from "../codegen/markdown_table.ts";
+import { USER_FIELDS } from "../codegen/rows/user_table.ts";
+import { markdownTable } from "../codegen/write/markdown_table.ts";
 import { INIT_FIELDS } from "../src/cache/cache.ts";
 import { calibrationFields } from "../src/calibrate/calibrate_options.ts";
 import { queryFields } from "../src/calibrate/query_energy.ts";
@@ -123,7 +123,7 @@ const SECTIONS: readonly Section[] = [
     title: "generateKernels()",
     text: "Which kernels are wanted.",
     name: "UserRows",
-    file: "codegen/user_table.ts",
+    file: "codegen/rows/user_table.ts",
     fields: USER_FIELDS,
   },
 ];

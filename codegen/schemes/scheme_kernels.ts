@@ -1,4 +1,4 @@
-/** What a family of schemes says of its kernels: all that `codegen/expand.ts` asks of it. */
+/** What a family of schemes says of its kernels: all that `codegen/rows/expand.ts` asks of it. */
 import type { BindingName } from "../../src/kernels/bindings.ts";
 import type { KeyVariant } from "../../src/kernels/name.ts";
 import type { Context, KernelRow } from "../kernels/kernel_row.ts";

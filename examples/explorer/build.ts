@@ -2,7 +2,7 @@
 import { build, type Metafile } from "esbuild";
 import { mkdir, rm } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { expandTable } from "../../codegen/expand.ts";
+import { expandTable } from "../../codegen/rows/expand.ts";
 import { kmeans, ladder, pairs, sizes } from "../../codegen/variants.ts";
 import { ROOT, runDeno } from "../../tools/project.ts";
 import { kernels } from "./page/kernels.ts";

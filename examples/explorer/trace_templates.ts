@@ -4,9 +4,9 @@
  * without its marks must be the kernel that is shipped.
  */
 import { CoupletError } from "@couplet/kv";
-import { createRenderer } from "../../codegen/render.ts";
+import { createRenderer } from "../../codegen/render/render.ts";
 import type { KernelRow } from "../../codegen/kernels/kernel_row.ts";
-import { readTemplates } from "../../codegen/templates.ts";
+import { readTemplates } from "../../codegen/render/templates.ts";
 import { kernelLines, type KernelTrace, type LineSource } from "./kernel_trace.ts";
 
 /** What a mark says of the text behind it. */

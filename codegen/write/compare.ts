@@ -1,6 +1,6 @@
 /** Compares a folder with what generation would write, by full content. */
-import { checkOptions, kind } from "../src/base/check_options.ts";
-import { CoupletError } from "../src/base/errors.ts";
+import { checkOptions, kind } from "../../src/base/check_options.ts";
+import { CoupletError } from "../../src/base/errors.ts";
 import type { GeneratedFiles } from "./emit.ts";
 
 /** How a folder differs from what generation would write, by path in the folder. */

@@ -6,10 +6,10 @@ import {
   type KeyVariant,
   NAME_GRAMMARS,
   parseKernelName,
-} from "../src/kernels/name.ts";
-import { kernelSetName } from "../src/kernels/set.ts";
-import type { Table } from "./expand.ts";
-import type { KernelRow } from "./kernels/kernel_row.ts";
+} from "../../src/kernels/name.ts";
+import { kernelSetName } from "../../src/kernels/set.ts";
+import type { Table } from "../kernels/table.ts";
+import type { KernelRow } from "../kernels/kernel_row.ts";
 import { markdownTable } from "./markdown_table.ts";
 
 /** What kernels of a family do. */

@@ -1,14 +1,14 @@
 /** Turns the table's calibration rows into kernels. */
-import { WORKGROUP_SIZE } from "../src/kernels/constants.ts";
-import { formatKernelName } from "../src/kernels/name.ts";
+import { WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
+import { formatKernelName } from "../../src/kernels/name.ts";
 import {
   kmeansQuads,
   kmeansRowVectors,
   kmeansSlices,
   kmeansTableRows,
-} from "../src/calibrate/kmeans_layout.ts";
-import type { KernelRow } from "./kernels/kernel_row.ts";
-import type { KmeansRow } from "./variants.ts";
+} from "../../src/calibrate/kmeans_layout.ts";
+import type { KernelRow } from "../kernels/kernel_row.ts";
+import type { KmeansRow } from "../kernels/table.ts";
 
 /** The component of the table's row that holds value `index`, as WGSL spells it. */
 function component(index: number): string {

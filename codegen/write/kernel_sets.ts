@@ -1,10 +1,10 @@
 /** Divides kernels into sets that are imported together, and writes the sets' modules and the manifest. */
-import { CoupletError } from "../src/base/errors.ts";
-import { type KernelNameParts, parseKernelName } from "../src/kernels/name.ts";
-import { kernelSetEntry, kernelSetName } from "../src/kernels/set.ts";
+import { CoupletError } from "../../src/base/errors.ts";
+import { type KernelNameParts, parseKernelName } from "../../src/kernels/name.ts";
+import { kernelSetEntry, kernelSetName } from "../../src/kernels/set.ts";
 import { kmeansExample, planExample } from "./entry_examples.ts";
-import { kernelInfo } from "./kernels/kernel_info.ts";
-import type { KernelRow } from "./kernels/kernel_row.ts";
+import { kernelInfo } from "./kernel_info.ts";
+import type { KernelRow } from "../kernels/kernel_row.ts";
 
 /** Kernels that are imported together. */
 export interface KernelSet {

@@ -1,7 +1,7 @@
 /** Everything that is generated, as text. */
-import type { KernelRow } from "./kernels/kernel_row.ts";
+import type { KernelRow } from "../kernels/kernel_row.ts";
 import { kernelSetFile, kernelSets, manifestFile } from "./kernel_sets.ts";
-import type { Renderer } from "./render.ts";
+import type { Renderer } from "../render/render.ts";
 
 /** Path in the folder of generated files to content. */
 export type GeneratedFiles = ReadonlyMap<string, string>;

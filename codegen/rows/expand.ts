@@ -1,21 +1,21 @@
 /** Turns rows of the table into kernels, asking each scheme's room for what is its own. */
-import { CoupletError } from "../src/base/errors.ts";
-import type { BindingName } from "../src/kernels/bindings.ts";
-import { MAX_SPAN, STEP_ENTRIES, WORKGROUP_SIZE } from "../src/kernels/constants.ts";
-import type { KernelFeature, KeyVariant } from "../src/kernels/name.ts";
-import type { SchemeId } from "../src/schemes/scheme.ts";
+import { CoupletError } from "../../src/base/errors.ts";
+import type { BindingName } from "../../src/kernels/bindings.ts";
+import { MAX_SPAN, STEP_ENTRIES, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
+import type { KernelFeature, KeyVariant } from "../../src/kernels/name.ts";
+import type { SchemeId } from "../../src/schemes/scheme.ts";
 import {
   attentionContext,
   featureContext,
   KEY_CHANNELS,
   topContext,
   VALUE_CHANNELS,
-} from "./kernels/attention.ts";
-import { type Context, kernel, type KernelRow } from "./kernels/kernel_row.ts";
-import { schemeKernels } from "./schemes/find.ts";
-import type { SchemeKernels } from "./schemes/scheme_kernels.ts";
+} from "../kernels/attention.ts";
+import { type Context, kernel, type KernelRow } from "../kernels/kernel_row.ts";
+import { schemeKernels } from "../schemes/find.ts";
+import type { SchemeKernels } from "../schemes/scheme_kernels.ts";
 import { kmeansRows } from "./kmeans_rows.ts";
-import type { KmeansRow, LadderRow, PairRow, SizeRow } from "./variants.ts";
+import type { LadderRow, PairRow, Table } from "../kernels/table.ts";
 
 /** How the codebooks of all schemes of a kernel are read: two words at once where every centroid fills as many. */
 function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant): {
@@ -218,18 +218,6 @@ function checkHeadDim(headDim: number): void {
       remedy: "Use a multiple of 16 from 16 to 256",
     });
   }
-}
-
-/** The table, as its parts. */
-export interface Table {
-  /** Schemes and head dimensions. */
-  readonly sizes: readonly SizeRow[];
-  /** Fused pairs. */
-  readonly pairs: readonly PairRow[];
-  /** Optional features. */
-  readonly ladder: readonly LadderRow[];
-  /** Calibration. */
-  readonly kmeans: readonly KmeansRow[];
 }
 
 /** Fused pairs once more, for devices with an optional feature. */

@@ -1,8 +1,8 @@
 /** Renders kernels from templates, and refuses a name that is unknown or left unused. */
 import Handlebars from "handlebars";
-import { BINDING_TYPES, bindingSpace } from "../src/kernels/bindings.ts";
-import { CoupletError } from "../src/base/errors.ts";
-import type { KernelRow, TemplateValue } from "./kernels/kernel_row.ts";
+import { BINDING_TYPES, bindingSpace } from "../../src/kernels/bindings.ts";
+import { CoupletError } from "../../src/base/errors.ts";
+import type { KernelRow, TemplateValue } from "../kernels/kernel_row.ts";
 import type { TemplateTexts } from "./templates.ts";
 
 /** The templates, compiled, with a record of which partials were used. */
@@ -33,7 +33,7 @@ function audited(path: string, context: object, used: Set<string>): object {
         throw new CoupletError("usage", {
           what: "Cannot render a template",
           why: `it uses "${path}${name}", which the row does not define`,
-          remedy: "Correct the template, or define the name in codegen/expand.ts",
+          remedy: "Correct the template, or define the name in codegen/rows/expand.ts",
         });
       }
       used.add(path + name);
@@ -107,7 +107,7 @@ export function createRenderer(
         throw new CoupletError("usage", {
           what: `Cannot render ${row.name}`,
           why: `the template does not use ${idle.join(", ")}`,
-          remedy: "Remove the names from codegen/expand.ts, or use them",
+          remedy: "Remove the names from codegen/rows/expand.ts, or use them",
         });
       }
       return text.replaceAll(/\n{3,}/g, "\n\n").trim() + "\n";

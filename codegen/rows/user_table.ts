@@ -1,8 +1,8 @@
 /** Tables of rows that users describe, for kernels outside this repository's own table. */
-import { type Fields, FINITE, listOf, TEXT } from "../src/base/check_options.ts";
-import { CoupletError } from "../src/base/errors.ts";
-import type { SchemeId } from "../src/schemes/scheme.ts";
-import type { Table } from "./expand.ts";
+import { type Fields, FINITE, listOf, TEXT } from "../../src/base/check_options.ts";
+import { CoupletError } from "../../src/base/errors.ts";
+import type { SchemeId } from "../../src/schemes/scheme.ts";
+import type { Table } from "../kernels/table.ts";
 
 /** What a user wants kernels for. */
 export interface UserRows {

@@ -1,7 +1,7 @@
 /** Rows as the runtime knows them, with their WGSL at hand. */
 import type { KernelInfo } from "../../src/kernels/kernel.ts";
-import { workgroupBytes } from "../workgroup_bytes.ts";
-import type { KernelRow } from "./kernel_row.ts";
+import { workgroupBytes } from "../render/workgroup_bytes.ts";
+import type { KernelRow } from "../kernels/kernel_row.ts";
 
 /** The names of a kernel's overrides, in order. */
 function overridesOf(wgsl: string): string[] {

@@ -1,5 +1,5 @@
 /** The examples in the documentation of entries for kernels, each a program that runs as it stands. */
-import { kernelSetEntry } from "../src/kernels/set.ts";
+import { kernelSetEntry } from "../../src/kernels/set.ts";
 
 /** What a plan takes of an entry. */
 export interface PlanExample {

@@ -1,0 +1,57 @@
+/** What rows of the table say. */
+import type { KernelFeature } from "../../src/kernels/name.ts";
+import type { SchemeId } from "../../src/schemes/scheme.ts";
+
+/** Schemes and head dimensions that get every kernel a cache needs, and why. */
+export interface SizeRow {
+  /** Schemes, for keys and for values. */
+  readonly schemes: readonly SchemeId[];
+  /** Channels per head. */
+  readonly headDims: readonly number[];
+  /** Why these rows exist. */
+  readonly reason: string;
+}
+
+/** A pair of schemes whose attention is fused into one kernel, and why. */
+export interface PairRow {
+  /** Scheme of the keys. */
+  readonly keys: SchemeId;
+  /** Scheme of the values. */
+  readonly values: SchemeId;
+  /** Channels per head. */
+  readonly headDims: readonly number[];
+  /** Why the pair exists. */
+  readonly reason: string;
+}
+
+/** Pairs of one scheme that get kernels for devices with an optional feature, and why. */
+export interface LadderRow {
+  /** The feature. */
+  readonly feature: KernelFeature;
+  /** Schemes, the same for keys and values. */
+  readonly schemes: readonly SchemeId[];
+  /** Channels per head. */
+  readonly headDims: readonly number[];
+  /** Why the rows exist. */
+  readonly reason: string;
+}
+
+/** Channels per group whose k-means runs on the GPU, and why. */
+export interface KmeansRow {
+  /** Channels per group. */
+  readonly channels: number;
+  /** Why the row exists. */
+  readonly reason: string;
+}
+
+/** The table, as its parts. */
+export interface Table {
+  /** Schemes and head dimensions. */
+  readonly sizes: readonly SizeRow[];
+  /** Fused pairs. */
+  readonly pairs: readonly PairRow[];
+  /** Optional features. */
+  readonly ladder: readonly LadderRow[];
+  /** Calibration. */
+  readonly kmeans: readonly KmeansRow[];
+}
