@@ -1,4 +1,4 @@
-// Generated from templates/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits).
 
 /** WGSL of `attend_c4b8_c8b8_d80_table16`. */

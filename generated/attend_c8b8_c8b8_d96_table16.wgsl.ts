@@ -1,4 +1,4 @@
-// Generated from templates/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (a rate of the paper, the same for keys and values).
 
 /** WGSL of `attend_c8b8_c8b8_d96_table16`. */

@@ -1,4 +1,4 @@
-// Generated from templates/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (products of queries and keys in f16, which many GPUs take twice as fast).
 
 /** WGSL of `attend_f16_f16_d64_plain_f16`. */

@@ -1,4 +1,4 @@
-// Generated from templates/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (KIVI: keys by channel, values by token).
 
 /** WGSL of `attend_kc2_kt2_d64_rope`. */

@@ -1,4 +1,4 @@
-// Generated from templates/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/attend.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (a cache type of llama.cpp).
 
 /** WGSL of `attend_q4_q4_d64_rope`. */

@@ -1,4 +1,4 @@
-// Generated from templates/copy.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/sequences/copy.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (every cache: forks and copy-on-write pages).
 
 /** WGSL of `copy`. */

@@ -1,4 +1,4 @@
-// Generated from templates/decode.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/decode.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (4 bits without coupling: the ablation beside c2b8).
 
 /** WGSL of `decode_c1b4_d64`. */

@@ -1,4 +1,4 @@
-// Generated from templates/decode.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/decode.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (4 bits: CQ-2c8b of the paper, next to lossless).
 
 /** WGSL of `decode_c2b8_d256`. */

@@ -1,4 +1,4 @@
-// Generated from templates/decode.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/decode.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (1 bit with less coupling: the ablation that shows what coupling gains).
 
 /** WGSL of `decode_c4b4_d64`. */

@@ -1,4 +1,4 @@
-// Generated from templates/decode.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/decode.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (uncompressed: the baseline of every figure).
 
 /** WGSL of `decode_f16_d64`. */

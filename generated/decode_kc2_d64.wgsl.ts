@@ -1,4 +1,4 @@
-// Generated from templates/decode.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/decode.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (2 and 4 bits of KIVI, by channel and by token: the baseline of other work).
 
 /** WGSL of `decode_kc2_d64`. */

@@ -1,4 +1,4 @@
-// Generated from templates/decode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/hadamard/decode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8).
 
 /** WGSL of `decode_t1b4_d64_rope`. */

@@ -1,4 +1,4 @@
-// Generated from templates/encode_coupled.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/coupled/encode_coupled.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (4 bits: CQ-2c8b of the paper, next to lossless).
 
 /** WGSL of `encode_c2b8_d128`. */

@@ -1,4 +1,4 @@
-// Generated from templates/encode_half.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/half/encode_half.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (uncompressed: the baseline of every figure).
 
 /** WGSL of `encode_f16_d64`. */

@@ -1,4 +1,4 @@
-// Generated from templates/encode_levels.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/uniform/encode_levels.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (2 and 4 bits of KIVI, by channel and by token: the baseline of other work).
 
 /** WGSL of `encode_kt4_d64`. */

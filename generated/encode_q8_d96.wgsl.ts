@@ -1,4 +1,4 @@
-// Generated from templates/encode_levels.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/uniform/encode_levels.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (the levels of llama.cpp's q4_0 and q8_0: the baseline in use).
 
 /** WGSL of `encode_q8_d96`. */

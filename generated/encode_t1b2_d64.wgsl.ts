@@ -1,4 +1,4 @@
-// Generated from templates/encode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/hadamard/encode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8).
 
 /** WGSL of `encode_t1b2_d64`. */

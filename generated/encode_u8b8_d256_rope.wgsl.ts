@@ -1,4 +1,4 @@
-// Generated from templates/encode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/schemes/hadamard/encode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
 
 /** WGSL of `encode_u8b8_d256_rope`. */

@@ -1,4 +1,4 @@
-// Generated from templates/load.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/exact_tier/load.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (every cache of this head dimension).
 
 /** WGSL of `load_d80`. */

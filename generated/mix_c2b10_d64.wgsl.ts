@@ -1,4 +1,4 @@
-// Generated from templates/mix.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/mix.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (2.5 and 5 bits: for those whose errors cost most).
 
 /** WGSL of `mix_c2b10_d64`. */

@@ -1,4 +1,4 @@
-// Generated from templates/mix.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/mix.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (uncompressed: the baseline of every figure).
 
 /** WGSL of `mix_f16_d64`. */

@@ -1,4 +1,4 @@
-// Generated from templates/page_table.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/sequences/page_table.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (every cache: pages that sequences take).
 
 /** WGSL of `page_table`. */

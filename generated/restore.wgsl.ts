@@ -1,4 +1,4 @@
-// Generated from templates/restore.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/sequences/restore.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (every cache: snapshots).
 
 /** WGSL of `restore`. */

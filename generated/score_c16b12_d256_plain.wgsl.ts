@@ -1,4 +1,4 @@
-// Generated from templates/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (0.75 bits: CQ-16c12b of the paper's appendix).
 
 /** WGSL of `score_c16b12_d256_plain`. */

@@ -1,4 +1,4 @@
-// Generated from templates/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)).
 
 /** WGSL of `score_c16b8_d128_rope`. */

@@ -1,4 +1,4 @@
-// Generated from templates/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (2.5 and 5 bits: for those whose errors cost most).
 
 /** WGSL of `score_c4b10_d128_plain`. */

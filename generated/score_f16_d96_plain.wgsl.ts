@@ -1,4 +1,4 @@
-// Generated from templates/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (uncompressed: the baseline of every figure).
 
 /** WGSL of `score_f16_d96_plain`. */

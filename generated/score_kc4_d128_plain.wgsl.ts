@@ -1,4 +1,4 @@
-// Generated from templates/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (2 and 4 bits of KIVI, by channel and by token: the baseline of other work).
 
 /** WGSL of `score_kc4_d128_plain`. */

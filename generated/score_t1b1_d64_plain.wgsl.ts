@@ -1,4 +1,4 @@
-// Generated from templates/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8).
 
 /** WGSL of `score_t1b1_d64_plain`. */

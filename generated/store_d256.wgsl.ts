@@ -1,4 +1,4 @@
-// Generated from templates/store.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/exact_tier/store.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (every cache of this head dimension).
 
 /** WGSL of `store_d256`. */

@@ -1,4 +1,4 @@
-// Generated from templates/table.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/tables/table.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (a rate of the paper, the same for keys and values).
 
 /** WGSL of `table_c2b8_d256_table16`. */

@@ -1,4 +1,4 @@
-// Generated from templates/table.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/tables/table.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits).
 
 /** WGSL of `table_c4b8_d128_table16`. */

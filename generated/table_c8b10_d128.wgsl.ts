@@ -1,4 +1,4 @@
-// Generated from templates/table.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// Generated from templates/attention/tables/table.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
 // the row in codegen/variants.ts (1.25 bits: CQ-8c10b of the paper).
 
 /** WGSL of `table_c8b10_d128`. */

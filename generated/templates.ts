@@ -2,7 +2,7 @@
 
 /** The texts of templates/ by path, for generation outside of the repository. */
 export const templates: ReadonlyMap<string, string> = new Map([
-  ["attend.wgsl.hbs", `{{> (lookup . "enablePartial")}}
+  ["attention/attend.wgsl.hbs", `{{> (lookup . "enablePartial")}}
 {{> attention_constants}}
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 {{> mix_state}}
@@ -85,7 +85,82 @@ fn main(
   write_partials(entry, block, workgroup.x, lane);
 }
 `],
-  ["combine.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+  ["attention/attention_constants.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u; // as many as lanes, so that a lane holds the same token of each page
+const ROWS: u32 = {{rows}}u; // query rows of one workgroup: the components of one vec4
+const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
+const NEAR: u32 = {{nearTokens}}u; // distances the rotary table has one by one
+const EXACT_SPAN: u32 = {{exactSpan}}u; // tokens of an exact tile that a lane scores
+const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
+const MAX_SPAN: u32 = {{span}}u;
+
+override SOFTCAP: bool = false; // scores are capped
+override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
+override TILE: u32 = SPAN * PAGE_TOKENS;
+`],
+  ["attention/begin_rows.hbs", `  row_max = vec4<f32>(HIDDEN);
+  row_sum = vec4<f32>();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] = mat4x4<f32>();
+  }
+`],
+  ["attention/block.hbs", `// A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
+struct Block {
+  head: u32, // among those bound
+  table: u32, // place of its lookup table among those of one KV head
+  first_row: u32,
+  rows: u32, // rows the entry has in all
+  first_position: u32,
+  last_position: u32,
+}
+
+fn blocks_per_entry() -> u32 {
+  return (step.max_count * layer.group + ROWS - 1u) / ROWS;
+}
+
+fn block_of(entry: Entry, index: u32, workgroup: vec3<u32>) -> Block {
+  let rows = entry.count * layer.group;
+  let first_row = index * ROWS;
+  let last_row = min(first_row + ROWS, rows) - 1u;
+  return Block(
+    workgroup.y,
+    entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,
+    first_row,
+    rows,
+    entry.start + first_row / layer.group,
+    entry.start + last_row / layer.group,
+  );
+}
+
+// Row row of the block, in the order of the host's buffers: token by token, head by head.
+fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
+  let at = block.first_row + row;
+  return (entry.first + at / layer.group) * layer.query_heads +
+    (layer.first_head + block.head) * layer.group + at % layer.group;
+}
+`],
+  ["attention/chunks_loaded.hbs", `{{> (lookup . "loadPartial")}}
+
+// Channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  return mat{{chunkCount}}x4<f32>(
+{{#each chunks}}
+    {{../side}}_load4(Grid(), codebook, record, token, chunk + {{index}}u),
+{{/each}}
+  );
+}
+`],
+  ["attention/coded_keys_loaded.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return key_chunks(0u, at.word, at.token, chunk);
+}
+`],
+  ["attention/combine.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = {{workgroupSize}}u;
 
@@ -139,57 +214,1002 @@ fn main(
   }
 }
 `],
-  ["copy.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
+  ["attention/features/begin_none.hbs", `{{! No subgroups. }}
+`],
+  ["attention/features/begin_subgroups.hbs", `  subgroup = subgroup_index;
+  subgroups = subgroup_count;
+`],
+  ["attention/features/builtins_none.hbs", `{{! No more than a workgroup and a lane. }}
+`],
+  ["attention/features/builtins_subgroups.hbs", `  @builtin(subgroup_id) subgroup_index: u32,
+  @builtin(num_subgroups) subgroup_count: u32,
+`],
+  ["attention/features/chunk_f16.hbs", `alias Chunk = vec4<f16>; // what products of queries and keys are taken in; they are summed in f32
+alias Rows = mat4x4<f16>;
 
-override UNIT: u32 = 1u; // words of one unit: a page of one side, or a sequence's exact tier
+// Adds the products of four channels of a key and all rows, in the rows' own units. A rotated key may lie beyond f16.
+fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
+  let held = clamp(key, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  return sum + row_units * vec4<f32>(Chunk(held) * rows);
+}
+`],
+  ["attention/features/chunk_f32.hbs", `alias Chunk = vec4<f32>; // what products of queries and keys are taken in
+alias Rows = mat4x4<f32>;
+
+// Adds the products of four channels of a key and all rows: a multiply-add each, where key * rows would add once more.
+fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
+  let channels = transpose(rows);
+  return sum + channels[0] * key.x + channels[1] * key.y + channels[2] * key.z + channels[3] * key.w;
+}
+`],
+  ["attention/features/enable_f16.hbs", `enable f16;
+
+`],
+  ["attention/features/enable_none.hbs", `{{! Any device will do. }}
+`],
+  ["attention/features/enable_subgroups.hbs", `enable subgroups;
+
+`],
+  ["attention/features/top_lanes.hbs", `// The largest of all lanes' vectors, by component: of some lanes each, then of their results.
+fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
+  tops[lane] = own;
+  workgroupBarrier();
+  var top = own;
+  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
+    top = max(top, tops[other * TOP_GROUPS + lane]);
+  }
+  if (lane < TOP_GROUPS) {
+    group_tops[lane] = top;
+  }
+  workgroupBarrier();
+  for (var group = 0u; group < TOP_GROUPS; group += 1u) {
+    top = max(top, group_tops[group]);
+  }
+  return top;
+}
+`],
+  ["attention/features/top_subgroups.hbs", `// The largest of all lanes' vectors, by component: of each subgroup, then of their results.
+fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
+  var top = subgroupMax(own);
+  if (subgroupElect()) {
+    group_tops[subgroup] = top;
+  }
+  workgroupBarrier();
+  for (var other = 0u; other < subgroups; other += 1u) {
+    top = max(top, group_tops[other]);
+  }
+  return top;
+}
+`],
+  ["attention/features/tops_lanes.hbs", `const TOP_GROUPS: u32 = 8u; // the largest score is found among so many lanes each, then among as many results
+const TOP_LANES: u32 = WORKGROUP / TOP_GROUPS;
+`],
+  ["attention/features/tops_subgroups.hbs", `const TOP_GROUPS: u32 = WORKGROUP / 4u; // most subgroups of a workgroup: the smallest have four lanes
+var<private> subgroup: u32;
+var<private> subgroups: u32;
+`],
+  ["attention/header_plain.hbs", `// Keys are gathered as they were coded.
+`],
+  ["attention/key_sources.hbs", `// Where one token's key lies: in the exact tier, or coded.
+struct KeyAt {
+  word: u32, // the first of the exact vector, or of the record
+  token: u32, // of the record
+}
+
+// The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
+var<private> key_at: array<KeyAt, MAX_SPAN>;
+
+fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
+    if (tile.coded) {
+      let token = position - layer.sinks;
+      let page = token / PAGE_TOKENS;
+      let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+      let record = (token % PAGE_TOKENS) / KEY_RECORD_TOKENS;
+      key_at[i] = KeyAt(word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
+    } else {
+      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u);
+    }
+  }
+}
+
+// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
+// tokens lie past the tile's end.
+fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+}
+
+// Of the eight channels of two chunks, the first of which is even.
+struct Grids {
+  first: Grid,
+  second: Grid,
+}
+
+fn exact_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return exact_load8(at.word, chunk);
+}
+`],
+  ["attention/load_exact.hbs", `// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
+
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
+}
+`],
+  ["attention/load_queries.hbs", `  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
+    query_tile[item] = Chunk(query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
+  }
+`],
+  ["attention/mix.wgsl.hbs", `{{> attention_constants}}
+{{> mix_state}}
+{{#with value}}
+{{> (lookup . "constantsPartial")}}
+const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{/with}}
 
 {{> uniforms}}
 
 {{> bindings}}
 
-// Copies whole units within a buffer: entry by entry from unit slot to unit start.
-// Grid: (any number of workgroups, entries).
+{{> mix_variables}}
+var<private> scores: array<vec4<f32>, MAX_SPAN>;
+
+{{> tiers}}
+
+{{> pages}}
+
+{{> tiles}}
+
+{{> block}}
+
+{{> load_exact}}
+
+{{> grid}}
+
+{{> (lookup . "codebookPartial")}}
+
+{{> (lookup . "rotationPartial")}}
+
+{{#with value}}
+{{> (lookup . "chunksPartial")}}
+{{/with}}
+
+{{> mix_tile}}
+
+// Grid: (splits, KV heads, entries x row blocks), as the score kernel's.
 @compute @workgroup_size(WORKGROUP)
 fn main(
-  @builtin(global_invocation_id) item: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
 ) {
-  let entry = step.entries[item.y];
-  for (var word = item.x; word < UNIT; word += groups.x * WORKGROUP) {
-    records[entry.start * UNIT + word] = records[entry.slot * UNIT + word];
+{{> workgroup_share}}
+{{> begin_rows}}
+  for (var at = workgroup.x * share; at < end; at += 1u) {
+    let tile = tile_at(tiles, at);
+    for (var row = 0u; row < ROWS; row += 1u) {
+      let stored = min(row, block.rows - 1u - block.first_row);
+      let first = global_row(entry, block, stored) * step.score_stride + at * TILE + lane;
+      for (var i = 0u; i < SPAN; i += 1u) {
+        scores[i][row] = row_scores[first + i * PAGE_TOKENS];
+      }
+    }
+    soften_tile(lane);
+    mix_tile(entry, block, tile, lane);
+    finish_tile(block, tiles, tile, at, end, lane);
+  }
+  write_partials(entry, block, workgroup.x, lane);
+}
+`],
+  ["attention/mix_page_none.hbs", `{{! A page has nothing that all its tokens share. }}
+`],
+  ["attention/mix_plain.hbs", `{{> mix_values}}
+
+fn finish_coded(block: Block, lane: u32) {}
+`],
+  ["attention/mix_state.hbs", `const LANE_CHUNKS: u32 = 4u; // chunks that a lane mixes: columns of a matrix
+const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
+const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
+{{> (lookup . "topsPartial")}}
+`],
+  ["attention/mix_tile.hbs", `// A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
+fn lane_chunk(lane: u32) -> u32 {
+  return lane % CHUNK_LANES * LANE_CHUNKS;
+}
+
+// What one value adds to all rows.
+fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
+  return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
+}
+
+{{> (lookup . "mixPartial")}}
+
+{{> (lookup . "topPartial")}}
+
+// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
+// exp(score - row_max).
+fn soften_tile(lane: u32) {
+  var highest = scores[0];
+  for (var i = 1u; i < SPAN; i += 1u) {
+    highest = max(highest, scores[i]);
+  }
+  let next = max(row_max, top_of(highest, lane));
+  let rescale = exp(row_max - next);
+  row_max = next;
+  row_sum *= rescale;
+  rescale_coded(rescale);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let rows = mixed[i];
+    mixed[i] = mat4x4<f32>(
+      rows[0] * rescale.x,
+      rows[1] * rescale.y,
+      rows[2] * rescale.z,
+      rows[3] * rescale.w,
+    );
+  }
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let score = scores[i];
+    let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+    weights[i * PAGE_TOKENS + lane] = weight;
+    row_sum += weight;
+  }
+  workgroupBarrier();
+}
+
+// Adds the lane's share of the tile's values. Only one of the two loops runs.
+fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let chunk = lane_chunk(lane);
+  let slice = lane / CHUNK_LANES;
+  let count = select(0u, tile.end - tile.first, slice < SLICES);
+  let coded_count = select(0u, count, tile.coded);
+  let exact_count = select(count, 0u, tile.coded);
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
+  for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
+    let page = first_page + first / PAGE_TOKENS;
+    let word = page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+    let end = min(coded_count - first, PAGE_TOKENS);
+    for (var token = slice; token < end; token += SLICES) {
+      let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
+      mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
+    }
+{{> (lookup . "mixPagePartial")}}
+  }
+  for (var token = slice; token < exact_count; token += SLICES) {
+    let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
+    let weight = weights[token];
+    for (var i = 0u; i < LANE_CHUNKS; i += 2u) {
+      let values = exact_load8(exact_at, chunk + i);
+      mixed[i] += weighted(values[0], weight);
+      mixed[i + 1u] += weighted(values[1], weight);
+    }
+  }
+}
+
+// Sums one chunk of every lane over the slices and writes it.
+fn write_chunk(entry: Entry, block: Block, split: u32, lane: u32, rows: mat4x4<f32>, i: u32) {
+  workgroupBarrier();
+  weights[lane] = rows[0];
+  weights[WORKGROUP + lane] = rows[1];
+  weights[2u * WORKGROUP + lane] = rows[2];
+  weights[3u * WORKGROUP + lane] = rows[3];
+  workgroupBarrier();
+  let used = min(ROWS, block.rows - block.first_row);
+  for (var item = lane; item < used * CHUNK_LANES; item += WORKGROUP) {
+    let row = item / CHUNK_LANES;
+    let first = row * WORKGROUP + item % CHUNK_LANES;
+    var total = weights[first];
+    for (var slice = 1u; slice < SLICES; slice += 1u) {
+      total += weights[first + slice * CHUNK_LANES];
+    }
+    let chunk = lane_chunk(item % CHUNK_LANES) + i;
+    partials_written[partial_of(entry, block, row, split) + chunk] = total;
+  }
+}
+
+// Writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
+fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
+  tops[lane] = row_sum;
+  write_chunk(entry, block, split, lane, mixed[0], 0u);
+  write_chunk(entry, block, split, lane, mixed[1], 1u);
+  write_chunk(entry, block, split, lane, mixed[2], 2u);
+  write_chunk(entry, block, split, lane, mixed[3], 3u);
+  if (lane == 0u) {
+    var sum = tops[0];
+    for (var other = 1u; other < WORKGROUP; other += 1u) {
+      sum += tops[other];
+    }
+    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
+      partials_written[partial_of(entry, block, row, split) + CHUNKS] =
+        vec4<f32>(row_max[row], sum[row], 0.0, 0.0);
+    }
+  }
+}
+
+// Coded tiles come first: once their values are mixed, what their coding did is undone, and exact values can be added.
+fn finish_tile(block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+  if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
+    finish_coded(block, lane);
+  }
+}
+
+fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
+  return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);
+}
+`],
+  ["attention/mix_values.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let values = value_chunks(codebook, record, token, chunk);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(values[i], weight);
   }
 }
 `],
-  ["decode.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
-const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
-const WORKGROUP: u32 = {{workgroupSize}}u;
-const PAGE_TOKENS: u32 = {{pageTokens}}u;
-{{#with record}}
+  ["attention/mix_variables.hbs", `var<workgroup> weights: array<vec4<f32>, TILE>;
+var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
+var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
+var<private> row_max: vec4<f32>;
+var<private> row_sum: vec4<f32>;
+var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
+`],
+  ["attention/plain_dot.hbs", `  for (var chunk = {{first}}; chunk < {{source}}_chunks; chunk += 2u) {
+    let grids = {{source}}_grids(block, chunk);
+    let queries_0 = {{queries}}(chunk);
+    let queries_1 = {{queries}}(chunk + 1u);
+{{#each pages}}
+    if ({{index}}u < {{../span}}) {
+      let key = {{../source}}_key8(grids, block, {{place}}, chunk);
+      scores[{{index}}] = add_products(add_products(scores[{{index}}], key[0], queries_0), key[1], queries_1);
+    }
+{{/each}}
+  }
+`],
+  ["attention/query.hbs", `{{> query_element}}
+{{> query_vector name="query_load4"}}
+`],
+  ["attention/query_element.hbs", `// Element index of the queries, in the host's element type.
+fn query_at(index: u32) -> f32 {
+  if (IO_HALF) {
+    return unpack2x16float(queries[index >> 1u])[index & 1u];
+  }
+  return bitcast<f32>(queries[index]);
+}
+`],
+  ["attention/query_rows.hbs", `// Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
+fn {{name}}(chunk: u32) -> Rows {
+  return Rows(
+    {{tile}}[chunk],
+    {{tile}}[CHUNKS + chunk],
+    {{tile}}[2u * CHUNKS + chunk],
+    {{tile}}[3u * CHUNKS + chunk],
+  );
+}
+`],
+  ["attention/query_scaled.hbs", `{{> query_element}}
+
+// Products in f16 end at 65504: rows are taken times a power of two that keeps any product with four channels of a key below.
+var<workgroup> row_tops: array<atomic<u32>, ROWS>; // the largest magnitude of a row, as bits
+var<private> row_factors: vec4<f32>;
+var<private> row_units: vec4<f32>; // what undoes them
+
+{{> query_vector name="query_plain4"}}
+
+// The same times the row's factor. A block's first row is a multiple of ROWS.
+fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+  return row_factors[row % ROWS] * query_plain4(entry, head, row, channel, stride);
+}
+
+// Finds the factors: magnitudes become less than a quarter, times the square root of two where channels are rotated.
+fn scale_rows(entry: Entry, block: Block, lane: u32) {
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
+    let query = abs(query_plain4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
+    let top = max(max(query.x, query.y), max(query.z, query.w));
+    atomicMax(&row_tops[row % ROWS], bitcast<u32>(top));
+  }
+  workgroupBarrier();
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let exponent = clamp(atomicLoad(&row_tops[row]) >> 23u, 1u, 250u);
+    row_factors[row] = bitcast<f32>((251u - exponent) << 23u);
+    row_units[row] = bitcast<f32>((exponent + 3u) << 23u);
+  }
+}
+`],
+  ["attention/query_vector.hbs", `// Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
+fn {{name}}(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+  let token = entry.first + row / layer.group;
+  let query_head = (layer.first_head + head) * layer.group + row % layer.group;
+  let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
+  return layer.scale *
+    vec4<f32>(
+      query_at(at),
+      query_at(at + stride),
+      query_at(at + 2u * stride),
+      query_at(at + 3u * stride),
+    );
+}
+`],
+  ["attention/rope/header_rope.hbs", `// Keys were coded before the rotary embedding.
+{{> rope_overrides}}
+`],
+  ["attention/rope/pairs.hbs", `// Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
+struct Pairs {
+  even: mat2x4<f32>,
+  odd: mat2x4<f32>,
+}
+
+// The pairs among chunks first and first + 1, second and second + 1 of a vector.
+fn pairs_of(first: mat2x4<f32>, second: mat2x4<f32>) -> Pairs {
+  if (INTERLEAVED) {
+    return Pairs(
+      mat2x4<f32>(vec4<f32>(first[0].xz, first[1].xz), vec4<f32>(second[0].xz, second[1].xz)),
+      mat2x4<f32>(vec4<f32>(first[0].yw, first[1].yw), vec4<f32>(second[0].yw, second[1].yw)),
+    );
+  }
+  return Pairs(first, second);
+}
+
+// The angles of pairs pair and pair + 1, in fours, at a distance that the rotary table has.
+fn angle_at(distance: u32, pair: u32) -> Pairs {
+  let at = (distance * ROTARY_CHUNKS + pair) * 2u;
+  return Pairs(mat2x4<f32>(rope[at], rope[at + 2u]), mat2x4<f32>(rope[at + 1u], rope[at + 3u]));
+}
+
+// Turns pairs by an angle; angles add in the same way.
+fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
+  let cosine = angle.even;
+  let sine = angle.odd;
+  return Pairs(
+    mat2x4<f32>(
+      pairs.even[0] * cosine[0] - pairs.odd[0] * sine[0],
+      pairs.even[1] * cosine[1] - pairs.odd[1] * sine[1],
+    ),
+    mat2x4<f32>(
+      pairs.odd[0] * cosine[0] + pairs.even[0] * sine[0],
+      pairs.odd[1] * cosine[1] + pairs.even[1] * sine[1],
+    ),
+  );
+}
+`],
+  ["attention/rope/rope_dot.hbs", `  for (var pair = 0u; pair < {{source}}_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = {{source}}_grids(block, first);
+    let second_grids = {{source}}_grids(block, second);
+    let even_queries_0 = query_rows(2u * pair);
+    let odd_queries_0 = query_rows(2u * pair + 1u);
+    let even_queries_1 = query_rows(2u * pair + 2u);
+    let odd_queries_1 = query_rows(2u * pair + 3u);
+    // A page on, a key is turned by a page's angle more.
+    let page = angle_at(PAGE_TOKENS, pair);
+    var angle = angle_at(lane, pair);
+{{#each pages}}
+    if ({{index}}u < {{../span}}) {
+      let key = turn(
+        pairs_of(
+          {{../source}}_key8(first_grids, block, {{place}}, first),
+          {{../source}}_key8(second_grids, block, {{place}}, second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[{{index}}], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[{{index}}] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+{{/each}}
+  }
+{{> plain_dot first="2u * ROTARY_CHUNKS"}}
+`],
+  ["attention/rope/rope_overrides.hbs", `override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
+override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
+`],
+  ["attention/rope/rotate_queries.hbs", `  let items = CHUNKS - ROTARY_CHUNKS;
+  let stride = select(1u, 2u, INTERLEAVED);
+  for (var item = lane; item < ROWS * items; item += WORKGROUP) {
+    let tile_row = item / items;
+    let pair = item % items;
+    let row = min(block.first_row + tile_row, block.rows - 1u);
+    if (pair >= ROTARY_CHUNKS) {
+      let chunk = pair + ROTARY_CHUNKS;
+      query_tile[tile_row * CHUNKS + chunk] = Chunk(query_load4(entry, block.head, row, chunk * 4u, 1u));
+      continue;
+    }
+    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
+    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
+    let even = query_load4(entry, block.head, row, first, stride);
+    let odd = query_load4(entry, block.head, row, second, stride);
+    let position = entry.start + row / layer.group;
+    let distance = position - min({{origin}}, position);
+    let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+    let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+    let cosine = rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u];
+    let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];
+    query_tile[tile_row * CHUNKS + 2u * pair] = Chunk(even * cosine - odd * sine);
+    query_tile[tile_row * CHUNKS + 2u * pair + 1u] = Chunk(odd * cosine + even * sine);
+  }
+  workgroupBarrier();
+`],
+  ["attention/rope/score_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> pairs}}
+
+// RoFormer (arXiv 2104.09864): a score depends on positions by their difference alone. So a tile rotates its keys
+// by their distance from its first token, at most TILE - 1, and its queries by theirs, and one small table serves any length.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+{{> rotate_queries atTile}}
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+{{> rope_dot coded}}
+{{> rope_dot exactly}}
+}
+`],
+  ["attention/scale_none.hbs", `{{! Products in f32 have room. }}
+`],
+  ["attention/scale_rows.hbs", `  scale_rows(entry, block, lane);
+`],
+  ["attention/score.wgsl.hbs", `{{> attention_constants}}
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+{{#with key}}
 {{> (lookup . "constantsPartial")}}
 const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
 {{/with}}
+{{> (lookup . "headerPartial")}}
 
-override SIDE: u32 = 0u; // 0 decodes keys, 1 values
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> (lookup . "chunkPartial")}}
+
+var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
+var<private> scores: array<vec4<f32>, MAX_SPAN>;
+
+{{> tiers}}
+
+{{> pages}}
+
+{{> tiles}}
+
+{{> block}}
+
+{{> load_exact}}
+
+{{> grid}}
+
+{{> (lookup . "codebookPartial")}}
+
+{{> (lookup . "rotationPartial")}}
+
+{{#with key}}
+{{> (lookup . "chunksPartial")}}
+{{/with}}
+
+{{> query}}
+
+{{> query_rows atQuery}}
+
+{{> key_sources}}
+
+{{> (lookup . "scorePartial")}}
+
+{{> score_tile}}
+
+// Grid: (splits, KV heads, entries x row blocks).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+{{> workgroup_share}}
+  prepare_block(entry, block, lane);
+  for (var at = workgroup.x * share; at < end; at += 1u) {
+    let tile = tile_at(tiles, at);
+    workgroupBarrier(); // the tile before is scored
+    prepare_tile(entry, block, tile, lane);
+    score_tile(entry, block, tile, lane);
+    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
+      let first = global_row(entry, block, row) * step.score_stride + at * TILE + lane;
+      for (var i = 0u; i < SPAN; i += 1u) {
+        row_scores_written[first + i * PAGE_TOKENS] = scores[i][row];
+      }
+    }
+  }
+}
+`],
+  ["attention/score_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+{{> plain_dot coded first="0u"}}
+{{> plain_dot exactly first="0u"}}
+}
+`],
+  ["attention/score_tile.hbs", `// Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
+fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = vec4<f32>();
+  }
+  find_keys(entry, block, tile, lane);
+  score_tokens(block, tile, lane);
+  var first = vec4<u32>();
+  var end = vec4<u32>(); // of the positions that each row sees
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let at = block.first_row + row;
+    let range = visible(entry, tile, entry.start + at / layer.group);
+    first[row] = range.x;
+    end[row] = select(0u, range.y, at < block.rows);
+  }
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+    var score = scores[i];
+    if (SOFTCAP) {
+      // Clamped because tanh may overflow where it has long been 1.
+      let cap = vec4<f32>(layer.softcap);
+      score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
+    }
+    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+  }
+}
+`],
+  ["attention/tables/entry_f16.hbs", `// What a channel adds to every entry of its group: entries count from the middle of the grids, because f16 has few digits.
+fn entry_origin(low: f32, level_step: f32) -> f32 {
+  return -127.5 * level_step;
+}
+
+fn write_entry(at: u32, products: vec4<f32>) {
+  let bounded = clamp(products, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  table16_written[at] = vec2<u32>(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
+}
+`],
+  ["attention/tables/entry_f32.hbs", `// What a channel adds to every entry of its group.
+fn entry_origin(low: f32, level_step: f32) -> f32 {
+  return low;
+}
+
+fn write_entry(at: u32, products: vec4<f32>) {
+  table_written[at] = products;
+}
+`],
+  ["attention/tables/header_lut.hbs", `// Coded keys are scored by a lookup table of q.centroid.
+const LUT_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
+`],
+  ["attention/tables/header_table.hbs", `// Coded keys are scored by a lookup table of q.centroid.
+const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
+`],
+  ["attention/tables/header_table16.hbs", `// Coded keys are scored by a lookup table of q.centroid in f16, counted from the middle of the grids.
+const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
+`],
+  ["attention/tables/score_lut.hbs", `// q.centroid of every group and code, for all rows: a coded score is then one addition per code.
+var<workgroup> lut: array<vec4<f32>, LUT_ENTRIES>;
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  for (var item = lane; item < LUT_ENTRIES; item += WORKGROUP) {
+    // Initialised by hand: naga clears a variable declared in a loop only once.
+    var products = vec4<f32>();
+    for (var i = 0u; i < KEY_CHANNELS; i += 1u) {
+      let channel = item / KEY_CENTROIDS * KEY_CHANNELS + i;
+      let at = item * KEY_CHANNELS + i;
+      let word = codebook_word(codebook + HEAD_DIM + (at >> 2u));
+      let grid = unpack2x16float(codebook_word(codebook + channel));
+      let centroid = grid.x + levels_of(word >> ((at & 3u) * 8u)).x * (grid.y / 64.0);
+      var queries_1 = vec4<f32>();
+      for (var row = 0u; row < ROWS; row += 1u) {
+        queries_1[row] = query_tile[row * CHUNKS + channel / 4u][channel % 4u];
+      }
+      products += centroid * queries_1;
+    }
+    lut[item] = products;
+  }
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+{{#each key.laneCodes}}
+      scores[i] += lut[(group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
+{{/each}}
+    }
+  }
+{{> plain_dot exactly first="0u"}}
+}
+`],
+  ["attention/tables/score_table.hbs", `// The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer.
+{{> table_place}}
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let first = table_of(block) * TABLE_ENTRIES;
+  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+{{#each key.laneCodes}}
+      scores[i] += table[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
+{{/each}}
+    }
+  }
+{{> plain_dot exactly first="0u"}}
+}
+`],
+  ["attention/tables/score_table16.hbs", `// The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer.
+{{> table_place}}
+
+{{> centroid_grid key}}
+
+var<workgroup> middles: array<vec4<f32>, CHUNKS>;
+var<private> middle: vec4<f32>; // the product of each row and the middle of the grids
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    let grid = key_grid(codebook, chunk);
+    middles[chunk] = vec4<f32>(Chunk(grid.low + 127.5 * grid.step) * query_rows(chunk));
+  }
+  workgroupBarrier();
+  for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+    middle += middles[chunk];
+  }
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let first = table_of(block) * TABLE_ENTRIES;
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = select(vec4<f32>(), middle, tile.coded);
+  }
+  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+{{#each key.laneCodes}}
+      let entry_{{index}} = table16[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
+      scores[i] += vec4<f32>(unpack2x16float(entry_{{index}}.x), unpack2x16float(entry_{{index}}.y));
+{{/each}}
+    }
+  }
+{{> plain_dot exactly first="0u"}}
+}
+`],
+  ["attention/tables/table.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const ROWS: u32 = {{rows}}u; // query rows of one table: the components of one vec4
+const CHANNELS: u32 = {{channels}}u; // channels per code
+const CENTROIDS: u32 = {{centroids}}u;
+const CODES: u32 = {{codes}}u; // codes per token
+const CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+const LANE_ENTRIES: u32 = {{laneEntries}}u; // entries of one invocation, of one group
+const SHARE: u32 = WORKGROUP * LANE_ENTRIES; // entries of a workgroup
+const WORD_LEVELS: u32 = {{wordLevels}}u; // levels of one centroid in a word
+const STAGED: u32 = {{staged}}u; // channels they belong to
+
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 {{> uniforms}}
 
 {{> bindings}}
 
-{{> pages}}
+{{> tiers}}
+
+{{> block}}
+
+{{> query_element}}
+
+{{> levels}}
+
+var<workgroup> origins: array<vec4<f32>, STAGED>; // what a channel adds to every entry of its group
+var<workgroup> level_steps: array<vec4<f32>, STAGED>; // what a level adds
+
+{{> table_place}}
+
+{{> (lookup . "entryPartial")}}
+
+// q.centroid, times the softmax scale, of every group and code, for a block of query rows.
+// Grid: (entries of the table / LANE_ENTRIES / workgroup size, KV heads, entries x row blocks).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z / blocks_per_entry()];
+  let index = workgroup.z % blocks_per_entry();
+  if (index * ROWS >= entry.count * layer.group) {
+    return;
+  }
+  let block = block_of(entry, index, workgroup);
+  let codebook = block.head * CODEBOOK_WORDS;
+  let first_channel = workgroup.x * SHARE / CENTROIDS * CHANNELS;
+  for (var i = lane; i < min(STAGED, HEAD_DIM - first_channel); i += WORKGROUP) {
+    stage_channel(entry, block, codebook, first_channel + i, i);
+  }
+  workgroupBarrier();
+
+  let first = (workgroup.x * WORKGROUP + lane) * LANE_ENTRIES;
+  if (first >= CODES * CENTROIDS) {
+    return;
+  }
+  let staged = first / CENTROIDS * CHANNELS - first_channel;
+  var origin = vec4<f32>();
+  var level_step = array<vec4<f32>, CHANNELS>();
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    origin += origins[staged + i];
+    level_step[i] = level_steps[staged + i];
+  }
+  let table = table_of(block) * CODES * CENTROIDS;
+  for (var item = first; item < first + LANE_ENTRIES; item += 1u) {
+    var products = origin;
+    for (var i = 0u; i < CHANNELS; i += WORD_LEVELS) {
+      let at = item * CHANNELS + i;
+      let levels = levels_of(codebooks[codebook + HEAD_DIM + at / 4u] >> (at % 4u * 8u));
+      for (var j = 0u; j < WORD_LEVELS; j += 1u) {
+        products += levels[j] * level_step[i + j];
+      }
+    }
+    write_entry(table + item, products);
+  }
+}
+
+fn stage_channel(entry: Entry, block: Block, codebook: u32, channel: u32, at: u32) {
+  var query = vec4<f32>();
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let row_at = min(block.first_row + row, block.rows - 1u);
+    query[row] = query_at(
+      (entry.first + row_at / layer.group) * layer.query_token_stride +
+        (block.head * layer.group + row_at % layer.group) * layer.query_head_stride + channel,
+    );
+  }
+  let q = layer.scale * query;
+  let grid = unpack2x16float(codebooks[codebook + channel]);
+  origins[at] = q * entry_origin(grid.x, grid.y / 64.0);
+  level_steps[at] = q * (grid.y / 64.0);
+}
+`],
+  ["attention/tables/table_place.hbs", `// Which of the lookup tables serves a block of query rows.
+fn table_of(block: Block) -> u32 {
+  return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;
+}
+`],
+  ["attention/tiles.hbs", `// The tokens a block of query rows sees, cut into tiles of consecutive tokens: coded tiles (each is SPAN pages), then sinks,
+// then the ring, whose tiles are smaller, because there are few exact tokens as a rule.
+struct Tiles {
+  coded_first: u32, // first token of the first coded tile, counted from behind the sinks
+  coded: u32, // number of coded tiles from there
+  sinks: u32, // number of tiles of sinks
+  ring: u32, // number of tiles of recent tokens
+  coded_end: u32, // one past the last coded position
+  sinks_end: u32,
+  ring_first: u32, // first position in the ring's tiles
+  ring_end: u32,
+}
+
+struct Tile {
+  coded: bool,
+  ring: bool,
+  first: u32, // position of its first token
+  end: u32, // one past the position of its last token
+}
+
+// The oldest position that the query at position may see.
+fn oldest_seen(position: u32) -> u32 {
+  return position + 1u - min(layer.sliding_window, position + 1u);
+}
+
+fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles {
+  var tiles: Tiles;
+  let next = last_position + 1u;
+  let seen = oldest_seen(first_position);
+  tiles.coded_end = layer.sinks + coded_visible(entry, last_position);
+  let coded_tokens = tiles.coded_end - layer.sinks;
+  // What lies behind a sliding window is given up in multiples of NEAR tokens.
+  tiles.coded_first = min((max(seen, layer.sinks) - layer.sinks) / NEAR * NEAR, coded_tokens);
+  tiles.coded = (coded_tokens - tiles.coded_first + TILE - 1u) / TILE;
+  tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
+  tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;
+  tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
+  tiles.ring_end = select(next, 0u, layer.window + layer.block == 1u);
+  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + EXACT_TILE - 1u) / EXACT_TILE;
+  return tiles;
+}
+
+fn tile_at(tiles: Tiles, index: u32) -> Tile {
+  if (index < tiles.coded) {
+    let first = layer.sinks + tiles.coded_first + index * TILE;
+    return Tile(true, false, first, min(first + TILE, tiles.coded_end));
+  }
+  if (index < tiles.coded + tiles.sinks) {
+    let first = (index - tiles.coded) * EXACT_TILE;
+    return Tile(false, false, first, min(first + EXACT_TILE, tiles.sinks_end));
+  }
+  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * EXACT_TILE;
+  return Tile(false, true, first, min(first + EXACT_TILE, tiles.ring_end));
+}
+
+// The positions of the tile that the query at position sees: from x up to but not including y.
+fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
+  let coded_end = layer.sinks + coded_visible(entry, position);
+  let end = select(position + 1u, coded_end, tile.coded);
+  let oldest = max(select(0u, coded_end, tile.ring), oldest_seen(position));
+  return vec2<u32>(oldest, min(end, tile.end));
+}
+`],
+  ["attention/workgroup_share.hbs", `  let entry = step.entries[workgroup.z / blocks_per_entry()];
+  let index = workgroup.z % blocks_per_entry();
+  if (index * ROWS >= entry.count * layer.group) {
+    return;
+  }
+  let block = block_of(entry, index, workgroup);
+  let tiles = tiles_between(entry, block.first_position, block.last_position);
+  let total = tiles.coded + tiles.sinks + tiles.ring;
+  let share = (total + step.splits - 1u) / step.splits;
+  let end = min((workgroup.x + 1u) * share, total);
+`],
+  ["exact_tier/load.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+
+override SIDE: u32 = 0u; // 0 loads keys, 1 values
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
 
 {{> write_vector}}
 
-{{> grid}}
-
-{{> (lookup . "codebookPartial")}}
-
-{{#with record}}
-{{> (lookup . "gridPartial")}}
-{{> (lookup . "loadPartial")}}
-{{/with}}
-
-// Decodes count coded tokens from coded token start on into the host's tensor.
+// Copies count tokens from position start on out of the exact tier into the host's tensor.
 // Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) item: vec3<u32>) {
@@ -198,83 +1218,526 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
     return;
   }
   let head = item.x / CHUNKS;
-  let token = entry.start + item.y;
-  let page = page_word(entry.slot, head, token / PAGE_TOKENS, CODED_RECORD_TOKENS, CODED_RECORD_WORDS);
-  let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
-  let model_head = layer.first_head + head;
-  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
   let chunk = item.x % CHUNKS;
-  let grid = coded_grid(codebook, chunk);
-  let vector = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
-  write_vector(entry.first + item.y, model_head, chunk, vector);
+  let at = exact_word(entry.slot, SIDE, entry.start + item.y, head) + chunk * 2u;
+  let vector = vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+  write_vector(entry.first + item.y, layer.first_head + head, chunk, vector);
 }
 `],
-  ["decode_rotated.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
-const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+  ["exact_tier/store.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const WORKGROUP: u32 = {{workgroupSize}}u;
-const PAGE_TOKENS: u32 = {{pageTokens}}u;
-{{#with record}}
-{{> (lookup . "constantsPartial")}}
-const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
-{{/with}}
 
-override SIDE: u32 = 0u; // 0 decodes keys, 1 values
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
-{{> (lookup . "headerPartial")}}
 
 {{> uniforms}}
 
 {{> bindings}}
 
-{{> pages}}
+{{> tiers}}
 
-{{> write_vector}}
+fn tensor_word(side: u32, word: u32) -> u32 {
+  if (side == 0u) {
+    return keys[word];
+  }
+  return values[word];
+}
 
-{{> grid}}
+// Two numbers as f16 can hold them, in a floating-point format given by its sign bit, its infinity and what it has for the
+// largest finite f16: what lies beyond that becomes the largest of its sign, and what is no number 0. Both are counted. Bits
+// tell them apart, because compilers take it that neither infinities nor NaNs come up.
+fn finite(channels: vec2<u32>, sign: u32, infinity: u32, largest: u32) -> vec2<u32> {
+  let magnitudes = channels & vec2<u32>(sign - 1u);
+  let nan = magnitudes > vec2<u32>(infinity);
+  let beyond = (magnitudes > vec2<u32>(largest)) & !nan;
+  if (any(beyond | nan)) {
+    let counts = select(vec4<u32>(), vec4<u32>(1u), vec4<bool>(beyond, nan));
+    atomicAdd(&counters[0], counts.x + counts.y);
+    atomicAdd(&counters[1], counts.z + counts.w);
+  }
+  let signs = channels & vec2<u32>(sign);
+  return select(signs | min(magnitudes, vec2<u32>(largest)), vec2<u32>(), nan);
+}
 
-{{#with record}}
-{{> (lookup . "loadPartial")}}
-{{/with}}
+// Puts a step's keys and values into the exact tier as f16, two channels to a word, all of them finite.
+// Grid: (words of one token / workgroup size, most tokens of an entry, entries x 2 sides).
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) item: vec3<u32>) {
+  let entry = step.entries[item.z / 2u];
+  let side = item.z % 2u;
+  if (item.y >= entry.count || item.x >= layer.kv_heads * (HEAD_DIM / 2u)) {
+    return;
+  }
+  let head = item.x / (HEAD_DIM / 2u);
+  let host_head = layer.first_head + head;
+  let pair = item.x % (HEAD_DIM / 2u);
+  let token = entry.first + item.y;
+  var at = token * layer.key_token_stride + host_head * layer.key_head_stride + pair * 2u;
+  if (side == 1u) {
+    at = token * layer.value_token_stride + host_head * layer.value_head_stride + pair * 2u;
+  }
+  let to = exact_word(entry.slot, side, entry.start + item.y, head) + pair;
+  if (IO_HALF) {
+    let word = tensor_word(side, at >> 1u);
+    let halves = finite(vec2<u32>(word & 0xffffu, word >> 16u), 0x8000u, 0x7c00u, 0x7bffu);
+    exact_written[to] = halves.x | (halves.y << 16u);
+  } else {
+    let channels = vec2<u32>(tensor_word(side, at), tensor_word(side, at + 1u));
+    let singles = finite(channels, 0x80000000u, 0x7f800000u, 0x477fe000u);
+    exact_written[to] = pack2x16float(bitcast<vec2<f32>>(singles));
+  }
+}
+`],
+  ["frame/bindings.hbs", `{{#each bindings}}
+@group(0) @binding({{index}}) var<{{space}}> {{name}}: {{type}};
+{{/each}}
+`],
+  ["frame/bounded.hbs", `// Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
+fn bounded(numbers: vec4<f32>) -> vec4<f32> {
+  return select(numbers, sign(numbers) * 65504.0, abs(numbers) > vec4<f32>(65504.0));
+}
+`],
+  ["frame/pages.hbs", `// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
+fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
+  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+`],
+  ["frame/tiers.hbs", `// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
 
-{{> rotation_hadamard}}
+// How many coded tokens a query at position sees.
+fn coded_visible(entry: Entry, position: u32) -> u32 {
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
+}
 
-var<workgroup> rotated: array<vec4<f32>, WORKGROUP>;
+// The exact buffer's slot of the token at position.
+fn exact_slot(position: u32) -> u32 {
+  if (position < layer.sinks) {
+    return position;
+  }
+  return layer.sinks + (position - layer.sinks) % layer.ring;
+}
 
-{{> (lookup . "anglePartial")}}
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
+fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
+  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
+  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+}
+`],
+  ["frame/uniforms.hbs", `// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  reserved_0: u32,
+  reserved_1: u32,
+}
 
-// Decodes count coded tokens from coded token start on into the host's tensor, and undoes their Hadamard rotation.
-// A workgroup has whole heads. Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  entries: array<Entry, {{stepEntries}}>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+}
+`],
+  ["frame/write_vector.hbs", `{{> bounded}}
+
+// Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
+fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
+  var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
+  if (SIDE == 1u) {
+    at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
+  }
+  if (IO_HALF) {
+    let halves = bounded(vector);
+    vectors[at / 2u] = pack2x16float(halves.xy);
+    vectors[at / 2u + 1u] = pack2x16float(halves.zw);
+  } else {
+    vectors[at] = bitcast<u32>(vector.x);
+    vectors[at + 1u] = bitcast<u32>(vector.y);
+    vectors[at + 2u] = bitcast<u32>(vector.z);
+    vectors[at + 3u] = bitcast<u32>(vector.w);
+  }
+}
+`],
+  ["kmeans/kmeans_assign.wgsl.hbs", `const CHANNELS: u32 = {{channels}}u; // channels per group
+const ROW: u32 = {{rowLength}}u; // vec4s of a centroid: its channels, then its bias
+const TABLE_ROWS: u32 = {{tableRows}}u; // centroids the uniform binding holds
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const QUADS: u32 = {{quadCount}}u; // quads, that is four samples, of one invocation
+
+{{> kmeans_batch}}
+
+{{> bindings}}
+
+// The nearest centroid of every sample (Coupled Quantization, arXiv 2405.03917 §3), ties to the lowest index: the largest x.c - |c|^2/2,
+// where the second term is the centroid's bias. The host centres the samples, so that nothing cancels.
+// Centroids are a uniform binding, which every adapter reads fast where all invocations read the same element; the loops are unrolled
+// because software adapters run them masked. Tables that exceed one binding are searched in turns, which go on from the scores.
+// Grid: (samples / (WORKGROUP * QUADS * 4), groups in the table).
 @compute @workgroup_size(WORKGROUP)
 fn main(
   @builtin(workgroup_id) workgroup: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let entry = step.entries[workgroup.z];
-  if (workgroup.y >= entry.count) {
-    return;
+  let group = batch.first_group + workgroup.y;
+  let stride = batch.samples / 4u;
+  let at = workgroup.x * (WORKGROUP * QUADS) + lane;
+  let plane = group * CHANNELS * stride + at;
+  let own = group * stride + at;
+
+{{#each quads}}
+{{#each channels}}
+  let {{sample}} = samples[plane + {{channel}}u * stride + {{quad}}u * WORKGROUP];
+{{/each}}
+  var best_{{quad}} = select(scores[own + {{quad}}u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u);
+  var code_{{quad}} = codes_written[own + {{quad}}u * WORKGROUP];
+{{/each}}
+
+  for (var i = 0u; i < batch.centroids; i += 1u) {
+    let code = batch.first_centroid + i;
+    let row = (workgroup.y * batch.group_rows + i) * ROW;
+{{#each row}}
+    let {{vector}} = centroid_table[row + {{index}}u];
+{{/each}}
+{{#each quads}}
+    let score_{{quad}} = {{#each channels}}{{sample}} * {{centroid}} + {{/each}}{{bias}};
+    code_{{quad}} = select(code_{{quad}}, vec4<u32>(code), score_{{quad}} > best_{{quad}});
+    best_{{quad}} = max(best_{{quad}}, score_{{quad}});
+{{/each}}
   }
-  let item = workgroup.x * WORKGROUP + lane;
-  let chunk = item % CHUNKS;
-  let head = min(item / CHUNKS, layer.kv_heads - 1u); // lanes past the last head repeat it
-  let token = entry.start + workgroup.y;
-  let page = page_word(entry.slot, head, token / PAGE_TOKENS, CODED_RECORD_TOKENS, CODED_RECORD_WORDS);
-  let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
-  let model_head = layer.first_head + head;
-  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
-  rotated[lane] = coded_load4(Grid(), codebook, record, token % CODED_RECORD_TOKENS, chunk);
+
+{{#each quads}}
+  scores[own + {{quad}}u * WORKGROUP] = best_{{quad}};
+  codes_written[own + {{quad}}u * WORKGROUP] = code_{{quad}};
+{{/each}}
+}
+`],
+  ["kmeans/kmeans_batch.hbs", `// A run of groups of one layer and side. A group is CHANNELS contiguous channels of a KV head.
+struct Batch {
+  first_group: u32,
+  first_centroid: u32, // of the centroids that the table's binding begins with
+  centroids: u32, // centroids to search, or to update
+  group_rows: u32, // centroids from one group to the next, padding included
+  samples: u32, // samples of a plane, padding included: its weight is zero
+}
+`],
+  ["kmeans/kmeans_update.wgsl.hbs", `const CHANNELS: u32 = {{channels}}u; // channels per group
+const ROW: u32 = {{rowLength}}u * 4u; // f32s of a centroid: its channels, then its bias, then padding
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const TERMS: u32 = {{terms}}u; // sums of a cluster: one per channel, then the weight
+const SLICES: u32 = {{slices}}u; // parts of the samples that are summed side by side
+
+{{> kmeans_batch}}
+
+{{> bindings}}
+
+var<workgroup> errors: array<f32, WORKGROUP>;
+var<workgroup> empties: array<u32, WORKGROUP>;
+
+// Moves every centroid of a group to the weighted mean of its samples. A lane owns one term of one slice of the samples, so every
+// sum is made in one order and no atomics are needed: the result is the same in every run. Sums are of differences to the old
+// centroid, which keeps them small and exact. Empty clusters stay where they are, and are counted for the host.
+// Grid: groups.
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let group = batch.first_group + workgroup.x;
+  let first_row = group * batch.group_rows;
+  let slice_sums = batch.centroids * TERMS;
+  let sums = workgroup.x * SLICES * slice_sums;
+  for (var i = lane; i < SLICES * slice_sums; i += WORKGROUP) {
+    partial_sums[sums + i] = 0.0;
+  }
+  storageBarrier();
+
+  let slice = lane / TERMS;
+  let term = lane % TERMS;
+  var error = 0.0;
+  if (slice < SLICES) {
+    // The last term is the weight, as if it were a channel in which all samples are 1 from their centroid.
+    let is_weight = term == CHANNELS;
+    let quads = batch.samples / 4u;
+    let plane = (group * CHANNELS + min(term, CHANNELS - 1u)) * quads;
+    let own = sums + slice * slice_sums + term;
+    for (var quad = slice; quad < quads; quad += SLICES) {
+      let code = codes[group * quads + quad];
+      let weight = weights[group * quads + quad];
+      let x = samples[plane + quad];
+      let row = (vec4<u32>(first_row) + code) * ROW + term;
+      let centroid = vec4<f32>(centroids[row.x], centroids[row.y], centroids[row.z], centroids[row.w]);
+      let difference = select(x - centroid, vec4<f32>(1.0), is_weight);
+      let value = weight * difference;
+      error += dot(value, difference);
+      let at = code * TERMS + own;
+      partial_sums[at.x] += value.x;
+      partial_sums[at.y] += value.y;
+      partial_sums[at.z] += value.z;
+      partial_sums[at.w] += value.w;
+    }
+    error = select(error, 0.0, is_weight);
+  }
+  errors[lane] = error;
+  storageBarrier();
+
+  var empty = 0u;
+  for (var code = lane; code < batch.centroids; code += WORKGROUP) {
+    let own = sums + code * TERMS;
+    let row = (first_row + code) * ROW;
+    var weight = 0.0;
+    for (var part = 0u; part < SLICES; part += 1u) {
+      weight += partial_sums[own + part * slice_sums + CHANNELS];
+    }
+    if (weight > 0.0) {
+      var bias = 0.0;
+      for (var channel = 0u; channel < CHANNELS; channel += 1u) {
+        var sum = 0.0;
+        for (var part = 0u; part < SLICES; part += 1u) {
+          sum += partial_sums[own + part * slice_sums + channel];
+        }
+        let centroid = centroids[row + channel] + sum / weight;
+        centroids[row + channel] = centroid;
+        bias -= 0.5 * centroid * centroid;
+      }
+      centroids[row + CHANNELS] = bias;
+    } else {
+      empty += 1u;
+    }
+  }
+  empties[lane] = empty;
   workgroupBarrier();
-  var sum = vec4<f32>();
-  for (var other = 0u; other < CHUNKS; other += 1u) {
-    sum += parity_sign(chunk & other) * rotated[lane - chunk + other];
-  }
-  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
-{{> (lookup . "finishPartial")}}
-  if (item < layer.kv_heads * CHUNKS) {
-    write_vector(entry.first + workgroup.y, model_head, chunk, vector);
+
+  if (lane == 0u) {
+    var total_error = 0.0;
+    var total_empty = 0u;
+    for (var other = 0u; other < WORKGROUP; other += 1u) {
+      total_error += errors[other];
+      total_empty += empties[other];
+    }
+    group_results[group] = vec2<f32>(total_error, f32(total_empty));
   }
 }
 `],
-  ["encode_coupled.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+  ["schemes/codes/code_aligned.hbs", `// Code index of the record at record; codes never straddle words at this width.
+fn {{side}}_code(record: u32, index: u32) -> u32 {
+  let bit = index * {{upper}}_BITS;
+  return ({{side}}_records[record + (bit >> 5u)] >> (bit & 31u)) & {{upper}}_MASK;
+}
+`],
+  ["schemes/codes/code_straddling.hbs", `// Code index of the record at record; a code may straddle two words.
+fn {{side}}_code(record: u32, index: u32) -> u32 {
+  let bit = index * {{upper}}_BITS;
+  let word = record + (bit >> 5u);
+  let shift = bit & 31u;
+  var code = {{side}}_records[word] >> shift;
+  if (shift + {{upper}}_BITS > 32u) {
+    code |= {{side}}_records[word + 1u] << (32u - shift);
+  }
+  return code & {{upper}}_MASK;
+}
+`],
+  ["schemes/codes/coded_constants.hbs", `const {{upper}}_CHANNELS: u32 = {{channels}}u; // channels per code
+const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code
+const {{upper}}_MASK: u32 = {{mask}}u;
+const {{upper}}_CENTROIDS: u32 = {{centroids}}u;
+const {{upper}}_CODES: u32 = {{codes}}u; // codes per token
+const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
+const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
+`],
+  ["schemes/codes/codes_apart.hbs", `{{> (lookup . "codePartial")}}
+
+// Codes in a row, from code index on.
+fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
+  return array<u32, {{laneCodes.length}}>(
+{{#each laneCodes}}
+    {{../side}}_code(record, index + {{index}}u),
+{{/each}}
+  );
+}
+`],
+  ["schemes/codes/codes_word.hbs", `// Codes in a row, from code index on; they lie in one word.
+fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
+  let bit = index * {{upper}}_BITS;
+  let word = {{side}}_records[record + (bit >> 5u)] >> (bit & 31u);
+  return array<u32, {{laneCodes.length}}>(
+{{#each laneCodes}}
+    (word >> ({{index}}u * {{../upper}}_BITS)) & {{../upper}}_MASK,
+{{/each}}
+  );
+}
+`],
+  ["schemes/codes/codes_words.hbs", `// Codes in a row, from code index on; they fill whole words.
+fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
+  let first = record + index * {{upper}}_BITS / 32u;
+{{#each laneWords}}
+  let word_{{index}} = {{../side}}_records[first + {{index}}u];
+{{/each}}
+  return array<u32, {{laneCodes.length}}>(
+{{#each laneCodes}}
+    (word_{{word}} >> {{shift}}u) & {{../upper}}_MASK,
+{{/each}}
+  );
+}
+`],
+  ["schemes/coupled/centroid_grid.hbs", `// The grids of channels 4 chunk to 4 chunk + 3.
+fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + chunk * 4u;
+  let first = codebook_pair(at);
+  let second = codebook_pair(at + 2u);
+  let grid_0 = unpack2x16float(first.x);
+  let grid_1 = unpack2x16float(first.y);
+  let grid_2 = unpack2x16float(second.x);
+  let grid_3 = unpack2x16float(second.y);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+`],
+  ["schemes/coupled/chunks_c1.hbs", `{{> centroid_grid}}
+
+{{> (lookup . "codesPartial")}}
+// The level of a centroid of one channel, four centroids to a word.
+fn {{side}}_level(codebook: u32, centroid: u32) -> f32 {
+  return levels_of(codebook_word(codebook + HEAD_DIM + (centroid >> 2u)) >> ((centroid & 3u) * 8u)).x;
+}
+
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let first = chunk * 4u;
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+  return mat{{chunkCount}}x4<f32>(
+{{#each laneCodes}}
+    {{../side}}_level(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]),
+{{/each}}
+  );
+}
+`],
+  ["schemes/coupled/chunks_c2.hbs", `{{> centroid_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of the two channels of a centroid, two centroids to a word.
+fn {{side}}_levels(codebook: u32, centroid: u32) -> vec2<f32> {
+  return levels_of(codebook_word(codebook + HEAD_DIM + (centroid >> 1u)) >> ((centroid & 1u) * 16u)).xy;
+}
+
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let first = chunk * 2u;
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+{{#each laneCodes}}
+  let levels_{{index}} = {{../side}}_levels(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]);
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each chunks}}
+    vec4<f32>(levels_{{code}}, levels_{{next}}),
+{{/each}}
+  );
+}
+`],
+  ["schemes/coupled/chunks_c4.hbs", `{{> centroid_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk and a word of a centroid each.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk);
+  let centroids = codebook + HEAD_DIM + chunk * {{upper}}_CENTROIDS;
+  return mat{{chunkCount}}x4<f32>(
+{{#each laneCodes}}
+    levels_of(codebook_word(centroids + {{index}}u * {{../upper}}_CENTROIDS + codes[{{index}}])),
+{{/each}}
+  );
+}
+`],
+  ["schemes/coupled/chunks_none.hbs", `{{> (lookup . "codesPartial")}}
+`],
+  ["schemes/coupled/chunks_wide.hbs", `{{> centroid_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let first = chunk / ({{upper}}_CHANNELS / 4u);
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+  let centroids = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u);
+{{#each pairs}}
+  let pair_{{index}} = codebook_pair(centroids + ((first + {{code}}u) * {{../upper}}_CENTROIDS + codes[{{code}}]) * ({{../upper}}_CHANNELS / 4u) + {{word}}u);
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each pairs}}
+    levels_of(pair_{{index}}.x),
+    levels_of(pair_{{index}}.y),
+{{/each}}
+  );
+}
+`],
+  ["schemes/coupled/codebook_none.hbs", `{{! No codebook that is learned. }}
+`],
+  ["schemes/coupled/codebook_pairs.hbs", `// Words at and at + 1; at is even.
+fn codebook_pair(at: u32) -> vec2<u32> {
+  return codebook_pairs[at >> 1u];
+}
+`],
+  ["schemes/coupled/codebook_words.hbs", `fn codebook_word(at: u32) -> u32 {
+  return codebooks[at];
+}
+
+// Words at and at + 1; at is even.
+fn codebook_pair(at: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[at], codebooks[at + 1u]);
+}
+`],
+  ["schemes/coupled/coded_keys_levels.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return Grids(key_grid(codebook, chunk), key_grid(codebook, chunk + 1u));
+}
+
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let levels = key_chunks(codebook, at.word, at.token, chunk);
+  return mat2x4<f32>(
+    grids.first.low + levels[0] * grids.first.step,
+    grids.second.low + levels[1] * grids.second.step,
+  );
+}
+`],
+  ["schemes/coupled/encode_coupled.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const WORKGROUP: u32 = {{workgroupSize}}u;
 const PAGE_TOKENS: u32 = {{pageTokens}}u;
 const CHANNELS: u32 = {{channels}}u; // channels per code
@@ -431,152 +1894,704 @@ fn write_word(entry: Entry, head: u32, record_first: u32, record: u32, word: u32
   records[at] = bits;
 }
 `],
-  ["encode_half.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
-const WORKGROUP: u32 = {{workgroupSize}}u;
-const PAGE_TOKENS: u32 = {{pageTokens}}u;
-const RECORD_TOKENS: u32 = {{recordTokens}}u;
-const RECORD_WORDS: u32 = {{recordWords}}u;
+  ["schemes/coupled/grid.hbs", `// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
 
-override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+{{> levels}}
+`],
+  ["schemes/coupled/group_c1.hbs", `// Loads the one channel of group group of the exact vector at word word, two channels to a word.
+fn load_vector(token: u32, word: u32, group: u32) {
+  vectors[token] = unpack2x16float(exact[word + (group >> 1u)])[group & 1u] * scale[0];
+}
 
-{{> uniforms}}
+// Loads centroid code of group group, four centroids to a word.
+fn load_centroid(codebook: u32, group: u32, code: u32) {
+  let at = group * CENTROIDS + code;
+  let levels = levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u));
+  centroid[0] = low[0] + levels.x * level_step[0];
+}
 
-{{> bindings}}
-
-{{> tiers}}
-
-{{> pages}}
-
-// Copies the tokens that leave the exact tier into records, which hold f16 as the tier does. Grid: (tokens, KV heads, entries).
-@compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let entry = step.entries[workgroup.z];
-  let head = workgroup.y;
-  let token = entry.encode_from + workgroup.x;
-  if (token >= coded_visible(entry, entry.start + entry.count - 1u)) {
-    return;
+{{> load_grid}}
+`],
+  ["schemes/coupled/group_c2.hbs", `// Loads group group of the exact vector at word word, two channels to a word.
+fn load_vector(token: u32, word: u32, group: u32) {
+  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
+    let channels = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
+    vectors[token * CHANNELS + 2u * pair] = channels.x * scale[2u * pair];
+    vectors[token * CHANNELS + 2u * pair + 1u] = channels.y * scale[2u * pair + 1u];
   }
-  let exact_at = exact_word(entry.slot, SIDE, layer.sinks + token, head);
-  let to = page_word(entry.slot, head, token / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
-    (token % PAGE_TOKENS) * RECORD_WORDS;
-  for (var word = lane; word < RECORD_WORDS; word += WORKGROUP) {
-    records[to + word] = exact[exact_at + word];
+}
+
+// Loads centroid code of group group, two centroids to a word.
+fn load_centroid(codebook: u32, group: u32, code: u32) {
+  let at = group * CENTROIDS + code;
+  let levels = levels_of(codebooks[codebook + HEAD_DIM + (at >> 1u)] >> ((at & 1u) * 16u));
+  centroid[0] = low[0] + levels.x * level_step[0];
+  centroid[1] = low[1] + levels.y * level_step[1];
+}
+
+{{> load_grid}}
+`],
+  ["schemes/coupled/group_wide.hbs", `// Loads group group of the exact vector at word word, two channels to a word.
+fn load_vector(token: u32, word: u32, group: u32) {
+  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
+    let channels = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
+    vectors[token * CHANNELS + 2u * pair] = channels.x * scale[2u * pair];
+    vectors[token * CHANNELS + 2u * pair + 1u] = channels.y * scale[2u * pair + 1u];
+  }
+}
+
+// Loads centroid code of group group, four levels to a word.
+fn load_centroid(codebook: u32, group: u32, code: u32) {
+  let at = codebook + HEAD_DIM + (group * CENTROIDS + code) * (CHANNELS / 4u);
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let levels = levels_of(codebooks[at + quad]);
+    centroid[4u * quad] = low[4u * quad] + levels.x * level_step[4u * quad];
+    centroid[4u * quad + 1u] = low[4u * quad + 1u] + levels.y * level_step[4u * quad + 1u];
+    centroid[4u * quad + 2u] = low[4u * quad + 2u] + levels.z * level_step[4u * quad + 2u];
+    centroid[4u * quad + 3u] = low[4u * quad + 3u] + levels.w * level_step[4u * quad + 3u];
+  }
+}
+
+{{> load_channel}}
+
+// Loads scale and grid of group group.
+fn load_grid(codebook: u32, first_scale: u32, group: u32) {
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let channel = group * CHANNELS + 4u * quad;
+    let grid = codebook_quads[(codebook + channel) / 4u];
+    let given = bitcast<vec4<f32>>(codebook_quads[(first_scale + channel) / 4u]);
+    let scales = select(vec4<f32>(1.0), given, first_scale != 0u);
+    load_channel(4u * quad, grid.x, scales.x);
+    load_channel(4u * quad + 1u, grid.y, scales.y);
+    load_channel(4u * quad + 2u, grid.z, scales.z);
+    load_channel(4u * quad + 3u, grid.w, scales.w);
   }
 }
 `],
-  ["encode_levels.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+  ["schemes/coupled/levels.hbs", `// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+`],
+  ["schemes/coupled/load_c1.hbs", `{{> (lookup . "codePartial")}}
+// The level of the centroid of one channel, four centroids to a word.
+fn {{side}}_level(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
+  let at = channel * {{upper}}_CENTROIDS + {{side}}_code(record, token * {{upper}}_CODES + channel);
+  return levels_of(codebook_word(codebook + HEAD_DIM + (at >> 2u)) >> ((at & 3u) * 8u)).x;
+}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let channel = chunk * 4u;
+  let levels = vec4<f32>(
+    {{side}}_level(codebook, record, token, channel),
+    {{side}}_level(codebook, record, token, channel + 1u),
+    {{side}}_level(codebook, record, token, channel + 2u),
+    {{side}}_level(codebook, record, token, channel + 3u),
+  );
+  return grid.low + levels * grid.step;
+}
+`],
+  ["schemes/coupled/load_c2.hbs", `{{> (lookup . "codePartial")}}
+// The levels of the centroid of group group, two centroids to a word.
+fn {{side}}_levels(codebook: u32, record: u32, token: u32, group: u32) -> vec2<f32> {
+  let at = group * {{upper}}_CENTROIDS + {{side}}_code(record, token * {{upper}}_CODES + group);
+  return levels_of(codebook_word(codebook + HEAD_DIM + (at >> 1u)) >> ((at & 1u) * 16u)).xy;
+}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let levels = vec4<f32>(
+    {{side}}_levels(codebook, record, token, chunk * 2u),
+    {{side}}_levels(codebook, record, token, chunk * 2u + 1u),
+  );
+  return grid.low + levels * grid.step;
+}
+`],
+  ["schemes/coupled/load_channel.hbs", `// Keeps scale and grid of channel i of the group.
+fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
+  let grid = unpack2x16float(grid_word);
+  scale[i] = channel_scale;
+  low[i] = grid.x * channel_scale;
+  level_step[i] = grid.y / 64.0 * channel_scale;
+}
+`],
+  ["schemes/coupled/load_grid.hbs", `{{> load_channel}}
+
+// Loads scale and grid of group group.
+fn load_grid(codebook: u32, first_scale: u32, group: u32) {
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    let channel = group * CHANNELS + i;
+    let given = bitcast<f32>(codebooks[first_scale + channel]);
+    load_channel(i, codebooks[codebook + channel], select(1.0, given, first_scale != 0u));
+  }
+}
+`],
+  ["schemes/coupled/load_wide.hbs", `{{> (lookup . "codePartial")}}
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: one word of a centroid.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let group = chunk / ({{upper}}_CHANNELS / 4u);
+  let code = {{side}}_code(record, token * {{upper}}_CODES + group);
+  let at = (group * {{upper}}_CENTROIDS + code) * ({{upper}}_CHANNELS / 4u) +
+    chunk % ({{upper}}_CHANNELS / 4u);
+  return grid.low + levels_of(codebook_word(codebook + HEAD_DIM + at)) * grid.step;
+}
+`],
+  ["schemes/coupled/mix_grid.hbs", `// Of coded values the levels are mixed; their grids come when the last is.
+var<private> mixed_weight: vec4<f32>; // of the coded tokens that the lane has mixed
+
+fn rescale_coded(rescale: vec4<f32>) {
+  mixed_weight *= rescale;
+}
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let levels = value_chunks(codebook, record, token, chunk);
+  mixed_weight += weight;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(levels[i], weight);
+  }
+}
+
+fn finish_coded(block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let grid = value_grid(codebook, lane_chunk(lane) + i);
+    let rows = mixed[i];
+    mixed[i] = mat4x4<f32>(
+      grid.step * rows[0],
+      grid.step * rows[1],
+      grid.step * rows[2],
+      grid.step * rows[3],
+    ) + weighted(grid.low, mixed_weight);
+  }
+  mixed_weight = vec4<f32>();
+}
+`],
+  ["schemes/coupled/no_grid.hbs", `// Nothing is coded by levels.
+fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
+  return Grid();
+}
+`],
+  ["schemes/coupled/row_constants.hbs", `const ROW_CENTROIDS: u32 = {{rowCentroids}}u; // centroids that one load brings
+const ROW_TOKENS: u32 = {{rowTokens}}u; // most tokens whose search is by rows
+`],
+  ["schemes/coupled/row_constants_none.hbs", `const ROW_TOKENS: u32 = 0u; // most tokens whose search is by rows of centroids
+`],
+  ["schemes/coupled/search_no_rows.hbs", `{{!-- Groups whose centroids are no whole rows are searched one by one. --}}
+`],
+  ["schemes/coupled/search_rows.hbs", `      // A lone token uses a centroid once, so that loads decide; and loops over sixteen channels of several tokens stay rolled.
+      if (TOKENS <= ROW_TOKENS) {
+        for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
+          let words = codebook_quads[(codebook + HEAD_DIM) / 4u + share * (CENTROIDS / ROW_CENTROIDS) + row];
+{{#each searched}}
+          let {{code}} = row * ROW_CENTROIDS + {{index}}u;
+{{#each words}}
+          let {{levels}} = levels_of(words.{{word}});
+{{/each}}
+{{#each channels}}
+          let {{centroid}} = low[{{channel}}u] + {{level}} * level_step[{{channel}}u];
+{{/each}}
+{{#each batch}}
+          if (TOKENS > {{token}}u) {
+            var {{distance}} = 0.0;
+{{#each channels}}
+            let {{difference}} = vectors[{{place}}u] - {{centroid}};
+            {{distance}} += {{difference}} * {{difference}};
+{{/each}}
+            best_code[{{token}}u] = select(best_code[{{token}}u], {{code}}, {{distance}} < best[{{token}}u]);
+            best[{{token}}u] = min(best[{{token}}u], {{distance}});
+          }
+{{/each}}
+{{/each}}
+        }
+      }
+`],
+  ["schemes/decode.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = {{workgroupSize}}u;
 const PAGE_TOKENS: u32 = {{pageTokens}}u;
-const BITS: u32 = {{codeBits}}u; // bits per code
-const STEPS: f32 = {{steps}}.0; // scales in what a group spans
-const ZERO: f32 = {{zero}}.0; // the code of the minimum, or of 0 where there is none
-const RECORD_TOKENS: u32 = {{recordTokens}}u;
-const RECORD_WORDS: u32 = {{recordWords}}u;
-const METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
-const TOKEN_WORDS: u32 = HEAD_DIM * BITS / 32u; // of a token's codes
-const WORD_CODES: u32 = 32u / BITS;
-const GROUP: u32 = {{groupNumbers}}u; // numbers that share a scale
-const GROUPS: u32 = {{groups}}u; // of a record
+{{#with record}}
+{{> (lookup . "constantsPartial")}}
+const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{/with}}
 
-override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+override SIDE: u32 = 0u; // 0 decodes keys, 1 values
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 {{> uniforms}}
 
 {{> bindings}}
 
-{{> tiers}}
-
 {{> pages}}
 
-var<workgroup> levels: array<u32, GROUPS>; // of each group: scale, and in the upper half the minimum, as binary16
+{{> write_vector}}
 
-{{> (lookup . "membersPartial")}}
+{{> grid}}
 
-// Channel channel of the exact vector at word word.
-fn exact_channel(word: u32, channel: u32) -> f32 {
-  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
-}
+{{> (lookup . "codebookPartial")}}
 
-// The binary16 number nearest to extent / STEPS, ties to even. Division may err; the comparisons that decide are exact.
-fn scale_bits(extent: f32) -> u32 {
-  var bits = pack2x16float(vec2<f32>(extent / STEPS, 0.0)) & 0x7fffu; // extent may be the negative zero
-  bits -= min(bits, 1u);
-  for (var i = 0u; i < 2u; i += 1u) {
-    let middle = STEPS * 0.5 * (unpack2x16float(bits).x + unpack2x16float(bits + 1u).x);
-    bits += select(0u, 1u, extent > middle || (extent == middle && (bits & 1u) == 1u));
-  }
-  return bits;
-}
+{{#with record}}
+{{> (lookup . "gridPartial")}}
+{{> (lookup . "loadPartial")}}
+{{/with}}
 
-{{> (lookup . "fitPartial")}}
-
-// Number i of a group, where tokens that are not encoded now have the nearest that is.
-fn member_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, group: u32, i: u32) -> f32 {
-  let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
-  let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
-  return exact_channel(word, member_channel(group, i));
-}
-
-{{> (lookup . "groupsPartial")}}
-
-// The code of the level nearest to a number in a group whose scale and minimum are own, ties to the higher code. Division may err; the comparisons that decide are exact.
-fn code_of(number: f32, own: vec2<f32>) -> u32 {
-  let scale = abs(own.x);
-  if (scale == 0.0) {
-    return u32(ZERO);
-  }
-  let highest = f32((1u << BITS) - 1u);
-  let difference = (number - own.y) * sign(own.x);
-  let code = clamp(floor(difference / scale + ZERO + 0.5), 0.0, highest);
-  if (code < highest && 2.0 * difference >= (2.0 * (code - ZERO) + 1.0) * scale) {
-    return u32(code) + 1u;
-  }
-  if (code > 0.0 && 2.0 * difference < (2.0 * (code - ZERO) - 1.0) * scale) {
-    return u32(code) - 1u;
-  }
-  return u32(code);
-}
-
-{{> (lookup . "metadataPartial")}}
-
-// Codes of the tokens that leave the exact tier: for each group of numbers a scale, and for each number the nearest level.
-// A workgroup owns a whole record, so tokens coded before are kept without atomics. Grid: (records, KV heads, entries).
+// Decodes count coded tokens from coded token start on into the host's tensor.
+// Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
 @compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let entry = step.entries[workgroup.z];
-  let head = workgroup.y;
-  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
-  let record_first = (entry.encode_from / RECORD_TOKENS + workgroup.x) * RECORD_TOKENS;
-  if (record_first >= encode_end || entry.encode_from >= encode_end) {
+fn main(@builtin(global_invocation_id) item: vec3<u32>) {
+  let entry = step.entries[item.z];
+  if (item.y >= entry.count || item.x >= layer.kv_heads * CHUNKS) {
     return;
   }
-  let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
-    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
+  let head = item.x / CHUNKS;
+  let token = entry.start + item.y;
+  let page = page_word(entry.slot, head, token / PAGE_TOKENS, CODED_RECORD_TOKENS, CODED_RECORD_WORDS);
+  let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
+  let model_head = layer.first_head + head;
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
+  let chunk = item.x % CHUNKS;
+  let grid = coded_grid(codebook, chunk);
+  let vector = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
+  write_vector(entry.first + item.y, model_head, chunk, vector);
+}
+`],
+  ["schemes/extremes.hbs", `const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
+const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
 
-  fit_groups(entry, head, record_first, encode_end, lane);
-  write_metadata(entry, record, record_first, encode_end, lane);
-  for (var item = lane; item < RECORD_TOKENS * TOKEN_WORDS; item += WORKGROUP) {
-    let token = record_first + item / TOKEN_WORDS;
-    if (token >= entry.encode_from) {
-      var bits = 0u;
-      let word = exact_word(entry.slot, SIDE, layer.sinks + min(token, encode_end - 1u), head);
-      let first = item % TOKEN_WORDS * WORD_CODES;
-      for (var i = 0u; i < select(0u, WORD_CODES, token < encode_end); i += 1u) {
-        let own = unpack2x16float(levels[group_of(token - record_first, first + i)]);
-        bits |= code_of(exact_channel(word, first + i), own) << (i * BITS);
-      }
-      records[record + METADATA_WORDS + item] = bits;
+// What the numbers of channels lie among: the smallest, the second smallest, the second largest and the largest.
+struct Extremes {
+  low: Numbers,
+  low_2: Numbers,
+  high_2: Numbers,
+  high: Numbers,
+}
+
+struct Limits {
+  low: Numbers,
+  high: Numbers,
+}
+
+// Extremes of no numbers.
+fn no_extremes() -> Extremes {
+  return Extremes(Numbers(3.0e38), Numbers(3.0e38), Numbers(-3.0e38), Numbers(-3.0e38));
+}
+
+fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
+  return Extremes(
+    min(found.low, numbers),
+    min(found.low_2, max(found.low, numbers)),
+    max(found.high_2, min(found.high, numbers)),
+    max(found.high, numbers),
+  );
+}
+
+// The same without those that f16 could not hold.
+fn with_held(found: Extremes, numbers: Numbers) -> Extremes {
+  let held = abs(numbers) < Numbers(BEYOND);
+  let lows = with_numbers(found, select(Numbers(3.0e38), numbers, held));
+  let highs = with_numbers(found, select(Numbers(-3.0e38), numbers, held));
+  return Extremes(lows.low, lows.low_2, highs.high_2, highs.high);
+}
+
+// Where some are of them, those that f16 could hold; all where these are fewer than three.
+fn settled(found: Extremes, held: Extremes, has_bad: bool) -> Extremes {
+  let few = held.low_2 > held.high_2;
+  return Extremes(
+    select(found.low, select(held.low, found.low, few), has_bad),
+    select(found.low_2, select(held.low_2, found.low, few), has_bad),
+    select(found.high_2, select(held.high_2, found.high, few), has_bad),
+    select(found.high, select(held.high, found.high, few), has_bad),
+  );
+}
+
+// The magnitude of a channel, which no single number decides.
+fn magnitudes_of(found: Extremes) -> Numbers {
+  return max(abs(found.low_2), abs(found.high_2));
+}
+
+// The typical magnitude, given the sum of all channels' as the bits of f16: their mean is nearly that of logarithms, so that a few
+// large channels change it little, and whole numbers add up alike everywhere.
+fn typical_of(magnitude_bits: u32) -> f32 {
+  return unpack2x16float(magnitude_bits / HEAD_DIM).x;
+}
+
+// What numbers are clamped to: they lie within as a rule. One that lies far from all others, on either side, is taken for the
+// nearest of them.
+fn limits_of(found: Extremes, typical: f32) -> Limits {
+  let reach = REACH * max(found.high_2 - found.low_2, Numbers(typical));
+  return Limits(
+    select(found.low, found.low_2, found.low_2 - found.low > reach),
+    select(found.high, found.high_2, found.high - found.high_2 > reach),
+  );
+}
+`],
+  ["schemes/hadamard/angle_none.hbs", `{{! Nothing has a rotary embedding. }}
+`],
+  ["schemes/hadamard/angle_rope.hbs", `struct Angle {
+  cosine: vec4<f32>,
+  sine: vec4<f32>,
+}
+
+// The rotation of four pairs of channels at a distance: the sum of a near one and a far one.
+fn angle_of(distance: u32, pair: u32) -> Angle {
+  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  return Angle(
+    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
+    rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],
+  );
+}
+`],
+  ["schemes/hadamard/block_limits.hbs", `// All of a record's tokens leave the exact tier at once, and are coded together (NSNQuant, arXiv 2505.18231 §4).
+var<workgroup> lowest: array<vec4<f32>, CHUNKS>; // what the tokens' channels are clamped to
+var<workgroup> highest: array<vec4<f32>, CHUNKS>;
+var<workgroup> magnitude_bits: atomic<u32>;
+var<private> token_sum: vec4<f32>; // of the lane's chunk, before any clamping
+var<private> is_limited: bool; // some of them are clamped
+
+alias Numbers = vec4<f32>;
+
+{{> extremes}}
+
+// The first word of the exact vector of token token of the record.
+fn token_word(entry: Entry, head: u32, record_first: u32, token: u32) -> u32 {
+  return exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head);
+}
+
+// Finds what keeps a bad number from the record's other tokens. There are at least as many lanes as chunks.
+fn find_limits(entry: Entry, head: u32, record_first: u32, lane: u32) {
+  let chunk = min(lane, CHUNKS - 1u); // lanes past the last chunk repeat it
+  var found = no_extremes();
+  token_sum = vec4<f32>();
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    let numbers = exact_chunk(token_word(entry, head, record_first, token), chunk);
+    found = with_numbers(found, numbers);
+    token_sum += numbers;
+  }
+  let least = found.low;
+  let most = found.high;
+  let has_bad = any(max(-least, most) >= vec4<f32>(BEYOND));
+  var held = no_extremes();
+  for (var token = 0u; token < select(0u, RECORD_TOKENS, has_bad); token += 1u) {
+    held = with_held(held, exact_chunk(token_word(entry, head, record_first, token), chunk));
+  }
+  found = settled(found, held, has_bad);
+  if (lane < CHUNKS) {
+    let magnitudes = magnitudes_of(found);
+    let xy = pack2x16float(magnitudes.xy);
+    let zw = pack2x16float(magnitudes.zw);
+    atomicAdd(&magnitude_bits, (xy & 0xffffu) + (xy >> 16u) + (zw & 0xffffu) + (zw >> 16u));
+  }
+  workgroupBarrier();
+  if (lane < CHUNKS) {
+    let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
+    lowest[chunk] = limits.low;
+    highest[chunk] = limits.high;
+    is_limited = any(limits.low > least) || any(limits.high < most);
+  }
+  workgroupBarrier();
+}
+
+// Chunk chunk of the exact vector at word word, within the limits.
+fn limited_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  return clamp(exact_chunk(word, chunk), lowest[chunk], highest[chunk]);
+}
+
+var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
+
+// Chunk chunk, which is the lane's, of the mean of the record's tokens. They are added up again where they are coded otherwise.
+fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32, is_waved: bool) -> vec4<f32> {
+  let again = is_limited || is_waved;
+  var sum = select(token_sum, vec4<f32>(), again);
+  for (var token = 0u; token < select(0u, RECORD_TOKENS, again); token += 1u) {
+    sum += kept_chunk(token_word(entry, head, record_first, token), token, chunk);
+  }
+  return sum / f32(RECORD_TOKENS);
+}
+
+// Writes one chunk of the mean in f16, and keeps it. Of the two zeros, the positive one is written.
+fn write_mean_halves(record: u32, chunk: u32, value: vec4<f32>) {
+  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
+  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
+  let xy = pack2x16float(positive.xy);
+  let zw = pack2x16float(positive.zw);
+  records[record + 2u * chunk] = xy;
+  records[record + 2u * chunk + 1u] = zw;
+  mean[chunk] = vec4<f32>(unpack2x16float(xy), unpack2x16float(zw));
+}
+`],
+  ["schemes/hadamard/centre_none.hbs", `// Vectors are coded without taking a mean off.
+fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
+
+fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return exact_chunk(word, chunk);
+}
+
+fn centre_of(chunk: u32) -> vec4<f32> {
+  return vec4<f32>();
+}
+
+fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
+  return value;
+}
+`],
+  ["schemes/hadamard/centre_plain.hbs", `{{> block_limits}}
+
+// Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
+fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return limited_chunk(word, chunk);
+}
+
+// The mean of the vectors before their rotary embedding, where they have more in common.
+fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  find_limits(entry, head, record_first, lane);
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    write_mean_halves(record, chunk, record_mean(entry, head, record_first, chunk, false));
+  }
+}
+
+fn centre_of(chunk: u32) -> vec4<f32> {
+  return mean[chunk];
+}
+
+fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
+  return value;
+}
+`],
+  ["schemes/hadamard/centre_rotated.hbs", `{{> block_limits}}
+
+{{> find_waves}}
+
+{{> float8_load}}
+
+// Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
+fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return limited_chunk(word, chunk) - waves_of(token, chunk);
+}
+
+// The eight-bit float of four exponent bits nearest to a value.
+fn float8(value: f32) -> u32 {
+  let half = pack2x16float(vec2<f32>(value * 0.00390625, 0.0)) & 0xffffu;
+  return ((half & 0x8000u) >> 8u) | min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu);
+}
+
+// Writes one chunk of the mean, a byte a channel, and keeps it. Of the two zeros, the positive one is written.
+fn write_mean_bytes(record: u32, chunk: u32, value: vec4<f32>) {
+  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
+  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
+  let bytes = float8(positive.x) | (float8(positive.y) << 8u) | (float8(positive.z) << 16u) |
+    (float8(positive.w) << 24u);
+  records[record + chunk] = bytes;
+  mean[chunk] = mean_float8x4(bytes);
+}
+
+// The mean of the rotated vectors, which is the rotated mean.
+fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
+  find_limits(entry, head, record_first, lane);
+  if (SIDE == 0u) {
+    find_waves(entry, head, record, record_first, lane);
+  }
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    let value = record_mean(entry, head, record_first, chunk, wave_total > 0u);
+    vectors[chunk] = hadamard4(value * channel_signs(chunk) * SPREAD);
+  }
+  transform_vectors(lane);
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    if (SIDE == 0u) {
+      write_mean_bytes(record, chunk, vectors[chunk]);
+    } else {
+      write_mean_halves(record, chunk, vectors[chunk]);
     }
   }
 }
+
+fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
+  return value - mean[chunk];
+}
 `],
-  ["encode_rotated.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+  ["schemes/hadamard/centroid_pairs.hbs", `// Four channels of a group.
+alias Part = vec4<f32>;
+
+// Centroids that lie side by side in one load, two channels to a word.
+alias Row = vec4<u32>;
+
+// Part part of group group of the vector of token token.
+fn vector_part(token: u32, group: u32, part: u32) -> Part {
+  return vectors[token * CHUNKS + group * (CHANNELS / 4u) + part];
+}
+
+fn centroid_row(codebook: u32, row: u32) -> Row {
+  return codebook_quads[codebook / 4u + row];
+}
+
+// Part part of the centroids of a row.
+fn row_part(row: Row, part: u32) -> Part {
+  return vec4<f32>(unpack2x16float(row[2u * part]), unpack2x16float(row[2u * part + 1u]));
+}
+
+fn product(a: Part, b: Part) -> f32 {
+  return dot(a, b);
+}
+`],
+  ["schemes/hadamard/centroid_single.hbs", `// The one channel of a group.
+alias Part = f32;
+
+// A centroid.
+alias Row = f32;
+
+// Group group of the vector of token token.
+fn vector_part(token: u32, group: u32, part: u32) -> Part {
+  return vectors[token * CHUNKS + (group >> 2u)][group & 3u];
+}
+
+// Centroid row, two to a word.
+fn centroid_row(codebook: u32, row: u32) -> Row {
+  return unpack2x16float(codebooks[codebook + (row >> 1u)])[row & 1u];
+}
+
+fn row_part(row: Row, part: u32) -> Part {
+  return row;
+}
+
+fn product(a: Part, b: Part) -> f32 {
+  return a * b;
+}
+`],
+  ["schemes/hadamard/chunk_plain.hbs", `// Chunk chunk of the exact vector at word word, of the token at position, as the transform takes it.
+fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
+  return kept_chunk(word, (position - layer.sinks) % RECORD_TOKENS, chunk) * channel_signs(chunk) * SPREAD;
+}
+`],
+  ["schemes/hadamard/chunk_rope.hbs", `// Chunk chunk of the exact vector at word word, less its mean, with the rotary embedding of position, as the transform takes it.
+fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
+  let token = (position - layer.sinks) % RECORD_TOKENS;
+  let value = kept_chunk(word, token, chunk) - centre_of(chunk);
+  let signs = channel_signs(chunk) * SPREAD;
+  if (chunk >= 2u * ROTARY_CHUNKS) {
+    return value * signs;
+  }
+  // A channel's partner lies beside it, or in the chunk half of the rotary channels away.
+  let second_half = chunk >= ROTARY_CHUNKS;
+  let apart = select(select(chunk + ROTARY_CHUNKS, chunk - ROTARY_CHUNKS, second_half), chunk, INTERLEAVED);
+  let partner = kept_chunk(word, token, apart) - centre_of(apart);
+  let other = select(select(-partner, partner, second_half), value.yxwz * vec4<f32>(-1.0, 1.0, -1.0, 1.0), INTERLEAVED);
+  let angle = angle_of(position, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
+  let odd_chunk = chunk % 2u == 1u;
+  let cosine = select(angle.cosine, select(angle.cosine.xxyy, angle.cosine.zzww, odd_chunk), INTERLEAVED);
+  let sine = select(angle.sine, select(angle.sine.xxyy, angle.sine.zzww, odd_chunk), INTERLEAVED);
+  return (value * cosine + other * sine) * signs;
+}
+`],
+  ["schemes/hadamard/decode_rotated.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+{{#with record}}
+{{> (lookup . "constantsPartial")}}
+const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{/with}}
+
+override SIDE: u32 = 0u; // 0 decodes keys, 1 values
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+{{> (lookup . "headerPartial")}}
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> pages}}
+
+{{> write_vector}}
+
+{{> grid}}
+
+{{#with record}}
+{{> (lookup . "loadPartial")}}
+{{/with}}
+
+{{> rotation_hadamard}}
+
+var<workgroup> rotated: array<vec4<f32>, WORKGROUP>;
+
+{{> (lookup . "anglePartial")}}
+
+// Decodes count coded tokens from coded token start on into the host's tensor, and undoes their Hadamard rotation.
+// A workgroup has whole heads. Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  if (workgroup.y >= entry.count) {
+    return;
+  }
+  let item = workgroup.x * WORKGROUP + lane;
+  let chunk = item % CHUNKS;
+  let head = min(item / CHUNKS, layer.kv_heads - 1u); // lanes past the last head repeat it
+  let token = entry.start + workgroup.y;
+  let page = page_word(entry.slot, head, token / PAGE_TOKENS, CODED_RECORD_TOKENS, CODED_RECORD_WORDS);
+  let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
+  let model_head = layer.first_head + head;
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
+  rotated[lane] = coded_load4(Grid(), codebook, record, token % CODED_RECORD_TOKENS, chunk);
+  workgroupBarrier();
+  var sum = vec4<f32>();
+  for (var other = 0u; other < CHUNKS; other += 1u) {
+    sum += parity_sign(chunk & other) * rotated[lane - chunk + other];
+  }
+  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+{{> (lookup . "finishPartial")}}
+  if (item < layer.kv_heads * CHUNKS) {
+    write_vector(entry.first + workgroup.y, model_head, chunk, vector);
+  }
+}
+`],
+  ["schemes/hadamard/decoded_mean_rope.hbs", `{{> decoded_rope}}
+  vector += coded_mean4(record, chunk);
+`],
+  ["schemes/hadamard/decoded_plain.hbs", `  let vector = plain;
+`],
+  ["schemes/hadamard/decoded_rope.hbs", `  workgroupBarrier();
+  rotated[lane] = plain;
+  workgroupBarrier();
+  var vector = plain;
+  if (chunk < 2u * ROTARY_CHUNKS) {
+    // The rotary embedding of the token's position is undone.
+    let angle = angle_of(layer.sinks + token, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
+    let even = rotated[select(lane - chunk + chunk % ROTARY_CHUNKS, lane, INTERLEAVED)];
+    let odd = rotated[select(lane - chunk + chunk % ROTARY_CHUNKS + ROTARY_CHUNKS, lane, INTERLEAVED)];
+    if (INTERLEAVED) {
+      let high = chunk % 2u == 1u;
+      let cosine = select(angle.cosine.xy, angle.cosine.zw, high);
+      let sine = select(angle.sine.xy, angle.sine.zw, high);
+      let first = plain.xz * cosine + plain.yw * sine;
+      let second = plain.yw * cosine - plain.xz * sine;
+      vector = vec4<f32>(first.x, second.x, first.y, second.y);
+    } else if (chunk < ROTARY_CHUNKS) {
+      vector = even * angle.cosine + odd * angle.sine;
+    } else {
+      vector = odd * angle.cosine - even * angle.sine;
+    }
+  }
+`],
+  ["schemes/hadamard/decoded_waves.hbs", `  var vector = plain;
+  for (var i = 0u; i < select(0u, WAVES, SIDE == 0u); i += 1u) {
+    let at = record + CHUNKS + 2u * i;
+    let wave = vec2<u32>(coded_records[at], coded_records[at + 1u]);
+    if (wave.y == 0u) {
+      break;
+    }
+    if ((wave.x & 0xffu) / 4u == chunk) {
+      vector[wave.x & 3u] += wave_at(wave, token % CODED_RECORD_TOKENS);
+    }
+  }
+`],
+  ["schemes/hadamard/encode_rotated.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = {{workgroupSize}}u;
 const PAGE_TOKENS: u32 = {{pageTokens}}u;
@@ -777,1211 +2792,7 @@ fn code_word(token: u32, word: u32) -> u32 {
   return bits;
 }
 `],
-  ["kmeans_assign.wgsl.hbs", `const CHANNELS: u32 = {{channels}}u; // channels per group
-const ROW: u32 = {{rowLength}}u; // vec4s of a centroid: its channels, then its bias
-const TABLE_ROWS: u32 = {{tableRows}}u; // centroids the uniform binding holds
-const WORKGROUP: u32 = {{workgroupSize}}u;
-const QUADS: u32 = {{quadCount}}u; // quads, that is four samples, of one invocation
-
-{{> kmeans_batch}}
-
-{{> bindings}}
-
-// The nearest centroid of every sample (Coupled Quantization, arXiv 2405.03917 §3), ties to the lowest index: the largest x.c - |c|^2/2,
-// where the second term is the centroid's bias. The host centres the samples, so that nothing cancels.
-// Centroids are a uniform binding, which every adapter reads fast where all invocations read the same element; the loops are unrolled
-// because software adapters run them masked. Tables that exceed one binding are searched in turns, which go on from the scores.
-// Grid: (samples / (WORKGROUP * QUADS * 4), groups in the table).
-@compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let group = batch.first_group + workgroup.y;
-  let stride = batch.samples / 4u;
-  let at = workgroup.x * (WORKGROUP * QUADS) + lane;
-  let plane = group * CHANNELS * stride + at;
-  let own = group * stride + at;
-
-{{#each quads}}
-{{#each channels}}
-  let {{sample}} = samples[plane + {{channel}}u * stride + {{quad}}u * WORKGROUP];
-{{/each}}
-  var best_{{quad}} = select(scores[own + {{quad}}u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u);
-  var code_{{quad}} = codes_written[own + {{quad}}u * WORKGROUP];
-{{/each}}
-
-  for (var i = 0u; i < batch.centroids; i += 1u) {
-    let code = batch.first_centroid + i;
-    let row = (workgroup.y * batch.group_rows + i) * ROW;
-{{#each row}}
-    let {{vector}} = centroid_table[row + {{index}}u];
-{{/each}}
-{{#each quads}}
-    let score_{{quad}} = {{#each channels}}{{sample}} * {{centroid}} + {{/each}}{{bias}};
-    code_{{quad}} = select(code_{{quad}}, vec4<u32>(code), score_{{quad}} > best_{{quad}});
-    best_{{quad}} = max(best_{{quad}}, score_{{quad}});
-{{/each}}
-  }
-
-{{#each quads}}
-  scores[own + {{quad}}u * WORKGROUP] = best_{{quad}};
-  codes_written[own + {{quad}}u * WORKGROUP] = code_{{quad}};
-{{/each}}
-}
-`],
-  ["kmeans_update.wgsl.hbs", `const CHANNELS: u32 = {{channels}}u; // channels per group
-const ROW: u32 = {{rowLength}}u * 4u; // f32s of a centroid: its channels, then its bias, then padding
-const WORKGROUP: u32 = {{workgroupSize}}u;
-const TERMS: u32 = {{terms}}u; // sums of a cluster: one per channel, then the weight
-const SLICES: u32 = {{slices}}u; // parts of the samples that are summed side by side
-
-{{> kmeans_batch}}
-
-{{> bindings}}
-
-var<workgroup> errors: array<f32, WORKGROUP>;
-var<workgroup> empties: array<u32, WORKGROUP>;
-
-// Moves every centroid of a group to the weighted mean of its samples. A lane owns one term of one slice of the samples, so every
-// sum is made in one order and no atomics are needed: the result is the same in every run. Sums are of differences to the old
-// centroid, which keeps them small and exact. Empty clusters stay where they are, and are counted for the host.
-// Grid: groups.
-@compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let group = batch.first_group + workgroup.x;
-  let first_row = group * batch.group_rows;
-  let slice_sums = batch.centroids * TERMS;
-  let sums = workgroup.x * SLICES * slice_sums;
-  for (var i = lane; i < SLICES * slice_sums; i += WORKGROUP) {
-    partial_sums[sums + i] = 0.0;
-  }
-  storageBarrier();
-
-  let slice = lane / TERMS;
-  let term = lane % TERMS;
-  var error = 0.0;
-  if (slice < SLICES) {
-    // The last term is the weight, as if it were a channel in which all samples are 1 from their centroid.
-    let is_weight = term == CHANNELS;
-    let quads = batch.samples / 4u;
-    let plane = (group * CHANNELS + min(term, CHANNELS - 1u)) * quads;
-    let own = sums + slice * slice_sums + term;
-    for (var quad = slice; quad < quads; quad += SLICES) {
-      let code = codes[group * quads + quad];
-      let weight = weights[group * quads + quad];
-      let x = samples[plane + quad];
-      let row = (vec4<u32>(first_row) + code) * ROW + term;
-      let centroid = vec4<f32>(centroids[row.x], centroids[row.y], centroids[row.z], centroids[row.w]);
-      let difference = select(x - centroid, vec4<f32>(1.0), is_weight);
-      let value = weight * difference;
-      error += dot(value, difference);
-      let at = code * TERMS + own;
-      partial_sums[at.x] += value.x;
-      partial_sums[at.y] += value.y;
-      partial_sums[at.z] += value.z;
-      partial_sums[at.w] += value.w;
-    }
-    error = select(error, 0.0, is_weight);
-  }
-  errors[lane] = error;
-  storageBarrier();
-
-  var empty = 0u;
-  for (var code = lane; code < batch.centroids; code += WORKGROUP) {
-    let own = sums + code * TERMS;
-    let row = (first_row + code) * ROW;
-    var weight = 0.0;
-    for (var part = 0u; part < SLICES; part += 1u) {
-      weight += partial_sums[own + part * slice_sums + CHANNELS];
-    }
-    if (weight > 0.0) {
-      var bias = 0.0;
-      for (var channel = 0u; channel < CHANNELS; channel += 1u) {
-        var sum = 0.0;
-        for (var part = 0u; part < SLICES; part += 1u) {
-          sum += partial_sums[own + part * slice_sums + channel];
-        }
-        let centroid = centroids[row + channel] + sum / weight;
-        centroids[row + channel] = centroid;
-        bias -= 0.5 * centroid * centroid;
-      }
-      centroids[row + CHANNELS] = bias;
-    } else {
-      empty += 1u;
-    }
-  }
-  empties[lane] = empty;
-  workgroupBarrier();
-
-  if (lane == 0u) {
-    var total_error = 0.0;
-    var total_empty = 0u;
-    for (var other = 0u; other < WORKGROUP; other += 1u) {
-      total_error += errors[other];
-      total_empty += empties[other];
-    }
-    group_results[group] = vec2<f32>(total_error, f32(total_empty));
-  }
-}
-`],
-  ["load.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
-const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
-const WORKGROUP: u32 = {{workgroupSize}}u;
-
-override SIDE: u32 = 0u; // 0 loads keys, 1 values
-override IO_HALF: bool = false; // the host's tensors hold f16, not f32
-
-{{> uniforms}}
-
-{{> bindings}}
-
-{{> tiers}}
-
-{{> write_vector}}
-
-// Copies count tokens from position start on out of the exact tier into the host's tensor.
-// Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
-@compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) item: vec3<u32>) {
-  let entry = step.entries[item.z];
-  if (item.y >= entry.count || item.x >= layer.kv_heads * CHUNKS) {
-    return;
-  }
-  let head = item.x / CHUNKS;
-  let chunk = item.x % CHUNKS;
-  let at = exact_word(entry.slot, SIDE, entry.start + item.y, head) + chunk * 2u;
-  let vector = vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
-  write_vector(entry.first + item.y, layer.first_head + head, chunk, vector);
-}
-`],
-  ["mix.wgsl.hbs", `{{> attention_constants}}
-{{> mix_state}}
-{{#with value}}
-{{> (lookup . "constantsPartial")}}
-const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
-{{/with}}
-
-{{> uniforms}}
-
-{{> bindings}}
-
-{{> mix_variables}}
-var<private> scores: array<vec4<f32>, MAX_SPAN>;
-
-{{> tiers}}
-
-{{> pages}}
-
-{{> tiles}}
-
-{{> block}}
-
-{{> load_exact}}
-
-{{> grid}}
-
-{{> (lookup . "codebookPartial")}}
-
-{{> (lookup . "rotationPartial")}}
-
-{{#with value}}
-{{> (lookup . "chunksPartial")}}
-{{/with}}
-
-{{> mix_tile}}
-
-// Grid: (splits, KV heads, entries x row blocks), as the score kernel's.
-@compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-{{> workgroup_share}}
-{{> begin_rows}}
-  for (var at = workgroup.x * share; at < end; at += 1u) {
-    let tile = tile_at(tiles, at);
-    for (var row = 0u; row < ROWS; row += 1u) {
-      let stored = min(row, block.rows - 1u - block.first_row);
-      let first = global_row(entry, block, stored) * step.score_stride + at * TILE + lane;
-      for (var i = 0u; i < SPAN; i += 1u) {
-        scores[i][row] = row_scores[first + i * PAGE_TOKENS];
-      }
-    }
-    soften_tile(lane);
-    mix_tile(entry, block, tile, lane);
-    finish_tile(block, tiles, tile, at, end, lane);
-  }
-  write_partials(entry, block, workgroup.x, lane);
-}
-`],
-  ["page_table.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
-
-{{> uniforms}}
-
-{{> bindings}}
-
-// Writes runs of consecutive pages into page tables: entry by entry count pages, the first one page start, from word slot on.
-// Grid: (pages of the longest run / workgroup size, entries).
-@compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) item: vec3<u32>) {
-  let entry = step.entries[item.y];
-  if (item.x < entry.count) {
-    pages_written[entry.slot + item.x] = entry.start + item.x;
-  }
-}
-`],
-  ["restore.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
-
-override UNIT: u32 = 1u; // words of one unit: a page of one side, or a sequence's exact tier
-
-{{> uniforms}}
-
-{{> bindings}}
-
-// Copies runs of whole units out of a restored sequence's own buffer: entry by entry count units, from unit slot to unit start.
-// Grid: (any number of workgroups, entries).
-@compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(global_invocation_id) item: vec3<u32>,
-  @builtin(num_workgroups) groups: vec3<u32>,
-) {
-  let entry = step.entries[item.y];
-  for (var word = item.x; word < entry.count * UNIT; word += groups.x * WORKGROUP) {
-    records[entry.start * UNIT + word] = restored[entry.slot * UNIT + word];
-  }
-}
-`],
-  ["score.wgsl.hbs", `{{> attention_constants}}
-override IO_HALF: bool = false; // the host's tensors hold f16, not f32
-{{#with key}}
-{{> (lookup . "constantsPartial")}}
-const {{upper}}_CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
-{{/with}}
-{{> (lookup . "headerPartial")}}
-
-{{> uniforms}}
-
-{{> bindings}}
-
-{{> (lookup . "chunkPartial")}}
-
-var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
-var<private> scores: array<vec4<f32>, MAX_SPAN>;
-
-{{> tiers}}
-
-{{> pages}}
-
-{{> tiles}}
-
-{{> block}}
-
-{{> load_exact}}
-
-{{> grid}}
-
-{{> (lookup . "codebookPartial")}}
-
-{{> (lookup . "rotationPartial")}}
-
-{{#with key}}
-{{> (lookup . "chunksPartial")}}
-{{/with}}
-
-{{> query}}
-
-{{> query_rows atQuery}}
-
-{{> key_sources}}
-
-{{> (lookup . "scorePartial")}}
-
-{{> score_tile}}
-
-// Grid: (splits, KV heads, entries x row blocks).
-@compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-{{> workgroup_share}}
-  prepare_block(entry, block, lane);
-  for (var at = workgroup.x * share; at < end; at += 1u) {
-    let tile = tile_at(tiles, at);
-    workgroupBarrier(); // the tile before is scored
-    prepare_tile(entry, block, tile, lane);
-    score_tile(entry, block, tile, lane);
-    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
-      let first = global_row(entry, block, row) * step.score_stride + at * TILE + lane;
-      for (var i = 0u; i < SPAN; i += 1u) {
-        row_scores_written[first + i * PAGE_TOKENS] = scores[i][row];
-      }
-    }
-  }
-}
-`],
-  ["store.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
-const WORKGROUP: u32 = {{workgroupSize}}u;
-
-override IO_HALF: bool = false; // the host's tensors hold f16, not f32
-
-{{> uniforms}}
-
-{{> bindings}}
-
-{{> tiers}}
-
-fn tensor_word(side: u32, word: u32) -> u32 {
-  if (side == 0u) {
-    return keys[word];
-  }
-  return values[word];
-}
-
-// Two numbers as f16 can hold them, in a floating-point format given by its sign bit, its infinity and what it has for the
-// largest finite f16: what lies beyond that becomes the largest of its sign, and what is no number 0. Both are counted. Bits
-// tell them apart, because compilers take it that neither infinities nor NaNs come up.
-fn finite(channels: vec2<u32>, sign: u32, infinity: u32, largest: u32) -> vec2<u32> {
-  let magnitudes = channels & vec2<u32>(sign - 1u);
-  let nan = magnitudes > vec2<u32>(infinity);
-  let beyond = (magnitudes > vec2<u32>(largest)) & !nan;
-  if (any(beyond | nan)) {
-    let counts = select(vec4<u32>(), vec4<u32>(1u), vec4<bool>(beyond, nan));
-    atomicAdd(&counters[0], counts.x + counts.y);
-    atomicAdd(&counters[1], counts.z + counts.w);
-  }
-  let signs = channels & vec2<u32>(sign);
-  return select(signs | min(magnitudes, vec2<u32>(largest)), vec2<u32>(), nan);
-}
-
-// Puts a step's keys and values into the exact tier as f16, two channels to a word, all of them finite.
-// Grid: (words of one token / workgroup size, most tokens of an entry, entries x 2 sides).
-@compute @workgroup_size(WORKGROUP)
-fn main(@builtin(global_invocation_id) item: vec3<u32>) {
-  let entry = step.entries[item.z / 2u];
-  let side = item.z % 2u;
-  if (item.y >= entry.count || item.x >= layer.kv_heads * (HEAD_DIM / 2u)) {
-    return;
-  }
-  let head = item.x / (HEAD_DIM / 2u);
-  let host_head = layer.first_head + head;
-  let pair = item.x % (HEAD_DIM / 2u);
-  let token = entry.first + item.y;
-  var at = token * layer.key_token_stride + host_head * layer.key_head_stride + pair * 2u;
-  if (side == 1u) {
-    at = token * layer.value_token_stride + host_head * layer.value_head_stride + pair * 2u;
-  }
-  let to = exact_word(entry.slot, side, entry.start + item.y, head) + pair;
-  if (IO_HALF) {
-    let word = tensor_word(side, at >> 1u);
-    let halves = finite(vec2<u32>(word & 0xffffu, word >> 16u), 0x8000u, 0x7c00u, 0x7bffu);
-    exact_written[to] = halves.x | (halves.y << 16u);
-  } else {
-    let channels = vec2<u32>(tensor_word(side, at), tensor_word(side, at + 1u));
-    let singles = finite(channels, 0x80000000u, 0x7f800000u, 0x477fe000u);
-    exact_written[to] = pack2x16float(bitcast<vec2<f32>>(singles));
-  }
-}
-`],
-  ["table.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
-const WORKGROUP: u32 = {{workgroupSize}}u;
-const ROWS: u32 = {{rows}}u; // query rows of one table: the components of one vec4
-const CHANNELS: u32 = {{channels}}u; // channels per code
-const CENTROIDS: u32 = {{centroids}}u;
-const CODES: u32 = {{codes}}u; // codes per token
-const CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
-const LANE_ENTRIES: u32 = {{laneEntries}}u; // entries of one invocation, of one group
-const SHARE: u32 = WORKGROUP * LANE_ENTRIES; // entries of a workgroup
-const WORD_LEVELS: u32 = {{wordLevels}}u; // levels of one centroid in a word
-const STAGED: u32 = {{staged}}u; // channels they belong to
-
-override IO_HALF: bool = false; // the host's tensors hold f16, not f32
-
-{{> uniforms}}
-
-{{> bindings}}
-
-{{> tiers}}
-
-{{> block}}
-
-{{> query_element}}
-
-{{> levels}}
-
-var<workgroup> origins: array<vec4<f32>, STAGED>; // what a channel adds to every entry of its group
-var<workgroup> level_steps: array<vec4<f32>, STAGED>; // what a level adds
-
-{{> table_place}}
-
-{{> (lookup . "entryPartial")}}
-
-// q.centroid, times the softmax scale, of every group and code, for a block of query rows.
-// Grid: (entries of the table / LANE_ENTRIES / workgroup size, KV heads, entries x row blocks).
-@compute @workgroup_size(WORKGROUP)
-fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
-  @builtin(local_invocation_index) lane: u32,
-) {
-  let entry = step.entries[workgroup.z / blocks_per_entry()];
-  let index = workgroup.z % blocks_per_entry();
-  if (index * ROWS >= entry.count * layer.group) {
-    return;
-  }
-  let block = block_of(entry, index, workgroup);
-  let codebook = block.head * CODEBOOK_WORDS;
-  let first_channel = workgroup.x * SHARE / CENTROIDS * CHANNELS;
-  for (var i = lane; i < min(STAGED, HEAD_DIM - first_channel); i += WORKGROUP) {
-    stage_channel(entry, block, codebook, first_channel + i, i);
-  }
-  workgroupBarrier();
-
-  let first = (workgroup.x * WORKGROUP + lane) * LANE_ENTRIES;
-  if (first >= CODES * CENTROIDS) {
-    return;
-  }
-  let staged = first / CENTROIDS * CHANNELS - first_channel;
-  var origin = vec4<f32>();
-  var level_step = array<vec4<f32>, CHANNELS>();
-  for (var i = 0u; i < CHANNELS; i += 1u) {
-    origin += origins[staged + i];
-    level_step[i] = level_steps[staged + i];
-  }
-  let table = table_of(block) * CODES * CENTROIDS;
-  for (var item = first; item < first + LANE_ENTRIES; item += 1u) {
-    var products = origin;
-    for (var i = 0u; i < CHANNELS; i += WORD_LEVELS) {
-      let at = item * CHANNELS + i;
-      let levels = levels_of(codebooks[codebook + HEAD_DIM + at / 4u] >> (at % 4u * 8u));
-      for (var j = 0u; j < WORD_LEVELS; j += 1u) {
-        products += levels[j] * level_step[i + j];
-      }
-    }
-    write_entry(table + item, products);
-  }
-}
-
-fn stage_channel(entry: Entry, block: Block, codebook: u32, channel: u32, at: u32) {
-  var query = vec4<f32>();
-  for (var row = 0u; row < ROWS; row += 1u) {
-    let row_at = min(block.first_row + row, block.rows - 1u);
-    query[row] = query_at(
-      (entry.first + row_at / layer.group) * layer.query_token_stride +
-        (block.head * layer.group + row_at % layer.group) * layer.query_head_stride + channel,
-    );
-  }
-  let q = layer.scale * query;
-  let grid = unpack2x16float(codebooks[codebook + channel]);
-  origins[at] = q * entry_origin(grid.x, grid.y / 64.0);
-  level_steps[at] = q * (grid.y / 64.0);
-}
-`],
-  ["partials/angle_none.hbs", `{{! Nothing has a rotary embedding. }}
-`],
-  ["partials/angle_rope.hbs", `struct Angle {
-  cosine: vec4<f32>,
-  sine: vec4<f32>,
-}
-
-// The rotation of four pairs of channels at a distance: the sum of a near one and a far one.
-fn angle_of(distance: u32, pair: u32) -> Angle {
-  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
-  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
-  return Angle(
-    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
-    rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],
-  );
-}
-`],
-  ["partials/attention_constants.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
-const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
-const WORKGROUP: u32 = {{workgroupSize}}u;
-const PAGE_TOKENS: u32 = {{pageTokens}}u; // as many as lanes, so that a lane holds the same token of each page
-const ROWS: u32 = {{rows}}u; // query rows of one workgroup: the components of one vec4
-const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
-const NEAR: u32 = {{nearTokens}}u; // distances the rotary table has one by one
-const EXACT_SPAN: u32 = {{exactSpan}}u; // tokens of an exact tile that a lane scores
-const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
-const MAX_SPAN: u32 = {{span}}u;
-
-override SOFTCAP: bool = false; // scores are capped
-override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
-override TILE: u32 = SPAN * PAGE_TOKENS;
-`],
-  ["partials/begin_none.hbs", `{{! No subgroups. }}
-`],
-  ["partials/begin_rows.hbs", `  row_max = vec4<f32>(HIDDEN);
-  row_sum = vec4<f32>();
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] = mat4x4<f32>();
-  }
-`],
-  ["partials/begin_subgroups.hbs", `  subgroup = subgroup_index;
-  subgroups = subgroup_count;
-`],
-  ["partials/bindings.hbs", `{{#each bindings}}
-@group(0) @binding({{index}}) var<{{space}}> {{name}}: {{type}};
-{{/each}}
-`],
-  ["partials/block.hbs", `// A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
-struct Block {
-  head: u32, // among those bound
-  table: u32, // place of its lookup table among those of one KV head
-  first_row: u32,
-  rows: u32, // rows the entry has in all
-  first_position: u32,
-  last_position: u32,
-}
-
-fn blocks_per_entry() -> u32 {
-  return (step.max_count * layer.group + ROWS - 1u) / ROWS;
-}
-
-fn block_of(entry: Entry, index: u32, workgroup: vec3<u32>) -> Block {
-  let rows = entry.count * layer.group;
-  let first_row = index * ROWS;
-  let last_row = min(first_row + ROWS, rows) - 1u;
-  return Block(
-    workgroup.y,
-    entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,
-    first_row,
-    rows,
-    entry.start + first_row / layer.group,
-    entry.start + last_row / layer.group,
-  );
-}
-
-// Row row of the block, in the order of the host's buffers: token by token, head by head.
-fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
-  let at = block.first_row + row;
-  return (entry.first + at / layer.group) * layer.query_heads +
-    (layer.first_head + block.head) * layer.group + at % layer.group;
-}
-`],
-  ["partials/block_limits.hbs", `// All of a record's tokens leave the exact tier at once, and are coded together (NSNQuant, arXiv 2505.18231 §4).
-var<workgroup> lowest: array<vec4<f32>, CHUNKS>; // what the tokens' channels are clamped to
-var<workgroup> highest: array<vec4<f32>, CHUNKS>;
-var<workgroup> magnitude_bits: atomic<u32>;
-var<private> token_sum: vec4<f32>; // of the lane's chunk, before any clamping
-var<private> is_limited: bool; // some of them are clamped
-
-alias Numbers = vec4<f32>;
-
-{{> extremes}}
-
-// The first word of the exact vector of token token of the record.
-fn token_word(entry: Entry, head: u32, record_first: u32, token: u32) -> u32 {
-  return exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head);
-}
-
-// Finds what keeps a bad number from the record's other tokens. There are at least as many lanes as chunks.
-fn find_limits(entry: Entry, head: u32, record_first: u32, lane: u32) {
-  let chunk = min(lane, CHUNKS - 1u); // lanes past the last chunk repeat it
-  var found = no_extremes();
-  token_sum = vec4<f32>();
-  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-    let numbers = exact_chunk(token_word(entry, head, record_first, token), chunk);
-    found = with_numbers(found, numbers);
-    token_sum += numbers;
-  }
-  let least = found.low;
-  let most = found.high;
-  let has_bad = any(max(-least, most) >= vec4<f32>(BEYOND));
-  var held = no_extremes();
-  for (var token = 0u; token < select(0u, RECORD_TOKENS, has_bad); token += 1u) {
-    held = with_held(held, exact_chunk(token_word(entry, head, record_first, token), chunk));
-  }
-  found = settled(found, held, has_bad);
-  if (lane < CHUNKS) {
-    let magnitudes = magnitudes_of(found);
-    let xy = pack2x16float(magnitudes.xy);
-    let zw = pack2x16float(magnitudes.zw);
-    atomicAdd(&magnitude_bits, (xy & 0xffffu) + (xy >> 16u) + (zw & 0xffffu) + (zw >> 16u));
-  }
-  workgroupBarrier();
-  if (lane < CHUNKS) {
-    let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
-    lowest[chunk] = limits.low;
-    highest[chunk] = limits.high;
-    is_limited = any(limits.low > least) || any(limits.high < most);
-  }
-  workgroupBarrier();
-}
-
-// Chunk chunk of the exact vector at word word, within the limits.
-fn limited_chunk(word: u32, chunk: u32) -> vec4<f32> {
-  return clamp(exact_chunk(word, chunk), lowest[chunk], highest[chunk]);
-}
-
-var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
-
-// Chunk chunk, which is the lane's, of the mean of the record's tokens. They are added up again where they are coded otherwise.
-fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32, is_waved: bool) -> vec4<f32> {
-  let again = is_limited || is_waved;
-  var sum = select(token_sum, vec4<f32>(), again);
-  for (var token = 0u; token < select(0u, RECORD_TOKENS, again); token += 1u) {
-    sum += kept_chunk(token_word(entry, head, record_first, token), token, chunk);
-  }
-  return sum / f32(RECORD_TOKENS);
-}
-
-// Writes one chunk of the mean in f16, and keeps it. Of the two zeros, the positive one is written.
-fn write_mean_halves(record: u32, chunk: u32, value: vec4<f32>) {
-  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
-  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
-  let xy = pack2x16float(positive.xy);
-  let zw = pack2x16float(positive.zw);
-  records[record + 2u * chunk] = xy;
-  records[record + 2u * chunk + 1u] = zw;
-  mean[chunk] = vec4<f32>(unpack2x16float(xy), unpack2x16float(zw));
-}
-`],
-  ["partials/bounded.hbs", `// Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
-fn bounded(numbers: vec4<f32>) -> vec4<f32> {
-  return select(numbers, sign(numbers) * 65504.0, abs(numbers) > vec4<f32>(65504.0));
-}
-`],
-  ["partials/builtins_none.hbs", `{{! No more than a workgroup and a lane. }}
-`],
-  ["partials/builtins_subgroups.hbs", `  @builtin(subgroup_id) subgroup_index: u32,
-  @builtin(num_subgroups) subgroup_count: u32,
-`],
-  ["partials/centre_none.hbs", `// Vectors are coded without taking a mean off.
-fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
-
-fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
-  return exact_chunk(word, chunk);
-}
-
-fn centre_of(chunk: u32) -> vec4<f32> {
-  return vec4<f32>();
-}
-
-fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
-  return value;
-}
-`],
-  ["partials/centre_plain.hbs", `{{> block_limits}}
-
-// Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
-fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
-  return limited_chunk(word, chunk);
-}
-
-// The mean of the vectors before their rotary embedding, where they have more in common.
-fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
-  find_limits(entry, head, record_first, lane);
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    write_mean_halves(record, chunk, record_mean(entry, head, record_first, chunk, false));
-  }
-}
-
-fn centre_of(chunk: u32) -> vec4<f32> {
-  return mean[chunk];
-}
-
-fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
-  return value;
-}
-`],
-  ["partials/centre_rotated.hbs", `{{> block_limits}}
-
-{{> find_waves}}
-
-{{> float8_load}}
-
-// Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
-fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
-  return limited_chunk(word, chunk) - waves_of(token, chunk);
-}
-
-// The eight-bit float of four exponent bits nearest to a value.
-fn float8(value: f32) -> u32 {
-  let half = pack2x16float(vec2<f32>(value * 0.00390625, 0.0)) & 0xffffu;
-  return ((half & 0x8000u) >> 8u) | min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu);
-}
-
-// Writes one chunk of the mean, a byte a channel, and keeps it. Of the two zeros, the positive one is written.
-fn write_mean_bytes(record: u32, chunk: u32, value: vec4<f32>) {
-  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
-  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
-  let bytes = float8(positive.x) | (float8(positive.y) << 8u) | (float8(positive.z) << 16u) |
-    (float8(positive.w) << 24u);
-  records[record + chunk] = bytes;
-  mean[chunk] = mean_float8x4(bytes);
-}
-
-// The mean of the rotated vectors, which is the rotated mean.
-fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
-  find_limits(entry, head, record_first, lane);
-  if (SIDE == 0u) {
-    find_waves(entry, head, record, record_first, lane);
-  }
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    let value = record_mean(entry, head, record_first, chunk, wave_total > 0u);
-    vectors[chunk] = hadamard4(value * channel_signs(chunk) * SPREAD);
-  }
-  transform_vectors(lane);
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    if (SIDE == 0u) {
-      write_mean_bytes(record, chunk, vectors[chunk]);
-    } else {
-      write_mean_halves(record, chunk, vectors[chunk]);
-    }
-  }
-}
-
-fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
-  return value - mean[chunk];
-}
-`],
-  ["partials/centroid_grid.hbs", `// The grids of channels 4 chunk to 4 chunk + 3.
-fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
-  let at = codebook + chunk * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
-  let grid_0 = unpack2x16float(first.x);
-  let grid_1 = unpack2x16float(first.y);
-  let grid_2 = unpack2x16float(second.x);
-  let grid_3 = unpack2x16float(second.y);
-  return Grid(
-    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
-    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
-  );
-}
-`],
-  ["partials/centroid_pairs.hbs", `// Four channels of a group.
-alias Part = vec4<f32>;
-
-// Centroids that lie side by side in one load, two channels to a word.
-alias Row = vec4<u32>;
-
-// Part part of group group of the vector of token token.
-fn vector_part(token: u32, group: u32, part: u32) -> Part {
-  return vectors[token * CHUNKS + group * (CHANNELS / 4u) + part];
-}
-
-fn centroid_row(codebook: u32, row: u32) -> Row {
-  return codebook_quads[codebook / 4u + row];
-}
-
-// Part part of the centroids of a row.
-fn row_part(row: Row, part: u32) -> Part {
-  return vec4<f32>(unpack2x16float(row[2u * part]), unpack2x16float(row[2u * part + 1u]));
-}
-
-fn product(a: Part, b: Part) -> f32 {
-  return dot(a, b);
-}
-`],
-  ["partials/centroid_single.hbs", `// The one channel of a group.
-alias Part = f32;
-
-// A centroid.
-alias Row = f32;
-
-// Group group of the vector of token token.
-fn vector_part(token: u32, group: u32, part: u32) -> Part {
-  return vectors[token * CHUNKS + (group >> 2u)][group & 3u];
-}
-
-// Centroid row, two to a word.
-fn centroid_row(codebook: u32, row: u32) -> Row {
-  return unpack2x16float(codebooks[codebook + (row >> 1u)])[row & 1u];
-}
-
-fn row_part(row: Row, part: u32) -> Part {
-  return row;
-}
-
-fn product(a: Part, b: Part) -> f32 {
-  return a * b;
-}
-`],
-  ["partials/chunk_f16.hbs", `alias Chunk = vec4<f16>; // what products of queries and keys are taken in; they are summed in f32
-alias Rows = mat4x4<f16>;
-
-// Adds the products of four channels of a key and all rows, in the rows' own units. A rotated key may lie beyond f16.
-fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
-  let held = clamp(key, vec4<f32>(-65504.0), vec4<f32>(65504.0));
-  return sum + row_units * vec4<f32>(Chunk(held) * rows);
-}
-`],
-  ["partials/chunk_f32.hbs", `alias Chunk = vec4<f32>; // what products of queries and keys are taken in
-alias Rows = mat4x4<f32>;
-
-// Adds the products of four channels of a key and all rows: a multiply-add each, where key * rows would add once more.
-fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
-  let channels = transpose(rows);
-  return sum + channels[0] * key.x + channels[1] * key.y + channels[2] * key.z + channels[3] * key.w;
-}
-`],
-  ["partials/chunk_plain.hbs", `// Chunk chunk of the exact vector at word word, of the token at position, as the transform takes it.
-fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  return kept_chunk(word, (position - layer.sinks) % RECORD_TOKENS, chunk) * channel_signs(chunk) * SPREAD;
-}
-`],
-  ["partials/chunk_rope.hbs", `// Chunk chunk of the exact vector at word word, less its mean, with the rotary embedding of position, as the transform takes it.
-fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
-  let token = (position - layer.sinks) % RECORD_TOKENS;
-  let value = kept_chunk(word, token, chunk) - centre_of(chunk);
-  let signs = channel_signs(chunk) * SPREAD;
-  if (chunk >= 2u * ROTARY_CHUNKS) {
-    return value * signs;
-  }
-  // A channel's partner lies beside it, or in the chunk half of the rotary channels away.
-  let second_half = chunk >= ROTARY_CHUNKS;
-  let apart = select(select(chunk + ROTARY_CHUNKS, chunk - ROTARY_CHUNKS, second_half), chunk, INTERLEAVED);
-  let partner = kept_chunk(word, token, apart) - centre_of(apart);
-  let other = select(select(-partner, partner, second_half), value.yxwz * vec4<f32>(-1.0, 1.0, -1.0, 1.0), INTERLEAVED);
-  let angle = angle_of(position, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
-  let odd_chunk = chunk % 2u == 1u;
-  let cosine = select(angle.cosine, select(angle.cosine.xxyy, angle.cosine.zzww, odd_chunk), INTERLEAVED);
-  let sine = select(angle.sine, select(angle.sine.xxyy, angle.sine.zzww, odd_chunk), INTERLEAVED);
-  return (value * cosine + other * sine) * signs;
-}
-`],
-  ["partials/chunks_c1.hbs", `{{> centroid_grid}}
-
-{{> (lookup . "codesPartial")}}
-// The level of a centroid of one channel, four centroids to a word.
-fn {{side}}_level(codebook: u32, centroid: u32) -> f32 {
-  return levels_of(codebook_word(codebook + HEAD_DIM + (centroid >> 2u)) >> ((centroid & 3u) * 8u)).x;
-}
-
-// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
-fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let first = chunk * 4u;
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
-  return mat{{chunkCount}}x4<f32>(
-{{#each laneCodes}}
-    {{../side}}_level(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]),
-{{/each}}
-  );
-}
-`],
-  ["partials/chunks_c2.hbs", `{{> centroid_grid}}
-
-{{> (lookup . "codesPartial")}}
-// Levels of the two channels of a centroid, two centroids to a word.
-fn {{side}}_levels(codebook: u32, centroid: u32) -> vec2<f32> {
-  return levels_of(codebook_word(codebook + HEAD_DIM + (centroid >> 1u)) >> ((centroid & 1u) * 16u)).xy;
-}
-
-// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
-fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let first = chunk * 2u;
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
-{{#each laneCodes}}
-  let levels_{{index}} = {{../side}}_levels(codebook, (first + {{index}}u) * {{../upper}}_CENTROIDS + codes[{{index}}]);
-{{/each}}
-  return mat{{chunkCount}}x4<f32>(
-{{#each chunks}}
-    vec4<f32>(levels_{{code}}, levels_{{next}}),
-{{/each}}
-  );
-}
-`],
-  ["partials/chunks_c4.hbs", `{{> centroid_grid}}
-
-{{> (lookup . "codesPartial")}}
-// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk and a word of a centroid each.
-fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk);
-  let centroids = codebook + HEAD_DIM + chunk * {{upper}}_CENTROIDS;
-  return mat{{chunkCount}}x4<f32>(
-{{#each laneCodes}}
-    levels_of(codebook_word(centroids + {{index}}u * {{../upper}}_CENTROIDS + codes[{{index}}])),
-{{/each}}
-  );
-}
-`],
-  ["partials/chunks_half.hbs", `// Channels 4 chunk to 4 chunk + {{lastChannel}} of a token, a chunk a column; chunk is even.
-fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let at = (record >> 2u) + (chunk >> 1u);
-{{#each quads}}
-  let halves_{{index}} = halves_of({{../side}}_quads[at + {{index}}u]);
-{{/each}}
-  return mat{{chunkCount}}x4<f32>(
-{{#each chunks}}
-    halves_{{quad}}[{{column}}],
-{{/each}}
-  );
-}
-`],
-  ["partials/chunks_loaded.hbs", `{{> (lookup . "loadPartial")}}
-
-// Channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
-fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  return mat{{chunkCount}}x4<f32>(
-{{#each chunks}}
-    {{../side}}_load4(Grid(), codebook, record, token, chunk + {{index}}u),
-{{/each}}
-  );
-}
-`],
-  ["partials/chunks_none.hbs", `{{> (lookup . "codesPartial")}}
-`],
-  ["partials/chunks_wide.hbs", `{{> centroid_grid}}
-
-{{> (lookup . "codesPartial")}}
-// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
-fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let first = chunk / ({{upper}}_CHANNELS / 4u);
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
-  let centroids = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u);
-{{#each pairs}}
-  let pair_{{index}} = codebook_pair(centroids + ((first + {{code}}u) * {{../upper}}_CENTROIDS + codes[{{code}}]) * ({{../upper}}_CHANNELS / 4u) + {{word}}u);
-{{/each}}
-  return mat{{chunkCount}}x4<f32>(
-{{#each pairs}}
-    levels_of(pair_{{index}}.x),
-    levels_of(pair_{{index}}.y),
-{{/each}}
-  );
-}
-`],
-  ["partials/code_aligned.hbs", `// Code index of the record at record; codes never straddle words at this width.
-fn {{side}}_code(record: u32, index: u32) -> u32 {
-  let bit = index * {{upper}}_BITS;
-  return ({{side}}_records[record + (bit >> 5u)] >> (bit & 31u)) & {{upper}}_MASK;
-}
-`],
-  ["partials/code_straddling.hbs", `// Code index of the record at record; a code may straddle two words.
-fn {{side}}_code(record: u32, index: u32) -> u32 {
-  let bit = index * {{upper}}_BITS;
-  let word = record + (bit >> 5u);
-  let shift = bit & 31u;
-  var code = {{side}}_records[word] >> shift;
-  if (shift + {{upper}}_BITS > 32u) {
-    code |= {{side}}_records[word + 1u] << (32u - shift);
-  }
-  return code & {{upper}}_MASK;
-}
-`],
-  ["partials/codebook_none.hbs", `{{! No codebook that is learned. }}
-`],
-  ["partials/codebook_pairs.hbs", `// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return codebook_pairs[at >> 1u];
-}
-`],
-  ["partials/codebook_words.hbs", `fn codebook_word(at: u32) -> u32 {
-  return codebooks[at];
-}
-
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[at], codebooks[at + 1u]);
-}
-`],
-  ["partials/coded_constants.hbs", `const {{upper}}_CHANNELS: u32 = {{channels}}u; // channels per code
-const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code
-const {{upper}}_MASK: u32 = {{mask}}u;
-const {{upper}}_CENTROIDS: u32 = {{centroids}}u;
-const {{upper}}_CODES: u32 = {{codes}}u; // codes per token
-const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
-const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
-`],
-  ["partials/coded_keys_levels.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return Grids(key_grid(codebook, chunk), key_grid(codebook, chunk + 1u));
-}
-
-fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let levels = key_chunks(codebook, at.word, at.token, chunk);
-  return mat2x4<f32>(
-    grids.first.low + levels[0] * grids.first.step,
-    grids.second.low + levels[1] * grids.second.step,
-  );
-}
-`],
-  ["partials/coded_keys_loaded.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
-  return Grids();
-}
-
-fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  return key_chunks(0u, at.word, at.token, chunk);
-}
-`],
-  ["partials/codes_apart.hbs", `{{> (lookup . "codePartial")}}
-
-// Codes in a row, from code index on.
-fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
-  return array<u32, {{laneCodes.length}}>(
-{{#each laneCodes}}
-    {{../side}}_code(record, index + {{index}}u),
-{{/each}}
-  );
-}
-`],
-  ["partials/codes_word.hbs", `// Codes in a row, from code index on; they lie in one word.
-fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
-  let bit = index * {{upper}}_BITS;
-  let word = {{side}}_records[record + (bit >> 5u)] >> (bit & 31u);
-  return array<u32, {{laneCodes.length}}>(
-{{#each laneCodes}}
-    (word >> ({{index}}u * {{../upper}}_BITS)) & {{../upper}}_MASK,
-{{/each}}
-  );
-}
-`],
-  ["partials/codes_words.hbs", `// Codes in a row, from code index on; they fill whole words.
-fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
-  let first = record + index * {{upper}}_BITS / 32u;
-{{#each laneWords}}
-  let word_{{index}} = {{../side}}_records[first + {{index}}u];
-{{/each}}
-  return array<u32, {{laneCodes.length}}>(
-{{#each laneCodes}}
-    (word_{{word}} >> {{shift}}u) & {{../upper}}_MASK,
-{{/each}}
-  );
-}
-`],
-  ["partials/decoded_mean_rope.hbs", `{{> decoded_rope}}
-  vector += coded_mean4(record, chunk);
-`],
-  ["partials/decoded_plain.hbs", `  let vector = plain;
-`],
-  ["partials/decoded_rope.hbs", `  workgroupBarrier();
-  rotated[lane] = plain;
-  workgroupBarrier();
-  var vector = plain;
-  if (chunk < 2u * ROTARY_CHUNKS) {
-    // The rotary embedding of the token's position is undone.
-    let angle = angle_of(layer.sinks + token, select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED));
-    let even = rotated[select(lane - chunk + chunk % ROTARY_CHUNKS, lane, INTERLEAVED)];
-    let odd = rotated[select(lane - chunk + chunk % ROTARY_CHUNKS + ROTARY_CHUNKS, lane, INTERLEAVED)];
-    if (INTERLEAVED) {
-      let high = chunk % 2u == 1u;
-      let cosine = select(angle.cosine.xy, angle.cosine.zw, high);
-      let sine = select(angle.sine.xy, angle.sine.zw, high);
-      let first = plain.xz * cosine + plain.yw * sine;
-      let second = plain.yw * cosine - plain.xz * sine;
-      vector = vec4<f32>(first.x, second.x, first.y, second.y);
-    } else if (chunk < ROTARY_CHUNKS) {
-      vector = even * angle.cosine + odd * angle.sine;
-    } else {
-      vector = odd * angle.cosine - even * angle.sine;
-    }
-  }
-`],
-  ["partials/decoded_waves.hbs", `  var vector = plain;
-  for (var i = 0u; i < select(0u, WAVES, SIDE == 0u); i += 1u) {
-    let at = record + CHUNKS + 2u * i;
-    let wave = vec2<u32>(coded_records[at], coded_records[at + 1u]);
-    if (wave.y == 0u) {
-      break;
-    }
-    if ((wave.x & 0xffu) / 4u == chunk) {
-      vector[wave.x & 3u] += wave_at(wave, token % CODED_RECORD_TOKENS);
-    }
-  }
-`],
-  ["partials/enable_f16.hbs", `enable f16;
-
-`],
-  ["partials/enable_none.hbs", `{{! Any device will do. }}
-`],
-  ["partials/enable_subgroups.hbs", `enable subgroups;
-
-`],
-  ["partials/entry_f16.hbs", `// What a channel adds to every entry of its group: entries count from the middle of the grids, because f16 has few digits.
-fn entry_origin(low: f32, level_step: f32) -> f32 {
-  return -127.5 * level_step;
-}
-
-fn write_entry(at: u32, products: vec4<f32>) {
-  let bounded = clamp(products, vec4<f32>(-65504.0), vec4<f32>(65504.0));
-  table16_written[at] = vec2<u32>(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
-}
-`],
-  ["partials/entry_f32.hbs", `// What a channel adds to every entry of its group.
-fn entry_origin(low: f32, level_step: f32) -> f32 {
-  return low;
-}
-
-fn write_entry(at: u32, products: vec4<f32>) {
-  table_written[at] = products;
-}
-`],
-  ["partials/extremes.hbs", `const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
-const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
-
-// What the numbers of channels lie among: the smallest, the second smallest, the second largest and the largest.
-struct Extremes {
-  low: Numbers,
-  low_2: Numbers,
-  high_2: Numbers,
-  high: Numbers,
-}
-
-struct Limits {
-  low: Numbers,
-  high: Numbers,
-}
-
-// Extremes of no numbers.
-fn no_extremes() -> Extremes {
-  return Extremes(Numbers(3.0e38), Numbers(3.0e38), Numbers(-3.0e38), Numbers(-3.0e38));
-}
-
-fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
-  return Extremes(
-    min(found.low, numbers),
-    min(found.low_2, max(found.low, numbers)),
-    max(found.high_2, min(found.high, numbers)),
-    max(found.high, numbers),
-  );
-}
-
-// The same without those that f16 could not hold.
-fn with_held(found: Extremes, numbers: Numbers) -> Extremes {
-  let held = abs(numbers) < Numbers(BEYOND);
-  let lows = with_numbers(found, select(Numbers(3.0e38), numbers, held));
-  let highs = with_numbers(found, select(Numbers(-3.0e38), numbers, held));
-  return Extremes(lows.low, lows.low_2, highs.high_2, highs.high);
-}
-
-// Where some are of them, those that f16 could hold; all where these are fewer than three.
-fn settled(found: Extremes, held: Extremes, has_bad: bool) -> Extremes {
-  let few = held.low_2 > held.high_2;
-  return Extremes(
-    select(found.low, select(held.low, found.low, few), has_bad),
-    select(found.low_2, select(held.low_2, found.low, few), has_bad),
-    select(found.high_2, select(held.high_2, found.high, few), has_bad),
-    select(found.high, select(held.high, found.high, few), has_bad),
-  );
-}
-
-// The magnitude of a channel, which no single number decides.
-fn magnitudes_of(found: Extremes) -> Numbers {
-  return max(abs(found.low_2), abs(found.high_2));
-}
-
-// The typical magnitude, given the sum of all channels' as the bits of f16: their mean is nearly that of logarithms, so that a few
-// large channels change it little, and whole numbers add up alike everywhere.
-fn typical_of(magnitude_bits: u32) -> f32 {
-  return unpack2x16float(magnitude_bits / HEAD_DIM).x;
-}
-
-// What numbers are clamped to: they lie within as a rule. One that lies far from all others, on either side, is taken for the
-// nearest of them.
-fn limits_of(found: Extremes, typical: f32) -> Limits {
-  let reach = REACH * max(found.high_2 - found.low_2, Numbers(typical));
-  return Limits(
-    select(found.low, found.low_2, found.low_2 - found.low > reach),
-    select(found.high, found.high_2, found.high - found.high_2 > reach),
-  );
-}
-`],
-  ["partials/find_waves.hbs", `{{> wave}}
+  ["schemes/hadamard/find_waves.hbs", `{{> wave}}
 
 const LOUD: f32 = 2.5; // root mean square of a channel that may have a wave, in typical magnitudes
 const LEAST_SHARE: f32 = 0.75; // of its energy that a wave has
@@ -2143,23 +2954,7 @@ fn find_waves(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32
   }
 }
 `],
-  ["partials/fit_extreme.hbs", `// Levels farther on that side of 0 where the largest magnitude is: the lowest code's, whatever the sign.
-fn fit_group(low: f32, high: f32) -> u32 {
-  return scale_bits(max(-low, high)) | select(0u, 0x8000u, high > -low);
-}
-`],
-  ["partials/fit_magnitude.hbs", `// Levels as far on either side of 0 as the largest magnitude.
-fn fit_group(low: f32, high: f32) -> u32 {
-  return scale_bits(max(-low, high));
-}
-`],
-  ["partials/fit_range.hbs", `// Levels from the smallest number to the largest. Of the two zeros, the positive one is kept.
-fn fit_group(low: f32, high: f32) -> u32 {
-  let minimum = pack2x16float(vec2<f32>(0.0, select(low, 0.0, low == 0.0)));
-  return minimum | scale_bits(high - low);
-}
-`],
-  ["partials/float8_load.hbs", `// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
+  ["schemes/hadamard/float8_load.hbs", `// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
 fn {{side}}_float8x4(word: u32) -> vec4<f32> {
   let odd = word >> 8u;
   let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
@@ -2167,141 +2962,14 @@ fn {{side}}_float8x4(word: u32) -> vec4<f32> {
   return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
 }
 `],
-  ["partials/grid.hbs", `// What the levels of four channels stand for: low + level * step.
-struct Grid {
-  low: vec4<f32>,
-  step: vec4<f32>,
-}
-
-{{> levels}}
-`],
-  ["partials/group_c1.hbs", `// Loads the one channel of group group of the exact vector at word word, two channels to a word.
-fn load_vector(token: u32, word: u32, group: u32) {
-  vectors[token] = unpack2x16float(exact[word + (group >> 1u)])[group & 1u] * scale[0];
-}
-
-// Loads centroid code of group group, four centroids to a word.
-fn load_centroid(codebook: u32, group: u32, code: u32) {
-  let at = group * CENTROIDS + code;
-  let levels = levels_of(codebooks[codebook + HEAD_DIM + (at >> 2u)] >> ((at & 3u) * 8u));
-  centroid[0] = low[0] + levels.x * level_step[0];
-}
-
-{{> load_grid}}
-`],
-  ["partials/group_c2.hbs", `// Loads group group of the exact vector at word word, two channels to a word.
-fn load_vector(token: u32, word: u32, group: u32) {
-  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
-    let channels = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
-    vectors[token * CHANNELS + 2u * pair] = channels.x * scale[2u * pair];
-    vectors[token * CHANNELS + 2u * pair + 1u] = channels.y * scale[2u * pair + 1u];
-  }
-}
-
-// Loads centroid code of group group, two centroids to a word.
-fn load_centroid(codebook: u32, group: u32, code: u32) {
-  let at = group * CENTROIDS + code;
-  let levels = levels_of(codebooks[codebook + HEAD_DIM + (at >> 1u)] >> ((at & 1u) * 16u));
-  centroid[0] = low[0] + levels.x * level_step[0];
-  centroid[1] = low[1] + levels.y * level_step[1];
-}
-
-{{> load_grid}}
-`],
-  ["partials/group_wide.hbs", `// Loads group group of the exact vector at word word, two channels to a word.
-fn load_vector(token: u32, word: u32, group: u32) {
-  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
-    let channels = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
-    vectors[token * CHANNELS + 2u * pair] = channels.x * scale[2u * pair];
-    vectors[token * CHANNELS + 2u * pair + 1u] = channels.y * scale[2u * pair + 1u];
-  }
-}
-
-// Loads centroid code of group group, four levels to a word.
-fn load_centroid(codebook: u32, group: u32, code: u32) {
-  let at = codebook + HEAD_DIM + (group * CENTROIDS + code) * (CHANNELS / 4u);
-  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
-    let levels = levels_of(codebooks[at + quad]);
-    centroid[4u * quad] = low[4u * quad] + levels.x * level_step[4u * quad];
-    centroid[4u * quad + 1u] = low[4u * quad + 1u] + levels.y * level_step[4u * quad + 1u];
-    centroid[4u * quad + 2u] = low[4u * quad + 2u] + levels.z * level_step[4u * quad + 2u];
-    centroid[4u * quad + 3u] = low[4u * quad + 3u] + levels.w * level_step[4u * quad + 3u];
-  }
-}
-
-{{> load_channel}}
-
-// Loads scale and grid of group group.
-fn load_grid(codebook: u32, first_scale: u32, group: u32) {
-  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
-    let channel = group * CHANNELS + 4u * quad;
-    let grid = codebook_quads[(codebook + channel) / 4u];
-    let given = bitcast<vec4<f32>>(codebook_quads[(first_scale + channel) / 4u]);
-    let scales = select(vec4<f32>(1.0), given, first_scale != 0u);
-    load_channel(4u * quad, grid.x, scales.x);
-    load_channel(4u * quad + 1u, grid.y, scales.y);
-    load_channel(4u * quad + 2u, grid.z, scales.z);
-    load_channel(4u * quad + 3u, grid.w, scales.w);
-  }
-}
-`],
-  ["partials/groups_limited.hbs", `alias Numbers = f32;
-
-{{> extremes}}
-
-var<workgroup> extremes: array<vec4<f32>, GROUPS>; // of each group: low, low_2, high_2 and high
-var<workgroup> magnitude_bits: atomic<u32>;
-
-// Fits each group's levels to its numbers. A group is a channel of a block: a number far from all others is left out, so that
-// it does not spoil them.
-fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane: u32) {
-  for (var group = lane; group < GROUPS; group += WORKGROUP) {
-    var found = no_extremes();
-    for (var i = 0u; i < GROUP; i += 1u) {
-      found = with_numbers(found, member_of(entry, head, record_first, encode_end, group, i));
-    }
-    let has_bad = max(-found.low, found.high) >= BEYOND;
-    var held = no_extremes();
-    for (var i = 0u; i < select(0u, GROUP, has_bad); i += 1u) {
-      held = with_held(held, member_of(entry, head, record_first, encode_end, group, i));
-    }
-    found = settled(found, held, has_bad);
-    extremes[group] = vec4<f32>(found.low, found.low_2, found.high_2, found.high);
-    atomicAdd(&magnitude_bits, pack2x16float(vec2<f32>(magnitudes_of(found), 0.0)));
-  }
-  workgroupBarrier();
-  for (var group = lane; group < GROUPS; group += WORKGROUP) {
-    let own = extremes[group];
-    let found = Extremes(own.x, own.y, own.z, own.w);
-    let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
-    levels[group] = fit_group(limits.low, limits.high);
-  }
-  workgroupBarrier();
-}
-`],
-  ["partials/groups_plain.hbs", `// Fits each group's levels to its numbers.
-fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane: u32) {
-  for (var group = lane; group < GROUPS; group += WORKGROUP) {
-    var low = 3.0e38;
-    var high = -3.0e38;
-    for (var i = 0u; i < GROUP; i += 1u) {
-      let number = member_of(entry, head, record_first, encode_end, group, i);
-      low = min(low, number);
-      high = max(high, number);
-    }
-    levels[group] = fit_group(low, high);
-  }
-  workgroupBarrier();
-}
-`],
-  ["partials/hadamard4.hbs", `// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
+  ["schemes/hadamard/hadamard4.hbs", `// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
 // its number and that of the result have in common, transformed so.
 fn hadamard4(x: vec4<f32>) -> vec4<f32> {
   let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
   return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
 }
 `],
-  ["partials/hadamard_signs.hbs", `// -1 where an odd number of bits is set, else 1.
+  ["schemes/hadamard/hadamard_signs.hbs", `// -1 where an odd number of bits is set, else 1.
 fn parity_sign(bits: u32) -> f32 {
   return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
 }
@@ -2321,108 +2989,19 @@ fn channel_signs(chunk: u32) -> vec4<f32> {
   );
 }
 `],
-  ["partials/half_constants.hbs", `const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
-const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
-`],
-  ["partials/header_angle.hbs", `const NEAR: u32 = {{nearTokens}}u; // distances the table has one by one
+  ["schemes/hadamard/header_angle.hbs", `const NEAR: u32 = {{nearTokens}}u; // distances the table has one by one
 {{> rope_overrides}}
 `],
-  ["partials/header_lut.hbs", `// Coded keys are scored by a lookup table of q.centroid.
-const LUT_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
+  ["schemes/hadamard/header_no_angle.hbs", `{{! Vectors have no rotary embedding to be given or taken. }}
 `],
-  ["partials/header_no_angle.hbs", `{{! Vectors have no rotary embedding to be given or taken. }}
-`],
-  ["partials/header_plain.hbs", `// Keys are gathered as they were coded.
-`],
-  ["partials/header_rope.hbs", `// Keys were coded before the rotary embedding.
-{{> rope_overrides}}
-`],
-  ["partials/header_rotated_plain.hbs", `{{> header_plain}}
+  ["schemes/hadamard/header_rotated_plain.hbs", `{{> header_plain}}
 var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries as coded keys take them
 `],
-  ["partials/header_rotated_rope.hbs", `// Keys come before the rotary embedding, and were coded with it.
+  ["schemes/hadamard/header_rotated_rope.hbs", `// Keys come before the rotary embedding, and were coded with it.
 {{> rope_overrides}}
 var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries as coded keys take them
 `],
-  ["partials/header_table.hbs", `// Coded keys are scored by a lookup table of q.centroid.
-const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
-`],
-  ["partials/header_table16.hbs", `// Coded keys are scored by a lookup table of q.centroid in f16, counted from the middle of the grids.
-const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
-`],
-  ["partials/key_sources.hbs", `// Where one token's key lies: in the exact tier, or coded.
-struct KeyAt {
-  word: u32, // the first of the exact vector, or of the record
-  token: u32, // of the record
-}
-
-// The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
-var<private> key_at: array<KeyAt, MAX_SPAN>;
-
-fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
-    if (tile.coded) {
-      let token = position - layer.sinks;
-      let page = token / PAGE_TOKENS;
-      let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
-      let record = (token % PAGE_TOKENS) / KEY_RECORD_TOKENS;
-      key_at[i] = KeyAt(word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
-    } else {
-      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u);
-    }
-  }
-}
-
-// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
-// tokens lie past the tile's end.
-fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
-}
-
-// Of the eight channels of two chunks, the first of which is even.
-struct Grids {
-  first: Grid,
-  second: Grid,
-}
-
-fn exact_grids(block: Block, chunk: u32) -> Grids {
-  return Grids();
-}
-
-fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  return exact_load8(at.word, chunk);
-}
-`],
-  ["partials/kmeans_batch.hbs", `// A run of groups of one layer and side. A group is CHANNELS contiguous channels of a KV head.
-struct Batch {
-  first_group: u32,
-  first_centroid: u32, // of the centroids that the table's binding begins with
-  centroids: u32, // centroids to search, or to update
-  group_rows: u32, // centroids from one group to the next, padding included
-  samples: u32, // samples of a plane, padding included: its weight is zero
-}
-`],
-  ["partials/level_codes.hbs", `// The codes of channels 4 chunk to 4 chunk + 3 of token token of the record at record, which lie in one word. They are signed
-// on the way, because processors have no instruction for unsigned numbers.
-fn {{side}}_codes4(record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let bit = (token * CHUNKS + chunk) * 4u * {{upper}}_BITS;
-  let word = {{side}}_records[record + {{upper}}_METADATA_WORDS + (bit >> 5u)] >> (bit & 31u);
-  let places = vec4<u32>(0u, 1u, 2u, 3u) * {{upper}}_BITS;
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> places) & vec4<u32>((1u << {{upper}}_BITS) - 1u)));
-}
-`],
-  ["partials/level_constants.hbs", `const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code
-const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
-const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
-const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
-`],
-  ["partials/levels.hbs", `// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
-fn levels_of(word: u32) -> vec4<f32> {
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
-}
-`],
-  ["partials/load_beside_mean.hbs", `{{> (lookup . "codePartial")}}
+  ["schemes/hadamard/load_beside_mean.hbs", `{{> (lookup . "codePartial")}}
 {{> (lookup . "meanPartial")}}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
@@ -2432,101 +3011,7 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return centroid * scale;
 }
 `],
-  ["partials/load_c1.hbs", `{{> (lookup . "codePartial")}}
-// The level of the centroid of one channel, four centroids to a word.
-fn {{side}}_level(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
-  let at = channel * {{upper}}_CENTROIDS + {{side}}_code(record, token * {{upper}}_CODES + channel);
-  return levels_of(codebook_word(codebook + HEAD_DIM + (at >> 2u)) >> ((at & 3u) * 8u)).x;
-}
-
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
-fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  let levels = vec4<f32>(
-    {{side}}_level(codebook, record, token, channel),
-    {{side}}_level(codebook, record, token, channel + 1u),
-    {{side}}_level(codebook, record, token, channel + 2u),
-    {{side}}_level(codebook, record, token, channel + 3u),
-  );
-  return grid.low + levels * grid.step;
-}
-`],
-  ["partials/load_c2.hbs", `{{> (lookup . "codePartial")}}
-// The levels of the centroid of group group, two centroids to a word.
-fn {{side}}_levels(codebook: u32, record: u32, token: u32, group: u32) -> vec2<f32> {
-  let at = group * {{upper}}_CENTROIDS + {{side}}_code(record, token * {{upper}}_CODES + group);
-  return levels_of(codebook_word(codebook + HEAD_DIM + (at >> 1u)) >> ((at & 1u) * 16u)).xy;
-}
-
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
-fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let levels = vec4<f32>(
-    {{side}}_levels(codebook, record, token, chunk * 2u),
-    {{side}}_levels(codebook, record, token, chunk * 2u + 1u),
-  );
-  return grid.low + levels * grid.step;
-}
-`],
-  ["partials/load_channel.hbs", `// Keeps scale and grid of channel i of the group.
-fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
-  let grid = unpack2x16float(grid_word);
-  scale[i] = channel_scale;
-  low[i] = grid.x * channel_scale;
-  level_step[i] = grid.y / 64.0 * channel_scale;
-}
-`],
-  ["partials/load_exact.hbs", `// Eight numbers in f16, four a column.
-fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
-  return mat2x4<f32>(
-    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
-    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
-  );
-}
-
-// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
-fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
-  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
-}
-`],
-  ["partials/load_grid.hbs", `{{> load_channel}}
-
-// Loads scale and grid of group group.
-fn load_grid(codebook: u32, first_scale: u32, group: u32) {
-  for (var i = 0u; i < CHANNELS; i += 1u) {
-    let channel = group * CHANNELS + i;
-    let given = bitcast<f32>(codebooks[first_scale + channel]);
-    load_channel(i, codebooks[codebook + channel], select(1.0, given, first_scale != 0u));
-  }
-}
-`],
-  ["partials/load_half.hbs", `
-// Channels 4 chunk to 4 chunk + 3 of a token.
-fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let at = record + chunk * 2u;
-  return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
-}
-`],
-  ["partials/load_levels_channels.hbs", `{{> level_codes}}
-
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for 32 channels of the token.
-fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let levels = unpack2x16float({{side}}_records[record + token * (CHUNKS / 8u) + chunk / 8u]);
-  return levels.x * {{side}}_codes4(record, token, chunk) + levels.y;
-}
-`],
-  ["partials/load_levels_tokens.hbs", `{{> level_codes}}
-
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for each channel.
-fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let at = record + 4u * chunk;
-  let x = unpack2x16float({{side}}_records[at]);
-  let y = unpack2x16float({{side}}_records[at + 1u]);
-  let z = unpack2x16float({{side}}_records[at + 2u]);
-  let w = unpack2x16float({{side}}_records[at + 3u]);
-  return vec4<f32>(x.x, y.x, z.x, w.x) * {{side}}_codes4(record, token, chunk) + vec4<f32>(x.y, y.y, z.y, w.y);
-}
-`],
-  ["partials/load_mean_scale.hbs", `{{> (lookup . "codePartial")}}
+  ["schemes/hadamard/load_mean_scale.hbs", `{{> (lookup . "codePartial")}}
 {{> (lookup . "meanPartial")}}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
@@ -2536,12 +3021,7 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return centroid * scale + {{side}}_mean4(record, chunk);
 }
 `],
-  ["partials/load_queries.hbs", `  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
-    query_tile[item] = Chunk(query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
-  }
-`],
-  ["partials/load_scale.hbs", `{{> (lookup . "codePartial")}}
+  ["schemes/hadamard/load_scale.hbs", `{{> (lookup . "codePartial")}}
 // The centroid of code index, one channel, two to a word; all heads and channels have the same centroids.
 fn {{side}}_centroid(codebook: u32, record: u32, token: u32, channel: u32) -> f32 {
   let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * {{upper}}_CODES + channel);
@@ -2561,26 +3041,7 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
     );
 }
 `],
-  ["partials/load_symmetric.hbs", `{{> level_codes}}
-
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale for 32 channels of the token.
-fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let group = token * (CHUNKS / 8u) + chunk / 8u;
-  let scale = unpack2x16float({{side}}_records[record + (group >> 1u)])[group & 1u];
-  return scale * ({{side}}_codes4(record, token, chunk) - {{upper}}_ZERO);
-}
-`],
-  ["partials/load_wide.hbs", `{{> (lookup . "codePartial")}}
-// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: one word of a centroid.
-fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let group = chunk / ({{upper}}_CHANNELS / 4u);
-  let code = {{side}}_code(record, token * {{upper}}_CODES + group);
-  let at = (group * {{upper}}_CENTROIDS + code) * ({{upper}}_CHANNELS / 4u) +
-    chunk % ({{upper}}_CHANNELS / 4u);
-  return grid.low + levels_of(codebook_word(codebook + HEAD_DIM + at)) * grid.step;
-}
-`],
-  ["partials/mean_by_side.hbs", `{{> float8_load}}
+  ["schemes/hadamard/mean_by_side.hbs", `{{> float8_load}}
 
 // Channels 4 chunk to 4 chunk + 3 of the record's mean: a byte a channel of keys, f16 of values.
 fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
@@ -2591,116 +3052,28 @@ fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
 }
 `],
-  ["partials/mean_bytes.hbs", `{{> float8_load}}
+  ["schemes/hadamard/mean_bytes.hbs", `{{> float8_load}}
 
 // Channels 4 chunk to 4 chunk + 3 of the record's mean, a byte a channel.
 fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
   return {{side}}_float8x4({{side}}_records[record + chunk]);
 }
 `],
-  ["partials/mean_halves.hbs", `// Channels 4 chunk to 4 chunk + 3 of the record's mean, in f16.
+  ["schemes/hadamard/mean_halves.hbs", `// Channels 4 chunk to 4 chunk + 3 of the record's mean, in f16.
 fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
   let at = record + 2u * chunk;
   return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
 }
 `],
-  ["partials/mean_staged.hbs", `{{! Means are read where a tile is prepared. }}
+  ["schemes/hadamard/mean_staged.hbs", `{{! Means are read where a tile is prepared. }}
 `],
-  ["partials/members_channels.hbs", `// A group is GROUP consecutive channels of one token.
-fn group_of(token: u32, channel: u32) -> u32 {
-  return (token * HEAD_DIM + channel) / GROUP;
-}
-
-fn member_token(group: u32, member: u32) -> u32 {
-  return group / (HEAD_DIM / GROUP);
-}
-
-fn member_channel(group: u32, member: u32) -> u32 {
-  return group % (HEAD_DIM / GROUP) * GROUP + member;
-}
+  ["schemes/hadamard/mix_page_mean.hbs", `    mix_mean(word, chunk);
 `],
-  ["partials/members_tokens.hbs", `// A group is all tokens of the record, in one channel.
-fn group_of(token: u32, channel: u32) -> u32 {
-  return channel;
-}
-
-fn member_token(group: u32, member: u32) -> u32 {
-  return member;
-}
-
-fn member_channel(group: u32, member: u32) -> u32 {
-  return group;
-}
-`],
-  ["partials/metadata_halves.hbs", `// Writes what the record says of its groups, two to a word, which may belong to two tokens. What is behind the last group is 0:
-// another sequence may have left something there.
-fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32, lane: u32) {
-  for (var word = lane; word < METADATA_WORDS; word += WORKGROUP) {
-    let before = records[record + word];
-    var bits = 0u;
-    for (var group = 2u * word; group < min(2u * word + 2u, GROUPS); group += 1u) {
-      let shift = (group & 1u) * 16u;
-      let token = record_first + member_token(group, 0u);
-      let scale = select(0u, levels[group], token < encode_end);
-      bits |= select((before >> shift) & 0xffffu, scale, token >= entry.encode_from) << shift;
-    }
-    records[record + word] = bits;
-  }
-}
-`],
-  ["partials/metadata_words.hbs", `// Writes what the record says of its groups, a word each.
-fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32, lane: u32) {
-  for (var group = lane; group < GROUPS; group += WORKGROUP) {
-    let token = record_first + member_token(group, 0u);
-    if (token >= entry.encode_from) {
-      records[record + group] = select(0u, levels[group], token < encode_end);
-    }
-  }
-}
-`],
-  ["partials/mix_grid.hbs", `// Of coded values the levels are mixed; their grids come when the last is.
-var<private> mixed_weight: vec4<f32>; // of the coded tokens that the lane has mixed
-
-fn rescale_coded(rescale: vec4<f32>) {
-  mixed_weight *= rescale;
-}
-
-fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let levels = value_chunks(codebook, record, token, chunk);
-  mixed_weight += weight;
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(levels[i], weight);
-  }
-}
-
-fn finish_coded(block: Block, lane: u32) {
-  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let grid = value_grid(codebook, lane_chunk(lane) + i);
-    let rows = mixed[i];
-    mixed[i] = mat4x4<f32>(
-      grid.step * rows[0],
-      grid.step * rows[1],
-      grid.step * rows[2],
-      grid.step * rows[3],
-    ) + weighted(grid.low, mixed_weight);
-  }
-  mixed_weight = vec4<f32>();
-}
-`],
-  ["partials/mix_page_mean.hbs", `    mix_mean(word, chunk);
-`],
-  ["partials/mix_page_none.hbs", `{{! A page has nothing that all its tokens share. }}
-`],
-  ["partials/mix_plain.hbs", `{{> mix_values}}
-
-fn finish_coded(block: Block, lane: u32) {}
-`],
-  ["partials/mix_rotated.hbs", `{{> mix_values}}
+  ["schemes/hadamard/mix_rotated.hbs", `{{> mix_values}}
 
 {{> unrotate_mixed}}
 `],
-  ["partials/mix_rotated_mean.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
+  ["schemes/hadamard/mix_rotated_mean.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
 
 // Values are mixed without the mean that those of a page share; it comes when the page is mixed.
 var<private> page_weight: vec4<f32>; // of the page's tokens that the lane has mixed
@@ -2722,215 +3095,7 @@ fn mix_mean(record: u32, chunk: u32) {
 
 {{> unrotate_mixed}}
 `],
-  ["partials/mix_state.hbs", `const LANE_CHUNKS: u32 = 4u; // chunks that a lane mixes: columns of a matrix
-const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
-const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
-{{> (lookup . "topsPartial")}}
-`],
-  ["partials/mix_tile.hbs", `// A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
-fn lane_chunk(lane: u32) -> u32 {
-  return lane % CHUNK_LANES * LANE_CHUNKS;
-}
-
-// What one value adds to all rows.
-fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
-  return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
-}
-
-{{> (lookup . "mixPartial")}}
-
-{{> (lookup . "topPartial")}}
-
-// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
-// exp(score - row_max).
-fn soften_tile(lane: u32) {
-  var highest = scores[0];
-  for (var i = 1u; i < SPAN; i += 1u) {
-    highest = max(highest, scores[i]);
-  }
-  let next = max(row_max, top_of(highest, lane));
-  let rescale = exp(row_max - next);
-  row_max = next;
-  row_sum *= rescale;
-  rescale_coded(rescale);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let rows = mixed[i];
-    mixed[i] = mat4x4<f32>(
-      rows[0] * rescale.x,
-      rows[1] * rescale.y,
-      rows[2] * rescale.z,
-      rows[3] * rescale.w,
-    );
-  }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let score = scores[i];
-    let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
-    weights[i * PAGE_TOKENS + lane] = weight;
-    row_sum += weight;
-  }
-  workgroupBarrier();
-}
-
-// Adds the lane's share of the tile's values. Only one of the two loops runs.
-fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
-  let chunk = lane_chunk(lane);
-  let slice = lane / CHUNK_LANES;
-  let count = select(0u, tile.end - tile.first, slice < SLICES);
-  let coded_count = select(0u, count, tile.coded);
-  let exact_count = select(count, 0u, tile.coded);
-  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
-  for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
-    let page = first_page + first / PAGE_TOKENS;
-    let word = page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-    let end = min(coded_count - first, PAGE_TOKENS);
-    for (var token = slice; token < end; token += SLICES) {
-      let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
-      mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
-    }
-{{> (lookup . "mixPagePartial")}}
-  }
-  for (var token = slice; token < exact_count; token += SLICES) {
-    let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
-    let weight = weights[token];
-    for (var i = 0u; i < LANE_CHUNKS; i += 2u) {
-      let values = exact_load8(exact_at, chunk + i);
-      mixed[i] += weighted(values[0], weight);
-      mixed[i + 1u] += weighted(values[1], weight);
-    }
-  }
-}
-
-// Sums one chunk of every lane over the slices and writes it.
-fn write_chunk(entry: Entry, block: Block, split: u32, lane: u32, rows: mat4x4<f32>, i: u32) {
-  workgroupBarrier();
-  weights[lane] = rows[0];
-  weights[WORKGROUP + lane] = rows[1];
-  weights[2u * WORKGROUP + lane] = rows[2];
-  weights[3u * WORKGROUP + lane] = rows[3];
-  workgroupBarrier();
-  let used = min(ROWS, block.rows - block.first_row);
-  for (var item = lane; item < used * CHUNK_LANES; item += WORKGROUP) {
-    let row = item / CHUNK_LANES;
-    let first = row * WORKGROUP + item % CHUNK_LANES;
-    var total = weights[first];
-    for (var slice = 1u; slice < SLICES; slice += 1u) {
-      total += weights[first + slice * CHUNK_LANES];
-    }
-    let chunk = lane_chunk(item % CHUNK_LANES) + i;
-    partials_written[partial_of(entry, block, row, split) + chunk] = total;
-  }
-}
-
-// Writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
-fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
-  tops[lane] = row_sum;
-  write_chunk(entry, block, split, lane, mixed[0], 0u);
-  write_chunk(entry, block, split, lane, mixed[1], 1u);
-  write_chunk(entry, block, split, lane, mixed[2], 2u);
-  write_chunk(entry, block, split, lane, mixed[3], 3u);
-  if (lane == 0u) {
-    var sum = tops[0];
-    for (var other = 1u; other < WORKGROUP; other += 1u) {
-      sum += tops[other];
-    }
-    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
-      partials_written[partial_of(entry, block, row, split) + CHUNKS] =
-        vec4<f32>(row_max[row], sum[row], 0.0, 0.0);
-    }
-  }
-}
-
-// Coded tiles come first: once their values are mixed, what their coding did is undone, and exact values can be added.
-fn finish_tile(block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
-  if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
-    finish_coded(block, lane);
-  }
-}
-
-fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
-  return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);
-}
-`],
-  ["partials/mix_values.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
-
-fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let values = value_chunks(codebook, record, token, chunk);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(values[i], weight);
-  }
-}
-`],
-  ["partials/mix_variables.hbs", `var<workgroup> weights: array<vec4<f32>, TILE>;
-var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
-var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
-var<private> row_max: vec4<f32>;
-var<private> row_sum: vec4<f32>;
-var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
-`],
-  ["partials/no_grid.hbs", `// Nothing is coded by levels.
-fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
-  return Grid();
-}
-`],
-  ["partials/pages.hbs", `// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
-fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
-  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
-  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
-}
-`],
-  ["partials/pairs.hbs", `// Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
-struct Pairs {
-  even: mat2x4<f32>,
-  odd: mat2x4<f32>,
-}
-
-// The pairs among chunks first and first + 1, second and second + 1 of a vector.
-fn pairs_of(first: mat2x4<f32>, second: mat2x4<f32>) -> Pairs {
-  if (INTERLEAVED) {
-    return Pairs(
-      mat2x4<f32>(vec4<f32>(first[0].xz, first[1].xz), vec4<f32>(second[0].xz, second[1].xz)),
-      mat2x4<f32>(vec4<f32>(first[0].yw, first[1].yw), vec4<f32>(second[0].yw, second[1].yw)),
-    );
-  }
-  return Pairs(first, second);
-}
-
-// The angles of pairs pair and pair + 1, in fours, at a distance that the rotary table has.
-fn angle_at(distance: u32, pair: u32) -> Pairs {
-  let at = (distance * ROTARY_CHUNKS + pair) * 2u;
-  return Pairs(mat2x4<f32>(rope[at], rope[at + 2u]), mat2x4<f32>(rope[at + 1u], rope[at + 3u]));
-}
-
-// Turns pairs by an angle; angles add in the same way.
-fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
-  let cosine = angle.even;
-  let sine = angle.odd;
-  return Pairs(
-    mat2x4<f32>(
-      pairs.even[0] * cosine[0] - pairs.odd[0] * sine[0],
-      pairs.even[1] * cosine[1] - pairs.odd[1] * sine[1],
-    ),
-    mat2x4<f32>(
-      pairs.odd[0] * cosine[0] + pairs.even[0] * sine[0],
-      pairs.odd[1] * cosine[1] + pairs.even[1] * sine[1],
-    ),
-  );
-}
-`],
-  ["partials/plain_dot.hbs", `  for (var chunk = {{first}}; chunk < {{source}}_chunks; chunk += 2u) {
-    let grids = {{source}}_grids(block, chunk);
-    let queries_0 = {{queries}}(chunk);
-    let queries_1 = {{queries}}(chunk + 1u);
-{{#each pages}}
-    if ({{index}}u < {{../span}}) {
-      let key = {{../source}}_key8(grids, block, {{place}}, chunk);
-      scores[{{index}}] = add_products(add_products(scores[{{index}}], key[0], queries_0), key[1], queries_1);
-    }
-{{/each}}
-  }
-`],
-  ["partials/prepare_rotated_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
+  ["schemes/hadamard/prepare_rotated_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
 
 {{> query_rows atRotated}}
 
@@ -2950,7 +3115,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   workgroupBarrier();
 }
 `],
-  ["partials/prepare_rotated_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
+  ["schemes/hadamard/prepare_rotated_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
 
 {{> pairs}}
 
@@ -2985,154 +3150,22 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   workgroupBarrier();
 }
 `],
-  ["partials/query.hbs", `{{> query_element}}
-{{> query_vector name="query_load4"}}
-`],
-  ["partials/query_element.hbs", `// Element index of the queries, in the host's element type.
-fn query_at(index: u32) -> f32 {
-  if (IO_HALF) {
-    return unpack2x16float(queries[index >> 1u])[index & 1u];
-  }
-  return bitcast<f32>(queries[index]);
-}
-`],
-  ["partials/query_rows.hbs", `// Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
-fn {{name}}(chunk: u32) -> Rows {
-  return Rows(
-    {{tile}}[chunk],
-    {{tile}}[CHUNKS + chunk],
-    {{tile}}[2u * CHUNKS + chunk],
-    {{tile}}[3u * CHUNKS + chunk],
-  );
-}
-`],
-  ["partials/query_scaled.hbs", `{{> query_element}}
-
-// Products in f16 end at 65504: rows are taken times a power of two that keeps any product with four channels of a key below.
-var<workgroup> row_tops: array<atomic<u32>, ROWS>; // the largest magnitude of a row, as bits
-var<private> row_factors: vec4<f32>;
-var<private> row_units: vec4<f32>; // what undoes them
-
-{{> query_vector name="query_plain4"}}
-
-// The same times the row's factor. A block's first row is a multiple of ROWS.
-fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
-  return row_factors[row % ROWS] * query_plain4(entry, head, row, channel, stride);
-}
-
-// Finds the factors: magnitudes become less than a quarter, times the square root of two where channels are rotated.
-fn scale_rows(entry: Entry, block: Block, lane: u32) {
-  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
-    let query = abs(query_plain4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
-    let top = max(max(query.x, query.y), max(query.z, query.w));
-    atomicMax(&row_tops[row % ROWS], bitcast<u32>(top));
-  }
-  workgroupBarrier();
-  for (var row = 0u; row < ROWS; row += 1u) {
-    let exponent = clamp(atomicLoad(&row_tops[row]) >> 23u, 1u, 250u);
-    row_factors[row] = bitcast<f32>((251u - exponent) << 23u);
-    row_units[row] = bitcast<f32>((exponent + 3u) << 23u);
-  }
-}
-`],
-  ["partials/query_vector.hbs", `// Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
-fn {{name}}(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
-  let token = entry.first + row / layer.group;
-  let query_head = (layer.first_head + head) * layer.group + row % layer.group;
-  let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
-  return layer.scale *
-    vec4<f32>(
-      query_at(at),
-      query_at(at + stride),
-      query_at(at + 2u * stride),
-      query_at(at + 3u * stride),
-    );
-}
-`],
-  ["partials/rope_dot.hbs", `  for (var pair = 0u; pair < {{source}}_pairs; pair += 2u) {
-    let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let first_grids = {{source}}_grids(block, first);
-    let second_grids = {{source}}_grids(block, second);
-    let even_queries_0 = query_rows(2u * pair);
-    let odd_queries_0 = query_rows(2u * pair + 1u);
-    let even_queries_1 = query_rows(2u * pair + 2u);
-    let odd_queries_1 = query_rows(2u * pair + 3u);
-    // A page on, a key is turned by a page's angle more.
-    let page = angle_at(PAGE_TOKENS, pair);
-    var angle = angle_at(lane, pair);
-{{#each pages}}
-    if ({{index}}u < {{../span}}) {
-      let key = turn(
-        pairs_of(
-          {{../source}}_key8(first_grids, block, {{place}}, first),
-          {{../source}}_key8(second_grids, block, {{place}}, second),
-        ),
-        angle,
-      );
-      let first_pairs = add_products(add_products(scores[{{index}}], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[{{index}}] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
-    }
-{{/each}}
-  }
-{{> plain_dot first="2u * ROTARY_CHUNKS"}}
-`],
-  ["partials/rope_overrides.hbs", `override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
-override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
-`],
-  ["partials/rotate_queries.hbs", `  let items = CHUNKS - ROTARY_CHUNKS;
-  let stride = select(1u, 2u, INTERLEAVED);
-  for (var item = lane; item < ROWS * items; item += WORKGROUP) {
-    let tile_row = item / items;
-    let pair = item % items;
-    let row = min(block.first_row + tile_row, block.rows - 1u);
-    if (pair >= ROTARY_CHUNKS) {
-      let chunk = pair + ROTARY_CHUNKS;
-      query_tile[tile_row * CHUNKS + chunk] = Chunk(query_load4(entry, block.head, row, chunk * 4u, 1u));
-      continue;
-    }
-    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
-    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
-    let even = query_load4(entry, block.head, row, first, stride);
-    let odd = query_load4(entry, block.head, row, second, stride);
-    let position = entry.start + row / layer.group;
-    let distance = position - min({{origin}}, position);
-    let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
-    let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
-    let cosine = rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u];
-    let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];
-    query_tile[tile_row * CHUNKS + 2u * pair] = Chunk(even * cosine - odd * sine);
-    query_tile[tile_row * CHUNKS + 2u * pair + 1u] = Chunk(odd * cosine + even * sine);
-  }
-  workgroupBarrier();
-`],
-  ["partials/rotation_hadamard.hbs", `const UNSPREAD: f32 = {{unspread}}; // the factor of the inverse rotation, which queries take as well
+  ["schemes/hadamard/rotation_hadamard.hbs", `const UNSPREAD: f32 = {{unspread}}; // the factor of the inverse rotation, which queries take as well
 
 {{> hadamard_signs}}
 
 {{> hadamard4}}
 `],
-  ["partials/rotation_none.hbs", `{{! Nothing is rotated by a Hadamard matrix. }}
+  ["schemes/hadamard/rotation_none.hbs", `{{! Nothing is rotated by a Hadamard matrix. }}
 `],
-  ["partials/row_constants.hbs", `const ROW_CENTROIDS: u32 = {{rowCentroids}}u; // centroids that one load brings
-const ROW_TOKENS: u32 = {{rowTokens}}u; // most tokens whose search is by rows
-`],
-  ["partials/row_constants_none.hbs", `const ROW_TOKENS: u32 = 0u; // most tokens whose search is by rows of centroids
-`],
-  ["partials/scale_none.hbs", `{{! Products in f32 have room. }}
-`],
-  ["partials/scale_rows.hbs", `  scale_rows(entry, block, lane);
-`],
-  ["partials/scaled_centroid.hbs", `  let group = chunk / ({{upper}}_CHANNELS / 4u);
+  ["schemes/hadamard/scaled_centroid.hbs", `  let group = chunk / ({{upper}}_CHANNELS / 4u);
   let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * {{upper}}_CODES + group);
   let at = codebook + code * ({{upper}}_CHANNELS / 2u) + (chunk % ({{upper}}_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
   let scales = {{side}}_records[record + 2u * CHUNKS + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
 `],
-  ["partials/scales_byte.hbs", `// Writes the scales of the batch's tokens, four to a word: what is decoded is as long as what was coded.
+  ["schemes/hadamard/scales_byte.hbs", `// Writes the scales of the batch's tokens, four to a word: what is decoded is as long as what was coded.
 fn write_scales(
   entry: Entry,
   record: u32,
@@ -3159,7 +3192,7 @@ fn write_scales(
   }
 }
 `],
-  ["partials/scales_half.hbs", `// Writes the scales of the batch's tokens, two to a word, beside those that are kept.
+  ["schemes/hadamard/scales_half.hbs", `// Writes the scales of the batch's tokens, two to a word, beside those that are kept.
 fn write_scales(
   entry: Entry,
   record: u32,
@@ -3179,51 +3212,7 @@ fn write_scales(
   }
 }
 `],
-  ["partials/score_lut.hbs", `// q.centroid of every group and code, for all rows: a coded score is then one addition per code.
-var<workgroup> lut: array<vec4<f32>, LUT_ENTRIES>;
-
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
-
-fn prepare_block(entry: Entry, block: Block, lane: u32) {
-{{> load_queries}}
-  workgroupBarrier();
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  for (var item = lane; item < LUT_ENTRIES; item += WORKGROUP) {
-    // Initialised by hand: naga clears a variable declared in a loop only once.
-    var products = vec4<f32>();
-    for (var i = 0u; i < KEY_CHANNELS; i += 1u) {
-      let channel = item / KEY_CENTROIDS * KEY_CHANNELS + i;
-      let at = item * KEY_CHANNELS + i;
-      let word = codebook_word(codebook + HEAD_DIM + (at >> 2u));
-      let grid = unpack2x16float(codebook_word(codebook + channel));
-      let centroid = grid.x + levels_of(word >> ((at & 3u) * 8u)).x * (grid.y / 64.0);
-      var queries_1 = vec4<f32>();
-      for (var row = 0u; row < ROWS; row += 1u) {
-        queries_1[row] = query_tile[row * CHUNKS + channel / 4u][channel % 4u];
-      }
-      products += centroid * queries_1;
-    }
-    lut[item] = products;
-  }
-  workgroupBarrier();
-}
-
-// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
-fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_codes = trips(tile, true, lane, KEY_CODES);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
-  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
-{{#each key.laneCodes}}
-      scores[i] += lut[(group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
-{{/each}}
-    }
-  }
-{{> plain_dot exactly first="0u"}}
-}
-`],
-  ["partials/score_mean_rope.hbs", `{{> prepare_rotated_rope}}
+  ["schemes/hadamard/score_mean_rope.hbs", `{{> prepare_rotated_rope}}
 
 var<workgroup> page_means: array<vec2<u32>, MAX_SPAN * CHUNKS>; // of the tile's pages, which are records, in f16
 
@@ -3266,47 +3255,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> rope_dot exactly}}
 }
 `],
-  ["partials/score_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
-
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
-
-fn prepare_block(entry: Entry, block: Block, lane: u32) {
-{{> load_queries}}
-  workgroupBarrier();
-}
-
-// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
-fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
-{{> plain_dot coded first="0u"}}
-{{> plain_dot exactly first="0u"}}
-}
-`],
-  ["partials/score_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
-
-{{> pairs}}
-
-// RoFormer (arXiv 2104.09864): a score depends on positions by their difference alone. So a tile rotates its keys
-// by their distance from its first token, at most TILE - 1, and its queries by theirs, and one small table serves any length.
-fn prepare_block(entry: Entry, block: Block, lane: u32) {}
-
-// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
-{{> rotate_queries atTile}}
-}
-
-// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
-fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_chunks = trips(tile, true, lane, CHUNKS);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
-  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
-  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-{{> rope_dot coded}}
-{{> rope_dot exactly}}
-}
-`],
-  ["partials/score_rotated_plain.hbs", `{{> prepare_rotated_plain}}
+  ["schemes/hadamard/score_rotated_plain.hbs", `{{> prepare_rotated_plain}}
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 
@@ -3318,7 +3267,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> plain_dot exactly first="0u"}}
 }
 `],
-  ["partials/score_rotated_rope.hbs", `{{> prepare_rotated_rope}}
+  ["schemes/hadamard/score_rotated_rope.hbs", `{{> prepare_rotated_rope}}
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
 // What is not coded meets them.
@@ -3335,103 +3284,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> rope_dot exactly}}
 }
 `],
-  ["partials/score_table.hbs", `// The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer.
-{{> table_place}}
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
-
-fn prepare_block(entry: Entry, block: Block, lane: u32) {
-{{> load_queries}}
-  workgroupBarrier();
-}
-
-// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
-fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_codes = trips(tile, true, lane, KEY_CODES);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
-  let first = table_of(block) * TABLE_ENTRIES;
-  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
-{{#each key.laneCodes}}
-      scores[i] += table[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
-{{/each}}
-    }
-  }
-{{> plain_dot exactly first="0u"}}
-}
-`],
-  ["partials/score_table16.hbs", `// The lookup table of q.centroid is too large for workgroup memory: a table kernel has put it into a storage buffer.
-{{> table_place}}
-
-{{> centroid_grid key}}
-
-var<workgroup> middles: array<vec4<f32>, CHUNKS>;
-var<private> middle: vec4<f32>; // the product of each row and the middle of the grids
-
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
-
-fn prepare_block(entry: Entry, block: Block, lane: u32) {
-{{> load_queries}}
-  workgroupBarrier();
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    let grid = key_grid(codebook, chunk);
-    middles[chunk] = vec4<f32>(Chunk(grid.low + 127.5 * grid.step) * query_rows(chunk));
-  }
-  workgroupBarrier();
-  for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
-    middle += middles[chunk];
-  }
-}
-
-// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
-fn score_tokens(block: Block, tile: Tile, lane: u32) {
-  let coded_codes = trips(tile, true, lane, KEY_CODES);
-  let exact_chunks = trips(tile, false, lane, CHUNKS);
-  let first = table_of(block) * TABLE_ENTRIES;
-  for (var i = 0u; i < SPAN; i += 1u) {
-    scores[i] = select(vec4<f32>(), middle, tile.coded);
-  }
-  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
-{{#each key.laneCodes}}
-      let entry_{{index}} = table16[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
-      scores[i] += vec4<f32>(unpack2x16float(entry_{{index}}.x), unpack2x16float(entry_{{index}}.y));
-{{/each}}
-    }
-  }
-{{> plain_dot exactly first="0u"}}
-}
-`],
-  ["partials/score_tile.hbs", `// Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
-fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
-  for (var i = 0u; i < SPAN; i += 1u) {
-    scores[i] = vec4<f32>();
-  }
-  find_keys(entry, block, tile, lane);
-  score_tokens(block, tile, lane);
-  var first = vec4<u32>();
-  var end = vec4<u32>(); // of the positions that each row sees
-  for (var row = 0u; row < ROWS; row += 1u) {
-    let at = block.first_row + row;
-    let range = visible(entry, tile, entry.start + at / layer.group);
-    first[row] = range.x;
-    end[row] = select(0u, range.y, at < block.rows);
-  }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
-    var score = scores[i];
-    if (SOFTCAP) {
-      // Clamped because tanh may overflow where it has long been 1.
-      let cap = vec4<f32>(layer.softcap);
-      score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
-    }
-    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
-  }
-}
-`],
-  ["partials/score_waved_plain.hbs", `{{> prepare_rotated_plain}}
+  ["schemes/hadamard/score_waved_plain.hbs", `{{> prepare_rotated_plain}}
 
 {{> wave}}
 
@@ -3500,221 +3353,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
-  ["partials/search_no_rows.hbs", `{{!-- Groups whose centroids are no whole rows are searched one by one. --}}
-`],
-  ["partials/search_rows.hbs", `      // A lone token uses a centroid once, so that loads decide; and loops over sixteen channels of several tokens stay rolled.
-      if (TOKENS <= ROW_TOKENS) {
-        for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
-          let words = codebook_quads[(codebook + HEAD_DIM) / 4u + share * (CENTROIDS / ROW_CENTROIDS) + row];
-{{#each searched}}
-          let {{code}} = row * ROW_CENTROIDS + {{index}}u;
-{{#each words}}
-          let {{levels}} = levels_of(words.{{word}});
-{{/each}}
-{{#each channels}}
-          let {{centroid}} = low[{{channel}}u] + {{level}} * level_step[{{channel}}u];
-{{/each}}
-{{#each batch}}
-          if (TOKENS > {{token}}u) {
-            var {{distance}} = 0.0;
-{{#each channels}}
-            let {{difference}} = vectors[{{place}}u] - {{centroid}};
-            {{distance}} += {{difference}} * {{difference}};
-{{/each}}
-            best_code[{{token}}u] = select(best_code[{{token}}u], {{code}}, {{distance}} < best[{{token}}u]);
-            best[{{token}}u] = min(best[{{token}}u], {{distance}});
-          }
-{{/each}}
-{{/each}}
-        }
-      }
-`],
-  ["partials/symmetric_constants.hbs", `{{> level_constants}}
-const {{upper}}_ZERO: f32 = {{zero}}.0; // the code of 0
-`],
-  ["partials/table_place.hbs", `// Which of the lookup tables serves a block of query rows.
-fn table_of(block: Block) -> u32 {
-  return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;
-}
-`],
-  ["partials/tiers.hbs", `// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
-// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
-
-// How many coded tokens a query at position sees.
-fn coded_visible(entry: Entry, position: u32) -> u32 {
-  let next = position + 1u;
-  let aged = next - min(layer.sinks + layer.window, next);
-  let lost = min(entry.exact_from, next);
-  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
-}
-
-// The exact buffer's slot of the token at position.
-fn exact_slot(position: u32) -> u32 {
-  if (position < layer.sinks) {
-    return position;
-  }
-  return layer.sinks + (position - layer.sinks) % layer.ring;
-}
-
-// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
-fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
-  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
-  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
-}
-`],
-  ["partials/tiles.hbs", `// The tokens a block of query rows sees, cut into tiles of consecutive tokens: coded tiles (each is SPAN pages), then sinks,
-// then the ring, whose tiles are smaller, because there are few exact tokens as a rule.
-struct Tiles {
-  coded_first: u32, // first token of the first coded tile, counted from behind the sinks
-  coded: u32, // number of coded tiles from there
-  sinks: u32, // number of tiles of sinks
-  ring: u32, // number of tiles of recent tokens
-  coded_end: u32, // one past the last coded position
-  sinks_end: u32,
-  ring_first: u32, // first position in the ring's tiles
-  ring_end: u32,
-}
-
-struct Tile {
-  coded: bool,
-  ring: bool,
-  first: u32, // position of its first token
-  end: u32, // one past the position of its last token
-}
-
-// The oldest position that the query at position may see.
-fn oldest_seen(position: u32) -> u32 {
-  return position + 1u - min(layer.sliding_window, position + 1u);
-}
-
-fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles {
-  var tiles: Tiles;
-  let next = last_position + 1u;
-  let seen = oldest_seen(first_position);
-  tiles.coded_end = layer.sinks + coded_visible(entry, last_position);
-  let coded_tokens = tiles.coded_end - layer.sinks;
-  // What lies behind a sliding window is given up in multiples of NEAR tokens.
-  tiles.coded_first = min((max(seen, layer.sinks) - layer.sinks) / NEAR * NEAR, coded_tokens);
-  tiles.coded = (coded_tokens - tiles.coded_first + TILE - 1u) / TILE;
-  tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
-  tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;
-  tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
-  tiles.ring_end = select(next, 0u, layer.window + layer.block == 1u);
-  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + EXACT_TILE - 1u) / EXACT_TILE;
-  return tiles;
-}
-
-fn tile_at(tiles: Tiles, index: u32) -> Tile {
-  if (index < tiles.coded) {
-    let first = layer.sinks + tiles.coded_first + index * TILE;
-    return Tile(true, false, first, min(first + TILE, tiles.coded_end));
-  }
-  if (index < tiles.coded + tiles.sinks) {
-    let first = (index - tiles.coded) * EXACT_TILE;
-    return Tile(false, false, first, min(first + EXACT_TILE, tiles.sinks_end));
-  }
-  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * EXACT_TILE;
-  return Tile(false, true, first, min(first + EXACT_TILE, tiles.ring_end));
-}
-
-// The positions of the tile that the query at position sees: from x up to but not including y.
-fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
-  let coded_end = layer.sinks + coded_visible(entry, position);
-  let end = select(position + 1u, coded_end, tile.coded);
-  let oldest = max(select(0u, coded_end, tile.ring), oldest_seen(position));
-  return vec2<u32>(oldest, min(end, tile.end));
-}
-`],
-  ["partials/top_lanes.hbs", `// The largest of all lanes' vectors, by component: of some lanes each, then of their results.
-fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
-  tops[lane] = own;
-  workgroupBarrier();
-  var top = own;
-  for (var other = 1u; other < select(1u, TOP_LANES, lane < TOP_GROUPS); other += 1u) {
-    top = max(top, tops[other * TOP_GROUPS + lane]);
-  }
-  if (lane < TOP_GROUPS) {
-    group_tops[lane] = top;
-  }
-  workgroupBarrier();
-  for (var group = 0u; group < TOP_GROUPS; group += 1u) {
-    top = max(top, group_tops[group]);
-  }
-  return top;
-}
-`],
-  ["partials/top_subgroups.hbs", `// The largest of all lanes' vectors, by component: of each subgroup, then of their results.
-fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
-  var top = subgroupMax(own);
-  if (subgroupElect()) {
-    group_tops[subgroup] = top;
-  }
-  workgroupBarrier();
-  for (var other = 0u; other < subgroups; other += 1u) {
-    top = max(top, group_tops[other]);
-  }
-  return top;
-}
-`],
-  ["partials/tops_lanes.hbs", `const TOP_GROUPS: u32 = 8u; // the largest score is found among so many lanes each, then among as many results
-const TOP_LANES: u32 = WORKGROUP / TOP_GROUPS;
-`],
-  ["partials/tops_subgroups.hbs", `const TOP_GROUPS: u32 = WORKGROUP / 4u; // most subgroups of a workgroup: the smallest have four lanes
-var<private> subgroup: u32;
-var<private> subgroups: u32;
-`],
-  ["partials/uniforms.hbs", `// One sequence's share of a step; its first token is row first of the host's buffers.
-struct Entry {
-  slot: u32,
-  start: u32, // tokens in the sequence before the step
-  count: u32, // tokens the step adds
-  first: u32,
-  encode_from: u32, // first coded token the step encodes, counted behind the sinks
-  exact_from: u32, // no token before this position, sinks apart, is held exactly
-  reserved_0: u32,
-  reserved_1: u32,
-}
-
-struct Step {
-  entry_count: u32,
-  max_count: u32, // most tokens of one entry
-  splits: u32, // workgroups that share the tokens of one row
-  score_stride: u32, // scores per row in the score buffer
-  entries: array<Entry, {{stepEntries}}>,
-}
-
-// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
-struct Layer {
-  first_head: u32, // first KV head of the bound records and exact tier
-  kv_heads: u32, // number of KV heads from there
-  query_heads: u32, // of the whole layer
-  group: u32, // query heads per KV head
-  sinks: u32,
-  window: u32,
-  block: u32, // tokens the window gives up at once
-  ring: u32, // slots of the ring that holds the recent tokens
-  page_table: u32, // first word of the layer's page tables
-  sequence_pages: u32, // pages in one sequence's page table
-  scale: f32,
-  softcap: f32, // 0 where scores are not capped
-  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
-  value_scale: u32,
-  value_codebook: u32, // word offset of the values' centroids in codebooks
-  key_token_stride: u32,
-  key_head_stride: u32,
-  value_token_stride: u32,
-  value_head_stride: u32,
-  query_token_stride: u32,
-  query_head_stride: u32,
-  output_token_stride: u32,
-  output_head_stride: u32,
-  sliding_window: u32, // most recent tokens a query may see
-}
-`],
-  ["partials/universal_constants.hbs", `{{> coded_constants}}
+  ["schemes/hadamard/universal_constants.hbs", `{{> coded_constants}}
 const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
 `],
-  ["partials/unrotate_mixed.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
+  ["schemes/hadamard/unrotate_mixed.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
 
 // Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
 fn unrotate_row(lane: u32) {
@@ -3765,7 +3407,7 @@ fn finish_coded(block: Block, lane: u32) {
   }
 }
 `],
-  ["partials/wave.hbs", `const WAVES: u32 = {{waves}}u; // most of a record
+  ["schemes/hadamard/wave.hbs", `const WAVES: u32 = {{waves}}u; // most of a record
 const HALF_PI: f32 = 1.5707964;
 
 // Cosine and sine of an angle, in 2^-25 of a turn.
@@ -3788,34 +3430,392 @@ fn wave_at(wave: vec2<u32>, token: u32) -> f32 {
   return factors.x + factors.y;
 }
 `],
-  ["partials/workgroup_share.hbs", `  let entry = step.entries[workgroup.z / blocks_per_entry()];
-  let index = workgroup.z % blocks_per_entry();
-  if (index * ROWS >= entry.count * layer.group) {
+  ["schemes/half/chunks_half.hbs", `// Channels 4 chunk to 4 chunk + {{lastChannel}} of a token, a chunk a column; chunk is even.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let at = (record >> 2u) + (chunk >> 1u);
+{{#each quads}}
+  let halves_{{index}} = halves_of({{../side}}_quads[at + {{index}}u]);
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each chunks}}
+    halves_{{quad}}[{{column}}],
+{{/each}}
+  );
+}
+`],
+  ["schemes/half/encode_half.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const RECORD_TOKENS: u32 = {{recordTokens}}u;
+const RECORD_WORDS: u32 = {{recordWords}}u;
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+// Copies the tokens that leave the exact tier into records, which hold f16 as the tier does. Grid: (tokens, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let token = entry.encode_from + workgroup.x;
+  if (token >= coded_visible(entry, entry.start + entry.count - 1u)) {
     return;
   }
-  let block = block_of(entry, index, workgroup);
-  let tiles = tiles_between(entry, block.first_position, block.last_position);
-  let total = tiles.coded + tiles.sinks + tiles.ring;
-  let share = (total + step.splits - 1u) / step.splits;
-  let end = min((workgroup.x + 1u) * share, total);
-`],
-  ["partials/write_vector.hbs", `{{> bounded}}
-
-// Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
-fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
-  var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
-  if (SIDE == 1u) {
-    at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
+  let exact_at = exact_word(entry.slot, SIDE, layer.sinks + token, head);
+  let to = page_word(entry.slot, head, token / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (token % PAGE_TOKENS) * RECORD_WORDS;
+  for (var word = lane; word < RECORD_WORDS; word += WORKGROUP) {
+    records[to + word] = exact[exact_at + word];
   }
-  if (IO_HALF) {
-    let halves = bounded(vector);
-    vectors[at / 2u] = pack2x16float(halves.xy);
-    vectors[at / 2u + 1u] = pack2x16float(halves.zw);
-  } else {
-    vectors[at] = bitcast<u32>(vector.x);
-    vectors[at + 1u] = bitcast<u32>(vector.y);
-    vectors[at + 2u] = bitcast<u32>(vector.z);
-    vectors[at + 3u] = bitcast<u32>(vector.w);
+}
+`],
+  ["schemes/half/half_constants.hbs", `const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
+const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
+`],
+  ["schemes/half/load_half.hbs", `
+// Channels 4 chunk to 4 chunk + 3 of a token.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let at = record + chunk * 2u;
+  return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
+}
+`],
+  ["schemes/uniform/encode_levels.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const BITS: u32 = {{codeBits}}u; // bits per code
+const STEPS: f32 = {{steps}}.0; // scales in what a group spans
+const ZERO: f32 = {{zero}}.0; // the code of the minimum, or of 0 where there is none
+const RECORD_TOKENS: u32 = {{recordTokens}}u;
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+const TOKEN_WORDS: u32 = HEAD_DIM * BITS / 32u; // of a token's codes
+const WORD_CODES: u32 = 32u / BITS;
+const GROUP: u32 = {{groupNumbers}}u; // numbers that share a scale
+const GROUPS: u32 = {{groups}}u; // of a record
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+var<workgroup> levels: array<u32, GROUPS>; // of each group: scale, and in the upper half the minimum, as binary16
+
+{{> (lookup . "membersPartial")}}
+
+// Channel channel of the exact vector at word word.
+fn exact_channel(word: u32, channel: u32) -> f32 {
+  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
+}
+
+// The binary16 number nearest to extent / STEPS, ties to even. Division may err; the comparisons that decide are exact.
+fn scale_bits(extent: f32) -> u32 {
+  var bits = pack2x16float(vec2<f32>(extent / STEPS, 0.0)) & 0x7fffu; // extent may be the negative zero
+  bits -= min(bits, 1u);
+  for (var i = 0u; i < 2u; i += 1u) {
+    let middle = STEPS * 0.5 * (unpack2x16float(bits).x + unpack2x16float(bits + 1u).x);
+    bits += select(0u, 1u, extent > middle || (extent == middle && (bits & 1u) == 1u));
+  }
+  return bits;
+}
+
+{{> (lookup . "fitPartial")}}
+
+// Number i of a group, where tokens that are not encoded now have the nearest that is.
+fn member_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, group: u32, i: u32) -> f32 {
+  let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
+  let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
+  return exact_channel(word, member_channel(group, i));
+}
+
+{{> (lookup . "groupsPartial")}}
+
+// The code of the level nearest to a number in a group whose scale and minimum are own, ties to the higher code. Division may err; the comparisons that decide are exact.
+fn code_of(number: f32, own: vec2<f32>) -> u32 {
+  let scale = abs(own.x);
+  if (scale == 0.0) {
+    return u32(ZERO);
+  }
+  let highest = f32((1u << BITS) - 1u);
+  let difference = (number - own.y) * sign(own.x);
+  let code = clamp(floor(difference / scale + ZERO + 0.5), 0.0, highest);
+  if (code < highest && 2.0 * difference >= (2.0 * (code - ZERO) + 1.0) * scale) {
+    return u32(code) + 1u;
+  }
+  if (code > 0.0 && 2.0 * difference < (2.0 * (code - ZERO) - 1.0) * scale) {
+    return u32(code) - 1u;
+  }
+  return u32(code);
+}
+
+{{> (lookup . "metadataPartial")}}
+
+// Codes of the tokens that leave the exact tier: for each group of numbers a scale, and for each number the nearest level.
+// A workgroup owns a whole record, so tokens coded before are kept without atomics. Grid: (records, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let record_first = (entry.encode_from / RECORD_TOKENS + workgroup.x) * RECORD_TOKENS;
+  if (record_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
+
+  fit_groups(entry, head, record_first, encode_end, lane);
+  write_metadata(entry, record, record_first, encode_end, lane);
+  for (var item = lane; item < RECORD_TOKENS * TOKEN_WORDS; item += WORKGROUP) {
+    let token = record_first + item / TOKEN_WORDS;
+    if (token >= entry.encode_from) {
+      var bits = 0u;
+      let word = exact_word(entry.slot, SIDE, layer.sinks + min(token, encode_end - 1u), head);
+      let first = item % TOKEN_WORDS * WORD_CODES;
+      for (var i = 0u; i < select(0u, WORD_CODES, token < encode_end); i += 1u) {
+        let own = unpack2x16float(levels[group_of(token - record_first, first + i)]);
+        bits |= code_of(exact_channel(word, first + i), own) << (i * BITS);
+      }
+      records[record + METADATA_WORDS + item] = bits;
+    }
+  }
+}
+`],
+  ["schemes/uniform/fit_extreme.hbs", `// Levels farther on that side of 0 where the largest magnitude is: the lowest code's, whatever the sign.
+fn fit_group(low: f32, high: f32) -> u32 {
+  return scale_bits(max(-low, high)) | select(0u, 0x8000u, high > -low);
+}
+`],
+  ["schemes/uniform/fit_magnitude.hbs", `// Levels as far on either side of 0 as the largest magnitude.
+fn fit_group(low: f32, high: f32) -> u32 {
+  return scale_bits(max(-low, high));
+}
+`],
+  ["schemes/uniform/fit_range.hbs", `// Levels from the smallest number to the largest. Of the two zeros, the positive one is kept.
+fn fit_group(low: f32, high: f32) -> u32 {
+  let minimum = pack2x16float(vec2<f32>(0.0, select(low, 0.0, low == 0.0)));
+  return minimum | scale_bits(high - low);
+}
+`],
+  ["schemes/uniform/groups_limited.hbs", `alias Numbers = f32;
+
+{{> extremes}}
+
+var<workgroup> extremes: array<vec4<f32>, GROUPS>; // of each group: low, low_2, high_2 and high
+var<workgroup> magnitude_bits: atomic<u32>;
+
+// Fits each group's levels to its numbers. A group is a channel of a block: a number far from all others is left out, so that
+// it does not spoil them.
+fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    var found = no_extremes();
+    for (var i = 0u; i < GROUP; i += 1u) {
+      found = with_numbers(found, member_of(entry, head, record_first, encode_end, group, i));
+    }
+    let has_bad = max(-found.low, found.high) >= BEYOND;
+    var held = no_extremes();
+    for (var i = 0u; i < select(0u, GROUP, has_bad); i += 1u) {
+      held = with_held(held, member_of(entry, head, record_first, encode_end, group, i));
+    }
+    found = settled(found, held, has_bad);
+    extremes[group] = vec4<f32>(found.low, found.low_2, found.high_2, found.high);
+    atomicAdd(&magnitude_bits, pack2x16float(vec2<f32>(magnitudes_of(found), 0.0)));
+  }
+  workgroupBarrier();
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    let own = extremes[group];
+    let found = Extremes(own.x, own.y, own.z, own.w);
+    let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
+    levels[group] = fit_group(limits.low, limits.high);
+  }
+  workgroupBarrier();
+}
+`],
+  ["schemes/uniform/groups_plain.hbs", `// Fits each group's levels to its numbers.
+fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    var low = 3.0e38;
+    var high = -3.0e38;
+    for (var i = 0u; i < GROUP; i += 1u) {
+      let number = member_of(entry, head, record_first, encode_end, group, i);
+      low = min(low, number);
+      high = max(high, number);
+    }
+    levels[group] = fit_group(low, high);
+  }
+  workgroupBarrier();
+}
+`],
+  ["schemes/uniform/level_codes.hbs", `// The codes of channels 4 chunk to 4 chunk + 3 of token token of the record at record, which lie in one word. They are signed
+// on the way, because processors have no instruction for unsigned numbers.
+fn {{side}}_codes4(record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let bit = (token * CHUNKS + chunk) * 4u * {{upper}}_BITS;
+  let word = {{side}}_records[record + {{upper}}_METADATA_WORDS + (bit >> 5u)] >> (bit & 31u);
+  let places = vec4<u32>(0u, 1u, 2u, 3u) * {{upper}}_BITS;
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> places) & vec4<u32>((1u << {{upper}}_BITS) - 1u)));
+}
+`],
+  ["schemes/uniform/level_constants.hbs", `const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code
+const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
+const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
+const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+`],
+  ["schemes/uniform/load_levels_channels.hbs", `{{> level_codes}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for 32 channels of the token.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let levels = unpack2x16float({{side}}_records[record + token * (CHUNKS / 8u) + chunk / 8u]);
+  return levels.x * {{side}}_codes4(record, token, chunk) + levels.y;
+}
+`],
+  ["schemes/uniform/load_levels_tokens.hbs", `{{> level_codes}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for each channel.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let at = record + 4u * chunk;
+  let x = unpack2x16float({{side}}_records[at]);
+  let y = unpack2x16float({{side}}_records[at + 1u]);
+  let z = unpack2x16float({{side}}_records[at + 2u]);
+  let w = unpack2x16float({{side}}_records[at + 3u]);
+  return vec4<f32>(x.x, y.x, z.x, w.x) * {{side}}_codes4(record, token, chunk) + vec4<f32>(x.y, y.y, z.y, w.y);
+}
+`],
+  ["schemes/uniform/load_symmetric.hbs", `{{> level_codes}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale for 32 channels of the token.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let group = token * (CHUNKS / 8u) + chunk / 8u;
+  let scale = unpack2x16float({{side}}_records[record + (group >> 1u)])[group & 1u];
+  return scale * ({{side}}_codes4(record, token, chunk) - {{upper}}_ZERO);
+}
+`],
+  ["schemes/uniform/members_channels.hbs", `// A group is GROUP consecutive channels of one token.
+fn group_of(token: u32, channel: u32) -> u32 {
+  return (token * HEAD_DIM + channel) / GROUP;
+}
+
+fn member_token(group: u32, member: u32) -> u32 {
+  return group / (HEAD_DIM / GROUP);
+}
+
+fn member_channel(group: u32, member: u32) -> u32 {
+  return group % (HEAD_DIM / GROUP) * GROUP + member;
+}
+`],
+  ["schemes/uniform/members_tokens.hbs", `// A group is all tokens of the record, in one channel.
+fn group_of(token: u32, channel: u32) -> u32 {
+  return channel;
+}
+
+fn member_token(group: u32, member: u32) -> u32 {
+  return member;
+}
+
+fn member_channel(group: u32, member: u32) -> u32 {
+  return group;
+}
+`],
+  ["schemes/uniform/metadata_halves.hbs", `// Writes what the record says of its groups, two to a word, which may belong to two tokens. What is behind the last group is 0:
+// another sequence may have left something there.
+fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var word = lane; word < METADATA_WORDS; word += WORKGROUP) {
+    let before = records[record + word];
+    var bits = 0u;
+    for (var group = 2u * word; group < min(2u * word + 2u, GROUPS); group += 1u) {
+      let shift = (group & 1u) * 16u;
+      let token = record_first + member_token(group, 0u);
+      let scale = select(0u, levels[group], token < encode_end);
+      bits |= select((before >> shift) & 0xffffu, scale, token >= entry.encode_from) << shift;
+    }
+    records[record + word] = bits;
+  }
+}
+`],
+  ["schemes/uniform/metadata_words.hbs", `// Writes what the record says of its groups, a word each.
+fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    let token = record_first + member_token(group, 0u);
+    if (token >= entry.encode_from) {
+      records[record + group] = select(0u, levels[group], token < encode_end);
+    }
+  }
+}
+`],
+  ["schemes/uniform/symmetric_constants.hbs", `{{> level_constants}}
+const {{upper}}_ZERO: f32 = {{zero}}.0; // the code of 0
+`],
+  ["sequences/copy.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
+
+override UNIT: u32 = 1u; // words of one unit: a page of one side, or a sequence's exact tier
+
+{{> uniforms}}
+
+{{> bindings}}
+
+// Copies whole units within a buffer: entry by entry from unit slot to unit start.
+// Grid: (any number of workgroups, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(global_invocation_id) item: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+) {
+  let entry = step.entries[item.y];
+  for (var word = item.x; word < UNIT; word += groups.x * WORKGROUP) {
+    records[entry.start * UNIT + word] = records[entry.slot * UNIT + word];
+  }
+}
+`],
+  ["sequences/page_table.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
+
+{{> uniforms}}
+
+{{> bindings}}
+
+// Writes runs of consecutive pages into page tables: entry by entry count pages, the first one page start, from word slot on.
+// Grid: (pages of the longest run / workgroup size, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) item: vec3<u32>) {
+  let entry = step.entries[item.y];
+  if (item.x < entry.count) {
+    pages_written[entry.slot + item.x] = entry.start + item.x;
+  }
+}
+`],
+  ["sequences/restore.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
+
+override UNIT: u32 = 1u; // words of one unit: a page of one side, or a sequence's exact tier
+
+{{> uniforms}}
+
+{{> bindings}}
+
+// Copies runs of whole units out of a restored sequence's own buffer: entry by entry count units, from unit slot to unit start.
+// Grid: (any number of workgroups, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(global_invocation_id) item: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+) {
+  let entry = step.entries[item.y];
+  for (var word = item.x; word < entry.count * UNIT; word += groups.x * WORKGROUP) {
+    records[entry.start * UNIT + word] = restored[entry.slot * UNIT + word];
   }
 }
 `],

@@ -119,7 +119,7 @@ Deno.test("writeFiles() touches nothing in a folder with files that were not gen
 
 /** Renders one row of a template of two lines. */
 function renderTemplate(text: string, context: Record<string, string>): string {
-  const templates = new Map([["partials/one.hbs", "{{inner}}"], ["test.wgsl.hbs", text]]);
+  const templates = new Map([["parts/one.hbs", "{{inner}}"], ["kernels/test.wgsl.hbs", text]]);
   const row = { name: "test", template: "test", reason: "a test", bindings: [], context };
   return createRenderer(templates).render(row);
 }
@@ -138,6 +138,13 @@ Deno.test("createRenderer() refuses names that are unknown, in partials and look
   ) {
     assert.throws(() => renderTemplate(BINDINGS + text, context), /not define/);
   }
+});
+
+Deno.test("createRenderer() finds a row's template in its folder, and refuses two files of one name", () => {
+  const row = { name: "a", template: "a", reason: "a test", bindings: [], context: {} };
+  const files: [string, string][] = [["x/a.wgsl.hbs", BINDINGS], ["x/a.hbs", ""]];
+  assert.equal(createRenderer(new Map(files)).pathOf(row), "x/a.wgsl.hbs");
+  refuses("usage", () => createRenderer(new Map([...files, ["y/a.hbs", ""]])));
 });
 
 Deno.test("createRenderer() refuses names that are defined and not used", () => {

@@ -214,7 +214,7 @@ const STEPS: readonly Step[] = [
       ).size`);
       assert.ok(Number(colours) >= 5, `${colours} colours`);
       const chosen = await page.locator(".source tr.file.chosen").allTextContents();
-      assert.ok(chosen.includes("templates/partials/score_plain.hbschosen by the row"));
+      assert.ok(chosen.includes("templates/attention/score_plain.hbschosen by the row"));
       await page.getByLabel("Template beside it").uncheck();
       await counts(page.locator("td.template"), 0);
     },

@@ -14,7 +14,7 @@ export type TemplateValue =
 export interface KernelRow {
   /** The kernel's name. */
   readonly name: string;
-  /** The template's file name in `templates/`. */
+  /** The template: the name of its file, without folder and ending. */
   readonly template: string;
   /** Every name the template uses, and no other. */
   readonly context: Readonly<Record<string, TemplateValue>>;

@@ -9,6 +9,8 @@ import type { TemplateTexts } from "./templates.ts";
 export interface Renderer {
   /** The WGSL of one row. */
   render(row: KernelRow): string;
+  /** The path in `templates/` of the template that a row is rendered from. */
+  pathOf(row: KernelRow): string;
   /** Template files that no row rendered so far has used. */
   unusedTemplates(): string[];
 }
@@ -55,7 +57,12 @@ function namesOf(path: string, context: TemplateValue): string[] {
   ]);
 }
 
-/** Compiles templates, after `prepare` has seen each. */
+/**
+ * Compiles templates, after `prepare` has seen each. A template is found by its file's name, `<name>.wgsl.hbs`, and a
+ * partial by its own, `<name>.hbs`, in whichever folder it lies.
+ *
+ * @throws {CoupletError} `usage` where two files have one name.
+ */
 export function createRenderer(
   texts: TemplateTexts,
   prepare: PrepareTemplate = () => {},
@@ -68,13 +75,24 @@ export function createRenderer(
     prepare(template, file);
     return handlebars.compile(template, options);
   }
-  const templates = new Map<string, Compiled>();
+  const templates = new Map<string, { readonly path: string; readonly compiled: Compiled }>();
+  const places = new Map<string, string>();
   for (const [path, text] of texts) {
-    const partial = /^partials\/(.+)\.hbs$/.exec(path)?.[1];
-    if (partial === undefined) {
-      templates.set(path.replace(/\.wgsl\.hbs$/, ""), compile(text, path));
+    const file = path.slice(path.lastIndexOf("/") + 1);
+    const other = places.get(file);
+    if (other !== undefined) {
+      throw new CoupletError("usage", {
+        what: "Cannot read the templates",
+        why: `${other} and ${path} have one name`,
+        remedy: "Rename one of them",
+      });
+    }
+    places.set(file, path);
+    if (file.endsWith(".wgsl.hbs")) {
+      templates.set(file.slice(0, -".wgsl.hbs".length), { path, compiled: compile(text, path) });
       continue;
     }
+    const partial = file.slice(0, -".hbs".length);
     const compiled = compile(text.trimEnd() + "\n", path);
     handlebars.registerPartial(partial, (context: unknown, runtime: unknown) => {
       unused.delete(path);
@@ -82,16 +100,19 @@ export function createRenderer(
     });
   }
 
+  function templateOf(row: KernelRow) {
+    const template = templates.get(row.template);
+    if (template !== undefined) return template;
+    throw new CoupletError("usage", {
+      what: `Cannot render ${row.name}`,
+      why: `there is no template "${row.template}"`,
+      remedy: `Write ${row.template}.wgsl.hbs in a folder of templates/`,
+    });
+  }
+
   return {
     render(row) {
-      const template = templates.get(row.template);
-      if (template === undefined) {
-        throw new CoupletError("usage", {
-          what: `Cannot render ${row.name}`,
-          why: `there is no template "${row.template}"`,
-          remedy: `Write templates/${row.template}.wgsl.hbs`,
-        });
-      }
+      const { path, compiled } = templateOf(row);
       const bindings = row.bindings.map((binding, index) => ({
         index,
         name: binding,
@@ -100,8 +121,8 @@ export function createRenderer(
       }));
       const context = { ...row.context, bindings };
       const used = new Set<string>();
-      const text = template(audited("", context, used));
-      unused.delete(`${row.template}.wgsl.hbs`);
+      const text = compiled(audited("", context, used));
+      unused.delete(path);
       const idle = namesOf("", context).filter((name) => !used.has(name));
       if (idle.length > 0) {
         throw new CoupletError("usage", {
@@ -112,6 +133,7 @@ export function createRenderer(
       }
       return text.replaceAll(/\n{3,}/g, "\n\n").trim() + "\n";
     },
+    pathOf: (row) => templateOf(row).path,
     unusedTemplates: () => [...unused].sort(),
   };
 }

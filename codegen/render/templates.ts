@@ -1,17 +1,17 @@
 /** The texts of `templates/`: read from the folder, or written into a module that a published package can load. */
 
-/** Path in the folder of templates (`attend.wgsl.hbs`, `partials/tiles.hbs`) to text. */
+/** Path in the folder of templates (`attention/attend.wgsl.hbs`, `attention/tiles.hbs`) to text. */
 export type TemplateTexts = ReadonlyMap<string, string>;
 
-/** Reads a folder of templates and of partials, in the order of their names. */
+/** Reads templates and partials of a folder and of those within, in the order of their paths. */
 export function readTemplates(folder: URL): TemplateTexts {
-  const names = (prefix: string, ending: string): string[] =>
-    [...Deno.readDirSync(new URL(prefix, folder))]
-      .filter(({ name }) => name.endsWith(ending))
-      .map(({ name }) => prefix + name)
-      .sort();
-  const paths = [...names("", ".wgsl.hbs"), ...names("partials/", ".hbs")];
-  return new Map(paths.map((path) => [path, Deno.readTextFileSync(new URL(path, folder))]));
+  const within = (prefix: string): string[] =>
+    [...Deno.readDirSync(new URL(prefix || ".", folder))].flatMap(({ name, isDirectory }) =>
+      isDirectory ? within(`${prefix}${name}/`) : name.endsWith(".hbs") ? [prefix + name] : []
+    );
+  return new Map(
+    within("").sort().map((path) => [path, Deno.readTextFileSync(new URL(path, folder))]),
+  );
 }
 
 /** The module that holds the texts. A module is cached, checked by lock files and bundled, as a folder is not. */

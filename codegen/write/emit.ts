@@ -6,8 +6,9 @@ import type { Renderer } from "../render/render.ts";
 /** Path in the folder of generated files to content. */
 export type GeneratedFiles = ReadonlyMap<string, string>;
 
-function kernelFile(row: KernelRow, wgsl: string): string {
-  return `// Generated from templates/${row.template}.wgsl.hbs by \`deno task generate\`. Do not edit: change the template, or\n` +
+/** @param template The template's path in `templates/`. */
+function kernelFile(row: KernelRow, wgsl: string, template: string): string {
+  return `// Generated from templates/${template} by \`deno task generate\`. Do not edit: change the template, or\n` +
     `// the row in codegen/variants.ts (${row.reason}).\n\n` +
     `/** WGSL of \`${row.name}\`. */\n` +
     `export const wgsl: string = \`\n${wgsl.replaceAll("\\", "\\\\").replaceAll("`", "\\`")}\`;\n`;
@@ -20,13 +21,16 @@ function renderAll(rows: readonly KernelRow[], renderer: Renderer): Map<string, 
 function kernelFiles(
   rows: readonly KernelRow[],
   texts: ReadonlyMap<string, string>,
+  renderer: Renderer,
 ): [path: string, text: string][] {
-  return rows.map((row) => [`${row.name}.wgsl.ts`, kernelFile(row, texts.get(row.name)!)]);
+  return rows.map((
+    row,
+  ) => [`${row.name}.wgsl.ts`, kernelFile(row, texts.get(row.name)!, renderer.pathOf(row))]);
 }
 
 /** The modules of single kernels alone, which any part of the rows has. */
 export function emitKernels(rows: readonly KernelRow[], renderer: Renderer): GeneratedFiles {
-  return new Map(kernelFiles(rows, renderAll(rows, renderer)));
+  return new Map(kernelFiles(rows, renderAll(rows, renderer), renderer));
 }
 
 /**
@@ -43,7 +47,7 @@ export function emitFiles(
   const sets = kernelSets(rows);
   const setTypes = types.startsWith(".") ? `../${types}` : types;
   return new Map([
-    ...kernelFiles(rows, texts),
+    ...kernelFiles(rows, texts, renderer),
     ...sets.map((set): [string, string] => [
       `sets/${set.name}.ts`,
       kernelSetFile(set, texts, setTypes),

@@ -3,12 +3,14 @@ import { build, type Metafile } from "esbuild";
 import { mkdir, rm } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { expandTable } from "../../codegen/rows/expand.ts";
+import { readTemplates } from "../../codegen/render/templates.ts";
 import { kmeans, ladder, pairs, sizes } from "../../codegen/variants.ts";
 import { ROOT, runDeno } from "../../tools/project.ts";
 import { kernels } from "./page/kernels.ts";
 import { createTracer } from "./trace_templates.ts";
 
 const PAGE = `${ROOT}examples/explorer/page/`;
+const TEMPLATES = new URL("../../templates/", import.meta.url);
 
 /** The page's programs, by the names they are loaded by. */
 const ENTRIES: Readonly<Record<string, string>> = {
@@ -66,7 +68,8 @@ export async function buildExplorer(output: string): Promise<ExplorerBuild> {
   for (const name of ["index.html", "style.css", "icon.svg"]) {
     files.set(`${output}/${name}`, await Deno.readFile(`${PAGE}${name}`));
   }
-  files.set(`${output}/templates.json`, JSON.stringify(await readTemplates()));
+  const templates = Object.fromEntries(readTemplates(TEMPLATES));
+  files.set(`${output}/templates.json`, JSON.stringify(templates));
   const tracer = createTracer();
   const rows = new Map(expandTable({ sizes, pairs, ladder, kmeans }).map((row) => [row.name, row]));
   for (const { info } of kernels) {
@@ -103,16 +106,4 @@ function staticFiles({ outputs }: Metafile, entry: string): string[] {
     }
   }
   return [...seen].map((path) => resolve(ROOT, path));
-}
-
-/** The text of all templates, by path in `templates/`. */
-async function readTemplates(): Promise<Record<string, string>> {
-  const texts: Record<string, string> = {};
-  for (const folder of ["", "partials/"]) {
-    for await (const { name } of Deno.readDir(`${ROOT}templates/${folder}`)) {
-      if (!name.endsWith(".hbs")) continue;
-      texts[folder + name] = await Deno.readTextFile(`${ROOT}templates/${folder}${name}`);
-    }
-  }
-  return texts;
 }

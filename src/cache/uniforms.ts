@@ -1,4 +1,4 @@
-/** The parameters of kernels, as bytes; the twin of `templates/partials/uniforms.hbs`. */
+/** The parameters of kernels, as bytes; the twin of `templates/frame/uniforms.hbs`. */
 import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
 import { LAYER_BYTES } from "../plan/sizes.ts";
 import { pageTableStart, ringSlots, sequencePages } from "../plan/pages.ts";

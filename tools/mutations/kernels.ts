@@ -9,7 +9,7 @@ const ATTENTION = "{attend,score,mix}_*_d64*";
 
 /** Mutations of `templates/`, each with the kernels that it is noticed by. */
 export const KERNELS: readonly Mutation[] = [
-  ...inFile("block", "templates/partials/block.hbs", ["cache /tables of q.centroid/"], [
+  ...inFile("block", "templates/attention/block.hbs", ["cache /tables of q.centroid/"], [
     [
       "table-without-first-token",
       "entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,",
@@ -41,7 +41,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: ATTENTION, tests: ["cache /several buffers/"] },
     ],
   ]),
-  ...inFile("tiles", "templates/partials/tiles.hbs", ["cache /sliding/"], [
+  ...inFile("tiles", "templates/attention/tiles.hbs", ["cache /sliding/"], [
     [
       "sliding-window-one-more",
       "return position + 1u - min(layer.sliding_window, position + 1u);",
@@ -94,7 +94,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: ATTENTION, tests: ["cache /sinks beyond/"] },
     ],
   ]),
-  ...inFile("tiers", "templates/partials/tiers.hbs", ["cache_lifecycle /rollback/"], [
+  ...inFile("tiers", "templates/frame/tiers.hbs", ["cache_lifecycle /rollback/"], [
     [
       "ring-counts-sinks",
       "return layer.sinks + (position - layer.sinks) % layer.ring;",
@@ -126,7 +126,9 @@ export const KERNELS: readonly Mutation[] = [
       },
     ],
   ]),
-  ...inFile("encode", "templates/encode_coupled.wgsl.hbs", ["cache_lifecycle /rollback/"], [
+  ...inFile("encode", "templates/schemes/coupled/encode_coupled.wgsl.hbs", [
+    "cache_lifecycle /rollback/",
+  ], [
     [
       "kept-codes-not-masked",
       "bits = records[at] & kept_mask(word, kept);",
@@ -164,7 +166,9 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "encode_c{8b10,2b4}_d64" },
     ],
   ]),
-  ...inFile("encode", "templates/encode_levels.wgsl.hbs", ["block_cache /any binary16/"], [
+  ...inFile("encode", "templates/schemes/uniform/encode_levels.wgsl.hbs", [
+    "block_cache /any binary16/",
+  ], [
     [
       "level-not-corrected-down",
       "  if (code > 0.0 && 2.0 * difference < (2.0 * (code - ZERO) - 1.0) * scale) {\n    return u32(code) - 1u;\n  }\n",
@@ -193,7 +197,9 @@ export const KERNELS: readonly Mutation[] = [
       },
     ],
   ]),
-  ...inFile("encode", "templates/encode_rotated.wgsl.hbs", ["rotated_cache /the cache agrees/"], [
+  ...inFile("encode", "templates/schemes/hadamard/encode_rotated.wgsl.hbs", [
+    "rotated_cache /the cache agrees/",
+  ], [
     [
       "codes-written-over",
       "      if (token >= entry.encode_from) {\n        let at = record + METADATA_WORDS",
@@ -207,7 +213,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "encode_{u,t}*_d64*" },
     ],
   ]),
-  ...inFile("store", "templates/store.wgsl.hbs", ["cache /codes alone/"], [
+  ...inFile("store", "templates/exact_tier/store.wgsl.hbs", ["cache /codes alone/"], [
     [
       "of-first-entry",
       "let token = entry.first + item.y;",
@@ -227,7 +233,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "store_d64", tests: ["cache /several buffers/"] },
     ],
   ]),
-  ...inFile("load", "templates/load.wgsl.hbs", ["cache_read"], [
+  ...inFile("load", "templates/exact_tier/load.wgsl.hbs", ["cache_read"], [
     [
       "head-of-part",
       "write_vector(entry.first + item.y, layer.first_head + head, chunk, vector);",
@@ -241,7 +247,10 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "load_d64" },
     ],
   ]),
-  ...inFile("decode", "templates/decode.wgsl.hbs", ["cache_read", "cache /several buffers/"], [
+  ...inFile("decode", "templates/schemes/decode.wgsl.hbs", [
+    "cache_read",
+    "cache /several buffers/",
+  ], [
     [
       "head-of-part",
       "write_vector(entry.first + item.y, model_head, chunk, vector);",
@@ -255,44 +264,56 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "decode_c*_d64*" },
     ],
   ]),
-  ...inFile("table", "templates/table.wgsl.hbs", ["cache /tables of q.centroid/"], [
+  ...inFile(
+    "table",
+    "templates/attention/tables/table.wgsl.hbs",
+    ["cache /tables of q.centroid/"],
     [
-      "query-of-first-entry",
-      "(entry.first + row_at / layer.group) * layer.query_token_stride +",
-      "(row_at / layer.group) * layer.query_token_stride +",
-      { generate: "table_*_d64*" },
+      [
+        "query-of-first-entry",
+        "(entry.first + row_at / layer.group) * layer.query_token_stride +",
+        "(row_at / layer.group) * layer.query_token_stride +",
+        { generate: "table_*_d64*" },
+      ],
+      [
+        "without-scale",
+        "let q = layer.scale * query;",
+        "let q = query;",
+        { generate: "table_*_d64*" },
+      ],
+      [
+        "rows-beyond-last",
+        "let row_at = min(block.first_row + row, block.rows - 1u);",
+        "let row_at = block.first_row + row;",
+        {
+          generate: "table_*_d64*",
+          unnoticed: "rows that there are not are left out when results are written",
+        },
+      ],
     ],
+  ),
+  ...inFile(
+    "table",
+    "templates/attention/tables/table_place.hbs",
+    ["cache /tables of q.centroid/"],
     [
-      "without-scale",
-      "let q = layer.scale * query;",
-      "let q = query;",
-      { generate: "table_*_d64*" },
+      [
+        "head-of-part",
+        "return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;",
+        "return block.table * (layer.query_heads / layer.group) + block.head;",
+        { generate: "{table,score,attend}_*_d64*" },
+      ],
+      [
+        "heads-of-part",
+        "return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;",
+        "return block.table * layer.kv_heads + layer.first_head + block.head;",
+        { generate: "{table,score,attend}_*_d64*" },
+      ],
     ],
-    [
-      "rows-beyond-last",
-      "let row_at = min(block.first_row + row, block.rows - 1u);",
-      "let row_at = block.first_row + row;",
-      {
-        generate: "table_*_d64*",
-        unnoticed: "rows that there are not are left out when results are written",
-      },
-    ],
-  ]),
-  ...inFile("table", "templates/partials/table_place.hbs", ["cache /tables of q.centroid/"], [
-    [
-      "head-of-part",
-      "return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;",
-      "return block.table * (layer.query_heads / layer.group) + block.head;",
-      { generate: "{table,score,attend}_*_d64*" },
-    ],
-    [
-      "heads-of-part",
-      "return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;",
-      "return block.table * layer.kv_heads + layer.first_head + block.head;",
-      { generate: "{table,score,attend}_*_d64*" },
-    ],
-  ]),
-  ...inFile("combine", "templates/combine.wgsl.hbs", ["cache /learned sinks|codes alone/"], [
+  ),
+  ...inFile("combine", "templates/attention/combine.wgsl.hbs", [
+    "cache /learned sinks|codes alone/",
+  ], [
     [
       "sink-by-token",
       "let sink = sink_logits[workgroup.x];",
@@ -318,7 +339,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "combine_d64", tests: ["cache"] },
     ],
   ]),
-  ...inFile("mix", "templates/partials/mix_tile.hbs", ["cache /sinks beyond|codes alone/"], [
+  ...inFile("mix", "templates/attention/mix_tile.hbs", ["cache /sinks beyond|codes alone/"], [
     [
       "page-counts-sinks",
       "let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;",
@@ -344,7 +365,9 @@ export const KERNELS: readonly Mutation[] = [
       { generate: ATTENTION, tests: ["splits /for decoding/"] },
     ],
   ]),
-  ...inFile("scores", "templates/score.wgsl.hbs", ["cache /a window without|sinks beyond/"], [
+  ...inFile("scores", "templates/attention/score.wgsl.hbs", [
+    "cache /a window without|sinks beyond/",
+  ], [
     [
       "places-by-page",
       "let first = global_row(entry, block, row) * step.score_stride + at * TILE + lane;",
@@ -358,7 +381,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "score_*_d64*", tests: ["cache /query head|codes alone/"] },
     ],
   ]),
-  ...inFile("queries", "templates/partials/query_vector.hbs", [
+  ...inFile("queries", "templates/attention/query_vector.hbs", [
     "cache /codes alone|several buffers/",
   ], [
     [
@@ -374,21 +397,26 @@ export const KERNELS: readonly Mutation[] = [
       { generate: ATTENTION },
     ],
   ]),
-  ...inFile("rope", "templates/partials/rotate_queries.hbs", ["cache /codes alone|tiles of/"], [
+  ...inFile(
+    "rope",
+    "templates/attention/rope/rotate_queries.hbs",
+    ["cache /codes alone|tiles of/"],
     [
-      "far-sine-negative",
-      "let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];",
-      "let sine = rope[near + 1u] * rope[far] - rope[near] * rope[far + 1u];",
-      { generate: "{score,attend}_*_d64_rope*" },
+      [
+        "far-sine-negative",
+        "let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];",
+        "let sine = rope[near + 1u] * rope[far] - rope[near] * rope[far + 1u];",
+        { generate: "{score,attend}_*_d64_rope*" },
+      ],
+      [
+        "pairs-of-whole-head",
+        "let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);",
+        "let second = select((pair + CHUNKS / 2u) * 4u, pair * 8u + 1u, INTERLEAVED);",
+        { generate: "{score,attend}_*_d64_rope*", tests: ["cache /partial/"] },
+      ],
     ],
-    [
-      "pairs-of-whole-head",
-      "let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);",
-      "let second = select((pair + CHUNKS / 2u) * 4u, pair * 8u + 1u, INTERLEAVED);",
-      { generate: "{score,attend}_*_d64_rope*", tests: ["cache /partial/"] },
-    ],
-  ]),
-  ...inFile("pages", "templates/partials/pages.hbs", ["cache /codes alone|sliding and full/"], [
+  ),
+  ...inFile("pages", "templates/frame/pages.hbs", ["cache /codes alone|sliding and full/"], [
     [
       "of-first-sequence",
       "pages[layer.page_table + slot * layer.sequence_pages + page]",
@@ -402,7 +430,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "*_d64*" },
     ],
   ]),
-  ...inFile("share", "templates/partials/workgroup_share.hbs", ["splits /for decoding/"], [
+  ...inFile("share", "templates/attention/workgroup_share.hbs", ["splits /for decoding/"], [
     [
       "rounds-down",
       "let share = (total + step.splits - 1u) / step.splits;",
@@ -416,7 +444,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: ATTENTION },
     ],
   ]),
-  ...inFile("copy", "templates/copy.wgsl.hbs", ["cache_lifecycle /encodeFork/"], [
+  ...inFile("copy", "templates/sequences/copy.wgsl.hbs", ["cache_lifecycle /encodeFork/"], [
     ["one-word-short", "word < UNIT; word", "word < UNIT - 1u; word", { generate: "copy" }],
     [
       "the-other-way",
@@ -431,7 +459,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "copy", tests: ["cache_lifecycle", "cache_random"] },
     ],
   ]),
-  ...inFile("kmeans", "templates/kmeans_assign.wgsl.hbs", ["kmeans /moves empty/"], [
+  ...inFile("kmeans", "templates/kmeans/kmeans_assign.wgsl.hbs", ["kmeans /moves empty/"], [
     [
       "ties-to-the-highest",
       "score_{{quad}} > best_{{quad}}",
