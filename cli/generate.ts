@@ -3,6 +3,7 @@ import { isAbsolute, join, normalize, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { generateKernels, writeFiles } from "../codegen/generate.ts";
 import { CoupletError } from "../src/base/errors.ts";
+import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import type { SchemeId } from "../src/schemes/scheme.ts";
 import { integerFrom, usageError } from "./arguments.ts";
 import { type Answer, type Answering, collect, createCommand } from "./command.ts";
@@ -49,7 +50,7 @@ async function writeKernels(options: GenerateOptions): Promise<Answer> {
   const folder = pathToFileURL(`${resolve(out)}/`);
   const files = generateKernels({ schemes: scheme, pairs: pair, headDims: headDim });
   const { missing, stale, orphaned } = writeFiles(folder, files);
-  const names = [...files.keys()].flatMap((path) => /^([^/]+)\.wgsl\.ts$/.exec(path)?.[1] ?? []);
+  const names = [...files.keys()].flatMap((path) => /([^/]+)\.wgsl\.ts$/.exec(path)?.[1] ?? []);
   return {
     data: { out, kernels: names, written: [...missing, ...stale], removed: orphaned },
     text: [
@@ -71,12 +72,25 @@ export function specifier(out: string): string {
   return parts[0] === ".." ? parts.join("/") : `./${parts.join("/")}`;
 }
 
-/** Where sets of generated kernels lie, in the folder of the kernels. */
-const SETS = "sets";
-
-/** What generated modules are called: other generators' may begin like them. */
+/** What generated modules are called, the kernels of earlier versions included: other generators' may begin like them. */
 const MODULE = /^(manifest|[a-z0-9_]+\.wgsl)\.ts$/;
-const SET_MODULE = /^[a-z0-9_]+\.ts$/;
+
+/** The modules in folders: kernels, and the sets that they stand in. */
+const SET_MODULE = /^[a-z0-9_]+(\.wgsl)?\.ts$/;
+
+/** Whether a folder of generated modules may have the name: schemes, what all of them share, or the sets of earlier versions. */
+function isKernelFolder(name: string): boolean {
+  return ["common", "sets"].includes(name) || name.split("_").every(isScheme);
+}
+
+function isScheme(id: SchemeId): boolean {
+  try {
+    parseScheme(id);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Finds out, before anything is read, that a folder holds what was not generated: links, pipes, folders of others. */
 async function checkFolder(out: string): Promise<void> {
@@ -90,15 +104,12 @@ async function checkFolder(out: string): Promise<void> {
     });
   }
   const foreign: string[] = [];
-  let hasSets = false;
   for await (const entry of Deno.readDir(out)) {
-    if (entry.name === SETS && entry.isDirectory) hasSets = true;
-    else if (!(entry.isFile && MODULE.test(entry.name))) foreign.push(entry.name);
-  }
-  if (hasSets) {
-    for await (const entry of Deno.readDir(join(out, SETS))) {
-      if (!(entry.isFile && SET_MODULE.test(entry.name))) foreign.push(`${SETS}/${entry.name}`);
-    }
+    if (entry.isDirectory && isKernelFolder(entry.name)) {
+      for await (const { name, isFile } of Deno.readDir(join(out, entry.name))) {
+        if (!(isFile && SET_MODULE.test(name))) foreign.push(`${entry.name}/${name}`);
+      }
+    } else if (!(entry.isFile && MODULE.test(entry.name))) foreign.push(entry.name);
   }
   if (foreign.length > 0) {
     throw new CoupletError("usage", {

@@ -8,6 +8,7 @@ import { emitFiles, emitKernels, type GeneratedFiles } from "./write/emit.ts";
 import { expandTable } from "./rows/expand.ts";
 import type { Table } from "./kernels/table.ts";
 import { CoupletError } from "../src/base/errors.ts";
+import { generatedPage } from "./write/generated_page.ts";
 import { kernelNamesPage } from "./write/kernel_names_page.ts";
 import type { KernelRow } from "./kernels/kernel_row.ts";
 import { kernelSets } from "./write/kernel_sets.ts";
@@ -143,6 +144,7 @@ export function generate(args: readonly string[]): number {
   const files = new Map(emitFiles(rows, renderer, types));
   if (!own) {
     files.set("templates.ts", templatesFile(templates));
+    files.set("README.md", generatedPage(kernelSets(rows)));
     const unused = renderer.unusedTemplates();
     if (unused.length > 0) {
       throw new CoupletError("usage", {

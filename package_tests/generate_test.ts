@@ -54,7 +54,7 @@ Deno.test("the generator runs from the published package, imported or as a comma
     );
     assert.deepEqual(requests.filter(({ path }) => path.endsWith(".wgsl.ts")), []);
     const sets = async (out: string) =>
-      await Deno.readTextFile(`${folder}/${out}/sets/c4b6_c2b3_d48.ts`);
+      await Deno.readTextFile(`${folder}/${out}/c4b6_c2b3/c4b6_c2b3_d48.ts`);
     assert.equal(await sets("by_command"), await sets(OWN));
   } finally {
     await Deno.remove(folder, { recursive: true });

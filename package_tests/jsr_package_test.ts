@@ -1,6 +1,6 @@
 /** The package that JSR gets: what it holds, and what programs fetch of it. */
 import assert from "node:assert/strict";
-import { kernels as c8b8 } from "../generated/sets/c8b8_d128.ts";
+import { kernels as c8b8 } from "../generated/c8b8/c8b8_d128.ts";
 import { manifest } from "../generated/manifest.ts";
 import { publishedFiles } from "../tools/jsr_package.ts";
 import { ROOT } from "../tools/project.ts";

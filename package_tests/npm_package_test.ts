@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { build, stop } from "esbuild";
 import { gzipSync } from "node:zlib";
-import { kernels as c8b8 } from "../generated/sets/c8b8_d128.ts";
+import { kernels as c8b8 } from "../generated/c8b8/c8b8_d128.ts";
 import { BUDGETS } from "../tools/budgets.ts";
 import { findAdapter } from "../tools/find_adapter.ts";
 import { writeNpmPackage } from "../tools/npm_package.ts";

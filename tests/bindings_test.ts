@@ -1,6 +1,6 @@
 /** Bindings of a host: what is refused leaves no trace, and what is taken is bound as WebGPU takes it. */
 import assert from "node:assert/strict";
-import { kernels } from "../generated/sets/f16_d64.ts";
+import { kernels } from "../generated/f16/f16_d64.ts";
 import { type CacheOptions, type CoupletErrorCode, createCache, planCache } from "../mod.ts";
 import { seededRandom } from "../src/base/random.ts";
 import { checkBinding } from "../src/cache/host_bindings.ts";

@@ -4,7 +4,7 @@ import type {
   CalibrationOptions,
   CalibrationProgress,
 } from "../src/calibrate/calibrate_options.ts";
-import { kernels } from "../generated/sets/kmeans.ts";
+import { kernels } from "../generated/kmeans/kmeans.ts";
 import { seededRandom } from "../src/base/random.ts";
 import { groupInput, samplesOfHeads } from "../src/calibrate/samples.ts";
 import { centroidNumbers } from "../src/codebooks/grid.ts";

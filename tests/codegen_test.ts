@@ -8,6 +8,8 @@ import { generate } from "../codegen/main.ts";
 import { createRenderer } from "../codegen/render/render.ts";
 import { readTemplates, templatesFile } from "../codegen/render/templates.ts";
 import { kmeans, ladder, pairs, sizes } from "../codegen/variants.ts";
+import { generatedPage } from "../codegen/write/generated_page.ts";
+import { kernelSets } from "../codegen/write/kernel_sets.ts";
 import { workgroupBytes } from "../codegen/render/workgroup_bytes.ts";
 import { CoupletError, type KernelInfo } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
@@ -34,6 +36,7 @@ Deno.test("generated/ is what templates and rows give: nothing missing, stale or
   const files = new Map([
     ...emitFiles(expandTable(table), createRenderer(templates), "../src/kernels/kernel.ts"),
     ["templates.ts", templatesFile(templates)],
+    ["README.md", generatedPage(kernelSets(expandTable(table)))],
   ]);
   assert.deepEqual(compareFiles(GENERATED, files), { missing: [], stale: [], orphaned: [] });
 });
@@ -82,14 +85,14 @@ Deno.test("workgroupBytes() reads constants, overrides and products", () => {
 
 Deno.test("compareFiles() reports missing, stale and orphaned files and changes nothing", async () => {
   await withFolder((folder) => {
-    Deno.mkdirSync(new URL("sets/", folder));
+    Deno.mkdirSync(new URL("within/", folder));
     Deno.writeTextFileSync(new URL("stale.ts", folder), "// Generated once");
-    Deno.writeTextFileSync(new URL("sets/orphan.ts", folder), "// Generated once");
-    const wanted = new Map([["stale.ts", "new"], ["sets/missing.ts", "new"]]);
+    Deno.writeTextFileSync(new URL("within/orphan.ts", folder), "// Generated once");
+    const wanted = new Map([["stale.ts", "new"], ["within/missing.ts", "new"]]);
     const difference = {
-      missing: ["sets/missing.ts"],
+      missing: ["within/missing.ts"],
       stale: ["stale.ts"],
-      orphaned: ["sets/orphan.ts"],
+      orphaned: ["within/orphan.ts"],
     };
     assert.deepEqual(compareFiles(folder, wanted), difference);
     assert.deepEqual(compareFiles(folder, wanted), difference);
@@ -188,7 +191,7 @@ Deno.test("generateKernels() gives what the command writes, with the published t
   await withFolder((folder, path) => {
     assert.equal(generate(["--pair", "c4b6/c2b3", "--head-dim", "48", "--out", path]), 0);
     const files = generateKernels({ pairs: ["c4b6/c2b3"], headDims: [48] });
-    assert.ok(files.has("manifest.ts") && files.has("sets/c4b6_c2b3_d48.ts"));
+    assert.ok(files.has("manifest.ts") && files.has("c4b6_c2b3/c4b6_c2b3_d48.ts"));
     assert.deepEqual(compareFiles(folder, files), { missing: [], stale: [], orphaned: [] });
     return Promise.resolve();
   });

@@ -6,7 +6,16 @@ import { lexer, type Token, type Tokens, walkTokens } from "marked";
 const ROOT = new URL("../", import.meta.url);
 
 /** Folders with documents, those of the repository's own. */
-const FOLDERS = ["", "bench/", "docs/", "examples/", "templates/", "tests/", "tools/"];
+const FOLDERS = [
+  "",
+  "bench/",
+  "docs/",
+  "examples/",
+  "generated/",
+  "templates/",
+  "tests/",
+  "tools/",
+];
 
 /** Markdown files of a folder; below its own level, too, but for the root's. */
 function documents(folder: string): string[] {

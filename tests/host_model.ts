@@ -10,9 +10,9 @@ import {
   planCache,
   type Sequence,
 } from "../mod.ts";
-import { kernels as f16 } from "../generated/sets/f16_d64.ts";
-import { kernels as kc2 } from "../generated/sets/kc2_d64.ts";
-import { kernels as u8b8 } from "../generated/sets/u8b8_d64.ts";
+import { kernels as f16 } from "../generated/f16/f16_d64.ts";
+import { kernels as kc2 } from "../generated/kc2/kc2_d64.ts";
+import { kernels as u8b8 } from "../generated/u8b8/u8b8_d64.ts";
 import { idleDevice } from "./idle_device.ts";
 import { refuses } from "./refusals.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { build, stop } from "esbuild";
 import { type Node, Project, type SourceFile, SyntaxKind } from "ts-morph";
 import { fileURLToPath } from "node:url";
-import { kernels as c8b8 } from "../generated/sets/c8b8_d64.ts";
+import { kernels as c8b8 } from "../generated/c8b8/c8b8_d64.ts";
 
 const ROOT = new URL("../", import.meta.url);
 
@@ -82,7 +82,7 @@ Deno.test("mod.ts's graph has no generated file: neither kernels nor rows of a m
 Deno.test("a bundle of mod.ts and one set holds that set's kernels and no others", async () => {
   const runtime = 'export * from "./mod.ts";';
   assert.deepEqual(await bundledKernels(runtime), []);
-  const set = 'export { kernels } from "./generated/sets/c8b8_d64.ts";';
+  const set = 'export { kernels } from "./generated/c8b8/c8b8_d64.ts";';
   const names = c8b8.map(({ name }) => name).sort();
   assert.deepEqual(await bundledKernels(`${runtime}\n${set}`), names);
 });

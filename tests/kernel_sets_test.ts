@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { expandTable } from "../codegen/rows/expand.ts";
-import { kernelSets } from "../codegen/write/kernel_sets.ts";
+import { kernelSets, setPath } from "../codegen/write/kernel_sets.ts";
 import { kernelEntries, withKernelEntries } from "../codegen/write/package_entries.ts";
 import { kmeans, ladder, pairs, sizes } from "../codegen/variants.ts";
 import {
@@ -11,8 +11,8 @@ import {
   type PlanOptions,
 } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { kernels as c4b8 } from "../generated/sets/c4b8_d64.ts";
-import { kernels as c8b8 } from "../generated/sets/c8b8_d64.ts";
+import { kernels as c4b8 } from "../generated/c4b8/c4b8_d64.ts";
+import { kernels as c8b8 } from "../generated/c8b8/c8b8_d64.ts";
 
 const ROOT = new URL("../", import.meta.url);
 const sets = kernelSets(expandTable({ sizes, pairs, ladder, kmeans }));
@@ -137,7 +137,7 @@ Deno.test("withKernelEntries() replaces the entries for kernels and keeps the ot
     ".": "./a.ts",
     "./kernelsize": "./c.ts",
     "./kernels": "./generated/manifest.ts",
-    [`./kernels/${name}`]: `./generated/sets/${name}.ts`,
+    [`./kernels/${name}`]: `./generated/${setPath(name)}`,
   });
 });
 

@@ -1,5 +1,5 @@
 /** Shared by the tests of calibration: samples with known statistics, and runs on both paths. */
-import { kernels } from "../generated/sets/kmeans.ts";
+import { kernels } from "../generated/kmeans/kmeans.ts";
 import { kmeans } from "../src/calibrate/kmeans.ts";
 import { createKmeansPipelines, kmeansKernels, kmeansOnGpu } from "../src/calibrate/kmeans_gpu.ts";
 import { uploadSide } from "../src/calibrate/kmeans_side.ts";

@@ -6,7 +6,7 @@ import { manifest } from "../generated/manifest.ts";
 import { testRuns } from "../tools/mutation.ts";
 import { mutate } from "../tools/mutation_tree.ts";
 import { MUTATIONS } from "../tools/mutations.ts";
-import { kernels as kmeans } from "../generated/sets/kmeans.ts";
+import { kernels as kmeans } from "../generated/kmeans/kmeans.ts";
 
 const ROOT = new URL("../", import.meta.url);
 

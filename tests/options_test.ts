@@ -1,6 +1,6 @@
 /** Options at every depth: unknown names, other types, numbers out of range; and advice that works when it is followed. */
 import assert from "node:assert/strict";
-import { kernels } from "../generated/sets/u4b8_d64.ts";
+import { kernels } from "../generated/u4b8/u4b8_d64.ts";
 import { manifest } from "../generated/manifest.ts";
 import {
   BASE_LIMITS,

@@ -1,7 +1,7 @@
 /** Whatever a public function is given: it takes it, or refuses it by an error that says what, why and what to do. */
 import assert from "node:assert/strict";
 import { generateKernels, registerKernels, writeFiles } from "../codegen/generate.ts";
-import { kernels } from "../generated/sets/f16_d64.ts";
+import { kernels } from "../generated/f16/f16_d64.ts";
 import * as library from "../mod.ts";
 import { gridCodebooks } from "./grid_numbers.ts";
 import { seededRandom } from "../src/base/random.ts";

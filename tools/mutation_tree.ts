@@ -75,11 +75,15 @@ export class MutationTree {
   async #kernelFiles(only: string | undefined): Promise<readonly string[]> {
     if (only === undefined) return [];
     const matches = picomatch(only);
-    const entries = await Array.fromAsync(Deno.readDir(`${this.folder}generated`));
-    return entries.flatMap(({ name }) => {
-      const kernel = /^(.+)\.wgsl\.ts$/.exec(name)?.[1];
-      return kernel !== undefined && matches(kernel) ? [`generated/${name}`] : [];
-    });
+    const paths: string[] = [];
+    for await (const folder of Deno.readDir(`${this.folder}generated`)) {
+      if (!folder.isDirectory) continue;
+      for await (const { name } of Deno.readDir(`${this.folder}generated/${folder.name}`)) {
+        const kernel = /^(.+)\.wgsl\.ts$/.exec(name)?.[1];
+        if (kernel !== undefined && matches(kernel)) paths.push(`generated/${folder.name}/${name}`);
+      }
+    }
+    return paths;
   }
 }
 

@@ -13,8 +13,8 @@ export interface Difference {
   readonly orphaned: readonly string[];
 }
 
-/** How every file begins that generation writes. */
-const MARK = "// Generated ";
+/** How every file begins that generation writes: a module, and a page. */
+const MARK = /^(\/\/|<!--) Generated /;
 
 function filesIn(folder: URL, prefix = ""): string[] {
   let entries: Deno.DirEntry[];
@@ -66,7 +66,7 @@ export function writeFiles(folder: URL, wanted: GeneratedFiles): Difference {
   }, { folder, wanted });
   const difference = compareFiles(folder, wanted);
   const foreign = [...difference.stale, ...difference.orphaned].filter((name) =>
-    !Deno.readTextFileSync(new URL(name, folder)).startsWith(MARK)
+    !MARK.test(Deno.readTextFileSync(new URL(name, folder)))
   );
   if (foreign.length > 0) {
     throw new CoupletError("usage", {

@@ -1,6 +1,8 @@
 /** Everything that is generated, as text. */
+import { parseKernelName } from "../../src/kernels/name.ts";
+import { kernelSetName } from "../../src/kernels/set.ts";
 import type { KernelRow } from "../kernels/kernel_row.ts";
-import { kernelSetFile, kernelSets, manifestFile } from "./kernel_sets.ts";
+import { kernelSetFile, kernelSets, manifestFile, setFolder, setPath } from "./kernel_sets.ts";
 import type { Renderer } from "../render/render.ts";
 
 /** Path in the folder of generated files to content. */
@@ -14,6 +16,11 @@ function kernelFile(row: KernelRow, wgsl: string, template: string): string {
     `export const wgsl: string = \`\n${wgsl.replaceAll("\\", "\\\\").replaceAll("`", "\\`")}\`;\n`;
 }
 
+/** A kernel lies beside the set that it is of. */
+function kernelPath(name: string): string {
+  return `${setFolder(kernelSetName(parseKernelName(name)))}/${name}.wgsl.ts`;
+}
+
 function renderAll(rows: readonly KernelRow[], renderer: Renderer): Map<string, string> {
   return new Map(rows.map((row) => [row.name, renderer.render(row)]));
 }
@@ -23,9 +30,10 @@ function kernelFiles(
   texts: ReadonlyMap<string, string>,
   renderer: Renderer,
 ): [path: string, text: string][] {
-  return rows.map((
-    row,
-  ) => [`${row.name}.wgsl.ts`, kernelFile(row, texts.get(row.name)!, renderer.pathOf(row))]);
+  return rows.map((row) => [
+    kernelPath(row.name),
+    kernelFile(row, texts.get(row.name)!, renderer.pathOf(row)),
+  ]);
 }
 
 /** The modules of single kernels alone, which any part of the rows has. */
@@ -49,7 +57,7 @@ export function emitFiles(
   return new Map([
     ...kernelFiles(rows, texts, renderer),
     ...sets.map((set): [string, string] => [
-      `sets/${set.name}.ts`,
+      setPath(set.name),
       kernelSetFile(set, texts, setTypes),
     ]),
     ["manifest.ts", manifestFile(sets, types)],

@@ -1,5 +1,5 @@
 /** The package's entries for kernels, in `deno.json`: JSR takes no wildcards, so each set has a line of its own. */
-import type { KernelSet } from "./kernel_sets.ts";
+import { type KernelSet, setPath } from "./kernel_sets.ts";
 
 /** Entry to module, as `exports` of `deno.json` has them. */
 export function kernelEntries(sets: readonly KernelSet[]): Record<string, string> {
@@ -7,7 +7,7 @@ export function kernelEntries(sets: readonly KernelSet[]): Record<string, string
     "./kernels": "./generated/manifest.ts",
     ...Object.fromEntries(
       sets.filter(({ isEntry }) => isEntry)
-        .map(({ name }) => [`./kernels/${name}`, `./generated/sets/${name}.ts`]),
+        .map(({ name }) => [`./kernels/${name}`, `./generated/${setPath(name)}`]),
     ),
   };
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import { createCache, createReferenceCache, planCache, type PlanOptions } from "../../mod.ts";
-import { kernels } from "../../generated/sets/u4b8_d64.ts";
+import { kernels } from "../../generated/u4b8/u4b8_d64.ts";
 
 const { STORAGE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
 

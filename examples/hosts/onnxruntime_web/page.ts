@@ -14,7 +14,7 @@ import {
   restoreLongestPrefix,
   storePrefix,
 } from "../../../mod.ts";
-import { kernels } from "../../../generated/sets/u4b8_d64.ts";
+import { kernels } from "../../../generated/u4b8/u4b8_d64.ts";
 import {
   appendOrtTensors,
   type OrtLayer,

@@ -22,7 +22,7 @@ import {
   restoreSequence,
   snapshotSequence,
 } from "../../../mod.ts";
-import { kernels } from "../../../generated/sets/u4b8_d64.ts";
+import { kernels } from "../../../generated/u4b8/u4b8_d64.ts";
 import { ortLayout } from "../../../src/hosts/ort.ts";
 import { appendPastKeyValues, readPastKeyValues } from "../../../src/hosts/transformers.ts";
 import type { Prompt } from "../prompt.ts";
