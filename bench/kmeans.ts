@@ -1,6 +1,6 @@
 /** Calibration on the GPU, measured on a slice and extrapolated to a whole model. */
 import { seededRandom } from "../src/base/random.ts";
-import { correlated, samplesOf } from "../tests/kmeans_helpers.ts";
+import { correlated, samplesOf } from "../tests/helpers/kmeans.ts";
 import { calibrate, parseScheme, type SchemeId, SIDES } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 

@@ -1,5 +1,5 @@
 /** ONNX Runtime Web's attention beside the library's, in a headless Chromium. */
-import { findChromium, visitWithGpu } from "../../tests/browser.ts";
+import { findChromium, visitWithGpu } from "../../tests/helpers/browser.ts";
 import { bundlePage } from "../../tools/bundle_page.ts";
 import { ROOT, runDeno } from "../../tools/project.ts";
 import onnxProject from "../../examples/hosts/onnxruntime_web/deno.json" with { type: "json" };

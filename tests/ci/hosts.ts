@@ -5,8 +5,8 @@
  */
 import assert from "node:assert/strict";
 import { runNode } from "../../examples/hosts/run_node.ts";
-import { findChromium } from "../browser.ts";
-import { runPage } from "../run_page.ts";
+import { findChromium } from "../helpers/browser.ts";
+import { runPage } from "../helpers/run_page.ts";
 
 const chromium = await findChromium();
 const ignore = chromium === undefined;

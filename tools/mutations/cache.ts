@@ -10,7 +10,7 @@ export const CACHE: readonly Mutation[] = [
   ...inFile(
     "sequences",
     "src/cache/sequences.ts",
-    ["cache_host", "cache_lifecycle", "cache_steps"],
+    ["cache/host", "cache/lifecycle", "cache/steps"],
     [
       [
         "window-edge-later",
@@ -51,7 +51,7 @@ export const CACHE: readonly Mutation[] = [
         "blocks-cut",
         "if (coded % block !== 0) {",
         "if (false) {",
-        { tests: ["cache_host", "block_cache"] },
+        { tests: ["cache/host", "cache/blocks"] },
       ],
       [
         "fork-forgets-lost-tokens",
@@ -107,25 +107,25 @@ export const CACHE: readonly Mutation[] = [
         "growth-beyond-the-last-token",
         "this.#checkPlanned(what, `${will} hold`, length + tokens,",
         "this.#checkPlanned(what, `${will} hold`, length + tokens - 1,",
-        { tests: ["cache_host", "cache_steps", "cache"] },
+        { tests: ["cache/host", "cache/steps", "cache/cache"] },
       ],
       [
         "step-of-more-tokens",
         'this.#checkPlanned(what, "it has", total,',
         'this.#checkPlanned(what, "it has", total - 1,',
-        { tests: ["cache /misuse/"] },
+        { tests: ["cache/cache /misuse/"] },
       ],
       [
         "append-of-more-tokens",
         "this.#checkPlanned(what, `${will} grow by`, tokens,",
         "this.#checkPlanned(what, `${will} grow by`, tokens - 1,",
-        { tests: ["cache /misuse/"] },
+        { tests: ["cache/cache /misuse/"] },
       ],
       [
         "two-entries",
         "if (new Set(entries.map(({ sequence }) => sequence)).size < entries.length) {",
         "if (false) {",
-        { tests: ["cache /misuse/"] },
+        { tests: ["cache/cache /misuse/"] },
       ],
       [
         "refused-steps-stay",
@@ -136,19 +136,19 @@ export const CACHE: readonly Mutation[] = [
         "unfinished-steps-cut",
         "!progress.isComplete && start < length && length < start + tokens",
         "false",
-        { tests: ["cache_steps", "cache_lifecycle", "cache_random"] },
+        { tests: ["cache/steps", "cache/lifecycle", "cache/random"] },
       ],
       [
         "steps-not-void",
         "for (const growth of state.steps) growth.isVoid ||= growth.start + growth.tokens > length;",
         "",
-        { tests: ["cache_steps", "cache_lifecycle", "cache_random"] },
+        { tests: ["cache/steps", "cache/lifecycle", "cache/random"] },
       ],
       [
         "copies-not-taken-back",
         "          held.pages[held.pages.length - 1] = copied.from;\n",
         "",
-        { tests: ["cache_steps", "cache_random", "cache_host"] },
+        { tests: ["cache/steps", "cache/random", "cache/host"] },
       ],
       [
         "copies-not-given-back",
@@ -159,13 +159,13 @@ export const CACHE: readonly Mutation[] = [
         "tables-not-stale-again",
         "if (row !== undefined) held.staleFrom = Math.min(held.staleFrom, row.from);",
         "",
-        { tests: ["cache_steps", "cache_random"] },
+        { tests: ["cache/steps", "cache/random"] },
       ],
       [
         "restored-content-lost",
         "state.restored ??= growth.restored;",
         "",
-        { tests: ["cache_steps", "cache_random"] },
+        { tests: ["cache/steps", "cache/random"] },
       ],
       [
         "recycled-without-count",
@@ -190,7 +190,7 @@ export const CACHE: readonly Mutation[] = [
         "pages-copied-for-nothing",
         "if (codedAfter > codedBefore && written > 0) {",
         "if (written > 0) {",
-        { tests: ["cache_host", "cache_lifecycle", "cache_steps"] },
+        { tests: ["cache/host", "cache/lifecycle", "cache/steps"] },
       ],
       [
         "row-from-new-pages",
@@ -201,19 +201,19 @@ export const CACHE: readonly Mutation[] = [
         "adopted-without-all-pages",
         "tables.push({ first, pages: this.pools[table]!.take(end - first), staleFrom: 0 });",
         "tables.push({ first, pages: this.pools[table]!.take(Math.max(0, end - first - 1)), staleFrom: 0 });",
-        { tests: ["cache_host", "snapshot"] },
+        { tests: ["cache/host", "snapshots/snapshot"] },
       ],
       [
         "adopted-pages-lost",
         "      this.#givePages(tables);\n      throw error;",
         "      throw error;",
-        { tests: ["cache_host", "snapshot", "cache_steps"] },
+        { tests: ["cache/host", "snapshots/snapshot", "cache/steps"] },
       ],
       [
         "adopted-beyond-sequence",
         '"it has", length, "sequenceTokens"',
         '"it has", length - 1, "sequenceTokens"',
-        { tests: ["snapshot"] },
+        { tests: ["snapshots/snapshot"] },
       ],
       [
         "block-ignored",
@@ -227,7 +227,7 @@ export const CACHE: readonly Mutation[] = [
       ],
     ],
   ),
-  ...inFile("pages", "src/cache/page_pool.ts", ["cache_host", "cache_lifecycle", "cache_steps"], [
+  ...inFile("pages", "src/cache/page_pool.ts", ["cache/host", "cache/lifecycle", "cache/steps"], [
     [
       "shared-from-one-user",
       "(count) => count > 1",
@@ -247,7 +247,7 @@ export const CACHE: readonly Mutation[] = [
       "retained-to-the-token",
       "return this.#users[page] === 1 && from >= (this.#retained.get(page)?.tokens ?? 0);",
       "return this.#users[page] === 1 && from > (this.#retained.get(page)?.tokens ?? 0);",
-      { tests: ["cache_lifecycle /encodeFork/", "cache_host"] },
+      { tests: ["cache/lifecycle /encodeFork/", "cache/host"] },
     ],
     [
       "retained-handed-out",
@@ -258,13 +258,13 @@ export const CACHE: readonly Mutation[] = [
       "retained-by-one",
       "count: kept.count + 1,",
       "count: 1,",
-      { tests: ["cache_steps", "cache_random", "cache_host"] },
+      { tests: ["cache/steps", "cache/random", "cache/host"] },
     ],
     [
       "retained-by-the-last",
       "tokens: Math.max(kept.tokens, tokens),",
       "tokens,",
-      { tests: ["cache_steps", "cache_random", "cache_host"] },
+      { tests: ["cache/steps", "cache/random", "cache/host"] },
     ],
     [
       "released-not-freed",
@@ -278,7 +278,7 @@ export const CACHE: readonly Mutation[] = [
       { unnoticed: "the type alone" },
     ],
   ]),
-  ...inFile("commands", "src/cache/bound_kernel.ts", ["cache /bindings as they are/"], [
+  ...inFile("commands", "src/cache/bound_kernel.ts", ["cache/cache /bindings as they are/"], [
     [
       "binding-offset-ignored",
       "a.buffer === b.buffer && a.offset === b.offset &&",
@@ -308,10 +308,10 @@ export const CACHE: readonly Mutation[] = [
       "parameters-of-another-buffer",
       "      kept.parameters === parameters &&\n",
       "",
-      { tests: ["cache_host", "cache_steps", "hosts"] },
+      { tests: ["cache/host", "cache/steps", "hosts/hosts"] },
     ],
   ]),
-  ...inFile("commands", "src/cache/cache_commands.ts", ["cache_lifecycle", "cache_steps"], [
+  ...inFile("commands", "src/cache/cache_commands.ts", ["cache/lifecycle", "cache/steps"], [
     [
       "keys-pages-copied-alone",
       '          layer.copy(recorder, "valueRecords", grid);\n',
@@ -321,7 +321,7 @@ export const CACHE: readonly Mutation[] = [
       "pages-copied-in-all-layers",
       "          if (layer.pageTable !== table) continue;\n",
       "",
-      { tests: ["cache_lifecycle /Sliding-window/", "cache_random"] },
+      { tests: ["cache/lifecycle /Sliding-window/", "cache/random"] },
     ],
     [
       "copies-the-other-way",
@@ -347,37 +347,37 @@ export const CACHE: readonly Mutation[] = [
       "rows-of-first-table",
       "const start = pageTableStart(this.#options, table);",
       "const start = pageTableStart(this.#options, 0);",
-      { tests: ["cache_lifecycle /Sliding-window/"] },
+      { tests: ["cache/lifecycle /Sliding-window/"] },
     ],
     [
       "runs-of-any-pages",
       "if (last !== undefined && page === last.page + last.count) last.count++;",
       "if (last !== undefined && page > last.page) last.count++;",
-      { tests: ["snapshot", "cache_random"] },
+      { tests: ["snapshots/snapshot", "cache/random"] },
     ],
     [
       "units-once",
       "for (let at = 0; at < units.length; at += STEP_ENTRIES) {",
       "for (let at = 0; at < Math.min(1, units.length); at += STEP_ENTRIES) {",
-      { tests: ["cache_steps /200 beams/", "snapshot"] },
+      { tests: ["cache/steps /200 beams/", "snapshots/snapshot"] },
     ],
     [
       "restored-in-first-layer",
       "const content = restored.layers[this.layers.indexOf(layer)]!;",
       "const content = restored.layers[0]!;",
-      { tests: ["snapshot", "cache_steps"] },
+      { tests: ["snapshots/snapshot", "cache/steps"] },
     ],
     [
       "restored-not-forked",
       "if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.layers);",
       "",
-      { tests: ["cache_steps", "cache_random", "cache_lifecycle /rollback/"] },
+      { tests: ["cache/steps", "cache/random", "cache/lifecycle /rollback/"] },
     ],
     [
       "splits-of-first-kind",
       "splits.map((own) => ({ place: this.#write(entries, own), splits: own }))",
       "splits.map((own) => ({ place: this.#write(entries, splits[0]!), splits: own }))",
-      { tests: ["splits"] },
+      { tests: ["plan/steps"] },
     ],
     [
       "encoded-from-the-end",
@@ -385,12 +385,12 @@ export const CACHE: readonly Mutation[] = [
       "encodeFrom: start,",
     ],
   ]),
-  ...inFile("commands", "src/cache/step_places.ts", ["cache_host", "cache_steps", "splits"], [
+  ...inFile("commands", "src/cache/step_places.ts", ["cache/host", "cache/steps", "plan/steps"], [
     [
       "last-place-cut",
       "if (this.#next + STEP_BYTES > this.#buffer.size) {",
       "if (this.#next >= this.#buffer.size) {",
-      { tests: ["cache_steps", "cache_lifecycle", "splits"] },
+      { tests: ["cache/steps", "cache/lifecycle", "plan/steps"] },
     ],
     [
       "places-overlap",
@@ -401,10 +401,10 @@ export const CACHE: readonly Mutation[] = [
       "places-used-again",
       "this.#buffer = uniformBuffer(this.#device, this.#buffer.label, this.#buffer.size);",
       "",
-      { tests: ["cache_steps"] },
+      { tests: ["cache/steps"] },
     ],
   ]),
-  ...inFile("commands", "src/cache/uniforms.ts", ["cache /codes alone/"], [
+  ...inFile("commands", "src/cache/uniforms.ts", ["cache/cache /codes alone/"], [
     [
       "most-of-first-entry",
       "Math.max(...entries.map(({ count }) => count))",
@@ -424,27 +424,27 @@ export const CACHE: readonly Mutation[] = [
       "strides-in-another-order",
       "[keys, values, queries, output].flatMap(({ token, head }) => [token, head])",
       "[keys, values, output, queries].flatMap(({ token, head }) => [token, head])",
-      { tests: ["cache /head-major|strides/"] },
+      { tests: ["cache/cache /head-major|strides/"] },
     ],
     [
       "scales-swapped",
       "words.set([offsets.keyScale, offsets.valueScale, offsets.values], 12);",
       "words.set([offsets.valueScale, offsets.keyScale, offsets.values], 12);",
-      { tests: ["cache /channel scales/"] },
+      { tests: ["cache/cache /channel scales/"] },
     ],
   ]),
-  ...inFile("steps", "src/cache/device_cache.ts", ["cache_steps", "cache_lifecycle"], [
+  ...inFile("steps", "src/cache/device_cache.ts", ["cache/steps", "cache/lifecycle"], [
     [
       "sinks-not-copied",
       "sinkLogits: sinkLogits?.slice(),",
       "sinkLogits,",
-      { tests: ["snapshot /learned sinks/"] },
+      { tests: ["snapshots/snapshot /learned sinks/"] },
     ],
     [
       "model-of-codebooks-first",
       "model: model ?? given?.model,",
       "model: given?.model,",
-      { tests: ["snapshot"] },
+      { tests: ["snapshots/snapshot"] },
     ],
     [
       "dropped-beams-in-the-way",
@@ -475,7 +475,7 @@ export const CACHE: readonly Mutation[] = [
       "ring-not-noted",
       "      this.#sequences.store(growth);\n",
       "",
-      { tests: ["cache_steps", "cache_host", "cache_lifecycle"] },
+      { tests: ["cache/steps", "cache/host", "cache/lifecycle"] },
     ],
     [
       "values-unchecked",
@@ -486,49 +486,49 @@ export const CACHE: readonly Mutation[] = [
       "overlap-unchecked",
       "    checkApart(output, queries);\n",
       "",
-      { tests: ["cache_lifecycle /bindings/"] },
+      { tests: ["cache/lifecycle /bindings/"] },
     ],
     [
       "kinds-of-decoding",
       "const kind = this.#splitKinds[state.way].ofLayer[layer]!;",
       "const kind = this.#splitKinds.decode.ofLayer[layer]!;",
-      { tests: ["splits"] },
+      { tests: ["plan/steps"] },
     ],
     [
       "prefill-as-decoding",
       'const way = most === 1 ? "decode" : "prefill";',
       'const way = tokens === 1 ? "decode" : "prefill";',
-      { tests: ["splits", "cache_host"] },
+      { tests: ["plan/steps", "cache/host"] },
     ],
     [
       "context-of-first-entry",
       "context: Math.max(...growths.map(({ state }) => state.length)),",
       "context: growths[0]!.state.length,",
-      { tests: ["splits", "cache_host"] },
+      { tests: ["plan/steps", "cache/host"] },
     ],
     [
       "parameters-of-void-entries",
       "const firsts = state.firsts.filter((_, i) => !state.growths[i]!.isVoid);",
       "const firsts = state.firsts;",
-      { tests: ["cache_steps", "cache_random"] },
+      { tests: ["cache/steps", "cache/random"] },
     ],
     [
       "prepared-in-each-layer",
       "    state.isPrepared = true;\n",
       "",
-      { tests: ["cache_steps", "cache_lifecycle", "cache_random"] },
+      { tests: ["cache/steps", "cache/lifecycle", "cache/random"] },
     ],
     [
       "awaited-tokens-read",
       "if (awaited !== undefined) {",
       "if (false) {",
-      { tests: ["cache_read"] },
+      { tests: ["cache/read"] },
     ],
     [
       "read-range-unchecked",
       'const { binding } = this.#checkBinding({ name: "output", binding: output, bytes });',
       "const binding = output;",
-      { tests: ["cache_read"] },
+      { tests: ["cache/read"] },
     ],
     [
       "destroyed-twice-used",
@@ -536,7 +536,7 @@ export const CACHE: readonly Mutation[] = [
       "",
     ],
   ]),
-  ...inFile("steps", "src/cache/device_faults.ts", ["cache_lifecycle"], [
+  ...inFile("steps", "src/cache/device_faults.ts", ["cache/lifecycle"], [
     [
       "faults-after-the-end",
       '    this.#device.removeEventListener("uncapturederror", this.#onUncaptured);\n',
@@ -544,7 +544,7 @@ export const CACHE: readonly Mutation[] = [
     ],
     ["lost-device-used", "if (this.#lost !== undefined) throw this.#lost;", ""],
   ]),
-  ...inFile("steps", "src/cache/step_order.ts", ["cache_steps", "cache_lifecycle"], [
+  ...inFile("steps", "src/cache/step_order.ts", ["cache/steps", "cache/lifecycle"], [
     ["appended-twice", "if (progress.isAppended(layer)) {", "if (false) {"],
     ["overtaking-steps", "if (missing !== undefined) {", "if (false) {"],
     [
@@ -558,7 +558,7 @@ export const CACHE: readonly Mutation[] = [
       "continue;",
     ],
   ]),
-  ...inFile("steps", "src/cache/step_progress.ts", ["cache_steps", "cache_lifecycle"], [
+  ...inFile("steps", "src/cache/step_progress.ts", ["cache/steps", "cache/lifecycle"], [
     [
       "complete-one-layer-early",
       "return this.#missing === 0;",
@@ -570,13 +570,13 @@ export const CACHE: readonly Mutation[] = [
       "return this.#layers[layer] === APPENDED;",
     ],
   ]),
-  ...inFile("steps", "src/cache/encoder_order.ts", ["cache_steps"], [
+  ...inFile("steps", "src/cache/encoder_order.ts", ["cache/steps"], [
     ["passes-counted", "    if (isPass(target)) return;\n", "", {
-      tests: ["cache_steps", "cache", "hosts", "llama_engine"],
+      tests: ["cache/steps", "cache/cache", "hosts/hosts", "examples/llama/engine"],
     }],
     ["left-forgotten", "if (known !== undefined) left.add(known.last);", ""],
   ]),
-  ...inFile("read", "src/cache/read_entries.ts", ["cache_read"], [
+  ...inFile("read", "src/cache/read_entries.ts", ["cache/read"], [
     [
       "coded-counts-sinks",
       ".map((entry) => ({ ...entry, start: entry.start - tiers.sinks })),",
@@ -609,9 +609,9 @@ export const CACHE: readonly Mutation[] = [
     ],
   ]),
   ...inFile("stats", "src/cache/stats.ts", [
-    "cache_host",
-    "cache_lifecycle /stats/",
-    "cache /stats/",
+    "cache/host",
+    "cache/lifecycle /stats/",
+    "cache/cache /stats/",
   ], [
     [
       "bits-with-scratch",
@@ -632,10 +632,10 @@ export const CACHE: readonly Mutation[] = [
       "scales-left-out",
       " +\n        (layerCodebooks[layer]![side]?.scale?.byteLength ?? 0),",
       ",",
-      { tests: ["cache_lifecycle /stats/", "cache /stats/", "plan"] },
+      { tests: ["cache/lifecycle /stats/", "cache/cache /stats/", "plan/plan"] },
     ],
   ]),
-  ...inFile("snapshot", "src/snapshots/snapshot.ts", ["snapshot"], [
+  ...inFile("snapshot", "src/snapshots/snapshot.ts", ["snapshots/snapshot"], [
     [
       "other-tokens-kept",
       "own.set(firstRecords(layout, own, coded));",
@@ -680,31 +680,31 @@ export const CACHE: readonly Mutation[] = [
       "heads-of-part-in-file",
       "const vectors = from.data.subarray(start, start + count * bytes);\n    to.data.set(vectors, (token * to.heads + to.first) * bytes);",
       "const vectors = from.data.subarray(start, start + count * bytes);\n    to.data.set(vectors, token * to.heads * bytes);",
-      { tests: ["cache_lifecycle /several buffers/"] },
+      { tests: ["cache/lifecycle /several buffers/"] },
     ],
     [
       "records-of-part-in-file",
       "const at = heads.first * recordWords(layout, count) * 4;",
       "const at = 0;",
-      { tests: ["cache_lifecycle /several buffers/"] },
+      { tests: ["cache/lifecycle /several buffers/"] },
     ],
     [
       "first-kept-of-source",
       "Math.max(from / PAGE_TOKENS, firstKeptPage(options, table, info.length))",
       "from / PAGE_TOKENS",
-      { tests: ["cache_host", "snapshot"] },
+      { tests: ["cache/host", "snapshots/snapshot"] },
     ],
     [
       "restored-as-in-place",
       "const place = restored === undefined ? slot : 0;",
       "const place = slot;",
-      { tests: ["snapshot", "cache_steps"] },
+      { tests: ["snapshots/snapshot", "cache/steps"] },
     ],
     [
       "prompt-left-out",
       "return await encodeSnapshot({ info: { ...info, prompt: options.prompt }, tensors });",
       "return await encodeSnapshot({ info, tensors });",
-      { tests: ["snapshot", "prompt_store"] },
+      { tests: ["snapshots/snapshot", "snapshots/prompts"] },
     ],
   ]),
 ];

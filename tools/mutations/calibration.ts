@@ -7,7 +7,7 @@ import { inFile, type Mutation } from "../mutation.ts";
 
 /** Mutations of calibration and drift. */
 export const CALIBRATION: readonly Mutation[] = [
-  ...inFile("start", "src/calibrate/kmeans_start.ts", ["kmeans /startCentroids/"], [
+  ...inFile("start", "src/calibrate/kmeans_start.ts", ["calibrate/kmeans /startCentroids/"], [
     [
       "by-distance-alone",
       "chances[i] = importance[i]! * distance;",
@@ -30,7 +30,7 @@ export const CALIBRATION: readonly Mutation[] = [
       { unnoticed: "they are drawn by a chance of zero" },
     ],
   ]),
-  ...inFile("lloyd", "src/calibrate/lloyd.ts", ["kmeans"], [
+  ...inFile("lloyd", "src/calibrate/lloyd.ts", ["calibrate/kmeans"], [
     [
       "settles-after-move",
       "const settled = moved === 0 && this.iterations > 0 &&",
@@ -47,7 +47,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "this.done = this.iterations > this.#iterations ||",
     ],
   ]),
-  ...inFile("kmeans", "src/calibrate/kmeans.ts", ["kmeans"], [
+  ...inFile("kmeans", "src/calibrate/kmeans.ts", ["calibrate/kmeans"], [
     [
       "moves-ties-to-the-highest",
       "errors[b]! - errors[a]! || a - b);",
@@ -64,7 +64,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "targets.push(point);",
     ],
   ]),
-  ...inFile("samples", "src/calibrate/samples.ts", ["calibrate"], [
+  ...inFile("samples", "src/calibrate/samples.ts", ["calibrate/calibrate"], [
     [
       "weights-by-scale",
       "1 / (scale?.[i] ?? 1) ** 2);",
@@ -76,7 +76,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "const first = 0;",
     ],
   ]),
-  ...inFile("query-energy", "src/calibrate/query_energy.ts", ["query_energy"], [
+  ...inFile("query-energy", "src/calibrate/query_energy.ts", ["calibrate/query_energy"], [
     [
       "keys-before-the-query",
       "energy[channel]! += (t + 1) * queries[start + t * stride + channel]! ** 2;",
@@ -88,7 +88,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "  }\n  return relativeScale",
     ],
   ]),
-  ...inFile("rotation", "src/calibrate/value_rotation.ts", ["value_rotation"], [
+  ...inFile("rotation", "src/calibrate/value_rotation.ts", ["calibrate/value_rotation"], [
     [
       "covariance-about-zero",
       "centred[i] = values[at + i]! - mean[i]!;",
@@ -100,7 +100,7 @@ export const CALIBRATION: readonly Mutation[] = [
       ".map((width) => channels / width);",
     ],
   ]),
-  ...inFile("drift", "src/calibrate/drift.ts", ["drift"], [
+  ...inFile("drift", "src/calibrate/drift.ts", ["calibrate/drift"], [
     [
       "exceptions-passed-over",
       "(policy.layers?.[layer] ?? policy)[side];",
@@ -124,7 +124,7 @@ export const CALIBRATION: readonly Mutation[] = [
       { unnoticed: "a ratio that is just the threshold is neither" },
     ],
   ]),
-  ...inFile("grid", "src/codebooks/grid.ts", ["centroid_grid"], [
+  ...inFile("grid", "src/codebooks/grid.ts", ["codebooks/grid"], [
     [
       "origin-above-lowest",
       "grid[2 * row] = floorFloat16Bits(low);",
@@ -141,7 +141,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "levels[at] = Math.round((numbers[at]! - origin) / step);",
     ],
   ]),
-  ...inFile("fit", "src/codebooks/fit.ts", ["codebook_fit"], [
+  ...inFile("fit", "src/codebooks/fit.ts", ["codebooks/fit"], [
     [
       "errors-of-vectors",
       "errors: Float32Array.from(squaredErrors, (sum) => sum / (tokens * headDim)),",
@@ -163,7 +163,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "const at = Math.floor(token * all / tokens) * keyValueHeads * headDim;",
     ],
   ]),
-  ...inFile("sensitivity", "src/policy/estimate_sensitivities.ts", ["codebook_fit"], [
+  ...inFile("sensitivity", "src/policy/estimate_sensitivities.ts", ["codebooks/fit"], [
     [
       "without-the-half",
       "loss: sum / 2 / tokens",
@@ -180,7 +180,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "codebook.layer === layer",
     ],
   ]),
-  ...inFile("sample-files", "src/calibrate/samples_file.ts", ["samples_file"], [
+  ...inFile("sample-files", "src/calibrate/samples_file.ts", ["calibrate/samples_file"], [
     [
       "last-file-alone",
       "      at += part.values.length;\n",
@@ -192,7 +192,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "a.layer - b.layer || (a.side > b.side ? -1 : 1)",
     ],
   ]),
-  ...inFile("weight-files", "src/calibrate/weights_file.ts", ["weights_file"], [
+  ...inFile("weight-files", "src/calibrate/weights_file.ts", ["calibrate/weights_file"], [
     [
       "tokens-unchecked",
       "shape !== undefined && (shape[0] !== tokensOf(one) || shape[1] !== keyValueHeads ||",
@@ -210,7 +210,7 @@ export const CALIBRATION: readonly Mutation[] = [
     ],
   ]),
   ...inFile("kmeans", "src/calibrate/kmeans_gpu.ts", [
-    "kmeans /agrees with kmeans|separated|empty/",
+    "calibrate/kmeans /agrees with kmeans|separated|empty/",
   ], [
     [
       "tables-of-first-groups",
@@ -231,7 +231,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "moves-of-first-group",
       "await readBuffer(device, buffers.codes, padded * 4, group * padded * 4);",
       "await readBuffer(device, buffers.codes, padded * 4, 0);",
-      { tests: ["kmeans"] },
+      { tests: ["calibrate/kmeans"] },
     ],
     [
       "bias-of-whole-square",
@@ -239,7 +239,7 @@ export const CALIBRATION: readonly Mutation[] = [
       "bias -= rows[row + j]! ** 2;",
     ],
   ]),
-  ...inFile("profile", "src/cache/profile.ts", ["cache_lifecycle /sumUp|Profile/"], [
+  ...inFile("profile", "src/cache/profile.ts", ["cache/lifecycle /sumUp|Profile/"], [
     [
       "clocks-that-were-reset",
       "sum.nanoseconds += Math.max(0, Number(timestamps[2 * i + 1]! - timestamps[2 * i]!));",

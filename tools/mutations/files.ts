@@ -7,7 +7,7 @@ import { inFile, type Mutation } from "../mutation.ts";
 
 /** Mutations of what is read, written and exchanged. */
 export const FILES: readonly Mutation[] = [
-  ...inFile("snapshot-file", "src/snapshots/file.ts", ["snapshot"], [
+  ...inFile("snapshot-file", "src/snapshots/file.ts", ["snapshots/snapshot"], [
     [
       "coded-beyond-coded",
       "(from % NEAR_TOKENS === 0 && from <= coded && options.pageTables[table]!.slidingWindow > 0)",
@@ -59,7 +59,7 @@ export const FILES: readonly Mutation[] = [
       "const from = Math.min(length, exactFrom);",
     ],
   ]),
-  ...inFile("identity", "src/cache/identity.ts", ["snapshot", "prompt_store"], [
+  ...inFile("identity", "src/cache/identity.ts", ["snapshots/snapshot", "snapshots/prompts"], [
     [
       "grids-left-out",
       "grid === undefined ? null : await sha256(bytesOf(grid)),",
@@ -91,7 +91,7 @@ export const FILES: readonly Mutation[] = [
       "",
     ],
   ]),
-  ...inFile("prompts", "src/snapshots/prompts.ts", ["prompt_store"], [
+  ...inFile("prompts", "src/snapshots/prompts.ts", ["snapshots/prompts"], [
     [
       "shortest-prefix",
       "for (let block = blocks - 1; block >= 0; block--) {",
@@ -123,7 +123,7 @@ export const FILES: readonly Mutation[] = [
       "      await extend(hashed + HASHED_TOKENS);\n",
     ],
   ]),
-  ...inFile("safetensors", "src/base/safetensors.ts", ["safetensors"], [
+  ...inFile("safetensors", "src/base/safetensors.ts", ["base/safetensors"], [
     [
       "empty-after-its-neighbour",
       "spans.sort((a, b) => a.begin - b.begin || a.end - b.end);",
@@ -140,7 +140,7 @@ export const FILES: readonly Mutation[] = [
       "if (covered > data.length) {",
     ],
   ]),
-  ...inFile("codebook-file", "src/codebooks/file.ts", ["codebook"], [
+  ...inFile("codebook-file", "src/codebooks/file.ts", ["codebooks/file"], [
     [
       "fit-halves-swapped",
       "return { errors: fit.slice(0, keyValueHeads), variances: fit.slice(keyValueHeads) };",
@@ -162,7 +162,9 @@ export const FILES: readonly Mutation[] = [
       "const badScale = scale?.findIndex((value) => !(value >= 0 && value < Infinity))",
     ],
   ]),
-  ...inFile("directory-store", "src/snapshots/stores/directory.ts", ["stores /directoryStore/"], [
+  ...inFile("directory-store", "src/snapshots/stores/directory.ts", [
+    "snapshots/stores /directoryStore/",
+  ], [
     [
       "bytes-not-copied",
       "const content = new Uint8Array(bytes);",
@@ -184,7 +186,7 @@ export const FILES: readonly Mutation[] = [
       "",
     ],
   ]),
-  ...inFile("opfs-store", "src/snapshots/stores/opfs.ts", ["stores /opfsStore/"], [
+  ...inFile("opfs-store", "src/snapshots/stores/opfs.ts", ["snapshots/stores /opfsStore/"], [
     [
       "bytes-not-copied",
       "const content = new Uint8Array(bytes);",
@@ -201,7 +203,7 @@ export const FILES: readonly Mutation[] = [
       'await locked("shared", key, `Cannot write the entry ${key}`, async (name) => {',
     ],
   ]),
-  ...inFile("kv-store", "src/snapshots/stores/deno_kv.ts", ["stores /denoKvStore/"], [
+  ...inFile("kv-store", "src/snapshots/stores/deno_kv.ts", ["snapshots/stores /denoKvStore/"], [
     [
       "incomplete-bytes",
       "if (!isWhole(value, first + i)) return undefined;",
@@ -223,7 +225,7 @@ export const FILES: readonly Mutation[] = [
       "const content = bytes;",
     ],
   ]),
-  ...inFile("ort", "src/hosts/ort.ts", ["hosts"], [
+  ...inFile("ort", "src/hosts/ort.ts", ["hosts/hosts"], [
     [
       "tokens-of-each-layer",
       "const wanted = [1, options.layers[layer]!.keyValueHeads, tokens, options.shape.headDim];",
@@ -275,7 +277,7 @@ export const FILES: readonly Mutation[] = [
       "if (total > options.capacity.sequenceTokens + 1) {",
     ],
   ]),
-  ...inFile("transformers", "src/hosts/transformers.ts", ["hosts /PastKeyValues/"], [
+  ...inFile("transformers", "src/hosts/transformers.ts", ["hosts/hosts /PastKeyValues/"], [
     [
       "sides-swapped",
       'values: tensor(entryName(layer, "values")),',
@@ -287,7 +289,7 @@ export const FILES: readonly Mutation[] = [
       "if (extra === undefined) throw foreign(",
     ],
   ]),
-  ...inFile("cli", "cli/plan.ts", ["cli_plan"], [
+  ...inFile("cli", "cli/plan.ts", ["cli/plan"], [
     [
       "note-at-maximum",
       "if (model.maxPositions !== undefined && args.tokens > model.maxPositions) {",
@@ -304,7 +306,7 @@ export const FILES: readonly Mutation[] = [
       "if (last !== undefined) last.push(number);",
     ],
   ]),
-  ...inFile("cli", "cli/model_config.ts", ["cli_plan"], [
+  ...inFile("cli", "cli/model_config.ts", ["cli/plan"], [
     [
       "window-one-layer-later",
       "layer >= (config.max_window_layers ?? 28);",
@@ -321,7 +323,7 @@ export const FILES: readonly Mutation[] = [
       "slides: (_, layer) => layer % 2 === 1,",
     ],
   ]),
-  ...inFile("cli", "cli/rope_scaling.ts", ["llama_config", "cli_plan"], [
+  ...inFile("cli", "cli/rope_scaling.ts", ["examples/llama/config", "cli/plan"], [
     [
       "periods-in-radians",
       "const periods = context * frequency / (2 * Math.PI);",

@@ -9,7 +9,7 @@ const ATTENTION = "{attend,score,mix}_*_d64*";
 
 /** Mutations of `templates/`, each with the kernels that it is noticed by. */
 export const KERNELS: readonly Mutation[] = [
-  ...inFile("block", "templates/attention/block.hbs", ["cache /tables of q.centroid/"], [
+  ...inFile("block", "templates/attention/block.hbs", ["cache/cache /tables of q.centroid/"], [
     [
       "table-without-first-token",
       "entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,",
@@ -26,22 +26,22 @@ export const KERNELS: readonly Mutation[] = [
       "last-row-of-whole-block",
       "let last_row = min(first_row + ROWS, rows) - 1u;",
       "let last_row = first_row + ROWS - 1u;",
-      { generate: ATTENTION, tests: ["cache /codes alone|three query|a window without/"] },
+      { generate: ATTENTION, tests: ["cache/cache /codes alone|three query|a window without/"] },
     ],
     [
       "blocks-round-down",
       "return (step.max_count * layer.group + ROWS - 1u) / ROWS;",
       "return max(1u, step.max_count * layer.group / ROWS);",
-      { generate: ATTENTION, tests: ["cache /three query|codes alone/"] },
+      { generate: ATTENTION, tests: ["cache/cache /three query|codes alone/"] },
     ],
     [
       "rows-by-first-head",
       "(layer.first_head + block.head) * layer.group + at % layer.group;",
       "block.head * layer.group + at % layer.group;",
-      { generate: ATTENTION, tests: ["cache /several buffers/"] },
+      { generate: ATTENTION, tests: ["cache/cache /several buffers/"] },
     ],
   ]),
-  ...inFile("tiles", "templates/attention/tiles.hbs", ["cache /sliding/"], [
+  ...inFile("tiles", "templates/attention/tiles.hbs", ["cache/cache /sliding/"], [
     [
       "sliding-window-one-more",
       "return position + 1u - min(layer.sliding_window, position + 1u);",
@@ -58,7 +58,7 @@ export const KERNELS: readonly Mutation[] = [
       "coded-from-any-page",
       "(max(seen, layer.sinks) - layer.sinks) / NEAR * NEAR, coded_tokens);",
       "(max(seen, layer.sinks) - layer.sinks) / PAGE_TOKENS * PAGE_TOKENS, coded_tokens);",
-      { generate: ATTENTION, tests: ["cache /sliding|eight pages/"] },
+      { generate: ATTENTION, tests: ["cache/cache /sliding|eight pages/"] },
     ],
     [
       "sinks-behind-window",
@@ -73,35 +73,35 @@ export const KERNELS: readonly Mutation[] = [
       "ring-from-last-row",
       "tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);",
       "tiles.ring_first = max(layer.sinks + coded_visible(entry, last_position), seen);",
-      { generate: ATTENTION, tests: ["cache /a window without/"] },
+      { generate: ATTENTION, tests: ["cache/cache /a window without/"] },
     ],
     [
       "coded-to-first-row",
       "tiles.coded_end = layer.sinks + coded_visible(entry, last_position);",
       "tiles.coded_end = layer.sinks + coded_visible(entry, first_position);",
-      { generate: ATTENTION, tests: ["cache /codes alone/"] },
+      { generate: ATTENTION, tests: ["cache/cache /codes alone/"] },
     ],
     [
       "coded-tiles-round-down",
       "tiles.coded = (coded_tokens - tiles.coded_first + TILE - 1u) / TILE;",
       "tiles.coded = (coded_tokens - tiles.coded_first) / TILE;",
-      { generate: ATTENTION, tests: ["cache /codes alone/"] },
+      { generate: ATTENTION, tests: ["cache/cache /codes alone/"] },
     ],
     [
       "sinks-of-one-tile",
       "tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;",
       "tiles.sinks = min(1u, tiles.sinks_end);",
-      { generate: ATTENTION, tests: ["cache /sinks beyond/"] },
+      { generate: ATTENTION, tests: ["cache/cache /sinks beyond/"] },
     ],
   ]),
-  ...inFile("tiers", "templates/frame/tiers.hbs", ["cache_lifecycle /rollback/"], [
+  ...inFile("tiers", "templates/frame/tiers.hbs", ["cache/lifecycle /rollback/"], [
     [
       "ring-counts-sinks",
       "return layer.sinks + (position - layer.sinks) % layer.ring;",
       "return layer.sinks + position % layer.ring;",
       {
         generate: "{store,load,attend,score,mix,encode,decode}_*d{64,80}*",
-        tests: ["snapshot /smaller steps|sliding window's|bit for bit/"],
+        tests: ["snapshots/snapshot /smaller steps|sliding window's|bit for bit/"],
       },
     ],
     [
@@ -114,7 +114,7 @@ export const KERNELS: readonly Mutation[] = [
       "block-ignored",
       "return max(aged - aged % layer.block, lost - min(layer.sinks, lost));",
       "return max(aged, lost - min(layer.sinks, lost));",
-      { generate: "{attend,score,mix,encode}_*d64*", tests: ["block_cache"] },
+      { generate: "{attend,score,mix,encode}_*d64*", tests: ["cache/blocks"] },
     ],
     [
       "values-in-keys-place",
@@ -122,12 +122,12 @@ export const KERNELS: readonly Mutation[] = [
       "let row = slot * 2u * (layer.sinks + layer.ring) + exact_slot(position);",
       {
         generate: "{store,load,attend,score,mix,encode}_*d64*",
-        tests: ["cache /a window without/"],
+        tests: ["cache/cache /a window without/"],
       },
     ],
   ]),
   ...inFile("encode", "templates/schemes/coupled/encode_coupled.wgsl.hbs", [
-    "cache_lifecycle /rollback/",
+    "cache/lifecycle /rollback/",
   ], [
     [
       "kept-codes-not-masked",
@@ -145,19 +145,19 @@ export const KERNELS: readonly Mutation[] = [
       "tie-to-first-lane",
       "let tie = distances[other] == shortest && nearest[other] < winner;",
       "let tie = false;",
-      { generate: "encode_c*_d64", tests: ["cache /codes alone/"] },
+      { generate: "encode_c*_d64", tests: ["cache/cache /codes alone/"] },
     ],
     [
       "scale-of-first-head",
       "let head_scale = select(first_scale + model_head * HEAD_DIM, 0u, first_scale == 0u);",
       "let head_scale = first_scale;",
-      { generate: "encode_c*_d64", tests: ["cache /channel scales/"] },
+      { generate: "encode_c*_d64", tests: ["cache/cache /channel scales/"] },
     ],
     [
       "codebook-of-part-head",
       "let model_head = layer.first_head + head;",
       "let model_head = head;",
-      { generate: "encode_c*_d64", tests: ["cache /several buffers/"] },
+      { generate: "encode_c*_d64", tests: ["cache/cache /several buffers/"] },
     ],
     [
       "codes-behind-end-kept",
@@ -167,7 +167,7 @@ export const KERNELS: readonly Mutation[] = [
     ],
   ]),
   ...inFile("encode", "templates/schemes/uniform/encode_levels.wgsl.hbs", [
-    "block_cache /any binary16/",
+    "cache/blocks /any binary16/",
   ], [
     [
       "level-not-corrected-down",
@@ -185,7 +185,7 @@ export const KERNELS: readonly Mutation[] = [
       "levels-of-first-token",
       "let own = unpack2x16float(levels[group_of(token - record_first, first + i)]);",
       "let own = unpack2x16float(levels[group_of(0u, first + i)]);",
-      { generate: "encode_{kt,q}*_d{64,96}", tests: ["block_cache /q4 keys|f16 keys/"] },
+      { generate: "encode_{kt,q}*_d{64,96}", tests: ["cache/blocks /q4 keys|f16 keys/"] },
     ],
     [
       "members-not-clamped",
@@ -198,13 +198,13 @@ export const KERNELS: readonly Mutation[] = [
     ],
   ]),
   ...inFile("encode", "templates/schemes/hadamard/encode_rotated.wgsl.hbs", [
-    "rotated_cache /the cache agrees/",
+    "cache/hadamard /the cache agrees/",
   ], [
     [
       "codes-written-over",
       "      if (token >= entry.encode_from) {\n        let at = record + METADATA_WORDS",
       "      if (true) {\n        let at = record + METADATA_WORDS",
-      { generate: "encode_{u,t}*_d{64,128}*", tests: ["rotated_cache", "cache_random"] },
+      { generate: "encode_{u,t}*_d{64,128}*", tests: ["cache/hadamard", "cache/random"] },
     ],
     [
       "position-without-sinks",
@@ -213,7 +213,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "encode_{u,t}*_d64*" },
     ],
   ]),
-  ...inFile("store", "templates/exact_tier/store.wgsl.hbs", ["cache /codes alone/"], [
+  ...inFile("store", "templates/exact_tier/store.wgsl.hbs", ["cache/cache /codes alone/"], [
     [
       "of-first-entry",
       "let token = entry.first + item.y;",
@@ -224,16 +224,16 @@ export const KERNELS: readonly Mutation[] = [
       "values-in-keys-strides",
       "at = token * layer.value_token_stride + host_head * layer.value_head_stride + pair * 2u;",
       "at = token * layer.key_token_stride + host_head * layer.key_head_stride + pair * 2u;",
-      { generate: "store_d64", tests: ["cache_read"] },
+      { generate: "store_d64", tests: ["cache/read"] },
     ],
     [
       "head-of-part",
       "let host_head = layer.first_head + head;",
       "let host_head = head;",
-      { generate: "store_d64", tests: ["cache /several buffers/"] },
+      { generate: "store_d64", tests: ["cache/cache /several buffers/"] },
     ],
   ]),
-  ...inFile("load", "templates/exact_tier/load.wgsl.hbs", ["cache_read"], [
+  ...inFile("load", "templates/exact_tier/load.wgsl.hbs", ["cache/read"], [
     [
       "head-of-part",
       "write_vector(entry.first + item.y, layer.first_head + head, chunk, vector);",
@@ -248,8 +248,8 @@ export const KERNELS: readonly Mutation[] = [
     ],
   ]),
   ...inFile("decode", "templates/schemes/decode.wgsl.hbs", [
-    "cache_read",
-    "cache /several buffers/",
+    "cache/read",
+    "cache/cache /several buffers/",
   ], [
     [
       "head-of-part",
@@ -264,55 +264,49 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "decode_c*_d64*" },
     ],
   ]),
-  ...inFile(
-    "table",
-    "templates/attention/tables/table.wgsl.hbs",
-    ["cache /tables of q.centroid/"],
+  ...inFile("table", "templates/attention/tables/table.wgsl.hbs", [
+    "cache/cache /tables of q.centroid/",
+  ], [
     [
-      [
-        "query-of-first-entry",
-        "(entry.first + row_at / layer.group) * layer.query_token_stride +",
-        "(row_at / layer.group) * layer.query_token_stride +",
-        { generate: "table_*_d64*" },
-      ],
-      [
-        "without-scale",
-        "let q = layer.scale * query;",
-        "let q = query;",
-        { generate: "table_*_d64*" },
-      ],
-      [
-        "rows-beyond-last",
-        "let row_at = min(block.first_row + row, block.rows - 1u);",
-        "let row_at = block.first_row + row;",
-        {
-          generate: "table_*_d64*",
-          unnoticed: "rows that there are not are left out when results are written",
-        },
-      ],
+      "query-of-first-entry",
+      "(entry.first + row_at / layer.group) * layer.query_token_stride +",
+      "(row_at / layer.group) * layer.query_token_stride +",
+      { generate: "table_*_d64*" },
     ],
-  ),
-  ...inFile(
-    "table",
-    "templates/attention/tables/table_place.hbs",
-    ["cache /tables of q.centroid/"],
     [
-      [
-        "head-of-part",
-        "return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;",
-        "return block.table * (layer.query_heads / layer.group) + block.head;",
-        { generate: "{table,score,attend}_*_d64*" },
-      ],
-      [
-        "heads-of-part",
-        "return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;",
-        "return block.table * layer.kv_heads + layer.first_head + block.head;",
-        { generate: "{table,score,attend}_*_d64*" },
-      ],
+      "without-scale",
+      "let q = layer.scale * query;",
+      "let q = query;",
+      { generate: "table_*_d64*" },
     ],
-  ),
+    [
+      "rows-beyond-last",
+      "let row_at = min(block.first_row + row, block.rows - 1u);",
+      "let row_at = block.first_row + row;",
+      {
+        generate: "table_*_d64*",
+        unnoticed: "rows that there are not are left out when results are written",
+      },
+    ],
+  ]),
+  ...inFile("table", "templates/attention/tables/table_place.hbs", [
+    "cache/cache /tables of q.centroid/",
+  ], [
+    [
+      "head-of-part",
+      "return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;",
+      "return block.table * (layer.query_heads / layer.group) + block.head;",
+      { generate: "{table,score,attend}_*_d64*" },
+    ],
+    [
+      "heads-of-part",
+      "return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;",
+      "return block.table * layer.kv_heads + layer.first_head + block.head;",
+      { generate: "{table,score,attend}_*_d64*" },
+    ],
+  ]),
   ...inFile("combine", "templates/attention/combine.wgsl.hbs", [
-    "cache /learned sinks|codes alone/",
+    "cache/cache /learned sinks|codes alone/",
   ], [
     [
       "sink-by-token",
@@ -330,16 +324,19 @@ export const KERNELS: readonly Mutation[] = [
       "sums-not-rescaled",
       "sum += weight * partials[at + CHUNKS].y;",
       "sum += partials[at + CHUNKS].y;",
-      { generate: "combine_d64", tests: ["splits /for decoding/", "cache /codes alone/"] },
+      {
+        generate: "combine_d64",
+        tests: ["plan/steps /for decoding/", "cache/cache /codes alone/"],
+      },
     ],
     [
       "output-as-queries-lie",
       "let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +",
       "let at = token * layer.query_token_stride + workgroup.x * layer.query_head_stride +",
-      { generate: "combine_d64", tests: ["cache"] },
+      { generate: "combine_d64", tests: ["cache/cache"] },
     ],
   ]),
-  ...inFile("mix", "templates/attention/mix_tile.hbs", ["cache /sinks beyond|codes alone/"], [
+  ...inFile("mix", "templates/attention/mix_tile.hbs", ["cache/cache /sinks beyond|codes alone/"], [
     [
       "page-counts-sinks",
       "let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;",
@@ -356,17 +353,17 @@ export const KERNELS: readonly Mutation[] = [
       "codebook-of-part-head",
       "let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;",
       "let codebook = layer.value_codebook + block.head * VALUE_CODEBOOK_WORDS;",
-      { generate: ATTENTION, tests: ["cache /several buffers/"] },
+      { generate: ATTENTION, tests: ["cache/cache /several buffers/"] },
     ],
     [
       "partials-of-first-split",
       "return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);",
       "return global_row(entry, block, row) * step.splits * (CHUNKS + 1u);",
-      { generate: ATTENTION, tests: ["splits /for decoding/"] },
+      { generate: ATTENTION, tests: ["plan/steps /for decoding/"] },
     ],
   ]),
   ...inFile("scores", "templates/attention/score.wgsl.hbs", [
-    "cache /a window without|sinks beyond/",
+    "cache/cache /a window without|sinks beyond/",
   ], [
     [
       "places-by-page",
@@ -378,11 +375,11 @@ export const KERNELS: readonly Mutation[] = [
       "rows-beyond-last-written",
       "for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {",
       "for (var row = 0u; row < ROWS; row += 1u) {",
-      { generate: "score_*_d64*", tests: ["cache /query head|codes alone/"] },
+      { generate: "score_*_d64*", tests: ["cache/cache /query head|codes alone/"] },
     ],
   ]),
   ...inFile("queries", "templates/attention/query_vector.hbs", [
-    "cache /codes alone|several buffers/",
+    "cache/cache /codes alone|several buffers/",
   ], [
     [
       "of-first-entry",
@@ -397,26 +394,23 @@ export const KERNELS: readonly Mutation[] = [
       { generate: ATTENTION },
     ],
   ]),
-  ...inFile(
-    "rope",
-    "templates/attention/rope/rotate_queries.hbs",
-    ["cache /codes alone|tiles of/"],
+  ...inFile("rope", "templates/attention/rope/rotate_queries.hbs", [
+    "cache/cache /codes alone|tiles of/",
+  ], [
     [
-      [
-        "far-sine-negative",
-        "let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];",
-        "let sine = rope[near + 1u] * rope[far] - rope[near] * rope[far + 1u];",
-        { generate: "{score,attend}_*_d64_rope*" },
-      ],
-      [
-        "pairs-of-whole-head",
-        "let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);",
-        "let second = select((pair + CHUNKS / 2u) * 4u, pair * 8u + 1u, INTERLEAVED);",
-        { generate: "{score,attend}_*_d64_rope*", tests: ["cache /partial/"] },
-      ],
+      "far-sine-negative",
+      "let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];",
+      "let sine = rope[near + 1u] * rope[far] - rope[near] * rope[far + 1u];",
+      { generate: "{score,attend}_*_d64_rope*" },
     ],
-  ),
-  ...inFile("pages", "templates/frame/pages.hbs", ["cache /codes alone|sliding and full/"], [
+    [
+      "pairs-of-whole-head",
+      "let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);",
+      "let second = select((pair + CHUNKS / 2u) * 4u, pair * 8u + 1u, INTERLEAVED);",
+      { generate: "{score,attend}_*_d64_rope*", tests: ["cache/cache /partial/"] },
+    ],
+  ]),
+  ...inFile("pages", "templates/frame/pages.hbs", ["cache/cache /codes alone|sliding and full/"], [
     [
       "of-first-sequence",
       "pages[layer.page_table + slot * layer.sequence_pages + page]",
@@ -430,7 +424,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "*_d64*" },
     ],
   ]),
-  ...inFile("share", "templates/attention/workgroup_share.hbs", ["splits /for decoding/"], [
+  ...inFile("share", "templates/attention/workgroup_share.hbs", ["plan/steps /for decoding/"], [
     [
       "rounds-down",
       "let share = (total + step.splits - 1u) / step.splits;",
@@ -444,7 +438,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: ATTENTION },
     ],
   ]),
-  ...inFile("copy", "templates/sequences/copy.wgsl.hbs", ["cache_lifecycle /encodeFork/"], [
+  ...inFile("copy", "templates/sequences/copy.wgsl.hbs", ["cache/lifecycle /encodeFork/"], [
     ["one-word-short", "word < UNIT; word", "word < UNIT - 1u; word", { generate: "copy" }],
     [
       "the-other-way",
@@ -456,21 +450,26 @@ export const KERNELS: readonly Mutation[] = [
       "of-first-entry",
       "let entry = step.entries[item.y];",
       "let entry = step.entries[0];",
-      { generate: "copy", tests: ["cache_lifecycle", "cache_random"] },
+      { generate: "copy", tests: ["cache/lifecycle", "cache/random"] },
     ],
   ]),
-  ...inFile("kmeans", "templates/kmeans/kmeans_assign.wgsl.hbs", ["kmeans /moves empty/"], [
+  ...inFile(
+    "kmeans",
+    "templates/kmeans/kmeans_assign.wgsl.hbs",
+    ["calibrate/kmeans /moves empty/"],
     [
-      "ties-to-the-highest",
-      "score_{{quad}} > best_{{quad}}",
-      "score_{{quad}} >= best_{{quad}}",
-      { generate: "kmeans_assign_*" },
+      [
+        "ties-to-the-highest",
+        "score_{{quad}} > best_{{quad}}",
+        "score_{{quad}} >= best_{{quad}}",
+        { generate: "kmeans_assign_*" },
+      ],
+      [
+        "later-turns-begin-anew",
+        "select(scores[own + {{quad}}u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u)",
+        "vec4<f32>(-3.0e38)",
+        { generate: "kmeans_assign_*", tests: ["calibrate/kmeans /agrees with kmeans/"] },
+      ],
     ],
-    [
-      "later-turns-begin-anew",
-      "select(scores[own + {{quad}}u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u)",
-      "vec4<f32>(-3.0e38)",
-      { generate: "kmeans_assign_*", tests: ["kmeans /agrees with kmeans/"] },
-    ],
-  ]),
+  ),
 ];

@@ -7,7 +7,10 @@ import { inFile, type Mutation } from "../mutation.ts";
 
 /** Mutations of how layers are laid out and recorded. */
 export const LAYERS: readonly Mutation[] = [
-  ...inFile("commands", "src/cache/layer_commands.ts", ["cache_lifecycle", "cache /codes alone/"], [
+  ...inFile("commands", "src/cache/layer_commands.ts", [
+    "cache/lifecycle",
+    "cache/cache /codes alone/",
+  ], [
     [
       "store-of-one-side",
       "store.dispatch(recorder, step.place, host, groups, step.most, step.entries * 2);",
@@ -17,7 +20,7 @@ export const LAYERS: readonly Mutation[] = [
       "record-start-ignored",
       "codedAfter - Math.floor(codedBefore / recordTokens) * recordTokens",
       "codedAfter - codedBefore",
-      { tests: ["block_cache", "cache_lifecycle"] },
+      { tests: ["cache/blocks", "cache/lifecycle"] },
     ],
     [
       "last-entry-decides",
@@ -28,7 +31,7 @@ export const LAYERS: readonly Mutation[] = [
       "blocks-round-down",
       "const blocks = Math.ceil(tokens / block);",
       "const blocks = Math.max(1, Math.floor(tokens / block));",
-      { tests: ["cache"] },
+      { tests: ["cache/cache"] },
     ],
     [
       "encode-of-first-entry",
@@ -39,37 +42,37 @@ export const LAYERS: readonly Mutation[] = [
       "table-of-one-block",
       "table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
       "table.dispatch(recorder, place, host, groups, keyValueHeads, entries);",
-      { tests: ["cache /tables of q.centroid/"] },
+      { tests: ["cache/cache /tables of q.centroid/"] },
     ],
     [
       "table-of-part-heads",
       "table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
       "table.dispatch(recorder, place, host, groups, parts[0]!.heads.count, blocks);",
-      { tests: ["cache /tables of q.centroid/"] },
+      { tests: ["cache/cache /tables of q.centroid/"] },
     ],
     [
       "copies-of-first-part",
       "    this.#buffers.parts.forEach((part, i) => {\n      const { kernel, words } = this.#compiled.units[i]!.copies",
       "    this.#buffers.parts.slice(0, 1).forEach((part, i) => {\n      const { kernel, words } = this.#compiled.units[i]!.copies",
-      { tests: ["cache_lifecycle"] },
+      { tests: ["cache/lifecycle"] },
     ],
     [
       "copy-one-unit",
       "copy.dispatch(recorder, place, NO_HOST, copyGroups(words), entries, 1);",
       "copy.dispatch(recorder, place, NO_HOST, copyGroups(words), 1, 1);",
-      { tests: ["cache_lifecycle", "cache_random"] },
+      { tests: ["cache/lifecycle", "cache/random"] },
     ],
     [
       "reads-rounded-down",
       "const groups = Math.ceil((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE);",
       "const groups = Math.max(1, Math.floor((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE));",
-      { tests: ["cache_read", "cache /KV heads|three query|80|several buffers/"] },
+      { tests: ["cache/read", "cache/cache /KV heads|three query|80|several buffers/"] },
     ],
     [
       "restored-of-first-part",
       "    this.#buffers.parts.forEach((part, i) => {\n      const source",
       "    this.#buffers.parts.slice(0, 1).forEach((part, i) => {\n      const source",
-      { tests: ["cache_lifecycle /several buffers/"] },
+      { tests: ["cache/lifecycle /several buffers/"] },
     ],
     [
       "restored-page-of-a-run",
@@ -86,53 +89,53 @@ export const LAYERS: readonly Mutation[] = [
       "shares-of-first-kind",
       "const { place, splits } = step.shares[kind]!;",
       "const { place, splits } = step.shares[0]!;",
-      { tests: ["splits"] },
+      { tests: ["plan/steps"] },
     ],
     [
       "read-of-first-part",
       "    for (const part of this.#buffers.parts) {\n      const heads = part.heads.count;\n      const groups",
       "    for (const part of this.#buffers.parts.slice(0, 1)) {\n      const heads = part.heads.count;\n      const groups",
-      { tests: ["cache_read"] },
+      { tests: ["cache/read"] },
     ],
   ]),
-  ...inFile("buffers", "src/cache/layer_buffers.ts", ["cache"], [
+  ...inFile("buffers", "src/cache/layer_buffers.ts", ["cache/cache"], [
     ["sink-of-zero", "const NO_SINK = -3e38;", "const NO_SINK = 0;", {
-      tests: ["cache /codes alone/"],
+      tests: ["cache/cache /codes alone/"],
     }],
     [
       "universal-by-keys",
       "const schemes = `${layer.keys}/${layer.values}`;",
       "const schemes = `${layer.keys}`;",
-      { tests: ["cache /universal/", "rotated_cache"] },
+      { tests: ["cache/cache /universal/", "cache/hadamard"] },
     ],
     [
       "sinks-not-uploaded",
       "device.queue.writeBuffer(buffers.sinkLogits, 0, sinkLogits ?? none);",
       "device.queue.writeBuffer(buffers.sinkLogits, 0, none);",
-      { tests: ["cache /learned sinks/"] },
+      { tests: ["cache/cache /learned sinks/"] },
     ],
   ]),
-  ...inFile("buffers", "src/codebooks/device.ts", ["cache"], [
+  ...inFile("buffers", "src/codebooks/device.ts", ["cache/cache"], [
     [
       "values-scale-as-keys",
       "keyScale: offset(2), valueScale: offset(3)",
       "keyScale: offset(2), valueScale: offset(2)",
-      { tests: ["cache /channel scales|several buffers/"] },
+      { tests: ["cache/cache /channel scales|several buffers/"] },
     ],
     [
       "scale-without-centroids",
       "values: same ? 0 : starts[1]!,",
       "values: starts[1]!,",
-      { tests: ["rotated_cache /u8b8 keys, u8b8 values/"] },
+      { tests: ["cache/hadamard /u8b8 keys, u8b8 values/"] },
     ],
     [
       "grids-of-first-head",
       "bytes.set(grids.subarray(head * gridBytes, (head + 1) * gridBytes), first);",
       "bytes.set(grids.subarray(0, gridBytes), first);",
-      { tests: ["cache /codes alone/"] },
+      { tests: ["cache/cache /codes alone/"] },
     ],
   ]),
-  ...inFile("cache", "src/cache/create_cache.ts", ["cache /learned sinks/"], [
+  ...inFile("cache", "src/cache/create_cache.ts", ["cache/cache /learned sinks/"], [
     [
       "sinks-of-first-layer",
       "const logits = sinkLogits?.slice(layer * queryHeads, (layer + 1) * queryHeads);",
@@ -142,60 +145,67 @@ export const LAYERS: readonly Mutation[] = [
       "codebook-of-keys-for-values",
       "cacheCodebook(codebooks, shape, index, side, layer[side])",
       'cacheCodebook(codebooks, shape, index, "keys", layer[side])',
-      { tests: ["cache /KV heads by layer/"] },
+      { tests: ["cache/cache /KV heads by layer/"] },
     ],
     [
       "features-unchecked",
       "const missing = plan.features.filter((feature) => !features.has(feature));",
       "const missing = plan.features.filter(() => false);",
-      { tests: ["cache", "plan", "tune", "choose_attention"] },
+      { tests: ["cache/cache", "plan/plan", "tuning/tune", "plan/choose_attention"] },
     ],
     [
       "bound-by-binding-alone",
       "const bound = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);",
       "const bound = limits.maxStorageBufferBindingSize;",
-      { tests: ["cache", "plan"] },
+      { tests: ["cache/cache", "plan/plan"] },
     ],
   ]),
-  ...inFile("codebooks", "src/codebooks/find.ts", ["cache"], [
+  ...inFile("codebooks", "src/codebooks/find.ts", ["cache/cache"], [
     [
       "of-any-layer",
       "codebook.layer === layer && codebook.side === side && codebook.scheme === scheme",
       "codebook.side === side && codebook.scheme === scheme",
-      { tests: ["cache /by layer/"] },
+      { tests: ["cache/cache /by layer/"] },
     ],
     [
       "of-any-side",
       "codebook.layer === layer && codebook.side === side && codebook.scheme === scheme",
       "codebook.layer === layer && codebook.scheme === scheme",
-      { tests: ["cache /KV heads by layer/"] },
+      { tests: ["cache/cache /KV heads by layer/"] },
     ],
     [
       "of-any-scheme",
       "codebook.layer === layer && codebook.side === side && codebook.scheme === scheme",
       "codebook.layer === layer && codebook.side === side",
-      { tests: ["codebook", "reference_cache"] },
+      { tests: ["codebooks/file", "reference/reference_cache"] },
     ],
     [
       "grid-length-unchecked",
       " ||\n    found.grid.length !== 2 * keyValueHeads * headDim",
       "",
-      { tests: ["cache /createCache/", "codebook"] },
+      { tests: ["cache/cache /createCache/", "codebooks/file"] },
     ],
     [
       "heads-unchecked",
       "found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||",
       "found.headDim !== headDim ||",
-      { tests: ["cache /createCache/", "codebook", "reference_cache"] },
+      { tests: ["cache/cache /createCache/", "codebooks/file", "reference/reference_cache"] },
     ],
     [
       "rotated-values-unasked",
       "if (set.valueRotations?.length && model === undefined) {",
       "if (set.valueRotations?.length && false) {",
-      { tests: ["cache /createCache/", "value_rotation", "codebook", "llama_rotate_values"] },
+      {
+        tests: [
+          "cache/cache /createCache/",
+          "calibrate/value_rotation",
+          "codebooks/file",
+          "examples/llama/rotate_values",
+        ],
+      },
     ],
   ]),
-  ...inFile("compiled", "src/cache/compiled_layer.ts", ["cache /codes alone/"], [
+  ...inFile("compiled", "src/cache/compiled_layer.ts", ["cache/cache /codes alone/"], [
     [
       "encoders-of-keys",
       "compileEncoder(compile, options, layer[side], encode, SIDE)",
@@ -210,55 +220,55 @@ export const LAYERS: readonly Mutation[] = [
       "values-copied-by-keys-size",
       "        pageBytes(options, layer.values, heads),",
       "        pageBytes(options, layer.keys, heads),",
-      { tests: ["cache_lifecycle /encodeFork/"] },
+      { tests: ["cache/lifecycle /encodeFork/"] },
     ],
     [
       "many-tokens-of-one",
       "many: await cut(ENCODE_TOKENS, manyTokens), manyTokens };",
       "many: await cut(ENCODE_TOKENS, manyTokens), manyTokens: recordTokens };",
-      { tests: ["cache /nearest centroid|thousands/", "splits"] },
+      { tests: ["cache/cache /nearest centroid|thousands/", "plan/steps"] },
     ],
     [
       "softcap-lost",
       "SOFTCAP: softcap > 0 ? 1 : 0,",
       "SOFTCAP: 0,",
-      { tests: ["cache /softcap/"] },
+      { tests: ["cache/cache /softcap/"] },
     ],
     [
       "pairs-of-head",
       "ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,",
       "ROTARY_CHUNKS: shape.headDim / 8,",
-      { tests: ["cache /partial/"] },
+      { tests: ["cache/cache /partial/"] },
     ],
   ]),
   ...inFile("bindings", "src/cache/host_bindings.ts", [
-    "cache_lifecycle /bindings/",
-    "cache_read",
-    "cache",
+    "cache/lifecycle /bindings/",
+    "cache/read",
+    "cache/cache",
   ], [
     [
       "tensor-one-token-short",
       "(tokens - 1) * strides.token + (heads - 1) * strides.head + headDim",
       "(tokens - 1) * strides.token + (heads - 1) * strides.head",
-      { tests: ["host_bindings", "cache_lifecycle /bindings/", "cache_read"] },
+      { tests: ["cache/host_bindings", "cache/lifecycle /bindings/", "cache/read"] },
     ],
     [
       "tensor-one-token-long",
       "(tokens - 1) * strides.token + (heads - 1) * strides.head + headDim",
       "tokens * strides.token + (heads - 1) * strides.head + headDim",
-      { tests: ["host_bindings", "cache_read", "hosts"] },
+      { tests: ["cache/host_bindings", "cache/read", "hosts/hosts"] },
     ],
     [
       "f16-counted-as-f32",
       'return elements * (dtype === "f16" ? 2 : 4);',
       "return elements * 4;",
-      { tests: ["host_bindings", "cache_read", "hosts"] },
+      { tests: ["cache/host_bindings", "cache/read", "hosts/hosts"] },
     ],
     [
       "size-from-buffer-start",
       "const size = given ?? all - offset;",
       "const size = given ?? all;",
-      { tests: ["host_bindings", "cache_lifecycle /bindings/"] },
+      { tests: ["cache/host_bindings", "cache/lifecycle /bindings/"] },
     ],
     [
       "range-beyond-buffer",
@@ -269,21 +279,21 @@ export const LAYERS: readonly Mutation[] = [
       "neighbours-overlap",
       "if (from >= start + read.bytes || start >= from + written.bytes) return;",
       "if (from > start + read.bytes || start > from + written.bytes) return;",
-      { tests: ["host_bindings", "cache_lifecycle /bindings/", "cache"] },
+      { tests: ["cache/host_bindings", "cache/lifecycle /bindings/", "cache/cache"] },
     ],
     [
       "overlap-before-unseen",
       "if (from >= start + read.bytes || start >= from + written.bytes) return;",
       "if (from >= start + read.bytes || start >= from) return;",
-      { tests: ["host_bindings", "cache_lifecycle /bindings/", "cache"] },
+      { tests: ["cache/host_bindings", "cache/lifecycle /bindings/", "cache/cache"] },
     ],
   ]),
-  ...inFile("rope", "src/cache/rope_table.ts", ["cache /tiles of|codes alone/"], [
+  ...inFile("rope", "src/cache/rope_table.ts", ["cache/cache /tiles of|codes alone/"], [
     [
       "far-rows-by-page",
       "(row - NEAR_TOKENS) * NEAR_TOKENS",
       "((row - NEAR_TOKENS) * NEAR_TOKENS) / 2",
-      { tests: ["cache /tiles of/"] },
+      { tests: ["cache/cache /tiles of/"] },
     ],
     ["sines-negative", "table[at + 4] = Math.sin(angle);", "table[at + 4] = -Math.sin(angle);"],
   ]),

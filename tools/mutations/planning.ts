@@ -5,11 +5,11 @@
  */
 import { inFile, type Mutation } from "../mutation.ts";
 
-const CHOICE = ["choose_attention", "plan", "cache_sizes"] as const;
+const CHOICE = ["plan/choose_attention", "plan/plan", "plan/sizes"] as const;
 
 /** Mutations of planning, of tuning, and of the choice of a policy. */
 export const PLANNING: readonly Mutation[] = [
-  ...inFile("plan", "src/plan/plan_cache.ts", ["cache_sizes", "plan"], [
+  ...inFile("plan", "src/plan/plan_cache.ts", ["plan/sizes", "plan/plan"], [
     [
       "prefill-tables-of-decoding",
       "prefill.table ? bytes(largestStep(resolved)) : 0",
@@ -19,19 +19,19 @@ export const PLANNING: readonly Mutation[] = [
       "decoding-tables-of-prefill",
       "decode.table ? bytes(decodeStep(resolved)) : 0",
       "decode.table ? bytes(largestStep(resolved)) : 0",
-      { tests: ["cache_sizes", "plan", "choose_attention"] },
+      { tests: ["plan/sizes", "plan/plan", "plan/choose_attention"] },
     ],
     [
       "tables-of-first-layer",
       "tableBytes(resolved, resolved.layers[index]!, step)",
       "tableBytes(resolved, resolved.layers[0]!, step)",
-      { tests: ["cache_sizes", "plan", "splits"] },
+      { tests: ["plan/sizes", "plan/plan", "plan/steps"] },
     ],
     [
       "kinds-by-schemes-alone",
       'const id = Object.values(layerKind(layer)).join("/");',
       "const id = `${layer.keys}/${layer.values}`;",
-      { tests: ["tune /uses a record's choice/", "plan"] },
+      { tests: ["tuning/tune /uses a record's choice/", "plan/plan"] },
     ],
     [
       "scratch-in-bits",
@@ -47,13 +47,13 @@ export const PLANNING: readonly Mutation[] = [
       "last-of-a-name",
       "names.size < names.add(kernel.name).size &&",
       "names.add(kernel.name).size > 0 &&",
-      { tests: ["plan", "tune", "kernel_sets", "choose_attention"] },
+      { tests: ["plan/plan", "tuning/tune", "codegen/kernel_sets", "plan/choose_attention"] },
     ],
     [
       "features-unasked",
       "kernelFeatures(parts).every((feature) => features?.has(feature))",
       "kernelFeatures(parts).every((feature) => features?.has(feature) ?? true)",
-      { tests: ["choose_attention"] },
+      { tests: ["plan/choose_attention"] },
     ],
     [
       "nominal-of-keys",
@@ -61,76 +61,76 @@ export const PLANNING: readonly Mutation[] = [
       "const sides = resolved.layers.flatMap(({ keys }) => [keys, keys]);",
     ],
   ]),
-  ...inFile("plan", "src/plan/steps.ts", ["cache_sizes", "plan"], [
+  ...inFile("plan", "src/plan/steps.ts", ["plan/sizes", "plan/plan"], [
     [
       "prefill-from-three",
       "return capacity.appendTokens > 1;",
       "return capacity.appendTokens > 2;",
-      { tests: ["plan", "tune"] },
+      { tests: ["plan/plan", "tuning/tune"] },
     ],
     [
       "decoding-beyond-step",
       "const entries = Math.min(stepEntries(options), options.capacity.stepTokens);",
       "const entries = stepEntries(options);",
-      { tests: ["cache_sizes", "plan", "choose_attention"] },
+      { tests: ["plan/sizes", "plan/plan", "plan/choose_attention"] },
     ],
   ]),
-  ...inFile("plan", "src/plan/requirements.ts", ["cache_sizes", "plan"], [
+  ...inFile("plan", "src/plan/requirements.ts", ["plan/sizes", "plan/plan"], [
     [
       "required-of-nothing",
       "maxBufferSize: Math.max(BASE_LIMITS.maxBufferSize, largestBinding),",
       "maxBufferSize: BASE_LIMITS.maxBufferSize,",
-      { tests: ["plan", "cli_plan"] },
+      { tests: ["plan/plan", "cli/plan"] },
     ],
   ]),
-  ...inFile("options", "src/plan/options.ts", ["plan", "cache"], [
+  ...inFile("options", "src/plan/options.ts", ["plan/plan", "cache/cache"], [
     [
       "append-beyond-step",
       "appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens, capacity.sequenceTokens),",
       "appendTokens: Math.min(capacity.appendTokens, capacity.sequenceTokens),",
-      { tests: ["cache_sizes", "plan"] },
+      { tests: ["plan/sizes", "plan/plan"] },
     ],
     [
       "append-beyond-sequence",
       "appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens, capacity.sequenceTokens),",
       "appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens),",
-      { tests: ["cache_sizes", "plan"] },
+      { tests: ["plan/sizes", "plan/plan"] },
     ],
     [
       "scale-by-head-dim",
       "scale: options.scale ?? shape.headDim ** -0.5,",
       "scale: options.scale ?? shape.headDim ** -1,",
-      { tests: ["cache /codes alone/"] },
+      { tests: ["cache/cache /codes alone/"] },
     ],
     [
       "block-of-keys",
       "[keys, values].map((id) => parseScheme(id).block)",
       "[keys, keys].map((id) => parseScheme(id).block)",
-      { tests: ["cache_sizes", "block_cache"] },
+      { tests: ["plan/sizes", "cache/blocks"] },
     ],
     [
       "block-of-first-layer",
       "...layers.flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),",
       "...layers.slice(0, 1).flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),",
-      { tests: ["cache_sizes", "block_cache"] },
+      { tests: ["plan/sizes", "cache/blocks"] },
     ],
     [
       "window-of-first-layer",
       "const slidingWindow = windows[layer]!;",
       "const slidingWindow = windows[0]!;",
-      { tests: ["cache /sliding and full/"] },
+      { tests: ["cache/cache /sliding and full/"] },
     ],
     [
       "values-in-default-strides",
       "values: io.values ?? keys,",
       "values: io.values ?? { token: keyValueHeads * headDim, head: headDim },",
-      { tests: ["cache /head-major/", "cache_read"] },
+      { tests: ["cache/cache /head-major/", "cache/read"] },
     ],
     [
       "output-in-default-strides",
       "output: io.output ?? queries",
       "output: io.output ?? { token: queryHeads * headDim, head: headDim }",
-      { tests: ["cache /head-major/"] },
+      { tests: ["cache/cache /head-major/"] },
     ],
     [
       "overlap-by-one-token",
@@ -151,7 +151,7 @@ export const PLANNING: readonly Mutation[] = [
       "entries-unbounded",
       "return Math.min(STEP_ENTRIES, capacity.sequences);",
       "return capacity.sequences;",
-      { tests: ["cache_sizes", "plan", "cache_host"] },
+      { tests: ["plan/sizes", "plan/plan", "cache/host"] },
     ],
   ]),
   ...inFile("choice", "src/plan/choose_attention.ts", CHOICE, [
@@ -180,95 +180,100 @@ export const PLANNING: readonly Mutation[] = [
       "tuned-span-ignored",
       "one.span === span && candidateNames(one.kernels).join() === names",
       "candidateNames(one.kernels).join() === names",
-      { tests: ["tune", "splits"] },
+      { tests: ["tuning/tune", "plan/steps"] },
     ],
     [
       "tuned-workgroups-unchecked",
       "if (measured === undefined || !TUNED_WORKGROUPS.includes(workgroups)) {",
       "if (measured === undefined) {",
-      { tests: ["tune", "splits"] },
+      { tests: ["tuning/tune", "plan/steps"] },
     ],
     [
       "splits-of-default-span",
       "splits: { workgroups, span, keyValueHeads },",
       "splits: { workgroups, span: largestSpan(options), keyValueHeads },",
-      { tests: ["tune", "splits", "cache /tiles of four/"] },
+      { tests: ["tuning/tune", "plan/steps", "cache/cache /tiles of four/"] },
     ],
     [
       "table-kernel-left-out",
       "return [table, attend, score, mix].flatMap((kernel) => (kernel === undefined ? [] : kernel.name));",
       "return [attend, score, mix].flatMap((kernel) => (kernel === undefined ? [] : kernel.name));",
-      { tests: ["tune", "choose_attention", "cli_plan"] },
+      { tests: ["tuning/tune", "plan/choose_attention", "cli/plan"] },
     ],
   ]),
-  ...inFile("cost", "src/plan/attention_cost.ts", ["attention_cost", "choose_attention"], [
+  ...inFile(
+    "cost",
+    "src/plan/attention_cost.ts",
+    ["plan/attention_cost", "plan/choose_attention"],
     [
-      "queries-loaded-by-page",
-      "queryLoads: headDim / 4 / span,",
-      "queryLoads: headDim / 4,",
+      [
+        "queries-loaded-by-page",
+        "queryLoads: headDim / 4 / span,",
+        "queryLoads: headDim / 4,",
+      ],
+      [
+        "rotations-by-channel",
+        'rotations: variant === "rope" ? headDim / 2 : 0,',
+        'rotations: variant === "rope" ? headDim : 0,',
+      ],
+      [
+        "windows-unseen",
+        "return slidingWindow === 0 ? context : Math.min(slidingWindow, context);",
+        "return context;",
+      ],
+      [
+        "last-tile-for-free",
+        "const tiles = Math.ceil(seen / (span * PAGE_TOKENS));",
+        "const tiles = Math.max(1, Math.floor(seen / (span * PAGE_TOKENS)));",
+      ],
+      [
+        "lut-filled-once",
+        "Math.max(work.workgroups, TARGET_WORKGROUPS) * workCost(work.workgroup) +",
+        "workCost(work.workgroup) +",
+      ],
+      [
+        "tables-filled-once",
+        "tableProducts: blocks * fill,",
+        "tableProducts: fill,",
+      ],
+      [
+        "idle-workgroups-for-free",
+        "return Math.max(work.tiles, work.share * TARGET_WORKGROUPS) * workCost(work.tile) +",
+        "return work.tiles * workCost(work.tile) +",
+      ],
+      [
+        "subgroups-cost",
+        "{ f16: 1.1, subgroups: 0.95 }",
+        "{ f16: 1.1, subgroups: 1.05 }",
+      ],
+      [
+        "f16-gains",
+        "{ f16: 1.1, subgroups: 0.95 }",
+        "{ f16: 0.9, subgroups: 0.95 }",
+      ],
+      [
+        "scores-carried-for-free",
+        "...(mix === undefined ? {} : { scores: 1 }),",
+        "",
+      ],
+      [
+        "values-for-free",
+        "const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {",
+        "const token = sum(keyWork(variant, keys, headDim, span), {",
+      ],
+      [
+        "dispatches-for-free",
+        "dispatches: TARGET_WORKGROUPS * DISPATCH,",
+        "dispatches: 0,",
+      ],
+      [
+        "bytes-of-keys",
+        "const bytes = recordBytes(keys, headDim) + recordBytes(values, headDim) +",
+        "const bytes = recordBytes(keys, headDim) +",
+      ],
     ],
-    [
-      "rotations-by-channel",
-      'rotations: variant === "rope" ? headDim / 2 : 0,',
-      'rotations: variant === "rope" ? headDim : 0,',
-    ],
-    [
-      "windows-unseen",
-      "return slidingWindow === 0 ? context : Math.min(slidingWindow, context);",
-      "return context;",
-    ],
-    [
-      "last-tile-for-free",
-      "const tiles = Math.ceil(seen / (span * PAGE_TOKENS));",
-      "const tiles = Math.max(1, Math.floor(seen / (span * PAGE_TOKENS)));",
-    ],
-    [
-      "lut-filled-once",
-      "Math.max(work.workgroups, TARGET_WORKGROUPS) * workCost(work.workgroup) +",
-      "workCost(work.workgroup) +",
-    ],
-    [
-      "tables-filled-once",
-      "tableProducts: blocks * fill,",
-      "tableProducts: fill,",
-    ],
-    [
-      "idle-workgroups-for-free",
-      "return Math.max(work.tiles, work.share * TARGET_WORKGROUPS) * workCost(work.tile) +",
-      "return work.tiles * workCost(work.tile) +",
-    ],
-    [
-      "subgroups-cost",
-      "{ f16: 1.1, subgroups: 0.95 }",
-      "{ f16: 1.1, subgroups: 1.05 }",
-    ],
-    [
-      "f16-gains",
-      "{ f16: 1.1, subgroups: 0.95 }",
-      "{ f16: 0.9, subgroups: 0.95 }",
-    ],
-    [
-      "scores-carried-for-free",
-      "...(mix === undefined ? {} : { scores: 1 }),",
-      "",
-    ],
-    [
-      "values-for-free",
-      "const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {",
-      "const token = sum(keyWork(variant, keys, headDim, span), {",
-    ],
-    [
-      "dispatches-for-free",
-      "dispatches: TARGET_WORKGROUPS * DISPATCH,",
-      "dispatches: 0,",
-    ],
-    [
-      "bytes-of-keys",
-      "const bytes = recordBytes(keys, headDim) + recordBytes(values, headDim) +",
-      "const bytes = recordBytes(keys, headDim) +",
-    ],
-  ]),
-  ...inFile("kinds", "src/plan/steps.ts", ["splits"], [
+  ),
+  ...inFile("kinds", "src/plan/steps.ts", ["plan/steps"], [
     [
       "sets-of-decoding",
       '    splitKinds(layers, "prefill").targets.length,\n',
@@ -280,7 +285,7 @@ export const PLANNING: readonly Mutation[] = [
       "workgroups === own.workgroups",
     ],
   ]),
-  ...inFile("select", "src/kernels/select.ts", ["plan", "choose_attention"], [
+  ...inFile("select", "src/kernels/select.ts", ["plan/plan", "plan/choose_attention"], [
     [
       "workgroup-memory-to-the-byte",
       "if (kernel.workgroupBytes > limits.maxComputeWorkgroupStorageSize) {",
@@ -302,7 +307,7 @@ export const PLANNING: readonly Mutation[] = [
       ": query.variants?.includes(parts.variant) !== false);",
     ],
   ]),
-  ...inFile("tuning", "src/plan/tuning_record.ts", ["tune"], [
+  ...inFile("tuning", "src/plan/tuning_record.ts", ["tuning/tune"], [
     [
       "last-candidate",
       "found.candidates.find(({ kernels }) =>",
@@ -324,7 +329,7 @@ export const PLANNING: readonly Mutation[] = [
       "softcap: false,",
     ],
   ]),
-  ...inFile("tune", "src/tuning/tune.ts", ["tune"], [
+  ...inFile("tune", "src/tuning/tune.ts", ["tuning/tune"], [
     [
       "all-layers-measured",
       "resolved.layers.map((layer) => [JSON.stringify(layerKind(layer)), layer]),",
@@ -341,7 +346,7 @@ export const PLANNING: readonly Mutation[] = [
       "return { sequences: 1, context, tokens: capacity.appendTokens };",
     ],
   ]),
-  ...inFile("timing", "src/tuning/compare.ts", ["compare_attention"], [
+  ...inFile("timing", "src/tuning/compare.ts", ["tuning/compare"], [
     [
       "repeats-not-divided",
       "milliseconds: median(samples) / repeats,",
@@ -363,7 +368,7 @@ export const PLANNING: readonly Mutation[] = [
       "for (const { run } of all.slice(1)) run.destroy();",
     ],
   ]),
-  ...inFile("policy", "src/policy/choose_policy.ts", ["choose_policy"], [
+  ...inFile("policy", "src/policy/choose_policy.ts", ["policy/choose_policy"], [
     [
       "worse-named-as-better",
       ".filter(({ cost, loss }) => cost > chosen.cost && loss < chosen.loss)",
@@ -383,7 +388,7 @@ export const PLANNING: readonly Mutation[] = [
       "rarest-pair-as-policy",
       "counts.get(pairId(b))! > counts.get(pairId(a))! ? b : a",
       "counts.get(pairId(b))! < counts.get(pairId(a))! ? b : a",
-      { tests: ["choose_policy"] },
+      { tests: ["policy/choose_policy"] },
     ],
     [
       "codebooks-for-one-sequence",
@@ -396,7 +401,7 @@ export const PLANNING: readonly Mutation[] = [
       "return `${Math.floor(bits * 1000) / 1000}`;",
     ],
   ]),
-  ...inFile("knapsack", "src/policy/knapsack.ts", ["choose_policy"], [
+  ...inFile("knapsack", "src/policy/knapsack.ts", ["policy/choose_policy"], [
     [
       "cheapest-thinned-out",
       "i === 0 || i === front.length - 1 || stepOf(one) !== stepOf(front[i + 1]!)",

@@ -8,14 +8,14 @@ import { inFile, type Mutation } from "../mutation.ts";
 /** Mutations of `src/reference/`, `src/schemes/` and what records look like. */
 export const REFERENCE: readonly Mutation[] = [
   ...inFile("reference", "src/reference/positions.ts", [
-    "cache /codes alone|by layer/",
-    "block_cache",
+    "cache/cache /codes alone|by layer/",
+    "cache/blocks",
   ], [
     [
       "kept-one-short",
       "return window + waiting + appendTokens;",
       "return window + waiting + appendTokens - 1;",
-      { tests: ["reference_cache", "cache_lifecycle /rollback/"] },
+      { tests: ["reference/reference_cache", "cache/lifecycle /rollback/"] },
     ],
     [
       "block-of-keys",
@@ -28,35 +28,36 @@ export const REFERENCE: readonly Mutation[] = [
       "const { keys, values } = policy;",
     ],
   ]),
-  ...inFile(
-    "reference",
-    "src/reference/reference_cache.ts",
-    ["reference_cache", "cache_lifecycle"],
+  ...inFile("reference", "src/reference/reference_cache.ts", [
+    "reference/reference_cache",
+    "cache/lifecycle",
+  ], [
     [
-      [
-        "encodes-before-window",
-        "const aged = Math.max(0, state.length - tiers.sinks - tiers.window);",
-        "const aged = Math.max(0, state.length - tiers.sinks - tiers.window + 1);",
-      ],
-      [
-        "rollback-forgets-lost",
-        "const exactFrom = Math.min(length, Math.max(state.exactFrom, stored - slots));",
-        "const exactFrom = Math.min(length, Math.max(0, stored - slots));",
-      ],
-      [
-        "coded-not-rolled-back",
-        "layer.coded = Math.min(layer.coded, length);",
-        "",
-      ],
-      [
-        "sinks-of-first-layer",
-        "layer * shape.queryHeads,\n              (layer + 1) * shape.queryHeads,",
-        "0,\n              shape.queryHeads,",
-        { tests: ["cache /learned sinks/"] },
-      ],
+      "encodes-before-window",
+      "const aged = Math.max(0, state.length - tiers.sinks - tiers.window);",
+      "const aged = Math.max(0, state.length - tiers.sinks - tiers.window + 1);",
     ],
-  ),
-  ...inFile("reference", "src/reference/attention.ts", ["reference_attention", "reference_cache"], [
+    [
+      "rollback-forgets-lost",
+      "const exactFrom = Math.min(length, Math.max(state.exactFrom, stored - slots));",
+      "const exactFrom = Math.min(length, Math.max(0, stored - slots));",
+    ],
+    [
+      "coded-not-rolled-back",
+      "layer.coded = Math.min(layer.coded, length);",
+      "",
+    ],
+    [
+      "sinks-of-first-layer",
+      "layer * shape.queryHeads,\n              (layer + 1) * shape.queryHeads,",
+      "0,\n              shape.queryHeads,",
+      { tests: ["cache/cache /learned sinks/"] },
+    ],
+  ]),
+  ...inFile("reference", "src/reference/attention.ts", [
+    "reference/attention",
+    "reference/reference_cache",
+  ], [
     [
       "window-one-more",
       "const aged = Math.max(0, query + 1 - tiers.sinks - tiers.window);",
@@ -66,16 +67,19 @@ export const REFERENCE: readonly Mutation[] = [
       "block-ignored",
       "Math.max(aged - aged % block, lost)",
       "Math.max(aged, lost)",
-      { tests: ["block_cache", "rotated_cache"] },
+      { tests: ["cache/blocks", "cache/hadamard"] },
     ],
     [
       "sliding-window-one-more",
       "const oldest = Math.max(0, position + 1 - (input.slidingWindow || Infinity));",
       "const oldest = Math.max(0, position - (input.slidingWindow || Infinity));",
-      { tests: ["cache /sliding/"] },
+      { tests: ["cache/cache /sliding/"] },
     ],
   ]),
-  ...inFile("reference", "src/reference/side_store.ts", ["reference_cache", "cache_lifecycle"], [
+  ...inFile("reference", "src/reference/side_store.ts", [
+    "reference/reference_cache",
+    "cache/lifecycle",
+  ], [
     [
       "clone-shares-records",
       "this.#records.forEach((words, head) => (copy.#records[head] = words.slice()));",
@@ -91,15 +95,15 @@ export const REFERENCE: readonly Mutation[] = [
       "offset-in-codes",
       "const own = { ...rope, positionOffset: 0 };",
       "const own = rope;",
-      { tests: ["rotated_cache"] },
+      { tests: ["cache/hadamard"] },
     ],
   ]),
-  ...inFile("reference", "src/reference/binary16.ts", ["reference_binary16"], [
+  ...inFile("reference", "src/reference/binary16.ts", ["reference/binary16"], [
     ["ties-up", "below % 2 === 1", "true"],
     ["overflow-late", "const OVERFLOW = 65520;", "const OVERFLOW = 65536;"],
     ["subnormals-finer", "const LEAST_EXPONENT = -14;", "const LEAST_EXPONENT = -15;"],
   ]),
-  ...inFile("reference", "src/model/rope.ts", ["reference_rope", "reference_attention"], [
+  ...inFile("reference", "src/model/rope.ts", ["model/rope", "reference/attention"], [
     [
       "frequencies-of-head",
       "(_, pair) => rope.theta ** ((-2 * pair) / rotaryDim),",
@@ -111,12 +115,12 @@ export const REFERENCE: readonly Mutation[] = [
       'const second = rope.layout === "half" ? pair + vector.length / 2 : 2 * pair + 1;',
     ],
   ]),
-  ...inFile("reference", "src/records/pack.ts", ["reference_pack", "snapshot"], [
+  ...inFile("reference", "src/records/pack.ts", ["records/pack", "snapshots/snapshot"], [
     [
       "metadata-of-others-kept",
       "of layout.sections) {",
       "of layout.sections.slice(-1)) {",
-      { tests: ["reference_pack", "block_cache", "rotated_cache"] },
+      { tests: ["records/pack", "cache/blocks", "cache/hadamard"] },
     ],
     [
       "codes-of-others-kept",
@@ -127,10 +131,10 @@ export const REFERENCE: readonly Mutation[] = [
       "metadata-at-token-of-sequence",
       "(token % layout.tokens) * metadata.tokenBits;",
       "token * metadata.tokenBits;",
-      { tests: ["reference_pack", "rotated_cache", "block_cache"] },
+      { tests: ["records/pack", "cache/hadamard", "cache/blocks"] },
     ],
   ]),
-  ...inFile("records", "src/records/layout.ts", ["record_layout"], [
+  ...inFile("records", "src/records/layout.ts", ["records/layout"], [
     ["padding-of-5-percent", "const MAX_PADDING = 0.03;", "const MAX_PADDING = 0.05;"],
     [
       "metadata-of-one-token",
@@ -138,12 +142,12 @@ export const REFERENCE: readonly Mutation[] = [
       "count * bits",
     ],
   ]),
-  ...inFile("schemes", "src/schemes/uniform.ts", ["levels"], [
+  ...inFile("schemes", "src/schemes/uniform.ts", ["schemes/uniform"], [
     [
       "scale-halves-to-odd",
       "(extent === middle() && bits % 2 === 1)",
       "(extent === middle() && bits % 2 === 0)",
-      { tests: ["block_cache /any binary16/"] },
+      { tests: ["cache/blocks /any binary16/"] },
     ],
     [
       "ties-to-the-lower",
@@ -157,14 +161,14 @@ export const REFERENCE: readonly Mutation[] = [
     ],
   ]),
   ...inFile("schemes", "src/schemes/hadamard_codes.ts", [
-    "rotated_cache /the cache agrees/",
-    "schemes",
+    "cache/hadamard /the cache agrees/",
+    "schemes/schemes",
   ], [
     [
       "universal-not-in-quads",
       "words: () => 4 * Math.ceil((2 ** codeBits * channels) / 8),",
       "words: () => Math.ceil((2 ** codeBits * channels) / 2),",
-      { tests: ["cache_sizes"] },
+      { tests: ["plan/sizes"] },
     ],
     [
       "ties-to-the-highest",
@@ -172,22 +176,25 @@ export const REFERENCE: readonly Mutation[] = [
       "if (likeness >= best) {",
     ],
   ]),
-  ...inFile("schemes", "src/schemes/coupled.ts", ["schemes", "cache /codes alone/"], [
+  ...inFile("schemes", "src/schemes/coupled.ts", ["schemes/schemes", "cache/cache /codes alone/"], [
     [
       "gathers-by-channel",
       "work: (headDim) => ({ gathers: layout(headDim).codes }),",
       "work: (headDim) => ({ gathers: headDim }),",
-      { tests: ["attention_cost", "choose_attention"] },
+      { tests: ["plan/attention_cost", "plan/choose_attention"] },
     ],
     ["ties-of-centroids-to-the-highest", "if (distance < best) {", "if (distance <= best) {"],
     [
       "scale-not-in-distance",
       "(vector![channel]! - centroids[at + i]!) * (scale?.[channel] ?? 1);",
       "vector![channel]! - centroids[at + i]!;",
-      { tests: ["schemes", "cache /channel scales/"] },
+      { tests: ["schemes/schemes", "cache/cache /channel scales/"] },
     ],
   ]),
-  ...inFile("schemes", "src/schemes/lattice.ts", ["schemes", "rotated_cache /the cache agrees/"], [
+  ...inFile("schemes", "src/schemes/lattice.ts", [
+    "schemes/schemes",
+    "cache/hadamard /the cache agrees/",
+  ], [
     [
       "scale-of-vector",
       "const scale = toFloat8E5M3(deviation / codedDeviation);",
@@ -200,8 +207,8 @@ export const REFERENCE: readonly Mutation[] = [
     ],
   ]),
   ...inFile("schemes", "src/schemes/turbo_quant.ts", [
-    "schemes",
-    "rotated_cache /the cache agrees/",
+    "schemes/schemes",
+    "cache/hadamard /the cache agrees/",
   ], [
     [
       "turned-back-twice",
@@ -209,7 +216,7 @@ export const REFERENCE: readonly Mutation[] = [
       "return turn?.(decoded, token, 1) ?? decoded;",
     ],
   ]),
-  ...inFile("schemes", "src/schemes/hadamard.ts", ["hadamard", "schemes"], [
+  ...inFile("schemes", "src/schemes/hadamard.ts", ["schemes/hadamard", "schemes/schemes"], [
     [
       "unsigned",
       "const signed = Float64Array.from(vector, (value, i) => value * channelSign(i));",
@@ -219,10 +226,10 @@ export const REFERENCE: readonly Mutation[] = [
       "of-any-size",
       "if (headDim >= LEAST && Number.isInteger(Math.log2(headDim))) return;",
       "if (headDim >= LEAST) return;",
-      { tests: ["hadamard", "schemes", "rotated_cache /refuses/"] },
+      { tests: ["schemes/hadamard", "schemes/schemes", "cache/hadamard /refuses/"] },
     ],
   ]),
-  ...inFile("binary16", "src/base/float16.ts", ["float16", "centroid_grid"], [
+  ...inFile("binary16", "src/base/float16.ts", ["base/float16", "codebooks/grid"], [
     [
       "ties-up",
       "const up = rest > 0.5 || (rest === 0.5 && (floor & 1) === 1);",

@@ -7,7 +7,7 @@ import { inFile, type Mutation } from "../mutation.ts";
 
 /** Mutations of what counts tokens, pages and bytes. */
 export const SIZES: readonly Mutation[] = [
-  ...inFile("sizes", "src/plan/pages.ts", ["cache_host"], [
+  ...inFile("sizes", "src/plan/pages.ts", ["cache/host"], [
     [
       "ring-one-short",
       "return tiers.window + block - 1 + capacity.appendTokens;",
@@ -82,138 +82,144 @@ export const SIZES: readonly Mutation[] = [
       "page-tables-overlap",
       "return pageTable * options.capacity.sequences * sequencePages(options);",
       "return pageTable * sequencePages(options);",
-      { tests: ["cache /sliding and full/"] },
+      { tests: ["cache/cache /sliding and full/"] },
     ],
   ]),
-  ...inFile("sizes", "src/codebooks/device.ts", ["cache_host"], [
+  ...inFile("sizes", "src/codebooks/device.ts", ["cache/host"], [
     [
       "learned-side-shared",
       '[keys, values].every((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head")',
       '[keys, values].some((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head")',
-      { tests: ["cache /learned side/"] },
+      { tests: ["cache/cache /learned side/"] },
     ],
   ]),
-  ...inFile("sizes", "src/plan/sizes.ts", ["cache_host"], [
+  ...inFile("sizes", "src/plan/sizes.ts", ["cache/host"], [
     [
       "rope-table-one-row-short",
       "return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) + 1;",
       "return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) - 1;",
-      { tests: ["cache_sizes", "cache /tiles of|codes alone/"] },
+      { tests: ["plan/sizes", "cache/cache /tiles of|codes alone/"] },
     ],
     [
       "partials-of-first-target",
       "const rows = Math.max(...targets.map((target) => rowSplits(options, target)));",
       "const rows = rowSplits(options, targets[0]!);",
-      { tests: ["splits"] },
+      { tests: ["plan/steps"] },
     ],
     [
       "table-of-whole-blocks",
       "const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;",
       "const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS);",
-      { tests: ["cache_sizes", "choose_attention"] },
+      { tests: ["plan/sizes", "plan/choose_attention"] },
     ],
     [
       "step-without-header",
       "return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;",
       "return Math.ceil((32 * stepEntries(options)) / 256) * 256;",
-      { tests: ["cache_sizes", "cache_lifecycle"] },
+      { tests: ["plan/sizes", "cache/lifecycle"] },
     ],
     [
       "steps-of-one-set",
       "return stepStride(options) * (BUFFERED_STEPS * sets - 1) + STEP_BYTES;",
       "return stepStride(options) * (BUFFERED_STEPS - 1) + STEP_BYTES;",
-      { tests: ["splits"] },
+      { tests: ["plan/steps"] },
     ],
     [
       "exact-of-one-side",
       "return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);",
       "return (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);",
-      { tests: ["cache_lifecycle /encodeFork/"] },
+      { tests: ["cache/lifecycle /encodeFork/"] },
     ],
   ]),
-  ...inFile("sizes", "src/plan/steps.ts", ["cache_host"], [
+  ...inFile("sizes", "src/plan/steps.ts", ["cache/host"], [
     [
       "scores-without-sinks",
       "exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));",
       "exactTiles(ringSlots(options));",
-      { tests: ["cache_sizes", "cache /sinks beyond|sinks and window beyond/", "splits"] },
+      { tests: ["plan/sizes", "cache/cache /sinks beyond|sinks and window beyond/", "plan/steps"] },
     ],
     [
       "scores-without-ring",
       "exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));",
       "exactTiles(options.tiers.sinks);",
-      { tests: ["cache_sizes", "cache /a window without|sinks and window beyond/", "splits"] },
+      {
+        tests: [
+          "plan/sizes",
+          "cache/cache /a window without|sinks and window beyond/",
+          "plan/steps",
+        ],
+      },
     ],
     [
       "partials-of-one-row",
       "Math.min(workgroups * BLOCK_ROWS, rowTiles(options, span) * rows)",
       "Math.min(workgroups, rowTiles(options, span) * rows)",
-      { tests: ["splits"] },
+      { tests: ["plan/steps"] },
     ],
     [
       "splits-without-exact-tiles",
       "const tiles = Math.ceil(context / (span * PAGE_TOKENS)) + 2;",
       "const tiles = Math.ceil(context / (span * PAGE_TOKENS));",
-      { tests: ["splits"] },
+      { tests: ["plan/steps"] },
     ],
     [
       "splits-beyond-partials",
       "Math.min(Math.ceil(workgroups / blocks), tiles, kept)",
       "Math.min(Math.ceil(workgroups / blocks), tiles)",
-      { tests: ["cache_host /splits/"] },
+      { tests: ["cache/host /splits/"] },
     ],
     [
       "splits-round-down",
       "Math.min(Math.ceil(workgroups / blocks), tiles, kept)",
       "Math.min(Math.floor(workgroups / blocks), tiles, kept)",
-      { tests: ["cache_host /splits/"] },
+      { tests: ["cache/host /splits/"] },
     ],
     [
       "head-blocks-round-down",
       "return Math.ceil(rows / keyValueHeads / BLOCK_ROWS);",
       "return Math.max(1, Math.floor(rows / keyValueHeads / BLOCK_ROWS));",
-      { tests: ["cache /three query heads|twelve query heads/"] },
+      { tests: ["cache/cache /three query heads|twelve query heads/"] },
     ],
   ]),
   ...inFile("parts", "src/plan/divide_heads.ts", [
-    "cache /several buffers/",
-    "cache_lifecycle /several/",
+    "cache/cache /several buffers/",
+    "cache/lifecycle /several/",
   ], [
     [
       "most-heads-rounded-up",
       "const most = Math.floor(bindingBytes(limits) / perHead);",
       "const most = Math.ceil(bindingBytes(limits) / perHead);",
-      { tests: ["cache_sizes", "plan", "cache_read"] },
+      { tests: ["plan/sizes", "plan/plan", "cache/read"] },
     ],
     [
       "count-rounded-down",
       "const count = Math.ceil(heads / Math.min(most, heads));",
       "const count = Math.floor(heads / Math.min(most, heads));",
-      { tests: ["cache_sizes", "cache_lifecycle /several buffers/"] },
+      { tests: ["plan/sizes", "cache/lifecycle /several buffers/"] },
     ],
     [
       "largest-of-first-part",
       "largest: perHead * Math.max(...parts.map(({ count }) => count))",
       "largest: perHead * parts[0]!.count",
-      { tests: ["cache_sizes", "plan"] },
+      { tests: ["plan/sizes", "plan/plan"] },
     ],
     [
       "exact-tier-unchecked",
       "bytes: exactBytes(options, 1),",
       "bytes: 0,",
-      { tests: ["cache_sizes", "plan"] },
+      { tests: ["plan/sizes", "plan/plan"] },
     ],
     [
       "values-by-keys-scheme",
       "bytes: poolBytes(options, layer, layer[side], 1),",
       "bytes: poolBytes(options, layer, layer.keys, 1),",
-      { tests: ["cache_sizes", "plan"] },
+      { tests: ["plan/sizes", "plan/plan"] },
     ],
     [
       "codebooks-of-keys-alone",
       'bytes: centroidBytes(options, layer, "keys") + centroidBytes(options, layer, "values"),',
       'bytes: centroidBytes(options, layer, "keys"),',
-      { tests: ["cache_sizes", "plan"] },
+      { tests: ["plan/sizes", "plan/plan"] },
     ],
   ]),
 ];

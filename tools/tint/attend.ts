@@ -10,8 +10,8 @@
 import { create, globals } from "webgpu";
 import { manifest } from "../../generated/manifest.ts";
 import { OPTIONAL_FEATURES } from "../../mod.ts";
-import { compareWithReference } from "../../tests/cache_oracle.ts";
-import { kernelScenario } from "../../tests/kernel_tests.ts";
+import { compareWithReference } from "../../tests/helpers/cache_oracle.ts";
+import { kernelScenario } from "../../tests/helpers/kernel_tests.ts";
 
 Object.assign(globalThis, globals);
 const names: string[] = await new Response(Deno.stdin.readable).json();

@@ -1,0 +1,112 @@
+/** How well codebooks code samples, and what that costs a model: by definition, on centroids that are easy to see. */
+import assert from "node:assert/strict";
+import {
+  type CalibrationSamples,
+  type Codebook,
+  type CodebookSet,
+  estimateSensitivities,
+  type Side,
+} from "../../mod.ts";
+import { seededRandom } from "../../src/base/random.ts";
+import { roundToGrid } from "../../src/codebooks/grid.ts";
+import { measureFit } from "../../src/codebooks/fit.ts";
+
+const HEADS = 2;
+const HEAD_DIM = 4;
+const CHANNELS = HEADS * HEAD_DIM;
+
+/** Two centroids for each channel of each head: the channel's number, and that and `distance`. */
+function codebookOf(layer: number, side: Side, distance: number): Codebook {
+  const numbers = Array.from(
+    { length: CHANNELS },
+    (_, channel) => [channel, channel + distance],
+  ).flat();
+  return {
+    layer,
+    side,
+    scheme: "c1b1",
+    keyValueHeads: HEADS,
+    headDim: HEAD_DIM,
+    ...roundToGrid(numbers, "c1b1"),
+  };
+}
+
+function samplesOf(layer: number, side: Side, tokens: number): CalibrationSamples {
+  const random = seededRandom("fit", layer, side);
+  return {
+    layer,
+    side,
+    keyValueHeads: HEADS,
+    headDim: HEAD_DIM,
+    values: Float32Array.from(
+      { length: tokens * CHANNELS },
+      // Larger from token to token, so that no part of them stands for all.
+      (_, i) => (i % CHANNELS) + random.next() * (1 + i / CHANNELS / tokens),
+    ),
+    weights: Float32Array.from({ length: tokens * CHANNELS }, () => random.next()),
+  };
+}
+
+/** Squared distance of a number to the nearer of its channel's centroids. */
+function squaredError(value: number, channel: number, distance: number): number {
+  return Math.min((value - channel) ** 2, (value - channel - distance) ** 2);
+}
+
+function near(found: number, wanted: number): void {
+  assert.ok(Math.abs(found / wanted - 1) < 1e-3, `${found}, not ${wanted}`);
+}
+
+/** The tokens that are looked at: at most so many, spread evenly. */
+function spread(tokens: number, most: number): number[] {
+  const count = Math.min(tokens, most);
+  return Array.from({ length: count }, (_, i) => Math.floor((i * tokens) / count));
+}
+
+for (const tokens of [300, 512, 1300]) {
+  Deno.test(`measureFit() of ${tokens} tokens gives each head's errors and variances by channel`, () => {
+    const { values } = samplesOf(0, "keys", tokens);
+    const fit = measureFit(codebookOf(0, "keys", 0.5), values);
+    const seen = spread(tokens, 512);
+    for (let head = 0; head < HEADS; head++) {
+      let error = 0;
+      let variance = 0;
+      for (let i = 0; i < HEAD_DIM; i++) {
+        const channel = head * HEAD_DIM + i;
+        const own = seen.map((token) => values[token * CHANNELS + channel]!);
+        const mean = own.reduce((sum, x) => sum + x, 0) / own.length;
+        for (const value of own) {
+          error += squaredError(value, channel, 0.5) / (own.length * HEAD_DIM);
+          variance += (value - mean) ** 2 / (own.length * HEAD_DIM);
+        }
+      }
+      near(fit.errors[head]!, error);
+      near(fit.variances[head]!, variance);
+    }
+  });
+}
+
+Deno.test("estimateSensitivities() is half the weighted squared error of a token, for each side's own codebooks", () => {
+  const distances = { keys: [0.5, 0.25], values: [0.75, 0.3] } as const;
+  const places = ([0, 1] as const).flatMap((layer) =>
+    (["keys", "values"] as const).map((side) => ({ layer, side }))
+  );
+  const set: CodebookSet = {
+    model: { name: "none", digest: "0" },
+    keySpace: "as-scored",
+    provenance: { source: "by hand", tokens: 0, seed: 0, iterations: 0 },
+    codebooks: places.map(({ layer, side }) => codebookOf(layer, side, distances[side][layer])),
+  };
+  const samples = places.map(({ layer, side }) => samplesOf(layer, side, 200));
+  const found = estimateSensitivities(set, samples);
+  assert.equal(found.length, 4);
+  found.forEach(({ layer, side, scheme, loss }, i) => {
+    const { values, weights } = samples[i]!;
+    assert.deepEqual({ layer, side, scheme }, { ...places[i]!, scheme: "c1b1" });
+    const distance = distances[side][layer as 0 | 1];
+    const wanted = values.reduce(
+      (sum, value, at) => sum + weights![at]! * squaredError(value, at % CHANNELS, distance) / 2,
+      0,
+    );
+    near(loss, wanted / 200);
+  });
+});

@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { CoupletError } from "@couplet/kv";
+import { formatReport } from "../../../examples/eval/report/report.ts";
+import {
+  type Evaluation,
+  formatEvaluation,
+  type MethodFigures,
+  parseEvaluation,
+  type QualityFigures,
+} from "../../../examples/eval/results.ts";
+import { formatSummary } from "../../../examples/eval/summary.ts";
+
+const LENGTHS = [512, 4096, 32768];
+
+function quality(ratio: number): QualityFigures {
+  return {
+    tokens: 100,
+    perplexity: 30 * ratio,
+    ratio,
+    ratioError: 0.01,
+    divergence: (ratio - 1) / 2,
+    agreement: 1 / ratio,
+  };
+}
+
+function method(name: string, bits: number, ratio: number, window: number): MethodFigures {
+  const [keys, values = keys] = name.split("/");
+  return {
+    name,
+    policy: { keys: keys!, values: values! },
+    weights: "fisher",
+    keySpace: "pre-rope",
+    window,
+    sinks: 0,
+    nominalBits: bits,
+    effectiveBits: LENGTHS.map((tokens) => ({
+      tokens,
+      sequences: 1,
+      bits: bits + 4096 / tokens,
+    })),
+    quality: { different: quality(ratio), inDomain: quality(1 + (ratio - 1) / 2) },
+    retrieval: [32, 128].map((distance) => ({
+      distance,
+      loss: 3,
+      excess: ratio - 1,
+      excessError: null,
+    })),
+    firstDifferences: [3, 9, 48],
+    codingError: (["keys", "values"] as const).map((side) => ({
+      layer: 0,
+      side,
+      head: 1,
+      error: (ratio - 1) / 10,
+    })),
+    codeUsage: [{
+      layer: 0,
+      side: "keys",
+      scheme: keys!,
+      tokens: 512,
+      dead: 0.25,
+      entropyBits: 6.5,
+      codeBits: 8,
+      uses: [3, 1, 0.5, 0],
+    }],
+  };
+}
+
+const FIGURES: Evaluation = {
+  format: "couplet-eval",
+  version: 2,
+  adapter: { name: "an <adapter>", kind: "llvmpipe" },
+  model: { name: "tiny & small", digest: "sha256:0" },
+  settings: {
+    seed: 1,
+    context: 64,
+    chunk: 32,
+    calibration: { name: "a text", tokens: 128 },
+    texts: {
+      different: { name: "one text", contexts: 2 },
+      inDomain: { name: "another", contexts: 2 },
+    },
+    retrieval: { trials: 1, distances: [32, 128] },
+    generation: { prompts: 3, promptTokens: 16, tokens: 48 },
+  },
+  baseline: {
+    quality: { different: quality(1), inDomain: quality(1) },
+    effectiveBits: LENGTHS.map((tokens) => ({ tokens, sequences: 1, bits: 16 })),
+    retrieval: [32, 128].map((distance) => ({
+      distance,
+      planted: 2,
+      notPlanted: 9,
+      gapError: null,
+    })),
+  },
+  noiseFloor: {
+    chunk: 8,
+    window: 64,
+    sinks: 4,
+    quality: { different: quality(1 + 1e-9), inDomain: quality(1 + 1e-9) },
+  },
+  methods: [
+    method("c4b4", 1, 1.4, 0),
+    method("c4b8", 2, 1.1, 0),
+    method("c8b8/c4b8", 1.5, 1.2, 0),
+    method("c4b8", 2, 1.01, 64),
+  ],
+  refused: [{ method: "c9 <odd>", why: "no kernel" }],
+  seconds: 12.5,
+};
+
+Deno.test("parseEvaluation is the inverse of formatEvaluation", () => {
+  assert.deepEqual(parseEvaluation(formatEvaluation(FIGURES)), FIGURES);
+});
+
+for (
+  const [name, text, words] of [
+    ["no JSON", "{", /JSON/],
+    ["another format", '{"format": "couplet-demo"}', /format/],
+    [
+      "a figure that is missing",
+      formatEvaluation(FIGURES).replace('"divergence"', '"divergences"'),
+      /divergence/,
+    ],
+  ] as const
+) {
+  Deno.test(`parseEvaluation refuses ${name}`, () => {
+    assert.throws(
+      () => parseEvaluation(text),
+      (error) =>
+        error instanceof CoupletError && error.code === "file" && words.test(error.message),
+    );
+  });
+}
+
+Deno.test("formatReport: one page with plots and all figures, and nothing from elsewhere", async () => {
+  const html = await formatReport(FIGURES);
+  // Two tiers with three lengths, perplexity, retrieval 1 + 2, errors of two sides, three codebooks.
+  assert.equal(html.match(/<figure>\s*<svg/g)?.length, 6 + 1 + 3 + 2 + 3);
+  assert.doesNotMatch(html, /<script|<link|@import|url\((?!#)|src=/);
+  assert.doesNotMatch(html.replaceAll("http://www.w3.org/", ""), /https?:\/\//);
+  assert.match(html, /prefers-color-scheme: dark/);
+  assert.match(html, /width=device-width/);
+  assert.match(html, /tiny &amp; small/);
+  assert.match(html, /an &lt;adapter&gt;/);
+  assert.match(html, /c9 &lt;odd&gt;/);
+  assert.doesNotMatch(html, /NaN|undefined|Infinity|\[object/);
+  const rows = html.slice(html.indexOf("<tbody>")).match(/<tr>/g);
+  assert.equal(rows?.length, 1 + FIGURES.methods.length);
+});
+
+Deno.test("formatReport: schemes that couple alike share a curve, and others do not", async () => {
+  const html = await formatReport(FIGURES);
+  const panel = html.slice(html.indexOf("<figure>"), html.indexOf("</figure>"));
+  const lines = panel.slice(panel.indexOf('aria-label="line"')).match(/<path d="M[^"]*L[^"]*"/g);
+  assert.equal(lines?.length, 1, "c4b4 and c4b8");
+  for (const label of ["c4", "c8/c4"]) assert.match(html, new RegExp(`</svg>${label}</li>`));
+});
+
+Deno.test("formatReport does without methods, retrieval and generation", async () => {
+  const html = await formatReport({
+    ...FIGURES,
+    settings: {
+      ...FIGURES.settings,
+      generation: { prompts: 0, promptTokens: 0, tokens: 0 },
+    },
+    baseline: { ...FIGURES.baseline, retrieval: [] },
+    methods: [],
+    refused: [],
+  });
+  assert.doesNotMatch(html, /<figure>|NaN|Refused/);
+});
+
+Deno.test("formatSummary has a line for f16 and one for each method", () => {
+  const lines = formatSummary(FIGURES).split("\n");
+  assert.equal(lines.filter((line) => line.startsWith("c4b8 ")).length, 2);
+  assert.match(lines.find((line) => line.startsWith("f16 "))!, /1\.0000/);
+  assert.match(lines.find((line) => line.startsWith("c4b4 "))!, /1\.4000 {2}0\.0100/);
+  assert.ok(lines.some((line) => line.includes("refused: c9 <odd>: no kernel")));
+});

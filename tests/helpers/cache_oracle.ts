@@ -1,0 +1,314 @@
+/** Runs the cache on the device beside the float64 reference, step by step, and compares. */
+import assert from "node:assert/strict";
+import {
+  type Cache,
+  type CachePlan,
+  type CodebookSet,
+  type KernelInfo,
+  parseScheme,
+  planCache,
+  type PlanLimits,
+  type Precision,
+  recordWords,
+  type ReferenceCache,
+  type ReferenceSequence,
+  type Sequence,
+  type Side,
+  SIDES,
+  type TuningRecord,
+} from "../../mod.ts";
+import { manifest } from "../../generated/manifest.ts";
+import { centroidNumbers } from "../../src/codebooks/grid.ts";
+import { readBuffer } from "../../tools/read_buffer.ts";
+import { PoisonedCache } from "./poison.ts";
+import { ReferenceRun, type Scenario } from "./reference_run.ts";
+
+/** What the device is given besides a scenario. */
+export interface Offer {
+  /** Kernels to choose from. */
+  readonly kernels: readonly KernelInfo[];
+  readonly limits?: PlanLimits;
+  /** The device's features that kernels may use; none where absent. */
+  readonly features?: Pick<ReadonlySet<string>, "has">;
+  /** What products may be taken in; f32 where absent. */
+  readonly precision?: Precision;
+  /** What decides kernels and splits; estimates where absent. */
+  readonly tuning?: TuningRecord;
+}
+
+/** What was found. */
+export interface Comparison {
+  readonly plan: CachePlan;
+  /** Largest difference of an output from the reference, relative to the outputs' root mean square. */
+  readonly error: number;
+  /** All outputs, in order of the steps and layers that asked. */
+  readonly outputs: readonly { readonly wanted: Float32Array; readonly found: Float32Array }[];
+}
+
+/** A storage buffer that holds `data`. */
+export function uploadBuffer(device: GPUDevice, data: Float32Array<ArrayBuffer>): GPUBuffer {
+  const buffer = device.createBuffer({ size: data.byteLength, usage: 0x80 | 0x04 | 0x08 });
+  device.queue.writeBuffer(buffer, 0, data);
+  return buffer;
+}
+
+/** Runs a scenario, on any kernels where none are given; throws where records differ, and gives the largest difference of attention. */
+export function compareWithReference(
+  device: GPUDevice,
+  { kernels = manifest, limits, features, precision, tuning, ...scenario }:
+    & Scenario
+    & Partial<Offer>,
+): Promise<Comparison> {
+  return compareWithRun(device, new ReferenceRun(scenario), {
+    kernels,
+    ...(limits === undefined ? {} : { limits }),
+    ...(features === undefined ? {} : { features }),
+    ...(precision === undefined ? {} : { precision }),
+    ...(tuning === undefined ? {} : { tuning }),
+  });
+}
+
+/** Runs on the device what the reference has run, in memory that is spoilt wherever it holds nothing, and compares. */
+export async function compareWithRun(
+  device: GPUDevice,
+  run: ReferenceRun,
+  offer: Offer,
+): Promise<Comparison> {
+  const { options, codebooks, sinkLogits } = run;
+  const plan = planCache({ ...options, ...offer });
+  const poisoned = await PoisonedCache.create({
+    device,
+    plan,
+    codebooks,
+    ...(sinkLogits === undefined ? {} : { sinkLogits }),
+  });
+  const { cache } = poisoned;
+  const sequences = run.sequences.map(() => cache.createSequence());
+  const outputs: { readonly wanted: Float32Array; readonly buffer: GPUBuffer }[] = [];
+  for (const { move, layers } of run.moves) {
+    if ("truncate" in move) {
+      cache.truncate(sequences[move.truncate]!, move.length);
+      poisoned.spoilUnheld(sequences);
+      continue;
+    }
+    const step = cache.beginStep(
+      Object.entries(move.tokens).map(([index, tokens]) => ({
+        sequence: sequences[Number(index)]!,
+        tokens,
+      })),
+    );
+    const encoder = device.createCommandEncoder();
+    const inputs: GPUBuffer[] = [];
+    const upload = (data: Float32Array<ArrayBuffer>) => {
+      const buffer = uploadBuffer(device, data);
+      inputs.push(buffer);
+      return { buffer };
+    };
+    layers.forEach(({ keys, values, attention }, layer) => {
+      cache.encodeAppend(encoder, step, layer, { keys: upload(keys), values: upload(values) });
+      if (attention === undefined) return;
+      const { queries, output: wanted } = attention;
+      const buffer = uploadBuffer(device, new Float32Array(wanted.length).fill(NaN));
+      cache.encodeAttend(encoder, step, layer, { queries: upload(queries), output: { buffer } });
+      outputs.push({ wanted, buffer });
+    });
+    device.queue.submit([encoder.finish()]);
+    for (const buffer of inputs) buffer.destroy();
+    poisoned.spoilUnheld(sequences);
+  }
+  // All at once, since mapping a buffer takes its time, however small the buffer is.
+  const [found] = await Promise.all([
+    Promise.all(outputs.map(({ buffer }) => readBuffer(device, buffer))),
+    checkRecords(device, cache, sequences, run),
+    checkRead(device, cache, sequences, run),
+  ]);
+  for (const { buffer } of outputs) buffer.destroy();
+  cache.destroy();
+  const compared = outputs.map(({ wanted }, i) => ({
+    wanted,
+    found: new Float32Array(found[i]!),
+  }));
+  return { plan, error: largestDifference(compared), outputs: compared };
+}
+
+/** The largest difference, relative to the wanted numbers' root mean square. */
+export function largestDifference(
+  outputs: readonly { readonly wanted: Float32Array; readonly found: Float32Array }[],
+): number {
+  let largest = 0;
+  let square = 0;
+  let count = 0;
+  for (const { wanted, found } of outputs) {
+    assert.equal(found.length, wanted.length);
+    for (let i = 0; i < wanted.length; i++) {
+      const difference = Math.abs(wanted[i]! - found[i]!);
+      // A NaN is as far off as can be.
+      largest = Math.max(largest, Number.isNaN(difference) ? Infinity : difference);
+      square += wanted[i]! * wanted[i]!;
+    }
+    count += wanted.length;
+  }
+  return largest / Math.sqrt(square / count);
+}
+
+/** Every sequence's records must be the reference's, bit for bit. */
+async function checkRecords(
+  device: GPUDevice,
+  cache: Cache,
+  sequences: readonly Sequence[],
+  run: ReferenceRun,
+): Promise<void> {
+  await Promise.all(
+    recordRuns(run).map(async ({ index, layer, side, name }) => {
+      const sequence = sequences[index]!;
+      const own = run.sequences[index]!;
+      assert.equal(cache.codedTokens(sequence), run.cache.codedTokens(own));
+      const found = await deviceRecords(device, cache, sequence, layer, side);
+      assert.deepEqual(found, referenceRecords(cache, sequence, run.cache, own, layer, side), name);
+    }),
+  );
+}
+
+/** Largest difference of a decoded channel, relative to the vector's largest; 0 where a channel is a centroid's very own. */
+const DECODED_TOLERANCE = 1e-6;
+
+/** Reads the sinks and all tokens that are held behind them; the vectors must be those given, or what the reference's records say. */
+async function checkRead(
+  device: GPUDevice,
+  cache: Cache,
+  sequences: readonly Sequence[],
+  run: ReferenceRun,
+): Promise<void> {
+  const { shape: { headDim }, tiers } = run.options;
+  await Promise.all(
+    recordRuns(run).map(async ({ index, layer, side, name }) => {
+      const sequence = sequences[index]!;
+      const length = cache.length(sequence);
+      if (length === 0) return;
+      const given = run.given(index, layer, side);
+      const channels = given.length / length;
+      const read = async (first: number, end: number): Promise<Float32Array> => {
+        if (end <= first) return new Float32Array(0);
+        const count = end - first;
+        const output = uploadBuffer(device, new Float32Array(count * channels).fill(NaN));
+        const encoder = device.createCommandEncoder();
+        cache.encodeRead(encoder, sequence, layer, {
+          side,
+          first,
+          count,
+          output: { buffer: output },
+        });
+        device.queue.submit([encoder.finish()]);
+        const found = new Float32Array(await readBuffer(device, output));
+        output.destroy();
+        return found;
+      };
+      const sinks = Math.min(tiers.sinks, length);
+      const coded = cache.codedTokens(sequence);
+      const codedFirst = cache.pages(sequence, layer).first * 64;
+      const [foundSinks, found] = await Promise.all([
+        read(0, sinks),
+        read(sinks + codedFirst, length),
+      ]);
+      const codedChannels = (coded - codedFirst) * channels;
+      assert.deepEqual(foundSinks, given.slice(0, sinks * channels), `the sinks, ${name}`);
+      assert.deepEqual(
+        found.slice(codedChannels),
+        given.slice((sinks + coded) * channels),
+        `the exact window, ${name}`,
+      );
+      const wanted = run.decoded(index, layer, side, coded).subarray(codedFirst * channels);
+      const exact = !run.scheme(layer, side).positional;
+      for (let at = 0; at < codedChannels; at += headDim) {
+        const vector = wanted.subarray(at, at + headDim);
+        const tolerance = exact ? 0 : DECODED_TOLERANCE * largestMagnitude(vector);
+        for (let i = 0; i < headDim; i++) {
+          const difference = Math.abs(found[at + i]! - vector[i]!);
+          // Written so that a NaN fails.
+          if (!(difference <= tolerance)) {
+            assert.fail(`${name}, coded token ${Math.floor(at / channels)}: ${found[at + i]}`);
+          }
+        }
+      }
+    }),
+  );
+}
+
+function largestMagnitude(vector: Float64Array): number {
+  return vector.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+}
+
+/** Each sequence, layer and side of a run. */
+function recordRuns({ sequences, options }: ReferenceRun) {
+  const layers = Array.from({ length: options.shape.layers }, (_, layer) => layer);
+  return sequences.flatMap((_, index) =>
+    layers.flatMap((layer) =>
+      SIDES.map((side) => ({
+        index,
+        layer,
+        side,
+        name: `${side} of layer ${layer}, sequence ${index}`,
+      }))
+    )
+  );
+}
+
+/** One head's centroids as numbers, `[groups][centroids][channels]`. */
+export function headCentroids(
+  { codebooks }: CodebookSet,
+  layer: number,
+  side: Side,
+  head: number,
+  size: number,
+): Float32Array {
+  const codebook = codebooks.find((book) => book.layer === layer && book.side === side);
+  return codebook === undefined
+    ? new Float32Array(0)
+    : centroidNumbers(codebook).subarray(head * size, (head + 1) * size);
+}
+
+/** The records of a sequence's coded tokens that are held, as they lie in its pages: `[head]` runs of words. */
+export async function deviceRecords(
+  device: GPUDevice,
+  cache: Cache,
+  sequence: Sequence,
+  layer: number,
+  side: Side,
+): Promise<Uint32Array[]> {
+  const { shape, layers } = cache.plan.options;
+  const layout = parseScheme(layers[layer]![side]).layout(shape.headDim);
+  const pageWords = (64 / layout.tokens) * layout.words;
+  const { first: firstPage, pages } = cache.pages(sequence, layer);
+  const records = Math.ceil(cache.codedTokens(sequence) / layout.tokens) * layout.words -
+    firstPage * pageWords;
+  const heads: Uint32Array[] = [];
+  for (const { heads: range, keyRecords, valueRecords } of cache.buffers(layer).parts) {
+    const buffer = side === "keys" ? keyRecords : valueRecords;
+    const words = new Uint32Array(await readBuffer(device, buffer));
+    for (let head = 0; head < range.count; head++) {
+      const run = new Uint32Array(pages.length * pageWords);
+      pages.forEach((page, i) => {
+        const first = (page * range.count + head) * pageWords;
+        run.set(words.subarray(first, first + pageWords), i * pageWords);
+      });
+      heads.push(run.slice(0, records));
+    }
+  }
+  return heads;
+}
+
+/** The reference's records of the coded tokens that the device still holds. */
+export function referenceRecords(
+  cache: Cache,
+  sequence: Sequence,
+  reference: ReferenceCache,
+  own: ReferenceSequence,
+  layer: number,
+  side: Side,
+): Uint32Array[] {
+  const layout = parseScheme(cache.plan.options.layers[layer]![side])
+    .layout(cache.plan.options.shape.headDim);
+  const behind = recordWords(layout, cache.pages(sequence, layer).first * 64);
+  return reference.records(own, layer, side, cache.codedTokens(sequence))
+    .map((words) => words.slice(behind));
+}

@@ -1,0 +1,70 @@
+/** Random numbers and codebooks that f32 and float64 code alike. */
+import {
+  type CacheOptions,
+  type Codebook,
+  type CodebookSet,
+  layerHeads,
+  parseScheme,
+} from "../../mod.ts";
+import { toFloat16Array } from "../../src/base/float16.ts";
+import type { Random } from "../../src/base/random.ts";
+
+/**
+ * Numbers whose distances to one another are exact in f32, so that the nearest centroid is the same one in f32 and
+ * in float64, exact ties included: multiples of 1/32 up to 3.
+ */
+export function gridVectors(random: Random, length: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length }, () => Math.round(random.next() * 192 - 96) / 32);
+}
+
+/**
+ * Codebooks of multiples of 1/8 up to 2, for every layer, side and scheme of a policy. The grids differ from channel to
+ * channel, so that none can stand in for another.
+ */
+export function gridCodebooks(options: CacheOptions, random: Random, scaled = false): CodebookSet {
+  const { layers, headDim } = options.shape;
+  const codebooks: Codebook[] = [];
+  for (let layer = 0; layer < layers; layer++) {
+    const policy = options.policy.layers?.[layer] ?? options.policy;
+    const keyValueHeads = layerHeads(options.shape, layer);
+    for (const side of ["keys", "values"] as const) {
+      const scheme = policy[side];
+      const { centroids, channels, codebook } = parseScheme(scheme);
+      if (codebook?.source !== "calibration") continue;
+      const rows = keyValueHeads * headDim;
+      const lows = Float32Array.from({ length: rows }, () => Math.floor(random.next() * 8) / 8 - 2);
+      const steps = Float32Array.from({ length: rows }, () => random.next() < 0.5 ? 1 / 8 : 1 / 4);
+      codebooks.push({
+        layer,
+        side,
+        scheme,
+        keyValueHeads,
+        headDim,
+        centroids: Uint8Array.from({ length: rows * centroids }, (_, at) => {
+          const row = Math.floor(at / (centroids * channels)) * channels + (at % channels);
+          return Math.floor((random.next() * 3.25) / steps[row]!);
+        }),
+        grid: toFloat16Array(
+          Float32Array.from(
+            { length: 2 * rows },
+            (_, i) => i % 2 === 0 ? lows[i / 2]! : 64 * steps[(i - 1) / 2]!,
+          ),
+        ),
+        ...(scaled
+          ? {
+            scale: Float32Array.from(
+              { length: rows },
+              () => 2 ** Math.floor(random.next() * 3 - 1),
+            ),
+          }
+          : {}),
+      });
+    }
+  }
+  return {
+    model: { name: "grid", digest: "grid" },
+    keySpace: options.keys.space,
+    provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
+    codebooks,
+  };
+}

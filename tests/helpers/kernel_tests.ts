@@ -1,0 +1,190 @@
+/**
+ * Every kernel of a head dimension against the float64 oracle, one test a kernel that scores or attends. One test file
+ * has one head dimension, because all of its kernels share what stores, encodes, decodes, mixes and combines.
+ */
+import assert from "node:assert/strict";
+import {
+  BASE_LIMITS,
+  type CacheOptions,
+  type CachePlan,
+  type KernelFamily,
+  type KernelInfo,
+  type KernelNameParts,
+  type KeyOptions,
+  type KeyVariant,
+  OPTIONAL_FEATURES,
+  parseKernelName,
+  parseScheme,
+  type PlanLimits,
+  type SchemeId,
+} from "../../mod.ts";
+import { manifest } from "../../generated/manifest.ts";
+import { kernelFeatures } from "../../src/kernels/name.ts";
+import { kernelPrecision } from "../../src/kernels/precision.ts";
+import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
+import { compareWithRun, type Offer } from "./cache_oracle.ts";
+import { type Move, ReferenceRun, type Scenario } from "./reference_run.ts";
+
+/** Largest difference from float64, relative to the outputs' root mean square. */
+const TOLERANCE = 2e-5;
+
+/**
+ * The same for kernels that round to f16. A `table16` counts from the middle of the grids; the codebooks here, whose
+ * levels are exact in f32, all lie at one end, where it has fewer digits.
+ */
+const HALF_TOLERANCE = 1e-2;
+
+/** Families that have tests of their own: forks copy, calibration clusters. */
+const ELSEWHERE: readonly KernelFamily[] = [
+  "copy",
+  "restore",
+  "page_table",
+  "kmeans_assign",
+  "kmeans_update",
+];
+
+const rows = manifest
+  .map((kernel) => ({ kernel, parts: parseKernelName(kernel.name) }))
+  .filter(({ parts }) => !ELSEWHERE.includes(parts.family));
+
+/** The head dimensions that the manifest has kernels for; each needs a test file. */
+export const testedHeadDims: readonly number[] = [
+  ...new Set(rows.map(({ parts }) => parts.size!)),
+];
+
+/**
+ * Growth of one sequence by two tokens, beside another by one or none, over the edge of a page (tokens leave
+ * the exact tier 5 tokens after they came), and a rollback. Every step has an entry of two tokens, so that a
+ * kernel is compiled for one number of rows alone; tests/cache/cache_test.ts covers the others.
+ */
+const MOVES: readonly Move[] = [
+  { tokens: { 0: 2, 1: 1 } },
+  ...Array.from({ length: 31 }, () => ({ tokens: { 0: 2 }, silent: true })),
+  ...Array.from({ length: 5 }, () => ({ tokens: { 0: 2, 1: 1 } })),
+  { tokens: { 0: 2, 1: 2 } },
+  { truncate: 0, length: 73 },
+  { tokens: { 0: 2 } },
+  ...Array.from({ length: 30 }, () => ({ tokens: { 0: 2 }, silent: true })),
+  { tokens: { 0: 2, 1: 1 } },
+];
+
+/**
+ * Keys coded with their rotary embedding turn by nothing here, because turned numbers are not exact in f32 and might be
+ * coded otherwise than in float64; tests/cache/hadamard_test.ts turns them.
+ */
+function keySpace(variant: KeyVariant, keys: SchemeId, headDim: number): KeyOptions {
+  if (variant !== "rope") return { space: "as-scored" };
+  const still = { inverseFrequencies: new Array<number>(headDim / 2).fill(0) };
+  return {
+    space: "pre-rope",
+    rope: { layout: "half", theta: 10000, ...(parseScheme(keys).positional ? still : {}) },
+  };
+}
+
+/** What a kernel that scores or attends is run on. */
+function optionsFor({ schemes, size, variant }: KernelNameParts): CacheOptions {
+  const [keys, values = keys] = schemes as [SchemeId, SchemeId?];
+  return {
+    shape: { layers: 1, queryHeads: 2, keyValueHeads: 2, headDim: size! },
+    policy: { keys, values },
+    keys: keySpace(variant!, keys, size!),
+    tiers: { sinks: 3, window: 2 },
+    capacity: { sequences: 2, tokens: 200, sequenceTokens: 140, stepTokens: 4, appendTokens: 2 },
+  };
+}
+
+/** Limits under which tables of any size are planned: the planner leaves out those that take much of the largest binding. */
+const LIMITS: PlanLimits = { ...BASE_LIMITS, maxStorageBufferBindingSize: 2 ** 32 };
+
+/** How far a kernel that scores or attends may be off. */
+function toleranceFor(parts: KernelNameParts): number {
+  return kernelPrecision(parts) === "f16" ? HALF_TOLERANCE : TOLERANCE;
+}
+
+function asks({ family }: KernelNameParts): boolean {
+  return family === "score" || family === "attend";
+}
+
+/** A kernel that scores or attends, and all kernels of its head dimension that do neither. */
+function offering(kernel: KernelInfo): KernelInfo[] {
+  const { size } = parseKernelName(kernel.name);
+  const others = manifest.filter(({ name }) => {
+    const parts = parseKernelName(name);
+    return !asks(parts) && (parts.size === undefined || parts.size === size);
+  });
+  return [...others, kernel];
+}
+
+/** What is run for a kernel that scores or attends, and how far it may be off. */
+export function kernelScenario(
+  kernel: KernelInfo,
+): Scenario & Pick<Offer, "kernels" | "limits" | "precision"> & { readonly tolerance: number } {
+  const parts = parseKernelName(kernel.name);
+  return {
+    options: optionsFor(parts),
+    kernels: offering(kernel),
+    limits: LIMITS,
+    moves: MOVES,
+    precision: kernelPrecision(parts),
+    tolerance: toleranceFor(parts),
+  };
+}
+
+/** The names of the kernels that a plan of one layer takes. */
+function plannedKernels({ layers: [layer] }: CachePlan): string[] {
+  return [layer!, layer!.decode, layer!.prefill].flatMap((part) =>
+    Object.values(part).flatMap((value) =>
+      typeof value === "object" && "load" in value ? [value.name] : []
+    )
+  );
+}
+
+/** Registers a test for each kernel of a head dimension that scores or attends, and one that says that these reached all. */
+export async function testKernels(headDim: number): Promise<void> {
+  const { adapter } = await requestAdapter();
+  const requiredFeatures = OPTIONAL_FEATURES.filter((feature) => adapter.features.has(feature));
+  const device = await requestTestDevice({ requiredFeatures });
+  const runs = (parts: KernelNameParts) =>
+    kernelFeatures(parts).every((feature) => device.features.has(feature));
+  const own = rows.filter(({ parts }) => parts.size === headDim);
+  const run = new Set<string>();
+
+  // Kernels that are run on the same thing follow each other, and share what the reference makes of it.
+  const groups = Map.groupBy(
+    own.filter(({ parts }) => asks(parts)),
+    ({ parts }) => JSON.stringify(optionsFor(parts)),
+  );
+  for (const [id, kernels] of groups) {
+    const options: CacheOptions = JSON.parse(id);
+    for (const { kernel, parts } of kernels) {
+      const name = `${kernel.name} agrees with float64, its records bit for bit`;
+      // What needs subgroups runs under Dawn, in tests/ci/kernels_dawn.ts.
+      Deno.test({ name, ignore: !runs(parts) }, async () => {
+        const { plan, error } = await compareWithRun(device, referenceRun(options), {
+          kernels: offering(kernel),
+          limits: LIMITS,
+          features: device.features,
+          precision: kernelPrecision(parts),
+        });
+        for (const name of plannedKernels(plan)) run.add(name);
+        assert.ok(run.has(kernel.name), "the plan uses the kernel");
+        assert.ok(error < toleranceFor(parts), `the largest difference is ${error}`);
+      });
+    }
+  }
+
+  Deno.test(`every kernel of head dimension ${headDim} was run against the oracle`, () => {
+    const missed = own.filter(({ kernel, parts }) => runs(parts) && !run.has(kernel.name));
+    assert.deepEqual(missed.map(({ kernel }) => kernel.name), []);
+  });
+}
+
+/** The last run of the reference, and what it was run on. */
+let last: { readonly options: CacheOptions; readonly run: ReferenceRun } | undefined;
+
+function referenceRun(options: CacheOptions): ReferenceRun {
+  if (last?.options !== options) {
+    last = { options, run: new ReferenceRun({ options, moves: MOVES }) };
+  }
+  return last.run;
+}

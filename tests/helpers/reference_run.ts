@@ -1,0 +1,208 @@
+/** What the float64 reference makes of a scenario: once, for all kernels that must make the same of it. */
+import {
+  type CacheOptions,
+  type CodebookSet,
+  createReferenceCache,
+  layerHeads,
+  parseScheme,
+  type ReferenceCache,
+  type ReferenceSequence,
+  rotate,
+  type Scheme,
+  schemeCodec,
+  type Side,
+} from "../../mod.ts";
+import { headCodebooks } from "../../src/codebooks/head_codebooks.ts";
+import { cacheCodebook } from "../../src/codebooks/find.ts";
+import { seededRandom } from "../../src/base/random.ts";
+import { finiteFloat16Bits, fromFloat16Bits } from "../../src/base/float16.ts";
+import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
+
+/** A step: tokens by sequence index, or a rollback of one sequence to a length. */
+export type Move =
+  | {
+    readonly tokens: Readonly<Record<number, number>>;
+    /** Append, but ask nothing. */
+    readonly silent?: boolean;
+  }
+  | { readonly truncate: number; readonly length: number };
+
+/** What is run. */
+export interface Scenario {
+  readonly options: CacheOptions;
+  readonly moves: readonly Move[];
+  readonly seed?: number;
+  readonly sinkLogits?: Float32Array<ArrayBuffer>;
+  /** Whether codebooks carry a channel scale. */
+  readonly scaled?: boolean;
+  /** Numbers that a host should not give, in place of some of its own. */
+  readonly bad?: readonly BadNumber[];
+}
+
+/** A number that binary16 cannot hold, or one far from all others, and where it comes, in every layer. */
+export interface BadNumber {
+  readonly number: number;
+  readonly side: Side;
+  readonly sequence: number;
+  readonly position: number;
+  /** Among those of all KV heads. */
+  readonly channel: number;
+}
+
+/** What one layer gets and gives in a step. */
+export interface LayerStep {
+  readonly keys: Float32Array<ArrayBuffer>;
+  readonly values: Float32Array<ArrayBuffer>;
+  /** Queries and the attention to them; absent where the step is silent. */
+  readonly attention?: {
+    readonly queries: Float32Array<ArrayBuffer>;
+    readonly output: Float32Array<ArrayBuffer>;
+  };
+}
+
+/** A scenario with all its numbers. */
+export class ReferenceRun {
+  readonly options: CacheOptions;
+  readonly codebooks: CodebookSet;
+  readonly sinkLogits: Float32Array<ArrayBuffer> | undefined;
+  /** The moves, each step with `[layers]` of numbers. */
+  readonly moves: readonly { readonly move: Move; readonly layers: readonly LayerStep[] }[];
+  readonly cache: ReferenceCache;
+  /** The sequences at the scenario's end. */
+  readonly sequences: readonly ReferenceSequence[];
+  /** What each sequence's tokens were given, `[layers][positions]` vectors `[keyValueHeads][headDim]`. */
+  readonly #given: readonly (readonly Readonly<Record<Side, Float32Array[]>>[])[];
+  readonly #decoded = new Map<string, Float64Array>();
+
+  constructor({ options, moves, seed = 1, sinkLogits, scaled = false, bad = [] }: Scenario) {
+    const random = seededRandom(seed);
+    this.options = options;
+    this.codebooks = gridCodebooks(options, random, scaled);
+    this.sinkLogits = sinkLogits;
+    const cache = createReferenceCache({
+      ...options,
+      codebooks: this.codebooks,
+      ...(sinkLogits === undefined ? {} : { sinkLogits }),
+    });
+    const sequences = Array.from(
+      { length: options.capacity.sequences },
+      () => cache.createSequence(),
+    );
+    const { shape } = options;
+    const given = sequences.map(() =>
+      Array.from(
+        { length: shape.layers },
+        (): Record<Side, Float32Array[]> => ({ keys: [], values: [] }),
+      )
+    );
+    this.moves = moves.map((move) => {
+      if ("truncate" in move) {
+        cache.truncate(sequences[move.truncate]!, move.length);
+        for (const { keys, values } of given[move.truncate]!) {
+          keys.length = values.length = move.length;
+        }
+        return { move, layers: [] };
+      }
+      const step = cache.beginStep(
+        Object.entries(move.tokens).map(([index, tokens]) => ({
+          sequence: sequences[Number(index)]!,
+          tokens,
+        })),
+      );
+      const tokens = step.entries.reduce((sum, entry) => sum + entry.tokens, 0);
+      const layers = Array.from({ length: shape.layers }, (_, layer): LayerStep => {
+        const channels = tokens * layerHeads(shape, layer) * shape.headDim;
+        const keys = gridVectors(random, channels);
+        const values = gridVectors(random, channels);
+        const size = channels / tokens;
+        let at = 0;
+        for (const { sequence, tokens, firstPosition } of step.entries) {
+          const index = sequences.indexOf(sequence);
+          const own = given[index]![layer]!;
+          for (
+            const { number, side, position, channel } of bad.filter((one) => one.sequence === index)
+          ) {
+            const place = position - firstPosition;
+            if (place < 0 || place >= tokens) continue;
+            (side === "keys" ? keys : values)[at + place * size + channel] = number;
+          }
+          for (const end = at + tokens * size; at < end; at += size) {
+            own.keys.push(keys.subarray(at, at + size));
+            own.values.push(values.subarray(at, at + size));
+          }
+        }
+        cache.append(step, layer, { keys, values });
+        if (move.silent) return { keys, values };
+        const queries = gridVectors(random, tokens * shape.queryHeads * shape.headDim)
+          .map((x) => x / 4);
+        const output = cache.attend(step, layer, { queries });
+        return { keys, values, attention: { queries, output } };
+      });
+      return { move, layers };
+    });
+    this.cache = cache;
+    this.sequences = sequences;
+    this.#given = given;
+  }
+
+  /**
+   * What a sequence's tokens were given; all is exact in binary16, but for bad numbers, which are here as they are kept.
+   *
+   * @returns `[tokens][keyValueHeads][headDim]`.
+   */
+  given(sequence: number, layer: number, side: Side): Float32Array<ArrayBuffer> {
+    const given = this.#given[sequence]![layer]![side].flatMap((own) => [...own]);
+    return Float32Array.from(given, (number) => fromFloat16Bits(finiteFloat16Bits(number)));
+  }
+
+  /**
+   * What the records of a sequence's first coded tokens stand for, by their scheme.
+   *
+   * @returns `[tokens][keyValueHeads][headDim]`.
+   */
+  decoded(sequence: number, layer: number, side: Side, tokens: number): Float64Array {
+    const id = `${sequence} ${layer} ${side} ${tokens}`;
+    let vectors = this.#decoded.get(id);
+    if (vectors === undefined) {
+      vectors = this.#decode(sequence, layer, side, tokens);
+      this.#decoded.set(id, vectors);
+    }
+    return vectors;
+  }
+
+  #decode(sequence: number, layer: number, side: Side, tokens: number): Float64Array {
+    const { shape: { headDim }, tiers, keys } = this.options;
+    const scheme = this.scheme(layer, side);
+    const codec = schemeCodec(scheme);
+    const { tokens: recordTokens, words: recordWords } = scheme.layout(headDim);
+    const records = this.cache.records(this.sequences[sequence]!, layer, side, tokens);
+    const heads = { keyValueHeads: records.length, headDim };
+    const codebook = cacheCodebook(this.codebooks, heads, layer, side, scheme.id);
+    const codebooks = headCodebooks(scheme, codebook, records.length, headDim);
+    // What is coded does without the offset that all positions share.
+    const rope = keys.space === "pre-rope" ? { ...keys.rope, positionOffset: 0 } : undefined;
+    const vectors = new Float64Array(tokens * records.length * headDim);
+    records.forEach((words, head) => {
+      for (let token = 0; token < tokens; token++) {
+        const index = token % recordTokens;
+        const word = ((token - index) / recordTokens) * recordWords;
+        const start = tiers.sinks + token - index;
+        const vector = codec.decode(words.subarray(word, word + recordWords), index, headDim, {
+          ...codebooks[head]!,
+          scored: side === "keys" && rope === undefined,
+          ...(side === "keys" && rope !== undefined
+            ? { turn: (vector, index, way) => rotate(vector, way * (start + index), rope) }
+            : {}),
+        });
+        vectors.set(vector, (token * records.length + head) * headDim);
+      }
+    });
+    return vectors;
+  }
+
+  /** The scheme of one side of a layer. */
+  scheme(layer: number, side: Side): Scheme {
+    const { policy } = this.options;
+    return parseScheme((policy.layers?.[layer] ?? policy)[side]);
+  }
+}

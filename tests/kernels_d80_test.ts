@@ -1,3 +1,0 @@
-import { testKernels } from "./kernel_tests.ts";
-
-await testKernels(80);

@@ -1,0 +1,81 @@
+/** What belongs to one family of schemes stays in its rooms: no other file tests for a family, or reads what is its own. */
+import assert from "node:assert/strict";
+import { fileURLToPath } from "node:url";
+import { Node, Project, SyntaxKind } from "ts-morph";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+/** The families, as the type of a scheme's family lists them. */
+const FAMILIES = ["half", "coupled", "uniform", "hadamard"];
+
+/** The rooms, and the lists of them. */
+const ROOMS = [/^src\/schemes\//, /^codegen\/schemes\//];
+const LISTS = ["src/schemes/scheme.ts", "src/schemes/codec.ts"];
+
+const project = new Project({ compilerOptions: { allowImportingTsExtensions: true } });
+const files = project.addSourceFilesAtPaths(
+  ["src", "codegen", "cli", "bench", "examples"].flatMap((folder) => [
+    `${ROOT}${folder}/**/*.ts`,
+    `!${ROOT}**/node_modules/**`,
+  ]),
+).map((file) => ({ file, path: file.getFilePath().slice(ROOT.length) }))
+  .filter(({ path }) => !ROOMS.some((room) => room.test(path)));
+
+function place(path: string, node: Node): string {
+  return `${path}:${node.getStartLineNumber()}: ${node.getText().split("\n")[0]}`;
+}
+
+/** Whether a comparison is of something called a family with the name of one. Other things have the same names. */
+function comparesFamily(left: Node, right: Node): boolean {
+  return [[left, right], [right, left]].some(([name, other]) =>
+    Node.isStringLiteral(name) && FAMILIES.includes(name.getLiteralValue()) &&
+    /family/i.test(other!.getText())
+  );
+}
+
+Deno.test("the families of this test are those that schemes have", () => {
+  const scheme = project.getSourceFileOrThrow(`${ROOT}src/schemes/scheme.ts`);
+  const text = scheme.getTypeAliasOrThrow("SchemeFamily").getTypeNodeOrThrow().getText();
+  assert.deepEqual(text.split(" | ").map((name) => JSON.parse(name)), FAMILIES);
+});
+
+Deno.test("no file outside the rooms tests for a family of schemes", () => {
+  const found = files.flatMap(({ file, path }) =>
+    [
+      ...file.getDescendantsOfKind(SyntaxKind.BinaryExpression)
+        .filter((test) => /^[!=]==?$/.test(test.getOperatorToken().getText()))
+        .filter((test) => comparesFamily(test.getLeft(), test.getRight())),
+      ...file.getDescendantsOfKind(SyntaxKind.SwitchStatement).flatMap((statement) =>
+        statement.getDescendantsOfKind(SyntaxKind.CaseClause)
+          .filter((clause) => comparesFamily(clause.getExpression(), statement.getExpression()))
+      ),
+      // A list of all families is a test for each.
+      ...file.getDescendantsOfKind(SyntaxKind.ObjectLiteralExpression).filter((object) => {
+        const names = object.getProperties().map((one) => one.getFirstChild()?.getText() ?? "");
+        return !LISTS.includes(path) && FAMILIES.every((family) => names.includes(family));
+      }),
+    ].map((node) => place(path, node))
+  );
+  assert.deepEqual(found, []);
+});
+
+Deno.test("no file outside the rooms imports from one, but for the lists of families", () => {
+  const found = files.filter(({ path }) => !LISTS.includes(path)).flatMap(({ file, path }) =>
+    file.getImportDeclarations().filter((declaration) => {
+      const target = declaration.getModuleSpecifierSourceFile()?.getFilePath().slice(ROOT.length);
+      return target !== undefined && /^src\/schemes\//.test(target);
+    }).map((node) => place(path, node))
+  );
+  assert.deepEqual(found, []);
+});
+
+Deno.test("no file outside the rooms tests for a scheme's id", () => {
+  const ids = /^["'](c(1|2|4|8|16)b\d+|u[48]b8|t1b[1-4]|k[ct][24]|q[48])["']$/;
+  const found = files.flatMap(({ file, path }) =>
+    file.getDescendantsOfKind(SyntaxKind.BinaryExpression)
+      .filter((test) => /^[!=]==?$/.test(test.getOperatorToken().getText()))
+      .filter((test) => [test.getLeft(), test.getRight()].some((side) => ids.test(side.getText())))
+      .map((node) => place(path, node))
+  );
+  assert.deepEqual(found, []);
+});

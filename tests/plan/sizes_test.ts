@@ -1,0 +1,227 @@
+/** Bytes of a plan's buffers, worked out by hand: what each holds, and no more. */
+import assert from "node:assert/strict";
+import { type CachePlan, planCache, type PlanOptions } from "../../mod.ts";
+import { manifest } from "../../generated/manifest.ts";
+import { BASE_LIMITS } from "../../src/plan/limits.ts";
+import { refuses } from "../helpers/refusals.ts";
+
+const base: PlanOptions = {
+  kernels: manifest,
+  shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
+  policy: { keys: "c8b8", values: "c4b8" },
+  keys: { space: "as-scored" },
+  tiers: { sinks: 4, window: 16 },
+  capacity: {
+    sequences: 2,
+    tokens: 400,
+    sequenceTokens: 300,
+    stepTokens: 128,
+    appendTokens: 100,
+  },
+};
+
+/** Bytes of a step's struct with all its entries, which lies behind the last step that is kept. */
+const STEP = 16 + 64 * 32;
+
+/** Two counters of numbers that were not kept as they were given. */
+const COUNTERS = 8;
+
+/** Parameters and learned sinks of a layer of four query heads. */
+const LAYER = 96 + 16;
+
+/** Kernels that score and mix apart, and read no table. */
+const PLAIN = manifest.filter(({ name }) =>
+  !/^attend_/.test(name) && (!/^score_/.test(name) || /_plain$/.test(name))
+);
+
+/** Kernels that read tables of q.centroid. */
+const TABLES = manifest.filter(({ name }) =>
+  !/^attend_/.test(name) && (!/^score_/.test(name) || /_table$/.test(name))
+);
+
+const PLANS: readonly {
+  readonly what: string;
+  readonly change: Partial<PlanOptions>;
+  readonly bytes: Partial<CachePlan["bytes"] & Pick<CachePlan["scratch"], "partials" | "scores">>;
+}[] = [
+  {
+    what: "tokens that are divided among sequences, which each fill a page in part",
+    change: {},
+    bytes: {
+      // 7 pages of all tokens and one more, of 64 tokens of 2 heads.
+      codes: 8 * 64 * 2 * (8 + 16),
+      // Sinks, window and a step, of keys and values, in two bytes.
+      exact: 2 * 2 * (4 + 16 + 100) * 2 * 64 * 2,
+      // 256 centroids, a grid of two binary16 numbers a channel.
+      codebooks: 2 * 2 * 64 * (256 + 4),
+      // 5 pages a sequence; steps lie 256 bytes apart.
+      tables: 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + LAYER,
+    },
+  },
+  {
+    what: "keys before their rotary embedding: 128 near rows, and one for each 128 tokens",
+    change: { keys: { space: "pre-rope", rope: { layout: "half", theta: 10000, rotaryDim: 32 } } },
+    bytes: { tables: (128 + 3 + 1) * 16 * 8 + 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + LAYER },
+  },
+  {
+    what: "blocks of 64 tokens, which wait for their last token in the ring",
+    change: { policy: { keys: "u8b8", values: "kc2" } },
+    bytes: {
+      codes: 8 * 2 * (176 + 2 * 192) * 4,
+      exact: 2 * 2 * (4 + 16 + 63 + 100) * 2 * 64 * 2,
+    },
+  },
+  {
+    what: "seven sequences in a step, whose entries end with its 240th byte",
+    change: { capacity: { ...base.capacity, sequences: 7 } },
+    bytes: { tables: 7 * 5 * 4 + 63 * 256 + STEP + COUNTERS + LAYER },
+  },
+  {
+    what: "eight sequences in a step, whose entries and header need more than 256 bytes",
+    change: { capacity: { ...base.capacity, sequences: 8 } },
+    bytes: { tables: 8 * 5 * 4 + 63 * 512 + STEP + COUNTERS + LAYER },
+  },
+  {
+    what: "a page table for each sliding window",
+    change: { shape: { ...base.shape, layers: 4, slidingWindow: [0, 40, 0, 70] } },
+    bytes: { tables: 3 * 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + 4 * LAYER },
+  },
+  {
+    what: "a single pair of universal centroids, in a multiple of 16 bytes",
+    change: { policy: { keys: "t1b1", values: "t1b1" } },
+    bytes: { codebooks: 16 },
+  },
+  {
+    what: "universal codebooks that layers and sides share",
+    change: {
+      shape: { ...base.shape, layers: 4 },
+      policy: { keys: "u8b8", values: "u8b8", layers: { 3: { keys: "u4b8", values: "f16" } } },
+    },
+    bytes: { codebooks: 256 * 8 * 2 + 256 * 4 * 2 },
+  },
+  {
+    what: "a learned codebook for each layer, beside sides that have none",
+    change: { shape: { ...base.shape, layers: 3 }, policy: { keys: "f16", values: "c4b8" } },
+    bytes: { codebooks: 3 * 2 * 64 * (256 + 4) },
+  },
+  {
+    what: "scores of every tile: 2 of coded tokens, one of sinks, one of the ring",
+    change: { kernels: PLAIN },
+    bytes: { scores: 128 * 4 * 4 * 256 * 4, partials: 256 * 4 * 17 * 16 },
+  },
+  {
+    what: "scores of sinks and a ring that fill more tiles",
+    change: { kernels: PLAIN, tiers: { sinks: 129, window: 30 } },
+    bytes: { scores: 128 * 4 * (2 + 2 + 2) * 256 * 4 },
+  },
+  {
+    what: "scores without sinks",
+    change: { kernels: PLAIN, tiers: { sinks: 0, window: 28 } },
+    bytes: { scores: 128 * 4 * (2 + 0 + 1) * 256 * 4 },
+  },
+  {
+    what: "partial results of few rows: one for each tile",
+    change: {
+      capacity: { ...base.capacity, stepTokens: 2, appendTokens: 2 },
+    },
+    // 2 coded tiles, one of sinks, one of the ring.
+    bytes: { partials: 2 * 4 * 4 * 17 * 16 },
+  },
+  {
+    what: "partial results of more rows than workgroups: one each",
+    change: { capacity: { ...base.capacity, stepTokens: 300 } },
+    bytes: { partials: 300 * 4 * 17 * 16 },
+  },
+];
+
+for (const { what, change, bytes } of PLANS) {
+  Deno.test(`planCache() counts the bytes of ${what}`, () => {
+    const plan = planCache({ ...base, ...change });
+    const found: typeof bytes = { ...plan.scratch, ...plan.bytes };
+    assert.deepEqual(found, { ...found, ...bytes });
+    assert.equal(
+      plan.bytes.scratch,
+      plan.scratch.partials + plan.scratch.scores + plan.scratch.tables,
+    );
+  });
+}
+
+Deno.test("planCache() counts tables of q.centroid of every block of rows, the last of each sequence's incomplete", () => {
+  const plan = planCache({ ...base, kernels: TABLES });
+  assert.ok(plan.layers[0]!.decode.table && plan.layers[0]!.prefill.table);
+  // For each KV head 64 blocks of 4 rows and one of either sequence; 8 groups of 256 centroids, 4 rows in f32.
+  assert.equal(plan.scratch.tables, 2 * (64 + 2) * 8 * 256 * 4 * 4);
+  const single = { ...base.capacity, stepTokens: 2, appendTokens: 1 };
+  const decoding = planCache({ ...base, kernels: TABLES, capacity: single });
+  assert.equal(decoding.scratch.tables, 2 * (1 + 2) * 8 * 256 * 4 * 4);
+});
+
+/** A layer of five KV heads, and bytes of the largest buffer that one of them has. */
+const LARGEST: readonly {
+  readonly what: string;
+  readonly policy: PlanOptions["policy"];
+  readonly capacity: Partial<PlanOptions["capacity"]>;
+  readonly bytes: number;
+}[] = [
+  {
+    what: "keys",
+    policy: { keys: "f16", values: "c8b8" },
+    capacity: { tokens: 40_000 },
+    bytes: 626 * 64 * 128,
+  },
+  {
+    what: "values",
+    policy: { keys: "c8b8", values: "f16" },
+    capacity: { tokens: 40_000 },
+    bytes: 626 * 64 * 128,
+  },
+  {
+    what: "exact tier, which has both sides",
+    policy: { keys: "c8b8", values: "c8b8" },
+    capacity: { sequences: 200 },
+    bytes: 200 * 2 * (4 + 16 + 100) * 128,
+  },
+];
+
+for (const { what, policy, capacity, bytes } of LARGEST) {
+  Deno.test(`planCache() divides a layer whose ${what} exceed a binding into as few parts as may be, of equal size`, () => {
+    const options: PlanOptions = {
+      ...base,
+      shape: { ...base.shape, queryHeads: 5, keyValueHeads: 5 },
+      policy,
+      capacity: { ...base.capacity, stepTokens: 100, ...capacity },
+    };
+    const planned = (bound: number) =>
+      planCache({ ...options, limits: { ...BASE_LIMITS, maxBufferSize: bound } });
+    for (
+      const [bound, counts] of [
+        [5 * bytes, [5]],
+        [5 * bytes - 1, [2, 3]],
+        [3 * bytes, [2, 3]],
+        [3 * bytes - 1, [1, 2, 2]],
+        [2 * bytes - 1, [1, 1, 1, 1, 1]],
+      ] as const
+    ) {
+      const { layers, largestBinding } = planned(bound);
+      const { parts } = layers[0]!;
+      assert.deepEqual(parts.map(({ count }) => count), counts);
+      parts.forEach(({ first, count }, i) => assert.equal(first + count, parts[i + 1]?.first ?? 5));
+      assert.equal(largestBinding, Math.max(...counts) * bytes);
+    }
+    refuses("limits", () => planned(bytes - 1));
+  });
+}
+
+Deno.test("planCache() refuses codebooks of both sides that exceed a binding together", () => {
+  const options: PlanOptions = {
+    ...base,
+    policy: { keys: "c16b12", values: "c16b12" },
+    capacity: { ...base.capacity, stepTokens: 2, appendTokens: 2 },
+  };
+  // 4096 centroids of 64 channels in a byte, and a grid of four, of two heads and sides.
+  const bytes = 2 * 2 * 64 * (4096 + 4);
+  const planned = (maxBufferSize: number) =>
+    planCache({ ...options, limits: { ...BASE_LIMITS, maxBufferSize } });
+  assert.equal(planned(bytes).largestBinding, bytes);
+  refuses("limits", () => planned(bytes - 1));
+});

@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { hadamard, hadamardInverse } from "../../src/schemes/hadamard.ts";
+import { close, numbers } from "../helpers/reference.ts";
+
+for (const headDim of [8, 64, 128, 256]) {
+  const vector = Array.from(numbers(headDim, headDim), (value) => Math.round(value * 64) / 32);
+
+  Deno.test(`hadamardInverse() undoes hadamard() at d${headDim}, exactly where numbers have few digits`, () => {
+    assert.deepEqual([...hadamardInverse(hadamard(vector))], vector);
+  });
+
+  Deno.test(`hadamard() keeps scores at d${headDim}: q.k is the inverse of the transpose times the rotation`, () => {
+    const query = [...numbers(1, headDim)];
+    const dot = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+      Array.from({ length: headDim }, (_, i) => a[i]! * b[i]!).reduce((sum, x) => sum + x, 0);
+    // The rotation is orthogonal but for a power of two, by which lengths grow.
+    const gain = dot(hadamard(vector), hadamard(vector)) / dot(vector, vector);
+    assert.equal(Math.log2(gain) % 1, 0);
+    close([dot(hadamard(query), hadamard(vector)) / gain], [dot(query, vector)], 1e-9);
+  });
+
+  Deno.test(`hadamard() spreads one channel and an offset of all channels evenly at d${headDim}`, () => {
+    const one = Array.from({ length: headDim }, (_, i) => i === 3 ? 1 : 0);
+    const offset = new Array<number>(headDim).fill(1);
+    for (const [concentrated, flatness] of [[one, 1], [offset, 2]] as const) {
+      const sizes = [...hadamard(concentrated)].map((value) => value * value);
+      const average = sizes.reduce((sum, size) => sum + size, 0) / headDim;
+      assert.ok(Math.max(...sizes) <= flatness * average * (1 + 1e-12));
+    }
+  });
+}

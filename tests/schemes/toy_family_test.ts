@@ -1,0 +1,95 @@
+/** A family of schemes from outside the package, from its arithmetic to its kernels. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { generateKernels, writeFiles } from "../../codegen/generate.ts";
+import {
+  type CacheOptions,
+  type KernelInfo,
+  parseScheme,
+  registerScheme,
+  schemeCodec,
+} from "../../mod.ts";
+import { requestTestDevice } from "../../tools/adapter.ts";
+import { compareWithReference } from "../helpers/cache_oracle.ts";
+import { refuses } from "../helpers/refusals.ts";
+import { registerToy } from "./toy_family.ts";
+
+const toy = registerToy();
+
+for (const space of ["pre-rope", "as-scored"] as const) {
+  for (const headDim of [32, 64]) {
+    Deno.test(`a registered family attends as float64 does, keys ${space} at d${headDim}`, async () => {
+      const device = await requestTestDevice();
+      const folder = await Deno.makeTempDir();
+      try {
+        const files = generateKernels({ pairs: ["toy3/toy3", "toy3/c4b8"], headDims: [headDim] });
+        writeFiles(pathToFileURL(`${folder}/`), files);
+        const { manifest }: { manifest: readonly KernelInfo[] } = await import(
+          pathToFileURL(join(folder, "manifest.ts")).href
+        );
+        const options: CacheOptions = {
+          shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim },
+          policy: {
+            keys: "toy3",
+            values: "toy3",
+            layers: { 1: { keys: "toy3", values: "c4b8" } },
+          },
+          keys: space === "pre-rope"
+            ? { space, rope: { layout: "half", theta: 10000 } }
+            : { space },
+          tiers: { sinks: 1, window: 2 },
+          capacity: {
+            sequences: 2,
+            tokens: 256,
+            sequenceTokens: 128,
+            stepTokens: 80,
+            appendTokens: 80,
+          },
+        };
+        const { plan } = await compareWithReference(device, {
+          options,
+          moves: [
+            { tokens: { 0: 1 } },
+            { tokens: { 0: 70, 1: 3 } },
+            { tokens: { 0: 1, 1: 1 } },
+            { tokens: { 1: 2 } },
+          ],
+          kernels: manifest,
+        });
+        assert.equal(plan.layers[0]!.encodeKeys.name, `encode_toy3_d${headDim}`);
+        assert.match(plan.layers[0]!.decode.attend!.name, /^attend_toy3_toy3_/);
+        assert.match(plan.layers[1]!.decode.attend!.name, /^attend_toy3_c4b8_/);
+      } finally {
+        await Deno.remove(folder, { recursive: true });
+        device.destroy();
+      }
+    });
+  }
+}
+
+Deno.test("registerScheme() refuses what is no scheme, and ids that others have", () => {
+  registerScheme(toy);
+  assert.equal(parseScheme("toy3"), toy);
+  for (
+    const wrong of [
+      {},
+      { ...toy },
+      { ...toy, id: "toy4", codeBits: 0 },
+      { ...toy, id: "toy4", work: undefined },
+      { ...toy, id: "c4b8" },
+      { ...toy, id: "Toy" },
+      { ...toy, id: "toy4", family: "half" },
+      { ...toy, id: "toy4", block: 3 },
+    ]
+  ) {
+    refuses("scheme", () => registerScheme(wrong as typeof toy));
+  }
+});
+
+Deno.test("a family without codecs or kernels is refused where they are needed", () => {
+  const other = { ...toy, id: "other1", family: "tests/other" } as const;
+  registerScheme(other);
+  refuses("scheme", () => schemeCodec(other));
+  refuses("scheme", () => generateKernels({ schemes: ["other1"], headDims: [64] }));
+});
