@@ -2,10 +2,11 @@
 import type { KeySpace } from "../mod.ts";
 import { Command, InvalidArgumentError } from "commander";
 import { integerFrom, listOf, oneOf, readCommandLine } from "../examples/command_line.ts";
-import { KEY_SPACES } from "../examples/eval/methods.ts";
+import { KEY_SPACES } from "../examples/eval/figures/results.ts";
 import { parseSchemePairs, type SchemePair, UNCOMPRESSED } from "../examples/demo/scheme_pairs.ts";
-import type { AttentionChoice } from "./attention.ts";
-import { type BenchModel, MODELS } from "./models.ts";
+import type { AttentionChoice } from "./attention/attention.ts";
+import { type BenchModel, MODELS } from "./measure/models.ts";
+import type { OnnxChoice } from "./onnx/onnx.ts";
 
 /** Files to write. */
 export interface OutputFiles {
@@ -24,13 +25,6 @@ export interface EncodeChoice {
   /** New tokens of a prefill step. */
   readonly chunk: number;
   readonly seconds: number;
-}
-
-/** What the onnx suite compares. */
-export interface OnnxChoice {
-  readonly models: readonly BenchModel[];
-  readonly contexts: readonly number[];
-  readonly rounds: number;
 }
 
 /** What a command line asks for. */

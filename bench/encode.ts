@@ -3,16 +3,17 @@ import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
 import { type ColumnGroup, formatTable } from "../examples/demo/table.ts";
 import { type KeySpace, planCache, type PlanOptions } from "../mod.ts";
 import type { EncodeChoice } from "./arguments.ts";
-import { describeEnvironmentLines, formatTime } from "./attention_table.ts";
-import { createCopyProbe } from "./bandwidth.ts";
-import { chooseClock, type Clock, type Work } from "./clock.ts";
-import { describeEnvironment, type Environment } from "./device.ts";
-import { createFilledCache } from "./filled_cache.ts";
-import { benchKernels } from "./kernels.ts";
-import { type BenchModel, modelKeys, modelShape } from "./models.ts";
-import { randomTensor } from "./random_tensor.ts";
-import { measureRounds } from "./rounds.ts";
-import { speedup, spread } from "./statistics.ts";
+import { describeEnvironmentLines } from "./attention/table.ts";
+import { formatTime } from "./measure/figures.ts";
+import { createCopyProbe } from "./measure/bandwidth.ts";
+import { chooseClock, type Clock, type Work } from "./measure/clock.ts";
+import { describeEnvironment, type Environment } from "./measure/device.ts";
+import { createFilledCache } from "./measure/filled_cache.ts";
+import { benchKernels } from "./measure/kernels.ts";
+import { type BenchModel, modelKeys, modelShape } from "./measure/models.ts";
+import { randomTensor } from "./measure/random_tensor.ts";
+import { measureRounds } from "./measure/rounds.ts";
+import { speedup, spread } from "./measure/statistics.ts";
 
 /** The space keys are coded in: the one that the baseline's are. */
 const SPACE: KeySpace = "as-scored";

@@ -1,8 +1,8 @@
 /** What one decode step costs on the host: beginning it and recording 32 layers, without any GPU time. */
 import { createCache, planCache } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
-import { randomTensor } from "./random_tensor.ts";
-import { type Spread, spread } from "./statistics.ts";
+import { randomTensor } from "./measure/random_tensor.ts";
+import { type Spread, spread } from "./measure/statistics.ts";
 
 const LAYERS = 32;
 const CAPACITY = 1024;

@@ -5,28 +5,24 @@
  */
 import { requestAdapter } from "../tools/adapter.ts";
 import { checkWritable, runProgram } from "../examples/command_line.ts";
-import {
-  type BenchCommand,
-  type OnnxChoice,
-  type OutputFiles,
-  parseArguments,
-} from "./arguments.ts";
-import { measureAttention } from "./attention.ts";
+import { type BenchCommand, type OutputFiles, parseArguments } from "./arguments.ts";
+import { formatOnnx, measureOnnx, type OnnxBench, type OnnxChoice } from "./onnx/onnx.ts";
+import { measureAttention } from "./attention/attention.ts";
 import {
   type AttentionBench,
   formatAttentionBench,
   readAttentionBench,
-} from "./attention_results.ts";
-import { formatAttentionTables, formatBandwidth } from "./attention_table.ts";
-import { measureRoofline } from "./bandwidth.ts";
-import { requestBenchDevice } from "./device.ts";
+} from "./attention/results.ts";
+import { formatAttentionTables } from "./attention/table.ts";
+import { formatBandwidth } from "./measure/figures.ts";
+import { measureRoofline } from "./measure/bandwidth.ts";
+import { requestBenchDevice } from "./measure/device.ts";
 import { type EncodeBench, formatEncode, measureEncode } from "./encode.ts";
 import { formatHost, measureHost } from "./host.ts";
 import { formatKmeans, measureKmeans } from "./kmeans.ts";
 import { formatPrefill, measurePrefill } from "./prefill.ts";
-import { formatOnnx, measureOnnx, type OnnxBench } from "./onnx/onnx.ts";
 import { formatReport } from "./report/report.ts";
-import { spread } from "./statistics.ts";
+import { spread } from "./measure/statistics.ts";
 
 async function main(argv: readonly string[]): Promise<void> {
   const parsed = parseArguments(argv);

@@ -6,9 +6,9 @@ import { createEngine, loadModel, modelCacheOptions } from "../examples/llama/mo
 import { FIXTURE_MODEL } from "../examples/command_line.ts";
 import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
 import { createCache, planCache, type PlanOptions } from "../mod.ts";
-import { randomCodebooks } from "./codebooks.ts";
-import { benchKernels } from "./kernels.ts";
-import { randomTensor } from "./random_tensor.ts";
+import { randomCodebooks } from "./measure/codebooks.ts";
+import { benchKernels } from "./measure/kernels.ts";
+import { randomTensor } from "./measure/random_tensor.ts";
 
 const TOKENS = 4096;
 const CHUNK = 256;

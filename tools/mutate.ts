@@ -12,8 +12,8 @@ import { ADAPTER_VARIABLE } from "./adapter.ts";
 import { findAdapter } from "./find_adapter.ts";
 import { launchEnvironment, TEST_ENVIRONMENT } from "./launch_environment.ts";
 import { MutationTree } from "./mutation_tree.ts";
-import { type Mutation, type TestRun, testRuns } from "./mutation.ts";
-import { MUTATIONS } from "./mutations.ts";
+import { type Mutation, type TestRun, testRuns } from "./mutations/mutation.ts";
+import { MUTATIONS } from "./mutations/mutations.ts";
 
 /** Milliseconds after which a test file that has not ended counts as one that failed. */
 const TIME_LIMIT = 900_000;

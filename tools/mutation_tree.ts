@@ -5,7 +5,7 @@
  */
 import picomatch from "picomatch";
 import { dirname } from "node:path";
-import type { Mutation } from "./mutation.ts";
+import type { Mutation } from "./mutations/mutation.ts";
 import { ROOT } from "./project.ts";
 
 /** How often a text is found in another. */

@@ -5,13 +5,19 @@ import { ROOT, runDeno } from "../../tools/project.ts";
 import onnxProject from "../../examples/hosts/onnxruntime_web/deno.json" with { type: "json" };
 import { CoupletError } from "../../mod.ts";
 import { type ColumnGroup, formatTable } from "../../examples/demo/table.ts";
-import type { OnnxChoice } from "../arguments.ts";
-import { formatTime, halfSpread } from "../attention_table.ts";
-import { describeMachine, type MachineDescription } from "../device.ts";
-import { MODELS } from "../models.ts";
-import { speedup, spread } from "../statistics.ts";
+import { formatTime, halfSpread } from "../measure/figures.ts";
+import { describeMachine, type MachineDescription } from "../measure/device.ts";
+import { type BenchModel, MODELS } from "../measure/models.ts";
+import { speedup, spread } from "../measure/statistics.ts";
 import { onnxAnswerSchema, type OnnxComparison, type OnnxJob } from "./job.ts";
 import { attentionModel } from "./model.ts";
+
+/** What the onnx suite compares. */
+export interface OnnxChoice {
+  readonly models: readonly BenchModel[];
+  readonly contexts: readonly number[];
+  readonly rounds: number;
+}
 
 /** The example host that has the package, 140 MB, which no other task needs. */
 const PROJECT = `${ROOT}examples/hosts/onnxruntime_web`;

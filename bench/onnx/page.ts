@@ -1,8 +1,8 @@
 /** Runs in the browser: ONNX Runtime's attention and the library's on f16, on one device, in turns. */
-import { SAMPLED_TOKENS } from "../filled_cache.ts";
-import { type PlannedRow, planRow, prepareRow, type ReadyRow } from "../attention_rows.ts";
-import { MODELS } from "../models.ts";
-import { spreadNumber } from "../random_tensor.ts";
+import { SAMPLED_TOKENS } from "../measure/filled_cache.ts";
+import { type PlannedRow, planRow, prepareRow, type ReadyRow } from "../attention/rows.ts";
+import { MODELS } from "../measure/models.ts";
+import { spreadNumber } from "../measure/random_tensor.ts";
 import { fromFloat16Bits, toFloat16Array } from "../../src/base/float16.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
 import type { OnnxComparison, OnnxJob, OnnxShape } from "./job.ts";

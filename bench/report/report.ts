@@ -6,11 +6,12 @@ import {
   isUncompressed,
   type Panel,
   type Series,
-} from "../attention_results.ts";
-import { formatBandwidth, formatTime, halfSpread, panelTitle } from "../attention_table.ts";
-import { formatSplits, formatTile, kernelShares } from "../kernel_table.ts";
-import { MODELS } from "../models.ts";
-import { GROWTH_TOLERANCE, spread } from "../statistics.ts";
+} from "../attention/results.ts";
+import { formatBandwidth, formatTime, halfSpread } from "../measure/figures.ts";
+import { panelTitle } from "../attention/table.ts";
+import { formatSplits, formatTile, kernelShares } from "../attention/kernel_table.ts";
+import { MODELS } from "../measure/models.ts";
+import { GROWTH_TOLERANCE, spread } from "../measure/statistics.ts";
 import { formatContext, timeChart, timeLegend } from "./time_chart.ts";
 
 /** The figures as one HTML page that needs nothing else: plots as SVG, the style sheet inside. */

@@ -1,7 +1,7 @@
 import * as Plot from "@observablehq/plot";
 import { drawShape, drawSvg, SERIES, SHAPES } from "../../examples/eval/report/svg.ts";
-import type { Panel, Series } from "../attention_results.ts";
-import { formatTime } from "../attention_table.ts";
+import type { Panel, Series } from "../attention/results.ts";
+import { formatTime } from "../measure/figures.ts";
 
 /** Sizes of a panel, in pixels. */
 const PANEL = {

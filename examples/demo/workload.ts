@@ -1,8 +1,5 @@
 import type { AdapterKind } from "../../tools/adapters.ts";
-import type { DemoArguments, DemoOptions, Workload } from "./arguments.ts";
-
-/** Tokens of a context where the adapter is fast enough: as many as the fixture model was trained on. */
-export const FULL_CONTEXT = 512;
+import { type DemoArguments, type DemoOptions, FULL_CONTEXT, type Workload } from "./arguments.ts";
 
 /** What a few minutes suffice for on two cores: Mesa's driver for the CPU, and any GPU. */
 const FAST: Workload = {

@@ -10,7 +10,8 @@ import {
 } from "../command_line.ts";
 import { parseSchemePairs, UNCOMPRESSED } from "../demo/scheme_pairs.ts";
 import { type Weighting, WEIGHTINGS } from "../llama/weighted_samples.ts";
-import { KEY_SPACES, type NamedPolicy, uniformPolicy } from "./methods.ts";
+import { KEY_SPACES } from "./figures/results.ts";
+import { type NamedPolicy, uniformPolicy } from "./methods.ts";
 
 /** What the command line asks for; everything is checked that can be without reading a file. */
 export interface EvalArguments {

@@ -10,7 +10,7 @@ import { PAGE_TOKENS } from "../../src/kernels/constants.ts";
 import { heldTokens } from "./held_tokens.ts";
 import { isLearned } from "./methods.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
-import type { CodeUsageFigures } from "./results.ts";
+import type { CodeUsageFigures } from "./figures/results.ts";
 
 /** Most parts that the centroids of a codebook, sorted by use, are put together in. */
 const MOST_PARTS = 32;

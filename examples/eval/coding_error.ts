@@ -4,7 +4,7 @@ import type { ForwardResult, LlamaConfig } from "../llama/mod.ts";
 import { rotateHeads } from "../llama/rotate_heads.ts";
 import { heldTokens } from "./held_tokens.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
-import type { CodingErrorFigures } from "./results.ts";
+import type { CodingErrorFigures } from "./figures/results.ts";
 
 /** Keys and values of one context as a cache got them, `[layer][keyValueHeads * headDim * token]` in pieces. */
 type Pieces = Record<Side, Float32Array<ArrayBuffer>[][]>;

@@ -18,8 +18,8 @@ import { measure } from "./measure.ts";
 import { methodId } from "./methods.ts";
 import { prepare, type Work } from "./prepare.ts";
 import { formatReport } from "./report/report.ts";
-import { type Evaluation, formatEvaluation, readEvaluation } from "./results.ts";
-import { formatSummary } from "./summary.ts";
+import { type Evaluation, formatEvaluation, readEvaluation } from "./figures/results.ts";
+import { formatSummary } from "./figures/summary.ts";
 
 async function main(args: readonly string[]): Promise<void> {
   const parsed = parseArguments(args);

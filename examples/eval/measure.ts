@@ -17,9 +17,9 @@ import type {
   EffectiveBits,
   Evaluation,
   MethodFigures,
-} from "./results.ts";
+} from "./figures/results.ts";
 import { answerLosses } from "./retrieval.ts";
-import { mean, standardError } from "./statistics.ts";
+import { mean, standardError } from "./figures/statistics.ts";
 
 /** Caches of methods that are alive at once. */
 const GROUP = 8;

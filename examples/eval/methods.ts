@@ -9,6 +9,7 @@ import {
 } from "@couplet/kv";
 import type { SchemePair } from "../demo/scheme_pairs.ts";
 import type { Weighting } from "../llama/weighted_samples.ts";
+import { KEY_SPACES } from "./figures/results.ts";
 
 /** A policy and what people call it. */
 export interface NamedPolicy {
@@ -41,9 +42,6 @@ export interface MethodLists {
   /** Undefined to take the first of {@linkcode KEY_SPACES} that a method can be planned in. */
   readonly spaces: readonly KeySpace[] | undefined;
 }
-
-/** The spaces keys can be coded in, the preferred one first. */
-export const KEY_SPACES = ["pre-rope", "as-scored"] as const satisfies readonly KeySpace[];
 
 /** The uncompressed cache that all methods are compared with. */
 export const BASELINE: Method = {

@@ -1,6 +1,6 @@
 import { poolQuality, type Quality } from "../demo/metrics.ts";
-import type { QualityFigures } from "./results.ts";
-import { mean, standardError } from "./statistics.ts";
+import type { QualityFigures } from "./figures/results.ts";
+import { mean, standardError } from "./figures/statistics.ts";
 
 /**
  * Quality over some contexts beside the uncompressed run's over the same ones.

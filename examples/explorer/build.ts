@@ -7,7 +7,7 @@ import { readTemplates } from "../../codegen/render/templates.ts";
 import { kmeans, ladder, pairs, sizes } from "../../codegen/variants.ts";
 import { ROOT, runDeno } from "../../tools/project.ts";
 import { kernels } from "./page/kernels.ts";
-import { createTracer } from "./trace_templates.ts";
+import { createTracer } from "./trace/trace_templates.ts";
 
 const PAGE = `${ROOT}examples/explorer/page/`;
 const TEMPLATES = new URL("../../templates/", import.meta.url);
@@ -15,7 +15,7 @@ const TEMPLATES = new URL("../../templates/", import.meta.url);
 /** The page's programs, by the names they are loaded by. */
 const ENTRIES: Readonly<Record<string, string>> = {
   main: `${PAGE}main.tsx`,
-  run_worker: `${PAGE}run/run_worker.ts`,
+  run_worker: `${PAGE}run_worker.ts`,
 };
 
 /** What was written. */

@@ -1,35 +1,17 @@
-import { CoupletError, type KeySpace } from "@couplet/kv";
+import { CoupletError } from "@couplet/kv";
 import { Allocation, outOfMemory } from "./allocation.ts";
-import type { AttentionCache } from "./attention_cache.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { uploadModel } from "./device_model.ts";
 import { ForwardPass } from "./forward_pass.ts";
-import type { ForwardEntry, ForwardResult, ReadOptions } from "./forward_result.ts";
+import type { ForwardEntry, ReadOptions } from "./forward_entry.ts";
+import type { ForwardResult } from "./forward_result.ts";
 import { MAX_WORKGROUPS } from "./kernels/common.ts";
-import type { MatrixStorage } from "./kernels/common.ts";
 import { checkStorage, storageOf } from "./matrix.ts";
 import { bindNetwork, type Network } from "./network.ts";
 import { createOperations } from "./operations.ts";
 import { type Buffers, bufferSizes, checkSizes, createBuffers } from "./step_buffers.ts";
 import type { ModelWeights, Weight } from "./weights.ts";
-
-/** What an engine is made of. */
-export interface EngineOptions<Sequence, Step> {
-  /** The device everything runs on; the engine neither requests nor destroys it. */
-  readonly device: GPUDevice;
-  /** The model. */
-  readonly checkpoint: Checkpoint;
-  /** The KV cache, on the same device; all attention is its. */
-  readonly cache: AttentionCache<Sequence, Step>;
-  /** Whether the cache takes keys (and queries) before or after the rotary embedding; `pre-rope` where absent. */
-  readonly keySpace?: KeySpace;
-  /** Most tokens in one step over all sequences: the cache's `stepTokens`. */
-  readonly maxTokens: number;
-  /** Most tokens of one sequence in a step: the cache's `appendTokens`; `maxTokens` where absent. */
-  readonly appendTokens?: number;
-  /** How matrices are stored on the device: float16 only where the checkpoint's are, where absent. */
-  readonly storage?: MatrixStorage | "as-stored";
-}
+import type { EngineOptions } from "./engine_options.ts";
 
 /** A model on a device, with a KV cache. */
 export interface Engine<Sequence> {

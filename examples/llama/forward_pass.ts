@@ -1,11 +1,7 @@
 import { CoupletError } from "@couplet/kv";
-import type { EngineOptions } from "./engine.ts";
-import {
-  type ForwardEntry,
-  type ForwardResult,
-  type ReadOptions,
-  ResultBuilder,
-} from "./forward_result.ts";
+import type { EngineOptions } from "./engine_options.ts";
+import type { ForwardEntry, ReadOptions } from "./forward_entry.ts";
+import { type ForwardResult, ResultBuilder } from "./forward_result.ts";
 import { NO_TARGET } from "./kernels/cross_entropy.ts";
 import type { Network } from "./network.ts";
 import type { Rows } from "./operations.ts";

@@ -4,6 +4,7 @@
  *
  * @module
  */
+
 export {
   type AttentionCache,
   type ModelCacheOptions,
@@ -13,11 +14,13 @@ export {
 } from "./attention_cache.ts";
 export { type Checkpoint, loadModel } from "./checkpoint.ts";
 export { type LlamaConfig, MODEL_TYPES, type ModelType, parseConfig } from "./config.ts";
-export { createEngine, type Engine, type EngineOptions } from "./engine.ts";
-export type { ForwardEntry, ForwardResult, ReadOptions } from "./forward_result.ts";
+export { createEngine, type Engine } from "./engine.ts";
+export type { EngineOptions } from "./engine_options.ts";
+export type { ForwardEntry, ReadOptions } from "./forward_entry.ts";
+export type { ForwardResult } from "./forward_result.ts";
 export { generate, type GeneratedToken, type GenerateOptions } from "./generate.ts";
 export { type OpenedPrefix, openPrefix, type Prefix } from "./prefix.ts";
 export { foldRotations, type RotateOptions, rotateValues } from "./rotate_values.ts";
 export { type Completion, serve, type ServeOptions } from "./serve.ts";
-export { type Tokenizer } from "./tokenizer.ts";
+export type { Tokenizer } from "./tokenizer.ts";
 export type { LayerWeights, ModelWeights, Projection, Weight } from "./weights.ts";

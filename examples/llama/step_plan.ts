@@ -1,4 +1,4 @@
-import type { ForwardEntry, ReadOptions } from "./forward_result.ts";
+import type { ForwardEntry, ReadOptions } from "./forward_entry.ts";
 
 /** Part of an entry that runs in one step. */
 export interface Segment {

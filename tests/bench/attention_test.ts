@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
 import { CoupletError } from "@couplet/kv";
 import { parseArguments } from "../../bench/arguments.ts";
-import { chooseRows, measureAttention, rowKernels } from "../../bench/attention.ts";
+import { chooseRows, measureAttention, rowKernels } from "../../bench/attention/attention.ts";
 import {
   type AttentionBench,
   attentionPanels,
   type AttentionRow,
   formatAttentionBench,
   parseAttentionBench,
-} from "../../bench/attention_results.ts";
-import { movedBytes, planRow, withTuning } from "../../bench/attention_rows.ts";
-import { formatAttentionTables } from "../../bench/attention_table.ts";
-import { modelKeys, MODELS, modelShape } from "../../bench/models.ts";
-import { profileOf } from "../../bench/profile_row.ts";
+} from "../../bench/attention/results.ts";
+import { movedBytes, planRow, withTuning } from "../../bench/attention/rows.ts";
+import { formatAttentionTables } from "../../bench/attention/table.ts";
+import { modelKeys, MODELS, modelShape } from "../../bench/measure/models.ts";
+import { profileOf } from "../../bench/attention/profile_row.ts";
 import { attentionModel } from "../../bench/onnx/model.ts";
 import { formatReport } from "../../bench/report/report.ts";
 import { BASE_LIMITS, type KernelTime, type TuningRecord } from "../../mod.ts";

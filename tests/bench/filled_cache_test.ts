@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { createFilledCache } from "../../bench/filled_cache.ts";
-import { randomCodebooks } from "../../bench/codebooks.ts";
+import { createFilledCache } from "../../bench/measure/filled_cache.ts";
+import { randomCodebooks } from "../../bench/measure/codebooks.ts";
 import { manifest } from "../../generated/manifest.ts";
-import { spreadNumber } from "../../bench/random_tensor.ts";
+import { spreadNumber } from "../../bench/measure/random_tensor.ts";
 import { BASE_LIMITS, type Cache, createCache, planCache, type PlanOptions } from "../../mod.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { rowKernels } from "../../bench/attention.ts";
-import { planRow, tuneRow, withTuning } from "../../bench/attention_rows.ts";
-import { MODELS } from "../../bench/models.ts";
-import { profileRow } from "../../bench/profile_row.ts";
+import { rowKernels } from "../../bench/attention/attention.ts";
+import { planRow, tuneRow, withTuning } from "../../bench/attention/rows.ts";
+import { MODELS } from "../../bench/measure/models.ts";
+import { profileRow } from "../../bench/attention/profile_row.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 
 const device = await requestTestDevice({ requiredFeatures: ["timestamp-query"] });

@@ -8,7 +8,7 @@ import {
   linearity,
   speedup,
   spread,
-} from "../../bench/statistics.ts";
+} from "../../bench/measure/statistics.ts";
 
 const CONTEXTS = [512, 1024, 2048, 4096, 8192, 16384, 32768];
 

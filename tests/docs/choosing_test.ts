@@ -1,7 +1,7 @@
 /** docs/choosing.md against the README's measurements and the planner. */
 import assert from "node:assert/strict";
 import { parseScheme, planCache, recordBits } from "../../mod.ts";
-import { benchKernels } from "../../bench/kernels.ts";
+import { benchKernels } from "../../bench/measure/kernels.ts";
 
 const [CHOOSING, README] = await Promise.all(
   ["docs/choosing.md", "README.md"].map((path) =>

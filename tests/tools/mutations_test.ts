@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import picomatch from "picomatch";
 import { manifest } from "../../generated/manifest.ts";
-import { testRuns } from "../../tools/mutation.ts";
+import { testRuns } from "../../tools/mutations/mutation.ts";
 import { mutate } from "../../tools/mutation_tree.ts";
-import { MUTATIONS } from "../../tools/mutations.ts";
+import { MUTATIONS } from "../../tools/mutations/mutations.ts";
 import { kernels as kmeans } from "../../generated/kmeans/kmeans.ts";
 
 const ROOT = new URL("../../", import.meta.url);

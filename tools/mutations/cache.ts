@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { inFile, type Mutation } from "../mutation.ts";
+import { inFile, type Mutation } from "./mutation.ts";
 
 /** Mutations of how sequences grow, shrink, share and are put away. */
 export const CACHE: readonly Mutation[] = [

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { inFile, type Mutation } from "../mutation.ts";
+import { inFile, type Mutation } from "./mutation.ts";
 
 /** Mutations of calibration and drift. */
 export const CALIBRATION: readonly Mutation[] = [

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { inFile, type Mutation } from "../mutation.ts";
+import { inFile, type Mutation } from "./mutation.ts";
 
 /** Mutations of what is read, written and exchanged. */
 export const FILES: readonly Mutation[] = [

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { inFile, type Mutation } from "../mutation.ts";
+import { inFile, type Mutation } from "./mutation.ts";
 
 const ATTENTION = "{attend,score,mix}_*_d64*";
 

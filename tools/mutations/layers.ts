@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { inFile, type Mutation } from "../mutation.ts";
+import { inFile, type Mutation } from "./mutation.ts";
 
 /** Mutations of how layers are laid out and recorded. */
 export const LAYERS: readonly Mutation[] = [

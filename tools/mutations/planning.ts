@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { inFile, type Mutation } from "../mutation.ts";
+import { inFile, type Mutation } from "./mutation.ts";
 
 const CHOICE = ["plan/choose_attention", "plan/plan", "plan/sizes"] as const;
 

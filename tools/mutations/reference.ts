@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { inFile, type Mutation } from "../mutation.ts";
+import { inFile, type Mutation } from "./mutation.ts";
 
 /** Mutations of `src/reference/`, `src/schemes/` and what records look like. */
 export const REFERENCE: readonly Mutation[] = [

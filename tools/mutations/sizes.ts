@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { inFile, type Mutation } from "../mutation.ts";
+import { inFile, type Mutation } from "./mutation.ts";
 
 /** Mutations of what counts tokens, pages and bytes. */
 export const SIZES: readonly Mutation[] = [

@@ -1,5 +1,5 @@
 import * as Plot from "@observablehq/plot";
-import type { Evaluation } from "../results.ts";
+import type { Evaluation } from "../figures/results.ts";
 import { methodLabels } from "./method_labels.ts";
 import { labelWidth } from "./perplexity_chart.ts";
 import type { Chart } from "./quality_chart.ts";

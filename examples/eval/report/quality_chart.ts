@@ -1,6 +1,6 @@
 import * as Plot from "@observablehq/plot";
-import type { Evaluation, MethodFigures } from "../results.ts";
-import { formatLength } from "../summary.ts";
+import type { Evaluation, MethodFigures } from "../figures/results.ts";
+import { formatLength } from "../figures/summary.ts";
 import { methodFamily, methodLabels, tiersLabel } from "./method_labels.ts";
 import { drawShape, drawSvg, SERIES, SHAPES } from "./svg.ts";
 

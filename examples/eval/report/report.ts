@@ -1,8 +1,8 @@
 import Handlebars from "handlebars";
 import { median } from "../../demo/metrics.ts";
-import type { Evaluation, QualityFigures } from "../results.ts";
-import { formatLength } from "../summary.ts";
-import { mean } from "../statistics.ts";
+import type { Evaluation, QualityFigures } from "../figures/results.ts";
+import { formatLength } from "../figures/summary.ts";
+import { mean } from "../figures/statistics.ts";
 import { errorChart } from "./error_chart.ts";
 import { methodLabels, tiersLabel } from "./method_labels.ts";
 import { perplexityChart } from "./perplexity_chart.ts";

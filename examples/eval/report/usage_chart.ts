@@ -1,5 +1,5 @@
 import * as Plot from "@observablehq/plot";
-import type { Evaluation } from "../results.ts";
+import type { Evaluation } from "../figures/results.ts";
 import type { Chart } from "./quality_chart.ts";
 import { drawShape, drawSvg, SERIES } from "./svg.ts";
 

@@ -1,7 +1,7 @@
 import type { VNode } from "preact";
 import { useState } from "preact/hooks";
 import { nearestNames } from "../../../cli/nearest.ts";
-import { kernelLines } from "../kernel_trace.ts";
+import { kernelLines } from "../trace/kernel_trace.ts";
 import { CodeLine } from "./code_line.tsx";
 import { type DiffLine, diffLines, type DiffSection, diffSections } from "./diff_rows.ts";
 import { loadHighlighter, type Token } from "./highlight.ts";

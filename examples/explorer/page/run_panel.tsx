@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { NamedKernel } from "./kernels.ts";
 import { errorParts, Problem } from "./problem.tsx";
 import { requestAdapter } from "./run/request_device.ts";
-import type { TimedRun } from "./run/run_kernel.ts";
+import type { TimedRun } from "./run/run_result.ts";
 import type { RunMessage, RunRequest } from "./run/run_messages.ts";
 import { useAsync } from "./use_async.ts";
 

@@ -1,7 +1,12 @@
 import type { KernelInfo } from "../../../mod.ts";
 import type { VNode } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { kernelLines, type KernelTrace, type LineSource, lineSources } from "../kernel_trace.ts";
+import {
+  kernelLines,
+  type KernelTrace,
+  type LineSource,
+  lineSources,
+} from "../trace/kernel_trace.ts";
 import { CodeLine, type Emphasis } from "./code_line.tsx";
 import { type Highlight, loadHighlighter, type Token } from "./highlight.ts";
 import { errorParts, Problem } from "./problem.tsx";

@@ -1,5 +1,5 @@
 /** What the build wrote beside the page. */
-import type { KernelTrace } from "../kernel_trace.ts";
+import type { KernelTrace } from "../trace/kernel_trace.ts";
 
 /** The text of all templates, by path in `templates/`. */
 export type Templates = Readonly<Record<string, string>>;

@@ -4,7 +4,7 @@ import { summarizeUsage } from "../../../examples/eval/code_usage.ts";
 import { energiesAroundMean } from "../../../examples/eval/coding_error.ts";
 import { firstDifference } from "../../../examples/eval/generation.ts";
 import { compareQuality } from "../../../examples/eval/quality.ts";
-import { mean, standardError } from "../../../examples/eval/statistics.ts";
+import { mean, standardError } from "../../../examples/eval/figures/statistics.ts";
 
 function near(found: number | null, expected: number): void {
   assert.ok(found !== null && Math.abs(found - expected) < 1e-12, `${found} is not ${expected}`);

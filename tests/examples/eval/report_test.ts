@@ -7,8 +7,8 @@ import {
   type MethodFigures,
   parseEvaluation,
   type QualityFigures,
-} from "../../../examples/eval/results.ts";
-import { formatSummary } from "../../../examples/eval/summary.ts";
+} from "../../../examples/eval/figures/results.ts";
+import { formatSummary } from "../../../examples/eval/figures/summary.ts";
 
 const LENGTHS = [512, 4096, 32768];
 

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { CoupletError } from "@couplet/kv";
 import { parseArguments } from "../../../examples/eval/arguments.ts";
 import { prepare } from "../../../examples/eval/prepare.ts";
-import { parseEvaluation, readEvaluation } from "../../../examples/eval/results.ts";
+import { parseEvaluation, readEvaluation } from "../../../examples/eval/figures/results.ts";
 
 const EVAL = fileURLToPath(new URL("../../../examples/eval/main.ts", import.meta.url));
 /** A file of fewer than 512 tokens. */

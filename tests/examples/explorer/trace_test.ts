@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { expandTable } from "../../../codegen/rows/expand.ts";
 import { kmeans, ladder, pairs, sizes } from "../../../codegen/variants.ts";
-import { kernelLines, lineSources } from "../../../examples/explorer/kernel_trace.ts";
+import { kernelLines, lineSources } from "../../../examples/explorer/trace/kernel_trace.ts";
 import { findKernel } from "../../../examples/explorer/page/kernels.ts";
-import { createTracer } from "../../../examples/explorer/trace_templates.ts";
+import { createTracer } from "../../../examples/explorer/trace/trace_templates.ts";
 import { refuses } from "../../helpers/refusals.ts";
 
 /** One head dimension has every template and partial. */

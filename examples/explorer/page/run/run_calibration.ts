@@ -1,7 +1,7 @@
 /** Runs the k-means kernels: codebooks learned on the device beside those learned on the CPU. */
 import { calibrate, type CodebookSet, type KernelInfo } from "../../../../mod.ts";
 import { seededRandom } from "../../../../src/base/random.ts";
-import type { RunOptions, RunResult } from "./run_kernel.ts";
+import type { RunOptions, RunResult } from "./run_result.ts";
 
 const TOKENS = 2048;
 const HEAD_DIM = 64;

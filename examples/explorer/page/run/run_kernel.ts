@@ -1,8 +1,8 @@
 /** Runs a kernel on a device: compiles it, checks it against the CPU reference, and times it. */
 import { type KernelInfo, parseKernelName } from "../../../../mod.ts";
-import { type Check, checkKernel } from "./check_kernel.ts";
+import { checkKernel } from "./check_kernel.ts";
 import { runCalibration } from "./run_calibration.ts";
-import { READ_TOKENS, type Times, timeWorkloads } from "./time_kernel.ts";
+import { READ_TOKENS, timeWorkloads } from "./time_kernel.ts";
 import {
   isCacheFamily,
   plannedKernels,
@@ -13,32 +13,7 @@ import {
   type Workload,
   workloadOf,
 } from "./workload.ts";
-
-/** What was timed, and how long it took. */
-export interface TimedRun {
-  readonly label: string;
-  /** Kernels that took part. */
-  readonly kernels: readonly string[];
-  readonly milliseconds: Times;
-}
-
-/** What a run found. */
-export interface RunResult {
-  readonly checks: readonly Check[];
-  /** What was timed. */
-  readonly timed: string;
-  readonly times: readonly TimedRun[];
-}
-
-/** How a run is to be. */
-export interface RunOptions {
-  /** Tokens of the sequence that is timed. */
-  readonly tokens: number;
-  /** Of the random numbers. */
-  readonly seed: number;
-  /** Told what begins. */
-  readonly onProgress: (text: string) => void;
-}
+import type { RunOptions, RunResult } from "./run_result.ts";
 
 const TIMED: Readonly<Record<Work, (workload: Workload) => string>> = {
   append: ({ stepTokens }) => `appending ${stepTokens} tokens: store, encode keys, encode values`,

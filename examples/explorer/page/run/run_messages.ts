@@ -1,6 +1,6 @@
 /** What the page and its worker say to each other. */
 import type { CoupletErrorCode, ErrorParts } from "../../../../mod.ts";
-import type { RunResult } from "./run_kernel.ts";
+import type { RunResult } from "./run_result.ts";
 
 /** What the page asks for. */
 export interface RunRequest {

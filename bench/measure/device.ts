@@ -1,10 +1,10 @@
 /** The device the suites measure on, and what must be known of the machine to read their figures. */
 import { existsSync } from "node:fs";
 import { z } from "zod";
-import { OPTIONAL_FEATURES } from "../mod.ts";
-import { describeDevice, requestAdapter, requestTestDevice } from "../tools/adapter.ts";
-import { ADAPTER_KINDS } from "../tools/adapters.ts";
-import { ROOT } from "../tools/project.ts";
+import { OPTIONAL_FEATURES } from "../../mod.ts";
+import { describeDevice, requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
+import { ADAPTER_KINDS } from "../../tools/adapters.ts";
+import { ROOT } from "../../tools/project.ts";
 
 /** Features that kernels or the clock may use, where the adapter has them. */
 const FEATURES: readonly GPUFeatureName[] = ["timestamp-query", ...OPTIONAL_FEATURES];

@@ -1,9 +1,9 @@
 /** What each kernel of a row takes. */
-import { createProfile, type KernelTime } from "../mod.ts";
-import { Profile } from "../src/cache/profile.ts";
-import { median } from "../examples/demo/metrics.ts";
-import type { AttentionRow } from "./attention_results.ts";
-import { type Place, type PlannedRow, prepareRow } from "./attention_rows.ts";
+import { createProfile, type KernelTime } from "../../mod.ts";
+import { Profile } from "../../src/cache/profile.ts";
+import { median } from "../../examples/demo/metrics.ts";
+import type { AttentionRow } from "./results.ts";
+import { type Place, type PlannedRow, prepareRow } from "./rows.ts";
 
 /** What each kernel takes of one layer's attention of one step, longest first. */
 export type RowProfile = NonNullable<AttentionRow["profile"]>;

@@ -1,5 +1,5 @@
 /** What the suites conclude from times. Pure. */
-import { median } from "../examples/demo/metrics.ts";
+import { median } from "../../examples/demo/metrics.ts";
 
 /** The middle of some samples and how far they spread. */
 export interface Spread {

@@ -1,9 +1,9 @@
 /** Runs a kernel beside the page, which stays responsive: one worker for each run. */
-import { CoupletError } from "../../../../mod.ts";
-import { findKernel, kernels } from "../kernels.ts";
-import { requestDevice } from "./request_device.ts";
-import { runKernel } from "./run_kernel.ts";
-import type { RunMessage, RunRequest } from "./run_messages.ts";
+import { CoupletError } from "../../../mod.ts";
+import { findKernel, kernels } from "./kernels.ts";
+import { requestDevice } from "./run/request_device.ts";
+import { runKernel } from "./run/run_kernel.ts";
+import type { RunMessage, RunRequest } from "./run/run_messages.ts";
 
 function tell(message: RunMessage): void {
   self.postMessage(message);

@@ -1,5 +1,5 @@
 /** Shapes of published models' attention, which the suites time. */
-import type { KeyOptions, ModelShape } from "../mod.ts";
+import type { KeyOptions, ModelShape } from "../../mod.ts";
 
 /** What the suites need of a model, as its `config.json` on Hugging Face has it. */
 export interface BenchModel {

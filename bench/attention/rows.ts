@@ -11,14 +11,14 @@ import {
   SIDES,
   tune,
   type TuningRecord,
-} from "../mod.ts";
-import { readBuffer } from "../tools/read_buffer.ts";
-import { centroidBytes } from "../src/plan/sizes.ts";
-import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
-import { createFilledCache } from "./filled_cache.ts";
-import { benchKernels } from "./kernels.ts";
-import { type BenchModel, modelKeys, modelShape } from "./models.ts";
-import { randomTensor } from "./random_tensor.ts";
+} from "../../mod.ts";
+import { readBuffer } from "../../tools/read_buffer.ts";
+import { centroidBytes } from "../../src/plan/sizes.ts";
+import type { SchemePair } from "../../examples/demo/scheme_pairs.ts";
+import { createFilledCache } from "../measure/filled_cache.ts";
+import { benchKernels } from "../measure/kernels.ts";
+import { type BenchModel, modelKeys, modelShape } from "../measure/models.ts";
+import { randomTensor } from "../measure/random_tensor.ts";
 
 /** What rows are compared at. */
 export interface Place {

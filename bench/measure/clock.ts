@@ -1,6 +1,6 @@
 /** How long a compute pass takes. */
-import { CoupletError } from "../mod.ts";
-import { median } from "../examples/demo/metrics.ts";
+import { CoupletError } from "../../mod.ts";
+import { median } from "../../examples/demo/metrics.ts";
 
 /** Records dispatches into a pass. */
 export type Work = (pass: GPUComputePassEncoder) => void;

@@ -1,11 +1,11 @@
 /** The attention suite's figures: their file, and what follows from them. */
-import { parseScheme, recordBits } from "../mod.ts";
+import { parseScheme, recordBits } from "../../mod.ts";
 import { z } from "zod";
-import type { FileSource } from "../cli/files.ts";
-import { parseJson, readJson } from "../cli/json.ts";
-import { KEY_SPACES } from "../examples/eval/methods.ts";
-import { environmentSchema } from "./device.ts";
-import { MODELS } from "./models.ts";
+import type { FileSource } from "../../cli/files.ts";
+import { parseJson, readJson } from "../../cli/json.ts";
+import { KEY_SPACES } from "../../examples/eval/figures/results.ts";
+import { environmentSchema } from "../measure/device.ts";
+import { MODELS } from "../measure/models.ts";
 import {
   breakEven,
   type Linearity,
@@ -13,7 +13,7 @@ import {
   speedup,
   type Spread,
   spread,
-} from "./statistics.ts";
+} from "../measure/statistics.ts";
 
 const count = z.int().nonnegative();
 

@@ -1,7 +1,7 @@
 /** Codebooks that only times are measured with. */
-import { type CodebookSet, layerHeads, parseScheme, type PlanOptions, SIDES } from "../mod.ts";
-import { seededRandom } from "../src/base/random.ts";
-import { toFloat16Array } from "../src/base/float16.ts";
+import { type CodebookSet, layerHeads, parseScheme, type PlanOptions, SIDES } from "../../mod.ts";
+import { seededRandom } from "../../src/base/random.ts";
+import { toFloat16Array } from "../../src/base/float16.ts";
 
 /** Channels of vectors and centroids lie within this distance of 0. */
 export const CHANNEL_RANGE = 2;

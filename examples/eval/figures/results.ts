@@ -1,9 +1,12 @@
 import { z } from "zod";
-import type { FileSource } from "../../cli/files.ts";
-import { parseJson, readJson } from "../../cli/json.ts";
-import { policySchema } from "../../cli/policy_file.ts";
-import { WEIGHTINGS } from "../llama/weighted_samples.ts";
-import { KEY_SPACES } from "./methods.ts";
+import type { FileSource } from "../../../cli/files.ts";
+import { parseJson, readJson } from "../../../cli/json.ts";
+import { policySchema } from "../../../cli/policy_file.ts";
+import { WEIGHTINGS } from "../../llama/weighted_samples.ts";
+import type { KeySpace } from "@couplet/kv";
+
+/** The spaces keys can be coded in, the preferred one first. */
+export const KEY_SPACES = ["pre-rope", "as-scored"] as const satisfies readonly KeySpace[];
 
 const count = z.int().nonnegative();
 const side = z.enum(["keys", "values"]);

@@ -1,11 +1,11 @@
 /** The kernels the suites plan with: the package's, and those that it lacks for what is measured. */
-import { expandTable } from "../codegen/rows/expand.ts";
-import { kernelInfo } from "../codegen/write/kernel_info.ts";
-import { createRenderer } from "../codegen/render/render.ts";
-import { userTable } from "../codegen/rows/user_table.ts";
-import { manifest } from "../generated/manifest.ts";
-import { templates } from "../generated/templates.ts";
-import type { KernelInfo, SchemeId } from "../mod.ts";
+import { expandTable } from "../../codegen/rows/expand.ts";
+import { kernelInfo } from "../../codegen/write/kernel_info.ts";
+import { createRenderer } from "../../codegen/render/render.ts";
+import { userTable } from "../../codegen/rows/user_table.ts";
+import { manifest } from "../../generated/manifest.ts";
+import { templates } from "../../generated/templates.ts";
+import type { KernelInfo, SchemeId } from "../../mod.ts";
 
 const names = new Set(manifest.map(({ name }) => name));
 const rendered = new Map<string, readonly KernelInfo[]>();

@@ -4,9 +4,9 @@
  * without its marks must be the kernel that is shipped.
  */
 import { CoupletError } from "@couplet/kv";
-import { createRenderer } from "../../codegen/render/render.ts";
-import type { KernelRow } from "../../codegen/kernels/kernel_row.ts";
-import { readTemplates } from "../../codegen/render/templates.ts";
+import { createRenderer } from "../../../codegen/render/render.ts";
+import type { KernelRow } from "../../../codegen/kernels/kernel_row.ts";
+import { readTemplates } from "../../../codegen/render/templates.ts";
 import { kernelLines, type KernelTrace, type LineSource } from "./kernel_trace.ts";
 
 /** What a mark says of the text behind it. */
@@ -31,7 +31,7 @@ export interface Tracer {
   trace(row: KernelRow, wgsl: string): KernelTrace;
 }
 
-const TEMPLATES = new URL("../../templates/", import.meta.url);
+const TEMPLATES = new URL("../../../templates/", import.meta.url);
 
 /** Reads `templates/`, or another folder, and marks them. */
 export function createTracer(folder: URL = TEMPLATES): Tracer {

@@ -1,5 +1,5 @@
 /** The attention suite's figures as text. */
-import { type ColumnGroup, formatTable } from "../examples/demo/table.ts";
+import { type ColumnGroup, formatTable } from "../../examples/demo/table.ts";
 import {
   type AttentionBench,
   attentionPanels,
@@ -7,10 +7,11 @@ import {
   type Panel,
   type RowFigures,
   type Series,
-} from "./attention_results.ts";
-import type { Environment } from "./device.ts";
+} from "./results.ts";
+import type { Environment } from "../measure/device.ts";
 import { formatChoices, formatProfiles } from "./kernel_table.ts";
-import { type Spread, spread } from "./statistics.ts";
+import { spread } from "../measure/statistics.ts";
+import { formatBandwidth, formatTime, halfSpread, percent } from "../measure/figures.ts";
 
 /** The figures as tables, one for each model, batch and space. */
 export function formatAttentionTables(bench: AttentionBench): string {
@@ -114,24 +115,4 @@ function refusalLines(refused: AttentionBench["refused"]): readonly string[] {
     const more = own.length > 1 ? ` and ${own.length - 1} more` : "";
     return `refused: ${first.model}, ${first.context} tokens, batch ${first.batch}${more}: ${why}`;
   });
-}
-
-/** Milliseconds, to three digits. */
-export function formatTime(milliseconds: number): string {
-  return milliseconds >= 100 ? milliseconds.toFixed(0) : milliseconds.toPrecision(3);
-}
-
-/** Half the distance of the quartiles, in percent of the median. */
-export function halfSpread({ median, low, high }: Spread): string {
-  return (100 * (high - low) / 2 / median).toFixed(0);
-}
-
-/** Gigabytes a second. */
-export function formatBandwidth({ median, low, high }: Spread): string {
-  const figure = (bytes: number) => (bytes / 1e9).toPrecision(3);
-  return `${figure(median)} GB/s (${figure(low)} to ${figure(high)})`;
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(0)} %`;
 }

@@ -1,10 +1,10 @@
 /** The attention suite: one layer's decode attention, by model, context, batch, scheme and space. */
-import { CoupletError, type KeySpace } from "../mod.ts";
-import { stepSplits } from "../src/plan/steps.ts";
-import { candidateNames } from "../src/plan/choose_attention.ts";
-import { Progress } from "../cli/progress.ts";
-import { type SchemePair, UNCOMPRESSED } from "../examples/demo/scheme_pairs.ts";
-import type { AttentionBench, AttentionRow } from "./attention_results.ts";
+import { CoupletError, type KeySpace } from "../../mod.ts";
+import { stepSplits } from "../../src/plan/steps.ts";
+import { candidateNames } from "../../src/plan/choose_attention.ts";
+import { Progress } from "../../cli/progress.ts";
+import { type SchemePair, UNCOMPRESSED } from "../../examples/demo/scheme_pairs.ts";
+import type { AttentionBench, AttentionRow } from "./results.ts";
 import {
   movedBytes,
   type Place,
@@ -15,13 +15,13 @@ import {
   type RowChoice,
   tuneRow,
   withTuning,
-} from "./attention_rows.ts";
-import { measureRoofline } from "./bandwidth.ts";
-import type { Clock } from "./clock.ts";
-import { describeEnvironment } from "./device.ts";
-import type { BenchModel } from "./models.ts";
+} from "./rows.ts";
+import { measureRoofline } from "../measure/bandwidth.ts";
+import type { Clock } from "../measure/clock.ts";
+import { describeEnvironment } from "../measure/device.ts";
+import type { BenchModel } from "../measure/models.ts";
 import { profileRow } from "./profile_row.ts";
-import { measureRounds, type Samples } from "./rounds.ts";
+import { measureRounds, type Samples } from "../measure/rounds.ts";
 
 /** What to measure. */
 export interface AttentionChoice {

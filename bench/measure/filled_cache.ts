@@ -9,10 +9,10 @@ import {
   type Profile,
   type Sequence,
   SIDES,
-} from "../mod.ts";
-import { cacheInternals } from "../src/cache/internals.ts";
-import { pageBytes } from "../src/plan/sizes.ts";
-import { ringSlots } from "../src/plan/pages.ts";
+} from "../../mod.ts";
+import { cacheInternals } from "../../src/cache/internals.ts";
+import { pageBytes } from "../../src/plan/sizes.ts";
+import { ringSlots } from "../../src/plan/pages.ts";
 import { randomCodebooks } from "./codebooks.ts";
 import { randomTensor } from "./random_tensor.ts";
 

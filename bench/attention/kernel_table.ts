@@ -1,8 +1,8 @@
 /** Which kernels rows attended with, and what each took, as text. */
-import { type Column, formatTable } from "../examples/demo/table.ts";
-import { PAGE_TOKENS } from "../mod.ts";
-import type { AttentionRow, Panel, RowFigures } from "./attention_results.ts";
-import { formatTime } from "./attention_table.ts";
+import { type Column, formatTable } from "../../examples/demo/table.ts";
+import { PAGE_TOKENS } from "../../mod.ts";
+import type { AttentionRow, Panel, RowFigures } from "./results.ts";
+import { formatTime } from "../measure/figures.ts";
 
 /** A row with its series' name. */
 interface NamedRow {

@@ -1,5 +1,5 @@
-import { median } from "../demo/metrics.ts";
-import { type Column, formatTable } from "../demo/table.ts";
+import { median } from "../../demo/metrics.ts";
+import { type Column, formatTable } from "../../demo/table.ts";
 import type { EffectiveBits, Evaluation, MethodFigures, QualityFigures } from "./results.ts";
 import { mean } from "./statistics.ts";
 
