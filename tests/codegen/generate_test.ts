@@ -16,6 +16,7 @@ import { manifest } from "../../generated/manifest.ts";
 import { BASE_WORKGROUP_BYTES } from "../../src/kernels/constants.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
+import { refuses } from "../helpers/refusals.ts";
 
 const table = { sizes, pairs, ladder, kmeans };
 const TEMPLATES = new URL("../../templates/", import.meta.url);
