@@ -68,7 +68,7 @@ function Record({ id, headDim }: { readonly id: string; readonly headDim: number
     <>
       <p>
         {describeLayout(layout)} Bits a channel: {trim(recordBits(layout, headDim))}.
-        {scheme.rotated && " Channels are those of the rotated vector."}
+        {scheme.positional && " Channels are those of the rotated vector."}
       </p>
       <RecordPicture scheme={scheme} headDim={headDim} all={all} onAll={() => setAll(true)} />
     </>
