@@ -256,7 +256,7 @@ export class Sequences {
     }
     const exactFrom = this.#exactAfter(state, length);
     const coded = codedTokens(this.#options, { length, exactFrom });
-    this.#takeBack(state, length);
+    this.#takeBack(state, length, coded);
     state.length = length;
     state.exactFrom = exactFrom;
     state.stored = Math.min(state.stored, length);
@@ -300,11 +300,21 @@ export class Sequences {
     return undefined;
   }
 
-  /** Undoes the steps that began at a length or later, as if they had never begun. */
-  #takeBack(state: SequenceState, length: number): void {
+  /**
+   * Undoes the steps that began at a length or later, as if they had never begun.
+   *
+   * @param coded Coded tokens that are to stay. Those of a step that every layer was given are needed where a later one has
+   * overwritten what is held exactly; no unfinished step has such tokens.
+   */
+  #takeBack(state: SequenceState, length: number, coded = 0): void {
     while ((state.steps.at(-1)?.start ?? -1) >= length) {
       const growth = state.steps.pop()!;
       growth.isVoid = true;
+      state.length = growth.start;
+      if (coded > growth.codedBefore) {
+        this.#settle(growth);
+        continue;
+      }
       growth.tables.forEach(({ end, copied, row }, table) => {
         const held = state.tables[table]!;
         const pool = this.pools[table]!;
@@ -317,7 +327,6 @@ export class Sequences {
         if (row !== undefined) held.staleFrom = Math.min(held.staleFrom, row.from);
       });
       state.restored ??= growth.restored;
-      state.length = growth.start;
     }
   }
 

@@ -93,38 +93,31 @@ export function sectionedLayout(
   planes: readonly [RecordSection, ...RecordSection[]],
   least = 1,
 ): RecordLayout {
-  const sizeOf = ({ per, count, bits }: RecordSection, tokens: number) =>
-    count * bits * (per === "token" ? tokens : 1);
-  const total = (per: RecordSection["per"]) =>
-    metadata.filter((one) => one.per === per).reduce((sum, one) => sum + sizeOf(one, 1), 0);
+  const sum = (per: RecordSection["per"]) =>
+    metadata.reduce((bits, one) => bits + (one.per === per ? one.count * one.bits : 0), 0);
+  const { count: codes, bits: codeBits } = planes[0];
   for (let tokens = least;; tokens *= 2) {
-    const sections: PlacedSection[] = [];
     let bit = 0;
     let used = 0;
-    const wordEnd = () => Math.ceil(bit / 32);
-    const place = (section: RecordSection) => {
-      const size = sizeOf(section, tokens);
-      if (size > 0) sections.push({ ...section, firstBit: bit });
-      bit += size;
+    const sections = [...metadata, ...planes].map((section, i) => {
+      if (i >= metadata.length) bit = 32 * Math.ceil(bit / 32);
+      const { per, count, bits } = section;
+      const size = count * bits * (per === "token" ? tokens : 1);
       used += size;
-    };
-    metadata.forEach(place);
-    const metadataWords = wordEnd();
-    for (const plane of planes) {
-      bit = wordEnd() * 32;
-      place(plane);
-    }
-    const words = wordEnd();
+      bit += size;
+      return { ...section, firstBit: bit - size };
+    });
+    const words = Math.ceil(bit / 32);
     const paddingBits = words * 32 - used;
     if (paddingBits >= MAX_PADDING * words * 32) continue;
     return {
-      sections,
-      codes: planes[0].count,
-      codeBits: planes[0].bits,
+      sections: sections.filter(({ count }) => count > 0),
+      codes,
+      codeBits,
       tokens,
       words,
-      metadata: { sharedBits: total("record"), tokenBits: total("token") },
-      metadataWords,
+      metadata: { sharedBits: sum("record"), tokenBits: sum("token") },
+      metadataWords: sections[metadata.length]!.firstBit / 32,
       paddingBits,
     };
   }

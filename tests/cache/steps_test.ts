@@ -137,6 +137,26 @@ Deno.test("Cache.truncate() comes back to a page that a fork has gone on to writ
   model.destroy();
 });
 
+Deno.test("Cache.truncate() keeps what a step had coded, where one that was given up has overwritten the exact tier", async () => {
+  for (const forked of [false, true]) {
+    const model = await CacheModel.create(device, base, "overwritten");
+    const pair = model.create();
+    await grow(model, pair, 4);
+    if (forked) model.fork(pair);
+    await model.append([{ pair, tokens: 23 }]);
+    // One layer is given tokens that reach round the ring, to the first tokens that were coded.
+    model.record(model.begin([{ pair, tokens: 49 }]), [0]);
+    model.truncate(pair, 27);
+    model.truncate(pair, 3);
+    assert.equal(model.cache.codedTokens(pair.device), 1);
+    await model.checkRecords();
+    await model.append([{ pair, tokens: 40 }]);
+    await model.checkRecords();
+    model.checkPages();
+    model.destroy();
+  }
+});
+
 Deno.test("Cache forgets tokens that were drafted, verified and rejected", async () => {
   const model = await CacheModel.create(
     device,

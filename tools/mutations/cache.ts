@@ -13,6 +13,12 @@ export const CACHE: readonly Mutation[] = [
     ["cache/host", "cache/lifecycle", "cache/steps"],
     [
       [
+        "codes-given-up-with-their-step",
+        "if (coded > growth.codedBefore) {",
+        "if (false) {",
+        { tests: ["cache/steps /had coded/"] },
+      ],
+      [
         "window-edge-later",
         "const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);",
         "const seen = Math.max(0, length + 2 - slidingWindow - tiers.sinks);",
