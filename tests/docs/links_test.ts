@@ -112,3 +112,8 @@ Deno.test("documents: the test files that they name are there", () => {
   assert.ok(named > 20, `${named} names`);
   assert.deepEqual(missing, []);
 });
+
+Deno.test("ARCHITECTURE.md tells the house in fewer than 2,500 words", () => {
+  const words = Deno.readTextFileSync(new URL("ARCHITECTURE.md", ROOT)).split(/\s+/);
+  assert.ok(words.filter((word) => word !== "").length < 2500);
+});
