@@ -106,14 +106,7 @@ export {
 } from "./src/plan/options.ts";
 export { attend, rotate, seesExactly } from "./src/checked/reference_calls.ts";
 export { inverseFrequencies } from "./src/model/rope.ts";
-export type {
-  Cache,
-  CacheInit,
-  CacheStats,
-  ReadRange,
-  Step,
-  StepEntry,
-} from "./src/cache/cache.ts";
+export type { Cache, CacheInit, CacheStats, ReadRange, Step } from "./src/cache/cache.ts";
 export { createCache } from "./src/cache/create_cache.ts";
 export type { PageStats } from "./src/cache/page_pool.ts";
 export type { NumberCounts } from "./src/cache/number_counters.ts";
@@ -173,7 +166,7 @@ export {
   type HeadDrift,
 } from "./src/calibrate/drift.ts";
 export type { LayerBuffers, PartBuffers } from "./src/cache/layer_buffers.ts";
-export type { Sequence, SequencePages } from "./src/cache/sequences.ts";
+export type { Sequence, SequencePages, StepEntry } from "./src/cache/sequences.ts";
 export type { CacheIdentity } from "./src/cache/identity.ts";
 export {
   cacheIdentity,

@@ -16,7 +16,7 @@ import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import type { SchemeId } from "../src/schemes/scheme.ts";
 import type { Side } from "../src/model/side.ts";
 import { obstacle, storageBuffers } from "../src/kernels/select.ts";
-import { kernelText } from "./family_texts.ts";
+import { kernelText } from "../codegen/kernels/kernel_texts.ts";
 import { kernelEntry } from "./kernel_entries.ts";
 
 /** One resource of a kernel's bind group. */

@@ -10,34 +10,8 @@ import {
 import { kernelSetName } from "../../src/kernels/set.ts";
 import type { Table } from "../kernels/table.ts";
 import type { KernelRow } from "../kernels/kernel_row.ts";
+import { familyText, VARIANT_TEXTS } from "../kernels/kernel_texts.ts";
 import { markdownTable } from "./markdown_table.ts";
-
-/** What kernels of a family do. */
-const PURPOSES: Readonly<Record<KernelFamily, string>> = {
-  store: "puts new keys and values into the exact tier",
-  encode: "codes tokens that leave the exact tier into records",
-  attend: "scores, softmax and values of one pair of schemes, fused",
-  score: "scores of any keys, into a buffer",
-  mix: "softmax and values of any scheme, from the scores in that buffer",
-  table: "fills tables of q.centroid for the variants that read one",
-  combine: "merges the splits of long sequences, and a learned sink",
-  copy: "copies pages and exact tiers of forked sequences",
-  restore: "puts the pages and the exact tier of a restored sequence in place",
-  page_table: "writes entries of page tables",
-  decode: "writes records back into a host's tensors",
-  load: "writes exact tokens back into a host's tensors",
-  kmeans_assign: "calibration: the nearest centroid of every sample",
-  kmeans_update: "calibration: each centroid moves to the mean of its samples",
-};
-
-/** How coded keys are read. */
-const READS: Readonly<Record<KeyVariant, string>> = {
-  rope: "keys came before the rotary embedding: gather, then rotate by position",
-  plain: "keys were coded as they are scored: gather",
-  lut: "as `plain`, by a lookup table of q.centroid in workgroup memory",
-  table: "as `lut`, with the table in a storage buffer",
-  table16: "as `table`, with entries in f16",
-};
 
 const SIZES: Readonly<Record<string, string>> = {
   d: "`d<headDim>`",
@@ -64,7 +38,7 @@ export function kernelNamesPage(rows: readonly KernelRow[], table: Table): strin
   const ofVariant = count(rows, ({ name }) => parts.get(name)!.variant);
   const ofFeature = count(rows, ({ name }) => parts.get(name)!.feature);
   const families = Object.entries(NAME_GRAMMARS) as [KernelFamily, string][];
-  const variants = Object.keys(READS) as KeyVariant[];
+  const variants = Object.keys(VARIANT_TEXTS) as KeyVariant[];
   const usedBy = (variant: KeyVariant) =>
     families.map(([family]) => family).filter((family) =>
       rows.some(({ name }) =>
@@ -100,7 +74,7 @@ ${
         SIZES[grammar.replace(/[^cd]/g, "")]!,
         grammar.includes("V") ? "always" : grammar.includes("v") ? "sometimes" : "never",
         ofFamily(family),
-        PURPOSES[family],
+        familyText(family),
       ]),
       [4],
     )
@@ -115,7 +89,7 @@ ${
       ["variant", "reads", "families", "kernels"],
       variants.map((variant) => [
         code(variant),
-        READS[variant],
+        VARIANT_TEXTS[variant],
         list(usedBy(variant).map(code)),
         ofVariant(variant),
       ]),

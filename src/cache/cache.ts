@@ -12,7 +12,7 @@ import type { CachePlan } from "../plan/plan.ts";
 import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./command_target.ts";
 import type { Side } from "../model/side.ts";
-import type { Sequence, SequencePages } from "./sequences.ts";
+import type { Sequence, SequencePages, StepEntry } from "./sequences.ts";
 import type { PageStats } from "./page_pool.ts";
 
 /** What {@linkcode createCache} needs. */
@@ -46,14 +46,6 @@ export const INIT_FIELDS: Fields<CacheInit> = {
   "profile?": having("what createProfile() gives", "beginPass"),
   "onFault?": FUNCTION,
 };
-
-/** One sequence's share of a step. */
-export interface StepEntry {
-  /** The sequence that grows. */
-  readonly sequence: Sequence;
-  /** Tokens it grows by, 1 to `capacity.appendTokens`. */
-  readonly tokens: number;
-}
 
 /** New tokens of some sequences on their way through the layers; opaque. */
 export interface Step {

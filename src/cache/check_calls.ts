@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { ReadRange, StepEntry } from "./cache.ts";
+import type { ReadRange } from "./cache.ts";
+import type { StepEntry } from "./sequences.ts";
 import {
   checkOptions,
   type Fields,

@@ -1,6 +1,6 @@
 /** The cache on a GPU: what a host may do when, and the commands that follow. */
 import { readEntries } from "./read_entries.ts";
-import type { Cache, CacheInit, CacheStats, ReadRange, Step, StepEntry } from "./cache.ts";
+import type { Cache, CacheInit, CacheStats, ReadRange, Step } from "./cache.ts";
 import { CacheCommands, type StepCut } from "./cache_commands.ts";
 import { checkBeams, checkReadRange, checkStepEntries } from "./check_calls.ts";
 import { registerInternals } from "./internals.ts";
@@ -33,6 +33,7 @@ import {
   type SequencePages,
   Sequences,
   type SequenceState,
+  type StepEntry,
   unfinishedFrom,
 } from "./sequences.ts";
 import { allBuffers, type SharedBuffers } from "./shared_buffers.ts";

@@ -1,4 +1,5 @@
 /** Checks of the bindings a host hands over. */
+import { STORAGE } from "../base/buffer_usage.ts";
 import type { TensorStrides } from "../plan/options.ts";
 import { describeValue } from "../base/describe_value.ts";
 import { raise } from "../base/raise.ts";
@@ -18,8 +19,6 @@ export type BoundTensor = HostTensor & { readonly binding: Required<GPUBufferBin
 
 /** Offsets of storage bindings are multiples of this on every device. */
 const OFFSET_ALIGNMENT = 256;
-
-const STORAGE = 0x80;
 
 /** Bytes from a tensor's first element to behind its last. */
 export function tensorBytes(

@@ -1,3 +1,4 @@
+import { COPY_DST, COPY_SRC, STORAGE, UNIFORM } from "../base/buffer_usage.ts";
 import { exactBytes, LAYER_BYTES, poolBytes, sinkBytes } from "../plan/sizes.ts";
 import { packCodebooks, sharesCodebooks } from "../codebooks/device.ts";
 import type { SideCodebook } from "../codebooks/codebook.ts";
@@ -33,9 +34,6 @@ export interface LayerBuffers {
 /** One layer's codebooks, where its schemes have any. */
 export type LayerCodebooks = Readonly<Record<Side, SideCodebook | undefined>>;
 
-const STORAGE = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
-const UNIFORM = 0x40 | 0x08; // UNIFORM | COPY_DST
-
 /** A logit whose exponential is 0 beside any other. */
 const NO_SINK = -3e38;
 
@@ -44,13 +42,13 @@ export function storageBuffer(device: GPUDevice, label: string, size: number): G
   return device.createBuffer({
     label,
     size: Math.ceil(size / 4) * 4,
-    usage: STORAGE,
+    usage: STORAGE | COPY_SRC | COPY_DST,
   });
 }
 
 /** A buffer of parameters. */
 export function uniformBuffer(device: GPUDevice, label: string, size: number): GPUBuffer {
-  return device.createBuffer({ label, size, usage: UNIFORM });
+  return device.createBuffer({ label, size, usage: UNIFORM | COPY_DST });
 }
 
 /**

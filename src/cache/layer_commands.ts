@@ -1,4 +1,5 @@
 /** Records what one layer does in a step. */
+import { tableEntries } from "../plan/sizes.ts";
 import { BoundKernel, type HostBindings, NO_HOST } from "./bound_kernel.ts";
 import type { ResolvedOptions } from "../plan/options.ts";
 import { type AttentionWay, headBlocks } from "../plan/steps.ts";
@@ -9,7 +10,6 @@ import type { LayerBuffers, PartBuffers } from "./layer_buffers.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
 import type { RestoredPart } from "./restored_content.ts";
-import { parseScheme } from "../schemes/parse_scheme.ts";
 import { type Side, SIDES } from "../model/side.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
 import type { ParameterPlace } from "./step_places.ts";
@@ -156,9 +156,8 @@ export class LayerCommands {
     // What concerns all heads at once finds all it needs in any part.
     const { parts } = this.#buffers;
     if (fill !== undefined) {
-      const { centroids, layout } = parseScheme(keys);
-      const codes = layout(shape.headDim).codes * centroids;
-      const groups = Math.ceil(codes / TABLE_LANE_ENTRIES / WORKGROUP_SIZE);
+      const entries = tableEntries(keys, shape.headDim);
+      const groups = Math.ceil(entries / TABLE_LANE_ENTRIES / WORKGROUP_SIZE);
       const table = this.#bind(fill, parts[0]!);
       table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);
     }

@@ -1,4 +1,5 @@
 /** Counts what hosts gave and binary16 could not hold: the `store` kernel on the device, read when somebody asks. */
+import { COPY_DST, MAP_READ, MODE_READ } from "../base/buffer_usage.ts";
 import { CoupletError } from "../base/errors.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import { COUNTER_BYTES } from "../plan/sizes.ts";
@@ -44,7 +45,7 @@ export class NumberCounters {
    */
   async read(): Promise<NumberCounts> {
     const label = "couplet counters";
-    const usage = 0x01 | 0x08; // MAP_READ | COPY_DST
+    const usage = MAP_READ | COPY_DST;
     const staging = this.#device.createBuffer({ label, size: COUNTER_BYTES, usage });
     const encoder = this.#device.createCommandEncoder({ label });
     encoder.copyBufferToBuffer(this.#buffer, 0, staging, 0, COUNTER_BYTES);
@@ -52,7 +53,7 @@ export class NumberCounters {
     encoder.clearBuffer(this.#buffer);
     this.#device.queue.submit([encoder.finish()]);
     try {
-      await staging.mapAsync(0x01); // READ
+      await staging.mapAsync(MODE_READ);
     } catch (cause) {
       raise(
         "lost",

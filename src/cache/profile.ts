@@ -1,4 +1,5 @@
 /** Time on the GPU by kernel, from timestamp queries. */
+import { COPY_DST, COPY_SRC, MAP_READ, MODE_READ, QUERY_RESOLVE } from "../base/buffer_usage.ts";
 import { checkOptions, DEVICE } from "../base/check_options.ts";
 import { CoupletError } from "../base/errors.ts";
 import { messageOf } from "../base/raise.ts";
@@ -23,11 +24,6 @@ export interface ProfileReport {
   /** Dispatches that found no room for their timestamps. */
   readonly missed: number;
 }
-
-const MAP_READ = 0x01;
-const COPY_SRC = 0x04;
-const COPY_DST = 0x08;
-const QUERY_RESOLVE = 0x200;
 
 /**
  * Measures a cache's dispatches. Give it to `createCache()`; every dispatch is then a pass of its own, so the sum
@@ -109,7 +105,7 @@ export class Profile {
     encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
     this.#device.queue.submit([encoder.finish()]);
     try {
-      await staging.mapAsync(1);
+      await staging.mapAsync(MODE_READ);
       return { kernels: sumUp(kernels, new BigUint64Array(staging.getMappedRange())), missed };
     } catch (cause) {
       throw new CoupletError("lost", {

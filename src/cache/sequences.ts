@@ -52,10 +52,10 @@ export interface SequenceState {
 }
 
 /** One sequence's share of a step. */
-export interface Growing {
+export interface StepEntry {
   /** The sequence that grows. */
   readonly sequence: Sequence;
-  /** Tokens it grows by. */
+  /** Tokens it grows by, 1 to `capacity.appendTokens`. */
   readonly tokens: number;
 }
 
@@ -351,7 +351,7 @@ export class Sequences {
    *
    * @returns What it does to each entry's sequence; lengths have advanced.
    */
-  grow(entries: readonly Growing[]): Growth[] {
+  grow(entries: readonly StepEntry[]): Growth[] {
     this.#check(entries);
     const progress = new StepProgress(this.#options.shape.layers);
     const growths: Growth[] = [];
@@ -439,7 +439,7 @@ export class Sequences {
     return sequence;
   }
 
-  #check(entries: readonly Growing[]): void {
+  #check(entries: readonly StepEntry[]): void {
     const what = "Cannot begin a step";
     if (entries.length === 0) raise("usage", what, "it has no entry", "Give it a sequence");
     if (entries.length > STEP_ENTRIES) {

@@ -1,11 +1,16 @@
 /** What a cache holds, counted. */
 import type { CacheStats } from "./cache.ts";
-import { centroidBytes, type LayerBytes, tokenChannels, totalBytes } from "../plan/sizes.ts";
+import {
+  centroidBytes,
+  type LayerBytes,
+  tokenBytes,
+  tokenChannels,
+  totalBytes,
+} from "../plan/sizes.ts";
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
 import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { bySide } from "../model/by_side.ts";
-import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Sequences } from "./sequences.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
 
@@ -67,10 +72,7 @@ function heldBytes(
 ): number {
   const held = pageTables.map((_, table) => sequences.codedInPool(table));
   return layers.reduce((sum, { keys, values, keyValueHeads, pageTable }) => {
-    const perToken = [keys, values].reduce((bytes, id) => {
-      const { words, tokens } = parseScheme(id).layout(shape.headDim);
-      return bytes + (words * 4) / tokens;
-    }, 0);
+    const perToken = tokenBytes(keys, shape.headDim) + tokenBytes(values, shape.headDim);
     return sum + held[pageTable]! * keyValueHeads * perToken;
   }, 0);
 }

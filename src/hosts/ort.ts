@@ -21,6 +21,7 @@
  *
  * @module
  */
+import { COPY_DST, COPY_SRC, STORAGE } from "../base/buffer_usage.ts";
 import type { Cache } from "../cache/cache.ts";
 import type { HostLayout, ResolvedOptions } from "../plan/options.ts";
 import { cacheInternals } from "../cache/internals.ts";
@@ -55,7 +56,7 @@ export interface OrtTensorClass<Tensor> {
 export type OrtLayer<Tensor = OrtTensor> = Readonly<Record<Side, Tensor>>;
 
 /** Storage, and a source and target of copies, as ONNX Runtime asks of a buffer. */
-const TENSOR_USAGE = 0x80 | 0x04 | 0x08;
+const TENSOR_USAGE = STORAGE | COPY_SRC | COPY_DST;
 
 /**
  * The layout (`io`) to plan a cache with that is to take tensors of ONNX Runtime: `[keyValueHeads][tokens][headDim]`.

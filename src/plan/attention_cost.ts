@@ -2,6 +2,7 @@
  * What one layer's attention costs, estimated: work in units whose costs were fitted to measurements, spread over as
  * many workgroups as there are. It orders the ways to attend; it does not predict a device's times (`tune()` measures them).
  */
+import { tokenBytes } from "./sizes.ts";
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
 import { defaultSplits, headBlocks, type SplitTarget, type StepSize, stepSplits } from "./steps.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
@@ -151,12 +152,6 @@ function keyWork(
   };
 }
 
-/** Bytes of one token's record. */
-function recordBytes(scheme: SchemeId, headDim: number): number {
-  const { words, tokens } = parseScheme(scheme).layout(headDim);
-  return (words * 4) / tokens;
-}
-
 /** Bytes of an entry of a table in a storage buffer: a product for each row of a block. */
 function tableEntryBytes(variant: KeyVariant): number {
   return BLOCK_ROWS * (variant === "table16" ? 2 : 4);
@@ -197,7 +192,7 @@ export function attentionWork(
   const { centroids, channels } = parseScheme(keys);
   const fill = headDim * centroids;
   // Values are mixed token by token, but as if the last tile were full, so that more tokens never cost less.
-  const bytes = recordBytes(keys, headDim) + recordBytes(values, headDim) +
+  const bytes = tokenBytes(keys, headDim) + tokenBytes(values, headDim) +
     (mix === undefined ? 0 : SCORE_BYTES);
   const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {
     products: headDim,

@@ -119,6 +119,18 @@ export function scoreBytes(options: ResolvedOptions): number {
   return stepRows(options) * rowScores(options) * 4;
 }
 
+/** Entries of a table of q.centroid: one for each centroid of each code. */
+export function tableEntries(keys: SchemeId, headDim: number): number {
+  const { centroids, layout } = parseScheme(keys);
+  return layout(headDim).codes * centroids;
+}
+
+/** Bytes of one token's codes of one KV head, metadata included. */
+export function tokenBytes(scheme: SchemeId, headDim: number): number {
+  const { words, tokens } = parseScheme(scheme).layout(headDim);
+  return (words * 4) / tokens;
+}
+
 /**
  * Bytes of a step's q.centroid tables: one for each KV head and block of query rows. The last block of an entry may be
  * incomplete.
@@ -128,9 +140,8 @@ export function tableBytes(
   { keys, keyValueHeads }: Pick<ResolvedLayer, "keys" | "keyValueHeads">,
   { tokens, entries }: StepSize,
 ): number {
-  const { centroids, layout } = parseScheme(keys);
   const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;
-  return blocks * keyValueHeads * layout(shape.headDim).codes * centroids * BLOCK_ROWS * 4;
+  return blocks * keyValueHeads * tableEntries(keys, shape.headDim) * BLOCK_ROWS * 4;
 }
 
 /** Bytes of the WGSL struct `Step`: 16 of header and 32 an entry. */

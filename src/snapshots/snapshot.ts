@@ -1,4 +1,5 @@
 /** Sequences as files, and back. */
+import { COPY_DST, MAP_READ, MODE_READ } from "../base/buffer_usage.ts";
 import type { Cache } from "../cache/cache.ts";
 import { cacheInternals } from "../cache/internals.ts";
 import { type CacheIdentity, identifyCache } from "../cache/identity.ts";
@@ -366,8 +367,12 @@ function ownWords(bytes: Uint8Array): Uint32Array<ArrayBuffer> {
 
 /** Whether a device still works. Its promise `lost` may resolve late, and writes to a lost one fail in silence. */
 async function isAlive(device: GPUDevice): Promise<boolean> {
-  const probe = device.createBuffer({ label: "couplet probe", size: 4, usage: 0x01 | 0x08 });
-  const alive = await probe.mapAsync(0x01).then(() => true, () => false);
+  const probe = device.createBuffer({
+    label: "couplet probe",
+    size: 4,
+    usage: MAP_READ | COPY_DST,
+  });
+  const alive = await probe.mapAsync(MODE_READ).then(() => true, () => false);
   probe.destroy();
   return alive;
 }
@@ -393,7 +398,7 @@ async function copyOut(
     const staging = device.createBuffer({
       label: "couplet snapshot",
       size,
-      usage: 0x01 | 0x08, // MAP_READ | COPY_DST
+      usage: MAP_READ | COPY_DST,
     });
     let at = 0;
     for (const { source, offset, size } of ranges) {
@@ -414,7 +419,7 @@ async function copyOut(
       throw deviceError(code, what, invalid.message);
     }
     // All at once: an implementation may wait a while for each.
-    await Promise.all(staged.map((staging) => staging?.mapAsync(0x01))); // READ
+    await Promise.all(staged.map((staging) => staging?.mapAsync(MODE_READ)));
     return staged.map((staging) => {
       const copy = staging?.getMappedRange().slice(0) ?? new ArrayBuffer(0);
       staging?.destroy();

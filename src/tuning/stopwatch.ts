@@ -1,4 +1,5 @@
 /** Times work on a device: by timestamps where it has them, else by the host's clock. */
+import { COPY_DST, COPY_SRC, MAP_READ, MODE_READ, QUERY_RESOLVE } from "../base/buffer_usage.ts";
 import { CoupletError } from "../base/errors.ts";
 import { messageOf } from "../base/raise.ts";
 
@@ -21,11 +22,6 @@ export interface Stopwatch {
   /** Destroys what the stopwatch allocated. */
   destroy(): void;
 }
-
-const MAP_READ = 0x01;
-const COPY_DST = 0x08;
-const QUERY_RESOLVE = 0x200;
-const COPY_SRC = 0x04;
 
 /** Bytes of the two timestamps of a pass. */
 const STAMP_BYTES = 16;
@@ -52,7 +48,7 @@ function timestamps(device: GPUDevice): Stopwatch {
       encoder.resolveQuerySet(querySet, 0, 2, resolved, 0);
       encoder.copyBufferToBuffer(resolved, 0, staging, 0, STAMP_BYTES);
       device.queue.submit([encoder.finish()]);
-      await staging.mapAsync(1).catch(lost);
+      await staging.mapAsync(MODE_READ).catch(lost);
       const [begin, end] = new BigUint64Array(staging.getMappedRange());
       const nanoseconds = Number(end! - begin!);
       staging.unmap();

@@ -268,8 +268,8 @@ export const PLANNING: readonly Mutation[] = [
       ],
       [
         "bytes-of-keys",
-        "const bytes = recordBytes(keys, headDim) + recordBytes(values, headDim) +",
-        "const bytes = recordBytes(keys, headDim) +",
+        "const bytes = tokenBytes(keys, headDim) + tokenBytes(values, headDim) +",
+        "const bytes = tokenBytes(keys, headDim) +",
       ],
     ],
   ),

@@ -1,5 +1,5 @@
 import type { VNode } from "preact";
-import { kernelText } from "../../../cli/family_texts.ts";
+import { kernelText } from "../../../codegen/kernels/kernel_texts.ts";
 import { nearestNames } from "../../../cli/nearest.ts";
 import { KernelList } from "./kernel_list.tsx";
 import { KernelView } from "./kernel_view.tsx";

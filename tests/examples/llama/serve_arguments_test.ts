@@ -4,7 +4,7 @@ import { CoupletError, planCache } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import { parseServeArguments } from "../../../examples/llama/serve_arguments.ts";
 import { serveCapacity } from "../../../examples/llama/serve_capacity.ts";
-import { type Growing, Sequences } from "../../../src/cache/sequences.ts";
+import { Sequences, type StepEntry } from "../../../src/cache/sequences.ts";
 
 Deno.test("parseServeArguments fills in defaults", () => {
   const parsed = parseServeArguments(["one", "and two"]);
@@ -101,7 +101,7 @@ Deno.test("serveCapacity suffices for any prompts, drafts rolled back included",
       // As serve() checks it.
       assert.ok(Math.min(draftTokens, tokens - 2) < appendTokens);
       const sequences = new Sequences(options);
-      const step = (entries: readonly Growing[]) => {
+      const step = (entries: readonly StepEntry[]) => {
         const growths = sequences.grow(entries);
         growths[0]!.progress.append(0);
         for (const growth of growths) {

@@ -4,8 +4,8 @@ import type {
   KernelFeature,
   KernelNameParts,
   KeyVariant,
-} from "../src/kernels/name.ts";
-import type { SchemeId } from "../src/schemes/scheme.ts";
+} from "../../src/kernels/name.ts";
+import type { SchemeId } from "../../src/schemes/scheme.ts";
 
 const FAMILIES: Readonly<Record<KernelFamily, (schemes: readonly SchemeId[]) => string>> = {
   store: () => "Puts new keys and values into the exact tier, as f16",
@@ -25,7 +25,8 @@ const FAMILIES: Readonly<Record<KernelFamily, (schemes: readonly SchemeId[]) => 
   kmeans_update: () => "Calibration: sums the samples of each centroid",
 };
 
-const VARIANTS: Readonly<Record<KeyVariant, string>> = {
+/** How each variant reads coded keys. */
+export const VARIANT_TEXTS: Readonly<Record<KeyVariant, string>> = {
   rope: "keys came before the rotary embedding, which it applies",
   plain: "keys were coded as they are scored",
   lut: "keys were coded as they are scored; it reads a table of q.centroid in workgroup memory",
@@ -39,10 +40,15 @@ const FEATURES: Readonly<Record<KernelFeature, string>> = {
   subgroups: "invocations exchange sums by subgroups",
 };
 
+/** What kernels of a family do, whatever their schemes. */
+export function familyText(family: KernelFamily): string {
+  return FAMILIES[family](["one scheme", "another"]);
+}
+
 /** One sentence on what a kernel does. */
 export function kernelText({ family, schemes, variant, feature }: KernelNameParts): string {
   // A kernel that makes a table reads none.
-  const how = variant === undefined || family === "table" ? [] : [VARIANTS[variant]];
+  const how = variant === undefined || family === "table" ? [] : [VARIANT_TEXTS[variant]];
   const using = feature === undefined ? [] : [FEATURES[feature]];
   return `${[FAMILIES[family](schemes), ...how, ...using].join("; ")}.`;
 }
