@@ -130,7 +130,7 @@ export function generate(args: readonly string[]): number {
   const types = own ? "@couplet/kv" : "../src/kernels/kernel.ts";
   if (options.only !== undefined) {
     // A part of the rows gives no whole set, and says nothing about the other files.
-    const files = emitKernels(rows, renderer);
+    const files = emitKernels(rows, renderer, types);
     const { missing, stale } = compareFiles(folder, files);
     if (options.check) {
       const different = [...missing, ...stale];

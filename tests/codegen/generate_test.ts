@@ -192,6 +192,11 @@ Deno.test("generateKernels() gives what the command writes, with the published t
   await withFolder((folder, path) => {
     assert.equal(generate(["--pair", "c4b6/c2b3", "--head-dim", "48", "--out", path]), 0);
     const files = generateKernels({ pairs: ["c4b6/c2b3"], headDims: [48] });
+    // Their reader has neither the package's table nor its templates.
+    for (const [path, text] of files) {
+      const [first] = text.split("\n");
+      assert.match(first!, /^\/\/ Generated .*@couplet\/kv\/generate.*again\.$/, path);
+    }
     assert.ok(files.has("manifest.ts") && files.has("c4b6_c2b3/c4b6_c2b3_d48.ts"));
     assert.deepEqual(compareFiles(folder, files), { missing: [], stale: [], orphaned: [] });
     return Promise.resolve();
