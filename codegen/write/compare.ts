@@ -65,9 +65,11 @@ export function writeFiles(folder: URL, wanted: GeneratedFiles): Difference {
     wanted: kind("what generateKernels() gives", (value) => value instanceof Map),
   }, { folder, wanted });
   const difference = compareFiles(folder, wanted);
-  const foreign = [...difference.stale, ...difference.orphaned].filter((name) =>
-    !MARK.test(Deno.readTextFileSync(new URL(name, folder)))
-  );
+  const foreign = [...difference.stale, ...difference.orphaned].filter((name) => {
+    const file = new URL(name, folder);
+    // What a link leads to is not the folder's own.
+    return Deno.lstatSync(file).isSymlink || !MARK.test(Deno.readTextFileSync(file));
+  });
   if (foreign.length > 0) {
     throw new CoupletError("usage", {
       what: `Cannot generate into ${folder.pathname}`,

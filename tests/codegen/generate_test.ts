@@ -121,6 +121,32 @@ Deno.test("writeFiles() touches nothing in a folder with files that were not gen
   });
 });
 
+Deno.test({
+  name: "writeFiles() follows no links in its folder",
+  ignore: Deno.build.os === "windows", // where links need a permission of their own
+  fn: async () => {
+    await withFolder(async (other) => {
+      Deno.writeTextFileSync(new URL("kept.ts", other), "// Generated elsewhere");
+      await withFolder((folder) => {
+        const wanted = new Map([["kept.ts", "// Generated"], ["c8b8/new.ts", "// Generated"]]);
+        for (const [name, target] of [["kept.ts", "kept.ts"], ["c8b8", "."]] as const) {
+          const link = new URL(name, folder);
+          Deno.symlinkSync(new URL(target, other), link);
+          assert.throws(
+            () => writeFiles(folder, wanted),
+            (error) => error instanceof CoupletError && error.message.includes(name),
+          );
+          Deno.removeSync(link);
+        }
+        return Promise.resolve();
+      });
+      assert.deepEqual([...Deno.readDirSync(other)].map(({ name }) => name), ["kept.ts"]);
+      const text = Deno.readTextFileSync(new URL("kept.ts", other));
+      assert.equal(text, "// Generated elsewhere");
+    });
+  },
+});
+
 /** Renders one row of a template of two lines. */
 function renderTemplate(text: string, context: Record<string, string>): string {
   const templates = new Map([["parts/one.hbs", "{{inner}}"], ["kernels/test.wgsl.hbs", text]]);
