@@ -37,10 +37,22 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
     : { partial: { codebookPartial: "codebook_words" }, bindings: ["codebooks"] };
 }
 
-/** What turns into the space of the codes and back, where one of the schemes has such a space. */
+/**
+ * What turns into the space of the codes and back, where one of the schemes has such a space.
+ *
+ * @throws {CoupletError} `scheme` where two have different ones: a kernel has one.
+ */
 function rotationContext(...schemes: readonly SchemeKernels[]): Context {
-  return schemes.find(({ rotation }) => rotation !== undefined)?.rotation ??
-    { rotationPartial: "rotation_none" };
+  const [rotation, ...others] = schemes.map(({ rotation }) => rotation)
+    .filter((rotation) => rotation !== undefined);
+  if (others.some((other) => JSON.stringify(other) !== JSON.stringify(rotation))) {
+    throw new CoupletError("scheme", {
+      what: "Cannot fuse attention to a pair of schemes",
+      why: "their codes lie in spaces of different rotations",
+      remedy: "Leave the pair out: keys and values then attend in a kernel each",
+    });
+  }
+  return rotation ?? { rotationPartial: "rotation_none" };
 }
 
 /** The ways a fused kernel reads keys. */

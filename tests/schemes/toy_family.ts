@@ -186,7 +186,8 @@ fn main(
 }
 `;
 
-function toyKernels(scheme: Scheme, headDim: number): SchemeKernels {
+/** The kernels of a scheme of the family. */
+export function toyKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const record = (side: string) => ({
     ...recordSizes(side, scheme, headDim),
     constantsPartial: "toy_constants",

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { generateKernels, writeFiles } from "../../codegen/generate.ts";
+import { generateKernels, registerKernels, writeFiles } from "../../codegen/generate.ts";
 import {
   type CacheOptions,
   type KernelInfo,
@@ -13,7 +13,7 @@ import {
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
 import { refuses } from "../helpers/refusals.ts";
-import { registerToy } from "./toy_family.ts";
+import { registerToy, toyKernels } from "./toy_family.ts";
 
 const toy = registerToy();
 
@@ -92,4 +92,14 @@ Deno.test("a family without codecs or kernels is refused where they are needed",
   registerScheme(other);
   refuses("scheme", () => schemeCodec(other));
   refuses("scheme", () => generateKernels({ schemes: ["other1"], headDims: [64] }));
+});
+
+Deno.test("generateKernels() refuses to fuse schemes whose codes are rotated in different ways", () => {
+  const turned = { ...toy, id: "turned1", family: "tests/turned" } as const;
+  registerScheme(turned);
+  registerKernels("tests/turned", (scheme, headDim) => ({
+    ...toyKernels(scheme, headDim),
+    rotation: { rotationPartial: "rotation_of_its_own" },
+  }), {});
+  refuses("scheme", () => generateKernels({ pairs: ["turned1/u8b8"], headDims: [64] }));
 });
