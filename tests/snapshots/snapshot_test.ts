@@ -283,9 +283,9 @@ Deno.test("snapshotSequence holds the words of coded tokens and the exact vector
   const { tensors } = readSafetensors(bytes);
   const shape = (name: string) => tensors.get(name)?.shape;
   const coded = 62 - 3 - 10;
-  // Eight tokens of 80 / 8 codes of 10 bits fill 25 words, two of 80 / 2 codes of 2 bits fill 5.
+  // Eight tokens of 80 / 8 codes of 10 bits fill 25 words, and two of 80 / 2 such codes.
   assert.deepEqual(shape("layers.0.keys.codes"), [2, Math.ceil(coded / 8) * 25]);
-  assert.deepEqual(shape("layers.0.values.codes"), [2, Math.ceil(coded / 2) * 5]);
+  assert.deepEqual(shape("layers.0.values.codes"), [2, Math.ceil(coded / 2) * 25]);
   assert.deepEqual(shape("layers.1.keys.codes"), [2, coded * 40]);
   assert.deepEqual(shape("layers.0.keys.exact"), [62, 2, 80]);
   const [head] = await deviceRecords(device, cache, sequence, 0, "keys");
