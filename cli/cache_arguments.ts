@@ -98,7 +98,8 @@ function readLimit(text: string): [keyof PlanLimits, number] {
 /**
  * The policy that the options describe.
  *
- * @throws {CoupletError} `usage` where they describe none or several; `file` and `scheme` where the policy's file is wrong.
+ * @throws {CoupletError} `usage` where they describe none or several; `file` and `scheme` where the
+ * policy's file is wrong.
  */
 export async function readPolicyArguments(
   { scheme, keys, values, policy }: PolicyArguments,

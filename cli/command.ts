@@ -1,4 +1,6 @@
-/** What every command of `couplet` is made of: its options, its examples, and what it answers with. */
+/**
+ * What every command of `couplet` is made of: its options, its examples, and what it answers with.
+ */
 import { Command } from "commander";
 import type { CoupletError } from "../src/base/errors.ts";
 import { type CommandName, SUMMARIES } from "./summaries.ts";
@@ -19,7 +21,10 @@ export interface Answer {
 export const EXIT = {
   /** Done. */
   done: 0,
-  /** It could not be done, or what was asked for is not so; the message says what, why and what to do. */
+  /**
+   * It could not be done, or what was asked for is not so; the message says what, why and what to
+   * do.
+   */
   failed: 1,
   /** The command line is wrong; nothing was done. */
   usage: 2,
@@ -45,7 +50,10 @@ export interface Host {
   readonly width: number;
   /** WebGPU, where the runtime has it. */
   readonly gpu: GPU | undefined;
-  /** The folder of the repository's checkout, with a slash at its end; absent where the package runs without one. */
+  /**
+   * The folder of the repository's checkout, with a slash at its end; absent where the package runs
+   * without one.
+   */
   readonly checkout: URL | undefined;
 }
 
@@ -81,7 +89,8 @@ export function ownName(name: CommandName): string {
 
 /** A command that only holds others. */
 export function createGroup(name: string, description: string): Command {
-  // Some of the others pass options on, which takes that those in front of their names are told apart.
+  // Some of the others pass options on, which takes that those in front of their names are told
+  // apart.
   return new Command(name).description(description).enablePositionalOptions();
 }
 

@@ -40,7 +40,8 @@ const OPTIONS = {
 /**
  * Codes 64 random tokens on a device and attends to them.
  *
- * @throws {CoupletError} `device` where the outputs are not the reference's, or the device refuses a kernel.
+ * @throws {CoupletError} `device` where the outputs are not the reference's, or the device refuses
+ * a kernel.
  */
 export async function checkDevice(device: GPUDevice): Promise<DeviceCheck> {
   const { queryHeads, keyValueHeads, headDim } = OPTIONS.shape;

@@ -19,7 +19,8 @@ export const MOST_BYTES: number = 2 ** 36;
  * What a file holds.
  *
  * @param decode Makes it of the bytes.
- * @throws {CoupletError} `file` where it cannot be read; what `decode` throws, with the file's name.
+ * @throws {CoupletError} `file` where it cannot be read; what `decode` throws, with the file's
+ * name.
  */
 export async function readFile<T>(
   path: string,
@@ -41,7 +42,8 @@ export async function readFile<T>(
 /**
  * The bytes of a file.
  *
- * @throws {CoupletError} `file` where it cannot be read, or is none: pipes may never be written to, and devices never end.
+ * @throws {CoupletError} `file` where it cannot be read, or is none: pipes may never be written to,
+ * and devices never end.
  */
 export async function readBytes(
   path: string,

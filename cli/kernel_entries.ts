@@ -4,7 +4,9 @@ import type { KernelInfo } from "../src/kernels/kernel.ts";
 import { type KernelNameParts, parseKernelName } from "../src/kernels/name.ts";
 import { kernelSetEntry, kernelSetName } from "../src/kernels/set.ts";
 
-/** The entry that holds a kernel; undefined for those that many entries hold, and for a user's own. */
+/**
+ * The entry that holds a kernel; undefined for those that many entries hold, and for a user's own.
+ */
 export function kernelEntry(kernel: KernelInfo): string | undefined {
   const parts = parseKernelName(kernel.name);
   const shared = parts.schemes.length === 0 && !parts.family.startsWith("kmeans");

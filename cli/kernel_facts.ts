@@ -58,7 +58,10 @@ export interface KernelFacts extends KernelNameParts {
   readonly name: string;
   /** What it does, in a sentence. */
   readonly does: string;
-  /** What a program imports it from; absent where all of its head dimension hold it, and for a user's own. */
+  /**
+   * What a program imports it from; absent where all of its head dimension hold it, and for a
+   * user's own.
+   */
   readonly entry?: string;
   /** Why the row is in the table. */
   readonly reason: string;
@@ -187,7 +190,10 @@ function kernelCost(
   }
 }
 
-/** Bytes of one query row's table of q.centroid: what it writes of the buffer, which has room for f32. */
+/**
+ * Bytes of one query row's table of q.centroid: what it writes of the buffer, which has room for
+ * f32.
+ */
 function tableRowBytes(scheme: SchemeId, headDim: number, variant: KeyVariant | undefined): number {
   const block = tableBytes(
     { shape: { headDim, queryHeads: BLOCK_ROWS } },

@@ -29,7 +29,10 @@ const { layers: mostLayers, queryHeads: mostHeads, headDim: mostChannels } = LAR
 const positive = z.number().positive();
 const object = z.record(z.string(), z.unknown());
 
-/** The entries that say something of attention; others are passed over. Null is "none", where an absent entry takes its default. */
+/**
+ * The entries that say something of attention; others are passed over. Null is "none", where an
+ * absent entry takes its default.
+ */
 const entries = z.object({
   model_type: z.string().min(1),
   num_hidden_layers: size.max(mostLayers).nullish(),
@@ -59,9 +62,15 @@ type Entries = z.infer<typeof entries>;
 
 /** What a `model_type` means beyond what its `config.json` spells out. */
 interface Family {
-  /** What transformers takes where an entry is absent, and therefore leaves out when it writes the file. */
+  /**
+   * What transformers takes where an entry is absent, and therefore leaves out when it writes the
+   * file.
+   */
   readonly defaults?: Partial<Entries>;
-  /** Whether a layer has the sliding window, where there are no `layer_types`; none has where absent. */
+  /**
+   * Whether a layer has the sliding window, where there are no `layer_types`; none has where
+   * absent.
+   */
   readonly slides?: (config: Entries, layer: number) => boolean;
 }
 
@@ -70,8 +79,8 @@ const lastLayers = (config: Entries, layer: number) =>
   config.use_sliding_window === true && layer >= (config.max_window_layers ?? 28);
 
 /**
- * The families that are known, by `model_type`: decoders whose layers all keep keys and values of one head dimension.
- * Defaults are those of transformers' configuration classes.
+ * The families that are known, by `model_type`: decoders whose layers all keep keys and values of
+ * one head dimension. Defaults are those of transformers' configuration classes.
  */
 const FAMILIES: Readonly<Record<string, Family>> = {
   llama: {},
@@ -126,9 +135,10 @@ export const MODEL_TYPES: readonly string[] = Object.keys(FAMILIES);
  * Reads a `config.json`. Of a model that also sees or hears, its `text_config` counts.
  *
  * @param json The parsed file.
- * @param readAs Reads it as another `model_type` than it says, for models whose attention is the same.
- * @throws {CoupletError} `file` where it is no such file, its family is unknown or cannot be served; `shape` where what
- * must be known is missing or does not fit.
+ * @param readAs Reads it as another `model_type` than it says, for models whose attention is the
+ * same.
+ * @throws {CoupletError} `file` where it is no such file, its family is unknown or cannot be
+ * served; `shape` where what must be known is missing or does not fit.
  */
 export function readModelConfig(json: unknown, readAs?: string): ModelConfig {
   const outer = object.safeParse(json);

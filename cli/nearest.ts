@@ -14,8 +14,8 @@ export function nearestNames(
 }
 
 /**
- * The end of a sentence that names those which may have been meant: `; the nearest are c4b8, c8b8`. Nothing where all
- * names differ in more than half of their characters.
+ * The end of a sentence that names those which may have been meant: `; the nearest are c4b8, c8b8`.
+ * Nothing where all names differ in more than half of their characters.
  *
  * @param among What the names are, such as "of those that have, ".
  */

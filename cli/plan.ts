@@ -128,7 +128,10 @@ function keyOptions(model: ModelConfig, space: CacheArguments["space"]): KeyOpti
   });
 }
 
-/** The plan within the limits given, or within those that it needs; and the limits to request for it. */
+/**
+ * The plan within the limits given, or within those that it needs; and the limits to request for
+ * it.
+ */
 function planWithin(options: PlanOptions, args: PlanArguments) {
   const given = readLimits(args);
   const required = requiredLimits({

@@ -15,8 +15,8 @@ export const policySchema = z.strictObject({
 const fileSchema = z.object({ name: z.string().min(1), policy: policySchema });
 
 /**
- * Reads a saved policy, `{ "name": ..., "policy": { "keys", "values", "layers" } }`. What else the file holds
- * is passed over.
+ * Reads a saved policy, `{ "name": ..., "policy": { "keys", "values", "layers" } }`. What else the
+ * file holds is passed over.
  *
  * @throws {CoupletError} `file` where it cannot be read or is no policy.
  */

@@ -1,8 +1,9 @@
 /** Text that a terminal may get, whatever files say. */
 
 /**
- * Characters that command a terminal, or turn others around: controls (of C0, C1 and DEL), directions that override those
- * of the characters, separators of lines, and halves of characters. A line's end stays, and a tab.
+ * Characters that command a terminal, or turn others around: controls (of C0, C1 and DEL),
+ * directions that override those of the characters, separators of lines, and halves of characters.
+ * A line's end stays, and a tab.
  */
 const COMMANDS = /(?![\n\t])[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
 

@@ -126,7 +126,8 @@ function settle(command: Command, host: Host): void {
     .configureHelp({ subcommandTerm: (listed) => listed.name() })
     .configureOutput({
       writeOut: host.write,
-      // Errors are printed once, by `runCommandLine`; a group of commands without one prints its help as an error.
+      // Errors are printed once, by `runCommandLine`; a group of commands without one prints its
+      // help as an error.
       writeErr: command.commands.length > 0 ? host.writeError : () => {},
       outputError: () => {},
       getOutHelpWidth: () => host.width,

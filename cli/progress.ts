@@ -79,8 +79,8 @@ const ENDING: readonly (readonly [signal: Deno.Signal, exitCode: number])[] = [
 const ENDS = ["unload", "error", "unhandledrejection"] as const;
 
 /**
- * Calls `restore` when the program ends, by an error or by a signal: a bar hides the terminal's cursor, and keeps lines
- * from wrapping.
+ * Calls `restore` when the program ends, by an error or by a signal: a bar hides the terminal's
+ * cursor, and keeps lines from wrapping.
  *
  * @returns What takes that back.
  */

@@ -9,7 +9,8 @@ import { kernels as ofPackage } from "./kernels.ts";
 /**
  * The WGSL of kernels, whole and with comments.
  *
- * The package brings its own minified: these are rendered from their templates. A user's own are as they were generated.
+ * The package brings its own minified: these are rendered from their templates. A user's own are as
+ * they were generated.
  */
 export async function readableWgsl(kernels: readonly KernelInfo[]): Promise<readonly string[]> {
   const rows = new Map(expandTable(TABLE).map((row) => [row.name, row]));

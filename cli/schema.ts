@@ -4,7 +4,10 @@ import { z } from "zod";
 /** What is wrong with a file, as far as it is told. */
 const MOST_ISSUES = 4;
 
-/** A list of one kind of thing. Unlike zod's own, it says once that something else is in it, however often it is. */
+/**
+ * A list of one kind of thing. Unlike zod's own, it says once that something else is in it, however
+ * often it is.
+ */
 export function listOf<T>(isItem: (item: unknown) => item is T, items: string): z.ZodType<T[]> {
   return z.custom<T[]>(
     (list) => Array.isArray(list) && list.every(isItem),

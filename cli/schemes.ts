@@ -8,7 +8,8 @@ import { nearestText } from "./nearest.ts";
 /**
  * Checks that a scheme exists, and gives it back.
  *
- * @throws {CoupletError} `scheme` where it does not, with the nearest ids that have kernels in the package.
+ * @throws {CoupletError} `scheme` where it does not, with the nearest ids that have kernels in the
+ * package.
  */
 export function readScheme(id: string): SchemeId {
   try {

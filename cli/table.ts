@@ -2,7 +2,8 @@
 import { printableLine } from "./printable.ts";
 
 /**
- * Rows of cells as lines, the columns two spaces apart. A line's end in a cell is shown as what it is.
+ * Rows of cells as lines, the columns two spaces apart. A line's end in a cell is shown as what it
+ * is.
  *
  * @param right Columns whose cells end together, such as numbers.
  */

@@ -1,4 +1,7 @@
-/** `deno task generate`: writes `generated/`, checks it, or generates a user's own rows into a folder. */
+/**
+ * `deno task generate`: writes `generated/`, checks it, or generates a user's own rows into a
+ * folder.
+ */
 import { Command, CommanderError } from "commander";
 import picomatch from "picomatch";
 import { resolve } from "node:path";

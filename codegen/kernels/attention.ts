@@ -53,7 +53,10 @@ export function topContext(subgroups: boolean): Context {
   return { topsPartial: `tops_${way}`, topPartial: `top_${way}` };
 }
 
-/** The pages of a tile, one by one: compilers do not unroll a loop with so much in it, and keep what it indexes in memory. */
+/**
+ * The pages of a tile, one by one: compilers do not unroll a loop with so much in it, and keep what
+ * it indexes in memory.
+ */
 export function pages(
   span: string,
   most: number,
@@ -83,7 +86,10 @@ export function tableScore(variant: KeyVariant): Context {
   };
 }
 
-/** Keys that are read as vectors, by `codedKeysPartial`, and meet the queries as they are or rotated by position. */
+/**
+ * Keys that are read as vectors, by `codedKeysPartial`, and meet the queries as they are or rotated
+ * by position.
+ */
 export function plainScore(variant: KeyVariant, span: number, codedKeysPartial: string): Context {
   return {
     ...tableScore(variant),

@@ -24,7 +24,10 @@ type Compiled = (context: unknown) => string;
  */
 export type PrepareTemplate = (template: hbs.AST.Program, file: string) => void;
 
-/** A context that reports unknown names, which Handlebars' strict mode misses in helper arguments, and remembers the used ones. */
+/**
+ * A context that reports unknown names, which Handlebars' strict mode misses in helper arguments,
+ * and remembers the used ones.
+ */
 function audited(path: string, context: object, used: Set<string>): object {
   return new Proxy(context, {
     get(target, name, receiver) {
@@ -58,8 +61,8 @@ function namesOf(path: string, context: TemplateValue): string[] {
 }
 
 /**
- * Compiles templates, after `prepare` has seen each. A template is found by its file's name, `<name>.wgsl.hbs`, and a
- * partial by its own, `<name>.hbs`, in whichever folder it lies.
+ * Compiles templates, after `prepare` has seen each. A template is found by its file's name,
+ * `<name>.wgsl.hbs`, and a partial by its own, `<name>.hbs`, in whichever folder it lies.
  *
  * @throws {CoupletError} `usage` where two files have one name.
  */

@@ -1,4 +1,7 @@
-/** The texts of `templates/`: read from the folder, or written into a module that a published package can load. */
+/**
+ * The texts of `templates/`: read from the folder, or written into a module that a published
+ * package can load.
+ */
 
 /** Path in the folder of templates (`attention/attend.wgsl.hbs`, `attention/tiles.hbs`) to text. */
 export type TemplateTexts = ReadonlyMap<string, string>;
@@ -14,7 +17,10 @@ export function readTemplates(folder: URL): TemplateTexts {
   );
 }
 
-/** The module that holds the texts. A module is cached, checked by lock files and bundled, as a folder is not. */
+/**
+ * The module that holds the texts. A module is cached, checked by lock files and bundled, as a
+ * folder is not.
+ */
 export function templatesFile(texts: TemplateTexts): string {
   const entries = [...texts].map(([path, text]) => {
     const escaped = text.replaceAll("\\", "\\\\").replaceAll("`", "\\`").replaceAll("${", "\\${");

@@ -1,4 +1,6 @@
-/** Bytes of workgroup memory a kernel declares, read off its WGSL at the default of every override. */
+/**
+ * Bytes of workgroup memory a kernel declares, read off its WGSL at the default of every override.
+ */
 
 const SIZES: Readonly<Record<string, number>> = {
   u32: 4,

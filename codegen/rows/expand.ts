@@ -17,7 +17,10 @@ import type { SchemeKernels } from "../schemes/scheme_kernels.ts";
 import { kmeansRows } from "./kmeans_rows.ts";
 import type { LadderRow, PairRow, Table } from "../kernels/table.ts";
 
-/** How the codebooks of all schemes of a kernel are read: two words at once where every centroid fills as many. */
+/**
+ * How the codebooks of all schemes of a kernel are read: two words at once where every centroid
+ * fills as many.
+ */
 function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant): {
   readonly partial: { readonly codebookPartial: string };
   readonly bindings: readonly BindingName[];

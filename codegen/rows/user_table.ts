@@ -14,7 +14,9 @@ export interface UserRows {
   readonly headDims: readonly number[];
 }
 
-/** What {@linkcode UserRows} may be; schemes and head dimensions are checked where they are used. */
+/**
+ * What {@linkcode UserRows} may be; schemes and head dimensions are checked where they are used.
+ */
 export const USER_FIELDS: Fields<UserRows> = {
   "schemes?": listOf(TEXT),
   "pairs?": listOf(TEXT),

@@ -66,7 +66,10 @@ export function codedSizes(
   return { channels, codeBits, mask: 2 ** codeBits - 1, centroids, codes: layout(headDim).codes };
 }
 
-/** What a kernel that searches for codes is told: their sizes, and as many lanes for each as leave none idle. */
+/**
+ * What a kernel that searches for codes is told: their sizes, and as many lanes for each as leave
+ * none idle.
+ */
 export function searchSizes(
   { channels, codeBits, centroids, layout }: Scheme,
   headDim: number,

@@ -1,4 +1,6 @@
-/** Kernels of coupled quantisation: codes of learned centroids, whose channels are levels of a grid. */
+/**
+ * Kernels of coupled quantisation: codes of learned centroids, whose channels are levels of a grid.
+ */
 import {
   BASE_WORKGROUP_BYTES,
   BLOCK_ROWS,
@@ -29,16 +31,24 @@ import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
 /** Entries up to which a lookup table of q.centroid takes half of the base workgroup memory. */
 const LUT_ENTRIES = BASE_WORKGROUP_BYTES / 2 / (4 * BLOCK_ROWS);
 
-/** Most channels of a key whose codes are looked up together: every head has a multiple of so many. */
+/**
+ * Most channels of a key whose codes are looked up together: every head has a multiple of so many.
+ */
 const LOOKED_UP_CHANNELS = 16;
 
-/** Codes of a key that are looked up together in a table in a buffer; compilers do not unroll a loop over more. */
+/**
+ * Codes of a key that are looked up together in a table in a buffer; compilers do not unroll a loop
+ * over more.
+ */
 const TABLE_CODES = 2;
 
 /** Levels that a kernel loads at once: four words. */
 const ROW_LEVELS = 16;
 
-/** Codes in a row, as many as `numbers` channels have: which partial reads them, and where each lies. */
+/**
+ * Codes in a row, as many as `numbers` channels have: which partial reads them, and where each
+ * lies.
+ */
 function codesContext(scheme: Scheme, numbers: number): Context {
   const { channels, codeBits } = scheme;
   const codes = Math.max(1, numbers / channels);
@@ -81,10 +91,14 @@ function gathered(scheme: Scheme, numbers: number): Context {
   };
 }
 
-/** How codes are searched by rows: each row's centroids, loaded at once, are compared with up to `rowTokens` tokens. */
+/**
+ * How codes are searched by rows: each row's centroids, loaded at once, are compared with up to
+ * `rowTokens` tokens.
+ */
 function searchedRows({ channels }: Scheme): Context {
   const rowCentroids = ROW_LEVELS / channels;
-  // A driver need not unroll a loop over as many channels as 16; over fewer it does, and such a loop is as fast.
+  // A driver need not unroll a loop over as many channels as 16; over fewer it does, and such a
+  // loop is as fast.
   const rowTokens = channels === 16 ? ENCODE_TOKENS : 1;
   const component = (index: number) => "xyzw"[index & 3]!;
   return {

@@ -25,10 +25,11 @@ const others = new Map<OtherFamily, FamilyKernels>();
 export const otherTemplates = new Map<string, string>();
 
 /**
- * Gives a family of another program or package its kernels: {@linkcode generateKernels} then takes its schemes.
+ * Gives a family of another program or package its kernels: {@linkcode generateKernels} then takes
+ * its schemes.
  *
- * @param templates Its templates and partials by path, such as `encode_ternary.wgsl.hbs` and `partials/load_ternary.hbs`.
- * A partial is found by its name, so that its name must be its own.
+ * @param templates Its templates and partials by path, such as `encode_ternary.wgsl.hbs` and
+ * `partials/load_ternary.hbs`. A partial is found by its name, so that its name must be its own.
  */
 export function registerKernels(
   family: OtherFamily,
@@ -52,7 +53,8 @@ export function registerKernels(
 /**
  * The kernels of a scheme at one head dimension.
  *
- * @throws {CoupletError} `scheme` where no family of schemes knows the id, or its family has no kernels.
+ * @throws {CoupletError} `scheme` where no family of schemes knows the id, or its family has no
+ * kernels.
  */
 export function schemeKernels(id: SchemeId, headDim: number): SchemeKernels {
   const scheme = parseScheme(id);

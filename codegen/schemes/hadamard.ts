@@ -34,7 +34,10 @@ function angleContext(rope: Rope): Context {
     : { anglePartial: "angle_rope", nearTokens: NEAR_TOKENS };
 }
 
-/** How codes are searched: each row of centroids, loaded once, is compared with a batch of `tokens` tokens. */
+/**
+ * How codes are searched: each row of centroids, loaded once, is compared with a batch of `tokens`
+ * tokens.
+ */
 function searched(channels: number, tokens: number): Context {
   const rowCentroids = channels === 1 ? 1 : ROW_HALFWORDS / channels;
   const parts = Array.from({ length: Math.ceil(channels / 4) }, (_, part) => part);
@@ -179,7 +182,8 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
         .flatMap((rope) => [encode(reason, rope), decode(reason, rope)]),
     keyVariants: ["rope", "plain"],
     keySpan: () => span,
-    // Keys' means are scored apart: page by page, or with the rotary embedding, which codes have already.
+    // Keys' means are scored apart: page by page, or with the rotary embedding, which codes have
+    // already.
     keys: (numbers, variant) => ({
       ...record("key"),
       ...loadedChunks(numbers, beside(variant === "rope" ? "mean_staged" : "mean_bytes")),

@@ -3,12 +3,17 @@ import type { BindingName } from "../../src/kernels/bindings.ts";
 import type { KeyVariant } from "../../src/kernels/name.ts";
 import type { Context, KernelRow } from "../kernels/kernel_row.ts";
 
-/** How a scheme's codebook is read: not at all, as binary16, or as levels, by one word or by two. */
+/**
+ * How a scheme's codebook is read: not at all, as binary16, or as levels, by one word or by two.
+ */
 export type CodebookReads = "none" | "halves" | "words" | "pairs";
 
 /** The kernels of one scheme at one head dimension. */
 export interface SchemeKernels {
-  /** Kernels that encode and decode: one each, and one more for keys that are coded with their rotary embedding. */
+  /**
+   * Kernels that encode and decode: one each, and one more for keys that are coded with their
+   * rotary embedding.
+   */
   codecs(reason: string): readonly KernelRow[];
   /** The ways its coded keys can be read. */
   readonly keyVariants: readonly KeyVariant[];
@@ -26,7 +31,10 @@ export interface SchemeKernels {
   score(variant: KeyVariant): Context;
   /** How coded values are mixed, and what is undone when the last of them is. */
   readonly mix: Context;
-  /** What turns queries, and sums of values, into the space of the codes and back; absent where there is none to turn. */
+  /**
+   * What turns queries, and sums of values, into the space of the codes and back; absent where
+   * there is none to turn.
+   */
   readonly rotation?: Context;
   /** What fills tables of q.centroid; absent where keys cannot be read by one. */
   table?(reason: string, variant: "table16" | undefined): KernelRow;

@@ -1,4 +1,7 @@
-/** Kernels of uniform quantisation, whose levels are evenly spaced: KIVI's, and llama.cpp's cache types. */
+/**
+ * Kernels of uniform quantisation, whose levels are evenly spaced: KIVI's, and llama.cpp's cache
+ * types.
+ */
 import { MAX_SPAN } from "../../src/kernels/constants.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { GROUP, uniformLevels } from "../../src/schemes/uniform.ts";

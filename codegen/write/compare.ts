@@ -54,7 +54,8 @@ export function writeTexts(folder: URL, names: readonly string[], wanted: Genera
 /**
  * Makes `folder` hold exactly the wanted files, writing only what differs.
  *
- * @throws {CoupletError} `usage` where it holds files that were not generated, before anything is written.
+ * @throws {CoupletError} `usage` where it holds files that were not generated, before anything is
+ * written.
  */
 export function writeFiles(folder: URL, wanted: GeneratedFiles): Difference {
   checkOptions("usage", "Cannot write generated files", {

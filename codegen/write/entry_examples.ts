@@ -1,4 +1,6 @@
-/** The examples in the documentation of entries for kernels, each a program that runs as it stands. */
+/**
+ * The examples in the documentation of entries for kernels, each a program that runs as it stands.
+ */
 import { kernelSetEntry } from "../../src/kernels/set.ts";
 
 /** What a plan takes of an entry. */

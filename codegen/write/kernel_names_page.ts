@@ -1,4 +1,7 @@
-/** `docs/kernel_names.md`: the grammar of kernel names and the kernels there are, from the code that knows both. */
+/**
+ * `docs/kernel_names.md`: the grammar of kernel names and the kernels there are, from the code that
+ * knows both.
+ */
 import {
   FEATURE_NAMES,
   type KernelFamily,

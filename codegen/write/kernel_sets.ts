@@ -1,4 +1,7 @@
-/** Divides kernels into sets that are imported together, and writes the sets' modules and the manifest. */
+/**
+ * Divides kernels into sets that are imported together, and writes the sets' modules and the
+ * manifest.
+ */
 import { CoupletError } from "../../src/base/errors.ts";
 import { type KernelNameParts, parseKernelName } from "../../src/kernels/name.ts";
 import { kernelSetEntry, kernelSetName } from "../../src/kernels/set.ts";

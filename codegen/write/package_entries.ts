@@ -1,4 +1,7 @@
-/** The package's entries for kernels, in `deno.json`: JSR takes no wildcards, so each set has a line of its own. */
+/**
+ * The package's entries for kernels, in `deno.json`: JSR takes no wildcards, so each set has a line
+ * of its own.
+ */
 import { type KernelSet, setPath } from "./kernel_sets.ts";
 
 /** Entry to module, as `exports` of `deno.json` has them. */

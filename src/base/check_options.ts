@@ -1,7 +1,7 @@
 /**
- * Options checked at every depth, by tables that say what each may be. The compiler holds a table to the interface it is of
- * ({@linkcode Fields}): a name that is missing, left over or of another type does not compile. The documentation's tables
- * are made of them.
+ * Options checked at every depth, by tables that say what each may be. The compiler holds a table
+ * to the interface it is of ({@linkcode Fields}): a name that is missing, left over or of another
+ * type does not compile. The documentation's tables are made of them.
  *
  * @module
  */
@@ -11,7 +11,10 @@ import { CoupletError, type CoupletErrorCode } from "./errors.ts";
 /** What a value may be: in words that follow "Use", and whether one is that. */
 export type Kind<T> = readonly [wanted: string, accepts: (value: unknown) => value is T];
 
-/** What each property of an object may be. One whose name ends in `?` may be absent; others than these may not be there. */
+/**
+ * What each property of an object may be. One whose name ends in `?` may be absent; others than
+ * these may not be there.
+ */
 export type Fields<T> = T extends unknown ? {
     readonly [
       K in keyof T & string as Record<never, never> extends Pick<T, K> ? `${K}?` : K

@@ -1,4 +1,7 @@
-/** What the data may be that functions are given: numbers, bytes, vectors. Engines have no use for these. */
+/**
+ * What the data may be that functions are given: numbers, bytes, vectors. Engines have no use for
+ * these.
+ */
 import { type Fields, isA, type Kind, kind, type Rule } from "./check_options.ts";
 
 /** A file's bytes. */

@@ -1,4 +1,7 @@
-/** IEEE 754 binary16 conversions, for runtimes without `Float16Array`. Rounding is to nearest even, as WGSL's `pack2x16float` does on the adapters tested. */
+/**
+ * IEEE 754 binary16 conversions, for runtimes without `Float16Array`. Rounding is to nearest even,
+ * as WGSL's `pack2x16float` does on the adapters tested.
+ */
 
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
@@ -10,8 +13,8 @@ const EXPONENT_GAP = 0x1_0000_0000_0000_0000_0000_0000_0000; // 2^112
 export const MAX_FLOAT16 = 65504;
 
 /**
- * The bits that caches keep of a value: those of the nearest binary16 number, of the largest of its sign for what lies
- * beyond that, infinities included, and of 0 for a NaN.
+ * The bits that caches keep of a value: those of the nearest binary16 number, of the largest of its
+ * sign for what lies beyond that, infinities included, and of 0 for a NaN.
  */
 export function finiteFloat16Bits(value: number): number {
   if (Number.isNaN(value)) return 0;

@@ -1,6 +1,9 @@
 /** JSON that anyone may have written. */
 
-/** How deep lists and objects may lie in each other; in the files of this library, and of models, they lie a few deep. */
+/**
+ * How deep lists and objects may lie in each other; in the files of this library, and of models,
+ * they lie a few deep.
+ */
 const DEEPEST = 64;
 
 const QUOTE = 0x22;
@@ -9,7 +12,8 @@ const OPENING: readonly number[] = [0x5b, 0x7b];
 const CLOSING: readonly number[] = [0x5d, 0x7d];
 
 /**
- * What a JSON text holds. Values of any depth are well formed, but what handles very deep ones runs out of stack.
+ * What a JSON text holds. Values of any depth are well formed, but what handles very deep ones runs
+ * out of stack.
  *
  * @throws {SyntaxError} where it is no JSON, or nests more than 64 deep.
  */

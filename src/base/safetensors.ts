@@ -1,6 +1,6 @@
 /**
- * The safetensors container (https://huggingface.co/docs/safetensors): an 8-byte little-endian header
- * length, a JSON header, and the tensors' bytes without gap or overlap.
+ * The safetensors container (https://huggingface.co/docs/safetensors): an 8-byte little-endian
+ * header length, a JSON header, and the tensors' bytes without gap or overlap.
  *
  * @module
  */
@@ -132,11 +132,11 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
 }
 
 /**
- * Writes a safetensors file. Equal content gives equal bytes, whatever the order of insertion: tensors
- * lie by falling element size, then by name, so that each is aligned to its element size.
+ * Writes a safetensors file. Equal content gives equal bytes, whatever the order of insertion:
+ * tensors lie by falling element size, then by name, so that each is aligned to its element size.
  *
- * @throws {CoupletError} `usage` where a tensor's data do not match its dtype and shape, or a name is
- * reserved or not well-formed Unicode.
+ * @throws {CoupletError} `usage` where a tensor's data do not match its dtype and shape, or a name
+ * is reserved or not well-formed Unicode.
  */
 export function writeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer> {
   checkFile(file);

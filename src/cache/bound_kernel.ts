@@ -11,7 +11,9 @@ export type HostBindings = Readonly<Partial<Record<BindingName, GPUBufferBinding
 /** No bindings that come with a dispatch. */
 export const NO_HOST: HostBindings = {};
 
-/** Bind groups that are kept for one kernel: hosts that alternate between buffers find theirs again. */
+/**
+ * Bind groups that are kept for one kernel: hosts that alternate between buffers find theirs again.
+ */
 const KEPT_GROUPS = 4;
 
 /** A bind group, and what it was made of. */
@@ -21,7 +23,10 @@ interface KeptGroup {
   readonly group: GPUBindGroup;
 }
 
-/** A kernel with the cache's own buffers. Bind groups are made once, and again only where other buffers come with a dispatch. */
+/**
+ * A kernel with the cache's own buffers. Bind groups are made once, and again only where other
+ * buffers come with a dispatch.
+ */
 export class BoundKernel {
   readonly #device: GPUDevice;
   readonly #kernel: CompiledKernel;

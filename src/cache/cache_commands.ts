@@ -1,4 +1,7 @@
-/** Records what concerns several layers at once: page tables, copies of pages, forks, restored sequences, parameters of steps. */
+/**
+ * Records what concerns several layers at once: page tables, copies of pages, forks, restored
+ * sequences, parameters of steps.
+ */
 import { BoundKernel, NO_HOST } from "./bound_kernel.ts";
 import type { ResolvedOptions } from "../plan/options.ts";
 import { pageTableStart, sequencePages } from "../plan/pages.ts";
@@ -13,10 +16,15 @@ import type { SharedBuffers } from "./shared_buffers.ts";
 import { type ParameterPlace, StepPlaces } from "./step_places.ts";
 import { type StepEntryParameters, stepParameters } from "./uniforms.ts";
 
-/** Entries of kernels that copy name places by `slot` and `start`, and `count` of them; the rest means nothing to them. */
+/**
+ * Entries of kernels that copy name places by `slot` and `start`, and `count` of them; the rest
+ * means nothing to them.
+ */
 type Units = Pick<StepEntryParameters, "slot" | "start" | "count">;
 
-/** Pages that follow one another in the pool, `index` being the first one's place in the sequence. */
+/**
+ * Pages that follow one another in the pool, `index` being the first one's place in the sequence.
+ */
 export interface PageRun {
   readonly page: number;
   readonly index: number;
@@ -40,7 +48,9 @@ export interface StepCut {
   readonly splits: readonly number[];
 }
 
-/** The commands of all layers together. Everything here runs when and where the host's encoder does. */
+/**
+ * The commands of all layers together. Everything here runs when and where the host's encoder does.
+ */
 export class CacheCommands {
   readonly layers: readonly LayerCommands[];
   readonly #options: ResolvedOptions;
@@ -107,7 +117,10 @@ export class CacheCommands {
     }
   }
 
-  /** What a step needs before its first layer: pages in tables, copies of pages, restored sequences in place. */
+  /**
+   * What a step needs before its first layer: pages in tables, copies of pages, restored sequences
+   * in place.
+   */
   prepare(recorder: Recorder, growths: readonly Growth[]): void {
     for (const { state, restored } of growths) {
       if (restored !== undefined) this.restore(recorder, state, restored, this.layers);

@@ -1,5 +1,6 @@
 /**
- * Checks of what a cache's calls are given, before anything of it is looked into. What numbers may be is the callee's to say.
+ * Checks of what a cache's calls are given, before anything of it is looked into. What numbers may
+ * be is the callee's to say.
  *
  * @module
  */

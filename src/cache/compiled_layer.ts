@@ -42,7 +42,10 @@ export interface CompiledLayer {
   readonly decode: CompiledAttention;
   readonly prefill: CompiledAttention;
   readonly combine: CompiledKernel;
-  /** What copies a page of keys, a page of values, a sequence's exact tier; for each part of the layer. */
+  /**
+   * What copies a page of keys, a page of values, a sequence's exact tier; for each part of the
+   * layer.
+   */
   readonly units: readonly CompiledUnits[];
 }
 

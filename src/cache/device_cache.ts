@@ -315,7 +315,9 @@ export class DeviceCache implements Cache {
     });
   }
 
-  /** A step's parameters. They are written once, and again where a sequence of the step has left it. */
+  /**
+   * A step's parameters. They are written once, and again where a sequence of the step has left it.
+   */
   #grid(state: StepState, live: readonly Growth[]): StepGrid {
     if (state.grid?.entries !== live.length) {
       const firsts = state.firsts.filter((_, i) => !state.growths[i]!.isVoid);
@@ -435,7 +437,10 @@ export class DeviceCache implements Cache {
     );
   }
 
-  /** Checks that a step is this cache's, that some of its tokens are still wanted, and where its commands are to go. */
+  /**
+   * Checks that a step is this cache's, that some of its tokens are still wanted, and where its
+   * commands are to go.
+   */
   #checkStep(target: CommandTarget, step: Step, layer: number): LiveStep {
     this.#checkDevice();
     this.#recorder.check(target);

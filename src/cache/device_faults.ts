@@ -1,4 +1,6 @@
-/** What goes wrong on a cache's device: its loss, which every later call meets, and lack of memory. */
+/**
+ * What goes wrong on a cache's device: its loss, which every later call meets, and lack of memory.
+ */
 import type { CacheInit } from "./cache.ts";
 import { CoupletError } from "../base/errors.ts";
 

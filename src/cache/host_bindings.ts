@@ -34,13 +34,13 @@ export function tensorBytes(
 }
 
 /**
- * A tensor with the binding that WebGPU is to get: of what the host binds, as much as a binding may have. That does not
- * depend on the tokens of a step, so that bind groups serve many.
+ * A tensor with the binding that WebGPU is to get: of what the host binds, as much as a binding may
+ * have. That does not depend on the tokens of a step, so that bind groups serve many.
  *
  * @param own Buffers of the cache, which no tensor may lie in.
  * @param most Bytes that the device binds at once; as many as there are where absent.
- * @throws {CoupletError} `usage` for a buffer that cannot be bound so, `shape` for one that is too small, `limits` where
- * the device cannot bind the tensor.
+ * @throws {CoupletError} `usage` for a buffer that cannot be bound so, `shape` for one that is too
+ * small, `limits` where the device cannot bind the tensor.
  */
 export function checkBinding(
   { name, binding, bytes }: HostTensor,

@@ -1,11 +1,17 @@
-/** What a cache's codes depend on, as text and as digests: two caches with equal identities read each other's codes. */
+/**
+ * What a cache's codes depend on, as text and as digests: two caches with equal identities read
+ * each other's codes.
+ */
 import type { ResolvedOptions } from "../plan/options.ts";
 import type { LayerPolicy } from "../schemes/policy.ts";
 import type { ModelFingerprint } from "../model/model.ts";
 import type { SideCodebook } from "../codebooks/codebook.ts";
 import { sha256 } from "../base/sha256.ts";
 
-/** What a cache's codes depend on. Capacity, the host's buffers and the choice of kernels do not count. */
+/**
+ * What a cache's codes depend on. Capacity, the host's buffers and the choice of kernels do not
+ * count.
+ */
 export interface CacheIdentity {
   /** The model, where the cache was told. */
   readonly model: ModelFingerprint | undefined;
@@ -13,7 +19,10 @@ export interface CacheIdentity {
   readonly plan: string;
   /** SHA-256 of `plan`. */
   readonly planFingerprint: string;
-  /** SHA-256 of the numbers that the cache was given: codebooks in use, in order of layer and side, and learned sinks. */
+  /**
+   * SHA-256 of the numbers that the cache was given: codebooks in use, in order of layer and side,
+   * and learned sinks.
+   */
   readonly codebookFingerprint: string;
 }
 

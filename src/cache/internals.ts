@@ -13,8 +13,9 @@ export interface CacheInternals {
   /** The host's side of a sequence. */
   state(sequence: Sequence): Readonly<SequenceState>;
   /**
-   * Creates a sequence of `length` tokens, with pages for each page table from the given one on. Its content is put in place by
-   * the first commands that need it; without any, it holds what its memory held.
+   * Creates a sequence of `length` tokens, with pages for each page table from the given one on.
+   * Its content is put in place by the first commands that need it; without any, it holds what its
+   * memory held.
    *
    * @throws {CoupletError} `capacity` where it does not fit; nothing has changed then.
    */

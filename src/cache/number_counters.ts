@@ -1,11 +1,17 @@
-/** Counts what hosts gave and binary16 could not hold: the `store` kernel on the device, read when somebody asks. */
+/**
+ * Counts what hosts gave and binary16 could not hold: the `store` kernel on the device, read when
+ * somebody asks.
+ */
 import { CoupletError } from "../base/errors.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import { COUNTER_BYTES } from "../plan/sizes.ts";
 
 /** Numbers of keys and values, of all layers together, that were not kept as they were given. */
 export interface NumberCounts {
-  /** Those beyond binary16's range, infinities included, which became its largest number of their sign, 65504 or -65504. */
+  /**
+   * Those beyond binary16's range, infinities included, which became its largest number of their
+   * sign, 65504 or -65504.
+   */
   readonly clamped: number;
   /** NaNs, which became 0. */
   readonly notNumbers: number;

@@ -13,10 +13,12 @@ export interface PageStats {
 }
 
 /**
- * Hands out the pages of a pool and counts who uses each. One page holds the same tokens in every layer.
+ * Hands out the pages of a pool and counts who uses each. One page holds the same tokens in every
+ * layer.
  *
- * A page that a sequence left for a copy of its own can be *retained*: the sequence may come back to it, should the step that
- * made the copy be taken back. Others may go on writing to it behind what is retained, but it is not handed out again.
+ * A page that a sequence left for a copy of its own can be *retained*: the sequence may come back
+ * to it, should the step that made the copy be taken back. Others may go on writing to it behind
+ * what is retained, but it is not handed out again.
  */
 export class PagePool {
   readonly #free: number[];
@@ -41,7 +43,10 @@ export class PagePool {
     };
   }
 
-  /** Whether the one user of a page may write its tokens from the given one on: nobody else needs them. */
+  /**
+   * Whether the one user of a page may write its tokens from the given one on: nobody else needs
+   * them.
+   */
   mayWrite(page: number, from: number): boolean {
     return this.#users[page] === 1 && from >= (this.#retained.get(page)?.tokens ?? 0);
   }
@@ -72,7 +77,10 @@ export class PagePool {
     for (const page of pages) this.#users[page]!++;
   }
 
-  /** Takes a user from each of the pages; those that have none left, and are not retained, are free again. */
+  /**
+   * Takes a user from each of the pages; those that have none left, and are not retained, are free
+   * again.
+   */
   give(pages: readonly number[]): void {
     for (const page of pages) {
       if (--this.#users[page]! === 0 && !this.#retained.has(page)) this.#free.push(page);

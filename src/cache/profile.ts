@@ -30,8 +30,8 @@ const COPY_DST = 0x08;
 const QUERY_RESOLVE = 0x200;
 
 /**
- * Measures a cache's dispatches. Give it to `createCache()`; every dispatch is then a pass of its own, so the sum
- * exceeds what the cache takes without a profile.
+ * Measures a cache's dispatches. Give it to `createCache()`; every dispatch is then a pass of its
+ * own, so the sum exceeds what the cache takes without a profile.
  *
  * @example Which kernels take the time
  * ```ts ignore
@@ -41,8 +41,8 @@ const QUERY_RESOLVE = 0x200;
  * for (const { kernel, nanoseconds } of (await profile.read()).kernels) console.log(kernel, nanoseconds);
  * ```
  *
- * @throws {CoupletError} `limits` where the device was requested without the feature `timestamp-query`
- * ({@linkcode requiredFeatures}).
+ * @throws {CoupletError} `limits` where the device was requested without the feature
+ * `timestamp-query` ({@linkcode requiredFeatures}).
  */
 export function createProfile(device: GPUDevice): Profile {
   checkOptions("usage", "Cannot create a profile", { device: DEVICE }, { device });
@@ -90,8 +90,8 @@ export class Profile {
   }
 
   /**
-   * Reads and forgets what was measured. Submits to the device and waits for it: submit the commands of the steps to
-   * be measured before.
+   * Reads and forgets what was measured. Submits to the device and waits for it: submit the
+   * commands of the steps to be measured before.
    *
    * @throws {CoupletError} `lost` where the device is lost.
    */

@@ -5,7 +5,10 @@ import type { CompiledKernel } from "./pipelines.ts";
 import type { Profile } from "./profile.ts";
 import { type CommandTarget, isPass } from "./command_target.ts";
 
-/** Records the dispatches of one call into the host's pass, or a pass of its own; with a profile, each into a pass of its own. */
+/**
+ * Records the dispatches of one call into the host's pass, or a pass of its own; with a profile,
+ * each into a pass of its own.
+ */
 export class Recorder {
   readonly #profile: Profile | undefined;
   readonly #offsets = new Uint32Array(1);
@@ -19,7 +22,8 @@ export class Recorder {
   /**
    * Checks where a call's commands are to go, before anything else changes.
    *
-   * @throws {CoupletError} `usage` for what takes no commands, and for a pass of the host where there is a profile.
+   * @throws {CoupletError} `usage` for what takes no commands, and for a pass of the host where
+   * there is a profile.
    */
   check(target: CommandTarget): void {
     checkTarget(target);
@@ -32,7 +36,10 @@ export class Recorder {
     );
   }
 
-  /** Records what `dispatches` dispatches; the pass ends whatever happens in it, so that the host's encoder stays usable. */
+  /**
+   * Records what `dispatches` dispatches; the pass ends whatever happens in it, so that the host's
+   * encoder stays usable.
+   */
   record(target: CommandTarget, dispatches: () => void): void {
     if (isPass(target)) this.#pass = target;
     else {

@@ -1,4 +1,7 @@
-/** The sequences of a cache on the host's side: their lengths, pages and steps. Knows nothing of the GPU. */
+/**
+ * The sequences of a cache on the host's side: their lengths, pages and steps. Knows nothing of the
+ * GPU.
+ */
 import type { ResolvedOptions } from "../plan/options.ts";
 import { firstKeptPage, poolPages, ringSlots } from "../plan/pages.ts";
 import { describeValue } from "../base/describe_value.ts";
@@ -14,7 +17,10 @@ export interface Sequence {
   readonly id: number;
 }
 
-/** Pages of a sequence in one page table: those of its coded tokens but for the oldest ones, where a sliding window has passed. */
+/**
+ * Pages of a sequence in one page table: those of its coded tokens but for the oldest ones, where a
+ * sliding window has passed.
+ */
 export interface SequencePages {
   /** Pages that came before and were given up. */
   readonly first: number;
@@ -27,8 +33,8 @@ interface PageTable {
   first: number;
   readonly pages: number[];
   /**
-   * The place in the sequence of the first page of which the device's table may say otherwise; infinite where it is up to
-   * date, or will be by what its steps record.
+   * The place in the sequence of the first page of which the device's table may say otherwise;
+   * infinite where it is up to date, or will be by what its steps record.
    */
   staleFrom: number;
 }
@@ -41,7 +47,10 @@ export interface SequenceState {
   length: number;
   /** First position, sinks apart, that is held exactly; 0 but after a rollback beyond the ring. */
   exactFrom: number;
-  /** One past the last position that some layer was given: what lies a ring before was overwritten there. */
+  /**
+   * One past the last position that some layer was given: what lies a ring before was overwritten
+   * there.
+   */
   stored: number;
   /** Its pages in each page table. */
   readonly tables: readonly PageTable[];
@@ -73,7 +82,9 @@ interface TableGrowth {
   readonly end: number;
   /** A page that others use, and the one that takes its place and its content. */
   copied?: { readonly from: number; readonly to: number };
-  /** What the device's table must say before the step's tokens are encoded; absent where it does. */
+  /**
+   * What the device's table must say before the step's tokens are encoded; absent where it does.
+   */
   row?: PageRow;
 }
 
@@ -103,7 +114,10 @@ export interface Growth {
   isVoid: boolean;
 }
 
-/** Tokens of a sequence that are coded, counted behind the sinks: those no query at its end sees exactly. */
+/**
+ * Tokens of a sequence that are coded, counted behind the sinks: those no query at its end sees
+ * exactly.
+ */
 export function codedTokens(
   { tiers, block }: Pick<ResolvedOptions, "tiers" | "block">,
   { length, exactFrom }: Pick<SequenceState, "length" | "exactFrom">,
@@ -123,7 +137,10 @@ export function unfinishedFrom({ steps }: SequenceState): number | undefined {
   return steps.find(({ progress }) => !progress.isComplete)?.start;
 }
 
-/** @throws {CoupletError} `usage`: something waits for a step of a sequence, from `start` on, to be appended. */
+/**
+ * @throws {CoupletError} `usage`: something waits for a step of a sequence, from `start` on, to be
+ * appended.
+ */
 export function refuseUnfinished(what: string, start: number, where: string): never {
   raise(
     "usage",
@@ -303,8 +320,9 @@ export class Sequences {
   /**
    * Undoes the steps that began at a length or later, as if they had never begun.
    *
-   * @param coded Coded tokens that are to stay. Those of a step that every layer was given are needed where a later one has
-   * overwritten what is held exactly; no unfinished step has such tokens.
+   * @param coded Coded tokens that are to stay. Those of a step that every layer was given are
+   * needed where a later one has overwritten what is held exactly; no unfinished step has such
+   * tokens.
    */
   #takeBack(state: SequenceState, length: number, coded = 0): void {
     while ((state.steps.at(-1)?.start ?? -1) >= length) {
@@ -346,8 +364,9 @@ export class Sequences {
   }
 
   /**
-   * Checks a step and takes the pages it needs; all of it or nothing. A page that the step writes to and another sequence uses is
-   * replaced by a fresh one, to which its content is yet to be copied.
+   * Checks a step and takes the pages it needs; all of it or nothing. A page that the step writes
+   * to and another sequence uses is replaced by a fresh one, to which its content is yet to be
+   * copied.
    *
    * @returns What it does to each entry's sequence; lengths have advanced.
    */
@@ -395,7 +414,10 @@ export class Sequences {
     state.stored = Math.max(state.stored, start + tokens);
   }
 
-  /** A step was given to every layer: the one before stands, and pages behind sliding windows are given up. */
+  /**
+   * A step was given to every layer: the one before stands, and pages behind sliding windows are
+   * given up.
+   */
   complete(growth: Growth): void {
     const { state, start, tokens } = growth;
     for (const before of state.steps.splice(0, state.steps.indexOf(growth))) this.#settle(before);
@@ -490,7 +512,9 @@ export class Sequences {
     );
   }
 
-  /** Tokens whose codes lie in the pool of a page table, each page counted once whoever shares it. */
+  /**
+   * Tokens whose codes lie in the pool of a page table, each page counted once whoever shares it.
+   */
   codedInPool(table: number): number {
     const tokens = new Map<number, number>();
     for (const state of this.#states.values()) {
@@ -505,7 +529,10 @@ export class Sequences {
   }
 }
 
-/** Gives a sequence the pages that a step needs in one page table, and notes in `own` what that takes. */
+/**
+ * Gives a sequence the pages that a step needs in one page table, and notes in `own` what that
+ * takes.
+ */
 function growTable(
   pool: PagePool,
   held: PageTable,

@@ -3,14 +3,18 @@ import { raise } from "../base/raise.ts";
 import { type Growth, unfinishedFrom } from "./sequences.ts";
 import type { StepProgress } from "./step_progress.ts";
 
-/** Steps of the same sequence that began before, as far as they can still be attended in or taken back. */
+/**
+ * Steps of the same sequence that began before, as far as they can still be attended in or taken
+ * back.
+ */
 export function stepsBefore(growth: Growth): readonly Growth[] {
   const { steps } = growth.state;
   return steps.slice(0, steps.indexOf(growth));
 }
 
 /**
- * Checks that a layer has what came before a step, and that its ring can still be taken back to what every layer has.
+ * Checks that a layer has what came before a step, and that its ring can still be taken back to
+ * what every layer has.
  *
  * @param live The step's shares that still count.
  * @param appendTokens Most tokens that one layer may be ahead of another.

@@ -12,8 +12,9 @@ export interface ParameterPlace {
 }
 
 /**
- * Places for the parameters of commands. Commands read them when they run, which may be long after they were recorded, so that no place is
- * ever used twice: a buffer that is full is followed by another, and lives as long as commands that refer to it.
+ * Places for the parameters of commands. Commands read them when they run, which may be long after
+ * they were recorded, so that no place is ever used twice: a buffer that is full is followed by
+ * another, and lives as long as commands that refer to it.
  */
 export class StepPlaces {
   readonly #device: GPUDevice;

@@ -31,7 +31,9 @@ import {
 
 export type { CalibrationSamples } from "./samples.ts";
 
-/** Layers and sides that are clustered side by side, so that the device works while results travel. */
+/**
+ * Layers and sides that are clustered side by side, so that the device works while results travel.
+ */
 const CONCURRENT_SIDES = 4;
 
 /** Bytes of samples that layers and sides in work side by side may have on the device: 128 MiB. */
@@ -51,9 +53,9 @@ interface Task {
  * Learns codebooks: weighted k-means for every layer, side, KV head and group of channels (Coupled
  * Quantization, arXiv 2405.03917 §3), with a k-means++ start.
  *
- * A codebook depends on its own samples, scheme and the seed alone, not on what else is learned in the
- * same call, and is the same in every run on the same device. Between devices, and between a device and
- * the CPU, it differs by rounding.
+ * A codebook depends on its own samples, scheme and the seed alone, not on what else is learned in
+ * the same call, and is the same in every run on the same device. Between devices, and between a
+ * device and the CPU, it differs by rounding.
  *
  * @example Calibrate one layer's keys, and keep the result
  * ```ts
@@ -74,10 +76,11 @@ interface Task {
  * console.assert(loaded.codebooks.length === 1);
  * ```
  *
- * @throws {CoupletError} before any work: `usage` for options that it does not know, where a layer and side comes twice or the seed is no
- * integer, `scheme` for an unknown scheme, `shape` where sizes do not divide, `samples` where values cannot
- * be clustered (not finite, fewer than centroids, weights zero), `kernel` where there is a device and no kernel for it.
- * On a device also `limits` and `device`.
+ * @throws {CoupletError} before any work: `usage` for options that it does not know, where a layer
+ * and side comes twice or the seed is no integer, `scheme` for an unknown scheme, `shape` where
+ * sizes do not divide, `samples` where values cannot be clustered (not finite, fewer than
+ * centroids, weights zero), `kernel` where there is a device and no kernel for it. On a device also
+ * `limits` and `device`.
  */
 export async function calibrate(options: CalibrationOptions): Promise<CodebookSet> {
   checkOptions("usage", "Cannot calibrate", calibrationFields(), options);
@@ -116,7 +119,10 @@ export async function calibrate(options: CalibrationOptions): Promise<CodebookSe
   };
 }
 
-/** What is to be learned, by layer and side. Everything that can be wrong with the input is found here. */
+/**
+ * What is to be learned, by layer and side. Everything that can be wrong with the input is found
+ * here.
+ */
 function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
   const { samples, schemes, seed } = options;
   if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(iterations) || iterations < 1) {
@@ -279,7 +285,8 @@ async function onGpu(
   const largest = Math.max(1, ...sides.flat().map(({ samples }) => samples.values.length * 4));
   const workers = Math.max(1, Math.min(CONCURRENT_SIDES, Math.floor(CONCURRENT_BYTES / largest)));
   const ends = await Promise.allSettled(Array.from({ length: workers }, worker));
-  // A worker that was stopped throws the first failure's reason, so any of them says what went wrong.
+  // A worker that was stopped throws the first failure's reason, so any of them says what went
+  // wrong.
   for (const end of ends) if (end.status === "rejected") throw end.reason;
   return codebooks.flat();
 }

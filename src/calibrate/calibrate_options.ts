@@ -26,15 +26,20 @@ export interface CalibrationOptions {
   /** Samples, one entry per layer and side. */
   readonly samples: readonly CalibrationSamples[];
   /**
-   * Which schemes to learn codebooks for: lists that all layers get, or a policy, of which each layer gets its
-   * own. Schemes that need none, such as `f16`, are passed over.
+   * Which schemes to learn codebooks for: lists that all layers get, or a policy, of which each
+   * layer gets its own. Schemes that need none, such as `f16`, are passed over.
    */
   readonly schemes: Readonly<Record<Side, readonly SchemeId[]>> | Policy;
   /** The space the keys' samples are in. */
   readonly keySpace: KeySpace;
-  /** The model the samples come from; one with value rotations folded in has a digest of its own. */
+  /**
+   * The model the samples come from; one with value rotations folded in has a digest of its own.
+   */
   readonly model: ModelFingerprint;
-  /** What becomes {@linkcode CodebookSet.valueRotations}: the samples are of a model with them folded in. */
+  /**
+   * What becomes {@linkcode CodebookSet.valueRotations}: the samples are of a model with them
+   * folded in.
+   */
   readonly valueRotations?: readonly ValueRotation[] | undefined;
   /** Reproduces the run. */
   readonly seed: number;
@@ -42,7 +47,10 @@ export interface CalibrationOptions {
   readonly source?: string;
   /** Where to calibrate. On the CPU where absent, which is slow: minutes for a small model. */
   readonly device?: GPUDevice;
-  /** Needed with `device`: the kernels of k-means, from `@couplet/kv/kernels/kmeans`, and any others. */
+  /**
+   * Needed with `device`: the kernels of k-means, from `@couplet/kv/kernels/kmeans`, and any
+   * others.
+   */
   readonly kernels?: readonly KernelInfo[];
   /** Lloyd iterations of a group, at most; 30 where absent. */
   readonly iterations?: number;

@@ -45,7 +45,9 @@ export interface HeadDrift {
 
 /** What {@linkcode checkDrift} found. */
 export interface DriftReport {
-  /** The ratio above which a head has drifted, where it also loses a hundredth of the variance more. */
+  /**
+   * The ratio above which a head has drifted, where it also loses a hundredth of the variance more.
+   */
   readonly threshold: number;
   /** Tokens compared, of the samples that had the fewest. */
   readonly tokens: number;
@@ -57,12 +59,14 @@ export interface DriftReport {
   describe(): string;
 }
 
-/** Times the calibration's error: other text of the same kind stays below, another space does not. */
+/**
+ * Times the calibration's error: other text of the same kind stays below, another space does not.
+ */
 const DEFAULT_THRESHOLD = 1.3;
 
 /**
- * A share of the variance that may be lost beyond the calibration's, whatever the ratio: large codebooks lose so
- * little of what they were learned on that a multiple of it is little, too.
+ * A share of the variance that may be lost beyond the calibration's, whatever the ratio: large
+ * codebooks lose so little of what they were learned on that a multiple of it is little, too.
  */
 const NEGLIGIBLE = 0.01;
 
@@ -73,12 +77,13 @@ const FEWEST_TOKENS = 256;
 const NAMED = 8;
 
 /**
- * Compares live keys and values with what codebooks were learned on: how much of them the codes lose now, and
- * how much they lost then. A codebook that no longer fits is the sign of another model, another space (a
- * rotation, a scale, another order of channels) or text of another kind.
+ * Compares live keys and values with what codebooks were learned on: how much of them the codes
+ * lose now, and how much they lost then. A codebook that no longer fits is the sign of another
+ * model, another space (a rotation, a scale, another order of channels) or text of another kind.
  *
- * What is compared is the mean squared error over the vectors' variance, so that vectors which all shrink or
- * grow count as drift, too. With 512 tokens of several texts, vectors like the calibration's give ratios of 0.9 to 1.25.
+ * What is compared is the mean squared error over the vectors' variance, so that vectors which all
+ * shrink or grow count as drift, too. With 512 tokens of several texts, vectors like the
+ * calibration's give ratios of 0.9 to 1.25.
  *
  * @example Guard a cache
  * ```ts
@@ -100,10 +105,12 @@ const NAMED = 8;
  * ```
  *
  * @param set The codebooks; they must know their fit, as those of `calibrate` do.
- * @param samples Live keys and values, as for `calibrate` and in the same space; weights and scales do not count.
- * @throws {CoupletError} `codebook` where the set has no codebook for a layer and side of the samples, or one
- * that is of another shape or does not know its fit; `samples` where a value is not finite or there are fewer
- * than 256 tokens; `shape` where values do not divide into tokens; `usage` for a threshold below 1.
+ * @param samples Live keys and values, as for `calibrate` and in the same space; weights and scales
+ * do not count.
+ * @throws {CoupletError} `codebook` where the set has no codebook for a layer and side of the
+ * samples, or one that is of another shape or does not know its fit; `samples` where a value is not
+ * finite or there are fewer than 256 tokens; `shape` where values do not divide into tokens;
+ * `usage` for a threshold below 1.
  */
 export function checkDrift(
   set: CodebookSet,
@@ -203,7 +210,9 @@ function compare(
   });
 }
 
-/** The share of a head's variance that its codes lose; all or nothing where the head does not vary. */
+/**
+ * The share of a head's variance that its codes lose; all or nothing where the head does not vary.
+ */
 function lostShare({ errors, variances }: CodebookFit, head: number): number {
   const error = errors[head]!;
   const variance = variances[head]!;

@@ -1,6 +1,7 @@
 /**
- * Weighted k-means on WebGPU. Assignment and update are generated kernels; the start, and the moving of
- * empty clusters, are the CPU reference's own. One run clusters all groups of one layer and side.
+ * Weighted k-means on WebGPU. Assignment and update are generated kernels; the start, and the
+ * moving of empty clusters, are the CPU reference's own. One run clusters all groups of one layer
+ * and side.
  */
 import { CoupletError } from "../base/errors.ts";
 import { WORKGROUP_SIZE } from "../kernels/constants.ts";
@@ -185,13 +186,13 @@ async function createPipeline(
 /**
  * Clusters every group of a side; one result per group.
  *
- * Equal to the CPU's {@linkcode kmeans} but for f32 arithmetic: a sample within rounding of two centroids
- * may go to the other one, from where runs may part. The tests hold the errors to 0.2 % of each other (they
- * differ by less than one part in a million as a rule), and centroids of separated clusters to a millionth
- * of their range.
+ * Equal to the CPU's {@linkcode kmeans} but for f32 arithmetic: a sample within rounding of two
+ * centroids may go to the other one, from where runs may part. The tests hold the errors to 0.2 %
+ * of each other (they differ by less than one part in a million as a rule), and centroids of
+ * separated clusters to a millionth of their range.
  *
- * @throws {CoupletError} `limits` where the device's buffers are too small, `device` where it is lost, and
- * `samples` where a group has fewer samples of positive weight than centroids.
+ * @throws {CoupletError} `limits` where the device's buffers are too small, `device` where it is
+ * lost, and `samples` where a group has fewer samples of positive weight than centroids.
  */
 export async function kmeansOnGpu(
   device: GPUDevice,

@@ -14,7 +14,9 @@ export function kmeansTableRows(channels: number): number {
   return 2 ** Math.floor(Math.log2(KMEANS_TABLE_BYTES / (16 * kmeansRowVectors(channels))));
 }
 
-/** Quads (four samples) of one invocation: as many as keep a lane's samples within 128 registers. */
+/**
+ * Quads (four samples) of one invocation: as many as keep a lane's samples within 128 registers.
+ */
 export function kmeansQuads(channels: number): number {
   return Math.min(4, 32 / channels);
 }
@@ -29,10 +31,16 @@ export function kmeansSlices(channels: number): number {
   return Math.floor(WORKGROUP_SIZE / (channels + 1));
 }
 
-/** Multiply-adds that take as long as one term of the update, which scatters: measured on a software adapter. */
+/**
+ * Multiply-adds that take as long as one term of the update, which scatters: measured on a software
+ * adapter.
+ */
 const UPDATE_COST = 140;
 
-/** Multiply-adds of an assignment to `centroids` centroids, per value of the samples: comparing takes about two. */
+/**
+ * Multiply-adds of an assignment to `centroids` centroids, per value of the samples: comparing
+ * takes about two.
+ */
 export function kmeansAssignCost(channels: number, centroids: number): number {
   return (centroids * (channels + 2)) / channels;
 }

@@ -14,8 +14,9 @@ export interface KmeansSide {
   /** Samples of a plane, padding included. */
   readonly padded: number;
   /**
-   * `[channels of all heads][padded]`: one row of samples per channel, `(value * scale - mean) / unit`.
-   * Centred, so that the kernels' arithmetic does not cancel, and near one, so that it does not overflow.
+   * `[channels of all heads][padded]`: one row of samples per channel, `(value * scale - mean) /
+   * unit`. Centred, so that the kernels' arithmetic does not cancel, and near one, so that it does
+   * not overflow.
    */
   readonly planes: Float32Array<ArrayBuffer>;
   /** `[channels of all heads]`. */

@@ -1,11 +1,13 @@
-/** What the CPU's and the GPU's Lloyd iterations have in common: when they stop, and what they give. */
+/**
+ * What the CPU's and the GPU's Lloyd iterations have in common: when they stop, and what they give.
+ */
 /** Lloyd iterations, at most, where the caller does not say. */
 export const DEFAULT_ITERATIONS = 30;
 
 /**
- * The part of its error by which an iteration must lower it for a group to go on. Many centroids settle
- * one by one, so that with them waiting longer gains little: 0.3 % of the error at 256 centroids, in half
- * again as many iterations.
+ * The part of its error by which an iteration must lower it for a group to go on. Many centroids
+ * settle one by one, so that with them waiting longer gains little: 0.3 % of the error at 256
+ * centroids, in half again as many iterations.
  */
 export function defaultTolerance(centroids: number): number {
   return centroids <= 64 ? 1e-3 : 3e-3;

@@ -13,7 +13,10 @@ export class Pace {
     this.#signal = signal;
   }
 
-  /** To be called often: gives way where it is time to, and throws the signal's reason where it was aborted. */
+  /**
+   * To be called often: gives way where it is time to, and throws the signal's reason where it was
+   * aborted.
+   */
   async pause(): Promise<void> {
     if (performance.now() - this.#last > STRETCH) {
       await new Promise((resolve) => setTimeout(resolve, 0));

@@ -5,9 +5,9 @@ const MOST_SWEEPS = 60;
 const DIAGONAL = 1e-26;
 
 /**
- * Eigenvectors of a symmetric matrix, by cyclic Jacobi rotations in float64 (Golub and Van Loan, _Matrix
- * Computations_ §8.5), by falling eigenvalue. Each vector's largest component is positive, so that equal
- * matrices give equal vectors.
+ * Eigenvectors of a symmetric matrix, by cyclic Jacobi rotations in float64 (Golub and Van Loan,
+ * _Matrix Computations_ §8.5), by falling eigenvalue. Each vector's largest component is positive,
+ * so that equal matrices give equal vectors.
  *
  * @param symmetric `[size][size]`, finite; kept as it is.
  * @returns `[size][size]`: one eigenvector a row, of length one.

@@ -1,4 +1,7 @@
-/** Channel scales for keys from the queries that score them (TaSQ, arXiv 2610.03027): no gradient is needed. */
+/**
+ * Channel scales for keys from the queries that score them (TaSQ, arXiv 2610.03027): no gradient is
+ * needed.
+ */
 import type { RopeParameters } from "../model/model.ts";
 import { checkOptions, type Fields, listOf } from "../base/check_options.ts";
 import { NUMBER, NUMBERS } from "../base/data_kinds.ts";
@@ -9,8 +12,8 @@ import { ROPE_FIELDS } from "../model/rope_options.ts";
 /** One layer's queries, and what they score. */
 export interface QueryEnergyOptions {
   /**
-   * `[tokens of all sequences][queryHeads][headDim]`: before the rotary embedding where `rope` is given, as
-   * they score keys where it is not.
+   * `[tokens of all sequences][queryHeads][headDim]`: before the rotary embedding where `rope` is
+   * given, as they score keys where it is not.
    */
   readonly queries: ArrayLike<number>;
   /** Query heads of the layer, a multiple of its KV heads. */
@@ -37,21 +40,24 @@ export function queryFields(): Fields<QueryEnergyOptions> {
   };
 }
 
-/** A channel counts for at least this part of its head's root mean square: no query may ever use it here. */
+/**
+ * A channel counts for at least this part of its head's root mean square: no query may ever use it
+ * here.
+ */
 const LEAST_SCALE = 1e-3;
 
 /**
- * The scale of keys that makes squared errors count as much as the scores they spoil: `w` with `w^2` the
- * diagonal of `M = E[R_p^T q_t q_t^T R_p]` over all pairs of a key at p and a query at t >= p, `R_p` the
- * rotation of position p and `q_t` the rotated queries of all heads that share the KV head; relative to the
- * head's mean. What becomes {@linkcode CalibrationSamples.scale}.
+ * The scale of keys that makes squared errors count as much as the scores they spoil: `w` with
+ * `w^2` the diagonal of `M = E[R_p^T q_t q_t^T R_p]` over all pairs of a key at p and a query at t
+ * >= p, `R_p` the rotation of position p and `q_t` the rotated queries of all heads that share the
+ * KV head; relative to the head's mean. What becomes {@linkcode CalibrationSamples.scale}.
  *
- * The expectation has a closed form in the sums of `q_t q_t^T` from a position on, so that its cost grows
- * with the tokens and not with their square.
+ * The expectation has a closed form in the sums of `q_t q_t^T` from a position on, so that its cost
+ * grows with the tokens and not with their square.
  *
  * @returns `[keyValueHeads][headDim]`, positive, with a mean square of about one in each head.
- * @throws {CoupletError} `shape` where the queries do not divide into heads and sequences; `samples` where
- * they are not finite or are all zero.
+ * @throws {CoupletError} `shape` where the queries do not divide into heads and sequences;
+ * `samples` where they are not finite or are all zero.
  */
 export function queryScale(options: QueryEnergyOptions): Float32Array<ArrayBuffer> {
   checkOptions("shape", WHAT, queryFields(), options);

@@ -1,16 +1,18 @@
 /**
- * Weights of samples from a file that another program wrote, such as squared gradients from PyTorch.
+ * Weights of samples from a file that another program wrote, such as squared gradients from
+ * PyTorch.
  *
  * A safetensors file with one tensor per layer and side, named `layers.<layer>.keys` or
  * `layers.<layer>.values`, of shape
  *
- * - `[tokens, keyValueHeads, headDim]`: one weight per channel, such as squared gradients of the loss,
+ * - `[tokens, keyValueHeads, headDim]`: one weight per channel, such as squared gradients of the
+ *   loss,
  * - `[tokens, keyValueHeads, groups]`: one weight per group of channels, or
  * - `[tokens, keyValueHeads]`: one weight per vector,
  *
- * F32 or F64, or BF16 or F16 (which lose small squares). Tokens lie in the samples' order. Optionally beside it
- * `layers.<layer>.<side>.scale`, `[keyValueHeads, headDim]`: what becomes {@linkcode CalibrationSamples.scale}.
- * Layers and sides without a tensor stay without weights.
+ * F32 or F64, or BF16 or F16 (which lose small squares). Tokens lie in the samples' order.
+ * Optionally beside it `layers.<layer>.<side>.scale`, `[keyValueHeads, headDim]`: what becomes
+ * {@linkcode CalibrationSamples.scale}. Layers and sides without a tensor stay without weights.
  *
  * @module
  */
@@ -43,7 +45,8 @@ const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)(\.scale)?$/;
  * Reads a file of weights. Values are checked where they are used, by `calibrate`.
  *
  * @param bytes The whole file.
- * @throws {CoupletError} `file` where the bytes are no safetensors file, or hold anything but weights.
+ * @throws {CoupletError} `file` where the bytes are no safetensors file, or hold anything but
+ * weights.
  */
 export function readWeights(bytes: Uint8Array): readonly CalibrationWeights[] {
   const found = new Map<string, CalibrationWeights>();
@@ -86,7 +89,8 @@ export function readWeights(bytes: Uint8Array): readonly CalibrationWeights[] {
 /**
  * Samples with weights from a file; those that the file says nothing of stay as they are.
  *
- * @throws {CoupletError} `shape` where weights are for other layers, heads or tokens than the samples.
+ * @throws {CoupletError} `shape` where weights are for other layers, heads or tokens than the
+ * samples.
  */
 export function withWeights(
   samples: readonly CalibrationSamples[],

@@ -1,4 +1,7 @@
-/** How codes lie in records, with arguments checked: planning and the reference ask too often for that. */
+/**
+ * How codes lie in records, with arguments checked: planning and the reference ask too often for
+ * that.
+ */
 import {
   checkOptions,
   type Kind,
@@ -20,8 +23,8 @@ const NO_METADATA: RecordMetadata = { sharedBits: 0, tokenBits: 0 };
  * The layout for `codes` codes of `codeBits` bits per token and KV head.
  *
  * @param metadata What a record has besides codes; nothing where absent.
- * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
- * unused.
+ * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or
+ * more of its words unused.
  * @throws {CoupletError} `shape` where a number is out of range.
  */
 export function recordLayout(
@@ -45,8 +48,8 @@ export function recordLayout(
  *
  * @param metadata What lies in front of the codes.
  * @param planes The codes, and other planes of their bits; each begins with a word of its own.
- * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
- * unused.
+ * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or
+ * more of its words unused.
  * @throws {CoupletError} `shape` where a section is none, or there is no plane.
  */
 export function sectionedLayout(
@@ -92,7 +95,8 @@ export function recordBits(layout: RecordLayout, headDim: number): number {
 }
 
 /**
- * Packs the codes of one KV head, as {@linkcode RecordLayout} describes. Metadata and bits past the last token are zero.
+ * Packs the codes of one KV head, as {@linkcode RecordLayout} describes. Metadata and bits past the
+ * last token are zero.
  *
  * @param codes `[tokens][layout.codes]`.
  * @returns `[recordWords(layout, tokens)]`.

@@ -1,4 +1,7 @@
-/** The reference's functions with their arguments checked; the reference itself asks too often for that. */
+/**
+ * The reference's functions with their arguments checked; the reference itself asks too often for
+ * that.
+ */
 import type { RopeParameters } from "../model/model.ts";
 import { type ExactTiers, TIER_FIELDS } from "../plan/options.ts";
 import { checkOptions, type Fields, whole } from "../base/check_options.ts";
@@ -9,10 +12,11 @@ import * as rope from "../model/rope.ts";
 import { keyFields } from "../model/key_fields.ts";
 
 /**
- * Whether a query at position `query` sees the token at position `token` exactly, rather than through
- * its codes.
+ * Whether a query at position `query` sees the token at position `token` exactly, rather than
+ * through its codes.
  *
- * @param exactFrom The first token, sinks aside, that is held exactly; above 0 only after a rollback.
+ * @param exactFrom The first token, sinks aside, that is held exactly; above 0 only after a
+ * rollback.
  * @param block Tokens that leave the window at once; those of an incomplete block are seen exactly.
  * @throws {CoupletError} `shape` where something is no number.
  */
@@ -35,8 +39,8 @@ export function seesExactly(
 }
 
 /**
- * Causal attention in float64 by definition: score, softmax, weighted mean, one query head at a time.
- * The oracle of every attention kernel.
+ * Causal attention in float64 by definition: score, softmax, weighted mean, one query head at a
+ * time. The oracle of every attention kernel.
  *
  * @throws {CoupletError} `shape` where sizes do not match or divide, or where a query has no token.
  */
@@ -47,8 +51,8 @@ export function attend(input: attention.AttentionInput): attention.AttentionResu
 }
 
 /**
- * One head's vector, rotated for its position, in float64. Channels from the rotary dimension on pass
- * through.
+ * One head's vector, rotated for its position, in float64. Channels from the rotary dimension on
+ * pass through.
  *
  * @param vector `[headDim]`, a key or a query.
  * @param position The token's position in its sequence, before `rope.positionOffset`.

@@ -15,23 +15,31 @@ export interface Codebook {
   /** Channels per head. */
   readonly headDim: number;
   /**
-   * Levels on each channel's grid, `[keyValueHeads][headDim / channels][2^codeBits][channels]`. A centroid's number is
-   * `low + level * step`; {@linkcode centroidNumbers} gives them all.
+   * Levels on each channel's grid, `[keyValueHeads][headDim / channels][2^codeBits][channels]`. A
+   * centroid's number is `low + level * step`; {@linkcode centroidNumbers} gives them all.
    */
   readonly centroids: Uint8Array<ArrayBuffer>;
-  /** binary16 bits, `[keyValueHeads][headDim][2]`: each channel's `low`, and 64 times its `step`. */
+  /**
+   * binary16 bits, `[keyValueHeads][headDim][2]`: each channel's `low`, and 64 times its `step`.
+   */
   readonly grid: Uint16Array<ArrayBuffer>;
   /**
    * Optional channel scale, `[keyValueHeads][headDim]`: encoding compares `x * scale` with
-   * `centroid * scale`, so that channels count by their importance. Centroids stay in the vector's own
-   * space, so attention needs no inverse.
+   * `centroid * scale`, so that channels count by their importance. Centroids stay in the vector's
+   * own space, so attention needs no inverse.
    */
   readonly scale?: Float32Array<ArrayBuffer>;
-  /** How well the centroids code what they were learned on; absent where they were not learned by calibration. */
+  /**
+   * How well the centroids code what they were learned on; absent where they were not learned by
+   * calibration.
+   */
   readonly fit?: CodebookFit;
 }
 
-/** How well a codebook codes some vectors. All errors count alike, whatever the calibration's weights. */
+/**
+ * How well a codebook codes some vectors. All errors count alike, whatever the calibration's
+ * weights.
+ */
 export interface CodebookFit {
   /** `[keyValueHeads]`: mean squared error per channel. */
   readonly errors: Float32Array<ArrayBuffer>;
@@ -55,8 +63,8 @@ export interface UniversalCodebook {
 export type SideCodebook = Codebook | UniversalCodebook;
 
 /**
- * An orthonormal rotation of one layer's values, head by head. A host folds it into the weights around its
- * attention, so that values reach the cache rotated.
+ * An orthonormal rotation of one layer's values, head by head. A host folds it into the weights
+ * around its attention, so that values reach the cache rotated.
  */
 export interface ValueRotation {
   /** Layer index, from 0. */
@@ -90,8 +98,9 @@ export interface CodebookSet {
   /** How the codebooks were learned. */
   readonly provenance: CalibrationProvenance;
   /**
-   * Rotations that the model has folded in, one a layer at most; absent where values are as the checkpoint
-   * makes them. {@linkcode CodebookSet.model} is the model with them, so that its digest differs.
+   * Rotations that the model has folded in, one a layer at most; absent where values are as the
+   * checkpoint makes them. {@linkcode CodebookSet.model} is the model with them, so that its digest
+   * differs.
    */
   readonly valueRotations?: readonly ValueRotation[];
   /** The codebooks, in no particular order. */

@@ -4,12 +4,18 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Scheme } from "../schemes/scheme.ts";
 import type { SideCodebook } from "./codebook.ts";
 
-/** Whether a layer's codebooks are the same as those of other layers with its schemes: no side has one of its own. */
+/**
+ * Whether a layer's codebooks are the same as those of other layers with its schemes: no side has
+ * one of its own.
+ */
 export function sharesCodebooks({ keys, values }: LayerPolicy): boolean {
   return [keys, values].every((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head");
 }
 
-/** u32 words from one KV head's codebook on the device to the next: 0 where heads have none of their own. */
+/**
+ * u32 words from one KV head's codebook on the device to the next: 0 where heads have none of their
+ * own.
+ */
 export function headCodebookWords({ codebook }: Scheme, headDim: number): number {
   return codebook?.sharedBy === "head" ? codebook.words(headDim) : 0;
 }
@@ -24,7 +30,10 @@ export interface CodebookOffsets {
   readonly valueScale: number;
 }
 
-/** Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Centroids of a definition as they are. */
+/**
+ * Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Centroids of
+ * a definition as they are.
+ */
 function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<ArrayBuffer> {
   if (codebook.grid === undefined) {
     const bytes = new Uint8Array(4 * parseScheme(codebook.scheme).codebook!.words(headDim));

@@ -66,8 +66,8 @@ export const EXPECTED_FIELDS: Fields<ExpectedCodebooks> = {
 /**
  * A set of codebooks as a file. Equal sets give equal bytes, whatever the order of their codebooks.
  *
- * @throws {CoupletError} `codebook` where a codebook does not have the shape its scheme calls for, holds a
- * value that is not finite, or comes twice.
+ * @throws {CoupletError} `codebook` where a codebook does not have the shape its scheme calls for,
+ * holds a value that is not finite, or comes twice.
  */
 export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
   checkOptions("codebook", "Cannot write a codebook file", { set: setKind() }, { set });
@@ -139,8 +139,9 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
  *
  * @param bytes The whole file.
  * @param expected What the codebooks must be for; whatever is given is checked.
- * @throws {CoupletError} `usage` for an expectation that it does not know; `file` where the bytes are damaged or no codebook file; `codebook` where they are one
- * of another version, model, key space or shape.
+ * @throws {CoupletError} `usage` for an expectation that it does not know; `file` where the bytes
+ * are damaged or no codebook file; `codebook` where they are one of another version, model, key
+ * space or shape.
  */
 export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks = {}): CodebookSet {
   checkOptions("usage", "Cannot use the codebook file", EXPECTED_FIELDS, expected);
@@ -215,7 +216,9 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
 const GRID_SUFFIX = ".grid";
 const SCALE_SUFFIX = ".scale";
 
-/** What the tensor of a codebook's fit adds to it: `[2, heads]`, mean squared errors and variances. */
+/**
+ * What the tensor of a codebook's fit adds to it: `[2, heads]`, mean squared errors and variances.
+ */
 const FIT_SUFFIX = ".fit";
 
 /** What stands for the scheme in the name of a rotation. */
@@ -224,7 +227,10 @@ const ROTATION = "rotation";
 /** `layers.<layer>.<side>.<scheme>`, or `layers.<layer>.values.rotation`. */
 const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)\.([a-z0-9]+)$/;
 
-/** How far sums of products of a rotation's axes may be from those of an orthonormal basis: float32's rounding. */
+/**
+ * How far sums of products of a rotation's axes may be from those of an orthonormal basis:
+ * float32's rounding.
+ */
 const MOST_SKEW = 1e-4;
 
 /** Vectors that a rotation is tried on. */
@@ -263,10 +269,12 @@ function parseRotation(
 }
 
 /**
- * Checks that a rotation is one, and of the layer's shape: anything else would change what the model computes.
+ * Checks that a rotation is one, and of the layer's shape: anything else would change what the
+ * model computes.
  *
- * Products of all pairs of axes would be cubic in the head dimension. A vector of random signs that is turned there and
- * back differs from itself in at least every other try by any product that is off.
+ * Products of all pairs of axes would be cubic in the head dimension. A vector of random signs that
+ * is turned there and back differs from itself in at least every other try by any product that is
+ * off.
  */
 function checkRotation(rotation: ValueRotation, beside: readonly Codebook[] = []): void {
   const { keyValueHeads, headDim, axes } = rotation;
@@ -362,7 +370,10 @@ function parseFit(data: Uint8Array, keyValueHeads: number): CodebookFit {
   return { errors: fit.slice(0, keyValueHeads), variances: fit.slice(keyValueHeads) };
 }
 
-/** Checks the sizes of a codebook's parts. Those that are read from a file have them by their tensors' shapes. */
+/**
+ * Checks the sizes of a codebook's parts. Those that are read from a file have them by their
+ * tensors' shapes.
+ */
 function checkSizes(codebook: Codebook): void {
   const { scheme, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
   const channels = keyValueHeads * headDim;
@@ -458,7 +469,9 @@ function littleEndian(values: Uint16Array | Float32Array): Uint8Array<ArrayBuffe
   return new Uint8Array(view.buffer);
 }
 
-/** Copies, because tensors need not be aligned. Whatever runs WebGPU is little-endian, as files are. */
+/**
+ * Copies, because tensors need not be aligned. Whatever runs WebGPU is little-endian, as files are.
+ */
 function floats(bytes: Uint8Array): Float32Array<ArrayBuffer> {
   return new Float32Array(new Uint8Array(bytes).buffer);
 }

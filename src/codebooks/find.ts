@@ -25,7 +25,8 @@ export const CODEBOOKS: Kind<CodebookSet> = kind(
 );
 
 /**
- * Checks that a set of codebooks was learned on the keys and values a cache will get, and on its model.
+ * Checks that a set of codebooks was learned on the keys and values a cache will get, and on its
+ * model.
  *
  * @throws {CoupletError} `codebook` where it was not.
  */
@@ -113,8 +114,8 @@ function codebookOf(set: CodebookSet, layer: number, side: Side, scheme: SchemeI
 }
 
 /**
- * The codebook a cache needs for one layer and side, or undefined where the scheme has none. A universal one is made
- * from its definition.
+ * The codebook a cache needs for one layer and side, or undefined where the scheme has none. A
+ * universal one is made from its definition.
  *
  * @throws {CoupletError} `codebook` where it is missing or of another shape.
  */

@@ -3,7 +3,10 @@ import { headCodebooks } from "./head_codebooks.ts";
 import { roundTrip } from "../schemes/round_trip.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 
-/** Tokens that a fit is measured on, at most: enough for a few per cent, and cheap beside the learning. */
+/**
+ * Tokens that a fit is measured on, at most: enough for a few per cent, and cheap beside the
+ * learning.
+ */
 const MOST_TOKENS = 512;
 
 /** Told one vector, and what its codes give back. */

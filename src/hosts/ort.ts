@@ -1,9 +1,9 @@
 /**
- * ONNX Runtime Web as a host: keys and values that leave a session as GPU buffers go into a cache, and come back as
- * tensors that a session takes.
+ * ONNX Runtime Web as a host: keys and values that leave a session as GPU buffers go into a cache,
+ * and come back as tensors that a session takes.
  *
- * ONNX Runtime computes attention inside the session, so a cache cannot do that for it. It keeps what lies between
- * runs: a prompt that many requests share, a conversation that waits.
+ * ONNX Runtime computes attention inside the session, so a cache cannot do that for it. It keeps
+ * what lies between runs: a prompt that many requests share, a conversation that waits.
  *
  * Types only: the classes are the caller's, of `onnxruntime-web` or `onnxruntime-common`.
  *
@@ -58,10 +58,12 @@ export type OrtLayer<Tensor = OrtTensor> = Readonly<Record<Side, Tensor>>;
 const TENSOR_USAGE = 0x80 | 0x04 | 0x08;
 
 /**
- * The layout (`io`) to plan a cache with that is to take tensors of ONNX Runtime: `[keyValueHeads][tokens][headDim]`.
+ * The layout (`io`) to plan a cache with that is to take tensors of ONNX Runtime:
+ * `[keyValueHeads][tokens][headDim]`.
  *
  * @param headDim Channels per head.
- * @param stepTokens The plan's `capacity.stepTokens`; tensors of any length go through in pieces of so many.
+ * @param stepTokens The plan's `capacity.stepTokens`; tensors of any length go through in pieces of
+ * so many.
  * @param dtype The tensors' element type.
  */
 export function ortLayout(
@@ -78,15 +80,16 @@ export function ortLayout(
 }
 
 /**
- * Appends to a sequence what tensors hold beyond its length, and submits it: all of a prompt's tokens to an empty
- * sequence, the new ones later. The tensors may be disposed of afterwards.
+ * Appends to a sequence what tensors hold beyond its length, and submits it: all of a prompt's
+ * tokens to an empty sequence, the new ones later. The tensors may be disposed of afterwards.
  *
- * @param cache Planned with {@linkcode ortLayout}, and with keys `{ space: "as-scored" }` where the model caches them
- * rotated, as exported models do.
+ * @param cache Planned with {@linkcode ortLayout}, and with keys `{ space: "as-scored" }` where the
+ * model caches them rotated, as exported models do.
  * @param layers The tensors of every layer.
- * @throws {CoupletError} `shape` where tensors differ from the plan or from each other; `usage` where they hold nothing
- * new, are not on the GPU, or the plan has another layout. Nothing has changed then. `capacity` where the cache is full:
- * what was appended before stays, and `cache.length(sequence)` tells how much. `device` where a buffer is another device's: the
+ * @throws {CoupletError} `shape` where tensors differ from the plan or from each other; `usage`
+ * where they hold nothing new, are not on the GPU, or the plan has another layout. Nothing has
+ * changed then. `capacity` where the cache is full: what was appended before stays, and
+ * `cache.length(sequence)` tells how much. `device` where a buffer is another device's: the
  * sequence is then to be freed.
  */
 export async function appendOrtTensors(
@@ -156,15 +159,17 @@ export async function appendOrtTensors(
 }
 
 /**
- * The vectors of a sequence as new tensors `[1, keyValueHeads, tokens, headDim]` of every layer, as the next run of a
- * session takes them: exact tokens as they were, the others decoded. Submits what computes them.
+ * The vectors of a sequence as new tensors `[1, keyValueHeads, tokens, headDim]` of every layer, as
+ * the next run of a session takes them: exact tokens as they were, the others decoded. Submits what
+ * computes them.
  *
  * The tensors own their buffers, and destroy them when they are disposed of.
  *
  * @param cache Planned with {@linkcode ortLayout}.
  * @param Tensor The class of ONNX Runtime.
- * @throws {CoupletError} `usage` where the sequence is empty, layers have given tokens up behind a sliding window, or
- * the plan has another layout; `limits` where a tensor exceeds the device's largest buffer.
+ * @throws {CoupletError} `usage` where the sequence is empty, layers have given tokens up behind a
+ * sliding window, or the plan has another layout; `limits` where a tensor exceeds the device's
+ * largest buffer.
  */
 export function readOrtTensors<Tensor>(
   device: GPUDevice,

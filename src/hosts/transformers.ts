@@ -1,10 +1,12 @@
 /**
- * Transformers.js as a host: the cache that lies between its runs, such as a prompt's, is compressed, and comes back.
+ * Transformers.js as a host: the cache that lies between its runs, such as a prompt's, is
+ * compressed, and comes back.
  *
- * Its attention is an operator inside the model's session and cannot be replaced: while a model runs, its keys and
- * values are whole. What a cache saves is the memory of everything that waits.
+ * Its attention is an operator inside the model's session and cannot be replaced: while a model
+ * runs, its keys and values are whole. What a cache saves is the memory of everything that waits.
  *
- * Types only: the classes are the caller's, of `@huggingface/transformers` and of the ONNX Runtime it uses.
+ * Types only: the classes are the caller's, of `@huggingface/transformers` and of the ONNX Runtime
+ * it uses.
  *
  * ```ts
  * import type { Cache } from "@couplet/kv";
@@ -47,14 +49,14 @@ export type PastKeyValues<Tensor = TransformersTensor> = Readonly<Record<string,
 const SUFFIX = { keys: "key", values: "value" } as const;
 
 /**
- * Appends to a sequence what a `DynamicCache` holds beyond its length, and submits it. The `DynamicCache` may be disposed
- * of afterwards.
+ * Appends to a sequence what a `DynamicCache` holds beyond its length, and submits it. The
+ * `DynamicCache` may be disposed of afterwards.
  *
- * @param cache Planned with `ortLayout()` and keys `{ space: "as-scored" }`: models for transformers.js cache them
- * rotated.
+ * @param cache Planned with `ortLayout()` and keys `{ space: "as-scored" }`: models for
+ * transformers.js cache them rotated.
  * @param past A `DynamicCache`, of one sequence.
- * @throws {CoupletError} `shape` where an entry is missing, left over, or another's than the plan's; otherwise as
- * `appendOrtTensors()` does.
+ * @throws {CoupletError} `shape` where an entry is missing, left over, or another's than the
+ * plan's; otherwise as `appendOrtTensors()` does.
  */
 export async function appendPastKeyValues(
   device: GPUDevice,
@@ -83,8 +85,8 @@ export async function appendPastKeyValues(
 }
 
 /**
- * The vectors of a sequence as entries of a new `DynamicCache`, for `generate({ past_key_values })`. Submits what computes
- * them.
+ * The vectors of a sequence as entries of a new `DynamicCache`, for `generate({ past_key_values
+ * })`. Submits what computes them.
  *
  * @param cache Planned with `ortLayout()`.
  * @param OrtTensor The class `Tensor` of the ONNX Runtime that transformers.js uses.

@@ -70,7 +70,10 @@ export function bindingSpace(name: BindingName): BindingSpace {
     : "storage, read";
 }
 
-/** The WGSL types of all resources. Only what writes kernels needs them, so that a bundle has them not. */
+/**
+ * The WGSL types of all resources. Only what writes kernels needs them, so that a bundle has them
+ * not.
+ */
 export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
   step: "Step",
   layer: "Layer",

@@ -1,6 +1,8 @@
 import type { BindingName } from "./bindings.ts";
 
-/** One generated kernel: a row of the manifest. What its name says is read with `parseKernelName`. */
+/**
+ * One generated kernel: a row of the manifest. What its name says is read with `parseKernelName`.
+ */
 export interface KernelInfo {
   /** `<family>[_<scheme>[_<scheme>]]_(d<headDim>|c<channels>)[_<variant>][_<feature>]`. */
   readonly name: string;

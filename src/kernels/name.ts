@@ -21,9 +21,9 @@ export type KernelFamily =
   | "kmeans_update";
 
 /**
- * What follows the family in each family's names, a letter each: `s` a scheme (of two, the keys' and the values'), `d` the
- * channels of a head, `c` the channels of a group, `v` how coded keys are read, `f` an optional feature. `v` and `f` may be
- * absent, and `V` may not.
+ * What follows the family in each family's names, a letter each: `s` a scheme (of two, the keys'
+ * and the values'), `d` the channels of a head, `c` the channels of a group, `v` how coded keys are
+ * read, `f` an optional feature. `v` and `f` may be absent, and `V` may not.
  */
 export const NAME_GRAMMARS: Readonly<Record<KernelFamily, string>> = {
   store: "d",
@@ -45,8 +45,8 @@ export const NAME_GRAMMARS: Readonly<Record<KernelFamily, string>> = {
 /**
  * How a score or attend kernel reads coded keys.
  *
- * - `rope`: keys came before the rotary embedding; gather, then rotate by position. Kernels that encode and decode have
- *   this variant where keys are rotated before they are coded
+ * - `rope`: keys came before the rotary embedding; gather, then rotate by position. Kernels that
+ *   encode and decode have this variant where keys are rotated before they are coded
  * - `plain`: keys were coded as they are scored; gather
  * - `lut`: as `plain`, by a lookup table of q.centroid in workgroup memory
  * - `table`: as `lut`, with the table in a storage buffer that a `table` kernel fills
@@ -57,8 +57,8 @@ export type KeyVariant = "rope" | "plain" | "lut" | "table" | "table16";
 const VARIANTS: readonly KeyVariant[] = ["rope", "plain", "lut", "table", "table16"];
 
 /**
- * An optional feature of a device that a kernel uses, the last token of its name: `f16`, products of queries and keys in
- * f16 (`shader-f16`), or `subgroups`.
+ * An optional feature of a device that a kernel uses, the last token of its name: `f16`, products
+ * of queries and keys in f16 (`shader-f16`), or `subgroups`.
  */
 export type KernelFeature = "f16" | "subgroups";
 
@@ -83,7 +83,10 @@ export interface KernelNameParts {
   readonly family: KernelFamily;
   /** The schemes of its records: keys before values where there are two. */
   readonly schemes: readonly SchemeId[];
-  /** Channels per head, or channels per group for the k-means kernels; absent where any size will do. */
+  /**
+   * Channels per head, or channels per group for the k-means kernels; absent where any size will
+   * do.
+   */
   readonly size?: number;
   /** How coded keys are read, for the families that read them. */
   readonly variant?: KeyVariant;
@@ -103,7 +106,10 @@ const PARTS: Readonly<Record<string, string>> = {
   f: `(?:_(?<feature>${FEATURE_NAMES.join("|")}))?`,
 };
 
-/** `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]`, such as `attend_c8b8_c4b8_d128_rope`. */
+/**
+ * `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]`, such as
+ * `attend_c8b8_c4b8_d128_rope`.
+ */
 export function formatKernelName(parts: KernelNameParts): string {
   checkOptions("kernel", "Cannot format a kernel's name", {
     family: oneOf(...Object.keys(NAME_GRAMMARS)),

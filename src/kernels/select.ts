@@ -60,7 +60,10 @@ export function obstacle(kernel: KernelInfo, limits: KernelLimits): string | und
   return undefined;
 }
 
-/** Names that were parsed. Plans ask every row several times a layer, and parsing takes longer than asking. */
+/**
+ * Names that were parsed. Plans ask every row several times a layer, and parsing takes longer than
+ * asking.
+ */
 const parsed = new WeakMap<KernelInfo, KernelNameParts>();
 
 /** What a row's name says. */
@@ -89,8 +92,9 @@ export function coveringKernels(
 /**
  * The one row that does what the query asks.
  *
- * @throws {CoupletError} `kernel` where there is none, naming the nearest rows, the set that has the wanted one and
- * the command that generates it; `limits` where there is one that the device cannot run.
+ * @throws {CoupletError} `kernel` where there is none, naming the nearest rows, the set that has
+ * the wanted one and the command that generates it; `limits` where there is one that the device
+ * cannot run.
  */
 export function requireKernel(
   kernels: readonly KernelInfo[],

@@ -44,8 +44,8 @@ export function inverseFrequencies(
 }
 
 /**
- * One head's vector, rotated for its position, in float64. Channels from the rotary dimension on pass
- * through.
+ * One head's vector, rotated for its position, in float64. Channels from the rotary dimension on
+ * pass through.
  *
  * @param vector `[headDim]`, a key or a query.
  * @param position The token's position in its sequence, before `rope.positionOffset`.

@@ -1,6 +1,7 @@
 /**
- * What one layer's attention costs, estimated: work in units whose costs were fitted to measurements, spread over as
- * many workgroups as there are. It orders the ways to attend; it does not predict a device's times (`tune()` measures them).
+ * What one layer's attention costs, estimated: work in units whose costs were fitted to
+ * measurements, spread over as many workgroups as there are. It orders the ways to attend; it does
+ * not predict a device's times (`tune()` measures them).
  */
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
 import { defaultSplits, headBlocks, type SplitTarget, type StepSize, stepSplits } from "./steps.ts";
@@ -24,7 +25,10 @@ export interface AttentionCandidate {
   readonly span: number;
 }
 
-/** What work is counted in. One unit is for all `BLOCK_ROWS` query rows of a block, because a lane does all its rows at once. */
+/**
+ * What work is counted in. One unit is for all `BLOCK_ROWS` query rows of a block, because a lane
+ * does all its rows at once.
+ */
 export type WorkUnit =
   /** What a scheme's vectors are read by. */
   | keyof ReadingWork
@@ -79,9 +83,10 @@ export interface AttentionWork {
 const SCORE_BYTES = 2 * 4 * BLOCK_ROWS;
 
 /**
- * What one unit costs, in picoseconds of one core, as `bench/fit_cost.ts` fitted it to llvmpipe (LLVM 15.0.6, 256 bits): 228
- * measurements, which it explains within 11 % (root mean square); what it finds fastest took at most 2 % longer than what was.
- * What a tile and a workgroup cost beside their tokens was fitted as well, and found to be nothing.
+ * What one unit costs, in picoseconds of one core, as `bench/fit_cost.ts` fitted it to llvmpipe
+ * (LLVM 15.0.6, 256 bits): 228 measurements, which it explains within 11 % (root mean square); what
+ * it finds fastest took at most 2 % longer than what was. What a tile and a workgroup cost beside
+ * their tokens was fitted as well, and found to be nothing.
  */
 const FITTED: Readonly<Record<FittedUnit, number>> = {
   gathers: 3900,
@@ -104,19 +109,23 @@ export const FITTED_UNITS: readonly FittedUnit[] = /* @__PURE__ */ Object.keys(
 ) as FittedUnit[];
 
 /**
- * Picoseconds of a byte that comes from memory. Not fitted: a software adapter's memory is no GPU's. A GPU does 7 to 20
- * instructions of a lane meanwhile; attention to f16 has 1,200 of them for a token of 128 channels (RDNA2, `tools/rdna.ts`),
- * whose cost here is 500,000.
+ * Picoseconds of a byte that comes from memory. Not fitted: a software adapter's memory is no
+ * GPU's. A GPU does 7 to 20 instructions of a lane meanwhile; attention to f16 has 1,200 of them
+ * for a token of 128 channels (RDNA2, `tools/rdna.ts`), whose cost here is 500,000.
  */
 const BYTE = 2600;
 
 /**
- * Picoseconds of a multiply-add of four rows: a sixth of what a gathered code takes beside them, as on RDNA2, 4 instructions of
- * a lane and 24. Not fitted, because llvmpipe does them while it goes through the lanes of a load; the others are, beside it.
+ * Picoseconds of a multiply-add of four rows: a sixth of what a gathered code takes beside them, as
+ * on RDNA2, 4 instructions of a lane and 24. Not fitted, because llvmpipe does them while it goes
+ * through the lanes of a load; the others are, beside it.
  */
 export const PRODUCT = 670;
 
-/** Picoseconds that a GPU stands still between two dispatches: a few microseconds. Not fitted, for the same reason. */
+/**
+ * Picoseconds that a GPU stands still between two dispatches: a few microseconds. Not fitted, for
+ * the same reason.
+ */
 const DISPATCH = 5_000_000;
 
 const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
@@ -127,8 +136,9 @@ const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
 };
 
 /**
- * What an optional feature makes of a tile's work. Subgroups save a barrier and change no result. Products in f16 cost
- * digits, and took longer where they were measured (1.05 to 1.2 times, on llvmpipe): only a tuning record chooses them.
+ * What an optional feature makes of a tile's work. Subgroups save a barrier and change no result.
+ * Products in f16 cost digits, and took longer where they were measured (1.05 to 1.2 times, on
+ * llvmpipe): only a tuning record chooses them.
  */
 const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = { f16: 1.1, subgroups: 0.95 };
 
@@ -196,7 +206,8 @@ export function attentionWork(
   const variant = keyVariant!;
   const { centroids, channels } = parseScheme(keys);
   const fill = headDim * centroids;
-  // Values are mixed token by token, but as if the last tile were full, so that more tokens never cost less.
+  // Values are mixed token by token, but as if the last tile were full, so that more tokens never
+  // cost less.
   const bytes = recordBytes(keys, headDim) + recordBytes(values, headDim) +
     (mix === undefined ? 0 : SCORE_BYTES);
   const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {
@@ -246,9 +257,9 @@ function workCost(work: Work): number {
 }
 
 /**
- * Estimated cost of attention of one step in one layer, cut as it is where nothing was measured, on a device that runs
- * `TARGET_WORKGROUPS` at a time: those with the most tiles decide where there are no more. Comparable among candidates of
- * the same layer and step.
+ * Estimated cost of attention of one step in one layer, cut as it is where nothing was measured, on
+ * a device that runs `TARGET_WORKGROUPS` at a time: those with the most tiles decide where there
+ * are no more. Comparable among candidates of the same layer and step.
  *
  * @param context Tokens of each sequence.
  */

@@ -1,4 +1,7 @@
-/** Which kernels attend: of all that fit, those that were measured to be fastest, or those estimated to be. */
+/**
+ * Which kernels attend: of all that fit, those that were measured to be fastest, or those estimated
+ * to be.
+ */
 import { type AttentionCandidate, attentionCost } from "./attention_cost.ts";
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
 import { defaultSplits, largestSpan, type SplitTarget, type StepSize } from "./steps.ts";
@@ -73,8 +76,8 @@ function tableQuery(
 }
 
 /**
- * All ways to attend that the kernels given have, whether they fit or not, fused ones first. Their cost is that at the
- * longest planned sequence: attention takes its time there.
+ * All ways to attend that the kernels given have, whether they fit or not, fused ones first. Their
+ * cost is that at the longest planned sequence: attention takes its time there.
  */
 export function attentionCandidates(
   options: ResolvedOptions,
@@ -115,7 +118,8 @@ export function attentionCandidates(
 /**
  * The ways to attend that fit, least cost first.
  *
- * @throws {CoupletError} `kernel` where no kernel does it, `limits` where none of those that do fits.
+ * @throws {CoupletError} `kernel` where no kernel does it, `limits` where none of those that do
+ * fits.
  */
 export function fittingCandidates(
   options: ResolvedOptions,
@@ -166,9 +170,11 @@ export function candidateNames({ attend, table, score, mix }: KernelGroup): read
 }
 
 /**
- * The way to attend of the least estimated cost, or, where ways were measured, the one that was fastest.
+ * The way to attend of the least estimated cost, or, where ways were measured, the one that was
+ * fastest.
  *
- * @throws {CoupletError} as {@linkcode fittingCandidates} does; `tuning` where the measured one does not fit.
+ * @throws {CoupletError} as {@linkcode fittingCandidates} does; `tuning` where the measured one
+ * does not fit.
  */
 export function chooseAttention(
   options: ResolvedOptions,

@@ -1,4 +1,7 @@
-/** The buffers of a plan against the bindings of a device: what is bound whole, and what is divided by KV heads. */
+/**
+ * The buffers of a plan against the bindings of a device: what is bound whole, and what is divided
+ * by KV heads.
+ */
 import { type ResolvedLayer, type ResolvedOptions, WHAT } from "./options.ts";
 import { centroidBytes, exactBytes, poolBytes, type ScratchBytes } from "./sizes.ts";
 import { raise } from "../base/raise.ts";

@@ -38,8 +38,8 @@ export interface Capacity {
   /** Most new tokens in one step, over all sequences. */
   readonly stepTokens: number;
   /**
-   * Most new tokens of one sequence in one step. Each costs one more exact token per sequence and layer;
-   * in return, a rollback of up to as many tokens restores the recent window exactly.
+   * Most new tokens of one sequence in one step. Each costs one more exact token per sequence and
+   * layer; in return, a rollback of up to as many tokens restores the recent window exactly.
    */
   readonly appendTokens: number;
 }

@@ -19,14 +19,18 @@ export function pageTableStart(options: ResolvedOptions, pageTable: number): num
   return pageTable * options.capacity.sequences * sequencePages(options);
 }
 
-/** Tokens before a query that a page table must keep: those in its layers' sliding window, and those still to be encoded. */
+/**
+ * Tokens before a query that a page table must keep: those in its layers' sliding window, and those
+ * still to be encoded.
+ */
 function keptBehind({ tiers, block, pageTables }: ResolvedOptions, pageTable: number): number {
   return Math.max(pageTables[pageTable]!.slidingWindow, tiers.window + block) - 1;
 }
 
 /**
- * The first page, counted from the sequence's first, that a sequence of `length` tokens keeps: what queries at its end
- * see, and those after a rollback of `appendTokens`. Whole tiles, because kernels read whole tiles.
+ * The first page, counted from the sequence's first, that a sequence of `length` tokens keeps: what
+ * queries at its end see, and those after a rollback of `appendTokens`. Whole tiles, because
+ * kernels read whole tiles.
  */
 export function firstKeptPage(
   options: ResolvedOptions,
@@ -40,8 +44,9 @@ export function firstKeptPage(
 }
 
 /**
- * Pages the pool of one page table needs so that any split of the tokens among sequences fits. A sliding window bounds what a
- * sequence keeps: what its queries see, a rollback, and a step's new tokens.
+ * Pages the pool of one page table needs so that any split of the tokens among sequences fits. A
+ * sliding window bounds what a sequence keeps: what its queries see, a rollback, and a step's new
+ * tokens.
  */
 export function poolPages(options: ResolvedOptions, pageTable: number): number {
   const { capacity, pageTables } = options;

@@ -16,14 +16,14 @@ export interface PlanOptions extends CacheOptions {
   /** The device's limits; WebGPU's defaults where absent. */
   readonly limits?: PlanLimits;
   /**
-   * The device's features; none where absent. Kernels that use one (`subgroups`, or `shader-f16` for products of queries
-   * and keys in f16) are there only where it is listed; those in f16 only with `precision: "f16"`, and are taken only where
-   * `tuning` found them faster.
+   * The device's features; none where absent. Kernels that use one (`subgroups`, or `shader-f16`
+   * for products of queries and keys in f16) are there only where it is listed; those in f16 only
+   * with `precision: "f16"`, and are taken only where `tuning` found them faster.
    */
   readonly features?: Pick<ReadonlySet<string>, "has">;
   /**
-   * What products of queries and keys may be taken in; `f32` where absent. With `f16`, kernels that round them are there as
-   * well: they are faster, and cost digits where scores are large.
+   * What products of queries and keys may be taken in; `f32` where absent. With `f16`, kernels that
+   * round them are there as well: they are faster, and cost digits where scores are large.
    */
   readonly precision?: Precision;
   /**
@@ -32,8 +32,8 @@ export interface PlanOptions extends CacheOptions {
    */
   readonly kernels: readonly KernelInfo[];
   /**
-   * What {@linkcode tune} measured on the device: attention then takes the fastest kernels, cut into as many workgroups
-   * as were the fastest, and no estimate counts.
+   * What {@linkcode tune} measured on the device: attention then takes the fastest kernels, cut
+   * into as many workgroups as were the fastest, and no estimate counts.
    */
   readonly tuning?: TuningRecord;
 }
@@ -61,7 +61,10 @@ export const PLAN_FIELDS: Fields<PlanOptions> = {
 
 /** One layer's kernels and memory. */
 export interface LayerPlan {
-  /** The KV heads of each buffer of records: one range, or several where one binding cannot hold them all. */
+  /**
+   * The KV heads of each buffer of records: one range, or several where one binding cannot hold
+   * them all.
+   */
   readonly parts: readonly HeadRange[];
   /** Bytes, by side and kind. */
   readonly bytes: LayerBytes;
@@ -108,15 +111,18 @@ export interface CachePlan {
   /** Bytes of scratch buffers: partial results, scores, q.centroid tables. */
   readonly scratch: ScratchBytes;
   /**
-   * Bits per channel of everything resident (codes, exact tiers, codebooks, tables) when the pool is full:
-   * `8 * bytes / (tokens * channels)`, with `channels` the sum of `2 * keyValueHeads * headDim` over layers.
+   * Bits per channel of everything resident (codes, exact tiers, codebooks, tables) when the pool
+   * is full: `8 * bytes / (tokens * channels)`, with `channels` the sum of `2 * keyValueHeads *
+   * headDim` over layers.
    */
   readonly effectiveBits: number;
   /** Features of the device that the chosen kernels use. */
   readonly features: readonly GPUFeatureName[];
   /** What the chosen kernels take products of queries and keys in: `f16` where one of them does. */
   readonly precision: Precision;
-  /** Bits per channel of the codes and what records hold beside them, mean over layers and sides. */
+  /**
+   * Bits per channel of the codes and what records hold beside them, mean over layers and sides.
+   */
   readonly nominalBits: number;
   /** The record that attention was chosen by; absent where it was chosen by estimates. */
   readonly tuning?: TuningRecord;

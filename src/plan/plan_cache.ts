@@ -40,9 +40,10 @@ import { describePlan } from "./describe.ts";
 /**
  * Resolves schemes, kernels and bytes for a model and a device, before anything is allocated.
  *
- * @throws {CoupletError} `shape` and `scheme` where options are unknown, out of range, or contradict each other; `kernel` where no
- * kernel covers a layer; `limits` where the device cannot hold what was asked for; `tuning` where the record is of
- * another version or shape, or its choice cannot be used.
+ * @throws {CoupletError} `shape` and `scheme` where options are unknown, out of range, or
+ * contradict each other; `kernel` where no kernel covers a layer; `limits` where the device cannot
+ * hold what was asked for; `tuning` where the record is of another version or shape, or its choice
+ * cannot be used.
  */
 export function planCache(options: PlanOptions): CachePlan {
   checkPlanOptions(PLAN_FIELDS, options);
@@ -116,7 +117,10 @@ export function planCache(options: PlanOptions): CachePlan {
   };
 }
 
-/** Each kernel once, because sets have kernels in common, and only those that do with the given features, and have no less precision. */
+/**
+ * Each kernel once, because sets have kernels in common, and only those that do with the given
+ * features, and have no less precision.
+ */
 export function usableKernels(
   kernels: readonly KernelInfo[],
   features: PlanOptions["features"],

@@ -7,7 +7,10 @@ import type { KeyOptions, ModelFingerprint, ModelShape } from "../model/model.ts
 import type { Policy } from "../schemes/policy.ts";
 import type { CodebookSet } from "../codebooks/codebook.ts";
 
-/** What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels do not matter here. */
+/**
+ * What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels
+ * do not matter here.
+ */
 export interface ReferenceCacheOptions {
   /** The shape of the model's attention. */
   readonly shape: ModelShape;
@@ -17,7 +20,10 @@ export interface ReferenceCacheOptions {
   readonly keys: KeyOptions;
   /** Tokens each query sees exactly. */
   readonly tiers: ExactTiers;
-  /** Sequences grow without bound; only the number of tokens one sequence may add in one step is fixed. */
+  /**
+   * Sequences grow without bound; only the number of tokens one sequence may add in one step is
+   * fixed.
+   */
   readonly capacity: {
     /** Most new tokens of one sequence in one step. */
     readonly appendTokens: number;
@@ -26,9 +32,15 @@ export interface ReferenceCacheOptions {
   readonly scale?: number;
   /** Scores become `softcap * tanh(score / softcap)` where present. */
   readonly softcap?: number;
-  /** Learned attention sinks, `[layers][queryHeads]`: one more logit in each head's softmax, without a value. */
+  /**
+   * Learned attention sinks, `[layers][queryHeads]`: one more logit in each head's softmax, without
+   * a value.
+   */
   readonly sinkLogits?: Float32Array<ArrayBuffer>;
-  /** Codebooks of every layer, side and scheme of the policy; not needed where all schemes are `f16`. */
+  /**
+   * Codebooks of every layer, side and scheme of the policy; not needed where all schemes are
+   * `f16`.
+   */
   readonly codebooks?: CodebookSet;
   /** The model in use, to refuse the codebooks of another. */
   readonly model?: ModelFingerprint;

@@ -15,9 +15,10 @@ export interface RequiredLimits {
 }
 
 /**
- * The limits to request of an adapter for a cache, before there is a device. Give the adapter's own as `limits`: a
- * layer that exceeds its largest binding is then divided by KV heads, at the price of a dispatch for each part.
- * Without them the adapter is taken to have none, and every layer gets one binding.
+ * The limits to request of an adapter for a cache, before there is a device. Give the adapter's own
+ * as `limits`: a layer that exceeds its largest binding is then divided by KV heads, at the price
+ * of a dispatch for each part. Without them the adapter is taken to have none, and every layer gets
+ * one binding.
  *
  * @throws {CoupletError} as {@linkcode planCache} does.
  */
@@ -38,7 +39,10 @@ export function requiredLimits(options: PlanOptions): RequiredLimits {
 
 /** What {@linkcode requiredFeatures} may be told. */
 export interface FeatureOptions {
-  /** Whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps. Defaults to false. */
+  /**
+   * Whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps.
+   * Defaults to false.
+   */
   readonly profile?: boolean;
 }
 
@@ -48,9 +52,9 @@ export const FEATURE_FIELDS: Fields<FeatureOptions> = {
 };
 
 /**
- * The features that a device must be requested with: none for a cache, since every scheme has kernels that fit WebGPU's
- * base. Those in {@linkcode OPTIONAL_FEATURES} make some kernels faster: request them where the adapter has them, and
- * plan with the device's `features`.
+ * The features that a device must be requested with: none for a cache, since every scheme has
+ * kernels that fit WebGPU's base. Those in {@linkcode OPTIONAL_FEATURES} make some kernels faster:
+ * request them where the adapter has them, and plan with the device's `features`.
  *
  * @throws {CoupletError} `usage` for an option that it does not know.
  */

@@ -65,8 +65,9 @@ export function exactBytes(options: ResolvedOptions, heads: number): number {
 }
 
 /**
- * Bytes of one side's grids and centroids in one layer. Layers whose codebooks are all universal share one buffer, which the first of
- * them counts; so do the two sides where they have the same scheme.
+ * Bytes of one side's grids and centroids in one layer. Layers whose codebooks are all universal
+ * share one buffer, which the first of them counts; so do the two sides where they have the same
+ * scheme.
  */
 export function centroidBytes(
   { shape, layers }: ResolvedOptions,
@@ -96,7 +97,10 @@ export function poolBytes(
   return poolPages(options, pageTable) * pageBytes(options, scheme, heads);
 }
 
-/** Rows of the rotary table: NEAR_TOKENS near positions, and one far position per tile of the longest sequence. */
+/**
+ * Rows of the rotary table: NEAR_TOKENS near positions, and one far position per tile of the
+ * longest sequence.
+ */
 export function ropeRows({ capacity }: ResolvedOptions): number {
   return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) + 1;
 }
@@ -120,8 +124,8 @@ export function scoreBytes(options: ResolvedOptions): number {
 }
 
 /**
- * Bytes of a step's q.centroid tables: one for each KV head and block of query rows. The last block of an entry may be
- * incomplete.
+ * Bytes of a step's q.centroid tables: one for each KV head and block of query rows. The last block
+ * of an entry may be incomplete.
  */
 export function tableBytes(
   { shape }: { readonly shape: Pick<ResolvedOptions["shape"], "headDim" | "queryHeads"> },
@@ -139,7 +143,10 @@ export const STEP_BYTES: number = 16 + 32 * STEP_ENTRIES;
 /** Steps whose parameters one buffer holds. The next ones go into another. */
 const BUFFERED_STEPS = 64;
 
-/** Bytes from one step's parameters to the next: what this cache's entries need. The struct's unused rest overlaps the next. */
+/**
+ * Bytes from one step's parameters to the next: what this cache's entries need. The struct's unused
+ * rest overlaps the next.
+ */
 function stepStride(options: ResolvedOptions): number {
   return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;
 }

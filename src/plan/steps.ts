@@ -72,7 +72,10 @@ export function parameterSets(layers: readonly LayerSplits[]): number {
   );
 }
 
-/** Tokens of a sequence from which tiles of {@linkcode MAX_SPAN} pages leave enough of them for many workgroups. */
+/**
+ * Tokens of a sequence from which tiles of {@linkcode MAX_SPAN} pages leave enough of them for many
+ * workgroups.
+ */
 const LONG_TOKENS = 4096;
 
 /** Most pages of a coded tile. */
@@ -87,7 +90,10 @@ function rowTiles(options: ResolvedOptions, span: number): number {
     exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));
 }
 
-/** Scores that a score kernel leaves for each row: a place for every token of every tile, of the largest kind. */
+/**
+ * Scores that a score kernel leaves for each row: a place for every token of every tile, of the
+ * largest kind.
+ */
 export function rowScores(options: ResolvedOptions): number {
   const span = largestSpan(options);
   return rowTiles(options, span) * span * PAGE_TOKENS;
@@ -108,7 +114,10 @@ export function defaultSplits(options: ResolvedOptions): SplitTarget {
   };
 }
 
-/** Most rows times splits of a step: one split each where rows alone fill the device, else what fills it. */
+/**
+ * Most rows times splits of a step: one split each where rows alone fill the device, else what
+ * fills it.
+ */
 export function rowSplits(options: ResolvedOptions, { workgroups, span }: SplitTarget): number {
   const rows = stepRows(options);
   return Math.max(rows, Math.min(workgroups * BLOCK_ROWS, rowTiles(options, span) * rows));

@@ -1,4 +1,7 @@
-/** What tuning finds: which kernels attended fastest on one device, to be kept as JSON and planned with. */
+/**
+ * What tuning finds: which kernels attended fastest on one device, to be kept as JSON and planned
+ * with.
+ */
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
 import type { KeySpace, RopeParameters } from "../model/model.ts";
 import { FINITE, listOf, TEXT } from "../base/check_options.ts";
@@ -131,8 +134,8 @@ function isMeasured(value: unknown): boolean {
 }
 
 /**
- * Checks that a record, which a host may have read from anywhere, is one, and of this library's version and a plan's
- * shape.
+ * Checks that a record, which a host may have read from anywhere, is one, and of this library's
+ * version and a plan's shape.
  *
  * @throws {CoupletError} `tuning` where it is not.
  */

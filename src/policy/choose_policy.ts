@@ -36,11 +36,14 @@ export interface Sensitivity {
 /** What {@linkcode choosePolicy} chooses under. */
 export interface ChoosePolicyOptions extends Pick<CacheOptions, "shape" | "keys"> {
   /**
-   * Most bits per channel of everything resident, as {@linkcode CachePlan.effectiveBits} counts them: codes,
-   * codebooks, exact tiers and tables.
+   * Most bits per channel of everything resident, as {@linkcode CachePlan.effectiveBits} counts
+   * them: codes, codebooks, exact tiers and tables.
    */
   readonly budgetBits: number;
-  /** Tokens that one sequence will hold. `Infinity` makes the budget one of nominal bits, the codes' alone. */
+  /**
+   * Tokens that one sequence will hold. `Infinity` makes the budget one of nominal bits, the codes'
+   * alone.
+   */
   readonly tokens: number;
   /** Sequences that will share the codebooks. */
   readonly sequences: number;
@@ -64,7 +67,10 @@ export interface ChosenPolicy {
   readonly nominalBits: number;
   /** Sum of the chosen sensitivities. */
   readonly expectedLoss: number;
-  /** The choice in words: what was chosen for each layer and side, and what its neighbours would have cost. */
+  /**
+   * The choice in words: what was chosen for each layer and side, and what its neighbours would
+   * have cost.
+   */
   describe(): string;
 }
 
@@ -115,15 +121,15 @@ export function choiceFields(): Fields<ChoosePolicyOptions> {
 const ROUNDING = 1e-12;
 
 /**
- * Chooses a scheme for each layer's keys and each layer's values, so that the sum of the sensitivities is
- * least among all policies that meet a budget of bits.
+ * Chooses a scheme for each layer's keys and each layer's values, so that the sum of the
+ * sensitivities is least among all policies that meet a budget of bits.
  *
- * What a codebook costs per token depends on how many tokens share it, so that the best policy for a short
- * context is another than for a long one. The bits are counted as `planCache` counts them, at this number of
- * tokens and sequences.
+ * What a codebook costs per token depends on how many tokens share it, so that the best policy for
+ * a short context is another than for a long one. The bits are counted as `planCache` counts them,
+ * at this number of tokens and sequences.
  *
- * The choice is a multiple-choice knapsack, solved by dynamic programming. That losses add up over layers
- * and sides is an assumption, which holds where they are small.
+ * The choice is a multiple-choice knapsack, solved by dynamic programming. That losses add up over
+ * layers and sides is an assumption, which holds where they are small.
  *
  * @example 1.75 bits at 32,000 tokens
  * ```ts
@@ -148,9 +154,10 @@ const ROUNDING = 1e-12;
  * console.assert(policy.keys === "c4b8" && policy.values === "c8b8");
  * ```
  *
- * @throws {CoupletError} `usage` where a number is none, a sensitivity is missing or not finite, or no policy
- * meets the budget: the error then names the smallest policy. `scheme` and `shape` where a candidate is unknown
- * or does not divide the head dimension, and `shape` for an option that it does not know, or of another type.
+ * @throws {CoupletError} `usage` where a number is none, a sensitivity is missing or not finite, or
+ * no policy meets the budget: the error then names the smallest policy. `scheme` and `shape` where
+ * a candidate is unknown or does not divide the head dimension, and `shape` for an option that it
+ * does not know, or of another type.
  */
 export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
   checkOptions("shape", WHAT, choiceFields(), options);
@@ -338,7 +345,10 @@ function cheapest(choices: readonly Option[]): Option {
   return choices.reduce((a, b) => b.cost < a.cost ? b : a);
 }
 
-/** What was chosen for one side of one layer, and what the next smaller and the next larger scheme would change. */
+/**
+ * What was chosen for one side of one layer, and what the next smaller and the next larger scheme
+ * would change.
+ */
 function describeChoice(chosen: Option, choices: readonly Option[], unitsPerBit: number): string {
   const bits = ({ cost }: Option) => formatBits(Math.abs(cost - chosen.cost) / unitsPerBit);
   const better = choices

@@ -22,13 +22,13 @@ const ROUNDING = 1e-9;
 const PRICE_STEPS = 100;
 
 /**
- * The multiple-choice knapsack: one choice for each item, so that the sum of the losses is least among those
- * whose costs sum to `budget` at most.
+ * The multiple-choice knapsack: one choice for each item, so that the sum of the losses is least
+ * among those whose costs sum to `budget` at most.
  *
- * Dynamic programming over the partial solutions that no other beats in both cost and loss, without those
- * that the Lagrangian relaxation shows to lead nowhere (Kellerer, Pferschy and Pisinger, Knapsack Problems,
- * 2004, §11). Exact while no more than {@linkcode MOST_PARTIALS} are left; beyond it, those whose costs
- * differ by less than that part of the range compete.
+ * Dynamic programming over the partial solutions that no other beats in both cost and loss, without
+ * those that the Lagrangian relaxation shows to lead nowhere (Kellerer, Pferschy and Pisinger,
+ * Knapsack Problems, 2004, §11). Exact while no more than {@linkcode MOST_PARTIALS} are left;
+ * beyond it, those whose costs differ by less than that part of the range compete.
  *
  * @returns One choice for each item, or undefined where none fit the budget.
  */
@@ -70,8 +70,8 @@ export function solveKnapsack<Option extends Choice>(
 }
 
 /**
- * The price of a unit of cost at which choosing item by item just keeps to the budget, and what that
- * solution loses once the rest of the budget is spent.
+ * The price of a unit of cost at which choosing item by item just keeps to the budget, and what
+ * that solution loses once the rest of the budget is spent.
  */
 function relax(
   fronts: readonly (readonly Choice[])[],
@@ -120,7 +120,9 @@ function unbeaten<One extends Choice>(all: readonly One[]): One[] {
   return front;
 }
 
-/** The last, and so the one that loses least, of each of {@linkcode MOST_PARTIALS} steps of cost. */
+/**
+ * The last, and so the one that loses least, of each of {@linkcode MOST_PARTIALS} steps of cost.
+ */
 function thin<One extends Choice>(front: One[]): One[] {
   if (front.length <= MOST_PARTIALS) return front;
   const first = front[0]!.cost;

@@ -12,7 +12,10 @@ export interface RecordSection {
   readonly bits: number;
 }
 
-/** A section at its place. Number `i` of token `t` begins at bit `firstBit + (t * count + i) * bits` of a record. */
+/**
+ * A section at its place. Number `i` of token `t` begins at bit `firstBit + (t * count + i) * bits`
+ * of a record.
+ */
 export interface PlacedSection extends RecordSection {
   /** The first bit, counted from the record's lowest. */
   readonly firstBit: number;
@@ -21,9 +24,10 @@ export interface PlacedSection extends RecordSection {
 /**
  * How the codes of one KV head lie in u32 words.
  *
- * A record holds `tokens` consecutive tokens of one KV head and one side (keys or values) in `words` words, section by
- * section: first what else a scheme must know to decode them, {@linkcode RecordMetadata}, then, from a word of its own on,
- * the codes. Numbers lie least significant bit first, and may straddle two words.
+ * A record holds `tokens` consecutive tokens of one KV head and one side (keys or values) in
+ * `words` words, section by section: first what else a scheme must know to decode them,
+ * {@linkcode RecordMetadata}, then, from a word of its own on, the codes. Numbers lie least
+ * significant bit first, and may straddle two words.
  */
 export interface RecordLayout {
   /** All that a record holds, in order. */
@@ -44,7 +48,10 @@ export interface RecordLayout {
   readonly paddingBits: number;
 }
 
-/** What a record holds besides codes: first what its tokens share, then token by token what each has for itself. */
+/**
+ * What a record holds besides codes: first what its tokens share, then token by token what each has
+ * for itself.
+ */
 export interface RecordMetadata {
   /** Bits all tokens of the record share. */
   readonly sharedBits: number;
@@ -61,8 +68,8 @@ const MAX_PADDING = 0.03;
 /**
  * The layout for `codes` codes of `codeBits` bits per token and KV head.
  *
- * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
- * unused.
+ * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or
+ * more of its words unused.
  */
 export function recordLayout(
   codes: number,
@@ -85,8 +92,8 @@ export function recordLayout(
  *
  * @param metadata What lies in front of the codes.
  * @param planes The codes, and other planes of their bits; each begins with a word of its own.
- * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
- * unused.
+ * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or
+ * more of its words unused.
  */
 export function sectionedLayout(
   metadata: readonly RecordSection[],

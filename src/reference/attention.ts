@@ -11,7 +11,9 @@ export interface TokenVectors {
   readonly values: ArrayLike<number>;
 }
 
-/** What {@linkcode attend} needs. One KV head and its query heads are as welcome as a whole layer. */
+/**
+ * What {@linkcode attend} needs. One KV head and its query heads are as welcome as a whole layer.
+ */
 export interface AttentionInput {
   /** Query heads; query heads `[g * q / k, (g + 1) * q / k)` share KV head g. */
   readonly queryHeads: number;
@@ -23,7 +25,10 @@ export interface AttentionInput {
   readonly queries: ArrayLike<number>;
   /** Position of the first query token. */
   readonly firstPosition: number;
-  /** Tokens from position 0, at least up to the last query's. Only those some query sees exactly are read. */
+  /**
+   * Tokens from position 0, at least up to the last query's. Only those some query sees exactly are
+   * read.
+   */
   readonly exact: TokenVectors;
   /** The same tokens, decoded from their codes; every token is exact where absent. */
   readonly coded?: TokenVectors;
@@ -33,7 +38,10 @@ export interface AttentionInput {
   readonly exactFrom?: number;
   /** Tokens that leave the window at once; 1 where absent. */
   readonly block?: number;
-  /** `pre-rope`: queries and keys are rotated here, for their positions. `as-scored`, the default: used as they are. */
+  /**
+   * `pre-rope`: queries and keys are rotated here, for their positions. `as-scored`, the default:
+   * used as they are.
+   */
   readonly keySpace?: KeyOptions;
   /** Factor of `q . k`; `headDim ** -0.5` where absent. */
   readonly scale?: number;
@@ -41,7 +49,10 @@ export interface AttentionInput {
   readonly softcap?: number;
   /** Most recent tokens a query sees, its own included; all where absent or 0. */
   readonly slidingWindow?: number;
-  /** `[queryHeads]`: one more logit in each head's softmax, without a value (learned sinks); none where absent. */
+  /**
+   * `[queryHeads]`: one more logit in each head's softmax, without a value (learned sinks); none
+   * where absent.
+   */
   readonly sinkLogits?: ArrayLike<number>;
 }
 
@@ -54,10 +65,11 @@ export interface AttentionResult {
 }
 
 /**
- * Whether a query at position `query` sees the token at position `token` exactly, rather than through
- * its codes.
+ * Whether a query at position `query` sees the token at position `token` exactly, rather than
+ * through its codes.
  *
- * @param exactFrom The first token, sinks aside, that is held exactly; above 0 only after a rollback.
+ * @param exactFrom The first token, sinks aside, that is held exactly; above 0 only after a
+ * rollback.
  * @param block Tokens that leave the window at once; those of an incomplete block are seen exactly.
  */
 export function seesExactly(
@@ -73,8 +85,8 @@ export function seesExactly(
 }
 
 /**
- * Causal attention in float64 by definition: score, softmax, weighted mean, one query head at a time.
- * The oracle of every attention kernel.
+ * Causal attention in float64 by definition: score, softmax, weighted mean, one query head at a
+ * time. The oracle of every attention kernel.
  *
  * @throws {CoupletError} `shape` where sizes do not match or divide, or where a query has no token.
  */
@@ -131,7 +143,10 @@ export function attend(input: AttentionInput): AttentionResult {
   return { output, logSumExp };
 }
 
-/** The vectors as they are scored: rotated for their positions where the key space is before the rotation. */
+/**
+ * The vectors as they are scored: rotated for their positions where the key space is before the
+ * rotation.
+ */
 function scored(
   input: AttentionInput,
   vectors: ArrayLike<number>,

@@ -25,15 +25,18 @@ export interface ReferenceStepEntry {
 
 /** New tokens of some sequences, going through all layers; opaque. */
 export interface ReferenceStep {
-  /** The entries {@linkcode ReferenceCache.beginStep} was given, with the position of each one's first token. */
+  /**
+   * The entries {@linkcode ReferenceCache.beginStep} was given, with the position of each one's
+   * first token.
+   */
   readonly entries: readonly (ReferenceStepEntry & { readonly firstPosition: number })[];
 }
 
 /**
  * The cache on the CPU, in float64: the oracle of the WebGPU cache, and what a program that has no
  * WebGPU may ask for by name. A query at position i sees token j <= i exactly (as binary16) where
- * `j < sinks` or `j > i - window`, else through codes that were made once, from the binary16 value, when
- * the token left the window.
+ * `j < sinks` or `j > i - window`, else through codes that were made once, from the binary16 value,
+ * when the token left the window.
  */
 export interface ReferenceCache {
   /** A new, empty sequence. */
@@ -41,7 +44,8 @@ export interface ReferenceCache {
   /** A new sequence that holds the same tokens. */
   forkSequence(sequence: ReferenceSequence): ReferenceSequence;
   /**
-   * The records of a sequence's first `tokens` tokens past the sinks, `[keyValueHeads]` runs of words.
+   * The records of a sequence's first `tokens` tokens past the sinks, `[keyValueHeads]` runs of
+   * words.
    *
    * @throws {CoupletError} `usage` where one of them is not coded.
    */
@@ -58,29 +62,32 @@ export interface ReferenceCache {
   /** Tokens of a sequence past the sinks that a query at its end sees through their codes. */
   codedTokens(sequence: ReferenceSequence): number;
   /**
-   * Takes back the tokens from `length` on. Where no more than `appendTokens` are taken back, it is as if
-   * they had never been; beyond, exact tokens that had left the window are seen through their codes
-   * although they are in it again. Steps that began at `length` or later are void.
+   * Takes back the tokens from `length` on. Where no more than `appendTokens` are taken back, it is
+   * as if they had never been; beyond, exact tokens that had left the window are seen through their
+   * codes although they are in it again. Steps that began at `length` or later are void.
    *
-   * @throws {CoupletError} `usage` where the sequence does not hold so many tokens; where `length` lies inside a step that
-   * was not appended to every layer, or inside a block of tokens that are coded together and are not held exactly any more;
-   * where layers with a sliding window have given up what the last query would see.
+   * @throws {CoupletError} `usage` where the sequence does not hold so many tokens; where `length`
+   * lies inside a step that was not appended to every layer, or inside a block of tokens that are
+   * coded together and are not held exactly any more; where layers with a sliding window have given
+   * up what the last query would see.
    */
   truncate(sequence: ReferenceSequence, length: number): void;
   /**
-   * Begins a step: lengths advance here. Then, for each layer, {@linkcode append} and {@linkcode attend}.
+   * Begins a step: lengths advance here. Then, for each layer, {@linkcode append} and
+   * {@linkcode attend}.
    *
-   * @throws {CoupletError} `capacity` where an entry has more than `appendTokens` tokens; `usage` where
-   * a sequence is unknown or named twice. Nothing has changed then.
+   * @throws {CoupletError} `capacity` where an entry has more than `appendTokens` tokens; `usage`
+   * where a sequence is unknown or named twice. Nothing has changed then.
    */
   beginStep(entries: readonly ReferenceStepEntry[]): ReferenceStep;
   /**
-   * Stores one layer's keys and values of a step's tokens. Entries whose tokens were taken back, or whose sequence was
-   * freed, are passed over.
+   * Stores one layer's keys and values of a step's tokens. Entries whose tokens were taken back, or
+   * whose sequence was freed, are passed over.
    *
-   * @param vectors `[tokens][keyValueHeads][headDim]` each, the entries' tokens one after the other.
-   * @throws {CoupletError} `shape` where sizes do not match; `usage` where a layer is appended twice, or
-   * steps out of order.
+   * @param vectors `[tokens][keyValueHeads][headDim]` each, the entries' tokens one after the
+   * other.
+   * @throws {CoupletError} `shape` where sizes do not match; `usage` where a layer is appended
+   * twice, or steps out of order.
    */
   append(
     step: ReferenceStep,
@@ -118,7 +125,10 @@ interface LayerState {
 interface SequenceState {
   readonly layers: readonly LayerState[];
   length: number;
-  /** Tokens below this one, sinks aside, lost their exact values to others that were then taken back. */
+  /**
+   * Tokens below this one, sinks aside, lost their exact values to others that were then taken
+   * back.
+   */
   exactFrom: number;
   /** By sliding window, how many coded tokens its layers have given up. */
   readonly passed: Map<number, number>;
@@ -177,7 +187,10 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     return state;
   }
 
-  /** Checks that some entries count, and that their layer holds as many tokens as it must: that calls come in order. */
+  /**
+   * Checks that some entries count, and that their layer holds as many tokens as it must: that
+   * calls come in order.
+   */
   function checkOrder(step: ReferenceStep, layer: number, appended: boolean): void {
     const live = entriesOf(step).filter(({ isVoid }) => !isVoid);
     if (live.length === 0) {
@@ -481,7 +494,10 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     return entries;
   }
 
-  /** Sliding windows move on: of the tokens behind them, whole tiles are given up once no step can be taken back to them. */
+  /**
+   * Sliding windows move on: of the tokens behind them, whole tiles are given up once no step can
+   * be taken back to them.
+   */
   function pass({ sequence, firstPosition, tokens, isVoid }: BegunEntry): void {
     if (isVoid) return;
     const { passed } = stateOf(sequence);

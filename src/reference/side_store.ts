@@ -42,7 +42,9 @@ export class SideStore {
   readonly #sinks: Float64Array<ArrayBuffer>;
   /** `[slots][keyValueHeads][headDim]` binary16 numbers; token t at slot t modulo their number. */
   readonly #recent: Float64Array<ArrayBuffer>;
-  /** One array of records per KV head; their token 0 is the first past the sinks. Grows by doubling. */
+  /**
+   * One array of records per KV head; their token 0 is the first past the sinks. Grows by doubling.
+   */
   readonly #records: Uint32Array<ArrayBuffer>[];
   readonly #slots: number;
 
@@ -67,7 +69,8 @@ export class SideStore {
   }
 
   /**
-   * Keeps a token exactly, rounded to binary16: what lies beyond its range is clamped to it, and a NaN becomes 0.
+   * Keeps a token exactly, rounded to binary16: what lies beyond its range is clamped to it, and a
+   * NaN becomes 0.
    *
    * @param vectors `[...][keyValueHeads][headDim]`.
    * @param at Index in `vectors` of the token's first channel.
@@ -86,7 +89,10 @@ export class SideStore {
     return tier.slice(at, at + headDim);
   }
 
-  /** Codes a token past the sinks, from its exact value: where it is the last of a block, the whole block. */
+  /**
+   * Codes a token past the sinks, from its exact value: where it is the last of a block, the whole
+   * block.
+   */
   encode(token: number): void {
     const { scheme, keyValueHeads, tiers } = this.#options;
     const { block } = scheme;
@@ -113,7 +119,10 @@ export class SideStore {
     return this.#codec.decode(own, index, headDim, this.#context(head, record * layout.tokens));
   }
 
-  /** The records of the first `tokens` tokens past the sinks, all coded, `[keyValueHeads]` runs of words. */
+  /**
+   * The records of the first `tokens` tokens past the sinks, all coded, `[keyValueHeads]` runs of
+   * words.
+   */
   records(tokens: number): Uint32Array<ArrayBuffer>[] {
     const { scheme, headDim } = this.#options;
     const layout = scheme.layout(headDim);

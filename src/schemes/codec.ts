@@ -1,11 +1,14 @@
 /**
- * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A cache on a device gets along
- * with schemes alone, so that a bundle of one leaves this out.
+ * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A cache
+ * on a device gets along with schemes alone, so that a bundle of one leaves this out.
  */
 
 /** The centroids of one KV head. */
 export interface HeadCodebook {
-  /** Those of one codebook: `[groups][centroids][channels]`, or `[centroids][channels]` where all groups share them; else empty. */
+  /**
+   * Those of one codebook: `[groups][centroids][channels]`, or `[centroids][channels]` where all
+   * groups share them; else empty.
+   */
   readonly centroids: ArrayLike<number>;
   /** `[headDim]` weights of the squared distance's root; ones where absent. */
   readonly scale?: ArrayLike<number>;
@@ -14,8 +17,9 @@ export interface HeadCodebook {
 /** What coding takes besides the vectors. */
 export interface CodingContext extends HeadCodebook {
   /**
-   * The rotary embedding of the token at an index of the record, or with -1 its inverse: present for keys that come
-   * before it and are coded with it, by schemes that are {@linkcode Scheme.positional}.
+   * The rotary embedding of the token at an index of the record, or with -1 its inverse: present
+   * for keys that come before it and are coded with it, by schemes that are
+   * {@linkcode Scheme.positional}.
    */
   readonly turn?: (
     vector: ArrayLike<number>,
@@ -23,8 +27,8 @@ export interface CodingContext extends HeadCodebook {
     direction: 1 | -1,
   ) => Float64Array<ArrayBuffer>;
   /**
-   * Whether the vectors are keys as they are scored, in which what was constant before the rotary embedding turns with the
-   * position; absent for values, and for keys that come before it.
+   * Whether the vectors are keys as they are scored, in which what was constant before the rotary
+   * embedding turns with the position; absent for values, and for keys that come before it.
    */
   readonly scored?: boolean;
 }

@@ -6,8 +6,8 @@ import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 const ID = /^c(1|2|4|8|16)b([1-9]|1[0-2])$/;
 
 /**
- * Coupled Quantization (CQ, arXiv 2405.03917 §3): `channels` contiguous channels of one head share one
- * code, the index of the nearest of 2^codeBits learned centroids. Ties go to the lowest index.
+ * Coupled Quantization (CQ, arXiv 2405.03917 §3): `channels` contiguous channels of one head share
+ * one code, the index of the nearest of 2^codeBits learned centroids. Ties go to the lowest index.
  */
 export function coupled(id: SchemeId): OwnScheme | undefined {
   const match = ID.exec(id);

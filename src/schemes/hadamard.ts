@@ -2,8 +2,9 @@ import { raise } from "../base/raise.ts";
 import type { SchemeId } from "./scheme.ts";
 
 /**
- * The sign of channel `i` before a Hadamard rotation: the Rudin-Shapiro sequence, whose Walsh-Hadamard transform is flat,
- * so that neither a single large channel nor an offset of all channels stays concentrated.
+ * The sign of channel `i` before a Hadamard rotation: the Rudin-Shapiro sequence, whose
+ * Walsh-Hadamard transform is flat, so that neither a single large channel nor an offset of all
+ * channels stays concentrated.
  */
 function channelSign(i: number): number {
   return parity(i & (i >> 1)) ? -1 : 1;
@@ -17,8 +18,9 @@ function parity(bits: number): boolean {
 }
 
 /**
- * The factor of the rotation, a power of two so that it costs no precision: `2 ** -floor(log2(headDim) / 2)`. Where the
- * head dimension is no power of four, lengths grow by the square root of two.
+ * The factor of the rotation, a power of two so that it costs no precision: `2 **
+ * -floor(log2(headDim) / 2)`. Where the head dimension is no power of four, lengths grow by the
+ * square root of two.
  */
 export function hadamardFactor(headDim: number): number {
   return 2 ** -Math.floor(Math.log2(headDim) / 2);
@@ -30,8 +32,9 @@ export function hadamardInverseFactor(headDim: number): number {
 }
 
 /**
- * A vector rotated so that its energy spreads over all channels: signs, then the Walsh-Hadamard transform, times
- * {@linkcode hadamardFactor} (randomised Hadamard transform, QuIP#, arXiv 2402.04396 §3, with signs fixed).
+ * A vector rotated so that its energy spreads over all channels: signs, then the Walsh-Hadamard
+ * transform, times {@linkcode hadamardFactor} (randomised Hadamard transform, QuIP#, arXiv
+ * 2402.04396 §3, with signs fixed).
  *
  * @param vector `[headDim]`, a power of two.
  */

@@ -1,4 +1,7 @@
-/** What schemes with a universal codebook share: codes of a rotated vector, and the codebook as stored. */
+/**
+ * What schemes with a universal codebook share: codes of a rotated vector, and the codebook as
+ * stored.
+ */
 import type { CodebookSpec } from "./scheme.ts";
 import { MAX_FLOAT16, roundToFloat16, toFloat16Array } from "../base/float16.ts";
 
@@ -13,7 +16,8 @@ export interface RotatedCodes {
 }
 
 /**
- * The nearest centroids of a vector divided by its channels' standard deviation; ties go to the lowest index.
+ * The nearest centroids of a vector divided by its channels' standard deviation; ties go to the
+ * lowest index.
  *
  * @param vector `[headDim]`.
  * @param centroids `[centroids][channels]`, for channels of variance 1.
@@ -29,7 +33,8 @@ export function encodeRotated(
   const codes = new Uint32Array(vector.length / channels);
   let codedEnergy = 0;
   for (let group = 0; group < codes.length; group++) {
-    // |x / deviation - c|^2 is least where x.c - deviation |c|^2 / 2 is largest; no division, so that ties are exact.
+    // |x / deviation - c|^2 is least where x.c - deviation |c|^2 / 2 is largest; no division, so
+    // that ties are exact.
     let best = -Infinity;
     let energyOfBest = 0;
     for (let code = 0; code * channels < centroids.length; code++) {
@@ -64,7 +69,10 @@ export function decodeRotated(
   );
 }
 
-/** The codebook of a scheme whose centroids have a definition; kernels load it four words at a time, so it has whole quads. */
+/**
+ * The codebook of a scheme whose centroids have a definition; kernels load it four words at a time,
+ * so it has whole quads.
+ */
 export function definedCodebook(
   channels: number,
   codeBits: number,

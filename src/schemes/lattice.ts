@@ -20,24 +20,30 @@ const ID = /^u(4|8)b8$/;
 /** Tokens whose mean is taken: a page, and the window of NSNQuant. */
 const BLOCK = 64;
 
-/** Bits of a channel's mean: binary16, because models add up to a thousand to single channels of their keys. Or a byte, and as much again for waves. */
+/**
+ * Bits of a channel's mean: binary16, because models add up to a thousand to single channels of
+ * their keys. Or a byte, and as much again for waves.
+ */
 const MEAN_BITS = 16;
 
 /** Codebooks by channels a code. Both have 256 points, so that a code is a byte. */
 const CODEBOOKS: Readonly<Record<number, () => number[][]>> = { 4: d4Codebook, 8: e8Codebook };
 
 /**
- * Universal codes that need no calibration, after NSNQuant (arXiv 2505.18231 §4): vectors are rotated by a Hadamard matrix,
- * the mean of a block of tokens is taken off each channel, each token's rest is divided by its size, and groups of
- * channels share one code of 8 bits. Keys that come before their rotary embedding lose their mean there and get it then. All
- * models share one codebook, which has a definition in place of a training set.
+ * Universal codes that need no calibration, after NSNQuant (arXiv 2505.18231 §4): vectors are
+ * rotated by a Hadamard matrix, the mean of a block of tokens is taken off each channel, each
+ * token's rest is divided by its size, and groups of channels share one code of 8 bits. Keys that
+ * come before their rotary embedding lose their mean there and get it then. All models share one
+ * codebook, which has a definition in place of a training set.
  *
- * A record is one block: a binary16 number per channel for the mean, a byte (E5M3) per token for the scale, the codes. The
- * scale gives what is decoded the length of what was coded, which serves attention better than least squares would. A
- * number far from all others of its channel is taken for the nearest of them first, so that it spoils no other token.
+ * A record is one block: a binary16 number per channel for the mean, a byte (E5M3) per token for
+ * the scale, the codes. The scale gives what is decoded the length of what was coded, which serves
+ * attention better than least squares would. A number far from all others of its channel is taken
+ * for the nearest of them first, so that it spoils no other token.
  *
- * In keys as they are scored, what the model adds to single channels of all keys has become waves, which would spread over
- * all channels: they are taken off first, and lie behind means of a byte (E4M3) a channel.
+ * In keys as they are scored, what the model adds to single channels of all keys has become waves,
+ * which would spread over all channels: they are taken off first, and lie behind means of a byte
+ * (E4M3) a channel.
  */
 export function lattice(id: SchemeId): OwnScheme | undefined {
   const match = ID.exec(id);
@@ -82,7 +88,8 @@ export function latticeCodec({ channels, layout }: Scheme): Codec {
       const waves = scored ? findWaves(kept, limits.typical) : [];
       if (scored) writeWaves(record, headDim, waves);
       kept.forEach((vector, token) => addWaves(vector, waves, token, -1));
-      // Before the rotary embedding, tokens have more in common; the rotation of a mean is the mean of rotations.
+      // Before the rotary embedding, tokens have more in common; the rotation of a mean is the mean
+      // of rotations.
       const spread = turn === undefined ? kept.map(hadamard) : kept;
       const mean = Float64Array.from({ length: headDim }, (_, channel) => {
         const sum = spread.reduce((total, vector) => total + vector[channel]!, 0);

@@ -2,8 +2,8 @@
 import { fromFloat16Bits, MAX_FLOAT16, toFloat16Bits } from "../base/float16.ts";
 
 /**
- * How far a number may lie from all others of its channel and block: so many times their range, or the block's typical
- * magnitude, whichever is more.
+ * How far a number may lie from all others of its channel and block: so many times their range, or
+ * the block's typical magnitude, whichever is more.
  */
 const REACH = 16;
 
@@ -23,7 +23,10 @@ export interface ChannelLimits {
   readonly high: number;
 }
 
-/** Extremes of numbers, without those that binary16 could not hold, unless fewer than three are left. */
+/**
+ * Extremes of numbers, without those that binary16 could not hold, unless fewer than three are
+ * left.
+ */
 function extremesOf(numbers: readonly number[]): Extremes {
   let low = Infinity;
   let secondLow = Infinity;
@@ -50,8 +53,9 @@ export interface BlockLimits {
 }
 
 /**
- * What each channel's numbers are to be clamped to before a block is coded. They lie within as a rule. Those do not that
- * binary16 could not hold, and one more on either side that lies far from all others: they are taken for the nearest of them.
+ * What each channel's numbers are to be clamped to before a block is coded. They lie within as a
+ * rule. Those do not that binary16 could not hold, and one more on either side that lies far from
+ * all others: they are taken for the nearest of them.
  *
  * @param vectors `[block]` vectors `[headDim]`.
  */
@@ -60,8 +64,8 @@ export function blockLimits(vectors: readonly ArrayLike<number>[]): BlockLimits 
     { length: vectors[0]!.length },
     (_, channel) => extremesOf(vectors.map((vector) => vector[channel]!)),
   );
-  // The mean of binary16 bits is nearly that of logarithms, so that a few large channels change it little, and whole numbers
-  // add up alike everywhere.
+  // The mean of binary16 bits is nearly that of logarithms, so that a few large channels change it
+  // little, and whole numbers add up alike everywhere.
   const bits = channels.reduce(
     (sum, { secondLow, secondHigh }) =>
       sum + toFloat16Bits(Math.max(Math.abs(secondLow), Math.abs(secondHigh))),

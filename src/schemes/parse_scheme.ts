@@ -57,12 +57,13 @@ export function parseScheme(id: SchemeId): Scheme {
 const BLOCKS: readonly unknown[] = [1, 2, 4, 8, 16, 32, 64];
 
 /**
- * Makes a scheme of another program or package known, by its id: {@linkcode parseScheme} then returns it, and caches can be
- * planned with it. What codes vectors in float64 is given to {@linkcode registerCodec}, what its kernels are made of to
- * `registerKernels()` of `@couplet/kv/generate`. See docs/adding_a_scheme.md.
+ * Makes a scheme of another program or package known, by its id: {@linkcode parseScheme} then
+ * returns it, and caches can be planned with it. What codes vectors in float64 is given to
+ * {@linkcode registerCodec}, what its kernels are made of to `registerKernels()` of
+ * `@couplet/kv/generate`. See docs/adding_a_scheme.md.
  *
- * @throws {CoupletError} `scheme` where it is no scheme, its id is not of lower-case letters and digits, its family has no
- * slash in its name, or another scheme has its id.
+ * @throws {CoupletError} `scheme` where it is no scheme, its id is not of lower-case letters and
+ * digits, its family has no slash in its name, or another scheme has its id.
  */
 export function registerScheme(scheme: Scheme): void {
   const what = "Cannot register a scheme";

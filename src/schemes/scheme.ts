@@ -1,22 +1,33 @@
 import type { RecordLayout } from "../records/layout.ts";
 
 /**
- * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`, `kc<bits>`, `kt<bits>`,
- * `q<bits>`.
+ * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`,
+ * `kc<bits>`, `kt<bits>`, `q<bits>`.
  */
 export type SchemeId = string;
 
-/** A family of schemes that code alike: the name of its room in the library, the generator, the templates and the tests. */
+/**
+ * A family of schemes that code alike: the name of its room in the library, the generator, the
+ * templates and the tests.
+ */
 export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard";
 
-/** A family that another program or package brings, by a name with a slash in it, such as `acme/ternary`. */
+/**
+ * A family that another program or package brings, by a name with a slash in it, such as
+ * `acme/ternary`.
+ */
 export type OtherFamily = `${string}/${string}`;
 
 /** The codebook of a scheme whose codes name centroids. */
 export interface CodebookSpec {
-  /** Where its centroids come from: `calibrate()` learns them from samples, or a definition gives them to all models. */
+  /**
+   * Where its centroids come from: `calibrate()` learns them from samples, or a definition gives
+   * them to all models.
+   */
   readonly source: "calibration" | "definition";
-  /** What has a codebook of its own: each KV head of a layer and side, or no less than the model. */
+  /**
+   * What has a codebook of its own: each KV head of a layer and side, or no less than the model.
+   */
   readonly sharedBy: "head" | "model";
   /** u32 words that one codebook takes on the device. */
   words(headDim: number): number;
@@ -37,8 +48,8 @@ export interface ReadingWork {
 /**
  * How one head's key or value vector becomes a fixed number of bits.
  *
- * A scheme is data; it knows nothing of WebGPU. Kernels for it are rows of the manifest, found by `id`, and the same
- * arithmetic in float64 is its {@linkcode Codec}.
+ * A scheme is data; it knows nothing of WebGPU. Kernels for it are rows of the manifest, found by
+ * `id`, and the same arithmetic in float64 is its {@linkcode Codec}.
  */
 export interface Scheme {
   /** The id, the same token in file names, codebooks, policies and tables. */
@@ -58,11 +69,14 @@ export interface Scheme {
   /** Where the centroids are; absent where there are none. */
   readonly codebook?: CodebookSpec;
   /**
-   * Whether keys that come before their rotary embedding are coded with it ({@linkcode CodingContext.turn}), because it does
-   * not commute with what the scheme does to vectors. Kernels that encode and decode them have a variant of their own.
+   * Whether keys that come before their rotary embedding are coded with it
+   * ({@linkcode CodingContext.turn}), because it does not commute with what the scheme does to
+   * vectors. Kernels that encode and decode them have a variant of their own.
    */
   readonly positional: boolean;
-  /** Whether codes are all that the cache would keep otherwise, so that none of the vector is lost. */
+  /**
+   * Whether codes are all that the cache would keep otherwise, so that none of the vector is lost.
+   */
   readonly lossless: boolean;
   /**
    * The record layout at one head dimension.

@@ -1,4 +1,6 @@
-/** The codecs of the families of schemes; a bundle that only runs kernels leaves this out, and them. */
+/**
+ * The codecs of the families of schemes; a bundle that only runs kernels leaves this out, and them.
+ */
 import { checkOptions, FUNCTION, TEXT } from "../base/check_options.ts";
 import { CoupletError } from "../base/errors.ts";
 import type { OtherFamily, Scheme, SchemeFamily } from "./scheme.ts";
@@ -35,7 +37,8 @@ export function registerCodec(family: OtherFamily, codec: (scheme: Scheme) => Co
 /**
  * The codec of a scheme.
  *
- * @throws {CoupletError} `scheme` where the scheme is none that `parseScheme` gave, or its family has no codecs.
+ * @throws {CoupletError} `scheme` where the scheme is none that `parseScheme` gave, or its family
+ * has no codecs.
  */
 export function schemeCodec(scheme: Scheme): Codec {
   const what = `Cannot code vectors with the scheme "${Object(scheme).id}"`;

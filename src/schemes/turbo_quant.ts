@@ -21,8 +21,9 @@ const SCALE_BITS = 16;
 const RECORD_TOKENS = 2;
 
 /**
- * TurboQuant for least squared error (arXiv 2504.19874 algorithm 1), the baseline of calibration-free schemes: a vector is
- * rotated, its size is kept as binary16, and each channel's rest is rounded by the Lloyd-Max quantiser of its distribution.
+ * TurboQuant for least squared error (arXiv 2504.19874 algorithm 1), the baseline of
+ * calibration-free schemes: a vector is rotated, its size is kept as binary16, and each channel's
+ * rest is rounded by the Lloyd-Max quantiser of its distribution.
  */
 export function turboQuant(id: SchemeId): OwnScheme | undefined {
   const match = ID.exec(id);

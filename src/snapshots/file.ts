@@ -1,4 +1,6 @@
-/** The snapshot file: safetensors, sealed by a checksum over every byte. Knows nothing of the GPU. */
+/**
+ * The snapshot file: safetensors, sealed by a checksum over every byte. Knows nothing of the GPU.
+ */
 import type { CacheIdentity } from "../cache/identity.ts";
 import type { ResolvedOptions } from "../plan/options.ts";
 import type { ModelFingerprint } from "../model/model.ts";
@@ -34,7 +36,10 @@ export interface SnapshotInfo {
   readonly length: number;
   /** First position, sinks apart, that is held exactly. */
   readonly exactFrom: number;
-  /** First coded token that is held, counted behind the sinks; by page table, that is by sliding window. */
+  /**
+   * First coded token that is held, counted behind the sinks; by page table, that is by sliding
+   * window.
+   */
   readonly codedFrom: readonly number[];
 }
 
@@ -63,7 +68,10 @@ export function sideNames(layer: number, side: Side): SideNames {
   return { codes: `${name}.codes`, exact: `${name}.exact` };
 }
 
-/** Positions held exactly: sinks before `sinks`, and recent tokens from `from` to the sequence's end. */
+/**
+ * Positions held exactly: sinks before `sinks`, and recent tokens from `from` to the sequence's
+ * end.
+ */
 export function exactPositions(
   { tiers }: Pick<ResolvedOptions, "tiers">,
   { length, exactFrom }: { readonly length: number; readonly exactFrom: number },
@@ -133,7 +141,8 @@ export async function encodeSnapshot(
 /**
  * Reads a snapshot and checks that it is whole.
  *
- * @throws {CoupletError} `file` where it is damaged or no snapshot, `snapshot` where it is of another version.
+ * @throws {CoupletError} `file` where it is damaged or no snapshot, `snapshot` where it is of
+ * another version.
  */
 export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent> {
   const { metadata, tensors } = readSafetensors(bytes);
@@ -180,7 +189,8 @@ export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent
 /**
  * What a snapshot says of itself, after a check that it is whole.
  *
- * @throws {CoupletError} `file` where it is damaged or no snapshot, `snapshot` where it is of another version.
+ * @throws {CoupletError} `file` where it is damaged or no snapshot, `snapshot` where it is of
+ * another version.
  */
 export async function inspectSnapshot(bytes: Uint8Array): Promise<SnapshotInfo> {
   return (await decodeSnapshot(bytes)).info;
@@ -189,7 +199,8 @@ export async function inspectSnapshot(bytes: Uint8Array): Promise<SnapshotInfo> 
 /**
  * Checks that a snapshot belongs to a cache, and that it holds what it must.
  *
- * @throws {CoupletError} `snapshot` where it belongs to another; `file` where it holds something else.
+ * @throws {CoupletError} `snapshot` where it belongs to another; `file` where it holds something
+ * else.
  */
 export async function checkSnapshot(
   { info, tensors }: SnapshotContent,
@@ -243,7 +254,9 @@ function dataStart(bytes: Uint8Array): number {
   return 8 + Number(view.getBigUint64(0, true));
 }
 
-/** SHA-256 over the digests of the header, with zeros for the checksum's digits, and of the data. */
+/**
+ * SHA-256 over the digests of the header, with zeros for the checksum's digits, and of the data.
+ */
 async function digest(bytes: Uint8Array, checksumAt: number): Promise<string> {
   const start = dataStart(bytes);
   const header = bytes.slice(0, start);
@@ -294,7 +307,10 @@ function parsed(name: string, text: string | undefined): unknown {
   }
 }
 
-/** Checks that tokens are coded in whole blocks, and that those held are whole tiles, as the pool's are. */
+/**
+ * Checks that tokens are coded in whole blocks, and that those held are whole tiles, as the pool's
+ * are.
+ */
 function checkCoded(info: SnapshotInfo, options: ResolvedOptions): void {
   const { codedFrom, exactFrom } = info;
   const coded = codedTokens(options, info);

@@ -1,4 +1,6 @@
-/** Prompt prefixes in a store: keys by content, and the search for the longest one that is there. */
+/**
+ * Prompt prefixes in a store: keys by content, and the search for the longest one that is there.
+ */
 import type { Cache } from "../cache/cache.ts";
 import type { CacheIdentity } from "../cache/identity.ts";
 import { cacheInternals } from "../cache/internals.ts";
@@ -46,8 +48,8 @@ export interface FoundPrefix {
 }
 
 /**
- * The key of a prompt: a hash of its tokens, of the model, and of all that the cache's codes depend on. Equal
- * prompts have equal keys in every process.
+ * The key of a prompt: a hash of its tokens, of the model, and of all that the cache's codes depend
+ * on. Equal prompts have equal keys in every process.
  *
  * @returns `prompt-` and 64 hexadecimal digits.
  */
@@ -62,8 +64,8 @@ export async function promptKey(prompt: Prompt): Promise<string> {
  *
  * @param tokenIds The tokens of the sequence, all of them.
  * @returns The key.
- * @throws {CoupletError} `usage` where the sequence has another length; what {@linkcode snapshotSequence} and the
- * store throw.
+ * @throws {CoupletError} `usage` where the sequence has another length; what
+ * {@linkcode snapshotSequence} and the store throw.
  */
 export async function storePrefix(
   cache: Cache,

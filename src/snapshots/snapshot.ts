@@ -53,18 +53,19 @@ export function cacheIdentity(cache: Cache): Promise<CacheIdentity> {
 }
 
 /**
- * A sequence as one file, which {@linkcode restoreSequence} takes, in this process or another, on this
- * device or another.
+ * A sequence as one file, which {@linkcode restoreSequence} takes, in this process or another, on
+ * this device or another.
  *
- * One of two functions that submit to the device and read back (`Cache.readCounters()` is the other): it copies the sequence
- * into buffers of its own before it returns its promise, so later steps do not change the snapshot.
- * Submit the commands of the sequence's steps before you call it.
+ * One of two functions that submit to the device and read back (`Cache.readCounters()` is the
+ * other): it copies the sequence into buffers of its own before it returns its promise, so later
+ * steps do not change the snapshot. Submit the commands of the sequence's steps before you call it.
  *
- * The file does not depend on where pages lie, on the cache's capacity, or on how the tokens were split
- * into steps; but the rollback that restores exactly goes as far as `appendTokens` of the cache it came from.
+ * The file does not depend on where pages lie, on the cache's capacity, or on how the tokens were
+ * split into steps; but the rollback that restores exactly goes as far as `appendTokens` of the
+ * cache it came from.
  *
- * @throws {CoupletError} `usage` where a step of the sequence was not appended to all layers, or an option is not known;
- * `lost` or `memory` where the device is lost or out of memory.
+ * @throws {CoupletError} `usage` where a step of the sequence was not appended to all layers, or an
+ * option is not known; `lost` or `memory` where the device is lost or out of memory.
  */
 export async function snapshotSequence(
   cache: Cache,
@@ -92,10 +93,12 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
     );
   }
   const held = tables.map(({ first, pages }, table) => {
-    // A step may have left pages that the length alone does not ask for; equal sequences give equal files.
+    // A step may have left pages that the length alone does not ask for; equal sequences give equal
+    // files.
     const kept = Math.max(first, firstKeptPage(resolved, table, length));
     const own = pages.slice(kept - first);
-    // What was restored and is not in place yet still lies in its own buffers, in the order of the sequence.
+    // What was restored and is not in place yet still lies in its own buffers, in the order of the
+    // sequence.
     const start = kept - (restored?.first[table] ?? 0);
     return { first: kept, runs: pageRuns(restored ? own.map((_, i) => start + i) : own) };
   });
@@ -151,15 +154,15 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
 /**
  * A new sequence with the content of a snapshot: bit for bit what it was taken from.
  *
- * Records nothing and submits nothing. The content waits in buffers of its own until the first commands that need it put it in
- * place, in the host's encoder; so commands recorded before may be submitted after. Those buffers take as much memory once more, until
- * they are garbage.
- * A cache of other capacity takes it as long as it fits. Where `appendTokens` is smaller than it was, the
+ * Records nothing and submits nothing. The content waits in buffers of its own until the first
+ * commands that need it put it in place, in the host's encoder; so commands recorded before may be
+ * submitted after. Those buffers take as much memory once more, until they are garbage. A cache of
+ * other capacity takes it as long as it fits. Where `appendTokens` is smaller than it was, the
  * oldest exact tokens that are coded as well are left out.
  *
- * @throws {CoupletError} `file` where the bytes are damaged or no snapshot; `snapshot` where they belong to another
- * model, plan, set of codebooks or version; `capacity` where the cache has no room; `lost` where its device
- * is lost, `memory` where that has no room. Nothing has changed then.
+ * @throws {CoupletError} `file` where the bytes are damaged or no snapshot; `snapshot` where they
+ * belong to another model, plan, set of codebooks or version; `capacity` where the cache has no
+ * room; `lost` where its device is lost, `memory` where that has no room. Nothing has changed then.
  */
 export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<Sequence> {
   const { device, adopt } = cacheInternals(cache);
@@ -199,7 +202,10 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
   }
 }
 
-/** What a snapshot holds of some KV heads of a layer, on the device, in the form the cache's own buffers have. */
+/**
+ * What a snapshot holds of some KV heads of a layer, on the device, in the form the cache's own
+ * buffers have.
+ */
 function restorePart(
   device: GPUDevice,
   options: ResolvedOptions,
@@ -222,7 +228,8 @@ function restorePart(
     const records = ownWords(tensors.get(names.codes)!.data)
       .subarray(heads.first * words, (heads.first + heads.count) * words);
     const paged = new Uint8Array(toPages(layout, heads.count, count, records).buffer);
-    // Where this cache keeps fewer tokens behind a sliding window, it has no room for the oldest pages.
+    // Where this cache keeps fewer tokens behind a sliding window, it has no room for the oldest
+    // pages.
     const skippedPages = (held.codedFrom[pageTable]! - info.codedFrom[pageTable]!) / PAGE_TOKENS;
 
     const vectors = new Uint8Array(given.tokens * token);
@@ -280,7 +287,10 @@ function heldFrom(
   return from > options.tiers.sinks ? from : 0;
 }
 
-/** Where a sequence's exact tokens lie in the exact buffer; `token` counts sinks, then recent tokens. */
+/**
+ * Where a sequence's exact tokens lie in the exact buffer; `token` counts sinks, then recent
+ * tokens.
+ */
 function exactRuns(
   options: ResolvedOptions,
   heads: number,
@@ -305,7 +315,10 @@ function exactRuns(
   return runs;
 }
 
-/** Records as `[head][words]`, from whole pages `[page][head][words]`. Bits behind the last token become zero. */
+/**
+ * Records as `[head][words]`, from whole pages `[page][head][words]`. Bits behind the last token
+ * become zero.
+ */
 function fromPages(
   layout: RecordLayout,
   heads: number,
@@ -364,7 +377,10 @@ function ownWords(bytes: Uint8Array): Uint32Array<ArrayBuffer> {
   return new Uint32Array(new Uint8Array(bytes).buffer);
 }
 
-/** Whether a device still works. Its promise `lost` may resolve late, and writes to a lost one fail in silence. */
+/**
+ * Whether a device still works. Its promise `lost` may resolve late, and writes to a lost one fail
+ * in silence.
+ */
 async function isAlive(device: GPUDevice): Promise<boolean> {
   const probe = device.createBuffer({ label: "couplet probe", size: 4, usage: 0x01 | 0x08 });
   const alive = await probe.mapAsync(0x01).then(() => true, () => false);
@@ -378,7 +394,10 @@ interface BufferRange {
   readonly size: number;
 }
 
-/** Copies lists of ranges into memory, each list as one run. Everything is submitted before this returns. */
+/**
+ * Copies lists of ranges into memory, each list as one run. Everything is submitted before this
+ * returns.
+ */
 async function copyOut(
   device: GPUDevice,
   lists: readonly (readonly BufferRange[])[],

@@ -2,12 +2,12 @@
 import { CoupletError } from "../base/errors.ts";
 
 /**
- * Bytes by key. A store keeps what it is given and looks into none of it; an entry is seen whole or not
- * at all, while it is written and after a crash.
+ * Bytes by key. A store keeps what it is given and looks into none of it; an entry is seen whole or
+ * not at all, while it is written and after a crash.
  *
- * An entry has at least one byte. Keys have 1 to 128 of the characters `a-z`, `0-9`, `.`, `_` and `-` and begin with a letter or digit, so that
- * each is a file's name on every system. Errors are {@linkcode CoupletError}s with code `usage` for anything else
- * and `store` where the store fails.
+ * An entry has at least one byte. Keys have 1 to 128 of the characters `a-z`, `0-9`, `.`, `_` and
+ * `-` and begin with a letter or digit, so that each is a file's name on every system. Errors are
+ * {@linkcode CoupletError}s with code `usage` for anything else and `store` where the store fails.
  */
 export interface SnapshotStore {
   /**

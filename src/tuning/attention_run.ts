@@ -1,4 +1,6 @@
-/** Attention of one layer, on synthetic tokens, that can be run again and again: what tuning times. */
+/**
+ * Attention of one layer, on synthetic tokens, that can be run again and again: what tuning times.
+ */
 import type { Cache, Step } from "../cache/cache.ts";
 import { createCache } from "../cache/create_cache.ts";
 import { firstKeptPage } from "../plan/pages.ts";

@@ -1,4 +1,7 @@
-/** Measures ways to attend in turn: first every one, then the best few cut into other numbers of workgroups. */
+/**
+ * Measures ways to attend in turn: first every one, then the best few cut into other numbers of
+ * workgroups.
+ */
 import { CoupletError } from "../base/errors.ts";
 import type { AttentionRun } from "./attention_run.ts";
 import type { Stopwatch } from "./stopwatch.ts";
@@ -29,10 +32,16 @@ const ROUNDS = { least: 3, most: 15 };
 /** Most attentions in one submission. */
 const MOST_REPEATS = 1024;
 
-/** Candidates that take this many times as long as the best in the first rounds are not measured again. */
+/**
+ * Candidates that take this many times as long as the best in the first rounds are not measured
+ * again.
+ */
 const HOPELESS = 2;
 
-/** Candidates whose other splits are measured: what splits gain does not turn a slow kernel into the fastest. */
+/**
+ * Candidates whose other splits are measured: what splits gain does not turn a slow kernel into the
+ * fastest.
+ */
 const FINALISTS = 2;
 
 /** A run under measurement: milliseconds of a submission, by round. */
@@ -43,8 +52,8 @@ interface Contender<Candidate> {
 }
 
 /**
- * Measures all candidates, fastest first. The last rounds, which decide, have all in turn that are not hopeless, so that a
- * device that slows down slows all of them. Every run is destroyed.
+ * Measures all candidates, fastest first. The last rounds, which decide, have all in turn that are
+ * not hopeless, so that a device that slows down slows all of them. Every run is destroyed.
  */
 export async function compareAttention<Candidate>(
   { stopwatch, candidates, prepare, otherSplits, budget }: Comparison<Candidate>,
@@ -93,7 +102,10 @@ export async function compareAttention<Candidate>(
   }
 }
 
-/** Takes a sample of each, of as many attentions as outlast the clock's coarseness; gives their number. */
+/**
+ * Takes a sample of each, of as many attentions as outlast the clock's coarseness; gives their
+ * number.
+ */
 async function firstRound<Candidate>(
   stopwatch: Stopwatch,
   contenders: readonly Contender<Candidate>[],

@@ -7,8 +7,8 @@ export interface Stopwatch {
   /** What it reads. */
   readonly clock: "timestamps" | "wall clock";
   /**
-   * Milliseconds that a timed submission should take at least: browsers round timestamps to 0.1 ms, and a runtime may
-   * notice the end of a submission only every 10 ms or so.
+   * Milliseconds that a timed submission should take at least: browsers round timestamps to 0.1 ms,
+   * and a runtime may notice the end of a submission only every 10 ms or so.
    */
   readonly least: number;
   /**

@@ -36,8 +36,8 @@ import { VERSION } from "../base/version.ts";
 /** What {@linkcode tune} measures. */
 export interface TuneOptions extends Omit<PlanOptions, "tuning"> {
   /**
-   * Milliseconds of measuring, all layers together; 3000 where absent. Every candidate is measured at least once, and those
-   * near the best six times, whatever that takes; compiling comes on top.
+   * Milliseconds of measuring, all layers together; 3000 where absent. Every candidate is measured
+   * at least once, and those near the best six times, whatever that takes; compiling comes on top.
    */
   readonly budget?: number;
   /** Tokens of a sequence; `capacity.sequenceTokens` where absent, but 8192 at most. */
@@ -54,26 +54,34 @@ export function tuneFields(): Fields<TuneOptions> {
   };
 }
 
-/** Tokens of a sequence where nobody says: enough to tell candidates apart, without the memory that a whole cache takes. */
+/**
+ * Tokens of a sequence where nobody says: enough to tell candidates apart, without the memory that
+ * a whole cache takes.
+ */
 const CONTEXT = 8192;
 
-/** Tokens that the sequences of a measured step hold together at most, so that several caches fit beside the host's. */
+/**
+ * Tokens that the sequences of a measured step hold together at most, so that several caches fit
+ * beside the host's.
+ */
 const TOTAL_TOKENS = 16384;
 
 /** Milliseconds of measuring where nobody says. */
 const BUDGET = 3000;
 
 /**
- * Measures all ways to attend that fit a plan, on a device, and gives a record to plan with: `planCache({ ..., tuning })`
- * then takes the fastest. Kernels are compared first, and then into how many workgroups the best of them cut a step,
- * because no device tells how many it runs at a time. Every candidate is a cache of one layer that {@linkcode createCache}
- * makes, with synthetic tokens and codebooks; layers of the same schemes, KV heads and sliding window are measured once,
+ * Measures all ways to attend that fit a plan, on a device, and gives a record to plan with:
+ * `planCache({ ..., tuning })` then takes the fastest. Kernels are compared first, and then into
+ * how many workgroups the best of them cut a step, because no device tells how many it runs at a
+ * time. Every candidate is a cache of one layer that {@linkcode createCache} makes, with synthetic
+ * tokens and codebooks; layers of the same schemes, KV heads and sliding window are measured once,
  * and prefill only where a step may have several tokens of a sequence (`capacity.appendTokens`).
  * Nothing of the host is touched, and all that is allocated is destroyed.
  *
- * The record is plain data: keep it as JSON, and tune again where `planCache()` or `createCache()` refuses it with the
- * code `tuning`, because the device, the shape or the library changed. Where the device has `timestamp-query`, time on the
- * device counts, else the host's clock, which takes longer to be as sure.
+ * The record is plain data: keep it as JSON, and tune again where `planCache()` or `createCache()`
+ * refuses it with the code `tuning`, because the device, the shape or the library changed. Where
+ * the device has `timestamp-query`, time on the device counts, else the host's clock, which takes
+ * longer to be as sure.
  *
  * @example Tune once, plan with what was found
  * ```ts
@@ -100,14 +108,17 @@ const BUDGET = 3000;
  * ```
  *
  * @param options What is to be planned; `limits` are the device's where absent.
- * @throws {CoupletError} as {@linkcode planCache} and {@linkcode createCache} do; `usage` where the budget is no number
- * above 0 or the context holds no token, or more than are planned.
+ * @throws {CoupletError} as {@linkcode planCache} and {@linkcode createCache} do; `usage` where the
+ * budget is no number above 0 or the context holds no token, or more than are planned.
  */
 export function tune(device: GPUDevice, options: TuneOptions): Promise<TuningRecord> {
   return tuneBy(createStopwatch, device, options);
 }
 
-/** {@linkcode tune} by any clock: by its own, what is measured next depends on how fast the device happens to be. */
+/**
+ * {@linkcode tune} by any clock: by its own, what is measured next depends on how fast the device
+ * happens to be.
+ */
 export async function tuneBy(
   stopwatchOf: (device: GPUDevice) => Stopwatch,
   device: GPUDevice,
@@ -186,7 +197,10 @@ function named(
   return { kernels: candidateNames(kernels), span, workgroups, milliseconds };
 }
 
-/** The same way cut into other numbers of workgroups, as far as the measured step has other splits then. */
+/**
+ * The same way cut into other numbers of workgroups, as far as the measured step has other splits
+ * then.
+ */
 function otherSplits(
   { options, layers }: CachePlan,
   { sequences, context, tokens }: MeasuredStep,

@@ -98,8 +98,10 @@ const REMEDY = "Check that the database can be reached and has room, and try aga
 /**
  * Opens a store in a database of its own.
  *
- * @param path A file, `:memory:`, or the URL of a remote database; Deno's default database where absent.
- * @throws {CoupletError} `store` where this is not Deno with Deno KV, or the database does not open.
+ * @param path A file, `:memory:`, or the URL of a remote database; Deno's default database where
+ * absent.
+ * @throws {CoupletError} `store` where this is not Deno with Deno KV, or the database does not
+ * open.
  */
 export async function openDenoKvStore(path?: string): Promise<DenoKvStore> {
   const { Deno } = globalThis as unknown as {
@@ -124,8 +126,8 @@ export async function openDenoKvStore(path?: string): Promise<DenoKvStore> {
 /**
  * A store in a database that is already open.
  *
- * An entry is cut into chunks. Its manifest, written last and at once, says which chunks belong to it, so that
- * readers see an entry whole, and a crash leaves the one before.
+ * An entry is cut into chunks. Its manifest, written last and at once, says which chunks belong to
+ * it, so that readers see an entry whole, and a crash leaves the one before.
  *
  * @param kv The database, a `Deno.Kv`.
  * @param prefix What all of the store's keys begin with.
@@ -155,7 +157,10 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
     if (batch.length > 0) await removeBatch();
   }
 
-  /** The chunks of an entry that are there, whatever a manifest says, or those of one id; and their ids. */
+  /**
+   * The chunks of an entry that are there, whatever a manifest says, or those of one id; and their
+   * ids.
+   */
   async function* chunksOf(...of: [key: string, id?: string]): AsyncIterable<[KvKey, string]> {
     const under: KvKey = [prefix, "chunk", ...of.filter((part) => part !== undefined)];
     for await (const { key: found } of kv.list({ prefix: under })) {

@@ -40,9 +40,9 @@ const NO_FLUSH: readonly unknown[] = ["EBADF", "EINVAL", "EISDIR", "ENOSYS", "EN
 /**
  * A store in a directory, which is created when the first entry is written.
  *
- * Entries are written to a file of another name, flushed, and renamed, and the directory is flushed: several processes
- * may share the directory, and a crash leaves the entry before. Every file `<key>.safetensors` in the directory is an
- * entry; whatever else lies there is left alone.
+ * Entries are written to a file of another name, flushed, and renamed, and the directory is
+ * flushed: several processes may share the directory, and a crash leaves the entry before. Every
+ * file `<key>.safetensors` in the directory is an entry; whatever else lies there is left alone.
  */
 export function directoryStore(directory: string | URL): SnapshotStore {
   const folder = directory instanceof URL ? fileURLToPath(directory) : directory;
@@ -109,14 +109,17 @@ export function directoryStore(directory: string | URL): SnapshotStore {
   };
 }
 
-/** Whether this is what entries are, or a link, which is replaced and deleted without what it leads to. */
+/**
+ * Whether this is what entries are, or a link, which is replaced and deleted without what it leads
+ * to.
+ */
 function isEntry(found: { isFile(): boolean; isSymbolicLink(): boolean }): boolean {
   return found.isFile() || found.isSymbolicLink();
 }
 
 /**
- * Writes a new file, and waits until the disk has it: else a crash of the system could leave a renamed file without its
- * content.
+ * Writes a new file, and waits until the disk has it: else a crash of the system could leave a
+ * renamed file without its content.
  *
  * @returns When it was written, by the file system's clock.
  */
@@ -139,7 +142,8 @@ async function writeFlushed(path: string, bytes: Uint8Array): Promise<number> {
 async function flushNames(folder: string, made?: string): Promise<void> {
   const last = resolve(made === undefined ? folder : dirname(made));
   for (let path = resolve(folder);; path = dirname(path)) {
-    // What cannot be opened has nothing to flush: folders on Windows, and those that Deno has no permission to read.
+    // What cannot be opened has nothing to flush: folders on Windows, and those that Deno has no
+    // permission to read.
     const handle = await open(path, "r").catch(() => undefined);
     try {
       await handle?.sync();
@@ -152,7 +156,10 @@ async function flushNames(folder: string, made?: string): Promise<void> {
   }
 }
 
-/** Removes files that a crash left behind, of this store alone. That it cannot is no reason not to write. */
+/**
+ * Removes files that a crash left behind, of this store alone. That it cannot is no reason not to
+ * write.
+ */
 async function removeAbandoned(folder: string, now: number): Promise<void> {
   const names = await readdir(folder).catch(() => []);
   for (const path of names.filter((name) => UNFINISHED.test(name)).map((n) => join(folder, n))) {

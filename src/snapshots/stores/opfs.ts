@@ -57,7 +57,10 @@ export interface OpfsDirectory {
 
 /** As much of a `LockManager` as the store uses. */
 export interface OpfsLocks {
-  /** Calls `task` while no other holder of the name forbids it, in any of the site's pages and workers. */
+  /**
+   * Calls `task` while no other holder of the name forbids it, in any of the site's pages and
+   * workers.
+   */
   request<T>(
     name: string,
     options: { readonly mode: "shared" | "exclusive" },
@@ -98,8 +101,9 @@ export async function openOpfsStore(name = "couplet-snapshots"): Promise<Snapsho
 /**
  * A store in a directory that is already open.
  *
- * While a browser puts new content in place of a file's, the file can be gone for a moment, and files that were
- * opened before can no longer be read. So readers and writers of an entry wait for one another.
+ * While a browser puts new content in place of a file's, the file can be gone for a moment, and
+ * files that were opened before can no longer be read. So readers and writers of an entry wait for
+ * one another.
  *
  * @param directory The directory.
  * @param locks The site's locks, `navigator.locks`.
@@ -151,7 +155,8 @@ export function opfsStore(directory: OpfsDirectory, locks: OpfsLocks): SnapshotS
 
     async put(key, bytes) {
       checkStoreEntry(key, bytes);
-      // Its own copy: the caller's may change while this waits, and the stream refuses shared memory.
+      // Its own copy: the caller's may change while this waits, and the stream refuses shared
+      // memory.
       const content = new Uint8Array(bytes);
       await locked("exclusive", key, `Cannot write the entry ${key}`, async (name) => {
         try {
