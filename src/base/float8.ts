@@ -1,6 +1,6 @@
 /**
- * Eight-bit floating-point numbers with three bits of fraction, made from binary16 by integer
- * arithmetic, so that every machine rounds them alike.
+ * Eight-bit floating-point numbers with three bits of fraction. They are made from binary16 by
+ * integer arithmetic, so that every machine rounds them alike.
  */
 import { fromFloat16Bits, toFloat16Bits } from "./float16.ts";
 

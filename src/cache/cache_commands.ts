@@ -17,8 +17,8 @@ import { type ParameterPlace, StepPlaces } from "./step_places.ts";
 import { type StepEntryParameters, stepParameters } from "./uniforms.ts";
 
 /**
- * Entries of kernels that copy name places by `slot` and `start`, and `count` of them; the rest
- * means nothing to them.
+ * Entries of kernels that copy: `slot` and `start` are places, `count` their number. The rest is
+ * not used.
  */
 type Units = Pick<StepEntryParameters, "slot" | "start" | "count">;
 
@@ -42,14 +42,14 @@ export function pageRuns(pages: readonly number[]): PageRun[] {
   return runs;
 }
 
-/** How a step is cut: how it attends, and splits by kind of layers. */
+/** How a step is cut: its phase, and its splits by kind of layer. */
 export interface StepCut {
   readonly way: AttentionWay;
   readonly splits: readonly number[];
 }
 
 /**
- * The commands of all layers together. Everything here runs when and where the host's encoder does.
+ * The commands of all layers together. All of them run in the host's encoder.
  */
 export class CacheCommands {
   readonly layers: readonly LayerCommands[];
@@ -110,7 +110,7 @@ export class CacheCommands {
     return this.#places.write(stepParameters(entries, splits, rowScores(this.#options)));
   }
 
-  /** Any number of units, as many at once as parameters hold. */
+  /** Any number of units, in batches that fit the parameters. */
   *#units(units: readonly Units[]): Generator<EntryGrid> {
     for (let at = 0; at < units.length; at += STEP_ENTRIES) {
       yield this.entries(units.slice(at, at + STEP_ENTRIES));
@@ -174,7 +174,7 @@ export class CacheCommands {
     for (const layer of layers) {
       const content = restored.layers[this.layers.indexOf(layer)]!;
       const { first, pages: held } = tables[layer.pageTable]!;
-      // A step that was taken back may have given up pages behind a sliding window.
+      // A step that was undone may have freed pages behind a sliding window.
       const passed = first - restored.first[layer.pageTable]!;
       const pages = pageRuns(held)
         .map(({ page, index, count }) => ({ slot: passed + index, start: page, count }));
@@ -192,7 +192,7 @@ export class CacheCommands {
     forks: readonly { readonly from: SequenceState; readonly to: SequenceState }[],
   ): void {
     for (const from of new Set(forks.map(({ from }) => from))) {
-      // Its pages are the forks' as well, and its exact tier is what they get.
+      // The forks share its pages, and get a copy of its exact tier.
       if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.layers);
     }
     const units = forks.map(({ from, to }) => ({ slot: from.slot, start: to.slot, count: 1 }));

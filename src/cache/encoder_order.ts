@@ -1,6 +1,5 @@
 /**
- * Which encoders a sequence's commands went into, as far as an order in which they cannot run can
- * be told.
+ * Which encoders a sequence's commands went into, to refuse an order in which they cannot run.
  */
 import { raise } from "../base/raise.ts";
 import { type CommandTarget, isPass } from "./command_target.ts";
@@ -15,8 +14,8 @@ interface Encoders {
 
 /**
  * A sequence's commands must run in the order they were recorded in. An encoder runs as a whole:
- * once commands of a sequence went into another, no more may go into the first. Which encoder a
- * pass belongs to cannot be told, so that passes are not counted.
+ * once commands of a sequence went into another, no more may go into the first. Passes are not
+ * checked, because a pass does not say which encoder it belongs to.
  */
 export class EncoderOrder {
   readonly #encoders = new WeakMap<Sequence, Encoders>();

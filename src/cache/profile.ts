@@ -20,7 +20,7 @@ export interface KernelTime {
 export interface ProfileReport {
   /** Kernels by time, longest first. */
   readonly kernels: readonly KernelTime[];
-  /** Dispatches that found no room for their timestamps. */
+  /** Dispatches that were not measured because the queries were full. */
   readonly missed: number;
 }
 
@@ -30,8 +30,8 @@ const COPY_DST = 0x08;
 const QUERY_RESOLVE = 0x200;
 
 /**
- * Measures a cache's dispatches. Give it to `createCache()`; every dispatch is then a pass of its
- * own, so the sum exceeds what the cache takes without a profile.
+ * Measures a cache's dispatches. Give it to `createCache()`. Every dispatch then gets its own pass,
+ * so the sum exceeds the time without a profile.
  *
  * @example Which kernels take the time
  * ```ts ignore
@@ -58,7 +58,7 @@ export function createProfile(device: GPUDevice): Profile {
 
 /** Timestamps of a cache's dispatches; see {@linkcode createProfile}. */
 export class Profile {
-  /** Dispatches that are measured between two reads: WebGPU allows 4096 queries, two for each. */
+  /** Most dispatches measured between two reads: WebGPU allows 4096 queries, two for each. */
   static readonly CAPACITY = 2048;
   readonly #device: GPUDevice;
   readonly #queries: GPUQuerySet;
@@ -90,8 +90,8 @@ export class Profile {
   }
 
   /**
-   * Reads and forgets what was measured. Submits to the device and waits for it: submit the
-   * commands of the steps to be measured before.
+   * Returns the measurements and resets them. It submits to the device and waits for it. Submit the
+   * steps to be measured first.
    *
    * @throws {CoupletError} `lost` where the device is lost.
    */
@@ -138,7 +138,7 @@ export function sumUp(
   kernels.forEach((kernel, i) => {
     const sum = sums.get(kernel) ?? { dispatches: 0, nanoseconds: 0 };
     sum.dispatches++;
-    // A device may reset its clock; such a pair says nothing.
+    // A device may reset its clock. Such a pair is skipped.
     sum.nanoseconds += Math.max(0, Number(timestamps[2 * i + 1]! - timestamps[2 * i]!));
     sums.set(kernel, sum);
   });

@@ -1,5 +1,5 @@
 /**
- * What a snapshot held of a sequence, on the device, until commands put it into the cache's own
+ * A sequence's content from a snapshot, on the device, until commands copy it into the cache's own
  * buffers.
  */
 

@@ -20,20 +20,20 @@ export interface KmeansInput {
   /** Channels of a point. */
   readonly channels: number;
   /**
-   * `[count]`, finite, none negative, at least as many positive as centroids; ones where absent.
+   * `[count]`, finite, none negative, at least as many positive as centroids. Defaults to ones.
    */
   readonly weights?: ArrayLike<number> | undefined;
   /** `[channels]`, positive: distances are taken between `x * scale` and `centroid * scale`. */
   readonly scale?: ArrayLike<number> | undefined;
 }
 
-/** What {@linkcode kmeans} works on. */
+/** Options of {@linkcode kmeans}. */
 export interface KmeansOptions extends KmeansInput {
   /** Centroids to find. */
   readonly centroids: number;
-  /** Draws the start. */
+  /** Random numbers for the start. */
   readonly random: Random;
-  /** Lloyd iterations, at most. */
+  /** Most Lloyd iterations. */
   readonly iterations?: number;
   /** Relative decrease of the error below which the run stops. */
   readonly tolerance?: number;
@@ -146,7 +146,7 @@ export function energy({ points, channels, weights }: KmeansPoints): number {
 }
 
 /**
- * Writes the code of each point's nearest centroid, ties to the lowest; gives the weighted error.
+ * Writes the code of each point's nearest centroid, ties to the lowest. Returns the weighted error.
  */
 function assign(
   points: Float64Array,
@@ -177,7 +177,7 @@ function assign(
   return error;
 }
 
-/** Moves each centroid to the weighted mean of its points; gives the clusters without weight. */
+/** Moves each centroid to the weighted mean of its points. Returns the clusters without weight. */
 function update(
   points: Float64Array,
   weights: Float64Array,
@@ -210,7 +210,7 @@ function update(
 
 /**
  * Moves empty clusters to different points, those of largest weighted error from the (moved)
- * centroid of their own cluster; gives how many were moved.
+ * centroid of their own cluster. Returns how many were moved.
  */
 export function moveClusters(
   empty: readonly number[],
@@ -238,8 +238,8 @@ export function moveClusters(
 }
 
 /**
- * Up to `most` points of largest error, largest first, ties to the lowest index; none without
- * error, and none that equals another, as tokens that repeat do.
+ * Up to `most` points of largest error, largest first, ties to the lowest index. Points without
+ * error, and points equal to one already listed (repeated tokens), are left out.
  */
 function largestErrors(
   points: Float64Array,

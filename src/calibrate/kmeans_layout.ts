@@ -1,4 +1,4 @@
-/** How the k-means kernels lay out their data: what the generator and the host must agree on. */
+/** How the k-means kernels lay out their data, for both the generator and the host. */
 import { WORKGROUP_SIZE } from "../kernels/constants.ts";
 
 /** Bytes of a centroid table's uniform binding, which every WebGPU device offers. */
@@ -26,7 +26,7 @@ export function kmeansTileSamples(channels: number): number {
   return 4 * kmeansQuads(channels) * WORKGROUP_SIZE;
 }
 
-/** Parts of the samples that the update sums side by side. */
+/** Parts of the samples that the update sums in parallel. */
 export function kmeansSlices(channels: number): number {
   return Math.floor(WORKGROUP_SIZE / (channels + 1));
 }

@@ -7,9 +7,9 @@ function sampleAlignment(): number {
   return Math.max(...[1, 2, 4, 8, 16].map(kmeansTileSamples));
 }
 
-/** One layer and side's samples on the device, whatever the scheme. */
+/** One layer and side's samples on the device, for any scheme. */
 export interface KmeansSide {
-  /** The samples as they were given. */
+  /** The samples as given. */
   readonly samples: CalibrationSamples;
   /** Samples of a plane, padding included. */
   readonly padded: number;

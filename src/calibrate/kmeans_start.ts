@@ -1,7 +1,7 @@
 /** The k-means++ start (Arthur and Vassilvitskii, SODA 2007), on weighted points. */
 import type { Random } from "../base/random.ts";
 
-/** Points that a start looks at, at least. */
+/** Fewest points that a start looks at. */
 const MIN_POINTS = 1024;
 
 /** Points that a start looks at per centroid. */

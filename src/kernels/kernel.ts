@@ -8,7 +8,7 @@ export interface KernelInfo {
   readonly name: string;
   /** Resources of bind group 0, in order of their binding index. */
   readonly bindings: readonly BindingName[];
-  /** Pipeline-overridable constants, which a device's pipeline may be given. */
+  /** Pipeline-overridable constants of the kernel. */
   readonly overrides: readonly string[];
   /** Most pages a workgroup scores at once (the override `SPAN`), for the attention families. */
   readonly span?: number;

@@ -83,8 +83,8 @@ export function tokenBit({ metadata, ...layout }: RecordLayout, token: number): 
 }
 
 /**
- * The records of the first `tokens` tokens, of which the last record's other tokens are cleared:
- * what they have for themselves in each section.
+ * The records of the first `tokens` tokens. In the last record, the other tokens' own numbers are
+ * cleared in each section.
  *
  * @param words At least `[recordWords(layout, tokens)]`.
  */

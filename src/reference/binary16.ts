@@ -1,6 +1,6 @@
 /**
- * Rounding to binary16, by its definition: the reference's own, because what the cache stores is
- * judged by it.
+ * Rounding to binary16, by its definition. The reference has its own, because it judges what the
+ * cache stores.
  */
 
 /** Binary digits of a significand, the first one left out. */
@@ -13,8 +13,8 @@ const LEAST_EXPONENT = -14;
 const OVERFLOW = 65520;
 
 /**
- * The binary16 number nearest to a number; of two as near, the one whose last digit is 0. Overflow
- * gives an infinity.
+ * The binary16 number nearest to a number; of two equally near, the one whose last digit is 0.
+ * Overflow returns an infinity.
  */
 export function nearestBinary16(value: number): number {
   const negative = value < 0 || Object.is(value, -0);
@@ -26,8 +26,7 @@ export function nearestBinary16(value: number): number {
 const LARGEST = 65504;
 
 /**
- * The binary16 number that a cache keeps of any number: the nearest one that is finite, and 0 of
- * what is no number.
+ * The binary16 number that a cache keeps of any number: the nearest finite one, and 0 for a NaN.
  */
 export function keptBinary16(value: number): number {
   if (Number.isNaN(value)) return 0;

@@ -9,15 +9,15 @@ import { headCodebooks } from "../codebooks/head_codebooks.ts";
 import { firstRecords } from "../records/pack.ts";
 import { rotate } from "../model/rope.ts";
 
-/** What a {@linkcode SideStore} holds, all of it known when a sequence begins. */
+/** Options of a {@linkcode SideStore}. */
 export interface SideStoreOptions {
   /** How vectors become codes. */
   readonly scheme: Scheme;
   /** The centroids, or undefined where the scheme has none. */
   readonly codebook: SideCodebook | undefined;
-  /** The rotary embedding, for keys that come before it. */
+  /** The rotary embedding, for keys before it. */
   readonly rope?: RopeParameters;
-  /** Whether the vectors are keys as they are scored. */
+  /** Whether the vectors are keys in the space `as-scored`. */
   readonly scored?: boolean;
   /** KV heads. */
   readonly keyValueHeads: number;
@@ -25,7 +25,7 @@ export interface SideStoreOptions {
   readonly headDim: number;
   /** Tokens kept exactly. */
   readonly tiers: ExactTiers;
-  /** Recent tokens kept exactly: the window and some more. */
+  /** Recent tokens kept exactly: the window and more. */
   readonly slots: number;
 }
 
@@ -59,7 +59,7 @@ export class SideStore {
     this.#codebooks = headCodebooks(scheme, codebook, keyValueHeads, headDim);
   }
 
-  /** A store that holds the same tokens and shares nothing. */
+  /** Copies the store; the copy shares nothing. */
   clone(): SideStore {
     const copy = new SideStore(this.#options);
     copy.#sinks.set(this.#sinks);
@@ -69,8 +69,8 @@ export class SideStore {
   }
 
   /**
-   * Keeps a token exactly, rounded to binary16: what lies beyond its range is clamped to it, and a
-   * NaN becomes 0.
+   * Keeps a token exactly, rounded to binary16. Numbers beyond its range are clamped, and a NaN
+   * becomes 0.
    *
    * @param vectors `[...][keyValueHeads][headDim]`.
    * @param at Index in `vectors` of the token's first channel.
@@ -129,12 +129,12 @@ export class SideStore {
     return this.#records.map((words) => firstRecords(layout, words, tokens));
   }
 
-  /** What coding takes in a record that begins with the coded token `first`. */
+  /** The context of coding a record that begins with the coded token `first`. */
   #context(head: number, first: number): CodingContext {
     const { scheme, rope, scored = false, tiers } = this.#options;
     const codebook = { ...this.#codebooks[head]!, scored };
     if (!scheme.positional || rope === undefined) return codebook;
-    // An offset that all positions share cancels in scores, and codes do without it.
+    // An offset that all positions share cancels in scores, so codes ignore it.
     const own = { ...rope, positionOffset: 0 };
     return {
       ...codebook,
@@ -143,7 +143,7 @@ export class SideStore {
     };
   }
 
-  /** The record of a coded token, counted from behind the sinks, and its place in it. */
+  /** The record of a coded token, counted from the sinks on, and its place in it. */
   #recordPlace(coded: number) {
     const layout = this.#options.scheme.layout(this.#options.headDim);
     return { layout, record: Math.floor(coded / layout.tokens), index: coded % layout.tokens };
