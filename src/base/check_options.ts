@@ -130,7 +130,7 @@ function check(
   if (!isA("Object", value) && !Array.isArray(value)) refuse(is, `an object of ${known}`);
   const within = path && `${path}.`;
   for (const name of Object.keys(value as object)) {
-    if (!names.includes(name)) refuse(`it knows no option "${within}${name}"`, known);
+    if (!names.includes(name)) refuse(`unknown option "${within}${name}"`, known);
   }
   names.forEach((name, i) => {
     const found = (value as Record<string, unknown>)[name];

@@ -59,9 +59,9 @@ export function cacheIdentity(cache: Cache): Promise<CacheIdentity> {
  * Writes a sequence to one file. {@linkcode restoreSequence} reads it, in any process and on any
  * device.
  *
- * It submits to the device and reads back, as only `Cache.readCounters()` does besides. It copies
- * the sequence before it returns its promise, so later steps do not change the snapshot. Submit the
- * commands of the sequence's steps before you call it.
+ * It submits to the device and reads back. It copies the sequence before it returns its promise, so
+ * later steps do not change the snapshot. Submit the commands of the sequence's steps before you
+ * call it.
  *
  * The file does not depend on where pages lie, on the cache's capacity, or on how the tokens were
  * split into steps. One thing remains of the capacity: the longest exact rollback is `appendTokens`
