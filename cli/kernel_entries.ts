@@ -1,4 +1,4 @@
-/** What a program imports the package's kernels from. */
+/** The entries that export the package's kernels. */
 import { manifest as ofPackage } from "../generated/manifest.ts";
 import type { KernelInfo } from "../src/kernels/kernel.ts";
 import { type KernelNameParts, parseKernelName } from "../src/kernels/name.ts";
@@ -13,7 +13,7 @@ export function kernelEntry(kernel: KernelInfo): string | undefined {
   return shared || !ofPackage.includes(kernel) ? undefined : kernelSetEntry(kernelSetName(parts));
 }
 
-/** The entries that hold all of some kernels, none that another one holds. */
+/** The entries that hold all of some kernels, without those included in another. */
 export function kernelEntries(kernels: readonly KernelInfo[]): readonly string[] {
   const pairs = kernels.map(({ name }) => parseKernelName(name)).filter(isPair);
   const needed = kernels.filter(({ name }) => {

@@ -10,14 +10,13 @@ import type { KmeansRow, LadderRow, PairRow, SizeRow } from "./kernels/table.ts"
  */
 const headDims: readonly number[] = [64, 80, 96, 128, 256];
 
-/** Those that have a Hadamard matrix. */
+/** Those that have a Hadamard rotation. */
 const rotatedHeadDims: readonly number[] = headDims.filter((headDim) =>
   Number.isInteger(Math.log2(headDim))
 );
 
 /**
- * That of the model which the ablations are measured on. Others take kernels that a program
- * generates for itself.
+ * That of the model the ablations are measured on. For others, a program generates its own kernels.
  */
 const ablationHeadDims: readonly number[] = [64];
 

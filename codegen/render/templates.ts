@@ -6,7 +6,7 @@
 /** Path in the folder of templates (`attention/attend.wgsl.hbs`, `attention/tiles.hbs`) to text. */
 export type TemplateTexts = ReadonlyMap<string, string>;
 
-/** Reads templates and partials of a folder and of those within, in the order of their paths. */
+/** Reads templates and partials of a folder and its subfolders, in the order of their paths. */
 export function readTemplates(folder: URL): TemplateTexts {
   const within = (prefix: string): string[] =>
     [...Deno.readDirSync(new URL(prefix || ".", folder))].flatMap(({ name, isDirectory }) =>
@@ -18,8 +18,8 @@ export function readTemplates(folder: URL): TemplateTexts {
 }
 
 /**
- * The module that holds the texts. A module is cached, checked by lock files and bundled, as a
- * folder is not.
+ * The module that holds the texts. Unlike a folder, a module is cached, checked by lock files and
+ * bundled.
  */
 export function templatesFile(texts: TemplateTexts): string {
   const entries = [...texts].map(([path, text]) => {

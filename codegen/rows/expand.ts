@@ -1,4 +1,6 @@
-/** Turns rows of the table into kernels, asking each scheme's room for what is its own. */
+/**
+ * Turns rows of the table into kernels. What belongs to a scheme comes from its family's module.
+ */
 import { CoupletError } from "../../src/base/errors.ts";
 import type { BindingName } from "../../src/kernels/bindings.ts";
 import { MAX_SPAN, STEP_ENTRIES, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
@@ -18,14 +20,14 @@ import { kmeansRows } from "./kmeans_rows.ts";
 import type { LadderRow, PairRow, Table } from "../kernels/table.ts";
 
 /**
- * How the codebooks of all schemes of a kernel are read: two words at once where every centroid
- * fills as many.
+ * How a kernel reads the codebooks of all its schemes: two words at once if every centroid fills
+ * two.
  */
 function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant): {
   readonly partial: { readonly codebookPartial: string };
   readonly bindings: readonly BindingName[];
 } {
-  // A table in a buffer leaves the values' codebook alone.
+  // With a table of q.centroid in a buffer, only the values' codebook is read.
   const read = (variant === "table" ? schemes.slice(1) : schemes)
     .map(({ codebook }) => codebook).filter((reads) => reads !== "none");
   if (read.every((reads) => reads === "halves")) {
@@ -34,13 +36,13 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
       bindings: read.length === 0 ? [] : ["codebooks"],
     };
   }
-  // One in workgroup memory is made word by word.
+  // A table in workgroup memory is filled word by word.
   return read.every((reads) => reads === "pairs") && variant !== "lut"
     ? { partial: { codebookPartial: "codebook_pairs" }, bindings: ["codebook_pairs"] }
     : { partial: { codebookPartial: "codebook_words" }, bindings: ["codebooks"] };
 }
 
-/** What turns into the space of the codes and back, where one of the schemes has such a space. */
+/** The Hadamard rotation into the space of the codes and back, if one of the schemes has one. */
 function rotationContext(...schemes: readonly SchemeKernels[]): Context {
   return schemes.find(({ rotation }) => rotation !== undefined)?.rotation ??
     { rotationPartial: "rotation_none" };
@@ -55,7 +57,7 @@ function variantBinding(variant: KeyVariant): BindingName[] {
   return variant === "plain" || variant === "lut" ? [] : [variant];
 }
 
-/** All kernels that one scheme at one head dimension needs, whatever it is paired with. */
+/** All kernels of one scheme at one head dimension, for any pair. */
 function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
   const scheme = schemeKernels(id, headDim);
   const valueCodebook = codebookAccess([scheme]);
@@ -162,7 +164,7 @@ function pairRow(
   );
 }
 
-/** The kernels a head dimension needs whatever its schemes. */
+/** The kernels of a head dimension, for all schemes. */
 function headRows(headDim: number): KernelRow[] {
   const reason = "every cache of this head dimension";
   const size = { headDim, workgroupSize: WORKGROUP_SIZE, stepEntries: STEP_ENTRIES };
@@ -191,7 +193,7 @@ function headRows(headDim: number): KernelRow[] {
   ];
 }
 
-/** The kernels every cache needs, whatever its head dimension. */
+/** The kernels that every cache needs, at any head dimension. */
 function commonRows(): KernelRow[] {
   const context = { workgroupSize: WORKGROUP_SIZE, stepEntries: STEP_ENTRIES };
   const row = (
@@ -228,7 +230,8 @@ function ladderRows({ feature, schemes, headDims, reason }: LadderRow): KernelRo
   return schemes.flatMap((scheme) =>
     headDims.flatMap((headDim) =>
       pairVariants(schemeKernels(scheme, headDim))
-        // Tables leave few products to take; and of the two kinds one shows what subgroups gain.
+        // With tables of q.centroid few products remain, and one of the two kinds shows what
+        // subgroups gain.
         .filter((variant) =>
           variant === "rope" || variant === "plain" ||
           (feature === "subgroups" && variant === "table16")

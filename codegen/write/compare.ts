@@ -9,11 +9,11 @@ export interface Difference {
   readonly missing: readonly string[];
   /** Files with other content. */
   readonly stale: readonly string[];
-  /** Files that no row gives. */
+  /** Files of no row. */
   readonly orphaned: readonly string[];
 }
 
-/** How every file begins that generation writes: a module, and a page. */
+/** The beginning of every generated file, module or page. */
 const MARK = /^(\/\/|<!--) Generated /;
 
 function filesIn(folder: URL, prefix = ""): string[] {

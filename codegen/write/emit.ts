@@ -16,7 +16,7 @@ function kernelFile(row: KernelRow, wgsl: string, template: string): string {
     `export const wgsl: string = \`\n${wgsl.replaceAll("\\", "\\\\").replaceAll("`", "\\`")}\`;\n`;
 }
 
-/** A kernel lies beside the set that it is of. */
+/** A kernel is in the folder of its set. */
 function kernelPath(name: string): string {
   return `${setFolder(kernelSetName(parseKernelName(name)))}/${name}.wgsl.ts`;
 }
@@ -36,7 +36,7 @@ function kernelFiles(
   ]);
 }
 
-/** The modules of single kernels alone, which any part of the rows has. */
+/** Only the modules of single kernels, for a part of the rows. */
 export function emitKernels(rows: readonly KernelRow[], renderer: Renderer): GeneratedFiles {
   return new Map(kernelFiles(rows, renderAll(rows, renderer), renderer));
 }

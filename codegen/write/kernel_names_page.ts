@@ -1,6 +1,6 @@
 /**
  * `docs/kernel_names.md`: the grammar of kernel names and the kernels there are, from the code that
- * knows both.
+ * defines both.
  */
 import {
   FEATURE_NAMES,
@@ -22,7 +22,7 @@ const PURPOSES: Readonly<Record<KernelFamily, string>> = {
   attend: "scores, softmax and values of one pair of schemes, fused",
   score: "scores of any keys, into a buffer",
   mix: "softmax and values of any scheme, from the scores in that buffer",
-  table: "fills tables of q.centroid for the variants that read one",
+  table: "fills tables of q.centroid for `table` and `table16`",
   combine: "merges the splits of long sequences, and a learned sink",
   copy: "copies pages and exact tiers of forked sequences",
   restore: "puts the pages and the exact tier of a restored sequence in place",
@@ -35,10 +35,10 @@ const PURPOSES: Readonly<Record<KernelFamily, string>> = {
 
 /** How coded keys are read. */
 const READS: Readonly<Record<KeyVariant, string>> = {
-  rope: "keys came before the rotary embedding: gather, then rotate by position",
+  rope: "keys were coded before the rotary embedding: gather, then apply it",
   plain: "keys were coded as they are scored: gather",
   lut: "as `plain`, by a lookup table of q.centroid in workgroup memory",
-  table: "as `lut`, with the table in a storage buffer",
+  table: "as `lut`, with the table of q.centroid in a storage buffer",
   table16: "as `table`, with entries in f16",
 };
 
@@ -87,10 +87,10 @@ A name says what a kernel is. Files in [generated/](../generated/), rows of the 
 <family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]
 \`\`\`
 
-\`formatKernelName()\` makes a name of its parts and \`parseKernelName()\` gives them back; the two are
-inverse on every kernel there is ([kernels/name.ts](../src/kernels/name.ts)). So
-\`attend_c4b8_c8b8_d128_rope\` attends to keys in \`c4b8\` and values in \`c8b8\`, 128 channels a head,
-and its keys were coded before the rotary embedding.
+\`formatKernelName()\` makes a name of its parts, and \`parseKernelName()\` is its inverse
+([kernels/name.ts](../src/kernels/name.ts)). For example, \`attend_c4b8_c8b8_d128_rope\` attends to
+keys in \`c4b8\` and values in \`c8b8\` with 128 channels per head, and its keys were coded before the
+rotary embedding.
 
 ## Families
 
@@ -110,8 +110,8 @@ ${
   }
 ## Variants
 
-How a kernel reads coded keys. Those that encode and decode have \`rope\` where keys are rotated
-before they are coded.
+How a kernel reads coded keys. Kernels that encode and decode have \`rope\` where keys are coded with
+their rotary embedding.
 
 ${
     markdownTable(
@@ -127,8 +127,8 @@ ${
   }
 ## Features
 
-A kernel that needs an optional feature of the device ends in it, and is chosen only where the host
-lists the feature. All others run on WebGPU's defaults.
+The name of a kernel that needs an optional feature of the device ends in it. The kernel is chosen
+only if the host lists the feature. All others run on WebGPU's defaults.
 
 ${
     markdownTable(
@@ -145,8 +145,8 @@ ${
 
 There are ${rows.length} kernels in ${sets.size} sets.
 
-Each comes of a row of [codegen/variants.ts](../codegen/variants.ts). Schemes and head dimensions
-that have all that a cache needs:
+Each is generated from a row of [codegen/variants.ts](../codegen/variants.ts). Schemes and head
+dimensions with all kernels of a cache:
 
 ${
     markdownTable(
@@ -158,8 +158,8 @@ ${
       ]),
     )
   }
-Pairs that attend in one kernel; every other pair of the schemes above goes through \`score\` and
-\`mix\`:
+Fused pairs of schemes, which attend in one kernel. Every other pair of the schemes above uses
+\`score\` and \`mix\`:
 
 ${
     markdownTable(
@@ -185,6 +185,8 @@ ${
       ]),
     )
   }
-Groups of ${list(table.kmeans.map(({ channels }) => channels))} channels have k-means on the GPU.
+K-means runs on the GPU for groups of ${
+    list(table.kmeans.map(({ channels }) => channels))
+  } channels.
 `;
 }
