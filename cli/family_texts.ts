@@ -41,7 +41,7 @@ const FEATURES: Readonly<Record<KernelFeature, string>> = {
 
 /** One sentence on what a kernel does. */
 export function kernelText({ family, schemes, variant, feature }: KernelNameParts): string {
-  // A kernel that makes a table reads none.
+  // A kernel that fills a table of q.centroid reads none.
   const how = variant === undefined || family === "table" ? [] : [VARIANTS[variant]];
   const using = feature === undefined ? [] : [FEATURES[feature]];
   return `${[FAMILIES[family](schemes), ...how, ...using].join("; ")}.`;

@@ -63,7 +63,7 @@ export interface KernelFacts extends KernelNameParts {
    * user's own.
    */
   readonly entry?: string;
-  /** Why the row is in the table. */
+  /** Why the generator's table has the row. */
   readonly reason: string;
   readonly bindings: readonly Binding[];
   /** Most pages a workgroup scores at once, for the attention families. */

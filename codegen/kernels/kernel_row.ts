@@ -22,7 +22,7 @@ export interface KernelRow {
   readonly bindings: readonly BindingName[];
   /** Most pages of a coded tile, for the attention families. */
   readonly span?: number;
-  /** Why the row is in the table. */
+  /** Why the generator's table has the row. */
   readonly reason: string;
 }
 

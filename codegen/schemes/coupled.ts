@@ -150,7 +150,7 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const wide = channels >= 4;
   // A group's centroids must be whole rows.
   const rows = wide && channels * centroids >= ROW_LEVELS;
-  // With a table in workgroup memory, fewer pages fit.
+  // With a table of q.centroid in workgroup memory, fewer pages fit.
   const keySpan = (variant: KeyVariant) => variant === "lut" ? MIN_SPAN : MAX_SPAN;
   return {
     codecs: (reason) => [

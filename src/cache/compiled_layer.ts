@@ -57,7 +57,7 @@ export type CompiledUnits = Readonly<
 /** What is copied in whole units. */
 export type CopiedBuffer = "keyRecords" | "valueRecords" | "exact";
 
-/** A copy of units of so many words. */
+/** A copy of units of a number of words. */
 export interface CompiledCopy {
   /** The kernel, for units of this size. */
   readonly kernel: CompiledKernel;

@@ -77,7 +77,7 @@ interface RunSizes {
   readonly groupRows: number;
   /** f32s of a centroid. */
   readonly rowLength: number;
-  /** Centroids that one binding of the table holds. */
+  /** Centroids that one binding of the centroid table holds. */
   readonly tableRows: number;
   /** Bytes of one group's partial sums. */
   readonly sumBytes: number;

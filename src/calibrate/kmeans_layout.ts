@@ -9,7 +9,10 @@ export function kmeansRowVectors(channels: number): number {
   return Math.ceil((channels + 1) / 4);
 }
 
-/** Centroids one table binding holds. A power of two, so that tables divide evenly into turns. */
+/**
+ * Centroids that one binding of the centroid table holds. A power of two, so that codebooks divide
+ * evenly into bindings.
+ */
 export function kmeansTableRows(channels: number): number {
   return 2 ** Math.floor(Math.log2(KMEANS_TABLE_BYTES / (16 * kmeansRowVectors(channels))));
 }

@@ -49,8 +49,9 @@ const LEAST_SCALE = 1e-3;
 /**
  * The scale of keys that makes squared errors count as much as the scores they spoil: `w` with
  * `w^2` the diagonal of `M = E[R_p^T q_t q_t^T R_p]` over all pairs of a key at p and a query at t
- * >= p, `R_p` the rotation of position p and `q_t` the rotated queries of all heads that share the
- * KV head; relative to the head's mean. Use it as {@linkcode CalibrationSamples.scale}.
+ * >= p, `R_p` the rotary embedding of position p and `q_t` the queries, after theirs, of all heads
+ * that share the KV head; relative to the head's mean. Use it as
+ * {@linkcode CalibrationSamples.scale}.
  *
  * The expectation has a closed form in the sums of `q_t q_t^T` from a position on, so its cost is
  * linear in the tokens.

@@ -63,7 +63,7 @@ export type SideCodebook = Codebook | UniversalCodebook;
 
 /**
  * An orthonormal rotation of one layer's values, head by head. A host folds it into the weights
- * around its attention, so that the cache is given rotated values.
+ * around its attention, so that the cache is given values after it.
  */
 export interface ValueRotation {
   /** Layer index, from 0. */

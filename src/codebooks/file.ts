@@ -221,7 +221,7 @@ const SCALE_SUFFIX = ".scale";
  */
 const FIT_SUFFIX = ".fit";
 
-/** What stands for the scheme in the name of a rotation. */
+/** What replaces the scheme in the name of a value rotation's tensor. */
 const ROTATION = "rotation";
 
 /** `layers.<layer>.<side>.<scheme>`, or `layers.<layer>.values.rotation`. */

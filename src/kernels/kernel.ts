@@ -14,7 +14,7 @@ export interface KernelInfo {
   readonly span?: number;
   /** Bytes of workgroup memory at that number of pages. */
   readonly workgroupBytes: number;
-  /** Why the row is in the table. */
+  /** Why the generator's table has the row. */
   readonly reason: string;
   /** Loads the WGSL text. */
   readonly load: () => Promise<{ readonly wgsl: string }>;

@@ -44,8 +44,8 @@ export function inverseFrequencies(
 }
 
 /**
- * One head's vector, rotated for its position, in float64. Channels from the rotary dimension on
- * are not changed.
+ * Applies the rotary embedding to one head's vector, in float64. Channels from the rotary dimension
+ * on are not changed.
  *
  * @param vector `[headDim]`, a key or a query.
  * @param position The token's position in its sequence, before `rope.positionOffset`.

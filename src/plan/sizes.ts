@@ -200,7 +200,7 @@ export function sharedTableBytes(options: ResolvedOptions, parameterSets: number
     COUNTER_BYTES;
 }
 
-/** The sum over layers, shared tables and scratch. */
+/** The sum over layers, page tables, rotary table, parameters and scratch. */
 export function totalBytes(
   layers: readonly LayerBytes[],
   sharedTables: number,

@@ -37,7 +37,7 @@ export interface Sensitivity {
 export interface ChoosePolicyOptions extends Pick<CacheOptions, "shape" | "keys"> {
   /**
    * Most bits per channel of everything resident, as {@linkcode CachePlan.effectiveBits} counts
-   * them: codes, codebooks, exact tiers and tables.
+   * them: codes, codebooks, exact tiers, page tables and rotary table.
    */
   readonly budgetBits: number;
   /**

@@ -32,9 +32,9 @@ export function hadamardInverseFactor(headDim: number): number {
 }
 
 /**
- * A vector rotated so that its energy spreads over all channels: signs, then the Walsh-Hadamard
- * transform, times {@linkcode hadamardFactor} (randomised Hadamard transform, QuIP#, arXiv
- * 2402.04396 §3, with signs fixed).
+ * The Hadamard rotation of a vector, which spreads its energy over all channels: signs, then the
+ * Walsh-Hadamard transform, times {@linkcode hadamardFactor} (randomised Hadamard transform, QuIP#,
+ * arXiv 2402.04396 §3, with signs fixed).
  *
  * @param vector `[headDim]`, a power of two.
  */

@@ -51,7 +51,7 @@ export interface ReadingWork {
  * {@linkcode Codec} is the same arithmetic in float64.
  */
 export interface Scheme {
-  /** The id, the same token in file names, codebooks, policies and tables. */
+  /** The id, the same token in file names, codebooks, policies and names of kernels. */
   readonly id: SchemeId;
   /** The family it belongs to. */
   readonly family: SchemeFamily | OtherFamily;
