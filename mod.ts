@@ -1,9 +1,9 @@
 /**
- * KV-cache compression for WebGPU: keeps a language model's keys and values in 1 to 4 bits a channel, and computes
- * attention on the codes.
+ * KV-cache compression for WebGPU: keeps a language model's keys and values in 1 to 4 bits a
+ * channel, and computes attention on the codes.
  *
- * A cache is planned before there is a device: what it takes, and whether it fits. Kernels come from entries of their own,
- * a set for each scheme and head dimension.
+ * `planCache()` needs no device: it says how many bytes a cache takes, and whether it fits. Kernels
+ * are imported from entries of their own, one set for each scheme and head dimension.
  *
  * ```ts
  * import { planCache } from "@couplet/kv";
@@ -20,7 +20,8 @@
  * console.log(`${plan.effectiveBits} bits a channel, ${plan.bytes.total} bytes`);
  * ```
  *
- * `createCache({ device, plan })` makes it, and its `encodeAppend` and `encodeAttend` record a step's commands.
+ * `createCache({ device, plan })` makes it, and its `encodeAppend` and `encodeAttend` record a
+ * step's commands.
  *
  * @module
  */

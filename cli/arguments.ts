@@ -30,7 +30,7 @@ export function oneOf<T extends string>(choices: readonly T[]): (text: string) =
   };
 }
 
-/** An argument that is wrong; `what` cannot be done because of it. */
+/** The error of a wrong argument. `what` is what cannot be done because of it. */
 export function usageError(what: string, why: string): CoupletError {
   return new CoupletError("usage", {
     what,
@@ -40,7 +40,7 @@ export function usageError(what: string, why: string): CoupletError {
 }
 
 /**
- * Finds out now, not after minutes of work, that there is no place for a file.
+ * Checks before minutes of work that a file can be written.
  *
  * @throws {CoupletError} `file` where there is none.
  */

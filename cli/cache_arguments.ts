@@ -98,7 +98,8 @@ function readLimit(text: string): [keyof PlanLimits, number] {
 /**
  * The policy that the options describe.
  *
- * @throws {CoupletError} `usage` where they describe none or several; `file` and `scheme` where the policy's file is wrong.
+ * @throws {CoupletError} `usage` where they describe none or several; `file` and `scheme` where the
+ * policy's file is wrong.
  */
 export async function readPolicyArguments(
   { scheme, keys, values, policy }: PolicyArguments,
@@ -128,7 +129,7 @@ export async function readPolicyArguments(
   return { keys, values };
 }
 
-/** Sizes and exact tiers that the options describe: all sequences may be as long as the longest. */
+/** Sizes and exact tiers from the options. Every sequence may be as long as the longest. */
 export function readSizes(
   { tokens, sequences, step, window, sinks }: CacheArguments,
 ): { readonly capacity: Capacity; readonly tiers: ExactTiers } {
@@ -137,7 +138,7 @@ export function readSizes(
       sequences,
       tokens: sequences * tokens,
       sequenceTokens: tokens,
-      // A step may decode every sequence, or prefill one.
+      // A step decodes every sequence, or prefills one.
       stepTokens: Math.max(step, sequences),
       appendTokens: step,
     },
@@ -145,7 +146,7 @@ export function readSizes(
   };
 }
 
-/** The limits given, WebGPU's defaults for the others; undefined where none is given. */
+/** The given limits, with WebGPU's defaults for the others; undefined where none is given. */
 export function readLimits({ limit }: CacheArguments): PlanLimits | undefined {
   return limit.length === 0 ? undefined : { ...BASE_LIMITS, ...Object.fromEntries(limit) };
 }

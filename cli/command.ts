@@ -1,17 +1,19 @@
-/** What every command of `couplet` is made of: its options, its examples, and what it answers with. */
+/**
+ * What all commands of `couplet` share: options, examples, and answers.
+ */
 import { Command } from "commander";
 import type { CoupletError } from "../src/base/errors.ts";
 import { type CommandName, SUMMARIES } from "./summaries.ts";
 
-/** What a command found out. */
+/** A command's result. */
 export interface Answer {
   /** For programs, printed by `--json`. */
   readonly data: unknown;
   /** For people. */
   readonly text: string;
-  /** Colours the text, which by then holds nothing that commands a terminal. */
+  /** Colours the text, from which control characters have been removed. */
   readonly paint?: (text: string) => string;
-  /** Where it is not {@linkcode EXIT}'s `done`. */
+  /** Defaults to `done` of {@linkcode EXIT}. */
   readonly exitCode?: number;
 }
 
@@ -19,7 +21,9 @@ export interface Answer {
 export const EXIT = {
   /** Done. */
   done: 0,
-  /** It could not be done, or what was asked for is not so; the message says what, why and what to do. */
+  /**
+   * It could not be done, or a check failed. The message says what, why and what to do.
+   */
   failed: 1,
   /** The command line is wrong; nothing was done. */
   usage: 2,
@@ -45,18 +49,21 @@ export interface Host {
   readonly width: number;
   /** WebGPU, where the runtime has it. */
   readonly gpu: GPU | undefined;
-  /** The folder of the repository's checkout, with a slash at its end; absent where the package runs without one. */
+  /**
+   * The folder of the repository's checkout, with a slash at its end; absent where the package runs
+   * without one.
+   */
   readonly checkout: URL | undefined;
 }
 
-/** Runs actions: gives each to commander, and prints what it answers. */
+/** Runs actions: registers each with commander, and prints its answer. */
 export type Answering = <Args extends readonly unknown[]>(
   action: (...args: Args) => Answer | Promise<Answer>,
 ) => (...args: Args) => Promise<void>;
 
-/** What a command says of itself besides its summary. */
+/** The texts of a command besides its summary. */
 export interface CommandTexts {
-  /** What its own help says after the summary. */
+  /** What its help says after the summary. */
   readonly details?: string;
   readonly examples: readonly string[];
 }
@@ -81,7 +88,7 @@ export function ownName(name: CommandName): string {
 
 /** A command that only holds others. */
 export function createGroup(name: string, description: string): Command {
-  // Some of the others pass options on, which takes that those in front of their names are told apart.
+  // Some subcommands pass options on, so options before their names must be parsed separately.
   return new Command(name).description(description).enablePositionalOptions();
 }
 

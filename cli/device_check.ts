@@ -1,4 +1,4 @@
-/** Whether a device computes what the library needs: attention on codes against the CPU's. */
+/** Checks that a device computes correctly: attention on codes, compared with the CPU's. */
 import { candidateNames } from "../src/plan/choose_attention.ts";
 import { createCache } from "../src/cache/create_cache.ts";
 import type { CacheOptions } from "../src/plan/options.ts";
@@ -9,7 +9,7 @@ import { planCache } from "../src/plan/plan_cache.ts";
 import { createReferenceCache } from "../src/reference/reference_cache.ts";
 import { kernels } from "./kernels.ts";
 
-/** What a check found. */
+/** The result of a check. */
 export interface DeviceCheck {
   /** The kernels that ran. */
   readonly kernels: readonly string[];
@@ -19,7 +19,7 @@ export interface DeviceCheck {
 
 const TOKENS = 64;
 
-/** Of outputs whose size is about 1: far above the rounding of f32, far below any mistake. */
+/** Largest error of outputs of about 1: far above the rounding of f32, far below any mistake. */
 const MOST_ERROR = 1e-3;
 
 /** One layer whose tokens are all coded, with a scheme that needs no codebook. */
@@ -40,7 +40,8 @@ const OPTIONS = {
 /**
  * Codes 64 random tokens on a device and attends to them.
  *
- * @throws {CoupletError} `device` where the outputs are not the reference's, or the device refuses a kernel.
+ * @throws {CoupletError} `device` where the outputs are not the reference's, or the device refuses
+ * a kernel.
  */
 export async function checkDevice(device: GPUDevice): Promise<DeviceCheck> {
   const { queryHeads, keyValueHeads, headDim } = OPTIONS.shape;

@@ -18,10 +18,10 @@ export function command(answering: Answering, host: Host): Command {
   }).action(answering(() => examine(host)));
 }
 
-/** What is known of one adapter. */
+/** What was found about one adapter. */
 interface AdapterFacts {
   readonly name: string;
-  /** How it was asked for: the first of these that gave it. */
+  /** The first request that returned it. */
   readonly request: string;
   readonly features: readonly string[];
   readonly limits: PlanLimits;
@@ -29,7 +29,7 @@ interface AdapterFacts {
   readonly kernels: number;
   /** Why each of the others does not. */
   readonly refused: readonly string[];
-  /** What computing on it gave, or the error that it ended with. */
+  /** The result of computing on it, or its error. */
   readonly check: DeviceCheck | { readonly failed: string };
 }
 
@@ -71,7 +71,7 @@ async function examine(host: Host): Promise<Answer> {
   };
 }
 
-/** All adapters that WebGPU gives, each once. */
+/** All adapters that WebGPU returns, each once. */
 async function findAdapters({ gpu }: Host): Promise<readonly AdapterFacts[]> {
   const found = new Map<string, AdapterFacts>();
   for (const [request, options] of Object.entries(REQUESTS)) {
@@ -121,7 +121,7 @@ async function checkAdapter(adapter: GPUAdapter): Promise<AdapterFacts["check"]>
     device = await adapter.requestDevice();
     return await checkDevice(device);
   } catch (error) {
-    // Whatever a driver throws is a finding.
+    // Anything that a driver throws is a finding.
     return { failed: error instanceof Error ? error.message : String(error) };
   } finally {
     device?.destroy();

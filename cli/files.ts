@@ -2,13 +2,13 @@
 import { CoupletError } from "../src/base/errors.ts";
 import { formatBytes } from "./table.ts";
 
-/** What a file is, named in errors. */
+/** A file, as errors describe it. */
 export interface FileSource {
   /** Such as "the snapshot prompt.couplet". */
   readonly what: string;
-  /** What to do where it cannot be used. */
+  /** What to do if it cannot be used. */
   readonly remedy: string;
-  /** Bytes it may have; {@linkcode MOST_BYTES} where absent. */
+  /** Most bytes it may have. Defaults to {@linkcode MOST_BYTES}. */
   readonly most?: number;
 }
 
@@ -18,8 +18,9 @@ export const MOST_BYTES: number = 2 ** 36;
 /**
  * What a file holds.
  *
- * @param decode Makes it of the bytes.
- * @throws {CoupletError} `file` where it cannot be read; what `decode` throws, with the file's name.
+ * @param decode Parses the bytes.
+ * @throws {CoupletError} `file` where it cannot be read; what `decode` throws, with the file's
+ * name.
  */
 export async function readFile<T>(
   path: string,
@@ -41,7 +42,8 @@ export async function readFile<T>(
 /**
  * The bytes of a file.
  *
- * @throws {CoupletError} `file` where it cannot be read, or is none: pipes may never be written to, and devices never end.
+ * @throws {CoupletError} `file` where it cannot be read, or is not a file: pipes may never be
+ * written to, and devices never end.
  */
 export async function readBytes(
   path: string,

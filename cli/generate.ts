@@ -64,7 +64,7 @@ async function writeKernels(options: GenerateOptions): Promise<Answer> {
   };
 }
 
-/** What a module in the current folder imports the manifest by. */
+/** The specifier by which a module in the current folder imports the manifest. */
 export function specifier(out: string): string {
   const manifest = join(out, "manifest.ts");
   if (isAbsolute(out)) return pathToFileURL(manifest).href;
@@ -72,13 +72,19 @@ export function specifier(out: string): string {
   return parts[0] === ".." ? parts.join("/") : `./${parts.join("/")}`;
 }
 
-/** What generated modules are called, the kernels of earlier versions included: other generators' may begin like them. */
+/**
+ * Names of generated modules, including kernels of earlier versions. Modules of other generators
+ * may begin with the same line.
+ */
 const MODULE = /^(manifest|[a-z0-9_]+\.wgsl)\.ts$/;
 
-/** The modules in folders: kernels, and the sets that they stand in. */
+/** The modules in folders: kernels and their sets. */
 const SET_MODULE = /^[a-z0-9_]+(\.wgsl)?\.ts$/;
 
-/** Whether a folder of generated modules may have the name: schemes, what all of them share, or the sets of earlier versions. */
+/**
+ * Whether a folder of generated modules may have the name: schemes, what all of them share, or the
+ * sets of earlier versions.
+ */
 function isKernelFolder(name: string): boolean {
   return ["common", "sets"].includes(name) || name.split("_").every(isScheme);
 }
@@ -92,7 +98,10 @@ function isScheme(id: SchemeId): boolean {
   }
 }
 
-/** Finds out, before anything is read, that a folder holds what was not generated: links, pipes, folders of others. */
+/**
+ * Checks, before anything is read, that a folder holds only what was generated: no links, pipes or
+ * other folders.
+ */
 async function checkFolder(out: string): Promise<void> {
   const present = await Deno.stat(out).catch(() => undefined);
   if (present === undefined) return;

@@ -9,9 +9,9 @@ import { describeIssues } from "./schema.ts";
 const MOST_BYTES = 2 ** 24;
 
 /**
- * What a JSON text holds, checked.
+ * Parses a JSON text, and checks it.
  *
- * @throws {CoupletError} `file` where the text is no JSON or of another shape.
+ * @throws {CoupletError} `file` where the text is not JSON or of another shape.
  */
 export function parseJson<T>(source: FileSource, schema: z.ZodType<T>, text: string): T {
   try {
@@ -22,9 +22,9 @@ export function parseJson<T>(source: FileSource, schema: z.ZodType<T>, text: str
 }
 
 /**
- * What a JSON file holds, checked.
+ * Reads a JSON file, and checks it.
  *
- * @throws {CoupletError} `file` where it cannot be read, is no JSON, or of another shape.
+ * @throws {CoupletError} `file` where it cannot be read, is not JSON, or of another shape.
  */
 export async function readJson<T>(
   path: string,

@@ -1,4 +1,4 @@
-/** What is known of a kernel without its text: what it binds, needs and costs. */
+/** What is known of a kernel without loading its text: what it binds, needs and costs. */
 import { exactTokenBytes, pageBytes, tableBytes } from "../src/plan/sizes.ts";
 import { headCodebookWords } from "../src/codebooks/device.ts";
 import type { KernelInfo } from "../src/kernels/kernel.ts";
@@ -40,7 +40,7 @@ export interface RecordFacts {
   readonly words: number;
   /** Unused bits of one. */
   readonly paddingBits: number;
-  /** Bits per channel, metadata included and padding not. */
+  /** Bits per channel, with metadata and without padding. */
   readonly bitsPerChannel: number;
   /** Bytes of centroids and their grids of one KV head; 0 where the scheme has no learned ones. */
   readonly codebookBytes: number;
@@ -58,9 +58,12 @@ export interface KernelFacts extends KernelNameParts {
   readonly name: string;
   /** What it does, in a sentence. */
   readonly does: string;
-  /** What a program imports it from; absent where all of its head dimension hold it, and for a user's own. */
+  /**
+   * What a program imports it from; absent where all of its head dimension hold it, and for a
+   * user's own.
+   */
   readonly entry?: string;
-  /** Why the row is in the table. */
+  /** Why the generator's table has the row. */
   readonly reason: string;
   readonly bindings: readonly Binding[];
   /** Most pages a workgroup scores at once, for the attention families. */
@@ -182,12 +185,15 @@ function kernelCost(
         traffic: [record("keys' records read", keys!), record("values' records read", values!)],
       };
     default:
-      // These move what hosts ask them to, not something for each token.
+      // These move what hosts ask for, not a fixed amount for each token.
       return { traffic: [] };
   }
 }
 
-/** Bytes of one query row's table of q.centroid: what it writes of the buffer, which has room for f32. */
+/**
+ * Bytes of one query row's table of q.centroid: the part of the buffer that it writes. The buffer
+ * is sized for f32.
+ */
 function tableRowBytes(scheme: SchemeId, headDim: number, variant: KeyVariant | undefined): number {
   const block = tableBytes(
     { shape: { headDim, queryHeads: BLOCK_ROWS } },

@@ -41,7 +41,8 @@ const manifestSchema = z.object({
 });
 
 /**
- * The package's kernels and those of manifests that couplet generate wrote; of one name, the package's.
+ * The package's kernels and those of manifests that couplet generate wrote; where names are equal,
+ * the package's are used.
  *
  * @throws {CoupletError} `file` where a module cannot be loaded, or has no manifest.
  */

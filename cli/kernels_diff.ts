@@ -40,7 +40,7 @@ async function diffKernels(
     : createTwoFilesPatch(`${from}.wgsl`, `${to}.wgsl`, before!, after!, "", "", {
       context: options.context,
     })
-      // The first line is a rule that tools which read patches pass over.
+      // The first line is a rule that tools which read patches skip.
       .replace(/^=+\n/, "")
       .trimEnd();
   return {

@@ -47,7 +47,7 @@ export function command(answering: Answering): Command {
   ).action(answering(explainKernels));
 }
 
-/** One way of attending, and what became of it. */
+/** A combination of attention kernels, and whether it was chosen. */
 interface ExplainedCandidate {
   readonly kernels: readonly string[];
   /** Pages of a tile. */
@@ -143,7 +143,7 @@ function planLayer(
   try {
     return { layer: planCache(options).layers[0]! };
   } catch (error) {
-    // Everything else is wrong with the options, and nothing can be explained.
+    // Any other error is in the options, and nothing can be explained.
     if (error instanceof CoupletError && ["kernel", "limits"].includes(error.code)) {
       return { error };
     }
@@ -174,7 +174,7 @@ function withinPrecision(candidate: WeighedCandidate, precision: Precision): Wei
     : candidate;
 }
 
-/** All that could attend, cheapest first. */
+/** All candidates, cheapest first. */
 function explainCandidates(
   candidates: readonly WeighedCandidate[],
 ): readonly ExplainedCandidate[] {

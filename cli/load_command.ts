@@ -1,4 +1,7 @@
-/** Loads commands when they are called: with all they import, they are most of the package, and help of all takes none. */
+/**
+ * Loads a command's module only when the command is called: with their imports, commands are most
+ * of the package, and help needs none of it.
+ */
 import { Command } from "commander";
 import { type Answering, type Host, ownName } from "./command.ts";
 import { type CommandName, SUMMARIES } from "./summaries.ts";
@@ -18,8 +21,9 @@ export async function loadCommand(
   if (!name.split(" ").every((word) => args.includes(word))) {
     return new Command(ownName(name)).description(SUMMARIES[name]);
   }
-  // Deno fetches what literal specifiers of remote modules name before it runs a program, on demand or not: with the commands
-  // come the kernels, a thousand files. Of a specifier that is computed it knows nothing.
+  // Deno fetches all remote modules that literal specifiers name before it runs a program, even in
+  // `import()`. The commands would fetch the kernels, a thousand files. A computed specifier is
+  // fetched when it is imported.
   const file = new URL(`./${name.replace(" ", "_")}.ts`, import.meta.url);
   const { command }: CommandModule = await import(file.href);
   return command(answering, host);

@@ -1,13 +1,15 @@
 /**
- * The command line: `deno run -A jsr:@couplet/kv/cli --help`, or `deno task couplet --help` in a checkout.
+ * The command line: `deno run -A jsr:@couplet/kv/cli --help`, or `deno task couplet --help` in a
+ * checkout.
  *
  * ```sh
  * deno run -A jsr:@couplet/kv/cli plan config.json --scheme u8b8 --tokens 8192
  * ```
  *
- * Exit codes are 0 where a command is done, 1 where it could not be done, 2 where the command line is wrong, and 3 where
- * there is no WebGPU adapter or device. With `--json` a command prints one JSON document on its standard output, errors
- * included: `{ "error": { "code", "what", "why", "remedy" } }`.
+ * Exit codes are 0 for success, 1 where a command could not be done, 2 where the command line is
+ * wrong, and 3 where there is no WebGPU adapter or device. With `--json` a command prints one JSON
+ * document on its standard output, errors included: `{ "error": { "code", "what", "why", "remedy" }
+ * }`.
  *
  * It runs under Deno. Commands that compute on a device need `--unstable-webgpu`.
  *
@@ -18,8 +20,8 @@ import type { Host } from "./command.ts";
 import { runCommandLine } from "./program.ts";
 
 /**
- * Mesa looks for a Wayland display, and complains each time where no folder is named that could hold its socket, as on a
- * machine without a desktop.
+ * Mesa looks for a Wayland display, and prints an error each time where no folder for its socket is
+ * named, as on a machine without a desktop.
  */
 function nameRuntimeFolder(): void {
   if (Deno.build.os !== "linux" || Deno.env.get("XDG_RUNTIME_DIR")) return;
@@ -39,12 +41,12 @@ function processHost(): Host {
   };
 }
 
-/** Whether a folder has what the published package has not. */
+/** Whether a folder is a checkout and not the published package. */
 function isCheckout(folder: URL): boolean {
   return folder.protocol === "file:" && existsSync(new URL("tools/launch.ts", folder));
 }
 
-/** Writes a whole text. A reader that has gone, such as `head`, ends the program as it wanted. */
+/** Writes a whole text. The program ends when the reader has closed the pipe, as `head` does. */
 function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string): void {
   const bytes = new TextEncoder().encode(text);
   try {

@@ -1,4 +1,4 @@
-/** What a Hugging Face `config.json` says of a model's attention. */
+/** Reads a model's attention from a Hugging Face `config.json`. */
 import { z } from "zod";
 import type { KeyOptions, ModelShape } from "../src/model/model.ts";
 import { CoupletError } from "../src/base/errors.ts";
@@ -12,15 +12,15 @@ export interface ModelConfig {
   /** The `model_type` it was read as. */
   readonly modelType: string;
   readonly shape: ModelShape;
-  /** Before their rotary embedding where one embedding fits all layers. */
+  /** `pre-rope` where one rotary embedding fits all layers. */
   readonly keys: KeyOptions;
-  /** Factor of `q . k`, where it is not `headDim ** -0.5`. */
+  /** Factor of `q . k`. Defaults to `headDim ** -0.5`. */
   readonly scale?: number;
-  /** Bound of the scores, where they have one. */
+  /** Bound of the scores, if any. */
   readonly softcap?: number;
   /** The longest sequence the model was made for, in tokens. */
   readonly maxPositions?: number;
-  /** What a reader should know: sentences. */
+  /** Sentences for the reader. */
   readonly notes: readonly string[];
 }
 
@@ -29,7 +29,10 @@ const { layers: mostLayers, queryHeads: mostHeads, headDim: mostChannels } = LAR
 const positive = z.number().positive();
 const object = z.record(z.string(), z.unknown());
 
-/** The entries that say something of attention; others are passed over. Null is "none", where an absent entry takes its default. */
+/**
+ * The entries about attention. Others are ignored. Null means "none"; an absent entry takes its
+ * default.
+ */
 const entries = z.object({
   model_type: z.string().min(1),
   num_hidden_layers: size.max(mostLayers).nullish(),
@@ -57,11 +60,15 @@ const entries = z.object({
 
 type Entries = z.infer<typeof entries>;
 
-/** What a `model_type` means beyond what its `config.json` spells out. */
+/** What a `model_type` means beyond its `config.json`. */
 interface Family {
-  /** What transformers takes where an entry is absent, and therefore leaves out when it writes the file. */
+  /**
+   * The defaults of transformers for absent entries, which it leaves out when it writes the file.
+   */
   readonly defaults?: Partial<Entries>;
-  /** Whether a layer has the sliding window, where there are no `layer_types`; none has where absent. */
+  /**
+   * Whether a layer has the sliding window, if there are no `layer_types`. Defaults to none.
+   */
   readonly slides?: (config: Entries, layer: number) => boolean;
 }
 
@@ -70,8 +77,8 @@ const lastLayers = (config: Entries, layer: number) =>
   config.use_sliding_window === true && layer >= (config.max_window_layers ?? 28);
 
 /**
- * The families that are known, by `model_type`: decoders whose layers all keep keys and values of one head dimension.
- * Defaults are those of transformers' configuration classes.
+ * The families that are known, by `model_type`: decoders whose layers all keep keys and values of
+ * one head dimension. Defaults are those of transformers' configuration classes.
  */
 const FAMILIES: Readonly<Record<string, Family>> = {
   llama: {},
@@ -105,7 +112,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   phi3: { slides: everyLayer },
   stablelm: { defaults: { partial_rotary_factor: 0.25 } },
   gpt_neox: { defaults: { rotary_pct: 0.25 } },
-  // Every fourth layer has no rotary embedding, whether or not the file says so.
+  // Every fourth layer has no rotary embedding, even if the file does not say so.
   smollm3: { defaults: { no_rope_layers: [0] } },
 };
 
@@ -119,16 +126,17 @@ const REFUSED: Readonly<Record<string, string>> = {
   mamba: "it keeps a state, not keys and values",
 };
 
-/** The `model_type`s that {@linkcode readModelConfig} knows. */
+/** The `model_type`s known to {@linkcode readModelConfig}. */
 export const MODEL_TYPES: readonly string[] = Object.keys(FAMILIES);
 
 /**
- * Reads a `config.json`. Of a model that also sees or hears, its `text_config` counts.
+ * Reads a `config.json`. For multimodal models, the `text_config` is read.
  *
  * @param json The parsed file.
- * @param readAs Reads it as another `model_type` than it says, for models whose attention is the same.
- * @throws {CoupletError} `file` where it is no such file, its family is unknown or cannot be served; `shape` where what
- * must be known is missing or does not fit.
+ * @param readAs Reads it as another `model_type` than it says, for models whose attention is the
+ * same.
+ * @throws {CoupletError} `file` where it is not such a file, or its family is unknown or cannot be
+ * served; `shape` where a required entry is missing or does not fit.
  */
 export function readModelConfig(json: unknown, readAs?: string): ModelConfig {
   const outer = object.safeParse(json);
@@ -239,7 +247,7 @@ function slidingWindows(config: Entries, { slides }: Family, layers: number): nu
   });
 }
 
-/** How keys reach the cache, and why so where that is not before their rotary embedding. */
+/** How keys reach the cache, and the reason if that is not before their rotary embedding. */
 function keyOptions(
   config: Entries,
   headDim: number,

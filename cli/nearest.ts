@@ -4,7 +4,7 @@ import { distance } from "fastest-levenshtein";
 /** Characters of an unknown name that are compared: more than any name has. */
 const COMPARED = 200;
 
-/** Up to `most` of the names, least edits first; of as many edits, in their own order. */
+/** Up to `most` of the names, fewest edits first. Equal numbers of edits keep their order. */
 export function nearestNames(
   wanted: string,
   names: readonly string[],
@@ -14,8 +14,8 @@ export function nearestNames(
 }
 
 /**
- * The end of a sentence that names those which may have been meant: `; the nearest are c4b8, c8b8`. Nothing where all
- * names differ in more than half of their characters.
+ * The end of a sentence with the names that may have been meant: `; the nearest are c4b8, c8b8`.
+ * Empty where all names differ in more than half of their characters.
  *
  * @param among What the names are, such as "of those that have, ".
  */

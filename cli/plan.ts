@@ -117,7 +117,7 @@ async function readConfig(path: string): Promise<unknown> {
   return await readJson(file, { what: file, remedy }, z.unknown());
 }
 
-/** How keys are planned: as asked for, else before their rotary embedding where that can be. */
+/** How keys are planned: as given, else before their rotary embedding if possible. */
 function keyOptions(model: ModelConfig, space: CacheArguments["space"]): KeyOptions {
   if (space === undefined || space === model.keys.space) return model.keys;
   if (space === "as-scored") return { space };
@@ -128,7 +128,10 @@ function keyOptions(model: ModelConfig, space: CacheArguments["space"]): KeyOpti
   });
 }
 
-/** The plan within the limits given, or within those that it needs; and the limits to request for it. */
+/**
+ * The plan within the given limits, or within those that it needs; and the limits to request for
+ * it.
+ */
 function planWithin(options: PlanOptions, args: PlanArguments) {
   const given = readLimits(args);
   const required = requiredLimits({
@@ -144,7 +147,7 @@ interface Unplanned {
   readonly why: string;
 }
 
-/** The same cache uncompressed, or why the kernels and limits given do not do for it. */
+/** The same cache uncompressed, or why the given kernels and limits do not suffice. */
 function planF16(options: PlanOptions, args: PlanArguments): CachePlan | Unplanned {
   try {
     return planWithin({
@@ -158,7 +161,7 @@ function planF16(options: PlanOptions, args: PlanArguments): CachePlan | Unplann
   }
 }
 
-/** What a plan says of one layer. */
+/** One layer of a plan. */
 interface PlannedLayer {
   readonly keys: string;
   readonly values: string;

@@ -15,10 +15,10 @@ export const policySchema = z.strictObject({
 const fileSchema = z.object({ name: z.string().min(1), policy: policySchema });
 
 /**
- * Reads a saved policy, `{ "name": ..., "policy": { "keys", "values", "layers" } }`. What else the file holds
- * is passed over.
+ * Reads a saved policy, `{ "name": ..., "policy": { "keys", "values", "layers" } }`. Other
+ * properties are ignored.
  *
- * @throws {CoupletError} `file` where it cannot be read or is no policy.
+ * @throws {CoupletError} `file` where it cannot be read or is not a policy.
  */
 export async function readPolicy(
   path: string,

@@ -1,13 +1,13 @@
-/** Text that a terminal may get, whatever files say. */
+/** Makes text from files safe for a terminal. */
 
 /**
- * Characters that command a terminal, or turn others around: controls (of C0, C1 and DEL), directions that override those
- * of the characters, separators of lines, and halves of characters. A line's end stays, and a tab.
+ * Characters that control a terminal or reorder text: controls (C0, C1 and DEL), overrides of
+ * direction, line separators, and lone surrogates. Line feeds and tabs are kept.
  */
 const COMMANDS = /(?![\n\t])[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
 
 /**
- * Text with each such character as JSON would write it, `\u001b`. JSON stays the same JSON.
+ * Writes each such character as JSON does, `\u001b`. The value of a JSON text does not change.
  *
  * Everything that a command prints goes through it.
  */
@@ -15,7 +15,7 @@ export function printable(text: string): string {
   return text.replace(COMMANDS, escaped);
 }
 
-/** The same in one line, for what is a part of a line, such as a table's cell. */
+/** The same in one line, for parts of a line, such as a cell. */
 export function printableLine(text: string): string {
   return printable(text).replace(/[\n\t]/g, escaped);
 }

@@ -48,7 +48,7 @@ const BENCH: RepositoryTask = {
  *
  * @param args The arguments, without the program's name.
  * @returns The exit code.
- * @throws What is no {@linkcode CoupletError}: a defect of this program.
+ * @throws Any other error than {@linkcode CoupletError} is a defect of this program.
  */
 export async function runCommandLine(args: readonly string[], terminal: Host): Promise<number> {
   const json = args.includes("--json");
@@ -117,16 +117,17 @@ async function createProgram(
   return program;
 }
 
-/** What commander does not hand down to commands that were made apart. */
+/** Settings that commander does not inherit to commands that were created separately. */
 function settle(command: Command, host: Host): void {
   command
     .exitOverride()
     .allowExcessArguments(false)
-    // Those that were not loaded have no options or arguments to list.
+    // Commands that were not loaded have no options or arguments to list.
     .configureHelp({ subcommandTerm: (listed) => listed.name() })
     .configureOutput({
       writeOut: host.write,
-      // Errors are printed once, by `runCommandLine`; a group of commands without one prints its help as an error.
+      // Errors are printed once, by `runCommandLine`; a group of commands without one prints its
+      // help as an error.
       writeErr: command.commands.length > 0 ? host.writeError : () => {},
       outputError: () => {},
       getOutHelpWidth: () => host.width,
@@ -135,7 +136,7 @@ function settle(command: Command, host: Host): void {
   for (const child of command.commands) settle(child, host);
 }
 
-/** What went wrong with the command line; nothing where it asked for help. */
+/** The error of a command line; undefined where it asked for help. */
 function commandLineError(error: CommanderError): CoupletError | undefined {
   if (error.exitCode === 0) return undefined;
   if (error.code === "commander.help") {
@@ -147,7 +148,7 @@ function commandLineError(error: CommanderError): CoupletError | undefined {
   );
 }
 
-/** A message whose further lines look like no other message. */
+/** A message with its further lines indented, so that they do not look like other messages. */
 function indented(message: string): string {
   return message.replaceAll("\n", "\n  ");
 }

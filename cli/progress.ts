@@ -1,16 +1,16 @@
 // @ts-types="@types/cli-progress"
 import cliProgress from "cli-progress";
 
-/** Seconds between two lines where the output is no terminal. */
+/** Seconds between two lines if the output is not a terminal. */
 const LINE_INTERVAL = 5;
 
 /** One stage's progress. */
 export interface Stage {
   /**
-   * Shows how far the stage is.
+   * Shows the stage's progress.
    *
    * @param fraction Share done, from 0 to 1.
-   * @param secondsLeft The stage's own estimate; from the time so far where absent.
+   * @param secondsLeft The stage's own estimate. Defaults to one from the time so far.
    */
   update(fraction: number, secondsLeft?: number): void;
   /** Ends the stage. */
@@ -69,20 +69,20 @@ function bar(label: string): Display {
   };
 }
 
-/** Signals that end a program, and the exit codes that shells give them. */
+/** Signals that end a program, and their exit codes in shells. */
 const ENDING: readonly (readonly [signal: Deno.Signal, exitCode: number])[] = [
   ["SIGINT", 130],
   ...(Deno.build.os === "windows" ? [] : [["SIGTERM", 143]] as const),
 ];
 
-/** What happens when a program exits, and when an error that nobody catches ends it. */
+/** Events when a program exits, or ends by an uncaught error. */
 const ENDS = ["unload", "error", "unhandledrejection"] as const;
 
 /**
- * Calls `restore` when the program ends, by an error or by a signal: a bar hides the terminal's cursor, and keeps lines
- * from wrapping.
+ * Calls `restore` when the program ends, also by an error or a signal: a bar hides the terminal's
+ * cursor, and disables line wrapping.
  *
- * @returns What takes that back.
+ * @returns A function that undoes this.
  */
 function whateverEnds(restore: () => void): () => void {
   const listeners = ENDING.map(([signal, exitCode]) => ({
@@ -100,7 +100,7 @@ function whateverEnds(restore: () => void): () => void {
   };
 }
 
-/** A line now and then, for logs. */
+/** A line at intervals, for logs. */
 function lines(label: string): Display {
   console.error(label);
   let next = performance.now() + LINE_INTERVAL * 1000;

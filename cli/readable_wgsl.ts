@@ -1,4 +1,4 @@
-/** The texts of kernels as people read them. */
+/** Readable texts of kernels. */
 import { expandTable } from "../codegen/rows/expand.ts";
 import { TABLE } from "../codegen/package_table.ts";
 import { createRenderer } from "../codegen/render/render.ts";
@@ -9,7 +9,8 @@ import { kernels as ofPackage } from "./kernels.ts";
 /**
  * The WGSL of kernels, whole and with comments.
  *
- * The package brings its own minified: these are rendered from their templates. A user's own are as they were generated.
+ * The package's kernels are minified, so they are rendered from their templates. A user's own are
+ * returned as generated.
  */
 export async function readableWgsl(kernels: readonly KernelInfo[]): Promise<readonly string[]> {
   const rows = new Map(expandTable(TABLE).map((row) => [row.name, row]));

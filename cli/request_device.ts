@@ -23,7 +23,7 @@ export function noAdapter(what: string, { gpu, checkout }: Host): CoupletError {
 /**
  * A device of the best adapter.
  *
- * @param what What cannot be done where there is none.
+ * @param what What cannot be done without one.
  * @throws {CoupletError} `device` where there is none.
  */
 export async function requestDevice(what: string, host: Host): Promise<GPUDevice> {

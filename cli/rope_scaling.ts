@@ -1,4 +1,4 @@
-/** Rotary frequencies as Hugging Face's `rope_scaling` and `rope_parameters` give them. */
+/** Rotary frequencies from Hugging Face's `rope_scaling` and `rope_parameters`. */
 import { CoupletError } from "../src/base/errors.ts";
 
 /** A JSON object of unknown content. */
@@ -13,7 +13,7 @@ export function scalingKind(parameters: Json): unknown {
 }
 
 /**
- * Scaled frequencies, in radians per position, or undefined for a kind that is none of
+ * Scaled frequencies, in radians per position, or undefined for a kind that is not in
  * {@linkcode ROPE_SCALINGS}.
  *
  * @param plain `[rotaryDim / 2]`, the geometric series without scaling.
@@ -38,8 +38,8 @@ export function scaleFrequencies(
 }
 
 /**
- * Llama 3.1's frequencies: wavelengths that the original context held often enough stay, those it
- * never completed are stretched by `factor`, those between are interpolated.
+ * Llama 3.1's frequencies: short wavelengths, which the original context held often enough, are
+ * kept; those longer than it are stretched by `factor`; those between are interpolated.
  * https://github.com/meta-llama/llama-models/blob/main/models/llama3/model.py
  */
 function llama3Frequencies(plain: readonly number[], parameters: Json): readonly number[] {

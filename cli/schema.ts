@@ -1,10 +1,12 @@
 /** What schemas of files have in common. */
 import { z } from "zod";
 
-/** What is wrong with a file, as far as it is told. */
+/** Most problems of a file that are listed. */
 const MOST_ISSUES = 4;
 
-/** A list of one kind of thing. Unlike zod's own, it says once that something else is in it, however often it is. */
+/**
+ * A list of one kind of item. Unlike zod's own, it reports wrong items once, not each of them.
+ */
 export function listOf<T>(isItem: (item: unknown) => item is T, items: string): z.ZodType<T[]> {
   return z.custom<T[]>(
     (list) => Array.isArray(list) && list.every(isItem),
@@ -12,7 +14,7 @@ export function listOf<T>(isItem: (item: unknown) => item is T, items: string): 
   );
 }
 
-/** What is wrong with a value, in one line. */
+/** Describes the problems of a value in one line. */
 export function describeIssues({ issues }: z.ZodError): string {
   const told = z.prettifyError(new z.ZodError(issues.slice(0, MOST_ISSUES)))
     .replaceAll(/✖ /g, "").replaceAll(/\s*\n\s*→ /g, " ").replaceAll(/\s*\n\s*/g, "; ");

@@ -6,9 +6,10 @@ import type { SchemeId } from "../src/schemes/scheme.ts";
 import { nearestText } from "./nearest.ts";
 
 /**
- * Checks that a scheme exists, and gives it back.
+ * Checks that a scheme exists, and returns it.
  *
- * @throws {CoupletError} `scheme` where it does not, with the nearest ids that have kernels in the package.
+ * @throws {CoupletError} `scheme` where it does not, with the nearest ids that have kernels in the
+ * package.
  */
 export function readScheme(id: string): SchemeId {
   try {
@@ -16,7 +17,7 @@ export function readScheme(id: string): SchemeId {
   } catch (cause) {
     if (!(cause instanceof CoupletError)) throw cause;
     const { what, why, remedy } = cause.parts;
-    // The table has them without the kernels, which would all be fetched.
+    // Listed without importing the kernels, which would all be fetched.
     const near = nearestText(id, [...new Set(sizes.flatMap(({ schemes }) => schemes))].sort());
     throw new CoupletError(cause.code, { what, why: `${why}${near}`, remedy }, { cause });
   }

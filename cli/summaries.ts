@@ -1,18 +1,17 @@
-/** The commands that have modules of their own, and what a list says of each. */
+/** The commands that have modules of their own, and the summary of each. */
 export const SUMMARIES = {
-  "kernels list": "Lists the kernels, all or those that every filter given leaves.",
+  "kernels list": "Lists all kernels, or those that match every given filter.",
   "kernels show": "Shows what a kernel does, binds, needs of a device, and costs.",
   "kernels explain":
-    "Explains which kernels a layer gets: what could attend, at which cost, and why it is not chosen.",
+    "Explains which kernels a layer gets: the candidates, their costs, and why others are not chosen.",
   "kernels diff": "Compares the WGSL of two kernels, as a unified diff.",
   "generate":
     "Generates kernels that the package lacks, with a manifest for planCache()'s kernels.",
   "plan":
-    "Plans a model's cache: bytes, the limits to request of an adapter, kernels, and the same in f16.",
+    "Plans a model's cache: bytes, the limits to request from an adapter, kernels, and the same in f16.",
   "calibrate samples": "Learns codebooks from samples of a model's keys and values.",
-  "snapshot info": "Says what a snapshot of a sequence holds, after checking every byte of it.",
-  "doctor":
-    "Says which WebGPU adapters there are, which kernels they run, and computes attention on each.",
+  "snapshot info": "Prints what a snapshot of a sequence holds, after checking every byte of it.",
+  "doctor": "Lists the WebGPU adapters and the kernels they run, and computes attention on each.",
 } as const satisfies Readonly<Record<string, string>>;
 
 /** The words that call a command: its groups' names and its own. */

@@ -2,9 +2,9 @@
 import { printableLine } from "./printable.ts";
 
 /**
- * Rows of cells as lines, the columns two spaces apart. A line's end in a cell is shown as what it is.
+ * Rows of cells as lines, the columns two spaces apart. A line feed in a cell is escaped.
  *
- * @param right Columns whose cells end together, such as numbers.
+ * @param right Columns that are aligned to the right, such as numbers.
  */
 export function formatTable(
   cells: readonly (readonly string[])[],

@@ -1,7 +1,7 @@
 /**
- * Generates kernels that the package does not bring: other code widths, other head dimensions, other pairs
- * of schemes whose attention is fused. What it gives are TypeScript modules, to write into a folder of your
- * own, and to pass to `planCache` as `kernels`.
+ * Generates kernels that the package does not have: other code widths, other head dimensions, other
+ * pairs of schemes whose attention is fused. The result is TypeScript modules. Write them to a
+ * folder of your own, and pass their kernels to `planCache` as `kernels`.
  *
  * ```ts
  * import { generateKernels } from "@couplet/kv/generate";
@@ -45,11 +45,13 @@ export {
 export type { GeneratedFiles, SchemeId, UserRows };
 
 /**
- * The modules of kernels for a user's own schemes, pairs and head dimensions: the kernels, their sets, and
- * `manifest.ts`, which exports all of them as `manifest`. They import types from `@couplet/kv`.
+ * Generates modules of kernels for your own schemes, fused pairs and head dimensions: the kernels,
+ * their sets, and `manifest.ts`, which exports all kernels as `manifest`. They import types from
+ * `@couplet/kv`.
  *
- * @throws {CoupletError} `scheme` where no family of schemes knows an id; `shape` where a scheme does not divide a head
- * dimension, or kernels cannot take it; `usage` where a pair has no such form, or nothing is wanted.
+ * @throws {CoupletError} `scheme` where no family of schemes knows an id; `shape` where a scheme
+ * does not divide a head dimension, or there are no kernels for it; `usage` where a pair is
+ * malformed, or nothing is requested.
  */
 export function generateKernels(rows: UserRows): GeneratedFiles {
   checkOptions("usage", "Cannot generate kernels", USER_FIELDS, rows);

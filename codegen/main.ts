@@ -1,4 +1,7 @@
-/** `deno task generate`: writes `generated/`, checks it, or generates a user's own rows into a folder. */
+/**
+ * `deno task generate`: writes `generated/`, checks it, or generates a user's own rows into a
+ * folder.
+ */
 import { Command, CommanderError } from "commander";
 import picomatch from "picomatch";
 import { resolve } from "node:path";
@@ -42,7 +45,7 @@ function describe(difference: Difference): string[] {
   );
 }
 
-/** A file outside `generated/` that follows from the package's own rows. */
+/** A file outside `generated/` that is derived from the package's own rows. */
 interface DerivedFile {
   readonly name: string;
   readonly file: URL;
@@ -75,7 +78,7 @@ function check(folder: URL, files: GeneratedFiles, derived: readonly DerivedFile
   return 1;
 }
 
-/** Runs the command line; gives the exit code. */
+/** Runs the command line. Returns the exit code. */
 export function generate(args: readonly string[]): number {
   const program = new Command("generate")
     .description(
@@ -129,7 +132,7 @@ export function generate(args: readonly string[]): number {
   const folder = options.out === undefined ? GENERATED : pathToFileURL(`${resolve(options.out)}/`);
   const types = own ? "@couplet/kv" : "../src/kernels/kernel.ts";
   if (options.only !== undefined) {
-    // A part of the rows gives no whole set, and says nothing about the other files.
+    // A part of the rows makes no whole sets, so the other files are not checked.
     const files = emitKernels(rows, renderer, types);
     const { missing, stale } = compareFiles(folder, files);
     if (options.check) {

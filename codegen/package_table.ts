@@ -2,5 +2,5 @@
 import type { Table } from "./kernels/table.ts";
 import { kmeans, ladder, pairs, sizes } from "./variants.ts";
 
-/** What `generated/` is made from. */
+/** The table that `generated/` is made from. */
 export const TABLE: Table = { sizes, pairs, ladder, kmeans };

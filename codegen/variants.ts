@@ -1,6 +1,6 @@
 /**
- * THE TABLE. Every generated kernel derives from a row here: file, name, manifest, tests and selection.
- * Adding a size is one row in `sizes`; a fused pair of schemes is one row in `pairs`.
+ * THE TABLE. Every generated kernel derives from a row here: file, name, manifest, tests and
+ * selection. Adding a size is one row in `sizes`; a fused pair of schemes is one row in `pairs`.
  */
 import type { KmeansRow, LadderRow, PairRow, SizeRow } from "./kernels/table.ts";
 
@@ -10,12 +10,14 @@ import type { KmeansRow, LadderRow, PairRow, SizeRow } from "./kernels/table.ts"
  */
 const headDims: readonly number[] = [64, 80, 96, 128, 256];
 
-/** Those that have a Hadamard matrix. */
+/** Those that have a Hadamard rotation. */
 const rotatedHeadDims: readonly number[] = headDims.filter((headDim) =>
   Number.isInteger(Math.log2(headDim))
 );
 
-/** That of the model which the ablations are measured on. Others take kernels that a program generates for itself. */
+/**
+ * That of the model the ablations are measured on. For others, a program generates its own kernels.
+ */
 const ablationHeadDims: readonly number[] = [64];
 
 /** Schemes at the head dimensions that models have, and the baselines where they are measured. */
@@ -73,7 +75,9 @@ export const sizes: readonly SizeRow[] = [
   },
 ];
 
-/** Pairs that attend in one kernel; every other pair of sized schemes goes through score and mix. */
+/**
+ * Pairs that attend in one kernel; every other pair of sized schemes goes through score and mix.
+ */
 export const pairs: readonly PairRow[] = [
   { keys: "f16", values: "f16", headDims, reason: "flash-decode on f16: the baseline of speed" },
   ...["c2b8", "c4b8", "c8b10", "c8b8"].map((scheme) => ({

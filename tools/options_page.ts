@@ -1,6 +1,7 @@
 /**
- * `docs/options.md`: every option of the library, what it may be and what it means. What it may be is what the library's
- * own tables say, which it checks options by; what it means is what the interfaces say. Run it to write the page.
+ * `docs/options.md`: every option of the library, what it may be and what it means. What it may be
+ * comes from the fields that the library checks options against, what it means from the interfaces.
+ * Run it to write the page.
  *
  * @module
  */
@@ -32,35 +33,35 @@ interface Section {
   readonly name: string;
   readonly file: string;
   readonly fields: unknown;
-  /** Options that are as in the section of `planCache()`. */
+  /** Options that are listed in the section of `planCache()`. */
   readonly planned?: true;
 }
 
 const SECTIONS: readonly Section[] = [
   {
     title: "planCache(), requiredLimits()",
-    text: "What a cache is to be, and what it is planned for.",
+    text: "Options of a cache, and of its plan.",
     name: "PlanOptions",
     file: "src/plan/plan.ts",
     fields: PLAN_FIELDS,
   },
   {
     title: "requiredFeatures()",
-    text: "What the device is to be used for.",
+    text: "The use of the device.",
     name: "FeatureOptions",
     file: "src/plan/requirements.ts",
     fields: FEATURE_FIELDS,
   },
   {
     title: "createCache()",
-    text: "A plan, and what it is to be made with.",
+    text: "A plan, and what the cache needs besides.",
     name: "CacheInit",
     file: "src/cache/cache.ts",
     fields: INIT_FIELDS,
   },
   {
     title: "tune()",
-    text: "Those of `planCache()` but `tuning`, and",
+    text: "Those of `planCache()` without `tuning`, and",
     name: "TuneOptions",
     file: "src/tuning/tune.ts",
     fields: tuneFields(),
@@ -75,7 +76,7 @@ const SECTIONS: readonly Section[] = [
   },
   {
     title: "snapshotSequence()",
-    text: "What to keep beside the tokens.",
+    text: "What the file holds besides the tokens.",
     name: "SnapshotOptions",
     file: "src/snapshots/snapshot.ts",
     fields: SNAPSHOT_FIELDS,
@@ -89,7 +90,7 @@ const SECTIONS: readonly Section[] = [
   },
   {
     title: "queryScale()",
-    text: "One layer's queries, and what they score.",
+    text: "One layer's queries, and the shape of its heads.",
     name: "QueryEnergyOptions",
     file: "src/calibrate/query_energy.ts",
     fields: queryFields(),
@@ -97,7 +98,7 @@ const SECTIONS: readonly Section[] = [
   {
     title: "choosePolicy()",
     text:
-      "What schemes cost, and what they may take. `shape`, `keys` and `tiers` are those of `planCache()`.",
+      "The losses of schemes, and a budget. `shape`, `keys` and `tiers` are those of `planCache()`.",
     name: "ChoosePolicyOptions",
     file: "src/policy/choose_policy.ts",
     fields: choiceFields(),
@@ -112,8 +113,7 @@ const SECTIONS: readonly Section[] = [
   },
   {
     title: "createReferenceCache()",
-    text:
-      "Those of `planCache()`, of which kernels and most sizes do not count and may be left out, and",
+    text: "Those of `planCache()`, without kernels and most sizes, and",
     name: "ReferenceCacheOptions",
     file: "src/plan/reference_options.ts",
     fields: referenceFields(),
@@ -121,7 +121,7 @@ const SECTIONS: readonly Section[] = [
   },
   {
     title: "generateKernels()",
-    text: "Which kernels are wanted.",
+    text: "The kernels to generate.",
     name: "UserRows",
     file: "codegen/rows/user_table.ts",
     fields: USER_FIELDS,
@@ -137,10 +137,10 @@ const EXAMPLES: Readonly<Record<string, unknown>> = {
 
 const HEAD = `# Options
 
-Written by \`tools/options_page.ts\` from the tables that the library checks options by.
+Written by \`tools/options_page.ts\` from the fields that the library checks options against.
 
-Every name and value is checked before anything is done, at every depth: a name that is not here is
-refused, and so is a value that is not what its row says. An option in _italics_ may be left out.
+Every name and value is checked first, at every depth: unknown names are refused, and so are values
+that their row does not allow. An option in _italics_ may be left out.
 `;
 
 /** The page, as `deno fmt` leaves it. */

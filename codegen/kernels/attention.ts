@@ -1,4 +1,4 @@
-/** What kernels that attend share, whatever the schemes. */
+/** What attention kernels of all schemes share. */
 import {
   BLOCK_ROWS,
   EXACT_SPAN,
@@ -33,7 +33,7 @@ export function attentionContext(headDim: number, span: number): Context {
 /** The queries of a block, as functions that return a chunk of all its rows. */
 export const QUERIES = { name: "query_rows", tile: "query_tile" };
 
-/** What a kernel that may use an optional feature does in its own way. */
+/** The partials that depend on a kernel's optional feature. */
 export function featureContext(feature: KernelFeature | undefined): Context {
   const subgroups = feature === "subgroups";
   return {
@@ -53,7 +53,10 @@ export function topContext(subgroups: boolean): Context {
   return { topsPartial: `tops_${way}`, topPartial: `top_${way}` };
 }
 
-/** The pages of a tile, one by one: compilers do not unroll a loop with so much in it, and keep what it indexes in memory. */
+/**
+ * The pages of a tile, one by one. Compilers do not unroll such a large loop, and would keep what
+ * it indexes in memory.
+ */
 export function pages(
   span: string,
   most: number,
@@ -65,7 +68,7 @@ export function pages(
   };
 }
 
-/** Exact keys as a source of dot products: they meet the queries as they are. */
+/** Exact keys as a source of dot products: they are multiplied with the queries as they are. */
 export const EXACT_KEYS: Context = {
   source: "exact",
   ...pages("EXACT_SPAN", EXACT_SPAN),
@@ -76,14 +79,17 @@ export const EXACT_KEYS: Context = {
 export function tableScore(variant: KeyVariant): Context {
   return {
     atQuery: QUERIES,
-    // Overrides stand before every array sized by one: naga fails on another order.
+    // Overrides are declared before arrays sized by them: naga requires this order.
     headerPartial: `header_${variant}`,
     scorePartial: `score_${variant}`,
     exactly: EXACT_KEYS,
   };
 }
 
-/** Keys that are read as vectors, by `codedKeysPartial`, and meet the queries as they are or rotated by position. */
+/**
+ * Keys that are read as vectors, by `codedKeysPartial`, and multiplied with the queries as they are
+ * or after the rotary embedding.
+ */
 export function plainScore(variant: KeyVariant, span: number, codedKeysPartial: string): Context {
   return {
     ...tableScore(variant),

@@ -3,7 +3,7 @@ import type { BindingName } from "../../src/kernels/bindings.ts";
 import { formatKernelName, type KernelNameParts } from "../../src/kernels/name.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 
-/** A value a template may use: a scalar, a record of them, or a list of records. */
+/** A value for a template: a scalar, a record of scalars, or a list of records. */
 export type TemplateValue =
   | string
   | number
@@ -16,13 +16,13 @@ export interface KernelRow {
   readonly name: string;
   /** The template: the name of its file, without folder and ending. */
   readonly template: string;
-  /** Every name the template uses, and no other. */
+  /** Exactly the names that the template uses. */
   readonly context: Readonly<Record<string, TemplateValue>>;
   /** Resources of bind group 0, in order. */
   readonly bindings: readonly BindingName[];
   /** Most pages of a coded tile, for the attention families. */
   readonly span?: number;
-  /** Why the row is in the table. */
+  /** Why the generator's table has the row. */
   readonly reason: string;
 }
 

@@ -47,7 +47,7 @@ export function familyText(family: KernelFamily): string {
 
 /** One sentence on what a kernel does. */
 export function kernelText({ family, schemes, variant, feature }: KernelNameParts): string {
-  // A kernel that makes a table reads none.
+  // A kernel that fills a table of q.centroid reads none.
   const how = variant === undefined || family === "table" ? [] : [VARIANT_TEXTS[variant]];
   const using = feature === undefined ? [] : [FEATURES[feature]];
   return `${[FAMILIES[family](schemes), ...how, ...using].join("; ")}.`;

@@ -1,8 +1,8 @@
-/** What rows of the table say. */
+/** The rows of the generator's table. */
 import type { KernelFeature } from "../../src/kernels/name.ts";
 import type { SchemeId } from "../../src/schemes/scheme.ts";
 
-/** Schemes and head dimensions that get every kernel a cache needs, and why. */
+/** Schemes and head dimensions that get all kernels of a cache, and why. */
 export interface SizeRow {
   /** Schemes, for keys and for values. */
   readonly schemes: readonly SchemeId[];

@@ -1,4 +1,4 @@
-/** Renders kernels from templates, and refuses a name that is unknown or left unused. */
+/** Renders kernels from templates, and refuses names that are unknown or unused. */
 import Handlebars from "handlebars";
 import { BINDING_TYPES, bindingSpace } from "../../src/kernels/bindings.ts";
 import { CoupletError } from "../../src/base/errors.ts";
@@ -18,13 +18,16 @@ export interface Renderer {
 type Compiled = (context: unknown) => string;
 
 /**
- * What becomes of a parsed template before it is compiled; it may be changed in place.
+ * Called with each parsed template before it is compiled. It may change it in place.
  *
  * @param file The template's path in `templates/`.
  */
 export type PrepareTemplate = (template: hbs.AST.Program, file: string) => void;
 
-/** A context that reports unknown names, which Handlebars' strict mode misses in helper arguments, and remembers the used ones. */
+/**
+ * A context that reports unknown names, which Handlebars' strict mode misses in helper arguments,
+ * and remembers the used ones.
+ */
 function audited(path: string, context: object, used: Set<string>): object {
   return new Proxy(context, {
     get(target, name, receiver) {
@@ -58,8 +61,8 @@ function namesOf(path: string, context: TemplateValue): string[] {
 }
 
 /**
- * Compiles templates, after `prepare` has seen each. A template is found by its file's name, `<name>.wgsl.hbs`, and a
- * partial by its own, `<name>.hbs`, in whichever folder it lies.
+ * Compiles templates, after `prepare` has seen each. A template is found by its file name,
+ * `<name>.wgsl.hbs`, and a partial by its own, `<name>.hbs`, in any folder.
  *
  * @throws {CoupletError} `usage` where two files have one name.
  */

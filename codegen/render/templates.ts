@@ -1,9 +1,12 @@
-/** The texts of `templates/`: read from the folder, or written into a module that a published package can load. */
+/**
+ * The texts of `templates/`: read from the folder, or written into a module that a published
+ * package can load.
+ */
 
 /** Path in the folder of templates (`attention/attend.wgsl.hbs`, `attention/tiles.hbs`) to text. */
 export type TemplateTexts = ReadonlyMap<string, string>;
 
-/** Reads templates and partials of a folder and of those within, in the order of their paths. */
+/** Reads templates and partials of a folder and its subfolders, in the order of their paths. */
 export function readTemplates(folder: URL): TemplateTexts {
   const within = (prefix: string): string[] =>
     [...Deno.readDirSync(new URL(prefix || ".", folder))].flatMap(({ name, isDirectory }) =>
@@ -14,7 +17,10 @@ export function readTemplates(folder: URL): TemplateTexts {
   );
 }
 
-/** The module that holds the texts. A module is cached, checked by lock files and bundled, as a folder is not. */
+/**
+ * The module that holds the texts. Unlike a folder, a module is cached, checked by lock files and
+ * bundled.
+ */
 export function templatesFile(texts: TemplateTexts): string {
   const entries = [...texts].map(([path, text]) => {
     const escaped = text.replaceAll("\\", "\\\\").replaceAll("`", "\\`").replaceAll("${", "\\${");

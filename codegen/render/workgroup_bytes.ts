@@ -1,4 +1,7 @@
-/** Bytes of workgroup memory a kernel declares, read off its WGSL at the default of every override. */
+/**
+ * Bytes of workgroup memory that a kernel declares, computed from its WGSL with the default of
+ * every override.
+ */
 
 const SIZES: Readonly<Record<string, number>> = {
   u32: 4,

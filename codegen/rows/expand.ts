@@ -1,4 +1,6 @@
-/** Turns rows of the table into kernels, asking each scheme's room for what is its own. */
+/**
+ * Turns rows of the table into kernels. What belongs to a scheme comes from its family's module.
+ */
 import { CoupletError } from "../../src/base/errors.ts";
 import type { BindingName } from "../../src/kernels/bindings.ts";
 import { MAX_SPAN, STEP_ENTRIES, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
@@ -17,12 +19,15 @@ import type { SchemeKernels } from "../schemes/scheme_kernels.ts";
 import { kmeansRows } from "./kmeans_rows.ts";
 import type { LadderRow, PairRow, Table } from "../kernels/table.ts";
 
-/** How the codebooks of all schemes of a kernel are read: two words at once where every centroid fills as many. */
+/**
+ * How a kernel reads the codebooks of all its schemes: two words at once if every centroid fills
+ * two.
+ */
 function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant): {
   readonly partial: { readonly codebookPartial: string };
   readonly bindings: readonly BindingName[];
 } {
-  // A table in a buffer leaves the values' codebook alone.
+  // With a table of q.centroid in a buffer, only the values' codebook is read.
   const read = (variant === "table" ? schemes.slice(1) : schemes)
     .map(({ codebook }) => codebook).filter((reads) => reads !== "none");
   if (read.every((reads) => reads === "halves")) {
@@ -31,16 +36,16 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
       bindings: read.length === 0 ? [] : ["codebooks"],
     };
   }
-  // One in workgroup memory is made word by word.
+  // A table in workgroup memory is filled word by word.
   return read.every((reads) => reads === "pairs") && variant !== "lut"
     ? { partial: { codebookPartial: "codebook_pairs" }, bindings: ["codebook_pairs"] }
     : { partial: { codebookPartial: "codebook_words" }, bindings: ["codebooks"] };
 }
 
 /**
- * What turns into the space of the codes and back, where one of the schemes has such a space.
+ * The Hadamard rotation into the space of the codes and back, if one of the schemes has one.
  *
- * @throws {CoupletError} `scheme` where two have different ones: a kernel has one.
+ * @throws {CoupletError} `scheme` if two schemes have different ones: a kernel has one.
  */
 function rotationContext(...schemes: readonly SchemeKernels[]): Context {
   const [rotation, ...others] = schemes.map(({ rotation }) => rotation)
@@ -64,7 +69,7 @@ function variantBinding(variant: KeyVariant): BindingName[] {
   return variant === "plain" || variant === "lut" ? [] : [variant];
 }
 
-/** All kernels that one scheme at one head dimension needs, whatever it is paired with. */
+/** All kernels of one scheme at one head dimension, for any pair. */
 function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
   const scheme = schemeKernels(id, headDim);
   const valueCodebook = codebookAccess([scheme]);
@@ -171,7 +176,7 @@ function pairRow(
   );
 }
 
-/** The kernels a head dimension needs whatever its schemes. */
+/** The kernels of a head dimension, for all schemes. */
 function headRows(headDim: number): KernelRow[] {
   const reason = "every cache of this head dimension";
   const size = { headDim, workgroupSize: WORKGROUP_SIZE, stepEntries: STEP_ENTRIES };
@@ -200,7 +205,7 @@ function headRows(headDim: number): KernelRow[] {
   ];
 }
 
-/** The kernels every cache needs, whatever its head dimension. */
+/** The kernels that every cache needs, at any head dimension. */
 function commonRows(): KernelRow[] {
   const context = { workgroupSize: WORKGROUP_SIZE, stepEntries: STEP_ENTRIES };
   const row = (
@@ -237,7 +242,8 @@ function ladderRows({ feature, schemes, headDims, reason }: LadderRow): KernelRo
   return schemes.flatMap((scheme) =>
     headDims.flatMap((headDim) =>
       pairVariants(schemeKernels(scheme, headDim))
-        // Tables leave few products to take; and of the two kinds one shows what subgroups gain.
+        // With tables of q.centroid few products remain, and one of the two kinds shows what
+        // subgroups gain.
         .filter((variant) =>
           variant === "rope" || variant === "plain" ||
           (feature === "subgroups" && variant === "table16")

@@ -10,7 +10,7 @@ import {
 import type { KernelRow } from "../kernels/kernel_row.ts";
 import type { KmeansRow } from "../kernels/table.ts";
 
-/** The component of the table's row that holds value `index`, as WGSL spells it. */
+/** The component of the centroid table's row that holds value `index`, in WGSL. */
 function component(index: number): string {
   return `c_${index >> 2}.${"xyzw"[index & 3]}`;
 }

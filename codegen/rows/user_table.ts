@@ -1,20 +1,22 @@
-/** Tables of rows that users describe, for kernels outside this repository's own table. */
+/** Rows that users describe, for kernels that are not in this repository's own table. */
 import { type Fields, FINITE, listOf, TEXT } from "../../src/base/check_options.ts";
 import { CoupletError } from "../../src/base/errors.ts";
 import type { SchemeId } from "../../src/schemes/scheme.ts";
 import type { Table } from "../kernels/table.ts";
 
-/** What a user wants kernels for. */
+/** What to generate kernels for. */
 export interface UserRows {
-  /** Schemes that get every kernel of their own. */
+  /** Schemes that get all kernels of a cache. */
   readonly schemes?: readonly SchemeId[];
-  /** Pairs that also attend in one kernel: `<keys>/<values>`, or one scheme for both. */
+  /** Fused pairs, which attend in one kernel: `<keys>/<values>`, or one scheme for both. */
   readonly pairs?: readonly string[];
   /** Channels per head: multiples of 16 up to 256. */
   readonly headDims: readonly number[];
 }
 
-/** What {@linkcode UserRows} may be; schemes and head dimensions are checked where they are used. */
+/**
+ * What {@linkcode UserRows} may be. Schemes and head dimensions are checked where they are used.
+ */
 export const USER_FIELDS: Fields<UserRows> = {
   "schemes?": listOf(TEXT),
   "pairs?": listOf(TEXT),
@@ -24,7 +26,7 @@ export const USER_FIELDS: Fields<UserRows> = {
 /**
  * The table of a user's rows.
  *
- * @throws {CoupletError} `usage` where a pair has another form, or nothing is wanted.
+ * @throws {CoupletError} `usage` where a pair is malformed, or nothing is requested.
  */
 export function userTable({ schemes = [], pairs = [], headDims }: UserRows): Table {
   if (schemes.length + pairs.length === 0 || headDims.length === 0) {

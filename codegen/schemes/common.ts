@@ -1,4 +1,4 @@
-/** What rooms of several families say alike. */
+/** What the kernels of several families share. */
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { BindingName } from "../../src/kernels/bindings.ts";
 import { PAGE_TOKENS, STEP_ENTRIES, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
@@ -17,13 +17,13 @@ export function recordSizes(side: string, scheme: Scheme, headDim: number): Cont
   };
 }
 
-/** What every kernel that encodes is told. */
+/** The constants of every kernel that encodes. */
 export function encoderSizes(scheme: Scheme, headDim: number): Context {
   const layout = scheme.layout(headDim);
   return { ...codecSizes(headDim), recordTokens: layout.tokens, recordWords: layout.words };
 }
 
-/** What every kernel that encodes or decodes is told. */
+/** The constants of every kernel that encodes or decodes. */
 export function codecSizes(headDim: number): Context {
   return {
     headDim,
@@ -33,7 +33,7 @@ export function codecSizes(headDim: number): Context {
   };
 }
 
-/** How many chunks of four channels `numbers` channels are. */
+/** The number of chunks of four channels in `numbers` channels. */
 export function readerSizes(numbers: number): Context {
   return { chunkCount: numbers / 4, lastChannel: numbers - 1 };
 }
@@ -43,7 +43,7 @@ export function chunksOf<Item>(numbers: number, of: (index: number) => Item): It
   return Array.from({ length: numbers / 4 }, (_, index) => of(index));
 }
 
-/** How channels are read that have no faster way: chunk by chunk. */
+/** The default way to read channels: chunk by chunk. */
 export function loadedChunks(numbers: number, load: Context): Context {
   return {
     ...readerSizes(numbers),
@@ -66,7 +66,10 @@ export function codedSizes(
   return { channels, codeBits, mask: 2 ** codeBits - 1, centroids, codes: layout(headDim).codes };
 }
 
-/** What a kernel that searches for codes is told: their sizes, and as many lanes for each as leave none idle. */
+/**
+ * The constants of a kernel that searches for codes: sizes, and the number of lanes for each code
+ * that leaves none idle.
+ */
 export function searchSizes(
   { channels, codeBits, centroids, layout }: Scheme,
   headDim: number,
@@ -79,7 +82,7 @@ export function searchSizes(
   return { channels, codeBits, centroids, codes, lanes };
 }
 
-/** The kernel that decodes what is not rotated. */
+/** The kernel that decodes without a Hadamard rotation. */
 export function decodeRow(
   scheme: Scheme,
   headDim: number,

@@ -1,4 +1,6 @@
-/** Kernels of coupled quantisation: codes of learned centroids, whose channels are levels of a grid. */
+/**
+ * Kernels of coupled quantisation: codes of learned centroids, which are stored as levels on grids.
+ */
 import {
   BASE_WORKGROUP_BYTES,
   BLOCK_ROWS,
@@ -26,19 +28,27 @@ import {
 } from "./common.ts";
 import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
 
-/** Entries up to which a lookup table of q.centroid takes half of the base workgroup memory. */
+/** Most entries of a lookup table of q.centroid: half of the base workgroup memory. */
 const LUT_ENTRIES = BASE_WORKGROUP_BYTES / 2 / (4 * BLOCK_ROWS);
 
-/** Most channels of a key whose codes are looked up together: every head has a multiple of so many. */
+/**
+ * Most channels of a key whose codes are looked up together. Every head dimension is a multiple of
+ * it.
+ */
 const LOOKED_UP_CHANNELS = 16;
 
-/** Codes of a key that are looked up together in a table in a buffer; compilers do not unroll a loop over more. */
+/**
+ * Codes of a key that are looked up together in a table of q.centroid in a buffer. Compilers do not
+ * unroll a loop over more.
+ */
 const TABLE_CODES = 2;
 
 /** Levels that a kernel loads at once: four words. */
 const ROW_LEVELS = 16;
 
-/** Codes in a row, as many as `numbers` channels have: which partial reads them, and where each lies. */
+/**
+ * Consecutive codes of `numbers` channels: the partial that reads them, and where each lies.
+ */
 function codesContext(scheme: Scheme, numbers: number): Context {
   const { channels, codeBits } = scheme;
   const codes = Math.max(1, numbers / channels);
@@ -58,7 +68,7 @@ function codesContext(scheme: Scheme, numbers: number): Context {
   };
 }
 
-/** How channels in a row are read by their centroids. */
+/** How consecutive channels are read by their centroids. */
 function gathered(scheme: Scheme, numbers: number): Context {
   const { channels } = scheme;
   const codes = { ...readerSizes(numbers), ...codesContext(scheme, numbers) };
@@ -81,10 +91,14 @@ function gathered(scheme: Scheme, numbers: number): Context {
   };
 }
 
-/** How codes are searched by rows: each row's centroids, loaded at once, are compared with up to `rowTokens` tokens. */
+/**
+ * How codes are searched by rows of a codebook: each row's centroids are loaded at once, and
+ * compared with up to `rowTokens` tokens.
+ */
 function searchedRows({ channels }: Scheme): Context {
   const rowCentroids = ROW_LEVELS / channels;
-  // A driver need not unroll a loop over as many channels as 16; over fewer it does, and such a loop is as fast.
+  // A driver may not unroll a loop over 16 channels. It unrolls one over fewer, and that is as
+  // fast.
   const rowTokens = channels === 16 ? ENCODE_TOKENS : 1;
   const component = (index: number) => "xyzw"[index & 3]!;
   return {
@@ -136,7 +150,7 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const wide = channels >= 4;
   // A group's centroids must be whole rows.
   const rows = wide && channels * centroids >= ROW_LEVELS;
-  // Beside a table in workgroup memory there is room for fewer pages.
+  // With a table of q.centroid in workgroup memory, fewer pages fit.
   const keySpan = (variant: KeyVariant) => variant === "lut" ? MIN_SPAN : MAX_SPAN;
   return {
     codecs: (reason) => [

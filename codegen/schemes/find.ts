@@ -1,4 +1,4 @@
-/** Finds the room of a scheme's family. */
+/** Finds the kernels of a scheme's family. */
 import { checkOptions, FUNCTION, having, isA, kind, TEXT } from "../../src/base/check_options.ts";
 import { CoupletError } from "../../src/base/errors.ts";
 import type { OtherFamily, Scheme, SchemeFamily, SchemeId } from "../../src/schemes/scheme.ts";
@@ -9,7 +9,7 @@ import { halfKernels } from "./half.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
 import { uniformKernels } from "./uniform.ts";
 
-/** What gives the kernels of a family's schemes at one head dimension. */
+/** Returns the kernels of a family's scheme at one head dimension. */
 export type FamilyKernels = (scheme: Scheme, headDim: number) => SchemeKernels;
 
 const ROOMS: Readonly<Record<SchemeFamily, FamilyKernels>> = {
@@ -21,14 +21,15 @@ const ROOMS: Readonly<Record<SchemeFamily, FamilyKernels>> = {
 
 const others = new Map<OtherFamily, FamilyKernels>();
 
-/** Path to text of all templates that other families brought. */
+/** Path to text of all templates of registered families. */
 export const otherTemplates = new Map<string, string>();
 
 /**
- * Gives a family of another program or package its kernels: {@linkcode generateKernels} then takes its schemes.
+ * Registers the kernels of a family of another program or package: {@linkcode generateKernels} then
+ * accepts its schemes.
  *
- * @param templates Its templates and partials by path, such as `encode_ternary.wgsl.hbs` and `partials/load_ternary.hbs`.
- * A partial is found by its name, so that its name must be its own.
+ * @param templates Its templates and partials by path, such as `encode_ternary.wgsl.hbs` and
+ * `partials/load_ternary.hbs`. A partial is found by its name, so no other may have the same.
  */
 export function registerKernels(
   family: OtherFamily,
@@ -52,7 +53,8 @@ export function registerKernels(
 /**
  * The kernels of a scheme at one head dimension.
  *
- * @throws {CoupletError} `scheme` where no family of schemes knows the id, or its family has no kernels.
+ * @throws {CoupletError} `scheme` where no family of schemes knows the id, or its family has no
+ * kernels.
  */
 export function schemeKernels(id: SchemeId, headDim: number): SchemeKernels {
   const scheme = parseScheme(id);

@@ -1,4 +1,4 @@
-/** Kernels of codes in the space of a Hadamard rotation: NSNQuant's and TurboQuant's. */
+/** Kernels of schemes that code vectors after a Hadamard rotation: NSNQuant's and TurboQuant's. */
 import { hadamardFactor, hadamardInverseFactor } from "../../src/schemes/hadamard.ts";
 import type { BindingName } from "../../src/kernels/bindings.ts";
 import { ENCODE_TOKENS, MAX_SPAN, MIN_SPAN, NEAR_TOKENS } from "../../src/kernels/constants.ts";
@@ -18,23 +18,26 @@ import {
 } from "./common.ts";
 import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
 
-/** The queries of a block, rotated. */
+/** The queries of a block, after the Hadamard rotation. */
 const ROTATED_QUERIES = { name: "rotated_rows", tile: "rotated_tile" };
 
-/** Halfwords that a kernel loads at once of a codebook in binary16. */
+/** Halfwords of a codebook in binary16 that a kernel loads at once. */
 const ROW_HALFWORDS = 8;
 
-/** Keys that come before their rotary embedding are coded with it. */
+/** Whether keys before their rotary embedding are coded with it. */
 type Rope = "rope" | undefined;
 
-/** What encoding and decoding needs of the rotary embedding, where keys come before it. */
+/** The rotary embedding of kernels that encode and decode keys before it. */
 function angleContext(rope: Rope): Context {
   return rope === undefined
     ? { anglePartial: "angle_none" }
     : { anglePartial: "angle_rope", nearTokens: NEAR_TOKENS };
 }
 
-/** How codes are searched: each row of centroids, loaded once, is compared with a batch of `tokens` tokens. */
+/**
+ * How codes are searched: each row of centroids, loaded once, is compared with a batch of `tokens`
+ * tokens.
+ */
 function searched(channels: number, tokens: number): Context {
   const rowCentroids = channels === 1 ? 1 : ROW_HALFWORDS / channels;
   const parts = Array.from({ length: Math.ceil(channels / 4) }, (_, part) => part);
@@ -74,13 +77,13 @@ function searched(channels: number, tokens: number): Context {
   };
 }
 
-/** The kernels of one scheme of rotated codes at one head dimension. */
+/** The kernels of one scheme with a Hadamard rotation at one head dimension. */
 export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const { channels } = scheme;
   const { tokens, metadata, metadataWords } = scheme.layout(headDim);
   /** Whether records hold their tokens' mean. */
   const mean = metadata.sharedBits > 0;
-  /** Waves that records of keys as they are scored hold beside their mean. */
+  /** Waves in records of keys as they are scored, next to their mean. */
   const waves = { waves: waveCount(headDim), lastToken: tokens - 1 };
   const unspread = hadamardInverseFactor(headDim);
   const record = (side: string): Context => ({
@@ -90,12 +93,12 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
     ...codedSizes(scheme, headDim),
   });
   const code = { codePartial: codePartial(scheme) };
-  /** How a chunk is read where the mean, if there is one, is added elsewhere. */
+  /** How a chunk is read if its mean, if any, is added elsewhere. */
   const beside = (meanPartial: string): Context =>
     mean
       ? { ...code, loadPartial: "load_beside_mean", meanPartial }
       : { ...code, loadPartial: "load_scale" };
-  // Beside queries in two spaces, workgroup memory has room for fewer pages.
+  // With queries in two spaces in workgroup memory, fewer pages fit.
   const span = headDim > 128 ? MIN_SPAN : MAX_SPAN;
 
   function encode(reason: string, rope: Rope): KernelRow {
@@ -179,7 +182,8 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
         .flatMap((rope) => [encode(reason, rope), decode(reason, rope)]),
     keyVariants: ["rope", "plain"],
     keySpan: () => span,
-    // Keys' means are scored apart: page by page, or with the rotary embedding, which codes have already.
+    // Keys' means are scored separately: page by page, or with the rotary embedding, which codes
+    // already include.
     keys: (numbers, variant) => ({
       ...record("key"),
       ...loadedChunks(numbers, beside(variant === "rope" ? "mean_staged" : "mean_bytes")),

@@ -1,20 +1,25 @@
-/** What a family of schemes says of its kernels: all that `codegen/rows/expand.ts` asks of it. */
+/** What a family of schemes defines of its kernels, for `codegen/rows/expand.ts`. */
 import type { BindingName } from "../../src/kernels/bindings.ts";
 import type { KeyVariant } from "../../src/kernels/name.ts";
 import type { Context, KernelRow } from "../kernels/kernel_row.ts";
 
-/** How a scheme's codebook is read: not at all, as binary16, or as levels, by one word or by two. */
+/**
+ * How a scheme's codebook is read: not at all, as binary16, or as levels, by one word or by two.
+ */
 export type CodebookReads = "none" | "halves" | "words" | "pairs";
 
 /** The kernels of one scheme at one head dimension. */
 export interface SchemeKernels {
-  /** Kernels that encode and decode: one each, and one more for keys that are coded with their rotary embedding. */
+  /**
+   * Kernels that encode and decode: one each, and one more for keys that are coded with their
+   * rotary embedding.
+   */
   codecs(reason: string): readonly KernelRow[];
   /** The ways its coded keys can be read. */
   readonly keyVariants: readonly KeyVariant[];
   /** Most pages of a coded tile, where its keys are read in this way. */
   keySpan(variant: KeyVariant): number;
-  /** What reading keys takes: constants, and how `numbers` channels in a row are read. */
+  /** Reading of keys: constants, and how `numbers` consecutive channels are read. */
   keys(numbers: number, variant: KeyVariant): Context;
   /** The same for values. */
   values(numbers: number): Context;
@@ -22,17 +27,20 @@ export interface SchemeKernels {
   readonly records: "records" | "quads";
   /** How its codebook is read. */
   readonly codebook: CodebookReads;
-  /** How coded keys are scored, and the queries prepared. */
+  /** How queries are prepared, and coded keys scored. */
   score(variant: KeyVariant): Context;
-  /** How coded values are mixed, and what is undone when the last of them is. */
+  /** How coded values are mixed, and what is undone after the last of them. */
   readonly mix: Context;
-  /** What turns queries, and sums of values, into the space of the codes and back; absent where there is none to turn. */
+  /**
+   * The Hadamard rotation of queries and of sums of values, into the space of the codes and back;
+   * absent without such a space.
+   */
   readonly rotation?: Context;
-  /** What fills tables of q.centroid; absent where keys cannot be read by one. */
+  /** The kernel that fills tables of q.centroid; absent where keys cannot be scored by one. */
   table?(reason: string, variant: "table16" | undefined): KernelRow;
 }
 
-/** Bindings of an encoder, whatever its scheme. */
+/** Bindings of the encoders of all schemes. */
 export function encoderBindings(...codebooks: BindingName[]): BindingName[] {
   return ["step", "layer", "exact", "pages", ...codebooks, "records"];
 }

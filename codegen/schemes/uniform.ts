@@ -1,4 +1,6 @@
-/** Kernels of uniform quantisation, whose levels are evenly spaced: KIVI's, and llama.cpp's cache types. */
+/**
+ * Kernels of uniform quantisation: KIVI's, and llama.cpp's cache types.
+ */
 import { MAX_SPAN } from "../../src/kernels/constants.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { GROUP, uniformLevels } from "../../src/schemes/uniform.ts";
@@ -7,7 +9,7 @@ import { codecKernel, type Context } from "../kernels/kernel_row.ts";
 import { decodeRow, encoderSizes, loadedChunks, recordSizes } from "./common.ts";
 import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
 
-/** The kernels of one scheme of evenly spaced levels at one head dimension. */
+/** The kernels of one scheme of uniform quantisation at one head dimension. */
 export function uniformKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const { codeBits, layout } = scheme;
   const { group, span, steps, zero } = uniformLevels(scheme);

@@ -9,11 +9,11 @@ export interface Difference {
   readonly missing: readonly string[];
   /** Files with other content. */
   readonly stale: readonly string[];
-  /** Files that no row gives. */
+  /** Files of no row. */
   readonly orphaned: readonly string[];
 }
 
-/** How every file begins that generation writes: a module, and a page. */
+/** The beginning of every generated file, module or page. */
 const MARK = /^(\/\/|<!--) Generated /;
 
 function filesIn(folder: URL, prefix = ""): string[] {
@@ -54,7 +54,8 @@ export function writeTexts(folder: URL, names: readonly string[], wanted: Genera
 /**
  * Makes `folder` hold exactly the wanted files, writing only what differs.
  *
- * @throws {CoupletError} `usage` where it holds files that were not generated, before anything is written.
+ * @throws {CoupletError} `usage` where it holds files that were not generated, before anything is
+ * written.
  */
 export function writeFiles(folder: URL, wanted: GeneratedFiles): Difference {
   checkOptions("usage", "Cannot write generated files", {

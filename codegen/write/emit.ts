@@ -26,7 +26,7 @@ function kernelFile(row: KernelRow, wgsl: string, template: string, types: strin
     `export const wgsl: string = \`\n${wgsl.replaceAll("\\", "\\\\").replaceAll("`", "\\`")}\`;\n`;
 }
 
-/** A kernel lies beside the set that it is of. */
+/** A kernel is in the folder of its set. */
 function kernelPath(name: string): string {
   return `${setFolder(kernelSetName(parseKernelName(name)))}/${name}.wgsl.ts`;
 }

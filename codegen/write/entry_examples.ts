@@ -1,9 +1,11 @@
-/** The examples in the documentation of entries for kernels, each a program that runs as it stands. */
+/**
+ * The examples in the documentation of entries for kernels, each a program that runs as it stands.
+ */
 import { kernelSetEntry } from "../../src/kernels/set.ts";
 
-/** What a plan takes of an entry. */
+/** The example of an entry: a plan. */
 export interface PlanExample {
-  /** What the entry is imported by. */
+  /** The entry's specifier. */
   readonly entry: string;
   /** What it exports. */
   readonly exported: "kernels" | "manifest";

@@ -26,27 +26,28 @@ export function generatedPage(sets: readonly KernelSet[]): string {
 # Generated kernels
 
 \`deno task generate\` writes everything here, from [templates/](../templates/README.md) and the table in
-[codegen/variants.ts](../codegen/variants.ts). A kernel is a \`.wgsl.ts\`: WGSL in a module, because JSR and
-browsers cannot import \`.wgsl\`. Its first line names its template, the second the reason for its row.
+[codegen/variants.ts](../codegen/variants.ts). A kernel is a file \`.wgsl.ts\`: WGSL in a module, because JSR
+and browsers cannot import \`.wgsl\`. Its first line names its template, the second the reason for its
+row.
 
 ## Where to begin
 
-With one token of a cache whose keys and values are in \`c8b8\`, 128 channels a head, in the order in which
-kernels run:
+With one token of a cache whose keys and values are in \`c8b8\`, with 128 channels per head, in the
+order in which kernels run:
 
 1. [store](common/store_d128.wgsl.ts) puts the token's key and value into the exact tier.
 2. [encode](c8b8/encode_c8b8_d128.wgsl.ts) codes them when they leave the window.
-3. [attend](c8b8/attend_c8b8_c8b8_d128_rope.wgsl.ts) scores, takes the softmax and sums up values, over a
-   share of the tokens.
-4. [combine](common/combine_d128.wgsl.ts) merges the shares.
+3. [attend](c8b8/attend_c8b8_c8b8_d128_rope.wgsl.ts) scores, takes the softmax and sums values,
+   over a split of the tokens.
+4. [combine](common/combine_d128.wgsl.ts) merges the splits.
 
 [docs/kernel_names.md](../docs/kernel_names.md) says what every name means, and
-[ARCHITECTURE.md](../ARCHITECTURE.md) why kernels are as they are. Beside the kernels of a folder lie their
-sets, such as [c8b8_d128.ts](${
+[ARCHITECTURE.md](../ARCHITECTURE.md) explains their design. Each folder also has the sets of its
+kernels, such as [c8b8_d128.ts](${
     setPath("c8b8_d128")
-  }): each is an entry of the package, and lists what a cache of
-its schemes and head dimension needs. [manifest.ts](manifest.ts) lists all kernels, and
-[templates.ts](templates.ts) holds the templates for those who generate kernels of their own.
+  }): a set is an entry of the package, and lists the
+kernels of a cache with its schemes and head dimension. [manifest.ts](manifest.ts) lists all kernels, and
+[templates.ts](templates.ts) holds the templates for programs that generate their own kernels.
 
 ## Folders
 

@@ -1,4 +1,4 @@
-/** Rows as the runtime knows them, with their WGSL at hand. */
+/** Rows as the runtime knows them, from their WGSL. */
 import type { KernelInfo } from "../../src/kernels/kernel.ts";
 import { workgroupBytes } from "../render/workgroup_bytes.ts";
 import type { KernelRow } from "../kernels/kernel_row.ts";
@@ -8,7 +8,7 @@ function overridesOf(wgsl: string): string[] {
   return [...wgsl.matchAll(/^override (\w+):/gm)].map(([, name]) => name!);
 }
 
-/** What the manifest says of a row whose WGSL was rendered. */
+/** The manifest's row of a rendered kernel. */
 export function kernelInfo({ name, bindings, span, reason }: KernelRow, wgsl: string): KernelInfo {
   return {
     name,

@@ -1,4 +1,7 @@
-/** `docs/kernel_names.md`: the grammar of kernel names and the kernels there are, from the code that knows both. */
+/**
+ * `docs/kernel_names.md`: the grammar of kernel names and the kernels there are, from the code that
+ * defines both.
+ */
 import {
   FEATURE_NAMES,
   type KernelFamily,
@@ -58,10 +61,10 @@ A name says what a kernel is. Files in [generated/](../generated/), rows of the 
 <family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]
 \`\`\`
 
-\`formatKernelName()\` makes a name of its parts and \`parseKernelName()\` gives them back; the two are
-inverse on every kernel there is ([kernels/name.ts](../src/kernels/name.ts)). So
-\`attend_c4b8_c8b8_d128_rope\` attends to keys in \`c4b8\` and values in \`c8b8\`, 128 channels a head,
-and its keys were coded before the rotary embedding.
+\`formatKernelName()\` makes a name of its parts, and \`parseKernelName()\` is its inverse
+([kernels/name.ts](../src/kernels/name.ts)). For example, \`attend_c4b8_c8b8_d128_rope\` attends to
+keys in \`c4b8\` and values in \`c8b8\` with 128 channels per head, and its keys were coded before the
+rotary embedding.
 
 ## Families
 
@@ -81,8 +84,8 @@ ${
   }
 ## Variants
 
-How a kernel reads coded keys. Those that encode and decode have \`rope\` where keys are rotated
-before they are coded.
+How a kernel reads coded keys. Kernels that encode and decode have \`rope\` where keys are coded with
+their rotary embedding.
 
 ${
     markdownTable(
@@ -98,8 +101,8 @@ ${
   }
 ## Features
 
-A kernel that needs an optional feature of the device ends in it, and is chosen only where the host
-lists the feature. All others run on WebGPU's defaults.
+The name of a kernel that needs an optional feature of the device ends in it. The kernel is chosen
+only if the host lists the feature. All others run on WebGPU's defaults.
 
 ${
     markdownTable(
@@ -116,8 +119,8 @@ ${
 
 There are ${rows.length} kernels in ${sets.size} sets.
 
-Each comes of a row of [codegen/variants.ts](../codegen/variants.ts). Schemes and head dimensions
-that have all that a cache needs:
+Each is generated from a row of [codegen/variants.ts](../codegen/variants.ts). Schemes and head
+dimensions with all kernels of a cache:
 
 ${
     markdownTable(
@@ -129,8 +132,8 @@ ${
       ]),
     )
   }
-Pairs that attend in one kernel; every other pair of the schemes above goes through \`score\` and
-\`mix\`:
+Fused pairs of schemes, which attend in one kernel. Every other pair of the schemes above uses
+\`score\` and \`mix\`:
 
 ${
     markdownTable(
@@ -156,6 +159,8 @@ ${
       ]),
     )
   }
-Groups of ${list(table.kmeans.map(({ channels }) => channels))} channels have k-means on the GPU.
+K-means runs on the GPU for groups of ${
+    list(table.kmeans.map(({ channels }) => channels))
+  } channels.
 `;
 }

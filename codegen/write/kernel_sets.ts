@@ -1,4 +1,7 @@
-/** Divides kernels into sets that are imported together, and writes the sets' modules and the manifest. */
+/**
+ * Divides kernels into sets that are imported together, and writes the sets' modules and the
+ * manifest.
+ */
 import { CoupletError } from "../../src/base/errors.ts";
 import { type KernelNameParts, parseKernelName } from "../../src/kernels/name.ts";
 import { kernelSetEntry, kernelSetName } from "../../src/kernels/set.ts";
@@ -8,21 +11,21 @@ import type { KernelRow } from "../kernels/kernel_row.ts";
 
 /** Kernels that are imported together. */
 export interface KernelSet {
-  /** As {@linkcode kernelSetName} gives it. */
+  /** As {@linkcode kernelSetName} returns it. */
   readonly name: string;
   /** What the set is for, for its module's documentation. */
   readonly title: string;
   /** Sets whose kernels it holds besides its own. */
   readonly includes: readonly string[];
-  /** Its own kernels, sorted by name. Each kernel is one set's own. */
+  /** Its own kernels, sorted by name. Each kernel belongs to one set. */
   readonly rows: readonly KernelRow[];
-  /** Whether programs import it; the others are parts of those. */
+  /** Whether programs import it. The others are parts of those. */
   readonly isEntry: boolean;
   /** A program that imports it as an entry of this package. */
   readonly example?: string;
 }
 
-/** The folder of a set and its own kernels: its schemes, whatever the head dimension. */
+/** The folder of a set and its own kernels: its schemes, at all head dimensions. */
 export function setFolder(name: string): string {
   return name.replace(/_d\d+$/, "");
 }
@@ -32,7 +35,7 @@ export function setPath(name: string): string {
   return `${setFolder(name)}/${name}.ts`;
 }
 
-/** What a set that is found by one of its kernels is, without the kernels. */
+/** Describes the set of a kernel, without its kernels. */
 function describeSet(parts: KernelNameParts): Omit<KernelSet, "name" | "rows"> {
   const { family, size } = parts;
   const schemes = [...new Set(parts.schemes)];
@@ -84,7 +87,7 @@ function exampleOf(
 /**
  * The sets of `rows`, sorted by name.
  *
- * @throws {CoupletError} `usage` where a set includes one that no row gives.
+ * @throws {CoupletError} `usage` where a set includes one that has no rows.
  */
 export function kernelSets(rows: readonly KernelRow[]): KernelSet[] {
   const sets = new Map<string, KernelSet & { readonly rows: KernelRow[] }>();

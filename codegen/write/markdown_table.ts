@@ -1,5 +1,5 @@
 /**
- * A table in Markdown, aligned as `deno fmt` aligns it, and a blank line behind it.
+ * A table in Markdown, aligned as `deno fmt` aligns it, followed by a blank line.
  *
  * @param right Indices of columns that are aligned to the right.
  */

@@ -1,4 +1,7 @@
-/** The package's entries for kernels, in `deno.json`: JSR takes no wildcards, so each set has a line of its own. */
+/**
+ * The package's entries for kernels, in `deno.json`: JSR takes no wildcards, so each set has a line
+ * of its own.
+ */
 import { type KernelSet, setPath } from "./kernel_sets.ts";
 
 /** Entry to module, as `exports` of `deno.json` has them. */
@@ -12,7 +15,7 @@ export function kernelEntries(sets: readonly KernelSet[]): Record<string, string
   };
 }
 
-/** The text of `deno.json` with exactly these entries for kernels, behind its other entries. */
+/** The text of `deno.json` with exactly these entries for kernels, after its other entries. */
 export function withKernelEntries(config: string, sets: readonly KernelSet[]): string {
   const parsed: { exports: Record<string, string> } = JSON.parse(config);
   const others = Object.entries(parsed.exports).filter(([entry]) =>

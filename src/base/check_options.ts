@@ -1,17 +1,20 @@
 /**
- * Options checked at every depth, by tables that say what each may be. The compiler holds a table to the interface it is of
- * ({@linkcode Fields}): a name that is missing, left over or of another type does not compile. The documentation's tables
- * are made of them.
+ * Checks options at every depth, against lists of fields that say what each may be. The compiler
+ * checks a list against its interface ({@linkcode Fields}): a name that is missing, left over or of
+ * another type does not compile. `docs/options.md` is written from the same lists.
  *
  * @module
  */
 import { describeValue } from "./describe_value.ts";
 import { CoupletError, type CoupletErrorCode } from "./errors.ts";
 
-/** What a value may be: in words that follow "Use", and whether one is that. */
+/** What a value may be, in words that follow "Use", and a test of a value. */
 export type Kind<T> = readonly [wanted: string, accepts: (value: unknown) => value is T];
 
-/** What each property of an object may be. One whose name ends in `?` may be absent; others than these may not be there. */
+/**
+ * What each property of an object may be. One whose name ends in `?` may be absent. No other
+ * properties are allowed.
+ */
 export type Fields<T> = T extends unknown ? {
     readonly [
       K in keyof T & string as Record<never, never> extends Pick<T, K> ? `${K}?` : K
@@ -19,16 +22,16 @@ export type Fields<T> = T extends unknown ? {
   }
   : never;
 
-/** A kind, the fields of an object, or what tells them by the value. */
+/** A kind, the fields of an object, or a function that returns one of them for a value. */
 export type Rule<T> = Kind<T> | Fields<T> | ((value: unknown) => Rule<T>);
 
-/** The same, whatever it is of. */
+/** A rule of any type. */
 export type AnyRule =
   | readonly [wanted: string, accepts: (value: unknown) => boolean]
   | { readonly [name: string]: AnyRule }
   | ((value: unknown) => AnyRule);
 
-/** A kind of whatever meets a condition. */
+/** A kind of the values that meet a condition. */
 export function kind<T>(wanted: string, accepts: (value: unknown) => boolean): Kind<T> {
   return [wanted, accepts as Kind<T>[1]];
 }
@@ -44,7 +47,7 @@ export function whole(least: number, most: number = MOST): Kind<number> {
   );
 }
 
-/** Numbers that float32 holds and does not round to 0, as kernels get them. */
+/** Positive numbers that are neither 0 nor infinite in float32, which kernels compute in. */
 export const POSITIVE: Kind<number> = kind("a positive number", (value) => {
   const rounded = FINITE[1](value) ? Math.fround(value) : 0;
   return rounded > 0 && rounded < Infinity;
@@ -64,7 +67,7 @@ export function oneOf<T extends string>(...words: readonly T[]): Kind<T> {
   return kind(words.map((word) => `"${word}"`).join(" or "), (value) => words.includes(value as T));
 }
 
-/** Whatever has properties of these names. */
+/** Objects that have properties of these names. */
 export function having<T>(wanted: string, ...names: readonly string[]): Kind<T> {
   return kind(wanted, (value) => names.every((name) => Object(value)[name] !== undefined));
 }
@@ -78,19 +81,22 @@ export function listOf<T>([wanted, accepts]: Kind<T>): Kind<readonly T[]> {
   );
 }
 
-/** A device, which is no adapter. */
+/** A device, and not an adapter. */
 export const DEVICE: Kind<GPUDevice> = having("a GPUDevice", "createBuffer");
 
-/** Whether a value is of a class, by its name: other realms have classes of their own. */
+/**
+ * Whether a value is of a class, by the name of the class: other realms have classes of their own.
+ */
 export function isA(name: string, value: unknown): boolean {
   return Object.prototype.toString.call(value) === `[object ${name}]`;
 }
 
 /**
- * Checks options, and theirs.
+ * Checks options, and the options in them.
  *
  * @param what What cannot be done.
- * @throws {CoupletError} `code`, for the first that is not what its table says, by its path.
+ * @throws {CoupletError} `code`, for the first option that its fields do not allow, named by its
+ * path.
  */
 export function checkOptions<T>(
   code: CoupletErrorCode,
@@ -120,11 +126,11 @@ function check(
   const keys = Object.keys(rule);
   const names = keys.map((key) => key.replace("?", ""));
   const known = names.join(", ");
-  // What a Map or a promise holds would be passed over.
+  // The content of a Map or a promise would not be checked.
   if (!isA("Object", value) && !Array.isArray(value)) refuse(is, `an object of ${known}`);
   const within = path && `${path}.`;
   for (const name of Object.keys(value as object)) {
-    if (!names.includes(name)) refuse(`it knows no option "${within}${name}"`, known);
+    if (!names.includes(name)) refuse(`unknown option "${within}${name}"`, known);
   }
   names.forEach((name, i) => {
     const found = (value as Record<string, unknown>)[name];

@@ -1,4 +1,6 @@
-/** What the data may be that functions are given: numbers, bytes, vectors. Engines have no use for these. */
+/**
+ * Kinds of data that functions are given: numbers, bytes, vectors. Engines do not need them.
+ */
 import { type Fields, isA, type Kind, kind, type Rule } from "./check_options.ts";
 
 /** A file's bytes. */
@@ -17,7 +19,7 @@ export const NUMBERS: Kind<ArrayLike<number>> = /* @__PURE__ */ kind(
         "length" in value,
 );
 
-/** A list whose elements are all of one rule. */
+/** A list whose elements all follow one rule. */
 export function list<T>(wanted: string, rule: Rule<T>): Rule<readonly T[]> {
   const none = kind<never>(wanted, () => false);
   return (value) =>
@@ -39,7 +41,7 @@ export function typedArray<T>(name: string): Kind<T> {
   return kind(`a ${name}`, (value) => isA(name, value));
 }
 
-/** Whatever has certain properties, each of its kind, and any others. */
+/** An object with certain properties, each of its kind. It may have others. */
 export function record<T>(
   wanted: string,
   kinds: { readonly [K in keyof T]-?: Kind<T[K]> },
@@ -53,7 +55,7 @@ export function orNothing<T>([wanted, accepts]: Kind<T>): Kind<T | undefined> {
   return kind(wanted, (value) => value === undefined || accepts(value));
 }
 
-/** The properties of a value that fields name: data may have others. */
+/** The properties of a value that are named in the fields. Data may have others. */
 export function known<T>(fields: Fields<T>, value: unknown): unknown {
   const names = Object.keys(fields as object).map((name) => name.replace("?", ""));
   return Object(value) !== value

@@ -1,4 +1,4 @@
-/** What a value of unknown type is, for errors: in few words however much it holds. */
+/** Describes a value of unknown type for an error, in a few words even where it is large. */
 export function describeValue(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value);
   if (Array.isArray(value)) return `a list of ${value.length}`;

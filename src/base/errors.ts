@@ -69,7 +69,9 @@ export class CoupletError extends Error {
   }
 }
 
-/** Characters of a sentence, at most: it may quote a file, whose texts may be as long as the file. */
+/**
+ * Characters of a sentence, at most: it may quote a file, whose texts may be as long as the file.
+ */
 const MOST_CHARACTERS = 4000;
 
 function shortened(text: string): string {

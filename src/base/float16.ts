@@ -1,24 +1,27 @@
-/** IEEE 754 binary16 conversions, for runtimes without `Float16Array`. Rounding is to nearest even, as WGSL's `pack2x16float` does on the adapters tested. */
+/**
+ * IEEE 754 binary16 conversions, for runtimes without `Float16Array`. Rounding is to nearest even,
+ * as WGSL's `pack2x16float` does on the adapters tested.
+ */
 
 const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 
-/** What the exponents of binary16 and of binary32 differ by. */
+/** The difference between the exponents of binary16 and of binary32, as a factor. */
 const EXPONENT_GAP = 0x1_0000_0000_0000_0000_0000_0000_0000; // 2^112
 
 /** The largest finite number of binary16. */
 export const MAX_FLOAT16 = 65504;
 
 /**
- * The bits that caches keep of a value: those of the nearest binary16 number, of the largest of its sign for what lies
- * beyond that, infinities included, and of 0 for a NaN.
+ * The binary16 bits that caches keep of a value: those of the nearest finite number. Values beyond
+ * its range, infinities included, are clamped, and a NaN becomes 0.
  */
 export function finiteFloat16Bits(value: number): number {
   if (Number.isNaN(value)) return 0;
   return toFloat16Bits(Math.min(Math.max(value, -MAX_FLOAT16), MAX_FLOAT16));
 }
 
-/** The bits of the binary16 value nearest to `value`; overflow gives an infinity. */
+/** The bits of the binary16 value nearest to `value`. Overflow returns an infinity. */
 export function toFloat16Bits(value: number): number {
   f32[0] = value;
   const bits = u32[0]!;
@@ -50,7 +53,7 @@ export function floorFloat16Bits(value: number): number {
 export function fromFloat16Bits(bits: number): number {
   const magnitude = bits & 0x7fff;
   if (magnitude > 0x7c00) return NaN;
-  // Taken for those of a binary32, the bits say a number 2^112 times too small, subnormal or not.
+  // Read as a binary32, the bits are a number 2^112 times too small, subnormal or not.
   u32[0] = ((bits & 0x8000) << 16) | (magnitude << 13);
   return f32[0]! * (magnitude === 0x7c00 ? Infinity : EXPONENT_GAP);
 }

@@ -1,6 +1,8 @@
 /** JSON that anyone may have written. */
 
-/** How deep lists and objects may lie in each other; in the files of this library, and of models, they lie a few deep. */
+/**
+ * How deep lists and objects may be nested. Files of this library, and of models, nest a few deep.
+ */
 const DEEPEST = 64;
 
 const QUOTE = 0x22;
@@ -9,9 +11,10 @@ const OPENING: readonly number[] = [0x5b, 0x7b];
 const CLOSING: readonly number[] = [0x5d, 0x7d];
 
 /**
- * What a JSON text holds. Values of any depth are well formed, but what handles very deep ones runs out of stack.
+ * Parses a JSON text. JSON may nest to any depth, but code that handles very deep values runs out
+ * of stack.
  *
- * @throws {SyntaxError} where it is no JSON, or nests more than 64 deep.
+ * @throws {SyntaxError} where it is not JSON, or nests more than 64 deep.
  */
 export function parseJson(text: string): unknown {
   let depth = 0;
@@ -20,7 +23,7 @@ export function parseJson(text: string): unknown {
     const code = text.charCodeAt(i);
     if (code === QUOTE) quoted = !quoted;
     else if (quoted) {
-      // What comes behind it ends no text.
+      // An escaped character does not end a text.
       if (code === BACKSLASH) i++;
     } else if (OPENING.includes(code)) depth++;
     else if (CLOSING.includes(code)) depth--;

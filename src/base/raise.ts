@@ -19,7 +19,7 @@ export function raise(
   throw new CoupletError(code, { what, why, remedy }, options);
 }
 
-/** What something that was thrown says. */
+/** The message of anything that was thrown. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

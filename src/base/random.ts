@@ -1,4 +1,7 @@
-/** Seeded pseudo-random numbers: xoshiro128** 1.1 (Blackman and Vigna, https://prng.di.unimi.it), public domain. */
+/**
+ * Seeded pseudo-random numbers: xoshiro128** 1.1 (Blackman and Vigna, https://prng.di.unimi.it),
+ * public domain.
+ */
 
 /** A reproducible source of random numbers. */
 export interface Random {

@@ -1,6 +1,6 @@
 /**
- * The safetensors container (https://huggingface.co/docs/safetensors): an 8-byte little-endian header
- * length, a JSON header, and the tensors' bytes without gap or overlap.
+ * The safetensors container (https://huggingface.co/docs/safetensors): an 8-byte little-endian
+ * header length, a JSON header, and the tensors' bytes without gap or overlap.
  *
  * @module
  */
@@ -71,7 +71,7 @@ const PREFIX_BYTES = 8;
 /** The longest header the format allows. */
 const MAX_HEADER_BYTES = 100_000_000;
 
-/** The header's own entry, which no tensor can be called. */
+/** The header's own entry, a name that no tensor can have. */
 const METADATA = "__metadata__";
 
 /**
@@ -132,11 +132,11 @@ export function readSafetensors(bytes: Uint8Array): SafetensorsFile {
 }
 
 /**
- * Writes a safetensors file. Equal content gives equal bytes, whatever the order of insertion: tensors
- * lie by falling element size, then by name, so that each is aligned to its element size.
+ * Writes a safetensors file. Equal content makes equal bytes, in any order of insertion. Tensors
+ * are sorted by falling element size, then by name, so that each is aligned to its element size.
  *
- * @throws {CoupletError} `usage` where a tensor's data do not match its dtype and shape, or a name is
- * reserved or not well-formed Unicode.
+ * @throws {CoupletError} `usage` where a tensor's data do not match its dtype and shape, or a name
+ * is reserved or not well-formed Unicode.
  */
 export function writeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer> {
   checkFile(file);
@@ -254,11 +254,11 @@ function checkFile(file: SafetensorsFile): void {
   }, file);
 }
 
-/** Bytes of a tensor, or undefined where a size is none or the product exceeds exact numbers. */
+/** Bytes of a tensor, or undefined where a size is not one or the product exceeds exact numbers. */
 function tensorBytes(dtype: SafetensorsDtype, shape: readonly number[]): number | undefined {
   if (!isSizes(shape)) return undefined;
   let bytes: number = ELEMENT_BYTES[dtype];
-  // A size of zero makes the product zero whatever the others are.
+  // A size of zero makes the product zero.
   if (shape.includes(0)) return 0;
   for (const size of shape) {
     bytes *= size;

@@ -7,7 +7,7 @@ export async function sha256(bytes: Uint8Array): Promise<string> {
 
 /** The digest of bytes. */
 export async function sha256Bytes(bytes: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
-  // Shared memory, which another thread may write meanwhile, is copied first: digest() refuses it.
+  // Shared memory is copied first: another thread may write to it, and digest() refuses it.
   const own = bytes.buffer instanceof ArrayBuffer
     ? bytes as Uint8Array<ArrayBuffer>
     : new Uint8Array(bytes);

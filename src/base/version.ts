@@ -1,2 +1,5 @@
-/** The library's version, as `deno.json` has it: what was measured with one says nothing of another's kernels. */
+/**
+ * The library's version, as in `deno.json`. Measurements with one version do not hold for the
+ * kernels of another.
+ */
 export const VERSION = "0.1.0";

@@ -1,39 +1,45 @@
-/** A kernel with the cache's own buffers; the host's come with each dispatch. */
+/** A kernel with the cache's own buffers. The host's are given with each dispatch. */
 import type { BindingName } from "../kernels/bindings.ts";
 import { STEP_BYTES } from "../plan/sizes.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Recorder } from "./recorder.ts";
 import type { ParameterPlace } from "./step_places.ts";
 
-/** Bindings that come with a dispatch, by the name they have in kernels. */
+/** Bindings that are given with a dispatch, by their names in kernels. */
 export type HostBindings = Readonly<Partial<Record<BindingName, GPUBufferBinding>>>;
 
-/** No bindings that come with a dispatch. */
+/** No bindings of the host. */
 export const NO_HOST: HostBindings = {};
 
-/** Bind groups that are kept for one kernel: hosts that alternate between buffers find theirs again. */
+/**
+ * Bind groups that are kept for one kernel, for hosts that alternate between buffers.
+ */
 const KEPT_GROUPS = 4;
 
-/** A bind group, and what it was made of. */
+/** A bind group, and the bindings it was made from. */
 interface KeptGroup {
   readonly parameters: GPUBuffer;
   readonly host: readonly GPUBufferBinding[];
   readonly group: GPUBindGroup;
 }
 
-/** A kernel with the cache's own buffers. Bind groups are made once, and again only where other buffers come with a dispatch. */
+/**
+ * A kernel with the cache's own buffers. A bind group is made once, and again only where a dispatch
+ * is given other buffers.
+ */
 export class BoundKernel {
   readonly #device: GPUDevice;
   readonly #kernel: CompiledKernel;
   readonly #own: readonly (GPUBuffer | undefined)[];
-  /** The names of the bindings that come with a dispatch, parameters apart. */
+  /** The names of the bindings that are given with a dispatch, without parameters. */
   readonly #names: readonly BindingName[];
   readonly #kept: KeptGroup[] = [];
   readonly #most: number;
   #next = 0;
 
   /**
-   * @param own The cache's buffer behind a binding, or undefined where it comes with the dispatch.
+   * @param own The cache's buffer behind a binding, or undefined where it is given with the
+   * dispatch.
    * @param most Bind groups to keep. A kept group keeps its buffers alive.
    */
   constructor(

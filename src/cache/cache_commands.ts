@@ -1,4 +1,7 @@
-/** Records what concerns several layers at once: page tables, copies of pages, forks, restored sequences, parameters of steps. */
+/**
+ * Records what concerns several layers at once: page tables, copies of pages, forks, restored
+ * sequences, parameters of steps.
+ */
 import { BoundKernel, NO_HOST } from "./bound_kernel.ts";
 import type { ResolvedOptions } from "../plan/options.ts";
 import { pageTableStart, sequencePages } from "../plan/pages.ts";
@@ -13,10 +16,15 @@ import type { SharedBuffers } from "./shared_buffers.ts";
 import { type ParameterPlace, StepPlaces } from "./step_places.ts";
 import { type StepEntryParameters, stepParameters } from "./uniforms.ts";
 
-/** Entries of kernels that copy name places by `slot` and `start`, and `count` of them; the rest means nothing to them. */
+/**
+ * Entries of kernels that copy: `slot` and `start` are places, `count` their number. The rest is
+ * not used.
+ */
 type Units = Pick<StepEntryParameters, "slot" | "start" | "count">;
 
-/** Pages that follow one another in the pool, `index` being the first one's place in the sequence. */
+/**
+ * Pages that follow one another in the pool, `index` being the first one's place in the sequence.
+ */
 export interface PageRun {
   readonly page: number;
   readonly index: number;
@@ -34,13 +42,15 @@ export function pageRuns(pages: readonly number[]): PageRun[] {
   return runs;
 }
 
-/** How a step is cut: how it attends, and splits by kind of layers. */
+/** How a step is cut: its phase, and its splits by kind of layer. */
 export interface StepCut {
   readonly way: AttentionWay;
   readonly splits: readonly number[];
 }
 
-/** The commands of all layers together. Everything here runs when and where the host's encoder does. */
+/**
+ * The commands of all layers together. All of them run in the host's encoder.
+ */
 export class CacheCommands {
   readonly layers: readonly LayerCommands[];
   readonly #options: ResolvedOptions;
@@ -100,14 +110,17 @@ export class CacheCommands {
     return this.#places.write(stepParameters(entries, splits, rowScores(this.#options)));
   }
 
-  /** Any number of units, as many at once as parameters hold. */
+  /** Any number of units, in batches that fit the parameters. */
   *#units(units: readonly Units[]): Generator<EntryGrid> {
     for (let at = 0; at < units.length; at += STEP_ENTRIES) {
       yield this.entries(units.slice(at, at + STEP_ENTRIES));
     }
   }
 
-  /** What a step needs before its first layer: pages in tables, copies of pages, restored sequences in place. */
+  /**
+   * What a step needs before its first layer: pages in tables, copies of pages, restored sequences
+   * in place.
+   */
   prepare(recorder: Recorder, growths: readonly Growth[]): void {
     for (const { state, restored } of growths) {
       if (restored !== undefined) this.restore(recorder, state, restored, this.layers);
@@ -161,7 +174,7 @@ export class CacheCommands {
     for (const layer of layers) {
       const content = restored.layers[this.layers.indexOf(layer)]!;
       const { first, pages: held } = tables[layer.pageTable]!;
-      // A step that was taken back may have given up pages behind a sliding window.
+      // A step that was undone may have freed pages behind a sliding window.
       const passed = first - restored.first[layer.pageTable]!;
       const pages = pageRuns(held)
         .map(({ page, index, count }) => ({ slot: passed + index, start: page, count }));
@@ -179,7 +192,7 @@ export class CacheCommands {
     forks: readonly { readonly from: SequenceState; readonly to: SequenceState }[],
   ): void {
     for (const from of new Set(forks.map(({ from }) => from))) {
-      // Its pages are the forks' as well, and its exact tier is what they get.
+      // The forks share its pages, and get a copy of its exact tier.
       if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.layers);
     }
     const units = forks.map(({ from, to }) => ({ slot: from.slot, start: to.slot, count: 1 }));

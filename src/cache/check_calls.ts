@@ -1,5 +1,6 @@
 /**
- * Checks of what a cache's calls are given, before anything of it is looked into. What numbers may be is the callee's to say.
+ * Checks the types of the arguments of a cache's calls. The ranges of numbers are checked by what
+ * is called.
  *
  * @module
  */

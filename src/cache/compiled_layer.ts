@@ -35,18 +35,21 @@ export interface CompiledLayer {
   readonly store: CompiledKernel;
   readonly keys: CompiledEncoder;
   readonly values: CompiledEncoder;
-  /** Exact tokens and coded ones back into vectors. */
+  /** Kernels that turn exact and coded tokens back into vectors. */
   readonly read: Readonly<
     Record<Side, { readonly exact: CompiledKernel; readonly coded: CompiledKernel }>
   >;
   readonly decode: CompiledAttention;
   readonly prefill: CompiledAttention;
   readonly combine: CompiledKernel;
-  /** What copies a page of keys, a page of values, a sequence's exact tier; for each part of the layer. */
+  /**
+   * Kernels that copy a page of keys, a page of values, a sequence's exact tier, for each part of
+   * the layer.
+   */
   readonly units: readonly CompiledUnits[];
 }
 
-/** What copies whole units: within their buffers, and out of a restored sequence's. */
+/** Kernels that copy whole units: within a buffer, and out of a restored sequence's buffers. */
 export type CompiledUnits = Readonly<
   Record<"copies" | "restores", Readonly<Record<CopiedBuffer, CompiledCopy>>>
 >;
@@ -54,7 +57,7 @@ export type CompiledUnits = Readonly<
 /** What is copied in whole units. */
 export type CopiedBuffer = "keyRecords" | "valueRecords" | "exact";
 
-/** A copy of units of so many words. */
+/** A copy of units of a number of words. */
 export interface CompiledCopy {
   /** The kernel, for units of this size. */
   readonly kernel: CompiledKernel;
@@ -99,7 +102,7 @@ export async function compileLayer(
   };
 }
 
-/** Compiles a kernel, with what is the same for all kernels of a cache and the constants given. */
+/** Compiles a kernel, with the constants of all kernels of the cache and those given. */
 type Compile = (kernel: KernelInfo, constants?: Record<string, number>) => Promise<CompiledKernel>;
 
 function compilerFor(

@@ -1,4 +1,4 @@
-/** Makes a cache of a plan. */
+/** Creates a cache from a plan. */
 import { checkSinkLogits } from "../plan/options.ts";
 import { checkOptions } from "../base/check_options.ts";
 import { compileLayer } from "./compiled_layer.ts";
@@ -18,8 +18,10 @@ const WHAT = "Cannot create the cache";
 /**
  * Allocates a cache and compiles its kernels.
  *
- * @throws {CoupletError} `usage` for what is none of {@linkcode CacheInit}; `codebook` where a codebook is missing, foreign or of another shape; `limits`
- * where the device offers less than was planned for; `tuning` where the plan's choices were measured on another; `device` where it refuses a kernel, `memory` where it has no room.
+ * @throws {CoupletError} `usage` for options that {@linkcode CacheInit} does not have; `codebook`
+ * where a codebook is missing, of another model or of another shape; `limits` where the device
+ * offers less than the plan needs; `tuning` where the plan's kernels were measured on another
+ * device; `device` where it refuses a kernel; `memory` where it is out of memory.
  */
 export async function createCache(init: CacheInit): Promise<Cache> {
   checkOptions("usage", WHAT, INIT_FIELDS, init);
@@ -52,7 +54,10 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   return new DeviceCache(init, { layers: compiled, pageTable }, layers, layerCodebooks, shared);
 }
 
-/** Allocates all buffers; both error scopes are closed before anything waits, so that those of others do not come between. */
+/**
+ * Allocates all buffers. Both error scopes are closed before the first await, so that no other
+ * scope is opened between.
+ */
 async function allocate(
   { device, plan, sinkLogits }: CacheInit,
   codebooks: readonly LayerCodebooks[],

@@ -1,4 +1,4 @@
-/** The cache on a GPU: what a host may do when, and the commands that follow. */
+/** The cache on a GPU: checks the order of calls, and records their commands. */
 import { readEntries } from "./read_entries.ts";
 import type { Cache, CacheInit, CacheStats, ReadRange, Step } from "./cache.ts";
 import { CacheCommands, type StepCut } from "./cache_commands.ts";
@@ -49,7 +49,7 @@ interface StepState extends StepCut {
   /** Row of each entry's first token in the host's buffers. */
   readonly firsts: readonly number[];
   readonly progress: StepProgress;
-  /** Whether what comes before its first layer was recorded. */
+  /** Whether the commands before its first layer were recorded. */
   isPrepared: boolean;
   /** Its parameters, for the entries that still count. */
   grid: StepGrid | undefined;
@@ -62,7 +62,7 @@ interface LiveStep {
   readonly sequences: readonly Sequence[];
 }
 
-/** A new sequence, and what is known of it and of the one it is a fork of. */
+/** A new sequence, its state, and the state of its parent. */
 interface Fork {
   readonly sequence: Sequence;
   readonly from: SequenceState;
@@ -123,7 +123,7 @@ export class DeviceCache implements Cache {
       device,
       codedWith: {
         codebooks,
-        // A copy, because it is the host's, and is read when a snapshot first asks.
+        // A copy, because the host may change its own before a snapshot reads it.
         sinkLogits: sinkLogits?.slice(),
         model: model ?? given?.model,
       },
@@ -266,7 +266,7 @@ export class DeviceCache implements Cache {
     };
   }
 
-  /** Records dispatches of some sequences, whatever was to be checked having been. */
+  /** Records dispatches of some sequences, after all checks. */
   #record(target: CommandTarget, sequences: readonly Sequence[], dispatches: () => void): void {
     this.#recorder.record(target, dispatches);
     this.#encoders.note(target, sequences);
@@ -316,7 +316,9 @@ export class DeviceCache implements Cache {
     });
   }
 
-  /** A step's parameters. They are written once, and again where a sequence of the step has left it. */
+  /**
+   * A step's parameters. They are written once, and again where a sequence of the step has left it.
+   */
   #grid(state: StepState, live: readonly Growth[]): StepGrid {
     if (state.grid?.entries !== live.length) {
       const firsts = state.firsts.filter((_, i) => !state.growths[i]!.isVoid);
@@ -436,7 +438,9 @@ export class DeviceCache implements Cache {
     );
   }
 
-  /** Checks that a step is this cache's, that some of its tokens are still wanted, and where its commands are to go. */
+  /**
+   * Checks that a step belongs to this cache and is not void, and the target of its commands.
+   */
   #checkStep(target: CommandTarget, step: Step, layer: number): LiveStep {
     this.#checkDevice();
     this.#recorder.check(target);

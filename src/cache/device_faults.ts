@@ -1,4 +1,6 @@
-/** What goes wrong on a cache's device: its loss, which every later call meets, and lack of memory. */
+/**
+ * Faults of a cache's device: its loss, which makes every later call throw, and lack of memory.
+ */
 import type { CacheInit } from "./cache.ts";
 import { CoupletError } from "../base/errors.ts";
 
@@ -28,7 +30,7 @@ export class DeviceFaults {
     if (this.#lost !== undefined) throw this.#lost;
   }
 
-  /** Nothing is reported any more. */
+  /** Stops reporting. */
   ignore(): void {
     this.#isIgnored = true;
     this.#device.removeEventListener("uncapturederror", this.#onUncaptured);

@@ -1,4 +1,6 @@
-/** Which encoders a sequence's commands went into, as far as an order in which they cannot run can be told. */
+/**
+ * Which encoders a sequence's commands went into, to refuse an order in which they cannot run.
+ */
 import { raise } from "../base/raise.ts";
 import { type CommandTarget, isPass } from "./command_target.ts";
 import type { Sequence } from "./sequences.ts";
@@ -11,13 +13,17 @@ interface Encoders {
 }
 
 /**
- * A sequence's commands must run in the order they were recorded in. An encoder runs as a whole: once commands of a sequence went
- * into another, no more may go into the first. Which encoder a pass belongs to cannot be told, so that passes are not counted.
+ * A sequence's commands must run in the order they were recorded in. An encoder runs as a whole:
+ * once commands of a sequence went into another, no more may go into the first. Passes are not
+ * checked, because a pass does not say which encoder it belongs to.
  */
 export class EncoderOrder {
   readonly #encoders = new WeakMap<Sequence, Encoders>();
 
-  /** @throws {CoupletError} `usage` where a sequence's commands would go back into an encoder that they have left for another. */
+  /**
+   * @throws {CoupletError} `usage` where a sequence's commands would go back into an encoder that
+   * they have left for another.
+   */
   check(target: CommandTarget, sequences: readonly Sequence[]): void {
     const left = sequences.find((sequence) => this.#encoders.get(sequence)?.left.has(target));
     if (left === undefined) return;

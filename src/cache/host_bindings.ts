@@ -33,13 +33,13 @@ export function tensorBytes(
 }
 
 /**
- * A tensor with the binding that WebGPU is to get: of what the host binds, as much as a binding may have. That does not
- * depend on the tokens of a step, so that bind groups serve many.
+ * A tensor with the binding for WebGPU: what the host binds, cut to the largest binding. It does
+ * not depend on the step's tokens, so that a bind group serves many steps.
  *
- * @param own Buffers of the cache, which no tensor may lie in.
- * @param most Bytes that the device binds at once; as many as there are where absent.
- * @throws {CoupletError} `usage` for a buffer that cannot be bound so, `shape` for one that is too small, `limits` where
- * the device cannot bind the tensor.
+ * @param own Buffers of the cache. No tensor may lie in them.
+ * @param most Largest binding of the device in bytes. Defaults to no limit.
+ * @throws {CoupletError} `usage` for a buffer that cannot be bound like this, `shape` for one that
+ * is too small, `limits` where the device cannot bind the tensor.
  */
 export function checkBinding(
   { name, binding, bytes }: HostTensor,
@@ -93,7 +93,7 @@ export function checkBinding(
 }
 
 /**
- * Checks that what is written does not lie on what is read.
+ * Checks that a tensor that is written does not overlap one that is read.
  *
  * @throws {CoupletError} `usage` where the two overlap.
  */

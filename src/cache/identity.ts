@@ -1,19 +1,27 @@
-/** What a cache's codes depend on, as text and as digests: two caches with equal identities read each other's codes. */
+/**
+ * What a cache's codes depend on, as text and as digests. Two caches with equal identities can read
+ * each other's codes.
+ */
 import type { ResolvedOptions } from "../plan/options.ts";
 import type { LayerPolicy } from "../schemes/policy.ts";
 import type { ModelFingerprint } from "../model/model.ts";
 import type { SideCodebook } from "../codebooks/codebook.ts";
 import { sha256 } from "../base/sha256.ts";
 
-/** What a cache's codes depend on. Capacity, the host's buffers and the choice of kernels do not count. */
+/**
+ * What a cache's codes depend on. Capacity, the host's buffers and the choice of kernels do not
+ * count.
+ */
 export interface CacheIdentity {
-  /** The model, where the cache was told. */
+  /** The model, where the cache was given one. */
   readonly model: ModelFingerprint | undefined;
   /** Shape, policy, tiers and key options: {@linkcode describePlan}. */
   readonly plan: string;
   /** SHA-256 of `plan`. */
   readonly planFingerprint: string;
-  /** SHA-256 of the numbers that the cache was given: codebooks in use, in order of layer and side, and learned sinks. */
+  /**
+   * SHA-256 of the codebooks in use, in order of layer and side, and of learned sinks.
+   */
   readonly codebookFingerprint: string;
 }
 
@@ -48,13 +56,13 @@ function describeKeys({ keys, shape }: ResolvedOptions): unknown {
       layout,
       rotaryDim: rotaryDim ?? shape.headDim,
       positionOffset: positionOffset ?? 0,
-      // Explicit frequencies stand in place of the series that theta would give.
+      // Explicit frequencies replace the series computed from theta.
       ...(inverseFrequencies === undefined ? { theta } : { inverseFrequencies }),
     },
   };
 }
 
-/** What a cache was given that its codes depend on. */
+/** What a cache was given besides its plan, and its codes depend on. */
 export interface CodedWith {
   /** By layer and side; undefined where a scheme has none. */
   readonly codebooks: readonly { readonly [side in keyof LayerPolicy]: SideCodebook | undefined }[];

@@ -1,10 +1,10 @@
-/** What snapshots need of a cache and hosts do not: the one door into it. */
+/** Access to the inside of a cache, for snapshots alone. */
 import { raise } from "../base/raise.ts";
 import type { CodedWith } from "./identity.ts";
 import type { RestoredContent } from "./restored_content.ts";
 import type { Sequence, SequenceState } from "./sequences.ts";
 
-/** A cache from inside. */
+/** The inside of a cache. */
 export interface CacheInternals {
   /** The host's device. */
   readonly device: GPUDevice;
@@ -13,8 +13,9 @@ export interface CacheInternals {
   /** The host's side of a sequence. */
   state(sequence: Sequence): Readonly<SequenceState>;
   /**
-   * Creates a sequence of `length` tokens, with pages for each page table from the given one on. Its content is put in place by
-   * the first commands that need it; without any, it holds what its memory held.
+   * Creates a sequence of `length` tokens, with pages for each page table from the given one on.
+   * The first commands that need its content put it in place. Without content, the sequence holds
+   * what its memory held.
    *
    * @throws {CoupletError} `capacity` where it does not fit; nothing has changed then.
    */
@@ -28,12 +29,12 @@ export interface CacheInternals {
 
 const internals = new WeakMap<object, CacheInternals>();
 
-/** Opens the door; called by the cache's constructor. */
+/** Registers a cache; called by its constructor. */
 export function registerInternals(cache: object, inside: CacheInternals): void {
   internals.set(cache, inside);
 }
 
-/** @throws {CoupletError} `usage` where the object is no cache of createCache(). */
+/** @throws {CoupletError} `usage` where createCache() did not return the object. */
 export function cacheInternals(cache: object): CacheInternals {
   const inside = internals.get(cache);
   if (inside === undefined) {

@@ -23,9 +23,12 @@ export interface PartBuffers {
 
 /** The buffers of one layer. */
 export interface LayerBuffers {
-  /** Its tokens: one part, or several where one binding cannot hold all KV heads. */
+  /** The buffers of its tokens: one part, or several where one binding cannot hold all KV heads. */
   readonly parts: readonly PartBuffers[];
-  /** Grids and centroids of keys and values, then their channel scales; absent where no scheme has any. */
+  /**
+   * Grids and centroids of keys and values, then their channel scales; absent where no scheme has
+   * any.
+   */
   readonly codebooks?: GPUBuffer;
   /** Learned sink logits, `[queryHeads]`. */
   readonly sinkLogits: GPUBuffer;
@@ -54,7 +57,8 @@ export function uniformBuffer(device: GPUDevice, label: string, size: number): G
 /**
  * Allocates one layer and uploads its codebooks and parameters.
  *
- * @param universal Buffers of universal codebooks by the schemes of the layers that share them; a missing one is added.
+ * @param universal Buffers of data-free schemes' codebooks, by the schemes of the layers that share
+ * them. A missing one is added.
  */
 export function createLayerBuffers(
   device: GPUDevice,

@@ -22,25 +22,25 @@ export interface EntryGrid {
   readonly most: number;
 }
 
-/** A step, as far as dispatches depend on it. */
+/** What dispatches depend on in a step. */
 export interface StepGrid extends EntryGrid {
   /** Coded tokens before and after, by entry. */
   readonly coded: readonly { readonly codedBefore: number; readonly codedAfter: number }[];
-  /** How it attends, */
+  /** Decode or prefill, */
   readonly way: AttentionWay;
-  /** and how layers share that among workgroups, by kind of layer. */
+  /** and how layers divide attention among workgroups, by kind of layer. */
   readonly shares: readonly StepShare[];
 }
 
-/** How one layer shares a step's attention among workgroups. */
+/** How one layer divides a step's attention among workgroups. */
 export interface StepShare {
-  /** Where the parameters lie that say so. */
+  /** Where its parameters lie. */
   readonly place: ParameterPlace;
   /** Workgroups for each block of query rows. */
   readonly splits: number;
 }
 
-/** Workgroups that copy one unit; each lane copies every so many words. */
+/** Workgroups that copy one unit, a word of each stride per lane. */
 const COPY_WORKGROUPS = 1024;
 
 /** One layer's kernels with their buffers. */
@@ -51,7 +51,7 @@ export class LayerCommands {
   readonly #compiled: CompiledLayer;
   readonly #buffers: LayerBuffers;
   readonly #shared: SharedBuffers;
-  /** Kernels that were dispatched before, by the records they were given. */
+  /** Kernels that were already dispatched, by the buffer of records they were given. */
   readonly #bound = new Map<GPUBuffer, Map<CompiledKernel, BoundKernel>>();
 
   constructor(
@@ -73,7 +73,7 @@ export class LayerCommands {
   /**
    * A kernel with the buffers of a part of the layer.
    *
-   * @param records What it is to read or write as records.
+   * @param records The buffer of records to read or write.
    * @param mostGroups Bind groups to keep.
    */
   #bind(
@@ -119,7 +119,7 @@ export class LayerCommands {
       if (source === undefined) return;
       const { kernel, words } = this.#compiled.units[i]!.restores[buffer];
       const host = { restored: { buffer: source } };
-      // What was restored is put in place once, and its buffers are large: no group keeps them.
+      // Restored content is put in place once, from large buffers, so no bind group is kept.
       const restore = this.#bind(kernel, part, part[buffer], 0);
       restore.dispatch(recorder, place, host, copyGroups(words * most), entries, 1);
     });
@@ -153,7 +153,7 @@ export class LayerCommands {
     const { place, splits } = step.shares[kind]!;
     const blocks = entries * headBlocks(most * shape.queryHeads, keyValueHeads);
     const { table: fill, attend, score, mix } = this.#compiled[way];
-    // What concerns all heads at once finds all it needs in any part.
+    // Kernels for all heads at once can use the buffers of any part.
     const { parts } = this.#buffers;
     if (fill !== undefined) {
       const entries = tableEntries(keys, shape.headDim);
@@ -196,7 +196,7 @@ function copyGroups(words: number): number {
   return Math.min(Math.ceil(words / WORKGROUP_SIZE), COPY_WORKGROUPS);
 }
 
-/** Most tokens an entry encodes, counted from the start of the record that is to be completed. */
+/** Most tokens an entry encodes, counted from the start of its incomplete record. */
 function tokensToEncode({ coded }: StepGrid, recordTokens: number): number {
   let most = 0;
   for (const { codedBefore, codedAfter } of coded) {
@@ -206,7 +206,7 @@ function tokensToEncode({ coded }: StepGrid, recordTokens: number): number {
   return most;
 }
 
-/** The cache's own buffer behind a binding, or undefined where it comes with the dispatch. */
+/** The cache's own buffer behind a binding, or undefined where it is given with the dispatch. */
 function ownBuffer(
   name: BindingName,
   { codebooks, sinkLogits }: LayerBuffers,
@@ -231,6 +231,6 @@ function ownBuffer(
     table,
     counters,
   };
-  // What follows a buffer in a name says how the kernel sees it.
+  // The suffix of a binding's name says how the kernel sees the buffer.
   return buffers[name.replace(/(_quads|_pairs|_records|16)?(_written)?$/, "")];
 }

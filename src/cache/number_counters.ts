@@ -1,14 +1,19 @@
-/** Counts what hosts gave and binary16 could not hold: the `store` kernel on the device, read when somebody asks. */
+/**
+ * Counts numbers that binary16 could not hold. The `store` kernel counts them on the device; a host
+ * reads them on demand.
+ */
 import { COPY_DST, MAP_READ, MODE_READ } from "../base/buffer_usage.ts";
 import { CoupletError } from "../base/errors.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import { COUNTER_BYTES } from "../plan/sizes.ts";
 
-/** Numbers of keys and values, of all layers together, that were not kept as they were given. */
+/** How many numbers of keys and values were changed when they were stored, over all layers. */
 export interface NumberCounts {
-  /** Those beyond binary16's range, infinities included, which became its largest number of their sign, 65504 or -65504. */
+  /**
+   * Numbers beyond binary16's range, infinities included. They became 65504 or -65504.
+   */
   readonly clamped: number;
-  /** NaNs, which became 0. */
+  /** NaNs. They became 0. */
   readonly notNumbers: number;
 }
 
@@ -20,8 +25,8 @@ export class NumberCounters {
   #counts: NumberCounts = { clamped: 0, notNumbers: 0 };
 
   /**
-   * @param buffer Where kernels count, from 0 on each time it was read.
-   * @param onRise Told of what was found, once for each reading that found something.
+   * @param buffer Where kernels count. Each reading resets it to 0.
+   * @param onRise Called after each reading that found something.
    */
   constructor(
     device: GPUDevice,
@@ -33,13 +38,14 @@ export class NumberCounters {
     this.#onRise = onRise;
   }
 
-  /** All that was counted, as of the last reading. */
+  /** The totals of the last reading. */
   get counts(): NumberCounts {
     return this.#counts;
   }
 
   /**
-   * Reads what was submitted so far. A copy is submitted before this returns its promise.
+   * Reads the counts of everything submitted so far. It submits a copy before it returns its
+   * promise.
    *
    * @throws {CoupletError} `lost` where the device is lost.
    */
@@ -49,7 +55,7 @@ export class NumberCounters {
     const staging = this.#device.createBuffer({ label, size: COUNTER_BYTES, usage });
     const encoder = this.#device.createCommandEncoder({ label });
     encoder.copyBufferToBuffer(this.#buffer, 0, staging, 0, COUNTER_BYTES);
-    // So that 32 bits last from one reading to the next.
+    // Reset, so that 32 bits suffice between two readings.
     encoder.clearBuffer(this.#buffer);
     this.#device.queue.submit([encoder.finish()]);
     try {

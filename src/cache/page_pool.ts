@@ -2,26 +2,28 @@ import { raise } from "../base/raise.ts";
 
 /** Pages of a pool. */
 export interface PageStats {
-  /** All of them. */
+  /** All pages. */
   readonly total: number;
-  /** Those no sequence uses. */
+  /** Pages no sequence uses. */
   readonly free: number;
-  /** Those several sequences use. */
+  /** Pages several sequences use. */
   readonly shared: number;
-  /** Those no sequence uses, but one would come back to, should its last step be taken back. */
+  /** Pages no sequence uses, but one would use again if its last step were undone. */
   readonly retained: number;
 }
 
 /**
- * Hands out the pages of a pool and counts who uses each. One page holds the same tokens in every layer.
+ * Hands out the pages of a pool and counts who uses each. One page holds the same tokens in every
+ * layer.
  *
- * A page that a sequence left for a copy of its own can be *retained*: the sequence may come back to it, should the step that
- * made the copy be taken back. Others may go on writing to it behind what is retained, but it is not handed out again.
+ * A page that a sequence replaced by its own copy can be *retained*: the sequence uses it again if
+ * the step that made the copy is undone. Others may still write behind the retained tokens, but the
+ * page is not handed out again.
  */
 export class PagePool {
   readonly #free: number[];
   readonly #users: Uint32Array;
-  /** By page: how many may come back, and how many of its first tokens they need. */
+  /** By page: how many sequences retain it, and how many of its first tokens they need. */
   readonly #retained = new Map<number, { count: number; tokens: number }>();
 
   /** @param pages Pages of the pool. */
@@ -41,7 +43,9 @@ export class PagePool {
     };
   }
 
-  /** Whether the one user of a page may write its tokens from the given one on: nobody else needs them. */
+  /**
+   * Whether a page's only user may write its tokens from the given one on.
+   */
   mayWrite(page: number, from: number): boolean {
     return this.#users[page] === 1 && from >= (this.#retained.get(page)?.tokens ?? 0);
   }
@@ -72,14 +76,16 @@ export class PagePool {
     for (const page of pages) this.#users[page]!++;
   }
 
-  /** Takes a user from each of the pages; those that have none left, and are not retained, are free again. */
+  /**
+   * Removes a user from each of the pages. Pages without users that are not retained become free.
+   */
   give(pages: readonly number[]): void {
     for (const page of pages) {
       if (--this.#users[page]! === 0 && !this.#retained.has(page)) this.#free.push(page);
     }
   }
 
-  /** Takes a user from a page, who may come back for its first `tokens` tokens. */
+  /** Removes a user from a page, and retains its first `tokens` tokens for that user. */
   retain(page: number, tokens: number): void {
     const kept = this.#retained.get(page) ?? { count: 0, tokens: 0 };
     this.#retained.set(page, {
@@ -89,7 +95,7 @@ export class PagePool {
     this.give([page]);
   }
 
-  /** Gives up coming back to a page. */
+  /** Ends the retention of a page. */
   release(page: number): void {
     const kept = this.#retained.get(page)!;
     if (--kept.count > 0) return;
@@ -97,7 +103,7 @@ export class PagePool {
     if (this.#users[page] === 0) this.#free.push(page);
   }
 
-  /** Comes back to a page. */
+  /** Uses a retained page again. */
   reclaim(page: number): void {
     this.share([page]);
     this.release(page);

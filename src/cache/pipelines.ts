@@ -2,7 +2,7 @@ import { type BindingName, bindingSpace } from "../kernels/bindings.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
 
-/** A compiled kernel and the layout its bind groups follow. */
+/** A compiled kernel and the layout of its bind groups. */
 export interface CompiledKernel {
   /** The row it was compiled from. */
   readonly kernel: KernelInfo;
@@ -16,9 +16,9 @@ export interface CompiledKernel {
 const compiled = new WeakMap<GPUDevice, Map<string, Promise<CompiledKernel>>>();
 
 /**
- * Compiles a kernel, or gives what was compiled before.
+ * Compiles a kernel, or returns it if it was compiled before.
  *
- * @param constants Values of overrides; those that the kernel does not have are left out.
+ * @param constants Values of overrides. Those that the kernel does not have are ignored.
  * @throws {CoupletError} `device` where the device refuses the kernel.
  */
 export function compileKernel(

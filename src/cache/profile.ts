@@ -21,13 +21,13 @@ export interface KernelTime {
 export interface ProfileReport {
   /** Kernels by time, longest first. */
   readonly kernels: readonly KernelTime[];
-  /** Dispatches that found no room for their timestamps. */
+  /** Dispatches that were not measured because the queries were full. */
   readonly missed: number;
 }
 
 /**
- * Measures a cache's dispatches. Give it to `createCache()`; every dispatch is then a pass of its own, so the sum
- * exceeds what the cache takes without a profile.
+ * Measures a cache's dispatches. Give it to `createCache()`. Every dispatch then gets its own pass,
+ * so the sum exceeds the time without a profile.
  *
  * @example Which kernels take the time
  * ```ts ignore
@@ -37,8 +37,8 @@ export interface ProfileReport {
  * for (const { kernel, nanoseconds } of (await profile.read()).kernels) console.log(kernel, nanoseconds);
  * ```
  *
- * @throws {CoupletError} `limits` where the device was requested without the feature `timestamp-query`
- * ({@linkcode requiredFeatures}).
+ * @throws {CoupletError} `limits` where the device was requested without the feature
+ * `timestamp-query` ({@linkcode requiredFeatures}).
  */
 export function createProfile(device: GPUDevice): Profile {
   checkOptions("usage", "Cannot create a profile", { device: DEVICE }, { device });
@@ -54,7 +54,7 @@ export function createProfile(device: GPUDevice): Profile {
 
 /** Timestamps of a cache's dispatches; see {@linkcode createProfile}. */
 export class Profile {
-  /** Dispatches that are measured between two reads: WebGPU allows 4096 queries, two for each. */
+  /** Most dispatches measured between two reads: WebGPU allows 4096 queries, two for each. */
   static readonly CAPACITY = 2048;
   readonly #device: GPUDevice;
   readonly #queries: GPUQuerySet;
@@ -86,8 +86,8 @@ export class Profile {
   }
 
   /**
-   * Reads and forgets what was measured. Submits to the device and waits for it: submit the commands of the steps to
-   * be measured before.
+   * Returns the measurements and resets them. It submits to the device and waits for it. Submit the
+   * steps to be measured first.
    *
    * @throws {CoupletError} `lost` where the device is lost.
    */
@@ -134,7 +134,7 @@ export function sumUp(
   kernels.forEach((kernel, i) => {
     const sum = sums.get(kernel) ?? { dispatches: 0, nanoseconds: 0 };
     sum.dispatches++;
-    // A device may reset its clock; such a pair says nothing.
+    // A device may reset its clock. Such a pair is skipped.
     sum.nanoseconds += Math.max(0, Number(timestamps[2 * i + 1]! - timestamps[2 * i]!));
     sums.set(kernel, sum);
   });

@@ -13,7 +13,8 @@ export type ReadEntries = Readonly<Record<"coded" | "exact", readonly StepEntryP
  * The entries that read a range of a sequence's tokens in one layer.
  *
  * @param mostGroups Workgroups that one dispatch may have in a dimension.
- * @throws {CoupletError} `usage` for a range that the layer does not hold, `shape` for one that the strides have no room for.
+ * @throws {CoupletError} `usage` for a range that the layer does not hold, `shape` where it does
+ * not fit the strides.
  */
 export function readEntries(
   options: ResolvedOptions,

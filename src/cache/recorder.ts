@@ -1,11 +1,14 @@
-/** Records dispatches where the host wants them. */
+/** Records dispatches into the host's encoder or pass. */
 import { checkTarget } from "./check_calls.ts";
 import { raise } from "../base/raise.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Profile } from "./profile.ts";
 import { type CommandTarget, isPass } from "./command_target.ts";
 
-/** Records the dispatches of one call into the host's pass, or a pass of its own; with a profile, each into a pass of its own. */
+/**
+ * Records the dispatches of one call into the host's pass, or into a new one. With a profile, each
+ * dispatch gets a pass of its own.
+ */
 export class Recorder {
   readonly #profile: Profile | undefined;
   readonly #offsets = new Uint32Array(1);
@@ -17,9 +20,10 @@ export class Recorder {
   }
 
   /**
-   * Checks where a call's commands are to go, before anything else changes.
+   * Checks the target of a call's commands, before anything changes.
    *
-   * @throws {CoupletError} `usage` for what takes no commands, and for a pass of the host where there is a profile.
+   * @throws {CoupletError} `usage` where it takes no commands, or is a pass of the host and there
+   * is a profile.
    */
   check(target: CommandTarget): void {
     checkTarget(target);
@@ -32,7 +36,10 @@ export class Recorder {
     );
   }
 
-  /** Records what `dispatches` dispatches; the pass ends whatever happens in it, so that the host's encoder stays usable. */
+  /**
+   * Records the dispatches of `dispatches`. The pass is ended even if that throws, so that the
+   * host's encoder stays usable.
+   */
   record(target: CommandTarget, dispatches: () => void): void {
     if (isPass(target)) this.#pass = target;
     else {

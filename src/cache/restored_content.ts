@@ -1,4 +1,7 @@
-/** What a snapshot held of a sequence, on the device, until commands put it into the cache's own buffers. */
+/**
+ * A sequence's content from a snapshot, on the device, until commands copy it into the cache's own
+ * buffers.
+ */
 
 /** One part of a layer. */
 export interface RestoredPart {

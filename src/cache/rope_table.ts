@@ -4,11 +4,11 @@ import { inverseFrequencies } from "../model/rope.ts";
 
 /**
  * Cosines and sines of the distances the kernels rotate by, computed in float64: rows 0 to
- * NEAR_TOKENS - 1 hold a distance of as many tokens, row NEAR_TOKENS + n one of n tiles. A row holds, for
- * each four pairs, four cosines and then four sines.
+ * NEAR_TOKENS - 1 hold a distance of as many tokens, row NEAR_TOKENS + n one of n tiles. A row
+ * holds, for each four pairs, four cosines and then four sines.
  *
- * A distance is a near row plus a far row, by the addition theorems; so the table stays small and no
- * kernel calls `sin` or `cos`, whose error WGSL does not bound for large angles.
+ * A distance is a near row plus a far row, by the addition theorems; so the rotary table stays
+ * small and no kernel calls `sin` or `cos`, whose error WGSL does not bound for large angles.
  */
 export function ropeTable(
   rope: RopeParameters,

@@ -1,4 +1,7 @@
-/** The sequences of a cache on the host's side: their lengths, pages and steps. Knows nothing of the GPU. */
+/**
+ * The sequences of a cache on the host's side: their lengths, pages and steps. Knows nothing of the
+ * GPU.
+ */
 import type { ResolvedOptions } from "../plan/options.ts";
 import { firstKeptPage, poolPages, ringSlots } from "../plan/pages.ts";
 import { describeValue } from "../base/describe_value.ts";
@@ -10,15 +13,18 @@ import { StepProgress } from "./step_progress.ts";
 
 /** One sequence of a cache; opaque. */
 export interface Sequence {
-  /** Distinguishes the sequences of one cache, for people. */
+  /** Distinguishes the sequences of one cache, for display. */
   readonly id: number;
 }
 
-/** Pages of a sequence in one page table: those of its coded tokens but for the oldest ones, where a sliding window has passed. */
+/**
+ * Pages of a sequence in one page table: those of its coded tokens, without the oldest ones that a
+ * sliding window has passed.
+ */
 export interface SequencePages {
-  /** Pages that came before and were given up. */
+  /** Number of earlier pages, which were freed. */
   readonly first: number;
-  /** The pages from there, in order, by their place in the pool. */
+  /** The pages from there on, in order, by their place in the pool. */
   readonly pages: readonly number[];
 }
 
@@ -27,8 +33,8 @@ interface PageTable {
   first: number;
   readonly pages: number[];
   /**
-   * The place in the sequence of the first page of which the device's table may say otherwise; infinite where it is up to
-   * date, or will be by what its steps record.
+   * The first place in the sequence at which the device's page table may be out of date. Infinite
+   * where it is up to date, or will be once the recorded steps run.
    */
   staleFrom: number;
 }
@@ -37,17 +43,22 @@ interface PageTable {
 export interface SequenceState {
   /** Its place in the page tables and exact tiers. */
   readonly slot: number;
-  /** Tokens it holds, those of a step begun included. */
+  /** Tokens it holds, including those of steps that have begun. */
   length: number;
-  /** First position, sinks apart, that is held exactly; 0 but after a rollback beyond the ring. */
+  /**
+   * First position after the sinks that is held exactly. Above 0 only after a rollback beyond the
+   * ring.
+   */
   exactFrom: number;
-  /** One past the last position that some layer was given: what lies a ring before was overwritten there. */
+  /**
+   * One past the last position given to any layer. What lies a ring before it is overwritten there.
+   */
   stored: number;
   /** Its pages in each page table. */
   readonly tables: readonly PageTable[];
-  /** Its last step that every layer was given, and those begun since. */
+  /** Its last step that every layer was given, and the steps begun since. */
   readonly steps: Growth[];
-  /** What a snapshot held of it, until a step is to put that in place. */
+  /** Its content from a snapshot, until a step puts it in place. */
   restored: RestoredContent | undefined;
 }
 
@@ -73,21 +84,23 @@ interface TableGrowth {
   readonly end: number;
   /** A page that others use, and the one that takes its place and its content. */
   copied?: { readonly from: number; readonly to: number };
-  /** What the device's table must say before the step's tokens are encoded; absent where it does. */
+  /**
+   * What the device's table must say before the step's tokens are encoded; absent where it does.
+   */
   row?: PageRow;
 }
 
 /** What a step does to one sequence. */
 export interface Growth {
-  /** The sequence, */
+  /** The sequence. */
   readonly sequence: Sequence;
-  /** and what is known of it. */
+  /** Its state. */
   readonly state: SequenceState;
   /** Tokens before. */
   readonly start: number;
   /** Tokens the step adds. */
   readonly tokens: number;
-  /** First position, sinks apart, held exactly. */
+  /** First position after the sinks that is held exactly. */
   readonly exactFrom: number;
   /** Coded tokens before. */
   readonly codedBefore: number;
@@ -95,15 +108,18 @@ export interface Growth {
   readonly codedAfter: number;
   /** What it does to each page table. */
   readonly tables: readonly TableGrowth[];
-  /** What the step puts in place first. */
+  /** Restored content that the step puts in place first. */
   restored: RestoredContent | undefined;
-  /** How far the step has come, the same for all its sequences. */
+  /** How far the step has come, shared by all its sequences. */
   readonly progress: StepProgress;
-  /** Whether some of the step's tokens were taken back, or the sequence was freed. */
+  /** Whether some of the step's tokens were removed, or the sequence was freed. */
   isVoid: boolean;
 }
 
-/** Tokens of a sequence that are coded, counted behind the sinks: those no query at its end sees exactly. */
+/**
+ * Number of coded tokens of a sequence, sinks not counted: those a query at its end does not see
+ * exactly.
+ */
 export function codedTokens(
   { tiers, block }: Pick<ResolvedOptions, "tiers" | "block">,
   { length, exactFrom }: Pick<SequenceState, "length" | "exactFrom">,
@@ -118,12 +134,15 @@ export function pagesFor(coded: number): number {
   return Math.ceil(coded / PAGE_TOKENS);
 }
 
-/** Where a step that some layer was not given began; undefined where a sequence has none. */
+/** Where the first step began that some layer was not given; undefined where there is none. */
 export function unfinishedFrom({ steps }: SequenceState): number | undefined {
   return steps.find(({ progress }) => !progress.isComplete)?.start;
 }
 
-/** @throws {CoupletError} `usage`: something waits for a step of a sequence, from `start` on, to be appended. */
+/**
+ * @throws {CoupletError} `usage`: something waits for a step of a sequence, from `start` on, to be
+ * appended.
+ */
 export function refuseUnfinished(what: string, start: number, where: string): never {
   raise(
     "usage",
@@ -164,7 +183,7 @@ export class Sequences {
   }
 
   /**
-   * A sequence that already holds tokens, and its pages; all of it or nothing.
+   * Creates a sequence that already holds tokens, and takes its pages: all or nothing.
    *
    * @param firstPages For each page table the first page it is to hold.
    * @param restored What it holds.
@@ -272,7 +291,7 @@ export class Sequences {
     return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));
   }
 
-  /** Why a sequence cannot be taken back to a length; undefined where it can. */
+  /** Why a sequence cannot be rolled back to a length; undefined where it can. */
   #rollbackObstacle(state: SequenceState, length: number): string | undefined {
     if (length === state.length) return undefined;
     const { block, tiers, pageTables } = this.#options;
@@ -289,7 +308,7 @@ export class Sequences {
         coded % block
       } coded tokens would be part of a block of ${block} that is not held exactly`;
     }
-    // What a query at the new end sees must still be there.
+    // What a query at the new end sees must not have been freed.
     for (const [table, { first }] of state.tables.entries()) {
       const { slidingWindow } = pageTables[table]!;
       const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);
@@ -303,8 +322,9 @@ export class Sequences {
   /**
    * Undoes the steps that began at a length or later, as if they had never begun.
    *
-   * @param coded Coded tokens that are to stay. Those of a step that every layer was given are needed where a later one has
-   * overwritten what is held exactly; no unfinished step has such tokens.
+   * @param coded Coded tokens that are to stay. Those of a step that every layer was given are
+   * needed where a later one has overwritten what is held exactly; no unfinished step has such
+   * tokens.
    */
   #takeBack(state: SequenceState, length: number, coded = 0): void {
     while ((state.steps.at(-1)?.start ?? -1) >= length) {
@@ -331,7 +351,7 @@ export class Sequences {
   }
 
   /**
-   * A sequence that holds the same tokens and shares all pages.
+   * Creates a sequence that holds the same tokens and shares all pages.
    *
    * @throws {CoupletError} `capacity` where all planned sequences are alive.
    */
@@ -346,10 +366,10 @@ export class Sequences {
   }
 
   /**
-   * Checks a step and takes the pages it needs; all of it or nothing. A page that the step writes to and another sequence uses is
-   * replaced by a fresh one, to which its content is yet to be copied.
+   * Checks a step and takes the pages it needs: all or nothing. A page that the step writes to and
+   * another sequence uses is replaced by a fresh one. Its content is copied later.
    *
-   * @returns What it does to each entry's sequence; lengths have advanced.
+   * @returns What the step does to each entry's sequence. Lengths have advanced.
    */
   grow(entries: readonly StepEntry[]): Growth[] {
     this.#check(entries);
@@ -395,7 +415,10 @@ export class Sequences {
     state.stored = Math.max(state.stored, start + tokens);
   }
 
-  /** A step was given to every layer: the one before stands, and pages behind sliding windows are given up. */
+  /**
+   * A step was given to every layer: the step before is final, and pages behind sliding windows are
+   * freed.
+   */
   complete(growth: Growth): void {
     const { state, start, tokens } = growth;
     for (const before of state.steps.splice(0, state.steps.indexOf(growth))) this.#settle(before);
@@ -407,12 +430,12 @@ export class Sequences {
     });
   }
 
-  /** A sequence's steps stand, because what was recorded since counts on them. */
+  /** A sequence's steps become final, because later commands depend on them. */
   settle(sequence: Sequence): void {
     this.state(sequence).steps.forEach((growth) => this.#settle(growth));
   }
 
-  /** Gives up what a step would be undone with. */
+  /** Frees what is needed to undo a step. */
   #settle(growth: Growth): void {
     growth.restored = undefined;
     growth.tables.forEach((own, table) => {
@@ -471,7 +494,7 @@ export class Sequences {
     }
   }
 
-  /** Checks a number of tokens against what the plan has room for. */
+  /** Checks a number of tokens against the plan's capacity. */
   #checkPlanned(
     what: string,
     has: string,
@@ -490,7 +513,9 @@ export class Sequences {
     );
   }
 
-  /** Tokens whose codes lie in the pool of a page table, each page counted once whoever shares it. */
+  /**
+   * Tokens whose codes lie in the pool of a page table. Shared pages count once.
+   */
   codedInPool(table: number): number {
     const tokens = new Map<number, number>();
     for (const state of this.#states.values()) {
@@ -505,7 +530,10 @@ export class Sequences {
   }
 }
 
-/** Gives a sequence the pages that a step needs in one page table, and notes in `own` what that takes. */
+/**
+ * Takes the pages that a step needs in one page table, and notes in `own` what must be recorded for
+ * them.
+ */
 function growTable(
   pool: PagePool,
   held: PageTable,

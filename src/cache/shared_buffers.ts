@@ -11,7 +11,7 @@ import type { CachePlan } from "../plan/plan.ts";
 import { ropeTable } from "./rope_table.ts";
 import { parameterSets } from "../plan/steps.ts";
 
-/** The buffers all layers share; those a plan has no use for are absent. */
+/** The buffers all layers share. Those a plan does not need are absent. */
 export interface SharedBuffers {
   /** Page tables, `[page table][slot][pages]`. */
   readonly pages: GPUBuffer;
@@ -19,11 +19,11 @@ export interface SharedBuffers {
   readonly steps: GPUBuffer;
   /** Partial results of splits. */
   readonly partials: GPUBuffer;
-  /** What binary16 could not hold, counted. */
+  /** Counts of numbers that binary16 could not hold. */
   readonly counters: GPUBuffer;
   /** Cosines and sines. */
   readonly rope?: GPUBuffer;
-  /** Scores on their way from a score kernel to a mix kernel. */
+  /** Scores that a score kernel writes and a mix kernel reads. */
   readonly scores?: GPUBuffer;
   /** Tables of q.centroid. */
   readonly table?: GPUBuffer;

@@ -1,18 +1,21 @@
-/** In what order a layer is given steps, and may attend in them. */
+/** Checks the order in which layers are given steps, and attend in them. */
 import { raise } from "../base/raise.ts";
 import { type Growth, unfinishedFrom } from "./sequences.ts";
 import type { StepProgress } from "./step_progress.ts";
 
-/** Steps of the same sequence that began before, as far as they can still be attended in or taken back. */
+/**
+ * Earlier steps of the same sequence that can still be attended in or undone.
+ */
 export function stepsBefore(growth: Growth): readonly Growth[] {
   const { steps } = growth.state;
   return steps.slice(0, steps.indexOf(growth));
 }
 
 /**
- * Checks that a layer has what came before a step, and that its ring can still be taken back to what every layer has.
+ * Checks that a layer has the steps before this one, and that its ring can still be rolled back to
+ * what every layer has.
  *
- * @param live The step's shares that still count.
+ * @param live The step's parts that are not void.
  * @param appendTokens Most tokens that one layer may be ahead of another.
  * @throws {CoupletError} `usage` where the step's turn has not come, or has passed.
  */

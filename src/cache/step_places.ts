@@ -12,8 +12,9 @@ export interface ParameterPlace {
 }
 
 /**
- * Places for the parameters of commands. Commands read them when they run, which may be long after they were recorded, so that no place is
- * ever used twice: a buffer that is full is followed by another, and lives as long as commands that refer to it.
+ * Places for the parameters of commands. Commands read them when they run, which may be long after
+ * they were recorded, so no place is used twice. A full buffer is followed by another, and lives as
+ * long as commands refer to it.
  */
 export class StepPlaces {
   readonly #device: GPUDevice;
@@ -33,7 +34,7 @@ export class StepPlaces {
 
   /** Writes parameters into a place of their own. */
   write(words: Uint32Array<ArrayBuffer>): ParameterPlace {
-    // Kernels bind the struct whole, however many entries it has.
+    // Kernels bind the whole struct, also where few entries are used.
     if (this.#next + STEP_BYTES > this.#buffer.size) {
       this.#buffer = uniformBuffer(this.#device, this.#buffer.label, this.#buffer.size);
       this.#next = 0;

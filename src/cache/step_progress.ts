@@ -4,10 +4,15 @@
 const BEGUN = 0;
 /** appended, so that it may attend, */
 const APPENDED = 1;
-/** or passed: a later step of one of its sequences was appended, whose tokens attention would find. */
+/**
+ * or passed: a later step of one of its sequences was appended, whose tokens attention would find.
+ */
 const PASSED = 2;
 
-/** How far a step has come in each layer: begun, then appended, then passed by a later step of one of its sequences. */
+/**
+ * How far a step has come in each layer: begun, then appended, then passed by a later step of one
+ * of its sequences.
+ */
 export class StepProgress {
   readonly #layers: Uint8Array;
   #missing: number;

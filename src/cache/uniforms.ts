@@ -1,4 +1,4 @@
-/** The parameters of kernels, as bytes; the twin of `templates/frame/uniforms.hbs`. */
+/** The parameters of kernels, as bytes. They must match `templates/frame/uniforms.hbs`. */
 import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
 import { LAYER_BYTES } from "../plan/sizes.ts";
 import { pageTableStart, ringSlots, sequencePages } from "../plan/pages.ts";
@@ -13,15 +13,15 @@ export interface StepEntryParameters {
   readonly start: number;
   /** Tokens the step adds. */
   readonly count: number;
-  /** Row of the first of them in the host's buffers; 0 where absent, like those that follow. */
+  /** Row of the first of them in the host's buffers. Defaults to 0, like those that follow. */
   readonly first?: number;
   /** First coded token to encode, counted behind the sinks. */
   readonly encodeFrom?: number;
-  /** First position held exactly, sinks apart. */
+  /** First position after the sinks that is held exactly. */
   readonly exactFrom?: number;
 }
 
-/** The WGSL struct `Step`, as far as its entries reach. */
+/** The WGSL struct `Step`, up to its last used entry. */
 export function stepParameters(
   entries: readonly StepEntryParameters[],
   splits: number,
@@ -62,7 +62,7 @@ export function layerParameters(
   words.set([offsets.keyScale, offsets.valueScale, offsets.values], 12);
   const { keys, values, queries, output } = layer.strides;
   words.set([keys, values, queries, output].flatMap(({ token, head }) => [token, head]), 15);
-  // 0 stands for no limit to the caller, the largest number to the kernels.
+  // The caller says 0 for no limit, the kernels take the largest number.
   words[23] = layer.slidingWindow || 0xffffffff;
   return words;
 }

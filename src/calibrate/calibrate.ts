@@ -31,10 +31,16 @@ import {
 
 export type { CalibrationSamples } from "./samples.ts";
 
-/** Layers and sides that are clustered side by side, so that the device works while results travel. */
+/**
+ * Layers and sides that are clustered concurrently, so that the device works while results are read
+ * back.
+ */
 const CONCURRENT_SIDES = 4;
 
-/** Bytes of samples that layers and sides in work side by side may have on the device: 128 MiB. */
+/**
+ * Most bytes of samples on the device at once, of all layers and sides that are clustered
+ * concurrently: 128 MiB.
+ */
 const CONCURRENT_BYTES = 134_217_728;
 
 /** One codebook to learn. */
@@ -51,9 +57,9 @@ interface Task {
  * Learns codebooks: weighted k-means for every layer, side, KV head and group of channels (Coupled
  * Quantization, arXiv 2405.03917 §3), with a k-means++ start.
  *
- * A codebook depends on its own samples, scheme and the seed alone, not on what else is learned in the
- * same call, and is the same in every run on the same device. Between devices, and between a device and
- * the CPU, it differs by rounding.
+ * A codebook depends only on its own samples, its scheme and the seed, not on what else is learned
+ * in the same call. Every run on the same device returns the same codebook. Between devices, and
+ * between a device and the CPU, codebooks differ by rounding.
  *
  * @example Calibrate one layer's keys, and keep the result
  * ```ts
@@ -74,10 +80,11 @@ interface Task {
  * console.assert(loaded.codebooks.length === 1);
  * ```
  *
- * @throws {CoupletError} before any work: `usage` for options that it does not know, where a layer and side comes twice or the seed is no
- * integer, `scheme` for an unknown scheme, `shape` where sizes do not divide, `samples` where values cannot
- * be clustered (not finite, fewer than centroids, weights zero), `kernel` where there is a device and no kernel for it.
- * On a device also `limits` and `device`.
+ * @throws {CoupletError} before any work: `usage` for unknown options, where a layer and side is
+ * listed twice or the seed is not an integer, `scheme` for an unknown scheme, `shape` where sizes
+ * do not divide, `samples` where values cannot be clustered (not finite, fewer than centroids,
+ * weights zero), `kernel` where there is a device and no kernel for it. On a device also `limits`
+ * and `device`.
  */
 export async function calibrate(options: CalibrationOptions): Promise<CodebookSet> {
   checkOptions("usage", "Cannot calibrate", calibrationFields(), options);
@@ -116,7 +123,9 @@ export async function calibrate(options: CalibrationOptions): Promise<CodebookSe
   };
 }
 
-/** What is to be learned, by layer and side. Everything that can be wrong with the input is found here. */
+/**
+ * The codebooks to learn, by layer and side. All checks of the input are made here.
+ */
 function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
   const { samples, schemes, seed } = options;
   if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(iterations) || iterations < 1) {
@@ -173,7 +182,7 @@ function kernelsByChannels(
   return new Map(widths.map((channels) => [channels, kmeansKernels(kernels, channels)]));
 }
 
-/** The random numbers of one group, whatever else is learned. */
+/** The random numbers of one group. They do not depend on what else is learned. */
 function groupRandom(seed: number, { samples, scheme }: Task, group: number): Random {
   return seededRandom(seed, samples.layer, samples.side, scheme, group);
 }
@@ -220,7 +229,7 @@ async function onGpu(
   report: (task: Task, done: number) => void,
 ): Promise<Codebook[]> {
   const pipelines = new Map<number, Promise<KmeansPipelines>>();
-  // The first failure stops the other sides too, before their buffers are given up.
+  // The first failure stops the other sides too, before their buffers are destroyed.
   const failure = new AbortController();
   const pace = new Pace(
     signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal]),
@@ -279,7 +288,8 @@ async function onGpu(
   const largest = Math.max(1, ...sides.flat().map(({ samples }) => samples.values.length * 4));
   const workers = Math.max(1, Math.min(CONCURRENT_SIDES, Math.floor(CONCURRENT_BYTES / largest)));
   const ends = await Promise.allSettled(Array.from({ length: workers }, worker));
-  // A worker that was stopped throws the first failure's reason, so any of them says what went wrong.
+  // A worker that was stopped throws the first failure's reason, so any of them says what went
+  // wrong.
   for (const end of ends) if (end.status === "rejected") throw end.reason;
   return codebooks.flat();
 }

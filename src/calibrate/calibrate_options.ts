@@ -17,36 +17,44 @@ import type { CalibrationSamples } from "./samples.ts";
 export interface CalibrationProgress {
   /** The part that is done, 0 to 1, weighted by cost. */
   readonly fraction: number;
-  /** Seconds the rest will take at this pace, or undefined before anything is known. */
+  /** Estimated seconds until the end, or undefined before there is an estimate. */
   readonly secondsLeft: number | undefined;
 }
 
-/** What {@linkcode calibrate} works on. */
+/** Options of {@linkcode calibrate}. */
 export interface CalibrationOptions {
   /** Samples, one entry per layer and side. */
   readonly samples: readonly CalibrationSamples[];
   /**
-   * Which schemes to learn codebooks for: lists that all layers get, or a policy, of which each layer gets its
-   * own. Schemes that need none, such as `f16`, are passed over.
+   * The schemes to learn codebooks for: lists for all layers, or a policy with the schemes of each.
+   * Schemes that need no codebook, such as `f16`, are skipped.
    */
   readonly schemes: Readonly<Record<Side, readonly SchemeId[]>> | Policy;
-  /** The space the keys' samples are in. */
+  /** The space of the keys' samples. */
   readonly keySpace: KeySpace;
-  /** The model the samples come from; one with value rotations folded in has a digest of its own. */
+  /**
+   * The model the samples come from; one with value rotations folded in has a digest of its own.
+   */
   readonly model: ModelFingerprint;
-  /** What becomes {@linkcode CodebookSet.valueRotations}: the samples are of a model with them folded in. */
+  /**
+   * Value rotations that are folded into the model the samples come from. They become
+   * {@linkcode CodebookSet.valueRotations}.
+   */
   readonly valueRotations?: readonly ValueRotation[] | undefined;
-  /** Reproduces the run. */
+  /** The same seed returns the same codebooks. */
   readonly seed: number;
-  /** What the samples were taken from, for people. */
+  /** What the samples were taken from, for display. */
   readonly source?: string;
-  /** Where to calibrate. On the CPU where absent, which is slow: minutes for a small model. */
+  /** The device to calibrate on. Defaults to the CPU, which is slow: minutes for a small model. */
   readonly device?: GPUDevice;
-  /** Needed with `device`: the kernels of k-means, from `@couplet/kv/kernels/kmeans`, and any others. */
+  /**
+   * Needed with `device`: the kernels of k-means, from `@couplet/kv/kernels/kmeans`, and any
+   * others.
+   */
   readonly kernels?: readonly KernelInfo[];
-  /** Lloyd iterations of a group, at most; 30 where absent. */
+  /** Most Lloyd iterations of a group. Defaults to 30. */
   readonly iterations?: number;
-  /** Told often how far the run has come. */
+  /** Called regularly with the progress. */
   readonly onProgress?: (progress: CalibrationProgress) => void;
   /** Aborts the run, which then throws the signal's reason. */
   readonly signal?: AbortSignal;

@@ -11,11 +11,11 @@ import { CODEBOOKS } from "../codebooks/find.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
 
-/** How {@linkcode checkDrift} compares. */
+/** Options of {@linkcode checkDrift}. */
 export interface DriftOptions {
-  /** Check the codebooks that this policy uses, and no others of the set. */
+  /** Checks only the codebooks that this policy uses. Defaults to all of the set. */
   readonly policy?: Policy;
-  /** How many times the calibration's error still fits; 1.3 where absent. */
+  /** Largest ratio to the calibration's error that does not count as drift. Defaults to 1.3. */
   readonly threshold?: number;
 }
 
@@ -35,7 +35,10 @@ export interface HeadDrift {
   readonly scheme: SchemeId;
   /** KV head, from 0. */
   readonly head: number;
-  /** Mean squared error over variance of the live vectors: the share of them that is lost. */
+  /**
+   * Mean squared error of the live vectors over their variance: the share of the variance that is
+   * lost.
+   */
   readonly error: number;
   /** The same of the vectors that the codebook was learned on. */
   readonly calibrationError: number;
@@ -45,7 +48,10 @@ export interface HeadDrift {
 
 /** What {@linkcode checkDrift} found. */
 export interface DriftReport {
-  /** The ratio above which a head has drifted, where it also loses a hundredth of the variance more. */
+  /**
+   * The ratio above which a head has drifted, if it also loses at least 1 % of the variance more
+   * than at calibration.
+   */
   readonly threshold: number;
   /** Tokens compared, of the samples that had the fewest. */
   readonly tokens: number;
@@ -57,28 +63,32 @@ export interface DriftReport {
   describe(): string;
 }
 
-/** Times the calibration's error: other text of the same kind stays below, another space does not. */
+/**
+ * Ratio to the calibration's error: other text of the same kind stays below it, another space
+ * exceeds it.
+ */
 const DEFAULT_THRESHOLD = 1.3;
 
 /**
- * A share of the variance that may be lost beyond the calibration's, whatever the ratio: large codebooks lose so
- * little of what they were learned on that a multiple of it is little, too.
+ * A share of the variance that may be lost beyond the calibration's, at any ratio: large codebooks
+ * lose so little of their own samples that a multiple of it is still small.
  */
 const NEGLIGIBLE = 0.01;
 
-/** Fewer tokens, which may all be of one phrase, say little about a codebook. */
+/** Fewer tokens may all belong to one phrase, and say little about a codebook. */
 const FEWEST_TOKENS = 256;
 
 /** Heads that a report names. */
 const NAMED = 8;
 
 /**
- * Compares live keys and values with what codebooks were learned on: how much of them the codes lose now, and
- * how much they lost then. A codebook that no longer fits is the sign of another model, another space (a
- * rotation, a scale, another order of channels) or text of another kind.
+ * Compares live keys and values with those that codebooks were learned on: how much the codes lose
+ * now, and how much they lost then. A codebook that no longer fits indicates another model, another
+ * space (a rotation, a scale, another order of channels) or text of another kind.
  *
- * What is compared is the mean squared error over the vectors' variance, so that vectors which all shrink or
- * grow count as drift, too. With 512 tokens of several texts, vectors like the calibration's give ratios of 0.9 to 1.25.
+ * It compares the mean squared error over the vectors' variance, so that vectors which all shrink
+ * or grow count as drift, too. With 512 tokens of several texts, vectors like the calibration's
+ * have ratios of 0.9 to 1.25.
  *
  * @example Guard a cache
  * ```ts
@@ -99,11 +109,13 @@ const NAMED = 8;
  * if (report.drifted.length > 0) console.warn(report.describe());
  * ```
  *
- * @param set The codebooks; they must know their fit, as those of `calibrate` do.
- * @param samples Live keys and values, as for `calibrate` and in the same space; weights and scales do not count.
- * @throws {CoupletError} `codebook` where the set has no codebook for a layer and side of the samples, or one
- * that is of another shape or does not know its fit; `samples` where a value is not finite or there are fewer
- * than 256 tokens; `shape` where values do not divide into tokens; `usage` for a threshold below 1.
+ * @param set The codebooks. They must have a `fit`, as those of `calibrate` do.
+ * @param samples Live keys and values, as for `calibrate` and in the same space; weights and scales
+ * are ignored.
+ * @throws {CoupletError} `codebook` where the set has no codebook for a layer and side of the
+ * samples, or one that is of another shape or has no fit; `samples` where a value is not finite or
+ * there are fewer than 256 tokens; `shape` where values do not divide into tokens; `usage` for a
+ * threshold below 1.
  */
 export function checkDrift(
   set: CodebookSet,
@@ -203,7 +215,9 @@ function compare(
   });
 }
 
-/** The share of a head's variance that its codes lose; all or nothing where the head does not vary. */
+/**
+ * The share of a head's variance that its codes lose; all or nothing where the head does not vary.
+ */
 function lostShare({ errors, variances }: CodebookFit, head: number): number {
   const error = errors[head]!;
   const variance = variances[head]!;

@@ -1,8 +1,8 @@
-/** Floating-point tensors of files that other programs wrote. */
+/** Floating-point tensors in files of other programs. */
 import { fromFloat16Array } from "../base/float16.ts";
 import type { SafetensorsTensor } from "../base/safetensors.ts";
 
-/** A tensor's elements in f32, or undefined where its dtype is none of F32, F64, BF16 and F16. */
+/** A tensor's elements in f32, or undefined where its dtype is not F32, F64, BF16 or F16. */
 export function floatElements(
   { dtype, data }: SafetensorsTensor,
 ): Float32Array<ArrayBuffer> | undefined {

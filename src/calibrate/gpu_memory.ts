@@ -1,4 +1,4 @@
-/** Buffers of a calibration: allocated with their failure noticed, and read back. */
+/** Buffers of a calibration: allocation with its failures reported, and reading back. */
 import { CoupletError } from "../base/errors.ts";
 
 /**
@@ -79,7 +79,7 @@ function tooLarge(why: string): CoupletError {
   });
 }
 
-/** What a call that the device did not answer becomes. */
+/** The error of a call that the device did not answer. */
 export function deviceFailure(cause: unknown): CoupletError {
   return new CoupletError("device", {
     what: "Cannot calibrate on the device",

@@ -1,4 +1,7 @@
-/** Weighted k-means on the CPU in float64: the reference of the WebGPU path, and the path without a device. */
+/**
+ * Weighted k-means on the CPU in float64: the reference of the WebGPU path, and the path without a
+ * device.
+ */
 import { CoupletError } from "../base/errors.ts";
 import { type KmeansPoints, startCentroids } from "./kmeans_start.ts";
 import {
@@ -16,30 +19,32 @@ export interface KmeansInput {
   readonly points: ArrayLike<number>;
   /** Channels of a point. */
   readonly channels: number;
-  /** `[count]`, finite, none negative, at least as many positive as centroids; ones where absent. */
+  /**
+   * `[count]`, finite, none negative, at least as many positive as centroids. Defaults to ones.
+   */
   readonly weights?: ArrayLike<number> | undefined;
   /** `[channels]`, positive: distances are taken between `x * scale` and `centroid * scale`. */
   readonly scale?: ArrayLike<number> | undefined;
 }
 
-/** What {@linkcode kmeans} works on. */
+/** Options of {@linkcode kmeans}. */
 export interface KmeansOptions extends KmeansInput {
   /** Centroids to find. */
   readonly centroids: number;
-  /** Draws the start. */
+  /** Random numbers for the start. */
   readonly random: Random;
-  /** Lloyd iterations, at most. */
+  /** Most Lloyd iterations. */
   readonly iterations?: number;
   /** Relative decrease of the error below which the run stops. */
   readonly tolerance?: number;
 }
 
 /**
- * Weighted k-means: k-means++ start, Lloyd iterations, empty clusters moved to the points of largest
- * weighted error.
+ * Weighted k-means: k-means++ start, Lloyd iterations, empty clusters moved to the points of
+ * largest weighted error.
  *
- * @throws {CoupletError} `samples` where there are fewer points of positive weight than centroids, and
- * `shape` where the points do not divide into channels.
+ * @throws {CoupletError} `samples` where there are fewer points of positive weight than centroids,
+ * and `shape` where the points do not divide into channels.
  */
 export function kmeans(options: KmeansOptions): KmeansResult {
   const steps = kmeansSteps(options);
@@ -79,7 +84,10 @@ export function* kmeansSteps(options: KmeansOptions): Generator<void, KmeansResu
   };
 }
 
-/** Points in the space of their distances, and weights relative to the largest, for `centroids` centroids. */
+/**
+ * Points in the space of their distances, and weights relative to the largest, for `centroids`
+ * centroids.
+ */
 export function scaledPoints(
   { points, channels, weights, scale }: KmeansInput,
   centroids: number,
@@ -137,7 +145,9 @@ export function energy({ points, channels, weights }: KmeansPoints): number {
   return total;
 }
 
-/** Writes the code of each point's nearest centroid, ties to the lowest; gives the weighted error. */
+/**
+ * Writes the code of each point's nearest centroid, ties to the lowest. Returns the weighted error.
+ */
 function assign(
   points: Float64Array,
   weights: Float64Array,
@@ -167,7 +177,7 @@ function assign(
   return error;
 }
 
-/** Moves each centroid to the weighted mean of its points; gives the clusters without weight. */
+/** Moves each centroid to the weighted mean of its points. Returns the clusters without weight. */
 function update(
   points: Float64Array,
   weights: Float64Array,
@@ -199,8 +209,8 @@ function update(
 }
 
 /**
- * Moves empty clusters to different points, those of largest weighted error from the (moved) centroid of
- * their own cluster; gives how many were moved.
+ * Moves empty clusters to different points, those of largest weighted error from the (moved)
+ * centroid of their own cluster. Returns how many were moved.
  */
 export function moveClusters(
   empty: readonly number[],
@@ -228,8 +238,8 @@ export function moveClusters(
 }
 
 /**
- * Up to `most` points of largest error, largest first, ties to the lowest index; none without error, and
- * none that equals another, as tokens that repeat do.
+ * Up to `most` points of largest error, largest first, ties to the lowest index. Points without
+ * error, and points equal to one already listed (repeated tokens), are left out.
  */
 function largestErrors(
   points: Float64Array,

@@ -1,6 +1,7 @@
 /**
- * Weighted k-means on WebGPU. Assignment and update are generated kernels; the start, and the moving of
- * empty clusters, are the CPU reference's own. One run clusters all groups of one layer and side.
+ * Weighted k-means on WebGPU. Assignment and update are generated kernels; the start, and the
+ * moving of empty clusters, are the CPU reference's own. One run clusters all groups of one layer
+ * and side.
  */
 import { CoupletError } from "../base/errors.ts";
 import { WORKGROUP_SIZE } from "../kernels/constants.ts";
@@ -30,7 +31,7 @@ import { groupInput, groupScale } from "./samples.ts";
 /** Bytes of one entry of the batch uniform: the offset alignment of every device. */
 const BATCH_BYTES = 256;
 
-/** Bytes that the update's partial sums may take. */
+/** Most bytes of the update's partial sums. */
 const MAX_SUM_BYTES = 33_554_432;
 
 /** Multiply-adds of one submission: a fraction of a second on a software adapter. */
@@ -51,19 +52,19 @@ export interface KmeansPipelines {
   readonly update: KmeansPipeline;
 }
 
-/** What a run needs besides the samples. */
+/** Options of a run, besides the samples. */
 export interface KmeansGpuOptions {
   /** The scheme whose centroids are wanted. */
   readonly scheme: SchemeId;
   /** The source of random numbers for one group's start. */
   readonly random: (group: number) => Random;
-  /** Lloyd iterations, at most. */
+  /** Most Lloyd iterations. */
   readonly iterations: number;
   /** Relative decrease of a group's error below which it stops. */
   readonly tolerance: number;
-  /** Gives way and notices an abort. */
+  /** Yields to other work, and throws on an abort. */
   readonly pace: Pace;
-  /** Told the part of the run that is done, 0 to 1. */
+  /** Called with the part of the run that is done, 0 to 1. */
   readonly onProgress: (done: number) => void;
 }
 
@@ -76,7 +77,7 @@ interface RunSizes {
   readonly groupRows: number;
   /** f32s of a centroid. */
   readonly rowLength: number;
-  /** Centroids that one binding of the table holds. */
+  /** Centroids that one binding of the centroid table holds. */
   readonly tableRows: number;
   /** Bytes of one group's partial sums. */
   readonly sumBytes: number;
@@ -84,7 +85,7 @@ interface RunSizes {
   readonly updateGroups: number;
 }
 
-/** The buffers of one run, by the kernels' names of them. */
+/** The buffers of one run, by their names in the kernels. */
 type RunBuffers = Readonly<
   Record<
     "centroids" | "weights" | "codes" | "scores" | "partial_sums" | "group_results" | "batch",
@@ -92,7 +93,7 @@ type RunBuffers = Readonly<
   >
 >;
 
-/** One run, as its steps share it. */
+/** The state of one run. */
 interface Run {
   readonly device: GPUDevice;
   readonly side: KmeansSide;
@@ -185,13 +186,13 @@ async function createPipeline(
 /**
  * Clusters every group of a side; one result per group.
  *
- * Equal to the CPU's {@linkcode kmeans} but for f32 arithmetic: a sample within rounding of two centroids
- * may go to the other one, from where runs may part. The tests hold the errors to 0.2 % of each other (they
- * differ by less than one part in a million as a rule), and centroids of separated clusters to a millionth
- * of their range.
+ * Equal to the CPU's {@linkcode kmeans} except for f32 arithmetic: a sample within rounding of two
+ * centroids may go to the other one, and the runs may differ from there on. The tests require
+ * errors within 0.2 % of each other (the usual difference is below one part in a million), and
+ * centroids of separated clusters to a millionth of their range.
  *
- * @throws {CoupletError} `limits` where the device's buffers are too small, `device` where it is lost, and
- * `samples` where a group has fewer samples of positive weight than centroids.
+ * @throws {CoupletError} `limits` where the device's buffers are too small, `device` where it is
+ * lost, and `samples` where a group has fewer samples of positive weight than centroids.
  */
 export async function kmeansOnGpu(
   device: GPUDevice,
@@ -381,7 +382,7 @@ function updateDispatches(
   }));
 }
 
-/** Runs dispatches in order, in submissions short enough to be aborted between. */
+/** Runs dispatches in order, in submissions short enough for an abort between them. */
 async function submit(run: Run, dispatches: readonly Dispatch[]): Promise<void> {
   const { device, buffers, options } = run;
   const stride = BATCH_BYTES / 4;
@@ -408,7 +409,7 @@ async function submit(run: Run, dispatches: readonly Dispatch[]): Promise<void> 
   }
 }
 
-/** Notes what the iteration did to every group that is not done, and moves empty clusters. */
+/** Records the iteration's result for every group that is not done, and moves empty clusters. */
 async function judge(run: Run): Promise<void> {
   const { device, sizes, buffers } = run;
   const bytes = await readBuffer(device, buffers.group_results, sizes.groups * 8);
@@ -422,7 +423,7 @@ async function judge(run: Run): Promise<void> {
   }
 }
 
-/** Moves one group's empty clusters; gives how many were moved. */
+/** Moves one group's empty clusters. Returns how many were moved. */
 async function moveEmpty(run: Run, group: number): Promise<number> {
   const { device, side, sizes, buffers } = run;
   const { channels, clusters, groupRows, rowLength } = sizes;

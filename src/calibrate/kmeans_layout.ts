@@ -1,4 +1,4 @@
-/** How the k-means kernels lay out their data: what the generator and the host must agree on. */
+/** How the k-means kernels lay out their data, for both the generator and the host. */
 import { WORKGROUP_SIZE } from "../kernels/constants.ts";
 
 /** Bytes of a centroid table's uniform binding, which every WebGPU device offers. */
@@ -9,12 +9,17 @@ export function kmeansRowVectors(channels: number): number {
   return Math.ceil((channels + 1) / 4);
 }
 
-/** Centroids one table binding holds. A power of two, so that tables divide evenly into turns. */
+/**
+ * Centroids that one binding of the centroid table holds. A power of two, so that codebooks divide
+ * evenly into bindings.
+ */
 export function kmeansTableRows(channels: number): number {
   return 2 ** Math.floor(Math.log2(KMEANS_TABLE_BYTES / (16 * kmeansRowVectors(channels))));
 }
 
-/** Quads (four samples) of one invocation: as many as keep a lane's samples within 128 registers. */
+/**
+ * Quads (four samples) of one invocation: as many as keep a lane's samples within 128 registers.
+ */
 export function kmeansQuads(channels: number): number {
   return Math.min(4, 32 / channels);
 }
@@ -24,15 +29,21 @@ export function kmeansTileSamples(channels: number): number {
   return 4 * kmeansQuads(channels) * WORKGROUP_SIZE;
 }
 
-/** Parts of the samples that the update sums side by side. */
+/** Parts of the samples that the update sums in parallel. */
 export function kmeansSlices(channels: number): number {
   return Math.floor(WORKGROUP_SIZE / (channels + 1));
 }
 
-/** Multiply-adds that take as long as one term of the update, which scatters: measured on a software adapter. */
+/**
+ * Multiply-adds that take as long as one term of the update, which scatters: measured on a software
+ * adapter.
+ */
 const UPDATE_COST = 140;
 
-/** Multiply-adds of an assignment to `centroids` centroids, per value of the samples: comparing takes about two. */
+/**
+ * Multiply-adds of an assignment to `centroids` centroids, per value of the samples: comparing
+ * takes about two.
+ */
 export function kmeansAssignCost(channels: number, centroids: number): number {
   return (centroids * (channels + 2)) / channels;
 }

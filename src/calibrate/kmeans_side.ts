@@ -7,15 +7,16 @@ function sampleAlignment(): number {
   return Math.max(...[1, 2, 4, 8, 16].map(kmeansTileSamples));
 }
 
-/** One layer and side's samples on the device, whatever the scheme. */
+/** One layer and side's samples on the device, for any scheme. */
 export interface KmeansSide {
-  /** The samples as they were given. */
+  /** The samples as given. */
   readonly samples: CalibrationSamples;
   /** Samples of a plane, padding included. */
   readonly padded: number;
   /**
-   * `[channels of all heads][padded]`: one row of samples per channel, `(value * scale - mean) / unit`.
-   * Centred, so that the kernels' arithmetic does not cancel, and near one, so that it does not overflow.
+   * `[channels of all heads][padded]`: one row of samples per channel, `(value * scale - mean) /
+   * unit`. Centred, so that the kernels' arithmetic does not cancel, and near one, so that it does
+   * not overflow.
    */
   readonly planes: Float32Array<ArrayBuffer>;
   /** `[channels of all heads]`. */

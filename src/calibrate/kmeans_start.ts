@@ -1,7 +1,7 @@
 /** The k-means++ start (Arthur and Vassilvitskii, SODA 2007), on weighted points. */
 import type { Random } from "../base/random.ts";
 
-/** Points that a start looks at, at least. */
+/** Fewest points that a start looks at. */
 const MIN_POINTS = 1024;
 
 /** Points that a start looks at per centroid. */
@@ -18,9 +18,9 @@ export interface KmeansPoints {
 }
 
 /**
- * `centroids` points to start from: the first drawn by weight, each further one by weight times squared
- * distance to the nearest one so far. On many points it draws from a random part of them, which keeps
- * the start cheaper than a few Lloyd iterations and changes the result little.
+ * `centroids` points to start from: the first drawn by weight, each further one by weight times
+ * squared distance to the nearest one so far. On many points it draws from a random part of them,
+ * which keeps the start cheaper than a few Lloyd iterations and changes the result little.
  *
  * @returns `[centroids][channels]`.
  */

@@ -1,11 +1,13 @@
-/** What the CPU's and the GPU's Lloyd iterations have in common: when they stop, and what they give. */
-/** Lloyd iterations, at most, where the caller does not say. */
+/**
+ * What the CPU's and the GPU's Lloyd iterations share: when they stop, and their result.
+ */
+/** The default of the most Lloyd iterations. */
 export const DEFAULT_ITERATIONS = 30;
 
 /**
- * The part of its error by which an iteration must lower it for a group to go on. Many centroids settle
- * one by one, so that with them waiting longer gains little: 0.3 % of the error at 256 centroids, in half
- * again as many iterations.
+ * The relative decrease of its error that an iteration must reach for a group to continue. Many
+ * centroids settle one by one, so further iterations gain little: 0.3 % of the error at 256
+ * centroids, for half again as many iterations.
  */
 export function defaultTolerance(centroids: number): number {
   return centroids <= 64 ? 1e-3 : 3e-3;
@@ -14,7 +16,7 @@ export function defaultTolerance(centroids: number): number {
 /** An error below this part of the points' energy is rounding, not distance. */
 const ROUNDING = 1e-11;
 
-/** What a run of k-means gives. */
+/** The result of a run of k-means. */
 export interface KmeansResult {
   /** `[centroids][channels]`, in the points' own space. */
   readonly centroids: Float64Array<ArrayBuffer>;
@@ -46,7 +48,7 @@ export class LloydProgress {
   /**
    * @param energy Sum of weight times squared distance of the points from their mean.
    * @param iterations Most iterations.
-   * @param tolerance The least relative decrease of the error that goes on.
+   * @param tolerance The least relative decrease of the error for which it continues.
    */
   constructor(energy: number, iterations: number, tolerance: number) {
     this.#negligible = ROUNDING * energy;
@@ -60,7 +62,7 @@ export class LloydProgress {
   }
 
   /**
-   * Takes note of an iteration.
+   * Records an iteration.
    *
    * @param error The error of its assignment.
    * @param moved Empty clusters it moved.
@@ -75,7 +77,7 @@ export class LloydProgress {
   }
 }
 
-/** The centroids out of the scaled space. */
+/** The centroids, back from the scaled space. */
 export function unscaledCentroids(
   centroids: Float64Array,
   channels: number,

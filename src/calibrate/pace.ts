@@ -1,9 +1,9 @@
-/** Lets long work on the CPU be aborted and leaves time to everything else. */
+/** Lets long work on the CPU be aborted, and yields to other work. */
 
 /** Milliseconds of work between two pauses. */
 const STRETCH = 30;
 
-/** Pauses long work now and then. */
+/** Pauses long work at intervals. */
 export class Pace {
   readonly #signal: AbortSignal | undefined;
   #last = performance.now();
@@ -13,7 +13,10 @@ export class Pace {
     this.#signal = signal;
   }
 
-  /** To be called often: gives way where it is time to, and throws the signal's reason where it was aborted. */
+  /**
+   * Call it often: it yields to other work when it is time, and throws the signal's reason after an
+   * abort.
+   */
   async pause(): Promise<void> {
     if (performance.now() - this.#last > STRETCH) {
       await new Promise((resolve) => setTimeout(resolve, 0));

@@ -1,15 +1,15 @@
-/** Sweeps over all pairs of axes, at most; convergence is quadratic, and takes 6 to 10. */
+/** Most sweeps over all pairs of axes. Convergence is quadratic, and takes 6 to 10. */
 const MOST_SWEEPS = 60;
 
 /** Off-diagonal energy below which a matrix counts as diagonal, as a part of all of its energy. */
 const DIAGONAL = 1e-26;
 
 /**
- * Eigenvectors of a symmetric matrix, by cyclic Jacobi rotations in float64 (Golub and Van Loan, _Matrix
- * Computations_ §8.5), by falling eigenvalue. Each vector's largest component is positive, so that equal
- * matrices give equal vectors.
+ * Eigenvectors of a symmetric matrix, by cyclic Jacobi rotations in float64 (Golub and Van Loan,
+ * _Matrix Computations_ §8.5), by falling eigenvalue. Each vector's largest component is positive,
+ * so that equal matrices give equal vectors.
  *
- * @param symmetric `[size][size]`, finite; kept as it is.
+ * @param symmetric `[size][size]`, finite; not changed.
  * @returns `[size][size]`: one eigenvector a row, of length one.
  */
 export function principalAxes(
@@ -41,7 +41,7 @@ export function principalAxes(
   return sorted;
 }
 
-/** Turns axes p and q so that the matrix has no entry there. */
+/** Rotates axes p and q so that the matrix's entry there becomes 0. */
 function eliminate(
   matrix: Float64Array,
   axes: Float64Array,

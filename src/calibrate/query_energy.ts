@@ -1,4 +1,7 @@
-/** Channel scales for keys from the queries that score them (TaSQ, arXiv 2610.03027): no gradient is needed. */
+/**
+ * Channel scales for keys from the queries that score them (TaSQ, arXiv 2610.03027): no gradient is
+ * needed.
+ */
 import type { RopeParameters } from "../model/model.ts";
 import { checkOptions, type Fields, listOf } from "../base/check_options.ts";
 import { NUMBER, NUMBERS } from "../base/data_kinds.ts";
@@ -6,11 +9,11 @@ import { CoupletError } from "../base/errors.ts";
 import { inverseFrequencies } from "../model/rope.ts";
 import { ROPE_FIELDS } from "../model/rope_options.ts";
 
-/** One layer's queries, and what they score. */
+/** One layer's queries, and the shape of its heads. */
 export interface QueryEnergyOptions {
   /**
-   * `[tokens of all sequences][queryHeads][headDim]`: before the rotary embedding where `rope` is given, as
-   * they score keys where it is not.
+   * `[tokens of all sequences][queryHeads][headDim]`: before the rotary embedding where `rope` is
+   * given, else as they score keys.
    */
   readonly queries: ArrayLike<number>;
   /** Query heads of the layer, a multiple of its KV heads. */
@@ -19,7 +22,7 @@ export interface QueryEnergyOptions {
   readonly keyValueHeads: number;
   /** Channels per head. */
   readonly headDim: number;
-  /** Tokens of each sequence, one after the other; all tokens are of one sequence where absent. */
+  /** Tokens of each sequence, one after the other. Defaults to one sequence of all tokens. */
   readonly lengths?: readonly number[];
   /** The rotary embedding, where keys are coded before it. */
   readonly rope?: RopeParameters;
@@ -37,21 +40,25 @@ export function queryFields(): Fields<QueryEnergyOptions> {
   };
 }
 
-/** A channel counts for at least this part of its head's root mean square: no query may ever use it here. */
+/**
+ * A channel's scale is at least this part of its head's root mean square, even if no sampled query
+ * uses it.
+ */
 const LEAST_SCALE = 1e-3;
 
 /**
- * The scale of keys that makes squared errors count as much as the scores they spoil: `w` with `w^2` the
- * diagonal of `M = E[R_p^T q_t q_t^T R_p]` over all pairs of a key at p and a query at t >= p, `R_p` the
- * rotation of position p and `q_t` the rotated queries of all heads that share the KV head; relative to the
- * head's mean. What becomes {@linkcode CalibrationSamples.scale}.
+ * The scale of keys that makes squared errors count as much as the scores they spoil: `w` with
+ * `w^2` the diagonal of `M = E[R_p^T q_t q_t^T R_p]` over all pairs of a key at p and a query at t
+ * >= p, `R_p` the rotary embedding of position p and `q_t` the queries, after theirs, of all heads
+ * that share the KV head; relative to the head's mean. Use it as
+ * {@linkcode CalibrationSamples.scale}.
  *
- * The expectation has a closed form in the sums of `q_t q_t^T` from a position on, so that its cost grows
- * with the tokens and not with their square.
+ * The expectation has a closed form in the sums of `q_t q_t^T` from a position on, so its cost is
+ * linear in the tokens.
  *
  * @returns `[keyValueHeads][headDim]`, positive, with a mean square of about one in each head.
- * @throws {CoupletError} `shape` where the queries do not divide into heads and sequences; `samples` where
- * they are not finite or are all zero.
+ * @throws {CoupletError} `shape` where the queries do not divide into heads and sequences;
+ * `samples` where they are not finite or are all zero.
  */
 export function queryScale(options: QueryEnergyOptions): Float32Array<ArrayBuffer> {
   checkOptions("shape", WHAT, queryFields(), options);
@@ -84,7 +91,7 @@ function relativeScale(energy: Float64Array, headDim: number): Float32Array<Arra
   for (let start = 0; start < energy.length; start += headDim) {
     const head = energy.subarray(start, start + headDim);
     const mean = head.reduce((sum, one) => sum + one, 0) / headDim;
-    // A head that nothing asks has no channel that matters more.
+    // All channels of a head whose queries are 0 count alike.
     head.forEach((one, i) => {
       scale[start + i] = mean > 0 ? Math.max(LEAST_SCALE, Math.sqrt(one / mean)) : 1;
     });
@@ -92,7 +99,7 @@ function relativeScale(energy: Float64Array, headDim: number): Float32Array<Arra
   return scale;
 }
 
-/** Two channels that turn together. */
+/** Two channels that the rotary embedding rotates together. */
 interface Pair {
   readonly first: number;
   readonly second: number;
@@ -109,7 +116,7 @@ function rotatedPairs(rope: RopeParameters, headDim: number): Pair[] {
   }));
 }
 
-/** Adds what one query head of one sequence asks of keys, from the last position to the first. */
+/** Adds the energy of one query head of one sequence, from the last position to the first. */
 function addEnergy(
   { queries, queryHeads, headDim }: QueryEnergyOptions,
   pairs: readonly Pair[],
@@ -130,7 +137,7 @@ function addEnergy(
       energy[channel]! += (t + 1) * queries[start + t * stride + channel]! ** 2;
     }
   }
-  // An offset of all positions turns queries and keys alike.
+  // An offset of all positions rotates queries and keys alike.
   for (const { first: a, second: b, frequency } of pairs) {
     let squaresA = 0;
     let squaresB = 0;
@@ -145,7 +152,7 @@ function addEnergy(
       squaresA += turnedA * turnedA;
       squaresB += turnedB * turnedB;
       products += turnedA * turnedB;
-      // Squares of the sums turned back by the key's own rotation.
+      // Squares of the sums, rotated back by the key's own rotation.
       const mixed = 2 * cosine * sine * products;
       energy[a]! += cosine * cosine * squaresA + sine * sine * squaresB + mixed;
       energy[b]! += cosine * cosine * squaresB + sine * sine * squaresA - mixed;
@@ -153,7 +160,7 @@ function addEnergy(
   }
 }
 
-/** Checks the queries; gives the sequences' lengths. */
+/** Checks the queries. Returns the sequences' lengths. */
 function checkQueries(
   { queries, queryHeads, keyValueHeads, headDim, lengths, rope }: QueryEnergyOptions,
 ): readonly number[] {

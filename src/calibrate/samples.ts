@@ -5,7 +5,7 @@ import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
 import type { KmeansInput } from "./kmeans.ts";
 
-/** Vectors of one layer and one side, as the cache will be given them. */
+/** Vectors of one layer and side, in the form the cache will be given them. */
 export interface CalibrationSamples {
   /** Layer index, from 0. */
   readonly layer: number;
@@ -15,21 +15,27 @@ export interface CalibrationSamples {
   readonly keyValueHeads: number;
   /** Channels per head. */
   readonly headDim: number;
-  /** `[tokens][keyValueHeads][headDim]`, in the model's own units: keys in the space they will be coded in. */
+  /**
+   * `[tokens][keyValueHeads][headDim]`, in the model's own units: keys in the space they will be
+   * coded in.
+   */
   readonly values: Float32Array;
   /**
-   * How much each squared error counts, none negative; the unit does not matter. By length one of
+   * The weight of each squared error. None is negative, and the unit does not matter. Its length
+   * decides between
    *
-   * - `[tokens][keyValueHeads][headDim]`, summed over each group's channels: squared gradients of the loss
-   *   with respect to `values`, the diagonal Fisher information of Coupled Quantization (arXiv 2405.03917 §3.2)
-   * - `[tokens][keyValueHeads][headDim / channels]`: one weight per group, for schemes of that width
+   * - `[tokens][keyValueHeads][headDim]`, summed over each group's channels: squared gradients of
+   *   the loss with respect to `values`, the diagonal Fisher information of Coupled Quantization
+   *   (arXiv 2405.03917 §3.2)
+   * - `[tokens][keyValueHeads][headDim / channels]`: one weight per group, for schemes of that
+   *   width
    * - `[tokens][keyValueHeads]`: one weight per vector
    *
-   * Weights per channel are of the values' own space: with a scale, a squared error of the scaled space counts
-   * `weight / scale^2`. Weights per group or vector count as they are, after the scale.
+   * Weights per channel refer to the values' own space: with a scale, a squared error of the scaled
+   * space counts `weight / scale^2`. Weights per group or vector apply after the scale.
    */
   readonly weights?: Float32Array;
-  /** `[keyValueHeads][headDim]`, positive: what becomes {@linkcode Codebook.scale}. */
+  /** `[keyValueHeads][headDim]`, positive. It becomes {@linkcode Codebook.scale}. */
   readonly scale?: Float32Array<ArrayBuffer>;
 }
 
@@ -44,9 +50,9 @@ export function tokensOf({ values, keyValueHeads, headDim }: CalibrationSamples)
 /**
  * Checks samples against every scheme they will serve.
  *
- * @throws {CoupletError} `shape` where sizes do not divide or match; `samples` where a value is not finite
- * or exceeds binary16, a weight is negative or not finite, all weights are zero, or there are fewer
- * samples than centroids.
+ * @throws {CoupletError} `shape` where sizes do not divide or match; `samples` where a value is not
+ * finite or exceeds binary16, a weight is negative or not finite, all weights are zero, or there
+ * are fewer samples than centroids.
  */
 export function checkSamples(samples: CalibrationSamples, schemes: readonly SchemeId[]): void {
   const { layer, side, keyValueHeads, headDim, values, weights, scale } = samples;
@@ -139,7 +145,10 @@ function checkWeights(samples: CalibrationSamples, weights: Float32Array, what: 
   }
 }
 
-/** Checks that every group has as many samples that count as the scheme has centroids. */
+/**
+ * Checks that every group has at least as many samples of positive weight as the scheme has
+ * centroids.
+ */
 function checkWeighted(samples: CalibrationSamples, id: SchemeId, what: string): void {
   const { channels, centroids } = parseScheme(id);
   const groups = samples.headDim / channels;
@@ -158,13 +167,16 @@ function checkWeighted(samples: CalibrationSamples, id: SchemeId, what: string):
   }
 }
 
-/** Channels that share one of the samples' weights, or undefined where their number fits no such shape. */
+/**
+ * Channels that share one of the samples' weights, or undefined where their number fits no allowed
+ * shape.
+ */
 function weightChannels(samples: CalibrationSamples, channels: number): number | undefined {
   const values = samples.values.length;
   return [1, channels, samples.headDim].find((n) => samples.weights!.length * n === values);
 }
 
-/** What one group is clustered from. Groups count through the heads. */
+/** The points one group is clustered from. Groups are counted over all heads. */
 export function groupInput(
   samples: CalibrationSamples,
   channels: number,

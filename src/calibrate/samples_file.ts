@@ -1,5 +1,5 @@
 /**
- * Samples of keys and values from a file that another program wrote, such as activations from PyTorch.
+ * Samples of keys and values from a file of another program, such as activations from PyTorch.
  *
  * A safetensors file with one tensor per layer and side, named `layers.<layer>.keys` or
  * `layers.<layer>.values`, of shape `[tokens, keyValueHeads, headDim]`, F32 or F64, or BF16 or F16.
@@ -22,7 +22,8 @@ const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)$/;
  *
  * @param bytes The whole file.
  * @returns One entry for each layer and side, in order of layers, keys first.
- * @throws {CoupletError} `file` where the bytes are no safetensors file, or hold anything but samples.
+ * @throws {CoupletError} `file` where the bytes are not a safetensors file, or hold anything but
+ * samples.
  */
 export function readSamples(bytes: Uint8Array): readonly CalibrationSamples[] {
   const samples = [...readSafetensors(bytes).tensors].map(([name, tensor]): CalibrationSamples => {
@@ -54,7 +55,8 @@ export function readSamples(bytes: Uint8Array): readonly CalibrationSamples[] {
 }
 
 /**
- * Samples of several files as one: the tokens of each layer and side one after the other, in the files' order.
+ * Samples of several files as one: the tokens of each layer and side one after the other, in the
+ * files' order.
  *
  * @throws {CoupletError} `shape` where files differ in a layer's heads or channels.
  */

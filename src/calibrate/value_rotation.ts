@@ -1,4 +1,7 @@
-/** A rotation of each KV head's values that its projections take in, so that groups of channels weigh alike. */
+/**
+ * A rotation of each KV head's values that is folded into the projections, so that groups of
+ * channels have similar variance.
+ */
 import type { ValueRotation } from "../codebooks/codebook.ts";
 import { checkOptions } from "../base/check_options.ts";
 import { SAMPLE_FIELDS } from "./sample_fields.ts";
@@ -6,25 +9,25 @@ import { CoupletError } from "../base/errors.ts";
 import { principalAxes } from "./principal_axes.ts";
 import { type CalibrationSamples, checkSamples, tokensOf } from "./samples.ts";
 
-/** Widths of groups that the order of axes is made for, each a multiple of the one before. */
+/** Widths of groups that the order of axes serves, each a multiple of the one before. */
 const WIDTHS = [1, 2, 4, 8, 16];
 
 /**
- * The rotation of one layer's values onto their principal axes, dealt out to the groups of channels: of
- * every scheme's groups, each gets one of the strongest axes, one of the next, and so on. All groups have
- * the same bits, and now about the same variance to spend them on (stratified grouping, NOVA-KV, arXiv
- * 2608.04074).
+ * The rotation of one layer's values onto their principal axes, distributed over the groups of
+ * channels: in every scheme, each group gets one of the strongest axes, one of the next, and so on.
+ * All groups have the same bits, and now about the same variance (stratified grouping, NOVA-KV,
+ * arXiv 2608.04074).
  *
- * The host folds it into its weights, and nothing else changes: for each KV head with rotation `R`, rows
- * `W_v' = R W_v` and bias `b_v' = R b_v` of its value projection, and columns `W_o' = W_o R^T` of the
- * output projection, for each query head that reads it. Attention mixes values by weights that do not
- * depend on them, so the model computes the same. The samples and gradients that codebooks are learned
- * from must then be those of the folded model.
+ * The host folds it into its weights. Nothing else changes: for each KV head with rotation `R`,
+ * rows `W_v' = R W_v` and bias `b_v' = R b_v` of its value projection, and columns `W_o' = W_o R^T`
+ * of the output projection, for each query head that reads it. Attention mixes values by weights
+ * that do not depend on them, so the model computes the same. The samples and gradients that
+ * codebooks are learned from must then be those of the folded model.
  *
- * @param samples Values of the model as it was, without weights or scale.
- * @throws {CoupletError} `usage` where the samples are keys, or have a scale or weights, which are of single
- * channels; `samples` where a value is not finite or there are fewer tokens than channels; `shape` where
- * values do not divide into tokens.
+ * @param samples Values of the original model, without weights or scale.
+ * @throws {CoupletError} `usage` where the samples are keys, or have a scale or weights, which are
+ * of single channels; `samples` where a value is not finite or there are fewer tokens than
+ * channels; `shape` where values do not divide into tokens.
  */
 export function valueRotation(samples: CalibrationSamples): ValueRotation {
   checkOptions("usage", "Cannot find a rotation of values", SAMPLE_FIELDS, samples);
@@ -68,8 +71,9 @@ export function valueRotation(samples: CalibrationSamples): ValueRotation {
 }
 
 /**
- * Ranks in an order in which every width's groups hold ranks as far apart as can be: with `groups` groups,
- * those of rank r, r + groups, r + 2 groups and so on. One order serves all schemes of a layer.
+ * Ranks in an order in which, for every width, a group's ranks are as far apart as possible: with
+ * `groups` groups, those of rank r, r + groups, r + 2 groups and so on. One order serves all
+ * schemes of a layer.
  *
  * @returns `[channels]`: the rank for each place.
  */

@@ -1,16 +1,17 @@
 /**
- * Weights of samples from a file that another program wrote, such as squared gradients from PyTorch.
+ * Weights of samples from a file of another program, such as squared gradients from PyTorch.
  *
  * A safetensors file with one tensor per layer and side, named `layers.<layer>.keys` or
  * `layers.<layer>.values`, of shape
  *
- * - `[tokens, keyValueHeads, headDim]`: one weight per channel, such as squared gradients of the loss,
+ * - `[tokens, keyValueHeads, headDim]`: one weight per channel, such as squared gradients of the
+ *   loss,
  * - `[tokens, keyValueHeads, groups]`: one weight per group of channels, or
  * - `[tokens, keyValueHeads]`: one weight per vector,
  *
- * F32 or F64, or BF16 or F16 (which lose small squares). Tokens lie in the samples' order. Optionally beside it
- * `layers.<layer>.<side>.scale`, `[keyValueHeads, headDim]`: what becomes {@linkcode CalibrationSamples.scale}.
- * Layers and sides without a tensor stay without weights.
+ * F32 or F64, or BF16 or F16 (which lose small squares). Tokens lie in the samples' order. An
+ * optional tensor `layers.<layer>.<side>.scale`, `[keyValueHeads, headDim]`, becomes
+ * {@linkcode CalibrationSamples.scale}. Layers and sides without a tensor get no weights.
  *
  * @module
  */
@@ -29,7 +30,7 @@ export interface CalibrationWeights {
   readonly layer: number;
   /** Which side they belong to. */
   readonly side: Side;
-  /** Sizes of `weights`, outermost first; undefined where there is a scale alone. */
+  /** Sizes of `weights`, outermost first; undefined where there is only a scale. */
   readonly shape: readonly number[] | undefined;
   /** As {@linkcode CalibrationSamples.weights}. */
   readonly weights: Float32Array<ArrayBuffer> | undefined;
@@ -43,7 +44,8 @@ const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)(\.scale)?$/;
  * Reads a file of weights. Values are checked where they are used, by `calibrate`.
  *
  * @param bytes The whole file.
- * @throws {CoupletError} `file` where the bytes are no safetensors file, or hold anything but weights.
+ * @throws {CoupletError} `file` where the bytes are not a safetensors file, or hold anything but
+ * weights.
  */
 export function readWeights(bytes: Uint8Array): readonly CalibrationWeights[] {
   const found = new Map<string, CalibrationWeights>();
@@ -84,9 +86,11 @@ export function readWeights(bytes: Uint8Array): readonly CalibrationWeights[] {
 }
 
 /**
- * Samples with weights from a file; those that the file says nothing of stay as they are.
+ * Adds weights from a file to samples. Samples without weights in the file are returned as they
+ * are.
  *
- * @throws {CoupletError} `shape` where weights are for other layers, heads or tokens than the samples.
+ * @throws {CoupletError} `shape` where weights are for other layers, heads or tokens than the
+ * samples.
  */
 export function withWeights(
   samples: readonly CalibrationSamples[],

@@ -1,4 +1,7 @@
-/** How codes lie in records, with arguments checked: planning and the reference ask too often for that. */
+/**
+ * How codes lie in records, with arguments checked. Planning and the reference call the unchecked
+ * functions, for speed.
+ */
 import {
   checkOptions,
   type Kind,
@@ -19,9 +22,9 @@ const NO_METADATA: RecordMetadata = { sharedBits: 0, tokenBits: 0 };
 /**
  * The layout for `codes` codes of `codeBits` bits per token and KV head.
  *
- * @param metadata What a record has besides codes; nothing where absent.
- * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
- * unused.
+ * @param metadata What a record has besides codes. Defaults to nothing.
+ * @param least Fewest tokens of a record, a power of two. A record has more only where these would
+ * leave 3 % or more of its words unused.
  * @throws {CoupletError} `shape` where a number is out of range.
  */
 export function recordLayout(
@@ -41,13 +44,13 @@ export function recordLayout(
 }
 
 /**
- * The layout of records with several runs of numbers.
+ * The layout of records with several sections.
  *
- * @param metadata What lies in front of the codes.
- * @param planes The codes, and other planes of their bits; each begins with a word of its own.
- * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
- * unused.
- * @throws {CoupletError} `shape` where a section is none, or there is no plane.
+ * @param metadata What lies before the codes.
+ * @param planes The codes, and other planes of their bits. Each begins at a new word.
+ * @param least Fewest tokens of a record, a power of two. A record has more only where these would
+ * leave 3 % or more of its words unused.
+ * @throws {CoupletError} `shape` where a section is not valid, or there is no plane.
  */
 export function sectionedLayout(
   metadata: readonly RecordSection[],
@@ -74,7 +77,7 @@ export function sectionedLayout(
 /**
  * Words that `tokens` tokens of one KV head occupy.
  *
- * @throws {CoupletError} `shape` where the layout is none, or the tokens no number.
+ * @throws {CoupletError} `shape` where the layout is not valid, or `tokens` is not a number.
  */
 export function recordWords(layout: RecordLayout, tokens: number): number {
   checkOptions("shape", WHAT, { layout: layoutKind(), tokens: NUMBER }, { layout, tokens });
@@ -82,9 +85,9 @@ export function recordWords(layout: RecordLayout, tokens: number): number {
 }
 
 /**
- * Bits of a record per channel of its tokens, metadata included and padding not.
+ * Bits of a record per channel of its tokens, with metadata and without padding.
  *
- * @throws {CoupletError} `shape` where the layout is none, or the head dimension no count.
+ * @throws {CoupletError} `shape` where the layout or the head dimension is not valid.
  */
 export function recordBits(layout: RecordLayout, headDim: number): number {
   checkOptions("shape", WHAT, { layout: layoutKind(), headDim: whole(1) }, { layout, headDim });
@@ -92,7 +95,8 @@ export function recordBits(layout: RecordLayout, headDim: number): number {
 }
 
 /**
- * Packs the codes of one KV head, as {@linkcode RecordLayout} describes. Metadata and bits past the last token are zero.
+ * Packs the codes of one KV head, as {@linkcode RecordLayout} describes. Metadata and bits past the
+ * last token are zero.
  *
  * @param codes `[tokens][layout.codes]`.
  * @returns `[recordWords(layout, tokens)]`.
@@ -165,7 +169,7 @@ function checkPlace(words: Uint32Array, bit: number, bits: number): void {
   }, { bit });
 }
 
-/** What `layout()` of a scheme gives. */
+/** What `layout()` of a scheme returns. */
 function layoutKind(): Kind<Pick<RecordLayout, "codes" | "codeBits" | "tokens" | "words">> {
   return record("what layout() of a scheme gives", {
     codes: NUMBER,

@@ -12,7 +12,8 @@ import {
 import type { ReferenceCacheOptions } from "../plan/reference_options.ts";
 
 /**
- * A cache on the CPU; see {@linkcode ReferenceCache}. Slow, and the same numbers everywhere.
+ * Creates a cache on the CPU; see {@linkcode ReferenceCache}. It is slow, and computes the same
+ * numbers everywhere.
  *
  * @throws {CoupletError} `scheme`, `shape` or `codebook` where the options do not fit together.
  */

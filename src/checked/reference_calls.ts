@@ -1,4 +1,7 @@
-/** The reference's functions with their arguments checked; the reference itself asks too often for that. */
+/**
+ * The reference's functions with their arguments checked. The reference itself calls the unchecked
+ * ones, for speed.
+ */
 import type { RopeParameters } from "../model/model.ts";
 import { type ExactTiers, TIER_FIELDS } from "../plan/options.ts";
 import { checkOptions, type Fields, whole } from "../base/check_options.ts";
@@ -9,12 +12,14 @@ import * as rope from "../model/rope.ts";
 import { keyFields } from "../model/key_fields.ts";
 
 /**
- * Whether a query at position `query` sees the token at position `token` exactly, rather than through
- * its codes.
+ * Whether a query at position `query` sees the token at position `token` exactly, and not by its
+ * code.
  *
- * @param exactFrom The first token, sinks aside, that is held exactly; above 0 only after a rollback.
- * @param block Tokens that leave the window at once; those of an incomplete block are seen exactly.
- * @throws {CoupletError} `shape` where something is no number.
+ * @param exactFrom The first token after the sinks that is held exactly. Above 0 only after a
+ * rollback.
+ * @param block Tokens that leave the window together. Those of an incomplete block are seen
+ * exactly.
+ * @throws {CoupletError} `shape` where an argument is not a number.
  */
 export function seesExactly(
   tiers: ExactTiers,
@@ -35,8 +40,8 @@ export function seesExactly(
 }
 
 /**
- * Causal attention in float64 by definition: score, softmax, weighted mean, one query head at a time.
- * The oracle of every attention kernel.
+ * Causal attention in float64 by definition: score, softmax, weighted mean, one query head at a
+ * time. The oracle of every attention kernel.
  *
  * @throws {CoupletError} `shape` where sizes do not match or divide, or where a query has no token.
  */
@@ -47,12 +52,12 @@ export function attend(input: attention.AttentionInput): attention.AttentionResu
 }
 
 /**
- * One head's vector, rotated for its position, in float64. Channels from the rotary dimension on pass
- * through.
+ * Applies the rotary embedding to one head's vector, in float64. Channels from the rotary dimension
+ * on are not changed.
  *
  * @param vector `[headDim]`, a key or a query.
  * @param position The token's position in its sequence, before `rope.positionOffset`.
- * @param frequencies The result of {@linkcode inverseFrequencies}, where the caller keeps it.
+ * @param frequencies The result of {@linkcode inverseFrequencies}, if the caller keeps it.
  * @returns `[headDim]`, a new array.
  * @throws {CoupletError} `shape` as {@linkcode inverseFrequencies} does.
  */

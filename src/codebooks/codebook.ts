@@ -15,23 +15,30 @@ export interface Codebook {
   /** Channels per head. */
   readonly headDim: number;
   /**
-   * Levels on each channel's grid, `[keyValueHeads][headDim / channels][2^codeBits][channels]`. A centroid's number is
-   * `low + level * step`; {@linkcode centroidNumbers} gives them all.
+   * Levels on each channel's grid, `[keyValueHeads][headDim / channels][2^codeBits][channels]`. A
+   * centroid's number is `low + level * step`; {@linkcode centroidNumbers} gives them all.
    */
   readonly centroids: Uint8Array<ArrayBuffer>;
-  /** binary16 bits, `[keyValueHeads][headDim][2]`: each channel's `low`, and 64 times its `step`. */
+  /**
+   * binary16 bits, `[keyValueHeads][headDim][2]`: each channel's `low`, and 64 times its `step`.
+   */
   readonly grid: Uint16Array<ArrayBuffer>;
   /**
    * Optional channel scale, `[keyValueHeads][headDim]`: encoding compares `x * scale` with
-   * `centroid * scale`, so that channels count by their importance. Centroids stay in the vector's own
-   * space, so attention needs no inverse.
+   * `centroid * scale`, so that channels are weighted by importance. Centroids stay in the vector's
+   * own space, so attention needs no inverse.
    */
   readonly scale?: Float32Array<ArrayBuffer>;
-  /** How well the centroids code what they were learned on; absent where they were not learned by calibration. */
+  /**
+   * How well the centroids code their own samples; absent where `calibrate()` did not learn them.
+   */
   readonly fit?: CodebookFit;
 }
 
-/** How well a codebook codes some vectors. All errors count alike, whatever the calibration's weights. */
+/**
+ * How well a codebook codes some vectors. All errors count alike; the calibration's weights are
+ * ignored.
+ */
 export interface CodebookFit {
   /** `[keyValueHeads]`: mean squared error per channel. */
   readonly errors: Float32Array<ArrayBuffer>;
@@ -39,24 +46,24 @@ export interface CodebookFit {
   readonly variances: Float32Array<ArrayBuffer>;
 }
 
-/** A codebook that is the same for all models, layers, sides and KV heads. */
+/** The codebook of a data-free scheme: the same for all models, layers, sides and KV heads. */
 export interface UniversalCodebook {
   /** The scheme whose codes index the centroids. */
   readonly scheme: SchemeId;
   /** binary16 bits, `[2^codeBits][channels]`. */
   readonly centroids: Uint16Array<ArrayBuffer>;
-  /** Centroids that all share need no grids to be small. */
+  /** One codebook for all needs no grids to be small. */
   readonly grid?: undefined;
-  /** All channels count alike. */
+  /** All channels are weighted alike. */
   readonly scale?: undefined;
 }
 
-/** What one side of one layer is coded with. */
+/** The codebook of one side of one layer. */
 export type SideCodebook = Codebook | UniversalCodebook;
 
 /**
- * An orthonormal rotation of one layer's values, head by head. A host folds it into the weights around its
- * attention, so that values reach the cache rotated.
+ * An orthonormal rotation of one layer's values, head by head. A host folds it into the weights
+ * around its attention, so that the cache is given values after it.
  */
 export interface ValueRotation {
   /** Layer index, from 0. */
@@ -65,23 +72,25 @@ export interface ValueRotation {
   readonly keyValueHeads: number;
   /** Channels per head. */
   readonly headDim: number;
-  /** `[keyValueHeads][headDim][headDim]`: row i is the axis that rotated channel i measures. */
+  /** `[keyValueHeads][headDim][headDim]`: row i is the axis of rotated channel i. */
   readonly axes: Float32Array<ArrayBuffer>;
 }
 
-/** How a set of codebooks came about. */
+/** How a set of codebooks was learned. */
 export interface CalibrationProvenance {
-  /** What the samples were taken from, for people. */
+  /** What the samples were taken from, for display. */
   readonly source: string;
   /** Token positions sampled. */
   readonly tokens: number;
   /** The seed of the k-means start. */
   readonly seed: number;
-  /** Most Lloyd iterations any group was given. */
+  /** The limit of Lloyd iterations of a group. */
   readonly iterations: number;
 }
 
-/** All codebooks of one model: any number of schemes, found by layer, side and scheme. */
+/**
+ * All codebooks of one model, of any number of schemes. They are found by layer, side and scheme.
+ */
 export interface CodebookSet {
   /** The model the codebooks were learned on. */
   readonly model: ModelFingerprint;
@@ -90,8 +99,9 @@ export interface CodebookSet {
   /** How the codebooks were learned. */
   readonly provenance: CalibrationProvenance;
   /**
-   * Rotations that the model has folded in, one a layer at most; absent where values are as the checkpoint
-   * makes them. {@linkcode CodebookSet.model} is the model with them, so that its digest differs.
+   * Value rotations that are folded into the model, at most one per layer; absent where values are
+   * the checkpoint's own. {@linkcode CodebookSet.model} is the model with these rotations, so its
+   * digest differs.
    */
   readonly valueRotations?: readonly ValueRotation[];
   /** The codebooks, in no particular order. */

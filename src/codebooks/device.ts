@@ -1,15 +1,20 @@
-/** How codebooks lie in a device's words. */
+/** The layout of codebooks in device memory. */
 import type { LayerPolicy } from "../schemes/policy.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Scheme } from "../schemes/scheme.ts";
 import type { SideCodebook } from "./codebook.ts";
 
-/** Whether a layer's codebooks are the same as those of other layers with its schemes: no side has one of its own. */
+/**
+ * Whether a layer shares its codebooks with other layers of the same schemes: neither side has one
+ * of its own.
+ */
 export function sharesCodebooks({ keys, values }: LayerPolicy): boolean {
   return [keys, values].every((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head");
 }
 
-/** u32 words from one KV head's codebook on the device to the next: 0 where heads have none of their own. */
+/**
+ * u32 words from one KV head's codebook on the device to the next. 0 where heads share one.
+ */
 export function headCodebookWords({ codebook }: Scheme, headDim: number): number {
   return codebook?.sharedBy === "head" ? codebook.words(headDim) : 0;
 }
@@ -24,7 +29,10 @@ export interface CodebookOffsets {
   readonly valueScale: number;
 }
 
-/** Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Centroids of a definition as they are. */
+/**
+ * Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Centroids of
+ * a data-free scheme are copied as they are.
+ */
 function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<ArrayBuffer> {
   if (codebook.grid === undefined) {
     const bytes = new Uint8Array(4 * parseScheme(codebook.scheme).codebook!.words(headDim));
@@ -44,13 +52,13 @@ function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<Arr
   return new Uint32Array(bytes.buffer);
 }
 
-/** Grids, centroids and scales of one layer as one run of words, and where each part begins. */
+/** Grids, centroids and scales of one layer in one array of words, and where each part begins. */
 export function packCodebooks(
   keys: SideCodebook | undefined,
   values: SideCodebook | undefined,
   headDim: number,
 ): { readonly words: Uint32Array<ArrayBuffer>; readonly offsets: CodebookOffsets } {
-  // A universal codebook is the very same on both sides.
+  // A data-free scheme has the same codebook on both sides.
   const same = keys !== undefined && keys.centroids === values?.centroids;
   const centroids = [keys, same ? undefined : values].map((codebook) =>
     codebook === undefined ? new Uint32Array(0) : packCentroids(codebook, headDim)

@@ -43,9 +43,9 @@ const FORMAT = "couplet-codebooks";
 /** The version this module writes and reads. */
 const VERSION = "2";
 
-/** What a program knows about the codebooks it is about to load. */
+/** What a program expects of the codebooks it loads. */
 export interface ExpectedCodebooks {
-  /** The model the codebooks must come from; its digest counts, its name does not. */
+  /** The model the codebooks must come from, compared by its digest and not by its name. */
   readonly model?: ModelFingerprint;
   /** The space the keys must be in. */
   readonly keySpace?: KeySpace;
@@ -64,10 +64,11 @@ export const EXPECTED_FIELDS: Fields<ExpectedCodebooks> = {
 };
 
 /**
- * A set of codebooks as a file. Equal sets give equal bytes, whatever the order of their codebooks.
+ * Encodes a set of codebooks as a file. Equal sets make equal bytes, in any order of their
+ * codebooks.
  *
- * @throws {CoupletError} `codebook` where a codebook does not have the shape its scheme calls for, holds a
- * value that is not finite, or comes twice.
+ * @throws {CoupletError} `codebook` where a codebook does not have the shape its scheme calls for,
+ * holds a value that is not finite, or is listed twice.
  */
 export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
   checkOptions("codebook", "Cannot write a codebook file", { set: setKind() }, { set });
@@ -138,9 +139,9 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
  * Reads a codebook file, and checks all of it.
  *
  * @param bytes The whole file.
- * @param expected What the codebooks must be for; whatever is given is checked.
- * @throws {CoupletError} `usage` for an expectation that it does not know; `file` where the bytes are damaged or no codebook file; `codebook` where they are one
- * of another version, model, key space or shape.
+ * @param expected What the codebooks must be for. Each given property is checked.
+ * @throws {CoupletError} `usage` for an unknown option; `file` where the bytes are damaged or not a
+ * codebook file; `codebook` where the file is of another version, model, key space or shape.
  */
 export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks = {}): CodebookSet {
   checkOptions("usage", "Cannot use the codebook file", EXPECTED_FIELDS, expected);
@@ -215,19 +216,24 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
 const GRID_SUFFIX = ".grid";
 const SCALE_SUFFIX = ".scale";
 
-/** What the tensor of a codebook's fit adds to it: `[2, heads]`, mean squared errors and variances. */
+/**
+ * What the tensor of a codebook's fit adds to it: `[2, heads]`, mean squared errors and variances.
+ */
 const FIT_SUFFIX = ".fit";
 
-/** What stands for the scheme in the name of a rotation. */
+/** What replaces the scheme in the name of a value rotation's tensor. */
 const ROTATION = "rotation";
 
 /** `layers.<layer>.<side>.<scheme>`, or `layers.<layer>.values.rotation`. */
 const TENSOR_NAME = /^layers\.(0|[1-9][0-9]{0,8})\.(keys|values)\.([a-z0-9]+)$/;
 
-/** How far sums of products of a rotation's axes may be from those of an orthonormal basis: float32's rounding. */
+/**
+ * Largest error of products of a rotation's axes, compared with an orthonormal basis: float32's
+ * rounding.
+ */
 const MOST_SKEW = 1e-4;
 
-/** Vectors that a rotation is tried on. */
+/** Vectors that a rotation is tested on. */
 const TRIED = 16;
 
 function tensorName(layer: number, side: Side, scheme: SchemeId): string {
@@ -263,10 +269,11 @@ function parseRotation(
 }
 
 /**
- * Checks that a rotation is one, and of the layer's shape: anything else would change what the model computes.
+ * Checks that a matrix is orthonormal, and of the layer's shape. Any other would change what the
+ * model computes.
  *
- * Products of all pairs of axes would be cubic in the head dimension. A vector of random signs that is turned there and
- * back differs from itself in at least every other try by any product that is off.
+ * Products of all pairs of axes would be cubic in the head dimension. Instead, vectors of random
+ * signs are rotated there and back: a wrong product changes at least every other vector.
  */
 function checkRotation(rotation: ValueRotation, beside: readonly Codebook[] = []): void {
   const { keyValueHeads, headDim, axes } = rotation;
@@ -285,7 +292,7 @@ function checkRotation(rotation: ValueRotation, beside: readonly Codebook[] = []
       } ${other.keyValueHeads} of ${other.headDim}`,
     );
   }
-  // Signs that the axes themselves decide, so that the same file always gets the same answer.
+  // Signs are derived from the axes, so that the same file always gets the same answer.
   let state = crc32(new Uint8Array(axes.buffer, axes.byteOffset, axes.byteLength));
   const signs = new Float64Array(headDim);
   const turned = new Float64Array(headDim);
@@ -362,7 +369,9 @@ function parseFit(data: Uint8Array, keyValueHeads: number): CodebookFit {
   return { errors: fit.slice(0, keyValueHeads), variances: fit.slice(keyValueHeads) };
 }
 
-/** Checks the sizes of a codebook's parts. Those that are read from a file have them by their tensors' shapes. */
+/**
+ * Checks the sizes of a codebook's parts. In a file, the tensors' shapes ensure them.
+ */
 function checkSizes(codebook: Codebook): void {
   const { scheme, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
   const channels = keyValueHeads * headDim;
@@ -382,7 +391,7 @@ function checkSizes(codebook: Codebook): void {
   }
 }
 
-/** Checks what a codebook says of itself, whether it was read or is about to be written. */
+/** Checks a codebook's properties, before it is written and after it was read. */
 function checkCodebook(codebook: Codebook): void {
   const { scheme: id, headDim, grid, scale, fit } = codebook;
   const what = `the codebook of its ${describe(codebook)}`;
@@ -409,11 +418,11 @@ function checkHeads(
   }
 }
 
-/** What must be in the metadata that are JSON. */
+/** The properties of metadata that are JSON. */
 const MODEL_KINDS = { name: TEXT, digest: TEXT };
 const PROVENANCE_KINDS = { source: TEXT, tokens: FINITE, seed: FINITE, iterations: FINITE };
 
-/** One of the metadata that are JSON: the properties named, each of its kind. */
+/** Parses metadata that are JSON: the named properties, each of its kind. */
 function parsePart<T>(
   name: string,
   text: string | undefined,
@@ -458,7 +467,10 @@ function littleEndian(values: Uint16Array | Float32Array): Uint8Array<ArrayBuffe
   return new Uint8Array(view.buffer);
 }
 
-/** Copies, because tensors need not be aligned. Whatever runs WebGPU is little-endian, as files are. */
+/**
+ * Copies, because tensors need not be aligned. All machines with WebGPU are little-endian, as files
+ * are.
+ */
 function floats(bytes: Uint8Array): Float32Array<ArrayBuffer> {
   return new Float32Array(new Uint8Array(bytes).buffer);
 }
@@ -493,7 +505,7 @@ function badSet(why: string): never {
   raise("codebook", "Cannot use the set of codebooks", why, "Calibrate again");
 }
 
-/** What a set to be written may be: the numbers in it are checked one by one. */
+/** What a set may be. The numbers in it are checked one by one. */
 function setKind(): Kind<CodebookSet> {
   const sizes = { layer: NUMBER, keyValueHeads: NUMBER, headDim: NUMBER };
   const fit = record<CodebookFit>("a fit", { errors: FLOATS, variances: FLOATS });

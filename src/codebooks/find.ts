@@ -12,7 +12,7 @@ export const MODEL: Kind<ModelFingerprint> = kind(
   (value) => TEXT[1](Object(value).name) && TEXT[1](Object(value).digest),
 );
 
-/** What a set of codebooks may be; what files hold was checked when they were read. */
+/** What a set of codebooks may be. Content of files was checked when they were read. */
 export const CODEBOOKS: Kind<CodebookSet> = kind(
   "what decodeCodebooks() or calibrate() gives",
   (value) => {
@@ -25,7 +25,8 @@ export const CODEBOOKS: Kind<CodebookSet> = kind(
 );
 
 /**
- * Checks that a set of codebooks was learned on the keys and values a cache will get, and on its model.
+ * Checks that a set of codebooks was learned on the keys and values a cache will get, and on its
+ * model.
  *
  * @throws {CoupletError} `codebook` where it was not.
  */
@@ -44,7 +45,7 @@ export function checkCodebookSet(
 }
 
 /**
- * Checks where codebooks come from, as far as it is known where they go.
+ * Checks the model and key space of codebooks, where those of the cache are known.
  *
  * @throws {CoupletError} `codebook` where they are of another model or space of keys.
  */
@@ -113,8 +114,8 @@ function codebookOf(set: CodebookSet, layer: number, side: Side, scheme: SchemeI
 }
 
 /**
- * The codebook a cache needs for one layer and side, or undefined where the scheme has none. A universal one is made
- * from its definition.
+ * The codebook a cache needs for one layer and side, or undefined where the scheme has none. A
+ * data-free scheme's codebook is computed from its definition.
  *
  * @throws {CoupletError} `codebook` where it is missing or of another shape.
  */

@@ -3,10 +3,13 @@ import { headCodebooks } from "./head_codebooks.ts";
 import { roundTrip } from "../schemes/round_trip.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 
-/** Tokens that a fit is measured on, at most: enough for a few per cent, and cheap beside the learning. */
+/**
+ * Most tokens that a fit is measured on: precise to a few per cent, and cheap compared with
+ * learning.
+ */
 const MOST_TOKENS = 512;
 
-/** Told one vector, and what its codes give back. */
+/** Called with each vector and its decoded form. */
 export type CodedVisitor = (
   head: number,
   vector: Float32Array,
@@ -19,7 +22,7 @@ export type CodedVisitor = (
  * Codes vectors in float64 and decodes them, head by head.
  *
  * @param values `[tokens][keyValueHeads][headDim]`.
- * @param most Tokens that are coded, at most, spread evenly over all.
+ * @param most Most tokens to code, spread evenly over all.
  * @returns How many tokens were coded.
  */
 export function visitCoded(
@@ -45,7 +48,7 @@ export function visitCoded(
 }
 
 /**
- * How well a codebook codes vectors, on at most 512 tokens of them.
+ * Measures how well a codebook codes vectors, on at most 512 tokens.
  *
  * @param values `[tokens][keyValueHeads][headDim]`.
  */

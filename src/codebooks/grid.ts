@@ -1,10 +1,11 @@
 /**
- * Centroids in 8 bits. Every channel of a KV head has a grid of 256 evenly spaced numbers, and a centroid names one of
- * them by its level. A codebook is then half the size of one in binary16.
+ * Centroids in 8 bits. Every channel of a KV head has a grid of 256 evenly spaced numbers, and a
+ * centroid stores its index, the level. Such a codebook is half the size of one in binary16.
  *
- * A grid is two binary16 numbers, the lowest one and 64 steps, so that `low + level * step` is rounded at most once, and
- * alike in f32 and in float64, with or without a fused multiply-add. A step of its own would be a subnormal number where
- * values are small, and 256 of them infinite where they are large.
+ * A grid is two binary16 numbers, the lowest one and 64 steps, so that `low + level * step` is
+ * rounded at most once, and alike in f32 and in float64, with or without a fused multiply-add. A
+ * step of its own would be a subnormal number where values are small, and 256 of them infinite
+ * where they are large.
  */
 import type { Codebook } from "./codebook.ts";
 import { checkOptions, TEXT } from "../base/check_options.ts";
@@ -20,15 +21,18 @@ const GRID_STEPS = 64;
 /** The highest level. */
 const HIGHEST = 255;
 
-/** What {@linkcode roundToGrid} makes: the parts of a codebook that say where its centroids are. */
+/** What {@linkcode roundToGrid} returns: the parts of a codebook that hold its centroids. */
 export type GridCentroids = Pick<Codebook, "centroids" | "grid">;
 
 /**
- * Rounds centroids, each to the nearest number of a grid that reaches from its channel's least number to its largest: to
- * half a step, which is a 510th of that range. What the numbers have in common costs nothing, so channels may have any mean.
+ * Rounds centroids, each to the nearest number of a grid from its channel's least number to its
+ * largest. The error is at most half a step, a 510th of that range. It does not depend on the
+ * channel's mean.
  *
- * @param numbers `[keyValueHeads][headDim / channels][2^codeBits][channels]`, within the range of binary16.
- * @throws {CoupletError} `shape` where they are no whole groups of centroids, or the scheme has none.
+ * @param numbers `[keyValueHeads][headDim / channels][2^codeBits][channels]`, within the range of
+ * binary16.
+ * @throws {CoupletError} `shape` where they are not whole groups of centroids, or the scheme has
+ * none.
  */
 export function roundToGrid(numbers: ArrayLike<number>, scheme: SchemeId): GridCentroids {
   checkOptions("shape", "Cannot round centroids", { numbers: NUMBERS }, { numbers });
@@ -65,7 +69,7 @@ export function roundToGrid(numbers: ArrayLike<number>, scheme: SchemeId): GridC
   return { centroids: levels, grid };
 }
 
-/** The numbers that a codebook's centroids stand for, in its centroids' order. */
+/** The numbers of a codebook's centroids, in their order. */
 export function centroidNumbers(
   codebook: GridCentroids & Pick<Codebook, "scheme">,
 ): Float32Array<ArrayBuffer> {

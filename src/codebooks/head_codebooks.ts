@@ -4,7 +4,7 @@ import { fromFloat16Array } from "../base/float16.ts";
 import type { HeadCodebook } from "../schemes/codec.ts";
 import type { Scheme } from "../schemes/scheme.ts";
 
-/** The codebooks of all KV heads: one each, or one for all where it is universal. */
+/** The codebooks of all KV heads: one each, or one for all in data-free schemes. */
 export function headCodebooks(
   scheme: Scheme,
   codebook: SideCodebook | undefined,

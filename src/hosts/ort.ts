@@ -1,17 +1,17 @@
 /**
- * ONNX Runtime Web as a host: keys and values that leave a session as GPU buffers go into a cache, and come back as
- * tensors that a session takes.
+ * ONNX Runtime Web as a host: keys and values that a session returns as GPU buffers are appended to
+ * a cache, and read back as tensors for a session.
  *
- * ONNX Runtime computes attention inside the session, so a cache cannot do that for it. It keeps what lies between
- * runs: a prompt that many requests share, a conversation that waits.
+ * ONNX Runtime computes attention inside the session, so a cache cannot do that for it. The cache
+ * holds keys and values between runs: a prompt that many requests share, a conversation that waits.
  *
- * Types only: the classes are the caller's, of `onnxruntime-web` or `onnxruntime-common`.
+ * It has no dependency: the caller passes the classes of `onnxruntime-web` or `onnxruntime-common`.
  *
  * ```ts
  * import { type Cache, snapshotSequence } from "@couplet/kv";
  * import { appendOrtTensors, type OrtLayer } from "@couplet/kv/hosts/ort";
  *
- * // A prompt's keys and values, as a session gave them, become a file; what comes back is for readOrtTensors().
+ * // Stores a prompt's keys and values from a session in a file; readOrtTensors() reads them back.
  * async function storePrompt(device: GPUDevice, cache: Cache, layers: readonly OrtLayer[]) {
  *   const sequence = cache.createSequence();
  *   await appendOrtTensors(device, cache, sequence, layers);
@@ -31,7 +31,7 @@ import { CoupletError } from "../base/errors.ts";
 import { type Side, SIDES } from "../model/side.ts";
 import type { Sequence } from "../cache/sequences.ts";
 
-/** What is read of a tensor of ONNX Runtime. */
+/** The properties of an ONNX Runtime tensor that are read. */
 export interface OrtTensor {
   /** Element type: `float32` and `float16` can be compressed. */
   readonly type: string;
@@ -43,9 +43,12 @@ export interface OrtTensor {
   readonly gpuBuffer: GPUBuffer;
 }
 
-/** What the class `Tensor` of ONNX Runtime does for buffers of the caller. */
+/** The static method of ONNX Runtime's class `Tensor` that wraps a buffer. */
 export interface OrtTensorClass<Tensor> {
-  /** A tensor whose data lie in a buffer; `dispose` is called when the tensor is disposed of. */
+  /**
+   * Creates a tensor whose data lie in a buffer. `dispose` is called when the tensor is disposed
+   * of.
+   */
   fromGpuBuffer(
     buffer: GPUBuffer,
     options: { dataType: "float32" | "float16"; dims: readonly number[]; dispose: () => void },
@@ -55,14 +58,16 @@ export interface OrtTensorClass<Tensor> {
 /** One layer's keys and values. */
 export type OrtLayer<Tensor = OrtTensor> = Readonly<Record<Side, Tensor>>;
 
-/** Storage, and a source and target of copies, as ONNX Runtime asks of a buffer. */
+/** The usage that ONNX Runtime requires of a buffer: storage, and source and target of copies. */
 const TENSOR_USAGE = STORAGE | COPY_SRC | COPY_DST;
 
 /**
- * The layout (`io`) to plan a cache with that is to take tensors of ONNX Runtime: `[keyValueHeads][tokens][headDim]`.
+ * The layout (`io`) of a plan for a cache that takes tensors of ONNX Runtime:
+ * `[keyValueHeads][tokens][headDim]`.
  *
  * @param headDim Channels per head.
- * @param stepTokens The plan's `capacity.stepTokens`; tensors of any length go through in pieces of so many.
+ * @param stepTokens The plan's `capacity.stepTokens`; longer tensors are copied in pieces of this
+ * many tokens.
  * @param dtype The tensors' element type.
  */
 export function ortLayout(
@@ -79,16 +84,17 @@ export function ortLayout(
 }
 
 /**
- * Appends to a sequence what tensors hold beyond its length, and submits it: all of a prompt's tokens to an empty
- * sequence, the new ones later. The tensors may be disposed of afterwards.
+ * Appends to a sequence what tensors hold beyond its length, and submits it: all of a prompt's
+ * tokens to an empty sequence, later only the new ones. The tensors may be disposed of afterwards.
  *
- * @param cache Planned with {@linkcode ortLayout}, and with keys `{ space: "as-scored" }` where the model caches them
- * rotated, as exported models do.
+ * @param cache Planned with {@linkcode ortLayout}, and with keys `{ space: "as-scored" }` where the
+ * model caches them after the rotary embedding, as exported models do.
  * @param layers The tensors of every layer.
- * @throws {CoupletError} `shape` where tensors differ from the plan or from each other; `usage` where they hold nothing
- * new, are not on the GPU, or the plan has another layout. Nothing has changed then. `capacity` where the cache is full:
- * what was appended before stays, and `cache.length(sequence)` tells how much. `device` where a buffer is another device's: the
- * sequence is then to be freed.
+ * @throws {CoupletError} `shape` where tensors differ from the plan or from each other; `usage`
+ * where they hold nothing new, are not on the GPU, or the plan has another layout. Nothing has
+ * changed then. `capacity` where the cache is full: what was already appended stays, and
+ * `cache.length(sequence)` says how much. `device` where a buffer belongs to another device: free
+ * the sequence then.
  */
 export async function appendOrtTensors(
   device: GPUDevice,
@@ -97,7 +103,7 @@ export async function appendOrtTensors(
   layers: readonly OrtLayer[],
 ): Promise<void> {
   cacheInternals(cache);
-  // Its buffer cannot be asked for before it is known to be on the device.
+  // The buffer of a tensor that is not on the device cannot be read.
   const tensor = record<Pick<OrtTensor, "type" | "dims" | "location">>("a tensor", {
     type: TEXT,
     dims: listOf(NUMBER),
@@ -120,7 +126,7 @@ export async function appendOrtTensors(
     });
   }
   const staging = createStaging(device, options);
-  // Nothing on a buffer says which device it is of; an error of the copies does.
+  // A buffer does not say which device it belongs to, but copying it fails.
   device.pushErrorScope("validation");
   let invalid: Promise<GPUError | null>;
   try {
@@ -157,15 +163,17 @@ export async function appendOrtTensors(
 }
 
 /**
- * The vectors of a sequence as new tensors `[1, keyValueHeads, tokens, headDim]` of every layer, as the next run of a
- * session takes them: exact tokens as they were, the others decoded. Submits what computes them.
+ * Reads the vectors of a sequence into new tensors `[1, keyValueHeads, tokens, headDim]` of every
+ * layer, for the next run of a session: exact tokens as they were, the others decoded. It submits
+ * the commands.
  *
  * The tensors own their buffers, and destroy them when they are disposed of.
  *
  * @param cache Planned with {@linkcode ortLayout}.
  * @param Tensor The class of ONNX Runtime.
- * @throws {CoupletError} `usage` where the sequence is empty, layers have given tokens up behind a sliding window, or
- * the plan has another layout; `limits` where a tensor exceeds the device's largest buffer.
+ * @throws {CoupletError} `usage` where the sequence is empty, layers have freed tokens behind a
+ * sliding window, or the plan has another layout; `limits` where a tensor exceeds the device's
+ * largest buffer.
  */
 export function readOrtTensors<Tensor>(
   device: GPUDevice,
@@ -210,7 +218,7 @@ export function readOrtTensors<Tensor>(
           for (const run of headRuns(options, layer, { first, tokens: count, total })) {
             encoder.copyBufferToBuffer(staging[side], run.staged, buffer, run.tensor, run.bytes);
           }
-          // The parameters of reads lie in a ring, so none waits for long.
+          // Submitted piece by piece, so that buffers of parameters are freed early.
           device.queue.submit([encoder.finish()]);
         }
         return Tensor.fromGpuBuffer(buffer, {
@@ -242,7 +250,7 @@ function createStaging(device: GPUDevice, options: ResolvedOptions): Record<Side
   return { keys: buffer("keys"), values: buffer("values") };
 }
 
-/** Where each head's tokens of a piece lie in a tensor and in a staging buffer, in bytes. */
+/** Byte offsets of each head's tokens of a piece, in a tensor and in a staging buffer. */
 function headRuns(
   options: ResolvedOptions,
   layer: number,
@@ -261,7 +269,7 @@ function headRuns(
   }));
 }
 
-/** Tokens a staging buffer holds, which the plan's strides say. */
+/** Tokens of a staging buffer, from the plan's strides. */
 function pieceTokens({ shape, layers, capacity }: ResolvedOptions): number {
   const { headDim } = shape;
   for (const { strides } of layers) {
@@ -278,7 +286,7 @@ function pieceTokens({ shape, layers, capacity }: ResolvedOptions): number {
   return capacity.stepTokens;
 }
 
-/** Checks the tensors of all layers; gives their number of tokens. */
+/** Checks the tensors of all layers. Returns their number of tokens. */
 function checkTensors(options: ResolvedOptions, layers: readonly OrtLayer[]): number {
   const refuse = (code: "shape" | "usage", why: string, remedy: string): never => {
     throw new CoupletError(code, { what: "Cannot append the tensors", why, remedy });

@@ -1,16 +1,18 @@
 /**
- * Transformers.js as a host: the cache that lies between its runs, such as a prompt's, is compressed, and comes back.
+ * Transformers.js as a host: keys and values are compressed between its runs, such as those of a
+ * prompt, and restored.
  *
- * Its attention is an operator inside the model's session and cannot be replaced: while a model runs, its keys and
- * values are whole. What a cache saves is the memory of everything that waits.
+ * Its attention is an operator inside the model's session and cannot be replaced: while a model
+ * runs, its keys and values are uncompressed. A cache saves the memory of everything that waits.
  *
- * Types only: the classes are the caller's, of `@huggingface/transformers` and of the ONNX Runtime it uses.
+ * It has no dependency: the caller passes the classes of `@huggingface/transformers` and of the
+ * ONNX Runtime it uses.
  *
  * ```ts
  * import type { Cache } from "@couplet/kv";
  * import { appendPastKeyValues, type PastKeyValues } from "@couplet/kv/hosts/transformers";
  *
- * // What `generate()` returns as `past_key_values` is held compressed, and can then be disposed of.
+ * // Compresses the `past_key_values` that `generate()` returns. They can then be disposed of.
  * async function park(device: GPUDevice, cache: Cache, past: PastKeyValues) {
  *   const sequence = cache.createSequence();
  *   await appendPastKeyValues(device, cache, sequence, past);
@@ -34,9 +36,9 @@ import {
   readOrtTensors,
 } from "./ort.ts";
 
-/** What is read of a tensor of transformers.js. */
+/** The properties of a transformers.js tensor that are read. */
 export interface TransformersTensor {
-  /** The tensor of ONNX Runtime within. */
+  /** The ONNX Runtime tensor inside. */
   readonly ort_tensor: OrtTensor;
 }
 
@@ -47,14 +49,14 @@ export type PastKeyValues<Tensor = TransformersTensor> = Readonly<Record<string,
 const SUFFIX = { keys: "key", values: "value" } as const;
 
 /**
- * Appends to a sequence what a `DynamicCache` holds beyond its length, and submits it. The `DynamicCache` may be disposed
- * of afterwards.
+ * Appends to a sequence what a `DynamicCache` holds beyond its length, and submits it. The
+ * `DynamicCache` may be disposed of afterwards.
  *
- * @param cache Planned with `ortLayout()` and keys `{ space: "as-scored" }`: models for transformers.js cache them
- * rotated.
+ * @param cache Planned with `ortLayout()` and keys `{ space: "as-scored" }`: models for
+ * transformers.js cache them after the rotary embedding.
  * @param past A `DynamicCache`, of one sequence.
- * @throws {CoupletError} `shape` where an entry is missing, left over, or another's than the plan's; otherwise as
- * `appendOrtTensors()` does.
+ * @throws {CoupletError} `shape` where an entry is missing, left over, or does not match the plan;
+ * otherwise as `appendOrtTensors()` does.
  */
 export async function appendPastKeyValues(
   device: GPUDevice,
@@ -83,8 +85,8 @@ export async function appendPastKeyValues(
 }
 
 /**
- * The vectors of a sequence as entries of a new `DynamicCache`, for `generate({ past_key_values })`. Submits what computes
- * them.
+ * Reads the vectors of a sequence into entries of a new `DynamicCache`, for `generate({
+ * past_key_values })`. It submits the commands.
  *
  * @param cache Planned with `ortLayout()`.
  * @param OrtTensor The class `Tensor` of the ONNX Runtime that transformers.js uses.

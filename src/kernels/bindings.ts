@@ -49,7 +49,7 @@ export type BindingSpace = "uniform" | "storage, read" | "storage, read_write";
 
 const UNIFORM: readonly BindingName[] = ["step", "layer", "batch", "centroid_table"];
 
-/** What is written, but for those whose name says so. */
+/** Resources that kernels write, besides those whose name says so. */
 const WRITTEN: readonly BindingName[] = [
   "counters",
   "output",
@@ -70,7 +70,10 @@ export function bindingSpace(name: BindingName): BindingSpace {
     : "storage, read";
 }
 
-/** The WGSL types of all resources. Only what writes kernels needs them, so that a bundle has them not. */
+/**
+ * The WGSL types of all resources. Only the generator and tools need them, so bundles leave them
+ * out.
+ */
 export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
   step: "Step",
   layer: "Layer",

@@ -2,21 +2,30 @@
 export const PAGE_TOKENS = 64;
 
 /**
- * Distances that the rotary table has one by one; what lies behind a sliding window is given up in multiples of it, and
- * coded tiles begin at one.
+ * Distances that the rotary table holds one by one. Pages behind a sliding window are freed in
+ * multiples of it, and coded tiles begin at such a multiple.
  */
 export const NEAR_TOKENS = 2 * PAGE_TOKENS;
 
-/** Pages of a coded tile: an invocation scores a token of each, so that a query it loads serves as many keys. */
+/**
+ * Most pages of a coded tile. An invocation scores one token of each page, so that each loaded
+ * query serves as many keys.
+ */
 export const MAX_SPAN = 8;
 
-/** Fewest pages of a coded tile: fewer leave no room in workgroup memory for the sums of a whole workgroup. */
+/**
+ * Fewest pages of a coded tile. With fewer, the sums of a whole workgroup do not fit workgroup
+ * memory.
+ */
 export const MIN_SPAN = 4;
 
-/** Tokens of a tile of exact tokens that an invocation scores; there are few of them as a rule. */
+/** Tokens of a tile of exact tokens that an invocation scores. Exact tokens are usually few. */
 export const EXACT_SPAN = 2;
 
-/** Query rows one attention workgroup serves: the components of a vector, and the GQA group of many models. */
+/**
+ * Query rows one attention workgroup serves: the components of a vector, and the GQA group of many
+ * models.
+ */
 export const BLOCK_ROWS = 4;
 
 /** Invocations of every cache kernel's workgroup. */
@@ -28,17 +37,24 @@ export const STEP_ENTRIES = 64;
 /** Bytes of workgroup memory every WebGPU device offers. */
 export const BASE_WORKGROUP_BYTES = 16384;
 
-/** Workgroups that the planner cuts one layer's attention into where nothing was measured and there are tiles enough. */
+/**
+ * Workgroups that the planner cuts one layer's attention into without a tuning record, if there are
+ * enough tiles.
+ */
 export const TARGET_WORKGROUPS = 256;
 
 /**
- * The numbers of workgroups that tuning weighs: no device tells how many it runs at a time. The fewest keep two cores busy,
- * the most a large GPU, where every processor runs several.
+ * The numbers of workgroups that tuning compares, because no device says how many it runs at a
+ * time. The fewest keep two cores busy; the most keep a large GPU busy, which runs several on each
+ * processor.
  */
 export const TUNED_WORKGROUPS: readonly number[] = [16, 64, TARGET_WORKGROUPS, 1024, 4096];
 
-/** Entries of a table of q.centroid that one invocation computes, all of one group: tables have no scheme of fewer centroids. */
+/**
+ * Entries of a table of q.centroid that one invocation computes, all of one group. No scheme with
+ * such a table has fewer centroids.
+ */
 export const TABLE_LANE_ENTRIES = 4;
 
-/** Most tokens that an encoding lane compares with a centroid it has loaded. */
+/** Most tokens that an encoding lane compares with each loaded centroid. */
 export const ENCODE_TOKENS = 8;

@@ -21,9 +21,9 @@ export type KernelFamily =
   | "kmeans_update";
 
 /**
- * What follows the family in each family's names, a letter each: `s` a scheme (of two, the keys' and the values'), `d` the
- * channels of a head, `c` the channels of a group, `v` how coded keys are read, `f` an optional feature. `v` and `f` may be
- * absent, and `V` may not.
+ * The parts that follow the family in a name, by letter: `s` a scheme (of two, the keys' and the
+ * values'), `d` the channels of a head, `c` the channels of a group, `v` how coded keys are read,
+ * `f` an optional feature. `v` and `f` may be absent, `V` must be present.
  */
 export const NAME_GRAMMARS: Readonly<Record<KernelFamily, string>> = {
   store: "d",
@@ -45,11 +45,11 @@ export const NAME_GRAMMARS: Readonly<Record<KernelFamily, string>> = {
 /**
  * How a score or attend kernel reads coded keys.
  *
- * - `rope`: keys came before the rotary embedding; gather, then rotate by position. Kernels that encode and decode have
- *   this variant where keys are rotated before they are coded
+ * - `rope`: keys were coded before the rotary embedding; gather, then apply it. Kernels that encode
+ *   and decode have this variant where keys are coded with their rotary embedding
  * - `plain`: keys were coded as they are scored; gather
  * - `lut`: as `plain`, by a lookup table of q.centroid in workgroup memory
- * - `table`: as `lut`, with the table in a storage buffer that a `table` kernel fills
+ * - `table`: as `lut`, with the table of q.centroid in a storage buffer that a `table` kernel fills
  * - `table16`: as `table`, with entries in f16, counted from the middle of the centroids' grids
  */
 export type KeyVariant = "rope" | "plain" | "lut" | "table" | "table16";
@@ -57,8 +57,8 @@ export type KeyVariant = "rope" | "plain" | "lut" | "table" | "table16";
 const VARIANTS: readonly KeyVariant[] = ["rope", "plain", "lut", "table", "table16"];
 
 /**
- * An optional feature of a device that a kernel uses, the last token of its name: `f16`, products of queries and keys in
- * f16 (`shader-f16`), or `subgroups`.
+ * An optional feature of a device that a kernel uses, the last token of its name: `f16`, products
+ * of queries and keys in f16 (`shader-f16`), or `subgroups`.
  */
 export type KernelFeature = "f16" | "subgroups";
 
@@ -70,20 +70,23 @@ const FEATURES: Readonly<Record<KernelFeature, GPUFeatureName>> = {
 /** All optional features that kernels use. */
 export const FEATURE_NAMES: readonly KernelFeature[] = Object.keys(FEATURES) as KernelFeature[];
 
-/** The features of a device that a kernel of this name needs. */
+/** The features of a device that a kernel needs, by its name. */
 export function kernelFeatures(
   { feature }: Pick<KernelNameParts, "feature">,
 ): readonly GPUFeatureName[] {
   return feature === undefined ? [] : [FEATURES[feature]];
 }
 
-/** What a kernel's name says. Which parts are present depends on the family. */
+/** The parts of a kernel's name. Which are present depends on the family. */
 export interface KernelNameParts {
   /** What the kernel does. */
   readonly family: KernelFamily;
   /** The schemes of its records: keys before values where there are two. */
   readonly schemes: readonly SchemeId[];
-  /** Channels per head, or channels per group for the k-means kernels; absent where any size will do. */
+  /**
+   * Channels per head, or channels per group for the k-means kernels; absent where the kernel
+   * serves any size.
+   */
   readonly size?: number;
   /** How coded keys are read, for the families that read them. */
   readonly variant?: KeyVariant;
@@ -93,7 +96,7 @@ export interface KernelNameParts {
 
 const VARIANT = `_(?<variant>${VARIANTS.join("|")})`;
 
-/** The letters of {@linkcode NAME_GRAMMARS} as patterns. */
+/** Patterns for the letters of {@linkcode NAME_GRAMMARS}. */
 const PARTS: Readonly<Record<string, string>> = {
   s: "_([^_]+)",
   d: "_d(?<size>[1-9]\\d*)",
@@ -103,7 +106,10 @@ const PARTS: Readonly<Record<string, string>> = {
   f: `(?:_(?<feature>${FEATURE_NAMES.join("|")}))?`,
 };
 
-/** `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]`, such as `attend_c8b8_c4b8_d128_rope`. */
+/**
+ * `<family>[_<scheme>[_<scheme>]][_(d<headDim>|c<channels>)][_<variant>][_<feature>]`, such as
+ * `attend_c8b8_c4b8_d128_rope`.
+ */
 export function formatKernelName(parts: KernelNameParts): string {
   checkOptions("kernel", "Cannot format a kernel's name", {
     family: oneOf(...Object.keys(NAME_GRAMMARS)),

@@ -26,9 +26,9 @@ export interface KernelQuery {
   readonly family: KernelFamily;
   /** Schemes in the order of the name. */
   readonly schemes: readonly SchemeId[];
-  /** Channels per head; absent for families whose kernels take any. */
+  /** Channels per head; absent for families whose kernels serve any. */
   readonly headDim?: number;
-  /** Variants that fit; none where absent. */
+  /** Variants that fit. Defaults to none. */
   readonly variants?: readonly KeyVariant[];
 }
 
@@ -60,17 +60,19 @@ export function obstacle(kernel: KernelInfo, limits: KernelLimits): string | und
   return undefined;
 }
 
-/** Names that were parsed. Plans ask every row several times a layer, and parsing takes longer than asking. */
+/**
+ * Names that were parsed. Plans look at every row several times per layer, and parsing is slower.
+ */
 const parsed = new WeakMap<KernelInfo, KernelNameParts>();
 
-/** What a row's name says. */
+/** The parts of a row's name. */
 export function kernelParts(kernel: KernelInfo): KernelNameParts {
   let parts = parsed.get(kernel);
   if (parts === undefined) parsed.set(kernel, parts = parseKernelName(kernel.name));
   return parts;
 }
 
-/** The rows that do what the query asks, whatever device they run on. */
+/** The rows that match a query, on any device. */
 export function coveringKernels(
   kernels: readonly KernelInfo[],
   query: KernelQuery,
@@ -87,10 +89,11 @@ export function coveringKernels(
 }
 
 /**
- * The one row that does what the query asks.
+ * The row that matches a query.
  *
- * @throws {CoupletError} `kernel` where there is none, naming the nearest rows, the set that has the wanted one and
- * the command that generates it; `limits` where there is one that the device cannot run.
+ * @throws {CoupletError} `kernel` where there is none, naming the nearest rows, the set that has
+ * the wanted one and the command that generates it; `limits` where there is one that the device
+ * cannot run.
  */
 export function requireKernel(
   kernels: readonly KernelInfo[],
@@ -127,7 +130,7 @@ function remedy({ family, schemes, headDim }: KernelQuery): string {
   if (headDim % 16 > 0 || headDim > 256) {
     return "Fill heads up with zeros to a multiple of 16 channels up to 256, and give the model's own scale";
   }
-  // What no scheme decides is in every set of the head dimension.
+  // Kernels that depend on no scheme are in every set of the head dimension.
   const wanted = schemes.length > 0 ? schemes : ["f16"];
   const entry = kernelSetEntry(kernelSetName({ family, schemes: wanted, size: headDim }));
   const flags = wanted.map((scheme) => ` --scheme ${scheme}`).join("");
@@ -135,7 +138,10 @@ function remedy({ family, schemes, headDim }: KernelQuery): string {
     `generate them with @couplet/kv/cli: couplet generate${flags} --head-dim ${headDim} --out ./my_kernels`;
 }
 
-/** Names of up to four rows of the same family, nearest in rate and then in head dimension. */
+/**
+ * Names of up to four rows of the same family, nearest in bits per channel and then in head
+ * dimension.
+ */
 function nearest(kernels: readonly KernelInfo[], query: KernelQuery): string {
   const rate = (schemes: readonly SchemeId[]) =>
     schemes.reduce((sum, scheme) => sum + parseScheme(scheme).bits, 0);

@@ -1,16 +1,16 @@
 /**
- * Kernel sets: the generated kernels in parts, each an entry of the package, so that a program imports
- * those of its own schemes and head dimension.
+ * Kernel sets: the generated kernels in parts, each an entry of the package. A program imports only
+ * those of its schemes and head dimension.
  */
 import type { KernelNameParts } from "./name.ts";
 
-/** The parts of a kernel's name that decide which set it stands in. */
+/** The parts of a kernel's name that decide which set it is in. */
 export type KernelSetParts = Pick<KernelNameParts, "family" | "schemes" | "size">;
 
 /**
- * The set a kernel stands in: `kmeans`; `<scheme>_d<headDim>`; `<keys>_<values>_d<headDim>` for kernels that fuse
- * two different schemes; `common_d<headDim>` and `common` for those that caches of any scheme share, which the
- * other sets hold as well.
+ * The set a kernel is in: `kmeans`; `<scheme>_d<headDim>`; `<keys>_<values>_d<headDim>` for kernels
+ * that fuse two different schemes; `common_d<headDim>` and `common` for those that caches of any
+ * scheme share, which the other sets hold as well.
  */
 export function kernelSetName({ family, schemes, size }: KernelSetParts): string {
   if (family === "kmeans_assign" || family === "kmeans_update") return "kmeans";
@@ -21,7 +21,7 @@ export function kernelSetName({ family, schemes, size }: KernelSetParts): string
   ].join("_");
 }
 
-/** What a program imports a set's `kernels` from. */
+/** The entry that exports a set's `kernels`. */
 export function kernelSetEntry(name: string): string {
   return `@couplet/kv/kernels/${name}`;
 }

@@ -6,7 +6,7 @@ import { ROPE_FIELDS } from "./rope_options.ts";
 /** What the space of keys may be. */
 export const KEY_SPACE: Kind<KeySpace> = oneOf("pre-rope", "as-scored");
 
-/** What keys may be: they have a rotary embedding where they come before it. */
+/** What keys may be: those before their rotary embedding must describe it. */
 export function keyFields(value: unknown): Fields<KeyOptions> {
   const space = KEY_SPACE as Kind<never>;
   return Object(value).space === "as-scored" ? { space } : { space, rope: ROPE_FIELDS };

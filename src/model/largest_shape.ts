@@ -1,2 +1,5 @@
-/** How large a model's attention may be for the planner: far more than any model's, so that lists by layer, KV head and channel stay short. */
+/**
+ * The largest attention that the planner accepts, far more than any model's. It bounds lists by
+ * layer, KV head and channel.
+ */
 export const LARGEST_SHAPE = { layers: 4096, queryHeads: 65536, headDim: 65536 } as const;

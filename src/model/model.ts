@@ -9,36 +9,53 @@ export interface ModelShape {
   /** Channels per head. */
   readonly headDim: number;
   /**
-   * Most recent tokens a query may see, its own included (Mistral, Gemma): one number for all layers, or
-   * one per layer, 0 for those that see everything. No limit where absent.
+   * Most recent tokens a query may see, its own included (Mistral, Gemma): one number for all
+   * layers, or one per layer, 0 for those that see everything. Defaults to no limit.
    */
   readonly slidingWindow?: number | readonly number[];
 }
 
-/** The rotary position embedding (RoFormer, arXiv 2104.09864) the library applies to keys coded before it. */
+/**
+ * The rotary position embedding (RoFormer, arXiv 2104.09864), which the library applies to keys
+ * that are coded before it.
+ */
 export interface RopeParameters {
-  /** `half`: channel i pairs with i + rotaryDim/2 (Llama, Hugging Face). `interleaved`: 2i pairs with 2i + 1 (GPT-J). */
+  /**
+   * `half`: channel i pairs with i + rotaryDim/2 (Llama, Hugging Face). `interleaved`: 2i pairs
+   * with 2i + 1 (GPT-J).
+   */
   readonly layout: "half" | "interleaved";
-  /** Base of the geometric series of frequencies; not used where there are explicit ones. */
+  /** Base of the geometric series of frequencies. Explicit frequencies replace it. */
   readonly theta: number;
-  /** Channels that are rotated, from channel 0; the head dimension where absent. */
+  /** Channels that the embedding rotates, from channel 0. Defaults to the head dimension. */
   readonly rotaryDim?: number;
-  /** Added to every position. Scores depend on differences of positions alone, so it changes nothing but rounding. */
+  /**
+   * Added to every position. Scores depend only on differences of positions, so it changes only
+   * rounding.
+   */
   readonly positionOffset?: number;
-  /** `[rotaryDim / 2]` frequencies in radians per position, in place of `theta ** (-2 i / rotaryDim)`. */
+  /**
+   * `[rotaryDim / 2]` frequencies in radians per position, instead of `theta ** (-2 i /
+   * rotaryDim)`.
+   */
   readonly inverseFrequencies?: readonly number[];
 }
 
 /** How keys reach the cache, and queries with them. */
 export type KeyOptions =
   | {
-    /** Before their rotary embedding, or as they are scored, whatever was done to them. */
+    /**
+     * `pre-rope`: keys before their rotary embedding. `as-scored`: keys as they are scored, whether
+     * rotated or not.
+     */
     readonly space: Extract<KeySpace, "pre-rope">;
-    /** The rotary embedding, where keys come before it; nothing where they come as they are scored. */
+    /**
+     * The rotary embedding, for keys before it. Absent for keys as they are scored.
+     */
     readonly rope: RopeParameters;
   }
   | {
-    /** As they are scored. */
+    /** Keys as they are scored, whether rotated or not. */
     readonly space: Extract<KeySpace, "as-scored">;
   };
 
@@ -47,8 +64,8 @@ export type KeySpace = "pre-rope" | "as-scored";
 
 /** The model a codebook was learned on. */
 export interface ModelFingerprint {
-  /** A name for people. */
+  /** A name, for display. */
   readonly name: string;
-  /** Any stable digest of the weights, compared for equality. */
+  /** Any stable digest of the weights. Digests are compared for equality. */
   readonly digest: string;
 }

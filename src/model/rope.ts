@@ -8,9 +8,9 @@ const COUNT = whole(1);
 
 /**
  * The rotary embedding's frequencies: `theta ** (-2 i / rotaryDim)` radians per position for pair i
- * (RoFormer, arXiv 2104.09864 §3.2.2), or the explicit ones where the parameters carry them.
+ * (RoFormer, arXiv 2104.09864 §3.2.2), or the explicit ones if the parameters have them.
  *
- * @param headDim Channels per head, the rotary dimension where `rope` names none.
+ * @param headDim Channels per head, the default of the rotary dimension.
  * @returns `[rotaryDim / 2]`.
  * @throws {CoupletError} `shape` where the rotary dimension is odd, zero or above `headDim`, where
  * there is another number of explicit frequencies, or where a parameter is not finite.
@@ -44,12 +44,12 @@ export function inverseFrequencies(
 }
 
 /**
- * One head's vector, rotated for its position, in float64. Channels from the rotary dimension on pass
- * through.
+ * Applies the rotary embedding to one head's vector, in float64. Channels from the rotary dimension
+ * on are not changed.
  *
  * @param vector `[headDim]`, a key or a query.
  * @param position The token's position in its sequence, before `rope.positionOffset`.
- * @param frequencies The result of {@linkcode inverseFrequencies}, where the caller keeps it.
+ * @param frequencies The result of {@linkcode inverseFrequencies}, if the caller keeps it.
  * @returns `[headDim]`, a new array.
  * @throws {CoupletError} `shape` as {@linkcode inverseFrequencies} does.
  */

@@ -1,6 +1,7 @@
 /**
- * What one layer's attention costs, estimated: work in units whose costs were fitted to measurements, spread over as
- * many workgroups as there are. It orders the ways to attend; it does not predict a device's times (`tune()` measures them).
+ * Estimates what one layer's attention costs: work in units whose costs were fitted to
+ * measurements, divided among the workgroups. It ranks combinations of kernels. It does not predict
+ * a device's times (`tune()` measures them).
  */
 import { tokenBytes } from "./sizes.ts";
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
@@ -25,33 +26,36 @@ export interface AttentionCandidate {
   readonly span: number;
 }
 
-/** What work is counted in. One unit is for all `BLOCK_ROWS` query rows of a block, because a lane does all its rows at once. */
+/**
+ * Units of work. Each counts all `BLOCK_ROWS` query rows of a block, because a lane computes them
+ * at once.
+ */
 export type WorkUnit =
-  /** What a scheme's vectors are read by. */
+  /** Reading a scheme's vectors. */
   | keyof ReadingWork
   /** Multiply-adds of keys and values. */
   | "products"
-  /** Entries read of tables in a storage buffer, in f32. */
+  /** Entries read of tables of q.centroid in a storage buffer, in f32. */
   | "tableLoads"
   /** The same in f16. */
   | "table16Loads"
-  /** Entries read of tables in workgroup memory. */
+  /** Entries read of tables of q.centroid in workgroup memory. */
   | "lutLoads"
-  /** Pairs of channels turned by the rotary embedding. */
+  /** Pairs of channels rotated by the rotary embedding. */
   | "rotations"
-  /** Chunks of queries loaded, of which one serves all pages of a tile. */
+  /** Chunks of queries loaded. Each serves all pages of a tile. */
   | "queryLoads"
   /** Tokens that go through the softmax. */
   | "tokens"
-  /** Multiply-adds that fill tables in storage buffers. */
+  /** Multiply-adds that fill tables of q.centroid in storage buffers. */
   | "tableProducts"
   /** The same in workgroup memory. */
   | "lutProducts"
-  /** Tokens whose scores a second kernel has to fetch. */
+  /** Tokens whose scores a second kernel loads. */
   | "scores"
-  /** Bytes that come from memory or go there. */
+  /** Bytes read from memory or written to it. */
   | "bytes"
-  /** Dispatches, each of which waits for the one before. */
+  /** Dispatches. Each waits for the one before. */
   | "dispatches";
 
 /** A unit whose cost is fitted. */
@@ -60,19 +64,19 @@ export type FittedUnit = Exclude<WorkUnit, "products" | "bytes" | "dispatches">;
 /** Work by unit. */
 export type Work = Readonly<Partial<Record<WorkUnit, number>>>;
 
-/** What attention of one step does in one layer. */
+/** The work of one step's attention in one layer. */
 export interface AttentionWork {
-  /** What each coded tile takes. */
+  /** Work of each coded tile. */
   readonly tile: Work;
   /** Tiles of all blocks of query rows. */
   readonly tiles: number;
   /** Tiles of the workgroup that has the most. */
   readonly share: number;
-  /** What each workgroup takes beside its tiles. */
+  /** Work of each workgroup besides its tiles. */
   readonly workgroup: Work;
   /** Workgroups that have a tile. */
   readonly workgroups: number;
-  /** What else there is: dispatches, and tables that one of them fills. */
+  /** All other work: dispatches, and filling tables of q.centroid. */
   readonly beside: Work;
 }
 
@@ -80,9 +84,10 @@ export interface AttentionWork {
 const SCORE_BYTES = 2 * 4 * BLOCK_ROWS;
 
 /**
- * What one unit costs, in picoseconds of one core, as `bench/fit_cost.ts` fitted it to llvmpipe (LLVM 15.0.6, 256 bits): 228
- * measurements, which it explains within 11 % (root mean square); what it finds fastest took at most 2 % longer than what was.
- * What a tile and a workgroup cost beside their tokens was fitted as well, and found to be nothing.
+ * What one unit costs, in picoseconds of one core, as `bench/fit_cost.ts` fitted it to llvmpipe
+ * (LLVM 15.0.6, 256 bits): 228 measurements, which it explains within 11 % (root mean square). The
+ * kernels it ranked first took at most 2 % longer than the fastest. Costs of a tile and of a
+ * workgroup besides their tokens were fitted as well, and are 0.
  */
 const FITTED: Readonly<Record<FittedUnit, number>> = {
   gathers: 3900,
@@ -105,19 +110,23 @@ export const FITTED_UNITS: readonly FittedUnit[] = /* @__PURE__ */ Object.keys(
 ) as FittedUnit[];
 
 /**
- * Picoseconds of a byte that comes from memory. Not fitted: a software adapter's memory is no GPU's. A GPU does 7 to 20
- * instructions of a lane meanwhile; attention to f16 has 1,200 of them for a token of 128 channels (RDNA2, `tools/rdna.ts`),
- * whose cost here is 500,000.
+ * Picoseconds of a byte that comes from memory. Not fitted: a software adapter's memory is no
+ * GPU's. A GPU does 7 to 20 instructions of a lane meanwhile; attention to f16 has 1,200 of them
+ * for a token of 128 channels (RDNA2, `tools/rdna.ts`), whose cost here is 500,000.
  */
 const BYTE = 2600;
 
 /**
- * Picoseconds of a multiply-add of four rows: a sixth of what a gathered code takes beside them, as on RDNA2, 4 instructions of
- * a lane and 24. Not fitted, because llvmpipe does them while it goes through the lanes of a load; the others are, beside it.
+ * Picoseconds of a multiply-add of four rows: a sixth of what a gathered code takes beside them, as
+ * on RDNA2, 4 instructions of a lane and 24. Not fitted, because llvmpipe does them while it goes
+ * through the lanes of a load. The other costs were fitted beside it.
  */
 export const PRODUCT = 670;
 
-/** Picoseconds that a GPU stands still between two dispatches: a few microseconds. Not fitted, for the same reason. */
+/**
+ * Picoseconds that a GPU idles between two dispatches: a few microseconds. Not fitted, for the same
+ * reason.
+ */
 const DISPATCH = 5_000_000;
 
 const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
@@ -128,12 +137,13 @@ const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
 };
 
 /**
- * What an optional feature makes of a tile's work. Subgroups save a barrier and change no result. Products in f16 cost
- * digits, and took longer where they were measured (1.05 to 1.2 times, on llvmpipe): only a tuning record chooses them.
+ * The factor of a tile's work with an optional feature. Subgroups save a barrier and change no
+ * result. Products in f16 lose precision, and took longer where they were measured (1.05 to 1.2
+ * times, on llvmpipe): only a tuning record chooses them.
  */
 const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = { f16: 1.1, subgroups: 0.95 };
 
-/** What scoring one token's coded key takes, beside bytes. */
+/** The work of scoring one token's coded key, without bytes. */
 function keyWork(
   variant: KeyVariant,
   scheme: SchemeId,
@@ -152,7 +162,10 @@ function keyWork(
   };
 }
 
-/** Bytes of an entry of a table in a storage buffer: a product for each row of a block. */
+/**
+ * Bytes of an entry of a table of q.centroid in a storage buffer: a product for each row of a
+ * block.
+ */
 function tableEntryBytes(variant: KeyVariant): number {
   return BLOCK_ROWS * (variant === "table16" ? 2 : 4);
 }
@@ -163,10 +176,10 @@ function seenTokens({ slidingWindow }: ResolvedLayer, context: number): number {
 }
 
 /**
- * What attention of one step does in one layer.
+ * The work of one step's attention in one layer.
  *
- * @param context Tokens of each sequence, taken to be coded.
- * @param splits What it is cut into workgroups by.
+ * @param context Tokens of each sequence. All count as coded.
+ * @param splits How it is cut into workgroups.
  */
 export function attentionWork(
   options: ResolvedOptions,
@@ -191,7 +204,8 @@ export function attentionWork(
   const variant = keyVariant!;
   const { centroids, channels } = parseScheme(keys);
   const fill = headDim * centroids;
-  // Values are mixed token by token, but as if the last tile were full, so that more tokens never cost less.
+  // Values are mixed token by token, but the last tile counts as full, so that more tokens never
+  // cost less.
   const bytes = tokenBytes(keys, headDim) + tokenBytes(values, headDim) +
     (mix === undefined ? 0 : SCORE_BYTES);
   const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {
@@ -228,7 +242,7 @@ function sum(...works: readonly Work[]): Work {
   return total;
 }
 
-/** All of it, wherever it is done: what a device takes that is busy throughout. */
+/** The sum over all workgroups: the cost on a device that is always busy. */
 export function totalWork(
   { tile, tiles, workgroup, workgroups, beside }: AttentionWork,
 ): Work {
@@ -241,9 +255,10 @@ function workCost(work: Work): number {
 }
 
 /**
- * Estimated cost of attention of one step in one layer, cut as it is where nothing was measured, on a device that runs
- * `TARGET_WORKGROUPS` at a time: those with the most tiles decide where there are no more. Comparable among candidates of
- * the same layer and step.
+ * Estimated cost of one step's attention in one layer, cut as it is without a tuning record, on a
+ * device that runs `TARGET_WORKGROUPS` workgroups at a time. With no more workgroups than that, the
+ * one with the most tiles decides. Costs are comparable among candidates of the same layer and
+ * step.
  *
  * @param context Tokens of each sequence.
  */

@@ -1,4 +1,7 @@
-/** Which kernels attend: of all that fit, those that were measured to be fastest, or those estimated to be. */
+/**
+ * Chooses the attention kernels: of all that fit, those measured to be the fastest, or estimated to
+ * be.
+ */
 import { type AttentionCandidate, attentionCost } from "./attention_cost.ts";
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
 import { defaultSplits, largestSpan, type SplitTarget, type StepSize } from "./steps.ts";
@@ -11,42 +14,45 @@ import type { PlanLimits } from "./limits.ts";
 import { type MeasuredCandidate, refuseChoice } from "./tuning_record.ts";
 import { coveringKernels, type KernelQuery, obstacle, requireKernel } from "../kernels/select.ts";
 
-/** The kernels one way of attending takes, in order of dispatch. */
+/** The kernels that compute attention together, in order of dispatch. */
 export interface AttentionKernels {
-  /** Keys and values in one kernel, or undefined where `score` and `mix` share the work. */
+  /** Keys and values in one kernel, or undefined where `score` and `mix` do it in two. */
   readonly attend?: KernelInfo;
-  /** Fills the lookup table, where the score kernel reads one from a buffer. */
+  /** Fills the table of q.centroid, where the score kernel reads one from a buffer. */
   readonly table?: KernelInfo;
   /** Scores the keys. */
   readonly score?: KernelInfo;
-  /** Mixes the values. */
+  /** Mixes the values: their sum, weighted by the softmax of the scores. */
   readonly mix?: KernelInfo;
   /** Pages of a coded tile: tokens that one invocation scores at once. */
   readonly span: number;
-  /** What a step is cut into workgroups by. */
+  /** How a step is cut into workgroups. */
   readonly splits: SplitTarget;
-  /** What the choice was by: an estimate, or a measured time. */
+  /** What the choice is based on: an estimate, or a measured time. */
   readonly reason: string;
 }
 
-/** Share of the device's largest binding that tables of q.centroid may take. */
+/** Largest share of the device's largest binding for tables of q.centroid. */
 const TABLE_SHARE = 1 / 16;
 
-/** Pages that tiles may have; of two as good the larger, which has fewer barriers. */
+/**
+ * Numbers of pages that tiles may have. Of two equal costs the larger is taken, which has fewer
+ * barriers.
+ */
 const SPANS: readonly number[] = [MAX_SPAN, MIN_SPAN];
 
 /** Kernels that attend together. */
 type KernelGroup = AttentionCandidate["kernels"];
 
-/** One way of attending that the planner weighs. */
+/** A combination of kernels that the planner compares. */
 export interface WeighedCandidate extends AttentionCandidate {
-  /** Estimated cost, by which the least is chosen. */
+  /** Estimated cost. The least is chosen. */
   readonly cost: number;
-  /** Why it cannot be chosen, or undefined where it can. */
+  /** Why it cannot be chosen; undefined where it can. */
   readonly refused?: string;
 }
 
-/** What the kernels of one way of attending must do. */
+/** What the kernels of one combination must do. */
 function queries(
   { shape: { headDim }, keys: { space } }: ResolvedOptions,
   { keys, values }: ResolvedLayer,
@@ -61,7 +67,10 @@ function queries(
   } as const;
 }
 
-/** What fills the table which a kernel reads, or undefined where it reads none. */
+/**
+ * The kernel that fills the table of q.centroid that a kernel reads, or undefined where it reads
+ * none.
+ */
 function tableQuery(
   { bindings }: KernelInfo,
   { keys }: ResolvedLayer,
@@ -73,8 +82,8 @@ function tableQuery(
 }
 
 /**
- * All ways to attend that the kernels given have, whether they fit or not, fused ones first. Their cost is that at the
- * longest planned sequence: attention takes its time there.
+ * All combinations of the given kernels, whether they fit or not, fused ones first. Their costs are
+ * those at the longest planned sequence, where attention takes the most time.
  */
 export function attentionCandidates(
   options: ResolvedOptions,
@@ -113,9 +122,9 @@ export function attentionCandidates(
 }
 
 /**
- * The ways to attend that fit, least cost first.
+ * The combinations that fit, least cost first.
  *
- * @throws {CoupletError} `kernel` where no kernel does it, `limits` where none of those that do fits.
+ * @throws {CoupletError} `kernel` where there is no such kernel, `limits` where none of them fits.
  */
 export function fittingCandidates(
   options: ResolvedOptions,
@@ -127,7 +136,7 @@ export function fittingCandidates(
   const candidates = attentionCandidates(options, kernels, limits, layer, step);
   const fitting = byCost(candidates.filter(({ refused }) => refused === undefined));
   if (fitting.length > 0) return fitting;
-  // Throws for the one that is missing.
+  // Throws, and names the kernel that is missing.
   const { scored, mixes } = queries(options, layer);
   const score = requireKernel(kernels, scored, limits);
   requireKernel(kernels, mixes, limits);
@@ -141,7 +150,7 @@ export function fittingCandidates(
   );
 }
 
-/** Least cost first; of two that cost the same, the one that came first. */
+/** Sorts by cost, least first. Equal costs keep their order. */
 export function byCost<T extends WeighedCandidate>(candidates: readonly T[]): T[] {
   return [...candidates].sort((a, b) => a.cost - b.cost);
 }
@@ -153,7 +162,7 @@ function tableObstacle(bytes: number, limits: PlanLimits): string | undefined {
     : undefined;
 }
 
-/** The numbers of pages, up to `largest`, that all kernels of a group have room for. */
+/** The numbers of pages, up to `largest`, that fit all kernels of a group. */
 function spansOf({ attend, score, mix }: KernelGroup, largest: number): readonly number[] {
   const spans = [attend, score, mix].flatMap((kernel) => kernel?.span ?? []);
   const most = Math.min(...spans, largest);
@@ -166,9 +175,10 @@ export function candidateNames({ attend, table, score, mix }: KernelGroup): read
 }
 
 /**
- * The way to attend of the least estimated cost, or, where ways were measured, the one that was fastest.
+ * The combination of the least estimated cost, or, with a tuning record, the fastest one.
  *
- * @throws {CoupletError} as {@linkcode fittingCandidates} does; `tuning` where the measured one does not fit.
+ * @throws {CoupletError} as {@linkcode fittingCandidates} does; `tuning` where the fastest one does
+ * not fit.
  */
 export function chooseAttention(
   options: ResolvedOptions,

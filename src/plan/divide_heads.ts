@@ -1,11 +1,14 @@
-/** The buffers of a plan against the bindings of a device: what is bound whole, and what is divided by KV heads. */
+/**
+ * Checks the buffers of a plan against the largest binding of a device. Some are bound whole,
+ * others are divided by KV heads.
+ */
 import { type ResolvedLayer, type ResolvedOptions, WHAT } from "./options.ts";
 import { centroidBytes, exactBytes, poolBytes, type ScratchBytes } from "./sizes.ts";
 import { raise } from "../base/raise.ts";
 import type { PlanLimits } from "./limits.ts";
 import { SIDES } from "../model/side.ts";
 
-/** Some of a layer's KV heads, which follow one another. */
+/** Consecutive KV heads of a layer. */
 export interface HeadRange {
   /** The first. */
   readonly first: number;
@@ -29,11 +32,11 @@ export function checkWorkgroups({ capacity, layers }: ResolvedOptions, limits: P
 
 /** A buffer that must fit one binding. */
 export interface BoundBuffer {
-  /** What it holds, for people. */
+  /** What it holds, for errors. */
   readonly name: string;
   /** Its size. */
   readonly bytes: number;
-  /** What makes it smaller. */
+  /** How to make it smaller. */
   readonly remedy: string;
 }
 
@@ -53,7 +56,7 @@ export function checkBuffer({ name, bytes, remedy }: BoundBuffer, limits: PlanLi
   );
 }
 
-/** What one head takes of the buffers of one layer that hold all tokens of all sequences. */
+/** Bytes per head of one layer's buffers that hold all tokens of all sequences. */
 function headBuffers(
   options: ResolvedOptions,
   layer: ResolvedLayer,

@@ -1,4 +1,4 @@
-/** The limits of devices, as plans see them. */
+/** The limits of devices that plans check. */
 import type { KernelLimits } from "../kernels/select.ts";
 
 /** The limits a plan checks. */

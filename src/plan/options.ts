@@ -19,7 +19,7 @@ import { inverseFrequencies } from "../model/rope.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { keyFields } from "../model/key_fields.ts";
 
-/** How many tokens a query sees exactly. */
+/** The tokens that are kept exactly. */
 export interface ExactTiers {
   /** The first tokens of a sequence (attention sinks), always exact. */
   readonly sinks: number;
@@ -27,40 +27,40 @@ export interface ExactTiers {
   readonly window: number;
 }
 
-/** How many tokens a cache must hold. All of it is allocated when the cache is created. */
+/** How many tokens a cache must hold. All memory is allocated when the cache is created. */
 export interface Capacity {
-  /** Most sequences alive at once. */
+  /** Most living sequences. */
   readonly sequences: number;
-  /** Most tokens of all sequences together, per layer. */
+  /** Most tokens of all sequences together. */
   readonly tokens: number;
   /** Most tokens of one sequence. */
   readonly sequenceTokens: number;
   /** Most new tokens in one step, over all sequences. */
   readonly stepTokens: number;
   /**
-   * Most new tokens of one sequence in one step. Each costs one more exact token per sequence and layer;
-   * in return, a rollback of up to as many tokens restores the recent window exactly.
+   * Most new tokens of one sequence in one step. Each costs one more exact token per sequence and
+   * layer. In return, a rollback of up to as many tokens restores the recent window exactly.
    */
   readonly appendTokens: number;
 }
 
-/** What a cache is to be. */
+/** Options of a cache. */
 export interface CacheOptions {
   /** The model's attention. */
   readonly shape: ModelShape;
   /** Schemes by layer. */
   readonly policy: Policy;
-  /** The space keys arrive in. */
+  /** How keys reach the cache. */
   readonly keys: KeyOptions;
   /** Tokens kept exactly: the first `sinks` and the last `window`. */
   readonly tiers: ExactTiers;
   /** Sizes. */
   readonly capacity: Capacity;
-  /** Factor of `q . k`; `headDim ** -0.5` where absent. */
+  /** Factor of `q . k`. Defaults to `headDim ** -0.5`. */
   readonly scale?: number;
-  /** Scores become `softcap * tanh(score / softcap)` where present (Gemma 2). */
+  /** If given, scores become `softcap * tanh(score / softcap)` (Gemma 2). */
   readonly softcap?: number;
-  /** The host's buffers. */
+  /** The layout of the host's tensors. */
   readonly io?: HostLayout;
 }
 
@@ -74,15 +74,15 @@ export interface TensorStrides {
 
 /** How the host's tensors lie in their buffers. */
 export interface HostLayout {
-  /** Element type of keys, values, queries and output; `f32` where absent. */
+  /** Element type of keys, values, queries and output. Defaults to `f32`. */
   readonly dtype?: "f32" | "f16";
-  /** Strides of the keys; `[tokens][keyValueHeads][headDim]`, contiguous, where absent. */
+  /** Strides of the keys. Defaults to `[tokens][keyValueHeads][headDim]`, contiguous. */
   readonly keys?: TensorStrides;
-  /** Strides of the values; as the keys where absent. */
+  /** Strides of the values. Defaults to those of the keys. */
   readonly values?: TensorStrides;
-  /** Strides of the queries; `[tokens][queryHeads][headDim]`, contiguous, where absent. */
+  /** Strides of the queries. Defaults to `[tokens][queryHeads][headDim]`, contiguous. */
   readonly queries?: TensorStrides;
-  /** Strides of the output; as the queries where absent. */
+  /** Strides of the output. Defaults to those of the queries. */
   readonly output?: TensorStrides;
 }
 
@@ -92,7 +92,7 @@ export interface ResolvedLayer extends LayerPolicy {
   readonly keyValueHeads: number;
   /** Its sliding window, 0 where it sees everything. */
   readonly slidingWindow: number;
-  /** Which of the page tables it reads. */
+  /** Index of the page table it reads. */
   readonly pageTable: number;
   /** Strides of the host's tensors. */
   readonly strides: HostStrides;
@@ -101,7 +101,10 @@ export interface ResolvedLayer extends LayerPolicy {
 /** The host's tensors of one layer. */
 export type HostStrides = Readonly<Record<"keys" | "values" | "queries" | "output", TensorStrides>>;
 
-/** What layers that see the same tokens share: which page holds which tokens of a sequence. */
+/**
+ * A page table, which says which page holds which tokens of a sequence. Layers that see the same
+ * tokens share one.
+ */
 export interface PageTableOptions {
   /** The layers' sliding window, 0 where they see everything. */
   readonly slidingWindow: number;
@@ -113,11 +116,11 @@ export interface ResolvedOptions {
   readonly shape: ModelShape;
   /** Every layer. */
   readonly layers: readonly ResolvedLayer[];
-  /** One for each sliding window, in the order of the first layer that has it. */
+  /** One page table for each sliding window, in the order of the first layer that has it. */
   readonly pageTables: readonly PageTableOptions[];
-  /** Tokens the window gives up at once: the largest block of the schemes. */
+  /** Tokens that leave the window together: the largest block of the schemes. */
   readonly block: number;
-  /** The space keys arrive in. */
+  /** How keys reach the cache. */
   readonly keys: KeyOptions;
   /** Tokens kept exactly. */
   readonly tiers: ExactTiers;
@@ -125,13 +128,13 @@ export interface ResolvedOptions {
   readonly capacity: Capacity;
   /** Factor of `q . k`. */
   readonly scale: number;
-  /** Bound of the scores, 0 where they are not capped. */
+  /** Bound of the scores; 0 for none. */
   readonly softcap: number;
   /** Element type of the host's tensors. */
   readonly dtype: "f32" | "f16";
 }
 
-/** What fails where options are wrong. */
+/** The first sentence of errors of wrong options. */
 export const WHAT = "Cannot plan a cache";
 
 function fail(why: string, remedy: string): never {
@@ -143,7 +146,7 @@ const HEADS = whole(1, LARGEST_SHAPE.queryHeads);
 const COUNT = whole(1);
 const TOKENS = whole(0);
 
-/** A number for all layers, or a list with one for each. */
+/** A number for all layers, or a list with a number for each. */
 function oneOrEach(one: Kind<number>): Kind<number | readonly number[]> {
   return kind(
     `${one[0]}, or a list with one for each layer`,
@@ -206,9 +209,9 @@ export const CACHE_FIELDS: Fields<CacheOptions> = {
 };
 
 /**
- * Checks each option by itself.
+ * Checks each option on its own.
  *
- * @throws {CoupletError} `shape` for a name that no option has, and a value that it cannot have.
+ * @throws {CoupletError} `shape` for an unknown option, or a value that an option cannot have.
  */
 export function checkPlanOptions<T>(fields: Fields<T>, options: unknown): void {
   const bias = Object.keys(Object(options)).find((name) => /alibi|bias/i.test(name));
@@ -224,12 +227,15 @@ export function checkPlanOptions<T>(fields: Fields<T>, options: unknown): void {
   checkOptions("shape", WHAT, fields, options);
 }
 
-/** Fills in the defaults, and checks options against each other; each by itself was checked. */
+/**
+ * Fills in the defaults, and checks options against each other. Each was already checked on its
+ * own.
+ */
 export function resolveOptions(options: CacheOptions): ResolvedOptions {
   const { shape, capacity, tiers, keys } = options;
   if (keys.space === "pre-rope") {
     const rotated = 2 * inverseFrequencies(keys.rope, shape.headDim).length;
-    // Head dimensions have a rule of their own.
+    // The head dimension has a check of its own.
     if (rotated !== shape.headDim && rotated % 16 !== 0) {
       fail(
         `${rotated} channels rotate, and kernels rotate eight pairs at a time`,

@@ -1,4 +1,4 @@
-/** How many pages and slots sequences take, and where their page tables begin. */
+/** The pages and slots of sequences, and where their page tables begin. */
 import type { ResolvedOptions } from "./options.ts";
 import { NEAR_TOKENS, PAGE_TOKENS } from "../kernels/constants.ts";
 
@@ -14,19 +14,23 @@ export function sequencePages({ capacity }: Pick<ResolvedOptions, "capacity">): 
   return Math.ceil(capacity.sequenceTokens / PAGE_TOKENS);
 }
 
-/** First word of one of the page tables in the buffer that holds them all. */
+/** First word of a page table in the buffer of all page tables. */
 export function pageTableStart(options: ResolvedOptions, pageTable: number): number {
   return pageTable * options.capacity.sequences * sequencePages(options);
 }
 
-/** Tokens before a query that a page table must keep: those in its layers' sliding window, and those still to be encoded. */
+/**
+ * Tokens before a query whose pages must be kept: those in the sliding window, and those still to
+ * be encoded.
+ */
 function keptBehind({ tiers, block, pageTables }: ResolvedOptions, pageTable: number): number {
   return Math.max(pageTables[pageTable]!.slidingWindow, tiers.window + block) - 1;
 }
 
 /**
- * The first page, counted from the sequence's first, that a sequence of `length` tokens keeps: what queries at its end
- * see, and those after a rollback of `appendTokens`. Whole tiles, because kernels read whole tiles.
+ * The first page, counted from the sequence's first, that a sequence of `length` tokens keeps: the
+ * first that queries at its end, or after a rollback of `appendTokens`, see. It is rounded to whole
+ * tiles, because kernels read whole tiles.
  */
 export function firstKeptPage(
   options: ResolvedOptions,
@@ -40,8 +44,9 @@ export function firstKeptPage(
 }
 
 /**
- * Pages the pool of one page table needs so that any split of the tokens among sequences fits. A sliding window bounds what a
- * sequence keeps: what its queries see, a rollback, and a step's new tokens.
+ * Pages the pool of one page table needs so that any split of the tokens among sequences fits. With
+ * a sliding window, a sequence keeps only what its queries see, a rollback, and a step's new
+ * tokens.
  */
 export function poolPages(options: ResolvedOptions, pageTable: number): number {
   const { capacity, pageTables } = options;

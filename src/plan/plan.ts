@@ -1,4 +1,4 @@
-/** What a plan is, and what it is made of. */
+/** Plans, and the options of planning. */
 import { CACHE_FIELDS, type CacheOptions, type ResolvedOptions } from "./options.ts";
 import type { CacheBytes, LayerBytes, ScratchBytes } from "./sizes.ts";
 import type { AttentionKernels } from "./choose_attention.ts";
@@ -11,29 +11,30 @@ import type { SchemeId } from "../schemes/scheme.ts";
 import { KERNELS } from "../kernels/select.ts";
 import type { TuningRecord } from "./tuning_record.ts";
 
-/** What {@linkcode planCache} needs besides the cache's options. */
+/** Options of {@linkcode planCache}: those of the cache, and what it is planned for. */
 export interface PlanOptions extends CacheOptions {
-  /** The device's limits; WebGPU's defaults where absent. */
+  /** The device's limits. Defaults to WebGPU's. */
   readonly limits?: PlanLimits;
   /**
-   * The device's features; none where absent. Kernels that use one (`subgroups`, or `shader-f16` for products of queries
-   * and keys in f16) are there only where it is listed; those in f16 only with `precision: "f16"`, and are taken only where
-   * `tuning` found them faster.
+   * The device's features. Defaults to none. Kernels that use one (`subgroups`, or `shader-f16` for
+   * products of queries and keys in f16) are considered only if it is listed. Those in f16 also
+   * need `precision: "f16"`, and a `tuning` record that found them faster.
    */
   readonly features?: Pick<ReadonlySet<string>, "has">;
   /**
-   * What products of queries and keys may be taken in; `f32` where absent. With `f16`, kernels that round them are there as
-   * well: they are faster, and cost digits where scores are large.
+   * The least precision of products of queries and keys. Defaults to `f32`. With `f16`, kernels
+   * that round them are considered, too: they are faster, and lose precision where scores are
+   * large.
    */
   readonly precision?: Precision;
   /**
-   * Kernels to choose from: those of one or more sets (`@couplet/kv/kernels/c8b8_d128`), of all
-   * (`@couplet/kv/kernels`), or of your own. Of several with one name the first counts.
+   * Kernels to choose from: those of one or more sets (`@couplet/kv/kernels/c8b8_d128`), all
+   * (`@couplet/kv/kernels`), or your own. Of several with the same name the first is used.
    */
   readonly kernels: readonly KernelInfo[];
   /**
-   * What {@linkcode tune} measured on the device: attention then takes the fastest kernels, cut into as many workgroups
-   * as were the fastest, and no estimate counts.
+   * The result of {@linkcode tune} on the device. Attention then uses the kernels and the number of
+   * workgroups that were the fastest, without estimates.
    */
   readonly tuning?: TuningRecord;
 }
@@ -49,7 +50,7 @@ export const PLAN_FIELDS: Fields<PlanOptions> = {
         return typeof limit === "number" && limit > 0;
       }),
   ),
-  // A name that has another form than WebGPU's is misspelt, such as `shader_f16`.
+  // A name not in WebGPU's form is misspelt, such as `shader_f16`.
   "features?": kind("a device's features", (value) => {
     const { has, keys } = Object(value);
     return FUNCTION[1](has) && ![...keys?.call(value) ?? []].some((name) => /[^a-z\d-]/.test(name));
@@ -61,7 +62,10 @@ export const PLAN_FIELDS: Fields<PlanOptions> = {
 
 /** One layer's kernels and memory. */
 export interface LayerPlan {
-  /** The KV heads of each buffer of records: one range, or several where one binding cannot hold them all. */
+  /**
+   * The KV heads of each buffer of records: one range, or several where one binding cannot hold
+   * them all.
+   */
   readonly parts: readonly HeadRange[];
   /** Bytes, by side and kind. */
   readonly bytes: LayerBytes;
@@ -71,15 +75,15 @@ export interface LayerPlan {
   readonly values: SchemeId;
   /** Stores new tokens in the exact tier. */
   readonly store: KernelInfo;
-  /** Gives exact tokens back to hosts that want vectors. */
+  /** Copies exact tokens to hosts that read vectors. */
   readonly load: KernelInfo;
   /** Encodes keys that leave the exact tier. */
   readonly encodeKeys: KernelInfo;
   /** Encodes values that leave the exact tier. */
   readonly encodeValues: KernelInfo;
-  /** Decodes keys' records, for the same. */
+  /** Decodes keys' records, for hosts that read vectors. */
   readonly decodeKeys: KernelInfo;
-  /** Decodes values' records. */
+  /** Decodes values' records, for the same. */
   readonly decodeValues: KernelInfo;
   /** Attention of one new token a sequence. */
   readonly decode: AttentionKernels;
@@ -103,23 +107,29 @@ export interface CachePlan {
   readonly pageTable: KernelInfo;
   /** Bytes the cache will allocate. */
   readonly bytes: CacheBytes;
-  /** Bytes of the largest buffer, each of which is bound whole. */
+  /** Bytes of the largest buffer. Every buffer is bound whole. */
   readonly largestBinding: number;
   /** Bytes of scratch buffers: partial results, scores, q.centroid tables. */
   readonly scratch: ScratchBytes;
   /**
-   * Bits per channel of everything resident (codes, exact tiers, codebooks, tables) when the pool is full:
-   * `8 * bytes / (tokens * channels)`, with `channels` the sum of `2 * keyValueHeads * headDim` over layers.
+   * Bits per channel of everything resident (codes, exact tiers, codebooks, page tables and rotary
+   * table) when the pool is full: `8 * bytes / (tokens * channels)`, with `channels` the sum of `2
+   * * keyValueHeads * headDim` over layers.
    */
   readonly effectiveBits: number;
   /** Features of the device that the chosen kernels use. */
   readonly features: readonly GPUFeatureName[];
-  /** What the chosen kernels take products of queries and keys in: `f16` where one of them does. */
+  /**
+   * The precision of the chosen kernels' products of queries and keys: `f16` where one of them
+   * rounds to it.
+   */
   readonly precision: Precision;
-  /** Bits per channel of the codes and what records hold beside them, mean over layers and sides. */
+  /**
+   * Bits per channel of records, without padding: codes and metadata, mean over layers and sides.
+   */
   readonly nominalBits: number;
-  /** The record that attention was chosen by; absent where it was chosen by estimates. */
+  /** The tuning record that attention was chosen by; absent where it was chosen by estimates. */
   readonly tuning?: TuningRecord;
-  /** The plan in words: per layer the schemes, kernels, bytes and why each was chosen. */
+  /** Describes the plan in words: per layer the schemes, kernels, bytes and why each was chosen. */
   describe(): string;
 }

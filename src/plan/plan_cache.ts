@@ -38,11 +38,12 @@ import { type CachePlan, type LayerPlan, PLAN_FIELDS, type PlanOptions } from ".
 import { describePlan } from "./describe.ts";
 
 /**
- * Resolves schemes, kernels and bytes for a model and a device, before anything is allocated.
+ * Plans a cache for a model and a device: schemes, kernels and bytes. Nothing is allocated.
  *
- * @throws {CoupletError} `shape` and `scheme` where options are unknown, out of range, or contradict each other; `kernel` where no
- * kernel covers a layer; `limits` where the device cannot hold what was asked for; `tuning` where the record is of
- * another version or shape, or its choice cannot be used.
+ * @throws {CoupletError} `shape` and `scheme` where options are unknown, out of range, or
+ * contradict each other; `kernel` where no kernel covers a layer; `limits` where the device cannot
+ * hold what was asked for; `tuning` where the record is of another version or shape, or its kernels
+ * cannot be used.
  */
 export function planCache(options: PlanOptions): CachePlan {
   checkPlanOptions(PLAN_FIELDS, options);
@@ -116,7 +117,10 @@ export function planCache(options: PlanOptions): CachePlan {
   };
 }
 
-/** Each kernel once, because sets have kernels in common, and only those that do with the given features, and have no less precision. */
+/**
+ * Each kernel once, because sets share kernels, and only those that need no other features and have
+ * at least the given precision.
+ */
 export function usableKernels(
   kernels: readonly KernelInfo[],
   features: PlanOptions["features"],
@@ -131,7 +135,7 @@ export function usableKernels(
   });
 }
 
-/** What a layer's plan says of kernels. */
+/** The kernels of a layer's plan. */
 type LayerKernels = Omit<LayerPlan, "parts" | "bytes">;
 
 function planLayer(
@@ -169,7 +173,7 @@ function planLayer(
     restore: find("restore", {}),
   };
   const decode = attention("decode", decodeStep(options));
-  // Where no step has several tokens of a sequence, tuning measures none.
+  // Without steps of several tokens of a sequence, tuning does not measure them.
   const prefill = tuning !== undefined && !hasPrefill(options)
     ? decode
     : attention("prefill", largestStep(options));

@@ -7,34 +7,44 @@ import type { KeyOptions, ModelFingerprint, ModelShape } from "../model/model.ts
 import type { Policy } from "../schemes/policy.ts";
 import type { CodebookSet } from "../codebooks/codebook.ts";
 
-/** What {@linkcode createReferenceCache} needs: the options of a plan, of which limits and kernels do not matter here. */
+/**
+ * Options of {@linkcode createReferenceCache}: those of a plan, without limits and kernels.
+ */
 export interface ReferenceCacheOptions {
   /** The shape of the model's attention. */
   readonly shape: ModelShape;
   /** Which scheme each layer uses for keys and for values. */
   readonly policy: Policy;
-  /** How keys (and queries) reach the cache. */
+  /** How keys and queries reach the cache. */
   readonly keys: KeyOptions;
-  /** Tokens each query sees exactly. */
+  /** Tokens that are kept exactly. */
   readonly tiers: ExactTiers;
-  /** Sequences grow without bound; only the number of tokens one sequence may add in one step is fixed. */
+  /**
+   * The only fixed size: sequences grow without bound.
+   */
   readonly capacity: {
     /** Most new tokens of one sequence in one step. */
     readonly appendTokens: number;
   };
-  /** Factor of `q . k`; `headDim ** -0.5` where absent. */
+  /** Factor of `q . k`. Defaults to `headDim ** -0.5`. */
   readonly scale?: number;
-  /** Scores become `softcap * tanh(score / softcap)` where present. */
+  /** If given, scores become `softcap * tanh(score / softcap)`. */
   readonly softcap?: number;
-  /** Learned attention sinks, `[layers][queryHeads]`: one more logit in each head's softmax, without a value. */
+  /**
+   * Learned attention sinks, `[layers][queryHeads]`: one more logit in each head's softmax, without
+   * a value.
+   */
   readonly sinkLogits?: Float32Array<ArrayBuffer>;
-  /** Codebooks of every layer, side and scheme of the policy; not needed where all schemes are `f16`. */
+  /**
+   * Codebooks of every layer, side and scheme of the policy. Schemes that need no calibration need
+   * none.
+   */
   readonly codebooks?: CodebookSet;
-  /** The model in use, to refuse the codebooks of another. */
+  /** The model in use. Codebooks of another model are refused. */
   readonly model?: ModelFingerprint;
 }
 
-/** What the options of a reference cache may be: those of a plan, of which it asks for fewer. */
+/** What the options of a reference cache may be. */
 export function referenceFields(): Fields<ReferenceCacheOptions> {
   const { kernels, ...planned } = PLAN_FIELDS;
   const { appendTokens, sequences, tokens, sequenceTokens, stepTokens } = CAPACITY_FIELDS;
@@ -59,7 +69,7 @@ export function referenceFields(): Fields<ReferenceCacheOptions> {
 /**
  * Checks the options of a reference cache.
  *
- * @throws {CoupletError} `shape` for a name that no option has, and a value that it cannot have.
+ * @throws {CoupletError} `shape` for an unknown option, or a value that an option cannot have.
  */
 export function checkReferenceOptions(options: ReferenceCacheOptions): void {
   checkOptions("shape", "Cannot create a reference cache", referenceFields(), options);

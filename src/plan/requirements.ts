@@ -6,7 +6,7 @@ import { BASE_LIMITS } from "./limits.ts";
 import type { PlanOptions } from "./plan.ts";
 import { planCache } from "./plan_cache.ts";
 
-/** The limits to request a device with, where they exceed WebGPU's defaults. */
+/** The limits that a device must be requested with. */
 export interface RequiredLimits {
   /** Largest storage buffer binding. */
   readonly maxStorageBufferBindingSize: number;
@@ -15,9 +15,10 @@ export interface RequiredLimits {
 }
 
 /**
- * The limits to request of an adapter for a cache, before there is a device. Give the adapter's own as `limits`: a
- * layer that exceeds its largest binding is then divided by KV heads, at the price of a dispatch for each part.
- * Without them the adapter is taken to have none, and every layer gets one binding.
+ * The limits to request from an adapter for a cache, before there is a device. Give the adapter's
+ * own limits as `limits`: a layer that exceeds its largest binding is then divided by KV heads, at
+ * the cost of a dispatch for each part. Without them no limit is assumed, and every layer gets one
+ * binding.
  *
  * @throws {CoupletError} as {@linkcode planCache} does.
  */
@@ -36,30 +37,33 @@ export function requiredLimits(options: PlanOptions): RequiredLimits {
   };
 }
 
-/** What {@linkcode requiredFeatures} may be told. */
+/** Options of {@linkcode requiredFeatures}. */
 export interface FeatureOptions {
-  /** Whether the cache is to be profiled ({@linkcode createProfile}), which needs timestamps. Defaults to false. */
+  /**
+   * Whether the cache will be profiled ({@linkcode createProfile}), which needs timestamps.
+   * Defaults to false.
+   */
   readonly profile?: boolean;
 }
 
-/** What its options may be. */
+/** What the options of {@linkcode requiredFeatures} may be. */
 export const FEATURE_FIELDS: Fields<FeatureOptions> = {
   "profile?": kind("true or false", (value) => typeof value === "boolean"),
 };
 
 /**
- * The features that a device must be requested with: none for a cache, since every scheme has kernels that fit WebGPU's
- * base. Those in {@linkcode OPTIONAL_FEATURES} make some kernels faster: request them where the adapter has them, and
- * plan with the device's `features`.
+ * The features that a device must be requested with. A cache needs none: every scheme has kernels
+ * that fit WebGPU's base. Those in {@linkcode OPTIONAL_FEATURES} make some kernels faster: request
+ * them if the adapter has them, and plan with the device's `features`.
  *
- * @throws {CoupletError} `usage` for an option that it does not know.
+ * @throws {CoupletError} `usage` for an unknown option.
  */
 export function requiredFeatures(options: FeatureOptions = {}): readonly GPUFeatureName[] {
   checkOptions("usage", WHAT, FEATURE_FIELDS, options);
   return options.profile ? ["timestamp-query"] : [];
 }
 
-/** Features that some kernels are faster with. */
+/** Features that make some kernels faster. */
 export const OPTIONAL_FEATURES: readonly GPUFeatureName[] = /* @__PURE__ */ FEATURE_NAMES.flatMap((
   feature,
 ) => kernelFeatures({ feature }));

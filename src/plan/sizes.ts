@@ -1,4 +1,4 @@
-/** Bytes of every buffer a cache allocates: the one place that knows. */
+/** Bytes of every buffer a cache allocates. They are computed here alone. */
 import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./options.ts";
 import { BLOCK_ROWS, NEAR_TOKENS, PAGE_TOKENS, STEP_ENTRIES } from "../kernels/constants.ts";
 import { recordWords } from "../records/layout.ts";
@@ -11,7 +11,7 @@ import { pageTableStart, poolPages, ringSlots } from "./pages.ts";
 import { sharesCodebooks } from "../codebooks/device.ts";
 import { rowScores, rowSplits, type SplitTarget, stepRows, type StepSize } from "./steps.ts";
 
-/** Bytes by what they hold. Everything but `scratch` stays in use between steps. */
+/** Bytes by content. All but `scratch` is in use between steps. */
 export interface CacheBytes {
   /** Records of coded tokens, whole pages. */
   readonly codes: number;
@@ -31,16 +31,16 @@ export interface CacheBytes {
 export interface ScratchBytes {
   /** Partial results of splits. */
   readonly partials: number;
-  /** Scores on their way from a score kernel to a mix kernel. */
+  /** Scores that a score kernel writes and a mix kernel reads. */
   readonly scores: number;
   /** Tables of q.centroid. */
   readonly tables: number;
 }
 
-/** What sizes of one token depend on. */
+/** What the sizes of one token depend on. */
 type HeadShape = { readonly shape: Pick<ResolvedOptions["shape"], "headDim"> };
 
-/** Bytes of one page of one side, for so many KV heads. */
+/** Bytes of one page of one side, for a number of KV heads. */
 export function pageBytes(
   { shape }: HeadShape,
   scheme: SchemeId,
@@ -49,24 +49,25 @@ export function pageBytes(
   return heads * recordWords(parseScheme(scheme).layout(shape.headDim), PAGE_TOKENS) * 4;
 }
 
-/** Bytes of one token's exact vector of one side, for so many KV heads. */
+/** Bytes of one token's exact vector of one side, for a number of KV heads. */
 export function exactTokenBytes({ shape }: HeadShape, heads: number): number {
   return heads * shape.headDim * 2;
 }
 
-/** Bytes of one sequence's exact tier in one layer, both sides, for so many KV heads. */
+/** Bytes of one sequence's exact tier in one layer, both sides, for a number of KV heads. */
 export function exactSequenceBytes(options: ResolvedOptions, heads: number): number {
   return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);
 }
 
-/** Bytes of one layer's exact tier, both sides of all sequences, for so many KV heads. */
+/** Bytes of one layer's exact tier, both sides of all sequences, for a number of KV heads. */
 export function exactBytes(options: ResolvedOptions, heads: number): number {
   return options.capacity.sequences * exactSequenceBytes(options, heads);
 }
 
 /**
- * Bytes of one side's grids and centroids in one layer. Layers whose codebooks are all universal share one buffer, which the first of
- * them counts; so do the two sides where they have the same scheme.
+ * Bytes of one side's grids and centroids in one layer. Layers with only data-free schemes share
+ * one buffer, which is counted for the first of them. The two sides share one if they have the same
+ * scheme.
  */
 export function centroidBytes(
   { shape, layers }: ResolvedOptions,
@@ -86,7 +87,7 @@ export function pageTableBytes(options: ResolvedOptions): number {
   return pageTableStart(options, options.pageTables.length) * 4;
 }
 
-/** Bytes of one layer's record pool, for one side and so many KV heads. */
+/** Bytes of one layer's record pool, for one side and a number of KV heads. */
 export function poolBytes(
   options: ResolvedOptions,
   { pageTable }: ResolvedLayer,
@@ -96,7 +97,10 @@ export function poolBytes(
   return poolPages(options, pageTable) * pageBytes(options, scheme, heads);
 }
 
-/** Rows of the rotary table: NEAR_TOKENS near positions, and one far position per tile of the longest sequence. */
+/**
+ * Rows of the rotary table: NEAR_TOKENS near positions, and one far position per tile of the
+ * longest sequence.
+ */
 export function ropeRows({ capacity }: ResolvedOptions): number {
   return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) + 1;
 }
@@ -108,7 +112,7 @@ export function ropeBytes(options: ResolvedOptions): number {
   return ropeRows(options) * pairs * 8;
 }
 
-/** Bytes of the splits' partial results, whichever of the targets a layer is cut by. */
+/** Bytes of the splits' partial results, enough for all given targets. */
 export function partialBytes(options: ResolvedOptions, targets: readonly SplitTarget[]): number {
   const rows = Math.max(...targets.map((target) => rowSplits(options, target)));
   return rows * (options.shape.headDim / 4 + 1) * 16;
@@ -132,8 +136,8 @@ export function tokenBytes(scheme: SchemeId, headDim: number): number {
 }
 
 /**
- * Bytes of a step's q.centroid tables: one for each KV head and block of query rows. The last block of an entry may be
- * incomplete.
+ * Bytes of a step's q.centroid tables: one for each KV head and block of query rows. The last block
+ * of an entry may be incomplete.
  */
 export function tableBytes(
   { shape }: { readonly shape: Pick<ResolvedOptions["shape"], "headDim" | "queryHeads"> },
@@ -147,15 +151,18 @@ export function tableBytes(
 /** Bytes of the WGSL struct `Step`: 16 of header and 32 an entry. */
 export const STEP_BYTES: number = 16 + 32 * STEP_ENTRIES;
 
-/** Steps whose parameters one buffer holds. The next ones go into another. */
+/** Steps whose parameters one buffer holds. More steps take another buffer. */
 const BUFFERED_STEPS = 64;
 
-/** Bytes from one step's parameters to the next: what this cache's entries need. The struct's unused rest overlaps the next. */
+/**
+ * Bytes from one step's parameters to the next: as many as this cache's entries need. The struct's
+ * unused rest overlaps the next step's.
+ */
 function stepStride(options: ResolvedOptions): number {
   return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;
 }
 
-/** Bytes of a buffer of parameters, of steps that have so many sets each. */
+/** Bytes of a buffer of parameters, for steps with `sets` sets each. */
 export function stepsBytes(options: ResolvedOptions, sets: number): number {
   return stepStride(options) * (BUFFERED_STEPS * sets - 1) + STEP_BYTES;
 }
@@ -184,7 +191,7 @@ export interface LayerBytes extends Readonly<Record<Side, SideBytes>> {
   readonly tables: number;
 }
 
-/** Bytes of one layer whose KV heads lie in so many parts. */
+/** Bytes of one layer whose KV heads are divided into parts. */
 export function layerBytes(
   options: ResolvedOptions,
   layer: ResolvedLayer,
@@ -198,13 +205,13 @@ export function layerBytes(
   return { ...bySide(side), tables: LAYER_BYTES * parts + sinkBytes(options) };
 }
 
-/** Bytes of the tables all layers share, where a step has so many sets of parameters. */
+/** Bytes of the page tables, rotary table and parameters that all layers share. */
 export function sharedTableBytes(options: ResolvedOptions, parameterSets: number): number {
   return pageTableBytes(options) + ropeBytes(options) + stepsBytes(options, parameterSets) +
     COUNTER_BYTES;
 }
 
-/** The sum over layers, shared tables and scratch. */
+/** The sum over layers, page tables, rotary table, parameters and scratch. */
 export function totalBytes(
   layers: readonly LayerBytes[],
   sharedTables: number,

@@ -1,4 +1,4 @@
-/** How a step is cut: its rows and tiles, its splits, and which layers of a plan are cut alike. */
+/** How a step is cut: its rows, tiles and splits, and which layers of a plan are cut alike. */
 import { type ResolvedOptions, stepEntries } from "./options.ts";
 import {
   BLOCK_ROWS,
@@ -10,45 +10,45 @@ import {
 } from "../kernels/constants.ts";
 import { ringSlots } from "./pages.ts";
 
-/** What a layer's attention is cut into splits by. */
+/** How a layer's attention is cut into splits. */
 export interface SplitTarget {
-  /** Workgroups that share a step, all KV heads together, where there are tiles enough. */
+  /** Workgroups of a step, over all KV heads, if there are enough tiles. */
   readonly workgroups: number;
-  /** Pages of the tiles that are shared. */
+  /** Pages of a coded tile. */
   readonly span: number;
-  /** KV heads whose blocks of query rows come first: only what they leave is gained by splits. */
+  /** KV heads. Their blocks of query rows are workgroups already; splits only fill up the rest. */
   readonly keyValueHeads: number;
 }
 
-/** A step, as far as the size of its q.centroid tables depends on it. */
+/** What the size of a step's q.centroid tables depends on. */
 export interface StepSize {
   readonly tokens: number;
   readonly entries: number;
 }
 
-/** A step, as far as the number of its splits depends on it. */
+/** What the number of a step's splits depends on. */
 export interface SplitStep extends StepSize {
-  /** Most tokens of an entry. */
+  /** Most new tokens of an entry. */
   readonly maxTokens: number;
   /** Most tokens that an entry sees. */
   readonly context: number;
 }
 
-/** How attention comes: one new token a sequence, or several. */
+/** The phase of attention: decode has one new token per sequence, prefill has several. */
 export type AttentionWay = "decode" | "prefill";
 
-/** What is read of a layer's plan. */
+/** The part of a layer's plan that is read here. */
 type LayerSplits = Readonly<Record<AttentionWay, { readonly splits: SplitTarget }>>;
 
-/** Kinds of layers that a step is cut into splits for alike. */
+/** Kinds of layers whose attention is cut alike. */
 export interface SplitKinds {
-  /** What the splits of each kind are counted by. */
+  /** The target of each kind. */
   readonly targets: readonly SplitTarget[];
   /** The kind of each layer, as an index of `targets`. */
   readonly ofLayer: readonly number[];
 }
 
-/** The kinds of a plan's layers, in one way of attending. */
+/** The kinds of a plan's layers, in one phase. */
 export function splitKinds(
   layers: readonly LayerSplits[],
   way: AttentionWay,
@@ -64,7 +64,7 @@ export function splitKinds(
   return { targets, ofLayer };
 }
 
-/** Sets of parameters that a step has: one for each kind of layers, in the way that has more. */
+/** Sets of parameters of a step: one for each kind of layer, in the phase that has more kinds. */
 export function parameterSets(layers: readonly LayerSplits[]): number {
   return Math.max(
     splitKinds(layers, "decode").targets.length,
@@ -72,7 +72,10 @@ export function parameterSets(layers: readonly LayerSplits[]): number {
   );
 }
 
-/** Tokens of a sequence from which tiles of {@linkcode MAX_SPAN} pages leave enough of them for many workgroups. */
+/**
+ * Tokens of a sequence from which tiles of {@linkcode MAX_SPAN} pages are enough for many
+ * workgroups.
+ */
 const LONG_TOKENS = 4096;
 
 /** Most pages of a coded tile. */
@@ -80,14 +83,16 @@ export function largestSpan({ capacity }: ResolvedOptions): number {
   return capacity.sequenceTokens < LONG_TOKENS ? MIN_SPAN : MAX_SPAN;
 }
 
-/** Most tiles a row of queries is scored over, where coded ones have `span` pages. */
+/** Most tiles that a row of queries is scored over, with coded tiles of `span` pages. */
 function rowTiles(options: ResolvedOptions, span: number): number {
   const exactTiles = (tokens: number) => Math.ceil(tokens / (EXACT_SPAN * PAGE_TOKENS));
   return Math.ceil(options.capacity.sequenceTokens / (span * PAGE_TOKENS)) +
     exactTiles(options.tiers.sinks) + exactTiles(ringSlots(options));
 }
 
-/** Scores that a score kernel leaves for each row: a place for every token of every tile, of the largest kind. */
+/**
+ * Scores that a score kernel writes for each row: a place for every token of every tile.
+ */
 export function rowScores(options: ResolvedOptions): number {
   const span = largestSpan(options);
   return rowTiles(options, span) * span * PAGE_TOKENS;
@@ -98,17 +103,20 @@ export function stepRows({ shape, capacity }: ResolvedOptions): number {
   return capacity.stepTokens * shape.queryHeads;
 }
 
-/** What splits are counted by where nothing was measured, the same for all layers. */
+/** The target without a tuning record, the same for all layers. */
 export function defaultSplits(options: ResolvedOptions): SplitTarget {
   return {
     workgroups: TARGET_WORKGROUPS,
     span: largestSpan(options),
-    // Where layers differ, those with the most KV heads have the most workgroups without.
+    // Of different layers, those with the most KV heads have the most workgroups without splits.
     keyValueHeads: Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads)),
   };
 }
 
-/** Most rows times splits of a step: one split each where rows alone fill the device, else what fills it. */
+/**
+ * Most rows times splits of a step: one split each if the rows alone fill the device, else enough
+ * to fill it.
+ */
 export function rowSplits(options: ResolvedOptions, { workgroups, span }: SplitTarget): number {
   const rows = stepRows(options);
   return Math.max(rows, Math.min(workgroups * BLOCK_ROWS, rowTiles(options, span) * rows));
@@ -128,7 +136,7 @@ export function stepSplits(
   const { queryHeads } = options.shape;
   const { workgroups, span, keyValueHeads } = target;
   const blocks = entries * keyValueHeads * headBlocks(maxTokens * queryHeads, keyValueHeads);
-  // Sinks and recent tokens have a tile of their own each.
+  // Sinks and recent tokens each have tiles of their own.
   const tiles = Math.ceil(context / (span * PAGE_TOKENS)) + 2;
   const kept = Math.floor(rowSplits(options, target) / (tokens * queryHeads));
   return Math.max(1, Math.min(Math.ceil(workgroups / blocks), tiles, kept));
@@ -140,7 +148,7 @@ export function decodeStep(options: ResolvedOptions): StepSize {
   return { tokens: entries, entries };
 }
 
-/** A step of as many tokens and entries as there may be. */
+/** A step of the most tokens and entries. */
 export function largestStep(options: ResolvedOptions): StepSize {
   return { tokens: options.capacity.stepTokens, entries: stepEntries(options) };
 }

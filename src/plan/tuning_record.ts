@@ -1,4 +1,7 @@
-/** What tuning finds: which kernels attended fastest on one device, to be kept as JSON and planned with. */
+/**
+ * The result of tuning: which kernels attended fastest on one device. Keep it as JSON, and plan
+ * with it.
+ */
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
 import type { KeySpace, RopeParameters } from "../model/model.ts";
 import { FINITE, listOf, TEXT } from "../base/check_options.ts";
@@ -8,7 +11,7 @@ import type { SchemeId } from "../schemes/scheme.ts";
 import { VERSION } from "../base/version.ts";
 import type { AttentionWay } from "./steps.ts";
 
-/** A device's adapter, as far as WebGPU names it; browsers may leave all of it empty. */
+/** What WebGPU says of a device's adapter. Browsers may leave all of it empty. */
 export interface AdapterIdentity {
   /** Who made it. */
   readonly vendor: string;
@@ -16,11 +19,11 @@ export interface AdapterIdentity {
   readonly architecture: string;
   /** The model. */
   readonly device: string;
-  /** In the driver's words, its version as a rule included. */
+  /** The driver's description, which usually has its version. */
   readonly description: string;
 }
 
-/** What the kernels of all layers depend on. */
+/** What the choice of kernels depends on in all layers. */
 export interface TunedShape {
   /** Query heads. */
   readonly queryHeads: number;
@@ -28,9 +31,9 @@ export interface TunedShape {
   readonly headDim: number;
   /** The space keys arrive in. */
   readonly keySpace: KeySpace;
-  /** Layout of the rotary pairs, where keys come before their rotation. */
+  /** Layout of the rotary embedding's pairs of channels, for keys before their rotary embedding. */
   readonly layout?: RopeParameters["layout"];
-  /** Channels that rotate, where keys come before their rotation. */
+  /** Channels that the rotary embedding rotates, for keys before it. */
   readonly rotaryDim?: number;
   /** Element type of the host's tensors. */
   readonly dtype: "f32" | "f16";
@@ -38,19 +41,19 @@ export interface TunedShape {
   readonly softcap: boolean;
 }
 
-/** One way to attend, cut into so many workgroups, and the time it took. */
+/** A combination of kernels, cut into a number of workgroups, and its time. */
 export interface MeasuredCandidate {
   /** Names of the kernels, in order of dispatch. */
   readonly kernels: readonly string[];
   /** Pages of a coded tile. */
   readonly span: number;
-  /** Workgroups that shared the step where it had tiles enough. */
+  /** Workgroups that the step was cut into, if it had enough tiles. */
   readonly workgroups: number;
   /** Median time of attention of one step in one layer. */
   readonly milliseconds: number;
 }
 
-/** What was measured for layers of one kind, in one way. */
+/** Measurements for layers of one kind, in one phase. */
 export interface TunedAttention {
   /** Scheme of the keys. */
   readonly keys: SchemeId;
@@ -60,7 +63,7 @@ export interface TunedAttention {
   readonly keyValueHeads: number;
   /** The layers' sliding window, 0 where they see everything. */
   readonly slidingWindow: number;
-  /** Decoding or prefill. */
+  /** The phase: decode or prefill. */
   readonly way: AttentionWay;
   /** Sequences of the measured step. */
   readonly sequences: number;
@@ -68,11 +71,11 @@ export interface TunedAttention {
   readonly context: number;
   /** New tokens of each sequence. */
   readonly tokens: number;
-  /** All that were measured, fastest first: the first is what a plan uses. */
+  /** All that were measured, fastest first. A plan uses the first. */
   readonly candidates: readonly MeasuredCandidate[];
 }
 
-/** What `tune()` found on one device: plain data, to be kept as JSON. */
+/** The result of `tune()` on one device: plain data, which can be kept as JSON. */
 export interface TuningRecord {
   /** The library's version. */
   readonly version: string;
@@ -80,9 +83,9 @@ export interface TuningRecord {
   readonly adapter: AdapterIdentity;
   /** The model's shape. */
   readonly shape: TunedShape;
-  /** What was measured with: timestamps on the device, or the host's clock around its work. */
+  /** The clock: timestamps on the device, or the host's clock around its work. */
   readonly clock: "timestamps" | "wall clock";
-  /** Choices, by layers of one kind and way. */
+  /** Measurements, by kind of layer and phase. */
   readonly attention: readonly TunedAttention[];
 }
 
@@ -131,8 +134,8 @@ function isMeasured(value: unknown): boolean {
 }
 
 /**
- * Checks that a record, which a host may have read from anywhere, is one, and of this library's version and a plan's
- * shape.
+ * Checks that a record, which may come from anywhere, is well formed, and of this library's version
+ * and the plan's shape.
  *
  * @throws {CoupletError} `tuning` where it is not.
  */
@@ -160,13 +163,13 @@ export function checkTuningDevice(record: TuningRecord, device: GPUDevice): void
   if (other !== "") refuse(`it was measured on another device: ${other}`);
 }
 
-/** What tells layers of one kind from others. */
+/** What layers of one kind have in common. */
 export type LayerKind = Pick<
   TunedAttention,
   "keys" | "values" | "keyValueHeads" | "slidingWindow"
 >;
 
-/** What of a layer, or of what was measured for it, that is. */
+/** The kind of a layer, or of measurements. */
 export function layerKind(
   { keys, values, keyValueHeads, slidingWindow }: LayerKind,
 ): LayerKind {
@@ -174,10 +177,10 @@ export function layerKind(
 }
 
 /**
- * What was measured to be the fastest for a layer.
+ * The fastest candidate measured for a layer.
  *
- * @param rounding Names of kernels that are not to be taken, because they round products to f16.
- * @throws {CoupletError} `tuning` where nothing was.
+ * @param rounding Names of kernels that must not be used, because they round products to f16.
+ * @throws {CoupletError} `tuning` where nothing was measured.
  */
 export function findTuned(
   { attention }: TuningRecord,

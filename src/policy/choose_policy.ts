@@ -18,7 +18,7 @@ import { recordBits } from "../records/layout.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 
-/** What a model loses when one side of one layer is coded, and all else is uncompressed. */
+/** What a model loses if only one side of one layer is coded. */
 export interface Sensitivity {
   /** Layer index, from 0. */
   readonly layer: number;
@@ -33,28 +33,31 @@ export interface Sensitivity {
   readonly loss: number;
 }
 
-/** What {@linkcode choosePolicy} chooses under. */
+/** Options of {@linkcode choosePolicy}. */
 export interface ChoosePolicyOptions extends Pick<CacheOptions, "shape" | "keys"> {
   /**
-   * Most bits per channel of everything resident, as {@linkcode CachePlan.effectiveBits} counts them: codes,
-   * codebooks, exact tiers and tables.
+   * Most bits per channel of everything resident, as {@linkcode CachePlan.effectiveBits} counts
+   * them: codes, codebooks, exact tiers, page tables and rotary table.
    */
   readonly budgetBits: number;
-  /** Tokens that one sequence will hold. `Infinity` makes the budget one of nominal bits, the codes' alone. */
+  /**
+   * Tokens of one sequence. With `Infinity` the budget counts nominal bits: those of the codes
+   * alone.
+   */
   readonly tokens: number;
   /** Sequences that will share the codebooks. */
   readonly sequences: number;
-  /** Tokens kept exactly; none where absent. */
+  /** Tokens kept exactly. Defaults to none. */
   readonly tiers?: ExactTiers;
-  /** Most new tokens of a sequence in one step, each an exact token more; 1 where absent. */
+  /** Most new tokens of a sequence in one step. Each is one more exact token. Defaults to 1. */
   readonly appendTokens?: number;
-  /** Schemes to choose among; where absent, all that have sensitivities. */
+  /** Schemes to choose from. Defaults to all that have sensitivities. */
   readonly candidates?: readonly SchemeId[];
-  /** One for each layer, side and candidate; `f16` loses nothing, and needs none. */
+  /** One for each layer, side and candidate. `f16` loses nothing, and needs none. */
   readonly sensitivities: readonly Sensitivity[];
 }
 
-/** A policy, and why it is this one. */
+/** A policy, and its figures. */
 export interface ChosenPolicy {
   /** The policy, for `planCache`. */
   readonly policy: Policy;
@@ -64,7 +67,10 @@ export interface ChosenPolicy {
   readonly nominalBits: number;
   /** Sum of the chosen sensitivities. */
   readonly expectedLoss: number;
-  /** The choice in words: what was chosen for each layer and side, and what its neighbours would have cost. */
+  /**
+   * Describes the choice in words: the scheme of each layer and side, and what the next smaller and
+   * larger ones would change.
+   */
   describe(): string;
 }
 
@@ -79,9 +85,9 @@ interface Option extends Choice {
   readonly scheme: SchemeId;
 }
 
-/** How memory is counted: in bytes, or, for tokens without end, in bits of a channel. */
+/** How memory is counted: in bytes, or, for infinitely many tokens, in bits per channel. */
 interface Memory {
-  /** What the schemes of all layers take. */
+  /** The memory of all layers. */
   size(layers: readonly LayerPolicy[]): number;
   /** Units of one bit per channel. */
   readonly unitsPerBit: number;
@@ -111,19 +117,19 @@ export function choiceFields(): Fields<ChoosePolicyOptions> {
   };
 }
 
-/** A budget that is another policy's own figure leaves room for that policy. */
+/** Tolerance, so that a budget equal to a policy's own figure admits that policy. */
 const ROUNDING = 1e-12;
 
 /**
- * Chooses a scheme for each layer's keys and each layer's values, so that the sum of the sensitivities is
- * least among all policies that meet a budget of bits.
+ * Chooses a scheme for each layer's keys and each layer's values, so that the sum of the
+ * sensitivities is least among all policies that meet a budget of bits.
  *
- * What a codebook costs per token depends on how many tokens share it, so that the best policy for a short
- * context is another than for a long one. The bits are counted as `planCache` counts them, at this number of
- * tokens and sequences.
+ * The cost of a codebook per token depends on how many tokens share it, so the best policy for a
+ * short context differs from that for a long one. The bits are counted as `planCache` counts them,
+ * at this number of tokens and sequences.
  *
- * The choice is a multiple-choice knapsack, solved by dynamic programming. That losses add up over layers
- * and sides is an assumption, which holds where they are small.
+ * The choice is a multiple-choice knapsack, solved by dynamic programming. It assumes that losses
+ * add up over layers and sides, which holds where they are small.
  *
  * @example 1.75 bits at 32,000 tokens
  * ```ts
@@ -148,9 +154,10 @@ const ROUNDING = 1e-12;
  * console.assert(policy.keys === "c4b8" && policy.values === "c8b8");
  * ```
  *
- * @throws {CoupletError} `usage` where a number is none, a sensitivity is missing or not finite, or no policy
- * meets the budget: the error then names the smallest policy. `scheme` and `shape` where a candidate is unknown
- * or does not divide the head dimension, and `shape` for an option that it does not know, or of another type.
+ * @throws {CoupletError} `usage` where a number is not valid, a sensitivity is missing or not
+ * finite, or no policy meets the budget (the error names the smallest policy). `scheme` and `shape`
+ * where a candidate is unknown or does not divide the head dimension, and `shape` for an option
+ * that is unknown or of another type.
  */
 export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
   checkOptions("shape", WHAT, choiceFields(), options);
@@ -230,7 +237,7 @@ function checkNumbers({ budgetBits, tokens, sequences, appendTokens = 1 }: Choos
   }
 }
 
-/** The loss of every layer, side and candidate; all of them are checked to be there. */
+/** The loss of every layer, side and candidate. Throws where one is missing. */
 function lossTable(
   sensitivities: readonly Sensitivity[],
   candidates: readonly SchemeId[],
@@ -338,7 +345,10 @@ function cheapest(choices: readonly Option[]): Option {
   return choices.reduce((a, b) => b.cost < a.cost ? b : a);
 }
 
-/** What was chosen for one side of one layer, and what the next smaller and the next larger scheme would change. */
+/**
+ * What was chosen for one side of one layer, and what the next smaller and the next larger scheme
+ * would change.
+ */
 function describeChoice(chosen: Option, choices: readonly Option[], unitsPerBit: number): string {
   const bits = ({ cost }: Option) => formatBits(Math.abs(cost - chosen.cost) / unitsPerBit);
   const better = choices
@@ -370,7 +380,7 @@ function describeSize({ tokens, sequences }: ChoosePolicyOptions): string {
   return `${sequences} sequence${sequences === 1 ? "" : "s"} of ${tokens} tokens`;
 }
 
-/** Up to three digits behind the point, rounded up, so that what is named suffices. */
+/** Up to three decimals, rounded up, so that the named budget suffices. */
 function formatBits(bits: number): string {
   return `${Math.ceil(bits * 1000 - 1e-6) / 1000}`;
 }

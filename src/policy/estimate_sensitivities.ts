@@ -7,24 +7,25 @@ import { SAMPLES } from "../calibrate/sample_fields.ts";
 import { CoupletError } from "../base/errors.ts";
 import { CODEBOOKS } from "../codebooks/find.ts";
 
-/** Tokens that a sensitivity is estimated on, at most. */
+/** Most tokens that a sensitivity is estimated on. */
 const MOST_TOKENS = 1024;
 
 /**
- * What coding each layer and side alone will cost the model, without running it: half the sum of squared
- * errors times Fisher weights, per token. It is the second-order term of the KL divergence from the
- * uncompressed model, with the diagonal of the empirical Fisher information (Coupled Quantization, arXiv
- * 2405.03917 §3.2) in place of the whole.
+ * Estimates what coding each layer and side alone will cost the model, without running it: half the
+ * sum of squared errors times Fisher weights, per token. It is the second-order term of the KL
+ * divergence from the uncompressed model, with only the diagonal of the empirical Fisher
+ * information (Coupled Quantization, arXiv 2405.03917 §3.2).
  *
- * Give samples that the codebooks were not learned on: on their own samples, codebooks with many centroids
- * look better than they are.
+ * Use samples that the codebooks were not learned on: on their own samples, codebooks with many
+ * centroids look better than they are.
  *
- * @param set Codebooks of all schemes in question; one sensitivity comes of each whose layer and side has samples.
- * @param samples As for `calibrate`, with squared gradients of the summed loss as weights, one per channel.
- * At most 1024 tokens, spread evenly, are used.
+ * @param set Codebooks of all candidate schemes. Each whose layer and side has samples yields one
+ * sensitivity.
+ * @param samples As for `calibrate`, with squared gradients of the summed loss as weights, one per
+ * channel. At most 1024 tokens, spread evenly, are used.
  * @returns Losses in nats per token.
- * @throws {CoupletError} `samples` where a value is not finite or weights are missing; `shape` where there is not one
- * weight per channel; `codebook` where a codebook is of another shape.
+ * @throws {CoupletError} `samples` where a value is not finite or weights are missing; `shape`
+ * where there is not one weight per channel; `codebook` where a codebook is of another shape.
  *
  * @example From calibration to policy
  * ```ts

@@ -1,4 +1,4 @@
-/** One of several things an item may be. */
+/** One of an item's choices. */
 export interface Choice {
   /** What it takes of the budget. */
   readonly cost: number;
@@ -12,23 +12,23 @@ interface Partial<Option> extends Choice {
   readonly before: Partial<Option> | undefined;
 }
 
-/** Partial solutions that are kept: beyond it, one for each step of cost. */
+/** Partial solutions that are kept. Beyond it, one for each step of cost. */
 const MOST_PARTIALS = 2048;
 
-/** What sums of losses may be wrong by, of the sum of the largest. */
+/** Relative error of sums of losses, compared with the sum of the largest. */
 const ROUNDING = 1e-9;
 
-/** Halvings of the interval that the price of a unit of cost is sought in. */
+/** Bisection steps for the price of a unit of cost. */
 const PRICE_STEPS = 100;
 
 /**
- * The multiple-choice knapsack: one choice for each item, so that the sum of the losses is least among those
- * whose costs sum to `budget` at most.
+ * The multiple-choice knapsack: one choice for each item, so that the sum of the losses is least
+ * among those whose costs sum to `budget` at most.
  *
- * Dynamic programming over the partial solutions that no other beats in both cost and loss, without those
- * that the Lagrangian relaxation shows to lead nowhere (Kellerer, Pferschy and Pisinger, Knapsack Problems,
- * 2004, §11). Exact while no more than {@linkcode MOST_PARTIALS} are left; beyond it, those whose costs
- * differ by less than that part of the range compete.
+ * Dynamic programming over the partial solutions that no other beats in both cost and loss, without
+ * those that the Lagrangian relaxation rules out (Kellerer, Pferschy and Pisinger, Knapsack
+ * Problems, 2004, §11). Exact while no more than {@linkcode MOST_PARTIALS} are left; beyond it,
+ * those whose costs differ by less than that part of the range compete.
  *
  * @returns One choice for each item, or undefined where none fit the budget.
  */
@@ -37,7 +37,7 @@ export function solveKnapsack<Option extends Choice>(
   budget: number,
 ): readonly Option[] | undefined {
   const fronts = items.map(unbeaten);
-  // What the items from each one on take at least.
+  // Least cost of the items from each one on.
   const least = suffixSums(fronts.map(([cheapest]) => cheapest!.cost));
   if (least[0]! > budget) return undefined;
   const { price, loss: known } = relax(fronts, budget);
@@ -70,8 +70,8 @@ export function solveKnapsack<Option extends Choice>(
 }
 
 /**
- * The price of a unit of cost at which choosing item by item just keeps to the budget, and what that
- * solution loses once the rest of the budget is spent.
+ * The price of a unit of cost at which choosing item by item just keeps to the budget, and what
+ * that solution loses once the rest of the budget is spent.
  */
 function relax(
   fronts: readonly (readonly Choice[])[],
@@ -87,7 +87,7 @@ function relax(
     return { price: 0, loss: pick(0).reduce((sum, { loss }) => sum + loss, 0) };
   }
   let low = 0;
-  // Steeper than any step of any front: everything is at its cheapest.
+  // Above the slope of any step of any front: all items take their cheapest choice.
   let high = 1 +
     Math.max(
       0,
@@ -120,13 +120,15 @@ function unbeaten<One extends Choice>(all: readonly One[]): One[] {
   return front;
 }
 
-/** The last, and so the one that loses least, of each of {@linkcode MOST_PARTIALS} steps of cost. */
+/**
+ * The last, and so the one that loses least, of each of {@linkcode MOST_PARTIALS} steps of cost.
+ */
 function thin<One extends Choice>(front: One[]): One[] {
   if (front.length <= MOST_PARTIALS) return front;
   const first = front[0]!.cost;
   const step = (front.at(-1)!.cost - first) / (MOST_PARTIALS - 2);
   const stepOf = ({ cost }: Choice) => Math.floor((cost - first) / step);
-  // The cheapest stays too: it may be all that leaves room for the rest.
+  // The cheapest is kept, too: it may be the only one that leaves room for the rest.
   return front.filter((one, i) =>
     i === 0 || i === front.length - 1 || stepOf(one) !== stepOf(front[i + 1]!)
   );

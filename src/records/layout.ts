@@ -1,18 +1,21 @@
 import { raise } from "../base/raise.ts";
 
-/** Numbers of one kind in a record: metadata, or codes, or a plane of their bits. */
+/** Numbers of one kind in a record: metadata, codes, or a plane of their bits. */
 export interface RecordSection {
-  /** What they are, for people; the section named `codes` holds the codes, or their first plane. */
+  /** Their name, for display. The section `codes` holds the codes, or their first plane. */
   readonly name: string;
-  /** Whether each token has some for itself, or all tokens of the record share them. */
+  /** Whether each token has its own, or all tokens of the record share them. */
   readonly per: "record" | "token";
-  /** How many: of the record, or of each token. */
+  /** How many there are, per record or per token. */
   readonly count: number;
   /** Bits of one. */
   readonly bits: number;
 }
 
-/** A section at its place. Number `i` of token `t` begins at bit `firstBit + (t * count + i) * bits` of a record. */
+/**
+ * A section at its place. Number `i` of token `t` begins at bit `firstBit + (t * count + i) * bits`
+ * of a record.
+ */
 export interface PlacedSection extends RecordSection {
   /** The first bit, counted from the record's lowest. */
   readonly firstBit: number;
@@ -21,9 +24,10 @@ export interface PlacedSection extends RecordSection {
 /**
  * How the codes of one KV head lie in u32 words.
  *
- * A record holds `tokens` consecutive tokens of one KV head and one side (keys or values) in `words` words, section by
- * section: first what else a scheme must know to decode them, {@linkcode RecordMetadata}, then, from a word of its own on,
- * the codes. Numbers lie least significant bit first, and may straddle two words.
+ * A record holds `tokens` consecutive tokens of one KV head and one side (keys or values) in
+ * `words` words, section by section: first the metadata that decoding needs
+ * ({@linkcode RecordMetadata}), then, from a new word on, the codes. Numbers lie least significant
+ * bit first, and may straddle two words.
  */
 export interface RecordLayout {
   /** All that a record holds, in order. */
@@ -36,17 +40,19 @@ export interface RecordLayout {
   readonly tokens: number;
   /** u32 words in one record. */
   readonly words: number;
-  /** Bits in front of the codes. */
+  /** Bits before the codes. */
   readonly metadata: RecordMetadata;
-  /** Words in front of the codes: those that the metadata fill. */
+  /** Words before the codes, filled by the metadata. */
   readonly metadataWords: number;
   /** Unused bits of one record. */
   readonly paddingBits: number;
 }
 
-/** What a record holds besides codes: first what its tokens share, then token by token what each has for itself. */
+/**
+ * What a record holds besides codes: first what its tokens share, then each token's own.
+ */
 export interface RecordMetadata {
-  /** Bits all tokens of the record share. */
+  /** Bits that all tokens of the record share. */
   readonly sharedBits: number;
   /** Bits of each token. */
   readonly tokenBits: number;
@@ -55,14 +61,14 @@ export interface RecordMetadata {
 /** A record of codes and nothing else. */
 const NO_METADATA: RecordMetadata = { sharedBits: 0, tokenBits: 0 };
 
-/** The share of a record that may be padding. */
+/** The largest share of a record that may be padding. */
 const MAX_PADDING = 0.03;
 
 /**
  * The layout for `codes` codes of `codeBits` bits per token and KV head.
  *
- * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
- * unused.
+ * @param least Fewest tokens of a record, a power of two. A record has more only where these would
+ * leave 3 % or more of its words unused.
  */
 export function recordLayout(
   codes: number,
@@ -81,12 +87,12 @@ export function recordLayout(
 }
 
 /**
- * The layout of records with several runs of numbers.
+ * The layout of records with several sections.
  *
- * @param metadata What lies in front of the codes.
- * @param planes The codes, and other planes of their bits; each begins with a word of its own.
- * @param least Tokens of a record, a power of two; it has more only where these would leave 3 % or more of its words
- * unused.
+ * @param metadata What lies before the codes.
+ * @param planes The codes, and other planes of their bits. Each begins at a new word.
+ * @param least Fewest tokens of a record, a power of two. A record has more only where these would
+ * leave 3 % or more of its words unused.
  */
 export function sectionedLayout(
   metadata: readonly RecordSection[],
@@ -128,13 +134,13 @@ export function recordWords(layout: RecordLayout, tokens: number): number {
   return Math.ceil(tokens / layout.tokens) * layout.words;
 }
 
-/** Bits of a record per channel of its tokens, metadata included and padding not. */
+/** Bits of a record per channel of its tokens, with metadata and without padding. */
 export function recordBits(layout: RecordLayout, headDim: number): number {
   return (layout.words * 32 - layout.paddingBits) / (layout.tokens * headDim);
 }
 
 /**
- * Checks that channels divide into groups of so many.
+ * Checks that channels divide into groups of a size.
  *
  * @throws {CoupletError} `shape` where they do not.
  */

@@ -55,7 +55,10 @@ export function writeCode(
   writeBits(words, codeBit(layout, token, index), layout.codeBits, code);
 }
 
-/** Reads one code from the words of consecutive records of one KV head; arguments as for {@linkcode writeCode}. */
+/**
+ * Reads one code from the words of consecutive records of one KV head; arguments as for
+ * {@linkcode writeCode}.
+ */
 export function readCode(
   layout: RecordLayout,
   words: Uint32Array,
@@ -80,8 +83,8 @@ export function tokenBit({ metadata, ...layout }: RecordLayout, token: number): 
 }
 
 /**
- * The records of the first `tokens` tokens, of which the last record's other tokens are cleared: what they have for
- * themselves in each section.
+ * The records of the first `tokens` tokens. In the last record, the other tokens' own numbers are
+ * cleared in each section.
  *
  * @param words At least `[recordWords(layout, tokens)]`.
  */
@@ -105,7 +108,8 @@ export function firstRecords(
 }
 
 /**
- * Packs the codes of one KV head, as {@linkcode RecordLayout} describes. Metadata and bits past the last token are zero.
+ * Packs the codes of one KV head, as {@linkcode RecordLayout} describes. Metadata and bits past the
+ * last token are zero.
  *
  * @param codes `[tokens][layout.codes]`.
  * @returns `[recordWords(layout, tokens)]`.

@@ -11,7 +11,9 @@ export interface TokenVectors {
   readonly values: ArrayLike<number>;
 }
 
-/** What {@linkcode attend} needs. One KV head and its query heads are as welcome as a whole layer. */
+/**
+ * The input of {@linkcode attend}: a whole layer, or one KV head and its query heads.
+ */
 export interface AttentionInput {
   /** Query heads; query heads `[g * q / k, (g + 1) * q / k)` share KV head g. */
   readonly queryHeads: number;
@@ -19,33 +21,42 @@ export interface AttentionInput {
   readonly keyValueHeads: number;
   /** Channels per head. */
   readonly headDim: number;
-  /** `[queryTokens][queryHeads][headDim]`, of consecutive positions. */
+  /** `[queryTokens][queryHeads][headDim]`, at consecutive positions. */
   readonly queries: ArrayLike<number>;
   /** Position of the first query token. */
   readonly firstPosition: number;
-  /** Tokens from position 0, at least up to the last query's. Only those some query sees exactly are read. */
+  /**
+   * Tokens from position 0, at least up to the last query's. Only those that a query sees exactly
+   * are read.
+   */
   readonly exact: TokenVectors;
-  /** The same tokens, decoded from their codes; every token is exact where absent. */
+  /** The same tokens, decoded from their codes. Without it, every token is exact. */
   readonly coded?: TokenVectors;
-  /** Which tokens are seen exactly where `coded` is given; none where absent. */
+  /** Which tokens are seen exactly if `coded` is given. Defaults to none. */
   readonly tiers?: ExactTiers;
-  /** Tokens below this one, sinks aside, are coded whatever the window; 0 where absent. */
+  /** Tokens below this one, except sinks, are coded even in the window. Defaults to 0. */
   readonly exactFrom?: number;
-  /** Tokens that leave the window at once; 1 where absent. */
+  /** Tokens that leave the window together. Defaults to 1. */
   readonly block?: number;
-  /** `pre-rope`: queries and keys are rotated here, for their positions. `as-scored`, the default: used as they are. */
+  /**
+   * `pre-rope`: the rotary embedding is applied to queries and keys here. `as-scored`, the default:
+   * they are used as they are.
+   */
   readonly keySpace?: KeyOptions;
-  /** Factor of `q . k`; `headDim ** -0.5` where absent. */
+  /** Factor of `q . k`. Defaults to `headDim ** -0.5`. */
   readonly scale?: number;
-  /** Scores become `softcap * tanh(score / softcap)` where present. */
+  /** If given, scores become `softcap * tanh(score / softcap)`. */
   readonly softcap?: number;
-  /** Most recent tokens a query sees, its own included; all where absent or 0. */
+  /** Most recent tokens a query sees, its own included. 0, the default, means all. */
   readonly slidingWindow?: number;
-  /** `[queryHeads]`: one more logit in each head's softmax, without a value (learned sinks); none where absent. */
+  /**
+   * `[queryHeads]`: one more logit in each head's softmax, without a value (learned sinks).
+   * Defaults to none.
+   */
   readonly sinkLogits?: ArrayLike<number>;
 }
 
-/** What {@linkcode attend} computes. */
+/** The result of {@linkcode attend}. */
 export interface AttentionResult {
   /** `[queryTokens][queryHeads][headDim]`. */
   readonly output: Float64Array<ArrayBuffer>;
@@ -54,11 +65,13 @@ export interface AttentionResult {
 }
 
 /**
- * Whether a query at position `query` sees the token at position `token` exactly, rather than through
- * its codes.
+ * Whether a query at position `query` sees the token at position `token` exactly, and not by its
+ * code.
  *
- * @param exactFrom The first token, sinks aside, that is held exactly; above 0 only after a rollback.
- * @param block Tokens that leave the window at once; those of an incomplete block are seen exactly.
+ * @param exactFrom The first token after the sinks that is held exactly. Above 0 only after a
+ * rollback.
+ * @param block Tokens that leave the window together. Those of an incomplete block are seen
+ * exactly.
  */
 export function seesExactly(
   tiers: ExactTiers,
@@ -73,8 +86,8 @@ export function seesExactly(
 }
 
 /**
- * Causal attention in float64 by definition: score, softmax, weighted mean, one query head at a time.
- * The oracle of every attention kernel.
+ * Causal attention in float64 by definition: score, softmax, weighted mean, one query head at a
+ * time. The oracle of every attention kernel.
  *
  * @throws {CoupletError} `shape` where sizes do not match or divide, or where a query has no token.
  */
@@ -110,7 +123,7 @@ export function attend(input: AttentionInput): AttentionResult {
       scores[token] = softcap === undefined ? score : softcap * Math.tanh(score / softcap);
     }
 
-    // The largest score is taken out before exponentials so that none overflows.
+    // The largest score is subtracted before exponentials, so that none overflows.
     const sink = input.sinkLogits?.[row % queryHeads] ?? -Infinity;
     const largest = scores.reduce((a, b) => Math.max(a, b), sink);
     const weights = scores.map((score) => Math.exp(score - largest));
@@ -118,7 +131,7 @@ export function attend(input: AttentionInput): AttentionResult {
     logSumExp[row] = largest + Math.log(sum);
 
     for (let token = oldest; token <= position; token++) {
-      // Without weight a value adds nothing, whatever it is.
+      // A value of weight 0 adds nothing, even if it is not finite.
       if (weights[token] === 0) continue;
       const exact = input.coded === undefined || isExact(position, token);
       const values = exact ? input.exact.values : input.coded!.values;
@@ -131,7 +144,9 @@ export function attend(input: AttentionInput): AttentionResult {
   return { output, logSumExp };
 }
 
-/** The vectors as they are scored: rotated for their positions where the key space is before the rotation. */
+/**
+ * The vectors as they are scored: with the rotary embedding applied, if the key space is before it.
+ */
 function scored(
   input: AttentionInput,
   vectors: ArrayLike<number>,
@@ -152,7 +167,7 @@ function scored(
   return rotated;
 }
 
-/** Checks all sizes; returns the number of query tokens. */
+/** Checks all sizes. Returns the number of query tokens. */
 function checkShapes(input: AttentionInput): number {
   const { queryHeads, keyValueHeads, headDim, firstPosition } = input;
   const queryTokens = input.queries.length / (queryHeads * headDim);

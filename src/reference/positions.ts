@@ -1,6 +1,6 @@
 /**
- * What the reference makes of a cache's options. The figures are its own: it judges the cache on a device, and would not
- * notice a mistake that it shared with what plans and sizes that one.
+ * The figures that the reference derives from a cache's options. It computes its own: it judges the
+ * cache on a device, and would not notice a mistake that it shared with the planner.
  */
 import type { ModelShape } from "../model/model.ts";
 import type { Policy } from "../schemes/policy.ts";
@@ -19,7 +19,7 @@ export interface ReferenceLayer {
   readonly slidingWindow: number;
 }
 
-/** Every layer of a shape, under a policy. */
+/** Every layer of a shape, with its policy. */
 export function readLayers(shape: ModelShape, policy: Policy): readonly ReferenceLayer[] {
   const { keyValueHeads, slidingWindow = 0 } = shape;
   const at = (value: number | readonly number[], layer: number) =>
@@ -35,7 +35,10 @@ export function readLayers(shape: ModelShape, policy: Policy): readonly Referenc
   });
 }
 
-/** Tokens that leave the window at once: as many as the layer with the largest blocks codes together. */
+/**
+ * Tokens that leave the window at once: as many as the layer with the largest blocks codes
+ * together.
+ */
 export function windowBlock(layers: readonly ReferenceLayer[]): number {
   let largest = 1;
   for (const { keys, values } of layers) {
@@ -45,8 +48,8 @@ export function windowBlock(layers: readonly ReferenceLayer[]): number {
 }
 
 /**
- * Recent tokens of a sequence whose exact values are kept: those of the window, those that wait for their block to be
- * complete, and as many again as one step may push out or a rollback bring back.
+ * Recent tokens of a sequence whose exact values are kept: those of the window, those of an
+ * incomplete block, and as many as one step may push out or a rollback bring back.
  */
 export function keptExactly(window: number, block: number, appendTokens: number): number {
   const waiting = block - 1;

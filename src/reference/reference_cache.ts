@@ -11,11 +11,11 @@ import { SideStore, type SideStoreOptions } from "./side_store.ts";
 
 /** One sequence of a {@linkcode ReferenceCache}; opaque. */
 export interface ReferenceSequence {
-  /** Distinguishes the sequences of one cache, for people. */
+  /** Distinguishes the sequences of one cache, for display. */
   readonly id: number;
 }
 
-/** One step's share of one sequence. */
+/** One sequence's part of a step. */
 export interface ReferenceStepEntry {
   /** The sequence that grows. */
   readonly sequence: ReferenceSequence;
@@ -25,23 +25,27 @@ export interface ReferenceStepEntry {
 
 /** New tokens of some sequences, going through all layers; opaque. */
 export interface ReferenceStep {
-  /** The entries {@linkcode ReferenceCache.beginStep} was given, with the position of each one's first token. */
+  /**
+   * The entries given to {@linkcode ReferenceCache.beginStep}, with the position of each one's
+   * first token.
+   */
   readonly entries: readonly (ReferenceStepEntry & { readonly firstPosition: number })[];
 }
 
 /**
- * The cache on the CPU, in float64: the oracle of the WebGPU cache, and what a program that has no
- * WebGPU may ask for by name. A query at position i sees token j <= i exactly (as binary16) where
- * `j < sinks` or `j > i - window`, else through codes that were made once, from the binary16 value, when
- * the token left the window.
+ * The cache on the CPU, in float64: the oracle of the WebGPU cache, and a backend for programs
+ * without WebGPU. A query at position i sees token j <= i exactly (as binary16) where `j < sinks`
+ * or `j > i - window`. It sees other tokens by their codes, which were computed once, from the
+ * binary16 value, when the token left the window.
  */
 export interface ReferenceCache {
-  /** A new, empty sequence. */
+  /** Creates an empty sequence. */
   createSequence(): ReferenceSequence;
-  /** A new sequence that holds the same tokens. */
+  /** Creates a sequence that holds the same tokens. */
   forkSequence(sequence: ReferenceSequence): ReferenceSequence;
   /**
-   * The records of a sequence's first `tokens` tokens past the sinks, `[keyValueHeads]` runs of words.
+   * The records of a sequence's first `tokens` tokens past the sinks, `[keyValueHeads]` runs of
+   * words.
    *
    * @throws {CoupletError} `usage` where one of them is not coded.
    */
@@ -51,36 +55,39 @@ export interface ReferenceCache {
     side: Side,
     tokens: number,
   ): Uint32Array<ArrayBuffer>[];
-  /** Gives a sequence up; it cannot be used any more. */
+  /** Frees a sequence. It cannot be used any more. */
   freeSequence(sequence: ReferenceSequence): void;
-  /** Tokens of a sequence, those of a step begun included. */
+  /** Number of tokens of a sequence, including those of steps that have begun. */
   length(sequence: ReferenceSequence): number;
-  /** Tokens of a sequence past the sinks that a query at its end sees through their codes. */
+  /** Number of coded tokens of a sequence, sinks not counted. */
   codedTokens(sequence: ReferenceSequence): number;
   /**
-   * Takes back the tokens from `length` on. Where no more than `appendTokens` are taken back, it is as if
-   * they had never been; beyond, exact tokens that had left the window are seen through their codes
-   * although they are in it again. Steps that began at `length` or later are void.
+   * Removes the tokens from `length` on. Removing up to `appendTokens` tokens restores the recent
+   * window exactly. Beyond that, tokens whose exact values are gone are seen by their codes. Steps
+   * that began at `length` or later become void.
    *
-   * @throws {CoupletError} `usage` where the sequence does not hold so many tokens; where `length` lies inside a step that
-   * was not appended to every layer, or inside a block of tokens that are coded together and are not held exactly any more;
-   * where layers with a sliding window have given up what the last query would see.
+   * @throws {CoupletError} `usage` where the sequence is shorter; where `length` lies inside a step
+   * that was not appended to every layer; where it lies inside a block of tokens that are coded
+   * together and no longer held exactly; where layers with a sliding window have freed what the
+   * last query would see.
    */
   truncate(sequence: ReferenceSequence, length: number): void;
   /**
-   * Begins a step: lengths advance here. Then, for each layer, {@linkcode append} and {@linkcode attend}.
+   * Begins a step, and advances lengths. For each layer, call {@linkcode append} and then
+   * {@linkcode attend}.
    *
-   * @throws {CoupletError} `capacity` where an entry has more than `appendTokens` tokens; `usage` where
-   * a sequence is unknown or named twice. Nothing has changed then.
+   * @throws {CoupletError} `capacity` where an entry has more than `appendTokens` tokens; `usage`
+   * where a sequence is unknown or named twice. Nothing has changed then.
    */
   beginStep(entries: readonly ReferenceStepEntry[]): ReferenceStep;
   /**
-   * Stores one layer's keys and values of a step's tokens. Entries whose tokens were taken back, or whose sequence was
-   * freed, are passed over.
+   * Stores one layer's keys and values of a step's tokens. Entries whose tokens were removed, or
+   * whose sequence was freed, are skipped.
    *
-   * @param vectors `[tokens][keyValueHeads][headDim]` each, the entries' tokens one after the other.
-   * @throws {CoupletError} `shape` where sizes do not match; `usage` where a layer is appended twice, or
-   * steps out of order.
+   * @param vectors `[tokens][keyValueHeads][headDim]` each, the entries' tokens one after the
+   * other.
+   * @throws {CoupletError} `shape` where sizes do not match; `usage` where a layer is appended
+   * twice, or steps out of order.
    */
   append(
     step: ReferenceStep,
@@ -91,7 +98,7 @@ export interface ReferenceCache {
    * Attention of a step's queries over all tokens of their sequences, in one layer.
    *
    * @param vectors `[tokens][queryHeads][headDim]`, the entries' tokens one after the other.
-   * @returns `[tokens][queryHeads][headDim]`, 0 where an entry is passed over.
+   * @returns `[tokens][queryHeads][headDim]`, 0 where an entry is skipped.
    * @throws {CoupletError} as {@linkcode append} does.
    */
   attend(
@@ -101,7 +108,7 @@ export interface ReferenceCache {
   ): Float32Array<ArrayBuffer>;
 }
 
-/** Tokens that layers with a sliding window give up at once. */
+/** Tokens that layers with a sliding window free together. */
 const TILE_TOKENS = 128;
 
 /** One layer of one sequence. */
@@ -110,7 +117,7 @@ interface LayerState {
   readonly values: SideStore;
   /** Tokens appended. */
   length: number;
-  /** Tokens below this one, sinks aside, are coded. */
+  /** Tokens below this one, except sinks, are coded. */
   coded: number;
 }
 
@@ -118,25 +125,28 @@ interface LayerState {
 interface SequenceState {
   readonly layers: readonly LayerState[];
   length: number;
-  /** Tokens below this one, sinks aside, lost their exact values to others that were then taken back. */
+  /**
+   * Tokens below this one, except sinks, lost their exact values to others that were then removed.
+   */
   exactFrom: number;
-  /** By sliding window, how many coded tokens its layers have given up. */
+  /** By sliding window, how many coded tokens its layers have freed. */
   readonly passed: Map<number, number>;
-  /** Its entries of steps that were not taken back. */
+  /** Its entries of steps that were not undone. */
   steps: BegunEntry[];
 }
 
-/** One sequence's share of a step that has begun. */
+/** One sequence's part of a step that has begun. */
 interface BegunEntry extends ReferenceStepEntry {
   readonly firstPosition: number;
   /** Layers that were given the step's tokens, the same for all its entries. */
   readonly appended: Set<number>;
-  /** Whether its tokens were taken back, or its sequence freed. */
+  /** Whether its tokens were removed, or its sequence freed. */
   isVoid: boolean;
 }
 
 /**
- * A cache on the CPU; see {@linkcode ReferenceCache}. Slow, and the same numbers everywhere.
+ * Creates a cache on the CPU; see {@linkcode ReferenceCache}. It is slow, and computes the same
+ * numbers everywhere.
  *
  * @throws {CoupletError} `scheme`, `shape` or `codebook` where the options do not fit together.
  */
@@ -177,7 +187,10 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     return state;
   }
 
-  /** Checks that some entries count, and that their layer holds as many tokens as it must: that calls come in order. */
+  /**
+   * Checks that calls are in order: some entries are not void, and their layer holds the right
+   * number of tokens.
+   */
   function checkOrder(step: ReferenceStep, layer: number, appended: boolean): void {
     const live = entriesOf(step).filter(({ isVoid }) => !isVoid);
     if (live.length === 0) {
@@ -201,7 +214,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     }
   }
 
-  /** Checks that what a layer is given can be taken back to what every layer has. */
+  /** Checks that a layer can still be rolled back to what every layer has. */
   function checkLead(step: ReferenceStep, layer: number): void {
     for (const { sequence, firstPosition, tokens, isVoid } of entriesOf(step)) {
       if (isVoid) continue;
@@ -219,7 +232,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     }
   }
 
-  /** Why a sequence cannot be taken back to a length; undefined where it can. */
+  /** Why a sequence cannot be rolled back to a length; undefined where it can. */
   function rollbackObstacle(
     { steps, passed }: SequenceState,
     length: number,
@@ -242,7 +255,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     return undefined;
   }
 
-  /** Tokens past the sinks that a query at the end of a sequence sees through their codes. */
+  /** Number of tokens after the sinks that a query at the end of a sequence sees by their codes. */
   function codedAt(length: number, exactFrom: number): number {
     let coded = 0;
     for (let token = tiers.sinks; token < length; token++) {
@@ -481,7 +494,10 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     return entries;
   }
 
-  /** Sliding windows move on: of the tokens behind them, whole tiles are given up once no step can be taken back to them. */
+  /**
+   * Moves sliding windows on: whole tiles behind them are freed once no step can be undone back to
+   * them.
+   */
   function pass({ sequence, firstPosition, tokens, isVoid }: BegunEntry): void {
     if (isVoid) return;
     const { passed } = stateOf(sequence);
@@ -496,7 +512,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
 
   /**
    * All tokens of a layer in one form, `[tokens][keyValueHeads][headDim]`; those that no query from
-   * `firstPosition` on sees in this form are NaN, so that a wrong choice shows.
+   * `firstPosition` on sees in this form are NaN, so that a wrong choice is noticed.
    */
   function gather(
     { state, keyValueHeads, firstPosition, exactFrom }: {
@@ -526,7 +542,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   }
 }
 
-/** Refuses options that a plan would refuse, but for its bound on tokens. */
+/** Refuses options that a plan would refuse, except for its bound on tokens. */
 function checkOptions(options: ReferenceCacheOptions): void {
   const { shape, policy, tiers, keys, capacity: { appendTokens }, scale, softcap } = options;
   const tokens = Number.MAX_SAFE_INTEGER;

@@ -9,15 +9,15 @@ import { headCodebooks } from "../codebooks/head_codebooks.ts";
 import { firstRecords } from "../records/pack.ts";
 import { rotate } from "../model/rope.ts";
 
-/** What a {@linkcode SideStore} holds, all of it known when a sequence begins. */
+/** Options of a {@linkcode SideStore}. */
 export interface SideStoreOptions {
   /** How vectors become codes. */
   readonly scheme: Scheme;
   /** The centroids, or undefined where the scheme has none. */
   readonly codebook: SideCodebook | undefined;
-  /** The rotary embedding, for keys that come before it. */
+  /** The rotary embedding, for keys before it. */
   readonly rope?: RopeParameters;
-  /** Whether the vectors are keys as they are scored. */
+  /** Whether the vectors are keys in the space `as-scored`. */
   readonly scored?: boolean;
   /** KV heads. */
   readonly keyValueHeads: number;
@@ -25,7 +25,7 @@ export interface SideStoreOptions {
   readonly headDim: number;
   /** Tokens kept exactly. */
   readonly tiers: ExactTiers;
-  /** Recent tokens kept exactly: the window and some more. */
+  /** Recent tokens kept exactly: the window and more. */
   readonly slots: number;
 }
 
@@ -42,7 +42,9 @@ export class SideStore {
   readonly #sinks: Float64Array<ArrayBuffer>;
   /** `[slots][keyValueHeads][headDim]` binary16 numbers; token t at slot t modulo their number. */
   readonly #recent: Float64Array<ArrayBuffer>;
-  /** One array of records per KV head; their token 0 is the first past the sinks. Grows by doubling. */
+  /**
+   * One array of records per KV head; their token 0 is the first past the sinks. Grows by doubling.
+   */
   readonly #records: Uint32Array<ArrayBuffer>[];
   readonly #slots: number;
 
@@ -57,7 +59,7 @@ export class SideStore {
     this.#codebooks = headCodebooks(scheme, codebook, keyValueHeads, headDim);
   }
 
-  /** A store that holds the same tokens and shares nothing. */
+  /** Copies the store; the copy shares nothing. */
   clone(): SideStore {
     const copy = new SideStore(this.#options);
     copy.#sinks.set(this.#sinks);
@@ -67,7 +69,8 @@ export class SideStore {
   }
 
   /**
-   * Keeps a token exactly, rounded to binary16: what lies beyond its range is clamped to it, and a NaN becomes 0.
+   * Keeps a token exactly, rounded to binary16. Numbers beyond its range are clamped, and a NaN
+   * becomes 0.
    *
    * @param vectors `[...][keyValueHeads][headDim]`.
    * @param at Index in `vectors` of the token's first channel.
@@ -86,7 +89,10 @@ export class SideStore {
     return tier.slice(at, at + headDim);
   }
 
-  /** Codes a token past the sinks, from its exact value: where it is the last of a block, the whole block. */
+  /**
+   * Codes a token past the sinks, from its exact value: where it is the last of a block, the whole
+   * block.
+   */
   encode(token: number): void {
     const { scheme, keyValueHeads, tiers } = this.#options;
     const { block } = scheme;
@@ -113,19 +119,22 @@ export class SideStore {
     return this.#codec.decode(own, index, headDim, this.#context(head, record * layout.tokens));
   }
 
-  /** The records of the first `tokens` tokens past the sinks, all coded, `[keyValueHeads]` runs of words. */
+  /**
+   * The records of the first `tokens` tokens past the sinks, all coded, `[keyValueHeads]` runs of
+   * words.
+   */
   records(tokens: number): Uint32Array<ArrayBuffer>[] {
     const { scheme, headDim } = this.#options;
     const layout = scheme.layout(headDim);
     return this.#records.map((words) => firstRecords(layout, words, tokens));
   }
 
-  /** What coding takes in a record that begins with the coded token `first`. */
+  /** The context of coding a record that begins with the coded token `first`. */
   #context(head: number, first: number): CodingContext {
     const { scheme, rope, scored = false, tiers } = this.#options;
     const codebook = { ...this.#codebooks[head]!, scored };
     if (!scheme.positional || rope === undefined) return codebook;
-    // An offset that all positions share cancels in scores, and codes do without it.
+    // An offset that all positions share cancels in scores, so codes ignore it.
     const own = { ...rope, positionOffset: 0 };
     return {
       ...codebook,
@@ -134,7 +143,7 @@ export class SideStore {
     };
   }
 
-  /** The record of a coded token, counted from behind the sinks, and its place in it. */
+  /** The record of a coded token, counted from the sinks on, and its place in it. */
   #recordPlace(coded: number) {
     const layout = this.#options.scheme.layout(this.#options.headDim);
     return { layout, record: Math.floor(coded / layout.tokens), index: coded % layout.tokens };

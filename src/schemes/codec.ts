@@ -1,21 +1,24 @@
 /**
- * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A cache on a device gets along
- * with schemes alone, so that a bundle of one leaves this out.
+ * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A device
+ * cache needs only the schemes, so its bundle omits this module.
  */
 
 /** The centroids of one KV head. */
 export interface HeadCodebook {
-  /** Those of one codebook: `[groups][centroids][channels]`, or `[centroids][channels]` where all groups share them; else empty. */
+  /**
+   * `[groups][centroids][channels]`, or `[centroids][channels]` where all groups share them. Empty
+   * without a codebook.
+   */
   readonly centroids: ArrayLike<number>;
-  /** `[headDim]` weights of the squared distance's root; ones where absent. */
+  /** `[headDim]` factors of differences before they are squared. Defaults to ones. */
   readonly scale?: ArrayLike<number>;
 }
 
-/** What coding takes besides the vectors. */
+/** What coding needs besides the vectors. */
 export interface CodingContext extends HeadCodebook {
   /**
-   * The rotary embedding of the token at an index of the record, or with -1 its inverse: present for keys that come
-   * before it and are coded with it, by schemes that are {@linkcode Scheme.positional}.
+   * Applies the rotary embedding of the token at an index of the record, or with -1 its inverse.
+   * Present for keys before their rotary embedding in {@linkcode Scheme.positional} schemes.
    */
   readonly turn?: (
     vector: ArrayLike<number>,
@@ -23,16 +26,17 @@ export interface CodingContext extends HeadCodebook {
     direction: 1 | -1,
   ) => Float64Array<ArrayBuffer>;
   /**
-   * Whether the vectors are keys as they are scored, in which what was constant before the rotary embedding turns with the
-   * position; absent for values, and for keys that come before it.
+   * Whether the vectors are keys as they are scored, in which a constant from before the rotary
+   * embedding rotates with the position. Absent for values, and for keys before their rotary
+   * embedding.
    */
   readonly scored?: boolean;
 }
 
-/** How a scheme codes vectors, and decodes them. */
+/** How a scheme encodes and decodes vectors. */
 export interface Codec {
   /**
-   * Codes one block of tokens, in float64.
+   * Encodes one block of tokens, in float64.
    *
    * @param vectors `[block]` vectors `[headDim]`.
    * @param record The words of the record the block belongs to, changed in place.

@@ -6,8 +6,8 @@ import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 const ID = /^c(1|2|4|8|16)b([1-9]|1[0-2])$/;
 
 /**
- * Coupled Quantization (CQ, arXiv 2405.03917 §3): `channels` contiguous channels of one head share one
- * code, the index of the nearest of 2^codeBits learned centroids. Ties go to the lowest index.
+ * Coupled Quantization (CQ, arXiv 2405.03917 §3): `channels` contiguous channels of one head share
+ * one code, the index of the nearest of 2^codeBits learned centroids. Ties go to the lowest index.
  */
 export function coupled(id: SchemeId): OwnScheme | undefined {
   const match = ID.exec(id);
@@ -32,7 +32,7 @@ export function coupled(id: SchemeId): OwnScheme | undefined {
     codebook: {
       source: "calibration",
       sharedBy: "head",
-      // A word of grid for each channel, then a byte for each number.
+      // A word for each channel's grid, then a byte for each number.
       words: (headDim) => headDim + (headDim * centroids) / 4,
     },
     positional: false,
@@ -53,7 +53,7 @@ export function coupledCodec({ channels, centroids: centroidCount, layout }: Sch
         for (let code = 0; code < centroidCount; code++) {
           const at = (group * centroidCount + code) * channels;
           let distance = 0;
-          // A sum that has passed the best one does not come back.
+          // A sum that exceeds the best one only grows.
           for (let i = 0; i < channels && distance < best; i++) {
             const channel = group * channels + i;
             const difference = (vector![channel]! - centroids[at + i]!) * (scale?.[channel] ?? 1);

@@ -2,9 +2,10 @@ import type { OwnScheme, SchemeId } from "./scheme.ts";
 import { levelScheme } from "./uniform.ts";
 
 /**
- * The levels of llama.cpp's cache types `q8_0` and `q4_0`, baselines: 32 channels of one token share a binary16 scale.
- * `q8` has the largest magnitude at 127 scales on either side; `q4` has the number of largest magnitude at -8 scales, and 7
- * on the other side. Bits lie as in all records here, so that the bytes differ from llama.cpp's, not the levels.
+ * The uniform quantisation of llama.cpp's cache types `q8_0` and `q4_0`, baselines: 32 channels of
+ * one token share a binary16 scale. In `q8` the largest magnitude is 127 scales, on either side. In
+ * `q4` the number of largest magnitude is -8 scales, and the other side ends at 7. Levels are
+ * llama.cpp's; the order of bits is that of all records here.
  */
 export function ggml(id: SchemeId): OwnScheme | undefined {
   if (id === "q8") {

@@ -2,8 +2,9 @@ import { raise } from "../base/raise.ts";
 import type { SchemeId } from "./scheme.ts";
 
 /**
- * The sign of channel `i` before a Hadamard rotation: the Rudin-Shapiro sequence, whose Walsh-Hadamard transform is flat,
- * so that neither a single large channel nor an offset of all channels stays concentrated.
+ * The sign of channel `i` before a Hadamard rotation: the Rudin-Shapiro sequence, whose
+ * Walsh-Hadamard transform is flat, so that neither a single large channel nor an offset of all
+ * channels remains concentrated.
  */
 function channelSign(i: number): number {
   return parity(i & (i >> 1)) ? -1 : 1;
@@ -17,8 +18,9 @@ function parity(bits: number): boolean {
 }
 
 /**
- * The factor of the rotation, a power of two so that it costs no precision: `2 ** -floor(log2(headDim) / 2)`. Where the
- * head dimension is no power of four, lengths grow by the square root of two.
+ * The factor of the rotation, a power of two so that it costs no precision: `2 **
+ * -floor(log2(headDim) / 2)`. Where the head dimension is not a power of four, lengths grow by the
+ * square root of two.
  */
 export function hadamardFactor(headDim: number): number {
   return 2 ** -Math.floor(Math.log2(headDim) / 2);
@@ -30,8 +32,9 @@ export function hadamardInverseFactor(headDim: number): number {
 }
 
 /**
- * A vector rotated so that its energy spreads over all channels: signs, then the Walsh-Hadamard transform, times
- * {@linkcode hadamardFactor} (randomised Hadamard transform, QuIP#, arXiv 2402.04396 §3, with signs fixed).
+ * The Hadamard rotation of a vector, which spreads its energy over all channels: signs, then the
+ * Walsh-Hadamard transform, times {@linkcode hadamardFactor} (randomised Hadamard transform, QuIP#,
+ * arXiv 2402.04396 §3, with signs fixed).
  *
  * @param vector `[headDim]`, a power of two.
  */
@@ -59,13 +62,14 @@ function transform(values: Float64Array<ArrayBuffer>, factor: number): Float64Ar
   return values.map((value) => value * factor);
 }
 
-/** The smallest head whose codes of one bit a channel fill a word. */
+/** The smallest head dimension whose codes of one bit per channel fill a word. */
 const LEAST = 32;
 
 /**
- * Checks that heads can be rotated, and that each token's codes fill whole words.
+ * Checks that a Hadamard rotation of the head dimension exists, and that each token's codes fill
+ * whole words.
  *
- * @throws {CoupletError} `shape` where the head dimension is no power of two from 32.
+ * @throws {CoupletError} `shape` where the head dimension is not a power of two from 32.
  */
 export function checkHadamard(id: SchemeId, headDim: number): void {
   if (headDim >= LEAST && Number.isInteger(Math.log2(headDim))) return;

@@ -1,4 +1,4 @@
-/** The codecs of schemes whose codes describe a vector that was rotated by a Hadamard matrix. */
+/** The codecs of schemes that code vectors after a Hadamard rotation. */
 import type { Codec } from "./codec.ts";
 import type { Scheme } from "./scheme.ts";
 import { latticeCodec } from "./lattice.ts";

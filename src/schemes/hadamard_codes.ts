@@ -1,4 +1,6 @@
-/** What schemes with a universal codebook share: codes of a rotated vector, and the codebook as stored. */
+/**
+ * What data-free schemes share: codes of a Hadamard-rotated vector, and the codebook as stored.
+ */
 import type { CodebookSpec } from "./scheme.ts";
 import { MAX_FLOAT16, roundToFloat16, toFloat16Array } from "../base/float16.ts";
 
@@ -8,12 +10,13 @@ export interface RotatedCodes {
   readonly codes: Uint32Array<ArrayBuffer>;
   /** Square root of the mean square of the vector's channels, a finite binary16 number. */
   readonly deviation: number;
-  /** The same of what the codes stand for, before a scale. */
+  /** The same of the decoded vector, before its scale. */
   readonly codedDeviation: number;
 }
 
 /**
- * The nearest centroids of a vector divided by its channels' standard deviation; ties go to the lowest index.
+ * The nearest centroids of a vector divided by its channels' standard deviation; ties go to the
+ * lowest index.
  *
  * @param vector `[headDim]`.
  * @param centroids `[centroids][channels]`, for channels of variance 1.
@@ -29,7 +32,8 @@ export function encodeRotated(
   const codes = new Uint32Array(vector.length / channels);
   let codedEnergy = 0;
   for (let group = 0; group < codes.length; group++) {
-    // |x / deviation - c|^2 is least where x.c - deviation |c|^2 / 2 is largest; no division, so that ties are exact.
+    // |x / deviation - c|^2 is least where x.c - deviation |c|^2 / 2 is largest; no division, so
+    // ties are exact.
     let best = -Infinity;
     let energyOfBest = 0;
     for (let code = 0; code * channels < centroids.length; code++) {
@@ -52,7 +56,7 @@ export function encodeRotated(
   return { codes, deviation, codedDeviation: Math.sqrt(codedEnergy / vector.length) };
 }
 
-/** What codes stand for, before a scale: `[headDim]`. */
+/** The decoded vector before its scale, `[headDim]`. */
 export function decodeRotated(
   codes: ArrayLike<number>,
   centroids: ArrayLike<number>,
@@ -64,7 +68,9 @@ export function decodeRotated(
   );
 }
 
-/** The codebook of a scheme whose centroids have a definition; kernels load it four words at a time, so it has whole quads. */
+/**
+ * The codebook of a data-free scheme. Kernels load four words at a time, so it is padded to four.
+ */
 export function definedCodebook(
   channels: number,
   codeBits: number,
@@ -80,7 +86,7 @@ export function definedCodebook(
 
 const kept = new Map<string, Uint16Array<ArrayBuffer>>();
 
-/** binary16 bits of a codebook, computed once under each name. */
+/** binary16 bits of a codebook, computed once for each name. */
 export function storedCentroids(name: string, compute: () => number[]): Uint16Array<ArrayBuffer> {
   let centroids = kept.get(name);
   if (centroids === undefined) kept.set(name, centroids = toFloat16Array(compute()));

@@ -2,9 +2,10 @@ import type { OwnScheme, SchemeId } from "./scheme.ts";
 import { levelScheme } from "./uniform.ts";
 
 /**
- * KIVI (arXiv 2402.02750 §3), a baseline: asymmetric levels between the smallest and the largest of 32 numbers, `kc<bits>`
- * for each channel over 32 tokens, as it codes keys, `kt<bits>` for each token over 32 channels, as it codes values. Its
- * residual, which stays exact, is the window.
+ * KIVI (arXiv 2402.02750 §3), a baseline: asymmetric uniform quantisation between the smallest and
+ * the largest of 32 numbers. `kc<bits>` codes each channel over 32 tokens, as KIVI codes keys;
+ * `kt<bits>` codes each token over 32 channels, as it codes values. Its exact residual is the
+ * window.
  */
 export function kivi(id: SchemeId): OwnScheme | undefined {
   const match = /^k([ct])([24])$/.exec(id);

@@ -20,24 +20,30 @@ const ID = /^u(4|8)b8$/;
 /** Tokens whose mean is taken: a page, and the window of NSNQuant. */
 const BLOCK = 64;
 
-/** Bits of a channel's mean: binary16, because models add up to a thousand to single channels of their keys. Or a byte, and as much again for waves. */
+/**
+ * Bits of a channel's mean: binary16, because models add up to a thousand to single channels of
+ * their keys. With waves, the mean has a byte, and the waves have the other.
+ */
 const MEAN_BITS = 16;
 
-/** Codebooks by channels a code. Both have 256 points, so that a code is a byte. */
+/** Codebooks by channels per code. Both have 256 points, so a code is a byte. */
 const CODEBOOKS: Readonly<Record<number, () => number[][]>> = { 4: d4Codebook, 8: e8Codebook };
 
 /**
- * Universal codes that need no calibration, after NSNQuant (arXiv 2505.18231 §4): vectors are rotated by a Hadamard matrix,
- * the mean of a block of tokens is taken off each channel, each token's rest is divided by its size, and groups of
- * channels share one code of 8 bits. Keys that come before their rotary embedding lose their mean there and get it then. All
- * models share one codebook, which has a definition in place of a training set.
+ * Data-free codes, after NSNQuant (arXiv 2505.18231 §4): vectors get a Hadamard rotation, the mean
+ * of a block of tokens is subtracted from each channel, each token's residual is divided by its
+ * size, and groups of channels share one code of 8 bits. Of keys before their rotary embedding the
+ * mean is subtracted first, and the rotary embedding is applied then. All models share one
+ * codebook, which has a definition and no training set.
  *
- * A record is one block: a binary16 number per channel for the mean, a byte (E5M3) per token for the scale, the codes. The
- * scale gives what is decoded the length of what was coded, which serves attention better than least squares would. A
- * number far from all others of its channel is taken for the nearest of them first, so that it spoils no other token.
+ * A record is one block: a binary16 number per channel for the mean, a byte (E5M3) per token for
+ * the scale, the codes. The scale restores the length of the coded vector, which serves attention
+ * better than least squares would. A number far from all others of its channel is first clamped to
+ * the nearest of them, so that it spoils no other token.
  *
- * In keys as they are scored, what the model adds to single channels of all keys has become waves, which would spread over
- * all channels: they are taken off first, and lie behind means of a byte (E4M3) a channel.
+ * In keys as they are scored, constants that the model adds to single channels have become waves,
+ * which would spread over all channels. They are subtracted first, and stored behind means of a
+ * byte (E4M3) per channel.
  */
 export function lattice(id: SchemeId): OwnScheme | undefined {
   const match = ID.exec(id);
@@ -82,7 +88,8 @@ export function latticeCodec({ channels, layout }: Scheme): Codec {
       const waves = scored ? findWaves(kept, limits.typical) : [];
       if (scored) writeWaves(record, headDim, waves);
       kept.forEach((vector, token) => addWaves(vector, waves, token, -1));
-      // Before the rotary embedding, tokens have more in common; the rotation of a mean is the mean of rotations.
+      // Before the rotary embedding, tokens have more in common. The Hadamard rotation of a mean is
+      // the mean of the rotated vectors.
       const spread = turn === undefined ? kept.map(hadamard) : kept;
       const mean = Float64Array.from({ length: headDim }, (_, channel) => {
         const sum = spread.reduce((total, vector) => total + vector[channel]!, 0);
@@ -118,7 +125,7 @@ export function latticeCodec({ channels, layout }: Scheme): Codec {
   };
 }
 
-/** Writes one channel's mean, and gives it as it will be read. */
+/** Writes one channel's mean, and returns it as it will be read. */
 function writeMean(record: Uint32Array, channel: number, mean: number, scored: boolean): number {
   const positive = mean === 0 ? 0 : mean; // of the two zeros, the positive one
   const [bits, width] = scored
@@ -134,7 +141,7 @@ function readMean(record: Uint32Array, channel: number, scored: boolean): number
     : fromFloat16Bits(readBits(record, channel * MEAN_BITS, MEAN_BITS));
 }
 
-/** The words behind the means in bytes that hold waves. */
+/** The words that hold waves, behind the means. */
 function waveWords(record: Uint32Array, headDim: number): Uint32Array {
   const first = (headDim * MEAN_BITS) / 2 / 32;
   return record.subarray(first, first + 2 * waveCount(headDim));
@@ -154,7 +161,7 @@ function readWaves(record: Uint32Array, headDim: number): Wave[] {
     .filter((wave) => wave !== undefined);
 }
 
-/** Adds waves to the vector of a token of a block, or with -1 takes them off. */
+/** Adds waves to the vector of a token of a block, or with -1 subtracts them. */
 function addWaves(
   vector: Float64Array,
   waves: readonly Wave[],

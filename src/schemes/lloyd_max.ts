@@ -5,10 +5,10 @@ const SAMPLES = 32768;
 const ITERATIONS = 2000;
 
 /**
- * The Lloyd-Max quantiser of one coordinate of a random unit vector, times the square root of the dimension: the
- * `2 ** bits` levels of least mean squared error, ascending. The coordinate's density is proportional to
- * `(1 - x^2) ** ((dimension - 3) / 2)` (TurboQuant, arXiv 2504.19874 lemma 1). Only arithmetic that every machine does alike
- * is used.
+ * The Lloyd-Max quantiser of one coordinate of a random unit vector, times the square root of the
+ * dimension: the `2 ** bits` levels of least mean squared error, ascending. The coordinate's
+ * density is proportional to `(1 - x^2) ** ((dimension - 3) / 2)` (TurboQuant, arXiv 2504.19874
+ * lemma 1). It uses only arithmetic that is the same on every machine.
  *
  * @param dimension An even number from 4.
  */

@@ -1,13 +1,15 @@
-/** What keeps a bad number from the tokens that are coded together with it. */
+/**
+ * Limits for blocks, so that an outlier does not spoil the tokens that are coded together with it.
+ */
 import { fromFloat16Bits, MAX_FLOAT16, toFloat16Bits } from "../base/float16.ts";
 
 /**
- * How far a number may lie from all others of its channel and block: so many times their range, or the block's typical
- * magnitude, whichever is more.
+ * How far a number may lie from all others of its channel and block, in multiples of their range or
+ * of the block's typical magnitude, whichever is larger.
  */
 const REACH = 16;
 
-/** What the numbers of one channel of a block lie among. */
+/** Extremes of the numbers of one channel of a block. */
 interface Extremes {
   readonly low: number;
   /** The second smallest. */
@@ -17,13 +19,15 @@ interface Extremes {
   readonly high: number;
 }
 
-/** What the numbers of one channel of a block are clamped to. */
+/** The limits that the numbers of one channel of a block are clamped to. */
 export interface ChannelLimits {
   readonly low: number;
   readonly high: number;
 }
 
-/** Extremes of numbers, without those that binary16 could not hold, unless fewer than three are left. */
+/**
+ * Extremes of numbers, without those at binary16's limits, unless fewer than three are left.
+ */
 function extremesOf(numbers: readonly number[]): Extremes {
   let low = Infinity;
   let secondLow = Infinity;
@@ -41,17 +45,18 @@ function extremesOf(numbers: readonly number[]): Extremes {
   return { low: least, secondLow: least, secondHigh: most, high: most };
 }
 
-/** A block as it is coded: what bad numbers it has is known. */
+/** The limits of a block. */
 export interface BlockLimits {
-  /** What each channel's numbers are to be clamped to. */
+  /** The limits of each channel. */
   readonly channels: readonly ChannelLimits[];
-  /** The magnitude that no more than one number of a channel exceeds, a mean over channels. */
+  /** The magnitude that at most one number of a channel exceeds, a mean over channels. */
   readonly typical: number;
 }
 
 /**
- * What each channel's numbers are to be clamped to before a block is coded. They lie within as a rule. Those do not that
- * binary16 could not hold, and one more on either side that lies far from all others: they are taken for the nearest of them.
+ * The limits that each channel's numbers are clamped to before a block is coded. Most numbers lie
+ * within. Numbers at binary16's limits, and one number on either side that is far from all others,
+ * are clamped to the nearest of the others.
  *
  * @param vectors `[block]` vectors `[headDim]`.
  */
@@ -60,8 +65,8 @@ export function blockLimits(vectors: readonly ArrayLike<number>[]): BlockLimits 
     { length: vectors[0]!.length },
     (_, channel) => extremesOf(vectors.map((vector) => vector[channel]!)),
   );
-  // The mean of binary16 bits is nearly that of logarithms, so that a few large channels change it little, and whole numbers
-  // add up alike everywhere.
+  // The mean of binary16 bits is nearly that of logarithms, so that a few large channels change it
+  // little, and whole numbers add up alike everywhere.
   const bits = channels.reduce(
     (sum, { secondLow, secondHigh }) =>
       sum + toFloat16Bits(Math.max(Math.abs(secondLow), Math.abs(secondHigh))),

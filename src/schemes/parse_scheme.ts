@@ -1,4 +1,4 @@
-/** The families of schemes: which of them an id is of. */
+/** Finds the scheme of an id, in its family. */
 import {
   checkOptions,
   FUNCTION,
@@ -57,12 +57,12 @@ export function parseScheme(id: SchemeId): Scheme {
 const BLOCKS: readonly unknown[] = [1, 2, 4, 8, 16, 32, 64];
 
 /**
- * Makes a scheme of another program or package known, by its id: {@linkcode parseScheme} then returns it, and caches can be
- * planned with it. What codes vectors in float64 is given to {@linkcode registerCodec}, what its kernels are made of to
- * `registerKernels()` of `@couplet/kv/generate`. See docs/adding_a_scheme.md.
+ * Registers a scheme of another program or package: {@linkcode parseScheme} then returns it, and
+ * caches can be planned with it. Register its codec with {@linkcode registerCodec}, and its kernels
+ * with `registerKernels()` of `@couplet/kv/generate`. See docs/adding_a_scheme.md.
  *
- * @throws {CoupletError} `scheme` where it is no scheme, its id is not of lower-case letters and digits, its family has no
- * slash in its name, or another scheme has its id.
+ * @throws {CoupletError} `scheme` where it is not a scheme, its id has other characters than
+ * lower-case letters and digits, the name of its family has no slash, or another scheme has its id.
  */
 export function registerScheme(scheme: Scheme): void {
   const what = "Cannot register a scheme";

@@ -1,4 +1,4 @@
-/** Which scheme each layer uses, and what a policy may be. */
+/** Policies: which scheme each layer uses. */
 import type { SchemeId } from "./scheme.ts";
 import { type Fields, type Kind, kind, listOf, TEXT } from "../base/check_options.ts";
 

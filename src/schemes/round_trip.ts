@@ -3,11 +3,11 @@ import { schemeCodec } from "./scheme_codec.ts";
 import type { Scheme } from "./scheme.ts";
 
 /**
- * What vectors of one KV head become by being coded, in float64.
+ * Encodes and decodes vectors of one KV head, in float64.
  *
  * @param vectors `[tokens]` vectors `[headDim]`, consecutive tokens: whole blocks of the scheme.
- * @param context Its `turn` is told the index in `vectors`.
- * @returns The same, decoded.
+ * @param context Its `turn` is called with the index in `vectors`.
+ * @returns The decoded vectors.
  */
 export function roundTrip(
   scheme: Scheme,

@@ -1,22 +1,32 @@
 import type { RecordLayout } from "../records/layout.ts";
 
 /**
- * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`, `kc<bits>`, `kt<bits>`,
- * `q<bits>`.
+ * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`,
+ * `kc<bits>`, `kt<bits>`, `q<bits>`.
  */
 export type SchemeId = string;
 
-/** A family of schemes that code alike: the name of its room in the library, the generator, the templates and the tests. */
+/**
+ * A family of schemes that code alike. Its name is that of its files in the library, the generator,
+ * the templates and the tests.
+ */
 export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard";
 
-/** A family that another program or package brings, by a name with a slash in it, such as `acme/ternary`. */
+/**
+ * A family of another program or package. Its name has a slash, such as `acme/ternary`.
+ */
 export type OtherFamily = `${string}/${string}`;
 
-/** The codebook of a scheme whose codes name centroids. */
+/** The codebook of a scheme whose codes are indices of centroids. */
 export interface CodebookSpec {
-  /** Where its centroids come from: `calibrate()` learns them from samples, or a definition gives them to all models. */
+  /**
+   * Where its centroids come from: `calibrate()` learns them from samples, or they have a
+   * definition, the same for all models (data-free schemes).
+   */
   readonly source: "calibration" | "definition";
-  /** What has a codebook of its own: each KV head of a layer and side, or no less than the model. */
+  /**
+   * What shares a codebook: one KV head of a layer and side, or the whole model.
+   */
   readonly sharedBy: "head" | "model";
   /** u32 words that one codebook takes on the device. */
   words(headDim: number): number;
@@ -24,26 +34,26 @@ export interface CodebookSpec {
   definition?(headDim: number): Uint16Array<ArrayBuffer>;
 }
 
-/** What reading one token's vector takes, in units whose costs were fitted to measurements. */
+/** The work of reading one token's vector, in units whose costs were fitted to measurements. */
 export interface ReadingWork {
   /** Codes read, with the centroids of 8 bits that they stand for. */
   readonly gathers?: number;
-  /** Numbers unpacked from evenly spaced levels. */
+  /** Numbers unpacked from uniform quantisation. */
   readonly levels?: number;
-  /** Numbers gathered from a codebook that all heads share, and scaled. */
+  /** Numbers gathered from a data-free scheme's codebook, and scaled. */
   readonly universal?: number;
 }
 
 /**
  * How one head's key or value vector becomes a fixed number of bits.
  *
- * A scheme is data; it knows nothing of WebGPU. Kernels for it are rows of the manifest, found by `id`, and the same
- * arithmetic in float64 is its {@linkcode Codec}.
+ * A scheme is data, independent of WebGPU. Its kernels are rows of the manifest, found by `id`. Its
+ * {@linkcode Codec} is the same arithmetic in float64.
  */
 export interface Scheme {
-  /** The id, the same token in file names, codebooks, policies and tables. */
+  /** The id, the same token in file names, codebooks, policies and names of kernels. */
   readonly id: SchemeId;
-  /** The family it is of. */
+  /** The family it belongs to. */
   readonly family: SchemeFamily | OtherFamily;
   /** Channels that share one code. */
   readonly channels: number;
@@ -53,16 +63,19 @@ export interface Scheme {
   readonly block: number;
   /** Bits per channel of the codes: `codeBits / channels`. */
   readonly bits: number;
-  /** Centroids that a code chooses from; 0 where codes are numbers themselves. */
+  /** Centroids that a code chooses from; 0 where codes are numbers. */
   readonly centroids: number;
-  /** Where the centroids are; absent where there are none. */
+  /** The codebook of the centroids; absent where there are none. */
   readonly codebook?: CodebookSpec;
   /**
-   * Whether keys that come before their rotary embedding are coded with it ({@linkcode CodingContext.turn}), because it does
-   * not commute with what the scheme does to vectors. Kernels that encode and decode them have a variant of their own.
+   * Whether keys before their rotary embedding are coded with it ({@linkcode CodingContext.turn}),
+   * because it does not commute with what the scheme does to vectors. Kernels that encode and
+   * decode such keys are a variant of their own.
    */
   readonly positional: boolean;
-  /** Whether codes are all that the cache would keep otherwise, so that none of the vector is lost. */
+  /**
+   * Whether codes keep everything that the exact tier keeps.
+   */
   readonly lossless: boolean;
   /**
    * The record layout at one head dimension.
@@ -70,9 +83,9 @@ export interface Scheme {
    * @throws {CoupletError} `shape` where the scheme has none.
    */
   layout(headDim: number): RecordLayout;
-  /** What reading one token's vector takes; what it takes from memory is counted apart. */
+  /** The work of reading one token's vector. Bytes read from memory are counted separately. */
   work(headDim: number): ReadingWork;
 }
 
-/** A scheme that has a room in this package. */
+/** A scheme of this package. */
 export type OwnScheme = Scheme & { readonly family: SchemeFamily };

@@ -1,4 +1,6 @@
-/** The codecs of the families of schemes; a bundle that only runs kernels leaves this out, and them. */
+/**
+ * The codecs of the families of schemes. Bundles that only run kernels leave them out.
+ */
 import { checkOptions, FUNCTION, TEXT } from "../base/check_options.ts";
 import { CoupletError } from "../base/errors.ts";
 import type { OtherFamily, Scheme, SchemeFamily } from "./scheme.ts";
@@ -9,7 +11,7 @@ import { hadamardCodec } from "./hadamard_codec.ts";
 import { levelsCodec } from "./uniform.ts";
 import type { Codec } from "./codec.ts";
 
-/** Each family of schemes has a codec for its own. */
+/** The codec of each family. */
 const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
   half: halfCodec,
   coupled: coupledCodec,
@@ -20,9 +22,9 @@ const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
 const others = new Map<OtherFamily, (scheme: Scheme) => Codec>();
 
 /**
- * Gives a family of another program or package its codecs.
+ * Registers the codecs of a family of another program or package.
  *
- * @param codec The codec of one of its schemes.
+ * @param codec Returns the codec of one of its schemes.
  */
 export function registerCodec(family: OtherFamily, codec: (scheme: Scheme) => Codec): void {
   checkOptions("scheme", "Cannot register codecs", { family: TEXT, codec: FUNCTION }, {
@@ -35,7 +37,8 @@ export function registerCodec(family: OtherFamily, codec: (scheme: Scheme) => Co
 /**
  * The codec of a scheme.
  *
- * @throws {CoupletError} `scheme` where the scheme is none that `parseScheme` gave, or its family has no codecs.
+ * @throws {CoupletError} `scheme` where `parseScheme` did not return the scheme, or its family has
+ * no codecs.
  */
 export function schemeCodec(scheme: Scheme): Codec {
   const what = `Cannot code vectors with the scheme "${Object(scheme).id}"`;

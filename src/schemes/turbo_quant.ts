@@ -17,12 +17,13 @@ const ID = /^t1b([1-4])$/;
 /** Bits of a token's scale: binary16. */
 const SCALE_BITS = 16;
 
-/** Tokens of a record: as many as have their scales in one word. */
+/** Tokens of a record: their scales fill one word. */
 const RECORD_TOKENS = 2;
 
 /**
- * TurboQuant for least squared error (arXiv 2504.19874 algorithm 1), the baseline of calibration-free schemes: a vector is
- * rotated, its size is kept as binary16, and each channel's rest is rounded by the Lloyd-Max quantiser of its distribution.
+ * TurboQuant for least squared error (arXiv 2504.19874 algorithm 1), the baseline of data-free
+ * schemes: a vector gets a Hadamard rotation, its size is kept as binary16, and each channel's
+ * residual is rounded by the Lloyd-Max quantiser of its distribution.
  */
 export function turboQuant(id: SchemeId): OwnScheme | undefined {
   const match = ID.exec(id);

@@ -1,4 +1,4 @@
-/** What schemes of evenly spaced levels share: the codec, and its record. */
+/** Uniform quantisation: the codec, and the record. */
 import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../base/float16.ts";
 import { type RecordLayout, recordLayout, requireMultiple } from "../records/layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/pack.ts";
@@ -10,19 +10,22 @@ import { blockLimits, type ChannelLimits } from "./outliers.ts";
 export const GROUP = 32;
 
 /**
- * Levels at equal distances, a scale, for each group of 32 numbers: code `c` stands for
- * `minimum + scale * (c - zero)`. Scale and minimum are binary16.
+ * The uniform quantisation of each group of 32 numbers: code `c` stands for `minimum + scale * (c -
+ * zero)`. Scale and minimum are binary16.
  */
 export interface UniformLevels {
-  /** What a group is: consecutive tokens of one channel, which are a block then, or consecutive channels of one token. */
+  /**
+   * What a group is: consecutive tokens of one channel, which are then a block, or consecutive
+   * channels of one token.
+   */
   readonly group: "tokens" | "channels";
   /**
-   * What the scale divides into `steps`.
+   * The span that the scale divides into `steps`.
    *
    * - `range`: from the group's smallest number, which is kept as the minimum, to its largest
-   * - `magnitude`: from 0 to the largest magnitude; there is no minimum
-   * - `extreme`: the same, but the scale has the sign that puts the number of largest magnitude at the lowest code; of two
-   *   as large, the negative one
+   * - `magnitude`: from 0 to the largest magnitude, without a minimum
+   * - `extreme`: the same, but the scale has the sign that puts the number of largest magnitude at
+   *   the lowest code; of two equally large, the negative one
    */
   readonly span: "range" | "magnitude" | "extreme";
   /** Scales in the span. */
@@ -31,10 +34,10 @@ export interface UniformLevels {
   readonly zero: number;
 }
 
-/** What only this family asks of its schemes. */
+/** Data of this family's schemes. */
 const levelsOfSchemes = /* @__PURE__ */ new WeakMap<Scheme, UniformLevels>();
 
-/** The levels that the codes of a scheme count, one that {@linkcode levelScheme} made. */
+/** The levels of a scheme that {@linkcode levelScheme} made. */
 export function uniformLevels(scheme: Scheme): UniformLevels {
   return levelsOfSchemes.get(scheme)!;
 }
@@ -45,7 +48,10 @@ interface GroupLevels {
   readonly minimum: number;
 }
 
-/** The binary16 number nearest to `extent / steps`, ties to even; the comparisons that decide are exact, in f32 as well. */
+/**
+ * The binary16 number nearest to `extent / steps`, ties to even; the comparisons that decide are
+ * exact, in f32 as well.
+ */
 function scaleOf(extent: number, steps: number): number {
   let bits = Math.max(0, toFloat16Bits(Math.abs(extent) / steps) - 1); // abs for the negative zero
   const middle = () => (steps * (fromFloat16Bits(bits) + fromFloat16Bits(bits + 1))) / 2;
@@ -80,11 +86,13 @@ function groupBitsOf({ span }: UniformLevels): number {
 }
 
 /**
- * A scheme of evenly spaced levels, which needs no codebook. A record has each group's scale, and in its upper half word
- * the minimum where there is one, channel by channel or token by token, and then the codes.
+ * A scheme of uniform quantisation, which needs no codebook. A record has each group's scale, with
+ * the minimum, if any, in its upper half word, channel by channel or token by token, and then the
+ * codes.
  *
- * Codes are reproducible: scale and minimum are rounded to binary16 first, and then each number gets the level nearest to it.
- * Where a group is a channel of a block, a number far from all others is left out of the range, and gets the last level.
+ * Codes are reproducible: scale and minimum are rounded to binary16 first, and then each number
+ * gets the level nearest to it. Where a group is a channel of a block, a number far from all others
+ * is excluded from the range, and gets the last level.
  */
 export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevels): OwnScheme {
   const { group } = levels;
@@ -116,7 +124,7 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
   return scheme;
 }
 
-/** Finds the nearest levels of schemes whose levels are evenly spaced. */
+/** The codec of a scheme of uniform quantisation. */
 export function levelsCodec(scheme: Scheme): Codec {
   const { codeBits, layout } = scheme;
   const levels = uniformLevels(scheme);

@@ -1,6 +1,7 @@
 /**
- * Waves: what a constant of the model in its keys, such as a bias, becomes in the rotary embedding. In a channel of keys that
- * come as they are scored it turns with the position, so that no mean of a block takes it off; a wave does.
+ * Waves: what the rotary embedding makes of a constant in a model's keys, such as a bias. In a
+ * channel of keys as they are scored, the constant rotates with the position, so subtracting the
+ * mean of a block does not remove it. Subtracting a wave does.
  */
 import { finiteFloat16Bits, fromFloat16Bits } from "../base/float16.ts";
 
@@ -8,7 +9,9 @@ import { finiteFloat16Bits, fromFloat16Bits } from "../base/float16.ts";
 export interface Wave {
   /** The channel. */
   readonly channel: number;
-  /** How far it turns from token to token, in parts of a turn; angles count from the block's middle. */
+  /**
+   * How far it turns from token to token, in parts of a turn. Angles count from the block's middle.
+   */
   readonly step: number;
   /** A binary16 number. */
   readonly cosine: number;
@@ -22,12 +25,12 @@ const TURN = 2 ** 24;
 /** Root mean square of a channel that may have a wave, in typical magnitudes of the block. */
 const LOUD = 2.5;
 
-/** The least share of a channel's energy that a wave has. */
+/** The least share of a channel's energy for a wave. */
 const LEAST_SHARE = 0.75;
 
 /**
- * Parts of a turn between the steps that are tried, each time so many around the best; to begin with, all up to a quarter
- * turn. No rotary embedding turns faster than a radian from token to token.
+ * Parts of a turn between the steps that are tried: first all up to a quarter turn, then those
+ * around the best. No rotary embedding turns faster than a radian from token to token.
  */
 const SPACINGS: readonly number[] = [2 ** 16, 2 ** 11, 2 ** 6];
 const TRIES = 64;
@@ -48,7 +51,9 @@ export function waveAt({ step, cosine, sine }: Wave, token: number, tokens: numb
   return cosine * Math.cos(angle) + sine * Math.sin(angle);
 }
 
-/** The wave of least squares with a given step: cosines and sines around the middle are orthogonal. */
+/**
+ * The least-squares wave of a given step. Cosines and sines around the middle are orthogonal.
+ */
 function fitWave(numbers: readonly number[], step: number) {
   const sums = { cosine: 0, sine: 0, cosines: 0, sines: 0 };
   numbers.forEach((number, token) => {
@@ -77,7 +82,7 @@ function bestWave(numbers: readonly number[]) {
 }
 
 /**
- * The waves that stand out of a block, those of most energy first.
+ * The waves that stand out in a block, those of most energy first.
  *
  * @param vectors `[block]` vectors `[headDim]`.
  * @param typical The block's typical magnitude.

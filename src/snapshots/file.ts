@@ -1,4 +1,6 @@
-/** The snapshot file: safetensors, sealed by a checksum over every byte. Knows nothing of the GPU. */
+/**
+ * The snapshot file: safetensors, with a checksum over every byte. Independent of the GPU.
+ */
 import type { CacheIdentity } from "../cache/identity.ts";
 import type { ResolvedOptions } from "../plan/options.ts";
 import type { ModelFingerprint } from "../model/model.ts";
@@ -18,9 +20,9 @@ const FORMAT = "couplet-snapshot";
 /** The version this module writes and reads. */
 const VERSION = "2";
 
-/** What a snapshot says of itself. */
+/** The metadata of a snapshot. */
 export interface SnapshotInfo {
-  /** The model the cache was for, where the cache was told. */
+  /** The model of the cache, where the cache was given one. */
   readonly model: ModelFingerprint | undefined;
   /** Shape, policy, tiers and key options of the cache, as JSON. */
   readonly plan: string;
@@ -32,9 +34,11 @@ export interface SnapshotInfo {
   readonly prompt: string | undefined;
   /** Tokens of the sequence. */
   readonly length: number;
-  /** First position, sinks apart, that is held exactly. */
+  /** First position after the sinks that is held exactly. */
   readonly exactFrom: number;
-  /** First coded token that is held, counted behind the sinks; by page table, that is by sliding window. */
+  /**
+   * First coded token that is held, sinks not counted, by page table (one for each sliding window).
+   */
   readonly codedFrom: readonly number[];
 }
 
@@ -43,13 +47,13 @@ export type HeldTokens = Pick<SnapshotInfo, "length" | "exactFrom" | "codedFrom"
 
 /** What a file holds: its metadata, and tensors by name. */
 export interface SnapshotContent {
-  /** What it says of itself. */
+  /** Its metadata. */
   readonly info: SnapshotInfo;
   /** Tensors by name. */
   readonly tensors: ReadonlyMap<string, SafetensorsTensor>;
 }
 
-/** One side of one layer, as bytes of the tensors that hold it. */
+/** The names of the tensors that hold one side of one layer. */
 export interface SideNames {
   /** Records, U32 `[keyValueHeads, words]`. */
   readonly codes: string;
@@ -63,7 +67,10 @@ export function sideNames(layer: number, side: Side): SideNames {
   return { codes: `${name}.codes`, exact: `${name}.exact` };
 }
 
-/** Positions held exactly: sinks before `sinks`, and recent tokens from `from` to the sequence's end. */
+/**
+ * Positions held exactly: sinks before `sinks`, and recent tokens from `from` to the sequence's
+ * end.
+ */
 export function exactPositions(
   { tiers }: Pick<ResolvedOptions, "tiers">,
   { length, exactFrom }: { readonly length: number; readonly exactFrom: number },
@@ -95,7 +102,7 @@ export function snapshotTensors(
   return tensors;
 }
 
-/** A snapshot as a file. Equal content gives equal bytes. */
+/** Encodes a snapshot as a file. Equal content makes equal bytes. */
 export async function encodeSnapshot(
   { info, tensors }: SnapshotContent,
 ): Promise<Uint8Array<ArrayBuffer>> {
@@ -133,13 +140,14 @@ export async function encodeSnapshot(
 /**
  * Reads a snapshot and checks that it is whole.
  *
- * @throws {CoupletError} `file` where it is damaged or no snapshot, `snapshot` where it is of another version.
+ * @throws {CoupletError} `file` where it is damaged or not a snapshot, `snapshot` where it is of
+ * another version.
  */
 export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent> {
   const { metadata, tensors } = readSafetensors(bytes);
   const { format } = metadata;
   if (format !== FORMAT) {
-    // Whoever's file it is, nobody should be told to delete it.
+    // It may be a file of anything, so the error must not advise deleting it.
     unreadable(
       `its metadata ${format === undefined ? "name no format" : `name the format "${format}"`}, ` +
         `and a snapshot's name "${FORMAT}"`,
@@ -178,18 +186,20 @@ export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent
 }
 
 /**
- * What a snapshot says of itself, after a check that it is whole.
+ * Returns the metadata of a snapshot, after a check that it is whole.
  *
- * @throws {CoupletError} `file` where it is damaged or no snapshot, `snapshot` where it is of another version.
+ * @throws {CoupletError} `file` where it is damaged or not a snapshot, `snapshot` where it is of
+ * another version.
  */
 export async function inspectSnapshot(bytes: Uint8Array): Promise<SnapshotInfo> {
   return (await decodeSnapshot(bytes)).info;
 }
 
 /**
- * Checks that a snapshot belongs to a cache, and that it holds what it must.
+ * Checks that a snapshot belongs to a cache, and that it holds the required tensors.
  *
- * @throws {CoupletError} `snapshot` where it belongs to another; `file` where it holds something else.
+ * @throws {CoupletError} `snapshot` where it belongs to another; `file` where it holds something
+ * else.
  */
 export async function checkSnapshot(
   { info, tensors }: SnapshotContent,
@@ -227,7 +237,7 @@ const CHECKSUM_DIGITS = 64;
 /** Where the digits of the checksum begin, or undefined where there is none. */
 function findChecksum(bytes: Uint8Array): number | undefined {
   const header = bytes.subarray(0, dataStart(bytes));
-  // As the writer spells it. In a text of the metadata the quotes would be escaped.
+  // As the writer formats it. In a text of the metadata the quotes would be escaped.
   const text = new TextEncoder().encode(`"checksum":"${CHECKSUM_PREFIX}`);
   for (let at = header.indexOf(text[0]!); at >= 0; at = header.indexOf(text[0]!, at + 1)) {
     if (text.every((byte, i) => header[at + i] === byte)) {
@@ -243,7 +253,9 @@ function dataStart(bytes: Uint8Array): number {
   return 8 + Number(view.getBigUint64(0, true));
 }
 
-/** SHA-256 over the digests of the header, with zeros for the checksum's digits, and of the data. */
+/**
+ * SHA-256 over the digests of the header, with zeros for the checksum's digits, and of the data.
+ */
 async function digest(bytes: Uint8Array, checksumAt: number): Promise<string> {
   const start = dataStart(bytes);
   const header = bytes.slice(0, start);
@@ -263,7 +275,7 @@ function comparePlans(found: string, wanted: string): string {
       .filter((part) => JSON.stringify(a![part]) !== JSON.stringify(b![part]))
       .map((part) => `${part} ${JSON.stringify(a![part])}, not ${JSON.stringify(b![part])}`);
   } catch {
-    // Named in general terms below.
+    // Described in general terms below.
   }
   return `it was made under another plan${
     differing.length > 0 ? `, with ${differing.join("; ")}` : ""
@@ -285,7 +297,7 @@ function parseCounts(name: string, text: string | undefined): number[] {
   return counts;
 }
 
-/** What a text of the metadata holds as JSON. */
+/** Parses a text of the metadata as JSON. */
 function parsed(name: string, text: string | undefined): unknown {
   try {
     return parseJson(text ?? "");
@@ -294,7 +306,9 @@ function parsed(name: string, text: string | undefined): unknown {
   }
 }
 
-/** Checks that tokens are coded in whole blocks, and that those held are whole tiles, as the pool's are. */
+/**
+ * Checks that tokens are coded in whole blocks, and held in whole tiles.
+ */
 function checkCoded(info: SnapshotInfo, options: ResolvedOptions): void {
   const { codedFrom, exactFrom } = info;
   const coded = codedTokens(options, info);

@@ -1,4 +1,6 @@
-/** Prompt prefixes in a store: keys by content, and the search for the longest one that is there. */
+/**
+ * Prompt prefixes in a store: keys by content, and the search for the longest stored prefix.
+ */
 import type { Cache } from "../cache/cache.ts";
 import type { CacheIdentity } from "../cache/identity.ts";
 import { cacheInternals } from "../cache/internals.ts";
@@ -12,14 +14,14 @@ import { cacheIdentity, readSequence, restoreSequence } from "./snapshot.ts";
 import { encodeSnapshot, inspectSnapshot } from "./file.ts";
 import type { SnapshotStore } from "./store.ts";
 
-/** Tokens that are hashed together. Part of what a key means: other values give other keys. */
+/** Tokens that are hashed together. Keys depend on it: another value makes other keys. */
 const HASHED_TOKENS = 64;
 
-/** A prompt, and the cache it is for. */
+/** A prompt, and the identity of its cache. */
 export interface Prompt extends Pick<CacheIdentity, "planFingerprint" | "codebookFingerprint"> {
   /** The model, where it is known. */
   readonly model?: CacheIdentity["model"];
-  /** The tokens, as the model numbers them. */
+  /** The model's ids of the tokens. */
   readonly tokenIds: ArrayLike<number>;
 }
 
@@ -29,7 +31,7 @@ export interface RefusedEntry {
   readonly key: string;
   /** Tokens of the prefix it should hold. */
   readonly tokens: number;
-  /** Why: damaged, foreign, or not to be read. */
+  /** Why: damaged, foreign, or unreadable. */
   readonly error: CoupletError;
 }
 
@@ -39,15 +41,15 @@ export interface FoundPrefix {
   readonly tokens: number;
   /** Its key, where there is one. */
   readonly key?: string;
-  /** Its snapshot, where there is one: whole, and of this prompt and cache. */
+  /** Its snapshot, where there is one. It is whole, and of this prompt and cache. */
   readonly snapshot?: Uint8Array<ArrayBuffer>;
-  /** Longer entries that could not be used. Delete them from the store, or look into them. */
+  /** Longer entries that could not be used. Delete them from the store, or examine them. */
   readonly refused: readonly RefusedEntry[];
 }
 
 /**
- * The key of a prompt: a hash of its tokens, of the model, and of all that the cache's codes depend on. Equal
- * prompts have equal keys in every process.
+ * The key of a prompt: a hash of its tokens, of the model, and of everything that the cache's codes
+ * depend on. Equal prompts have equal keys in every process.
  *
  * @returns `prompt-` and 64 hexadecimal digits.
  */
@@ -62,8 +64,8 @@ export async function promptKey(prompt: Prompt): Promise<string> {
  *
  * @param tokenIds The tokens of the sequence, all of them.
  * @returns The key.
- * @throws {CoupletError} `usage` where the sequence has another length; what {@linkcode snapshotSequence} and the
- * store throw.
+ * @throws {CoupletError} `usage` where the sequence has another length; what
+ * {@linkcode snapshotSequence} and the store throw.
  */
 export async function storePrefix(
   cache: Cache,
@@ -86,7 +88,7 @@ export async function storePrefix(
         "Pass all tokens of the sequence, and store it at the length that is to be found again",
     });
   }
-  // Both begin before anything waits: sequence and tokens may grow meanwhile.
+  // Both begin before the first await: sequence and tokens may grow meanwhile.
   const [{ info, tensors }, key] = await Promise.all([
     readSequence(cache, sequence),
     keyOf(cache, Array.from(tokenIds)),
@@ -100,11 +102,11 @@ async function keyOf(cache: Cache, tokenIds: readonly number[]): Promise<string>
 }
 
 /**
- * The longest stored prefix of a prompt, among those of a multiple of `blockTokens` tokens.
+ * Finds the longest stored prefix of a prompt, among those of a multiple of `blockTokens` tokens.
  *
- * Entries that are damaged or foreign are passed over and reported.
+ * Entries that are damaged or foreign are skipped and reported.
  *
- * @param prompt The prompt. To keep its last token to compute logits from, leave it out.
+ * @param prompt The prompt. Leave out its last token, if logits are to be computed from it.
  * @param blockTokens Lengths at which prefixes are stored.
  */
 export async function findLongestPrefix(
@@ -128,7 +130,7 @@ export async function findLongestPrefix(
     if (!stored.has(key)) continue;
     try {
       const snapshot = await store.get(key);
-      // Deleted since it was listed.
+      // It was deleted after it was listed.
       if (snapshot === undefined) continue;
       await checkEntry(snapshot, key, tokens, prompt);
       return { tokens, key, snapshot, refused };
@@ -141,10 +143,10 @@ export async function findLongestPrefix(
 }
 
 /**
- * A new sequence with the longest stored prefix of a prompt, or an empty one.
+ * Creates a sequence with the longest stored prefix of a prompt, or an empty one.
  *
  * @param blockTokens Lengths at which prefixes are stored.
- * @throws {CoupletError} `capacity` where the cache has no room; what the store throws.
+ * @throws {CoupletError} `capacity` where it does not fit the cache; what the store throws.
  */
 export async function restoreLongestPrefix(
   cache: Cache,
@@ -158,7 +160,7 @@ export async function restoreLongestPrefix(
     readonly refused: readonly RefusedEntry[];
   }
 > {
-  // Before the codebooks are hashed, which takes a while.
+  // Checked before the codebooks are hashed, which takes a while.
   cacheInternals(cache);
   checkOptions("usage", "Cannot look for a prefix", {
     store: storeKind(),
@@ -178,7 +180,7 @@ function storeKind(): Kind<SnapshotStore> {
   return having("a store of snapshots", "get", "put", "list");
 }
 
-/** What a prompt may be; beside it lies what else {@linkcode cacheIdentity} gives. */
+/** What a prompt may be. It also has what {@linkcode cacheIdentity} returns. */
 function promptKind(): Kind<Prompt> {
   return record<Prompt>("{ ...await cacheIdentity(cache), tokenIds }", {
     planFingerprint: TEXT,
@@ -211,7 +213,8 @@ async function checkEntry(
 async function prefixKeys(prompt: Prompt, lengths: readonly number[]): Promise<string[]> {
   const { model, planFingerprint, codebookFingerprint, tokenIds } = prompt;
   const domain = ["couplet-prompt", 1, model?.digest ?? null, planFingerprint, codebookFingerprint];
-  // A chain: the hash so far, then the next tokens. So a long prompt's prefixes share their work.
+  // A chain of hashes: the hash so far, then the next tokens. Prefixes of a long prompt share their
+  // work.
   let chain = await sha256Bytes(new TextEncoder().encode(JSON.stringify(domain)));
   let hashed = 0;
   const extend = async (end: number) => {

@@ -1,4 +1,4 @@
-/** Sequences as files, and back. */
+/** Writes sequences to files, and restores them. */
 import { COPY_DST, MAP_READ, MODE_READ } from "../base/buffer_usage.ts";
 import type { Cache } from "../cache/cache.ts";
 import { cacheInternals } from "../cache/internals.ts";
@@ -31,7 +31,7 @@ import {
   snapshotTensors,
 } from "./file.ts";
 
-/** What {@linkcode snapshotSequence} may be told. */
+/** Options of {@linkcode snapshotSequence}. */
 export interface SnapshotOptions {
   /** The key of the prompt the tokens belong to ({@linkcode promptKey}), kept in the file. */
   readonly prompt?: string;
@@ -40,10 +40,13 @@ export interface SnapshotOptions {
 /** What {@linkcode SnapshotOptions} may be. */
 export const SNAPSHOT_FIELDS: Fields<SnapshotOptions> = { "prompt?": TEXT };
 
-/** Codebooks are hashed when a snapshot is first taken or restored, and once. */
+/** Codebooks are hashed once, when a snapshot is first taken or restored. */
 const identities = new WeakMap<Cache, Promise<CacheIdentity>>();
 
-/** What a cache's codes depend on: its model, plan and codebooks, as texts that can be compared. */
+/**
+ * Returns what a cache's codes depend on: its model, plan and codebooks, as texts that can be
+ * compared.
+ */
 export function cacheIdentity(cache: Cache): Promise<CacheIdentity> {
   let identity = identities.get(cache);
   if (identity === undefined) {
@@ -54,18 +57,19 @@ export function cacheIdentity(cache: Cache): Promise<CacheIdentity> {
 }
 
 /**
- * A sequence as one file, which {@linkcode restoreSequence} takes, in this process or another, on this
- * device or another.
+ * Writes a sequence to one file. {@linkcode restoreSequence} reads it, in any process and on any
+ * device.
  *
- * One of two functions that submit to the device and read back (`Cache.readCounters()` is the other): it copies the sequence
- * into buffers of its own before it returns its promise, so later steps do not change the snapshot.
- * Submit the commands of the sequence's steps before you call it.
+ * It submits to the device and reads back. It copies the sequence before it returns its promise, so
+ * later steps do not change the snapshot. Submit the commands of the sequence's steps before you
+ * call it.
  *
- * The file does not depend on where pages lie, on the cache's capacity, or on how the tokens were split
- * into steps; but the rollback that restores exactly goes as far as `appendTokens` of the cache it came from.
+ * The file does not depend on where pages lie, on the cache's capacity, or on how the tokens were
+ * split into steps. One thing remains of the capacity: the longest exact rollback is `appendTokens`
+ * of the original cache.
  *
- * @throws {CoupletError} `usage` where a step of the sequence was not appended to all layers, or an option is not known;
- * `lost` or `memory` where the device is lost or out of memory.
+ * @throws {CoupletError} `usage` where a step of the sequence was not appended to all layers, or an
+ * option is unknown; `lost` or `memory` where the device is lost or out of memory.
  */
 export async function snapshotSequence(
   cache: Cache,
@@ -77,7 +81,7 @@ export async function snapshotSequence(
   return await encodeSnapshot({ info: { ...info, prompt: options.prompt }, tensors });
 }
 
-/** What a snapshot of a sequence holds; it is copied before this returns its promise. */
+/** Reads the content of a snapshot. It is copied before this returns its promise. */
 export async function readSequence(cache: Cache, sequence: Sequence): Promise<SnapshotContent> {
   const inside = cacheInternals(cache);
   const resolved = cache.plan.options;
@@ -93,10 +97,11 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
     );
   }
   const held = tables.map(({ first, pages }, table) => {
-    // A step may have left pages that the length alone does not ask for; equal sequences give equal files.
+    // A step may have left more pages than the length needs. Equal sequences make equal files.
     const kept = Math.max(first, firstKeptPage(resolved, table, length));
     const own = pages.slice(kept - first);
-    // What was restored and is not in place yet still lies in its own buffers, in the order of the sequence.
+    // Restored content that is not in place yet lies in its own buffers, in the order of the
+    // sequence.
     const start = kept - (restored?.first[table] ?? 0);
     return { first: kept, runs: pageRuns(restored ? own.map((_, i) => start + i) : own) };
   });
@@ -150,17 +155,18 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
 }
 
 /**
- * A new sequence with the content of a snapshot: bit for bit what it was taken from.
+ * Creates a sequence with the content of a snapshot, bit for bit.
  *
- * Records nothing and submits nothing. The content waits in buffers of its own until the first commands that need it put it in
- * place, in the host's encoder; so commands recorded before may be submitted after. Those buffers take as much memory once more, until
- * they are garbage.
- * A cache of other capacity takes it as long as it fits. Where `appendTokens` is smaller than it was, the
- * oldest exact tokens that are coded as well are left out.
+ * Records nothing and submits nothing. The content waits in buffers of its own until the first
+ * commands that need it copy it, in the host's encoder, so commands recorded before may be
+ * submitted later. Until they are garbage collected, these buffers take the same memory again. The
+ * cache may have another capacity if the sequence fits. If its `appendTokens` is smaller, the
+ * oldest exact tokens, which are coded as well, are left out.
  *
- * @throws {CoupletError} `file` where the bytes are damaged or no snapshot; `snapshot` where they belong to another
- * model, plan, set of codebooks or version; `capacity` where the cache has no room; `lost` where its device
- * is lost, `memory` where that has no room. Nothing has changed then.
+ * @throws {CoupletError} `file` where the bytes are damaged or not a snapshot; `snapshot` where
+ * they belong to another model, plan, set of codebooks or version; `capacity` where they do not fit
+ * the cache; `lost` where its device is lost; `memory` where the device is out of memory. Nothing
+ * has changed then.
  */
 export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<Sequence> {
   const { device, adopt } = cacheInternals(cache);
@@ -200,7 +206,10 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
   }
 }
 
-/** What a snapshot holds of some KV heads of a layer, on the device, in the form the cache's own buffers have. */
+/**
+ * A snapshot's content of some KV heads of a layer, on the device, in the form of the cache's own
+ * buffers.
+ */
 function restorePart(
   device: GPUDevice,
   options: ResolvedOptions,
@@ -223,7 +232,7 @@ function restorePart(
     const records = ownWords(tensors.get(names.codes)!.data)
       .subarray(heads.first * words, (heads.first + heads.count) * words);
     const paged = new Uint8Array(toPages(layout, heads.count, count, records).buffer);
-    // Where this cache keeps fewer tokens behind a sliding window, it has no room for the oldest pages.
+    // This cache may keep fewer tokens behind a sliding window, and then drops the oldest pages.
     const skippedPages = (held.codedFrom[pageTable]! - info.codedFrom[pageTable]!) / PAGE_TOKENS;
 
     const vectors = new Uint8Array(given.tokens * token);
@@ -253,12 +262,12 @@ function restorePart(
   };
 }
 
-/** Vectors `[tokens][heads][headDim]`, of which some heads are meant. */
+/** Some heads of vectors `[tokens][heads][headDim]`. */
 interface HeadVectors {
   readonly data: Uint8Array;
   /** Heads of a token. */
   readonly heads: number;
-  /** The first that is meant. */
+  /** The first of them. */
   readonly first: number;
 }
 
@@ -272,7 +281,7 @@ function copyHeads(bytes: number, count: number, from: HeadVectors, to: HeadVect
   }
 }
 
-/** The first position, sinks apart, that the ring holds; 0 where it holds all. */
+/** The first position after the sinks that the ring holds; 0 where it holds all. */
 function heldFrom(
   options: ResolvedOptions,
   { length, exactFrom }: { readonly length: number; readonly exactFrom: number },
@@ -281,7 +290,10 @@ function heldFrom(
   return from > options.tiers.sinks ? from : 0;
 }
 
-/** Where a sequence's exact tokens lie in the exact buffer; `token` counts sinks, then recent tokens. */
+/**
+ * Where a sequence's exact tokens lie in the exact buffer; `token` counts sinks, then recent
+ * tokens.
+ */
 function exactRuns(
   options: ResolvedOptions,
   heads: number,
@@ -306,7 +318,10 @@ function exactRuns(
   return runs;
 }
 
-/** Records as `[head][words]`, from whole pages `[page][head][words]`. Bits behind the last token become zero. */
+/**
+ * Records as `[head][words]`, from whole pages `[page][head][words]`. Bits behind the last token
+ * become zero.
+ */
 function fromPages(
   layout: RecordLayout,
   heads: number,
@@ -340,7 +355,7 @@ function toPages(
   return paged;
 }
 
-/** Every run of words that is contiguous in records and in pages alike: one page's of one head. */
+/** Every run of words that is contiguous in both records and pages: one page of one head. */
 function forEachPagePart(
   layout: RecordLayout,
   heads: number,
@@ -360,12 +375,15 @@ function forEachPagePart(
   }
 }
 
-/** Bytes as words of their own; they may lie at any offset. */
+/** Copies bytes into words. They may lie at any offset. */
 function ownWords(bytes: Uint8Array): Uint32Array<ArrayBuffer> {
   return new Uint32Array(new Uint8Array(bytes).buffer);
 }
 
-/** Whether a device still works. Its promise `lost` may resolve late, and writes to a lost one fail in silence. */
+/**
+ * Whether a device still works. Its promise `lost` may resolve late, and writes to a lost device
+ * fail silently.
+ */
 async function isAlive(device: GPUDevice): Promise<boolean> {
   const probe = device.createBuffer({
     label: "couplet probe",
@@ -383,7 +401,10 @@ interface BufferRange {
   readonly size: number;
 }
 
-/** Copies lists of ranges into memory, each list as one run. Everything is submitted before this returns. */
+/**
+ * Copies lists of ranges into memory, each list to one array. Everything is submitted before this
+ * returns.
+ */
 async function copyOut(
   device: GPUDevice,
   lists: readonly (readonly BufferRange[])[],

@@ -1,26 +1,26 @@
-/** Where snapshots are kept: the interface, and what all stores have in common. */
+/** Stores of snapshots: the interface, and checks that all stores share. */
 import { CoupletError } from "../base/errors.ts";
 
 /**
- * Bytes by key. A store keeps what it is given and looks into none of it; an entry is seen whole or not
- * at all, while it is written and after a crash.
+ * Bytes by key. A store does not interpret its entries. An entry is seen whole or not at all, even
+ * while it is written and after a crash.
  *
- * An entry has at least one byte. Keys have 1 to 128 of the characters `a-z`, `0-9`, `.`, `_` and `-` and begin with a letter or digit, so that
- * each is a file's name on every system. Errors are {@linkcode CoupletError}s with code `usage` for anything else
- * and `store` where the store fails.
+ * An entry has at least one byte. Keys have 1 to 128 of the characters `a-z`, `0-9`, `.`, `_` and
+ * `-` and begin with a letter or digit, so that each is a file name on every system. Other entries
+ * and keys throw a {@linkcode CoupletError} `usage`. A store that fails throws `store`.
  */
 export interface SnapshotStore {
   /**
-   * An entry's bytes, which are the caller's own, or undefined where there is none.
+   * Returns a copy of an entry's bytes, or undefined where there is none.
    *
-   * @throws {CoupletError} `store` where the entry cannot be read, or not whole.
+   * @throws {CoupletError} `store` where the entry cannot be read, or is not whole.
    */
   get(key: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
-  /** Writes an entry, in place of the one before. */
+  /** Writes an entry, and replaces the one before. */
   put(key: string, bytes: Uint8Array): Promise<void>;
-  /** Deletes an entry; gives whether there was one. */
+  /** Deletes an entry. Returns whether there was one. */
   delete(key: string): Promise<boolean>;
-  /** All keys, sorted. */
+  /** Returns all keys, sorted. */
   list(): Promise<string[]>;
 }
 
@@ -52,7 +52,7 @@ export function checkStoreEntry(key: string, bytes: Uint8Array): void {
   });
 }
 
-/** What a store throws where its back end fails. */
+/** The error of a store whose back end fails. */
 export function storeError(what: string, cause: unknown, remedy: string): CoupletError {
   const why = cause instanceof Error ? cause.message || cause.name : `${cause}`;
   return new CoupletError("store", { what, why, remedy }, { cause });

@@ -1,4 +1,6 @@
-/** Attention of one layer, on synthetic tokens, that can be run again and again: what tuning times. */
+/**
+ * Repeatable attention of one layer on synthetic tokens, which tuning times.
+ */
 import type { Cache, Step } from "../cache/cache.ts";
 import { createCache } from "../cache/create_cache.ts";
 import { firstKeptPage } from "../plan/pages.ts";
@@ -13,13 +15,13 @@ import { type Side, SIDES } from "../model/side.ts";
 
 /** A layer whose attention is timed. */
 export interface AttentionRun {
-  /** Records attention of the same step so many times. */
+  /** Records attention of the same step a number of times. */
   record(target: CommandTarget, times: number): void;
   /** Destroys what was allocated. */
   destroy(): void;
 }
 
-/** Bytes of random words that records are filled with, over and over: more than any codebook. */
+/** Bytes of random words that records are repeatedly filled with: more than any codebook. */
 const FILL_BYTES = 1_048_576;
 
 /** Clears the highest bit of the exponent of each binary16 number, so that none is infinite. */
@@ -111,7 +113,10 @@ function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
   };
 }
 
-/** Random codes: zeros would all gather the same centroid, which would then always be at hand. */
+/**
+ * Fills records with random codes. Zeros would all gather the same centroid, which would stay in
+ * the cache of the processor.
+ */
 function fillRecords(device: GPUDevice, cache: Cache, random: Random): void {
   const layer = cache.plan.options.layers[0]!;
   const words = Uint32Array.from({ length: FILL_BYTES / 4 }, () => random.below(2 ** 32));

@@ -1,9 +1,12 @@
-/** Measures ways to attend in turn: first every one, then the best few cut into other numbers of workgroups. */
+/**
+ * Measures combinations of kernels in turn: first each, then the best few in other numbers of
+ * workgroups.
+ */
 import { CoupletError } from "../base/errors.ts";
 import type { AttentionRun } from "./attention_run.ts";
 import type { Stopwatch } from "./stopwatch.ts";
 
-/** A way to attend, and the time it took. */
+/** A candidate, and its time. */
 export interface TimedCandidate<Candidate> {
   readonly candidate: Candidate;
   /** Median milliseconds of one attention. */
@@ -13,29 +16,34 @@ export interface TimedCandidate<Candidate> {
 /** What is compared, and for how long. */
 export interface Comparison<Candidate> {
   readonly stopwatch: Stopwatch;
-  /** Every way to attend. */
+  /** Every combination of kernels. */
   readonly candidates: readonly Candidate[];
-  /** Prepares one. */
+  /** Prepares a candidate. */
   prepare(candidate: Candidate): Promise<AttentionRun>;
-  /** The other ways to cut a step of one that is among the fastest. */
+  /** The other ways to cut a step, for one of the fastest candidates. */
   otherSplits(candidate: Candidate): readonly Candidate[];
-  /** Milliseconds after which no more rounds begin, but for the fewest. */
+  /** Milliseconds after which no more rounds begin, except the least number. */
   readonly budget: number;
 }
 
-/** Rounds of measuring: at least and at most so many. */
+/** Least and most rounds of measuring. */
 const ROUNDS = { least: 3, most: 15 };
 
 /** Most attentions in one submission. */
 const MOST_REPEATS = 1024;
 
-/** Candidates that take this many times as long as the best in the first rounds are not measured again. */
+/**
+ * Candidates that take this many times as long as the best in the first rounds are not measured
+ * again.
+ */
 const HOPELESS = 2;
 
-/** Candidates whose other splits are measured: what splits gain does not turn a slow kernel into the fastest. */
+/**
+ * Candidates whose other splits are measured. Splits do not make a slow kernel the fastest.
+ */
 const FINALISTS = 2;
 
-/** A run under measurement: milliseconds of a submission, by round. */
+/** A run that is measured: milliseconds of a submission, by round. */
 interface Contender<Candidate> {
   readonly candidate: Candidate;
   readonly run: AttentionRun;
@@ -43,8 +51,9 @@ interface Contender<Candidate> {
 }
 
 /**
- * Measures all candidates, fastest first. The last rounds, which decide, have all in turn that are not hopeless, so that a
- * device that slows down slows all of them. Every run is destroyed.
+ * Measures all candidates, and returns them fastest first. The last rounds decide: they measure all
+ * candidates in turn that are not hopeless, so that a device that slows down slows all of them.
+ * Every run is destroyed.
  */
 export async function compareAttention<Candidate>(
   { stopwatch, candidates, prepare, otherSplits, budget }: Comparison<Candidate>,
@@ -54,7 +63,7 @@ export async function compareAttention<Candidate>(
     for (const candidate of own) {
       const run = await prepare(candidate);
       all.push({ candidate, run, samples: [] });
-      // The first time a kernel runs is not like the others.
+      // The first run of a kernel takes longer.
       await stopwatch.time((pass) => run.record(pass, 1));
     }
   };
@@ -93,7 +102,9 @@ export async function compareAttention<Candidate>(
   }
 }
 
-/** Takes a sample of each, of as many attentions as outlast the clock's coarseness; gives their number. */
+/**
+ * Measures each once, with enough repeats for the clock's resolution. Returns their number.
+ */
 async function firstRound<Candidate>(
   stopwatch: Stopwatch,
   contenders: readonly Contender<Candidate>[],
@@ -110,7 +121,7 @@ async function firstRound<Candidate>(
       if (!(least > 0)) throw stopped(stopwatch, repeats);
       return repeats;
     }
-    // By steps, because a short time says little of how much longer a longer one is.
+    // In steps, because a short time does not predict a longer one.
     const factor = Math.min(8, Math.ceil((1.2 * stopwatch.least) / Math.max(least, 1e-3)));
     repeats = Math.min(MOST_REPEATS, repeats * factor);
   }

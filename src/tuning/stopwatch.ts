@@ -1,15 +1,15 @@
-/** Times work on a device: by timestamps where it has them, else by the host's clock. */
+/** Times work on a device: by timestamps if it has them, else by the host's clock. */
 import { COPY_DST, COPY_SRC, MAP_READ, MODE_READ, QUERY_RESOLVE } from "../base/buffer_usage.ts";
 import { CoupletError } from "../base/errors.ts";
 import { messageOf } from "../base/raise.ts";
 
 /** A clock for submissions of one compute pass each. */
 export interface Stopwatch {
-  /** What it reads. */
+  /** The clock it reads. */
   readonly clock: "timestamps" | "wall clock";
   /**
-   * Milliseconds that a timed submission should take at least: browsers round timestamps to 0.1 ms, and a runtime may
-   * notice the end of a submission only every 10 ms or so.
+   * Least milliseconds of a timed submission: browsers round timestamps to 0.1 ms, and a runtime
+   * may notice the end of a submission only every 10 ms or so.
    */
   readonly least: number;
   /**
@@ -26,7 +26,7 @@ export interface Stopwatch {
 /** Bytes of the two timestamps of a pass. */
 const STAMP_BYTES = 16;
 
-/** The best stopwatch that a device has. */
+/** Creates the most precise stopwatch that a device has. */
 export function createStopwatch(device: GPUDevice): Stopwatch {
   return device.features.has("timestamp-query") ? timestamps(device) : wallClock(device);
 }

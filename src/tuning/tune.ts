@@ -1,4 +1,4 @@
-/** Measures on the user's own device which kernels attend fastest. */
+/** Measures on the user's device which kernels attend fastest. */
 import type { AttentionCandidate } from "../plan/attention_cost.ts";
 import {
   checkPlanOptions,
@@ -33,14 +33,15 @@ import {
 } from "../plan/tuning_record.ts";
 import { VERSION } from "../base/version.ts";
 
-/** What {@linkcode tune} measures. */
+/** Options of {@linkcode tune}. */
 export interface TuneOptions extends Omit<PlanOptions, "tuning"> {
   /**
-   * Milliseconds of measuring, all layers together; 3000 where absent. Every candidate is measured at least once, and those
-   * near the best six times, whatever that takes; compiling comes on top.
+   * Milliseconds of measuring, over all layers. Defaults to 3000. Every candidate is measured at
+   * least once, and those near the best six times, even beyond the budget. Compiling takes extra
+   * time.
    */
   readonly budget?: number;
-  /** Tokens of a sequence; `capacity.sequenceTokens` where absent, but 8192 at most. */
+  /** Tokens of a sequence. Defaults to `capacity.sequenceTokens`, but at most 8192. */
   readonly context?: number;
 }
 
@@ -54,26 +55,34 @@ export function tuneFields(): Fields<TuneOptions> {
   };
 }
 
-/** Tokens of a sequence where nobody says: enough to tell candidates apart, without the memory that a whole cache takes. */
+/**
+ * The default tokens of a sequence: enough to distinguish candidates, without the memory of a whole
+ * cache.
+ */
 const CONTEXT = 8192;
 
-/** Tokens that the sequences of a measured step hold together at most, so that several caches fit beside the host's. */
+/**
+ * Most tokens of all sequences of a measured step, so that several caches fit beside the host's.
+ */
 const TOTAL_TOKENS = 16384;
 
-/** Milliseconds of measuring where nobody says. */
+/** The default milliseconds of measuring. */
 const BUDGET = 3000;
 
 /**
- * Measures all ways to attend that fit a plan, on a device, and gives a record to plan with: `planCache({ ..., tuning })`
- * then takes the fastest. Kernels are compared first, and then into how many workgroups the best of them cut a step,
- * because no device tells how many it runs at a time. Every candidate is a cache of one layer that {@linkcode createCache}
- * makes, with synthetic tokens and codebooks; layers of the same schemes, KV heads and sliding window are measured once,
- * and prefill only where a step may have several tokens of a sequence (`capacity.appendTokens`).
- * Nothing of the host is touched, and all that is allocated is destroyed.
+ * Measures all combinations of attention kernels that fit a plan, on a device, and returns a record
+ * to plan with: `planCache({ ..., tuning })` then takes the fastest. Kernels are compared first,
+ * and then the numbers of workgroups that the best of them cut a step into, because no device says
+ * how many it runs at a time. Every candidate is a cache of one layer that {@linkcode createCache}
+ * makes, with synthetic tokens and codebooks. Layers of the same schemes, KV heads and sliding
+ * window are measured once. Prefill is measured only if a step may have several tokens of a
+ * sequence (`capacity.appendTokens`). The host's own buffers are not touched, and everything that
+ * is allocated is destroyed.
  *
- * The record is plain data: keep it as JSON, and tune again where `planCache()` or `createCache()` refuses it with the
- * code `tuning`, because the device, the shape or the library changed. Where the device has `timestamp-query`, time on the
- * device counts, else the host's clock, which takes longer to be as sure.
+ * The record is plain data: keep it as JSON. Tune again where `planCache()` or `createCache()`
+ * refuses it with the code `tuning`, because the device, the shape or the library changed. With the
+ * feature `timestamp-query`, times are the device's. Else they are the host's clock's, which takes
+ * longer for the same precision.
  *
  * @example Tune once, plan with what was found
  * ```ts
@@ -99,15 +108,18 @@ const BUDGET = 3000;
  * console.log(plan.describe()); // ... (measured: 0.123 ms in up to 64 workgroups)
  * ```
  *
- * @param options What is to be planned; `limits` are the device's where absent.
- * @throws {CoupletError} as {@linkcode planCache} and {@linkcode createCache} do; `usage` where the budget is no number
- * above 0 or the context holds no token, or more than are planned.
+ * @param options Options of the plan. `limits` default to the device's.
+ * @throws {CoupletError} as {@linkcode planCache} and {@linkcode createCache} do; `usage` where the
+ * budget is not a number above 0, or the context is below 1 or exceeds the plan.
  */
 export function tune(device: GPUDevice, options: TuneOptions): Promise<TuningRecord> {
   return tuneBy(createStopwatch, device, options);
 }
 
-/** {@linkcode tune} by any clock: by its own, what is measured next depends on how fast the device happens to be. */
+/**
+ * {@linkcode tune} with a given clock. With its own, what is measured next depends on the device's
+ * speed.
+ */
 export async function tuneBy(
   stopwatchOf: (device: GPUDevice) => Stopwatch,
   device: GPUDevice,
@@ -174,7 +186,7 @@ export async function tuneBy(
   return { ...record, attention };
 }
 
-/** A way to attend, cut into so many workgroups. */
+/** A combination of kernels, cut into a number of workgroups. */
 export interface CutCandidate extends AttentionCandidate {
   readonly workgroups: number;
 }
@@ -186,7 +198,10 @@ function named(
   return { kernels: candidateNames(kernels), span, workgroups, milliseconds };
 }
 
-/** The same way cut into other numbers of workgroups, as far as the measured step has other splits then. */
+/**
+ * The same kernels cut into other numbers of workgroups, if the measured step then has other
+ * splits.
+ */
 function otherSplits(
   { options, layers }: CachePlan,
   { sequences, context, tokens }: MeasuredStep,
@@ -203,7 +218,7 @@ function otherSplits(
 /** A step that is measured. */
 type MeasuredStep = Pick<TunedAttention, "sequences" | "context" | "tokens">;
 
-/** As many sequences as decode together, or one that is prefilled. */
+/** The measured step of a phase: all sequences that decode together, or one that is prefilled. */
 function measuredStep(
   { capacity }: ResolvedOptions,
   way: AttentionWay,
@@ -217,7 +232,7 @@ function measuredStep(
   return { sequences: Math.max(1, Math.min(fitting, most)), context, tokens: 1 };
 }
 
-/** A plan of one layer, for one step, that has no choice. */
+/** Options of a plan of one layer, for one step, with only these kernels. */
 export function candidateOptions(
   options: PlanOptions,
   resolved: ResolvedOptions,
@@ -241,7 +256,7 @@ export function candidateOptions(
     capacity: {
       sequences,
       tokens: sequences * context,
-      // Enough for tiles as large as in the plan.
+      // Enough for tiles of the plan's size.
       sequenceTokens: Math.max(context, Math.min(resolved.capacity.sequenceTokens, CONTEXT)),
       stepTokens: sequences * tokens,
       appendTokens: tokens,

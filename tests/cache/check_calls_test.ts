@@ -63,5 +63,5 @@ Deno.test("checkTarget() takes an encoder and a pass", () => {
 
 Deno.test("entries may have more than a step asks for, a range may not", () => {
   checkStepEntries([{ sequence, tokens: 1, prompt: "hello" } as StepEntry]);
-  assert.throws(() => checkReadRange({ ...range, from: 3 } as ReadRange), /knows no option "from"/);
+  assert.throws(() => checkReadRange({ ...range, from: 3 } as ReadRange), /unknown option "from"/);
 });

@@ -25,10 +25,10 @@ import {
 
 export type { SnapshotStore };
 
-/** A key of Deno KV, as far as the store uses them. */
+/** A key of Deno KV, with the types that the store uses. */
 export type KvKey = (string | number)[];
 
-/** A value and its version; both `null` where the key has none. */
+/** A value and its version. Both are `null` where the key has no value. */
 export interface KvEntry {
   /** The value. */
   readonly value: unknown;
@@ -36,7 +36,7 @@ export interface KvEntry {
   readonly versionstamp: string | null;
 }
 
-/** A transaction, as much as the store uses of it. */
+/** The methods of a transaction that the store uses. */
 export interface KvAtomic {
   /** Commits only where the key still has this version. */
   check(entry: { readonly key: KvKey; readonly versionstamp: string | null }): KvAtomic;
@@ -44,17 +44,17 @@ export interface KvAtomic {
   set(key: KvKey, value: unknown): KvAtomic;
   /** Deletes. */
   delete(key: KvKey): KvAtomic;
-  /** Carries everything out, or nothing. */
+  /** Carries out everything or nothing. */
   commit(): Promise<{ readonly ok: boolean }>;
 }
 
-/** As much of a `Deno.Kv` as the store uses. */
+/** The methods of `Deno.Kv` that the store uses. */
 export interface KvDatabase {
   /** One value. */
   get(key: KvKey): Promise<KvEntry>;
   /** Several values, at most 10. */
   getMany(keys: KvKey[]): Promise<KvEntry[]>;
-  /** All values whose keys begin alike, in order. */
+  /** All values whose keys begin with a prefix, in order. */
   list(selector: { readonly prefix: KvKey }): AsyncIterable<{ readonly key: readonly unknown[] }>;
   /** A transaction. */
   atomic(): KvAtomic;
@@ -68,26 +68,26 @@ export interface DenoKvStore extends SnapshotStore {
   close(): void;
 }
 
-/** What the manifest of an entry says; the chunks lie apart, under its id. */
+/** The manifest of an entry. Its chunks are stored separately, under its id. */
 interface Manifest {
   readonly id: string;
   readonly bytes: number;
   readonly chunks: number;
 }
 
-/** Bytes of one value: Deno KV takes 65536, the key not included. */
+/** Bytes of one value: Deno KV allows 65536, without the key. */
 const CHUNK_BYTES = 63 * 1024;
 
-/** Chunks of one transaction: Deno KV takes 800 KiB, and ten keys in one reading. */
+/** Chunks of one transaction: Deno KV allows 800 KiB, and ten keys per reading. */
 const BATCH = 10;
 
-/** The ids of this store: when writing began, and what makes it the only one. */
+/** The ids of this store: the time when writing began, and a UUID. */
 const ID = /^([0-9]{1,16})-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Age in milliseconds at which chunks without a manifest count as left behind by a crash. */
 const ABANDONED = 60 * 60 * 1000;
 
-/** Attempts where another process keeps writing the same entry, or the database. */
+/** Most attempts where another process keeps writing the same entry, or the database. */
 const ATTEMPTS = 20;
 
 /** Longest wait in milliseconds between two attempts. */
@@ -98,8 +98,10 @@ const REMEDY = "Check that the database can be reached and has room, and try aga
 /**
  * Opens a store in a database of its own.
  *
- * @param path A file, `:memory:`, or the URL of a remote database; Deno's default database where absent.
- * @throws {CoupletError} `store` where this is not Deno with Deno KV, or the database does not open.
+ * @param path A file, `:memory:`, or the URL of a remote database. Defaults to Deno's default
+ * database.
+ * @throws {CoupletError} `store` where this is not Deno with Deno KV, or the database does not
+ * open.
  */
 export async function openDenoKvStore(path?: string): Promise<DenoKvStore> {
   const { Deno } = globalThis as unknown as {
@@ -124,11 +126,11 @@ export async function openDenoKvStore(path?: string): Promise<DenoKvStore> {
 /**
  * A store in a database that is already open.
  *
- * An entry is cut into chunks. Its manifest, written last and at once, says which chunks belong to it, so that
- * readers see an entry whole, and a crash leaves the one before.
+ * An entry is divided into chunks. Its manifest, written last and atomically, says which chunks
+ * belong to it, so readers see whole entries, and a crash leaves the one before.
  *
  * @param kv The database, a `Deno.Kv`.
- * @param prefix What all of the store's keys begin with.
+ * @param prefix The prefix of all of the store's keys.
  */
 export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoKvStore {
   const manifestKey = (key: string): KvKey => [prefix, "manifest", key];
@@ -140,7 +142,7 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
     index,
   ];
 
-  /** Removes values, as many at a time as Deno KV takes. */
+  /** Removes values, as many at a time as Deno KV allows. */
   async function remove(keys: AsyncIterable<KvKey>): Promise<void> {
     let batch: KvKey[] = [];
     const removeBatch = async () => {
@@ -155,7 +157,9 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
     if (batch.length > 0) await removeBatch();
   }
 
-  /** The chunks of an entry that are there, whatever a manifest says, or those of one id; and their ids. */
+  /**
+   * The existing chunks of an entry, or those of one id, and their ids. The manifest is not read.
+   */
   async function* chunksOf(...of: [key: string, id?: string]): AsyncIterable<[KvKey, string]> {
     const under: KvKey = [prefix, "chunk", ...of.filter((part) => part !== undefined)];
     for await (const { key: found } of kv.list({ prefix: under })) {
@@ -173,7 +177,7 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
     })());
   }
 
-  /** Removes chunks that a crash left behind, between the chunks and the manifest of a write. */
+  /** Removes chunks that were left behind by a crash before their manifest was written. */
   async function removeAbandoned(key: string, current: string): Promise<void> {
     await remove((async function* () {
       for await (const [found, id] of chunksOf(key)) {
@@ -183,7 +187,7 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
     })());
   }
 
-  /** The bytes of a manifest, or undefined where a chunk is not as it says. */
+  /** The bytes of an entry, or undefined where a chunk does not match the manifest. */
   async function readChunks(
     key: string,
     { id, bytes, chunks }: Manifest,
@@ -191,7 +195,7 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
     const bytesOf = (index: number) => Math.min(CHUNK_BYTES, bytes - index * CHUNK_BYTES);
     const isWhole = (value: unknown, index: number): value is Uint8Array =>
       value instanceof Uint8Array && value.length === bytesOf(index);
-    // The last one first: there may be a fraction of what the manifest announces.
+    // The last one first: a damaged manifest may announce far more than there is.
     const last = await kv.get(chunkKey(key, id, chunks - 1));
     if (!isWhole(last.value, chunks - 1)) return undefined;
     const all = new Uint8Array(bytes);
@@ -218,7 +222,8 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
           if (!isManifest(value)) throw incomplete(what, "its manifest is none");
           const bytes = await readChunks(key, value);
           if (bytes !== undefined) return bytes;
-          // Another process may have replaced it between manifest and chunks; else it is damaged.
+          // Another process may have replaced it between the readings of manifest and chunks. Else
+          // it is damaged.
           if (versionstamp === before) break;
           before = versionstamp;
         }
@@ -302,7 +307,9 @@ export function denoKvStore(kv: KvDatabase, prefix = "couplet-snapshots"): DenoK
   };
 }
 
-/** Commits, again where another process holds the SQLite file, which Deno KV does not wait for. */
+/**
+ * Commits, and retries while another process holds the SQLite file: Deno KV does not wait for it.
+ */
 async function commit<T>(attempt: () => Promise<T>): Promise<T> {
   for (let failures = 1;; failures++) {
     try {

@@ -7,7 +7,7 @@
  * const store = directoryStore("./snapshots");
  * ```
  *
- * In Deno it takes read and write permission for the directory.
+ * In Deno it needs read and write permission for the directory.
  *
  * @module
  */
@@ -25,24 +25,24 @@ import {
 
 export type { SnapshotStore };
 
-/** What entries' files end in. */
+/** The suffix of entries' files. */
 const SUFFIX = ".safetensors";
 
-/** What files are called that are being written, by this store alone; no entry's name ends so. */
+/** Names of files that this store is writing. No entry's name ends like this. */
 const UNFINISHED = /^couplet-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.unfinished$/;
 
 /** Age in milliseconds at which an unfinished file counts as left behind by a crash. */
 const ABANDONED = 10 * 60 * 1000;
 
-/** What systems answer that flush no folders. */
+/** Errors of systems that cannot flush folders. */
 const NO_FLUSH: readonly unknown[] = ["EBADF", "EINVAL", "EISDIR", "ENOSYS", "ENOTSUP", "EPERM"];
 
 /**
  * A store in a directory, which is created when the first entry is written.
  *
- * Entries are written to a file of another name, flushed, and renamed, and the directory is flushed: several processes
- * may share the directory, and a crash leaves the entry before. Every file `<key>.safetensors` in the directory is an
- * entry; whatever else lies there is left alone.
+ * Entries are written to a file of another name, flushed, and renamed, and the directory is
+ * flushed: several processes may share the directory, and a crash leaves the entry before. Every
+ * file `<key>.safetensors` in the directory is an entry. Other files are not touched.
  */
 export function directoryStore(directory: string | URL): SnapshotStore {
   const folder = directory instanceof URL ? fileURLToPath(directory) : directory;
@@ -54,7 +54,7 @@ export function directoryStore(directory: string | URL): SnapshotStore {
       checkStoreKey(key);
       const what = `Cannot read the entry ${key}`;
       try {
-        // Before it is opened: a pipe would wait for a writer.
+        // Checked before it is opened: a pipe would wait for a writer.
         if (!(await stat(file(key))).isFile()) throw noFile(what, file(key));
         return new Uint8Array(await readFile(file(key)));
       } catch (cause) {
@@ -109,14 +109,16 @@ export function directoryStore(directory: string | URL): SnapshotStore {
   };
 }
 
-/** Whether this is what entries are, or a link, which is replaced and deleted without what it leads to. */
+/**
+ * Whether this is a file, or a link, which is replaced or deleted without its target.
+ */
 function isEntry(found: { isFile(): boolean; isSymbolicLink(): boolean }): boolean {
   return found.isFile() || found.isSymbolicLink();
 }
 
 /**
- * Writes a new file, and waits until the disk has it: else a crash of the system could leave a renamed file without its
- * content.
+ * Writes a new file, and waits until the disk has it. Otherwise a crash of the system could leave a
+ * renamed file without its content.
  *
  * @returns When it was written, by the file system's clock.
  */
@@ -132,14 +134,15 @@ async function writeFlushed(path: string, bytes: Uint8Array): Promise<number> {
 }
 
 /**
- * Waits until the disk has a folder's names: else a crash of the system could lose a renaming.
+ * Waits until the disk has a folder's names. Otherwise a crash of the system could lose a renaming.
  *
- * @param made The first of the folder and those it lies in that was made for it, where one was.
+ * @param made The outermost folder that was created for it, if any.
  */
 async function flushNames(folder: string, made?: string): Promise<void> {
   const last = resolve(made === undefined ? folder : dirname(made));
   for (let path = resolve(folder);; path = dirname(path)) {
-    // What cannot be opened has nothing to flush: folders on Windows, and those that Deno has no permission to read.
+    // Some folders cannot be opened to be flushed: those on Windows, and those that Deno has no
+    // permission to read.
     const handle = await open(path, "r").catch(() => undefined);
     try {
       await handle?.sync();
@@ -152,11 +155,13 @@ async function flushNames(folder: string, made?: string): Promise<void> {
   }
 }
 
-/** Removes files that a crash left behind, of this store alone. That it cannot is no reason not to write. */
+/**
+ * Removes this store's files that a crash left behind. A failure does not prevent writing.
+ */
 async function removeAbandoned(folder: string, now: number): Promise<void> {
   const names = await readdir(folder).catch(() => []);
   for (const path of names.filter((name) => UNFINISHED.test(name)).map((n) => join(folder, n))) {
-    // Gone meanwhile: another process finished or removed it.
+    // It is gone: another process finished or removed it.
     const info = await lstat(path).catch(() => undefined);
     if (info?.isFile() && now - info.mtimeMs > ABANDONED) await unlink(path).catch(() => {});
   }

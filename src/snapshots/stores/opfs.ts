@@ -25,13 +25,13 @@ import {
 
 export type { SnapshotStore };
 
-/** As much of a `FileSystemFileHandle` as the store uses. */
+/** The members of `FileSystemFileHandle` that the store uses. */
 export interface OpfsFile {
   /** Kind of handle. */
   readonly kind: "file";
-  /** Its content as it is now. */
+  /** Its current content. */
   getFile(): Promise<{ readonly size: number; arrayBuffer(): Promise<ArrayBuffer> }>;
-  /** A stream that replaces the content, all at once, when it is closed. */
+  /** A stream that replaces the content atomically when it is closed. */
   createWritable?(): Promise<{
     write(data: Uint8Array<ArrayBuffer>): Promise<void>;
     close(): Promise<void>;
@@ -39,7 +39,7 @@ export interface OpfsFile {
   }>;
 }
 
-/** As much of a `FileSystemDirectoryHandle` as the store uses. */
+/** The members of `FileSystemDirectoryHandle` that the store uses. */
 export interface OpfsDirectory {
   /** Kind of handle. */
   readonly kind: "directory";
@@ -51,13 +51,15 @@ export interface OpfsDirectory {
   getDirectoryHandle(name: string, options?: { readonly create?: boolean }): Promise<OpfsDirectory>;
   /** Removes a file. */
   removeEntry(name: string): Promise<void>;
-  /** Names of what is in it. */
+  /** Names of its entries. */
   keys(): AsyncIterable<string>;
 }
 
-/** As much of a `LockManager` as the store uses. */
+/** The members of `LockManager` that the store uses. */
 export interface OpfsLocks {
-  /** Calls `task` while no other holder of the name forbids it, in any of the site's pages and workers. */
+  /**
+   * Calls `task` while it holds the lock of the name, across all of the site's pages and workers.
+   */
   request<T>(
     name: string,
     options: { readonly mode: "shared" | "exclusive" },
@@ -98,8 +100,9 @@ export async function openOpfsStore(name = "couplet-snapshots"): Promise<Snapsho
 /**
  * A store in a directory that is already open.
  *
- * While a browser puts new content in place of a file's, the file can be gone for a moment, and files that were
- * opened before can no longer be read. So readers and writers of an entry wait for one another.
+ * While a browser replaces a file's content, the file can be missing for a moment, and files that
+ * were opened before can no longer be read. Readers and writers of an entry therefore wait for each
+ * other.
  *
  * @param directory The directory.
  * @param locks The site's locks, `navigator.locks`.
@@ -130,7 +133,7 @@ export function opfsStore(directory: OpfsDirectory, locks: OpfsLocks): SnapshotS
     }
   }
 
-  /** Whether there is an entry. A directory of that name is somebody else's. */
+  /** Whether there is an entry. A directory of that name is not one. */
   async function isEntry(name: string): Promise<boolean> {
     try {
       return await find(name) !== undefined;
@@ -151,7 +154,8 @@ export function opfsStore(directory: OpfsDirectory, locks: OpfsLocks): SnapshotS
 
     async put(key, bytes) {
       checkStoreEntry(key, bytes);
-      // Its own copy: the caller's may change while this waits, and the stream refuses shared memory.
+      // Its own copy: the caller's may change while this waits, and the stream refuses shared
+      // memory.
       const content = new Uint8Array(bytes);
       await locked("exclusive", key, `Cannot write the entry ${key}`, async (name) => {
         try {
@@ -189,7 +193,7 @@ export function opfsStore(directory: OpfsDirectory, locks: OpfsLocks): SnapshotS
   };
 }
 
-/** Puts new content in place of a file's, all at once. */
+/** Replaces a file's content atomically. */
 async function replace(file: OpfsFile, content: Uint8Array<ArrayBuffer>): Promise<void> {
   if (file.createWritable === undefined) {
     throw new TypeError("the browser has no FileSystemFileHandle.createWritable");
