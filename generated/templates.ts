@@ -641,6 +641,8 @@ fn {{name}}(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec
     );
 }
 `],
+  ["attention/remap_none.hbs", `{{!-- Scores count as they are. --}}
+`],
   ["attention/rope/header_rope.hbs", `// Keys were coded before the rotary embedding.
 {{> rope_overrides}}
 `],
@@ -872,6 +874,7 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
     let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
     var score = scores[i];
+{{> (lookup . "remapPartial")}}
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
       let cap = vec4<f32>(layer.softcap);

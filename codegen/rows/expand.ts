@@ -122,6 +122,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
         ...codebook.partial,
         key: scheme.keys(KEY_CHANNELS, variant),
         ...scheme.score(variant),
+        remapPartial: scheme.remap ?? "remap_none",
       },
       span,
     );
@@ -171,6 +172,7 @@ function pairRow(
       key: keys.keys(KEY_CHANNELS, variant),
       value: values.values(VALUE_CHANNELS),
       ...keys.score(variant),
+      remapPartial: keys.remap ?? "remap_none",
     },
     span,
   );

@@ -55,7 +55,8 @@ function stepOf(exponent: number): number {
   return exponent === 0 ? 0 : 2 ** (exponent - 128);
 }
 
-function toyCodec({ layout }: Scheme): Codec {
+/** The codec of a scheme of the family. */
+export function toyCodec({ layout }: Scheme): Codec {
   const places = (headDim: number, token: number) => {
     const [exponent, low, high] = layout(headDim).sections;
     return {

@@ -7,13 +7,14 @@ import {
   type CacheOptions,
   type KernelInfo,
   parseScheme,
+  registerCodec,
   registerScheme,
   schemeCodec,
 } from "../../mod.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
 import { refuses } from "../helpers/refusals.ts";
-import { registerToy, toyKernels } from "./toy_family.ts";
+import { registerToy, toyCodec, toyKernels } from "./toy_family.ts";
 
 const toy = registerToy();
 
@@ -102,4 +103,46 @@ Deno.test("generateKernels() refuses to fuse schemes whose codes are rotated in 
     rotation: { rotationPartial: "rotation_of_its_own" },
   }), {});
   refuses("scheme", () => generateKernels({ pairs: ["turned1/u8b8"], headDims: [64] }));
+});
+
+Deno.test("a family's remap changes scores before they are capped", async () => {
+  const shifted = { ...toy, id: "shifted1", family: "tests/shifted" } as const;
+  registerScheme(shifted);
+  registerCodec("tests/shifted", toyCodec);
+  registerKernels("tests/shifted", (scheme, headDim) => ({
+    ...toyKernels(scheme, headDim),
+    remap: "remap_shifted",
+  }), { "partials/remap_shifted.hbs": "    score += vec4<f32>(3.0);\n" });
+  const files = generateKernels({ pairs: ["shifted1"], headDims: [64] });
+  const attend = [...files].find(([path]) => path.includes("attend_shifted1_shifted1_d64_plain"))!;
+  assert.match(attend[1], /var score = scores\[i\];\n {4}score \+= .*;\n {4}if \(SOFTCAP\)/);
+  const device = await requestTestDevice();
+  const folder = await Deno.makeTempDir();
+  try {
+    writeFiles(pathToFileURL(`${folder}/`), files);
+    const { manifest }: { manifest: readonly KernelInfo[] } = await import(
+      pathToFileURL(join(folder, "manifest.ts")).href
+    );
+    // What is added to all scores changes no weight.
+    await compareWithReference(device, {
+      options: {
+        shape: { layers: 1, queryHeads: 2, keyValueHeads: 1, headDim: 64 },
+        policy: { keys: "shifted1", values: "shifted1" },
+        keys: { space: "as-scored" },
+        tiers: { sinks: 1, window: 2 },
+        capacity: {
+          sequences: 1,
+          tokens: 128,
+          sequenceTokens: 128,
+          stepTokens: 80,
+          appendTokens: 80,
+        },
+      },
+      moves: [{ tokens: { 0: 75 } }, { tokens: { 0: 1 } }],
+      kernels: manifest,
+    });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+    device.destroy();
+  }
 });
