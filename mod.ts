@@ -29,6 +29,7 @@
 export * from "./src/base/errors.ts";
 export { type Side, SIDES } from "./src/model/side.ts";
 export type {
+  CodebookKind,
   CodebookSpec,
   OtherFamily,
   OwnScheme,

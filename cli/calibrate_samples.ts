@@ -135,7 +135,7 @@ async function readAllSamples(files: readonly string[], weights: string | undefi
 }
 
 function isLearned(scheme: SchemeId): boolean {
-  return parseScheme(scheme).codebook?.source === "calibration";
+  return parseScheme(scheme).codebook === "learned";
 }
 
 function total(numbers: Float32Array): number {

@@ -15,7 +15,7 @@ export function randomCodebooks({ shape, policy, keys }: PlanOptions): CodebookS
   const codebooks = SIDES.flatMap((side) => {
     const scheme = policy[side];
     const { centroids, codebook } = parseScheme(scheme);
-    if (codebook?.source !== "calibration") return [];
+    if (codebook !== "learned") return [];
     const random = seededRandom(side, scheme);
     const keyValueHeads = layerHeads(shape, 0);
     const channels = keyValueHeads * headDim;

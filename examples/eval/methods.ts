@@ -65,7 +65,7 @@ export function uniformPolicy({ id, keys, values }: SchemePair): NamedPolicy {
 
 /** Whether a scheme's codes index centroids that calibration learns. */
 export function isLearned(scheme: SchemeId): boolean {
-  return parseScheme(scheme).codebook?.source === "calibration";
+  return parseScheme(scheme).codebook === "learned";
 }
 
 /** The pairs of schemes that a policy names, the one for most layers first. */

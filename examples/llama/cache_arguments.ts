@@ -50,7 +50,7 @@ export function checkCacheArguments(
   { keys, values, codebooks, calibration }: CacheArguments,
   what: string,
 ): void {
-  const learned = [keys, values].find((id) => parseScheme(id).codebook?.source === "calibration");
+  const learned = [keys, values].find((id) => parseScheme(id).codebook === "learned");
   if (learned !== undefined && !codebooks && !calibration) {
     throw usageError(
       what,

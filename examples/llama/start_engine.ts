@@ -142,8 +142,7 @@ async function learn(
   tokenIds: readonly number[],
   device: GPUDevice,
 ): Promise<CodebookSet> {
-  const learned = (scheme: string) =>
-    parseScheme(scheme).codebook?.source === "calibration" ? [scheme] : [];
+  const learned = (scheme: string) => parseScheme(scheme).codebook === "learned" ? [scheme] : [];
   let shown = 0;
   const set = await learnCodebooks({
     device,

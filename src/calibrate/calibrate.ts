@@ -147,7 +147,7 @@ function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
     }
     seen.add(key);
     const wanted = wantedSchemes(schemes, one).filter((id) =>
-      parseScheme(id).codebook?.source === "calibration"
+      parseScheme(id).codebook === "learned"
     );
     checkSamples(one, wanted);
     return wanted.map((scheme) => {

@@ -9,14 +9,14 @@ import type { SideCodebook } from "./codebook.ts";
  * of its own.
  */
 export function sharesCodebooks({ keys, values }: LayerPolicy): boolean {
-  return [keys, values].every((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head");
+  return [keys, values].every((scheme) => parseScheme(scheme).codebookSpec?.sharedBy !== "head");
 }
 
 /**
  * u32 words from one KV head's codebook on the device to the next. 0 where heads share one.
  */
-export function headCodebookWords({ codebook }: Scheme, headDim: number): number {
-  return codebook?.sharedBy === "head" ? codebook.words(headDim) : 0;
+export function headCodebookWords({ codebookSpec }: Scheme, headDim: number): number {
+  return codebookSpec?.sharedBy === "head" ? codebookSpec.words(headDim) : 0;
 }
 
 /** Word offsets of the parts of one layer's codebook buffer; 0 where a scale is absent. */
@@ -35,7 +35,7 @@ export interface CodebookOffsets {
  */
 function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<ArrayBuffer> {
   if (codebook.grid === undefined) {
-    const bytes = new Uint8Array(4 * parseScheme(codebook.scheme).codebook!.words(headDim));
+    const bytes = new Uint8Array(4 * parseScheme(codebook.scheme).codebookSpec!.words(headDim));
     bytes.set(new Uint8Array(codebook.centroids.slice().buffer));
     return new Uint32Array(bytes.buffer);
   }

@@ -396,7 +396,7 @@ function checkCodebook(codebook: Codebook): void {
   const { scheme: id, headDim, grid, scale, fit } = codebook;
   const what = `the codebook of its ${describe(codebook)}`;
   const scheme = parseScheme(id);
-  if (scheme.codebook?.source !== "calibration") badSet(`${id} needs no learned codebook`);
+  if (scheme.codebook !== "learned") badSet(`${id} needs no learned codebook`);
   checkHeads(what, codebook);
   scheme.layout(headDim);
   // All exponent bits set: an infinity or NaN in binary16.

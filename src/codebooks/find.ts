@@ -126,9 +126,11 @@ export function cacheCodebook(
   side: Side,
   scheme: SchemeId,
 ): SideCodebook | undefined {
-  const { codebook, centroids } = parseScheme(scheme);
-  if (codebook === undefined) return undefined;
-  if (codebook.definition !== undefined) return { scheme, centroids: codebook.definition(headDim) };
+  const { codebookSpec, centroids } = parseScheme(scheme);
+  if (codebookSpec === undefined) return undefined;
+  if (codebookSpec.definition !== undefined) {
+    return { scheme, centroids: codebookSpec.definition(headDim) };
+  }
   const what = `Cannot use ${scheme} for the ${side} of layer ${layer}`;
   const remedy = `Calibrate this model with ${scheme} among the schemes`;
   if (set === undefined) {

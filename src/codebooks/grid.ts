@@ -38,7 +38,7 @@ export function roundToGrid(numbers: ArrayLike<number>, scheme: SchemeId): GridC
   checkOptions("shape", "Cannot round centroids", { numbers: NUMBERS }, { numbers });
   const { codebook, centroids, channels } = parseScheme(scheme);
   const rows = numbers.length / centroids;
-  if (codebook?.source !== "calibration" || rows % channels !== 0) {
+  if (codebook !== "learned" || rows % channels !== 0) {
     throw new CoupletError("shape", {
       what: "Cannot round centroids",
       why: `${numbers.length} numbers are no groups of centroids of ${scheme}`,

@@ -16,7 +16,7 @@ export function headCodebooks(
     : codebook.grid === undefined
     ? fromFloat16Array(codebook.centroids)
     : centroidNumbers(codebook);
-  const perHead = scheme.codebook?.sharedBy === "head" ? all.length / keyValueHeads : 0;
+  const perHead = scheme.codebookSpec?.sharedBy === "head" ? all.length / keyValueHeads : 0;
   return Array.from({ length: keyValueHeads }, (_, head): HeadCodebook => {
     const centroids = perHead === 0 ? all : all.subarray(head * perHead, (head + 1) * perHead);
     const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);

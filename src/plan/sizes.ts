@@ -74,9 +74,9 @@ export function centroidBytes(
   layer: ResolvedLayer,
   side: Side,
 ): number {
-  const { codebook } = parseScheme(layer[side]);
-  const bytes = (codebook?.words(shape.headDim) ?? 0) * 4;
-  if (codebook?.sharedBy !== "model") return layer.keyValueHeads * bytes;
+  const { codebookSpec } = parseScheme(layer[side]);
+  const bytes = (codebookSpec?.words(shape.headDim) ?? 0) * 4;
+  if (codebookSpec?.sharedBy !== "model") return layer.keyValueHeads * bytes;
   const first = layers.find(({ keys, values }) => keys === layer.keys && values === layer.values);
   const shared = sharesCodebooks(layer) && first !== layer;
   return shared || (side === "values" && layer.keys === layer.values) ? 0 : bytes;

@@ -29,8 +29,8 @@ export function coupled(id: SchemeId): OwnScheme | undefined {
     block: 1,
     bits: codeBits / channels,
     centroids,
-    codebook: {
-      source: "calibration",
+    codebook: "learned",
+    codebookSpec: {
       sharedBy: "head",
       // A word for each channel's grid, then a byte for each number.
       words: (headDim) => headDim + (headDim * centroids) / 4,

@@ -77,7 +77,6 @@ export function definedCodebook(
   definition: (headDim: number) => Uint16Array<ArrayBuffer>,
 ): CodebookSpec {
   return {
-    source: "definition",
     sharedBy: "model",
     words: () => 4 * Math.ceil((2 ** codeBits * channels) / 8),
     definition,

@@ -20,6 +20,7 @@ export function half(id: SchemeId): OwnScheme | undefined {
     block: 1,
     bits: 16,
     centroids: 0,
+    codebook: "none",
     positional: false,
     lossless: true,
     layout,

@@ -65,7 +65,8 @@ export function lattice(id: SchemeId): OwnScheme | undefined {
     block: BLOCK,
     bits: codeBits / channels,
     centroids: 2 ** codeBits,
-    codebook: definedCodebook(
+    codebook: "universal",
+    codebookSpec: definedCodebook(
       channels,
       codeBits,
       () => storedCentroids(id, () => CODEBOOKS[channels]!().flat()),

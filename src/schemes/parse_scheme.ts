@@ -5,6 +5,7 @@ import {
   having,
   type Kind,
   kind,
+  oneOf,
   POSITIVE,
   TEXT,
   whole,
@@ -82,9 +83,9 @@ export function registerScheme(scheme: Scheme): void {
       block: kind<number>("1, 2, 4, 8, 16, 32 or 64 tokens", (tokens) => BLOCKS.includes(tokens)),
       bits: POSITIVE,
       centroids: whole(0),
-      "codebook?": having<CodebookSpec>(
-        "{ source, sharedBy, words }",
-        "source",
+      codebook: oneOf("learned", "universal", "none"),
+      "codebookSpec?": having<CodebookSpec>(
+        "{ sharedBy, words }",
         "sharedBy",
         "words",
       ),

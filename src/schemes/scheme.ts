@@ -17,13 +17,17 @@ export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard";
  */
 export type OtherFamily = `${string}/${string}`;
 
+/**
+ * Where a scheme's centroids come from.
+ *
+ * - `learned`: `calibrate()` learns them from samples
+ * - `universal`: they have a definition, the same for all models (data-free schemes)
+ * - `none`: the scheme has no centroids
+ */
+export type CodebookKind = "learned" | "universal" | "none";
+
 /** The codebook of a scheme whose codes are indices of centroids. */
 export interface CodebookSpec {
-  /**
-   * Where its centroids come from: `calibrate()` learns them from samples, or they have a
-   * definition, the same for all models (data-free schemes).
-   */
-  readonly source: "calibration" | "definition";
   /**
    * What shares a codebook: one KV head of a layer and side, or the whole model.
    */
@@ -65,8 +69,10 @@ export interface Scheme {
   readonly bits: number;
   /** Centroids that a code chooses from; 0 where codes are numbers. */
   readonly centroids: number;
-  /** The codebook of the centroids; absent where there are none. */
-  readonly codebook?: CodebookSpec;
+  /** Where the centroids come from. */
+  readonly codebook: CodebookKind;
+  /** Their codebook; absent where there are none. */
+  readonly codebookSpec?: CodebookSpec;
   /**
    * Whether keys before their rotary embedding are coded with it ({@linkcode CodingContext.turn}),
    * because it does not commute with what the scheme does to vectors. Kernels that encode and

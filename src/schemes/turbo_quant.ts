@@ -44,7 +44,8 @@ export function turboQuant(id: SchemeId): OwnScheme | undefined {
     block: 1,
     bits: codeBits,
     centroids: 2 ** codeBits,
-    codebook: definedCodebook(
+    codebook: "universal",
+    codebookSpec: definedCodebook(
       1,
       codeBits,
       (headDim) => storedCentroids(`${id} ${headDim}`, () => lloydMax(headDim, codeBits)),

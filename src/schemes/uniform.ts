@@ -115,6 +115,7 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
     block,
     bits: codeBits,
     centroids: 0,
+    codebook: "none",
     positional: false,
     lossless: false,
     layout,

@@ -91,7 +91,7 @@ function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
   const { keyValueHeads, ...layer } = options.layers[0]!;
   const codebooks = SIDES.flatMap((side): Codebook[] => {
     const scheme = parseScheme(layer[side]);
-    if (scheme.codebook?.source !== "calibration") return [];
+    if (scheme.codebook !== "learned") return [];
     const channels = keyValueHeads * headDim;
     const levels = channels * scheme.centroids;
     return [{
@@ -123,7 +123,7 @@ function fillRecords(device: GPUDevice, cache: Cache, random: Random): void {
   const finite = words.map((word) => word & FINITE_HALVES);
   for (const { keyRecords, valueRecords } of cache.buffers(0).parts) {
     for (const [side, buffer] of [["keys", keyRecords], ["values", valueRecords]] as const) {
-      const data = parseScheme(layer[side]).codebook?.source === "calibration" ? words : finite;
+      const data = parseScheme(layer[side]).codebook === "learned" ? words : finite;
       for (let offset = 0; offset < buffer.size; offset += FILL_BYTES) {
         const bytes = Math.min(FILL_BYTES, buffer.size - offset);
         device.queue.writeBuffer(buffer, offset, data, 0, bytes / 4);

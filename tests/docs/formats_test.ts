@@ -62,9 +62,9 @@ Deno.test("docs/formats.md: every row of the table of records is the layout of i
 
 /** The centroids of the examples: learned ones as the page says. */
 function exampleCentroids(scheme: Scheme, headDim: number): Float64Array<ArrayBuffer> {
-  const { centroids, channels, codebook } = scheme;
-  if (codebook?.definition !== undefined) {
-    return Float64Array.from(fromFloat16Array(codebook.definition(headDim)));
+  const { centroids, channels, codebookSpec } = scheme;
+  if (codebookSpec?.definition !== undefined) {
+    return Float64Array.from(fromFloat16Array(codebookSpec.definition(headDim)));
   }
   return Float64Array.from(
     { length: centroids * headDim },

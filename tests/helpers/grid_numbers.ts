@@ -30,7 +30,7 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
     for (const side of ["keys", "values"] as const) {
       const scheme = policy[side];
       const { centroids, channels, codebook } = parseScheme(scheme);
-      if (codebook?.source !== "calibration") continue;
+      if (codebook !== "learned") continue;
       const rows = keyValueHeads * headDim;
       const lows = Float32Array.from({ length: rows }, () => Math.floor(random.next() * 8) / 8 - 2);
       const steps = Float32Array.from({ length: rows }, () => random.next() < 0.5 ? 1 / 8 : 1 / 4);

@@ -278,7 +278,7 @@ function errors(
 ): number[] {
   const scheme = parseScheme(id);
   const decoded = roundTrip(scheme, vectors, {
-    centroids: fromFloat16Array(scheme.codebook?.definition?.(64) ?? new Uint16Array()),
+    centroids: fromFloat16Array(scheme.codebookSpec?.definition?.(64) ?? new Uint16Array()),
     scored: kind === "as-scored",
     ...(kind === "pre-rope"
       ? {

@@ -143,7 +143,7 @@ async function runCache(
 
   const scheme = parseScheme(id);
   const { words } = scheme.layout(headDim);
-  const centroids = fromFloat16Array(scheme.codebook!.definition!(headDim));
+  const centroids = fromFloat16Array(scheme.codebookSpec!.definition!(headDim));
   const wanted = Float64Array.from(
     Array.from({ length: TOKENS }, (_, token) => {
       const first = Math.floor(token / BLOCK);

@@ -22,9 +22,9 @@ function gaussian(seed: number, tokens: number, headDim: number): Float64Array<A
 
 /** A codebook for one KV head: the universal one, or random centroids. */
 function codebookOf(scheme: Scheme, headDim: number) {
-  const centroids = scheme.codebook?.definition === undefined
+  const centroids = scheme.codebookSpec?.definition === undefined
     ? gaussian(9, 1, scheme.centroids * headDim)[0]!
-    : fromFloat16Array(scheme.codebook.definition(headDim));
+    : fromFloat16Array(scheme.codebookSpec.definition(headDim));
   return { centroids };
 }
 
@@ -181,8 +181,8 @@ const DIGESTS: Readonly<Record<string, string>> = {
 
 for (const scheme of UNIVERSAL) {
   Deno.test(`${scheme.id}: its codebook is the same everywhere, small, centred and without repetition`, async () => {
-    const { channels, centroids, codebook } = scheme;
-    const bits = codebook!.definition!(64);
+    const { channels, centroids, codebookSpec } = scheme;
+    const bits = codebookSpec!.definition!(64);
     assert.equal(await sha256(new Uint8Array(bits.buffer)), DIGESTS[scheme.id]);
     assert.ok(bits.byteLength <= 4096);
     const values = fromFloat16Array(bits);

@@ -31,6 +31,7 @@ const toy: Scheme = {
   block: 1,
   bits: 3,
   centroids: 0,
+  codebook: "none",
   positional: false,
   lossless: false,
   layout: (headDim) =>

@@ -24,7 +24,7 @@ function mean(values: Float64Array): number {
 /** Codes all vectors of one layer and side, block by block and head by head, in place. */
 function code(scheme: SchemeId, side: "keys" | "values", vectors: Float64Array): void {
   const parsed = parseScheme(scheme);
-  const centroids = fromFloat16Array(parsed.codebook!.definition!(headDim));
+  const centroids = fromFloat16Array(parsed.codebookSpec!.definition!(headDim));
   const at = (token: number, head: number) => (token * keyValueHeads + head) * headDim;
   for (let head = 0; head < keyValueHeads; head++) {
     for (let first = 0; first < CONTEXT; first += 64) {

@@ -88,8 +88,8 @@ export const SIZES: readonly Mutation[] = [
   ...inFile("sizes", "src/codebooks/device.ts", ["cache/host"], [
     [
       "learned-side-shared",
-      '[keys, values].every((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head")',
-      '[keys, values].some((scheme) => parseScheme(scheme).codebook?.sharedBy !== "head")',
+      '[keys, values].every((scheme) => parseScheme(scheme).codebookSpec?.sharedBy !== "head")',
+      '[keys, values].some((scheme) => parseScheme(scheme).codebookSpec?.sharedBy !== "head")',
       { tests: ["cache/cache /learned side/"] },
     ],
   ]),

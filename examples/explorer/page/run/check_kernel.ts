@@ -269,7 +269,7 @@ async function compareVectors(pair: Pair, sequence: PairSequence): Promise<Check
           head * headDim * scheme.centroids,
           (head + 1) * headDim * scheme.centroids,
         )
-        : fromFloat16Array(scheme.codebook?.definition?.(headDim) ?? new Uint16Array());
+        : fromFloat16Array(scheme.codebookSpec?.definition?.(headDim) ?? new Uint16Array());
       for (let token = 0; token < coded; token++) {
         const word = Math.floor(token / layout.tokens) * layout.words;
         const record = words.subarray(word, word + layout.words);

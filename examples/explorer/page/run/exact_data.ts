@@ -32,7 +32,7 @@ export function exactCodebooks(
   const codebooks = SIDES.flatMap((side): Codebook[] => {
     const scheme = policy[side];
     const { centroids, channels, codebook } = parseScheme(scheme);
-    if (codebook?.source !== "calibration") return [];
+    if (codebook !== "learned") return [];
     const keyValueHeads = layerHeads(shape, 0);
     const random = seededRandom(seed, side);
     const numbers = new Float32Array(keyValueHeads * headDim * centroids);
