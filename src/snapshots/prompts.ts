@@ -75,7 +75,7 @@ export async function storePrefix(
 ): Promise<string> {
   cacheInternals(cache);
   checkOptions("usage", "Cannot store a prefix", {
-    store: storeKind(),
+    store: storeKind("put"),
     sequence: having("what createSequence() gives", "id"),
     tokenIds: NUMBERS,
   }, { store, sequence, tokenIds });
@@ -110,12 +110,12 @@ async function keyOf(cache: Cache, tokenIds: readonly number[]): Promise<string>
  * @param blockTokens Lengths at which prefixes are stored.
  */
 export async function findLongestPrefix(
-  store: SnapshotStore,
+  store: Pick<SnapshotStore, "list" | "get">,
   prompt: Prompt,
   blockTokens: number,
 ): Promise<FoundPrefix> {
   checkOptions("usage", "Cannot look for a prefix", {
-    store: storeKind(),
+    store: storeKind("list", "get"),
     prompt: promptKind(),
     blockTokens: whole(1),
   }, { store, prompt, blockTokens });
@@ -150,7 +150,7 @@ export async function findLongestPrefix(
  */
 export async function restoreLongestPrefix(
   cache: Cache,
-  store: SnapshotStore,
+  store: Pick<SnapshotStore, "list" | "get">,
   tokenIds: ArrayLike<number>,
   blockTokens: number,
 ): Promise<
@@ -163,7 +163,7 @@ export async function restoreLongestPrefix(
   // Checked before the codebooks are hashed, which takes a while.
   cacheInternals(cache);
   checkOptions("usage", "Cannot look for a prefix", {
-    store: storeKind(),
+    store: storeKind("list", "get"),
     tokenIds: NUMBERS,
     blockTokens: whole(1),
   }, { store, tokenIds, blockTokens });
@@ -175,9 +175,11 @@ export async function restoreLongestPrefix(
   return { sequence, tokens, refused };
 }
 
-/** What a store may be. */
-function storeKind(): Kind<SnapshotStore> {
-  return having("a store of snapshots", "get", "put", "list");
+/** What a store may be that is used by these methods: one to read from need not be one to write to. */
+function storeKind<Method extends keyof SnapshotStore>(
+  ...methods: readonly Method[]
+): Kind<Pick<SnapshotStore, Method>> {
+  return having("a store of snapshots", ...methods);
 }
 
 /** What a prompt may be. It also has what {@linkcode cacheIdentity} returns. */

@@ -96,6 +96,10 @@ Deno.test("findLongestPrefix looks under the keys that promptKey gives, at multi
     assert.deepEqual(asked, wanted.reverse());
   }
   await rejects(findLongestPrefix(memoryStore(), prompt(tokenIds), 0), "usage");
+  // A store to read from need not be one to write to.
+  const { list, get } = memoryStore();
+  const found = await findLongestPrefix({ list, get }, prompt(tokenIds), 1);
+  assert.deepEqual(found, { tokens: 0, refused: [] });
 });
 
 Deno.test("restoreLongestPrefix continues from the longest prefix that storePrefix stored", async () => {
