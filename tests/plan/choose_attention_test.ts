@@ -20,6 +20,7 @@ import { type ResolvedOptions, resolveOptions } from "../../src/plan/options.ts"
 import type { StepSize } from "../../src/plan/steps.ts";
 import { candidateNames, fittingCandidates } from "../../src/plan/choose_attention.ts";
 import { TUNED_WORKGROUPS } from "../../src/kernels/constants.ts";
+import { obstacle } from "../../src/kernels/select.ts";
 import { BASE_LIMITS } from "../../src/plan/limits.ts";
 import { layerKind, tunedShape } from "../../src/plan/tuning_record.ts";
 import { VERSION } from "../../src/base/version.ts";
@@ -461,4 +462,12 @@ Deno.test("attentionCost() of the chosen candidate never rises with a device's l
     assert.ok(larger.length >= candidates.length);
     assert.ok(least(larger) <= least(candidates));
   }));
+});
+
+Deno.test("obstacle() lets a kernel take all that a device offers, and no more", () => {
+  const kernel = manifest.find(({ workgroupBytes }) => workgroupBytes > 0)!;
+  const bytes = { maxComputeWorkgroupStorageSize: kernel.workgroupBytes };
+  assert.equal(obstacle(kernel, { ...BASE_LIMITS, ...bytes }), undefined);
+  bytes.maxComputeWorkgroupStorageSize--;
+  assert.match(obstacle(kernel, { ...BASE_LIMITS, ...bytes })!, /workgroup memory/);
 });
