@@ -69,6 +69,15 @@ function variantBinding(variant: KeyVariant): BindingName[] {
   return variant === "plain" || variant === "lut" ? [] : [variant];
 }
 
+/** How coded keys are read and scored, in a kernel of their own or a fused one. */
+function scoreContext(keys: SchemeKernels, variant: KeyVariant): Context {
+  return {
+    key: keys.keys(KEY_CHANNELS, variant),
+    ...keys.score(variant),
+    remapPartial: keys.remap ?? "remap_none",
+  };
+}
+
 /** All kernels of one scheme at one head dimension, for any pair. */
 function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
   const scheme = schemeKernels(id, headDim);
@@ -120,9 +129,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
         ...rotationContext(scheme),
         chunkPartial: "chunk_f32",
         ...codebook.partial,
-        key: scheme.keys(KEY_CHANNELS, variant),
-        ...scheme.score(variant),
-        remapPartial: scheme.remap ?? "remap_none",
+        ...scoreContext(scheme, variant),
       },
       span,
     );
@@ -169,10 +176,8 @@ function pairRow(
       ...values.mix,
       ...featureContext(feature),
       ...codebook.partial,
-      key: keys.keys(KEY_CHANNELS, variant),
       value: values.values(VALUE_CHANNELS),
-      ...keys.score(variant),
-      remapPartial: keys.remap ?? "remap_none",
+      ...scoreContext(keys, variant),
     },
     span,
   );

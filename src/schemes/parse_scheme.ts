@@ -32,6 +32,13 @@ const families: readonly ((id: SchemeId) => OwnScheme | undefined)[] = [
 
 const parsed = new Map<SchemeId, Scheme>();
 
+/** The scheme an id names, registered or of this package; undefined if there is none. */
+function findScheme(id: SchemeId): Scheme | undefined {
+  let scheme = parsed.get(id);
+  for (const family of families) scheme ??= family(id);
+  return scheme;
+}
+
 /**
  * The scheme an id names.
  *
@@ -40,7 +47,7 @@ const parsed = new Map<SchemeId, Scheme>();
 export function parseScheme(id: SchemeId): Scheme {
   let scheme = parsed.get(id);
   if (scheme === undefined) {
-    if (TEXT[1](id)) { for (const family of families) scheme ??= family(id); }
+    if (TEXT[1](id)) scheme = findScheme(id);
     if (scheme === undefined) {
       throw new CoupletError("scheme", {
         what: `Cannot use the scheme ${describeValue(id)}`,
@@ -96,9 +103,7 @@ export function registerScheme(scheme: Scheme): void {
     },
   }, { scheme });
   const { id } = scheme;
-  let known: Scheme | undefined;
-  for (const parse of families) known ??= parse(id);
-  known ??= parsed.get(id);
+  const known = findScheme(id);
   if (known !== undefined && known !== scheme) {
     throw new CoupletError("scheme", {
       what,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { expandTable } from "../../codegen/rows/expand.ts";
 import { kernelSets, setPath } from "../../codegen/write/kernel_sets.ts";
 import { kernelEntries, withKernelEntries } from "../../codegen/write/package_entries.ts";
-import { kmeans, ladder, pairs, sizes } from "../../codegen/variants.ts";
+import { TABLE } from "../../codegen/package_table.ts";
 import {
   CoupletError,
   type KernelInfo,
@@ -15,7 +15,7 @@ import { kernels as c4b8 } from "../../generated/c4b8/c4b8_d64.ts";
 import { kernels as c8b8 } from "../../generated/c8b8/c8b8_d64.ts";
 
 const ROOT = new URL("../../", import.meta.url);
-const sets = kernelSets(expandTable({ sizes, pairs, ladder, kmeans }));
+const sets = kernelSets(expandTable(TABLE));
 const entries = sets.filter((set) => set.isEntry);
 
 /** A set's kernels, by the entry that a program imports them from. */

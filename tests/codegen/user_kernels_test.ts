@@ -1,11 +1,10 @@
 /** Encoding by kernels that the package lacks: the fewest and the most centroids, of groups as wide as whole heads. */
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { generateKernels, writeFiles } from "../../codegen/generate.ts";
-import type { CacheOptions, KernelInfo, SchemeId } from "../../mod.ts";
+import { generateKernels } from "../../codegen/generate.ts";
+import type { CacheOptions, SchemeId } from "../../mod.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
+import { withGenerated } from "../helpers/generated_kernels.ts";
 import type { Move } from "../helpers/reference_run.ts";
 
 /** Groups whose centroids fill no row of 16 levels, one row, and many; codes that lie across words. */
@@ -24,18 +23,11 @@ const MOVES: readonly Move[] = [
 
 Deno.test("encode, generated for any width, gives the reference's records", async (t) => {
   const device = await requestTestDevice();
-  const folder = await Deno.makeTempDir();
-  try {
-    writeFiles(
-      pathToFileURL(`${folder}/`),
-      generateKernels({
-        pairs: PAIRS.map(([keys, values]) => `${keys}/${values}`),
-        headDims: [16],
-      }),
-    );
-    const { manifest }: { manifest: readonly KernelInfo[] } = await import(
-      pathToFileURL(join(folder, "manifest.ts")).href
-    );
+  const files = generateKernels({
+    pairs: PAIRS.map(([keys, values]) => `${keys}/${values}`),
+    headDims: [16],
+  });
+  await withGenerated(files, async (kernels) => {
     for (const [keys, values] of PAIRS) {
       await t.step(`${keys} and ${values}`, async () => {
         const options: CacheOptions = {
@@ -54,13 +46,11 @@ Deno.test("encode, generated for any width, gives the reference's records", asyn
         const { plan } = await compareWithReference(device, {
           options,
           moves: MOVES,
-          kernels: manifest,
+          kernels,
         });
         assert.equal(plan.layers[0]!.encodeKeys.name, `encode_${keys}_d16`);
       });
     }
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-    device.destroy();
-  }
+  });
+  device.destroy();
 });

@@ -1,11 +1,8 @@
 /** A family of schemes from outside the package, from its arithmetic to its kernels. */
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { generateKernels, registerKernels, writeFiles } from "../../codegen/generate.ts";
+import { generateKernels, registerKernels } from "../../codegen/generate.ts";
 import {
   type CacheOptions,
-  type KernelInfo,
   parseScheme,
   registerCodec,
   registerScheme,
@@ -13,6 +10,7 @@ import {
 } from "../../mod.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
+import { withGenerated } from "../helpers/generated_kernels.ts";
 import { refuses } from "../helpers/refusals.ts";
 import { registerToy, toyCodec, toyKernels } from "./toy_family.ts";
 
@@ -22,13 +20,8 @@ for (const space of ["pre-rope", "as-scored"] as const) {
   for (const headDim of [32, 64]) {
     Deno.test(`a registered family attends as float64 does, keys ${space} at d${headDim}`, async () => {
       const device = await requestTestDevice();
-      const folder = await Deno.makeTempDir();
-      try {
-        const files = generateKernels({ pairs: ["toy3/toy3", "toy3/c4b8"], headDims: [headDim] });
-        writeFiles(pathToFileURL(`${folder}/`), files);
-        const { manifest }: { manifest: readonly KernelInfo[] } = await import(
-          pathToFileURL(join(folder, "manifest.ts")).href
-        );
+      const files = generateKernels({ pairs: ["toy3/toy3", "toy3/c4b8"], headDims: [headDim] });
+      await withGenerated(files, async (kernels) => {
         const options: CacheOptions = {
           shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim },
           policy: {
@@ -56,15 +49,13 @@ for (const space of ["pre-rope", "as-scored"] as const) {
             { tokens: { 0: 1, 1: 1 } },
             { tokens: { 1: 2 } },
           ],
-          kernels: manifest,
+          kernels,
         });
         assert.equal(plan.layers[0]!.encodeKeys.name, `encode_toy3_d${headDim}`);
         assert.match(plan.layers[0]!.decode.attend!.name, /^attend_toy3_toy3_/);
         assert.match(plan.layers[1]!.decode.attend!.name, /^attend_toy3_c4b8_/);
-      } finally {
-        await Deno.remove(folder, { recursive: true });
-        device.destroy();
-      }
+      });
+      device.destroy();
     });
   }
 }
@@ -117,12 +108,7 @@ Deno.test("a family's remap changes scores before they are capped", async () => 
   const attend = [...files].find(([path]) => path.includes("attend_shifted1_shifted1_d64_plain"))!;
   assert.match(attend[1], /var score = scores\[i\];\n {4}score \+= .*;\n {4}if \(SOFTCAP\)/);
   const device = await requestTestDevice();
-  const folder = await Deno.makeTempDir();
-  try {
-    writeFiles(pathToFileURL(`${folder}/`), files);
-    const { manifest }: { manifest: readonly KernelInfo[] } = await import(
-      pathToFileURL(join(folder, "manifest.ts")).href
-    );
+  await withGenerated(files, async (kernels) => {
     // What is added to all scores changes no weight.
     await compareWithReference(device, {
       options: {
@@ -139,10 +125,8 @@ Deno.test("a family's remap changes scores before they are capped", async () => 
         },
       },
       moves: [{ tokens: { 0: 75 } }, { tokens: { 0: 1 } }],
-      kernels: manifest,
+      kernels,
     });
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-    device.destroy();
-  }
+  });
+  device.destroy();
 });

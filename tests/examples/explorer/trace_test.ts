@@ -1,15 +1,13 @@
 import assert from "node:assert/strict";
 import { expandTable } from "../../../codegen/rows/expand.ts";
-import { kmeans, ladder, pairs, sizes } from "../../../codegen/variants.ts";
+import { TABLE } from "../../../codegen/package_table.ts";
 import { kernelLines, lineSources } from "../../../examples/explorer/trace/kernel_trace.ts";
 import { findKernel } from "../../../examples/explorer/page/kernels.ts";
 import { createTracer } from "../../../examples/explorer/trace/trace_templates.ts";
 import { refuses } from "../../helpers/refusals.ts";
 
 /** One head dimension has every template and partial. */
-const rows = expandTable({ sizes, pairs, ladder, kmeans }).filter(({ name }) =>
-  !/_d(80|96|128|256)/.test(name)
-);
+const rows = expandTable(TABLE).filter(({ name }) => !/_d(80|96|128|256)/.test(name));
 
 Deno.test("createTracer().trace names for every line the template's line that gives it", async () => {
   const tracer = createTracer();
