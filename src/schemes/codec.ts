@@ -2,6 +2,7 @@
  * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A device
  * cache needs only the schemes, so its bundle omits this module.
  */
+import type { Side } from "../model/side.ts";
 
 /** The centroids of one KV head. */
 export interface HeadCodebook {
@@ -31,10 +32,19 @@ export interface CodingContext extends HeadCodebook {
    * embedding.
    */
   readonly scored?: boolean;
+  /** `[headDim][2]`: scale and minimum of each channel, for schemes that fit them to a span. */
+  readonly levels?: ArrayLike<number>;
 }
 
 /** How a scheme encodes and decodes vectors. */
 export interface Codec {
+  /**
+   * The levels of a span, for schemes that fit them to one ({@linkcode Scheme.forSpans}).
+   *
+   * @param vectors All vectors of the span, `[headDim]` each, of one KV head and side.
+   * @returns `[headDim][2]`: scale and minimum of each channel.
+   */
+  fit?(vectors: readonly ArrayLike<number>[], side: Side): Float64Array<ArrayBuffer>;
   /**
    * Encodes one block of tokens, in float64.
    *

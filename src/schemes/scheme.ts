@@ -10,7 +10,7 @@ export type SchemeId = string;
  * A family of schemes that code alike. Its name is that of its files in the library, the generator,
  * the templates and the tests.
  */
-export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard";
+export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard" | "span";
 
 /**
  * A family of another program or package. Its name has a slash, such as `acme/ternary`.
@@ -83,6 +83,11 @@ export interface Scheme {
    * Whether codes keep everything that the exact tier keeps.
    */
   readonly lossless: boolean;
+  /**
+   * Whether it codes spans alone, with levels that are fitted to a whole span and lie outside
+   * records. Absent means no.
+   */
+  readonly forSpans?: boolean;
   /**
    * The record layout at one head dimension.
    *

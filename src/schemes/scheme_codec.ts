@@ -8,6 +8,7 @@ import { parseScheme } from "./parse_scheme.ts";
 import { coupledCodec } from "./coupled.ts";
 import { halfCodec } from "./half.ts";
 import { hadamardCodec } from "./hadamard_codec.ts";
+import { spanCodec } from "./span.ts";
 import { levelsCodec } from "./uniform.ts";
 import type { Codec } from "./codec.ts";
 
@@ -17,6 +18,7 @@ const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
   coupled: coupledCodec,
   uniform: levelsCodec,
   hadamard: hadamardCodec,
+  span: spanCodec,
 };
 
 const others = new Map<OtherFamily, (scheme: Scheme) => Codec>();
