@@ -18,6 +18,7 @@ import { half } from "./half.ts";
 import { kivi } from "./kivi.ts";
 import { lattice } from "./lattice.ts";
 import { turboQuant } from "./turbo_quant.ts";
+import { vecInfer } from "./vecinfer.ts";
 import type { CodebookSpec, OtherFamily, OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 
 /** Each family of schemes parses the ids it knows. */
@@ -28,6 +29,7 @@ const families: readonly ((id: SchemeId) => OwnScheme | undefined)[] = [
   turboQuant,
   kivi,
   ggml,
+  vecInfer,
 ];
 
 const parsed = new Map<SchemeId, Scheme>();
@@ -53,7 +55,7 @@ export function parseScheme(id: SchemeId): Scheme {
         what: `Cannot use the scheme ${describeValue(id)}`,
         why: "no scheme has an id of that form",
         remedy:
-          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or a baseline: t1b1 to t1b4, kc2, kc4, kt2, kt4, q4, q8',
+          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or a baseline: t1b1 to t1b4, kc2, kc4, kt2, kt4, q4, q8, v4b8, v8b8, v8b10',
       });
     }
     parsed.set(id, scheme);

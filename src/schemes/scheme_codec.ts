@@ -9,6 +9,7 @@ import { coupledCodec } from "./coupled.ts";
 import { halfCodec } from "./half.ts";
 import { hadamardCodec } from "./hadamard_codec.ts";
 import { levelsCodec } from "./uniform.ts";
+import { vecInferCodec } from "./vecinfer_codec.ts";
 import type { Codec } from "./codec.ts";
 
 /** The codec of each family. */
@@ -17,6 +18,7 @@ const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
   coupled: coupledCodec,
   uniform: levelsCodec,
   hadamard: hadamardCodec,
+  vecinfer: vecInferCodec,
 };
 
 const others = new Map<OtherFamily, (scheme: Scheme) => Codec>();
