@@ -104,6 +104,12 @@ import { kernels as u4b8_d64 } from "./u4b8/u4b8_d64.ts";
 import { kernels as u8b8_d128 } from "./u8b8/u8b8_d128.ts";
 import { kernels as u8b8_d256 } from "./u8b8/u8b8_d256.ts";
 import { kernels as u8b8_d64 } from "./u8b8/u8b8_d64.ts";
+import { kernels as v4b8_d128 } from "./v4b8/v4b8_d128.ts";
+import { kernels as v4b8_d64 } from "./v4b8/v4b8_d64.ts";
+import { kernels as v8b10_d128 } from "./v8b10/v8b10_d128.ts";
+import { kernels as v8b10_d64 } from "./v8b10/v8b10_d64.ts";
+import { kernels as v8b8_d128 } from "./v8b8/v8b8_d128.ts";
+import { kernels as v8b8_d64 } from "./v8b8/v8b8_d64.ts";
 import type { KernelInfo } from "../src/kernels/kernel.ts";
 
 const sets: readonly (readonly KernelInfo[])[] = [
@@ -192,6 +198,12 @@ const sets: readonly (readonly KernelInfo[])[] = [
   u8b8_d128,
   u8b8_d256,
   u8b8_d64,
+  v4b8_d128,
+  v4b8_d64,
+  v8b10_d128,
+  v8b10_d64,
+  v8b8_d128,
+  v8b8_d64,
 ];
 
 /** Every generated kernel once, sorted by name. Each loads its WGSL when it is asked for. */

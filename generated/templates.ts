@@ -1619,6 +1619,38 @@ fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
   );
 }
 `],
+  ["schemes/codes/kept_mask.hbs", `// Bits of word word that the first kept codes of a record fill.
+fn kept_mask(word: u32, kept: u32) -> u32 {
+  let bits = kept * BITS - min(kept * BITS, word * 32u);
+  return select((1u << (bits & 31u)) - 1u, 0xffffffffu, bits >= 32u);
+}
+`],
+  ["schemes/codes/write_codes.hbs", `// Writes word word of the record whose first token is record_first, the workgroup's record record.
+fn write_word(entry: Entry, head: u32, record_first: u32, record: u32, word: u32, encode_end: u32) {
+  if (record_first >= encode_end) {
+    return;
+  }
+  let at = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS + word;
+  let kept = (entry.encode_from - min(record_first, entry.encode_from)) * CODES;
+  var bits = 0u;
+  if (kept > 0u) {
+    bits = records[at] & kept_mask(word, kept);
+  }
+  let written = min(encode_end - record_first, RECORD_TOKENS) * CODES;
+  let end = min(written, (word * 32u + 31u) / BITS + 1u);
+  for (var item = max(kept, word * 32u / BITS); item < end; item += 1u) {
+    let code = codes[record * RECORD_TOKENS * CODES + item];
+    let first = item * BITS;
+    if (first >= word * 32u) {
+      bits |= code << (first - word * 32u);
+    } else {
+      bits |= code >> (word * 32u - first);
+    }
+  }
+  records[at] = bits;
+}
+`],
   ["schemes/coupled/centroid_grid.hbs", `// The grids of channels 4 chunk to 4 chunk + 3.
 fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
@@ -1789,11 +1821,7 @@ fn distance_of(token: u32) -> f32 {
   return distance;
 }
 
-// Bits of word word that the first kept codes of a record fill.
-fn kept_mask(word: u32, kept: u32) -> u32 {
-  let bits = kept * BITS - min(kept * BITS, word * 32u);
-  return select((1u << (bits & 31u)) - 1u, 0xffffffffu, bits >= 32u);
-}
+{{> kept_mask}}
 
 // Codes of the tokens that leave the exact tier (Coupled Quantization, arXiv 2405.03917 §3): nearest centroid, ties to the lowest index.
 // A workgroup owns whole records, so tokens coded before are kept without atomics. Grid: (blocks of tokens, KV heads, entries).
@@ -1871,31 +1899,20 @@ fn main(
   }
 }
 
-// Writes word word of the record whose first token is record_first, the workgroup's record record.
-fn write_word(entry: Entry, head: u32, record_first: u32, record: u32, word: u32, encode_end: u32) {
-  if (record_first >= encode_end) {
-    return;
+{{> write_codes}}
+`],
+  ["schemes/coupled/finish_levels.hbs", `  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let grid = value_grid(codebook, lane_chunk(lane) + i);
+    let rows = mixed[i];
+    mixed[i] = mat4x4<f32>(
+      grid.step * rows[0],
+      grid.step * rows[1],
+      grid.step * rows[2],
+      grid.step * rows[3],
+    ) + weighted(grid.low, mixed_weight);
   }
-  let at = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
-    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS + word;
-  let kept = (entry.encode_from - min(record_first, entry.encode_from)) * CODES;
-  var bits = 0u;
-  if (kept > 0u) {
-    bits = records[at] & kept_mask(word, kept);
-  }
-  let written = min(encode_end - record_first, RECORD_TOKENS) * CODES;
-  let end = min(written, (word * 32u + 31u) / BITS + 1u);
-  for (var item = max(kept, word * 32u / BITS); item < end; item += 1u) {
-    let code = codes[record * RECORD_TOKENS * CODES + item];
-    let first = item * BITS;
-    if (first >= word * 32u) {
-      bits |= code << (first - word * 32u);
-    } else {
-      bits |= code >> (word * 32u - first);
-    }
-  }
-  records[at] = bits;
-}
+  mixed_weight = vec4<f32>();
 `],
   ["schemes/coupled/grid.hbs", `// What the levels of four channels stand for: low + level * step.
 struct Grid {
@@ -2044,7 +2061,13 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return grid.low + levels_of(codebook_word(codebook + HEAD_DIM + at)) * grid.step;
 }
 `],
-  ["schemes/coupled/mix_grid.hbs", `// Of coded values the levels are mixed; their grids come when the last is.
+  ["schemes/coupled/mix_grid.hbs", `{{> mix_levels}}
+
+fn finish_coded(block: Block, lane: u32) {
+{{> finish_levels}}
+}
+`],
+  ["schemes/coupled/mix_levels.hbs", `// Of coded values the levels are mixed; their grids come when the last is.
 var<private> mixed_weight: vec4<f32>; // of the coded tokens that the lane has mixed
 
 fn rescale_coded(rescale: vec4<f32>) {
@@ -2057,21 +2080,6 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(levels[i], weight);
   }
-}
-
-fn finish_coded(block: Block, lane: u32) {
-  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let grid = value_grid(codebook, lane_chunk(lane) + i);
-    let rows = mixed[i];
-    mixed[i] = mat4x4<f32>(
-      grid.step * rows[0],
-      grid.step * rows[1],
-      grid.step * rows[2],
-      grid.step * rows[3],
-    ) + weighted(grid.low, mixed_weight);
-  }
-  mixed_weight = vec4<f32>();
 }
 `],
   ["schemes/coupled/no_grid.hbs", `// Nothing is coded by levels.
@@ -2473,7 +2481,7 @@ fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
 fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
   let token = (position - layer.sinks) % RECORD_TOKENS;
   let value = kept_chunk(word, token, chunk) - centre_of(chunk);
-  let signs = channel_signs(chunk) * SPREAD;
+{{> (lookup . "signsPartial")}}
   if (chunk >= 2u * ROTARY_CHUNKS) {
     return value * signs;
   }
@@ -2512,6 +2520,8 @@ override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 {{> grid}}
 
+{{> (lookup . "codebookPartial")}}
+
 {{#with record}}
 {{> (lookup . "loadPartial")}}
 {{/with}}
@@ -2541,13 +2551,13 @@ fn main(
   let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
   let model_head = layer.first_head + head;
   let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
-  rotated[lane] = coded_load4(Grid(), codebook, record, token % CODED_RECORD_TOKENS, chunk);
+{{> (lookup . "loadedPartial")}}
   workgroupBarrier();
   var sum = vec4<f32>();
   for (var other = 0u; other < CHUNKS; other += 1u) {
     sum += parity_sign(chunk & other) * rotated[lane - chunk + other];
   }
-  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+{{> (lookup . "unrotatedPartial")}}
 {{> (lookup . "finishPartial")}}
   if (item < layer.kv_heads * CHUNKS) {
     write_vector(entry.first + workgroup.y, model_head, chunk, vector);
@@ -3044,6 +3054,8 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
     );
 }
 `],
+  ["schemes/hadamard/loaded_codes.hbs", `  rotated[lane] = coded_load4(Grid(), codebook, record, token % CODED_RECORD_TOKENS, chunk);
+`],
   ["schemes/hadamard/mean_by_side.hbs", `{{> float8_load}}
 
 // Channels 4 chunk to 4 chunk + 3 of the record's mean: a byte a channel of keys, f16 of values.
@@ -3124,19 +3136,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 {{> query_rows atRotated}}
 
-// A chunk of a query in the order of its channels, where query_tile has them pair by pair.
-fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
-  if (chunk >= 2u * ROTARY_CHUNKS) {
-    return query_tile[row * CHUNKS + chunk];
-  }
-  let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
-  let even = query_tile[row * CHUNKS + 2u * pair];
-  let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
-  if (INTERLEAVED) {
-    return select(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w), chunk % 2u == 1u);
-  }
-  return select(even, odd, chunk >= ROTARY_CHUNKS);
-}
+{{> query_chunk}}
 
 // Coded keys have their rotary embedding, and are rotated by a Hadamard matrix then; so are the queries they meet, once.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
@@ -3151,6 +3151,20 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     rotated_tile[item] = UNSPREAD * hadamard4(sum);
   }
   workgroupBarrier();
+}
+`],
+  ["schemes/hadamard/query_chunk.hbs", `// A chunk of a query in the order of its channels, where query_tile has them pair by pair.
+fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
+  if (chunk >= 2u * ROTARY_CHUNKS) {
+    return query_tile[row * CHUNKS + chunk];
+  }
+  let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
+  let even = query_tile[row * CHUNKS + 2u * pair];
+  let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
+  if (INTERLEAVED) {
+    return select(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w), chunk % 2u == 1u);
+  }
+  return select(even, odd, chunk >= ROTARY_CHUNKS);
 }
 `],
   ["schemes/hadamard/rotation_hadamard.hbs", `const UNSPREAD: f32 = {{unspread}}; // the factor of the inverse rotation, which queries take as well
@@ -3258,7 +3272,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> rope_dot exactly}}
 }
 `],
-  ["schemes/hadamard/score_rotated_plain.hbs", `{{> prepare_rotated_plain}}
+  ["schemes/hadamard/score_rotated_plain.hbs", `{{> (lookup . "preparePartial")}}
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 
@@ -3270,7 +3284,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> plain_dot exactly first="0u"}}
 }
 `],
-  ["schemes/hadamard/score_rotated_rope.hbs", `{{> prepare_rotated_rope}}
+  ["schemes/hadamard/score_rotated_rope.hbs", `{{> (lookup . "preparePartial")}}
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
 // What is not coded meets them.
@@ -3356,10 +3370,20 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
+  ["schemes/hadamard/signs_fixed.hbs", `  let signs = channel_signs(chunk) * SPREAD;
+`],
+  ["schemes/hadamard/turned_signs.hbs", `    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+`],
   ["schemes/hadamard/universal_constants.hbs", `{{> coded_constants}}
 const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
 `],
-  ["schemes/hadamard/unrotate_mixed.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
+  ["schemes/hadamard/unrotate_mixed.hbs", `{{> unrotate_row}}
+
+fn finish_coded(block: Block, lane: u32) {
+{{> unrotate_rows}}
+}
+`],
+  ["schemes/hadamard/unrotate_row.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
 
 // Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
 fn unrotate_row(lane: u32) {
@@ -3375,12 +3399,11 @@ fn unrotate_row(lane: u32) {
     for (var other = 0u; other < CHUNKS; other += 1u) {
       sum += parity_sign(chunk & other) * weights[first + other];
     }
-    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+{{> (lookup . "turnedPartial")}}
   }
 }
-
-fn finish_coded(block: Block, lane: u32) {
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+`],
+  ["schemes/hadamard/unrotate_rows.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][0];
   }
   unrotate_row(lane);
@@ -3408,7 +3431,8 @@ fn finish_coded(block: Block, lane: u32) {
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i][3] = turned[i];
   }
-}
+`],
+  ["schemes/hadamard/unrotated_signs.hbs", `  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
 `],
   ["schemes/hadamard/wave.hbs", `const WAVES: u32 = {{waves}}u; // most of a record
 const HALF_PI: f32 = 1.5707964;
@@ -3763,6 +3787,355 @@ fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32,
 `],
   ["schemes/uniform/symmetric_constants.hbs", `{{> level_constants}}
 const {{upper}}_ZERO: f32 = {{zero}}.0; // the code of 0
+`],
+  ["schemes/vecinfer/chunk_smoothed.hbs", `// Chunk chunk of the exact vector at word word, of the token at position, as the transform takes it.
+fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
+  return exact_chunk(word, chunk) * smoothing(chunk);
+}
+`],
+  ["schemes/vecinfer/chunk_turned.hbs", `fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return exact_chunk(word, chunk);
+}
+
+fn centre_of(chunk: u32) -> vec4<f32> {
+  return vec4<f32>();
+}
+
+{{> chunk_rope}}
+`],
+  ["schemes/vecinfer/chunks_shared_c4.hbs", `{{> shared_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk and a word of a centroid each.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk);
+  let centroids = codebook + HEAD_DIM + {{upper}}_CHANNELS;
+  return mat{{chunkCount}}x4<f32>(
+{{#each laneCodes}}
+    levels_of(codebook_word(centroids + codes[{{index}}])),
+{{/each}}
+  );
+}
+`],
+  ["schemes/vecinfer/chunks_shared_c8.hbs", `{{> shared_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk / 2u);
+  let centroids = codebook + HEAD_DIM + {{upper}}_CHANNELS;
+{{#each laneCodes}}
+  let pair_{{index}} = codebook_pair(centroids + 2u * codes[{{index}}]);
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each laneCodes}}
+    levels_of(pair_{{index}}.x),
+    levels_of(pair_{{index}}.y),
+{{/each}}
+  );
+}
+`],
+  ["schemes/vecinfer/encode_shared.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const CHANNELS: u32 = {{channels}}u; // channels per code
+const QUADS: u32 = CHANNELS / 4u; // vec4s per code, and words of a centroid
+const BITS: u32 = {{codeBits}}u; // bits per code
+const CENTROIDS: u32 = {{centroids}}u; // of all groups of a head
+const ROW_CENTROIDS: u32 = {{rowCentroids}}u; // that one load brings
+const CODES: u32 = {{codes}}u; // codes per token
+const RECORD_TOKENS: u32 = {{recordTokens}}u;
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+const LANES: u32 = {{lanes}}u; // lanes that share the search for one code
+const MAX_TOKENS: u32 = {{tokens}}u;
+const SPREAD: f32 = {{spread}}; // the factor of the rotation
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+override TOKENS: u32 = 1u; // tokens a lane compares with a centroid it has loaded, at most MAX_TOKENS
+override BLOCK: u32 = RECORD_TOKENS; // tokens of one workgroup: whole records, a multiple of TOKENS
+{{> (lookup . "headerPartial")}}
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+var<workgroup> vectors: array<vec4<f32>, TOKENS * CHUNKS>;
+var<workgroup> codes: array<u32, BLOCK * CODES>;
+var<workgroup> likenesses: array<f32, WORKGROUP * TOKENS>;
+var<workgroup> nearest: array<u32, WORKGROUP * TOKENS>;
+var<private> codebook: u32; // first word of the head's
+var<private> points: array<vec4<f32>, MAX_TOKENS * QUADS>; // of the lane's group
+
+{{> levels}}
+
+{{> hadamard4}}
+
+// Chunk chunk, which is four channels, of the exact vector at word word.
+fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + 2u * chunk;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+
+// Factors (low halves) and means of a chunk's channels.
+fn transform_words(chunk: u32) -> vec4<u32> {
+  return codebook_quads[codebook / 4u + chunk];
+}
+
+// What the channels of a chunk are multiplied by before the rotation: 1 where the head is not rotated. Factors are signed
+// powers of two, so that their inverses are a matter of exponents.
+fn smoothing(chunk: u32) -> vec4<f32> {
+  let words = transform_words(chunk);
+  let exponents = vec4<u32>(142u) - ((words >> vec4<u32>(10u)) & vec4<u32>(31u));
+  let signs = (words & vec4<u32>(0x8000u)) << vec4<u32>(16u);
+  let inverse = bitcast<vec4<f32>>(signs | (exponents << vec4<u32>(23u)));
+  return select(vec4<f32>(1.0), SPREAD * inverse, (words & vec4<u32>(0xffffu)) != vec4<u32>());
+}
+
+fn means(chunk: u32) -> vec4<f32> {
+  let words = transform_words(chunk);
+  return vec4<f32>(
+    unpack2x16float(words.x).y,
+    unpack2x16float(words.y).y,
+    unpack2x16float(words.z).y,
+    unpack2x16float(words.w).y,
+  );
+}
+
+// The lowest level's numbers and a level's steps of four channels of every group.
+fn grid_of(quad: u32) -> mat2x4<f32> {
+  let words = codebook_quads[(codebook + HEAD_DIM) / 4u + quad];
+  let channel_0 = unpack2x16float(words.x);
+  let channel_1 = unpack2x16float(words.y);
+  let channel_2 = unpack2x16float(words.z);
+  let channel_3 = unpack2x16float(words.w);
+  return mat2x4<f32>(
+    vec4<f32>(channel_0.x, channel_1.x, channel_2.x, channel_3.x),
+    vec4<f32>(channel_0.y, channel_1.y, channel_2.y, channel_3.y) / 64.0,
+  );
+}
+
+{{> (lookup . "anglePartial")}}
+
+{{> (lookup . "chunkPartial")}}
+
+{{> kept_mask}}
+
+// Codes of the tokens that leave the exact tier (VecInfer, arXiv 2510.06175 §3): smoothed and rotated, then the nearest
+// centroid of each group, ties to the lowest index. A workgroup owns whole records, so tokens coded before are kept
+// without atomics. Grid: (blocks of tokens, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let block_first = entry.encode_from / RECORD_TOKENS * RECORD_TOKENS + workgroup.x * BLOCK;
+  if (block_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  codebook = select(layer.value_codebook, 0u, SIDE == 0u) + (layer.first_head + head) * CODEBOOK_WORDS;
+  let rotated = (codebook_quads[codebook / 4u].x & 0xffffu) != 0u;
+{{#each quads}}
+  let grid_{{index}} = grid_of({{index}}u);
+{{/each}}
+
+  for (var batch = 0u; batch < BLOCK; batch += TOKENS) {
+    let first = block_first + batch;
+    for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
+      let position = layer.sinks + clamp(first + item / CHUNKS, entry.encode_from, encode_end - 1u);
+      let word = exact_word(entry.slot, SIDE, position, head);
+      let value = signed_chunk(word, position, item % CHUNKS);
+      vectors[item] = select(value, hadamard4(value), rotated);
+    }
+    for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
+      workgroupBarrier();
+      for (var item = lane; item < TOKENS * CHUNKS / 2u; item += WORKGROUP) {
+        let at = item / stride * (2u * stride) + item % stride;
+        let a = vectors[at];
+        let b = vectors[at + stride];
+        vectors[at] = select(a, a + b, rotated);
+        vectors[at + stride] = select(b, a - b, rotated);
+      }
+    }
+    workgroupBarrier();
+
+    for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
+      let group = min(round + lane / LANES, CODES - 1u); // idle lanes repeat the last group
+      var best = array<f32, MAX_TOKENS>();
+      var best_code = array<u32, MAX_TOKENS>();
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        best[token] = -3.0e38;
+{{#each quads}}
+        points[token * QUADS + {{index}}u] = vectors[token * CHUNKS + group * QUADS + {{index}}u] - means(group * QUADS + {{index}}u);
+{{/each}}
+      }
+      // |x - c|^2 is least where x.c - |c|^2 / 2 is largest, which takes fewer digits.
+      for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
+        let words = codebook_quads[(codebook + HEAD_DIM + CHANNELS) / 4u + row];
+{{#each searched}}
+        let {{code}} = row * ROW_CENTROIDS + {{index}}u;
+{{#each parts}}
+        let {{centroid}} = grid_{{quad}}[0] + levels_of(words.{{word}}) * grid_{{quad}}[1];
+{{/each}}
+        let {{half}} = 0.5 * ({{#each parts}}dot({{centroid}}, {{centroid}}){{joint}}{{/each}});
+{{#each batch}}
+        if (TOKENS > {{token}}u) {
+          let likeness = {{#each parts}}dot(points[{{place}}u], {{centroid}}){{joint}}{{/each}} - {{half}};
+          best_code[{{token}}u] = select(best_code[{{token}}u], {{code}}, likeness > best[{{token}}u]);
+          best[{{token}}u] = max(best[{{token}}u], likeness);
+        }
+{{/each}}
+{{/each}}
+      }
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        likenesses[token * WORKGROUP + lane] = best[token];
+        nearest[token * WORKGROUP + lane] = best_code[token];
+      }
+      workgroupBarrier();
+      for (var item = lane; item < TOKENS * (WORKGROUP / LANES); item += WORKGROUP) {
+        let at = item * LANES;
+        var highest = likenesses[at];
+        var winner = nearest[at];
+        for (var other = at + 1u; other < at + LANES; other += 1u) {
+          let tie = likenesses[other] == highest && nearest[other] < winner;
+          if (likenesses[other] > highest || tie) {
+            highest = likenesses[other];
+            winner = nearest[other];
+          }
+        }
+        let item_group = round + item % (WORKGROUP / LANES);
+        if (item_group < CODES) {
+          codes[(batch + item / (WORKGROUP / LANES)) * CODES + item_group] = winner;
+        }
+      }
+      workgroupBarrier();
+    }
+  }
+
+  for (var word = lane; word < BLOCK / RECORD_TOKENS * RECORD_WORDS; word += WORKGROUP) {
+    let record = word / RECORD_WORDS;
+    write_word(entry, head, block_first + record * RECORD_TOKENS, record, word % RECORD_WORDS, encode_end);
+  }
+}
+
+{{> write_codes}}
+`],
+  ["schemes/vecinfer/load_shared.hbs", `{{> shared_grid}}
+
+{{> (lookup . "codePartial")}}
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, as they were coded: one word of a centroid.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let quads = {{upper}}_CHANNELS / 4u; // words of a centroid
+  let code = {{side}}_code(record, token * {{upper}}_CODES + chunk / quads);
+  let at = codebook + HEAD_DIM + {{upper}}_CHANNELS + code * quads + chunk % quads;
+  return grid.low + levels_of(codebook_word(at)) * grid.step;
+}
+`],
+  ["schemes/vecinfer/loaded_shared.hbs", `  let grid = coded_grid(codebook, chunk);
+  rotated[lane] = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
+`],
+  ["schemes/vecinfer/mix_shared.hbs", `{{> mix_levels}}
+
+var<private> value_factors: array<vec4<f32>, LANE_CHUNKS>; // 0 where the head's values are not rotated
+
+{{> unrotate_row}}
+
+fn finish_coded(block: Block, lane: u32) {
+{{> finish_levels}}
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    value_factors[i] = value_transform(codebook, lane_chunk(lane) + i)[0];
+  }
+{{> unrotate_rows}}
+}
+`],
+  ["schemes/vecinfer/prepare_shared_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> query_rows atRotated}}
+
+fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
+  return query_tile[row * CHUNKS + chunk];
+}
+
+// Coded keys are divided by factors and rotated, where their head is; the queries they meet get the inverse, once.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+{{> smooth_queries}}
+}
+`],
+  ["schemes/vecinfer/prepare_shared_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> pairs}}
+
+{{> query_rows atRotated}}
+
+{{> query_chunk}}
+
+// Coded keys have their rotary embedding; then they are divided by factors and rotated, where their head is. The queries
+// they meet get the inverse, once.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> rotate_queries atStart}}
+{{> smooth_queries}}
+}
+`],
+  ["schemes/vecinfer/shared_grid.hbs", `// Factors, then means, of channels 4 chunk to 4 chunk + 3.
+fn {{side}}_transform(codebook: u32, chunk: u32) -> mat2x4<f32> {
+  let first = codebook_pair(codebook + chunk * 4u);
+  let second = codebook_pair(codebook + chunk * 4u + 2u);
+  let channel_0 = unpack2x16float(first.x);
+  let channel_1 = unpack2x16float(first.y);
+  let channel_2 = unpack2x16float(second.x);
+  let channel_3 = unpack2x16float(second.y);
+  return mat2x4<f32>(
+    vec4<f32>(channel_0.x, channel_1.x, channel_2.x, channel_3.x),
+    vec4<f32>(channel_0.y, channel_1.y, channel_2.y, channel_3.y),
+  );
+}
+
+// The grids of channels 4 chunk to 4 chunk + 3, which all groups share, from the channels' means on.
+fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u) * 4u;
+  let first = codebook_pair(at);
+  let second = codebook_pair(at + 2u);
+  let grid_0 = unpack2x16float(first.x);
+  let grid_1 = unpack2x16float(first.y);
+  let grid_2 = unpack2x16float(second.x);
+  let grid_3 = unpack2x16float(second.y);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x) + {{side}}_transform(codebook, chunk)[1],
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+`],
+  ["schemes/vecinfer/signs_factors.hbs", `  let signs = smoothing(chunk);
+`],
+  ["schemes/vecinfer/smooth_queries.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = item / CHUNKS;
+    let chunk = item % CHUNKS;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      sum += parity_sign(chunk & other) * query_chunk(row, other) * key_transform(codebook, other)[0];
+    }
+    let rotated = key_transform(codebook, chunk)[0] != vec4<f32>();
+    rotated_tile[item] = select(query_chunk(row, chunk), UNSPREAD * hadamard4(sum), rotated);
+  }
+  workgroupBarrier();
+`],
+  ["schemes/vecinfer/turned_factors.hbs", `    let factors = value_factors[i];
+    turned[i] = select(turned[i], UNSPREAD * hadamard4(sum) * factors, factors != vec4<f32>());
+`],
+  ["schemes/vecinfer/unrotated_factors.hbs", `  // Where a head is not rotated, its factors are 0.
+  let factors = coded_transform(codebook, chunk)[0];
+  let plain = select(rotated[lane], UNSPREAD * hadamard4(sum) * factors, factors != vec4<f32>());
 `],
   ["sequences/copy.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
 

@@ -8,6 +8,7 @@ import { hadamardKernels } from "./hadamard.ts";
 import { halfKernels } from "./half.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
 import { uniformKernels } from "./uniform.ts";
+import { vecInferKernels } from "./vecinfer.ts";
 
 /** Returns the kernels of a family's scheme at one head dimension. */
 export type FamilyKernels = (scheme: Scheme, headDim: number) => SchemeKernels;
@@ -17,6 +18,7 @@ const ROOMS: Readonly<Record<SchemeFamily, FamilyKernels>> = {
   coupled: coupledKernels,
   uniform: uniformKernels,
   hadamard: hadamardKernels,
+  vecinfer: vecInferKernels,
 };
 
 const others = new Map<OtherFamily, FamilyKernels>();
