@@ -536,7 +536,7 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   }
 }
 
-fn finish_coded(block: Block, lane: u32) {
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     let grid = value_grid(codebook, lane_chunk(lane) + i);
@@ -669,9 +669,9 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
 }
 
 // Coded tiles come first: once their values are mixed, what their coding did is undone, and exact values can be added.
-fn finish_tile(block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
   if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
-    finish_coded(block, lane);
+    finish_coded(entry, block, lane);
   }
 }
 
@@ -707,7 +707,7 @@ fn main(
     score_tile(entry, block, tile, lane);
     soften_tile(lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, lane);
   }
   write_partials(entry, block, workgroup.x, lane);
 }

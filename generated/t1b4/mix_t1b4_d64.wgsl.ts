@@ -360,7 +360,7 @@ fn unrotate_row(lane: u32) {
   }
 }
 
-fn finish_coded(block: Block, lane: u32) {
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][0];
   }
@@ -509,9 +509,9 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
 }
 
 // Coded tiles come first: once their values are mixed, what their coding did is undone, and exact values can be added.
-fn finish_tile(block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
   if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
-    finish_coded(block, lane);
+    finish_coded(entry, block, lane);
   }
 }
 
@@ -551,7 +551,7 @@ fn main(
     }
     soften_tile(lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, lane);
   }
   write_partials(entry, block, workgroup.x, lane);
 }

@@ -113,12 +113,13 @@ async function fingerprintNumbers(
 /** Scheme and digests of one codebook's numbers; `null` where the scheme has no codebook. */
 async function fingerprintCodebook(codebook: SideCodebook | undefined): Promise<unknown> {
   if (codebook === undefined) return null;
-  const { scheme, centroids, grid, scale } = codebook;
+  const { scheme, centroids, grid, scale, transform } = codebook;
   return [
     scheme,
     await sha256(bytesOf(centroids)),
     grid === undefined ? null : await sha256(bytesOf(grid)),
     scale === undefined ? null : await sha256(bytesOf(scale)),
+    ...(transform === undefined ? [] : [await sha256(bytesOf(transform))]),
   ];
 }
 

@@ -13,6 +13,26 @@ export interface HeadCodebook {
   readonly centroids: ArrayLike<number>;
   /** `[headDim]` factors of differences before they are squared. Defaults to ones. */
   readonly scale?: ArrayLike<number>;
+  /**
+   * `[headDim][2]`: each channel's factor and mean, as in {@linkcode Codebook.transform}. Present
+   * where all groups share the centroids.
+   */
+  readonly transform?: ArrayLike<number>;
+}
+
+/** How the codebooks of a scheme are learned whose groups share the centroids of their KV head. */
+export interface SharedLearning {
+  /**
+   * The transforms to choose from for one KV head: each is learned for, and the one that codes
+   * samples with the least error is kept.
+   *
+   * @param vectors `[tokens]` samples `[headDim]`, as they are coded: with the rotary embedding
+   * where the scheme is positional.
+   * @returns Transforms `[headDim][2]`, of numbers that binary16 holds.
+   */
+  transforms(vectors: readonly ArrayLike<number>[], side: Side): readonly Float64Array[];
+  /** A vector `[headDim]` in the space of the centroids. */
+  transformed(vector: ArrayLike<number>, transform: ArrayLike<number>): Float64Array;
 }
 
 /** What coding needs besides the vectors. */
@@ -38,6 +58,8 @@ export interface CodingContext extends HeadCodebook {
 
 /** How a scheme encodes and decodes vectors. */
 export interface Codec {
+  /** Present where all groups share the centroids of their KV head. */
+  readonly learning?: SharedLearning;
   /**
    * The levels of a span, for schemes that fit them to one ({@linkcode Scheme.forSpans}).
    *

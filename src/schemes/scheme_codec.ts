@@ -10,6 +10,7 @@ import { halfCodec } from "./half.ts";
 import { hadamardCodec } from "./hadamard_codec.ts";
 import { spanCodec } from "./span.ts";
 import { levelsCodec } from "./uniform.ts";
+import { vecInferCodec } from "./vecinfer_codec.ts";
 import type { Codec } from "./codec.ts";
 
 /** The codec of each family. */
@@ -19,6 +20,7 @@ const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
   uniform: levelsCodec,
   hadamard: hadamardCodec,
   span: spanCodec,
+  vecinfer: vecInferCodec,
 };
 
 const others = new Map<OtherFamily, (scheme: Scheme) => Codec>();
