@@ -1,4 +1,4 @@
-import { checkSinkLogits, type ResolvedOptions, resolveOptions } from "../plan/options.ts";
+import { checkSinkLogits, resolveOptions } from "../plan/options.ts";
 import { CoupletError } from "../base/errors.ts";
 import { cacheCodebook, checkCodebookSet } from "../codebooks/find.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
@@ -207,7 +207,7 @@ interface BegunEntry extends ReferenceStepEntry {
  */
 export function createReferenceCache(options: ReferenceCacheOptions): ReferenceCache {
   checkReferenceOptions(options);
-  const resolved = checkOptions(options);
+  checkOptions(options);
   const { shape, tiers, keys: keySpace, capacity: { appendTokens }, sinkLogits } = options;
   const ownLayers = readLayers(shape, options.policy);
   const block = windowBlock(ownLayers);
@@ -215,9 +215,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   const stores = storeMakers(options, ownLayers, slots);
   checkSinkLogits(sinkLogits, shape);
   const sequences = new Map<ReferenceSequence, SequenceState>();
-  const spanKinds = new Map(
-    resolved.spans.map((own) => [own.span.name, { remap: own.span.remap, layers: own.layers }]),
-  );
+  const spanKinds = new Map(Object.entries(options.spans ?? {}));
   const begunSteps = new WeakMap<ReferenceStep, readonly BegunEntry[]>();
   let nextId = 0;
 
@@ -414,8 +412,8 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
 
     encodeSpan(span, layer, { keys, values, indices }): void {
       const held = heldSpan(span);
-      const { layers: kinds } = spanKinds.get(span.name)!;
-      const own = kinds[layer];
+      const kind = spanKinds.get(span.name)!;
+      const own = ownLayers[layer];
       if (own === undefined || held.layers.has(layer)) {
         throw new CoupletError("usage", {
           what: `Cannot hand over span ${span.id} to layer ${layer}`,
@@ -443,8 +441,8 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       const code = (side: Side, vectors: Float32Array) =>
         codeSpan(
           {
-            scheme: parseScheme(own[side]),
-            codebook: codebookOf(options, layer, side, own[side], keyValueHeads),
+            scheme: parseScheme(kind[side]),
+            codebook: codebookOf(options, layer, side, kind[side], keyValueHeads),
             side,
             keyValueHeads,
             headDim,
@@ -646,7 +644,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     return {
       keys: coded.keys.vectors,
       values: coded.values.vectors,
-      ...(remap > 0 ? { tau: remap } : {}),
+      ...(remap === undefined ? {} : { tau: remap.tau }),
     };
   }
 
@@ -711,10 +709,10 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
 }
 
 /** Refuses options that a plan would refuse, except for its bound on tokens. */
-function checkOptions(options: ReferenceCacheOptions): ResolvedOptions {
+function checkOptions(options: ReferenceCacheOptions): void {
   const { shape, policy, tiers, keys, capacity: { appendTokens }, scale, softcap, spans } = options;
   const tokens = Number.MAX_SAFE_INTEGER;
-  return resolveOptions({
+  resolveOptions({
     shape,
     policy,
     tiers,
