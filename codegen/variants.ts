@@ -64,6 +64,11 @@ export const sizes: readonly SizeRow[] = [
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
   },
   {
+    schemes: ["kh2"],
+    headDims: [64, 128],
+    reason: "2 bits of Kitty's values, whose scale a whole head shares",
+  },
+  {
     schemes: ["q4", "q8"],
     headDims: [64, 96, 128],
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",

@@ -83,6 +83,8 @@ import { kernels as kc4_d128 } from "./kc4/kc4_d128.ts";
 import { kernels as kc4_d64 } from "./kc4/kc4_d64.ts";
 import { kernels as kc4_kt4_d128 } from "./kc4_kt4/kc4_kt4_d128.ts";
 import { kernels as kc4_kt4_d64 } from "./kc4_kt4/kc4_kt4_d64.ts";
+import { kernels as kh2_d128 } from "./kh2/kh2_d128.ts";
+import { kernels as kh2_d64 } from "./kh2/kh2_d64.ts";
 import { kernels as kmeans } from "./kmeans/kmeans.ts";
 import { kernels as kt2_d128 } from "./kt2/kt2_d128.ts";
 import { kernels as kt2_d64 } from "./kt2/kt2_d64.ts";
@@ -171,6 +173,8 @@ const sets: readonly (readonly KernelInfo[])[] = [
   kc4_d64,
   kc4_kt4_d128,
   kc4_kt4_d64,
+  kh2_d128,
+  kh2_d64,
   kmeans,
   kt2_d128,
   kt2_d64,

@@ -3688,6 +3688,14 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return levels.x * {{side}}_codes4(record, token, chunk) + levels.y;
 }
 `],
+  ["schemes/uniform/load_levels_head.hbs", `{{> level_codes}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for all channels of the token.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let levels = unpack2x16float({{side}}_records[record + token]);
+  return levels.x * {{side}}_codes4(record, token, chunk) + levels.y;
+}
+`],
   ["schemes/uniform/load_levels_tokens.hbs", `{{> level_codes}}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for each channel.

@@ -53,7 +53,7 @@ export function parseScheme(id: SchemeId): Scheme {
         what: `Cannot use the scheme ${describeValue(id)}`,
         why: "no scheme has an id of that form",
         remedy:
-          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or a baseline: t1b1 to t1b4, kc2, kc4, kt2, kt4, q4, q8',
+          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or a baseline: t1b1 to t1b4, kc2, kc4, kt2, kt4, kh2, kh4, q4, q8',
       });
     }
     parsed.set(id, scheme);

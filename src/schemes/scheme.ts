@@ -2,7 +2,7 @@ import type { RecordLayout } from "../records/layout.ts";
 
 /**
  * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`,
- * `kc<bits>`, `kt<bits>`, `q<bits>`.
+ * `kc<bits>`, `kt<bits>`, `kh<bits>`, `q<bits>`.
  */
 export type SchemeId = string;
 

@@ -6,19 +6,22 @@ import type { Codec } from "./codec.ts";
 import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 import { blockLimits, type ChannelLimits } from "./outliers.ts";
 
-/** Numbers that share a scale. */
-export const GROUP = 32;
+/** Numbers that share a scale, unless a whole head does. */
+const GROUP = 32;
 
 /**
- * The uniform quantisation of each group of 32 numbers: code `c` stands for `minimum + scale * (c -
+ * The uniform quantisation of each group of numbers: code `c` stands for `minimum + scale * (c -
  * zero)`. Scale and minimum are binary16.
  */
 export interface UniformLevels {
   /**
-   * What a group is: consecutive tokens of one channel, which are then a block, or consecutive
-   * channels of one token.
+   * What a group is.
+   *
+   * - `tokens`: 32 consecutive tokens of one channel, which are a block
+   * - `channels`: 32 consecutive channels of one token
+   * - `head`: all channels of one token
    */
-  readonly group: "tokens" | "channels";
+  readonly group: "tokens" | "channels" | "head";
   /**
    * The span that the scale divides into `steps`.
    *
@@ -40,6 +43,11 @@ const levelsOfSchemes = /* @__PURE__ */ new WeakMap<Scheme, UniformLevels>();
 /** The levels of a scheme that {@linkcode levelScheme} made. */
 export function uniformLevels(scheme: Scheme): UniformLevels {
   return levelsOfSchemes.get(scheme)!;
+}
+
+/** Numbers of a group. */
+export function groupNumbers({ group }: UniformLevels, headDim: number): number {
+  return group === "head" ? headDim : GROUP;
 }
 
 /** A group's scale and minimum, as stored. */
@@ -103,7 +111,7 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
     requireMultiple(id, headDim, GROUP);
     const metadata = group === "tokens"
       ? { sharedBits: headDim * groupBits, tokenBits: 0 }
-      : { sharedBits: 0, tokenBits: (headDim / GROUP) * groupBits };
+      : { sharedBits: 0, tokenBits: (headDim / groupNumbers(levels, headDim)) * groupBits };
     return recordLayout(headDim, codeBits, metadata, block);
   }
 
@@ -132,18 +140,18 @@ export function levelsCodec(scheme: Scheme): Codec {
   const { group, span, zero } = levels;
   const groupBits = groupBitsOf(levels);
 
-  /** The bit at which the metadata of the group of a number begin. */
-  function groupBit(own: RecordLayout, token: number, channel: number): number {
+  /** The bit at which the metadata of the group of a number begin; `width` channels are a group. */
+  function groupBit(own: RecordLayout, width: number, token: number, channel: number): number {
     return group === "tokens"
       ? channel * groupBits
-      : tokenBit(own, token) + Math.floor(channel / GROUP) * groupBits;
+      : tokenBit(own, token) + Math.floor(channel / width) * groupBits;
   }
 
   return {
     encode(vectors, record, token) {
       const headDim = vectors[0]!.length;
       const own = layout(headDim);
-      const width = group === "tokens" ? 1 : GROUP;
+      const width = group === "tokens" ? 1 : groupNumbers(levels, headDim);
       const limits = group === "tokens" ? blockLimits(vectors).channels : undefined;
       for (let first = 0; first < headDim; first += width) {
         const numbers = vectors.flatMap((vector) =>
@@ -153,7 +161,7 @@ export function levelsCodec(scheme: Scheme): Codec {
           levels,
           limits?.[first] ?? { low: Math.min(...numbers), high: Math.max(...numbers) },
         );
-        const bit = groupBit(own, token, first);
+        const bit = groupBit(own, width, token, first);
         writeBits(record, bit, 16, toFloat16Bits(scale));
         if (span === "range") writeBits(record, bit + 16, 16, toFloat16Bits(minimum));
         numbers.forEach((number, i) => {
@@ -165,8 +173,9 @@ export function levelsCodec(scheme: Scheme): Codec {
 
     decode(record, token, headDim) {
       const own = layout(headDim);
+      const width = groupNumbers(levels, headDim);
       return Float64Array.from({ length: headDim }, (_, channel) => {
-        const bit = groupBit(own, token, channel);
+        const bit = groupBit(own, width, token, channel);
         const scale = fromFloat16Bits(readBits(record, bit, 16));
         const minimum = span === "range" ? fromFloat16Bits(readBits(record, bit + 16, 16)) : 0;
         return minimum + scale * (readCode(own, record, token, channel) - zero);

@@ -183,7 +183,9 @@ function optionsWith(options: CacheOptions, tokens: number): CacheOptions {
   return { ...options, capacity: { ...capacity, stepTokens: tokens, appendTokens: tokens } };
 }
 
-for (const [keys, values] of [["kc2", "kt2"], ["kc4", "kt4"], ["q4", "q8"]] as const) {
+for (
+  const [keys, values] of [["kc2", "kt2"], ["kc4", "kt4"], ["q4", "q8"], ["kh2", "kh2"]] as const
+) {
   Deno.test(`${keys}/${values}: any binary16 numbers are coded as in float64, ties, subnormals and zeros included`, async () => {
     const tokens = 128;
     const options = optionsWith(optionsOf(keys, values, { sinks: 0, window: 0 }), tokens);
