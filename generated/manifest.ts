@@ -75,10 +75,20 @@ import { kernels as f16_d256 } from "./f16/f16_d256.ts";
 import { kernels as f16_d64 } from "./f16/f16_d64.ts";
 import { kernels as f16_d80 } from "./f16/f16_d80.ts";
 import { kernels as f16_d96 } from "./f16/f16_d96.ts";
+import { kernels as kc1p2_d128 } from "./kc1p2/kc1p2_d128.ts";
+import { kernels as kc1p2_d64 } from "./kc1p2/kc1p2_d64.ts";
+import { kernels as kc1p4_d128 } from "./kc1p4/kc1p4_d128.ts";
+import { kernels as kc1p4_d64 } from "./kc1p4/kc1p4_d64.ts";
 import { kernels as kc2_d128 } from "./kc2/kc2_d128.ts";
 import { kernels as kc2_d64 } from "./kc2/kc2_d64.ts";
 import { kernels as kc2_kt2_d128 } from "./kc2_kt2/kc2_kt2_d128.ts";
 import { kernels as kc2_kt2_d64 } from "./kc2_kt2/kc2_kt2_d64.ts";
+import { kernels as kc2p4_d128 } from "./kc2p4/kc2p4_d128.ts";
+import { kernels as kc2p4_d64 } from "./kc2p4/kc2p4_d64.ts";
+import { kernels as kc2p8_d128 } from "./kc2p8/kc2p8_d128.ts";
+import { kernels as kc2p8_d64 } from "./kc2p8/kc2p8_d64.ts";
+import { kernels as kc2p8_kh2_d128 } from "./kc2p8_kh2/kc2p8_kh2_d128.ts";
+import { kernels as kc2p8_kh2_d64 } from "./kc2p8_kh2/kc2p8_kh2_d64.ts";
 import { kernels as kc4_d128 } from "./kc4/kc4_d128.ts";
 import { kernels as kc4_d64 } from "./kc4/kc4_d64.ts";
 import { kernels as kc4_kt4_d128 } from "./kc4_kt4/kc4_kt4_d128.ts";
@@ -165,10 +175,20 @@ const sets: readonly (readonly KernelInfo[])[] = [
   f16_d64,
   f16_d80,
   f16_d96,
+  kc1p2_d128,
+  kc1p2_d64,
+  kc1p4_d128,
+  kc1p4_d64,
   kc2_d128,
   kc2_d64,
   kc2_kt2_d128,
   kc2_kt2_d64,
+  kc2p4_d128,
+  kc2p4_d64,
+  kc2p8_d128,
+  kc2p8_d64,
+  kc2p8_kh2_d128,
+  kc2p8_kh2_d64,
   kc4_d128,
   kc4_d64,
   kc4_kt4_d128,

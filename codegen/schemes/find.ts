@@ -6,6 +6,7 @@ import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 import { coupledKernels } from "./coupled.ts";
 import { hadamardKernels } from "./hadamard.ts";
 import { halfKernels } from "./half.ts";
+import { promotedKernels } from "./promoted.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
 import { uniformKernels } from "./uniform.ts";
 
@@ -16,6 +17,7 @@ const ROOMS: Readonly<Record<SchemeFamily, FamilyKernels>> = {
   half: halfKernels,
   coupled: coupledKernels,
   uniform: uniformKernels,
+  promoted: promotedKernels,
   hadamard: hadamardKernels,
 };
 

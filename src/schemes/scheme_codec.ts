@@ -8,6 +8,7 @@ import { parseScheme } from "./parse_scheme.ts";
 import { coupledCodec } from "./coupled.ts";
 import { halfCodec } from "./half.ts";
 import { hadamardCodec } from "./hadamard_codec.ts";
+import { promotedCodec } from "./promoted.ts";
 import { levelsCodec } from "./uniform.ts";
 import type { Codec } from "./codec.ts";
 
@@ -16,6 +17,7 @@ const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
   half: halfCodec,
   coupled: coupledCodec,
   uniform: levelsCodec,
+  promoted: promotedCodec,
   hadamard: hadamardCodec,
 };
 

@@ -1,9 +1,10 @@
 /** Uniform quantisation: the codec, and the record. */
-import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../base/float16.ts";
+import { fromFloat16Bits, toFloat16Bits } from "../base/float16.ts";
 import { type RecordLayout, recordLayout, requireMultiple } from "../records/layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/pack.ts";
 import type { Codec } from "./codec.ts";
 import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
+import { float16Quotient, levelCode, type Levels, rangeLevels } from "./levels.ts";
 import { blockLimits, type ChannelLimits } from "./outliers.ts";
 
 /** Numbers that share a scale, unless a whole head does. */
@@ -50,42 +51,14 @@ export function groupNumbers({ group }: UniformLevels, headDim: number): number 
   return group === "head" ? headDim : GROUP;
 }
 
-/** A group's scale and minimum, as stored. */
-interface GroupLevels {
-  readonly scale: number;
-  readonly minimum: number;
-}
-
-/**
- * The binary16 number nearest to `extent / steps`, ties to even; the comparisons that decide are
- * exact, in f32 as well.
- */
-function scaleOf(extent: number, steps: number): number {
-  let bits = Math.max(0, toFloat16Bits(Math.abs(extent) / steps) - 1); // abs for the negative zero
-  const middle = () => (steps * (fromFloat16Bits(bits) + fromFloat16Bits(bits + 1))) / 2;
-  while (extent > middle() || (extent === middle() && bits % 2 === 1)) bits++;
-  return fromFloat16Bits(bits);
-}
-
 /** The levels of a group whose numbers lie between two of them. */
 function levelsOf(
   { span, steps }: UniformLevels,
   { low, high }: ChannelLimits,
-): GroupLevels {
-  if (span === "range") {
-    const minimum = roundToFloat16(low) + 0; // of the two zeros, the positive one
-    // Kernels subtract in f32.
-    return { scale: scaleOf(Math.fround(high - minimum), steps), minimum };
-  }
-  const magnitude = scaleOf(Math.max(-low, high), steps);
+): Levels {
+  if (span === "range") return rangeLevels({ low, high }, steps);
+  const magnitude = float16Quotient(Math.max(-low, high), steps);
   return { scale: span === "extreme" && high > -low ? -magnitude : magnitude, minimum: 0 };
-}
-
-/** The code of the nearest level, ties to the higher code. */
-function codeOf(number: number, { scale, minimum }: GroupLevels, zero: number, bits: number) {
-  if (scale === 0) return zero;
-  const code = Math.floor(Math.fround(number - minimum) / scale + zero + 0.5);
-  return Math.min(Math.max(code, 0), 2 ** bits - 1);
 }
 
 /** Bits of a group's scale, and of its minimum where there is one. */
@@ -165,7 +138,7 @@ export function levelsCodec(scheme: Scheme): Codec {
         writeBits(record, bit, 16, toFloat16Bits(scale));
         if (span === "range") writeBits(record, bit + 16, 16, toFloat16Bits(minimum));
         numbers.forEach((number, i) => {
-          const code = codeOf(number, { scale, minimum }, zero, codeBits);
+          const code = levelCode(number, { scale, minimum }, 2 ** codeBits - 1, zero);
           writeCode(own, record, token + Math.floor(i / width), first + i % width, code);
         });
       }

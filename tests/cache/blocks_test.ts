@@ -73,13 +73,15 @@ const CASES: readonly [
   ["kc2", "c8b10", { window: 0 }],
   ["q8", "kc4", { window: 9 }],
   ["kc4", "u8b8", { window: 5 }],
+  ["kc2p8", "kh2", { window: 16 }],
+  ["kc1p4", "kc2p4", { window: 0 }],
   // Tokens of three groups, of which two share a record.
   ["q4", "q4", { headDim: 96 }],
   ["f16", "q8", { headDim: 96, window: 0 }],
 ];
 
 /** The pairs that share a kernel. */
-const FUSED: readonly string[] = ["kc2/kt2", "kc4/kt4", "q4/q4"];
+const FUSED: readonly string[] = ["kc2/kt2", "kc4/kt4", "kc2p8/kh2", "q4/q4"];
 
 for (const [keys, values, sizes = {}] of CASES) {
   const options = optionsOf(keys, values, sizes);
@@ -184,7 +186,15 @@ function optionsWith(options: CacheOptions, tokens: number): CacheOptions {
 }
 
 for (
-  const [keys, values] of [["kc2", "kt2"], ["kc4", "kt4"], ["q4", "q8"], ["kh2", "kh2"]] as const
+  const [keys, values] of [
+    ["kc2", "kt2"],
+    ["kc4", "kt4"],
+    ["q4", "q8"],
+    ["kc2p8", "kh2"],
+    ["kc2p4", "kc2p4"],
+    ["kc1p2", "kc1p2"],
+    ["kc1p4", "kc1p4"],
+  ] as const
 ) {
   Deno.test(`${keys}/${values}: any binary16 numbers are coded as in float64, ties, subnormals and zeros included`, async () => {
     const tokens = 128;
