@@ -79,6 +79,11 @@ export const sizes: readonly SizeRow[] = [
     reason: "VidKV's keys: 1 bit, and 2 for the channels of largest range, half or a fourth",
   },
   {
+    schemes: ["zc3"],
+    headDims: [64, 128],
+    reason: "VidKV's values: three levels of each channel",
+  },
+  {
     schemes: ["q4", "q8"],
     headDims: [64, 96, 128],
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
@@ -118,6 +123,12 @@ export const pairs: readonly PairRow[] = [
     values: "kh2",
     headDims: [64, 128],
     reason: "Kitty: keys by channel, of which an eighth has 4 bits, and values by token",
+  },
+  {
+    keys: "kc1p2",
+    values: "zc3",
+    headDims: [64, 128],
+    reason: "VidKV: keys of 1 and 2 bits, and values of three levels",
   },
   ...["q4", "q8"].map((scheme) => ({
     keys: scheme,

@@ -77,6 +77,8 @@ import { kernels as f16_d80 } from "./f16/f16_d80.ts";
 import { kernels as f16_d96 } from "./f16/f16_d96.ts";
 import { kernels as kc1p2_d128 } from "./kc1p2/kc1p2_d128.ts";
 import { kernels as kc1p2_d64 } from "./kc1p2/kc1p2_d64.ts";
+import { kernels as kc1p2_zc3_d128 } from "./kc1p2_zc3/kc1p2_zc3_d128.ts";
+import { kernels as kc1p2_zc3_d64 } from "./kc1p2_zc3/kc1p2_zc3_d64.ts";
 import { kernels as kc1p4_d128 } from "./kc1p4/kc1p4_d128.ts";
 import { kernels as kc1p4_d64 } from "./kc1p4/kc1p4_d64.ts";
 import { kernels as kc2_d128 } from "./kc2/kc2_d128.ts";
@@ -116,6 +118,8 @@ import { kernels as u4b8_d64 } from "./u4b8/u4b8_d64.ts";
 import { kernels as u8b8_d128 } from "./u8b8/u8b8_d128.ts";
 import { kernels as u8b8_d256 } from "./u8b8/u8b8_d256.ts";
 import { kernels as u8b8_d64 } from "./u8b8/u8b8_d64.ts";
+import { kernels as zc3_d128 } from "./zc3/zc3_d128.ts";
+import { kernels as zc3_d64 } from "./zc3/zc3_d64.ts";
 import type { KernelInfo } from "../src/kernels/kernel.ts";
 
 const sets: readonly (readonly KernelInfo[])[] = [
@@ -177,6 +181,8 @@ const sets: readonly (readonly KernelInfo[])[] = [
   f16_d96,
   kc1p2_d128,
   kc1p2_d64,
+  kc1p2_zc3_d128,
+  kc1p2_zc3_d64,
   kc1p4_d128,
   kc1p4_d64,
   kc2_d128,
@@ -216,6 +222,8 @@ const sets: readonly (readonly KernelInfo[])[] = [
   u8b8_d128,
   u8b8_d256,
   u8b8_d64,
+  zc3_d128,
+  zc3_d64,
 ];
 
 /** Every generated kernel once, sorted by name. Each loads its WGSL when it is asked for. */

@@ -3637,6 +3637,35 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return select(octet[0], octet[1], chunk % 2u == 1u);
 }
 `],
+  ["schemes/octets/mix_levels.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
+
+// Values are mixed as codes. Scales and minima, or means, which those of a page share, come when the page is mixed.
+var<private> page_mixed: array<mat4x4<f32>, LANE_CHUNKS>;
+var<private> page_weight: vec4<f32>; // of the page's tokens that the lane has mixed
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let values = value_chunks(codebook, record, token, chunk);
+  page_weight += weight;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    page_mixed[i] += weighted(values[i], weight);
+  }
+}
+
+fn mix_page(record: u32, chunk: u32) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let levels = value_levels4(record, chunk + i);
+    let rows = page_mixed[i];
+    mixed[i] += weighted(levels[1], page_weight) +
+      mat4x4<f32>(levels[0] * rows[0], levels[0] * rows[1], levels[0] * rows[2], levels[0] * rows[3]);
+    page_mixed[i] = mat4x4<f32>();
+  }
+  page_weight = vec4<f32>();
+}
+
+fn finish_coded(block: Block, lane: u32) {}
+`],
+  ["schemes/octets/mix_page_levels.hbs", `    mix_page(word, chunk);
+`],
   ["schemes/promoted/coded_keys_promoted.hbs", `// What all tokens of a page share, of the pages of a tile.
 var<workgroup> page_levels: array<vec4<u32>, MAX_SPAN * CHUNKS>; // scales and minima, chunk by chunk
 var<workgroup> page_octets: array<u32, MAX_SPAN * CHUNKS / 2u>; // which of eight channels are promoted
@@ -3647,7 +3676,7 @@ fn stage_pages(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var item = lane; item < pages_of_tile * CHUNKS; item += WORKGROUP) {
     let page = first_page + item / CHUNKS;
     let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
-    page_levels[item] = key_levels4(record, item % CHUNKS);
+    page_levels[item] = key_words4(record, item % CHUNKS);
   }
   for (var item = lane; item < pages_of_tile * CHUNKS / 2u; item += WORKGROUP) {
     let page = first_page + item / (CHUNKS / 2u);
@@ -3665,10 +3694,9 @@ fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   let key = key_at[at.word];
   let first = at.word * CHUNKS + chunk;
   let codes = key_codes8(key.word, key.token, chunk / 2u, page_octets[first / 2u]);
-  return mat2x4<f32>(
-    key_numbers4(page_levels[first], codes[0]),
-    key_numbers4(page_levels[first + 1u], codes[1]),
-  );
+  let left = key_unpacked4(page_levels[first]);
+  let right = key_unpacked4(page_levels[first + 1u]);
+  return mat2x4<f32>(left[0] * codes[0] + left[1], right[0] * codes[1] + right[1]);
 }
 `],
   ["schemes/promoted/codes_promoted.hbs", `{{> (lookup . "highPartial")}}
@@ -3705,18 +3733,18 @@ fn {{side}}_promoted8(record: u32, octet: u32) -> u32 {
 }
 
 // Scales and minima, as binary16, of channels 4 chunk to 4 chunk + 3 of the record at record.
-fn {{side}}_levels4(record: u32, chunk: u32) -> vec4<u32> {
+fn {{side}}_words4(record: u32, chunk: u32) -> vec4<u32> {
   let at = record + {{upper}}_LEVELS + 4u * chunk;
   return vec4<u32>({{side}}_records[at], {{side}}_records[at + 1u], {{side}}_records[at + 2u], {{side}}_records[at + 3u]);
 }
 
-// Numbers of four channels.
-fn {{side}}_numbers4(levels: vec4<u32>, codes: vec4<f32>) -> vec4<f32> {
-  let x = unpack2x16float(levels.x);
-  let y = unpack2x16float(levels.y);
-  let z = unpack2x16float(levels.z);
-  let w = unpack2x16float(levels.w);
-  return vec4<f32>(x.x, y.x, z.x, w.x) * codes + vec4<f32>(x.y, y.y, z.y, w.y);
+// The same as numbers.
+fn {{side}}_unpacked4(words: vec4<u32>) -> mat2x4<f32> {
+  let x = unpack2x16float(words.x);
+  let y = unpack2x16float(words.y);
+  let z = unpack2x16float(words.z);
+  let w = unpack2x16float(words.w);
+  return mat2x4<f32>(vec4<f32>(x.x, y.x, z.x, w.x), vec4<f32>(x.y, y.y, z.y, w.y));
 }
 `],
   ["schemes/promoted/encode_promoted.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
@@ -3929,10 +3957,21 @@ fn {{side}}_high(record: u32, bit: u32) -> u32 {
 // Channels 8 octet to 8 octet + 7 of token token of the record at record.
 fn {{side}}_load8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
   let codes = {{side}}_codes8(record, token, octet, {{side}}_promoted8(record, octet));
-  return mat2x4<f32>(
-    {{side}}_numbers4({{side}}_levels4(record, 2u * octet), codes[0]),
-    {{side}}_numbers4({{side}}_levels4(record, 2u * octet + 1u), codes[1]),
-  );
+  let first = {{side}}_unpacked4({{side}}_words4(record, 2u * octet));
+  let second = {{side}}_unpacked4({{side}}_words4(record, 2u * octet + 1u));
+  return mat2x4<f32>(first[0] * codes[0] + first[1], second[0] * codes[1] + second[1]);
+}
+`],
+  ["schemes/promoted/load_promoted_codes.hbs", `{{> codes_promoted}}
+
+// Channels 8 octet to 8 octet + 7 of token token of the record at record, without scale and minimum.
+fn {{side}}_load8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
+  return {{side}}_codes8(record, token, octet, {{side}}_promoted8(record, octet));
+}
+
+// Scales and minima of channels 4 chunk to 4 chunk + 3 of the record at record.
+fn {{side}}_levels4(record: u32, chunk: u32) -> mat2x4<f32> {
+  return {{side}}_unpacked4({{side}}_words4(record, chunk));
 }
 `],
   ["schemes/promoted/prepare_pages_plain.hbs", `fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
@@ -3953,6 +3992,264 @@ const {{upper}}_PROMOTED: u32 = {{promoted}}u; // channels that have codes in bo
 const {{upper}}_LEVELS: u32 = {{levelsWord}}u; // words before the levels, whose bits say which
 const {{upper}}_LOW: u32 = {{lowWord}}u; // words before the lower plane
 const {{upper}}_HIGH: u32 = {{highWord}}u; // words before the upper plane
+`],
+  ["schemes/ternary/encode_ternary.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u; // as many as tokens of a record, so that a lane has one
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const BITS: u32 = {{codeBits}}u; // bits per code
+const CODES: u32 = {{codes}}u; // codes per token
+const RECORD_TOKENS: u32 = {{recordTokens}}u; // a block
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+const CODE_WORDS: u32 = RECORD_TOKENS * CODES * BITS / 32u;
+const NUMBERS: u32 = 6561u; // of eight trits
+const GROUP: u32 = RECORD_TOKENS; // numbers of a channel
+const GROUPS: u32 = HEAD_DIM;
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+var<workgroup> levels: array<u32, HEAD_DIM>; // of each channel: scale, and behind eight bits the mean, as stored
+var<workgroup> magnitudes: array<vec4<f32>, GROUP>; // of four channels, less their means
+var<workgroup> sums: array<vec2<i32>, 4u * GROUP>; // of each number and all of larger magnitude, channel by channel
+var<workgroup> counts: array<u32, 4u * GROUP>; // how many these are
+var<workgroup> codes: array<u32, RECORD_TOKENS * CODES / 2u>; // two a word
+
+{{> members_tokens}}
+
+{{> member_of}}
+
+{{> channel_limits}}
+
+{{> exact_sums}}
+
+// The number that a mean stands for.
+fn mean_of(bits: u32) -> f32 {
+  return 256.0 * unpack2x16float(((bits & 0x80u) << 8u) | ((bits & 0x7fu) << 7u)).x;
+}
+
+// The number that a scale stands for.
+fn scale_of(bits: u32) -> f32 {
+  return unpack2x16float(bits << 7u).x;
+}
+
+// The mean of a channel's numbers within limits, in four bits of exponent: binary16 of a 256th, rounded.
+fn fit_mean(entry: Entry, head: u32, record_first: u32, encode_end: u32, channel: u32) -> u32 {
+  let limits = channel_limits(channel);
+  var sum = vec2<i32>();
+  for (var i = 0u; i < GROUP; i += 1u) {
+    let number = member_of(entry, head, record_first, encode_end, channel, i);
+    sum += units_of(clamp(number, limits.low, limits.high));
+  }
+  let total = carried(sum);
+  let half = mean_bits(total, 256.0 * f32(GROUP));
+  return min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu) | select(0u, 0x80u, total.x < 0);
+}
+
+// A sum in digits of 11 bits, the lowest first.
+fn digits_of(sum: vec2<i32>) -> array<i32, 5> {
+  return array<i32, 5>(
+    sum.y & 2047,
+    (sum.y >> 11u) | ((sum.x & 3) << 9u),
+    (sum.x >> 2u) & 2047,
+    (sum.x >> 13u) & 2047,
+    sum.x >> 24u,
+  );
+}
+
+// Whether the numbers in candidate a, coded as one scale, take off more of the squared error than those in b: whether
+// sum_a^2 / count_a > sum_b^2 / count_b, or both are equal and a has fewer. No division and no rounding.
+fn is_better(a: u32, b: u32) -> bool {
+  var x = digits_of(sums[a]);
+  var y = digits_of(sums[b]);
+  let x_factor = i32(counts[b]);
+  let y_factor = i32(counts[a]);
+  var carry = 0;
+  var rest = 0;
+  for (var place = 0u; place < 9u; place += 1u) {
+    for (var i = max(place, 4u) - 4u; i <= min(place, 4u); i += 1u) {
+      carry += x[i] * x[place - i] * x_factor - y[i] * y[place - i] * y_factor;
+    }
+    rest |= carry & 2047;
+    carry >>= 11u;
+  }
+  let equal = carry == 0 && rest == 0;
+  return carry > 0 || (carry == 0 && rest != 0) || (equal && counts[a] < counts[b]);
+}
+
+// The best of count candidates from first on, stride apart, is put first.
+fn put_best_first(first: u32, stride: u32, count: u32) {
+  var best = first;
+  for (var i = 1u; i < count; i += 1u) {
+    if (is_better(first + i * stride, best)) {
+      best = first + i * stride;
+    }
+  }
+  sums[first] = sums[best];
+  counts[first] = counts[best];
+}
+
+// Word word of the codes.
+fn code_word(word: u32) -> u32 {
+  let end = min(RECORD_TOKENS * CODES, (word * 32u + 31u) / BITS + 1u);
+  var bits = 0u;
+  for (var item = word * 32u / BITS; item < end; item += 1u) {
+    let code = (codes[item / 2u] >> (item % 2u * 16u)) & 0xffffu;
+    let first = item * BITS;
+    if (first >= word * 32u) {
+      bits |= code << (first - word * 32u);
+    } else {
+      bits |= code >> (word * 32u - first);
+    }
+  }
+  return bits;
+}
+
+// Codes of the block that leaves the exact tier: for each channel a mean, the scale of least squared error, and for each number
+// the nearest of three levels, of equally near ones the mean. Grid: (records, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let record_first = (entry.encode_from / RECORD_TOKENS + workgroup.x) * RECORD_TOKENS;
+  if (record_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
+
+  find_extremes(entry, head, record_first, encode_end, lane);
+  for (var channel = lane; channel < HEAD_DIM; channel += WORKGROUP) {
+    levels[channel] = fit_mean(entry, head, record_first, encode_end, channel) << 8u;
+  }
+  workgroupBarrier();
+
+  var number = 0u; // of the trits of eight channels
+  for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+    var rest = vec4<f32>(); // of the lane's token
+    for (var i = 0u; i < 4u; i += 1u) {
+      let channel = 4u * chunk + i;
+      let limits = channel_limits(channel);
+      let own = member_of(entry, head, record_first, encode_end, channel, lane);
+      rest[i] = clamp(own, limits.low, limits.high) - mean_of(levels[channel] >> 8u);
+    }
+    let magnitude = abs(rest);
+    magnitudes[lane] = magnitude;
+    workgroupBarrier();
+    // Each number proposes itself and all of larger magnitude, of equal ones those before it.
+    var sum_0 = vec2<i32>();
+    var sum_1 = vec2<i32>();
+    var sum_2 = vec2<i32>();
+    var sum_3 = vec2<i32>();
+    var count = vec4<u32>();
+    for (var i = 0u; i < GROUP; i += 1u) {
+      let other = magnitudes[i];
+      let is_ahead = (other > magnitude) | ((other == magnitude) & vec4<bool>(i <= lane));
+      sum_0 += select(vec2<i32>(), units_of(other.x), is_ahead.x);
+      sum_1 += select(vec2<i32>(), units_of(other.y), is_ahead.y);
+      sum_2 += select(vec2<i32>(), units_of(other.z), is_ahead.z);
+      sum_3 += select(vec2<i32>(), units_of(other.w), is_ahead.w);
+      count += select(vec4<u32>(), vec4<u32>(1u), is_ahead);
+    }
+    sums[lane] = carried(sum_0);
+    sums[GROUP + lane] = carried(sum_1);
+    sums[2u * GROUP + lane] = carried(sum_2);
+    sums[3u * GROUP + lane] = carried(sum_3);
+    counts[lane] = count.x;
+    counts[GROUP + lane] = count.y;
+    counts[2u * GROUP + lane] = count.z;
+    counts[3u * GROUP + lane] = count.w;
+    workgroupBarrier();
+    put_best_first(lane * 4u, 1u, 4u);
+    workgroupBarrier();
+    if (lane < 4u) {
+      let first = lane * GROUP;
+      put_best_first(first, 4u, GROUP / 4u);
+      // Binary16 without its sign and its lowest bits.
+      let half = mean_bits(sums[first], f32(counts[first]));
+      levels[4u * chunk + lane] |= min((half + 0x40u) >> 7u, 0xf7u);
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < 4u; i += 1u) {
+      let scale = scale_of(levels[4u * chunk + i] & 0xffu);
+      let trit = select(select(1u, 0u, 2.0 * rest[i] < -scale), 2u, 2.0 * rest[i] > scale);
+      number = 3u * number + select(trit, 1u, scale == 0.0);
+    }
+    if (chunk % 2u == 1u) {
+      let code = (number << BITS) / NUMBERS + select(1u, 0u, (number << BITS) % NUMBERS == 0u);
+      let item = lane * CODES + chunk / 2u;
+      codes[item / 2u] |= code << (item % 2u * 16u);
+      number = 0u;
+    }
+  }
+  workgroupBarrier();
+  for (var word = lane; word < METADATA_WORDS; word += WORKGROUP) {
+    records[record + word] = levels[2u * word] | (levels[2u * word + 1u] << 16u);
+  }
+  for (var word = lane; word < CODE_WORDS; word += WORKGROUP) {
+    records[record + METADATA_WORDS + word] = code_word(word);
+  }
+}
+`],
+  ["schemes/ternary/load_ternary.hbs", `{{> trits}}
+
+// Channels 8 octet to 8 octet + 7 of token token of the record at record.
+fn {{side}}_load8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
+  let trits = {{side}}_trits8(record, token, octet);
+  let first = {{side}}_levels4(record, 2u * octet);
+  let second = {{side}}_levels4(record, 2u * octet + 1u);
+  return mat2x4<f32>(first[0] * trits[0] + first[1], second[0] * trits[1] + second[1]);
+}
+`],
+  ["schemes/ternary/load_trits.hbs", `{{> trits}}
+
+// Channels 8 octet to 8 octet + 7 of token token of the record at record, without scale and mean.
+fn {{side}}_load8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
+  return {{side}}_trits8(record, token, octet);
+}
+`],
+  ["schemes/ternary/ternary_constants.hbs", `const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code
+const {{upper}}_MASK: u32 = {{mask}}u;
+const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
+const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
+const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+`],
+  ["schemes/ternary/trits.hbs", `{{> code_straddling}}
+
+// Channels 8 octet to 8 octet + 7 of token token of the record at record, as -1, 0 or 1. A code is a fraction: times 3, its whole
+// part is a trit.
+fn {{side}}_trits8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
+  let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * (CHUNKS / 2u) + octet);
+  let first = ((code * vec4<u32>(1u, 3u, 9u, 27u)) & vec4<u32>({{upper}}_MASK)) * 3u;
+  let second = ((code * vec4<u32>(81u, 243u, 729u, 2187u)) & vec4<u32>({{upper}}_MASK)) * 3u;
+  return mat2x4<f32>(
+    vec4<f32>(vec4<i32>(first >> vec4<u32>({{upper}}_BITS)) - 1),
+    vec4<f32>(vec4<i32>(second >> vec4<u32>({{upper}}_BITS)) - 1),
+  );
+}
+
+// Scales and means of channels 4 chunk to 4 chunk + 3 of the record at record, two channels a word.
+fn {{side}}_levels4(record: u32, chunk: u32) -> mat2x4<f32> {
+  let words = vec2<u32>({{side}}_records[record + 2u * chunk], {{side}}_records[record + 2u * chunk + 1u]);
+  let scales = (words & vec2<u32>(0x00ff00ffu)) << vec2<u32>(7u);
+  let means = (words & vec2<u32>(0x80008000u)) | ((words & vec2<u32>(0x7f007f00u)) >> vec2<u32>(1u));
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(scales.x), unpack2x16float(scales.y)),
+    256.0 * vec4<f32>(unpack2x16float(means.x), unpack2x16float(means.y)),
+  );
+}
 `],
   ["schemes/uniform/encode_levels.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const WORKGROUP: u32 = {{workgroupSize}}u;

@@ -7,6 +7,7 @@ import { coupledKernels } from "./coupled.ts";
 import { hadamardKernels } from "./hadamard.ts";
 import { halfKernels } from "./half.ts";
 import { promotedKernels } from "./promoted.ts";
+import { ternaryKernels } from "./ternary.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
 import { uniformKernels } from "./uniform.ts";
 
@@ -18,6 +19,7 @@ const ROOMS: Readonly<Record<SchemeFamily, FamilyKernels>> = {
   coupled: coupledKernels,
   uniform: uniformKernels,
   promoted: promotedKernels,
+  ternary: ternaryKernels,
   hadamard: hadamardKernels,
 };
 

@@ -2,7 +2,7 @@
 import { MAX_SPAN, MIN_SPAN } from "../../src/kernels/constants.ts";
 import { channelsPerPromoted } from "../../src/schemes/promoted.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
-import { plainMix, plainScore } from "../kernels/attention.ts";
+import { plainScore } from "../kernels/attention.ts";
 import { codecKernel, type Context } from "../kernels/kernel_row.ts";
 import { decodeRow, encoderSizes, octetChunks, recordSizes } from "./common.ts";
 import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
@@ -45,13 +45,17 @@ export function promotedKernels(scheme: Scheme, headDim: number): SchemeKernels 
     keyVariants: ["rope", "plain"],
     keySpan: () => span,
     keys: () => ({ ...record("key"), ...high, chunksPartial: "codes_promoted" }),
-    values: (numbers) => ({ ...record("value"), ...octetChunks(numbers, load) }),
+    // Scales and minima are mixed page by page, not token by token.
+    values: (numbers) => ({
+      ...record("value"),
+      ...octetChunks(numbers, { ...high, octetPartial: "load_promoted_codes" }),
+    }),
     records: "records",
     codebook: "none",
     score: (variant) => ({
       ...plainScore(variant, span, "coded_keys_promoted", (index) => `KeyAt(${index}u, 0u)`),
       preparePartial: `prepare_pages_${variant}`,
     }),
-    mix: plainMix("mix_plain"),
+    mix: { mixPartial: "mix_levels", mixPagePartial: "mix_page_levels" },
   };
 }

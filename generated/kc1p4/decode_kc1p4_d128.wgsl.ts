@@ -154,27 +154,26 @@ fn coded_promoted8(record: u32, octet: u32) -> u32 {
 }
 
 // Scales and minima, as binary16, of channels 4 chunk to 4 chunk + 3 of the record at record.
-fn coded_levels4(record: u32, chunk: u32) -> vec4<u32> {
+fn coded_words4(record: u32, chunk: u32) -> vec4<u32> {
   let at = record + CODED_LEVELS + 4u * chunk;
   return vec4<u32>(coded_records[at], coded_records[at + 1u], coded_records[at + 2u], coded_records[at + 3u]);
 }
 
-// Numbers of four channels.
-fn coded_numbers4(levels: vec4<u32>, codes: vec4<f32>) -> vec4<f32> {
-  let x = unpack2x16float(levels.x);
-  let y = unpack2x16float(levels.y);
-  let z = unpack2x16float(levels.z);
-  let w = unpack2x16float(levels.w);
-  return vec4<f32>(x.x, y.x, z.x, w.x) * codes + vec4<f32>(x.y, y.y, z.y, w.y);
+// The same as numbers.
+fn coded_unpacked4(words: vec4<u32>) -> mat2x4<f32> {
+  let x = unpack2x16float(words.x);
+  let y = unpack2x16float(words.y);
+  let z = unpack2x16float(words.z);
+  let w = unpack2x16float(words.w);
+  return mat2x4<f32>(vec4<f32>(x.x, y.x, z.x, w.x), vec4<f32>(x.y, y.y, z.y, w.y));
 }
 
 // Channels 8 octet to 8 octet + 7 of token token of the record at record.
 fn coded_load8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
   let codes = coded_codes8(record, token, octet, coded_promoted8(record, octet));
-  return mat2x4<f32>(
-    coded_numbers4(coded_levels4(record, 2u * octet), codes[0]),
-    coded_numbers4(coded_levels4(record, 2u * octet + 1u), codes[1]),
-  );
+  let first = coded_unpacked4(coded_words4(record, 2u * octet));
+  let second = coded_unpacked4(coded_words4(record, 2u * octet + 1u));
+  return mat2x4<f32>(first[0] * codes[0] + first[1], second[0] * codes[1] + second[1]);
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record.

@@ -286,18 +286,18 @@ fn key_promoted8(record: u32, octet: u32) -> u32 {
 }
 
 // Scales and minima, as binary16, of channels 4 chunk to 4 chunk + 3 of the record at record.
-fn key_levels4(record: u32, chunk: u32) -> vec4<u32> {
+fn key_words4(record: u32, chunk: u32) -> vec4<u32> {
   let at = record + KEY_LEVELS + 4u * chunk;
   return vec4<u32>(key_records[at], key_records[at + 1u], key_records[at + 2u], key_records[at + 3u]);
 }
 
-// Numbers of four channels.
-fn key_numbers4(levels: vec4<u32>, codes: vec4<f32>) -> vec4<f32> {
-  let x = unpack2x16float(levels.x);
-  let y = unpack2x16float(levels.y);
-  let z = unpack2x16float(levels.z);
-  let w = unpack2x16float(levels.w);
-  return vec4<f32>(x.x, y.x, z.x, w.x) * codes + vec4<f32>(x.y, y.y, z.y, w.y);
+// The same as numbers.
+fn key_unpacked4(words: vec4<u32>) -> mat2x4<f32> {
+  let x = unpack2x16float(words.x);
+  let y = unpack2x16float(words.y);
+  let z = unpack2x16float(words.z);
+  let w = unpack2x16float(words.w);
+  return mat2x4<f32>(vec4<f32>(x.x, y.x, z.x, w.x), vec4<f32>(x.y, y.y, z.y, w.y));
 }
 
 // Element index of the queries, in the host's element type.
@@ -385,7 +385,7 @@ fn stage_pages(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var item = lane; item < pages_of_tile * CHUNKS; item += WORKGROUP) {
     let page = first_page + item / CHUNKS;
     let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
-    page_levels[item] = key_levels4(record, item % CHUNKS);
+    page_levels[item] = key_words4(record, item % CHUNKS);
   }
   for (var item = lane; item < pages_of_tile * CHUNKS / 2u; item += WORKGROUP) {
     let page = first_page + item / (CHUNKS / 2u);
@@ -403,10 +403,9 @@ fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   let key = key_at[at.word];
   let first = at.word * CHUNKS + chunk;
   let codes = key_codes8(key.word, key.token, chunk / 2u, page_octets[first / 2u]);
-  return mat2x4<f32>(
-    key_numbers4(page_levels[first], codes[0]),
-    key_numbers4(page_levels[first + 1u], codes[1]),
-  );
+  let left = key_unpacked4(page_levels[first]);
+  let right = key_unpacked4(page_levels[first + 1u]);
+  return mat2x4<f32>(left[0] * codes[0] + left[1], right[0] * codes[1] + right[1]);
 }
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {

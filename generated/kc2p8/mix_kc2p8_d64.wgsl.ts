@@ -285,27 +285,28 @@ fn value_promoted8(record: u32, octet: u32) -> u32 {
 }
 
 // Scales and minima, as binary16, of channels 4 chunk to 4 chunk + 3 of the record at record.
-fn value_levels4(record: u32, chunk: u32) -> vec4<u32> {
+fn value_words4(record: u32, chunk: u32) -> vec4<u32> {
   let at = record + VALUE_LEVELS + 4u * chunk;
   return vec4<u32>(value_records[at], value_records[at + 1u], value_records[at + 2u], value_records[at + 3u]);
 }
 
-// Numbers of four channels.
-fn value_numbers4(levels: vec4<u32>, codes: vec4<f32>) -> vec4<f32> {
-  let x = unpack2x16float(levels.x);
-  let y = unpack2x16float(levels.y);
-  let z = unpack2x16float(levels.z);
-  let w = unpack2x16float(levels.w);
-  return vec4<f32>(x.x, y.x, z.x, w.x) * codes + vec4<f32>(x.y, y.y, z.y, w.y);
+// The same as numbers.
+fn value_unpacked4(words: vec4<u32>) -> mat2x4<f32> {
+  let x = unpack2x16float(words.x);
+  let y = unpack2x16float(words.y);
+  let z = unpack2x16float(words.z);
+  let w = unpack2x16float(words.w);
+  return mat2x4<f32>(vec4<f32>(x.x, y.x, z.x, w.x), vec4<f32>(x.y, y.y, z.y, w.y));
 }
 
-// Channels 8 octet to 8 octet + 7 of token token of the record at record.
+// Channels 8 octet to 8 octet + 7 of token token of the record at record, without scale and minimum.
 fn value_load8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
-  let codes = value_codes8(record, token, octet, value_promoted8(record, octet));
-  return mat2x4<f32>(
-    value_numbers4(value_levels4(record, 2u * octet), codes[0]),
-    value_numbers4(value_levels4(record, 2u * octet + 1u), codes[1]),
-  );
+  return value_codes8(record, token, octet, value_promoted8(record, octet));
+}
+
+// Scales and minima of channels 4 chunk to 4 chunk + 3 of the record at record.
+fn value_levels4(record: u32, chunk: u32) -> mat2x4<f32> {
+  return value_unpacked4(value_words4(record, chunk));
 }
 
 // Channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column; chunk is even.
@@ -332,11 +333,27 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 
 fn rescale_coded(rescale: vec4<f32>) {}
 
+// Values are mixed as codes. Scales and minima, or means, which those of a page share, come when the page is mixed.
+var<private> page_mixed: array<mat4x4<f32>, LANE_CHUNKS>;
+var<private> page_weight: vec4<f32>; // of the page's tokens that the lane has mixed
+
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let values = value_chunks(codebook, record, token, chunk);
+  page_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(values[i], weight);
+    page_mixed[i] += weighted(values[i], weight);
   }
+}
+
+fn mix_page(record: u32, chunk: u32) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let levels = value_levels4(record, chunk + i);
+    let rows = page_mixed[i];
+    mixed[i] += weighted(levels[1], page_weight) +
+      mat4x4<f32>(levels[0] * rows[0], levels[0] * rows[1], levels[0] * rows[2], levels[0] * rows[3]);
+    page_mixed[i] = mat4x4<f32>();
+  }
+  page_weight = vec4<f32>();
 }
 
 fn finish_coded(block: Block, lane: u32) {}
@@ -406,6 +423,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
       mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
     }
+    mix_page(word, chunk);
   }
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);

@@ -9,6 +9,7 @@ import { coupledCodec } from "./coupled.ts";
 import { halfCodec } from "./half.ts";
 import { hadamardCodec } from "./hadamard_codec.ts";
 import { promotedCodec } from "./promoted.ts";
+import { ternaryCodec } from "./ternary.ts";
 import { levelsCodec } from "./uniform.ts";
 import type { Codec } from "./codec.ts";
 
@@ -18,6 +19,7 @@ const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
   coupled: coupledCodec,
   uniform: levelsCodec,
   promoted: promotedCodec,
+  ternary: ternaryCodec,
   hadamard: hadamardCodec,
 };
 

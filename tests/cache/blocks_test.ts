@@ -75,13 +75,14 @@ const CASES: readonly [
   ["kc4", "u8b8", { window: 5 }],
   ["kc2p8", "kh2", { window: 16 }],
   ["kc1p4", "kc2p4", { window: 0 }],
+  ["kc1p2", "zc3", { window: 5 }],
   // Tokens of three groups, of which two share a record.
   ["q4", "q4", { headDim: 96 }],
   ["f16", "q8", { headDim: 96, window: 0 }],
 ];
 
 /** The pairs that share a kernel. */
-const FUSED: readonly string[] = ["kc2/kt2", "kc4/kt4", "kc2p8/kh2", "q4/q4"];
+const FUSED: readonly string[] = ["kc2/kt2", "kc4/kt4", "kc2p8/kh2", "kc1p2/zc3", "q4/q4"];
 
 for (const [keys, values, sizes = {}] of CASES) {
   const options = optionsOf(keys, values, sizes);
@@ -194,6 +195,7 @@ for (
     ["kc2p4", "kc2p4"],
     ["kc1p2", "kc1p2"],
     ["kc1p4", "kc1p4"],
+    ["zc3", "zc3"],
   ] as const
 ) {
   Deno.test(`${keys}/${values}: any binary16 numbers are coded as in float64, ties, subnormals and zeros included`, async () => {

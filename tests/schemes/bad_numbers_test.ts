@@ -87,6 +87,7 @@ const CASES: readonly [keys: SchemeId, values: SchemeId, over?: Partial<CacheOpt
   ["f16", "kh2"],
   ["f16", "kc2p8"],
   ["f16", "kc1p2"],
+  ["f16", "zc3"],
   ["f16", "q4"],
   ["f16", "q8"],
 ];
