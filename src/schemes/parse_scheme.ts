@@ -57,7 +57,7 @@ export function parseScheme(id: SchemeId): Scheme {
         what: `Cannot use the scheme ${describeValue(id)}`,
         why: "no scheme has an id of that form",
         remedy:
-          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or a baseline: t1b1 to t1b4, kc2, kc4, kt2, kt4, kh2, kh4, kc2p8, kc2p4, kc1p2, kc1p4, zc3, q4, q8',
+          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or another of docs/formats.md',
       });
     }
     parsed.set(id, scheme);

@@ -28,9 +28,10 @@ export function channelsPerPromoted({ bits, codeBits }: Scheme): number {
  * each channel; the lower bits of all channels' codes; the upper bits of the promoted channels'.
  */
 export function promoted(id: SchemeId): OwnScheme | undefined {
-  const match = /^kc(2p[48]|1p[24])$/.exec(id);
+  const match = /^kc([12])p([248])$/.exec(id);
   if (match === null) return undefined;
-  const [codeBits, one] = match[1]!.split("p").map(Number) as [number, number];
+  const codeBits = Number(match[1]);
+  const one = Number(match[2]);
   return {
     id,
     family: "promoted",

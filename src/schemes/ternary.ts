@@ -1,5 +1,5 @@
 import { fromFloat8E4M3, fromFloat8E5M3, toFloat8E4M3, toFloat8E5M3 } from "../base/float8.ts";
-import { requireMultiple, sectionedLayout } from "../records/layout.ts";
+import { recordLayout, requireMultiple } from "../records/layout.ts";
 import { readBits, readCode, writeBits, writeCode } from "../records/pack.ts";
 import type { Codec } from "./codec.ts";
 import { float16Quotient } from "./levels.ts";
@@ -39,18 +39,15 @@ export function ternary(id: SchemeId): OwnScheme | undefined {
     lossless: false,
     layout(headDim) {
       requireMultiple(id, headDim, 2 * CHANNELS);
-      return sectionedLayout(
-        [{ name: "levels", per: "record", count: headDim, bits: 16 }],
-        [{ name: "codes", per: "token", count: headDim / CHANNELS, bits: CODE_BITS }],
-        BLOCK,
-      );
+      const metadata = { sharedBits: headDim * 16, tokenBits: 0 };
+      return recordLayout(headDim / CHANNELS, CODE_BITS, metadata, BLOCK);
     },
     work: (headDim) => ({ levels: headDim }),
   };
 }
 
 /** How many numbers eight digits to base 3 have. */
-const NUMBERS = 3 ** CHANNELS;
+const NUMBERS = 6561;
 
 /**
  * The code of eight digits to base 3, the most significant first, chosen so that decoding needs no
