@@ -100,6 +100,14 @@ Deno.test("zc3: no other scale has a smaller squared error, but for the rounding
   }
 });
 
+Deno.test("zc3: of scales of equal squared error, that of the fewest numbers is taken", () => {
+  // 3 alone, or the mean of 3, 1, 1 and 1.
+  const vectors = block("ties");
+  vectors.forEach((vector, token) => vector[0] = [3, -1, -1, -1][token] ?? 0);
+  const decoded = coded(vectors).map((vector) => vector[0]!);
+  assert.deepEqual(decoded.slice(0, 5), [3, 0, 0, 0, 0]);
+});
+
 Deno.test("zc3: a number that binary16 cannot hold reaches itself alone", () => {
   const vectors = block("outlier");
   const good = coded(vectors);

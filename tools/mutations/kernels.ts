@@ -202,6 +202,17 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "encode_kc2p*_d64" },
     ],
   ]),
+  ...inFile("encode", "templates/schemes/ternary/encode_ternary.wgsl.hbs", [
+    "cache/blocks /any binary16/",
+  ], [
+    [
+      "ties-of-scales-to-any",
+      "let equal = carry == 0 && rest == 0;",
+      "let equal = false;",
+      { generate: "encode_zc3_d64" },
+    ],
+    ["lowest-digits-not-compared", "rest |= carry & 2047;", "", { generate: "encode_zc3_d64" }],
+  ]),
   ...inFile("encode", "templates/schemes/uniform/encode_levels.wgsl.hbs", [
     "cache/blocks /any binary16/",
   ], [

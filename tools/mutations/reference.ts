@@ -158,7 +158,7 @@ export const REFERENCE: readonly Mutation[] = [
       "const code = Math.ceil(Math.fround(number - minimum) / scale + zero - 0.5);",
     ],
   ]),
-  ...inFile("schemes", "src/schemes/promoted.ts", ["schemes/promoted"], [
+  ...inFile("schemes", "src/schemes/promoted.ts", ["schemes/promoted", "schemes/ternary"], [
     [
       "ties-of-ranges-to-the-higher",
       "(other === range && i < channel)",
@@ -169,6 +169,13 @@ export const REFERENCE: readonly Mutation[] = [
       "a-middle-below",
       "numbers.filter((number) => number < middle)",
       "numbers.filter((number) => number <= middle)",
+    ],
+  ]),
+  ...inFile("schemes", "src/schemes/ternary.ts", ["schemes/ternary"], [
+    [
+      "ties-of-scales-to-more-numbers",
+      "sum * sum * count > best * best * (i + 1)",
+      "sum * sum * count >= best * best * (i + 1)",
     ],
   ]),
   ...inFile("schemes", "src/schemes/uniform.ts", ["schemes/uniform"], [
