@@ -210,7 +210,7 @@ for (
       Float32Array.from({ length: tokens * 2 * 64 }, (_, i) => {
         const token = Math.floor(i / 128);
         // One number, or it and three of a third: equally good scales of three levels.
-        if (i % 16 === 7) return [3, -1, -1, -1][token % 64] ?? 0;
+        if (i % 16 === 7) return [-1, -1, -1, 3][token % 64] ?? 0;
         // From 2^-24 in steps of 1.5: the smallest step there is less than half way to the first level, and f32 divides it to a half.
         if (token % 32 === 5) return [2 ** -24, 0.75, 1.5 * steps][i % 3]!;
         // By token: a few whole numbers, all bits at random, one exponent, and zeros of either sign.
