@@ -118,8 +118,8 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "values-in-keys-place",
-      "let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);",
-      "let row = slot * 2u * (layer.sinks + layer.ring) + exact_slot(position);",
+      "let row = slot * layer.slot_rows + side * (layer.sinks + layer.ring) + exact_slot(position);",
+      "let row = slot * layer.slot_rows + exact_slot(position);",
       {
         generate: "{store,load,attend,score,mix,encode}_*d64*",
         tests: ["cache/cache /a window without/"],
@@ -394,9 +394,43 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "partials-of-first-split",
-      "return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);",
-      "return global_row(entry, block, row) * step.splits * (CHUNKS + 1u);",
+      "return (global_row(entry, block, row) * step.partial_stride + entry.first_partial + split) * (CHUNKS + 1u);",
+      "return (global_row(entry, block, row) * step.partial_stride + entry.first_partial) * (CHUNKS + 1u);",
       { generate: ATTENTION, tests: ["plan/steps /for decoding/"] },
+    ],
+  ]),
+  ...inFile("spans", "templates/schemes/span/fit_span.wgsl.hbs", ["cache/spans"], [
+    [
+      "fit-first-slice",
+      "for (var other = 1u; other < SLICES; other += 1u) {",
+      "for (var other = SLICES; other < SLICES; other += 1u) {",
+      { generate: "fit_sc*_d64" },
+    ],
+    [
+      "fit-keys-alone",
+      "(entry.slot * 2u + SIDE) * layer.kv_heads",
+      "entry.slot * 2u * layer.kv_heads",
+      {
+        generate: "fit_sc*_d64",
+      },
+    ],
+  ]),
+  ...inFile("spans", "templates/schemes/span/score_span.hbs", ["cache/spans"], [
+    ["span-without-minimum", "    scores[i] += row_biases;\n", "", {
+      generate: "{score,attend}_sc*_d64*",
+    }],
+  ]),
+  ...inFile("spans", "templates/attention/remap.wgsl.hbs", ["cache/spans /narrowed/"], [
+    ["remap-of-first-lane", "low = min(low, lows[other]);", "low = min(low, lows[0]);", {
+      generate: "remap",
+    }],
+    [
+      "remap-may-turn",
+      "max(0.0, 1.0 - layer.remap / (high - low))",
+      "1.0 - layer.remap / (high - low)",
+      {
+        generate: "remap",
+      },
     ],
   ]),
   ...inFile("scores", "templates/attention/score.wgsl.hbs", [
