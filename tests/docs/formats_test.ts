@@ -12,6 +12,7 @@ import {
   type SafetensorsTensor,
   type Scheme,
   schemeCodec,
+  spanKinds,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { crc32 } from "../../src/base/crc32.ts";
@@ -106,6 +107,7 @@ for (const example of EXAMPLES) {
           // At position 0 the rotary embedding leaves vectors as they are.
           ...(space?.startsWith("before") ? { turn: (vector) => Float64Array.from(vector) } : {}),
           scored: space === "as scored",
+          levels: Array.from({ length: headDim }, () => [0.5, -1]).flat(),
         });
         assert.equal(vector[channel!], value, line);
         counts.token++;
@@ -130,7 +132,7 @@ function tensorRows(title: string) {
     const [name, dtype, shape] = row.map(plain) as [string, string, string];
     if (!name.startsWith(".")) base = name;
     const full = name.startsWith(".") ? `${base}${name}` : name;
-    const pattern = full.replaceAll(".", "\\.").replace("N", "\\d+")
+    const pattern = full.replaceAll(".", "\\.").replace("N", "\\d+").replace(/\bI\b/, "\\d+")
       .replace("<side>", "(keys|values)").replace("<scheme>", "[a-z]+\\d+[a-z]*\\d*");
     return {
       pattern: new RegExp(`^${pattern}$`),
@@ -226,10 +228,12 @@ Deno.test("docs/formats.md: a snapshot file has the metadata, tensors and checks
       stepTokens: 8,
       appendTokens: 8,
     },
+    spans: spanKinds({ image: { keys: "sc2", values: "sc2", tokens: 200, count: 1 } }),
     kernels: manifest,
   });
   // As after single tokens: the ring holds 24, and the rollback's 8 are coded as well.
-  const state = { length, exactFrom: length - 24, codedFrom: [0] };
+  const spans = [{ name: "image", tokens: 200, place: 1 }];
+  const state = { length, exactFrom: length - 24, codedFrom: [0], spans };
   const shapes = snapshotTensors(options, state);
   const coded = length - 4 - 16;
   checkTensors("Snapshot file", shapes, (size, name) =>
@@ -238,6 +242,9 @@ Deno.test("docs/formats.md: a snapshot file has the metadata, tensors and checks
       words: coded * (name.includes("keys") ? 4 : 2),
       tokens: 4 + 24,
       headDim: 64,
+      // Whole records of 64 tokens.
+      spanWords: 4 * 64 * 4,
+      2: 2,
     })[size]!);
   const tensors = new Map([...shapes].map(([name, { dtype, shape }]) => {
     const elements = shape.reduce((product, size) => product * size, dtype === "U32" ? 4 : 2);
