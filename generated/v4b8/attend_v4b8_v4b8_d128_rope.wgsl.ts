@@ -619,14 +619,21 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     base_parts[item] = dot(query, grid.low);
   }
   workgroupBarrier();
-  for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
-    coded_base += vec4<f32>(
-      base_parts[chunk],
-      base_parts[CHUNKS + chunk],
-      base_parts[2u * CHUNKS + chunk],
-      base_parts[3u * CHUNKS + chunk],
-    );
+  var base = 0.0;
+  let row_chunks = select(0u, CHUNKS, lane < ROWS); // a lane sums a row
+  for (var chunk = 0u; chunk < row_chunks; chunk += 1u) {
+    base += base_parts[lane * CHUNKS + chunk];
   }
+  if (lane < ROWS) {
+    base_parts[lane * CHUNKS] = base;
+  }
+  workgroupBarrier();
+  coded_base = vec4<f32>(
+    base_parts[0],
+    base_parts[CHUNKS],
+    base_parts[2u * CHUNKS],
+    base_parts[3u * CHUNKS],
+  );
 }
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
