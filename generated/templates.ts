@@ -3110,11 +3110,6 @@ fn mix_mean(record: u32, chunk: u32) {
 
 {{> unrotate_mixed}}
 `],
-  ["schemes/hadamard/mixed_signs.hbs", `// Chunk i of the lane, of the row that was transformed.
-fn unrotated(rotated: vec4<f32>, lane: u32, i: u32) -> vec4<f32> {
-  return UNSPREAD * turned[i] * channel_signs(lane_chunk(lane) + i);
-}
-`],
   ["schemes/hadamard/prepare_rotated_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
 
 {{> query_rows atRotated}}
@@ -3125,9 +3120,14 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   workgroupBarrier();
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
     let chunk = item % CHUNKS;
-    rotated_tile[item] = hadamard4(UNSPREAD * query_tile[item] * channel_signs(chunk));
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      let query = query_tile[item - chunk + other] * channel_signs(other);
+      sum += parity_sign(chunk & other) * query;
+    }
+    rotated_tile[item] = UNSPREAD * hadamard4(sum);
   }
-{{> transform_tile}}
+  workgroupBarrier();
 }
 `],
   ["schemes/hadamard/prepare_rotated_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
@@ -3143,9 +3143,14 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 {{> rotate_queries atStart}}
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
     let chunk = item % CHUNKS;
-    rotated_tile[item] = hadamard4(UNSPREAD * query_chunk(item / CHUNKS, chunk) * channel_signs(chunk));
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      let query = query_chunk(item / CHUNKS, other) * channel_signs(other);
+      sum += parity_sign(chunk & other) * query;
+    }
+    rotated_tile[item] = UNSPREAD * hadamard4(sum);
   }
-{{> transform_tile}}
+  workgroupBarrier();
 }
 `],
   ["schemes/hadamard/query_chunk.hbs", `// A chunk of a query in the order of its channels, where query_tile has them pair by pair.
@@ -3371,83 +3376,59 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 `],
   ["schemes/hadamard/start_none.hbs", `{{! Scores of coded tokens start at 0. }}
 `],
-  ["schemes/hadamard/transform_row.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
-
-// The Walsh-Hadamard transform of a row of what was mixed so far, slice by slice: within the lane, then between lanes.
-fn transform_row(lane: u32) {
-  let a = hadamard4(turned[0]);
-  let b = hadamard4(turned[1]);
-  let c = hadamard4(turned[2]);
-  let d = hadamard4(turned[3]);
-  turned[0] = a + b + (c + d);
-  turned[1] = a - b + (c - d);
-  turned[2] = a + b - (c + d);
-  turned[3] = a - b - (c - d);
-  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
-    workgroupBarrier();
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      weights[lane * LANE_CHUNKS + i] = turned[i];
-    }
-    workgroupBarrier();
-    let own = select(-1.0, 1.0, (lane & stride) == 0u);
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      turned[i] = own * turned[i] + weights[(lane ^ stride) * LANE_CHUNKS + i];
-    }
-  }
-}
-
-{{> (lookup . "mixedPartial")}}
-`],
-  ["schemes/hadamard/transform_tile.hbs", `  // Chunks were transformed one by one; these are the stages between them.
-  for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
-    workgroupBarrier();
-    for (var item = lane; item < ROWS * CHUNKS / 2u; item += WORKGROUP) {
-      let first = item / stride * (2u * stride) + item % stride;
-      let a = rotated_tile[first];
-      let b = rotated_tile[first + stride];
-      rotated_tile[first] = a + b;
-      rotated_tile[first + stride] = a - b;
-    }
-  }
-  workgroupBarrier();
-`],
   ["schemes/hadamard/universal_constants.hbs", `{{> coded_constants}}
 const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
 `],
-  ["schemes/hadamard/unrotate_mixed.hbs", `{{> transform_row}}
+  ["schemes/hadamard/unrotate_mixed.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
+
+// Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
+fn unrotate_row(lane: u32) {
+  let first = lane / CHUNK_LANES * CHUNKS;
+  workgroupBarrier();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    weights[lane * LANE_CHUNKS + i] = turned[i];
+  }
+  workgroupBarrier();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let chunk = lane_chunk(lane) + i;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      sum += parity_sign(chunk & other) * weights[first + other];
+    }
+    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+  }
+}
 
 fn finish_coded(block: Block, lane: u32) {
-{{> unrotate_rows}}
-}
-`],
-  ["schemes/hadamard/unrotate_rows.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][0];
   }
-  transform_row(lane);
+  unrotate_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][0] = unrotated(mixed[i][0], lane, i);
+    mixed[i][0] = turned[i];
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][1];
   }
-  transform_row(lane);
+  unrotate_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][1] = unrotated(mixed[i][1], lane, i);
+    mixed[i][1] = turned[i];
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][2];
   }
-  transform_row(lane);
+  unrotate_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][2] = unrotated(mixed[i][2], lane, i);
+    mixed[i][2] = turned[i];
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][3];
   }
-  transform_row(lane);
+  unrotate_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][3] = unrotated(mixed[i][3], lane, i);
+    mixed[i][3] = turned[i];
   }
+}
 `],
   ["schemes/hadamard/unrotated_signs.hbs", `  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
 `],
@@ -4075,21 +4056,66 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   ["schemes/vecinfer/mix_shared.hbs", `{{> mix_levels}}
 
 var<private> value_factors: array<vec4<f32>, LANE_CHUNKS>; // 0 where the head's values are not rotated
+var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
 
-{{> transform_row}}
+// The Walsh-Hadamard transform of a row of what was mixed so far, slice by slice: within the lane, then between lanes.
+fn transform_row(lane: u32) {
+  let a = hadamard4(turned[0] + turned[1]);
+  let b = hadamard4(turned[0] - turned[1]);
+  let c = hadamard4(turned[2] + turned[3]);
+  let d = hadamard4(turned[2] - turned[3]);
+  turned = array<vec4<f32>, LANE_CHUNKS>(a + c, b + d, a - c, b - d);
+  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
+    workgroupBarrier();
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      weights[lane * LANE_CHUNKS + i] = turned[i];
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      turned[i] = select(-1.0, 1.0, (lane & stride) == 0u) * turned[i] + weights[(lane ^ stride) * LANE_CHUNKS + i];
+    }
+  }
+}
+
+// Chunk i of the lane, of the row that was transformed. Where a head is not rotated, its factors are 0.
+fn unrotated(rotated: vec4<f32>, i: u32) -> vec4<f32> {
+  let factors = value_factors[i];
+  return select(rotated, UNSPREAD * turned[i] * factors, factors != vec4<f32>());
+}
 
 fn finish_coded(block: Block, lane: u32) {
 {{> finish_levels}}
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     value_factors[i] = value_transform(codebook, lane_chunk(lane) + i)[0];
   }
-{{> unrotate_rows}}
-}
-`],
-  ["schemes/vecinfer/mixed_factors.hbs", `// Chunk i of the lane, of the row that was transformed. Where a head is not rotated, its factors are 0.
-fn unrotated(rotated: vec4<f32>, lane: u32, i: u32) -> vec4<f32> {
-  let factors = value_factors[i];
-  return select(rotated, UNSPREAD * turned[i] * factors, factors != vec4<f32>());
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][0];
+  }
+  transform_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][0] = unrotated(mixed[i][0], i);
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][1];
+  }
+  transform_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][1] = unrotated(mixed[i][1], i);
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][2];
+  }
+  transform_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][2] = unrotated(mixed[i][2], i);
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][3];
+  }
+  transform_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][3] = unrotated(mixed[i][3], i);
+  }
 }
 `],
   ["schemes/vecinfer/prepare_shared_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
@@ -4190,6 +4216,19 @@ fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = base;
   }
+`],
+  ["schemes/vecinfer/transform_tile.hbs", `  // Chunks were transformed one by one; these are the stages between them.
+  for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
+    workgroupBarrier();
+    for (var item = lane; item < ROWS * CHUNKS / 2u; item += WORKGROUP) {
+      let first = item / stride * (2u * stride) + item % stride;
+      let a = rotated_tile[first];
+      let b = rotated_tile[first + stride];
+      rotated_tile[first] = a + b;
+      rotated_tile[first + stride] = a - b;
+    }
+  }
+  workgroupBarrier();
 `],
   ["schemes/vecinfer/unrotated_factors.hbs", `  // Where a head is not rotated, its factors are 0.
   let factors = coded_transform(codebook, chunk)[0];

@@ -200,12 +200,9 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
     records: "records",
     codebook: "halves",
     score,
-    mix: {
-      ...(mean
-        ? { mixPartial: "mix_rotated_mean", mixPagePartial: "mix_page_mean" }
-        : { mixPartial: "mix_rotated", mixPagePartial: "mix_page_none" }),
-      mixedPartial: "mixed_signs",
-    },
+    mix: mean
+      ? { mixPartial: "mix_rotated_mean", mixPagePartial: "mix_page_mean" }
+      : { mixPartial: "mix_rotated", mixPagePartial: "mix_page_none" },
     rotation: { rotationPartial: "rotation_hadamard", unspread },
   };
 }

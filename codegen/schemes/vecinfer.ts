@@ -167,7 +167,7 @@ export function vecInferKernels(scheme: Scheme, headDim: number): SchemeKernels 
     records: "records",
     codebook: channels === 8 ? "pairs" : "words",
     score,
-    mix: { ...plainMix("mix_shared"), mixedPartial: "mixed_factors" },
+    mix: plainMix("mix_shared"),
     rotation: { rotationPartial: "rotation_hadamard", unspread },
   };
 }

@@ -497,18 +497,12 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   workgroupBarrier();
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
     let chunk = item % CHUNKS;
-    rotated_tile[item] = hadamard4(UNSPREAD * query_chunk(item / CHUNKS, chunk) * channel_signs(chunk));
-  }
-  // Chunks were transformed one by one; these are the stages between them.
-  for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
-    workgroupBarrier();
-    for (var item = lane; item < ROWS * CHUNKS / 2u; item += WORKGROUP) {
-      let first = item / stride * (2u * stride) + item % stride;
-      let a = rotated_tile[first];
-      let b = rotated_tile[first + stride];
-      rotated_tile[first] = a + b;
-      rotated_tile[first + stride] = a - b;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      let query = query_chunk(item / CHUNKS, other) * channel_signs(other);
+      sum += parity_sign(chunk & other) * query;
     }
+    rotated_tile[item] = UNSPREAD * hadamard4(sum);
   }
   workgroupBarrier();
 }

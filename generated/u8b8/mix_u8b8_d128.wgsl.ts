@@ -344,62 +344,52 @@ fn mix_mean(record: u32, chunk: u32) {
 
 var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
 
-// The Walsh-Hadamard transform of a row of what was mixed so far, slice by slice: within the lane, then between lanes.
-fn transform_row(lane: u32) {
-  let a = hadamard4(turned[0]);
-  let b = hadamard4(turned[1]);
-  let c = hadamard4(turned[2]);
-  let d = hadamard4(turned[3]);
-  turned[0] = a + b + (c + d);
-  turned[1] = a - b + (c - d);
-  turned[2] = a + b - (c + d);
-  turned[3] = a - b - (c - d);
-  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
-    workgroupBarrier();
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      weights[lane * LANE_CHUNKS + i] = turned[i];
-    }
-    workgroupBarrier();
-    let own = select(-1.0, 1.0, (lane & stride) == 0u);
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      turned[i] = own * turned[i] + weights[(lane ^ stride) * LANE_CHUNKS + i];
-    }
+// Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
+fn unrotate_row(lane: u32) {
+  let first = lane / CHUNK_LANES * CHUNKS;
+  workgroupBarrier();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    weights[lane * LANE_CHUNKS + i] = turned[i];
   }
-}
-
-// Chunk i of the lane, of the row that was transformed.
-fn unrotated(rotated: vec4<f32>, lane: u32, i: u32) -> vec4<f32> {
-  return UNSPREAD * turned[i] * channel_signs(lane_chunk(lane) + i);
+  workgroupBarrier();
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let chunk = lane_chunk(lane) + i;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      sum += parity_sign(chunk & other) * weights[first + other];
+    }
+    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+  }
 }
 
 fn finish_coded(block: Block, lane: u32) {
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][0];
   }
-  transform_row(lane);
+  unrotate_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][0] = unrotated(mixed[i][0], lane, i);
+    mixed[i][0] = turned[i];
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][1];
   }
-  transform_row(lane);
+  unrotate_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][1] = unrotated(mixed[i][1], lane, i);
+    mixed[i][1] = turned[i];
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][2];
   }
-  transform_row(lane);
+  unrotate_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][2] = unrotated(mixed[i][2], lane, i);
+    mixed[i][2] = turned[i];
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][3];
   }
-  transform_row(lane);
+  unrotate_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][3] = unrotated(mixed[i][3], lane, i);
+    mixed[i][3] = turned[i];
   }
 }
 

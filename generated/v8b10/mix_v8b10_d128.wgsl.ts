@@ -371,34 +371,29 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
 }
 
 var<private> value_factors: array<vec4<f32>, LANE_CHUNKS>; // 0 where the head's values are not rotated
-
 var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
 
 // The Walsh-Hadamard transform of a row of what was mixed so far, slice by slice: within the lane, then between lanes.
 fn transform_row(lane: u32) {
-  let a = hadamard4(turned[0]);
-  let b = hadamard4(turned[1]);
-  let c = hadamard4(turned[2]);
-  let d = hadamard4(turned[3]);
-  turned[0] = a + b + (c + d);
-  turned[1] = a - b + (c - d);
-  turned[2] = a + b - (c + d);
-  turned[3] = a - b - (c - d);
+  let a = hadamard4(turned[0] + turned[1]);
+  let b = hadamard4(turned[0] - turned[1]);
+  let c = hadamard4(turned[2] + turned[3]);
+  let d = hadamard4(turned[2] - turned[3]);
+  turned = array<vec4<f32>, LANE_CHUNKS>(a + c, b + d, a - c, b - d);
   for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
     workgroupBarrier();
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       weights[lane * LANE_CHUNKS + i] = turned[i];
     }
     workgroupBarrier();
-    let own = select(-1.0, 1.0, (lane & stride) == 0u);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      turned[i] = own * turned[i] + weights[(lane ^ stride) * LANE_CHUNKS + i];
+      turned[i] = select(-1.0, 1.0, (lane & stride) == 0u) * turned[i] + weights[(lane ^ stride) * LANE_CHUNKS + i];
     }
   }
 }
 
 // Chunk i of the lane, of the row that was transformed. Where a head is not rotated, its factors are 0.
-fn unrotated(rotated: vec4<f32>, lane: u32, i: u32) -> vec4<f32> {
+fn unrotated(rotated: vec4<f32>, i: u32) -> vec4<f32> {
   let factors = value_factors[i];
   return select(rotated, UNSPREAD * turned[i] * factors, factors != vec4<f32>());
 }
@@ -424,28 +419,28 @@ fn finish_coded(block: Block, lane: u32) {
   }
   transform_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][0] = unrotated(mixed[i][0], lane, i);
+    mixed[i][0] = unrotated(mixed[i][0], i);
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][1];
   }
   transform_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][1] = unrotated(mixed[i][1], lane, i);
+    mixed[i][1] = unrotated(mixed[i][1], i);
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][2];
   }
   transform_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][2] = unrotated(mixed[i][2], lane, i);
+    mixed[i][2] = unrotated(mixed[i][2], i);
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][3];
   }
   transform_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][3] = unrotated(mixed[i][3], lane, i);
+    mixed[i][3] = unrotated(mixed[i][3], i);
   }
 }
 
