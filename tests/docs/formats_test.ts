@@ -104,6 +104,10 @@ for (const example of EXAMPLES) {
         const [token, channel, value] = number.slice(1).map(Number);
         const vector = schemeCodec(scheme).decode(record, token!, headDim, {
           centroids: exampleCentroids(scheme, headDim),
+          // Factors of 1 and means of 0, as the page says.
+          ...(scheme.codebookSpec?.groupsShare
+            ? { transform: Float64Array.from({ length: 2 * headDim }, (_, i) => 1 - i % 2) }
+            : {}),
           // At position 0 the rotary embedding leaves vectors as they are.
           ...(space?.startsWith("before") ? { turn: (vector) => Float64Array.from(vector) } : {}),
           scored: space === "as scored",
@@ -171,6 +175,7 @@ function checkMetadata(title: string, metadata: Readonly<Record<string, string>>
 
 const HEADS = 2;
 const HEAD_DIM = 8;
+const SHARED_HEAD_DIM = 32; // of a scheme with a Hadamard rotation
 
 Deno.test("docs/formats.md: a codebook file has the metadata, tensors and checksum of the page", () => {
   const { centroids } = parseScheme("c4b4");
@@ -195,12 +200,32 @@ Deno.test("docs/formats.md: a codebook file has the metadata, tensors and checks
       ),
       scale: new Float32Array(HEADS * HEAD_DIM).fill(1),
       fit: { errors: new Float32Array(HEADS), variances: new Float32Array(HEADS).fill(1) },
+    }, {
+      layer: 4,
+      side: "keys",
+      scheme: "v4b8",
+      keyValueHeads: HEADS,
+      headDim: SHARED_HEAD_DIM,
+      ...roundToGrid(Float64Array.from({ length: HEADS * 4 * 256 }, (_, i) => i), "v4b8"),
+      transform: new Uint16Array(2 * HEADS * SHARED_HEAD_DIM),
     }],
   };
   const { metadata, tensors } = readSafetensors(encodeCodebooks(set));
   checkMetadata("Codebook file", metadata);
-  const sizes = { heads: HEADS, headDim: HEAD_DIM, groups: HEAD_DIM / 4, centroids, channels: 4 };
-  checkTensors("Codebook file", tensors, (size) => ({ ...sizes, 2: 2 })[size]!);
+  checkTensors("Codebook file", tensors, (size, name) => {
+    const shared = name.includes("v4b8");
+    const headDim = shared ? SHARED_HEAD_DIM : HEAD_DIM;
+    const groups = shared ? 1 : HEAD_DIM / 4;
+    return ({
+      heads: HEADS,
+      headDim,
+      groups,
+      centroids: shared ? 256 : centroids,
+      channels: 4,
+      "groups * channels": groups * 4,
+      2: 2,
+    })[size]!;
+  });
 
   const encoder = new TextEncoder();
   let crc = 0;

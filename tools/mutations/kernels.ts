@@ -130,18 +130,6 @@ export const KERNELS: readonly Mutation[] = [
     "cache/lifecycle /rollback/",
   ], [
     [
-      "kept-codes-not-masked",
-      "bits = records[at] & kept_mask(word, kept);",
-      "bits = records[at];",
-      { generate: "encode_c{8b10,2b4}_d64" },
-    ],
-    [
-      "kept-codes-lost",
-      "bits = records[at] & kept_mask(word, kept);",
-      "bits = 0u;",
-      { generate: "encode_c{8b10,2b4}_d64" },
-    ],
-    [
       "tie-to-first-lane",
       "let tie = distances[other] == shortest && nearest[other] < winner;",
       "let tie = false;",
@@ -159,11 +147,41 @@ export const KERNELS: readonly Mutation[] = [
       "let model_head = head;",
       { generate: "encode_c*_d64", tests: ["cache/cache /several buffers/"] },
     ],
+  ]),
+  ...inFile("encode", "templates/schemes/codes/write_codes.hbs", ["cache/lifecycle /rollback/"], [
+    [
+      "kept-codes-not-masked",
+      "bits = records[at] & kept_mask(word, kept);",
+      "bits = records[at];",
+      { generate: "encode_c{8b10,2b4}_d64" },
+    ],
+    [
+      "kept-codes-lost",
+      "bits = records[at] & kept_mask(word, kept);",
+      "bits = 0u;",
+      { generate: "encode_c{8b10,2b4}_d64" },
+    ],
     [
       "codes-behind-end-kept",
       "let written = min(encode_end - record_first, RECORD_TOKENS) * CODES;",
       "let written = RECORD_TOKENS * CODES;",
       { generate: "encode_c{8b10,2b4}_d64" },
+    ],
+  ]),
+  ...inFile("encode", "templates/schemes/vecinfer/encode_shared.wgsl.hbs", [
+    "kernels/kernels_d64 /v4b8/",
+  ], [
+    [
+      "mean-kept",
+      "group * QUADS + {{index}}u] - means(group * QUADS + {{index}}u);",
+      "group * QUADS + {{index}}u];",
+      { generate: "encode_v4b8_d64" },
+    ],
+    [
+      "plain-heads-rotated",
+      "vectors[at] = select(a, a + b, rotated);",
+      "vectors[at] = a + b;",
+      { generate: "encode_v4b8_d64" },
     ],
   ]),
   ...inFile("encode", "templates/schemes/blocks/level_code.hbs", ["cache/blocks /any binary16/"], [

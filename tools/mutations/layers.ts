@@ -118,8 +118,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "grids-of-first-head",
-      "bytes.set(grids.subarray(head * gridBytes, (head + 1) * gridBytes), first);",
-      "bytes.set(grids.subarray(0, gridBytes), first);",
+      "bytes.set(part.subarray(head * size, (head + 1) * size), first);",
+      "bytes.set(part.subarray(0, size), first);",
       { tests: ["cache/cache /codes alone/"] },
     ],
   ]),
@@ -183,8 +183,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "grid-length-unchecked",
-      " ||\n    found.grid.length !== 2 * keyValueHeads * headDim",
-      "",
+      " || found.grid.length !== 2 * rows ||",
+      " ||",
       { tests: ["cache/cache /createCache/", "codebooks/file"] },
     ],
     [
