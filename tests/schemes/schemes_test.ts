@@ -30,6 +30,11 @@ function codebookOf(scheme: Scheme, headDim: number) {
     );
     return { centroids: gaussian(9, 1, scheme.centroids * scheme.channels)[0]!, transform };
   }
+  if (scheme.forSpans) {
+    // Scales and minima of a span.
+    const levels = Float64Array.from({ length: 2 * headDim }, (_, i) => i % 2 === 0 ? 0.25 : -1);
+    return { centroids: [], levels };
+  }
   const centroids = scheme.codebookSpec?.definition === undefined
     ? gaussian(9, 1, scheme.centroids * headDim)[0]!
     : fromFloat16Array(scheme.codebookSpec.definition(headDim));
