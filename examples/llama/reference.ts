@@ -125,7 +125,7 @@ export function logSumExp(row: ArrayLike<number>): number {
 }
 
 /** `x W^T + b` for every row of `x`. */
-function project(x: Float64Array, { weight, bias }: Projection): Float64Array {
+export function project(x: Float64Array, { weight, bias }: Projection): Float64Array {
   const [outputs, inputs] = [weight.shape[0]!, weight.shape[1]!];
   const matrix = weightValues(weight);
   const offsets = bias === undefined ? undefined : weightValues(bias);
