@@ -33,6 +33,8 @@ const visionSchema = z.object({
 
 const configSchema = z.object({
   vocab_size: count,
+  /** The token that begins a text. */
+  bos_token_id: z.int().nonnegative("it is no token"),
   vision: visionSchema,
 });
 
@@ -40,6 +42,8 @@ const configSchema = z.object({
 export interface VisionConfig {
   /** File of the projector's weights. */
   readonly file: string;
+  /** The token that begins a text. */
+  readonly beginTokenId: number;
   /** The token in whose places an image's embeddings go. */
   readonly imageTokenId: number;
   /** Pixels of a frame's side. */
@@ -79,9 +83,10 @@ export function parseVisionConfig(text: string): VisionConfig {
       remedy: "This host gives patches to the projector itself; run the encoder elsewhere",
     });
   }
-  const { vision, vocab_size } = parseJson(source, configSchema, text);
-  if (vision.image_token_id >= vocab_size) {
-    throw unfit(`image_token_id ${vision.image_token_id} is beyond vocab_size ${vocab_size}`);
+  const { vision, vocab_size, bos_token_id } = parseJson(source, configSchema, text);
+  const tokens = { bos_token_id, image_token_id: vision.image_token_id };
+  for (const [name, id] of Object.entries(tokens)) {
+    if (id >= vocab_size) throw unfit(`${name} ${id} is beyond vocab_size ${vocab_size}`);
   }
   if (vision.frame_size % vision.patch_size !== 0) {
     throw unfit(
@@ -90,6 +95,7 @@ export function parseVisionConfig(text: string): VisionConfig {
   }
   return {
     file: vision.file,
+    beginTokenId: bos_token_id,
     imageTokenId: vision.image_token_id,
     frameSize: vision.frame_size,
     patchSize: vision.patch_size,
