@@ -69,9 +69,19 @@ export const sizes: readonly SizeRow[] = [
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
   },
   {
+    schemes: ["v4b8", "v8b10", "v8b8"],
+    headDims: [64, 128],
+    reason: "2, 1.25 and 1 bits of VecInfer: one small codebook for all groups of a head",
+  },
+  {
     schemes: ["c1b4"],
     headDims: ablationHeadDims,
     reason: "4 bits without coupling: the ablation beside c2b8",
+  },
+  {
+    schemes: ["sc1", "sc2", "sc4"],
+    headDims: [64, 128],
+    reason: "images and videos, whose tokens share the levels of a channel, after CalibQuant",
   },
 ];
 
@@ -103,6 +113,18 @@ export const pairs: readonly PairRow[] = [
     values: scheme,
     headDims: [64, 96, 128],
     reason: "a cache type of llama.cpp",
+  })),
+  ...["v4b8", "v8b10", "v8b8"].map((scheme) => ({
+    keys: scheme,
+    values: scheme,
+    headDims: [64, 128],
+    reason: "a rate of VecInfer, the same for keys and values",
+  })),
+  ...["sc1", "sc2", "sc4"].map((scheme) => ({
+    keys: scheme,
+    values: scheme,
+    headDims: [64, 128],
+    reason: "CalibQuant: a span of an image or a video",
   })),
   {
     keys: "c4b8",

@@ -94,6 +94,12 @@ import { kernels as q4_d96 } from "./q4/q4_d96.ts";
 import { kernels as q8_d128 } from "./q8/q8_d128.ts";
 import { kernels as q8_d64 } from "./q8/q8_d64.ts";
 import { kernels as q8_d96 } from "./q8/q8_d96.ts";
+import { kernels as sc1_d128 } from "./sc1/sc1_d128.ts";
+import { kernels as sc1_d64 } from "./sc1/sc1_d64.ts";
+import { kernels as sc2_d128 } from "./sc2/sc2_d128.ts";
+import { kernels as sc2_d64 } from "./sc2/sc2_d64.ts";
+import { kernels as sc4_d128 } from "./sc4/sc4_d128.ts";
+import { kernels as sc4_d64 } from "./sc4/sc4_d64.ts";
 import { kernels as t1b1_d64 } from "./t1b1/t1b1_d64.ts";
 import { kernels as t1b2_d64 } from "./t1b2/t1b2_d64.ts";
 import { kernels as t1b3_d64 } from "./t1b3/t1b3_d64.ts";
@@ -104,6 +110,12 @@ import { kernels as u4b8_d64 } from "./u4b8/u4b8_d64.ts";
 import { kernels as u8b8_d128 } from "./u8b8/u8b8_d128.ts";
 import { kernels as u8b8_d256 } from "./u8b8/u8b8_d256.ts";
 import { kernels as u8b8_d64 } from "./u8b8/u8b8_d64.ts";
+import { kernels as v4b8_d128 } from "./v4b8/v4b8_d128.ts";
+import { kernels as v4b8_d64 } from "./v4b8/v4b8_d64.ts";
+import { kernels as v8b10_d128 } from "./v8b10/v8b10_d128.ts";
+import { kernels as v8b10_d64 } from "./v8b10/v8b10_d64.ts";
+import { kernels as v8b8_d128 } from "./v8b8/v8b8_d128.ts";
+import { kernels as v8b8_d64 } from "./v8b8/v8b8_d64.ts";
 import type { KernelInfo } from "../src/kernels/kernel.ts";
 
 const sets: readonly (readonly KernelInfo[])[] = [
@@ -182,6 +194,12 @@ const sets: readonly (readonly KernelInfo[])[] = [
   q8_d128,
   q8_d64,
   q8_d96,
+  sc1_d128,
+  sc1_d64,
+  sc2_d128,
+  sc2_d64,
+  sc4_d128,
+  sc4_d64,
   t1b1_d64,
   t1b2_d64,
   t1b3_d64,
@@ -192,6 +210,12 @@ const sets: readonly (readonly KernelInfo[])[] = [
   u8b8_d128,
   u8b8_d256,
   u8b8_d64,
+  v4b8_d128,
+  v4b8_d64,
+  v8b10_d128,
+  v8b10_d64,
+  v8b8_d128,
+  v8b8_d64,
 ];
 
 /** Every generated kernel once, sorted by name. Each loads its WGSL when it is asked for. */

@@ -80,7 +80,7 @@ fn main(
     score_tile(entry, block, tile, lane);
     soften_tile(lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, lane);
   }
   write_partials(entry, block, workgroup.x, lane);
 }
@@ -185,15 +185,15 @@ fn main(
   }
   let token = entry.first + workgroup.y;
   let row = token * layer.query_heads + workgroup.x;
-  let first = row * step.splits * (CHUNKS + 1u);
+  let first = row * step.partial_stride * (CHUNKS + 1u);
   let sink = sink_logits[workgroup.x];
   var top = sink;
-  for (var split = 0u; split < step.splits; split += 1u) {
+  for (var split = 0u; split < entry.partials; split += 1u) {
     top = max(top, partials[first + split * (CHUNKS + 1u) + CHUNKS].x);
   }
   var sum = exp(sink - top);
   var total = vec4<f32>();
-  for (var split = 0u; split < step.splits; split += 1u) {
+  for (var split = 0u; split < entry.partials; split += 1u) {
     let at = first + split * (CHUNKS + 1u);
     let weight = exp(partials[at + CHUNKS].x - top);
     sum += weight * partials[at + CHUNKS].y;
@@ -407,7 +407,7 @@ fn main(
     }
     soften_tile(lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, lane);
   }
   write_partials(entry, block, workgroup.x, lane);
 }
@@ -416,7 +416,7 @@ fn main(
 `],
   ["attention/mix_plain.hbs", `{{> mix_values}}
 
-fn finish_coded(block: Block, lane: u32) {}
+fn finish_coded(entry: Entry, block: Block, lane: u32) {}
 `],
   ["attention/mix_state.hbs", `const LANE_CHUNKS: u32 = 4u; // chunks that a lane mixes: columns of a matrix
 const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
@@ -538,14 +538,14 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
 }
 
 // Coded tiles come first: once their values are mixed, what their coding did is undone, and exact values can be added.
-fn finish_tile(block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
   if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
-    finish_coded(block, lane);
+    finish_coded(entry, block, lane);
   }
 }
 
 fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
-  return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);
+  return (global_row(entry, block, row) * step.partial_stride + entry.first_partial + split) * (CHUNKS + 1u);
 }
 `],
   ["attention/mix_values.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
@@ -639,6 +639,49 @@ fn {{name}}(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec
       query_at(at + 2u * stride),
       query_at(at + 3u * stride),
     );
+}
+`],
+  ["attention/remap.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
+
+{{> uniforms}}
+
+{{> bindings}}
+
+var<workgroup> lows: array<f32, WORKGROUP>;
+var<workgroup> highs: array<f32, WORKGROUP>;
+
+// Narrows the range of a row's scores over a span, from m to M, by layer.remap: a score a becomes
+// m + (a - m) * max(0, 1 - remap / (M - m)), after CalibQuant (arXiv 2502.14882), with a factor that is never negative.
+// Grid: (query heads, most tokens of an entry, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  if (workgroup.y >= entry.count) {
+    return;
+  }
+  let first = ((entry.first + workgroup.y) * layer.query_heads + workgroup.x) * step.score_stride;
+  let tokens = entry.exact_from; // all of the span
+  var low = 3.0e38;
+  var high = -3.0e38;
+  for (var token = lane; token < tokens; token += WORKGROUP) {
+    low = min(low, row_scores_written[first + token]);
+    high = max(high, row_scores_written[first + token]);
+  }
+  lows[lane] = low;
+  highs[lane] = high;
+  workgroupBarrier();
+  for (var other = 0u; other < WORKGROUP; other += 1u) {
+    low = min(low, lows[other]);
+    high = max(high, highs[other]);
+  }
+  // Where all scores are alike there is no range: they stay.
+  let factor = select(1.0, max(0.0, 1.0 - layer.remap / (high - low)), high > low);
+  for (var token = lane; token < tokens; token += WORKGROUP) {
+    row_scores_written[first + token] = low + (row_scores_written[first + token] - low) * factor;
+  }
 }
 `],
   ["attention/remap_none.hbs", `{{!-- Scores count as they are. --}}
@@ -1160,7 +1203,7 @@ fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles
   tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
   tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;
   tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
-  tiles.ring_end = select(next, 0u, layer.window + layer.block == 1u);
+  tiles.ring_end = select(next, 0u, layer.recent == 0u);
   tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + EXACT_TILE - 1u) / EXACT_TILE;
   return tiles;
 }
@@ -1326,7 +1369,7 @@ fn exact_slot(position: u32) -> u32 {
 
 // First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
 fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
-  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
+  let row = slot * layer.slot_rows + side * (layer.sinks + layer.ring) + exact_slot(position);
   return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
 }
 `],
@@ -1338,8 +1381,8 @@ struct Entry {
   first: u32,
   encode_from: u32, // first coded token the step encodes, counted behind the sinks
   exact_from: u32, // no token before this position, sinks apart, is held exactly
-  reserved_0: u32,
-  reserved_1: u32,
+  first_partial: u32, // the first partial result of each row that is written
+  partials: u32, // partial results of each row
 }
 
 struct Step {
@@ -1347,6 +1390,10 @@ struct Step {
   max_count: u32, // most tokens of one entry
   splits: u32, // workgroups that share the tokens of one row
   score_stride: u32, // scores per row in the score buffer
+  partial_stride: u32, // partial results per row in their buffer
+  reserved_0: u32,
+  reserved_1: u32,
+  reserved_2: u32,
   entries: array<Entry, {{stepEntries}}>,
 }
 
@@ -1376,6 +1423,10 @@ struct Layer {
   output_token_stride: u32,
   output_head_stride: u32,
   sliding_window: u32, // most recent tokens a query may see
+  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  recent: u32, // 0 where queries see no token of the ring
+  remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
+  reserved: u32,
 }
 `],
   ["frame/write_vector.hbs", `{{> bounded}}
@@ -1558,6 +1609,35 @@ fn main(
   }
 }
 `],
+  ["schemes/blocks/float16_quotient.hbs", `// The binary16 number nearest to extent / divisor, ties to even. Division may err; the comparisons that decide are exact.
+fn quotient_bits(extent: f32, divisor: f32) -> u32 {
+  var bits = pack2x16float(vec2<f32>(extent / divisor, 0.0)) & 0x7fffu; // extent may be the negative zero
+  bits -= min(bits, 1u);
+  for (var i = 0u; i < 2u; i += 1u) {
+    let middle = divisor * 0.5 * (unpack2x16float(bits).x + unpack2x16float(bits + 1u).x);
+    bits += select(0u, 1u, extent > middle || (extent == middle && (bits & 1u) == 1u));
+  }
+  return bits;
+}
+`],
+  ["schemes/blocks/level_code.hbs", `// The code of the level nearest to a number, ties to the higher code, where own are the scale and the number whose code is zero.
+// Division may err; the comparisons that decide are exact.
+fn level_code(number: f32, own: vec2<f32>, zero: f32, highest: f32) -> u32 {
+  let scale = abs(own.x);
+  if (scale == 0.0) {
+    return u32(zero);
+  }
+  let difference = (number - own.y) * sign(own.x);
+  let code = clamp(floor(difference / scale + zero + 0.5), 0.0, highest);
+  if (code < highest && 2.0 * difference >= (2.0 * (code - zero) + 1.0) * scale) {
+    return u32(code) + 1u;
+  }
+  if (code > 0.0 && 2.0 * difference < (2.0 * (code - zero) - 1.0) * scale) {
+    return u32(code) - 1u;
+  }
+  return u32(code);
+}
+`],
   ["schemes/codes/code_aligned.hbs", `// Code index of the record at record; codes never straddle words at this width.
 fn {{side}}_code(record: u32, index: u32) -> u32 {
   let bit = index * {{upper}}_BITS;
@@ -1617,6 +1697,38 @@ fn {{side}}_codes(record: u32, index: u32) -> array<u32, {{laneCodes.length}}> {
     (word_{{word}} >> {{shift}}u) & {{../upper}}_MASK,
 {{/each}}
   );
+}
+`],
+  ["schemes/codes/kept_mask.hbs", `// Bits of word word that the first kept codes of a record fill.
+fn kept_mask(word: u32, kept: u32) -> u32 {
+  let bits = kept * BITS - min(kept * BITS, word * 32u);
+  return select((1u << (bits & 31u)) - 1u, 0xffffffffu, bits >= 32u);
+}
+`],
+  ["schemes/codes/write_codes.hbs", `// Writes word word of the record whose first token is record_first, the workgroup's record record.
+fn write_word(entry: Entry, head: u32, record_first: u32, record: u32, word: u32, encode_end: u32) {
+  if (record_first >= encode_end) {
+    return;
+  }
+  let at = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS + word;
+  let kept = (entry.encode_from - min(record_first, entry.encode_from)) * CODES;
+  var bits = 0u;
+  if (kept > 0u) {
+    bits = records[at] & kept_mask(word, kept);
+  }
+  let written = min(encode_end - record_first, RECORD_TOKENS) * CODES;
+  let end = min(written, (word * 32u + 31u) / BITS + 1u);
+  for (var item = max(kept, word * 32u / BITS); item < end; item += 1u) {
+    let code = codes[record * RECORD_TOKENS * CODES + item];
+    let first = item * BITS;
+    if (first >= word * 32u) {
+      bits |= code << (first - word * 32u);
+    } else {
+      bits |= code >> (word * 32u - first);
+    }
+  }
+  records[at] = bits;
 }
 `],
   ["schemes/coupled/centroid_grid.hbs", `// The grids of channels 4 chunk to 4 chunk + 3.
@@ -1789,11 +1901,7 @@ fn distance_of(token: u32) -> f32 {
   return distance;
 }
 
-// Bits of word word that the first kept codes of a record fill.
-fn kept_mask(word: u32, kept: u32) -> u32 {
-  let bits = kept * BITS - min(kept * BITS, word * 32u);
-  return select((1u << (bits & 31u)) - 1u, 0xffffffffu, bits >= 32u);
-}
+{{> kept_mask}}
 
 // Codes of the tokens that leave the exact tier (Coupled Quantization, arXiv 2405.03917 §3): nearest centroid, ties to the lowest index.
 // A workgroup owns whole records, so tokens coded before are kept without atomics. Grid: (blocks of tokens, KV heads, entries).
@@ -1871,31 +1979,19 @@ fn main(
   }
 }
 
-// Writes word word of the record whose first token is record_first, the workgroup's record record.
-fn write_word(entry: Entry, head: u32, record_first: u32, record: u32, word: u32, encode_end: u32) {
-  if (record_first >= encode_end) {
-    return;
+{{> write_codes}}
+`],
+  ["schemes/coupled/finish_levels.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let grid = value_grid(codebook, lane_chunk(lane) + i);
+    let rows = mixed[i];
+    mixed[i] = mat4x4<f32>(
+      grid.step * rows[0],
+      grid.step * rows[1],
+      grid.step * rows[2],
+      grid.step * rows[3],
+    ) + weighted(grid.low, mixed_weight);
   }
-  let at = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
-    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS + word;
-  let kept = (entry.encode_from - min(record_first, entry.encode_from)) * CODES;
-  var bits = 0u;
-  if (kept > 0u) {
-    bits = records[at] & kept_mask(word, kept);
-  }
-  let written = min(encode_end - record_first, RECORD_TOKENS) * CODES;
-  let end = min(written, (word * 32u + 31u) / BITS + 1u);
-  for (var item = max(kept, word * 32u / BITS); item < end; item += 1u) {
-    let code = codes[record * RECORD_TOKENS * CODES + item];
-    let first = item * BITS;
-    if (first >= word * 32u) {
-      bits |= code << (first - word * 32u);
-    } else {
-      bits |= code >> (word * 32u - first);
-    }
-  }
-  records[at] = bits;
-}
+  mixed_weight = vec4<f32>();
 `],
   ["schemes/coupled/grid.hbs", `// What the levels of four channels stand for: low + level * step.
 struct Grid {
@@ -2044,7 +2140,14 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return grid.low + levels_of(codebook_word(codebook + HEAD_DIM + at)) * grid.step;
 }
 `],
-  ["schemes/coupled/mix_grid.hbs", `// Of coded values the levels are mixed; their grids come when the last is.
+  ["schemes/coupled/mix_grid.hbs", `{{> mix_levels}}
+
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+{{> finish_levels}}
+}
+`],
+  ["schemes/coupled/mix_levels.hbs", `// Of coded values the levels are mixed; their grids come when the last is.
 var<private> mixed_weight: vec4<f32>; // of the coded tokens that the lane has mixed
 
 fn rescale_coded(rescale: vec4<f32>) {
@@ -2057,21 +2160,6 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(levels[i], weight);
   }
-}
-
-fn finish_coded(block: Block, lane: u32) {
-  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let grid = value_grid(codebook, lane_chunk(lane) + i);
-    let rows = mixed[i];
-    mixed[i] = mat4x4<f32>(
-      grid.step * rows[0],
-      grid.step * rows[1],
-      grid.step * rows[2],
-      grid.step * rows[3],
-    ) + weighted(grid.low, mixed_weight);
-  }
-  mixed_weight = vec4<f32>();
 }
 `],
   ["schemes/coupled/no_grid.hbs", `// Nothing is coded by levels.
@@ -2473,7 +2561,7 @@ fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
 fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
   let token = (position - layer.sinks) % RECORD_TOKENS;
   let value = kept_chunk(word, token, chunk) - centre_of(chunk);
-  let signs = channel_signs(chunk) * SPREAD;
+{{> (lookup . "signsPartial")}}
   if (chunk >= 2u * ROTARY_CHUNKS) {
     return value * signs;
   }
@@ -2512,6 +2600,8 @@ override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 {{> grid}}
 
+{{> (lookup . "codebookPartial")}}
+
 {{#with record}}
 {{> (lookup . "loadPartial")}}
 {{/with}}
@@ -2541,13 +2631,13 @@ fn main(
   let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
   let model_head = layer.first_head + head;
   let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
-  rotated[lane] = coded_load4(Grid(), codebook, record, token % CODED_RECORD_TOKENS, chunk);
+{{> (lookup . "loadedPartial")}}
   workgroupBarrier();
   var sum = vec4<f32>();
   for (var other = 0u; other < CHUNKS; other += 1u) {
     sum += parity_sign(chunk & other) * rotated[lane - chunk + other];
   }
-  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+{{> (lookup . "unrotatedPartial")}}
 {{> (lookup . "finishPartial")}}
   if (item < layer.kv_heads * CHUNKS) {
     write_vector(entry.first + workgroup.y, model_head, chunk, vector);
@@ -3044,6 +3134,8 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
     );
 }
 `],
+  ["schemes/hadamard/loaded_codes.hbs", `  rotated[lane] = coded_load4(Grid(), codebook, record, token % CODED_RECORD_TOKENS, chunk);
+`],
   ["schemes/hadamard/mean_by_side.hbs", `{{> float8_load}}
 
 // Channels 4 chunk to 4 chunk + 3 of the record's mean: a byte a channel of keys, f16 of values.
@@ -3124,19 +3216,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 {{> query_rows atRotated}}
 
-// A chunk of a query in the order of its channels, where query_tile has them pair by pair.
-fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
-  if (chunk >= 2u * ROTARY_CHUNKS) {
-    return query_tile[row * CHUNKS + chunk];
-  }
-  let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
-  let even = query_tile[row * CHUNKS + 2u * pair];
-  let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
-  if (INTERLEAVED) {
-    return select(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w), chunk % 2u == 1u);
-  }
-  return select(even, odd, chunk >= ROTARY_CHUNKS);
-}
+{{> query_chunk}}
 
 // Coded keys have their rotary embedding, and are rotated by a Hadamard matrix then; so are the queries they meet, once.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
@@ -3151,6 +3231,20 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     rotated_tile[item] = UNSPREAD * hadamard4(sum);
   }
   workgroupBarrier();
+}
+`],
+  ["schemes/hadamard/query_chunk.hbs", `// A chunk of a query in the order of its channels, where query_tile has them pair by pair.
+fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
+  if (chunk >= 2u * ROTARY_CHUNKS) {
+    return query_tile[row * CHUNKS + chunk];
+  }
+  let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
+  let even = query_tile[row * CHUNKS + 2u * pair];
+  let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
+  if (INTERLEAVED) {
+    return select(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w), chunk % 2u == 1u);
+  }
+  return select(even, odd, chunk >= ROTARY_CHUNKS);
 }
 `],
   ["schemes/hadamard/rotation_hadamard.hbs", `const UNSPREAD: f32 = {{unspread}}; // the factor of the inverse rotation, which queries take as well
@@ -3258,7 +3352,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> rope_dot exactly}}
 }
 `],
-  ["schemes/hadamard/score_rotated_plain.hbs", `{{> prepare_rotated_plain}}
+  ["schemes/hadamard/score_rotated_plain.hbs", `{{> (lookup . "preparePartial")}}
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 
@@ -3270,7 +3364,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> plain_dot exactly first="0u"}}
 }
 `],
-  ["schemes/hadamard/score_rotated_rope.hbs", `{{> prepare_rotated_rope}}
+  ["schemes/hadamard/score_rotated_rope.hbs", `{{> (lookup . "preparePartial")}}
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
 // What is not coded meets them.
@@ -3356,10 +3450,20 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
+  ["schemes/hadamard/signs_fixed.hbs", `  let signs = channel_signs(chunk) * SPREAD;
+`],
+  ["schemes/hadamard/turned_signs.hbs", `    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+`],
   ["schemes/hadamard/universal_constants.hbs", `{{> coded_constants}}
 const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
 `],
-  ["schemes/hadamard/unrotate_mixed.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
+  ["schemes/hadamard/unrotate_mixed.hbs", `{{> unrotate_row}}
+
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
+{{> unrotate_rows}}
+}
+`],
+  ["schemes/hadamard/unrotate_row.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
 
 // Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
 fn unrotate_row(lane: u32) {
@@ -3375,12 +3479,11 @@ fn unrotate_row(lane: u32) {
     for (var other = 0u; other < CHUNKS; other += 1u) {
       sum += parity_sign(chunk & other) * weights[first + other];
     }
-    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+{{> (lookup . "turnedPartial")}}
   }
 }
-
-fn finish_coded(block: Block, lane: u32) {
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+`],
+  ["schemes/hadamard/unrotate_rows.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][0];
   }
   unrotate_row(lane);
@@ -3408,7 +3511,8 @@ fn finish_coded(block: Block, lane: u32) {
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i][3] = turned[i];
   }
-}
+`],
+  ["schemes/hadamard/unrotated_signs.hbs", `  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
 `],
   ["schemes/hadamard/wave.hbs", `const WAVES: u32 = {{waves}}u; // most of a record
 const HALF_PI: f32 = 1.5707964;
@@ -3490,6 +3594,205 @@ const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let at = record + chunk * 2u;
   return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
+}
+`],
+  ["schemes/span/codebook_levels.hbs", `// First word of the levels of a head of the span in slot; side 0 has those of keys, side 1 of values. Spans are in one part.
+fn levels_word(slot: u32, side: u32, head: u32) -> u32 {
+  return ((slot * 2u + side) * layer.kv_heads + head) * HEAD_DIM;
+}
+
+// What the codes of four channels stand for, from the levels at word: a scale a channel, and in the upper half its minimum.
+fn levels_grid(word: u32, chunk: u32) -> Grid {
+  let at = word + 4u * chunk;
+  let x = unpack2x16float(levels[at]);
+  let y = unpack2x16float(levels[at + 1u]);
+  let z = unpack2x16float(levels[at + 2u]);
+  let w = unpack2x16float(levels[at + 3u]);
+  return Grid(vec4<f32>(x.y, y.y, z.y, w.y), vec4<f32>(x.x, y.x, z.x, w.x));
+}
+`],
+  ["schemes/span/encode_span.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const BITS: u32 = {{codeBits}}u; // bits per code
+const HIGHEST: f32 = {{highest}}.0; // code
+const RECORD_TOKENS: u32 = {{recordTokens}}u;
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const TOKEN_WORDS: u32 = HEAD_DIM * BITS / 32u; // of a token's codes
+const WORD_CODES: u32 = 32u / BITS;
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+{{> level_code}}
+
+// Codes of a span's tokens: for each number the nearest level of its channel. A record is a page. Behind the last token it is
+// zero. Grid: (records, KV heads, 1).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let record_first = workgroup.x * RECORD_TOKENS;
+  if (record_first >= entry.count) {
+    return;
+  }
+  let record = page_word(entry.slot, head, workgroup.x, RECORD_TOKENS, RECORD_WORDS);
+  let own = ((entry.slot * 2u + SIDE) * layer.kv_heads + head) * HEAD_DIM;
+  for (var item = lane; item < RECORD_TOKENS * TOKEN_WORDS; item += WORKGROUP) {
+    let token = record_first + item / TOKEN_WORDS;
+    let word = exact_word(entry.slot, SIDE, min(token, entry.count - 1u), head);
+    let first = item % TOKEN_WORDS * WORD_CODES;
+    var bits = 0u;
+    for (var i = 0u; i < select(0u, WORD_CODES, token < entry.count); i += 1u) {
+      let channel = first + i;
+      let number = unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
+      bits |= level_code(number, unpack2x16float(levels[own + channel]), 0.0, HIGHEST) << (i * BITS);
+    }
+    records[record + item] = bits;
+  }
+}
+`],
+  ["schemes/span/fit_span.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const WORDS: u32 = HEAD_DIM / 2u; // of an exact vector
+const LANE_WORDS: u32 = {{laneWords}}u; // words of a vector read at once
+const SLICES: u32 = WORKGROUP / LANE_WORDS; // tokens read at once
+
+override SIDE: u32 = 0u; // 0 fits keys, 1 values
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+var<workgroup> lows: array<vec2<f32>, WORKGROUP>;
+var<workgroup> highs: array<vec2<f32>, WORKGROUP>;
+
+{{> float16_quotient}}
+
+// The binary16 number nearest to number, ties to even; never the negative zero.
+fn nearest_bits(number: f32) -> u32 {
+  let bits = quotient_bits(abs(number), 1.0);
+  return bits | select(0u, 0x8000u, number < 0.0 && bits != 0u);
+}
+
+{{> (lookup . "fitPartial")}}
+
+// Fits the levels of every channel to all tokens of a span, a scale and in the upper half a minimum. Grid: (KV heads, 1, 1).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[0];
+  let head = workgroup.x;
+  let levels = ((entry.slot * 2u + SIDE) * layer.kv_heads + head) * HEAD_DIM;
+  let slice = lane / LANE_WORDS;
+  for (var first = 0u; first < WORDS; first += LANE_WORDS) {
+    let word = first + lane % LANE_WORDS;
+    var low = vec2<f32>(65504.0);
+    var high = vec2<f32>(-65504.0);
+    let tokens = select(0u, entry.count, slice < SLICES && word < WORDS);
+    for (var token = slice; token < tokens; token += SLICES) {
+      let pair = unpack2x16float(exact[exact_word(entry.slot, SIDE, token, head) + word]);
+      low = min(low, pair);
+      high = max(high, pair);
+    }
+    lows[lane] = low;
+    highs[lane] = high;
+    workgroupBarrier();
+    if (slice == 0u && word < WORDS) {
+      for (var other = 1u; other < SLICES; other += 1u) {
+        low = min(low, lows[other * LANE_WORDS + lane]);
+        high = max(high, highs[other * LANE_WORDS + lane]);
+      }
+      levels_written[levels + 2u * word] = fit_channel(low.x, high.x);
+      levels_written[levels + 2u * word + 1u] = fit_channel(low.y, high.y);
+    }
+    workgroupBarrier();
+  }
+}
+`],
+  ["schemes/span/fit_span_pair.hbs", `// Two levels about the middle of the range, half of it apart for keys, and 5/16 of it for values.
+fn fit_channel(low: f32, high: f32) -> u32 {
+  let share = select(0.5, 0.3125, SIDE == 1u);
+  let minimum = ((1.0 + share) * low + (1.0 - share) * high) * 0.5;
+  return quotient_bits(share * (high - low), 1.0) | (nearest_bits(minimum) << 16u);
+}
+`],
+  ["schemes/span/fit_span_range.hbs", `const STEPS: f32 = {{steps}}.0; // scales between the smallest number and the largest
+
+// Levels from the smallest number to the largest. Of the two zeros, the positive one is kept.
+fn fit_channel(low: f32, high: f32) -> u32 {
+  return quotient_bits(high - low, STEPS) | (nearest_bits(low) << 16u);
+}
+`],
+  ["schemes/span/load_span_codes.hbs", `{{> level_codes}}
+
+// The codes of channels 4 chunk to 4 chunk + 3 of token token of the record at record. The span's levels are applied elsewhere:
+// to queries before, and to sums of values after.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return {{side}}_codes4(record, token, chunk);
+}
+`],
+  ["schemes/span/mix_span.hbs", `{{> mix_levels}}
+
+fn value_grid(codebook: u32, chunk: u32) -> Grid {
+  return levels_grid(codebook, chunk);
+}
+
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
+  let codebook = levels_word(entry.slot, 1u, block.head);
+{{> finish_levels}}
+}
+`],
+  ["schemes/span/score_span.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+var<workgroup> biases: array<f32, ROWS * CHUNKS>; // products of queries with the minima of four channels
+var<private> row_biases: vec4<f32>;
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+// A score is the sum of query * minimum, the same for all tokens, and of query * scale * code: the span's levels are multiplied
+// with the queries once.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  let word = levels_word(entry.slot, 0u, block.head);
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = min(block.first_row + item / CHUNKS, block.rows - 1u);
+    let query = query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u);
+    let grid = levels_grid(word, item % CHUNKS);
+    query_tile[item] = Chunk(query * grid.step);
+    biases[item] = dot(query, grid.low);
+  }
+  workgroupBarrier();
+  for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+    row_biases += vec4<f32>(
+      biases[chunk],
+      biases[CHUNKS + chunk],
+      biases[2u * CHUNKS + chunk],
+      biases[3u * CHUNKS + chunk],
+    );
+  }
+}
+
+// Scores of the lane's tokens for every row. A span has no exact tokens.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+{{> plain_dot coded first="0u"}}
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] += row_biases;
+  }
 }
 `],
   ["schemes/uniform/encode_levels.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
@@ -3763,6 +4066,356 @@ fn write_metadata(entry: Entry, record: u32, record_first: u32, encode_end: u32,
 `],
   ["schemes/uniform/symmetric_constants.hbs", `{{> level_constants}}
 const {{upper}}_ZERO: f32 = {{zero}}.0; // the code of 0
+`],
+  ["schemes/vecinfer/chunk_smoothed.hbs", `// Chunk chunk of the exact vector at word word, of the token at position, as the transform takes it.
+fn signed_chunk(word: u32, position: u32, chunk: u32) -> vec4<f32> {
+  return exact_chunk(word, chunk) * smoothing(chunk);
+}
+`],
+  ["schemes/vecinfer/chunk_turned.hbs", `fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
+  return exact_chunk(word, chunk);
+}
+
+fn centre_of(chunk: u32) -> vec4<f32> {
+  return vec4<f32>();
+}
+
+{{> chunk_rope}}
+`],
+  ["schemes/vecinfer/chunks_shared_c4.hbs", `{{> shared_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk and a word of a centroid each.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk);
+  let centroids = codebook + HEAD_DIM + {{upper}}_CHANNELS;
+  return mat{{chunkCount}}x4<f32>(
+{{#each laneCodes}}
+    levels_of(codebook_word(centroids + codes[{{index}}])),
+{{/each}}
+  );
+}
+`],
+  ["schemes/vecinfer/chunks_shared_c8.hbs", `{{> shared_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk / 2u);
+  let centroids = codebook + HEAD_DIM + {{upper}}_CHANNELS;
+{{#each laneCodes}}
+  let pair_{{index}} = codebook_pair(centroids + 2u * codes[{{index}}]);
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each laneCodes}}
+    levels_of(pair_{{index}}.x),
+    levels_of(pair_{{index}}.y),
+{{/each}}
+  );
+}
+`],
+  ["schemes/vecinfer/encode_shared.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const CHANNELS: u32 = {{channels}}u; // channels per code
+const QUADS: u32 = CHANNELS / 4u; // vec4s per code, and words of a centroid
+const BITS: u32 = {{codeBits}}u; // bits per code
+const CENTROIDS: u32 = {{centroids}}u; // of all groups of a head
+const ROW_CENTROIDS: u32 = {{rowCentroids}}u; // that one load brings
+const CODES: u32 = {{codes}}u; // codes per token
+const RECORD_TOKENS: u32 = {{recordTokens}}u;
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+const LANES: u32 = {{lanes}}u; // lanes that share the search for one code
+const MAX_TOKENS: u32 = {{tokens}}u;
+const SPREAD: f32 = {{spread}}; // the factor of the rotation
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+override TOKENS: u32 = 1u; // tokens a lane compares with a centroid it has loaded, at most MAX_TOKENS
+override BLOCK: u32 = RECORD_TOKENS; // tokens of one workgroup: whole records, a multiple of TOKENS
+{{> (lookup . "headerPartial")}}
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+var<workgroup> vectors: array<vec4<f32>, TOKENS * CHUNKS>;
+var<workgroup> codes: array<u32, BLOCK * CODES>;
+var<workgroup> likenesses: array<f32, WORKGROUP * TOKENS>;
+var<workgroup> nearest: array<u32, WORKGROUP * TOKENS>;
+var<private> codebook: u32; // first word of the head's
+var<private> points: array<vec4<f32>, MAX_TOKENS * QUADS>; // of the lane's group
+
+{{> levels}}
+
+{{> hadamard4}}
+
+// Chunk chunk, which is four channels, of the exact vector at word word.
+fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + 2u * chunk;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+
+// Factors (low halves) and means of a chunk's channels.
+fn transform_words(chunk: u32) -> vec4<u32> {
+  return codebook_quads[codebook / 4u + chunk];
+}
+
+// What the channels of a chunk are multiplied by before the rotation: 1 where the head is not rotated. Factors are signed
+// powers of two, so that their inverses are a matter of exponents.
+fn smoothing(chunk: u32) -> vec4<f32> {
+  let words = transform_words(chunk);
+  let exponents = vec4<u32>(142u) - ((words >> vec4<u32>(10u)) & vec4<u32>(31u));
+  let signs = (words & vec4<u32>(0x8000u)) << vec4<u32>(16u);
+  let inverse = bitcast<vec4<f32>>(signs | (exponents << vec4<u32>(23u)));
+  return select(vec4<f32>(1.0), SPREAD * inverse, (words & vec4<u32>(0xffffu)) != vec4<u32>());
+}
+
+fn means(chunk: u32) -> vec4<f32> {
+  let words = transform_words(chunk);
+  return vec4<f32>(
+    unpack2x16float(words.x).y,
+    unpack2x16float(words.y).y,
+    unpack2x16float(words.z).y,
+    unpack2x16float(words.w).y,
+  );
+}
+
+// The lowest level's numbers and a level's steps of four channels of every group.
+fn grid_of(quad: u32) -> mat2x4<f32> {
+  let words = codebook_quads[(codebook + HEAD_DIM) / 4u + quad];
+  let channel_0 = unpack2x16float(words.x);
+  let channel_1 = unpack2x16float(words.y);
+  let channel_2 = unpack2x16float(words.z);
+  let channel_3 = unpack2x16float(words.w);
+  return mat2x4<f32>(
+    vec4<f32>(channel_0.x, channel_1.x, channel_2.x, channel_3.x),
+    vec4<f32>(channel_0.y, channel_1.y, channel_2.y, channel_3.y) / 64.0,
+  );
+}
+
+{{> (lookup . "anglePartial")}}
+
+{{> (lookup . "chunkPartial")}}
+
+{{> kept_mask}}
+
+// Codes of the tokens that leave the exact tier (VecInfer, arXiv 2510.06175 §3): smoothed and rotated, then the nearest
+// centroid of each group, ties to the lowest index. A workgroup owns whole records, so tokens coded before are kept
+// without atomics. Grid: (blocks of tokens, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let block_first = entry.encode_from / RECORD_TOKENS * RECORD_TOKENS + workgroup.x * BLOCK;
+  if (block_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  codebook = select(layer.value_codebook, 0u, SIDE == 0u) + (layer.first_head + head) * CODEBOOK_WORDS;
+  let rotated = (codebook_quads[codebook / 4u].x & 0xffffu) != 0u;
+{{#each quads}}
+  let grid_{{index}} = grid_of({{index}}u);
+{{/each}}
+
+  for (var batch = 0u; batch < BLOCK; batch += TOKENS) {
+    let first = block_first + batch;
+    for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
+      let position = layer.sinks + clamp(first + item / CHUNKS, entry.encode_from, encode_end - 1u);
+      let word = exact_word(entry.slot, SIDE, position, head);
+      let value = signed_chunk(word, position, item % CHUNKS);
+      vectors[item] = select(value, hadamard4(value), rotated);
+    }
+    for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
+      workgroupBarrier();
+      for (var item = lane; item < TOKENS * CHUNKS / 2u; item += WORKGROUP) {
+        let at = item / stride * (2u * stride) + item % stride;
+        let a = vectors[at];
+        let b = vectors[at + stride];
+        vectors[at] = select(a, a + b, rotated);
+        vectors[at + stride] = select(b, a - b, rotated);
+      }
+    }
+    workgroupBarrier();
+
+    for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
+      let group = min(round + lane / LANES, CODES - 1u); // idle lanes repeat the last group
+      var best = array<f32, MAX_TOKENS>();
+      var best_code = array<u32, MAX_TOKENS>();
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        best[token] = -3.0e38;
+{{#each quads}}
+        points[token * QUADS + {{index}}u] = vectors[token * CHUNKS + group * QUADS + {{index}}u] - means(group * QUADS + {{index}}u);
+{{/each}}
+      }
+      // |x - c|^2 is least where x.c - |c|^2 / 2 is largest, which takes fewer digits.
+      for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
+        let words = codebook_quads[(codebook + HEAD_DIM + CHANNELS) / 4u + row];
+{{#each searched}}
+        let {{code}} = row * ROW_CENTROIDS + {{index}}u;
+{{#each parts}}
+        let {{centroid}} = grid_{{quad}}[0] + levels_of(words.{{word}}) * grid_{{quad}}[1];
+{{/each}}
+        let {{half}} = 0.5 * ({{#each parts}}dot({{centroid}}, {{centroid}}){{joint}}{{/each}});
+{{#each batch}}
+        if (TOKENS > {{token}}u) {
+          let likeness = {{#each parts}}dot(points[{{place}}u], {{centroid}}){{joint}}{{/each}} - {{half}};
+          best_code[{{token}}u] = select(best_code[{{token}}u], {{code}}, likeness > best[{{token}}u]);
+          best[{{token}}u] = max(best[{{token}}u], likeness);
+        }
+{{/each}}
+{{/each}}
+      }
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        likenesses[token * WORKGROUP + lane] = best[token];
+        nearest[token * WORKGROUP + lane] = best_code[token];
+      }
+      workgroupBarrier();
+      for (var item = lane; item < TOKENS * (WORKGROUP / LANES); item += WORKGROUP) {
+        let at = item * LANES;
+        var highest = likenesses[at];
+        var winner = nearest[at];
+        for (var other = at + 1u; other < at + LANES; other += 1u) {
+          let tie = likenesses[other] == highest && nearest[other] < winner;
+          if (likenesses[other] > highest || tie) {
+            highest = likenesses[other];
+            winner = nearest[other];
+          }
+        }
+        let item_group = round + item % (WORKGROUP / LANES);
+        if (item_group < CODES) {
+          codes[(batch + item / (WORKGROUP / LANES)) * CODES + item_group] = winner;
+        }
+      }
+      workgroupBarrier();
+    }
+  }
+
+  for (var word = lane; word < BLOCK / RECORD_TOKENS * RECORD_WORDS; word += WORKGROUP) {
+    let record = word / RECORD_WORDS;
+    write_word(entry, head, block_first + record * RECORD_TOKENS, record, word % RECORD_WORDS, encode_end);
+  }
+}
+
+{{> write_codes}}
+`],
+  ["schemes/vecinfer/load_shared.hbs", `{{> shared_grid}}
+
+{{> (lookup . "codePartial")}}
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record, as they were coded: one word of a centroid.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let quads = {{upper}}_CHANNELS / 4u; // words of a centroid
+  let code = {{side}}_code(record, token * {{upper}}_CODES + chunk / quads);
+  let at = codebook + HEAD_DIM + {{upper}}_CHANNELS + code * quads + chunk % quads;
+  return grid.low + levels_of(codebook_word(at)) * grid.step;
+}
+`],
+  ["schemes/vecinfer/loaded_shared.hbs", `  let grid = coded_grid(codebook, chunk);
+  rotated[lane] = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
+`],
+  ["schemes/vecinfer/mix_shared.hbs", `{{> mix_levels}}
+
+var<private> value_factors: array<vec4<f32>, LANE_CHUNKS>; // 0 where the head's values are not rotated
+
+{{> unrotate_row}}
+
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+{{> finish_levels}}
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    value_factors[i] = value_transform(codebook, lane_chunk(lane) + i)[0];
+  }
+{{> unrotate_rows}}
+}
+`],
+  ["schemes/vecinfer/prepare_shared_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> query_rows atRotated}}
+
+fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
+  return query_tile[row * CHUNKS + chunk];
+}
+
+// Coded keys are divided by factors and rotated, where their head is; the queries they meet get the inverse, once.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+{{> smooth_queries}}
+}
+`],
+  ["schemes/vecinfer/prepare_shared_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> pairs}}
+
+{{> query_rows atRotated}}
+
+{{> query_chunk}}
+
+// Coded keys have their rotary embedding; then they are divided by factors and rotated, where their head is. The queries
+// they meet get the inverse, once.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> rotate_queries atStart}}
+{{> smooth_queries}}
+}
+`],
+  ["schemes/vecinfer/shared_grid.hbs", `// Factors, then means, of channels 4 chunk to 4 chunk + 3.
+fn {{side}}_transform(codebook: u32, chunk: u32) -> mat2x4<f32> {
+  let first = codebook_pair(codebook + chunk * 4u);
+  let second = codebook_pair(codebook + chunk * 4u + 2u);
+  let channel_0 = unpack2x16float(first.x);
+  let channel_1 = unpack2x16float(first.y);
+  let channel_2 = unpack2x16float(second.x);
+  let channel_3 = unpack2x16float(second.y);
+  return mat2x4<f32>(
+    vec4<f32>(channel_0.x, channel_1.x, channel_2.x, channel_3.x),
+    vec4<f32>(channel_0.y, channel_1.y, channel_2.y, channel_3.y),
+  );
+}
+
+// The grids of channels 4 chunk to 4 chunk + 3, which all groups share, from the channels' means on.
+fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u) * 4u;
+  let first = codebook_pair(at);
+  let second = codebook_pair(at + 2u);
+  let grid_0 = unpack2x16float(first.x);
+  let grid_1 = unpack2x16float(first.y);
+  let grid_2 = unpack2x16float(second.x);
+  let grid_3 = unpack2x16float(second.y);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x) + {{side}}_transform(codebook, chunk)[1],
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+`],
+  ["schemes/vecinfer/signs_factors.hbs", `  let signs = smoothing(chunk);
+`],
+  ["schemes/vecinfer/smooth_queries.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let row = item / CHUNKS;
+    let chunk = item % CHUNKS;
+    var sum = vec4<f32>();
+    for (var other = 0u; other < CHUNKS; other += 1u) {
+      sum += parity_sign(chunk & other) * query_chunk(row, other) * key_transform(codebook, other)[0];
+    }
+    let rotated = key_transform(codebook, chunk)[0] != vec4<f32>();
+    rotated_tile[item] = select(query_chunk(row, chunk), UNSPREAD * hadamard4(sum), rotated);
+  }
+  workgroupBarrier();
+`],
+  ["schemes/vecinfer/turned_factors.hbs", `    let factors = value_factors[i];
+    turned[i] = select(turned[i], UNSPREAD * hadamard4(sum) * factors, factors != vec4<f32>());
+`],
+  ["schemes/vecinfer/unrotated_factors.hbs", `  // Where a head is not rotated, its factors are 0.
+  let factors = coded_transform(codebook, chunk)[0];
+  let plain = select(rotated[lane], UNSPREAD * hadamard4(sum) * factors, factors != vec4<f32>());
 `],
   ["sequences/copy.wgsl.hbs", `const WORKGROUP: u32 = {{workgroupSize}}u;
 

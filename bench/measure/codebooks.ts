@@ -14,11 +14,12 @@ export function randomCodebooks({ shape, policy, keys }: PlanOptions): CodebookS
   const { layers, headDim } = shape;
   const codebooks = SIDES.flatMap((side) => {
     const scheme = policy[side];
-    const { centroids, codebook } = parseScheme(scheme);
+    const { centroids, channels: ofCode, codebook, codebookSpec } = parseScheme(scheme);
     if (codebook !== "learned") return [];
     const random = seededRandom(side, scheme);
     const keyValueHeads = layerHeads(shape, 0);
-    const channels = keyValueHeads * headDim;
+    const shared = codebookSpec?.groupsShare === true;
+    const channels = keyValueHeads * (shared ? ofCode : headDim);
     const own = {
       side,
       scheme,
@@ -32,6 +33,14 @@ export function randomCodebooks({ shape, policy, keys }: PlanOptions): CodebookS
           (_, i) => i % 2 === 0 ? -CHANNEL_RANGE : 64 * 2 * CHANNEL_RANGE / 255,
         ),
       ),
+      // Factors of 1, so that heads are rotated, and means of 0.
+      ...(shared
+        ? {
+          transform: toFloat16Array(
+            Float32Array.from({ length: 2 * keyValueHeads * headDim }, (_, i) => 1 - i % 2),
+          ),
+        }
+        : {}),
     };
     return Array.from({ length: layers }, (_, layer) => ({ ...own, layer }));
   });

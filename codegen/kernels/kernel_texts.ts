@@ -21,6 +21,8 @@ const FAMILIES: Readonly<Record<KernelFamily, (schemes: readonly SchemeId[]) => 
   copy: () => "Copies pages and exact tiers of forked sequences",
   restore: () => "Puts the pages and the exact tier of a restored sequence in place",
   page_table: () => "Writes entries of page tables",
+  fit: ([scheme]) => `Fits the levels of ${scheme} to the channels of a span`,
+  remap: () => "Narrows the range of each row's scores over a span",
   kmeans_assign: () => "Calibration: finds each sample's nearest centroid",
   kmeans_update: () => "Calibration: sums the samples of each centroid",
 };

@@ -30,6 +30,16 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
   // With a table of q.centroid in a buffer, only the values' codebook is read.
   const read = (variant === "table" ? schemes.slice(1) : schemes)
     .map(({ codebook }) => codebook).filter((reads) => reads !== "none");
+  if (read.includes("levels")) {
+    if (!read.every((reads) => reads === "levels")) {
+      throw new CoupletError("scheme", {
+        what: "Cannot fuse attention to a pair of schemes",
+        why: "one has the levels of a span, and the other a codebook in their place",
+        remedy: "Leave the pair out: keys and values then attend in a kernel each",
+      });
+    }
+    return { partial: { codebookPartial: "codebook_levels" }, bindings: ["levels"] };
+  }
   if (read.every((reads) => reads === "halves")) {
     return {
       partial: { codebookPartial: "codebook_none" },
@@ -216,7 +226,7 @@ function headRows(headDim: number): KernelRow[] {
 function commonRows(): KernelRow[] {
   const context = { workgroupSize: WORKGROUP_SIZE, stepEntries: STEP_ENTRIES };
   const row = (
-    family: "copy" | "restore" | "page_table",
+    family: "copy" | "restore" | "page_table" | "remap",
     reason: string,
     bindings: readonly BindingName[],
   ) =>
@@ -231,6 +241,7 @@ function commonRows(): KernelRow[] {
     row("copy", "forks and copy-on-write pages", ["records"]),
     row("restore", "snapshots", ["restored", "records"]),
     row("page_table", "pages that sequences take", ["pages_written"]),
+    row("remap", "scores of spans", ["layer", "row_scores_written"]),
   ];
 }
 

@@ -1,7 +1,12 @@
 /** What the kernels of several families share. */
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { BindingName } from "../../src/kernels/bindings.ts";
-import { PAGE_TOKENS, STEP_ENTRIES, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
+import {
+  NEAR_TOKENS,
+  PAGE_TOKENS,
+  STEP_ENTRIES,
+  WORKGROUP_SIZE,
+} from "../../src/kernels/constants.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { codecKernel, type Context, type KernelRow } from "../kernels/kernel_row.ts";
 
@@ -53,9 +58,41 @@ export function loadedChunks(numbers: number, load: Context): Context {
   };
 }
 
+/** The queries of a block, after the Hadamard rotation. */
+export const ROTATED_QUERIES = { name: "rotated_rows", tile: "rotated_tile" };
+
+/** The rotary embedding of kernels that encode and decode keys before it. */
+export function angleContext(rope: "rope" | undefined): Context {
+  return rope === undefined
+    ? { anglePartial: "angle_none" }
+    : { anglePartial: "angle_rope", nearTokens: NEAR_TOKENS };
+}
+
 /** How one code is read. */
 export function codePartial({ codeBits }: Scheme): string {
   return 32 % codeBits === 0 ? "code_aligned" : "code_straddling";
+}
+
+/**
+ * Consecutive codes of `numbers` channels: the partial that reads them, and where each lies.
+ */
+export function codesContext(scheme: Scheme, numbers: number): Context {
+  const { channels, codeBits } = scheme;
+  const codes = Math.max(1, numbers / channels);
+  const bits = codes * codeBits;
+  const aligned = 32 % codeBits === 0;
+  const words = aligned && bits > 32;
+  return {
+    ...(aligned ? {} : { codePartial: codePartial(scheme) }),
+    codesPartial: words ? "codes_words" : aligned ? "codes_word" : "codes_apart",
+    laneCodes: Array.from({ length: codes }, (_, index) => ({
+      index,
+      ...(words
+        ? { word: Math.floor((index * codeBits) / 32), shift: (index * codeBits) % 32 }
+        : {}),
+    })),
+    ...(words ? { laneWords: Array.from({ length: bits / 32 }, (_, index) => ({ index })) } : {}),
+  };
 }
 
 /** Constants of records that hold codes of centroids. */

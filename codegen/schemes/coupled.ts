@@ -20,6 +20,7 @@ import {
   chunksOf,
   codedSizes,
   codePartial,
+  codesContext,
   decodeRow,
   encoderSizes,
   readerSizes,
@@ -45,28 +46,6 @@ const TABLE_CODES = 2;
 
 /** Levels that a kernel loads at once: four words. */
 const ROW_LEVELS = 16;
-
-/**
- * Consecutive codes of `numbers` channels: the partial that reads them, and where each lies.
- */
-function codesContext(scheme: Scheme, numbers: number): Context {
-  const { channels, codeBits } = scheme;
-  const codes = Math.max(1, numbers / channels);
-  const bits = codes * codeBits;
-  const aligned = 32 % codeBits === 0;
-  const words = aligned && bits > 32;
-  return {
-    ...(aligned ? {} : { codePartial: codePartial(scheme) }),
-    codesPartial: words ? "codes_words" : aligned ? "codes_word" : "codes_apart",
-    laneCodes: Array.from({ length: codes }, (_, index) => ({
-      index,
-      ...(words
-        ? { word: Math.floor((index * codeBits) / 32), shift: (index * codeBits) % 32 }
-        : {}),
-    })),
-    ...(words ? { laneWords: Array.from({ length: bits / 32 }, (_, index) => ({ index })) } : {}),
-  };
-}
 
 /** How consecutive channels are read by their centroids. */
 function gathered(scheme: Scheme, numbers: number): Context {

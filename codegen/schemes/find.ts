@@ -7,7 +7,9 @@ import { coupledKernels } from "./coupled.ts";
 import { hadamardKernels } from "./hadamard.ts";
 import { halfKernels } from "./half.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
+import { spanKernels } from "./span.ts";
 import { uniformKernels } from "./uniform.ts";
+import { vecInferKernels } from "./vecinfer.ts";
 
 /** Returns the kernels of a family's scheme at one head dimension. */
 export type FamilyKernels = (scheme: Scheme, headDim: number) => SchemeKernels;
@@ -17,6 +19,8 @@ const ROOMS: Readonly<Record<SchemeFamily, FamilyKernels>> = {
   coupled: coupledKernels,
   uniform: uniformKernels,
   hadamard: hadamardKernels,
+  span: spanKernels,
+  vecinfer: vecInferKernels,
 };
 
 const others = new Map<OtherFamily, FamilyKernels>();

@@ -1,38 +1,30 @@
 /** Kernels of schemes that code vectors after a Hadamard rotation: NSNQuant's and TurboQuant's. */
 import { hadamardFactor, hadamardInverseFactor } from "../../src/schemes/hadamard.ts";
 import type { BindingName } from "../../src/kernels/bindings.ts";
-import { ENCODE_TOKENS, MAX_SPAN, MIN_SPAN, NEAR_TOKENS } from "../../src/kernels/constants.ts";
+import { ENCODE_TOKENS, MAX_SPAN, MIN_SPAN } from "../../src/kernels/constants.ts";
 import type { KeyVariant } from "../../src/kernels/name.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { waveCount } from "../../src/schemes/waves.ts";
 import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
 import { codecKernel, type Context, type KernelRow } from "../kernels/kernel_row.ts";
 import {
+  angleContext,
   codecSizes,
   codedSizes,
   codePartial,
   encoderSizes,
   loadedChunks,
   recordSizes,
+  ROTATED_QUERIES,
   searchSizes,
 } from "./common.ts";
 import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
-
-/** The queries of a block, after the Hadamard rotation. */
-const ROTATED_QUERIES = { name: "rotated_rows", tile: "rotated_tile" };
 
 /** Halfwords of a codebook in binary16 that a kernel loads at once. */
 const ROW_HALFWORDS = 8;
 
 /** Whether keys before their rotary embedding are coded with it. */
 type Rope = "rope" | undefined;
-
-/** The rotary embedding of kernels that encode and decode keys before it. */
-function angleContext(rope: Rope): Context {
-  return rope === undefined
-    ? { anglePartial: "angle_none" }
-    : { anglePartial: "angle_rope", nearTokens: NEAR_TOKENS };
-}
 
 /**
  * How codes are searched: each row of centroids, loaded once, is compared with a batch of `tokens`
@@ -111,7 +103,9 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
       ...searchSizes(scheme, headDim),
       ...angleContext(rope),
       headerPartial: rope === undefined ? "header_no_angle" : "header_angle",
-      chunkPartial: rope === undefined ? "chunk_plain" : "chunk_rope",
+      ...(rope === undefined
+        ? { chunkPartial: "chunk_plain" }
+        : { chunkPartial: "chunk_rope", signsPartial: "signs_fixed" }),
       centrePartial: !mean ? "centre_none" : rope === undefined ? "centre_rotated" : "centre_plain",
       scalesPartial: mean ? "scales_byte" : "scales_half",
       ...(mean && rope === undefined ? { side: "mean", ...waves } : {}),
@@ -142,6 +136,9 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
       ...angleContext(rope),
       headerPartial: waved ? "wave" : rope === undefined ? "header_no_angle" : "header_angle",
       ...(waved ? waves : {}),
+      codebookPartial: "codebook_none",
+      loadedPartial: "loaded_codes",
+      unrotatedPartial: "unrotated_signs",
       finishPartial: `decoded_${finish}`,
       record: { ...record("coded"), ...load },
     }, rope);
@@ -161,7 +158,7 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
         headerPartial: "header_rotated_plain",
         ...(mean
           ? { scorePartial: "score_waved_plain", ...waves }
-          : { scorePartial: "score_rotated_plain" }),
+          : { scorePartial: "score_rotated_plain", preparePartial: "prepare_rotated_plain" }),
       };
     }
     // Means lie in workgroup memory, page by page.
@@ -169,8 +166,12 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
     return {
       ...rows,
       headerPartial: "header_rotated_rope",
-      scorePartial: mean ? "score_mean_rope" : "score_rotated_rope",
-      ...(mean ? { mean: { source: "mean", ...means, queries: QUERIES.name } } : {}),
+      ...(mean
+        ? {
+          scorePartial: "score_mean_rope",
+          mean: { source: "mean", ...means, queries: QUERIES.name },
+        }
+        : { scorePartial: "score_rotated_rope", preparePartial: "prepare_rotated_rope" }),
       atTile: { origin: "tile.first" },
       atStart: { origin: "0u" },
     };
@@ -193,9 +194,12 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
     records: "records",
     codebook: "halves",
     score,
-    mix: mean
-      ? { mixPartial: "mix_rotated_mean", mixPagePartial: "mix_page_mean" }
-      : { mixPartial: "mix_rotated", mixPagePartial: "mix_page_none" },
+    mix: {
+      ...(mean
+        ? { mixPartial: "mix_rotated_mean", mixPagePartial: "mix_page_mean" }
+        : { mixPartial: "mix_rotated", mixPagePartial: "mix_page_none" }),
+      turnedPartial: "turned_signs",
+    },
     rotation: { rotationPartial: "rotation_hadamard", unspread },
   };
 }

@@ -4,15 +4,16 @@ import type { KeyVariant } from "../../src/kernels/name.ts";
 import type { Context, KernelRow } from "../kernels/kernel_row.ts";
 
 /**
- * How a scheme's codebook is read: not at all, as binary16, or as levels, by one word or by two.
+ * How a scheme's codebook is read: not at all, as binary16, or as levels, by one word or by two; or
+ * the levels of a span in its place.
  */
-export type CodebookReads = "none" | "halves" | "words" | "pairs";
+export type CodebookReads = "none" | "halves" | "words" | "pairs" | "levels";
 
 /** The kernels of one scheme at one head dimension. */
 export interface SchemeKernels {
   /**
    * Kernels that encode and decode: one each, and one more for keys that are coded with their
-   * rotary embedding.
+   * rotary embedding. Schemes for spans fit and encode.
    */
   codecs(reason: string): readonly KernelRow[];
   /** The ways its coded keys can be read. */

@@ -87,6 +87,8 @@ async function captureSamples(
     ...plannedEngineOptions(plan, checkpoint.config),
   });
   const width = keyValueHeads * headDim;
+  const { keys: keyOptions } = modelCacheOptions(checkpoint.config);
+  const positions = Uint32Array.from(tokenIds, (_, token) => token % context);
   const samples = Array.from(
     { length: layers },
     (_, layer) =>
@@ -96,6 +98,7 @@ async function captureSamples(
         keyValueHeads,
         headDim,
         values: new Float32Array(tokenIds.length * width),
+        ...(keyOptions.space === "pre-rope" ? { positions, rope: keyOptions.rope } : {}),
       })),
   ).flat();
   try {

@@ -54,6 +54,7 @@ export async function weightedSamples(
   const { keys: keyOptions, shape } = modelCacheOptions(checkpoint.config, keySpace);
   const { queryHeads, keyValueHeads, headDim } = shape;
   const fisher = weighting.includes("fisher");
+  const positions = lengths.flatMap((length) => Array.from({ length }, (_, token) => token));
   /** Keys' and queries' vectors and gradients as the cache gets them: a rotation turns both alike. */
   function inSpace(vectors: Float32Array<ArrayBuffer>, heads: number): Float32Array<ArrayBuffer> {
     return keySpace === "pre-rope"
@@ -77,6 +78,7 @@ export async function weightedSamples(
         {
           ...common("keys"),
           values: inSpace(keys, keyValueHeads),
+          ...(keyOptions.space === "pre-rope" ? { positions, rope: keyOptions.rope } : {}),
           ...(fisher ? { weights: inSpace(keyGradients, keyValueHeads).map(square) } : {}),
           ...(weighting.includes("query")
             ? {

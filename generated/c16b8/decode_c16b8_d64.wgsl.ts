@@ -27,8 +27,8 @@ struct Entry {
   first: u32,
   encode_from: u32, // first coded token the step encodes, counted behind the sinks
   exact_from: u32, // no token before this position, sinks apart, is held exactly
-  reserved_0: u32,
-  reserved_1: u32,
+  first_partial: u32, // the first partial result of each row that is written
+  partials: u32, // partial results of each row
 }
 
 struct Step {
@@ -36,6 +36,10 @@ struct Step {
   max_count: u32, // most tokens of one entry
   splits: u32, // workgroups that share the tokens of one row
   score_stride: u32, // scores per row in the score buffer
+  partial_stride: u32, // partial results per row in their buffer
+  reserved_0: u32,
+  reserved_1: u32,
+  reserved_2: u32,
   entries: array<Entry, 64>,
 }
 
@@ -65,6 +69,10 @@ struct Layer {
   output_token_stride: u32,
   output_head_stride: u32,
   sliding_window: u32, // most recent tokens a query may see
+  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  recent: u32, // 0 where queries see no token of the ring
+  remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
+  reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;

@@ -36,8 +36,8 @@ struct Entry {
   first: u32,
   encode_from: u32, // first coded token the step encodes, counted behind the sinks
   exact_from: u32, // no token before this position, sinks apart, is held exactly
-  reserved_0: u32,
-  reserved_1: u32,
+  first_partial: u32, // the first partial result of each row that is written
+  partials: u32, // partial results of each row
 }
 
 struct Step {
@@ -45,6 +45,10 @@ struct Step {
   max_count: u32, // most tokens of one entry
   splits: u32, // workgroups that share the tokens of one row
   score_stride: u32, // scores per row in the score buffer
+  partial_stride: u32, // partial results per row in their buffer
+  reserved_0: u32,
+  reserved_1: u32,
+  reserved_2: u32,
   entries: array<Entry, 64>,
 }
 
@@ -74,6 +78,10 @@ struct Layer {
   output_token_stride: u32,
   output_head_stride: u32,
   sliding_window: u32, // most recent tokens a query may see
+  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  recent: u32, // 0 where queries see no token of the ring
+  remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
+  reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -118,7 +126,7 @@ fn exact_slot(position: u32) -> u32 {
 
 // First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
 fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
-  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
+  let row = slot * layer.slot_rows + side * (layer.sinks + layer.ring) + exact_slot(position);
   return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
 }
 
@@ -165,7 +173,7 @@ fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles
   tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
   tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;
   tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
-  tiles.ring_end = select(next, 0u, layer.window + layer.block == 1u);
+  tiles.ring_end = select(next, 0u, layer.recent == 0u);
   tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + EXACT_TILE - 1u) / EXACT_TILE;
   return tiles;
 }

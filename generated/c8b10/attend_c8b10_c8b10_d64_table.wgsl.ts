@@ -50,8 +50,8 @@ struct Entry {
   first: u32,
   encode_from: u32, // first coded token the step encodes, counted behind the sinks
   exact_from: u32, // no token before this position, sinks apart, is held exactly
-  reserved_0: u32,
-  reserved_1: u32,
+  first_partial: u32, // the first partial result of each row that is written
+  partials: u32, // partial results of each row
 }
 
 struct Step {
@@ -59,6 +59,10 @@ struct Step {
   max_count: u32, // most tokens of one entry
   splits: u32, // workgroups that share the tokens of one row
   score_stride: u32, // scores per row in the score buffer
+  partial_stride: u32, // partial results per row in their buffer
+  reserved_0: u32,
+  reserved_1: u32,
+  reserved_2: u32,
   entries: array<Entry, 64>,
 }
 
@@ -88,6 +92,10 @@ struct Layer {
   output_token_stride: u32,
   output_head_stride: u32,
   sliding_window: u32, // most recent tokens a query may see
+  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  recent: u32, // 0 where queries see no token of the ring
+  remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
+  reserved: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -140,7 +148,7 @@ fn exact_slot(position: u32) -> u32 {
 
 // First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
 fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
-  let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);
+  let row = slot * layer.slot_rows + side * (layer.sinks + layer.ring) + exact_slot(position);
   return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
 }
 
@@ -187,7 +195,7 @@ fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles
   tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
   tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;
   tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
-  tiles.ring_end = select(next, 0u, layer.window + layer.block == 1u);
+  tiles.ring_end = select(next, 0u, layer.recent == 0u);
   tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + EXACT_TILE - 1u) / EXACT_TILE;
   return tiles;
 }
@@ -515,7 +523,7 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   }
 }
 
-fn finish_coded(block: Block, lane: u32) {
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     let grid = value_grid(codebook, lane_chunk(lane) + i);
@@ -648,14 +656,14 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
 }
 
 // Coded tiles come first: once their values are mixed, what their coding did is undone, and exact values can be added.
-fn finish_tile(block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
   if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
-    finish_coded(block, lane);
+    finish_coded(entry, block, lane);
   }
 }
 
 fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
-  return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);
+  return (global_row(entry, block, row) * step.partial_stride + entry.first_partial + split) * (CHUNKS + 1u);
 }
 
 // Grid: (splits, KV heads, entries x row blocks).
@@ -686,7 +694,7 @@ fn main(
     score_tile(entry, block, tile, lane);
     soften_tile(lane);
     mix_tile(entry, block, tile, lane);
-    finish_tile(block, tiles, tile, at, end, lane);
+    finish_tile(entry, block, tiles, tile, at, end, lane);
   }
   write_partials(entry, block, workgroup.x, lane);
 }

@@ -25,6 +25,14 @@ export const kernels: readonly KernelInfo[] = [
     load: () => import("./page_table.wgsl.ts"),
   },
   {
+    name: "remap",
+    bindings: ["step", "layer", "row_scores_written"],
+    overrides: [],
+    workgroupBytes: 512,
+    reason: "every cache: scores of spans",
+    load: () => import("./remap.wgsl.ts"),
+  },
+  {
     name: "restore",
     bindings: ["step", "restored", "records"],
     overrides: ["UNIT"],

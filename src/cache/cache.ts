@@ -13,6 +13,8 @@ import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./command_target.ts";
 import type { Side } from "../model/side.ts";
 import type { Sequence, SequencePages, StepEntry } from "./sequences.ts";
+import type { Span } from "./span_room.ts";
+import type { SpanTensors } from "./spans.ts";
 import type { PageStats } from "./page_pool.ts";
 
 /** What {@linkcode createCache} needs. */
@@ -77,6 +79,18 @@ export interface ReadRange {
   readonly output: GPUBufferBinding;
 }
 
+/** The spans of a kind that a cache holds, in numbers. */
+export interface SpanStats {
+  /** The kind. */
+  readonly name: string;
+  /** Living spans. */
+  readonly count: number;
+  /** Their tokens. */
+  readonly tokens: number;
+  /** Their pages. */
+  readonly pages: PageStats;
+}
+
 /** What a cache holds, in numbers. */
 export interface CacheStats {
   /** Bytes of the allocated buffers. */
@@ -91,13 +105,16 @@ export interface CacheStats {
   /**
    * Bits per channel of everything resident, for the tokens held now: `8 * (total - scratch) /
    * (tokens * channels)` with `channels` the sum of `2 * keyValueHeads * headDim` over layers.
-   * Tokens that forks share count once for each fork. Infinite where there are no tokens.
+   * Tokens of spans count once. Other tokens that forks share count once for each fork. Infinite
+   * where there are no tokens.
    */
   readonly effectiveBits: number;
   /** Living sequences. */
   readonly sequences: number;
-  /** Tokens of all sequences. */
+  /** Tokens of all sequences, without those of their spans. */
   readonly tokens: number;
+  /** Living spans by kind. Those that forks share count once. */
+  readonly spans: readonly SpanStats[];
   /**
    * Numbers beyond binary16's range that were clamped to it, as of the last
    * {@linkcode Cache.readCounters}.
@@ -126,7 +143,7 @@ export interface Cache {
    * two writes to them. Only the exact tier is copied.
    *
    * @throws {CoupletError} `capacity` where all planned sequences are alive; `usage` where a step
-   * of the sequence is not through all layers.
+   * of the sequence is not through all layers, or a span was not handed over to all.
    */
   encodeFork(target: CommandTarget, sequence: Sequence): Sequence;
   /**
@@ -201,6 +218,28 @@ export interface Cache {
     layer: number,
     tensors: { readonly queries: GPUBufferBinding; readonly output: GPUBufferBinding },
   ): void;
+  /**
+   * Adds a span to a sequence: tokens of an image, a video or a document whose keys and values are
+   * complete. Hand it over to every layer with {@linkcode Cache.encodeSpan}. The sequence's steps
+   * that begin later see all its tokens, whatever their positions, beside the sequence's own.
+   * Forks share it. Truncating the sequence to fewer tokens than it has now drops it.
+   *
+   * @param name The kind of span, as the plan's `spans` name it.
+   * @param tokens Number of its tokens. They do not count as tokens of the sequence.
+   * @throws {CoupletError} `usage` where the plan has no such kind, `capacity` where it does not
+   * fit. Nothing has changed then.
+   */
+  addSpan(sequence: Sequence, name: string, tokens: number): Span;
+  /**
+   * Records the coding of one layer's keys and values of a span. Keys are as they are scored: with
+   * their rotary embedding.
+   *
+   * @param target The host's encoder or compute pass.
+   * @throws {CoupletError} `usage` where the span was dropped or handed over to the layer before,
+   * for indices that are not ascending, or buffers that cannot be bound; `shape` for bindings that
+   * are too small; `lost` where the device is lost. Then nothing is recorded.
+   */
+  encodeSpan(target: CommandTarget, span: Span, layer: number, tensors: SpanTensors): void;
   /**
    * Records the reading of one layer's keys or values into a tensor of the host, for hosts that
    * compute attention themselves. Vectors are what a query at the sequence's end sees: f16 values

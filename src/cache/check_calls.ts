@@ -15,18 +15,13 @@ import {
   kind,
   listOf,
   oneOf,
+  TEXT,
+  whole,
 } from "../base/check_options.ts";
-import type { CommandTarget } from "./command_target.ts";
 import type { Sequence } from "./sequences.ts";
 
 /** A sequence, of whichever cache. */
 const SEQUENCE: Kind<Sequence> = having("what createSequence() gives", "id");
-
-/** Where commands go. */
-const TARGET: Kind<CommandTarget> = kind(
-  "a GPUCommandEncoder or a GPUComputePassEncoder",
-  (value) => "beginComputePass" in Object(value) || "dispatchWorkgroups" in Object(value),
-);
 
 const ENTRY: Kind<StepEntry> = kind(
   "{ sequence, tokens }",
@@ -51,6 +46,15 @@ export function checkStepEntries(entries: readonly StepEntry[]): void {
 }
 
 /**
+ * Checks the arguments of `addSpan()`.
+ *
+ * @throws {CoupletError} `usage` where they are not a text and a number of tokens.
+ */
+export function checkSpan(name: string, tokens: number): void {
+  checkOptions("usage", "Cannot add a span", { name: TEXT, tokens: whole(1) }, { name, tokens });
+}
+
+/**
  * Checks the range of `encodeRead()`.
  *
  * @throws {CoupletError} `usage` where it is none.
@@ -69,13 +73,4 @@ export function checkBeams(beams: readonly Sequence[], parents: readonly number[
     beams: listOf(SEQUENCE),
     parents: listOf(FINITE),
   }, { beams, parents });
-}
-
-/**
- * Checks where commands are to be recorded.
- *
- * @throws {CoupletError} `usage` where it is neither an encoder nor a pass.
- */
-export function checkTarget(target: CommandTarget): void {
-  checkOptions("usage", "Cannot record commands", { target: TARGET }, { target });
 }

@@ -15,6 +15,7 @@ export interface CompiledAttention {
   readonly attend?: CompiledKernel;
   readonly table?: CompiledKernel;
   readonly score?: CompiledKernel;
+  readonly remap?: CompiledKernel;
   readonly mix?: CompiledKernel;
 }
 
@@ -103,9 +104,12 @@ export async function compileLayer(
 }
 
 /** Compiles a kernel, with the constants of all kernels of the cache and those given. */
-type Compile = (kernel: KernelInfo, constants?: Record<string, number>) => Promise<CompiledKernel>;
+export type Compile = (
+  kernel: KernelInfo,
+  constants?: Record<string, number>,
+) => Promise<CompiledKernel>;
 
-function compilerFor(
+export function compilerFor(
   device: GPUDevice,
   { dtype, softcap, keys, shape }: ResolvedOptions,
 ): Compile {
@@ -120,7 +124,7 @@ function compilerFor(
   return (kernel, constants) => compileKernel(device, kernel, { ...common, ...constants });
 }
 
-async function compileEncoder(
+export async function compileEncoder(
   compile: Compile,
   { shape, capacity }: ResolvedOptions,
   schemeId: SchemeId,
@@ -139,12 +143,12 @@ async function compileEncoder(
   return { recordTokens, one, many: await cut(ENCODE_TOKENS, manyTokens), manyTokens };
 }
 
-async function compileAttention(
+export async function compileAttention(
   compile: Compile,
   kernels: AttentionKernels,
 ): Promise<CompiledAttention> {
   const compiled: { -readonly [name in keyof CompiledAttention]: CompiledAttention[name] } = {};
-  for (const name of ["attend", "table", "score", "mix"] as const) {
+  for (const name of ["attend", "table", "score", "remap", "mix"] as const) {
     const kernel = kernels[name];
     if (kernel !== undefined) compiled[name] = await compile(kernel, { SPAN: kernels.span });
   }

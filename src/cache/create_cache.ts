@@ -1,16 +1,18 @@
 /** Creates a cache from a plan. */
-import { checkSinkLogits } from "../plan/options.ts";
+import { checkSinkLogits, type ResolvedOptions } from "../plan/options.ts";
 import { checkOptions } from "../base/check_options.ts";
 import { compileLayer } from "./compiled_layer.ts";
-import { DeviceCache } from "./device_cache.ts";
+import { compileSpanLayer } from "./compiled_span.ts";
+import { type CacheCodebooks, DeviceCache } from "./device_cache.ts";
 import { raise } from "../base/raise.ts";
 import { cacheCodebook, checkCodebookSet } from "../codebooks/find.ts";
-import { createLayerBuffers, type LayerCodebooks } from "./layer_buffers.ts";
+import { createLayerBuffers } from "./layer_buffers.ts";
 import { compileKernel } from "./pipelines.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { bySide } from "../model/by_side.ts";
 import { checkTuningDevice } from "../plan/tuning_record.ts";
 import { allBuffers, createSharedBuffers } from "./shared_buffers.ts";
+import { createSpanBuffers } from "./span_buffers.ts";
 import { type Cache, type CacheInit, INIT_FIELDS } from "./cache.ts";
 
 const WHAT = "Cannot create the cache";
@@ -28,22 +30,29 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   const { device, plan, codebooks, model, sinkLogits } = init;
   const { options } = plan;
   if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
-  const layerCodebooks = options.layers.map((layer, index) => {
-    const shape = { keyValueHeads: layer.keyValueHeads, headDim: options.shape.headDim };
-    return bySide((side) => cacheCodebook(codebooks, shape, index, side, layer[side]));
-  });
+  const findCodebooks = ({ layers, shape: { headDim } }: ResolvedOptions) =>
+    layers.map(({ keyValueHeads, ...schemes }, layer) => {
+      const shape = { keyValueHeads, headDim };
+      return bySide((side) => cacheCodebook(codebooks, shape, layer, side, schemes[side]));
+    });
+  const found = { layers: findCodebooks(options), spans: options.spans.map(findCodebooks) };
   checkDevice(device, plan);
   if (plan.tuning !== undefined) checkTuningDevice(plan.tuning, device);
   checkSinkLogits(sinkLogits, options.shape);
 
-  const [pageTable, ...compiled] = await Promise.all([
+  const [pageTable, layers, spans] = await Promise.all([
     compileKernel(device, plan.pageTable),
-    ...plan.layers.map((layer) => compileLayer(device, plan, layer)),
+    Promise.all(plan.layers.map((layer) => compileLayer(device, plan, layer))),
+    Promise.all(
+      plan.spans.map((span) =>
+        Promise.all(span.layers.map((_, layer) => compileSpanLayer(device, span, layer)))
+      ),
+    ),
   ]);
-  const { layers, shared, invalid, exhausted } = await allocate(init, layerCodebooks);
+  const { buffers, invalid, exhausted } = await allocate(init, found);
   const error = invalid ?? exhausted;
   if (error !== null) {
-    for (const buffer of allBuffers(layers, shared)) buffer.destroy();
+    for (const buffer of allBuffers(buffers)) buffer.destroy();
     raise(
       invalid === null ? "memory" : "device",
       WHAT,
@@ -51,7 +60,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
       `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
     );
   }
-  return new DeviceCache(init, { layers: compiled, pageTable }, layers, layerCodebooks, shared);
+  return new DeviceCache(init, { layers, pageTable, spans }, buffers, found);
 }
 
 /**
@@ -60,20 +69,23 @@ export async function createCache(init: CacheInit): Promise<Cache> {
  */
 async function allocate(
   { device, plan, sinkLogits }: CacheInit,
-  codebooks: readonly LayerCodebooks[],
+  codebooks: CacheCodebooks,
 ) {
   const { queryHeads } = plan.options.shape;
   device.pushErrorScope("out-of-memory");
   device.pushErrorScope("validation");
   const universal = new Map<string, GPUBuffer>();
-  const layers = codebooks.map((own, layer) => {
+  const layers = codebooks.layers.map((own, layer) => {
     const logits = sinkLogits?.slice(layer * queryHeads, (layer + 1) * queryHeads);
     return createLayerBuffers(device, plan, layer, own, logits, universal);
   });
   const shared = createSharedBuffers(device, plan);
+  const spans = plan.spans.map((span, i) =>
+    createSpanBuffers(device, span, codebooks.spans[i]!, shared.spanExact!)
+  );
   const scopes = [device.popErrorScope(), device.popErrorScope()] as const;
   const [invalid, exhausted] = await Promise.all(scopes);
-  return { layers, shared, invalid, exhausted };
+  return { buffers: { layers, shared, spans }, invalid, exhausted };
 }
 
 function checkDevice({ limits, features }: GPUDevice, plan: CachePlan): void {

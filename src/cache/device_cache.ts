@@ -2,11 +2,12 @@
 import { readEntries } from "./read_entries.ts";
 import type { Cache, CacheInit, CacheStats, ReadRange, Step } from "./cache.ts";
 import { CacheCommands, type StepCut } from "./cache_commands.ts";
-import { checkBeams, checkReadRange, checkStepEntries } from "./check_calls.ts";
+import { checkBeams, checkReadRange, checkSpan, checkStepEntries } from "./check_calls.ts";
 import { registerInternals } from "./internals.ts";
 import { type AttentionWay, type SplitKinds, splitKinds, stepSplits } from "../plan/steps.ts";
 import { cacheStats } from "./stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
+import type { CompiledSpanLayer } from "./compiled_span.ts";
 import { DeviceFaults } from "./device_faults.ts";
 import { EncoderOrder } from "./encoder_order.ts";
 import { describeValue } from "../base/describe_value.ts";
@@ -19,9 +20,13 @@ import {
   tensorBytes,
 } from "./host_bindings.ts";
 import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
-import { LayerCommands, type StepGrid } from "./layer_commands.ts";
+import type { StepGrid } from "./grids.ts";
+import { LayerCommands } from "./layer_commands.ts";
 import { NumberCounters, type NumberCounts } from "./number_counters.ts";
 import type { CompiledKernel } from "./pipelines.ts";
+import type { ResolvedOptions } from "../plan/options.ts";
+import { PageRows } from "./page_rows.ts";
+import { Parameters } from "./parameters.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import type { CommandTarget } from "./command_target.ts";
 import { Recorder } from "./recorder.ts";
@@ -36,8 +41,12 @@ import {
   type StepEntry,
   unfinishedFrom,
 } from "./sequences.ts";
-import { allBuffers, type SharedBuffers } from "./shared_buffers.ts";
+import { allBuffers, type CacheBuffers } from "./shared_buffers.ts";
+import { SpanLayer } from "./span_layer.ts";
+import { type Span, SpanRoom } from "./span_room.ts";
+import { checkSpans, refuseUncoded, spanRows, Spans, type SpanTensors } from "./spans.ts";
 import { checkAppend, checkAttend, stepsBefore } from "./step_order.ts";
+import { StepPlaces } from "./step_places.ts";
 import type { StepProgress } from "./step_progress.ts";
 
 /** A step as the cache knows it. */
@@ -73,6 +82,15 @@ interface Fork {
 export interface CompiledCache {
   readonly layers: readonly CompiledLayer[];
   readonly pageTable: CompiledKernel;
+  /** By kind of span and layer. */
+  readonly spans: readonly (readonly CompiledSpanLayer[])[];
+}
+
+/** The codebooks of a cache. */
+export interface CacheCodebooks {
+  readonly layers: readonly LayerCodebooks[];
+  /** By kind of span and layer. */
+  readonly spans: readonly (readonly LayerCodebooks[])[];
 }
 
 /** The cache of {@linkcode createCache}. */
@@ -80,9 +98,9 @@ export class DeviceCache implements Cache {
   readonly plan: CachePlan;
   readonly #device: GPUDevice;
   readonly #commands: CacheCommands;
-  readonly #layers: readonly LayerBuffers[];
-  readonly #codebooks: readonly LayerCodebooks[];
-  readonly #shared: SharedBuffers;
+  readonly #buffers: CacheBuffers;
+  readonly #codebooks: CacheCodebooks;
+  readonly #spans: Spans;
   readonly #own: ReadonlySet<GPUBuffer>;
   readonly #sequences: Sequences;
   readonly #recorder: Recorder;
@@ -97,22 +115,36 @@ export class DeviceCache implements Cache {
   constructor(
     { device, plan, profile, onFault, codebooks: given, sinkLogits, model }: CacheInit,
     compiled: CompiledCache,
-    layers: readonly LayerBuffers[],
-    codebooks: readonly LayerCodebooks[],
-    shared: SharedBuffers,
+    buffers: CacheBuffers,
+    codebooks: CacheCodebooks,
   ) {
     this.#device = device;
     this.plan = plan;
-    this.#layers = layers;
+    const { layers, shared } = buffers;
+    this.#buffers = buffers;
     this.#codebooks = codebooks;
-    this.#shared = shared;
-    this.#own = allBuffers(layers, shared);
+    this.#own = allBuffers(buffers);
     this.#sequences = new Sequences(plan.options);
     this.#recorder = new Recorder(profile);
     const commands = compiled.layers.map((kernels, layer) =>
       new LayerCommands(device, plan.options, layer, kernels, layers[layer]!, shared)
     );
-    this.#commands = new CacheCommands(device, plan.options, commands, compiled.pageTable, shared);
+    const parameters = new Parameters(new StepPlaces(device, shared.steps));
+    const pageRows = (options: ResolvedOptions, pages: GPUBuffer) =>
+      new PageRows(device, options, compiled.pageTable, pages, parameters);
+    this.#commands = new CacheCommands(
+      plan.options,
+      commands,
+      parameters,
+      pageRows(plan.options, shared.pages),
+    );
+    this.#spans = new Spans(plan.spans.map((span, kind) => {
+      const { pages, layers } = buffers.spans[kind]!;
+      const rooms = compiled.spans[kind]!.map((kernels, layer) =>
+        new SpanLayer(device, span.options, layer, kernels, layers[layer]!, { ...shared, pages })
+      );
+      return new SpanRoom(span, rooms, parameters, pageRows(span.options, pages));
+    }));
     this.#faults = new DeviceFaults(device, onFault);
     this.#numbers = new NumberCounters(device, shared.counters, onFault);
     this.#splitKinds = {
@@ -122,7 +154,8 @@ export class DeviceCache implements Cache {
     registerInternals(this, {
       device,
       codedWith: {
-        codebooks,
+        codebooks: codebooks.layers,
+        spans: codebooks.spans,
         // A copy, because the host may change its own before a snapshot reads it.
         sinkLogits: sinkLogits?.slice(),
         model: model ?? given?.model,
@@ -252,6 +285,7 @@ export class DeviceCache implements Cache {
       if (start !== undefined) {
         refuseUnfinished(`Cannot fork sequence ${sequence.id}`, start, "every layer");
       }
+      this.#requireCoded(`Cannot fork sequence ${sequence.id}`, sequence);
     }
     this.#encoders.check(target, sequences);
   }
@@ -305,6 +339,7 @@ export class DeviceCache implements Cache {
   ): void {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
     checkAttend(state.progress, layer);
+    checkSpans(live, layer);
     const queries = this.#hostTensor("queries", tensors?.queries, state, layer);
     const output = this.#hostTensor("output", tensors?.output, state, layer);
     checkApart(output, queries);
@@ -312,6 +347,9 @@ export class DeviceCache implements Cache {
     const kind = this.#splitKinds[state.way].ofLayer[layer]!;
     this.#record(target, sequences, () => {
       const bound = { queries: queries.binding, output: output.binding };
+      for (const span of grid.spans) {
+        span.layers[layer]!.attend(this.#recorder, span, grid.way, bound);
+      }
       this.#commands.layers[layer]!.attend(this.#recorder, grid, kind, bound);
     });
   }
@@ -325,6 +363,40 @@ export class DeviceCache implements Cache {
       state.grid = this.#commands.step(live, firsts, state);
     }
     return state.grid!;
+  }
+
+  addSpan(sequence: Sequence, name: string, tokens: number): Span {
+    this.#checkDevice();
+    checkSpan(name, tokens);
+    const state = this.#sequences.state(sequence);
+    return this.#spans.add(state, sequence, name, tokens);
+  }
+
+  encodeSpan(target: CommandTarget, span: Span, layer: number, tensors: SpanTensors): void {
+    this.#checkDevice();
+    this.#recorder.check(target);
+    this.#checkLayer(layer);
+    const { state, sequence } = this.#spans.find(span, layer);
+    const rows = spanRows(span, tensors?.indices);
+    const tokens = rows.at(-1)! + 1;
+    const keys = this.#hostTensor("keys", tensors?.keys, { tokens }, layer).binding;
+    const values = this.#hostTensor("values", tensors?.values, { tokens }, layer).binding;
+    this.#encoders.check(target, [sequence]);
+    this.#record(target, [sequence], () => {
+      state.room.encode(this.#recorder, state, layer, rows, { keys, values });
+    });
+    state.hasRow = true;
+    state.coded.add(layer);
+  }
+
+  /** @throws {CoupletError} `usage` where a span of a sequence lacks a layer. */
+  #requireCoded(what: string, sequence: Sequence): void {
+    const { layers } = this.plan;
+    const { spans } = this.#sequences.state(sequence);
+    const span = spans.find(({ coded }) => coded.size < layers.length);
+    if (span === undefined) return;
+    const layer = layers.findIndex((_, layer) => !span.coded.has(layer));
+    refuseUncoded(what, span, layer);
   }
 
   encodeRead(target: CommandTarget, sequence: Sequence, layer: number, range: ReadRange): void {
@@ -369,7 +441,7 @@ export class DeviceCache implements Cache {
       }
       for (const tier of ["coded", "exact"] as const) {
         if (entries[tier].length === 0) continue;
-        const grid = this.#commands.entries(entries[tier]);
+        const grid = this.#commands.parameters.entries(entries[tier]);
         commands.read(this.#recorder, side, tier, grid, binding);
       }
     });
@@ -378,7 +450,7 @@ export class DeviceCache implements Cache {
   buffers(layer: number): LayerBuffers {
     this.#checkExists();
     this.#checkLayer(layer);
-    return this.#layers[layer]!;
+    return this.#buffers.layers[layer]!;
   }
 
   pages(sequence: Sequence, layer: number): SequencePages {
@@ -398,10 +470,10 @@ export class DeviceCache implements Cache {
     this.#checkExists();
     return cacheStats(
       this.plan,
-      this.#layers,
-      this.#codebooks,
-      this.#shared,
+      this.#buffers,
+      this.#codebooks.layers,
       this.#sequences,
+      this.#spans,
       this.#numbers.counts,
     );
   }
@@ -410,7 +482,7 @@ export class DeviceCache implements Cache {
     this.#isDestroyed = true;
     this.#faults.ignore();
     for (const buffer of this.#own) buffer.destroy();
-    this.#commands.parameters.destroy();
+    this.#commands.parameters.buffer.destroy();
   }
 
   #checkExists(): void {
@@ -429,11 +501,11 @@ export class DeviceCache implements Cache {
   }
 
   #checkLayer(layer: number): void {
-    if (Number.isInteger(layer) && layer in this.#layers) return;
+    if (Number.isInteger(layer) && layer in this.#buffers.layers) return;
     raise(
       "usage",
       `Cannot use layer ${describeValue(layer)}`,
-      `the model has layers 0 to ${this.#layers.length - 1}`,
+      `the model has layers 0 to ${this.#buffers.layers.length - 1}`,
       "Use a layer of the model",
     );
   }
@@ -466,7 +538,7 @@ export class DeviceCache implements Cache {
   #hostTensor(
     name: Side | "queries" | "output",
     binding: GPUBufferBinding,
-    { tokens }: StepState,
+    { tokens }: Pick<StepState, "tokens">,
     layer: number,
   ) {
     const { shape, layers, dtype } = this.plan.options;

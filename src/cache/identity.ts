@@ -27,7 +27,7 @@ export interface CacheIdentity {
 
 /** The parts of a plan's options that codes depend on, as JSON with every default filled in. */
 export function describePlan(options: ResolvedOptions): string {
-  const { shape, layers, tiers, scale, softcap } = options;
+  const { shape, layers, tiers, scale, softcap, spans } = options;
   return JSON.stringify({
     shape: {
       layers: shape.layers,
@@ -43,6 +43,12 @@ export function describePlan(options: ResolvedOptions): string {
       softcap,
       slidingWindows: layers.map((layer) => layer.slidingWindow),
     },
+    ...(spans.length > 0 && {
+      spans: Object.fromEntries(spans.map(({ layers: [layer], span: { name, remap } }) => [
+        name,
+        [layer!.keys, layer!.values, remap],
+      ])),
+    }),
   });
 }
 
@@ -62,10 +68,15 @@ function describeKeys({ keys, shape }: ResolvedOptions): unknown {
   };
 }
 
+/** The codebooks of a layer, undefined where a scheme has none. */
+type SideCodebooks = Readonly<Record<keyof LayerPolicy, SideCodebook | undefined>>;
+
 /** What a cache was given besides its plan, and its codes depend on. */
 export interface CodedWith {
-  /** By layer and side; undefined where a scheme has none. */
-  readonly codebooks: readonly { readonly [side in keyof LayerPolicy]: SideCodebook | undefined }[];
+  /** By layer and side. */
+  readonly codebooks: readonly SideCodebooks[];
+  /** By kind of span, layer and side. */
+  readonly spans: readonly (readonly SideCodebooks[])[];
   readonly sinkLogits: Float32Array<ArrayBuffer> | undefined;
   readonly model: ModelFingerprint | undefined;
 }
@@ -73,12 +84,12 @@ export interface CodedWith {
 /** The identity of a cache with this plan. */
 export async function identifyCache(
   options: ResolvedOptions,
-  { codebooks, sinkLogits, model }: CodedWith,
+  { codebooks, spans, sinkLogits, model }: CodedWith,
 ): Promise<CacheIdentity> {
   const plan = describePlan(options);
   const [planFingerprint, codebookFingerprint] = await Promise.all([
     sha256(new TextEncoder().encode(plan)),
-    fingerprintNumbers(codebooks, sinkLogits),
+    fingerprintNumbers([...codebooks, ...spans.flat()], sinkLogits),
   ]);
   return {
     model: model === undefined ? undefined : { name: model.name, digest: model.digest },
@@ -102,12 +113,13 @@ async function fingerprintNumbers(
 /** Scheme and digests of one codebook's numbers; `null` where the scheme has no codebook. */
 async function fingerprintCodebook(codebook: SideCodebook | undefined): Promise<unknown> {
   if (codebook === undefined) return null;
-  const { scheme, centroids, grid, scale } = codebook;
+  const { scheme, centroids, grid, scale, transform } = codebook;
   return [
     scheme,
     await sha256(bytesOf(centroids)),
     grid === undefined ? null : await sha256(bytesOf(grid)),
     scale === undefined ? null : await sha256(bytesOf(scale)),
+    ...(transform === undefined ? [] : [await sha256(bytesOf(transform))]),
   ];
 }
 

@@ -34,6 +34,17 @@ export interface LayerBuffers {
   readonly sinkLogits: GPUBuffer;
 }
 
+/** The buffers of a layer, of its sequences or of a kind of span. */
+export interface KernelBuffers extends Omit<LayerBuffers, "sinkLogits"> {
+  /** Learned sink logits; absent for spans, whose results are merged with the sequences'. */
+  readonly sinkLogits?: GPUBuffer;
+  /**
+   * Levels of spans, `[spans][side][heads][headDim]` words: a scale, and a minimum in the upper
+   * half.
+   */
+  readonly levels?: GPUBuffer;
+}
+
 /** One layer's codebooks, where its schemes have any. */
 export type LayerCodebooks = Readonly<Record<Side, SideCodebook | undefined>>;
 

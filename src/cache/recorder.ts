@@ -1,9 +1,8 @@
 /** Records dispatches into the host's encoder or pass. */
-import { checkTarget } from "./check_calls.ts";
 import { raise } from "../base/raise.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { Profile } from "./profile.ts";
-import { type CommandTarget, isPass } from "./command_target.ts";
+import { checkTarget, type CommandTarget, isPass } from "./command_target.ts";
 
 /**
  * Records the dispatches of one call into the host's pass, or into a new one. With a profile, each

@@ -8,7 +8,9 @@ import { describeValue } from "../base/describe_value.ts";
 import { raise } from "../base/raise.ts";
 import { PAGE_TOKENS, STEP_ENTRIES } from "../kernels/constants.ts";
 import { PagePool } from "./page_pool.ts";
+import type { PageRow } from "./page_rows.ts";
 import type { RestoredContent } from "./restored_content.ts";
+import type { SpanState } from "./span_room.ts";
 import { StepProgress } from "./step_progress.ts";
 
 /** One sequence of a cache; opaque. */
@@ -60,6 +62,8 @@ export interface SequenceState {
   readonly steps: Growth[];
   /** Its content from a snapshot, until a step puts it in place. */
   restored: RestoredContent | undefined;
+  /** Its spans, in the order they were added. */
+  spans: readonly SpanState[];
 }
 
 /** One sequence's share of a step. */
@@ -68,14 +72,6 @@ export interface StepEntry {
   readonly sequence: Sequence;
   /** Tokens it grows by, 1 to `capacity.appendTokens`. */
   readonly tokens: number;
-}
-
-/** Entries of one sequence's row of a page table. */
-export interface PageRow {
-  /** The place of the first one. */
-  readonly from: number;
-  /** The pages from there. */
-  readonly pages: readonly number[];
 }
 
 /** What a step does to a sequence's pages in one page table. */
@@ -110,6 +106,8 @@ export interface Growth {
   readonly tables: readonly TableGrowth[];
   /** Restored content that the step puts in place first. */
   restored: RestoredContent | undefined;
+  /** The spans that its queries see. */
+  readonly spans: readonly SpanState[];
   /** How far the step has come, shared by all its sequences. */
   readonly progress: StepProgress;
   /** Whether some of the step's tokens were removed, or the sequence was freed. */
@@ -187,6 +185,7 @@ export class Sequences {
    *
    * @param firstPages For each page table the first page it is to hold.
    * @param restored What it holds.
+   * @param spans Its spans.
    * @throws {CoupletError} `capacity` where it does not fit.
    */
   adopt(
@@ -194,6 +193,7 @@ export class Sequences {
     exactFrom: number,
     firstPages: readonly number[],
     restored?: RestoredContent,
+    spans: readonly SpanState[] = [],
   ): Sequence {
     this.#checkPlanned("Cannot hold a sequence", "it has", length, "sequenceTokens");
     this.requireSlots(1);
@@ -207,7 +207,7 @@ export class Sequences {
       this.#givePages(tables);
       throw error;
     }
-    return this.#add({ length, exactFrom, stored: length, tables, restored });
+    return this.#add({ length, exactFrom, stored: length, tables, restored, spans });
   }
 
   /** Whether a sequence is this cache's and alive. */
@@ -241,6 +241,7 @@ export class Sequences {
       growth.isVoid = true;
     }
     this.#givePages(state.tables);
+    dropSpans(state, -1);
     this.#freeSlots.push(state.slot);
     this.#states.delete(sequence);
   }
@@ -279,6 +280,7 @@ export class Sequences {
     state.length = length;
     state.exactFrom = exactFrom;
     state.stored = Math.min(state.stored, length);
+    dropSpans(state, length);
     for (const growth of state.steps) growth.isVoid ||= growth.start + growth.tokens > length;
     state.tables.forEach((held, table) => {
       if (coded === 0) held.first = 0;
@@ -357,12 +359,13 @@ export class Sequences {
    */
   fork(sequence: Sequence): Sequence {
     this.requireSlots(1);
-    const { length, exactFrom, stored, tables } = this.state(sequence);
+    const { length, exactFrom, stored, tables, spans } = this.state(sequence);
+    for (const span of spans) span.users++;
     const copies = tables.map(({ first, pages }, table): PageTable => {
       this.pools[table]!.share(pages);
       return { first, pages: [...pages], staleFrom: 0 };
     });
-    return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined });
+    return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined, spans });
   }
 
   /**
@@ -389,6 +392,7 @@ export class Sequences {
           codedAfter: codedTokens(this.#options, { length: start + tokens, exactFrom }),
           tables: [],
           restored: state.restored,
+          spans: state.spans,
           progress,
           isVoid: false,
         };
@@ -528,6 +532,12 @@ export class Sequences {
     }
     return [...tokens.values()].reduce((sum, count) => sum + count, 0);
   }
+}
+
+/** Drops the spans of a sequence that were added when it had more than `length` tokens. */
+function dropSpans(state: SequenceState, length: number): void {
+  for (const span of state.spans) if (span.place > length) span.room.release(span);
+  state.spans = state.spans.filter(({ place }) => place <= length);
 }
 
 /**

@@ -9,6 +9,7 @@ import {
 import { COUNTER_BYTES } from "../plan/sizes.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { ropeTable } from "./rope_table.ts";
+import { buffersOfSpans, type SpanBuffers } from "./span_buffers.ts";
 import { parameterSets } from "../plan/steps.ts";
 
 /** The buffers all layers share. Those a plan does not need are absent. */
@@ -27,6 +28,8 @@ export interface SharedBuffers {
   readonly scores?: GPUBuffer;
   /** Tables of q.centroid. */
   readonly table?: GPUBuffer;
+  /** Exact vectors of a span that is coded. */
+  readonly spanExact?: GPUBuffer;
 }
 
 /** Allocates the buffers and uploads the rotary table. */
@@ -42,6 +45,7 @@ export function createSharedBuffers(
     counters: storage("counters", COUNTER_BYTES),
   };
   if (scratch.scores > 0) shared.scores = storage("scores", scratch.scores);
+  if (scratch.spans > 0) shared.spanExact = storage("exact vectors of a span", scratch.spans);
   if (scratch.tables > 0) shared.table = storage("q.centroid tables", scratch.tables);
   if (options.keys.space === "pre-rope") {
     shared.rope = storage("rotary table", ropeBytes(options));
@@ -51,10 +55,19 @@ export function createSharedBuffers(
   return shared;
 }
 
+/** The buffers of a cache. */
+export interface CacheBuffers {
+  readonly layers: readonly LayerBuffers[];
+  /** By kind of span. */
+  readonly spans: readonly SpanBuffers[];
+  readonly shared: SharedBuffers;
+}
+
 /** Every buffer of a cache, once. */
-export function allBuffers(
-  layers: readonly LayerBuffers[],
-  shared: SharedBuffers,
-): ReadonlySet<GPUBuffer> {
-  return new Set([...layers.flatMap(buffersOfLayer), ...Object.values(shared)]);
+export function allBuffers({ layers, spans, shared }: CacheBuffers): ReadonlySet<GPUBuffer> {
+  return new Set([
+    ...layers.flatMap(buffersOfLayer),
+    ...spans.flatMap(buffersOfSpans),
+    ...Object.values(shared),
+  ]);
 }

@@ -7,23 +7,26 @@ import {
   tokenChannels,
   totalBytes,
 } from "../plan/sizes.ts";
-import type { LayerBuffers, LayerCodebooks } from "./layer_buffers.ts";
+import type { LayerCodebooks } from "./layer_buffers.ts";
 import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { bySide } from "../model/by_side.ts";
 import type { Sequences } from "./sequences.ts";
-import type { SharedBuffers } from "./shared_buffers.ts";
+import type { CacheBuffers } from "./shared_buffers.ts";
+import { buffersOfSpans } from "./span_buffers.ts";
+import type { Spans } from "./spans.ts";
 
 /** Bytes, sequences and pages of a cache. */
 export function cacheStats(
   { options }: CachePlan,
-  buffers: readonly LayerBuffers[],
+  buffers: CacheBuffers,
   layerCodebooks: readonly LayerCodebooks[],
-  { pages, rope, steps, partials, counters, scores, table }: SharedBuffers,
   sequences: Sequences,
+  { rooms }: Spans,
   numbers: NumberCounts,
 ): CacheStats {
-  const layers = buffers.map(({ parts, sinkLogits }, layer): LayerBytes => {
+  const { pages, rope, steps, partials, counters, scores, table, spanExact } = buffers.shared;
+  const layers = buffers.layers.map(({ parts, sinkLogits }, layer): LayerBytes => {
     const sum = (name: "keyRecords" | "valueRecords" | "exact" | "parameters") =>
       parts.reduce((total, part) => total + part[name].size, 0);
     const exact = sum("exact") / 2;
@@ -38,8 +41,13 @@ export function cacheStats(
   const bytes = totalBytes(
     layers,
     pages.size + steps.size + (rope?.size ?? 0) + counters.size,
-    partials.size + (scores?.size ?? 0) + (table?.size ?? 0),
+    buffers.spans.flatMap(buffersOfSpans).reduce((sum, { size }) => sum + size, 0),
+    [partials, scores, table, spanExact].reduce((sum, buffer) => sum + (buffer?.size ?? 0), 0),
   );
+  const spans = rooms.map(({ plan: { name }, count, tokens, pages }) => (
+    { name, count, tokens, pages }
+  ));
+  const spanTokens = spans.reduce((sum, { tokens }) => sum + tokens, 0);
   const pools = sequences.pools.map((pool, i) => ({
     slidingWindow: options.pageTables[i]!.slidingWindow,
     ...pool.stats,
@@ -51,9 +59,11 @@ export function cacheStats(
     bytes,
     layers,
     slack: bytes.codes - heldBytes(options, sequences),
-    effectiveBits: (8 * (bytes.total - bytes.scratch)) / (tokens * tokenChannels(options)),
+    effectiveBits: (8 * (bytes.total - bytes.scratch)) /
+      ((tokens + spanTokens) * tokenChannels(options)),
     sequences: sequences.count,
     tokens,
+    spans,
     ...numbers,
     pages: {
       total: over("total"),

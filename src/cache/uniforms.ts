@@ -19,18 +19,37 @@ export interface StepEntryParameters {
   readonly encodeFrom?: number;
   /** First position after the sinks that is held exactly. */
   readonly exactFrom?: number;
+  /** The first partial result of each row that is written. */
+  readonly firstPartial?: number;
+  /** Partial results of each row, all that are merged. */
+  readonly partials?: number;
+}
+
+/** How the rows of a step lie in intermediate results. */
+export interface StepRows {
+  /** Workgroups that share the tokens of a row. */
+  readonly splits: number;
+  /** Scores of a row. */
+  readonly scoreStride: number;
+  /** Partial results of a row. */
+  readonly partialStride: number;
 }
 
 /** The WGSL struct `Step`, up to its last used entry. */
 export function stepParameters(
   entries: readonly StepEntryParameters[],
-  splits: number,
-  scoreStride: number,
+  { splits, scoreStride, partialStride }: StepRows,
 ): Uint32Array<ArrayBuffer> {
-  const words = new Uint32Array(4 + 8 * entries.length);
-  words.set([entries.length, Math.max(...entries.map(({ count }) => count)), splits, scoreStride]);
-  entries.forEach(({ slot, start, count, first = 0, encodeFrom = 0, exactFrom = 0 }, index) => {
-    words.set([slot, start, count, first, encodeFrom, exactFrom], 4 + index * 8);
+  const words = new Uint32Array(8 + 8 * entries.length);
+  const most = Math.max(...entries.map(({ count }) => count));
+  words.set([entries.length, most, splits, scoreStride, partialStride]);
+  entries.forEach((entry, index) => {
+    const { slot, start, count, first = 0, encodeFrom = 0, exactFrom = 0 } = entry;
+    const { firstPartial = 0, partials = splits } = entry;
+    words.set(
+      [slot, start, count, first, encodeFrom, exactFrom, firstPartial, partials],
+      8 + index * 8,
+    );
   });
   return words;
 }
@@ -64,5 +83,13 @@ export function layerParameters(
   words.set([keys, values, queries, output].flatMap(({ token, head }) => [token, head]), 15);
   // The caller says 0 for no limit, the kernels take the largest number.
   words[23] = layer.slidingWindow || 0xffffffff;
+  words[24] = 2 * (tiers.sinks + ringSlots(options));
+  words[25] = tiers.window + options.block > 1 ? 1 : 0;
+  if (options.span !== undefined) {
+    // A span's tokens never age: those that are not held exactly are coded, which is all.
+    words[5] = 0xffffffff;
+    words.set([0, 0], 24);
+    floats[26] = options.span.remap;
+  }
   return words;
 }

@@ -28,6 +28,8 @@ import {
   samplesOfHeads,
   tokensOf,
 } from "./samples.ts";
+import { chooseTransforms, type SharedGroups, shareGroups } from "./shared_groups.ts";
+import { type Turn, turnOf } from "./turned_samples.ts";
 
 export type { CalibrationSamples } from "./samples.ts";
 
@@ -47,6 +49,8 @@ const CONCURRENT_BYTES = 134_217_728;
 interface Task {
   readonly samples: CalibrationSamples;
   readonly scheme: SchemeId;
+  /** The rotary embedding of the samples' tokens, where they are coded with it. */
+  readonly turn: Turn | undefined;
   /** Multiply-adds of one iteration, roughly. */
   readonly cost: number;
   /** The part that is done. */
@@ -127,7 +131,7 @@ export async function calibrate(options: CalibrationOptions): Promise<CodebookSe
  * The codebooks to learn, by layer and side. All checks of the input are made here.
  */
 function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
-  const { samples, schemes, seed } = options;
+  const { samples, schemes, seed, keySpace } = options;
   if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(iterations) || iterations < 1) {
     throw new CoupletError("usage", {
       what: "Cannot calibrate",
@@ -136,7 +140,7 @@ function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
     });
   }
   const seen = new Set<string>();
-  return samples.map((one) => {
+  return samples.flatMap((one) => {
     const key = `${one.side} of layer ${one.layer}`;
     if (seen.has(key)) {
       throw new CoupletError("usage", {
@@ -150,12 +154,28 @@ function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
       parseScheme(id).codebook === "learned"
     );
     checkSamples(one, wanted);
-    return wanted.map((scheme) => {
+    const tasks = wanted.map((scheme) => {
       const { centroids, channels } = parseScheme(scheme);
       const cost = kmeansAssignCost(channels, centroids) + kmeansUpdateCost(channels);
-      return { samples: one, scheme, cost: one.values.length * cost, done: 0 };
+      const turn = turnOf(one, scheme, keySpace);
+      return { samples: one, scheme, turn, cost: one.values.length * cost, done: 0 };
     });
+    // Those whose groups share their centroids have points of their own.
+    const [own, shared] = [false, true].map((groups) =>
+      tasks.filter((one) => shares(one) === groups)
+    );
+    return [own!, ...shared!.map((one) => [one])];
   });
+}
+
+/** Whether all groups of a head share the centroids to learn. */
+function shares({ scheme }: Task): boolean {
+  return parseScheme(scheme).codebookSpec?.groupsShare === true;
+}
+
+/** What a task learns from, if all groups of a head share the centroids. */
+function sharedGroups(task: Task): SharedGroups | undefined {
+  return shares(task) ? shareGroups(task.samples, task.scheme, task.turn) : undefined;
 }
 
 /** The schemes of one layer and side, each once. */
@@ -196,7 +216,8 @@ async function onCpu(
   const pace = new Pace(signal);
   const codebooks: Codebook[] = [];
   for (const task of tasks) {
-    const { samples } = task;
+    const shared = sharedGroups(task);
+    const samples = shared?.points ?? task.samples;
     const { channels, centroids } = parseScheme(task.scheme);
     const groups = (samples.keyValueHeads * samples.headDim) / channels;
     const results: KmeansResult[] = [];
@@ -216,7 +237,7 @@ async function onCpu(
       results.push(step.value);
     }
     report(task, 1);
-    codebooks.push(codebookOf(task, results));
+    codebooks.push(codebookOf(task, results, shared));
   }
   return codebooks;
 }
@@ -235,9 +256,13 @@ async function onGpu(
     signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal]),
   );
 
-  async function runTask(task: Task, side: KmeansSide, part: HeadPart): Promise<KmeansResult[]> {
+  async function runTask(
+    task: Task,
+    side: KmeansSide,
+    part: HeadPart,
+    { keyValueHeads, headDim }: CalibrationSamples,
+  ): Promise<KmeansResult[]> {
     const { channels, centroids } = parseScheme(task.scheme);
-    const { keyValueHeads, headDim } = task.samples;
     const firstGroup = (part.firstHead * headDim) / channels;
     let compiled = pipelines.get(channels);
     if (compiled === undefined) {
@@ -259,17 +284,21 @@ async function onGpu(
 
   async function runSide(tasks: readonly Task[]): Promise<Codebook[]> {
     const results = tasks.map((): KmeansResult[] => []);
-    for (const part of tasks.length === 0 ? [] : headParts(device, tasks[0]!.samples)) {
+    const [first] = tasks;
+    if (first === undefined) return [];
+    const shared = sharedGroups(first);
+    const samples = shared?.points ?? first.samples;
+    for (const part of headParts(device, samples)) {
       const side = await uploadSide(device, part.samples);
       try {
         for (const [i, task] of tasks.entries()) {
-          results[i]!.push(...await runTask(task, side, part));
+          results[i]!.push(...await runTask(task, side, part, samples));
         }
       } finally {
         side.buffer.destroy();
       }
     }
-    return tasks.map((task, i) => codebookOf(task, results[i]!));
+    return tasks.map((task, i) => codebookOf(task, results[i]!, shared));
   }
 
   const codebooks: Codebook[][] = sides.map(() => []);
@@ -312,18 +341,21 @@ function headParts(device: GPUDevice, samples: CalibrationSamples): HeadPart[] {
   });
 }
 
-function codebookOf({ samples, scheme }: Task, results: readonly KmeansResult[]): Codebook {
+function codebookOf(
+  { samples, scheme, turn }: Task,
+  results: readonly KmeansResult[],
+  shared: SharedGroups | undefined,
+): Codebook {
   const { layer, side, keyValueHeads, headDim, scale } = samples;
-  const numbers = new Float64Array(results.length * results[0]!.centroids.length);
-  results.forEach(({ centroids }, group) => numbers.set(centroids, group * centroids.length));
-  const codebook = {
-    layer,
-    side,
-    scheme,
-    keyValueHeads,
-    headDim,
-    ...roundToGrid(numbers, scheme),
-    ...(scale === undefined ? {} : { scale: scale.slice() }),
-  };
-  return { ...codebook, fit: measureFit(codebook, samples.values) };
+  const groups = results.map(({ centroids }) => centroids);
+  const all = new Float64Array(groups.length * groups[0]!.length);
+  groups.forEach((group, i) => all.set(group, i * group.length));
+  const numbers = shared === undefined
+    ? {
+      ...roundToGrid(all, scheme),
+      ...(scale === undefined ? {} : { scale: scale.slice() }),
+    }
+    : chooseTransforms(shared, samples, scheme, turn, groups);
+  const codebook = { layer, side, scheme, keyValueHeads, headDim, ...numbers };
+  return { ...codebook, fit: measureFit(codebook, samples.values, turn) };
 }

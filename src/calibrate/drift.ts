@@ -1,5 +1,6 @@
 import type { CalibrationSamples } from "./calibrate.ts";
 import { checkSamples, tokensOf } from "./samples.ts";
+import { type Turn, turnOf } from "./turned_samples.ts";
 import { type Policy, POLICY_FIELDS } from "../schemes/policy.ts";
 import { checkOptions, type Fields } from "../base/check_options.ts";
 import type { Codebook, CodebookFit, CodebookSet } from "../codebooks/codebook.ts";
@@ -146,9 +147,13 @@ export function checkDrift(
         remedy: `Give at least ${FEWEST_TOKENS}, better twice as many of several texts`,
       });
     }
-    return codebooksOf(set, one, policy).map((codebook) => ({ codebook, values: one.values }));
+    return codebooksOf(set, one, policy).map((codebook) => ({
+      codebook,
+      values: one.values,
+      turn: turnOf(one, codebook.scheme, set.keySpace),
+    }));
   });
-  const heads = pairs.flatMap(({ codebook, values }) => compare(codebook, values))
+  const heads = pairs.flatMap(({ codebook, values, turn }) => compare(codebook, values, turn))
     .sort((a, b) => b.ratio - a.ratio);
   const drifted = heads.filter(({ ratio, error, calibrationError }) =>
     ratio > threshold && error - calibrationError > NEGLIGIBLE
@@ -204,9 +209,10 @@ function codebooksOf(
 function compare(
   codebook: Codebook & { readonly fit: CodebookFit },
   values: Float32Array,
+  turn: Turn | undefined,
 ): HeadDrift[] {
   const { layer, side, scheme, keyValueHeads } = codebook;
-  const live = measureFit(codebook, values);
+  const live = measureFit(codebook, values, turn);
   return Array.from({ length: keyValueHeads }, (_, head) => {
     const error = lostShare(live, head);
     const calibrationError = lostShare(codebook.fit, head);

@@ -1,7 +1,8 @@
 /** What samples may be. */
 import type { CalibrationSamples } from "./samples.ts";
 import type { Fields, Rule } from "../base/check_options.ts";
-import { FLOATS, list, NUMBER } from "../base/data_kinds.ts";
+import { FLOATS, list, NUMBER, NUMBERS } from "../base/data_kinds.ts";
+import { ROPE_FIELDS } from "../model/rope_options.ts";
 import { SIDE } from "../model/side.ts";
 
 /** What samples may be. Sizes and values are checked where they are used. */
@@ -13,6 +14,8 @@ export const SAMPLE_FIELDS: Fields<CalibrationSamples> = {
   values: FLOATS,
   "weights?": FLOATS,
   "scale?": FLOATS,
+  "positions?": NUMBERS,
+  "rope?": ROPE_FIELDS,
 };
 
 /** A list of samples. */

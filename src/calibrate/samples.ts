@@ -3,6 +3,7 @@ import { CoupletError } from "../base/errors.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
+import type { RopeParameters } from "../model/model.ts";
 import type { KmeansInput } from "./kmeans.ts";
 
 /** Vectors of one layer and side, in the form the cache will be given them. */
@@ -35,8 +36,18 @@ export interface CalibrationSamples {
    * space counts `weight / scale^2`. Weights per group or vector apply after the scale.
    */
   readonly weights?: Float32Array;
-  /** `[keyValueHeads][headDim]`, positive. It becomes {@linkcode Codebook.scale}. */
+  /**
+   * `[keyValueHeads][headDim]`, positive. It becomes {@linkcode Codebook.scale}; for schemes whose
+   * groups share their centroids, errors count times its square.
+   */
   readonly scale?: Float32Array<ArrayBuffer>;
+  /**
+   * `[tokens]`, each token's position in its sequence. Schemes that code keys with their rotary
+   * embedding need it for keys before it, and {@linkcode CalibrationSamples.rope}.
+   */
+  readonly positions?: ArrayLike<number>;
+  /** The model's rotary embedding. */
+  readonly rope?: RopeParameters;
 }
 
 /** The largest binary16 value: beyond it a vector can be held neither exactly nor by a centroid. */
@@ -80,7 +91,7 @@ export function checkSamples(samples: CalibrationSamples, schemes: readonly Sche
     );
   }
   for (const id of schemes) {
-    const { channels, centroids, layout } = parseScheme(id);
+    const { channels, centroids, codebookSpec, layout } = parseScheme(id);
     layout(headDim);
     if (weights !== undefined && weightChannels(samples, channels) === undefined) {
       throw shapeError(
@@ -89,12 +100,14 @@ export function checkSamples(samples: CalibrationSamples, schemes: readonly Sche
         "Give one weight per channel, which serves every scheme",
       );
     }
-    if (tokens < centroids) {
+    const points = codebookSpec?.groupsShare ? tokens * headDim / channels : tokens;
+    if (points < centroids) {
       throw new CoupletError("samples", {
         what,
-        why: `there are ${tokens} samples for the ${centroids} centroids of ${id}`,
-        remedy:
-          `Sample at least ${centroids} tokens (64 per centroid is good), or use a scheme with fewer bits per code`,
+        why: `there are ${points} samples for the ${centroids} centroids of ${id}`,
+        remedy: `Sample at least ${
+          Math.ceil(centroids * tokens / points)
+        } tokens (64 per centroid is good), or use a scheme with fewer bits per code`,
       });
     }
   }
@@ -147,10 +160,11 @@ function checkWeights(samples: CalibrationSamples, weights: Float32Array, what: 
 
 /**
  * Checks that every group has at least as many samples of positive weight as the scheme has
- * centroids.
+ * centroids. Of groups that share theirs, k-means itself counts the samples.
  */
 function checkWeighted(samples: CalibrationSamples, id: SchemeId, what: string): void {
-  const { channels, centroids } = parseScheme(id);
+  const { channels, centroids, codebookSpec } = parseScheme(id);
+  if (codebookSpec?.groupsShare) return;
   const groups = samples.headDim / channels;
   for (let group = 0; group < samples.keyValueHeads * groups; group++) {
     const weights = groupWeights(samples, channels, group)!;
@@ -174,6 +188,22 @@ function checkWeighted(samples: CalibrationSamples, id: SchemeId, what: string):
 function weightChannels(samples: CalibrationSamples, channels: number): number | undefined {
   const values = samples.values.length;
   return [1, channels, samples.headDim].find((n) => samples.weights!.length * n === values);
+}
+
+/** What a squared error of one channel counts, in the values' own space. */
+export function weightAt(
+  samples: CalibrationSamples,
+  channels: number,
+  head: number,
+  token: number,
+  channel: number,
+): number {
+  const { keyValueHeads, headDim, weights, scale } = samples;
+  const scaled = scale === undefined ? 1 : scale[head * headDim + channel]! ** 2;
+  if (weights === undefined) return scaled;
+  const shared = weightChannels(samples, channels)!;
+  const at = (token * keyValueHeads + head) * headDim + channel;
+  return weights[Math.floor(at / shared)]! * (shared === 1 ? 1 : scaled);
 }
 
 /** The points one group is clustered from. Groups are counted over all heads. */

@@ -85,7 +85,9 @@ export function joinSamples(
       values.set(part.values, at);
       at += part.values.length;
     }
-    return { ...first!, values };
+    const { positions: _, ...others } = first!;
+    const positions = parts.flatMap(({ positions }) => positions ? Array.from(positions) : []);
+    return { ...others, values, ...(positions.length > 0 ? { positions } : {}) };
   });
 }
 

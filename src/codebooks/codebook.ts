@@ -15,14 +15,23 @@ export interface Codebook {
   /** Channels per head. */
   readonly headDim: number;
   /**
-   * Levels on each channel's grid, `[keyValueHeads][headDim / channels][2^codeBits][channels]`. A
-   * centroid's number is `low + level * step`; {@linkcode centroidNumbers} gives them all.
+   * Levels on each channel's grid, `[keyValueHeads][headDim / channels][2^codeBits][channels]`, or
+   * one group of a head for all if they share it. A centroid's number is `low + level * step`;
+   * {@linkcode centroidNumbers} gives them all.
    */
   readonly centroids: Uint8Array<ArrayBuffer>;
   /**
    * binary16 bits, `[keyValueHeads][headDim][2]`: each channel's `low`, and 64 times its `step`.
+   * If all groups share centroids, `[keyValueHeads][channels][2]`.
    */
   readonly grid: Uint16Array<ArrayBuffer>;
+  /**
+   * binary16 bits, `[keyValueHeads][headDim][2]`: each channel's factor and mean. Vectors are
+   * divided by the factors, get a Walsh-Hadamard transform, and the means are subtracted. A factor
+   * is a signed power of two from 2^-14 to 2^14, or 0 in all channels of a head that is not
+   * rotated. Present if all groups share centroids, and only then.
+   */
+  readonly transform?: Uint16Array<ArrayBuffer>;
   /**
    * Optional channel scale, `[keyValueHeads][headDim]`: encoding compares `x * scale` with
    * `centroid * scale`, so that channels are weighted by importance. Centroids stay in the vector's
@@ -54,6 +63,8 @@ export interface UniversalCodebook {
   readonly centroids: Uint16Array<ArrayBuffer>;
   /** One codebook for all needs no grids to be small. */
   readonly grid?: undefined;
+  /** Vectors are coded as their scheme defines. */
+  readonly transform?: undefined;
   /** All channels are weighted alike. */
   readonly scale?: undefined;
 }

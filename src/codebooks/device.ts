@@ -19,6 +19,11 @@ export function headCodebookWords({ codebookSpec }: Scheme, headDim: number): nu
   return codebookSpec?.sharedBy === "head" ? codebookSpec.words(headDim) : 0;
 }
 
+/** Channels of a head that have a grid and centroids of their own. */
+export function gridChannels({ codebookSpec, channels }: Scheme, headDim: number): number {
+  return codebookSpec?.groupsShare ? channels : headDim;
+}
+
 /** Word offsets of the parts of one layer's codebook buffer; 0 where a scale is absent. */
 export interface CodebookOffsets {
   /** The values' centroids. */
@@ -30,8 +35,8 @@ export interface CodebookOffsets {
 }
 
 /**
- * Each KV head's grid, then its centroids: {@linkcode headCodebookWords} words a head. Centroids of
- * a data-free scheme are copied as they are.
+ * Each KV head's transform, if it has one, its grid, then its centroids: {@linkcode
+ * headCodebookWords} words a head. Centroids of a data-free scheme are copied as they are.
  */
 function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<ArrayBuffer> {
   if (codebook.grid === undefined) {
@@ -39,20 +44,23 @@ function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<Arr
     bytes.set(new Uint8Array(codebook.centroids.slice().buffer));
     return new Uint32Array(bytes.buffer);
   }
-  const { keyValueHeads, centroids, grid } = codebook;
-  const bytes = new Uint8Array(centroids.byteLength + grid.byteLength);
-  const grids = new Uint8Array(grid.buffer, grid.byteOffset, grid.byteLength);
-  const gridBytes = grids.length / keyValueHeads;
-  const levelBytes = centroids.length / keyValueHeads;
+  const { keyValueHeads, centroids, grid, transform } = codebook;
+  const parts = [transform, grid, centroids].flatMap((part) =>
+    part === undefined ? [] : new Uint8Array(part.buffer, part.byteOffset, part.byteLength)
+  );
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let first = 0;
   for (let head = 0; head < keyValueHeads; head++) {
-    const first = head * (gridBytes + levelBytes);
-    bytes.set(grids.subarray(head * gridBytes, (head + 1) * gridBytes), first);
-    bytes.set(centroids.subarray(head * levelBytes, (head + 1) * levelBytes), first + gridBytes);
+    for (const part of parts) {
+      const size = part.length / keyValueHeads;
+      bytes.set(part.subarray(head * size, (head + 1) * size), first);
+      first += size;
+    }
   }
   return new Uint32Array(bytes.buffer);
 }
 
-/** Grids, centroids and scales of one layer in one array of words, and where each part begins. */
+/** Transforms, grids, centroids and scales of one layer in one array of words, and where each part begins. */
 export function packCodebooks(
   keys: SideCodebook | undefined,
   values: SideCodebook | undefined,

@@ -27,6 +27,7 @@ import { FLOATS, NUMBER, orNothing, record, typedArray } from "../base/data_kind
 import { SIDE, type Side } from "../model/side.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import { parseJson } from "../base/parse_json.ts";
+import { gridChannels } from "./device.ts";
 import { checkOrigin, MODEL } from "./find.ts";
 import {
   readSafetensors,
@@ -74,21 +75,30 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
   checkOptions("codebook", "Cannot write a codebook file", { set: setKind() }, { set });
   const tensors = new Map<string, SafetensorsTensor>();
   for (const codebook of set.codebooks) {
-    const { layer, side, scheme, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
+    const { layer, side, scheme: id, keyValueHeads, headDim, centroids, grid, scale, fit } =
+      codebook;
     checkCodebook(codebook);
     checkSizes(codebook);
-    const name = tensorName(layer, side, scheme);
+    const scheme = parseScheme(id);
+    const name = tensorName(layer, side, id);
     if (tensors.has(name)) badSet(`it holds the ${describe(codebook)} twice`);
     tensors.set(name, {
       dtype: "U8",
-      shape: centroidShape(parseScheme(scheme), keyValueHeads, headDim),
+      shape: centroidShape(scheme, keyValueHeads, headDim),
       data: centroids,
     });
     tensors.set(`${name}${GRID_SUFFIX}`, {
       dtype: "F16",
-      shape: [keyValueHeads, headDim, 2],
+      shape: [keyValueHeads, gridChannels(scheme, headDim), 2],
       data: littleEndian(grid),
     });
+    if (codebook.transform !== undefined) {
+      tensors.set(`${name}${TRANSFORM_SUFFIX}`, {
+        dtype: "F16",
+        shape: [keyValueHeads, headDim, 2],
+        data: littleEndian(codebook.transform),
+      });
+    }
     if (scale !== undefined) {
       tensors.set(`${name}${SCALE_SUFFIX}`, {
         dtype: "F32",
@@ -177,7 +187,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   const codebooks: Codebook[] = [];
   const valueRotations: ValueRotation[] = [];
   for (const name of tensors.keys()) {
-    const centroids = name.replace(/\.(grid|scale|fit)$/, "");
+    const centroids = name.replace(/\.(grid|scale|fit|transform)$/, "");
     if (centroids !== name) {
       if (!tensors.has(centroids)) badFile(`it holds "${name}" without its centroids`);
       continue;
@@ -212,9 +222,10 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   };
 }
 
-/** What the tensors of grids and scales add to the name of the centroids they belong to. */
+/** What the tensors of grids, scales and transforms add to the name of the centroids they belong to. */
 const GRID_SUFFIX = ".grid";
 const SCALE_SUFFIX = ".scale";
+const TRANSFORM_SUFFIX = ".transform";
 
 /**
  * What the tensor of a codebook's fit adds to it: `[2, heads]`, mean squared errors and variances.
@@ -241,7 +252,8 @@ function tensorName(layer: number, side: Side, scheme: SchemeId): string {
 }
 
 function centroidShape(scheme: Scheme, keyValueHeads: number, headDim: number): number[] {
-  return [keyValueHeads, headDim / scheme.channels, scheme.centroids, scheme.channels];
+  const groups = gridChannels(scheme, headDim) / scheme.channels;
+  return [keyValueHeads, groups, scheme.centroids, scheme.channels];
 }
 
 /** A tensor's data, or undefined where there is none of that name. */
@@ -343,14 +355,22 @@ function parseCodebook(
 ): Codebook {
   const scheme = parseScheme(schemeId);
   const [keyValueHeads = 0, groups = 0] = tensors.get(name)!.shape;
-  const headDim = groups * scheme.channels;
+  // Where groups share their centroids, only the transform says how many channels there are.
+  const transformed = scheme.codebookSpec?.groupsShare
+    ? tensors.get(name + TRANSFORM_SUFFIX) ?? badFile(`it holds "${name}" without a transform`)
+    : undefined;
+  const headDim = transformed?.shape[1] ?? groups * scheme.channels;
   const part = (suffix: string, dtype: string, shape: readonly number[]) =>
     dataOf(tensors, name + suffix, dtype, shape);
   const centroids = part("", "U8", centroidShape(scheme, keyValueHeads, headDim))!;
-  const grid = part(GRID_SUFFIX, "F16", [keyValueHeads, headDim, 2]);
+  const grid = part(GRID_SUFFIX, "F16", [keyValueHeads, gridChannels(scheme, headDim), 2]);
   if (grid === undefined) badFile(`it holds "${name}" without a grid`);
   const scale = part(SCALE_SUFFIX, "F32", [keyValueHeads, headDim]);
   const fit = part(FIT_SUFFIX, "F32", [2, keyValueHeads]);
+  const transform = part(TRANSFORM_SUFFIX, "F16", [keyValueHeads, headDim, 2]);
+  if (transform !== undefined && transformed === undefined) {
+    badFile(`it holds "${name}${TRANSFORM_SUFFIX}", which ${scheme.id} has no use for`);
+  }
   return {
     layer,
     side,
@@ -358,7 +378,8 @@ function parseCodebook(
     keyValueHeads,
     headDim,
     centroids: new Uint8Array(centroids),
-    grid: new Uint16Array(new Uint8Array(grid).buffer),
+    grid: halves(grid),
+    ...(transform && { transform: halves(transform) }),
     ...(scale && { scale: floats(scale) }),
     ...(fit && { fit: parseFit(fit, keyValueHeads) }),
   };
@@ -373,12 +394,15 @@ function parseFit(data: Uint8Array, keyValueHeads: number): CodebookFit {
  * Checks the sizes of a codebook's parts. In a file, the tensors' shapes ensure them.
  */
 function checkSizes(codebook: Codebook): void {
-  const { scheme, keyValueHeads, headDim, centroids, grid, scale, fit } = codebook;
+  const { keyValueHeads, headDim, centroids, grid, transform, scale, fit } = codebook;
+  const scheme = parseScheme(codebook.scheme);
   const channels = keyValueHeads * headDim;
-  const sizes = centroidShape(parseScheme(scheme), keyValueHeads, headDim);
+  const rows = keyValueHeads * gridChannels(scheme, headDim);
+  const transforms = scheme.codebookSpec?.groupsShare ? 2 * channels : 0;
   const wanted = [
-    ["centroids", centroids, sizes.reduce((a, b) => a * b)],
-    ["grid", grid, 2 * channels],
+    ["centroids", centroids, rows * scheme.centroids],
+    ["grid", grid, 2 * rows],
+    ["transform", transform ?? (transforms === 0 ? undefined : []), transforms],
     ["scale", scale, channels],
     ["errors", fit?.errors, keyValueHeads],
     ["variances", fit?.variances, keyValueHeads],
@@ -393,7 +417,7 @@ function checkSizes(codebook: Codebook): void {
 
 /** Checks a codebook's properties, before it is written and after it was read. */
 function checkCodebook(codebook: Codebook): void {
-  const { scheme: id, headDim, grid, scale, fit } = codebook;
+  const { scheme: id, headDim, grid, scale, fit, transform } = codebook;
   const what = `the codebook of its ${describe(codebook)}`;
   const scheme = parseScheme(id);
   if (scheme.codebook !== "learned") badSet(`${id} needs no learned codebook`);
@@ -402,11 +426,32 @@ function checkCodebook(codebook: Codebook): void {
   // All exponent bits set: an infinity or NaN in binary16.
   const bad = grid.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
   if (bad >= 0) badSet(`${what} has a grid whose value ${bad} is not finite`);
+  const badPair =
+    transform?.findIndex((bits, i) =>
+      i % 2 === 1 ? (bits & 0x7c00) === 0x7c00 : !isFactor(
+        bits,
+        transform[
+          2 * headDim * Math.floor(
+            i / (2 * headDim),
+          )
+        ]!,
+      )
+    ) ?? -1;
+  if (badPair >= 0) badSet(`${what} has a transform whose value ${badPair} is no factor or mean`);
   const badScale = scale?.findIndex((value) => !(value > 0 && value < Infinity)) ?? -1;
   if (badScale >= 0) badSet(`${what} has a scale whose value ${badScale} is not positive`);
   if (![...fit?.errors ?? [], ...fit?.variances ?? []].every((n) => n >= 0 && n < Infinity)) {
     badSet(`${what} has a fit that is not a positive number for each head`);
   }
+}
+
+/**
+ * Whether a number is a signed power of two from 2^-14 to 2^14, or 0 if the head's first factor is.
+ */
+function isFactor(bits: number, first: number): boolean {
+  if (first === 0) return bits === 0;
+  const exponent = (bits & 0x7fff) / 0x400;
+  return Number.isInteger(exponent) && exponent > 0 && exponent < 30;
 }
 
 function checkHeads(
@@ -475,6 +520,10 @@ function floats(bytes: Uint8Array): Float32Array<ArrayBuffer> {
   return new Float32Array(new Uint8Array(bytes).buffer);
 }
 
+function halves(bytes: Uint8Array): Uint16Array<ArrayBuffer> {
+  return new Uint16Array(new Uint8Array(bytes).buffer);
+}
+
 function describeRotation({ layer }: ValueRotation): string {
   return `rotation of the values of layer ${layer}`;
 }
@@ -516,6 +565,7 @@ function setKind(): Kind<CodebookSet> {
     centroids: typedArray("Uint8Array"),
     grid: typedArray("Uint16Array"),
     scale: orNothing(FLOATS) as Kind<Float32Array<ArrayBuffer>>,
+    transform: orNothing(typedArray("Uint16Array")) as Kind<Uint16Array<ArrayBuffer>>,
     fit: orNothing(fit) as Kind<CodebookFit>,
   });
   const rotation = record<ValueRotation>("a rotation", { ...sizes, axes: FLOATS });

@@ -1,5 +1,6 @@
 import { checkOptions, FINITE, isA, type Kind, kind, TEXT } from "../base/check_options.ts";
 import type { Codebook, CodebookSet, SideCodebook } from "./codebook.ts";
+import { gridChannels } from "./device.ts";
 import type { KeySpace, ModelFingerprint } from "../model/model.ts";
 import { raise } from "../base/raise.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
@@ -126,7 +127,8 @@ export function cacheCodebook(
   side: Side,
   scheme: SchemeId,
 ): SideCodebook | undefined {
-  const { codebookSpec, centroids } = parseScheme(scheme);
+  const parsed = parseScheme(scheme);
+  const { codebookSpec, centroids } = parsed;
   if (codebookSpec === undefined) return undefined;
   if (codebookSpec.definition !== undefined) {
     return { scheme, centroids: codebookSpec.definition(headDim) };
@@ -137,10 +139,11 @@ export function cacheCodebook(
     raise("codebook", what, "no codebooks were given", `${remedy}, and pass them (codebooks)`);
   }
   const found = codebookOf(set, layer, side, scheme);
+  const rows = keyValueHeads * gridChannels(parsed, headDim);
   if (
     found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||
-    found.centroids.length !== keyValueHeads * headDim * centroids ||
-    found.grid.length !== 2 * keyValueHeads * headDim
+    found.centroids.length !== rows * centroids || found.grid.length !== 2 * rows ||
+    (codebookSpec.groupsShare && found.transform?.length !== 2 * keyValueHeads * headDim)
   ) {
     raise(
       "codebook",

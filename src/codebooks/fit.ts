@@ -1,5 +1,6 @@
 import type { Codebook, CodebookFit } from "./codebook.ts";
 import { headCodebooks } from "./head_codebooks.ts";
+import type { CodingContext } from "../schemes/codec.ts";
 import { roundTrip } from "../schemes/round_trip.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 
@@ -23,6 +24,7 @@ export type CodedVisitor = (
  *
  * @param values `[tokens][keyValueHeads][headDim]`.
  * @param most Most tokens to code, spread evenly over all.
+ * @param turn The rotary embedding of a token, for keys that are coded with it.
  * @returns How many tokens were coded.
  */
 export function visitCoded(
@@ -30,6 +32,7 @@ export function visitCoded(
   values: Float32Array,
   most: number,
   visit: CodedVisitor,
+  turn?: CodingContext["turn"],
 ): number {
   const { keyValueHeads, headDim } = codebook;
   const scheme = parseScheme(codebook.scheme);
@@ -38,9 +41,13 @@ export function visitCoded(
   const tokens = Math.min(most, all);
   for (const [head, own] of heads.entries()) {
     for (let token = 0; token < tokens; token++) {
-      const at = (Math.floor(token * all / tokens) * keyValueHeads + head) * headDim;
+      const place = Math.floor(token * all / tokens);
+      const at = (place * keyValueHeads + head) * headDim;
       const vector = values.subarray(at, at + headDim);
-      const [decoded] = roundTrip(scheme, [vector], own);
+      const [decoded] = roundTrip(scheme, [vector], {
+        ...own,
+        ...(turn && { turn: (coded, _, direction) => turn(coded, place, direction) }),
+      });
       visit(head, vector, decoded!, at);
     }
   }
@@ -51,8 +58,13 @@ export function visitCoded(
  * Measures how well a codebook codes vectors, on at most 512 tokens.
  *
  * @param values `[tokens][keyValueHeads][headDim]`.
+ * @param turn The rotary embedding of a token, for keys that are coded with it.
  */
-export function measureFit(codebook: Codebook, values: Float32Array): CodebookFit {
+export function measureFit(
+  codebook: Codebook,
+  values: Float32Array,
+  turn?: CodingContext["turn"],
+): CodebookFit {
   const { keyValueHeads, headDim } = codebook;
   const squaredErrors = new Float64Array(keyValueHeads);
   const squares = new Float64Array(keyValueHeads);
@@ -63,7 +75,7 @@ export function measureFit(codebook: Codebook, values: Float32Array): CodebookFi
       squares[head]! += vector[i]! ** 2;
       squaredErrors[head]! += (vector[i]! - decoded[i]!) ** 2;
     }
-  });
+  }, turn);
   return {
     errors: Float32Array.from(squaredErrors, (sum) => sum / (tokens * headDim)),
     variances: Float32Array.from(squares, (sum, head) => {

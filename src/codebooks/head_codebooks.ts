@@ -20,6 +20,11 @@ export function headCodebooks(
   return Array.from({ length: keyValueHeads }, (_, head): HeadCodebook => {
     const centroids = perHead === 0 ? all : all.subarray(head * perHead, (head + 1) * perHead);
     const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);
-    return { centroids, ...(scale === undefined ? {} : { scale }) };
+    const transform = codebook?.transform?.subarray(2 * head * headDim, 2 * (head + 1) * headDim);
+    return {
+      centroids,
+      ...(scale === undefined ? {} : { scale }),
+      ...(transform === undefined ? {} : { transform: fromFloat16Array(transform) }),
+    };
   });
 }

@@ -22,6 +22,8 @@ export type BindingName =
   | "value_quads"
   | "records"
   | "restored"
+  | "levels"
+  | "levels_written"
   | "rope"
   | "table"
   | "table_written"
@@ -97,6 +99,8 @@ export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
   value_quads: "array<vec4<u32>>",
   records: "array<u32>",
   restored: "array<u32>",
+  levels: "array<u32>",
+  levels_written: "array<u32>",
   rope: "array<vec4<f32>>",
   table: "array<vec4<f32>>",
   table_written: "array<vec4<f32>>",

@@ -17,6 +17,8 @@ export type KernelFamily =
   | "copy"
   | "restore"
   | "page_table"
+  | "fit"
+  | "remap"
   | "kmeans_assign"
   | "kmeans_update";
 
@@ -38,6 +40,8 @@ export const NAME_GRAMMARS: Readonly<Record<KernelFamily, string>> = {
   copy: "",
   restore: "",
   page_table: "",
+  fit: "sd",
+  remap: "",
   kmeans_assign: "c",
   kmeans_update: "c",
 };

@@ -22,6 +22,8 @@ export interface AttentionKernels {
   readonly table?: KernelInfo;
   /** Scores the keys. */
   readonly score?: KernelInfo;
+  /** Narrows the range of a span's scores, between the two. */
+  readonly remap?: KernelInfo;
   /** Mixes the values: their sum, weighted by the softmax of the scores. */
   readonly mix?: KernelInfo;
   /** Pages of a coded tile: tokens that one invocation scores at once. */
@@ -95,8 +97,10 @@ export function attentionCandidates(
   const { fused, scored, mixes } = queries(options, layer);
   const mixing = coveringKernels(kernels, mixes);
   const mix = mixing.find((kernel) => obstacle(kernel, limits) === undefined) ?? mixing[0];
+  // Scores whose range is narrowed are all there before the softmax.
+  const apart = (options.span?.remap ?? 0) > 0;
   const groups: KernelGroup[] = [
-    ...coveringKernels(kernels, fused).map((attend) => ({ attend })),
+    ...(apart ? [] : coveringKernels(kernels, fused)).map((attend) => ({ attend })),
     ...coveringKernels(kernels, scored).flatMap((score) => mix ? [{ score, mix }] : []),
   ];
   const tableRefused = tableObstacle(tableBytes(options, layer, step), limits);

@@ -6,6 +6,7 @@ import { PAGE_TOKENS } from "../kernels/constants.ts";
 import type { Precision } from "../kernels/precision.ts";
 import { SIDES } from "../model/side.ts";
 import type { LayerPlan } from "./plan.ts";
+import type { SpanPlan } from "./plan_spans.ts";
 
 function describeAttention(name: string, attention: AttentionKernels): string {
   return `  ${name}: ${candidateNames(attention).join(" + ")}, tiles of ${
@@ -16,6 +17,7 @@ function describeAttention(name: string, attention: AttentionKernels): string {
 export function describePlan(
   { layers: options }: ResolvedOptions,
   layers: readonly LayerPlan[],
+  spans: readonly SpanPlan[],
   bytes: CacheBytes,
   precision: Precision,
 ): string {
@@ -38,9 +40,20 @@ export function describePlan(
       `  merge: ${layer.combine.name}`,
     ];
   });
+  const kinds = spans.flatMap(({ name, options: { capacity, span }, layers: [layer], bytes }) => [
+    `spans "${name}": ${capacity.sequences} of ${capacity.tokens} tokens together, ${bytes} bytes` +
+    (span.remap > 0 ? `, scores narrowed by ${span.remap}` : ""),
+    ...SIDES.map((side) => {
+      const { scheme, fit, encode } = layer![side];
+      return `  ${side} ${scheme}: ${fit === undefined ? "" : `${fit.name} + `}${encode.name}`;
+    }),
+    describeAttention("decode", layer!.decode),
+    describeAttention("prefill", layer!.prefill),
+  ]);
   const parts = Object.entries(bytes).map(([kind, count]) => `${kind} ${count}`);
   return [
     ...lines,
+    ...kinds,
     `precision: ${
       precision === "f32"
         ? "products in f32"

@@ -18,6 +18,7 @@ import { LARGEST_SHAPE } from "../model/largest_shape.ts";
 import { inverseFrequencies } from "../model/rope.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { keyFields } from "../model/key_fields.ts";
+import { resolveSpans, type SpanKind, type SpanPolicies, spansFields } from "./spans.ts";
 
 /** The tokens that are kept exactly. */
 export interface ExactTiers {
@@ -62,6 +63,11 @@ export interface CacheOptions {
   readonly softcap?: number;
   /** The layout of the host's tensors. */
   readonly io?: HostLayout;
+  /**
+   * Kinds of spans, by name: tokens of images or videos that are coded at once and seen whole
+   * ({@linkcode addSpan}). Defaults to none.
+   */
+  readonly spans?: SpanPolicies;
 }
 
 /** Strides of one of the host's tensors, in elements; channels are contiguous. */
@@ -132,7 +138,14 @@ export interface ResolvedOptions {
   readonly softcap: number;
   /** Element type of the host's tensors. */
   readonly dtype: "f32" | "f16";
+  /** Kinds of spans, each with options of its own. */
+  readonly spans: readonly SpanOptions[];
+  /** Present in the options of a kind of span. */
+  readonly span?: SpanKind;
 }
+
+/** The options of a kind of span, whose spans take the place of sequences. */
+export type SpanOptions = ResolvedOptions & { readonly span: SpanKind };
 
 /** The first sentence of errors of wrong options. */
 export const WHAT = "Cannot plan a cache";
@@ -206,6 +219,7 @@ export const CACHE_FIELDS: Fields<CacheOptions> = {
     (value) => value === 0 || POSITIVE[1](value),
   ),
   "io?": LAYOUT_FIELDS,
+  "spans?": spansFields,
 };
 
 /**
@@ -252,7 +266,7 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
     }
   }
   const { layers, pageTables, block } = resolveLayers(options);
-  return {
+  const resolved = {
     shape,
     layers,
     pageTables,
@@ -267,6 +281,7 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
     softcap: options.softcap ?? 0,
     dtype: options.io?.dtype ?? "f32",
   };
+  return { ...resolved, spans: resolveSpans(options.spans ?? {}, resolved) };
 }
 
 /** KV heads of one layer. */
@@ -302,7 +317,16 @@ function resolveLayers(
   const distinct = [...new Set(windows)];
   const layers = heads.map((keyValueHeads, layer) => {
     const { keys, values } = policy.layers?.[layer] ?? policy;
-    for (const id of [keys, values]) parseScheme(id).layout(shape.headDim);
+    for (const id of [keys, values]) {
+      const { layout, forSpans } = parseScheme(id);
+      if (forSpans) {
+        fail(
+          `${id} fits its levels to a whole span, and the policy has it for single tokens`,
+          "Use it for a kind of span (spans), or another scheme",
+        );
+      }
+      layout(shape.headDim);
+    }
     const slidingWindow = windows[layer]!;
     return {
       keys,

@@ -9,6 +9,7 @@ import { BASE_LIMITS, type PlanLimits } from "./limits.ts";
 import type { Precision } from "../kernels/precision.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { KERNELS } from "../kernels/select.ts";
+import type { SpanPlan } from "./plan_spans.ts";
 import type { TuningRecord } from "./tuning_record.ts";
 
 /** Options of {@linkcode planCache}: those of the cache, and what it is planned for. */
@@ -105,6 +106,8 @@ export interface CachePlan {
   readonly layers: readonly LayerPlan[];
   /** Writes entries of page tables, of all layers. */
   readonly pageTable: KernelInfo;
+  /** Kinds of spans. */
+  readonly spans: readonly SpanPlan[];
   /** Bytes the cache will allocate. */
   readonly bytes: CacheBytes;
   /** Bytes of the largest buffer. Every buffer is bound whole. */
@@ -113,8 +116,8 @@ export interface CachePlan {
   readonly scratch: ScratchBytes;
   /**
    * Bits per channel of everything resident (codes, exact tiers, codebooks, page tables and rotary
-   * table) when the pool is full: `8 * bytes / (tokens * channels)`, with `channels` the sum of `2
-   * * keyValueHeads * headDim` over layers.
+   * table) when the pools are full: `8 * bytes / (tokens * channels)`, with `channels` the sum of
+   * `2 * keyValueHeads * headDim` over layers. Spans' bytes and tokens count.
    */
   readonly effectiveBits: number;
   /** Features of the device that the chosen kernels use. */

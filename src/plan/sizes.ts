@@ -1,12 +1,17 @@
 /** Bytes of every buffer a cache allocates. They are computed here alone. */
-import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./options.ts";
+import {
+  type ResolvedLayer,
+  type ResolvedOptions,
+  type SpanOptions,
+  stepEntries,
+} from "./options.ts";
 import { BLOCK_ROWS, NEAR_TOKENS, PAGE_TOKENS, STEP_ENTRIES } from "../kernels/constants.ts";
 import { recordWords } from "../records/layout.ts";
 import { inverseFrequencies } from "../model/rope.ts";
 import { bySide } from "../model/by_side.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
-import type { Side } from "../model/side.ts";
+import { type Side, SIDES } from "../model/side.ts";
 import { pageTableStart, poolPages, ringSlots } from "./pages.ts";
 import { sharesCodebooks } from "../codebooks/device.ts";
 import { rowScores, rowSplits, type SplitTarget, stepRows, type StepSize } from "./steps.ts";
@@ -21,7 +26,9 @@ export interface CacheBytes {
   readonly codebooks: number;
   /** Page tables, rotary table, parameters and counters. */
   readonly tables: number;
-  /** Intermediate results of a step, shared by all layers. */
+  /** All that spans have: records, levels, codebooks, page tables and parameters. */
+  readonly spans: number;
+  /** Intermediate results of a step or of a span's coding, shared by all layers. */
   readonly scratch: number;
   /** The sum. */
   readonly total: number;
@@ -35,6 +42,8 @@ export interface ScratchBytes {
   readonly scores: number;
   /** Tables of q.centroid. */
   readonly tables: number;
+  /** Exact vectors of a span that is coded. */
+  readonly spans: number;
 }
 
 /** What the sizes of one token depend on. */
@@ -114,8 +123,26 @@ export function ropeBytes(options: ResolvedOptions): number {
 
 /** Bytes of the splits' partial results, enough for all given targets. */
 export function partialBytes(options: ResolvedOptions, targets: readonly SplitTarget[]): number {
-  const rows = Math.max(...targets.map((target) => rowSplits(options, target)));
+  const rows = Math.max(0, ...targets.map((target) => rowSplits(options, target)));
   return rows * (options.shape.headDim / 4 + 1) * 16;
+}
+
+/** Bytes of the levels of all spans of a kind in one layer. */
+export function levelBytes(options: SpanOptions, { keys, values, keyValueHeads }: ResolvedLayer) {
+  const fitted = [keys, values].some((id) => parseScheme(id).forSpans);
+  const { capacity, shape } = options;
+  return fitted ? capacity.sequences * 2 * keyValueHeads * shape.headDim * 4 : 0;
+}
+
+/** Bytes of a kind of span: those of one layer's buffers, summed, and its page table. */
+export function spanBytes(options: SpanOptions): number {
+  return options.layers.reduce((sum, layer) => {
+    const { keyValueHeads: heads } = layer;
+    const sides = SIDES.map((side) =>
+      poolBytes(options, layer, layer[side], heads) + centroidBytes(options, layer, side)
+    );
+    return sum + sides[0]! + sides[1]! + levelBytes(options, layer) + LAYER_BYTES;
+  }, pageTableBytes(options));
 }
 
 /** Bytes of the scores that a score kernel leaves for a mix kernel. */
@@ -148,8 +175,11 @@ export function tableBytes(
   return blocks * keyValueHeads * tableEntries(keys, shape.headDim) * BLOCK_ROWS * 4;
 }
 
-/** Bytes of the WGSL struct `Step`: 16 of header and 32 an entry. */
-export const STEP_BYTES: number = 16 + 32 * STEP_ENTRIES;
+/** Bytes of the WGSL struct `Step` before its entries. */
+const STEP_HEADER = 32;
+
+/** Bytes of the WGSL struct `Step`, with 32 an entry. */
+export const STEP_BYTES: number = STEP_HEADER + 32 * STEP_ENTRIES;
 
 /** Steps whose parameters one buffer holds. More steps take another buffer. */
 const BUFFERED_STEPS = 64;
@@ -159,7 +189,7 @@ const BUFFERED_STEPS = 64;
  * unused rest overlaps the next step's.
  */
 function stepStride(options: ResolvedOptions): number {
-  return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;
+  return Math.ceil((STEP_HEADER + 32 * stepEntries(options)) / 256) * 256;
 }
 
 /** Bytes of a buffer of parameters, for steps with `sets` sets each. */
@@ -173,7 +203,7 @@ export function sinkBytes({ shape }: ResolvedOptions): number {
 }
 
 /** Bytes of the WGSL struct `Layer`. */
-export const LAYER_BYTES = 96;
+export const LAYER_BYTES = 112;
 
 /** Bytes one side of one layer takes. */
 export interface SideBytes {
@@ -215,6 +245,7 @@ export function sharedTableBytes(options: ResolvedOptions, parameterSets: number
 export function totalBytes(
   layers: readonly LayerBytes[],
   sharedTables: number,
+  spans: number,
   scratch: number,
 ): CacheBytes {
   const sum = (pick: (layer: LayerBytes) => number) =>
@@ -228,8 +259,9 @@ export function totalBytes(
     exact,
     codebooks,
     tables,
+    spans,
     scratch,
-    total: codes + exact + codebooks + tables + scratch,
+    total: codes + exact + codebooks + tables + spans + scratch,
   };
 }
 

@@ -316,7 +316,7 @@ function memoryOf(options: ChoosePolicyOptions, example: Policy): Memory {
     size(layers): number {
       const resolved = resolve(asPolicy(layers));
       const byLayer = resolved.layers.map((layer) => layerBytes(resolved, layer, 1));
-      return totalBytes(byLayer, sharedTableBytes(resolved, 1), 0).total;
+      return totalBytes(byLayer, sharedTableBytes(resolved, 1), 0, 0).total;
     },
   };
 }

@@ -1,3 +1,4 @@
+import { turnOf } from "../calibrate/turned_samples.ts";
 import { type CalibrationSamples, checkSamples, tokensOf } from "../calibrate/samples.ts";
 import type { Sensitivity } from "./choose_policy.ts";
 import type { Codebook, CodebookSet } from "../codebooks/codebook.ts";
@@ -87,7 +88,7 @@ export function estimateSensitivities(
         for (let i = 0; i < vector.length; i++) {
           sum += weights[at + i]! * (vector[i]! - decoded[i]!) ** 2;
         }
-      });
+      }, turnOf(one, codebook.scheme, set.keySpace));
       return { layer, side, scheme: codebook.scheme, loss: sum / 2 / tokens };
     });
   });

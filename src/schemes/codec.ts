@@ -2,6 +2,7 @@
  * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A device
  * cache needs only the schemes, so its bundle omits this module.
  */
+import type { Side } from "../model/side.ts";
 
 /** The centroids of one KV head. */
 export interface HeadCodebook {
@@ -12,6 +13,26 @@ export interface HeadCodebook {
   readonly centroids: ArrayLike<number>;
   /** `[headDim]` factors of differences before they are squared. Defaults to ones. */
   readonly scale?: ArrayLike<number>;
+  /**
+   * `[headDim][2]`: each channel's factor and mean, as in {@linkcode Codebook.transform}. Present
+   * where all groups share the centroids.
+   */
+  readonly transform?: ArrayLike<number>;
+}
+
+/** How the codebooks of a scheme are learned whose groups share the centroids of their KV head. */
+export interface SharedLearning {
+  /**
+   * The transforms to choose from for one KV head: each is learned for, and the one that codes
+   * samples with the least error is kept.
+   *
+   * @param vectors `[tokens]` samples `[headDim]`, as they are coded: with the rotary embedding
+   * where the scheme is positional.
+   * @returns Transforms `[headDim][2]`, of numbers that binary16 holds.
+   */
+  transforms(vectors: readonly ArrayLike<number>[], side: Side): readonly Float64Array[];
+  /** A vector `[headDim]` in the space of the centroids. */
+  transformed(vector: ArrayLike<number>, transform: ArrayLike<number>): Float64Array;
 }
 
 /** What coding needs besides the vectors. */
@@ -31,10 +52,21 @@ export interface CodingContext extends HeadCodebook {
    * embedding.
    */
   readonly scored?: boolean;
+  /** `[headDim][2]`: scale and minimum of each channel, for schemes that fit them to a span. */
+  readonly levels?: ArrayLike<number>;
 }
 
 /** How a scheme encodes and decodes vectors. */
 export interface Codec {
+  /** Present where all groups share the centroids of their KV head. */
+  readonly learning?: SharedLearning;
+  /**
+   * The levels of a span, for schemes that fit them to one ({@linkcode Scheme.forSpans}).
+   *
+   * @param vectors All vectors of the span, `[headDim]` each, of one KV head and side.
+   * @returns `[headDim][2]`: scale and minimum of each channel.
+   */
+  fit?(vectors: readonly ArrayLike<number>[], side: Side): Float64Array<ArrayBuffer>;
   /**
    * Encodes one block of tokens, in float64.
    *

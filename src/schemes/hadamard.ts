@@ -6,7 +6,7 @@ import type { SchemeId } from "./scheme.ts";
  * Walsh-Hadamard transform is flat, so that neither a single large channel nor an offset of all
  * channels remains concentrated.
  */
-function channelSign(i: number): number {
+export function channelSign(i: number): number {
   return parity(i & (i >> 1)) ? -1 : 1;
 }
 
@@ -40,17 +40,20 @@ export function hadamardInverseFactor(headDim: number): number {
  */
 export function hadamard(vector: ArrayLike<number>): Float64Array<ArrayBuffer> {
   const signed = Float64Array.from(vector, (value, i) => value * channelSign(i));
-  return transform(signed, hadamardFactor(vector.length));
+  return walshHadamard(signed, hadamardFactor(vector.length));
 }
 
 /** The inverse of {@linkcode hadamard}. */
 export function hadamardInverse(rotated: ArrayLike<number>): Float64Array<ArrayBuffer> {
-  const plain = transform(Float64Array.from(rotated), hadamardInverseFactor(rotated.length));
+  const plain = walshHadamard(Float64Array.from(rotated), hadamardInverseFactor(rotated.length));
   return plain.map((value, i) => value * channelSign(i));
 }
 
-/** The Walsh-Hadamard transform, in place. */
-function transform(values: Float64Array<ArrayBuffer>, factor: number): Float64Array<ArrayBuffer> {
+/** The Walsh-Hadamard transform, times a factor; `values` are changed. */
+export function walshHadamard(
+  values: Float64Array<ArrayBuffer>,
+  factor: number,
+): Float64Array<ArrayBuffer> {
   for (let half = 1; half < values.length; half *= 2) {
     for (let i = 0; i < values.length; i++) {
       if ((i & half) !== 0) continue;

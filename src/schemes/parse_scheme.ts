@@ -17,7 +17,9 @@ import { ggml } from "./ggml.ts";
 import { half } from "./half.ts";
 import { kivi } from "./kivi.ts";
 import { lattice } from "./lattice.ts";
+import { span } from "./span.ts";
 import { turboQuant } from "./turbo_quant.ts";
+import { vecInfer } from "./vecinfer.ts";
 import type { CodebookSpec, OtherFamily, OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 
 /** Each family of schemes parses the ids it knows. */
@@ -28,6 +30,8 @@ const families: readonly ((id: SchemeId) => OwnScheme | undefined)[] = [
   turboQuant,
   kivi,
   ggml,
+  span,
+  vecInfer,
 ];
 
 const parsed = new Map<SchemeId, Scheme>();
@@ -53,7 +57,7 @@ export function parseScheme(id: SchemeId): Scheme {
         what: `Cannot use the scheme ${describeValue(id)}`,
         why: "no scheme has an id of that form",
         remedy:
-          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or a baseline: t1b1 to t1b4, kc2, kc4, kt2, kt4, q4, q8',
+          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits) or "v4b8", a baseline: t1b1 to t1b4, kc2, kc4, kt2, kt4, q4, q8, or for spans sc1, sc2, sc4',
       });
     }
     parsed.set(id, scheme);
@@ -98,6 +102,7 @@ export function registerScheme(scheme: Scheme): void {
       ),
       positional: flag,
       lossless: flag,
+      "forSpans?": flag,
       layout: FUNCTION,
       work: FUNCTION,
     },

@@ -18,7 +18,8 @@ export interface Policy extends LayerPolicy {
 
 /** Ids are parsed where they are used. */
 const SCHEME: Kind<SchemeId> = kind('the id of a scheme, such as "u8b8"', TEXT[1]);
-const LAYER_FIELDS: Fields<LayerPolicy> = { keys: SCHEME, values: SCHEME };
+/** What the schemes of a layer may be. */
+export const LAYER_FIELDS: Fields<LayerPolicy> = { keys: SCHEME, values: SCHEME };
 
 /** What a policy may be. */
 export const POLICY_FIELDS: Fields<Policy> = {

@@ -2,7 +2,7 @@ import type { RecordLayout } from "../records/layout.ts";
 
 /**
  * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`,
- * `kc<bits>`, `kt<bits>`, `q<bits>`.
+ * `kc<bits>`, `kt<bits>`, `q<bits>`, `v<channels>b<bits>`.
  */
 export type SchemeId = string;
 
@@ -10,7 +10,7 @@ export type SchemeId = string;
  * A family of schemes that code alike. Its name is that of its files in the library, the generator,
  * the templates and the tests.
  */
-export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard";
+export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard" | "span" | "vecinfer";
 
 /**
  * A family of another program or package. Its name has a slash, such as `acme/ternary`.
@@ -32,6 +32,11 @@ export interface CodebookSpec {
    * What shares a codebook: one KV head of a layer and side, or the whole model.
    */
   readonly sharedBy: "head" | "model";
+  /**
+   * Whether all groups of channels share the centroids of their KV head, which are those of vectors
+   * after a transform ({@linkcode Codebook.transform}). Absent where each group has its own.
+   */
+  readonly groupsShare?: true;
   /** u32 words that one codebook takes on the device. */
   words(headDim: number): number;
   /** binary16 bits of its definition, `[centroids][channels]`; absent where it is learned. */
@@ -83,6 +88,11 @@ export interface Scheme {
    * Whether codes keep everything that the exact tier keeps.
    */
   readonly lossless: boolean;
+  /**
+   * Whether it codes spans alone, with levels that are fitted to a whole span and lie outside
+   * records. Absent means no.
+   */
+  readonly forSpans?: boolean;
   /**
    * The record layout at one head dimension.
    *

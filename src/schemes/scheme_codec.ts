@@ -8,7 +8,9 @@ import { parseScheme } from "./parse_scheme.ts";
 import { coupledCodec } from "./coupled.ts";
 import { halfCodec } from "./half.ts";
 import { hadamardCodec } from "./hadamard_codec.ts";
+import { spanCodec } from "./span.ts";
 import { levelsCodec } from "./uniform.ts";
+import { vecInferCodec } from "./vecinfer_codec.ts";
 import type { Codec } from "./codec.ts";
 
 /** The codec of each family. */
@@ -17,6 +19,8 @@ const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
   coupled: coupledCodec,
   uniform: levelsCodec,
   hadamard: hadamardCodec,
+  span: spanCodec,
+  vecinfer: vecInferCodec,
 };
 
 const others = new Map<OtherFamily, (scheme: Scheme) => Codec>();

@@ -4,7 +4,7 @@ import type { Cache } from "../cache/cache.ts";
 import { cacheInternals } from "../cache/internals.ts";
 import { type CacheIdentity, identifyCache } from "../cache/identity.ts";
 import type { ResolvedOptions } from "../plan/options.ts";
-import { pageRuns } from "../cache/cache_commands.ts";
+import { pageRuns } from "../cache/page_rows.ts";
 import { exactSequenceBytes, exactTokenBytes, pageBytes } from "../plan/sizes.ts";
 import { firstKeptPage, ringSlots } from "../plan/pages.ts";
 import { checkOptions, type Fields, TEXT } from "../base/check_options.ts";

@@ -1,12 +1,8 @@
 /** What a cache's calls are given: lists, sequences, encoders. */
 import assert from "node:assert/strict";
 import type { CommandTarget, ReadRange, StepEntry } from "../../mod.ts";
-import {
-  checkBeams,
-  checkReadRange,
-  checkStepEntries,
-  checkTarget,
-} from "../../src/cache/check_calls.ts";
+import { checkBeams, checkReadRange, checkStepEntries } from "../../src/cache/check_calls.ts";
+import { checkTarget } from "../../src/cache/command_target.ts";
 import { type Call, tryBadValues } from "../helpers/bad_values.ts";
 
 const sequence = { id: 0 };

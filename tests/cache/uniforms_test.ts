@@ -45,19 +45,30 @@ Deno.test("stepParameters() writes what the WGSL struct Step reads", () => {
   assert.equal(STEP_BYTES, 4 * (members.length + STEP_ENTRIES * entry.length));
   const words = stepParameters(
     [
-      { slot: 1, start: 2, count: 3, first: 4, encodeFrom: 5, exactFrom: 6 },
+      {
+        slot: 1,
+        start: 2,
+        count: 3,
+        first: 4,
+        encodeFrom: 5,
+        exactFrom: 6,
+        firstPartial: 12,
+        partials: 13,
+      },
       { slot: 7, start: 8, count: 9 },
     ],
-    10,
-    11,
+    { splits: 10, scoreStride: 11, partialStride: 14 },
   );
   assert.deepEqual(read(members, words), {
     entry_count: 2,
     max_count: 9,
     splits: 10,
     score_stride: 11,
+    partial_stride: 14,
+    reserved_0: 0,
+    reserved_1: 0,
+    reserved_2: 0,
   });
-  const reserved = { reserved_0: 0, reserved_1: 0 };
   assert.deepEqual(read(entry, words, members.length), {
     slot: 1,
     start: 2,
@@ -65,7 +76,8 @@ Deno.test("stepParameters() writes what the WGSL struct Step reads", () => {
     first: 4,
     encode_from: 5,
     exact_from: 6,
-    ...reserved,
+    first_partial: 12,
+    partials: 13,
   });
   assert.deepEqual(read(entry, words, members.length + entry.length), {
     slot: 7,
@@ -74,7 +86,8 @@ Deno.test("stepParameters() writes what the WGSL struct Step reads", () => {
     first: 0,
     encode_from: 0,
     exact_from: 0,
-    ...reserved,
+    first_partial: 0,
+    partials: 10,
   });
 });
 
@@ -133,6 +146,10 @@ for (const slidingWindow of [0, 77]) {
       output_token_stride: 802,
       output_head_stride: 67,
       sliding_window: slidingWindow === 0 ? 0xffffffff : slidingWindow,
+      slot_rows: 2 * (3 + ringSlots(options)),
+      recent: 1,
+      remap: 0,
+      reserved: 0,
     });
   });
 }

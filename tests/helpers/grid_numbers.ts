@@ -29,9 +29,10 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
     const keyValueHeads = layerHeads(options.shape, layer);
     for (const side of ["keys", "values"] as const) {
       const scheme = policy[side];
-      const { centroids, channels, codebook } = parseScheme(scheme);
+      const { centroids, channels, codebook, codebookSpec } = parseScheme(scheme);
       if (codebook !== "learned") continue;
-      const rows = keyValueHeads * headDim;
+      const shared = codebookSpec?.groupsShare === true;
+      const rows = keyValueHeads * (shared ? channels : headDim);
       const lows = Float32Array.from({ length: rows }, () => Math.floor(random.next() * 8) / 8 - 2);
       const steps = Float32Array.from({ length: rows }, () => random.next() < 0.5 ? 1 / 8 : 1 / 4);
       codebooks.push({
@@ -50,7 +51,9 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
             (_, i) => i % 2 === 0 ? lows[i / 2]! : 64 * steps[(i - 1) / 2]!,
           ),
         ),
-        ...(scaled
+        ...(shared
+          ? { transform: toFloat16Array(gridTransforms(random, keyValueHeads, headDim)) }
+          : scaled
           ? {
             scale: Float32Array.from(
               { length: rows },
@@ -67,4 +70,14 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
     provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
     codebooks,
   };
+}
+
+/** Factors of 1 and 2 of either sign and means of multiples of 1/8; every other head is not rotated. */
+function gridTransforms(random: Random, heads: number, headDim: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from({ length: 2 * heads * headDim }, (_, i) => {
+    const rotated = Math.floor(i / (2 * headDim)) % 2 === 0;
+    if (i % 2 === 1) return Math.floor(random.next() * 16) / 8 - 1;
+    const factor = (random.next() < 0.5 ? 1 : 2) * (random.next() < 0.5 ? 1 : -1);
+    return rotated ? factor : 0;
+  });
 }

@@ -263,19 +263,24 @@ async function compareVectors(pair: Pair, sequence: PairSequence): Promise<Check
     output.destroy();
     const wanted = appended[side].flatMap((vectors) => [...vectors]);
     const learned = codebooks.codebooks.find((codebook) => codebook.side === side);
+    const heads = scheme.codebookSpec?.sharedBy === "head" ? keyValueHeads : 1;
+    const all = learned !== undefined
+      ? centroidNumbers(learned)
+      : fromFloat16Array(scheme.codebookSpec?.definition?.(headDim) ?? new Uint16Array());
+    const own = (numbers: Float32Array, head: number) =>
+      numbers.subarray(
+        numbers.length / heads * (head % heads),
+        numbers.length / heads * (head % heads + 1),
+      );
+    const transform = learned?.transform && fromFloat16Array(learned.transform);
     referenceRecords(pair, sequence, side).forEach((words, head) => {
-      const centroids = learned !== undefined
-        ? centroidNumbers(learned).subarray(
-          head * headDim * scheme.centroids,
-          (head + 1) * headDim * scheme.centroids,
-        )
-        : fromFloat16Array(scheme.codebookSpec?.definition?.(headDim) ?? new Uint16Array());
       for (let token = 0; token < coded; token++) {
         const word = Math.floor(token / layout.tokens) * layout.words;
         const record = words.subarray(word, word + layout.words);
         const start = tiers.sinks + token - token % layout.tokens;
         const decoded = schemeCodec(scheme).decode(record, token % layout.tokens, headDim, {
-          centroids,
+          centroids: own(all, head),
+          ...(transform && { transform: own(transform, head) }),
           scored: side === "keys" && keys.space === "as-scored",
           ...(side === "keys" && keys.space === "pre-rope"
             ? { turn: (vector, index, way) => rotate(vector, way * (start + index), keys.rope) }

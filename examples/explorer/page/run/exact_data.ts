@@ -2,6 +2,7 @@
  * Random vectors and codebooks whose distances to one another are exact in f32, so that the nearest centroid is the same
  * one in f32 and in float64, exact ties included.
  */
+import { toFloat16Array } from "../../../../src/base/float16.ts";
 import {
   type CacheOptions,
   type Codebook,
@@ -31,11 +32,12 @@ export function exactCodebooks(
   const { headDim } = shape;
   const codebooks = SIDES.flatMap((side): Codebook[] => {
     const scheme = policy[side];
-    const { centroids, channels, codebook } = parseScheme(scheme);
+    const { centroids, channels, codebook, codebookSpec } = parseScheme(scheme);
     if (codebook !== "learned") return [];
     const keyValueHeads = layerHeads(shape, 0);
     const random = seededRandom(seed, side);
-    const numbers = new Float32Array(keyValueHeads * headDim * centroids);
+    const shared = codebookSpec?.groupsShare === true;
+    const numbers = new Float32Array(keyValueHeads * (shared ? channels : headDim) * centroids);
     for (let group = 0; group < numbers.length; group += centroids * channels) {
       for (let channel = 0; channel < channels; channel++) {
         const low = random.below(9) / 8 - 3;
@@ -53,6 +55,17 @@ export function exactCodebooks(
       keyValueHeads,
       headDim,
       ...roundToGrid(numbers, scheme),
+      // Factors of 1 and 2, so that heads are rotated, and means of 0.
+      ...(shared
+        ? {
+          transform: toFloat16Array(
+            Float32Array.from(
+              { length: 2 * keyValueHeads * headDim },
+              (_, i) => i % 2 === 1 ? 0 : 1 + random.below(2),
+            ),
+          ),
+        }
+        : {}),
     }];
   });
   return {

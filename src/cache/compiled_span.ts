@@ -1,0 +1,65 @@
+/** The compiled kernels of a kind of span in one layer. */
+import {
+  compileAttention,
+  type CompiledAttention,
+  type CompiledCopy,
+  type CompiledEncoder,
+  compileEncoder,
+  compilerFor,
+} from "./compiled_layer.ts";
+import { type CompiledKernel, compileKernel } from "./pipelines.ts";
+import type { SpanPlan } from "../plan/plan_spans.ts";
+import { pageBytes } from "../plan/sizes.ts";
+import { type Side, SIDES } from "../model/side.ts";
+
+/** One side's compiled kernels. */
+export interface CompiledSpanSide {
+  /** Fits levels, where the scheme has some for a whole span. */
+  readonly fit?: CompiledKernel;
+  /** Encodes. */
+  readonly encoder: CompiledEncoder;
+  /** Puts pages of records in place. */
+  readonly restore: CompiledCopy;
+}
+
+/** One layer's compiled kernels. */
+export interface CompiledSpanLayer extends Readonly<Record<Side, CompiledSpanSide>> {
+  readonly store: CompiledKernel;
+  /** Puts a span's levels in place. */
+  readonly restoreLevels: CompiledCopy;
+  readonly decode: CompiledAttention;
+  readonly prefill: CompiledAttention;
+}
+
+/** Compiles a kind of span in one layer. */
+export async function compileSpanLayer(
+  device: GPUDevice,
+  { options, layers }: SpanPlan,
+  index: number,
+): Promise<CompiledSpanLayer> {
+  const plan = layers[index]!;
+  const { keyValueHeads } = options.layers[index]!;
+  const compile = compilerFor(device, options);
+  const copy = async (words: number): Promise<CompiledCopy> => ({
+    kernel: await compileKernel(device, plan.restore, { UNIT: words }),
+    words,
+  });
+  const ofSide = async (side: Side): Promise<CompiledSpanSide> => {
+    const SIDE = SIDES.indexOf(side);
+    const { scheme, fit, encode } = plan[side];
+    return {
+      encoder: await compileEncoder(compile, options, scheme, encode, SIDE),
+      restore: await copy(pageBytes(options, scheme, keyValueHeads) / 4),
+      ...(fit && { fit: await compile(fit, { SIDE }) }),
+    };
+  };
+  const [keys, values, store, restoreLevels, decode, prefill] = await Promise.all([
+    ofSide("keys"),
+    ofSide("values"),
+    compile(plan.store),
+    copy(2 * keyValueHeads * options.shape.headDim),
+    compileAttention(compile, plan.decode),
+    compileAttention(compile, plan.prefill),
+  ]);
+  return { keys, values, store, restoreLevels, decode, prefill };
+}

@@ -1,0 +1,161 @@
+/** Codebooks that all groups of a KV head share, and the choice of their transforms. */
+import assert from "node:assert/strict";
+import {
+  calibrate,
+  type CalibrationOptions,
+  type CalibrationSamples,
+  checkDrift,
+  type Codebook,
+  type RopeParameters,
+  rotate,
+} from "../../mod.ts";
+import { manifest } from "../../generated/manifest.ts";
+import { seededRandom } from "../../src/base/random.ts";
+import { requestTestDevice } from "../../tools/adapter.ts";
+import { fromFloat16Array } from "../../src/base/float16.ts";
+
+const TOKENS = 640;
+const HEADS = 2;
+const HEAD_DIM = 32;
+const SCHEME = "v4b8";
+const ROPE: RopeParameters = { layout: "half", theta: 10000 };
+const POSITIONS = Array.from({ length: TOKENS }, (_, token) => token % 160);
+
+/** Keys of one layer: `of` gives a channel's number of a token from a random number around 0. */
+function keysOf(of: (noise: number, head: number, channel: number) => number): CalibrationSamples {
+  const random = seededRandom("shared");
+  const noise = () => random.next() + random.next() + random.next() - 1.5;
+  return {
+    layer: 0,
+    side: "keys",
+    keyValueHeads: HEADS,
+    headDim: HEAD_DIM,
+    values: Float32Array.from(
+      { length: TOKENS * HEADS * HEAD_DIM },
+      (_, i) => of(noise(), Math.floor(i / HEAD_DIM) % HEADS, i % HEAD_DIM),
+    ),
+  };
+}
+
+async function learn(
+  samples: CalibrationSamples,
+  more: Partial<CalibrationOptions> = {},
+): Promise<Codebook> {
+  const { codebooks } = await calibrate({
+    samples: [samples],
+    schemes: { keys: [SCHEME], values: [SCHEME] },
+    keySpace: "as-scored",
+    model: { name: "test", digest: "test" },
+    seed: 1,
+    iterations: 8,
+    ...more,
+  });
+  return codebooks[0]!;
+}
+
+/** Each head's factors and means. */
+function transformsOf({ transform }: Codebook) {
+  const numbers = [...fromFloat16Array(transform!)];
+  return Array.from({ length: HEADS }, (_, head) => {
+    const own = numbers.slice(2 * HEAD_DIM * head, 2 * HEAD_DIM * (head + 1));
+    const part = (odd: number) => own.filter((_, i) => i % 2 === odd);
+    return { factors: part(0), means: part(1) };
+  });
+}
+
+const lostShare = ({ fit }: Codebook, head: number) => fit!.errors[head]! / fit!.variances[head]!;
+
+/** Head 0 has a few loud channels among quiet ones in each group, head 1 channels with means. */
+const MIXED = keysOf((noise, head, channel) =>
+  head === 0 ? (channel === 5 ? 30 : 1) * noise : noise + (channel % 5) - 2
+);
+
+Deno.test("calibrate() learns one codebook for all groups, and a transform for each head", async () => {
+  const codebook = await learn(MIXED);
+  assert.equal(codebook.centroids.length, HEADS * 256 * 4);
+  assert.equal(codebook.grid.length, HEADS * 4 * 2);
+  const [, centred] = transformsOf(codebook);
+  // A mean that differs from group to group would cost a shared codebook much.
+  assert.ok(centred!.means.some((mean) => mean !== 0));
+  assert.ok(lostShare(codebook, 0) < 0.2, `${lostShare(codebook, 0)}`);
+  assert.ok(lostShare(codebook, 1) < 0.2, `${lostShare(codebook, 1)}`);
+});
+
+Deno.test("calibrate() rotates values that sparse numbers dominate, and leaves two-valued ones", async () => {
+  const random = seededRandom("sparse");
+  // Channels of head 0 are all but one zero; those of head 1 are one of two numbers, which 256 centroids hold exactly.
+  const values = { ...keysOf((noise, head) => head === 0 ? 0 : Math.sign(noise)), side: "values" };
+  for (let token = 0; token < TOKENS; token++) {
+    const at = token * HEADS * HEAD_DIM;
+    values.values[at + random.below(HEAD_DIM)] = 4 * (random.next() - 0.5);
+  }
+  const codebook = await learn(values as CalibrationSamples);
+  assert.ok(transformsOf(codebook)[1]!.factors.every((factor) => factor === 0));
+  assert.ok(lostShare(codebook, 1) < 1e-3);
+});
+
+Deno.test("calibrate() learns the same from keys before the rotary embedding with positions as from keys as scored", async () => {
+  const before = { ...MIXED, positions: POSITIONS, rope: ROPE };
+  const values = new Float32Array(MIXED.values.length);
+  for (let at = 0; at < values.length; at += HEAD_DIM) {
+    const position = POSITIONS[Math.floor(at / (HEADS * HEAD_DIM))]!;
+    values.set(rotate(MIXED.values.subarray(at, at + HEAD_DIM), position, ROPE), at);
+  }
+  const [turned, scored] = [
+    await learn(before, { keySpace: "pre-rope" }),
+    await learn({ ...MIXED, values }),
+  ];
+  for (const head of [0, 1]) {
+    const ratio = turned.fit!.errors[head]! / scored.fit!.errors[head]!;
+    assert.ok(Math.abs(ratio - 1) < 0.02, `${ratio}`);
+  }
+  const set = {
+    model: { name: "test", digest: "test" },
+    keySpace: "pre-rope" as const,
+    provenance: { source: "", tokens: TOKENS, seed: 1, iterations: 8 },
+    codebooks: [turned],
+  };
+  assert.equal(checkDrift(set, [before]).drifted.length, 0);
+  assert.throws(() => checkDrift(set, [MIXED]), { code: "samples", message: /no rope/ });
+});
+
+Deno.test("calibrate() weighs errors, and a scale counts as its square", async () => {
+  const weights = MIXED.values.map((_, i) => i % HEAD_DIM < 16 ? 16 : 1);
+  const scale = Float32Array.from(
+    { length: HEADS * HEAD_DIM },
+    (_, i) => i % HEAD_DIM < 16 ? 4 : 1,
+  );
+  const weighted = await learn({ ...MIXED, weights });
+  const scaled = await learn({ ...MIXED, scale });
+  assert.deepEqual(scaled, weighted);
+  assert.notDeepEqual(weighted.centroids, (await learn(MIXED)).centroids);
+});
+
+Deno.test("calibrate() on a device chooses what it chooses on the CPU, with nearly the same error", async () => {
+  const device = await requestTestDevice();
+  const [cpu, gpu] = [await learn(MIXED), await learn(MIXED, { device, kernels: manifest })];
+  for (const head of [0, 1]) {
+    const ratio = gpu.fit!.errors[head]! / cpu.fit!.errors[head]!;
+    assert.ok(Math.abs(ratio - 1) < 0.05, `${ratio}`);
+  }
+  device.destroy();
+});
+
+Deno.test("calibrate() says what samples lack", async () => {
+  const cases: [Partial<CalibrationSamples>, string, RegExp][] = [
+    [{}, "samples", /codes keys with their rotary embedding, and the samples have no rope/],
+    [{ rope: ROPE }, "samples", /have no positions/],
+    [{ rope: ROPE, positions: [1, 2] }, "shape", /2 positions for 640 tokens/],
+    [
+      { rope: ROPE, positions: [0], values: MIXED.values.subarray(0, HEADS * HEAD_DIM) },
+      "samples",
+      /8 samples for the 256 centroids of v4b8.*at least 32 tokens/,
+    ],
+  ];
+  for (const [change, code, message] of cases) {
+    await assert.rejects(learn({ ...MIXED, ...change }, { keySpace: "pre-rope" }), {
+      code,
+      message,
+    });
+  }
+});
