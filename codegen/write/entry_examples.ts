@@ -2,6 +2,7 @@
  * The examples in the documentation of entries for kernels, each a program that runs as it stands.
  */
 import { kernelSetEntry } from "../../src/kernels/set.ts";
+import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 
 /** The example of an entry: a plan. */
 export interface PlanExample {
@@ -17,18 +18,32 @@ export interface PlanExample {
   readonly headDim: number;
 }
 
-/** Plans a cache. */
+/** Plans a cache: of these schemes, or, where they are for spans, with spans of an image. */
 export function planExample({ entry, exported, keys, values, headDim }: PlanExample): string {
+  const forSpans = [keys, values].some((id) => parseScheme(id).forSpans);
+  const others = forSpans
+    ? `import { kernels as others } from "${kernelSetEntry(`f16_d${headDim}`)}";\n`
+    : "";
+  const own = `{ keys: "${keys}", values: "${values}"`;
+  const policy = forSpans
+    ? `policy: { keys: "f16", values: "f16" },
+  spans: { image: ${own}, tokens: 576, count: 1 } },`
+    : `policy: ${own} },`;
+  const kernels = forSpans
+    ? "kernels: [...kernels, ...others]"
+    : exported === "kernels"
+    ? "kernels"
+    : `kernels: ${exported}`;
   return `import { planCache } from "@couplet/kv";
 import { ${exported} } from "${entry}";
-
+${others}
 const plan = planCache({
   shape: { layers: 2, queryHeads: 8, keyValueHeads: 2, headDim: ${headDim} },
-  policy: { keys: "${keys}", values: "${values}" },
+  ${policy}
   keys: { space: "as-scored" },
   tiers: { sinks: 4, window: 64 },
   capacity: { sequences: 1, tokens: 4096, sequenceTokens: 4096, stepTokens: 64, appendTokens: 64 },
-  ${exported === "kernels" ? "kernels" : `kernels: ${exported}`},
+  ${kernels},
 });
 console.log(plan.effectiveBits);`;
 }

@@ -5,6 +5,7 @@
 import { CoupletError } from "../../src/base/errors.ts";
 import { type KernelNameParts, parseKernelName } from "../../src/kernels/name.ts";
 import { kernelSetEntry, kernelSetName } from "../../src/kernels/set.ts";
+import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 import { kmeansExample, planExample } from "./entry_examples.ts";
 import { kernelInfo } from "./kernel_info.ts";
 import type { KernelRow } from "../kernels/kernel_row.ts";
@@ -59,7 +60,9 @@ function describeSet(parts: KernelNameParts): Omit<KernelSet, "name" | "rows"> {
   }
   if (values === undefined) {
     return {
-      title: `Kernels of a cache with keys and values in ${keys}${at}`,
+      title: parseScheme(keys).forSpans
+        ? `Kernels of spans with keys and values in ${keys}${at}`
+        : `Kernels of a cache with keys and values in ${keys}${at}`,
       includes: [part()],
       isEntry: true,
       ...exampleOf(parts, keys, keys),

@@ -10,6 +10,7 @@ import type { Parameters } from "./parameters.ts";
 import { poolPages } from "../plan/pages.ts";
 import type { SpanPlan } from "../plan/plan_spans.ts";
 import { raise } from "../base/raise.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Recorder } from "./recorder.ts";
 
 /**
@@ -61,6 +62,8 @@ export class SpanRoom {
   readonly #pageRows: PageRows;
   readonly #pool: PagePool;
   readonly #freeSlots: number[];
+  /** Tokens that are coded together. */
+  readonly #block: number;
   #tokens = 0;
 
   constructor(
@@ -74,6 +77,8 @@ export class SpanRoom {
     this.#parameters = parameters;
     this.#pageRows = pageRows;
     this.#pool = new PagePool(poolPages(plan.options, 0));
+    const [{ keys, values }] = plan.layers as [SpanPlan["layers"][number]];
+    this.#block = Math.max(...[keys, values].map(({ scheme }) => parseScheme(scheme).block));
     const { sequences: slots } = plan.options.capacity;
     this.#freeSlots = Array.from({ length: slots }, (_, i) => slots - 1 - i);
   }
@@ -162,9 +167,13 @@ export class SpanRoom {
     host: HostBindings,
   ): void {
     if (!state.hasRow) this.#row(recorder, state);
-    const { slot } = state;
+    const { slot, span: { tokens } } = state;
     const runs = pageRuns(rows)
       .map(({ page: first, index: start, count }) => ({ slot, start, count, first }));
+    // The last token stands in for those that a block lacks, where another span's tokens may lie.
+    for (let start = tokens; start % this.#block !== 0; start++) {
+      runs.push({ slot, start, count: 1, first: rows.at(-1)! });
+    }
     const own = this.layers[layer]!;
     for (const grid of this.#parameters.batches(runs)) own.store(recorder, grid, host);
     own.encode(recorder, this.#whole(state));

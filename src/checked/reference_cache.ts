@@ -1,11 +1,12 @@
 /** The reference cache, with the arguments of its calls checked. */
-import { checkOptions, having, type Kind, listOf, whole } from "../base/check_options.ts";
+import { checkOptions, having, type Kind, listOf, TEXT, whole } from "../base/check_options.ts";
 import { FLOATS, NUMBER, record } from "../base/data_kinds.ts";
 import { SIDE } from "../model/side.ts";
 import {
   createReferenceCache as createCache,
   type ReferenceCache,
   type ReferenceSequence,
+  type ReferenceSpan,
   type ReferenceStep,
   type ReferenceStepEntry,
 } from "../reference/reference_cache.ts";
@@ -27,6 +28,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     "what beginStep() gives",
     { entries },
   );
+  const spanKind: Kind<ReferenceSpan> = having("what addSpan() gives", "id", "name", "tokens");
   const check = <T>(kinds: { readonly [K in keyof T]: Kind<T[K]> }, given: T): void =>
     checkOptions("usage", "Cannot use the reference cache", kinds as never, given);
   const checkSequence = (sequence: ReferenceSequence) =>
@@ -64,6 +66,26 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         { sequence, layer, side, tokens },
       );
       return cache.records(sequence, layer, side, tokens);
+    },
+    addSpan(sequence, name, tokens) {
+      check({ sequence: sequenceKind, name: TEXT, tokens: whole(1) }, { sequence, name, tokens });
+      return cache.addSpan(sequence, name, tokens);
+    },
+    encodeSpan(span, layer, vectors) {
+      const { keys, values, indices } = Object(vectors);
+      const kinds = { span: spanKind, layer: NUMBER, keys: FLOATS, values: FLOATS };
+      const given = { span, layer, keys, values };
+      checkOptions(
+        "usage",
+        "Cannot hand over a span",
+        indices === undefined ? kinds : { ...kinds, indices: listOf(NUMBER) } as never,
+        indices === undefined ? given : { ...given, indices },
+      );
+      cache.encodeSpan(span, layer, vectors);
+    },
+    spanCodes(span, layer, side) {
+      check({ span: spanKind, layer: NUMBER, side: SIDE }, { span, layer, side });
+      return cache.spanCodes(span, layer, side);
     },
     beginStep(given) {
       check({ entries }, { entries: given });

@@ -4,7 +4,14 @@
  */
 import type { RopeParameters } from "../model/model.ts";
 import { type ExactTiers, TIER_FIELDS } from "../plan/options.ts";
-import { checkOptions, type Fields, whole } from "../base/check_options.ts";
+import {
+  checkOptions,
+  type Fields,
+  type Kind,
+  kind,
+  listOf,
+  whole,
+} from "../base/check_options.ts";
 import { known, NUMBER, NUMBERS } from "../base/data_kinds.ts";
 import { ROPE_FIELDS } from "../model/rope_options.ts";
 import * as attention from "../reference/attention.ts";
@@ -76,6 +83,14 @@ export function rotate(
   return rope.rotate(vector, position, parameters, frequencies);
 }
 
+/** What spans may be. */
+const SPANS: Kind<readonly attention.SpanVectors[]> = listOf(
+  kind("{ keys, values }, each a list of numbers", (value) => {
+    const { keys, values } = Object(value);
+    return NUMBERS[1](keys) && NUMBERS[1](values);
+  }),
+);
+
 /** What the input of attention may be. */
 function attentionFields(): Fields<attention.AttentionInput> {
   const count = whole(1);
@@ -97,5 +112,6 @@ function attentionFields(): Fields<attention.AttentionInput> {
     "softcap?": NUMBER,
     "slidingWindow?": position,
     "sinkLogits?": NUMBERS,
+    "spans?": SPANS,
   };
 }

@@ -5,6 +5,7 @@ import { CODEBOOKS, MODEL } from "../codebooks/find.ts";
 import { PLAN_FIELDS } from "./plan.ts";
 import type { KeyOptions, ModelFingerprint, ModelShape } from "../model/model.ts";
 import type { Policy } from "../schemes/policy.ts";
+import type { SpanPolicies } from "./spans.ts";
 import type { CodebookSet } from "../codebooks/codebook.ts";
 
 /**
@@ -42,6 +43,8 @@ export interface ReferenceCacheOptions {
   readonly codebooks?: CodebookSet;
   /** The model in use. Codebooks of another model are refused. */
   readonly model?: ModelFingerprint;
+  /** Kinds of spans, by name. How many fit is not checked. Defaults to none. */
+  readonly spans?: SpanPolicies;
 }
 
 /** What the options of a reference cache may be. */

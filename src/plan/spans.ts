@@ -6,6 +6,7 @@
  */
 import { type Fields, kind, POSITIVE, whole } from "../base/check_options.ts";
 import { CoupletError } from "../base/errors.ts";
+import { PAGE_TOKENS } from "../kernels/constants.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { LAYER_FIELDS, type LayerPolicy } from "../schemes/policy.ts";
 import type { KeyOptions } from "../model/model.ts";
@@ -115,7 +116,8 @@ export function resolveSpans<Options extends Spanned>(
         sequences: count,
         tokens,
         sequenceTokens: tokens,
-        appendTokens: tokens,
+        // All exact vectors of a span are there at once, and others up to the end of a page.
+        appendTokens: Math.ceil(tokens / PAGE_TOKENS) * PAGE_TOKENS,
       },
     };
   });

@@ -54,6 +54,20 @@ export interface AttentionInput {
    * Defaults to none.
    */
   readonly sinkLogits?: ArrayLike<number>;
+  /**
+   * Tokens that every query sees besides, as they are scored: a span each. Defaults to none.
+   */
+  readonly spans?: readonly SpanVectors[];
+}
+
+/** Keys and values of a span. */
+export interface SpanVectors extends TokenVectors {
+  /**
+   * What the range of a query's scores over the span is narrowed by: a score `a` becomes `m + (a -
+   * m) * max(0, 1 - tau / (M - m))`, where `m` and `M` are the least and the greatest. Defaults to
+   * nothing.
+   */
+  readonly tau?: number;
 }
 
 /** The result of {@linkcode attend}. */
@@ -123,12 +137,35 @@ export function attend(input: AttentionInput): AttentionResult {
       scores[token] = softcap === undefined ? score : softcap * Math.tanh(score / softcap);
     }
 
+    const spans = (input.spans ?? []).map(({ keys, values, tau }) => {
+      const plain = new Float64Array(keys.length / (keyValueHeads * headDim));
+      for (let token = 0; token < plain.length; token++) {
+        const at = (token * keyValueHeads + keyValueHead) * headDim;
+        let score = 0;
+        for (let i = 0; i < headDim; i++) score += queries[row * headDim + i]! * keys[at + i]!;
+        score *= scale;
+        plain[token] = softcap === undefined ? score : softcap * Math.tanh(score / softcap);
+      }
+      return { values, scores: tau === undefined ? plain : narrowed(plain, tau) };
+    });
+
     // The largest score is subtracted before exponentials, so that none overflows.
     const sink = input.sinkLogits?.[row % queryHeads] ?? -Infinity;
-    const largest = scores.reduce((a, b) => Math.max(a, b), sink);
+    const all = [scores, ...spans.map((span) => span.scores)];
+    const largest = all.reduce((most, own) => own.reduce((a, b) => Math.max(a, b), most), sink);
     const weights = scores.map((score) => Math.exp(score - largest));
-    const sum = weights.reduce((a, b) => a + b, Math.exp(sink - largest));
+    const others = spans.map((span) => span.scores.map((score) => Math.exp(score - largest)));
+    const sum = [weights, ...others]
+      .reduce((total, own) => own.reduce((a, b) => a + b, total), Math.exp(sink - largest));
     logSumExp[row] = largest + Math.log(sum);
+    spans.forEach(({ values }, index) =>
+      others[index]!.forEach((weight, token) => {
+        const at = (token * keyValueHeads + keyValueHead) * headDim;
+        for (let i = 0; i < headDim; i++) {
+          output[row * headDim + i]! += (weight / sum) * values[at + i]!;
+        }
+      })
+    );
 
     for (let token = oldest; token <= position; token++) {
       // A value of weight 0 adds nothing, even if it is not finite.
@@ -142,6 +179,14 @@ export function attend(input: AttentionInput): AttentionResult {
     }
   }
   return { output, logSumExp };
+}
+
+/** Scores over a span with a narrower range; as they are where all are alike. */
+function narrowed(scores: Float64Array, tau: number): Float64Array {
+  const [least, greatest] = [Math.min(...scores), Math.max(...scores)];
+  if (least === greatest) return scores;
+  const factor = Math.max(0, 1 - tau / (greatest - least));
+  return scores.map((score) => least + (score - least) * factor);
 }
 
 /**

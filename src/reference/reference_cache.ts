@@ -4,10 +4,12 @@ import { cacheCodebook, checkCodebookSet } from "../codebooks/find.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
-import { attend, seesExactly } from "./attention.ts";
+import { attend, seesExactly, type SpanVectors } from "./attention.ts";
 import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
 import { checkReferenceOptions, type ReferenceCacheOptions } from "../plan/reference_options.ts";
 import { SideStore, type SideStoreOptions } from "./side_store.ts";
+import { type CodedSpan, codeSpan } from "./span_coding.ts";
+import type { SideCodebook } from "../codebooks/codebook.ts";
 
 /** One sequence of a {@linkcode ReferenceCache}; opaque. */
 export interface ReferenceSequence {
@@ -20,6 +22,16 @@ export interface ReferenceStepEntry {
   /** The sequence that grows. */
   readonly sequence: ReferenceSequence;
   /** Tokens it grows by, from 1 to `appendTokens`. */
+  readonly tokens: number;
+}
+
+/** A span of a {@linkcode ReferenceCache}; opaque. */
+export interface ReferenceSpan {
+  /** Distinguishes the spans of one cache, for display. */
+  readonly id: number;
+  /** The kind of span. */
+  readonly name: string;
+  /** Its tokens. */
   readonly tokens: number;
 }
 
@@ -55,6 +67,36 @@ export interface ReferenceCache {
     side: Side,
     tokens: number,
   ): Uint32Array<ArrayBuffer>[];
+  /**
+   * Adds a span to a sequence: tokens that all its steps that begin later see, whatever their
+   * positions. Truncating the sequence to fewer tokens than it has now drops it.
+   *
+   * @throws {CoupletError} `usage` where the options have no such kind of span.
+   */
+  addSpan(sequence: ReferenceSequence, name: string, tokens: number): ReferenceSpan;
+  /**
+   * Codes one layer's keys and values of a span. Keys are as they are scored.
+   *
+   * @param vectors `[...][keyValueHeads][headDim]` each. `indices` are the span's tokens among
+   * them, in ascending order; they default to the first ones.
+   * @throws {CoupletError} `usage` where the span was dropped, or handed over to the layer before;
+   * `shape` where sizes do not match.
+   */
+  encodeSpan(
+    span: ReferenceSpan,
+    layer: number,
+    vectors: {
+      readonly keys: Float32Array;
+      readonly values: Float32Array;
+      readonly indices?: readonly number[];
+    },
+  ): void;
+  /**
+   * One side of a span in one layer, as it was coded.
+   *
+   * @throws {CoupletError} `usage` where it was not.
+   */
+  spanCodes(span: ReferenceSpan, layer: number, side: Side): CodedSpan;
   /** Frees a sequence. It cannot be used any more. */
   freeSequence(sequence: ReferenceSequence): void;
   /** Number of tokens of a sequence, including those of steps that have begun. */
@@ -133,6 +175,17 @@ interface SequenceState {
   readonly passed: Map<number, number>;
   /** Its entries of steps that were not undone. */
   steps: BegunEntry[];
+  /** Its spans, in the order they were added. */
+  spans: readonly HeldSpan[];
+}
+
+/** A span of one sequence or several. */
+interface HeldSpan {
+  readonly span: ReferenceSpan;
+  /** Tokens of the sequence when it was added. */
+  readonly place: number;
+  /** By layer, what it was coded as. */
+  readonly layers: Map<number, Readonly<Record<Side, CodedSpan>>>;
 }
 
 /** One sequence's part of a step that has begun. */
@@ -140,6 +193,8 @@ interface BegunEntry extends ReferenceStepEntry {
   readonly firstPosition: number;
   /** Layers that were given the step's tokens, the same for all its entries. */
   readonly appended: Set<number>;
+  /** The spans that its queries see. */
+  readonly spans: readonly HeldSpan[];
   /** Whether its tokens were removed, or its sequence freed. */
   isVoid: boolean;
 }
@@ -160,6 +215,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   const stores = storeMakers(options, ownLayers, slots);
   checkSinkLogits(sinkLogits, shape);
   const sequences = new Map<ReferenceSequence, SequenceState>();
+  const spanKinds = new Map(Object.entries(options.spans ?? {}));
   const begunSteps = new WeakMap<ReferenceStep, readonly BegunEntry[]>();
   let nextId = 0;
 
@@ -185,6 +241,18 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       });
     }
     return state;
+  }
+
+  function heldSpan(span: ReferenceSpan): HeldSpan {
+    for (const { spans } of sequences.values()) {
+      const held = spans.find((one) => one.span === span);
+      if (held !== undefined) return held;
+    }
+    throw new CoupletError("usage", {
+      what: "Cannot use a span",
+      why: `no sequence has span ${span?.id}: it was dropped, or belongs to another cache`,
+      remedy: "Use spans of living sequences that were not truncated to before them",
+    });
   }
 
   /**
@@ -291,7 +359,14 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         length: 0,
         coded: 0,
       }));
-      sequences.set(sequence, { layers, length: 0, exactFrom: 0, passed: new Map(), steps: [] });
+      sequences.set(sequence, {
+        layers,
+        length: 0,
+        exactFrom: 0,
+        passed: new Map(),
+        steps: [],
+        spans: [],
+      });
       return sequence;
     },
 
@@ -318,6 +393,76 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         });
       }
       return state[side].records(tokens);
+    },
+
+    addSpan(sequence, name, tokens): ReferenceSpan {
+      const state = stateOf(sequence);
+      if (!spanKinds.has(name) || !(Number.isInteger(tokens) && tokens > 0)) {
+        throw new CoupletError("usage", {
+          what: `Cannot add a span "${name}" of ${tokens} tokens`,
+          why: `the options have the spans ${[...spanKinds.keys()].join(", ") || "none"}`,
+          remedy: "Name one of them, and a whole number of tokens",
+        });
+      }
+      const span = { id: nextId++, name, tokens };
+      const held = { span, place: state.length, layers: new Map() };
+      state.spans = [...state.spans, held];
+      return span;
+    },
+
+    encodeSpan(span, layer, { keys, values, indices }): void {
+      const held = heldSpan(span);
+      const kind = spanKinds.get(span.name)!;
+      const own = ownLayers[layer];
+      if (own === undefined || held.layers.has(layer)) {
+        throw new CoupletError("usage", {
+          what: `Cannot hand over span ${span.id} to layer ${layer}`,
+          why: own === undefined ? "the shape has no such layer" : "it was handed over before",
+          remedy: "Hand over each span to each layer once",
+        });
+      }
+      const rows = indices ?? Array.from({ length: span.tokens }, (_, token) => token);
+      const { keyValueHeads } = own;
+      const { headDim } = shape;
+      const channels = keyValueHeads * headDim;
+      const isAscending = rows.every((row, i) =>
+        Number.isInteger(row) && row > (rows[i - 1] ?? -1)
+      );
+      const ends = (rows.at(-1)! + 1) * channels;
+      if (
+        rows.length !== span.tokens || !isAscending || Math.min(keys.length, values.length) < ends
+      ) {
+        throw new CoupletError("shape", {
+          what: `Cannot hand over span ${span.id} to layer ${layer}`,
+          why: `${keys.length} and ${values.length} numbers and ${rows.length} tokens were given`,
+          remedy: `Give ${span.tokens} ascending tokens of tensors of ${channels} numbers a token`,
+        });
+      }
+      const code = (side: Side, vectors: Float32Array) =>
+        codeSpan(
+          {
+            scheme: parseScheme(kind[side]),
+            codebook: codebookOf(options, layer, side, kind[side], keyValueHeads),
+            side,
+            keyValueHeads,
+            headDim,
+          },
+          vectors,
+          rows,
+        );
+      held.layers.set(layer, { keys: code("keys", keys), values: code("values", values) });
+    },
+
+    spanCodes(span, layer, side): CodedSpan {
+      const coded = heldSpan(span).layers.get(layer);
+      if (coded === undefined) {
+        throw new CoupletError("usage", {
+          what: `Cannot give the codes of span ${span.id} in layer ${layer}`,
+          why: "it was not handed over to it",
+          remedy: "Ask for layers that it was handed over to",
+        });
+      }
+      return coded[side];
     },
 
     freeSequence(sequence): void {
@@ -357,6 +502,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       }
       state.steps = state.steps.filter(({ isVoid }) => !isVoid);
       if (codedAt(length, exactFrom) === 0) state.passed.clear();
+      state.spans = state.spans.filter(({ place }) => place <= length);
       state.exactFrom = exactFrom;
       state.length = length;
       for (const layer of state.layers) {
@@ -390,7 +536,8 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       const begun = entries.map(({ sequence, tokens }): BegunEntry => {
         const state = stateOf(sequence);
         const firstPosition = state.length;
-        const entry = { sequence, tokens, firstPosition, appended, isVoid: false };
+        const { spans } = state;
+        const entry = { sequence, tokens, firstPosition, appended, spans, isVoid: false };
         state.steps.push(entry);
         state.length += tokens;
         return entry;
@@ -438,7 +585,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       const channels = shape.queryHeads * shape.headDim;
       const output = new Float32Array(queries.length);
       let at = 0;
-      for (const { sequence, tokens, firstPosition, isVoid } of entriesOf(step)) {
+      for (const { sequence, tokens, firstPosition, isVoid, spans } of entriesOf(step)) {
         if (isVoid) {
           at += tokens * channels;
           continue;
@@ -466,6 +613,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           block,
           keySpace,
           slidingWindow,
+          spans: spans.map((held) => spanVectors(held, layer)),
           ...(sinkLogits === undefined ? {} : {
             sinkLogits: sinkLogits.subarray(
               layer * shape.queryHeads,
@@ -481,6 +629,24 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       return output;
     },
   };
+
+  /** What queries see of a span in a layer. */
+  function spanVectors({ span, layers }: HeldSpan, layer: number): SpanVectors {
+    const coded = layers.get(layer);
+    if (coded === undefined) {
+      throw new CoupletError("usage", {
+        what: `Cannot attend in layer ${layer}`,
+        why: `span ${span.id} was not handed over to it`,
+        remedy: "Hand over each span to every layer (encodeSpan)",
+      });
+    }
+    const { remap } = spanKinds.get(span.name)!;
+    return {
+      keys: coded.keys.vectors,
+      values: coded.values.vectors,
+      ...(remap === undefined ? {} : { tau: remap.tau }),
+    };
+  }
 
   function entriesOf(step: ReferenceStep): readonly BegunEntry[] {
     const entries = begunSteps.get(step);
@@ -544,7 +710,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
 
 /** Refuses options that a plan would refuse, except for its bound on tokens. */
 function checkOptions(options: ReferenceCacheOptions): void {
-  const { shape, policy, tiers, keys, capacity: { appendTokens }, scale, softcap } = options;
+  const { shape, policy, tiers, keys, capacity: { appendTokens }, scale, softcap, spans } = options;
   const tokens = Number.MAX_SAFE_INTEGER;
   resolveOptions({
     shape,
@@ -560,26 +726,23 @@ function checkOptions(options: ReferenceCacheOptions): void {
     },
     ...(scale === undefined ? {} : { scale }),
     ...(softcap === undefined ? {} : { softcap }),
+    ...(spans === undefined ? {} : { spans }),
   });
 }
 
 /** The options of every layer's stores. */
 function storeMakers(
-  { shape: { headDim }, tiers, keys: keySpace, codebooks, model }: ReferenceCacheOptions,
+  options: ReferenceCacheOptions,
   layers: readonly ReferenceLayer[],
   slots: number,
 ): readonly Readonly<Record<Side, SideStoreOptions>>[] {
+  const { shape: { headDim }, tiers, keys: keySpace, codebooks, model } = options;
   if (codebooks !== undefined) checkCodebookSet(codebooks, keySpace.space, model);
   return layers.map(({ keys, values, keyValueHeads }, layer) => {
     const store = (side: Side, id: SchemeId): SideStoreOptions => {
-      // Refuses a set without the codebook; which one it is, is found again.
-      const codebook = cacheCodebook(codebooks, { keyValueHeads, headDim }, layer, side, id);
-      const learned = codebooks?.codebooks.find((one) =>
-        one.scheme === id && one.side === side && one.layer === layer
-      );
       return {
         scheme: parseScheme(id),
-        codebook: learned ?? codebook,
+        codebook: codebookOf(options, layer, side, id, keyValueHeads),
         ...(side === "values"
           ? {}
           : keySpace.space === "pre-rope"
@@ -593,4 +756,24 @@ function storeMakers(
     };
     return { keys: store("keys", keys), values: store("values", values) };
   });
+}
+
+/**
+ * The codebook of one side, or undefined where its scheme has none.
+ *
+ * @throws {CoupletError} `codebook` where the set lacks it.
+ */
+function codebookOf(
+  { shape: { headDim }, codebooks }: ReferenceCacheOptions,
+  layer: number,
+  side: Side,
+  id: SchemeId,
+  keyValueHeads: number,
+): SideCodebook | undefined {
+  // Refuses a set without the codebook; which one it is, is found again.
+  const codebook = cacheCodebook(codebooks, { keyValueHeads, headDim }, layer, side, id);
+  const learned = codebooks?.codebooks.find((one) =>
+    one.scheme === id && one.side === side && one.layer === layer
+  );
+  return learned ?? codebook;
 }

@@ -7,6 +7,7 @@ import {
   CoupletError,
   type KernelInfo,
   parseKernelName,
+  parseScheme,
   planCache,
   type PlanOptions,
 } from "../../mod.ts";
@@ -25,6 +26,10 @@ async function loadSet(name: string): Promise<readonly KernelInfo[]> {
   return kernels;
 }
 
+function isForSpans(id: string): boolean {
+  return parseScheme(id).forSpans === true;
+}
+
 function options(
   keys: string,
   values: string,
@@ -33,7 +38,12 @@ function options(
 ): PlanOptions {
   return {
     shape: { layers: 1, queryHeads: 8, keyValueHeads: 2, headDim },
-    policy: { keys, values },
+    ...(isForSpans(keys)
+      ? {
+        policy: { keys: "f16", values: "f16" },
+        spans: { image: { keys, values, tokens: 576, count: 1 } },
+      }
+      : { policy: { keys, values } }),
     keys: { space: "as-scored" },
     tiers: { sinks: 4, window: 64 },
     capacity: {
@@ -66,7 +76,8 @@ Deno.test("a set alone plans its schemes as all kernels of its head dimension do
       rows.find(({ template }) => template !== "copy")!.name,
     );
     const [keys, values = keys] = schemes;
-    const kernels = await loadSet(name);
+    const beside = isForSpans(keys!) ? await loadSet(`f16_d${size}`) : [];
+    const kernels = [...await loadSet(name), ...beside];
     const all = manifest.filter((kernel) => [undefined, size].includes(headDims.get(kernel)));
     for (
       const space of [
@@ -74,6 +85,8 @@ Deno.test("a set alone plans its schemes as all kernels of its head dimension do
         { space: "pre-rope", rope: { layout: "half", theta: 10000 } },
       ] as const
     ) {
+      // Spans have no positions.
+      if (isForSpans(keys!) && space.space === "pre-rope") continue;
       const plan = (kernels: readonly KernelInfo[]) =>
         planCache({ ...options(keys!, values!, size!, kernels), keys: space }).describe();
       assert.equal(plan(kernels), plan(all), `${name}, ${space.space}`);

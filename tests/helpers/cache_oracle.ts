@@ -15,9 +15,13 @@ import {
   type Sequence,
   type Side,
   SIDES,
+  type Span,
   type TuningRecord,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
+import { firstRecords } from "../../src/records/pack.ts";
+import { cacheInternals } from "../../src/cache/internals.ts";
+import { fromFloat16Bits } from "../../src/base/float16.ts";
 import { centroidNumbers } from "../../src/codebooks/grid.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
 import { PoisonedCache } from "./poison.ts";
@@ -84,11 +88,30 @@ export async function compareWithRun(
   });
   const { cache } = poisoned;
   const sequences = run.sequences.map(() => cache.createSequence());
+  const spans: Span[] = [];
   const outputs: { readonly wanted: Float32Array; readonly buffer: GPUBuffer }[] = [];
   for (const { move, layers } of run.moves) {
     if ("truncate" in move) {
       cache.truncate(sequences[move.truncate]!, move.length);
       poisoned.spoilUnheld(sequences);
+      continue;
+    }
+    if ("span" in move) {
+      const { name, tokens, indices } = move;
+      const span = cache.addSpan(sequences[move.span]!, name, tokens);
+      spans.push(span);
+      const encoder = device.createCommandEncoder();
+      const inputs = layers.flatMap(({ keys, values }, layer) => {
+        const [own, others] = [uploadBuffer(device, keys), uploadBuffer(device, values)];
+        cache.encodeSpan(encoder, span, layer, {
+          keys: { buffer: own },
+          values: { buffer: others },
+          ...(indices === undefined ? {} : { indices }),
+        });
+        return [own, others];
+      });
+      device.queue.submit([encoder.finish()]);
+      for (const buffer of inputs) buffer.destroy();
       continue;
     }
     const step = cache.beginStep(
@@ -121,6 +144,7 @@ export async function compareWithRun(
     Promise.all(outputs.map(({ buffer }) => readBuffer(device, buffer))),
     checkRecords(device, cache, sequences, run),
     checkRead(device, cache, sequences, run),
+    checkSpans(device, cache, sequences, spans, run),
   ]);
   for (const { buffer } of outputs) buffer.destroy();
   cache.destroy();
@@ -167,6 +191,52 @@ async function checkRecords(
       assert.deepEqual(found, referenceRecords(cache, sequence, run.cache, own, layer, side), name);
     }),
   );
+}
+
+/** Every living span's records and levels must be the reference's, bit for bit. */
+async function checkSpans(
+  device: GPUDevice,
+  cache: Cache,
+  sequences: readonly Sequence[],
+  spans: readonly Span[],
+  run: ReferenceRun,
+): Promise<void> {
+  const held = new Set(sequences.flatMap((own) => cacheInternals(cache).state(own).spans));
+  for (const { span, slot, pages, room } of held) {
+    const own = run.spans[spans.indexOf(span)]!;
+    for (const [layer, { buffers }] of room.layers.entries()) {
+      const { headDim } = cache.plan.options.shape;
+      const heads = cache.plan.options.layers[layer]!.keyValueHeads;
+      for (const [index, side] of SIDES.entries()) {
+        const name = `${side} of span ${span.id} in layer ${layer}`;
+        const wanted = run.cache.spanCodes(own, layer, side);
+        const layout = parseScheme(room.plan.layers[layer]![side].scheme).layout(headDim);
+        const part = buffers.parts[0]!;
+        const buffer = side === "keys" ? part.keyRecords : part.valueRecords;
+        const words = new Uint32Array(await readBuffer(device, buffer));
+        const pageWords = (64 / layout.tokens) * layout.words;
+        wanted.records.forEach((records, head) => {
+          const found = new Uint32Array(pages.length * pageWords);
+          pages.forEach((page, i) => {
+            const first = (page * heads + head) * pageWords;
+            found.set(words.subarray(first, first + pageWords), i * pageWords);
+          });
+          const [own, others] = [found, records].map((all) =>
+            firstRecords(layout, all, span.tokens)
+          );
+          assert.deepEqual(own, others, `${name}, head ${head}`);
+        });
+        if (wanted.levels[0] === undefined) continue;
+        const levels = new Uint32Array(await readBuffer(device, buffers.levels!));
+        wanted.levels.forEach((own, head) => {
+          const first = ((slot * 2 + index) * heads + head) * headDim;
+          const found = [...levels.subarray(first, first + headDim)]
+            .flatMap((word) => [fromFloat16Bits(word & 0xffff), fromFloat16Bits(word >>> 16)]);
+          assert.deepEqual(found, [...own!], `levels of ${name}, head ${head}`);
+        });
+      }
+    }
+  }
 }
 
 /** Largest difference of a decoded channel, relative to the vector's largest; 0 where a channel is a centroid's very own. */

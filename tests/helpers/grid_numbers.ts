@@ -5,6 +5,9 @@ import {
   type CodebookSet,
   layerHeads,
   parseScheme,
+  type SchemeId,
+  type Side,
+  SIDES,
 } from "../../mod.ts";
 import { toFloat16Array } from "../../src/base/float16.ts";
 import type { Random } from "../../src/base/random.ts";
@@ -27,8 +30,13 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
   for (let layer = 0; layer < layers; layer++) {
     const policy = options.policy.layers?.[layer] ?? options.policy;
     const keyValueHeads = layerHeads(options.shape, layer);
-    for (const side of ["keys", "values"] as const) {
-      const scheme = policy[side];
+    const needed = new Set(
+      [policy, ...Object.values(options.spans ?? {})].flatMap((schemes) =>
+        SIDES.map((side) => `${side} ${schemes[side]}`)
+      ),
+    );
+    for (const need of needed) {
+      const [side, scheme] = need.split(" ") as [Side, SchemeId];
       const { centroids, channels, codebook, codebookSpec } = parseScheme(scheme);
       if (codebook !== "learned") continue;
       const shared = codebookSpec?.groupsShare === true;

@@ -39,6 +39,7 @@ const ELSEWHERE: readonly KernelFamily[] = [
   "copy",
   "restore",
   "page_table",
+  "remap",
   "kmeans_assign",
   "kmeans_update",
 ];
@@ -84,9 +85,11 @@ function keySpace(variant: KeyVariant, keys: SchemeId, headDim: number): KeyOpti
 /** What a kernel that scores or attends is run on. */
 function optionsFor({ schemes, size, variant }: KernelNameParts): CacheOptions {
   const [keys, values = keys] = schemes as [SchemeId, SchemeId?];
+  const forSpans = [keys, values].some((id) => parseScheme(id).forSpans);
   return {
     shape: { layers: 1, queryHeads: 2, keyValueHeads: 2, headDim: size! },
-    policy: { keys, values },
+    policy: forSpans ? { keys: "f16", values: "f16" } : { keys, values },
+    ...(forSpans ? { spans: { span: { keys, values, tokens: 100, count: 1 } } } : {}),
     keys: keySpace(variant!, keys, size!),
     tiers: { sinks: 3, window: 2 },
     capacity: { sequences: 2, tokens: 200, sequenceTokens: 140, stepTokens: 4, appendTokens: 2 },
@@ -105,12 +108,25 @@ function asks({ family }: KernelNameParts): boolean {
   return family === "score" || family === "attend";
 }
 
+/** The moves of these options: what is for spans is run on one of two pages. */
+function movesFor({ spans }: CacheOptions): readonly Move[] {
+  if (spans === undefined) return MOVES;
+  return [
+    { tokens: { 0: 2, 1: 1 } },
+    { span: 0, name: "span", tokens: 100 },
+    { tokens: { 0: 2, 1: 2 } },
+    { tokens: { 0: 1, 1: 1 } },
+  ];
+}
+
 /** A kernel that scores or attends, and all kernels of its head dimension that do neither. */
 function offering(kernel: KernelInfo): KernelInfo[] {
-  const { size } = parseKernelName(kernel.name);
+  const { size, schemes } = parseKernelName(kernel.name);
+  // Beside a span there are tokens of the sequence's own.
+  const beside = schemes.some((id) => parseScheme(id).forSpans) ? `score_f16_d${size}_plain` : "";
   const others = manifest.filter(({ name }) => {
     const parts = parseKernelName(name);
-    return !asks(parts) && (parts.size === undefined || parts.size === size);
+    return name === beside || !asks(parts) && (parts.size === undefined || parts.size === size);
   });
   return [...others, kernel];
 }
@@ -120,20 +136,22 @@ export function kernelScenario(
   kernel: KernelInfo,
 ): Scenario & Pick<Offer, "kernels" | "limits" | "precision"> & { readonly tolerance: number } {
   const parts = parseKernelName(kernel.name);
+  const options = optionsFor(parts);
   return {
-    options: optionsFor(parts),
+    options,
     kernels: offering(kernel),
     limits: LIMITS,
-    moves: MOVES,
+    moves: movesFor(options),
     precision: kernelPrecision(parts),
     tolerance: toleranceFor(parts),
   };
 }
 
 /** The names of the kernels that a plan of one layer takes. */
-function plannedKernels({ layers: [layer] }: CachePlan): string[] {
-  return [layer!, layer!.decode, layer!.prefill].flatMap((part) =>
-    Object.values(part).flatMap((value) =>
+function plannedKernels({ layers: [layer], spans: [span] }: CachePlan): string[] {
+  const { keys, values, decode, prefill } = { ...span?.layers[0] };
+  return [layer!, layer!.decode, layer!.prefill, keys, values, decode, prefill].flatMap((part) =>
+    Object.values(part ?? {}).flatMap((value) =>
       typeof value === "object" && "load" in value ? [value.name] : []
     )
   );
@@ -184,7 +202,7 @@ let last: { readonly options: CacheOptions; readonly run: ReferenceRun } | undef
 
 function referenceRun(options: CacheOptions): ReferenceRun {
   if (last?.options !== options) {
-    last = { options, run: new ReferenceRun({ options, moves: MOVES }) };
+    last = { options, run: new ReferenceRun({ options, moves: movesFor(options) }) };
   }
   return last.run;
 }

@@ -7,6 +7,7 @@ import {
   parseScheme,
   type ReferenceCache,
   type ReferenceSequence,
+  type ReferenceSpan,
   rotate,
   type Scheme,
   schemeCodec,
@@ -18,14 +19,22 @@ import { seededRandom } from "../../src/base/random.ts";
 import { finiteFloat16Bits, fromFloat16Bits } from "../../src/base/float16.ts";
 import { gridCodebooks, gridVectors } from "./grid_numbers.ts";
 
-/** A step: tokens by sequence index, or a rollback of one sequence to a length. */
+/** A step: tokens by sequence index, a rollback of one sequence to a length, or a span that is handed over to one. */
 export type Move =
   | {
     readonly tokens: Readonly<Record<number, number>>;
     /** Append, but ask nothing. */
     readonly silent?: boolean;
   }
-  | { readonly truncate: number; readonly length: number };
+  | { readonly truncate: number; readonly length: number }
+  | {
+    readonly span: number;
+    /** The kind. */
+    readonly name: string;
+    readonly tokens: number;
+    /** The tokens among those that the host has. */
+    readonly indices?: readonly number[];
+  };
 
 /** What is run. */
 export interface Scenario {
@@ -70,6 +79,8 @@ export class ReferenceRun {
   readonly cache: ReferenceCache;
   /** The sequences at the scenario's end. */
   readonly sequences: readonly ReferenceSequence[];
+  /** The spans, in the order they were added; some were dropped again. */
+  readonly spans: readonly ReferenceSpan[];
   /** What each sequence's tokens were given, `[layers][positions]` vectors `[keyValueHeads][headDim]`. */
   readonly #given: readonly (readonly Readonly<Record<Side, Float32Array[]>>[])[];
   readonly #decoded = new Map<string, Float64Array>();
@@ -95,7 +106,26 @@ export class ReferenceRun {
         (): Record<Side, Float32Array[]> => ({ keys: [], values: [] }),
       )
     );
+    const spans: ReferenceSpan[] = [];
+    this.spans = spans;
     this.moves = moves.map((move) => {
+      if ("span" in move) {
+        const { name, tokens, indices } = move;
+        const span = cache.addSpan(sequences[move.span]!, name, tokens);
+        spans.push(span);
+        const rows = indices === undefined ? tokens : indices.at(-1)! + 1;
+        const layers = Array.from({ length: shape.layers }, (_, layer) => {
+          const size = rows * layerHeads(shape, layer) * shape.headDim;
+          const [keys, values] = [gridVectors(random, size), gridVectors(random, size)];
+          cache.encodeSpan(span, layer, {
+            keys: keys!,
+            values: values!,
+            ...(indices === undefined ? {} : { indices }),
+          });
+          return { keys: keys!, values: values! };
+        });
+        return { move, layers };
+      }
       if ("truncate" in move) {
         cache.truncate(sequences[move.truncate]!, move.length);
         for (const { keys, values } of given[move.truncate]!) {
