@@ -83,8 +83,11 @@ export class CacheCommands {
    * in place.
    */
   prepare(recorder: Recorder, growths: readonly Growth[]): void {
-    for (const { state, restored } of growths) {
+    for (const { state, restored, restoredSpans } of growths) {
       if (restored !== undefined) this.restore(recorder, state, restored, this.layers);
+      for (const { state: span, content } of restoredSpans) {
+        span.room.restore(recorder, span, content);
+      }
     }
     this.#options.pageTables.forEach((_, table) => {
       const rows = growths.flatMap(({ state, tables }) => {
@@ -148,6 +151,9 @@ export class CacheCommands {
     for (const from of new Set(forks.map(({ from }) => from))) {
       // The forks share its pages, and get a copy of its exact tier.
       if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.layers);
+      for (const span of from.spans) {
+        if (span.restored !== undefined) span.room.restore(recorder, span, span.restored);
+      }
     }
     const units = forks.map(({ from, to }) => ({ slot: from.slot, start: to.slot, count: 1 }));
     for (const grid of this.parameters.batches(units)) {

@@ -164,9 +164,12 @@ export class DeviceCache implements Cache {
         this.#checkExists();
         return this.#sequences.state(sequence);
       },
-      adopt: (...given) => {
+      adopt: (length, exactFrom, firstPages, restored, spans = []) => {
         this.#checkExists();
-        return this.#sequences.adopt(...given);
+        return this.#spans.adopt(
+          spans,
+          (own) => this.#sequences.adopt(length, exactFrom, firstPages, restored, own),
+        );
       },
     });
   }

@@ -3,6 +3,7 @@ import { raise } from "../base/raise.ts";
 import type { CodedWith } from "./identity.ts";
 import type { RestoredContent } from "./restored_content.ts";
 import type { Sequence, SequenceState } from "./sequences.ts";
+import type { RestoredSpan } from "./spans.ts";
 
 /** The inside of a cache. */
 export interface CacheInternals {
@@ -24,6 +25,7 @@ export interface CacheInternals {
     exactFrom: number,
     firstPages: readonly number[],
     restored?: RestoredContent,
+    spans?: readonly RestoredSpan[],
   ): Sequence;
 }
 

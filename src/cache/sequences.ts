@@ -86,6 +86,12 @@ interface TableGrowth {
   row?: PageRow;
 }
 
+/** A restored span's content, on its way to its place. */
+export interface RestoredSpanContent {
+  readonly state: SpanState;
+  readonly content: NonNullable<SpanState["restored"]>;
+}
+
 /** What a step does to one sequence. */
 export interface Growth {
   /** The sequence. */
@@ -108,6 +114,8 @@ export interface Growth {
   restored: RestoredContent | undefined;
   /** The spans that its queries see. */
   readonly spans: readonly SpanState[];
+  /** Those of them that the step puts in place first, and their content. */
+  restoredSpans: readonly RestoredSpanContent[];
   /** How far the step has come, shared by all its sequences. */
   readonly progress: StepProgress;
   /** Whether some of the step's tokens were removed, or the sequence was freed. */
@@ -349,6 +357,7 @@ export class Sequences {
         if (row !== undefined) held.staleFrom = Math.min(held.staleFrom, row.from);
       });
       state.restored ??= growth.restored;
+      for (const { state: span, content } of growth.restoredSpans) span.restored ??= content;
     }
   }
 
@@ -393,6 +402,7 @@ export class Sequences {
           tables: [],
           restored: state.restored,
           spans: state.spans,
+          restoredSpans: takeRestored(state.spans),
           progress,
           isVoid: false,
         };
@@ -442,6 +452,7 @@ export class Sequences {
   /** Frees what is needed to undo a step. */
   #settle(growth: Growth): void {
     growth.restored = undefined;
+    growth.restoredSpans = [];
     growth.tables.forEach((own, table) => {
       if (own.copied !== undefined) this.pools[table]!.release(own.copied.from);
       delete own.copied;
@@ -532,6 +543,15 @@ export class Sequences {
     }
     return [...tokens.values()].reduce((sum, count) => sum + count, 0);
   }
+}
+
+/** Takes the content of spans that are not in place. */
+function takeRestored(spans: readonly SpanState[]): RestoredSpanContent[] {
+  return spans.flatMap((state) => {
+    const content = state.restored;
+    state.restored = undefined;
+    return content === undefined ? [] : [{ state, content }];
+  });
 }
 
 /** Drops the spans of a sequence that were added when it had more than `length` tokens. */

@@ -2,7 +2,7 @@
 import { describeValue } from "../base/describe_value.ts";
 import { raise } from "../base/raise.ts";
 import type { Growth, Sequence, SequenceState } from "./sequences.ts";
-import type { Span, SpanRoom, SpanState } from "./span_room.ts";
+import type { RestoredSpanLayer, Span, SpanRoom, SpanState } from "./span_room.ts";
 
 /** One layer's keys and values of a span. */
 export interface SpanTensors {
@@ -64,6 +64,17 @@ export function checkSpans(live: readonly Growth[], layer: number): void {
   }
 }
 
+/** A span of a snapshot. */
+export interface RestoredSpan {
+  /** The kind. */
+  readonly name: string;
+  readonly tokens: number;
+  /** Tokens of the sequence when it was added. */
+  readonly place: number;
+  /** Its content, by layer. */
+  readonly restored: readonly RestoredSpanLayer[];
+}
+
 /** The spans of a cache. */
 export class Spans {
   /** One for each kind. */
@@ -98,6 +109,33 @@ export class Spans {
     owner.spans = [...owner.spans, state];
     this.#states.set(state.span, { state, sequence });
     return state.span;
+  }
+
+  /**
+   * Takes places for restored spans, and gives them to the sequence that `create` creates: all or
+   * nothing.
+   *
+   * @throws {CoupletError} `capacity` where they do not fit.
+   */
+  adopt(
+    spans: readonly RestoredSpan[],
+    create: (states: readonly SpanState[]) => Sequence,
+  ): Sequence {
+    const states: SpanState[] = [];
+    try {
+      for (const { name, tokens, place, restored } of spans) {
+        // A plan of the same fingerprint has the same kinds.
+        const room = this.rooms.find(({ plan }) => plan.name === name)!;
+        const state = room.take(this.#nextId++, tokens, place);
+        room.layers.forEach((_, layer) => state.coded.add(layer));
+        state.restored = restored;
+        states.push(state);
+      }
+      return create(states);
+    } catch (error) {
+      for (const state of states) state.room.release(state);
+      throw error;
+    }
   }
 
   /**

@@ -12,6 +12,7 @@ import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "../ba
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { type Side, SIDES } from "../model/side.ts";
 import { codedTokens } from "../cache/sequences.ts";
+import { type HeldSpan, spanObstacle, spanTensors } from "./span_content.ts";
 import { hexadecimal, sha256, sha256Bytes } from "../base/sha256.ts";
 
 /** What a snapshot's metadata calls its format. */
@@ -40,10 +41,12 @@ export interface SnapshotInfo {
    * First coded token that is held, sinks not counted, by page table (one for each sliding window).
    */
   readonly codedFrom: readonly number[];
+  /** Spans of the sequence, in order. */
+  readonly spans: readonly HeldSpan[];
 }
 
 /** How much of a sequence a snapshot holds. */
-export type HeldTokens = Pick<SnapshotInfo, "length" | "exactFrom" | "codedFrom">;
+export type HeldTokens = Pick<SnapshotInfo, "length" | "exactFrom" | "codedFrom" | "spans">;
 
 /** What a file holds: its metadata, and tensors by name. */
 export interface SnapshotContent {
@@ -99,6 +102,7 @@ export function snapshotTensors(
       tensors.set(exact, { dtype: "F16", shape: [tokens, keyValueHeads, headDim] });
     }
   });
+  for (const [name, tensor] of spanTensors(options, state.spans)) tensors.set(name, tensor);
   return tensors;
 }
 
@@ -115,6 +119,7 @@ export async function encodeSnapshot(
     length,
     exactFrom,
     codedFrom,
+    spans,
   } = info;
   const bytes = writeSafetensors({
     metadata: {
@@ -128,6 +133,7 @@ export async function encodeSnapshot(
       length: `${length}`,
       exact_from: `${exactFrom}`,
       coded_from: JSON.stringify(codedFrom),
+      ...(spans.length === 0 ? {} : { spans: JSON.stringify(spans) }),
       checksum: CHECKSUM_PREFIX + "0".repeat(CHECKSUM_DIGITS),
     },
     tensors,
@@ -181,6 +187,7 @@ export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent
     length,
     exactFrom,
     codedFrom,
+    spans: metadata["spans"] === undefined ? [] : parseSpans(metadata["spans"]),
   };
   return { info, tensors };
 }
@@ -297,6 +304,17 @@ function parseCounts(name: string, text: string | undefined): number[] {
   return counts;
 }
 
+function parseSpans(text: string): HeldSpan[] {
+  const spans = parsed("spans", text);
+  const isCount = (count: unknown) => Number.isSafeInteger(count) && (count as number) >= 0;
+  const isSpan = (value: unknown) => {
+    const { name, tokens, place } = Object(value);
+    return typeof name === "string" && isCount(tokens) && tokens > 0 && isCount(place);
+  };
+  if (!Array.isArray(spans) || !spans.every(isSpan)) damaged(`its spans are "${text}"`);
+  return spans.map(({ name, tokens, place }) => ({ name, tokens, place }));
+}
+
 /** Parses a text of the metadata as JSON. */
 function parsed(name: string, text: string | undefined): unknown {
   try {
@@ -323,6 +341,8 @@ function checkCoded(info: SnapshotInfo, options: ResolvedOptions): void {
     (from % NEAR_TOKENS === 0 && from <= coded && options.pageTables[table]!.slidingWindow > 0)
   );
   if (!known || !whole) damaged(`its coded tokens begin at ${codedFrom}`);
+  const obstacle = spanObstacle(options, info.spans, info.length);
+  if (obstacle !== undefined) damaged(obstacle);
 }
 
 function parseModel(text: string | undefined): ModelFingerprint | undefined {

@@ -64,7 +64,7 @@ export async function promptKey(prompt: Prompt): Promise<string> {
  *
  * @param tokenIds The tokens of the sequence, all of them.
  * @returns The key.
- * @throws {CoupletError} `usage` where the sequence has another length; what
+ * @throws {CoupletError} `usage` where the sequence has another length, or spans; what
  * {@linkcode snapshotSequence} and the store throw.
  */
 export async function storePrefix(
@@ -86,6 +86,14 @@ export async function storePrefix(
       why: `sequence ${sequence.id} has ${length} tokens and ${tokenIds.length} were given`,
       remedy:
         "Pass all tokens of the sequence, and store it at the length that is to be found again",
+    });
+  }
+  if (cacheInternals(cache).state(sequence).spans.length > 0) {
+    throw new CoupletError("usage", {
+      what: "Cannot store a prefix",
+      why:
+        `sequence ${sequence.id} has spans, which tokens do not tell from those of another image`,
+      remedy: "Take a snapshot (snapshotSequence), and keep it under a key of your own",
     });
   }
   // Both begin before the first await: sequence and tokens may grow meanwhile.

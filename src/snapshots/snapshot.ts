@@ -11,9 +11,10 @@ import { checkOptions, type Fields, TEXT } from "../base/check_options.ts";
 import { CoupletError } from "../base/errors.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import { PAGE_TOKENS } from "../kernels/constants.ts";
-import { type RecordLayout, recordWords } from "../records/layout.ts";
+import { recordWords } from "../records/layout.ts";
 import { storageBuffer } from "../cache/layer_buffers.ts";
-import { firstRecords } from "../records/pack.ts";
+import { fromPages, toPages } from "./pages.ts";
+import { restoreSpan, spanReads } from "./span_content.ts";
 import type { HeadRange } from "../plan/divide_heads.ts";
 import type { RestoredPart } from "../cache/restored_content.ts";
 import type { SafetensorsTensor } from "../base/safetensors.ts";
@@ -86,7 +87,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   const inside = cacheInternals(cache);
   const resolved = cache.plan.options;
   const inner = inside.state(sequence);
-  const { slot, length, exactFrom, tables, restored } = inner;
+  const { slot, length, exactFrom, tables, restored, spans } = inner;
   const unfinished = unfinishedFrom(inner);
   if (unfinished !== undefined) {
     raise(
@@ -94,6 +95,16 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
       "Cannot take a snapshot",
       `the step of sequence ${sequence.id} from ${unfinished} on was not appended to every layer`,
       `Append the step to all layers and submit, or give it up: truncate the sequence to ${unfinished} tokens`,
+    );
+  }
+  const layers = resolved.layers.length;
+  const uncoded = spans.find(({ coded }) => coded.size < layers);
+  if (uncoded !== undefined) {
+    raise(
+      "usage",
+      "Cannot take a snapshot",
+      `span ${uncoded.span.id} of sequence ${sequence.id} was not handed over to every layer`,
+      "Hand it over to all layers and submit, or drop it: truncate the sequence to before it",
     );
   }
   const held = tables.map(({ first, pages }, table) => {
@@ -109,7 +120,9 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
     length,
     exactFrom: heldFrom(resolved, { length, exactFrom }),
     codedFrom: held.map(({ first }) => first * PAGE_TOKENS),
+    spans: spans.map(({ span: { name, tokens }, place }) => ({ name, tokens, place })),
   };
+  const ofSpans = spanReads(spans);
   const reads = resolved.layers.flatMap((own, layer) =>
     cache.buffers(layer).parts.flatMap((part, i) =>
       SIDES.map((side) => {
@@ -128,7 +141,10 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
       })
     )
   );
-  const copies = await copyOut(inside.device, reads.flatMap(({ codes, exact }) => [codes, exact]));
+  const copies = await copyOut(inside.device, [
+    ...reads.flatMap(({ codes, exact }) => [codes, exact]),
+    ...ofSpans.map(({ ranges }) => ranges),
+  ]);
 
   const coded = codedTokens(resolved, state);
   const tensors = new Map<string, SafetensorsTensor>();
@@ -151,6 +167,9 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
       { data: tensors.get(names.exact)!.data, heads: own.keyValueHeads, first: heads.first },
     );
   });
+  ofSpans.forEach(({ name, bytes }, i) =>
+    tensors.get(name)!.data.set(bytes(copies[2 * reads.length + i]!))
+  );
   return { info: { ...await cacheIdentity(cache), ...state, prompt: undefined }, tensors };
 }
 
@@ -184,6 +203,7 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
     length: info.length,
     exactFrom: heldFrom(options, info),
     codedFrom: firstPages.map((page) => page * PAGE_TOKENS),
+    spans: info.spans,
   };
   device.pushErrorScope("out-of-memory");
   const layers = options.layers.map((_, layer) =>
@@ -192,15 +212,22 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
     )
   );
   const restored = { first: firstPages, layers };
+  const spans = info.spans.map((span, index) => ({
+    ...span,
+    restored: restoreSpan(device, options, span, index, content.tensors),
+  }));
   const exhausted = await device.popErrorScope();
   try {
     if (exhausted !== null) {
       throw deviceError("memory", what, exhausted.message || "the device is out of memory");
     }
-    return adopt(held.length, held.exactFrom, firstPages, restored);
+    return adopt(held.length, held.exactFrom, firstPages, restored, spans);
   } catch (error) {
     for (const { keyRecords, valueRecords, exact } of restored.layers.flat()) {
       for (const buffer of [keyRecords, valueRecords, exact]) buffer?.destroy();
+    }
+    for (const { keys, values, levels } of spans.flatMap(({ restored }) => restored)) {
+      for (const buffer of [keys, values, levels]) buffer?.destroy();
     }
     throw error;
   }
@@ -316,63 +343,6 @@ function exactRuns(
   add(options.tiers.sinks + start, unwrapped, sinks);
   add(options.tiers.sinks, recent - unwrapped, sinks + unwrapped);
   return runs;
-}
-
-/**
- * Records as `[head][words]`, from whole pages `[page][head][words]`. Bits behind the last token
- * become zero.
- */
-function fromPages(
-  layout: RecordLayout,
-  heads: number,
-  coded: number,
-  paged: Uint32Array,
-): Uint32Array<ArrayBuffer> {
-  const words = recordWords(layout, coded);
-  const records = new Uint32Array(heads * words);
-  forEachPagePart(layout, heads, coded, ({ at, pagedAt, count }) => {
-    records.set(paged.subarray(pagedAt, pagedAt + count), at);
-  });
-  for (let head = 0; head < heads; head++) {
-    const own = records.subarray(head * words, (head + 1) * words);
-    own.set(firstRecords(layout, own, coded));
-  }
-  return records;
-}
-
-/** The inverse of {@linkcode fromPages}; words behind the last record are zero. */
-function toPages(
-  layout: RecordLayout,
-  heads: number,
-  coded: number,
-  records: Uint32Array,
-): Uint32Array<ArrayBuffer> {
-  const pages = Math.ceil(coded / PAGE_TOKENS);
-  const paged = new Uint32Array(pages * heads * recordWords(layout, PAGE_TOKENS));
-  forEachPagePart(layout, heads, coded, ({ at, pagedAt, count }) => {
-    paged.set(records.subarray(at, at + count), pagedAt);
-  });
-  return paged;
-}
-
-/** Every run of words that is contiguous in both records and pages: one page of one head. */
-function forEachPagePart(
-  layout: RecordLayout,
-  heads: number,
-  coded: number,
-  visit: (part: { readonly at: number; readonly pagedAt: number; readonly count: number }) => void,
-): void {
-  const words = recordWords(layout, coded);
-  const pageWords = recordWords(layout, PAGE_TOKENS);
-  for (let page = 0; page * pageWords < words; page++) {
-    for (let head = 0; head < heads; head++) {
-      visit({
-        at: head * words + page * pageWords,
-        pagedAt: (page * heads + head) * pageWords,
-        count: Math.min(pageWords, words - page * pageWords),
-      });
-    }
-  }
 }
 
 /** Copies bytes into words. They may lie at any offset. */

@@ -420,6 +420,25 @@ const REFERENCE_CALLS: readonly Call[] = [
     run: reference.append,
   },
   { name: "attend", arguments: [{}, 0, { queries: new Float32Array(16) }], run: reference.attend },
+  {
+    name: "addSpan",
+    arguments: [new Opaque(referenceSequence), "image", 3],
+    run: reference.addSpan,
+  },
+  {
+    name: "encodeSpan",
+    arguments: [{ id: 1, name: "image", tokens: 1 }, 0, {
+      keys: new Float32Array(8),
+      values: new Float32Array(8),
+      indices: [0],
+    }],
+    run: reference.encodeSpan,
+  },
+  {
+    name: "spanCodes",
+    arguments: [{ id: 1, name: "image", tokens: 1 }, 0, "keys"],
+    run: reference.spanCodes,
+  },
 ];
 
 const encoder = device.createCommandEncoder();
@@ -442,6 +461,16 @@ const CACHE_CALLS: readonly Call[] = [
       cache.beginStep(...values);
       cache.truncate(sequence, 0);
     },
+  },
+  { name: "addSpan", arguments: [known, "image", 3], run: cache.addSpan.bind(cache) },
+  {
+    name: "encodeSpan",
+    arguments: [target, {}, 0, {
+      keys: { buffer, offset: 0 },
+      values: { buffer, offset: 1024 },
+      indices: [0],
+    }],
+    run: cache.encodeSpan.bind(cache),
   },
   { name: "encodeFork", arguments: [target, known], run: cache.encodeFork.bind(cache) },
   {

@@ -33,7 +33,7 @@ function options(scheme: string): CacheOptions {
 /** A whole snapshot of 200 zero tokens, exact from a position; of these 192 are coded by age in blocks of 64, 196 without. */
 async function exactFrom(scheme: string, exactFrom: number): Promise<void> {
   const resolved = resolveOptions(options(scheme));
-  const state = { length: 200, exactFrom, codedFrom: [0] };
+  const state = { length: 200, exactFrom, codedFrom: [0], spans: [] };
   const tensors = new Map<string, SafetensorsTensor>();
   for (const [name, { dtype, shape }] of snapshotTensors(resolved, state)) {
     const bytes = shape.reduce((product, size) => product * size, dtype === "U32" ? 4 : 2);
