@@ -16,6 +16,10 @@ export function tensorNumbers(tensor: SafetensorsTensor): Float64Array<ArrayBuff
       return Float64Array.from(new Int32Array(buffer));
     case "F64":
       return new Float64Array(buffer);
+    case "F16":
+      return Float64Array.from(new Float16Array(buffer));
+    case "U8":
+      return Float64Array.from(new Uint8Array(buffer));
     case "F32":
       return Float64Array.from(new Float32Array(buffer));
     default:

@@ -64,7 +64,7 @@ export function parseVisionArguments(
       [0],
     )
     .option("--protect <share>", "part of the tokens that are protected", numberFrom(0, 1), 0.25)
-    .option("--no-literal", "leave out VidKV to the letter, which runs on the CPU")
+    .option("--no-literal", "leave out methods to the letter, which run on the CPU")
     .option("--examples <n>", "videos to ask about, at most", integerFrom(1), 16)
     .option("--seed <n>", "seed of codebooks", integerFrom(0), 1)
     .option("--from <file>", "show the figures of an earlier --json; nothing is measured")

@@ -1,5 +1,5 @@
 /** What methods do to a video. */
-import { type Sequence, SIDES } from "@couplet/kv";
+import type { Sequence } from "@couplet/kv";
 import { protectedTokens } from "../../../src/spans/protected_tokens.ts";
 import { readBuffer } from "../../../tools/read_buffer.ts";
 import { embedTokens } from "../../llama/reference.ts";
@@ -8,7 +8,7 @@ import { embedVideo } from "../../vision/projector.ts";
 import type { Video } from "../../vision/videos.ts";
 import type { VisionModel } from "../../vision/vision_model.ts";
 import { spanName, type VisionMethod } from "./methods.ts";
-import { literalKeys, type LiteralMode, literalValues, wideChannels } from "./vidkv_literal.ts";
+import type { HeadVectors, LiteralCodec } from "./literal_codecs.ts";
 
 /** A video that was read, and all that methods need to know of it. */
 export interface EvaluatedVideo {
@@ -40,7 +40,7 @@ export async function treat(
     case "hidden":
       return { sequence: host.compress(seen, []), parts: whole };
     case "literal": {
-      const layers = await literalLayers(evaluated, treatment.mode);
+      const layers = await literalLayers(evaluated, treatment.codec);
       return { sequence: host.substitute(seen, layers), parts: whole };
     }
     case "span": {
@@ -71,25 +71,21 @@ function spanParts(
   );
 }
 
-/** A video's keys and values, coded by VidKV's arithmetic and decoded. */
-async function literalLayers({ device, seen, model }: EvaluatedVideo, mode: LiteralMode) {
+/** A video's keys and values, coded and decoded on the CPU. */
+async function literalLayers({ device, seen, model }: EvaluatedVideo, codec: LiteralCodec) {
   const { keyValueHeads, headDim } = model.text.config;
-  return await Promise.all(seen.layers.map(async (buffers) => {
-    const [keys, values] = await Promise.all(
-      SIDES.map(async (side) =>
-        heads(new Float32Array(await readBuffer(device, buffers[side])), keyValueHeads, headDim)
-      ),
-    ) as [Float64Array[][], Float64Array[][]];
-    const wide = wideChannels(keys.flat());
+  return await Promise.all(seen.layers.map(async ({ keys, values }) => {
+    const read = async (buffer: GPUBuffer) =>
+      headsOf(new Float32Array(await readBuffer(device, buffer)), keyValueHeads, headDim);
     return {
-      keys: tokensOf(keys.map((head) => literalKeys(head, wide))),
-      values: tokensOf(values.map((head) => literalValues(head, mode))),
+      keys: tokensOf(codec.keys(await read(keys))),
+      values: tokensOf(codec.values(await read(values))),
     };
   }));
 }
 
 /** `[tokens][heads][headDim]` as `[heads][tokens]` vectors. */
-function heads(vectors: Float32Array, count: number, headDim: number): Float64Array[][] {
+function headsOf(vectors: Float32Array, count: number, headDim: number): HeadVectors {
   const tokens = vectors.length / (count * headDim);
   return Array.from({ length: count }, (_, head) =>
     Array.from({ length: tokens }, (_, token) => {
@@ -98,8 +94,8 @@ function heads(vectors: Float32Array, count: number, headDim: number): Float64Ar
     }));
 }
 
-/** The inverse of {@linkcode heads}. */
-function tokensOf(heads: readonly (readonly Float64Array[])[]): Float32Array<ArrayBuffer> {
+/** The inverse of {@linkcode headsOf}. */
+function tokensOf(heads: HeadVectors): Float32Array<ArrayBuffer> {
   return Float32Array.from(
     heads[0]!.flatMap((_, token) => heads.flatMap((head) => [...head[token]!])),
   );

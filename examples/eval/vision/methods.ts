@@ -1,13 +1,13 @@
 import { CoupletError, type SpanPolicy } from "@couplet/kv";
 import { parseSchemePairs, type SchemePair } from "../../demo/scheme_pairs.ts";
-import type { LiteralMode } from "./vidkv_literal.ts";
+import { LITERAL_CODECS, type LiteralCodec } from "./literal_codecs.ts";
 
 /** What a method does to a video. */
 export type Treatment =
   /** All tokens in one span, or those most like the questions in the first of two. */
   | { readonly kind: "span"; readonly pairs: readonly SchemePair[]; readonly remap: number }
   /** Codecs without kernels, on the CPU. */
-  | { readonly kind: "literal"; readonly mode: LiteralMode }
+  | { readonly kind: "literal"; readonly codec: LiteralCodec }
   /** Questions alone. */
   | { readonly kind: "hidden" };
 
@@ -20,10 +20,10 @@ export interface VisionMethod {
 /** The least that a method can come to. */
 export const HIDDEN: VisionMethod = { name: "no video", treatment: { kind: "hidden" } };
 
-/** VidKV's arithmetic as it stands. */
-export const LITERALS: readonly VisionMethod[] = (["paper", "released"] as const).map((mode) => ({
-  name: `vidkv_literal ${mode}`,
-  treatment: { kind: "literal", mode },
+/** Other methods to the letter. */
+export const LITERALS: readonly VisionMethod[] = LITERAL_CODECS.map((codec) => ({
+  name: codec.name,
+  treatment: { kind: "literal", codec },
 }));
 
 /**

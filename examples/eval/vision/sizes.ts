@@ -1,9 +1,7 @@
 /** What stays of a video, in bytes and in bits per channel. */
-import { SIDES } from "@couplet/kv";
 import { bitsPerChannel, spanBytes } from "../../vision/span_bytes.ts";
 import type { LlamaConfig } from "../../llama/mod.ts";
 import type { VisionMethod } from "./methods.ts";
-import { LITERAL_BITS } from "./vidkv_literal.ts";
 
 /** A method's size; null where nothing is kept. */
 export interface MethodSize {
@@ -26,7 +24,7 @@ export function methodSize(
     case "hidden":
       return { effectiveBits: null, bytes: null };
     case "literal": {
-      const effectiveBits = SIDES.reduce((sum, side) => sum + LITERAL_BITS[side], 0) / SIDES.length;
+      const effectiveBits = treatment.codec.bits(tokens);
       const channels = 2 * config.layers * config.keyValueHeads * config.headDim;
       return { effectiveBits, bytes: effectiveBits * tokens * channels / 8 };
     }

@@ -73,7 +73,7 @@ function explain({ settings, exact, seconds }: VisionEvaluation): string {
     "loss             on the right answer; above the exact video's, with the standard error over videos",
     "KL, top-1        KL divergence from the exact video's answers in nats; share with the same likeliest answer",
     "no video         questions alone: what the model guesses",
-    "vidkv_literal    VidKV to the letter, decoded on the CPU; its bits are those that the released code stores",
+    "..._literal      a method to the letter, decoded on the CPU; VidKV's bits are those that its code stores",
     "",
     `${seconds.toFixed(0)} seconds in all; docs/vision.md says more.`,
   ].join("\n");

@@ -101,6 +101,7 @@ Deno.test("parseVisionArguments has defaults, and refuses what is out of range",
   assert.ok("options" in both);
   assert.deepEqual(both.options.methods.map(({ name }) => name), [
     "sc1",
+    "calibquant_literal",
     "vidkv_literal paper",
     "vidkv_literal released",
   ]);
@@ -109,7 +110,7 @@ Deno.test("parseVisionArguments has defaults, and refuses what is out of range",
   }
 });
 
-Deno.test("eval --vision measures spans, protected tokens and VidKV to the letter, and shows figures again", async () => {
+Deno.test("eval --vision measures spans, protected tokens and methods to the letter, and shows figures again", async () => {
   const folder = await Deno.makeTempDir();
   try {
     const json = `${folder}/figures.json`;
@@ -138,6 +139,7 @@ Deno.test("eval --vision measures spans, protected tokens and VidKV to the lette
       "sc2+sc1 remap 3",
       "c8b8",
       "c8b8 remap 3",
+      "calibquant_literal",
       "vidkv_literal paper",
       "vidkv_literal released",
     ]);
@@ -157,6 +159,7 @@ Deno.test("eval --vision measures spans, protected tokens and VidKV to the lette
     // 128 tokens in each span, which has levels of its own.
     assert.equal(named("sc2+sc1").effectiveBits, 1.5 + 32 / 128);
     assert.equal(named("vidkv_literal paper").effectiveBits, 3.25);
+    assert.equal(named("calibquant_literal").effectiveBits, 1.125);
     for (const name of ["sc2+sc1", "c8b8", "vidkv_literal paper"]) {
       const { loss } = named(name);
       assert.ok(loss > exact.loss && loss < named("no video").loss, name);

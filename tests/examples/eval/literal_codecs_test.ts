@@ -4,6 +4,7 @@ import {
   literalValues,
   wideChannels,
 } from "../../../examples/eval/vision/vidkv_literal.ts";
+import { literalSpan } from "../../../examples/eval/vision/calibquant_literal.ts";
 import { largestDifference } from "../../helpers/llama.ts";
 import { readTensors, tensorNumbers } from "../../helpers/vision.ts";
 
@@ -32,3 +33,16 @@ for (const headDim of [64, 128]) {
     if (headDim === 64) compare(literalValues(vectors("values"), "released"), "values_released");
   });
 }
+
+Deno.test("literalSpan computes what the oracle does", () => {
+  const oracle = readTensors("tests/schemes/fixtures/sc1_d64_n96.safetensors");
+  const numbers = (name: string) => tensorNumbers(oracle.get(name)!);
+  for (const [side, name] of [["keys", "key"], ["values", "value"]] as const) {
+    const given = numbers(side);
+    const [low, step, codes] = ["low", "step", "codes"].map((of) => numbers(`paper_${name}_${of}`));
+    const vectors = Array.from({ length: 96 }, (_, i) => given.slice(i * 64, (i + 1) * 64));
+    const expected = codes!.map((code, i) => low![i % 64]! + code * step![i % 64]!);
+    const decoded = literalSpan(vectors, side).flatMap((vector) => [...vector]);
+    assert.ok(largestDifference(decoded, expected) < 1e-12, side);
+  }
+});
