@@ -111,28 +111,24 @@ export {
   type PageTableOptions,
   type ResolvedLayer,
   type ResolvedOptions,
+  type SpanKinds,
   type TensorStrides,
 } from "./src/plan/options.ts";
 export { attend, rotate, seesExactly } from "./src/checked/reference_calls.ts";
 export { inverseFrequencies } from "./src/model/rope.ts";
-export type {
-  Cache,
-  CacheInit,
-  CacheStats,
-  ReadRange,
-  SpanStats,
-  Step,
-} from "./src/cache/cache.ts";
+export type { Cache, CacheInit, CacheStats, ReadRange, Step } from "./src/cache/cache.ts";
 export { createCache } from "./src/cache/create_cache.ts";
 export type { PageStats } from "./src/cache/page_pool.ts";
 export type { NumberCounts } from "./src/cache/number_counters.ts";
 export { PAGE_TOKENS } from "./src/kernels/constants.ts";
 export type { CacheBytes, LayerBytes, ScratchBytes, SideBytes } from "./src/plan/sizes.ts";
 export type { AttentionWay, SplitTarget } from "./src/plan/steps.ts";
+export type { SpanStats } from "./src/cache/cache_stats.ts";
 export type { Span } from "./src/cache/span_room.ts";
 export type { SpanTensors } from "./src/cache/spans.ts";
-export type { SpanPolicies, SpanPolicy } from "./src/plan/spans.ts";
-export type { SpanCoders, SpanLayerPlan, SpanPlan } from "./src/plan/plan_spans.ts";
+export { spanKinds } from "./src/cache/span_kinds.ts";
+export type { PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan } from "./src/plan/spans.ts";
+export type { SpanPolicies, SpanPolicy } from "./src/plan/span_policies.ts";
 export type { CommandTarget } from "./src/cache/command_target.ts";
 export {
   createProfile,

@@ -27,14 +27,14 @@ export function planExample({ entry, exported, keys, values, headDim }: PlanExam
   const own = `{ keys: "${keys}", values: "${values}"`;
   const policy = forSpans
     ? `policy: { keys: "f16", values: "f16" },
-  spans: { image: ${own}, tokens: 576, count: 1 } },`
+  spans: spanKinds({ image: ${own}, tokens: 576, count: 1 } }),`
     : `policy: ${own} },`;
   const kernels = forSpans
     ? "kernels: [...kernels, ...others]"
     : exported === "kernels"
     ? "kernels"
     : `kernels: ${exported}`;
-  return `import { planCache } from "@couplet/kv";
+  return `import { planCache${forSpans ? ", spanKinds" : ""} } from "@couplet/kv";
 import { ${exported} } from "${entry}";
 ${others}
 const plan = planCache({

@@ -3,14 +3,14 @@
  * Kernels of spans with keys and values in sc1 at head dimension 128.
  *
  * ```ts
- * import { planCache } from "@couplet/kv";
+ * import { planCache, spanKinds } from "@couplet/kv";
  * import { kernels } from "@couplet/kv/kernels/sc1_d128";
  * import { kernels as others } from "@couplet/kv/kernels/f16_d128";
  *
  * const plan = planCache({
  *   shape: { layers: 2, queryHeads: 8, keyValueHeads: 2, headDim: 128 },
  *   policy: { keys: "f16", values: "f16" },
- *   spans: { image: { keys: "sc1", values: "sc1", tokens: 576, count: 1 } },
+ *   spans: spanKinds({ image: { keys: "sc1", values: "sc1", tokens: 576, count: 1 } }),
  *   keys: { space: "as-scored" },
  *   tiers: { sinks: 4, window: 64 },
  *   capacity: { sequences: 1, tokens: 4096, sequenceTokens: 4096, stepTokens: 64, appendTokens: 64 },

@@ -13,6 +13,7 @@ import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./command_target.ts";
 import type { Side } from "../model/side.ts";
 import type { Sequence, SequencePages, StepEntry } from "./sequences.ts";
+import type { SpanStats } from "./cache_stats.ts";
 import type { Span } from "./span_room.ts";
 import type { SpanTensors } from "./spans.ts";
 import type { PageStats } from "./page_pool.ts";
@@ -77,18 +78,6 @@ export interface ReadRange {
    * `[count][keyValueHeads][headDim]`, in the plan's element type and in its strides for this side.
    */
   readonly output: GPUBufferBinding;
-}
-
-/** The spans of a kind that a cache holds, in numbers. */
-export interface SpanStats {
-  /** The kind. */
-  readonly name: string;
-  /** Living spans. */
-  readonly count: number;
-  /** Their tokens. */
-  readonly tokens: number;
-  /** Their pages. */
-  readonly pages: PageStats;
 }
 
 /** What a cache holds, in numbers. */

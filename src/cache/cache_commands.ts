@@ -11,7 +11,7 @@ import type { Parameters } from "./parameters.ts";
 import type { Recorder } from "./recorder.ts";
 import type { RestoredContent } from "./restored_content.ts";
 import type { Growth, SequenceState } from "./sequences.ts";
-import { shareSpans } from "./share_spans.ts";
+import type { CacheSpans } from "./spans.ts";
 import type { StepEntryParameters } from "./uniforms.ts";
 
 /** How a step is cut: its phase, and its splits by kind of layer. */
@@ -28,17 +28,20 @@ export class CacheCommands {
   readonly parameters: Parameters;
   readonly #options: ResolvedOptions;
   readonly #pageRows: PageRows;
+  readonly #spans: CacheSpans;
 
   constructor(
     options: ResolvedOptions,
     layers: readonly LayerCommands[],
     parameters: Parameters,
     pageRows: PageRows,
+    spans: CacheSpans,
   ) {
     this.#options = options;
     this.layers = layers;
     this.parameters = parameters;
     this.#pageRows = pageRows;
+    this.#spans = spans;
   }
 
   /**
@@ -48,7 +51,7 @@ export class CacheCommands {
   step(growths: readonly Growth[], firsts: readonly number[], { way, splits }: StepCut): StepGrid {
     const most = Math.max(...growths.map(({ tokens }) => tokens));
     const rows = growths.map(({ tokens, spans }, i) => ({ tokens, first: firsts[i]!, spans }));
-    const { shares: spans, partials } = shareSpans(this.parameters, rows, way, splits);
+    const { shares: spans, partials } = this.#spans.share(this.parameters, rows, way, splits);
     const partialStride = Math.max(...partials) + Math.max(...splits);
     const scoreStride = rowScores(this.#options);
     const shares = splits.map((own) => {

@@ -8,7 +8,7 @@ import {
   compilerFor,
 } from "./compiled_layer.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
-import type { SpanPlan } from "../plan/plan_spans.ts";
+import type { SpanPlan } from "../plan/spans.ts";
 import { pageBytes } from "../plan/sizes.ts";
 import { type Side, SIDES } from "../model/side.ts";
 

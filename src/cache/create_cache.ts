@@ -2,7 +2,6 @@
 import { checkSinkLogits, type ResolvedOptions } from "../plan/options.ts";
 import { checkOptions } from "../base/check_options.ts";
 import { compileLayer } from "./compiled_layer.ts";
-import { compileSpanLayer } from "./compiled_span.ts";
 import { type CacheCodebooks, DeviceCache } from "./device_cache.ts";
 import { raise } from "../base/raise.ts";
 import { cacheCodebook, checkCodebookSet } from "../codebooks/find.ts";
@@ -12,7 +11,8 @@ import type { CachePlan } from "../plan/plan.ts";
 import { bySide } from "../model/by_side.ts";
 import { checkTuningDevice } from "../plan/tuning_record.ts";
 import { allBuffers, createSharedBuffers } from "./shared_buffers.ts";
-import { createSpanBuffers } from "./span_buffers.ts";
+import { type CacheSpans, NO_SPANS, type SpanSupport, spanSupport } from "./spans.ts";
+import type { Parameters } from "./parameters.ts";
 import { type Cache, type CacheInit, INIT_FIELDS } from "./cache.ts";
 
 const WHAT = "Cannot create the cache";
@@ -40,16 +40,13 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   if (plan.tuning !== undefined) checkTuningDevice(plan.tuning, device);
   checkSinkLogits(sinkLogits, options.shape);
 
-  const [pageTable, layers, spans] = await Promise.all([
+  const support = plan.spanKinds && spanSupport(plan.spanKinds);
+  const [pageTable, layers, compiled] = await Promise.all([
     compileKernel(device, plan.pageTable),
     Promise.all(plan.layers.map((layer) => compileLayer(device, plan, layer))),
-    Promise.all(
-      plan.spans.map((span) =>
-        Promise.all(span.layers.map((_, layer) => compileSpanLayer(device, span, layer)))
-      ),
-    ),
+    support?.compile(device, plan),
   ]);
-  const { buffers, invalid, exhausted } = await allocate(init, found);
+  const { buffers, invalid, exhausted } = await allocate(init, found, support);
   const error = invalid ?? exhausted;
   if (error !== null) {
     for (const buffer of allBuffers(buffers)) buffer.destroy();
@@ -60,6 +57,9 @@ export async function createCache(init: CacheInit): Promise<Cache> {
       `Plan a smaller cache; this one takes ${plan.bytes.total} bytes`,
     );
   }
+  const { spans: own, shared } = buffers;
+  const spans = (parameters: Parameters): CacheSpans =>
+    support?.create(device, plan, compiled!, own, shared, pageTable, parameters) ?? NO_SPANS;
   return new DeviceCache(init, { layers, pageTable, spans }, buffers, found);
 }
 
@@ -70,6 +70,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
 async function allocate(
   { device, plan, sinkLogits }: CacheInit,
   codebooks: CacheCodebooks,
+  support: SpanSupport | undefined,
 ) {
   const { queryHeads } = plan.options.shape;
   device.pushErrorScope("out-of-memory");
@@ -80,9 +81,7 @@ async function allocate(
     return createLayerBuffers(device, plan, layer, own, logits, universal);
   });
   const shared = createSharedBuffers(device, plan);
-  const spans = plan.spans.map((span, i) =>
-    createSpanBuffers(device, span, codebooks.spans[i]!, shared.spanExact!)
-  );
+  const spans = support?.allocate(device, plan, codebooks.spans, shared) ?? [];
   const scopes = [device.popErrorScope(), device.popErrorScope()] as const;
   const [invalid, exhausted] = await Promise.all(scopes);
   return { buffers: { layers, shared, spans }, invalid, exhausted };

@@ -7,7 +7,6 @@ import { registerInternals } from "./internals.ts";
 import { type AttentionWay, type SplitKinds, splitKinds, stepSplits } from "../plan/steps.ts";
 import { cacheStats } from "./stats.ts";
 import type { CompiledLayer } from "./compiled_layer.ts";
-import type { CompiledSpanLayer } from "./compiled_span.ts";
 import { DeviceFaults } from "./device_faults.ts";
 import { EncoderOrder } from "./encoder_order.ts";
 import { describeValue } from "../base/describe_value.ts";
@@ -24,7 +23,6 @@ import type { StepGrid } from "./grids.ts";
 import { LayerCommands } from "./layer_commands.ts";
 import { NumberCounters, type NumberCounts } from "./number_counters.ts";
 import type { CompiledKernel } from "./pipelines.ts";
-import type { ResolvedOptions } from "../plan/options.ts";
 import { PageRows } from "./page_rows.ts";
 import { Parameters } from "./parameters.ts";
 import type { CachePlan } from "../plan/plan.ts";
@@ -42,9 +40,8 @@ import {
   unfinishedFrom,
 } from "./sequences.ts";
 import { allBuffers, type CacheBuffers } from "./shared_buffers.ts";
-import { SpanLayer } from "./span_layer.ts";
-import { type Span, SpanRoom } from "./span_room.ts";
-import { checkSpans, refuseUncoded, spanRows, Spans, type SpanTensors } from "./spans.ts";
+import type { Span } from "./span_room.ts";
+import type { CacheSpans, SpanTensors } from "./spans.ts";
 import { checkAppend, checkAttend, stepsBefore } from "./step_order.ts";
 import { StepPlaces } from "./step_places.ts";
 import type { StepProgress } from "./step_progress.ts";
@@ -82,8 +79,8 @@ interface Fork {
 export interface CompiledCache {
   readonly layers: readonly CompiledLayer[];
   readonly pageTable: CompiledKernel;
-  /** By kind of span and layer. */
-  readonly spans: readonly (readonly CompiledSpanLayer[])[];
+  /** Creates what the cache knows of its spans. */
+  spans(parameters: Parameters): CacheSpans;
 }
 
 /** The codebooks of a cache. */
@@ -100,7 +97,7 @@ export class DeviceCache implements Cache {
   readonly #commands: CacheCommands;
   readonly #buffers: CacheBuffers;
   readonly #codebooks: CacheCodebooks;
-  readonly #spans: Spans;
+  readonly #spans: CacheSpans;
   readonly #own: ReadonlySet<GPUBuffer>;
   readonly #sequences: Sequences;
   readonly #recorder: Recorder;
@@ -130,21 +127,14 @@ export class DeviceCache implements Cache {
       new LayerCommands(device, plan.options, layer, kernels, layers[layer]!, shared)
     );
     const parameters = new Parameters(new StepPlaces(device, shared.steps));
-    const pageRows = (options: ResolvedOptions, pages: GPUBuffer) =>
-      new PageRows(device, options, compiled.pageTable, pages, parameters);
+    this.#spans = compiled.spans(parameters);
     this.#commands = new CacheCommands(
       plan.options,
       commands,
       parameters,
-      pageRows(plan.options, shared.pages),
+      new PageRows(device, plan.options, compiled.pageTable, shared.pages, parameters),
+      this.#spans,
     );
-    this.#spans = new Spans(plan.spans.map((span, kind) => {
-      const { pages, layers } = buffers.spans[kind]!;
-      const rooms = compiled.spans[kind]!.map((kernels, layer) =>
-        new SpanLayer(device, span.options, layer, kernels, layers[layer]!, { ...shared, pages })
-      );
-      return new SpanRoom(span, rooms, parameters, pageRows(span.options, pages));
-    }));
     this.#faults = new DeviceFaults(device, onFault);
     this.#numbers = new NumberCounters(device, shared.counters, onFault);
     this.#splitKinds = {
@@ -288,7 +278,10 @@ export class DeviceCache implements Cache {
       if (start !== undefined) {
         refuseUnfinished(`Cannot fork sequence ${sequence.id}`, start, "every layer");
       }
-      this.#requireCoded(`Cannot fork sequence ${sequence.id}`, sequence);
+      this.#spans.requireCoded(
+        `Cannot fork sequence ${sequence.id}`,
+        this.#sequences.state(sequence),
+      );
     }
     this.#encoders.check(target, sequences);
   }
@@ -342,7 +335,7 @@ export class DeviceCache implements Cache {
   ): void {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
     checkAttend(state.progress, layer);
-    checkSpans(live, layer);
+    this.#spans.checkAttend(live, layer);
     const queries = this.#hostTensor("queries", tensors?.queries, state, layer);
     const output = this.#hostTensor("output", tensors?.output, state, layer);
     checkApart(output, queries);
@@ -379,27 +372,14 @@ export class DeviceCache implements Cache {
     this.#checkDevice();
     this.#recorder.check(target);
     this.#checkLayer(layer);
-    const { state, sequence } = this.#spans.find(span, layer);
-    const rows = spanRows(span, tensors?.indices);
-    const tokens = rows.at(-1)! + 1;
+    const given = this.#spans.give(span, layer, tensors?.indices);
+    const tokens = given.rows.at(-1)! + 1;
     const keys = this.#hostTensor("keys", tensors?.keys, { tokens }, layer).binding;
     const values = this.#hostTensor("values", tensors?.values, { tokens }, layer).binding;
-    this.#encoders.check(target, [sequence]);
-    this.#record(target, [sequence], () => {
-      state.room.encode(this.#recorder, state, layer, rows, { keys, values });
+    this.#encoders.check(target, [given.sequence]);
+    this.#record(target, [given.sequence], () => {
+      given.encode(this.#recorder, { keys, values });
     });
-    state.hasRow = true;
-    state.coded.add(layer);
-  }
-
-  /** @throws {CoupletError} `usage` where a span of a sequence lacks a layer. */
-  #requireCoded(what: string, sequence: Sequence): void {
-    const { layers } = this.plan;
-    const { spans } = this.#sequences.state(sequence);
-    const span = spans.find(({ coded }) => coded.size < layers.length);
-    if (span === undefined) return;
-    const layer = layers.findIndex((_, layer) => !span.coded.has(layer));
-    refuseUncoded(what, span, layer);
   }
 
   encodeRead(target: CommandTarget, sequence: Sequence, layer: number, range: ReadRange): void {
@@ -476,7 +456,7 @@ export class DeviceCache implements Cache {
       this.#buffers,
       this.#codebooks.layers,
       this.#sequences,
-      this.#spans,
+      this.#spans.stats(),
       this.#numbers.counts,
     );
   }

@@ -1,18 +1,9 @@
 /** Divides a step's attention to spans among workgroups. */
-import type { SpanShare } from "./grids.ts";
 import type { Parameters } from "./parameters.ts";
 import { type AttentionWay, rowScores, stepSplits } from "../plan/steps.ts";
-import type { SpanRoom, SpanState } from "./span_room.ts";
+import type { SpanRoom } from "./span_room.ts";
+import type { SharedSpans, SpanRows } from "./spans.ts";
 import type { StepEntryParameters } from "./uniforms.ts";
-
-/** One sequence's share of a step, and the spans it has. */
-export interface SpanRows {
-  /** New tokens. */
-  readonly tokens: number;
-  /** Row of the first of them in the host's buffers. */
-  readonly first: number;
-  readonly spans: readonly SpanState[];
-}
 
 /** Dispatches for spans: each attends to one span of every sequence that has so many. */
 interface Dispatch {
@@ -28,14 +19,13 @@ interface Dispatch {
  * sequence's other tokens.
  *
  * @param splits Workgroups of the other tokens, by kind of layer.
- * @returns The dispatches, and for each sequence how many partial results its spans have.
  */
 export function shareSpans(
   parameters: Parameters,
   rows: readonly SpanRows[],
   way: AttentionWay,
   splits: readonly number[],
-): { readonly shares: readonly SpanShare[]; readonly partials: readonly number[] } {
+): SharedSpans {
   const dispatches: Dispatch[] = [];
   const tokens = rows.reduce((sum, row) => sum + row.tokens, 0);
   const maxTokens = Math.max(...rows.map((row) => row.tokens));

@@ -9,7 +9,7 @@ import {
 import { COUNTER_BYTES } from "../plan/sizes.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { ropeTable } from "./rope_table.ts";
-import { buffersOfSpans, type SpanBuffers } from "./span_buffers.ts";
+import type { SpanBuffers } from "./span_buffers.ts";
 import { parameterSets } from "../plan/steps.ts";
 
 /** The buffers all layers share. Those a plan does not need are absent. */
@@ -67,7 +67,7 @@ export interface CacheBuffers {
 export function allBuffers({ layers, spans, shared }: CacheBuffers): ReadonlySet<GPUBuffer> {
   return new Set([
     ...layers.flatMap(buffersOfLayer),
-    ...spans.flatMap(buffersOfSpans),
+    ...spans.flatMap(({ all }) => all),
     ...Object.values(shared),
   ]);
 }

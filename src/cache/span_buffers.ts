@@ -1,13 +1,14 @@
 /** The buffers of a kind of span. */
 import { packCodebooks } from "../codebooks/device.ts";
-import { LAYER_BYTES, levelBytes, pageTableBytes, poolBytes } from "../plan/sizes.ts";
+import { levelBytes } from "../plan/plan_spans.ts";
+import { LAYER_BYTES, pageTableBytes, poolBytes } from "../plan/sizes.ts";
 import {
   type KernelBuffers,
   type LayerCodebooks,
   storageBuffer,
   uniformBuffer,
 } from "./layer_buffers.ts";
-import type { SpanPlan } from "../plan/plan_spans.ts";
+import type { SpanPlan } from "../plan/spans.ts";
 import { layerParameters } from "./uniforms.ts";
 
 /** The buffers of a kind of span. */
@@ -16,6 +17,8 @@ export interface SpanBuffers {
   readonly pages: GPUBuffer;
   /** By layer, in one part each. */
   readonly layers: readonly KernelBuffers[];
+  /** All of them, but for that of exact vectors. */
+  readonly all: readonly GPUBuffer[];
 }
 
 /**
@@ -56,20 +59,14 @@ export function createSpanBuffers(
       ...(fitted > 0 && { levels: storage("levels", fitted) }),
     };
   });
-  return { pages: storageBuffer(device, `${label} page table`, pageTableBytes(options)), layers };
-}
-
-/** Every buffer of a kind of span, but for that of exact vectors. */
-export function buffersOfSpans({ pages, layers }: SpanBuffers): GPUBuffer[] {
-  return [
-    pages,
-    ...layers.flatMap(({ parts, codebooks, levels }) => [
-      ...parts.flatMap(({ keyRecords, valueRecords, parameters }) => [
-        keyRecords,
-        valueRecords,
-        parameters,
-      ]),
-      ...[codebooks, levels].filter((buffer) => buffer !== undefined),
+  const pages = storageBuffer(device, `${label} page table`, pageTableBytes(options));
+  const own = layers.flatMap(({ parts, codebooks, levels }) => [
+    ...parts.flatMap(({ keyRecords, valueRecords, parameters }) => [
+      keyRecords,
+      valueRecords,
+      parameters,
     ]),
-  ];
+    ...[codebooks, levels].filter((buffer) => buffer !== undefined),
+  ]);
+  return { pages, layers, all: [pages, ...own] };
 }

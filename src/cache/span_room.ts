@@ -8,7 +8,7 @@ import { PagePool, type PageStats } from "./page_pool.ts";
 import { type PageRows, pageRuns } from "./page_rows.ts";
 import type { Parameters } from "./parameters.ts";
 import { poolPages } from "../plan/pages.ts";
-import type { SpanPlan } from "../plan/plan_spans.ts";
+import type { SpanPlan } from "../plan/spans.ts";
 import { raise } from "../base/raise.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Recorder } from "./recorder.ts";

@@ -1,8 +1,20 @@
-/** The spans of a cache: what hosts may do with them. */
-import { describeValue } from "../base/describe_value.ts";
+/** What a cache knows of its spans. Programs that use some bring the code. */
 import { raise } from "../base/raise.ts";
+import type { SpanStats } from "./cache_stats.ts";
+import type { SpanShare } from "./grids.ts";
+import type { HostBindings } from "./bound_kernel.ts";
+import type { Parameters } from "./parameters.ts";
+import type { AttentionWay } from "../plan/steps.ts";
+import type { Recorder } from "./recorder.ts";
 import type { Growth, Sequence, SequenceState } from "./sequences.ts";
-import type { RestoredSpanLayer, Span, SpanRoom, SpanState } from "./span_room.ts";
+import type { RestoredSpanLayer, Span, SpanState } from "./span_room.ts";
+import type { CachePlan } from "../plan/plan.ts";
+import type { CompiledKernel } from "./pipelines.ts";
+import type { CompiledSpanLayer } from "./compiled_span.ts";
+import type { LayerCodebooks } from "./layer_buffers.ts";
+import type { SharedBuffers } from "./shared_buffers.ts";
+import type { SpanBuffers } from "./span_buffers.ts";
+import type { SpanKinds } from "../plan/options.ts";
 
 /** One layer's keys and values of a span. */
 export interface SpanTensors {
@@ -17,53 +29,6 @@ export interface SpanTensors {
   readonly indices?: readonly number[];
 }
 
-/**
- * The rows of the host's tensors that a span's tokens have.
- *
- * @throws {CoupletError} `usage` where the indices are not as many as its tokens, or not ascending.
- */
-export function spanRows({ tokens }: Span, indices?: readonly number[]): readonly number[] {
-  if (indices === undefined) return Array.from({ length: tokens }, (_, token) => token);
-  const refuse = (why: string) =>
-    raise(
-      "usage",
-      "Cannot take a span's tokens",
-      why,
-      `Give ${tokens} indices of tokens, each greater than the one before`,
-    );
-  if (!Array.isArray(indices)) refuse(`its indices are ${describeValue(indices)}`);
-  if (indices.length !== tokens) refuse(`${indices.length} indices are given for ${tokens} tokens`);
-  const wrong = indices.findIndex((index, i) =>
-    !Number.isSafeInteger(index) || index <= (indices[i - 1] ?? -1)
-  );
-  if (wrong >= 0) refuse(`index ${wrong} is ${describeValue(indices[wrong])}`);
-  return [...indices];
-}
-
-/** @throws {CoupletError} `usage`: a span was not handed over to a layer. */
-export function refuseUncoded(what: string, { span: { id, name } }: SpanState, layer: number) {
-  raise(
-    "usage",
-    what,
-    `its span ${id} ("${name}") was not handed over to layer ${layer}`,
-    "Hand it over to every layer (encodeSpan), or drop it: truncate the sequence to before it",
-  );
-}
-
-/**
- * Checks that a layer has all spans that a step's queries see.
- *
- * @throws {CoupletError} `usage` where it lacks one.
- */
-export function checkSpans(live: readonly Growth[], layer: number): void {
-  for (const { sequence, spans } of live) {
-    const missing = spans.find(({ coded }) => !coded.has(layer));
-    if (missing !== undefined) {
-      refuseUncoded(`Cannot attend to sequence ${sequence.id} in layer ${layer}`, missing, layer);
-    }
-  }
-}
-
 /** A span of a snapshot. */
 export interface RestoredSpan {
   /** The kind. */
@@ -75,42 +40,49 @@ export interface RestoredSpan {
   readonly restored: readonly RestoredSpanLayer[];
 }
 
+/** One sequence's share of a step, and the spans it has. */
+export interface SpanRows {
+  /** New tokens. */
+  readonly tokens: number;
+  /** Row of the first of them in the host's buffers. */
+  readonly first: number;
+  readonly spans: readonly SpanState[];
+}
+
+/** A step's attention to spans. */
+export interface SharedSpans {
+  /** Its dispatches. */
+  readonly shares: readonly SpanShare[];
+  /** For each sequence, how many partial results its spans have. */
+  readonly partials: readonly number[];
+}
+
+/** One layer of a span that is handed over. */
+export interface GivenSpan {
+  /** The sequence that it was added to. */
+  readonly sequence: Sequence;
+  /** Rows of the host's tensors, ascending, one for each token. */
+  readonly rows: readonly number[];
+  /** Records its coding. */
+  encode(recorder: Recorder, host: HostBindings): void;
+}
+
 /** The spans of a cache. */
-export class Spans {
-  /** One for each kind. */
-  readonly rooms: readonly SpanRoom[];
-  readonly #states = new WeakMap<Span, { state: SpanState; sequence: Sequence }>();
-  #nextId = 0;
-
-  constructor(rooms: readonly SpanRoom[]) {
-    this.rooms = rooms;
-  }
-
+export interface CacheSpans {
   /**
    * Adds a span to a sequence, whose later steps see it.
    *
    * @throws {CoupletError} `usage` where the plan has no such kind of span, `capacity` where it
    * does not fit. Nothing has changed then.
    */
-  add(owner: SequenceState, sequence: Sequence, name: string, tokens: number): Span {
-    const room = this.rooms.find(({ plan }) => plan.name === name);
-    if (room === undefined) {
-      const known = this.rooms.map(({ plan }) => plan.name);
-      raise(
-        "usage",
-        `Cannot add a span ${describeValue(name)}`,
-        known.length === 0
-          ? "the cache was planned without spans"
-          : `the plan has the spans ${known.join(", ")}`,
-        "Plan it (spans)",
-      );
-    }
-    const state = room.take(this.#nextId++, tokens, owner.length);
-    owner.spans = [...owner.spans, state];
-    this.#states.set(state.span, { state, sequence });
-    return state.span;
-  }
-
+  add(owner: SequenceState, sequence: Sequence, name: string, tokens: number): Span;
+  /**
+   * A span that is to be handed over to a layer.
+   *
+   * @throws {CoupletError} `usage` where it was dropped, is of another cache, or was handed over
+   * before, or for indices that are not ascending.
+   */
+  give(span: Span, layer: number, indices: readonly number[] | undefined): GivenSpan;
   /**
    * Takes places for restored spans, and gives them to the sequence that `create` creates: all or
    * nothing.
@@ -120,51 +92,77 @@ export class Spans {
   adopt(
     spans: readonly RestoredSpan[],
     create: (states: readonly SpanState[]) => Sequence,
-  ): Sequence {
-    const states: SpanState[] = [];
-    try {
-      for (const { name, tokens, place, restored } of spans) {
-        // A plan of the same fingerprint has the same kinds.
-        const room = this.rooms.find(({ plan }) => plan.name === name)!;
-        const state = room.take(this.#nextId++, tokens, place);
-        room.layers.forEach((_, layer) => state.coded.add(layer));
-        state.restored = restored;
-        states.push(state);
-      }
-      return create(states);
-    } catch (error) {
-      for (const state of states) state.room.release(state);
-      throw error;
-    }
-  }
-
+  ): Sequence;
+  /** @throws {CoupletError} `usage` where a span of a sequence lacks a layer. */
+  requireCoded(what: string, state: SequenceState): void;
+  /** @throws {CoupletError} `usage` where a layer lacks a span that a step's queries see. */
+  checkAttend(live: readonly Growth[], layer: number): void;
   /**
-   * A span that is to be handed over to a layer, and the sequence it was added to.
+   * Writes the parameters of a step's attention to spans.
    *
-   * @throws {CoupletError} `usage` where it was dropped, is of another cache, or was handed over
-   * before.
+   * @param splits Workgroups of the other tokens, by kind of layer.
    */
-  find(span: Span, layer: number): { readonly state: SpanState; readonly sequence: Sequence } {
-    const found = this.#states.get(Object(span));
-    const what = `Cannot hand over a span to layer ${layer}`;
-    if (found === undefined || found.state.users === 0) {
-      raise(
-        "usage",
-        what,
-        found === undefined
-          ? `${describeValue(span)} is no span of this cache`
-          : `span ${span.id} was dropped: its sequence was freed, or truncated to before it`,
-        "Add a span (addSpan), and hand that over",
-      );
-    }
-    if (found.state.coded.has(layer)) {
-      raise(
-        "usage",
-        what,
-        `span ${span.id} was handed over to it before`,
-        "Hand over each span to each layer once",
-      );
-    }
-    return found;
-  }
+  share(
+    parameters: Parameters,
+    rows: readonly SpanRows[],
+    way: AttentionWay,
+    splits: readonly number[],
+  ): SharedSpans;
+  /** Living spans, counted by kind. */
+  stats(): SpanStats[];
+}
+
+function refuseSpans(): never {
+  raise("usage", "Cannot use spans", "the cache was planned without", "Plan them (spans)");
+}
+
+/** A cache without spans. */
+export const NO_SPANS: CacheSpans = {
+  add: refuseSpans,
+  give: refuseSpans,
+  adopt: (_, create) => create([]),
+  requireCoded() {},
+  checkAttend() {},
+  share: (_, rows) => ({ shares: [], partials: rows.map(() => 0) }),
+  stats: () => [],
+};
+
+/** The code of spans. */
+export interface SpanSupport {
+  /** Compiles the kernels of all kinds, by kind and layer. */
+  compile(device: GPUDevice, plan: CachePlan): Promise<(readonly CompiledSpanLayer[])[]>;
+  /** Allocates the buffers of all kinds. */
+  allocate(
+    device: GPUDevice,
+    plan: CachePlan,
+    codebooks: readonly (readonly LayerCodebooks[])[],
+    shared: SharedBuffers,
+  ): SpanBuffers[];
+  /** Creates the spans of a cache. */
+  create(
+    device: GPUDevice,
+    plan: CachePlan,
+    compiled: readonly (readonly CompiledSpanLayer[])[],
+    buffers: readonly SpanBuffers[],
+    shared: SharedBuffers,
+    pageTable: CompiledKernel,
+    parameters: Parameters,
+  ): CacheSpans;
+}
+
+const supports = new WeakMap<SpanKinds, SpanSupport>();
+
+/** Registers the code of kinds of spans. */
+export function registerSpans(kinds: SpanKinds, support: SpanSupport): void {
+  supports.set(kinds, support);
+}
+
+/** @throws {CoupletError} `usage` where spanKinds() did not return the kinds. */
+export function spanSupport(kinds: SpanKinds): SpanSupport {
+  return supports.get(kinds) ?? raise(
+    "usage",
+    "Cannot create the cache",
+    "its kinds of spans are not what spanKinds() gave",
+    "Pass what it gave, not a copy",
+  );
 }

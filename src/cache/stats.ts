@@ -13,8 +13,7 @@ import type { CachePlan } from "../plan/plan.ts";
 import { bySide } from "../model/by_side.ts";
 import type { Sequences } from "./sequences.ts";
 import type { CacheBuffers } from "./shared_buffers.ts";
-import { buffersOfSpans } from "./span_buffers.ts";
-import type { Spans } from "./spans.ts";
+import type { SpanStats } from "./cache_stats.ts";
 
 /** Bytes, sequences and pages of a cache. */
 export function cacheStats(
@@ -22,7 +21,7 @@ export function cacheStats(
   buffers: CacheBuffers,
   layerCodebooks: readonly LayerCodebooks[],
   sequences: Sequences,
-  { rooms }: Spans,
+  spans: readonly SpanStats[],
   numbers: NumberCounts,
 ): CacheStats {
   const { pages, rope, steps, partials, counters, scores, table, spanExact } = buffers.shared;
@@ -41,12 +40,9 @@ export function cacheStats(
   const bytes = totalBytes(
     layers,
     pages.size + steps.size + (rope?.size ?? 0) + counters.size,
-    buffers.spans.flatMap(buffersOfSpans).reduce((sum, { size }) => sum + size, 0),
+    buffers.spans.flatMap(({ all }) => all).reduce((sum, { size }) => sum + size, 0),
     [partials, scores, table, spanExact].reduce((sum, buffer) => sum + (buffer?.size ?? 0), 0),
   );
-  const spans = rooms.map(({ plan: { name }, count, tokens, pages }) => (
-    { name, count, tokens, pages }
-  ));
   const spanTokens = spans.reduce((sum, { tokens }) => sum + tokens, 0);
   const pools = sequences.pools.map((pool, i) => ({
     slidingWindow: options.pageTables[i]!.slidingWindow,

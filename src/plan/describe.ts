@@ -6,7 +6,7 @@ import { PAGE_TOKENS } from "../kernels/constants.ts";
 import type { Precision } from "../kernels/precision.ts";
 import { SIDES } from "../model/side.ts";
 import type { LayerPlan } from "./plan.ts";
-import type { SpanPlan } from "./plan_spans.ts";
+import type { SpanPlan } from "./spans.ts";
 
 function describeAttention(name: string, attention: AttentionKernels): string {
   return `  ${name}: ${candidateNames(attention).join(" + ")}, tiles of ${

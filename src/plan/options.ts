@@ -4,6 +4,7 @@ import {
   checkOptions,
   type Fields,
   FUNCTION,
+  having,
   isA,
   type Kind,
   kind,
@@ -18,7 +19,7 @@ import { LARGEST_SHAPE } from "../model/largest_shape.ts";
 import { inverseFrequencies } from "../model/rope.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { keyFields } from "../model/key_fields.ts";
-import { resolveSpans, type SpanKind, type SpanPolicies, spansFields } from "./spans.ts";
+import type { SpanPolicies } from "./span_policies.ts";
 
 /** The tokens that are kept exactly. */
 export interface ExactTiers {
@@ -64,10 +65,10 @@ export interface CacheOptions {
   /** The layout of the host's tensors. */
   readonly io?: HostLayout;
   /**
-   * Kinds of spans, by name: tokens of images or videos that are coded at once and seen whole
-   * ({@linkcode addSpan}). Defaults to none.
+   * Kinds of spans ({@linkcode spanKinds}): tokens of images or videos that are coded at once and
+   * seen whole. Defaults to none.
    */
-  readonly spans?: SpanPolicies;
+  readonly spans?: SpanKinds;
 }
 
 /** Strides of one of the host's tensors, in elements; channels are contiguous. */
@@ -116,6 +117,20 @@ export interface PageTableOptions {
   readonly slidingWindow: number;
 }
 
+/** Kinds of spans, as {@linkcode spanKinds} gives them. */
+export interface SpanKinds {
+  /** What they were made of. */
+  readonly policies: SpanPolicies;
+  /**
+   * The options of each kind.
+   *
+   * @param options The cache's own.
+   * @throws {CoupletError} `shape` where keys reach the cache before their rotary embedding, a
+   * layer has a sliding window, or scores are narrowed of keys of more than 2 bits.
+   */
+  resolve(options: ResolvedOptions): SpanOptions[];
+}
+
 /** Options with every default filled in. */
 export interface ResolvedOptions {
   /** The model's attention. */
@@ -141,11 +156,16 @@ export interface ResolvedOptions {
   /** Kinds of spans, each with options of its own. */
   readonly spans: readonly SpanOptions[];
   /** Present in the options of a kind of span. */
-  readonly span?: SpanKind;
+  readonly span?: {
+    /** Its name. */
+    readonly name: string;
+    /** What ranges of scores are narrowed by; 0 for nothing. */
+    readonly remap: number;
+  };
 }
 
 /** The options of a kind of span, whose spans take the place of sequences. */
-export type SpanOptions = ResolvedOptions & { readonly span: SpanKind };
+export type SpanOptions = ResolvedOptions & Required<Pick<ResolvedOptions, "span">>;
 
 /** The first sentence of errors of wrong options. */
 export const WHAT = "Cannot plan a cache";
@@ -219,7 +239,7 @@ export const CACHE_FIELDS: Fields<CacheOptions> = {
     (value) => value === 0 || POSITIVE[1](value),
   ),
   "io?": LAYOUT_FIELDS,
-  "spans?": spansFields,
+  "spans?": having("what spanKinds() gives", "policies", "resolve"),
 };
 
 /**
@@ -266,7 +286,7 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
     }
   }
   const { layers, pageTables, block } = resolveLayers(options);
-  const resolved = {
+  const resolved: ResolvedOptions = {
     shape,
     layers,
     pageTables,
@@ -280,8 +300,9 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
     scale: options.scale ?? shape.headDim ** -0.5,
     softcap: options.softcap ?? 0,
     dtype: options.io?.dtype ?? "f32",
+    spans: [],
   };
-  return { ...resolved, spans: resolveSpans(options.spans ?? {}, resolved) };
+  return { ...resolved, spans: options.spans?.resolve(resolved) ?? [] };
 }
 
 /** KV heads of one layer. */

@@ -1,5 +1,10 @@
 /** Plans, and the options of planning. */
-import { CACHE_FIELDS, type CacheOptions, type ResolvedOptions } from "./options.ts";
+import {
+  CACHE_FIELDS,
+  type CacheOptions,
+  type ResolvedOptions,
+  type SpanKinds,
+} from "./options.ts";
 import type { CacheBytes, LayerBytes, ScratchBytes } from "./sizes.ts";
 import type { AttentionKernels } from "./choose_attention.ts";
 import { type Fields, FUNCTION, having, kind, oneOf } from "../base/check_options.ts";
@@ -9,7 +14,7 @@ import { BASE_LIMITS, type PlanLimits } from "./limits.ts";
 import type { Precision } from "../kernels/precision.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { KERNELS } from "../kernels/select.ts";
-import type { SpanPlan } from "./plan_spans.ts";
+import type { SpanPlan } from "./spans.ts";
 import type { TuningRecord } from "./tuning_record.ts";
 
 /** Options of {@linkcode planCache}: those of the cache, and what it is planned for. */
@@ -108,6 +113,8 @@ export interface CachePlan {
   readonly pageTable: KernelInfo;
   /** Kinds of spans. */
   readonly spans: readonly SpanPlan[];
+  /** What they were planned from, if there are some. */
+  readonly spanKinds?: SpanKinds;
   /** Bytes the cache will allocate. */
   readonly bytes: CacheBytes;
   /** Bytes of the largest buffer. Every buffer is bound whole. */

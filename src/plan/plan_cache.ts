@@ -5,16 +5,7 @@ import {
   type ResolvedOptions,
   resolveOptions,
 } from "./options.ts";
-import {
-  layerBytes,
-  partialBytes,
-  scoreBytes,
-  type ScratchBytes,
-  sharedTableBytes,
-  tableBytes,
-  tokenChannels,
-  totalBytes,
-} from "./sizes.ts";
+import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "./sizes.ts";
 import {
   type AttentionWay,
   decodeStep,
@@ -37,7 +28,8 @@ import { kernelParts, type KernelQuery, requireKernel } from "../kernels/select.
 import { checkTuning, findTuned, layerKind, type TuningRecord } from "./tuning_record.ts";
 import { type CachePlan, type LayerPlan, PLAN_FIELDS, type PlanOptions } from "./plan.ts";
 import { describePlan } from "./describe.ts";
-import { planSpan, spanBuffers, spanScratch } from "./plan_spans.ts";
+import { spanPlanner } from "./spans.ts";
+import { stepScratch } from "./step_scratch.ts";
 
 /**
  * Plans a cache for a model and a device: schemes, kernels and bytes. Nothing is allocated.
@@ -74,32 +66,27 @@ export function planCache(options: PlanOptions): CachePlan {
     return { ...chosen, parts, bytes: layerBytes(resolved, layer, parts.length) };
   });
 
-  const spans = resolved.spans.map((own) => planSpan(resolved, own, kernels, limits));
+  const spans = options.spans && spanPlanner(options.spans)(resolved, kernels, limits);
+  const kinds = spans?.kinds ?? [];
   const own = stepScratch(resolved, resolved, layers);
-  const ofSpans = spans.map((span) => stepScratch(resolved, span.options, span.layers));
   const scratch = {
-    partials: spans.reduce(
-      // A row may see all spans of a kind.
-      (sum, { options }, i) => sum + options.capacity.sequences * ofSpans[i]!.partials,
-      own.partials,
-    ),
-    scores: Math.max(own.scores, ...ofSpans.map(({ scores }) => scores)),
-    tables: Math.max(own.tables, ...ofSpans.map(({ tables }) => tables)),
-    spans: Math.max(0, ...spans.map(({ options }) => spanScratch(options))),
+    partials: own.partials + (spans?.scratch.partials ?? 0),
+    scores: Math.max(own.scores, spans?.scratch.scores ?? 0),
+    tables: Math.max(own.tables, spans?.scratch.tables ?? 0),
+    spans: spans?.scratch.spans ?? 0,
   };
-  const buffers = [...wholeBuffers(resolved, scratch), ...spans.flatMap(spanBuffers)];
+  const buffers = [...wholeBuffers(resolved, scratch), ...spans?.buffers ?? []];
   for (const buffer of buffers) checkBuffer(buffer, limits);
   checkWorkgroups(resolved, limits);
 
   const bytes = totalBytes(
     layers.map((layer) => layer.bytes),
     sharedTableBytes(resolved, parameterSets(layers)),
-    spans.reduce((sum, span) => sum + span.bytes, 0),
+    spans?.bytes ?? 0,
     scratch.partials + scratch.scores + scratch.tables + scratch.spans,
   );
-  const attentions = [...layers, ...spans.flatMap(({ layers }) => layers)]
+  const attentions = [...layers, ...kinds.flatMap(({ layers }) => layers)]
     .flatMap(({ decode, prefill }) => [decode, prefill]);
-  const spanTokens = resolved.spans.reduce((sum, { capacity }) => sum + capacity.tokens, 0);
   const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);
   const attending = attentions.flatMap(({ attend, score }) => kernelParts((attend ?? score)!));
   const planned = attending.some((parts) => kernelPrecision(parts) === "f16") ? "f16" : "f32";
@@ -112,15 +99,16 @@ export function planCache(options: PlanOptions): CachePlan {
     ...(tuning === undefined ? {} : { tuning }),
     largestBinding: Math.max(largestBinding, ...buffers.map((buffer) => buffer.bytes)),
     effectiveBits: (8 * (bytes.total - bytes.scratch)) /
-      ((resolved.capacity.tokens + spanTokens) * tokenChannels(resolved)),
+      ((resolved.capacity.tokens + (spans?.tokens ?? 0)) * tokenChannels(resolved)),
     features: [...new Set(attending.flatMap(kernelFeatures))],
     precision: planned,
     nominalBits: sides.reduce((sum, id) => {
       const { headDim } = resolved.shape;
       return sum + recordBits(parseScheme(id).layout(headDim), headDim);
     }, 0) / sides.length,
-    spans,
-    describe: () => describePlan(resolved, layers, spans, bytes, planned),
+    ...(options.spans === undefined ? {} : { spanKinds: options.spans }),
+    spans: kinds,
+    describe: () => describePlan(resolved, layers, kinds, bytes, planned),
   };
 }
 
@@ -140,27 +128,6 @@ export function usableKernels(
       kernelFeatures(parts).every((feature) => features?.has(feature)) &&
       (precision === "f16" || kernelPrecision(parts) === "f32");
   });
-}
-
-/** Bytes that the steps of a cache need to attend to its sequences, or to the spans of a kind. */
-function stepScratch(
-  cache: ResolvedOptions,
-  own: ResolvedOptions,
-  layers: readonly Pick<LayerPlan, AttentionWay>[],
-): Omit<ScratchBytes, "spans"> {
-  const attentions = layers.flatMap(({ decode, prefill }) => [decode, prefill]);
-  const tables = layers.flatMap(({ decode, prefill }, index) => {
-    const bytes = (step: StepSize) => tableBytes(own, own.layers[index]!, step);
-    return [
-      decode.table ? bytes(decodeStep(cache)) : 0,
-      prefill.table ? bytes(largestStep(cache)) : 0,
-    ];
-  });
-  return {
-    partials: partialBytes(own, attentions.map(({ splits }) => splits)),
-    scores: attentions.some(({ score }) => score) ? scoreBytes(own) : 0,
-    tables: Math.max(...tables),
-  };
 }
 
 /** The kernels of a layer's plan. */

@@ -1,50 +1,152 @@
-/** Plans the kernels of spans. */
+/** Kinds of spans: their options checked, and their plans. */
+import { checkOptions, type Fields, kind, POSITIVE, whole } from "../base/check_options.ts";
+import { CoupletError } from "../base/errors.ts";
 import { type AttentionKernels, chooseAttention } from "./choose_attention.ts";
-import type { ResolvedLayer, ResolvedOptions, SpanOptions } from "./options.ts";
-import { decodeStep, largestStep, type StepSize } from "./steps.ts";
-import { exactSequenceBytes, levelBytes, poolBytes, spanBytes } from "./sizes.ts";
 import type { BoundBuffer } from "./divide_heads.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
 import type { KernelFamily } from "../kernels/name.ts";
 import { type KernelQuery, requireKernel } from "../kernels/select.ts";
+import { PAGE_TOKENS } from "../kernels/constants.ts";
 import { bySide } from "../model/by_side.ts";
-import { type Side, SIDES } from "../model/side.ts";
-import { parseScheme } from "../schemes/parse_scheme.ts";
-import type { SchemeId } from "../schemes/scheme.ts";
+import { SIDES } from "../model/side.ts";
 import type { PlanLimits } from "./limits.ts";
+import type { ResolvedLayer, ResolvedOptions, SpanOptions } from "./options.ts";
+import { stepScratch } from "./step_scratch.ts";
+import {
+  centroidBytes,
+  exactSequenceBytes,
+  LAYER_BYTES,
+  pageTableBytes,
+  poolBytes,
+} from "./sizes.ts";
+import { decodeStep, largestStep, type StepSize } from "./steps.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import { LAYER_FIELDS } from "../schemes/policy.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
+import type { SpanPolicies, SpanPolicy } from "./span_policies.ts";
+import type { PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan } from "./spans.ts";
 
-/** The kernels that code one side of spans. */
-export interface SpanCoders {
-  /** The scheme. */
-  readonly scheme: SchemeId;
-  /** Fits the levels of a scheme that has some for a whole span. */
-  readonly fit?: KernelInfo;
-  /** Encodes. */
-  readonly encode: KernelInfo;
+/** What a kind of span may be. */
+const SPAN_FIELDS: Fields<SpanPolicy> = {
+  ...LAYER_FIELDS,
+  tokens: whole(1),
+  count: whole(1),
+  "remap?": { tau: POSITIVE },
+};
+
+/** What kinds of spans may be. */
+function spansFields(value: unknown): Fields<Record<string, SpanPolicy>> {
+  return Object.fromEntries(
+    Object.keys(Object(value)).map((name) => [
+      name,
+      /^[a-z][a-z0-9_]*$/.test(name) ? SPAN_FIELDS : kind(
+        `a name of lower-case letters, digits and underscores for spans.${name}`,
+        () => false,
+      ),
+    ]),
+  ) as Fields<Record<string, SpanPolicy>>;
 }
 
-/** One layer's kernels for a kind of span. */
-export interface SpanLayerPlan extends Readonly<Record<Side, SpanCoders>> {
-  /** Stores a span's tokens exactly, to be coded. */
-  readonly store: KernelInfo;
-  /** Puts the records of a restored span in place. */
-  readonly restore: KernelInfo;
-  /** Attention of one new token a sequence. */
-  readonly decode: AttentionKernels;
-  /** Attention of several. */
-  readonly prefill: AttentionKernels;
+/**
+ * Checks kinds of spans.
+ *
+ * @throws {CoupletError} `shape` for a name or a value that cannot be.
+ */
+export function checkSpanPolicies(policies: SpanPolicies): void {
+  checkOptions("shape", "Cannot use kinds of spans", { spans: spansFields }, { spans: policies });
 }
 
-/** A kind of span in a plan. */
-export interface SpanPlan {
-  /** Its name. */
-  readonly name: string;
-  /** Its options, in which its spans take the place of sequences. */
-  readonly options: SpanOptions;
-  /** By layer. */
-  readonly layers: readonly SpanLayerPlan[];
-  /** Bytes of its buffers, without scratch. */
-  readonly bytes: number;
+function fail(why: string, remedy: string): never {
+  throw new CoupletError("shape", { what: "Cannot plan a cache with spans", why, remedy });
+}
+
+/** The options of each kind of span. */
+export function resolveSpans(spans: SpanPolicies, options: ResolvedOptions): SpanOptions[] {
+  return Object.entries(spans).map(([name, { keys, values, tokens, count, remap }]) => {
+    if (options.keys.space !== "as-scored") {
+      fail(
+        "a span's tokens have no positions in the cache, so their keys cannot be rotated in it",
+        'Hand keys over as they are scored ({ space: "as-scored" })',
+      );
+    }
+    if (options.layers.some(({ slidingWindow }) => slidingWindow > 0)) {
+      fail(
+        "every later query sees a whole span, and layers have a sliding window",
+        "Append the tokens to the sequence instead",
+      );
+    }
+    for (const id of [keys, values]) parseScheme(id).layout(options.shape.headDim);
+    const { bits } = parseScheme(keys);
+    if (remap !== undefined && bits > 2) {
+      fail(
+        `the spans "${name}" narrow scores of ${keys}, which has ${bits} bits`,
+        "Leave remap out, or use keys of 1 or 2 bits",
+      );
+    }
+    const span = { name, remap: remap?.tau ?? 0 };
+    return {
+      ...options,
+      spans: [],
+      span,
+      layers: options.layers.map((layer) => ({ ...layer, keys, values, pageTable: 0 })),
+      pageTables: [{ slidingWindow: 0 }],
+      block: 1,
+      tiers: { sinks: 0, window: 0 },
+      capacity: {
+        ...options.capacity,
+        sequences: count,
+        tokens,
+        sequenceTokens: tokens,
+        // All exact vectors of a span are there at once, and others up to the end of a page.
+        appendTokens: Math.ceil(tokens / PAGE_TOKENS) * PAGE_TOKENS,
+      },
+    };
+  });
+}
+
+/** Plans all kinds of spans. */
+export function planSpans(
+  cache: ResolvedOptions,
+  kernels: readonly KernelInfo[],
+  limits: PlanLimits,
+): PlannedSpans {
+  const kinds = cache.spans.map((own) => planSpan(cache, own, kernels, limits));
+  const steps = kinds.map(({ options, layers }) => stepScratch(cache, options, layers));
+  const most = (numbers: readonly number[]) => Math.max(0, ...numbers);
+  return {
+    kinds,
+    bytes: kinds.reduce((sum, { bytes }) => sum + bytes, 0),
+    tokens: kinds.reduce((sum, { options }) => sum + options.capacity.tokens, 0),
+    scratch: {
+      // A row may see all spans of a kind.
+      partials: kinds.reduce(
+        (sum, { options }, i) => sum + options.capacity.sequences * steps[i]!.partials,
+        0,
+      ),
+      scores: most(steps.map(({ scores }) => scores)),
+      tables: most(steps.map(({ tables }) => tables)),
+      spans: most(kinds.map(({ options }) => spanScratch(options))),
+    },
+    buffers: kinds.flatMap(spanBuffers),
+  };
+}
+
+/** Bytes of the levels of all spans of a kind in one layer. */
+export function levelBytes(options: SpanOptions, { keys, values, keyValueHeads }: ResolvedLayer) {
+  const fitted = [keys, values].some((id) => parseScheme(id).forSpans);
+  const { capacity, shape } = options;
+  return fitted ? capacity.sequences * 2 * keyValueHeads * shape.headDim * 4 : 0;
+}
+
+/** Bytes of a kind of span: those of one layer's buffers, summed, and its page table. */
+function spanBytes(options: SpanOptions): number {
+  return options.layers.reduce((sum, layer) => {
+    const { keyValueHeads: heads } = layer;
+    const sides = SIDES.map((side) =>
+      poolBytes(options, layer, layer[side], heads) + centroidBytes(options, layer, side)
+    );
+    return sum + sides[0]! + sides[1]! + levelBytes(options, layer) + LAYER_BYTES;
+  }, pageTableBytes(options));
 }
 
 /**
@@ -52,7 +154,7 @@ export interface SpanPlan {
  *
  * @param cache The options of the cache.
  */
-export function planSpan(
+function planSpan(
   cache: ResolvedOptions,
   options: SpanOptions,
   kernels: readonly KernelInfo[],
@@ -91,14 +193,14 @@ export function planSpan(
 }
 
 /** Bytes of the exact vectors of the longest span of a kind. */
-export function spanScratch(options: SpanOptions): number {
+function spanScratch(options: SpanOptions): number {
   return Math.max(
     ...options.layers.map(({ keyValueHeads }) => exactSequenceBytes(options, keyValueHeads)),
   );
 }
 
 /** The buffers of a kind of span, which are bound whole. */
-export function spanBuffers({ name, options }: SpanPlan): BoundBuffer[] {
+function spanBuffers({ name, options }: SpanPlan): BoundBuffer[] {
   const remedy = `Hold fewer tokens (spans.${name}.tokens)`;
   return [
     {

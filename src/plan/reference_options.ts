@@ -1,11 +1,10 @@
 /** The options of the reference cache, and what they may be. */
-import { CAPACITY_FIELDS, type ExactTiers, SINK_LOGITS } from "./options.ts";
+import { CAPACITY_FIELDS, type ExactTiers, SINK_LOGITS, type SpanKinds } from "./options.ts";
 import { checkOptions, type Fields } from "../base/check_options.ts";
 import { CODEBOOKS, MODEL } from "../codebooks/find.ts";
 import { PLAN_FIELDS } from "./plan.ts";
 import type { KeyOptions, ModelFingerprint, ModelShape } from "../model/model.ts";
 import type { Policy } from "../schemes/policy.ts";
-import type { SpanPolicies } from "./spans.ts";
 import type { CodebookSet } from "../codebooks/codebook.ts";
 
 /**
@@ -43,8 +42,8 @@ export interface ReferenceCacheOptions {
   readonly codebooks?: CodebookSet;
   /** The model in use. Codebooks of another model are refused. */
   readonly model?: ModelFingerprint;
-  /** Kinds of spans, by name. How many fit is not checked. Defaults to none. */
-  readonly spans?: SpanPolicies;
+  /** Kinds of spans ({@linkcode spanKinds}). How many fit is not checked. Defaults to none. */
+  readonly spans?: SpanKinds;
 }
 
 /** What the options of a reference cache may be. */

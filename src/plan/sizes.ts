@@ -1,17 +1,12 @@
 /** Bytes of every buffer a cache allocates. They are computed here alone. */
-import {
-  type ResolvedLayer,
-  type ResolvedOptions,
-  type SpanOptions,
-  stepEntries,
-} from "./options.ts";
+import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./options.ts";
 import { BLOCK_ROWS, NEAR_TOKENS, PAGE_TOKENS, STEP_ENTRIES } from "../kernels/constants.ts";
 import { recordWords } from "../records/layout.ts";
 import { inverseFrequencies } from "../model/rope.ts";
 import { bySide } from "../model/by_side.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
-import { type Side, SIDES } from "../model/side.ts";
+import type { Side } from "../model/side.ts";
 import { pageTableStart, poolPages, ringSlots } from "./pages.ts";
 import { sharesCodebooks } from "../codebooks/device.ts";
 import { rowScores, rowSplits, type SplitTarget, stepRows, type StepSize } from "./steps.ts";
@@ -123,26 +118,8 @@ export function ropeBytes(options: ResolvedOptions): number {
 
 /** Bytes of the splits' partial results, enough for all given targets. */
 export function partialBytes(options: ResolvedOptions, targets: readonly SplitTarget[]): number {
-  const rows = Math.max(0, ...targets.map((target) => rowSplits(options, target)));
+  const rows = Math.max(...targets.map((target) => rowSplits(options, target)));
   return rows * (options.shape.headDim / 4 + 1) * 16;
-}
-
-/** Bytes of the levels of all spans of a kind in one layer. */
-export function levelBytes(options: SpanOptions, { keys, values, keyValueHeads }: ResolvedLayer) {
-  const fitted = [keys, values].some((id) => parseScheme(id).forSpans);
-  const { capacity, shape } = options;
-  return fitted ? capacity.sequences * 2 * keyValueHeads * shape.headDim * 4 : 0;
-}
-
-/** Bytes of a kind of span: those of one layer's buffers, summed, and its page table. */
-export function spanBytes(options: SpanOptions): number {
-  return options.layers.reduce((sum, layer) => {
-    const { keyValueHeads: heads } = layer;
-    const sides = SIDES.map((side) =>
-      poolBytes(options, layer, layer[side], heads) + centroidBytes(options, layer, side)
-    );
-    return sum + sides[0]! + sides[1]! + levelBytes(options, layer) + LAYER_BYTES;
-  }, pageTableBytes(options));
 }
 
 /** Bytes of the scores that a score kernel leaves for a mix kernel. */

@@ -215,7 +215,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   const stores = storeMakers(options, ownLayers, slots);
   checkSinkLogits(sinkLogits, shape);
   const sequences = new Map<ReferenceSequence, SequenceState>();
-  const spanKinds = new Map(Object.entries(options.spans ?? {}));
+  const spanKinds = new Map(Object.entries(options.spans?.policies ?? {}));
   const begunSteps = new WeakMap<ReferenceStep, readonly BegunEntry[]>();
   let nextId = 0;
 
@@ -250,7 +250,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     }
     throw new CoupletError("usage", {
       what: "Cannot use a span",
-      why: `no sequence has span ${span?.id}: it was dropped, or belongs to another cache`,
+      why: "no sequence has it: it was dropped, or belongs to another cache",
       remedy: "Use spans of living sequences that were not truncated to before them",
     });
   }

@@ -6,6 +6,8 @@ import {
   createReferenceCache,
   planCache,
   type Span,
+  spanKinds,
+  type SpanPolicies,
   storePrefix,
 } from "../../mod.ts";
 import { opfsStore } from "../../src/snapshots/stores/opfs.ts";
@@ -19,13 +21,15 @@ import { feed, gridCache } from "../helpers/snapshots.ts";
 const STORE = opfsStore(memoryDirectory(), memoryLocks());
 const device = await requestTestDevice();
 
+const IMAGE = { keys: "sc1", values: "sc1", tokens: 100, count: 2 };
+
 const OPTIONS: CacheOptions = {
   shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
   policy: { keys: "f16", values: "f16" },
   keys: { space: "as-scored" },
   tiers: { sinks: 1, window: 3 },
   capacity: { sequences: 3, tokens: 100, sequenceTokens: 90, stepTokens: 9, appendTokens: 9 },
-  spans: { image: { keys: "sc1", values: "sc1", tokens: 100, count: 2 } },
+  spans: spanKinds({ image: IMAGE }),
 };
 
 /** Numbers of 80 tokens. */
@@ -36,33 +40,38 @@ function plan(change: object): () => unknown {
   return () => planCache({ ...OPTIONS, kernels: manifest, ...change });
 }
 
+function planSpans(spans: object, change = {}): () => unknown {
+  return () => plan({ spans: spanKinds(spans as SpanPolicies), ...change })();
+}
+
 Deno.test("planCache() refuses spans that cannot be", () => {
-  const image = OPTIONS.spans!["image"]!;
   const rope = { space: "pre-rope", rope: { layout: "half", theta: 10000 } };
   refuses("shape", plan({ keys: rope }));
   refuses("shape", plan({ shape: { ...OPTIONS.shape, slidingWindow: 16 } }));
   refuses("shape", plan({ policy: { keys: "sc1", values: "f16" } }));
-  refuses("shape", plan({ spans: { Image: image } }));
-  refuses("shape", plan({ spans: { image: { ...image, tokens: 0 } } }));
-  refuses("shape", plan({ spans: { image: { ...image, count: 1.5 } } }));
-  refuses("shape", plan({ spans: { image: { ...image, tau: 3 } } }));
-  refuses("shape", plan({ spans: { image: { ...image, remap: { tau: -1 } } } }));
-  refuses("shape", plan({ spans: { image: { ...image, keys: "sc4", remap: { tau: 3 } } } }));
-  refuses("scheme", plan({ spans: { image: { ...image, values: "sc3" } } }));
+  refuses("shape", plan({ spans: { image: IMAGE } }));
+  refuses("shape", plan({ spans: { ...OPTIONS.spans } }));
+  refuses("shape", planSpans({ Image: IMAGE }));
+  refuses("shape", planSpans({ image: { ...IMAGE, tokens: 0 } }));
+  refuses("shape", planSpans({ image: { ...IMAGE, count: 1.5 } }));
+  refuses("shape", planSpans({ image: { ...IMAGE, tau: 3 } }));
+  refuses("shape", planSpans({ image: { ...IMAGE, remap: { tau: -1 } } }));
+  refuses("shape", planSpans({ image: { ...IMAGE, keys: "sc4", remap: { tau: 3 } } }));
+  refuses("scheme", planSpans({ image: { ...IMAGE, values: "sc3" } }));
+  refuses("limits", planSpans({ image: { ...IMAGE, tokens: 100_000_000 } }));
   refuses("kernel", plan({ kernels: manifest.filter(({ name }) => !/^fit_/.test(name)) }));
   refuses(
     "kernel",
-    plan({
+    planSpans({ image: { ...IMAGE, remap: { tau: 3 } } }, {
       kernels: manifest.filter(({ name }) => name !== "remap"),
-      spans: { image: { ...image, remap: { tau: 3 } } },
     }),
   );
-  refuses("limits", plan({ spans: { image: { ...image, tokens: 100_000_000 } } }));
 });
 
 Deno.test("planCache() counts the bytes of spans, and describes them", async () => {
   const planned = planCache({ ...OPTIONS, kernels: manifest });
-  const without = planCache({ ...OPTIONS, spans: {}, kernels: manifest });
+  const { spans: _, ...others } = OPTIONS;
+  const without = planCache({ ...others, kernels: manifest });
   // Of 2 layers: 3 pages of 2 heads of 128 words on both sides, levels of 2 spans, parameters; and a page table.
   const records = 2 * 3 * 2 * 128 * 4;
   const levels = 2 * 2 * 2 * 64 * 4;

@@ -1,6 +1,6 @@
 /** Spans beside the float64 reference: schemes, sizes, several at once, rollbacks, and what is refused. */
 import assert from "node:assert/strict";
-import type { CacheOptions, SpanPolicies } from "../../mod.ts";
+import { type CacheOptions, spanKinds, type SpanPolicies } from "../../mod.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
 import type { Move } from "../helpers/reference_run.ts";
@@ -17,7 +17,7 @@ function optionsWith(spans: SpanPolicies, change: Partial<CacheOptions> = {}): C
     keys: { space: "as-scored" },
     tiers: { sinks: 1, window: 3 },
     capacity: { sequences: 3, tokens: 200, sequenceTokens: 90, stepTokens: 9, appendTokens: 5 },
-    spans,
+    spans: spanKinds(spans),
     ...change,
   };
 }

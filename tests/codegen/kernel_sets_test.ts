@@ -10,6 +10,7 @@ import {
   parseScheme,
   planCache,
   type PlanOptions,
+  spanKinds,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { kernels as c4b8 } from "../../generated/c4b8/c4b8_d64.ts";
@@ -41,7 +42,7 @@ function options(
     ...(isForSpans(keys)
       ? {
         policy: { keys: "f16", values: "f16" },
-        spans: { image: { keys, values, tokens: 576, count: 1 } },
+        spans: spanKinds({ image: { keys, values, tokens: 576, count: 1 } }),
       }
       : { policy: { keys, values } }),
     keys: { space: "as-scored" },

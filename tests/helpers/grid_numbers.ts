@@ -31,7 +31,7 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
     const policy = options.policy.layers?.[layer] ?? options.policy;
     const keyValueHeads = layerHeads(options.shape, layer);
     const needed = new Set(
-      [policy, ...Object.values(options.spans ?? {})].flatMap((schemes) =>
+      [policy, ...Object.values(options.spans?.policies ?? {})].flatMap((schemes) =>
         SIDES.map((side) => `${side} ${schemes[side]}`)
       ),
     );

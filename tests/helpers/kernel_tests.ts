@@ -17,6 +17,7 @@ import {
   parseScheme,
   type PlanLimits,
   type SchemeId,
+  spanKinds,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { kernelFeatures } from "../../src/kernels/name.ts";
@@ -89,7 +90,7 @@ function optionsFor({ schemes, size, variant }: KernelNameParts): CacheOptions {
   return {
     shape: { layers: 1, queryHeads: 2, keyValueHeads: 2, headDim: size! },
     policy: forSpans ? { keys: "f16", values: "f16" } : { keys, values },
-    ...(forSpans ? { spans: { span: { keys, values, tokens: 100, count: 1 } } } : {}),
+    ...(forSpans ? { spans: spanKinds({ span: { keys, values, tokens: 100, count: 1 } }) } : {}),
     keys: keySpace(variant!, keys, size!),
     tiers: { sinks: 3, window: 2 },
     capacity: { sequences: 2, tokens: 200, sequenceTokens: 140, stepTokens: 4, appendTokens: 2 },
@@ -173,7 +174,8 @@ export async function testKernels(headDim: number): Promise<void> {
     ({ parts }) => JSON.stringify(optionsFor(parts)),
   );
   for (const [id, kernels] of groups) {
-    const options: CacheOptions = JSON.parse(id);
+    const { spans, ...others }: CacheOptions = JSON.parse(id);
+    const options = spans === undefined ? others : { ...others, spans: spanKinds(spans.policies) };
     for (const { kernel, parts } of kernels) {
       const name = `${kernel.name} agrees with float64, its records bit for bit`;
       // What needs subgroups runs under Dawn, in tests/ci/kernels_dawn.ts.

@@ -110,6 +110,11 @@ const CALLS: readonly Call[] = [
   },
   { name: "layerHeads", arguments: [options.shape, 1], run: library.layerHeads },
   {
+    name: "spanKinds",
+    arguments: [{ image: { keys: "sc1", values: "sc1", tokens: 9, count: 1, remap: { tau: 3 } } }],
+    run: library.spanKinds,
+  },
+  {
     name: "createReferenceCache",
     arguments: [{ ...planned, sinkLogits: new Float32Array(4), codebooks: new Opaque(set), model }],
     run: library.createReferenceCache,

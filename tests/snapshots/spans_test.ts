@@ -8,6 +8,8 @@ import {
   restoreSequence,
   type Sequence,
   snapshotSequence,
+  spanKinds,
+  type SpanPolicies,
 } from "../../mod.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
@@ -17,16 +19,18 @@ import { feed, gridCache } from "../helpers/snapshots.ts";
 
 const device = await requestTestDevice();
 
+const KINDS: SpanPolicies = {
+  image: { keys: "sc1", values: "sc2", tokens: 300, count: 3 },
+  text: { keys: "c8b8", values: "kt2", tokens: 100, count: 2 },
+};
+
 const OPTIONS: CacheOptions = {
   shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
   policy: { keys: "c8b8", values: "c8b8" },
   keys: { space: "as-scored" },
   tiers: { sinks: 1, window: 3 },
   capacity: { sequences: 3, tokens: 200, sequenceTokens: 90, stepTokens: 9, appendTokens: 9 },
-  spans: {
-    image: { keys: "sc1", values: "sc2", tokens: 300, count: 3 },
-    text: { keys: "c8b8", values: "kt2", tokens: 100, count: 2 },
-  },
+  spans: spanKinds(KINDS),
 };
 
 /** Hands over a span of random vectors. */
@@ -64,10 +68,10 @@ Deno.test("restoreSequence() brings spans back, into a cache of other capacities
   ]);
   const wanted = await feed(device, cache, sequence, 4, { attend: true });
 
-  const { image, text } = OPTIONS.spans!;
+  const { image, text } = KINDS;
   const other = await gridCache(device, {
     ...OPTIONS,
-    spans: { image: { ...image!, tokens: 500, count: 4 }, text: text! },
+    spans: spanKinds({ image: { ...image!, tokens: 500, count: 4 }, text: text! }),
   });
   give(other, other.createSequence(), "image", 80);
   const restored = await restoreSequence(other, bytes);
@@ -115,9 +119,9 @@ Deno.test("a restored span is put in place by whichever step runs, and by a fork
 Deno.test("restoreSequence() refuses spans that do not fit, and takes nothing", async () => {
   const cache = await gridCache(device, OPTIONS);
   const bytes = await snapshotSequence(cache, await filled(cache));
-  const { image, text } = OPTIONS.spans!;
-  for (const spans of [{ image: { ...image!, tokens: 149 }, text: text! }, { image: image! }]) {
-    const other = await gridCache(device, { ...OPTIONS, spans });
+  const { image, text } = KINDS;
+  for (const kinds of [{ image: { ...image!, tokens: 149 }, text: text! }, { image: image! }]) {
+    const other = await gridCache(device, { ...OPTIONS, spans: spanKinds(kinds) });
     const before = other.stats();
     await assert.rejects(restoreSequence(other, bytes), CoupletError);
     assert.deepEqual(other.stats(), before);
