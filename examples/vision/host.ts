@@ -6,6 +6,7 @@ import {
   planCache,
   type PlanOptions,
   type Sequence,
+  spanKinds,
   type SpanPolicies,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
@@ -41,7 +42,7 @@ export interface SpanPart {
 export interface VisionHostOptions {
   readonly device: GPUDevice;
   readonly model: VisionModel;
-  /** Spans by name, as `planCache` takes them. */
+  /** Kinds of spans by name, as `spanKinds` takes them. */
   readonly spans: SpanPolicies;
   /** Codebooks of the spans whose schemes are learned. */
   readonly codebooks?: CodebookSet;
@@ -248,7 +249,7 @@ export function visionPlanOptions(
       stepTokens: Math.max(read, textTokens),
       appendTokens: Math.max(read, textTokens),
     },
-    ...(Object.keys(spans).length > 0 ? { spans } : {}),
+    ...(Object.keys(spans).length > 0 ? { spans: spanKinds(spans) } : {}),
     kernels: manifest,
   };
 }
