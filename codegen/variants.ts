@@ -64,6 +64,26 @@ export const sizes: readonly SizeRow[] = [
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
   },
   {
+    schemes: ["kh2"],
+    headDims: [64, 128],
+    reason: "2 bits of Kitty's values, whose scale a whole head shares",
+  },
+  {
+    schemes: ["kc2p8", "kc2p4"],
+    headDims: [64, 128],
+    reason: "Kitty's keys: 2 bits, and 4 for the channels of largest range, an eighth or a fourth",
+  },
+  {
+    schemes: ["kc1p2", "kc1p4"],
+    headDims: [64, 128],
+    reason: "VidKV's keys: 1 bit, and 2 for the channels of largest range, half or a fourth",
+  },
+  {
+    schemes: ["zc3"],
+    headDims: [64, 128],
+    reason: "VidKV's values: three levels of each channel",
+  },
+  {
     schemes: ["q4", "q8"],
     headDims: [64, 96, 128],
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",
@@ -108,6 +128,18 @@ export const pairs: readonly PairRow[] = [
     headDims: [64, 128],
     reason: "KIVI: keys by channel, values by token",
   })),
+  {
+    keys: "kc2p8",
+    values: "kh2",
+    headDims: [64, 128],
+    reason: "Kitty: keys by channel, of which an eighth has 4 bits, and values by token",
+  },
+  {
+    keys: "kc1p2",
+    values: "zc3",
+    headDims: [64, 128],
+    reason: "VidKV: keys of 1 and 2 bits, and values of three levels",
+  },
   ...["q4", "q8"].map((scheme) => ({
     keys: scheme,
     values: scheme,

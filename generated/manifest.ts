@@ -75,14 +75,28 @@ import { kernels as f16_d256 } from "./f16/f16_d256.ts";
 import { kernels as f16_d64 } from "./f16/f16_d64.ts";
 import { kernels as f16_d80 } from "./f16/f16_d80.ts";
 import { kernels as f16_d96 } from "./f16/f16_d96.ts";
+import { kernels as kc1p2_d128 } from "./kc1p2/kc1p2_d128.ts";
+import { kernels as kc1p2_d64 } from "./kc1p2/kc1p2_d64.ts";
+import { kernels as kc1p2_zc3_d128 } from "./kc1p2_zc3/kc1p2_zc3_d128.ts";
+import { kernels as kc1p2_zc3_d64 } from "./kc1p2_zc3/kc1p2_zc3_d64.ts";
+import { kernels as kc1p4_d128 } from "./kc1p4/kc1p4_d128.ts";
+import { kernels as kc1p4_d64 } from "./kc1p4/kc1p4_d64.ts";
 import { kernels as kc2_d128 } from "./kc2/kc2_d128.ts";
 import { kernels as kc2_d64 } from "./kc2/kc2_d64.ts";
 import { kernels as kc2_kt2_d128 } from "./kc2_kt2/kc2_kt2_d128.ts";
 import { kernels as kc2_kt2_d64 } from "./kc2_kt2/kc2_kt2_d64.ts";
+import { kernels as kc2p4_d128 } from "./kc2p4/kc2p4_d128.ts";
+import { kernels as kc2p4_d64 } from "./kc2p4/kc2p4_d64.ts";
+import { kernels as kc2p8_d128 } from "./kc2p8/kc2p8_d128.ts";
+import { kernels as kc2p8_d64 } from "./kc2p8/kc2p8_d64.ts";
+import { kernels as kc2p8_kh2_d128 } from "./kc2p8_kh2/kc2p8_kh2_d128.ts";
+import { kernels as kc2p8_kh2_d64 } from "./kc2p8_kh2/kc2p8_kh2_d64.ts";
 import { kernels as kc4_d128 } from "./kc4/kc4_d128.ts";
 import { kernels as kc4_d64 } from "./kc4/kc4_d64.ts";
 import { kernels as kc4_kt4_d128 } from "./kc4_kt4/kc4_kt4_d128.ts";
 import { kernels as kc4_kt4_d64 } from "./kc4_kt4/kc4_kt4_d64.ts";
+import { kernels as kh2_d128 } from "./kh2/kh2_d128.ts";
+import { kernels as kh2_d64 } from "./kh2/kh2_d64.ts";
 import { kernels as kmeans } from "./kmeans/kmeans.ts";
 import { kernels as kt2_d128 } from "./kt2/kt2_d128.ts";
 import { kernels as kt2_d64 } from "./kt2/kt2_d64.ts";
@@ -116,6 +130,8 @@ import { kernels as v8b10_d128 } from "./v8b10/v8b10_d128.ts";
 import { kernels as v8b10_d64 } from "./v8b10/v8b10_d64.ts";
 import { kernels as v8b8_d128 } from "./v8b8/v8b8_d128.ts";
 import { kernels as v8b8_d64 } from "./v8b8/v8b8_d64.ts";
+import { kernels as zc3_d128 } from "./zc3/zc3_d128.ts";
+import { kernels as zc3_d64 } from "./zc3/zc3_d64.ts";
 import type { KernelInfo } from "../src/kernels/kernel.ts";
 
 const sets: readonly (readonly KernelInfo[])[] = [
@@ -175,14 +191,28 @@ const sets: readonly (readonly KernelInfo[])[] = [
   f16_d64,
   f16_d80,
   f16_d96,
+  kc1p2_d128,
+  kc1p2_d64,
+  kc1p2_zc3_d128,
+  kc1p2_zc3_d64,
+  kc1p4_d128,
+  kc1p4_d64,
   kc2_d128,
   kc2_d64,
   kc2_kt2_d128,
   kc2_kt2_d64,
+  kc2p4_d128,
+  kc2p4_d64,
+  kc2p8_d128,
+  kc2p8_d64,
+  kc2p8_kh2_d128,
+  kc2p8_kh2_d64,
   kc4_d128,
   kc4_d64,
   kc4_kt4_d128,
   kc4_kt4_d64,
+  kh2_d128,
+  kh2_d64,
   kmeans,
   kt2_d128,
   kt2_d64,
@@ -216,6 +246,8 @@ const sets: readonly (readonly KernelInfo[])[] = [
   v8b10_d64,
   v8b8_d128,
   v8b8_d64,
+  zc3_d128,
+  zc3_d64,
 ];
 
 /** Every generated kernel once, sorted by name. Each loads its WGSL when it is asked for. */

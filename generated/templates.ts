@@ -576,6 +576,8 @@ var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 {{/each}}
   }
 `],
+  ["attention/prepare_none.hbs", `fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+`],
   ["attention/query.hbs", `{{> query_element}}
 {{> query_vector name="query_load4"}}
 `],
@@ -728,6 +730,11 @@ fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
   );
 }
 `],
+  ["attention/rope/prepare_rope.hbs", `// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+{{> rotate_queries atTile}}
+}
+`],
   ["attention/rope/rope_dot.hbs", `  for (var pair = 0u; pair < {{source}}_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
@@ -794,10 +801,7 @@ override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in 
 // by their distance from its first token, at most TILE - 1, and its queries by theirs, and one small table serves any length.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 
-// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
-{{> rotate_queries atTile}}
-}
+{{> (lookup . "preparePartial")}}
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
@@ -884,7 +888,7 @@ fn main(
 `],
   ["attention/score_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
 
-fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+{{> (lookup . "preparePartial")}}
 
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
 {{> load_queries}}
@@ -1609,6 +1613,140 @@ fn main(
   }
 }
 `],
+  ["schemes/blocks/channel_limits.hbs", `alias Numbers = f32;
+
+{{> extremes}}
+
+var<workgroup> extremes: array<vec4<f32>, GROUPS>; // of each channel: low, low_2, high_2 and high
+var<workgroup> magnitude_bits: atomic<u32>;
+
+// Finds what the numbers of each channel of a block lie among. A group is a channel.
+fn find_extremes(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane: u32) {
+  for (var group = lane; group < GROUPS; group += WORKGROUP) {
+    var found = no_extremes();
+    for (var i = 0u; i < GROUP; i += 1u) {
+      found = with_numbers(found, member_of(entry, head, record_first, encode_end, group, i));
+    }
+    let has_bad = max(-found.low, found.high) >= BEYOND;
+    var held = no_extremes();
+    for (var i = 0u; i < select(0u, GROUP, has_bad); i += 1u) {
+      held = with_held(held, member_of(entry, head, record_first, encode_end, group, i));
+    }
+    found = settled(found, held, has_bad);
+    extremes[group] = vec4<f32>(found.low, found.low_2, found.high_2, found.high);
+    atomicAdd(&magnitude_bits, pack2x16float(vec2<f32>(magnitudes_of(found), 0.0)));
+  }
+  workgroupBarrier();
+}
+
+// What the numbers of a channel are clamped to, so that one far from all others does not spoil them.
+fn channel_limits(group: u32) -> Limits {
+  let own = extremes[group];
+  return limits_of(Extremes(own.x, own.y, own.z, own.w), typical_of(atomicLoad(&magnitude_bits)));
+}
+`],
+  ["schemes/blocks/exact_sums.hbs", `// Sums of binary16 numbers without rounding: x counts 32nds, y counts 2^-25, of which a sum that is carried has less than 2^20.
+// 64 numbers, or 64 times one, are within i32.
+fn units_of(number: f32) -> vec2<i32> {
+  let whole = floor(number * 32.0);
+  return vec2<i32>(i32(whole), i32((number - whole / 32.0) * 33554432.0));
+}
+
+fn carried(sum: vec2<i32>) -> vec2<i32> {
+  return vec2<i32>(sum.x + (sum.y >> 20u), sum.y & 0xfffff);
+}
+
+// Whether a is less than b; both are carried.
+fn is_less(a: vec2<i32>, b: vec2<i32>) -> bool {
+  return a.x < b.x || (a.x == b.x && a.y < b.y);
+}
+
+// The binary16 number nearest to sum / divisor, ties to even, never the negative zero. Division may err; the comparisons that
+// decide are exact.
+fn mean_bits(sum: vec2<i32>, divisor: f32) -> u32 {
+  let is_negative = sum.x < 0;
+  let magnitude = carried(select(sum, -sum, is_negative));
+  let guess = (f32(magnitude.x) / 32.0 + f32(magnitude.y) / 33554432.0) / divisor;
+  var bits = pack2x16float(vec2<f32>(min(guess, 65504.0), 0.0));
+  bits -= min(bits, 1u);
+  for (var i = 0u; i < 2u; i += 1u) {
+    let middle = units_of(divisor * 0.5 * (unpack2x16float(bits).x + unpack2x16float(bits + 1u).x));
+    let is_tie = all(middle == magnitude);
+    bits += select(0u, 1u, bits < 0x7bffu && (is_less(middle, magnitude) || (is_tie && (bits & 1u) == 1u)));
+  }
+  return bits | select(0u, 0x8000u, is_negative && bits > 0u);
+}
+`],
+  ["schemes/blocks/extremes.hbs", `const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
+const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
+
+// What the numbers of channels lie among: the smallest, the second smallest, the second largest and the largest.
+struct Extremes {
+  low: Numbers,
+  low_2: Numbers,
+  high_2: Numbers,
+  high: Numbers,
+}
+
+struct Limits {
+  low: Numbers,
+  high: Numbers,
+}
+
+// Extremes of no numbers.
+fn no_extremes() -> Extremes {
+  return Extremes(Numbers(3.0e38), Numbers(3.0e38), Numbers(-3.0e38), Numbers(-3.0e38));
+}
+
+fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
+  return Extremes(
+    min(found.low, numbers),
+    min(found.low_2, max(found.low, numbers)),
+    max(found.high_2, min(found.high, numbers)),
+    max(found.high, numbers),
+  );
+}
+
+// The same without those that f16 could not hold.
+fn with_held(found: Extremes, numbers: Numbers) -> Extremes {
+  let held = abs(numbers) < Numbers(BEYOND);
+  let lows = with_numbers(found, select(Numbers(3.0e38), numbers, held));
+  let highs = with_numbers(found, select(Numbers(-3.0e38), numbers, held));
+  return Extremes(lows.low, lows.low_2, highs.high_2, highs.high);
+}
+
+// Where some are of them, those that f16 could hold; all where these are fewer than three.
+fn settled(found: Extremes, held: Extremes, has_bad: bool) -> Extremes {
+  let few = held.low_2 > held.high_2;
+  return Extremes(
+    select(found.low, select(held.low, found.low, few), has_bad),
+    select(found.low_2, select(held.low_2, found.low, few), has_bad),
+    select(found.high_2, select(held.high_2, found.high, few), has_bad),
+    select(found.high, select(held.high, found.high, few), has_bad),
+  );
+}
+
+// The magnitude of a channel, which no single number decides.
+fn magnitudes_of(found: Extremes) -> Numbers {
+  return max(abs(found.low_2), abs(found.high_2));
+}
+
+// The typical magnitude, given the sum of all channels' as the bits of f16: their mean is nearly that of logarithms, so that a few
+// large channels change it little, and whole numbers add up alike everywhere.
+fn typical_of(magnitude_bits: u32) -> f32 {
+  return unpack2x16float(magnitude_bits / HEAD_DIM).x;
+}
+
+// What numbers are clamped to: they lie within as a rule. One that lies far from all others, on either side, is taken for the
+// nearest of them.
+fn limits_of(found: Extremes, typical: f32) -> Limits {
+  let reach = REACH * max(found.high_2 - found.low_2, Numbers(typical));
+  return Limits(
+    select(found.low, found.low_2, found.low_2 - found.low > reach),
+    select(found.high, found.high_2, found.high - found.high_2 > reach),
+  );
+}
+`],
   ["schemes/blocks/float16_quotient.hbs", `// The binary16 number nearest to extent / divisor, ties to even. Division may err; the comparisons that decide are exact.
 fn quotient_bits(extent: f32, divisor: f32) -> u32 {
   var bits = pack2x16float(vec2<f32>(extent / divisor, 0.0)) & 0x7fffu; // extent may be the negative zero
@@ -1636,6 +1774,31 @@ fn level_code(number: f32, own: vec2<f32>, zero: f32, highest: f32) -> u32 {
     return u32(code) - 1u;
   }
   return u32(code);
+}
+`],
+  ["schemes/blocks/member_of.hbs", `// Channel channel of the exact vector at word word.
+fn exact_channel(word: u32, channel: u32) -> f32 {
+  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
+}
+
+// Number i of a group, where tokens that are not encoded now have the nearest that is.
+fn member_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, group: u32, i: u32) -> f32 {
+  let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
+  let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
+  return exact_channel(word, member_channel(group, i));
+}
+`],
+  ["schemes/blocks/members_tokens.hbs", `// A group is all tokens of the record, in one channel.
+fn group_of(token: u32, channel: u32) -> u32 {
+  return channel;
+}
+
+fn member_token(group: u32, member: u32) -> u32 {
+  return member;
+}
+
+fn member_channel(group: u32, member: u32) -> u32 {
+  return group;
 }
 `],
   ["schemes/codes/code_aligned.hbs", `// Code index of the record at record; codes never straddle words at this width.
@@ -2248,76 +2411,6 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
   let grid = coded_grid(codebook, chunk);
   let vector = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
   write_vector(entry.first + item.y, model_head, chunk, vector);
-}
-`],
-  ["schemes/extremes.hbs", `const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
-const REACH: f32 = 16.0; // how far a number may lie from all others of its channel, in their range or the typical magnitude
-
-// What the numbers of channels lie among: the smallest, the second smallest, the second largest and the largest.
-struct Extremes {
-  low: Numbers,
-  low_2: Numbers,
-  high_2: Numbers,
-  high: Numbers,
-}
-
-struct Limits {
-  low: Numbers,
-  high: Numbers,
-}
-
-// Extremes of no numbers.
-fn no_extremes() -> Extremes {
-  return Extremes(Numbers(3.0e38), Numbers(3.0e38), Numbers(-3.0e38), Numbers(-3.0e38));
-}
-
-fn with_numbers(found: Extremes, numbers: Numbers) -> Extremes {
-  return Extremes(
-    min(found.low, numbers),
-    min(found.low_2, max(found.low, numbers)),
-    max(found.high_2, min(found.high, numbers)),
-    max(found.high, numbers),
-  );
-}
-
-// The same without those that f16 could not hold.
-fn with_held(found: Extremes, numbers: Numbers) -> Extremes {
-  let held = abs(numbers) < Numbers(BEYOND);
-  let lows = with_numbers(found, select(Numbers(3.0e38), numbers, held));
-  let highs = with_numbers(found, select(Numbers(-3.0e38), numbers, held));
-  return Extremes(lows.low, lows.low_2, highs.high_2, highs.high);
-}
-
-// Where some are of them, those that f16 could hold; all where these are fewer than three.
-fn settled(found: Extremes, held: Extremes, has_bad: bool) -> Extremes {
-  let few = held.low_2 > held.high_2;
-  return Extremes(
-    select(found.low, select(held.low, found.low, few), has_bad),
-    select(found.low_2, select(held.low_2, found.low, few), has_bad),
-    select(found.high_2, select(held.high_2, found.high, few), has_bad),
-    select(found.high, select(held.high, found.high, few), has_bad),
-  );
-}
-
-// The magnitude of a channel, which no single number decides.
-fn magnitudes_of(found: Extremes) -> Numbers {
-  return max(abs(found.low_2), abs(found.high_2));
-}
-
-// The typical magnitude, given the sum of all channels' as the bits of f16: their mean is nearly that of logarithms, so that a few
-// large channels change it little, and whole numbers add up alike everywhere.
-fn typical_of(magnitude_bits: u32) -> f32 {
-  return unpack2x16float(magnitude_bits / HEAD_DIM).x;
-}
-
-// What numbers are clamped to: they lie within as a rule. One that lies far from all others, on either side, is taken for the
-// nearest of them.
-fn limits_of(found: Extremes, typical: f32) -> Limits {
-  let reach = REACH * max(found.high_2 - found.low_2, Numbers(typical));
-  return Limits(
-    select(found.low, found.low_2, found.low_2 - found.low > reach),
-    select(found.high, found.high_2, found.high - found.high_2 > reach),
-  );
 }
 `],
   ["schemes/hadamard/angle_none.hbs", `{{! Nothing has a rotary embedding. }}
@@ -3596,6 +3689,385 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
 }
 `],
+  ["schemes/octets/chunks_octets.hbs", `{{> (lookup . "octetPartial")}}
+
+// Channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column; chunk is even.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+{{#each octets}}
+  let octet_{{index}} = {{../side}}_load8(record, token, chunk / 2u + {{index}}u);
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each octets}}
+    octet_{{index}}[0],
+    octet_{{index}}[1],
+{{/each}}
+  );
+}
+`],
+  ["schemes/octets/load_octet.hbs", `{{> (lookup . "octetPartial")}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let octet = {{side}}_load8(record, token, chunk / 2u);
+  return select(octet[0], octet[1], chunk % 2u == 1u);
+}
+`],
+  ["schemes/octets/mix_octets.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
+
+// Values are mixed as codes. Scales and minima, or means, which those of a page share, come when the page is mixed.
+var<private> page_mixed: array<mat4x4<f32>, LANE_CHUNKS>;
+var<private> page_weight: vec4<f32>; // of the page's tokens that the lane has mixed
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let values = value_chunks(codebook, record, token, chunk);
+  page_weight += weight;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    page_mixed[i] += weighted(values[i], weight);
+  }
+}
+
+fn mix_page(record: u32, chunk: u32) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    let levels = value_levels4(record, chunk + i);
+    let rows = page_mixed[i];
+    mixed[i] += weighted(levels[1], page_weight) +
+      mat4x4<f32>(levels[0] * rows[0], levels[0] * rows[1], levels[0] * rows[2], levels[0] * rows[3]);
+    page_mixed[i] = mat4x4<f32>();
+  }
+  page_weight = vec4<f32>();
+}
+
+fn finish_coded(entry: Entry, block: Block, lane: u32) {}
+`],
+  ["schemes/octets/mix_page_levels.hbs", `    mix_page(word, chunk);
+`],
+  ["schemes/promoted/coded_keys_promoted.hbs", `// What all tokens of a page share, of the pages of a tile.
+var<workgroup> page_levels: array<vec4<u32>, MAX_SPAN * CHUNKS>; // scales and minima, chunk by chunk
+var<workgroup> page_octets: array<u32, MAX_SPAN * CHUNKS / 2u>; // which of eight channels are promoted
+
+fn stage_pages(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
+  let pages_of_tile = select(0u, (tile.end - tile.first + PAGE_TOKENS - 1u) / PAGE_TOKENS, tile.coded);
+  for (var item = lane; item < pages_of_tile * CHUNKS; item += WORKGROUP) {
+    let page = first_page + item / CHUNKS;
+    let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    page_levels[item] = key_words4(record, item % CHUNKS);
+  }
+  for (var item = lane; item < pages_of_tile * CHUNKS / 2u; item += WORKGROUP) {
+    let page = first_page + item / (CHUNKS / 2u);
+    let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    page_octets[item] = key_promoted8(record, item % (CHUNKS / 2u));
+  }
+}
+
+fn coded_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+// at.word is the page of the tile.
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let key = key_at[at.word];
+  let first = at.word * CHUNKS + chunk;
+  let codes = key_codes8(key.word, key.token, chunk / 2u, page_octets[first / 2u]);
+  let left = key_unpacked4(page_levels[first]);
+  let right = key_unpacked4(page_levels[first + 1u]);
+  return mat2x4<f32>(left[0] * codes[0] + left[1], right[0] * codes[1] + right[1]);
+}
+`],
+  ["schemes/promoted/codes_promoted.hbs", `{{> (lookup . "highPartial")}}
+
+// The codes of channels 8 octet to 8 octet + 7 of token token of the record at record, a chunk a column. own has a bit for each of
+// the eight that is promoted, and behind these how many are before them.
+fn {{side}}_codes8(record: u32, token: u32, octet: u32, own: u32) -> mat2x4<f32> {
+  let bit = (token * CHUNKS * 4u + octet * 8u) * {{upper}}_BITS;
+  let low = {{side}}_records[record + {{upper}}_LOW + (bit >> 5u)] >> (bit & 31u);
+  let high = {{side}}_high(record, (token * {{upper}}_PROMOTED + (own >> 8u)) * {{upper}}_BITS);
+  let code = vec4<u32>((1u << {{upper}}_BITS) - 1u);
+  let places = vec4<u32>(0u, 1u, 2u, 3u);
+  let first = countOneBits(vec4<u32>(own) & vec4<u32>(0u, 1u, 3u, 7u)) * {{upper}}_BITS;
+  let second = countOneBits(vec4<u32>(own) & vec4<u32>(15u, 31u, 63u, 127u)) * {{upper}}_BITS;
+  let first_high = (vec4<u32>(high) >> first) & code & (vec4<u32>() - ((vec4<u32>(own) >> places) & vec4<u32>(1u)));
+  let second_high = (vec4<u32>(high) >> second) & code & (vec4<u32>() - ((vec4<u32>(own) >> (places + 4u)) & vec4<u32>(1u)));
+  let first_low = (vec4<u32>(low) >> (places * {{upper}}_BITS)) & code;
+  let second_low = (vec4<u32>(low) >> ((places + 4u) * {{upper}}_BITS)) & code;
+  return mat2x4<f32>(
+    vec4<f32>(vec4<i32>(first_low | (first_high << vec4<u32>({{upper}}_BITS)))),
+    vec4<f32>(vec4<i32>(second_low | (second_high << vec4<u32>({{upper}}_BITS)))),
+  );
+}
+
+// Which of channels 8 octet to 8 octet + 7 of the record at record are promoted, and behind eight bits how many before them.
+fn {{side}}_promoted8(record: u32, octet: u32) -> u32 {
+  let shift = octet % 4u * 8u;
+  let mask = {{side}}_records[record + octet / 4u];
+  var before = countOneBits(mask & ((1u << shift) - 1u));
+  for (var word = 0u; word < octet / 4u; word += 1u) {
+    before += countOneBits({{side}}_records[record + word]);
+  }
+  return ((mask >> shift) & 255u) | (before << 8u);
+}
+
+// Scales and minima, as binary16, of channels 4 chunk to 4 chunk + 3 of the record at record.
+fn {{side}}_words4(record: u32, chunk: u32) -> vec4<u32> {
+  let at = record + {{upper}}_LEVELS + 4u * chunk;
+  return vec4<u32>({{side}}_records[at], {{side}}_records[at + 1u], {{side}}_records[at + 2u], {{side}}_records[at + 3u]);
+}
+
+// The same as numbers.
+fn {{side}}_unpacked4(words: vec4<u32>) -> mat2x4<f32> {
+  let x = unpack2x16float(words.x);
+  let y = unpack2x16float(words.y);
+  let z = unpack2x16float(words.z);
+  let w = unpack2x16float(words.w);
+  return mat2x4<f32>(vec4<f32>(x.x, y.x, z.x, w.x), vec4<f32>(x.y, y.y, z.y, w.y));
+}
+`],
+  ["schemes/promoted/encode_promoted.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const BITS: u32 = {{codeBits}}u; // bits per code of a plane
+const RECORD_TOKENS: u32 = {{recordTokens}}u; // a block
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const PROMOTED: u32 = {{promoted}}u; // channels that have codes in both planes
+const MASK_WORDS: u32 = HEAD_DIM / 32u; // whose bits say which
+const WORD_CODES: u32 = 32u / BITS;
+const LOW_WORDS: u32 = RECORD_TOKENS * HEAD_DIM / WORD_CODES;
+const HIGH_WORDS: u32 = RECORD_TOKENS * PROMOTED / WORD_CODES;
+const GROUP: u32 = RECORD_TOKENS; // numbers of a channel
+const GROUPS: u32 = HEAD_DIM;
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+var<workgroup> ranges: array<f32, HEAD_DIM>;
+var<workgroup> mask: array<atomic<u32>, MASK_WORDS>;
+var<workgroup> promoted: array<u32, PROMOTED>; // the channels, in order
+var<workgroup> levels: array<u32, HEAD_DIM>; // of each channel: scale, and in the upper half the minimum, as binary16
+
+{{> members_tokens}}
+
+{{> member_of}}
+
+{{> float16_quotient}}
+
+{{> level_code}}
+
+{{> channel_limits}}
+
+// Levels from the smallest number to the largest. Of the two zeros, the positive one is kept.
+fn range_levels(limits: Limits, steps: f32) -> u32 {
+  let minimum = pack2x16float(vec2<f32>(0.0, select(limits.low, 0.0, limits.low == 0.0)));
+  return minimum | quotient_bits(limits.high - limits.low, steps);
+}
+
+{{> (lookup . "fitPartial")}}
+
+fn is_promoted(channel: u32) -> bool {
+  return ((atomicLoad(&mask[channel / 32u]) >> (channel % 32u)) & 1u) == 1u;
+}
+
+// The highest code of a channel.
+fn highest_code(channel: u32) -> f32 {
+  return f32((1u << select(BITS, 2u * BITS, is_promoted(channel))) - 1u);
+}
+
+// Finds the channels of largest range, of equal ones the lower.
+fn promote_channels(lane: u32) {
+  for (var channel = lane; channel < HEAD_DIM; channel += WORKGROUP) {
+    let limits = channel_limits(channel);
+    ranges[channel] = limits.high - limits.low;
+  }
+  workgroupBarrier();
+  for (var channel = lane; channel < HEAD_DIM; channel += WORKGROUP) {
+    let own = ranges[channel];
+    var ahead = 0u;
+    for (var other = 0u; other < HEAD_DIM; other += 1u) {
+      let range = ranges[other];
+      ahead += select(0u, 1u, range > own || (range == own && other < channel));
+    }
+    if (ahead < PROMOTED) {
+      atomicOr(&mask[channel / 32u], 1u << (channel % 32u));
+    }
+  }
+  workgroupBarrier();
+  for (var channel = lane; channel < HEAD_DIM; channel += WORKGROUP) {
+    if (is_promoted(channel)) {
+      var before = countOneBits(atomicLoad(&mask[channel / 32u]) & ((1u << (channel % 32u)) - 1u));
+      for (var word = 0u; word < channel / 32u; word += 1u) {
+        before += countOneBits(atomicLoad(&mask[word]));
+      }
+      promoted[before] = channel;
+    }
+  }
+}
+
+// The code, of both planes, of a channel of the exact vector at word word.
+fn code_of(word: u32, channel: u32) -> u32 {
+  return level_code(exact_channel(word, channel), unpack2x16float(levels[channel]), 0.0, highest_code(channel));
+}
+
+// The first word of the exact vector of token token of the record.
+fn token_word(entry: Entry, head: u32, record_first: u32, token: u32) -> u32 {
+  return exact_word(entry.slot, SIDE, layer.sinks + record_first + token, head);
+}
+
+// Codes of the block that leaves the exact tier: for each channel a scale and a minimum, and twice the bits for those of largest
+// range. Grid: (records, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let record_first = (entry.encode_from / RECORD_TOKENS + workgroup.x) * RECORD_TOKENS;
+  if (record_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
+
+  find_extremes(entry, head, record_first, encode_end, lane);
+  promote_channels(lane);
+  for (var channel = lane; channel < HEAD_DIM; channel += WORKGROUP) {
+    let own = fit_channel(entry, head, record_first, encode_end, channel);
+    levels[channel] = own;
+    records[record + MASK_WORDS + channel] = own;
+  }
+  for (var word = lane; word < MASK_WORDS; word += WORKGROUP) {
+    records[record + word] = atomicLoad(&mask[word]);
+  }
+  workgroupBarrier();
+  let low_at = record + MASK_WORDS + HEAD_DIM;
+  for (var item = lane; item < LOW_WORDS; item += WORKGROUP) {
+    let word = token_word(entry, head, record_first, item * WORD_CODES / HEAD_DIM);
+    let first = item * WORD_CODES % HEAD_DIM;
+    var bits = 0u;
+    for (var i = 0u; i < WORD_CODES; i += 1u) {
+      bits |= (code_of(word, first + i) & ((1u << BITS) - 1u)) << (i * BITS);
+    }
+    records[low_at + item] = bits;
+  }
+  for (var item = lane; item < HIGH_WORDS; item += WORKGROUP) {
+    var bits = 0u;
+    for (var i = 0u; i < WORD_CODES; i += 1u) {
+      let at = item * WORD_CODES + i;
+      let word = token_word(entry, head, record_first, at / PROMOTED);
+      bits |= (code_of(word, promoted[at % PROMOTED]) >> BITS) << (i * BITS);
+    }
+    records[low_at + LOW_WORDS + item] = bits;
+  }
+}
+`],
+  ["schemes/promoted/fit_pairs.hbs", `{{> exact_sums}}
+
+const ROUNDS: u32 = 3u; // in which two levels move to the means of the numbers nearest to them
+
+// Levels of a channel: two, of small squared error, unless it is promoted.
+fn fit_channel(entry: Entry, head: u32, record_first: u32, encode_end: u32, channel: u32) -> u32 {
+  let limits = channel_limits(channel);
+  if (is_promoted(channel)) {
+    return range_levels(limits, highest_code(channel));
+  }
+  var sum = vec2<i32>();
+  for (var i = 0u; i < GROUP; i += 1u) {
+    let number = member_of(entry, head, record_first, encode_end, channel, i);
+    sum += units_of(clamp(number, limits.low, limits.high));
+  }
+  var middle = carried(sum); // GROUP times what parts the numbers: first their mean
+  var low = 0u;
+  var high = 0u;
+  for (var round = 0u; round < ROUNDS; round += 1u) {
+    var above = vec2<i32>();
+    var count = 0u;
+    for (var i = 0u; i < GROUP; i += 1u) {
+      let number = member_of(entry, head, record_first, encode_end, channel, i);
+      let inside = clamp(number, limits.low, limits.high);
+      let is_above = !is_less(units_of(f32(GROUP) * inside), middle);
+      above += select(vec2<i32>(), units_of(inside), is_above);
+      count += select(0u, 1u, is_above);
+    }
+    high = mean_bits(carried(above), f32(count));
+    low = high;
+    if (count < GROUP) {
+      low = mean_bits(carried(sum - above), f32(GROUP - count));
+    }
+    middle = carried(i32(GROUP / 2u) * (units_of(unpack2x16float(low).x) + units_of(unpack2x16float(high).x)));
+  }
+  let scale = min(unpack2x16float(high).x - unpack2x16float(low).x, 65504.0);
+  return (low << 16u) | quotient_bits(scale, 1.0);
+}
+`],
+  ["schemes/promoted/fit_ranges.hbs", `// Levels of a channel.
+fn fit_channel(entry: Entry, head: u32, record_first: u32, encode_end: u32, channel: u32) -> u32 {
+  return range_levels(channel_limits(channel), highest_code(channel));
+}
+`],
+  ["schemes/promoted/high_word.hbs", `// The codes of the upper plane from bit bit on. A token's lie in one word.
+fn {{side}}_high(record: u32, bit: u32) -> u32 {
+  return {{side}}_records[record + {{upper}}_HIGH + (bit >> 5u)] >> (bit & 31u);
+}
+`],
+  ["schemes/promoted/high_words.hbs", `// The codes of the upper plane from bit bit on, eight at least, which may straddle two words.
+fn {{side}}_high(record: u32, bit: u32) -> u32 {
+  let word = record + {{upper}}_HIGH + (bit >> 5u);
+  let shift = bit & 31u;
+  var codes = {{side}}_records[word] >> shift;
+  if (shift + 8u * {{upper}}_BITS > 32u) {
+    codes |= {{side}}_records[word + 1u] << (32u - shift);
+  }
+  return codes;
+}
+`],
+  ["schemes/promoted/load_promoted.hbs", `{{> codes_promoted}}
+
+// Channels 8 octet to 8 octet + 7 of token token of the record at record.
+fn {{side}}_load8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
+  let codes = {{side}}_codes8(record, token, octet, {{side}}_promoted8(record, octet));
+  let first = {{side}}_unpacked4({{side}}_words4(record, 2u * octet));
+  let second = {{side}}_unpacked4({{side}}_words4(record, 2u * octet + 1u));
+  return mat2x4<f32>(first[0] * codes[0] + first[1], second[0] * codes[1] + second[1]);
+}
+`],
+  ["schemes/promoted/load_promoted_codes.hbs", `{{> codes_promoted}}
+
+// Channels 8 octet to 8 octet + 7 of token token of the record at record, without scale and minimum.
+fn {{side}}_load8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
+  return {{side}}_codes8(record, token, octet, {{side}}_promoted8(record, octet));
+}
+
+// Scales and minima of channels 4 chunk to 4 chunk + 3 of the record at record.
+fn {{side}}_levels4(record: u32, chunk: u32) -> mat2x4<f32> {
+  return {{side}}_unpacked4({{side}}_words4(record, chunk));
+}
+`],
+  ["schemes/promoted/prepare_pages_plain.hbs", `fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  stage_pages(entry, block, tile, lane);
+  workgroupBarrier();
+}
+`],
+  ["schemes/promoted/prepare_pages_rope.hbs", `// Puts what the tile's pages share, and the block's rows, rotated to the tile's origin, into workgroup memory.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  stage_pages(entry, block, tile, lane);
+{{> rotate_queries atTile}}
+}
+`],
+  ["schemes/promoted/promoted_constants.hbs", `const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code of a plane
+const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
+const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
+const {{upper}}_PROMOTED: u32 = {{promoted}}u; // channels that have codes in both planes
+const {{upper}}_LEVELS: u32 = {{levelsWord}}u; // words before the levels, whose bits say which
+const {{upper}}_LOW: u32 = {{lowWord}}u; // words before the lower plane
+const {{upper}}_HIGH: u32 = {{highWord}}u; // words before the upper plane
+`],
   ["schemes/span/codebook_levels.hbs", `// First word of the levels of a head of the span in slot; side 0 has those of keys, side 1 of values. Spans are in one part.
 fn levels_word(slot: u32, side: u32, head: u32) -> u32 {
   return ((slot * 2u + side) * layer.kv_heads + head) * HEAD_DIM;
@@ -3795,11 +4267,270 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
+  ["schemes/ternary/encode_ternary.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = {{workgroupSize}}u; // as many as tokens of a record, so that a lane has one
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const BITS: u32 = {{codeBits}}u; // bits per code
+const CODES: u32 = {{codes}}u; // codes per token
+const RECORD_TOKENS: u32 = {{recordTokens}}u; // a block
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+const CODE_WORDS: u32 = RECORD_TOKENS * CODES * BITS / 32u;
+const NUMBERS: u32 = 6561u; // of eight trits
+const GROUP: u32 = RECORD_TOKENS; // numbers of a channel
+const GROUPS: u32 = HEAD_DIM;
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+var<workgroup> levels: array<u32, HEAD_DIM>; // of each channel: scale, and behind eight bits the mean, as stored
+var<workgroup> magnitudes: array<vec4<f32>, GROUP>; // of four channels, less their means
+var<workgroup> sums: array<vec2<i32>, 4u * GROUP>; // of each number and all of larger magnitude, channel by channel
+var<workgroup> counts: array<u32, 4u * GROUP>; // how many these are
+var<workgroup> codes: array<u32, RECORD_TOKENS * CODES / 2u>; // two a word
+
+{{> members_tokens}}
+
+{{> member_of}}
+
+{{> channel_limits}}
+
+{{> exact_sums}}
+
+// The number that a mean stands for.
+fn mean_of(bits: u32) -> f32 {
+  return 256.0 * unpack2x16float(((bits & 0x80u) << 8u) | ((bits & 0x7fu) << 7u)).x;
+}
+
+// The number that a scale stands for.
+fn scale_of(bits: u32) -> f32 {
+  return unpack2x16float(bits << 7u).x;
+}
+
+// The mean of a channel's numbers within limits, in four bits of exponent: binary16 of a 256th, rounded.
+fn fit_mean(entry: Entry, head: u32, record_first: u32, encode_end: u32, channel: u32) -> u32 {
+  let limits = channel_limits(channel);
+  var sum = vec2<i32>();
+  for (var i = 0u; i < GROUP; i += 1u) {
+    let number = member_of(entry, head, record_first, encode_end, channel, i);
+    sum += units_of(clamp(number, limits.low, limits.high));
+  }
+  let total = carried(sum);
+  let half = mean_bits(total, 256.0 * f32(GROUP));
+  return min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu) | select(0u, 0x80u, total.x < 0);
+}
+
+// A sum in digits of 11 bits, the lowest first.
+fn digits_of(sum: vec2<i32>) -> array<i32, 5> {
+  return array<i32, 5>(
+    sum.y & 2047,
+    (sum.y >> 11u) | ((sum.x & 3) << 9u),
+    (sum.x >> 2u) & 2047,
+    (sum.x >> 13u) & 2047,
+    sum.x >> 24u,
+  );
+}
+
+// Whether the numbers in candidate a, coded as one scale, take off more of the squared error than those in b: whether
+// sum_a^2 / count_a > sum_b^2 / count_b, or both are equal and a has fewer. No division and no rounding.
+fn is_better(a: u32, b: u32) -> bool {
+  var x = digits_of(sums[a]);
+  var y = digits_of(sums[b]);
+  let x_factor = i32(counts[b]);
+  let y_factor = i32(counts[a]);
+  var carry = 0;
+  var rest = 0;
+  for (var place = 0u; place < 9u; place += 1u) {
+    for (var i = max(place, 4u) - 4u; i <= min(place, 4u); i += 1u) {
+      carry += x[i] * x[place - i] * x_factor - y[i] * y[place - i] * y_factor;
+    }
+    rest |= carry & 2047;
+    carry >>= 11u;
+  }
+  let equal = carry == 0 && rest == 0;
+  return carry > 0 || (carry == 0 && rest != 0) || (equal && counts[a] < counts[b]);
+}
+
+// The best of count candidates from first on, stride apart, is put first.
+fn put_best_first(first: u32, stride: u32, count: u32) {
+  var best = first;
+  for (var i = 1u; i < count; i += 1u) {
+    if (is_better(first + i * stride, best)) {
+      best = first + i * stride;
+    }
+  }
+  sums[first] = sums[best];
+  counts[first] = counts[best];
+}
+
+// Word word of the codes.
+fn code_word(word: u32) -> u32 {
+  let end = min(RECORD_TOKENS * CODES, (word * 32u + 31u) / BITS + 1u);
+  var bits = 0u;
+  for (var item = word * 32u / BITS; item < end; item += 1u) {
+    let code = (codes[item / 2u] >> (item % 2u * 16u)) & 0xffffu;
+    let first = item * BITS;
+    if (first >= word * 32u) {
+      bits |= code << (first - word * 32u);
+    } else {
+      bits |= code >> (word * 32u - first);
+    }
+  }
+  return bits;
+}
+
+// Codes of the block that leaves the exact tier: for each channel a mean, the scale of least squared error, and for each number
+// the nearest of three levels, of equally near ones the mean. Grid: (records, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let record_first = (entry.encode_from / RECORD_TOKENS + workgroup.x) * RECORD_TOKENS;
+  if (record_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
+
+  find_extremes(entry, head, record_first, encode_end, lane);
+  for (var channel = lane; channel < HEAD_DIM; channel += WORKGROUP) {
+    levels[channel] = fit_mean(entry, head, record_first, encode_end, channel) << 8u;
+  }
+  workgroupBarrier();
+
+  var number = 0u; // of the trits of eight channels
+  for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+    var rest = vec4<f32>(); // of the lane's token
+    for (var i = 0u; i < 4u; i += 1u) {
+      let channel = 4u * chunk + i;
+      let limits = channel_limits(channel);
+      let own = member_of(entry, head, record_first, encode_end, channel, lane);
+      rest[i] = clamp(own, limits.low, limits.high) - mean_of(levels[channel] >> 8u);
+    }
+    let magnitude = abs(rest);
+    magnitudes[lane] = magnitude;
+    workgroupBarrier();
+    // Each number proposes itself and all of larger magnitude, of equal ones those before it.
+    var sum_0 = vec2<i32>();
+    var sum_1 = vec2<i32>();
+    var sum_2 = vec2<i32>();
+    var sum_3 = vec2<i32>();
+    var count = vec4<u32>();
+    for (var i = 0u; i < GROUP; i += 1u) {
+      let other = magnitudes[i];
+      let is_ahead = (other > magnitude) | ((other == magnitude) & vec4<bool>(i <= lane));
+      sum_0 += select(vec2<i32>(), units_of(other.x), is_ahead.x);
+      sum_1 += select(vec2<i32>(), units_of(other.y), is_ahead.y);
+      sum_2 += select(vec2<i32>(), units_of(other.z), is_ahead.z);
+      sum_3 += select(vec2<i32>(), units_of(other.w), is_ahead.w);
+      count += select(vec4<u32>(), vec4<u32>(1u), is_ahead);
+    }
+    sums[lane] = carried(sum_0);
+    sums[GROUP + lane] = carried(sum_1);
+    sums[2u * GROUP + lane] = carried(sum_2);
+    sums[3u * GROUP + lane] = carried(sum_3);
+    counts[lane] = count.x;
+    counts[GROUP + lane] = count.y;
+    counts[2u * GROUP + lane] = count.z;
+    counts[3u * GROUP + lane] = count.w;
+    workgroupBarrier();
+    put_best_first(lane * 4u, 1u, 4u);
+    workgroupBarrier();
+    if (lane < 4u) {
+      let first = lane * GROUP;
+      put_best_first(first, 4u, GROUP / 4u);
+      // Binary16 without its sign and its lowest bits.
+      let half = mean_bits(sums[first], f32(counts[first]));
+      levels[4u * chunk + lane] |= min((half + 0x40u) >> 7u, 0xf7u);
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < 4u; i += 1u) {
+      let scale = scale_of(levels[4u * chunk + i] & 0xffu);
+      let trit = select(select(1u, 0u, 2.0 * rest[i] < -scale), 2u, 2.0 * rest[i] > scale);
+      number = 3u * number + select(trit, 1u, scale == 0.0);
+    }
+    if (chunk % 2u == 1u) {
+      let code = (number << BITS) / NUMBERS + select(1u, 0u, (number << BITS) % NUMBERS == 0u);
+      let item = lane * CODES + chunk / 2u;
+      codes[item / 2u] |= code << (item % 2u * 16u);
+      number = 0u;
+    }
+  }
+  workgroupBarrier();
+  for (var word = lane; word < METADATA_WORDS; word += WORKGROUP) {
+    records[record + word] = levels[2u * word] | (levels[2u * word + 1u] << 16u);
+  }
+  for (var word = lane; word < CODE_WORDS; word += WORKGROUP) {
+    records[record + METADATA_WORDS + word] = code_word(word);
+  }
+}
+`],
+  ["schemes/ternary/load_ternary.hbs", `{{> trits}}
+
+// Channels 8 octet to 8 octet + 7 of token token of the record at record.
+fn {{side}}_load8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
+  let trits = {{side}}_trits8(record, token, octet);
+  let first = {{side}}_levels4(record, 2u * octet);
+  let second = {{side}}_levels4(record, 2u * octet + 1u);
+  return mat2x4<f32>(first[0] * trits[0] + first[1], second[0] * trits[1] + second[1]);
+}
+`],
+  ["schemes/ternary/load_trits.hbs", `{{> trits}}
+
+// Channels 8 octet to 8 octet + 7 of token token of the record at record, without scale and mean.
+fn {{side}}_load8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
+  return {{side}}_trits8(record, token, octet);
+}
+`],
+  ["schemes/ternary/ternary_constants.hbs", `const {{upper}}_BITS: u32 = {{codeBits}}u; // bits per code
+const {{upper}}_MASK: u32 = {{mask}}u;
+const {{upper}}_RECORD_TOKENS: u32 = {{recordTokens}}u;
+const {{upper}}_RECORD_WORDS: u32 = {{recordWords}}u;
+const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+`],
+  ["schemes/ternary/trits.hbs", `{{> code_straddling}}
+
+// Channels 8 octet to 8 octet + 7 of token token of the record at record, as -1, 0 or 1. A code is a fraction: times 3, its whole
+// part is a trit.
+fn {{side}}_trits8(record: u32, token: u32, octet: u32) -> mat2x4<f32> {
+  let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * (CHUNKS / 2u) + octet);
+  let first = ((code * vec4<u32>(1u, 3u, 9u, 27u)) & vec4<u32>({{upper}}_MASK)) * 3u;
+  let second = ((code * vec4<u32>(81u, 243u, 729u, 2187u)) & vec4<u32>({{upper}}_MASK)) * 3u;
+  return mat2x4<f32>(
+    vec4<f32>(vec4<i32>(first >> vec4<u32>({{upper}}_BITS)) - 1),
+    vec4<f32>(vec4<i32>(second >> vec4<u32>({{upper}}_BITS)) - 1),
+  );
+}
+
+// Scales and means of channels 4 chunk to 4 chunk + 3 of the record at record, two channels a word.
+fn {{side}}_levels4(record: u32, chunk: u32) -> mat2x4<f32> {
+  let words = vec2<u32>({{side}}_records[record + 2u * chunk], {{side}}_records[record + 2u * chunk + 1u]);
+  let scales = (words & vec2<u32>(0x00ff00ffu)) << vec2<u32>(7u);
+  let means = (words & vec2<u32>(0x80008000u)) | ((words & vec2<u32>(0x7f007f00u)) >> vec2<u32>(1u));
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(scales.x), unpack2x16float(scales.y)),
+    256.0 * vec4<f32>(unpack2x16float(means.x), unpack2x16float(means.y)),
+  );
+}
+`],
   ["schemes/uniform/encode_levels.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const WORKGROUP: u32 = {{workgroupSize}}u;
 const PAGE_TOKENS: u32 = {{pageTokens}}u;
 const BITS: u32 = {{codeBits}}u; // bits per code
 const STEPS: f32 = {{steps}}.0; // scales in what a group spans
+const HIGHEST: f32 = f32((1u << BITS) - 1u); // code
 const ZERO: f32 = {{zero}}.0; // the code of the minimum, or of 0 where there is none
 const RECORD_TOKENS: u32 = {{recordTokens}}u;
 const RECORD_WORDS: u32 = {{recordWords}}u;
@@ -3823,50 +4554,15 @@ var<workgroup> levels: array<u32, GROUPS>; // of each group: scale, and in the u
 
 {{> (lookup . "membersPartial")}}
 
-// Channel channel of the exact vector at word word.
-fn exact_channel(word: u32, channel: u32) -> f32 {
-  return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
-}
+{{> member_of}}
 
-// The binary16 number nearest to extent / STEPS, ties to even. Division may err; the comparisons that decide are exact.
-fn scale_bits(extent: f32) -> u32 {
-  var bits = pack2x16float(vec2<f32>(extent / STEPS, 0.0)) & 0x7fffu; // extent may be the negative zero
-  bits -= min(bits, 1u);
-  for (var i = 0u; i < 2u; i += 1u) {
-    let middle = STEPS * 0.5 * (unpack2x16float(bits).x + unpack2x16float(bits + 1u).x);
-    bits += select(0u, 1u, extent > middle || (extent == middle && (bits & 1u) == 1u));
-  }
-  return bits;
-}
+{{> float16_quotient}}
 
 {{> (lookup . "fitPartial")}}
 
-// Number i of a group, where tokens that are not encoded now have the nearest that is.
-fn member_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, group: u32, i: u32) -> f32 {
-  let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
-  let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
-  return exact_channel(word, member_channel(group, i));
-}
-
 {{> (lookup . "groupsPartial")}}
 
-// The code of the level nearest to a number in a group whose scale and minimum are own, ties to the higher code. Division may err; the comparisons that decide are exact.
-fn code_of(number: f32, own: vec2<f32>) -> u32 {
-  let scale = abs(own.x);
-  if (scale == 0.0) {
-    return u32(ZERO);
-  }
-  let highest = f32((1u << BITS) - 1u);
-  let difference = (number - own.y) * sign(own.x);
-  let code = clamp(floor(difference / scale + ZERO + 0.5), 0.0, highest);
-  if (code < highest && 2.0 * difference >= (2.0 * (code - ZERO) + 1.0) * scale) {
-    return u32(code) + 1u;
-  }
-  if (code > 0.0 && 2.0 * difference < (2.0 * (code - ZERO) - 1.0) * scale) {
-    return u32(code) - 1u;
-  }
-  return u32(code);
-}
+{{> level_code}}
 
 {{> (lookup . "metadataPartial")}}
 
@@ -3897,7 +4593,7 @@ fn main(
       let first = item % TOKEN_WORDS * WORD_CODES;
       for (var i = 0u; i < select(0u, WORD_CODES, token < encode_end); i += 1u) {
         let own = unpack2x16float(levels[group_of(token - record_first, first + i)]);
-        bits |= code_of(exact_channel(word, first + i), own) << (i * BITS);
+        bits |= level_code(exact_channel(word, first + i), own, ZERO, HIGHEST) << (i * BITS);
       }
       records[record + METADATA_WORDS + item] = bits;
     }
@@ -3906,49 +4602,27 @@ fn main(
 `],
   ["schemes/uniform/fit_extreme.hbs", `// Levels farther on that side of 0 where the largest magnitude is: the lowest code's, whatever the sign.
 fn fit_group(low: f32, high: f32) -> u32 {
-  return scale_bits(max(-low, high)) | select(0u, 0x8000u, high > -low);
+  return quotient_bits(max(-low, high), STEPS) | select(0u, 0x8000u, high > -low);
 }
 `],
   ["schemes/uniform/fit_magnitude.hbs", `// Levels as far on either side of 0 as the largest magnitude.
 fn fit_group(low: f32, high: f32) -> u32 {
-  return scale_bits(max(-low, high));
+  return quotient_bits(max(-low, high), STEPS);
 }
 `],
   ["schemes/uniform/fit_range.hbs", `// Levels from the smallest number to the largest. Of the two zeros, the positive one is kept.
 fn fit_group(low: f32, high: f32) -> u32 {
   let minimum = pack2x16float(vec2<f32>(0.0, select(low, 0.0, low == 0.0)));
-  return minimum | scale_bits(high - low);
+  return minimum | quotient_bits(high - low, STEPS);
 }
 `],
-  ["schemes/uniform/groups_limited.hbs", `alias Numbers = f32;
+  ["schemes/uniform/groups_limited.hbs", `{{> channel_limits}}
 
-{{> extremes}}
-
-var<workgroup> extremes: array<vec4<f32>, GROUPS>; // of each group: low, low_2, high_2 and high
-var<workgroup> magnitude_bits: atomic<u32>;
-
-// Fits each group's levels to its numbers. A group is a channel of a block: a number far from all others is left out, so that
-// it does not spoil them.
+// Fits each group's levels to its numbers. A group is a channel of a block.
 fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane: u32) {
+  find_extremes(entry, head, record_first, encode_end, lane);
   for (var group = lane; group < GROUPS; group += WORKGROUP) {
-    var found = no_extremes();
-    for (var i = 0u; i < GROUP; i += 1u) {
-      found = with_numbers(found, member_of(entry, head, record_first, encode_end, group, i));
-    }
-    let has_bad = max(-found.low, found.high) >= BEYOND;
-    var held = no_extremes();
-    for (var i = 0u; i < select(0u, GROUP, has_bad); i += 1u) {
-      held = with_held(held, member_of(entry, head, record_first, encode_end, group, i));
-    }
-    found = settled(found, held, has_bad);
-    extremes[group] = vec4<f32>(found.low, found.low_2, found.high_2, found.high);
-    atomicAdd(&magnitude_bits, pack2x16float(vec2<f32>(magnitudes_of(found), 0.0)));
-  }
-  workgroupBarrier();
-  for (var group = lane; group < GROUPS; group += WORKGROUP) {
-    let own = extremes[group];
-    let found = Extremes(own.x, own.y, own.z, own.w);
-    let limits = limits_of(found, typical_of(atomicLoad(&magnitude_bits)));
+    let limits = channel_limits(group);
     levels[group] = fit_group(limits.low, limits.high);
   }
   workgroupBarrier();
@@ -3991,6 +4665,14 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return levels.x * {{side}}_codes4(record, token, chunk) + levels.y;
 }
 `],
+  ["schemes/uniform/load_levels_head.hbs", `{{> level_codes}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for all channels of the token.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let levels = unpack2x16float({{side}}_records[record + token]);
+  return levels.x * {{side}}_codes4(record, token, chunk) + levels.y;
+}
+`],
   ["schemes/uniform/load_levels_tokens.hbs", `{{> level_codes}}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record: a scale and a minimum for each channel.
@@ -4023,19 +4705,6 @@ fn member_token(group: u32, member: u32) -> u32 {
 
 fn member_channel(group: u32, member: u32) -> u32 {
   return group % (HEAD_DIM / GROUP) * GROUP + member;
-}
-`],
-  ["schemes/uniform/members_tokens.hbs", `// A group is all tokens of the record, in one channel.
-fn group_of(token: u32, channel: u32) -> u32 {
-  return channel;
-}
-
-fn member_token(group: u32, member: u32) -> u32 {
-  return member;
-}
-
-fn member_channel(group: u32, member: u32) -> u32 {
-  return group;
 }
 `],
   ["schemes/uniform/metadata_halves.hbs", `// Writes what the record says of its groups, two to a word, which may belong to two tokens. What is behind the last group is 0:

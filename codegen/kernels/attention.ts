@@ -89,12 +89,20 @@ export function tableScore(variant: KeyVariant): Context {
 /**
  * Keys that are read as vectors, by `codedKeysPartial`, and multiplied with the queries as they are
  * or after the rotary embedding.
+ *
+ * @param place How the partial finds the lane's key in a page of the tile. Defaults to its address.
  */
-export function plainScore(variant: KeyVariant, span: number, codedKeysPartial: string): Context {
+export function plainScore(
+  variant: KeyVariant,
+  span: number,
+  codedKeysPartial: string,
+  place?: (index: number) => string,
+): Context {
   return {
     ...tableScore(variant),
-    coded: { source: "coded", ...pages("SPAN", span), queries: QUERIES.name },
+    coded: { source: "coded", ...pages("SPAN", span, place), queries: QUERIES.name },
     codedKeysPartial,
+    preparePartial: variant === "rope" ? "prepare_rope" : "prepare_none",
     ...(variant === "rope" ? { atTile: { origin: "tile.first" } } : {}),
   };
 }

@@ -9,7 +9,9 @@ const SIZES: Readonly<Record<string, number>> = {
   "atomic<u32>": 4,
   "vec2<f32>": 8,
   "vec2<u32>": 8,
+  "vec2<i32>": 8,
   "vec4<f32>": 16,
+  "vec4<u32>": 16,
   "vec4<f16>": 8,
 };
 

@@ -68,6 +68,16 @@ export function angleContext(rope: "rope" | undefined): Context {
     : { anglePartial: "angle_rope", nearTokens: NEAR_TOKENS };
 }
 
+/** The way to read channels of records that are read by eights. */
+export function octetChunks(numbers: number, load: Context): Context {
+  return {
+    ...readerSizes(numbers),
+    ...load,
+    chunksPartial: "chunks_octets",
+    octets: Array.from({ length: numbers / 8 }, (_, index) => ({ index })),
+  };
+}
+
 /** How one code is read. */
 export function codePartial({ codeBits }: Scheme): string {
   return 32 % codeBits === 0 ? "code_aligned" : "code_straddling";

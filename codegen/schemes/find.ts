@@ -6,6 +6,8 @@ import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 import { coupledKernels } from "./coupled.ts";
 import { hadamardKernels } from "./hadamard.ts";
 import { halfKernels } from "./half.ts";
+import { promotedKernels } from "./promoted.ts";
+import { ternaryKernels } from "./ternary.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
 import { spanKernels } from "./span.ts";
 import { uniformKernels } from "./uniform.ts";
@@ -18,6 +20,8 @@ const ROOMS: Readonly<Record<SchemeFamily, FamilyKernels>> = {
   half: halfKernels,
   coupled: coupledKernels,
   uniform: uniformKernels,
+  promoted: promotedKernels,
+  ternary: ternaryKernels,
   hadamard: hadamardKernels,
   span: spanKernels,
   vecinfer: vecInferKernels,

@@ -1,9 +1,9 @@
 /**
- * Kernels of uniform quantisation: KIVI's, and llama.cpp's cache types.
+ * Kernels of uniform quantisation: KIVI's, Kitty's of values, and llama.cpp's cache types.
  */
 import { MAX_SPAN } from "../../src/kernels/constants.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
-import { GROUP, uniformLevels } from "../../src/schemes/uniform.ts";
+import { groupNumbers, uniformLevels } from "../../src/schemes/uniform.ts";
 import { plainMix, plainScore } from "../kernels/attention.ts";
 import { codecKernel, type Context } from "../kernels/kernel_row.ts";
 import { decodeRow, encoderSizes, loadedChunks, recordSizes } from "./common.ts";
@@ -12,7 +12,9 @@ import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
 /** The kernels of one scheme of uniform quantisation at one head dimension. */
 export function uniformKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const { codeBits, layout } = scheme;
-  const { group, span, steps, zero } = uniformLevels(scheme);
+  const levels = uniformLevels(scheme);
+  const { group, span, steps, zero } = levels;
+  const numbers = groupNumbers(levels, headDim);
   const { tokens, metadataWords } = layout(headDim);
   const ranged = span === "range";
   const load: Context = { loadPartial: ranged ? `load_levels_${group}` : "load_symmetric" };
@@ -34,10 +36,10 @@ export function uniformKernels(scheme: Scheme, headDim: number): SchemeKernels {
         codeBits,
         steps,
         zero,
-        groupNumbers: GROUP,
-        groups: (tokens * headDim) / GROUP,
+        groupNumbers: numbers,
+        groups: (tokens * headDim) / numbers,
         metadataWords,
-        membersPartial: `members_${group}`,
+        membersPartial: group === "tokens" ? "members_tokens" : "members_channels",
         groupsPartial: group === "tokens" ? "groups_limited" : "groups_plain",
         fitPartial: `fit_${span}`,
         metadataPartial: ranged ? "metadata_words" : "metadata_halves",

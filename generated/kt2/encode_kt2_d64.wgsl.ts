@@ -8,6 +8,7 @@ const WORKGROUP: u32 = 64u;
 const PAGE_TOKENS: u32 = 64u;
 const BITS: u32 = 2u; // bits per code
 const STEPS: f32 = 3.0; // scales in what a group spans
+const HIGHEST: f32 = f32((1u << BITS) - 1u); // code
 const ZERO: f32 = 0.0; // the code of the minimum, or of 0 where there is none
 const RECORD_TOKENS: u32 = 1u;
 const RECORD_WORDS: u32 = 6u;
@@ -132,12 +133,19 @@ fn exact_channel(word: u32, channel: u32) -> f32 {
   return unpack2x16float(exact[word + (channel >> 1u)])[channel & 1u];
 }
 
-// The binary16 number nearest to extent / STEPS, ties to even. Division may err; the comparisons that decide are exact.
-fn scale_bits(extent: f32) -> u32 {
-  var bits = pack2x16float(vec2<f32>(extent / STEPS, 0.0)) & 0x7fffu; // extent may be the negative zero
+// Number i of a group, where tokens that are not encoded now have the nearest that is.
+fn member_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, group: u32, i: u32) -> f32 {
+  let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
+  let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
+  return exact_channel(word, member_channel(group, i));
+}
+
+// The binary16 number nearest to extent / divisor, ties to even. Division may err; the comparisons that decide are exact.
+fn quotient_bits(extent: f32, divisor: f32) -> u32 {
+  var bits = pack2x16float(vec2<f32>(extent / divisor, 0.0)) & 0x7fffu; // extent may be the negative zero
   bits -= min(bits, 1u);
   for (var i = 0u; i < 2u; i += 1u) {
-    let middle = STEPS * 0.5 * (unpack2x16float(bits).x + unpack2x16float(bits + 1u).x);
+    let middle = divisor * 0.5 * (unpack2x16float(bits).x + unpack2x16float(bits + 1u).x);
     bits += select(0u, 1u, extent > middle || (extent == middle && (bits & 1u) == 1u));
   }
   return bits;
@@ -146,14 +154,7 @@ fn scale_bits(extent: f32) -> u32 {
 // Levels from the smallest number to the largest. Of the two zeros, the positive one is kept.
 fn fit_group(low: f32, high: f32) -> u32 {
   let minimum = pack2x16float(vec2<f32>(0.0, select(low, 0.0, low == 0.0)));
-  return minimum | scale_bits(high - low);
-}
-
-// Number i of a group, where tokens that are not encoded now have the nearest that is.
-fn member_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, group: u32, i: u32) -> f32 {
-  let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);
-  let word = exact_word(entry.slot, SIDE, layer.sinks + token, head);
-  return exact_channel(word, member_channel(group, i));
+  return minimum | quotient_bits(high - low, STEPS);
 }
 
 // Fits each group's levels to its numbers.
@@ -171,19 +172,19 @@ fn fit_groups(entry: Entry, head: u32, record_first: u32, encode_end: u32, lane:
   workgroupBarrier();
 }
 
-// The code of the level nearest to a number in a group whose scale and minimum are own, ties to the higher code. Division may err; the comparisons that decide are exact.
-fn code_of(number: f32, own: vec2<f32>) -> u32 {
+// The code of the level nearest to a number, ties to the higher code, where own are the scale and the number whose code is zero.
+// Division may err; the comparisons that decide are exact.
+fn level_code(number: f32, own: vec2<f32>, zero: f32, highest: f32) -> u32 {
   let scale = abs(own.x);
   if (scale == 0.0) {
-    return u32(ZERO);
+    return u32(zero);
   }
-  let highest = f32((1u << BITS) - 1u);
   let difference = (number - own.y) * sign(own.x);
-  let code = clamp(floor(difference / scale + ZERO + 0.5), 0.0, highest);
-  if (code < highest && 2.0 * difference >= (2.0 * (code - ZERO) + 1.0) * scale) {
+  let code = clamp(floor(difference / scale + zero + 0.5), 0.0, highest);
+  if (code < highest && 2.0 * difference >= (2.0 * (code - zero) + 1.0) * scale) {
     return u32(code) + 1u;
   }
-  if (code > 0.0 && 2.0 * difference < (2.0 * (code - ZERO) - 1.0) * scale) {
+  if (code > 0.0 && 2.0 * difference < (2.0 * (code - zero) - 1.0) * scale) {
     return u32(code) - 1u;
   }
   return u32(code);
@@ -226,7 +227,7 @@ fn main(
       let first = item % TOKEN_WORDS * WORD_CODES;
       for (var i = 0u; i < select(0u, WORD_CODES, token < encode_end); i += 1u) {
         let own = unpack2x16float(levels[group_of(token - record_first, first + i)]);
-        bits |= code_of(exact_channel(word, first + i), own) << (i * BITS);
+        bits |= level_code(exact_channel(word, first + i), own, ZERO, HIGHEST) << (i * BITS);
       }
       records[record + METADATA_WORDS + item] = bits;
     }

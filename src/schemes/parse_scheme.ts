@@ -17,6 +17,8 @@ import { ggml } from "./ggml.ts";
 import { half } from "./half.ts";
 import { kivi } from "./kivi.ts";
 import { lattice } from "./lattice.ts";
+import { promoted } from "./promoted.ts";
+import { ternary } from "./ternary.ts";
 import { span } from "./span.ts";
 import { turboQuant } from "./turbo_quant.ts";
 import { vecInfer } from "./vecinfer.ts";
@@ -29,6 +31,8 @@ const families: readonly ((id: SchemeId) => OwnScheme | undefined)[] = [
   lattice,
   turboQuant,
   kivi,
+  promoted,
+  ternary,
   ggml,
   span,
   vecInfer,
@@ -57,7 +61,7 @@ export function parseScheme(id: SchemeId): Scheme {
         what: `Cannot use the scheme ${describeValue(id)}`,
         why: "no scheme has an id of that form",
         remedy:
-          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits) or "v4b8", a baseline: t1b1 to t1b4, kc2, kc4, kt2, kt4, q4, q8, or for spans sc1, sc2, sc4',
+          'Use "f16", "u8b8", "u4b8", one such as "c4b8" (1, 2, 4, 8 or 16 channels, 1 to 12 bits), or another of docs/formats.md',
       });
     }
     parsed.set(id, scheme);

@@ -2,7 +2,8 @@ import type { RecordLayout } from "../records/layout.ts";
 
 /**
  * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`,
- * `kc<bits>`, `kt<bits>`, `q<bits>`, `v<channels>b<bits>`.
+ * `kc<bits>`, `kt<bits>`, `kh<bits>`, `kc<bits>p<n>`, `zc3`, `q<bits>`, `v<channels>b<bits>`,
+ * `sc<bits>`.
  */
 export type SchemeId = string;
 
@@ -10,7 +11,15 @@ export type SchemeId = string;
  * A family of schemes that code alike. Its name is that of its files in the library, the generator,
  * the templates and the tests.
  */
-export type SchemeFamily = "half" | "coupled" | "uniform" | "hadamard" | "span" | "vecinfer";
+export type SchemeFamily =
+  | "half"
+  | "coupled"
+  | "uniform"
+  | "promoted"
+  | "ternary"
+  | "hadamard"
+  | "span"
+  | "vecinfer";
 
 /**
  * A family of another program or package. Its name has a slash, such as `acme/ternary`.

@@ -8,6 +8,8 @@ import { parseScheme } from "./parse_scheme.ts";
 import { coupledCodec } from "./coupled.ts";
 import { halfCodec } from "./half.ts";
 import { hadamardCodec } from "./hadamard_codec.ts";
+import { promotedCodec } from "./promoted.ts";
+import { ternaryCodec } from "./ternary.ts";
 import { spanCodec } from "./span.ts";
 import { levelsCodec } from "./uniform.ts";
 import { vecInferCodec } from "./vecinfer_codec.ts";
@@ -18,6 +20,8 @@ const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
   half: halfCodec,
   coupled: coupledCodec,
   uniform: levelsCodec,
+  promoted: promotedCodec,
+  ternary: ternaryCodec,
   hadamard: hadamardCodec,
   span: spanCodec,
   vecinfer: vecInferCodec,

@@ -1,24 +1,28 @@
 /** Uniform quantisation: the codec, and the record. */
-import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../base/float16.ts";
+import { fromFloat16Bits, toFloat16Bits } from "../base/float16.ts";
 import { type RecordLayout, recordLayout, requireMultiple } from "../records/layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/pack.ts";
 import type { Codec } from "./codec.ts";
 import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
+import { float16Quotient, levelCode, type Levels, rangeLevels } from "./levels.ts";
 import { blockLimits, type ChannelLimits } from "./outliers.ts";
 
-/** Numbers that share a scale. */
-export const GROUP = 32;
+/** Numbers that share a scale, unless a whole head does. */
+const GROUP = 32;
 
 /**
- * The uniform quantisation of each group of 32 numbers: code `c` stands for `minimum + scale * (c -
+ * The uniform quantisation of each group of numbers: code `c` stands for `minimum + scale * (c -
  * zero)`. Scale and minimum are binary16.
  */
 export interface UniformLevels {
   /**
-   * What a group is: consecutive tokens of one channel, which are then a block, or consecutive
-   * channels of one token.
+   * What a group is.
+   *
+   * - `tokens`: 32 consecutive tokens of one channel, which are a block
+   * - `channels`: 32 consecutive channels of one token
+   * - `head`: all channels of one token
    */
-  readonly group: "tokens" | "channels";
+  readonly group: "tokens" | "channels" | "head";
   /**
    * The span that the scale divides into `steps`.
    *
@@ -42,42 +46,19 @@ export function uniformLevels(scheme: Scheme): UniformLevels {
   return levelsOfSchemes.get(scheme)!;
 }
 
-/** A group's scale and minimum, as stored. */
-interface GroupLevels {
-  readonly scale: number;
-  readonly minimum: number;
-}
-
-/**
- * The binary16 number nearest to `extent / steps`, ties to even; the comparisons that decide are
- * exact, in f32 as well.
- */
-function scaleOf(extent: number, steps: number): number {
-  let bits = Math.max(0, toFloat16Bits(Math.abs(extent) / steps) - 1); // abs for the negative zero
-  const middle = () => (steps * (fromFloat16Bits(bits) + fromFloat16Bits(bits + 1))) / 2;
-  while (extent > middle() || (extent === middle() && bits % 2 === 1)) bits++;
-  return fromFloat16Bits(bits);
+/** Numbers of a group. */
+export function groupNumbers({ group }: UniformLevels, headDim: number): number {
+  return group === "head" ? headDim : GROUP;
 }
 
 /** The levels of a group whose numbers lie between two of them. */
 function levelsOf(
   { span, steps }: UniformLevels,
   { low, high }: ChannelLimits,
-): GroupLevels {
-  if (span === "range") {
-    const minimum = roundToFloat16(low) + 0; // of the two zeros, the positive one
-    // Kernels subtract in f32.
-    return { scale: scaleOf(Math.fround(high - minimum), steps), minimum };
-  }
-  const magnitude = scaleOf(Math.max(-low, high), steps);
+): Levels {
+  if (span === "range") return rangeLevels({ low, high }, steps);
+  const magnitude = float16Quotient(Math.max(-low, high), steps);
   return { scale: span === "extreme" && high > -low ? -magnitude : magnitude, minimum: 0 };
-}
-
-/** The code of the nearest level, ties to the higher code. */
-function codeOf(number: number, { scale, minimum }: GroupLevels, zero: number, bits: number) {
-  if (scale === 0) return zero;
-  const code = Math.floor(Math.fround(number - minimum) / scale + zero + 0.5);
-  return Math.min(Math.max(code, 0), 2 ** bits - 1);
 }
 
 /** Bits of a group's scale, and of its minimum where there is one. */
@@ -103,7 +84,7 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
     requireMultiple(id, headDim, GROUP);
     const metadata = group === "tokens"
       ? { sharedBits: headDim * groupBits, tokenBits: 0 }
-      : { sharedBits: 0, tokenBits: (headDim / GROUP) * groupBits };
+      : { sharedBits: 0, tokenBits: (headDim / groupNumbers(levels, headDim)) * groupBits };
     return recordLayout(headDim, codeBits, metadata, block);
   }
 
@@ -132,18 +113,18 @@ export function levelsCodec(scheme: Scheme): Codec {
   const { group, span, zero } = levels;
   const groupBits = groupBitsOf(levels);
 
-  /** The bit at which the metadata of the group of a number begin. */
-  function groupBit(own: RecordLayout, token: number, channel: number): number {
+  /** The bit at which the metadata of the group of a number begin; `width` channels are a group. */
+  function groupBit(own: RecordLayout, width: number, token: number, channel: number): number {
     return group === "tokens"
       ? channel * groupBits
-      : tokenBit(own, token) + Math.floor(channel / GROUP) * groupBits;
+      : tokenBit(own, token) + Math.floor(channel / width) * groupBits;
   }
 
   return {
     encode(vectors, record, token) {
       const headDim = vectors[0]!.length;
       const own = layout(headDim);
-      const width = group === "tokens" ? 1 : GROUP;
+      const width = group === "tokens" ? 1 : groupNumbers(levels, headDim);
       const limits = group === "tokens" ? blockLimits(vectors).channels : undefined;
       for (let first = 0; first < headDim; first += width) {
         const numbers = vectors.flatMap((vector) =>
@@ -153,11 +134,11 @@ export function levelsCodec(scheme: Scheme): Codec {
           levels,
           limits?.[first] ?? { low: Math.min(...numbers), high: Math.max(...numbers) },
         );
-        const bit = groupBit(own, token, first);
+        const bit = groupBit(own, width, token, first);
         writeBits(record, bit, 16, toFloat16Bits(scale));
         if (span === "range") writeBits(record, bit + 16, 16, toFloat16Bits(minimum));
         numbers.forEach((number, i) => {
-          const code = codeOf(number, { scale, minimum }, zero, codeBits);
+          const code = levelCode(number, { scale, minimum }, 2 ** codeBits - 1, zero);
           writeCode(own, record, token + Math.floor(i / width), first + i % width, code);
         });
       }
@@ -165,8 +146,9 @@ export function levelsCodec(scheme: Scheme): Codec {
 
     decode(record, token, headDim) {
       const own = layout(headDim);
+      const width = groupNumbers(levels, headDim);
       return Float64Array.from({ length: headDim }, (_, channel) => {
-        const bit = groupBit(own, token, channel);
+        const bit = groupBit(own, width, token, channel);
         const scale = fromFloat16Bits(readBits(record, bit, 16));
         const minimum = span === "range" ? fromFloat16Bits(readBits(record, bit + 16, 16)) : 0;
         return minimum + scale * (readCode(own, record, token, channel) - zero);

@@ -73,13 +73,16 @@ const CASES: readonly [
   ["kc2", "c8b10", { window: 0 }],
   ["q8", "kc4", { window: 9 }],
   ["kc4", "u8b8", { window: 5 }],
+  ["kc2p8", "kh2", { window: 16 }],
+  ["kc1p4", "kc2p4", { window: 0 }],
+  ["kc1p2", "zc3", { window: 5 }],
   // Tokens of three groups, of which two share a record.
   ["q4", "q4", { headDim: 96 }],
   ["f16", "q8", { headDim: 96, window: 0 }],
 ];
 
 /** The pairs that share a kernel. */
-const FUSED: readonly string[] = ["kc2/kt2", "kc4/kt4", "q4/q4"];
+const FUSED: readonly string[] = ["kc2/kt2", "kc4/kt4", "kc2p8/kh2", "kc1p2/zc3", "q4/q4"];
 
 for (const [keys, values, sizes = {}] of CASES) {
   const options = optionsOf(keys, values, sizes);
@@ -183,7 +186,18 @@ function optionsWith(options: CacheOptions, tokens: number): CacheOptions {
   return { ...options, capacity: { ...capacity, stepTokens: tokens, appendTokens: tokens } };
 }
 
-for (const [keys, values] of [["kc2", "kt2"], ["kc4", "kt4"], ["q4", "q8"]] as const) {
+for (
+  const [keys, values] of [
+    ["kc2", "kt2"],
+    ["kc4", "kt4"],
+    ["q4", "q8"],
+    ["kc2p8", "kh2"],
+    ["kc2p4", "kc2p4"],
+    ["kc1p2", "kc1p2"],
+    ["kc1p4", "kc1p4"],
+    ["zc3", "zc3"],
+  ] as const
+) {
   Deno.test(`${keys}/${values}: any binary16 numbers are coded as in float64, ties, subnormals and zeros included`, async () => {
     const tokens = 128;
     const options = optionsWith(optionsOf(keys, values, { sinks: 0, window: 0 }), tokens);
@@ -195,6 +209,8 @@ for (const [keys, values] of [["kc2", "kt2"], ["kc4", "kt4"], ["q4", "q8"]] as c
     const vectors = () =>
       Float32Array.from({ length: tokens * 2 * 64 }, (_, i) => {
         const token = Math.floor(i / 128);
+        // One number, or it and three of a third: equally good scales of three levels.
+        if (i % 16 === 7) return [-1, -1, -1, 3][token % 64] ?? 0;
         // From 2^-24 in steps of 1.5: the smallest step there is less than half way to the first level, and f32 divides it to a half.
         if (token % 32 === 5) return [2 ** -24, 0.75, 1.5 * steps][i % 3]!;
         // By token: a few whole numbers, all bits at random, one exponent, and zeros of either sign.

@@ -52,12 +52,10 @@ Deno.test("recordLayout() wastes under 3 % and fills pages with whole records, f
         const layout = parseScheme(scheme).layout(headDim);
         assert.ok(layout.paddingBits < 0.03 * layout.words * 32, `${scheme} at d${headDim}`);
         assert.equal(PAGE_TOKENS % layout.tokens, 0, `${scheme} at d${headDim}`);
-        const { sharedBits, tokenBits } = layout.metadata;
-        assert.equal(
-          sharedBits + layout.tokens * (tokenBits + layout.codes * layout.codeBits) +
-            layout.paddingBits,
-          layout.words * 32,
+        const bits = layout.sections.map(({ per, count, bits }) =>
+          count * bits * (per === "token" ? layout.tokens : 1)
         );
+        assert.equal(bits.reduce((a, b) => a + b) + layout.paddingBits, layout.words * 32);
       }
     }
   }

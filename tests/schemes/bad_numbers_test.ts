@@ -84,6 +84,10 @@ const CASES: readonly [keys: SchemeId, values: SchemeId, over?: Partial<CacheOpt
   ["f16", "u4b8"],
   ["f16", "kc2"],
   ["f16", "kt2"],
+  ["f16", "kh2"],
+  ["f16", "kc2p8"],
+  ["f16", "kc1p2"],
+  ["f16", "zc3"],
   ["f16", "q4"],
   ["f16", "q8"],
 ];
@@ -115,6 +119,8 @@ for (
     ["u8b8", { keys: { space: "pre-rope", rope } }],
     ["kc4", {}],
     ["kt4", {}],
+    ["kc2p4", {}],
+    ["kc1p4", {}],
     ["q8", {}],
   ] as const
 ) {

@@ -6,8 +6,9 @@ import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../../src/base/f
 import { readBits, readCode } from "../../src/records/pack.ts";
 import { roundTrip } from "../../src/schemes/round_trip.ts";
 import { uniformLevels } from "../../src/schemes/uniform.ts";
+import { encodeRecords, readOracle, rowsOf } from "../helpers/oracle_file.ts";
 
-const SCHEMES: readonly SchemeId[] = ["kc2", "kc4", "kt2", "kt4", "q4", "q8"];
+const SCHEMES: readonly SchemeId[] = ["kc2", "kc4", "kt2", "kt4", "kh2", "kh4", "q4", "q8"];
 const NONE = { centroids: [] };
 
 /** One group of 32 numbers coded in the first group of a record: 32 tokens of a channel, or 32 channels of a token. */
@@ -108,11 +109,23 @@ for (const id of SCHEMES) {
 }
 
 Deno.test("recordBits() counts scales and minima: KIVI-2 takes 3 bits, q4_0 4.5, q8_0 8.5", () => {
-  const bits = SCHEMES.map((id) =>
+  const bits = ["kc2", "kc4", "kt2", "kt4", "q4", "q8"].map((id) =>
     [64, 96, 128].map((headDim) => recordBits(parseScheme(id).layout(headDim), headDim))
   );
   assert.deepEqual(bits, [3, 5, 3, 5, 4.5, 8.5].map((wanted) => [wanted, wanted, wanted]));
+  const byHead = [64, 128].map((headDim) =>
+    recordBits(parseScheme("kh2").layout(headDim), headDim)
+  );
+  assert.deepEqual(byHead, [2.5, 2.25]);
 });
+
+for (const [file, headDim] of [["kc2p8_kh2_d64", 64], ["kc2p4_kh2_d128", 128]] as const) {
+  Deno.test(`kh2 at d${headDim} writes the records of an independent implementation`, async () => {
+    const oracle = await readOracle(file);
+    const records = encodeRecords(parseScheme("kh2"), rowsOf(oracle("values")));
+    assert.deepEqual(records, oracle("value_records").numbers);
+  });
+}
 
 Deno.test("kc2 costs channels of their own size and mean nothing, where kt2 does", () => {
   // Keys have such channels.

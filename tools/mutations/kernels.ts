@@ -166,27 +166,64 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "encode_c{8b10,2b4}_d64" },
     ],
   ]),
-  ...inFile("encode", "templates/schemes/uniform/encode_levels.wgsl.hbs", [
-    "cache/blocks /any binary16/",
-  ], [
+  ...inFile("encode", "templates/schemes/blocks/level_code.hbs", ["cache/blocks /any binary16/"], [
     [
       "level-not-corrected-down",
-      "  if (code > 0.0 && 2.0 * difference < (2.0 * (code - ZERO) - 1.0) * scale) {\n    return u32(code) - 1u;\n  }\n",
+      "  if (code > 0.0 && 2.0 * difference < (2.0 * (code - zero) - 1.0) * scale) {\n    return u32(code) - 1u;\n  }\n",
       "",
       { generate: "encode_{kc,kt,q}*_d64" },
     ],
+  ]),
+  ...inFile("encode", "templates/schemes/blocks/float16_quotient.hbs", [
+    "cache/blocks /any binary16/",
+  ], [
     [
       "scale-of-negative-zero",
-      "var bits = pack2x16float(vec2<f32>(extent / STEPS, 0.0)) & 0x7fffu; // extent may be the negative zero",
-      "var bits = pack2x16float(vec2<f32>(extent / STEPS, 0.0)) & 0xffffu;",
+      "var bits = pack2x16float(vec2<f32>(extent / divisor, 0.0)) & 0x7fffu; // extent may be the negative zero",
+      "var bits = pack2x16float(vec2<f32>(extent / divisor, 0.0)) & 0xffffu;",
       { generate: "encode_{kc,kt,q}*_d64" },
     ],
+  ]),
+  ...inFile("encode", "templates/schemes/blocks/exact_sums.hbs", ["cache/blocks /any binary16/"], [
+    ["sums-not-carried", "vec2<i32>(sum.x + (sum.y >> 20u), sum.y & 0xfffff)", "sum", {
+      generate: "encode_kc1p*_d64",
+    }],
+    ["means-halve-to-odd", "(is_tie && (bits & 1u) == 1u)", "(is_tie && (bits & 1u) == 0u)", {
+      generate: "encode_kc1p*_d64",
+    }],
+  ]),
+  ...inFile("encode", "templates/schemes/promoted/encode_promoted.wgsl.hbs", [
+    "cache/blocks /any binary16/",
+  ], [
+    [
+      "ranges-not-limited",
+      "let limits = channel_limits(channel);\n    ranges[channel] = limits.high - limits.low;",
+      "ranges[channel] = extremes[channel].w - extremes[channel].x;",
+      { generate: "encode_kc2p*_d64" },
+    ],
+  ]),
+  ...inFile("encode", "templates/schemes/ternary/encode_ternary.wgsl.hbs", [
+    "cache/blocks /any binary16/",
+  ], [
+    [
+      "ties-of-scales-to-any",
+      "let equal = carry == 0 && rest == 0;",
+      "let equal = false;",
+      { generate: "encode_zc3_d64" },
+    ],
+    ["lowest-digits-not-compared", "rest |= carry & 2047;", "", { generate: "encode_zc3_d64" }],
+  ]),
+  ...inFile("encode", "templates/schemes/uniform/encode_levels.wgsl.hbs", [
+    "cache/blocks /any binary16/",
+  ], [
     [
       "levels-of-first-token",
       "let own = unpack2x16float(levels[group_of(token - record_first, first + i)]);",
       "let own = unpack2x16float(levels[group_of(0u, first + i)]);",
       { generate: "encode_{kt,q}*_d{64,96}", tests: ["cache/blocks /q4 keys|f16 keys/"] },
     ],
+  ]),
+  ...inFile("encode", "templates/schemes/blocks/member_of.hbs", ["cache/blocks /any binary16/"], [
     [
       "members-not-clamped",
       "let token = clamp(record_first + member_token(group, i), entry.encode_from, encode_end - 1u);",

@@ -145,11 +145,11 @@ export const REFERENCE: readonly Mutation[] = [
       "count * bits",
     ],
   ]),
-  ...inFile("schemes", "src/schemes/uniform.ts", ["schemes/uniform"], [
+  ...inFile("schemes", "src/schemes/levels.ts", ["schemes/uniform"], [
     [
       "scale-halves-to-odd",
-      "(extent === middle() && bits % 2 === 1)",
-      "(extent === middle() && bits % 2 === 0)",
+      "(dividend === middle() && bits % 2 === 1)",
+      "(dividend === middle() && bits % 2 === 0)",
       { tests: ["cache/blocks /any binary16/"] },
     ],
     [
@@ -157,6 +157,28 @@ export const REFERENCE: readonly Mutation[] = [
       "const code = Math.floor(Math.fround(number - minimum) / scale + zero + 0.5);",
       "const code = Math.ceil(Math.fround(number - minimum) / scale + zero - 0.5);",
     ],
+  ]),
+  ...inFile("schemes", "src/schemes/promoted.ts", ["schemes/promoted", "schemes/ternary"], [
+    [
+      "ties-of-ranges-to-the-higher",
+      "(other === range && i < channel)",
+      "(other === range && i > channel)",
+    ],
+    ["one-round-of-means", "const ROUNDS = 3;", "const ROUNDS = 1;"],
+    [
+      "a-middle-below",
+      "numbers.filter((number) => number < middle)",
+      "numbers.filter((number) => number <= middle)",
+    ],
+  ]),
+  ...inFile("schemes", "src/schemes/ternary.ts", ["schemes/ternary"], [
+    [
+      "ties-of-scales-to-more-numbers",
+      "sum * sum * count > best * best * (i + 1)",
+      "sum * sum * count >= best * best * (i + 1)",
+    ],
+  ]),
+  ...inFile("schemes", "src/schemes/uniform.ts", ["schemes/uniform"], [
     [
       "extreme-to-the-positive",
       'scale: span === "extreme" && high > -low ? -magnitude : magnitude',

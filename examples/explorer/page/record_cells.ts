@@ -54,17 +54,18 @@ export function recordFields(scheme: Scheme, headDim: number): readonly RecordFi
     if (bits > 0) fields.push({ bit, bits, holds });
     bit += bits;
   };
-  for (const { per, count, bits, firstBit } of layout.sections) {
+  for (const { name, per, count, bits, firstBit } of layout.sections) {
     add(firstBit - bit, { kind: "padding" });
     if (per === "record") {
       add(count * bits, { kind: "shared" });
       continue;
     }
-    const isMetadata = firstBit < layout.metadataWords * 32;
+    // Which channels a further plane belongs to, a record may say.
+    const isCodes = name === "codes";
     const channels = headDim / count;
     for (let token = 0; token < layout.tokens; token++) {
-      if (isMetadata) add(count * bits, { kind: "token", token });
-      for (let code = 0; code < count && !isMetadata; code++) {
+      if (!isCodes) add(count * bits, { kind: "token", token });
+      for (let code = 0; code < count && isCodes; code++) {
         add(bits, {
           kind: "code",
           token,
@@ -141,7 +142,7 @@ export function describeField({ bit, bits, holds }: RecordField): string {
     case "shared":
       return `shared by all tokens: ${place}`;
     case "token":
-      return `token ${holds.token}'s own metadata: ${place}`;
+      return `token ${holds.token}'s own: ${place}`;
     case "padding":
       return `unused: ${place}`;
   }
