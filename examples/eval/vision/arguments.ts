@@ -33,7 +33,7 @@ export interface VisionArguments {
 const WHAT = "Cannot start the evaluation of vision";
 
 /** What is compared where nothing is said. */
-const DEFAULT_SCHEMES = "c2b8,c4b8,c8b8,kc2/kt2,sc4,sc2,sc1";
+const DEFAULT_SCHEMES = "c2b8,c4b8,c8b8,kc2/kt2,kc1p2/zc3,sc4,sc2,sc1";
 
 /**
  * The options that a command line gives, or the help text it asks for.
