@@ -3453,6 +3453,7 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
+{{> (lookup . "startPartial")}}
 {{> plain_dot coded first="0u"}}
 {{> plain_dot exactly first="0u"}}
 }
@@ -3470,6 +3471,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+{{> (lookup . "startPartial")}}
 {{> plain_dot coded first="0u"}}
 {{> rope_dot exactly}}
 }
@@ -3545,18 +3547,12 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 `],
   ["schemes/hadamard/signs_fixed.hbs", `  let signs = channel_signs(chunk) * SPREAD;
 `],
-  ["schemes/hadamard/turned_signs.hbs", `    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
+  ["schemes/hadamard/start_none.hbs", `{{! Scores of coded tokens start at 0. }}
 `],
   ["schemes/hadamard/universal_constants.hbs", `{{> coded_constants}}
 const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
 `],
-  ["schemes/hadamard/unrotate_mixed.hbs", `{{> unrotate_row}}
-
-fn finish_coded(entry: Entry, block: Block, lane: u32) {
-{{> unrotate_rows}}
-}
-`],
-  ["schemes/hadamard/unrotate_row.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
+  ["schemes/hadamard/unrotate_mixed.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
 
 // Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
 fn unrotate_row(lane: u32) {
@@ -3572,11 +3568,12 @@ fn unrotate_row(lane: u32) {
     for (var other = 0u; other < CHUNKS; other += 1u) {
       sum += parity_sign(chunk & other) * weights[first + other];
     }
-{{> (lookup . "turnedPartial")}}
+    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
   }
 }
-`],
-  ["schemes/hadamard/unrotate_rows.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][0];
   }
   unrotate_row(lane);
@@ -3604,6 +3601,7 @@ fn unrotate_row(lane: u32) {
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i][3] = turned[i];
   }
+}
 `],
   ["schemes/hadamard/unrotated_signs.hbs", `  let plain = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
 `],
@@ -4783,6 +4781,19 @@ fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{c
   );
 }
 `],
+  ["schemes/vecinfer/coded_keys_shared.hbs", `// All groups have the same grids, and a channel has one mean: both are in the queries and in coded_base.
+fn coded_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return key_chunks(codebook, at.word, at.token, chunk);
+}
+
+var<workgroup> base_parts: array<f32, ROWS * CHUNKS>;
+var<private> coded_base: vec4<f32>; // what the lowest levels and the means add to every score
+`],
   ["schemes/vecinfer/encode_shared.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = {{workgroupSize}}u;
@@ -4993,8 +5004,32 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   ["schemes/vecinfer/mix_shared.hbs", `{{> mix_levels}}
 
 var<private> value_factors: array<vec4<f32>, LANE_CHUNKS>; // 0 where the head's values are not rotated
+var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
 
-{{> unrotate_row}}
+// The Walsh-Hadamard transform of a row of what was mixed so far, slice by slice: within the lane, then between lanes.
+fn transform_row(lane: u32) {
+  let a = hadamard4(turned[0] + turned[1]);
+  let b = hadamard4(turned[0] - turned[1]);
+  let c = hadamard4(turned[2] + turned[3]);
+  let d = hadamard4(turned[2] - turned[3]);
+  turned = array<vec4<f32>, LANE_CHUNKS>(a + c, b + d, a - c, b - d);
+  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
+    workgroupBarrier();
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      weights[lane * LANE_CHUNKS + i] = turned[i];
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      turned[i] = select(-1.0, 1.0, (lane & stride) == 0u) * turned[i] + weights[(lane ^ stride) * LANE_CHUNKS + i];
+    }
+  }
+}
+
+// Chunk i of the lane, of the row that was transformed. Where a head is not rotated, its factors are 0.
+fn unrotated(rotated: vec4<f32>, i: u32) -> vec4<f32> {
+  let factors = value_factors[i];
+  return select(rotated, UNSPREAD * turned[i] * factors, factors != vec4<f32>());
+}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
@@ -5002,7 +5037,34 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     value_factors[i] = value_transform(codebook, lane_chunk(lane) + i)[0];
   }
-{{> unrotate_rows}}
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][0];
+  }
+  transform_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][0] = unrotated(mixed[i][0], i);
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][1];
+  }
+  transform_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][1] = unrotated(mixed[i][1], i);
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][2];
+  }
+  transform_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][2] = unrotated(mixed[i][2], i);
+  }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    turned[i] = mixed[i][3];
+  }
+  transform_row(lane);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i][3] = unrotated(mixed[i][3], i);
+  }
 }
 `],
   ["schemes/vecinfer/prepare_shared_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
@@ -5068,19 +5130,54 @@ fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
 `],
   ["schemes/vecinfer/smooth_queries.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let row = item / CHUNKS;
     let chunk = item % CHUNKS;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      sum += parity_sign(chunk & other) * query_chunk(row, other) * key_transform(codebook, other)[0];
-    }
+    let query = query_chunk(item / CHUNKS, chunk);
+    rotated_tile[item] = hadamard4(UNSPREAD * query * key_transform(codebook, chunk)[0]);
+  }
+{{> transform_tile}}
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let chunk = item % CHUNKS;
+    // Where a head is not rotated, its factors are 0.
     let rotated = key_transform(codebook, chunk)[0] != vec4<f32>();
-    rotated_tile[item] = select(query_chunk(row, chunk), UNSPREAD * hadamard4(sum), rotated);
+    let query = select(query_chunk(item / CHUNKS, chunk), rotated_tile[item], rotated);
+    let grid = key_grid(codebook, chunk);
+    rotated_tile[item] = query * grid.step;
+    base_parts[item] = dot(query, grid.low);
   }
   workgroupBarrier();
+  var base = 0.0;
+  let row_chunks = select(0u, CHUNKS, lane < ROWS); // a lane sums a row
+  for (var chunk = 0u; chunk < row_chunks; chunk += 1u) {
+    base += base_parts[lane * CHUNKS + chunk];
+  }
+  if (lane < ROWS) {
+    base_parts[lane * CHUNKS] = base;
+  }
+  workgroupBarrier();
+  coded_base = vec4<f32>(
+    base_parts[0],
+    base_parts[CHUNKS],
+    base_parts[2u * CHUNKS],
+    base_parts[3u * CHUNKS],
+  );
 `],
-  ["schemes/vecinfer/turned_factors.hbs", `    let factors = value_factors[i];
-    turned[i] = select(turned[i], UNSPREAD * hadamard4(sum) * factors, factors != vec4<f32>());
+  ["schemes/vecinfer/start_base.hbs", `  let base = select(vec4<f32>(), coded_base, tile.coded);
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = base;
+  }
+`],
+  ["schemes/vecinfer/transform_tile.hbs", `  // Chunks were transformed one by one; these are the stages between them.
+  for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
+    workgroupBarrier();
+    for (var item = lane; item < ROWS * CHUNKS / 2u; item += WORKGROUP) {
+      let first = item / stride * (2u * stride) + item % stride;
+      let a = rotated_tile[first];
+      let b = rotated_tile[first + stride];
+      rotated_tile[first] = a + b;
+      rotated_tile[first + stride] = a - b;
+    }
+  }
+  workgroupBarrier();
 `],
   ["schemes/vecinfer/unrotated_factors.hbs", `  // Where a head is not rotated, its factors are 0.
   let factors = coded_transform(codebook, chunk)[0];

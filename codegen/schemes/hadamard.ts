@@ -156,9 +156,11 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
       return {
         ...rows,
         headerPartial: "header_rotated_plain",
-        ...(mean
-          ? { scorePartial: "score_waved_plain", ...waves }
-          : { scorePartial: "score_rotated_plain", preparePartial: "prepare_rotated_plain" }),
+        ...(mean ? { scorePartial: "score_waved_plain", ...waves } : {
+          scorePartial: "score_rotated_plain",
+          preparePartial: "prepare_rotated_plain",
+          startPartial: "start_none",
+        }),
       };
     }
     // Means lie in workgroup memory, page by page.
@@ -171,7 +173,11 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
           scorePartial: "score_mean_rope",
           mean: { source: "mean", ...means, queries: QUERIES.name },
         }
-        : { scorePartial: "score_rotated_rope", preparePartial: "prepare_rotated_rope" }),
+        : {
+          scorePartial: "score_rotated_rope",
+          preparePartial: "prepare_rotated_rope",
+          startPartial: "start_none",
+        }),
       atTile: { origin: "tile.first" },
       atStart: { origin: "0u" },
     };
@@ -194,12 +200,9 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
     records: "records",
     codebook: "halves",
     score,
-    mix: {
-      ...(mean
-        ? { mixPartial: "mix_rotated_mean", mixPagePartial: "mix_page_mean" }
-        : { mixPartial: "mix_rotated", mixPagePartial: "mix_page_none" }),
-      turnedPartial: "turned_signs",
-    },
+    mix: mean
+      ? { mixPartial: "mix_rotated_mean", mixPagePartial: "mix_page_mean" }
+      : { mixPartial: "mix_rotated", mixPagePartial: "mix_page_none" },
     rotation: { rotationPartial: "rotation_hadamard", unspread },
   };
 }

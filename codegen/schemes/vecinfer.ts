@@ -145,12 +145,13 @@ export function vecInferKernels(scheme: Scheme, headDim: number): SchemeKernels 
     return {
       atQuery: QUERIES,
       atRotated: ROTATED_QUERIES,
-      codedKeysPartial: "coded_keys_levels",
+      codedKeysPartial: "coded_keys_shared",
       exactly: EXACT_KEYS,
       coded: { source: "coded", ...pages("SPAN", span), queries: ROTATED_QUERIES.name },
       headerPartial: `header_rotated_${variant}`,
       scorePartial: `score_rotated_${variant}`,
       preparePartial: `prepare_shared_${variant}`,
+      startPartial: "start_base",
       ...(variant === "rope"
         ? { atTile: { origin: "tile.first" }, atStart: { origin: "0u" } }
         : {}),
@@ -166,7 +167,7 @@ export function vecInferKernels(scheme: Scheme, headDim: number): SchemeKernels 
     records: "records",
     codebook: channels === 8 ? "pairs" : "words",
     score,
-    mix: { ...plainMix("mix_shared"), turnedPartial: "turned_factors" },
+    mix: plainMix("mix_shared"),
     rotation: { rotationPartial: "rotation_hadamard", unspread },
   };
 }

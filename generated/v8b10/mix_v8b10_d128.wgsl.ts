@@ -379,26 +379,31 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
 }
 
 var<private> value_factors: array<vec4<f32>, LANE_CHUNKS>; // 0 where the head's values are not rotated
-
 var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
 
-// Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
-fn unrotate_row(lane: u32) {
-  let first = lane / CHUNK_LANES * CHUNKS;
-  workgroupBarrier();
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    weights[lane * LANE_CHUNKS + i] = turned[i];
-  }
-  workgroupBarrier();
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let chunk = lane_chunk(lane) + i;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      sum += parity_sign(chunk & other) * weights[first + other];
+// The Walsh-Hadamard transform of a row of what was mixed so far, slice by slice: within the lane, then between lanes.
+fn transform_row(lane: u32) {
+  let a = hadamard4(turned[0] + turned[1]);
+  let b = hadamard4(turned[0] - turned[1]);
+  let c = hadamard4(turned[2] + turned[3]);
+  let d = hadamard4(turned[2] - turned[3]);
+  turned = array<vec4<f32>, LANE_CHUNKS>(a + c, b + d, a - c, b - d);
+  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
+    workgroupBarrier();
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      weights[lane * LANE_CHUNKS + i] = turned[i];
     }
-    let factors = value_factors[i];
-    turned[i] = select(turned[i], UNSPREAD * hadamard4(sum) * factors, factors != vec4<f32>());
+    workgroupBarrier();
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      turned[i] = select(-1.0, 1.0, (lane & stride) == 0u) * turned[i] + weights[(lane ^ stride) * LANE_CHUNKS + i];
+    }
   }
+}
+
+// Chunk i of the lane, of the row that was transformed. Where a head is not rotated, its factors are 0.
+fn unrotated(rotated: vec4<f32>, i: u32) -> vec4<f32> {
+  let factors = value_factors[i];
+  return select(rotated, UNSPREAD * turned[i] * factors, factors != vec4<f32>());
 }
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
@@ -420,30 +425,30 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][0];
   }
-  unrotate_row(lane);
+  transform_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][0] = turned[i];
+    mixed[i][0] = unrotated(mixed[i][0], i);
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][1];
   }
-  unrotate_row(lane);
+  transform_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][1] = turned[i];
+    mixed[i][1] = unrotated(mixed[i][1], i);
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][2];
   }
-  unrotate_row(lane);
+  transform_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][2] = turned[i];
+    mixed[i][2] = unrotated(mixed[i][2], i);
   }
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     turned[i] = mixed[i][3];
   }
-  unrotate_row(lane);
+  transform_row(lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][3] = turned[i];
+    mixed[i][3] = unrotated(mixed[i][3], i);
   }
 }
 

@@ -426,19 +426,18 @@ fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   return exact_load8(at.word, chunk);
 }
 
+// All groups have the same grids, and a channel has one mean: both are in the queries and in coded_base.
 fn coded_grids(block: Block, chunk: u32) -> Grids {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return Grids(key_grid(codebook, chunk), key_grid(codebook, chunk + 1u));
+  return Grids();
 }
 
 fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let levels = key_chunks(codebook, at.word, at.token, chunk);
-  return mat2x4<f32>(
-    grids.first.low + levels[0] * grids.first.step,
-    grids.second.low + levels[1] * grids.second.step,
-  );
+  return key_chunks(codebook, at.word, at.token, chunk);
 }
+
+var<workgroup> base_parts: array<f32, ROWS * CHUNKS>;
+var<private> coded_base: vec4<f32>; // what the lowest levels and the means add to every score
 
 // Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
 fn rotated_rows(chunk: u32) -> Rows {
@@ -463,16 +462,47 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   workgroupBarrier();
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let row = item / CHUNKS;
     let chunk = item % CHUNKS;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      sum += parity_sign(chunk & other) * query_chunk(row, other) * key_transform(codebook, other)[0];
+    let query = query_chunk(item / CHUNKS, chunk);
+    rotated_tile[item] = hadamard4(UNSPREAD * query * key_transform(codebook, chunk)[0]);
+  }
+  // Chunks were transformed one by one; these are the stages between them.
+  for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
+    workgroupBarrier();
+    for (var item = lane; item < ROWS * CHUNKS / 2u; item += WORKGROUP) {
+      let first = item / stride * (2u * stride) + item % stride;
+      let a = rotated_tile[first];
+      let b = rotated_tile[first + stride];
+      rotated_tile[first] = a + b;
+      rotated_tile[first + stride] = a - b;
     }
-    let rotated = key_transform(codebook, chunk)[0] != vec4<f32>();
-    rotated_tile[item] = select(query_chunk(row, chunk), UNSPREAD * hadamard4(sum), rotated);
   }
   workgroupBarrier();
+  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
+    let chunk = item % CHUNKS;
+    // Where a head is not rotated, its factors are 0.
+    let rotated = key_transform(codebook, chunk)[0] != vec4<f32>();
+    let query = select(query_chunk(item / CHUNKS, chunk), rotated_tile[item], rotated);
+    let grid = key_grid(codebook, chunk);
+    rotated_tile[item] = query * grid.step;
+    base_parts[item] = dot(query, grid.low);
+  }
+  workgroupBarrier();
+  var base = 0.0;
+  let row_chunks = select(0u, CHUNKS, lane < ROWS); // a lane sums a row
+  for (var chunk = 0u; chunk < row_chunks; chunk += 1u) {
+    base += base_parts[lane * CHUNKS + chunk];
+  }
+  if (lane < ROWS) {
+    base_parts[lane * CHUNKS] = base;
+  }
+  workgroupBarrier();
+  coded_base = vec4<f32>(
+    base_parts[0],
+    base_parts[CHUNKS],
+    base_parts[2u * CHUNKS],
+    base_parts[3u * CHUNKS],
+  );
 }
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
@@ -481,6 +511,10 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let base = select(vec4<f32>(), coded_base, tile.coded);
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = base;
+  }
   for (var chunk = 0u; chunk < coded_chunks; chunk += 2u) {
     let grids = coded_grids(block, chunk);
     let queries_0 = rotated_rows(chunk);

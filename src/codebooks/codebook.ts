@@ -28,7 +28,7 @@ export interface Codebook {
   /**
    * binary16 bits, `[keyValueHeads][headDim][2]`: each channel's factor and mean. Vectors are
    * divided by the factors, get a Walsh-Hadamard transform, and the means are subtracted. A factor
-   * is a signed power of two from 2^-14 to 2^14, or 0 in all channels of a head that is not
+   * is a signed power of two, or 0 in all channels of a head that is not
    * rotated. Present if all groups share centroids, and only then.
    */
   readonly transform?: Uint16Array<ArrayBuffer>;

@@ -87,31 +87,17 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
       shape: centroidShape(scheme, keyValueHeads, headDim),
       data: centroids,
     });
-    tensors.set(`${name}${GRID_SUFFIX}`, {
-      dtype: "F16",
-      shape: [keyValueHeads, gridChannels(scheme, headDim), 2],
-      data: littleEndian(grid),
-    });
-    if (codebook.transform !== undefined) {
-      tensors.set(`${name}${TRANSFORM_SUFFIX}`, {
-        dtype: "F16",
-        shape: [keyValueHeads, headDim, 2],
-        data: littleEndian(codebook.transform),
-      });
-    }
-    if (scale !== undefined) {
-      tensors.set(`${name}${SCALE_SUFFIX}`, {
-        dtype: "F32",
-        shape: [keyValueHeads, headDim],
-        data: littleEndian(scale),
-      });
-    }
-    if (fit !== undefined) {
-      tensors.set(`${name}${FIT_SUFFIX}`, {
-        dtype: "F32",
-        shape: [2, keyValueHeads],
-        data: littleEndian(Float32Array.of(...fit.errors, ...fit.variances)),
-      });
+    const errors = fit && Float32Array.of(...fit.errors, ...fit.variances);
+    const parts = [
+      [GRID_SUFFIX, "F16", [keyValueHeads, gridChannels(scheme, headDim), 2], grid],
+      [TRANSFORM_SUFFIX, "F16", [keyValueHeads, headDim, 2], codebook.transform],
+      [SCALE_SUFFIX, "F32", [keyValueHeads, headDim], scale],
+      [FIT_SUFFIX, "F32", [2, keyValueHeads], errors],
+    ] as const;
+    for (const [suffix, dtype, shape, data] of parts) {
+      if (data !== undefined) {
+        tensors.set(name + suffix, { dtype, shape, data: littleEndian(data) });
+      }
     }
   }
   const byLayer = Map.groupBy(set.codebooks, ({ layer }) => layer);
@@ -356,10 +342,7 @@ function parseCodebook(
   const scheme = parseScheme(schemeId);
   const [keyValueHeads = 0, groups = 0] = tensors.get(name)!.shape;
   // Where groups share their centroids, only the transform says how many channels there are.
-  const transformed = scheme.codebookSpec?.groupsShare
-    ? tensors.get(name + TRANSFORM_SUFFIX) ?? badFile(`it holds "${name}" without a transform`)
-    : undefined;
-  const headDim = transformed?.shape[1] ?? groups * scheme.channels;
+  const headDim = tensors.get(name + TRANSFORM_SUFFIX)?.shape[1] ?? groups * scheme.channels;
   const part = (suffix: string, dtype: string, shape: readonly number[]) =>
     dataOf(tensors, name + suffix, dtype, shape);
   const centroids = part("", "U8", centroidShape(scheme, keyValueHeads, headDim))!;
@@ -368,9 +351,6 @@ function parseCodebook(
   const scale = part(SCALE_SUFFIX, "F32", [keyValueHeads, headDim]);
   const fit = part(FIT_SUFFIX, "F32", [2, keyValueHeads]);
   const transform = part(TRANSFORM_SUFFIX, "F16", [keyValueHeads, headDim, 2]);
-  if (transform !== undefined && transformed === undefined) {
-    badFile(`it holds "${name}${TRANSFORM_SUFFIX}", which ${scheme.id} has no use for`);
-  }
   return {
     layer,
     side,
@@ -398,11 +378,10 @@ function checkSizes(codebook: Codebook): void {
   const scheme = parseScheme(codebook.scheme);
   const channels = keyValueHeads * headDim;
   const rows = keyValueHeads * gridChannels(scheme, headDim);
-  const transforms = scheme.codebookSpec?.groupsShare ? 2 * channels : 0;
   const wanted = [
     ["centroids", centroids, rows * scheme.centroids],
     ["grid", grid, 2 * rows],
-    ["transform", transform ?? (transforms === 0 ? undefined : []), transforms],
+    ["transform", transform, 2 * channels],
     ["scale", scale, channels],
     ["errors", fit?.errors, keyValueHeads],
     ["variances", fit?.variances, keyValueHeads],
@@ -424,34 +403,22 @@ function checkCodebook(codebook: Codebook): void {
   checkHeads(what, codebook);
   scheme.layout(headDim);
   // All exponent bits set: an infinity or NaN in binary16.
-  const bad = grid.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
+  const infinite = (bits: number) => (bits & 0x7c00) === 0x7c00;
+  const bad = grid.findIndex(infinite);
   if (bad >= 0) badSet(`${what} has a grid whose value ${bad} is not finite`);
-  const badPair =
-    transform?.findIndex((bits, i) =>
-      i % 2 === 1 ? (bits & 0x7c00) === 0x7c00 : !isFactor(
-        bits,
-        transform[
-          2 * headDim * Math.floor(
-            i / (2 * headDim),
-          )
-        ]!,
-      )
-    ) ?? -1;
-  if (badPair >= 0) badSet(`${what} has a transform whose value ${badPair} is no factor or mean`);
+  // Factors are signed powers of two, or 0 in all channels of a head.
+  const wrong = scheme.codebookSpec?.groupsShare
+    ? transform?.some((bits, i) =>
+      infinite(bits) || i % 2 === 0 &&
+        ((bits & 0x3ff) > 0 || (bits & 0x7c00) === 0 !== (transform[i - i % (2 * headDim)] === 0))
+    ) ?? true
+    : transform;
+  if (wrong) badSet(`${what} has a wrong transform, or none`);
   const badScale = scale?.findIndex((value) => !(value > 0 && value < Infinity)) ?? -1;
   if (badScale >= 0) badSet(`${what} has a scale whose value ${badScale} is not positive`);
   if (![...fit?.errors ?? [], ...fit?.variances ?? []].every((n) => n >= 0 && n < Infinity)) {
     badSet(`${what} has a fit that is not a positive number for each head`);
   }
-}
-
-/**
- * Whether a number is a signed power of two from 2^-14 to 2^14, or 0 if the head's first factor is.
- */
-function isFactor(bits: number, first: number): boolean {
-  if (first === 0) return bits === 0;
-  const exponent = (bits & 0x7fff) / 0x400;
-  return Number.isInteger(exponent) && exponent > 0 && exponent < 30;
 }
 
 function checkHeads(

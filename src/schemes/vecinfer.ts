@@ -1,8 +1,8 @@
+import { coupled } from "./coupled.ts";
 import { checkHadamard } from "./hadamard.ts";
-import { recordLayout } from "../records/layout.ts";
 import type { OwnScheme, SchemeId } from "./scheme.ts";
 
-const ID = /^v(?:(4)b(8|10)|(8)b(8|10|12))$/;
+const ID = /^v(4b(8|10)|8b(8|10|12))$/;
 
 /**
  * VecInfer (arXiv 2510.06175 §3): channels are divided by smoothing factors, a Hadamard rotation
@@ -10,31 +10,18 @@ const ID = /^v(?:(4)b(8|10)|(8)b(8|10|12))$/;
  * index of the nearest of 2^codeBits learned centroids. All groups of a KV head share them, so a
  * codebook is 1 to 8 KiB. Queries get the inverse transform once, and scores need no other change.
  *
- * Beyond the paper, factors are signed powers of two, a mean is subtracted after the rotation, and
+ * Records are those of `c<channels>b<bits>`. Beyond the paper, factors are signed powers of two, a mean is subtracted after the rotation, and
  * values may be transformed as well; `calibrate()` chooses what suits each KV head. Keys before
  * their rotary embedding are coded with it.
  */
 export function vecInfer(id: SchemeId): OwnScheme | undefined {
-  const match = ID.exec(id);
-  if (match === null) return undefined;
-  const channels = Number(match[1] ?? match[3]);
-  const codeBits = Number(match[2] ?? match[4]);
-  const centroids = 2 ** codeBits;
-
-  function layout(headDim: number) {
-    checkHadamard(id, headDim);
-    return recordLayout(headDim / channels, codeBits);
-  }
-
+  const like = ID.test(id) ? coupled(`c${id.slice(1)}`) : undefined;
+  if (like === undefined) return undefined;
+  const { channels, centroids } = like;
   return {
+    ...like,
     id,
     family: "vecinfer",
-    channels,
-    codeBits,
-    block: 1,
-    bits: codeBits / channels,
-    centroids,
-    codebook: "learned",
     codebookSpec: {
       sharedBy: "head",
       groupsShare: true,
@@ -42,8 +29,9 @@ export function vecInfer(id: SchemeId): OwnScheme | undefined {
       words: (headDim) => headDim + channels + (channels * centroids) / 4,
     },
     positional: true,
-    lossless: false,
-    layout,
-    work: (headDim) => ({ gathers: layout(headDim).codes }),
+    layout(headDim) {
+      checkHadamard(id, headDim);
+      return like.layout(headDim);
+    },
   };
 }

@@ -5,7 +5,7 @@ import type { Codec } from "./codec.ts";
 import type { Side } from "../model/side.ts";
 import type { Scheme } from "./scheme.ts";
 
-/** Smoothing factors are powers of two with exponents up to this, whose inverses are binary16. */
+/** Smoothing factors are powers of two with exponents up to this: normal binary16 numbers. */
 const MOST_EXPONENT = 14;
 
 /** The nearest centroids of transformed vectors, and the transforms to choose from. */

@@ -69,10 +69,15 @@ const CASES: readonly [
   ["t1b2", "t1b4", 64, { layout: "interleaved", theta: 10000, rotaryDim: 16 }],
   ["t1b3", "u8b8", 64, undefined],
   ["t1b1", "c4b8", 64, undefined],
+  ["v4b8", "v4b8", 64, { layout: "half", theta: 10000 }],
+  ["v8b10", "v8b10", 64, undefined],
+  ["v8b8", "v4b8", 128, { layout: "interleaved", theta: 10000, rotaryDim: 64, positionOffset: 3 }],
+  ["u8b8", "v8b8", 64, { layout: "half", theta: 10000, rotaryDim: 32 }],
+  ["v4b8", "c8b8", 128, undefined],
 ];
 
 /** The pairs that share a kernel. */
-const FUSED: readonly string[] = ["u8b8/u8b8", "u4b8/u4b8"];
+const FUSED: readonly string[] = ["u8b8/u8b8", "u4b8/u4b8", "v4b8/v4b8", "v8b10/v8b10"];
 
 for (const [keys, values, headDim, rope] of CASES) {
   const space = rope === undefined
@@ -89,7 +94,7 @@ for (const [keys, values, headDim, rope] of CASES) {
   });
 }
 
-for (const [keys, values] of [["t1b3", "t1b2"], ["u8b8", "u4b8"]] as const) {
+for (const [keys, values] of [["t1b3", "t1b2"], ["u8b8", "u4b8"], ["v8b10", "v8b8"]] as const) {
   Deno.test(`restoreSequence() gives what snapshotSequence() took of ${keys}/${values}, metadata included`, async () => {
     const options = optionsOf(keys, values, 64, { layout: "half", theta: 10000 });
     const [source, target] = [await gridCache(device, options), await gridCache(device, options)];

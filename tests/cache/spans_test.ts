@@ -43,6 +43,9 @@ const PAIRS: readonly (readonly [keys: string, values: string])[] = [
   ["q8", "q8"],
   ["c4b8", "c8b8"],
   ["sc1", "c8b8"],
+  ["kc2p8", "kh2"],
+  ["kc1p2", "zc3"],
+  ["v4b8", "v8b8"],
 ];
 
 for (const [keys, values] of PAIRS) {

@@ -87,6 +87,7 @@ Deno.test("couplet snapshot info says what a snapshot holds", async () => {
       length: 100,
       exactFrom: 36,
       codedFrom: [0, 16],
+      spans: [{ name: "image", tokens: 576, place: 3 }],
     };
     const bytes = await encodeSnapshot({ info, tensors: new Map() });
     await Deno.writeFile(path, bytes);

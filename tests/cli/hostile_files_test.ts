@@ -194,6 +194,7 @@ const EVIL_FILES: Readonly<Record<string, readonly [command: string, bytes: stri
           length: 1,
           exactFrom: 0,
           codedFrom: [0],
+          spans: [],
         },
         tensors: new Map(),
       }),

@@ -274,3 +274,50 @@ Deno.test("checkCodebookSet refuses codebooks of rotated values where nobody say
   checkCodebookSet(SET, "pre-rope", undefined);
   throws(() => checkCodebookSet(set, "pre-rope", undefined), isError("codebook", "rotated"));
 });
+
+Deno.test("codebooks that groups share have a transform, whose factors are powers of two or all 0", () => {
+  const HALVES: Readonly<Record<string, number>> = { 1: 0x3c00, "-2": 0xc000, mean: 0x1234 };
+  const headDim = 32;
+  const good: Codebook = {
+    layer: 0,
+    side: "keys",
+    scheme: "v4b8",
+    keyValueHeads: 2,
+    headDim,
+    centroids: Uint8Array.from({ length: 2 * 256 * 4 }, (_, i) => i),
+    grid: new Uint16Array(2 * 4 * 2),
+    // Head 0 is rotated, head 1 is not.
+    transform: Uint16Array.from(
+      { length: 2 * headDim * 2 },
+      (_, i) =>
+        i % 2 === 1 ? HALVES["mean"]! : i >= 2 * headDim ? 0 : HALVES[i % 3 === 0 ? "1" : "-2"]!,
+    ),
+  };
+  const set = (codebook: Codebook): CodebookSet => ({
+    model: { name: "a", digest: "b" },
+    keySpace: "as-scored",
+    provenance: { source: "a", tokens: 1, seed: 1, iterations: 1 },
+    codebooks: [codebook],
+  });
+  deepStrictEqual(decodeCodebooks(encodeCodebooks(set(good))).codebooks, [good]);
+  const changed = (at: number, bits: number): Codebook => {
+    const transform = good.transform!.slice();
+    transform[at] = bits;
+    return { ...good, transform };
+  };
+  const { transform: _, ...without } = good;
+  const bad: Codebook[] = [
+    without,
+    { ...good, transform: good.transform!.slice(2) },
+    { ...good, scheme: "c4b8" },
+    changed(1, 0x7c00), // an infinite mean
+    changed(2, 0x3c01), // no power of two
+    changed(2, 0x0001), // 2^-24
+    changed(2, 0), // 0 in a head that is rotated
+    changed(66, 0x3c00), // not 0 in one that is not
+    changed(64, 0x8000), // a negative zero
+  ];
+  for (const codebook of bad) {
+    throws(() => encodeCodebooks(set(codebook)), { code: "codebook", message: /wrong transform/ });
+  }
+});

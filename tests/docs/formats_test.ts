@@ -12,6 +12,7 @@ import {
   type SafetensorsTensor,
   type Scheme,
   schemeCodec,
+  spanKinds,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { crc32 } from "../../src/base/crc32.ts";
@@ -103,9 +104,14 @@ for (const example of EXAMPLES) {
         const [token, channel, value] = number.slice(1).map(Number);
         const vector = schemeCodec(scheme).decode(record, token!, headDim, {
           centroids: exampleCentroids(scheme, headDim),
+          // Factors of 1 and means of 0, as the page says.
+          ...(scheme.codebookSpec?.groupsShare
+            ? { transform: Float64Array.from({ length: 2 * headDim }, (_, i) => 1 - i % 2) }
+            : {}),
           // At position 0 the rotary embedding leaves vectors as they are.
           ...(space?.startsWith("before") ? { turn: (vector) => Float64Array.from(vector) } : {}),
           scored: space === "as scored",
+          levels: Array.from({ length: headDim }, () => [0.5, -1]).flat(),
         });
         assert.equal(vector[channel!], value, line);
         counts.token++;
@@ -130,7 +136,7 @@ function tensorRows(title: string) {
     const [name, dtype, shape] = row.map(plain) as [string, string, string];
     if (!name.startsWith(".")) base = name;
     const full = name.startsWith(".") ? `${base}${name}` : name;
-    const pattern = full.replaceAll(".", "\\.").replace("N", "\\d+")
+    const pattern = full.replaceAll(".", "\\.").replace("N", "\\d+").replace(/\bI\b/, "\\d+")
       .replace("<side>", "(keys|values)").replace("<scheme>", "[a-z]+\\d+[a-z]*\\d*");
     return {
       pattern: new RegExp(`^${pattern}$`),
@@ -169,6 +175,7 @@ function checkMetadata(title: string, metadata: Readonly<Record<string, string>>
 
 const HEADS = 2;
 const HEAD_DIM = 8;
+const SHARED_HEAD_DIM = 32; // of a scheme with a Hadamard rotation
 
 Deno.test("docs/formats.md: a codebook file has the metadata, tensors and checksum of the page", () => {
   const { centroids } = parseScheme("c4b4");
@@ -193,12 +200,32 @@ Deno.test("docs/formats.md: a codebook file has the metadata, tensors and checks
       ),
       scale: new Float32Array(HEADS * HEAD_DIM).fill(1),
       fit: { errors: new Float32Array(HEADS), variances: new Float32Array(HEADS).fill(1) },
+    }, {
+      layer: 4,
+      side: "keys",
+      scheme: "v4b8",
+      keyValueHeads: HEADS,
+      headDim: SHARED_HEAD_DIM,
+      ...roundToGrid(Float64Array.from({ length: HEADS * 4 * 256 }, (_, i) => i), "v4b8"),
+      transform: new Uint16Array(2 * HEADS * SHARED_HEAD_DIM),
     }],
   };
   const { metadata, tensors } = readSafetensors(encodeCodebooks(set));
   checkMetadata("Codebook file", metadata);
-  const sizes = { heads: HEADS, headDim: HEAD_DIM, groups: HEAD_DIM / 4, centroids, channels: 4 };
-  checkTensors("Codebook file", tensors, (size) => ({ ...sizes, 2: 2 })[size]!);
+  checkTensors("Codebook file", tensors, (size, name) => {
+    const shared = name.includes("v4b8");
+    const headDim = shared ? SHARED_HEAD_DIM : HEAD_DIM;
+    const groups = shared ? 1 : HEAD_DIM / 4;
+    return ({
+      heads: HEADS,
+      headDim,
+      groups,
+      centroids: shared ? 256 : centroids,
+      channels: 4,
+      "groups * channels": groups * 4,
+      2: 2,
+    })[size]!;
+  });
 
   const encoder = new TextEncoder();
   let crc = 0;
@@ -226,10 +253,12 @@ Deno.test("docs/formats.md: a snapshot file has the metadata, tensors and checks
       stepTokens: 8,
       appendTokens: 8,
     },
+    spans: spanKinds({ image: { keys: "sc2", values: "sc2", tokens: 200, count: 1 } }),
     kernels: manifest,
   });
   // As after single tokens: the ring holds 24, and the rollback's 8 are coded as well.
-  const state = { length, exactFrom: length - 24, codedFrom: [0] };
+  const spans = [{ name: "image", tokens: 200, place: 1 }];
+  const state = { length, exactFrom: length - 24, codedFrom: [0], spans };
   const shapes = snapshotTensors(options, state);
   const coded = length - 4 - 16;
   checkTensors("Snapshot file", shapes, (size, name) =>
@@ -238,6 +267,9 @@ Deno.test("docs/formats.md: a snapshot file has the metadata, tensors and checks
       words: coded * (name.includes("keys") ? 4 : 2),
       tokens: 4 + 24,
       headDim: 64,
+      // Whole records of 64 tokens.
+      spanWords: 4 * 64 * 4,
+      2: 2,
     })[size]!);
   const tensors = new Map([...shapes].map(([name, { dtype, shape }]) => {
     const elements = shape.reduce((product, size) => product * size, dtype === "U32" ? 4 : 2);

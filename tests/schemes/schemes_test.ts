@@ -22,6 +22,14 @@ function gaussian(seed: number, tokens: number, headDim: number): Float64Array<A
 
 /** A codebook for one KV head: the universal one, or random centroids. */
 function codebookOf(scheme: Scheme, headDim: number) {
+  if (scheme.codebookSpec?.groupsShare) {
+    // Factors of a half and of 1 and 2, of either sign; multiples of a quarter as means.
+    const transform = Float64Array.from(
+      { length: 2 * headDim },
+      (_, i) => i % 2 === 1 ? (i % 5 - 2) / 4 : (i % 3 === 0 ? -1 : 1) * 2 ** (i % 7 % 3 - 1),
+    );
+    return { centroids: gaussian(9, 1, scheme.centroids * scheme.channels)[0]!, transform };
+  }
   const centroids = scheme.codebookSpec?.definition === undefined
     ? gaussian(9, 1, scheme.centroids * headDim)[0]!
     : fromFloat16Array(scheme.codebookSpec.definition(headDim));

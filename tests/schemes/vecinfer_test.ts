@@ -10,6 +10,7 @@ import {
   parseScheme,
   readSafetensors,
   schemeCodec,
+  type SchemeId,
   type Side,
 } from "../../mod.ts";
 import { headCodebooks } from "../../src/codebooks/head_codebooks.ts";
@@ -47,7 +48,8 @@ function assertNear(actual: ArrayLike<number>, expected: ArrayLike<number>, tole
   }
 }
 
-for (const [id, headDim] of [["v4b8", 64], ["v8b10", 64], ["v8b8", 128]] as const) {
+/** Tests a scheme at a head dimension. */
+async function testScheme(id: SchemeId, headDim: number): Promise<void> {
   const scheme = parseScheme(id);
   const layout = scheme.layout(headDim);
   const read = await readFixture(`${id}_d${headDim}`);
@@ -185,6 +187,10 @@ for (const [id, headDim] of [["v4b8", 64], ["v8b10", 64], ["v8b8", 128]] as cons
     const [, , signs] = learning!.transforms(rows, "values");
     assert.deepEqual(learning!.transformed(rows[0]!, signs!), hadamard(rows[0]!));
   });
+}
+
+for (const [id, headDim] of [["v4b8", 64], ["v8b10", 64], ["v8b8", 128]] as const) {
+  await testScheme(id, headDim);
 }
 
 function dot(a: ArrayLike<number>, b: ArrayLike<number>): number {

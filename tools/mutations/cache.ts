@@ -61,13 +61,13 @@ export const CACHE: readonly Mutation[] = [
       ],
       [
         "fork-forgets-lost-tokens",
-        "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined });",
-        "return this.#add({ length, exactFrom: 0, stored, tables: copies, restored: undefined });",
+        "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined, spans });",
+        "return this.#add({ length, exactFrom: 0, stored, tables: copies, restored: undefined, spans });",
       ],
       [
         "fork-forgets-overwritten-tokens",
-        "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined });",
-        "return this.#add({ length, exactFrom, stored: 0, tables: copies, restored: undefined });",
+        "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined, spans });",
+        "return this.#add({ length, exactFrom, stored: 0, tables: copies, restored: undefined, spans });",
       ],
       [
         "fork-shares-its-list-of-pages",
@@ -340,34 +340,6 @@ export const CACHE: readonly Mutation[] = [
       "({ slot: to.slot, start: from.slot, count: 1 })",
     ],
     [
-      "rows-of-first-sequence",
-      "const word = start + state.slot * sequencePages(this.#options) + from;",
-      "const word = start + from;",
-    ],
-    [
-      "rows-from-their-start",
-      "const word = start + state.slot * sequencePages(this.#options) + from;",
-      "const word = start + state.slot * sequencePages(this.#options);",
-    ],
-    [
-      "rows-of-first-table",
-      "const start = pageTableStart(this.#options, table);",
-      "const start = pageTableStart(this.#options, 0);",
-      { tests: ["cache/lifecycle /Sliding-window/"] },
-    ],
-    [
-      "runs-of-any-pages",
-      "if (last !== undefined && page === last.page + last.count) last.count++;",
-      "if (last !== undefined && page > last.page) last.count++;",
-      { tests: ["snapshots/snapshot", "cache/random"] },
-    ],
-    [
-      "units-once",
-      "for (let at = 0; at < units.length; at += STEP_ENTRIES) {",
-      "for (let at = 0; at < Math.min(1, units.length); at += STEP_ENTRIES) {",
-      { tests: ["cache/steps /200 beams/", "snapshots/snapshot"] },
-    ],
-    [
       "restored-in-first-layer",
       "const content = restored.layers[this.layers.indexOf(layer)]!;",
       "const content = restored.layers[0]!;",
@@ -381,14 +353,111 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "splits-of-first-kind",
-      "splits.map((own) => ({ place: this.#write(entries, own), splits: own }))",
-      "splits.map((own) => ({ place: this.#write(entries, splits[0]!), splits: own }))",
+      "const place = this.parameters.write(entries, { splits: own, scoreStride, partialStride });",
+      "const place = this.parameters.write(entries, { splits: splits[0]!, scoreStride, partialStride });",
       { tests: ["plan/steps"] },
     ],
     [
       "encoded-from-the-end",
       "encodeFrom: codedBefore,",
       "encodeFrom: start,",
+    ],
+  ]),
+  ...inFile("commands", "src/cache/page_rows.ts", ["cache/host", "cache/steps"], [
+    [
+      "rows-of-first-sequence",
+      "const word = start + slot * sequencePages(this.#options) + from;",
+      "const word = start + from;",
+    ],
+    [
+      "rows-from-their-start",
+      "const word = start + slot * sequencePages(this.#options) + from;",
+      "const word = start + slot * sequencePages(this.#options);",
+    ],
+    [
+      "rows-of-first-table",
+      "const start = pageTableStart(this.#options, table);",
+      "const start = pageTableStart(this.#options, 0);",
+      { tests: ["cache/lifecycle /Sliding-window/"] },
+    ],
+    [
+      "runs-of-any-pages",
+      "if (last !== undefined && page === last.page + last.count) last.count++;",
+      "if (last !== undefined && page > last.page) last.count++;",
+      { tests: ["snapshots/snapshot", "cache/random"] },
+    ],
+  ]),
+  ...inFile("commands", "src/cache/parameters.ts", ["cache/host", "cache/steps"], [
+    [
+      "units-once",
+      "for (let at = 0; at < entries.length; at += STEP_ENTRIES) {",
+      "for (let at = 0; at < Math.min(1, entries.length); at += STEP_ENTRIES) {",
+      { tests: ["cache/steps /200 beams/", "snapshots/snapshot"] },
+    ],
+  ]),
+  ...inFile("spans", "src/cache/span_room.ts", ["cache/spans", "cache/span_life"], [
+    [
+      "span-without-stand-ins",
+      "start % this.#block !== 0; start++",
+      "false; start++",
+      { tests: ["cache/spans /kc2|u8b8/"] },
+    ],
+    [
+      "span-row-not-written",
+      "if (!state.hasRow) this.#row(recorder, state);",
+      "",
+    ],
+    [
+      "span-pages-kept",
+      "    this.#pool.give(state.pages);\n",
+      "",
+    ],
+    [
+      "span-freed-by-first-user",
+      "if (--state.users > 0) return;",
+      "--state.users;",
+      { tests: ["cache/span_life /forks/"] },
+    ],
+    [
+      "restored-levels-left-out",
+      "if (own !== undefined) layer.restoreLevels(recorder, levels, own);",
+      "",
+      { tests: ["snapshots/spans"] },
+    ],
+  ]),
+  ...inFile("spans", "src/cache/share_spans.ts", ["cache/spans"], [
+    [
+      "spans-in-one-dispatch",
+      "one.room === room && !taken.has(one)",
+      "one.room === room",
+    ],
+    [
+      "partials-of-one-span",
+      "firstPartial += splitsOf(room);",
+      "",
+    ],
+    [
+      "span-from-first-token",
+      "const start = tokens - 1;",
+      "const start = 0;",
+    ],
+  ]),
+  ...inFile("spans", "src/cache/sequences.ts", ["cache/spans", "cache/span_life"], [
+    [
+      "span-outlives-rollback",
+      "    dropSpans(state, length);\n",
+      "",
+    ],
+    [
+      "span-outlives-sequence",
+      "    dropSpans(state, -1);\n",
+      "",
+    ],
+    [
+      "restored-span-lost",
+      "      for (const { state: span, content } of growth.restoredSpans) span.restored ??= content;\n",
+      "",
+      { tests: ["snapshots/spans"] },
     ],
   ]),
   ...inFile("commands", "src/cache/step_places.ts", ["cache/host", "cache/steps", "plan/steps"], [
@@ -621,8 +690,8 @@ export const CACHE: readonly Mutation[] = [
   ], [
     [
       "bits-with-scratch",
-      "effectiveBits: (8 * (bytes.total - bytes.scratch)) / (tokens * tokenChannels(options)),",
-      "effectiveBits: (8 * bytes.total) / (tokens * tokenChannels(options)),",
+      "effectiveBits: (8 * (bytes.total - bytes.scratch)) /",
+      "effectiveBits: (8 * bytes.total) /",
     ],
     [
       "slack-of-one-head",
@@ -641,12 +710,14 @@ export const CACHE: readonly Mutation[] = [
       { tests: ["cache/lifecycle /stats/", "cache/cache /stats/", "plan/plan"] },
     ],
   ]),
-  ...inFile("snapshot", "src/snapshots/snapshot.ts", ["snapshots/snapshot"], [
+  ...inFile("snapshot", "src/snapshots/pages.ts", ["snapshots/snapshot"], [
     [
       "other-tokens-kept",
       "own.set(firstRecords(layout, own, coded));",
       "",
     ],
+  ]),
+  ...inFile("snapshot", "src/snapshots/snapshot.ts", ["snapshots/snapshot"], [
     [
       "pages-not-skipped",
       "const skippedPages = (held.codedFrom[pageTable]! - info.codedFrom[pageTable]!) / PAGE_TOKENS;",

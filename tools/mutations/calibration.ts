@@ -154,13 +154,13 @@ export const CALIBRATION: readonly Mutation[] = [
     ],
     [
       "first-tokens-alone",
-      "const at = (Math.floor(token * all / tokens) * keyValueHeads + head) * headDim;",
-      "const at = (token * keyValueHeads + head) * headDim;",
+      "const place = Math.floor(token * all / tokens);",
+      "const place = token;",
     ],
     [
       "first-head-alone",
-      "const at = (Math.floor(token * all / tokens) * keyValueHeads + head) * headDim;",
-      "const at = Math.floor(token * all / tokens) * keyValueHeads * headDim;",
+      "const at = (place * keyValueHeads + head) * headDim;",
+      "const at = place * keyValueHeads * headDim;",
     ],
   ]),
   ...inFile("sensitivity", "src/policy/estimate_sensitivities.ts", ["codebooks/fit"], [

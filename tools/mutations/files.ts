@@ -148,8 +148,8 @@ export const FILES: readonly Mutation[] = [
     ],
     [
       "infinity-alone-refused",
-      "const bad = grid.findIndex((bits) => (bits & 0x7c00) === 0x7c00);",
-      "const bad = grid.findIndex((bits) => bits === 0x7c00);",
+      "const infinite = (bits: number) => (bits & 0x7c00) === 0x7c00;",
+      "const infinite = (bits: number) => bits === 0x7c00;",
     ],
     [
       "axes-of-any-length",

@@ -118,8 +118,8 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "values-in-keys-place",
-      "let row = (slot * 2u + side) * (layer.sinks + layer.ring) + exact_slot(position);",
-      "let row = slot * 2u * (layer.sinks + layer.ring) + exact_slot(position);",
+      "let row = slot * layer.slot_rows + side * (layer.sinks + layer.ring) + exact_slot(position);",
+      "let row = slot * layer.slot_rows + exact_slot(position);",
       {
         generate: "{store,load,attend,score,mix,encode}_*d64*",
         tests: ["cache/cache /a window without/"],
@@ -129,18 +129,6 @@ export const KERNELS: readonly Mutation[] = [
   ...inFile("encode", "templates/schemes/coupled/encode_coupled.wgsl.hbs", [
     "cache/lifecycle /rollback/",
   ], [
-    [
-      "kept-codes-not-masked",
-      "bits = records[at] & kept_mask(word, kept);",
-      "bits = records[at];",
-      { generate: "encode_c{8b10,2b4}_d64" },
-    ],
-    [
-      "kept-codes-lost",
-      "bits = records[at] & kept_mask(word, kept);",
-      "bits = 0u;",
-      { generate: "encode_c{8b10,2b4}_d64" },
-    ],
     [
       "tie-to-first-lane",
       "let tie = distances[other] == shortest && nearest[other] < winner;",
@@ -159,11 +147,41 @@ export const KERNELS: readonly Mutation[] = [
       "let model_head = head;",
       { generate: "encode_c*_d64", tests: ["cache/cache /several buffers/"] },
     ],
+  ]),
+  ...inFile("encode", "templates/schemes/codes/write_codes.hbs", ["cache/lifecycle /rollback/"], [
+    [
+      "kept-codes-not-masked",
+      "bits = records[at] & kept_mask(word, kept);",
+      "bits = records[at];",
+      { generate: "encode_c{8b10,2b4}_d64" },
+    ],
+    [
+      "kept-codes-lost",
+      "bits = records[at] & kept_mask(word, kept);",
+      "bits = 0u;",
+      { generate: "encode_c{8b10,2b4}_d64" },
+    ],
     [
       "codes-behind-end-kept",
       "let written = min(encode_end - record_first, RECORD_TOKENS) * CODES;",
       "let written = RECORD_TOKENS * CODES;",
       { generate: "encode_c{8b10,2b4}_d64" },
+    ],
+  ]),
+  ...inFile("encode", "templates/schemes/vecinfer/encode_shared.wgsl.hbs", [
+    "kernels/kernels_d64 /v4b8/",
+  ], [
+    [
+      "mean-kept",
+      "group * QUADS + {{index}}u] - means(group * QUADS + {{index}}u);",
+      "group * QUADS + {{index}}u];",
+      { generate: "encode_v4b8_d64" },
+    ],
+    [
+      "plain-heads-rotated",
+      "vectors[at] = select(a, a + b, rotated);",
+      "vectors[at] = a + b;",
+      { generate: "encode_v4b8_d64" },
     ],
   ]),
   ...inFile("encode", "templates/schemes/blocks/level_code.hbs", ["cache/blocks /any binary16/"], [
@@ -394,9 +412,43 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "partials-of-first-split",
-      "return (global_row(entry, block, row) * step.splits + split) * (CHUNKS + 1u);",
-      "return global_row(entry, block, row) * step.splits * (CHUNKS + 1u);",
+      "return (global_row(entry, block, row) * step.partial_stride + entry.first_partial + split) * (CHUNKS + 1u);",
+      "return (global_row(entry, block, row) * step.partial_stride + entry.first_partial) * (CHUNKS + 1u);",
       { generate: ATTENTION, tests: ["plan/steps /for decoding/"] },
+    ],
+  ]),
+  ...inFile("spans", "templates/schemes/span/fit_span.wgsl.hbs", ["cache/spans"], [
+    [
+      "fit-first-slice",
+      "for (var other = 1u; other < SLICES; other += 1u) {",
+      "for (var other = SLICES; other < SLICES; other += 1u) {",
+      { generate: "fit_sc*_d64" },
+    ],
+    [
+      "fit-keys-alone",
+      "(entry.slot * 2u + SIDE) * layer.kv_heads",
+      "entry.slot * 2u * layer.kv_heads",
+      {
+        generate: "fit_sc*_d64",
+      },
+    ],
+  ]),
+  ...inFile("spans", "templates/schemes/span/score_span.hbs", ["cache/spans"], [
+    ["span-without-minimum", "    scores[i] += row_biases;\n", "", {
+      generate: "{score,attend}_sc*_d64*",
+    }],
+  ]),
+  ...inFile("spans", "templates/attention/remap.wgsl.hbs", ["cache/spans /narrowed/"], [
+    ["remap-of-first-lane", "low = min(low, lows[other]);", "low = min(low, lows[0]);", {
+      generate: "remap",
+    }],
+    [
+      "remap-may-turn",
+      "max(0.0, 1.0 - layer.remap / (high - low))",
+      "1.0 - layer.remap / (high - low)",
+      {
+        generate: "remap",
+      },
     ],
   ]),
   ...inFile("scores", "templates/attention/score.wgsl.hbs", [

@@ -39,18 +39,6 @@ export const LAYERS: readonly Mutation[] = [
       "kernel.dispatch(recorder, step.place, NO_HOST, blocks, heads, 1);",
     ],
     [
-      "table-of-one-block",
-      "table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
-      "table.dispatch(recorder, place, host, groups, keyValueHeads, entries);",
-      { tests: ["cache/cache /tables of q.centroid/"] },
-    ],
-    [
-      "table-of-part-heads",
-      "table.dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
-      "table.dispatch(recorder, place, host, groups, parts[0]!.heads.count, blocks);",
-      { tests: ["cache/cache /tables of q.centroid/"] },
-    ],
-    [
       "copies-of-first-part",
       "    this.#buffers.parts.forEach((part, i) => {\n      const { kernel, words } = this.#compiled.units[i]!.copies",
       "    this.#buffers.parts.slice(0, 1).forEach((part, i) => {\n      const { kernel, words } = this.#compiled.units[i]!.copies",
@@ -130,9 +118,23 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "grids-of-first-head",
-      "bytes.set(grids.subarray(head * gridBytes, (head + 1) * gridBytes), first);",
-      "bytes.set(grids.subarray(0, gridBytes), first);",
+      "bytes.set(part.subarray(head * size, (head + 1) * size), first);",
+      "bytes.set(part.subarray(0, size), first);",
       { tests: ["cache/cache /codes alone/"] },
+    ],
+  ]),
+  ...inFile("commands", "src/cache/layer_kernels.ts", ["cache/cache"], [
+    [
+      "table-of-one-block",
+      "kernels.bind(fill, parts[0]!).dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
+      "kernels.bind(fill, parts[0]!).dispatch(recorder, place, host, groups, keyValueHeads, entries);",
+      { tests: ["cache/cache /tables of q.centroid/"] },
+    ],
+    [
+      "table-of-part-heads",
+      "kernels.bind(fill, parts[0]!).dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
+      "kernels.bind(fill, parts[0]!).dispatch(recorder, place, host, groups, parts[0]!.heads.count, blocks);",
+      { tests: ["cache/cache /tables of q.centroid/"] },
     ],
   ]),
   ...inFile("cache", "src/cache/create_cache.ts", ["cache/cache /learned sinks/"], [
@@ -143,8 +145,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "codebook-of-keys-for-values",
-      "cacheCodebook(codebooks, shape, index, side, layer[side])",
-      'cacheCodebook(codebooks, shape, index, "keys", layer[side])',
+      "cacheCodebook(codebooks, shape, layer, side, schemes[side])",
+      'cacheCodebook(codebooks, shape, layer, "keys", schemes[side])',
       { tests: ["cache/cache /KV heads by layer/"] },
     ],
     [
@@ -181,8 +183,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "grid-length-unchecked",
-      " ||\n    found.grid.length !== 2 * keyValueHeads * headDim",
-      "",
+      " || found.grid.length !== 2 * rows ||",
+      " ||",
       { tests: ["cache/cache /createCache/", "codebooks/file"] },
     ],
     [

@@ -9,24 +9,26 @@ const CHOICE = ["plan/choose_attention", "plan/plan", "plan/sizes"] as const;
 
 /** Mutations of planning, of tuning, and of the choice of a policy. */
 export const PLANNING: readonly Mutation[] = [
-  ...inFile("plan", "src/plan/plan_cache.ts", ["plan/sizes", "plan/plan"], [
+  ...inFile("plan", "src/plan/step_scratch.ts", ["plan/sizes", "plan/plan"], [
     [
       "prefill-tables-of-decoding",
-      "prefill.table ? bytes(largestStep(resolved)) : 0",
-      "prefill.table ? bytes(decodeStep(resolved)) : 0",
+      "prefill.table ? bytes(largestStep(cache)) : 0",
+      "prefill.table ? bytes(decodeStep(cache)) : 0",
     ],
     [
       "decoding-tables-of-prefill",
-      "decode.table ? bytes(decodeStep(resolved)) : 0",
-      "decode.table ? bytes(largestStep(resolved)) : 0",
+      "decode.table ? bytes(decodeStep(cache)) : 0",
+      "decode.table ? bytes(largestStep(cache)) : 0",
       { tests: ["plan/sizes", "plan/plan", "plan/choose_attention"] },
     ],
     [
       "tables-of-first-layer",
-      "tableBytes(resolved, resolved.layers[index]!, step)",
-      "tableBytes(resolved, resolved.layers[0]!, step)",
+      "tableBytes(own, own.layers[index]!, step)",
+      "tableBytes(own, own.layers[0]!, step)",
       { tests: ["plan/sizes", "plan/plan", "plan/steps"] },
     ],
+  ]),
+  ...inFile("plan", "src/plan/plan_cache.ts", ["plan/sizes", "plan/plan"], [
     [
       "kinds-by-schemes-alone",
       'const id = Object.values(layerKind(layer)).join("/");',

@@ -114,7 +114,7 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "step-without-header",
-      "return Math.ceil((16 + 32 * stepEntries(options)) / 256) * 256;",
+      "return Math.ceil((STEP_HEADER + 32 * stepEntries(options)) / 256) * 256;",
       "return Math.ceil((32 * stepEntries(options)) / 256) * 256;",
       { tests: ["plan/sizes", "cache/lifecycle"] },
     ],
