@@ -14,6 +14,18 @@ export function integerFrom(least: number): (text: string) => number {
   };
 }
 
+/** A reader of numbers of at least `least`, and at most `most`. */
+export function numberFrom(least: number, most = Infinity): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= least && value <= most && value < Infinity)) {
+      const range = most < Infinity ? `${least} to ${most}` : `${least}`;
+      throw new InvalidArgumentError(`It must be a number from ${range}.`);
+    }
+    return value;
+  };
+}
+
 /** A reader of comma-separated lists. */
 export function listOf<T>(read: (text: string) => T): (text: string) => readonly T[] {
   return (text) => text.split(",").map((item) => read(item.trim()));

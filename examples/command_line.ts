@@ -6,12 +6,24 @@ import { usageError } from "../cli/arguments.ts";
 import { exitCodeOf } from "../cli/command.ts";
 import { printable } from "../cli/printable.ts";
 
-export { checkWritable, integerFrom, listOf, oneOf, usageError } from "../cli/arguments.ts";
+export {
+  checkWritable,
+  integerFrom,
+  listOf,
+  numberFrom,
+  oneOf,
+  usageError,
+} from "../cli/arguments.ts";
 export { printable } from "../cli/printable.ts";
 
 /** The project's own small model, beside the tests that check it. */
 export const FIXTURE_MODEL: string = fileURLToPath(
   new URL("../tests/fixtures/tiny-llama", import.meta.url),
+);
+
+/** The project's own small vision-language model. */
+export const VISION_FIXTURE_MODEL: string = fileURLToPath(
+  new URL("../tests/fixtures/tiny-vlm", import.meta.url),
 );
 
 /**

@@ -80,6 +80,7 @@ export function parseArguments(
         "perplexity, KL divergence and agreement on two texts, retrieval, where written text parts,\n" +
         "errors by layer, use of the codebooks.",
     )
+    .option("--vision", "evaluate videos that a vision-language model sees; see --vision --help")
     .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option(
       "--text <file>",

@@ -20,8 +20,10 @@ import { prepare, type Work } from "./prepare.ts";
 import { formatReport } from "./report/report.ts";
 import { type Evaluation, formatEvaluation, readEvaluation } from "./figures/results.ts";
 import { formatSummary } from "./figures/summary.ts";
+import { evaluateVisionCommand } from "./vision/main.ts";
 
 async function main(args: readonly string[]): Promise<void> {
+  if (args.includes("--vision")) return await evaluateVisionCommand(args);
   const parsed = parseArguments(args);
   if ("help" in parsed) return console.log(parsed.help);
   const { options } = parsed;

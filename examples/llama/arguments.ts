@@ -1,5 +1,5 @@
-import { Command, InvalidArgumentError } from "commander";
-import { integerFrom, readCommandLine } from "../command_line.ts";
+import { Command } from "commander";
+import { integerFrom, numberFrom, readCommandLine } from "../command_line.ts";
 import { addCacheOptions, type CacheArguments, checkCacheArguments } from "./cache_arguments.ts";
 
 /** What the command line asks for. */
@@ -27,19 +27,11 @@ export function parseArguments(
       .description("Continues a text with a compressed KV cache.")
       .option("--prompt <text>", "the text to continue", "It was the best of times")
       .option("--tokens <n>", "most tokens to add", integerFrom(0), 64)
-      .option("--temperature <t>", "0 takes the likeliest token", temperature, 0),
+      .option("--temperature <t>", "0 takes the likeliest token", numberFrom(0), 0),
   );
   const help = readCommandLine(command, argv, WHAT);
   if (help !== undefined) return { help };
   const options = command.opts<ChatOptions>();
   checkCacheArguments(options, WHAT);
   return { options };
-}
-
-function temperature(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value >= 0 && value < Infinity)) {
-    throw new InvalidArgumentError("It must be a number from 0.");
-  }
-  return value;
 }

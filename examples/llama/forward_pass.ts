@@ -1,4 +1,4 @@
-import { CoupletError } from "@couplet/kv";
+import { checkEntries } from "./check_entries.ts";
 import type { EngineOptions } from "./engine_options.ts";
 import type { ForwardEntry, ReadOptions } from "./forward_entry.ts";
 import { type ForwardResult, ResultBuilder } from "./forward_result.ts";
@@ -38,12 +38,12 @@ export class ForwardPass<Sequence, Step> {
     read: ReadOptions,
     appendTokens: number,
   ): Promise<ForwardResult> {
-    const { cache, checkpoint, maxTokens } = this.#options;
-    checkEntries(entries, checkpoint.config.vocabularySize);
+    const { cache, checkpoint, maxTokens, keySpace = "pre-rope" } = this.#options;
+    checkEntries(entries, checkpoint.config, keySpace);
     const steps = planSteps(
       entries.map((entry) => ({
         tokens: entry.tokenIds.length,
-        position: cache.length(entry.sequence),
+        position: entry.position ?? cache.length(entry.sequence),
       })),
       maxTokens,
       appendTokens,
@@ -84,6 +84,7 @@ export class ForwardPass<Sequence, Step> {
         });
       }
       for (const run of layer.rotate) run(recorder.pass, rows);
+      this.#encodeKept(recorder, entries, plan, index);
       cache.encodeAppend(recorder.pass, step, index, {
         keys: { buffer: buffers.key },
         values: { buffer: buffers.value },
@@ -100,6 +101,33 @@ export class ForwardPass<Sequence, Step> {
     }
     device.queue.submit([recorder.finish()]);
     await readBack.finish();
+  }
+
+  /** Copies a layer's keys and values to where entries keep them. */
+  #encodeKept(
+    recorder: Recorder,
+    entries: readonly ForwardEntry<Sequence>[],
+    { segments }: StepPlan,
+    layer: number,
+  ): void {
+    const { keyValueHeads, headDim } = this.#options.checkpoint.config;
+    const bytes = keyValueHeads * headDim * 4;
+    for (const { entry, start, count, row } of segments) {
+      const { kept } = entries[entry]!;
+      if (kept === undefined) continue;
+      const first = Math.max(kept.first, start);
+      const tokens = Math.min(kept.first + kept.tokens, start + count) - first;
+      if (tokens <= 0) continue;
+      for (const [from, to] of [["key", "keys"], ["value", "values"]] as const) {
+        recorder.encoder.copyBufferToBuffer(
+          this.#buffers[from],
+          (row + first - start) * bytes,
+          kept.layers[layer]![to],
+          (first - kept.first) * bytes,
+          tokens * bytes,
+        );
+      }
+    }
   }
 
   /** Final norm, logits and losses of the chosen rows. */
@@ -165,9 +193,7 @@ export class ForwardPass<Sequence, Step> {
       slabs.push(slot(Math.min(this.#slabRows, headRows.length - first), first));
     }
 
-    const tokenIds = plan.segments.flatMap(({ entry, start, count }) =>
-      entries[entry]!.tokenIds.slice(start, start + count)
-    );
+    const tokenIds = this.#writeEmbedded(entries, plan);
     const targets = headRows.map(({ target }) => target ?? NO_TARGET);
     device.queue.writeBuffer(this.#buffers.step, 0, slots);
     device.queue.writeBuffer(this.#buffers.tokenIds, 0, Uint32Array.from(tokenIds));
@@ -180,31 +206,32 @@ export class ForwardPass<Sequence, Step> {
     }
     return { rows, head, slabs };
   }
-}
 
-function checkEntries<Sequence>(
-  entries: readonly ForwardEntry<Sequence>[],
-  vocabularySize: number,
-): void {
-  const seen = new Set<Sequence>();
-  for (const { sequence, tokenIds, nextTokenId } of entries) {
-    if (tokenIds.length === 0) throw misused("an entry has no tokens", "Leave the entry out");
-    if (seen.has(sequence)) {
-      throw misused("a sequence is in two entries", "Join its tokens in one entry");
-    }
-    seen.add(sequence);
-    const wrong = [...tokenIds, ...(nextTokenId === undefined ? [] : [nextTokenId])].find((id) =>
-      !Number.isInteger(id) || id < 0 || id >= vocabularySize
-    );
-    if (wrong !== undefined) {
-      throw misused(
-        `token ${wrong} is not in the vocabulary of ${vocabularySize}`,
-        "Use the checkpoint's own tokenizer",
+  /** Writes given embeddings to their rows; the ids of the step's tokens, none where one is given. */
+  #writeEmbedded(
+    entries: readonly ForwardEntry<Sequence>[],
+    { segments }: StepPlan,
+  ): number[] {
+    const { device, checkpoint: { config: { hiddenSize } } } = this.#options;
+    return segments.flatMap(({ entry, start, count, row }) => {
+      const { tokenIds, embedded } = entries[entry]!;
+      const ids = tokenIds.slice(start, start + count);
+      if (embedded === undefined) return ids;
+      const { first, vectors } = embedded;
+      const from = Math.max(first, start);
+      const to = Math.min(first + vectors.length / hiddenSize, start + count);
+      if (to <= from) return ids;
+      device.queue.writeBuffer(
+        this.#buffers.hidden,
+        (row + from - start) * hiddenSize * 4,
+        vectors,
+        (from - first) * hiddenSize,
+        (to - from) * hiddenSize,
       );
-    }
+      return ids.fill(NO_TOKEN, from - start, to - start);
+    });
   }
 }
 
-function misused(why: string, remedy: string): CoupletError {
-  return new CoupletError("usage", { what: "These tokens cannot be run", why, remedy });
-}
+/** An id beyond any vocabulary: the embedding kernel leaves its row alone. */
+const NO_TOKEN = 0xffffffff;

@@ -16,7 +16,7 @@ export { type Checkpoint, loadModel } from "./checkpoint.ts";
 export { type LlamaConfig, MODEL_TYPES, type ModelType, parseConfig } from "./config.ts";
 export { createEngine, type Engine } from "./engine.ts";
 export type { EngineOptions } from "./engine_options.ts";
-export type { ForwardEntry, ReadOptions } from "./forward_entry.ts";
+export type { EmbeddedTokens, ForwardEntry, KeptTokens, ReadOptions } from "./forward_entry.ts";
 export type { ForwardResult } from "./forward_result.ts";
 export { generate, type GeneratedToken, type GenerateOptions } from "./generate.ts";
 export { type OpenedPrefix, openPrefix, type Prefix } from "./prefix.ts";

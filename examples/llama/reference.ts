@@ -16,6 +16,15 @@ export interface ReferenceForward {
   readonly values: readonly Float64Array[];
 }
 
+/** One layer's queries, keys and values of some tokens, `[tokens][heads][headDim]` each. */
+export interface LayerVectors {
+  /** Before the rotary embedding. */
+  readonly queries: Float64Array;
+  /** Before the rotary embedding. */
+  readonly keys: Float64Array;
+  readonly values: Float64Array;
+}
+
 /**
  * The whole model on the CPU in float64, written to be read: the oracle of the engine's tests.
  * Attention is exact and dense.
@@ -27,32 +36,71 @@ export function referenceForward(
   tokenIds: readonly number[],
   change?: (layer: number, kind: "keys" | "values", vectors: Float64Array) => void,
 ): ReferenceForward {
-  const { config, weights } = checkpoint;
+  const { config } = checkpoint;
   const tokens = tokenIds.length;
-  const { hiddenSize, intermediateSize, headDim, normEpsilon } = config;
+  const layers: LayerVectors[] = [];
+  const logits = referenceNetwork(
+    checkpoint,
+    embedTokens(checkpoint, tokenIds),
+    (layer, vectors) => {
+      const { queries, keys, values } = vectors;
+      change?.(layer, "keys", keys);
+      change?.(layer, "values", values);
+      layers.push(vectors);
+      return attendDensely(config, queries, keys, values);
+    },
+  );
+  const losses = new Float64Array(Math.max(0, tokens - 1));
+  const { vocabularySize } = config;
+  for (let t = 0; t + 1 < tokens; t++) {
+    const row = logits.subarray(t * vocabularySize, (t + 1) * vocabularySize);
+    losses[t] = logSumExp(row) - row[tokenIds[t + 1]!]!;
+  }
+  return {
+    logits,
+    losses,
+    queries: layers.map(({ queries }) => queries),
+    keys: layers.map(({ keys }) => keys),
+    values: layers.map(({ values }) => values),
+  };
+}
 
+/** Rows of the embedding, `[tokens][hiddenSize]`. */
+export function embedTokens(
+  { config: { hiddenSize }, weights }: Pick<Checkpoint, "config" | "weights">,
+  tokenIds: readonly number[],
+): Float64Array<ArrayBuffer> {
   const embedding = weightValues(weights.embedding);
-  const hidden = new Float64Array(tokens * hiddenSize);
+  const rows = new Float64Array(tokenIds.length * hiddenSize);
   tokenIds.forEach((id, t) => {
-    hidden.set(embedding.subarray(id * hiddenSize, (id + 1) * hiddenSize), t * hiddenSize);
+    rows.set(embedding.subarray(id * hiddenSize, (id + 1) * hiddenSize), t * hiddenSize);
   });
+  return rows;
+}
 
-  const queries: Float64Array[] = [];
-  const keys: Float64Array[] = [];
-  const values: Float64Array[] = [];
-  for (const layer of weights.layers) {
+/**
+ * The model on the CPU in float64 but for its attention.
+ *
+ * @param embedded `[tokens][hiddenSize]`: tokens' embeddings, or what stands in their place.
+ * @param attend Attention of one layer, `[tokens][queryHeads][headDim]`; layers come in order.
+ * @returns Logits, `[tokens][vocabularySize]`.
+ */
+export function referenceNetwork(
+  { config, weights }: Pick<Checkpoint, "config" | "weights">,
+  embedded: Float64Array,
+  attend: (layer: number, vectors: LayerVectors) => Float64Array,
+): Float64Array {
+  const { hiddenSize, intermediateSize, headDim, normEpsilon } = config;
+  const hidden = embedded.slice();
+  const tokens = hidden.length / hiddenSize;
+  weights.layers.forEach((layer, index) => {
     const normed = rmsNorm(hidden, layer.attentionNorm, hiddenSize, normEpsilon);
-    let query = project(normed, layer.query);
-    let key = project(normed, layer.key);
-    const value = project(normed, layer.value);
-    if (layer.queryNorm) query = rmsNorm(query, layer.queryNorm, headDim, normEpsilon);
-    if (layer.keyNorm) key = rmsNorm(key, layer.keyNorm, headDim, normEpsilon);
-    change?.(keys.length, "keys", key);
-    change?.(values.length, "values", value);
-    queries.push(query);
-    keys.push(key);
-    values.push(value);
-    add(hidden, project(attend(config, tokens, query, key, value), layer.output));
+    let queries = project(normed, layer.query);
+    let keys = project(normed, layer.key);
+    const values = project(normed, layer.value);
+    if (layer.queryNorm) queries = rmsNorm(queries, layer.queryNorm, headDim, normEpsilon);
+    if (layer.keyNorm) keys = rmsNorm(keys, layer.keyNorm, headDim, normEpsilon);
+    add(hidden, project(attend(index, { queries, keys, values }), layer.output));
 
     const inner = rmsNorm(hidden, layer.feedForwardNorm, hiddenSize, normEpsilon);
     const gate = project(inner, layer.gate);
@@ -62,17 +110,9 @@ export function referenceForward(
       product[i] = gate[i]! / (1 + Math.exp(-gate[i]!)) * up[i]!;
     }
     add(hidden, project(product, layer.down));
-  }
-
+  });
   const last = rmsNorm(hidden, weights.finalNorm, hiddenSize, normEpsilon);
-  const logits = project(last, { weight: weights.head });
-  const losses = new Float64Array(Math.max(0, tokens - 1));
-  const { vocabularySize } = config;
-  for (let t = 0; t + 1 < tokens; t++) {
-    const row = logits.subarray(t * vocabularySize, (t + 1) * vocabularySize);
-    losses[t] = logSumExp(row) - row[tokenIds[t + 1]!]!;
-  }
-  return { logits, losses, queries, keys, values };
+  return project(last, { weight: weights.head });
 }
 
 /** `log(sum(exp(row)))`. */
@@ -85,7 +125,7 @@ export function logSumExp(row: ArrayLike<number>): number {
 }
 
 /** `x W^T + b` for every row of `x`. */
-function project(x: Float64Array, { weight, bias }: Projection): Float64Array {
+export function project(x: Float64Array, { weight, bias }: Projection): Float64Array {
   const [outputs, inputs] = [weight.shape[0]!, weight.shape[1]!];
   const matrix = weightValues(weight);
   const offsets = bias === undefined ? undefined : weightValues(bias);
@@ -117,14 +157,14 @@ function rmsNorm(x: Float64Array, weight: Weight, width: number, epsilon: number
 }
 
 /** Dense causal attention; rotates queries and keys by their positions. */
-function attend(
+export function attendDensely(
   config: LlamaConfig,
-  tokens: number,
   query: Float64Array,
   key: Float64Array,
   value: Float64Array,
 ): Float64Array {
   const { queryHeads, keyValueHeads, headDim } = config;
+  const tokens = query.length / (queryHeads * headDim);
   const rotatedQuery = rotate(query, queryHeads, config);
   const rotatedKey = rotate(key, keyValueHeads, config);
   const output = new Float64Array(tokens * queryHeads * headDim);

@@ -77,24 +77,7 @@ export function collectWeights(
       missing.push(name);
       return { name, dtype: "F32", shape, data: new Uint8Array() };
     }
-    const dtype = WEIGHT_DTYPES.find((known) => known === tensor.dtype);
-    if (dtype === undefined) {
-      throw new CoupletError("file", {
-        what: `Tensor "${name}" cannot be used`,
-        why: `its type is ${tensor.dtype}`,
-        remedy: `Store the weights as ${WEIGHT_DTYPES.join(", ")}`,
-      });
-    }
-    if (tensor.shape.join() !== shape.join()) {
-      throw new CoupletError("shape", {
-        what: `Tensor "${name}" does not fit config.json`,
-        why: `its shape is [${tensor.shape.join(", ")}] and config.json makes it [${
-          shape.join(", ")
-        }]`,
-        remedy: "Check that config.json belongs to the checkpoint",
-      });
-    }
-    return { name, dtype, shape, data: tensor.data };
+    return checkWeight(name, tensor, shape);
   }
 
   function project(name: string, outputs: number, inputs: number, bias: boolean): Projection {
@@ -160,6 +143,37 @@ export function collectWeights(
     });
   }
   return { embedding, layers, finalNorm, head };
+}
+
+/**
+ * A tensor as a weight.
+ *
+ * @throws {CoupletError} `file` where its type is none of {@linkcode WEIGHT_DTYPES}; `shape` where its
+ * shape is another than that.
+ */
+export function checkWeight(
+  name: string,
+  tensor: SafetensorsTensor,
+  shape: readonly number[],
+): Weight {
+  const dtype = WEIGHT_DTYPES.find((known) => known === tensor.dtype);
+  if (dtype === undefined) {
+    throw new CoupletError("file", {
+      what: `Tensor "${name}" cannot be used`,
+      why: `its type is ${tensor.dtype}`,
+      remedy: `Store the weights as ${WEIGHT_DTYPES.join(", ")}`,
+    });
+  }
+  if (tensor.shape.join() !== shape.join()) {
+    throw new CoupletError("shape", {
+      what: `Tensor "${name}" does not fit config.json`,
+      why: `its shape is [${tensor.shape.join(", ")}] and config.json makes it [${
+        shape.join(", ")
+      }]`,
+      remedy: "Check that config.json belongs to the checkpoint",
+    });
+  }
+  return { name, dtype, shape, data: tensor.data };
 }
 
 /** A weight's values in float32, row-major. */

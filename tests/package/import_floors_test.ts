@@ -9,7 +9,7 @@ const ROOT = new URL("../../", import.meta.url);
 /** The rooms of `src/`, lowest first: each imports from lower floors alone. */
 const FLOORS: readonly (readonly string[])[] = [
   ["base"],
-  ["model", "records"],
+  ["model", "records", "spans"],
   ["schemes"],
   ["codebooks", "kernels"],
   ["calibrate", "plan"],

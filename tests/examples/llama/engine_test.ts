@@ -365,8 +365,30 @@ Deno.test("engine.forward refuses entries it cannot run and changes nothing", as
     await refused([{ sequence, tokenIds: [1.5] }], /token 1\.5/);
     await refused([{ sequence, tokenIds: [1], nextTokenId: -1 }], /token -1/);
     await refused([{ sequence, tokenIds: [1] }, { sequence, tokenIds: [2] }], /two entries/);
+    const { hiddenSize } = fixture.config;
+    const embedded = (first: number, numbers: number) => [{
+      sequence,
+      tokenIds: [1, 2],
+      embedded: { first, vectors: new Float32Array(numbers) },
+    }];
+    await refused(embedded(1, 2 * hiddenSize), /embeddings are 2 from token 1 on.* has 2/);
+    await refused(embedded(0, hiddenSize + 1), /whole rows/);
+    const kept = { first: 1, tokens: 2, layers: [] };
+    await refused([{ sequence, tokenIds: [1, 2], kept }], /kept tokens are 2 from token 1/);
+    await refused([{ sequence, tokenIds: [1, 2, 3], kept }], /0 layers/);
+    await refused([{ sequence, tokenIds: [1], position: 3 }], /Plan the cache for keys as scored/);
     assert.equal(sequence.length, 0);
     assert.deepEqual(await engine.forward([]), {});
+  });
+  await withDense(fixture, { keySpace: "as-scored" }, async (engine) => {
+    const sequence = engine.createSequence();
+    for (const position of [-1, 0.5]) {
+      await assert.rejects(engine.forward([{ sequence, tokenIds: [1], position }]), {
+        code: "usage",
+        message: /the position is/,
+      });
+    }
+    assert.equal(sequence.length, 0);
   });
 });
 

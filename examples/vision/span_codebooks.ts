@@ -1,0 +1,65 @@
+/** Codebooks of spans, learned on videos. */
+import { calibrate, type CodebookSet, type LayerPolicy, parseScheme, type Side } from "@couplet/kv";
+import { manifest } from "@couplet/kv/kernels";
+import type { Stage } from "../../cli/progress.ts";
+import { VisionHost } from "./host.ts";
+import { spanSamples } from "./span_samples.ts";
+import type { VisionModel } from "./vision_model.ts";
+
+/** What codebooks are learned from, and for. */
+export interface SpanCodebookOptions {
+  readonly device: GPUDevice;
+  readonly model: VisionModel;
+  /** Grey pixels of videos. */
+  readonly videos: readonly Uint8Array[];
+  /** Schemes of spans; those without learned codebooks take none. */
+  readonly policies: readonly LayerPolicy[];
+  readonly seed: number;
+  /** The videos' name. */
+  readonly source: string;
+}
+
+/** Whether spans of these schemes need codebooks. */
+export function needsCodebooks(policies: readonly LayerPolicy[]): boolean {
+  return learnedSchemes(policies, "keys").length + learnedSchemes(policies, "values").length > 0;
+}
+
+/**
+ * Reads videos, and learns codebooks on the keys, as they are scored, and values of their visual tokens.
+ *
+ * @throws {CoupletError} as `calibrate` does.
+ */
+export async function learnSpanCodebooks(
+  { device, model, videos, policies, seed, source }: SpanCodebookOptions,
+  stage: Stage,
+): Promise<CodebookSet> {
+  const host = await VisionHost.create({ device, model, spans: {}, textTokens: 1 });
+  // Reading and clustering take about as long.
+  const samples = await spanSamples(
+    host,
+    device,
+    model,
+    videos,
+    (fraction) => stage.update(fraction / 2),
+  );
+  host.destroy();
+  return await calibrate({
+    device,
+    kernels: manifest,
+    samples,
+    schemes: {
+      keys: learnedSchemes(policies, "keys"),
+      values: learnedSchemes(policies, "values"),
+    },
+    keySpace: "as-scored",
+    model: model.fingerprint,
+    seed,
+    source,
+    onProgress: ({ fraction }) => stage.update((1 + fraction) / 2),
+  });
+}
+
+function learnedSchemes(policies: readonly LayerPolicy[], side: Side): string[] {
+  return [...new Set(policies.map((policy) => policy[side]))]
+    .filter((id) => parseScheme(id).codebook === "learned");
+}
