@@ -127,6 +127,11 @@ export type { SpanStats } from "./src/cache/cache_stats.ts";
 export type { Span } from "./src/cache/span_room.ts";
 export type { SpanTensors } from "./src/cache/spans.ts";
 export { spanKinds } from "./src/cache/span_kinds.ts";
+export {
+  protectedTokens,
+  type ProtectedTokensOptions,
+  type TokenSelection,
+} from "./src/spans/protected_tokens.ts";
 export type { PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan } from "./src/plan/spans.ts";
 export type { SpanPolicies, SpanPolicy } from "./src/plan/span_policies.ts";
 export type { CommandTarget } from "./src/cache/command_target.ts";

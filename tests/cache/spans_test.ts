@@ -78,6 +78,17 @@ const SCENES: readonly {
     ],
   },
   {
+    what: "several spans in a sequence, scored and mixed by a kernel each",
+    spans: { image: { keys: "sc2", values: "sc1", tokens: 200, count: 3 } },
+    moves: [
+      { span: 1, name: "image", tokens: 30 },
+      { span: 0, name: "image", tokens: 70 },
+      { span: 0, name: "image", tokens: 100 },
+      { tokens: { 0: 3, 1: 4 } },
+      { tokens: { 0: 1, 1: 1 } },
+    ],
+  },
+  {
     what: "spans of two kinds, protected tokens and the rest",
     spans: {
       protected: { keys: "sc4", values: "sc4", tokens: 32, count: 1 },

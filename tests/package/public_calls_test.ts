@@ -110,6 +110,11 @@ const CALLS: readonly Call[] = [
   },
   { name: "layerHeads", arguments: [options.shape, 1], run: library.layerHeads },
   {
+    name: "protectedTokens",
+    arguments: [{ visual: vectors, text: vectors.slice(0, 8), width: 8, share: 0.5 }],
+    run: library.protectedTokens,
+  },
+  {
     name: "spanKinds",
     arguments: [{ image: { keys: "sc1", values: "sc1", tokens: 9, count: 1, remap: { tau: 3 } } }],
     run: library.spanKinds,

@@ -91,12 +91,14 @@ Deno.test("restoreSequence() brings spans back, into a cache of other capacities
 });
 
 Deno.test("a restored span is put in place by whichever step runs, and by a fork", async () => {
-  const cache = await gridCache(device, OPTIONS);
-  const sequence = await filled(cache);
-  const bytes = await snapshotSequence(cache, sequence);
-  const wanted = await feed(device, cache, sequence, 2, { attend: true });
-  cache.freeSequence(sequence);
+  const first = await gridCache(device, OPTIONS);
+  const sequence = await filled(first);
+  const bytes = await snapshotSequence(first, sequence);
+  const wanted = await feed(device, first, sequence, 2, { attend: true });
+  first.destroy();
 
+  // Another, whose pages do not hold the span by chance.
+  const cache = await gridCache(device, OPTIONS);
   const restored = await restoreSequence(cache, bytes);
   // A step that was recorded into an encoder nobody submits, and given up.
   const step = cache.beginStep([{ sequence: restored, tokens: 1 }]);

@@ -1,6 +1,5 @@
 /** What methods do to a video. */
-import type { Sequence } from "@couplet/kv";
-import { protectedTokens } from "../../../src/spans/protected_tokens.ts";
+import { protectedTokens, type Sequence } from "@couplet/kv";
 import { readBuffer } from "../../../tools/read_buffer.ts";
 import { embedTokens } from "../../llama/reference.ts";
 import type { SeenVideo, SpanPart, VisionHost } from "../../vision/host.ts";
