@@ -23,10 +23,13 @@ import { readJson } from "./json.ts";
 import { kernelEntries } from "./kernel_entries.ts";
 import { loadKernels } from "./kernels.ts";
 import { type ModelConfig, readModelConfig } from "./model_config.ts";
+import { f16Spans, parseSpan, readSpans } from "./span_arguments.ts";
+import type { SpanPolicies } from "../src/plan/span_policies.ts";
 import { formatBytes, formatTable } from "./table.ts";
 
 interface PlanArguments extends CacheArguments {
   readonly as?: string;
+  readonly span: SpanPolicies;
 }
 
 /** `couplet plan`. */
@@ -38,10 +41,17 @@ export function command(answering: Answering): Command {
         "plan ./Llama-3.2-1B --scheme c4b8 --tokens 32768",
         "plan config.json --keys c4b8 --values c8b8 --sequences 8 --json",
         "plan config.json --policy 2_bits.json --limit maxStorageBufferBindingSize=134217728",
+        "plan config.json --scheme f16 --span image=sc1:576x4",
       ],
     })
       .argument("<config>", "a Hugging Face config.json, or the folder that holds it")
-      .option("--as <model_type>", "read the file as one of this model_type"),
+      .option("--as <model_type>", "read the file as one of this model_type")
+      .option(
+        "--span <kind>",
+        "images or videos that are coded at once: name=keys[/values]:tokens[xcount] (repeatable)",
+        parseSpan,
+        {},
+      ),
   ).action(answering(planModel));
 }
 
@@ -50,9 +60,13 @@ const WHAT = "Cannot plan a cache";
 async function planModel(path: string, args: PlanArguments): Promise<Answer> {
   const policy = await readPolicyArguments(args, WHAT);
   const model = readModelConfig(await readConfig(path), args.as);
+  const spans = readSpans(args.span);
+  // Keys of spans are as they are scored.
+  const space = args.space ?? (spans === undefined ? undefined : "as-scored");
   const options: PlanOptions = {
     shape: model.shape,
-    keys: keyOptions(model, args.space),
+    keys: keyOptions(model, space),
+    ...(spans === undefined ? {} : { spans }),
     ...(model.scale === undefined ? {} : { scale: model.scale }),
     ...(model.softcap === undefined ? {} : { softcap: model.softcap }),
     policy,
@@ -64,7 +78,7 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
   const { plan, required } = planWithin(options, args);
   const f16 = planF16(options, args);
   const notes = [...model.notes];
-  if (args.space !== undefined) notes.length = 0;
+  if (space !== undefined) notes.length = 0;
   if (model.maxPositions !== undefined && args.tokens > model.maxPositions) {
     notes.push(`The model was made for ${model.maxPositions} tokens.`);
   }
@@ -95,6 +109,14 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
       bytes: plan.bytes,
       effectiveBits: plan.effectiveBits,
       nominalBits: plan.nominalBits,
+      spans: plan.spans.map(({ name, options: { capacity }, bytes, layers: [layer] }) => ({
+        name,
+        keys: layer!.keys.scheme,
+        values: layer!.values.scheme,
+        tokens: capacity.tokens,
+        count: capacity.sequences,
+        bytes,
+      })),
       f16: "why" in f16 ? f16 : {
         bytes: f16.bytes,
         effectiveBits: f16.effectiveBits,
@@ -154,6 +176,7 @@ function planF16(options: PlanOptions, args: PlanArguments): CachePlan | Unplann
       ...options,
       policy: { keys: "f16", values: "f16" },
       tiers: { sinks: 0, window: 0 },
+      ...(options.spans && { spans: f16Spans(args.span)! }),
     }, args).plan;
   } catch (error) {
     if (!(error instanceof CoupletError)) throw error;
@@ -204,6 +227,7 @@ function describePlan(
       ),
     ], [4, 5, 6]),
     "",
+    ...describeSpans(plan),
     describeTotals(plan, f16),
     "",
     "Request of the adapter",
@@ -232,17 +256,45 @@ function describePlan(
   ].join("\n");
 }
 
+/** The kinds of spans, and an empty line; nothing where there are none. */
+function describeSpans({ spans }: CachePlan): string[] {
+  if (spans.length === 0) return [];
+  return [
+    formatTable([
+      ["spans", "keys", "values", "most", "tokens", "bytes"],
+      ...spans.map(({ name, options: { capacity }, bytes, layers: [layer] }) => [
+        name,
+        layer!.keys.scheme,
+        layer!.values.scheme,
+        `${capacity.sequences}`,
+        `${capacity.tokens}`,
+        formatBytes(bytes),
+      ]),
+    ], [3, 4, 5]),
+    "",
+  ];
+}
+
 /** The kernels of a plan that belong to a scheme. */
-function plannedKernels(plan: CachePlan): readonly KernelInfo[] {
-  return plan.layers.flatMap((layer) => [
-    layer.encodeKeys,
-    layer.encodeValues,
-    layer.decodeKeys,
-    layer.decodeValues,
-    ...[layer.decode, layer.prefill].flatMap(({ attend, table, score, mix }) =>
+function plannedKernels({ layers, spans }: CachePlan): readonly KernelInfo[] {
+  const attentions = [...layers, ...spans.flatMap((span) => span.layers)]
+    .flatMap(({ decode, prefill }) => [decode, prefill]);
+  return [
+    ...layers.flatMap(({ encodeKeys, encodeValues, decodeKeys, decodeValues }) => [
+      encodeKeys,
+      encodeValues,
+      decodeKeys,
+      decodeValues,
+    ]),
+    ...spans.flatMap((span) =>
+      span.layers.flatMap(({ keys, values }) =>
+        [keys.fit, keys.encode, values.fit, values.encode].filter((kernel) => kernel !== undefined)
+      )
+    ),
+    ...attentions.flatMap(({ attend, table, score, mix }) =>
       [attend, table, score, mix].filter((kernel) => kernel !== undefined)
     ),
-  ]);
+  ];
 }
 
 /** Layers that are alike in something, under the names of their ranges. */

@@ -29,6 +29,18 @@ const REFUSED: readonly {
   { args: "kernels lst", exitCode: 2, code: "usage", says: /Did you mean list/ },
   { args: "kernels list --famly mix", exitCode: 2, code: "usage", says: /Did you mean --family/ },
   { args: "kernels list a b", exitCode: 2, code: "usage", says: /too many arguments/ },
+  {
+    args: `plan ${FIXTURE} --scheme f16 --span image=sc1`,
+    exitCode: 2,
+    code: "usage",
+    says: /such as image=sc1:576x4/,
+  },
+  {
+    args: `plan ${FIXTURE} --scheme f16 --span image=sc1:576 --space pre-rope`,
+    exitCode: 1,
+    code: "shape",
+    says: /no positions in the cache/,
+  },
   { args: "kernels show", exitCode: 2, code: "usage", says: /missing required argument/ },
   { args: "kernels list --head-dim x", exitCode: 2, code: "usage", says: /integer from 1/ },
   { args: "kernels explain --scheme c8b8", exitCode: 2, code: "usage", says: /--head-dim/ },

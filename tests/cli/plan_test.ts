@@ -369,6 +369,25 @@ Deno.test("couplet plan requests larger limits, or divides layers within those g
   assert.ok(bound.layers[0]!.buffers > 1);
 });
 
+Deno.test("couplet plan counts spans beside those of f16, and names their kernels", async () => {
+  const args = ["--scheme", "f16", "--span", "image=sc1/sc2:576x4"];
+  const { spans, bytes, f16, kernelEntries } = await withConfig(
+    LLAMA,
+    (folder) =>
+      coupletJson<Planned & { readonly spans: readonly unknown[] }>(["plan", folder, ...args]),
+  );
+  assert.deepEqual(spans, [
+    { name: "image", keys: "sc1", values: "sc2", tokens: 2304, count: 4, bytes: bytes.spans },
+  ]);
+  // Beside 1 and 2 bits there are levels.
+  assert.ok(f16.bytes.spans / bytes.spans > 8 && f16.bytes.spans / bytes.spans < 32 / 3);
+  for (const set of ["f16", "sc1", "sc2"]) {
+    assert.ok(kernelEntries.some((entry) => entry.startsWith(`@couplet/kv/kernels/${set}_d`)), set);
+  }
+  const { output } = await withConfig(LLAMA, (folder) => couplet(["plan", folder, ...args]));
+  assert.match(output, /image +sc1 +sc2 +4 +2304/);
+});
+
 Deno.test("couplet plan takes a policy's layers", async () => {
   const policy = new URL("../../examples/policy/tiny_llama/2_bits.json", import.meta.url).pathname;
   const { layers } = await withConfig(
