@@ -23,6 +23,7 @@ import {
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { cacheInternals } from "../../src/cache/internals.ts";
+import type { SpanRoom } from "../../src/cache/span_room.ts";
 import { type Random, seededRandom } from "../../src/base/random.ts";
 import { firstRecords } from "../../src/records/pack.ts";
 import { deviceRecords, referenceRecords, uploadBuffer } from "./cache_oracle.ts";
@@ -78,6 +79,8 @@ export class CacheModel {
   /** Those whose last record may still hold codes that were taken back: they are cleared when it is next written. */
   readonly #cut = new WeakSet<Pair>();
   readonly #random: Random;
+  /** Kinds of spans that were used. */
+  readonly #rooms = new Set<SpanRoom>();
   #encoder: GPUCommandEncoder;
   #outputs: Output[] = [];
   #buffers: GPUBuffer[] = [];
@@ -153,6 +156,25 @@ export class CacheModel {
     });
     this.alive = [...this.alive.filter((pair) => !beams.includes(pair)), ...reordered];
     return reordered;
+  }
+
+  /** Adds a span to both caches, and hands it over to all layers. */
+  addSpan(pair: Pair, name: string, tokens: number): void {
+    const device = this.cache.addSpan(pair.device, name, tokens);
+    const reference = this.reference.addSpan(pair.reference, name, tokens);
+    for (const { room } of cacheInternals(this.cache).state(pair.device).spans) {
+      this.#rooms.add(room);
+    }
+    for (const layer of this.layers) {
+      const { keys, values } = this.vectors(tokens, layer);
+      this.encode((target) =>
+        this.cache.encodeSpan(target, device, layer, {
+          keys: this.#upload(keys),
+          values: this.#upload(values),
+        })
+      );
+      this.reference.encodeSpan(reference, layer, { keys, values });
+    }
   }
 
   free(pair: Pair): void {
@@ -362,6 +384,29 @@ export class CacheModel {
         fill(valueRecords, total, (page) => used.has(page));
       }
     });
+    const spans = this.alive.flatMap(({ device }) => state(device).spans);
+    for (const room of this.#rooms) {
+      const own = spans.filter((span) => span.room === room);
+      const pages = new Set(own.flatMap((span) => span.pages));
+      const places = new Set(own.map(({ slot }) => slot));
+      const { total } = room.pages;
+      for (const { buffers: { parts, levels } } of room.layers) {
+        const { keyRecords, valueRecords } = parts[0]!;
+        const { sequences } = room.plan.options.capacity;
+        const unit = (buffer: GPUBuffer, count: number) =>
+          new Uint32Array(buffer.size / count / 4).fill(POISON);
+        for (const buffer of [keyRecords, valueRecords]) {
+          const words = unit(buffer, total);
+          for (let page = 0; page < total; page++) {
+            if (!pages.has(page)) queue.writeBuffer(buffer, page * words.byteLength, words);
+          }
+        }
+        for (let slot = 0; levels !== undefined && slot < sequences; slot++) {
+          const words = unit(levels, sequences);
+          if (!places.has(slot)) queue.writeBuffer(levels, slot * words.byteLength, words);
+        }
+      }
+    }
   }
 
   /** Reads a sequence's last tokens, which puts what was restored of it in place. */
@@ -424,6 +469,14 @@ export class CacheModel {
       );
       assert.equal(free, total - used.size - retained, `pages of layer ${layer}`);
     });
+    const { state } = cacheInternals(this.cache);
+    const spans = new Set(this.alive.flatMap(({ device }) => state(device).spans));
+    for (const { name, count, tokens, pages } of this.cache.stats().spans) {
+      const own = [...spans].filter(({ span }) => span.name === name);
+      assert.equal(count, own.length, `spans "${name}"`);
+      assert.equal(tokens, own.reduce((sum, { span }) => sum + span.tokens, 0));
+      assert.equal(pages.free, pages.total - own.flatMap(({ pages }) => pages).length);
+    }
   }
 
   destroy(): void {

@@ -7,6 +7,7 @@ import {
   type ReferenceSequence,
   SIDES,
   snapshotSequence,
+  spanKinds,
 } from "../../mod.ts";
 import { CacheModel, type Pair, type PairEntry, POISON } from "./cache_model.ts";
 import { refuses } from "./refusals.ts";
@@ -32,6 +33,12 @@ export type Operation =
   | { readonly kind: "draft"; readonly entries: Entries; readonly kept: number }
   | { readonly kind: "fork" | "save" | "free" | "read"; readonly which: number }
   | { readonly kind: "restore" }
+  | {
+    readonly kind: "span";
+    readonly which: number;
+    readonly name: number;
+    readonly tokens: number;
+  }
   | { readonly kind: "reorder"; readonly parents: readonly number[] }
   | { readonly kind: "truncate"; readonly which: number; readonly back: number }
   | { readonly kind: "submit"; readonly poisons: boolean }
@@ -110,6 +117,27 @@ export const OPERATION_CASES: readonly OperationCase[] = [
     },
     beams: 110,
   },
+  {
+    name: "Cache with spans",
+    options: {
+      shape: { layers: 2, queryHeads: 4, keyValueHeads: [1, 2], headDim: 64 },
+      policy: { keys: "c8b8", values: "kt2", layers: { 1: { keys: "f16", values: "zc3" } } },
+      keys: { space: "as-scored" },
+      tiers: { sinks: 2, window: 9 },
+      capacity: {
+        sequences: 6,
+        tokens: 700,
+        sequenceTokens: 300,
+        stepTokens: 100,
+        appendTokens: 40,
+      },
+      spans: spanKinds({
+        image: { keys: "sc1", values: "sc1", tokens: 500, count: 5 },
+        text: { keys: "kc2p8", values: "sc2", tokens: 300, count: 3 },
+      }),
+    },
+    beams: 6,
+  },
 ];
 
 /** Lists of operations. */
@@ -139,6 +167,10 @@ export function operations({ beams, options }: OperationCase): fc.Arbitrary<Oper
     { weight: 1, arbitrary: of("free", { which }) },
     { weight: 1, arbitrary: of("read", { which }) },
     { weight: 1, arbitrary: of("restore", {}) },
+    ...(options.spans === undefined ? [] : [{
+      weight: 4,
+      arbitrary: of("span", { which, name: fc.nat(1), tokens: fc.integer({ min: 1, max: 150 }) }),
+    }]),
     {
       weight: 1,
       arbitrary: of("reorder", {
@@ -271,6 +303,13 @@ export class Operations {
         if (this.#saved === undefined || alive.length === capacity.sequences) break;
         await this.#unlessFull(() => model.restoreFrom(this.#saved!.bytes, this.#saved!.reference));
         break;
+      case "span": {
+        const pair = at(operation.which);
+        const name = Object.keys(model.options.spans!.policies)[operation.name]!;
+        const add = () => Promise.resolve(model.addSpan(pair!, name, operation.tokens));
+        if (pair !== undefined) await this.#unlessFull(async () => await add());
+        break;
+      }
       case "free": {
         const pair = at(operation.which);
         if (pair !== undefined) model.free(pair);
