@@ -2,13 +2,14 @@
 import { parseScheme, type SchemeId } from "../../../mod.ts";
 import { kernels } from "./kernels.ts";
 
-/** Head dimensions by scheme; schemes of fewer bits come first. */
+/** Head dimensions by scheme, of schemes for single tokens; those of fewer bits come first. */
 export const schemeHeadDims: ReadonlyMap<SchemeId, readonly number[]> = collect();
 
 function collect(): Map<SchemeId, readonly number[]> {
   const found = new Map<SchemeId, Set<number>>();
   for (const { parts: { schemes, size } } of kernels) {
     for (const scheme of schemes) {
+      if (parseScheme(scheme).forSpans) continue;
       const sizes = found.get(scheme) ?? new Set();
       found.set(scheme, sizes.add(size!));
     }

@@ -35,6 +35,15 @@ Deno.test("workloadOf finds a cache whose plan needs the kernel, for every kerne
   }
 });
 
+Deno.test("runKernel refuses kernels of spans in words that say what to do", async () => {
+  const device = {} as GPUDevice;
+  const options = { tokens: 512, seed: 1, onProgress: () => {} };
+  for (const name of ["fit_sc1_d64", "attend_sc1_sc1_d64_plain", "remap"]) {
+    const { info } = findKernel(name)!;
+    await assert.rejects(runKernel(device, info, all, options), /serves spans.*deno task test/);
+  }
+});
+
 /** A kernel with another text. */
 function changed(name: string, from: string, to: string): KernelInfo {
   const { info } = findKernel(name)!;

@@ -7,6 +7,7 @@ import {
   isCacheFamily,
   plannedKernels,
   planWorkload,
+  refuseSpans,
   requireFeatures,
   uncompressed,
   type Work,
@@ -45,6 +46,7 @@ export async function runKernel(
   options: RunOptions,
 ): Promise<RunResult> {
   const { family, size } = parseKernelName(kernel.name);
+  refuseSpans(kernel);
   if (!isCacheFamily(family)) return await runCalibration(device, size!, all, options);
   requireFeatures(kernel, device);
   const { tokens, seed, onProgress } = options;

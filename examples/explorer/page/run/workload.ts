@@ -19,8 +19,11 @@ import {
 import { kernelFeatures } from "../../../../src/kernels/name.ts";
 import { kernelPrecision } from "../../../../src/kernels/precision.ts";
 
-/** The families that a cache uses; the others calibrate. */
-export type CacheFamily = Exclude<KernelFamily, "kmeans_assign" | "kmeans_update">;
+/** Families that are not run in a cache of tokens: those that calibrate, and those for spans alone. */
+type OtherFamily = "kmeans_assign" | "kmeans_update" | "fit" | "remap";
+
+/** The families that a cache uses. */
+export type CacheFamily = Exclude<KernelFamily, OtherFamily>;
 
 /** What of a cache's work a kernel takes part in, and what is timed. */
 export type Work = "append" | "attend" | "read" | "fork" | "restore";
@@ -83,6 +86,18 @@ export interface Workload {
   readonly stepTokens: number;
   /** A cache for so many tokens of one sequence. */
   options(tokens: number): CacheOptions;
+}
+
+/** @throws {CoupletError} `kernel` for a kernel that serves spans alone. */
+export function refuseSpans({ name }: KernelInfo): void {
+  const { family, schemes } = parseKernelName(name);
+  const forSpans = schemes.some((scheme) => parseScheme(scheme).forSpans);
+  if (!forSpans && family !== "remap") return;
+  throw new CoupletError("kernel", {
+    what: `Cannot run ${name} here`,
+    why: "it serves spans, and this page runs caches of single tokens",
+    remedy: "Run deno task test tests/cache/spans_test.ts, or read the kernel",
+  });
 }
 
 /** Whether a kernel belongs to a cache; the others calibrate. */
