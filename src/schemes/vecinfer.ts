@@ -10,9 +10,9 @@ const ID = /^v(4b(8|10)|8b(8|10|12))$/;
  * index of the nearest of 2^codeBits learned centroids. All groups of a KV head share them, so a
  * codebook is 1 to 8 KiB. Queries get the inverse transform once, and scores need no other change.
  *
- * Records are those of `c<channels>b<bits>`. Beyond the paper, factors are signed powers of two, a mean is subtracted after the rotation, and
- * values may be transformed as well; `calibrate()` chooses what suits each KV head. Keys before
- * their rotary embedding are coded with it.
+ * Records are those of `c<channels>b<bits>`. Beyond the paper, factors are signed powers of two, a
+ * mean is subtracted after the rotation, and values may be transformed as well; `calibrate()`
+ * chooses what suits each KV head. Keys before their rotary embedding are coded with it.
  */
 export function vecInfer(id: SchemeId): OwnScheme | undefined {
   const like = ID.test(id) ? coupled(`c${id.slice(1)}`) : undefined;
