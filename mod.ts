@@ -112,6 +112,7 @@ export {
   type ResolvedLayer,
   type ResolvedOptions,
   type SpanKinds,
+  type SpanOptions,
   type TensorStrides,
 } from "./src/plan/options.ts";
 export { attend, rotate, seesExactly } from "./src/checked/reference_calls.ts";
@@ -196,6 +197,7 @@ export {
   snapshotSequence,
 } from "./src/snapshots/snapshot.ts";
 export { inspectSnapshot, type SnapshotInfo } from "./src/snapshots/file.ts";
+export type { HeldSpan } from "./src/snapshots/span_content.ts";
 export type { SnapshotStore } from "./src/snapshots/store.ts";
 export {
   findLongestPrefix,
