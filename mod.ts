@@ -133,7 +133,7 @@ export {
   type ProtectedTokensOptions,
   type TokenSelection,
 } from "./src/spans/protected_tokens.ts";
-export type { PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan } from "./src/plan/spans.ts";
+export type { SpanCoders, SpanLayerPlan, SpanPlan } from "./src/plan/spans.ts";
 export type { SpanPolicies, SpanPolicy } from "./src/plan/span_policies.ts";
 export type { CommandTarget } from "./src/cache/command_target.ts";
 export {
