@@ -90,11 +90,12 @@ Deno.test("parseVisionMethods reads pairs, protected tokens' first, and ranges t
 Deno.test("parseVisionArguments has defaults, and refuses what is out of range", () => {
   const parsed = parseVisionArguments(["--vision", "--model", "dir", "--no-literal"]);
   assert.ok("options" in parsed);
-  const { videos, calibration, examples, methods } = parsed.options;
-  assert.deepEqual([videos, calibration, examples], [
+  const { videos, calibration, examples, methods, weights } = parsed.options;
+  assert.deepEqual([videos, calibration, examples, weights], [
     "dir/examples.safetensors",
     "dir/calibration.safetensors",
     16,
+    "query",
   ]);
   assert.ok(methods.every(({ treatment }) => treatment.kind === "span"));
   const both = parseVisionArguments(["--vision", "--schemes", "sc1"]);
@@ -105,7 +106,9 @@ Deno.test("parseVisionArguments has defaults, and refuses what is out of range",
     "vidkv_literal paper",
     "vidkv_literal released",
   ]);
-  for (const args of ["--examples 0", "--protect 1.5", "--remaps -1", "--remaps x"]) {
+  for (
+    const args of ["--examples 0", "--protect 1.5", "--remaps -1", "--remaps x", "--weights x"]
+  ) {
     assert.throws(() => parseVisionArguments(args.split(" ")), { code: "usage" });
   }
 });
@@ -131,6 +134,7 @@ Deno.test("eval --vision measures spans, protected tokens and methods to the let
     const figures = await readVisionEvaluation(json);
     const { exact, methods, refused, settings } = figures;
     assert.deepEqual([settings.videos, exact.answers, settings.calibrationVideos], [2, 48, 3]);
+    assert.equal(settings.weights, "query");
     assert.deepEqual(methods.map(({ name }) => name), [
       "no video",
       "f16",
