@@ -1,5 +1,5 @@
 /** Codebooks of spans, learned on videos. */
-import { calibrate, type CodebookSet, type LayerPolicy, parseScheme, type Side } from "@couplet/kv";
+import { calibrate, type CodebookSet, parseScheme, type Policy, type Side } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import type { Stage } from "../../cli/progress.ts";
 import { questionTokens } from "./answers.ts";
@@ -15,7 +15,7 @@ export interface SpanCodebookOptions {
   /** Videos to read. Their questions are asked only for weights. */
   readonly videos: readonly Video[];
   /** Schemes of spans; those without learned codebooks take none. */
-  readonly policies: readonly LayerPolicy[];
+  readonly policies: readonly Policy[];
   /** Which errors count more. */
   readonly weighting: SpanWeighting;
   readonly seed: number;
@@ -24,7 +24,7 @@ export interface SpanCodebookOptions {
 }
 
 /** Whether spans of these schemes need codebooks. */
-export function needsCodebooks(policies: readonly LayerPolicy[]): boolean {
+export function needsCodebooks(policies: readonly Policy[]): boolean {
   return learnedSchemes(policies, "keys").length + learnedSchemes(policies, "values").length > 0;
 }
 
@@ -68,7 +68,9 @@ export async function learnSpanCodebooks(
   });
 }
 
-function learnedSchemes(policies: readonly LayerPolicy[], side: Side): string[] {
-  return [...new Set(policies.map((policy) => policy[side]))]
+/** The learned schemes of one side, in any layer. */
+function learnedSchemes(policies: readonly Policy[], side: Side): string[] {
+  const ofAll = policies.flatMap((policy) => [policy, ...Object.values(policy.layers ?? {})]);
+  return [...new Set(ofAll.map((policy) => policy[side]))]
     .filter((id) => parseScheme(id).codebook === "learned");
 }

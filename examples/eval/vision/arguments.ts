@@ -57,7 +57,7 @@ export function parseVisionArguments(
     .option("--calibration <file>", "videos to learn codebooks on (default: the model's)")
     .option(
       "--schemes <list>",
-      "schemes, or pairs keys/values; protected+others where tokens differ",
+      "schemes, or pairs keys/values; ...@2:c2b8 where layer 2 differs, protected+others where tokens do",
       DEFAULT_SCHEMES,
     )
     .option(

@@ -149,7 +149,7 @@ async function prepare(options: VisionArguments): Promise<Work> {
 
 /** The schemes of all spans of methods. */
 function spanPolicies(methods: readonly VisionMethod[]) {
-  return methods.flatMap(({ treatment }) => treatment.kind === "span" ? treatment.pairs : []);
+  return methods.flatMap(({ treatment }) => treatment.kind === "span" ? treatment.schemes : []);
 }
 
 /** Codebooks of all learned schemes. */
