@@ -5,7 +5,8 @@ import type { LlamaConfig } from "./config.ts";
  * Keys or queries rotated for their positions, as they are scored.
  *
  * @param vectors `[tokens of all sequences][heads][headDim]`, before the rotary embedding.
- * @param lengths Tokens of each sequence, one after the other, each from position 0.
+ * @param lengths Tokens of each sequence, one after the other.
+ * @param first Position of each sequence's first token.
  * @returns The same, rotated: a new array.
  */
 export function rotateHeads(
@@ -13,6 +14,7 @@ export function rotateHeads(
   lengths: readonly number[],
   heads: number,
   config: LlamaConfig,
+  first = 0,
 ): Float32Array<ArrayBuffer> {
   const { headDim, inverseFrequencies, ropeTheta } = config;
   const rope = { layout: "half", theta: ropeTheta } as const;
@@ -22,7 +24,7 @@ export function rotateHeads(
     for (let position = 0; position < length; position++) {
       for (let head = 0; head < heads; head++, at += headDim) {
         const vector = vectors.subarray(at, at + headDim);
-        rotated.set(rotate(vector, position, rope, inverseFrequencies), at);
+        rotated.set(rotate(vector, first + position, rope, inverseFrequencies), at);
       }
     }
   }

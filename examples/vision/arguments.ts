@@ -1,6 +1,7 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { integerFrom, listOf, readCommandLine, VISION_FIXTURE_MODEL } from "../command_line.ts";
 import { parseSchemePairs, type SchemePair, UNCOMPRESSED } from "../demo/scheme_pairs.ts";
+import { SPAN_WEIGHTINGS, type SpanWeighting } from "./span_samples.ts";
 
 /** What the command line asks for. */
 export interface VisionDemoArguments {
@@ -18,6 +19,8 @@ export interface VisionDemoArguments {
   readonly questions: number;
   /** Schemes of the video's keys and values. */
   readonly pairs: readonly SchemePair[];
+  /** What makes some errors of the codebooks count more. */
+  readonly weights: SpanWeighting;
   readonly seed: number;
 }
 
@@ -46,6 +49,11 @@ export function parseArguments(
     .option("--frames <list>", "frames to draw", listOf(integerFrom(0)), [0, 7])
     .option("--questions <n>", "questions to ask, at most", integerFrom(1), 12)
     .option("--schemes <list>", "schemes of the video, or pairs keys/values", DEFAULT_SCHEMES)
+    .addOption(
+      new Option("--weights <kind>", "which errors of codebooks count more")
+        .choices(SPAN_WEIGHTINGS)
+        .default("query" satisfies SpanWeighting),
+    )
     .option("--seed <n>", "seed of codebooks", integerFrom(0), 1);
   const help = readCommandLine(command, argv, WHAT);
   if (help !== undefined) return { help };

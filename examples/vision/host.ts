@@ -17,6 +17,7 @@ import {
   modelCacheOptions,
   plannedEngineOptions,
 } from "../llama/mod.ts";
+import { rotateHeads } from "../llama/rotate_heads.ts";
 import { TOKENS_BEFORE_VIDEO, videoPrompt } from "./video_prompt.ts";
 import type { VisionModel } from "./vision_model.ts";
 
@@ -207,6 +208,26 @@ export class VisionHost {
       logits: "all",
     });
     return logits![0]!;
+  }
+
+  /**
+   * The queries of text behind a video that is seen exactly, as they score its keys, by layer,
+   * `[tokens][queryHeads][headDim]`.
+   */
+  async queries(
+    seen: SeenVideo,
+    tokenIds: readonly number[],
+  ): Promise<Float32Array<ArrayBuffer>[]> {
+    const { config } = this.#model.text;
+    const position = TOKENS_BEFORE_VIDEO + seen.tokens;
+    const sequence = this.exact(seen);
+    const { queries } = await this.#engine.forward([{ sequence, tokenIds, position }], {
+      queries: true,
+    });
+    this.free(sequence);
+    return queries!.map((one) =>
+      rotateHeads(one, [tokenIds.length], config.queryHeads, config, position)
+    );
   }
 
   /** Frees a sequence that sees a video. */

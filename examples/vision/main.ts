@@ -110,7 +110,7 @@ function showFrames(
 }
 
 async function learnCodebooks(
-  { calibration, pairs, seed }: VisionDemoArguments,
+  { calibration, pairs, weights, seed }: VisionDemoArguments,
   model: VisionModel,
   device: GPUDevice,
 ) {
@@ -119,8 +119,9 @@ async function learnCodebooks(
   const codebooks = await learnSpanCodebooks({
     device,
     model,
-    videos: videos.map(({ pixels }) => pixels),
+    videos,
     policies: pairs,
+    weighting: weights,
     seed,
     source: "visual tokens",
   }, stage);

@@ -1,4 +1,4 @@
-import { type LayerPolicy, parseScheme, recordWords, SIDES } from "@couplet/kv";
+import { parseScheme, type Policy, recordWords, SIDES } from "@couplet/kv";
 import type { LlamaConfig } from "../llama/mod.ts";
 
 /** Bits of a channel's scale and minimum, where a scheme's levels are a whole span's. */
@@ -9,16 +9,16 @@ const LEVEL_BITS = 32;
  * for a whole span. Codebooks are left out: all spans share them.
  */
 export function spanBytes(
-  policy: Pick<LayerPolicy, "keys" | "values">,
+  policy: Policy,
   tokens: number,
   { layers, keyValueHeads, headDim }: LlamaConfig,
 ): number {
-  const bytes = SIDES.map((side) => {
-    const { layout, forSpans } = parseScheme(policy[side]);
+  const places = Array.from({ length: layers }, (_, layer) => policy.layers?.[layer] ?? policy);
+  return places.flatMap((own) => SIDES.map((side) => own[side])).reduce((sum, scheme) => {
+    const { layout, forSpans } = parseScheme(scheme);
     const levels = forSpans ? headDim * LEVEL_BITS / 8 : 0;
-    return recordWords(layout(headDim), tokens) * 4 + levels;
-  });
-  return layers * keyValueHeads * (bytes[0]! + bytes[1]!);
+    return sum + keyValueHeads * (recordWords(layout(headDim), tokens) * 4 + levels);
+  }, 0);
 }
 
 /** Bits per channel of so many bytes of a span. */

@@ -1,26 +1,30 @@
 /** Codebooks of spans, learned on videos. */
-import { calibrate, type CodebookSet, type LayerPolicy, parseScheme, type Side } from "@couplet/kv";
+import { calibrate, type CodebookSet, parseScheme, type Policy, type Side } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import type { Stage } from "../../cli/progress.ts";
+import { questionTokens } from "./answers.ts";
 import { VisionHost } from "./host.ts";
-import { spanSamples } from "./span_samples.ts";
+import { spanSamples, type SpanWeighting } from "./span_samples.ts";
+import type { Video } from "./videos.ts";
 import type { VisionModel } from "./vision_model.ts";
 
 /** What codebooks are learned from, and for. */
 export interface SpanCodebookOptions {
   readonly device: GPUDevice;
   readonly model: VisionModel;
-  /** Grey pixels of videos. */
-  readonly videos: readonly Uint8Array[];
+  /** Videos to read. Their questions are asked only for weights. */
+  readonly videos: readonly Video[];
   /** Schemes of spans; those without learned codebooks take none. */
-  readonly policies: readonly LayerPolicy[];
+  readonly policies: readonly Policy[];
+  /** Which errors count more. */
+  readonly weighting: SpanWeighting;
   readonly seed: number;
   /** The videos' name. */
   readonly source: string;
 }
 
 /** Whether spans of these schemes need codebooks. */
-export function needsCodebooks(policies: readonly LayerPolicy[]): boolean {
+export function needsCodebooks(policies: readonly Policy[]): boolean {
   return learnedSchemes(policies, "keys").length + learnedSchemes(policies, "values").length > 0;
 }
 
@@ -30,16 +34,21 @@ export function needsCodebooks(policies: readonly LayerPolicy[]): boolean {
  * @throws {CoupletError} as `calibrate` does.
  */
 export async function learnSpanCodebooks(
-  { device, model, videos, policies, seed, source }: SpanCodebookOptions,
+  { device, model, videos, policies, weighting, seed, source }: SpanCodebookOptions,
   stage: Stage,
 ): Promise<CodebookSet> {
-  const host = await VisionHost.create({ device, model, spans: {}, textTokens: 1 });
+  const textTokens = Math.max(
+    1,
+    ...videos.map(({ questions }) => questionTokens(questions).length),
+  );
+  const host = await VisionHost.create({ device, model, spans: {}, textTokens });
   // Reading and clustering take about as long.
   const samples = await spanSamples(
     host,
     device,
     model,
     videos,
+    weighting,
     (fraction) => stage.update(fraction / 2),
   );
   host.destroy();
@@ -59,7 +68,9 @@ export async function learnSpanCodebooks(
   });
 }
 
-function learnedSchemes(policies: readonly LayerPolicy[], side: Side): string[] {
-  return [...new Set(policies.map((policy) => policy[side]))]
+/** The learned schemes of one side, in any layer. */
+function learnedSchemes(policies: readonly Policy[], side: Side): string[] {
+  const ofAll = policies.flatMap((policy) => [policy, ...Object.values(policy.layers ?? {})]);
+  return [...new Set(ofAll.map((policy) => policy[side]))]
     .filter((id) => parseScheme(id).codebook === "learned");
 }

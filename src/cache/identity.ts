@@ -44,9 +44,9 @@ export function describePlan(options: ResolvedOptions): string {
       slidingWindows: layers.map((layer) => layer.slidingWindow),
     },
     ...(spans.length > 0 && {
-      spans: Object.fromEntries(spans.map(({ layers: [layer], span: { name, remap } }) => [
+      spans: Object.fromEntries(spans.map(({ layers, span: { name, remap } }) => [
         name,
-        [layer!.keys, layer!.values, remap],
+        [layers.map(({ keys, values }) => [keys, values]), remap],
       ])),
     }),
   });

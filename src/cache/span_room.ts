@@ -77,8 +77,8 @@ export class SpanRoom {
     this.#parameters = parameters;
     this.#pageRows = pageRows;
     this.#pool = new PagePool(poolPages(plan.options, 0));
-    const [{ keys, values }] = plan.layers as [SpanPlan["layers"][number]];
-    this.#block = Math.max(...[keys, values].map(({ scheme }) => parseScheme(scheme).block));
+    const schemes = plan.layers.flatMap(({ keys, values }) => [keys.scheme, values.scheme]);
+    this.#block = Math.max(...schemes.map((id) => parseScheme(id).block));
     const { sequences: slots } = plan.options.capacity;
     this.#freeSlots = Array.from({ length: slots }, (_, i) => slots - 1 - i);
   }

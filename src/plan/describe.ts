@@ -40,15 +40,21 @@ export function describePlan(
       `  merge: ${layer.combine.name}`,
     ];
   });
-  const kinds = spans.flatMap(({ name, options: { capacity, span }, layers: [layer], bytes }) => [
+  const kinds = spans.flatMap(({ name, options: { capacity, span }, layers, bytes }) => [
     `spans "${name}": ${capacity.sequences} of ${capacity.tokens} tokens together, ${bytes} bytes` +
     (span.remap > 0 ? `, scores narrowed by ${span.remap}` : ""),
-    ...SIDES.map((side) => {
-      const { scheme, fit, encode } = layer![side];
-      return `  ${side} ${scheme}: ${fit === undefined ? "" : `${fit.name} + `}${encode.name}`;
-    }),
-    describeAttention("decode", layer!.decode),
-    describeAttention("prefill", layer!.prefill),
+    // Layers that are coded alike share a plan.
+    ...[...new Set(layers)].flatMap((layer, _, { length }) => [
+      ...(length === 1 ? [] : [
+        `  layers ${layers.flatMap((one, i) => one === layer ? [i] : []).join(", ")}`,
+      ]),
+      ...SIDES.map((side) => {
+        const { scheme, fit, encode } = layer[side];
+        return `  ${side} ${scheme}: ${fit === undefined ? "" : `${fit.name} + `}${encode.name}`;
+      }),
+      describeAttention("decode", layer.decode),
+      describeAttention("prefill", layer.prefill),
+    ]),
   ]);
   const parts = Object.entries(bytes).map(([kind, count]) => `${kind} ${count}`);
   return [

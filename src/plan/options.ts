@@ -277,14 +277,7 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
       );
     }
   }
-  for (const layer of Object.keys(options.policy.layers ?? {})) {
-    if (String(+layer >>> 0) !== layer || !(+layer < shape.layers)) {
-      fail(
-        `the policy names layer ${layer}, and the model has ${shape.layers}`,
-        `Name layers 0 to ${shape.layers - 1}`,
-      );
-    }
-  }
+  checkPolicyLayers(options.policy, shape);
   const { layers, pageTables, block } = resolveLayers(options);
   const resolved: ResolvedOptions = {
     shape,
@@ -319,6 +312,18 @@ export function layerHeads(shape: ModelShape, layer: number): number {
     },
   );
   return typeof keyValueHeads === "number" ? keyValueHeads : keyValueHeads[layer]!;
+}
+
+/** Checks that a policy's exceptions are of layers that the model has. */
+export function checkPolicyLayers({ layers }: Pick<Policy, "layers">, shape: ModelShape): void {
+  for (const layer of Object.keys(layers ?? {})) {
+    if (String(+layer >>> 0) !== layer || !(+layer < shape.layers)) {
+      fail(
+        `the policy names layer ${layer}, and the model has ${shape.layers}`,
+        `Name layers 0 to ${shape.layers - 1}`,
+      );
+    }
+  }
 }
 
 /** Schemes, heads and page table of every layer. */

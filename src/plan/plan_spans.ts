@@ -10,7 +10,12 @@ import { PAGE_TOKENS } from "../kernels/constants.ts";
 import { bySide } from "../model/by_side.ts";
 import { SIDES } from "../model/side.ts";
 import type { PlanLimits } from "./limits.ts";
-import type { ResolvedLayer, ResolvedOptions, SpanOptions } from "./options.ts";
+import {
+  checkPolicyLayers,
+  type ResolvedLayer,
+  type ResolvedOptions,
+  type SpanOptions,
+} from "./options.ts";
 import { stepScratch } from "./step_scratch.ts";
 import {
   centroidBytes,
@@ -21,14 +26,14 @@ import {
 } from "./sizes.ts";
 import { decodeStep, largestStep, type StepSize } from "./steps.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import { LAYER_FIELDS } from "../schemes/policy.ts";
+import { POLICY_FIELDS } from "../schemes/policy.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { SpanPolicies, SpanPolicy } from "./span_policies.ts";
 import type { PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan } from "./spans.ts";
 
 /** What a kind of span may be. */
 const SPAN_FIELDS: Fields<SpanPolicy> = {
-  ...LAYER_FIELDS,
+  ...POLICY_FIELDS,
   tokens: whole(1),
   count: whole(1),
   "remap?": { tau: POSITIVE },
@@ -62,7 +67,7 @@ function fail(why: string, remedy: string): never {
 
 /** The options of each kind of span. */
 export function resolveSpans(spans: SpanPolicies, options: ResolvedOptions): SpanOptions[] {
-  return Object.entries(spans).map(([name, { keys, values, tokens, count, remap }]) => {
+  return Object.entries(spans).map(([name, { tokens, count, remap, ...policy }]) => {
     if (options.keys.space !== "as-scored") {
       fail(
         "a span's tokens have no positions in the cache, so their keys cannot be rotated in it",
@@ -75,20 +80,25 @@ export function resolveSpans(spans: SpanPolicies, options: ResolvedOptions): Spa
         "Append the tokens to the sequence instead",
       );
     }
-    for (const id of [keys, values]) parseScheme(id).layout(options.shape.headDim);
-    const { bits } = parseScheme(keys);
-    if (remap !== undefined && bits > 2) {
-      fail(
-        `the spans "${name}" narrow scores of ${keys}, which has ${bits} bits`,
-        "Leave remap out, or use keys of 1 or 2 bits",
-      );
-    }
+    checkPolicyLayers(policy, options.shape);
+    const layers = options.layers.map((layer, index) => {
+      const { keys, values } = policy.layers?.[index] ?? policy;
+      for (const id of [keys, values]) parseScheme(id).layout(options.shape.headDim);
+      const { bits } = parseScheme(keys);
+      if (remap !== undefined && bits > 2) {
+        fail(
+          `the spans "${name}" narrow scores of ${keys}, which has ${bits} bits`,
+          "Leave remap out, or use keys of 1 or 2 bits",
+        );
+      }
+      return { ...layer, keys, values, pageTable: 0 };
+    });
     const span = { name, remap: remap?.tau ?? 0 };
     return {
       ...options,
       spans: [],
       span,
-      layers: options.layers.map((layer) => ({ ...layer, keys, values, pageTable: 0 })),
+      layers,
       pageTables: [{ slidingWindow: 0 }],
       block: 1,
       tiers: { sinks: 0, window: 0 },
@@ -173,10 +183,10 @@ function planSpan(
     encode: find("encode", { schemes: [scheme], headDim }),
     ...(parseScheme(scheme).forSpans && { fit: find("fit", { schemes: [scheme], headDim }) }),
   });
-  // Layers differ in their KV heads alone.
-  const planned = new Map<number, SpanLayerPlan>();
+  const planned = new Map<string, SpanLayerPlan>();
   const layers = options.layers.map((layer) => {
-    let plan = planned.get(layer.keyValueHeads);
+    const kind = `${layer.keys} ${layer.values} ${layer.keyValueHeads}`;
+    let plan = planned.get(kind);
     if (plan === undefined) {
       plan = {
         ...bySide((side) => coders(layer[side])),
@@ -185,7 +195,7 @@ function planSpan(
         decode: attention(layer, decodeStep(cache)),
         prefill: attention(layer, largestStep(cache)),
       };
-      planned.set(layer.keyValueHeads, plan);
+      planned.set(kind, plan);
     }
     return plan;
   });

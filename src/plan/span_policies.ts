@@ -1,8 +1,8 @@
 /** What the user of a cache says of spans. */
-import type { LayerPolicy } from "../schemes/policy.ts";
+import type { Policy } from "../schemes/policy.ts";
 
 /** How the spans of one kind are coded, and how many fit. */
-export interface SpanPolicy extends LayerPolicy {
+export interface SpanPolicy extends Policy {
   /** Most tokens of all its spans together, and of one. */
   readonly tokens: number;
   /** Most living spans. Spans that forks share count once. */

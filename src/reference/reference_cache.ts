@@ -413,6 +413,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     encodeSpan(span, layer, { keys, values, indices }): void {
       const held = heldSpan(span);
       const kind = spanKinds.get(span.name)!;
+      const schemes = kind.layers?.[layer] ?? kind;
       const own = ownLayers[layer];
       if (own === undefined || held.layers.has(layer)) {
         throw new CoupletError("usage", {
@@ -441,8 +442,8 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       const code = (side: Side, vectors: Float32Array) =>
         codeSpan(
           {
-            scheme: parseScheme(kind[side]),
-            codebook: codebookOf(options, layer, side, kind[side], keyValueHeads),
+            scheme: parseScheme(schemes[side]),
+            codebook: codebookOf(options, layer, side, schemes[side], keyValueHeads),
             side,
             keyValueHeads,
             headDim,

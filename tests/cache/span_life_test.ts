@@ -10,6 +10,7 @@ import {
   type SpanPolicies,
   storePrefix,
 } from "../../mod.ts";
+import { describePlan } from "../../src/cache/identity.ts";
 import { opfsStore } from "../../src/snapshots/stores/opfs.ts";
 import { memoryDirectory, memoryLocks } from "../helpers/memory_directory.ts";
 import { manifest } from "../../generated/manifest.ts";
@@ -21,7 +22,8 @@ import { feed, gridCache } from "../helpers/snapshots.ts";
 const STORE = opfsStore(memoryDirectory(), memoryLocks());
 const device = await requestTestDevice();
 
-const IMAGE = { keys: "sc1", values: "sc1", tokens: 100, count: 2 };
+const SCHEMES = { keys: "sc1", values: "sc1" };
+const IMAGE = { ...SCHEMES, tokens: 100, count: 2 };
 
 const OPTIONS: CacheOptions = {
   shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
@@ -58,6 +60,11 @@ Deno.test("planCache() refuses spans that cannot be", () => {
   refuses("shape", planSpans({ image: { ...IMAGE, remap: { tau: -1 } } }));
   refuses("shape", planSpans({ image: { ...IMAGE, keys: "sc4", remap: { tau: 3 } } }));
   refuses("scheme", planSpans({ image: { ...IMAGE, values: "sc3" } }));
+  refuses("shape", planSpans({ image: { ...IMAGE, layers: { 2: SCHEMES } } }));
+  refuses("shape", planSpans({ image: { ...IMAGE, layers: { 1: { keys: "sc1" } } } }));
+  refuses("scheme", planSpans({ image: { ...IMAGE, layers: { 1: { ...SCHEMES, keys: "sc3" } } } }));
+  const wide = { ...SCHEMES, keys: "sc4" };
+  refuses("shape", planSpans({ image: { ...IMAGE, layers: { 1: wide }, remap: { tau: 3 } } }));
   refuses("limits", planSpans({ image: { ...IMAGE, tokens: 100_000_000 } }));
   refuses("kernel", plan({ kernels: manifest.filter(({ name }) => !/^fit_/.test(name)) }));
   refuses(
@@ -83,6 +90,24 @@ Deno.test("planCache() counts the bytes of spans, and describes them", async () 
   assert.match(planned.describe(), /keys sc1: fit_sc1_d64 \+ encode_sc1_d64/);
   const cache = await gridCache(device, OPTIONS);
   assert.deepEqual(cache.stats().bytes, planned.bytes);
+  cache.destroy();
+});
+
+Deno.test("spans of layers with other schemes are counted, described and told apart by snapshots", async () => {
+  const options = {
+    ...OPTIONS,
+    spans: spanKinds({ image: { ...IMAGE, layers: { 1: { keys: "f16", values: "sc1" } } } }),
+  };
+  const [same, other] = [OPTIONS, options].map((one) => planCache({ ...one, kernels: manifest }));
+  // 3 pages of 2 heads of 64 tokens: 64 bits of keys each, or 1024.
+  assert.equal(other!.bytes.spans - same!.bytes.spans, 3 * 2 * 64 * (1024 - 64) / 8);
+  assert.match(
+    other!.describe(),
+    /layers 0\n +keys sc1: [^]*layers 1\n +keys f16: encode_f16_d64\n +values sc1: fit_/,
+  );
+  const cache = await gridCache(device, options);
+  assert.deepEqual(cache.stats().bytes, other!.bytes);
+  assert.notEqual(describePlan(other!.options), describePlan(same!.options));
   cache.destroy();
 });
 

@@ -112,6 +112,19 @@ const SCENES: readonly {
     ],
   },
   {
+    what: "layers of other schemes, coded in blocks and with learned codebooks",
+    spans: {
+      image: {
+        keys: "sc1",
+        values: "sc2",
+        tokens: 150,
+        count: 1,
+        layers: { 0: { keys: "kc2", values: "c8b8" } },
+      },
+    },
+    moves: MOVES,
+  },
+  {
     what: "a range of scores narrowed by 3",
     spans: { image: { keys: "sc1", values: "sc1", tokens: 100, count: 1, remap: { tau: 3 } } },
     moves: MOVES.map((move) => "span" in move ? { ...move, tokens: 100 } : move),

@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import {
   integerFrom,
   listOf,
@@ -6,6 +6,7 @@ import {
   readCommandLine,
   VISION_FIXTURE_MODEL,
 } from "../../command_line.ts";
+import { SPAN_WEIGHTINGS, type SpanWeighting } from "../../vision/span_samples.ts";
 import { LITERALS, parseVisionMethods, type VisionMethod } from "./methods.ts";
 
 /** What the command line asks for. */
@@ -21,6 +22,8 @@ export interface VisionArguments {
   readonly protect: number;
   /** Videos to ask about, at most. */
   readonly examples: number;
+  /** What makes some errors of the codebooks count more. */
+  readonly weights: SpanWeighting;
   readonly seed: number;
   /** Figures of an earlier evaluation, to show again. */
   readonly from?: string;
@@ -54,7 +57,7 @@ export function parseVisionArguments(
     .option("--calibration <file>", "videos to learn codebooks on (default: the model's)")
     .option(
       "--schemes <list>",
-      "schemes, or pairs keys/values; protected+others where tokens differ",
+      "schemes, or pairs keys/values; ...@2:c2b8 where layer 2 differs, protected+others where tokens do",
       DEFAULT_SCHEMES,
     )
     .option(
@@ -66,6 +69,11 @@ export function parseVisionArguments(
     .option("--protect <share>", "part of the tokens that are protected", numberFrom(0, 1), 0.25)
     .option("--no-literal", "leave out methods to the letter, which run on the CPU")
     .option("--examples <n>", "videos to ask about, at most", integerFrom(1), 16)
+    .addOption(
+      new Option("--weights <kind>", "which errors of codebooks count more")
+        .choices(SPAN_WEIGHTINGS)
+        .default("query" satisfies SpanWeighting),
+    )
     .option("--seed <n>", "seed of codebooks", integerFrom(0), 1)
     .option("--from <file>", "show the figures of an earlier --json; nothing is measured")
     .option("--json <file>", "write the figures, unrounded")

@@ -43,7 +43,7 @@ export async function treat(
       return { sequence: host.substitute(seen, layers), parts: whole };
     }
     case "span": {
-      const parts = spanParts(evaluated, treatment.pairs.length, index);
+      const parts = spanParts(evaluated, treatment.schemes.length, index);
       return {
         sequence: host.compress(seen, parts),
         parts: parts.map(({ indices }) => indices?.length ?? seen.tokens),

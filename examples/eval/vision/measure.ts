@@ -48,7 +48,7 @@ export async function evaluateVision(options: VisionArguments): Promise<VisionEv
 
   const progress = new Progress(calibration.length > 0 ? 2 : 1);
   const codebooks = calibration.length > 0
-    ? await learn(work, options.seed, device, progress)
+    ? await learn(work, options, device, progress)
     : undefined;
   const stage = progress.stage("ask");
   const host = await VisionHost.create({
@@ -89,6 +89,7 @@ export async function evaluateVision(options: VisionArguments): Promise<VisionEv
       videos: videos.length,
       visualTokens,
       calibrationVideos: calibration.length,
+      weights: options.weights,
       protect: options.protect,
     },
     exact: {
@@ -148,13 +149,13 @@ async function prepare(options: VisionArguments): Promise<Work> {
 
 /** The schemes of all spans of methods. */
 function spanPolicies(methods: readonly VisionMethod[]) {
-  return methods.flatMap(({ treatment }) => treatment.kind === "span" ? treatment.pairs : []);
+  return methods.flatMap(({ treatment }) => treatment.kind === "span" ? treatment.schemes : []);
 }
 
 /** Codebooks of all learned schemes. */
 async function learn(
   { model, calibration, methods }: Work,
-  seed: number,
+  { weights, seed }: VisionArguments,
   device: GPUDevice,
   progress: Progress,
 ): Promise<CodebookSet> {
@@ -162,8 +163,9 @@ async function learn(
   const codebooks = await learnSpanCodebooks({
     device,
     model,
-    videos: calibration.map(({ pixels }) => pixels),
+    videos: calibration,
     policies: spanPolicies(methods),
+    weighting: weights,
     seed,
     source: "visual tokens",
   }, stage);

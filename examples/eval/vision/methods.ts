@@ -1,11 +1,11 @@
 import { CoupletError, type SpanPolicy } from "@couplet/kv";
-import { parseSchemePairs, type SchemePair } from "../../demo/scheme_pairs.ts";
 import { LITERAL_CODECS, type LiteralCodec } from "./literal_codecs.ts";
+import { parseSpanSchemes, type SpanSchemes } from "./span_schemes.ts";
 
 /** What a method does to a video. */
 export type Treatment =
   /** All tokens in one span, or those most like the questions in the first of two. */
-  | { readonly kind: "span"; readonly pairs: readonly SchemePair[]; readonly remap: number }
+  | { readonly kind: "span"; readonly schemes: readonly SpanSchemes[]; readonly remap: number }
   /** Codecs without kernels, on the CPU. */
   | { readonly kind: "literal"; readonly codec: LiteralCodec }
   /** Questions alone. */
@@ -27,7 +27,7 @@ export const LITERALS: readonly VisionMethod[] = LITERAL_CODECS.map((codec) => (
 }));
 
 /**
- * The methods of a list: schemes or pairs, or two of these with a plus between: the first for the tokens
+ * The methods of a list: schemes of spans, or two of these with a plus between: the first for the tokens
  * that are protected, the second for the others.
  *
  * @param remaps Ranges to take off the scores of a span; 0 for none.
@@ -35,17 +35,17 @@ export const LITERALS: readonly VisionMethod[] = LITERAL_CODECS.map((codec) => (
  */
 export function parseVisionMethods(list: string, remaps: readonly number[]): VisionMethod[] {
   return list.split(",").flatMap((item) => {
-    const pairs = item.split("+").map((one) => parseSchemePairs(one).at(-1)!);
-    if (pairs.length > 2) {
+    const schemes = item.split("+").map(parseSpanSchemes);
+    if (schemes.length > 2) {
       throw new CoupletError("usage", {
         what: `Cannot read the method "${item.trim()}"`,
-        why: `it has ${pairs.length} pairs of schemes`,
+        why: `it has ${schemes.length} pairs of schemes`,
         remedy: 'Write one, or two for protected and other tokens, such as "kc2+sc1"',
       });
     }
     return remaps.map((remap): VisionMethod => ({
-      name: pairs.map(({ id }) => id).join("+") + (remap > 0 ? ` remap ${remap}` : ""),
-      treatment: { kind: "span", pairs, remap },
+      name: schemes.map(({ id }) => id).join("+") + (remap > 0 ? ` remap ${remap}` : ""),
+      treatment: { kind: "span", schemes, remap },
     }));
   });
 }
@@ -57,10 +57,10 @@ export function methodSpans(
   tokens: number,
 ): Readonly<Record<string, SpanPolicy>> {
   if (treatment.kind !== "span") return {};
-  const { pairs, remap } = treatment;
-  return Object.fromEntries(pairs.map(({ keys, values }, part) => [
+  const { schemes, remap } = treatment;
+  return Object.fromEntries(schemes.map(({ id: _id, ...policy }, part) => [
     spanName(index, part),
-    { keys, values, tokens, count: 1, ...(remap > 0 ? { remap: { tau: remap } } : {}) },
+    { ...policy, tokens, count: 1, ...(remap > 0 ? { remap: { tau: remap } } : {}) },
   ]));
 }
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { FileSource } from "../../../cli/files.ts";
 import { parseJson, readJson } from "../../../cli/json.ts";
+import { SPAN_WEIGHTINGS } from "../../vision/span_samples.ts";
 
 const count = z.int().nonnegative();
 
@@ -55,6 +56,8 @@ const evaluation = z.object({
     visualTokens: count,
     /** Videos that codebooks are learned on. */
     calibrationVideos: count,
+    /** What made some errors of the codebooks count more. */
+    weights: z.enum(SPAN_WEIGHTINGS),
     /** Part of the tokens that methods of two pairs protect. */
     protect: z.number(),
   }),

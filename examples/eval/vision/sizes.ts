@@ -30,7 +30,7 @@ export function methodSize(
     }
     case "span": {
       const bytes = parts.reduce(
-        (sum, own, part) => sum + (own > 0 ? spanBytes(treatment.pairs[part]!, own, config) : 0),
+        (sum, own, part) => sum + (own > 0 ? spanBytes(treatment.schemes[part]!, own, config) : 0),
         0,
       );
       return { effectiveBits: bitsPerChannel(bytes, tokens, config), bytes };

@@ -80,6 +80,20 @@ Deno.test("parseVisionMethods reads pairs, protected tokens' first, and ranges t
     method_7_part_0: { keys: "kc2", values: "kt2", tokens: 100, count: 1, remap: { tau: 3 } },
     method_7_part_1: { keys: "sc2", values: "sc2", tokens: 100, count: 1, remap: { tau: 3 } },
   });
+  const [mixed] = parseVisionMethods("c16b8@2: c2b8/c8b8@0:c8b8/c8b8", [0]);
+  assert.equal(mixed!.name, "c16b8@2:c2b8/c8b8@0:c8b8");
+  assert.deepEqual(methodSpans(mixed!, 0, 100), {
+    method_0_part_0: {
+      keys: "c16b8",
+      values: "c16b8",
+      layers: { 2: { keys: "c2b8", values: "c8b8" }, 0: { keys: "c8b8", values: "c8b8" } },
+      tokens: 100,
+      count: 1,
+    },
+  });
+  for (const bad of ["c8b8@c2b8", "c8b8@x:c2b8", "c8b8@"]) {
+    assert.throws(() => parseVisionMethods(bad, [0]), { code: "usage", message: /layer/ });
+  }
   assert.throws(() => parseVisionMethods("sc1+sc1+sc1", [0]), {
     code: "usage",
     message: /3 pairs/,
@@ -90,11 +104,12 @@ Deno.test("parseVisionMethods reads pairs, protected tokens' first, and ranges t
 Deno.test("parseVisionArguments has defaults, and refuses what is out of range", () => {
   const parsed = parseVisionArguments(["--vision", "--model", "dir", "--no-literal"]);
   assert.ok("options" in parsed);
-  const { videos, calibration, examples, methods } = parsed.options;
-  assert.deepEqual([videos, calibration, examples], [
+  const { videos, calibration, examples, methods, weights } = parsed.options;
+  assert.deepEqual([videos, calibration, examples, weights], [
     "dir/examples.safetensors",
     "dir/calibration.safetensors",
     16,
+    "query",
   ]);
   assert.ok(methods.every(({ treatment }) => treatment.kind === "span"));
   const both = parseVisionArguments(["--vision", "--schemes", "sc1"]);
@@ -105,7 +120,9 @@ Deno.test("parseVisionArguments has defaults, and refuses what is out of range",
     "vidkv_literal paper",
     "vidkv_literal released",
   ]);
-  for (const args of ["--examples 0", "--protect 1.5", "--remaps -1", "--remaps x"]) {
+  for (
+    const args of ["--examples 0", "--protect 1.5", "--remaps -1", "--remaps x", "--weights x"]
+  ) {
     assert.throws(() => parseVisionArguments(args.split(" ")), { code: "usage" });
   }
 });
@@ -125,12 +142,14 @@ Deno.test("eval --vision measures spans, protected tokens and methods to the let
       return new TextDecoder().decode(stdout);
     };
     const measured = await run(
-      ..."--examples 2 --schemes f16,sc4,sc2+sc1,c8b8 --remaps 0,3 --protect 0.5".split(" "),
+      ..."--examples 2 --schemes f16,sc4,sc2+sc1,c8b8,sc1@2:sc4/c8b8 --remaps 0,3 --protect 0.5"
+        .split(" "),
       ...["--calibration", calibration, "--json", json, "--html", html],
     );
     const figures = await readVisionEvaluation(json);
     const { exact, methods, refused, settings } = figures;
     assert.deepEqual([settings.videos, exact.answers, settings.calibrationVideos], [2, 48, 3]);
+    assert.equal(settings.weights, "query");
     assert.deepEqual(methods.map(({ name }) => name), [
       "no video",
       "f16",
@@ -139,6 +158,7 @@ Deno.test("eval --vision measures spans, protected tokens and methods to the let
       "sc2+sc1 remap 3",
       "c8b8",
       "c8b8 remap 3",
+      "sc1@2:sc4/c8b8",
       "calibquant_literal",
       "vidkv_literal paper",
       "vidkv_literal released",
@@ -147,6 +167,7 @@ Deno.test("eval --vision measures spans, protected tokens and methods to the let
     assert.deepEqual(refused.map(({ method }) => method), [
       "f16 remap 3",
       "sc4 remap 3",
+      "sc1@2:sc4/c8b8 remap 3",
     ]);
     const named = (name: string) => methods.find((method) => method.name === name)!;
     assert.ok(exact.accuracy > 0.85);
@@ -156,6 +177,8 @@ Deno.test("eval --vision measures spans, protected tokens and methods to the let
     assert.equal(named("no video").effectiveBits, null);
     assert.equal(named("sc4").effectiveBits, 4.125);
     assert.equal(named("c8b8").effectiveBits, 1);
+    // Of layer 2 the keys have levels, and 4 bits.
+    assert.equal(named("sc1@2:sc4/c8b8").effectiveBits, (6 * 1.125 + 4.125 + 1) / 8);
     // 128 tokens in each span, which has levels of its own.
     assert.equal(named("sc2+sc1").effectiveBits, 1.5 + 32 / 128);
     assert.equal(named("vidkv_literal paper").effectiveBits, 3.25);
