@@ -557,14 +557,19 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let first_chunk = lane % CHUNK_LANES * LANE_CHUNKS;
   var chunks = mat4x4<f32>();
-  var smoothed = mat4x4<f32>();
   var factors = mat4x4<f32>();
+  var smoothed = mat4x4<f32>();
+  var level_steps = mat4x4<f32>();
+  var lows = mat4x4<f32>();
   for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      chunks[i] = query_chunk(item / CHUNK_LANES, first_chunk + i);
-      factors[i] = key_transform(codebook, first_chunk + i)[0];
+      let chunk = item % CHUNK_LANES * LANE_CHUNKS + i;
+      let grid = key_grid(codebook, chunk);
+      level_steps[i] = grid.step;
+      lows[i] = grid.low;
+      chunks[i] = query_chunk(item / CHUNK_LANES, chunk);
+      factors[i] = key_transform(codebook, chunk)[0];
       smoothed[i] = UNSPREAD * chunks[i] * factors[i];
     }
   }
@@ -575,9 +580,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       // Where a head is not rotated, its factors are 0.
       let query = select(chunks[i], turned[i], factors[i] != vec4<f32>());
-      let grid = key_grid(codebook, first_chunk + i);
-      rotated_tile[item * LANE_CHUNKS + i] = query * grid.step;
-      base += dot(query, grid.low);
+      rotated_tile[item * LANE_CHUNKS + i] = query * level_steps[i];
+      base += dot(query, lows[i]);
     }
     base_parts[item] = base;
   }
@@ -733,19 +737,19 @@ fn transform_sums(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  var factors = mat4x4<f32>();
   for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      let grid = value_grid(codebook, lane_chunk(lane) + i);
+      let chunk = lane_chunk(lane) + i;
+      let grid = value_grid(codebook, chunk);
       sums[i] = grid.low * row_sums[lane_row(lane)] + grid.step * sums[i];
+      factors[i] = value_transform(codebook, chunk)[0];
     }
   }
   let turned = transform_sums(sums, lane);
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      // Where a head is not rotated, its factors are 0.
-      let factors = value_transform(codebook, lane_chunk(lane) + i)[0];
-      sums[i] = select(sums[i], UNSPREAD * turned[i] * factors, factors != vec4<f32>());
-    }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    // Where a head is not rotated, its factors are 0.
+    sums[i] = select(sums[i], UNSPREAD * turned[i] * factors[i], factors[i] != vec4<f32>());
   }
 }
 

@@ -404,19 +404,19 @@ fn transform_sums(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  var factors = mat4x4<f32>();
   for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      let grid = value_grid(codebook, lane_chunk(lane) + i);
+      let chunk = lane_chunk(lane) + i;
+      let grid = value_grid(codebook, chunk);
       sums[i] = grid.low * row_sums[lane_row(lane)] + grid.step * sums[i];
+      factors[i] = value_transform(codebook, chunk)[0];
     }
   }
   let turned = transform_sums(sums, lane);
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      // Where a head is not rotated, its factors are 0.
-      let factors = value_transform(codebook, lane_chunk(lane) + i)[0];
-      sums[i] = select(sums[i], UNSPREAD * turned[i] * factors, factors != vec4<f32>());
-    }
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    // Where a head is not rotated, its factors are 0.
+    sums[i] = select(sums[i], UNSPREAD * turned[i] * factors[i], factors[i] != vec4<f32>());
   }
 }
 

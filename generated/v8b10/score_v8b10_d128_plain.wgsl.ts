@@ -489,14 +489,19 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let first_chunk = lane % CHUNK_LANES * LANE_CHUNKS;
   var chunks = mat4x4<f32>();
-  var smoothed = mat4x4<f32>();
   var factors = mat4x4<f32>();
+  var smoothed = mat4x4<f32>();
+  var level_steps = mat4x4<f32>();
+  var lows = mat4x4<f32>();
   for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      chunks[i] = query_chunk(item / CHUNK_LANES, first_chunk + i);
-      factors[i] = key_transform(codebook, first_chunk + i)[0];
+      let chunk = item % CHUNK_LANES * LANE_CHUNKS + i;
+      let grid = key_grid(codebook, chunk);
+      level_steps[i] = grid.step;
+      lows[i] = grid.low;
+      chunks[i] = query_chunk(item / CHUNK_LANES, chunk);
+      factors[i] = key_transform(codebook, chunk)[0];
       smoothed[i] = UNSPREAD * chunks[i] * factors[i];
     }
   }
@@ -507,9 +512,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       // Where a head is not rotated, its factors are 0.
       let query = select(chunks[i], turned[i], factors[i] != vec4<f32>());
-      let grid = key_grid(codebook, first_chunk + i);
-      rotated_tile[item * LANE_CHUNKS + i] = query * grid.step;
-      base += dot(query, grid.low);
+      rotated_tile[item * LANE_CHUNKS + i] = query * level_steps[i];
+      base += dot(query, lows[i]);
     }
     base_parts[item] = base;
   }
