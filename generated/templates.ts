@@ -90,6 +90,9 @@ const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = {{workgroupSize}}u;
 const PAGE_TOKENS: u32 = {{pageTokens}}u; // as many as lanes, so that a lane holds the same token of each page
 const ROWS: u32 = {{rows}}u; // query rows of one workgroup: the components of one vec4
+const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
+const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
+const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
 const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
 const NEAR: u32 = {{nearTokens}}u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = {{exactSpan}}u; // tokens of an exact tile that a lane scores
@@ -101,6 +104,7 @@ override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at
 override TILE: u32 = SPAN * PAGE_TOKENS;
 `],
   ["attention/begin_rows.hbs", `  row_max = vec4<f32>(HIDDEN);
+  total_max = row_max;
   row_sum = vec4<f32>();
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] = mat4x4<f32>();
@@ -416,16 +420,21 @@ fn main(
 `],
   ["attention/mix_plain.hbs", `{{> mix_values}}
 
+const CODED_APART: bool = false;
+
 fn finish_coded(entry: Entry, block: Block, lane: u32) {}
 `],
-  ["attention/mix_state.hbs", `const LANE_CHUNKS: u32 = 4u; // chunks that a lane mixes: columns of a matrix
-const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
-const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
+  ["attention/mix_state.hbs", `const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
 {{> (lookup . "topsPartial")}}
 `],
   ["attention/mix_tile.hbs", `// A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
 fn lane_chunk(lane: u32) -> u32 {
   return lane % CHUNK_LANES * LANE_CHUNKS;
+}
+
+// The row whose sums a lane has, where it has any.
+fn lane_row(lane: u32) -> u32 {
+  return min(lane / CHUNK_LANES, ROWS - 1u);
 }
 
 // What one value adds to all rows.
@@ -448,7 +457,6 @@ fn soften_tile(lane: u32) {
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;
-  rescale_coded(rescale);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     let rows = mixed[i];
     mixed[i] = mat4x4<f32>(
@@ -497,50 +505,68 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// Sums one chunk of every lane over the slices and writes it.
-fn write_chunk(entry: Entry, block: Block, split: u32, lane: u32, rows: mat4x4<f32>, i: u32) {
+// The sum of one chunk of every lane over the slices. The first lanes, CHUNK_LANES for each row, get that of their row.
+fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   workgroupBarrier();
   weights[lane] = rows[0];
   weights[WORKGROUP + lane] = rows[1];
   weights[2u * WORKGROUP + lane] = rows[2];
   weights[3u * WORKGROUP + lane] = rows[3];
   workgroupBarrier();
-  let used = min(ROWS, block.rows - block.first_row);
-  for (var item = lane; item < used * CHUNK_LANES; item += WORKGROUP) {
-    let row = item / CHUNK_LANES;
-    let first = row * WORKGROUP + item % CHUNK_LANES;
-    var total = weights[first];
-    for (var slice = 1u; slice < SLICES; slice += 1u) {
-      total += weights[first + slice * CHUNK_LANES];
-    }
-    let chunk = lane_chunk(item % CHUNK_LANES) + i;
-    partials_written[partial_of(entry, block, row, split) + chunk] = total;
+  let first = lane / CHUNK_LANES * WORKGROUP + lane % CHUNK_LANES;
+  let slices = select(0u, SLICES, lane < ROW_LANES);
+  var sum = vec4<f32>();
+  for (var slice = 0u; slice < slices; slice += 1u) {
+    sum += weights[first + slice * CHUNK_LANES];
+  }
+  return sum;
+}
+
+// Adds what was mixed to the totals: first it is summed over the slices, and what its coding did is undone.
+fn add_mixed(entry: Entry, block: Block, coded: bool, lane: u32) {
+  tops[lane] = row_sum;
+  sums[0] = sum_chunk(mixed[0], lane);
+  let others = select(0u, WORKGROUP, lane < ROWS); // a lane sums a row's weights
+  var sum = 0.0;
+  for (var other = 0u; other < others; other += 1u) {
+    sum += tops[other][lane];
+  }
+  if (lane < ROWS) {
+    row_sums[lane] = sum;
+  }
+  sums[1] = sum_chunk(mixed[1], lane);
+  sums[2] = sum_chunk(mixed[2], lane);
+  sums[3] = sum_chunk(mixed[3], lane);
+  if (coded) {
+    finish_coded(entry, block, lane);
+  }
+  let rescale = exp(total_max - row_max)[lane_row(lane)];
+  total_max = row_max;
+  totals = rescale * totals + sums;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] = mat4x4<f32>();
+  }
+}
+
+// Coded tiles come first. Exact values are added to what was mixed only if nothing is to be undone.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+  if (at + 1u == end || (CODED_APART && tile.coded && !tile_at(tiles, at + 1u).coded)) {
+    add_mixed(entry, block, tile.coded, lane);
   }
 }
 
 // Writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
 fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
-  tops[lane] = row_sum;
-  write_chunk(entry, block, split, lane, mixed[0], 0u);
-  write_chunk(entry, block, split, lane, mixed[1], 1u);
-  write_chunk(entry, block, split, lane, mixed[2], 2u);
-  write_chunk(entry, block, split, lane, mixed[3], 3u);
-  if (lane == 0u) {
-    var sum = tops[0];
-    for (var other = 1u; other < WORKGROUP; other += 1u) {
-      sum += tops[other];
-    }
-    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
-      partials_written[partial_of(entry, block, row, split) + CHUNKS] =
-        vec4<f32>(row_max[row], sum[row], 0.0, 0.0);
+  let used = min(ROWS, block.rows - block.first_row);
+  if (lane < used * CHUNK_LANES) {
+    let first = partial_of(entry, block, lane_row(lane), split) + lane_chunk(lane);
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      partials_written[first + i] = totals[i];
     }
   }
-}
-
-// Coded tiles come first: once their values are mixed, what their coding did is undone, and exact values can be added.
-fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
-  if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
-    finish_coded(entry, block, lane);
+  if (lane < used) {
+    partials_written[partial_of(entry, block, lane, split) + CHUNKS] =
+      vec4<f32>(row_max[lane], row_sums[lane], 0.0, 0.0);
   }
 }
 
@@ -548,9 +574,7 @@ fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
   return (global_row(entry, block, row) * step.partial_stride + entry.first_partial + split) * (CHUNKS + 1u);
 }
 `],
-  ["attention/mix_values.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
-
-fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  ["attention/mix_values.hbs", `fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let values = value_chunks(codebook, record, token, chunk);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(values[i], weight);
@@ -563,6 +587,10 @@ var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
 var<private> row_max: vec4<f32>;
 var<private> row_sum: vec4<f32>;
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
+var<workgroup> row_sums: array<f32, ROWS>;
+var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
+var<private> totals: mat4x4<f32>; // of such sums
+var<private> total_max: vec4<f32>; // the row_max of the totals
 `],
   ["attention/plain_dot.hbs", `  for (var chunk = {{first}}; chunk < {{source}}_chunks; chunk += 2u) {
     let grids = {{source}}_grids(block, chunk);
@@ -2144,17 +2172,12 @@ fn main(
 
 {{> write_codes}}
 `],
-  ["schemes/coupled/finish_levels.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let grid = value_grid(codebook, lane_chunk(lane) + i);
-    let rows = mixed[i];
-    mixed[i] = mat4x4<f32>(
-      grid.step * rows[0],
-      grid.step * rows[1],
-      grid.step * rows[2],
-      grid.step * rows[3],
-    ) + weighted(grid.low, mixed_weight);
+  ["schemes/coupled/finish_levels.hbs", `  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let grid = value_grid(codebook, lane_chunk(lane) + i);
+      sums[i] = grid.low * row_sums[lane_row(lane)] + grid.step * sums[i];
+    }
   }
-  mixed_weight = vec4<f32>();
 `],
   ["schemes/coupled/grid.hbs", `// What the levels of four channels stand for: low + level * step.
 struct Grid {
@@ -2310,16 +2333,11 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
 {{> finish_levels}}
 }
 `],
-  ["schemes/coupled/mix_levels.hbs", `// Of coded values the levels are mixed; their grids come when the last is.
-var<private> mixed_weight: vec4<f32>; // of the coded tokens that the lane has mixed
+  ["schemes/coupled/mix_levels.hbs", `const CODED_APART: bool = true;
 
-fn rescale_coded(rescale: vec4<f32>) {
-  mixed_weight *= rescale;
-}
-
+// Of coded values the levels are mixed; their grids come when they are summed.
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let levels = value_chunks(codebook, record, token, chunk);
-  mixed_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(levels[i], weight);
   }
@@ -3261,9 +3279,7 @@ fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
 
 {{> unrotate_mixed}}
 `],
-  ["schemes/hadamard/mix_rotated_mean.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
-
-// Values are mixed without the mean that those of a page share; it comes when the page is mixed.
+  ["schemes/hadamard/mix_rotated_mean.hbs", `// Values are mixed without the mean that those of a page share; it comes when the page is mixed.
 var<private> page_weight: vec4<f32>; // of the page's tokens that the lane has mixed
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
@@ -3287,20 +3303,17 @@ fn mix_mean(record: u32, chunk: u32) {
 
 {{> query_rows atRotated}}
 
+{{> transform_lanes name="transform_queries" tile="rotated_tile"}}
+
+fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
+  return query_tile[row * CHUNKS + chunk];
+}
+
 // Coded keys are rotated by a Hadamard matrix; so are the queries they meet, once.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
 {{> load_queries}}
   workgroupBarrier();
-  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      let query = query_tile[item - chunk + other] * channel_signs(other);
-      sum += parity_sign(chunk & other) * query;
-    }
-    rotated_tile[item] = UNSPREAD * hadamard4(sum);
-  }
-  workgroupBarrier();
+{{> rotate_chunks}}
 }
 `],
   ["schemes/hadamard/prepare_rotated_rope.hbs", `{{> (lookup . "codedKeysPartial")}}
@@ -3309,21 +3322,14 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 
 {{> query_rows atRotated}}
 
+{{> transform_lanes name="transform_queries" tile="rotated_tile"}}
+
 {{> query_chunk}}
 
 // Coded keys have their rotary embedding, and are rotated by a Hadamard matrix then; so are the queries they meet, once.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
 {{> rotate_queries atStart}}
-  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      let query = query_chunk(item / CHUNKS, other) * channel_signs(other);
-      sum += parity_sign(chunk & other) * query;
-    }
-    rotated_tile[item] = UNSPREAD * hadamard4(sum);
-  }
-  workgroupBarrier();
+{{> rotate_chunks}}
 }
 `],
   ["schemes/hadamard/query_chunk.hbs", `// A chunk of a query in the order of its channels, where query_tile has them pair by pair.
@@ -3339,6 +3345,22 @@ fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
   }
   return select(even, odd, chunk >= ROTARY_CHUNKS);
 }
+`],
+  ["schemes/hadamard/rotate_chunks.hbs", `  var chunks = mat4x4<f32>();
+  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let chunk = item % CHUNK_LANES * LANE_CHUNKS + i;
+      chunks[i] = UNSPREAD * query_chunk(item / CHUNK_LANES, chunk) * channel_signs(chunk);
+    }
+  }
+  let turned = transform_queries(chunks, lane);
+  workgroupBarrier();
+  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      rotated_tile[item * LANE_CHUNKS + i] = turned[i];
+    }
+  }
+  workgroupBarrier();
 `],
   ["schemes/hadamard/rotation_hadamard.hbs", `const UNSPREAD: f32 = {{unspread}}; // the factor of the inverse rotation, which queries take as well
 
@@ -3549,57 +3571,43 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 `],
   ["schemes/hadamard/start_none.hbs", `{{! Scores of coded tokens start at 0. }}
 `],
+  ["schemes/hadamard/transform_lanes.hbs", `// The Walsh-Hadamard transform of all rows' vectors, which ROW_LANES share: of each lane's chunks, then between lanes.
+fn {{name}}(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
+  let a = hadamard4(chunks[0] + chunks[1]);
+  let b = hadamard4(chunks[0] - chunks[1]);
+  let c = hadamard4(chunks[2] + chunks[3]);
+  let d = hadamard4(chunks[2] - chunks[3]);
+  var sum = mat4x4<f32>(a + c, b + d, a - c, b - d);
+  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
+    workgroupBarrier();
+    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        {{tile}}[item * LANE_CHUNKS + i] = sum[i];
+      }
+    }
+    workgroupBarrier();
+    sum *= select(-1.0, 1.0, (lane & stride) == 0u);
+    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        sum[i] += {{tile}}[(item ^ stride) * LANE_CHUNKS + i];
+      }
+    }
+  }
+  return sum;
+}
+`],
   ["schemes/hadamard/universal_constants.hbs", `{{> coded_constants}}
 const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
 `],
-  ["schemes/hadamard/unrotate_mixed.hbs", `var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
+  ["schemes/hadamard/unrotate_mixed.hbs", `const CODED_APART: bool = true;
 
-// Undoes the Hadamard rotation of what was mixed so far, slice by slice, a row at a time.
-fn unrotate_row(lane: u32) {
-  let first = lane / CHUNK_LANES * CHUNKS;
-  workgroupBarrier();
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    weights[lane * LANE_CHUNKS + i] = turned[i];
-  }
-  workgroupBarrier();
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let chunk = lane_chunk(lane) + i;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      sum += parity_sign(chunk & other) * weights[first + other];
-    }
-    turned[i] = UNSPREAD * hadamard4(sum) * channel_signs(chunk);
-  }
-}
+{{> transform_lanes name="transform_sums" tile="weights"}}
 
+// Undoes the Hadamard rotation of the sums of coded values.
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
+  sums = UNSPREAD * transform_sums(sums, lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][0];
-  }
-  unrotate_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][0] = turned[i];
-  }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][1];
-  }
-  unrotate_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][1] = turned[i];
-  }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][2];
-  }
-  unrotate_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][2] = turned[i];
-  }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][3];
-  }
-  unrotate_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][3] = turned[i];
+    sums[i] *= channel_signs(lane_chunk(lane) + i);
   }
 }
 `],
@@ -3710,9 +3718,7 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return select(octet[0], octet[1], chunk % 2u == 1u);
 }
 `],
-  ["schemes/octets/mix_octets.hbs", `fn rescale_coded(rescale: vec4<f32>) {}
-
-// Values are mixed as codes. Scales and minima, or means, which those of a page share, come when the page is mixed.
+  ["schemes/octets/mix_octets.hbs", `// Values are mixed as codes. Scales and minima, or means, which those of a page share, come when the page is mixed.
 var<private> page_mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<private> page_weight: vec4<f32>; // of the page's tokens that the lane has mixed
 
@@ -3734,6 +3740,8 @@ fn mix_page(record: u32, chunk: u32) {
   }
   page_weight = vec4<f32>();
 }
+
+const CODED_APART: bool = false;
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {}
 `],
@@ -4791,7 +4799,7 @@ fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   return key_chunks(codebook, at.word, at.token, chunk);
 }
 
-var<workgroup> base_parts: array<f32, ROWS * CHUNKS>;
+var<workgroup> base_parts: array<f32, ROW_LANES>;
 var<private> coded_base: vec4<f32>; // what the lowest levels and the means add to every score
 `],
   ["schemes/vecinfer/encode_shared.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
@@ -5003,73 +5011,31 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 `],
   ["schemes/vecinfer/mix_shared.hbs", `{{> mix_levels}}
 
-var<private> value_factors: array<vec4<f32>, LANE_CHUNKS>; // 0 where the head's values are not rotated
-var<private> turned: array<vec4<f32>, LANE_CHUNKS>; // one row of what was mixed
-
-// The Walsh-Hadamard transform of a row of what was mixed so far, slice by slice: within the lane, then between lanes.
-fn transform_row(lane: u32) {
-  let a = hadamard4(turned[0] + turned[1]);
-  let b = hadamard4(turned[0] - turned[1]);
-  let c = hadamard4(turned[2] + turned[3]);
-  let d = hadamard4(turned[2] - turned[3]);
-  turned = array<vec4<f32>, LANE_CHUNKS>(a + c, b + d, a - c, b - d);
-  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
-    workgroupBarrier();
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      weights[lane * LANE_CHUNKS + i] = turned[i];
-    }
-    workgroupBarrier();
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      turned[i] = select(-1.0, 1.0, (lane & stride) == 0u) * turned[i] + weights[(lane ^ stride) * LANE_CHUNKS + i];
-    }
-  }
-}
-
-// Chunk i of the lane, of the row that was transformed. Where a head is not rotated, its factors are 0.
-fn unrotated(rotated: vec4<f32>, i: u32) -> vec4<f32> {
-  let factors = value_factors[i];
-  return select(rotated, UNSPREAD * turned[i] * factors, factors != vec4<f32>());
-}
+{{> transform_lanes name="transform_sums" tile="weights"}}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-{{> finish_levels}}
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    value_factors[i] = value_transform(codebook, lane_chunk(lane) + i)[0];
+  var factors = mat4x4<f32>();
+  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let chunk = lane_chunk(lane) + i;
+      let grid = value_grid(codebook, chunk);
+      sums[i] = grid.low * row_sums[lane_row(lane)] + grid.step * sums[i];
+      factors[i] = value_transform(codebook, chunk)[0];
+    }
   }
+  let turned = transform_sums(sums, lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][0];
-  }
-  transform_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][0] = unrotated(mixed[i][0], i);
-  }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][1];
-  }
-  transform_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][1] = unrotated(mixed[i][1], i);
-  }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][2];
-  }
-  transform_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][2] = unrotated(mixed[i][2], i);
-  }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    turned[i] = mixed[i][3];
-  }
-  transform_row(lane);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i][3] = unrotated(mixed[i][3], i);
+    // Where a head is not rotated, its factors are 0.
+    sums[i] = select(sums[i], UNSPREAD * turned[i] * factors[i], factors[i] != vec4<f32>());
   }
 }
 `],
   ["schemes/vecinfer/prepare_shared_plain.hbs", `{{> (lookup . "codedKeysPartial")}}
 
 {{> query_rows atRotated}}
+
+{{> transform_lanes name="transform_queries" tile="rotated_tile"}}
 
 fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
   return query_tile[row * CHUNKS + chunk];
@@ -5087,6 +5053,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 {{> pairs}}
 
 {{> query_rows atRotated}}
+
+{{> transform_lanes name="transform_queries" tile="rotated_tile"}}
 
 {{> query_chunk}}
 
@@ -5129,55 +5097,48 @@ fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   ["schemes/vecinfer/signs_factors.hbs", `  let signs = smoothing(chunk);
 `],
   ["schemes/vecinfer/smooth_queries.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    let query = query_chunk(item / CHUNKS, chunk);
-    rotated_tile[item] = hadamard4(UNSPREAD * query * key_transform(codebook, chunk)[0]);
+  var chunks = mat4x4<f32>();
+  var factors = mat4x4<f32>();
+  var smoothed = mat4x4<f32>();
+  var level_steps = mat4x4<f32>();
+  var lows = mat4x4<f32>();
+  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let chunk = item % CHUNK_LANES * LANE_CHUNKS + i;
+      let grid = key_grid(codebook, chunk);
+      level_steps[i] = grid.step;
+      lows[i] = grid.low;
+      chunks[i] = query_chunk(item / CHUNK_LANES, chunk);
+      factors[i] = key_transform(codebook, chunk)[0];
+      smoothed[i] = UNSPREAD * chunks[i] * factors[i];
+    }
   }
-{{> transform_tile}}
-  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    // Where a head is not rotated, its factors are 0.
-    let rotated = key_transform(codebook, chunk)[0] != vec4<f32>();
-    let query = select(query_chunk(item / CHUNKS, chunk), rotated_tile[item], rotated);
-    let grid = key_grid(codebook, chunk);
-    rotated_tile[item] = query * grid.step;
-    base_parts[item] = dot(query, grid.low);
+  let turned = transform_queries(smoothed, lane);
+  workgroupBarrier();
+  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    var base = 0.0;
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      // Where a head is not rotated, its factors are 0.
+      let query = select(chunks[i], turned[i], factors[i] != vec4<f32>());
+      rotated_tile[item * LANE_CHUNKS + i] = query * level_steps[i];
+      base += dot(query, lows[i]);
+    }
+    base_parts[item] = base;
   }
   workgroupBarrier();
-  var base = 0.0;
-  let row_chunks = select(0u, CHUNKS, lane < ROWS); // a lane sums a row
-  for (var chunk = 0u; chunk < row_chunks; chunk += 1u) {
-    base += base_parts[lane * CHUNKS + chunk];
+  for (var part = 0u; part < CHUNK_LANES; part += 1u) {
+    coded_base += vec4<f32>(
+      base_parts[part],
+      base_parts[CHUNK_LANES + part],
+      base_parts[2u * CHUNK_LANES + part],
+      base_parts[3u * CHUNK_LANES + part],
+    );
   }
-  if (lane < ROWS) {
-    base_parts[lane * CHUNKS] = base;
-  }
-  workgroupBarrier();
-  coded_base = vec4<f32>(
-    base_parts[0],
-    base_parts[CHUNKS],
-    base_parts[2u * CHUNKS],
-    base_parts[3u * CHUNKS],
-  );
 `],
   ["schemes/vecinfer/start_base.hbs", `  let base = select(vec4<f32>(), coded_base, tile.coded);
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = base;
   }
-`],
-  ["schemes/vecinfer/transform_tile.hbs", `  // Chunks were transformed one by one; these are the stages between them.
-  for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
-    workgroupBarrier();
-    for (var item = lane; item < ROWS * CHUNKS / 2u; item += WORKGROUP) {
-      let first = item / stride * (2u * stride) + item % stride;
-      let a = rotated_tile[first];
-      let b = rotated_tile[first + stride];
-      rotated_tile[first] = a + b;
-      rotated_tile[first + stride] = a - b;
-    }
-  }
-  workgroupBarrier();
 `],
   ["schemes/vecinfer/unrotated_factors.hbs", `  // Where a head is not rotated, its factors are 0.
   let factors = coded_transform(codebook, chunk)[0];

@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
-    workgroupBytes: 9344,
+    workgroupBytes: 9360,
     reason: "1 bit with less coupling: the ablation that shows what coupling gains",
     load: () => import("./mix_c1b1_d64.wgsl.ts"),
   },

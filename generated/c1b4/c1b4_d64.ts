@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
-    workgroupBytes: 9344,
+    workgroupBytes: 9360,
     reason: "4 bits without coupling: the ablation beside c2b8",
     load: () => import("./mix_c1b4_d64.wgsl.ts"),
   },

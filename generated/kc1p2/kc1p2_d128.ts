@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
     bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
-    workgroupBytes: 9344,
+    workgroupBytes: 9360,
     reason: "VidKV's keys: 1 bit, and 2 for the channels of largest range, half or a fourth",
     load: () => import("./mix_kc1p2_d128.wgsl.ts"),
   },

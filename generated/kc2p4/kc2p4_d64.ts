@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
     bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
-    workgroupBytes: 9344,
+    workgroupBytes: 9360,
     reason: "Kitty's keys: 2 bits, and 4 for the channels of largest range, an eighth or a fourth",
     load: () => import("./mix_kc2p4_d64.wgsl.ts"),
   },

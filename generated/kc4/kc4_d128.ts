@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
     bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
-    workgroupBytes: 9344,
+    workgroupBytes: 9360,
     reason: "2 and 4 bits of KIVI, by channel and by token: the baseline of other work",
     load: () => import("./mix_kc4_d128.wgsl.ts"),
   },

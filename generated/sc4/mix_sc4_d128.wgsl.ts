@@ -8,6 +8,9 @@ const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = 64u;
 const PAGE_TOKENS: u32 = 64u; // as many as lanes, so that a lane holds the same token of each page
 const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
+const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
+const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
+const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
 const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
 const NEAR: u32 = 128u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
@@ -17,8 +20,6 @@ const MAX_SPAN: u32 = 8u;
 override SOFTCAP: bool = false; // scores are capped
 override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
 override TILE: u32 = SPAN * PAGE_TOKENS;
-const LANE_CHUNKS: u32 = 4u; // chunks that a lane mixes: columns of a matrix
-const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
 const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
 const TOP_GROUPS: u32 = 8u; // the largest score is found among so many lanes each, then among as many results
 const TOP_LANES: u32 = WORKGROUP / TOP_GROUPS;
@@ -99,6 +100,10 @@ var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
 var<private> row_max: vec4<f32>;
 var<private> row_sum: vec4<f32>;
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
+var<workgroup> row_sums: array<f32, ROWS>;
+var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
+var<private> totals: mat4x4<f32>; // of such sums
+var<private> total_max: vec4<f32>; // the row_max of the totals
 var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
@@ -299,21 +304,21 @@ fn lane_chunk(lane: u32) -> u32 {
   return lane % CHUNK_LANES * LANE_CHUNKS;
 }
 
+// The row whose sums a lane has, where it has any.
+fn lane_row(lane: u32) -> u32 {
+  return min(lane / CHUNK_LANES, ROWS - 1u);
+}
+
 // What one value adds to all rows.
 fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
 }
 
-// Of coded values the levels are mixed; their grids come when the last is.
-var<private> mixed_weight: vec4<f32>; // of the coded tokens that the lane has mixed
+const CODED_APART: bool = true;
 
-fn rescale_coded(rescale: vec4<f32>) {
-  mixed_weight *= rescale;
-}
-
+// Of coded values the levels are mixed; their grids come when they are summed.
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let levels = value_chunks(codebook, record, token, chunk);
-  mixed_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(levels[i], weight);
   }
@@ -325,17 +330,12 @@ fn value_grid(codebook: u32, chunk: u32) -> Grid {
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = levels_word(entry.slot, 1u, block.head);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let grid = value_grid(codebook, lane_chunk(lane) + i);
-    let rows = mixed[i];
-    mixed[i] = mat4x4<f32>(
-      grid.step * rows[0],
-      grid.step * rows[1],
-      grid.step * rows[2],
-      grid.step * rows[3],
-    ) + weighted(grid.low, mixed_weight);
+  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let grid = value_grid(codebook, lane_chunk(lane) + i);
+      sums[i] = grid.low * row_sums[lane_row(lane)] + grid.step * sums[i];
+    }
   }
-  mixed_weight = vec4<f32>();
 }
 
 // The largest of all lanes' vectors, by component: of some lanes each, then of their results.
@@ -367,7 +367,6 @@ fn soften_tile(lane: u32) {
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;
-  rescale_coded(rescale);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     let rows = mixed[i];
     mixed[i] = mat4x4<f32>(
@@ -415,50 +414,68 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 
-// Sums one chunk of every lane over the slices and writes it.
-fn write_chunk(entry: Entry, block: Block, split: u32, lane: u32, rows: mat4x4<f32>, i: u32) {
+// The sum of one chunk of every lane over the slices. The first lanes, CHUNK_LANES for each row, get that of their row.
+fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   workgroupBarrier();
   weights[lane] = rows[0];
   weights[WORKGROUP + lane] = rows[1];
   weights[2u * WORKGROUP + lane] = rows[2];
   weights[3u * WORKGROUP + lane] = rows[3];
   workgroupBarrier();
-  let used = min(ROWS, block.rows - block.first_row);
-  for (var item = lane; item < used * CHUNK_LANES; item += WORKGROUP) {
-    let row = item / CHUNK_LANES;
-    let first = row * WORKGROUP + item % CHUNK_LANES;
-    var total = weights[first];
-    for (var slice = 1u; slice < SLICES; slice += 1u) {
-      total += weights[first + slice * CHUNK_LANES];
-    }
-    let chunk = lane_chunk(item % CHUNK_LANES) + i;
-    partials_written[partial_of(entry, block, row, split) + chunk] = total;
+  let first = lane / CHUNK_LANES * WORKGROUP + lane % CHUNK_LANES;
+  let slices = select(0u, SLICES, lane < ROW_LANES);
+  var sum = vec4<f32>();
+  for (var slice = 0u; slice < slices; slice += 1u) {
+    sum += weights[first + slice * CHUNK_LANES];
+  }
+  return sum;
+}
+
+// Adds what was mixed to the totals: first it is summed over the slices, and what its coding did is undone.
+fn add_mixed(entry: Entry, block: Block, coded: bool, lane: u32) {
+  tops[lane] = row_sum;
+  sums[0] = sum_chunk(mixed[0], lane);
+  let others = select(0u, WORKGROUP, lane < ROWS); // a lane sums a row's weights
+  var sum = 0.0;
+  for (var other = 0u; other < others; other += 1u) {
+    sum += tops[other][lane];
+  }
+  if (lane < ROWS) {
+    row_sums[lane] = sum;
+  }
+  sums[1] = sum_chunk(mixed[1], lane);
+  sums[2] = sum_chunk(mixed[2], lane);
+  sums[3] = sum_chunk(mixed[3], lane);
+  if (coded) {
+    finish_coded(entry, block, lane);
+  }
+  let rescale = exp(total_max - row_max)[lane_row(lane)];
+  total_max = row_max;
+  totals = rescale * totals + sums;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] = mat4x4<f32>();
+  }
+}
+
+// Coded tiles come first. Exact values are added to what was mixed only if nothing is to be undone.
+fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
+  if (at + 1u == end || (CODED_APART && tile.coded && !tile_at(tiles, at + 1u).coded)) {
+    add_mixed(entry, block, tile.coded, lane);
   }
 }
 
 // Writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
 fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
-  tops[lane] = row_sum;
-  write_chunk(entry, block, split, lane, mixed[0], 0u);
-  write_chunk(entry, block, split, lane, mixed[1], 1u);
-  write_chunk(entry, block, split, lane, mixed[2], 2u);
-  write_chunk(entry, block, split, lane, mixed[3], 3u);
-  if (lane == 0u) {
-    var sum = tops[0];
-    for (var other = 1u; other < WORKGROUP; other += 1u) {
-      sum += tops[other];
-    }
-    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
-      partials_written[partial_of(entry, block, row, split) + CHUNKS] =
-        vec4<f32>(row_max[row], sum[row], 0.0, 0.0);
+  let used = min(ROWS, block.rows - block.first_row);
+  if (lane < used * CHUNK_LANES) {
+    let first = partial_of(entry, block, lane_row(lane), split) + lane_chunk(lane);
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      partials_written[first + i] = totals[i];
     }
   }
-}
-
-// Coded tiles come first: once their values are mixed, what their coding did is undone, and exact values can be added.
-fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
-  if (tile.coded && (at + 1u == end || !tile_at(tiles, at + 1u).coded)) {
-    finish_coded(entry, block, lane);
+  if (lane < used) {
+    partials_written[partial_of(entry, block, lane, split) + CHUNKS] =
+      vec4<f32>(row_max[lane], row_sums[lane], 0.0, 0.0);
   }
 }
 
@@ -483,6 +500,7 @@ fn main(
   let share = (total + step.splits - 1u) / step.splits;
   let end = min((workgroup.x + 1u) * share, total);
   row_max = vec4<f32>(HIDDEN);
+  total_max = row_max;
   row_sum = vec4<f32>();
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] = mat4x4<f32>();

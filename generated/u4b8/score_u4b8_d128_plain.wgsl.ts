@@ -8,6 +8,9 @@ const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = 64u;
 const PAGE_TOKENS: u32 = 64u; // as many as lanes, so that a lane holds the same token of each page
 const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
+const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
+const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
+const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
 const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
 const NEAR: u32 = 128u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
@@ -420,6 +423,35 @@ fn rotated_rows(chunk: u32) -> Rows {
   );
 }
 
+// The Walsh-Hadamard transform of all rows' vectors, which ROW_LANES share: of each lane's chunks, then between lanes.
+fn transform_queries(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
+  let a = hadamard4(chunks[0] + chunks[1]);
+  let b = hadamard4(chunks[0] - chunks[1]);
+  let c = hadamard4(chunks[2] + chunks[3]);
+  let d = hadamard4(chunks[2] - chunks[3]);
+  var sum = mat4x4<f32>(a + c, b + d, a - c, b - d);
+  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
+    workgroupBarrier();
+    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        rotated_tile[item * LANE_CHUNKS + i] = sum[i];
+      }
+    }
+    workgroupBarrier();
+    sum *= select(-1.0, 1.0, (lane & stride) == 0u);
+    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        sum[i] += rotated_tile[(item ^ stride) * LANE_CHUNKS + i];
+      }
+    }
+  }
+  return sum;
+}
+
+fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
+  return query_tile[row * CHUNKS + chunk];
+}
+
 // Coded keys are rotated by a Hadamard matrix; so are the queries they meet, once.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
@@ -427,14 +459,19 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
     query_tile[item] = Chunk(query_load4(entry, block.head, row, (item % CHUNKS) * 4u, 1u));
   }
   workgroupBarrier();
-  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    var sum = vec4<f32>();
-    for (var other = 0u; other < CHUNKS; other += 1u) {
-      let query = query_tile[item - chunk + other] * channel_signs(other);
-      sum += parity_sign(chunk & other) * query;
+  var chunks = mat4x4<f32>();
+  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let chunk = item % CHUNK_LANES * LANE_CHUNKS + i;
+      chunks[i] = UNSPREAD * query_chunk(item / CHUNK_LANES, chunk) * channel_signs(chunk);
     }
-    rotated_tile[item] = UNSPREAD * hadamard4(sum);
+  }
+  let turned = transform_queries(chunks, lane);
+  workgroupBarrier();
+  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      rotated_tile[item * LANE_CHUNKS + i] = turned[i];
+    }
   }
   workgroupBarrier();
 }

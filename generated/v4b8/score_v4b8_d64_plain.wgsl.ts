@@ -8,6 +8,9 @@ const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = 64u;
 const PAGE_TOKENS: u32 = 64u; // as many as lanes, so that a lane holds the same token of each page
 const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
+const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
+const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
+const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
 const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
 const NEAR: u32 = 128u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
@@ -430,7 +433,7 @@ fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   return key_chunks(codebook, at.word, at.token, chunk);
 }
 
-var<workgroup> base_parts: array<f32, ROWS * CHUNKS>;
+var<workgroup> base_parts: array<f32, ROW_LANES>;
 var<private> coded_base: vec4<f32>; // what the lowest levels and the means add to every score
 
 // Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
@@ -441,6 +444,31 @@ fn rotated_rows(chunk: u32) -> Rows {
     rotated_tile[2u * CHUNKS + chunk],
     rotated_tile[3u * CHUNKS + chunk],
   );
+}
+
+// The Walsh-Hadamard transform of all rows' vectors, which ROW_LANES share: of each lane's chunks, then between lanes.
+fn transform_queries(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
+  let a = hadamard4(chunks[0] + chunks[1]);
+  let b = hadamard4(chunks[0] - chunks[1]);
+  let c = hadamard4(chunks[2] + chunks[3]);
+  let d = hadamard4(chunks[2] - chunks[3]);
+  var sum = mat4x4<f32>(a + c, b + d, a - c, b - d);
+  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
+    workgroupBarrier();
+    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        rotated_tile[item * LANE_CHUNKS + i] = sum[i];
+      }
+    }
+    workgroupBarrier();
+    sum *= select(-1.0, 1.0, (lane & stride) == 0u);
+    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        sum[i] += rotated_tile[(item ^ stride) * LANE_CHUNKS + i];
+      }
+    }
+  }
+  return sum;
 }
 
 fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
@@ -455,48 +483,43 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    let query = query_chunk(item / CHUNKS, chunk);
-    rotated_tile[item] = hadamard4(UNSPREAD * query * key_transform(codebook, chunk)[0]);
-  }
-  // Chunks were transformed one by one; these are the stages between them.
-  for (var stride = 1u; stride < CHUNKS; stride *= 2u) {
-    workgroupBarrier();
-    for (var item = lane; item < ROWS * CHUNKS / 2u; item += WORKGROUP) {
-      let first = item / stride * (2u * stride) + item % stride;
-      let a = rotated_tile[first];
-      let b = rotated_tile[first + stride];
-      rotated_tile[first] = a + b;
-      rotated_tile[first + stride] = a - b;
+  var chunks = mat4x4<f32>();
+  var factors = mat4x4<f32>();
+  var smoothed = mat4x4<f32>();
+  var level_steps = mat4x4<f32>();
+  var lows = mat4x4<f32>();
+  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let chunk = item % CHUNK_LANES * LANE_CHUNKS + i;
+      let grid = key_grid(codebook, chunk);
+      level_steps[i] = grid.step;
+      lows[i] = grid.low;
+      chunks[i] = query_chunk(item / CHUNK_LANES, chunk);
+      factors[i] = key_transform(codebook, chunk)[0];
+      smoothed[i] = UNSPREAD * chunks[i] * factors[i];
     }
   }
+  let turned = transform_queries(smoothed, lane);
   workgroupBarrier();
-  for (var item = lane; item < ROWS * CHUNKS; item += WORKGROUP) {
-    let chunk = item % CHUNKS;
-    // Where a head is not rotated, its factors are 0.
-    let rotated = key_transform(codebook, chunk)[0] != vec4<f32>();
-    let query = select(query_chunk(item / CHUNKS, chunk), rotated_tile[item], rotated);
-    let grid = key_grid(codebook, chunk);
-    rotated_tile[item] = query * grid.step;
-    base_parts[item] = dot(query, grid.low);
+  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    var base = 0.0;
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      // Where a head is not rotated, its factors are 0.
+      let query = select(chunks[i], turned[i], factors[i] != vec4<f32>());
+      rotated_tile[item * LANE_CHUNKS + i] = query * level_steps[i];
+      base += dot(query, lows[i]);
+    }
+    base_parts[item] = base;
   }
   workgroupBarrier();
-  var base = 0.0;
-  let row_chunks = select(0u, CHUNKS, lane < ROWS); // a lane sums a row
-  for (var chunk = 0u; chunk < row_chunks; chunk += 1u) {
-    base += base_parts[lane * CHUNKS + chunk];
+  for (var part = 0u; part < CHUNK_LANES; part += 1u) {
+    coded_base += vec4<f32>(
+      base_parts[part],
+      base_parts[CHUNK_LANES + part],
+      base_parts[2u * CHUNK_LANES + part],
+      base_parts[3u * CHUNK_LANES + part],
+    );
   }
-  if (lane < ROWS) {
-    base_parts[lane * CHUNKS] = base;
-  }
-  workgroupBarrier();
-  coded_base = vec4<f32>(
-    base_parts[0],
-    base_parts[CHUNKS],
-    base_parts[2u * CHUNKS],
-    base_parts[3u * CHUNKS],
-  );
 }
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}

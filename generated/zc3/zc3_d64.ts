@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
     bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
-    workgroupBytes: 9344,
+    workgroupBytes: 9360,
     reason: "VidKV's values: three levels of each channel",
     load: () => import("./mix_zc3_d64.wgsl.ts"),
   },
