@@ -52,7 +52,7 @@ export function parseArguments(
     .addOption(
       new Option("--weights <kind>", "which errors of codebooks count more")
         .choices(SPAN_WEIGHTINGS)
-        .default("query" satisfies SpanWeighting),
+        .default("none" satisfies SpanWeighting),
     )
     .option("--seed <n>", "seed of codebooks", integerFrom(0), 1);
   const help = readCommandLine(command, argv, WHAT);

@@ -36,7 +36,7 @@ export interface VisionArguments {
 const WHAT = "Cannot start the evaluation of vision";
 
 /** What is compared where nothing is said. */
-const DEFAULT_SCHEMES = "c2b8,c4b8,c8b8,kc2/kt2,kc1p2/zc3,sc4,sc2,sc1";
+const DEFAULT_SCHEMES = "c2b8,c4b10/c4b8,c4b8,c4b8/c16b8,c8b8,kc2/kt2,kc1p2/zc3,sc4,sc2,sc1";
 
 /**
  * The options that a command line gives, or the help text it asks for.
@@ -72,7 +72,7 @@ export function parseVisionArguments(
     .addOption(
       new Option("--weights <kind>", "which errors of codebooks count more")
         .choices(SPAN_WEIGHTINGS)
-        .default("query" satisfies SpanWeighting),
+        .default("none" satisfies SpanWeighting),
     )
     .option("--seed <n>", "seed of codebooks", integerFrom(0), 1)
     .option("--from <file>", "show the figures of an earlier --json; nothing is measured")

@@ -109,7 +109,7 @@ Deno.test("parseVisionArguments has defaults, and refuses what is out of range",
     "dir/examples.safetensors",
     "dir/calibration.safetensors",
     16,
-    "query",
+    "none",
   ]);
   assert.ok(methods.every(({ treatment }) => treatment.kind === "span"));
   const both = parseVisionArguments(["--vision", "--schemes", "sc1"]);
@@ -142,7 +142,7 @@ Deno.test("eval --vision measures spans, protected tokens and methods to the let
       return new TextDecoder().decode(stdout);
     };
     const measured = await run(
-      ..."--examples 2 --schemes f16,sc4,sc2+sc1,c8b8,sc1@2:sc4/c8b8 --remaps 0,3 --protect 0.5"
+      ..."--examples 2 --schemes f16,sc4,sc2+sc1,c8b8,sc1@2:sc4/c8b8 --remaps 0,3 --protect 0.5 --weights query"
         .split(" "),
       ...["--calibration", calibration, "--json", json, "--html", html],
     );

@@ -70,7 +70,7 @@ Deno.test("spanSamples have the keys and values of all videos, and scales of key
     const squares = scale.reduce((sum, one) => sum + one * one, 0) / scale.length;
     assert.ok(Math.abs(squares - 1) < 1e-4);
   }
-  // Its queries ask more of some channels than of others: slowly turning ones tell videos' places.
+  // The queries of layer 2 ask more of some channels than of others.
   const scale = weighted[4]!.scale!;
   assert.ok(Math.max(...scale) > 2 * Math.min(...scale));
   host.destroy();
