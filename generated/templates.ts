@@ -40,8 +40,6 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 {{> (lookup . "codebookPartial")}}
 
-{{> (lookup . "rotationPartial")}}
-
 {{#with key}}
 {{> (lookup . "chunksPartial")}}
 {{/with}}
@@ -62,6 +60,8 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 {{> mix_tile}}
 
+{{> (lookup . "rotationPartial")}}
+
 // Grid: (splits, KV heads, entries x row blocks).
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -71,7 +71,6 @@ fn main(
 ) {
 {{> (lookup . "beginPartial")}}
 {{> workgroup_share}}
-{{> begin_rows}}
 {{> (lookup . "scalePartial")}}
   prepare_block(entry, block, lane);
   for (var at = workgroup.x * share; at < end; at += 1u) {
@@ -102,13 +101,6 @@ const MAX_SPAN: u32 = {{span}}u;
 override SOFTCAP: bool = false; // scores are capped
 override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
 override TILE: u32 = SPAN * PAGE_TOKENS;
-`],
-  ["attention/begin_rows.hbs", `  row_max = vec4<f32>(HIDDEN);
-  total_max = row_max;
-  row_sum = vec4<f32>();
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] = mat4x4<f32>();
-  }
 `],
   ["attention/block.hbs", `// A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
@@ -384,13 +376,13 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 {{> (lookup . "codebookPartial")}}
 
-{{> (lookup . "rotationPartial")}}
-
 {{#with value}}
 {{> (lookup . "chunksPartial")}}
 {{/with}}
 
 {{> mix_tile}}
+
+{{> (lookup . "rotationPartial")}}
 
 // Grid: (splits, KV heads, entries x row blocks), as the score kernel's.
 @compute @workgroup_size(WORKGROUP)
@@ -399,7 +391,6 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
 {{> workgroup_share}}
-{{> begin_rows}}
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);
     for (var row = 0u; row < ROWS; row += 1u) {
@@ -420,8 +411,6 @@ fn main(
 `],
   ["attention/mix_plain.hbs", `{{> mix_values}}
 
-const CODED_APART: bool = false;
-
 fn finish_coded(entry: Entry, block: Block, lane: u32) {}
 `],
   ["attention/mix_state.hbs", `const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
@@ -430,11 +419,6 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {}
   ["attention/mix_tile.hbs", `// A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
 fn lane_chunk(lane: u32) -> u32 {
   return lane % CHUNK_LANES * LANE_CHUNKS;
-}
-
-// The row whose sums a lane has, where it has any.
-fn lane_row(lane: u32) -> u32 {
-  return min(lane / CHUNK_LANES, ROWS - 1u);
 }
 
 // What one value adds to all rows.
@@ -457,6 +441,7 @@ fn soften_tile(lane: u32) {
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;
+  totals *= rescale[lane / CHUNK_LANES];
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     let rows = mixed[i];
     mixed[i] = mat4x4<f32>(
@@ -514,44 +499,34 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   weights[3u * WORKGROUP + lane] = rows[3];
   workgroupBarrier();
   let first = lane / CHUNK_LANES * WORKGROUP + lane % CHUNK_LANES;
-  let slices = select(0u, SLICES, lane < ROW_LANES);
   var sum = vec4<f32>();
-  for (var slice = 0u; slice < slices; slice += 1u) {
+  for (var slice = 0u; slice < select(0u, SLICES, lane / CHUNK_LANES < ROWS); slice += 1u) {
     sum += weights[first + slice * CHUNK_LANES];
   }
   return sum;
 }
 
-// Adds what was mixed to the totals: first it is summed over the slices, and what its coding did is undone.
-fn add_mixed(entry: Entry, block: Block, coded: bool, lane: u32) {
-  tops[lane] = row_sum;
-  sums[0] = sum_chunk(mixed[0], lane);
-  let others = select(0u, WORKGROUP, lane < ROWS); // a lane sums a row's weights
-  var sum = 0.0;
-  for (var other = 0u; other < others; other += 1u) {
-    sum += tops[other][lane];
-  }
-  if (lane < ROWS) {
-    row_sums[lane] = sum;
-  }
-  sums[1] = sum_chunk(mixed[1], lane);
-  sums[2] = sum_chunk(mixed[2], lane);
-  sums[3] = sum_chunk(mixed[3], lane);
-  if (coded) {
-    finish_coded(entry, block, lane);
-  }
-  let rescale = exp(total_max - row_max)[lane_row(lane)];
-  total_max = row_max;
-  totals = rescale * totals + sums;
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] = mat4x4<f32>();
-  }
-}
-
-// Coded tiles come first. Exact values are added to what was mixed only if nothing is to be undone.
+// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
+// to values is undone before exact ones are added.
 fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
-  if (at + 1u == end || (CODED_APART && tile.coded && !tile_at(tiles, at + 1u).coded)) {
-    add_mixed(entry, block, tile.coded, lane);
+  if (at + 1u == end || at + 1u == tiles.coded) {
+    tops[lane] = row_sum;
+    sums[0] = sum_chunk(mixed[0], lane);
+    var sum = 0.0;
+    for (var other = 0u; other < select(0u, WORKGROUP, lane < ROWS); other += 1u) {
+      sum += tops[other][lane]; // a lane sums a row's weights
+    }
+    if (lane < ROWS) {
+      row_sums[lane] = sum;
+    }
+    sums[1] = sum_chunk(mixed[1], lane);
+    sums[2] = sum_chunk(mixed[2], lane);
+    sums[3] = sum_chunk(mixed[3], lane);
+    mixed = array<mat4x4<f32>, LANE_CHUNKS>();
+    if (tile.coded) {
+      finish_coded(entry, block, lane);
+    }
+    totals += sums;
   }
 }
 
@@ -559,9 +534,9 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
 fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   let used = min(ROWS, block.rows - block.first_row);
   if (lane < used * CHUNK_LANES) {
-    let first = partial_of(entry, block, lane_row(lane), split) + lane_chunk(lane);
+    let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[first + i] = totals[i];
+      partials_written[chunk + i] = totals[i];
     }
   }
   if (lane < used) {
@@ -584,13 +559,12 @@ fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
   ["attention/mix_variables.hbs", `var<workgroup> weights: array<vec4<f32>, TILE>;
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
-var<private> row_max: vec4<f32>;
+var<private> row_max = vec4<f32>(HIDDEN);
 var<private> row_sum: vec4<f32>;
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
 var<private> totals: mat4x4<f32>; // of such sums
-var<private> total_max: vec4<f32>; // the row_max of the totals
 `],
   ["attention/plain_dot.hbs", `  for (var chunk = {{first}}; chunk < {{source}}_chunks; chunk += 2u) {
     let grids = {{source}}_grids(block, chunk);
@@ -876,8 +850,6 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 {{> (lookup . "codebookPartial")}}
 
-{{> (lookup . "rotationPartial")}}
-
 {{#with key}}
 {{> (lookup . "chunksPartial")}}
 {{/with}}
@@ -891,6 +863,8 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 {{> (lookup . "scorePartial")}}
 
 {{> score_tile}}
+
+{{> (lookup . "rotationPartial")}}
 
 // Grid: (splits, KV heads, entries x row blocks).
 @compute @workgroup_size(WORKGROUP)
@@ -2172,10 +2146,10 @@ fn main(
 
 {{> write_codes}}
 `],
-  ["schemes/coupled/finish_levels.hbs", `  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  ["schemes/coupled/finish_levels.hbs", `  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let grid = value_grid(codebook, lane_chunk(lane) + i);
-      sums[i] = grid.low * row_sums[lane_row(lane)] + grid.step * sums[i];
+      sums[i] = grid.low * row_sums[lane / CHUNK_LANES] + grid.step * sums[i];
     }
   }
 `],
@@ -2333,9 +2307,7 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
 {{> finish_levels}}
 }
 `],
-  ["schemes/coupled/mix_levels.hbs", `const CODED_APART: bool = true;
-
-// Of coded values the levels are mixed; their grids come when they are summed.
+  ["schemes/coupled/mix_levels.hbs", `// Of coded values the levels are mixed; their grids come when they are summed.
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let levels = value_chunks(codebook, record, token, chunk);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
@@ -2722,6 +2694,11 @@ override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 var<workgroup> rotated: array<vec4<f32>, WORKGROUP>;
 
 {{> (lookup . "anglePartial")}}
+
+// -1 where an odd number of bits is set, else 1.
+fn parity_sign(bits: u32) -> f32 {
+  return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
+}
 
 // Decodes count coded tokens from coded token start on into the host's tensor, and undoes their Hadamard rotation.
 // A workgroup has whole heads. Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
@@ -3166,31 +3143,18 @@ fn {{side}}_float8x4(word: u32) -> vec4<f32> {
   return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
 }
 `],
-  ["schemes/hadamard/hadamard4.hbs", `// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
-// its number and that of the result have in common, transformed so.
+  ["schemes/hadamard/hadamard4.hbs", `// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, transformed so, each
+// with -1 where its number and that of the result have an odd number of set bits in common.
 fn hadamard4(x: vec4<f32>) -> vec4<f32> {
   let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
   return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
 }
 `],
-  ["schemes/hadamard/hadamard_signs.hbs", `// -1 where an odd number of bits is set, else 1.
-fn parity_sign(bits: u32) -> f32 {
-  return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
-}
-
-// The sign of a channel before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat.
-fn channel_sign(channel: u32) -> f32 {
-  return parity_sign(channel & (channel >> 1u));
-}
-
+  ["schemes/hadamard/hadamard_signs.hbs", `// The signs of a chunk's channels before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat. A sign is
+// -1 where a channel's number has an odd number of neighbouring pairs of set bits.
 fn channel_signs(chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  return vec4<f32>(
-    channel_sign(channel),
-    channel_sign(channel + 1u),
-    channel_sign(channel + 2u),
-    channel_sign(channel + 3u),
-  );
+  let channels = 4u * chunk + vec4<u32>(0u, 1u, 2u, 3u);
+  return 1.0 - 2.0 * vec4<f32>(countOneBits(channels & (channels >> vec4<u32>(1u))) & vec4<u32>(1u));
 }
 `],
   ["schemes/hadamard/header_angle.hbs", `const NEAR: u32 = {{nearTokens}}u; // distances the table has one by one
@@ -3303,11 +3267,7 @@ fn mix_mean(record: u32, chunk: u32) {
 
 {{> query_rows atRotated}}
 
-{{> transform_lanes name="transform_queries" tile="rotated_tile"}}
-
-fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
-  return query_tile[row * CHUNKS + chunk];
-}
+{{> query_chunk_plain}}
 
 // Coded keys are rotated by a Hadamard matrix; so are the queries they meet, once.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
@@ -3321,8 +3281,6 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 {{> pairs}}
 
 {{> query_rows atRotated}}
-
-{{> transform_lanes name="transform_queries" tile="rotated_tile"}}
 
 {{> query_chunk}}
 
@@ -3346,18 +3304,22 @@ fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
   return select(even, odd, chunk >= ROTARY_CHUNKS);
 }
 `],
+  ["schemes/hadamard/query_chunk_plain.hbs", `fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
+  return query_tile[row * CHUNKS + chunk];
+}
+`],
   ["schemes/hadamard/rotate_chunks.hbs", `  var chunks = mat4x4<f32>();
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      let chunk = item % CHUNK_LANES * LANE_CHUNKS + i;
-      chunks[i] = UNSPREAD * query_chunk(item / CHUNK_LANES, chunk) * channel_signs(chunk);
+      let chunk = lane % CHUNK_LANES * LANE_CHUNKS + i;
+      chunks[i] = query_chunk(lane / CHUNK_LANES, chunk) * UNSPREAD * channel_signs(chunk);
     }
   }
-  let turned = transform_queries(chunks, lane);
+  chunks = transform_lanes(chunks, lane);
   workgroupBarrier();
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      rotated_tile[item * LANE_CHUNKS + i] = turned[i];
+      rotated_tile[lane * LANE_CHUNKS + i] = chunks[i];
     }
   }
   workgroupBarrier();
@@ -3367,6 +3329,10 @@ fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
 {{> hadamard_signs}}
 
 {{> hadamard4}}
+`],
+  ["schemes/hadamard/rotation_lanes.hbs", `{{> rotation_hadamard}}
+
+{{> transform_lanes}}
 `],
   ["schemes/hadamard/rotation_none.hbs", `{{! Nothing is rotated by a Hadamard matrix. }}
 `],
@@ -3572,24 +3538,31 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   ["schemes/hadamard/start_none.hbs", `{{! Scores of coded tokens start at 0. }}
 `],
   ["schemes/hadamard/transform_lanes.hbs", `// The Walsh-Hadamard transform of all rows' vectors, which ROW_LANES share: of each lane's chunks, then between lanes.
-fn {{name}}(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
-  let a = hadamard4(chunks[0] + chunks[1]);
-  let b = hadamard4(chunks[0] - chunks[1]);
-  let c = hadamard4(chunks[2] + chunks[3]);
-  let d = hadamard4(chunks[2] - chunks[3]);
-  var sum = mat4x4<f32>(a + c, b + d, a - c, b - d);
-  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
+fn transform_lanes(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
+  var sum = mat4x4<f32>(
+    chunks[0] + chunks[1],
+    chunks[0] - chunks[1],
+    chunks[2] + chunks[3],
+    chunks[2] - chunks[3],
+  );
+  sum = mat4x4<f32>(
+    hadamard4(sum[0] + sum[2]),
+    hadamard4(sum[1] + sum[3]),
+    hadamard4(sum[0] - sum[2]),
+    hadamard4(sum[1] - sum[3]),
+  );
+  for (var apart = 1u; apart < CHUNK_LANES; apart *= 2u) {
     workgroupBarrier();
-    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    if (lane < ROW_LANES) {
       for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        {{tile}}[item * LANE_CHUNKS + i] = sum[i];
+        {{exchange}}[lane * LANE_CHUNKS + i] = sum[i];
       }
     }
     workgroupBarrier();
-    sum *= select(-1.0, 1.0, (lane & stride) == 0u);
-    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+    sum *= select(1.0, -1.0, (lane & apart) > 0u);
+    if (lane < ROW_LANES) {
       for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        sum[i] += {{tile}}[(item ^ stride) * LANE_CHUNKS + i];
+        sum[i] += {{exchange}}[(lane ^ apart) * LANE_CHUNKS + i];
       }
     }
   }
@@ -3599,15 +3572,11 @@ fn {{name}}(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
   ["schemes/hadamard/universal_constants.hbs", `{{> coded_constants}}
 const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
 `],
-  ["schemes/hadamard/unrotate_mixed.hbs", `const CODED_APART: bool = true;
-
-{{> transform_lanes name="transform_sums" tile="weights"}}
-
-// Undoes the Hadamard rotation of the sums of coded values.
+  ["schemes/hadamard/unrotate_mixed.hbs", `// Undoes the Hadamard rotation of the sums of coded values.
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
-  sums = UNSPREAD * transform_sums(sums, lane);
+  sums = transform_lanes(sums, lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    sums[i] *= channel_signs(lane_chunk(lane) + i);
+    sums[i] *= UNSPREAD * channel_signs(lane_chunk(lane) + i);
   }
 }
 `],
@@ -3740,8 +3709,6 @@ fn mix_page(record: u32, chunk: u32) {
   }
   page_weight = vec4<f32>();
 }
-
-const CODED_APART: bool = false;
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {}
 `],
@@ -5011,20 +4978,18 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 `],
   ["schemes/vecinfer/mix_shared.hbs", `{{> mix_levels}}
 
-{{> transform_lanes name="transform_sums" tile="weights"}}
-
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   var factors = mat4x4<f32>();
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let chunk = lane_chunk(lane) + i;
       let grid = value_grid(codebook, chunk);
-      sums[i] = grid.low * row_sums[lane_row(lane)] + grid.step * sums[i];
+      sums[i] = grid.low * row_sums[lane / CHUNK_LANES] + grid.step * sums[i];
       factors[i] = value_transform(codebook, chunk)[0];
     }
   }
-  let turned = transform_sums(sums, lane);
+  let turned = transform_lanes(sums, lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     // Where a head is not rotated, its factors are 0.
     sums[i] = select(sums[i], UNSPREAD * turned[i] * factors[i], factors[i] != vec4<f32>());
@@ -5035,11 +5000,7 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
 
 {{> query_rows atRotated}}
 
-{{> transform_lanes name="transform_queries" tile="rotated_tile"}}
-
-fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
-  return query_tile[row * CHUNKS + chunk];
-}
+{{> query_chunk_plain}}
 
 // Coded keys are divided by factors and rotated, where their head is; the queries they meet get the inverse, once.
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
@@ -5053,8 +5014,6 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 {{> pairs}}
 
 {{> query_rows atRotated}}
-
-{{> transform_lanes name="transform_queries" tile="rotated_tile"}}
 
 {{> query_chunk}}
 
@@ -5102,28 +5061,28 @@ fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   var smoothed = mat4x4<f32>();
   var level_steps = mat4x4<f32>();
   var lows = mat4x4<f32>();
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      let chunk = item % CHUNK_LANES * LANE_CHUNKS + i;
+      let chunk = lane % CHUNK_LANES * LANE_CHUNKS + i;
       let grid = key_grid(codebook, chunk);
       level_steps[i] = grid.step;
       lows[i] = grid.low;
-      chunks[i] = query_chunk(item / CHUNK_LANES, chunk);
+      chunks[i] = query_chunk(lane / CHUNK_LANES, chunk);
       factors[i] = key_transform(codebook, chunk)[0];
       smoothed[i] = UNSPREAD * chunks[i] * factors[i];
     }
   }
-  let turned = transform_queries(smoothed, lane);
+  let turned = transform_lanes(smoothed, lane);
   workgroupBarrier();
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  if (lane < ROW_LANES) {
     var base = 0.0;
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       // Where a head is not rotated, its factors are 0.
       let query = select(chunks[i], turned[i], factors[i] != vec4<f32>());
-      rotated_tile[item * LANE_CHUNKS + i] = query * level_steps[i];
+      rotated_tile[lane * LANE_CHUNKS + i] = query * level_steps[i];
       base += dot(query, lows[i]);
     }
-    base_parts[item] = base;
+    base_parts[lane] = base;
   }
   workgroupBarrier();
   for (var part = 0u; part < CHUNK_LANES; part += 1u) {

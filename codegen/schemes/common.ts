@@ -61,6 +61,12 @@ export function loadedChunks(numbers: number, load: Context): Context {
 /** The queries of a block, after the Hadamard rotation. */
 export const ROTATED_QUERIES = { name: "rotated_rows", tile: "rotated_tile" };
 
+/** Where lanes exchange what they transform of queries: a fused kernel's values use it as well. */
+export const QUERY_EXCHANGE = { exchange: ROTATED_QUERIES.tile };
+
+/** Where they exchange what they transform of sums of values, in a kernel that scores no keys. */
+export const SUM_EXCHANGE = { exchange: "weights" };
+
 /** The rotary embedding of kernels that encode and decode keys before it. */
 export function angleContext(rope: "rope" | undefined): Context {
   return rope === undefined

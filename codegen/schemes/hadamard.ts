@@ -14,9 +14,11 @@ import {
   codePartial,
   encoderSizes,
   loadedChunks,
+  QUERY_EXCHANGE,
   recordSizes,
   ROTATED_QUERIES,
   searchSizes,
+  SUM_EXCHANGE,
 } from "./common.ts";
 import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
 
@@ -146,6 +148,7 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
 
   function score(variant: KeyVariant): Context {
     const rows = {
+      ...QUERY_EXCHANGE,
       atQuery: QUERIES,
       atRotated: ROTATED_QUERIES,
       codedKeysPartial: "coded_keys_loaded",
@@ -200,9 +203,12 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
     records: "records",
     codebook: "halves",
     score,
-    mix: mean
-      ? { mixPartial: "mix_rotated_mean", mixPagePartial: "mix_page_mean" }
-      : { mixPartial: "mix_rotated", mixPagePartial: "mix_page_none" },
-    rotation: { rotationPartial: "rotation_hadamard", unspread },
+    mix: {
+      ...SUM_EXCHANGE,
+      ...(mean
+        ? { mixPartial: "mix_rotated_mean", mixPagePartial: "mix_page_mean" }
+        : { mixPartial: "mix_rotated", mixPagePartial: "mix_page_none" }),
+    },
+    rotation: { rotationPartial: "rotation_lanes", unspread },
   };
 }

@@ -14,10 +14,12 @@ import {
   codePartial,
   codesContext,
   encoderSizes,
+  QUERY_EXCHANGE,
   readerSizes,
   recordSizes,
   ROTATED_QUERIES,
   searchSizes,
+  SUM_EXCHANGE,
 } from "./common.ts";
 import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
 
@@ -143,6 +145,7 @@ export function vecInferKernels(scheme: Scheme, headDim: number): SchemeKernels 
 
   function score(variant: KeyVariant): Context {
     return {
+      ...QUERY_EXCHANGE,
       atQuery: QUERIES,
       atRotated: ROTATED_QUERIES,
       codedKeysPartial: "coded_keys_shared",
@@ -167,7 +170,7 @@ export function vecInferKernels(scheme: Scheme, headDim: number): SchemeKernels 
     records: "records",
     codebook: channels === 8 ? "pairs" : "words",
     score,
-    mix: plainMix("mix_shared"),
-    rotation: { rotationPartial: "rotation_hadamard", unspread },
+    mix: { ...SUM_EXCHANGE, ...plainMix("mix_shared") },
+    rotation: { rotationPartial: "rotation_lanes", unspread },
   };
 }

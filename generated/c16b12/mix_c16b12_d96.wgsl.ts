@@ -100,13 +100,12 @@ struct Layer {
 var<workgroup> weights: array<vec4<f32>, TILE>;
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
-var<private> row_max: vec4<f32>;
+var<private> row_max = vec4<f32>(HIDDEN);
 var<private> row_sum: vec4<f32>;
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
 var<private> totals: mat4x4<f32>; // of such sums
-var<private> total_max: vec4<f32>; // the row_max of the totals
 var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
@@ -320,17 +319,10 @@ fn lane_chunk(lane: u32) -> u32 {
   return lane % CHUNK_LANES * LANE_CHUNKS;
 }
 
-// The row whose sums a lane has, where it has any.
-fn lane_row(lane: u32) -> u32 {
-  return min(lane / CHUNK_LANES, ROWS - 1u);
-}
-
 // What one value adds to all rows.
 fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
 }
-
-const CODED_APART: bool = true;
 
 // Of coded values the levels are mixed; their grids come when they are summed.
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
@@ -342,10 +334,10 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let grid = value_grid(codebook, lane_chunk(lane) + i);
-      sums[i] = grid.low * row_sums[lane_row(lane)] + grid.step * sums[i];
+      sums[i] = grid.low * row_sums[lane / CHUNK_LANES] + grid.step * sums[i];
     }
   }
 }
@@ -379,6 +371,7 @@ fn soften_tile(lane: u32) {
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;
+  totals *= rescale[lane / CHUNK_LANES];
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     let rows = mixed[i];
     mixed[i] = mat4x4<f32>(
@@ -435,44 +428,34 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   weights[3u * WORKGROUP + lane] = rows[3];
   workgroupBarrier();
   let first = lane / CHUNK_LANES * WORKGROUP + lane % CHUNK_LANES;
-  let slices = select(0u, SLICES, lane < ROW_LANES);
   var sum = vec4<f32>();
-  for (var slice = 0u; slice < slices; slice += 1u) {
+  for (var slice = 0u; slice < select(0u, SLICES, lane / CHUNK_LANES < ROWS); slice += 1u) {
     sum += weights[first + slice * CHUNK_LANES];
   }
   return sum;
 }
 
-// Adds what was mixed to the totals: first it is summed over the slices, and what its coding did is undone.
-fn add_mixed(entry: Entry, block: Block, coded: bool, lane: u32) {
-  tops[lane] = row_sum;
-  sums[0] = sum_chunk(mixed[0], lane);
-  let others = select(0u, WORKGROUP, lane < ROWS); // a lane sums a row's weights
-  var sum = 0.0;
-  for (var other = 0u; other < others; other += 1u) {
-    sum += tops[other][lane];
-  }
-  if (lane < ROWS) {
-    row_sums[lane] = sum;
-  }
-  sums[1] = sum_chunk(mixed[1], lane);
-  sums[2] = sum_chunk(mixed[2], lane);
-  sums[3] = sum_chunk(mixed[3], lane);
-  if (coded) {
-    finish_coded(entry, block, lane);
-  }
-  let rescale = exp(total_max - row_max)[lane_row(lane)];
-  total_max = row_max;
-  totals = rescale * totals + sums;
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] = mat4x4<f32>();
-  }
-}
-
-// Coded tiles come first. Exact values are added to what was mixed only if nothing is to be undone.
+// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
+// to values is undone before exact ones are added.
 fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
-  if (at + 1u == end || (CODED_APART && tile.coded && !tile_at(tiles, at + 1u).coded)) {
-    add_mixed(entry, block, tile.coded, lane);
+  if (at + 1u == end || at + 1u == tiles.coded) {
+    tops[lane] = row_sum;
+    sums[0] = sum_chunk(mixed[0], lane);
+    var sum = 0.0;
+    for (var other = 0u; other < select(0u, WORKGROUP, lane < ROWS); other += 1u) {
+      sum += tops[other][lane]; // a lane sums a row's weights
+    }
+    if (lane < ROWS) {
+      row_sums[lane] = sum;
+    }
+    sums[1] = sum_chunk(mixed[1], lane);
+    sums[2] = sum_chunk(mixed[2], lane);
+    sums[3] = sum_chunk(mixed[3], lane);
+    mixed = array<mat4x4<f32>, LANE_CHUNKS>();
+    if (tile.coded) {
+      finish_coded(entry, block, lane);
+    }
+    totals += sums;
   }
 }
 
@@ -480,9 +463,9 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
 fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   let used = min(ROWS, block.rows - block.first_row);
   if (lane < used * CHUNK_LANES) {
-    let first = partial_of(entry, block, lane_row(lane), split) + lane_chunk(lane);
+    let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[first + i] = totals[i];
+      partials_written[chunk + i] = totals[i];
     }
   }
   if (lane < used) {
@@ -511,12 +494,6 @@ fn main(
   let total = tiles.coded + tiles.sinks + tiles.ring;
   let share = (total + step.splits - 1u) / step.splits;
   let end = min((workgroup.x + 1u) * share, total);
-  row_max = vec4<f32>(HIDDEN);
-  total_max = row_max;
-  row_sum = vec4<f32>();
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] = mat4x4<f32>();
-  }
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);
     for (var row = 0u; row < ROWS; row += 1u) {

@@ -263,35 +263,6 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-const UNSPREAD: f32 = 0.125; // the factor of the inverse rotation, which queries take as well
-
-// -1 where an odd number of bits is set, else 1.
-fn parity_sign(bits: u32) -> f32 {
-  return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
-}
-
-// The sign of a channel before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat.
-fn channel_sign(channel: u32) -> f32 {
-  return parity_sign(channel & (channel >> 1u));
-}
-
-fn channel_signs(chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  return vec4<f32>(
-    channel_sign(channel),
-    channel_sign(channel + 1u),
-    channel_sign(channel + 2u),
-    channel_sign(channel + 3u),
-  );
-}
-
-// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
-// its number and that of the result have in common, transformed so.
-fn hadamard4(x: vec4<f32>) -> vec4<f32> {
-  let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
-  return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
-}
-
 // Code index of the record at record; codes never straddle words at this width.
 fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
@@ -417,31 +388,6 @@ fn rotated_rows(chunk: u32) -> Rows {
   );
 }
 
-// The Walsh-Hadamard transform of all rows' vectors, which ROW_LANES share: of each lane's chunks, then between lanes.
-fn transform_queries(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
-  let a = hadamard4(chunks[0] + chunks[1]);
-  let b = hadamard4(chunks[0] - chunks[1]);
-  let c = hadamard4(chunks[2] + chunks[3]);
-  let d = hadamard4(chunks[2] - chunks[3]);
-  var sum = mat4x4<f32>(a + c, b + d, a - c, b - d);
-  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
-    workgroupBarrier();
-    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
-      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        rotated_tile[item * LANE_CHUNKS + i] = sum[i];
-      }
-    }
-    workgroupBarrier();
-    sum *= select(-1.0, 1.0, (lane & stride) == 0u);
-    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
-      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        sum[i] += rotated_tile[(item ^ stride) * LANE_CHUNKS + i];
-      }
-    }
-  }
-  return sum;
-}
-
 fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
   return query_tile[row * CHUNKS + chunk];
 }
@@ -454,17 +400,17 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   var chunks = mat4x4<f32>();
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      let chunk = item % CHUNK_LANES * LANE_CHUNKS + i;
-      chunks[i] = UNSPREAD * query_chunk(item / CHUNK_LANES, chunk) * channel_signs(chunk);
+      let chunk = lane % CHUNK_LANES * LANE_CHUNKS + i;
+      chunks[i] = query_chunk(lane / CHUNK_LANES, chunk) * UNSPREAD * channel_signs(chunk);
     }
   }
-  let turned = transform_queries(chunks, lane);
+  chunks = transform_lanes(chunks, lane);
   workgroupBarrier();
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      rotated_tile[item * LANE_CHUNKS + i] = turned[i];
+      rotated_tile[lane * LANE_CHUNKS + i] = chunks[i];
     }
   }
   workgroupBarrier();
@@ -553,6 +499,54 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     }
     scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
   }
+}
+
+const UNSPREAD: f32 = 0.125; // the factor of the inverse rotation, which queries take as well
+
+// The signs of a chunk's channels before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat. A sign is
+// -1 where a channel's number has an odd number of neighbouring pairs of set bits.
+fn channel_signs(chunk: u32) -> vec4<f32> {
+  let channels = 4u * chunk + vec4<u32>(0u, 1u, 2u, 3u);
+  return 1.0 - 2.0 * vec4<f32>(countOneBits(channels & (channels >> vec4<u32>(1u))) & vec4<u32>(1u));
+}
+
+// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, transformed so, each
+// with -1 where its number and that of the result have an odd number of set bits in common.
+fn hadamard4(x: vec4<f32>) -> vec4<f32> {
+  let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
+  return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
+}
+
+// The Walsh-Hadamard transform of all rows' vectors, which ROW_LANES share: of each lane's chunks, then between lanes.
+fn transform_lanes(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
+  var sum = mat4x4<f32>(
+    chunks[0] + chunks[1],
+    chunks[0] - chunks[1],
+    chunks[2] + chunks[3],
+    chunks[2] - chunks[3],
+  );
+  sum = mat4x4<f32>(
+    hadamard4(sum[0] + sum[2]),
+    hadamard4(sum[1] + sum[3]),
+    hadamard4(sum[0] - sum[2]),
+    hadamard4(sum[1] - sum[3]),
+  );
+  for (var apart = 1u; apart < CHUNK_LANES; apart *= 2u) {
+    workgroupBarrier();
+    if (lane < ROW_LANES) {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        rotated_tile[lane * LANE_CHUNKS + i] = sum[i];
+      }
+    }
+    workgroupBarrier();
+    sum *= select(1.0, -1.0, (lane & apart) > 0u);
+    if (lane < ROW_LANES) {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        sum[i] += rotated_tile[(lane ^ apart) * LANE_CHUNKS + i];
+      }
+    }
+  }
+  return sum;
 }
 
 // Grid: (splits, KV heads, entries x row blocks).

@@ -127,28 +127,15 @@ var<workgroup> half_squares: array<f32, CENTROIDS>; // of the centroids' lengths
 var<workgroup> likenesses: array<f32, TOKENS * WORKGROUP>;
 var<workgroup> nearest: array<u32, TOKENS * WORKGROUP>;
 
-// -1 where an odd number of bits is set, else 1.
-fn parity_sign(bits: u32) -> f32 {
-  return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
-}
-
-// The sign of a channel before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat.
-fn channel_sign(channel: u32) -> f32 {
-  return parity_sign(channel & (channel >> 1u));
-}
-
+// The signs of a chunk's channels before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat. A sign is
+// -1 where a channel's number has an odd number of neighbouring pairs of set bits.
 fn channel_signs(chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  return vec4<f32>(
-    channel_sign(channel),
-    channel_sign(channel + 1u),
-    channel_sign(channel + 2u),
-    channel_sign(channel + 3u),
-  );
+  let channels = 4u * chunk + vec4<u32>(0u, 1u, 2u, 3u);
+  return 1.0 - 2.0 * vec4<f32>(countOneBits(channels & (channels >> vec4<u32>(1u))) & vec4<u32>(1u));
 }
 
-// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
-// its number and that of the result have in common, transformed so.
+// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, transformed so, each
+// with -1 where its number and that of the result have an odd number of set bits in common.
 fn hadamard4(x: vec4<f32>) -> vec4<f32> {
   let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
   return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);

@@ -127,13 +127,12 @@ var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
 var<workgroup> weights: array<vec4<f32>, TILE>;
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
-var<private> row_max: vec4<f32>;
+var<private> row_max = vec4<f32>(HIDDEN);
 var<private> row_sum: vec4<f32>;
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
 var<private> totals: mat4x4<f32>; // of such sums
-var<private> total_max: vec4<f32>; // the row_max of the totals
 var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
@@ -287,35 +286,6 @@ struct Grid {
 // The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
 fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
-}
-
-const UNSPREAD: f32 = 0.125; // the factor of the inverse rotation, which queries take as well
-
-// -1 where an odd number of bits is set, else 1.
-fn parity_sign(bits: u32) -> f32 {
-  return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
-}
-
-// The sign of a channel before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat.
-fn channel_sign(channel: u32) -> f32 {
-  return parity_sign(channel & (channel >> 1u));
-}
-
-fn channel_signs(chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  return vec4<f32>(
-    channel_sign(channel),
-    channel_sign(channel + 1u),
-    channel_sign(channel + 2u),
-    channel_sign(channel + 3u),
-  );
-}
-
-// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
-// its number and that of the result have in common, transformed so.
-fn hadamard4(x: vec4<f32>) -> vec4<f32> {
-  let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
-  return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
 }
 
 // Code index of the record at record; codes never straddle words at this width.
@@ -509,31 +479,6 @@ fn rotated_rows(chunk: u32) -> Rows {
   );
 }
 
-// The Walsh-Hadamard transform of all rows' vectors, which ROW_LANES share: of each lane's chunks, then between lanes.
-fn transform_queries(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
-  let a = hadamard4(chunks[0] + chunks[1]);
-  let b = hadamard4(chunks[0] - chunks[1]);
-  let c = hadamard4(chunks[2] + chunks[3]);
-  let d = hadamard4(chunks[2] - chunks[3]);
-  var sum = mat4x4<f32>(a + c, b + d, a - c, b - d);
-  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
-    workgroupBarrier();
-    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
-      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        rotated_tile[item * LANE_CHUNKS + i] = sum[i];
-      }
-    }
-    workgroupBarrier();
-    sum *= select(-1.0, 1.0, (lane & stride) == 0u);
-    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
-      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        sum[i] += rotated_tile[(item ^ stride) * LANE_CHUNKS + i];
-      }
-    }
-  }
-  return sum;
-}
-
 // A chunk of a query in the order of its channels, where query_tile has them pair by pair.
 fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
   if (chunk >= 2u * ROTARY_CHUNKS) {
@@ -576,17 +521,17 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   var chunks = mat4x4<f32>();
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      let chunk = item % CHUNK_LANES * LANE_CHUNKS + i;
-      chunks[i] = UNSPREAD * query_chunk(item / CHUNK_LANES, chunk) * channel_signs(chunk);
+      let chunk = lane % CHUNK_LANES * LANE_CHUNKS + i;
+      chunks[i] = query_chunk(lane / CHUNK_LANES, chunk) * UNSPREAD * channel_signs(chunk);
     }
   }
-  let turned = transform_queries(chunks, lane);
+  chunks = transform_lanes(chunks, lane);
   workgroupBarrier();
-  for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
+  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      rotated_tile[item * LANE_CHUNKS + i] = turned[i];
+      rotated_tile[lane * LANE_CHUNKS + i] = chunks[i];
     }
   }
   workgroupBarrier();
@@ -919,11 +864,6 @@ fn lane_chunk(lane: u32) -> u32 {
   return lane % CHUNK_LANES * LANE_CHUNKS;
 }
 
-// The row whose sums a lane has, where it has any.
-fn lane_row(lane: u32) -> u32 {
-  return min(lane / CHUNK_LANES, ROWS - 1u);
-}
-
 // What one value adds to all rows.
 fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
@@ -947,38 +887,11 @@ fn mix_mean(record: u32, chunk: u32) {
   page_weight = vec4<f32>();
 }
 
-const CODED_APART: bool = true;
-
-// The Walsh-Hadamard transform of all rows' vectors, which ROW_LANES share: of each lane's chunks, then between lanes.
-fn transform_sums(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
-  let a = hadamard4(chunks[0] + chunks[1]);
-  let b = hadamard4(chunks[0] - chunks[1]);
-  let c = hadamard4(chunks[2] + chunks[3]);
-  let d = hadamard4(chunks[2] - chunks[3]);
-  var sum = mat4x4<f32>(a + c, b + d, a - c, b - d);
-  for (var stride = 1u; stride < CHUNK_LANES; stride *= 2u) {
-    workgroupBarrier();
-    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
-      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        weights[item * LANE_CHUNKS + i] = sum[i];
-      }
-    }
-    workgroupBarrier();
-    sum *= select(-1.0, 1.0, (lane & stride) == 0u);
-    for (var item = lane; item < ROW_LANES; item += WORKGROUP) {
-      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        sum[i] += weights[(item ^ stride) * LANE_CHUNKS + i];
-      }
-    }
-  }
-  return sum;
-}
-
 // Undoes the Hadamard rotation of the sums of coded values.
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
-  sums = UNSPREAD * transform_sums(sums, lane);
+  sums = transform_lanes(sums, lane);
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    sums[i] *= channel_signs(lane_chunk(lane) + i);
+    sums[i] *= UNSPREAD * channel_signs(lane_chunk(lane) + i);
   }
 }
 
@@ -1011,6 +924,7 @@ fn soften_tile(lane: u32) {
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;
+  totals *= rescale[lane / CHUNK_LANES];
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     let rows = mixed[i];
     mixed[i] = mat4x4<f32>(
@@ -1068,44 +982,34 @@ fn sum_chunk(rows: mat4x4<f32>, lane: u32) -> vec4<f32> {
   weights[3u * WORKGROUP + lane] = rows[3];
   workgroupBarrier();
   let first = lane / CHUNK_LANES * WORKGROUP + lane % CHUNK_LANES;
-  let slices = select(0u, SLICES, lane < ROW_LANES);
   var sum = vec4<f32>();
-  for (var slice = 0u; slice < slices; slice += 1u) {
+  for (var slice = 0u; slice < select(0u, SLICES, lane / CHUNK_LANES < ROWS); slice += 1u) {
     sum += weights[first + slice * CHUNK_LANES];
   }
   return sum;
 }
 
-// Adds what was mixed to the totals: first it is summed over the slices, and what its coding did is undone.
-fn add_mixed(entry: Entry, block: Block, coded: bool, lane: u32) {
-  tops[lane] = row_sum;
-  sums[0] = sum_chunk(mixed[0], lane);
-  let others = select(0u, WORKGROUP, lane < ROWS); // a lane sums a row's weights
-  var sum = 0.0;
-  for (var other = 0u; other < others; other += 1u) {
-    sum += tops[other][lane];
-  }
-  if (lane < ROWS) {
-    row_sums[lane] = sum;
-  }
-  sums[1] = sum_chunk(mixed[1], lane);
-  sums[2] = sum_chunk(mixed[2], lane);
-  sums[3] = sum_chunk(mixed[3], lane);
-  if (coded) {
-    finish_coded(entry, block, lane);
-  }
-  let rescale = exp(total_max - row_max)[lane_row(lane)];
-  total_max = row_max;
-  totals = rescale * totals + sums;
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] = mat4x4<f32>();
-  }
-}
-
-// Coded tiles come first. Exact values are added to what was mixed only if nothing is to be undone.
+// After the last tile, what was mixed is summed over the slices. So it is after the last coded one, because what coding did
+// to values is undone before exact ones are added.
 fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, end: u32, lane: u32) {
-  if (at + 1u == end || (CODED_APART && tile.coded && !tile_at(tiles, at + 1u).coded)) {
-    add_mixed(entry, block, tile.coded, lane);
+  if (at + 1u == end || at + 1u == tiles.coded) {
+    tops[lane] = row_sum;
+    sums[0] = sum_chunk(mixed[0], lane);
+    var sum = 0.0;
+    for (var other = 0u; other < select(0u, WORKGROUP, lane < ROWS); other += 1u) {
+      sum += tops[other][lane]; // a lane sums a row's weights
+    }
+    if (lane < ROWS) {
+      row_sums[lane] = sum;
+    }
+    sums[1] = sum_chunk(mixed[1], lane);
+    sums[2] = sum_chunk(mixed[2], lane);
+    sums[3] = sum_chunk(mixed[3], lane);
+    mixed = array<mat4x4<f32>, LANE_CHUNKS>();
+    if (tile.coded) {
+      finish_coded(entry, block, lane);
+    }
+    totals += sums;
   }
 }
 
@@ -1113,9 +1017,9 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
 fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   let used = min(ROWS, block.rows - block.first_row);
   if (lane < used * CHUNK_LANES) {
-    let first = partial_of(entry, block, lane_row(lane), split) + lane_chunk(lane);
+    let chunk = partial_of(entry, block, lane / CHUNK_LANES, split) + lane_chunk(lane);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      partials_written[first + i] = totals[i];
+      partials_written[chunk + i] = totals[i];
     }
   }
   if (lane < used) {
@@ -1126,6 +1030,54 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
 
 fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
   return (global_row(entry, block, row) * step.partial_stride + entry.first_partial + split) * (CHUNKS + 1u);
+}
+
+const UNSPREAD: f32 = 0.125; // the factor of the inverse rotation, which queries take as well
+
+// The signs of a chunk's channels before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat. A sign is
+// -1 where a channel's number has an odd number of neighbouring pairs of set bits.
+fn channel_signs(chunk: u32) -> vec4<f32> {
+  let channels = 4u * chunk + vec4<u32>(0u, 1u, 2u, 3u);
+  return 1.0 - 2.0 * vec4<f32>(countOneBits(channels & (channels >> vec4<u32>(1u))) & vec4<u32>(1u));
+}
+
+// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, transformed so, each
+// with -1 where its number and that of the result have an odd number of set bits in common.
+fn hadamard4(x: vec4<f32>) -> vec4<f32> {
+  let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
+  return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
+}
+
+// The Walsh-Hadamard transform of all rows' vectors, which ROW_LANES share: of each lane's chunks, then between lanes.
+fn transform_lanes(chunks: mat4x4<f32>, lane: u32) -> mat4x4<f32> {
+  var sum = mat4x4<f32>(
+    chunks[0] + chunks[1],
+    chunks[0] - chunks[1],
+    chunks[2] + chunks[3],
+    chunks[2] - chunks[3],
+  );
+  sum = mat4x4<f32>(
+    hadamard4(sum[0] + sum[2]),
+    hadamard4(sum[1] + sum[3]),
+    hadamard4(sum[0] - sum[2]),
+    hadamard4(sum[1] - sum[3]),
+  );
+  for (var apart = 1u; apart < CHUNK_LANES; apart *= 2u) {
+    workgroupBarrier();
+    if (lane < ROW_LANES) {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        rotated_tile[lane * LANE_CHUNKS + i] = sum[i];
+      }
+    }
+    workgroupBarrier();
+    sum *= select(1.0, -1.0, (lane & apart) > 0u);
+    if (lane < ROW_LANES) {
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        sum[i] += rotated_tile[(lane ^ apart) * LANE_CHUNKS + i];
+      }
+    }
+  }
+  return sum;
 }
 
 // Grid: (splits, KV heads, entries x row blocks).
@@ -1144,12 +1096,6 @@ fn main(
   let total = tiles.coded + tiles.sinks + tiles.ring;
   let share = (total + step.splits - 1u) / step.splits;
   let end = min((workgroup.x + 1u) * share, total);
-  row_max = vec4<f32>(HIDDEN);
-  total_max = row_max;
-  row_sum = vec4<f32>();
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] = mat4x4<f32>();
-  }
   prepare_block(entry, block, lane);
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);

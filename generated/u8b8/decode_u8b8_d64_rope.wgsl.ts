@@ -152,28 +152,15 @@ fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
 
 const UNSPREAD: f32 = 0.125; // the factor of the inverse rotation, which queries take as well
 
-// -1 where an odd number of bits is set, else 1.
-fn parity_sign(bits: u32) -> f32 {
-  return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
-}
-
-// The sign of a channel before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat.
-fn channel_sign(channel: u32) -> f32 {
-  return parity_sign(channel & (channel >> 1u));
-}
-
+// The signs of a chunk's channels before a Hadamard rotation: the Rudin-Shapiro sequence, whose transform is flat. A sign is
+// -1 where a channel's number has an odd number of neighbouring pairs of set bits.
 fn channel_signs(chunk: u32) -> vec4<f32> {
-  let channel = chunk * 4u;
-  return vec4<f32>(
-    channel_sign(channel),
-    channel_sign(channel + 1u),
-    channel_sign(channel + 2u),
-    channel_sign(channel + 3u),
-  );
+  let channels = 4u * chunk + vec4<u32>(0u, 1u, 2u, 3u);
+  return 1.0 - 2.0 * vec4<f32>(countOneBits(channels & (channels >> vec4<u32>(1u))) & vec4<u32>(1u));
 }
 
-// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
-// its number and that of the result have in common, transformed so.
+// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, transformed so, each
+// with -1 where its number and that of the result have an odd number of set bits in common.
 fn hadamard4(x: vec4<f32>) -> vec4<f32> {
   let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
   return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);
@@ -194,6 +181,11 @@ fn angle_of(distance: u32, pair: u32) -> Angle {
     rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
     rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],
   );
+}
+
+// -1 where an odd number of bits is set, else 1.
+fn parity_sign(bits: u32) -> f32 {
+  return 1.0 - 2.0 * f32(countOneBits(bits) & 1u);
 }
 
 // Decodes count coded tokens from coded token start on into the host's tensor, and undoes their Hadamard rotation.

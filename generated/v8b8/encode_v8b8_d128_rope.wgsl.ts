@@ -134,8 +134,8 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, each with the parity_sign of what
-// its number and that of the result have in common, transformed so.
+// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, transformed so, each
+// with -1 where its number and that of the result have an odd number of set bits in common.
 fn hadamard4(x: vec4<f32>) -> vec4<f32> {
   let y = vec4<f32>(x.x + x.y, x.x - x.y, x.z + x.w, x.z - x.w);
   return vec4<f32>(y.x + y.z, y.y + y.w, y.x - y.z, y.y - y.w);

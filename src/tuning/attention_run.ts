@@ -92,7 +92,8 @@ function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
   const codebooks = SIDES.flatMap((side): Codebook[] => {
     const scheme = parseScheme(layer[side]);
     if (scheme.codebook !== "learned") return [];
-    const channels = keyValueHeads * headDim;
+    const shared = scheme.codebookSpec?.groupsShare === true;
+    const channels = keyValueHeads * (shared ? scheme.channels : headDim);
     const levels = channels * scheme.centroids;
     return [{
       layer: 0,
@@ -103,6 +104,13 @@ function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
       centroids: Uint8Array.from({ length: levels }, () => random.below(256)),
       // binary16: low -1, and 64 times the step, 0.5.
       grid: Uint16Array.from({ length: 2 * channels }, (_, i) => (i % 2 === 0 ? 0xbc00 : 0x3800)),
+      // Factors of 1, so that heads are rotated, and means of 0.
+      ...(shared && {
+        transform: Uint16Array.from(
+          { length: 2 * keyValueHeads * headDim },
+          (_, i) => (i % 2 === 0 ? 0x3c00 : 0),
+        ),
+      }),
     }];
   });
   return {
