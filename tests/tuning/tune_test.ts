@@ -101,6 +101,21 @@ Deno.test("tune() measures every way to attend of every kind of layer, fastest f
   }
 });
 
+Deno.test("tune() measures schemes whose groups share a codebook", async () => {
+  const own = manifest.filter(({ name }) => {
+    const { family, schemes, variant } = parseKernelName(name);
+    const scored = family === "attend" || family === "score";
+    return !scored || (family === "attend" && schemes[0] === "v8b8" && variant === "plain");
+  });
+  const shape = { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64 };
+  const policy = { keys: "v8b8", values: "v8b8" } as const;
+  const { attention } = await tune(device, { ...quick, shape, policy, kernels: own });
+  assert.deepEqual(
+    attention[0]!.candidates.map(cutName).sort(),
+    ["attend_v8b8_v8b8_d64_plain x4", "attend_v8b8_v8b8_d64_plain x8"],
+  );
+});
+
 /** Runs what is to be timed, and finds that all of it takes as long. */
 function evenStopwatch(device: GPUDevice): Stopwatch {
   const stopwatch = createStopwatch(device);
