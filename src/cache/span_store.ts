@@ -12,7 +12,7 @@ import type { CacheSpans, GivenSpan, RestoredSpan } from "./spans.ts";
  *
  * @throws {CoupletError} `usage` where the indices are not as many as its tokens, or not ascending.
  */
-export function spanRows({ tokens }: Span, indices?: readonly number[]): readonly number[] {
+function spanRows({ tokens }: Span, indices?: readonly number[]): readonly number[] {
   if (indices === undefined) return Array.from({ length: tokens }, (_, token) => token);
   const refuse = (why: string) =>
     raise(
@@ -31,7 +31,7 @@ export function spanRows({ tokens }: Span, indices?: readonly number[]): readonl
 }
 
 /** @throws {CoupletError} `usage`: a span was not handed over to a layer. */
-export function refuseUncoded(what: string, { span: { id, name } }: SpanState, layer: number) {
+function refuseUncoded(what: string, { span: { id, name } }: SpanState, layer: number) {
   raise(
     "usage",
     what,

@@ -60,7 +60,10 @@ function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<Arr
   return new Uint32Array(bytes.buffer);
 }
 
-/** Transforms, grids, centroids and scales of one layer in one array of words, and where each part begins. */
+/**
+ * Transforms, grids, centroids and scales of one layer in one array of words, and where each part
+ * begins.
+ */
 export function packCodebooks(
   keys: SideCodebook | undefined,
   values: SideCodebook | undefined,

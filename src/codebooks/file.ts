@@ -208,7 +208,9 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   };
 }
 
-/** What the tensors of grids, scales and transforms add to the name of the centroids they belong to. */
+/**
+ * What the tensors of grids, scales and transforms add to the name of the centroids they belong to.
+ */
 const GRID_SUFFIX = ".grid";
 const SCALE_SUFFIX = ".scale";
 const TRANSFORM_SUFFIX = ".transform";

@@ -5,7 +5,8 @@ import { levelScheme } from "./uniform.ts";
  * KIVI (arXiv 2402.02750 §3), a baseline: asymmetric uniform quantisation between the smallest and
  * the largest of 32 numbers. `kc<bits>` codes each channel over 32 tokens, as KIVI codes keys;
  * `kt<bits>` codes each token over 32 channels, as it codes values. Its exact residual is the
- * window. `kh<bits>` codes each token over its whole head, as Kitty codes values (arXiv 2511.18643).
+ * window. `kh<bits>` codes each token over its whole head, as Kitty codes values
+ * (arXiv 2511.18643).
  */
 export function kivi(id: SchemeId): OwnScheme | undefined {
   const match = /^k([cth])([24])$/.exec(id);

@@ -1,9 +1,9 @@
 /** Schemes for spans: the levels of a channel are shared by all tokens of a span. */
-import { fromFloat16Bits, roundToFloat16, toFloat16Bits } from "../base/float16.ts";
 import type { Side } from "../model/side.ts";
 import { recordLayout } from "../records/layout.ts";
 import { readCode, writeCode } from "../records/pack.ts";
 import type { Codec, CodingContext } from "./codec.ts";
+import { float16Quotient, levelCode, type Levels, rangeLevels } from "./levels.ts";
 import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 
 /** Tokens of a record: a whole page, because a span is coded at once. */
@@ -42,30 +42,19 @@ export function span(id: SchemeId): OwnScheme | undefined {
   };
 }
 
-/**
- * The scale and minimum of one channel, binary16. Kernels compute in f32, and decide by exact
- * comparisons.
- */
-function fitChannel(numbers: readonly number[], bits: number, side: Side): readonly number[] {
+/** The levels of one channel. Kernels compute in f32, and decide by exact comparisons. */
+function fitChannel(numbers: readonly number[], bits: number, side: Side): Levels {
   const [low, high] = [Math.min(...numbers), Math.max(...numbers)];
-  const range = Math.fround(high - low);
-  if (bits > 1) return [nearestQuotient(range, 2 ** bits - 1), roundToFloat16(low) + 0];
+  if (bits > 1) return rangeLevels({ low, high }, 2 ** bits - 1);
   const share = SHARES[side];
   const minimum = Math.fround((1 + share) * low + (1 - share) * high) / 2;
-  return [nearestQuotient(Math.fround(share * range), 1), nearestHalf(minimum)];
-}
-
-/** The binary16 number nearest to a magnitude divided by `steps`, ties to even, not infinite. */
-function nearestQuotient(extent: number, steps: number): number {
-  let bits = Math.max(0, toFloat16Bits(extent / steps) - 1);
-  const middle = () => (steps * (fromFloat16Bits(bits) + fromFloat16Bits(bits + 1))) / 2;
-  while (extent > middle() || (extent === middle() && bits % 2 === 1)) bits++;
-  return fromFloat16Bits(bits);
+  const extent = Math.fround(share * Math.fround(high - low));
+  return { scale: float16Quotient(extent, 1), minimum: nearestHalf(minimum) };
 }
 
 /** The binary16 number nearest to one, ties to even; never the negative zero. */
 function nearestHalf(number: number): number {
-  return Math.sign(number) * nearestQuotient(Math.abs(number), 1) + 0;
+  return Math.sign(number) * float16Quotient(Math.abs(number), 1) + 0;
 }
 
 /** The codec of a scheme for spans. */
@@ -73,12 +62,12 @@ export function spanCodec({ codeBits, layout }: Scheme): Codec {
   return {
     fit(vectors, side) {
       const { length } = vectors[0]!;
-      return Float64Array.from(
-        Array.from(
-          { length },
-          (_, channel) => fitChannel(vectors.map((vector) => vector[channel]!), codeBits, side),
-        ).flat(),
-      );
+      const fitted = Array.from({ length }, (_, channel) => {
+        const numbers = vectors.map((vector) => vector[channel]!);
+        const { scale, minimum } = fitChannel(numbers, codeBits, side);
+        return [scale, minimum];
+      });
+      return Float64Array.from(fitted.flat());
     },
 
     encode(vectors, record, token, { levels }) {
@@ -86,12 +75,8 @@ export function spanCodec({ codeBits, layout }: Scheme): Codec {
         const own = layout(vector.length);
         for (let channel = 0; channel < vector.length; channel++) {
           const [scale, minimum] = [levels![2 * channel]!, levels![2 * channel + 1]!];
-          // Of two equally near levels the higher.
-          const code = scale === 0
-            ? 0
-            : Math.floor(Math.fround(vector[channel]! - minimum) / scale + 0.5);
-          const most = 2 ** codeBits - 1;
-          writeCode(own, record, token + i, channel, Math.min(Math.max(code, 0), most));
+          const code = levelCode(vector[channel]!, { scale, minimum }, 2 ** codeBits - 1);
+          writeCode(own, record, token + i, channel, code);
         }
       });
     },
