@@ -12,6 +12,7 @@ import {
 } from "../base/check_options.ts";
 import { describeValue } from "../base/describe_value.ts";
 import { CoupletError } from "../base/errors.ts";
+import { additive } from "./additive.ts";
 import { coupled } from "./coupled.ts";
 import { ggml } from "./ggml.ts";
 import { half } from "./half.ts";
@@ -36,6 +37,7 @@ const families: readonly ((id: SchemeId) => OwnScheme | undefined)[] = [
   ggml,
   span,
   vecInfer,
+  additive,
 ];
 
 const parsed = new Map<SchemeId, Scheme>();
