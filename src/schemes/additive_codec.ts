@@ -1,7 +1,8 @@
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/pack.ts";
-import type { Codec, CodingContext, Normalisation } from "./codec.ts";
+import type { Codec, Normalisation } from "./codec.ts";
 import type { Scheme } from "./scheme.ts";
-import { beamWidth, NORM_BITS, NORM_LEVELS } from "./additive.ts";
+import { beamWidth } from "./additive.ts";
+import { NORM_BITS, NORM_LEVELS } from "./normalisation.ts";
 
 /** The integer of a mean that equals its channel's offset would be this. */
 const MIDDLE = (NORM_LEVELS - 1) / 2;
