@@ -4,7 +4,7 @@
  * 2014, §3.3).
  */
 import type { Codebook } from "../codebooks/codebook.ts";
-import { centroidNumbers, roundToGrid } from "../codebooks/grid.ts";
+import { centroidNumbers, type GridCentroids, roundToGrid } from "../codebooks/grid.ts";
 import { toFloat16Array } from "../base/float16.ts";
 import type { Normalisation } from "../schemes/codec.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
@@ -42,6 +42,8 @@ const TEMPER = 0.7;
 
 /** How a codebook is learned. */
 export interface AddedLearning {
+  /** Whether all KV heads get the same centroids. */
+  readonly shareHeads: boolean;
   /** Clusters all groups of points, for one stage; `done` is the part of it that is done. */
   cluster(
     points: CalibrationSamples,
@@ -67,7 +69,7 @@ interface HeadPoints {
 export async function learnAdded(
   samples: CalibrationSamples,
   schemeId: SchemeId,
-  { cluster, report, pause }: AddedLearning,
+  { shareHeads, cluster, report, pause }: AddedLearning,
 ): Promise<Pick<Codebook, "centroids" | "grid" | "normalisation">> {
   const { channels, centroids, codebookSpec, block } = parseScheme(schemeId);
   const stages = codebookSpec!.stages!;
@@ -76,9 +78,9 @@ export async function learnAdded(
     { length: keyValueHeads },
     (_, head) => headPoints(samples, head, codebookSpec!.normalised ? block : undefined),
   );
-  const points = stagePoints(samples, channels, heads);
+  const points = stagePoints(samples, channels, heads, shareHeads);
   const groups = Array.from(
-    { length: (keyValueHeads * headDim) / channels },
+    { length: (points.keyValueHeads * headDim) / channels },
     (_, group): StagePoints => {
       const input = groupInput(points, channels, group);
       return {
@@ -113,13 +115,14 @@ export async function learnAdded(
   }
   const numbers = new Float64Array(groups.length * stages * centroids * channels);
   found.flat().forEach((own, i) => numbers.set(own, i * own.length));
-  const rounded = roundToGrid(numbers, schemeId);
+  const rounded = ofAllHeads(roundToGrid(numbers, schemeId), keyValueHeads, shareHeads);
   if (!codebookSpec!.normalised) return rounded;
   const sums = codedSums(centroidNumbers({ scheme: schemeId, ...rounded }), codes, {
     channels,
     centroids,
     stages,
     headDim,
+    sharing: shareHeads ? keyValueHeads : 1,
   });
   const normalisations = heads.map(({ normalisation, rests, sizes }, head) => {
     // Codes are searched with one size, and stored with another that is usually larger.
@@ -173,11 +176,15 @@ function headPoints(
   };
 }
 
-/** The points of all heads, and one weight for each group of channels. */
+/**
+ * The points of all heads, and one weight for each group of channels. Where heads share centroids,
+ * their points are those of one head.
+ */
 function stagePoints(
   samples: CalibrationSamples,
   channels: number,
   heads: readonly HeadPoints[],
+  shareHeads: boolean,
 ): CalibrationSamples {
   const { layer, side, keyValueHeads, headDim } = samples;
   const tokens = tokensOf(samples);
@@ -198,11 +205,23 @@ function stagePoints(
   return {
     layer,
     side,
-    keyValueHeads,
+    keyValueHeads: shareHeads ? 1 : keyValueHeads,
     headDim,
     values,
     weights: weights.map((weight) => (weight / largest) ** TEMPER),
   };
+}
+
+/** Grids of all heads, where one head's stand for all. */
+function ofAllHeads(
+  { centroids, grid }: GridCentroids,
+  keyValueHeads: number,
+  shareHeads: boolean,
+): GridCentroids {
+  if (!shareHeads) return { centroids, grid };
+  const all = new Uint16Array(keyValueHeads * grid.length);
+  for (let head = 0; head < keyValueHeads; head++) all.set(grid, head * grid.length);
+  return { centroids, grid: all };
 }
 
 /** Leaves of a group's points what their nearest centroids do not explain. */
@@ -243,21 +262,30 @@ function adjustedSizes(
   });
 }
 
+/** Sizes of what codes stand for. */
+interface CodeSizes {
+  readonly channels: number;
+  readonly centroids: number;
+  readonly stages: number;
+  readonly headDim: number;
+  /** KV heads that have the same groups. */
+  readonly sharing: number;
+}
+
 /** The sums that codes stand for, `[headDim]` of one head and token. */
 function codedSums(
   numbers: ArrayLike<number>,
   codes: readonly Uint16Array[],
-  { channels, centroids, stages, headDim }: Readonly<
-    Record<"channels" | "centroids" | "stages" | "headDim", number>
-  >,
+  { channels, centroids, stages, headDim, sharing }: CodeSizes,
 ): (head: number, token: number) => Float64Array {
   const perHead = headDim / channels;
   return (head, token) => {
     const sum = new Float64Array(headDim);
+    const row = token * sharing + head % sharing;
     for (let group = 0; group < perHead; group++) {
-      const own = head * perHead + group;
+      const own = (sharing > 1 ? 0 : head * perHead) + group;
       for (let stage = 0; stage < stages; stage++) {
-        const code = codes[own]![token * stages + stage]!;
+        const code = codes[own]![row * stages + stage]!;
         const at = ((own * stages + stage) * centroids + code) * channels;
         for (let i = 0; i < channels; i++) sum[group * channels + i]! += numbers[at + i]!;
       }

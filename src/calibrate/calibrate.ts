@@ -278,7 +278,7 @@ type Cluster = (
 /** Learns a codebook whose centroids are added. */
 async function addedCodebook(
   task: Task,
-  { seed }: CalibrationOptions,
+  { seed, shareHeads = false }: CalibrationOptions,
   iterations: number,
   pace: Pace,
   report: (task: Task, done: number) => void,
@@ -287,6 +287,7 @@ async function addedCodebook(
   const { samples, scheme } = task;
   const { layer, side, keyValueHeads, headDim } = samples;
   const numbers = await learnAdded(samples, scheme, {
+    shareHeads,
     cluster: (points, stage, report) =>
       cluster(task, points, {
         most: Math.min(iterations, STAGE_ITERATIONS),
