@@ -73,12 +73,10 @@ export function onGrid(mean: number, offset: number, step: number): number {
  */
 export function learnSizes(sizes: ArrayLike<number>): Float64Array<ArrayBuffer> {
   const sorted = Float64Array.from(sizes).sort();
-  const levels = Float64Array.from(
-    { length: NORM_LEVELS },
-    (_, i) => sorted[Math.floor(((i + 0.5) * sorted.length) / NORM_LEVELS)]!,
-  );
-  // The largest are few, and cost most.
-  levels[NORM_LEVELS - 1] = sorted.at(-1)!;
+  // From ratio to ratio: the largest are few, and cost most.
+  const least = Math.max(LEAST, sorted[Math.floor(sorted.length / 100)]!);
+  const ratio = Math.max(1, sorted.at(-1)! / least) ** (1 / (NORM_LEVELS - 1));
+  const levels = Float64Array.from({ length: NORM_LEVELS }, (_, i) => least * ratio ** i);
   for (let round = 0; round < SIZE_ROUNDS; round++) {
     const sums = new Float64Array(NORM_LEVELS);
     const counts = new Float64Array(NORM_LEVELS);
