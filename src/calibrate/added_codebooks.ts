@@ -4,8 +4,8 @@
  * 2014, §3.3).
  */
 import type { Codebook } from "../codebooks/codebook.ts";
-import { centroidNumbers, LEAST_STEPS, roundToGrid } from "../codebooks/grid.ts";
-import { fromFloat16Bits, toFloat16Array, toFloat16Bits } from "../base/float16.ts";
+import { centroidNumbers, type GridCentroids, roundToGrid } from "../codebooks/grid.ts";
+import { toFloat16Array } from "../base/float16.ts";
 import type { Normalisation } from "../schemes/codec.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
@@ -59,12 +59,10 @@ export interface AddedLearning {
 /** One KV head's vectors, in the space of the centroids. */
 interface HeadPoints {
   readonly normalisation: Normalisation | undefined;
-  /** `[tokens]` vectors `[headDim]`, without their means, scaled. */
+  /** `[tokens]` vectors `[headDim]`, without their means. */
   readonly rests: readonly Float64Array[];
   /** `[tokens]`. */
   readonly sizes: ArrayLike<number>;
-  /** `[headDim]`: what numbers were multiplied by, by what errors in a channel count. */
-  readonly scale: Float32Array<ArrayBuffer>;
 }
 
 /** Learns the codebook of one layer and side. */
@@ -72,7 +70,7 @@ export async function learnAdded(
   samples: CalibrationSamples,
   schemeId: SchemeId,
   { shareHeads, cluster, report, pause }: AddedLearning,
-): Promise<Pick<Codebook, "centroids" | "grid" | "normalisation" | "scale">> {
+): Promise<Pick<Codebook, "centroids" | "grid" | "normalisation">> {
   const { channels, centroids, codebookSpec, block } = parseScheme(schemeId);
   const stages = codebookSpec!.stages!;
   const { keyValueHeads, headDim } = samples;
@@ -117,14 +115,8 @@ export async function learnAdded(
   }
   const numbers = new Float64Array(groups.length * stages * centroids * channels);
   found.flat().forEach((own, i) => numbers.set(own, i * own.length));
-  const rounded = roundToGrid(numbers, schemeId);
-  const scales = Float32Array.from(heads.flatMap(({ scale }) => [...scale]));
-  const codebook = {
-    centroids: rounded.centroids,
-    grid: unscaledGrid(rounded.grid, scales, stages),
-    ...(scales.every((factor) => factor === 1) ? {} : { scale: scales }),
-  };
-  if (!codebookSpec!.normalised) return codebook;
+  const rounded = ofAllHeads(roundToGrid(numbers, schemeId), keyValueHeads, shareHeads);
+  if (!codebookSpec!.normalised) return rounded;
   const sums = codedSums(centroidNumbers({ scheme: schemeId, ...rounded }), codes, {
     channels,
     centroids,
@@ -140,7 +132,7 @@ export async function learnAdded(
   const all = (part: keyof Normalisation) =>
     Float32Array.from(normalisations.flatMap((one) => Array.from(one[part])));
   return {
-    ...codebook,
+    ...rounded,
     normalisation: {
       offsets: all("offsets"),
       meanSteps: toFloat16Array(all("meanSteps").map((step) => step * STORED_STEPS)),
@@ -161,12 +153,10 @@ function headPoints(
     return values.subarray(at, at + headDim);
   });
   if (block === undefined) {
-    const scale = channelScale(samples, head, vectors.map(() => 1));
     return {
       normalisation: undefined,
-      rests: vectors.map((vector) => Float64Array.from(vector, (value, i) => value * scale[i]!)),
+      rests: vectors.map((vector) => Float64Array.from(vector)),
       sizes: new Float64Array(vectors.length).fill(1),
-      scale,
     };
   }
   const means = blockMeans(vectors, block);
@@ -174,51 +164,16 @@ function headPoints(
   const coded = means.map((mean) =>
     grids.map(({ offset, step }, channel) => onGrid(mean[channel]!, offset, step))
   );
-  const plain = vectors.map((vector, token) =>
+  const rests = vectors.map((vector, token) =>
     Float64Array.from(vector, (value, i) => value - coded[Math.floor(token / block)]![i]!)
   );
-  const energyOf = (rest: Float64Array) => rest.reduce((sum, value) => sum + value * value, 0);
-  const scale = channelScale(samples, head, plain.map(energyOf));
-  const rests = plain.map((rest) => rest.map((value, i) => value * scale[i]!));
-  const energies = rests.map(energyOf);
+  const energies = rests.map((rest) => rest.reduce((sum, value) => sum + value * value, 0));
   const sizes = learnSizes(energies.map((energy) => Math.sqrt(energy / headDim)));
   return {
     normalisation: normalisationOf(grids, sizes),
     rests,
     sizes: nearestSizes(energies, headDim, sizes),
-    scale,
   };
-}
-
-/** The largest factor of a channel, and the inverse of the smallest. */
-const MOST_SCALE = 16;
-
-/**
- * What the channels of a head are multiplied by before distances are taken: the square roots of what
- * their squared errors count, on average over tokens whose errors are as large as they are.
- *
- * @param energies `[tokens]`.
- */
-function channelScale(
-  samples: CalibrationSamples,
-  head: number,
-  energies: readonly number[],
-): Float32Array<ArrayBuffer> {
-  const { headDim, weights, scale } = samples;
-  const factors = new Float32Array(headDim).fill(1);
-  const byChannel = weights?.length === samples.values.length;
-  if (!byChannel && scale === undefined) return factors;
-  for (let i = 0; i < headDim; i++) {
-    let sum = 0;
-    if (byChannel) {
-      energies.forEach((energy, token) => sum += energy * weightAt(samples, 1, head, token, i));
-    } else sum = scale![head * headDim + i]! ** 2;
-    factors[i] = sum;
-  }
-  const mean = factors.reduce((sum, factor) => sum + factor / headDim, 0);
-  return factors.map((factor) =>
-    Math.min(MOST_SCALE, Math.max(1 / MOST_SCALE, Math.sqrt(factor / mean)))
-  );
 }
 
 /**
@@ -235,7 +190,7 @@ function stagePoints(
   const tokens = tokensOf(samples);
   const values = new Float32Array(tokens * keyValueHeads * headDim);
   const weights = new Float32Array(values.length / channels);
-  heads.forEach(({ rests, sizes, scale }, head) =>
+  heads.forEach(({ rests, sizes }, head) =>
     rests.forEach((rest, token) => {
       const size = sizes[token]!;
       const at = (token * keyValueHeads + head) * headDim;
@@ -257,23 +212,16 @@ function stagePoints(
   };
 }
 
-/**
- * Grids in the vectors' own space, of all heads: where heads share centroids, those of one stand for
- * all before they are unscaled.
- */
-function unscaledGrid(
-  grid: Uint16Array,
-  scales: Float32Array,
-  stages: number,
-): Uint16Array<ArrayBuffer> {
-  return Uint16Array.from({ length: scales.length * (stages + 1) }, (_, at) => {
-    const number = fromFloat16Bits(grid[at % grid.length]!);
-    const factor = scales[Math.floor(at / (stages + 1))]!;
-    // Products of a level and a step stay positive.
-    return toFloat16Bits(
-      at % (stages + 1) === stages ? Math.max(LEAST_STEPS, number / factor) : number / factor,
-    );
-  });
+/** Grids of all heads, where one head's stand for all. */
+function ofAllHeads(
+  { centroids, grid }: GridCentroids,
+  keyValueHeads: number,
+  shareHeads: boolean,
+): GridCentroids {
+  if (!shareHeads) return { centroids, grid };
+  const all = new Uint16Array(keyValueHeads * grid.length);
+  for (let head = 0; head < keyValueHeads; head++) all.set(grid, head * grid.length);
+  return { centroids, grid: all };
 }
 
 /** Leaves of a group's points what their nearest centroids do not explain. */
