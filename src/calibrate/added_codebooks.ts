@@ -210,7 +210,7 @@ function stagePoints(
       values.set(rest.map((value) => value / size), at);
       for (let i = 0; i < headDim; i++) {
         weights[Math.floor((at + i) / channels)]! += weightAt(samples, channels, head, token, i) *
-          size * size;
+          (size / scale[i]!) ** 2;
       }
     })
   );
