@@ -3,6 +3,7 @@ import { checkOptions, FUNCTION, having, isA, kind, TEXT } from "../../src/base/
 import { CoupletError } from "../../src/base/errors.ts";
 import type { OtherFamily, Scheme, SchemeFamily, SchemeId } from "../../src/schemes/scheme.ts";
 import { parseScheme } from "../../src/schemes/parse_scheme.ts";
+import { additiveKernels } from "./additive.ts";
 import { coupledKernels } from "./coupled.ts";
 import { hadamardKernels } from "./hadamard.ts";
 import { halfKernels } from "./half.ts";
@@ -25,6 +26,7 @@ const ROOMS: Readonly<Record<SchemeFamily, FamilyKernels>> = {
   hadamard: hadamardKernels,
   span: spanKernels,
   vecinfer: vecInferKernels,
+  additive: additiveKernels,
 };
 
 const others = new Map<OtherFamily, FamilyKernels>();

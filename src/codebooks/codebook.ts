@@ -18,11 +18,17 @@ export interface Codebook {
    * Levels on each channel's grid, `[keyValueHeads][headDim / channels][2^codeBits][channels]`, or
    * one group of a head for all if they share it. A centroid's number is `low + level * step`;
    * {@linkcode centroidNumbers} gives them all.
+   *
+   * Where the centroids of several stages are added,
+   * `[keyValueHeads][headDim / channels][stages][2^codeBits][channels]`, or those of one head for
+   * all heads if they share them. The levels of a sum are at most 255.
    */
   readonly centroids: Uint8Array<ArrayBuffer>;
   /**
    * binary16 bits, `[keyValueHeads][headDim][2]`: each channel's `low`, and 64 times its `step`.
-   * If all groups share centroids, `[keyValueHeads][channels][2]`.
+   * If all groups share centroids, `[keyValueHeads][channels][2]`. Where centroids are added,
+   * `[keyValueHeads][headDim][stages + 1]`: the `low` of each stage, and 64 times their `step`,
+   * which is never 0.
    */
   readonly grid: Uint16Array<ArrayBuffer>;
   /**
@@ -32,6 +38,8 @@ export interface Codebook {
    * rotated. Present if all groups share centroids, and only then.
    */
   readonly transform?: Uint16Array<ArrayBuffer>;
+  /** What vectors are normalised by. Present if the scheme's are, and only then. */
+  readonly normalisation?: CodebookNormalisation;
   /**
    * Optional channel scale, `[keyValueHeads][headDim]`: encoding compares `x * scale` with
    * `centroid * scale`, so that channels are weighted by importance. Centroids stay in the vector's
@@ -42,6 +50,16 @@ export interface Codebook {
    * How well the centroids code their own samples; absent where `calibrate()` did not learn them.
    */
   readonly fit?: CodebookFit;
+}
+
+/** What the vectors of one layer and side are normalised by, before they are coded. */
+export interface CodebookNormalisation {
+  /** `[keyValueHeads][headDim]`: the middle of each channel's means. */
+  readonly offsets: Float32Array<ArrayBuffer>;
+  /** binary16 bits, `[keyValueHeads][headDim]`: 64 times the step of each channel's 16 means. */
+  readonly meanSteps: Uint16Array<ArrayBuffer>;
+  /** binary16 bits, `[keyValueHeads][16]`: the sizes of tokens, ascending and positive. */
+  readonly sizes: Uint16Array<ArrayBuffer>;
 }
 
 /**
@@ -65,6 +83,8 @@ export interface UniversalCodebook {
   readonly grid?: undefined;
   /** Vectors are coded as their scheme defines. */
   readonly transform?: undefined;
+  /** What they are normalised by is part of the scheme. */
+  readonly normalisation?: undefined;
   /** All channels are weighted alike. */
   readonly scale?: undefined;
 }

@@ -2,6 +2,7 @@
 import type { LayerPolicy } from "../schemes/policy.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Scheme } from "../schemes/scheme.ts";
+import { packAdded } from "./added.ts";
 import type { SideCodebook } from "./codebook.ts";
 
 /**
@@ -16,12 +17,18 @@ export function sharesCodebooks({ keys, values }: LayerPolicy): boolean {
  * u32 words from one KV head's codebook on the device to the next. 0 where heads share one.
  */
 export function headCodebookWords({ codebookSpec }: Scheme, headDim: number): number {
-  return codebookSpec?.sharedBy === "head" ? codebookSpec.words(headDim) : 0;
+  if (codebookSpec?.sharedBy !== "head") return 0;
+  return codebookSpec.headWords?.(headDim) ?? codebookSpec.words(headDim);
 }
 
 /** Channels of a head that have a grid and centroids of their own. */
 export function gridChannels({ codebookSpec, channels }: Scheme, headDim: number): number {
   return codebookSpec?.groupsShare ? channels : headDim;
+}
+
+/** Numbers of a channel's grid: the lowest of each stage, and the step. */
+export function gridNumbers({ codebookSpec }: Scheme): number {
+  return (codebookSpec?.stages ?? 1) + 1;
 }
 
 /** Word offsets of the parts of one layer's codebook buffer; 0 where a scale is absent. */
@@ -36,9 +43,13 @@ export interface CodebookOffsets {
 
 /**
  * Each KV head's transform, if it has one, its grid, then its centroids: {@linkcode
- * headCodebookWords} words a head. Centroids of a data-free scheme are copied as they are.
+ * headCodebookWords} words a head. Centroids of a data-free scheme are copied as they are, and
+ * added ones follow what all heads have.
  */
 function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<ArrayBuffer> {
+  if (codebook.grid !== undefined && parseScheme(codebook.scheme).codebookSpec!.stages) {
+    return packAdded(codebook);
+  }
   if (codebook.grid === undefined) {
     const bytes = new Uint8Array(4 * parseScheme(codebook.scheme).codebookSpec!.words(headDim));
     bytes.set(new Uint8Array(codebook.centroids.slice().buffer));

@@ -18,6 +18,7 @@ import type {
   CalibrationProvenance,
   Codebook,
   CodebookFit,
+  CodebookNormalisation,
   CodebookSet,
   ValueRotation,
 } from "./codebook.ts";
@@ -27,7 +28,8 @@ import { FLOATS, NUMBER, orNothing, record, typedArray } from "../base/data_kind
 import { SIDE, type Side } from "../model/side.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import { parseJson } from "../base/parse_json.ts";
-import { gridChannels } from "./device.ts";
+import { addedFault } from "./added.ts";
+import { gridChannels, gridNumbers } from "./device.ts";
 import { checkOrigin, MODEL } from "./find.ts";
 import {
   readSafetensors,
@@ -35,6 +37,7 @@ import {
   type SafetensorsTensor,
   writeSafetensors,
 } from "../base/safetensors.ts";
+import { NORM_LEVELS } from "../schemes/normalisation.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Scheme, SchemeId } from "../schemes/scheme.ts";
 
@@ -84,13 +87,17 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
     if (tensors.has(name)) badSet(`it holds the ${describe(codebook)} twice`);
     tensors.set(name, {
       dtype: "U8",
-      shape: centroidShape(scheme, keyValueHeads, headDim),
+      shape: centroidShape(scheme, centroidHeads(codebook), headDim),
       data: centroids,
     });
     const errors = fit && Float32Array.of(...fit.errors, ...fit.variances);
+    const { offsets, meanSteps, sizes } = codebook.normalisation ?? {};
     const parts = [
-      [GRID_SUFFIX, "F16", [keyValueHeads, gridChannels(scheme, headDim), 2], grid],
+      [GRID_SUFFIX, "F16", gridShape(scheme, keyValueHeads, headDim), grid],
       [TRANSFORM_SUFFIX, "F16", [keyValueHeads, headDim, 2], codebook.transform],
+      [OFFSET_SUFFIX, "F32", [keyValueHeads, headDim], offsets],
+      [MEAN_SUFFIX, "F16", [keyValueHeads, headDim], meanSteps],
+      [SIZE_SUFFIX, "F16", [keyValueHeads, NORM_LEVELS], sizes],
       [SCALE_SUFFIX, "F32", [keyValueHeads, headDim], scale],
       [FIT_SUFFIX, "F32", [2, keyValueHeads], errors],
     ] as const;
@@ -173,7 +180,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   const codebooks: Codebook[] = [];
   const valueRotations: ValueRotation[] = [];
   for (const name of tensors.keys()) {
-    const centroids = name.replace(/\.(grid|scale|fit|transform)$/, "");
+    const centroids = name.replace(/\.(grid|scale|fit|transform|offset|mean|size)$/, "");
     if (centroids !== name) {
       if (!tensors.has(centroids)) badFile(`it holds "${name}" without its centroids`);
       continue;
@@ -215,6 +222,11 @@ const GRID_SUFFIX = ".grid";
 const SCALE_SUFFIX = ".scale";
 const TRANSFORM_SUFFIX = ".transform";
 
+/** What the tensors of what vectors are normalised by add to it. */
+const OFFSET_SUFFIX = ".offset";
+const MEAN_SUFFIX = ".mean";
+const SIZE_SUFFIX = ".size";
+
 /**
  * What the tensor of a codebook's fit adds to it: `[2, heads]`, mean squared errors and variances.
  */
@@ -239,9 +251,23 @@ function tensorName(layer: number, side: Side, scheme: SchemeId): string {
   return `layers.${layer}.${side}.${scheme}`;
 }
 
-function centroidShape(scheme: Scheme, keyValueHeads: number, headDim: number): number[] {
-  const groups = gridChannels(scheme, headDim) / scheme.channels;
-  return [keyValueHeads, groups, scheme.centroids, scheme.channels];
+/** The shape of the centroids of `heads` KV heads: all, or one whose centroids all share. */
+function centroidShape(scheme: Scheme, heads: number, headDim: number): number[] {
+  const { channels, centroids, codebookSpec } = scheme;
+  const groups = gridChannels(scheme, headDim) / channels;
+  const stages = codebookSpec?.stages === undefined ? [] : [codebookSpec.stages];
+  return [heads, groups, ...stages, centroids, channels];
+}
+
+function gridShape(scheme: Scheme, keyValueHeads: number, headDim: number): number[] {
+  return [keyValueHeads, gridChannels(scheme, headDim), gridNumbers(scheme)];
+}
+
+/** KV heads that a codebook has centroids of: one where all share them. */
+function centroidHeads({ scheme: id, keyValueHeads, headDim, centroids }: Codebook): number {
+  const { centroids: count, codebookSpec } = parseScheme(id);
+  const stages = codebookSpec?.stages;
+  return stages !== undefined && centroids.length === headDim * stages * count ? 1 : keyValueHeads;
 }
 
 /** A tensor's data, or undefined where there is none of that name. */
@@ -342,17 +368,27 @@ function parseCodebook(
   tensors: ReadonlyMap<string, SafetensorsTensor>,
 ): Codebook {
   const scheme = parseScheme(schemeId);
-  const [keyValueHeads = 0, groups = 0] = tensors.get(name)!.shape;
+  const [heads = 0, groups = 0] = tensors.get(name)!.shape;
+  // Heads may share the centroids of one.
+  const keyValueHeads = tensors.get(name + GRID_SUFFIX)?.shape[0] ?? heads;
   // Where groups share their centroids, only the transform says how many channels there are.
   const headDim = tensors.get(name + TRANSFORM_SUFFIX)?.shape[1] ?? groups * scheme.channels;
   const part = (suffix: string, dtype: string, shape: readonly number[]) =>
     dataOf(tensors, name + suffix, dtype, shape);
-  const centroids = part("", "U8", centroidShape(scheme, keyValueHeads, headDim))!;
-  const grid = part(GRID_SUFFIX, "F16", [keyValueHeads, gridChannels(scheme, headDim), 2]);
+  const shared = heads === 1 && scheme.codebookSpec?.stages !== undefined;
+  const centroids = part("", "U8", centroidShape(scheme, shared ? 1 : keyValueHeads, headDim))!;
+  const grid = part(GRID_SUFFIX, "F16", gridShape(scheme, keyValueHeads, headDim));
   if (grid === undefined) badFile(`it holds "${name}" without a grid`);
   const scale = part(SCALE_SUFFIX, "F32", [keyValueHeads, headDim]);
   const fit = part(FIT_SUFFIX, "F32", [2, keyValueHeads]);
   const transform = part(TRANSFORM_SUFFIX, "F16", [keyValueHeads, headDim, 2]);
+  const offsets = part(OFFSET_SUFFIX, "F32", [keyValueHeads, headDim]);
+  const meanSteps = part(MEAN_SUFFIX, "F16", [keyValueHeads, headDim]);
+  const sizes = part(SIZE_SUFFIX, "F16", [keyValueHeads, NORM_LEVELS]);
+  const normalised = offsets && meanSteps && sizes;
+  if (!normalised && (offsets ?? meanSteps ?? sizes)) {
+    badFile(`it holds a part of what "${name}" is normalised by, and not all`);
+  }
   return {
     layer,
     side,
@@ -362,6 +398,13 @@ function parseCodebook(
     centroids: new Uint8Array(centroids),
     grid: halves(grid),
     ...(transform && { transform: halves(transform) }),
+    ...(normalised && {
+      normalisation: {
+        offsets: floats(offsets),
+        meanSteps: halves(meanSteps),
+        sizes: halves(sizes),
+      },
+    }),
     ...(scale && { scale: floats(scale) }),
     ...(fit && { fit: parseFit(fit, keyValueHeads) }),
   };
@@ -377,13 +420,17 @@ function parseFit(data: Uint8Array, keyValueHeads: number): CodebookFit {
  */
 function checkSizes(codebook: Codebook): void {
   const { keyValueHeads, headDim, centroids, grid, transform, scale, fit } = codebook;
+  const { offsets, meanSteps, sizes } = codebook.normalisation ?? {};
   const scheme = parseScheme(codebook.scheme);
   const channels = keyValueHeads * headDim;
-  const rows = keyValueHeads * gridChannels(scheme, headDim);
+  const product = (shape: readonly number[]) => shape.reduce((size, length) => size * length);
   const wanted = [
-    ["centroids", centroids, rows * scheme.centroids],
-    ["grid", grid, 2 * rows],
+    ["centroids", centroids, product(centroidShape(scheme, centroidHeads(codebook), headDim))],
+    ["grid", grid, product(gridShape(scheme, keyValueHeads, headDim))],
     ["transform", transform, 2 * channels],
+    ["offsets", offsets, channels],
+    ["meanSteps", meanSteps, channels],
+    ["sizes", sizes, keyValueHeads * NORM_LEVELS],
     ["scale", scale, channels],
     ["errors", fit?.errors, keyValueHeads],
     ["variances", fit?.variances, keyValueHeads],
@@ -416,6 +463,10 @@ function checkCodebook(codebook: Codebook): void {
     ) ?? true
     : transform;
   if (wrong) badSet(`${what} has a wrong transform, or none`);
+  const fault = scheme.codebookSpec?.stages === undefined
+    ? codebook.normalisation && "a normalisation that its scheme does not have"
+    : addedFault(codebook);
+  if (fault !== undefined) badSet(`${what} has ${fault}`);
   const badScale = scale?.findIndex((value) => !(value > 0 && value < Infinity)) ?? -1;
   if (badScale >= 0) badSet(`${what} has a scale whose value ${badScale} is not positive`);
   if (![...fit?.errors ?? [], ...fit?.variances ?? []].every((n) => n >= 0 && n < Infinity)) {
@@ -535,6 +586,11 @@ function setKind(): Kind<CodebookSet> {
     grid: typedArray("Uint16Array"),
     scale: orNothing(FLOATS) as Kind<Float32Array<ArrayBuffer>>,
     transform: orNothing(typedArray("Uint16Array")) as Kind<Uint16Array<ArrayBuffer>>,
+    normalisation: orNothing(record<CodebookNormalisation>("a normalisation", {
+      offsets: FLOATS,
+      meanSteps: typedArray("Uint16Array"),
+      sizes: typedArray("Uint16Array"),
+    })) as Kind<CodebookNormalisation>,
     fit: orNothing(fit) as Kind<CodebookFit>,
   });
   const rotation = record<ValueRotation>("a rotation", { ...sizes, axes: FLOATS });

@@ -1,6 +1,6 @@
 import { checkOptions, FINITE, isA, type Kind, kind, TEXT } from "../base/check_options.ts";
 import type { Codebook, CodebookSet, SideCodebook } from "./codebook.ts";
-import { gridChannels } from "./device.ts";
+import { gridChannels, gridNumbers } from "./device.ts";
 import type { KeySpace, ModelFingerprint } from "../model/model.ts";
 import { raise } from "../base/raise.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
@@ -139,11 +139,16 @@ export function cacheCodebook(
     raise("codebook", what, "no codebooks were given", `${remedy}, and pass them (codebooks)`);
   }
   const found = codebookOf(set, layer, side, scheme);
-  const rows = keyValueHeads * gridChannels(parsed, headDim);
+  const channels = gridChannels(parsed, headDim);
+  const rows = keyValueHeads * channels;
+  const { stages, groupsShare, normalised } = codebookSpec;
+  const levels = channels * (stages ?? 1) * centroids;
+  const sizes = [keyValueHeads * levels, ...(stages === undefined ? [] : [levels])];
   if (
     found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||
-    found.centroids.length !== rows * centroids || found.grid.length !== 2 * rows ||
-    (codebookSpec.groupsShare && found.transform?.length !== 2 * keyValueHeads * headDim)
+    !sizes.includes(found.centroids.length) || found.grid.length !== rows * gridNumbers(parsed) ||
+    (groupsShare && found.transform?.length !== 2 * keyValueHeads * headDim) ||
+    (normalised && found.normalisation?.offsets.length !== keyValueHeads * headDim)
   ) {
     raise(
       "codebook",

@@ -38,20 +38,25 @@ export function visitCoded(
   const scheme = parseScheme(codebook.scheme);
   const heads = headCodebooks(scheme, codebook, keyValueHeads, headDim);
   const all = values.length / (keyValueHeads * headDim);
-  const tokens = Math.min(most, all);
+  // Tokens that are coded together are neighbours.
+  const members = Math.min(all, scheme.block);
+  const blocks = Math.floor(Math.min(most, all) / members);
   for (const [head, own] of heads.entries()) {
-    for (let token = 0; token < tokens; token++) {
-      const place = Math.floor(token * all / tokens);
-      const at = (place * keyValueHeads + head) * headDim;
-      const vector = values.subarray(at, at + headDim);
-      const [decoded] = roundTrip(scheme, [vector], {
+    for (let block = 0; block < blocks; block++) {
+      const place = Math.floor(block * all / blocks / members) * members;
+      const starts = Array.from(
+        { length: Math.min(members, all - place) },
+        (_, i) => ((place + i) * keyValueHeads + head) * headDim,
+      );
+      const vectors = starts.map((at) => values.subarray(at, at + headDim));
+      const decoded = roundTrip(scheme, vectors, {
         ...own,
-        ...(turn && { turn: (coded, _, direction) => turn(coded, place, direction) }),
+        ...(turn && { turn: (coded, i, direction) => turn(coded, place + i, direction) }),
       });
-      visit(head, vector, decoded!, at);
+      vectors.forEach((vector, i) => visit(head, vector, decoded[i]!, starts[i]!));
     }
   }
-  return tokens;
+  return blocks * members;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { headNormalisation } from "./added.ts";
 import { centroidNumbers } from "./grid.ts";
 import type { SideCodebook } from "./codebook.ts";
 import { fromFloat16Array } from "../base/float16.ts";
@@ -21,10 +22,14 @@ export function headCodebooks(
     const centroids = perHead === 0 ? all : all.subarray(head * perHead, (head + 1) * perHead);
     const scale = codebook?.scale?.subarray(head * headDim, (head + 1) * headDim);
     const transform = codebook?.transform?.subarray(2 * head * headDim, 2 * (head + 1) * headDim);
+    const normalisation = codebook?.normalisation;
     return {
       centroids,
       ...(scale === undefined ? {} : { scale }),
       ...(transform === undefined ? {} : { transform: fromFloat16Array(transform) }),
+      ...(normalisation === undefined
+        ? {}
+        : { normalisation: headNormalisation(normalisation, head, headDim) }),
     };
   });
 }

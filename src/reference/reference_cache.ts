@@ -749,6 +749,7 @@ function storeMakers(
           : keySpace.space === "pre-rope"
           ? { rope: keySpace.rope }
           : { scored: true }),
+        orthogonal: side === "keys" || tiers.window > 0,
         keyValueHeads,
         headDim,
         tiers,

@@ -19,6 +19,8 @@ export interface SideStoreOptions {
   readonly rope?: RopeParameters;
   /** Whether the vectors are keys in the space `as-scored`. */
   readonly scored?: boolean;
+  /** Whether the size of a normalised token makes its error orthogonal to it. */
+  readonly orthogonal: boolean;
   /** KV heads. */
   readonly keyValueHeads: number;
   /** Channels per head. */
@@ -131,8 +133,8 @@ export class SideStore {
 
   /** The context of coding a record that begins with the coded token `first`. */
   #context(head: number, first: number): CodingContext {
-    const { scheme, rope, scored = false, tiers } = this.#options;
-    const codebook = { ...this.#codebooks[head]!, scored };
+    const { scheme, rope, scored = false, orthogonal, tiers } = this.#options;
+    const codebook = { ...this.#codebooks[head]!, scored, orthogonal };
     if (!scheme.positional || rope === undefined) return codebook;
     // An offset that all positions share cancels in scores, so codes ignore it.
     const own = { ...rope, positionOffset: 0 };

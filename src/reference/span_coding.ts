@@ -52,6 +52,8 @@ export function codeSpan(
     const context: CodingContext = {
       ...own,
       scored: side === "keys",
+      // Tokens of the sequence beside it are exact.
+      orthogonal: true,
       ...(levels === undefined ? {} : { levels }),
     };
     const records = new Uint32Array(Math.ceil(rows.length / recordTokens) * words);

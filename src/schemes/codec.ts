@@ -4,11 +4,21 @@
  */
 import type { Side } from "../model/side.ts";
 
+/** What one KV head's vectors are normalised by, in numbers as stored. */
+export interface Normalisation {
+  /** `[headDim]`: the middle of each channel's means. */
+  readonly offsets: ArrayLike<number>;
+  /** `[headDim]`: the step of each channel's means. */
+  readonly meanSteps: ArrayLike<number>;
+  /** `[16]`: sizes of tokens, ascending. */
+  readonly sizes: ArrayLike<number>;
+}
+
 /** The centroids of one KV head. */
 export interface HeadCodebook {
   /**
-   * `[groups][centroids][channels]`, or `[centroids][channels]` where all groups share them. Empty
-   * without a codebook.
+   * `[groups][centroids][channels]`, or `[centroids][channels]` where all groups share them; where
+   * centroids are added, `[groups][stages][centroids][channels]`. Empty without a codebook.
    */
   readonly centroids: ArrayLike<number>;
   /** `[headDim]` factors of differences before they are squared. Defaults to ones. */
@@ -18,6 +28,8 @@ export interface HeadCodebook {
    * where all groups share the centroids.
    */
   readonly transform?: ArrayLike<number>;
+  /** Present where vectors are normalised. */
+  readonly normalisation?: Normalisation;
 }
 
 /** How the codebooks of a scheme are learned whose groups share the centroids of their KV head. */
@@ -52,6 +64,11 @@ export interface CodingContext extends HeadCodebook {
    * embedding.
    */
   readonly scored?: boolean;
+  /**
+   * Whether the size of a normalised token makes its error orthogonal to it, as keys need it, and
+   * values beside exact ones; else the squared error is least. Defaults to false.
+   */
+  readonly orthogonal?: boolean;
   /** `[headDim][2]`: scale and minimum of each channel, for schemes that fit them to a span. */
   readonly levels?: ArrayLike<number>;
 }

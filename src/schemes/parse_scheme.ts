@@ -1,6 +1,7 @@
 /** Finds the scheme of an id, in its family. */
 import {
   checkOptions,
+  FLAG,
   FUNCTION,
   having,
   type Kind,
@@ -12,6 +13,7 @@ import {
 } from "../base/check_options.ts";
 import { describeValue } from "../base/describe_value.ts";
 import { CoupletError } from "../base/errors.ts";
+import { additive } from "./additive.ts";
 import { coupled } from "./coupled.ts";
 import { ggml } from "./ggml.ts";
 import { half } from "./half.ts";
@@ -36,6 +38,7 @@ const families: readonly ((id: SchemeId) => OwnScheme | undefined)[] = [
   ggml,
   span,
   vecInfer,
+  additive,
 ];
 
 const parsed = new Map<SchemeId, Scheme>();
@@ -82,7 +85,6 @@ const BLOCKS: readonly unknown[] = [1, 2, 4, 8, 16, 32, 64];
  */
 export function registerScheme(scheme: Scheme): void {
   const what = "Cannot register a scheme";
-  const flag: Kind<boolean> = kind("true or false", (value) => typeof value === "boolean");
   checkOptions("scheme", what, {
     scheme: {
       id: kind<string>(
@@ -104,9 +106,9 @@ export function registerScheme(scheme: Scheme): void {
         "sharedBy",
         "words",
       ),
-      positional: flag,
-      lossless: flag,
-      "forSpans?": flag,
+      positional: FLAG,
+      lossless: FLAG,
+      "forSpans?": FLAG,
       layout: FUNCTION,
       work: FUNCTION,
     },

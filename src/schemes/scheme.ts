@@ -3,7 +3,7 @@ import type { RecordLayout } from "../records/layout.ts";
 /**
  * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`,
  * `kc<bits>`, `kt<bits>`, `kh<bits>`, `kc<bits>p<n>`, `zc3`, `q<bits>`, `v<channels>b<bits>`,
- * `sc<bits>`.
+ * `n<channels>b<bits>x<stages>`, `sc<bits>`.
  */
 export type SchemeId = string;
 
@@ -19,7 +19,8 @@ export type SchemeFamily =
   | "ternary"
   | "hadamard"
   | "span"
-  | "vecinfer";
+  | "vecinfer"
+  | "additive";
 
 /**
  * A family of another program or package. Its name has a slash, such as `acme/ternary`.
@@ -46,8 +47,22 @@ export interface CodebookSpec {
    * after a transform ({@linkcode Codebook.transform}). Absent where each group has its own.
    */
   readonly groupsShare?: true;
+  /**
+   * Codes of a group whose centroids are added, each with centroids of its own. Defaults to 1.
+   */
+  readonly stages?: number;
+  /**
+   * Whether the centroids are those of vectors after a mean is subtracted and a size divided
+   * ({@linkcode Codebook.normalisation}).
+   */
+  readonly normalised?: true;
   /** u32 words that one codebook takes on the device. */
   words(headDim: number): number;
+  /**
+   * Those that lie from one KV head to the next, where the centroids of all heads follow; absent
+   * where each head's centroids are among its words.
+   */
+  headWords?(headDim: number): number;
   /** binary16 bits of its definition, `[centroids][channels]`; absent where it is learned. */
   definition?(headDim: number): Uint16Array<ArrayBuffer>;
 }
@@ -79,7 +94,7 @@ export interface Scheme {
   readonly codeBits: number;
   /** Tokens that are coded together: the window gives up tokens in whole blocks. */
   readonly block: number;
-  /** Bits per channel of the codes: `codeBits / channels`. */
+  /** Bits per channel of the codes: `codeBits / channels`, times the codes that are added. */
   readonly bits: number;
   /** Centroids that a code chooses from; 0 where codes are numbers. */
   readonly centroids: number;

@@ -5,6 +5,7 @@ import { checkOptions, FUNCTION, TEXT } from "../base/check_options.ts";
 import { CoupletError } from "../base/errors.ts";
 import type { OtherFamily, Scheme, SchemeFamily } from "./scheme.ts";
 import { parseScheme } from "./parse_scheme.ts";
+import { additiveCodec } from "./additive_codec.ts";
 import { coupledCodec } from "./coupled.ts";
 import { halfCodec } from "./half.ts";
 import { hadamardCodec } from "./hadamard_codec.ts";
@@ -25,6 +26,7 @@ const codecs: Readonly<Record<SchemeFamily, (scheme: Scheme) => Codec>> = {
   hadamard: hadamardCodec,
   span: spanCodec,
   vecinfer: vecInferCodec,
+  additive: additiveCodec,
 };
 
 const others = new Map<OtherFamily, (scheme: Scheme) => Codec>();

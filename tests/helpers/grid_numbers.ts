@@ -39,6 +39,10 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
       const [side, scheme] = need.split(" ") as [Side, SchemeId];
       const { centroids, channels, codebook, codebookSpec } = parseScheme(scheme);
       if (codebook !== "learned") continue;
+      if (codebookSpec?.stages !== undefined) {
+        codebooks.push({ layer, side, ...addedCodebook(scheme, keyValueHeads, headDim, random) });
+        continue;
+      }
       const shared = codebookSpec?.groupsShare === true;
       const rows = keyValueHeads * (shared ? channels : headDim);
       const lows = Float32Array.from({ length: rows }, () => Math.floor(random.next() * 8) / 8 - 2);
@@ -77,6 +81,53 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
     keySpace: options.keys.space,
     provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
     codebooks,
+  };
+}
+
+/**
+ * A codebook of sums of multiples of 1/8 up to 2, of vectors that have means of multiples of 1/16 and sizes that are
+ * powers of two.
+ */
+export function addedCodebook(
+  id: SchemeId,
+  keyValueHeads: number,
+  headDim: number,
+  random: Random,
+): Omit<Codebook, "layer" | "side"> {
+  const { centroids, channels, codebookSpec } = parseScheme(id);
+  const stages = codebookSpec!.stages!;
+  const rows = keyValueHeads * headDim;
+  const steps = Float32Array.from({ length: rows }, () => random.next() < 0.5 ? 1 / 8 : 1 / 4);
+  return {
+    scheme: id,
+    keyValueHeads,
+    headDim,
+    centroids: Uint8Array.from({ length: rows * stages * centroids }, (_, at) => {
+      const group = Math.floor(at / (stages * centroids * channels));
+      const step = steps[group * channels + at % channels]!;
+      return Math.floor((random.next() * 3.25) / step / stages);
+    }),
+    grid: toFloat16Array(Float32Array.from({ length: (stages + 1) * rows }, (_, at) => {
+      const number = at % (stages + 1);
+      if (number === stages) return 64 * steps[Math.floor(at / (stages + 1))]!;
+      return (Math.floor(random.next() * 8) / 8 - 2) / stages;
+    })),
+    ...(codebookSpec!.normalised
+      ? {
+        normalisation: {
+          offsets: Float32Array.from(
+            { length: rows },
+            () => Math.floor(random.next() * 16) / 8 - 1,
+          ),
+          meanSteps: toFloat16Array(
+            Float32Array.from({ length: rows }, () => 64 * (random.next() < 0.5 ? 1 / 8 : 1 / 16)),
+          ),
+          sizes: toFloat16Array(
+            Float32Array.from({ length: keyValueHeads * 16 }, (_, at) => 2 ** (at % 16 - 8)),
+          ),
+        },
+      }
+      : {}),
   };
 }
 
