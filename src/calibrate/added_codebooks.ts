@@ -4,8 +4,8 @@
  * 2014, §3.3).
  */
 import type { Codebook } from "../codebooks/codebook.ts";
-import { centroidNumbers, type GridCentroids, roundToGrid } from "../codebooks/grid.ts";
-import { toFloat16Array } from "../base/float16.ts";
+import { centroidNumbers, LEAST_STEPS, roundToGrid } from "../codebooks/grid.ts";
+import { fromFloat16Bits, toFloat16Array, toFloat16Bits } from "../base/float16.ts";
 import type { Normalisation } from "../schemes/codec.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
@@ -59,10 +59,12 @@ export interface AddedLearning {
 /** One KV head's vectors, in the space of the centroids. */
 interface HeadPoints {
   readonly normalisation: Normalisation | undefined;
-  /** `[tokens]` vectors `[headDim]`, without their means. */
+  /** `[tokens]` vectors `[headDim]`, without their means, scaled. */
   readonly rests: readonly Float64Array[];
   /** `[tokens]`. */
   readonly sizes: ArrayLike<number>;
+  /** `[headDim]`: what numbers were multiplied by. */
+  readonly scale: Float32Array<ArrayBuffer>;
 }
 
 /** Learns the codebook of one layer and side. */
@@ -70,7 +72,7 @@ export async function learnAdded(
   samples: CalibrationSamples,
   schemeId: SchemeId,
   { shareHeads, cluster, report, pause }: AddedLearning,
-): Promise<Pick<Codebook, "centroids" | "grid" | "normalisation">> {
+): Promise<Pick<Codebook, "centroids" | "grid" | "normalisation" | "scale">> {
   const { channels, centroids, codebookSpec, block } = parseScheme(schemeId);
   const stages = codebookSpec!.stages!;
   const { keyValueHeads, headDim } = samples;
@@ -115,8 +117,14 @@ export async function learnAdded(
   }
   const numbers = new Float64Array(groups.length * stages * centroids * channels);
   found.flat().forEach((own, i) => numbers.set(own, i * own.length));
-  const rounded = ofAllHeads(roundToGrid(numbers, schemeId), keyValueHeads, shareHeads);
-  if (!codebookSpec!.normalised) return rounded;
+  const rounded = roundToGrid(numbers, schemeId);
+  const scales = Float32Array.from(heads.flatMap(({ scale }) => [...scale]));
+  const codebook = {
+    centroids: rounded.centroids,
+    grid: unscaledGrid(rounded.grid, scales, stages),
+    ...(scales.every((factor) => factor === 1) ? {} : { scale: scales }),
+  };
+  if (!codebookSpec!.normalised) return codebook;
   const sums = codedSums(centroidNumbers({ scheme: schemeId, ...rounded }), codes, {
     channels,
     centroids,
@@ -132,7 +140,7 @@ export async function learnAdded(
   const all = (part: keyof Normalisation) =>
     Float32Array.from(normalisations.flatMap((one) => Array.from(one[part])));
   return {
-    ...rounded,
+    ...codebook,
     normalisation: {
       offsets: all("offsets"),
       meanSteps: toFloat16Array(all("meanSteps").map((step) => step * STORED_STEPS)),
@@ -148,6 +156,8 @@ function headPoints(
   block: number | undefined,
 ): HeadPoints {
   const { values, keyValueHeads, headDim } = samples;
+  const scale = samples.scale?.slice(head * headDim, (head + 1) * headDim) ??
+    new Float32Array(headDim).fill(1);
   const vectors = Array.from({ length: tokensOf(samples) }, (_, token) => {
     const at = (token * keyValueHeads + head) * headDim;
     return values.subarray(at, at + headDim);
@@ -155,8 +165,9 @@ function headPoints(
   if (block === undefined) {
     return {
       normalisation: undefined,
-      rests: vectors.map((vector) => Float64Array.from(vector)),
+      rests: vectors.map((vector) => Float64Array.from(vector, (value, i) => value * scale[i]!)),
       sizes: new Float64Array(vectors.length).fill(1),
+      scale,
     };
   }
   const means = blockMeans(vectors, block);
@@ -164,15 +175,17 @@ function headPoints(
   const coded = means.map((mean) =>
     grids.map(({ offset, step }, channel) => onGrid(mean[channel]!, offset, step))
   );
-  const rests = vectors.map((vector, token) =>
+  const plain = vectors.map((vector, token) =>
     Float64Array.from(vector, (value, i) => value - coded[Math.floor(token / block)]![i]!)
   );
+  const rests = plain.map((rest) => rest.map((value, i) => value * scale[i]!));
   const energies = rests.map((rest) => rest.reduce((sum, value) => sum + value * value, 0));
   const sizes = learnSizes(energies.map((energy) => Math.sqrt(energy / headDim)));
   return {
     normalisation: normalisationOf(grids, sizes),
     rests,
     sizes: nearestSizes(energies, headDim, sizes),
+    scale,
   };
 }
 
@@ -190,14 +203,14 @@ function stagePoints(
   const tokens = tokensOf(samples);
   const values = new Float32Array(tokens * keyValueHeads * headDim);
   const weights = new Float32Array(values.length / channels);
-  heads.forEach(({ rests, sizes }, head) =>
+  heads.forEach(({ rests, sizes, scale }, head) =>
     rests.forEach((rest, token) => {
       const size = sizes[token]!;
       const at = (token * keyValueHeads + head) * headDim;
       values.set(rest.map((value) => value / size), at);
       for (let i = 0; i < headDim; i++) {
         weights[Math.floor((at + i) / channels)]! += weightAt(samples, channels, head, token, i) *
-          size * size;
+          (size / scale[i]!) ** 2;
       }
     })
   );
@@ -212,16 +225,23 @@ function stagePoints(
   };
 }
 
-/** Grids of all heads, where one head's stand for all. */
-function ofAllHeads(
-  { centroids, grid }: GridCentroids,
-  keyValueHeads: number,
-  shareHeads: boolean,
-): GridCentroids {
-  if (!shareHeads) return { centroids, grid };
-  const all = new Uint16Array(keyValueHeads * grid.length);
-  for (let head = 0; head < keyValueHeads; head++) all.set(grid, head * grid.length);
-  return { centroids, grid: all };
+/**
+ * Grids in the vectors' own space, of all heads: where heads share centroids, those of one stand for
+ * all before they are unscaled.
+ */
+function unscaledGrid(
+  grid: Uint16Array,
+  scales: Float32Array,
+  stages: number,
+): Uint16Array<ArrayBuffer> {
+  return Uint16Array.from({ length: scales.length * (stages + 1) }, (_, at) => {
+    const number = fromFloat16Bits(grid[at % grid.length]!);
+    const factor = scales[Math.floor(at / (stages + 1))]!;
+    // Products of a level and a step stay positive.
+    return toFloat16Bits(
+      at % (stages + 1) === stages ? Math.max(LEAST_STEPS, number / factor) : number / factor,
+    );
+  });
 }
 
 /** Leaves of a group's points what their nearest centroids do not explain. */
