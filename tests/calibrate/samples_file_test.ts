@@ -142,7 +142,8 @@ for (
     ["integers", { "layers.0.keys": { ...f32([1, 1, 8]), dtype: "I32" } }],
     ["no tensor", {}],
     ["positions alone", { positions: positions([0], "I32") }],
-    ["positions of other tokens", { "layers.0.keys": KEYS, positions: positions([0, 1], "I32") }],
+    ["too few positions", { "layers.0.keys": KEYS, positions: positions([0, 1], "I32") }],
+    ["too many positions", { "layers.0.keys": KEYS, positions: positions([0, 1, 2, 3], "I32") }],
     ["positions in rows", {
       "layers.0.keys": KEYS,
       positions: { ...positions([0, 1, 2], "I32"), shape: [3, 1] },
