@@ -11,6 +11,7 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import {
   blockMeans,
+  blocksOf,
   learnMeans,
   learnSizes,
   nearestSizes,
@@ -171,13 +172,14 @@ function headPoints(
       scale,
     };
   }
-  const means = blockMeans(vectors, block);
+  const blocks = blocksOf(vectors.length, samples.positions, block);
+  const means = blockMeans(vectors, blocks);
   const grids = learnMeans(means);
   const coded = means.map((mean) =>
     grids.map(({ offset, step }, channel) => onGrid(mean[channel]!, offset, step))
   );
   const plain = vectors.map((vector, token) =>
-    Float64Array.from(vector, (value, i) => value - coded[Math.floor(token / block)]![i]!)
+    Float64Array.from(vector, (value, i) => value - coded[blocks[token]!]![i]!)
   );
   const rests = plain.map((rest) => rest.map((value, i) => value * scale[i]!));
   const energies = rests.map((rest) => rest.reduce((sum, value) => sum + value * value, 0));
