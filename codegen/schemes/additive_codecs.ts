@@ -1,6 +1,7 @@
 /** Kernels that encode and decode normalised, additive codes. */
-import { beamWidth, gridWords, NORM_BITS, NORM_LEVELS } from "../../src/schemes/additive.ts";
 import { headCodebookWords } from "../../src/codebooks/device.ts";
+import { beamWidth } from "../../src/schemes/additive.ts";
+import { gridWords, NORM_BITS, NORM_LEVELS } from "../../src/schemes/normalisation.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { codecKernel, type Context, type KernelRow } from "../kernels/kernel_row.ts";
 import { additiveRecord, loadedChunk, stagesOf } from "./additive_records.ts";
