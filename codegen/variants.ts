@@ -215,7 +215,7 @@ export const ladder: readonly LadderRow[] = [
 ];
 
 /** Calibration on the user's own device. */
-export const kmeans: readonly KmeansRow[] = [1, 2, 4, 8, 16].map((channels) => ({
+export const kmeans: readonly KmeansRow[] = [1, 2, 4, 8, 16, 32].map((channels) => ({
   channels,
-  reason: "every width of group that a coupled scheme can have, whatever its bits",
+  reason: "every width of group that a coupled or additive scheme can have, whatever its bits",
 }));

@@ -1,5 +1,5 @@
 /** How kernels read records and codebooks of normalised, additive codes. */
-import { gridWords } from "../../src/schemes/additive.ts";
+import { gridWords } from "../../src/schemes/normalisation.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import type { Context } from "../kernels/kernel_row.ts";
 import { codedSizes, codePartial, recordSizes } from "./common.ts";

@@ -1,5 +1,5 @@
 // Generated from templates/kmeans/kmeans_update.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (every width of group that a coupled scheme can have, whatever its bits).
+// the row in codegen/variants.ts (every width of group that a coupled or additive scheme can have, whatever its bits).
 
 /** WGSL of `kmeans_update_c16`. */
 export const wgsl: string = `

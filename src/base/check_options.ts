@@ -59,6 +59,9 @@ export const FINITE: Kind<number> = kind("a finite number", Number.isFinite);
 /** Any text. */
 export const TEXT: Kind<string> = kind("a text", (value) => typeof value === "string");
 
+/** A choice. */
+export const FLAG: Kind<boolean> = kind("true or false", (value) => typeof value === "boolean");
+
 /** Any function. */
 export const FUNCTION: Kind<never> = kind("a function", (value) => typeof value === "function");
 

@@ -8,6 +8,7 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { calibrationFields, type CalibrationOptions } from "./calibrate_options.ts";
 import { largestBuffer } from "./gpu_memory.ts";
+import { learnAdded, STAGE_ITERATIONS } from "./added_codebooks.ts";
 import { kmeansSteps } from "./kmeans.ts";
 import {
   createKmeansPipelines,
@@ -160,17 +161,22 @@ function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
       const turn = turnOf(one, scheme, keySpace);
       return { samples: one, scheme, turn, cost: one.values.length * cost, done: 0 };
     });
-    // Those whose groups share their centroids have points of their own.
-    const [own, shared] = [false, true].map((groups) =>
-      tasks.filter((one) => shares(one) === groups)
+    // Those whose groups share their centroids, or add them, have points of their own.
+    const [own, apart] = [false, true].map((groups) =>
+      tasks.filter((one) => (shares(one) || adds(one)) === groups)
     );
-    return [own!, ...shared!.map((one) => [one])];
+    return [own!, ...apart!.map((one) => [one])];
   });
 }
 
 /** Whether all groups of a head share the centroids to learn. */
 function shares({ scheme }: Task): boolean {
   return parseScheme(scheme).codebookSpec?.groupsShare === true;
+}
+
+/** Whether the centroids to learn are added. */
+function adds({ scheme }: Task): boolean {
+  return parseScheme(scheme).codebookSpec?.stages !== undefined;
 }
 
 /** What a task learns from, if all groups of a head share the centroids. */
@@ -209,46 +215,100 @@ function groupRandom(seed: number, { samples, scheme }: Task, group: number): Ra
 
 async function onCpu(
   tasks: readonly Task[],
-  { seed, signal }: CalibrationOptions,
+  options: CalibrationOptions,
   iterations: number,
   report: (task: Task, done: number) => void,
 ): Promise<Codebook[]> {
-  const pace = new Pace(signal);
+  const pace = new Pace(options.signal);
   const codebooks: Codebook[] = [];
-  for (const task of tasks) {
-    const shared = sharedGroups(task);
-    const samples = shared?.points ?? task.samples;
-    const { channels, centroids } = parseScheme(task.scheme);
+
+  const cluster: Cluster = async ({ scheme }, samples, { most, random, report }) => {
+    const { channels, centroids } = parseScheme(scheme);
     const groups = (samples.keyValueHeads * samples.headDim) / channels;
     const results: KmeansResult[] = [];
     for (let group = 0; group < groups; group++) {
       const steps = kmeansSteps({
         ...groupInput(samples, channels, group),
         centroids,
-        random: groupRandom(seed, task, group),
-        iterations,
+        random: random(group),
+        iterations: most,
       });
       let step = steps.next();
       for (let iteration = 0; !step.done; iteration++) {
-        report(task, (group + Math.min(1, iteration / iterations)) / groups);
+        report((group + Math.min(1, iteration / most)) / groups);
         await pace.pause();
         step = steps.next();
       }
       results.push(step.value);
     }
+    return results;
+  };
+
+  for (const task of tasks) {
+    if (adds(task)) {
+      codebooks.push(await addedCodebook(task, options, iterations, pace, report, cluster));
+      continue;
+    }
+    const shared = sharedGroups(task);
+    const results = await cluster(task, shared?.points ?? task.samples, {
+      most: iterations,
+      random: (group) => groupRandom(options.seed, task, group),
+      report: (done) => report(task, done),
+    });
     report(task, 1);
     codebooks.push(codebookOf(task, results, shared));
   }
   return codebooks;
 }
 
+/** How points are clustered: with at most so many iterations. */
+interface Clustering {
+  readonly most: number;
+  random(group: number): Random;
+  report(done: number): void;
+}
+
+/** Clusters all groups of a task's samples, or of points that take their place. */
+type Cluster = (
+  task: Task,
+  samples: CalibrationSamples,
+  clustering: Clustering,
+) => Promise<KmeansResult[]>;
+
+/** Learns a codebook whose centroids are added. */
+async function addedCodebook(
+  task: Task,
+  { seed, shareHeads = false }: CalibrationOptions,
+  iterations: number,
+  pace: Pace,
+  report: (task: Task, done: number) => void,
+  cluster: Cluster,
+): Promise<Codebook> {
+  const { samples, scheme } = task;
+  const { layer, side, keyValueHeads, headDim } = samples;
+  const numbers = await learnAdded(samples, scheme, {
+    shareHeads,
+    cluster: (points, stage, report) =>
+      cluster(task, points, {
+        most: Math.min(iterations, STAGE_ITERATIONS),
+        random: (group) => seededRandom(seed, layer, side, scheme, group, stage),
+        report,
+      }),
+    report: (done) => report(task, done),
+    pause: () => pace.pause(),
+  });
+  const codebook = { layer, side, scheme, keyValueHeads, headDim, ...numbers };
+  return { ...codebook, fit: measureFit(codebook, samples.values) };
+}
+
 async function onGpu(
   { device, kernels }: GpuWork,
   sides: readonly (readonly Task[])[],
-  { seed, signal }: CalibrationOptions,
+  options: CalibrationOptions,
   iterations: number,
   report: (task: Task, done: number) => void,
 ): Promise<Codebook[]> {
+  const { signal } = options;
   const pipelines = new Map<number, Promise<KmeansPipelines>>();
   // The first failure stops the other sides too, before their buffers are destroyed.
   const failure = new AbortController();
@@ -256,13 +316,14 @@ async function onGpu(
     signal === undefined ? failure.signal : AbortSignal.any([signal, failure.signal]),
   );
 
-  async function runTask(
-    task: Task,
+  async function clusterPart(
+    { scheme }: Task,
     side: KmeansSide,
     part: HeadPart,
     { keyValueHeads, headDim }: CalibrationSamples,
+    { most, random, report }: Clustering,
   ): Promise<KmeansResult[]> {
-    const { channels, centroids } = parseScheme(task.scheme);
+    const { channels, centroids } = parseScheme(scheme);
     const firstGroup = (part.firstHead * headDim) / channels;
     let compiled = pipelines.get(channels);
     if (compiled === undefined) {
@@ -270,34 +331,54 @@ async function onGpu(
       pipelines.set(channels, compiled);
     }
     return await kmeansOnGpu(device, await compiled, side, {
-      scheme: task.scheme,
-      random: (group) => groupRandom(seed, task, firstGroup + group),
-      iterations,
+      scheme,
+      random: (group) => random(firstGroup + group),
+      iterations: most,
       tolerance: defaultTolerance(centroids),
       pace,
       onProgress(done) {
         const heads = part.firstHead + done * part.samples.keyValueHeads;
-        report(task, heads / keyValueHeads);
+        report(heads / keyValueHeads);
       },
     });
   }
 
-  async function runSide(tasks: readonly Task[]): Promise<Codebook[]> {
+  /** The results of several tasks on the same samples. */
+  async function clusterTasks(
+    tasks: readonly (readonly [Task, Clustering])[],
+    samples: CalibrationSamples,
+  ): Promise<KmeansResult[][]> {
     const results = tasks.map((): KmeansResult[] => []);
-    const [first] = tasks;
-    if (first === undefined) return [];
-    const shared = sharedGroups(first);
-    const samples = shared?.points ?? first.samples;
     for (const part of headParts(device, samples)) {
       const side = await uploadSide(device, part.samples);
       try {
-        for (const [i, task] of tasks.entries()) {
-          results[i]!.push(...await runTask(task, side, part, samples));
+        for (const [i, [task, clustering]] of tasks.entries()) {
+          results[i]!.push(...await clusterPart(task, side, part, samples, clustering));
         }
       } finally {
         side.buffer.destroy();
       }
     }
+    return results;
+  }
+
+  async function runSide(tasks: readonly Task[]): Promise<Codebook[]> {
+    const [first] = tasks;
+    if (first === undefined) return [];
+    if (adds(first)) {
+      const cluster: Cluster = async (task, points, clustering) =>
+        (await clusterTasks([[task, clustering]], points))[0]!;
+      return [await addedCodebook(first, options, iterations, pace, report, cluster)];
+    }
+    const shared = sharedGroups(first);
+    const results = await clusterTasks(
+      tasks.map((task) => [task, {
+        most: iterations,
+        random: (group) => groupRandom(options.seed, task, group),
+        report: (done) => report(task, done),
+      }]),
+      shared?.points ?? first.samples,
+    );
     return tasks.map((task, i) => codebookOf(task, results[i]!, shared));
   }
 

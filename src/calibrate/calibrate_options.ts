@@ -1,7 +1,15 @@
 /** What the options of calibration may be. */
 import { KEY_SPACE } from "../model/key_fields.ts";
 import { type Policy, POLICY_FIELDS, SCHEMES } from "../schemes/policy.ts";
-import { DEVICE, type Fields, FUNCTION, having, listOf, TEXT } from "../base/check_options.ts";
+import {
+  DEVICE,
+  type Fields,
+  FLAG,
+  FUNCTION,
+  having,
+  listOf,
+  TEXT,
+} from "../base/check_options.ts";
 import { FLOATS, NUMBER, record } from "../base/data_kinds.ts";
 import { SAMPLES } from "./sample_fields.ts";
 import { MODEL } from "../codebooks/find.ts";
@@ -54,6 +62,11 @@ export interface CalibrationOptions {
   readonly kernels?: readonly KernelInfo[];
   /** Most Lloyd iterations of a group. Defaults to 30. */
   readonly iterations?: number;
+  /**
+   * Whether all KV heads of a layer and side share centroids where these are added: codebooks take
+   * less memory, which counts in short contexts. Defaults to false.
+   */
+  readonly shareHeads?: boolean;
   /** Called regularly with the progress. */
   readonly onProgress?: (progress: CalibrationProgress) => void;
   /** Aborts the run, which then throws the signal's reason. */
@@ -82,6 +95,7 @@ export function calibrationFields(): Fields<CalibrationOptions> {
     "device?": DEVICE,
     "kernels?": KERNELS,
     "iterations?": NUMBER,
+    "shareHeads?": FLAG,
     "onProgress?": FUNCTION,
     "signal?": having("an AbortSignal", "throwIfAborted"),
   };

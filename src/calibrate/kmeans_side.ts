@@ -4,7 +4,7 @@ import { type CalibrationSamples, tokensOf } from "./samples.ts";
 
 /** Planes are padded to whole workgroups of every width's assignment. */
 function sampleAlignment(): number {
-  return Math.max(...[1, 2, 4, 8, 16].map(kmeansTileSamples));
+  return Math.max(...[1, 2, 4, 8, 16, 32].map(kmeansTileSamples));
 }
 
 /** One layer and side's samples on the device, for any scheme. */

@@ -53,6 +53,9 @@ export interface CalibrationSamples {
 /** The largest binary16 value: beyond it a vector can be held neither exactly nor by a centroid. */
 const MAX_HALF = 65504;
 
+/** Fewest samples per centroid where centroids of several stages are added. */
+const LEAST_OF_STAGE = 24;
+
 /** Tokens in the samples. */
 export function tokensOf({ values, keyValueHeads, headDim }: CalibrationSamples): number {
   return values.length / (keyValueHeads * headDim);
@@ -101,12 +104,14 @@ export function checkSamples(samples: CalibrationSamples, schemes: readonly Sche
       );
     }
     const points = codebookSpec?.groupsShare ? tokens * headDim / channels : tokens;
-    if (points < centroids) {
+    // What a stage learns from few samples of what others leave would not hold for other tokens.
+    const least = centroids * ((codebookSpec?.stages ?? 1) > 1 ? LEAST_OF_STAGE : 1);
+    if (points < least) {
       throw new CoupletError("samples", {
         what,
         why: `there are ${points} samples for the ${centroids} centroids of ${id}`,
         remedy: `Sample at least ${
-          Math.ceil(centroids * tokens / points)
+          Math.ceil(least * tokens / points)
         } tokens (64 per centroid is good), or use a scheme with fewer bits per code`,
       });
     }

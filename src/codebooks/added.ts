@@ -1,6 +1,6 @@
 /** Codebooks whose centroids are added, and what their vectors are normalised by. */
 import { fromFloat16Array, fromFloat16Bits } from "../base/float16.ts";
-import { gridWords, NORM_LEVELS } from "../schemes/additive.ts";
+import { gridWords, NORM_LEVELS } from "../schemes/normalisation.ts";
 import type { Normalisation } from "../schemes/codec.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Codebook, CodebookNormalisation } from "./codebook.ts";

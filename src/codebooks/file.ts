@@ -37,7 +37,7 @@ import {
   type SafetensorsTensor,
   writeSafetensors,
 } from "../base/safetensors.ts";
-import { NORM_LEVELS } from "../schemes/additive.ts";
+import { NORM_LEVELS } from "../schemes/normalisation.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Scheme, SchemeId } from "../schemes/scheme.ts";
 
@@ -80,8 +80,8 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
   for (const codebook of set.codebooks) {
     const { layer, side, scheme: id, keyValueHeads, headDim, centroids, grid, scale, fit } =
       codebook;
-    checkSizes(codebook);
     checkCodebook(codebook);
+    checkSizes(codebook);
     const scheme = parseScheme(id);
     const name = tensorName(layer, side, id);
     if (tensors.has(name)) badSet(`it holds the ${describe(codebook)} twice`);

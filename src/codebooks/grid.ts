@@ -25,7 +25,7 @@ export const HIGHEST = 255;
 export type GridCentroids = Pick<Codebook, "centroids" | "grid">;
 
 /** The least second number of a grid whose steps may not be 0, a normal binary16 number. */
-const LEAST_STEPS = 2 ** -14;
+export const LEAST_STEPS = 2 ** -14;
 
 /**
  * Rounds centroids, each to the nearest number of a grid from its channel's least number to its

@@ -1,6 +1,6 @@
 /** What a device must be requested with. */
 import { WHAT } from "./options.ts";
-import { checkOptions, type Fields, kind } from "../base/check_options.ts";
+import { checkOptions, type Fields, FLAG } from "../base/check_options.ts";
 import { FEATURE_NAMES, kernelFeatures } from "../kernels/name.ts";
 import { BASE_LIMITS } from "./limits.ts";
 import type { PlanOptions } from "./plan.ts";
@@ -48,7 +48,7 @@ export interface FeatureOptions {
 
 /** What the options of {@linkcode requiredFeatures} may be. */
 export const FEATURE_FIELDS: Fields<FeatureOptions> = {
-  "profile?": kind("true or false", (value) => typeof value === "boolean"),
+  "profile?": FLAG,
 };
 
 /**

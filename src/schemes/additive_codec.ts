@@ -1,7 +1,8 @@
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/pack.ts";
 import type { Codec, CodingContext, Normalisation } from "./codec.ts";
 import type { Scheme } from "./scheme.ts";
-import { beamWidth, NORM_BITS, NORM_LEVELS } from "./additive.ts";
+import { beamWidth } from "./additive.ts";
+import { NORM_BITS, NORM_LEVELS } from "./normalisation.ts";
 
 /** The integer of a mean that equals its channel's offset would be this. */
 const MIDDLE = (NORM_LEVELS - 1) / 2;
@@ -12,15 +13,32 @@ export function additiveCodec(scheme: Scheme): Codec {
   const stages = codebookSpec!.stages!;
   const search = beamSearch(channels, count, stages, beamWidth(scheme));
 
+  /** Centroids in the space of distances, in which channels are weighted by importance. */
+  function scaledCentroids(
+    { centroids, scale }: CodingContext,
+    headDim: number,
+  ): ArrayLike<number> {
+    if (scale === undefined) return centroids;
+    const perChannel = centroids.length / headDim;
+    return Float64Array.from(centroids, (value, at) => {
+      const first = Math.floor(at / (perChannel * channels)) * channels;
+      return value * scale[first + at % channels]!;
+    });
+  }
+
   return {
-    encode(vectors, record, token, { centroids, normalisation, orthogonal = false }) {
+    encode(vectors, record, token, context) {
+      const { normalisation, scale, orthogonal = false } = context;
       const headDim = vectors[0]!.length;
       const own = layout(headDim);
+      const centroids = scaledCentroids(context, headDim);
       const mean = normalisation === undefined
         ? new Float64Array(headDim)
         : writeMeans(record, normalisation, vectors);
       vectors.forEach((vector, i) => {
-        const rest = mean.map((value, channel) => vector[channel]! - value);
+        const rest = mean.map((value, channel) =>
+          (vector[channel]! - value) * (scale?.[channel] ?? 1)
+        );
         const energy = rest.reduce((sum, value) => sum + value * value, 0);
         const nearest = normalisation === undefined ? 0 : sizeOf(energy, headDim, normalisation);
         const size = normalisation?.sizes[nearest] ?? 1;

@@ -1,6 +1,7 @@
 /** Finds the scheme of an id, in its family. */
 import {
   checkOptions,
+  FLAG,
   FUNCTION,
   having,
   type Kind,
@@ -84,7 +85,6 @@ const BLOCKS: readonly unknown[] = [1, 2, 4, 8, 16, 32, 64];
  */
 export function registerScheme(scheme: Scheme): void {
   const what = "Cannot register a scheme";
-  const flag: Kind<boolean> = kind("true or false", (value) => typeof value === "boolean");
   checkOptions("scheme", what, {
     scheme: {
       id: kind<string>(
@@ -106,9 +106,9 @@ export function registerScheme(scheme: Scheme): void {
         "sharedBy",
         "words",
       ),
-      positional: flag,
-      lossless: flag,
-      "forSpans?": flag,
+      positional: FLAG,
+      lossless: FLAG,
+      "forSpans?": FLAG,
       layout: FUNCTION,
       work: FUNCTION,
     },

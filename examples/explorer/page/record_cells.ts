@@ -62,16 +62,13 @@ export function recordFields(scheme: Scheme, headDim: number): readonly RecordFi
     }
     // Which channels a further plane belongs to, a record may say.
     const isCodes = name === "codes";
-    const channels = headDim / count;
+    const stages = scheme.codebookSpec?.stages ?? 1;
+    const channels = (headDim / count) * stages;
     for (let token = 0; token < layout.tokens; token++) {
       if (!isCodes) add(count * bits, { kind: "token", token });
       for (let code = 0; code < count && isCodes; code++) {
-        add(bits, {
-          kind: "code",
-          token,
-          code,
-          channels: [code * channels, (code + 1) * channels - 1],
-        });
+        const first = Math.floor(code / stages) * channels;
+        add(bits, { kind: "code", token, code, channels: [first, first + channels - 1] });
       }
     }
   }

@@ -36,15 +36,20 @@ export function exactCodebooks(
     if (codebook !== "learned") return [];
     const keyValueHeads = layerHeads(shape, 0);
     const random = seededRandom(seed, side);
-    const shared = codebookSpec?.groupsShare === true;
-    const numbers = new Float32Array(keyValueHeads * (shared ? channels : headDim) * centroids);
-    for (let group = 0; group < numbers.length; group += centroids * channels) {
+    const { groupsShare: shared = false, stages = 1, normalised = false } = codebookSpec!;
+    const rows = keyValueHeads * (shared ? channels : headDim);
+    const numbers = new Float32Array(rows * stages * centroids);
+    for (let part = 0; part * centroids * channels < numbers.length; part++) {
+      const first = part * centroids * channels;
+      // Levels that are added are at most 255 together.
+      const stage = part % stages;
+      const highest = Math.floor((255 * (stage + 1)) / stages) - Math.floor((255 * stage) / stages);
       for (let channel = 0; channel < channels; channel++) {
-        const low = random.below(9) / 8 - 3;
+        const low = (random.below(9) / 8 - 3) / stages;
         for (let i = 0; i < centroids; i++) {
-          // The first two are the ends of a grid of 256 levels, whose steps are then what they are here.
-          const level = i < 2 ? 255 * i : random.below(256);
-          numbers[group + i * channels + channel] = low + level / 64;
+          // The first two are the ends of the levels, so that steps are what they are here.
+          const level = i < 2 ? highest * i : random.below(highest + 1);
+          numbers[first + i * channels + channel] = low + level / 64;
         }
       }
     }
@@ -64,6 +69,18 @@ export function exactCodebooks(
               (_, i) => i % 2 === 1 ? 0 : 1 + random.below(2),
             ),
           ),
+        }
+        : {}),
+      // Means of multiples of 1/16, and sizes that are powers of two.
+      ...(normalised
+        ? {
+          normalisation: {
+            offsets: new Float32Array(rows),
+            meanSteps: toFloat16Array(new Float32Array(rows).fill(64 / 16)),
+            sizes: toFloat16Array(
+              Float32Array.from({ length: 16 * keyValueHeads }, (_, i) => 2 ** (i % 16 - 8)),
+            ),
+          },
         }
         : {}),
     }];

@@ -1,0 +1,210 @@
+import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
+import {
+  calibrate,
+  type CalibrationSamples,
+  type Codebook,
+  decodeCodebooks,
+  encodeCodebooks,
+  parseScheme,
+  type SchemeId,
+} from "../../mod.ts";
+import { manifest } from "../../generated/manifest.ts";
+import { type Random, seededRandom } from "../../src/base/random.ts";
+import { fromFloat16Array } from "../../src/base/float16.ts";
+import { learnMeans, learnSizes, onGrid } from "../../src/calibrate/normalised_samples.ts";
+import { searchStages, type StagePoints, updateStages } from "../../src/calibrate/refine.ts";
+import { normal } from "../helpers/kmeans.ts";
+import { requestTestDevice } from "../../tools/adapter.ts";
+
+const TOKENS = 512;
+const HEADS = 2;
+const HEAD_DIM = 32;
+
+/** Vectors that lie near a few directions, with a constant in each channel. */
+function samples(bias = 0): CalibrationSamples {
+  const random = seededRandom(1, "samples");
+  const axes = Array.from({ length: HEADS * 4 * HEAD_DIM }, () => normal(random));
+  const constants = Array.from({ length: HEADS * HEAD_DIM }, () => bias * (2 * random.next() - 1));
+  const values = new Float32Array(TOKENS * HEADS * HEAD_DIM);
+  for (let token = 0; token < TOKENS; token++) {
+    for (let head = 0; head < HEADS; head++) {
+      const factors = Array.from({ length: 4 }, () => normal(random));
+      for (let i = 0; i < HEAD_DIM; i++) {
+        const sum = factors.reduce(
+          (sum, f, axis) => sum + f * axes[(head * 4 + axis) * HEAD_DIM + i]!,
+          0.1 * normal(random),
+        );
+        // Numbers that binary16 holds beside the constant, so that only codes lose.
+        values[(token * HEADS + head) * HEAD_DIM + i] = Math.round(8 * sum) / 8 +
+          Math.round(constants[head * HEAD_DIM + i]!);
+      }
+    }
+  }
+  return { layer: 0, side: "keys", keyValueHeads: HEADS, headDim: HEAD_DIM, values };
+}
+
+async function learned(
+  scheme: SchemeId,
+  options: { bias?: number; shareHeads?: boolean; device?: GPUDevice } = {},
+): Promise<Codebook> {
+  const { bias = 0, ...others } = options;
+  const set = await calibrate({
+    samples: [samples(bias)],
+    schemes: { keys: [scheme], values: [] },
+    keySpace: "as-scored",
+    model: { name: "a", digest: "b" },
+    seed: 1,
+    ...others,
+    ...(options.device && { kernels: manifest }),
+  });
+  deepStrictEqual(decodeCodebooks(encodeCodebooks(set)), set);
+  return set.codebooks[0]!;
+}
+
+/** Mean squared error of a codebook on its samples, as a part of the variance. */
+function loss({ fit }: Codebook): number {
+  return fit!.errors.reduce((sum, error, head) => sum + error / fit!.variances[head]!, 0) / HEADS;
+}
+
+Deno.test("calibrate learns sums of centroids that lose less than single ones at the same bits", async () => {
+  const [one, two, four] = await Promise.all(
+    (["n8b4", "n16b4x2", "n32b4x4"] as const).map((id) => learned(id)),
+  );
+  ok(loss(two!) < 0.9 * loss(one!), `${loss(two!)} beside ${loss(one!)}`);
+  ok(loss(four!) < 0.9 * loss(two!), `${loss(four!)} beside ${loss(two!)}`);
+});
+
+Deno.test("calibrate learns normalised codes to which a constant of a channel costs nothing", async () => {
+  const [plain, biased] = await Promise.all([learned("n8b4x2"), learned("n8b4x2", { bias: 1000 })]);
+  ok(loss(biased) < 1.02 * loss(plain), `${loss(biased)} beside ${loss(plain)}`);
+});
+
+Deno.test("calibrate gives levels that add up to at most 255, and steps above 0", async () => {
+  for (const id of ["n8b4x2", "n16b4x4"]) {
+    const { centroids, grid } = await learned(id);
+    const { centroids: count, channels, codebookSpec } = parseScheme(id);
+    const stages = codebookSpec!.stages!;
+    for (let row = 0; row < HEADS * HEAD_DIM; row++) {
+      let sum = 0;
+      for (let stage = 0; stage < stages; stage++) {
+        const first = (Math.floor(row / channels) * stages + stage) * count * channels +
+          row % channels;
+        sum += Math.max(
+          ...Array.from({ length: count }, (_, code) => centroids[first + code * channels]!),
+        );
+      }
+      ok(sum > 200 && sum <= 255, `${sum} in channel ${row}`);
+    }
+    const numbers = fromFloat16Array(grid);
+    ok(numbers.every((number, i) => i % (stages + 1) !== stages || number > 0));
+  }
+});
+
+Deno.test("calibrate lets KV heads share centroids that are added", async () => {
+  const apart = await learned("n8b4x2");
+  const together = await learned("n8b4x2", { shareHeads: true });
+  strictEqual(together.centroids.length, apart.centroids.length / HEADS);
+  deepStrictEqual(together.grid.length, apart.grid.length);
+  ok(loss(together) > loss(apart) && loss(together) < 3 * loss(apart));
+});
+
+Deno.test("calibrate learns the same sums on the device and on the CPU, as far as rounding lets it", async () => {
+  const device = await requestTestDevice();
+  try {
+    const [cpu, gpu] = [await learned("n8b4x2"), await learned("n8b4x2", { device })];
+    ok(Math.abs(loss(gpu) / loss(cpu) - 1) < 0.02, `${loss(gpu)} beside ${loss(cpu)}`);
+    deepStrictEqual(await learned("n8b4x2", { device }), gpu);
+  } finally {
+    device.destroy();
+  }
+});
+
+Deno.test("calibrate refuses fewer than 24 samples for a centroid of a stage", async () => {
+  const few = samples();
+  const values = few.values.subarray(0, 300 * HEADS * HEAD_DIM);
+  await rejects(
+    calibrate({
+      samples: [{ ...few, values }],
+      schemes: { keys: ["n8b4x2"], values: [] },
+      keySpace: "as-scored",
+      model: { name: "a", digest: "b" },
+      seed: 1,
+    }),
+    { code: "samples", message: /384 tokens/ },
+  );
+});
+
+/** Sums of one of 8 and one of 8 vectors, exactly. */
+function planted(): { readonly points: StagePoints; readonly stages: Float64Array[] } {
+  const random = seededRandom(2, "planted");
+  const stages = [4, 1].map((size) =>
+    Float64Array.from({ length: 8 * 4 }, () => size * normal(random))
+  );
+  const count = 640;
+  const points = new Float64Array(count * 4);
+  for (let point = 0; point < count; point++) {
+    for (const own of stages) {
+      const code = random.below(8);
+      for (let i = 0; i < 4; i++) points[point * 4 + i]! += own[code * 4 + i]!;
+    }
+  }
+  return { points: { points, weights: new Float64Array(count).fill(1), channels: 4 }, stages };
+}
+
+Deno.test("searchStages finds sums that are exact, and their error is 0", () => {
+  const { points, stages } = planted();
+  ok(Math.abs(searchStages(points, stages, 8).error) < 1e-9);
+});
+
+Deno.test("updateStages never makes the error of its codes larger, and finds exact sums", () => {
+  const { points, stages } = planted();
+  const random = seededRandom(3, "moved");
+  const moved = stages.map((own) => own.map((value) => value + 0.1 * normal(random)));
+  const { codes } = searchStages(points, stages, 8);
+  const error = () => {
+    let sum = 0;
+    for (let at = 0; at < points.points.length; at++) {
+      const point = Math.floor(at / 4);
+      const coded = moved.reduce(
+        (total, own, stage) => total + own[codes[point * 2 + stage]! * 4 + at % 4]!,
+        0,
+      );
+      sum += (points.points[at]! - coded) ** 2;
+    }
+    return sum;
+  };
+  let before = error();
+  for (let turn = 0; turn < 40; turn++) {
+    updateStages(points, codes, moved, 1);
+    ok(error() <= before + 1e-12);
+    before = error();
+  }
+  ok(before < 1e-9, `${before}`);
+});
+
+Deno.test("learnMeans and onGrid keep a mean within half a step inside the grid", () => {
+  const random = seededRandom(4, "means");
+  const means = Array.from({ length: 200 }, () => [100 + normal(random), 5]);
+  const [moving, constant] = learnMeans(means);
+  deepStrictEqual(constant, { offset: 5, step: 0 });
+  strictEqual(onGrid(7, constant!.offset, constant!.step), 5);
+  const { offset, step } = moving!;
+  for (const mean of [offset, offset + 3 * step, offset - 7.2 * step]) {
+    ok(Math.abs(onGrid(mean, offset, step) - mean) <= step / 2 + 1e-12);
+  }
+  strictEqual(onGrid(1e4, offset, step), offset + 7.5 * step);
+});
+
+Deno.test("learnSizes gives sixteen ascending sizes that are near those of all tokens", () => {
+  const random = seededRandom(5, "sizes");
+  const sizes = Float64Array.from({ length: 1000 }, () => Math.exp(normal(random)));
+  const found = learnSizes(sizes);
+  strictEqual(found.length, 16);
+  ok(found.every((size, i) => i === 0 || size >= found[i - 1]!));
+  const error = sizes.reduce(
+    (sum, size) => sum + Math.min(...found.map((own) => (own - size) ** 2)),
+    0,
+  );
+  const energy = sizes.reduce((sum, size) => sum + size ** 2, 0);
+  ok(error < 0.01 * energy, `${error / energy}`);
+});
