@@ -29,6 +29,7 @@ export function additiveRecord(side: RecordSide, scheme: Scheme, headDim: number
     stages,
     metadataWords: scheme.layout(headDim).metadataWords,
     gridWords: gridWords(stages),
+    channelWords: 1 + gridWords(stages),
     gridsPartial: `additive_grids_${stages}`,
     codebookFirst: FIRST_WORDS[side],
   };

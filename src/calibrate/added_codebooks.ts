@@ -36,9 +36,10 @@ const WIDTH = 8;
 
 /**
  * The power that weights are raised to. Squared gradients are so unequal that few tokens would
- * decide; held-out errors, weighted by themselves, are least around it.
+ * decide. On the fixture model n16b8x2 raises perplexity by 3.2 % with this power, and by 3.5 % with
+ * 0.7, which has the least weighted error on held-out tokens.
  */
-const TEMPER = 0.7;
+const TEMPER = 0.4;
 
 /** How a codebook is learned. */
 export interface AddedLearning {
@@ -63,7 +64,7 @@ interface HeadPoints {
   readonly rests: readonly Float64Array[];
   /** `[tokens]`. */
   readonly sizes: ArrayLike<number>;
-  /** `[headDim]`: what numbers were multiplied by, by what errors in a channel count. */
+  /** `[headDim]`: what numbers were multiplied by. */
   readonly scale: Float32Array<ArrayBuffer>;
 }
 
@@ -156,12 +157,13 @@ function headPoints(
   block: number | undefined,
 ): HeadPoints {
   const { values, keyValueHeads, headDim } = samples;
+  const scale = samples.scale?.slice(head * headDim, (head + 1) * headDim) ??
+    new Float32Array(headDim).fill(1);
   const vectors = Array.from({ length: tokensOf(samples) }, (_, token) => {
     const at = (token * keyValueHeads + head) * headDim;
     return values.subarray(at, at + headDim);
   });
   if (block === undefined) {
-    const scale = channelScale(samples, head, vectors.map(() => 1));
     return {
       normalisation: undefined,
       rests: vectors.map((vector) => Float64Array.from(vector, (value, i) => value * scale[i]!)),
@@ -177,10 +179,8 @@ function headPoints(
   const plain = vectors.map((vector, token) =>
     Float64Array.from(vector, (value, i) => value - coded[Math.floor(token / block)]![i]!)
   );
-  const energyOf = (rest: Float64Array) => rest.reduce((sum, value) => sum + value * value, 0);
-  const scale = channelScale(samples, head, plain.map(energyOf));
   const rests = plain.map((rest) => rest.map((value, i) => value * scale[i]!));
-  const energies = rests.map(energyOf);
+  const energies = rests.map((rest) => rest.reduce((sum, value) => sum + value * value, 0));
   const sizes = learnSizes(energies.map((energy) => Math.sqrt(energy / headDim)));
   return {
     normalisation: normalisationOf(grids, sizes),
@@ -188,37 +188,6 @@ function headPoints(
     sizes: nearestSizes(energies, headDim, sizes),
     scale,
   };
-}
-
-/** The largest factor of a channel, and the inverse of the smallest. */
-const MOST_SCALE = 16;
-
-/**
- * What the channels of a head are multiplied by before distances are taken: the square roots of what
- * their squared errors count, on average over tokens whose errors are as large as they are.
- *
- * @param energies `[tokens]`.
- */
-function channelScale(
-  samples: CalibrationSamples,
-  head: number,
-  energies: readonly number[],
-): Float32Array<ArrayBuffer> {
-  const { headDim, weights, scale } = samples;
-  const factors = new Float32Array(headDim).fill(1);
-  const byChannel = weights?.length === samples.values.length;
-  if (!byChannel && scale === undefined) return factors;
-  for (let i = 0; i < headDim; i++) {
-    let sum = 0;
-    if (byChannel) {
-      energies.forEach((energy, token) => sum += energy * weightAt(samples, 1, head, token, i));
-    } else sum = scale![head * headDim + i]! ** 2;
-    factors[i] = sum;
-  }
-  const mean = factors.reduce((sum, factor) => sum + factor / headDim, 0);
-  return factors.map((factor) =>
-    Math.min(MOST_SCALE, Math.max(1 / MOST_SCALE, Math.sqrt(factor / mean)))
-  );
 }
 
 /**
@@ -242,7 +211,7 @@ function stagePoints(
       values.set(rest.map((value) => value / size), at);
       for (let i = 0; i < headDim; i++) {
         weights[Math.floor((at + i) / channels)]! += weightAt(samples, channels, head, token, i) *
-          size * size;
+          (size / scale[i]!) ** 2;
       }
     })
   );

@@ -4,7 +4,6 @@ import {
   FLAG,
   FUNCTION,
   having,
-  type Kind,
   kind,
   oneOf,
   POSITIVE,
