@@ -1,6 +1,4 @@
 import type { Command } from "commander";
-import { join } from "node:path";
-import { z } from "zod";
 import { candidateNames } from "../src/plan/choose_attention.ts";
 import type { KeyOptions } from "../src/model/model.ts";
 import type { CacheBytes, LayerBytes } from "../src/plan/sizes.ts";
@@ -19,7 +17,7 @@ import {
   readSizes,
 } from "./cache_arguments.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
-import { readJson } from "./json.ts";
+import { readConfigFile } from "./config_file.ts";
 import { kernelEntries } from "./kernel_entries.ts";
 import { loadKernels } from "./kernels.ts";
 import { type ModelConfig, readModelConfig } from "./model_config.ts";
@@ -59,7 +57,7 @@ const WHAT = "Cannot plan a cache";
 
 async function planModel(path: string, args: PlanArguments): Promise<Answer> {
   const policy = await readPolicyArguments(args, WHAT);
-  const model = readModelConfig(await readConfig(path), args.as);
+  const model = readModelConfig(await readConfigFile(path), args.as);
   const spans = readSpans(args.span);
   // Keys of spans are as they are scored.
   const space = args.space ?? (spans === undefined ? undefined : "as-scored");
@@ -130,13 +128,6 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
     },
     text: describePlan(model, plan, f16, required, layers, notes),
   };
-}
-
-async function readConfig(path: string): Promise<unknown> {
-  const stat = await Deno.stat(path).catch(() => undefined);
-  const file = stat?.isDirectory ? join(path, "config.json") : path;
-  const remedy = "Give a Hugging Face config.json, or the folder that holds it";
-  return await readJson(file, { what: file, remedy }, z.unknown());
 }
 
 /** How keys are planned: as given, else before their rotary embedding if possible. */

@@ -43,7 +43,8 @@ export interface CalibrationSamples {
   readonly scale?: Float32Array<ArrayBuffer>;
   /**
    * `[tokens]`, each token's position in its sequence. Schemes that code keys with their rotary
-   * embedding need it for keys before it, and {@linkcode CalibrationSamples.rope}.
+   * embedding need it for keys before it, and {@linkcode CalibrationSamples.rope}. A position that
+   * is not one more than that before it begins another sequence.
    */
   readonly positions?: ArrayLike<number>;
   /** The model's rotary embedding. */

@@ -182,14 +182,48 @@ export const CALIBRATION: readonly Mutation[] = [
   ]),
   ...inFile("sample-files", "src/calibrate/samples_file.ts", ["calibrate/samples_file"], [
     [
-      "last-file-alone",
-      "      at += part.values.length;\n",
-      "",
-    ],
-    [
       "keys-behind-values",
       "a.layer - b.layer || (a.side < b.side ? -1 : 1)",
       "a.layer - b.layer || (a.side > b.side ? -1 : 1)",
+    ],
+    [
+      "positions-of-any-length",
+      "positions !== undefined && positions.length !== tokens",
+      "positions !== undefined && positions.length < tokens",
+    ],
+    [
+      "rotated-values",
+      '...(rope && side === "keys" && { rope }),',
+      "...(rope && { rope }),",
+    ],
+  ]),
+  ...inFile("joined-samples", "src/calibrate/join_samples.ts", ["calibrate/join_samples"], [
+    [
+      "last-file-alone",
+      "    at += array.length;\n",
+      "",
+    ],
+    [
+      "positions-of-some",
+      "positions.every((own) => own !== undefined)",
+      "positions.some((own) => own !== undefined)",
+    ],
+    [
+      "weights-of-any-kind",
+      "if (weightsPerToken(part) !== weightsPerToken(first)) {",
+      "if (!weightsPerToken(part) !== !weightsPerToken(first)) {",
+    ],
+  ]),
+  ...inFile("written-samples", "src/calibrate/write_samples.ts", ["calibrate/write_samples"], [
+    [
+      "whole-buffers",
+      "data: new Uint8Array(buffer, byteOffset, byteLength) };",
+      "data: new Uint8Array(buffer) };",
+    ],
+    [
+      "positions-of-the-first",
+      'if (others.length > 0) differ("positions");',
+      "",
     ],
   ]),
   ...inFile("weight-files", "src/calibrate/weights_file.ts", ["calibrate/weights_file"], [
