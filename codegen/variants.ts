@@ -99,6 +99,16 @@ export const sizes: readonly SizeRow[] = [
     reason: "4 bits without coupling: the ablation beside c2b8",
   },
   {
+    schemes: ["n8b8", "n16b8x2", "n32b8x4", "n16b4x4"],
+    headDims: [64, 128],
+    reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",
+  },
+  {
+    schemes: ["n2b8", "n4b8", "n8b8x2", "n16b8x4", "n8b4x4"],
+    headDims: [64, 128],
+    reason: "2 bits of the same, and 4 for what costs most",
+  },
+  {
     schemes: ["sc1", "sc2", "sc4"],
     headDims: [64, 128],
     reason: "images and videos, whose tokens share the levels of a channel, after CalibQuant",
@@ -151,6 +161,28 @@ export const pairs: readonly PairRow[] = [
     values: scheme,
     headDims: [64, 128],
     reason: "a rate of VecInfer, the same for keys and values",
+  })),
+  ...[
+    "n2b8",
+    "n4b8",
+    "n8b4x4",
+    "n8b8",
+    "n8b8x2",
+    "n16b4x4",
+    "n16b8x2",
+    "n16b8x4",
+    "n32b8x4",
+  ].map((scheme) => ({
+    keys: scheme,
+    values: scheme,
+    headDims: [64, 128],
+    reason: "a rate of normalised, additive codes, the same for keys and values",
+  })),
+  ...[["n8b8x2", "n16b8x2"], ["n16b8x4", "n32b8x4"]].map(([keys, values]) => ({
+    keys: keys!,
+    values: values!,
+    headDims: [64, 128],
+    reason: "1.5 bits of them: keys get twice the values' bits",
   })),
   ...["sc1", "sc2", "sc4"].map((scheme) => ({
     keys: scheme,

@@ -2,6 +2,8 @@
 import { type CodebookSet, layerHeads, parseScheme, type PlanOptions, SIDES } from "../../mod.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { toFloat16Array } from "../../src/base/float16.ts";
+import { gridNumbers } from "../../src/codebooks/device.ts";
+import { NORM_LEVELS } from "../../src/schemes/normalisation.ts";
 
 /** Channels of vectors and centroids lie within this distance of 0. */
 export const CHANNEL_RANGE = 2;
@@ -14,23 +16,29 @@ export function randomCodebooks({ shape, policy, keys }: PlanOptions): CodebookS
   const { layers, headDim } = shape;
   const codebooks = SIDES.flatMap((side) => {
     const scheme = policy[side];
-    const { centroids, channels: ofCode, codebook, codebookSpec } = parseScheme(scheme);
+    const parsed = parseScheme(scheme);
+    const { centroids, channels: ofCode, codebook, codebookSpec } = parsed;
     if (codebook !== "learned") return [];
     const random = seededRandom(side, scheme);
     const keyValueHeads = layerHeads(shape, 0);
-    const shared = codebookSpec?.groupsShare === true;
+    const { groupsShare: shared = false, stages = 1, normalised = false } = codebookSpec!;
     const channels = keyValueHeads * (shared ? ofCode : headDim);
+    const numbers = gridNumbers(parsed);
     const own = {
       side,
       scheme,
       keyValueHeads,
       headDim,
-      centroids: Uint8Array.from({ length: channels * centroids }, () => random.below(256)),
-      // The lowest level of each channel's grid, and what 64 steps of it add.
+      centroids: Uint8Array.from(
+        { length: channels * stages * centroids },
+        () => random.below(Math.floor(256 / stages)),
+      ),
+      // The lowest levels of each channel's grid, and what 64 steps of it add.
       grid: toFloat16Array(
         Float32Array.from(
-          { length: 2 * channels },
-          (_, i) => i % 2 === 0 ? -CHANNEL_RANGE : 64 * 2 * CHANNEL_RANGE / 255,
+          { length: numbers * channels },
+          (_, i) =>
+            (i + 1) % numbers === 0 ? 64 * 2 * CHANNEL_RANGE / 255 : -CHANNEL_RANGE / stages,
         ),
       ),
       // Factors of 1, so that heads are rotated, and means of 0.
@@ -39,6 +47,16 @@ export function randomCodebooks({ shape, policy, keys }: PlanOptions): CodebookS
           transform: toFloat16Array(
             Float32Array.from({ length: 2 * keyValueHeads * headDim }, (_, i) => 1 - i % 2),
           ),
+        }
+        : {}),
+      // Sizes of 1, and means next to 0.
+      ...(normalised
+        ? {
+          normalisation: {
+            offsets: new Float32Array(channels),
+            meanSteps: toFloat16Array(new Float32Array(channels).fill(1)),
+            sizes: toFloat16Array(new Float32Array(NORM_LEVELS * keyValueHeads).fill(1)),
+          },
         }
         : {}),
     };

@@ -20,16 +20,23 @@ import { kmeansRows } from "./kmeans_rows.ts";
 import type { LadderRow, PairRow, Table } from "../kernels/table.ts";
 
 /**
- * How a kernel reads the codebooks of all its schemes: two words at once if every centroid fills
- * two.
+ * How a kernel reads the codebooks of all its schemes: as many words at once as every centroid
+ * fills.
  */
 function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant): {
   readonly partial: { readonly codebookPartial: string };
   readonly bindings: readonly BindingName[];
 } {
   // With a table of q.centroid in a buffer, only the values' codebook is read.
-  const read = (variant === "table" ? schemes.slice(1) : schemes)
-    .map(({ codebook }) => codebook).filter((reads) => reads !== "none");
+  const readers = variant === "table"
+    ? schemes.filter(({ normalised }, i) => i > 0 || normalised)
+    : schemes;
+  // Keys before the rotary embedding are read by eight channels.
+  const read = readers
+    .map(({ codebook }, i) =>
+      codebook === "quads" && variant === "rope" && i === 0 ? "pairs" : codebook
+    )
+    .filter((reads) => reads !== "none");
   if (read.includes("levels")) {
     if (!read.every((reads) => reads === "levels")) {
       throw new CoupletError("scheme", {
@@ -46,10 +53,14 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
       bindings: read.length === 0 ? [] : ["codebooks"],
     };
   }
+  if (read.every((reads) => reads === "quads")) {
+    return { partial: { codebookPartial: "codebook_quads" }, bindings: ["codebook_quads"] };
+  }
+  const quad = readers.some(({ normalised }) => normalised) ? "_quad" : "";
   // A table in workgroup memory is filled word by word.
-  return read.every((reads) => reads === "pairs") && variant !== "lut"
-    ? { partial: { codebookPartial: "codebook_pairs" }, bindings: ["codebook_pairs"] }
-    : { partial: { codebookPartial: "codebook_words" }, bindings: ["codebooks"] };
+  return read.every((reads) => reads === "pairs" || reads === "quads") && variant !== "lut"
+    ? { partial: { codebookPartial: `codebook_pairs${quad}` }, bindings: ["codebook_pairs"] }
+    : { partial: { codebookPartial: `codebook_words${quad}` }, bindings: ["codebooks"] };
 }
 
 /**
@@ -69,6 +80,13 @@ function rotationContext(...schemes: readonly SchemeKernels[]): Context {
   }
   return rotation ?? { rotationPartial: "rotation_none" };
 }
+
+/** Weights that are mixed as they are, where a scheme says nothing else. */
+const MIXED_PLAIN: Context = {
+  softenedPartial: "softened_none",
+  mixTilePartial: "mix_tile_none",
+  tileMixedPartial: "tile_mixed_none",
+};
 
 /** The ways a fused kernel reads keys. */
 function pairVariants({ keyVariants }: SchemeKernels): readonly KeyVariant[] {
@@ -109,6 +127,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
     {
       ...attentionContext(headDim, MAX_SPAN),
       ...rotationContext(scheme),
+      ...MIXED_PLAIN,
       ...scheme.mix,
       ...topContext(false),
       ...valueCodebook.partial,
@@ -183,6 +202,7 @@ function pairRow(
     {
       ...attentionContext(headDim, span),
       ...rotationContext(keys, values),
+      ...MIXED_PLAIN,
       ...values.mix,
       ...featureContext(feature),
       ...codebook.partial,

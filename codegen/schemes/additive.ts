@@ -1,9 +1,201 @@
-/** Kernels of normalised, additive codes. */
+/**
+ * Kernels of normalised, additive codes: sums of learned centroids, which are stored as levels,
+ * with a size for each token and a mean for each page.
+ */
 import { raise } from "../../src/base/raise.ts";
+import {
+  BASE_WORKGROUP_BYTES,
+  BLOCK_ROWS,
+  MAX_SPAN,
+  MIN_SPAN,
+  STEP_ENTRIES,
+  TABLE_LANE_ENTRIES,
+  WORKGROUP_SIZE,
+} from "../../src/kernels/constants.ts";
+import type { KeyVariant } from "../../src/kernels/name.ts";
+import { gridWords } from "../../src/schemes/normalisation.ts";
+import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
+import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
+import { type Context, kernel } from "../kernels/kernel_row.ts";
+import { additiveCodecs } from "./additive_codecs.ts";
+import { additiveRecord, stagesOf } from "./additive_records.ts";
+import { chunksOf, codesContext, readerSizes } from "./common.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
 
+/** Most entries of a lookup table of q.centroid: a fourth of the base workgroup memory. */
+const LUT_ENTRIES = BASE_WORKGROUP_BYTES / 4 / (4 * BLOCK_ROWS);
+
+/** Channels of a key that are read at once: those of a load of four words, where there are as many. */
+const WIDE_CHANNELS = 16;
+
+/** Most codes of a key that are looked up together. */
+const LOOKED_UP_CODES = 4;
+
+/** How the codes of consecutive channels are read. */
+function addedCodes(scheme: Scheme, numbers: number): Context {
+  const { laneCodes, ...codes } = codesContext(scheme, numbers);
+  return {
+    ...codes,
+    // Codes that fill words are found by them.
+    laneCodes: "laneWords" in codes
+      ? (laneCodes as Context[]).map(({ index: _, ...place }) => place)
+      : laneCodes!,
+  };
+}
+
+/** How the levels of consecutive channels are read, and added. */
+function added(scheme: Scheme, numbers: number): Context {
+  const { channels, centroids } = scheme;
+  const stages = stagesOf(scheme);
+  /** Channels of one load. */
+  const width = Math.min(channels, numbers, WIDE_CHANNELS);
+  const loads = Array.from({ length: numbers / width }, (_, index) => ({
+    index,
+    ...(width === 2 ? {} : { width: ({ 4: "word", 8: "pair", 16: "quad" } as const)[width]! }),
+    stages: Array.from({ length: stages }, (_, stage) => ({
+      code: index * stages + stage,
+      first: (index * stages + stage) * centroids,
+      joint: stage + 1 < stages ? " + " : "",
+    })),
+  }));
+  return {
+    ...readerSizes(numbers),
+    ...addedCodes(scheme, numbers),
+    chunksPartial: "chunks_added",
+    levelsPartial: width === 2 ? "added_levels_c2" : "added_levels",
+    loads,
+    columns: chunksOf(numbers, (index) =>
+      width === 2 ? { load: 2 * index, next: 2 * index + 1 } : {
+        load: Math.floor((4 * index) / width),
+        part: width === 4 ? "" : `.${"xyzw"[index % (width / 4)]!}`,
+      }),
+  };
+}
+
 /** The kernels of one scheme at one head dimension. */
-export function additiveKernels({ id }: Scheme, _headDim: number): SchemeKernels {
-  raise("scheme", `Cannot generate kernels for ${id}`, "it has none yet", "Use the reference");
+export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels {
+  const { id, channels, centroids, codebookSpec, layout } = scheme;
+  if (!codebookSpec!.normalised) {
+    raise(
+      "scheme",
+      `Cannot generate kernels for ${id}`,
+      "centroids are added without a mean and a size, which only the reference does",
+      "Use the scheme with an n in place of the c, or the reference",
+    );
+  }
+  const { codes } = layout(headDim);
+  const stages = stagesOf(scheme);
+  const entries = codes * centroids;
+  // With a table of q.centroid in workgroup memory, fewer pages fit.
+  const keySpan = (variant: KeyVariant) => variant === "lut" ? MIN_SPAN : MAX_SPAN;
+  /** Channels of a key that are read at once. */
+  const keyNumbers = (variant: KeyVariant, numbers: number) =>
+    variant === "plain" ? Math.max(numbers, Math.min(channels, WIDE_CHANNELS)) : numbers;
+
+  function keys(numbers: number, variant: KeyVariant): Context {
+    const record = additiveRecord("key", scheme, headDim);
+    if (variant === "rope" || variant === "plain") {
+      const together = keyNumbers(variant, numbers);
+      return {
+        ...record,
+        ...added(scheme, together),
+        ...(variant === "plain" ? { chunks: chunksOf(together, (index) => ({ index })) } : {}),
+      };
+    }
+    const together = Math.max(1, LOOKED_UP_CODES / stages) * channels;
+    return {
+      ...record,
+      ...codesContext(scheme, together),
+      chunksPartial: "chunks_looked_up",
+    };
+  }
+
+  function score(variant: KeyVariant): Context {
+    const rows = { atQuery: QUERIES, exactly: EXACT_KEYS };
+    const coded = pages("SPAN", keySpan(variant));
+    if (variant === "rope") {
+      return {
+        ...rows,
+        headerPartial: "header_rope",
+        scorePartial: "score_added_rope",
+        coded: { source: "coded", ...coded, queries: QUERIES.name },
+        preparePartial: "prepare_rope",
+        atTile: { origin: "tile.first" },
+      };
+    }
+    const way = {
+      plain: ["stepped_rows", "base_lows", "added_dot"],
+      lut: ["lut_entries", "base_lut", "lut_added"],
+      table: ["table_place", "base_none", "table_added"],
+      table16: ["table_place", "base_none", "table16_added"],
+    } as const;
+    const [valuesPartial, basePartial, codedSumsPartial] = way[variant];
+    return {
+      ...rows,
+      headerPartial: `header_${variant}`,
+      scorePartial: "score_added",
+      valuesPartial,
+      basePartial,
+      codedSumsPartial,
+      ...(variant === "plain" ? { coded } : {}),
+    };
+  }
+
+  return {
+    codecs: (reason) => additiveCodecs(scheme, headDim, reason),
+    keyVariants: ["rope", "plain", entries <= LUT_ENTRIES ? "lut" : "table"],
+    keySpan,
+    keys,
+    values: (numbers) => ({
+      ...additiveRecord("value", scheme, headDim),
+      ...added(scheme, numbers),
+    }),
+    records: "records",
+    codebook: channels >= 16 ? "quads" : channels === 8 ? "pairs" : "words",
+    normalised: true,
+    score,
+    mix: {
+      mixPartial: "mix_added",
+      mixPagePartial: "mix_page_none",
+      softenedPartial: "softened_added",
+      mixTilePartial: "mix_tile_added",
+      tileMixedPartial: "tile_mixed_added",
+    },
+    table: (reason, variant) =>
+      kernel(
+        {
+          family: "table",
+          schemes: [id],
+          size: headDim,
+          ...(variant === undefined ? {} : { variant }),
+        },
+        "table",
+        reason,
+        ["step", "layer", "queries", "codebooks", `${variant ?? "table"}_written`],
+        {
+          headDim,
+          rows: BLOCK_ROWS,
+          workgroupSize: WORKGROUP_SIZE,
+          stepEntries: STEP_ENTRIES,
+          channels,
+          centroids,
+          codes,
+          codebookWords: headCodebookWords(scheme, headDim),
+          stagesPartial: "stages_added",
+          stages,
+          gridWords: gridWords(stages),
+          laneEntries: TABLE_LANE_ENTRIES,
+          wordLevels: Math.min(4, channels),
+          staged: Math.max(1, (WORKGROUP_SIZE * TABLE_LANE_ENTRIES) / centroids) * channels,
+          codeChannels: "CODES * CHANNELS",
+          codeChannel: "code_channel",
+          codeChannelPartial: "code_channel_added",
+          codeGridPartial: "code_grid_added",
+          firstCentroid: "centroids",
+          firstCentroidPartial: "first_centroid_added",
+          entryPartial: variant === undefined ? "entry_f32" : "entry_f16_low",
+        },
+      ),
+  };
 }

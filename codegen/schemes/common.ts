@@ -93,8 +93,8 @@ export function codePartial({ codeBits }: Scheme): string {
  * Consecutive codes of `numbers` channels: the partial that reads them, and where each lies.
  */
 export function codesContext(scheme: Scheme, numbers: number): Context {
-  const { channels, codeBits } = scheme;
-  const codes = Math.max(1, numbers / channels);
+  const { channels, codeBits, codebookSpec } = scheme;
+  const codes = Math.max(1, numbers / channels) * (codebookSpec?.stages ?? 1);
   const bits = codes * codeBits;
   const aligned = 32 % codeBits === 0;
   const words = aligned && bits > 32;

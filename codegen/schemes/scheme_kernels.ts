@@ -4,10 +4,10 @@ import type { KeyVariant } from "../../src/kernels/name.ts";
 import type { Context, KernelRow } from "../kernels/kernel_row.ts";
 
 /**
- * How a scheme's codebook is read: not at all, as binary16, or as levels, by one word or by two; or
- * the levels of a span in its place.
+ * How a scheme's codebook is read: not at all, as binary16, or as levels, by one word, two or four;
+ * or the levels of a span in its place.
  */
-export type CodebookReads = "none" | "halves" | "words" | "pairs" | "levels";
+export type CodebookReads = "none" | "halves" | "words" | "pairs" | "quads" | "levels";
 
 /** The kernels of one scheme at one head dimension. */
 export interface SchemeKernels {
@@ -28,6 +28,11 @@ export interface SchemeKernels {
   readonly records: "records" | "quads";
   /** How its codebook is read. */
   readonly codebook: CodebookReads;
+  /**
+   * Whether more than centroids are read of its codebook: by four words at a time, and beside a
+   * table of q.centroid, too. Absent means no.
+   */
+  readonly normalised?: true;
   /** How queries are prepared, and coded keys scored. */
   score(variant: KeyVariant): Context;
   /** How coded values are mixed, and what is undone after the last of them. */

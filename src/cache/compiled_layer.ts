@@ -76,7 +76,7 @@ export async function compileLayer(
   const ofSide = async (side: Side, encode: KernelInfo, decode: KernelInfo) => {
     const SIDE = SIDES.indexOf(side);
     const [encoder, exact, coded] = await Promise.all([
-      compileEncoder(compile, options, layer[side], encode, SIDE),
+      compileEncoder(compile, options, layer[side], encode, side, options.tiers.window > 0),
       compile(layer.load, { SIDE }),
       compile(decode, { SIDE }),
     ]);
@@ -124,15 +124,24 @@ export function compilerFor(
   return (kernel, constants) => compileKernel(device, kernel, { ...common, ...constants });
 }
 
+/**
+ * Compiles the kernel that encodes one side, for one record at a time and for many tokens.
+ *
+ * @param besideExact Whether queries see exact tokens beside coded ones, as a rule.
+ */
 export async function compileEncoder(
   compile: Compile,
   { shape, capacity }: ResolvedOptions,
   schemeId: SchemeId,
   kernel: KernelInfo,
-  SIDE: number,
+  side: Side,
+  besideExact: boolean,
 ): Promise<CompiledEncoder> {
   const recordTokens = parseScheme(schemeId).layout(shape.headDim).tokens;
-  const cut = (TOKENS: number, BLOCK: number) => compile(kernel, { SIDE, TOKENS, BLOCK });
+  const SIDE = SIDES.indexOf(side);
+  const ORTHOGONAL = side === "keys" || besideExact ? 1 : 0;
+  const cut = (TOKENS: number, BLOCK: number) =>
+    compile(kernel, { SIDE, ORTHOGONAL, TOKENS, BLOCK });
   const one = await cut(Math.min(recordTokens, ENCODE_TOKENS), recordTokens);
   // Where a workgroup has one record, however many there are.
   const isFixed = !kernel.overrides.includes("TOKENS");

@@ -48,7 +48,8 @@ export async function compileSpanLayer(
     const SIDE = SIDES.indexOf(side);
     const { scheme, fit, encode } = plan[side];
     return {
-      encoder: await compileEncoder(compile, options, scheme, encode, SIDE),
+      // Tokens of the sequence beside it are exact.
+      encoder: await compileEncoder(compile, options, scheme, encode, side, true),
       restore: await copy(pageBytes(options, scheme, keyValueHeads) / 4),
       ...(fit && { fit: await compile(fit, { SIDE }) }),
     };

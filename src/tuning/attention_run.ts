@@ -7,9 +7,11 @@ import { firstKeptPage } from "../plan/pages.ts";
 import { cacheInternals } from "../cache/internals.ts";
 import { type Random, seededRandom } from "../base/random.ts";
 import type { Codebook, CodebookSet } from "../codebooks/codebook.ts";
+import { gridNumbers } from "../codebooks/device.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { storageBuffer } from "../cache/layer_buffers.ts";
 import type { CommandTarget } from "../cache/command_target.ts";
+import { NORM_LEVELS } from "../schemes/normalisation.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { type Side, SIDES } from "../model/side.ts";
 
@@ -92,24 +94,37 @@ function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
   const codebooks = SIDES.flatMap((side): Codebook[] => {
     const scheme = parseScheme(layer[side]);
     if (scheme.codebook !== "learned") return [];
-    const shared = scheme.codebookSpec?.groupsShare === true;
+    const { groupsShare: shared = false, stages = 1, normalised = false } = scheme.codebookSpec!;
     const channels = keyValueHeads * (shared ? scheme.channels : headDim);
-    const levels = channels * scheme.centroids;
+    const levels = channels * stages * scheme.centroids;
+    const numbers = gridNumbers(scheme);
+    const highest = Math.floor(256 / stages);
     return [{
       layer: 0,
       side,
       scheme: scheme.id,
       keyValueHeads,
       headDim,
-      centroids: Uint8Array.from({ length: levels }, () => random.below(256)),
-      // binary16: low -1, and 64 times the step, 0.5.
-      grid: Uint16Array.from({ length: 2 * channels }, (_, i) => (i % 2 === 0 ? 0xbc00 : 0x3800)),
+      centroids: Uint8Array.from({ length: levels }, () => random.below(highest)),
+      // binary16: lows -1, and 64 times the step, 0.5.
+      grid: Uint16Array.from(
+        { length: numbers * channels },
+        (_, i) => (i % numbers === numbers - 1 ? 0x3800 : 0xbc00),
+      ),
       // Factors of 1, so that heads are rotated, and means of 0.
       ...(shared && {
         transform: Uint16Array.from(
           { length: 2 * keyValueHeads * headDim },
           (_, i) => (i % 2 === 0 ? 0x3c00 : 0),
         ),
+      }),
+      // Sizes of 1.
+      ...(normalised && {
+        normalisation: {
+          offsets: new Float32Array(channels),
+          meanSteps: new Uint16Array(channels).fill(0x3800),
+          sizes: new Uint16Array(keyValueHeads * NORM_LEVELS).fill(0x3c00),
+        },
       }),
     }];
   });

@@ -40,7 +40,19 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
       const { centroids, channels, codebook, codebookSpec } = parseScheme(scheme);
       if (codebook !== "learned") continue;
       if (codebookSpec?.stages !== undefined) {
-        codebooks.push({ layer, side, ...addedCodebook(scheme, keyValueHeads, headDim, random) });
+        codebooks.push({
+          layer,
+          side,
+          ...addedCodebook(scheme, keyValueHeads, headDim, random),
+          ...(scaled
+            ? {
+              scale: Float32Array.from(
+                { length: keyValueHeads * headDim },
+                () => random.next() < 0.5 ? 1 / 2 : 1,
+              ),
+            }
+            : {}),
+        });
         continue;
       }
       const shared = codebookSpec?.groupsShare === true;

@@ -202,10 +202,12 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "encode_{kc,kt,q}*_d64" },
     ],
   ]),
-  ...inFile("encode", "templates/schemes/blocks/exact_sums.hbs", ["cache/blocks /any binary16/"], [
+  ...inFile("encode", "templates/schemes/blocks/exact_units.hbs", ["cache/blocks /any binary16/"], [
     ["sums-not-carried", "vec2<i32>(sum.x + (sum.y >> 20u), sum.y & 0xfffff)", "sum", {
       generate: "encode_kc1p*_d64",
     }],
+  ]),
+  ...inFile("encode", "templates/schemes/blocks/exact_sums.hbs", ["cache/blocks /any binary16/"], [
     ["means-halve-to-odd", "(is_tie && (bits & 1u) == 1u)", "(is_tie && (bits & 1u) == 0u)", {
       generate: "encode_kc1p*_d64",
     }],
@@ -218,6 +220,61 @@ export const KERNELS: readonly Mutation[] = [
       "let limits = channel_limits(channel);\n    ranges[channel] = limits.high - limits.low;",
       "ranges[channel] = extremes[channel].w - extremes[channel].x;",
       { generate: "encode_kc2p*_d64" },
+    ],
+  ]),
+  ...inFile("encode", "templates/schemes/additive/encode_additive.wgsl.hbs", ["cache/additive"], [
+    [
+      "ties-of-sums-to-any",
+      "moved > other_{{index}} || (moved == other_{{index}} && moved_key < other_key_{{index}})",
+      "moved > other_{{index}}",
+      { generate: "encode_n8b8x2_d64", tests: ["cache/additive /equally near/"] },
+    ],
+    [
+      "best-kept-at-every-stage",
+      "select(score_{{last}}, score_0, is_last)",
+      "score_0 + 0.0 * score_{{last}}",
+      { generate: "encode_n16b8x2_d64", tests: ["cache/additive /n16b8x2/"] },
+    ],
+    ["sizes-of-least-error", "if (ORTHOGONAL) {", "if (ORTHOGONAL && SIDE == 9u) {", {
+      generate: "encode_n4b8_d64",
+      tests: ["cache/additive /n4b8/"],
+    }],
+    [
+      "mean-of-all-tokens-above",
+      "f32(above) - f32(NORM_LEVELS) / 2.0",
+      "f32(above) - f32(NORM_LEVELS - 1u) / 2.0",
+      {
+        generate: "encode_n4b8_d64",
+        tests: ["cache/additive /n4b8/"],
+      },
+    ],
+    [
+      "added-scale-of-first-head",
+      "first_scale + (layer.first_head + head) * HEAD_DIM",
+      "first_scale",
+      {
+        generate: "encode_n4b8_d64",
+        tests: ["cache/additive /n4b8/"],
+      },
+    ],
+    [
+      "shared-centroids-apart",
+      "side_codebook + codebook_word(",
+      "codebook - side_codebook + codebook_word(",
+      {
+        generate: "encode_n16b8x2_d64",
+        tests: ["cache/additive /share centroids/"],
+      },
+    ],
+  ]),
+  ...inFile("encode", "templates/schemes/additive/group_numbers.hbs", ["cache/additive /n4b8/"], [
+    [
+      "means-not-subtracted",
+      "(exact_part(word, part) - mean_of(part))",
+      "exact_part(word, part) + 0.0 * mean_of(part)",
+      {
+        generate: "encode_n4b8_d64",
+      },
     ],
   ]),
   ...inFile("encode", "templates/schemes/ternary/encode_ternary.wgsl.hbs", [
