@@ -325,6 +325,32 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "encode_{u,t}*_d64*" },
     ],
   ]),
+  ...inFile("encode", "templates/schemes/hadamard/write_means.hbs", [
+    "cache/hadamard /the cache agrees/",
+  ], [
+    [
+      "means-of-a-step-twice-as-large",
+      "select(14u, 6u, short)",
+      "select(13u, 5u, short)",
+      { generate: "encode_u*_d{64,128}*" },
+    ],
+  ]),
+  ...inFile("encode", "templates/schemes/hadamard/key_noise.hbs", [
+    "schemes/key_bias /readCounters/",
+  ], [
+    [
+      "keys-never-drown",
+      "const DROWNED: f32 = 16.0;",
+      "const DROWNED: f32 = 1e9;",
+      { generate: "encode_u*_d{64,128}" },
+    ],
+    [
+      "constants-count-as-noise",
+      "let rest = max(found.sums - factor * found.products, vec4<f32>());",
+      "let rest = found.sums;",
+      { generate: "encode_u*_d{64,128}" },
+    ],
+  ]),
   ...inFile("store", "templates/exact_tier/store.wgsl.hbs", ["cache/cache /codes alone/"], [
     [
       "of-first-entry",
