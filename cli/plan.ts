@@ -9,6 +9,7 @@ import { planCache } from "../src/plan/plan_cache.ts";
 import { requiredLimits } from "../src/plan/requirements.ts";
 import { BASE_LIMITS } from "../src/plan/limits.ts";
 import { SIDES } from "../src/model/side.ts";
+import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import {
   addCacheOptions,
   type CacheArguments,
@@ -77,6 +78,7 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
   const f16 = planF16(options, args);
   const notes = [...model.notes];
   if (space !== undefined) notes.length = 0;
+  if (model.keyBias) notes.push(...describeOffsets(model, plan));
   if (model.maxPositions !== undefined && args.tokens > model.maxPositions) {
     notes.push(`The model was made for ${model.maxPositions} tokens.`);
   }
@@ -173,6 +175,24 @@ function planF16(options: PlanOptions, args: PlanArguments): CachePlan | Unplann
     if (!(error instanceof CoupletError)) throw error;
     return { why: error.parts.why };
   }
+}
+
+/** What the bias of a model's keys means for the schemes of its keys. */
+function describeOffsets({ modelType, shape }: ModelConfig, { options }: CachePlan): string[] {
+  const { space } = options.keys;
+  return [...new Set(options.layers.map(({ keys }) => keys))].flatMap((id) => {
+    const scheme = parseScheme(id);
+    const channels = scheme.keyOffsets?.(shape.headDim, space) ?? shape.headDim;
+    if (channels >= shape.headDim) return [];
+    const why = channels === 0
+      ? `${id} does not remove it, and has few levels left for the rest of a key`
+      : `${id} removes it from up to ${channels} channels of a head. With more, it loses most ` +
+        "of the keys, and cache.readCounters() counts drownedBlocks";
+    return [
+      `The keys of ${modelType} have a bias. In keys ${space}, ${why}. Plan with --space pre-rope and ` +
+      "a scheme that subtracts means, or take a learned scheme for keys.",
+    ];
+  });
 }
 
 /** One layer of a plan. */

@@ -73,6 +73,8 @@ export function lattice(id: SchemeId): OwnScheme | undefined {
       () => storedCentroids(id, () => CODEBOOKS[channels]!().flat()),
     ),
     positional: true,
+    // As scored, an offset has become two waves, one in each channel of a rotary pair.
+    keyOffsets: (headDim, space) => space === "pre-rope" ? headDim : waveCount(headDim) / 2,
     lossless: false,
     layout,
     work: (headDim) => ({ universal: headDim }),
