@@ -73,7 +73,7 @@ async function evaluateModel(options: EvalArguments): Promise<Evaluation> {
   device.destroy();
   return {
     format: "couplet-eval",
-    version: 2,
+    version: 3,
     adapter: { name: adapter.name, kind: adapter.kind },
     model: work.checkpoint.fingerprint,
     settings: settings(work),

@@ -5,7 +5,8 @@ import { planResident } from "../demo/memory.ts";
 import type { Quality } from "../demo/metrics.ts";
 import { measureCodeUsage } from "./code_usage.ts";
 import { needId } from "./codebook_store.ts";
-import { CodingErrors } from "./coding_error.ts";
+import { cachedContexts } from "./coded_contexts.ts";
+import { CodingErrors, type CodingErrorsOfRun } from "./coding_error.ts";
 import { Engines, inSmallerSteps } from "./engines.ts";
 import { firstDifference, greedyTokens } from "./generation.ts";
 import { BASELINE, type Method, NOISE } from "./methods.ts";
@@ -13,7 +14,6 @@ import type { Work } from "./prepare.ts";
 import { compareQuality } from "./quality.ts";
 import type {
   CodeUsageFigures,
-  CodingErrorFigures,
   EffectiveBits,
   Evaluation,
   MethodFigures,
@@ -43,8 +43,7 @@ interface Measured {
 }
 
 /** What is measured of a method's cache beside that. */
-interface MeasuredMethod extends Measured {
-  readonly codingError: readonly CodingErrorFigures[];
+interface MeasuredMethod extends Measured, CodingErrorsOfRun {
   readonly codeUsage: readonly CodeUsageFigures[];
 }
 
@@ -92,7 +91,7 @@ export async function measure(
     for (const [i, run] of runs.slice(references.length).entries()) {
       measured.push({
         qualities: found.qualities[references.length + i]!,
-        codingError: found.codingErrors[i]!,
+        ...found.codingErrors[i]!,
         codeUsage: found.codeUsages[i]!,
         ...await measureTexts(run),
       });
@@ -147,7 +146,7 @@ export async function measure(
       Math.min(ERROR_CONTEXTS, work.texts.different.contexts.length),
       first,
     );
-    const codingErrors: (readonly CodingErrorFigures[])[] = [];
+    const codingErrors: CodingErrorsOfRun[] = [];
     const codeUsages: (readonly CodeUsageFigures[])[] = [];
     const qualities = await evaluate({
       runs,
@@ -158,7 +157,7 @@ export async function measure(
       async onFull(held: readonly (readonly Sequence[])[]): Promise<void> {
         for (let i = first; i < runs.length; i++) {
           const { cache } = runs[i]!;
-          codingErrors.push(await errors.measure(device, i, cache, held[i]!));
+          codingErrors.push(await errors.measure(i, cachedContexts(device, cache, held[i]!)));
           codeUsages.push(await measureCodeUsage(device, cache, held[i]!));
         }
       },
@@ -244,6 +243,7 @@ export async function measure(
       }),
       firstDifferences: found.written.map((tokens, i) => firstDifference(written[i]!, tokens)),
       codingError: [...found.codingError],
+      logitError: [...found.logitError],
       codeUsage: [...found.codeUsage],
     };
   }

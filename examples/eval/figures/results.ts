@@ -36,6 +36,13 @@ const codingError = z.object({
   error: z.number(),
 });
 
+const logitError = z.object({
+  layer: count,
+  head: count,
+  /** Root mean square of the change of scaled logits, without each query's mean change. */
+  error: z.number(),
+});
+
 const codeUsage = z.object({
   layer: count,
   side,
@@ -79,6 +86,7 @@ const method = z.object({
   /** First token written that is not the uncompressed cache's, by prompt; all tokens where none differs. */
   firstDifferences: z.array(count),
   codingError: z.array(codingError),
+  logitError: z.array(logitError),
   codeUsage: z.array(codeUsage),
 });
 
@@ -86,7 +94,7 @@ const text = z.object({ name: z.string(), contexts: count });
 
 const evaluation = z.object({
   format: z.literal("couplet-eval"),
-  version: z.literal(2),
+  version: z.literal(3),
   adapter: z.object({ name: z.string(), kind: z.string() }),
   model: z.object({ name: z.string(), digest: z.string() }),
   settings: z.object({
@@ -131,6 +139,9 @@ export type QualityFigures = z.infer<typeof quality>;
 
 /** The error of one layer's, side's and KV head's codes. */
 export type CodingErrorFigures = z.infer<typeof codingError>;
+
+/** What one layer's and KV head's codes change of the logits. */
+export type LogitErrorFigures = z.infer<typeof logitError>;
 
 /** How one layer's and side's centroids are used. */
 export type CodeUsageFigures = z.infer<typeof codeUsage>;

@@ -52,11 +52,17 @@ export function formatSummary(figures: Evaluation): string {
       title: "coding error",
       columns: (["keys", "values"] as const).map((side) => ({
         title: side,
-        cell: optional(({ codingError }) => {
-          const errors = codingError.filter((one) => one.side === side).map(({ error }) => error);
-          return errors.length === 0 ? "" : mean(errors).toFixed(4);
-        }),
+        cell: optional(({ codingError }) =>
+          meanError(codingError.filter((one) => one.side === side))?.toFixed(4) ?? ""
+        ),
       })),
+    },
+    {
+      title: "logit",
+      columns: [{
+        title: "error",
+        cell: optional(({ logitError }) => meanError(logitError)?.toFixed(3) ?? ""),
+      }],
     },
   ];
   return [
@@ -96,6 +102,7 @@ function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): strin
       `parts at        median over ${generation.prompts} prompts of the first of ${generation.tokens} greedy tokens that f16 does not write`,
     ]),
     "coding error    squared error of decoded vectors over their energy around their mean, mean over layers and heads",
+    "logit error     root mean square of what coded keys change of the logits, without each query's mean change",
     "",
     `${seconds.toFixed(0)} seconds in all; docs/evaluation.md says more about each figure.`,
   ].join("\n");
@@ -109,6 +116,11 @@ function qualityColumns(quality: (row: Row) => QualityFigures): readonly Column<
     { title: "KL", cell: (row) => quality(row).divergence.toFixed(4) },
     { title: "top-1", cell: (row) => `${(quality(row).agreement * 100).toFixed(1)}%` },
   ];
+}
+
+/** The mean over layers and heads; undefined where nothing is coded. */
+export function meanError(errors: readonly { readonly error: number }[]): number | undefined {
+  return errors.length === 0 ? undefined : mean(errors.map(({ error }) => error));
 }
 
 function signed(value: number, digits: number): string {

@@ -1,9 +1,8 @@
 import Handlebars from "handlebars";
 import { median } from "../../demo/metrics.ts";
 import type { Evaluation, QualityFigures } from "../figures/results.ts";
-import { formatLength } from "../figures/summary.ts";
-import { mean } from "../figures/statistics.ts";
-import { errorChart } from "./error_chart.ts";
+import { formatLength, meanError } from "../figures/summary.ts";
+import { errorChart, logitChart } from "./error_chart.ts";
 import { methodLabels, tiersLabel } from "./method_labels.ts";
 import { perplexityChart } from "./perplexity_chart.ts";
 import { type Chart, qualityCharts } from "./quality_chart.ts";
@@ -21,6 +20,7 @@ export async function formatReport(figures: Evaluation): Promise<string> {
     perplexityChart(figures),
     ...retrievalCharts(figures),
     errorChart(figures),
+    logitChart(figures),
     ...usageCharts(figures),
   ];
   const render = Handlebars.compile(template, { strict: true });
@@ -54,12 +54,13 @@ export async function formatReport(figures: Evaluation): Promise<string> {
       ...qualityRow(method.quality.different, method.quality.inDomain),
       retrieval: method.retrieval.map(({ excess }) => signed(excess)),
       parts: method.firstDifferences.length === 0 ? "" : median(method.firstDifferences),
-      error: (["keys", "values"] as const).map((side) => {
-        const errors = method.codingError.filter((one) => one.side === side);
-        return errors.length === 0
-          ? ""
-          : `${(100 * mean(errors.map(({ error }) => error))).toPrecision(2)} %`;
-      }),
+      errors: [
+        ...(["keys", "values"] as const).map((side) => {
+          const error = meanError(method.codingError.filter((one) => one.side === side));
+          return error === undefined ? "" : `${(100 * error).toPrecision(2)} %`;
+        }),
+        meanError(method.logitError)?.toPrecision(2) ?? "",
+      ],
     })),
   }, { helpers });
 }

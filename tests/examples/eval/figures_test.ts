@@ -67,11 +67,11 @@ Deno.test("summarizeUsage puts many centroids together in parts whose mean is on
 });
 
 Deno.test("energiesAroundMean() counts no constant of a channel, whatever its size", () => {
-  // Two heads of two channels, three tokens, and a row that is not asked for.
-  const vectors = [[1, 0, 5, 0], [2, 0, 5, 3], [3, 0, 5, -3], [99, 99, 99, 99]];
+  // Two heads of two channels, three tokens.
+  const vectors = [[1, 0, 5, 0], [2, 0, 5, 3], [3, 0, 5, -3]];
   const biased = vectors.map((vector) => vector.map((value, i) => value + [0, 900, -300, 0][i]!));
   for (const rows of [vectors, biased]) {
-    const energies = energiesAroundMean(Float32Array.from(rows.flat()), 3, 2, 2);
+    const energies = energiesAroundMean(Float32Array.from(rows.flat()), 2, 2);
     assert.deepEqual([...energies], [2, 18]);
   }
 });

@@ -52,6 +52,7 @@ function method(name: string, bits: number, ratio: number, window: number): Meth
       head: 1,
       error: (ratio - 1) / 10,
     })),
+    logitError: [{ layer: 0, head: 1, error: ratio - 1 }],
     codeUsage: [{
       layer: 0,
       side: "keys",
@@ -67,7 +68,7 @@ function method(name: string, bits: number, ratio: number, window: number): Meth
 
 const FIGURES: Evaluation = {
   format: "couplet-eval",
-  version: 2,
+  version: 3,
   adapter: { name: "an <adapter>", kind: "llvmpipe" },
   model: { name: "tiny & small", digest: "sha256:0" },
   settings: {
@@ -134,8 +135,8 @@ for (
 
 Deno.test("formatReport: one page with plots and all figures, and nothing from elsewhere", async () => {
   const html = await formatReport(FIGURES);
-  // Two tiers with three lengths, perplexity, retrieval 1 + 2, errors of two sides, three codebooks.
-  assert.equal(html.match(/<figure>\s*<svg/g)?.length, 6 + 1 + 3 + 2 + 3);
+  // Two tiers with three lengths, perplexity, retrieval 1 + 2, errors of two sides and of logits, three codebooks.
+  assert.equal(html.match(/<figure>\s*<svg/g)?.length, 6 + 1 + 3 + 3 + 3);
   assert.doesNotMatch(html, /<script|<link|@import|url\((?!#)|src=/);
   assert.doesNotMatch(html.replaceAll("http://www.w3.org/", ""), /https?:\/\//);
   assert.match(html, /prefers-color-scheme: dark/);

@@ -67,7 +67,8 @@ Deno.test("eval measures schemes and policies in both key spaces, keeps codebook
       assert.ok(Math.abs(divergence) < 1e-6 && Math.abs(ratio - 1) < 1e-4);
     }
     for (const { name, keySpace, window, sinks, ...rest } of methods) {
-      const { quality, codingError, codeUsage, retrieval, effectiveBits, firstDifferences } = rest;
+      const { quality, codingError, logitError, codeUsage, retrieval, ...others } = rest;
+      const { effectiveBits, firstDifferences } = others;
       const what = `${name} ${keySpace} ${window} ${sinks}`;
       assert.ok(quality.different.divergence > 1e-4, what);
       assert.equal(retrieval[0]!.distance, 24);
@@ -84,6 +85,11 @@ Deno.test("eval measures schemes and policies in both key spaces, keeps codebook
         assert.ok(error < most, `${what} ${layer} ${side}: ${error}`);
       }
       assert.equal(codingError.length, 4 * 2 * 2);
+      for (const { layer, error } of logitError) {
+        const exact = name === "keys kept" && layer !== 3;
+        assert.ok(exact ? error < 1e-2 : error > 1e-2 && error < 20, `${what} ${layer}: ${error}`);
+      }
+      assert.equal(logitError.length, 4 * 2);
       assert.equal(codeUsage.length, name === "c1b1" ? 8 : 4, "learned codebooks alone");
       for (const { scheme, tokens, entropyBits, codeBits, uses } of codeUsage) {
         assert.equal(tokens, 2 * (96 - window - sinks), scheme);
