@@ -46,8 +46,8 @@ export interface EvalArguments {
   readonly distances: readonly number[];
   /** Tokens to write from each prompt; 0 to leave generation out. */
   readonly generate: number;
-  /** Sequences that effective bits are counted for. */
-  readonly sequences: number;
+  /** Numbers of sequences that effective bits are counted for. */
+  readonly sequences: readonly number[];
   /** New tokens of a sequence in a step, at most. */
   readonly chunk: number;
   /** Folder where codebooks are kept for the next evaluation. */
@@ -119,7 +119,12 @@ export function parseArguments(
       [32, 64, 128, 256, 448],
     )
     .option("--generate <n>", "tokens to write from each prompt, or 0", integerFrom(0), 48)
-    .option("--sequences <n>", "sequences that effective bits are counted for", integerFrom(1), 1)
+    .option(
+      "--sequences <list>",
+      "numbers of sequences that effective bits are counted for",
+      listOf(integerFrom(1)),
+      [1, 8],
+    )
     .option("--chunk <n>", "new tokens of a sequence in a step", integerFrom(1), 32)
     .option("--codebooks <dir>", "folder to keep codebooks in")
     .option("--seed <n>", "seed of codebooks and of planted names", integerFrom(0), 1)

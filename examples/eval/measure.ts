@@ -1,24 +1,19 @@
 import { type Cache, type CodebookSet, createCache, planCache, type Sequence } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import { type CacheRun, evaluate } from "../demo/evaluate.ts";
-import { planResident } from "../demo/memory.ts";
 import type { Quality } from "../demo/metrics.ts";
 import { measureCodeUsage } from "./code_usage.ts";
 import { needId } from "./codebook_store.ts";
 import { cachedContexts } from "./coded_contexts.ts";
 import { CodingErrors, type CodingErrorsOfRun } from "./coding_error.ts";
+import { effectiveBits } from "./effective_bits.ts";
 import { Engines, inSmallerSteps } from "./engines.ts";
 import { firstDifference, greedyTokens } from "./generation.ts";
 import { BASELINE, type Method, NOISE } from "./methods.ts";
 import type { Work } from "./prepare.ts";
 import { compareQuality } from "./quality.ts";
-import type {
-  CodeUsageFigures,
-  EffectiveBits,
-  Evaluation,
-  MethodFigures,
-} from "./figures/results.ts";
-import { answerLosses } from "./retrieval.ts";
+import type { CodeUsageFigures, Evaluation, MethodFigures } from "./figures/results.ts";
+import { type Answer, predictAnswers } from "./retrieval.ts";
 import { mean, standardError } from "./figures/statistics.ts";
 
 /** Caches of methods that are alive at once. */
@@ -30,14 +25,11 @@ const NOISE_CHUNK = 8;
 /** Contexts whose vectors are decoded for the coding error, at most. */
 const ERROR_CONTEXTS = 2;
 
-/** Tokens of a sequence that effective bits are given for. */
-export const BIT_LENGTHS: readonly number[] = [512, 4096, 32768];
-
 /** What is measured of a cache. */
 interface Measured {
   readonly qualities: readonly Quality[];
-  /** Losses on the answers of the planted texts. */
-  readonly answers: readonly number[];
+  /** Of the planted texts. */
+  readonly answers: readonly Answer[];
   /** Written text. */
   readonly written: readonly (readonly number[])[];
 }
@@ -98,19 +90,21 @@ export async function measure(
       run.cache.destroy();
     }
   }
-  const hidden = await losses(uncompressed, "notPlanted");
+  const hidden = await answers(uncompressed, "notPlanted");
   for (const { cache } of [uncompressed, noisy]) cache.destroy();
   engines.destroy();
 
   return {
     baseline: {
       quality: qualityFigures(baseline!.qualities, baseline!.qualities),
-      effectiveBits: effectiveBits(BASELINE),
+      effectiveBits: effectiveBits(work.cacheOptions(BASELINE), options.sequences),
       retrieval: byDistance((chosen) => {
-        const gaps = chosen.map((i) => hidden[i]! - baseline!.answers[i]!);
+        const planted = chosen.map((i) => baseline!.answers[i]!);
+        const gaps = chosen.map((i) => hidden[i]!.loss - baseline!.answers[i]!.loss);
         return {
-          planted: mean(chosen.map((i) => baseline!.answers[i]!)),
-          notPlanted: mean(chosen.map((i) => hidden[i]!)),
+          planted: mean(planted.map(({ loss }) => loss)),
+          notPlanted: mean(chosen.map((i) => hidden[i]!.loss)),
+          accuracy: mean(planted.map(({ accuracy }) => accuracy)),
           gapError: standardError(gaps),
         };
       }),
@@ -167,25 +161,25 @@ export async function measure(
 
   async function measureTexts(run: CacheRun): Promise<Pick<Measured, "answers" | "written">> {
     return {
-      answers: await losses(run, "planted"),
+      answers: await answers(run, "planted"),
       written: prompts.length === 0
         ? []
         : await greedyTokens(run, prompts, options.generate, onTokens),
     };
   }
 
-  function losses(run: CacheRun, kind: "planted" | "notPlanted"): Promise<readonly number[]> {
+  function answers(run: CacheRun, kind: "planted" | "notPlanted"): Promise<readonly Answer[]> {
     const texts = trials.map((trial) => ({
       tokenIds: trial[kind],
       answerTokens: trial.answerTokens,
     }));
-    return answerLosses(run, texts, sizes.batch, onTokens);
+    return predictAnswers(run, texts, sizes.batch, onTokens);
   }
 
   /** Tokens that will run through any cache. */
   function totalTokens(): number {
     const read = contexts.length * options.context;
-    const asked = trials.reduce((sum, { planted }) => sum + planted.length, 0);
+    const asked = trials.reduce((sum, { planted }) => sum + planted.length - 1, 0);
     const written = prompts.reduce((sum, { length }) => sum + length + options.generate - 1, 0);
     return (methods.length + 1) * (read + asked + written) + groups.length * read + asked;
   }
@@ -209,14 +203,6 @@ export async function measure(
     }));
   }
 
-  function effectiveBits(method: Method): EffectiveBits[] {
-    return BIT_LENGTHS.map((tokens) => ({
-      tokens,
-      sequences: options.sequences,
-      bits: planResident(work.cacheOptions(method), options.sequences, tokens).effectiveBits,
-    }));
-  }
-
   function methodFigures(
     method: Method,
     found: MeasuredMethod,
@@ -231,12 +217,14 @@ export async function measure(
       keySpace,
       ...tiers,
       nominalBits: planCache({ ...work.cacheOptions(method), kernels: manifest }).nominalBits,
-      effectiveBits: effectiveBits(method),
+      effectiveBits: effectiveBits(work.cacheOptions(method), options.sequences),
       quality: qualityFigures(found.qualities, qualities),
       retrieval: byDistance((chosen) => {
-        const excess = chosen.map((i) => found.answers[i]! - answers[i]!);
+        const own = chosen.map((i) => found.answers[i]!);
+        const excess = chosen.map((i) => found.answers[i]!.loss - answers[i]!.loss);
         return {
-          loss: mean(chosen.map((i) => found.answers[i]!)),
+          loss: mean(own.map(({ loss }) => loss)),
+          accuracy: mean(own.map(({ accuracy }) => accuracy)),
           excess: mean(excess),
           excessError: standardError(excess),
         };

@@ -66,6 +66,8 @@ const effectiveBits = z.object({ tokens: count, sequences: count, bits: z.number
 const retrieval = z.object({
   distance: count,
   loss: z.number(),
+  /** Share of the answers' tokens that are the likeliest. */
+  accuracy: z.number(),
   /** Above the uncompressed cache's on the same texts. */
   excess: z.number(),
   /** Standard error of the excess, over trials; null for one trial. */
@@ -117,6 +119,8 @@ const evaluation = z.object({
       distance: count,
       planted: z.number(),
       notPlanted: z.number(),
+      /** Share of the planted answers' tokens that are the likeliest. */
+      accuracy: z.number(),
       /** Standard error of the difference, over trials; null for one trial. */
       gapError: z.number().nullable(),
     })),

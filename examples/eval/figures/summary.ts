@@ -1,16 +1,18 @@
 import { median } from "../../demo/metrics.ts";
 import { type Column, formatTable } from "../../demo/table.ts";
+import { methodLabels } from "./method_labels.ts";
+import { methodFronts } from "./pareto.ts";
 import type { EffectiveBits, Evaluation, MethodFigures, QualityFigures } from "./results.ts";
 import { mean } from "./statistics.ts";
 
 /** A method's figures, or the uncompressed cache's as far as they are. */
-type Row = Pick<MethodFigures, "name" | "effectiveBits" | "quality"> & Partial<MethodFigures>;
+type Row = Pick<MethodFigures, "name" | "quality"> & Partial<MethodFigures>;
 
-/** The evaluation as a table, and what its columns mean. */
+/** The evaluation as tables, and what their columns mean. */
 export function formatSummary(figures: Evaluation): string {
   const { baseline, methods, settings, refused } = figures;
   const rows: readonly Row[] = [
-    { name: "f16", effectiveBits: baseline.effectiveBits, quality: baseline.quality },
+    { name: "f16", quality: baseline.quality },
     ...methods,
   ];
   const optional = (figure: (row: MethodFigures) => string) => (row: Row) =>
@@ -24,13 +26,6 @@ export function formatSummary(figures: Evaluation): string {
         { title: "space", cell: optional(({ keySpace }) => keySpace) },
         { title: "win+sinks", cell: optional(({ window, sinks }) => `${window}+${sinks}`) },
       ],
-    },
-    {
-      title: "effective bits",
-      columns: baseline.effectiveBits.map((bits, i) => ({
-        title: formatLength(bits),
-        cell: ({ effectiveBits }: Row) => effectiveBits[i]!.bits.toFixed(2),
-      })),
     },
     { title: "different text", columns: qualityColumns(({ quality }) => quality.different) },
     { title: "in domain", columns: qualityColumns(({ quality }) => quality.inDomain) },
@@ -68,10 +63,67 @@ export function formatSummary(figures: Evaluation): string {
   return [
     formatTable(groups, rows),
     "",
+    formatBits(figures),
+    "",
     ...refused.map(({ method, why }) => `refused: ${method}: ${why}`),
     ...(refused.length > 0 ? [""] : []),
     explain(figures),
   ].join("\n");
+}
+
+/** What methods take at each length beside what they lose. */
+function formatBits({ baseline, methods }: Evaluation): string {
+  const labels = ["f16", ...methodLabels(methods)];
+  const fronts = [baseline.effectiveBits.map(() => false), ...methodFronts(methods)];
+  const rows = [{ ...baseline, nominalBits: 16 }, ...methods].map((figures, i) => ({
+    ...figures,
+    label: labels[i]!,
+    front: fronts[i]!,
+    accuracy: meanAccuracy(figures.retrieval),
+    excess: i === 0 ? 0 : meanExcess(methods[i - 1]!),
+  }));
+  type BitsRow = typeof rows[number];
+  return formatTable([
+    {
+      title: "",
+      columns: [
+        { title: "keys/values", cell: ({ label }: BitsRow) => label },
+        { title: "bits", cell: ({ nominalBits }) => `${Number(nominalBits.toFixed(3))}` },
+      ],
+    },
+    {
+      title: "effective bits",
+      columns: baseline.effectiveBits.map((bits, i) => ({
+        title: `${formatLength(bits)} `,
+        cell: ({ effectiveBits, front }: BitsRow) =>
+          `${effectiveBits[i]!.bits.toFixed(2)}${front[i] ? "*" : " "}`,
+      })),
+    },
+    {
+      title: "different text",
+      columns: [
+        { title: "x f16", cell: ({ quality }: BitsRow) => quality.different.ratio.toFixed(4) },
+        { title: "KL", cell: ({ quality }) => quality.different.divergence.toFixed(4) },
+      ],
+    },
+    ...(baseline.retrieval.length === 0 ? [] : [{
+      title: "retrieval",
+      columns: [
+        { title: "nats", cell: ({ excess }: BitsRow) => signed(excess, 2) },
+        { title: "right", cell: ({ accuracy }: BitsRow) => `${(accuracy * 100).toFixed(1)}%` },
+      ],
+    }]),
+  ], rows);
+}
+
+/** The share of answers' tokens that are the likeliest, over all distances. */
+export function meanAccuracy(retrieval: readonly { readonly accuracy: number }[]): number {
+  return mean(retrieval.map(({ accuracy }) => accuracy));
+}
+
+/** The loss on answers above the uncompressed cache's, over all distances. */
+function meanExcess({ retrieval }: MethodFigures): number {
+  return mean(retrieval.map(({ excess }) => excess));
 }
 
 function isMethod(row: Row): row is MethodFigures {
@@ -82,7 +134,8 @@ function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): strin
   const { retrieval, generation, texts } = settings;
   const noise = noiseFloor.quality.different;
   return [
-    "effective bits  all that stays resident, over all key and value channels, at sequences x tokens",
+    "effective bits  all that stays resident, codebooks too, over all key and value channels, at sequences x tokens;",
+    "                * where no other with the same exact tiers takes fewer and loses less (KL)",
     `ppl, x f16      perplexity on ${texts.different.contexts} and ${texts.inDomain.contexts} contexts of ${settings.context} tokens; over f16's, with its standard error`,
     "KL, top-1       KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
     `noise floor     f16 in steps of ${noiseFloor.chunk}, window ${noiseFloor.window}, sinks ${noiseFloor.sinks}: perplexity changes by ${
@@ -96,7 +149,7 @@ function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): strin
         baseline.retrieval.map(({ distance, planted, notPlanted }) =>
           `${distance}: ${planted.toFixed(2)}, ${notPlanted.toFixed(2)}`
         ).join("; ")
-      }`,
+      }; right: share of the names' tokens that are the likeliest`,
     ]),
     ...(generation.prompts === 0 ? [] : [
       `parts at        median over ${generation.prompts} prompts of the first of ${generation.tokens} greedy tokens that f16 does not write`,

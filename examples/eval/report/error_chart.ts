@@ -1,6 +1,6 @@
 import * as Plot from "@observablehq/plot";
 import type { Evaluation } from "../figures/results.ts";
-import { methodLabels } from "./method_labels.ts";
+import { methodLabels } from "../figures/method_labels.ts";
 import { labelWidth } from "./perplexity_chart.ts";
 import type { Chart } from "./quality_chart.ts";
 import { drawSvg, SERIES } from "./svg.ts";

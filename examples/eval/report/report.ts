@@ -1,9 +1,10 @@
 import Handlebars from "handlebars";
 import { median } from "../../demo/metrics.ts";
 import type { Evaluation, QualityFigures } from "../figures/results.ts";
-import { formatLength, meanError } from "../figures/summary.ts";
+import { methodFronts } from "../figures/pareto.ts";
+import { formatLength, meanAccuracy, meanError } from "../figures/summary.ts";
 import { errorChart, logitChart } from "./error_chart.ts";
-import { methodLabels, tiersLabel } from "./method_labels.ts";
+import { methodLabels, tiersLabel } from "../figures/method_labels.ts";
 import { perplexityChart } from "./perplexity_chart.ts";
 import { type Chart, qualityCharts } from "./quality_chart.ts";
 import { retrievalCharts } from "./retrieval_chart.ts";
@@ -15,6 +16,7 @@ export async function formatReport(figures: Evaluation): Promise<string> {
   const [template, style] = await Promise.all([read("report.hbs"), read("report.css")]);
   const { methods, baseline, noiseFloor, settings, refused, adapter, model, seconds } = figures;
   const labels = methodLabels(methods);
+  const fronts = methodFronts(methods);
   const charts: readonly Chart[] = methods.length === 0 ? retrievalCharts(figures) : [
     ...qualityCharts(figures),
     perplexityChart(figures),
@@ -42,17 +44,22 @@ export async function formatReport(figures: Evaluation): Promise<string> {
     generated: settings.generation.prompts > 0,
     retrieved: baseline.retrieval.length > 0,
     baseline: {
-      bits: baseline.effectiveBits.map(({ bits }) => bits.toFixed(2)),
+      bits: baseline.effectiveBits.map(({ bits }) => ({ bits: bits.toFixed(2), front: false })),
       ...qualityRow(baseline.quality.different, baseline.quality.inDomain),
       retrieval: baseline.retrieval.map(() => "+0.00"),
+      accuracy: percent(meanAccuracy(baseline.retrieval)),
     },
     refused,
     methods: methods.map((method, i) => ({
       label: labels[i],
       nominalBits: Number(method.nominalBits.toFixed(3)),
-      bits: method.effectiveBits.map(({ bits }) => bits.toFixed(2)),
+      bits: method.effectiveBits.map(({ bits }, length) => ({
+        bits: bits.toFixed(2),
+        front: fronts[i]![length]!,
+      })),
       ...qualityRow(method.quality.different, method.quality.inDomain),
       retrieval: method.retrieval.map(({ excess }) => signed(excess)),
+      accuracy: percent(meanAccuracy(method.retrieval)),
       parts: method.firstDifferences.length === 0 ? "" : median(method.firstDifferences),
       errors: [
         ...(["keys", "values"] as const).map((side) => {
@@ -82,6 +89,10 @@ function noiseRow({ ratio, divergence, agreement }: QualityFigures) {
     divergence: divergence.toExponential(1),
     agreement: (agreement * 100).toFixed(1),
   };
+}
+
+function percent(share: number): string {
+  return (share * 100).toFixed(1);
 }
 
 function signed(value: number): string {

@@ -20,7 +20,7 @@ Deno.test("parseArguments of the evaluation: the default is three schemes, alone
 Deno.test("parseArguments of the evaluation reads lists", () => {
   const options = argumentsOf(
     "--schemes f16,c8b8/c4b8 --windows 0,32,64 --sinks 4 --weights none,query --sweep " +
-      "--spaces as-scored --distances 16,24 --policy a.json b.json",
+      "--spaces as-scored --distances 16,24 --sequences 4 --policy a.json b.json",
   );
   assert.deepEqual(options.schemes, [
     { name: "c8b8/c4b8", policy: { keys: "c8b8", values: "c4b8" } },
@@ -30,6 +30,7 @@ Deno.test("parseArguments of the evaluation reads lists", () => {
   assert.deepEqual(options.weights, ["none", "query"]);
   assert.deepEqual(options.spaces, ["as-scored"]);
   assert.deepEqual(options.distances, [16, 24]);
+  assert.deepEqual(options.sequences, [4]);
   assert.deepEqual(options.policy, ["a.json", "b.json"]);
 });
 
@@ -47,6 +48,7 @@ for (
     ["--sinks x", "usage", /--sinks/],
     ["--weights heavy", "usage", /--weights.*none, query, fisher/],
     ["--spaces rope", "usage", /--spaces.*pre-rope, as-scored/],
+    ["--sequences 1,0", "usage", /--sequences.*integer from 1/],
     ["--distances 0", "usage", /--distances.*integer from 1/],
     ["--tokens 100", "usage", /--tokens 100 is less than one context of 512/],
     ["--sweeps", "usage", /--sweeps/],

@@ -4,6 +4,7 @@ import { summarizeUsage } from "../../../examples/eval/code_usage.ts";
 import { energiesAroundMean } from "../../../examples/eval/coding_error.ts";
 import { firstDifference } from "../../../examples/eval/generation.ts";
 import { compareQuality } from "../../../examples/eval/quality.ts";
+import { paretoFront } from "../../../examples/eval/figures/pareto.ts";
 import { mean, standardError } from "../../../examples/eval/figures/statistics.ts";
 
 function near(found: number | null, expected: number): void {
@@ -75,3 +76,18 @@ Deno.test("energiesAroundMean() counts no constant of a channel, whatever its si
     assert.deepEqual([...energies], [2, 18]);
   }
 });
+
+for (
+  const [name, points, front] of [
+    ["fewer bits, less loss", [[1, 3], [2, 2], [3, 1]], [true, true, true]],
+    ["more bits and more loss", [[1, 2], [2, 3], [2, 1]], [true, false, true]],
+    ["as many bits and more loss", [[1, 2], [1, 3]], [true, false]],
+    ["more bits and as much loss", [[1, 2], [2, 2]], [true, false]],
+    ["twice the same", [[1, 2], [1, 2]], [true, true]],
+    ["nothing", [], []],
+  ] as const
+) {
+  Deno.test(`paretoFront: ${name}`, () => {
+    assert.deepEqual(paretoFront(points.map(([bits, loss]) => ({ bits, loss }))), front);
+  });
+}

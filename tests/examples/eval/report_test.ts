@@ -42,6 +42,7 @@ function method(name: string, bits: number, ratio: number, window: number): Meth
     retrieval: [32, 128].map((distance) => ({
       distance,
       loss: 3,
+      accuracy: 1 / ratio,
       excess: ratio - 1,
       excessError: null,
     })),
@@ -90,6 +91,7 @@ const FIGURES: Evaluation = {
       distance,
       planted: 2,
       notPlanted: 9,
+      accuracy: 0.75,
       gapError: null,
     })),
   },
@@ -152,9 +154,25 @@ Deno.test("formatReport: one page with plots and all figures, and nothing from e
 Deno.test("formatReport: schemes that couple alike share a curve, and others do not", async () => {
   const html = await formatReport(FIGURES);
   const panel = html.slice(html.indexOf("<figure>"), html.indexOf("</figure>"));
-  const lines = panel.slice(panel.indexOf('aria-label="line"')).match(/<path d="M[^"]*L[^"]*"/g);
+  const curves = panel.slice(panel.indexOf('aria-label="line"'));
+  const lines = curves.slice(0, curves.indexOf("</g>")).match(/<path d="M[^"]*L[^"]*"/g);
   assert.equal(lines?.length, 1, "c4b4 and c4b8");
+  assert.equal(panel.match(/<path[^>]*aria-label="the front"/g)?.length, 1);
   for (const label of ["c4", "c8/c4"]) assert.match(html, new RegExp(`</svg>${label}</li>`));
+});
+
+Deno.test("formatReport and formatSummary mark the front at each length, among the same exact tiers", async () => {
+  const html = await formatReport(FIGURES);
+  const table = html.slice(html.indexOf("<tbody>"));
+  const bold = table.split("</tr>").map((row) => row.match(/<b>[^<]*<\/b>/g) ?? []);
+  // f16; c4b4; c4b8; c8b8/c4b8; and c4b8 alone in its tiers.
+  assert.deepEqual(bold.slice(0, 5).map(({ length }) => length), [0, 3, 3, 3, 3]);
+  const worse = FIGURES.methods.map((one, i) => i === 2 ? method("c8b8/c4b8", 2.5, 1.2, 0) : one);
+  const summary = formatSummary({ ...FIGURES, methods: worse });
+  const lines = summary.slice(summary.indexOf("1x512")).split("\n");
+  const marks = (label: string) => lines.find((line) => line.startsWith(label))!.match(/\*/g);
+  assert.equal(marks("c4b8, codes alone")?.length, 3);
+  assert.equal(marks("c8b8/c4b8, codes alone"), null);
 });
 
 Deno.test("formatReport does without methods, retrieval and generation", async () => {
@@ -176,5 +194,9 @@ Deno.test("formatSummary has a line for f16 and one for each method", () => {
   assert.equal(lines.filter((line) => line.startsWith("c4b8 ")).length, 2);
   assert.match(lines.find((line) => line.startsWith("f16 "))!, /1\.0000/);
   assert.match(lines.find((line) => line.startsWith("c4b4 "))!, /1\.4000 {2}0\.0100/);
+  assert.match(
+    lines.find((line) => line.startsWith("c4b4, codes alone"))!,
+    /9\.00\*.*\| 1\.4000 {2}0\.2000 \| \+0\.40 {2}71\.4%/,
+  );
   assert.ok(lines.some((line) => line.includes("refused: c9 <odd>: no kernel")));
 });

@@ -73,8 +73,12 @@ Deno.test("eval measures schemes and policies in both key spaces, keeps codebook
       assert.ok(quality.different.divergence > 1e-4, what);
       assert.equal(retrieval[0]!.distance, 24);
       assert.ok(Number.isFinite(retrieval[0]!.excess), what);
+      assert.ok(retrieval[0]!.accuracy >= 0 && retrieval[0]!.accuracy <= 1, what);
       assert.equal(firstDifferences.length, 2);
-      assert.deepEqual(effectiveBits.map(({ tokens }) => tokens), [512, 4096, 32768]);
+      assert.deepEqual(
+        effectiveBits.map(({ sequences, tokens }) => [sequences, tokens]),
+        [1, 8].flatMap((sequences) => [512, 4096, 32768].map((tokens) => [sequences, tokens])),
+      );
       assert.ok(effectiveBits[2]!.bits < effectiveBits[0]!.bits, what);
       for (const { layer, side, error } of codingError) {
         const exact = name === "keys kept" && (side === "keys") !== (layer === 3);

@@ -1,5 +1,5 @@
 import { parseScheme, type SchemeId } from "@couplet/kv";
-import type { MethodFigures } from "../figures/results.ts";
+import type { MethodFigures } from "./results.ts";
 
 /** What tells a method from the others of its evaluation, in few words: what all share is left out. */
 export function methodLabels(methods: readonly MethodFigures[]): readonly string[] {
