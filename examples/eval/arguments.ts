@@ -27,6 +27,8 @@ export interface EvalArguments {
   readonly policy: readonly string[];
   readonly windows: readonly number[];
   readonly sinks: readonly number[];
+  /** Whether every token is coded, without exact tiers: instead of the windows and sinks, or beside those given. */
+  readonly allCoded: boolean;
   readonly weights: readonly Weighting[];
   /** Undefined where each method takes the first that it can be planned in. */
   readonly spaces?: readonly KeySpace[];
@@ -96,6 +98,11 @@ export function parseArguments(
     .option("--windows <list>", "recent tokens kept exactly", listOf(integerFrom(0)), [0, 64])
     .option("--sinks <list>", "first tokens kept exactly", listOf(integerFrom(0)), [0, 4])
     .option(
+      "--all-coded",
+      "code every token, those of unfinished blocks too, in float64 on the CPU; alone, or beside --windows and --sinks",
+      false,
+    )
+    .option(
       "--weights <list>",
       `which errors of the codes count more: ${WEIGHTINGS.join(", ")}`,
       listOf(oneOf(WEIGHTINGS)),
@@ -144,9 +151,14 @@ export function parseArguments(
       `--tokens ${rest.tokens} is less than one context of ${rest.context} tokens`,
     );
   }
+  const given = (name: "windows" | "sinks") => command.getOptionValueSource(name) !== "default";
+  const tiers = rest.allCoded && !given("windows") && !given("sinks")
+    ? { windows: [], sinks: [] }
+    : {};
   return {
     options: {
       ...rest,
+      ...tiers,
       schemes: schemes ?? (rest.policy.length > 0 ? [] : pairs(DEFAULT_SCHEMES)),
     },
   };

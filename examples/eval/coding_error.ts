@@ -3,6 +3,7 @@ import type { Inspection } from "../demo/evaluate.ts";
 import type { ForwardResult, LlamaConfig } from "../llama/mod.ts";
 import { rotateHeads } from "../llama/rotate_heads.ts";
 import type { CodedContexts } from "./coded_contexts.ts";
+import { joined } from "./joined.ts";
 import { LogitErrors } from "./logit_error.ts";
 import type { CodingErrorFigures, LogitErrorFigures } from "./figures/results.ts";
 
@@ -114,17 +115,6 @@ export class CodingErrors implements Inspection {
     const tokens = vectors.length / (keyValueHeads * headDim);
     return rotateHeads(vectors, [tokens], keyValueHeads, this.#config);
   }
-}
-
-/** Pieces in one. */
-function joined(pieces: readonly Float32Array<ArrayBuffer>[]): Float32Array<ArrayBuffer> {
-  const vectors = new Float32Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    vectors.set(piece, at);
-    at += piece.length;
-  }
-  return vectors;
 }
 
 /**

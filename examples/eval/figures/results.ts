@@ -81,11 +81,19 @@ const method = z.object({
   keySpace: z.enum(KEY_SPACES),
   window: count,
   sinks: count,
+  /**
+   * Whether every token is coded, those of unfinished blocks too, by the schemes' arithmetic in float64. Effective bits
+   * are then those of a cache that holds no token exactly.
+   */
+  allCoded: z.boolean(),
   nominalBits: z.number(),
   effectiveBits: z.array(effectiveBits),
   quality: qualities,
   retrieval: z.array(retrieval),
-  /** First token written that is not the uncompressed cache's, by prompt; all tokens where none differs. */
+  /**
+   * First token written that is not the uncompressed cache's, by prompt; all tokens where none differs. Empty where every
+   * token is coded.
+   */
   firstDifferences: z.array(count),
   codingError: z.array(codingError),
   logitError: z.array(logitError),
@@ -125,8 +133,17 @@ const evaluation = z.object({
       gapError: z.number().nullable(),
     })),
   }),
-  /** The uncompressed cache in smaller steps and with exact tiers, against itself without. */
-  noiseFloor: z.object({ chunk: count, window: count, sinks: count, quality: qualities }),
+  /**
+   * The uncompressed cache in smaller steps and with exact tiers, against itself without; or, where every token of every
+   * method is coded, keys and values rounded to f16 against exact ones.
+   */
+  noiseFloor: z.object({
+    chunk: count,
+    window: count,
+    sinks: count,
+    allCoded: z.boolean(),
+    quality: qualities,
+  }),
   methods: z.array(method),
   refused: z.array(z.object({ method: z.string(), why: z.string() })),
   seconds: z.number(),

@@ -24,7 +24,12 @@ export function formatSummary(figures: Evaluation): string {
         { title: "keys/values", cell: ({ name }: Row) => name },
         { title: "weights", cell: optional(({ weights }) => weights) },
         { title: "space", cell: optional(({ keySpace }) => keySpace) },
-        { title: "win+sinks", cell: optional(({ window, sinks }) => `${window}+${sinks}`) },
+        {
+          title: "win+sinks",
+          cell: optional(({ window, sinks, allCoded }) =>
+            allCoded ? "all coded" : `${window}+${sinks}`
+          ),
+        },
       ],
     },
     { title: "different text", columns: qualityColumns(({ quality }) => quality.different) },
@@ -40,7 +45,9 @@ export function formatSummary(figures: Evaluation): string {
       title: "parts at",
       columns: [{
         title: "token",
-        cell: optional(({ firstDifferences }) => `${median(firstDifferences)}`),
+        cell: optional(({ firstDifferences }) =>
+          firstDifferences.length === 0 ? "" : `${median(firstDifferences)}`
+        ),
       }],
     }]),
     {
@@ -138,7 +145,7 @@ function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): strin
     "                * where no other with the same exact tiers takes fewer and loses less (KL)",
     `ppl, x f16      perplexity on ${texts.different.contexts} and ${texts.inDomain.contexts} contexts of ${settings.context} tokens; over f16's, with its standard error`,
     "KL, top-1       KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
-    `noise floor     f16 in steps of ${noiseFloor.chunk}, window ${noiseFloor.window}, sinks ${noiseFloor.sinks}: perplexity changes by ${
+    `noise floor     ${describeNoise(noiseFloor)}: perplexity changes by ${
       Math.abs(noise.ratio - 1).toExponential(1)
     } of itself, KL ${noise.divergence.toExponential(1)}, top-1 ${
       (noise.agreement * 100).toFixed(1)
@@ -178,6 +185,15 @@ export function meanError(errors: readonly { readonly error: number }[]): number
 
 function signed(value: number, digits: number): string {
   return `${value < 0 ? "" : "+"}${value.toFixed(digits)}`;
+}
+
+/** What the noise floor compares with the uncompressed cache. */
+export function describeNoise(
+  { chunk, window, sinks, allCoded }: Evaluation["noiseFloor"],
+): string {
+  return allCoded
+    ? "keys and values rounded to f16"
+    : `f16 in steps of ${chunk}, window ${window}, sinks ${sinks}`;
 }
 
 /** Sequences times tokens, such as 1x512 or 8x32k. */

@@ -2,9 +2,9 @@ import Handlebars from "handlebars";
 import { median } from "../../demo/metrics.ts";
 import type { Evaluation, QualityFigures } from "../figures/results.ts";
 import { methodFronts } from "../figures/pareto.ts";
-import { formatLength, meanAccuracy, meanError } from "../figures/summary.ts";
+import { describeNoise, formatLength, meanAccuracy, meanError } from "../figures/summary.ts";
 import { errorChart, logitChart } from "./error_chart.ts";
-import { methodLabels, tiersLabel } from "../figures/method_labels.ts";
+import { methodLabels } from "../figures/method_labels.ts";
 import { perplexityChart } from "./perplexity_chart.ts";
 import { type Chart, qualityCharts } from "./quality_chart.ts";
 import { retrievalCharts } from "./retrieval_chart.ts";
@@ -35,8 +35,7 @@ export async function formatReport(figures: Evaluation): Promise<string> {
     seconds: seconds.toFixed(0),
     charts,
     noiseFloor: {
-      chunk: noiseFloor.chunk,
-      tiers: tiersLabel(noiseFloor),
+      what: describeNoise(noiseFloor),
       ...noiseRow(noiseFloor.quality.different),
     },
     lengths: baseline.effectiveBits.map(formatLength),

@@ -52,7 +52,9 @@ export function retrievalCharts({ methods, baseline }: Evaluation): readonly Cha
   ];
 
   function methodsWithoutTiers(): readonly string[] {
-    return methodLabels(methods.map((method) => ({ ...method, window: 0, sinks: 0 })));
+    return methodLabels(
+      methods.map((method) => ({ ...method, window: 0, sinks: 0, allCoded: false })),
+    );
   }
 
   /** One range for all panels, so that they compare. */

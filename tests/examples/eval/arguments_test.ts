@@ -34,6 +34,21 @@ Deno.test("parseArguments of the evaluation reads lists", () => {
   assert.deepEqual(options.policy, ["a.json", "b.json"]);
 });
 
+Deno.test("parseArguments of the evaluation: every token coded is instead of the default tiers, beside given ones", () => {
+  for (
+    const [args, windows, sinks] of [
+      ["--all-coded", [], []],
+      ["--all-coded --windows 0", [0], [0, 4]],
+      ["--all-coded --sinks 4", [0, 64], [4]],
+      ["", [0, 64], [0, 4]],
+    ] as const
+  ) {
+    const options = argumentsOf(args);
+    assert.equal(options.allCoded, args !== "");
+    assert.deepEqual([options.windows, options.sinks], [windows, sinks], args);
+  }
+});
+
 Deno.test("parseArguments of the evaluation: a policy stands alone unless schemes are named, too", () => {
   assert.deepEqual(argumentsOf("--policy a.json").schemes, []);
   assert.equal(argumentsOf("--policy a.json --schemes c8b8").schemes.length, 1);

@@ -32,6 +32,7 @@ function method(name: string, bits: number, ratio: number, window: number): Meth
     keySpace: "pre-rope",
     window,
     sinks: 0,
+    allCoded: false,
     nominalBits: bits,
     effectiveBits: LENGTHS.map((tokens) => ({
       tokens,
@@ -99,6 +100,7 @@ const FIGURES: Evaluation = {
     chunk: 8,
     window: 64,
     sinks: 4,
+    allCoded: false,
     quality: { different: quality(1 + 1e-9), inDomain: quality(1 + 1e-9) },
   },
   methods: [
@@ -173,6 +175,23 @@ Deno.test("formatReport and formatSummary mark the front at each length, among t
   const marks = (label: string) => lines.find((line) => line.startsWith(label))!.match(/\*/g);
   assert.equal(marks("c4b8, codes alone")?.length, 3);
   assert.equal(marks("c8b8/c4b8, codes alone"), null);
+});
+
+Deno.test("formatReport and formatSummary show methods whose every token is coded", async () => {
+  const coded = { ...method("c8b8", 1, 1.3, 0), allCoded: true, firstDifferences: [] };
+  const figures = {
+    ...FIGURES,
+    methods: [...FIGURES.methods, coded],
+    noiseFloor: { ...FIGURES.noiseFloor, allCoded: true },
+  };
+  const html = await formatReport(figures);
+  assert.match(html, /Quality against effective bits, every token coded/);
+  assert.match(html, /noise floor<\/dt><dd>keys and values rounded to f16/);
+  assert.doesNotMatch(html, /NaN|undefined/);
+  const lines = formatSummary(figures).split("\n");
+  assert.match(lines.find((line) => line.startsWith("c8b8 "))!, /all coded/);
+  assert.ok(lines.some((line) => line.startsWith("c8b8, every token coded")));
+  assert.doesNotMatch(lines.join(), /NaN/);
 });
 
 Deno.test("formatReport does without methods, retrieval and generation", async () => {
