@@ -4,12 +4,19 @@ import {
   parseScheme,
   type Policy,
   rotate,
+  type SchemeId,
   type Sequence,
   type Side,
   SIDES,
 } from "@couplet/kv";
+import { bySide } from "../../src/model/by_side.ts";
 import type { ModelRun } from "../demo/evaluate.ts";
-import { type Checkpoint, type ForwardResult, modelCacheOptions } from "../llama/mod.ts";
+import {
+  type Checkpoint,
+  type ForwardResult,
+  type LlamaConfig,
+  modelCacheOptions,
+} from "../llama/mod.ts";
 import { type ReferenceForward, referenceForward } from "../llama/reference.ts";
 import { summarizeUsage } from "./code_usage.ts";
 import type { CodedContexts } from "./coded_contexts.ts";
@@ -18,12 +25,47 @@ import { joined } from "./joined.ts";
 import { isLearned } from "./methods.ts";
 import { type CodedSide, SideCoder } from "./side_coder.ts";
 
+/** How one side of a layer is coded. */
+export interface TextCoder {
+  readonly scheme: SchemeId;
+  /** Codes all tokens of a text, `[tokens][keyValueHeads][headDim]`. */
+  code(vectors: Float64Array): CodedSide;
+}
+
 /** How a {@linkcode CodedRun} codes keys and values. */
 export interface RunCoding {
+  readonly keySpace: KeySpace;
+  readonly layers: readonly Readonly<Record<Side, TextCoder>>[];
+}
+
+/** A policy, and what its codes need. */
+export interface PolicyCoding {
   readonly policy: Policy;
   readonly keySpace: KeySpace;
   /** Of all schemes of the policy that have learned ones. */
   readonly codebooks?: CodebookSet | undefined;
+}
+
+/**
+ * Codes as a policy says.
+ *
+ * @throws {CoupletError} `codebook` where one is missing.
+ */
+export function policyCoding(
+  config: LlamaConfig,
+  { policy, keySpace, codebooks }: PolicyCoding,
+): RunCoding {
+  const { layers, keyValueHeads, headDim } = config;
+  const { keys } = modelCacheOptions(config, keySpace);
+  return {
+    keySpace,
+    layers: Array.from({ length: layers }, (_, layer) => {
+      const own = policy.layers?.[layer] ?? policy;
+      return bySide((side) =>
+        new SideCoder({ scheme: own[side], layer, side, keyValueHeads, headDim, keys, codebooks })
+      );
+    }),
+  };
 }
 
 /** A text in the middle of its run. */
@@ -50,30 +92,12 @@ export class CodedRun implements ModelRun {
   };
   readonly #checkpoint: Checkpoint;
   readonly #coding: RunCoding | undefined;
-  readonly #coders: readonly Record<Side, SideCoder>[];
   readonly #held = new Map<Sequence, Held>();
   #nextId = 0;
 
-  /** @throws {CoupletError} `codebook` where one is missing. */
   constructor(checkpoint: Checkpoint, coding?: RunCoding) {
     this.#checkpoint = checkpoint;
     this.#coding = coding;
-    const { layers, keyValueHeads, headDim } = checkpoint.config;
-    this.#coders = coding === undefined ? [] : Array.from({ length: layers }, (_, layer) => {
-      const { keys } = modelCacheOptions(checkpoint.config, coding.keySpace);
-      const policy = coding.policy.layers?.[layer] ?? coding.policy;
-      const coder = (side: Side) =>
-        new SideCoder({
-          scheme: policy[side],
-          layer,
-          side,
-          keyValueHeads,
-          headDim,
-          keys,
-          codebooks: coding.codebooks,
-        });
-      return { keys: coder("keys"), values: coder("values") };
-    });
   }
 
   /** As `Engine.forward`; nothing is computed before something is read. */
@@ -121,10 +145,9 @@ export class CodedRun implements ModelRun {
   /** How often some sequences use the learned centroids of each layer and side. */
   codeUsage(sequences: readonly Sequence[]): readonly CodeUsageFigures[] {
     const { headDim } = this.#checkpoint.config;
-    return this.#coders.flatMap((_, layer) =>
+    return this.#coding!.layers.flatMap((coders, layer) =>
       SIDES.flatMap((side) => {
-        const policy = this.#coding!.policy.layers?.[layer] ?? this.#coding!.policy;
-        const scheme = policy[side];
+        const { scheme } = coders[side];
         if (!isLearned(scheme)) return [];
         const { centroids, layout } = parseScheme(scheme);
         const places = layout(headDim).codes;
@@ -148,7 +171,7 @@ export class CodedRun implements ModelRun {
     const coded: Record<Side, CodedSide[]> = { keys: [], values: [] };
     const forward = referenceForward(this.#checkpoint, held.tokenIds, (layer, side, vectors) => {
       given[side].push(vectors.slice());
-      const coder = this.#coders[layer]?.[side];
+      const coder = this.#coding?.layers[layer]?.[side];
       if (coder === undefined) return;
       const turned = side === "keys" && this.#coding!.keySpace === "as-scored";
       const found = coder.code(turned ? this.#turned(vectors, 1) : vectors);

@@ -35,7 +35,11 @@ export function effectiveBits(
  *
  * @throws {CoupletError} as planCache, but for kernels.
  */
-export function codedBits(options: CacheOptions, sequences: number, tokens: number): number {
+export function codedBits(
+  options: CacheOptions,
+  sequences: number,
+  tokens: number,
+): number {
   const capacity = residentCapacity(options, sequences, tokens);
   const resolved = resolveOptions({ ...options, capacity });
   const layers = resolved.layers.map((layer) => layerBytes(resolved, layer, 1));

@@ -1,7 +1,7 @@
 import type { CodebookSet } from "@couplet/kv";
 import { evaluate } from "../demo/evaluate.ts";
 import { needId } from "./codebook_store.ts";
-import { CodedRun } from "./coded_run.ts";
+import { CodedRun, policyCoding } from "./coded_run.ts";
 import { CodingErrors, type CodingErrorsOfRun } from "./coding_error.ts";
 import type { MeasuredMethods } from "./measured.ts";
 import { BASELINE, type Method } from "./methods.ts";
@@ -32,10 +32,13 @@ export async function measureCoded(
   const { checkpoint, options } = work;
   const exact = new CodedRun(checkpoint);
   const runs = [BASELINE, ...methods].map((method) =>
-    new CodedRun(checkpoint, {
-      ...method,
-      codebooks: codebooks.get(needId(method.weights, method.keySpace)),
-    })
+    new CodedRun(
+      checkpoint,
+      policyCoding(checkpoint.config, {
+        ...method,
+        codebooks: codebooks.get(needId(method.weights, method.keySpace)),
+      }),
+    )
   );
   const [rounded, ...coded] = runs as [CodedRun, ...CodedRun[]];
   const references = [exact, rounded];

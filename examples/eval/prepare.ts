@@ -67,7 +67,7 @@ export function trialTexts(
 const BATCH = 8;
 
 /** The part of the calibration's text, at its end, that is held out to evaluate on. */
-const HELD_OUT = 1 / 5;
+export const HELD_OUT = 1 / 5;
 
 /** Tokens that written text starts from. */
 const PROMPT_TOKENS = 32;

@@ -10,7 +10,7 @@ import {
 import { cacheCodebook } from "../../src/codebooks/find.ts";
 import { headCodebooks } from "../../src/codebooks/head_codebooks.ts";
 import { keptBinary16 } from "../../src/reference/binary16.ts";
-import type { CodingContext } from "../../src/schemes/codec.ts";
+import type { Codec, CodingContext } from "../../src/schemes/codec.ts";
 import { schemeCodec } from "../../src/schemes/scheme_codec.ts";
 
 /** What a {@linkcode SideCoder} codes. */
@@ -22,6 +22,10 @@ export interface SideCoderOptions {
   readonly headDim: number;
   readonly keys: KeyOptions;
   readonly codebooks: CodebookSet | undefined;
+  /** Whether sizes of normalised tokens make errors orthogonal. Defaults to what caches without exact tiers do. */
+  readonly orthogonal?: boolean;
+  /** Defaults to the scheme's. */
+  readonly codec?: Codec;
 }
 
 /** One side of a text in one layer, coded. */
@@ -34,7 +38,9 @@ export interface CodedSide {
 
 /** Codes one side of whole texts in one layer, in float64: what caches would hold of them if no token were exact. */
 export class SideCoder {
+  readonly scheme: SchemeId;
   readonly #options: SideCoderOptions;
+  readonly #codec: Codec;
   readonly #contexts: readonly CodingContext[];
 
   /** @throws {CoupletError} `codebook` where the codebook is missing, `scheme` where the scheme has no codec. */
@@ -42,13 +48,15 @@ export class SideCoder {
     const { scheme, layer, side, keyValueHeads, headDim, keys, codebooks } = options;
     const shape = { keyValueHeads, headDim };
     const codebook = cacheCodebook(codebooks, shape, layer, side, scheme);
+    this.scheme = scheme;
     this.#options = options;
+    this.#codec = options.codec ?? schemeCodec(parseScheme(scheme));
     this.#contexts = headCodebooks(parseScheme(scheme), codebook, keyValueHeads, headDim)
       .map((own) => ({
         ...own,
         scored: side === "keys" && keys.space === "as-scored",
         // No value has exact ones beside it.
-        orthogonal: side === "keys",
+        orthogonal: options.orthogonal ?? side === "keys",
       }));
   }
 
@@ -60,7 +68,7 @@ export class SideCoder {
   code(vectors: ArrayLike<number>): CodedSide {
     const { scheme: id, side, keyValueHeads, headDim, keys } = this.#options;
     const scheme = parseScheme(id);
-    const codec = schemeCodec(scheme);
+    const codec = this.#codec;
     const layout = scheme.layout(headDim);
     const tokens = vectors.length / (keyValueHeads * headDim);
     const decoded = new Float64Array(vectors.length);

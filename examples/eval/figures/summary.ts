@@ -3,7 +3,7 @@ import { type Column, formatTable } from "../../demo/table.ts";
 import { methodLabels } from "./method_labels.ts";
 import { methodFronts } from "./pareto.ts";
 import type { EffectiveBits, Evaluation, MethodFigures, QualityFigures } from "./results.ts";
-import { mean } from "./statistics.ts";
+import { mean, meanError } from "./statistics.ts";
 
 /** A method's figures, or the uncompressed cache's as far as they are. */
 type Row = Pick<MethodFigures, "name" | "quality"> & Partial<MethodFigures>;
@@ -176,11 +176,6 @@ function qualityColumns(quality: (row: Row) => QualityFigures): readonly Column<
     { title: "KL", cell: (row) => quality(row).divergence.toFixed(4) },
     { title: "top-1", cell: (row) => `${(quality(row).agreement * 100).toFixed(1)}%` },
   ];
-}
-
-/** The mean over layers and heads; undefined where nothing is coded. */
-export function meanError(errors: readonly { readonly error: number }[]): number | undefined {
-  return errors.length === 0 ? undefined : mean(errors.map(({ error }) => error));
 }
 
 function signed(value: number, digits: number): string {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { CoupletError, parseScheme, type Policy } from "@couplet/kv";
-import { CodedRun } from "../../../examples/eval/coded_run.ts";
+import { CoupletError, type KeySpace, parseScheme, type Policy } from "@couplet/kv";
+import { CodedRun, policyCoding } from "../../../examples/eval/coded_run.ts";
 import { SideCoder } from "../../../examples/eval/side_coder.ts";
 import { loadModel } from "../../../examples/llama/mod.ts";
 import { referenceForward } from "../../../examples/llama/reference.ts";
@@ -24,6 +24,10 @@ async function logitsOf(run: CodedRun, pieces: readonly number[]): Promise<reado
   return [...logits![0]!];
 }
 
+function codedRun(policy: Policy, keySpace: KeySpace): CodedRun {
+  return new CodedRun(checkpoint, policyCoding(checkpoint.config, { policy, keySpace }));
+}
+
 function uniform(scheme: string): Policy {
   return { keys: scheme, values: scheme };
 }
@@ -34,7 +38,7 @@ Deno.test("CodedRun without a coding is the exact model", async () => {
 });
 
 Deno.test("CodedRun: a text in pieces is as in one, for the tokens of the last", async () => {
-  const run = new CodedRun(checkpoint, { policy: uniform("u8b8"), keySpace: "pre-rope" });
+  const run = codedRun(uniform("u8b8"), "pre-rope");
   const whole = await logitsOf(run, [80]);
   const parts = await logitsOf(run, [30, 45, 5]);
   assert.equal(parts.length, 5 * vocabularySize);
@@ -43,7 +47,7 @@ Deno.test("CodedRun: a text in pieces is as in one, for the tokens of the last",
 
 for (const keySpace of ["pre-rope", "as-scored"] as const) {
   Deno.test(`CodedRun codes the tokens of an unfinished block, ${keySpace}`, async () => {
-    const run = new CodedRun(checkpoint, { policy: uniform("u8b8"), keySpace });
+    const run = codedRun(uniform("u8b8"), keySpace);
     const sequence = run.cache.createSequence();
     const text = tokenIds.slice(0, 20);
     await run.forward([{ sequence, tokenIds: text }], { logits: "all" });
@@ -58,7 +62,7 @@ for (const keySpace of ["pre-rope", "as-scored"] as const) {
   });
 
   Deno.test(`CodedRun loses nothing but f16's rounding with f16, ${keySpace}`, async () => {
-    const run = new CodedRun(checkpoint, { policy: uniform("f16"), keySpace });
+    const run = codedRun(uniform("f16"), keySpace);
     const change = largestDifference(await logitsOf(run, [80]), exact.logits);
     assert.ok(change > 0 && change < 0.02, `${change}`);
   });
@@ -66,7 +70,7 @@ for (const keySpace of ["pre-rope", "as-scored"] as const) {
 
 Deno.test("CodedRun: a layer's own schemes, and what is read of vectors as they were given", async () => {
   const policy = { ...uniform("f16"), layers: { 2: { keys: "u8b8", values: "f16" } } };
-  const run = new CodedRun(checkpoint, { policy, keySpace: "pre-rope" });
+  const run = codedRun(policy, "pre-rope");
   const sequence = run.cache.createSequence();
   const { keys, values, queries } = await run.forward([{ sequence, tokenIds }], {
     queries: true,
@@ -117,7 +121,7 @@ Deno.test("SideCoder: each scheme codes fewer tokens than its block, each head b
 
 Deno.test("CodedRun refuses a learned scheme without its codebooks", () => {
   assert.throws(
-    () => new CodedRun(checkpoint, { policy: uniform("c4b8"), keySpace: "pre-rope" }),
+    () => codedRun(uniform("c4b8"), "pre-rope"),
     (error) => error instanceof CoupletError && error.code === "codebook",
   );
 });
