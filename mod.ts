@@ -39,7 +39,13 @@ export type {
   SchemeId,
 } from "./src/schemes/scheme.ts";
 export { parseScheme, registerScheme } from "./src/schemes/parse_scheme.ts";
-export type { Codec, CodingContext, HeadCodebook, SharedLearning } from "./src/schemes/codec.ts";
+export type {
+  Codec,
+  CodingContext,
+  HeadCodebook,
+  Normalisation,
+  SharedLearning,
+} from "./src/schemes/codec.ts";
 export { registerCodec, schemeCodec } from "./src/schemes/scheme_codec.ts";
 export {
   packRecords,
@@ -62,6 +68,7 @@ export type {
   CalibrationProvenance,
   Codebook,
   CodebookFit,
+  CodebookNormalisation,
   CodebookSet,
   SideCodebook,
   UniversalCodebook,

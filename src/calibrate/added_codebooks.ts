@@ -11,6 +11,7 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import {
   blockMeans,
+  blocksOf,
   learnMeans,
   learnSizes,
   nearestSizes,
@@ -28,8 +29,15 @@ const TURNS = 4;
 /** Sweeps over the stages of one turn. */
 const SWEEPS = 2;
 
-/** Most Lloyd iterations of a stage, which refinement follows. */
-export const STAGE_ITERATIONS = 10;
+/** Most Lloyd iterations of one of several stages: refinement follows. */
+const STAGE_ITERATIONS = 10;
+
+/** Most Lloyd iterations of each stage, where a single one would have `iterations`. */
+export function stageIterations(scheme: SchemeId, iterations: number): number {
+  return parseScheme(scheme).codebookSpec!.stages! > 1
+    ? Math.min(iterations, STAGE_ITERATIONS)
+    : iterations;
+}
 
 /** Sums that are kept while codes are searched for learning. */
 const WIDTH = 8;
@@ -171,13 +179,14 @@ function headPoints(
       scale,
     };
   }
-  const means = blockMeans(vectors, block);
+  const blocks = blocksOf(vectors.length, samples.positions, block);
+  const means = blockMeans(vectors, blocks);
   const grids = learnMeans(means);
   const coded = means.map((mean) =>
     grids.map(({ offset, step }, channel) => onGrid(mean[channel]!, offset, step))
   );
   const plain = vectors.map((vector, token) =>
-    Float64Array.from(vector, (value, i) => value - coded[Math.floor(token / block)]![i]!)
+    Float64Array.from(vector, (value, i) => value - coded[blocks[token]!]![i]!)
   );
   const rests = plain.map((rest) => rest.map((value, i) => value * scale[i]!));
   const energies = rests.map((rest) => rest.reduce((sum, value) => sum + value * value, 0));

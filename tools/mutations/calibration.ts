@@ -127,18 +127,54 @@ export const CALIBRATION: readonly Mutation[] = [
   ...inFile("grid", "src/codebooks/grid.ts", ["codebooks/grid"], [
     [
       "origin-above-lowest",
-      "grid[2 * row] = floorFloat16Bits(low);",
-      "grid[2 * row] = toFloat16Bits(low);",
+      "own[stage] = floorFloat16Bits(low);",
+      "own[stage] = toFloat16Bits(low);",
     ],
     [
       "levels-round-down",
-      "Math.min(HIGHEST, Math.round((numbers[at]! - origin) / step));",
-      "Math.min(HIGHEST, Math.floor((numbers[at]! - origin) / step));",
+      "Math.min(left, Math.round((numbers[at]! - origin) / step));",
+      "Math.min(left, Math.floor((numbers[at]! - origin) / step));",
     ],
     [
       "levels-wrap",
-      "levels[at] = Math.min(HIGHEST, Math.round((numbers[at]! - origin) / step));",
+      "levels[at] = Math.min(left, Math.round((numbers[at]! - origin) / step));",
       "levels[at] = Math.round((numbers[at]! - origin) / step);",
+    ],
+    [
+      "sums-exceed-a-byte",
+      "left -= highest;",
+      "left = HIGHEST;",
+      { tests: ["calibrate/added_codebooks"] },
+    ],
+  ]),
+  ...inFile("added", "src/schemes/additive_codec.ts", ["schemes/additive"], [
+    [
+      "mean-ties-down",
+      "sum >= vectors.length * (offset + step * (above - NORM_LEVELS / 2))",
+      "sum > vectors.length * (offset + step * (above - NORM_LEVELS / 2))",
+    ],
+    [
+      "sizes-never-orthogonal",
+      "const adjusted = orthogonal",
+      "const adjusted = !orthogonal",
+    ],
+    [
+      "beam-of-one",
+      "beamWidth(scheme));",
+      "1);",
+    ],
+    [
+      "beam-keeps-later-of-equals",
+      "place > 0 && gain > next.gains[place - 1]!",
+      "place > 0 && gain >= next.gains[place - 1]!",
+      { tests: ["cache/additive"] },
+    ],
+  ]),
+  ...inFile("normalise", "src/calibrate/normalised_samples.ts", ["calibrate/added_codebooks"], [
+    [
+      "blocks-across-sequences",
+      "positions[token] === positions[token - 1]! + 1",
+      "positions[token] !== undefined",
     ],
   ]),
   ...inFile("fit", "src/codebooks/fit.ts", ["codebooks/fit"], [
@@ -154,13 +190,13 @@ export const CALIBRATION: readonly Mutation[] = [
     ],
     [
       "first-tokens-alone",
-      "const place = Math.floor(token * all / tokens);",
-      "const place = token;",
+      "const place = Math.floor(block * all / blocks / members) * members;",
+      "const place = block * members;",
     ],
     [
       "first-head-alone",
-      "const at = (place * keyValueHeads + head) * headDim;",
-      "const at = place * keyValueHeads * headDim;",
+      "(_, i) => ((place + i) * keyValueHeads + head) * headDim,",
+      "(_, i) => (place + i) * keyValueHeads * headDim,",
     ],
   ]),
   ...inFile("sensitivity", "src/policy/estimate_sensitivities.ts", ["codebooks/fit"], [

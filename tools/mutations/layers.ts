@@ -183,7 +183,7 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "grid-length-unchecked",
-      " || found.grid.length !== 2 * rows ||",
+      " || found.grid.length !== rows * gridNumbers(parsed) ||",
       " ||",
       { tests: ["cache/cache /createCache/", "codebooks/file"] },
     ],
