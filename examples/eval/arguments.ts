@@ -34,6 +34,8 @@ export interface EvalArguments {
   readonly spaces?: readonly KeySpace[];
   /** Whether the model's values are rotated, for all methods alike. */
   readonly rotateValues: boolean;
+  /** Whether KV heads share centroids that are added. */
+  readonly shareHeads: boolean;
   /** Whether all combinations are compared. */
   readonly sweep: boolean;
   /** Tokens per context. */
@@ -115,6 +117,7 @@ export function parseArguments(
       listOf(oneOf(KEY_SPACES)),
     )
     .option("--rotate-values", "rotate values onto their principal axes", false)
+    .option("--share-heads", "KV heads share centroids that are added: smaller codebooks", false)
     .option("--sweep", "compare all combinations of the lists", false)
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
     .option("--tokens <n>", "tokens of each text to evaluate on", integerFrom(2), 2048)

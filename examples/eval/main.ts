@@ -61,6 +61,7 @@ async function evaluateModel(options: EvalArguments): Promise<Evaluation> {
       contexts: work.calibrationContexts,
       name: work.calibrationText.name,
       seed: options.seed,
+      shareHeads: options.shareHeads,
       folder: options.codebooks,
     };
     codebooks.set(
@@ -111,6 +112,7 @@ function settings(work: Work): Evaluation["settings"] {
     seed: options.seed,
     context: options.context,
     chunk: sizes.chunk,
+    shareHeads: options.shareHeads,
     calibration: {
       name: calibrationText.name,
       tokens: calibrationContexts.length * options.context,
