@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { calibrate } from "../src/calibrate/calibrate.ts";
 import { joinSamples } from "../src/calibrate/join_samples.ts";
 import type { SampleOrigin } from "../src/calibrate/sample_origin.ts";
-import type { CalibrationSamples } from "../src/calibrate/samples.ts";
+import { type CalibrationSamples, moreSamples } from "../src/calibrate/samples.ts";
 import { readSampleOrigin, readSamples } from "../src/calibrate/samples_file.ts";
 import { readWeights, withWeights } from "../src/calibrate/weights_file.ts";
 import { CoupletError } from "../src/base/errors.ts";
@@ -18,6 +18,7 @@ import { lostVariance } from "./codebook_facts.ts";
 import { readFile } from "./files.ts";
 import { kernels } from "./kernels.ts";
 import { Progress } from "./progress.ts";
+import { describeRecipe, findRecipe } from "./recipes.ts";
 import { requestDevice } from "./request_device.ts";
 import { formatBytes, formatTable } from "./table.ts";
 
@@ -28,6 +29,8 @@ interface CalibrateOptions extends PolicyArguments {
   readonly weights?: string;
   readonly seed: number;
   readonly iterations: number;
+  readonly length: number;
+  readonly shareHeads?: true;
   readonly cpu?: true;
   readonly out: string;
 }
@@ -47,6 +50,7 @@ export function command(answering: Answering, host: Host): Command {
         "calibrate samples samples.safetensors --keys c4b8 --values c8b8 --out codebooks.safetensors",
         "calibrate samples kv.safetensors --scheme c4b8 --space pre-rope \\\n" +
         "    --model my-model --digest sha256:... --out codebooks.safetensors",
+        "calibrate samples kv.safetensors --recipe best --length 32768 --space pre-rope ...",
         "calibrate samples kv-*.safetensors --weights fisher.safetensors --keys c4b8 --values c8b8 ...",
       ],
     })
@@ -64,6 +68,13 @@ export function command(answering: Answering, host: Host): Command {
       )
       .option("--seed <n>", "seed of the run", integerFrom(0), 1)
       .option("--iterations <n>", "most Lloyd iterations of a group", integerFrom(1), 30)
+      .option(
+        "--length <n>",
+        "tokens of all sequences of a cache, which --recipe is chosen for",
+        integerFrom(1),
+        4096,
+      )
+      .option("--share-heads", "KV heads share centroids that are added: smaller codebooks")
       .option("--cpu", "on the CPU, which is slow, instead of a WebGPU device"),
   ).action(
     answering((files: string[], options: CalibrateOptions) =>
@@ -78,7 +89,8 @@ async function calibrateSamples(
   host: Host,
 ): Promise<Answer> {
   const { seed, iterations, out } = options;
-  const policy = await readPolicyArguments(options, WHAT);
+  const policy = await readPolicyArguments(options, WHAT, options.length);
+  const recipe = options.recipe && findRecipe(options.recipe, options.length);
   const pairs = [policy, ...Object.values(policy.layers ?? {})];
   if (!pairs.flatMap(({ keys, values }) => [keys, values]).some(isLearned)) {
     throw usageError(WHAT, "none of the schemes has a codebook to learn");
@@ -86,6 +98,12 @@ async function calibrateSamples(
   await checkWritable(out);
   const { samples, origins } = await readAllSamples(files, options.weights);
   const { keySpace, model } = agreedOrigin(origins, options);
+  if (recipe !== undefined && recipe.space !== keySpace) {
+    throw usageError(
+      WHAT,
+      `the recipe "${recipe.name}" is of keys ${recipe.space}, and the samples are ${keySpace}`,
+    );
+  }
   const sources = files.map((file, i) => origins[i]!.source ?? basename(file));
   const device = options.cpu ? undefined : await requestDevice(WHAT, host);
   const stage = new Progress(1).stage("codebooks");
@@ -97,6 +115,7 @@ async function calibrateSamples(
     source: [...new Set(sources)].join(", "),
     seed,
     iterations,
+    shareHeads: options.shareHeads ?? recipe?.shareHeads ?? false,
     onProgress: ({ fraction, secondsLeft }) => stage.update(fraction, secondsLeft),
     ...(device === undefined ? {} : { device, kernels }),
   }).finally(() => device?.destroy());
@@ -108,9 +127,32 @@ async function calibrateSamples(
     const lost = lostVariance(codebook);
     return { layer, side, scheme, ...(lost === undefined ? {} : { lostVariance: lost }) };
   });
+  const notes = [
+    ...(recipe?.fisher && samples.every(({ weights }) => weights === undefined)
+      ? [
+        `The recipe "${recipe.name}" was measured with weights (--weights), and loses more without.`,
+      ]
+      : []),
+    ...new Set(
+      set.codebooks.flatMap(({ scheme }) => {
+        const more = moreSamples(scheme, set.provenance.tokens);
+        return more === undefined ? [] : [
+          `${scheme} is better learned from ${more} tokens or more: other tokens lose more than these.`,
+        ];
+      }),
+    ),
+  ];
   return {
-    data: { out, bytes: bytes.length, tokens: set.provenance.tokens, codebooks },
+    data: {
+      out,
+      bytes: bytes.length,
+      tokens: set.provenance.tokens,
+      ...(recipe === undefined ? {} : { recipe }),
+      codebooks,
+      notes,
+    },
     text: [
+      ...(recipe === undefined ? [] : [describeRecipe(recipe)]),
       formatTable([
         ["layer", "side", "scheme", "error / variance"],
         ...codebooks.map(({ layer, side, scheme, lostVariance }) => [
@@ -123,6 +165,7 @@ async function calibrateSamples(
       `${set.provenance.tokens} tokens, ${codebooks.length} codebooks, ${
         formatBytes(bytes.length)
       } in ${out}`,
+      ...notes,
     ].join("\n"),
   };
 }

@@ -57,7 +57,7 @@ export function command(answering: Answering): Command {
 const WHAT = "Cannot plan a cache";
 
 async function planModel(path: string, args: PlanArguments): Promise<Answer> {
-  const policy = await readPolicyArguments(args, WHAT);
+  const policy = await readPolicyArguments(args, WHAT, args.tokens * args.sequences);
   const model = readModelConfig(await readConfigFile(path), args.as);
   const spans = readSpans(args.span);
   // Keys of spans are as they are scored.

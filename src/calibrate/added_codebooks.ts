@@ -29,8 +29,15 @@ const TURNS = 4;
 /** Sweeps over the stages of one turn. */
 const SWEEPS = 2;
 
-/** Most Lloyd iterations of a stage, which refinement follows. */
-export const STAGE_ITERATIONS = 10;
+/** Most Lloyd iterations of one of several stages: refinement follows. */
+const STAGE_ITERATIONS = 10;
+
+/** Most Lloyd iterations of each stage, where a single one would have `iterations`. */
+export function stageIterations(scheme: SchemeId, iterations: number): number {
+  return parseScheme(scheme).codebookSpec!.stages! > 1
+    ? Math.min(iterations, STAGE_ITERATIONS)
+    : iterations;
+}
 
 /** Sums that are kept while codes are searched for learning. */
 const WIDTH = 8;

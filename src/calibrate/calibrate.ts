@@ -8,7 +8,7 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { calibrationFields, type CalibrationOptions } from "./calibrate_options.ts";
 import { largestBuffer } from "./gpu_memory.ts";
-import { learnAdded, STAGE_ITERATIONS } from "./added_codebooks.ts";
+import { learnAdded, stageIterations } from "./added_codebooks.ts";
 import { kmeansSteps } from "./kmeans.ts";
 import {
   createKmeansPipelines,
@@ -290,7 +290,7 @@ async function addedCodebook(
     shareHeads,
     cluster: (points, stage, report) =>
       cluster(task, points, {
-        most: Math.min(iterations, STAGE_ITERATIONS),
+        most: stageIterations(scheme, iterations),
         random: (group) => seededRandom(seed, layer, side, scheme, group, stage),
         report,
       }),

@@ -58,6 +58,18 @@ const REFUSED: readonly {
     says: /exclude each other/,
   },
   {
+    args: "kernels explain --head-dim 64 --scheme c8b8 --recipe best",
+    exitCode: 2,
+    code: "usage",
+    says: /exclude each other/,
+  },
+  {
+    args: "kernels explain --head-dim 64 --recipe tiny",
+    exitCode: 2,
+    code: "usage",
+    says: /best, small, fast/,
+  },
+  {
     args: "kernels explain --head-dim 64 --scheme c8b8 --limit maxFun=1",
     exitCode: 2,
     code: "usage",

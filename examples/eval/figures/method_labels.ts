@@ -1,5 +1,5 @@
 import { parseScheme, type SchemeId } from "@couplet/kv";
-import type { MethodFigures } from "../figures/results.ts";
+import type { MethodFigures } from "./results.ts";
 
 /** What tells a method from the others of its evaluation, in few words: what all share is left out. */
 export function methodLabels(methods: readonly MethodFigures[]): readonly string[] {
@@ -12,7 +12,10 @@ export function methodLabels(methods: readonly MethodFigures[]): readonly string
 }
 
 /** A method's exact tiers, such as `window 64, sinks 4`. */
-export function tiersLabel({ window, sinks }: Pick<MethodFigures, "window" | "sinks">): string {
+export function tiersLabel(
+  { window, sinks, allCoded }: Pick<MethodFigures, "window" | "sinks" | "allCoded">,
+): string {
+  if (allCoded) return "every token coded";
   return window + sinks === 0 ? "codes alone" : `window ${window}, sinks ${sinks}`;
 }
 
