@@ -1,5 +1,5 @@
 // Generated from templates/attention/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.38 and 2.38 bits without calibration, after NSNQuant).
 
 /** WGSL of `score_u4b8_d64_plain`. */
 export const wgsl: string = `

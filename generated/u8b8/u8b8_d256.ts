@@ -48,7 +48,7 @@ export const kernels: readonly KernelInfo[] = [
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "vectors"],
     overrides: ["SIDE", "IO_HALF"],
     workgroupBytes: 1024,
-    reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
+    reason: "1.38 and 2.38 bits without calibration, after NSNQuant",
     load: () => import("./decode_u8b8_d256.wgsl.ts"),
   },
   {
@@ -56,7 +56,7 @@ export const kernels: readonly KernelInfo[] = [
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "vectors"],
     overrides: ["SIDE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     workgroupBytes: 1024,
-    reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
+    reason: "1.38 and 2.38 bits without calibration, after NSNQuant",
     load: () => import("./decode_u8b8_d256_rope.wgsl.ts"),
   },
   {
@@ -64,7 +64,7 @@ export const kernels: readonly KernelInfo[] = [
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records", "counters"],
     overrides: ["SIDE"],
     workgroupBytes: 10976,
-    reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
+    reason: "1.38 and 2.38 bits without calibration, after NSNQuant",
     load: () => import("./encode_u8b8_d256.wgsl.ts"),
   },
   {
@@ -72,7 +72,7 @@ export const kernels: readonly KernelInfo[] = [
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records", "rope"],
     overrides: ["SIDE", "INTERLEAVED", "ROTARY_CHUNKS"],
     workgroupBytes: 10776,
-    reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
+    reason: "1.38 and 2.38 bits without calibration, after NSNQuant",
     load: () => import("./encode_u8b8_d256_rope.wgsl.ts"),
   },
   {
@@ -81,7 +81,7 @@ export const kernels: readonly KernelInfo[] = [
     overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9360,
-    reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
+    reason: "1.38 and 2.38 bits without calibration, after NSNQuant",
     load: () => import("./mix_u8b8_d256.wgsl.ts"),
   },
   {
@@ -90,7 +90,7 @@ export const kernels: readonly KernelInfo[] = [
     overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 4,
     workgroupBytes: 9232,
-    reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
+    reason: "1.38 and 2.38 bits without calibration, after NSNQuant",
     load: () => import("./score_u8b8_d256_plain.wgsl.ts"),
   },
   {
@@ -99,7 +99,7 @@ export const kernels: readonly KernelInfo[] = [
     overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 4,
     workgroupBytes: 10256,
-    reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
+    reason: "1.38 and 2.38 bits without calibration, after NSNQuant",
     load: () => import("./score_u8b8_d256_rope.wgsl.ts"),
   },
 ];
