@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { calibrate } from "../src/calibrate/calibrate.ts";
 import { joinSamples } from "../src/calibrate/join_samples.ts";
 import type { SampleOrigin } from "../src/calibrate/sample_origin.ts";
-import type { CalibrationSamples } from "../src/calibrate/samples.ts";
+import { type CalibrationSamples, moreSamples } from "../src/calibrate/samples.ts";
 import { readSampleOrigin, readSamples } from "../src/calibrate/samples_file.ts";
 import { readWeights, withWeights } from "../src/calibrate/weights_file.ts";
 import { CoupletError } from "../src/base/errors.ts";
@@ -127,9 +127,21 @@ async function calibrateSamples(
     const lost = lostVariance(codebook);
     return { layer, side, scheme, ...(lost === undefined ? {} : { lostVariance: lost }) };
   });
-  const notes = recipe?.fisher && samples.every(({ weights }) => weights === undefined)
-    ? [`The recipe "${recipe.name}" was measured with weights (--weights), and loses more without.`]
-    : [];
+  const notes = [
+    ...(recipe?.fisher && samples.every(({ weights }) => weights === undefined)
+      ? [
+        `The recipe "${recipe.name}" was measured with weights (--weights), and loses more without.`,
+      ]
+      : []),
+    ...new Set(
+      set.codebooks.flatMap(({ scheme }) => {
+        const more = moreSamples(scheme, set.provenance.tokens);
+        return more === undefined ? [] : [
+          `${scheme} is better learned from ${more} tokens or more: other tokens lose more than these.`,
+        ];
+      }),
+    ),
+  ];
   return {
     data: {
       out,

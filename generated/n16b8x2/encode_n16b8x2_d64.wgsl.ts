@@ -132,7 +132,8 @@ var<workgroup> lows: array<vec2<f32>, STAGES * PAIRS>; // the lowest levels' num
 var<workgroup> sizes: array<f32, NORM_LEVELS>;
 var<private> codebook: u32; // first word of the head's
 var<private> centroids: u32; // first word of its centroids
-var<private> beam: array<u32, BEAM>; // codes of the best sums, a stage after the other
+var<private> beam: array<u32, BEAM>; // the codes of sums, those of a stage behind those of the stage before
+// The best extensions, by half of how much of the vector's energy they explain. Keys count sums and then codes.
 var<private> score_0: f32;
 var<private> key_0: u32;
 var<private> score_1: f32;
@@ -230,7 +231,7 @@ fn token_word(entry: Entry, head: u32, record_first: u32, encode_end: u32, token
   return exact_word(entry.slot, SIDE, position, head);
 }
 
-// Means of two channels, of the 16 that they have: the nearest.
+// Finds the means of two channels, the nearest that a record can hold. Sums are exact, so no order of tokens changes them.
 fn fit_means(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: u32) {
   var sum_0 = vec2<i32>();
   var sum_1 = vec2<i32>();
@@ -244,13 +245,13 @@ fn fit_means(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: 
   let sum = wholes / 32.0 + rests / 33554432.0;
   let at = codebook + 2u * pair;
   let offset = bitcast<vec2<f32>>(codebook_pair(at));
-  let step = grid_pair(pair, STAGES + 1u) / 64.0;
+  let mean_step = grid_pair(pair, STAGES + 1u) / 64.0;
   var level = vec2<u32>();
   for (var above = 1u; above < NORM_LEVELS; above += 1u) {
-    let middle = offset + step * (f32(above) - f32(NORM_LEVELS) / 2.0);
+    let middle = offset + mean_step * (f32(above) - f32(NORM_LEVELS) / 2.0);
     level += select(vec2<u32>(), vec2<u32>(1u), sum >= f32(RECORD_TOKENS) * middle);
   }
-  means[pair] = offset + step * (vec2<f32>(level) - f32(NORM_LEVELS - 1u) / 2.0);
+  means[pair] = offset + mean_step * (vec2<f32>(level) - f32(NORM_LEVELS - 1u) / 2.0);
   put(2u * NORM_BITS * pair, level.x | (level.y << NORM_BITS));
 }
 
@@ -301,6 +302,7 @@ fn centroid_of(group: u32, stage: u32, codes: u32) -> u32 {
   return (group * STAGES + stage) * CENTROIDS + ((codes >> (stage * BITS)) & (CENTROIDS - 1u));
 }
 
+// Forgets what is kept.
 fn clear() {
   score_0 = NEVER;
   key_0 = 0u;
@@ -312,8 +314,7 @@ fn clear() {
   key_3 = 0u;
 }
 
-// Puts an extension of a sum where it belongs among the best: of equal ones the lowest key is first, which counts the sums and
-// then the codes.
+// Puts an extension where it belongs among the best, of equal ones by key.
 fn keep(score: f32, key: u32) {
   var moved = score;
   var moved_key = key;
@@ -435,6 +436,7 @@ fn main(
     let unit = scaled(size, steps_of(group)); // what levels stand for
     clear();
     {
+      // |x - s|^2 is least where x.s - |s|^2 / 2 is largest. Lowest levels are taken off x instead: all sums have them.
       let rest_0 = minus(vector, scaled(size, lows_of(0u, group)));
       let base_0 = 0.0;
       let first = (centroids + group * STAGES * CENTROIDS * CHANNELS / 4u) / 4u;

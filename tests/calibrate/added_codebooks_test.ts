@@ -125,9 +125,9 @@ Deno.test("calibrate learns the same sums on the device and on the CPU, as far a
   }
 });
 
-Deno.test("calibrate refuses fewer than 24 samples for a centroid of a stage", async () => {
+Deno.test("calibrate refuses fewer than 16 samples for a centroid of a stage", async () => {
   const few = samples();
-  const values = few.values.subarray(0, 300 * HEADS * HEAD_DIM);
+  const values = few.values.subarray(0, 200 * HEADS * HEAD_DIM);
   await rejects(
     calibrate({
       samples: [{ ...few, values }],
@@ -136,7 +136,7 @@ Deno.test("calibrate refuses fewer than 24 samples for a centroid of a stage", a
       model: { name: "a", digest: "b" },
       seed: 1,
     }),
-    { code: "samples", message: /384 tokens/ },
+    { code: "samples", message: /256 tokens/ },
   );
 });
 

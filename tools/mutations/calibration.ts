@@ -160,8 +160,8 @@ export const CALIBRATION: readonly Mutation[] = [
     ],
     [
       "beam-of-one",
-      "beamWidth(scheme));",
-      "1);",
+      "width: number = beamWidth(scheme)",
+      "width: number = 1",
     ],
     [
       "beam-keeps-later-of-equals",
