@@ -1551,6 +1551,145 @@ struct Batch {
   samples: u32, // samples of a plane, padding included: its weight is zero
 }
 `],
+  ["kmeans/kmeans_search.wgsl.hbs", `const CHANNELS: u32 = {{channelCount}}u; // channels per group
+const ROW: u32 = {{rowLength}}u; // vec4s of a centroid: its channels, then its bias
+const TABLE_ROWS: u32 = {{tableRows}}u; // centroids the uniform binding holds
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const BEAM: u32 = {{beam}}u; // sums that are kept from stage to stage
+const CODE_BITS: u32 = {{codeBits}}u; // bits of a stage's code among those of a sum
+const CODES: u32 = {{codeCount}}u; // of a stage at most, 2^CODE_BITS
+const NEVER: f32 = -1.0e38; // less than any score
+const SPENT: f32 = -3.0e38; // less than that
+
+// A run of groups of one layer and side, and the stage whose centroids extend their sums.
+struct Batch {
+  first_group: u32,
+  stage: u32,
+  kept: u32, // sums of a sample that are extended
+  centroids: u32, // of one stage of a group
+  stage_rows: u32, // centroids from one stage to the next
+  samples: u32, // samples of a plane, padding included
+}
+
+{{> bindings}}
+
+// The sums that are nearest to a sample, by half of their squared distance with its sign turned. Keys count the sums they extend,
+// then codes.
+{{#each kept}}
+var<private> score_{{index}}: f32 = NEVER;
+var<private> key_{{index}}: u32;
+{{/each}}
+
+// Puts an extension where it belongs among the best; the last of them drops out.
+fn keep(score: f32, key: u32) {
+  var moved = score;
+  var moved_key = key;
+{{#each kept}}
+  let other_{{index}} = score_{{index}};
+  let other_key_{{index}} = key_{{index}};
+  let is_ahead_{{index}} = moved > other_{{index}};
+  score_{{index}} = select(other_{{index}}, moved, is_ahead_{{index}});
+  key_{{index}} = select(other_key_{{index}}, moved_key, is_ahead_{{index}});
+  moved = select(moved, other_{{index}}, is_ahead_{{index}});
+  moved_key = select(moved_key, other_key_{{index}}, is_ahead_{{index}});
+{{/each}}
+}
+
+fn highest(scores: vec4<f32>) -> f32 {
+  return max(max(scores.x, scores.y), max(scores.z, scores.w));
+}
+
+// Where a score is found among four.
+fn place_of(score: f32, scores: vec4<f32>) -> u32 {
+  return select(select(select(3u, 2u, scores.z == score), 1u, scores.y == score), 0u, scores.x == score);
+}
+
+// Extends the sums of centroids that are kept for every sample by those of one more stage, and keeps the BEAM nearest (beam search,
+// Babenko and Lempitsky, CVPR 2014, section 3.3). An invocation has one sample, and compares four sums with four centroids at once:
+// with rests r of the sample, -|r - c|^2/2 is r.c - |c|^2/2 - |r|^2/2, whose second term is the centroid's bias. Centroids are a
+// uniform binding as in kmeans_assign; those of the sums, which differ between invocations, are read from storage.
+// Grid: (samples / WORKGROUP, groups in the table).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let at = workgroup.x * WORKGROUP + lane;
+  let group = batch.first_group + workgroup.y;
+  let stride = batch.samples / 4u;
+  let plane = group * CHANNELS * stride + at / 4u;
+  let beam = workgroup.y * BEAM * batch.samples + at;
+{{#each channels}}
+  let x_{{channel}} = samples[plane + {{channel}}u * stride][at % 4u];
+{{/each}}
+
+  for (var sum = 0u; sum < batch.kept; sum += 4u) {
+    let is_kept = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(batch.kept - sum);
+{{#each channels}}
+    var rest_{{channel}} = vec4<f32>(x_{{channel}});
+{{/each}}
+    if (batch.stage > 0u) {
+{{#each sums}}
+      let codes_{{sum}} = beam_written[beam + (sum + {{sum}}u) * batch.samples];
+{{/each}}
+      for (var before = 0u; before < batch.stage; before += 1u) {
+        let first = before * batch.stage_rows + group * batch.centroids;
+{{#each sums}}
+        let row_{{sum}} = (first + ((codes_{{sum}} >> (before * CODE_BITS)) % CODES)) * ROW;
+{{#each pieces}}
+        let past_{{sum}}_{{piece}} = added_centroids[row_{{sum}} + {{piece}}u];
+{{/each}}
+{{/each}}
+{{#each channels}}
+        rest_{{channel}} -= vec4<f32>({{#each pasts}}{{past}}{{comma}}{{/each}});
+{{/each}}
+      }
+    }
+    let squares = {{#each channels}}rest_{{channel}} * rest_{{channel}}{{plus}}{{/each}};
+    let base = select(vec4<f32>(SPENT), -0.5 * squares, is_kept);
+
+    for (var code = 0u; code < batch.centroids; code += 4u) {
+      let row = (workgroup.y * batch.centroids + code) * ROW;
+{{#each codes}}
+{{#each row}}
+      let {{vector}} = centroid_table[row + {{index}}u];
+{{/each}}
+      var left_{{code}} = base + ({{#each channels}}rest_{{channel}} * {{centroid}} + {{/each}}{{bias}});
+{{/each}}
+      loop {
+{{#each codes}}
+        let highest_{{code}} = highest(left_{{code}});
+{{/each}}
+        let best = max(max(highest_0, highest_1), max(highest_2, highest_3));
+        if (best <= score_{{last}}) {
+          break;
+        }
+        let place = place_of(best, vec4<f32>(highest_0, highest_1, highest_2, highest_3));
+        var chosen = left_3;
+{{#each otherCodes}}
+        chosen = select(chosen, left_{{code}}, place == {{code}}u);
+{{/each}}
+        let extended = place_of(best, chosen);
+        keep(best, (sum + extended) * CODES + code + place);
+        let others = select(chosen, vec4<f32>(SPENT), vec4<u32>(extended) == vec4<u32>(0u, 1u, 2u, 3u));
+{{#each codes}}
+        left_{{code}} = select(left_{{code}}, others, place == {{code}}u);
+{{/each}}
+      }
+    }
+  }
+
+  let shift = batch.stage * CODE_BITS;
+{{#each kept}}
+  let past_{{index}} = select(beam_written[beam + key_{{index}} / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_{{index}} = past_{{index}} | ((key_{{index}} % CODES) << shift);
+{{/each}}
+{{#each kept}}
+  beam_written[beam + {{index}}u * batch.samples] = found_{{index}};
+{{/each}}
+  sums_written[group * batch.samples + at] = found_0;
+}
+`],
   ["kmeans/kmeans_update.wgsl.hbs", `const CHANNELS: u32 = {{channels}}u; // channels per group
 const ROW: u32 = {{rowLength}}u * 4u; // f32s of a centroid: its channels, then its bias, then padding
 const WORKGROUP: u32 = {{workgroupSize}}u;

@@ -125,6 +125,26 @@ Deno.test("calibrate learns the same sums on the device and on the CPU, as far a
   }
 });
 
+Deno.test("calibrate refuses a device without the kernel that searches sums, and names its entry", async () => {
+  const device = await requestTestDevice();
+  try {
+    await rejects(
+      calibrate({
+        samples: [samples()],
+        schemes: { keys: ["n8b4x2"], values: [] },
+        keySpace: "as-scored",
+        model: { name: "a", digest: "b" },
+        seed: 1,
+        device,
+        kernels: manifest.filter(({ name }) => name !== "kmeans_search_c8"),
+      }),
+      { code: "kernel", message: /kmeans_search_c8 .*"@couplet\/kv\/kernels\/kmeans"/ },
+    );
+  } finally {
+    device.destroy();
+  }
+});
+
 Deno.test("calibrate refuses fewer than 16 samples for a centroid of a stage", async () => {
   const few = samples();
   const values = few.values.subarray(0, 200 * HEADS * HEAD_DIM);

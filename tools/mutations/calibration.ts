@@ -279,6 +279,20 @@ export const CALIBRATION: readonly Mutation[] = [
       "{ ...known, shape, weights: values },",
     ],
   ]),
+  ...inFile("search", "src/calibrate/kmeans_search_gpu.ts", ["calibrate/stage_search"], [
+    [
+      "later-stages-centred",
+      "const mean = stage === 0 ? side.means[group * channels + j]! : 0;",
+      "const mean = side.means[group * channels + j]!;",
+    ],
+    [
+      "table-of-first-groups",
+      "table: [(stage * groups + first) * centroids * rowLength * 4],",
+      "table: [stage * groups * centroids * rowLength * 4],",
+    ],
+    ["one-sum-extended", "const kept = stage === 0 ? 1 : SEARCH_BEAM;", "const kept = 1;"],
+    ["codes-of-first-stage", "sum >>> (stage * SEARCH_CODE_BITS)", "sum >>> 0"],
+  ]),
   ...inFile("kmeans", "src/calibrate/kmeans_gpu.ts", [
     "calibrate/kmeans /agrees with kmeans|separated|empty/",
   ], [

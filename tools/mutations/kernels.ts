@@ -644,4 +644,29 @@ export const KERNELS: readonly Mutation[] = [
       ],
     ],
   ),
+  ...inFile(
+    "kmeans",
+    "templates/kmeans/kmeans_search.wgsl.hbs",
+    ["calibrate/stage_search"],
+    [
+      [
+        "extends-first-sum",
+        "keep(best, (sum + extended) * CODES + code + place);",
+        "keep(best, sum * CODES + code + place);",
+        { generate: "kmeans_search_*" },
+      ],
+      [
+        "rests-count-once",
+        "rest_{{channel}} -= vec4<f32>(",
+        "rest_{{channel}} = vec4<f32>(x_{{channel}}) - vec4<f32>(",
+        { generate: "kmeans_search_*" },
+      ],
+      [
+        "sums-of-equal-base",
+        "select(vec4<f32>(SPENT), -0.5 * squares, is_kept)",
+        "select(vec4<f32>(SPENT), 0.0 * squares, is_kept)",
+        { generate: "kmeans_search_*" },
+      ],
+    ],
+  ),
 ];

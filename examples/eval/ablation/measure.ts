@@ -12,7 +12,7 @@ import { HELD_OUT } from "../prepare.ts";
 import { compareQuality } from "../quality.ts";
 import type { AblationArguments } from "./arguments.ts";
 import type { Ablation } from "./results.ts";
-import { learnVariant } from "./variant_coding.ts";
+import { type LearnedVariant, learningId, learnVariant, variantCoding } from "./variant_coding.ts";
 import { ablationVariants, type Variant } from "./variants.ts";
 
 /** Texts whose logits are in memory at once, and whose vectors are compared. */
@@ -48,17 +48,21 @@ export async function measureAblation(
   const capture = captureOnce(device, checkpoint, windows);
 
   const runs = [new CodedRun(checkpoint)];
+  const learned = new Map<string, LearnedVariant>();
   for (const variant of variants) {
     const stage = progress.stage(variant.title);
     const { samples, checkpoint: own } = await capture(variant);
-    const { coding } = await learnVariant(variant, {
-      device,
-      checkpoint: own,
-      samples,
-      seed,
-      onProgress: stage.update,
-    });
-    runs.push(new CodedRun(own, coding));
+    const id = learningId(variant);
+    const found = learned.get(id) ??
+      await learnVariant(variant, {
+        device,
+        checkpoint: own,
+        samples,
+        seed,
+        onProgress: stage.update,
+      });
+    learned.set(id, found);
+    runs.push(new CodedRun(own, variantCoding(variant, found, own.config)));
     stage.done();
   }
 

@@ -8,7 +8,7 @@ import {
 import { manifest } from "@couplet/kv/kernels";
 import { bySide } from "../../../src/model/by_side.ts";
 import { additiveCodec } from "../../../src/schemes/additive_codec.ts";
-import { type Checkpoint, modelCacheOptions } from "../../llama/mod.ts";
+import { type Checkpoint, type LlamaConfig, modelCacheOptions } from "../../llama/mod.ts";
 import type { RunCoding, TextCoder } from "../coded_run.ts";
 import { type CodedSide, SideCoder } from "../side_coder.ts";
 import type { Variant } from "./variants.ts";
@@ -24,10 +24,17 @@ export interface VariantSource {
   readonly onProgress: (fraction: number) => void;
 }
 
-/** A variant that is ready to run. */
+/** What a variant codes with. */
 export interface LearnedVariant {
-  readonly coding: RunCoding;
   readonly codebooks: CodebookSet;
+  /** By layer and side, and then by KV head; none where vectors are coded as they are. */
+  readonly spaces: ReadonlyMap<string, readonly HeadSpace[]>;
+}
+
+/** Tells variants apart that are learned differently. */
+export function learningId(variant: Variant): string {
+  const { scheme, weights, keySpace, space, shareHeads, rotateValues } = variant;
+  return JSON.stringify([scheme, weights, keySpace, space, shareHeads, rotateValues]);
 }
 
 /** Learns what a variant needs, with what it turns off turned off. */
@@ -35,33 +42,40 @@ export async function learnVariant(
   variant: Variant,
   { device, checkpoint, samples, seed, onProgress }: VariantSource,
 ): Promise<LearnedVariant> {
-  const { scheme: id, keySpace, space, shareHeads = false, width, orthogonal } = variant;
-  const { layers, keyValueHeads, headDim } = checkpoint.config;
-  const scheme = parseScheme(id);
-  const found = samples.map((own) => {
+  const { scheme, keySpace, space, shareHeads = false } = variant;
+  const spaces = new Map<string, readonly HeadSpace[]>();
+  const inside = samples.map((own) => {
     const weighted = withWeights(own, variant);
-    const spaces = space === undefined ? undefined : learnSpace(space, weighted);
-    return {
-      ...own,
-      spaces,
-      inside: spaces === undefined ? weighted : samplesInSpace(space!, spaces, weighted),
-    };
+    if (space === undefined) return weighted;
+    const learned = learnSpace(space, weighted);
+    spaces.set(placeId(own.layer, own.side), learned);
+    return samplesInSpace(space, learned, weighted);
   });
   const codebooks = await calibrate({
     device,
     kernels: manifest,
-    samples: found.map(({ inside }) => inside),
-    schemes: { keys: [id], values: [id] },
+    samples: inside,
+    schemes: { keys: [scheme], values: [scheme] },
     keySpace,
     model: checkpoint.fingerprint,
     seed,
     shareHeads,
     onProgress: ({ fraction }) => onProgress(fraction),
   });
-  const { keys } = modelCacheOptions(checkpoint.config, keySpace);
+  return { codebooks, spaces };
+}
+
+/** How a variant codes with what was learned. */
+export function variantCoding(
+  { scheme, keySpace, width, orthogonal }: Variant,
+  { codebooks, spaces }: LearnedVariant,
+  config: LlamaConfig,
+): RunCoding {
+  const { layers, keyValueHeads, headDim } = config;
+  const { keys } = modelCacheOptions(config, keySpace);
   const coder = (layer: number, side: Side): TextCoder => {
     const own = new SideCoder({
-      scheme: id,
+      scheme,
       layer,
       side,
       keyValueHeads,
@@ -69,18 +83,19 @@ export async function learnVariant(
       keys,
       codebooks,
       ...(orthogonal === undefined ? {} : { orthogonal: orthogonal === "both" }),
-      ...(width === undefined ? {} : { codec: additiveCodec(scheme, width) }),
+      ...(width === undefined ? {} : { codec: additiveCodec(parseScheme(scheme), width) }),
     });
-    const { spaces } = found.find((one) => one.layer === layer && one.side === side)!;
-    return spaces === undefined ? own : new SpaceCoder(own, spaces, headDim);
+    const inside = spaces.get(placeId(layer, side));
+    return inside === undefined ? own : new SpaceCoder(own, inside, headDim);
   };
   return {
-    codebooks,
-    coding: {
-      keySpace,
-      layers: Array.from({ length: layers }, (_, layer) => bySide((side) => coder(layer, side))),
-    },
+    keySpace,
+    layers: Array.from({ length: layers }, (_, layer) => bySide((side) => coder(layer, side))),
   };
+}
+
+function placeId(layer: number, side: Side): string {
+  return `${layer} ${side}`;
 }
 
 /** The samples with what a variant weighs errors by. */
