@@ -13,7 +13,7 @@ import {
   WORKGROUP_SIZE,
 } from "../../src/kernels/constants.ts";
 import type { KeyVariant } from "../../src/kernels/name.ts";
-import { gridWords } from "../../src/schemes/additive.ts";
+import { gridWords } from "../../src/schemes/normalisation.ts";
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
