@@ -469,8 +469,8 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-{{> (lookup . "mixTilePartial")}}
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
+{{> (lookup . "mixTilePartial")}}
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
     let word = page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
@@ -1791,7 +1791,7 @@ fn main(
   ["schemes/additive/added_dot.hbs", `  for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = select(vec4<f32>(), low_score, tile.coded);
   }
-  let centroids = key_centroids(codebook);
+  let centroids = codebook_word(codebook + KEY_SIZES + 8u);
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   for (var chunk = 0u; chunk < coded_chunks; chunk += {{key.chunkCount}}u) {
 {{#each key.chunks}}
@@ -1819,27 +1819,27 @@ fn {{side}}_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat{{chun
 {{/each}}
   return mat{{chunkCount}}x4<f32>(
 {{#each columns}}
-    levels_of(levels_{{load}}{{part}}),
+    levels_of({{levels}}),
 {{/each}}
   );
 }
 `],
   ["schemes/additive/added_levels_c2.hbs", `{{> (lookup . "codesPartial")}}
-// The levels of a centroid, two centroids to a word, in the lower half.
-fn {{side}}_levels(centroids: u32, centroid: u32) -> u32 {
-  return codebook_word(centroids + centroid / 2u) >> (centroid % 2u * 16u);
+// The levels of the two channels of a centroid, two centroids to a word.
+fn {{side}}_levels(centroid: u32) -> vec2<f32> {
+  return levels_of(codebook_word(centroid / 2u) >> (centroid % 2u * 16u)).xy;
 }
 
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token, whose record's codes begin at word at, a chunk a column.
 fn {{side}}_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
   let codes = {{side}}_codes(at, token * {{upper}}_CODES + chunk * 2u * {{upper}}_STAGES);
-  let first = chunk * 2u * {{upper}}_GROUP_CENTROIDS;
+  let first = 2u * (centroids + chunk * {{upper}}_GROUP_CENTROIDS);
 {{#each loads}}
-  let levels_{{index}} = {{#each stages}}{{../../side}}_levels(centroids, first + {{first}}u + codes[{{code}}]){{joint}}{{/each}};
+  let levels_{{index}} = {{#each stages}}{{../../side}}_levels(first + codes[{{code}}] + {{first}}u){{joint}}{{/each}};
 {{/each}}
   return mat{{chunkCount}}x4<f32>(
 {{#each columns}}
-    vec4<f32>(levels_of(levels_{{load}}).xy, levels_of(levels_{{next}}).xy),
+    vec4<f32>(levels_{{load}}, levels_{{next}}),
 {{/each}}
   );
 }
@@ -1879,7 +1879,7 @@ const {{upper}}_CHANNEL_WORDS: u32 = {{channelWords}}u; // with the middle of it
 const {{upper}}_SIZES: u32 = HEAD_DIM * {{upper}}_CHANNEL_WORDS; // where they begin among a head's words
 const {{upper}}_GROUP_CENTROIDS: u32 = {{upper}}_STAGES * {{upper}}_CENTROIDS;
 `],
-  ["schemes/additive/additive_grids.hbs", `{{> head_grids}}
+  ["schemes/additive/additive_grids.hbs", `{{> (lookup . "gridsPartial")}}
 
 // What the levels of channels 4 chunk to 4 chunk + 3 stand for, before a token's size.
 fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
@@ -1887,8 +1887,9 @@ fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   return Grid(grids[0], grids[1]);
 }
 `],
-  ["schemes/additive/additive_grids_1.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, and the steps of levels and of means.
-fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+  ["schemes/additive/additive_grids_1.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
+// middles of means.
+fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
   let first = codebook_quad(at);
   let second = codebook_quad(at + 4u);
@@ -1896,7 +1897,7 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
   let levels_1 = unpack2x16float(first.z);
   let levels_2 = unpack2x16float(second.x);
   let levels_3 = unpack2x16float(second.z);
-  return mat3x4<f32>(
+  return mat4x4<f32>(
     vec4<f32>(levels_0.x, levels_1.x, levels_2.x, levels_3.x),
     vec4<f32>(levels_0.y, levels_1.y, levels_2.y, levels_3.y) / 64.0,
     vec4<f32>(
@@ -1905,11 +1906,13 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
       unpack2x16float(second.y).x,
       unpack2x16float(second.w).x,
     ) / 64.0,
+    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
   );
 }
 `],
-  ["schemes/additive/additive_grids_2.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for together, and the steps of levels and of means.
-fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+  ["schemes/additive/additive_grids_2.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for together, the steps of levels and of means, and the
+// middles of means.
+fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
   let first = codebook_quad(at);
   let second = codebook_quad(at + 4u);
@@ -1921,10 +1924,11 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
   let steps_1 = unpack2x16float(first.w);
   let steps_2 = unpack2x16float(second.y);
   let steps_3 = unpack2x16float(second.w);
-  return mat3x4<f32>(
+  return mat4x4<f32>(
     vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
+    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
   );
 }
 `],
@@ -1934,8 +1938,9 @@ fn {{side}}_low(first: u32, second: u32) -> f32 {
   return dot(lows, vec4<f32>(1.0));
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, and the steps of levels and of means.
-fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
+// middles of means.
+fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
   let first = codebook_quad(at);
   let second = codebook_quad(at + 4u);
@@ -1944,7 +1949,7 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
   let steps_1 = unpack2x16float(second.y);
   let steps_2 = unpack2x16float(third.x);
   let steps_3 = unpack2x16float(third.w);
-  return mat3x4<f32>(
+  return mat4x4<f32>(
     vec4<f32>(
       {{side}}_low(first.x, first.y),
       {{side}}_low(first.w, second.x),
@@ -1953,14 +1958,15 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
     ),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
+    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
   );
 }
 `],
   ["schemes/additive/base_lows.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    let grids = key_grids(codebook, chunk);
-    level_steps[chunk] = grids[1];
-    low_parts[chunk] = add_products(vec4<f32>(), grids[0], query_rows(chunk));
+  if (lane < CHUNKS) {
+    let grids = key_grids(codebook, lane);
+    level_steps[lane] = grids[1];
+    low_parts[lane] = add_products(vec4<f32>(), grids[0], query_rows(lane));
   }
   workgroupBarrier();
   low_score = vec4<f32>();
@@ -1969,7 +1975,7 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
   }
 `],
   ["schemes/additive/base_lut.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let centroids = key_centroids(codebook);
+  let centroids = codebook_word(codebook + KEY_SIZES + 8u);
   for (var item = lane; item < LUT_ENTRIES; item += WORKGROUP) {
     let code = item / KEY_CENTROIDS;
     let stage = code % KEY_STAGES;
@@ -2018,19 +2024,11 @@ fn centroid_words(centroid: u32, piece: u32) -> Words {
   return codebook_quads[centroids / 4u + centroid * (CHANNELS / 16u) + piece];
 }
 `],
-  ["schemes/additive/chunks_added.hbs", `{{> head_grids}}
-
-{{> mean_levels}}
-
-{{> size_of}}
+  ["schemes/additive/chunks_added.hbs", `{{> (lookup . "gridsPartial")}}
 
 {{> (lookup . "levelsPartial")}}
 `],
-  ["schemes/additive/chunks_looked_up.hbs", `{{> head_grids}}
-
-{{> mean_levels}}
-
-{{> size_of}}
+  ["schemes/additive/chunks_looked_up.hbs", `{{> (lookup . "gridsPartial")}}
 
 {{> (lookup . "codesPartial")}}
 `],
@@ -2043,6 +2041,21 @@ fn centroid_words(centroid: u32, piece: u32) -> Words {
     unpack2x16float(codebooks[first + stage / 2u])[stage % 2u],
     unpack2x16float(codebooks[first + STAGES / 2u])[STAGES % 2u],
   );
+`],
+  ["schemes/additive/codebook_quads.hbs", `// Words at to at + 3; at is a multiple of 4.
+fn codebook_quad(at: u32) -> vec4<u32> {
+  return codebook_quads[at >> 2u];
+}
+
+// Words at and at + 1; at is even.
+fn codebook_pair(at: u32) -> vec2<u32> {
+  let quad = codebook_quads[at >> 2u];
+  return select(quad.xy, quad.zw, (at & 2u) != 0u);
+}
+
+fn codebook_word(at: u32) -> u32 {
+  return codebook_quads[at >> 2u][at & 3u];
+}
 `],
   ["schemes/additive/encode_additive.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const PAIRS: u32 = HEAD_DIM / 2u; // of channels, as words hold them
@@ -2446,29 +2459,17 @@ fn products(a: Group, b: Group) -> f32 {
   return {{#each parts}}dot(a[{{part}}], b[{{part}}]){{joint}}{{/each}};
 }
 `],
-  ["schemes/additive/head_grids.hbs", `{{> (lookup . "gridsPartial")}}
-
-// The middles of the means of channels 4 chunk to 4 chunk + 3.
-fn {{side}}_offset4(codebook: u32, chunk: u32) -> vec4<f32> {
-  return bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u));
-}
-
-// The first word of a head's centroids, which heads may share.
-fn {{side}}_centroids(codebook: u32) -> u32 {
-  return {{codebookFirst}} + codebook_quad(codebook + {{upper}}_SIZES + 8u).x;
-}
-`],
   ["schemes/additive/load_added.hbs", `{{> (lookup . "wordPartial")}}
-{{> mean_levels}}
-
-{{> size_of}}
-
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let word = {{side}}_word({{side}}_centroids(codebook), record + {{upper}}_METADATA_WORDS, token, chunk);
-  let size = {{side}}_size(codebook, record, token);
-  let mean = {{side}}_offset4(codebook, chunk) + {{side}}_mean_levels4(record, chunk) * {{side}}_grids(codebook, chunk)[2];
-  return mean + size * (grid.low + levels_of(word) * grid.step);
+  let side_codebook = select(layer.value_codebook, 0u, SIDE == 0u);
+  let centroids = side_codebook + codebook_word(codebook + {{upper}}_SIZES + 8u);
+  let word = {{side}}_word(centroids, record + {{upper}}_METADATA_WORDS, token, chunk);
+  let size_word = {{side}}_records[record + HEAD_DIM / 8u + token / 8u];
+  let mean_word = {{side}}_records[record + chunk / 2u] >> (chunk % 2u * 16u);
+  let grids = {{side}}_grids(codebook, chunk);
+  let mean = grids[3] + mean_levels(mean_word) * grids[2];
+  return mean + size_of(codebook + {{upper}}_SIZES, size_word, token) * (grid.low + levels_of(word) * grid.step);
 }
 `],
   ["schemes/additive/lut_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
@@ -2477,61 +2478,14 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   ["schemes/additive/lut_entries.hbs", `// q.centroid of every code, for all rows.
 var<workgroup> lut: array<vec4<f32>, LUT_ENTRIES>;
 `],
-  ["schemes/additive/mean_levels.hbs", `// How far the means of channels 4 chunk to 4 chunk + 3 of the record at record lie from their middles, in steps.
-fn {{side}}_mean_levels4(record: u32, chunk: u32) -> vec4<f32> {
-  let word = {{side}}_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
-}
-`],
   ["schemes/additive/mix_added.hbs", `// Values are mixed as sums of levels, with weights times the tokens' sizes. What levels are counted from is mixed tile by tile,
 // and means, which those of a page share, page by page, both in steps of levels. Steps come when all is summed.
-override PAGE_LANES: u32 = WORKGROUP / SPAN; // lanes that share the sum of a page's weights
+const PAGE_LANES: u32 = WORKGROUP / MAX_SPAN; // lanes that share the sum of a page's weights
 
 var<workgroup> low_ratios: array<vec4<f32>, CHUNKS>; // what levels are counted from, in steps of levels
 var<workgroup> mean_ratios: array<vec4<f32>, CHUNKS>; // steps of means, in steps of levels
 var<private> value_first: u32; // the first word of the centroids
 var<private> tile_weight: vec4<f32>; // of the tile's tokens that the lane has mixed, times sizes
-
-// The record of a page of the tile. Past the tile's end the last stands in.
-fn value_record(entry: Entry, block: Block, tile: Tile, page: u32) -> u32 {
-  let position = min(tile.first + page * PAGE_TOKENS, tile.end - 1u);
-  let index = (position - layer.sinks) / PAGE_TOKENS;
-  return page_word(entry.slot, block.head, index, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-}
-
-// Mixes the means of the tile's pages, a page a slice, and multiplies weights by sizes. Weights without sizes are in scores.
-fn prepare_mix(entry: Entry, block: Block, tile: Tile, codebook: u32, lane: u32) {
-  value_first = value_centroids(codebook);
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    let grids = value_grids(codebook, chunk);
-    low_ratios[chunk] = grids[0] / grids[1];
-    mean_ratios[chunk] = grids[2] / grids[1];
-  }
-  let first = lane / PAGE_LANES * PAGE_TOKENS + lane % PAGE_LANES;
-  var part = vec4<f32>();
-  for (var token = 0u; token < PAGE_TOKENS; token += PAGE_LANES) {
-    part += weights[first + token];
-  }
-  tops[lane] = part;
-  workgroupBarrier();
-
-  let chunk = lane_chunk(lane);
-  let slice = lane / CHUNK_LANES;
-  for (var page = slice; page < select(0u, SPAN, slice < SLICES); page += SLICES) {
-    var weight = vec4<f32>();
-    for (var other = 0u; other < PAGE_LANES; other += 1u) {
-      weight += tops[page * PAGE_LANES + other];
-    }
-    let record = value_record(entry, block, tile, page);
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      mixed[i] += weighted(value_mean_levels4(record, chunk + i) * mean_ratios[chunk + i], weight);
-    }
-  }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    weights[i * PAGE_TOKENS + lane] = scores[i] * value_size(codebook, value_record(entry, block, tile, i), lane);
-  }
-  workgroupBarrier();
-}
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
@@ -2541,29 +2495,87 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   }
 }
 
-fn mix_lows(chunk: u32) {
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(low_ratios[chunk + i], tile_weight);
-  }
-  tile_weight = vec4<f32>();
-}
-
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      let chunk = lane_chunk(lane) + i;
-      let offsets = value_offset4(codebook, chunk);
-      sums[i] = value_grids(codebook, chunk)[1] * sums[i] + offsets * row_sums[lane / CHUNK_LANES];
+      let grids = value_grids(codebook, lane_chunk(lane) + i);
+      sums[i] = grids[1] * sums[i] + grids[3] * row_sums[lane / CHUNK_LANES];
     }
   }
 }
 `],
   ["schemes/additive/mix_tile_added.hbs", `  if (tile.coded) {
-    prepare_mix(entry, block, tile, codebook, lane);
+    // Mixes the means of the tile's pages, a page a slice, and multiplies weights by sizes. Weights without sizes are in scores;
+    // past the tile's end they are 0, and any record will do.
+    value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
+    if (lane < CHUNKS) {
+      let grids = value_grids(codebook, lane);
+      low_ratios[lane] = grids[0] / grids[1];
+      mean_ratios[lane] = grids[2] / grids[1];
+    }
+    let first = lane / PAGE_LANES % SPAN * PAGE_TOKENS + lane % PAGE_LANES;
+    var part = vec4<f32>();
+    for (var token = 0u; token < PAGE_TOKENS; token += PAGE_LANES) {
+      part += weights[first + token];
+    }
+    tops[lane] = part;
+    workgroupBarrier();
+
+    for (var page = slice; page < SPAN; page += SLICES) {
+      var weight = vec4<f32>();
+      for (var other = 0u; other < PAGE_LANES; other += 1u) {
+        weight += tops[page * PAGE_LANES + other];
+      }
+      let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
+        mixed[i] += weighted(mean_levels(word) * mean_ratios[chunk + i], weight);
+      }
+    }
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let record = page_word(entry.slot, block.head, first_page + i, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+      let word = value_records[record + HEAD_DIM / 8u + lane / 8u];
+      weights[i * PAGE_TOKENS + lane] = scores[i] * size_of(codebook + VALUE_SIZES, word, lane);
+    }
+    workgroupBarrier();
   }
 `],
-  ["schemes/additive/score_added.hbs", `override PAGE_PARTS: u32 = WORKGROUP / SPAN; // lanes that share a page's mean
+  ["schemes/additive/normalised.hbs", `// How far four means lie from their middles, in steps.
+fn mean_levels(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+}
+
+// The size of token token, of eight in a word, among those at word sizes.
+fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
+  let level = (word >> (token % 8u * 4u)) & 15u;
+  return unpack2x16float(codebook_word(sizes + level / 2u))[level % 2u];
+}
+`],
+  ["schemes/additive/normalised_pairs.hbs", `{{> codebook_pairs}}
+
+{{> word_of_pair}}
+
+{{> quad_of_pairs}}
+
+{{> normalised}}
+`],
+  ["schemes/additive/normalised_quads.hbs", `{{> codebook_quads}}
+
+{{> normalised}}
+`],
+  ["schemes/additive/normalised_words.hbs", `{{> codebook_words}}
+
+{{> quad_of_pairs}}
+
+{{> normalised}}
+`],
+  ["schemes/additive/quad_of_pairs.hbs", `// Words at to at + 3; at is a multiple of 4.
+fn codebook_quad(at: u32) -> vec4<u32> {
+  return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
+}
+`],
+  ["schemes/additive/score_added.hbs", `const PAGE_PARTS: u32 = WORKGROUP / MAX_SPAN; // lanes that share a page's mean
 
 var<workgroup> page_scores: array<vec4<f32>, WORKGROUP>; // what a page's mean adds to every score, in parts
 
@@ -2585,8 +2597,9 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   if (tile.coded) {
     let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
     for (var chunk = part; chunk < CHUNKS; chunk += PAGE_PARTS) {
-      let mean = key_offset4(codebook, chunk) + key_mean_levels4(record, chunk) * key_grids(codebook, chunk)[2];
-      score = add_products(score, mean, query_rows(chunk));
+      let grids = key_grids(codebook, chunk);
+      let word = key_records[record + chunk / 2u] >> (chunk % 2u * 16u);
+      score = add_products(score, grids[3] + mean_levels(word) * grids[2], query_rows(chunk));
     }
   }
   page_scores[lane] = score;
@@ -2612,8 +2625,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> (lookup . "codedSumsPartial")}}
 {{> plain_dot exactly first="0u"}}
   for (var i = 0u; i < SPAN; i += 1u) {
-    key_at[i].word -= metadata;
-    let coded = page_scores[i * PAGE_PARTS] + key_size(codebook, key_at[i].word, key_at[i].token) * scores[i];
+    let token = key_at[i].token;
+    let word = key_records[key_at[i].word - metadata + HEAD_DIM / 8u + token / 8u];
+    let coded = page_scores[i * PAGE_PARTS] + size_of(codebook + KEY_SIZES, word, token) * scores[i];
     scores[i] = select(scores[i], coded, tile.coded);
   }
 }
@@ -2627,38 +2641,32 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 {{> (lookup . "preparePartial")}}
 
 // Of the eight channels of two chunks.
-struct AddedGrids {
-  first: mat3x4<f32>,
-  second: mat3x4<f32>,
-  offsets: mat2x4<f32>,
-}
+alias AddedGrids = array<mat4x4<f32>, 2>;
 
 fn coded_grids(block: Block, chunk: u32) -> AddedGrids {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return AddedGrids(
-    key_grids(codebook, chunk),
-    key_grids(codebook, chunk + 1u),
-    mat2x4<f32>(key_offset4(codebook, chunk), key_offset4(codebook, chunk + 1u)),
-  );
+  return AddedGrids(key_grids(codebook, chunk), key_grids(codebook, chunk + 1u));
 }
 
 // at.token has the token's size, in f16, as its upper half.
 fn coded_key8(grids: AddedGrids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let size = unpack2x16float(at.token).y;
   let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
+  let means = key_records[at.word + chunk / 2u];
   return mat2x4<f32>(
-    grids.offsets[0] + key_mean_levels4(at.word, chunk) * grids.first[2] + size * (grids.first[0] + levels[0] * grids.first[1]),
-    grids.offsets[1] + key_mean_levels4(at.word, chunk + 1u) * grids.second[2] + size * (grids.second[0] + levels[1] * grids.second[1]),
+    grids[0][3] + mean_levels(means) * grids[0][2] + size * (grids[0][0] + levels[0] * grids[0][1]),
+    grids[1][3] + mean_levels(means >> 16u) * grids[1][2] + size * (grids[1][0] + levels[1] * grids[1][1]),
   );
 }
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  key_first = key_centroids(codebook);
+  key_first = codebook_word(codebook + KEY_SIZES + 8u);
   for (var i = 0u; i < SPAN; i += 1u) {
-    let size = key_size(codebook, key_at[i].word, key_at[i].token);
-    key_at[i].token |= pack2x16float(vec2<f32>(0.0, size));
+    let token = key_at[i].token;
+    let word = key_records[key_at[i].word + HEAD_DIM / 8u + token / 8u];
+    key_at[i].token |= pack2x16float(vec2<f32>(0.0, size_of(codebook + KEY_SIZES, word, token)));
   }
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
@@ -2705,13 +2713,6 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
         }
       }
 `],
-  ["schemes/additive/size_of.hbs", `// The size of token token of the record at record.
-fn {{side}}_size(codebook: u32, record: u32, token: u32) -> f32 {
-  let level = ({{side}}_records[record + HEAD_DIM / 8u + token / 8u] >> (token % 8u * 4u)) & 15u;
-  let quad = codebook_quad(codebook + {{upper}}_SIZES + level / 8u * 4u);
-  return unpack2x16float(quad[level / 2u % 4u])[level % 2u];
-}
-`],
   ["schemes/additive/softened_added.hbs", `    scores[i] = weight;
 `],
   ["schemes/additive/stages_added.hbs", `const STAGES: u32 = {{stages}}u; // codes of a group, whose levels are added
@@ -2736,7 +2737,14 @@ fn stepped_rows(chunk: u32) -> Rows {
   let first = table_of(block) * TABLE_ENTRIES;
 {{> table_sums}}
 `],
-  ["schemes/additive/tile_mixed_added.hbs", `  mix_lows(chunk);
+  ["schemes/additive/tile_mixed_added.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(low_ratios[chunk + i], tile_weight);
+  }
+  tile_weight = vec4<f32>();
+`],
+  ["schemes/additive/word_of_pair.hbs", `fn codebook_word(at: u32) -> u32 {
+  return codebook_pair(at)[at % 2u];
+}
 `],
   ["schemes/blocks/channel_limits.hbs", `alias Numbers = f32;
 
@@ -3119,25 +3127,6 @@ fn codebook_pair(at: u32) -> vec2<u32> {
   return codebook_pairs[at >> 1u];
 }
 `],
-  ["schemes/coupled/codebook_pairs_quad.hbs", `{{> codebook_pairs}}
-
-{{> quad_of_pairs}}
-`],
-  ["schemes/coupled/codebook_quads.hbs", `// Words at to at + 3; at is a multiple of 4.
-fn codebook_quad(at: u32) -> vec4<u32> {
-  return codebook_quads[at >> 2u];
-}
-
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  let quad = codebook_quads[at >> 2u];
-  return select(quad.xy, quad.zw, (at & 2u) != 0u);
-}
-
-fn codebook_word(at: u32) -> u32 {
-  return codebook_quads[at >> 2u][at & 3u];
-}
-`],
   ["schemes/coupled/codebook_words.hbs", `fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
@@ -3146,10 +3135,6 @@ fn codebook_word(at: u32) -> u32 {
 fn codebook_pair(at: u32) -> vec2<u32> {
   return vec2<u32>(codebooks[at], codebooks[at + 1u]);
 }
-`],
-  ["schemes/coupled/codebook_words_quad.hbs", `{{> codebook_words}}
-
-{{> quad_of_pairs}}
 `],
   ["schemes/coupled/coded_keys_levels.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
@@ -3466,11 +3451,6 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   ["schemes/coupled/no_grid.hbs", `// Nothing is coded by levels.
 fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   return Grid();
-}
-`],
-  ["schemes/coupled/quad_of_pairs.hbs", `// Words at to at + 3; at is a multiple of 4.
-fn codebook_quad(at: u32) -> vec4<u32> {
-  return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
 }
 `],
   ["schemes/coupled/row_constants.hbs", `const ROW_CENTROIDS: u32 = {{rowCentroids}}u; // centroids that one load brings

@@ -53,14 +53,16 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
       bindings: read.length === 0 ? [] : ["codebooks"],
     };
   }
-  if (read.every((reads) => reads === "quads")) {
-    return { partial: { codebookPartial: "codebook_quads" }, bindings: ["codebook_quads"] };
-  }
-  const quad = readers.some(({ normalised }) => normalised) ? "_quad" : "";
+  const kind = readers.some(({ normalised }) => normalised) ? "normalised" : "codebook";
+  const access = (words: "words" | "pairs" | "quads", binding: BindingName) => ({
+    partial: { codebookPartial: `${kind}_${words}` },
+    bindings: [binding],
+  });
+  if (read.every((reads) => reads === "quads")) return access("quads", "codebook_quads");
   // A table in workgroup memory is filled word by word.
   return read.every((reads) => reads === "pairs" || reads === "quads") && variant !== "lut"
-    ? { partial: { codebookPartial: `codebook_pairs${quad}` }, bindings: ["codebook_pairs"] }
-    : { partial: { codebookPartial: `codebook_words${quad}` }, bindings: ["codebooks"] };
+    ? access("pairs", "codebook_pairs")
+    : access("words", "codebooks");
 }
 
 /**

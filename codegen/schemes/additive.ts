@@ -67,8 +67,9 @@ function added(scheme: Scheme, numbers: number): Context {
     loads,
     columns: chunksOf(numbers, (index) =>
       width === 2 ? { load: 2 * index, next: 2 * index + 1 } : {
-        load: Math.floor((4 * index) / width),
-        part: width === 4 ? "" : `.${"xyzw"[index % (width / 4)]!}`,
+        levels: `levels_${Math.floor((4 * index) / width)}${
+          width === 4 ? "" : `.${"xyzw"[index % (width / 4)]!}`
+        }`,
       }),
   };
 }

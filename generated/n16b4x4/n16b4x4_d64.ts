@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b4x4_n16b4x4_d64_lut",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PAGE_PARTS", "PAGE_LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 4,
     workgroupBytes: 11920,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b4x4_n16b4x4_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PAGE_PARTS", "PAGE_LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 12432,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b4x4_n16b4x4_d64_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "PAGE_LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10896,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -71,7 +71,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_n16b4x4_d64",
     bindings: ["step", "layer", "row_scores", "value_records", "codebook_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "PAGE_LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 9872,
     reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",
@@ -80,7 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_n16b4x4_d64_lut",
     bindings: ["step", "layer", "queries", "key_records", "codebook_quads", "exact_quads", "pages", "row_scores_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PAGE_PARTS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 4,
     workgroupBytes: 6144,
     reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",
@@ -89,7 +89,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_n16b4x4_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "codebook_quads", "exact_quads", "pages", "row_scores_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PAGE_PARTS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 2560,
     reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",

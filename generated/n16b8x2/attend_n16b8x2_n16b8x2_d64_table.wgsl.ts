@@ -311,8 +311,20 @@ fn codebook_word(at: u32) -> u32 {
   return codebook_quads[at >> 2u][at & 3u];
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for together, and the steps of levels and of means.
-fn key_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+// How far four means lie from their middles, in steps.
+fn mean_levels(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+}
+
+// The size of token token, of eight in a word, among those at word sizes.
+fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
+  let level = (word >> (token % 8u * 4u)) & 15u;
+  return unpack2x16float(codebook_word(sizes + level / 2u))[level % 2u];
+}
+
+// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for together, the steps of levels and of means, and the
+// middles of means.
+fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * KEY_GRID_WORDS;
   let first = codebook_quad(at);
   let second = codebook_quad(at + 4u);
@@ -324,34 +336,12 @@ fn key_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
   let steps_1 = unpack2x16float(first.w);
   let steps_2 = unpack2x16float(second.y);
   let steps_3 = unpack2x16float(second.w);
-  return mat3x4<f32>(
+  return mat4x4<f32>(
     vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
+    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
   );
-}
-
-// The middles of the means of channels 4 chunk to 4 chunk + 3.
-fn key_offset4(codebook: u32, chunk: u32) -> vec4<f32> {
-  return bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u));
-}
-
-// The first word of a head's centroids, which heads may share.
-fn key_centroids(codebook: u32) -> u32 {
-  return 0u + codebook_quad(codebook + KEY_SIZES + 8u).x;
-}
-
-// How far the means of channels 4 chunk to 4 chunk + 3 of the record at record lie from their middles, in steps.
-fn key_mean_levels4(record: u32, chunk: u32) -> vec4<f32> {
-  let word = key_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
-}
-
-// The size of token token of the record at record.
-fn key_size(codebook: u32, record: u32, token: u32) -> f32 {
-  let level = (key_records[record + HEAD_DIM / 8u + token / 8u] >> (token % 8u * 4u)) & 15u;
-  let quad = codebook_quad(codebook + KEY_SIZES + level / 8u * 4u);
-  return unpack2x16float(quad[level / 2u % 4u])[level % 2u];
 }
 
 // Codes in a row, from code index on; they lie in one word.
@@ -366,8 +356,9 @@ fn key_codes(record: u32, index: u32) -> array<u32, 4> {
   );
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for together, and the steps of levels and of means.
-fn value_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for together, the steps of levels and of means, and the
+// middles of means.
+fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * VALUE_GRID_WORDS;
   let first = codebook_quad(at);
   let second = codebook_quad(at + 4u);
@@ -379,34 +370,12 @@ fn value_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
   let steps_1 = unpack2x16float(first.w);
   let steps_2 = unpack2x16float(second.y);
   let steps_3 = unpack2x16float(second.w);
-  return mat3x4<f32>(
+  return mat4x4<f32>(
     vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
+    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
   );
-}
-
-// The middles of the means of channels 4 chunk to 4 chunk + 3.
-fn value_offset4(codebook: u32, chunk: u32) -> vec4<f32> {
-  return bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u));
-}
-
-// The first word of a head's centroids, which heads may share.
-fn value_centroids(codebook: u32) -> u32 {
-  return layer.value_codebook + codebook_quad(codebook + VALUE_SIZES + 8u).x;
-}
-
-// How far the means of channels 4 chunk to 4 chunk + 3 of the record at record lie from their middles, in steps.
-fn value_mean_levels4(record: u32, chunk: u32) -> vec4<f32> {
-  let word = value_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
-}
-
-// The size of token token of the record at record.
-fn value_size(codebook: u32, record: u32, token: u32) -> f32 {
-  let level = (value_records[record + HEAD_DIM / 8u + token / 8u] >> (token % 8u * 4u)) & 15u;
-  let quad = codebook_quad(codebook + VALUE_SIZES + level / 8u * 4u);
-  return unpack2x16float(quad[level / 2u % 4u])[level % 2u];
 }
 
 // Codes in a row, from code index on; they lie in one word.
@@ -508,7 +477,7 @@ fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   return exact_load8(at.word, chunk);
 }
 
-override PAGE_PARTS: u32 = WORKGROUP / SPAN; // lanes that share a page's mean
+const PAGE_PARTS: u32 = WORKGROUP / MAX_SPAN; // lanes that share a page's mean
 
 var<workgroup> page_scores: array<vec4<f32>, WORKGROUP>; // what a page's mean adds to every score, in parts
 
@@ -535,8 +504,9 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   if (tile.coded) {
     let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
     for (var chunk = part; chunk < CHUNKS; chunk += PAGE_PARTS) {
-      let mean = key_offset4(codebook, chunk) + key_mean_levels4(record, chunk) * key_grids(codebook, chunk)[2];
-      score = add_products(score, mean, query_rows(chunk));
+      let grids = key_grids(codebook, chunk);
+      let word = key_records[record + chunk / 2u] >> (chunk % 2u * 16u);
+      score = add_products(score, grids[3] + mean_levels(word) * grids[2], query_rows(chunk));
     }
   }
   page_scores[lane] = score;
@@ -584,8 +554,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    key_at[i].word -= metadata;
-    let coded = page_scores[i * PAGE_PARTS] + key_size(codebook, key_at[i].word, key_at[i].token) * scores[i];
+    let token = key_at[i].token;
+    let word = key_records[key_at[i].word - metadata + HEAD_DIM / 8u + token / 8u];
+    let coded = page_scores[i * PAGE_PARTS] + size_of(codebook + KEY_SIZES, word, token) * scores[i];
     scores[i] = select(scores[i], coded, tile.coded);
   }
 }
@@ -629,53 +600,12 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 
 // Values are mixed as sums of levels, with weights times the tokens' sizes. What levels are counted from is mixed tile by tile,
 // and means, which those of a page share, page by page, both in steps of levels. Steps come when all is summed.
-override PAGE_LANES: u32 = WORKGROUP / SPAN; // lanes that share the sum of a page's weights
+const PAGE_LANES: u32 = WORKGROUP / MAX_SPAN; // lanes that share the sum of a page's weights
 
 var<workgroup> low_ratios: array<vec4<f32>, CHUNKS>; // what levels are counted from, in steps of levels
 var<workgroup> mean_ratios: array<vec4<f32>, CHUNKS>; // steps of means, in steps of levels
 var<private> value_first: u32; // the first word of the centroids
 var<private> tile_weight: vec4<f32>; // of the tile's tokens that the lane has mixed, times sizes
-
-// The record of a page of the tile. Past the tile's end the last stands in.
-fn value_record(entry: Entry, block: Block, tile: Tile, page: u32) -> u32 {
-  let position = min(tile.first + page * PAGE_TOKENS, tile.end - 1u);
-  let index = (position - layer.sinks) / PAGE_TOKENS;
-  return page_word(entry.slot, block.head, index, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-}
-
-// Mixes the means of the tile's pages, a page a slice, and multiplies weights by sizes. Weights without sizes are in scores.
-fn prepare_mix(entry: Entry, block: Block, tile: Tile, codebook: u32, lane: u32) {
-  value_first = value_centroids(codebook);
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    let grids = value_grids(codebook, chunk);
-    low_ratios[chunk] = grids[0] / grids[1];
-    mean_ratios[chunk] = grids[2] / grids[1];
-  }
-  let first = lane / PAGE_LANES * PAGE_TOKENS + lane % PAGE_LANES;
-  var part = vec4<f32>();
-  for (var token = 0u; token < PAGE_TOKENS; token += PAGE_LANES) {
-    part += weights[first + token];
-  }
-  tops[lane] = part;
-  workgroupBarrier();
-
-  let chunk = lane_chunk(lane);
-  let slice = lane / CHUNK_LANES;
-  for (var page = slice; page < select(0u, SPAN, slice < SLICES); page += SLICES) {
-    var weight = vec4<f32>();
-    for (var other = 0u; other < PAGE_LANES; other += 1u) {
-      weight += tops[page * PAGE_LANES + other];
-    }
-    let record = value_record(entry, block, tile, page);
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      mixed[i] += weighted(value_mean_levels4(record, chunk + i) * mean_ratios[chunk + i], weight);
-    }
-  }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    weights[i * PAGE_TOKENS + lane] = scores[i] * value_size(codebook, value_record(entry, block, tile, i), lane);
-  }
-  workgroupBarrier();
-}
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
@@ -685,20 +615,12 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   }
 }
 
-fn mix_lows(chunk: u32) {
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(low_ratios[chunk + i], tile_weight);
-  }
-  tile_weight = vec4<f32>();
-}
-
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      let chunk = lane_chunk(lane) + i;
-      let offsets = value_offset4(codebook, chunk);
-      sums[i] = value_grids(codebook, chunk)[1] * sums[i] + offsets * row_sums[lane / CHUNK_LANES];
+      let grids = value_grids(codebook, lane_chunk(lane) + i);
+      sums[i] = grids[1] * sums[i] + grids[3] * row_sums[lane / CHUNK_LANES];
     }
   }
 }
@@ -760,10 +682,42 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  if (tile.coded) {
-    prepare_mix(entry, block, tile, codebook, lane);
-  }
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
+  if (tile.coded) {
+    // Mixes the means of the tile's pages, a page a slice, and multiplies weights by sizes. Weights without sizes are in scores;
+    // past the tile's end they are 0, and any record will do.
+    value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
+    if (lane < CHUNKS) {
+      let grids = value_grids(codebook, lane);
+      low_ratios[lane] = grids[0] / grids[1];
+      mean_ratios[lane] = grids[2] / grids[1];
+    }
+    let first = lane / PAGE_LANES % SPAN * PAGE_TOKENS + lane % PAGE_LANES;
+    var part = vec4<f32>();
+    for (var token = 0u; token < PAGE_TOKENS; token += PAGE_LANES) {
+      part += weights[first + token];
+    }
+    tops[lane] = part;
+    workgroupBarrier();
+
+    for (var page = slice; page < SPAN; page += SLICES) {
+      var weight = vec4<f32>();
+      for (var other = 0u; other < PAGE_LANES; other += 1u) {
+        weight += tops[page * PAGE_LANES + other];
+      }
+      let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+        let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
+        mixed[i] += weighted(mean_levels(word) * mean_ratios[chunk + i], weight);
+      }
+    }
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let record = page_word(entry.slot, block.head, first_page + i, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+      let word = value_records[record + HEAD_DIM / 8u + lane / 8u];
+      weights[i * PAGE_TOKENS + lane] = scores[i] * size_of(codebook + VALUE_SIZES, word, lane);
+    }
+    workgroupBarrier();
+  }
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
     let word = page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
@@ -773,7 +727,10 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
     }
   }
-  mix_lows(chunk);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(low_ratios[chunk + i], tile_weight);
+  }
+  tile_weight = vec4<f32>();
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];

@@ -281,8 +281,20 @@ fn codebook_quad(at: u32) -> vec4<u32> {
   return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, and the steps of levels and of means.
-fn key_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+// How far four means lie from their middles, in steps.
+fn mean_levels(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+}
+
+// The size of token token, of eight in a word, among those at word sizes.
+fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
+  let level = (word >> (token % 8u * 4u)) & 15u;
+  return unpack2x16float(codebook_word(sizes + level / 2u))[level % 2u];
+}
+
+// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
+// middles of means.
+fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * KEY_GRID_WORDS;
   let first = codebook_quad(at);
   let second = codebook_quad(at + 4u);
@@ -290,7 +302,7 @@ fn key_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
   let levels_1 = unpack2x16float(first.z);
   let levels_2 = unpack2x16float(second.x);
   let levels_3 = unpack2x16float(second.z);
-  return mat3x4<f32>(
+  return mat4x4<f32>(
     vec4<f32>(levels_0.x, levels_1.x, levels_2.x, levels_3.x),
     vec4<f32>(levels_0.y, levels_1.y, levels_2.y, levels_3.y) / 64.0,
     vec4<f32>(
@@ -299,30 +311,8 @@ fn key_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
       unpack2x16float(second.y).x,
       unpack2x16float(second.w).x,
     ) / 64.0,
+    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
   );
-}
-
-// The middles of the means of channels 4 chunk to 4 chunk + 3.
-fn key_offset4(codebook: u32, chunk: u32) -> vec4<f32> {
-  return bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u));
-}
-
-// The first word of a head's centroids, which heads may share.
-fn key_centroids(codebook: u32) -> u32 {
-  return 0u + codebook_quad(codebook + KEY_SIZES + 8u).x;
-}
-
-// How far the means of channels 4 chunk to 4 chunk + 3 of the record at record lie from their middles, in steps.
-fn key_mean_levels4(record: u32, chunk: u32) -> vec4<f32> {
-  let word = key_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
-}
-
-// The size of token token of the record at record.
-fn key_size(codebook: u32, record: u32, token: u32) -> f32 {
-  let level = (key_records[record + HEAD_DIM / 8u + token / 8u] >> (token % 8u * 4u)) & 15u;
-  let quad = codebook_quad(codebook + KEY_SIZES + level / 8u * 4u);
-  return unpack2x16float(quad[level / 2u % 4u])[level % 2u];
 }
 
 // Codes in a row, from code index on; they lie in one word.
@@ -336,22 +326,22 @@ fn key_codes(record: u32, index: u32) -> array<u32, 4> {
     (word >> (3u * KEY_BITS)) & KEY_MASK,
   );
 }
-// The levels of a centroid, two centroids to a word, in the lower half.
-fn key_levels(centroids: u32, centroid: u32) -> u32 {
-  return codebook_word(centroids + centroid / 2u) >> (centroid % 2u * 16u);
+// The levels of the two channels of a centroid, two centroids to a word.
+fn key_levels(centroid: u32) -> vec2<f32> {
+  return levels_of(codebook_word(centroid / 2u) >> (centroid % 2u * 16u)).xy;
 }
 
 // Levels of channels 4 chunk to 4 chunk + 7 of token token, whose record's codes begin at word at, a chunk a column.
 fn key_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat2x4<f32> {
   let codes = key_codes(at, token * KEY_CODES + chunk * 2u * KEY_STAGES);
-  let first = chunk * 2u * KEY_GROUP_CENTROIDS;
-  let levels_0 = key_levels(centroids, first + 0u + codes[0]);
-  let levels_1 = key_levels(centroids, first + 256u + codes[1]);
-  let levels_2 = key_levels(centroids, first + 512u + codes[2]);
-  let levels_3 = key_levels(centroids, first + 768u + codes[3]);
+  let first = 2u * (centroids + chunk * KEY_GROUP_CENTROIDS);
+  let levels_0 = key_levels(first + codes[0] + 0u);
+  let levels_1 = key_levels(first + codes[1] + 256u);
+  let levels_2 = key_levels(first + codes[2] + 512u);
+  let levels_3 = key_levels(first + codes[3] + 768u);
   return mat2x4<f32>(
-    vec4<f32>(levels_of(levels_0).xy, levels_of(levels_1).xy),
-    vec4<f32>(levels_of(levels_2).xy, levels_of(levels_3).xy),
+    vec4<f32>(levels_0, levels_1),
+    vec4<f32>(levels_2, levels_3),
   );
 }
 
@@ -430,7 +420,7 @@ fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   return exact_load8(at.word, chunk);
 }
 
-override PAGE_PARTS: u32 = WORKGROUP / SPAN; // lanes that share a page's mean
+const PAGE_PARTS: u32 = WORKGROUP / MAX_SPAN; // lanes that share a page's mean
 
 var<workgroup> page_scores: array<vec4<f32>, WORKGROUP>; // what a page's mean adds to every score, in parts
 
@@ -452,10 +442,10 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    let grids = key_grids(codebook, chunk);
-    level_steps[chunk] = grids[1];
-    low_parts[chunk] = add_products(vec4<f32>(), grids[0], query_rows(chunk));
+  if (lane < CHUNKS) {
+    let grids = key_grids(codebook, lane);
+    level_steps[lane] = grids[1];
+    low_parts[lane] = add_products(vec4<f32>(), grids[0], query_rows(lane));
   }
   workgroupBarrier();
   low_score = vec4<f32>();
@@ -474,8 +464,9 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   if (tile.coded) {
     let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
     for (var chunk = part; chunk < CHUNKS; chunk += PAGE_PARTS) {
-      let mean = key_offset4(codebook, chunk) + key_mean_levels4(record, chunk) * key_grids(codebook, chunk)[2];
-      score = add_products(score, mean, query_rows(chunk));
+      let grids = key_grids(codebook, chunk);
+      let word = key_records[record + chunk / 2u] >> (chunk % 2u * 16u);
+      score = add_products(score, grids[3] + mean_levels(word) * grids[2], query_rows(chunk));
     }
   }
   page_scores[lane] = score;
@@ -501,7 +492,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = select(vec4<f32>(), low_score, tile.coded);
   }
-  let centroids = key_centroids(codebook);
+  let centroids = codebook_word(codebook + KEY_SIZES + 8u);
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   for (var chunk = 0u; chunk < coded_chunks; chunk += 2u) {
     let queries_0 = stepped_rows(chunk + 0u);
@@ -561,8 +552,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    key_at[i].word -= metadata;
-    let coded = page_scores[i * PAGE_PARTS] + key_size(codebook, key_at[i].word, key_at[i].token) * scores[i];
+    let token = key_at[i].token;
+    let word = key_records[key_at[i].word - metadata + HEAD_DIM / 8u + token / 8u];
+    let coded = page_scores[i * PAGE_PARTS] + size_of(codebook + KEY_SIZES, word, token) * scores[i];
     scores[i] = select(scores[i], coded, tile.coded);
   }
 }

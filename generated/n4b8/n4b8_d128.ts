@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n4b8_n4b8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PAGE_PARTS", "PAGE_LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 14480,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n4b8_n4b8_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "PAGE_LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 12432,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n4b8_n4b8_d128_table",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PAGE_PARTS", "PAGE_LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 13456,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -55,7 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n4b8_n4b8_d128_table16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PAGE_PARTS", "PAGE_LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 13456,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -80,7 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_n4b8_d128",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "PAGE_LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE"],
     span: 8,
     workgroupBytes: 10384,
     reason: "2 bits of the same, and 4 for what costs most",
@@ -89,7 +89,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_n4b8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "row_scores_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PAGE_PARTS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 4096,
     reason: "2 bits of the same, and 4 for what costs most",
@@ -107,7 +107,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_n4b8_d128_table",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "table", "row_scores_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PAGE_PARTS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
     span: 8,
     workgroupBytes: 3072,
     reason: "2 bits of the same, and 4 for what costs most",

@@ -284,8 +284,20 @@ fn codebook_quad(at: u32) -> vec4<u32> {
   return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, and the steps of levels and of means.
-fn key_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+// How far four means lie from their middles, in steps.
+fn mean_levels(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+}
+
+// The size of token token, of eight in a word, among those at word sizes.
+fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
+  let level = (word >> (token % 8u * 4u)) & 15u;
+  return unpack2x16float(codebook_word(sizes + level / 2u))[level % 2u];
+}
+
+// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
+// middles of means.
+fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * KEY_GRID_WORDS;
   let first = codebook_quad(at);
   let second = codebook_quad(at + 4u);
@@ -293,7 +305,7 @@ fn key_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
   let levels_1 = unpack2x16float(first.z);
   let levels_2 = unpack2x16float(second.x);
   let levels_3 = unpack2x16float(second.z);
-  return mat3x4<f32>(
+  return mat4x4<f32>(
     vec4<f32>(levels_0.x, levels_1.x, levels_2.x, levels_3.x),
     vec4<f32>(levels_0.y, levels_1.y, levels_2.y, levels_3.y) / 64.0,
     vec4<f32>(
@@ -302,30 +314,8 @@ fn key_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
       unpack2x16float(second.y).x,
       unpack2x16float(second.w).x,
     ) / 64.0,
+    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
   );
-}
-
-// The middles of the means of channels 4 chunk to 4 chunk + 3.
-fn key_offset4(codebook: u32, chunk: u32) -> vec4<f32> {
-  return bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u));
-}
-
-// The first word of a head's centroids, which heads may share.
-fn key_centroids(codebook: u32) -> u32 {
-  return 0u + codebook_quad(codebook + KEY_SIZES + 8u).x;
-}
-
-// How far the means of channels 4 chunk to 4 chunk + 3 of the record at record lie from their middles, in steps.
-fn key_mean_levels4(record: u32, chunk: u32) -> vec4<f32> {
-  let word = key_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
-}
-
-// The size of token token of the record at record.
-fn key_size(codebook: u32, record: u32, token: u32) -> f32 {
-  let level = (key_records[record + HEAD_DIM / 8u + token / 8u] >> (token % 8u * 4u)) & 15u;
-  let quad = codebook_quad(codebook + KEY_SIZES + level / 8u * 4u);
-  return unpack2x16float(quad[level / 2u % 4u])[level % 2u];
 }
 
 // Codes in a row, from code index on; they lie in one word.
@@ -499,38 +489,32 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 }
 
 // Of the eight channels of two chunks.
-struct AddedGrids {
-  first: mat3x4<f32>,
-  second: mat3x4<f32>,
-  offsets: mat2x4<f32>,
-}
+alias AddedGrids = array<mat4x4<f32>, 2>;
 
 fn coded_grids(block: Block, chunk: u32) -> AddedGrids {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return AddedGrids(
-    key_grids(codebook, chunk),
-    key_grids(codebook, chunk + 1u),
-    mat2x4<f32>(key_offset4(codebook, chunk), key_offset4(codebook, chunk + 1u)),
-  );
+  return AddedGrids(key_grids(codebook, chunk), key_grids(codebook, chunk + 1u));
 }
 
 // at.token has the token's size, in f16, as its upper half.
 fn coded_key8(grids: AddedGrids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let size = unpack2x16float(at.token).y;
   let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
+  let means = key_records[at.word + chunk / 2u];
   return mat2x4<f32>(
-    grids.offsets[0] + key_mean_levels4(at.word, chunk) * grids.first[2] + size * (grids.first[0] + levels[0] * grids.first[1]),
-    grids.offsets[1] + key_mean_levels4(at.word, chunk + 1u) * grids.second[2] + size * (grids.second[0] + levels[1] * grids.second[1]),
+    grids[0][3] + mean_levels(means) * grids[0][2] + size * (grids[0][0] + levels[0] * grids[0][1]),
+    grids[1][3] + mean_levels(means >> 16u) * grids[1][2] + size * (grids[1][0] + levels[1] * grids[1][1]),
   );
 }
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  key_first = key_centroids(codebook);
+  key_first = codebook_word(codebook + KEY_SIZES + 8u);
   for (var i = 0u; i < SPAN; i += 1u) {
-    let size = key_size(codebook, key_at[i].word, key_at[i].token);
-    key_at[i].token |= pack2x16float(vec2<f32>(0.0, size));
+    let token = key_at[i].token;
+    let word = key_records[key_at[i].word + HEAD_DIM / 8u + token / 8u];
+    key_at[i].token |= pack2x16float(vec2<f32>(0.0, size_of(codebook + KEY_SIZES, word, token)));
   }
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
