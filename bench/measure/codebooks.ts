@@ -3,7 +3,7 @@ import { type CodebookSet, layerHeads, parseScheme, type PlanOptions, SIDES } fr
 import { seededRandom } from "../../src/base/random.ts";
 import { toFloat16Array } from "../../src/base/float16.ts";
 import { gridNumbers } from "../../src/codebooks/device.ts";
-import { NORM_LEVELS } from "../../src/schemes/additive.ts";
+import { NORM_LEVELS } from "../../src/schemes/normalisation.ts";
 
 /** Channels of vectors and centroids lie within this distance of 0. */
 export const CHANNEL_RANGE = 2;

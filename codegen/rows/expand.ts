@@ -53,14 +53,16 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
       bindings: read.length === 0 ? [] : ["codebooks"],
     };
   }
-  if (read.every((reads) => reads === "quads")) {
-    return { partial: { codebookPartial: "codebook_quads" }, bindings: ["codebook_quads"] };
-  }
-  const quad = readers.some(({ normalised }) => normalised) ? "_quad" : "";
+  const kind = readers.some(({ normalised }) => normalised) ? "normalised" : "codebook";
+  const access = (words: "words" | "pairs" | "quads", binding: BindingName) => ({
+    partial: { codebookPartial: `${kind}_${words}` },
+    bindings: [binding],
+  });
+  if (read.every((reads) => reads === "quads")) return access("quads", "codebook_quads");
   // A table in workgroup memory is filled word by word.
   return read.every((reads) => reads === "pairs" || reads === "quads") && variant !== "lut"
-    ? { partial: { codebookPartial: `codebook_pairs${quad}` }, bindings: ["codebook_pairs"] }
-    : { partial: { codebookPartial: `codebook_words${quad}` }, bindings: ["codebooks"] };
+    ? access("pairs", "codebook_pairs")
+    : access("words", "codebooks");
 }
 
 /**
@@ -83,10 +85,39 @@ function rotationContext(...schemes: readonly SchemeKernels[]): Context {
 
 /** Weights that are mixed as they are, where a scheme says nothing else. */
 const MIXED_PLAIN: Context = {
-  softenedPartial: "softened_none",
+  softenedPartial: "softened_weight",
   mixTilePartial: "mix_tile_none",
-  tileMixedPartial: "tile_mixed_none",
 };
+
+/**
+ * Which tokens of a tile a lane scores: one of each page, or those of one page, which share its
+ * mean.
+ *
+ * @throws {CoupletError} `scheme` if values share a mean, and keys do not.
+ */
+function placeContext(keys: SchemeKernels, values = keys): Context {
+  if (keys.normalised) {
+    return {
+      placesPartial: "places_paged",
+      findPlacesPartial: "find_places_paged",
+      lanePlace: "first_place",
+      placeStep: "place_step",
+    };
+  }
+  if (values.normalised) {
+    throw new CoupletError("scheme", {
+      what: "Cannot fuse attention to a pair of schemes",
+      why: "values have a mean for each page, and keys do not",
+      remedy: "Leave the pair out: keys and values then attend in a kernel each",
+    });
+  }
+  return {
+    placesPartial: "places_none",
+    findPlacesPartial: "find_places_none",
+    lanePlace: "lane",
+    placeStep: "PAGE_TOKENS",
+  };
+}
 
 /** The ways a fused kernel reads keys. */
 function pairVariants({ keyVariants }: SchemeKernels): readonly KeyVariant[] {
@@ -127,6 +158,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
     {
       ...attentionContext(headDim, MAX_SPAN),
       ...rotationContext(scheme),
+      ...placeContext(scheme),
       ...MIXED_PLAIN,
       ...scheme.mix,
       ...topContext(false),
@@ -156,6 +188,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
       {
         ...attentionContext(headDim, span),
         ...rotationContext(scheme),
+        ...placeContext(scheme),
         chunkPartial: "chunk_f32",
         ...codebook.partial,
         ...scoreContext(scheme, variant),
@@ -202,6 +235,7 @@ function pairRow(
     {
       ...attentionContext(headDim, span),
       ...rotationContext(keys, values),
+      ...placeContext(keys, values),
       ...MIXED_PLAIN,
       ...values.mix,
       ...featureContext(feature),

@@ -153,7 +153,7 @@ export function additiveCodecs(scheme: Scheme, headDim: number, reason: string):
       reason,
       ["codebook_quads"],
       { ...additiveRecord("coded", scheme, headDim), ...loadedChunk(scheme) },
-      "codebook_quads",
+      "normalised_quads",
       "additive_grids",
     ),
   ];

@@ -4,23 +4,13 @@ import type { Scheme } from "../../src/schemes/scheme.ts";
 import type { Context } from "../kernels/kernel_row.ts";
 import { codedSizes, codePartial, recordSizes } from "./common.ts";
 
-/** The first word of a side's codebook, where its centroids are counted from. */
-const FIRST_WORDS = {
-  key: "0u",
-  value: "layer.value_codebook",
-  coded: "select(layer.value_codebook, 0u, SIDE == 0u)",
-} as const;
-
-/** A side, as kernels name it: `coded` is either. */
-export type RecordSide = keyof typeof FIRST_WORDS;
-
 /** Codes of a group, whose centroids are added. */
 export function stagesOf({ codebookSpec }: Scheme): number {
   return codebookSpec!.stages!;
 }
 
 /** The constants of records, and how the codebook beside the centroids is read. */
-export function additiveRecord(side: RecordSide, scheme: Scheme, headDim: number): Context {
+export function additiveRecord(side: string, scheme: Scheme, headDim: number): Context {
   const stages = stagesOf(scheme);
   return {
     ...recordSizes(side, scheme, headDim),
@@ -31,7 +21,6 @@ export function additiveRecord(side: RecordSide, scheme: Scheme, headDim: number
     gridWords: gridWords(stages),
     channelWords: 1 + gridWords(stages),
     gridsPartial: `additive_grids_${stages}`,
-    codebookFirst: FIRST_WORDS[side],
   };
 }
 

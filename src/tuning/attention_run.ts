@@ -11,7 +11,7 @@ import { gridNumbers } from "../codebooks/device.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { storageBuffer } from "../cache/layer_buffers.ts";
 import type { CommandTarget } from "../cache/command_target.ts";
-import { NORM_LEVELS } from "../schemes/additive.ts";
+import { NORM_LEVELS } from "../schemes/normalisation.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { type Side, SIDES } from "../model/side.ts";
 
