@@ -39,7 +39,13 @@ export type {
   SchemeId,
 } from "./src/schemes/scheme.ts";
 export { parseScheme, registerScheme } from "./src/schemes/parse_scheme.ts";
-export type { Codec, CodingContext, HeadCodebook, SharedLearning } from "./src/schemes/codec.ts";
+export type {
+  Codec,
+  CodingContext,
+  HeadCodebook,
+  Normalisation,
+  SharedLearning,
+} from "./src/schemes/codec.ts";
 export { registerCodec, schemeCodec } from "./src/schemes/scheme_codec.ts";
 export {
   packRecords,
@@ -62,6 +68,7 @@ export type {
   CalibrationProvenance,
   Codebook,
   CodebookFit,
+  CodebookNormalisation,
   CodebookSet,
   SideCodebook,
   UniversalCodebook,
@@ -82,7 +89,10 @@ export type { CalibrationOptions, CalibrationProgress } from "./src/calibrate/ca
 export { calibrate } from "./src/calibrate/calibrate.ts";
 export type { CalibrationSamples } from "./src/calibrate/samples.ts";
 export { type QueryEnergyOptions, queryScale } from "./src/calibrate/query_energy.ts";
-export { joinSamples, readSamples } from "./src/calibrate/samples_file.ts";
+export { joinSamples } from "./src/calibrate/join_samples.ts";
+export type { SampleOrigin } from "./src/calibrate/sample_origin.ts";
+export { readSampleOrigin, readSamples } from "./src/calibrate/samples_file.ts";
+export { writeSamples } from "./src/calibrate/write_samples.ts";
 export { valueRotation } from "./src/calibrate/value_rotation.ts";
 export { type CalibrationWeights, readWeights, withWeights } from "./src/calibrate/weights_file.ts";
 export { createReferenceCache } from "./src/checked/reference_cache.ts";

@@ -11,6 +11,7 @@ import { integerFrom, usageError } from "./arguments.ts";
 import { collect } from "./command.ts";
 import { addKernelsOption, type KernelsArguments } from "./kernels.ts";
 import { readPolicy } from "./policy_file.ts";
+import { findRecipe, RECIPE_NAMES, type RecipeName } from "./recipes.ts";
 import { readScheme } from "./schemes.ts";
 
 /** What {@linkcode addPolicyOptions} adds. */
@@ -19,6 +20,7 @@ export interface PolicyArguments {
   readonly keys?: SchemeId;
   readonly values?: SchemeId;
   readonly policy?: string;
+  readonly recipe?: RecipeName;
 }
 
 /** What {@linkcode addCacheOptions} adds. */
@@ -40,7 +42,14 @@ export function addPolicyOptions(command: Command): Command {
     .option("--scheme <id>", "scheme of keys and values: c8b8, u8b8, ...", readScheme)
     .option("--keys <id>", "scheme of the keys", readScheme)
     .option("--values <id>", "scheme of the values", readScheme)
-    .option("--policy <file>", "schemes by layer, as deno task policy writes them");
+    .option("--policy <file>", "schemes by layer, as deno task policy writes them")
+    .addOption(
+      new Option(
+        "--recipe <name>",
+        "schemes by what counts: least loss, fewest bytes or least time",
+      )
+        .choices(RECIPE_NAMES),
+    );
 }
 
 /** Adds the options that {@linkcode CacheArguments} are read from. */
@@ -98,20 +107,22 @@ function readLimit(text: string): [keyof PlanLimits, number] {
 /**
  * The policy that the options describe.
  *
+ * @param tokens Tokens of all sequences, for which recipes are chosen.
  * @throws {CoupletError} `usage` where they describe none or several; `file` and `scheme` where the
  * policy's file is wrong.
  */
 export async function readPolicyArguments(
-  { scheme, keys, values, policy }: PolicyArguments,
+  { scheme, keys, values, policy, recipe }: PolicyArguments,
   what: string,
+  tokens: number,
 ): Promise<Policy> {
-  const given = [scheme, keys ?? values, policy].filter((one) => one !== undefined);
+  const given = [scheme, keys ?? values, policy, recipe].filter((one) => one !== undefined);
   if (given.length !== 1) {
     throw usageError(
       what,
       given.length === 0
-        ? "no scheme is given: --scheme, --keys and --values, or --policy"
-        : "--scheme, --keys with --values, and --policy exclude each other",
+        ? "no scheme is given: --scheme, --keys and --values, --policy, or --recipe"
+        : "--scheme, --keys with --values, --policy, and --recipe exclude each other",
     );
   }
   if (policy !== undefined) {
@@ -121,6 +132,10 @@ export async function readPolicyArguments(
       readScheme(pair.values);
     }
     return found;
+  }
+  if (recipe !== undefined) {
+    const found = findRecipe(recipe, tokens);
+    return { keys: found.keys, values: found.values };
   }
   if (scheme !== undefined) return { keys: scheme, values: scheme };
   if (keys === undefined || values === undefined) {

@@ -1,4 +1,5 @@
 /** Files that commands read. */
+import { createHash } from "node:crypto";
 import { CoupletError } from "../src/base/errors.ts";
 import { formatBytes } from "./table.ts";
 
@@ -54,6 +55,32 @@ export async function readBytes(
     return await Deno.readFile(path);
   } catch (cause) {
     throw unreadable(source, reason(cause), cause);
+  }
+}
+
+/**
+ * The SHA-256 of a file of any size, in hexadecimal digits.
+ *
+ * @throws {CoupletError} `file` as {@linkcode readBytes} does.
+ */
+export async function digestFile(path: string, source: FileSource): Promise<string> {
+  await checkFile(path, source);
+  try {
+    const hash = createHash("sha256");
+    for await (const part of (await Deno.open(path)).readable) hash.update(part);
+    return hash.digest("hex");
+  } catch (cause) {
+    throw unreadable(source, reason(cause), cause);
+  }
+}
+
+/** Whether there is a file. */
+export async function isFile(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
   }
 }
 

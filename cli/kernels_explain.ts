@@ -62,7 +62,7 @@ interface ExplainedCandidate {
 const WHAT = "Cannot explain the choice of kernels";
 
 async function explainKernels(args: ExplainOptions): Promise<Answer> {
-  const policy = await readPolicyArguments(args, WHAT);
+  const policy = await readPolicyArguments(args, WHAT, args.tokens * args.sequences);
   const limits = readLimits(args) ?? BASE_LIMITS;
   const kernels = await loadKernels(args);
   const options: PlanOptions = {

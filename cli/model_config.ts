@@ -20,6 +20,8 @@ export interface ModelConfig {
   readonly softcap?: number;
   /** The longest sequence the model was made for, in tokens. */
   readonly maxPositions?: number;
+  /** Whether its projection of keys has a bias, so that keys have constant offsets. */
+  readonly keyBias: boolean;
   /** Sentences for the reader. */
   readonly notes: readonly string[];
 }
@@ -56,6 +58,8 @@ const entries = z.object({
   rotary_pct: positive.max(1).nullish(),
   rope_scaling: object.nullish(),
   rope_parameters: object.nullish(),
+  attention_bias: z.boolean().nullish(),
+  use_qkv_bias: z.boolean().nullish(),
 });
 
 type Entries = z.infer<typeof entries>;
@@ -70,6 +74,8 @@ interface Family {
    * Whether a layer has the sliding window, if there are no `layer_types`. Defaults to none.
    */
   readonly slides?: (config: Entries, layer: number) => boolean;
+  /** Whether keys have a bias, whatever the file says. Defaults to what it says. */
+  readonly keyBias?: true;
 }
 
 const everyLayer = (config: Entries) => config.sliding_window != null;
@@ -84,7 +90,7 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   llama: {},
   mistral: { slides: everyLayer },
   mixtral: { slides: everyLayer },
-  qwen2: { slides: lastLayers, defaults: { sliding_window: 4096 } },
+  qwen2: { slides: lastLayers, keyBias: true, defaults: { sliding_window: 4096 } },
   qwen3: { slides: lastLayers, defaults: { sliding_window: 4096, head_dim: 128 } },
   gemma: { defaults: { head_dim: 256 } },
   gemma2: {
@@ -108,10 +114,10 @@ const FAMILIES: Readonly<Record<string, Family>> = {
       rope_local_base_freq: 1e4,
     },
   },
-  phi: { defaults: { partial_rotary_factor: 0.5 } },
+  phi: { keyBias: true, defaults: { partial_rotary_factor: 0.5 } },
   phi3: { slides: everyLayer },
   stablelm: { defaults: { partial_rotary_factor: 0.25 } },
-  gpt_neox: { defaults: { rotary_pct: 0.25 } },
+  gpt_neox: { defaults: { rotary_pct: 0.25, attention_bias: true } },
   // Every fourth layer has no rotary embedding, even if the file does not say so.
   smollm3: { defaults: { no_rope_layers: [0] } },
 };
@@ -174,6 +180,7 @@ export function readModelConfig(json: unknown, readAs?: string): ModelConfig {
     ...(config.max_position_embeddings == null
       ? {}
       : { maxPositions: config.max_position_embeddings }),
+    keyBias: family.keyBias ?? config.attention_bias ?? config.use_qkv_bias ?? false,
     notes,
   };
 }

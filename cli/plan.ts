@@ -1,6 +1,4 @@
 import type { Command } from "commander";
-import { join } from "node:path";
-import { z } from "zod";
 import { candidateNames } from "../src/plan/choose_attention.ts";
 import type { KeyOptions } from "../src/model/model.ts";
 import type { CacheBytes, LayerBytes } from "../src/plan/sizes.ts";
@@ -11,6 +9,7 @@ import { planCache } from "../src/plan/plan_cache.ts";
 import { requiredLimits } from "../src/plan/requirements.ts";
 import { BASE_LIMITS } from "../src/plan/limits.ts";
 import { SIDES } from "../src/model/side.ts";
+import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import {
   addCacheOptions,
   type CacheArguments,
@@ -19,7 +18,7 @@ import {
   readSizes,
 } from "./cache_arguments.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
-import { readJson } from "./json.ts";
+import { readConfigFile } from "./config_file.ts";
 import { kernelEntries } from "./kernel_entries.ts";
 import { loadKernels } from "./kernels.ts";
 import { type ModelConfig, readModelConfig } from "./model_config.ts";
@@ -58,8 +57,8 @@ export function command(answering: Answering): Command {
 const WHAT = "Cannot plan a cache";
 
 async function planModel(path: string, args: PlanArguments): Promise<Answer> {
-  const policy = await readPolicyArguments(args, WHAT);
-  const model = readModelConfig(await readConfig(path), args.as);
+  const policy = await readPolicyArguments(args, WHAT, args.tokens * args.sequences);
+  const model = readModelConfig(await readConfigFile(path), args.as);
   const spans = readSpans(args.span);
   // Keys of spans are as they are scored.
   const space = args.space ?? (spans === undefined ? undefined : "as-scored");
@@ -79,6 +78,7 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
   const f16 = planF16(options, args);
   const notes = [...model.notes];
   if (space !== undefined) notes.length = 0;
+  if (model.keyBias) notes.push(...describeOffsets(model, plan));
   if (model.maxPositions !== undefined && args.tokens > model.maxPositions) {
     notes.push(`The model was made for ${model.maxPositions} tokens.`);
   }
@@ -132,13 +132,6 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
   };
 }
 
-async function readConfig(path: string): Promise<unknown> {
-  const stat = await Deno.stat(path).catch(() => undefined);
-  const file = stat?.isDirectory ? join(path, "config.json") : path;
-  const remedy = "Give a Hugging Face config.json, or the folder that holds it";
-  return await readJson(file, { what: file, remedy }, z.unknown());
-}
-
 /** How keys are planned: as given, else before their rotary embedding if possible. */
 function keyOptions(model: ModelConfig, space: CacheArguments["space"]): KeyOptions {
   if (space === undefined || space === model.keys.space) return model.keys;
@@ -182,6 +175,24 @@ function planF16(options: PlanOptions, args: PlanArguments): CachePlan | Unplann
     if (!(error instanceof CoupletError)) throw error;
     return { why: error.parts.why };
   }
+}
+
+/** What the bias of a model's keys means for the schemes of its keys. */
+function describeOffsets({ modelType, shape }: ModelConfig, { options }: CachePlan): string[] {
+  const { space } = options.keys;
+  return [...new Set(options.layers.map(({ keys }) => keys))].flatMap((id) => {
+    const scheme = parseScheme(id);
+    const channels = scheme.keyOffsets?.(shape.headDim, space) ?? shape.headDim;
+    if (channels >= shape.headDim) return [];
+    const why = channels === 0
+      ? `${id} does not remove it, and has few levels left for the rest of a key`
+      : `${id} removes it from up to ${channels} channels of a head. With more, it loses most ` +
+        "of the keys, and cache.readCounters() counts drownedBlocks";
+    return [
+      `The keys of ${modelType} have a bias. In keys ${space}, ${why}. Plan with --space pre-rope and ` +
+      "a scheme that subtracts means, or take a learned scheme for keys.",
+    ];
+  });
 }
 
 /** One layer of a plan. */

@@ -109,6 +109,11 @@ async function createProgram(
     .addCommand(task(EVAL))
     .addCommand(task(BENCH))
     .addCommand(
+      createGroup("codebooks", "Looks into files of codebooks.")
+        .addCommand(await load("codebooks info"))
+        .addCommand(await load("codebooks verify")),
+    )
+    .addCommand(
       createGroup("snapshot", "Looks into snapshots of sequences.")
         .addCommand(await load("snapshot info")),
     )

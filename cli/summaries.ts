@@ -10,6 +10,9 @@ export const SUMMARIES = {
   "plan":
     "Plans a model's cache: bytes, the limits to request from an adapter, kernels, and the same in f16.",
   "calibrate samples": "Learns codebooks from samples of a model's keys and values.",
+  "codebooks info": "Prints what a file of codebooks holds, after checking every byte of it.",
+  "codebooks verify":
+    "Checks a file of codebooks, and whether they are those of a model: its files' digest and its shapes.",
   "snapshot info": "Prints what a snapshot of a sequence holds, after checking every byte of it.",
   "doctor": "Lists the WebGPU adapters and the kernels they run, and computes attention on each.",
 } as const satisfies Readonly<Record<string, string>>;

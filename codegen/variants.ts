@@ -51,7 +51,7 @@ export const sizes: readonly SizeRow[] = [
   {
     schemes: ["u8b8", "u4b8"],
     headDims: rotatedHeadDims,
-    reason: "1.375 and 2.375 bits without calibration, after NSNQuant",
+    reason: "1.38 and 2.38 bits without calibration, after NSNQuant",
   },
   {
     schemes: ["t1b1", "t1b2", "t1b3", "t1b4"],

@@ -102,6 +102,28 @@ import { kernels as kt2_d128 } from "./kt2/kt2_d128.ts";
 import { kernels as kt2_d64 } from "./kt2/kt2_d64.ts";
 import { kernels as kt4_d128 } from "./kt4/kt4_d128.ts";
 import { kernels as kt4_d64 } from "./kt4/kt4_d64.ts";
+import { kernels as n16b4x4_d128 } from "./n16b4x4/n16b4x4_d128.ts";
+import { kernels as n16b4x4_d64 } from "./n16b4x4/n16b4x4_d64.ts";
+import { kernels as n16b8x2_d128 } from "./n16b8x2/n16b8x2_d128.ts";
+import { kernels as n16b8x2_d64 } from "./n16b8x2/n16b8x2_d64.ts";
+import { kernels as n16b8x4_d128 } from "./n16b8x4/n16b8x4_d128.ts";
+import { kernels as n16b8x4_d64 } from "./n16b8x4/n16b8x4_d64.ts";
+import { kernels as n16b8x4_n32b8x4_d128 } from "./n16b8x4_n32b8x4/n16b8x4_n32b8x4_d128.ts";
+import { kernels as n16b8x4_n32b8x4_d64 } from "./n16b8x4_n32b8x4/n16b8x4_n32b8x4_d64.ts";
+import { kernels as n2b8_d128 } from "./n2b8/n2b8_d128.ts";
+import { kernels as n2b8_d64 } from "./n2b8/n2b8_d64.ts";
+import { kernels as n32b8x4_d128 } from "./n32b8x4/n32b8x4_d128.ts";
+import { kernels as n32b8x4_d64 } from "./n32b8x4/n32b8x4_d64.ts";
+import { kernels as n4b8_d128 } from "./n4b8/n4b8_d128.ts";
+import { kernels as n4b8_d64 } from "./n4b8/n4b8_d64.ts";
+import { kernels as n8b4x4_d128 } from "./n8b4x4/n8b4x4_d128.ts";
+import { kernels as n8b4x4_d64 } from "./n8b4x4/n8b4x4_d64.ts";
+import { kernels as n8b8_d128 } from "./n8b8/n8b8_d128.ts";
+import { kernels as n8b8_d64 } from "./n8b8/n8b8_d64.ts";
+import { kernels as n8b8x2_d128 } from "./n8b8x2/n8b8x2_d128.ts";
+import { kernels as n8b8x2_d64 } from "./n8b8x2/n8b8x2_d64.ts";
+import { kernels as n8b8x2_n16b8x2_d128 } from "./n8b8x2_n16b8x2/n8b8x2_n16b8x2_d128.ts";
+import { kernels as n8b8x2_n16b8x2_d64 } from "./n8b8x2_n16b8x2/n8b8x2_n16b8x2_d64.ts";
 import { kernels as q4_d128 } from "./q4/q4_d128.ts";
 import { kernels as q4_d64 } from "./q4/q4_d64.ts";
 import { kernels as q4_d96 } from "./q4/q4_d96.ts";
@@ -218,6 +240,28 @@ const sets: readonly (readonly KernelInfo[])[] = [
   kt2_d64,
   kt4_d128,
   kt4_d64,
+  n16b4x4_d128,
+  n16b4x4_d64,
+  n16b8x2_d128,
+  n16b8x2_d64,
+  n16b8x4_d128,
+  n16b8x4_d64,
+  n16b8x4_n32b8x4_d128,
+  n16b8x4_n32b8x4_d64,
+  n2b8_d128,
+  n2b8_d64,
+  n32b8x4_d128,
+  n32b8x4_d64,
+  n4b8_d128,
+  n4b8_d64,
+  n8b4x4_d128,
+  n8b4x4_d64,
+  n8b8_d128,
+  n8b8_d64,
+  n8b8x2_d128,
+  n8b8x2_d64,
+  n8b8x2_n16b8x2_d128,
+  n8b8x2_n16b8x2_d64,
   q4_d128,
   q4_d64,
   q4_d96,

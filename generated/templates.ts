@@ -455,6 +455,7 @@ fn soften_tile(lane: u32) {
     let score = scores[i];
     let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
     weights[i * PAGE_TOKENS + lane] = weight;
+{{> (lookup . "softenedPartial")}}
     row_sum += weight;
   }
   workgroupBarrier();
@@ -468,6 +469,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+{{> (lookup . "mixTilePartial")}}
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
@@ -479,6 +481,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     }
 {{> (lookup . "mixPagePartial")}}
   }
+{{> (lookup . "tileMixedPartial")}}
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];
@@ -548,6 +551,8 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
 fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
   return (global_row(entry, block, row) * step.partial_stride + entry.first_partial + split) * (CHUNKS + 1u);
 }
+`],
+  ["attention/mix_tile_none.hbs", `{{! Weights are mixed as they are. }}
 `],
   ["attention/mix_values.hbs", `fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let values = value_chunks(codebook, record, token, chunk);
@@ -933,24 +938,30 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
+  ["attention/softened_none.hbs", `{{! A weight is needed only where values are mixed. }}
+`],
+  ["attention/tables/code_channel_none.hbs", `{{! A channel has one code. }}
+`],
+  ["attention/tables/code_grid.hbs", `  let grid = unpack2x16float(codebooks[codebook + channel]);
+`],
   ["attention/tables/entry_f16.hbs", `// What a channel adds to every entry of its group: entries count from the middle of the grids, because f16 has few digits.
 fn entry_origin(low: f32, level_step: f32) -> f32 {
   return -127.5 * level_step;
 }
 
-fn write_entry(at: u32, products: vec4<f32>) {
-  let bounded = clamp(products, vec4<f32>(-65504.0), vec4<f32>(65504.0));
-  table16_written[at] = vec2<u32>(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
-}
+{{> write_f16}}
 `],
-  ["attention/tables/entry_f32.hbs", `// What a channel adds to every entry of its group.
-fn entry_origin(low: f32, level_step: f32) -> f32 {
-  return low;
-}
+  ["attention/tables/entry_f16_low.hbs", `{{> origin_low}}
+
+{{> write_f16}}
+`],
+  ["attention/tables/entry_f32.hbs", `{{> origin_low}}
 
 fn write_entry(at: u32, products: vec4<f32>) {
   table_written[at] = products;
 }
+`],
+  ["attention/tables/first_centroid_none.hbs", `{{! A head's centroids follow its grids. }}
 `],
   ["attention/tables/header_lut.hbs", `// Coded keys are scored by a lookup table of q.centroid.
 const LUT_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
@@ -960,6 +971,20 @@ const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
 `],
   ["attention/tables/header_table16.hbs", `// Coded keys are scored by a lookup table of q.centroid in f16, counted from the middle of the grids.
 const TABLE_ENTRIES: u32 = KEY_CODES * KEY_CENTROIDS;
+`],
+  ["attention/tables/lut_sums.hbs", `  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+{{#each key.laneCodes}}
+      scores[i] += lut[(group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
+{{/each}}
+    }
+  }
+`],
+  ["attention/tables/origin_low.hbs", `// What a channel adds to every entry of its group.
+fn entry_origin(low: f32, level_step: f32) -> f32 {
+  return low;
+}
 `],
   ["attention/tables/score_lut.hbs", `// q.centroid of every group and code, for all rows: a coded score is then one addition per code.
 var<workgroup> lut: array<vec4<f32>, LUT_ENTRIES>;
@@ -994,14 +1019,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_codes = trips(tile, true, lane, KEY_CODES);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
-  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
-{{#each key.laneCodes}}
-      scores[i] += lut[(group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
-{{/each}}
-    }
-  }
+{{> lut_sums}}
 {{> plain_dot exactly first="0u"}}
 }
 `],
@@ -1019,14 +1037,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_codes = trips(tile, true, lane, KEY_CODES);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let first = table_of(block) * TABLE_ENTRIES;
-  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
-{{#each key.laneCodes}}
-      scores[i] += table[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
-{{/each}}
-    }
-  }
+{{> table_sums}}
 {{> plain_dot exactly first="0u"}}
 }
 `],
@@ -1062,17 +1073,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = select(vec4<f32>(), middle, tile.coded);
   }
-  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
-{{#each key.laneCodes}}
-      let entry_{{index}} = table16[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
-      scores[i] += vec4<f32>(unpack2x16float(entry_{{index}}.x), unpack2x16float(entry_{{index}}.y));
-{{/each}}
-    }
-  }
+{{> table16_sums}}
 {{> plain_dot exactly first="0u"}}
 }
+`],
+  ["attention/tables/stages_none.hbs", `{{! A channel has one code. }}
 `],
   ["attention/tables/table.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const WORKGROUP: u32 = {{workgroupSize}}u;
@@ -1081,6 +1086,7 @@ const CHANNELS: u32 = {{channels}}u; // channels per code
 const CENTROIDS: u32 = {{centroids}}u;
 const CODES: u32 = {{codes}}u; // codes per token
 const CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head
+{{> (lookup . "stagesPartial")}}
 const LANE_ENTRIES: u32 = {{laneEntries}}u; // entries of one invocation, of one group
 const SHARE: u32 = WORKGROUP * LANE_ENTRIES; // entries of a workgroup
 const WORD_LEVELS: u32 = {{wordLevels}}u; // levels of one centroid in a word
@@ -1122,7 +1128,7 @@ fn main(
   let block = block_of(entry, index, workgroup);
   let codebook = block.head * CODEBOOK_WORDS;
   let first_channel = workgroup.x * SHARE / CENTROIDS * CHANNELS;
-  for (var i = lane; i < min(STAGED, HEAD_DIM - first_channel); i += WORKGROUP) {
+  for (var i = lane; i < min(STAGED, {{codeChannels}} - first_channel); i += WORKGROUP) {
     stage_channel(entry, block, codebook, first_channel + i, i);
   }
   workgroupBarrier();
@@ -1138,12 +1144,13 @@ fn main(
     origin += origins[staged + i];
     level_step[i] = level_steps[staged + i];
   }
+{{> (lookup . "firstCentroidPartial")}}
   let table = table_of(block) * CODES * CENTROIDS;
   for (var item = first; item < first + LANE_ENTRIES; item += 1u) {
     var products = origin;
     for (var i = 0u; i < CHANNELS; i += WORD_LEVELS) {
       let at = item * CHANNELS + i;
-      let levels = levels_of(codebooks[codebook + HEAD_DIM + at / 4u] >> (at % 4u * 8u));
+      let levels = levels_of(codebooks[{{firstCentroid}} + at / 4u] >> (at % 4u * 8u));
       for (var j = 0u; j < WORD_LEVELS; j += 1u) {
         products += levels[j] * level_step[i + j];
       }
@@ -1152,7 +1159,8 @@ fn main(
   }
 }
 
-fn stage_channel(entry: Entry, block: Block, codebook: u32, channel: u32, at: u32) {
+fn stage_channel(entry: Entry, block: Block, codebook: u32, {{codeChannel}}: u32, at: u32) {
+{{> (lookup . "codeChannelPartial")}}
   var query = vec4<f32>();
   for (var row = 0u; row < ROWS; row += 1u) {
     let row_at = min(block.first_row + row, block.rows - 1u);
@@ -1162,15 +1170,41 @@ fn stage_channel(entry: Entry, block: Block, codebook: u32, channel: u32, at: u3
     );
   }
   let q = layer.scale * query;
-  let grid = unpack2x16float(codebooks[codebook + channel]);
+{{> (lookup . "codeGridPartial")}}
   origins[at] = q * entry_origin(grid.x, grid.y / 64.0);
   level_steps[at] = q * (grid.y / 64.0);
 }
+`],
+  ["attention/tables/table16_sums.hbs", `  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+{{#each key.laneCodes}}
+      let entry_{{index}} = table16[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
+      scores[i] += vec4<f32>(unpack2x16float(entry_{{index}}.x), unpack2x16float(entry_{{index}}.y));
+{{/each}}
+    }
+  }
 `],
   ["attention/tables/table_place.hbs", `// Which of the lookup tables serves a block of query rows.
 fn table_of(block: Block) -> u32 {
   return block.table * (layer.query_heads / layer.group) + layer.first_head + block.head;
 }
+`],
+  ["attention/tables/table_sums.hbs", `  for (var group = 0u; group < coded_codes; group += {{key.laneCodes.length}}u) {
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
+{{#each key.laneCodes}}
+      scores[i] += table[first + (group + {{index}}u) * KEY_CENTROIDS + codes[{{index}}]];
+{{/each}}
+    }
+  }
+`],
+  ["attention/tables/write_f16.hbs", `fn write_entry(at: u32, products: vec4<f32>) {
+  let bounded = clamp(products, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  table16_written[at] = vec2<u32>(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
+}
+`],
+  ["attention/tile_mixed_none.hbs", `{{! Nothing that all tokens of a tile share is left. }}
 `],
   ["attention/tiles.hbs", `// The tokens a block of query rows sees, cut into tiles of consecutive tokens: coded tiles (each is SPAN pages), then sinks,
 // then the ring, whose tiles are smaller, because there are few exact tokens as a rule.
@@ -1517,6 +1551,145 @@ struct Batch {
   samples: u32, // samples of a plane, padding included: its weight is zero
 }
 `],
+  ["kmeans/kmeans_search.wgsl.hbs", `const CHANNELS: u32 = {{channelCount}}u; // channels per group
+const ROW: u32 = {{rowLength}}u; // vec4s of a centroid: its channels, then its bias
+const TABLE_ROWS: u32 = {{tableRows}}u; // centroids the uniform binding holds
+const WORKGROUP: u32 = {{workgroupSize}}u;
+const BEAM: u32 = {{beam}}u; // sums that are kept from stage to stage
+const CODE_BITS: u32 = {{codeBits}}u; // bits of a stage's code among those of a sum
+const CODES: u32 = {{codeCount}}u; // of a stage at most, 2^CODE_BITS
+const NEVER: f32 = -1.0e38; // less than any score
+const SPENT: f32 = -3.0e38; // less than that
+
+// A run of groups of one layer and side, and the stage whose centroids extend their sums.
+struct Batch {
+  first_group: u32,
+  stage: u32,
+  kept: u32, // sums of a sample that are extended
+  centroids: u32, // of one stage of a group
+  stage_rows: u32, // centroids from one stage to the next
+  samples: u32, // samples of a plane, padding included
+}
+
+{{> bindings}}
+
+// The sums that are nearest to a sample, by half of their squared distance with its sign turned. Keys count the sums they extend,
+// then codes.
+{{#each kept}}
+var<private> score_{{index}}: f32 = NEVER;
+var<private> key_{{index}}: u32;
+{{/each}}
+
+// Puts an extension where it belongs among the best; the last of them drops out.
+fn keep(score: f32, key: u32) {
+  var moved = score;
+  var moved_key = key;
+{{#each kept}}
+  let other_{{index}} = score_{{index}};
+  let other_key_{{index}} = key_{{index}};
+  let is_ahead_{{index}} = moved > other_{{index}};
+  score_{{index}} = select(other_{{index}}, moved, is_ahead_{{index}});
+  key_{{index}} = select(other_key_{{index}}, moved_key, is_ahead_{{index}});
+  moved = select(moved, other_{{index}}, is_ahead_{{index}});
+  moved_key = select(moved_key, other_key_{{index}}, is_ahead_{{index}});
+{{/each}}
+}
+
+fn highest(scores: vec4<f32>) -> f32 {
+  return max(max(scores.x, scores.y), max(scores.z, scores.w));
+}
+
+// Where a score is found among four.
+fn place_of(score: f32, scores: vec4<f32>) -> u32 {
+  return select(select(select(3u, 2u, scores.z == score), 1u, scores.y == score), 0u, scores.x == score);
+}
+
+// Extends the sums of centroids that are kept for every sample by those of one more stage, and keeps the BEAM nearest (beam search,
+// Babenko and Lempitsky, CVPR 2014, section 3.3). An invocation has one sample, and compares four sums with four centroids at once:
+// with rests r of the sample, -|r - c|^2/2 is r.c - |c|^2/2 - |r|^2/2, whose second term is the centroid's bias. Centroids are a
+// uniform binding as in kmeans_assign; those of the sums, which differ between invocations, are read from storage.
+// Grid: (samples / WORKGROUP, groups in the table).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let at = workgroup.x * WORKGROUP + lane;
+  let group = batch.first_group + workgroup.y;
+  let stride = batch.samples / 4u;
+  let plane = group * CHANNELS * stride + at / 4u;
+  let beam = workgroup.y * BEAM * batch.samples + at;
+{{#each channels}}
+  let x_{{channel}} = samples[plane + {{channel}}u * stride][at % 4u];
+{{/each}}
+
+  for (var sum = 0u; sum < batch.kept; sum += 4u) {
+    let is_kept = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(batch.kept - sum);
+{{#each channels}}
+    var rest_{{channel}} = vec4<f32>(x_{{channel}});
+{{/each}}
+    if (batch.stage > 0u) {
+{{#each sums}}
+      let codes_{{sum}} = beam_written[beam + (sum + {{sum}}u) * batch.samples];
+{{/each}}
+      for (var before = 0u; before < batch.stage; before += 1u) {
+        let first = before * batch.stage_rows + group * batch.centroids;
+{{#each sums}}
+        let row_{{sum}} = (first + ((codes_{{sum}} >> (before * CODE_BITS)) % CODES)) * ROW;
+{{#each pieces}}
+        let past_{{sum}}_{{piece}} = added_centroids[row_{{sum}} + {{piece}}u];
+{{/each}}
+{{/each}}
+{{#each channels}}
+        rest_{{channel}} -= vec4<f32>({{#each pasts}}{{past}}{{comma}}{{/each}});
+{{/each}}
+      }
+    }
+    let squares = {{#each channels}}rest_{{channel}} * rest_{{channel}}{{plus}}{{/each}};
+    let base = select(vec4<f32>(SPENT), -0.5 * squares, is_kept);
+
+    for (var code = 0u; code < batch.centroids; code += 4u) {
+      let row = (workgroup.y * batch.centroids + code) * ROW;
+{{#each codes}}
+{{#each row}}
+      let {{vector}} = centroid_table[row + {{index}}u];
+{{/each}}
+      var left_{{code}} = base + ({{#each channels}}rest_{{channel}} * {{centroid}} + {{/each}}{{bias}});
+{{/each}}
+      loop {
+{{#each codes}}
+        let highest_{{code}} = highest(left_{{code}});
+{{/each}}
+        let best = max(max(highest_0, highest_1), max(highest_2, highest_3));
+        if (best <= score_{{last}}) {
+          break;
+        }
+        let place = place_of(best, vec4<f32>(highest_0, highest_1, highest_2, highest_3));
+        var chosen = left_3;
+{{#each otherCodes}}
+        chosen = select(chosen, left_{{code}}, place == {{code}}u);
+{{/each}}
+        let extended = place_of(best, chosen);
+        keep(best, (sum + extended) * CODES + code + place);
+        let others = select(chosen, vec4<f32>(SPENT), vec4<u32>(extended) == vec4<u32>(0u, 1u, 2u, 3u));
+{{#each codes}}
+        left_{{code}} = select(left_{{code}}, others, place == {{code}}u);
+{{/each}}
+      }
+    }
+  }
+
+  let shift = batch.stage * CODE_BITS;
+{{#each kept}}
+  let past_{{index}} = select(beam_written[beam + key_{{index}} / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_{{index}} = past_{{index}} | ((key_{{index}} % CODES) << shift);
+{{/each}}
+{{#each kept}}
+  beam_written[beam + {{index}}u * batch.samples] = found_{{index}};
+{{/each}}
+  sums_written[group * batch.samples + at] = found_0;
+}
+`],
   ["kmeans/kmeans_update.wgsl.hbs", `const CHANNELS: u32 = {{channels}}u; // channels per group
 const ROW: u32 = {{rowLength}}u * 4u; // f32s of a centroid: its channels, then its bias, then padding
 const WORKGROUP: u32 = {{workgroupSize}}u;
@@ -1615,6 +1788,956 @@ fn main(
   }
 }
 `],
+  ["schemes/additive/added_dot.hbs", `  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = select(vec4<f32>(), low_score, tile.coded);
+  }
+  let centroids = key_centroids(codebook);
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  for (var chunk = 0u; chunk < coded_chunks; chunk += {{key.chunkCount}}u) {
+{{#each key.chunks}}
+    let queries_{{index}} = stepped_rows(chunk + {{index}}u);
+{{/each}}
+{{#each coded.pages}}
+    if ({{index}}u < {{../coded.span}}) {
+      let levels = key_chunks(centroids, {{place}}.word, {{place}}.token, chunk);
+{{#each ../key.chunks}}
+      scores[{{../index}}] = add_products(scores[{{../index}}], levels[{{index}}], queries_{{index}});
+{{/each}}
+    }
+{{/each}}
+  }
+`],
+  ["schemes/additive/added_levels.hbs", `{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token, whose record's codes begin at word at, a chunk a column.
+fn {{side}}_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let quads = {{upper}}_CHANNELS / 4u; // words of a centroid
+  let group = chunk / quads;
+  let codes = {{side}}_codes(at, token * {{upper}}_CODES + group * {{upper}}_STAGES);
+  let first = centroids + group * {{upper}}_GROUP_CENTROIDS * quads + chunk % quads;
+{{#each loads}}
+  let levels_{{index}} = {{#each stages}}codebook_{{../width}}(first + (codes[{{code}}] + {{first}}u) * quads){{joint}}{{/each}};
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each columns}}
+    levels_of(levels_{{load}}{{part}}),
+{{/each}}
+  );
+}
+`],
+  ["schemes/additive/added_levels_c2.hbs", `{{> (lookup . "codesPartial")}}
+// The levels of a centroid, two centroids to a word, in the lower half.
+fn {{side}}_levels(centroids: u32, centroid: u32) -> u32 {
+  return codebook_word(centroids + centroid / 2u) >> (centroid % 2u * 16u);
+}
+
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token, whose record's codes begin at word at, a chunk a column.
+fn {{side}}_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let codes = {{side}}_codes(at, token * {{upper}}_CODES + chunk * 2u * {{upper}}_STAGES);
+  let first = chunk * 2u * {{upper}}_GROUP_CENTROIDS;
+{{#each loads}}
+  let levels_{{index}} = {{#each stages}}{{../../side}}_levels(centroids, first + {{first}}u + codes[{{code}}]){{joint}}{{/each}};
+{{/each}}
+  return mat{{chunkCount}}x4<f32>(
+{{#each columns}}
+    vec4<f32>(levels_of(levels_{{load}}).xy, levels_of(levels_{{next}}).xy),
+{{/each}}
+  );
+}
+`],
+  ["schemes/additive/added_word.hbs", `{{> (lookup . "codePartial")}}
+// The levels of channels 4 chunk to 4 chunk + 3 of token token, whose record's codes begin at word codes.
+fn {{side}}_word(centroids: u32, codes: u32, token: u32, chunk: u32) -> u32 {
+  let first = chunk / ({{upper}}_CHANNELS / 4u) * {{upper}}_STAGES;
+  var word = 0u;
+  for (var stage = first; stage < first + {{upper}}_STAGES; stage += 1u) {
+    let code = {{side}}_code(codes, token * {{upper}}_CODES + stage);
+    word += codebook_word(centroids + (stage * {{upper}}_CENTROIDS + code) * ({{upper}}_CHANNELS / 4u) +
+      chunk % ({{upper}}_CHANNELS / 4u));
+  }
+  return word;
+}
+`],
+  ["schemes/additive/added_word_c2.hbs", `{{> (lookup . "codePartial")}}
+// The levels of channels 4 chunk to 4 chunk + 3 of token token, whose record's codes begin at word codes: two groups.
+fn {{side}}_word(centroids: u32, codes: u32, token: u32, chunk: u32) -> u32 {
+  let first = chunk * 2u * {{upper}}_STAGES;
+  var word = 0u;
+  for (var stage = 0u; stage < 2u * {{upper}}_STAGES; stage += 1u) {
+    let code = {{side}}_code(codes, token * {{upper}}_CODES + first + stage);
+    let at = (first + stage) * {{upper}}_CENTROIDS + code;
+    let levels = codebook_word(centroids + at / 2u) >> (at % 2u * 16u);
+    word += (levels & 0xffffu) << (stage / {{upper}}_STAGES * 16u);
+  }
+  return word;
+}
+`],
+  ["schemes/additive/additive_constants.hbs", `{{> coded_constants}}
+const {{upper}}_STAGES: u32 = {{stages}}u; // codes of a group, whose levels are added
+const {{upper}}_METADATA_WORDS: u32 = {{metadataWords}}u; // of a record, before its codes
+const {{upper}}_GRID_WORDS: u32 = {{gridWords}}u; // of one channel
+const {{upper}}_CHANNEL_WORDS: u32 = {{channelWords}}u; // with the middle of its means
+const {{upper}}_SIZES: u32 = HEAD_DIM * {{upper}}_CHANNEL_WORDS; // where they begin among a head's words
+const {{upper}}_GROUP_CENTROIDS: u32 = {{upper}}_STAGES * {{upper}}_CENTROIDS;
+`],
+  ["schemes/additive/additive_grids.hbs", `{{> head_grids}}
+
+// What the levels of channels 4 chunk to 4 chunk + 3 stand for, before a token's size.
+fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
+  let grids = {{side}}_grids(codebook, chunk);
+  return Grid(grids[0], grids[1]);
+}
+`],
+  ["schemes/additive/additive_grids_1.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, and the steps of levels and of means.
+fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+  let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
+  let first = codebook_quad(at);
+  let second = codebook_quad(at + 4u);
+  let levels_0 = unpack2x16float(first.x);
+  let levels_1 = unpack2x16float(first.z);
+  let levels_2 = unpack2x16float(second.x);
+  let levels_3 = unpack2x16float(second.z);
+  return mat3x4<f32>(
+    vec4<f32>(levels_0.x, levels_1.x, levels_2.x, levels_3.x),
+    vec4<f32>(levels_0.y, levels_1.y, levels_2.y, levels_3.y) / 64.0,
+    vec4<f32>(
+      unpack2x16float(first.y).x,
+      unpack2x16float(first.w).x,
+      unpack2x16float(second.y).x,
+      unpack2x16float(second.w).x,
+    ) / 64.0,
+  );
+}
+`],
+  ["schemes/additive/additive_grids_2.hbs", `// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for together, and the steps of levels and of means.
+fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+  let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
+  let first = codebook_quad(at);
+  let second = codebook_quad(at + 4u);
+  let lows_0 = unpack2x16float(first.x);
+  let lows_1 = unpack2x16float(first.z);
+  let lows_2 = unpack2x16float(second.x);
+  let lows_3 = unpack2x16float(second.z);
+  let steps_0 = unpack2x16float(first.y);
+  let steps_1 = unpack2x16float(first.w);
+  let steps_2 = unpack2x16float(second.y);
+  let steps_3 = unpack2x16float(second.w);
+  return mat3x4<f32>(
+    vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
+    vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
+    vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
+  );
+}
+`],
+  ["schemes/additive/additive_grids_4.hbs", `// What the lowest levels of a channel stand for together.
+fn {{side}}_low(first: u32, second: u32) -> f32 {
+  let lows = vec4<f32>(unpack2x16float(first), unpack2x16float(second));
+  return dot(lows, vec4<f32>(1.0));
+}
+
+// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, and the steps of levels and of means.
+fn {{side}}_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+  let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
+  let first = codebook_quad(at);
+  let second = codebook_quad(at + 4u);
+  let third = codebook_quad(at + 8u);
+  let steps_0 = unpack2x16float(first.z);
+  let steps_1 = unpack2x16float(second.y);
+  let steps_2 = unpack2x16float(third.x);
+  let steps_3 = unpack2x16float(third.w);
+  return mat3x4<f32>(
+    vec4<f32>(
+      {{side}}_low(first.x, first.y),
+      {{side}}_low(first.w, second.x),
+      {{side}}_low(second.z, second.w),
+      {{side}}_low(third.y, third.z),
+    ),
+    vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
+    vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
+  );
+}
+`],
+  ["schemes/additive/base_lows.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    let grids = key_grids(codebook, chunk);
+    level_steps[chunk] = grids[1];
+    low_parts[chunk] = add_products(vec4<f32>(), grids[0], query_rows(chunk));
+  }
+  workgroupBarrier();
+  low_score = vec4<f32>();
+  for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+    low_score += low_parts[chunk];
+  }
+`],
+  ["schemes/additive/base_lut.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let centroids = key_centroids(codebook);
+  for (var item = lane; item < LUT_ENTRIES; item += WORKGROUP) {
+    let code = item / KEY_CENTROIDS;
+    let stage = code % KEY_STAGES;
+    // Initialised by hand: naga clears a variable declared in a loop only once.
+    var products = vec4<f32>();
+    for (var i = 0u; i < KEY_CHANNELS; i += 1u) {
+      let channel = code / KEY_STAGES * KEY_CHANNELS + i;
+      let at = item * KEY_CHANNELS + i;
+      let level = levels_of(codebook_word(centroids + (at >> 2u)) >> ((at & 3u) * 8u)).x;
+      let first = codebook + HEAD_DIM + channel * KEY_GRID_WORDS;
+      let low = unpack2x16float(codebook_word(first + stage / 2u))[stage % 2u];
+      let level_step = unpack2x16float(codebook_word(first + KEY_STAGES / 2u))[KEY_STAGES % 2u] / 64.0;
+      var queries_1 = vec4<f32>();
+      for (var row = 0u; row < ROWS; row += 1u) {
+        queries_1[row] = query_tile[row * CHUNKS + channel / 4u][channel % 4u];
+      }
+      products += (low + level * level_step) * queries_1;
+    }
+    lut[item] = products;
+  }
+  workgroupBarrier();
+`],
+  ["schemes/additive/base_none.hbs", `{{! Tables of q.centroid count from 0. }}
+`],
+  ["schemes/additive/centroid_words_c2.hbs", `alias Words = u32; // of a centroid: half a word
+
+fn centroid_words(centroid: u32, piece: u32) -> Words {
+  return (codebook_word(centroids + centroid / 2u) >> (centroid % 2u * 16u)) & 0xffffu;
+}
+`],
+  ["schemes/additive/centroid_words_c4.hbs", `alias Words = u32; // of a centroid
+
+fn centroid_words(centroid: u32, piece: u32) -> Words {
+  return codebook_word(centroids + centroid);
+}
+`],
+  ["schemes/additive/centroid_words_c8.hbs", `alias Words = vec2<u32>; // of a centroid
+
+fn centroid_words(centroid: u32, piece: u32) -> Words {
+  return codebook_pair(centroids + 2u * centroid);
+}
+`],
+  ["schemes/additive/centroid_words_wide.hbs", `alias Words = vec4<u32>; // of a centroid, or of half of one
+
+fn centroid_words(centroid: u32, piece: u32) -> Words {
+  return codebook_quads[centroids / 4u + centroid * (CHANNELS / 16u) + piece];
+}
+`],
+  ["schemes/additive/chunks_added.hbs", `{{> head_grids}}
+
+{{> mean_levels}}
+
+{{> size_of}}
+
+{{> (lookup . "levelsPartial")}}
+`],
+  ["schemes/additive/chunks_looked_up.hbs", `{{> head_grids}}
+
+{{> mean_levels}}
+
+{{> size_of}}
+
+{{> (lookup . "codesPartial")}}
+`],
+  ["schemes/additive/code_channel_added.hbs", `  let code = code_channel / CHANNELS;
+  let channel = code / STAGES * CHANNELS + code_channel % CHANNELS;
+`],
+  ["schemes/additive/code_grid_added.hbs", `  let first = codebook + HEAD_DIM + channel * GRID_WORDS;
+  let stage = code % STAGES;
+  let grid = vec2<f32>(
+    unpack2x16float(codebooks[first + stage / 2u])[stage % 2u],
+    unpack2x16float(codebooks[first + STAGES / 2u])[STAGES % 2u],
+  );
+`],
+  ["schemes/additive/encode_additive.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
+const PAIRS: u32 = HEAD_DIM / 2u; // of channels, as words hold them
+const WORKGROUP: u32 = {{workgroupSize}}u; // as many as tokens of a record, so that a lane has one
+const PAGE_TOKENS: u32 = {{pageTokens}}u;
+const CHANNELS: u32 = {{channels}}u; // channels of a group
+const PART: u32 = {{partWidth}}u; // channels that are computed at once
+const PARTS: u32 = CHANNELS / PART; // of a group
+const BITS: u32 = {{codeBits}}u; // bits per code
+const CENTROIDS: u32 = {{centroids}}u; // of a stage
+const STAGES: u32 = {{stages}}u; // codes of a group, whose centroids are added
+const BEAM: u32 = {{beam}}u; // sums that are kept from stage to stage
+const ROW: u32 = {{rowCentroids}}u; // centroids that are compared at once
+const ROW_QUADS: u32 = ROW * CHANNELS / 16u;
+const CODES: u32 = {{codes}}u; // codes per token
+const RECORD_TOKENS: u32 = {{recordTokens}}u; // a block
+const RECORD_WORDS: u32 = {{recordWords}}u;
+const METADATA_WORDS: u32 = {{metadataWords}}u; // in front of a record's codes
+const CODEBOOK_WORDS: u32 = {{codebookWords}}u; // per head, before all centroids
+const GRID_WORDS: u32 = {{gridWords}}u; // of one channel
+const NORM_BITS: u32 = {{normBits}}u; // of a mean, and of a size
+const NORM_LEVELS: u32 = {{normLevels}}u;
+const NEVER: f32 = -1.0e38; // less than any score
+const SPENT: f32 = -3.0e38; // less than that
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+override ORTHOGONAL: bool = true; // sizes make errors orthogonal to tokens, else least
+
+{{> uniforms}}
+
+{{> bindings}}
+
+{{> tiers}}
+
+{{> pages}}
+
+var<workgroup> words: array<atomic<u32>, RECORD_WORDS>; // of the record
+var<workgroup> means: array<vec2<f32>, PAIRS>; // as decoded
+var<workgroup> scales: array<vec2<f32>, PAIRS>; // of differences before they are squared
+var<workgroup> steps: array<vec2<f32>, PAIRS>; // of levels, times scales
+var<workgroup> lows: array<vec2<f32>, STAGES * PAIRS>; // the lowest levels' numbers of a stage and those before it, times scales
+var<workgroup> sizes: array<f32, NORM_LEVELS>;
+var<private> codebook: u32; // first word of the head's
+var<private> centroids: u32; // first word of its centroids
+var<private> beam: array<u32, BEAM>; // the codes of sums, those of a stage behind those of the stage before
+// The best extensions, by half of how much of the vector's energy they explain. Keys count sums and then codes.
+{{#each kept}}
+var<private> score_{{index}}: f32;
+var<private> key_{{index}}: u32;
+{{/each}}
+
+{{> codebook_quads}}
+
+{{> levels}}
+
+{{> exact_units}}
+
+{{> (lookup . "partPartial")}}
+
+{{> (lookup . "wordsPartial")}}
+
+// Puts a value of some bits into the record.
+fn put(bit: u32, value: u32) {
+  atomicOr(&words[bit / 32u], value << (bit % 32u));
+}
+
+// Number index of the grid of a channel: lows, and the steps of levels and of means.
+fn grid_number(channel: u32, index: u32) -> f32 {
+  return unpack2x16float(codebook_word(codebook + HEAD_DIM + channel * GRID_WORDS + index / 2u))[index % 2u];
+}
+
+fn grid_pair(pair: u32, index: u32) -> vec2<f32> {
+  return vec2<f32>(grid_number(2u * pair, index), grid_number(2u * pair + 1u, index));
+}
+
+// First word of the exact vector of token token of the record. Behind the last token that is encoded, it stands in for those
+// that the block lacks.
+fn token_word(entry: Entry, head: u32, record_first: u32, encode_end: u32, token: u32) -> u32 {
+  let position = layer.sinks + min(record_first + token, encode_end - 1u);
+  return exact_word(entry.slot, SIDE, position, head);
+}
+
+// Finds the means of two channels, the nearest that a record can hold. Sums are exact, so no order of tokens changes them.
+fn fit_means(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: u32) {
+  var sum_0 = vec2<i32>();
+  var sum_1 = vec2<i32>();
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    let numbers = unpack2x16float(exact[token_word(entry, head, record_first, encode_end, token) + pair]);
+    sum_0 += units_of(numbers.x);
+    sum_1 += units_of(numbers.y);
+  }
+  let wholes = vec2<f32>(vec2<i32>(carried(sum_0).x, carried(sum_1).x));
+  let rests = vec2<f32>(vec2<i32>(carried(sum_0).y, carried(sum_1).y));
+  let sum = wholes / 32.0 + rests / 33554432.0;
+  let at = codebook + 2u * pair;
+  let offset = bitcast<vec2<f32>>(codebook_pair(at));
+  let mean_step = grid_pair(pair, STAGES + 1u) / 64.0;
+  var level = vec2<u32>();
+  for (var above = 1u; above < NORM_LEVELS; above += 1u) {
+    let middle = offset + mean_step * (f32(above) - f32(NORM_LEVELS) / 2.0);
+    level += select(vec2<u32>(), vec2<u32>(1u), sum >= f32(RECORD_TOKENS) * middle);
+  }
+  means[pair] = offset + mean_step * (vec2<f32>(level) - f32(NORM_LEVELS - 1u) / 2.0);
+  put(2u * NORM_BITS * pair, level.x | (level.y << NORM_BITS));
+}
+
+{{> group_numbers}}
+
+// Which of the head's centroids a code of a stage is, where codes has those of all stages.
+fn centroid_of(group: u32, stage: u32, codes: u32) -> u32 {
+  return (group * STAGES + stage) * CENTROIDS + ((codes >> (stage * BITS)) & (CENTROIDS - 1u));
+}
+
+// Forgets what is kept.
+fn clear() {
+{{#each kept}}
+  score_{{index}} = NEVER;
+  key_{{index}} = 0u;
+{{/each}}
+}
+
+// Puts an extension where it belongs among the best, of equal ones by key.
+fn keep(score: f32, key: u32) {
+  var moved = score;
+  var moved_key = key;
+{{#each kept}}
+  let other_{{index}} = score_{{index}};
+  let other_key_{{index}} = key_{{index}};
+  let is_ahead_{{index}} = moved > other_{{index}} || (moved == other_{{index}} && moved_key < other_key_{{index}});
+  score_{{index}} = select(other_{{index}}, moved, is_ahead_{{index}});
+  key_{{index}} = select(other_key_{{index}}, moved_key, is_ahead_{{index}});
+  moved = select(moved, other_{{index}}, is_ahead_{{index}});
+  moved_key = select(moved_key, other_key_{{index}}, is_ahead_{{index}});
+{{/each}}
+}
+
+fn highest(scores: vec4<f32>) -> f32 {
+  return max(max(scores.x, scores.y), max(scores.z, scores.w));
+}
+
+// Where a score is found among four.
+fn place_of(score: f32, scores: vec4<f32>) -> u32 {
+  return select(select(select(3u, 2u, scores.z == score), 1u, scores.y == score), 0u, scores.x == score);
+}
+
+// Whether a score may be among those that are kept: after the last stage one is enough.
+fn is_kept(score: f32, is_last: bool) -> bool {
+  return score >= select(score_{{last}}, score_0, is_last);
+}
+
+// Adds the codes of a stage to those of the sums that they extend.
+fn settle(stage: u32) {
+{{#each kept}}
+  let codes_{{index}} = beam[key_{{index}} / CENTROIDS] | ((key_{{index}} % CENTROIDS) << (stage * BITS));
+{{/each}}
+{{#each kept}}
+  beam[{{index}}] = codes_{{index}};
+{{/each}}
+}
+
+// How many sizes above the smallest are at most the root of the ratio of two numbers.
+fn size_level(numerator: f32, denominator: f32) -> u32 {
+  var level = 0u;
+  for (var above = 1u; above < NORM_LEVELS; above += 1u) {
+    level += select(0u, 1u, numerator >= sizes[above - 1u] * sizes[above] * denominator);
+  }
+  return level;
+}
+
+// Codes of the block that leaves the exact tier: a mean for each channel, a size for each token, and for each group of channels
+// the sum of centroids, one of each stage, that a beam search finds. Grid: (records, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let record_first = (entry.encode_from / RECORD_TOKENS + workgroup.x) * RECORD_TOKENS;
+  if (record_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  let side_codebook = select(layer.value_codebook, 0u, SIDE == 0u);
+  let first_scale = select(layer.value_scale, layer.key_scale, SIDE == 0u);
+  let scale_at = first_scale + (layer.first_head + head) * HEAD_DIM;
+  codebook = side_codebook + (layer.first_head + head) * CODEBOOK_WORDS;
+  let first_size = codebook + HEAD_DIM * (1u + GRID_WORDS);
+  centroids = side_codebook + codebook_word(first_size + NORM_LEVELS / 2u);
+
+  for (var pair = lane; pair < PAIRS; pair += WORKGROUP) {
+    fit_means(entry, head, record_first, encode_end, pair);
+    let given = vec2<u32>(codebook_word(scale_at + 2u * pair), codebook_word(scale_at + 2u * pair + 1u));
+    let scale = select(vec2<f32>(1.0), bitcast<vec2<f32>>(given), first_scale != 0u);
+    scales[pair] = scale;
+    steps[pair] = scale * grid_pair(pair, STAGES) / 64.0;
+    var low = vec2<f32>();
+    for (var stage = 0u; stage < STAGES; stage += 1u) {
+      low += grid_pair(pair, stage);
+      lows[stage * PAIRS + pair] = scale * low;
+    }
+  }
+  if (lane < NORM_LEVELS) {
+    sizes[lane] = unpack2x16float(codebook_word(first_size + lane / 2u))[lane % 2u];
+  }
+  workgroupBarrier();
+
+  let word = token_word(entry, head, record_first, encode_end, lane);
+  var energy = 0.0;
+  for (var group = 0u; group < HEAD_DIM / CHANNELS; group += 1u) {
+    let vector = vector_of(word, group);
+    energy += products(vector, vector);
+  }
+  let nearest = size_level(energy, f32(HEAD_DIM));
+  let size = sizes[nearest];
+  var product = 0.0;
+  var square = 0.0;
+  for (var group = 0u; group < CODES / STAGES; group += 1u) {
+    let vector = vector_of(word, group);
+    let unit = scaled(size, steps_of(group)); // what levels stand for
+    clear();
+    {
+      // |x - s|^2 is least where x.s - |s|^2 / 2 is largest. Lowest levels are taken off x instead: all sums have them.
+      let rest_0 = minus(vector, scaled(size, lows_of(0u, group)));
+      let base_0 = 0.0;
+      let first = (centroids + group * STAGES * CENTROIDS * CHANNELS / 4u) / 4u;
+      let key = 0u;
+      let is_last = STAGES == 1u;
+{{> search_row first}}
+    }
+    beam[0] = 0u;
+    settle(0u);
+{{> (lookup . "laterPartial")}}
+    let codes = beam[0];
+{{#each pieces}}
+    var words_{{piece}} = Words();
+{{/each}}
+    for (var stage = 0u; stage < STAGES; stage += 1u) {
+      let centroid = centroid_of(group, stage, codes);
+{{#each pieces}}
+      words_{{piece}} += centroid_words(centroid, {{piece}}u);
+{{/each}}
+    }
+    let levels = Group({{#each parts}}part_levels(words_{{piece}}{{word}}){{comma}}{{/each}});
+    let found = plus(lows_of(STAGES - 1u, group), times(steps_of(group), levels));
+    product += products(vector, found);
+    square += products(found, found);
+    put(32u * METADATA_WORDS + (lane * CODES + group * STAGES) * BITS, codes);
+  }
+
+  var level = 0u;
+  if (ORTHOGONAL) {
+    level = select(nearest, size_level(energy * energy, product * product), product > 0.0);
+  } else {
+    for (var above = 1u; above < NORM_LEVELS; above += 1u) {
+      level += select(0u, 1u, 2.0 * product >= (sizes[above - 1u] + sizes[above]) * square);
+    }
+  }
+  put(NORM_BITS * (HEAD_DIM + lane), level);
+  workgroupBarrier();
+  let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;
+  for (var word = lane; word < RECORD_WORDS; word += WORKGROUP) {
+    records[record + word] = atomicLoad(&words[word]);
+  }
+}
+`],
+  ["schemes/additive/encoded_part_c2.hbs", `alias Numbers = vec2<f32>;
+
+// Channels 2 part and 2 part + 1 of the exact vector at word word.
+fn exact_part(word: u32, part: u32) -> Numbers {
+  return unpack2x16float(exact[word + part]);
+}
+
+fn mean_of(part: u32) -> Numbers {
+  return means[part];
+}
+
+fn scale_of(part: u32) -> Numbers {
+  return scales[part];
+}
+
+fn step_of(part: u32) -> Numbers {
+  return steps[part];
+}
+
+fn low_of(stage: u32, part: u32) -> Numbers {
+  return lows[stage * PAIRS + part];
+}
+
+// The levels in a word of a centroid, or of a sum.
+fn part_levels(word: u32) -> Numbers {
+  return levels_of(word).xy;
+}
+`],
+  ["schemes/additive/encoded_part_c4.hbs", `alias Numbers = vec4<f32>;
+
+// Channels 4 part to 4 part + 3 of the exact vector at word word.
+fn exact_part(word: u32, part: u32) -> Numbers {
+  let at = word + 2u * part;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+
+fn mean_of(part: u32) -> Numbers {
+  return vec4<f32>(means[2u * part], means[2u * part + 1u]);
+}
+
+fn scale_of(part: u32) -> Numbers {
+  return vec4<f32>(scales[2u * part], scales[2u * part + 1u]);
+}
+
+fn step_of(part: u32) -> Numbers {
+  return vec4<f32>(steps[2u * part], steps[2u * part + 1u]);
+}
+
+fn low_of(stage: u32, part: u32) -> Numbers {
+  let at = stage * PAIRS + 2u * part;
+  return vec4<f32>(lows[at], lows[at + 1u]);
+}
+
+// The levels in a word of a centroid, or of a sum.
+fn part_levels(word: u32) -> Numbers {
+  return levels_of(word);
+}
+`],
+  ["schemes/additive/extend_beam.hbs", `{{#with later}}
+    for (var stage = 1u; stage < STAGES; stage += 1u) {
+      clear();
+      let is_last = stage == STAGES - 1u;
+      let first = (centroids + (group * STAGES + stage) * CENTROIDS * CHANNELS / 4u) / 4u;
+      let height = minus(vector, scaled(size, lows_of(stage, group)));
+      for (var batch = 0u; batch < BEAM; batch += {{ranks}}u) {
+        let key = batch * CENTROIDS;
+{{#each candidates}}
+{{#each pieces}}
+        var words_{{rank}}_{{piece}} = Words();
+{{/each}}
+{{/each}}
+        for (var before = 0u; before < stage; before += 1u) {
+{{#each candidates}}
+          let centroid_{{rank}} = centroid_of(group, before, beam[batch + {{rank}}u]);
+{{#each pieces}}
+          words_{{rank}}_{{piece}} += centroid_words(centroid_{{rank}}, {{piece}}u);
+{{/each}}
+{{/each}}
+        }
+{{#each candidates}}
+        let past_{{rank}} = times(unit, Group({{#each parts}}part_levels(words_{{rank}}_{{piece}}{{word}}){{comma}}{{/each}}));
+        let rest_{{rank}} = minus(height, past_{{rank}});
+        let base_{{rank}} = products(height, past_{{rank}}) - 0.5 * products(past_{{rank}}, past_{{rank}});
+{{/each}}
+{{> search_row row}}
+      }
+      settle(stage);
+    }
+{{/with}}
+`],
+  ["schemes/additive/extend_none.hbs", `{{! One stage has the codes. }}
+`],
+  ["schemes/additive/first_centroid_added.hbs", `  let centroids = codebooks[codebook + HEAD_DIM * (1u + GRID_WORDS) + 8u];
+`],
+  ["schemes/additive/group_numbers.hbs", `alias Group = array<Numbers, PARTS>;
+
+fn rest_of(word: u32, part: u32) -> Numbers {
+  return scale_of(part) * (exact_part(word, part) - mean_of(part));
+}
+
+// Channels of group group of the exact vector at word word, less their means, times their scales.
+fn vector_of(word: u32, group: u32) -> Group {
+  let part = group * PARTS;
+  return Group({{#each parts}}rest_of(word, part + {{part}}u){{comma}}{{/each}});
+}
+
+fn steps_of(group: u32) -> Group {
+  let part = group * PARTS;
+  return Group({{#each parts}}step_of(part + {{part}}u){{comma}}{{/each}});
+}
+
+fn lows_of(stage: u32, group: u32) -> Group {
+  let part = group * PARTS;
+  return Group({{#each parts}}low_of(stage, part + {{part}}u){{comma}}{{/each}});
+}
+
+fn scaled(factor: f32, a: Group) -> Group {
+  return Group({{#each parts}}factor * a[{{part}}]{{comma}}{{/each}});
+}
+
+fn times(a: Group, b: Group) -> Group {
+  return Group({{#each parts}}a[{{part}}] * b[{{part}}]{{comma}}{{/each}});
+}
+
+fn plus(a: Group, b: Group) -> Group {
+  return Group({{#each parts}}a[{{part}}] + b[{{part}}]{{comma}}{{/each}});
+}
+
+fn minus(a: Group, b: Group) -> Group {
+  return Group({{#each parts}}a[{{part}}] - b[{{part}}]{{comma}}{{/each}});
+}
+
+fn products(a: Group, b: Group) -> f32 {
+  return {{#each parts}}dot(a[{{part}}], b[{{part}}]){{joint}}{{/each}};
+}
+`],
+  ["schemes/additive/head_grids.hbs", `{{> (lookup . "gridsPartial")}}
+
+// The middles of the means of channels 4 chunk to 4 chunk + 3.
+fn {{side}}_offset4(codebook: u32, chunk: u32) -> vec4<f32> {
+  return bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u));
+}
+
+// The first word of a head's centroids, which heads may share.
+fn {{side}}_centroids(codebook: u32) -> u32 {
+  return {{codebookFirst}} + codebook_quad(codebook + {{upper}}_SIZES + 8u).x;
+}
+`],
+  ["schemes/additive/load_added.hbs", `{{> (lookup . "wordPartial")}}
+{{> mean_levels}}
+
+{{> size_of}}
+
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
+fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let word = {{side}}_word({{side}}_centroids(codebook), record + {{upper}}_METADATA_WORDS, token, chunk);
+  let size = {{side}}_size(codebook, record, token);
+  let mean = {{side}}_offset4(codebook, chunk) + {{side}}_mean_levels4(record, chunk) * {{side}}_grids(codebook, chunk)[2];
+  return mean + size * (grid.low + levels_of(word) * grid.step);
+}
+`],
+  ["schemes/additive/lut_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
+{{> lut_sums}}
+`],
+  ["schemes/additive/lut_entries.hbs", `// q.centroid of every code, for all rows.
+var<workgroup> lut: array<vec4<f32>, LUT_ENTRIES>;
+`],
+  ["schemes/additive/mean_levels.hbs", `// How far the means of channels 4 chunk to 4 chunk + 3 of the record at record lie from their middles, in steps.
+fn {{side}}_mean_levels4(record: u32, chunk: u32) -> vec4<f32> {
+  let word = {{side}}_records[record + chunk / 2u] >> (chunk % 2u * 16u);
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+}
+`],
+  ["schemes/additive/mix_added.hbs", `// Values are mixed as sums of levels, with weights times the tokens' sizes. What levels are counted from is mixed tile by tile,
+// and means, which those of a page share, page by page, both in steps of levels. Steps come when all is summed.
+override PAGE_LANES: u32 = WORKGROUP / SPAN; // lanes that share the sum of a page's weights
+
+var<workgroup> low_ratios: array<vec4<f32>, CHUNKS>; // what levels are counted from, in steps of levels
+var<workgroup> mean_ratios: array<vec4<f32>, CHUNKS>; // steps of means, in steps of levels
+var<private> value_first: u32; // the first word of the centroids
+var<private> tile_weight: vec4<f32>; // of the tile's tokens that the lane has mixed, times sizes
+
+// The record of a page of the tile. Past the tile's end the last stands in.
+fn value_record(entry: Entry, block: Block, tile: Tile, page: u32) -> u32 {
+  let position = min(tile.first + page * PAGE_TOKENS, tile.end - 1u);
+  let index = (position - layer.sinks) / PAGE_TOKENS;
+  return page_word(entry.slot, block.head, index, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+}
+
+// Mixes the means of the tile's pages, a page a slice, and multiplies weights by sizes. Weights without sizes are in scores.
+fn prepare_mix(entry: Entry, block: Block, tile: Tile, codebook: u32, lane: u32) {
+  value_first = value_centroids(codebook);
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    let grids = value_grids(codebook, chunk);
+    low_ratios[chunk] = grids[0] / grids[1];
+    mean_ratios[chunk] = grids[2] / grids[1];
+  }
+  let first = lane / PAGE_LANES * PAGE_TOKENS + lane % PAGE_LANES;
+  var part = vec4<f32>();
+  for (var token = 0u; token < PAGE_TOKENS; token += PAGE_LANES) {
+    part += weights[first + token];
+  }
+  tops[lane] = part;
+  workgroupBarrier();
+
+  let chunk = lane_chunk(lane);
+  let slice = lane / CHUNK_LANES;
+  for (var page = slice; page < select(0u, SPAN, slice < SLICES); page += SLICES) {
+    var weight = vec4<f32>();
+    for (var other = 0u; other < PAGE_LANES; other += 1u) {
+      weight += tops[page * PAGE_LANES + other];
+    }
+    let record = value_record(entry, block, tile, page);
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      mixed[i] += weighted(value_mean_levels4(record, chunk + i) * mean_ratios[chunk + i], weight);
+    }
+  }
+  for (var i = 0u; i < SPAN; i += 1u) {
+    weights[i * PAGE_TOKENS + lane] = scores[i] * value_size(codebook, value_record(entry, block, tile, i), lane);
+  }
+  workgroupBarrier();
+}
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
+  tile_weight += weight;
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(levels[i], weight);
+  }
+}
+
+fn mix_lows(chunk: u32) {
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(low_ratios[chunk + i], tile_weight);
+  }
+  tile_weight = vec4<f32>();
+}
+
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  if (lane < ROW_LANES) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let chunk = lane_chunk(lane) + i;
+      let offsets = value_offset4(codebook, chunk);
+      sums[i] = value_grids(codebook, chunk)[1] * sums[i] + offsets * row_sums[lane / CHUNK_LANES];
+    }
+  }
+}
+`],
+  ["schemes/additive/mix_tile_added.hbs", `  if (tile.coded) {
+    prepare_mix(entry, block, tile, codebook, lane);
+  }
+`],
+  ["schemes/additive/score_added.hbs", `override PAGE_PARTS: u32 = WORKGROUP / SPAN; // lanes that share a page's mean
+
+var<workgroup> page_scores: array<vec4<f32>, WORKGROUP>; // what a page's mean adds to every score, in parts
+
+{{> (lookup . "valuesPartial")}}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+{{> (lookup . "basePartial")}}
+}
+
+// Scores what a page's tokens share: a page is a record.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let position = min(tile.first + lane / PAGE_PARTS * PAGE_TOKENS, tile.end - 1u);
+  let page = (position - min(layer.sinks, position)) / PAGE_TOKENS;
+  let part = lane % PAGE_PARTS;
+  var score = vec4<f32>();
+  if (tile.coded) {
+    let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    for (var chunk = part; chunk < CHUNKS; chunk += PAGE_PARTS) {
+      let mean = key_offset4(codebook, chunk) + key_mean_levels4(record, chunk) * key_grids(codebook, chunk)[2];
+      score = add_products(score, mean, query_rows(chunk));
+    }
+  }
+  page_scores[lane] = score;
+  workgroupBarrier();
+  if (part == 0u) {
+    for (var other = 1u; other < PAGE_PARTS; other += 1u) {
+      score += page_scores[lane + other];
+    }
+    page_scores[lane] = score;
+  }
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row: of a coded one, its page's, and its size times what its codes add. Only one of
+// the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let metadata = select(0u, KEY_METADATA_WORDS, tile.coded);
+  for (var i = 0u; i < SPAN; i += 1u) {
+    key_at[i].word += metadata; // where the codes begin
+  }
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+{{> (lookup . "codedSumsPartial")}}
+{{> plain_dot exactly first="0u"}}
+  for (var i = 0u; i < SPAN; i += 1u) {
+    key_at[i].word -= metadata;
+    let coded = page_scores[i * PAGE_PARTS] + key_size(codebook, key_at[i].word, key_at[i].token) * scores[i];
+    scores[i] = select(scores[i], coded, tile.coded);
+  }
+}
+`],
+  ["schemes/additive/score_added_rope.hbs", `{{> pairs}}
+
+var<private> key_first: u32; // the first word of the centroids
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+
+{{> (lookup . "preparePartial")}}
+
+// Of the eight channels of two chunks.
+struct AddedGrids {
+  first: mat3x4<f32>,
+  second: mat3x4<f32>,
+  offsets: mat2x4<f32>,
+}
+
+fn coded_grids(block: Block, chunk: u32) -> AddedGrids {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return AddedGrids(
+    key_grids(codebook, chunk),
+    key_grids(codebook, chunk + 1u),
+    mat2x4<f32>(key_offset4(codebook, chunk), key_offset4(codebook, chunk + 1u)),
+  );
+}
+
+// at.token has the token's size, in f16, as its upper half.
+fn coded_key8(grids: AddedGrids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let size = unpack2x16float(at.token).y;
+  let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
+  return mat2x4<f32>(
+    grids.offsets[0] + key_mean_levels4(at.word, chunk) * grids.first[2] + size * (grids.first[0] + levels[0] * grids.first[1]),
+    grids.offsets[1] + key_mean_levels4(at.word, chunk + 1u) * grids.second[2] + size * (grids.second[0] + levels[1] * grids.second[1]),
+  );
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  key_first = key_centroids(codebook);
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let size = key_size(codebook, key_at[i].word, key_at[i].token);
+    key_at[i].token |= pack2x16float(vec2<f32>(0.0, size));
+  }
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+{{> rope_dot coded}}
+{{> rope_dot exactly}}
+}
+`],
+  ["schemes/additive/search_row.hbs", `      for (var row = 0u; row < CENTROIDS / ROW; row += 1u) {
+{{#each quads}}
+        let words_{{index}} = codebook_quads[first + row * ROW_QUADS + {{index}}u];
+{{/each}}
+{{#each centroids}}
+        let numbers_{{index}} = times(unit, Group({{#each parts}}levels_of({{word}}){{half}}{{comma}}{{/each}}));
+        let bend_{{index}} = 0.5 * products(numbers_{{index}}, numbers_{{index}});
+{{#each ranks}}
+        let score_{{index}}_{{rank}} = products(rest_{{rank}}, numbers_{{index}}) - bend_{{index}};
+{{/each}}
+{{/each}}
+{{#each fours}}
+        var left_{{four}} = base_{{rank}} + vec4<f32>({{#each scores}}score_{{centroid}}_{{rank}}{{comma}}{{/each}});
+{{/each}}
+        loop {
+{{#each fours}}
+          let highest_{{four}} = highest(left_{{four}});
+{{/each}}
+          let best = {{#each fours}}max(highest_{{four}}, {{/each}}SPENT{{#each fours}}){{/each}};
+          if (!is_kept(best, is_last)) {
+            break;
+          }
+          var chosen = left_{{lastFour}};
+          var four = {{lastFour}}u;
+{{#each otherFours}}
+          chosen = select(chosen, left_{{four}}, highest_{{four}} == best);
+          four = select(four, {{four}}u, highest_{{four}} == best);
+{{/each}}
+          let place = place_of(best, chosen);
+          keep(best, key + four / (ROW / 4u) * CENTROIDS + row * ROW + four % (ROW / 4u) * 4u + place);
+          let others = select(chosen, vec4<f32>(SPENT), vec4<u32>(place) == vec4<u32>(0u, 1u, 2u, 3u));
+{{#each fours}}
+          left_{{four}} = select(left_{{four}}, others, four == {{four}}u);
+{{/each}}
+        }
+      }
+`],
+  ["schemes/additive/size_of.hbs", `// The size of token token of the record at record.
+fn {{side}}_size(codebook: u32, record: u32, token: u32) -> f32 {
+  let level = ({{side}}_records[record + HEAD_DIM / 8u + token / 8u] >> (token % 8u * 4u)) & 15u;
+  let quad = codebook_quad(codebook + {{upper}}_SIZES + level / 8u * 4u);
+  return unpack2x16float(quad[level / 2u % 4u])[level % 2u];
+}
+`],
+  ["schemes/additive/softened_added.hbs", `    scores[i] = weight;
+`],
+  ["schemes/additive/stages_added.hbs", `const STAGES: u32 = {{stages}}u; // codes of a group, whose levels are added
+const GRID_WORDS: u32 = {{gridWords}}u; // of one channel
+`],
+  ["schemes/additive/stepped_rows.hbs", `var<workgroup> level_steps: array<vec4<f32>, CHUNKS>;
+var<workgroup> low_parts: array<vec4<f32>, CHUNKS>;
+var<private> low_score: vec4<f32>; // of what levels are counted from
+
+// Channels 4 chunk to 4 chunk + 3 of all rows, times the steps of levels.
+fn stepped_rows(chunk: u32) -> Rows {
+  let level_step = level_steps[chunk];
+  let rows = query_rows(chunk);
+  return Rows(rows[0] * level_step, rows[1] * level_step, rows[2] * level_step, rows[3] * level_step);
+}
+`],
+  ["schemes/additive/table16_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  let first = table_of(block) * TABLE_ENTRIES;
+{{> table16_sums}}
+`],
+  ["schemes/additive/table_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
+  let first = table_of(block) * TABLE_ENTRIES;
+{{> table_sums}}
+`],
+  ["schemes/additive/tile_mixed_added.hbs", `  mix_lows(chunk);
+`],
   ["schemes/blocks/channel_limits.hbs", `alias Numbers = f32;
 
 {{> extremes}}
@@ -1647,16 +2770,7 @@ fn channel_limits(group: u32) -> Limits {
   return limits_of(Extremes(own.x, own.y, own.z, own.w), typical_of(atomicLoad(&magnitude_bits)));
 }
 `],
-  ["schemes/blocks/exact_sums.hbs", `// Sums of binary16 numbers without rounding: x counts 32nds, y counts 2^-25, of which a sum that is carried has less than 2^20.
-// 64 numbers, or 64 times one, are within i32.
-fn units_of(number: f32) -> vec2<i32> {
-  let whole = floor(number * 32.0);
-  return vec2<i32>(i32(whole), i32((number - whole / 32.0) * 33554432.0));
-}
-
-fn carried(sum: vec2<i32>) -> vec2<i32> {
-  return vec2<i32>(sum.x + (sum.y >> 20u), sum.y & 0xfffff);
-}
+  ["schemes/blocks/exact_sums.hbs", `{{> exact_units}}
 
 // Whether a is less than b; both are carried.
 fn is_less(a: vec2<i32>, b: vec2<i32>) -> bool {
@@ -1677,6 +2791,17 @@ fn mean_bits(sum: vec2<i32>, divisor: f32) -> u32 {
     bits += select(0u, 1u, bits < 0x7bffu && (is_less(middle, magnitude) || (is_tie && (bits & 1u) == 1u)));
   }
   return bits | select(0u, 0x8000u, is_negative && bits > 0u);
+}
+`],
+  ["schemes/blocks/exact_units.hbs", `// Sums of binary16 numbers without rounding: x counts 32nds, y counts 2^-25, of which a sum that is carried has less than 2^20.
+// 64 numbers, or 64 times one, are within i32.
+fn units_of(number: f32) -> vec2<i32> {
+  let whole = floor(number * 32.0);
+  return vec2<i32>(i32(whole), i32((number - whole / 32.0) * 33554432.0));
+}
+
+fn carried(sum: vec2<i32>) -> vec2<i32> {
+  return vec2<i32>(sum.x + (sum.y >> 20u), sum.y & 0xfffff);
 }
 `],
   ["schemes/blocks/extremes.hbs", `const BEYOND: f32 = 65504.0; // where numbers lie that f16 could not hold
@@ -1994,6 +3119,25 @@ fn codebook_pair(at: u32) -> vec2<u32> {
   return codebook_pairs[at >> 1u];
 }
 `],
+  ["schemes/coupled/codebook_pairs_quad.hbs", `{{> codebook_pairs}}
+
+{{> quad_of_pairs}}
+`],
+  ["schemes/coupled/codebook_quads.hbs", `// Words at to at + 3; at is a multiple of 4.
+fn codebook_quad(at: u32) -> vec4<u32> {
+  return codebook_quads[at >> 2u];
+}
+
+// Words at and at + 1; at is even.
+fn codebook_pair(at: u32) -> vec2<u32> {
+  let quad = codebook_quads[at >> 2u];
+  return select(quad.xy, quad.zw, (at & 2u) != 0u);
+}
+
+fn codebook_word(at: u32) -> u32 {
+  return codebook_quads[at >> 2u][at & 3u];
+}
+`],
   ["schemes/coupled/codebook_words.hbs", `fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
@@ -2002,6 +3146,10 @@ fn codebook_pair(at: u32) -> vec2<u32> {
 fn codebook_pair(at: u32) -> vec2<u32> {
   return vec2<u32>(codebooks[at], codebooks[at + 1u]);
 }
+`],
+  ["schemes/coupled/codebook_words_quad.hbs", `{{> codebook_words}}
+
+{{> quad_of_pairs}}
 `],
   ["schemes/coupled/coded_keys_levels.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
@@ -2320,6 +3468,11 @@ fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   return Grid();
 }
 `],
+  ["schemes/coupled/quad_of_pairs.hbs", `// Words at to at + 3; at is a multiple of 4.
+fn codebook_quad(at: u32) -> vec4<u32> {
+  return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
+}
+`],
   ["schemes/coupled/row_constants.hbs", `const ROW_CENTROIDS: u32 = {{rowCentroids}}u; // centroids that one load brings
 const ROW_TOKENS: u32 = {{rowTokens}}u; // most tokens whose search is by rows
 `],
@@ -2475,8 +3628,6 @@ fn limited_chunk(word: u32, chunk: u32) -> vec4<f32> {
   return clamp(exact_chunk(word, chunk), lowest[chunk], highest[chunk]);
 }
 
-var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
-
 // Chunk chunk, which is the lane's, of the mean of the record's tokens. They are added up again where they are coded otherwise.
 fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32, is_waved: bool) -> vec4<f32> {
   let again = is_limited || is_waved;
@@ -2487,16 +3638,7 @@ fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32, is_waved:
   return sum / f32(RECORD_TOKENS);
 }
 
-// Writes one chunk of the mean in f16, and keeps it. Of the two zeros, the positive one is written.
-fn write_mean_halves(record: u32, chunk: u32, value: vec4<f32>) {
-  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
-  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
-  let xy = pack2x16float(positive.xy);
-  let zw = pack2x16float(positive.zw);
-  records[record + 2u * chunk] = xy;
-  records[record + 2u * chunk + 1u] = zw;
-  mean[chunk] = vec4<f32>(unpack2x16float(xy), unpack2x16float(zw));
-}
+{{> write_means}}
 `],
   ["schemes/hadamard/centre_none.hbs", `// Vectors are coded without taking a mean off.
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {}
@@ -2504,6 +3646,8 @@ fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u
 fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
   return exact_chunk(word, chunk);
 }
+
+fn end_record(energy: f32, lane: u32) {}
 
 fn centre_of(chunk: u32) -> vec4<f32> {
   return vec4<f32>();
@@ -2524,9 +3668,12 @@ fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
   find_limits(entry, head, record_first, lane);
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    write_mean_halves(record, chunk, record_mean(entry, head, record_first, chunk, false));
+    hold_mean(chunk, record_mean(entry, head, record_first, chunk, false));
   }
+  write_means(record, false, lane);
 }
+
+fn end_record(energy: f32, lane: u32) {}
 
 fn centre_of(chunk: u32) -> vec4<f32> {
   return mean[chunk];
@@ -2540,27 +3687,9 @@ fn centred(value: vec4<f32>, chunk: u32) -> vec4<f32> {
 
 {{> find_waves}}
 
-{{> float8_load}}
-
 // Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
 fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
   return limited_chunk(word, chunk) - waves_of(token, chunk);
-}
-
-// The eight-bit float of four exponent bits nearest to a value.
-fn float8(value: f32) -> u32 {
-  let half = pack2x16float(vec2<f32>(value * 0.00390625, 0.0)) & 0xffffu;
-  return ((half & 0x8000u) >> 8u) | min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu);
-}
-
-// Writes one chunk of the mean, a byte a channel, and keeps it. Of the two zeros, the positive one is written.
-fn write_mean_bytes(record: u32, chunk: u32, value: vec4<f32>) {
-  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
-  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
-  let bytes = float8(positive.x) | (float8(positive.y) << 8u) | (float8(positive.z) << 16u) |
-    (float8(positive.w) << 24u);
-  records[record + chunk] = bytes;
-  mean[chunk] = mean_float8x4(bytes);
 }
 
 // The mean of the rotated vectors, which is the rotated mean.
@@ -2575,10 +3704,24 @@ fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u
   }
   transform_vectors(lane);
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    if (SIDE == 0u) {
-      write_mean_bytes(record, chunk, vectors[chunk]);
-    } else {
-      write_mean_halves(record, chunk, vectors[chunk]);
+    hold_mean(chunk, vectors[chunk]);
+  }
+  write_means(record, SIDE == 0u, lane);
+}
+
+// Counts the record where its codes are spent on constants of the model that neither waves nor the mean took off.
+fn end_record(energy: f32, lane: u32) {
+  if (SIDE == 0u) {
+    likenesses[lane] = energy;
+    workgroupBarrier();
+    if (lane == 0u) {
+      var coded = 0.0;
+      for (var other = 0u; other < min(TOKENS, WORKGROUP); other += 1u) {
+        coded += likenesses[other];
+      }
+      if (coded > DROWNED * f32(HEAD_DIM) * SPREAD * SPREAD * key_noise) {
+        atomicAdd(&counters[2], 1u);
+      }
     }
   }
 }
@@ -2875,6 +4018,7 @@ fn main(
   }
   begin_record(entry, head, record, record_first, lane);
 
+  var energy = 0.0; // of what the lane has found the sizes of
   for (var batch = 0u; batch < RECORD_TOKENS; batch += TOKENS) {
     workgroupBarrier();
     for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
@@ -2890,6 +4034,7 @@ fn main(
         let value = vectors[token * CHUNKS + chunk];
         square += dot(value, value);
       }
+      energy += square;
       // As binary16, so that rounding here hardly ever decides between two centroids.
       let deviation = pack2x16float(vec2<f32>(min(sqrt(square / f32(HEAD_DIM)), 65504.0), 0.0));
       deviations[token] = unpack2x16float(deviation).x;
@@ -2955,6 +4100,7 @@ fn main(
       }
     }
   }
+  end_record(energy, lane);
 }
 
 // Word word of the codes of token token of the batch.
@@ -2975,7 +4121,6 @@ fn code_word(token: u32, word: u32) -> u32 {
 `],
   ["schemes/hadamard/find_waves.hbs", `{{> wave}}
 
-const LOUD: f32 = 2.5; // root mean square of a channel that may have a wave, in typical magnitudes
 const LEAST_SHARE: f32 = 0.75; // of its energy that a wave has
 const TRIES: u32 = 64u; // steps that are tried at once
 const WAVE_LANES: u32 = WORKGROUP / WAVES; // lanes that try steps for one channel
@@ -3022,24 +4167,26 @@ fn fit_wave(first: u32, step: u32) -> WaveFit {
   let turn = cosine_sine(8u * step);
   var even = vec4<f32>();
   var odd = vec4<f32>();
-  var cosine_squares = vec4<f32>();
+  var sine_squares = vec4<f32>();
   var total = vec4<f32>();
   for (var quad = 0u; quad < QUADS / 2u; quad += 1u) {
     let before = vectors[first + QUADS / 2u - 1u - quad];
     let behind = vectors[first + QUADS / 2u + quad].wzyx;
     even += (behind + before) * cosines;
     odd += (behind - before) * sines;
-    cosine_squares += 2.0 * cosines * cosines;
+    sine_squares += 2.0 * sines * sines;
     total += before * before + behind * behind;
     let turned = cosines * turn.x - sines * turn.y;
     sines = sines * turn.x + cosines * turn.y;
     cosines = turned;
   }
   let ones = vec4<f32>(1.0);
-  let squares = dot(cosine_squares, ones);
-  let cosine = dot(even, ones) / squares;
-  let sine = dot(odd, ones) / max(f32(RECORD_TOKENS) - squares, 1e-6);
-  let energy = cosine * dot(even, ones) + sine * dot(odd, ones);
+  let squares = dot(sine_squares, ones);
+  let slope = dot(odd, ones);
+  let cosine = dot(even, ones) / (f32(RECORD_TOKENS) - squares);
+  // The slower the wave, the larger the factor of a slope, up to the largest that is kept.
+  let sine = clamp(slope / max(squares, 1e-12), -BEYOND, BEYOND);
+  let energy = cosine * dot(even, ones) + sine * (2.0 * slope - sine * squares);
   return WaveFit(cosine, sine, energy, dot(total, ones));
 }
 
@@ -3066,22 +4213,27 @@ fn best_step(first: u32, middle: u32, spacing: u32, lane: u32) -> u32 {
   return best;
 }
 
+{{> key_noise}}
+
 // What a model adds to single channels of all keys, such as a bias, turns with the position in keys as they are scored, so that no
 // mean takes it off. Finds it in channels that are far louder than others, and writes it behind the mean.
 fn find_waves(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
   if (lane < CHUNKS) {
     var energy = vec4<f32>();
+    var steadiness = no_steadiness();
     for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
       let numbers = limited_chunk(token_word(entry, head, record_first, token), lane);
       energy += numbers * numbers;
+      steadiness = with_next(steadiness, numbers, token);
     }
     vectors[lane] = energy;
+    likenesses[lane] = dot(noise_of(steadiness), vec4<f32>(1.0));
   }
   workgroupBarrier();
-  let loudness = LOUD * typical_of(atomicLoad(&magnitude_bits));
+  let typical = typical_of(atomicLoad(&magnitude_bits));
   for (var channel = lane; channel < HEAD_DIM; channel += WORKGROUP) {
     let energy = vectors[channel / 4u][channel % 4u];
-    if (energy > loudness * loudness * f32(RECORD_TOKENS)) {
+    if (energy > typical * typical * f32(RECORD_TOKENS)) {
       var rank = 0u;
       for (var other = 0u; other < HEAD_DIM; other += 1u) {
         let own = vectors[other / 4u][other % 4u];
@@ -3095,6 +4247,9 @@ fn find_waves(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32
   }
   workgroupBarrier();
   if (lane == 0u) {
+    for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+      key_noise += likenesses[chunk];
+    }
     wave_count = min(atomicLoad(&loud_channels), WAVES);
   }
   let count = workgroupUniformLoad(&wave_count);
@@ -3135,14 +4290,6 @@ fn find_waves(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32
   }
 }
 `],
-  ["schemes/hadamard/float8_load.hbs", `// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
-fn {{side}}_float8x4(word: u32) -> vec4<f32> {
-  let odd = word >> 8u;
-  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
-  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
-  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
-}
-`],
   ["schemes/hadamard/hadamard4.hbs", `// The Walsh-Hadamard transform of four channels. That of a head is the sum of its chunks, transformed so, each
 // with -1 where its number and that of the result have an odd number of set bits in common.
 fn hadamard4(x: vec4<f32>) -> vec4<f32> {
@@ -3168,6 +4315,43 @@ var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries as code
   ["schemes/hadamard/header_rotated_rope.hbs", `// Keys come before the rotary embedding, and were coded with it.
 {{> rope_overrides}}
 var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries as coded keys take them
+`],
+  ["schemes/hadamard/key_noise.hbs", `const DROWNED: f32 = 16.0; // what is coded, in multiples of the noise, where keys drown in what could not be taken off
+
+var<private> key_noise: f32; // energy of what changes from token to token, over the record; only lane 0 knows
+
+// How well numbers follow from those before and behind them: in a wave of any frequency, and in a constant, the sum of two numbers
+// is a multiple of the one between.
+struct Steadiness {
+  before: vec4<f32>,
+  middle: vec4<f32>,
+  sums: vec4<f32>, // squared sums of neighbours
+  products: vec4<f32>, // of these sums and the numbers between
+  squares: vec4<f32>, // of the numbers between
+}
+
+fn no_steadiness() -> Steadiness {
+  return Steadiness(vec4<f32>(), vec4<f32>(), vec4<f32>(), vec4<f32>(), vec4<f32>());
+}
+
+fn with_next(found: Steadiness, next: vec4<f32>, token: u32) -> Steadiness {
+  let around = select(vec4<f32>(), found.before + next, token >= 2u);
+  let middle = select(vec4<f32>(), found.middle, token >= 2u);
+  return Steadiness(
+    found.middle,
+    next,
+    found.sums + around * around,
+    found.products + around * middle,
+    found.squares + middle * middle,
+  );
+}
+
+// The energy of what does not follow from the neighbours.
+fn noise_of(found: Steadiness) -> vec4<f32> {
+  let factor = found.products / max(found.squares, vec4<f32>(1e-12));
+  let rest = max(found.sums - factor * found.products, vec4<f32>());
+  return rest / (2.0 + factor * factor) * (f32(RECORD_TOKENS) / f32(RECORD_TOKENS - 2u));
+}
 `],
   ["schemes/hadamard/load_beside_mean.hbs", `{{> (lookup . "codePartial")}}
 {{> (lookup . "meanPartial")}}
@@ -3211,31 +4395,51 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 `],
   ["schemes/hadamard/loaded_codes.hbs", `  rotated[lane] = coded_load4(Grid(), codebook, record, token % CODED_RECORD_TOKENS, chunk);
 `],
-  ["schemes/hadamard/mean_by_side.hbs", `{{> float8_load}}
-
-// Channels 4 chunk to 4 chunk + 3 of the record's mean: a byte a channel of keys, f16 of values.
-fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
-  if (SIDE == 0u) {
-    return {{side}}_float8x4({{side}}_records[record + chunk]);
-  }
-  let at = record + 2u * chunk;
-  return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
+  ["schemes/hadamard/long_numbers.hbs", `// Four whole numbers of two bytes each.
+fn {{side}}_long4(words: vec2<u32>) -> vec4<f32> {
+  let high = vec4<u32>(words.x << 16u, words.x, words.y << 16u, words.y);
+  return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(16u));
 }
 `],
-  ["schemes/hadamard/mean_bytes.hbs", `{{> float8_load}}
+  ["schemes/hadamard/mean_by_side.hbs", `{{> long_numbers}}
+
+{{> short_numbers}}
+
+{{> mean_step}}
+
+// Channels 4 chunk to 4 chunk + 3 of the record's mean: a byte a channel of keys, two of values.
+fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  let at = record + select(2u, 1u, SIDE == 0u) * chunk;
+  let short = {{side}}_short4({{side}}_records[at]);
+  let long = {{side}}_long4(vec2<u32>({{side}}_records[at], {{side}}_records[at + 1u]));
+  return select(long, short, SIDE == 0u) * {{side}}_step(record);
+}
+`],
+  ["schemes/hadamard/mean_long.hbs", `{{> long_numbers}}
+
+{{> mean_step}}
+
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, two bytes a channel.
+fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
+  let at = record + 2u * chunk;
+  return {{side}}_long4(vec2<u32>({{side}}_records[at], {{side}}_records[at + 1u])) * {{side}}_step(record);
+}
+`],
+  ["schemes/hadamard/mean_short.hbs", `{{> short_numbers}}
+
+{{> mean_step}}
 
 // Channels 4 chunk to 4 chunk + 3 of the record's mean, a byte a channel.
 fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
-  return {{side}}_float8x4({{side}}_records[record + chunk]);
+  return {{side}}_short4({{side}}_records[record + chunk]) * {{side}}_step(record);
 }
 `],
-  ["schemes/hadamard/mean_halves.hbs", `// Channels 4 chunk to 4 chunk + 3 of the record's mean, in f16.
-fn {{side}}_mean4(record: u32, chunk: u32) -> vec4<f32> {
-  let at = record + 2u * chunk;
-  return vec4<f32>(unpack2x16float({{side}}_records[at]), unpack2x16float({{side}}_records[at + 1u]));
-}
+  ["schemes/hadamard/mean_staged.hbs", `{{> long_numbers}}
 `],
-  ["schemes/hadamard/mean_staged.hbs", `{{! Means are read where a tile is prepared. }}
+  ["schemes/hadamard/mean_step.hbs", `// The step that the record's means are whole numbers of.
+fn {{side}}_step(record: u32) -> f32 {
+  return bitcast<f32>({{side}}_records[record + 2u * CHUNKS]);
+}
 `],
   ["schemes/hadamard/mix_page_mean.hbs", `    mix_mean(word, chunk);
 `],
@@ -3340,7 +4544,7 @@ fn query_chunk(row: u32, chunk: u32) -> vec4<f32> {
   let code = {{side}}_code(record + {{upper}}_METADATA_WORDS, token * {{upper}}_CODES + group);
   let at = codebook + code * ({{upper}}_CHANNELS / 2u) + (chunk % ({{upper}}_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = {{side}}_records[record + 2u * CHUNKS + (token >> 2u)];
+  let scales = {{side}}_records[record + {{upper}}_METADATA_WORDS - {{upper}}_RECORD_TOKENS / 4u + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
 `],
   ["schemes/hadamard/scales_byte.hbs", `// Writes the scales of the batch's tokens, four to a word: what is decoded is as long as what was coded.
@@ -3364,7 +4568,7 @@ fn write_scales(
   }
   workgroupBarrier();
   for (var word = lane; word < TOKENS / 4u; word += WORKGROUP) {
-    records[record + HEAD_DIM / 2u + batch / 4u + word] = u32(deviations[4u * word]) |
+    records[record + METADATA_WORDS - RECORD_TOKENS / 4u + batch / 4u + word] = u32(deviations[4u * word]) |
       (u32(deviations[4u * word + 1u]) << 8u) | (u32(deviations[4u * word + 2u]) << 16u) |
       (u32(deviations[4u * word + 3u]) << 24u);
   }
@@ -3392,7 +4596,8 @@ fn write_scales(
 `],
   ["schemes/hadamard/score_mean_rope.hbs", `{{> prepare_rotated_rope}}
 
-var<workgroup> page_means: array<vec2<u32>, MAX_SPAN * CHUNKS>; // of the tile's pages, which are records, in f16
+var<workgroup> page_means: array<vec2<u32>, MAX_SPAN * CHUNKS>; // of the tile's pages, which are records, as they lie there
+var<workgroup> page_steps: array<f32, MAX_SPAN>; // what they count
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
 // What is not coded meets them, and so do means.
@@ -3403,6 +4608,9 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
     let at = record + item % CHUNKS * 2u;
     page_means[item] = vec2<u32>(key_records[at], key_records[at + 1u]);
+    if (item % CHUNKS == 0u) {
+      page_steps[item / CHUNKS] = bitcast<f32>(key_records[record + 2u * CHUNKS]);
+    }
   }
 {{> rotate_queries atTile}}
 }
@@ -3412,8 +4620,7 @@ fn mean_grids(block: Block, chunk: u32) -> Grids {
 }
 
 fn mean_of(page: u32, chunk: u32) -> vec4<f32> {
-  let halves = page_means[page * CHUNKS + chunk];
-  return vec4<f32>(unpack2x16float(halves.x), unpack2x16float(halves.y));
+  return key_long4(page_means[page * CHUNKS + chunk]) * page_steps[page];
 }
 
 fn mean_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
@@ -3533,6 +4740,12 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
+  ["schemes/hadamard/short_numbers.hbs", `// Four whole numbers of one byte each.
+fn {{side}}_short4(word: u32) -> vec4<f32> {
+  let high = vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u);
+  return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(24u));
+}
+`],
   ["schemes/hadamard/signs_fixed.hbs", `  let signs = channel_signs(chunk) * SPREAD;
 `],
   ["schemes/hadamard/start_none.hbs", `{{! Scores of coded tokens start at 0. }}
@@ -3603,6 +4816,43 @@ fn wave_at(wave: vec2<u32>, token: u32) -> f32 {
   let angle = (wave.x >> 8u) * (2u * token - {{lastToken}}u); // modulo 2^32, as a turn is modulo 2^25
   let factors = unpack2x16float(wave.y) * cosine_sine(angle);
   return factors.x + factors.y;
+}
+`],
+  ["schemes/hadamard/write_means.hbs", `const LEAST_EXPONENT: u32 = {{leastExponent}}u; // of the largest mean that the step of a record's means follows
+
+var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
+var<workgroup> largest_mean: atomic<u32>; // the bits of its magnitude
+
+// Keeps chunk chunk of the mean as it is.
+fn hold_mean(chunk: u32, value: vec4<f32>) {
+  mean[chunk] = value;
+  let magnitudes = abs(value);
+  let most = max(max(magnitudes.x, magnitudes.y), max(magnitudes.z, magnitudes.w));
+  atomicMax(&largest_mean, bitcast<u32>(most));
+}
+
+// Writes the mean as whole numbers of one step, the smallest power of two that the largest of them allows, and keeps it as it will be
+// read. Numbers have two bytes, or one where they are short.
+fn write_means(record: u32, short: bool, lane: u32) {
+  workgroupBarrier();
+  let exponent = max(atomicLoad(&largest_mean) >> 23u, LEAST_EXPONENT) - select(14u, 6u, short);
+  let step = bitcast<f32>(exponent << 23u);
+  let most = vec4<f32>(select(32767.0, 127.0, short));
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    let steps = clamp(round(mean[chunk] * bitcast<f32>((254u - exponent) << 23u)), -most, most);
+    let numbers = bitcast<vec4<u32>>(vec4<i32>(steps));
+    mean[chunk] = steps * step;
+    if (short) {
+      let bytes = numbers & vec4<u32>(0xffu);
+      records[record + chunk] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+    } else {
+      records[record + 2u * chunk] = (numbers.x & 0xffffu) | (numbers.y << 16u);
+      records[record + 2u * chunk + 1u] = (numbers.z & 0xffffu) | (numbers.w << 16u);
+    }
+  }
+  if (lane == 0u) {
+    records[record + 2u * CHUNKS] = bitcast<u32>(step);
+  }
 }
 `],
   ["schemes/half/chunks_half.hbs", `// Channels 4 chunk to 4 chunk + {{lastChannel}} of a token, a chunk a column; chunk is even.

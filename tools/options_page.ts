@@ -14,6 +14,7 @@ import { queryFields } from "../src/calibrate/query_energy.ts";
 import type { AnyRule } from "../src/base/check_options.ts";
 import { choiceFields } from "../src/policy/choose_policy.ts";
 import { EXPECTED_FIELDS } from "../src/codebooks/file.ts";
+import { ORIGIN_FIELDS } from "../src/calibrate/sample_origin.ts";
 import { DRIFT_FIELDS } from "../src/calibrate/drift.ts";
 import { FEATURE_FIELDS } from "../src/plan/requirements.ts";
 import { PLAN_FIELDS } from "../src/plan/plan.ts";
@@ -87,6 +88,13 @@ const SECTIONS: readonly Section[] = [
     name: "CalibrationOptions",
     file: "src/calibrate/calibrate_options.ts",
     fields: calibrationFields(),
+  },
+  {
+    title: "writeSamples()",
+    text: "Where the samples come from, for who reads the file.",
+    name: "SampleOrigin",
+    file: "src/calibrate/sample_origin.ts",
+    fields: ORIGIN_FIELDS,
   },
   {
     title: "queryScale()",

@@ -25,6 +25,7 @@ const FAMILIES: Readonly<Record<KernelFamily, (schemes: readonly SchemeId[]) => 
   remap: () => "Narrows the range of each row's scores over a span",
   kmeans_assign: () => "Calibration: finds each sample's nearest centroid",
   kmeans_update: () => "Calibration: sums the samples of each centroid",
+  kmeans_search: () => "Calibration: finds the sums of centroids that are nearest to each sample",
 };
 
 /** How each variant reads coded keys. */

@@ -4,6 +4,7 @@ import type { BindingName } from "../../src/kernels/bindings.ts";
 import { ENCODE_TOKENS, MAX_SPAN, MIN_SPAN } from "../../src/kernels/constants.ts";
 import type { KeyVariant } from "../../src/kernels/name.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
+import { LEAST_EXPONENT } from "../../src/schemes/block_means.ts";
 import { waveCount } from "../../src/schemes/waves.ts";
 import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
 import { codecKernel, type Context, type KernelRow } from "../kernels/kernel_row.ts";
@@ -24,6 +25,9 @@ import { encoderBindings, type SchemeKernels } from "./scheme_kernels.ts";
 
 /** Halfwords of a codebook in binary16 that a kernel loads at once. */
 const ROW_HALFWORDS = 8;
+
+/** What binary32 adds to an exponent. */
+const FLOAT_BIAS = 127;
 
 /** Whether keys before their rotary embedding are coded with it. */
 type Rope = "rope" | undefined;
@@ -98,7 +102,7 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
   function encode(reason: string, rope: Rope): KernelRow {
     const bindings: BindingName[] = [
       ...encoderBindings(channels === 1 ? "codebooks" : "codebook_quads"),
-      ...(rope === undefined ? [] : [rope]),
+      ...(rope === undefined ? mean ? ["counters" as const] : [] : [rope]),
     ];
     return codecKernel("encode", scheme, headDim, "encode_rotated", reason, bindings, {
       ...encoderSizes(scheme, headDim),
@@ -110,7 +114,8 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
         : { chunkPartial: "chunk_rope", signsPartial: "signs_fixed" }),
       centrePartial: !mean ? "centre_none" : rope === undefined ? "centre_rotated" : "centre_plain",
       scalesPartial: mean ? "scales_byte" : "scales_half",
-      ...(mean && rope === undefined ? { side: "mean", ...waves } : {}),
+      ...(mean ? { leastExponent: LEAST_EXPONENT + FLOAT_BIAS } : {}),
+      ...(mean && rope === undefined ? waves : {}),
       metadataWords,
       ...searched(channels, Math.min(tokens, headDim > 128 ? ENCODE_TOKENS / 2 : ENCODE_TOKENS)),
       spread: hadamardFactor(headDim),
@@ -122,7 +127,7 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
     const finish = waved ? "waves" : rope === undefined ? "plain" : mean ? "mean_rope" : "rope";
     const load = waved
       ? { ...code, loadPartial: "load_mean_scale", meanPartial: "mean_by_side" }
-      : beside("mean_halves");
+      : beside("mean_long");
     const bindings: BindingName[] = [
       "step",
       "layer",
@@ -196,10 +201,10 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
     // already include.
     keys: (numbers, variant) => ({
       ...record("key"),
-      ...loadedChunks(numbers, beside(variant === "rope" ? "mean_staged" : "mean_bytes")),
+      ...loadedChunks(numbers, beside(variant === "rope" ? "mean_staged" : "mean_short")),
     }),
     // A mean is mixed page by page, not token by token.
-    values: (numbers) => ({ ...record("value"), ...loadedChunks(numbers, beside("mean_halves")) }),
+    values: (numbers) => ({ ...record("value"), ...loadedChunks(numbers, beside("mean_long")) }),
     records: "records",
     codebook: "halves",
     score,

@@ -1,8 +1,11 @@
 import type { KeySpace } from "@couplet/kv";
 import { Command, Option } from "commander";
-import { FIXTURE_MODEL, integerFrom, readCommandLine } from "../command_line.ts";
+import { findRecipe, type Recipe, RECIPE_NAMES, type RecipeName } from "../../cli/recipes.ts";
+import { FIXTURE_MODEL, integerFrom, readCommandLine, usageError } from "../command_line.ts";
 import { parseSchemePairs, type SchemePair } from "../demo/scheme_pairs.ts";
 import { type Weighting, WEIGHTINGS } from "../llama/weighted_samples.ts";
+
+const WHAT = "Cannot calibrate";
 
 /** What the command line asks for. */
 export interface CalibrateOptions {
@@ -11,6 +14,10 @@ export interface CalibrateOptions {
   /** File to learn on; *Moby Dick* where absent. */
   readonly text?: string;
   readonly schemes: readonly SchemePair[];
+  /** Whether KV heads share centroids that are added. */
+  readonly shareHeads: boolean;
+  /** What the schemes, weights, space and sharing were chosen by. */
+  readonly recipe?: Recipe;
   /** What makes some errors of the codebooks count more than others. */
   readonly weights: Weighting;
   readonly space: KeySpace;
@@ -35,7 +42,20 @@ export function parseArguments(
     .description("Learns codebooks of a language model on a text, and writes them to a file.")
     .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option("--text <file>", "text to learn on (default: Moby Dick)")
-    .requiredOption("--schemes <list>", "schemes, or pairs keys/values", parseSchemePairs)
+    .option("--schemes <list>", "schemes, or pairs keys/values", parseSchemePairs)
+    .addOption(
+      new Option(
+        "--recipe <name>",
+        "schemes, weights, space and sharing by what counts: least loss, fewest bytes or least time",
+      ).choices(RECIPE_NAMES).conflicts(["schemes", "weights", "space", "shareHeads"]),
+    )
+    .option(
+      "--length <n>",
+      "tokens of all sequences of a cache, which --recipe is chosen for",
+      integerFrom(1),
+      4096,
+    )
+    .option("--share-heads", "KV heads share centroids that are added: smaller codebooks", false)
     .addOption(
       new Option("--weights <kind>", "which errors of the codes count more")
         .choices(WEIGHTINGS)
@@ -50,6 +70,27 @@ export function parseArguments(
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
     .option("--seed <n>", "seed of the run", integerFrom(0), 1)
     .requiredOption("--out <file>", "where the codebooks go");
-  const help = readCommandLine(command, argv, "Cannot calibrate");
-  return help === undefined ? { options: command.opts<CalibrateOptions>() } : { help };
+  const help = readCommandLine(command, argv, WHAT);
+  if (help !== undefined) return { help };
+  const { recipe: name, length, ...options } = command.opts<
+    Omit<CalibrateOptions, "recipe"> & { recipe?: RecipeName; length: number }
+  >();
+  if (name === undefined) {
+    if (options.schemes === undefined) {
+      throw usageError(WHAT, "neither --schemes nor --recipe is given");
+    }
+    return { options };
+  }
+  const recipe = findRecipe(name, length);
+  const { keys, values, space, fisher, shareHeads } = recipe;
+  return {
+    options: {
+      ...options,
+      schemes: parseSchemePairs(`${keys}/${values}`),
+      weights: fisher ? "fisher" : "none",
+      space,
+      shareHeads,
+      recipe,
+    },
+  };
 }

@@ -6,6 +6,7 @@
 import { calibrate, encodeCodebooks } from "@couplet/kv";
 import { kernels } from "@couplet/kv/kernels/kmeans";
 import { Progress } from "../../cli/progress.ts";
+import { describeRecipe } from "../../cli/recipes.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { checkWritable, runProgram } from "../command_line.ts";
 import { mobyDick, readText, spreadContexts } from "../demo/texts.ts";
@@ -27,6 +28,7 @@ async function main(argv: readonly string[]): Promise<void> {
     context,
     Math.ceil(options.tokens / context),
   );
+  if (options.recipe !== undefined) console.error(describeRecipe(options.recipe));
   const device = await requestTestDevice();
   const progress = new Progress(2);
 
@@ -54,6 +56,7 @@ async function main(argv: readonly string[]): Promise<void> {
     valueRotations: checkpoint.valueRotations,
     source: text.name,
     seed,
+    shareHeads: options.shareHeads,
     kernels,
     onProgress: ({ fraction, secondsLeft }) => learn.update(fraction, secondsLeft),
   });

@@ -2,11 +2,16 @@ import type { Cache, Sequence } from "@couplet/kv";
 import type { ForwardEntry, ForwardResult, ReadOptions } from "../llama/mod.ts";
 import { type Quality, QualityTally, type ReferenceRow, referenceRow } from "./metrics.ts";
 
-/** A cache, and the way tokens of its sequences run through the model. */
-export interface CacheRun {
-  readonly cache: Cache;
-  /** As `Engine.forward`, with this cache. */
+/** A model that holds sequences in some way. */
+export interface ModelRun {
+  readonly cache: Pick<Cache, "createSequence" | "freeSequence">;
+  /** As `Engine.forward`. */
   forward(entries: readonly ForwardEntry<Sequence>[], read: ReadOptions): Promise<ForwardResult>;
+}
+
+/** A cache, and the way tokens of its sequences run through the model. */
+export interface CacheRun extends ModelRun {
+  readonly cache: Cache;
 }
 
 /** What is looked at beside the logits while the caches take the first contexts. */
@@ -20,7 +25,7 @@ export interface Inspection {
 /** What {@linkcode evaluate} needs. */
 export interface EvaluationOptions {
   /** The caches to compare; the first is the uncompressed one that the others are measured against. */
-  readonly runs: readonly CacheRun[];
+  readonly runs: readonly ModelRun[];
   /** Texts of equal length, in tokens. */
   readonly contexts: readonly (readonly number[])[];
   /** Sequences that run together. */

@@ -3,6 +3,7 @@ import {
   type CacheBytes,
   type CacheOptions,
   type CachePlan,
+  type Capacity,
   layerHeads,
   planCache,
 } from "@couplet/kv";
@@ -40,6 +41,21 @@ export function describeMemory(
   };
 }
 
+/** Room for a number of sequences, all of whose tokens come by steps as large as these. */
+export function residentCapacity(
+  { capacity: { appendTokens } }: Pick<CacheOptions, "capacity">,
+  sequences: number,
+  sequenceTokens: number,
+): Capacity {
+  return {
+    sequences,
+    tokens: sequences * sequenceTokens,
+    sequenceTokens,
+    stepTokens: sequences * appendTokens,
+    appendTokens,
+  };
+}
+
 /**
  * The plan of the same cache for another number of sequences and tokens: nothing is allocated, and no
  * device's limits apply.
@@ -51,16 +67,9 @@ export function planResident(
   sequences: number,
   sequenceTokens: number,
 ): CachePlan {
-  const { appendTokens } = options.capacity;
   return planCache({
     ...options,
-    capacity: {
-      sequences,
-      tokens: sequences * sequenceTokens,
-      sequenceTokens,
-      stepTokens: sequences * appendTokens,
-      appendTokens,
-    },
+    capacity: residentCapacity(options, sequences, sequenceTokens),
     limits: {
       ...BASE_LIMITS,
       maxStorageBufferBindingSize: Infinity,

@@ -27,11 +27,15 @@ export interface EvalArguments {
   readonly policy: readonly string[];
   readonly windows: readonly number[];
   readonly sinks: readonly number[];
+  /** Whether every token is coded, without exact tiers: instead of the windows and sinks, or beside those given. */
+  readonly allCoded: boolean;
   readonly weights: readonly Weighting[];
   /** Undefined where each method takes the first that it can be planned in. */
   readonly spaces?: readonly KeySpace[];
   /** Whether the model's values are rotated, for all methods alike. */
   readonly rotateValues: boolean;
+  /** Whether KV heads share centroids that are added. */
+  readonly shareHeads: boolean;
   /** Whether all combinations are compared. */
   readonly sweep: boolean;
   /** Tokens per context. */
@@ -46,8 +50,8 @@ export interface EvalArguments {
   readonly distances: readonly number[];
   /** Tokens to write from each prompt; 0 to leave generation out. */
   readonly generate: number;
-  /** Sequences that effective bits are counted for. */
-  readonly sequences: number;
+  /** Numbers of sequences that effective bits are counted for. */
+  readonly sequences: readonly number[];
   /** New tokens of a sequence in a step, at most. */
   readonly chunk: number;
   /** Folder where codebooks are kept for the next evaluation. */
@@ -81,6 +85,7 @@ export function parseArguments(
         "errors by layer, use of the codebooks.",
     )
     .option("--vision", "evaluate videos that a vision-language model sees; see --vision --help")
+    .option("--ablation", "take a normalised, additive scheme apart; see --ablation --help")
     .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option(
       "--text <file>",
@@ -96,6 +101,11 @@ export function parseArguments(
     .option("--windows <list>", "recent tokens kept exactly", listOf(integerFrom(0)), [0, 64])
     .option("--sinks <list>", "first tokens kept exactly", listOf(integerFrom(0)), [0, 4])
     .option(
+      "--all-coded",
+      "code every token, those of unfinished blocks too, in float64 on the CPU; alone, or beside --windows and --sinks",
+      false,
+    )
+    .option(
       "--weights <list>",
       `which errors of the codes count more: ${WEIGHTINGS.join(", ")}`,
       listOf(oneOf(WEIGHTINGS)),
@@ -107,6 +117,7 @@ export function parseArguments(
       listOf(oneOf(KEY_SPACES)),
     )
     .option("--rotate-values", "rotate values onto their principal axes", false)
+    .option("--share-heads", "KV heads share centroids that are added: smaller codebooks", false)
     .option("--sweep", "compare all combinations of the lists", false)
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
     .option("--tokens <n>", "tokens of each text to evaluate on", integerFrom(2), 2048)
@@ -119,7 +130,12 @@ export function parseArguments(
       [32, 64, 128, 256, 448],
     )
     .option("--generate <n>", "tokens to write from each prompt, or 0", integerFrom(0), 48)
-    .option("--sequences <n>", "sequences that effective bits are counted for", integerFrom(1), 1)
+    .option(
+      "--sequences <list>",
+      "numbers of sequences that effective bits are counted for",
+      listOf(integerFrom(1)),
+      [1, 8],
+    )
     .option("--chunk <n>", "new tokens of a sequence in a step", integerFrom(1), 32)
     .option("--codebooks <dir>", "folder to keep codebooks in")
     .option("--seed <n>", "seed of codebooks and of planted names", integerFrom(0), 1)
@@ -139,9 +155,14 @@ export function parseArguments(
       `--tokens ${rest.tokens} is less than one context of ${rest.context} tokens`,
     );
   }
+  const given = (name: "windows" | "sinks") => command.getOptionValueSource(name) !== "default";
+  const tiers = rest.allCoded && !given("windows") && !given("sinks")
+    ? { windows: [], sinks: [] }
+    : {};
   return {
     options: {
       ...rest,
+      ...tiers,
       schemes: schemes ?? (rest.policy.length > 0 ? [] : pairs(DEFAULT_SCHEMES)),
     },
   };

@@ -32,6 +32,8 @@ export interface CalibrationSource {
   /** The text's name. */
   readonly name: string;
   readonly seed: number;
+  /** Whether KV heads share centroids that are added. */
+  readonly shareHeads: boolean;
   /** Where codebooks are kept, if anywhere. */
   readonly folder: string | undefined;
 }
@@ -68,7 +70,7 @@ export async function provideCodebooks(
   source: CalibrationSource,
   stage: Stage,
 ): Promise<CodebookSet> {
-  const { device, checkpoint, contexts, seed } = source;
+  const { device, checkpoint, contexts, seed, shareHeads } = source;
   const path = source.folder === undefined
     ? undefined
     : join(source.folder, fileName(need, source));
@@ -98,6 +100,7 @@ export async function provideCodebooks(
     model: checkpoint.fingerprint,
     valueRotations: checkpoint.valueRotations,
     seed,
+    shareHeads,
     source: source.name,
     onProgress: ({ fraction }) => stage.update((1 + fraction) / 2),
   });
@@ -109,10 +112,19 @@ export async function provideCodebooks(
 /** A name that is another wherever the codebooks would be. */
 function fileName(
   { weights, keySpace }: CodebookNeed,
-  { checkpoint, contexts, seed }: CalibrationSource,
+  { checkpoint, contexts, seed, shareHeads }: CalibrationSource,
 ): string {
   const digest = createHash("sha256")
-    .update(JSON.stringify([checkpoint.fingerprint.digest, weights, keySpace, seed, contexts]))
+    .update(
+      JSON.stringify([
+        checkpoint.fingerprint.digest,
+        weights,
+        keySpace,
+        seed,
+        contexts,
+        ...(shareHeads ? ["heads share"] : []),
+      ]),
+    )
     .digest("hex");
   return `${checkpoint.fingerprint.name}-${weights}-${keySpace}-${digest.slice(0, 16)}.safetensors`;
 }

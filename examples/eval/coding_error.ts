@@ -1,17 +1,27 @@
-import { type Cache, type KeySpace, type Sequence, type Side, SIDES } from "@couplet/kv";
+import { type KeySpace, type Side, SIDES } from "@couplet/kv";
 import type { Inspection } from "../demo/evaluate.ts";
 import type { ForwardResult, LlamaConfig } from "../llama/mod.ts";
 import { rotateHeads } from "../llama/rotate_heads.ts";
-import { heldTokens } from "./held_tokens.ts";
-import { readBuffer } from "../../tools/read_buffer.ts";
-import type { CodingErrorFigures } from "./figures/results.ts";
+import type { CodedContexts } from "./coded_contexts.ts";
+import { joined } from "./joined.ts";
+import { LogitErrors } from "./logit_error.ts";
+import type { CodingErrorFigures, LogitErrorFigures } from "./figures/results.ts";
 
-/** Keys and values of one context as a cache got them, `[layer][keyValueHeads * headDim * token]` in pieces. */
-type Pieces = Record<Side, Float32Array<ArrayBuffer>[][]>;
+/** What is kept of a context: its keys and values as a cache got them, and the queries it was asked. */
+type Kept = Side | "queries";
 
-/** Keeps the keys and values that caches get, to compare them with what the caches decode. */
+/** The vectors of one context, `[layer][heads * headDim * token]` in pieces. */
+type Pieces = Record<Kept, Float32Array<ArrayBuffer>[][]>;
+
+/** What codes lose, by layer and head. */
+export interface CodingErrorsOfRun {
+  readonly codingError: readonly CodingErrorFigures[];
+  readonly logitError: readonly LogitErrorFigures[];
+}
+
+/** Keeps the queries, keys and values of a model's runs, to compare them with what is decoded of the codes. */
 export class CodingErrors implements Inspection {
-  readonly read = { keys: true, values: true } as const;
+  readonly read = { queries: true, keys: true, values: true } as const;
   readonly #config: LlamaConfig;
   readonly #contexts: number;
   readonly #firstRun: number;
@@ -29,70 +39,72 @@ export class CodingErrors implements Inspection {
 
   onStep(run: number, tokens: number, result: ForwardResult): void {
     if (run < this.#firstRun) return;
-    const { layers, keyValueHeads, headDim } = this.#config;
+    const { layers, queryHeads, keyValueHeads, headDim } = this.#config;
     let kept = this.#kept.get(run);
     if (kept === undefined) {
       const none = () => Array.from({ length: layers }, () => []);
-      kept = Array.from({ length: this.#contexts }, () => ({ keys: none(), values: none() }));
+      kept = Array.from(
+        { length: this.#contexts },
+        () => ({ queries: none(), keys: none(), values: none() }),
+      );
       this.#kept.set(run, kept);
     }
-    const size = tokens * keyValueHeads * headDim;
     for (const [context, pieces] of kept.entries()) {
-      for (const side of SIDES) {
-        result[side]!.forEach((rows, layer) =>
-          pieces[side][layer]!.push(rows.slice(context * size, (context + 1) * size))
+      for (const kind of ["queries", ...SIDES] as const) {
+        const size = tokens * (kind === "queries" ? queryHeads : keyValueHeads) * headDim;
+        result[kind]!.forEach((rows, layer) =>
+          pieces[kind][layer]!.push(rows.slice(context * size, (context + 1) * size))
         );
       }
     }
   }
 
   /**
-   * Squared errors of the coded vectors over their energies around their mean, by layer, side and KV head; nothing where
-   * no token is coded.
-   *
-   * @param sequences The cache's, the first contexts' first.
+   * Squared errors of the coded vectors over their energies around their mean, by layer, side and KV head, and what
+   * the keys' errors change of the logits; nothing where no token is coded.
    */
-  async measure(
-    device: GPUDevice,
-    run: number,
-    cache: Cache,
-    sequences: readonly Sequence[],
-  ): Promise<readonly CodingErrorFigures[]> {
+  async measure(run: number, coded: CodedContexts): Promise<CodingErrorsOfRun> {
     const { layers, keyValueHeads, headDim } = this.#config;
-    const { keys: { space }, tiers: { sinks } } = cache.plan.options;
-    const figures: CodingErrorFigures[] = [];
+    const codingError: CodingErrorFigures[] = [];
+    const logitError: LogitErrorFigures[] = [];
     for (let layer = 0; layer < layers; layer++) {
+      const logits = new LogitErrors(this.#config);
       for (const side of SIDES) {
         const errors = new Float64Array(keyValueHeads);
-        const energies = new Float64Array(keyValueHeads);
+        const measured: Float32Array<ArrayBuffer>[] = [];
         for (const [context, pieces] of this.#kept.get(run)!.entries()) {
-          const sequence = sequences[context]!;
-          const { first, count } = heldTokens(cache, sequence, layer);
-          if (count === 0) continue;
-          const coded = (sinks + first) * keyValueHeads * headDim;
+          const found = await coded.decode(context, layer, side);
+          if (found === undefined) continue;
+          const { first, vectors: decoded } = found;
           const plain = joined(pieces[side][layer]!);
-          const given = this.#asCoded(plain, side, space).subarray(coded);
+          const given = this.#asCoded(plain, side, coded.keySpace);
+          const start = first * keyValueHeads * headDim;
           // Before the rotary embedding in any space: it leaves lengths alone, and turns what vectors have in common.
-          energiesAroundMean(plain.subarray(coded), count, keyValueHeads, headDim)
-            .forEach((energy, head) => energies[head]! += energy);
-          const decoded = await decode(device, cache, sequence, layer, side);
-          decoded.forEach((value, i) => {
-            const head = Math.floor(i / headDim) % keyValueHeads;
-            errors[head]! += (value - given[i]!) ** 2;
-          });
+          measured.push(plain.subarray(start, start + decoded.length));
+          const differences = new Float32Array(plain.length);
+          for (let i = 0; i < decoded.length; i++) {
+            const difference = decoded[i]! - given[start + i]!;
+            differences[start + i] = difference;
+            errors[Math.floor(i / headDim) % keyValueHeads]! += difference ** 2;
+          }
+          if (side === "keys") {
+            logits.add(joined(pieces.queries[layer]!), differences, coded);
+          }
         }
+        const energies = energiesAroundMean(joined(measured), keyValueHeads, headDim);
         errors.forEach((error, head) => {
           if (energies[head]! > 0) {
-            figures.push({ layer, side, head, error: error / energies[head]! });
+            codingError.push({ layer, side, head, error: error / energies[head]! });
           }
         });
       }
+      logits.errors().forEach((error, head) => logitError.push({ layer, head, error }));
     }
     this.#kept.delete(run);
-    return figures;
+    return { codingError, logitError };
   }
 
-  /** A context's vectors in the space the cache codes them in. */
+  /** A context's vectors in the space the codes are of. */
   #asCoded(
     vectors: Float32Array<ArrayBuffer>,
     side: Side,
@@ -105,30 +117,19 @@ export class CodingErrors implements Inspection {
   }
 }
 
-/** Pieces in one. */
-function joined(pieces: readonly Float32Array<ArrayBuffer>[]): Float32Array<ArrayBuffer> {
-  const vectors = new Float32Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    vectors.set(piece, at);
-    at += piece.length;
-  }
-  return vectors;
-}
-
 /**
  * Energies of vectors without what they have in common, by KV head: a constant of the model, such as a bias of some hundreds,
  * would make any error small beside it.
  *
- * @param vectors At least `[tokens][keyValueHeads][headDim]`.
+ * @param vectors `[tokens][keyValueHeads][headDim]`.
  */
 export function energiesAroundMean(
   vectors: Float32Array,
-  tokens: number,
   keyValueHeads: number,
   headDim: number,
 ): Float64Array {
   const channels = keyValueHeads * headDim;
+  const tokens = vectors.length / channels;
   const energies = new Float64Array(keyValueHeads);
   for (let channel = 0; channel < channels; channel++) {
     let sum = 0;
@@ -140,31 +141,4 @@ export function energiesAroundMean(
     }
   }
   return energies;
-}
-
-/** The coded tokens of a sequence that a layer holds, `[tokens][keyValueHeads][headDim]`, decoded. */
-async function decode(
-  device: GPUDevice,
-  cache: Cache,
-  sequence: Sequence,
-  layer: number,
-  side: Side,
-): Promise<Float32Array> {
-  const { shape: { headDim }, layers, tiers } = cache.plan.options;
-  const { first, count } = heldTokens(cache, sequence, layer);
-  const output = device.createBuffer({
-    size: count * layers[layer]!.keyValueHeads * headDim * 4,
-    usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
-  });
-  const encoder = device.createCommandEncoder();
-  cache.encodeRead(encoder, sequence, layer, {
-    side,
-    first: tiers.sinks + first,
-    count,
-    output: { buffer: output },
-  });
-  device.queue.submit([encoder.finish()]);
-  const decoded = new Float32Array(await readBuffer(device, output));
-  output.destroy();
-  return decoded;
 }

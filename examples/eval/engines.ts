@@ -3,6 +3,7 @@ import { CacheSwitch } from "../demo/cache_switch.ts";
 import type { CacheRun } from "../demo/evaluate.ts";
 import type { StepSizes } from "../demo/setups.ts";
 import { type Checkpoint, createEngine, type Engine } from "../llama/mod.ts";
+import { joined } from "./joined.ts";
 
 /** A model for any number of caches: one copy of its weights for each space keys are coded in. */
 export class Engines {
@@ -70,14 +71,4 @@ export function inSmallerSteps({ cache, forward }: CacheRun, chunk: number): Cac
       return { logits: entries.map((_, entry) => joined(parts.map((part) => part[entry]!))) };
     },
   };
-}
-
-function joined(parts: readonly Float32Array<ArrayBuffer>[]): Float32Array<ArrayBuffer> {
-  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

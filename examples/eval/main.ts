@@ -12,6 +12,7 @@ import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
 import { runProgram } from "../command_line.ts";
 import { rotateValues } from "../llama/mod.ts";
 import { Progress } from "../../cli/progress.ts";
+import { ablationCommand } from "./ablation/main.ts";
 import { type EvalArguments, parseArguments } from "./arguments.ts";
 import { codebookNeeds, needId, provideCodebooks } from "./codebook_store.ts";
 import { measure } from "./measure.ts";
@@ -24,6 +25,7 @@ import { evaluateVisionCommand } from "./vision/main.ts";
 
 async function main(args: readonly string[]): Promise<void> {
   if (args.includes("--vision")) return await evaluateVisionCommand(args);
+  if (args.includes("--ablation")) return await ablationCommand(args);
   const parsed = parseArguments(args);
   if ("help" in parsed) return console.log(parsed.help);
   const { options } = parsed;
@@ -59,6 +61,7 @@ async function evaluateModel(options: EvalArguments): Promise<Evaluation> {
       contexts: work.calibrationContexts,
       name: work.calibrationText.name,
       seed: options.seed,
+      shareHeads: options.shareHeads,
       folder: options.codebooks,
     };
     codebooks.set(
@@ -73,7 +76,7 @@ async function evaluateModel(options: EvalArguments): Promise<Evaluation> {
   device.destroy();
   return {
     format: "couplet-eval",
-    version: 2,
+    version: 3,
     adapter: { name: adapter.name, kind: adapter.kind },
     model: work.checkpoint.fingerprint,
     settings: settings(work),
@@ -109,6 +112,7 @@ function settings(work: Work): Evaluation["settings"] {
     seed: options.seed,
     context: options.context,
     chunk: sizes.chunk,
+    shareHeads: options.shareHeads,
     calibration: {
       name: calibrationText.name,
       tokens: calibrationContexts.length * options.context,

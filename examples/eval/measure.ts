@@ -1,52 +1,15 @@
-import { type Cache, type CodebookSet, createCache, planCache, type Sequence } from "@couplet/kv";
-import { manifest } from "@couplet/kv/kernels";
-import { type CacheRun, evaluate } from "../demo/evaluate.ts";
-import { planResident } from "../demo/memory.ts";
+import type { CodebookSet } from "@couplet/kv";
 import type { Quality } from "../demo/metrics.ts";
-import { measureCodeUsage } from "./code_usage.ts";
-import { needId } from "./codebook_store.ts";
-import { CodingErrors } from "./coding_error.ts";
-import { Engines, inSmallerSteps } from "./engines.ts";
-import { firstDifference, greedyTokens } from "./generation.ts";
+import { effectiveBits, nominalBits } from "./effective_bits.ts";
+import type { Evaluation, MethodFigures } from "./figures/results.ts";
+import { mean, standardError } from "./figures/statistics.ts";
+import { firstDifference } from "./generation.ts";
+import { cacheTokens, measureCaches, NOISE_CHUNK } from "./measure_caches.ts";
+import { codedTokens, measureCoded } from "./measure_coded.ts";
+import type { Measured, MeasuredMethod } from "./measured.ts";
 import { BASELINE, type Method, NOISE } from "./methods.ts";
 import type { Work } from "./prepare.ts";
 import { compareQuality } from "./quality.ts";
-import type {
-  CodeUsageFigures,
-  CodingErrorFigures,
-  EffectiveBits,
-  Evaluation,
-  MethodFigures,
-} from "./figures/results.ts";
-import { answerLosses } from "./retrieval.ts";
-import { mean, standardError } from "./figures/statistics.ts";
-
-/** Caches of methods that are alive at once. */
-const GROUP = 8;
-
-/** New tokens in a step of the run that the noise floor is measured with. */
-const NOISE_CHUNK = 8;
-
-/** Contexts whose vectors are decoded for the coding error, at most. */
-const ERROR_CONTEXTS = 2;
-
-/** Tokens of a sequence that effective bits are given for. */
-export const BIT_LENGTHS: readonly number[] = [512, 4096, 32768];
-
-/** What is measured of a cache. */
-interface Measured {
-  readonly qualities: readonly Quality[];
-  /** Losses on the answers of the planted texts. */
-  readonly answers: readonly number[];
-  /** Written text. */
-  readonly written: readonly (readonly number[])[];
-}
-
-/** What is measured of a method's cache beside that. */
-interface MeasuredMethod extends Measured {
-  readonly codingError: readonly CodingErrorFigures[];
-  readonly codeUsage: readonly CodeUsageFigures[];
-}
 
 /** What an evaluation measures. */
 export type Measurements = Pick<Evaluation, "baseline" | "noiseFloor" | "methods">;
@@ -55,141 +18,63 @@ export type Measurements = Pick<Evaluation, "baseline" | "noiseFloor" | "methods
 export interface MeasureOptions {
   readonly work: Work;
   readonly device: GPUDevice;
-  /** By {@linkcode needId}. */
+  /** By weights and space of the methods. */
   readonly codebooks: ReadonlyMap<string, CodebookSet>;
   readonly onProgress: (fraction: number) => void;
 }
 
-/** Measures the uncompressed cache, its noise floor, and all methods. */
+/** Measures the uncompressed model, its noise floor, and all methods. */
 export async function measure(
   { work, device, codebooks, onProgress }: MeasureOptions,
 ): Promise<Measurements> {
-  const { checkpoint, methods, sizes, trials, prompts, options } = work;
-  const contexts = [...work.texts.different.contexts, ...work.texts.inDomain.contexts];
-  const engines = new Engines(device, checkpoint, sizes);
-  const groups = Array.from(
-    { length: Math.max(1, Math.ceil(methods.length / GROUP)) },
-    (_, i) => methods.slice(i * GROUP, (i + 1) * GROUP),
-  );
+  const { methods, trials, options } = work;
+  const [cached, coded] = [false, true].map((all) =>
+    methods.filter(({ allCoded }) => allCoded === all)
+  ) as [Method[], Method[]];
+  const throughCaches = cached.length > 0 || coded.length === 0;
   let done = 0;
-  const total = totalTokens();
-  const onTokens = (tokens: number) => onProgress((done += tokens) / total);
+  const total = (throughCaches ? cacheTokens(work, cached) : 0) +
+    (coded.length > 0 ? codedTokens(work, coded) : 0);
+  const common = {
+    work,
+    codebooks,
+    onTokens: (tokens: number) => onProgress((done += tokens) / total),
+  };
+  const ofCaches = throughCaches
+    ? await measureCaches({ ...common, device, methods: cached })
+    : undefined;
+  const ofCoded = coded.length > 0 ? await measureCoded({ ...common, methods: coded }) : undefined;
 
-  const uncompressed = await open(BASELINE);
-  const noisy = inSmallerSteps(await open(NOISE), NOISE_CHUNK);
-  let baseline: Measured | undefined;
-  let noise: readonly Quality[] = [];
-  const measured: MeasuredMethod[] = [];
-  for (const group of groups) {
-    const references = baseline === undefined ? [uncompressed, noisy] : [uncompressed];
-    const runs = [...references];
-    for (const method of group) runs.push(await open(method));
-    const found = await measureQuality(runs, references.length);
-    if (baseline === undefined) {
-      baseline = { qualities: found.qualities[0]!, ...await measureTexts(uncompressed) };
-      noise = found.qualities[1]!;
-    }
-    for (const [i, run] of runs.slice(references.length).entries()) {
-      measured.push({
-        qualities: found.qualities[references.length + i]!,
-        codingError: found.codingErrors[i]!,
-        codeUsage: found.codeUsages[i]!,
-        ...await measureTexts(run),
-      });
-      run.cache.destroy();
-    }
-  }
-  const hidden = await losses(uncompressed, "notPlanted");
-  for (const { cache } of [uncompressed, noisy]) cache.destroy();
-  engines.destroy();
-
+  const { baseline, noise, hidden } = (ofCaches ?? ofCoded)!;
   return {
     baseline: {
-      quality: qualityFigures(baseline!.qualities, baseline!.qualities),
-      effectiveBits: effectiveBits(BASELINE),
+      quality: qualityFigures(baseline.qualities, baseline.qualities),
+      effectiveBits: effectiveBits(work.cacheOptions(BASELINE), options.sequences, {
+        allCoded: false,
+        shareHeads: false,
+      }),
       retrieval: byDistance((chosen) => {
-        const gaps = chosen.map((i) => hidden[i]! - baseline!.answers[i]!);
+        const planted = chosen.map((i) => baseline.answers[i]!);
+        const gaps = chosen.map((i) => hidden[i]!.loss - baseline.answers[i]!.loss);
         return {
-          planted: mean(chosen.map((i) => baseline!.answers[i]!)),
-          notPlanted: mean(chosen.map((i) => hidden[i]!)),
+          planted: mean(planted.map(({ loss }) => loss)),
+          notPlanted: mean(chosen.map((i) => hidden[i]!.loss)),
+          accuracy: mean(planted.map(({ accuracy }) => accuracy)),
           gapError: standardError(gaps),
         };
       }),
     },
     noiseFloor: {
-      chunk: NOISE_CHUNK,
-      ...NOISE.tiers,
-      quality: qualityFigures(noise, baseline!.qualities),
+      ...(ofCaches === undefined
+        ? { chunk: options.context, ...BASELINE.tiers, allCoded: true }
+        : { chunk: NOISE_CHUNK, ...NOISE.tiers, allCoded: false }),
+      quality: qualityFigures(noise, baseline.qualities),
     },
-    methods: methods.map((method, i) => methodFigures(method, measured[i]!, baseline!)),
+    methods: methods.map((method) => {
+      const [group, found] = method.allCoded ? [coded, ofCoded!] : [cached, ofCaches!];
+      return methodFigures(method, found.methods[group.indexOf(method)]!, found.baseline);
+    }),
   };
-
-  async function open(method: Method): Promise<CacheRun> {
-    const plan = planCache({
-      ...work.cacheOptions(method),
-      limits: device.limits,
-      kernels: manifest,
-    });
-    const own = codebooks.get(needId(method.weights, method.keySpace));
-    const cache: Cache = await createCache({
-      device,
-      plan,
-      model: checkpoint.fingerprint,
-      ...(own === undefined ? {} : { codebooks: own }),
-    });
-    return await engines.run(cache);
-  }
-
-  /** Quality of all runs; errors and use of codes of those from `first` on. */
-  async function measureQuality(runs: readonly CacheRun[], first: number) {
-    const errors = new CodingErrors(
-      checkpoint.config,
-      Math.min(ERROR_CONTEXTS, work.texts.different.contexts.length),
-      first,
-    );
-    const codingErrors: (readonly CodingErrorFigures[])[] = [];
-    const codeUsages: (readonly CodeUsageFigures[])[] = [];
-    const qualities = await evaluate({
-      runs,
-      contexts,
-      ...sizes,
-      onTokens,
-      inspection: errors,
-      async onFull(held: readonly (readonly Sequence[])[]): Promise<void> {
-        for (let i = first; i < runs.length; i++) {
-          const { cache } = runs[i]!;
-          codingErrors.push(await errors.measure(device, i, cache, held[i]!));
-          codeUsages.push(await measureCodeUsage(device, cache, held[i]!));
-        }
-      },
-    });
-    return { qualities, codingErrors, codeUsages };
-  }
-
-  async function measureTexts(run: CacheRun): Promise<Pick<Measured, "answers" | "written">> {
-    return {
-      answers: await losses(run, "planted"),
-      written: prompts.length === 0
-        ? []
-        : await greedyTokens(run, prompts, options.generate, onTokens),
-    };
-  }
-
-  function losses(run: CacheRun, kind: "planted" | "notPlanted"): Promise<readonly number[]> {
-    const texts = trials.map((trial) => ({
-      tokenIds: trial[kind],
-      answerTokens: trial.answerTokens,
-    }));
-    return answerLosses(run, texts, sizes.batch, onTokens);
-  }
-
-  /** Tokens that will run through any cache. */
-  function totalTokens(): number {
-    const read = contexts.length * options.context;
-    const asked = trials.reduce((sum, { planted }) => sum + planted.length, 0);
-    const written = prompts.reduce((sum, { length }) => sum + length + options.generate - 1, 0);
-    return (methods.length + 1) * (read + asked + written) + groups.length * read + asked;
-  }
 
   function qualityFigures(contexts: readonly Quality[], reference: readonly Quality[]) {
     const border = work.texts.different.contexts.length;
@@ -210,20 +95,12 @@ export async function measure(
     }));
   }
 
-  function effectiveBits(method: Method): EffectiveBits[] {
-    return BIT_LENGTHS.map((tokens) => ({
-      tokens,
-      sequences: options.sequences,
-      bits: planResident(work.cacheOptions(method), options.sequences, tokens).effectiveBits,
-    }));
-  }
-
   function methodFigures(
     method: Method,
     found: MeasuredMethod,
     { answers, written, qualities }: Measured,
   ): MethodFigures {
-    const { name, policy, weights, keySpace, tiers } = method;
+    const { name, policy, weights, keySpace, tiers, allCoded } = method;
     const { layers, ...rest } = policy;
     return {
       name,
@@ -231,19 +108,26 @@ export async function measure(
       weights,
       keySpace,
       ...tiers,
-      nominalBits: planCache({ ...work.cacheOptions(method), kernels: manifest }).nominalBits,
-      effectiveBits: effectiveBits(method),
+      allCoded,
+      nominalBits: nominalBits(work.cacheOptions(method)),
+      effectiveBits: effectiveBits(work.cacheOptions(method), options.sequences, {
+        allCoded,
+        shareHeads: options.shareHeads,
+      }),
       quality: qualityFigures(found.qualities, qualities),
       retrieval: byDistance((chosen) => {
-        const excess = chosen.map((i) => found.answers[i]! - answers[i]!);
+        const own = chosen.map((i) => found.answers[i]!);
+        const excess = chosen.map((i) => found.answers[i]!.loss - answers[i]!.loss);
         return {
-          loss: mean(chosen.map((i) => found.answers[i]!)),
+          loss: mean(own.map(({ loss }) => loss)),
+          accuracy: mean(own.map(({ accuracy }) => accuracy)),
           excess: mean(excess),
           excessError: standardError(excess),
         };
       }),
       firstDifferences: found.written.map((tokens, i) => firstDifference(written[i]!, tokens)),
       codingError: [...found.codingError],
+      logitError: [...found.logitError],
       codeUsage: [...found.codeUsage],
     };
   }

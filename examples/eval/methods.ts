@@ -25,6 +25,8 @@ export interface Method extends NamedPolicy {
   /** The space keys are coded in. */
   readonly keySpace: KeySpace;
   readonly tiers: ExactTiers;
+  /** Whether every token is coded, those of unfinished blocks too, by the schemes' arithmetic in float64. */
+  readonly allCoded: boolean;
 }
 
 /** A method that the planner refused, and its reason. */
@@ -33,7 +35,7 @@ export interface RefusedMethod {
   readonly error: CoupletError;
 }
 
-/** What is to be compared; every list has one element at least. */
+/** What is to be compared. Lists have one element at least, those of windows and sinks where nothing else is asked for. */
 export interface MethodLists {
   readonly policies: readonly NamedPolicy[];
   readonly windows: readonly number[];
@@ -41,6 +43,8 @@ export interface MethodLists {
   readonly weights: readonly Weighting[];
   /** Undefined to take the first of {@linkcode KEY_SPACES} that a method can be planned in. */
   readonly spaces: readonly KeySpace[] | undefined;
+  /** Whether every policy is measured with every token coded, too. */
+  readonly allCoded: boolean;
 }
 
 /** The uncompressed cache that all methods are compared with. */
@@ -50,6 +54,7 @@ export const BASELINE: Method = {
   weights: "none",
   keySpace: "pre-rope",
   tiers: { sinks: 0, window: 0 },
+  allCoded: false,
 };
 
 /**
@@ -90,6 +95,10 @@ export function expandMethods(
   const tiers = sweep
     ? lists.windows.flatMap((window) => lists.sinks.map((sinks) => ({ sinks, window })))
     : pairTiers(lists.windows, lists.sinks);
+  const ways = [
+    ...tiers.map((tiers) => ({ tiers, allCoded: false })),
+    ...(lists.allCoded ? [{ tiers: { sinks: 0, window: 0 }, allCoded: true }] : []),
+  ];
   if (!sweep) {
     requireOne("--weights", lists.weights);
     requireOne("--spaces", lists.spaces ?? [undefined]);
@@ -101,9 +110,9 @@ export function expandMethods(
       isLearned(keys) || isLearned(values)
     );
     for (const weights of learned ? lists.weights : ["none" as const]) {
-      for (const tier of tiers) {
+      for (const way of ways) {
         for (const spaces of lists.spaces?.map((space) => [space]) ?? [KEY_SPACES]) {
-          const one = { name, policy, weights, tiers: tier };
+          const one = { name, policy, weights, ...way };
           const { method, error } = firstPlanned(one, spaces, check);
           if (error === undefined) methods.set(methodId(method), method);
           else if (sweep) refused.set(methodId(method), { method, error });
@@ -118,8 +127,9 @@ export function expandMethods(
 }
 
 /** Everything about a method in a few words; no two methods of an evaluation share it. */
-export function methodId({ name, weights, keySpace, tiers }: Method): string {
-  return `${name} ${weights} ${keySpace} window ${tiers.window} sinks ${tiers.sinks}`;
+export function methodId({ name, weights, keySpace, tiers, allCoded }: Method): string {
+  const exact = allCoded ? "every token coded" : `window ${tiers.window} sinks ${tiers.sinks}`;
+  return `${name} ${weights} ${keySpace} ${exact}`;
 }
 
 /** The method in the first space that it can be planned in, or in the first with what is against it. */

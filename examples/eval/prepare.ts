@@ -6,6 +6,7 @@ import { deviceLimits, type StepSizes, stepSizes } from "../demo/setups.ts";
 import { mobyDick, readText, spreadContexts, statesOfTheUnion, type Text } from "../demo/texts.ts";
 import { type Checkpoint, loadModel, modelCacheOptions } from "../llama/mod.ts";
 import type { EvalArguments } from "./arguments.ts";
+import { codedBits } from "./effective_bits.ts";
 import { BASELINE, expandMethods, type Method, NOISE, type RefusedMethod } from "./methods.ts";
 import { buildTrials, type Trial } from "./retrieval.ts";
 
@@ -41,11 +42,32 @@ export interface EvaluationText {
   readonly contexts: readonly (readonly number[])[];
 }
 
+/** All contexts, those of the different text first. */
+export function evaluationContexts({ texts }: Pick<Work, "texts">): EvaluationText["contexts"] {
+  return [...texts.different.contexts, ...texts.inDomain.contexts];
+}
+
+/** Contexts whose vectors are decoded for the coding error, at most. */
+const ERROR_CONTEXTS = 2;
+
+/** How many of the first contexts have their vectors decoded for the coding error. */
+export function errorContexts({ texts }: Pick<Work, "texts">): number {
+  return Math.min(ERROR_CONTEXTS, texts.different.contexts.length);
+}
+
+/** The trials' texts, with the names planted or not. */
+export function trialTexts(
+  { trials }: Pick<Work, "trials">,
+  kind: "planted" | "notPlanted",
+): { readonly tokenIds: readonly number[]; readonly answerTokens: number }[] {
+  return trials.map((trial) => ({ tokenIds: trial[kind], answerTokens: trial.answerTokens }));
+}
+
 /** Sequences that run together. */
 const BATCH = 8;
 
 /** The part of the calibration's text, at its end, that is held out to evaluate on. */
-const HELD_OUT = 1 / 5;
+export const HELD_OUT = 1 / 5;
 
 /** Tokens that written text starts from. */
 const PROMPT_TOKENS = 32;
@@ -135,8 +157,12 @@ export async function prepare(options: EvalArguments): Promise<Work> {
   const { methods, refused } = expandMethods(
     { ...options, policies, spaces: options.spaces },
     options.sweep,
-    (method) => void planCache({ ...cacheOptions(method), kernels: manifest }),
+    (method) =>
+      void (method.allCoded
+        ? codedBits(cacheOptions(method), 1, context)
+        : planCache({ ...cacheOptions(method), kernels: manifest })),
   );
+  const cached = methods.filter(({ allCoded }) => !allCoded);
   return {
     options,
     checkpoint,
@@ -144,12 +170,12 @@ export async function prepare(options: EvalArguments): Promise<Work> {
     calibrationText,
     calibrationContexts,
     trials,
-    prompts,
+    prompts: methods.length > 0 && cached.length === 0 ? [] : prompts,
     methods,
     refused,
     sizes: { batch: BATCH, chunk },
     cacheOptions,
-    limits: deviceLimits([BASELINE, NOISE, ...methods].map(cacheOptions)),
+    limits: deviceLimits([BASELINE, NOISE, ...cached].map(cacheOptions)),
   };
 }
 

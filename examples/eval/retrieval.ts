@@ -1,6 +1,7 @@
-import { CoupletError, type Sequence } from "@couplet/kv";
+import { CoupletError } from "@couplet/kv";
 import { seededRandom } from "../../src/base/random.ts";
-import type { CacheRun } from "../demo/evaluate.ts";
+import type { ModelRun } from "../demo/evaluate.ts";
+import { indexOfLargest, logSumExp } from "../demo/metrics.ts";
 import type { Tokenizer } from "../llama/mod.ts";
 
 /** One text at whose end the model is asked for a name it may have met before. */
@@ -123,36 +124,59 @@ function namePieces(
   return { beginnings, middles };
 }
 
+/** How well a text's answer is predicted. */
+export interface Answer {
+  /** Mean loss on its tokens, in nats. */
+  readonly loss: number;
+  /** Share of its tokens that are the likeliest. */
+  readonly accuracy: number;
+}
+
 /**
- * Mean loss on the tokens of each text's answer, in nats.
+ * How well each text's answer is predicted.
  *
  * @param texts Texts that end with an answer of `answerTokens` tokens.
  * @param batch Texts that run together.
  * @param onTokens Told how many tokens have run since it was last told.
  */
-export async function answerLosses(
-  { cache, forward }: CacheRun,
+export async function predictAnswers(
+  { cache, forward }: ModelRun,
   texts: readonly { readonly tokenIds: readonly number[]; readonly answerTokens: number }[],
   batch: number,
   onTokens: (tokens: number) => void,
-): Promise<readonly number[]> {
-  const found: number[] = [];
+): Promise<readonly Answer[]> {
+  const found: Answer[] = [];
   for (let first = 0; first < texts.length; first += batch) {
-    const group = texts.slice(first, first + batch);
-    const entries = group.map((
-      { tokenIds },
-    ): { sequence: Sequence; tokenIds: readonly number[] } => ({
+    const group = texts.slice(first, first + batch).map(({ tokenIds, answerTokens }) => ({
       sequence: cache.createSequence(),
-      tokenIds,
+      answer: tokenIds.slice(-answerTokens),
+      // Each token of the answer is predicted by the one before it, and logits are read of these alone.
+      context: tokenIds.slice(0, -answerTokens - 1),
+      predicting: tokenIds.slice(-answerTokens - 1, -1),
     }));
-    const { losses } = await forward(entries, { losses: true });
-    group.forEach(({ answerTokens }, i) => {
-      // The last element is the loss of the last token.
-      const answer = losses![i]!.slice(-answerTokens);
-      found.push(answer.reduce((sum, loss) => sum + loss, 0) / answerTokens);
-    });
-    for (const { sequence } of entries) cache.freeSequence(sequence);
-    onTokens(entries.reduce((sum, { tokenIds }) => sum + tokenIds.length, 0));
+    await forward(group.map(({ sequence, context }) => ({ sequence, tokenIds: context })), {});
+    const { logits } = await forward(
+      group.map(({ sequence, predicting }) => ({ sequence, tokenIds: predicting })),
+      { logits: "all" },
+    );
+    group.forEach(({ answer }, i) => found.push(scoreAnswer(answer, logits![i]!)));
+    for (const { sequence, context, answer } of group) {
+      cache.freeSequence(sequence);
+      onTokens(context.length + answer.length);
+    }
   }
   return found;
+}
+
+/** @param logits `[answer][vocabulary]`. */
+function scoreAnswer(answer: readonly number[], logits: Float32Array): Answer {
+  const width = logits.length / answer.length;
+  let loss = 0;
+  let right = 0;
+  answer.forEach((token, i) => {
+    const row = logits.subarray(i * width, (i + 1) * width);
+    loss += logSumExp(row) - row[token]!;
+    if (indexOfLargest(row) === token) right++;
+  });
+  return { loss: loss / answer.length, accuracy: right / answer.length };
 }

@@ -9,7 +9,7 @@ import { kernels } from "../../generated/u4b8/u4b8_d64.ts";
 
 const { STORAGE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
 
-/** 2.375 bits a channel by a universal scheme, which needs no calibration. */
+/** 2.38 bits a channel by a universal scheme, which needs no calibration. */
 const OPTIONS: PlanOptions = {
   shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
   policy: { keys: "u4b8", values: "u4b8" },

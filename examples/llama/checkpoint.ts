@@ -5,7 +5,8 @@ import {
   type SafetensorsTensor,
   type ValueRotation,
 } from "@couplet/kv";
-import { readBytes as readFileBytes } from "../../cli/files.ts";
+import { isFile, readBytes as readFileBytes } from "../../cli/files.ts";
+import { modelDigest, modelFile, weightFiles } from "../../cli/model_folder.ts";
 import { parseJson } from "../../src/base/parse_json.ts";
 import { type LlamaConfig, parseConfig } from "./config.ts";
 import { parseTokenizer, type Tokenizer } from "./tokenizer.ts";
@@ -41,7 +42,7 @@ export async function loadModel(folder: string): Promise<Checkpoint> {
 
   const digests = [await sha256(configBytes)];
   const tensors = new Map<string, SafetensorsTensor>();
-  for (const shard of await shards(folder)) {
+  for (const shard of await weightFiles(folder)) {
     const bytes = await readBytes(folder, shard.file);
     for (const [name, tensor] of readShard(shard.file, bytes)) {
       if (tensors.has(name)) {
@@ -63,44 +64,9 @@ export async function loadModel(folder: string): Promise<Checkpoint> {
     tokenizer,
     fingerprint: {
       name: folder.replaceAll("\\", "/").replace(/\/+$/, "").split("/").at(-1) ?? folder,
-      // One digest over the files' digests, so that no file has to be held twice to join them.
-      digest: `sha256:${await sha256(new TextEncoder().encode(digests.join("\n")))}`,
+      digest: modelDigest(digests),
     },
   };
-}
-
-interface Shard {
-  readonly file: string;
-  /** Names the index promises to be in this file. */
-  readonly tensors: readonly string[];
-}
-
-/** The weights' files, in a fixed order. */
-async function shards(folder: string): Promise<Shard[]> {
-  const single = "model.safetensors";
-  const index = "model.safetensors.index.json";
-  if (await exists(folder, single)) return [{ file: single, tensors: [] }];
-  if (!await exists(folder, index)) {
-    throw new CoupletError("file", {
-      what: `The model folder "${folder}" has no weights`,
-      why: `neither ${single} nor ${index} is there`,
-      remedy: "Download the safetensors files of the model",
-    });
-  }
-  const map = objectOf(index, await readBytes(folder, index)).weight_map;
-  if (typeof map !== "object" || map === null) throw broken(index, "it has no weight_map");
-  const files = new Map<string, string[]>();
-  for (const [tensor, file] of Object.entries(map)) {
-    // A path would let a downloaded index read files outside the folder.
-    if (typeof file !== "string" || /[/\\]/.test(file)) {
-      throw broken(index, `weight_map places "${tensor}" in ${JSON.stringify(file)}, no file name`);
-    }
-    const names = files.get(file) ?? [];
-    names.push(tensor);
-    files.set(file, names);
-  }
-  return [...files].sort(([a], [b]) => a < b ? -1 : 1)
-    .map(([file, tensors]) => ({ file, tensors }));
 }
 
 function readShard(file: string, bytes: Uint8Array): ReadonlyMap<string, SafetensorsTensor> {
@@ -117,23 +83,11 @@ function readShard(file: string, bytes: Uint8Array): ReadonlyMap<string, Safeten
 }
 
 async function readBytes(folder: string, file: string): Promise<Uint8Array<ArrayBuffer>> {
-  return await readFileBytes(`${folder}/${file}`, {
-    what: `"${folder}/${file}"`,
-    remedy: "Pass the folder of a Hugging Face model: config.json, tokenizer.json, safetensors",
-  });
-}
-
-async function exists(folder: string, file: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(`${folder}/${file}`)).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
+  return await readFileBytes(`${folder}/${file}`, modelFile(folder, file));
 }
 
 async function optionalObject(folder: string, file: string): Promise<object> {
-  return await exists(folder, file) ? objectOf(file, await readBytes(folder, file)) : {};
+  return await isFile(`${folder}/${file}`) ? objectOf(file, await readBytes(folder, file)) : {};
 }
 
 function objectOf(file: string, bytes: Uint8Array): Record<string, unknown> {

@@ -5,7 +5,7 @@ import {
   type ValueRotation,
   valueRotation,
 } from "@couplet/kv";
-import { createHash } from "node:crypto";
+import { rotatedDigest } from "../../cli/model_folder.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { weightedSamples } from "./weighted_samples.ts";
 import { type Projection, type Weight, weightValues } from "./weights.ts";
@@ -143,11 +143,5 @@ function rotatedFingerprint(
   { name, digest }: ModelFingerprint,
   rotations: readonly ValueRotation[],
 ): ModelFingerprint {
-  const hash = createHash("sha256").update(`${digest}\n`);
-  for (const { layer, axes } of rotations.toSorted((a, b) => a.layer - b.layer)) {
-    hash.update(`values of layer ${layer}\n`).update(
-      new Uint8Array(axes.buffer, axes.byteOffset, axes.byteLength),
-    );
-  }
-  return { name: `${name}, values rotated`, digest: `sha256:${hash.digest("hex")}` };
+  return { name: `${name}, values rotated`, digest: rotatedDigest(digest, rotations) };
 }

@@ -232,6 +232,8 @@ fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
   return exact_chunk(word, chunk);
 }
 
+fn end_record(energy: f32, lane: u32) {}
+
 fn centre_of(chunk: u32) -> vec4<f32> {
   return vec4<f32>();
 }
@@ -285,6 +287,7 @@ fn main(
   }
   begin_record(entry, head, record, record_first, lane);
 
+  var energy = 0.0; // of what the lane has found the sizes of
   for (var batch = 0u; batch < RECORD_TOKENS; batch += TOKENS) {
     workgroupBarrier();
     for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
@@ -300,6 +303,7 @@ fn main(
         let value = vectors[token * CHUNKS + chunk];
         square += dot(value, value);
       }
+      energy += square;
       // As binary16, so that rounding here hardly ever decides between two centroids.
       let deviation = pack2x16float(vec2<f32>(min(sqrt(square / f32(HEAD_DIM)), 65504.0), 0.0));
       deviations[token] = unpack2x16float(deviation).x;
@@ -362,6 +366,7 @@ fn main(
       }
     }
   }
+  end_record(energy, lane);
 }
 
 // Word word of the codes of token token of the batch.

@@ -30,8 +30,8 @@ const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 16u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 64u;
-const KEY_RECORD_WORDS: u32 = 304u;
-const KEY_METADATA_WORDS: u32 = 48u; // in front of a record's codes
+const KEY_RECORD_WORDS: u32 = 305u;
+const KEY_METADATA_WORDS: u32 = 49u; // in front of a record's codes
 const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
 const VALUE_CHANNELS: u32 = 4u; // channels per code
 const VALUE_BITS: u32 = 8u; // bits per code
@@ -39,8 +39,8 @@ const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 16u; // codes per token
 const VALUE_RECORD_TOKENS: u32 = 64u;
-const VALUE_RECORD_WORDS: u32 = 304u;
-const VALUE_METADATA_WORDS: u32 = 48u; // in front of a record's codes
+const VALUE_RECORD_WORDS: u32 = 305u;
+const VALUE_METADATA_WORDS: u32 = 49u; // in front of a record's codes
 const VALUE_CODEBOOK_WORDS: u32 = 0u; // per head
 // Keys come before the rotary embedding, and were coded with it.
 override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
@@ -293,6 +293,11 @@ fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
   return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
 }
+// Four whole numbers of two bytes each.
+fn key_long4(words: vec2<u32>) -> vec4<f32> {
+  let high = vec4<u32>(words.x << 16u, words.x, words.y << 16u, words.y);
+  return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(16u));
+}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
 // centroid, times the token's scale. All heads and groups have the same centroids.
@@ -301,7 +306,7 @@ fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> 
   let code = key_code(record + KEY_METADATA_WORDS, token * KEY_CODES + group);
   let at = codebook + code * (KEY_CHANNELS / 2u) + (chunk % (KEY_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = key_records[record + 2u * CHUNKS + (token >> 2u)];
+  let scales = key_records[record + KEY_METADATA_WORDS - KEY_RECORD_TOKENS / 4u + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale;
 }
@@ -319,10 +324,21 @@ fn value_code(record: u32, index: u32) -> u32 {
   let bit = index * VALUE_BITS;
   return (value_records[record + (bit >> 5u)] >> (bit & 31u)) & VALUE_MASK;
 }
-// Channels 4 chunk to 4 chunk + 3 of the record's mean, in f16.
+// Four whole numbers of two bytes each.
+fn value_long4(words: vec2<u32>) -> vec4<f32> {
+  let high = vec4<u32>(words.x << 16u, words.x, words.y << 16u, words.y);
+  return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(16u));
+}
+
+// The step that the record's means are whole numbers of.
+fn value_step(record: u32) -> f32 {
+  return bitcast<f32>(value_records[record + 2u * CHUNKS]);
+}
+
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, two bytes a channel.
 fn value_mean4(record: u32, chunk: u32) -> vec4<f32> {
   let at = record + 2u * chunk;
-  return vec4<f32>(unpack2x16float(value_records[at]), unpack2x16float(value_records[at + 1u]));
+  return value_long4(vec2<u32>(value_records[at], value_records[at + 1u])) * value_step(record);
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
@@ -332,7 +348,7 @@ fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   let code = value_code(record + VALUE_METADATA_WORDS, token * VALUE_CODES + group);
   let at = codebook + code * (VALUE_CHANNELS / 2u) + (chunk % (VALUE_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = value_records[record + 2u * CHUNKS + (token >> 2u)];
+  let scales = value_records[record + VALUE_METADATA_WORDS - VALUE_RECORD_TOKENS / 4u + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale;
 }
@@ -537,7 +553,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   workgroupBarrier();
 }
 
-var<workgroup> page_means: array<vec2<u32>, MAX_SPAN * CHUNKS>; // of the tile's pages, which are records, in f16
+var<workgroup> page_means: array<vec2<u32>, MAX_SPAN * CHUNKS>; // of the tile's pages, which are records, as they lie there
+var<workgroup> page_steps: array<f32, MAX_SPAN>; // what they count
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
 // What is not coded meets them, and so do means.
@@ -548,6 +565,9 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
     let at = record + item % CHUNKS * 2u;
     page_means[item] = vec2<u32>(key_records[at], key_records[at + 1u]);
+    if (item % CHUNKS == 0u) {
+      page_steps[item / CHUNKS] = bitcast<f32>(key_records[record + 2u * CHUNKS]);
+    }
   }
   let items = CHUNKS - ROTARY_CHUNKS;
   let stride = select(1u, 2u, INTERLEAVED);
@@ -581,8 +601,7 @@ fn mean_grids(block: Block, chunk: u32) -> Grids {
 }
 
 fn mean_of(page: u32, chunk: u32) -> vec4<f32> {
-  let halves = page_means[page * CHUNKS + chunk];
-  return vec4<f32>(unpack2x16float(halves.x), unpack2x16float(halves.y));
+  return key_long4(page_means[page * CHUNKS + chunk]) * page_steps[page];
 }
 
 fn mean_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {

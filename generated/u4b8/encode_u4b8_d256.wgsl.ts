@@ -1,5 +1,5 @@
 // Generated from templates/schemes/hadamard/encode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.38 and 2.38 bits without calibration, after NSNQuant).
 
 /** WGSL of `encode_u4b8_d256`. */
 export const wgsl: string = `
@@ -13,8 +13,8 @@ const ROW_CENTROIDS: u32 = 2u; // that one load brings
 const CENTROIDS: u32 = 256u; // of all heads and groups
 const CODES: u32 = 64u; // codes per token
 const RECORD_TOKENS: u32 = 64u;
-const RECORD_WORDS: u32 = 1168u;
-const METADATA_WORDS: u32 = 144u; // in front of a record's codes
+const RECORD_WORDS: u32 = 1169u;
+const METADATA_WORDS: u32 = 145u; // in front of a record's codes
 const TOKEN_WORDS: u32 = CODES * BITS / 32u; // of a token's codes
 const TOKENS: u32 = 4u; // tokens coded at once, which divide those of a record
 const LANES: u32 = 1u; // lanes that share the search for one code
@@ -84,6 +84,7 @@ struct Layer {
 @group(0) @binding(3) var<storage, read> pages: array<u32>;
 @group(0) @binding(4) var<storage, read> codebook_quads: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> records: array<u32>;
+@group(0) @binding(6) var<storage, read_write> counters: array<atomic<u32>, 3>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
 // leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
@@ -314,8 +315,6 @@ fn limited_chunk(word: u32, chunk: u32) -> vec4<f32> {
   return clamp(exact_chunk(word, chunk), lowest[chunk], highest[chunk]);
 }
 
-var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
-
 // Chunk chunk, which is the lane's, of the mean of the record's tokens. They are added up again where they are coded otherwise.
 fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32, is_waved: bool) -> vec4<f32> {
   let again = is_limited || is_waved;
@@ -326,15 +325,41 @@ fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32, is_waved:
   return sum / f32(RECORD_TOKENS);
 }
 
-// Writes one chunk of the mean in f16, and keeps it. Of the two zeros, the positive one is written.
-fn write_mean_halves(record: u32, chunk: u32, value: vec4<f32>) {
-  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
-  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
-  let xy = pack2x16float(positive.xy);
-  let zw = pack2x16float(positive.zw);
-  records[record + 2u * chunk] = xy;
-  records[record + 2u * chunk + 1u] = zw;
-  mean[chunk] = vec4<f32>(unpack2x16float(xy), unpack2x16float(zw));
+const LEAST_EXPONENT: u32 = 87u; // of the largest mean that the step of a record's means follows
+
+var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
+var<workgroup> largest_mean: atomic<u32>; // the bits of its magnitude
+
+// Keeps chunk chunk of the mean as it is.
+fn hold_mean(chunk: u32, value: vec4<f32>) {
+  mean[chunk] = value;
+  let magnitudes = abs(value);
+  let most = max(max(magnitudes.x, magnitudes.y), max(magnitudes.z, magnitudes.w));
+  atomicMax(&largest_mean, bitcast<u32>(most));
+}
+
+// Writes the mean as whole numbers of one step, the smallest power of two that the largest of them allows, and keeps it as it will be
+// read. Numbers have two bytes, or one where they are short.
+fn write_means(record: u32, short: bool, lane: u32) {
+  workgroupBarrier();
+  let exponent = max(atomicLoad(&largest_mean) >> 23u, LEAST_EXPONENT) - select(14u, 6u, short);
+  let step = bitcast<f32>(exponent << 23u);
+  let most = vec4<f32>(select(32767.0, 127.0, short));
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    let steps = clamp(round(mean[chunk] * bitcast<f32>((254u - exponent) << 23u)), -most, most);
+    let numbers = bitcast<vec4<u32>>(vec4<i32>(steps));
+    mean[chunk] = steps * step;
+    if (short) {
+      let bytes = numbers & vec4<u32>(0xffu);
+      records[record + chunk] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+    } else {
+      records[record + 2u * chunk] = (numbers.x & 0xffffu) | (numbers.y << 16u);
+      records[record + 2u * chunk + 1u] = (numbers.z & 0xffffu) | (numbers.w << 16u);
+    }
+  }
+  if (lane == 0u) {
+    records[record + 2u * CHUNKS] = bitcast<u32>(step);
+  }
 }
 
 const WAVES: u32 = 16u; // most of a record
@@ -360,7 +385,6 @@ fn wave_at(wave: vec2<u32>, token: u32) -> f32 {
   return factors.x + factors.y;
 }
 
-const LOUD: f32 = 2.5; // root mean square of a channel that may have a wave, in typical magnitudes
 const LEAST_SHARE: f32 = 0.75; // of its energy that a wave has
 const TRIES: u32 = 64u; // steps that are tried at once
 const WAVE_LANES: u32 = WORKGROUP / WAVES; // lanes that try steps for one channel
@@ -407,24 +431,26 @@ fn fit_wave(first: u32, step: u32) -> WaveFit {
   let turn = cosine_sine(8u * step);
   var even = vec4<f32>();
   var odd = vec4<f32>();
-  var cosine_squares = vec4<f32>();
+  var sine_squares = vec4<f32>();
   var total = vec4<f32>();
   for (var quad = 0u; quad < QUADS / 2u; quad += 1u) {
     let before = vectors[first + QUADS / 2u - 1u - quad];
     let behind = vectors[first + QUADS / 2u + quad].wzyx;
     even += (behind + before) * cosines;
     odd += (behind - before) * sines;
-    cosine_squares += 2.0 * cosines * cosines;
+    sine_squares += 2.0 * sines * sines;
     total += before * before + behind * behind;
     let turned = cosines * turn.x - sines * turn.y;
     sines = sines * turn.x + cosines * turn.y;
     cosines = turned;
   }
   let ones = vec4<f32>(1.0);
-  let squares = dot(cosine_squares, ones);
-  let cosine = dot(even, ones) / squares;
-  let sine = dot(odd, ones) / max(f32(RECORD_TOKENS) - squares, 1e-6);
-  let energy = cosine * dot(even, ones) + sine * dot(odd, ones);
+  let squares = dot(sine_squares, ones);
+  let slope = dot(odd, ones);
+  let cosine = dot(even, ones) / (f32(RECORD_TOKENS) - squares);
+  // The slower the wave, the larger the factor of a slope, up to the largest that is kept.
+  let sine = clamp(slope / max(squares, 1e-12), -BEYOND, BEYOND);
+  let energy = cosine * dot(even, ones) + sine * (2.0 * slope - sine * squares);
   return WaveFit(cosine, sine, energy, dot(total, ones));
 }
 
@@ -451,22 +477,62 @@ fn best_step(first: u32, middle: u32, spacing: u32, lane: u32) -> u32 {
   return best;
 }
 
+const DROWNED: f32 = 16.0; // what is coded, in multiples of the noise, where keys drown in what could not be taken off
+
+var<private> key_noise: f32; // energy of what changes from token to token, over the record; only lane 0 knows
+
+// How well numbers follow from those before and behind them: in a wave of any frequency, and in a constant, the sum of two numbers
+// is a multiple of the one between.
+struct Steadiness {
+  before: vec4<f32>,
+  middle: vec4<f32>,
+  sums: vec4<f32>, // squared sums of neighbours
+  products: vec4<f32>, // of these sums and the numbers between
+  squares: vec4<f32>, // of the numbers between
+}
+
+fn no_steadiness() -> Steadiness {
+  return Steadiness(vec4<f32>(), vec4<f32>(), vec4<f32>(), vec4<f32>(), vec4<f32>());
+}
+
+fn with_next(found: Steadiness, next: vec4<f32>, token: u32) -> Steadiness {
+  let around = select(vec4<f32>(), found.before + next, token >= 2u);
+  let middle = select(vec4<f32>(), found.middle, token >= 2u);
+  return Steadiness(
+    found.middle,
+    next,
+    found.sums + around * around,
+    found.products + around * middle,
+    found.squares + middle * middle,
+  );
+}
+
+// The energy of what does not follow from the neighbours.
+fn noise_of(found: Steadiness) -> vec4<f32> {
+  let factor = found.products / max(found.squares, vec4<f32>(1e-12));
+  let rest = max(found.sums - factor * found.products, vec4<f32>());
+  return rest / (2.0 + factor * factor) * (f32(RECORD_TOKENS) / f32(RECORD_TOKENS - 2u));
+}
+
 // What a model adds to single channels of all keys, such as a bias, turns with the position in keys as they are scored, so that no
 // mean takes it off. Finds it in channels that are far louder than others, and writes it behind the mean.
 fn find_waves(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
   if (lane < CHUNKS) {
     var energy = vec4<f32>();
+    var steadiness = no_steadiness();
     for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
       let numbers = limited_chunk(token_word(entry, head, record_first, token), lane);
       energy += numbers * numbers;
+      steadiness = with_next(steadiness, numbers, token);
     }
     vectors[lane] = energy;
+    likenesses[lane] = dot(noise_of(steadiness), vec4<f32>(1.0));
   }
   workgroupBarrier();
-  let loudness = LOUD * typical_of(atomicLoad(&magnitude_bits));
+  let typical = typical_of(atomicLoad(&magnitude_bits));
   for (var channel = lane; channel < HEAD_DIM; channel += WORKGROUP) {
     let energy = vectors[channel / 4u][channel % 4u];
-    if (energy > loudness * loudness * f32(RECORD_TOKENS)) {
+    if (energy > typical * typical * f32(RECORD_TOKENS)) {
       var rank = 0u;
       for (var other = 0u; other < HEAD_DIM; other += 1u) {
         let own = vectors[other / 4u][other % 4u];
@@ -480,6 +546,9 @@ fn find_waves(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32
   }
   workgroupBarrier();
   if (lane == 0u) {
+    for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+      key_noise += likenesses[chunk];
+    }
     wave_count = min(atomicLoad(&loud_channels), WAVES);
   }
   let count = workgroupUniformLoad(&wave_count);
@@ -520,33 +589,9 @@ fn find_waves(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32
   }
 }
 
-// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
-fn mean_float8x4(word: u32) -> vec4<f32> {
-  let odd = word >> 8u;
-  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
-  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
-  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
-}
-
 // Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
 fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
   return limited_chunk(word, chunk) - waves_of(token, chunk);
-}
-
-// The eight-bit float of four exponent bits nearest to a value.
-fn float8(value: f32) -> u32 {
-  let half = pack2x16float(vec2<f32>(value * 0.00390625, 0.0)) & 0xffffu;
-  return ((half & 0x8000u) >> 8u) | min(((half & 0x7fffu) + 0x40u) >> 7u, 0x7fu);
-}
-
-// Writes one chunk of the mean, a byte a channel, and keeps it. Of the two zeros, the positive one is written.
-fn write_mean_bytes(record: u32, chunk: u32, value: vec4<f32>) {
-  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
-  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
-  let bytes = float8(positive.x) | (float8(positive.y) << 8u) | (float8(positive.z) << 16u) |
-    (float8(positive.w) << 24u);
-  records[record + chunk] = bytes;
-  mean[chunk] = mean_float8x4(bytes);
 }
 
 // The mean of the rotated vectors, which is the rotated mean.
@@ -561,10 +606,24 @@ fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u
   }
   transform_vectors(lane);
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    if (SIDE == 0u) {
-      write_mean_bytes(record, chunk, vectors[chunk]);
-    } else {
-      write_mean_halves(record, chunk, vectors[chunk]);
+    hold_mean(chunk, vectors[chunk]);
+  }
+  write_means(record, SIDE == 0u, lane);
+}
+
+// Counts the record where its codes are spent on constants of the model that neither waves nor the mean took off.
+fn end_record(energy: f32, lane: u32) {
+  if (SIDE == 0u) {
+    likenesses[lane] = energy;
+    workgroupBarrier();
+    if (lane == 0u) {
+      var coded = 0.0;
+      for (var other = 0u; other < min(TOKENS, WORKGROUP); other += 1u) {
+        coded += likenesses[other];
+      }
+      if (coded > DROWNED * f32(HEAD_DIM) * SPREAD * SPREAD * key_noise) {
+        atomicAdd(&counters[2], 1u);
+      }
     }
   }
 }
@@ -594,7 +653,7 @@ fn write_scales(
   }
   workgroupBarrier();
   for (var word = lane; word < TOKENS / 4u; word += WORKGROUP) {
-    records[record + HEAD_DIM / 2u + batch / 4u + word] = u32(deviations[4u * word]) |
+    records[record + METADATA_WORDS - RECORD_TOKENS / 4u + batch / 4u + word] = u32(deviations[4u * word]) |
       (u32(deviations[4u * word + 1u]) << 8u) | (u32(deviations[4u * word + 2u]) << 16u) |
       (u32(deviations[4u * word + 3u]) << 24u);
   }
@@ -627,6 +686,7 @@ fn main(
   }
   begin_record(entry, head, record, record_first, lane);
 
+  var energy = 0.0; // of what the lane has found the sizes of
   for (var batch = 0u; batch < RECORD_TOKENS; batch += TOKENS) {
     workgroupBarrier();
     for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
@@ -642,6 +702,7 @@ fn main(
         let value = vectors[token * CHUNKS + chunk];
         square += dot(value, value);
       }
+      energy += square;
       // As binary16, so that rounding here hardly ever decides between two centroids.
       let deviation = pack2x16float(vec2<f32>(min(sqrt(square / f32(HEAD_DIM)), 65504.0), 0.0));
       deviations[token] = unpack2x16float(deviation).x;
@@ -737,6 +798,7 @@ fn main(
       }
     }
   }
+  end_record(energy, lane);
 }
 
 // Word word of the codes of token token of the batch.

@@ -1,5 +1,5 @@
 // Generated from templates/attention/mix.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.38 and 2.38 bits without calibration, after NSNQuant).
 
 /** WGSL of `mix_u4b8_d256`. */
 export const wgsl: string = `
@@ -29,8 +29,8 @@ const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 64u; // codes per token
 const VALUE_RECORD_TOKENS: u32 = 64u;
-const VALUE_RECORD_WORDS: u32 = 1168u;
-const VALUE_METADATA_WORDS: u32 = 144u; // in front of a record's codes
+const VALUE_RECORD_WORDS: u32 = 1169u;
+const VALUE_METADATA_WORDS: u32 = 145u; // in front of a record's codes
 const VALUE_CODEBOOK_WORDS: u32 = 0u; // per head
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
@@ -267,10 +267,21 @@ fn value_code(record: u32, index: u32) -> u32 {
   let bit = index * VALUE_BITS;
   return (value_records[record + (bit >> 5u)] >> (bit & 31u)) & VALUE_MASK;
 }
-// Channels 4 chunk to 4 chunk + 3 of the record's mean, in f16.
+// Four whole numbers of two bytes each.
+fn value_long4(words: vec2<u32>) -> vec4<f32> {
+  let high = vec4<u32>(words.x << 16u, words.x, words.y << 16u, words.y);
+  return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(16u));
+}
+
+// The step that the record's means are whole numbers of.
+fn value_step(record: u32) -> f32 {
+  return bitcast<f32>(value_records[record + 2u * CHUNKS]);
+}
+
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, two bytes a channel.
 fn value_mean4(record: u32, chunk: u32) -> vec4<f32> {
   let at = record + 2u * chunk;
-  return vec4<f32>(unpack2x16float(value_records[at]), unpack2x16float(value_records[at + 1u]));
+  return value_long4(vec2<u32>(value_records[at], value_records[at + 1u])) * value_step(record);
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
@@ -280,7 +291,7 @@ fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   let code = value_code(record + VALUE_METADATA_WORDS, token * VALUE_CODES + group);
   let at = codebook + code * (VALUE_CHANNELS / 2u) + (chunk % (VALUE_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = value_records[record + 2u * CHUNKS + (token >> 2u)];
+  let scales = value_records[record + VALUE_METADATA_WORDS - VALUE_RECORD_TOKENS / 4u + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale;
 }

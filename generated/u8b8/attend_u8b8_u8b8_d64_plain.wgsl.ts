@@ -30,8 +30,8 @@ const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 8u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 64u;
-const KEY_RECORD_WORDS: u32 = 176u;
-const KEY_METADATA_WORDS: u32 = 48u; // in front of a record's codes
+const KEY_RECORD_WORDS: u32 = 177u;
+const KEY_METADATA_WORDS: u32 = 49u; // in front of a record's codes
 const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
 const VALUE_CHANNELS: u32 = 8u; // channels per code
 const VALUE_BITS: u32 = 8u; // bits per code
@@ -39,8 +39,8 @@ const VALUE_MASK: u32 = 255u;
 const VALUE_CENTROIDS: u32 = 256u;
 const VALUE_CODES: u32 = 8u; // codes per token
 const VALUE_RECORD_TOKENS: u32 = 64u;
-const VALUE_RECORD_WORDS: u32 = 176u;
-const VALUE_METADATA_WORDS: u32 = 48u; // in front of a record's codes
+const VALUE_RECORD_WORDS: u32 = 177u;
+const VALUE_METADATA_WORDS: u32 = 49u; // in front of a record's codes
 const VALUE_CODEBOOK_WORDS: u32 = 0u; // per head
 // Keys are gathered as they were coded.
 var<workgroup> rotated_tile: array<vec4<f32>, ROWS * CHUNKS>; // queries as coded keys take them
@@ -290,17 +290,20 @@ fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
   return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
 }
-// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
-fn key_float8x4(word: u32) -> vec4<f32> {
-  let odd = word >> 8u;
-  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
-  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
-  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
+// Four whole numbers of one byte each.
+fn key_short4(word: u32) -> vec4<f32> {
+  let high = vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u);
+  return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(24u));
+}
+
+// The step that the record's means are whole numbers of.
+fn key_step(record: u32) -> f32 {
+  return bitcast<f32>(key_records[record + 2u * CHUNKS]);
 }
 
 // Channels 4 chunk to 4 chunk + 3 of the record's mean, a byte a channel.
 fn key_mean4(record: u32, chunk: u32) -> vec4<f32> {
-  return key_float8x4(key_records[record + chunk]);
+  return key_short4(key_records[record + chunk]) * key_step(record);
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
@@ -310,7 +313,7 @@ fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> 
   let code = key_code(record + KEY_METADATA_WORDS, token * KEY_CODES + group);
   let at = codebook + code * (KEY_CHANNELS / 2u) + (chunk % (KEY_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = key_records[record + 2u * CHUNKS + (token >> 2u)];
+  let scales = key_records[record + KEY_METADATA_WORDS - KEY_RECORD_TOKENS / 4u + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale;
 }
@@ -328,10 +331,21 @@ fn value_code(record: u32, index: u32) -> u32 {
   let bit = index * VALUE_BITS;
   return (value_records[record + (bit >> 5u)] >> (bit & 31u)) & VALUE_MASK;
 }
-// Channels 4 chunk to 4 chunk + 3 of the record's mean, in f16.
+// Four whole numbers of two bytes each.
+fn value_long4(words: vec2<u32>) -> vec4<f32> {
+  let high = vec4<u32>(words.x << 16u, words.x, words.y << 16u, words.y);
+  return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(16u));
+}
+
+// The step that the record's means are whole numbers of.
+fn value_step(record: u32) -> f32 {
+  return bitcast<f32>(value_records[record + 2u * CHUNKS]);
+}
+
+// Channels 4 chunk to 4 chunk + 3 of the record's mean, two bytes a channel.
 fn value_mean4(record: u32, chunk: u32) -> vec4<f32> {
   let at = record + 2u * chunk;
-  return vec4<f32>(unpack2x16float(value_records[at]), unpack2x16float(value_records[at + 1u]));
+  return value_long4(vec2<u32>(value_records[at], value_records[at + 1u])) * value_step(record);
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
@@ -341,7 +355,7 @@ fn value_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   let code = value_code(record + VALUE_METADATA_WORDS, token * VALUE_CODES + group);
   let at = codebook + code * (VALUE_CHANNELS / 2u) + (chunk % (VALUE_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = value_records[record + 2u * CHUNKS + (token >> 2u)];
+  let scales = value_records[record + VALUE_METADATA_WORDS - VALUE_RECORD_TOKENS / 4u + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale;
 }

@@ -1,5 +1,5 @@
 // Generated from templates/schemes/hadamard/decode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.38 and 2.38 bits without calibration, after NSNQuant).
 
 /** WGSL of `decode_u8b8_d256`. */
 export const wgsl: string = `
@@ -13,8 +13,8 @@ const CODED_MASK: u32 = 255u;
 const CODED_CENTROIDS: u32 = 256u;
 const CODED_CODES: u32 = 32u; // codes per token
 const CODED_RECORD_TOKENS: u32 = 64u;
-const CODED_RECORD_WORDS: u32 = 656u;
-const CODED_METADATA_WORDS: u32 = 144u; // in front of a record's codes
+const CODED_RECORD_WORDS: u32 = 657u;
+const CODED_METADATA_WORDS: u32 = 145u; // in front of a record's codes
 const CODED_CODEBOOK_WORDS: u32 = 0u; // per head
 
 override SIDE: u32 = 0u; // 0 decodes keys, 1 values
@@ -150,21 +150,29 @@ fn coded_code(record: u32, index: u32) -> u32 {
   let bit = index * CODED_BITS;
   return (coded_records[record + (bit >> 5u)] >> (bit & 31u)) & CODED_MASK;
 }
-// Four eight-bit floats of four exponent bits: each is the binary16 of a 256th, but for its lowest bits.
-fn coded_float8x4(word: u32) -> vec4<f32> {
-  let odd = word >> 8u;
-  let xz = unpack2x16float(((word & 0x00800080u) << 8u) | ((word & 0x007f007fu) << 7u));
-  let yw = unpack2x16float(((odd & 0x00800080u) << 8u) | ((odd & 0x007f007fu) << 7u));
-  return 256.0 * vec4<f32>(xz.x, yw.x, xz.y, yw.y);
+// Four whole numbers of two bytes each.
+fn coded_long4(words: vec2<u32>) -> vec4<f32> {
+  let high = vec4<u32>(words.x << 16u, words.x, words.y << 16u, words.y);
+  return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(16u));
 }
 
-// Channels 4 chunk to 4 chunk + 3 of the record's mean: a byte a channel of keys, f16 of values.
+// Four whole numbers of one byte each.
+fn coded_short4(word: u32) -> vec4<f32> {
+  let high = vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u);
+  return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(24u));
+}
+
+// The step that the record's means are whole numbers of.
+fn coded_step(record: u32) -> f32 {
+  return bitcast<f32>(coded_records[record + 2u * CHUNKS]);
+}
+
+// Channels 4 chunk to 4 chunk + 3 of the record's mean: a byte a channel of keys, two of values.
 fn coded_mean4(record: u32, chunk: u32) -> vec4<f32> {
-  if (SIDE == 0u) {
-    return coded_float8x4(coded_records[record + chunk]);
-  }
-  let at = record + 2u * chunk;
-  return vec4<f32>(unpack2x16float(coded_records[at]), unpack2x16float(coded_records[at + 1u]));
+  let at = record + select(2u, 1u, SIDE == 0u) * chunk;
+  let short = coded_short4(coded_records[at]);
+  let long = coded_long4(vec2<u32>(coded_records[at], coded_records[at + 1u]));
+  return select(long, short, SIDE == 0u) * coded_step(record);
 }
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated: part of one centroid, times the token's
@@ -174,7 +182,7 @@ fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   let code = coded_code(record + CODED_METADATA_WORDS, token * CODED_CODES + group);
   let at = codebook + code * (CODED_CHANNELS / 2u) + (chunk % (CODED_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = coded_records[record + 2u * CHUNKS + (token >> 2u)];
+  let scales = coded_records[record + CODED_METADATA_WORDS - CODED_RECORD_TOKENS / 4u + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale + coded_mean4(record, chunk);
 }

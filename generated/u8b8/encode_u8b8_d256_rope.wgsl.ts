@@ -1,5 +1,5 @@
 // Generated from templates/schemes/hadamard/encode_rotated.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.38 and 2.38 bits without calibration, after NSNQuant).
 
 /** WGSL of `encode_u8b8_d256_rope`. */
 export const wgsl: string = `
@@ -13,8 +13,8 @@ const ROW_CENTROIDS: u32 = 1u; // that one load brings
 const CENTROIDS: u32 = 256u; // of all heads and groups
 const CODES: u32 = 32u; // codes per token
 const RECORD_TOKENS: u32 = 64u;
-const RECORD_WORDS: u32 = 656u;
-const METADATA_WORDS: u32 = 144u; // in front of a record's codes
+const RECORD_WORDS: u32 = 657u;
+const METADATA_WORDS: u32 = 145u; // in front of a record's codes
 const TOKEN_WORDS: u32 = CODES * BITS / 32u; // of a token's codes
 const TOKENS: u32 = 4u; // tokens coded at once, which divide those of a record
 const LANES: u32 = 2u; // lanes that share the search for one code
@@ -348,8 +348,6 @@ fn limited_chunk(word: u32, chunk: u32) -> vec4<f32> {
   return clamp(exact_chunk(word, chunk), lowest[chunk], highest[chunk]);
 }
 
-var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
-
 // Chunk chunk, which is the lane's, of the mean of the record's tokens. They are added up again where they are coded otherwise.
 fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32, is_waved: bool) -> vec4<f32> {
   let again = is_limited || is_waved;
@@ -360,15 +358,41 @@ fn record_mean(entry: Entry, head: u32, record_first: u32, chunk: u32, is_waved:
   return sum / f32(RECORD_TOKENS);
 }
 
-// Writes one chunk of the mean in f16, and keeps it. Of the two zeros, the positive one is written.
-fn write_mean_halves(record: u32, chunk: u32, value: vec4<f32>) {
-  let bounded = clamp(value, vec4<f32>(-BEYOND), vec4<f32>(BEYOND));
-  let positive = select(bounded, vec4<f32>(), bounded == vec4<f32>());
-  let xy = pack2x16float(positive.xy);
-  let zw = pack2x16float(positive.zw);
-  records[record + 2u * chunk] = xy;
-  records[record + 2u * chunk + 1u] = zw;
-  mean[chunk] = vec4<f32>(unpack2x16float(xy), unpack2x16float(zw));
+const LEAST_EXPONENT: u32 = 87u; // of the largest mean that the step of a record's means follows
+
+var<workgroup> mean: array<vec4<f32>, CHUNKS>; // as it will be read; zero until it is known
+var<workgroup> largest_mean: atomic<u32>; // the bits of its magnitude
+
+// Keeps chunk chunk of the mean as it is.
+fn hold_mean(chunk: u32, value: vec4<f32>) {
+  mean[chunk] = value;
+  let magnitudes = abs(value);
+  let most = max(max(magnitudes.x, magnitudes.y), max(magnitudes.z, magnitudes.w));
+  atomicMax(&largest_mean, bitcast<u32>(most));
+}
+
+// Writes the mean as whole numbers of one step, the smallest power of two that the largest of them allows, and keeps it as it will be
+// read. Numbers have two bytes, or one where they are short.
+fn write_means(record: u32, short: bool, lane: u32) {
+  workgroupBarrier();
+  let exponent = max(atomicLoad(&largest_mean) >> 23u, LEAST_EXPONENT) - select(14u, 6u, short);
+  let step = bitcast<f32>(exponent << 23u);
+  let most = vec4<f32>(select(32767.0, 127.0, short));
+  for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
+    let steps = clamp(round(mean[chunk] * bitcast<f32>((254u - exponent) << 23u)), -most, most);
+    let numbers = bitcast<vec4<u32>>(vec4<i32>(steps));
+    mean[chunk] = steps * step;
+    if (short) {
+      let bytes = numbers & vec4<u32>(0xffu);
+      records[record + chunk] = bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+    } else {
+      records[record + 2u * chunk] = (numbers.x & 0xffffu) | (numbers.y << 16u);
+      records[record + 2u * chunk + 1u] = (numbers.z & 0xffffu) | (numbers.w << 16u);
+    }
+  }
+  if (lane == 0u) {
+    records[record + 2u * CHUNKS] = bitcast<u32>(step);
+  }
 }
 
 // Chunk chunk of the exact vector at word word, of token token of the record, as it is coded.
@@ -380,9 +404,12 @@ fn kept_chunk(word: u32, token: u32, chunk: u32) -> vec4<f32> {
 fn begin_record(entry: Entry, head: u32, record: u32, record_first: u32, lane: u32) {
   find_limits(entry, head, record_first, lane);
   for (var chunk = lane; chunk < CHUNKS; chunk += WORKGROUP) {
-    write_mean_halves(record, chunk, record_mean(entry, head, record_first, chunk, false));
+    hold_mean(chunk, record_mean(entry, head, record_first, chunk, false));
   }
+  write_means(record, false, lane);
 }
+
+fn end_record(energy: f32, lane: u32) {}
 
 fn centre_of(chunk: u32) -> vec4<f32> {
   return mean[chunk];
@@ -413,7 +440,7 @@ fn write_scales(
   }
   workgroupBarrier();
   for (var word = lane; word < TOKENS / 4u; word += WORKGROUP) {
-    records[record + HEAD_DIM / 2u + batch / 4u + word] = u32(deviations[4u * word]) |
+    records[record + METADATA_WORDS - RECORD_TOKENS / 4u + batch / 4u + word] = u32(deviations[4u * word]) |
       (u32(deviations[4u * word + 1u]) << 8u) | (u32(deviations[4u * word + 2u]) << 16u) |
       (u32(deviations[4u * word + 3u]) << 24u);
   }
@@ -445,6 +472,7 @@ fn main(
   }
   begin_record(entry, head, record, record_first, lane);
 
+  var energy = 0.0; // of what the lane has found the sizes of
   for (var batch = 0u; batch < RECORD_TOKENS; batch += TOKENS) {
     workgroupBarrier();
     for (var item = lane; item < TOKENS * CHUNKS; item += WORKGROUP) {
@@ -460,6 +488,7 @@ fn main(
         let value = vectors[token * CHUNKS + chunk];
         square += dot(value, value);
       }
+      energy += square;
       // As binary16, so that rounding here hardly ever decides between two centroids.
       let deviation = pack2x16float(vec2<f32>(min(sqrt(square / f32(HEAD_DIM)), 65504.0), 0.0));
       deviations[token] = unpack2x16float(deviation).x;
@@ -545,6 +574,7 @@ fn main(
       }
     }
   }
+  end_record(energy, lane);
 }
 
 // Word word of the codes of token token of the batch.

@@ -1,5 +1,5 @@
 // Generated from templates/attention/score.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
-// the row in codegen/variants.ts (1.375 and 2.375 bits without calibration, after NSNQuant).
+// the row in codegen/variants.ts (1.38 and 2.38 bits without calibration, after NSNQuant).
 
 /** WGSL of `score_u8b8_d256_rope`. */
 export const wgsl: string = `
@@ -27,8 +27,8 @@ const KEY_MASK: u32 = 255u;
 const KEY_CENTROIDS: u32 = 256u;
 const KEY_CODES: u32 = 32u; // codes per token
 const KEY_RECORD_TOKENS: u32 = 64u;
-const KEY_RECORD_WORDS: u32 = 656u;
-const KEY_METADATA_WORDS: u32 = 144u; // in front of a record's codes
+const KEY_RECORD_WORDS: u32 = 657u;
+const KEY_METADATA_WORDS: u32 = 145u; // in front of a record's codes
 const KEY_CODEBOOK_WORDS: u32 = 0u; // per head
 // Keys come before the rotary embedding, and were coded with it.
 override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
@@ -271,6 +271,11 @@ fn key_code(record: u32, index: u32) -> u32 {
   let bit = index * KEY_BITS;
   return (key_records[record + (bit >> 5u)] >> (bit & 31u)) & KEY_MASK;
 }
+// Four whole numbers of two bytes each.
+fn key_long4(words: vec2<u32>) -> vec4<f32> {
+  let high = vec4<u32>(words.x << 16u, words.x, words.y << 16u, words.y);
+  return vec4<f32>(bitcast<vec4<i32>>(high) >> vec4<u32>(16u));
+}
 
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record, rotated, without the record's mean: part of one
 // centroid, times the token's scale. All heads and groups have the same centroids.
@@ -279,7 +284,7 @@ fn key_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> 
   let code = key_code(record + KEY_METADATA_WORDS, token * KEY_CODES + group);
   let at = codebook + code * (KEY_CHANNELS / 2u) + (chunk % (KEY_CHANNELS / 4u)) * 2u;
   let centroid = vec4<f32>(unpack2x16float(codebooks[at]), unpack2x16float(codebooks[at + 1u]));
-  let scales = key_records[record + 2u * CHUNKS + (token >> 2u)];
+  let scales = key_records[record + KEY_METADATA_WORDS - KEY_RECORD_TOKENS / 4u + (token >> 2u)];
   let scale = unpack2x16float(((scales >> ((token & 3u) * 8u)) & 0xffu) << 7u).x;
   return centroid * scale;
 }
@@ -482,7 +487,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   workgroupBarrier();
 }
 
-var<workgroup> page_means: array<vec2<u32>, MAX_SPAN * CHUNKS>; // of the tile's pages, which are records, in f16
+var<workgroup> page_means: array<vec2<u32>, MAX_SPAN * CHUNKS>; // of the tile's pages, which are records, as they lie there
+var<workgroup> page_steps: array<f32, MAX_SPAN>; // what they count
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
 // What is not coded meets them, and so do means.
@@ -493,6 +499,9 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
     let at = record + item % CHUNKS * 2u;
     page_means[item] = vec2<u32>(key_records[at], key_records[at + 1u]);
+    if (item % CHUNKS == 0u) {
+      page_steps[item / CHUNKS] = bitcast<f32>(key_records[record + 2u * CHUNKS]);
+    }
   }
   let items = CHUNKS - ROTARY_CHUNKS;
   let stride = select(1u, 2u, INTERLEAVED);
@@ -526,8 +535,7 @@ fn mean_grids(block: Block, chunk: u32) -> Grids {
 }
 
 fn mean_of(page: u32, chunk: u32) -> vec4<f32> {
-  let halves = page_means[page * CHUNKS + chunk];
-  return vec4<f32>(unpack2x16float(halves.x), unpack2x16float(halves.y));
+  return key_long4(page_means[page * CHUNKS + chunk]) * page_steps[page];
 }
 
 fn mean_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {

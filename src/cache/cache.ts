@@ -44,7 +44,7 @@ export interface CacheInit {
   /**
    * Called with errors that no call can throw: `lost`, once, where the device was lost; `memory`
    * where it ran out of memory; `numbers` where {@linkcode Cache.readCounters} found keys or values
-   * that f16 cannot hold.
+   * that f16 cannot hold, or keys that drown in constants of the model.
    */
   readonly onFault?: (fault: CoupletError) => void;
 }
@@ -111,6 +111,11 @@ export interface CacheStats {
   readonly clamped: number;
   /** NaNs that became 0, as of the last {@linkcode Cache.readCounters}. */
   readonly notNumbers: number;
+  /**
+   * Blocks of keys as they are scored of which `u8b8` or `u4b8` holds little, because the model
+   * adds constants to too many of their channels, as of the last {@linkcode Cache.readCounters}.
+   */
+  readonly drownedBlocks: number;
   /** Pages of all pools; one page holds the same tokens in each layer of its pool. */
   readonly pages: PageStats;
   /** Pages by sliding window. Layers with the same window share a pool. */
@@ -255,9 +260,10 @@ export interface Cache {
   /** Bytes, sequences, pages, and the last results of {@linkcode Cache.readCounters}. */
   stats(): CacheStats;
   /**
-   * Reads how many numbers in keys and values f16 could not hold, over all layers, since the cache
-   * was created. Numbers beyond 65504 are clamped to it, and a NaN becomes 0. Tokens that were
-   * removed later count as well.
+   * Reads how many numbers in keys and values f16 could not hold, and how many blocks of keys drown
+   * in constants of the model ({@linkcode NumberCounts}), over all layers, since the cache was
+   * created. Numbers beyond 65504 are clamped to it, and a NaN becomes 0. Tokens that were removed
+   * later count as well.
    *
    * The device counts. This call submits one small copy, and covers what was submitted before.
    * Afterwards `stats()` has the same numbers, and `onFault` is called with an error `numbers` if

@@ -1,13 +1,13 @@
 /**
- * Counts numbers that binary16 could not hold. The `store` kernel counts them on the device; a host
- * reads them on demand.
+ * Counts numbers that binary16 could not hold, and keys that codes could not. Kernels count them on
+ * the device; a host reads them on demand.
  */
 import { COPY_DST, MAP_READ, MODE_READ } from "../base/buffer_usage.ts";
 import { CoupletError } from "../base/errors.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import { COUNTER_BYTES } from "../plan/sizes.ts";
 
-/** How many numbers of keys and values were changed when they were stored, over all layers. */
+/** What the device counted in keys and values, over all layers. */
 export interface NumberCounts {
   /**
    * Numbers beyond binary16's range, infinities included. They became 65504 or -65504.
@@ -15,14 +15,23 @@ export interface NumberCounts {
   readonly clamped: number;
   /** NaNs. They became 0. */
   readonly notNumbers: number;
+  /**
+   * Blocks of keys as they are scored in which constants of the model, such as a bias, take more
+   * than fifteen sixteenths of what `u8b8` or `u4b8` codes, for a KV head. These schemes remove
+   * constants from a few channels only; little of such keys is left.
+   */
+  readonly drownedBlocks: number;
 }
+
+/** Nothing was found. */
+const NO_COUNTS: NumberCounts = { clamped: 0, notNumbers: 0, drownedBlocks: 0 };
 
 /** The counters of one cache. */
 export class NumberCounters {
   readonly #device: GPUDevice;
   readonly #buffer: GPUBuffer;
   readonly #onRise: ((fault: CoupletError) => void) | undefined;
-  #counts: NumberCounts = { clamped: 0, notNumbers: 0 };
+  #counts = NO_COUNTS;
 
   /**
    * @param buffer Where kernels count. Each reading resets it to 0.
@@ -70,24 +79,38 @@ export class NumberCounters {
       );
     }
     const words = new Uint32Array(staging.getMappedRange());
-    this.#add({ clamped: words[0]!, notNumbers: words[1]! });
+    this.#add({ clamped: words[0]!, notNumbers: words[1]!, drownedBlocks: words[2]! });
     staging.destroy();
     return this.#counts;
   }
 
-  #add({ clamped, notNumbers }: NumberCounts): void {
-    if (clamped + notNumbers === 0) return;
+  #add({ clamped, notNumbers, drownedBlocks }: NumberCounts): void {
+    if (clamped + notNumbers + drownedBlocks === 0) return;
     this.#counts = {
       clamped: this.#counts.clamped + clamped,
       notNumbers: this.#counts.notNumbers + notNumbers,
+      drownedBlocks: this.#counts.drownedBlocks + drownedBlocks,
     };
-    this.#onRise?.(
-      new CoupletError("numbers", {
-        what: "Keys or values were not kept as they were given",
-        why:
-          `${clamped} numbers beyond the range of f16 were clamped to it, and ${notNumbers} NaNs became 0`,
-        remedy: "Look for an overflow in the model, most of all where it computes in f16",
-      }),
-    );
+    if (clamped + notNumbers > 0) {
+      this.#onRise?.(
+        new CoupletError("numbers", {
+          what: "Keys or values were not kept as they were given",
+          why:
+            `${clamped} numbers beyond the range of f16 were clamped to it, and ${notNumbers} NaNs became 0`,
+          remedy: "Look for an overflow in the model, most of all where it computes in f16",
+        }),
+      );
+    }
+    if (drownedBlocks > 0) {
+      this.#onRise?.(
+        new CoupletError("numbers", {
+          what: "Codes hold little of the keys",
+          why:
+            `the model adds constants, such as a bias, to more channels than its scheme can remove from keys as they are scored: ${drownedBlocks} blocks of keys drown in them`,
+          remedy:
+            'Plan with keys before their rotary embedding (space: "pre-rope"), or with a learned scheme for keys',
+        }),
+      );
+    }
   }
 }

@@ -11,6 +11,7 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import {
   blockMeans,
+  blocksOf,
   learnMeans,
   learnSizes,
   nearestSizes,
@@ -19,8 +20,9 @@ import {
   STORED_STEPS,
 } from "./normalised_samples.ts";
 import type { KmeansResult } from "./lloyd.ts";
-import { searchStages, type StagePoints, updateStages } from "./refine.ts";
-import { type CalibrationSamples, groupInput, tokensOf, weightAt } from "./samples.ts";
+import { updateStages } from "./refine.ts";
+import { type CalibrationSamples, tokensOf, weightAt } from "./samples.ts";
+import { type OpenSearch, pointsOfGroup, type StageSearch } from "./stage_search.ts";
 
 /** Turns of codes and centroids. Held-out errors fall by less than a hundredth after them. */
 const TURNS = 4;
@@ -28,11 +30,15 @@ const TURNS = 4;
 /** Sweeps over the stages of one turn. */
 const SWEEPS = 2;
 
-/** Most Lloyd iterations of a stage, which refinement follows. */
-export const STAGE_ITERATIONS = 10;
+/** Most Lloyd iterations of one of several stages: refinement follows. */
+const STAGE_ITERATIONS = 10;
 
-/** Sums that are kept while codes are searched for learning. */
-const WIDTH = 8;
+/** Most Lloyd iterations of each stage, where a single one would have `iterations`. */
+export function stageIterations(scheme: SchemeId, iterations: number): number {
+  return parseScheme(scheme).codebookSpec!.stages! > 1
+    ? Math.min(iterations, STAGE_ITERATIONS)
+    : iterations;
+}
 
 /**
  * The power that weights are raised to. Squared gradients are so unequal that few tokens would
@@ -51,6 +57,8 @@ export interface AddedLearning {
     stage: number,
     report: (done: number) => void,
   ): Promise<readonly KmeansResult[]>;
+  /** Begins the search of codes. */
+  readonly openSearch: OpenSearch;
   /** Called with the part of all work that is done. */
   report(done: number): void;
   /** Yields to other work. */
@@ -72,51 +80,19 @@ interface HeadPoints {
 export async function learnAdded(
   samples: CalibrationSamples,
   schemeId: SchemeId,
-  { shareHeads, cluster, report, pause }: AddedLearning,
+  learning: AddedLearning,
 ): Promise<Pick<Codebook, "centroids" | "grid" | "normalisation" | "scale">> {
   const { channels, centroids, codebookSpec, block } = parseScheme(schemeId);
   const stages = codebookSpec!.stages!;
   const { keyValueHeads, headDim } = samples;
+  const { shareHeads } = learning;
   const heads = Array.from(
     { length: keyValueHeads },
     (_, head) => headPoints(samples, head, codebookSpec!.normalised ? block : undefined),
   );
   const points = stagePoints(samples, channels, heads, shareHeads);
-  const groups = Array.from(
-    { length: (points.keyValueHeads * headDim) / channels },
-    (_, group): StagePoints => {
-      const input = groupInput(points, channels, group);
-      return {
-        channels,
-        points: Float64Array.from(input.points),
-        weights: Float64Array.from(input.weights!),
-      };
-    },
-  );
-  const parts = stages + TURNS + 1;
-  const found: Float64Array[][] = groups.map(() => []);
-  for (let stage = 0; stage < stages; stage++) {
-    const results = await cluster(points, stage, (done) => report((stage + done / 2) / parts));
-    for (const [group, own] of groups.entries()) {
-      const { centroids } = results[group]!;
-      found[group]!.push(centroids.slice());
-      subtractNearest(points, own, group, centroids);
-      report((stage + (1 + (group + 1) / groups.length) / 2) / parts);
-      await pause();
-    }
-  }
-  let codes: Uint16Array[] = [];
-  for (let turn = 0; turn <= TURNS; turn++) {
-    codes = [];
-    for (const [group, own] of groups.entries()) {
-      const learned = found[group]!;
-      codes.push(searchStages(own, learned, stages === 1 ? 1 : WIDTH).codes);
-      if (turn < TURNS) updateStages(own, codes[group]!, learned, SWEEPS);
-      report((stages + turn + (group + 1) / groups.length) / parts);
-      await pause();
-    }
-  }
-  const numbers = new Float64Array(groups.length * stages * centroids * channels);
+  const { found, codes } = await learnStages(points, channels, stages, learning);
+  const numbers = new Float64Array(found.length * stages * centroids * channels);
   found.flat().forEach((own, i) => numbers.set(own, i * own.length));
   const rounded = roundToGrid(numbers, schemeId);
   const scales = Float32Array.from(heads.flatMap(({ scale }) => [...scale]));
@@ -150,6 +126,69 @@ export async function learnAdded(
   };
 }
 
+/** Centroids of several stages, and the codes of their points. */
+interface LearnedStages {
+  /** `[groups][stages]` centroids `[centroids][channels]`. */
+  readonly found: readonly (readonly Float64Array[])[];
+  /** `[groups][count][stages]`. */
+  readonly codes: readonly Uint16Array[];
+}
+
+/** Learns stages one after the other, then all together. Of `points` it leaves what is unexplained. */
+async function learnStages(
+  points: CalibrationSamples,
+  channels: number,
+  stages: number,
+  { cluster, openSearch, report, pause }: AddedLearning,
+): Promise<LearnedStages> {
+  const parts = stages + TURNS + 1;
+  const groups = Array.from(
+    { length: (points.keyValueHeads * points.headDim) / channels },
+    (_, group) => pointsOfGroup(points, channels, group),
+  );
+  const found: Float64Array[][] = groups.map(() => []);
+  const search = await openSearch(points, channels);
+  try {
+    for (let stage = 0; stage < stages; stage++) {
+      const results = await cluster(points, stage, (done) => report((stage + done / 2) / parts));
+      results.forEach(({ centroids }, group) => found[group]!.push(centroids.slice()));
+      // Nothing learns from what the last stage leaves.
+      if (stage === stages - 1) break;
+      const part = (done: number) => report((stage + (1 + done) / 2) / parts);
+      const rest = stage === 0 ? search : await openSearch(points, channels);
+      try {
+        subtractNearest(points, channels, found, await nearestCodes(rest, found, part));
+      } finally {
+        if (rest !== search) rest.close();
+      }
+    }
+    let codes: readonly Uint16Array[] = [];
+    for (let turn = 0; turn <= TURNS; turn++) {
+      const part = (done: number) => report((stages + turn + done) / parts);
+      codes = await search.search(found, (done) => part(done / 2));
+      if (turn === TURNS) break;
+      for (const [group, own] of groups.entries()) {
+        updateStages(own, codes[group]!, found[group]!, SWEEPS);
+        part((1 + (group + 1) / groups.length) / 2);
+        await pause();
+      }
+    }
+    report(1);
+    return { found, codes };
+  } finally {
+    search.close();
+  }
+}
+
+/** The codes of points among the centroids of the last stage alone. */
+function nearestCodes(
+  search: StageSearch,
+  found: readonly (readonly Float64Array[])[],
+  report: (done: number) => void,
+): Promise<readonly Uint16Array[]> {
+  return search.search(found.map((own) => own.slice(-1)), report);
+}
+
 /** One head's vectors after their normalisation, by blocks of tokens; undefined is none. */
 function headPoints(
   samples: CalibrationSamples,
@@ -171,13 +210,14 @@ function headPoints(
       scale,
     };
   }
-  const means = blockMeans(vectors, block);
+  const blocks = blocksOf(vectors.length, samples.positions, block);
+  const means = blockMeans(vectors, blocks);
   const grids = learnMeans(means);
   const coded = means.map((mean) =>
     grids.map(({ offset, step }, channel) => onGrid(mean[channel]!, offset, step))
   );
   const plain = vectors.map((vector, token) =>
-    Float64Array.from(vector, (value, i) => value - coded[Math.floor(token / block)]![i]!)
+    Float64Array.from(vector, (value, i) => value - coded[blocks[token]!]![i]!)
   );
   const rests = plain.map((rest) => rest.map((value, i) => value * scale[i]!));
   const energies = rests.map((rest) => rest.reduce((sum, value) => sum + value * value, 0));
@@ -245,24 +285,21 @@ function unscaledGrid(
   });
 }
 
-/** Leaves of a group's points what their nearest centroids do not explain. */
+/** Leaves of points what the centroids of the last stage do not explain. */
 function subtractNearest(
-  points: CalibrationSamples,
-  { channels, weights }: StagePoints,
-  group: number,
-  centroids: Float64Array,
+  { values, keyValueHeads, headDim }: CalibrationSamples,
+  channels: number,
+  found: readonly (readonly Float64Array[])[],
+  codes: readonly Uint16Array[],
 ): void {
-  const own = { ...groupInput(points, channels, group), weights };
-  const { codes } = searchStages(
-    { channels, weights, points: Float64Array.from(own.points) },
-    [centroids],
-    1,
-  );
-  const stride = points.keyValueHeads * points.headDim;
-  codes.forEach((code, token) => {
-    for (let i = 0; i < channels; i++) {
-      points.values[token * stride + group * channels + i]! -= centroids[code * channels + i]!;
-    }
+  const stride = keyValueHeads * headDim;
+  codes.forEach((own, group) => {
+    const centroids = found[group]!.at(-1)!;
+    own.forEach((code, token) => {
+      for (let i = 0; i < channels; i++) {
+        values[token * stride + group * channels + i]! -= centroids[code * channels + i]!;
+      }
+    });
   });
 }
 

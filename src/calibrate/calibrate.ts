@@ -7,8 +7,7 @@ import type { KernelInfo } from "../kernels/kernel.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { calibrationFields, type CalibrationOptions } from "./calibrate_options.ts";
-import { largestBuffer } from "./gpu_memory.ts";
-import { learnAdded, STAGE_ITERATIONS } from "./added_codebooks.ts";
+import { learnAdded, stageIterations } from "./added_codebooks.ts";
 import { kmeansSteps } from "./kmeans.ts";
 import {
   createKmeansPipelines,
@@ -17,19 +16,16 @@ import {
   kmeansOnGpu,
   type KmeansPipelines,
 } from "./kmeans_gpu.ts";
+import { createPipeline, findKernel, type KmeansPipeline } from "./kmeans_dispatch.ts";
 import { kmeansAssignCost, kmeansUpdateCost } from "./kmeans_layout.ts";
-import { headBytes, type KmeansSide, uploadSide } from "./kmeans_side.ts";
+import { openGpuSearch } from "./kmeans_search_gpu.ts";
+import { type HeadPart, headParts, type KmeansSide, uploadSide } from "./kmeans_side.ts";
 import { DEFAULT_ITERATIONS, defaultTolerance, type KmeansResult } from "./lloyd.ts";
 import { Pace } from "./pace.ts";
 import { type Random, seededRandom } from "../base/random.ts";
-import {
-  type CalibrationSamples,
-  checkSamples,
-  groupInput,
-  samplesOfHeads,
-  tokensOf,
-} from "./samples.ts";
+import { type CalibrationSamples, checkSamples, groupInput, tokensOf } from "./samples.ts";
 import { chooseTransforms, type SharedGroups, shareGroups } from "./shared_groups.ts";
+import { cpuSearch, type OpenSearch } from "./stage_search.ts";
 import { type Turn, turnOf } from "./turned_samples.ts";
 
 export type { CalibrationSamples } from "./samples.ts";
@@ -98,7 +94,7 @@ export async function calibrate(options: CalibrationOptions): Promise<CodebookSe
   const iterations = options.iterations ?? DEFAULT_ITERATIONS;
   const sides = planTasks(options, iterations);
   const tasks = sides.flat();
-  const work = device && { device, kernels: kernelsByChannels(tasks, options.kernels ?? []) };
+  const work = device && gpuWork(device, tasks, options.kernels ?? []);
   const started = performance.now();
   function report(task: Task, done: number): void {
     task.done = done;
@@ -198,14 +194,29 @@ function wantedSchemes(
 interface GpuWork {
   readonly device: GPUDevice;
   readonly kernels: ReadonlyMap<number, KmeansKernels>;
+  /** `kmeans_search`, where centroids are added. */
+  readonly searches: ReadonlyMap<number, KernelInfo>;
 }
 
-function kernelsByChannels(
+function gpuWork(
+  device: GPUDevice,
   tasks: readonly Task[],
   kernels: readonly KernelInfo[],
-): GpuWork["kernels"] {
-  const widths = tasks.map(({ scheme }) => parseScheme(scheme).channels);
-  return new Map(widths.map((channels) => [channels, kmeansKernels(kernels, channels)]));
+): GpuWork {
+  const widths = (of: readonly Task[]) =>
+    new Set(of.map(({ scheme }) => parseScheme(scheme).channels));
+  return {
+    device,
+    kernels: new Map(
+      [...widths(tasks)].map((channels) => [channels, kmeansKernels(kernels, channels)]),
+    ),
+    searches: new Map(
+      [...widths(tasks.filter(adds))].map((channels) => [
+        channels,
+        findKernel(kernels, "kmeans_search", channels),
+      ]),
+    ),
+  };
 }
 
 /** The random numbers of one group. They do not depend on what else is learned. */
@@ -246,7 +257,12 @@ async function onCpu(
 
   for (const task of tasks) {
     if (adds(task)) {
-      codebooks.push(await addedCodebook(task, options, iterations, pace, report, cluster));
+      codebooks.push(
+        await addedCodebook(task, options, iterations, pace, report, {
+          cluster,
+          openSearch: cpuSearch(() => pace.pause()),
+        }),
+      );
       continue;
     }
     const shared = sharedGroups(task);
@@ -275,6 +291,12 @@ type Cluster = (
   clustering: Clustering,
 ) => Promise<KmeansResult[]>;
 
+/** Where the parts of learning that take long are computed. */
+interface AddedWork {
+  readonly cluster: Cluster;
+  readonly openSearch: OpenSearch;
+}
+
 /** Learns a codebook whose centroids are added. */
 async function addedCodebook(
   task: Task,
@@ -282,7 +304,7 @@ async function addedCodebook(
   iterations: number,
   pace: Pace,
   report: (task: Task, done: number) => void,
-  cluster: Cluster,
+  { cluster, openSearch }: AddedWork,
 ): Promise<Codebook> {
   const { samples, scheme } = task;
   const { layer, side, keyValueHeads, headDim } = samples;
@@ -290,10 +312,11 @@ async function addedCodebook(
     shareHeads,
     cluster: (points, stage, report) =>
       cluster(task, points, {
-        most: Math.min(iterations, STAGE_ITERATIONS),
+        most: stageIterations(scheme, iterations),
         random: (group) => seededRandom(seed, layer, side, scheme, group, stage),
         report,
       }),
+    openSearch,
     report: (done) => report(task, done),
     pause: () => pace.pause(),
   });
@@ -302,7 +325,7 @@ async function addedCodebook(
 }
 
 async function onGpu(
-  { device, kernels }: GpuWork,
+  { device, kernels, searches }: GpuWork,
   sides: readonly (readonly Task[])[],
   options: CalibrationOptions,
   iterations: number,
@@ -310,6 +333,7 @@ async function onGpu(
 ): Promise<Codebook[]> {
   const { signal } = options;
   const pipelines = new Map<number, Promise<KmeansPipelines>>();
+  const searchPipelines = new Map<number, Promise<KmeansPipeline>>();
   // The first failure stops the other sides too, before their buffers are destroyed.
   const failure = new AbortController();
   const pace = new Pace(
@@ -362,13 +386,27 @@ async function onGpu(
     return results;
   }
 
+  const openSearch: OpenSearch = async (points, channels) => {
+    let compiled = searchPipelines.get(channels);
+    if (compiled === undefined) {
+      compiled = createPipeline(device, searches.get(channels)!);
+      searchPipelines.set(channels, compiled);
+    }
+    return await openGpuSearch(device, await compiled, points, channels, pace);
+  };
+
   async function runSide(tasks: readonly Task[]): Promise<Codebook[]> {
     const [first] = tasks;
     if (first === undefined) return [];
     if (adds(first)) {
       const cluster: Cluster = async (task, points, clustering) =>
         (await clusterTasks([[task, clustering]], points))[0]!;
-      return [await addedCodebook(first, options, iterations, pace, report, cluster)];
+      return [
+        await addedCodebook(first, options, iterations, pace, report, {
+          cluster,
+          openSearch,
+        }),
+      ];
     }
     const shared = sharedGroups(first);
     const results = await clusterTasks(
@@ -395,7 +433,7 @@ async function onGpu(
       }
     }
   }
-  const largest = Math.max(1, ...sides.flat().map(({ samples }) => samples.values.length * 4));
+  const largest = Math.max(1, ...sides.flat().map(sampleBytes));
   const workers = Math.max(1, Math.min(CONCURRENT_SIDES, Math.floor(CONCURRENT_BYTES / largest)));
   const ends = await Promise.allSettled(Array.from({ length: workers }, worker));
   // A worker that was stopped throws the first failure's reason, so any of them says what went
@@ -404,22 +442,9 @@ async function onGpu(
   return codebooks.flat();
 }
 
-/** Some neighbouring KV heads of a layer and side. */
-interface HeadPart {
-  readonly firstHead: number;
-  readonly samples: CalibrationSamples;
-}
-
-/** Samples in parts that fit the device's buffers: whole heads, as many as fit. */
-function headParts(device: GPUDevice, samples: CalibrationSamples): HeadPart[] {
-  const { keyValueHeads } = samples;
-  const most = Math.max(1, Math.floor(largestBuffer(device) / headBytes(samples)));
-  if (most >= keyValueHeads) return [{ firstHead: 0, samples }];
-  return Array.from({ length: Math.ceil(keyValueHeads / most) }, (_, part) => {
-    const firstHead = part * most;
-    const heads = Math.min(most, keyValueHeads - firstHead);
-    return { firstHead, samples: samplesOfHeads(samples, firstHead, heads) };
-  });
+/** Bytes of a task's samples on the device: where centroids are added, what they leave as well. */
+function sampleBytes(task: Task): number {
+  return task.samples.values.length * (adds(task) ? 8 : 4);
 }
 
 function codebookOf(

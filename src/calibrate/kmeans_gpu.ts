@@ -3,16 +3,21 @@
  * moving of empty clusters, are the CPU reference's own. One run clusters all groups of one layer
  * and side.
  */
-import { CoupletError } from "../base/errors.ts";
 import { WORKGROUP_SIZE } from "../kernels/constants.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
-import { bindingSpace } from "../kernels/bindings.ts";
-import { formatKernelName, type KernelFamily } from "../kernels/name.ts";
-import { kernelSetEntry, kernelSetName } from "../kernels/set.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
-import { allocateBuffers, deviceFailure, readBuffer } from "./gpu_memory.ts";
+import { allocateBuffers, readBuffer } from "./gpu_memory.ts";
 import { energy, moveClusters, scaledPoints } from "./kmeans.ts";
+import {
+  BATCH_BYTES,
+  bindResources,
+  createPipeline,
+  type Dispatch,
+  findKernel,
+  type KmeansPipeline,
+  submitDispatches,
+} from "./kmeans_dispatch.ts";
 import {
   kmeansAssignCost,
   kmeansQuads,
@@ -28,21 +33,8 @@ import type { Pace } from "./pace.ts";
 import type { Random } from "../base/random.ts";
 import { groupInput, groupScale } from "./samples.ts";
 
-/** Bytes of one entry of the batch uniform: the offset alignment of every device. */
-const BATCH_BYTES = 256;
-
 /** Most bytes of the update's partial sums. */
 const MAX_SUM_BYTES = 33_554_432;
-
-/** Multiply-adds of one submission: a fraction of a second on a software adapter. */
-const SUBMISSION_COST = 2e9;
-
-/** A kernel, compiled. */
-export interface KmeansPipeline {
-  readonly pipeline: GPUComputePipeline;
-  /** Resources of its bind group, in order. */
-  readonly bindings: KernelInfo["bindings"];
-}
 
 /** The kernels of one width of group. */
 export interface KmeansPipelines {
@@ -103,19 +95,6 @@ interface Run {
   readonly groups: readonly LloydProgress[];
 }
 
-/** One dispatch over a run of groups. */
-interface Dispatch {
-  readonly pipeline: GPUComputePipeline;
-  readonly bindGroup: GPUBindGroup;
-  /** The `Batch` uniform. */
-  readonly batch: readonly number[];
-  /** Where the centroid table's binding begins, in bytes, for the assignment. */
-  readonly table: readonly number[];
-  readonly grid: readonly [number, number];
-  /** Multiply-adds, roughly. */
-  readonly cost: number;
-}
-
 /** The kernels of one width of group, before they are compiled. */
 export interface KmeansKernels {
   /** `kmeans_assign`. */
@@ -130,18 +109,10 @@ export interface KmeansKernels {
  * @throws {CoupletError} `kernel` where they are not among `kernels`.
  */
 export function kmeansKernels(kernels: readonly KernelInfo[], channels: number): KmeansKernels {
-  const find = (family: KernelFamily) => {
-    const wanted = formatKernelName({ family, schemes: [], size: channels });
-    const kernel = kernels.find(({ name }) => name === wanted);
-    if (kernel !== undefined) return kernel;
-    const entry = kernelSetEntry(kernelSetName({ family, schemes: [], size: channels }));
-    throw new CoupletError("kernel", {
-      what: "Cannot calibrate on the device",
-      why: `${wanted} is not among the ${kernels.length} kernels given`,
-      remedy: `Import \`kernels\` from "${entry}" and pass them as well`,
-    });
+  return {
+    assign: findKernel(kernels, "kmeans_assign", channels),
+    update: findKernel(kernels, "kmeans_update", channels),
   };
-  return { assign: find("kmeans_assign"), update: find("kmeans_update") };
 }
 
 /** Compiles the kernels of one width of group. */
@@ -154,33 +125,6 @@ export async function createKmeansPipelines(
     createPipeline(device, kernels.update),
   ]);
   return { assign, update };
-}
-
-async function createPipeline(
-  device: GPUDevice,
-  { name: label, bindings, load }: KernelInfo,
-): Promise<KmeansPipeline> {
-  const { wgsl } = await load();
-  const entries = bindings.map((name, binding): GPUBindGroupLayoutEntry => {
-    const space = bindingSpace(name);
-    return {
-      binding,
-      visibility: GPUShaderStage.COMPUTE,
-      buffer: space === "uniform"
-        ? { type: "uniform", hasDynamicOffset: true }
-        : { type: space === "storage, read" ? "read-only-storage" : "storage" },
-    };
-  });
-  const pipeline = await device.createComputePipelineAsync({
-    label,
-    layout: device.createPipelineLayout({
-      bindGroupLayouts: [device.createBindGroupLayout({ entries })],
-    }),
-    compute: { module: device.createShaderModule({ label, code: wgsl }), entryPoint: "main" },
-  }).catch((cause: unknown) => {
-    throw deviceFailure(cause);
-  });
-  return { pipeline, bindings };
 }
 
 /**
@@ -212,10 +156,10 @@ export async function kmeansOnGpu(
     const assign = bind(run, pipelines.assign);
     const update = bind(run, pipelines.update);
     while (groups.some(({ done }) => !done)) {
-      await submit(run, [
+      await submitDispatches(device, buffers.batch, [
         ...assignDispatches(run, pipelines.assign.pipeline, assign),
         ...updateDispatches(run, pipelines.update.pipeline, update),
-      ]);
+      ], options.pace);
       await judge(run);
       const done = groups.reduce(
         (sum, { done, iterations }) => sum + (done ? 1 : iterations / options.iterations),
@@ -305,7 +249,7 @@ function writeRows(run: Run, group: number, first: number, rows: Float32Array<Ar
 }
 
 /** Binds a kernel's resources by name: buffers of the run, or views of them. */
-function bind(run: Run, { pipeline, bindings }: KmeansPipeline): GPUBindGroup {
+function bind(run: Run, pipeline: KmeansPipeline): GPUBindGroup {
   const { side, sizes, buffers } = run;
   const resources: Record<string, GPUBufferBinding> = {
     batch: { buffer: buffers.batch, size: BATCH_BYTES },
@@ -319,13 +263,7 @@ function bind(run: Run, { pipeline, bindings }: KmeansPipeline): GPUBindGroup {
     partial_sums: { buffer: buffers.partial_sums },
     group_results: { buffer: buffers.group_results },
   };
-  return run.device.createBindGroup({
-    layout: pipeline.getBindGroupLayout(0),
-    entries: bindings.map((name, binding) => ({
-      binding,
-      resource: resources[name]!,
-    })),
-  });
+  return bindResources(run.device, pipeline, resources);
 }
 
 /** Runs of neighbouring groups that are not done, each of at most `most`. */
@@ -380,33 +318,6 @@ function updateDispatches(
     grid: [count, 1],
     cost: count * channels * padded * kmeansUpdateCost(channels),
   }));
-}
-
-/** Runs dispatches in order, in submissions short enough for an abort between them. */
-async function submit(run: Run, dispatches: readonly Dispatch[]): Promise<void> {
-  const { device, buffers, options } = run;
-  const stride = BATCH_BYTES / 4;
-  const entries = new Uint32Array(dispatches.length * stride);
-  dispatches.forEach(({ batch }, i) => entries.set(batch, i * stride));
-  device.queue.writeBuffer(buffers.batch, 0, entries);
-  let next = 0;
-  while (next < dispatches.length) {
-    const encoder = device.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (let cost = 0; next < dispatches.length && cost < SUBMISSION_COST; next++) {
-      const dispatch = dispatches[next]!;
-      pass.setPipeline(dispatch.pipeline);
-      pass.setBindGroup(0, dispatch.bindGroup, [next * BATCH_BYTES, ...dispatch.table]);
-      pass.dispatchWorkgroups(...dispatch.grid);
-      cost += dispatch.cost;
-    }
-    pass.end();
-    device.queue.submit([encoder.finish()]);
-    if (next < dispatches.length) {
-      await device.queue.onSubmittedWorkDone();
-      await options.pace.pause();
-    }
-  }
 }
 
 /** Records the iteration's result for every group that is not done, and moves empty clusters. */

@@ -34,6 +34,12 @@ export function kmeansSlices(channels: number): number {
   return Math.floor(WORKGROUP_SIZE / (channels + 1));
 }
 
+/** Sums of centroids that the search keeps for each sample from stage to stage. */
+export const SEARCH_BEAM = 8;
+
+/** Bits of one stage's code in a sum's word. */
+export const SEARCH_CODE_BITS = 8;
+
 /**
  * Multiply-adds that take as long as one term of the update, which scatters: measured on a software
  * adapter.
@@ -51,4 +57,12 @@ export function kmeansAssignCost(channels: number, centroids: number): number {
 /** The cost of an update in multiply-adds, per value of the samples. */
 export function kmeansUpdateCost(channels: number): number {
   return (UPDATE_COST * (channels + 1)) / channels;
+}
+
+/**
+ * Multiply-adds of extending `kept` sums by one stage, per value of the samples: keeping the best
+ * takes about as long as eight for each sum and centroid.
+ */
+export function kmeansSearchCost(channels: number, centroids: number, kept: number): number {
+  return (centroids * 4 * Math.ceil(kept / 4) * (channels + 8)) / channels;
 }

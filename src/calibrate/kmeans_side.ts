@@ -1,6 +1,6 @@
-import { allocateBuffers } from "./gpu_memory.ts";
+import { allocateBuffers, largestBuffer } from "./gpu_memory.ts";
 import { kmeansTileSamples } from "./kmeans_layout.ts";
-import { type CalibrationSamples, tokensOf } from "./samples.ts";
+import { type CalibrationSamples, samplesOfHeads, tokensOf } from "./samples.ts";
 
 /** Planes are padded to whole workgroups of every width's assignment. */
 function sampleAlignment(): number {
@@ -27,8 +27,28 @@ export interface KmeansSide {
   readonly buffer: GPUBuffer;
 }
 
+/** Some neighbouring KV heads of a layer and side. */
+export interface HeadPart {
+  /** The first of them. */
+  readonly firstHead: number;
+  /** Their samples. */
+  readonly samples: CalibrationSamples;
+}
+
+/** Samples in parts that fit the device's buffers: whole heads, as many as fit. */
+export function headParts(device: GPUDevice, samples: CalibrationSamples): HeadPart[] {
+  const { keyValueHeads } = samples;
+  const most = Math.max(1, Math.floor(largestBuffer(device) / headBytes(samples)));
+  if (most >= keyValueHeads) return [{ firstHead: 0, samples }];
+  return Array.from({ length: Math.ceil(keyValueHeads / most) }, (_, part) => {
+    const firstHead = part * most;
+    const heads = Math.min(most, keyValueHeads - firstHead);
+    return { firstHead, samples: samplesOfHeads(samples, firstHead, heads) };
+  });
+}
+
 /** Bytes of one KV head's planes. */
-export function headBytes(samples: CalibrationSamples): number {
+function headBytes(samples: CalibrationSamples): number {
   return paddedSamples(samples) * samples.headDim * 4;
 }
 

@@ -22,20 +22,46 @@ interface MeanGrid {
 }
 
 /**
- * The sums of blocks of neighbouring tokens, `[blocks][headDim]`.
+ * The blocks of samples: up to `block` neighbours of one sequence, whose positions ascend one by
+ * one. Where positions are unknown, all tokens are those of one sequence.
+ *
+ * @param positions `[tokens]`.
+ * @returns `[tokens]`: the block of each.
+ */
+export function blocksOf(
+  tokens: number,
+  positions: ArrayLike<number> | undefined,
+  block: number,
+): number[] {
+  let first = 0;
+  let last = -1;
+  return Array.from({ length: tokens }, (_, token) => {
+    const goes = token === 0 || positions === undefined ||
+      positions[token] === positions[token - 1]! + 1;
+    if (!goes || token - first === block || token === 0) [first, last] = [token, last + 1];
+    return last;
+  });
+}
+
+/**
+ * The means of blocks of tokens, `[blocks][headDim]`.
  *
  * @param vectors `[tokens]` vectors `[headDim]`.
+ * @param blocks `[tokens]`: the block of each, ascending.
  */
 export function blockMeans(
   vectors: readonly ArrayLike<number>[],
-  block: number,
+  blocks: readonly number[],
 ): Float64Array<ArrayBuffer>[] {
-  return Array.from({ length: Math.ceil(vectors.length / block) }, (_, at) => {
-    const members = vectors.slice(at * block, (at + 1) * block);
-    const mean = new Float64Array(members[0]!.length);
-    for (const vector of members) mean.forEach((_, i) => mean[i]! += vector[i]! / members.length);
-    return mean;
+  const count = blocks.at(-1)! + 1;
+  const means = Array.from({ length: count }, () => new Float64Array(vectors[0]!.length));
+  const members = new Uint32Array(count);
+  vectors.forEach((vector, token) => {
+    const mean = means[blocks[token]!]!;
+    members[blocks[token]!]!++;
+    for (let i = 0; i < mean.length; i++) mean[i]! += vector[i]!;
   });
+  return means.map((mean, block) => mean.map((sum) => sum / members[block]!));
 }
 
 /**

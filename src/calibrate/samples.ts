@@ -43,7 +43,8 @@ export interface CalibrationSamples {
   readonly scale?: Float32Array<ArrayBuffer>;
   /**
    * `[tokens]`, each token's position in its sequence. Schemes that code keys with their rotary
-   * embedding need it for keys before it, and {@linkcode CalibrationSamples.rope}.
+   * embedding need it for keys before it, and {@linkcode CalibrationSamples.rope}. A position that
+   * is not one more than that before it begins another sequence.
    */
   readonly positions?: ArrayLike<number>;
   /** The model's rotary embedding. */
@@ -54,7 +55,20 @@ export interface CalibrationSamples {
 const MAX_HALF = 65504;
 
 /** Fewest samples per centroid where centroids of several stages are added. */
-const LEAST_OF_STAGE = 24;
+const LEAST_OF_STAGE = 16;
+
+/** Samples per centroid of a stage that are enough for held-out errors near those of learning. */
+const ENOUGH_OF_STAGE = 24;
+
+/**
+ * Samples that a scheme's codebooks are better learned from than from so many tokens; undefined where
+ * these are enough.
+ */
+export function moreSamples(id: SchemeId, tokens: number): number | undefined {
+  const { centroids, codebookSpec } = parseScheme(id);
+  const enough = ENOUGH_OF_STAGE * centroids;
+  return (codebookSpec?.stages ?? 1) > 1 && tokens < enough ? enough : undefined;
+}
 
 /** Tokens in the samples. */
 export function tokensOf({ values, keyValueHeads, headDim }: CalibrationSamples): number {

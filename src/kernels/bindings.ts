@@ -44,7 +44,10 @@ export type BindingName =
   | "codes"
   | "codes_written"
   | "partial_sums"
-  | "group_results";
+  | "group_results"
+  | "added_centroids"
+  | "beam_written"
+  | "sums_written";
 
 /** The WGSL address space and access mode of a resource. */
 export type BindingSpace = "uniform" | "storage, read" | "storage, read_write";
@@ -86,7 +89,7 @@ export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
   exact: "array<u32>",
   exact_quads: "array<vec4<u32>>",
   exact_written: "array<u32>",
-  counters: "array<atomic<u32>, 2>",
+  counters: "array<atomic<u32>, 3>",
   pages: "array<u32>",
   pages_written: "array<u32>",
   codebooks: "array<u32>",
@@ -122,4 +125,7 @@ export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
   codes_written: "array<vec4<u32>>",
   partial_sums: "array<f32>",
   group_results: "array<vec2<f32>>",
+  added_centroids: "array<vec4<f32>>",
+  beam_written: "array<u32>",
+  sums_written: "array<u32>",
 };

@@ -20,7 +20,8 @@ export type KernelFamily =
   | "fit"
   | "remap"
   | "kmeans_assign"
-  | "kmeans_update";
+  | "kmeans_update"
+  | "kmeans_search";
 
 /**
  * The parts that follow the family in a name, by letter: `s` a scheme (of two, the keys' and the
@@ -44,6 +45,7 @@ export const NAME_GRAMMARS: Readonly<Record<KernelFamily, string>> = {
   remap: "",
   kmeans_assign: "c",
   kmeans_update: "c",
+  kmeans_search: "c",
 };
 
 /**

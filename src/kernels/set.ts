@@ -13,7 +13,7 @@ export type KernelSetParts = Pick<KernelNameParts, "family" | "schemes" | "size"
  * scheme share, which the other sets hold as well.
  */
 export function kernelSetName({ family, schemes, size }: KernelSetParts): string {
-  if (family === "kmeans_assign" || family === "kmeans_update") return "kmeans";
+  if (family.startsWith("kmeans")) return "kmeans";
   const distinct = [...new Set(schemes)];
   return [
     ...(distinct.length === 0 ? ["common"] : distinct),

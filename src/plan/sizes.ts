@@ -248,4 +248,4 @@ export function tokenChannels({ shape, layers }: ResolvedOptions): number {
 }
 
 /** Bytes of the counters on the device, in the order of {@linkcode NumberCounts}. */
-export const COUNTER_BYTES = 8;
+export const COUNTER_BYTES = 12;

@@ -7,11 +7,15 @@ import { NORM_BITS, NORM_LEVELS } from "./normalisation.ts";
 /** The integer of a mean that equals its channel's offset would be this. */
 const MIDDLE = (NORM_LEVELS - 1) / 2;
 
-/** The codes of normalised, additive schemes, found by beam search. */
-export function additiveCodec(scheme: Scheme): Codec {
+/**
+ * The codes of normalised, additive schemes, found by beam search.
+ *
+ * @param width Sums that are kept from stage to stage.
+ */
+export function additiveCodec(scheme: Scheme, width: number = beamWidth(scheme)): Codec {
   const { channels, centroids: count, codebookSpec, layout } = scheme;
   const stages = codebookSpec!.stages!;
-  const search = beamSearch(channels, count, stages, beamWidth(scheme));
+  const search = beamSearch(channels, count, stages, width);
 
   /** Centroids in the space of distances, in which channels are weighted by importance. */
   function scaledCentroids(

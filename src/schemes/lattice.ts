@@ -1,11 +1,11 @@
-import { finiteFloat16Bits, fromFloat16Bits } from "../base/float16.ts";
-import { fromFloat8E4M3, fromFloat8E5M3, toFloat8E4M3, toFloat8E5M3 } from "../base/float8.ts";
+import { fromFloat8E5M3, toFloat8E5M3 } from "../base/float8.ts";
 import { checkHadamard, hadamard, hadamardInverse } from "./hadamard.ts";
 import { recordLayout } from "../records/layout.ts";
 import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/pack.ts";
 import type { Codec } from "./codec.ts";
 import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 import { d4Codebook, e8Codebook } from "./lattice_codebooks.ts";
+import { readMeans, STEP_BITS, writeMeans } from "./block_means.ts";
 import { blockLimits, limited } from "./outliers.ts";
 import {
   decodeRotated,
@@ -20,11 +20,12 @@ const ID = /^u(4|8)b8$/;
 /** Tokens whose mean is taken: a page, and the window of NSNQuant. */
 const BLOCK = 64;
 
-/**
- * Bits of a channel's mean: binary16, because models add up to a thousand to single channels of
- * their keys. With waves, the mean has a byte, and the waves have the other.
- */
+/** Bits of a channel's mean. With waves, the mean has a byte, and the waves have the other. */
 const MEAN_BITS = 16;
+
+function meanBits(scored: boolean): number {
+  return scored ? MEAN_BITS / 2 : MEAN_BITS;
+}
 
 /** Codebooks by channels per code. Both have 256 points, so a code is a byte. */
 const CODEBOOKS: Readonly<Record<number, () => number[][]>> = { 4: d4Codebook, 8: e8Codebook };
@@ -53,7 +54,7 @@ export function lattice(id: SchemeId): OwnScheme | undefined {
 
   function layout(headDim: number) {
     checkHadamard(id, headDim);
-    const metadata = { sharedBits: headDim * MEAN_BITS, tokenBits: 8 };
+    const metadata = { sharedBits: headDim * MEAN_BITS + STEP_BITS, tokenBits: 8 };
     return recordLayout(headDim / channels, codeBits, metadata, BLOCK);
   }
 
@@ -72,6 +73,8 @@ export function lattice(id: SchemeId): OwnScheme | undefined {
       () => storedCentroids(id, () => CODEBOOKS[channels]!().flat()),
     ),
     positional: true,
+    // As scored, an offset has become two waves, one in each channel of a rotary pair.
+    keyOffsets: (headDim, space) => space === "pre-rope" ? headDim : waveCount(headDim) / 2,
     lossless: false,
     layout,
     work: (headDim) => ({ universal: headDim }),
@@ -92,10 +95,10 @@ export function latticeCodec({ channels, layout }: Scheme): Codec {
       // Before the rotary embedding, tokens have more in common. The Hadamard rotation of a mean is
       // the mean of the rotated vectors.
       const spread = turn === undefined ? kept.map(hadamard) : kept;
-      const mean = Float64Array.from({ length: headDim }, (_, channel) => {
-        const sum = spread.reduce((total, vector) => total + vector[channel]!, 0);
-        return writeMean(record, channel, sum / spread.length, scored);
-      });
+      const sums = spread.reduce((sums, vector) => sums.map((sum, i) => sum + vector[i]!));
+      const means = sums.map((sum) => sum / spread.length);
+      writeMeans(record, means, meanBits(scored));
+      const mean = readMeans(record, headDim, meanBits(scored));
       spread.forEach((vector, token) => {
         const centred = mean.map((value, channel) => vector[channel]! - value);
         const rest = turn === undefined ? centred : hadamard(turn(centred, token, 1));
@@ -114,7 +117,7 @@ export function latticeCodec({ channels, layout }: Scheme): Codec {
       );
       const scale = fromFloat8E5M3(readBits(record, tokenBit(own, token), 8));
       const rest = decodeRotated(codes, centroids, channels).map((value) => value * scale);
-      const mean = rest.map((_, channel) => readMean(record, channel, scored));
+      const mean = readMeans(record, headDim, meanBits(scored));
       if (turn === undefined) {
         const vector = hadamardInverse(rest.map((value, channel) => value + mean[channel]!));
         if (scored) addWaves(vector, readWaves(record, headDim), token, 1);
@@ -124,22 +127,6 @@ export function latticeCodec({ channels, layout }: Scheme): Codec {
       return centred.map((value, channel) => value + mean[channel]!);
     },
   };
-}
-
-/** Writes one channel's mean, and returns it as it will be read. */
-function writeMean(record: Uint32Array, channel: number, mean: number, scored: boolean): number {
-  const positive = mean === 0 ? 0 : mean; // of the two zeros, the positive one
-  const [bits, width] = scored
-    ? [toFloat8E4M3(positive), MEAN_BITS / 2]
-    : [finiteFloat16Bits(positive), MEAN_BITS];
-  writeBits(record, channel * width, width, bits);
-  return readMean(record, channel, scored);
-}
-
-function readMean(record: Uint32Array, channel: number, scored: boolean): number {
-  return scored
-    ? fromFloat8E4M3(readBits(record, (channel * MEAN_BITS) / 2, MEAN_BITS / 2))
-    : fromFloat16Bits(readBits(record, channel * MEAN_BITS, MEAN_BITS));
 }
 
 /** The words that hold waves, behind the means. */

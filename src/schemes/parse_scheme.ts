@@ -106,6 +106,7 @@ export function registerScheme(scheme: Scheme): void {
         "words",
       ),
       positional: FLAG,
+      "keyOffsets?": FUNCTION,
       lossless: FLAG,
       "forSpans?": FLAG,
       layout: FUNCTION,

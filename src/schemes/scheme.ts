@@ -1,3 +1,4 @@
+import type { KeySpace } from "../model/model.ts";
 import type { RecordLayout } from "../records/layout.ts";
 
 /**
@@ -108,6 +109,11 @@ export interface Scheme {
    * decode such keys are a variant of their own.
    */
   readonly positional: boolean;
+  /**
+   * How many channels of a head may have a constant offset in the model's keys, such as a bias,
+   * beside which the codes still hold the other channels. Absent where all may.
+   */
+  keyOffsets?(headDim: number, space: KeySpace): number;
   /**
    * Whether codes keep everything that the exact tier keeps.
    */

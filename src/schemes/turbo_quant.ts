@@ -23,7 +23,8 @@ const RECORD_TOKENS = 2;
 /**
  * TurboQuant for least squared error (arXiv 2504.19874 algorithm 1), the baseline of data-free
  * schemes: a vector gets a Hadamard rotation, its size is kept as binary16, and each channel's
- * residual is rounded by the Lloyd-Max quantiser of its distribution.
+ * residual is rounded by the Lloyd-Max quantiser of its distribution. No mean is subtracted, so a
+ * constant in some channels, such as a bias, leaves few levels for the others.
  */
 export function turboQuant(id: SchemeId): OwnScheme | undefined {
   const match = ID.exec(id);
@@ -51,6 +52,7 @@ export function turboQuant(id: SchemeId): OwnScheme | undefined {
       (headDim) => storedCentroids(`${id} ${headDim}`, () => lloydMax(headDim, codeBits)),
     ),
     positional: true,
+    keyOffsets: () => 0,
     lossless: false,
     layout,
     work: (headDim) => ({ universal: headDim }),

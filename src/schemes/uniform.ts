@@ -98,6 +98,8 @@ export function levelScheme(id: SchemeId, codeBits: number, levels: UniformLevel
     centroids: 0,
     codebook: "none",
     positional: false,
+    // Channels that share a scale share its levels.
+    ...(group === "tokens" ? {} : { keyOffsets: () => 0 }),
     lossless: false,
     layout,
     work: (headDim) => ({ levels: headDim }),

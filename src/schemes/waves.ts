@@ -3,7 +3,7 @@
  * channel of keys as they are scored, the constant rotates with the position, so subtracting the
  * mean of a block does not remove it. Subtracting a wave does.
  */
-import { finiteFloat16Bits, fromFloat16Bits } from "../base/float16.ts";
+import { finiteFloat16Bits, fromFloat16Bits, MAX_FLOAT16 } from "../base/float16.ts";
 
 /** A wave of one channel over the tokens of a block: `cosine * cos(angle) + sine * sin(angle)`. */
 export interface Wave {
@@ -21,9 +21,6 @@ export interface Wave {
 
 /** Parts of a turn. */
 const TURN = 2 ** 24;
-
-/** Root mean square of a channel that may have a wave, in typical magnitudes of the block. */
-const LOUD = 2.5;
 
 /** The least share of a channel's energy for a wave. */
 const LEAST_SHARE = 0.75;
@@ -51,6 +48,9 @@ export function waveAt({ step, cosine, sine }: Wave, token: number, tokens: numb
   return cosine * Math.cos(angle) + sine * Math.sin(angle);
 }
 
+/** What the sum of squared sines counts at least, so that nothing is divided by 0. */
+const LEAST_SQUARE = 1e-12;
+
 /**
  * The least-squares wave of a given step. Cosines and sines around the middle are orthogonal.
  */
@@ -63,8 +63,12 @@ function fitWave(numbers: readonly number[], step: number) {
     sums.cosines += Math.cos(angle) ** 2;
     sums.sines += Math.sin(angle) ** 2;
   });
-  const [cosine, sine] = [sums.cosine / sums.cosines, sums.sine / Math.max(sums.sines, 1e-6)];
-  return { step, cosine, sine, energy: cosine * sums.cosine + sine * sums.sine };
+  const cosine = sums.cosine / sums.cosines;
+  // The slower the wave, the larger the factor of a slope, up to the largest that is kept.
+  const slope = sums.sine / Math.max(sums.sines, LEAST_SQUARE);
+  const sine = Math.min(Math.max(slope, -MAX_FLOAT16), MAX_FLOAT16);
+  const energy = cosine * sums.cosine + sine * (2 * sums.sine - sine * sums.sines);
+  return { step, cosine, sine, energy };
 }
 
 /** The wave of most energy in a channel's numbers, to the last of {@linkcode SPACINGS}. */
@@ -89,7 +93,7 @@ function bestWave(numbers: readonly number[]) {
  */
 export function findWaves(vectors: readonly ArrayLike<number>[], typical: number): Wave[] {
   const headDim = vectors[0]!.length;
-  const loud = (LOUD * typical) ** 2 * vectors.length;
+  const loud = typical ** 2 * vectors.length;
   const channels = Array.from({ length: headDim }, (_, channel) => ({
     channel,
     energy: vectors.reduce((sum, vector) => sum + vector[channel]! * vector[channel]!, 0),

@@ -19,7 +19,7 @@ import { hexadecimal, sha256, sha256Bytes } from "../base/sha256.ts";
 const FORMAT = "couplet-snapshot";
 
 /** The version this module writes and reads. */
-const VERSION = "2";
+const VERSION = "3";
 
 /** The metadata of a snapshot. */
 export interface SnapshotInfo {

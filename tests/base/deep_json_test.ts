@@ -8,10 +8,12 @@ import {
   inspectSnapshot,
   promptKey,
   readSafetensors,
+  readSampleOrigin,
   readSamples,
   readWeights,
   type SnapshotStore,
   type TuningRecord,
+  writeSafetensors,
 } from "../../mod.ts";
 import { resolveOptions } from "../../src/plan/options.ts";
 import { checkSnapshot, decodeSnapshot } from "../../src/snapshots/file.ts";
@@ -55,6 +57,14 @@ function tensor(name: string, entry: string): Uint8Array {
   );
 }
 
+/** A file of samples with one entry of metadata; what it reads of them comes before the tensors. */
+function samples(entry: Readonly<Record<string, string>>): Uint8Array {
+  return writeSafetensors({
+    metadata: { format: "couplet-samples", version: "1", ...entry },
+    tensors: new Map(),
+  });
+}
+
 /** What reads JSON out of files, with nested lists where the name says. */
 const READERS: Readonly<
   Record<string, readonly [CoupletErrorCode, (json: string) => unknown]>
@@ -80,6 +90,8 @@ const READERS: Readonly<
     "file",
     (json) => readSamples(tensor("layers.0.keys", `"shape":${json}`)),
   ],
+  "readSamples(), as the rotary embedding": ["file", (rope) => readSamples(samples({ rope }))],
+  "readSampleOrigin(), as the model": ["file", (model) => readSampleOrigin(samples({ model }))],
   "readWeights(), as a shape": [
     "file",
     (json) => readWeights(tensor("layers.0.keys", `"shape":${json}`)),

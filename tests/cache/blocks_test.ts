@@ -21,7 +21,7 @@ import {
   referenceRecords,
   uploadBuffer,
 } from "../helpers/cache_oracle.ts";
-import { gridVectors } from "../helpers/grid_numbers.ts";
+import { gridCodebooks, gridVectors } from "../helpers/grid_numbers.ts";
 import type { Move } from "../helpers/reference_run.ts";
 
 const device = await requestTestDevice();
@@ -76,6 +76,8 @@ const CASES: readonly [
   ["kc2p8", "kh2", { window: 16 }],
   ["kc1p4", "kc2p4", { window: 0 }],
   ["kc1p2", "zc3", { window: 5 }],
+  ["n8b8", "n4b8", { window: 0, sinks: 0 }],
+  ["n16b4x4", "kc2", { window: 40 }],
   // Tokens of three groups, of which two share a record.
   ["q4", "q4", { headDim: 96 }],
   ["f16", "q8", { headDim: 96, window: 0 }],
@@ -147,14 +149,19 @@ for (
     // Keys in blocks, values token by token in records of two.
     ["kc4", "t1b3", 64, 224],
     ["q4", "q8", 96, 251],
+    ["n8b4x4", "n8b8", 64, 192],
   ] as const
 ) {
   Deno.test(`${keys} keys and ${values} values at d${headDim} get the same bytes, however a prompt is cut`, async () => {
     const tokens = 275;
     const options = optionsWith(optionsOf(keys, values, { headDim, window: 21 }), tokens);
-    const cache = await createCache({ device, plan: planCache({ ...options, kernels: manifest }) });
-    const channels = 2 * headDim;
     const random = seededRandom("cuts");
+    const cache = await createCache({
+      device,
+      plan: planCache({ ...options, kernels: manifest }),
+      codebooks: gridCodebooks(options, random),
+    });
+    const channels = 2 * headDim;
     const given = [0, 1].map(() => uploadBuffer(device, gridVectors(random, tokens * channels)));
     const records: Uint32Array[][] = [];
     for (const size of [tokens, 34, 8, 1]) {

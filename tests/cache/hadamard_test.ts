@@ -135,10 +135,10 @@ for (const [keys, values, bytes] of CODEBOOK_BYTES) {
 
 Deno.test("planCache() says how many bits a record takes, metadata included", () => {
   for (
-    const [id, headDim, bits] of [["u8b8", 64, 1.375], ["u4b8", 64, 2.375], [
+    const [id, headDim, bits] of [["u8b8", 64, 1.3828125], ["u4b8", 64, 2.3828125], [
       "u8b8",
       128,
-      1.3125,
+      1.31640625,
     ]] as const
   ) {
     const { words, tokens } = parseScheme(id).layout(headDim);

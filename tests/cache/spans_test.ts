@@ -46,6 +46,7 @@ const PAIRS: readonly (readonly [keys: string, values: string])[] = [
   ["kc2p8", "kh2"],
   ["kc1p2", "zc3"],
   ["v4b8", "v8b8"],
+  ["n8b8", "n16b8x2"],
 ];
 
 for (const [keys, values] of PAIRS) {

@@ -9,9 +9,15 @@ import {
   type SchemeId,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
-import { type Random, seededRandom } from "../../src/base/random.ts";
+import { seededRandom } from "../../src/base/random.ts";
 import { fromFloat16Array } from "../../src/base/float16.ts";
-import { learnMeans, learnSizes, onGrid } from "../../src/calibrate/normalised_samples.ts";
+import {
+  blockMeans,
+  blocksOf,
+  learnMeans,
+  learnSizes,
+  onGrid,
+} from "../../src/calibrate/normalised_samples.ts";
 import { searchStages, type StagePoints, updateStages } from "../../src/calibrate/refine.ts";
 import { normal } from "../helpers/kmeans.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
@@ -119,9 +125,29 @@ Deno.test("calibrate learns the same sums on the device and on the CPU, as far a
   }
 });
 
-Deno.test("calibrate refuses fewer than 24 samples for a centroid of a stage", async () => {
+Deno.test("calibrate refuses a device without the kernel that searches sums, and names its entry", async () => {
+  const device = await requestTestDevice();
+  try {
+    await rejects(
+      calibrate({
+        samples: [samples()],
+        schemes: { keys: ["n8b4x2"], values: [] },
+        keySpace: "as-scored",
+        model: { name: "a", digest: "b" },
+        seed: 1,
+        device,
+        kernels: manifest.filter(({ name }) => name !== "kmeans_search_c8"),
+      }),
+      { code: "kernel", message: /kmeans_search_c8 .*"@couplet\/kv\/kernels\/kmeans"/ },
+    );
+  } finally {
+    device.destroy();
+  }
+});
+
+Deno.test("calibrate refuses fewer than 16 samples for a centroid of a stage", async () => {
   const few = samples();
-  const values = few.values.subarray(0, 300 * HEADS * HEAD_DIM);
+  const values = few.values.subarray(0, 200 * HEADS * HEAD_DIM);
   await rejects(
     calibrate({
       samples: [{ ...few, values }],
@@ -130,7 +156,7 @@ Deno.test("calibrate refuses fewer than 24 samples for a centroid of a stage", a
       model: { name: "a", digest: "b" },
       seed: 1,
     }),
-    { code: "samples", message: /384 tokens/ },
+    { code: "samples", message: /256 tokens/ },
   );
 });
 
@@ -180,6 +206,15 @@ Deno.test("updateStages never makes the error of its codes larger, and finds exa
     before = error();
   }
   ok(before < 1e-9, `${before}`);
+});
+
+Deno.test("blocksOf divides samples where a sequence ends, and every so many tokens", () => {
+  deepStrictEqual(blocksOf(5, undefined, 2), [0, 0, 1, 1, 2]);
+  deepStrictEqual(blocksOf(7, [3, 4, 5, 0, 1, 2, 4], 2), [0, 0, 1, 2, 2, 3, 4]);
+  deepStrictEqual(
+    blockMeans([[1], [3], [5], [7], [9]], [0, 0, 1, 1, 2]).flatMap((mean) => [...mean]),
+    [2, 6, 9],
+  );
 });
 
 Deno.test("learnMeans and onGrid keep a mean within half a step inside the grid", () => {

@@ -58,6 +58,18 @@ const REFUSED: readonly {
     says: /exclude each other/,
   },
   {
+    args: "kernels explain --head-dim 64 --scheme c8b8 --recipe best",
+    exitCode: 2,
+    code: "usage",
+    says: /exclude each other/,
+  },
+  {
+    args: "kernels explain --head-dim 64 --recipe tiny",
+    exitCode: 2,
+    code: "usage",
+    says: /best, small, fast/,
+  },
+  {
     args: "kernels explain --head-dim 64 --scheme c8b8 --limit maxFun=1",
     exitCode: 2,
     code: "usage",
@@ -166,20 +178,35 @@ const REFUSED: readonly {
   { args: "snapshot info /nowhere", exitCode: 1, code: "file", says: /no such file/ },
   { args: `snapshot info ${README}`, exitCode: 1, code: "file", says: /README\.md/ },
   { args: `snapshot info ${FIXTURE}`, exitCode: 1, code: "file", says: /tiny-llama/ },
+  { args: "codebooks info /nowhere", exitCode: 1, code: "file", says: /no such file/ },
+  { args: `codebooks info ${README}`, exitCode: 1, code: "file", says: /README\.md/ },
+  { args: `codebooks verify ${README}`, exitCode: 1, code: "file", says: /README\.md/ },
   {
-    args: `${SAMPLES} /nowhere --scheme c8b8 --out /tmp/x`,
+    args: `codebooks verify ${FIXTURE}/model.safetensors --model ${FIXTURE}`,
+    exitCode: 1,
+    code: "file",
+    says: /the format "pt", not "couplet-codebooks"/,
+  },
+  {
+    args: `codebooks verify ${README} --as llama`,
+    exitCode: 2,
+    code: "usage",
+    says: /--as is for/,
+  },
+  {
+    args: `${SAMPLES} /nowhere --scheme c8b8 --out OUT`,
     exitCode: 1,
     code: "file",
     says: /samples \/nowhere.*no such file/,
   },
   {
-    args: `${SAMPLES} ${README} --scheme c8b8 --out /tmp/x`,
+    args: `${SAMPLES} ${README} --scheme c8b8 --out OUT`,
     exitCode: 1,
     code: "file",
     says: /README\.md/,
   },
   {
-    args: `${SAMPLES} ${FIXTURE}/model.safetensors --scheme c8b8 --out /tmp/x`,
+    args: `${SAMPLES} ${FIXTURE}/model.safetensors --scheme c8b8 --out OUT`,
     exitCode: 1,
     code: "file",
     says: /model\.safetensors.*it holds "/,
@@ -191,7 +218,7 @@ const REFUSED: readonly {
     says: /no folder \/nowhere/,
   },
   {
-    args: `${SAMPLES} ${README} --scheme u8b8 --out /tmp/x`,
+    args: `${SAMPLES} ${README} --scheme u8b8 --out OUT`,
     exitCode: 2,
     code: "usage",
     says: /none of the schemes has a codebook/,
@@ -220,20 +247,20 @@ const REFUSED: readonly {
   },
   // The device; the samples are well and good.
   {
-    args: `${SAMPLES} GOOD --scheme c1b1 --out /tmp/x`,
+    args: `${SAMPLES} GOOD --scheme c1b1 --out OUT`,
     exitCode: 3,
     code: "device",
     says: /no WebGPU.*--unstable-webgpu/,
   },
   {
-    args: `${SAMPLES} GOOD --scheme c1b1 --out /tmp/x`,
+    args: `${SAMPLES} GOOD --scheme c1b1 --out OUT`,
     exitCode: 3,
     code: "device",
     says: /no adapter.*deno task adapter/,
     host: { gpu: NO_ADAPTER },
   },
   {
-    args: `${SAMPLES} GOOD --scheme c1b1 --out /tmp/x`,
+    args: `${SAMPLES} GOOD --scheme c1b1 --out OUT`,
     exitCode: 3,
     code: "device",
     says: /no adapter.*mesa-vulkan-drivers/,
@@ -248,7 +275,7 @@ for (const { args, exitCode, code, says, host = {} } of REFUSED) {
     await withFolder(async (folder) => {
       const good = join(folder, "samples.safetensors");
       await Deno.writeFile(good, samplesFile());
-      const argv = args.replace("GOOD", good).split(" ");
+      const argv = args.replace("GOOD", good).replace("OUT", join(folder, "out")).split(" ");
       const plain = await couplet(argv, host);
       assert.equal(plain.exitCode, exitCode, plain.errors);
       assert.match(plain.errors, says);

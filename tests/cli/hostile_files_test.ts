@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { writeSafetensors } from "../../mod.ts";
+import { encodeCodebooks, writeSafetensors } from "../../mod.ts";
 import { encodeSnapshot } from "../../src/snapshots/file.ts";
 import { couplet, samplesFile, withFolder } from "../helpers/cli.ts";
 import { nested } from "../helpers/forged_files.ts";
@@ -25,6 +25,8 @@ const READING: readonly string[] = [
   "plan CONFIG --scheme u8b8 --kernels FILE",
   "kernels list --kernels FILE",
   "snapshot info FILE",
+  "codebooks info FILE",
+  "codebooks verify FILE",
   `${SAMPLES} OUT FILE`,
   `${SAMPLES} OUT GOOD --weights FILE`,
 ];
@@ -90,6 +92,7 @@ const LARGE: readonly (readonly [command: string, bytes: number, says: RegExp])[
   ["plan FILE --scheme u8b8", 2 ** 25, /it has 32\.0 MiB, and may have 16\.0 MiB/],
   ["plan CONFIG --policy FILE", 2 ** 40, /it has 1\.00 TiB/],
   ["snapshot info FILE", 2 ** 40, /it has 1\.00 TiB/],
+  ["codebooks verify FILE", 2 ** 40, /it has 1\.00 TiB/],
   [`${SAMPLES} OUT FILE`, 2 ** 40, /it has 1\.00 TiB/],
 ];
 
@@ -176,6 +179,22 @@ const EVIL_FILES: Readonly<Record<string, readonly [command: string, bytes: stri
       writeSafetensors({
         metadata: {},
         tensors: new Map([[EVIL, { dtype: "F32", shape: [0], data: new Uint8Array(0) }]]),
+      }),
+    ],
+    "the metadata of samples": [
+      `${SAMPLES} OUT FILE`,
+      writeSafetensors({
+        metadata: { format: "couplet-samples", version: "1", key_space: EVIL },
+        tensors: new Map(),
+      }),
+    ],
+    "codebooks' texts": [
+      "codebooks info FILE",
+      encodeCodebooks({
+        model: { name: EVIL, digest: EVIL },
+        keySpace: "pre-rope",
+        provenance: { source: EVIL, tokens: 1, seed: 1, iterations: 1 },
+        codebooks: [],
       }),
     ],
     "a format": [

@@ -438,3 +438,30 @@ for (const [tokens, notes] of [[8191, 0], [8192, 0], [8193, 1]] as const) {
     assert.equal(planned.notes.length, notes);
   });
 }
+
+/** Models with and without a bias on their keys, arguments, and what is said of it. */
+const BIASED: readonly [config: Json, args: string, says: RegExp | undefined][] = [
+  [{ model_type: "qwen2" }, "--scheme u4b8", undefined],
+  [{ model_type: "qwen2" }, "--scheme u4b8 --space as-scored", /up to 4 channels.*drownedBlocks/],
+  [{ model_type: "qwen2" }, "--keys t1b2 --values u4b8", /t1b2 does not remove it/],
+  [{ model_type: "qwen2" }, "--keys q8 --values u4b8", /q8 does not remove it/],
+  [{ model_type: "qwen2" }, "--keys kc4 --values t1b2 --space as-scored", undefined],
+  [{ model_type: "qwen2" }, "--scheme c4b8 --space as-scored", undefined],
+  [{ model_type: "qwen2", attention_bias: false }, "--keys t1b2 --values f16", /of qwen2 have a/],
+  [{ model_type: "llama" }, "--scheme u4b8 --space as-scored", undefined],
+  [{ attention_bias: true }, "--scheme u4b8 --space as-scored", /keys of llama have a bias/],
+  [{ model_type: "gpt_neox", rotary_pct: 1 }, "--keys t1b2 --values f16", /t1b2/],
+  [{ model_type: "stablelm", use_qkv_bias: true }, "--keys t1b2 --values f16", /t1b2/],
+];
+
+for (const [config, args, says] of BIASED) {
+  const name = `${JSON.stringify(config)} and ${args}`;
+  Deno.test(`couplet plan ${says === undefined ? "says nothing" : "warns"} of a bias on keys, with ${name}`, async () => {
+    const { notes } = await withConfig(
+      { ...LLAMA, ...config },
+      (_, file) => coupletJson<Planned>(["plan", file, ...args.split(" ")]),
+    );
+    assert.equal(notes.length, says === undefined ? 0 : 1, `${notes}`);
+    if (says !== undefined) assert.match(notes[0]!, says);
+  });
+}

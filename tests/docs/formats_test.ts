@@ -13,15 +13,19 @@ import {
   type Scheme,
   schemeCodec,
   spanKinds,
+  writeSamples,
 } from "../../mod.ts";
+import { folderDigest } from "../../cli/model_folder.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { crc32 } from "../../src/base/crc32.ts";
 import { fromFloat16Array } from "../../src/base/float16.ts";
+import { ROPE_FIELDS } from "../../src/model/rope_options.ts";
 import { recordBits } from "../../src/records/layout.ts";
 import { readBits } from "../../src/records/pack.ts";
 import { sha256, sha256Bytes } from "../../src/base/sha256.ts";
 import { encodeSnapshot, snapshotTensors } from "../../src/snapshots/file.ts";
 
+const FIXTURE = new URL("../fixtures/tiny-llama", import.meta.url).pathname;
 const TEXT = await Deno.readTextFile(new URL("../../docs/formats.md", import.meta.url));
 
 /** The text under a heading, up to the next of its kind. */
@@ -237,6 +241,42 @@ Deno.test("docs/formats.md: a codebook file has the metadata, tensors and checks
     crc = crc32(data, crc32(encoder.encode(`${name} ${dtype} ${shape.join(",")}\n`), crc));
   }
   assert.equal(metadata["checksum"], `crc32:${crc.toString(16).padStart(8, "0")}`);
+});
+
+Deno.test("docs/formats.md: a samples file has the metadata and tensors of the page", () => {
+  const tokens = 3;
+  const vectors = new Float32Array(tokens * HEADS * HEAD_DIM);
+  const { metadata, tensors } = readSafetensors(writeSamples([{
+    layer: 3,
+    side: "keys",
+    keyValueHeads: HEADS,
+    headDim: HEAD_DIM,
+    values: vectors,
+    weights: vectors,
+    scale: vectors.slice(0, HEADS * HEAD_DIM).fill(1),
+    positions: [0, 1, 0],
+    rope: { layout: "half", theta: 10000 },
+  }], {
+    model: { name: "a model", digest: "sha256:0123" },
+    keySpace: "pre-rope",
+    source: "a text",
+  }));
+  checkMetadata("Samples file", metadata);
+  checkTensors(
+    "Samples file",
+    tensors,
+    (size) => ({ heads: HEADS, headDim: HEAD_DIM, tokens })[size]!,
+  );
+  const rope = [...Object.keys(ROPE_FIELDS)].map((name) => name.replace("?", ""));
+  const told = rope.filter((name) => section("Samples file").includes(name));
+  // What shifts all positions is of no use in a file.
+  assert.deepEqual(told, rope.filter((name) => name !== "positionOffset"));
+});
+
+Deno.test("docs/formats.md: the shell computes the digest of a model", async () => {
+  const [, script] = /^```sh\n(.*?)^```$/ms.exec(section("Digest of a model"))!;
+  const { stdout } = await new Deno.Command("sh", { args: ["-c", script!], cwd: FIXTURE }).output();
+  assert.equal(new TextDecoder().decode(stdout).trim(), await folderDigest(FIXTURE));
 });
 
 Deno.test("docs/formats.md: a snapshot file has the metadata, tensors and checksum of the page", async () => {

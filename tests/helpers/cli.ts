@@ -58,9 +58,10 @@ export async function withFolder<T>(act: (folder: string) => Promise<T>): Promis
 
 /** A file of samples of the keys and values of some layers, two KV heads of 8 channels. */
 export function samplesFile(
-  { layers = 1, tokens = 64, seed = 1 }: {
+  { layers = 1, tokens = 64, headDim = 8, seed = 1 }: {
     readonly layers?: number;
     readonly tokens?: number;
+    readonly headDim?: number;
     readonly seed?: number;
   } = {},
 ): Uint8Array<ArrayBuffer> {
@@ -68,10 +69,10 @@ export function samplesFile(
   const tensors = new Map<string, SafetensorsTensor>();
   for (let layer = 0; layer < layers; layer++) {
     for (const side of SIDES) {
-      const values = Float32Array.from({ length: tokens * 2 * 8 }, () => random.next() - 0.5);
+      const values = Float32Array.from({ length: tokens * 2 * headDim }, () => random.next() - 0.5);
       tensors.set(`layers.${layer}.${side}`, {
         dtype: "F32",
-        shape: [tokens, 2, 8],
+        shape: [tokens, 2, headDim],
         data: new Uint8Array(values.buffer),
       });
     }

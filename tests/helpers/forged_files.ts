@@ -49,7 +49,7 @@ export async function forgeSnapshot(
   const bytes = writeSafetensors({
     metadata: {
       format: "couplet-snapshot",
-      version: "2",
+      version: "3",
       model: "null",
       plan: "{}",
       plan_fingerprint: "p",

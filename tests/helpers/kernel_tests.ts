@@ -43,6 +43,7 @@ const ELSEWHERE: readonly KernelFamily[] = [
   "remap",
   "kmeans_assign",
   "kmeans_update",
+  "kmeans_search",
 ];
 
 const rows = manifest

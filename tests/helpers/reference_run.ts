@@ -44,6 +44,8 @@ export interface Scenario {
   readonly sinkLogits?: Float32Array<ArrayBuffer>;
   /** Whether codebooks carry a channel scale. */
   readonly scaled?: boolean;
+  /** Codebooks to use; random ones that f32 and float64 code alike where absent. */
+  readonly codebooks?: CodebookSet;
   /** Numbers that a host should not give, in place of some of its own. */
   readonly bad?: readonly BadNumber[];
 }
@@ -85,10 +87,12 @@ export class ReferenceRun {
   readonly #given: readonly (readonly Readonly<Record<Side, Float32Array[]>>[])[];
   readonly #decoded = new Map<string, Float64Array>();
 
-  constructor({ options, moves, seed = 1, sinkLogits, scaled = false, bad = [] }: Scenario) {
+  constructor(
+    { options, moves, seed = 1, sinkLogits, scaled = false, codebooks, bad = [] }: Scenario,
+  ) {
     const random = seededRandom(seed);
     this.options = options;
-    this.codebooks = gridCodebooks(options, random, scaled);
+    this.codebooks = codebooks ?? gridCodebooks(options, random, scaled);
     this.sinkLogits = sinkLogits;
     const cache = createReferenceCache({
       ...options,

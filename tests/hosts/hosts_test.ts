@@ -181,7 +181,7 @@ for (const { name, dtype, stepTokens, appendTokens } of cases) {
         const [found, own] = both(4, 4 + coded);
         const square = own.reduce((sum, x) => sum + x * x, 0);
         const error = own.reduce((sum, x, j) => sum + (x - found[j]!) ** 2, 0) / square;
-        // 2.375 bits of independent channels.
+        // 2.38 bits of independent channels.
         assert.ok(error > 0.01 && error < 0.25, `coded tokens err by ${error}`);
       }
     });

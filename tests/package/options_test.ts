@@ -16,9 +16,11 @@ import {
   queryScale,
   requiredFeatures,
   requiredLimits,
+  writeSamples,
 } from "../../mod.ts";
 import { generateKernels } from "../../codegen/generate.ts";
 import { calibrationFields } from "../../src/calibrate/calibrate_options.ts";
+import { ORIGIN_FIELDS } from "../../src/calibrate/sample_origin.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { queryFields } from "../../src/calibrate/query_energy.ts";
 import type { AnyRule } from "../../src/base/check_options.ts";
@@ -233,6 +235,12 @@ const TABLES: readonly {
       iterations: 1,
     },
     run: calibrate,
+  },
+  {
+    name: "writeSamples",
+    fields: ORIGIN_FIELDS,
+    options: { model: { name: "a", digest: "b" }, keySpace: "pre-rope", source: "a text" },
+    run: (options) => writeSamples([samples], options),
   },
   {
     name: "queryScale",

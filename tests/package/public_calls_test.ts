@@ -265,6 +265,16 @@ const CALLS: readonly Call[] = [
     run: library.writeSafetensors,
   },
   { name: "readSamples", arguments: [library.encodeCodebooks(set)], run: library.readSamples },
+  {
+    name: "readSampleOrigin",
+    arguments: [library.encodeCodebooks(set)],
+    run: library.readSampleOrigin,
+  },
+  {
+    name: "writeSamples",
+    arguments: [[samples], { model, keySpace: "pre-rope", source: "noise" }],
+    run: library.writeSamples,
+  },
   { name: "readWeights", arguments: [library.encodeCodebooks(set)], run: library.readWeights },
   { name: "joinSamples", arguments: [[[samples], [samples]]], run: library.joinSamples },
   {

@@ -18,8 +18,8 @@ const FAMILIES = [
   "additive",
 ];
 
-/** The rooms, and what all of them share. */
-const ROOMS = [/^src\/schemes\//, /^codegen\/schemes\//];
+/** The rooms, and what takes a family apart to measure its parts. */
+const ROOMS = [/^src\/schemes\//, /^codegen\/schemes\//, /^examples\/eval\/ablation\//];
 
 /** What all families share; every other file of `src/schemes/` is one family's own, or one method's of it. */
 const SHARED = [

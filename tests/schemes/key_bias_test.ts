@@ -1,12 +1,14 @@
-/** Keys of models that add a constant to single channels, such as the bias of Qwen2's projection: before and after their rotary embedding. */
+/** Keys and values of models that add constants to channels, such as the bias of Qwen2's projections: before and after the rotary embedding. */
 import assert from "node:assert/strict";
 import {
   attend,
   type CacheOptions,
+  type CoupletError,
   createCache,
   type KeyOptions,
   parseScheme,
   planCache,
+  type Policy,
   type RopeParameters,
   rotate,
   schemeCodec,
@@ -44,10 +46,13 @@ function biasedKeys({ headDim, channels, bias }: Biased): Float64Array[] {
     ));
 }
 
-/** The keys as they are handed over. */
-function handedOver(biased: Biased, space: KeyOptions["space"]): Float32Array<ArrayBuffer> {
+/** The keys, or values, as they are handed over. */
+function handedOver(
+  biased: Biased,
+  space: KeyOptions["space"] | "values",
+): Float32Array<ArrayBuffer> {
   const keys = biasedKeys(biased).map((key, token) =>
-    space === "pre-rope" ? key : rotate(key, token, biased.rope)
+    space === "as-scored" ? rotate(key, token, biased.rope) : key
   );
   return Float32Array.from(keys.flatMap((key) => [...key]), roundToFloat16);
 }
@@ -55,20 +60,31 @@ function handedOver(biased: Biased, space: KeyOptions["space"]): Float32Array<Ar
 const half: RopeParameters = { layout: "half", theta: 1e6 };
 const interleaved: RopeParameters = { layout: "interleaved", theta: 500000, rotaryDim: 64 };
 
-const CASES: readonly [id: SchemeId, space: KeyOptions["space"], biased: Biased][] = [
+/** All channels of a head. */
+const all = (headDim: number) => Array.from({ length: headDim }, (_, channel) => channel);
+
+const CASES: readonly [
+  id: SchemeId,
+  space: KeyOptions["space"] | "values",
+  biased: Biased,
+][] = [
   ["u8b8", "as-scored", { headDim: 128, rope: half, channels: [5, 20, 40, 60], bias: 230 }],
   ["u4b8", "as-scored", { headDim: 128, rope: interleaved, channels: [0, 9, 31, 100], bias: -700 }],
-  ["u8b8", "as-scored", { headDim: 64, rope: half, channels: [0, 3, 33], bias: 900 }],
+  ["u8b8", "as-scored", { headDim: 64, rope: half, channels: [0, 3, 33], bias: 2000 }],
   ["u4b8", "as-scored", { headDim: 256, rope: half, channels: [2, 70, 127, 130], bias: 60 }],
-  ["u8b8", "pre-rope", { headDim: 128, rope: half, channels: [5, 37, 69, 101], bias: 230 }],
+  ["u4b8", "as-scored", { headDim: 64, rope: half, channels: [5, 31], bias: 10 }],
+  ["u8b8", "pre-rope", { headDim: 128, rope: half, channels: [5, 37, 69, 101], bias: 2000 }],
   ["u4b8", "pre-rope", { headDim: 64, rope: half, channels: [60], bias: -1000 }],
+  ["u4b8", "pre-rope", { headDim: 64, rope: interleaved, channels: all(64), bias: 2000 }],
+  ["u8b8", "values", { headDim: 128, rope: half, channels: [7], bias: 2000 }],
+  ["u4b8", "values", { headDim: 64, rope: half, channels: all(64), bias: -2000 }],
 ];
 
 for (const [id, space, biased] of CASES) {
-  const { headDim, bias } = biased;
-  const name =
-    `${id} ${space} at d${headDim}, a bias of ${bias} in ${biased.channels.length} channels`;
-  Deno.test(`${name}: keys are coded as well as without, in every channel, and attended to as they are decoded`, async () => {
+  const { headDim, bias, channels } = biased;
+  const vectors = space === "values" ? "values" : `keys ${space}`;
+  const name = `${id} ${vectors} at d${headDim}, a bias of ${bias} in ${channels.length} channels`;
+  Deno.test(`${name}: they are coded as well as without, in every channel, and attended to as they are decoded`, async () => {
     const errors: number[] = [];
     for (const amount of [0, bias]) {
       const given = handedOver({ ...biased, bias: amount }, space);
@@ -78,27 +94,26 @@ for (const [id, space, biased] of CASES) {
         found.decodedOff < 1e-6 * (1 + Math.abs(amount)),
         `decoded ${found.decodedOff} off`,
       );
-      // Larger scores have fewer digits behind the point.
-      const tolerance = 2e-5 * (1 + Math.abs(amount) / 50);
+      // Larger numbers have fewer digits behind the point.
+      const tolerance = 2e-5 * (1 + Math.abs(amount) / 20);
       assert.ok(found.attentionOff < tolerance, `attention is ${found.attentionOff} off`);
+      assert.equal(found.drownedBlocks, 0);
     }
     const [without, with_] = errors as [number, number];
     assert.ok(with_ < 1.1 * without, `the mean squared error is ${with_}, and ${without} without`);
   });
 }
 
-/** Codes keys on the device and attends to them. */
-async function runCache(
-  id: SchemeId,
+/** A cache of one sequence whose tokens are all coded. */
+function optionsOf(
+  policy: Policy,
   space: KeyOptions["space"],
-  { headDim, rope, channels }: Biased,
-  keys: Float32Array<ArrayBuffer>,
-) {
-  const keyOptions: KeyOptions = space === "pre-rope" ? { space, rope } : { space };
-  const options: CacheOptions = {
+  { headDim, rope }: Pick<Biased, "headDim" | "rope">,
+): CacheOptions {
+  return {
     shape: { layers: 1, queryHeads: 2, keyValueHeads: 1, headDim },
-    policy: { keys: id, values: "f16" },
-    keys: keyOptions,
+    policy,
+    keys: space === "pre-rope" ? { space, rope } : { space },
     tiers: { sinks: 0, window: 0 },
     capacity: {
       sequences: 1,
@@ -108,36 +123,51 @@ async function runCache(
       appendTokens: TOKENS,
     },
   };
+}
+
+/** Codes keys or values on the device and attends to them. */
+async function runCache(
+  id: SchemeId,
+  space: KeyOptions["space"] | "values",
+  { headDim, rope, channels }: Biased,
+  biased: Float32Array<ArrayBuffer>,
+) {
+  const side = space === "values" ? "values" : "keys";
+  const policy = { keys: "f16", values: "f16", [side]: id };
+  const options = optionsOf(policy, space === "pre-rope" ? space : "as-scored", { headDim, rope });
   const cache = await createCache({ device, plan: planCache({ ...options, kernels: manifest }) });
   const sequence = cache.createSequence();
   const random = seededRandom("queries");
-  const values = Float32Array.from(
+  const others = Float32Array.from(
     { length: TOKENS * headDim },
     () => roundToFloat16(normal(random)),
   );
+  const [keys, values] = side === "keys" ? [biased, others] : [others, biased];
   // Queries that see little of the bias, so that scores are not all of one token, and all of them something.
+  const seen = side === "keys" ? 0.01 / Math.sqrt(channels.length) : 1;
   const queries = Float32Array.from(
     { length: TOKENS * 2 * headDim },
-    (_, i) => normal(random) * (channels.includes(i % headDim) ? 0.01 : 1),
+    (_, i) => normal(random) * (channels.includes(i % headDim) ? seen : 1),
   );
   const output = uploadBuffer(device, new Float32Array(queries.length));
-  const read = uploadBuffer(device, new Float32Array(keys.length));
+  const read = uploadBuffer(device, new Float32Array(biased.length));
   const encoder = device.createCommandEncoder();
   const step = cache.beginStep([{ sequence, tokens: TOKENS }]);
   const bind = (data: Float32Array<ArrayBuffer>) => ({ buffer: uploadBuffer(device, data) });
   cache.encodeAppend(encoder, step, 0, { keys: bind(keys), values: bind(values) });
   cache.encodeAttend(encoder, step, 0, { queries: bind(queries), output: { buffer: output } });
   cache.encodeRead(encoder, sequence, 0, {
-    side: "keys",
+    side,
     first: 0,
     count: TOKENS,
     output: { buffer: read },
   });
   device.queue.submit([encoder.finish()]);
-  const [found, decoded, [records]] = await Promise.all([
+  const [found, decoded, [records], { drownedBlocks }] = await Promise.all([
     readBuffer(device, output).then((bytes) => new Float32Array(bytes)),
     readBuffer(device, read).then((bytes) => new Float32Array(bytes)),
-    deviceRecords(device, cache, sequence, 0, "keys"),
+    deviceRecords(device, cache, sequence, 0, side),
+    cache.readCounters(),
   ]);
   cache.destroy();
 
@@ -166,18 +196,78 @@ async function runCache(
     queries,
     firstPosition: 0,
     exact: { keys, values },
-    coded: { keys: wanted, values },
+    coded: { keys, values, [side]: wanted },
     tiers: options.tiers,
     block: BLOCK,
-    keySpace: keyOptions,
+    keySpace: options.keys,
   }).output;
   const off = (a: ArrayLike<number>, b: ArrayLike<number>) =>
     Array.from(a).reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0);
   return {
-    error: decoded.reduce((sum, value, i) => sum + (value - keys[i]!) ** 2, 0) / decoded.length,
+    error: decoded.reduce((sum, value, i) => sum + (value - biased[i]!) ** 2, 0) / decoded.length,
     decodedOff: off(decoded, wanted),
     attentionOff: off(found, exact),
+    drownedBlocks,
   };
+}
+
+/** Which keys drown: their scheme, how they are handed over, and the blocks of three that are counted. */
+const DROWNED: readonly [
+  what: string,
+  id: SchemeId,
+  space: KeyOptions["space"],
+  biased: Biased,
+  blocks: number,
+][] = [
+  ["in half of the channels", "u8b8", "as-scored", {
+    headDim: 64,
+    rope: half,
+    channels: all(32),
+    bias: 100,
+  }, 3],
+  ["in all channels", "u4b8", "as-scored", {
+    headDim: 128,
+    rope: interleaved,
+    channels: all(128),
+    bias: 30,
+  }, 3],
+  ["in all channels", "u4b8", "pre-rope", {
+    headDim: 64,
+    rope: half,
+    channels: all(64),
+    bias: 100,
+  }, 0],
+  ["in all channels", "kc4", "as-scored", {
+    headDim: 64,
+    rope: half,
+    channels: all(64),
+    bias: 100,
+  }, 0],
+];
+
+for (const [what, id, space, biased, blocks] of DROWNED) {
+  const { headDim, bias } = biased;
+  Deno.test(`Cache.readCounters() counts ${blocks} blocks of ${id} keys ${space} at d${headDim} with a bias of ${bias} ${what}`, async () => {
+    const faults: CoupletError[] = [];
+    const options = optionsOf({ keys: id, values: "u8b8" }, space, biased);
+    const cache = await createCache({
+      device,
+      plan: planCache({ ...options, kernels: manifest }),
+      onFault: (fault) => faults.push(fault),
+    });
+    const sequence = cache.createSequence();
+    const encoder = device.createCommandEncoder();
+    const step = cache.beginStep([{ sequence, tokens: TOKENS }]);
+    // Values have no rotary embedding: their mean is subtracted, whatever it is.
+    const tensor = { buffer: uploadBuffer(device, handedOver(biased, space)) };
+    cache.encodeAppend(encoder, step, 0, { keys: tensor, values: tensor });
+    device.queue.submit([encoder.finish()]);
+    assert.equal((await cache.readCounters()).drownedBlocks, blocks);
+    assert.equal(cache.stats().drownedBlocks, blocks);
+    assert.deepEqual(faults.map(({ code }) => code), blocks > 0 ? ["numbers"] : []);
+    if (blocks > 0) assert.match(faults[0]!.message, /bias.*3 blocks of keys drown.*pre-rope/);
+    cache.destroy();
+  });
 }
 
 Deno.test("findWaves() finds what a bias became, and nothing in keys without", () => {
@@ -201,6 +291,23 @@ Deno.test("findWaves() finds what a bias became, and nothing in keys without", (
           assert.ok(Math.abs(waveAt(wave, token, BLOCK) - turned) < 1, `channel ${wave.channel}`);
         }
       }
+    }
+  }
+});
+
+Deno.test("findWaves() finds a constant of 2,000 in any channel, however little it has turned", () => {
+  const rope: RopeParameters = { layout: "half", theta: 10000 };
+  for (let channel = 0; channel < 64; channel++) {
+    const biased: Biased = { headDim: 64, rope, channels: [channel], bias: 2000 };
+    const keys = biasedKeys(biased).slice(0, BLOCK).map((key, token) => rotate(key, token, rope));
+    for (const wave of findWaves(keys, 2.5)) {
+      keys.forEach((key, token) => key[wave.channel]! -= waveAt(wave, token, BLOCK));
+    }
+    for (let i = 0; i < 64; i++) {
+      const numbers = keys.map((key) => key[i]!);
+      const mean = numbers.reduce((sum, number) => sum + number) / BLOCK;
+      const variance = numbers.reduce((sum, number) => sum + (number - mean) ** 2, 0) / BLOCK;
+      assert.ok(variance < 2, `a constant in channel ${channel} leaves ${variance} in ${i}`);
     }
   }
 });

@@ -385,7 +385,7 @@ Deno.test("restoreSequence refuses whole files that no cache wrote, and changes 
     });
   }
   const { metadata, tensors } = readSafetensors(bytes);
-  const next = writeSafetensors({ metadata: { ...metadata, version: "3" }, tensors });
+  const next = writeSafetensors({ metadata: { ...metadata, version: "4" }, tensors });
   await rejects(restoreSequence(cache, next), "snapshot");
   const other = writeSafetensors({ metadata: { ...metadata, format: "other" }, tensors });
   await rejects(restoreSequence(cache, other), "file");

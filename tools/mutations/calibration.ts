@@ -127,18 +127,54 @@ export const CALIBRATION: readonly Mutation[] = [
   ...inFile("grid", "src/codebooks/grid.ts", ["codebooks/grid"], [
     [
       "origin-above-lowest",
-      "grid[2 * row] = floorFloat16Bits(low);",
-      "grid[2 * row] = toFloat16Bits(low);",
+      "own[stage] = floorFloat16Bits(low);",
+      "own[stage] = toFloat16Bits(low);",
     ],
     [
       "levels-round-down",
-      "Math.min(HIGHEST, Math.round((numbers[at]! - origin) / step));",
-      "Math.min(HIGHEST, Math.floor((numbers[at]! - origin) / step));",
+      "Math.min(left, Math.round((numbers[at]! - origin) / step));",
+      "Math.min(left, Math.floor((numbers[at]! - origin) / step));",
     ],
     [
       "levels-wrap",
-      "levels[at] = Math.min(HIGHEST, Math.round((numbers[at]! - origin) / step));",
+      "levels[at] = Math.min(left, Math.round((numbers[at]! - origin) / step));",
       "levels[at] = Math.round((numbers[at]! - origin) / step);",
+    ],
+    [
+      "sums-exceed-a-byte",
+      "left -= highest;",
+      "left = HIGHEST;",
+      { tests: ["calibrate/added_codebooks"] },
+    ],
+  ]),
+  ...inFile("added", "src/schemes/additive_codec.ts", ["schemes/additive"], [
+    [
+      "mean-ties-down",
+      "sum >= vectors.length * (offset + step * (above - NORM_LEVELS / 2))",
+      "sum > vectors.length * (offset + step * (above - NORM_LEVELS / 2))",
+    ],
+    [
+      "sizes-never-orthogonal",
+      "const adjusted = orthogonal",
+      "const adjusted = !orthogonal",
+    ],
+    [
+      "beam-of-one",
+      "width: number = beamWidth(scheme)",
+      "width: number = 1",
+    ],
+    [
+      "beam-keeps-later-of-equals",
+      "place > 0 && gain > next.gains[place - 1]!",
+      "place > 0 && gain >= next.gains[place - 1]!",
+      { tests: ["cache/additive"] },
+    ],
+  ]),
+  ...inFile("normalise", "src/calibrate/normalised_samples.ts", ["calibrate/added_codebooks"], [
+    [
+      "blocks-across-sequences",
+      "positions[token] === positions[token - 1]! + 1",
+      "positions[token] !== undefined",
     ],
   ]),
   ...inFile("fit", "src/codebooks/fit.ts", ["codebooks/fit"], [
@@ -154,13 +190,13 @@ export const CALIBRATION: readonly Mutation[] = [
     ],
     [
       "first-tokens-alone",
-      "const place = Math.floor(token * all / tokens);",
-      "const place = token;",
+      "const place = Math.floor(block * all / blocks / members) * members;",
+      "const place = block * members;",
     ],
     [
       "first-head-alone",
-      "const at = (place * keyValueHeads + head) * headDim;",
-      "const at = place * keyValueHeads * headDim;",
+      "(_, i) => ((place + i) * keyValueHeads + head) * headDim,",
+      "(_, i) => (place + i) * keyValueHeads * headDim,",
     ],
   ]),
   ...inFile("sensitivity", "src/policy/estimate_sensitivities.ts", ["codebooks/fit"], [
@@ -182,14 +218,48 @@ export const CALIBRATION: readonly Mutation[] = [
   ]),
   ...inFile("sample-files", "src/calibrate/samples_file.ts", ["calibrate/samples_file"], [
     [
-      "last-file-alone",
-      "      at += part.values.length;\n",
-      "",
-    ],
-    [
       "keys-behind-values",
       "a.layer - b.layer || (a.side < b.side ? -1 : 1)",
       "a.layer - b.layer || (a.side > b.side ? -1 : 1)",
+    ],
+    [
+      "positions-of-any-length",
+      "positions !== undefined && positions.length !== tokens",
+      "positions !== undefined && positions.length < tokens",
+    ],
+    [
+      "rotated-values",
+      '...(rope && side === "keys" && { rope }),',
+      "...(rope && { rope }),",
+    ],
+  ]),
+  ...inFile("joined-samples", "src/calibrate/join_samples.ts", ["calibrate/join_samples"], [
+    [
+      "last-file-alone",
+      "    at += array.length;\n",
+      "",
+    ],
+    [
+      "positions-of-some",
+      "positions.every((own) => own !== undefined)",
+      "positions.some((own) => own !== undefined)",
+    ],
+    [
+      "weights-of-any-kind",
+      "if (weightsPerToken(part) !== weightsPerToken(first)) {",
+      "if (!weightsPerToken(part) !== !weightsPerToken(first)) {",
+    ],
+  ]),
+  ...inFile("written-samples", "src/calibrate/write_samples.ts", ["calibrate/write_samples"], [
+    [
+      "whole-buffers",
+      "data: new Uint8Array(buffer, byteOffset, byteLength) };",
+      "data: new Uint8Array(buffer) };",
+    ],
+    [
+      "positions-of-the-first",
+      'if (others.length > 0) differ("positions");',
+      "",
     ],
   ]),
   ...inFile("weight-files", "src/calibrate/weights_file.ts", ["calibrate/weights_file"], [
@@ -208,6 +278,20 @@ export const CALIBRATION: readonly Mutation[] = [
       "isScale === undefined ? { ...known, shape, weights: values } : { ...known, scale: values },",
       "{ ...known, shape, weights: values },",
     ],
+  ]),
+  ...inFile("search", "src/calibrate/kmeans_search_gpu.ts", ["calibrate/stage_search"], [
+    [
+      "later-stages-centred",
+      "const mean = stage === 0 ? side.means[group * channels + j]! : 0;",
+      "const mean = side.means[group * channels + j]!;",
+    ],
+    [
+      "table-of-first-groups",
+      "table: [(stage * groups + first) * centroids * rowLength * 4],",
+      "table: [stage * groups * centroids * rowLength * 4],",
+    ],
+    ["one-sum-extended", "const kept = stage === 0 ? 1 : SEARCH_BEAM;", "const kept = 1;"],
+    ["codes-of-first-stage", "sum >>> (stage * SEARCH_CODE_BITS)", "sum >>> 0"],
   ]),
   ...inFile("kmeans", "src/calibrate/kmeans_gpu.ts", [
     "calibrate/kmeans /agrees with kmeans|separated|empty/",

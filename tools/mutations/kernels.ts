@@ -202,10 +202,12 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "encode_{kc,kt,q}*_d64" },
     ],
   ]),
-  ...inFile("encode", "templates/schemes/blocks/exact_sums.hbs", ["cache/blocks /any binary16/"], [
+  ...inFile("encode", "templates/schemes/blocks/exact_units.hbs", ["cache/blocks /any binary16/"], [
     ["sums-not-carried", "vec2<i32>(sum.x + (sum.y >> 20u), sum.y & 0xfffff)", "sum", {
       generate: "encode_kc1p*_d64",
     }],
+  ]),
+  ...inFile("encode", "templates/schemes/blocks/exact_sums.hbs", ["cache/blocks /any binary16/"], [
     ["means-halve-to-odd", "(is_tie && (bits & 1u) == 1u)", "(is_tie && (bits & 1u) == 0u)", {
       generate: "encode_kc1p*_d64",
     }],
@@ -218,6 +220,61 @@ export const KERNELS: readonly Mutation[] = [
       "let limits = channel_limits(channel);\n    ranges[channel] = limits.high - limits.low;",
       "ranges[channel] = extremes[channel].w - extremes[channel].x;",
       { generate: "encode_kc2p*_d64" },
+    ],
+  ]),
+  ...inFile("encode", "templates/schemes/additive/encode_additive.wgsl.hbs", ["cache/additive"], [
+    [
+      "ties-of-sums-to-any",
+      "moved > other_{{index}} || (moved == other_{{index}} && moved_key < other_key_{{index}})",
+      "moved > other_{{index}}",
+      { generate: "encode_n8b8x2_d64", tests: ["cache/additive /equally near/"] },
+    ],
+    [
+      "best-kept-at-every-stage",
+      "select(score_{{last}}, score_0, is_last)",
+      "score_0 + 0.0 * score_{{last}}",
+      { generate: "encode_n16b8x2_d64", tests: ["cache/additive /n16b8x2/"] },
+    ],
+    ["sizes-of-least-error", "if (ORTHOGONAL) {", "if (ORTHOGONAL && SIDE == 9u) {", {
+      generate: "encode_n4b8_d64",
+      tests: ["cache/additive /n4b8/"],
+    }],
+    [
+      "mean-of-all-tokens-above",
+      "f32(above) - f32(NORM_LEVELS) / 2.0",
+      "f32(above) - f32(NORM_LEVELS - 1u) / 2.0",
+      {
+        generate: "encode_n4b8_d64",
+        tests: ["cache/additive /n4b8/"],
+      },
+    ],
+    [
+      "added-scale-of-first-head",
+      "first_scale + (layer.first_head + head) * HEAD_DIM",
+      "first_scale",
+      {
+        generate: "encode_n4b8_d64",
+        tests: ["cache/additive /n4b8/"],
+      },
+    ],
+    [
+      "shared-centroids-apart",
+      "side_codebook + codebook_word(",
+      "codebook - side_codebook + codebook_word(",
+      {
+        generate: "encode_n16b8x2_d64",
+        tests: ["cache/additive /share centroids/"],
+      },
+    ],
+  ]),
+  ...inFile("encode", "templates/schemes/additive/group_numbers.hbs", ["cache/additive /n4b8/"], [
+    [
+      "means-not-subtracted",
+      "(exact_part(word, part) - mean_of(part))",
+      "exact_part(word, part) + 0.0 * mean_of(part)",
+      {
+        generate: "encode_n4b8_d64",
+      },
     ],
   ]),
   ...inFile("encode", "templates/schemes/ternary/encode_ternary.wgsl.hbs", [
@@ -266,6 +323,32 @@ export const KERNELS: readonly Mutation[] = [
       "let position = layer.sinks + token;",
       "let position = token;",
       { generate: "encode_{u,t}*_d64*" },
+    ],
+  ]),
+  ...inFile("encode", "templates/schemes/hadamard/write_means.hbs", [
+    "cache/hadamard /the cache agrees/",
+  ], [
+    [
+      "means-of-a-step-twice-as-large",
+      "select(14u, 6u, short)",
+      "select(13u, 5u, short)",
+      { generate: "encode_u*_d{64,128}*" },
+    ],
+  ]),
+  ...inFile("encode", "templates/schemes/hadamard/key_noise.hbs", [
+    "schemes/key_bias /readCounters/",
+  ], [
+    [
+      "keys-never-drown",
+      "const DROWNED: f32 = 16.0;",
+      "const DROWNED: f32 = 1e9;",
+      { generate: "encode_u*_d{64,128}" },
+    ],
+    [
+      "constants-count-as-noise",
+      "let rest = max(found.sums - factor * found.products, vec4<f32>());",
+      "let rest = found.sums;",
+      { generate: "encode_u*_d{64,128}" },
     ],
   ]),
   ...inFile("store", "templates/exact_tier/store.wgsl.hbs", ["cache/cache /codes alone/"], [
@@ -558,6 +641,31 @@ export const KERNELS: readonly Mutation[] = [
         "select(scores[own + {{quad}}u * WORKGROUP], vec4<f32>(-3.0e38), batch.first_centroid == 0u)",
         "vec4<f32>(-3.0e38)",
         { generate: "kmeans_assign_*", tests: ["calibrate/kmeans /agrees with kmeans/"] },
+      ],
+    ],
+  ),
+  ...inFile(
+    "kmeans",
+    "templates/kmeans/kmeans_search.wgsl.hbs",
+    ["calibrate/stage_search"],
+    [
+      [
+        "extends-first-sum",
+        "keep(best, (sum + extended) * CODES + code + place);",
+        "keep(best, sum * CODES + code + place);",
+        { generate: "kmeans_search_*" },
+      ],
+      [
+        "rests-count-once",
+        "rest_{{channel}} -= vec4<f32>(",
+        "rest_{{channel}} = vec4<f32>(x_{{channel}}) - vec4<f32>(",
+        { generate: "kmeans_search_*" },
+      ],
+      [
+        "sums-of-equal-base",
+        "select(vec4<f32>(SPENT), -0.5 * squares, is_kept)",
+        "select(vec4<f32>(SPENT), 0.0 * squares, is_kept)",
+        { generate: "kmeans_search_*" },
       ],
     ],
   ),

@@ -183,7 +183,7 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "grid-length-unchecked",
-      " || found.grid.length !== 2 * rows ||",
+      " || found.grid.length !== rows * gridNumbers(parsed) ||",
       " ||",
       { tests: ["cache/cache /createCache/", "codebooks/file"] },
     ],
@@ -210,8 +210,14 @@ export const LAYERS: readonly Mutation[] = [
   ...inFile("compiled", "src/cache/compiled_layer.ts", ["cache/cache /codes alone/"], [
     [
       "encoders-of-keys",
-      "compileEncoder(compile, options, layer[side], encode, SIDE)",
-      "compileEncoder(compile, options, layer[side], encode, 0)",
+      "compileEncoder(compile, options, layer[side], encode, side, options.tiers.window > 0)",
+      'compileEncoder(compile, options, layer[side], encode, "keys", options.tiers.window > 0)',
+    ],
+    [
+      "sizes-of-exact-neighbours",
+      "compileEncoder(compile, options, layer[side], encode, side, options.tiers.window > 0)",
+      "compileEncoder(compile, options, layer[side], encode, side, true)",
+      { tests: ["cache/additive /n4b8/"] },
     ],
     [
       "readers-of-keys",

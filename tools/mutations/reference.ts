@@ -231,6 +231,26 @@ export const REFERENCE: readonly Mutation[] = [
       "const centred = mean.map((_, channel) => vector[channel]!);",
     ],
   ]),
+  ...inFile("schemes", "src/schemes/block_means.ts", ["cache/hadamard /the cache agrees/"], [
+    [
+      "steps-twice-as-large",
+      "LEAST_EXPONENT) - (bits - 2));",
+      "LEAST_EXPONENT) - (bits - 3));",
+    ],
+    [
+      "means-rounded-down",
+      "Math.min(roundToEven(Math.abs(mean) / step), largest)",
+      "Math.min(Math.floor(Math.abs(mean) / step), largest)",
+    ],
+  ]),
+  ...inFile("schemes", "src/schemes/waves.ts", ["schemes/key_bias"], [
+    [
+      "factors-without-bound",
+      "const sine = Math.min(Math.max(slope, -MAX_FLOAT16), MAX_FLOAT16);",
+      "const sine = slope;",
+      { tests: ["schemes/key_bias /however little/"] },
+    ],
+  ]),
   ...inFile("schemes", "src/schemes/turbo_quant.ts", [
     "schemes/schemes",
     "cache/hadamard /the cache agrees/",

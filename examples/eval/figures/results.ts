@@ -36,6 +36,13 @@ const codingError = z.object({
   error: z.number(),
 });
 
+const logitError = z.object({
+  layer: count,
+  head: count,
+  /** Root mean square of the change of scaled logits, without each query's mean change. */
+  error: z.number(),
+});
+
 const codeUsage = z.object({
   layer: count,
   side,
@@ -59,6 +66,8 @@ const effectiveBits = z.object({ tokens: count, sequences: count, bits: z.number
 const retrieval = z.object({
   distance: count,
   loss: z.number(),
+  /** Share of the answers' tokens that are the likeliest. */
+  accuracy: z.number(),
   /** Above the uncompressed cache's on the same texts. */
   excess: z.number(),
   /** Standard error of the excess, over trials; null for one trial. */
@@ -72,13 +81,22 @@ const method = z.object({
   keySpace: z.enum(KEY_SPACES),
   window: count,
   sinks: count,
+  /**
+   * Whether every token is coded, those of unfinished blocks too, by the schemes' arithmetic in float64. Effective bits
+   * are then those of a cache that holds no token exactly.
+   */
+  allCoded: z.boolean(),
   nominalBits: z.number(),
   effectiveBits: z.array(effectiveBits),
   quality: qualities,
   retrieval: z.array(retrieval),
-  /** First token written that is not the uncompressed cache's, by prompt; all tokens where none differs. */
+  /**
+   * First token written that is not the uncompressed cache's, by prompt; all tokens where none differs. Empty where every
+   * token is coded.
+   */
   firstDifferences: z.array(count),
   codingError: z.array(codingError),
+  logitError: z.array(logitError),
   codeUsage: z.array(codeUsage),
 });
 
@@ -86,7 +104,7 @@ const text = z.object({ name: z.string(), contexts: count });
 
 const evaluation = z.object({
   format: z.literal("couplet-eval"),
-  version: z.literal(2),
+  version: z.literal(3),
   adapter: z.object({ name: z.string(), kind: z.string() }),
   model: z.object({ name: z.string(), digest: z.string() }),
   settings: z.object({
@@ -95,6 +113,8 @@ const evaluation = z.object({
     context: count,
     /** New tokens of a sequence in a step, at most. */
     chunk: count,
+    /** Whether KV heads share centroids that are added. */
+    shareHeads: z.boolean(),
     calibration: z.object({ name: z.string(), tokens: count }),
     texts: z.object({ different: text, inDomain: text }),
     retrieval: z.object({ trials: count, distances: z.array(count) }),
@@ -109,12 +129,23 @@ const evaluation = z.object({
       distance: count,
       planted: z.number(),
       notPlanted: z.number(),
+      /** Share of the planted answers' tokens that are the likeliest. */
+      accuracy: z.number(),
       /** Standard error of the difference, over trials; null for one trial. */
       gapError: z.number().nullable(),
     })),
   }),
-  /** The uncompressed cache in smaller steps and with exact tiers, against itself without. */
-  noiseFloor: z.object({ chunk: count, window: count, sinks: count, quality: qualities }),
+  /**
+   * The uncompressed cache in smaller steps and with exact tiers, against itself without; or, where every token of every
+   * method is coded, keys and values rounded to f16 against exact ones.
+   */
+  noiseFloor: z.object({
+    chunk: count,
+    window: count,
+    sinks: count,
+    allCoded: z.boolean(),
+    quality: qualities,
+  }),
   methods: z.array(method),
   refused: z.array(z.object({ method: z.string(), why: z.string() })),
   seconds: z.number(),
@@ -131,6 +162,9 @@ export type QualityFigures = z.infer<typeof quality>;
 
 /** The error of one layer's, side's and KV head's codes. */
 export type CodingErrorFigures = z.infer<typeof codingError>;
+
+/** What one layer's and KV head's codes change of the logits. */
+export type LogitErrorFigures = z.infer<typeof logitError>;
 
 /** How one layer's and side's centroids are used. */
 export type CodeUsageFigures = z.infer<typeof codeUsage>;

@@ -10,3 +10,8 @@ export function standardError(values: readonly number[]): number | null {
   const squares = values.reduce((sum, value) => sum + (value - center) ** 2, 0);
   return Math.sqrt(squares / (values.length - 1) / values.length);
 }
+
+/** The mean over layers and heads; undefined where nothing is coded. */
+export function meanError(errors: readonly { readonly error: number }[]): number | undefined {
+  return errors.length === 0 ? undefined : mean(errors.map(({ error }) => error));
+}

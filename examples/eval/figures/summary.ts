@@ -1,16 +1,18 @@
 import { median } from "../../demo/metrics.ts";
 import { type Column, formatTable } from "../../demo/table.ts";
+import { methodLabels } from "./method_labels.ts";
+import { methodFronts } from "./pareto.ts";
 import type { EffectiveBits, Evaluation, MethodFigures, QualityFigures } from "./results.ts";
-import { mean } from "./statistics.ts";
+import { mean, meanError } from "./statistics.ts";
 
 /** A method's figures, or the uncompressed cache's as far as they are. */
-type Row = Pick<MethodFigures, "name" | "effectiveBits" | "quality"> & Partial<MethodFigures>;
+type Row = Pick<MethodFigures, "name" | "quality"> & Partial<MethodFigures>;
 
-/** The evaluation as a table, and what its columns mean. */
+/** The evaluation as tables, and what their columns mean. */
 export function formatSummary(figures: Evaluation): string {
   const { baseline, methods, settings, refused } = figures;
   const rows: readonly Row[] = [
-    { name: "f16", effectiveBits: baseline.effectiveBits, quality: baseline.quality },
+    { name: "f16", quality: baseline.quality },
     ...methods,
   ];
   const optional = (figure: (row: MethodFigures) => string) => (row: Row) =>
@@ -22,15 +24,13 @@ export function formatSummary(figures: Evaluation): string {
         { title: "keys/values", cell: ({ name }: Row) => name },
         { title: "weights", cell: optional(({ weights }) => weights) },
         { title: "space", cell: optional(({ keySpace }) => keySpace) },
-        { title: "win+sinks", cell: optional(({ window, sinks }) => `${window}+${sinks}`) },
+        {
+          title: "win+sinks",
+          cell: optional(({ window, sinks, allCoded }) =>
+            allCoded ? "all coded" : `${window}+${sinks}`
+          ),
+        },
       ],
-    },
-    {
-      title: "effective bits",
-      columns: baseline.effectiveBits.map((bits, i) => ({
-        title: formatLength(bits),
-        cell: ({ effectiveBits }: Row) => effectiveBits[i]!.bits.toFixed(2),
-      })),
     },
     { title: "different text", columns: qualityColumns(({ quality }) => quality.different) },
     { title: "in domain", columns: qualityColumns(({ quality }) => quality.inDomain) },
@@ -45,27 +45,92 @@ export function formatSummary(figures: Evaluation): string {
       title: "parts at",
       columns: [{
         title: "token",
-        cell: optional(({ firstDifferences }) => `${median(firstDifferences)}`),
+        cell: optional(({ firstDifferences }) =>
+          firstDifferences.length === 0 ? "" : `${median(firstDifferences)}`
+        ),
       }],
     }]),
     {
       title: "coding error",
       columns: (["keys", "values"] as const).map((side) => ({
         title: side,
-        cell: optional(({ codingError }) => {
-          const errors = codingError.filter((one) => one.side === side).map(({ error }) => error);
-          return errors.length === 0 ? "" : mean(errors).toFixed(4);
-        }),
+        cell: optional(({ codingError }) =>
+          meanError(codingError.filter((one) => one.side === side))?.toFixed(4) ?? ""
+        ),
       })),
+    },
+    {
+      title: "logit",
+      columns: [{
+        title: "error",
+        cell: optional(({ logitError }) => meanError(logitError)?.toFixed(3) ?? ""),
+      }],
     },
   ];
   return [
     formatTable(groups, rows),
     "",
+    formatBits(figures),
+    "",
     ...refused.map(({ method, why }) => `refused: ${method}: ${why}`),
     ...(refused.length > 0 ? [""] : []),
     explain(figures),
   ].join("\n");
+}
+
+/** What methods take at each length beside what they lose. */
+function formatBits({ baseline, methods }: Evaluation): string {
+  const labels = ["f16", ...methodLabels(methods)];
+  const fronts = [baseline.effectiveBits.map(() => false), ...methodFronts(methods)];
+  const rows = [{ ...baseline, nominalBits: 16 }, ...methods].map((figures, i) => ({
+    ...figures,
+    label: labels[i]!,
+    front: fronts[i]!,
+    accuracy: meanAccuracy(figures.retrieval),
+    excess: i === 0 ? 0 : meanExcess(methods[i - 1]!),
+  }));
+  type BitsRow = typeof rows[number];
+  return formatTable([
+    {
+      title: "",
+      columns: [
+        { title: "keys/values", cell: ({ label }: BitsRow) => label },
+        { title: "bits", cell: ({ nominalBits }) => `${Number(nominalBits.toFixed(3))}` },
+      ],
+    },
+    {
+      title: "effective bits",
+      columns: baseline.effectiveBits.map((bits, i) => ({
+        title: `${formatLength(bits)} `,
+        cell: ({ effectiveBits, front }: BitsRow) =>
+          `${effectiveBits[i]!.bits.toFixed(2)}${front[i] ? "*" : " "}`,
+      })),
+    },
+    {
+      title: "different text",
+      columns: [
+        { title: "x f16", cell: ({ quality }: BitsRow) => quality.different.ratio.toFixed(4) },
+        { title: "KL", cell: ({ quality }) => quality.different.divergence.toFixed(4) },
+      ],
+    },
+    ...(baseline.retrieval.length === 0 ? [] : [{
+      title: "retrieval",
+      columns: [
+        { title: "nats", cell: ({ excess }: BitsRow) => signed(excess, 2) },
+        { title: "right", cell: ({ accuracy }: BitsRow) => `${(accuracy * 100).toFixed(1)}%` },
+      ],
+    }]),
+  ], rows);
+}
+
+/** The share of answers' tokens that are the likeliest, over all distances. */
+export function meanAccuracy(retrieval: readonly { readonly accuracy: number }[]): number {
+  return mean(retrieval.map(({ accuracy }) => accuracy));
+}
+
+/** The loss on answers above the uncompressed cache's, over all distances. */
+function meanExcess({ retrieval }: MethodFigures): number {
+  return mean(retrieval.map(({ excess }) => excess));
 }
 
 function isMethod(row: Row): row is MethodFigures {
@@ -76,10 +141,11 @@ function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): strin
   const { retrieval, generation, texts } = settings;
   const noise = noiseFloor.quality.different;
   return [
-    "effective bits  all that stays resident, over all key and value channels, at sequences x tokens",
+    "effective bits  all that stays resident, codebooks too, over all key and value channels, at sequences x tokens;",
+    "                * where no other with the same exact tiers takes fewer and loses less (KL)",
     `ppl, x f16      perplexity on ${texts.different.contexts} and ${texts.inDomain.contexts} contexts of ${settings.context} tokens; over f16's, with its standard error`,
     "KL, top-1       KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
-    `noise floor     f16 in steps of ${noiseFloor.chunk}, window ${noiseFloor.window}, sinks ${noiseFloor.sinks}: perplexity changes by ${
+    `noise floor     ${describeNoise(noiseFloor)}: perplexity changes by ${
       Math.abs(noise.ratio - 1).toExponential(1)
     } of itself, KL ${noise.divergence.toExponential(1)}, top-1 ${
       (noise.agreement * 100).toFixed(1)
@@ -90,12 +156,13 @@ function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): strin
         baseline.retrieval.map(({ distance, planted, notPlanted }) =>
           `${distance}: ${planted.toFixed(2)}, ${notPlanted.toFixed(2)}`
         ).join("; ")
-      }`,
+      }; right: share of the names' tokens that are the likeliest`,
     ]),
     ...(generation.prompts === 0 ? [] : [
       `parts at        median over ${generation.prompts} prompts of the first of ${generation.tokens} greedy tokens that f16 does not write`,
     ]),
     "coding error    squared error of decoded vectors over their energy around their mean, mean over layers and heads",
+    "logit error     root mean square of what coded keys change of the logits, without each query's mean change",
     "",
     `${seconds.toFixed(0)} seconds in all; docs/evaluation.md says more about each figure.`,
   ].join("\n");
@@ -113,6 +180,15 @@ function qualityColumns(quality: (row: Row) => QualityFigures): readonly Column<
 
 function signed(value: number, digits: number): string {
   return `${value < 0 ? "" : "+"}${value.toFixed(digits)}`;
+}
+
+/** What the noise floor compares with the uncompressed cache. */
+export function describeNoise(
+  { chunk, window, sinks, allCoded }: Evaluation["noiseFloor"],
+): string {
+  return allCoded
+    ? "keys and values rounded to f16"
+    : `f16 in steps of ${chunk}, window ${window}, sinks ${sinks}`;
 }
 
 /** Sequences times tokens, such as 1x512 or 8x32k. */

@@ -1,6 +1,6 @@
 import * as Plot from "@observablehq/plot";
 import type { Evaluation } from "../figures/results.ts";
-import { methodLabels } from "./method_labels.ts";
+import { methodLabels } from "../figures/method_labels.ts";
 import type { Chart } from "./quality_chart.ts";
 import { drawShape, drawSvg, SERIES, SHAPES } from "./svg.ts";
 

@@ -1,7 +1,8 @@
 import * as Plot from "@observablehq/plot";
 import type { Evaluation, MethodFigures } from "../figures/results.ts";
+import { methodFronts } from "../figures/pareto.ts";
 import { formatLength } from "../figures/summary.ts";
-import { methodFamily, methodLabels, tiersLabel } from "./method_labels.ts";
+import { methodFamily, methodLabels, tiersLabel } from "../figures/method_labels.ts";
 import { drawShape, drawSvg, SERIES, SHAPES } from "./svg.ts";
 
 /** A chart of several panels with its words. */
@@ -31,6 +32,7 @@ export function qualityCharts({ methods, baseline }: Evaluation): readonly Chart
   const families = [...new Set(methods.map(methodFamily))];
   const tiers = [...new Set(methods.map(tiersLabel))];
   const divergences = methods.map(shownDivergence);
+  const fronts = methodFronts(methods);
   return tiers.map((tier): Chart => {
     const chosen = methods.flatMap((method, i) => tiersLabel(method) === tier ? [i] : []);
     const own = families.filter((family) =>
@@ -40,14 +42,15 @@ export function qualityCharts({ methods, baseline }: Evaluation): readonly Chart
       title: `Quality against effective bits, ${tier}`,
       scrolls: false,
       text: "KL divergence from f16 on different text, nats per token: lower is better. " +
-        "A curve joins schemes that couple as many channels, learned alike.",
+        "A curve joins schemes that couple as many channels, learned alike. The broken line is the " +
+        "front: no other takes fewer bits and loses less.",
       legend: own.map((family) => ({
         shape: drawShape(families.indexOf(family)),
         label: family,
       })),
       panels: baseline.effectiveBits.map((length, panel) =>
         qualityPanel(
-          chosen.map((i) => point(methods[i]!, labels[i]!, panel)),
+          chosen.map((i) => point(methods[i]!, labels[i]!, panel, fronts[i]![panel]!)),
           families,
           `${formatLength(length)} tokens`,
           divergences,
@@ -65,9 +68,11 @@ interface Point {
   readonly curve: string;
   readonly bits: number;
   readonly divergence: number;
+  /** Whether it is on the front. */
+  readonly front: boolean;
 }
 
-function point(method: MethodFigures, label: string, panel: number): Point {
+function point(method: MethodFigures, label: string, panel: number, front: boolean): Point {
   const family = methodFamily(method);
   return {
     name: method.name,
@@ -76,6 +81,7 @@ function point(method: MethodFigures, label: string, panel: number): Point {
     curve: `${family} ${method.weights} ${method.keySpace}`,
     bits: method.effectiveBits[panel]!.bits,
     divergence: shownDivergence(method),
+    front,
   };
 }
 
@@ -104,18 +110,31 @@ function qualityPanel(
       ticks: logTicks(...domain),
       tickFormat: (value: number) => `${Number(value.toPrecision(1))}`,
     },
+    opacity: { type: "identity" },
     color: { domain: [...families], range: families.map((_, i) => SERIES[i % SERIES.length]!) },
     symbol: { domain: [...families], range: families.map((_, i) => SHAPES[i % SHAPES.length]!) },
     marks: [
       Plot.line(sorted, { x: "bits", y: "divergence", z: "curve", stroke: "family" }),
+      Plot.line(sorted.filter(({ front }) => front), {
+        x: "bits",
+        y: "divergence",
+        stroke: "var(--faint)",
+        strokeWidth: 5,
+        strokeOpacity: 0.35,
+        strokeDasharray: "7,4",
+        ariaLabel: () => "the front",
+      }),
       Plot.dot(sorted, {
         x: "bits",
         y: "divergence",
         fill: "family",
         symbol: "family",
+        fillOpacity: ({ front }: Point) => front ? 1 : 0.55,
         r: 4.5,
-        title: ({ label, bits, divergence }: Point) =>
-          `${label}: ${bits.toFixed(2)} bits, ${divergence.toPrecision(3)} nats`,
+        title: ({ label, bits, divergence, front }: Point) =>
+          `${label}: ${bits.toFixed(2)} bits, ${divergence.toPrecision(3)} nats${
+            front ? ", on the front" : ""
+          }`,
       }),
       Plot.text(withRoomForNames(sorted, x.domain, domain), {
         x: "bits",
@@ -129,7 +148,7 @@ function qualityPanel(
   });
 }
 
-/** The points whose names do not cover each other's, the best first. */
+/** The points whose names do not cover each other's, those on the front first, and the best. */
 function withRoomForNames(
   points: readonly Point[],
   bits: readonly [number, number],
@@ -138,7 +157,11 @@ function withRoomForNames(
   const along = (value: number, [least, most]: readonly [number, number]) =>
     Math.log(value / least) / Math.log(most / least);
   const named: { readonly point: Point; readonly left: number; readonly y: number }[] = [];
-  for (const point of points.toSorted((a, b) => a.divergence - b.divergence)) {
+  for (
+    const point of points.toSorted((a, b) =>
+      Number(b.front) - Number(a.front) || a.divergence - b.divergence
+    )
+  ) {
     const left = along(point.bits, bits) * (PANEL.width - PANEL.marginLeft - PANEL.marginRight);
     const y = along(point.divergence, divergences) * (PANEL.height - PANEL.marginTop);
     const covers = named.some((other) => {

@@ -1,10 +1,11 @@
 import Handlebars from "handlebars";
 import { median } from "../../demo/metrics.ts";
 import type { Evaluation, QualityFigures } from "../figures/results.ts";
-import { formatLength } from "../figures/summary.ts";
-import { mean } from "../figures/statistics.ts";
-import { errorChart } from "./error_chart.ts";
-import { methodLabels, tiersLabel } from "./method_labels.ts";
+import { methodFronts } from "../figures/pareto.ts";
+import { meanError } from "../figures/statistics.ts";
+import { describeNoise, formatLength, meanAccuracy } from "../figures/summary.ts";
+import { errorChart, logitChart } from "./error_chart.ts";
+import { methodLabels } from "../figures/method_labels.ts";
 import { perplexityChart } from "./perplexity_chart.ts";
 import { type Chart, qualityCharts } from "./quality_chart.ts";
 import { retrievalCharts } from "./retrieval_chart.ts";
@@ -16,11 +17,13 @@ export async function formatReport(figures: Evaluation): Promise<string> {
   const [template, style] = await Promise.all([read("report.hbs"), read("report.css")]);
   const { methods, baseline, noiseFloor, settings, refused, adapter, model, seconds } = figures;
   const labels = methodLabels(methods);
+  const fronts = methodFronts(methods);
   const charts: readonly Chart[] = methods.length === 0 ? retrievalCharts(figures) : [
     ...qualityCharts(figures),
     perplexityChart(figures),
     ...retrievalCharts(figures),
     errorChart(figures),
+    logitChart(figures),
     ...usageCharts(figures),
   ];
   const render = Handlebars.compile(template, { strict: true });
@@ -33,8 +36,7 @@ export async function formatReport(figures: Evaluation): Promise<string> {
     seconds: seconds.toFixed(0),
     charts,
     noiseFloor: {
-      chunk: noiseFloor.chunk,
-      tiers: tiersLabel(noiseFloor),
+      what: describeNoise(noiseFloor),
       ...noiseRow(noiseFloor.quality.different),
     },
     lengths: baseline.effectiveBits.map(formatLength),
@@ -42,24 +44,30 @@ export async function formatReport(figures: Evaluation): Promise<string> {
     generated: settings.generation.prompts > 0,
     retrieved: baseline.retrieval.length > 0,
     baseline: {
-      bits: baseline.effectiveBits.map(({ bits }) => bits.toFixed(2)),
+      bits: baseline.effectiveBits.map(({ bits }) => ({ bits: bits.toFixed(2), front: false })),
       ...qualityRow(baseline.quality.different, baseline.quality.inDomain),
       retrieval: baseline.retrieval.map(() => "+0.00"),
+      accuracy: percent(meanAccuracy(baseline.retrieval)),
     },
     refused,
     methods: methods.map((method, i) => ({
       label: labels[i],
       nominalBits: Number(method.nominalBits.toFixed(3)),
-      bits: method.effectiveBits.map(({ bits }) => bits.toFixed(2)),
+      bits: method.effectiveBits.map(({ bits }, length) => ({
+        bits: bits.toFixed(2),
+        front: fronts[i]![length]!,
+      })),
       ...qualityRow(method.quality.different, method.quality.inDomain),
       retrieval: method.retrieval.map(({ excess }) => signed(excess)),
+      accuracy: percent(meanAccuracy(method.retrieval)),
       parts: method.firstDifferences.length === 0 ? "" : median(method.firstDifferences),
-      error: (["keys", "values"] as const).map((side) => {
-        const errors = method.codingError.filter((one) => one.side === side);
-        return errors.length === 0
-          ? ""
-          : `${(100 * mean(errors.map(({ error }) => error))).toPrecision(2)} %`;
-      }),
+      errors: [
+        ...(["keys", "values"] as const).map((side) => {
+          const error = meanError(method.codingError.filter((one) => one.side === side));
+          return error === undefined ? "" : `${(100 * error).toPrecision(2)} %`;
+        }),
+        meanError(method.logitError)?.toPrecision(2) ?? "",
+      ],
     })),
   }, { helpers });
 }
@@ -81,6 +89,10 @@ function noiseRow({ ratio, divergence, agreement }: QualityFigures) {
     divergence: divergence.toExponential(1),
     agreement: (agreement * 100).toFixed(1),
   };
+}
+
+function percent(share: number): string {
+  return (share * 100).toFixed(1);
 }
 
 function signed(value: number): string {

@@ -1,6 +1,6 @@
 import * as Plot from "@observablehq/plot";
 import type { Evaluation } from "../figures/results.ts";
-import { methodLabels, tiersLabel } from "./method_labels.ts";
+import { methodLabels, tiersLabel } from "../figures/method_labels.ts";
 import type { Chart } from "./quality_chart.ts";
 import { drawShape, drawSvg, SERIES, SHAPES } from "./svg.ts";
 
@@ -52,7 +52,9 @@ export function retrievalCharts({ methods, baseline }: Evaluation): readonly Cha
   ];
 
   function methodsWithoutTiers(): readonly string[] {
-    return methodLabels(methods.map((method) => ({ ...method, window: 0, sinks: 0 })));
+    return methodLabels(
+      methods.map((method) => ({ ...method, window: 0, sinks: 0, allCoded: false })),
+    );
   }
 
   /** One range for all panels, so that they compare. */

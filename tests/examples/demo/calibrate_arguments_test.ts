@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { CoupletError } from "@couplet/kv";
+import { findRecipe } from "../../../cli/recipes.ts";
 import { parseArguments } from "../../../examples/calibrate/arguments.ts";
 
 Deno.test("calibrate's parseArguments fills in defaults", () => {
@@ -14,8 +15,23 @@ Deno.test("calibrate's parseArguments fills in defaults", () => {
     tokens: 12288,
     context: 512,
     seed: 1,
+    shareHeads: false,
     out: "o",
   });
+});
+
+Deno.test("calibrate's parseArguments takes everything that a recipe says", () => {
+  const parsed = parseArguments("--recipe small --length 65536 --out o".split(" "));
+  assert.ok("options" in parsed);
+  const { schemes, weights, space, shareHeads, recipe } = parsed.options;
+  const { keys, values, ...chosen } = findRecipe("small", 65536);
+  assert.deepEqual(schemes.slice(1).map((pair) => [pair.keys, pair.values]), [[keys, values]]);
+  assert.equal(weights, chosen.fisher ? "fisher" : "none");
+  assert.deepEqual([space, shareHeads, recipe!.tokens], [
+    chosen.space,
+    chosen.shareHeads,
+    chosen.tokens,
+  ]);
 });
 
 for (
@@ -25,6 +41,10 @@ for (
     ["--schemes c4b8x --out o", "scheme"],
     ["--schemes c4b8 --out o --space rotated", "usage"],
     ["--schemes c4b8 --out o --tokens 0", "usage"],
+    ["--recipe tiny --out o", "usage"],
+    ["--recipe best --schemes c4b8 --out o", "usage"],
+    ["--recipe best --weights none --out o", "usage"],
+    ["--recipe best --length 0 --out o", "usage"],
   ] as const
 ) {
   Deno.test(`calibrate's parseArguments refuses ${args}`, () => {

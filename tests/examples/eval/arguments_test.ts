@@ -20,7 +20,7 @@ Deno.test("parseArguments of the evaluation: the default is three schemes, alone
 Deno.test("parseArguments of the evaluation reads lists", () => {
   const options = argumentsOf(
     "--schemes f16,c8b8/c4b8 --windows 0,32,64 --sinks 4 --weights none,query --sweep " +
-      "--spaces as-scored --distances 16,24 --policy a.json b.json",
+      "--spaces as-scored --distances 16,24 --sequences 4 --policy a.json b.json",
   );
   assert.deepEqual(options.schemes, [
     { name: "c8b8/c4b8", policy: { keys: "c8b8", values: "c4b8" } },
@@ -30,7 +30,23 @@ Deno.test("parseArguments of the evaluation reads lists", () => {
   assert.deepEqual(options.weights, ["none", "query"]);
   assert.deepEqual(options.spaces, ["as-scored"]);
   assert.deepEqual(options.distances, [16, 24]);
+  assert.deepEqual(options.sequences, [4]);
   assert.deepEqual(options.policy, ["a.json", "b.json"]);
+});
+
+Deno.test("parseArguments of the evaluation: every token coded is instead of the default tiers, beside given ones", () => {
+  for (
+    const [args, windows, sinks] of [
+      ["--all-coded", [], []],
+      ["--all-coded --windows 0", [0], [0, 4]],
+      ["--all-coded --sinks 4", [0, 64], [4]],
+      ["", [0, 64], [0, 4]],
+    ] as const
+  ) {
+    const options = argumentsOf(args);
+    assert.equal(options.allCoded, args !== "");
+    assert.deepEqual([options.windows, options.sinks], [windows, sinks], args);
+  }
 });
 
 Deno.test("parseArguments of the evaluation: a policy stands alone unless schemes are named, too", () => {
@@ -47,6 +63,7 @@ for (
     ["--sinks x", "usage", /--sinks/],
     ["--weights heavy", "usage", /--weights.*none, query, fisher/],
     ["--spaces rope", "usage", /--spaces.*pre-rope, as-scored/],
+    ["--sequences 1,0", "usage", /--sequences.*integer from 1/],
     ["--distances 0", "usage", /--distances.*integer from 1/],
     ["--tokens 100", "usage", /--tokens 100 is less than one context of 512/],
     ["--sweeps", "usage", /--sweeps/],

@@ -4,6 +4,7 @@ import { summarizeUsage } from "../../../examples/eval/code_usage.ts";
 import { energiesAroundMean } from "../../../examples/eval/coding_error.ts";
 import { firstDifference } from "../../../examples/eval/generation.ts";
 import { compareQuality } from "../../../examples/eval/quality.ts";
+import { paretoFront } from "../../../examples/eval/figures/pareto.ts";
 import { mean, standardError } from "../../../examples/eval/figures/statistics.ts";
 
 function near(found: number | null, expected: number): void {
@@ -67,11 +68,26 @@ Deno.test("summarizeUsage puts many centroids together in parts whose mean is on
 });
 
 Deno.test("energiesAroundMean() counts no constant of a channel, whatever its size", () => {
-  // Two heads of two channels, three tokens, and a row that is not asked for.
-  const vectors = [[1, 0, 5, 0], [2, 0, 5, 3], [3, 0, 5, -3], [99, 99, 99, 99]];
+  // Two heads of two channels, three tokens.
+  const vectors = [[1, 0, 5, 0], [2, 0, 5, 3], [3, 0, 5, -3]];
   const biased = vectors.map((vector) => vector.map((value, i) => value + [0, 900, -300, 0][i]!));
   for (const rows of [vectors, biased]) {
-    const energies = energiesAroundMean(Float32Array.from(rows.flat()), 3, 2, 2);
+    const energies = energiesAroundMean(Float32Array.from(rows.flat()), 2, 2);
     assert.deepEqual([...energies], [2, 18]);
   }
 });
+
+for (
+  const [name, points, front] of [
+    ["fewer bits, less loss", [[1, 3], [2, 2], [3, 1]], [true, true, true]],
+    ["more bits and more loss", [[1, 2], [2, 3], [2, 1]], [true, false, true]],
+    ["as many bits and more loss", [[1, 2], [1, 3]], [true, false]],
+    ["more bits and as much loss", [[1, 2], [2, 2]], [true, false]],
+    ["twice the same", [[1, 2], [1, 2]], [true, true]],
+    ["nothing", [], []],
+  ] as const
+) {
+  Deno.test(`paretoFront: ${name}`, () => {
+    assert.deepEqual(paretoFront(points.map(([bits, loss]) => ({ bits, loss }))), front);
+  });
+}

@@ -19,6 +19,7 @@ const LISTS: MethodLists = {
   sinks: [0, 4],
   weights: ["fisher"],
   spaces: undefined,
+  allCoded: false,
 };
 
 function accept(): void {}
@@ -63,6 +64,20 @@ Deno.test("expandMethods: a sweep is the product of all lists", () => {
   assert.equal(methods.length, 2 * 2 * 2 * 3 * 2);
   assert.equal(new Set(methods).size, methods.length);
   assert.ok(methods.includes("c8b8 query as-scored window 0 sinks 4"));
+});
+
+Deno.test("expandMethods: every token coded is one more way of each policy, or the only one", () => {
+  const lists = { ...LISTS, policies: policies("c8b8"), allCoded: true };
+  assert.deepEqual(ids(lists, false).methods, [
+    "c8b8 fisher pre-rope window 0 sinks 0",
+    "c8b8 fisher pre-rope window 64 sinks 4",
+    "c8b8 fisher pre-rope every token coded",
+  ]);
+  for (const sweep of [false, true]) {
+    assert.deepEqual(ids({ ...lists, windows: [], sinks: [] }, sweep).methods, [
+      "c8b8 fisher pre-rope every token coded",
+    ]);
+  }
 });
 
 Deno.test("expandMethods: what learns nothing comes once, whatever the weights", () => {

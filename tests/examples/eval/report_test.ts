@@ -32,6 +32,7 @@ function method(name: string, bits: number, ratio: number, window: number): Meth
     keySpace: "pre-rope",
     window,
     sinks: 0,
+    allCoded: false,
     nominalBits: bits,
     effectiveBits: LENGTHS.map((tokens) => ({
       tokens,
@@ -42,6 +43,7 @@ function method(name: string, bits: number, ratio: number, window: number): Meth
     retrieval: [32, 128].map((distance) => ({
       distance,
       loss: 3,
+      accuracy: 1 / ratio,
       excess: ratio - 1,
       excessError: null,
     })),
@@ -52,6 +54,7 @@ function method(name: string, bits: number, ratio: number, window: number): Meth
       head: 1,
       error: (ratio - 1) / 10,
     })),
+    logitError: [{ layer: 0, head: 1, error: ratio - 1 }],
     codeUsage: [{
       layer: 0,
       side: "keys",
@@ -67,13 +70,14 @@ function method(name: string, bits: number, ratio: number, window: number): Meth
 
 const FIGURES: Evaluation = {
   format: "couplet-eval",
-  version: 2,
+  version: 3,
   adapter: { name: "an <adapter>", kind: "llvmpipe" },
   model: { name: "tiny & small", digest: "sha256:0" },
   settings: {
     seed: 1,
     context: 64,
     chunk: 32,
+    shareHeads: false,
     calibration: { name: "a text", tokens: 128 },
     texts: {
       different: { name: "one text", contexts: 2 },
@@ -89,6 +93,7 @@ const FIGURES: Evaluation = {
       distance,
       planted: 2,
       notPlanted: 9,
+      accuracy: 0.75,
       gapError: null,
     })),
   },
@@ -96,6 +101,7 @@ const FIGURES: Evaluation = {
     chunk: 8,
     window: 64,
     sinks: 4,
+    allCoded: false,
     quality: { different: quality(1 + 1e-9), inDomain: quality(1 + 1e-9) },
   },
   methods: [
@@ -134,8 +140,8 @@ for (
 
 Deno.test("formatReport: one page with plots and all figures, and nothing from elsewhere", async () => {
   const html = await formatReport(FIGURES);
-  // Two tiers with three lengths, perplexity, retrieval 1 + 2, errors of two sides, three codebooks.
-  assert.equal(html.match(/<figure>\s*<svg/g)?.length, 6 + 1 + 3 + 2 + 3);
+  // Two tiers with three lengths, perplexity, retrieval 1 + 2, errors of two sides and of logits, three codebooks.
+  assert.equal(html.match(/<figure>\s*<svg/g)?.length, 6 + 1 + 3 + 3 + 3);
   assert.doesNotMatch(html, /<script|<link|@import|url\((?!#)|src=/);
   assert.doesNotMatch(html.replaceAll("http://www.w3.org/", ""), /https?:\/\//);
   assert.match(html, /prefers-color-scheme: dark/);
@@ -151,9 +157,42 @@ Deno.test("formatReport: one page with plots and all figures, and nothing from e
 Deno.test("formatReport: schemes that couple alike share a curve, and others do not", async () => {
   const html = await formatReport(FIGURES);
   const panel = html.slice(html.indexOf("<figure>"), html.indexOf("</figure>"));
-  const lines = panel.slice(panel.indexOf('aria-label="line"')).match(/<path d="M[^"]*L[^"]*"/g);
+  const curves = panel.slice(panel.indexOf('aria-label="line"'));
+  const lines = curves.slice(0, curves.indexOf("</g>")).match(/<path d="M[^"]*L[^"]*"/g);
   assert.equal(lines?.length, 1, "c4b4 and c4b8");
+  assert.equal(panel.match(/<path[^>]*aria-label="the front"/g)?.length, 1);
   for (const label of ["c4", "c8/c4"]) assert.match(html, new RegExp(`</svg>${label}</li>`));
+});
+
+Deno.test("formatReport and formatSummary mark the front at each length, among the same exact tiers", async () => {
+  const html = await formatReport(FIGURES);
+  const table = html.slice(html.indexOf("<tbody>"));
+  const bold = table.split("</tr>").map((row) => row.match(/<b>[^<]*<\/b>/g) ?? []);
+  // f16; c4b4; c4b8; c8b8/c4b8; and c4b8 alone in its tiers.
+  assert.deepEqual(bold.slice(0, 5).map(({ length }) => length), [0, 3, 3, 3, 3]);
+  const worse = FIGURES.methods.map((one, i) => i === 2 ? method("c8b8/c4b8", 2.5, 1.2, 0) : one);
+  const summary = formatSummary({ ...FIGURES, methods: worse });
+  const lines = summary.slice(summary.indexOf("1x512")).split("\n");
+  const marks = (label: string) => lines.find((line) => line.startsWith(label))!.match(/\*/g);
+  assert.equal(marks("c4b8, codes alone")?.length, 3);
+  assert.equal(marks("c8b8/c4b8, codes alone"), null);
+});
+
+Deno.test("formatReport and formatSummary show methods whose every token is coded", async () => {
+  const coded = { ...method("c8b8", 1, 1.3, 0), allCoded: true, firstDifferences: [] };
+  const figures = {
+    ...FIGURES,
+    methods: [...FIGURES.methods, coded],
+    noiseFloor: { ...FIGURES.noiseFloor, allCoded: true },
+  };
+  const html = await formatReport(figures);
+  assert.match(html, /Quality against effective bits, every token coded/);
+  assert.match(html, /noise floor<\/dt><dd>keys and values rounded to f16/);
+  assert.doesNotMatch(html, /NaN|undefined/);
+  const lines = formatSummary(figures).split("\n");
+  assert.match(lines.find((line) => line.startsWith("c8b8 "))!, /all coded/);
+  assert.ok(lines.some((line) => line.startsWith("c8b8, every token coded")));
+  assert.doesNotMatch(lines.join(), /NaN/);
 });
 
 Deno.test("formatReport does without methods, retrieval and generation", async () => {
@@ -175,5 +214,9 @@ Deno.test("formatSummary has a line for f16 and one for each method", () => {
   assert.equal(lines.filter((line) => line.startsWith("c4b8 ")).length, 2);
   assert.match(lines.find((line) => line.startsWith("f16 "))!, /1\.0000/);
   assert.match(lines.find((line) => line.startsWith("c4b4 "))!, /1\.4000 {2}0\.0100/);
+  assert.match(
+    lines.find((line) => line.startsWith("c4b4, codes alone"))!,
+    /9\.00\*.*\| 1\.4000 {2}0\.2000 \| \+0\.40 {2}71\.4%/,
+  );
   assert.ok(lines.some((line) => line.includes("refused: c9 <odd>: no kernel")));
 });

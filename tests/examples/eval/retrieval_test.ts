@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { CoupletError } from "@couplet/kv";
-import { buildTrials, type TrialOptions } from "../../../examples/eval/retrieval.ts";
+import {
+  buildTrials,
+  predictAnswers,
+  type TrialOptions,
+} from "../../../examples/eval/retrieval.ts";
+import type { ModelRun } from "../../../examples/demo/evaluate.ts";
 import { parseTokenizer } from "../../../examples/llama/tokenizer.ts";
 import { FIXTURE } from "../../helpers/llama.ts";
 
@@ -58,6 +63,42 @@ Deno.test("buildTrials: the seed alone decides", () => {
   assert.deepEqual(buildTrials(OPTIONS), buildTrials(OPTIONS));
   assert.notDeepEqual(buildTrials({ ...OPTIONS, seed: 2 }), buildTrials(OPTIONS));
   assert.deepEqual(buildTrials({ ...OPTIONS, trials: 0 }), []);
+});
+
+Deno.test("predictAnswers: loss and accuracy on the answer's tokens, each after the tokens before it", async () => {
+  const seen: number[][] = [];
+  // Predicts the token that is one more than the last.
+  const run: ModelRun = {
+    cache: {
+      createSequence: () => ({ id: seen.push([]) - 1 }),
+      freeSequence: () => {},
+    },
+    forward: (entries) =>
+      Promise.resolve({
+        logits: entries.map(({ sequence, tokenIds }) => {
+          seen[sequence.id]!.push(...tokenIds);
+          return Float32Array.from(
+            tokenIds.flatMap((id) =>
+              Array.from({ length: 8 }, (_, next) => next === id + 1 ? 9 : 0)
+            ),
+          );
+        }),
+      }),
+  };
+  const texts = [
+    { tokenIds: [3, 0, 1, 2, 3], answerTokens: 2 },
+    { tokenIds: [5, 6, 1], answerTokens: 1 },
+    { tokenIds: [0, 1, 2, 7], answerTokens: 2 },
+  ];
+  let tokens = 0;
+  const answers = await predictAnswers(run, texts, 2, (count) => tokens += count);
+  const rest = Math.log(Math.exp(9) + 7);
+  assert.deepEqual(answers.map(({ accuracy }) => accuracy), [1, 0, 0.5]);
+  for (const [i, loss] of [rest - 9, rest, rest - 4.5].entries()) {
+    assert.ok(Math.abs(answers[i]!.loss - loss) < 1e-5, `${answers[i]!.loss} is not ${loss}`);
+  }
+  assert.deepEqual(seen, [[3, 0, 1, 2], [5, 6], [0, 1, 2]]);
+  assert.equal(tokens, 9);
 });
 
 for (

@@ -3,7 +3,11 @@ import { fileURLToPath } from "node:url";
 import { CoupletError } from "@couplet/kv";
 import { parseArguments } from "../../../examples/eval/arguments.ts";
 import { prepare } from "../../../examples/eval/prepare.ts";
-import { parseEvaluation, readEvaluation } from "../../../examples/eval/figures/results.ts";
+import {
+  type MethodFigures,
+  parseEvaluation,
+  readEvaluation,
+} from "../../../examples/eval/figures/results.ts";
 
 const EVAL = fileURLToPath(new URL("../../../examples/eval/main.ts", import.meta.url));
 /** A file of fewer than 512 tokens. */
@@ -16,6 +20,11 @@ async function runEval(...args: string[]) {
   }).output();
   const decoder = new TextDecoder();
   return { code, output: decoder.decode(stdout), errors: decoder.decode(stderr) };
+}
+
+/** Two figures that may differ by rounding, which may change a code here and there. */
+function near(found: number, expected: number): void {
+  assert.ok(Math.abs(found / expected - 1) < 0.02, `${found} is not ${expected}`);
 }
 
 async function withFolder(use: (folder: string) => Promise<void>): Promise<void> {
@@ -67,13 +76,18 @@ Deno.test("eval measures schemes and policies in both key spaces, keeps codebook
       assert.ok(Math.abs(divergence) < 1e-6 && Math.abs(ratio - 1) < 1e-4);
     }
     for (const { name, keySpace, window, sinks, ...rest } of methods) {
-      const { quality, codingError, codeUsage, retrieval, effectiveBits, firstDifferences } = rest;
+      const { quality, codingError, logitError, codeUsage, retrieval, ...others } = rest;
+      const { effectiveBits, firstDifferences } = others;
       const what = `${name} ${keySpace} ${window} ${sinks}`;
       assert.ok(quality.different.divergence > 1e-4, what);
       assert.equal(retrieval[0]!.distance, 24);
       assert.ok(Number.isFinite(retrieval[0]!.excess), what);
+      assert.ok(retrieval[0]!.accuracy >= 0 && retrieval[0]!.accuracy <= 1, what);
       assert.equal(firstDifferences.length, 2);
-      assert.deepEqual(effectiveBits.map(({ tokens }) => tokens), [512, 4096, 32768]);
+      assert.deepEqual(
+        effectiveBits.map(({ sequences, tokens }) => [sequences, tokens]),
+        [1, 8].flatMap((sequences) => [512, 4096, 32768].map((tokens) => [sequences, tokens])),
+      );
       assert.ok(effectiveBits[2]!.bits < effectiveBits[0]!.bits, what);
       for (const { layer, side, error } of codingError) {
         const exact = name === "keys kept" && (side === "keys") !== (layer === 3);
@@ -84,6 +98,11 @@ Deno.test("eval measures schemes and policies in both key spaces, keeps codebook
         assert.ok(error < most, `${what} ${layer} ${side}: ${error}`);
       }
       assert.equal(codingError.length, 4 * 2 * 2);
+      for (const { layer, error } of logitError) {
+        const exact = name === "keys kept" && layer !== 3;
+        assert.ok(exact ? error < 1e-2 : error > 1e-2 && error < 20, `${what} ${layer}: ${error}`);
+      }
+      assert.equal(logitError.length, 4 * 2);
       assert.equal(codeUsage.length, name === "c1b1" ? 8 : 4, "learned codebooks alone");
       for (const { scheme, tokens, entropyBits, codeBits, uses } of codeUsage) {
         assert.equal(tokens, 2 * (96 - window - sinks), scheme);
@@ -127,6 +146,7 @@ for (
     ["--policy no/such.json", "file", /Cannot read the policy no\/such\.json/],
     [`--policy ${SHORT_TEXT}`, "file", /Cannot read the policy.*name/],
     ["--schemes c4b5", "kernel", /c4b5/],
+    ["--all-coded --schemes sc4", "shape", /sc4/],
     ["--windows 0,64,128", "usage", /--sinks has 2/],
     ["--context 4096 --tokens 4096", "usage", /made for 512/],
     ["--distances 32,600", "usage", /600 tokens after/],
@@ -164,11 +184,12 @@ for (
   });
 }
 
-Deno.test("eval --rotate-values measures another model, whose uncompressed run is as good", async () => {
+Deno.test("eval --rotate-values measures another model, whose uncompressed run is as good; --all-coded agrees with a cache", async () => {
   await withFolder(async (folder) => {
     const json = `${folder}/figures.json`;
     const settings = [
       ..."--schemes c2b2 --windows 0 --sinks 0 --weights none --tokens 96 --context 96".split(" "),
+      "--all-coded",
       ..."--calibration-tokens 192 --trials 0 --generate 0 --json".split(" "),
       json,
     ];
@@ -185,5 +206,20 @@ Deno.test("eval --rotate-values measures another model, whose uncompressed run i
     assert.ok(Math.abs(perplexities[1]! / perplexities[0]! - 1) < 1e-3, `${perplexities}`);
     const divergences = found.map(({ methods }) => methods[0]!.quality.different.divergence);
     assert.ok(divergences.every((one) => one > 1e-4) && divergences[0] !== divergences[1]);
+    // Blocks of one token are never unfinished: the cache's kernels and float64 code the same.
+    for (const { methods } of found) {
+      const [cached, coded] = methods as [MethodFigures, MethodFigures];
+      assert.deepEqual([cached.allCoded, coded.allCoded], [false, true]);
+      near(coded.quality.different.divergence, cached.quality.different.divergence);
+      for (const [kind, least] of [["codingError", 16], ["logitError", 8]] as const) {
+        assert.equal(coded[kind].length, least);
+        coded[kind].forEach(({ error }, i) => near(error, cached[kind][i]!.error));
+      }
+      assert.equal(coded.codeUsage.length, 8);
+      coded.codeUsage.forEach(({ entropyBits }, i) =>
+        near(entropyBits, cached.codeUsage[i]!.entropyBits)
+      );
+      assert.ok(coded.effectiveBits[0]!.bits < cached.effectiveBits[0]!.bits);
+    }
   });
 });

@@ -106,11 +106,17 @@ Deno.test("runKernel and checkKernel on a device", async (t) => {
       assert.deepEqual(checks.filter(({ passed }) => !passed).map(({ what }) => what), failing);
     });
   }
-  await step("runKernel compares codebooks of the device and of the CPU", async (device) => {
-    const { info } = findKernel("kmeans_assign_c2")!;
-    const options = { tokens: 512, seed: 1, onProgress: () => {} };
-    const { checks, times } = await runKernel(device, info, all, options);
-    assert.deepEqual(checks.map(({ passed }) => passed), [true]);
-    assert.deepEqual(times.map(({ label }) => label), ["device", "CPU"]);
-  });
+  for (const name of ["kmeans_assign_c2", "kmeans_search_c8"]) {
+    await step(
+      `runKernel compares codebooks of the device and of the CPU: ${name}`,
+      async (device) => {
+        const { info } = findKernel(name)!;
+        const options = { tokens: 512, seed: 1, onProgress: () => {} };
+        const { checks, times } = await runKernel(device, info, all, options);
+        assert.deepEqual(checks.map(({ passed }) => passed), [true]);
+        assert.deepEqual(times.map(({ label }) => label), ["device", "CPU"]);
+        assert.ok(times[0]!.kernels.includes(name));
+      },
+    );
+  }
 });

@@ -16,9 +16,9 @@ import {
   SIDES,
   snapshotSequence,
 } from "../../../../mod.ts";
-import { seededRandom } from "../../../../src/base/random.ts";
 import { cacheCodebook } from "../../../../src/codebooks/find.ts";
 import { headCodebooks } from "../../../../src/codebooks/head_codebooks.ts";
+import { seededRandom } from "../../../../src/base/random.ts";
 import { readBuffer } from "../../../../tools/read_buffer.ts";
 import { exactCodebooks, exactQueries, exactVectors } from "./exact_data.ts";
 import { planWorkload, type Workload } from "./workload.ts";
@@ -264,85 +264,6 @@ async function compareVectors(pair: Pair, sequence: PairSequence): Promise<Check
     const wanted = appended[side].flatMap((vectors) => [...vectors]);
     const codebook = cacheCodebook(codebooks, { keyValueHeads, headDim }, 0, side, scheme.id);
     const heads = headCodebooks(scheme, codebook, keyValueHeads, headDim);
-    referenceRecords(pair, sequence, side).forEach((wanted, head) => {
-      wanted.forEach((word, i) => {
-        words++;
-        if (found[head]![i] !== word) different++;
-      });
-    });
-  }
-  return {
-    what: "Records",
-    found: different === 0
-      ? `all ${words} words are the reference's, bit for bit`
-      : `${different} of ${words} words are not the reference's`,
-    passed: different === 0,
-  };
-}
-
-function referenceRecords(
-  { cache, reference }: Pair,
-  { cached, own }: PairSequence,
-  side: Side,
-): Uint32Array[] {
-  return reference.records(own, 0, side, cache.codedTokens(cached));
-}
-
-/** The records of a sequence as they lie in its pages, `[head]` runs of words. */
-async function deviceRecords(
-  { device, cache }: Pair,
-  { cached }: PairSequence,
-  side: Side,
-): Promise<Uint32Array[]> {
-  const { shape, layers } = cache.plan.options;
-  const layout = parseScheme(layers[0]![side]).layout(shape.headDim);
-  const pageWords = PAGE_TOKENS / layout.tokens * layout.words;
-  const { pages } = cache.pages(cached, 0);
-  const heads: Uint32Array[] = [];
-  for (const { heads: { count }, keyRecords, valueRecords } of cache.buffers(0).parts) {
-    const buffer = side === "keys" ? keyRecords : valueRecords;
-    const words = new Uint32Array(await readBuffer(device, buffer));
-    for (let head = 0; head < count; head++) {
-      const run = new Uint32Array(pages.length * pageWords);
-      pages.forEach((page, i) => {
-        const first = (page * count + head) * pageWords;
-        run.set(words.subarray(first, first + pageWords), i * pageWords);
-      });
-      heads.push(run);
-    }
-  }
-  return heads;
-}
-
-/** Reads all tokens: exact ones must be as they were appended, coded ones what the reference's records say. */
-async function compareVectors(pair: Pair, sequence: PairSequence): Promise<Check> {
-  const { device, appended, cache, codebooks } = pair;
-  const { shape: { headDim }, layers, keys, tiers } = cache.plan.options;
-  const { keyValueHeads } = layers[0]!;
-  const count = cache.length(sequence.cached);
-  const coded = cache.codedTokens(sequence.cached);
-  const differences: Difference[] = [];
-  for (const side of SIDES) {
-    const scheme = parseScheme(layers[0]![side]);
-    const layout = scheme.layout(headDim);
-    const output = upload(device, new Float32Array(count * keyValueHeads * headDim).fill(NaN));
-    const encoder = device.createCommandEncoder();
-    const range = { side, first: 0, count, output: { buffer: output } };
-    cache.encodeRead(encoder, sequence.cached, 0, range);
-    device.queue.submit([encoder.finish()]);
-    const found = new Float32Array(await readBuffer(device, output));
-    output.destroy();
-    const wanted = appended[side].flatMap((vectors) => [...vectors]);
-    const heads = scheme.codebookSpec?.sharedBy === "head" ? keyValueHeads : 1;
-    const all = learned !== undefined
-      ? centroidNumbers(learned)
-      : fromFloat16Array(scheme.codebookSpec?.definition?.(headDim) ?? new Uint16Array());
-    const own = (numbers: Float32Array, head: number) =>
-      numbers.subarray(
-        numbers.length / heads * (head % heads),
-        numbers.length / heads * (head % heads + 1),
-      );
-    const transform = learned?.transform && fromFloat16Array(learned.transform);
     referenceRecords(pair, sequence, side).forEach((words, head) => {
       for (let token = 0; token < coded; token++) {
         const word = Math.floor(token / layout.tokens) * layout.words;

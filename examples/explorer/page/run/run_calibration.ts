@@ -1,5 +1,10 @@
 /** Runs the k-means kernels: codebooks learned on the device beside those learned on the CPU. */
-import { calibrate, type CodebookSet, type KernelInfo } from "../../../../mod.ts";
+import {
+  calibrate,
+  type CodebookSet,
+  type KernelInfo,
+  type KernelNameParts,
+} from "../../../../mod.ts";
 import { seededRandom } from "../../../../src/base/random.ts";
 import type { RunOptions, RunResult } from "./run_result.ts";
 
@@ -9,14 +14,19 @@ const HEAD_DIM = 64;
 /** Largest relative difference of the errors of both codebooks that passes: rounding may move a cluster. */
 const TOLERANCE = 0.01;
 
-/** Learns codebooks of groups of `channels` channels, which both k-means kernels take part in. */
+/**
+ * Learns codebooks of groups of as many channels as the kernel's name says, which all k-means
+ * kernels take part in: the search only where centroids are added.
+ */
 export async function runCalibration(
   device: GPUDevice,
-  channels: number,
+  { family, size }: Pick<KernelNameParts, "family" | "size">,
   kernels: readonly KernelInfo[],
   { seed, onProgress }: Pick<RunOptions, "seed" | "onProgress">,
 ): Promise<RunResult> {
-  const scheme = `c${channels}b${Math.min(6, 2 * channels)}`;
+  const channels = size!;
+  const isAdded = family === "kmeans_search";
+  const scheme = isAdded ? `n${channels}b4x2` : `c${channels}b${Math.min(6, 2 * channels)}`;
   const random = seededRandom(seed, "samples");
   const values = Float32Array.from({ length: TOKENS * HEAD_DIM }, () => random.next() * 2 - 1);
   async function learn(where: { readonly device?: GPUDevice }): Promise<[CodebookSet, number]> {
@@ -50,7 +60,9 @@ export async function runCalibration(
     times: [
       {
         label: "device",
-        kernels: [`kmeans_assign_c${channels}`, `kmeans_update_c${channels}`],
+        kernels: ["assign", "update", ...(isAdded ? ["search"] : [])].map((name) =>
+          `kmeans_${name}_c${channels}`
+        ),
         milliseconds: once(gpu),
       },
       { label: "CPU", kernels: [], milliseconds: once(cpu) },

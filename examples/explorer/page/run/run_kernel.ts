@@ -45,9 +45,9 @@ export async function runKernel(
   all: readonly KernelInfo[],
   options: RunOptions,
 ): Promise<RunResult> {
-  const { family, size } = parseKernelName(kernel.name);
+  const parts = parseKernelName(kernel.name);
   refuseSpans(kernel);
-  if (!isCacheFamily(family)) return await runCalibration(device, size!, all, options);
+  if (!isCacheFamily(parts.family)) return await runCalibration(device, parts, all, options);
   requireFeatures(kernel, device);
   const { tokens, seed, onProgress } = options;
   const workload = workloadOf(kernel, all);

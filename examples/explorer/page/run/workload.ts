@@ -20,7 +20,7 @@ import { kernelFeatures } from "../../../../src/kernels/name.ts";
 import { kernelPrecision } from "../../../../src/kernels/precision.ts";
 
 /** Families that are not run in a cache of tokens: those that calibrate, and those for spans alone. */
-type OtherFamily = "kmeans_assign" | "kmeans_update" | "fit" | "remap";
+type OtherFamily = "kmeans_assign" | "kmeans_update" | "kmeans_search" | "fit" | "remap";
 
 /** The families that a cache uses. */
 export type CacheFamily = Exclude<KernelFamily, OtherFamily>;

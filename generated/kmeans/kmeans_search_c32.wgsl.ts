@@ -1,0 +1,379 @@
+// Generated from templates/kmeans/kmeans_search.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (every width of group that a coupled or additive scheme can have, whatever its bits).
+
+/** WGSL of `kmeans_search_c32`. */
+export const wgsl: string = `
+const CHANNELS: u32 = 32u; // channels per group
+const ROW: u32 = 9u; // vec4s of a centroid: its channels, then its bias
+const TABLE_ROWS: u32 = 256u; // centroids the uniform binding holds
+const WORKGROUP: u32 = 64u;
+const BEAM: u32 = 8u; // sums that are kept from stage to stage
+const CODE_BITS: u32 = 8u; // bits of a stage's code among those of a sum
+const CODES: u32 = 256u; // of a stage at most, 2^CODE_BITS
+const NEVER: f32 = -1.0e38; // less than any score
+const SPENT: f32 = -3.0e38; // less than that
+
+// A run of groups of one layer and side, and the stage whose centroids extend their sums.
+struct Batch {
+  first_group: u32,
+  stage: u32,
+  kept: u32, // sums of a sample that are extended
+  centroids: u32, // of one stage of a group
+  stage_rows: u32, // centroids from one stage to the next
+  samples: u32, // samples of a plane, padding included
+}
+
+@group(0) @binding(0) var<uniform> batch: Batch;
+@group(0) @binding(1) var<storage, read> samples: array<vec4<f32>>;
+@group(0) @binding(2) var<uniform> centroid_table: array<vec4<f32>, TABLE_ROWS * ROW>;
+@group(0) @binding(3) var<storage, read> added_centroids: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> beam_written: array<u32>;
+@group(0) @binding(5) var<storage, read_write> sums_written: array<u32>;
+
+// The sums that are nearest to a sample, by half of their squared distance with its sign turned. Keys count the sums they extend,
+// then codes.
+var<private> score_0: f32 = NEVER;
+var<private> key_0: u32;
+var<private> score_1: f32 = NEVER;
+var<private> key_1: u32;
+var<private> score_2: f32 = NEVER;
+var<private> key_2: u32;
+var<private> score_3: f32 = NEVER;
+var<private> key_3: u32;
+var<private> score_4: f32 = NEVER;
+var<private> key_4: u32;
+var<private> score_5: f32 = NEVER;
+var<private> key_5: u32;
+var<private> score_6: f32 = NEVER;
+var<private> key_6: u32;
+var<private> score_7: f32 = NEVER;
+var<private> key_7: u32;
+
+// Puts an extension where it belongs among the best; the last of them drops out.
+fn keep(score: f32, key: u32) {
+  var moved = score;
+  var moved_key = key;
+  let other_0 = score_0;
+  let other_key_0 = key_0;
+  let is_ahead_0 = moved > other_0;
+  score_0 = select(other_0, moved, is_ahead_0);
+  key_0 = select(other_key_0, moved_key, is_ahead_0);
+  moved = select(moved, other_0, is_ahead_0);
+  moved_key = select(moved_key, other_key_0, is_ahead_0);
+  let other_1 = score_1;
+  let other_key_1 = key_1;
+  let is_ahead_1 = moved > other_1;
+  score_1 = select(other_1, moved, is_ahead_1);
+  key_1 = select(other_key_1, moved_key, is_ahead_1);
+  moved = select(moved, other_1, is_ahead_1);
+  moved_key = select(moved_key, other_key_1, is_ahead_1);
+  let other_2 = score_2;
+  let other_key_2 = key_2;
+  let is_ahead_2 = moved > other_2;
+  score_2 = select(other_2, moved, is_ahead_2);
+  key_2 = select(other_key_2, moved_key, is_ahead_2);
+  moved = select(moved, other_2, is_ahead_2);
+  moved_key = select(moved_key, other_key_2, is_ahead_2);
+  let other_3 = score_3;
+  let other_key_3 = key_3;
+  let is_ahead_3 = moved > other_3;
+  score_3 = select(other_3, moved, is_ahead_3);
+  key_3 = select(other_key_3, moved_key, is_ahead_3);
+  moved = select(moved, other_3, is_ahead_3);
+  moved_key = select(moved_key, other_key_3, is_ahead_3);
+  let other_4 = score_4;
+  let other_key_4 = key_4;
+  let is_ahead_4 = moved > other_4;
+  score_4 = select(other_4, moved, is_ahead_4);
+  key_4 = select(other_key_4, moved_key, is_ahead_4);
+  moved = select(moved, other_4, is_ahead_4);
+  moved_key = select(moved_key, other_key_4, is_ahead_4);
+  let other_5 = score_5;
+  let other_key_5 = key_5;
+  let is_ahead_5 = moved > other_5;
+  score_5 = select(other_5, moved, is_ahead_5);
+  key_5 = select(other_key_5, moved_key, is_ahead_5);
+  moved = select(moved, other_5, is_ahead_5);
+  moved_key = select(moved_key, other_key_5, is_ahead_5);
+  let other_6 = score_6;
+  let other_key_6 = key_6;
+  let is_ahead_6 = moved > other_6;
+  score_6 = select(other_6, moved, is_ahead_6);
+  key_6 = select(other_key_6, moved_key, is_ahead_6);
+  moved = select(moved, other_6, is_ahead_6);
+  moved_key = select(moved_key, other_key_6, is_ahead_6);
+  let other_7 = score_7;
+  let other_key_7 = key_7;
+  let is_ahead_7 = moved > other_7;
+  score_7 = select(other_7, moved, is_ahead_7);
+  key_7 = select(other_key_7, moved_key, is_ahead_7);
+  moved = select(moved, other_7, is_ahead_7);
+  moved_key = select(moved_key, other_key_7, is_ahead_7);
+}
+
+fn highest(scores: vec4<f32>) -> f32 {
+  return max(max(scores.x, scores.y), max(scores.z, scores.w));
+}
+
+// Where a score is found among four.
+fn place_of(score: f32, scores: vec4<f32>) -> u32 {
+  return select(select(select(3u, 2u, scores.z == score), 1u, scores.y == score), 0u, scores.x == score);
+}
+
+// Extends the sums of centroids that are kept for every sample by those of one more stage, and keeps the BEAM nearest (beam search,
+// Babenko and Lempitsky, CVPR 2014, section 3.3). An invocation has one sample, and compares four sums with four centroids at once:
+// with rests r of the sample, -|r - c|^2/2 is r.c - |c|^2/2 - |r|^2/2, whose second term is the centroid's bias. Centroids are a
+// uniform binding as in kmeans_assign; those of the sums, which differ between invocations, are read from storage.
+// Grid: (samples / WORKGROUP, groups in the table).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let at = workgroup.x * WORKGROUP + lane;
+  let group = batch.first_group + workgroup.y;
+  let stride = batch.samples / 4u;
+  let plane = group * CHANNELS * stride + at / 4u;
+  let beam = workgroup.y * BEAM * batch.samples + at;
+  let x_0 = samples[plane + 0u * stride][at % 4u];
+  let x_1 = samples[plane + 1u * stride][at % 4u];
+  let x_2 = samples[plane + 2u * stride][at % 4u];
+  let x_3 = samples[plane + 3u * stride][at % 4u];
+  let x_4 = samples[plane + 4u * stride][at % 4u];
+  let x_5 = samples[plane + 5u * stride][at % 4u];
+  let x_6 = samples[plane + 6u * stride][at % 4u];
+  let x_7 = samples[plane + 7u * stride][at % 4u];
+  let x_8 = samples[plane + 8u * stride][at % 4u];
+  let x_9 = samples[plane + 9u * stride][at % 4u];
+  let x_10 = samples[plane + 10u * stride][at % 4u];
+  let x_11 = samples[plane + 11u * stride][at % 4u];
+  let x_12 = samples[plane + 12u * stride][at % 4u];
+  let x_13 = samples[plane + 13u * stride][at % 4u];
+  let x_14 = samples[plane + 14u * stride][at % 4u];
+  let x_15 = samples[plane + 15u * stride][at % 4u];
+  let x_16 = samples[plane + 16u * stride][at % 4u];
+  let x_17 = samples[plane + 17u * stride][at % 4u];
+  let x_18 = samples[plane + 18u * stride][at % 4u];
+  let x_19 = samples[plane + 19u * stride][at % 4u];
+  let x_20 = samples[plane + 20u * stride][at % 4u];
+  let x_21 = samples[plane + 21u * stride][at % 4u];
+  let x_22 = samples[plane + 22u * stride][at % 4u];
+  let x_23 = samples[plane + 23u * stride][at % 4u];
+  let x_24 = samples[plane + 24u * stride][at % 4u];
+  let x_25 = samples[plane + 25u * stride][at % 4u];
+  let x_26 = samples[plane + 26u * stride][at % 4u];
+  let x_27 = samples[plane + 27u * stride][at % 4u];
+  let x_28 = samples[plane + 28u * stride][at % 4u];
+  let x_29 = samples[plane + 29u * stride][at % 4u];
+  let x_30 = samples[plane + 30u * stride][at % 4u];
+  let x_31 = samples[plane + 31u * stride][at % 4u];
+
+  for (var sum = 0u; sum < batch.kept; sum += 4u) {
+    let is_kept = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(batch.kept - sum);
+    var rest_0 = vec4<f32>(x_0);
+    var rest_1 = vec4<f32>(x_1);
+    var rest_2 = vec4<f32>(x_2);
+    var rest_3 = vec4<f32>(x_3);
+    var rest_4 = vec4<f32>(x_4);
+    var rest_5 = vec4<f32>(x_5);
+    var rest_6 = vec4<f32>(x_6);
+    var rest_7 = vec4<f32>(x_7);
+    var rest_8 = vec4<f32>(x_8);
+    var rest_9 = vec4<f32>(x_9);
+    var rest_10 = vec4<f32>(x_10);
+    var rest_11 = vec4<f32>(x_11);
+    var rest_12 = vec4<f32>(x_12);
+    var rest_13 = vec4<f32>(x_13);
+    var rest_14 = vec4<f32>(x_14);
+    var rest_15 = vec4<f32>(x_15);
+    var rest_16 = vec4<f32>(x_16);
+    var rest_17 = vec4<f32>(x_17);
+    var rest_18 = vec4<f32>(x_18);
+    var rest_19 = vec4<f32>(x_19);
+    var rest_20 = vec4<f32>(x_20);
+    var rest_21 = vec4<f32>(x_21);
+    var rest_22 = vec4<f32>(x_22);
+    var rest_23 = vec4<f32>(x_23);
+    var rest_24 = vec4<f32>(x_24);
+    var rest_25 = vec4<f32>(x_25);
+    var rest_26 = vec4<f32>(x_26);
+    var rest_27 = vec4<f32>(x_27);
+    var rest_28 = vec4<f32>(x_28);
+    var rest_29 = vec4<f32>(x_29);
+    var rest_30 = vec4<f32>(x_30);
+    var rest_31 = vec4<f32>(x_31);
+    if (batch.stage > 0u) {
+      let codes_0 = beam_written[beam + (sum + 0u) * batch.samples];
+      let codes_1 = beam_written[beam + (sum + 1u) * batch.samples];
+      let codes_2 = beam_written[beam + (sum + 2u) * batch.samples];
+      let codes_3 = beam_written[beam + (sum + 3u) * batch.samples];
+      for (var before = 0u; before < batch.stage; before += 1u) {
+        let first = before * batch.stage_rows + group * batch.centroids;
+        let row_0 = (first + ((codes_0 >> (before * CODE_BITS)) % CODES)) * ROW;
+        let past_0_0 = added_centroids[row_0 + 0u];
+        let past_0_1 = added_centroids[row_0 + 1u];
+        let past_0_2 = added_centroids[row_0 + 2u];
+        let past_0_3 = added_centroids[row_0 + 3u];
+        let past_0_4 = added_centroids[row_0 + 4u];
+        let past_0_5 = added_centroids[row_0 + 5u];
+        let past_0_6 = added_centroids[row_0 + 6u];
+        let past_0_7 = added_centroids[row_0 + 7u];
+        let row_1 = (first + ((codes_1 >> (before * CODE_BITS)) % CODES)) * ROW;
+        let past_1_0 = added_centroids[row_1 + 0u];
+        let past_1_1 = added_centroids[row_1 + 1u];
+        let past_1_2 = added_centroids[row_1 + 2u];
+        let past_1_3 = added_centroids[row_1 + 3u];
+        let past_1_4 = added_centroids[row_1 + 4u];
+        let past_1_5 = added_centroids[row_1 + 5u];
+        let past_1_6 = added_centroids[row_1 + 6u];
+        let past_1_7 = added_centroids[row_1 + 7u];
+        let row_2 = (first + ((codes_2 >> (before * CODE_BITS)) % CODES)) * ROW;
+        let past_2_0 = added_centroids[row_2 + 0u];
+        let past_2_1 = added_centroids[row_2 + 1u];
+        let past_2_2 = added_centroids[row_2 + 2u];
+        let past_2_3 = added_centroids[row_2 + 3u];
+        let past_2_4 = added_centroids[row_2 + 4u];
+        let past_2_5 = added_centroids[row_2 + 5u];
+        let past_2_6 = added_centroids[row_2 + 6u];
+        let past_2_7 = added_centroids[row_2 + 7u];
+        let row_3 = (first + ((codes_3 >> (before * CODE_BITS)) % CODES)) * ROW;
+        let past_3_0 = added_centroids[row_3 + 0u];
+        let past_3_1 = added_centroids[row_3 + 1u];
+        let past_3_2 = added_centroids[row_3 + 2u];
+        let past_3_3 = added_centroids[row_3 + 3u];
+        let past_3_4 = added_centroids[row_3 + 4u];
+        let past_3_5 = added_centroids[row_3 + 5u];
+        let past_3_6 = added_centroids[row_3 + 6u];
+        let past_3_7 = added_centroids[row_3 + 7u];
+        rest_0 -= vec4<f32>(past_0_0.x, past_1_0.x, past_2_0.x, past_3_0.x);
+        rest_1 -= vec4<f32>(past_0_0.y, past_1_0.y, past_2_0.y, past_3_0.y);
+        rest_2 -= vec4<f32>(past_0_0.z, past_1_0.z, past_2_0.z, past_3_0.z);
+        rest_3 -= vec4<f32>(past_0_0.w, past_1_0.w, past_2_0.w, past_3_0.w);
+        rest_4 -= vec4<f32>(past_0_1.x, past_1_1.x, past_2_1.x, past_3_1.x);
+        rest_5 -= vec4<f32>(past_0_1.y, past_1_1.y, past_2_1.y, past_3_1.y);
+        rest_6 -= vec4<f32>(past_0_1.z, past_1_1.z, past_2_1.z, past_3_1.z);
+        rest_7 -= vec4<f32>(past_0_1.w, past_1_1.w, past_2_1.w, past_3_1.w);
+        rest_8 -= vec4<f32>(past_0_2.x, past_1_2.x, past_2_2.x, past_3_2.x);
+        rest_9 -= vec4<f32>(past_0_2.y, past_1_2.y, past_2_2.y, past_3_2.y);
+        rest_10 -= vec4<f32>(past_0_2.z, past_1_2.z, past_2_2.z, past_3_2.z);
+        rest_11 -= vec4<f32>(past_0_2.w, past_1_2.w, past_2_2.w, past_3_2.w);
+        rest_12 -= vec4<f32>(past_0_3.x, past_1_3.x, past_2_3.x, past_3_3.x);
+        rest_13 -= vec4<f32>(past_0_3.y, past_1_3.y, past_2_3.y, past_3_3.y);
+        rest_14 -= vec4<f32>(past_0_3.z, past_1_3.z, past_2_3.z, past_3_3.z);
+        rest_15 -= vec4<f32>(past_0_3.w, past_1_3.w, past_2_3.w, past_3_3.w);
+        rest_16 -= vec4<f32>(past_0_4.x, past_1_4.x, past_2_4.x, past_3_4.x);
+        rest_17 -= vec4<f32>(past_0_4.y, past_1_4.y, past_2_4.y, past_3_4.y);
+        rest_18 -= vec4<f32>(past_0_4.z, past_1_4.z, past_2_4.z, past_3_4.z);
+        rest_19 -= vec4<f32>(past_0_4.w, past_1_4.w, past_2_4.w, past_3_4.w);
+        rest_20 -= vec4<f32>(past_0_5.x, past_1_5.x, past_2_5.x, past_3_5.x);
+        rest_21 -= vec4<f32>(past_0_5.y, past_1_5.y, past_2_5.y, past_3_5.y);
+        rest_22 -= vec4<f32>(past_0_5.z, past_1_5.z, past_2_5.z, past_3_5.z);
+        rest_23 -= vec4<f32>(past_0_5.w, past_1_5.w, past_2_5.w, past_3_5.w);
+        rest_24 -= vec4<f32>(past_0_6.x, past_1_6.x, past_2_6.x, past_3_6.x);
+        rest_25 -= vec4<f32>(past_0_6.y, past_1_6.y, past_2_6.y, past_3_6.y);
+        rest_26 -= vec4<f32>(past_0_6.z, past_1_6.z, past_2_6.z, past_3_6.z);
+        rest_27 -= vec4<f32>(past_0_6.w, past_1_6.w, past_2_6.w, past_3_6.w);
+        rest_28 -= vec4<f32>(past_0_7.x, past_1_7.x, past_2_7.x, past_3_7.x);
+        rest_29 -= vec4<f32>(past_0_7.y, past_1_7.y, past_2_7.y, past_3_7.y);
+        rest_30 -= vec4<f32>(past_0_7.z, past_1_7.z, past_2_7.z, past_3_7.z);
+        rest_31 -= vec4<f32>(past_0_7.w, past_1_7.w, past_2_7.w, past_3_7.w);
+      }
+    }
+    let squares = rest_0 * rest_0 + rest_1 * rest_1 + rest_2 * rest_2 + rest_3 * rest_3 + rest_4 * rest_4 + rest_5 * rest_5 + rest_6 * rest_6 + rest_7 * rest_7 + rest_8 * rest_8 + rest_9 * rest_9 + rest_10 * rest_10 + rest_11 * rest_11 + rest_12 * rest_12 + rest_13 * rest_13 + rest_14 * rest_14 + rest_15 * rest_15 + rest_16 * rest_16 + rest_17 * rest_17 + rest_18 * rest_18 + rest_19 * rest_19 + rest_20 * rest_20 + rest_21 * rest_21 + rest_22 * rest_22 + rest_23 * rest_23 + rest_24 * rest_24 + rest_25 * rest_25 + rest_26 * rest_26 + rest_27 * rest_27 + rest_28 * rest_28 + rest_29 * rest_29 + rest_30 * rest_30 + rest_31 * rest_31;
+    let base = select(vec4<f32>(SPENT), -0.5 * squares, is_kept);
+
+    for (var code = 0u; code < batch.centroids; code += 4u) {
+      let row = (workgroup.y * batch.centroids + code) * ROW;
+      let c_0_0 = centroid_table[row + 0u];
+      let c_0_1 = centroid_table[row + 1u];
+      let c_0_2 = centroid_table[row + 2u];
+      let c_0_3 = centroid_table[row + 3u];
+      let c_0_4 = centroid_table[row + 4u];
+      let c_0_5 = centroid_table[row + 5u];
+      let c_0_6 = centroid_table[row + 6u];
+      let c_0_7 = centroid_table[row + 7u];
+      let c_0_8 = centroid_table[row + 8u];
+      var left_0 = base + (rest_0 * c_0_0.x + rest_1 * c_0_0.y + rest_2 * c_0_0.z + rest_3 * c_0_0.w + rest_4 * c_0_1.x + rest_5 * c_0_1.y + rest_6 * c_0_1.z + rest_7 * c_0_1.w + rest_8 * c_0_2.x + rest_9 * c_0_2.y + rest_10 * c_0_2.z + rest_11 * c_0_2.w + rest_12 * c_0_3.x + rest_13 * c_0_3.y + rest_14 * c_0_3.z + rest_15 * c_0_3.w + rest_16 * c_0_4.x + rest_17 * c_0_4.y + rest_18 * c_0_4.z + rest_19 * c_0_4.w + rest_20 * c_0_5.x + rest_21 * c_0_5.y + rest_22 * c_0_5.z + rest_23 * c_0_5.w + rest_24 * c_0_6.x + rest_25 * c_0_6.y + rest_26 * c_0_6.z + rest_27 * c_0_6.w + rest_28 * c_0_7.x + rest_29 * c_0_7.y + rest_30 * c_0_7.z + rest_31 * c_0_7.w + c_0_8.x);
+      let c_1_0 = centroid_table[row + 9u];
+      let c_1_1 = centroid_table[row + 10u];
+      let c_1_2 = centroid_table[row + 11u];
+      let c_1_3 = centroid_table[row + 12u];
+      let c_1_4 = centroid_table[row + 13u];
+      let c_1_5 = centroid_table[row + 14u];
+      let c_1_6 = centroid_table[row + 15u];
+      let c_1_7 = centroid_table[row + 16u];
+      let c_1_8 = centroid_table[row + 17u];
+      var left_1 = base + (rest_0 * c_1_0.x + rest_1 * c_1_0.y + rest_2 * c_1_0.z + rest_3 * c_1_0.w + rest_4 * c_1_1.x + rest_5 * c_1_1.y + rest_6 * c_1_1.z + rest_7 * c_1_1.w + rest_8 * c_1_2.x + rest_9 * c_1_2.y + rest_10 * c_1_2.z + rest_11 * c_1_2.w + rest_12 * c_1_3.x + rest_13 * c_1_3.y + rest_14 * c_1_3.z + rest_15 * c_1_3.w + rest_16 * c_1_4.x + rest_17 * c_1_4.y + rest_18 * c_1_4.z + rest_19 * c_1_4.w + rest_20 * c_1_5.x + rest_21 * c_1_5.y + rest_22 * c_1_5.z + rest_23 * c_1_5.w + rest_24 * c_1_6.x + rest_25 * c_1_6.y + rest_26 * c_1_6.z + rest_27 * c_1_6.w + rest_28 * c_1_7.x + rest_29 * c_1_7.y + rest_30 * c_1_7.z + rest_31 * c_1_7.w + c_1_8.x);
+      let c_2_0 = centroid_table[row + 18u];
+      let c_2_1 = centroid_table[row + 19u];
+      let c_2_2 = centroid_table[row + 20u];
+      let c_2_3 = centroid_table[row + 21u];
+      let c_2_4 = centroid_table[row + 22u];
+      let c_2_5 = centroid_table[row + 23u];
+      let c_2_6 = centroid_table[row + 24u];
+      let c_2_7 = centroid_table[row + 25u];
+      let c_2_8 = centroid_table[row + 26u];
+      var left_2 = base + (rest_0 * c_2_0.x + rest_1 * c_2_0.y + rest_2 * c_2_0.z + rest_3 * c_2_0.w + rest_4 * c_2_1.x + rest_5 * c_2_1.y + rest_6 * c_2_1.z + rest_7 * c_2_1.w + rest_8 * c_2_2.x + rest_9 * c_2_2.y + rest_10 * c_2_2.z + rest_11 * c_2_2.w + rest_12 * c_2_3.x + rest_13 * c_2_3.y + rest_14 * c_2_3.z + rest_15 * c_2_3.w + rest_16 * c_2_4.x + rest_17 * c_2_4.y + rest_18 * c_2_4.z + rest_19 * c_2_4.w + rest_20 * c_2_5.x + rest_21 * c_2_5.y + rest_22 * c_2_5.z + rest_23 * c_2_5.w + rest_24 * c_2_6.x + rest_25 * c_2_6.y + rest_26 * c_2_6.z + rest_27 * c_2_6.w + rest_28 * c_2_7.x + rest_29 * c_2_7.y + rest_30 * c_2_7.z + rest_31 * c_2_7.w + c_2_8.x);
+      let c_3_0 = centroid_table[row + 27u];
+      let c_3_1 = centroid_table[row + 28u];
+      let c_3_2 = centroid_table[row + 29u];
+      let c_3_3 = centroid_table[row + 30u];
+      let c_3_4 = centroid_table[row + 31u];
+      let c_3_5 = centroid_table[row + 32u];
+      let c_3_6 = centroid_table[row + 33u];
+      let c_3_7 = centroid_table[row + 34u];
+      let c_3_8 = centroid_table[row + 35u];
+      var left_3 = base + (rest_0 * c_3_0.x + rest_1 * c_3_0.y + rest_2 * c_3_0.z + rest_3 * c_3_0.w + rest_4 * c_3_1.x + rest_5 * c_3_1.y + rest_6 * c_3_1.z + rest_7 * c_3_1.w + rest_8 * c_3_2.x + rest_9 * c_3_2.y + rest_10 * c_3_2.z + rest_11 * c_3_2.w + rest_12 * c_3_3.x + rest_13 * c_3_3.y + rest_14 * c_3_3.z + rest_15 * c_3_3.w + rest_16 * c_3_4.x + rest_17 * c_3_4.y + rest_18 * c_3_4.z + rest_19 * c_3_4.w + rest_20 * c_3_5.x + rest_21 * c_3_5.y + rest_22 * c_3_5.z + rest_23 * c_3_5.w + rest_24 * c_3_6.x + rest_25 * c_3_6.y + rest_26 * c_3_6.z + rest_27 * c_3_6.w + rest_28 * c_3_7.x + rest_29 * c_3_7.y + rest_30 * c_3_7.z + rest_31 * c_3_7.w + c_3_8.x);
+      loop {
+        let highest_0 = highest(left_0);
+        let highest_1 = highest(left_1);
+        let highest_2 = highest(left_2);
+        let highest_3 = highest(left_3);
+        let best = max(max(highest_0, highest_1), max(highest_2, highest_3));
+        if (best <= score_7) {
+          break;
+        }
+        let place = place_of(best, vec4<f32>(highest_0, highest_1, highest_2, highest_3));
+        var chosen = left_3;
+        chosen = select(chosen, left_0, place == 0u);
+        chosen = select(chosen, left_1, place == 1u);
+        chosen = select(chosen, left_2, place == 2u);
+        let extended = place_of(best, chosen);
+        keep(best, (sum + extended) * CODES + code + place);
+        let others = select(chosen, vec4<f32>(SPENT), vec4<u32>(extended) == vec4<u32>(0u, 1u, 2u, 3u));
+        left_0 = select(left_0, others, place == 0u);
+        left_1 = select(left_1, others, place == 1u);
+        left_2 = select(left_2, others, place == 2u);
+        left_3 = select(left_3, others, place == 3u);
+      }
+    }
+  }
+
+  let shift = batch.stage * CODE_BITS;
+  let past_0 = select(beam_written[beam + key_0 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_0 = past_0 | ((key_0 % CODES) << shift);
+  let past_1 = select(beam_written[beam + key_1 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_1 = past_1 | ((key_1 % CODES) << shift);
+  let past_2 = select(beam_written[beam + key_2 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_2 = past_2 | ((key_2 % CODES) << shift);
+  let past_3 = select(beam_written[beam + key_3 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_3 = past_3 | ((key_3 % CODES) << shift);
+  let past_4 = select(beam_written[beam + key_4 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_4 = past_4 | ((key_4 % CODES) << shift);
+  let past_5 = select(beam_written[beam + key_5 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_5 = past_5 | ((key_5 % CODES) << shift);
+  let past_6 = select(beam_written[beam + key_6 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_6 = past_6 | ((key_6 % CODES) << shift);
+  let past_7 = select(beam_written[beam + key_7 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_7 = past_7 | ((key_7 % CODES) << shift);
+  beam_written[beam + 0u * batch.samples] = found_0;
+  beam_written[beam + 1u * batch.samples] = found_1;
+  beam_written[beam + 2u * batch.samples] = found_2;
+  beam_written[beam + 3u * batch.samples] = found_3;
+  beam_written[beam + 4u * batch.samples] = found_4;
+  beam_written[beam + 5u * batch.samples] = found_5;
+  beam_written[beam + 6u * batch.samples] = found_6;
+  beam_written[beam + 7u * batch.samples] = found_7;
+  sums_written[group * batch.samples + at] = found_0;
+}
+`;

@@ -1,0 +1,239 @@
+// Generated from templates/kmeans/kmeans_search.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (every width of group that a coupled or additive scheme can have, whatever its bits).
+
+/** WGSL of `kmeans_search_c4`. */
+export const wgsl: string = `
+const CHANNELS: u32 = 4u; // channels per group
+const ROW: u32 = 2u; // vec4s of a centroid: its channels, then its bias
+const TABLE_ROWS: u32 = 2048u; // centroids the uniform binding holds
+const WORKGROUP: u32 = 64u;
+const BEAM: u32 = 8u; // sums that are kept from stage to stage
+const CODE_BITS: u32 = 8u; // bits of a stage's code among those of a sum
+const CODES: u32 = 256u; // of a stage at most, 2^CODE_BITS
+const NEVER: f32 = -1.0e38; // less than any score
+const SPENT: f32 = -3.0e38; // less than that
+
+// A run of groups of one layer and side, and the stage whose centroids extend their sums.
+struct Batch {
+  first_group: u32,
+  stage: u32,
+  kept: u32, // sums of a sample that are extended
+  centroids: u32, // of one stage of a group
+  stage_rows: u32, // centroids from one stage to the next
+  samples: u32, // samples of a plane, padding included
+}
+
+@group(0) @binding(0) var<uniform> batch: Batch;
+@group(0) @binding(1) var<storage, read> samples: array<vec4<f32>>;
+@group(0) @binding(2) var<uniform> centroid_table: array<vec4<f32>, TABLE_ROWS * ROW>;
+@group(0) @binding(3) var<storage, read> added_centroids: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> beam_written: array<u32>;
+@group(0) @binding(5) var<storage, read_write> sums_written: array<u32>;
+
+// The sums that are nearest to a sample, by half of their squared distance with its sign turned. Keys count the sums they extend,
+// then codes.
+var<private> score_0: f32 = NEVER;
+var<private> key_0: u32;
+var<private> score_1: f32 = NEVER;
+var<private> key_1: u32;
+var<private> score_2: f32 = NEVER;
+var<private> key_2: u32;
+var<private> score_3: f32 = NEVER;
+var<private> key_3: u32;
+var<private> score_4: f32 = NEVER;
+var<private> key_4: u32;
+var<private> score_5: f32 = NEVER;
+var<private> key_5: u32;
+var<private> score_6: f32 = NEVER;
+var<private> key_6: u32;
+var<private> score_7: f32 = NEVER;
+var<private> key_7: u32;
+
+// Puts an extension where it belongs among the best; the last of them drops out.
+fn keep(score: f32, key: u32) {
+  var moved = score;
+  var moved_key = key;
+  let other_0 = score_0;
+  let other_key_0 = key_0;
+  let is_ahead_0 = moved > other_0;
+  score_0 = select(other_0, moved, is_ahead_0);
+  key_0 = select(other_key_0, moved_key, is_ahead_0);
+  moved = select(moved, other_0, is_ahead_0);
+  moved_key = select(moved_key, other_key_0, is_ahead_0);
+  let other_1 = score_1;
+  let other_key_1 = key_1;
+  let is_ahead_1 = moved > other_1;
+  score_1 = select(other_1, moved, is_ahead_1);
+  key_1 = select(other_key_1, moved_key, is_ahead_1);
+  moved = select(moved, other_1, is_ahead_1);
+  moved_key = select(moved_key, other_key_1, is_ahead_1);
+  let other_2 = score_2;
+  let other_key_2 = key_2;
+  let is_ahead_2 = moved > other_2;
+  score_2 = select(other_2, moved, is_ahead_2);
+  key_2 = select(other_key_2, moved_key, is_ahead_2);
+  moved = select(moved, other_2, is_ahead_2);
+  moved_key = select(moved_key, other_key_2, is_ahead_2);
+  let other_3 = score_3;
+  let other_key_3 = key_3;
+  let is_ahead_3 = moved > other_3;
+  score_3 = select(other_3, moved, is_ahead_3);
+  key_3 = select(other_key_3, moved_key, is_ahead_3);
+  moved = select(moved, other_3, is_ahead_3);
+  moved_key = select(moved_key, other_key_3, is_ahead_3);
+  let other_4 = score_4;
+  let other_key_4 = key_4;
+  let is_ahead_4 = moved > other_4;
+  score_4 = select(other_4, moved, is_ahead_4);
+  key_4 = select(other_key_4, moved_key, is_ahead_4);
+  moved = select(moved, other_4, is_ahead_4);
+  moved_key = select(moved_key, other_key_4, is_ahead_4);
+  let other_5 = score_5;
+  let other_key_5 = key_5;
+  let is_ahead_5 = moved > other_5;
+  score_5 = select(other_5, moved, is_ahead_5);
+  key_5 = select(other_key_5, moved_key, is_ahead_5);
+  moved = select(moved, other_5, is_ahead_5);
+  moved_key = select(moved_key, other_key_5, is_ahead_5);
+  let other_6 = score_6;
+  let other_key_6 = key_6;
+  let is_ahead_6 = moved > other_6;
+  score_6 = select(other_6, moved, is_ahead_6);
+  key_6 = select(other_key_6, moved_key, is_ahead_6);
+  moved = select(moved, other_6, is_ahead_6);
+  moved_key = select(moved_key, other_key_6, is_ahead_6);
+  let other_7 = score_7;
+  let other_key_7 = key_7;
+  let is_ahead_7 = moved > other_7;
+  score_7 = select(other_7, moved, is_ahead_7);
+  key_7 = select(other_key_7, moved_key, is_ahead_7);
+  moved = select(moved, other_7, is_ahead_7);
+  moved_key = select(moved_key, other_key_7, is_ahead_7);
+}
+
+fn highest(scores: vec4<f32>) -> f32 {
+  return max(max(scores.x, scores.y), max(scores.z, scores.w));
+}
+
+// Where a score is found among four.
+fn place_of(score: f32, scores: vec4<f32>) -> u32 {
+  return select(select(select(3u, 2u, scores.z == score), 1u, scores.y == score), 0u, scores.x == score);
+}
+
+// Extends the sums of centroids that are kept for every sample by those of one more stage, and keeps the BEAM nearest (beam search,
+// Babenko and Lempitsky, CVPR 2014, section 3.3). An invocation has one sample, and compares four sums with four centroids at once:
+// with rests r of the sample, -|r - c|^2/2 is r.c - |c|^2/2 - |r|^2/2, whose second term is the centroid's bias. Centroids are a
+// uniform binding as in kmeans_assign; those of the sums, which differ between invocations, are read from storage.
+// Grid: (samples / WORKGROUP, groups in the table).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let at = workgroup.x * WORKGROUP + lane;
+  let group = batch.first_group + workgroup.y;
+  let stride = batch.samples / 4u;
+  let plane = group * CHANNELS * stride + at / 4u;
+  let beam = workgroup.y * BEAM * batch.samples + at;
+  let x_0 = samples[plane + 0u * stride][at % 4u];
+  let x_1 = samples[plane + 1u * stride][at % 4u];
+  let x_2 = samples[plane + 2u * stride][at % 4u];
+  let x_3 = samples[plane + 3u * stride][at % 4u];
+
+  for (var sum = 0u; sum < batch.kept; sum += 4u) {
+    let is_kept = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(batch.kept - sum);
+    var rest_0 = vec4<f32>(x_0);
+    var rest_1 = vec4<f32>(x_1);
+    var rest_2 = vec4<f32>(x_2);
+    var rest_3 = vec4<f32>(x_3);
+    if (batch.stage > 0u) {
+      let codes_0 = beam_written[beam + (sum + 0u) * batch.samples];
+      let codes_1 = beam_written[beam + (sum + 1u) * batch.samples];
+      let codes_2 = beam_written[beam + (sum + 2u) * batch.samples];
+      let codes_3 = beam_written[beam + (sum + 3u) * batch.samples];
+      for (var before = 0u; before < batch.stage; before += 1u) {
+        let first = before * batch.stage_rows + group * batch.centroids;
+        let row_0 = (first + ((codes_0 >> (before * CODE_BITS)) % CODES)) * ROW;
+        let past_0_0 = added_centroids[row_0 + 0u];
+        let row_1 = (first + ((codes_1 >> (before * CODE_BITS)) % CODES)) * ROW;
+        let past_1_0 = added_centroids[row_1 + 0u];
+        let row_2 = (first + ((codes_2 >> (before * CODE_BITS)) % CODES)) * ROW;
+        let past_2_0 = added_centroids[row_2 + 0u];
+        let row_3 = (first + ((codes_3 >> (before * CODE_BITS)) % CODES)) * ROW;
+        let past_3_0 = added_centroids[row_3 + 0u];
+        rest_0 -= vec4<f32>(past_0_0.x, past_1_0.x, past_2_0.x, past_3_0.x);
+        rest_1 -= vec4<f32>(past_0_0.y, past_1_0.y, past_2_0.y, past_3_0.y);
+        rest_2 -= vec4<f32>(past_0_0.z, past_1_0.z, past_2_0.z, past_3_0.z);
+        rest_3 -= vec4<f32>(past_0_0.w, past_1_0.w, past_2_0.w, past_3_0.w);
+      }
+    }
+    let squares = rest_0 * rest_0 + rest_1 * rest_1 + rest_2 * rest_2 + rest_3 * rest_3;
+    let base = select(vec4<f32>(SPENT), -0.5 * squares, is_kept);
+
+    for (var code = 0u; code < batch.centroids; code += 4u) {
+      let row = (workgroup.y * batch.centroids + code) * ROW;
+      let c_0_0 = centroid_table[row + 0u];
+      let c_0_1 = centroid_table[row + 1u];
+      var left_0 = base + (rest_0 * c_0_0.x + rest_1 * c_0_0.y + rest_2 * c_0_0.z + rest_3 * c_0_0.w + c_0_1.x);
+      let c_1_0 = centroid_table[row + 2u];
+      let c_1_1 = centroid_table[row + 3u];
+      var left_1 = base + (rest_0 * c_1_0.x + rest_1 * c_1_0.y + rest_2 * c_1_0.z + rest_3 * c_1_0.w + c_1_1.x);
+      let c_2_0 = centroid_table[row + 4u];
+      let c_2_1 = centroid_table[row + 5u];
+      var left_2 = base + (rest_0 * c_2_0.x + rest_1 * c_2_0.y + rest_2 * c_2_0.z + rest_3 * c_2_0.w + c_2_1.x);
+      let c_3_0 = centroid_table[row + 6u];
+      let c_3_1 = centroid_table[row + 7u];
+      var left_3 = base + (rest_0 * c_3_0.x + rest_1 * c_3_0.y + rest_2 * c_3_0.z + rest_3 * c_3_0.w + c_3_1.x);
+      loop {
+        let highest_0 = highest(left_0);
+        let highest_1 = highest(left_1);
+        let highest_2 = highest(left_2);
+        let highest_3 = highest(left_3);
+        let best = max(max(highest_0, highest_1), max(highest_2, highest_3));
+        if (best <= score_7) {
+          break;
+        }
+        let place = place_of(best, vec4<f32>(highest_0, highest_1, highest_2, highest_3));
+        var chosen = left_3;
+        chosen = select(chosen, left_0, place == 0u);
+        chosen = select(chosen, left_1, place == 1u);
+        chosen = select(chosen, left_2, place == 2u);
+        let extended = place_of(best, chosen);
+        keep(best, (sum + extended) * CODES + code + place);
+        let others = select(chosen, vec4<f32>(SPENT), vec4<u32>(extended) == vec4<u32>(0u, 1u, 2u, 3u));
+        left_0 = select(left_0, others, place == 0u);
+        left_1 = select(left_1, others, place == 1u);
+        left_2 = select(left_2, others, place == 2u);
+        left_3 = select(left_3, others, place == 3u);
+      }
+    }
+  }
+
+  let shift = batch.stage * CODE_BITS;
+  let past_0 = select(beam_written[beam + key_0 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_0 = past_0 | ((key_0 % CODES) << shift);
+  let past_1 = select(beam_written[beam + key_1 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_1 = past_1 | ((key_1 % CODES) << shift);
+  let past_2 = select(beam_written[beam + key_2 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_2 = past_2 | ((key_2 % CODES) << shift);
+  let past_3 = select(beam_written[beam + key_3 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_3 = past_3 | ((key_3 % CODES) << shift);
+  let past_4 = select(beam_written[beam + key_4 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_4 = past_4 | ((key_4 % CODES) << shift);
+  let past_5 = select(beam_written[beam + key_5 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_5 = past_5 | ((key_5 % CODES) << shift);
+  let past_6 = select(beam_written[beam + key_6 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_6 = past_6 | ((key_6 % CODES) << shift);
+  let past_7 = select(beam_written[beam + key_7 / CODES * batch.samples], 0u, batch.stage == 0u);
+  let found_7 = past_7 | ((key_7 % CODES) << shift);
+  beam_written[beam + 0u * batch.samples] = found_0;
+  beam_written[beam + 1u * batch.samples] = found_1;
+  beam_written[beam + 2u * batch.samples] = found_2;
+  beam_written[beam + 3u * batch.samples] = found_3;
+  beam_written[beam + 4u * batch.samples] = found_4;
+  beam_written[beam + 5u * batch.samples] = found_5;
+  beam_written[beam + 6u * batch.samples] = found_6;
+  beam_written[beam + 7u * batch.samples] = found_7;
+  sums_written[group * batch.samples + at] = found_0;
+}
+`;
