@@ -143,14 +143,26 @@ fn codebook_word(at: u32) -> u32 {
   return codebook_quads[at >> 2u][at & 3u];
 }
 
+// How far four means lie from their middles, in steps.
+fn mean_levels(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
+}
+
+// The size of token token, of eight in a word, among those at word sizes.
+fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
+  let level = (word >> (token % 8u * 4u)) & 15u;
+  return unpack2x16float(codebook_word(sizes + level / 2u))[level % 2u];
+}
+
 // What the lowest levels of a channel stand for together.
 fn coded_low(first: u32, second: u32) -> f32 {
   let lows = vec4<f32>(unpack2x16float(first), unpack2x16float(second));
   return dot(lows, vec4<f32>(1.0));
 }
 
-// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, and the steps of levels and of means.
-fn coded_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
+// Grids of channels 4 chunk to 4 chunk + 3: what the lowest levels stand for, the steps of levels and of means, and the
+// middles of means.
+fn coded_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * CODED_GRID_WORDS;
   let first = codebook_quad(at);
   let second = codebook_quad(at + 4u);
@@ -159,7 +171,7 @@ fn coded_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
   let steps_1 = unpack2x16float(second.y);
   let steps_2 = unpack2x16float(third.x);
   let steps_3 = unpack2x16float(third.w);
-  return mat3x4<f32>(
+  return mat4x4<f32>(
     vec4<f32>(
       coded_low(first.x, first.y),
       coded_low(first.w, second.x),
@@ -168,17 +180,8 @@ fn coded_grids(codebook: u32, chunk: u32) -> mat3x4<f32> {
     ),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
+    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
   );
-}
-
-// The middles of the means of channels 4 chunk to 4 chunk + 3.
-fn coded_offset4(codebook: u32, chunk: u32) -> vec4<f32> {
-  return bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u));
-}
-
-// The first word of a head's centroids, which heads may share.
-fn coded_centroids(codebook: u32) -> u32 {
-  return select(layer.value_codebook, 0u, SIDE == 0u) + codebook_quad(codebook + CODED_SIZES + 8u).x;
 }
 
 // What the levels of channels 4 chunk to 4 chunk + 3 stand for, before a token's size.
@@ -186,6 +189,13 @@ fn coded_grid(codebook: u32, chunk: u32) -> Grid {
   let grids = coded_grids(codebook, chunk);
   return Grid(grids[0], grids[1]);
 }
+// The same, with the means of the record at record in place of their middles.
+fn coded_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
+  var grids = coded_grids(codebook, chunk);
+  grids[3] += mean_levels(coded_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  return grids;
+}
+
 // Code index of the record at record; codes never straddle words at this width.
 fn coded_code(record: u32, index: u32) -> u32 {
   let bit = index * CODED_BITS;
@@ -202,25 +212,14 @@ fn coded_word(centroids: u32, codes: u32, token: u32, chunk: u32) -> u32 {
   }
   return word;
 }
-// How far the means of channels 4 chunk to 4 chunk + 3 of the record at record lie from their middles, in steps.
-fn coded_mean_levels4(record: u32, chunk: u32) -> vec4<f32> {
-  let word = coded_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u))) - 7.5;
-}
-
-// The size of token token of the record at record.
-fn coded_size(codebook: u32, record: u32, token: u32) -> f32 {
-  let level = (coded_records[record + HEAD_DIM / 8u + token / 8u] >> (token % 8u * 4u)) & 15u;
-  let quad = codebook_quad(codebook + CODED_SIZES + level / 8u * 4u);
-  return unpack2x16float(quad[level / 2u % 4u])[level % 2u];
-}
-
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
 fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
-  let word = coded_word(coded_centroids(codebook), record + CODED_METADATA_WORDS, token, chunk);
-  let size = coded_size(codebook, record, token);
-  let mean = coded_offset4(codebook, chunk) + coded_mean_levels4(record, chunk) * coded_grids(codebook, chunk)[2];
-  return mean + size * (grid.low + levels_of(word) * grid.step);
+  let side_codebook = select(layer.value_codebook, 0u, SIDE == 0u);
+  let centroids = side_codebook + codebook_word(codebook + CODED_SIZES + 8u);
+  let levels = levels_of(coded_word(centroids, record + CODED_METADATA_WORDS, token, chunk));
+  let size_word = coded_records[record + (HEAD_DIM + token) / 8u];
+  let mean = coded_mean_grids(codebook, record, chunk)[3];
+  return mean + size_of(codebook + CODED_SIZES, size_word, token) * (grid.low + levels * grid.step);
 }
 
 // Decodes count coded tokens from coded token start on into the host's tensor.
