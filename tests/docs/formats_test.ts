@@ -72,7 +72,7 @@ function exampleCentroids(scheme: Scheme, headDim: number): Float64Array<ArrayBu
     return Float64Array.from(fromFloat16Array(codebookSpec.definition(headDim)));
   }
   return Float64Array.from(
-    { length: centroids * headDim },
+    { length: centroids * headDim * (codebookSpec?.stages ?? 1) },
     (_, i) => Math.floor(i / channels) % centroids + (i % channels) / 4,
   );
 }
@@ -112,6 +112,15 @@ for (const example of EXAMPLES) {
           ...(scheme.codebookSpec?.groupsShare
             ? { transform: Float64Array.from({ length: 2 * headDim }, (_, i) => 1 - i % 2) }
             : {}),
+          ...(scheme.codebookSpec?.normalised
+            ? {
+              normalisation: {
+                offsets: new Float64Array(headDim),
+                meanSteps: new Float64Array(headDim).fill(1),
+                sizes: Float64Array.from({ length: 16 }, (_, k) => 2 ** (k - 8)),
+              },
+            }
+            : {}),
           // At position 0 the rotary embedding leaves vectors as they are.
           ...(space?.startsWith("before") ? { turn: (vector) => Float64Array.from(vector) } : {}),
           scored: space === "as scored",
@@ -141,7 +150,8 @@ function tensorRows(title: string) {
     if (!name.startsWith(".")) base = name;
     const full = name.startsWith(".") ? `${base}${name}` : name;
     const pattern = full.replaceAll(".", "\\.").replace("N", "\\d+").replace(/\bI\b/, "\\d+")
-      .replace("<side>", "(keys|values)").replace("<scheme>", "[a-z]+\\d+[a-z]*\\d*");
+      .replace("<side>", "(keys|values)").replace("<scheme>", "[a-z]+\\d+[a-z]*\\d*")
+      .replace("<added>", "[nc]\\d+b\\d+x\\d+");
     return {
       pattern: new RegExp(`^${pattern}$`),
       dtype,
@@ -180,6 +190,7 @@ function checkMetadata(title: string, metadata: Readonly<Record<string, string>>
 const HEADS = 2;
 const HEAD_DIM = 8;
 const SHARED_HEAD_DIM = 32; // of a scheme with a Hadamard rotation
+const STAGES = 2; // of a scheme whose centroids are added
 
 Deno.test("docs/formats.md: a codebook file has the metadata, tensors and checksum of the page", () => {
   const { centroids } = parseScheme("c4b4");
@@ -212,6 +223,21 @@ Deno.test("docs/formats.md: a codebook file has the metadata, tensors and checks
       headDim: SHARED_HEAD_DIM,
       ...roundToGrid(Float64Array.from({ length: HEADS * 4 * 256 }, (_, i) => i), "v4b8"),
       transform: new Uint16Array(2 * HEADS * SHARED_HEAD_DIM),
+    }, {
+      layer: 4,
+      side: "values",
+      scheme: "n4b4x2",
+      keyValueHeads: HEADS,
+      headDim: HEAD_DIM,
+      ...roundToGrid(
+        Float64Array.from({ length: HEADS * HEAD_DIM * STAGES * centroids }, (_, i) => i),
+        "n4b4x2",
+      ),
+      normalisation: {
+        offsets: new Float32Array(HEADS * HEAD_DIM),
+        meanSteps: new Uint16Array(HEADS * HEAD_DIM),
+        sizes: new Uint16Array(HEADS * 16).fill(1),
+      },
     }],
   };
   const { metadata, tensors } = readSafetensors(encodeCodebooks(set));
@@ -226,6 +252,9 @@ Deno.test("docs/formats.md: a codebook file has the metadata, tensors and checks
       groups,
       centroids: shared ? 256 : centroids,
       channels: 4,
+      stages: STAGES,
+      "stages + 1": STAGES + 1,
+      16: 16,
       "groups * channels": groups * 4,
       2: 2,
     })[size]!;
