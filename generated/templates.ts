@@ -31,6 +31,7 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 {{> pages}}
 
 {{> tiles}}
+{{> (lookup . "placesPartial")}}
 
 {{> block}}
 
@@ -284,6 +285,8 @@ const TOP_LANES: u32 = WORKGROUP / TOP_GROUPS;
 var<private> subgroup: u32;
 var<private> subgroups: u32;
 `],
+  ["attention/find_places_none.hbs", `{{! A lane has one token of each page. }}
+`],
   ["attention/header_plain.hbs", `// Keys are gathered as they were coded.
 `],
   ["attention/key_sources.hbs", `// Where one token's key lies: in the exact tier, or coded.
@@ -297,7 +300,7 @@ var<private> key_at: array<KeyAt, MAX_SPAN>;
 
 fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
+    let position = min(tile.first + i * {{placeStep}} + {{lanePlace}}, tile.end - 1u);
     if (tile.coded) {
       let token = position - layer.sinks;
       let page = token / PAGE_TOKENS;
@@ -313,7 +316,7 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
 // How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
 // tokens lie past the tile's end.
 fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+  return select(0u, count, coded == tile.coded && tile.first + {{lanePlace}} < tile.end);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -367,6 +370,7 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 {{> pages}}
 
 {{> tiles}}
+{{> (lookup . "placesPartial")}}
 
 {{> block}}
 
@@ -393,11 +397,12 @@ fn main(
 {{> workgroup_share}}
   for (var at = workgroup.x * share; at < end; at += 1u) {
     let tile = tile_at(tiles, at);
+{{> (lookup . "findPlacesPartial")}}
     for (var row = 0u; row < ROWS; row += 1u) {
       let stored = min(row, block.rows - 1u - block.first_row);
-      let first = global_row(entry, block, stored) * step.score_stride + at * TILE + lane;
+      let first = global_row(entry, block, stored) * step.score_stride + at * TILE + {{lanePlace}};
       for (var i = 0u; i < SPAN; i += 1u) {
-        scores[i][row] = row_scores[first + i * PAGE_TOKENS];
+        scores[i][row] = row_scores[first + i * {{placeStep}}];
       }
     }
     soften_tile(lane);
@@ -454,7 +459,6 @@ fn soften_tile(lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
     let score = scores[i];
     let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
-    weights[i * PAGE_TOKENS + lane] = weight;
 {{> (lookup . "softenedPartial")}}
     row_sum += weight;
   }
@@ -481,7 +485,6 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     }
 {{> (lookup . "mixPagePartial")}}
   }
-{{> (lookup . "tileMixedPartial")}}
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];
@@ -570,6 +573,8 @@ var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
 var<private> totals: mat4x4<f32>; // of such sums
+`],
+  ["attention/places_none.hbs", `{{! A lane has one token of each page. }}
 `],
   ["attention/plain_dot.hbs", `  for (var chunk = {{first}}; chunk < {{source}}_chunks; chunk += 2u) {
     let grids = {{source}}_grids(block, chunk);
@@ -846,6 +851,7 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 {{> pages}}
 
 {{> tiles}}
+{{> (lookup . "placesPartial")}}
 
 {{> block}}
 
@@ -885,9 +891,9 @@ fn main(
     prepare_tile(entry, block, tile, lane);
     score_tile(entry, block, tile, lane);
     for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
-      let first = global_row(entry, block, row) * step.score_stride + at * TILE + lane;
+      let first = global_row(entry, block, row) * step.score_stride + at * TILE + {{lanePlace}};
       for (var i = 0u; i < SPAN; i += 1u) {
-        row_scores_written[first + i * PAGE_TOKENS] = scores[i][row];
+        row_scores_written[first + i * {{placeStep}}] = scores[i][row];
       }
     }
   }
@@ -912,6 +918,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 `],
   ["attention/score_tile.hbs", `// Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
 fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+{{> (lookup . "findPlacesPartial")}}
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = vec4<f32>();
   }
@@ -926,7 +933,7 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+    let position = vec4<u32>(tile.first + i * {{placeStep}} + {{lanePlace}});
     var score = scores[i];
 {{> (lookup . "remapPartial")}}
     if (SOFTCAP) {
@@ -938,7 +945,7 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
-  ["attention/softened_none.hbs", `{{! A weight is needed only where values are mixed. }}
+  ["attention/softened_weight.hbs", `    weights[i * {{placeStep}} + {{lanePlace}}] = weight;
 `],
   ["attention/tables/code_channel_none.hbs", `{{! A channel has one code. }}
 `],
@@ -1203,8 +1210,6 @@ fn table_of(block: Block) -> u32 {
   let bounded = clamp(products, vec4<f32>(-65504.0), vec4<f32>(65504.0));
   table16_written[at] = vec2<u32>(pack2x16float(bounded.xy), pack2x16float(bounded.zw));
 }
-`],
-  ["attention/tile_mixed_none.hbs", `{{! Nothing that all tokens of a tile share is left. }}
 `],
   ["attention/tiles.hbs", `// The tokens a block of query rows sees, cut into tiles of consecutive tokens: coded tiles (each is SPAN pages), then sinks,
 // then the ring, whose tiles are smaller, because there are few exact tokens as a rule.
@@ -1798,7 +1803,7 @@ fn main(
     let queries_{{index}} = stepped_rows(chunk + {{index}}u);
 {{/each}}
 {{#each coded.pages}}
-    if ({{index}}u < {{../coded.span}}) {
+    if ({{index}}u < SPAN) {
       let levels = key_chunks(centroids, {{place}}.word, {{place}}.token, chunk);
 {{#each ../key.chunks}}
       scores[{{../index}}] = add_products(scores[{{../index}}], levels[{{index}}], queries_{{index}});
@@ -1807,19 +1812,20 @@ fn main(
 {{/each}}
   }
 `],
-  ["schemes/additive/added_levels.hbs", `{{> (lookup . "codesPartial")}}
+  ["schemes/additive/added_levels.hbs", `const {{upper}}_QUADS: u32 = {{quads}}u; // words of a centroid
+
+{{> (lookup . "codesPartial")}}
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token, whose record's codes begin at word at, a chunk a column.
 fn {{side}}_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let quads = {{upper}}_CHANNELS / 4u; // words of a centroid
-  let group = chunk / quads;
+  let group = chunk / {{upper}}_QUADS;
   let codes = {{side}}_codes(at, token * {{upper}}_CODES + group * {{upper}}_STAGES);
-  let first = centroids + group * {{upper}}_GROUP_CENTROIDS * quads + chunk % quads;
+  let first = centroids + group * {{upper}}_GROUP_CENTROIDS * {{upper}}_QUADS + chunk % {{upper}}_QUADS;
 {{#each loads}}
-  let levels_{{index}} = {{#each stages}}codebook_{{../width}}(first + (codes[{{code}}] + {{first}}u) * quads){{joint}}{{/each}};
+  let levels_{{index}} = {{#each stages}}codebook_{{../width}}(first + (codes[{{code}}] + {{first}}u) * {{../../upper}}_QUADS){{joint}}{{/each}};
 {{/each}}
   return mat{{chunkCount}}x4<f32>(
 {{#each columns}}
-    levels_of({{levels}}),
+    levels_of(levels_{{load}}{{part}}),
 {{/each}}
   );
 }
@@ -1834,12 +1840,13 @@ fn {{side}}_levels(centroid: u32) -> vec2<f32> {
 fn {{side}}_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
   let codes = {{side}}_codes(at, token * {{upper}}_CODES + chunk * 2u * {{upper}}_STAGES);
   let first = 2u * (centroids + chunk * {{upper}}_GROUP_CENTROIDS);
-{{#each loads}}
-  let levels_{{index}} = {{#each stages}}{{../../side}}_levels(first + codes[{{code}}] + {{first}}u){{joint}}{{/each}};
-{{/each}}
   return mat{{chunkCount}}x4<f32>(
 {{#each columns}}
-    vec4<f32>(levels_{{load}}, levels_{{next}}),
+    vec4<f32>(
+{{#each halves}}
+      {{#each stages}}{{../../../side}}_levels(first + codes[{{code}}] + {{first}}u){{joint}}{{/each}},
+{{/each}}
+    ),
 {{/each}}
   );
 }
@@ -1966,13 +1973,14 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   if (lane < CHUNKS) {
     let grids = key_grids(codebook, lane);
     level_steps[lane] = grids[1];
-    low_parts[lane] = add_products(vec4<f32>(), grids[0], query_rows(lane));
+    page_parts[lane] = add_products(vec4<f32>(), grids[0], query_rows(lane));
   }
   workgroupBarrier();
   low_score = vec4<f32>();
   for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
-    low_score += low_parts[chunk];
+    low_score += page_parts[chunk];
   }
+  workgroupBarrier();
 `],
   ["schemes/additive/base_lut.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let centroids = codebook_word(codebook + KEY_SIZES + 8u);
@@ -2026,9 +2034,13 @@ fn centroid_words(centroid: u32, piece: u32) -> Words {
 `],
   ["schemes/additive/chunks_added.hbs", `{{> (lookup . "gridsPartial")}}
 
+{{> (lookup . "meansPartial")}}
+
 {{> (lookup . "levelsPartial")}}
 `],
   ["schemes/additive/chunks_looked_up.hbs", `{{> (lookup . "gridsPartial")}}
+
+{{> (lookup . "meansPartial")}}
 
 {{> (lookup . "codesPartial")}}
 `],
@@ -2415,6 +2427,9 @@ fn part_levels(word: u32) -> Numbers {
 `],
   ["schemes/additive/extend_none.hbs", `{{! One stage has the codes. }}
 `],
+  ["schemes/additive/find_places_paged.hbs", `  first_place = select(lane, lane / LANES * PAGE_TOKENS + lane % LANES, tile.coded);
+  place_step = select(PAGE_TOKENS, LANES, tile.coded);
+`],
   ["schemes/additive/first_centroid_added.hbs", `  let centroids = codebooks[codebook + HEAD_DIM * (1u + GRID_WORDS) + 8u];
 `],
   ["schemes/additive/group_numbers.hbs", `alias Group = array<Numbers, PARTS>;
@@ -2459,17 +2474,17 @@ fn products(a: Group, b: Group) -> f32 {
   return {{#each parts}}dot(a[{{part}}], b[{{part}}]){{joint}}{{/each}};
 }
 `],
-  ["schemes/additive/load_added.hbs", `{{> (lookup . "wordPartial")}}
+  ["schemes/additive/load_added.hbs", `{{> mean_grids}}
+
+{{> (lookup . "wordPartial")}}
 // Channels 4 chunk to 4 chunk + 3 of token token of the record at record.
 fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let side_codebook = select(layer.value_codebook, 0u, SIDE == 0u);
   let centroids = side_codebook + codebook_word(codebook + {{upper}}_SIZES + 8u);
-  let word = {{side}}_word(centroids, record + {{upper}}_METADATA_WORDS, token, chunk);
-  let size_word = {{side}}_records[record + HEAD_DIM / 8u + token / 8u];
-  let mean_word = {{side}}_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-  let grids = {{side}}_grids(codebook, chunk);
-  let mean = grids[3] + mean_levels(mean_word) * grids[2];
-  return mean + size_of(codebook + {{upper}}_SIZES, size_word, token) * (grid.low + levels_of(word) * grid.step);
+  let levels = levels_of({{side}}_word(centroids, record + {{upper}}_METADATA_WORDS, token, chunk));
+  let size_word = {{side}}_records[record + (HEAD_DIM + token) / 8u];
+  let mean = {{side}}_mean_grids(codebook, record, chunk)[3];
+  return mean + size_of(codebook + {{upper}}_SIZES, size_word, token) * (grid.low + levels * grid.step);
 }
 `],
   ["schemes/additive/lut_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
@@ -2478,18 +2493,23 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   ["schemes/additive/lut_entries.hbs", `// q.centroid of every code, for all rows.
 var<workgroup> lut: array<vec4<f32>, LUT_ENTRIES>;
 `],
-  ["schemes/additive/mix_added.hbs", `// Values are mixed as sums of levels, with weights times the tokens' sizes. What levels are counted from is mixed tile by tile,
-// and means, which those of a page share, page by page, both in steps of levels. Steps come when all is summed.
-const PAGE_LANES: u32 = WORKGROUP / MAX_SPAN; // lanes that share the sum of a page's weights
-
-var<workgroup> low_ratios: array<vec4<f32>, CHUNKS>; // what levels are counted from, in steps of levels
-var<workgroup> mean_ratios: array<vec4<f32>, CHUNKS>; // steps of means, in steps of levels
+  ["schemes/additive/mean_grids.hbs", `// The same, with the means of the record at record in place of their middles.
+fn {{side}}_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
+  var grids = {{side}}_grids(codebook, chunk);
+  grids[3] += mean_levels({{side}}_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  return grids;
+}
+`],
+  ["schemes/additive/means_mixed.hbs", `{{! Means are mixed page by page. }}
+`],
+  ["schemes/additive/mix_added.hbs", `// Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
+// are mixed page by page, in steps of levels. Steps come when all is summed.
+var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
+var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
 var<private> value_first: u32; // the first word of the centroids
-var<private> tile_weight: vec4<f32>; // of the tile's tokens that the lane has mixed, times sizes
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
-  tile_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(levels[i], weight);
   }
@@ -2505,40 +2525,36 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
   }
 }
 `],
-  ["schemes/additive/mix_tile_added.hbs", `  if (tile.coded) {
-    // Mixes the means of the tile's pages, a page a slice, and multiplies weights by sizes. Weights without sizes are in scores;
-    // past the tile's end they are 0, and any record will do.
-    value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
-    if (lane < CHUNKS) {
-      let grids = value_grids(codebook, lane);
-      low_ratios[lane] = grids[0] / grids[1];
-      mean_ratios[lane] = grids[2] / grids[1];
+  ["schemes/additive/mix_tile_added.hbs", `  // Puts weights, of coded tokens times sizes, into workgroup memory.
+  let own_page = first_page + lane / LANES;
+  let own_record = page_word(entry.slot, block.head, own_page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+  var own_weights = mat2x4<f32>();
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let place = first_place + i * place_step;
+    let word = value_records[own_record + (HEAD_DIM + place % PAGE_TOKENS) / 8u];
+    let weight = scores[i] * select(1.0, size_of(codebook + VALUE_SIZES, word, place), tile.coded);
+    weights[place] = weight;
+    own_weights += mat2x4<f32>(scores[i], weight);
+  }
+  lane_weights[lane] = own_weights;
+  value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
+  if (lane < CHUNKS) {
+    let grids = value_grids(codebook, lane);
+    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
+  }
+  workgroupBarrier();
+  // Mixes what the tokens of a page share, a page a slice.
+  for (var page = slice; page < select(0u, SPAN, tile.coded); page += SLICES) {
+    var weight = mat2x4<f32>();
+    for (var other = 0u; other < LANES; other += 1u) {
+      weight += lane_weights[page * LANES + other];
     }
-    let first = lane / PAGE_LANES % SPAN * PAGE_TOKENS + lane % PAGE_LANES;
-    var part = vec4<f32>();
-    for (var token = 0u; token < PAGE_TOKENS; token += PAGE_LANES) {
-      part += weights[first + token];
+    let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
+      let ratio = ratios[chunk + i];
+      mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
     }
-    tops[lane] = part;
-    workgroupBarrier();
-
-    for (var page = slice; page < SPAN; page += SLICES) {
-      var weight = vec4<f32>();
-      for (var other = 0u; other < PAGE_LANES; other += 1u) {
-        weight += tops[page * PAGE_LANES + other];
-      }
-      let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-        mixed[i] += weighted(mean_levels(word) * mean_ratios[chunk + i], weight);
-      }
-    }
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let record = page_word(entry.slot, block.head, first_page + i, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-      let word = value_records[record + HEAD_DIM / 8u + lane / 8u];
-      weights[i * PAGE_TOKENS + lane] = scores[i] * size_of(codebook + VALUE_SIZES, word, lane);
-    }
-    workgroupBarrier();
   }
 `],
   ["schemes/additive/normalised.hbs", `// How far four means lie from their middles, in steps.
@@ -2570,14 +2586,18 @@ fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
 
 {{> normalised}}
 `],
+  ["schemes/additive/places_paged.hbs", `
+// Of a coded tile, a lane has tokens of one page: it loads what those of a page share once.
+override LANES: u32 = WORKGROUP / SPAN; // that share a page
+var<private> first_place: u32; // of the lane's tokens in the tile
+var<private> place_step: u32; // from each to the next
+`],
   ["schemes/additive/quad_of_pairs.hbs", `// Words at to at + 3; at is a multiple of 4.
 fn codebook_quad(at: u32) -> vec4<u32> {
   return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
 }
 `],
-  ["schemes/additive/score_added.hbs", `const PAGE_PARTS: u32 = WORKGROUP / MAX_SPAN; // lanes that share a page's mean
-
-var<workgroup> page_scores: array<vec4<f32>, WORKGROUP>; // what a page's mean adds to every score, in parts
+  ["schemes/additive/score_added.hbs", `var<workgroup> page_parts: array<vec4<f32>, WORKGROUP>; // of what a page's mean adds to every score
 
 {{> (lookup . "valuesPartial")}}
 
@@ -2587,29 +2607,17 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 {{> (lookup . "basePartial")}}
 }
 
-// Scores what a page's tokens share: a page is a record.
+// Scores the mean of each lane's page, in parts: a page is a record.
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let position = min(tile.first + lane / PAGE_PARTS * PAGE_TOKENS, tile.end - 1u);
+  let position = min(tile.first + lane / LANES * PAGE_TOKENS, tile.end - 1u);
   let page = (position - min(layer.sinks, position)) / PAGE_TOKENS;
-  let part = lane % PAGE_PARTS;
+  let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
   var score = vec4<f32>();
-  if (tile.coded) {
-    let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
-    for (var chunk = part; chunk < CHUNKS; chunk += PAGE_PARTS) {
-      let grids = key_grids(codebook, chunk);
-      let word = key_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-      score = add_products(score, grids[3] + mean_levels(word) * grids[2], query_rows(chunk));
-    }
+  for (var chunk = lane % LANES; chunk < select(0u, CHUNKS, tile.coded); chunk += LANES) {
+    score = add_products(score, key_mean_grids(codebook, record, chunk)[3], query_rows(chunk));
   }
-  page_scores[lane] = score;
-  workgroupBarrier();
-  if (part == 0u) {
-    for (var other = 1u; other < PAGE_PARTS; other += 1u) {
-      score += page_scores[lane + other];
-    }
-    page_scores[lane] = score;
-  }
+  page_parts[lane] = score;
   workgroupBarrier();
 }
 
@@ -2624,10 +2632,14 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let exact_chunks = trips(tile, false, lane, CHUNKS);
 {{> (lookup . "codedSumsPartial")}}
 {{> plain_dot exactly first="0u"}}
+  var page_score = vec4<f32>();
+  for (var part = 0u; part < LANES; part += 1u) {
+    page_score += page_parts[lane / LANES * LANES + part];
+  }
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[i].word - metadata + HEAD_DIM / 8u + token / 8u];
-    let coded = page_scores[i * PAGE_PARTS] + size_of(codebook + KEY_SIZES, word, token) * scores[i];
+    let word = key_records[key_at[0].word - metadata + (HEAD_DIM + token) / 8u];
+    let coded = page_score + size_of(codebook + KEY_SIZES, word, token) * scores[i];
     scores[i] = select(scores[i], coded, tile.coded);
   }
 }
@@ -2640,22 +2652,19 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 
 {{> (lookup . "preparePartial")}}
 
-// Of the eight channels of two chunks.
-alias AddedGrids = array<mat4x4<f32>, 2>;
-
-fn coded_grids(block: Block, chunk: u32) -> AddedGrids {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return AddedGrids(key_grids(codebook, chunk), key_grids(codebook, chunk + 1u));
+// Of the eight channels of two chunks, with the means that the lane's tokens share.
+fn coded_grids(codebook: u32, chunk: u32) -> array<mat4x4<f32>, 2> {
+  let record = key_at[0].word;
+  return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
 }
 
 // at.token has the token's size, in f16, as its upper half.
-fn coded_key8(grids: AddedGrids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+fn coded_key8(grids: array<mat4x4<f32>, 2>, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let size = unpack2x16float(at.token).y;
   let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
-  let means = key_records[at.word + chunk / 2u];
   return mat2x4<f32>(
-    grids[0][3] + mean_levels(means) * grids[0][2] + size * (grids[0][0] + levels[0] * grids[0][1]),
-    grids[1][3] + mean_levels(means >> 16u) * grids[1][2] + size * (grids[1][0] + levels[1] * grids[1][1]),
+    grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
+    grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
   );
 }
 
@@ -2665,14 +2674,47 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[i].word + HEAD_DIM / 8u + token / 8u];
+    let word = key_records[key_at[0].word + (HEAD_DIM + token) / 8u];
     key_at[i].token |= pack2x16float(vec2<f32>(0.0, size_of(codebook + KEY_SIZES, word, token)));
   }
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
-  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-{{> rope_dot coded}}
+  for (var pair = 0u; pair < min(coded_chunks, ROTARY_CHUNKS); pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = coded_grids(codebook, first);
+    let second_grids = coded_grids(codebook, second);
+    let even_0 = query_rows(2u * pair);
+    let odd_0 = query_rows(2u * pair + 1u);
+    let even_1 = query_rows(2u * pair + 2u);
+    let odd_1 = query_rows(2u * pair + 3u);
+    let step_angle = angle_at(place_step, pair);
+    var angle = turn(angle_at(first_place % NEAR, pair), angle_at(NEAR + first_place / NEAR, pair));
+{{#each coded.pages}}
+    if ({{index}}u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, {{place}}, first),
+          coded_key8(second_grids, {{place}}, second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[{{index}}], key.even[0], even_0), key.odd[0], odd_0);
+      scores[{{index}}] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
+    }
+{{/each}}
+  }
+  for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 2u) {
+    let grids = coded_grids(codebook, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let key = coded_key8(grids, key_at[i], chunk);
+      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
+    }
+  }
 {{> rope_dot exactly}}
 }
 `],
@@ -2719,7 +2761,6 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 const GRID_WORDS: u32 = {{gridWords}}u; // of one channel
 `],
   ["schemes/additive/stepped_rows.hbs", `var<workgroup> level_steps: array<vec4<f32>, CHUNKS>;
-var<workgroup> low_parts: array<vec4<f32>, CHUNKS>;
 var<private> low_score: vec4<f32>; // of what levels are counted from
 
 // Channels 4 chunk to 4 chunk + 3 of all rows, times the steps of levels.
@@ -2736,11 +2777,6 @@ fn stepped_rows(chunk: u32) -> Rows {
   ["schemes/additive/table_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
   let first = table_of(block) * TABLE_ENTRIES;
 {{> table_sums}}
-`],
-  ["schemes/additive/tile_mixed_added.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(low_ratios[chunk + i], tile_weight);
-  }
-  tile_weight = vec4<f32>();
 `],
   ["schemes/additive/word_of_pair.hbs", `fn codebook_word(at: u32) -> u32 {
   return codebook_pair(at)[at % 2u];

@@ -13,6 +13,7 @@ const SIZES: Readonly<Record<string, number>> = {
   "vec4<f32>": 16,
   "vec4<u32>": 16,
   "vec4<f16>": 8,
+  "mat2x4<f32>": 32,
 };
 
 function evaluate(expression: string, constants: ReadonlyMap<string, number>): number {

@@ -85,10 +85,39 @@ function rotationContext(...schemes: readonly SchemeKernels[]): Context {
 
 /** Weights that are mixed as they are, where a scheme says nothing else. */
 const MIXED_PLAIN: Context = {
-  softenedPartial: "softened_none",
+  softenedPartial: "softened_weight",
   mixTilePartial: "mix_tile_none",
-  tileMixedPartial: "tile_mixed_none",
 };
+
+/**
+ * Which tokens of a tile a lane scores: one of each page, or those of one page, which share its
+ * mean.
+ *
+ * @throws {CoupletError} `scheme` if values share a mean, and keys do not.
+ */
+function placeContext(keys: SchemeKernels, values = keys): Context {
+  if (keys.normalised) {
+    return {
+      placesPartial: "places_paged",
+      findPlacesPartial: "find_places_paged",
+      lanePlace: "first_place",
+      placeStep: "place_step",
+    };
+  }
+  if (values.normalised) {
+    throw new CoupletError("scheme", {
+      what: "Cannot fuse attention to a pair of schemes",
+      why: "values have a mean for each page, and keys do not",
+      remedy: "Leave the pair out: keys and values then attend in a kernel each",
+    });
+  }
+  return {
+    placesPartial: "places_none",
+    findPlacesPartial: "find_places_none",
+    lanePlace: "lane",
+    placeStep: "PAGE_TOKENS",
+  };
+}
 
 /** The ways a fused kernel reads keys. */
 function pairVariants({ keyVariants }: SchemeKernels): readonly KeyVariant[] {
@@ -129,6 +158,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
     {
       ...attentionContext(headDim, MAX_SPAN),
       ...rotationContext(scheme),
+      ...placeContext(scheme),
       ...MIXED_PLAIN,
       ...scheme.mix,
       ...topContext(false),
@@ -158,6 +188,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
       {
         ...attentionContext(headDim, span),
         ...rotationContext(scheme),
+        ...placeContext(scheme),
         chunkPartial: "chunk_f32",
         ...codebook.partial,
         ...scoreContext(scheme, variant),
@@ -204,6 +235,7 @@ function pairRow(
     {
       ...attentionContext(headDim, span),
       ...rotationContext(keys, values),
+      ...placeContext(keys, values),
       ...MIXED_PLAIN,
       ...values.mix,
       ...featureContext(feature),

@@ -44,33 +44,48 @@ function addedCodes(scheme: Scheme, numbers: number): Context {
   };
 }
 
+/** The codes of a lane's group, one for each stage, and where their centroids begin. */
+function groupCodes(scheme: Scheme, group: number): Context[] {
+  const stages = stagesOf(scheme);
+  return Array.from({ length: stages }, (_, stage) => ({
+    code: group * stages + stage,
+    first: (group * stages + stage) * scheme.centroids,
+    joint: stage + 1 < stages ? " + " : "",
+  }));
+}
+
 /** How the levels of consecutive channels are read, and added. */
 function added(scheme: Scheme, numbers: number): Context {
-  const { channels, centroids } = scheme;
-  const stages = stagesOf(scheme);
-  /** Channels of one load. */
-  const width = Math.min(channels, numbers, WIDE_CHANNELS);
-  const loads = Array.from({ length: numbers / width }, (_, index) => ({
-    index,
-    ...(width === 2 ? {} : { width: ({ 4: "word", 8: "pair", 16: "quad" } as const)[width]! }),
-    stages: Array.from({ length: stages }, (_, stage) => ({
-      code: index * stages + stage,
-      first: (index * stages + stage) * centroids,
-      joint: stage + 1 < stages ? " + " : "",
-    })),
-  }));
-  return {
+  const { channels } = scheme;
+  const codes = {
     ...readerSizes(numbers),
     ...addedCodes(scheme, numbers),
     chunksPartial: "chunks_added",
-    levelsPartial: width === 2 ? "added_levels_c2" : "added_levels",
-    loads,
-    columns: chunksOf(numbers, (index) =>
-      width === 2 ? { load: 2 * index, next: 2 * index + 1 } : {
-        levels: `levels_${Math.floor((4 * index) / width)}${
-          width === 4 ? "" : `.${"xyzw"[index % (width / 4)]!}`
-        }`,
-      }),
+  };
+  if (channels === 2) {
+    return {
+      ...codes,
+      levelsPartial: "added_levels_c2",
+      columns: chunksOf(numbers, (index) => ({
+        halves: [2 * index, 2 * index + 1].map((group) => ({ stages: groupCodes(scheme, group) })),
+      })),
+    };
+  }
+  /** Channels of one load. */
+  const width = Math.min(channels, numbers, WIDE_CHANNELS);
+  return {
+    ...codes,
+    levelsPartial: "added_levels",
+    quads: channels / 4,
+    loads: Array.from({ length: numbers / width }, (_, index) => ({
+      index,
+      width: ({ 4: "word", 8: "pair", 16: "quad" } as const)[width]!,
+      stages: groupCodes(scheme, index),
+    })),
+    columns: chunksOf(numbers, (index) => ({
+      load: Math.floor((4 * index) / width),
+      part: width === 4 ? "" : `.${"xyzw"[index % (width / 4)]!}`,
+    })),
   };
 }
 
@@ -88,14 +103,14 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
   const { codes } = layout(headDim);
   const stages = stagesOf(scheme);
   const entries = codes * centroids;
-  // With a table of q.centroid in workgroup memory, fewer pages fit.
-  const keySpan = (variant: KeyVariant) => variant === "lut" ? MIN_SPAN : MAX_SPAN;
+  // With what large heads share, or a table of q.centroid, in workgroup memory, fewer pages fit.
+  const keySpan = (variant: KeyVariant) => variant === "lut" || headDim > 128 ? MIN_SPAN : MAX_SPAN;
   /** Channels of a key that are read at once. */
   const keyNumbers = (variant: KeyVariant, numbers: number) =>
     variant === "plain" ? Math.max(numbers, Math.min(channels, WIDE_CHANNELS)) : numbers;
 
   function keys(numbers: number, variant: KeyVariant): Context {
-    const record = additiveRecord("key", scheme, headDim);
+    const record = { ...additiveRecord("key", scheme, headDim), meansPartial: "mean_grids" };
     if (variant === "rope" || variant === "plain") {
       const together = keyNumbers(variant, numbers);
       return {
@@ -104,23 +119,25 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
         ...(variant === "plain" ? { chunks: chunksOf(together, (index) => ({ index })) } : {}),
       };
     }
-    const together = Math.max(1, LOOKED_UP_CODES / stages) * channels;
+    const together = [LOOKED_UP_CODES, LOOKED_UP_CODES / 2, 1].find((count) =>
+      codes % count === 0
+    )!;
     return {
       ...record,
-      ...codesContext(scheme, together),
+      ...codesContext(scheme, (together / stages) * channels),
       chunksPartial: "chunks_looked_up",
     };
   }
 
   function score(variant: KeyVariant): Context {
     const rows = { atQuery: QUERIES, exactly: EXACT_KEYS };
-    const coded = pages("SPAN", keySpan(variant));
+    const coded = { pages: pages("SPAN", keySpan(variant)).pages! };
     if (variant === "rope") {
       return {
         ...rows,
         headerPartial: "header_rope",
         scorePartial: "score_added_rope",
-        coded: { source: "coded", ...coded, queries: QUERIES.name },
+        coded,
         preparePartial: "prepare_rope",
         atTile: { origin: "tile.first" },
       };
@@ -150,6 +167,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
     keys,
     values: (numbers) => ({
       ...additiveRecord("value", scheme, headDim),
+      meansPartial: "means_mixed",
       ...added(scheme, numbers),
     }),
     records: "records",
@@ -161,7 +179,6 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
       mixPagePartial: "mix_page_none",
       softenedPartial: "softened_added",
       mixTilePartial: "mix_tile_added",
-      tileMixedPartial: "tile_mixed_added",
     },
     table: (reason, variant) =>
       kernel(

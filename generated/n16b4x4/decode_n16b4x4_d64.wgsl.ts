@@ -189,6 +189,13 @@ fn coded_grid(codebook: u32, chunk: u32) -> Grid {
   let grids = coded_grids(codebook, chunk);
   return Grid(grids[0], grids[1]);
 }
+// The same, with the means of the record at record in place of their middles.
+fn coded_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
+  var grids = coded_grids(codebook, chunk);
+  grids[3] += mean_levels(coded_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  return grids;
+}
+
 // Code index of the record at record; codes never straddle words at this width.
 fn coded_code(record: u32, index: u32) -> u32 {
   let bit = index * CODED_BITS;
@@ -209,12 +216,10 @@ fn coded_word(centroids: u32, codes: u32, token: u32, chunk: u32) -> u32 {
 fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
   let side_codebook = select(layer.value_codebook, 0u, SIDE == 0u);
   let centroids = side_codebook + codebook_word(codebook + CODED_SIZES + 8u);
-  let word = coded_word(centroids, record + CODED_METADATA_WORDS, token, chunk);
-  let size_word = coded_records[record + HEAD_DIM / 8u + token / 8u];
-  let mean_word = coded_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-  let grids = coded_grids(codebook, chunk);
-  let mean = grids[3] + mean_levels(mean_word) * grids[2];
-  return mean + size_of(codebook + CODED_SIZES, size_word, token) * (grid.low + levels_of(word) * grid.step);
+  let levels = levels_of(coded_word(centroids, record + CODED_METADATA_WORDS, token, chunk));
+  let size_word = coded_records[record + (HEAD_DIM + token) / 8u];
+  let mean = coded_mean_grids(codebook, record, chunk)[3];
+  return mean + size_of(codebook + CODED_SIZES, size_word, token) * (grid.low + levels * grid.step);
 }
 
 // Decodes count coded tokens from coded token start on into the host's tensor.

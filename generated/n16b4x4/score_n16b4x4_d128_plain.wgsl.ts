@@ -208,6 +208,11 @@ fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
   return vec2<u32>(oldest, min(end, tile.end));
 }
 
+// Of a coded tile, a lane has tokens of one page: it loads what those of a page share once.
+override LANES: u32 = WORKGROUP / SPAN; // that share a page
+var<private> first_place: u32; // of the lane's tokens in the tile
+var<private> place_step: u32; // from each to the next
+
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
   head: u32, // among those bound
@@ -323,6 +328,15 @@ fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   );
 }
 
+// The same, with the means of the record at record in place of their middles.
+fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
+  var grids = key_grids(codebook, chunk);
+  grids[3] += mean_levels(key_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  return grids;
+}
+
+const KEY_QUADS: u32 = 4u; // words of a centroid
+
 // Codes in a row, from code index on; they lie in one word.
 fn key_codes(record: u32, index: u32) -> array<u32, 4> {
   let bit = index * KEY_BITS;
@@ -336,11 +350,10 @@ fn key_codes(record: u32, index: u32) -> array<u32, 4> {
 }
 // Levels of channels 4 chunk to 4 chunk + 15 of token token, whose record's codes begin at word at, a chunk a column.
 fn key_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let quads = KEY_CHANNELS / 4u; // words of a centroid
-  let group = chunk / quads;
+  let group = chunk / KEY_QUADS;
   let codes = key_codes(at, token * KEY_CODES + group * KEY_STAGES);
-  let first = centroids + group * KEY_GROUP_CENTROIDS * quads + chunk % quads;
-  let levels_0 = codebook_quad(first + (codes[0] + 0u) * quads) + codebook_quad(first + (codes[1] + 16u) * quads) + codebook_quad(first + (codes[2] + 32u) * quads) + codebook_quad(first + (codes[3] + 48u) * quads);
+  let first = centroids + group * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
+  let levels_0 = codebook_quad(first + (codes[0] + 0u) * KEY_QUADS) + codebook_quad(first + (codes[1] + 16u) * KEY_QUADS) + codebook_quad(first + (codes[2] + 32u) * KEY_QUADS) + codebook_quad(first + (codes[3] + 48u) * KEY_QUADS);
   return mat4x4<f32>(
     levels_of(levels_0.x),
     levels_of(levels_0.y),
@@ -391,7 +404,7 @@ var<private> key_at: array<KeyAt, MAX_SPAN>;
 
 fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
+    let position = min(tile.first + i * place_step + first_place, tile.end - 1u);
     if (tile.coded) {
       let token = position - layer.sinks;
       let page = token / PAGE_TOKENS;
@@ -407,7 +420,7 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
 // How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
 // tokens lie past the tile's end.
 fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -424,12 +437,9 @@ fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   return exact_load8(at.word, chunk);
 }
 
-const PAGE_PARTS: u32 = WORKGROUP / MAX_SPAN; // lanes that share a page's mean
-
-var<workgroup> page_scores: array<vec4<f32>, WORKGROUP>; // what a page's mean adds to every score, in parts
+var<workgroup> page_parts: array<vec4<f32>, WORKGROUP>; // of what a page's mean adds to every score
 
 var<workgroup> level_steps: array<vec4<f32>, CHUNKS>;
-var<workgroup> low_parts: array<vec4<f32>, CHUNKS>;
 var<private> low_score: vec4<f32>; // of what levels are counted from
 
 // Channels 4 chunk to 4 chunk + 3 of all rows, times the steps of levels.
@@ -449,38 +459,27 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   if (lane < CHUNKS) {
     let grids = key_grids(codebook, lane);
     level_steps[lane] = grids[1];
-    low_parts[lane] = add_products(vec4<f32>(), grids[0], query_rows(lane));
+    page_parts[lane] = add_products(vec4<f32>(), grids[0], query_rows(lane));
   }
   workgroupBarrier();
   low_score = vec4<f32>();
   for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
-    low_score += low_parts[chunk];
+    low_score += page_parts[chunk];
   }
+  workgroupBarrier();
 }
 
-// Scores what a page's tokens share: a page is a record.
+// Scores the mean of each lane's page, in parts: a page is a record.
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let position = min(tile.first + lane / PAGE_PARTS * PAGE_TOKENS, tile.end - 1u);
+  let position = min(tile.first + lane / LANES * PAGE_TOKENS, tile.end - 1u);
   let page = (position - min(layer.sinks, position)) / PAGE_TOKENS;
-  let part = lane % PAGE_PARTS;
+  let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
   var score = vec4<f32>();
-  if (tile.coded) {
-    let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
-    for (var chunk = part; chunk < CHUNKS; chunk += PAGE_PARTS) {
-      let grids = key_grids(codebook, chunk);
-      let word = key_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-      score = add_products(score, grids[3] + mean_levels(word) * grids[2], query_rows(chunk));
-    }
+  for (var chunk = lane % LANES; chunk < select(0u, CHUNKS, tile.coded); chunk += LANES) {
+    score = add_products(score, key_mean_grids(codebook, record, chunk)[3], query_rows(chunk));
   }
-  page_scores[lane] = score;
-  workgroupBarrier();
-  if (part == 0u) {
-    for (var other = 1u; other < PAGE_PARTS; other += 1u) {
-      score += page_scores[lane + other];
-    }
-    page_scores[lane] = score;
-  }
+  page_parts[lane] = score;
   workgroupBarrier();
 }
 
@@ -573,16 +572,22 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
   }
+  var page_score = vec4<f32>();
+  for (var part = 0u; part < LANES; part += 1u) {
+    page_score += page_parts[lane / LANES * LANES + part];
+  }
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[i].word - metadata + HEAD_DIM / 8u + token / 8u];
-    let coded = page_scores[i * PAGE_PARTS] + size_of(codebook + KEY_SIZES, word, token) * scores[i];
+    let word = key_records[key_at[0].word - metadata + (HEAD_DIM + token) / 8u];
+    let coded = page_score + size_of(codebook + KEY_SIZES, word, token) * scores[i];
     scores[i] = select(scores[i], coded, tile.coded);
   }
 }
 
 // Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
 fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  first_place = select(lane, lane / LANES * PAGE_TOKENS + lane % LANES, tile.coded);
+  place_step = select(PAGE_TOKENS, LANES, tile.coded);
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = vec4<f32>();
   }
@@ -597,7 +602,7 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
@@ -631,9 +636,9 @@ fn main(
     prepare_tile(entry, block, tile, lane);
     score_tile(entry, block, tile, lane);
     for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
-      let first = global_row(entry, block, row) * step.score_stride + at * TILE + lane;
+      let first = global_row(entry, block, row) * step.score_stride + at * TILE + first_place;
       for (var i = 0u; i < SPAN; i += 1u) {
-        row_scores_written[first + i * PAGE_TOKENS] = scores[i][row];
+        row_scores_written[first + i * place_step] = scores[i][row];
       }
     }
   }

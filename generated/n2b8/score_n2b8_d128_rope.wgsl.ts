@@ -211,6 +211,11 @@ fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
   return vec2<u32>(oldest, min(end, tile.end));
 }
 
+// Of a coded tile, a lane has tokens of one page: it loads what those of a page share once.
+override LANES: u32 = WORKGROUP / SPAN; // that share a page
+var<private> first_place: u32; // of the lane's tokens in the tile
+var<private> place_step: u32; // from each to the next
+
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
   head: u32, // among those bound
@@ -318,6 +323,13 @@ fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   );
 }
 
+// The same, with the means of the record at record in place of their middles.
+fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
+  var grids = key_grids(codebook, chunk);
+  grids[3] += mean_levels(key_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  return grids;
+}
+
 // Codes in a row, from code index on; they lie in one word.
 fn key_codes(record: u32, index: u32) -> array<u32, 4> {
   let bit = index * KEY_BITS;
@@ -338,13 +350,15 @@ fn key_levels(centroid: u32) -> vec2<f32> {
 fn key_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat2x4<f32> {
   let codes = key_codes(at, token * KEY_CODES + chunk * 2u * KEY_STAGES);
   let first = 2u * (centroids + chunk * KEY_GROUP_CENTROIDS);
-  let levels_0 = key_levels(first + codes[0] + 0u);
-  let levels_1 = key_levels(first + codes[1] + 256u);
-  let levels_2 = key_levels(first + codes[2] + 512u);
-  let levels_3 = key_levels(first + codes[3] + 768u);
   return mat2x4<f32>(
-    vec4<f32>(levels_0, levels_1),
-    vec4<f32>(levels_2, levels_3),
+    vec4<f32>(
+      key_levels(first + codes[0] + 0u),
+      key_levels(first + codes[1] + 256u),
+    ),
+    vec4<f32>(
+      key_levels(first + codes[2] + 512u),
+      key_levels(first + codes[3] + 768u),
+    ),
   );
 }
 
@@ -390,7 +404,7 @@ var<private> key_at: array<KeyAt, MAX_SPAN>;
 
 fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
+    let position = min(tile.first + i * place_step + first_place, tile.end - 1u);
     if (tile.coded) {
       let token = position - layer.sinks;
       let page = token / PAGE_TOKENS;
@@ -406,7 +420,7 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
 // How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
 // tokens lie past the tile's end.
 fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -495,22 +509,19 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   workgroupBarrier();
 }
 
-// Of the eight channels of two chunks.
-alias AddedGrids = array<mat4x4<f32>, 2>;
-
-fn coded_grids(block: Block, chunk: u32) -> AddedGrids {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return AddedGrids(key_grids(codebook, chunk), key_grids(codebook, chunk + 1u));
+// Of the eight channels of two chunks, with the means that the lane's tokens share.
+fn coded_grids(codebook: u32, chunk: u32) -> array<mat4x4<f32>, 2> {
+  let record = key_at[0].word;
+  return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
 }
 
 // at.token has the token's size, in f16, as its upper half.
-fn coded_key8(grids: AddedGrids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+fn coded_key8(grids: array<mat4x4<f32>, 2>, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let size = unpack2x16float(at.token).y;
   let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
-  let means = key_records[at.word + chunk / 2u];
   return mat2x4<f32>(
-    grids[0][3] + mean_levels(means) * grids[0][2] + size * (grids[0][0] + levels[0] * grids[0][1]),
-    grids[1][3] + mean_levels(means >> 16u) * grids[1][2] + size * (grids[1][0] + levels[1] * grids[1][1]),
+    grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
+    grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
   );
 }
 
@@ -520,157 +531,127 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[i].word + HEAD_DIM / 8u + token / 8u];
+    let word = key_records[key_at[0].word + (HEAD_DIM + token) / 8u];
     key_at[i].token |= pack2x16float(vec2<f32>(0.0, size_of(codebook + KEY_SIZES, word, token)));
   }
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
-  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-  for (var pair = 0u; pair < coded_pairs; pair += 2u) {
+  for (var pair = 0u; pair < min(coded_chunks, ROTARY_CHUNKS); pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let first_grids = coded_grids(block, first);
-    let second_grids = coded_grids(block, second);
-    let even_queries_0 = query_rows(2u * pair);
-    let odd_queries_0 = query_rows(2u * pair + 1u);
-    let even_queries_1 = query_rows(2u * pair + 2u);
-    let odd_queries_1 = query_rows(2u * pair + 3u);
-    // A page on, a key is turned by a page's angle more.
-    let page = angle_at(PAGE_TOKENS, pair);
-    var angle = angle_at(lane, pair);
+    let first_grids = coded_grids(codebook, first);
+    let second_grids = coded_grids(codebook, second);
+    let even_0 = query_rows(2u * pair);
+    let odd_0 = query_rows(2u * pair + 1u);
+    let even_1 = query_rows(2u * pair + 2u);
+    let odd_1 = query_rows(2u * pair + 3u);
+    let step_angle = angle_at(place_step, pair);
+    var angle = turn(angle_at(first_place % NEAR, pair), angle_at(NEAR + first_place / NEAR, pair));
     if (0u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[0], first),
-          coded_key8(second_grids, block, key_at[0], second),
+          coded_key8(first_grids, key_at[0], first),
+          coded_key8(second_grids, key_at[0], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[0], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[0] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[0], key.even[0], even_0), key.odd[0], odd_0);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (1u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[1], first),
-          coded_key8(second_grids, block, key_at[1], second),
+          coded_key8(first_grids, key_at[1], first),
+          coded_key8(second_grids, key_at[1], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[1], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[1] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[1], key.even[0], even_0), key.odd[0], odd_0);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (2u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[2], first),
-          coded_key8(second_grids, block, key_at[2], second),
+          coded_key8(first_grids, key_at[2], first),
+          coded_key8(second_grids, key_at[2], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[2], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[2] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[2], key.even[0], even_0), key.odd[0], odd_0);
+      scores[2] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (3u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[3], first),
-          coded_key8(second_grids, block, key_at[3], second),
+          coded_key8(first_grids, key_at[3], first),
+          coded_key8(second_grids, key_at[3], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[3], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[3] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[3], key.even[0], even_0), key.odd[0], odd_0);
+      scores[3] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (4u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[4], first),
-          coded_key8(second_grids, block, key_at[4], second),
+          coded_key8(first_grids, key_at[4], first),
+          coded_key8(second_grids, key_at[4], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[4], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[4] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[4], key.even[0], even_0), key.odd[0], odd_0);
+      scores[4] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (5u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[5], first),
-          coded_key8(second_grids, block, key_at[5], second),
+          coded_key8(first_grids, key_at[5], first),
+          coded_key8(second_grids, key_at[5], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[5], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[5] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[5], key.even[0], even_0), key.odd[0], odd_0);
+      scores[5] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (6u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[6], first),
-          coded_key8(second_grids, block, key_at[6], second),
+          coded_key8(first_grids, key_at[6], first),
+          coded_key8(second_grids, key_at[6], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[6], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[6] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[6], key.even[0], even_0), key.odd[0], odd_0);
+      scores[6] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (7u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[7], first),
-          coded_key8(second_grids, block, key_at[7], second),
+          coded_key8(first_grids, key_at[7], first),
+          coded_key8(second_grids, key_at[7], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[7], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[7] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[7], key.even[0], even_0), key.odd[0], odd_0);
+      scores[7] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 2u) {
-    let grids = coded_grids(block, chunk);
+    let grids = coded_grids(codebook, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
-    if (0u < SPAN) {
-      let key = coded_key8(grids, block, key_at[0], chunk);
-      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
-    }
-    if (1u < SPAN) {
-      let key = coded_key8(grids, block, key_at[1], chunk);
-      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
-    }
-    if (2u < SPAN) {
-      let key = coded_key8(grids, block, key_at[2], chunk);
-      scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
-    }
-    if (3u < SPAN) {
-      let key = coded_key8(grids, block, key_at[3], chunk);
-      scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
-    }
-    if (4u < SPAN) {
-      let key = coded_key8(grids, block, key_at[4], chunk);
-      scores[4] = add_products(add_products(scores[4], key[0], queries_0), key[1], queries_1);
-    }
-    if (5u < SPAN) {
-      let key = coded_key8(grids, block, key_at[5], chunk);
-      scores[5] = add_products(add_products(scores[5], key[0], queries_0), key[1], queries_1);
-    }
-    if (6u < SPAN) {
-      let key = coded_key8(grids, block, key_at[6], chunk);
-      scores[6] = add_products(add_products(scores[6], key[0], queries_0), key[1], queries_1);
-    }
-    if (7u < SPAN) {
-      let key = coded_key8(grids, block, key_at[7], chunk);
-      scores[7] = add_products(add_products(scores[7], key[0], queries_0), key[1], queries_1);
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let key = coded_key8(grids, key_at[i], chunk);
+      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
     }
   }
   for (var pair = 0u; pair < exact_pairs; pair += 2u) {
@@ -727,6 +708,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 
 // Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
 fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  first_place = select(lane, lane / LANES * PAGE_TOKENS + lane % LANES, tile.coded);
+  place_step = select(PAGE_TOKENS, LANES, tile.coded);
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = vec4<f32>();
   }
@@ -741,7 +724,7 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
@@ -775,9 +758,9 @@ fn main(
     prepare_tile(entry, block, tile, lane);
     score_tile(entry, block, tile, lane);
     for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
-      let first = global_row(entry, block, row) * step.score_stride + at * TILE + lane;
+      let first = global_row(entry, block, row) * step.score_stride + at * TILE + first_place;
       for (var i = 0u; i < SPAN; i += 1u) {
-        row_scores_written[first + i * PAGE_TOKENS] = scores[i][row];
+        row_scores_written[first + i * place_step] = scores[i][row];
       }
     }
   }

@@ -237,6 +237,11 @@ fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
   return vec2<u32>(oldest, min(end, tile.end));
 }
 
+// Of a coded tile, a lane has tokens of one page: it loads what those of a page share once.
+override LANES: u32 = WORKGROUP / SPAN; // that share a page
+var<private> first_place: u32; // of the lane's tokens in the tile
+var<private> place_step: u32; // from each to the next
+
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
   head: u32, // among those bound
@@ -344,6 +349,13 @@ fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   );
 }
 
+// The same, with the means of the record at record in place of their middles.
+fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
+  var grids = key_grids(codebook, chunk);
+  grids[3] += mean_levels(key_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  return grids;
+}
+
 // Codes in a row, from code index on; they lie in one word.
 fn key_codes(record: u32, index: u32) -> array<u32, 4> {
   let bit = index * KEY_BITS;
@@ -379,6 +391,8 @@ fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   );
 }
 
+const VALUE_QUADS: u32 = 1u; // words of a centroid
+
 // Codes in a row, from code index on; they lie in one word.
 fn value_codes(record: u32, index: u32) -> array<u32, 4> {
   let bit = index * VALUE_BITS;
@@ -392,14 +406,13 @@ fn value_codes(record: u32, index: u32) -> array<u32, 4> {
 }
 // Levels of channels 4 chunk to 4 chunk + 15 of token token, whose record's codes begin at word at, a chunk a column.
 fn value_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let quads = VALUE_CHANNELS / 4u; // words of a centroid
-  let group = chunk / quads;
+  let group = chunk / VALUE_QUADS;
   let codes = value_codes(at, token * VALUE_CODES + group * VALUE_STAGES);
-  let first = centroids + group * VALUE_GROUP_CENTROIDS * quads + chunk % quads;
-  let levels_0 = codebook_word(first + (codes[0] + 0u) * quads);
-  let levels_1 = codebook_word(first + (codes[1] + 256u) * quads);
-  let levels_2 = codebook_word(first + (codes[2] + 512u) * quads);
-  let levels_3 = codebook_word(first + (codes[3] + 768u) * quads);
+  let first = centroids + group * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
+  let levels_0 = codebook_word(first + (codes[0] + 0u) * VALUE_QUADS);
+  let levels_1 = codebook_word(first + (codes[1] + 256u) * VALUE_QUADS);
+  let levels_2 = codebook_word(first + (codes[2] + 512u) * VALUE_QUADS);
+  let levels_3 = codebook_word(first + (codes[3] + 768u) * VALUE_QUADS);
   return mat4x4<f32>(
     levels_of(levels_0),
     levels_of(levels_1),
@@ -450,7 +463,7 @@ var<private> key_at: array<KeyAt, MAX_SPAN>;
 
 fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
+    let position = min(tile.first + i * place_step + first_place, tile.end - 1u);
     if (tile.coded) {
       let token = position - layer.sinks;
       let page = token / PAGE_TOKENS;
@@ -466,7 +479,7 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
 // How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
 // tokens lie past the tile's end.
 fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -483,9 +496,7 @@ fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   return exact_load8(at.word, chunk);
 }
 
-const PAGE_PARTS: u32 = WORKGROUP / MAX_SPAN; // lanes that share a page's mean
-
-var<workgroup> page_scores: array<vec4<f32>, WORKGROUP>; // what a page's mean adds to every score, in parts
+var<workgroup> page_parts: array<vec4<f32>, WORKGROUP>; // of what a page's mean adds to every score
 
 // Which of the lookup tables serves a block of query rows.
 fn table_of(block: Block) -> u32 {
@@ -500,29 +511,17 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   workgroupBarrier();
 }
 
-// Scores what a page's tokens share: a page is a record.
+// Scores the mean of each lane's page, in parts: a page is a record.
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let position = min(tile.first + lane / PAGE_PARTS * PAGE_TOKENS, tile.end - 1u);
+  let position = min(tile.first + lane / LANES * PAGE_TOKENS, tile.end - 1u);
   let page = (position - min(layer.sinks, position)) / PAGE_TOKENS;
-  let part = lane % PAGE_PARTS;
+  let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
   var score = vec4<f32>();
-  if (tile.coded) {
-    let record = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
-    for (var chunk = part; chunk < CHUNKS; chunk += PAGE_PARTS) {
-      let grids = key_grids(codebook, chunk);
-      let word = key_records[record + chunk / 2u] >> (chunk % 2u * 16u);
-      score = add_products(score, grids[3] + mean_levels(word) * grids[2], query_rows(chunk));
-    }
+  for (var chunk = lane % LANES; chunk < select(0u, CHUNKS, tile.coded); chunk += LANES) {
+    score = add_products(score, key_mean_grids(codebook, record, chunk)[3], query_rows(chunk));
   }
-  page_scores[lane] = score;
-  workgroupBarrier();
-  if (part == 0u) {
-    for (var other = 1u; other < PAGE_PARTS; other += 1u) {
-      score += page_scores[lane + other];
-    }
-    page_scores[lane] = score;
-  }
+  page_parts[lane] = score;
   workgroupBarrier();
 }
 
@@ -563,16 +562,22 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
     }
   }
+  var page_score = vec4<f32>();
+  for (var part = 0u; part < LANES; part += 1u) {
+    page_score += page_parts[lane / LANES * LANES + part];
+  }
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[i].word - metadata + HEAD_DIM / 8u + token / 8u];
-    let coded = page_scores[i * PAGE_PARTS] + size_of(codebook + KEY_SIZES, word, token) * scores[i];
+    let word = key_records[key_at[0].word - metadata + (HEAD_DIM + token) / 8u];
+    let coded = page_score + size_of(codebook + KEY_SIZES, word, token) * scores[i];
     scores[i] = select(scores[i], coded, tile.coded);
   }
 }
 
 // Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
 fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  first_place = select(lane, lane / LANES * PAGE_TOKENS + lane % LANES, tile.coded);
+  place_step = select(PAGE_TOKENS, LANES, tile.coded);
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = vec4<f32>();
   }
@@ -587,7 +592,7 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
@@ -608,18 +613,14 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
 }
 
-// Values are mixed as sums of levels, with weights times the tokens' sizes. What levels are counted from is mixed tile by tile,
-// and means, which those of a page share, page by page, both in steps of levels. Steps come when all is summed.
-const PAGE_LANES: u32 = WORKGROUP / MAX_SPAN; // lanes that share the sum of a page's weights
-
-var<workgroup> low_ratios: array<vec4<f32>, CHUNKS>; // what levels are counted from, in steps of levels
-var<workgroup> mean_ratios: array<vec4<f32>, CHUNKS>; // steps of means, in steps of levels
+// Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
+// are mixed page by page, in steps of levels. Steps come when all is summed.
+var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
+var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
 var<private> value_first: u32; // the first word of the centroids
-var<private> tile_weight: vec4<f32>; // of the tile's tokens that the lane has mixed, times sizes
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
-  tile_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(levels[i], weight);
   }
@@ -677,7 +678,6 @@ fn soften_tile(lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
     let score = scores[i];
     let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
-    weights[i * PAGE_TOKENS + lane] = weight;
     scores[i] = weight;
     row_sum += weight;
   }
@@ -693,40 +693,36 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let exact_count = select(count, 0u, tile.coded);
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
-  if (tile.coded) {
-    // Mixes the means of the tile's pages, a page a slice, and multiplies weights by sizes. Weights without sizes are in scores;
-    // past the tile's end they are 0, and any record will do.
-    value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
-    if (lane < CHUNKS) {
-      let grids = value_grids(codebook, lane);
-      low_ratios[lane] = grids[0] / grids[1];
-      mean_ratios[lane] = grids[2] / grids[1];
+  // Puts weights, of coded tokens times sizes, into workgroup memory.
+  let own_page = first_page + lane / LANES;
+  let own_record = page_word(entry.slot, block.head, own_page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+  var own_weights = mat2x4<f32>();
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let place = first_place + i * place_step;
+    let word = value_records[own_record + (HEAD_DIM + place % PAGE_TOKENS) / 8u];
+    let weight = scores[i] * select(1.0, size_of(codebook + VALUE_SIZES, word, place), tile.coded);
+    weights[place] = weight;
+    own_weights += mat2x4<f32>(scores[i], weight);
+  }
+  lane_weights[lane] = own_weights;
+  value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
+  if (lane < CHUNKS) {
+    let grids = value_grids(codebook, lane);
+    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
+  }
+  workgroupBarrier();
+  // Mixes what the tokens of a page share, a page a slice.
+  for (var page = slice; page < select(0u, SPAN, tile.coded); page += SLICES) {
+    var weight = mat2x4<f32>();
+    for (var other = 0u; other < LANES; other += 1u) {
+      weight += lane_weights[page * LANES + other];
     }
-    let first = lane / PAGE_LANES % SPAN * PAGE_TOKENS + lane % PAGE_LANES;
-    var part = vec4<f32>();
-    for (var token = 0u; token < PAGE_TOKENS; token += PAGE_LANES) {
-      part += weights[first + token];
+    let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
+      let ratio = ratios[chunk + i];
+      mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
     }
-    tops[lane] = part;
-    workgroupBarrier();
-
-    for (var page = slice; page < SPAN; page += SLICES) {
-      var weight = vec4<f32>();
-      for (var other = 0u; other < PAGE_LANES; other += 1u) {
-        weight += tops[page * PAGE_LANES + other];
-      }
-      let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-        mixed[i] += weighted(mean_levels(word) * mean_ratios[chunk + i], weight);
-      }
-    }
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let record = page_word(entry.slot, block.head, first_page + i, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-      let word = value_records[record + HEAD_DIM / 8u + lane / 8u];
-      weights[i * PAGE_TOKENS + lane] = scores[i] * size_of(codebook + VALUE_SIZES, word, lane);
-    }
-    workgroupBarrier();
   }
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
@@ -737,10 +733,6 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
     }
   }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(low_ratios[chunk + i], tile_weight);
-  }
-  tile_weight = vec4<f32>();
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];

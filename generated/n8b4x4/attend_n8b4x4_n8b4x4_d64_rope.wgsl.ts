@@ -238,6 +238,11 @@ fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
   return vec2<u32>(oldest, min(end, tile.end));
 }
 
+// Of a coded tile, a lane has tokens of one page: it loads what those of a page share once.
+override LANES: u32 = WORKGROUP / SPAN; // that share a page
+var<private> first_place: u32; // of the lane's tokens in the tile
+var<private> place_step: u32; // from each to the next
+
 // A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
 struct Block {
   head: u32, // among those bound
@@ -352,6 +357,15 @@ fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   );
 }
 
+// The same, with the means of the record at record in place of their middles.
+fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
+  var grids = key_grids(codebook, chunk);
+  grids[3] += mean_levels(key_records[record + chunk / 2u] >> (chunk % 2u * 16u)) * grids[2];
+  return grids;
+}
+
+const KEY_QUADS: u32 = 2u; // words of a centroid
+
 // Codes in a row, from code index on; they lie in one word.
 fn key_codes(record: u32, index: u32) -> array<u32, 4> {
   let bit = index * KEY_BITS;
@@ -365,11 +379,10 @@ fn key_codes(record: u32, index: u32) -> array<u32, 4> {
 }
 // Levels of channels 4 chunk to 4 chunk + 7 of token token, whose record's codes begin at word at, a chunk a column.
 fn key_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat2x4<f32> {
-  let quads = KEY_CHANNELS / 4u; // words of a centroid
-  let group = chunk / quads;
+  let group = chunk / KEY_QUADS;
   let codes = key_codes(at, token * KEY_CODES + group * KEY_STAGES);
-  let first = centroids + group * KEY_GROUP_CENTROIDS * quads + chunk % quads;
-  let levels_0 = codebook_pair(first + (codes[0] + 0u) * quads) + codebook_pair(first + (codes[1] + 16u) * quads) + codebook_pair(first + (codes[2] + 32u) * quads) + codebook_pair(first + (codes[3] + 48u) * quads);
+  let first = centroids + group * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
+  let levels_0 = codebook_pair(first + (codes[0] + 0u) * KEY_QUADS) + codebook_pair(first + (codes[1] + 16u) * KEY_QUADS) + codebook_pair(first + (codes[2] + 32u) * KEY_QUADS) + codebook_pair(first + (codes[3] + 48u) * KEY_QUADS);
   return mat2x4<f32>(
     levels_of(levels_0.x),
     levels_of(levels_0.y),
@@ -406,6 +419,8 @@ fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   );
 }
 
+const VALUE_QUADS: u32 = 2u; // words of a centroid
+
 // Codes in a row, from code index on; they lie in one word.
 fn value_codes(record: u32, index: u32) -> array<u32, 8> {
   let bit = index * VALUE_BITS;
@@ -423,12 +438,11 @@ fn value_codes(record: u32, index: u32) -> array<u32, 8> {
 }
 // Levels of channels 4 chunk to 4 chunk + 15 of token token, whose record's codes begin at word at, a chunk a column.
 fn value_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat4x4<f32> {
-  let quads = VALUE_CHANNELS / 4u; // words of a centroid
-  let group = chunk / quads;
+  let group = chunk / VALUE_QUADS;
   let codes = value_codes(at, token * VALUE_CODES + group * VALUE_STAGES);
-  let first = centroids + group * VALUE_GROUP_CENTROIDS * quads + chunk % quads;
-  let levels_0 = codebook_pair(first + (codes[0] + 0u) * quads) + codebook_pair(first + (codes[1] + 16u) * quads) + codebook_pair(first + (codes[2] + 32u) * quads) + codebook_pair(first + (codes[3] + 48u) * quads);
-  let levels_1 = codebook_pair(first + (codes[4] + 64u) * quads) + codebook_pair(first + (codes[5] + 80u) * quads) + codebook_pair(first + (codes[6] + 96u) * quads) + codebook_pair(first + (codes[7] + 112u) * quads);
+  let first = centroids + group * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
+  let levels_0 = codebook_pair(first + (codes[0] + 0u) * VALUE_QUADS) + codebook_pair(first + (codes[1] + 16u) * VALUE_QUADS) + codebook_pair(first + (codes[2] + 32u) * VALUE_QUADS) + codebook_pair(first + (codes[3] + 48u) * VALUE_QUADS);
+  let levels_1 = codebook_pair(first + (codes[4] + 64u) * VALUE_QUADS) + codebook_pair(first + (codes[5] + 80u) * VALUE_QUADS) + codebook_pair(first + (codes[6] + 96u) * VALUE_QUADS) + codebook_pair(first + (codes[7] + 112u) * VALUE_QUADS);
   return mat4x4<f32>(
     levels_of(levels_0.x),
     levels_of(levels_0.y),
@@ -479,7 +493,7 @@ var<private> key_at: array<KeyAt, MAX_SPAN>;
 
 fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u);
+    let position = min(tile.first + i * place_step + first_place, tile.end - 1u);
     if (tile.coded) {
       let token = position - layer.sinks;
       let page = token / PAGE_TOKENS;
@@ -495,7 +509,7 @@ fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
 // How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
 // tokens lie past the tile's end.
 fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
-  return select(0u, count, coded == tile.coded && tile.first + lane < tile.end);
+  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
 }
 
 // Of the eight channels of two chunks, the first of which is even.
@@ -584,22 +598,19 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   workgroupBarrier();
 }
 
-// Of the eight channels of two chunks.
-alias AddedGrids = array<mat4x4<f32>, 2>;
-
-fn coded_grids(block: Block, chunk: u32) -> AddedGrids {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return AddedGrids(key_grids(codebook, chunk), key_grids(codebook, chunk + 1u));
+// Of the eight channels of two chunks, with the means that the lane's tokens share.
+fn coded_grids(codebook: u32, chunk: u32) -> array<mat4x4<f32>, 2> {
+  let record = key_at[0].word;
+  return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
 }
 
 // at.token has the token's size, in f16, as its upper half.
-fn coded_key8(grids: AddedGrids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+fn coded_key8(grids: array<mat4x4<f32>, 2>, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let size = unpack2x16float(at.token).y;
   let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
-  let means = key_records[at.word + chunk / 2u];
   return mat2x4<f32>(
-    grids[0][3] + mean_levels(means) * grids[0][2] + size * (grids[0][0] + levels[0] * grids[0][1]),
-    grids[1][3] + mean_levels(means >> 16u) * grids[1][2] + size * (grids[1][0] + levels[1] * grids[1][1]),
+    grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
+    grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
   );
 }
 
@@ -609,157 +620,127 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[i].word + HEAD_DIM / 8u + token / 8u];
+    let word = key_records[key_at[0].word + (HEAD_DIM + token) / 8u];
     key_at[i].token |= pack2x16float(vec2<f32>(0.0, size_of(codebook + KEY_SIZES, word, token)));
   }
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
-  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-  for (var pair = 0u; pair < coded_pairs; pair += 2u) {
+  for (var pair = 0u; pair < min(coded_chunks, ROTARY_CHUNKS); pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let first_grids = coded_grids(block, first);
-    let second_grids = coded_grids(block, second);
-    let even_queries_0 = query_rows(2u * pair);
-    let odd_queries_0 = query_rows(2u * pair + 1u);
-    let even_queries_1 = query_rows(2u * pair + 2u);
-    let odd_queries_1 = query_rows(2u * pair + 3u);
-    // A page on, a key is turned by a page's angle more.
-    let page = angle_at(PAGE_TOKENS, pair);
-    var angle = angle_at(lane, pair);
+    let first_grids = coded_grids(codebook, first);
+    let second_grids = coded_grids(codebook, second);
+    let even_0 = query_rows(2u * pair);
+    let odd_0 = query_rows(2u * pair + 1u);
+    let even_1 = query_rows(2u * pair + 2u);
+    let odd_1 = query_rows(2u * pair + 3u);
+    let step_angle = angle_at(place_step, pair);
+    var angle = turn(angle_at(first_place % NEAR, pair), angle_at(NEAR + first_place / NEAR, pair));
     if (0u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[0], first),
-          coded_key8(second_grids, block, key_at[0], second),
+          coded_key8(first_grids, key_at[0], first),
+          coded_key8(second_grids, key_at[0], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[0], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[0] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[0], key.even[0], even_0), key.odd[0], odd_0);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (1u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[1], first),
-          coded_key8(second_grids, block, key_at[1], second),
+          coded_key8(first_grids, key_at[1], first),
+          coded_key8(second_grids, key_at[1], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[1], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[1] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[1], key.even[0], even_0), key.odd[0], odd_0);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (2u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[2], first),
-          coded_key8(second_grids, block, key_at[2], second),
+          coded_key8(first_grids, key_at[2], first),
+          coded_key8(second_grids, key_at[2], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[2], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[2] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[2], key.even[0], even_0), key.odd[0], odd_0);
+      scores[2] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (3u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[3], first),
-          coded_key8(second_grids, block, key_at[3], second),
+          coded_key8(first_grids, key_at[3], first),
+          coded_key8(second_grids, key_at[3], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[3], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[3] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[3], key.even[0], even_0), key.odd[0], odd_0);
+      scores[3] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (4u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[4], first),
-          coded_key8(second_grids, block, key_at[4], second),
+          coded_key8(first_grids, key_at[4], first),
+          coded_key8(second_grids, key_at[4], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[4], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[4] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[4], key.even[0], even_0), key.odd[0], odd_0);
+      scores[4] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (5u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[5], first),
-          coded_key8(second_grids, block, key_at[5], second),
+          coded_key8(first_grids, key_at[5], first),
+          coded_key8(second_grids, key_at[5], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[5], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[5] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[5], key.even[0], even_0), key.odd[0], odd_0);
+      scores[5] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (6u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[6], first),
-          coded_key8(second_grids, block, key_at[6], second),
+          coded_key8(first_grids, key_at[6], first),
+          coded_key8(second_grids, key_at[6], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[6], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[6] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[6], key.even[0], even_0), key.odd[0], odd_0);
+      scores[6] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
     if (7u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, block, key_at[7], first),
-          coded_key8(second_grids, block, key_at[7], second),
+          coded_key8(first_grids, key_at[7], first),
+          coded_key8(second_grids, key_at[7], second),
         ),
         angle,
       );
-      let first_pairs = add_products(add_products(scores[7], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[7] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, page);
+      let first_pairs = add_products(add_products(scores[7], key.even[0], even_0), key.odd[0], odd_0);
+      scores[7] = add_products(add_products(first_pairs, key.even[1], even_1), key.odd[1], odd_1);
+      angle = turn(angle, step_angle);
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 2u) {
-    let grids = coded_grids(block, chunk);
+    let grids = coded_grids(codebook, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
-    if (0u < SPAN) {
-      let key = coded_key8(grids, block, key_at[0], chunk);
-      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
-    }
-    if (1u < SPAN) {
-      let key = coded_key8(grids, block, key_at[1], chunk);
-      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
-    }
-    if (2u < SPAN) {
-      let key = coded_key8(grids, block, key_at[2], chunk);
-      scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
-    }
-    if (3u < SPAN) {
-      let key = coded_key8(grids, block, key_at[3], chunk);
-      scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
-    }
-    if (4u < SPAN) {
-      let key = coded_key8(grids, block, key_at[4], chunk);
-      scores[4] = add_products(add_products(scores[4], key[0], queries_0), key[1], queries_1);
-    }
-    if (5u < SPAN) {
-      let key = coded_key8(grids, block, key_at[5], chunk);
-      scores[5] = add_products(add_products(scores[5], key[0], queries_0), key[1], queries_1);
-    }
-    if (6u < SPAN) {
-      let key = coded_key8(grids, block, key_at[6], chunk);
-      scores[6] = add_products(add_products(scores[6], key[0], queries_0), key[1], queries_1);
-    }
-    if (7u < SPAN) {
-      let key = coded_key8(grids, block, key_at[7], chunk);
-      scores[7] = add_products(add_products(scores[7], key[0], queries_0), key[1], queries_1);
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let key = coded_key8(grids, key_at[i], chunk);
+      scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
     }
   }
   for (var pair = 0u; pair < exact_pairs; pair += 2u) {
@@ -816,6 +797,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 
 // Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
 fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  first_place = select(lane, lane / LANES * PAGE_TOKENS + lane % LANES, tile.coded);
+  place_step = select(PAGE_TOKENS, LANES, tile.coded);
   for (var i = 0u; i < SPAN; i += 1u) {
     scores[i] = vec4<f32>();
   }
@@ -830,7 +813,7 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     end[row] = select(0u, range.y, at < block.rows);
   }
   for (var i = 0u; i < SPAN; i += 1u) {
-    let position = vec4<u32>(tile.first + i * PAGE_TOKENS + lane);
+    let position = vec4<u32>(tile.first + i * place_step + first_place);
     var score = scores[i];
     if (SOFTCAP) {
       // Clamped because tanh may overflow where it has long been 1.
@@ -851,18 +834,14 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
   return mat4x4<f32>(value * weight.x, value * weight.y, value * weight.z, value * weight.w);
 }
 
-// Values are mixed as sums of levels, with weights times the tokens' sizes. What levels are counted from is mixed tile by tile,
-// and means, which those of a page share, page by page, both in steps of levels. Steps come when all is summed.
-const PAGE_LANES: u32 = WORKGROUP / MAX_SPAN; // lanes that share the sum of a page's weights
-
-var<workgroup> low_ratios: array<vec4<f32>, CHUNKS>; // what levels are counted from, in steps of levels
-var<workgroup> mean_ratios: array<vec4<f32>, CHUNKS>; // steps of means, in steps of levels
+// Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
+// are mixed page by page, in steps of levels. Steps come when all is summed.
+var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
+var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
 var<private> value_first: u32; // the first word of the centroids
-var<private> tile_weight: vec4<f32>; // of the tile's tokens that the lane has mixed, times sizes
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
-  tile_weight += weight;
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     mixed[i] += weighted(levels[i], weight);
   }
@@ -920,7 +899,6 @@ fn soften_tile(lane: u32) {
   for (var i = 0u; i < SPAN; i += 1u) {
     let score = scores[i];
     let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
-    weights[i * PAGE_TOKENS + lane] = weight;
     scores[i] = weight;
     row_sum += weight;
   }
@@ -936,40 +914,36 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let exact_count = select(count, 0u, tile.coded);
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
-  if (tile.coded) {
-    // Mixes the means of the tile's pages, a page a slice, and multiplies weights by sizes. Weights without sizes are in scores;
-    // past the tile's end they are 0, and any record will do.
-    value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
-    if (lane < CHUNKS) {
-      let grids = value_grids(codebook, lane);
-      low_ratios[lane] = grids[0] / grids[1];
-      mean_ratios[lane] = grids[2] / grids[1];
+  // Puts weights, of coded tokens times sizes, into workgroup memory.
+  let own_page = first_page + lane / LANES;
+  let own_record = page_word(entry.slot, block.head, own_page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+  var own_weights = mat2x4<f32>();
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let place = first_place + i * place_step;
+    let word = value_records[own_record + (HEAD_DIM + place % PAGE_TOKENS) / 8u];
+    let weight = scores[i] * select(1.0, size_of(codebook + VALUE_SIZES, word, place), tile.coded);
+    weights[place] = weight;
+    own_weights += mat2x4<f32>(scores[i], weight);
+  }
+  lane_weights[lane] = own_weights;
+  value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
+  if (lane < CHUNKS) {
+    let grids = value_grids(codebook, lane);
+    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
+  }
+  workgroupBarrier();
+  // Mixes what the tokens of a page share, a page a slice.
+  for (var page = slice; page < select(0u, SPAN, tile.coded); page += SLICES) {
+    var weight = mat2x4<f32>();
+    for (var other = 0u; other < LANES; other += 1u) {
+      weight += lane_weights[page * LANES + other];
     }
-    let first = lane / PAGE_LANES % SPAN * PAGE_TOKENS + lane % PAGE_LANES;
-    var part = vec4<f32>();
-    for (var token = 0u; token < PAGE_TOKENS; token += PAGE_LANES) {
-      part += weights[first + token];
+    let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
+      let ratio = ratios[chunk + i];
+      mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
     }
-    tops[lane] = part;
-    workgroupBarrier();
-
-    for (var page = slice; page < SPAN; page += SLICES) {
-      var weight = vec4<f32>();
-      for (var other = 0u; other < PAGE_LANES; other += 1u) {
-        weight += tops[page * PAGE_LANES + other];
-      }
-      let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-      for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-        let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-        mixed[i] += weighted(mean_levels(word) * mean_ratios[chunk + i], weight);
-      }
-    }
-    for (var i = 0u; i < SPAN; i += 1u) {
-      let record = page_word(entry.slot, block.head, first_page + i, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-      let word = value_records[record + HEAD_DIM / 8u + lane / 8u];
-      weights[i * PAGE_TOKENS + lane] = scores[i] * size_of(codebook + VALUE_SIZES, word, lane);
-    }
-    workgroupBarrier();
   }
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
     let page = first_page + first / PAGE_TOKENS;
@@ -980,10 +954,6 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
     }
   }
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(low_ratios[chunk + i], tile_weight);
-  }
-  tile_weight = vec4<f32>();
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];

@@ -202,8 +202,9 @@ export function attentionWork(
   const dispatches = [attend, table, score, mix].filter((kernel) => kernel !== undefined).length;
   const { variant: keyVariant, feature } = kernelParts((attend ?? score)!);
   const variant = keyVariant!;
-  const { centroids, channels } = parseScheme(keys);
-  const fill = headDim * centroids;
+  const { centroids, channels, layout } = parseScheme(keys);
+  const entries = layout(headDim).codes * centroids;
+  const fill = entries * channels;
   // Values are mixed token by token, but the last tile counts as full, so that more tokens never
   // cost less.
   const bytes = tokenBytes(keys, headDim) + tokenBytes(values, headDim) +
@@ -223,7 +224,7 @@ export function attentionWork(
     beside: table === undefined ? { dispatches } : {
       dispatches,
       tableProducts: blocks * fill,
-      bytes: blocks * 2 * tableEntryBytes(variant) * headDim / channels * centroids,
+      bytes: blocks * 2 * tableEntryBytes(variant) * entries,
     },
   };
 }

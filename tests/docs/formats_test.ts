@@ -151,7 +151,7 @@ function tensorRows(title: string) {
     const full = name.startsWith(".") ? `${base}${name}` : name;
     const pattern = full.replaceAll(".", "\\.").replace("N", "\\d+").replace(/\bI\b/, "\\d+")
       .replace("<side>", "(keys|values)").replace("<scheme>", "[a-z]+\\d+[a-z]*\\d*")
-      .replace("<added>", "n\\d+b\\d+x\\d+");
+      .replace("<added>", "[nc]\\d+b\\d+x\\d+");
     return {
       pattern: new RegExp(`^${pattern}$`),
       dtype,

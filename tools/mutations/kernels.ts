@@ -539,8 +539,8 @@ export const KERNELS: readonly Mutation[] = [
   ], [
     [
       "places-by-page",
-      "let first = global_row(entry, block, row) * step.score_stride + at * TILE + lane;",
-      "let first = global_row(entry, block, row) * step.score_stride + at * PAGE_TOKENS + lane;",
+      "let first = global_row(entry, block, row) * step.score_stride + at * TILE + {{lanePlace}};",
+      "let first = global_row(entry, block, row) * step.score_stride + at * PAGE_TOKENS + {{lanePlace}};",
       { generate: "score_*_d64*" },
     ],
     [
