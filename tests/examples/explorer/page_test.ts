@@ -279,7 +279,7 @@ const STEPS: readonly Step[] = [
       await page.getByLabel("Scheme").selectOption("u8b8");
       await page.getByText("64 tokens of one KV head").waitFor();
       const fields = await page.locator("svg .field").count();
-      await page.getByRole("button", { name: "Show all 176 words" }).click();
+      await page.getByRole("button", { name: "Show all 177 words" }).click();
       await eventually(async () => {
         assert.ok(await page.locator("svg .field").count() > 2 * fields);
       });
