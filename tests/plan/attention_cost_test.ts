@@ -184,8 +184,8 @@ const WORKED: readonly {
         rotations: 0,
         tokens: 256,
         scores: 256,
-        // 320 words of 32 tokens, 160 of 64.
-        bytes: 256 * (40 + 11 + 32),
+        // 320 words of 32 tokens, 177 of 64.
+        bytes: 256 * (40 + 177 / 16 + 32),
       },
       tiles: 2,
       share: 1,
