@@ -1825,7 +1825,7 @@ fn {{side}}_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat{{chun
 {{/each}}
   return mat{{chunkCount}}x4<f32>(
 {{#each columns}}
-    levels_of(levels_{{load}}{{part}}),
+    levels_of({{levels}}),
 {{/each}}
   );
 }

@@ -7,7 +7,7 @@ import { ROOT } from "../tools/project.ts";
 import { FOLDER, type Outcome, PACKAGE, serveRegistry } from "./registry.ts";
 
 /** What each of these programs stays below. */
-const MOST = { requests: 170, bytes: 1_500_000 };
+const MOST = { requests: 195, bytes: 1_500_000 };
 
 /** The kernels that a program fetched, by name. */
 function fetchedKernels({ requests }: Outcome): string[] {

@@ -25,11 +25,11 @@ export interface Budget {
  * its goal is to come down.
  */
 export const BUDGETS = {
-  engine: { goal: 27_000, ceiling: 32_500 },
+  engine: { goal: 27_000, ceiling: 33_800 },
   // Snapshots bring a file format with checks of its own.
-  engineWithSnapshots: { goal: 32_000, ceiling: 39_000 },
+  engineWithSnapshots: { goal: 32_000, ceiling: 40_200 },
   // The longest kernels miss their goal: `attend` with keys before their rotary embedding, most of all rotated codes.
-  kernel: { goal: 3_000, ceiling: 5_000 },
+  kernel: { goal: 3_000, ceiling: 5_200 },
   // JSR takes 20 MB at most.
   published: { goal: 12_000_000, ceiling: 12_000_000 },
 } as const satisfies Record<string, Budget>;

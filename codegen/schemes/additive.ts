@@ -83,8 +83,9 @@ function added(scheme: Scheme, numbers: number): Context {
       stages: groupCodes(scheme, index),
     })),
     columns: chunksOf(numbers, (index) => ({
-      load: Math.floor((4 * index) / width),
-      part: width === 4 ? "" : `.${"xyzw"[index % (width / 4)]!}`,
+      levels: `levels_${Math.floor((4 * index) / width)}${
+        width === 4 ? "" : `.${"xyzw"[index % (width / 4)]!}`
+      }`,
     })),
   };
 }

@@ -85,7 +85,6 @@ export function parseArguments(
         "errors by layer, use of the codebooks.",
     )
     .option("--vision", "evaluate videos that a vision-language model sees; see --vision --help")
-    .option("--ablation", "take a normalised, additive scheme apart; see --ablation --help")
     .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option(
       "--text <file>",

@@ -12,7 +12,6 @@ import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
 import { runProgram } from "../command_line.ts";
 import { rotateValues } from "../llama/mod.ts";
 import { Progress } from "../../cli/progress.ts";
-import { ablationCommand } from "./ablation/main.ts";
 import { type EvalArguments, parseArguments } from "./arguments.ts";
 import { codebookNeeds, needId, provideCodebooks } from "./codebook_store.ts";
 import { measure } from "./measure.ts";
@@ -25,7 +24,6 @@ import { evaluateVisionCommand } from "./vision/main.ts";
 
 async function main(args: readonly string[]): Promise<void> {
   if (args.includes("--vision")) return await evaluateVisionCommand(args);
-  if (args.includes("--ablation")) return await ablationCommand(args);
   const parsed = parseArguments(args);
   if ("help" in parsed) return console.log(parsed.help);
   const { options } = parsed;

@@ -1,24 +1,9 @@
-/** Codebooks whose centroids are added, and what their vectors are normalised by. */
+/** Codebooks whose centroids are added: how they lie on the device, and what may be wrong with them. */
 import { fromFloat16Array, fromFloat16Bits } from "../base/float16.ts";
 import { gridWords, NORM_LEVELS } from "../schemes/normalisation.ts";
-import type { Normalisation } from "../schemes/codec.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import type { Codebook, CodebookNormalisation } from "./codebook.ts";
-import { GRID_STEPS, HIGHEST } from "./grid.ts";
-
-/** What one KV head's vectors are normalised by. */
-export function headNormalisation(
-  { offsets, meanSteps, sizes }: CodebookNormalisation,
-  head: number,
-  headDim: number,
-): Normalisation {
-  const steps = fromFloat16Array(meanSteps.subarray(head * headDim, (head + 1) * headDim));
-  return {
-    offsets: offsets.subarray(head * headDim, (head + 1) * headDim),
-    meanSteps: steps.map((step) => step / GRID_STEPS),
-    sizes: fromFloat16Array(sizes.subarray(head * NORM_LEVELS, (head + 1) * NORM_LEVELS)),
-  };
-}
+import type { Codebook } from "./codebook.ts";
+import { HIGHEST } from "./grid.ts";
 
 /**
  * A codebook as it lies on the device: each KV head's offsets, grids, sizes, and the word its

@@ -16,7 +16,7 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 
 /** Steps that the second number of a grid stands for. */
-export const GRID_STEPS = 64;
+const GRID_STEPS = 64;
 
 /** The highest level. */
 export const HIGHEST = 255;

@@ -1,8 +1,7 @@
-import { headNormalisation } from "./added.ts";
 import { centroidNumbers } from "./grid.ts";
-import type { SideCodebook } from "./codebook.ts";
+import type { CodebookNormalisation, SideCodebook } from "./codebook.ts";
 import { fromFloat16Array } from "../base/float16.ts";
-import type { HeadCodebook } from "../schemes/codec.ts";
+import type { HeadCodebook, Normalisation } from "../schemes/codec.ts";
 import type { Scheme } from "../schemes/scheme.ts";
 
 /** The codebooks of all KV heads: one each, or one for all in data-free schemes. */
@@ -29,7 +28,25 @@ export function headCodebooks(
       ...(transform === undefined ? {} : { transform: fromFloat16Array(transform) }),
       ...(normalisation === undefined
         ? {}
-        : { normalisation: headNormalisation(normalisation, head, headDim) }),
+        : { normalisation: ofHead(normalisation, head, headDim) }),
     };
   });
+}
+
+/** Steps that a stored step of means stands for. */
+const STORED_STEPS = 64;
+
+/** What one KV head's vectors are normalised by. */
+function ofHead(
+  { offsets, meanSteps, sizes }: CodebookNormalisation,
+  head: number,
+  headDim: number,
+): Normalisation {
+  const levels = sizes.length * headDim / offsets.length;
+  const steps = fromFloat16Array(meanSteps.subarray(head * headDim, (head + 1) * headDim));
+  return {
+    offsets: offsets.subarray(head * headDim, (head + 1) * headDim),
+    meanSteps: steps.map((step) => step / STORED_STEPS),
+    sizes: fromFloat16Array(sizes.subarray(head * levels, (head + 1) * levels)),
+  };
 }

@@ -2,7 +2,7 @@ import { recordLayout, requireMultiple } from "../records/layout.ts";
 import { gridWords, NORM_BITS, NORM_LEVELS } from "./normalisation.ts";
 import type { OwnScheme, Scheme, SchemeId } from "./scheme.ts";
 
-const ID = /^([nc])(2|4|8|16|32)b(4|8)(?:x(2|4))?$/;
+const ID = /^(?:(n)|c(?=.*x))(2|4|8|16|32)b(4|8)(?:x(2|4))?$/;
 
 /** Tokens whose mean is taken: a page. */
 const BLOCK = 64;
@@ -23,7 +23,7 @@ const BLOCK = 64;
 export function additive(id: SchemeId): OwnScheme | undefined {
   const match = ID.exec(id);
   if (match === null) return undefined;
-  const normalised = match[1] === "n";
+  const normalised = match[1] !== undefined;
   const channels = Number(match[2]);
   const codeBits = Number(match[3]);
   const stages = Number(match[4] ?? 1);

@@ -19,7 +19,7 @@ const FAMILIES = [
 ];
 
 /** The rooms, and what takes a family apart to measure its parts. */
-const ROOMS = [/^src\/schemes\//, /^codegen\/schemes\//, /^examples\/eval\/ablation\//];
+const ROOMS = [/^src\/schemes\//, /^codegen\/schemes\//, /^examples\/ablation\//];
 
 /** What all families share; every other file of `src/schemes/` is one family's own, or one method's of it. */
 const SHARED = [

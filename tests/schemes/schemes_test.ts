@@ -35,10 +35,17 @@ function codebookOf(scheme: Scheme, headDim: number) {
     const levels = Float64Array.from({ length: 2 * headDim }, (_, i) => i % 2 === 0 ? 0.25 : -1);
     return { centroids: [], levels };
   }
-  const centroids = scheme.codebookSpec?.definition === undefined
-    ? gaussian(9, 1, scheme.centroids * headDim)[0]!
-    : fromFloat16Array(scheme.codebookSpec.definition(headDim));
-  return { centroids };
+  const { definition, stages = 1, normalised } = scheme.codebookSpec ?? {};
+  const centroids = definition === undefined
+    ? gaussian(9, 1, stages * scheme.centroids * headDim)[0]!
+    : fromFloat16Array(definition(headDim));
+  if (!normalised) return { centroids };
+  const normalisation = {
+    offsets: Float64Array.from({ length: headDim }, (_, i) => (i % 5 - 2) / 4),
+    meanSteps: new Float64Array(headDim).fill(1 / 16),
+    sizes: Float64Array.from({ length: 16 }, (_, k) => 2 ** (k - 8)),
+  };
+  return { centroids, normalisation };
 }
 
 /** Squared error over squared length, and the share of the length that is kept. */

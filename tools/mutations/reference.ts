@@ -231,7 +231,7 @@ export const REFERENCE: readonly Mutation[] = [
       "const centred = mean.map((_, channel) => vector[channel]!);",
     ],
   ]),
-  ...inFile("schemes", "src/schemes/block_means.ts", ["cache/hadamard /the cache agrees/"], [
+  ...inFile("schemes", "src/schemes/block_means.ts", ["schemes/block_means"], [
     [
       "steps-twice-as-large",
       "LEAST_EXPONENT) - (bits - 2));",

@@ -1,19 +1,19 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 import { CoupletError, parseScheme } from "@couplet/kv";
-import { parseAblationArguments } from "../../../examples/eval/ablation/arguments.ts";
-import type { Ablation } from "../../../examples/eval/ablation/results.ts";
-import { formatAblation } from "../../../examples/eval/ablation/table.ts";
-import { ablationVariants, BASE } from "../../../examples/eval/ablation/variants.ts";
+import { parseAblationArguments } from "../../../examples/ablation/arguments.ts";
+import type { Ablation } from "../../../examples/ablation/results.ts";
+import { formatAblation } from "../../../examples/ablation/table.ts";
+import { ablationVariants, BASE } from "../../../examples/ablation/variants.ts";
 import {
   headVectors,
   learnSpace,
   samplesInSpace,
   VECTOR_SPACES,
-} from "../../../examples/eval/ablation/vector_space.ts";
+} from "../../../examples/ablation/vector_space.ts";
 import { numbers } from "../../helpers/reference.ts";
 
-const EVAL = fileURLToPath(new URL("../../../examples/eval/main.ts", import.meta.url));
+const ABLATION = fileURLToPath(new URL("../../../examples/ablation/main.ts", import.meta.url));
 
 /** Two KV heads of 16 channels, whose channels have constants of their own. */
 const SAMPLES = {
@@ -90,14 +90,14 @@ for (
   });
 }
 
-Deno.test("eval --ablation measures the rows that are asked for", async () => {
+Deno.test("ablation measures the rows that are asked for", async () => {
   const folder = await Deno.makeTempDir();
   try {
     const json = `${folder}/ablation.json`;
     const only = "centroids alone,offsets,beam of 1";
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: [
-        ...["run", "-A", "--no-check", EVAL, "--ablation", "--scheme", "n8b4x2", "--only", only],
+        ...["run", "-A", "--no-check", ABLATION, "--scheme", "n8b4x2", "--only", only],
         ..."--context 80 --tokens 80 --calibration-tokens 480 --json".split(" "),
         json,
       ],

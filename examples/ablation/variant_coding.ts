@@ -6,11 +6,11 @@ import {
   type Side,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
-import { bySide } from "../../../src/model/by_side.ts";
-import { additiveCodec } from "../../../src/schemes/additive_codec.ts";
-import { type Checkpoint, type LlamaConfig, modelCacheOptions } from "../../llama/mod.ts";
-import type { RunCoding, TextCoder } from "../coded_run.ts";
-import { type CodedSide, SideCoder } from "../side_coder.ts";
+import { bySide } from "../../src/model/by_side.ts";
+import { additiveCodec } from "../../src/schemes/additive_codec.ts";
+import { type Checkpoint, type LlamaConfig, modelCacheOptions } from "../llama/mod.ts";
+import type { RunCoding, TextCoder } from "../eval/coded_run.ts";
+import { type CodedSide, SideCoder } from "../eval/side_coder.ts";
 import type { Variant } from "./variants.ts";
 import { type HeadSpace, headVectors, learnSpace, samplesInSpace } from "./vector_space.ts";
 

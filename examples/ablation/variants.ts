@@ -1,6 +1,6 @@
 import { CoupletError, parseScheme, type SchemeId } from "@couplet/kv";
-import type { Weighting } from "../../llama/weighted_samples.ts";
-import type { KEY_SPACES } from "../figures/results.ts";
+import type { Weighting } from "../llama/weighted_samples.ts";
+import type { KEY_SPACES } from "../eval/figures/results.ts";
 import type { VectorSpace } from "./vector_space.ts";
 
 /** One row of the ablation: a way of coding that differs from another row's in one thing. */

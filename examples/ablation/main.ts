@@ -1,11 +1,16 @@
-import { requestAdapter, requestTestDevice } from "../../../tools/adapter.ts";
-import { checkWritable } from "../../command_line.ts";
+/**
+ * Measures what each part of a normalised, additive scheme gains. `deno task ablation --help` lists
+ * the options.
+ *
+ * @module
+ */
+import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
+import { checkWritable, runProgram } from "../command_line.ts";
 import { parseAblationArguments } from "./arguments.ts";
 import { measureAblation } from "./measure.ts";
 import { formatAblation } from "./table.ts";
 
-/** `deno task eval --ablation`: measures what each part of a normalised, additive scheme gains. */
-export async function ablationCommand(args: readonly string[]): Promise<void> {
+async function main(args: readonly string[]): Promise<void> {
   const parsed = parseAblationArguments(args);
   if ("help" in parsed) return console.log(parsed.help);
   const { options } = parsed;
@@ -19,3 +24,5 @@ export async function ablationCommand(args: readonly string[]): Promise<void> {
     await Deno.writeTextFile(options.json, `${JSON.stringify(figures, null, 1)}\n`);
   }
 }
+
+if (import.meta.main) await runProgram(main);

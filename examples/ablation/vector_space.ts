@@ -4,8 +4,8 @@ import {
   blocksOf,
   learnMeans,
   onGrid,
-} from "../../../src/calibrate/normalised_samples.ts";
-import { hadamard, hadamardInverse } from "../../../src/schemes/hadamard.ts";
+} from "../../src/calibrate/normalised_samples.ts";
+import { hadamard, hadamardInverse } from "../../src/schemes/hadamard.ts";
 
 /** Tokens whose mean is subtracted: a page. */
 const BLOCK = 64;

@@ -1,6 +1,6 @@
 import type { SchemeId } from "@couplet/kv";
 import { Command } from "commander";
-import { FIXTURE_MODEL, integerFrom, readCommandLine, usageError } from "../../command_line.ts";
+import { FIXTURE_MODEL, integerFrom, readCommandLine, usageError } from "../command_line.ts";
 import { ablationVariants } from "./variants.ts";
 
 /** What the command line asks for. */
@@ -36,11 +36,10 @@ const WHAT = "Cannot start the ablation";
 export function parseAblationArguments(
   argv: readonly string[],
 ): { readonly options: AblationArguments } | { readonly help: string } {
-  const command = new Command("eval --ablation")
+  const command = new Command("ablation")
     .description(
       "Takes a normalised, additive scheme apart: what each of its parts gains, every token coded, in float64.",
     )
-    .option("--ablation", "the ablation")
     .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option("--text <file>", "text to evaluate on (default: State of the Union addresses)")
     .option("--calibration <file>", "text to learn codebooks on (default: Moby Dick)")

@@ -1,5 +1,5 @@
 import type { ModelFingerprint } from "@couplet/kv";
-import type { QualityFigures } from "../figures/results.ts";
+import type { QualityFigures } from "../eval/figures/results.ts";
 import type { Variant } from "./variants.ts";
 
 /** One row's figures. */
