@@ -20,7 +20,7 @@ import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
 import { type Context, kernel } from "../kernels/kernel_row.ts";
 import { additiveCodecs } from "./additive_codecs.ts";
 import { additiveRecord, stagesOf } from "./additive_records.ts";
-import { chunksOf, codesContext, readerSizes } from "./common.ts";
+import { chunksOf, codesContext, readerSizes, rowOfCodes } from "./common.ts";
 import type { SchemeKernels } from "./scheme_kernels.ts";
 
 /** Most entries of a lookup table of q.centroid: a fourth of the base workgroup memory. */
@@ -29,8 +29,8 @@ const LUT_ENTRIES = BASE_WORKGROUP_BYTES / 4 / (4 * BLOCK_ROWS);
 /** Channels of a key that are read at once: those of a load of four words, where there are as many. */
 const WIDE_CHANNELS = 16;
 
-/** Most codes of a key that are looked up together. */
-const LOOKED_UP_CODES = 4;
+/** Most codes of a key that are looked up together. Compilers do not unroll a loop over more. */
+const LOOKED_UP_CODES = 2;
 
 /** How the codes of consecutive channels are read. */
 function addedCodes(scheme: Scheme, numbers: number): Context {
@@ -120,12 +120,10 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
         ...(variant === "plain" ? { chunks: chunksOf(together, (index) => ({ index })) } : {}),
       };
     }
-    const together = [LOOKED_UP_CODES, LOOKED_UP_CODES / 2, 1].find((count) =>
-      codes % count === 0
-    )!;
+    const together = codes % LOOKED_UP_CODES === 0 ? LOOKED_UP_CODES : 1;
     return {
       ...record,
-      ...codesContext(scheme, (together / stages) * channels),
+      ...rowOfCodes(scheme, together),
       chunksPartial: "chunks_looked_up",
     };
   }

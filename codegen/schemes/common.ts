@@ -93,8 +93,13 @@ export function codePartial({ codeBits }: Scheme): string {
  * Consecutive codes of `numbers` channels: the partial that reads them, and where each lies.
  */
 export function codesContext(scheme: Scheme, numbers: number): Context {
-  const { channels, codeBits, codebookSpec } = scheme;
-  const codes = Math.max(1, numbers / channels) * (codebookSpec?.stages ?? 1);
+  const { channels, codebookSpec } = scheme;
+  return rowOfCodes(scheme, Math.max(1, numbers / channels) * (codebookSpec?.stages ?? 1));
+}
+
+/** The same of as many codes; a token's codes are a multiple of them. */
+export function rowOfCodes(scheme: Scheme, codes: number): Context {
+  const { codeBits } = scheme;
   const bits = codes * codeBits;
   const aligned = 32 % codeBits === 0;
   const words = aligned && bits > 32;

@@ -357,14 +357,12 @@ fn key_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
 }
 
 // Codes in a row, from code index on; they lie in one word.
-fn key_codes(record: u32, index: u32) -> array<u32, 4> {
+fn key_codes(record: u32, index: u32) -> array<u32, 2> {
   let bit = index * KEY_BITS;
   let word = key_records[record + (bit >> 5u)] >> (bit & 31u);
-  return array<u32, 4>(
+  return array<u32, 2>(
     (word >> (0u * KEY_BITS)) & KEY_MASK,
     (word >> (1u * KEY_BITS)) & KEY_MASK,
-    (word >> (2u * KEY_BITS)) & KEY_MASK,
-    (word >> (3u * KEY_BITS)) & KEY_MASK,
   );
 }
 
@@ -536,13 +534,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let coded_codes = trips(tile, true, lane, KEY_CODES);
   let first = table_of(block) * TABLE_ENTRIES;
-  for (var group = 0u; group < coded_codes; group += 4u) {
+  for (var group = 0u; group < coded_codes; group += 2u) {
     for (var i = 0u; i < SPAN; i += 1u) {
       let codes = key_codes(key_at[i].word, key_at[i].token * KEY_CODES + group);
       scores[i] += table[first + (group + 0u) * KEY_CENTROIDS + codes[0]];
       scores[i] += table[first + (group + 1u) * KEY_CENTROIDS + codes[1]];
-      scores[i] += table[first + (group + 2u) * KEY_CENTROIDS + codes[2]];
-      scores[i] += table[first + (group + 3u) * KEY_CENTROIDS + codes[3]];
     }
   }
   for (var chunk = 0u; chunk < exact_chunks; chunk += 2u) {

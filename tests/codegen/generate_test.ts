@@ -67,6 +67,18 @@ Deno.test("expandTable() refuses a kernel that two rows give, and a head dimensi
   }
 });
 
+Deno.test("expandTable() refuses to fuse values that share means with keys that do not", () => {
+  const fused = (keys: string, values: string) => {
+    const row = { keys, values, headDims: [64], reason: "none" };
+    return expandTable({ sizes: [], pairs: [row], ladder: [], kmeans: [] });
+  };
+  assert.ok(fused("n8b8", "c8b8").length > 0);
+  assert.throws(
+    () => fused("c8b8", "n8b8"),
+    (error) => error instanceof CoupletError && error.code === "scheme",
+  );
+});
+
 Deno.test("every row says why it exists", () => {
   for (const { name, reason } of manifest) assert.ok(reason.length > 10, name);
 });
