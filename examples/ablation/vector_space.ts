@@ -54,7 +54,7 @@ export function learnSpace(kind: VectorSpace, samples: CalibrationSamples): read
       enter(vectors, positions) {
         const blocks = blocksOf(vectors.length, positions, BLOCK);
         const coded = blockMeans(vectors, blocks).map((mean) =>
-          grids.map(({ offset, step }, channel) => onGrid(mean[channel]!, offset, step))
+          grids.map((grid, channel) => onGrid(mean[channel]!, grid))
         );
         const meanOf = (token: number) => coded[blocks[token]!]!;
         return {

@@ -21,7 +21,7 @@ import { type ReferenceForward, referenceForward } from "../llama/reference.ts";
 import { summarizeUsage } from "./code_usage.ts";
 import type { CodedContexts } from "./coded_contexts.ts";
 import type { CodeUsageFigures } from "./figures/results.ts";
-import { joined } from "./joined.ts";
+import { joined } from "../joined.ts";
 import { isLearned } from "./methods.ts";
 import { type CodedSide, SideCoder } from "./side_coder.ts";
 

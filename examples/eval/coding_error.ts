@@ -3,7 +3,7 @@ import type { Inspection } from "../demo/evaluate.ts";
 import type { ForwardResult, LlamaConfig } from "../llama/mod.ts";
 import { rotateHeads } from "../llama/rotate_heads.ts";
 import type { CodedContexts } from "./coded_contexts.ts";
-import { joined } from "./joined.ts";
+import { joined } from "../joined.ts";
 import { LogitErrors } from "./logit_error.ts";
 import type { CodingErrorFigures, LogitErrorFigures } from "./figures/results.ts";
 

@@ -3,7 +3,7 @@ import { CacheSwitch } from "../demo/cache_switch.ts";
 import type { CacheRun } from "../demo/evaluate.ts";
 import type { StepSizes } from "../demo/setups.ts";
 import { type Checkpoint, createEngine, type Engine } from "../llama/mod.ts";
-import { joined } from "./joined.ts";
+import { joined } from "../joined.ts";
 
 /** A model for any number of caches: one copy of its weights for each space keys are coded in. */
 export class Engines {

@@ -1,6 +1,7 @@
 /** What codebooks of spans are learned on: keys, as they are scored, and values of videos. */
 import { type CalibrationSamples, queryScale, SIDES } from "@couplet/kv";
 import { readBuffer } from "../../tools/read_buffer.ts";
+import { joined } from "../joined.ts";
 import { questionTokens } from "./answers.ts";
 import type { VisionHost } from "./host.ts";
 import type { Video } from "./videos.ts";
@@ -62,15 +63,4 @@ export async function spanSamples(
       };
     })
   );
-}
-
-/** Arrays, one behind the other. */
-function joined(arrays: readonly Float32Array[]): Float32Array<ArrayBuffer> {
-  const all = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const one of arrays) {
-    all.set(one, at);
-    at += one.length;
-  }
-  return all;
 }

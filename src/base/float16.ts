@@ -12,6 +12,9 @@ const EXPONENT_GAP = 0x1_0000_0000_0000_0000_0000_0000_0000; // 2^112
 /** The largest finite number of binary16. */
 export const MAX_FLOAT16 = 65504;
 
+/** The smallest positive normal number of binary16. */
+export const LEAST_NORMAL_FLOAT16 = 2 ** -14;
+
 /**
  * The binary16 bits that caches keep of a value: those of the nearest finite number. Values beyond
  * its range, infinities included, are clamped, and a NaN becomes 0.

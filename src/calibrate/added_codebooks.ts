@@ -4,9 +4,14 @@
  * 2014, §3.3).
  */
 import type { Codebook } from "../codebooks/codebook.ts";
-import { centroidNumbers, LEAST_STEPS, roundToGrid } from "../codebooks/grid.ts";
-import { fromFloat16Bits, toFloat16Array, toFloat16Bits } from "../base/float16.ts";
-import type { Normalisation } from "../schemes/codec.ts";
+import { centroidNumbers, GRID_STEPS, roundToGrid } from "../codebooks/grid.ts";
+import {
+  fromFloat16Bits,
+  LEAST_NORMAL_FLOAT16,
+  toFloat16Array,
+  toFloat16Bits,
+} from "../base/float16.ts";
+import { sizeLevel } from "../schemes/normalisation.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import {
@@ -14,10 +19,8 @@ import {
   blocksOf,
   learnMeans,
   learnSizes,
-  nearestSizes,
-  normalisationOf,
+  type MeanGrid,
   onGrid,
-  STORED_STEPS,
 } from "./normalised_samples.ts";
 import type { KmeansResult } from "./lloyd.ts";
 import { updateStages } from "./refine.ts";
@@ -67,11 +70,12 @@ export interface AddedLearning {
 
 /** One KV head's vectors, in the space of the centroids. */
 interface HeadPoints {
-  readonly normalisation: Normalisation | undefined;
+  /** `[headDim]`: the grids of the channels' means; none where they are not subtracted. */
+  readonly grids: readonly MeanGrid[];
   /** `[tokens]` vectors `[headDim]`, without their means, scaled. */
   readonly rests: readonly Float64Array[];
   /** `[tokens]`. */
-  readonly sizes: ArrayLike<number>;
+  readonly sizes: readonly number[];
   /** `[headDim]`: what numbers were multiplied by. */
   readonly scale: Float32Array<ArrayBuffer>;
 }
@@ -109,19 +113,15 @@ export async function learnAdded(
     headDim,
     sharing: shareHeads ? keyValueHeads : 1,
   });
-  const normalisations = heads.map(({ normalisation, rests, sizes }, head) => {
-    // Codes are searched with one size, and stored with another that is usually larger.
-    const all = [...Array.from(sizes), ...adjustedSizes(rests, (token) => sums(head, token))];
-    return { ...normalisation!, sizes: learnSizes(all) };
-  });
-  const all = (part: keyof Normalisation) =>
-    Float32Array.from(normalisations.flatMap((one) => Array.from(one[part])));
+  const grids = heads.flatMap((head) => head.grids);
+  const sizes = heads.flatMap(({ rests, sizes }, head) => // Codes are searched with one size, and stored with another that is usually larger.
+  [...learnSizes([...sizes, ...adjustedSizes(rests, (token) => sums(head, token))])]);
   return {
     ...codebook,
     normalisation: {
-      offsets: all("offsets"),
-      meanSteps: toFloat16Array(all("meanSteps").map((step) => step * STORED_STEPS)),
-      sizes: toFloat16Array(all("sizes")),
+      offsets: Float32Array.from(grids, ({ offset }) => offset),
+      meanSteps: toFloat16Array(grids.map(({ step }) => step * GRID_STEPS)),
+      sizes: toFloat16Array(sizes),
     },
   };
 }
@@ -204,18 +204,16 @@ function headPoints(
   });
   if (block === undefined) {
     return {
-      normalisation: undefined,
+      grids: [],
       rests: vectors.map((vector) => Float64Array.from(vector, (value, i) => value * scale[i]!)),
-      sizes: new Float64Array(vectors.length).fill(1),
+      sizes: vectors.map(() => 1),
       scale,
     };
   }
   const blocks = blocksOf(vectors.length, samples.positions, block);
   const means = blockMeans(vectors, blocks);
   const grids = learnMeans(means);
-  const coded = means.map((mean) =>
-    grids.map(({ offset, step }, channel) => onGrid(mean[channel]!, offset, step))
-  );
+  const coded = means.map((mean) => grids.map((grid, channel) => onGrid(mean[channel]!, grid)));
   const plain = vectors.map((vector, token) =>
     Float64Array.from(vector, (value, i) => value - coded[blocks[token]!]![i]!)
   );
@@ -223,9 +221,9 @@ function headPoints(
   const energies = rests.map((rest) => rest.reduce((sum, value) => sum + value * value, 0));
   const sizes = learnSizes(energies.map((energy) => Math.sqrt(energy / headDim)));
   return {
-    normalisation: normalisationOf(grids, sizes),
+    grids,
     rests,
-    sizes: nearestSizes(energies, headDim, sizes),
+    sizes: energies.map((energy) => sizes[sizeLevel(energy, headDim, sizes)]!),
     scale,
   };
 }
@@ -280,7 +278,9 @@ function unscaledGrid(
     const factor = scales[Math.floor(at / (stages + 1))]!;
     // Products of a level and a step stay positive.
     return toFloat16Bits(
-      at % (stages + 1) === stages ? Math.max(LEAST_STEPS, number / factor) : number / factor,
+      at % (stages + 1) === stages
+        ? Math.max(LEAST_NORMAL_FLOAT16, number / factor)
+        : number / factor,
     );
   });
 }

@@ -1,22 +1,16 @@
 /** What vectors are normalised by, learned from samples. */
-import { roundToFloat16 } from "../base/float16.ts";
-import type { Normalisation } from "../schemes/codec.ts";
-import { NORM_LEVELS } from "../schemes/normalisation.ts";
+import { LEAST_NORMAL_FLOAT16, roundToFloat16 } from "../base/float16.ts";
+import { GRID_STEPS } from "../codebooks/grid.ts";
+import { meanLevel, meanOf, NORM_LEVELS } from "../schemes/normalisation.ts";
 
 /** Ranges of the means' grids that are tried, as parts of what the means span. */
 const RANGES = [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4];
-
-/** The least size of a token, and the least step of a mean where there is any: normal binary16. */
-const LEAST = 2 ** -14;
-
-/** Steps that a stored step of means stands for. */
-export const STORED_STEPS = 64;
 
 /** Rounds of Lloyd's iteration over sizes. */
 const SIZE_ROUNDS = 40;
 
 /** Means of blocks of a channel, and the grid that codes them. */
-interface MeanGrid {
+export interface MeanGrid {
   readonly offset: number;
   readonly step: number;
 }
@@ -77,9 +71,12 @@ export function learnMeans(means: readonly ArrayLike<number>[]): MeanGrid[] {
     let best: MeanGrid = { offset, step: 0 };
     let least = Infinity;
     for (const range of RANGES) {
-      const steps = (range * (high - low) * STORED_STEPS) / (NORM_LEVELS - 1);
-      const step = roundToFloat16(steps < LEAST ? 0 : steps) / STORED_STEPS;
-      const error = own.reduce((sum, mean) => sum + (mean - onGrid(mean, offset, step)) ** 2, 0);
+      const steps = (range * (high - low) * GRID_STEPS) / (NORM_LEVELS - 1);
+      const step = roundToFloat16(steps < LEAST_NORMAL_FLOAT16 ? 0 : steps) / GRID_STEPS;
+      const error = own.reduce(
+        (sum, mean) => sum + (mean - onGrid(mean, { offset, step })) ** 2,
+        0,
+      );
       if (error < least) [best, least] = [{ offset, step }, error];
     }
     return best;
@@ -87,10 +84,8 @@ export function learnMeans(means: readonly ArrayLike<number>[]): MeanGrid[] {
 }
 
 /** The number of a mean's grid nearest to it. */
-export function onGrid(mean: number, offset: number, step: number): number {
-  if (step === 0) return offset + step;
-  const level = Math.floor((mean - offset) / step + NORM_LEVELS / 2);
-  return offset + step * (Math.min(NORM_LEVELS - 1, Math.max(0, level)) - (NORM_LEVELS - 1) / 2);
+export function onGrid(mean: number, { offset, step }: MeanGrid): number {
+  return meanOf(meanLevel(mean, 1, offset, step), offset, step);
 }
 
 /**
@@ -100,7 +95,7 @@ export function onGrid(mean: number, offset: number, step: number): number {
 export function learnSizes(sizes: ArrayLike<number>): Float64Array<ArrayBuffer> {
   const sorted = Float64Array.from(sizes).sort();
   // From ratio to ratio: the largest are few, and cost most.
-  const least = Math.max(LEAST, sorted[Math.floor(sorted.length / 100)]!);
+  const least = Math.max(LEAST_NORMAL_FLOAT16, sorted[Math.floor(sorted.length / 100)]!);
   const ratio = Math.max(1, sorted.at(-1)! / least) ** (1 / (NORM_LEVELS - 1));
   const levels = Float64Array.from({ length: NORM_LEVELS }, (_, i) => least * ratio ** i);
   for (let round = 0; round < SIZE_ROUNDS; round++) {
@@ -117,36 +112,5 @@ export function learnSizes(sizes: ArrayLike<number>): Float64Array<ArrayBuffer> 
     });
     levels.sort();
   }
-  return levels.map((size) => roundToFloat16(Math.max(LEAST, size)));
-}
-
-/**
- * The sizes of tokens, as encoding chooses them: the nearest ones, as ratios, to root mean squares.
- *
- * @param energies `[tokens]`: sums of squares over the channels.
- */
-export function nearestSizes(
-  energies: readonly number[],
-  headDim: number,
-  sizes: Float64Array,
-): Float64Array<ArrayBuffer> {
-  return Float64Array.from(energies, (energy) => {
-    let level = 0;
-    while (
-      level + 1 < NORM_LEVELS && energy >= headDim * sizes[level]! * sizes[level + 1]!
-    ) level++;
-    return sizes[level]!;
-  });
-}
-
-/** The numbers of a normalisation, from its parts. */
-export function normalisationOf(
-  means: readonly MeanGrid[],
-  sizes: Float64Array,
-): Normalisation {
-  return {
-    offsets: means.map(({ offset }) => offset),
-    meanSteps: means.map(({ step }) => step),
-    sizes,
-  };
+  return levels.map((size) => roundToFloat16(Math.max(LEAST_NORMAL_FLOAT16, size)));
 }

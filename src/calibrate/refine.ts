@@ -1,5 +1,7 @@
 /** Centroids of several stages, whose sums are to be near points. */
 
+import { BestSums } from "../schemes/best_sums.ts";
+
 /** Points of one group of channels, and what their errors count. */
 export interface StagePoints {
   /** `[count][channels]`. */
@@ -36,19 +38,18 @@ export function searchStages(
   );
   const codes = new Uint16Array(count * stages.length);
   const dots = new Float64Array(centroids);
-  let gains = new Float64Array(width);
-  let next = new Float64Array(width);
+  const best = [new BestSums(width), new BestSums(width)];
+  // Codes of the sums so far, and of those that extend them.
   let kept = new Uint16Array(width * stages.length);
-  let nextKept = new Uint16Array(width * stages.length);
-  const parents = new Uint16Array(width);
-  const last = new Uint16Array(width);
+  let nextKept = kept.slice();
   let error = 0;
   for (let point = 0; point < count; point++) {
     const first = point * channels;
     let square = 0;
     for (let i = 0; i < channels; i++) square += points[first + i]! ** 2;
-    let size = 1;
-    gains[0] = 0;
+    let [beam, next] = best as [BestSums, BestSums];
+    beam.kept = 1;
+    beam.gains[0] = 0;
     for (let stage = 0; stage < stages.length; stage++) {
       const own = stages[stage]!;
       const half = halves[stage]!;
@@ -57,8 +58,8 @@ export function searchStages(
         for (let i = 0; i < channels; i++, at++) dot += points[first + i]! * own[at]!;
         dots[code] = dot;
       }
-      let nextSize = 0;
-      for (let parent = 0; parent < size; parent++) {
+      next.kept = 0;
+      for (let parent = 0; parent < beam.kept; parent++) {
         const rows = products[stage]!.map((row, before) =>
           row.subarray(
             kept[parent * stages.length + before]! * centroids,
@@ -66,33 +67,23 @@ export function searchStages(
           )
         );
         for (let code = 0; code < centroids; code++) {
-          let gain = gains[parent]! + dots[code]!;
+          let gain = beam.gains[parent]! + dots[code]!;
           for (let before = 0; before < rows.length; before++) gain -= rows[before]![code]!;
-          if (nextSize === width && gain <= next[width - 1]!) continue;
-          let place = nextSize === width ? width - 1 : nextSize++;
-          for (; place > 0 && gain > next[place - 1]!; place--) {
-            next[place] = next[place - 1]!;
-            parents[place] = parents[place - 1]!;
-            last[place] = last[place - 1]!;
-          }
-          next[place] = gain;
-          parents[place] = parent;
-          last[place] = code;
+          next.offer(gain, parent, code);
         }
       }
-      for (let place = 0; place < nextSize; place++) {
+      for (let place = 0; place < next.kept; place++) {
         for (let before = 0; before < stage; before++) {
           nextKept[place * stages.length + before] =
-            kept[parents[place]! * stages.length + before]!;
+            kept[next.parents[place]! * stages.length + before]!;
         }
-        nextKept[place * stages.length + stage] = last[place]!;
+        nextKept[place * stages.length + stage] = next.codes[place]!;
       }
-      size = nextSize;
-      [gains, next] = [next, gains];
+      [beam, next] = [next, beam];
       [kept, nextKept] = [nextKept, kept];
     }
     codes.set(kept.subarray(0, stages.length), point * stages.length);
-    error += weights[point]! * (square - 2 * gains[0]!);
+    error += weights[point]! * (square - 2 * beam.gains[0]!);
   }
   return { codes, error };
 }

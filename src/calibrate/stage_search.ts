@@ -1,9 +1,7 @@
 /** Finds the codes of points as sums of centroids, for all groups of a layer and side. */
+import { SEARCH_BEAM } from "./kmeans_layout.ts";
 import { searchStages, type StagePoints } from "./refine.ts";
 import { type CalibrationSamples, groupInput, tokensOf } from "./samples.ts";
-
-/** Sums that are kept while codes are searched for learning. */
-const WIDTH = 8;
 
 /** A search over points that stay the same, whatever the centroids. */
 export interface StageSearch {
@@ -47,7 +45,7 @@ export function cpuSearch(pause: () => Promise<void>): OpenSearch {
       async search(stages, report) {
         const codes: Uint16Array[] = [];
         for (const [group, own] of stages.entries()) {
-          const width = own.length === 1 ? 1 : WIDTH;
+          const width = own.length === 1 ? 1 : SEARCH_BEAM;
           codes.push(searchStages(pointsOfGroup(points, channels, group), own, width).codes);
           report((group + 1) / stages.length);
           await pause();

@@ -3,7 +3,7 @@ import type { LayerPolicy } from "../schemes/policy.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Scheme } from "../schemes/scheme.ts";
 import { packAdded } from "./added.ts";
-import type { SideCodebook } from "./codebook.ts";
+import type { Codebook, SideCodebook } from "./codebook.ts";
 
 /**
  * Whether a layer shares its codebooks with other layers of the same schemes: neither side has one
@@ -29,6 +29,13 @@ export function gridChannels({ codebookSpec, channels }: Scheme, headDim: number
 /** Numbers of a channel's grid: the lowest of each stage, and the step. */
 export function gridNumbers({ codebookSpec }: Scheme): number {
   return (codebookSpec?.stages ?? 1) + 1;
+}
+
+/** KV heads that a codebook has centroids of: one where all share them. */
+export function centroidHeads({ scheme: id, keyValueHeads, headDim, centroids }: Codebook): number {
+  const { centroids: count, codebookSpec } = parseScheme(id);
+  const stages = codebookSpec?.stages;
+  return stages !== undefined && centroids.length === headDim * stages * count ? 1 : keyValueHeads;
 }
 
 /** Word offsets of the parts of one layer's codebook buffer; 0 where a scale is absent. */

@@ -29,7 +29,7 @@ import { SIDE, type Side } from "../model/side.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import { parseJson } from "../base/parse_json.ts";
 import { addedFault } from "./added.ts";
-import { gridChannels, gridNumbers } from "./device.ts";
+import { centroidHeads, gridChannels, gridNumbers } from "./device.ts";
 import { checkOrigin, MODEL } from "./find.ts";
 import {
   readSafetensors,
@@ -261,13 +261,6 @@ function centroidShape(scheme: Scheme, heads: number, headDim: number): number[]
 
 function gridShape(scheme: Scheme, keyValueHeads: number, headDim: number): number[] {
   return [keyValueHeads, gridChannels(scheme, headDim), gridNumbers(scheme)];
-}
-
-/** KV heads that a codebook has centroids of: one where all share them. */
-function centroidHeads({ scheme: id, keyValueHeads, headDim, centroids }: Codebook): number {
-  const { centroids: count, codebookSpec } = parseScheme(id);
-  const stages = codebookSpec?.stages;
-  return stages !== undefined && centroids.length === headDim * stages * count ? 1 : keyValueHeads;
 }
 
 /** A tensor's data, or undefined where there is none of that name. */

@@ -1,6 +1,6 @@
 import { checkOptions, FINITE, isA, type Kind, kind, TEXT } from "../base/check_options.ts";
 import type { Codebook, CodebookSet, SideCodebook } from "./codebook.ts";
-import { gridChannels, gridNumbers } from "./device.ts";
+import { centroidHeads, gridChannels, gridNumbers } from "./device.ts";
 import type { KeySpace, ModelFingerprint } from "../model/model.ts";
 import { raise } from "../base/raise.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
@@ -142,11 +142,10 @@ export function cacheCodebook(
   const channels = gridChannels(parsed, headDim);
   const rows = keyValueHeads * channels;
   const { stages, groupsShare, normalised } = codebookSpec;
-  const levels = channels * (stages ?? 1) * centroids;
-  const sizes = [keyValueHeads * levels, ...(stages === undefined ? [] : [levels])];
+  const levels = centroidHeads(found) * channels * (stages ?? 1) * centroids;
   if (
     found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||
-    !sizes.includes(found.centroids.length) || found.grid.length !== rows * gridNumbers(parsed) ||
+    found.centroids.length !== levels || found.grid.length !== rows * gridNumbers(parsed) ||
     (groupsShare && found.transform?.length !== 2 * keyValueHeads * headDim) ||
     (normalised && found.normalisation?.offsets.length !== keyValueHeads * headDim)
   ) {

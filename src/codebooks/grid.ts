@@ -11,21 +11,23 @@ import type { Codebook } from "./codebook.ts";
 import { checkOptions, TEXT } from "../base/check_options.ts";
 import { NUMBERS, record, typedArray } from "../base/data_kinds.ts";
 import { CoupletError } from "../base/errors.ts";
-import { floorFloat16Bits, fromFloat16Bits, toFloat16Bits } from "../base/float16.ts";
+import {
+  floorFloat16Bits,
+  fromFloat16Bits,
+  LEAST_NORMAL_FLOAT16,
+  toFloat16Bits,
+} from "../base/float16.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 
 /** Steps that the second number of a grid stands for. */
-const GRID_STEPS = 64;
+export const GRID_STEPS = 64;
 
 /** The highest level. */
 export const HIGHEST = 255;
 
 /** What {@linkcode roundToGrid} returns: the parts of a codebook that hold its centroids. */
 export type GridCentroids = Pick<Codebook, "centroids" | "grid">;
-
-/** The least second number of a grid whose steps may not be 0, a normal binary16 number. */
-export const LEAST_STEPS = 2 ** -14;
 
 /**
  * Rounds centroids, each to the nearest number of a grid from its channel's least number to its
@@ -70,7 +72,9 @@ export function roundToGrid(numbers: ArrayLike<number>, scheme: SchemeId): GridC
       range += high - fromFloat16Bits(own[stage]!);
     });
     const steps = (range / HIGHEST) * GRID_STEPS;
-    own[stages] = toFloat16Bits(codebookSpec?.stages ? Math.max(LEAST_STEPS, steps) : steps);
+    own[stages] = toFloat16Bits(
+      codebookSpec?.stages ? Math.max(LEAST_NORMAL_FLOAT16, steps) : steps,
+    );
     const step = fromFloat16Bits(own[stages]!) / GRID_STEPS;
     if (step === 0) continue;
     let left = HIGHEST;

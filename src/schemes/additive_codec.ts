@@ -2,10 +2,8 @@ import { readBits, readCode, tokenBit, writeBits, writeCode } from "../records/p
 import type { Codec, CodingContext, Normalisation } from "./codec.ts";
 import type { Scheme } from "./scheme.ts";
 import { beamWidth } from "./additive.ts";
-import { NORM_BITS, NORM_LEVELS } from "./normalisation.ts";
-
-/** The integer of a mean that equals its channel's offset would be this. */
-const MIDDLE = (NORM_LEVELS - 1) / 2;
+import { BestSums } from "./best_sums.ts";
+import { meanLevel, meanOf, NORM_BITS, normLevel, sizeLevel } from "./normalisation.ts";
 
 /**
  * The codes of normalised, additive schemes, found by beam search.
@@ -44,7 +42,9 @@ export function additiveCodec(scheme: Scheme, width: number = beamWidth(scheme))
           (vector[channel]! - value) * (scale?.[channel] ?? 1)
         );
         const energy = rest.reduce((sum, value) => sum + value * value, 0);
-        const nearest = normalisation === undefined ? 0 : sizeOf(energy, headDim, normalisation);
+        const nearest = normalisation === undefined
+          ? 0
+          : sizeLevel(energy, headDim, normalisation.sizes);
         const size = normalisation?.sizes[nearest] ?? 1;
         let product = 0;
         let square = 0;
@@ -85,13 +85,6 @@ export function additiveCodec(scheme: Scheme, width: number = beamWidth(scheme))
   };
 }
 
-/** How many of the conditions hold, of those between neighbours of {@linkcode NORM_LEVELS}. */
-function countBelow(holds: (above: number) => boolean): number {
-  let level = 0;
-  while (level + 1 < NORM_LEVELS && holds(level + 1)) level++;
-  return level;
-}
-
 /** Writes the mean of each channel over the vectors, and returns it as it will be read. */
 function writeMeans(
   record: Uint32Array,
@@ -102,9 +95,7 @@ function writeMeans(
     const offset = normalisation.offsets[channel]!;
     const step = normalisation.meanSteps[channel]!;
     const sum = vectors.reduce((total, vector) => total + vector[channel]!, 0);
-    const level = countBelow((above) =>
-      sum >= vectors.length * (offset + step * (above - NORM_LEVELS / 2))
-    );
+    const level = meanLevel(sum, vectors.length, offset, step);
     writeBits(record, channel * NORM_BITS, NORM_BITS, level);
     return readMean(record, channel, normalisation);
   });
@@ -117,16 +108,7 @@ function readMean(
 ): number {
   if (normalisation === undefined) return 0;
   const level = readBits(record, channel * NORM_BITS, NORM_BITS);
-  return normalisation.offsets[channel]! + normalisation.meanSteps[channel]! * (level - MIDDLE);
-}
-
-/** The size nearest to the root mean square of channels of some energy, as a ratio. */
-export function sizeOf(
-  energy: number,
-  headDim: number,
-  { sizes }: Pick<Normalisation, "sizes">,
-): number {
-  return countBelow((above) => energy >= headDim * sizes[above - 1]! * sizes[above]!);
+  return meanOf(level, normalisation.offsets[channel]!, normalisation.meanSteps[channel]!);
 }
 
 /**
@@ -140,14 +122,14 @@ function orthogonalSize(
   sizes: ArrayLike<number>,
 ): number | undefined {
   if (product <= 0) return undefined;
-  return countBelow((above) =>
+  return normLevel((above) =>
     energy * energy >= sizes[above - 1]! * sizes[above]! * product * product
   );
 }
 
 /** The size of least squared error. */
 function leastSquaresSize(product: number, square: number, sizes: ArrayLike<number>): number {
-  return countBelow((above) => 2 * product >= (sizes[above - 1]! + sizes[above]!) * square);
+  return normLevel((above) => 2 * product >= (sizes[above - 1]! + sizes[above]!) * square);
 }
 
 /** The codes of a group, one for each stage, and the sum of their centroids. */
@@ -161,27 +143,14 @@ interface Found {
  * kept. Ties go to what comes first, in the order of the beam and then of the codes.
  */
 function beamSearch(channels: number, count: number, stages: number, width: number) {
-  interface Beam {
-    /** `[width]`: how much of the target's energy is explained, halved. */
-    readonly gains: Float64Array;
-    /** `[width][stages]`. */
-    readonly codes: Uint16Array;
-    /** `[width][channels]`. */
-    readonly sums: Float64Array;
-    kept: number;
-  }
-  const empty = (): Beam => ({
-    gains: new Float64Array(width),
-    codes: new Uint16Array(width * stages),
-    sums: new Float64Array(width * channels),
-    kept: 0,
-  });
-  let beam = empty();
-  let next = empty();
+  const best = [new BestSums(width), new BestSums(width)];
+  // Of the sums so far, and of those that extend them.
+  let codes = new Uint16Array(width * stages);
+  let nextCodes = codes.slice();
+  let sums = new Float64Array(width * channels);
+  let nextSums = sums.slice();
   const rest = new Float64Array(channels);
   const squares = new Float64Array(count);
-  const parents = new Uint16Array(width);
-  const last = new Uint16Array(width);
 
   /**
    * @param target `[channels]`.
@@ -194,9 +163,10 @@ function beamSearch(channels: number, count: number, stages: number, width: numb
     centroids: ArrayLike<number>,
     first: number,
   ): Found => {
+    let [beam, next] = best as [BestSums, BestSums];
     beam.kept = 1;
     beam.gains[0] = 0;
-    beam.sums.fill(0);
+    sums.fill(0);
     for (let stage = 0; stage < stages; stage++) {
       const from = first + stage * count * channels;
       for (let code = 0, at = from; code < count; code++) {
@@ -207,37 +177,31 @@ function beamSearch(channels: number, count: number, stages: number, width: numb
       next.kept = 0;
       for (let parent = 0; parent < beam.kept; parent++) {
         for (let i = 0; i < channels; i++) {
-          rest[i] = target[i]! - size * beam.sums[parent * channels + i]!;
+          rest[i] = target[i]! - size * sums[parent * channels + i]!;
         }
         for (let code = 0, at = from; code < count; code++) {
           let product = 0;
           for (let i = 0; i < channels; i++, at++) product += rest[i]! * centroids[at]!;
           const gain = beam.gains[parent]! + size * (product - (size / 2) * squares[code]!);
-          if (next.kept === width && gain <= next.gains[width - 1]!) continue;
-          let place = next.kept === width ? width - 1 : next.kept++;
-          for (; place > 0 && gain > next.gains[place - 1]!; place--) {
-            next.gains[place] = next.gains[place - 1]!;
-            parents[place] = parents[place - 1]!;
-            last[place] = last[place - 1]!;
-          }
-          next.gains[place] = gain;
-          parents[place] = parent;
-          last[place] = code;
+          next.offer(gain, parent, code);
         }
       }
       for (let place = 0; place < next.kept; place++) {
-        const parent = parents[place]!;
+        const parent = next.parents[place]!;
+        const code = next.codes[place]!;
         for (let before = 0; before < stage; before++) {
-          next.codes[place * stages + before] = beam.codes[parent * stages + before]!;
+          nextCodes[place * stages + before] = codes[parent * stages + before]!;
         }
-        next.codes[place * stages + stage] = last[place]!;
-        const at = from + last[place]! * channels;
+        nextCodes[place * stages + stage] = code;
         for (let i = 0; i < channels; i++) {
-          next.sums[place * channels + i] = beam.sums[parent * channels + i]! + centroids[at + i]!;
+          nextSums[place * channels + i] = sums[parent * channels + i]! +
+            centroids[from + code * channels + i]!;
         }
       }
       [beam, next] = [next, beam];
+      [codes, nextCodes] = [nextCodes, codes];
+      [sums, nextSums] = [nextSums, sums];
     }
-    return { codes: beam.codes.subarray(0, stages), sum: beam.sums.subarray(0, channels) };
+    return { codes: codes.subarray(0, stages), sum: sums.subarray(0, channels) };
   };
 }

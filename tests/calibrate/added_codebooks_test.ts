@@ -222,12 +222,12 @@ Deno.test("learnMeans and onGrid keep a mean within half a step inside the grid"
   const means = Array.from({ length: 200 }, () => [100 + normal(random), 5]);
   const [moving, constant] = learnMeans(means);
   deepStrictEqual(constant, { offset: 5, step: 0 });
-  strictEqual(onGrid(7, constant!.offset, constant!.step), 5);
+  strictEqual(onGrid(7, constant!), 5);
   const { offset, step } = moving!;
   for (const mean of [offset, offset + 3 * step, offset - 7.2 * step]) {
-    ok(Math.abs(onGrid(mean, offset, step) - mean) <= step / 2 + 1e-12);
+    ok(Math.abs(onGrid(mean, moving!) - mean) <= step / 2 + 1e-12);
   }
-  strictEqual(onGrid(1e4, offset, step), offset + 7.5 * step);
+  strictEqual(onGrid(1e4, moving!), offset + 7.5 * step);
 });
 
 Deno.test("learnSizes gives sixteen ascending sizes that are near those of all tokens", () => {

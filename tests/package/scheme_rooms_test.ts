@@ -30,6 +30,7 @@ const SHARED = [
   "scheme_codec",
   "round_trip",
   "normalisation",
+  "best_sums",
 ].map((name) => `src/schemes/${name}.ts`);
 
 const project = new Project({ compilerOptions: { allowImportingTsExtensions: true } });

@@ -149,11 +149,6 @@ export const CALIBRATION: readonly Mutation[] = [
   ]),
   ...inFile("added", "src/schemes/additive_codec.ts", ["schemes/additive"], [
     [
-      "mean-ties-down",
-      "sum >= vectors.length * (offset + step * (above - NORM_LEVELS / 2))",
-      "sum > vectors.length * (offset + step * (above - NORM_LEVELS / 2))",
-    ],
-    [
       "sizes-never-orthogonal",
       "const adjusted = orthogonal",
       "const adjusted = !orthogonal",
@@ -163,11 +158,19 @@ export const CALIBRATION: readonly Mutation[] = [
       "width: number = beamWidth(scheme)",
       "width: number = 1",
     ],
+  ]),
+  ...inFile("norm", "src/schemes/normalisation.ts", ["schemes/additive"], [
     [
-      "beam-keeps-later-of-equals",
-      "place > 0 && gain > next.gains[place - 1]!",
-      "place > 0 && gain >= next.gains[place - 1]!",
-      { tests: ["cache/additive"] },
+      "mean-ties-down",
+      "sum >= count * (offset + step * (above - NORM_LEVELS / 2))",
+      "sum > count * (offset + step * (above - NORM_LEVELS / 2))",
+    ],
+  ]),
+  ...inFile("beam", "src/schemes/best_sums.ts", ["cache/additive"], [
+    [
+      "keeps-later-of-equals",
+      "place > 0 && gain > gains[place - 1]!",
+      "place > 0 && gain >= gains[place - 1]!",
     ],
   ]),
   ...inFile("normalise", "src/calibrate/normalised_samples.ts", ["calibrate/added_codebooks"], [
