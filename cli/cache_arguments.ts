@@ -4,7 +4,7 @@ import type { Policy } from "../src/schemes/policy.ts";
 import type { Capacity } from "../src/plan/options.ts";
 import { OPTIONAL_FEATURES } from "../src/plan/requirements.ts";
 import { BASE_LIMITS, type PlanLimits } from "../src/plan/limits.ts";
-import type { Precision } from "../src/kernels/precision.ts";
+import { DEFAULT_PRECISION, type Precision, PRECISIONS } from "../src/kernels/precision.ts";
 import type { ExactTiers } from "../src/plan/options.ts";
 import type { SchemeId } from "../src/schemes/scheme.ts";
 import { integerFrom, usageError } from "./arguments.ts";
@@ -60,8 +60,8 @@ export function addCacheOptions(command: Command): Command {
         .choices(["pre-rope", "as-scored"]),
     )
     .addOption(
-      new Option("--precision <type>", "what products of queries and keys may be taken in")
-        .choices(["f32", "f16"]).default("f32"),
+      new Option("--precision <type>", "how much attention may round")
+        .choices([...PRECISIONS]).default(DEFAULT_PRECISION),
     )
     .option("--tokens <n>", "tokens of each sequence", integerFrom(1), 4096)
     .option("--sequences <n>", "sequences alive at once", integerFrom(1), 1)

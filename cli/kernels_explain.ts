@@ -12,7 +12,7 @@ import { kernelFeatures, parseKernelName } from "../src/kernels/name.ts";
 import type { LayerPlan, PlanOptions } from "../src/plan/plan.ts";
 import { planCache } from "../src/plan/plan_cache.ts";
 import { BASE_LIMITS } from "../src/plan/limits.ts";
-import { kernelPrecision, type Precision } from "../src/kernels/precision.ts";
+import { isAsFine, kernelPrecision, type Precision } from "../src/kernels/precision.ts";
 import { integerFrom } from "./arguments.ts";
 import {
   addCacheOptions,
@@ -166,12 +166,12 @@ function withinFeatures(
 
 /** The candidate, refused where it has less precision than is asked for. */
 function withinPrecision(candidate: WeighedCandidate, precision: Precision): WeighedCandidate {
-  const rounds = precision === "f32" &&
-    Object.values(candidate.kernels)
-      .some(({ name }) => kernelPrecision(parseKernelName(name)) === "f16");
-  return rounds
-    ? { ...candidate, refused: "it rounds products to f16, which --precision f16 allows" }
-    : candidate;
+  const coarser = Object.values(candidate.kernels)
+    .map(({ name }) => kernelPrecision(parseKernelName(name)))
+    .find((one) => !isAsFine(one, precision));
+  return coarser === undefined
+    ? candidate
+    : { ...candidate, refused: `it rounds more, which --precision ${coarser} allows` };
 }
 
 /** All candidates, cheapest first. */

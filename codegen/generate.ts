@@ -29,6 +29,7 @@ import { USER_FIELDS, type UserRows, userTable } from "./rows/user_table.ts";
 
 export { type Difference, writeFiles } from "./write/compare.ts";
 export { plainMix, plainScore } from "./kernels/attention.ts";
+export type { IntegerKernels } from "./kernels/integers.ts";
 export {
   codecKernel,
   type Context,

@@ -198,20 +198,31 @@ export const pairs: readonly PairRow[] = [
   },
 ];
 
-/** Optional features, for the head dimensions of most models. */
+/** What not all chips do well, for the head dimensions of most models. */
 export const ladder: readonly LadderRow[] = [
   {
     feature: "subgroups",
+    // With tables of q.centroid few products remain, and one of the two kinds shows what is gained.
+    variants: ["rope", "plain", "table16"],
     schemes: ["f16", "c4b8", "c8b8"],
     headDims: [64, 128],
     reason: "the largest score of a tile by subgroups: a barrier less in each",
   },
   {
     feature: "f16",
+    variants: ["rope", "plain"],
     schemes: ["f16", "c4b8", "c8b8"],
     headDims: [64, 128],
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
   },
+  ...([["int16", "table"], ["int8", "table16"]] as const).map(([feature, table]) => ({
+    feature,
+    // Tables of q.centroid are of the same precision.
+    variants: ["rope", "plain", table] as const,
+    schemes: ["c4b8", "c8b8", "n16b8x2"],
+    headDims: [64, 128],
+    reason: "products of integers, four in an instruction, which most GPUs have",
+  })),
 ];
 
 /** Calibration on the user's own device. */

@@ -289,6 +289,240 @@ var<private> subgroups: u32;
 `],
   ["attention/header_plain.hbs", `// Keys are gathered as they were coded.
 `],
+  ["attention/integers/digit_sums.hbs", `{{#each digitSums}}
+{{#each terms}}
+  var {{name}} = vec4<i32>();
+{{/each}}
+{{/each}}
+  for (var chunk = 0u; chunk < coded_chunks; chunk += {{key.chunkCount}}u) {
+{{#each digitChunks}}
+{{#each queries}}
+    let {{name}} = query_digits[(chunk + {{../chunk}}u) * QUERY_DIGITS + {{digit}}u];
+{{/each}}
+{{/each}}
+{{#each digitSums}}
+    if ({{page}}u < SPAN) {
+      let words = key_words(centroids, {{place}}.word, {{place}}.token, chunk);
+{{#each products}}
+      let levels_{{chunk}} = words[{{chunk}}] ^ 0x80808080u;
+{{#each sums}}
+      {{name}} += digit_products(levels_{{../chunk}}, {{query}});
+{{/each}}
+{{/each}}
+    }
+{{/each}}
+  }
+{{#each digitSums}}
+  if ({{page}}u < SPAN) {
+    let sum = vec4<f32>({{#each terms}}({{name}} << vec4<u32>({{shift}}u)){{joint}}{{/each}});
+    scores[{{page}}] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+{{/each}}
+`],
+  ["attention/integers/digits.hbs", `// Queries times the steps of a key's levels, as integers, whose products with levels are exact. Levels count from 128.
+const QUERY_DIGITS: u32 = {{queryDigits.length}}u; // bytes of a number, the highest first
+const QUERY_WHOLE: f32 = {{queryWhole}}; // the largest
+var<workgroup> query_digits: array<vec4<u32>, QUERY_DIGITS * CHUNKS>; // a byte of four channels, for each row
+var<workgroup> query_parts: array<mat2x4<f32>, CHUNKS>; // the largest magnitude, and the score of the levels' middles
+var<private> query_unit: vec4<f32>; // what 1 stands for
+var<private> query_base: vec4<f32>; // the score of all middles
+
+{{> (lookup . "keyStepsPartial")}}
+
+fn digit_queries(block: Block, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  if (lane < CHUNKS) {
+    let grid = key_steps(codebook, lane);
+    let rows = query_rows(lane);
+    var part: mat2x4<f32>;
+    for (var row = 0u; row < ROWS; row += 1u) {
+      let scaled = abs(rows[row] * grid.step);
+      part[0][row] = max(max(scaled.x, scaled.y), max(scaled.z, scaled.w));
+      part[1][row] = dot(rows[row], grid.low + 128.0 * grid.step);
+    }
+    query_parts[lane] = part;
+  }
+  workgroupBarrier();
+  var top = vec4<f32>(1.0e-30);
+  query_base = vec4<f32>();
+  for (var chunk = 0u; chunk < CHUNKS; chunk += 1u) {
+    top = max(top, query_parts[chunk][0]);
+    query_base += query_parts[chunk][1];
+  }
+  query_unit = top / QUERY_WHOLE;
+  if (lane < CHUNKS) {
+    let grid = key_steps(codebook, lane);
+    let rows = query_rows(lane);
+    var packs = array<vec4<u32>, QUERY_DIGITS>();
+    for (var row = 0u; row < ROWS; row += 1u) {
+      let whole = vec4<i32>(round(rows[row] * grid.step / query_unit[row]));
+{{#each queryDigits}}
+      packs[{{digit}}][row] = pack4xI8({{bytes}});
+{{/each}}
+    }
+    for (var digit = 0u; digit < QUERY_DIGITS; digit += 1u) {
+      query_digits[lane * QUERY_DIGITS + digit] = packs[digit];
+    }
+  }
+  workgroupBarrier();
+}
+
+// The products of four levels and all rows.
+fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
+  return vec4<i32>(
+    dot4I8Packed(levels, rows.x),
+    dot4I8Packed(levels, rows.y),
+    dot4I8Packed(levels, rows.z),
+    dot4I8Packed(levels, rows.w),
+  );
+}
+`],
+  ["attention/integers/kept_weight.hbs", `    scores[i] = weight;
+`],
+  ["attention/integers/mix_integers.hbs", `{{> (lookup . "finishPartial")}}
+
+{{> pack_quad}}
+
+{{> transposed}}
+
+// What four tokens' levels of four channels add to a row.
+fn weighted_levels(levels: vec4<u32>, weights: u32) -> vec4<u32> {
+  return vec4<u32>(
+    dot4U8Packed(levels.x, weights),
+    dot4U8Packed(levels.y, weights),
+    dot4U8Packed(levels.z, weights),
+    dot4U8Packed(levels.w, weights),
+  );
+}
+`],
+  ["attention/integers/mix_quad.hbs", `{{#each quadTokens}}
+      let words_{{token}} = value_words(centroids, records.{{token}}, tokens.{{token}}, chunk);
+{{/each}}
+{{#each digits}}
+      let weights_{{digit}} = packed[at * DIGITS + {{digit}}u];
+{{/each}}
+{{#each mixedSums}}
+      let levels_{{chunk}} = transposed(vec4<u32>(words_x[{{chunk}}], words_y[{{chunk}}], words_z[{{chunk}}], words_w[{{chunk}}]));
+{{#each rows}}
+{{#each terms}}
+      {{name}} += weighted_levels(levels_{{../../chunk}}, weights_{{digit}}.{{../row}});
+{{/each}}
+{{/each}}
+{{/each}}
+`],
+  ["attention/integers/mix_quads.hbs", `  // Four tokens' levels of a channel are a word, and so are their weights. Sums of a tile stay below 2^32.
+{{#each sums}}
+  var {{name}} = vec4<u32>();
+{{/each}}
+{{> (lookup . "quadsPartial")}}
+{{#each mixedSums}}
+  mixed[{{chunk}}] += mat4x4<f32>(
+{{#each rows}}
+    vec4<f32>({{#each terms}}({{name}} << vec4<u32>({{shift}}u)){{joint}}{{/each}}) * weight_unit.{{row}},
+{{/each}}
+  );
+{{/each}}
+`],
+  ["attention/integers/pack_quad.hbs", `// Puts four of the lane's weights into workgroup memory, as integers, and leaves what they stand for in their place.
+fn pack_weights(half: u32, lane: u32) {
+  var packs = array<vec4<u32>, DIGITS>();
+  for (var i = 0u; i < 4u; i += 1u) {
+    let whole = vec4<u32>(scores[4u * half + i] / weight_unit + 0.5);
+    scores[4u * half + i] = vec4<f32>(whole) * weight_unit;
+{{#each digits}}
+    packs[{{digit}}] |= ((whole >> vec4<u32>({{shift}}u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
+{{/each}}
+  }
+  for (var digit = 0u; digit < DIGITS; digit += 1u) {
+    packed[(half * WORKGROUP + lane) * DIGITS + digit] = packs[digit];
+  }
+}
+`],
+  ["attention/integers/pack_weights_plain.hbs", `  if (tile.coded) {
+    // The softmax divides by what was mixed.
+    for (var i = 0u; i < SPAN; i += 1u) {
+      row_sum -= scores[i];
+    }
+    for (var half = 0u; half < SPAN / 4u; half += 1u) {
+      pack_weights(half, lane);
+    }
+    for (var i = 0u; i < SPAN; i += 1u) {
+      row_sum += scores[i];
+    }
+  } else {
+    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
+      weights[i * PAGE_TOKENS + lane] = scores[i];
+    }
+  }
+  workgroupBarrier();
+`],
+  ["attention/integers/quads_apart.hbs", `  // The same token of four pages. Past the last, its own stands in, with weights of 0.
+  let centroids = codebook;
+  let last_page = first_page + (max(coded_count, 1u) - 1u) / PAGE_TOKENS;
+  for (var first = 0u; first < coded_count; first += 4u * PAGE_TOKENS) {
+    let page = first_page + first / PAGE_TOKENS;
+    let words = vec4<u32>(
+      page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS),
+      page_word(entry.slot, block.head, min(page + 1u, last_page), VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS),
+      page_word(entry.slot, block.head, min(page + 2u, last_page), VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS),
+      page_word(entry.slot, block.head, min(page + 3u, last_page), VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS),
+    );
+    for (var token = slice; token < PAGE_TOKENS; token += SLICES) {
+      let at = first / 4u + token;
+      let records = words + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
+      let tokens = vec4<u32>(token % VALUE_RECORD_TOKENS);
+{{> mix_quad}}
+    }
+  }
+`],
+  ["attention/integers/score_integers.hbs", `{{> digits}}
+
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> load_queries}}
+  workgroupBarrier();
+  digit_queries(block, lane);
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+{{> digit_sums}}
+{{> plain_dot exactly first="0u"}}
+}
+`],
+  ["attention/integers/transposed.hbs", `// Byte i of word j becomes byte j of word i.
+fn transposed(words: vec4<u32>) -> vec4<u32> {
+  let mask = 0x00ff00ffu;
+  let even = vec2<u32>(
+    (words.x & mask) | ((words.y & mask) << 8u),
+    (words.z & mask) | ((words.w & mask) << 8u),
+  );
+  let odd = vec2<u32>(
+    ((words.x >> 8u) & mask) | (words.y & ~mask),
+    ((words.z >> 8u) & mask) | (words.w & ~mask),
+  );
+  return vec4<u32>(
+    (even.x & 0xffffu) | (even.y << 16u),
+    (odd.x & 0xffffu) | (odd.y << 16u),
+    (even.x >> 16u) | (even.y & 0xffff0000u),
+    (odd.x >> 16u) | (odd.y & 0xffff0000u),
+  );
+}
+`],
+  ["attention/integers/unit_tile.hbs", `  // Weights count from the tile's own largest score. Where that is far below another's, all of them are 0 anyway.
+  weight_unit = max(exp(tile_top - next), vec4<f32>(1.0e-30)) / WHOLE;
+`],
+  ["attention/integers/weights_integers.hbs", `const DIGITS: u32 = {{digits.length}}u; // bytes of a weight, the highest first
+override PACKS: u32 = DIGITS * TILE / 4u; // by name, because naga takes no override after an array whose size has none
+const WHOLE: f32 = {{whole}}; // the largest weight of a tile
+var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
+var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
+var<private> weight_unit: vec4<f32>; // what 1 stands for
+`],
   ["attention/key_sources.hbs", `// Where one token's key lies: in the exact tier, or coded.
 struct KeyAt {
   word: u32, // the first of the exact vector, or of the record
@@ -414,6 +648,17 @@ fn main(
 `],
   ["attention/mix_page_none.hbs", `{{! A page has nothing that all its tokens share. }}
 `],
+  ["attention/mix_pages.hbs", `  for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
+    let page = first_page + first / PAGE_TOKENS;
+    let word = page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+    let end = min(coded_count - first, PAGE_TOKENS);
+    for (var token = slice; token < end; token += SLICES) {
+      let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
+      mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
+    }
+{{> (lookup . "mixPagePartial")}}
+  }
+`],
   ["attention/mix_plain.hbs", `{{> mix_values}}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {}
@@ -442,7 +687,8 @@ fn soften_tile(lane: u32) {
   for (var i = 1u; i < SPAN; i += 1u) {
     highest = max(highest, scores[i]);
   }
-  let next = max(row_max, top_of(highest, lane));
+  let tile_top = top_of(highest, lane);
+  let next = max(row_max, tile_top);
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;
@@ -456,6 +702,7 @@ fn soften_tile(lane: u32) {
       rows[3] * rescale.w,
     );
   }
+{{> (lookup . "unitPartial")}}
   for (var i = 0u; i < SPAN; i += 1u) {
     let score = scores[i];
     let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
@@ -475,16 +722,7 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
 {{> (lookup . "mixTilePartial")}}
-  for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
-    let page = first_page + first / PAGE_TOKENS;
-    let word = page_word(entry.slot, block.head, page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-    let end = min(coded_count - first, PAGE_TOKENS);
-    for (var token = slice; token < end; token += SLICES) {
-      let record = word + token / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
-      mix_coded(codebook, record, token % VALUE_RECORD_TOKENS, chunk, weights[first + token]);
-    }
-{{> (lookup . "mixPagePartial")}}
-  }
+{{> (lookup . "mixPagesPartial")}}
   for (var token = slice; token < exact_count; token += SLICES) {
     let exact_at = exact_word(entry.slot, 1u, tile.first + token, block.head);
     let weight = weights[token];
@@ -564,7 +802,7 @@ fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
   }
 }
 `],
-  ["attention/mix_variables.hbs", `var<workgroup> weights: array<vec4<f32>, TILE>;
+  ["attention/mix_variables.hbs", `{{> (lookup . "weightsPartial")}}
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
 var<private> row_max = vec4<f32>(HIDDEN);
@@ -1274,6 +1512,10 @@ fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
   return vec2<u32>(oldest, min(end, tile.end));
 }
 `],
+  ["attention/unit_none.hbs", `{{! Weights are mixed as they are. }}
+`],
+  ["attention/weights_floats.hbs", `var<workgroup> weights: array<vec4<f32>, TILE>;
+`],
   ["attention/workgroup_share.hbs", `  let entry = step.entries[workgroup.z / blocks_per_entry()];
   let index = workgroup.z % blocks_per_entry();
   if (index * ROWS >= entry.count * layer.group) {
@@ -1812,23 +2054,9 @@ fn main(
 {{/each}}
   }
 `],
-  ["schemes/additive/added_levels.hbs", `const {{upper}}_QUADS: u32 = {{quads}}u; // words of a centroid
+  ["schemes/additive/added_levels.hbs", `{{> words_added}}
 
-{{> (lookup . "codesPartial")}}
-// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token, whose record's codes begin at word at, a chunk a column.
-fn {{side}}_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let group = chunk / {{upper}}_QUADS;
-  let codes = {{side}}_codes(at, token * {{upper}}_CODES + group * {{upper}}_STAGES);
-  let first = centroids + group * {{upper}}_GROUP_CENTROIDS * {{upper}}_QUADS + chunk % {{upper}}_QUADS;
-{{#each loads}}
-  let levels_{{index}} = {{#each stages}}codebook_{{../width}}(first + (codes[{{code}}] + {{first}}u) * {{../../upper}}_QUADS){{joint}}{{/each}};
-{{/each}}
-  return mat{{chunkCount}}x4<f32>(
-{{#each columns}}
-    levels_of({{levels}}),
-{{/each}}
-  );
-}
+{{> chunks_of_words}}
 `],
   ["schemes/additive/added_levels_c2.hbs", `{{> (lookup . "codesPartial")}}
 // The levels of the two channels of a centroid, two centroids to a word.
@@ -1969,6 +2197,8 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   );
 }
 `],
+  ["schemes/additive/base_digits.hbs", `  digit_queries(block, lane);
+`],
   ["schemes/additive/base_lows.hbs", `  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   if (lane < CHUNKS) {
     let grids = key_grids(codebook, lane);
@@ -2068,6 +2298,10 @@ fn codebook_pair(at: u32) -> vec2<u32> {
 fn codebook_word(at: u32) -> u32 {
   return codebook_quads[at >> 2u][at & 3u];
 }
+`],
+  ["schemes/additive/digits_added.hbs", `  let centroids = codebook_word(codebook + KEY_SIZES + 8u);
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+{{> digit_sums}}
 `],
   ["schemes/additive/encode_additive.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const PAIRS: u32 = HEAD_DIM / 2u; // of channels, as words hold them
@@ -2430,6 +2664,22 @@ fn part_levels(word: u32) -> Numbers {
   ["schemes/additive/find_places_paged.hbs", `  first_place = select(lane, lane / LANES * PAGE_TOKENS + lane % LANES, tile.coded);
   place_step = select(PAGE_TOKENS, LANES, tile.coded);
 `],
+  ["schemes/additive/finish_added.hbs", `// Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
+// are mixed page by page, in steps of levels. Steps come when all is summed.
+var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
+var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
+var<private> value_first: u32; // the first word of the centroids
+
+fn finish_coded(entry: Entry, block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  if (lane < ROW_LANES) {
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let grids = value_grids(codebook, lane_chunk(lane) + i);
+      sums[i] = grids[1] * sums[i] + grids[3] * row_sums[lane / CHUNK_LANES];
+    }
+  }
+}
+`],
   ["schemes/additive/first_centroid_added.hbs", `  let centroids = codebooks[codebook + HEAD_DIM * (1u + GRID_WORDS) + 8u];
 `],
   ["schemes/additive/group_numbers.hbs", `alias Group = array<Numbers, PARTS>;
@@ -2474,6 +2724,11 @@ fn products(a: Group, b: Group) -> f32 {
   return {{#each parts}}dot(a[{{part}}], b[{{part}}]){{joint}}{{/each}};
 }
 `],
+  ["schemes/additive/key_steps_added.hbs", `fn key_steps(codebook: u32, chunk: u32) -> Grid {
+  let grids = key_grids(codebook, chunk);
+  return Grid(grids[0], grids[1]);
+}
+`],
   ["schemes/additive/load_added.hbs", `{{> mean_grids}}
 
 {{> (lookup . "wordPartial")}}
@@ -2502,11 +2757,7 @@ fn {{side}}_mean_grids(codebook: u32, record: u32, chunk: u32) -> mat4x4<f32> {
 `],
   ["schemes/additive/means_mixed.hbs", `{{! Means are mixed page by page. }}
 `],
-  ["schemes/additive/mix_added.hbs", `// Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
-// are mixed page by page, in steps of levels. Steps come when all is summed.
-var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
-var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
-var<private> value_first: u32; // the first word of the centroids
+  ["schemes/additive/mix_added.hbs", `{{> finish_added}}
 
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
   let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
@@ -2514,36 +2765,8 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
     mixed[i] += weighted(levels[i], weight);
   }
 }
-
-fn finish_coded(entry: Entry, block: Block, lane: u32) {
-  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-  if (lane < ROW_LANES) {
-    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-      let grids = value_grids(codebook, lane_chunk(lane) + i);
-      sums[i] = grids[1] * sums[i] + grids[3] * row_sums[lane / CHUNK_LANES];
-    }
-  }
-}
 `],
-  ["schemes/additive/mix_tile_added.hbs", `  // Puts weights, of coded tokens times sizes, into workgroup memory.
-  let own_page = first_page + lane / LANES;
-  let own_record = page_word(entry.slot, block.head, own_page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
-  var own_weights = mat2x4<f32>();
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let place = first_place + i * place_step;
-    let word = value_records[own_record + (HEAD_DIM + place % PAGE_TOKENS) / 8u];
-    let weight = scores[i] * select(1.0, size_of(codebook + VALUE_SIZES, word, place), tile.coded);
-    weights[place] = weight;
-    own_weights += mat2x4<f32>(scores[i], weight);
-  }
-  lane_weights[lane] = own_weights;
-  value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
-  if (lane < CHUNKS) {
-    let grids = value_grids(codebook, lane);
-    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
-  }
-  workgroupBarrier();
-  // Mixes what the tokens of a page share, a page a slice.
+  ["schemes/additive/mix_page_means.hbs", `  // Mixes what the tokens of a page share, a page a slice.
   for (var page = slice; page < select(0u, SPAN, tile.coded); page += SLICES) {
     var weight = mat2x4<f32>();
     for (var other = 0u; other < LANES; other += 1u) {
@@ -2556,6 +2779,48 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
       mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
     }
   }
+`],
+  ["schemes/additive/mix_tile_added.hbs", `  // Puts weights, of coded tokens times sizes, into workgroup memory.
+  let own_page = first_page + lane / LANES;
+  let own_record = page_word(entry.slot, block.head, own_page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+  var own_weights = mat2x4<f32>();
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let place = first_place + i * place_step;
+    let word = value_records[own_record + (HEAD_DIM + place % PAGE_TOKENS) / 8u];
+    let weight = scores[i] * select(1.0, size_of(codebook + VALUE_SIZES, word, place), tile.coded);
+    weights[place] = weight;
+    own_weights += mat2x4<f32>(scores[i], weight);
+  }
+{{> share_lane_weights}}
+{{> mix_page_means}}
+`],
+  ["schemes/additive/mix_tile_added_integers.hbs", `  // Packs weights, of coded tokens times sizes, and puts those of exact tokens into workgroup memory.
+  let own_page = first_page + lane / LANES;
+  let own_record = page_word(entry.slot, block.head, own_page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+  var own_weights = mat2x4<f32>();
+  var largest = vec4<f32>(1.0e-30);
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let place = first_place + i * place_step;
+    let word = value_records[own_record + (HEAD_DIM + place % PAGE_TOKENS) / 8u];
+    own_weights[0] += scores[i];
+    scores[i] *= select(1.0, size_of(codebook + VALUE_SIZES, word, place), tile.coded);
+    largest = max(largest, scores[i]);
+  }
+  weight_unit = top_of(largest, lane) / WHOLE;
+  if (tile.coded) {
+    for (var half = 0u; half < SPAN / 4u; half += 1u) {
+      pack_weights(half, lane);
+    }
+    for (var i = 0u; i < SPAN; i += 1u) {
+      own_weights[1] += scores[i];
+    }
+  } else {
+    for (var i = 0u; i < EXACT_SPAN; i += 1u) {
+      weights[i * PAGE_TOKENS + lane] = scores[i];
+    }
+  }
+{{> share_lane_weights}}
+{{> mix_page_means}}
 `],
   ["schemes/additive/normalised.hbs", `// How far four means lie from their middles, in steps.
 fn mean_levels(word: u32) -> vec4<f32> {
@@ -2596,6 +2861,20 @@ var<private> place_step: u32; // from each to the next
 fn codebook_quad(at: u32) -> vec4<u32> {
   return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
 }
+`],
+  ["schemes/additive/quads_paged.hbs", `  // Four of a lane's tokens, all of one page, which is a record.
+  let centroids = value_first;
+  let pages = (coded_count + PAGE_TOKENS - 1u) / PAGE_TOKENS;
+  for (var page = 0u; page < pages; page += 1u) {
+    let word = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+    for (var quad = slice; quad < PAGE_TOKENS / 4u; quad += SLICES) {
+      let half = quad / LANES;
+      let at = half * WORKGROUP + page * LANES + quad % LANES;
+      let records = vec4<u32>(word + VALUE_METADATA_WORDS);
+      let tokens = vec4<u32>(4u * half, 4u * half + 1u, 4u * half + 2u, 4u * half + 3u) * LANES + quad % LANES;
+{{> mix_quad}}
+    }
+  }
 `],
   ["schemes/additive/score_added.hbs", `var<workgroup> page_parts: array<vec4<f32>, WORKGROUP>; // of what a page's mean adds to every score
 
@@ -2755,6 +3034,14 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
         }
       }
 `],
+  ["schemes/additive/share_lane_weights.hbs", `  lane_weights[lane] = own_weights;
+  value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
+  if (lane < CHUNKS) {
+    let grids = value_grids(codebook, lane);
+    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
+  }
+  workgroupBarrier();
+`],
   ["schemes/additive/softened_added.hbs", `    scores[i] = weight;
 `],
   ["schemes/additive/stages_added.hbs", `const STAGES: u32 = {{stages}}u; // codes of a group, whose levels are added
@@ -2780,6 +3067,25 @@ fn stepped_rows(chunk: u32) -> Rows {
 `],
   ["schemes/additive/word_of_pair.hbs", `fn codebook_word(at: u32) -> u32 {
   return codebook_pair(at)[at % 2u];
+}
+`],
+  ["schemes/additive/words_added.hbs", `const {{upper}}_QUADS: u32 = {{quads}}u; // words of a centroid
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token, whose record's codes begin at word at, four to a word.
+// Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
+fn {{side}}_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, {{chunkCount}}> {
+  let group = chunk / {{upper}}_QUADS;
+  let codes = {{side}}_codes(at, token * {{upper}}_CODES + group * {{upper}}_STAGES);
+  let first = centroids + group * {{upper}}_GROUP_CENTROIDS * {{upper}}_QUADS + chunk % {{upper}}_QUADS;
+{{#each loads}}
+  let levels_{{index}} = {{#each stages}}codebook_{{../width}}(first + (codes[{{code}}] + {{first}}u) * {{../../upper}}_QUADS){{joint}}{{/each}};
+{{/each}}
+  return array<u32, {{chunkCount}}>(
+{{#each words}}
+    {{levels}},
+{{/each}}
+  );
 }
 `],
   ["schemes/blocks/channel_limits.hbs", `alias Numbers = f32;
@@ -2972,6 +3278,16 @@ fn member_channel(group: u32, member: u32) -> u32 {
   return group;
 }
 `],
+  ["schemes/codes/chunks_of_words.hbs", `// The same, a chunk a column.
+fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
+  let words = {{side}}_words(codebook, record, token, chunk);
+  return mat{{chunkCount}}x4<f32>(
+{{#each columns}}
+    levels_of(words[{{index}}]),
+{{/each}}
+  );
+}
+`],
   ["schemes/codes/code_aligned.hbs", `// Code index of the record at record; codes never straddle words at this width.
 fn {{side}}_code(record: u32, index: u32) -> u32 {
   let bit = index * {{upper}}_BITS;
@@ -3121,40 +3437,15 @@ fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{c
   );
 }
 `],
-  ["schemes/coupled/chunks_c4.hbs", `{{> centroid_grid}}
+  ["schemes/coupled/chunks_c4.hbs", `{{> words_c4}}
 
-{{> (lookup . "codesPartial")}}
-// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk and a word of a centroid each.
-fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk);
-  let centroids = codebook + HEAD_DIM + chunk * {{upper}}_CENTROIDS;
-  return mat{{chunkCount}}x4<f32>(
-{{#each laneCodes}}
-    levels_of(codebook_word(centroids + {{index}}u * {{../upper}}_CENTROIDS + codes[{{index}}])),
-{{/each}}
-  );
-}
+{{> chunks_of_words}}
 `],
   ["schemes/coupled/chunks_none.hbs", `{{> (lookup . "codesPartial")}}
 `],
-  ["schemes/coupled/chunks_wide.hbs", `{{> centroid_grid}}
+  ["schemes/coupled/chunks_wide.hbs", `{{> words_wide}}
 
-{{> (lookup . "codesPartial")}}
-// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
-fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{chunkCount}}x4<f32> {
-  let first = chunk / ({{upper}}_CHANNELS / 4u);
-  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
-  let centroids = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u);
-{{#each pairs}}
-  let pair_{{index}} = codebook_pair(centroids + ((first + {{code}}u) * {{../upper}}_CENTROIDS + codes[{{code}}]) * ({{../upper}}_CHANNELS / 4u) + {{word}}u);
-{{/each}}
-  return mat{{chunkCount}}x4<f32>(
-{{#each pairs}}
-    levels_of(pair_{{index}}.x),
-    levels_of(pair_{{index}}.y),
-{{/each}}
-  );
-}
+{{> chunks_of_words}}
 `],
   ["schemes/coupled/codebook_none.hbs", `{{! No codebook that is learned. }}
 `],
@@ -3315,6 +3606,11 @@ fn main(
 
 {{> write_codes}}
 `],
+  ["schemes/coupled/finish_grid.hbs", `fn finish_coded(entry: Entry, block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+{{> finish_levels}}
+}
+`],
   ["schemes/coupled/finish_levels.hbs", `  if (lane < ROW_LANES) {
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let grid = value_grid(codebook, lane_chunk(lane) + i);
@@ -3400,6 +3696,10 @@ fn load_grid(codebook: u32, first_scale: u32, group: u32) {
   }
 }
 `],
+  ["schemes/coupled/key_steps_grid.hbs", `fn key_steps(codebook: u32, chunk: u32) -> Grid {
+  return key_grid(codebook, chunk);
+}
+`],
   ["schemes/coupled/levels.hbs", `// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
 fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
@@ -3471,10 +3771,7 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 `],
   ["schemes/coupled/mix_grid.hbs", `{{> mix_levels}}
 
-fn finish_coded(entry: Entry, block: Block, lane: u32) {
-  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
-{{> finish_levels}}
-}
+{{> finish_grid}}
 `],
   ["schemes/coupled/mix_levels.hbs", `// Of coded values the levels are mixed; their grids come when they are summed.
 fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
@@ -3522,6 +3819,39 @@ const ROW_TOKENS: u32 = {{rowTokens}}u; // most tokens whose search is by rows
 {{/each}}
         }
       }
+`],
+  ["schemes/coupled/words_c4.hbs", `{{> centroid_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record: a word of a centroid for each chunk.
+fn {{side}}_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, {{chunkCount}}> {
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk);
+  let centroids = codebook + HEAD_DIM + chunk * {{upper}}_CENTROIDS;
+  return array<u32, {{chunkCount}}>(
+{{#each laneCodes}}
+    codebook_word(centroids + {{index}}u * {{../upper}}_CENTROIDS + codes[{{index}}]),
+{{/each}}
+  );
+}
+`],
+  ["schemes/coupled/words_wide.hbs", `{{> centroid_grid}}
+
+{{> (lookup . "codesPartial")}}
+// Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, four to a word.
+fn {{side}}_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, {{chunkCount}}> {
+  let first = chunk / ({{upper}}_CHANNELS / 4u);
+  let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
+  let centroids = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u);
+{{#each pairs}}
+  let pair_{{index}} = codebook_pair(centroids + ((first + {{code}}u) * {{../upper}}_CENTROIDS + codes[{{code}}]) * ({{../upper}}_CHANNELS / 4u) + {{word}}u);
+{{/each}}
+  return array<u32, {{chunkCount}}>(
+{{#each pairs}}
+    pair_{{index}}.x,
+    pair_{{index}}.y,
+{{/each}}
+  );
+}
 `],
   ["schemes/decode.wgsl.hbs", `const HEAD_DIM: u32 = {{headDim}}u;
 const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head

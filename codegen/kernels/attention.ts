@@ -37,7 +37,7 @@ export const QUERIES = { name: "query_rows", tile: "query_tile" };
 export function featureContext(feature: KernelFeature | undefined): Context {
   const subgroups = feature === "subgroups";
   return {
-    enablePartial: `enable_${feature ?? "none"}`,
+    enablePartial: `enable_${feature === "f16" || subgroups ? feature : "none"}`,
     chunkPartial: feature === "f16" ? "chunk_f16" : "chunk_f32",
     queryPartial: feature === "f16" ? "query_scaled" : "query",
     scalePartial: feature === "f16" ? "scale_rows" : "scale_none",

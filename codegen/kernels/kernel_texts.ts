@@ -38,9 +38,13 @@ export const VARIANT_TEXTS: Readonly<Record<KeyVariant, string>> = {
     "keys were coded as they are scored; it reads a table of q.centroid in f16 from a buffer",
 };
 
-const FEATURES: Readonly<Record<KernelFeature, string>> = {
+/** What each feature is used for. */
+export const FEATURE_TEXTS: Readonly<Record<KernelFeature, string>> = {
   f16: "products of queries and keys are in f16",
   subgroups: "invocations exchange sums by subgroups",
+  int16:
+    "weights, and queries whose keys are gathered as they are scored, are integers of two bytes",
+  int8: "weights, and queries whose keys are gathered as they are scored, are integers of a byte",
 };
 
 /** What kernels of a family do, whatever their schemes. */
@@ -52,6 +56,6 @@ export function familyText(family: KernelFamily): string {
 export function kernelText({ family, schemes, variant, feature }: KernelNameParts): string {
   // A kernel that fills a table of q.centroid reads none.
   const how = variant === undefined || family === "table" ? [] : [VARIANT_TEXTS[variant]];
-  const using = feature === undefined ? [] : [FEATURES[feature]];
+  const using = feature === undefined ? [] : [FEATURE_TEXTS[feature]];
   return `${[FAMILIES[family](schemes), ...how, ...using].join("; ")}.`;
 }

@@ -1,5 +1,5 @@
 /** The rows of the generator's table. */
-import type { KernelFeature } from "../../src/kernels/name.ts";
+import type { KernelFeature, KeyVariant } from "../../src/kernels/name.ts";
 import type { SchemeId } from "../../src/schemes/scheme.ts";
 
 /** Schemes and head dimensions that get all kernels of a cache, and why. */
@@ -24,10 +24,12 @@ export interface PairRow {
   readonly reason: string;
 }
 
-/** Pairs of one scheme that get kernels for devices with an optional feature, and why. */
+/** Pairs of one scheme that get kernels that use what not all chips do well, and why. */
 export interface LadderRow {
-  /** The feature. */
+  /** What they use. */
   readonly feature: KernelFeature;
+  /** How they read keys, where the scheme's keys are read so at all. */
+  readonly variants: readonly KeyVariant[];
   /** Schemes, the same for keys and values. */
   readonly schemes: readonly SchemeId[];
   /** Channels per head. */

@@ -13,6 +13,7 @@ import {
   topContext,
   VALUE_CHANNELS,
 } from "../kernels/attention.ts";
+import { digitsOf, INTEGER_KEY_CHANNELS, integerMix, integerScore } from "../kernels/integers.ts";
 import { type Context, kernel, type KernelRow } from "../kernels/kernel_row.ts";
 import { schemeKernels } from "../schemes/find.ts";
 import type { SchemeKernels } from "../schemes/scheme_kernels.ts";
@@ -85,8 +86,11 @@ function rotationContext(...schemes: readonly SchemeKernels[]): Context {
 
 /** Weights that are mixed as they are, where a scheme says nothing else. */
 const MIXED_PLAIN: Context = {
+  weightsPartial: "weights_floats",
+  unitPartial: "unit_none",
   softenedPartial: "softened_weight",
   mixTilePartial: "mix_tile_none",
+  mixPagesPartial: "mix_pages",
 };
 
 /**
@@ -129,12 +133,29 @@ function variantBinding(variant: KeyVariant): BindingName[] {
 }
 
 /** How coded keys are read and scored, in a kernel of their own or a fused one. */
-function scoreContext(keys: SchemeKernels, variant: KeyVariant): Context {
+function scoreContext(keys: SchemeKernels, variant: KeyVariant, digits?: number): Context {
+  const integers = digits !== undefined && variant === "plain";
   return {
-    key: keys.keys(KEY_CHANNELS, variant),
-    ...keys.score(variant),
+    ...(integers
+      ? {
+        key: keys.integers!.words("key", INTEGER_KEY_CHANNELS),
+        ...integerScore(digits, keys.keySpan(variant)),
+        ...keys.integers!.score,
+      }
+      : { key: keys.keys(KEY_CHANNELS, variant), ...keys.score(variant) }),
     remapPartial: keys.remap ?? "remap_none",
   };
+}
+
+/** How coded values are read and mixed, in a kernel of their own or a fused one. */
+function mixContext(values: SchemeKernels, digits?: number): Context {
+  return digits === undefined
+    ? { value: values.values(VALUE_CHANNELS), ...MIXED_PLAIN, ...values.mix }
+    : {
+      value: values.integers!.words("value", VALUE_CHANNELS),
+      ...integerMix(digits),
+      ...values.integers!.mix,
+    };
 }
 
 /** All kernels of one scheme at one head dimension, for any pair. */
@@ -159,11 +180,9 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
       ...attentionContext(headDim, MAX_SPAN),
       ...rotationContext(scheme),
       ...placeContext(scheme),
-      ...MIXED_PLAIN,
-      ...scheme.mix,
+      ...mixContext(scheme),
       ...topContext(false),
       ...valueCodebook.partial,
-      value: scheme.values(VALUE_CHANNELS),
     },
     MAX_SPAN,
   );
@@ -210,6 +229,7 @@ function pairRow(
   const values = schemeKernels(row.values, headDim);
   const span = keys.keySpan(variant);
   const codebook = codebookAccess([keys, values], variant);
+  const digits = digitsOf(feature);
   return kernel(
     {
       family: "attend",
@@ -236,12 +256,10 @@ function pairRow(
       ...attentionContext(headDim, span),
       ...rotationContext(keys, values),
       ...placeContext(keys, values),
-      ...MIXED_PLAIN,
-      ...values.mix,
+      ...mixContext(values, digits),
       ...featureContext(feature),
       ...codebook.partial,
-      value: values.values(VALUE_CHANNELS),
-      ...scoreContext(keys, variant),
+      ...scoreContext(keys, variant, digits),
     },
     span,
   );
@@ -309,17 +327,12 @@ function checkHeadDim(headDim: number): void {
   }
 }
 
-/** Fused pairs once more, for devices with an optional feature. */
-function ladderRows({ feature, schemes, headDims, reason }: LadderRow): KernelRow[] {
+/** Fused pairs once more, with what not all chips do well. */
+function ladderRows({ feature, variants, schemes, headDims, reason }: LadderRow): KernelRow[] {
   return schemes.flatMap((scheme) =>
     headDims.flatMap((headDim) =>
       pairVariants(schemeKernels(scheme, headDim))
-        // With tables of q.centroid few products remain, and one of the two kinds shows what
-        // subgroups gain.
-        .filter((variant) =>
-          variant === "rope" || variant === "plain" ||
-          (feature === "subgroups" && variant === "table16")
-        )
+        .filter((variant) => variants.includes(variant))
         .map((variant) =>
           pairRow({ keys: scheme, values: scheme, headDims, reason }, headDim, variant, feature)
         )

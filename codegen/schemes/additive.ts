@@ -54,8 +54,8 @@ function groupCodes(scheme: Scheme, group: number): Context[] {
   }));
 }
 
-/** How the levels of consecutive channels are read, and added. */
-function added(scheme: Scheme, numbers: number): Context {
+/** How the levels of consecutive channels are read, and added, as vectors or as words. */
+function added(scheme: Scheme, numbers: number, as: "levels" | "words" = "levels"): Context {
   const { channels } = scheme;
   const codes = {
     ...readerSizes(numbers),
@@ -75,14 +75,15 @@ function added(scheme: Scheme, numbers: number): Context {
   const width = Math.min(channels, numbers, WIDE_CHANNELS);
   return {
     ...codes,
-    levelsPartial: "added_levels",
+    levelsPartial: as === "levels" ? "added_levels" : "words_added",
     quads: channels / 4,
     loads: Array.from({ length: numbers / width }, (_, index) => ({
       index,
       width: ({ 4: "word", 8: "pair", 16: "quad" } as const)[width]!,
       stages: groupCodes(scheme, index),
     })),
-    columns: chunksOf(numbers, (index) => ({
+    ...(as === "levels" ? { columns: chunksOf(numbers, (index) => ({ index })) } : {}),
+    words: chunksOf(numbers, (index) => ({
       levels: `levels_${Math.floor((4 * index) / width)}${
         width === 4 ? "" : `.${"xyzw"[index % (width / 4)]!}`
       }`,
@@ -179,6 +180,28 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
       softenedPartial: "softened_added",
       mixTilePartial: "mix_tile_added",
     },
+    ...(channels === 2 ? {} : {
+      integers: {
+        words: (side, numbers) => ({
+          ...additiveRecord(side, scheme, headDim),
+          meansPartial: side === "key" ? "mean_grids" : "means_mixed",
+          ...added(scheme, numbers, "words"),
+        }),
+        mix: {
+          unitPartial: "unit_none",
+          finishPartial: "finish_added",
+          mixTilePartial: "mix_tile_added_integers",
+          quadsPartial: "quads_paged",
+        },
+        score: {
+          scorePartial: "score_added",
+          valuesPartial: "digits",
+          basePartial: "base_digits",
+          codedSumsPartial: "digits_added",
+          keyStepsPartial: "key_steps_added",
+        },
+      },
+    }),
     table: (reason, variant) =>
       kernel(
         {

@@ -47,10 +47,11 @@ const TABLE_CODES = 2;
 /** Levels that a kernel loads at once: four words. */
 const ROW_LEVELS = 16;
 
-/** How consecutive channels are read by their centroids. */
-function gathered(scheme: Scheme, numbers: number): Context {
+/** How consecutive channels are read by their centroids, as vectors or as words of levels. */
+function gathered(scheme: Scheme, numbers: number, as: "chunks" | "words" = "chunks"): Context {
   const { channels } = scheme;
   const codes = { ...readerSizes(numbers), ...codesContext(scheme, numbers) };
+  if (channels === 1) return { ...codes, chunksPartial: "chunks_c1" };
   if (channels === 2) {
     return {
       ...codes,
@@ -58,10 +59,12 @@ function gathered(scheme: Scheme, numbers: number): Context {
       chunks: chunksOf(numbers, (index) => ({ code: 2 * index, next: 2 * index + 1 })),
     };
   }
-  if (channels < 8) return { ...codes, chunksPartial: `chunks_c${channels}` };
+  const columns = as === "chunks" ? { columns: chunksOf(numbers, (index) => ({ index })) } : {};
+  if (channels === 4) return { ...codes, ...columns, chunksPartial: `${as}_c4` };
   return {
     ...codes,
-    chunksPartial: "chunks_wide",
+    ...columns,
+    chunksPartial: `${as}_wide`,
     pairs: Array.from({ length: numbers / 8 }, (_, index) => ({
       index,
       code: Math.floor((index * 8) / channels),
@@ -185,6 +188,17 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
         ? plainScore(variant, keySpan(variant), "coded_keys_levels")
         : tableScore(variant),
     mix: plainMix("mix_grid"),
+    ...(channels < 4 ? {} : {
+      integers: {
+        words: (side, numbers) => ({ ...record(side), ...gathered(scheme, numbers, "words") }),
+        mix: {
+          finishPartial: "finish_grid",
+          mixTilePartial: "pack_weights_plain",
+          quadsPartial: "quads_apart",
+        },
+        score: { scorePartial: "score_integers", keyStepsPartial: "key_steps_grid" },
+      },
+    }),
     table: (reason, variant) =>
       kernel(
         {

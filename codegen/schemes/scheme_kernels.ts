@@ -1,6 +1,7 @@
 /** What a family of schemes defines of its kernels, for `codegen/rows/expand.ts`. */
 import type { BindingName } from "../../src/kernels/bindings.ts";
 import type { KeyVariant } from "../../src/kernels/name.ts";
+import type { IntegerKernels } from "../kernels/integers.ts";
 import type { Context, KernelRow } from "../kernels/kernel_row.ts";
 
 /**
@@ -47,6 +48,8 @@ export interface SchemeKernels {
    * absent without such a space.
    */
   readonly rotation?: Context;
+  /** How it attends in integers; absent where its levels are no bytes. */
+  readonly integers?: IntegerKernels;
   /** The kernel that fills tables of q.centroid; absent where keys cannot be scored by one. */
   table?(reason: string, variant: "table16" | undefined): KernelRow;
 }

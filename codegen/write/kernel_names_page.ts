@@ -13,7 +13,7 @@ import {
 import { kernelSetName } from "../../src/kernels/set.ts";
 import type { Table } from "../kernels/table.ts";
 import type { KernelRow } from "../kernels/kernel_row.ts";
-import { familyText, VARIANT_TEXTS } from "../kernels/kernel_texts.ts";
+import { familyText, FEATURE_TEXTS, VARIANT_TEXTS } from "../kernels/kernel_texts.ts";
 import { markdownTable } from "./markdown_table.ts";
 
 const SIZES: Readonly<Record<string, string>> = {
@@ -101,18 +101,21 @@ ${
   }
 ## Features
 
-The name of a kernel that needs an optional feature of the device ends in it. The kernel is chosen
-only if the host lists the feature. All others run on WebGPU's defaults.
+The name of a kernel that uses what not all chips do well ends in it. Where that is an optional
+feature of the device, the kernel is chosen only if the host lists it. All others run on WebGPU's
+defaults. Integers are a part of WGSL; chips without an instruction for four products of bytes take
+long for them, so that only a tuning record chooses such a kernel.
 
 ${
     markdownTable(
-      ["feature", "of the device", "kernels"],
+      ["feature", "of the device", "use", "kernels"],
       FEATURE_NAMES.map((feature) => [
         code(feature),
         list(kernelFeatures({ feature }).map(code)),
+        FEATURE_TEXTS[feature],
         ofFeature(feature),
       ]),
-      [2],
+      [3],
     )
   }
 ## The table
@@ -146,13 +149,14 @@ ${
       ]),
     )
   }
-Pairs of one scheme with kernels for an optional feature:
+Pairs of one scheme with kernels that use one of the features:
 
 ${
     markdownTable(
-      ["feature", "schemes", "head dimensions", "why"],
-      table.ladder.map(({ feature, schemes, headDims, reason }) => [
+      ["feature", "variants", "schemes", "head dimensions", "why"],
+      table.ladder.map(({ feature, variants, schemes, headDims, reason }) => [
         code(feature),
+        list(variants.map(code)),
         list(schemes.map(code)),
         list(headDims),
         reason,

@@ -307,13 +307,22 @@ fn key_codes(record: u32, index: u32) -> array<u32, 2> {
     key_code(record, index + 1u),
   );
 }
-// Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, a chunk and a word of a centroid each.
-fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+// Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record: a word of a centroid for each chunk.
+fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2> {
   let codes = key_codes(record, token * KEY_CODES + chunk);
   let centroids = codebook + HEAD_DIM + chunk * KEY_CENTROIDS;
+  return array<u32, 2>(
+    codebook_word(centroids + 0u * KEY_CENTROIDS + codes[0]),
+    codebook_word(centroids + 1u * KEY_CENTROIDS + codes[1]),
+  );
+}
+
+// The same, a chunk a column.
+fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+  let words = key_words(codebook, record, token, chunk);
   return mat2x4<f32>(
-    levels_of(codebook_word(centroids + 0u * KEY_CENTROIDS + codes[0])),
-    levels_of(codebook_word(centroids + 1u * KEY_CENTROIDS + codes[1])),
+    levels_of(words[0]),
+    levels_of(words[1]),
   );
 }
 

@@ -319,13 +319,22 @@ fn key_codes(record: u32, index: u32) -> array<u32, 2> {
     (word >> (1u * KEY_BITS)) & KEY_MASK,
   );
 }
-// Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, a chunk and a word of a centroid each.
-fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+// Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record: a word of a centroid for each chunk.
+fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2> {
   let codes = key_codes(record, token * KEY_CODES + chunk);
   let centroids = codebook + HEAD_DIM + chunk * KEY_CENTROIDS;
+  return array<u32, 2>(
+    codebook_word(centroids + 0u * KEY_CENTROIDS + codes[0]),
+    codebook_word(centroids + 1u * KEY_CENTROIDS + codes[1]),
+  );
+}
+
+// The same, a chunk a column.
+fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+  let words = key_words(codebook, record, token, chunk);
   return mat2x4<f32>(
-    levels_of(codebook_word(centroids + 0u * KEY_CENTROIDS + codes[0])),
-    levels_of(codebook_word(centroids + 1u * KEY_CENTROIDS + codes[1])),
+    levels_of(words[0]),
+    levels_of(words[1]),
   );
 }
 
@@ -355,15 +364,26 @@ fn value_codes(record: u32, index: u32) -> array<u32, 4> {
     (word >> (3u * VALUE_BITS)) & VALUE_MASK,
   );
 }
-// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk and a word of a centroid each.
-fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record: a word of a centroid for each chunk.
+fn value_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4> {
   let codes = value_codes(record, token * VALUE_CODES + chunk);
   let centroids = codebook + HEAD_DIM + chunk * VALUE_CENTROIDS;
+  return array<u32, 4>(
+    codebook_word(centroids + 0u * VALUE_CENTROIDS + codes[0]),
+    codebook_word(centroids + 1u * VALUE_CENTROIDS + codes[1]),
+    codebook_word(centroids + 2u * VALUE_CENTROIDS + codes[2]),
+    codebook_word(centroids + 3u * VALUE_CENTROIDS + codes[3]),
+  );
+}
+
+// The same, a chunk a column.
+fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+  let words = value_words(codebook, record, token, chunk);
   return mat4x4<f32>(
-    levels_of(codebook_word(centroids + 0u * VALUE_CENTROIDS + codes[0])),
-    levels_of(codebook_word(centroids + 1u * VALUE_CENTROIDS + codes[1])),
-    levels_of(codebook_word(centroids + 2u * VALUE_CENTROIDS + codes[2])),
-    levels_of(codebook_word(centroids + 3u * VALUE_CENTROIDS + codes[3])),
+    levels_of(words[0]),
+    levels_of(words[1]),
+    levels_of(words[2]),
+    levels_of(words[3]),
   );
 }
 
@@ -839,7 +859,8 @@ fn soften_tile(lane: u32) {
   for (var i = 1u; i < SPAN; i += 1u) {
     highest = max(highest, scores[i]);
   }
-  let next = max(row_max, top_of(highest, lane));
+  let tile_top = top_of(highest, lane);
+  let next = max(row_max, tile_top);
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;

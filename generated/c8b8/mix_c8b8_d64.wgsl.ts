@@ -290,18 +290,29 @@ fn value_codes(record: u32, index: u32) -> array<u32, 2> {
     (word >> (1u * VALUE_BITS)) & VALUE_MASK,
   );
 }
-// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, a chunk a column.
-fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+// Levels of channels 4 chunk to 4 chunk + 15 of token token of the record at record, four to a word.
+fn value_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4> {
   let first = chunk / (VALUE_CHANNELS / 4u);
   let codes = value_codes(record, token * VALUE_CODES + first);
   let centroids = codebook + HEAD_DIM + chunk % (VALUE_CHANNELS / 4u);
   let pair_0 = codebook_pair(centroids + ((first + 0u) * VALUE_CENTROIDS + codes[0]) * (VALUE_CHANNELS / 4u) + 0u);
   let pair_1 = codebook_pair(centroids + ((first + 1u) * VALUE_CENTROIDS + codes[1]) * (VALUE_CHANNELS / 4u) + 0u);
+  return array<u32, 4>(
+    pair_0.x,
+    pair_0.y,
+    pair_1.x,
+    pair_1.y,
+  );
+}
+
+// The same, a chunk a column.
+fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+  let words = value_words(codebook, record, token, chunk);
   return mat4x4<f32>(
-    levels_of(pair_0.x),
-    levels_of(pair_0.y),
-    levels_of(pair_1.x),
-    levels_of(pair_1.y),
+    levels_of(words[0]),
+    levels_of(words[1]),
+    levels_of(words[2]),
+    levels_of(words[3]),
   );
 }
 
@@ -358,7 +369,8 @@ fn soften_tile(lane: u32) {
   for (var i = 1u; i < SPAN; i += 1u) {
     highest = max(highest, scores[i]);
   }
-  let next = max(row_max, top_of(highest, lane));
+  let tile_top = top_of(highest, lane);
+  let next = max(row_max, tile_top);
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;

@@ -289,15 +289,24 @@ fn key_codes(record: u32, index: u32) -> array<u32, 1> {
     (word >> (0u * KEY_BITS)) & KEY_MASK,
   );
 }
-// Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, a chunk a column.
-fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+// Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, four to a word.
+fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2> {
   let first = chunk / (KEY_CHANNELS / 4u);
   let codes = key_codes(record, token * KEY_CODES + first);
   let centroids = codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u);
   let pair_0 = codebook_pair(centroids + ((first + 0u) * KEY_CENTROIDS + codes[0]) * (KEY_CHANNELS / 4u) + 0u);
+  return array<u32, 2>(
+    pair_0.x,
+    pair_0.y,
+  );
+}
+
+// The same, a chunk a column.
+fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+  let words = key_words(codebook, record, token, chunk);
   return mat2x4<f32>(
-    levels_of(pair_0.x),
-    levels_of(pair_0.y),
+    levels_of(words[0]),
+    levels_of(words[1]),
   );
 }
 

@@ -703,13 +703,6 @@ var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane
 var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
 var<private> value_first: u32; // the first word of the centroids
 
-fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(levels[i], weight);
-  }
-}
-
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   if (lane < ROW_LANES) {
@@ -717,6 +710,13 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
       let grids = value_grids(codebook, lane_chunk(lane) + i);
       sums[i] = grids[1] * sums[i] + grids[3] * row_sums[lane / CHUNK_LANES];
     }
+  }
+}
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(levels[i], weight);
   }
 }
 
@@ -745,7 +745,8 @@ fn soften_tile(lane: u32) {
   for (var i = 1u; i < SPAN; i += 1u) {
     highest = max(highest, scores[i]);
   }
-  let next = max(row_max, top_of(highest, lane));
+  let tile_top = top_of(highest, lane);
+  let next = max(row_max, tile_top);
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;

@@ -341,17 +341,29 @@ fn value_codes(record: u32, index: u32) -> array<u32, 4> {
     (word >> (3u * VALUE_BITS)) & VALUE_MASK,
   );
 }
-// Levels of channels 4 chunk to 4 chunk + 15 of token token, whose record's codes begin at word at, a chunk a column.
-fn value_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+// Levels of channels 4 chunk to 4 chunk + 15 of token token, whose record's codes begin at word at, four to a word.
+// Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
+fn value_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4> {
   let group = chunk / VALUE_QUADS;
   let codes = value_codes(at, token * VALUE_CODES + group * VALUE_STAGES);
   let first = centroids + group * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
   let levels_0 = codebook_quad(first + (codes[0] + 0u) * VALUE_QUADS) + codebook_quad(first + (codes[1] + 256u) * VALUE_QUADS) + codebook_quad(first + (codes[2] + 512u) * VALUE_QUADS) + codebook_quad(first + (codes[3] + 768u) * VALUE_QUADS);
+  return array<u32, 4>(
+    levels_0.x,
+    levels_0.y,
+    levels_0.z,
+    levels_0.w,
+  );
+}
+
+// The same, a chunk a column.
+fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
+  let words = value_words(codebook, record, token, chunk);
   return mat4x4<f32>(
-    levels_of(levels_0.x),
-    levels_of(levels_0.y),
-    levels_of(levels_0.z),
-    levels_of(levels_0.w),
+    levels_of(words[0]),
+    levels_of(words[1]),
+    levels_of(words[2]),
+    levels_of(words[3]),
   );
 }
 
@@ -371,13 +383,6 @@ var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane
 var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
 var<private> value_first: u32; // the first word of the centroids
 
-fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
-  let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    mixed[i] += weighted(levels[i], weight);
-  }
-}
-
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   if (lane < ROW_LANES) {
@@ -385,6 +390,13 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
       let grids = value_grids(codebook, lane_chunk(lane) + i);
       sums[i] = grids[1] * sums[i] + grids[3] * row_sums[lane / CHUNK_LANES];
     }
+  }
+}
+
+fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  let levels = value_chunks(value_first, record + VALUE_METADATA_WORDS, token, chunk);
+  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    mixed[i] += weighted(levels[i], weight);
   }
 }
 
@@ -413,7 +425,8 @@ fn soften_tile(lane: u32) {
   for (var i = 1u; i < SPAN; i += 1u) {
     highest = max(highest, scores[i]);
   }
-  let next = max(row_max, top_of(highest, lane));
+  let tile_top = top_of(highest, lane);
+  let next = max(row_max, tile_top);
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;

@@ -347,15 +347,25 @@ fn key_codes(record: u32, index: u32) -> array<u32, 4> {
     (word >> (3u * KEY_BITS)) & KEY_MASK,
   );
 }
-// Levels of channels 4 chunk to 4 chunk + 7 of token token, whose record's codes begin at word at, a chunk a column.
-fn key_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+// Levels of channels 4 chunk to 4 chunk + 7 of token token, whose record's codes begin at word at, four to a word.
+// Bytes are added without a carry: a channel's levels share a grid, and their largest sum is at most 255.
+fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
   let group = chunk / KEY_QUADS;
   let codes = key_codes(at, token * KEY_CODES + group * KEY_STAGES);
   let first = centroids + group * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
   let levels_0 = codebook_pair(first + (codes[0] + 0u) * KEY_QUADS) + codebook_pair(first + (codes[1] + 16u) * KEY_QUADS) + codebook_pair(first + (codes[2] + 32u) * KEY_QUADS) + codebook_pair(first + (codes[3] + 48u) * KEY_QUADS);
+  return array<u32, 2>(
+    levels_0.x,
+    levels_0.y,
+  );
+}
+
+// The same, a chunk a column.
+fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+  let words = key_words(codebook, record, token, chunk);
   return mat2x4<f32>(
-    levels_of(levels_0.x),
-    levels_of(levels_0.y),
+    levels_of(words[0]),
+    levels_of(words[1]),
   );
 }
 

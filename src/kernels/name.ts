@@ -63,24 +63,34 @@ export type KeyVariant = "rope" | "plain" | "lut" | "table" | "table16";
 const VARIANTS: readonly KeyVariant[] = ["rope", "plain", "lut", "table", "table16"];
 
 /**
- * An optional feature of a device that a kernel uses, the last token of its name: `f16`, products
- * of queries and keys in f16 (`shader-f16`), or `subgroups`.
+ * What a kernel uses that not all chips do well, the last token of its name: an optional feature of
+ * the device, or integers.
+ *
+ * - `f16`: products of queries and keys in f16 (`shader-f16`)
+ * - `subgroups`: exchange among the lanes of a subgroup (`subgroups`)
+ * - `int16`: products of weights and values, and of queries and keys that are gathered as they are
+ *   scored, in integers: levels are bytes, and weights and queries two bytes. It needs no feature of
+ *   the device; a chip without an instruction for four products of bytes takes long
+ * - `int8`: the same, with a byte for weights and for queries
  */
-export type KernelFeature = "f16" | "subgroups";
+export type KernelFeature = "f16" | "subgroups" | "int16" | "int8";
 
-const FEATURES: Readonly<Record<KernelFeature, GPUFeatureName>> = {
+const FEATURES: Readonly<Record<KernelFeature, GPUFeatureName | undefined>> = {
   f16: "shader-f16",
   subgroups: "subgroups" as GPUFeatureName,
+  int16: undefined,
+  int8: undefined,
 };
 
-/** All optional features that kernels use. */
+/** All that kernels may use. */
 export const FEATURE_NAMES: readonly KernelFeature[] = Object.keys(FEATURES) as KernelFeature[];
 
 /** The features of a device that a kernel needs, by its name. */
 export function kernelFeatures(
   { feature }: Pick<KernelNameParts, "feature">,
 ): readonly GPUFeatureName[] {
-  return feature === undefined ? [] : [FEATURES[feature]];
+  const name = feature && FEATURES[feature];
+  return name === undefined ? [] : [name];
 }
 
 /** The parts of a kernel's name. Which are present depends on the family. */
@@ -96,7 +106,7 @@ export interface KernelNameParts {
   readonly size?: number;
   /** How coded keys are read, for the families that read them. */
   readonly variant?: KeyVariant;
-  /** The optional feature it uses, if any. */
+  /** What it uses that not all chips do well, if anything. */
   readonly feature?: KernelFeature;
 }
 

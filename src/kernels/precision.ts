@@ -2,18 +2,43 @@
 import type { KernelNameParts } from "./name.ts";
 
 /**
- * The precision of products of queries and keys. Sums, and products of weights and values, are
- * always f32.
+ * The precision of attention, from the finest: how far outputs are from float64's on the same
+ * codes, relative to their root mean square, while scores are of order ten; where they are larger,
+ * all but `f32` are off by more. Sums are always f32, or exact in integers.
  *
- * - `f32`: outputs differ from float64's on the same codes by at most 2e-5 of their root mean
- *   square
- * - `f16`: products, or tables of q.centroid, are rounded to f16. A score is off by up to 2^-11 of
- *   the largest products that it is summed from: outputs are within 1e-2 while scores are of order
- *   ten, and off by more where they are larger. Entries of tables beyond 65504 are clamped.
+ * - `f32`: at most 2e-5
+ * - `int16`: at most 5e-4, and 2e-5 with learned codebooks as a rule. Weights and queries have two
+ *   bytes: a weight is off by up to 2^-17 of the largest of 256 or 512 tokens, a product by up to
+ *   2^-16 of the query's largest
+ * - `f16`: at most 1e-2. Products of queries and keys, or tables of q.centroid, are rounded to f16:
+ *   a score is off by up to 2^-11 of the largest products that it is summed from. Entries of tables
+ *   beyond 65504 are clamped
+ * - `int8`: at most 1e-1. Weights and queries have one byte: a weight is off by up to 2^-9 of the
+ *   largest, a product by up to 2^-8. Codes of 1 or 2 bits make errors of 0.3 to 0.6 themselves
  */
-export type Precision = "f32" | "f16";
+export type Precision = "f32" | "int16" | "f16" | "int8";
+
+/** All of them, from the finest. */
+export const PRECISIONS: readonly Precision[] = ["f32", "int16", "f16", "int8"];
+
+/** The least precision of attention, if none is asked for. */
+export const DEFAULT_PRECISION: Precision = "int16";
 
 /** The precision of an attention kernel, by its name. */
 export function kernelPrecision({ variant, feature }: Partial<KernelNameParts>): Precision {
+  if (feature === "int8" || feature === "int16") return feature;
   return variant === "table16" || feature === "f16" ? "f16" : "f32";
+}
+
+/** How far outputs may be off, relative to their root mean square, while scores are of order ten. */
+export const PRECISION_BOUNDS: Readonly<Record<Precision, number>> = {
+  f32: 2e-5,
+  int16: 5e-4,
+  f16: 1e-2,
+  int8: 1e-1,
+};
+
+/** Whether a precision is as fine as another, or finer. */
+export function isAsFine(precision: Precision, as: Precision): boolean {
+  return PRECISIONS.indexOf(precision) <= PRECISIONS.indexOf(as);
 }

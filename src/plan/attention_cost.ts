@@ -139,9 +139,15 @@ const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
 /**
  * The factor of a tile's work with an optional feature. Subgroups save a barrier and change no
  * result. Products in f16 lose precision, and took longer where they were measured (1.05 to 1.2
- * times, on llvmpipe): only a tuning record chooses them.
+ * times, on llvmpipe). Integers take a chip that has no instruction for them twice as long. So only
+ * a tuning record chooses those two.
  */
-const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = { f16: 1.1, subgroups: 0.95 };
+const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = {
+  f16: 1.1,
+  subgroups: 0.95,
+  int16: 2,
+  int8: 2,
+};
 
 /** The work of scoring one token's coded key, without bytes. */
 function keyWork(

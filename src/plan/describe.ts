@@ -3,7 +3,7 @@ import type { ResolvedOptions } from "./options.ts";
 import type { CacheBytes } from "./sizes.ts";
 import { type AttentionKernels, candidateNames } from "./choose_attention.ts";
 import { PAGE_TOKENS } from "../kernels/constants.ts";
-import type { Precision } from "../kernels/precision.ts";
+import { type Precision, PRECISION_BOUNDS } from "../kernels/precision.ts";
 import { SIDES } from "../model/side.ts";
 import type { LayerPlan } from "./plan.ts";
 import type { SpanPlan } from "./spans.ts";
@@ -13,6 +13,14 @@ function describeAttention(name: string, attention: AttentionKernels): string {
     attention.span * PAGE_TOKENS
   } tokens (${attention.reason})`;
 }
+
+/** What is rounded, and by how much of the largest a score is off. */
+const PRECISION_TEXTS: Readonly<Record<Precision, string>> = {
+  f32: "products in f32",
+  int16: "weights and queries in integers of two bytes, scores within 2^-16 of the largest product",
+  f16: "products of queries and keys in f16, scores within 2^-11 of the largest product",
+  int8: "weights and queries in integers of one byte, scores within 2^-8 of the largest product",
+};
 
 export function describePlan(
   { layers: options }: ResolvedOptions,
@@ -60,11 +68,7 @@ export function describePlan(
   return [
     ...lines,
     ...kinds,
-    `precision: ${
-      precision === "f32"
-        ? "products in f32"
-        : "products of queries and keys in f16, so that a score is off by up to 2^-11 of the largest"
-    }`,
+    `precision: ${PRECISION_TEXTS[precision]}, outputs within ${PRECISION_BOUNDS[precision]}`,
     `bytes: ${parts.join(", ")}`,
   ].join("\n");
 }

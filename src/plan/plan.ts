@@ -11,7 +11,7 @@ import { type Fields, FUNCTION, having, kind, oneOf } from "../base/check_option
 import type { KernelInfo } from "../kernels/kernel.ts";
 import type { HeadRange } from "./divide_heads.ts";
 import { BASE_LIMITS, type PlanLimits } from "./limits.ts";
-import type { Precision } from "../kernels/precision.ts";
+import { type Precision, PRECISIONS } from "../kernels/precision.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { KERNELS } from "../kernels/select.ts";
 import type { SpanPlan } from "./spans.ts";
@@ -24,13 +24,13 @@ export interface PlanOptions extends CacheOptions {
   /**
    * The device's features. Defaults to none. Kernels that use one (`subgroups`, or `shader-f16` for
    * products of queries and keys in f16) are considered only if it is listed. Those in f16 also
-   * need `precision: "f16"`, and a `tuning` record that found them faster.
+   * need `precision: "f16"`, and a `tuning` record that found them faster. Kernels in integers need
+   * no feature, and such a record.
    */
   readonly features?: Pick<ReadonlySet<string>, "has">;
   /**
-   * The least precision of products of queries and keys. Defaults to `f32`. With `f16`, kernels
-   * that round them are considered, too: they are faster, and lose precision where scores are
-   * large.
+   * The least precision of attention. Defaults to `int16`. With `f16` or `int8`, kernels that round
+   * more are considered, too: they are faster, and lose precision where scores are large.
    */
   readonly precision?: Precision;
   /**
@@ -61,7 +61,7 @@ export const PLAN_FIELDS: Fields<PlanOptions> = {
     const { has, keys } = Object(value);
     return FUNCTION[1](has) && ![...keys?.call(value) ?? []].some((name) => /[^a-z\d-]/.test(name));
   }),
-  "precision?": oneOf("f32", "f16"),
+  "precision?": oneOf(...PRECISIONS),
   kernels: KERNELS,
   "tuning?": having("what tune() gives"),
 };
@@ -130,8 +130,7 @@ export interface CachePlan {
   /** Features of the device that the chosen kernels use. */
   readonly features: readonly GPUFeatureName[];
   /**
-   * The precision of the chosen kernels' products of queries and keys: `f16` where one of them
-   * rounds to it.
+   * The precision of the chosen kernels: the coarsest of theirs.
    */
   readonly precision: Precision;
   /**

@@ -20,7 +20,13 @@ import type { KernelInfo } from "../kernels/kernel.ts";
 import { checkBuffer, checkWorkgroups, divideHeads, wholeBuffers } from "./divide_heads.ts";
 import { type KernelFamily, kernelFeatures } from "../kernels/name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./limits.ts";
-import { kernelPrecision, type Precision } from "../kernels/precision.ts";
+import {
+  DEFAULT_PRECISION,
+  isAsFine,
+  kernelPrecision,
+  type Precision,
+  PRECISIONS,
+} from "../kernels/precision.ts";
 import { recordBits } from "../records/layout.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
@@ -45,11 +51,11 @@ export function planCache(options: PlanOptions): CachePlan {
   const limits = options.limits ?? BASE_LIMITS;
   const { tuning } = options;
   if (tuning !== undefined) checkTuning(tuning, resolved);
-  const { precision = "f32" } = options;
+  const { precision = DEFAULT_PRECISION } = options;
   const kernels = usableKernels(options.kernels, options.features, precision);
   const rounding = new Set(
-    precision === "f16" ? [] : options.kernels
-      .filter((kernel) => kernelPrecision(kernelParts(kernel)) === "f16")
+    options.kernels
+      .filter((kernel) => !isAsFine(kernelPrecision(kernelParts(kernel)), precision))
       .map(({ name }) => name),
   );
   const kernelPlans = new Map<string, LayerKernels>();
@@ -89,7 +95,9 @@ export function planCache(options: PlanOptions): CachePlan {
     .flatMap(({ decode, prefill }) => [decode, prefill]);
   const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);
   const attending = attentions.flatMap(({ attend, score }) => kernelParts((attend ?? score)!));
-  const planned = attending.some((parts) => kernelPrecision(parts) === "f16") ? "f16" : "f32";
+  const planned = PRECISIONS.findLast((one) =>
+    attending.some((parts) => kernelPrecision(parts) === one)
+  )!;
   return {
     options: resolved,
     layers,
@@ -126,7 +134,7 @@ export function usableKernels(
     const parts = kernelParts(kernel);
     return names.size < names.add(kernel.name).size &&
       kernelFeatures(parts).every((feature) => features?.has(feature)) &&
-      (precision === "f16" || kernelPrecision(parts) === "f32");
+      isAsFine(kernelPrecision(parts), precision);
   });
 }
 

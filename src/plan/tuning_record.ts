@@ -179,7 +179,7 @@ export function layerKind(
 /**
  * The fastest candidate measured for a layer.
  *
- * @param rounding Names of kernels that must not be used, because they round products to f16.
+ * @param rounding Names of kernels that must not be used, because they round more than the plan may.
  * @throws {CoupletError} `tuning` where nothing was measured.
  */
 export function findTuned(
@@ -197,7 +197,7 @@ export function findTuned(
       !kernels.some((name) => rounding.has(name))
     );
     if (fastest !== undefined) return fastest;
-    refuse("all it measured rounds products to f16, and the plan's precision is f32");
+    refuse("all it measured rounds more than the plan's precision allows");
   }
   const { keys, values, keyValueHeads, slidingWindow } = kind;
   refuse(

@@ -19,6 +19,7 @@ import { candidateNames, fittingCandidates } from "../plan/choose_attention.ts";
 import { compareAttention } from "./compare.ts";
 import { CoupletError } from "../base/errors.ts";
 import { TARGET_WORKGROUPS, TUNED_WORKGROUPS } from "../kernels/constants.ts";
+import { DEFAULT_PRECISION } from "../kernels/precision.ts";
 import { prepareAttention } from "./attention_run.ts";
 import { type CachePlan, PLAN_FIELDS, type PlanOptions } from "../plan/plan.ts";
 import { planCache, usableKernels } from "../plan/plan_cache.ts";
@@ -139,7 +140,11 @@ export async function tuneBy(
       remedy: "Use a budget above 0 ms, and a context from 1 to capacity.sequenceTokens",
     });
   }
-  const kernels = usableKernels(planned.kernels, planned.features, planned.precision ?? "f32");
+  const kernels = usableKernels(
+    planned.kernels,
+    planned.features,
+    planned.precision ?? DEFAULT_PRECISION,
+  );
   const kinds = new Map(
     resolved.layers.map((layer) => [JSON.stringify(layerKind(layer)), layer]),
   );

@@ -21,19 +21,21 @@ import {
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { kernelFeatures } from "../../src/kernels/name.ts";
-import { kernelPrecision } from "../../src/kernels/precision.ts";
+import { kernelPrecision, type Precision } from "../../src/kernels/precision.ts";
 import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithRun, type Offer } from "./cache_oracle.ts";
 import { type Move, ReferenceRun, type Scenario } from "./reference_run.ts";
 
-/** Largest difference from float64, relative to the outputs' root mean square. */
-const TOLERANCE = 2e-5;
-
 /**
- * The same for kernels that round to f16. A `table16` counts from the middle of the grids; the codebooks here, whose
- * levels are exact in f32, all lie at one end, where it has fewer digits.
+ * Largest difference from float64, relative to the outputs' root mean square. A `table16` and integers count from the
+ * middle of the grids; the codebooks here, whose levels are exact in f32, all lie at one end, where they have fewer digits.
  */
-const HALF_TOLERANCE = 1e-2;
+const TOLERANCES: Readonly<Record<Precision, number>> = {
+  f32: 2e-5,
+  int16: 5e-4,
+  f16: 1e-2,
+  int8: 2e-1,
+};
 
 /** Families that have tests of their own: forks copy, calibration clusters. */
 const ELSEWHERE: readonly KernelFamily[] = [
@@ -103,7 +105,7 @@ const LIMITS: PlanLimits = { ...BASE_LIMITS, maxStorageBufferBindingSize: 2 ** 3
 
 /** How far a kernel that scores or attends may be off. */
 function toleranceFor(parts: KernelNameParts): number {
-  return kernelPrecision(parts) === "f16" ? HALF_TOLERANCE : TOLERANCE;
+  return TOLERANCES[kernelPrecision(parts)];
 }
 
 function asks({ family }: KernelNameParts): boolean {

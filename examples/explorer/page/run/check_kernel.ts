@@ -19,6 +19,7 @@ import {
 import { cacheCodebook } from "../../../../src/codebooks/find.ts";
 import { headCodebooks } from "../../../../src/codebooks/head_codebooks.ts";
 import { seededRandom } from "../../../../src/base/random.ts";
+import { PRECISION_BOUNDS } from "../../../../src/kernels/precision.ts";
 import { readBuffer } from "../../../../tools/read_buffer.ts";
 import { exactCodebooks, exactQueries, exactVectors } from "./exact_data.ts";
 import { planWorkload, type Workload } from "./workload.ts";
@@ -30,11 +31,8 @@ export interface Check {
   readonly passed: boolean;
 }
 
-/** Largest difference from float64 that passes, relative to the root mean square of what is compared. */
+/** Largest difference of vectors from float64 that passes, relative to the root mean square of what is compared. */
 export const TOLERANCE = 2e-5;
-
-/** The same where some products are rounded to f16, whose numbers have 11 bits. */
-const HALF_TOLERANCE = 1e-2;
 
 /** Tokens that are only appended: behind the window, blocks of 64 are complete and incomplete then. */
 const SILENT_TOKENS = 167;
@@ -98,7 +96,7 @@ export async function checkKernel(
       describeDifference(
         "Attention",
         outputs,
-        plan.precision === "f16" ? HALF_TOLERANCE : TOLERANCE,
+        PRECISION_BOUNDS[plan.precision],
       ),
       await compareRecords(pair, sequence),
       ...(workload.work === "read" ? [await compareVectors(pair, sequence)] : []),
