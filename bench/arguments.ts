@@ -7,6 +7,7 @@ import { parseSchemePairs, type SchemePair, UNCOMPRESSED } from "../examples/dem
 import type { AttentionChoice } from "./attention/attention.ts";
 import { type BenchModel, MODELS } from "./measure/models.ts";
 import type { OnnxChoice } from "./onnx/onnx.ts";
+import { COUNTED } from "./count/kernels.ts";
 
 /** Files to write. */
 export interface OutputFiles {
@@ -27,11 +28,20 @@ export interface EncodeChoice {
   readonly seconds: number;
 }
 
+/** What the count suite counts. */
+export interface CountChoice {
+  /** Names of kernels, or patterns. */
+  readonly kernels: readonly string[];
+  /** The chip compiled for, in RADV's word. */
+  readonly family: string;
+}
+
 /** What a command line asks for. */
 export type BenchCommand =
   | { readonly suite: "attention"; readonly choice: AttentionChoice; readonly files: OutputFiles }
   | { readonly suite: "report"; readonly from: string; readonly files: OutputFiles }
   | { readonly suite: "bandwidth"; readonly seconds: number }
+  | { readonly suite: "count"; readonly choice: CountChoice; readonly files: OutputFiles }
   | { readonly suite: "encode"; readonly choice: EncodeChoice; readonly files: OutputFiles }
   | { readonly suite: "kmeans"; readonly schemes: readonly SchemePair[]; readonly tokens: number }
   | { readonly suite: "prefill"; readonly schemes: readonly SchemePair[] }
@@ -140,6 +150,18 @@ function addAttention(program: Command, found: Found): void {
 }
 
 function addOthers(program: Command, found: Found): void {
+  program.command("count")
+    .description(
+      "What a GPU's compiler makes of attention kernels, without a GPU: instructions, registers,\n" +
+        "spills and gathers of a token, by Mesa's RADV. Example:\n" +
+        "  deno task bench count --kernel attend_c8b8_c8b8_d128_rope --family gfx1100",
+    )
+    .option("--kernel <names...>", "names of kernels, or patterns", [...COUNTED])
+    .option("--family <chip>", "of AMD's, in RADV's word: navi21, gfx1100", "navi21")
+    .option("--json <file>", "write the figures, unrounded")
+    .action(({ kernel, family, json }: { kernel: string[]; family: string; json?: string }) =>
+      found({ suite: "count", choice: { kernels: kernel, family }, files: files({ json }) })
+    );
   program.command("encode")
     .description(
       "What appending costs beside attention, in a decode step and in a chunk of a prefill; and a\n" +

@@ -4,9 +4,13 @@
  * @module
  */
 import { requestAdapter } from "../tools/adapter.ts";
+import picomatch from "picomatch";
+import { manifest } from "../generated/manifest.ts";
 import { checkWritable, runProgram } from "../examples/command_line.ts";
 import { type BenchCommand, type OutputFiles, parseArguments } from "./arguments.ts";
 import { formatOnnx, measureOnnx, type OnnxBench, type OnnxChoice } from "./onnx/onnx.ts";
+import { chooseKernels, type CountBench, countKernels } from "./count/count.ts";
+import { formatCounts } from "./count/table.ts";
 import { measureAttention } from "./attention/attention.ts";
 import {
   type AttentionBench,
@@ -39,6 +43,11 @@ async function runSuite(command: BenchCommand, line: string): Promise<void> {
     return await showAttention(await readAttentionBench(command.from), command.files);
   }
   if (command.suite === "onnx") return await showOnnx(command.choice, command.files);
+  if (command.suite === "count") {
+    const { kernels, family } = command.choice;
+    const chosen = chooseKernels(manifest, kernels, picomatch);
+    return await showCounts(await countKernels(chosen, family), command.files);
+  }
   const device = await requestBenchDevice();
   switch (command.suite) {
     case "attention":
@@ -79,7 +88,15 @@ async function showEncode(bench: EncodeBench, { json }: OutputFiles): Promise<vo
   console.log(`\n${formatEncode(bench)}`);
 }
 
-async function writeJson(path: string, figures: EncodeBench | OnnxBench): Promise<void> {
+async function showCounts(bench: CountBench, { json }: OutputFiles): Promise<void> {
+  if (json !== undefined) await writeJson(json, bench);
+  console.log(formatCounts(bench));
+}
+
+async function writeJson(
+  path: string,
+  figures: EncodeBench | OnnxBench | CountBench,
+): Promise<void> {
   await Deno.writeTextFile(path, `${JSON.stringify(figures, null, 1)}\n`);
 }
 

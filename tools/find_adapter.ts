@@ -86,7 +86,7 @@ function readMachine(): Machine {
     os: Deno.build.os,
     arch: Deno.build.arch,
     families: readFamilies(),
-    llvmpipeManifests: Deno.build.os === "linux" ? findLlvmpipeManifests() : [],
+    llvmpipeManifests: Deno.build.os === "linux" ? findDriverManifests("lvp|lavapipe") : [],
     swiftShaderFolder: `${ROOT}.cache/swiftshader-${SWIFT_SHADER_VERSION}`,
   };
 }
@@ -102,14 +102,19 @@ function readFamilies(): string[] {
   }
 }
 
-/** Looks where the Vulkan loader looks for drivers. */
-function findLlvmpipeManifests(): string[] {
+/**
+ * Looks for drivers where the Vulkan loader does.
+ *
+ * @param names What their manifests' names begin with, as alternatives of a regular expression.
+ */
+export function findDriverManifests(names: string): string[] {
+  const manifest = new RegExp(`^(${names})_icd.*\\.json$`);
   const folders = ["/usr/share", "/usr/local/share", "/etc", `${Deno.env.get("HOME")}/.local/share`]
     .map((folder) => `${folder}/vulkan/icd.d`).filter(existsSync);
   return folders.flatMap((folder) =>
     [...Deno.readDirSync(folder)]
       // On a machine with several architectures the loader skips the manifests that are not its own.
-      .filter((entry) => /^(lvp|lavapipe)_icd.*\.json$/.test(entry.name))
+      .filter((entry) => manifest.test(entry.name))
       .map((entry) => `${folder}/${entry.name}`)
   );
 }

@@ -19,6 +19,12 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What a process wrote. */
+export interface ProgramOutput {
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 /**
  * Runs a file of such a project in a process of its own.
  *
@@ -34,8 +40,18 @@ export async function runProject(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<string> {
+  return (await projectOutput(project, file, args, options)).stdout;
+}
+
+/** As {@linkcode runProject}, with what it wrote on standard error. */
+export async function projectOutput(
+  project: string,
+  file: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<ProgramOutput> {
   const folder = `${ROOT}tools/${project}`;
-  return await runDeno(
+  return await denoOutput(
     ["run", "-A", "--frozen", "--config", `${folder}/deno.json`, `${folder}/${file}`, ...args],
     options,
   );
@@ -51,6 +67,13 @@ export async function runDeno(
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<string> {
+  return (await denoOutput(args, options)).stdout;
+}
+
+async function denoOutput(
+  args: readonly string[],
+  options: RunOptions,
+): Promise<ProgramOutput> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [...args],
     env: { ...options.environment, NO_COLOR: "1" },
@@ -61,12 +84,15 @@ export async function runDeno(
   }).spawn();
   const input = new Blob([options.input ?? ""]).stream();
   // A child that ends early breaks the pipe; its own error says more.
-  const [{ success, signal, stdout, stderr }] = await Promise.all([
+  const [{ success, signal, ...output }] = await Promise.all([
     child.output(),
     input.pipeTo(child.stdin).catch(() => {}),
   ]);
-  if (!success) throw new Error(failureReason(new TextDecoder().decode(stderr), signal));
-  return new TextDecoder().decode(stdout);
+  const [stdout, stderr] = [output.stdout, output.stderr].map((bytes) =>
+    new TextDecoder().decode(bytes)
+  );
+  if (!success) throw new Error(failureReason(stderr!, signal));
+  return { stdout: stdout!, stderr: stderr! };
 }
 
 /** Deno's own "error: ..." line where there is one, else the last line, else the signal. */

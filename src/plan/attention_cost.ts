@@ -112,7 +112,7 @@ export const FITTED_UNITS: readonly FittedUnit[] = /* @__PURE__ */ Object.keys(
 /**
  * Picoseconds of a byte that comes from memory. Not fitted: a software adapter's memory is no
  * GPU's. A GPU does 7 to 20 instructions of a lane meanwhile; attention to f16 has 1,200 of them
- * for a token of 128 channels (RDNA2, `tools/rdna.ts`), whose cost here is 500,000.
+ * for a token of 128 channels (RDNA2, `deno task bench count`), whose cost here is 500,000.
  */
 const BYTE = 2600;
 

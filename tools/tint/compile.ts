@@ -8,26 +8,21 @@
  * @module
  */
 import { create } from "webgpu";
+import { extensionFeatures } from "./extensions.ts";
 
 const sources: [string, string][] = await new Response(Deno.stdin.readable).json();
 // Dawn crashes when the collector takes an object it still uses, so everything is held to the end.
 const held: unknown[] = [];
 const gpu = create(["backend=null"]);
 held.push(gpu);
-/** WGSL's extensions, by the feature that allows them. */
-const EXTENSIONS: Readonly<Record<string, GPUFeatureName>> = {
-  f16: "shader-f16",
-  subgroups: "subgroups",
-};
-/** Devices by the extensions that a source enables: a source that enables none gets no optional feature. */
+/** Devices by the features that a source needs: one that needs none gets no optional feature. */
 const devices = new Map<string, GPUDevice>();
 const failures: [string, string][] = [];
 for (const [name, code] of sources) {
-  const enabled = [...code.matchAll(/\benable (\w+);/g)].map(([, extension]) => extension!);
-  const id = enabled.sort().join();
+  const requiredFeatures = [...extensionFeatures(code)];
+  const id = requiredFeatures.join();
   let device = devices.get(id);
   if (device === undefined) {
-    const requiredFeatures = enabled.map((extension) => EXTENSIONS[extension]!);
     // An adapter gives one device.
     const adapter = await gpu.requestAdapter();
     if (adapter === null) throw new Error("Dawn's null backend gave no adapter");

@@ -1,0 +1,125 @@
+/** Reads RADV's disassembly: the instructions of a compiled kernel, of AMD's chips from RDNA on. */
+
+/** A literal, registers of the wave, or registers of its lanes. */
+export type Operand =
+  | { readonly kind: "literal"; readonly words: readonly [low: number, high: number] }
+  | { readonly kind: "scalar" | "vector"; readonly first: number; readonly count: number }
+  /** What is not followed: the carry of a condition, a sign or a magnitude taken on the way. */
+  | { readonly kind: "other" };
+
+/** One instruction. */
+export interface Instruction {
+  /** Its name, without the suffix of its encoding, as newer chips call it. */
+  readonly name: string;
+  readonly operands: readonly Operand[];
+  /** What follows the operands, such as `offen offset:16`. */
+  readonly modifiers: string;
+  /** The instruction a branch leads to. */
+  readonly target?: number;
+}
+
+/** A compiled kernel. */
+export interface Program {
+  readonly instructions: readonly Instruction[];
+  /** Lanes of a wave. */
+  readonly lanes: 32 | 64;
+}
+
+/** Where the registers of a wave lie that have names. */
+export const VCC = 106;
+export const EXEC = 126;
+/** The condition of the wave, which is read as if it were a register. */
+export const SCC = 128;
+
+const NAMED: Readonly<Record<string, readonly [first: number, count: number]>> = {
+  vcc: [VCC, 2],
+  vcc_lo: [VCC, 1],
+  vcc_hi: [VCC + 1, 1],
+  m0: [124, 1],
+  exec: [EXEC, 2],
+  exec_lo: [EXEC, 1],
+  exec_hi: [EXEC + 1, 1],
+  src_scc: [SCC, 1],
+  scc: [SCC, 1],
+};
+
+/** Words that chips before RDNA3 have for the same. */
+const RENAMED: readonly (readonly [old: RegExp, name: string])[] = [
+  [
+    /^(s_load|s_buffer_load|buffer_load|buffer_store|global_load|scratch_load|scratch_store)_dwordx(\d)$/,
+    "$1_bx$2",
+  ],
+  [/^(s_load|s_buffer_load)_dwordx(16)$/, "$1_bx$2"],
+  [/^(.*_(?:load|store))_dword$/, "$1_bx1"],
+  [/^ds_read/, "ds_load"],
+  [/^ds_write/, "ds_store"],
+  [/_load_(?<sign>[us])byte/, "_load_$<sign>8"],
+  [/_load_(?<sign>[us])short/, "_load_$<sign>16"],
+  [/^s_ff1_i32/, "s_ctz_i32"],
+  [/^s_andn2_/, "s_and_not1_"],
+  [/^s_orn2_/, "s_or_not1_"],
+];
+
+function nameOf(written: string): string {
+  const bare = written.replace(/_e(32|64)$/, "");
+  const found = RENAMED.find(([old]) => old.test(bare));
+  const name = found === undefined ? bare : bare.replace(found[0], found[1]);
+  return name.replace(/_bx(\d+)$/, (_, count) => `_b${32 * Number(count)}`);
+}
+
+function float(text: string): number {
+  return new Uint32Array(new Float32Array([Number(text)]).buffer)[0]!;
+}
+
+function operandOf(text: string): Operand {
+  const range = /^([sv])(?:(\d+)|\[(\d+):(\d+)\])$/.exec(text);
+  if (range !== null) {
+    const first = Number(range[2] ?? range[3]);
+    const count = range[4] === undefined ? 1 : Number(range[4]) - first + 1;
+    return { kind: range[1] === "s" ? "scalar" : "vector", first, count };
+  }
+  const named = NAMED[text];
+  if (named !== undefined) return { kind: "scalar", first: named[0], count: named[1] };
+  if (text === "null") return { kind: "literal", words: [0, 0] };
+  if (/^-?\d+\.\d+$/.test(text)) return { kind: "literal", words: [float(text), 0] };
+  if (/^(-?\d+|0x[0-9a-f]+)$/.test(text)) {
+    // Written in decimal it is in the instruction and extended by its sign.
+    const value = Number(text);
+    return { kind: "literal", words: [value >>> 0, value < 0 ? 0xffffffff : 0] };
+  }
+  return { kind: "other" };
+}
+
+/** Reads one kernel's disassembly. */
+export function readProgram(disassembly: string): Program {
+  const found: { name: string; rest: string }[] = [];
+  const blocks = new Map<string, number>();
+  for (const line of disassembly.split("\n")) {
+    const block = /^(BB\d+):/.exec(line);
+    if (block !== null) blocks.set(block[1]!, found.length);
+    const repeated = /^\t\(then repeated (\d+) times\)/.exec(line);
+    if (repeated !== null) found.push(...new Array(Number(repeated[1])).fill(found.at(-1)!));
+    const instruction = /^\t([a-z]\w+)\s*(.*?)\s*;/.exec(line);
+    if (instruction === null) continue;
+    // One encoding may hold two instructions.
+    for (const part of `${instruction[1]} ${instruction[2]}`.split(" :: ")) {
+      const [, name, rest] = /^(?:v_dual_)?(\w+)\s*(.*)$/.exec(part.replace(/^v_dual_/, "v_"))!;
+      found.push({ name: name!, rest: rest! });
+    }
+  }
+  const instructions = found.map(({ name, rest }): Instruction => {
+    const pieces = rest === "" ? [] : rest.split(/,\s*/);
+    const last = pieces.at(-1) ?? "";
+    const space = last.indexOf(" ");
+    const words = space === -1 ? pieces : [...pieces.slice(0, -1), last.slice(0, space)];
+    const block = /^s_c?branch/.test(name) ? blocks.get(words[0]!) : undefined;
+    return {
+      name: nameOf(name),
+      operands: words.map(operandOf),
+      modifiers: space === -1 ? "" : last.slice(space + 1),
+      ...(block === undefined ? {} : { target: block }),
+    };
+  });
+  const narrow = /\bexec_lo\b/.test(disassembly) && !/\bexec\b/.test(disassembly);
+  return { instructions, lanes: narrow ? 32 : 64 };
+}

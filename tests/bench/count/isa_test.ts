@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { EXEC, readProgram } from "../../../bench/count/isa.ts";
+
+Deno.test("readProgram() calls instructions of all chips alike, and finds where branches lead", () => {
+  const { instructions, lanes } = readProgram(`
+BB0:
+\ts_mov_b64 s[6:7], exec                                      ; be86047e
+BB1:
+\tbuffer_load_dwordx4 v[4:7], v2, s[8:11], 0 offen offset:16  ; e0381000
+\tds_read2_b32 v[8:9], v3 offset1:1                           ; dbfc0000
+\tv_add_nc_u32_e32 v1, -1, v2                                 ; 4a0202ff
+\t(then repeated 2 times)
+\ts_cbranch_scc1 BB1                                          ; bf85fffc
+`);
+  assert.deepEqual(instructions.map(({ name }) => name), [
+    "s_mov_b64",
+    "buffer_load_b128",
+    "ds_load2_b32",
+    ...new Array(3).fill("v_add_nc_u32"),
+    "s_cbranch_scc1",
+  ]);
+  assert.equal(lanes, 64);
+  assert.equal(instructions.at(-1)!.target, 1);
+  const [move, load, , add] = instructions;
+  assert.deepEqual(move!.operands[1], { kind: "scalar", first: EXEC, count: 2 });
+  assert.deepEqual(load!.operands, [
+    { kind: "vector", first: 4, count: 4 },
+    { kind: "vector", first: 2, count: 1 },
+    { kind: "scalar", first: 8, count: 4 },
+    { kind: "literal", words: [0, 0] },
+  ]);
+  assert.equal(load!.modifiers, "offen offset:16");
+  assert.deepEqual(add!.operands[1], { kind: "literal", words: [0xffffffff, 0xffffffff] });
+});
+
+Deno.test("readProgram() knows waves of 32 lanes by their masks", () => {
+  assert.equal(readProgram("\ts_mov_b32 s6, exec_lo ; be86047e\n").lanes, 32);
+});

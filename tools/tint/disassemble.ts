@@ -1,0 +1,47 @@
+/**
+ * Lets Dawn compile kernels for the Vulkan driver of the environment, which writes what it makes of them to standard error.
+ *
+ * Run by `../null_device.ts` in a process of its own, as `compile.ts` is. Reads a JSON array of `[name, source, constants]` from
+ * standard input, and marks on standard error where each kernel's output begins; prints the driver's name as JSON.
+ *
+ * @module
+ */
+import { create } from "webgpu";
+import { extensionFeatures } from "./extensions.ts";
+
+const kernels: [name: string, code: string, constants: Record<string, number>][] =
+  await new Response(
+    Deno.stdin.readable,
+  ).json();
+// Dawn crashes when the collector takes an object it still uses, so everything is held to the end.
+const held: unknown[] = [];
+const gpu = create(["backend=vulkan"]);
+held.push(gpu);
+let driver = "";
+/** Devices by the features that a source needs. */
+const devices = new Map<string, GPUDevice>();
+for (const [name, code, constants] of kernels) {
+  const requiredFeatures = [...extensionFeatures(code)];
+  const id = requiredFeatures.join();
+  let device = devices.get(id);
+  if (device === undefined) {
+    // An adapter gives one device.
+    const adapter = await gpu.requestAdapter();
+    if (adapter === null) throw new Error("Dawn gave no adapter");
+    driver = adapter.info.description;
+    devices.set(id, device = await adapter.requestDevice({ requiredFeatures }));
+    held.push(adapter);
+  }
+  console.error(`== ${name}`);
+  device.pushErrorScope("validation");
+  const module = device.createShaderModule({ code });
+  held.push(
+    module,
+    device.createComputePipeline({ layout: "auto", compute: { module, constants } }),
+  );
+  const error = await device.popErrorScope();
+  if (error !== null) throw new Error(`${name}: ${error.message}`);
+}
+console.log(JSON.stringify(driver));
+// Dawn's own threads would keep the process alive.
+Deno.exit(0);
