@@ -423,12 +423,14 @@ fn weighted_levels(levels: vec4<u32>, weights: u32) -> vec4<u32> {
   );
 {{/each}}
 `],
-  ["attention/integers/pack_quad.hbs", `// Puts four of the lane's weights into workgroup memory, as integers, and leaves what they stand for in their place.
-fn pack_weights(half: u32, lane: u32) {
+  ["attention/integers/pack_quad.hbs", `// Puts four of the lane's weights into workgroup memory, as integers. Returns their sums.
+fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   var packs = array<vec4<u32>, DIGITS>();
+  var sum = vec4<u32>();
+  let factor = 1.0 / weight_unit;
   for (var i = 0u; i < 4u; i += 1u) {
-    let whole = vec4<u32>(scores[4u * half + i] / weight_unit + 0.5);
-    scores[4u * half + i] = vec4<f32>(whole) * weight_unit;
+    let whole = vec4<u32>(scores[4u * half + i] * factor + 0.5);
+    sum += whole;
 {{#each digits}}
     packs[{{digit}}] |= ((whole >> vec4<u32>({{shift}}u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
 {{/each}}
@@ -436,22 +438,20 @@ fn pack_weights(half: u32, lane: u32) {
   for (var digit = 0u; digit < DIGITS; digit += 1u) {
     packed[(half * WORKGROUP + lane) * DIGITS + digit] = packs[digit];
   }
+  return sum;
 }
 `],
   ["attention/integers/pack_weights_plain.hbs", `  if (tile.coded) {
-    // The softmax divides by what was mixed.
-    for (var i = 0u; i < SPAN; i += 1u) {
-      row_sum -= scores[i];
-    }
+    // The softmax divides by what is mixed.
+    var sum = vec4<u32>();
     for (var half = 0u; half < SPAN / 4u; half += 1u) {
-      pack_weights(half, lane);
+      sum += pack_weights(half, lane);
     }
-    for (var i = 0u; i < SPAN; i += 1u) {
-      row_sum += scores[i];
-    }
+    row_sum += vec4<f32>(sum) * weight_unit;
   } else {
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
       weights[i * PAGE_TOKENS + lane] = scores[i];
+      row_sum += scores[i];
     }
   }
   workgroupBarrier();
@@ -707,7 +707,6 @@ fn soften_tile(lane: u32) {
     let score = scores[i];
     let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
 {{> (lookup . "softenedPartial")}}
-    row_sum += weight;
   }
   workgroupBarrier();
 }
@@ -1184,6 +1183,7 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 }
 `],
   ["attention/softened_weight.hbs", `    weights[i * {{placeStep}} + {{lanePlace}}] = weight;
+    row_sum += weight;
 `],
   ["attention/tables/code_channel_none.hbs", `{{! A channel has one code. }}
 `],
@@ -2126,8 +2126,8 @@ fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
 // middles of means.
 fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
-  let first = codebook_quad(at);
-  let second = codebook_quad(at + 4u);
+  let first = codebook_quad(at, 0u);
+  let second = codebook_quad(at, 1u);
   let levels_0 = unpack2x16float(first.x);
   let levels_1 = unpack2x16float(first.z);
   let levels_2 = unpack2x16float(second.x);
@@ -2141,7 +2141,7 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
       unpack2x16float(second.y).x,
       unpack2x16float(second.w).x,
     ) / 64.0,
-    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
+    bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 `],
@@ -2149,8 +2149,8 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
 // middles of means.
 fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
-  let first = codebook_quad(at);
-  let second = codebook_quad(at + 4u);
+  let first = codebook_quad(at, 0u);
+  let second = codebook_quad(at, 1u);
   let lows_0 = unpack2x16float(first.x);
   let lows_1 = unpack2x16float(first.z);
   let lows_2 = unpack2x16float(second.x);
@@ -2163,7 +2163,7 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
     vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
-    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
+    bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 `],
@@ -2177,9 +2177,9 @@ fn {{side}}_low(first: u32, second: u32) -> f32 {
 // middles of means.
 fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * {{upper}}_GRID_WORDS;
-  let first = codebook_quad(at);
-  let second = codebook_quad(at + 4u);
-  let third = codebook_quad(at + 8u);
+  let first = codebook_quad(at, 0u);
+  let second = codebook_quad(at, 1u);
+  let third = codebook_quad(at, 2u);
   let steps_0 = unpack2x16float(first.z);
   let steps_1 = unpack2x16float(second.y);
   let steps_2 = unpack2x16float(third.x);
@@ -2193,7 +2193,7 @@ fn {{side}}_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
     ),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
-    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
+    bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 `],
@@ -2253,7 +2253,7 @@ fn centroid_words(centroid: u32, piece: u32) -> Words {
   ["schemes/additive/centroid_words_c8.hbs", `alias Words = vec2<u32>; // of a centroid
 
 fn centroid_words(centroid: u32, piece: u32) -> Words {
-  return codebook_pair(centroids + 2u * centroid);
+  return codebook_pair(centroids, centroid);
 }
 `],
   ["schemes/additive/centroid_words_wide.hbs", `alias Words = vec4<u32>; // of a centroid, or of half of one
@@ -2284,15 +2284,16 @@ fn centroid_words(centroid: u32, piece: u32) -> Words {
     unpack2x16float(codebooks[first + STAGES / 2u])[STAGES % 2u],
   );
 `],
-  ["schemes/additive/codebook_quads.hbs", `// Words at to at + 3; at is a multiple of 4.
-fn codebook_quad(at: u32) -> vec4<u32> {
-  return codebook_quads[at >> 2u];
+  ["schemes/additive/codebook_quads.hbs", `// Words first + 4 quad to first + 4 quad + 3; first is a multiple of 4.
+fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
+  return codebook_quads[(first >> 2u) + quad];
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  let quad = codebook_quads[at >> 2u];
-  return select(quad.xy, quad.zw, (at & 2u) != 0u);
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  let at = (first >> 1u) + pair;
+  let quad = codebook_quads[at >> 1u];
+  return select(quad.xy, quad.zw, (at & 1u) != 0u);
 }
 
 fn codebook_word(at: u32) -> u32 {
@@ -2397,7 +2398,7 @@ fn fit_means(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: 
   let rests = vec2<f32>(vec2<i32>(carried(sum_0).y, carried(sum_1).y));
   let sum = wholes / 32.0 + rests / 33554432.0;
   let at = codebook + 2u * pair;
-  let offset = bitcast<vec2<f32>>(codebook_pair(at));
+  let offset = bitcast<vec2<f32>>(codebook_pair(at, 0u));
   let mean_step = grid_pair(pair, STAGES + 1u) / 64.0;
   var level = vec2<u32>();
   for (var above = 1u; above < NORM_LEVELS; above += 1u) {
@@ -2808,12 +2809,11 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   }
   weight_unit = top_of(largest, lane) / WHOLE;
   if (tile.coded) {
+    var sum = vec4<u32>();
     for (var half = 0u; half < SPAN / 4u; half += 1u) {
-      pack_weights(half, lane);
+      sum += pack_weights(half, lane);
     }
-    for (var i = 0u; i < SPAN; i += 1u) {
-      own_weights[1] += scores[i];
-    }
+    own_weights[1] = vec4<f32>(sum) * weight_unit;
   } else {
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
       weights[i * PAGE_TOKENS + lane] = scores[i];
@@ -2857,9 +2857,9 @@ override LANES: u32 = WORKGROUP / SPAN; // that share a page
 var<private> first_place: u32; // of the lane's tokens in the tile
 var<private> place_step: u32; // from each to the next
 `],
-  ["schemes/additive/quad_of_pairs.hbs", `// Words at to at + 3; at is a multiple of 4.
-fn codebook_quad(at: u32) -> vec4<u32> {
-  return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
+  ["schemes/additive/quad_of_pairs.hbs", `// Words first + 4 quad to first + 4 quad + 3; first is a multiple of 4.
+fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
+  return vec4<u32>(codebook_pair(first, 2u * quad), codebook_pair(first, 2u * quad + 1u));
 }
 `],
   ["schemes/additive/quads_paged.hbs", `  // Four of a lane's tokens, all of one page, which is a record.
@@ -3043,6 +3043,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   workgroupBarrier();
 `],
   ["schemes/additive/softened_added.hbs", `    scores[i] = weight;
+    row_sum += weight;
 `],
   ["schemes/additive/stages_added.hbs", `const STAGES: u32 = {{stages}}u; // codes of a group, whose levels are added
 const GRID_WORDS: u32 = {{gridWords}}u; // of one channel
@@ -3066,7 +3067,7 @@ fn stepped_rows(chunk: u32) -> Rows {
 {{> table_sums}}
 `],
   ["schemes/additive/word_of_pair.hbs", `fn codebook_word(at: u32) -> u32 {
-  return codebook_pair(at)[at % 2u];
+  return codebook_pair(at, 0u)[at % 2u];
 }
 `],
   ["schemes/additive/words_added.hbs", `const {{upper}}_QUADS: u32 = {{quads}}u; // words of a centroid
@@ -3079,7 +3080,7 @@ fn {{side}}_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32,
   let codes = {{side}}_codes(at, token * {{upper}}_CODES + group * {{upper}}_STAGES);
   let first = centroids + group * {{upper}}_GROUP_CENTROIDS * {{upper}}_QUADS + chunk % {{upper}}_QUADS;
 {{#each loads}}
-  let levels_{{index}} = {{#each stages}}codebook_{{../width}}(first + (codes[{{code}}] + {{first}}u) * {{../../upper}}_QUADS){{joint}}{{/each}};
+  let levels_{{index}} = {{#each stages}}codebook_{{../width}}(first{{../place}}(codes[{{code}}] + {{first}}u) * {{../factor}}u){{joint}}{{/each}};
 {{/each}}
   return array<u32, {{chunkCount}}>(
 {{#each words}}
@@ -3384,8 +3385,8 @@ fn write_word(entry: Entry, head: u32, record_first: u32, record: u32, word: u32
   ["schemes/coupled/centroid_grid.hbs", `// The grids of channels 4 chunk to 4 chunk + 3.
 fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
   let grid_0 = unpack2x16float(first.x);
   let grid_1 = unpack2x16float(first.y);
   let grid_2 = unpack2x16float(second.x);
@@ -3449,18 +3450,18 @@ fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{c
 `],
   ["schemes/coupled/codebook_none.hbs", `{{! No codebook that is learned. }}
 `],
-  ["schemes/coupled/codebook_pairs.hbs", `// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return codebook_pairs[at >> 1u];
+  ["schemes/coupled/codebook_pairs.hbs", `// Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return codebook_pairs[(first >> 1u) + pair];
 }
 `],
   ["schemes/coupled/codebook_words.hbs", `fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[at], codebooks[at + 1u]);
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
 }
 `],
   ["schemes/coupled/coded_keys_levels.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
@@ -3843,7 +3844,7 @@ fn {{side}}_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u
   let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
   let centroids = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u);
 {{#each pairs}}
-  let pair_{{index}} = codebook_pair(centroids + ((first + {{code}}u) * {{../upper}}_CENTROIDS + codes[{{code}}]) * ({{../upper}}_CHANNELS / 4u) + {{word}}u);
+  let pair_{{index}} = codebook_pair(centroids, ((first + {{code}}u) * {{../upper}}_CENTROIDS + codes[{{code}}]) * ({{../upper}}_CHANNELS / 8u) + {{pair}}u);
 {{/each}}
   return array<u32, {{chunkCount}}>(
 {{#each pairs}}
@@ -6342,7 +6343,7 @@ fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{c
   let codes = {{side}}_codes(record, token * {{upper}}_CODES + chunk / 2u);
   let centroids = codebook + HEAD_DIM + {{upper}}_CHANNELS;
 {{#each laneCodes}}
-  let pair_{{index}} = codebook_pair(centroids + 2u * codes[{{index}}]);
+  let pair_{{index}} = codebook_pair(centroids, codes[{{index}}]);
 {{/each}}
   return mat{{chunkCount}}x4<f32>(
 {{#each laneCodes}}
@@ -6622,8 +6623,8 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 `],
   ["schemes/vecinfer/shared_grid.hbs", `// Factors, then means, of channels 4 chunk to 4 chunk + 3.
 fn {{side}}_transform(codebook: u32, chunk: u32) -> mat2x4<f32> {
-  let first = codebook_pair(codebook + chunk * 4u);
-  let second = codebook_pair(codebook + chunk * 4u + 2u);
+  let first = codebook_pair(codebook, 2u * chunk);
+  let second = codebook_pair(codebook, 2u * chunk + 1u);
   let channel_0 = unpack2x16float(first.x);
   let channel_1 = unpack2x16float(first.y);
   let channel_2 = unpack2x16float(second.x);
@@ -6637,8 +6638,8 @@ fn {{side}}_transform(codebook: u32, chunk: u32) -> mat2x4<f32> {
 // The grids of channels 4 chunk to 4 chunk + 3, which all groups share, from the channels' means on.
 fn {{side}}_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u) * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
   let grid_0 = unpack2x16float(first.x);
   let grid_1 = unpack2x16float(first.y);
   let grid_2 = unpack2x16float(second.x);

@@ -139,7 +139,7 @@ function scoreContext(keys: SchemeKernels, variant: KeyVariant, digits?: number)
     ...(integers
       ? {
         key: keys.integers!.words("key", INTEGER_KEY_CHANNELS),
-        ...integerScore(digits, keys.keySpan(variant)),
+        ...integerScore(digits, keys.keySpan(variant, digits)),
         ...keys.integers!.score,
       }
       : { key: keys.keys(KEY_CHANNELS, variant), ...keys.score(variant) }),
@@ -227,9 +227,9 @@ function pairRow(
 ): KernelRow {
   const keys = schemeKernels(row.keys, headDim);
   const values = schemeKernels(row.values, headDim);
-  const span = keys.keySpan(variant);
-  const codebook = codebookAccess([keys, values], variant);
   const digits = digitsOf(feature);
+  const span = keys.keySpan(variant, digits);
+  const codebook = codebookAccess([keys, values], variant);
   return kernel(
     {
       family: "attend",

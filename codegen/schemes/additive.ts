@@ -80,6 +80,9 @@ function added(scheme: Scheme, numbers: number, as: "levels" | "words" = "levels
     loads: Array.from({ length: numbers / width }, (_, index) => ({
       index,
       width: ({ 4: "word", 8: "pair", 16: "quad" } as const)[width]!,
+      // Pairs and quads are counted by themselves, from the first word.
+      place: width === 4 ? " + " : ", ",
+      factor: channels / width,
       stages: groupCodes(scheme, index),
     })),
     ...(as === "levels" ? { columns: chunksOf(numbers, (index) => ({ index })) } : {}),
@@ -105,8 +108,12 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
   const { codes } = layout(headDim);
   const stages = stagesOf(scheme);
   const entries = codes * centroids;
-  // With what large heads share, or a table of q.centroid, in workgroup memory, fewer pages fit.
-  const keySpan = (variant: KeyVariant) => variant === "lut" || headDim > 128 ? MIN_SPAN : MAX_SPAN;
+  // With what large heads share, a table of q.centroid or integers of two bytes in workgroup memory,
+  // fewer pages fit.
+  const keySpan = (variant: KeyVariant, digits = 0) =>
+    variant === "lut" || headDim > (variant === "plain" && digits > 1 ? 64 : 128)
+      ? MIN_SPAN
+      : MAX_SPAN;
   /** Channels of a key that are read at once. */
   const keyNumbers = (variant: KeyVariant, numbers: number) =>
     variant === "plain" ? Math.max(numbers, Math.min(channels, WIDE_CHANNELS)) : numbers;
@@ -189,6 +196,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
         }),
         mix: {
           unitPartial: "unit_none",
+          softenedPartial: "softened_added",
           finishPartial: "finish_added",
           mixTilePartial: "mix_tile_added_integers",
           quadsPartial: "quads_paged",

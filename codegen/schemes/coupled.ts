@@ -68,7 +68,7 @@ function gathered(scheme: Scheme, numbers: number, as: "chunks" | "words" = "chu
     pairs: Array.from({ length: numbers / 8 }, (_, index) => ({
       index,
       code: Math.floor((index * 8) / channels),
-      word: ((index * 8) % channels) / 4,
+      pair: ((index * 8) % channels) / 8,
     })),
   };
 }

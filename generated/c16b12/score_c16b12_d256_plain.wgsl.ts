@@ -261,16 +261,16 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return codebook_pairs[at >> 1u];
+// Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return codebook_pairs[(first >> 1u) + pair];
 }
 
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn key_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
   let grid_0 = unpack2x16float(first.x);
   let grid_1 = unpack2x16float(first.y);
   let grid_2 = unpack2x16float(second.x);
@@ -304,7 +304,7 @@ fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2
   let first = chunk / (KEY_CHANNELS / 4u);
   let codes = key_codes(record, token * KEY_CODES + first);
   let centroids = codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u);
-  let pair_0 = codebook_pair(centroids + ((first + 0u) * KEY_CENTROIDS + codes[0]) * (KEY_CHANNELS / 4u) + 0u);
+  let pair_0 = codebook_pair(centroids, ((first + 0u) * KEY_CENTROIDS + codes[0]) * (KEY_CHANNELS / 8u) + 0u);
   return array<u32, 2>(
     pair_0.x,
     pair_0.y,

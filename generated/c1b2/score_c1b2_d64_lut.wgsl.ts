@@ -266,9 +266,9 @@ fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[at], codebooks[at + 1u]);
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
 }
 
 // Codes in a row, from code index on; they lie in one word.

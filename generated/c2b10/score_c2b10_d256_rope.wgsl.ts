@@ -268,16 +268,16 @@ fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[at], codebooks[at + 1u]);
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
 }
 
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn key_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
   let grid_0 = unpack2x16float(first.x);
   let grid_1 = unpack2x16float(first.y);
   let grid_2 = unpack2x16float(second.x);

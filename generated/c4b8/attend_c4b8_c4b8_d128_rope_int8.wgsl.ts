@@ -294,16 +294,16 @@ fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[at], codebooks[at + 1u]);
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
 }
 
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn key_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
   let grid_0 = unpack2x16float(first.x);
   let grid_1 = unpack2x16float(first.y);
   let grid_2 = unpack2x16float(second.x);
@@ -345,8 +345,8 @@ fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32>
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn value_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
   let grid_0 = unpack2x16float(first.x);
   let grid_1 = unpack2x16float(first.y);
   let grid_2 = unpack2x16float(second.x);
@@ -792,17 +792,20 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
   }
 }
 
-// Puts four of the lane's weights into workgroup memory, as integers, and leaves what they stand for in their place.
-fn pack_weights(half: u32, lane: u32) {
+// Puts four of the lane's weights into workgroup memory, as integers. Returns their sums.
+fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   var packs = array<vec4<u32>, DIGITS>();
+  var sum = vec4<u32>();
+  let factor = 1.0 / weight_unit;
   for (var i = 0u; i < 4u; i += 1u) {
-    let whole = vec4<u32>(scores[4u * half + i] / weight_unit + 0.5);
-    scores[4u * half + i] = vec4<f32>(whole) * weight_unit;
+    let whole = vec4<u32>(scores[4u * half + i] * factor + 0.5);
+    sum += whole;
     packs[0] |= ((whole >> vec4<u32>(0u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
   }
   for (var digit = 0u; digit < DIGITS; digit += 1u) {
     packed[(half * WORKGROUP + lane) * DIGITS + digit] = packs[digit];
   }
+  return sum;
 }
 
 // Byte i of word j becomes byte j of word i.
@@ -880,7 +883,6 @@ fn soften_tile(lane: u32) {
     let score = scores[i];
     let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
     scores[i] = weight;
-    row_sum += weight;
   }
   workgroupBarrier();
 }
@@ -895,19 +897,16 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
   if (tile.coded) {
-    // The softmax divides by what was mixed.
-    for (var i = 0u; i < SPAN; i += 1u) {
-      row_sum -= scores[i];
-    }
+    // The softmax divides by what is mixed.
+    var sum = vec4<u32>();
     for (var half = 0u; half < SPAN / 4u; half += 1u) {
-      pack_weights(half, lane);
+      sum += pack_weights(half, lane);
     }
-    for (var i = 0u; i < SPAN; i += 1u) {
-      row_sum += scores[i];
-    }
+    row_sum += vec4<f32>(sum) * weight_unit;
   } else {
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
       weights[i * PAGE_TOKENS + lane] = scores[i];
+      row_sum += scores[i];
     }
   }
   workgroupBarrier();

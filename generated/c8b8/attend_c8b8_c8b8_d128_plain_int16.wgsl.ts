@@ -287,16 +287,16 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return codebook_pairs[at >> 1u];
+// Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return codebook_pairs[(first >> 1u) + pair];
 }
 
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn key_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
   let grid_0 = unpack2x16float(first.x);
   let grid_1 = unpack2x16float(first.y);
   let grid_2 = unpack2x16float(second.x);
@@ -321,8 +321,8 @@ fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4
   let first = chunk / (KEY_CHANNELS / 4u);
   let codes = key_codes(record, token * KEY_CODES + first);
   let centroids = codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u);
-  let pair_0 = codebook_pair(centroids + ((first + 0u) * KEY_CENTROIDS + codes[0]) * (KEY_CHANNELS / 4u) + 0u);
-  let pair_1 = codebook_pair(centroids + ((first + 1u) * KEY_CENTROIDS + codes[1]) * (KEY_CHANNELS / 4u) + 0u);
+  let pair_0 = codebook_pair(centroids, ((first + 0u) * KEY_CENTROIDS + codes[0]) * (KEY_CHANNELS / 8u) + 0u);
+  let pair_1 = codebook_pair(centroids, ((first + 1u) * KEY_CENTROIDS + codes[1]) * (KEY_CHANNELS / 8u) + 0u);
   return array<u32, 4>(
     pair_0.x,
     pair_0.y,
@@ -334,8 +334,8 @@ fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 4
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn value_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
   let grid_0 = unpack2x16float(first.x);
   let grid_1 = unpack2x16float(first.y);
   let grid_2 = unpack2x16float(second.x);
@@ -360,8 +360,8 @@ fn value_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32,
   let first = chunk / (VALUE_CHANNELS / 4u);
   let codes = value_codes(record, token * VALUE_CODES + first);
   let centroids = codebook + HEAD_DIM + chunk % (VALUE_CHANNELS / 4u);
-  let pair_0 = codebook_pair(centroids + ((first + 0u) * VALUE_CENTROIDS + codes[0]) * (VALUE_CHANNELS / 4u) + 0u);
-  let pair_1 = codebook_pair(centroids + ((first + 1u) * VALUE_CENTROIDS + codes[1]) * (VALUE_CHANNELS / 4u) + 0u);
+  let pair_0 = codebook_pair(centroids, ((first + 0u) * VALUE_CENTROIDS + codes[0]) * (VALUE_CHANNELS / 8u) + 0u);
+  let pair_1 = codebook_pair(centroids, ((first + 1u) * VALUE_CENTROIDS + codes[1]) * (VALUE_CHANNELS / 8u) + 0u);
   return array<u32, 4>(
     pair_0.x,
     pair_0.y,
@@ -760,18 +760,21 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
   }
 }
 
-// Puts four of the lane's weights into workgroup memory, as integers, and leaves what they stand for in their place.
-fn pack_weights(half: u32, lane: u32) {
+// Puts four of the lane's weights into workgroup memory, as integers. Returns their sums.
+fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   var packs = array<vec4<u32>, DIGITS>();
+  var sum = vec4<u32>();
+  let factor = 1.0 / weight_unit;
   for (var i = 0u; i < 4u; i += 1u) {
-    let whole = vec4<u32>(scores[4u * half + i] / weight_unit + 0.5);
-    scores[4u * half + i] = vec4<f32>(whole) * weight_unit;
+    let whole = vec4<u32>(scores[4u * half + i] * factor + 0.5);
+    sum += whole;
     packs[0] |= ((whole >> vec4<u32>(8u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
     packs[1] |= ((whole >> vec4<u32>(0u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
   }
   for (var digit = 0u; digit < DIGITS; digit += 1u) {
     packed[(half * WORKGROUP + lane) * DIGITS + digit] = packs[digit];
   }
+  return sum;
 }
 
 // Byte i of word j becomes byte j of word i.
@@ -849,7 +852,6 @@ fn soften_tile(lane: u32) {
     let score = scores[i];
     let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
     scores[i] = weight;
-    row_sum += weight;
   }
   workgroupBarrier();
 }
@@ -864,19 +866,16 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
   if (tile.coded) {
-    // The softmax divides by what was mixed.
-    for (var i = 0u; i < SPAN; i += 1u) {
-      row_sum -= scores[i];
-    }
+    // The softmax divides by what is mixed.
+    var sum = vec4<u32>();
     for (var half = 0u; half < SPAN / 4u; half += 1u) {
-      pack_weights(half, lane);
+      sum += pack_weights(half, lane);
     }
-    for (var i = 0u; i < SPAN; i += 1u) {
-      row_sum += scores[i];
-    }
+    row_sum += vec4<f32>(sum) * weight_unit;
   } else {
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
       weights[i * PAGE_TOKENS + lane] = scores[i];
+      row_sum += scores[i];
     }
   }
   workgroupBarrier();

@@ -307,18 +307,18 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return codebook_pairs[at >> 1u];
+// Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return codebook_pairs[(first >> 1u) + pair];
 }
 
 fn codebook_word(at: u32) -> u32 {
-  return codebook_pair(at)[at % 2u];
+  return codebook_pair(at, 0u)[at % 2u];
 }
 
-// Words at to at + 3; at is a multiple of 4.
-fn codebook_quad(at: u32) -> vec4<u32> {
-  return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
+// Words first + 4 quad to first + 4 quad + 3; first is a multiple of 4.
+fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
+  return vec4<u32>(codebook_pair(first, 2u * quad), codebook_pair(first, 2u * quad + 1u));
 }
 
 // How far four means lie from their middles, in steps.
@@ -336,8 +336,8 @@ fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
 // middles of means.
 fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * KEY_GRID_WORDS;
-  let first = codebook_quad(at);
-  let second = codebook_quad(at + 4u);
+  let first = codebook_quad(at, 0u);
+  let second = codebook_quad(at, 1u);
   let lows_0 = unpack2x16float(first.x);
   let lows_1 = unpack2x16float(first.z);
   let lows_2 = unpack2x16float(second.x);
@@ -350,7 +350,7 @@ fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
     vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
-    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
+    bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 
@@ -378,7 +378,7 @@ fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
   let group = chunk / KEY_QUADS;
   let codes = key_codes(at, token * KEY_CODES + group * KEY_STAGES);
   let first = centroids + group * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
-  let levels_0 = codebook_pair(first + (codes[0] + 0u) * KEY_QUADS) + codebook_pair(first + (codes[1] + 256u) * KEY_QUADS);
+  let levels_0 = codebook_pair(first, (codes[0] + 0u) * 2u) + codebook_pair(first, (codes[1] + 256u) * 2u);
   return array<u32, 2>(
     levels_0.x,
     levels_0.y,
@@ -398,8 +398,8 @@ fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32>
 // middles of means.
 fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * VALUE_GRID_WORDS;
-  let first = codebook_quad(at);
-  let second = codebook_quad(at + 4u);
+  let first = codebook_quad(at, 0u);
+  let second = codebook_quad(at, 1u);
   let lows_0 = unpack2x16float(first.x);
   let lows_1 = unpack2x16float(first.z);
   let lows_2 = unpack2x16float(second.x);
@@ -412,7 +412,7 @@ fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
     vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
-    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
+    bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 
@@ -433,7 +433,7 @@ fn value_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4>
   let group = chunk / VALUE_QUADS;
   let codes = value_codes(at, token * VALUE_CODES + group * VALUE_STAGES);
   let first = centroids + group * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
-  let levels_0 = codebook_quad(first + (codes[0] + 0u) * VALUE_QUADS) + codebook_quad(first + (codes[1] + 256u) * VALUE_QUADS);
+  let levels_0 = codebook_quad(first, (codes[0] + 0u) * 1u) + codebook_quad(first, (codes[1] + 256u) * 1u);
   return array<u32, 4>(
     levels_0.x,
     levels_0.y,
@@ -841,17 +841,20 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
   }
 }
 
-// Puts four of the lane's weights into workgroup memory, as integers, and leaves what they stand for in their place.
-fn pack_weights(half: u32, lane: u32) {
+// Puts four of the lane's weights into workgroup memory, as integers. Returns their sums.
+fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   var packs = array<vec4<u32>, DIGITS>();
+  var sum = vec4<u32>();
+  let factor = 1.0 / weight_unit;
   for (var i = 0u; i < 4u; i += 1u) {
-    let whole = vec4<u32>(scores[4u * half + i] / weight_unit + 0.5);
-    scores[4u * half + i] = vec4<f32>(whole) * weight_unit;
+    let whole = vec4<u32>(scores[4u * half + i] * factor + 0.5);
+    sum += whole;
     packs[0] |= ((whole >> vec4<u32>(0u)) & vec4<u32>(255u)) << vec4<u32>(8u * i);
   }
   for (var digit = 0u; digit < DIGITS; digit += 1u) {
     packed[(half * WORKGROUP + lane) * DIGITS + digit] = packs[digit];
   }
+  return sum;
 }
 
 // Byte i of word j becomes byte j of word i.
@@ -955,12 +958,11 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
   weight_unit = top_of(largest, lane) / WHOLE;
   if (tile.coded) {
+    var sum = vec4<u32>();
     for (var half = 0u; half < SPAN / 4u; half += 1u) {
-      pack_weights(half, lane);
+      sum += pack_weights(half, lane);
     }
-    for (var i = 0u; i < SPAN; i += 1u) {
-      own_weights[1] += scores[i];
-    }
+    own_weights[1] = vec4<f32>(sum) * weight_unit;
   } else {
     for (var i = 0u; i < EXACT_SPAN; i += 1u) {
       weights[i * PAGE_TOKENS + lane] = scores[i];

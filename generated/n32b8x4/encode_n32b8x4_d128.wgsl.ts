@@ -143,15 +143,16 @@ var<private> key_2: u32;
 var<private> score_3: f32;
 var<private> key_3: u32;
 
-// Words at to at + 3; at is a multiple of 4.
-fn codebook_quad(at: u32) -> vec4<u32> {
-  return codebook_quads[at >> 2u];
+// Words first + 4 quad to first + 4 quad + 3; first is a multiple of 4.
+fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
+  return codebook_quads[(first >> 2u) + quad];
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  let quad = codebook_quads[at >> 2u];
-  return select(quad.xy, quad.zw, (at & 2u) != 0u);
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  let at = (first >> 1u) + pair;
+  let quad = codebook_quads[at >> 1u];
+  return select(quad.xy, quad.zw, (at & 1u) != 0u);
 }
 
 fn codebook_word(at: u32) -> u32 {
@@ -244,7 +245,7 @@ fn fit_means(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: 
   let rests = vec2<f32>(vec2<i32>(carried(sum_0).y, carried(sum_1).y));
   let sum = wholes / 32.0 + rests / 33554432.0;
   let at = codebook + 2u * pair;
-  let offset = bitcast<vec2<f32>>(codebook_pair(at));
+  let offset = bitcast<vec2<f32>>(codebook_pair(at, 0u));
   let mean_step = grid_pair(pair, STAGES + 1u) / 64.0;
   var level = vec2<u32>();
   for (var above = 1u; above < NORM_LEVELS; above += 1u) {

@@ -272,15 +272,16 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Words at to at + 3; at is a multiple of 4.
-fn codebook_quad(at: u32) -> vec4<u32> {
-  return codebook_quads[at >> 2u];
+// Words first + 4 quad to first + 4 quad + 3; first is a multiple of 4.
+fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
+  return codebook_quads[(first >> 2u) + quad];
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  let quad = codebook_quads[at >> 2u];
-  return select(quad.xy, quad.zw, (at & 2u) != 0u);
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  let at = (first >> 1u) + pair;
+  let quad = codebook_quads[at >> 1u];
+  return select(quad.xy, quad.zw, (at & 1u) != 0u);
 }
 
 fn codebook_word(at: u32) -> u32 {
@@ -308,9 +309,9 @@ fn value_low(first: u32, second: u32) -> f32 {
 // middles of means.
 fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * VALUE_GRID_WORDS;
-  let first = codebook_quad(at);
-  let second = codebook_quad(at + 4u);
-  let third = codebook_quad(at + 8u);
+  let first = codebook_quad(at, 0u);
+  let second = codebook_quad(at, 1u);
+  let third = codebook_quad(at, 2u);
   let steps_0 = unpack2x16float(first.z);
   let steps_1 = unpack2x16float(second.y);
   let steps_2 = unpack2x16float(third.x);
@@ -324,7 +325,7 @@ fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
     ),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
-    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
+    bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 
@@ -347,7 +348,7 @@ fn value_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4>
   let group = chunk / VALUE_QUADS;
   let codes = value_codes(at, token * VALUE_CODES + group * VALUE_STAGES);
   let first = centroids + group * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
-  let levels_0 = codebook_quad(first + (codes[0] + 0u) * VALUE_QUADS) + codebook_quad(first + (codes[1] + 256u) * VALUE_QUADS) + codebook_quad(first + (codes[2] + 512u) * VALUE_QUADS) + codebook_quad(first + (codes[3] + 768u) * VALUE_QUADS);
+  let levels_0 = codebook_quad(first, (codes[0] + 0u) * 2u) + codebook_quad(first, (codes[1] + 256u) * 2u) + codebook_quad(first, (codes[2] + 512u) * 2u) + codebook_quad(first, (codes[3] + 768u) * 2u);
   return array<u32, 4>(
     levels_0.x,
     levels_0.y,

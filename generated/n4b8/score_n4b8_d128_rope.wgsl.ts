@@ -279,14 +279,14 @@ fn codebook_word(at: u32) -> u32 {
   return codebooks[at];
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return vec2<u32>(codebooks[at], codebooks[at + 1u]);
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
 }
 
-// Words at to at + 3; at is a multiple of 4.
-fn codebook_quad(at: u32) -> vec4<u32> {
-  return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
+// Words first + 4 quad to first + 4 quad + 3; first is a multiple of 4.
+fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
+  return vec4<u32>(codebook_pair(first, 2u * quad), codebook_pair(first, 2u * quad + 1u));
 }
 
 // How far four means lie from their middles, in steps.
@@ -304,8 +304,8 @@ fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
 // middles of means.
 fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * KEY_GRID_WORDS;
-  let first = codebook_quad(at);
-  let second = codebook_quad(at + 4u);
+  let first = codebook_quad(at, 0u);
+  let second = codebook_quad(at, 1u);
   let levels_0 = unpack2x16float(first.x);
   let levels_1 = unpack2x16float(first.z);
   let levels_2 = unpack2x16float(second.x);
@@ -319,7 +319,7 @@ fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
       unpack2x16float(second.y).x,
       unpack2x16float(second.w).x,
     ) / 64.0,
-    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
+    bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 
@@ -347,8 +347,8 @@ fn key_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 2> {
   let group = chunk / KEY_QUADS;
   let codes = key_codes(at, token * KEY_CODES + group * KEY_STAGES);
   let first = centroids + group * KEY_GROUP_CENTROIDS * KEY_QUADS + chunk % KEY_QUADS;
-  let levels_0 = codebook_word(first + (codes[0] + 0u) * KEY_QUADS);
-  let levels_1 = codebook_word(first + (codes[1] + 256u) * KEY_QUADS);
+  let levels_0 = codebook_word(first + (codes[0] + 0u) * 1u);
+  let levels_1 = codebook_word(first + (codes[1] + 256u) * 1u);
   return array<u32, 2>(
     levels_0,
     levels_1,

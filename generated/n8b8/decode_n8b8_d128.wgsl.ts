@@ -128,15 +128,16 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Words at to at + 3; at is a multiple of 4.
-fn codebook_quad(at: u32) -> vec4<u32> {
-  return codebook_quads[at >> 2u];
+// Words first + 4 quad to first + 4 quad + 3; first is a multiple of 4.
+fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
+  return codebook_quads[(first >> 2u) + quad];
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  let quad = codebook_quads[at >> 2u];
-  return select(quad.xy, quad.zw, (at & 2u) != 0u);
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  let at = (first >> 1u) + pair;
+  let quad = codebook_quads[at >> 1u];
+  return select(quad.xy, quad.zw, (at & 1u) != 0u);
 }
 
 fn codebook_word(at: u32) -> u32 {
@@ -158,8 +159,8 @@ fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
 // middles of means.
 fn coded_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * CODED_GRID_WORDS;
-  let first = codebook_quad(at);
-  let second = codebook_quad(at + 4u);
+  let first = codebook_quad(at, 0u);
+  let second = codebook_quad(at, 1u);
   let levels_0 = unpack2x16float(first.x);
   let levels_1 = unpack2x16float(first.z);
   let levels_2 = unpack2x16float(second.x);
@@ -173,7 +174,7 @@ fn coded_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
       unpack2x16float(second.y).x,
       unpack2x16float(second.w).x,
     ) / 64.0,
-    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
+    bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 

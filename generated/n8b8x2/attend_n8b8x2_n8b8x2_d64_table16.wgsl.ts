@@ -301,18 +301,18 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return codebook_pairs[at >> 1u];
+// Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return codebook_pairs[(first >> 1u) + pair];
 }
 
 fn codebook_word(at: u32) -> u32 {
-  return codebook_pair(at)[at % 2u];
+  return codebook_pair(at, 0u)[at % 2u];
 }
 
-// Words at to at + 3; at is a multiple of 4.
-fn codebook_quad(at: u32) -> vec4<u32> {
-  return vec4<u32>(codebook_pair(at), codebook_pair(at + 2u));
+// Words first + 4 quad to first + 4 quad + 3; first is a multiple of 4.
+fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
+  return vec4<u32>(codebook_pair(first, 2u * quad), codebook_pair(first, 2u * quad + 1u));
 }
 
 // How far four means lie from their middles, in steps.
@@ -330,8 +330,8 @@ fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
 // middles of means.
 fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * KEY_GRID_WORDS;
-  let first = codebook_quad(at);
-  let second = codebook_quad(at + 4u);
+  let first = codebook_quad(at, 0u);
+  let second = codebook_quad(at, 1u);
   let lows_0 = unpack2x16float(first.x);
   let lows_1 = unpack2x16float(first.z);
   let lows_2 = unpack2x16float(second.x);
@@ -344,7 +344,7 @@ fn key_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
     vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
-    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
+    bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 
@@ -369,8 +369,8 @@ fn key_codes(record: u32, index: u32) -> array<u32, 2> {
 // middles of means.
 fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
   let at = codebook + HEAD_DIM + chunk * 4u * VALUE_GRID_WORDS;
-  let first = codebook_quad(at);
-  let second = codebook_quad(at + 4u);
+  let first = codebook_quad(at, 0u);
+  let second = codebook_quad(at, 1u);
   let lows_0 = unpack2x16float(first.x);
   let lows_1 = unpack2x16float(first.z);
   let lows_2 = unpack2x16float(second.x);
@@ -383,7 +383,7 @@ fn value_grids(codebook: u32, chunk: u32) -> mat4x4<f32> {
     vec4<f32>(lows_0.x, lows_1.x, lows_2.x, lows_3.x) + vec4<f32>(lows_0.y, lows_1.y, lows_2.y, lows_3.y),
     vec4<f32>(steps_0.x, steps_1.x, steps_2.x, steps_3.x) / 64.0,
     vec4<f32>(steps_0.y, steps_1.y, steps_2.y, steps_3.y) / 64.0,
-    bitcast<vec4<f32>>(codebook_quad(codebook + chunk * 4u)),
+    bitcast<vec4<f32>>(codebook_quad(codebook, chunk)),
   );
 }
 
@@ -406,8 +406,8 @@ fn value_words(centroids: u32, at: u32, token: u32, chunk: u32) -> array<u32, 4>
   let group = chunk / VALUE_QUADS;
   let codes = value_codes(at, token * VALUE_CODES + group * VALUE_STAGES);
   let first = centroids + group * VALUE_GROUP_CENTROIDS * VALUE_QUADS + chunk % VALUE_QUADS;
-  let levels_0 = codebook_pair(first + (codes[0] + 0u) * VALUE_QUADS) + codebook_pair(first + (codes[1] + 256u) * VALUE_QUADS);
-  let levels_1 = codebook_pair(first + (codes[2] + 512u) * VALUE_QUADS) + codebook_pair(first + (codes[3] + 768u) * VALUE_QUADS);
+  let levels_0 = codebook_pair(first, (codes[0] + 0u) * 1u) + codebook_pair(first, (codes[1] + 256u) * 1u);
+  let levels_1 = codebook_pair(first, (codes[2] + 512u) * 1u) + codebook_pair(first, (codes[3] + 768u) * 1u);
   return array<u32, 4>(
     levels_0.x,
     levels_0.y,

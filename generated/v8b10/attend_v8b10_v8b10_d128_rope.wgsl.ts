@@ -286,15 +286,15 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Words at and at + 1; at is even.
-fn codebook_pair(at: u32) -> vec2<u32> {
-  return codebook_pairs[at >> 1u];
+// Words first + 2 pair and the next; first is even. An index in pairs spares what a division would cost.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return codebook_pairs[(first >> 1u) + pair];
 }
 
 // Factors, then means, of channels 4 chunk to 4 chunk + 3.
 fn key_transform(codebook: u32, chunk: u32) -> mat2x4<f32> {
-  let first = codebook_pair(codebook + chunk * 4u);
-  let second = codebook_pair(codebook + chunk * 4u + 2u);
+  let first = codebook_pair(codebook, 2u * chunk);
+  let second = codebook_pair(codebook, 2u * chunk + 1u);
   let channel_0 = unpack2x16float(first.x);
   let channel_1 = unpack2x16float(first.y);
   let channel_2 = unpack2x16float(second.x);
@@ -308,8 +308,8 @@ fn key_transform(codebook: u32, chunk: u32) -> mat2x4<f32> {
 // The grids of channels 4 chunk to 4 chunk + 3, which all groups share, from the channels' means on.
 fn key_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + HEAD_DIM + chunk % (KEY_CHANNELS / 4u) * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
   let grid_0 = unpack2x16float(first.x);
   let grid_1 = unpack2x16float(first.y);
   let grid_2 = unpack2x16float(second.x);
@@ -342,7 +342,7 @@ fn key_codes(record: u32, index: u32) -> array<u32, 1> {
 fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
   let codes = key_codes(record, token * KEY_CODES + chunk / 2u);
   let centroids = codebook + HEAD_DIM + KEY_CHANNELS;
-  let pair_0 = codebook_pair(centroids + 2u * codes[0]);
+  let pair_0 = codebook_pair(centroids, codes[0]);
   return mat2x4<f32>(
     levels_of(pair_0.x),
     levels_of(pair_0.y),
@@ -351,8 +351,8 @@ fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32>
 
 // Factors, then means, of channels 4 chunk to 4 chunk + 3.
 fn value_transform(codebook: u32, chunk: u32) -> mat2x4<f32> {
-  let first = codebook_pair(codebook + chunk * 4u);
-  let second = codebook_pair(codebook + chunk * 4u + 2u);
+  let first = codebook_pair(codebook, 2u * chunk);
+  let second = codebook_pair(codebook, 2u * chunk + 1u);
   let channel_0 = unpack2x16float(first.x);
   let channel_1 = unpack2x16float(first.y);
   let channel_2 = unpack2x16float(second.x);
@@ -366,8 +366,8 @@ fn value_transform(codebook: u32, chunk: u32) -> mat2x4<f32> {
 // The grids of channels 4 chunk to 4 chunk + 3, which all groups share, from the channels' means on.
 fn value_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + HEAD_DIM + chunk % (VALUE_CHANNELS / 4u) * 4u;
-  let first = codebook_pair(at);
-  let second = codebook_pair(at + 2u);
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
   let grid_0 = unpack2x16float(first.x);
   let grid_1 = unpack2x16float(first.y);
   let grid_2 = unpack2x16float(second.x);
@@ -401,8 +401,8 @@ fn value_codes(record: u32, index: u32) -> array<u32, 2> {
 fn value_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat4x4<f32> {
   let codes = value_codes(record, token * VALUE_CODES + chunk / 2u);
   let centroids = codebook + HEAD_DIM + VALUE_CHANNELS;
-  let pair_0 = codebook_pair(centroids + 2u * codes[0]);
-  let pair_1 = codebook_pair(centroids + 2u * codes[1]);
+  let pair_0 = codebook_pair(centroids, codes[0]);
+  let pair_1 = codebook_pair(centroids, codes[1]);
   return mat4x4<f32>(
     levels_of(pair_0.x),
     levels_of(pair_0.y),
