@@ -2,6 +2,7 @@
 import type { ResolvedOptions } from "./options.ts";
 import type { CacheBytes } from "./sizes.ts";
 import { type AttentionKernels, candidateNames } from "./choose_attention.ts";
+import { BAND_PAIRS, keyAnchors } from "../model/anchors.ts";
 import { PAGE_TOKENS } from "../kernels/constants.ts";
 import type { Precision } from "../kernels/precision.ts";
 import { SIDES } from "../model/side.ts";
@@ -14,8 +15,15 @@ function describeAttention(name: string, attention: AttentionKernels): string {
   } tokens (${attention.reason})`;
 }
 
+/** How learned codes hold keys that have anchors. */
+function describeKeys(anchors: readonly number[] | undefined): string[] {
+  if (anchors === undefined) return [];
+  const bands = anchors.map((tokens) => tokens === 0 ? "none" : `${tokens} tokens`);
+  return [`keys: anchored, by ${BAND_PAIRS} rotary pairs: ${bands.join(", ")}`];
+}
+
 export function describePlan(
-  { layers: options }: ResolvedOptions,
+  { layers: options, keys, shape }: ResolvedOptions,
   layers: readonly LayerPlan[],
   spans: readonly SpanPlan[],
   bytes: CacheBytes,
@@ -58,6 +66,7 @@ export function describePlan(
   ]);
   const parts = Object.entries(bytes).map(([kind, count]) => `${kind} ${count}`);
   return [
+    ...describeKeys(keyAnchors(keys, shape.headDim)),
     ...lines,
     ...kinds,
     `precision: ${
