@@ -75,6 +75,7 @@ export type {
   ValueRotation,
 } from "./src/codebooks/codebook.ts";
 export type {
+  AnchorOptions,
   KeyOptions,
   KeySpace,
   ModelFingerprint,
@@ -90,7 +91,7 @@ export { calibrate } from "./src/calibrate/calibrate.ts";
 export type { CalibrationSamples } from "./src/calibrate/samples.ts";
 export { type QueryEnergyOptions, queryScale } from "./src/calibrate/query_energy.ts";
 export { joinSamples } from "./src/calibrate/join_samples.ts";
-export type { SampleOrigin } from "./src/calibrate/sample_origin.ts";
+export type { SampleOrigin, SampleSpace } from "./src/calibrate/sample_origin.ts";
 export { readSampleOrigin, readSamples } from "./src/calibrate/samples_file.ts";
 export { writeSamples } from "./src/calibrate/write_samples.ts";
 export { valueRotation } from "./src/calibrate/value_rotation.ts";
@@ -126,6 +127,7 @@ export {
   type TensorStrides,
 } from "./src/plan/options.ts";
 export { attend, rotate, seesExactly } from "./src/checked/reference_calls.ts";
+export type { TokenTurn } from "./src/model/anchors.ts";
 export { inverseFrequencies } from "./src/model/rope.ts";
 export type { Cache, CacheInit, CacheStats, ReadRange, Step } from "./src/cache/cache.ts";
 export { createCache } from "./src/cache/create_cache.ts";

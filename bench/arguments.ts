@@ -9,6 +9,9 @@ import { type BenchModel, MODELS } from "./measure/models.ts";
 import type { OnnxChoice } from "./onnx/onnx.ts";
 import { COUNTED } from "./count/kernels.ts";
 
+/** The spaces that all schemes have kernels for. */
+const SPACES: readonly KeySpace[] = ["pre-rope", "as-scored"];
+
 /** Files to write. */
 export interface OutputFiles {
   /** The figures, unrounded. */
@@ -116,7 +119,7 @@ function addAttention(program: Command, found: Found): void {
     )
     .option("--batches <list>", "sequences (default: 1,4,16)", listOf(integerFrom(1)))
     .option("--schemes <list>", "schemes, or pairs keys/values", pairs, pairs(SCHEMES))
-    .option("--space <list>", "spaces keys are coded in", listOf(oneOf(KEY_SPACES)), KEY_SPACES)
+    .option("--space <list>", "spaces keys are coded in", listOf(oneOf(KEY_SPACES)), SPACES)
     .option("--seconds <n>", "to spend on each shape at each context (default: 4)", positive)
     .option("--memory <GiB>", "that the caches compared may take together", positive, 4)
     .option("--tune", "plan each row by what tune() measures for it, f16 included", false)

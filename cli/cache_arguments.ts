@@ -7,6 +7,7 @@ import { BASE_LIMITS, type PlanLimits } from "../src/plan/limits.ts";
 import { DEFAULT_PRECISION, type Precision, PRECISIONS } from "../src/kernels/precision.ts";
 import type { ExactTiers } from "../src/plan/options.ts";
 import type { SchemeId } from "../src/schemes/scheme.ts";
+import type { KeySpace } from "../src/model/model.ts";
 import { integerFrom, usageError } from "./arguments.ts";
 import { collect } from "./command.ts";
 import { addKernelsOption, type KernelsArguments } from "./kernels.ts";
@@ -25,7 +26,7 @@ export interface PolicyArguments {
 
 /** What {@linkcode addCacheOptions} adds. */
 export interface CacheArguments extends PolicyArguments, KernelsArguments {
-  readonly space?: "pre-rope" | "as-scored";
+  readonly space?: KeySpace;
   readonly precision: Precision;
   readonly tokens: number;
   readonly sequences: number;
@@ -57,7 +58,7 @@ export function addCacheOptions(command: Command): Command {
   return addKernelsOption(addPolicyOptions(command))
     .addOption(
       new Option("--space <space>", "the space keys arrive in")
-        .choices(["pre-rope", "as-scored"]),
+        .choices(["pre-rope", "anchored", "as-scored"] satisfies KeySpace[]),
     )
     .addOption(
       new Option("--precision <type>", "how much attention may round")

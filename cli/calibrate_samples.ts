@@ -56,8 +56,8 @@ export function command(answering: Answering, host: Host): Command {
     })
       .argument("<files...>", "files of samples")
       .addOption(
-        new Option("--space <space>", "the space the keys' samples are in")
-          .choices(["pre-rope", "as-scored"]),
+        new Option("--space <space>", "the space keys are coded in; anchored: samples are pre-rope")
+          .choices(["pre-rope", "anchored", "as-scored"] satisfies KeySpace[]),
       )
       .option("--model <name>", "name of the model that the samples come from")
       .option("--digest <text>", "its digest: what caches compare with the model they serve")
@@ -208,8 +208,13 @@ function agreedOrigin(
 ): { readonly keySpace: KeySpace; readonly model: ModelFingerprint } {
   const name = model ?? origins.find((origin) => origin.model !== undefined)?.model?.name;
   if (name === undefined) throw untold("model", "the model");
+  // Keys get their anchors in calibration.
+  const sampled = agreed("space", "the keys' space", [
+    space === "anchored" ? "pre-rope" : space,
+    ...origins.map((one) => one.keySpace),
+  ]);
   return {
-    keySpace: agreed("space", "the keys' space", [space, ...origins.map((one) => one.keySpace)]),
+    keySpace: space ?? sampled,
     model: {
       name,
       digest: agreed("digest", "the model's digest", [

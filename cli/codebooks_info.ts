@@ -18,7 +18,7 @@ export function command(answering: Answering): Command {
 
 async function describeCodebooks(path: string): Promise<Answer> {
   const { set, bytes } = await readCodebooks(path);
-  const { model, keySpace, provenance } = set;
+  const { model, keySpace, anchors, provenance } = set;
   const rotations = (set.valueRotations ?? []).map(({ layer, keyValueHeads, headDim, axes }) => ({
     layer,
     keyValueHeads,
@@ -43,7 +43,7 @@ async function describeCodebooks(path: string): Promise<Answer> {
   const { source, tokens, seed, iterations } = provenance;
   const about = [
     ["model", `${model.name} (${model.digest})`],
-    ["keys", keySpace],
+    ["keys", anchors ? `${keySpace}, by eight pairs: ${anchors.join(", ")} tokens` : keySpace],
     [
       "learned on",
       `${source}: ${tokens} tokens, seed ${seed}, at most ${iterations} iterations`,
@@ -72,7 +72,15 @@ async function describeCodebooks(path: string): Promise<Answer> {
   ]);
   const head = ["layer", "side", "scheme", "heads", "size", "error / variance", "parts"];
   return {
-    data: { model, keySpace, provenance, bytes, valueRotations: rotations, codebooks },
+    data: {
+      model,
+      keySpace,
+      ...(anchors && { anchors }),
+      provenance,
+      bytes,
+      valueRotations: rotations,
+      codebooks,
+    },
     text: [formatTable(about), "", formatTable([head, ...rows], [0, 3, 4, 5])].join("\n"),
   };
 }

@@ -72,10 +72,10 @@ async function explainKernels(args: ExplainOptions): Promise<Answer> {
       keyValueHeads: args.kvHeads,
       headDim: args.headDim,
     },
-    // The choice depends on the space alone, not on frequencies.
+    // The choice depends on the space, and little on frequencies.
     keys: args.space === "as-scored"
       ? { space: "as-scored" }
-      : { space: "pre-rope", rope: { layout: "half", theta: 10000 } },
+      : { space: args.space ?? "pre-rope", rope: { layout: "half", theta: 10000 } },
     policy: policy.layers?.[0] ?? { keys: policy.keys, values: policy.values },
     ...readSizes(args),
     kernels,

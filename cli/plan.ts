@@ -136,6 +136,7 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
 function keyOptions(model: ModelConfig, space: CacheArguments["space"]): KeyOptions {
   if (space === undefined || space === model.keys.space) return model.keys;
   if (space === "as-scored") return { space };
+  if (model.keys.space === "pre-rope") return { space, rope: model.keys.rope };
   throw new CoupletError("shape", {
     what: "Cannot plan keys before their rotary embedding",
     why: model.notes.join(" ").replace(/\.$/, ""),

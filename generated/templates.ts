@@ -2,6 +2,220 @@
 
 /** The texts of templates/ by path, for generation outside of the repository. */
 export const templates: ReadonlyMap<string, string> = new Map([
+  ["attention/anchored/anchor_overrides.hbs", `override EXPLICIT_BANDS: u32 = ROTARY_CHUNKS / 2u; // bands of eight pairs that have no anchors: the first ones
+override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands
+override ANCHORS_HIGH: u32 = 0u; // the same of the others
+`],
+  ["attention/anchored/anchor_tokens.hbs", `// Tokens of an anchor of a band that has some.
+fn anchor_tokens(band: u32) -> u32 {
+  let logarithms = select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u);
+  return 1u << ((logarithms >> (band % 8u * 4u)) & 15u);
+}
+`],
+  ["attention/anchored/anchored_chunk.hbs", `{{> anchor_tokens}}
+
+{{> angle_rope}}
+
+// The chunk of the channels that turn with those of a chunk.
+fn partner_chunk(chunk: u32) -> u32 {
+  let apart = select(chunk + ROTARY_CHUNKS, chunk - ROTARY_CHUNKS, chunk >= ROTARY_CHUNKS);
+  return select(apart, chunk, INTERLEAVED || chunk >= 2u * ROTARY_CHUNKS);
+}
+
+// Chunk chunk of coded token coded, turned by way times what the token is off the middle of its anchor.
+fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, way: f32) -> vec4<f32> {
+  let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
+  if (chunk >= 2u * ROTARY_CHUNKS || pair < 2u * EXPLICIT_BANDS) {
+    return value;
+  }
+  let tokens = anchor_tokens(pair / 2u);
+  let place = coded % tokens;
+  let ahead = place >= tokens / 2u;
+  let angle = angle_of(select(tokens / 2u - place, place - tokens / 2u, ahead), pair);
+  let second_half = chunk >= ROTARY_CHUNKS;
+  let other = select(select(-partner, partner, second_half), value.yxwz * vec4<f32>(-1.0, 1.0, -1.0, 1.0), INTERLEAVED);
+  let odd_chunk = chunk % 2u == 1u;
+  let cosine = select(angle.cosine, select(angle.cosine.xxyy, angle.cosine.zzww, odd_chunk), INTERLEAVED);
+  let sine = select(angle.sine, select(angle.sine.xxyy, angle.sine.zzww, odd_chunk), INTERLEAVED);
+  return value * cosine + select(-way, way, ahead) * other * sine;
+}
+`],
+  ["attention/anchored/anchored_constants.hbs", `{{> coded_constants}}
+{{> header_angle}}
+{{> anchor_overrides}}
+`],
+  ["attention/anchored/decoded_anchored.hbs", `  let other = partner_chunk(chunk);
+  let partner = coded_load4(coded_grid(codebook, other), codebook, record, token % CODED_RECORD_TOKENS, other);
+  write_vector(entry.first + item.y, model_head, chunk, anchored_chunk(vector, partner, token, chunk, -1.0));
+`],
+  ["attention/anchored/find_places_anchored.hbs", `  first_place = select(lane, lane * SPAN, tile.coded);
+  place_step = select(PAGE_TOKENS, 1u, tile.coded);
+`],
+  ["attention/anchored/group_anchored.hbs", `{{> (lookup . "plainGroupPartial")}}
+
+{{> anchored_chunk}}
+
+// Chunk chunk of the exact vector at word word, turned as coded token coded.
+fn turned_chunk(word: u32, coded: u32, chunk: u32) -> vec4<f32> {
+  return anchored_chunk(exact_chunk(word, chunk), exact_chunk(word, partner_chunk(chunk)), coded, chunk, 1.0);
+}
+
+fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + 2u * chunk;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+
+{{> (lookup . "turnedPartial")}}
+`],
+  ["attention/anchored/header_anchored.hbs", `// Keys were coded before the rotary embedding, but with what their slow bands turn from their anchors' middles.
+{{> rope_overrides}}
+{{> anchor_overrides}}
+`],
+  ["attention/anchored/header_turned.hbs", `const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+{{> header_angle}}
+{{> anchor_overrides}}
+`],
+  ["attention/anchored/load_anchored.hbs", `{{> (lookup . "plainLoadPartial")}}
+
+{{> anchored_chunk}}
+`],
+  ["attention/anchored/loaded_turned.hbs", `        load_turned(token, exact_word(entry.slot, SIDE, position, head), position - layer.sinks, share);
+`],
+  ["attention/anchored/places_anchored.hbs", `
+// Of a coded tile, a lane has consecutive tokens, which share their anchors: it turns a query once for all of them.
+var<private> first_place: u32; // of the lane's tokens in the tile
+var<private> place_step: u32; // from each to the next
+`],
+  ["attention/anchored/score_anchored.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> pairs}}
+
+{{> anchor_tokens}}
+
+// The angle of eight pairs at a distance from the tile's first token.
+fn angle_far(distance: u32, pair: u32) -> Pairs {
+  return turn(angle_at(distance % NEAR, pair), angle_at(NEAR + distance / NEAR, pair));
+}
+
+// The same at the middle of the anchor of the lane's tokens, which may lie before the tile.
+fn middle_angle(tile: Tile, pair: u32) -> Pairs {
+  let tokens = anchor_tokens(pair / 2u);
+  let tile_first = tile.first - layer.sinks;
+  let middle = (tile_first + first_place) / tokens * tokens + tokens / 2u;
+  let ahead = middle >= tile_first;
+  let angle = angle_far(select(tile_first - middle, middle - tile_first, ahead), pair);
+  return Pairs(angle.even, select(-1.0, 1.0, ahead) * angle.odd);
+}
+
+// Four pairs of all rows.
+struct RowPairs {
+  even: Rows,
+  odd: Rows,
+}
+
+// The rows' pairs pair to pair + 3 in fours, turned back by an angle.
+fn turned_rows(pair: u32, cosines: vec4<f32>, sines: vec4<f32>) -> RowPairs {
+  let even = query_rows(2u * pair);
+  let odd = query_rows(2u * pair + 1u);
+  let cosine = Chunk(cosines);
+  let sine = Chunk(sines);
+  return RowPairs(
+    Rows(
+      even[0] * cosine + odd[0] * sine,
+      even[1] * cosine + odd[1] * sine,
+      even[2] * cosine + odd[2] * sine,
+      even[3] * cosine + odd[3] * sine,
+    ),
+    Rows(
+      odd[0] * cosine - even[0] * sine,
+      odd[1] * cosine - even[1] * sine,
+      odd[2] * cosine - even[2] * sine,
+      odd[3] * cosine - even[3] * sine,
+    ),
+  );
+}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+
+{{> (lookup . "preparePartial")}}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+  let explicit_pairs = min(coded_pairs, 2u * EXPLICIT_BANDS);
+  for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
+    let even_queries_0 = query_rows(2u * pair);
+    let odd_queries_0 = query_rows(2u * pair + 1u);
+    let even_queries_1 = query_rows(2u * pair + 2u);
+    let odd_queries_1 = query_rows(2u * pair + 3u);
+    let token_angle = angle_at(1u, pair);
+    var angle = angle_far(first_place, pair);
+{{#each coded.pages}}
+    if ({{index}}u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, {{place}}, first),
+          coded_key8(second_grids, block, {{place}}, second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[{{index}}], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[{{index}}] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, token_angle);
+    }
+{{/each}}
+  }
+  for (var pair = 2u * EXPLICIT_BANDS; pair < coded_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
+    let angle = middle_angle(tile, pair);
+    let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
+    let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
+{{#each coded.pages}}
+    if ({{index}}u < SPAN) {
+      let key = pairs_of(
+        coded_key8(first_grids, block, {{place}}, first),
+        coded_key8(second_grids, block, {{place}}, second),
+      );
+      let first_pairs = add_products(add_products(scores[{{index}}], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[{{index}}] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+{{/each}}
+  }
+{{#with coded}}
+{{> plain_dot first="2u * ROTARY_CHUNKS"}}
+{{/with}}
+{{> rope_dot exactly}}
+}
+`],
+  ["attention/anchored/turned_narrow.hbs", `// Loads group group of the exact vector at word word, turned as coded token coded: a part of a chunk.
+fn load_turned(token: u32, word: u32, coded: u32, group: u32) {
+  let turned = turned_chunk(word, coded, group * CHANNELS / 4u);
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    vectors[token * CHANNELS + i] = turned[(group * CHANNELS + i) % 4u] * scale[i];
+  }
+}
+`],
+  ["attention/anchored/turned_wide.hbs", `// Loads group group of the exact vector at word word, turned as coded token coded.
+fn load_turned(token: u32, word: u32, coded: u32, group: u32) {
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let turned = turned_chunk(word, coded, group * (CHANNELS / 4u) + quad);
+    vectors[token * CHANNELS + 4u * quad] = turned.x * scale[4u * quad];
+    vectors[token * CHANNELS + 4u * quad + 1u] = turned.y * scale[4u * quad + 1u];
+    vectors[token * CHANNELS + 4u * quad + 2u] = turned.z * scale[4u * quad + 2u];
+    vectors[token * CHANNELS + 4u * quad + 3u] = turned.w * scale[4u * quad + 3u];
+  }
+}
+`],
   ["attention/attend.wgsl.hbs", `{{> (lookup . "enablePartial")}}
 {{> attention_constants}}
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
@@ -3495,6 +3709,7 @@ const MAX_TOKENS: u32 = {{tokens}}u;
 override SIDE: u32 = 0u; // 0 encodes keys, 1 values
 override TOKENS: u32 = 1u; // tokens a lane compares with a centroid it has loaded, at most MAX_TOKENS
 override BLOCK: u32 = RECORD_TOKENS; // tokens of one workgroup: whole records, a multiple of TOKENS
+{{> (lookup . "headerPartial")}}
 
 {{> uniforms}}
 
@@ -3559,7 +3774,7 @@ fn main(
       for (var token = 0u; token < TOKENS; token += 1u) {
         best[token] = 3.0e38;
         let position = layer.sinks + min(max(first + token, entry.encode_from), encode_end - 1u);
-        load_vector(token, exact_word(entry.slot, SIDE, position, head), share);
+{{> (lookup . "loadedPartial")}}
       }
 {{> (lookup . "rowsPartial")}}
       if (TOKENS > ROW_TOKENS) {
@@ -3770,6 +3985,8 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
   return grid.low + levels_of(codebook_word(codebook + HEAD_DIM + at)) * grid.step;
 }
 `],
+  ["schemes/coupled/loaded_plain.hbs", `        load_vector(token, exact_word(entry.slot, SIDE, position, head), share);
+`],
   ["schemes/coupled/mix_grid.hbs", `{{> mix_levels}}
 
 {{> finish_grid}}
@@ -3900,8 +4117,10 @@ fn main(@builtin(global_invocation_id) item: vec3<u32>) {
   let chunk = item.x % CHUNKS;
   let grid = coded_grid(codebook, chunk);
   let vector = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
-  write_vector(entry.first + item.y, model_head, chunk, vector);
+{{> (lookup . "decodedPartial")}}
 }
+`],
+  ["schemes/decoded_as_coded.hbs", `  write_vector(entry.first + item.y, model_head, chunk, vector);
 `],
   ["schemes/hadamard/angle_none.hbs", `{{! Nothing has a rotary embedding. }}
 `],

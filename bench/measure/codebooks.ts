@@ -3,6 +3,7 @@ import { type CodebookSet, layerHeads, parseScheme, type PlanOptions, SIDES } fr
 import { seededRandom } from "../../src/base/random.ts";
 import { toFloat16Array } from "../../src/base/float16.ts";
 import { gridNumbers } from "../../src/codebooks/device.ts";
+import { keyAnchors } from "../../src/model/anchors.ts";
 import { NORM_LEVELS } from "../../src/schemes/normalisation.ts";
 
 /** Channels of vectors and centroids lie within this distance of 0. */
@@ -62,9 +63,11 @@ export function randomCodebooks({ shape, policy, keys }: PlanOptions): CodebookS
     };
     return Array.from({ length: layers }, (_, layer) => ({ ...own, layer }));
   });
+  const anchors = keyAnchors(keys, shape.headDim);
   return {
     model: { name: "random", digest: "random" },
     keySpace: keys.space,
+    ...(anchors && { anchors }),
     provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
     codebooks,
   };

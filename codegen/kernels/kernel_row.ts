@@ -1,6 +1,6 @@
 /** What a kernel is rendered from. */
 import type { BindingName } from "../../src/kernels/bindings.ts";
-import { formatKernelName, type KernelNameParts } from "../../src/kernels/name.ts";
+import { formatKernelName, type KernelNameParts, type KeyVariant } from "../../src/kernels/name.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 
 /** A value for a template: a scalar, a record of scalars, or a list of records. */
@@ -57,7 +57,7 @@ export function codecKernel(
   reason: string,
   bindings: readonly BindingName[],
   context: Context,
-  variant?: "rope",
+  variant?: KeyVariant,
 ): KernelRow {
   const parts = { family, schemes: [id], size: headDim };
   return kernel(

@@ -31,6 +31,8 @@ const FAMILIES: Readonly<Record<KernelFamily, (schemes: readonly SchemeId[]) => 
 /** How each variant reads coded keys. */
 export const VARIANT_TEXTS: Readonly<Record<KeyVariant, string>> = {
   rope: "keys came before the rotary embedding, which it applies",
+  anchored:
+    "keys came before the rotary embedding, and were coded with the part of it that is slow; it applies the rest",
   plain: "keys were coded as they are scored",
   lut: "keys were coded as they are scored; it reads a table of q.centroid in workgroup memory",
   table: "keys were coded as they are scored; it reads a table of q.centroid from a buffer",

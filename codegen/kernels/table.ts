@@ -24,6 +24,9 @@ export interface PairRow {
   readonly reason: string;
 }
 
+/** Schemes whose kernels for keys with anchors are generated, and why. */
+export type AnchoredRow = SizeRow;
+
 /** Pairs of one scheme that get kernels that use what not all chips do well, and why. */
 export interface LadderRow {
   /** What they use. */
@@ -52,6 +55,8 @@ export interface Table {
   readonly sizes: readonly SizeRow[];
   /** Fused pairs. */
   readonly pairs: readonly PairRow[];
+  /** Keys with anchors. */
+  readonly anchored: readonly AnchoredRow[];
   /** Optional features. */
   readonly ladder: readonly LadderRow[];
   /** Calibration. */

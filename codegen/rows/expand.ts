@@ -4,7 +4,12 @@
 import { CoupletError } from "../../src/base/errors.ts";
 import type { BindingName } from "../../src/kernels/bindings.ts";
 import { MAX_SPAN, STEP_ENTRIES, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
-import type { KernelFeature, KeyVariant } from "../../src/kernels/name.ts";
+import {
+  type KernelFeature,
+  type KernelNameParts,
+  type KeyVariant,
+  parseKernelName,
+} from "../../src/kernels/name.ts";
 import type { SchemeId } from "../../src/schemes/scheme.ts";
 import {
   attentionContext,
@@ -13,6 +18,7 @@ import {
   topContext,
   VALUE_CHANNELS,
 } from "../kernels/attention.ts";
+import { ANCHORED_PLACES } from "../kernels/anchored.ts";
 import { digitsOf, INTEGER_KEY_CHANNELS, integerMix, integerScore } from "../kernels/integers.ts";
 import { type Context, kernel, type KernelRow } from "../kernels/kernel_row.ts";
 import { schemeKernels } from "../schemes/find.ts";
@@ -94,12 +100,12 @@ const MIXED_PLAIN: Context = {
 };
 
 /**
- * Which tokens of a tile a lane scores: one of each page, or those of one page, which share its
- * mean.
+ * Which tokens of a tile a lane scores: one of each page; those of one page, which share its mean;
+ * or consecutive ones, which share their anchors.
  *
  * @throws {CoupletError} `scheme` if values share a mean, and keys do not.
  */
-function placeContext(keys: SchemeKernels, values = keys): Context {
+function placeContext(keys: SchemeKernels, values = keys, variant?: KeyVariant): Context {
   if (keys.normalised) {
     return {
       placesPartial: "places_paged",
@@ -115,6 +121,7 @@ function placeContext(keys: SchemeKernels, values = keys): Context {
       remedy: "Leave the pair out: keys and values then attend in a kernel each",
     });
   }
+  if (variant === "anchored") return ANCHORED_PLACES;
   return {
     placesPartial: "places_none",
     findPlacesPartial: "find_places_none",
@@ -129,7 +136,8 @@ function pairVariants({ keyVariants }: SchemeKernels): readonly KeyVariant[] {
 }
 
 function variantBinding(variant: KeyVariant): BindingName[] {
-  return variant === "plain" || variant === "lut" ? [] : [variant];
+  if (variant === "plain" || variant === "lut") return [];
+  return [variant === "anchored" ? "rope" : variant];
 }
 
 /** How coded keys are read and scored, in a kernel of their own or a fused one. */
@@ -207,7 +215,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
       {
         ...attentionContext(headDim, span),
         ...rotationContext(scheme),
-        ...placeContext(scheme),
+        ...placeContext(scheme, scheme, variant),
         chunkPartial: "chunk_f32",
         ...codebook.partial,
         ...scoreContext(scheme, variant),
@@ -255,7 +263,7 @@ function pairRow(
     {
       ...attentionContext(headDim, span),
       ...rotationContext(keys, values),
-      ...placeContext(keys, values),
+      ...placeContext(keys, values, variant),
       ...mixContext(values, digits),
       ...featureContext(feature),
       ...codebook.partial,
@@ -373,9 +381,10 @@ export function expandTable(table: Table): KernelRow[] {
     ...table.ladder.flatMap(ladderRows),
     ...table.kmeans.flatMap(kmeansRows),
   ];
-  rows.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-  rows.forEach((row, i) => {
-    if (i > 0 && rows[i - 1]!.name === row.name) {
+  const kept = rows.filter(({ name }) => isWanted(parseKernelName(name), table));
+  kept.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  kept.forEach((row, i) => {
+    if (i > 0 && kept[i - 1]!.name === row.name) {
       throw new CoupletError("usage", {
         what: "Cannot expand the table",
         why: `two rows give the kernel "${row.name}"`,
@@ -383,5 +392,11 @@ export function expandTable(table: Table): KernelRow[] {
       });
     }
   });
-  return rows;
+  return kept;
+}
+
+/** Whether the table asks for a kernel: those of anchored keys have rows of their own. */
+function isWanted({ variant, schemes, size }: KernelNameParts, { anchored }: Table): boolean {
+  return variant !== "anchored" ||
+    anchored.some((row) => row.schemes.includes(schemes[0]!) && row.headDims.includes(size!));
 }

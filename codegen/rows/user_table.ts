@@ -49,8 +49,10 @@ export function userTable({ schemes = [], pairs = [], headDims }: UserRows): Tab
     return { keys, values, headDims, reason };
   });
   const all = new Set([...schemes, ...userPairs.flatMap(({ keys, values }) => [keys, values])]);
+  const sizes = [{ schemes: [...all], headDims, reason }];
   return {
-    sizes: [{ schemes: [...all], headDims, reason }],
+    sizes,
+    anchored: sizes,
     pairs: userPairs,
     ladder: [],
     kmeans: [],

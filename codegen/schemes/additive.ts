@@ -136,7 +136,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
     };
   }
 
-  function score(variant: KeyVariant): Context {
+  function score(variant: Exclude<KeyVariant, "anchored">): Context {
     const rows = { atQuery: QUERIES, exactly: EXACT_KEYS };
     const coded = { pages: pages("SPAN", keySpan(variant)).pages! };
     if (variant === "rope") {

@@ -149,6 +149,7 @@ export function decodeRow(
   record: Context,
   codebookPartial = "codebook_none",
   gridPartial = "no_grid",
+  variant?: "anchored",
 ): KernelRow {
   return codecKernel(
     "decode",
@@ -156,7 +157,21 @@ export function decodeRow(
     headDim,
     "decode",
     reason,
-    ["step", "layer", "coded_records", ...codebooks, "pages", "vectors"],
-    { ...codecSizes(headDim), codebookPartial, record: { ...record, gridPartial } },
+    [
+      "step",
+      "layer",
+      "coded_records",
+      ...codebooks,
+      "pages",
+      ...(variant === undefined ? [] : ["rope" as const]),
+      "vectors",
+    ],
+    {
+      ...codecSizes(headDim),
+      codebookPartial,
+      record: { ...record, gridPartial },
+      decodedPartial: variant === undefined ? "decoded_as_coded" : "decoded_anchored",
+    },
+    variant,
   );
 }

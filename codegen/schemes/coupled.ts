@@ -14,6 +14,7 @@ import {
 import type { KeyVariant } from "../../src/kernels/name.ts";
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
+import { anchoredGroup, anchoredLoad, anchoredScore } from "../kernels/anchored.ts";
 import { plainMix, plainScore, tableScore } from "../kernels/attention.ts";
 import { codecKernel, type Context, kernel } from "../kernels/kernel_row.ts";
 import {
@@ -134,44 +135,54 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const rows = wide && channels * centroids >= ROW_LEVELS;
   // With a table of q.centroid in workgroup memory, fewer pages fit.
   const keySpan = (variant: KeyVariant) => variant === "lut" ? MIN_SPAN : MAX_SPAN;
+  const groupPartial = wide ? "group_wide" : `group_c${channels}`;
+  const loadPartial = channels <= 2 ? `load_c${channels}` : "load_wide";
+  const codecs = (reason: string, variant: "anchored" | undefined) => [
+    codecKernel(
+      "encode",
+      scheme,
+      headDim,
+      "encode_coupled",
+      reason,
+      [
+        ...(wide ? encoderBindings("codebooks", "codebook_quads") : encoderBindings("codebooks")),
+        ...(variant === undefined ? [] : ["rope" as const]),
+      ],
+      {
+        ...encoderSizes(scheme, headDim),
+        ...searchSizes(scheme, headDim),
+        codebookWords,
+        tokens: ENCODE_TOKENS,
+        ...(variant === undefined
+          ? { headerPartial: "header_no_angle", groupPartial, loadedPartial: "loaded_plain" }
+          : anchoredGroup(groupPartial, channels)),
+        rowsPartial: rows ? "search_rows" : "search_no_rows",
+        rowConstantsPartial: rows ? "row_constants" : "row_constants_none",
+        ...(rows ? searchedRows(scheme) : {}),
+      },
+      variant,
+    ),
+    decodeRow(
+      scheme,
+      headDim,
+      reason,
+      ["codebooks"],
+      {
+        ...record("coded"),
+        codePartial: codePartial(scheme),
+        ...(variant === undefined ? { loadPartial } : anchoredLoad(loadPartial)),
+      },
+      "codebook_words",
+      "centroid_grid",
+      variant,
+    ),
+  ];
   return {
-    codecs: (reason) => [
-      codecKernel(
-        "encode",
-        scheme,
-        headDim,
-        "encode_coupled",
-        reason,
-        wide ? encoderBindings("codebooks", "codebook_quads") : encoderBindings("codebooks"),
-        {
-          ...encoderSizes(scheme, headDim),
-          ...searchSizes(scheme, headDim),
-          codebookWords,
-          tokens: ENCODE_TOKENS,
-          groupPartial: wide ? "group_wide" : `group_c${channels}`,
-          rowsPartial: rows ? "search_rows" : "search_no_rows",
-          rowConstantsPartial: rows ? "row_constants" : "row_constants_none",
-          ...(rows ? searchedRows(scheme) : {}),
-        },
-      ),
-      decodeRow(
-        scheme,
-        headDim,
-        reason,
-        ["codebooks"],
-        {
-          ...record("coded"),
-          codePartial: codePartial(scheme),
-          loadPartial: channels <= 2 ? `load_c${channels}` : "load_wide",
-        },
-        "codebook_words",
-        "centroid_grid",
-      ),
-    ],
-    keyVariants: ["rope", "plain", codes * centroids <= LUT_ENTRIES ? "lut" : "table"],
+    codecs: (reason) => [...codecs(reason, undefined), ...codecs(reason, "anchored")],
+    keyVariants: ["rope", "anchored", "plain", codes * centroids <= LUT_ENTRIES ? "lut" : "table"],
     keySpan,
     keys(numbers, variant) {
-      if (variant === "rope" || variant === "plain") {
+      if (variant === "rope" || variant === "anchored" || variant === "plain") {
         return { ...record("key"), ...gathered(scheme, numbers) };
       }
       // Tables of q.centroid need only the codes, not the centroids behind them.
@@ -184,7 +195,9 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
     records: "records",
     codebook: channels >= 8 ? "pairs" : "words",
     score: (variant) =>
-      variant === "rope" || variant === "plain"
+      variant === "anchored"
+        ? anchoredScore(keySpan(variant), "coded_keys_levels")
+        : variant === "rope" || variant === "plain"
         ? plainScore(variant, keySpan(variant), "coded_keys_levels")
         : tableScore(variant),
     mix: plainMix("mix_grid"),

@@ -63,7 +63,7 @@ export function parseArguments(
     )
     .addOption(
       new Option("--space <space>", "the space keys are coded in")
-        .choices(["pre-rope", "as-scored"])
+        .choices(["pre-rope", "anchored", "as-scored"] satisfies KeySpace[])
         .default("pre-rope" satisfies KeySpace),
     )
     .option("--tokens <n>", "tokens to learn on", integerFrom(1), 12288)

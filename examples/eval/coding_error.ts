@@ -111,7 +111,7 @@ export class CodingErrors implements Inspection {
     space: KeySpace,
   ): Float32Array<ArrayBuffer> {
     const { keyValueHeads, headDim } = this.#config;
-    if (side === "values" || space === "pre-rope") return vectors;
+    if (side === "values" || space !== "as-scored") return vectors;
     const tokens = vectors.length / (keyValueHeads * headDim);
     return rotateHeads(vectors, [tokens], keyValueHeads, this.#config);
   }

@@ -2,7 +2,6 @@ import {
   type CodebookSet,
   type KeyOptions,
   parseScheme,
-  rotate,
   type SchemeId,
   type Side,
   unpackRecords,
@@ -11,6 +10,7 @@ import { cacheCodebook } from "../../src/codebooks/find.ts";
 import { headCodebooks } from "../../src/codebooks/head_codebooks.ts";
 import { keptBinary16 } from "../../src/reference/binary16.ts";
 import type { Codec, CodingContext } from "../../src/schemes/codec.ts";
+import { keyTurn } from "../../src/schemes/key_turn.ts";
 import { schemeCodec } from "../../src/schemes/scheme_codec.ts";
 
 /** What a {@linkcode SideCoder} codes. */
@@ -69,6 +69,7 @@ export class SideCoder {
     const { scheme: id, side, keyValueHeads, headDim, keys } = this.#options;
     const scheme = parseScheme(id);
     const codec = this.#codec;
+    const turn = side === "keys" ? keyTurn(scheme, keys, headDim, 0) : undefined;
     const layout = scheme.layout(headDim);
     const tokens = vectors.length / (keyValueHeads * headDim);
     const decoded = new Float64Array(vectors.length);
@@ -82,9 +83,9 @@ export class SideCoder {
         const block = starts.map((at) =>
           Float64Array.from({ length: headDim }, (_, i) => keptBinary16(vectors[at + i]!))
         );
-        const context: CodingContext = side === "keys" && keys.space === "pre-rope"
-          ? { ...own, turn: (vector, i, way) => rotate(vector, way * (first + i), keys.rope) }
-          : own;
+        const context: CodingContext = turn === undefined
+          ? own
+          : { ...own, turn: (vector, i, way) => turn(vector, first + i, way) };
         const record = new Uint32Array(layout.words);
         codec.encode(block, record, 0, context);
         starts.forEach((at, i) => decoded.set(codec.decode(record, i, headDim, context), at));

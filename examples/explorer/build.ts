@@ -4,7 +4,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { expandTable } from "../../codegen/rows/expand.ts";
 import { readTemplates } from "../../codegen/render/templates.ts";
-import { kmeans, ladder, pairs, sizes } from "../../codegen/variants.ts";
+import { anchored, kmeans, ladder, pairs, sizes } from "../../codegen/variants.ts";
 import { ROOT, runDeno } from "../../tools/project.ts";
 import { kernels } from "./page/kernels.ts";
 import { createTracer } from "./trace/trace_templates.ts";
@@ -71,7 +71,9 @@ export async function buildExplorer(output: string): Promise<ExplorerBuild> {
   const templates = Object.fromEntries(readTemplates(TEMPLATES));
   files.set(`${output}/templates.json`, JSON.stringify(templates));
   const tracer = createTracer();
-  const rows = new Map(expandTable({ sizes, pairs, ladder, kmeans }).map((row) => [row.name, row]));
+  const rows = new Map(
+    expandTable({ sizes, pairs, anchored, ladder, kmeans }).map((row) => [row.name, row]),
+  );
   for (const { info } of kernels) {
     const row = rows.get(info.name)!;
     const { wgsl } = await info.load();

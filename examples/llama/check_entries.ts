@@ -47,7 +47,7 @@ function checkEntry<Sequence>(
     }
   }
   if (position === undefined) return;
-  if (keySpace === "pre-rope") {
+  if (keySpace !== "as-scored") {
     throw misused(
       "a position was given, and the cache applies the rotary embedding itself",
       "Plan the cache for keys as scored",

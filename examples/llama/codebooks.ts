@@ -98,7 +98,7 @@ async function captureSamples(
         keyValueHeads,
         headDim,
         values: new Float32Array(tokenIds.length * width),
-        ...(keyOptions.space === "pre-rope" ? { positions, rope: keyOptions.rope } : {}),
+        ...(keyOptions.space !== "as-scored" ? { positions, rope: keyOptions.rope } : {}),
       })),
   ).flat();
   try {

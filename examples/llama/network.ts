@@ -62,9 +62,9 @@ export function bindNetwork(
         ...projectHeads(layer.key, keyValueHeads, layer.keyNorm, key),
         matmul(normed, layer.value.matrix, value, { bias: layer.value.bias }),
       ],
-      rotate: keySpace === "pre-rope"
-        ? []
-        : [rotate(queryHeads, headDim, turns, query), rotate(keyValueHeads, headDim, turns, key)],
+      rotate: keySpace === "as-scored"
+        ? [rotate(queryHeads, headDim, turns, query), rotate(keyValueHeads, headDim, turns, key)]
+        : [],
       finish: [
         matmul(attended, layer.output.matrix, hidden, {
           bias: layer.output.bias,

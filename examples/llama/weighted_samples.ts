@@ -28,7 +28,7 @@ export interface WeightedSampleOptions {
   /** Texts to sample, in tokens, none longer than the model's positions. */
   readonly windows: readonly (readonly number[])[];
   readonly weighting: Weighting;
-  /** The space the keys are wanted in; before the rotary embedding where absent. */
+  /** The space the keys are coded in: samples are before the rotary embedding, but for `as-scored`. Defaults to `pre-rope`. */
   readonly keySpace?: KeySpace;
   readonly onProgress?: (fraction: number) => void;
 }
@@ -57,9 +57,9 @@ export async function weightedSamples(
   const positions = lengths.flatMap((length) => Array.from({ length }, (_, token) => token));
   /** Keys' and queries' vectors and gradients as the cache gets them: a rotation turns both alike. */
   function inSpace(vectors: Float32Array<ArrayBuffer>, heads: number): Float32Array<ArrayBuffer> {
-    return keySpace === "pre-rope"
-      ? vectors
-      : rotateHeads(vectors, lengths, heads, checkpoint.config);
+    return keySpace === "as-scored"
+      ? rotateHeads(vectors, lengths, heads, checkpoint.config)
+      : vectors;
   }
   const engine = await createGradientEngine({
     device,
@@ -78,7 +78,7 @@ export async function weightedSamples(
         {
           ...common("keys"),
           values: inSpace(keys, keyValueHeads),
-          ...(keyOptions.space === "pre-rope" ? { positions, rope: keyOptions.rope } : {}),
+          ...(keyOptions.space !== "as-scored" ? { positions, rope: keyOptions.rope } : {}),
           ...(fisher ? { weights: inSpace(keyGradients, keyValueHeads).map(square) } : {}),
           ...(weighting.includes("query")
             ? {
@@ -88,7 +88,7 @@ export async function weightedSamples(
                 keyValueHeads,
                 headDim,
                 lengths,
-                ...(keyOptions.space === "pre-rope" ? { rope: keyOptions.rope } : {}),
+                ...(keyOptions.space !== "as-scored" ? { rope: keyOptions.rope } : {}),
               }),
             }
             : {}),

@@ -26,6 +26,15 @@ import type { KernelInfo } from "../../src/kernels/kernel.ts";
 export const kernels: readonly KernelInfo[] = [
   ...common_d128,
   {
+    name: "attend_c2b8_c2b8_d128_anchored",
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    span: 8,
+    workgroupBytes: 11408,
+    reason: "a rate of the paper, the same for keys and values",
+    load: () => import("./attend_c2b8_c2b8_d128_anchored.wgsl.ts"),
+  },
+  {
     name: "attend_c2b8_c2b8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
@@ -70,12 +79,28 @@ export const kernels: readonly KernelInfo[] = [
     load: () => import("./decode_c2b8_d128.wgsl.ts"),
   },
   {
+    name: "decode_c2b8_d128_anchored",
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "vectors"],
+    overrides: ["INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH", "SIDE", "IO_HALF"],
+    workgroupBytes: 0,
+    reason: "4 bits: CQ-2c8b of the paper, next to lossless",
+    load: () => import("./decode_c2b8_d128_anchored.wgsl.ts"),
+  },
+  {
     name: "encode_c2b8_d128",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "records"],
     overrides: ["SIDE", "TOKENS", "BLOCK"],
     workgroupBytes: 768,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
     load: () => import("./encode_c2b8_d128.wgsl.ts"),
+  },
+  {
+    name: "encode_c2b8_d128_anchored",
+    bindings: ["step", "layer", "exact", "pages", "codebooks", "records", "rope"],
+    overrides: ["SIDE", "TOKENS", "BLOCK", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    workgroupBytes: 768,
+    reason: "4 bits: CQ-2c8b of the paper, next to lossless",
+    load: () => import("./encode_c2b8_d128_anchored.wgsl.ts"),
   },
   {
     name: "mix_c2b8_d128",
@@ -85,6 +110,15 @@ export const kernels: readonly KernelInfo[] = [
     workgroupBytes: 9360,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
     load: () => import("./mix_c2b8_d128.wgsl.ts"),
+  },
+  {
+    name: "score_c2b8_d128_anchored",
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    span: 8,
+    workgroupBytes: 2048,
+    reason: "4 bits: CQ-2c8b of the paper, next to lossless",
+    load: () => import("./score_c2b8_d128_anchored.wgsl.ts"),
   },
   {
     name: "score_c2b8_d128_plain",

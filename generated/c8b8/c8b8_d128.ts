@@ -26,6 +26,15 @@ import type { KernelInfo } from "../../src/kernels/kernel.ts";
 export const kernels: readonly KernelInfo[] = [
   ...common_d128,
   {
+    name: "attend_c8b8_c8b8_d128_anchored",
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    span: 8,
+    workgroupBytes: 11408,
+    reason: "a rate of the paper, the same for keys and values",
+    load: () => import("./attend_c8b8_c8b8_d128_anchored.wgsl.ts"),
+  },
+  {
     name: "attend_c8b8_c8b8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
@@ -169,12 +178,28 @@ export const kernels: readonly KernelInfo[] = [
     load: () => import("./decode_c8b8_d128.wgsl.ts"),
   },
   {
+    name: "decode_c8b8_d128_anchored",
+    bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "vectors"],
+    overrides: ["INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH", "SIDE", "IO_HALF"],
+    workgroupBytes: 0,
+    reason: "1 bit: CQ-8c8b of the paper",
+    load: () => import("./decode_c8b8_d128_anchored.wgsl.ts"),
+  },
+  {
     name: "encode_c8b8_d128",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records"],
     overrides: ["SIDE", "TOKENS", "BLOCK"],
     workgroupBytes: 576,
     reason: "1 bit: CQ-8c8b of the paper",
     load: () => import("./encode_c8b8_d128.wgsl.ts"),
+  },
+  {
+    name: "encode_c8b8_d128_anchored",
+    bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records", "rope"],
+    overrides: ["SIDE", "TOKENS", "BLOCK", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    workgroupBytes: 576,
+    reason: "1 bit: CQ-8c8b of the paper",
+    load: () => import("./encode_c8b8_d128_anchored.wgsl.ts"),
   },
   {
     name: "mix_c8b8_d128",
@@ -184,6 +209,15 @@ export const kernels: readonly KernelInfo[] = [
     workgroupBytes: 9360,
     reason: "1 bit: CQ-8c8b of the paper",
     load: () => import("./mix_c8b8_d128.wgsl.ts"),
+  },
+  {
+    name: "score_c8b8_d128_anchored",
+    bindings: ["step", "layer", "queries", "key_records", "codebook_pairs", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    span: 8,
+    workgroupBytes: 2048,
+    reason: "1 bit: CQ-8c8b of the paper",
+    load: () => import("./score_c8b8_d128_anchored.wgsl.ts"),
   },
   {
     name: "score_c8b8_d128_plain",

@@ -1,5 +1,6 @@
 /** The compiled kernels of a layer, and the constants each is compiled with. */
 import type { ResolvedOptions } from "../plan/options.ts";
+import { keyAnchors } from "../model/anchors.ts";
 import { exactSequenceBytes, pageBytes } from "../plan/sizes.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
 import { ENCODE_TOKENS } from "../kernels/constants.ts";
@@ -109,6 +110,18 @@ export type Compile = (
   constants?: Record<string, number>,
 ) => Promise<CompiledKernel>;
 
+/** The anchors of kernels: by band of pairs, four bits of the logarithm of their tokens. */
+function anchorConstants(anchors: readonly number[] | undefined): Record<string, number> {
+  if (anchors === undefined) return {};
+  const packed = (bands: readonly number[]) =>
+    bands.reduce((sum, tokens, i) => sum + (tokens === 0 ? 0 : Math.log2(tokens)) * 16 ** i, 0);
+  return {
+    EXPLICIT_BANDS: anchors.filter((tokens) => tokens === 0).length,
+    ANCHORS_LOW: packed(anchors.slice(0, 8)),
+    ANCHORS_HIGH: packed(anchors.slice(8)),
+  };
+}
+
 export function compilerFor(
   device: GPUDevice,
   { dtype, softcap, keys, shape }: ResolvedOptions,
@@ -116,10 +129,11 @@ export function compilerFor(
   const common = {
     IO_HALF: dtype === "f16" ? 1 : 0,
     SOFTCAP: softcap > 0 ? 1 : 0,
-    ...(keys.space === "pre-rope" && {
+    ...(keys.space !== "as-scored" && {
       INTERLEAVED: keys.rope.layout === "interleaved" ? 1 : 0,
       ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,
     }),
+    ...anchorConstants(keyAnchors(keys, shape.headDim)),
   };
   return (kernel, constants) => compileKernel(device, kernel, { ...common, ...constants });
 }

@@ -29,7 +29,9 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   checkOptions("usage", WHAT, INIT_FIELDS, init);
   const { device, plan, codebooks, model, sinkLogits } = init;
   const { options } = plan;
-  if (codebooks !== undefined) checkCodebookSet(codebooks, options.keys.space, model);
+  if (codebooks !== undefined) {
+    checkCodebookSet(codebooks, options.keys, options.shape.headDim, model);
+  }
   const findCodebooks = ({ layers, shape: { headDim } }: ResolvedOptions) =>
     layers.map(({ keyValueHeads, ...schemes }, layer) => {
       const shape = { keyValueHeads, headDim };

@@ -6,6 +6,7 @@ import type { ResolvedOptions } from "../plan/options.ts";
 import type { LayerPolicy } from "../schemes/policy.ts";
 import type { ModelFingerprint } from "../model/model.ts";
 import type { SideCodebook } from "../codebooks/codebook.ts";
+import { keyAnchors } from "../model/anchors.ts";
 import { sha256 } from "../base/sha256.ts";
 
 /**
@@ -54,10 +55,12 @@ export function describePlan(options: ResolvedOptions): string {
 
 function describeKeys({ keys, shape }: ResolvedOptions): unknown {
   const { space } = keys;
-  if (space !== "pre-rope") return { space };
+  if (space === "as-scored") return { space };
+  const anchors = keyAnchors(keys, shape.headDim);
   const { layout, theta, rotaryDim, positionOffset, inverseFrequencies } = keys.rope;
   return {
     space,
+    ...(anchors && { anchors }),
     rope: {
       layout,
       rotaryDim: rotaryDim ?? shape.headDim,

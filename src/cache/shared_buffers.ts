@@ -47,7 +47,7 @@ export function createSharedBuffers(
   if (scratch.scores > 0) shared.scores = storage("scores", scratch.scores);
   if (scratch.spans > 0) shared.spanExact = storage("exact vectors of a span", scratch.spans);
   if (scratch.tables > 0) shared.table = storage("q.centroid tables", scratch.tables);
-  if (options.keys.space === "pre-rope") {
+  if (options.keys.space !== "as-scored") {
     shared.rope = storage("rotary table", ropeBytes(options));
     const table = ropeTable(options.keys.rope, options.shape.headDim, ropeRows(options));
     device.queue.writeBuffer(shared.rope, 0, table);

@@ -26,7 +26,8 @@ import { type Random, seededRandom } from "../base/random.ts";
 import { type CalibrationSamples, checkSamples, groupInput, tokensOf } from "./samples.ts";
 import { chooseTransforms, type SharedGroups, shareGroups } from "./shared_groups.ts";
 import { cpuSearch, type OpenSearch } from "./stage_search.ts";
-import { type Turn, turnOf } from "./turned_samples.ts";
+import { type CodedSpace, samplesAsCoded, turnOf } from "./turned_samples.ts";
+import { anchorTokens, type TokenTurn } from "../model/anchors.ts";
 
 export type { CalibrationSamples } from "./samples.ts";
 
@@ -44,10 +45,13 @@ const CONCURRENT_BYTES = 134_217_728;
 
 /** One codebook to learn. */
 interface Task {
+  /** The samples as they are coded, but for the rotary embedding that the scheme itself applies. */
   readonly samples: CalibrationSamples;
   readonly scheme: SchemeId;
-  /** The rotary embedding of the samples' tokens, where they are coded with it. */
-  readonly turn: Turn | undefined;
+  /** The values as they were sampled. */
+  readonly sampled: Float32Array;
+  /** What they are turned by before they are coded, if anything. */
+  readonly turn: TokenTurn | undefined;
   /** Multiply-adds of one iteration, roughly. */
   readonly cost: number;
   /** The part that is done. */
@@ -92,7 +96,8 @@ export async function calibrate(options: CalibrationOptions): Promise<CodebookSe
   const { device, signal } = options;
   signal?.throwIfAborted();
   const iterations = options.iterations ?? DEFAULT_ITERATIONS;
-  const sides = planTasks(options, iterations);
+  const space = codedSpace(options);
+  const sides = planTasks(options, space, iterations);
   const tasks = sides.flat();
   const work = device && gpuWork(device, tasks, options.kernels ?? []);
   const started = performance.now();
@@ -112,7 +117,7 @@ export async function calibrate(options: CalibrationOptions): Promise<CodebookSe
     : await onGpu(work, sides, options, iterations, report);
   return {
     model: options.model,
-    keySpace: options.keySpace,
+    ...space,
     provenance: {
       source: options.source ?? "unspecified samples",
       tokens: Math.max(0, ...options.samples.map(tokensOf)),
@@ -127,8 +132,12 @@ export async function calibrate(options: CalibrationOptions): Promise<CodebookSe
 /**
  * The codebooks to learn, by layer and side. All checks of the input are made here.
  */
-function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
-  const { samples, schemes, seed, keySpace } = options;
+function planTasks(
+  options: CalibrationOptions,
+  space: CodedSpace,
+  iterations: number,
+): Task[][] {
+  const { samples, schemes, seed } = options;
   if (!Number.isSafeInteger(seed) || !Number.isSafeInteger(iterations) || iterations < 1) {
     throw new CoupletError("usage", {
       what: "Cannot calibrate",
@@ -151,18 +160,55 @@ function planTasks(options: CalibrationOptions, iterations: number): Task[][] {
       parseScheme(id).codebook === "learned"
     );
     checkSamples(one, wanted);
-    const tasks = wanted.map((scheme) => {
-      const { centroids, channels } = parseScheme(scheme);
+    /** The samples in a space of anchors, which is the same for all schemes. */
+    let anchored: CalibrationSamples | undefined;
+    const tasks = wanted.map((scheme): Task => {
+      const { centroids, channels, positional } = parseScheme(scheme);
       const cost = kmeansAssignCost(channels, centroids) + kmeansUpdateCost(channels);
-      const turn = turnOf(one, scheme, keySpace);
-      return { samples: one, scheme, turn, cost: one.values.length * cost, done: 0 };
+      const turn = turnOf(one, scheme, space);
+      const coded = positional ? one : anchored ??= samplesAsCoded(one, scheme, space);
+      const { values } = one;
+      const task = { samples: coded, scheme, sampled: values, turn };
+      return { ...task, cost: values.length * cost, done: 0 };
     });
+    if (anchored !== undefined && anchored !== one) checkSamples(anchored, wanted);
     // Those whose groups share their centroids, or add them, have points of their own.
     const [own, apart] = [false, true].map((groups) =>
       tasks.filter((one) => (shares(one) || adds(one)) === groups)
     );
     return [own!, ...apart!.map((one) => [one])];
   });
+}
+
+/**
+ * The space that keys are to be coded in.
+ *
+ * @throws {CoupletError} `usage` where anchors are described in another space, `samples` where no
+ * samples say how keys turn, or they differ.
+ */
+function codedSpace({ keySpace, anchor, samples }: CalibrationOptions): CodedSpace {
+  if (keySpace !== "anchored") {
+    if (anchor === undefined) return { keySpace };
+    throw new CoupletError("usage", {
+      what: "Cannot calibrate",
+      why: `keys ${keySpace} have no anchors, and an option describes some`,
+      remedy: 'Leave anchor out, or calibrate for keySpace "anchored"',
+    });
+  }
+  const lists = samples.flatMap(({ side, rope, headDim }) =>
+    side === "keys" && rope !== undefined ? [anchorTokens(rope, headDim, anchor)] : []
+  );
+  const [anchors] = lists;
+  if (anchors === undefined || lists.some((list) => String(list) !== String(anchors))) {
+    throw new CoupletError("samples", {
+      what: "Cannot calibrate for anchored keys",
+      why: anchors === undefined
+        ? "no samples of keys have the model's rotary embedding"
+        : "the keys of some layers turn otherwise than those of others",
+      remedy: "Give keys before their rotary embedding, with positions and the same rope",
+    });
+  }
+  return { keySpace, anchors };
 }
 
 /** Whether all groups of a head share the centroids to learn. */
@@ -306,7 +352,7 @@ async function addedCodebook(
   report: (task: Task, done: number) => void,
   { cluster, openSearch }: AddedWork,
 ): Promise<Codebook> {
-  const { samples, scheme } = task;
+  const { samples, scheme, sampled, turn } = task;
   const { layer, side, keyValueHeads, headDim } = samples;
   const numbers = await learnAdded(samples, scheme, {
     shareHeads,
@@ -321,7 +367,7 @@ async function addedCodebook(
     pause: () => pace.pause(),
   });
   const codebook = { layer, side, scheme, keyValueHeads, headDim, ...numbers };
-  return { ...codebook, fit: measureFit(codebook, samples.values) };
+  return { ...codebook, fit: measureFit(codebook, sampled, turn) };
 }
 
 async function onGpu(
@@ -448,7 +494,7 @@ function sampleBytes(task: Task): number {
 }
 
 function codebookOf(
-  { samples, scheme, turn }: Task,
+  { samples, scheme, sampled, turn }: Task,
   results: readonly KmeansResult[],
   shared: SharedGroups | undefined,
 ): Codebook {
@@ -463,5 +509,5 @@ function codebookOf(
     }
     : chooseTransforms(shared, samples, scheme, turn, groups);
   const codebook = { layer, side, scheme, keyValueHeads, headDim, ...numbers };
-  return { ...codebook, fit: measureFit(codebook, samples.values, turn) };
+  return { ...codebook, fit: measureFit(codebook, sampled, turn) };
 }

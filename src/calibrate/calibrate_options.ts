@@ -15,7 +15,8 @@ import { SAMPLES } from "./sample_fields.ts";
 import { MODEL } from "../codebooks/find.ts";
 import { KERNELS } from "../kernels/select.ts";
 import type { ValueRotation } from "../codebooks/codebook.ts";
-import type { KeySpace, ModelFingerprint } from "../model/model.ts";
+import { ANCHOR_FIELDS } from "../model/anchors.ts";
+import type { AnchorOptions, KeySpace, ModelFingerprint } from "../model/model.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
@@ -38,8 +39,13 @@ export interface CalibrationOptions {
    * Schemes that need no codebook, such as `f16`, are skipped.
    */
   readonly schemes: Readonly<Record<Side, readonly SchemeId[]>> | Policy;
-  /** The space of the keys' samples. */
+  /**
+   * The space the keys are coded in. Samples of keys for the space `anchored` are before the rotary
+   * embedding, with positions and `rope`.
+   */
   readonly keySpace: KeySpace;
+  /** How far keys in the space `anchored` may turn inside an anchor. */
+  readonly anchor?: AnchorOptions;
   /**
    * The model the samples come from; one with value rotations folded in has a digest of its own.
    */
@@ -81,6 +87,7 @@ export function calibrationFields(): Fields<CalibrationOptions> {
     samples: SAMPLES,
     schemes: (value) => typeof Object(value).keys === "string" ? POLICY_FIELDS : LISTS,
     keySpace: KEY_SPACE,
+    "anchor?": ANCHOR_FIELDS,
     model: MODEL,
     "valueRotations?": listOf(
       record<ValueRotation>("what valueRotation() gives", {

@@ -1,6 +1,7 @@
 import type { CalibrationSamples } from "./calibrate.ts";
 import { checkSamples, tokensOf } from "./samples.ts";
-import { type Turn, turnOf } from "./turned_samples.ts";
+import { turnOf } from "./turned_samples.ts";
+import type { TokenTurn } from "../model/anchors.ts";
 import { type Policy, POLICY_FIELDS } from "../schemes/policy.ts";
 import { checkOptions, type Fields } from "../base/check_options.ts";
 import type { Codebook, CodebookFit, CodebookSet } from "../codebooks/codebook.ts";
@@ -150,7 +151,7 @@ export function checkDrift(
     return codebooksOf(set, one, policy).map((codebook) => ({
       codebook,
       values: one.values,
-      turn: turnOf(one, codebook.scheme, set.keySpace),
+      turn: turnOf(one, codebook.scheme, set),
     }));
   });
   const heads = pairs.flatMap(({ codebook, values, turn }) => compare(codebook, values, turn))
@@ -209,7 +210,7 @@ function codebooksOf(
 function compare(
   codebook: Codebook & { readonly fit: CodebookFit },
   values: Float32Array,
-  turn: Turn | undefined,
+  turn: TokenTurn | undefined,
 ): HeadDrift[] {
   const { layer, side, scheme, keyValueHeads } = codebook;
   const live = measureFit(codebook, values, turn);

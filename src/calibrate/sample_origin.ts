@@ -1,11 +1,10 @@
 /** What the metadata of a file of samples say: where its samples come from. */
-import { checkOptions, type Fields, TEXT } from "../base/check_options.ts";
+import { checkOptions, type Fields, type Kind, oneOf, TEXT } from "../base/check_options.ts";
 import { describeValue } from "../base/describe_value.ts";
 import { CoupletError } from "../base/errors.ts";
 import { parseJson } from "../base/parse_json.ts";
 import { messageOf } from "../base/raise.ts";
 import { MODEL } from "../codebooks/find.ts";
-import { KEY_SPACE } from "../model/key_fields.ts";
 import type { KeySpace, ModelFingerprint, RopeParameters } from "../model/model.ts";
 import { ROPE_FIELDS } from "../model/rope_options.ts";
 
@@ -13,16 +12,22 @@ import { ROPE_FIELDS } from "../model/rope_options.ts";
 export interface SampleOrigin {
   /** The model that was captured. */
   readonly model?: ModelFingerprint;
-  /** The space the keys are in. */
-  readonly keySpace?: KeySpace;
+  /** The space the keys are in: codebooks of anchored keys are learned of those `pre-rope`. */
+  readonly keySpace?: SampleSpace;
   /** What the model read, for display. */
   readonly source?: string;
 }
 
+/** The spaces that samples of keys may be in. */
+export type SampleSpace = Exclude<KeySpace, "anchored">;
+
+/** What the space of samples may be. */
+const SAMPLE_SPACE: Kind<SampleSpace> = oneOf("pre-rope", "as-scored");
+
 /** What {@linkcode SampleOrigin} may be. */
 export const ORIGIN_FIELDS: Fields<SampleOrigin> = {
   "model?": MODEL,
-  "keySpace?": KEY_SPACE,
+  "keySpace?": SAMPLE_SPACE,
   "source?": TEXT,
 };
 

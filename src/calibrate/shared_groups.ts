@@ -10,7 +10,7 @@ import { roundTrip } from "../schemes/round_trip.ts";
 import { schemeCodec } from "../schemes/scheme_codec.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { type CalibrationSamples, tokensOf, weightAt } from "./samples.ts";
-import type { Turn } from "./turned_samples.ts";
+import type { TokenTurn } from "../model/anchors.ts";
 
 /** Points per centroid that are enough. */
 const ENOUGH_POINTS = 64;
@@ -48,7 +48,7 @@ function codedVector(
   { values, keyValueHeads, headDim }: CalibrationSamples,
   head: number,
   token: number,
-  turn: Turn | undefined,
+  turn: TokenTurn | undefined,
 ): ArrayLike<number> {
   const at = (token * keyValueHeads + head) * headDim;
   const vector = values.subarray(at, at + headDim);
@@ -59,7 +59,7 @@ function codedVector(
 export function shareGroups(
   samples: CalibrationSamples,
   schemeId: SchemeId,
-  turn: Turn | undefined,
+  turn: TokenTurn | undefined,
 ): SharedGroups {
   const scheme = parseScheme(schemeId);
   const { channels, centroids } = scheme;
@@ -145,7 +145,7 @@ export function chooseTransforms(
   { transforms, compared }: SharedGroups,
   samples: CalibrationSamples,
   schemeId: SchemeId,
-  turn: Turn | undefined,
+  turn: TokenTurn | undefined,
   centroids: readonly ArrayLike<number>[],
 ): Pick<Codebook, "centroids" | "grid" | "transform"> {
   const scheme = parseScheme(schemeId);

@@ -1,37 +1,44 @@
 /** The rotary embedding of samples, for schemes that code keys with it. */
-import { inverseFrequencies, rotate } from "../model/rope.ts";
+import { anchorTurnOfSquares, type TokenTurn } from "../model/anchors.ts";
 import type { KeySpace } from "../model/model.ts";
 import { raise } from "../base/raise.ts";
-import type { CodingContext } from "../schemes/codec.ts";
+import { codesAnchored, turnOfKeys } from "../schemes/key_turn.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { type CalibrationSamples, tokensOf } from "./samples.ts";
 
-/** Applies the rotary embedding of a sampled token, or its inverse. */
-export type Turn = NonNullable<CodingContext["turn"]>;
+/** The space that keys are coded in: that of a set of codebooks. */
+export interface CodedSpace {
+  readonly keySpace: KeySpace;
+  /** The tokens of anchors, in a space that has some. */
+  readonly anchors?: readonly number[];
+}
 
 /**
- * The rotary embedding of the samples' tokens; undefined where the scheme codes them without it.
+ * What the samples' tokens are turned by before they are coded; undefined where the scheme codes
+ * them as they are.
  *
  * @throws {CoupletError} `samples` where it is needed and the samples do not have positions and
  * parameters, `shape` where they do not have one position per token.
  */
 export function turnOf(
   samples: CalibrationSamples,
-  scheme: SchemeId,
-  keySpace: KeySpace,
-): Turn | undefined {
+  id: SchemeId,
+  { keySpace, anchors }: CodedSpace,
+): TokenTurn | undefined {
   const { layer, side, headDim, positions, rope } = samples;
-  if (side !== "keys" || keySpace !== "pre-rope" || !parseScheme(scheme).positional) {
-    return undefined;
-  }
+  const scheme = parseScheme(id);
+  const isTurned = scheme.positional
+    ? keySpace !== "as-scored"
+    : keySpace === "anchored" && codesAnchored(scheme);
+  if (side !== "keys" || !isTurned) return undefined;
   const what = `Cannot code the sampled keys of layer ${layer}`;
   const remedy = "Give each token's position and the model's rotary embedding (positions, rope)";
   if (positions === undefined || rope === undefined) {
     raise(
       "samples",
       what,
-      `${scheme} codes keys with their rotary embedding, and the samples have no ${
+      `${id} codes keys with their rotary embedding, and the samples have no ${
         rope === undefined ? "rope" : "positions"
       }`,
       `${remedy}, or sample keys as they are scored`,
@@ -45,9 +52,43 @@ export function turnOf(
       remedy,
     );
   }
-  // An offset that all positions share cancels in scores, so codes ignore it.
-  const own = { ...rope, positionOffset: 0 };
-  const frequencies = inverseFrequencies(own, headDim);
-  return (vector, token, direction) =>
-    rotate(vector, direction * positions[token]!, own, frequencies);
+  const turn = turnOfKeys(scheme, { rope, headDim, anchors, sinks: 0 })!;
+  return (vector, token, direction) => turn(vector, positions[token]!, direction);
+}
+
+/**
+ * Samples in the space that a scheme codes them in, which is another one where it codes keys with
+ * what they turn from their anchors. Squared gradients of two channels that turn together become
+ * those of the turned channels, as if the gradients were independent of each other.
+ *
+ * @throws {CoupletError} as {@linkcode turnOf} does.
+ */
+export function samplesAsCoded(
+  samples: CalibrationSamples,
+  id: SchemeId,
+  space: CodedSpace,
+): CalibrationSamples {
+  const { values, weights, keyValueHeads, headDim, positions, rope } = samples;
+  const turn = parseScheme(id).positional ? undefined : turnOf(samples, id, space);
+  if (turn === undefined) return samples;
+  const inPlace = (
+    vectors: Float32Array,
+    turned: (own: Float32Array, token: number) => Float64Array,
+  ) => {
+    const all = new Float32Array(vectors.length);
+    for (let at = 0; at < vectors.length; at += headDim) {
+      const token = Math.floor(at / (keyValueHeads * headDim));
+      all.set(turned(vectors.subarray(at, at + headDim), token), at);
+    }
+    return all;
+  };
+  const square = anchorTurnOfSquares(rope!, headDim, space.anchors!);
+  return {
+    ...samples,
+    values: inPlace(values, (vector, token) => turn(vector, token, 1)),
+    // Weights of a group or a vector are those of its error, in any basis.
+    ...(weights?.length === values.length
+      ? { weights: inPlace(weights, (squares, token) => square(squares, positions![token]!)) }
+      : {}),
+  };
 }

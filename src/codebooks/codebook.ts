@@ -125,8 +125,13 @@ export interface CalibrationProvenance {
 export interface CodebookSet {
   /** The model the codebooks were learned on. */
   readonly model: ModelFingerprint;
-  /** The space the keys were in. */
+  /** The space the keys are coded in. */
   readonly keySpace: KeySpace;
+  /**
+   * The tokens of an anchor, by band of eight pairs of channels; 0 where pairs have none. Present
+   * where the keys' space is `anchored`, and only then.
+   */
+  readonly anchors?: readonly number[];
   /** How the codebooks were learned. */
   readonly provenance: CalibrationProvenance;
   /**

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ANCHORS } from "../model/anchors.ts";
 import { KEY_SPACE } from "../model/key_fields.ts";
 import {
   checkOptions,
@@ -119,12 +120,16 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
       data: littleEndian(axes),
     });
   }
-  const { model, keySpace, provenance } = set;
+  const { model, keySpace, anchors, provenance } = set;
+  if ((keySpace === "anchored") !== (anchors !== undefined)) {
+    badSet(`its keys are ${keySpace}, ${anchors ? "with" : "without"} anchors`);
+  }
   const metadata = {
     format: FORMAT,
     version: VERSION,
     model: JSON.stringify({ name: model.name, digest: model.digest }),
     key_space: keySpace,
+    ...(anchors && { anchors: JSON.stringify({ tokens: anchors }) }),
     provenance: JSON.stringify({
       source: provenance.source,
       tokens: provenance.tokens,
@@ -167,15 +172,21 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   }
   const model = parsePart<ModelFingerprint>("model", metadata["model"], MODEL_KINDS);
   const keySpace = metadata["key_space"];
-  if (keySpace !== "pre-rope" && keySpace !== "as-scored") {
+  if (!KEY_SPACE[1](keySpace)) {
     badFile(`it gives the key space ${describeValue(keySpace)}`);
   }
+  const anchors = keySpace === "anchored"
+    ? parsePart<{ readonly tokens: readonly number[] }>("anchors", metadata["anchors"], {
+      tokens: ANCHORS,
+    }).tokens
+    : undefined;
   const provenance = parsePart<CalibrationProvenance>(
     "provenance",
     metadata["provenance"],
     PROVENANCE_KINDS,
   );
-  checkOrigin({ model, keySpace }, expected.keySpace, expected.model);
+  const origin = { model, keySpace, ...(anchors && { anchors }) };
+  checkOrigin(origin, expected);
 
   const codebooks: Codebook[] = [];
   const valueRotations: ValueRotation[] = [];
@@ -207,8 +218,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   );
   valueRotations.sort((a, b) => a.layer - b.layer);
   return {
-    model,
-    keySpace,
+    ...origin,
     provenance,
     ...(valueRotations.length === 0 ? {} : { valueRotations }),
     codebooks,
@@ -590,6 +600,7 @@ function setKind(): Kind<CodebookSet> {
   return record<CodebookSet>("a set of codebooks that calibrate() gives", {
     model: MODEL,
     keySpace: KEY_SPACE,
+    anchors: orNothing(ANCHORS) as Kind<readonly number[]>,
     provenance: record<CalibrationProvenance>("a provenance", {
       source: TEXT,
       tokens: NUMBER,

@@ -1,7 +1,8 @@
 import { checkOptions, FINITE, isA, type Kind, kind, TEXT } from "../base/check_options.ts";
 import type { Codebook, CodebookSet, SideCodebook } from "./codebook.ts";
 import { centroidHeads, gridChannels, gridNumbers } from "./device.ts";
-import type { KeySpace, ModelFingerprint } from "../model/model.ts";
+import { keyAnchors } from "../model/anchors.ts";
+import type { KeyOptions, KeySpace, ModelFingerprint } from "../model/model.ts";
 import { raise } from "../base/raise.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
@@ -33,10 +34,11 @@ export const CODEBOOKS: Kind<CodebookSet> = kind(
  */
 export function checkCodebookSet(
   set: CodebookSet,
-  keySpace: KeySpace,
+  keys: KeyOptions,
+  headDim: number,
   model: ModelFingerprint | undefined,
 ): void {
-  checkOrigin(set, keySpace, model);
+  checkOrigin(set, { keySpace: keys.space, anchors: keyAnchors(keys, headDim), model });
   if (set.valueRotations?.length && model === undefined) {
     foreign(
       "their values are rotated, and nothing says that the model's are",
@@ -45,20 +47,34 @@ export function checkCodebookSet(
   }
 }
 
+/** What is known of the keys and the model that codebooks are for. */
+interface Wanted {
+  readonly keySpace?: KeySpace | undefined;
+  readonly anchors?: readonly number[] | undefined;
+  readonly model?: ModelFingerprint | undefined;
+}
+
 /**
- * Checks the model and key space of codebooks, where those of the cache are known.
+ * Checks the model, key space and anchors of codebooks, where those of the cache are known.
  *
- * @throws {CoupletError} `codebook` where they are of another model or space of keys.
+ * @throws {CoupletError} `codebook` where they are of others.
  */
 export function checkOrigin(
-  set: Pick<CodebookSet, "keySpace" | "model">,
-  keySpace: KeySpace = set.keySpace,
-  model: ModelFingerprint = set.model,
+  set: Pick<CodebookSet, "keySpace" | "anchors" | "model">,
+  { keySpace = set.keySpace, anchors = set.anchors, model = set.model }: Wanted,
 ): void {
   if (set.keySpace !== keySpace) {
     foreign(
       `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
       "Calibrate on such keys, or plan the cache for the others",
+    );
+  }
+  if (String(anchors) !== String(set.anchors)) {
+    foreign(
+      `their keys have anchors of ${describeAnchors(set.anchors)}, and the cache's of ${
+        describeAnchors(anchors)
+      }`,
+      "Plan with the rotary embedding and the angle (keys.anchor) they were learned with, or calibrate again",
     );
   }
   if (model.digest !== set.model.digest) {
@@ -67,6 +83,10 @@ export function checkOrigin(
       "Calibrate this model, or load its codebooks",
     );
   }
+}
+
+function describeAnchors(anchors: readonly number[] | undefined): string {
+  return `${anchors?.join(", ") || "no"} tokens`;
 }
 
 function foreign(why: string, remedy: string): never {

@@ -55,12 +55,41 @@ export type KeyOptions =
     readonly rope: RopeParameters;
   }
   | {
+    /**
+     * `anchored`: keys before their rotary embedding, which are coded with a part of it
+     * ({@linkcode AnchorOptions}).
+     */
+    readonly space: Extract<KeySpace, "anchored">;
+    /** The rotary embedding. */
+    readonly rope: RopeParameters;
+    /** How far keys may turn inside an anchor. */
+    readonly anchor?: AnchorOptions;
+  }
+  | {
     /** Keys as they are scored, whether rotated or not. */
     readonly space: Extract<KeySpace, "as-scored">;
   };
 
-/** Whether keys are coded before or after the rotary position embedding. */
-export type KeySpace = "pre-rope" | "as-scored";
+/**
+ * Where the channels of keys turn slowly, consecutive tokens share an anchor: learned codes hold
+ * what a key turns from its anchor's middle, and only the query is turned, once for all tokens of
+ * the anchor. The model's frequencies decide which channels, and how many tokens. Schemes without a
+ * learned codebook, and those that rotate channels themselves, code such keys as they do others
+ * before their rotary embedding.
+ */
+export interface AnchorOptions {
+  /**
+   * Most that a pair of channels turns from its anchor's middle, in radians. Defaults to 0.3. A
+   * larger angle makes fewer pairs turn token by token, and codes lose more.
+   */
+  readonly radians?: number;
+}
+
+/**
+ * Whether keys are coded before or after the rotary position embedding, or with the part of it that
+ * is slow.
+ */
+export type KeySpace = "pre-rope" | "anchored" | "as-scored";
 
 /** The model a codebook was learned on. */
 export interface ModelFingerprint {

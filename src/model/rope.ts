@@ -63,12 +63,20 @@ export function rotate(
   const pairs = frequencies.length;
   for (let pair = 0; pair < pairs; pair++) {
     const angle = (position + (rope.positionOffset ?? 0)) * frequencies[pair]!;
-    const first = rope.layout === "half" ? pair : 2 * pair;
-    const second = rope.layout === "half" ? pair + pairs : 2 * pair + 1;
+    const [first, second] = pairChannels(rope, pair, pairs);
     rotated[first] = vector[first]! * Math.cos(angle) - vector[second]! * Math.sin(angle);
     rotated[second] = vector[second]! * Math.cos(angle) + vector[first]! * Math.sin(angle);
   }
   return rotated;
+}
+
+/** The two channels of one of `pairs` pairs. */
+export function pairChannels(
+  { layout }: RopeParameters,
+  pair: number,
+  pairs: number,
+): readonly [first: number, second: number] {
+  return layout === "half" ? [pair, pair + pairs] : [2 * pair, 2 * pair + 1];
 }
 
 function ropeError(why: string, remedy: string): CoupletError {

@@ -7,6 +7,7 @@ import { tokenBytes } from "./sizes.ts";
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
 import { defaultSplits, headBlocks, type SplitTarget, type StepSize, stepSplits } from "./steps.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
+import { keyAnchors } from "../model/anchors.ts";
 import { BLOCK_ROWS, PAGE_TOKENS, TARGET_WORKGROUPS } from "../kernels/constants.ts";
 import type { KernelFeature, KeyVariant } from "../kernels/name.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
@@ -153,18 +154,21 @@ const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = {
 function keyWork(
   variant: KeyVariant,
   scheme: SchemeId,
-  headDim: number,
+  { keys, shape: { headDim } }: ResolvedOptions,
   span: number,
 ): Work {
   const { layout, work } = parseScheme(scheme);
-  if (variant !== "rope" && variant !== "plain") {
+  if (variant !== "rope" && variant !== "anchored" && variant !== "plain") {
     return { [`${variant}Loads`]: layout(headDim).codes };
   }
+  // A rotation turns a pair of a key, or of a query for as many keys as a lane has.
+  const bands = keyAnchors(keys, headDim) ?? [0];
+  const slow = headDim / 2 * bands.filter((tokens) => tokens > 0).length / bands.length;
   return {
     ...work(headDim),
     products: headDim,
     queryLoads: headDim / 4 / span,
-    rotations: variant === "rope" ? headDim / 2 : 0,
+    rotations: variant === "plain" ? 0 : headDim / 2 - slow + slow * BLOCK_ROWS / span,
   };
 }
 
@@ -215,7 +219,7 @@ export function attentionWork(
   // cost less.
   const bytes = tokenBytes(keys, headDim) + tokenBytes(values, headDim) +
     (mix === undefined ? 0 : SCORE_BYTES);
-  const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {
+  const token = sum(keyWork(variant, keys, options, span), parseScheme(values).work(headDim), {
     products: headDim,
     tokens: 1,
     bytes,

@@ -12,6 +12,8 @@ import { MAX_SPAN, MIN_SPAN, TUNED_WORKGROUPS } from "../kernels/constants.ts";
 import type { KeyVariant } from "../kernels/name.ts";
 import type { PlanLimits } from "./limits.ts";
 import { type MeasuredCandidate, refuseChoice } from "./tuning_record.ts";
+import { codesAnchored } from "../schemes/key_turn.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
 import { coveringKernels, type KernelQuery, obstacle, requireKernel } from "../kernels/select.ts";
 
 /** The kernels that compute attention together, in order of dispatch. */
@@ -59,9 +61,9 @@ function queries(
   { shape: { headDim }, keys: { space } }: ResolvedOptions,
   { keys, values }: ResolvedLayer,
 ) {
-  const variants: KeyVariant[] = space === "pre-rope"
-    ? ["rope"]
-    : ["plain", "lut", "table", "table16"];
+  const variants: KeyVariant[] = space === "as-scored"
+    ? ["plain", "lut", "table", "table16"]
+    : [space === "anchored" && codesAnchored(parseScheme(keys)) ? "anchored" : "rope"];
   return {
     fused: { family: "attend", schemes: [keys, values], headDim, variants },
     scored: { family: "score", schemes: [keys], headDim, variants },

@@ -267,7 +267,7 @@ export function checkPlanOptions<T>(fields: Fields<T>, options: unknown): void {
  */
 export function resolveOptions(options: CacheOptions): ResolvedOptions {
   const { shape, capacity, tiers, keys } = options;
-  if (keys.space === "pre-rope") {
+  if (keys.space !== "as-scored") {
     const rotated = 2 * inverseFrequencies(keys.rope, shape.headDim).length;
     // The head dimension has a check of its own.
     if (rotated !== shape.headDim && rotated % 16 !== 0) {

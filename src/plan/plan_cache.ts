@@ -18,7 +18,7 @@ import { chooseAttention } from "./choose_attention.ts";
 import type { KeySpace } from "../model/model.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
 import { checkBuffer, checkWorkgroups, divideHeads, wholeBuffers } from "./divide_heads.ts";
-import { type KernelFamily, kernelFeatures } from "../kernels/name.ts";
+import { type KernelFamily, kernelFeatures, type KeyVariant } from "../kernels/name.ts";
 import { BASE_LIMITS, type PlanLimits } from "./limits.ts";
 import {
   DEFAULT_PRECISION,
@@ -29,7 +29,8 @@ import {
 } from "../kernels/precision.ts";
 import { recordBits } from "../records/layout.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import type { SchemeId } from "../schemes/scheme.ts";
+import { codesAnchored } from "../schemes/key_turn.ts";
+import type { Scheme, SchemeId } from "../schemes/scheme.ts";
 import { kernelParts, type KernelQuery, requireKernel } from "../kernels/select.ts";
 import { checkTuning, findTuned, layerKind, type TuningRecord } from "./tuning_record.ts";
 import { type CachePlan, type LayerPlan, PLAN_FIELDS, type PlanOptions } from "./plan.ts";
@@ -138,6 +139,13 @@ export function usableKernels(
   });
 }
 
+/** The variant of the kernels that encode and decode keys; undefined where any space has the same. */
+function codecVariant(scheme: Scheme, space: KeySpace): KeyVariant | undefined {
+  if (space === "as-scored") return undefined;
+  if (scheme.positional) return "rope";
+  return space === "anchored" && codesAnchored(scheme) ? "anchored" : undefined;
+}
+
 /** The kernels of a layer's plan. */
 type LayerKernels = Omit<LayerPlan, "parts" | "bytes">;
 
@@ -154,9 +162,9 @@ function planLayer(
   const { space } = options.keys;
   const find = (family: KernelFamily, query: Partial<KernelQuery>) =>
     requireKernel(kernels, { family, schemes: [], ...query }, limits);
-  const one = (family: "encode" | "decode", scheme: SchemeId, space?: KeySpace) => {
-    const rope = space === "pre-rope" && parseScheme(scheme).positional;
-    return find(family, { schemes: [scheme], headDim, ...(rope && { variants: ["rope"] }) });
+  const one = (family: "encode" | "decode", id: SchemeId, space: KeySpace = "as-scored") => {
+    const variant = codecVariant(parseScheme(id), space);
+    return find(family, { schemes: [id], headDim, ...(variant && { variants: [variant] }) });
   };
   const attention = (way: AttentionWay, step: StepSize) => {
     const tuned = tuning === undefined ? undefined : findTuned(tuning, layer, way, rounding);

@@ -2,6 +2,7 @@
 import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./options.ts";
 import { BLOCK_ROWS, NEAR_TOKENS, PAGE_TOKENS, STEP_ENTRIES } from "../kernels/constants.ts";
 import { recordWords } from "../records/layout.ts";
+import { LARGEST_ANCHOR } from "../model/anchors.ts";
 import { inverseFrequencies } from "../model/rope.ts";
 import { bySide } from "../model/by_side.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
@@ -103,15 +104,19 @@ export function poolBytes(
 
 /**
  * Rows of the rotary table: NEAR_TOKENS near positions, and one far position per tile of the
- * longest sequence.
+ * longest sequence, or of an anchor.
  */
-export function ropeRows({ capacity }: ResolvedOptions): number {
-  return NEAR_TOKENS + Math.ceil(capacity.sequenceTokens / NEAR_TOKENS) + 1;
+export function ropeRows({ capacity, keys }: ResolvedOptions): number {
+  const farthest = Math.max(
+    capacity.sequenceTokens,
+    keys.space === "anchored" ? LARGEST_ANCHOR : 0,
+  );
+  return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) + 1;
 }
 
 /** Bytes of the rotary table. */
 export function ropeBytes(options: ResolvedOptions): number {
-  if (options.keys.space !== "pre-rope") return 0;
+  if (options.keys.space === "as-scored") return 0;
   const pairs = inverseFrequencies(options.keys.rope, options.shape.headDim).length;
   return ropeRows(options) * pairs * 8;
 }

@@ -111,7 +111,7 @@ export function tunedShape({ shape, keys, dtype, softcap }: ResolvedOptions): Tu
     queryHeads,
     headDim,
     keySpace: keys.space,
-    ...(keys.space === "pre-rope"
+    ...(keys.space !== "as-scored"
       ? { layout: keys.rope.layout, rotaryDim: keys.rope.rotaryDim ?? headDim }
       : {}),
     dtype,

@@ -88,7 +88,7 @@ export function estimateSensitivities(
         for (let i = 0; i < vector.length; i++) {
           sum += weights[at + i]! * (vector[i]! - decoded[i]!) ** 2;
         }
-      }, turnOf(one, codebook.scheme, set.keySpace));
+      }, turnOf(one, codebook.scheme, set));
       return { layer, side, scheme: codebook.scheme, loss: sum / 2 / tokens };
     });
   });

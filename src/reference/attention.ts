@@ -39,8 +39,8 @@ export interface AttentionInput {
   /** Tokens that leave the window together. Defaults to 1. */
   readonly block?: number;
   /**
-   * `pre-rope`: the rotary embedding is applied to queries and keys here. `as-scored`, the default:
-   * they are used as they are.
+   * `pre-rope` and `anchored`: the rotary embedding is applied to queries and keys here.
+   * `as-scored`, the default: they are used as they are.
    */
   readonly keySpace?: KeyOptions;
   /** Factor of `q . k`. Defaults to `headDim ** -0.5`. */

@@ -2,7 +2,8 @@ import { checkSinkLogits, resolveOptions } from "../plan/options.ts";
 import { CoupletError } from "../base/errors.ts";
 import { cacheCodebook, checkCodebookSet } from "../codebooks/find.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import type { SchemeId } from "../schemes/scheme.ts";
+import { keyTurn } from "../schemes/key_turn.ts";
+import type { Scheme, SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
 import { attend, seesExactly, type SpanVectors } from "./attention.ts";
 import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
@@ -738,17 +739,19 @@ function storeMakers(
   slots: number,
 ): readonly Readonly<Record<Side, SideStoreOptions>>[] {
   const { shape: { headDim }, tiers, keys: keySpace, codebooks, model } = options;
-  if (codebooks !== undefined) checkCodebookSet(codebooks, keySpace.space, model);
+  if (codebooks !== undefined) checkCodebookSet(codebooks, keySpace, headDim, model);
+  const codedKeys = (scheme: Scheme): Pick<SideStoreOptions, "turn" | "scored"> => {
+    if (keySpace.space === "as-scored") return { scored: true };
+    const turn = keyTurn(scheme, keySpace, headDim, tiers.sinks);
+    return turn === undefined ? {} : { turn };
+  };
   return layers.map(({ keys, values, keyValueHeads }, layer) => {
     const store = (side: Side, id: SchemeId): SideStoreOptions => {
+      const scheme = parseScheme(id);
       return {
-        scheme: parseScheme(id),
+        scheme,
         codebook: codebookOf(options, layer, side, id, keyValueHeads),
-        ...(side === "values"
-          ? {}
-          : keySpace.space === "pre-rope"
-          ? { rope: keySpace.rope }
-          : { scored: true }),
+        ...(side === "values" ? {} : codedKeys(scheme)),
         orthogonal: side === "keys" || tiers.window > 0,
         keyValueHeads,
         headDim,

@@ -1,5 +1,5 @@
 import type { SideCodebook } from "../codebooks/codebook.ts";
-import type { RopeParameters } from "../model/model.ts";
+import type { TokenTurn } from "../model/anchors.ts";
 import type { Codec, CodingContext, HeadCodebook } from "../schemes/codec.ts";
 import { schemeCodec } from "../schemes/scheme_codec.ts";
 import type { Scheme } from "../schemes/scheme.ts";
@@ -7,7 +7,6 @@ import type { ExactTiers } from "../plan/options.ts";
 import { keptBinary16 } from "./binary16.ts";
 import { headCodebooks } from "../codebooks/head_codebooks.ts";
 import { firstRecords } from "../records/pack.ts";
-import { rotate } from "../model/rope.ts";
 
 /** Options of a {@linkcode SideStore}. */
 export interface SideStoreOptions {
@@ -15,8 +14,8 @@ export interface SideStoreOptions {
   readonly scheme: Scheme;
   /** The centroids, or undefined where the scheme has none. */
   readonly codebook: SideCodebook | undefined;
-  /** The rotary embedding, for keys before it. */
-  readonly rope?: RopeParameters;
+  /** What keys are turned by before they are coded; absent where they are not. */
+  readonly turn?: TokenTurn;
   /** Whether the vectors are keys in the space `as-scored`. */
   readonly scored?: boolean;
   /** Whether the size of a normalised token makes its error orthogonal to it. */
@@ -133,15 +132,11 @@ export class SideStore {
 
   /** The context of coding a record that begins with the coded token `first`. */
   #context(head: number, first: number): CodingContext {
-    const { scheme, rope, scored = false, orthogonal, tiers } = this.#options;
+    const { turn, scored = false, orthogonal } = this.#options;
     const codebook = { ...this.#codebooks[head]!, scored, orthogonal };
-    if (!scheme.positional || rope === undefined) return codebook;
-    // An offset that all positions share cancels in scores, so codes ignore it.
-    const own = { ...rope, positionOffset: 0 };
-    return {
+    return turn === undefined ? codebook : {
       ...codebook,
-      turn: (vector, token, direction) =>
-        rotate(vector, direction * (tiers.sinks + first + token), own),
+      turn: (vector, token, direction) => turn(vector, first + token, direction),
     };
   }
 

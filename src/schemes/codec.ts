@@ -2,6 +2,7 @@
  * What schemes do to vectors, in float64: the arithmetic that kernels are checked against. A device
  * cache needs only the schemes, so its bundle omits this module.
  */
+import type { TokenTurn } from "../model/anchors.ts";
 import type { Side } from "../model/side.ts";
 
 /** What one KV head's vectors are normalised by, in numbers as stored. */
@@ -51,13 +52,10 @@ export interface SharedLearning {
 export interface CodingContext extends HeadCodebook {
   /**
    * Applies the rotary embedding of the token at an index of the record, or with -1 its inverse.
-   * Present for keys before their rotary embedding in {@linkcode Scheme.positional} schemes.
+   * Present for keys before their rotary embedding in {@linkcode Scheme.positional} schemes, and,
+   * with the part of it that is coded, for anchored ones in schemes that are learned.
    */
-  readonly turn?: (
-    vector: ArrayLike<number>,
-    token: number,
-    direction: 1 | -1,
-  ) => Float64Array<ArrayBuffer>;
+  readonly turn?: TokenTurn;
   /**
    * Whether the vectors are keys as they are scored, in which a constant from before the rotary
    * embedding rotates with the position. Absent for values, and for keys before their rotary

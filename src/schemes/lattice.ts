@@ -74,7 +74,7 @@ export function lattice(id: SchemeId): OwnScheme | undefined {
     ),
     positional: true,
     // As scored, an offset has become two waves, one in each channel of a rotary pair.
-    keyOffsets: (headDim, space) => space === "pre-rope" ? headDim : waveCount(headDim) / 2,
+    keyOffsets: (headDim, space) => space === "as-scored" ? waveCount(headDim) / 2 : headDim,
     lossless: false,
     layout,
     work: (headDim) => ({ universal: headDim }),

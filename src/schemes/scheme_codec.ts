@@ -12,6 +12,7 @@ import { hadamardCodec } from "./hadamard_codec.ts";
 import { promotedCodec } from "./promoted.ts";
 import { ternaryCodec } from "./ternary.ts";
 import { spanCodec } from "./span.ts";
+import { turnedCodec } from "./turned_codec.ts";
 import { levelsCodec } from "./uniform.ts";
 import { vecInferCodec } from "./vecinfer_codec.ts";
 import type { Codec } from "./codec.ts";
@@ -70,5 +71,5 @@ export function schemeCodec(scheme: Scheme): Codec {
       remedy: "Register them (registerCodec)",
     });
   }
-  return codec(scheme);
+  return scheme.positional ? codec(scheme) : turnedCodec(codec(scheme));
 }

@@ -2,6 +2,7 @@
  * Repeatable attention of one layer on synthetic tokens, which tuning times.
  */
 import type { Cache, Step } from "../cache/cache.ts";
+import { keyAnchors } from "../model/anchors.ts";
 import { createCache } from "../cache/create_cache.ts";
 import { firstKeptPage } from "../plan/pages.ts";
 import { cacheInternals } from "../cache/internals.ts";
@@ -128,9 +129,11 @@ function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
       }),
     }];
   });
+  const anchors = keyAnchors(options.keys, headDim);
   return {
     model: { name: "synthetic", digest: "synthetic" },
     keySpace: options.keys.space,
+    ...(anchors && { anchors }),
     provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
     codebooks,
   };

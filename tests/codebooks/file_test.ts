@@ -13,6 +13,7 @@ import {
 import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 import type { SchemeId } from "../../src/schemes/scheme.ts";
 import type { Side } from "../../src/model/side.ts";
+import { forgeCodebooks } from "../helpers/forged_files.ts";
 import { seededRandom } from "../../src/base/random.ts";
 
 function codebook(layer: number, side: Side, scheme: SchemeId, scaled = false): Codebook {
@@ -268,11 +269,26 @@ Deno.test("decodeCodebooks refuses rotations of other heads or channels than the
   }
 });
 
+Deno.test("codebooks of anchored keys say their anchors, and no others do", () => {
+  const anchored: CodebookSet = { ...SET, keySpace: "anchored", anchors: [0, 8, 512] };
+  deepStrictEqual(decodeCodebooks(encodeCodebooks(anchored)), anchored);
+  const { anchors: _, ...without } = anchored;
+  for (const set of [without, { ...SET, anchors: [0] }]) {
+    throws(() => encodeCodebooks(set), isError("codebook", "anchors"));
+  }
+  const forged = [undefined, "[8]", '{"tokens":[]}', '{"tokens":[7]}', '{"tokens":[1024]}'];
+  for (const anchors of forged) {
+    const bytes = forgeCodebooks({ key_space: "anchored", ...(anchors && { anchors }) });
+    throws(() => decodeCodebooks(bytes), isError("file", "anchors"));
+  }
+});
+
 Deno.test("checkCodebookSet refuses codebooks of rotated values where nobody says that values are", () => {
   const set = { ...SET, valueRotations: [rotation(0)] };
-  checkCodebookSet(set, "pre-rope", SET.model);
-  checkCodebookSet(SET, "pre-rope", undefined);
-  throws(() => checkCodebookSet(set, "pre-rope", undefined), isError("codebook", "rotated"));
+  const keys = { space: "pre-rope", rope: { layout: "half", theta: 10000 } } as const;
+  checkCodebookSet(set, keys, 64, SET.model);
+  checkCodebookSet(SET, keys, 64, undefined);
+  throws(() => checkCodebookSet(set, keys, 64, undefined), isError("codebook", "rotated"));
 });
 
 Deno.test("codebooks that groups share have a transform, whose factors are powers of two or all 0", () => {

@@ -158,7 +158,8 @@ Deno.test("withKernelEntries() replaces the entries for kernels and keeps the ot
 Deno.test("kernelSets() refuses a pair whose schemes have no kernels of their own", () => {
   const alone = { keys: "c4b8", values: "c8b8", headDims: [64], reason: "none" };
   assert.throws(
-    () => kernelSets(expandTable({ sizes: [], pairs: [alone], ladder: [], kmeans: [] })),
+    () =>
+      kernelSets(expandTable({ sizes: [], pairs: [alone], anchored: [], ladder: [], kmeans: [] })),
     (error) =>
       error instanceof CoupletError && error.message.includes("holds the kernels of c8b8_d64"),
   );

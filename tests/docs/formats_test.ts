@@ -200,7 +200,8 @@ Deno.test("docs/formats.md: a codebook file has the metadata, tensors and checks
   );
   const set: CodebookSet = {
     model: { name: "a model", digest: "sha256:0123" },
-    keySpace: "pre-rope",
+    keySpace: "anchored",
+    anchors: [0],
     provenance: { source: "a text", tokens: 512, seed: 1, iterations: 30 },
     valueRotations: [{ layer: 3, keyValueHeads: HEADS, headDim: HEAD_DIM, axes: identity }],
     codebooks: [{

@@ -9,6 +9,7 @@ import {
   type Side,
   SIDES,
 } from "../../mod.ts";
+import { keyAnchors } from "../../src/model/anchors.ts";
 import { toFloat16Array } from "../../src/base/float16.ts";
 import type { Random } from "../../src/base/random.ts";
 
@@ -88,9 +89,11 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
       });
     }
   }
+  const anchors = keyAnchors(options.keys, headDim);
   return {
     model: { name: "grid", digest: "grid" },
     keySpace: options.keys.space,
+    ...(anchors && { anchors }),
     provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
     codebooks,
   };

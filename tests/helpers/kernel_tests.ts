@@ -74,10 +74,18 @@ const MOVES: readonly Move[] = [
 ];
 
 /**
- * Keys coded with their rotary embedding turn by nothing here, because turned numbers are not exact in f32 and might be
- * coded otherwise than in float64; tests/cache/hadamard_test.ts turns them.
+ * Keys coded with their rotary embedding, or a part of it, turn by nothing here, because turned numbers are not exact in
+ * f32 and might be coded otherwise than in float64; tests/cache/hadamard_test.ts and tests/cache/anchored_test.ts turn
+ * them.
  */
 function keySpace(variant: KeyVariant, keys: SchemeId, headDim: number): KeyOptions {
+  if (variant === "anchored") {
+    const inverseFrequencies = Array.from(
+      { length: headDim / 2 },
+      (_, i) => i < 16 ? 1 / (1 + i) : 0,
+    );
+    return { space: "anchored", rope: { layout: "half", theta: 10000, inverseFrequencies } };
+  }
   if (variant !== "rope") return { space: "as-scored" };
   const still = { inverseFrequencies: new Array<number>(headDim / 2).fill(0) };
   return {

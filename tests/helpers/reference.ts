@@ -32,7 +32,9 @@ export function close(
  */
 export function naiveAttention(input: AttentionInput): number[] {
   const { queryHeads, keyValueHeads, headDim, firstPosition } = input;
-  const rope = input.keySpace?.space === "pre-rope" ? input.keySpace.rope : undefined;
+  const rope = input.keySpace === undefined || input.keySpace.space === "as-scored"
+    ? undefined
+    : input.keySpace.rope;
   const rows = input.queries.length / headDim;
   const vectorAt = (all: ArrayLike<number>, row: number): number[] =>
     Array.from(all).slice(row * headDim, (row + 1) * headDim);

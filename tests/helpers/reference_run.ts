@@ -8,12 +8,12 @@ import {
   type ReferenceCache,
   type ReferenceSequence,
   type ReferenceSpan,
-  rotate,
   type Scheme,
   schemeCodec,
   type Side,
 } from "../../mod.ts";
 import { headCodebooks } from "../../src/codebooks/head_codebooks.ts";
+import { keyTurn } from "../../src/schemes/key_turn.ts";
 import { cacheCodebook } from "../../src/codebooks/find.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { finiteFloat16Bits, fromFloat16Bits } from "../../src/base/float16.ts";
@@ -213,20 +213,17 @@ export class ReferenceRun {
     const heads = { keyValueHeads: records.length, headDim };
     const codebook = cacheCodebook(this.codebooks, heads, layer, side, scheme.id);
     const codebooks = headCodebooks(scheme, codebook, records.length, headDim);
-    // What is coded does without the offset that all positions share.
-    const rope = keys.space === "pre-rope" ? { ...keys.rope, positionOffset: 0 } : undefined;
+    const turn = side === "keys" ? keyTurn(scheme, keys, headDim, tiers.sinks) : undefined;
     const vectors = new Float64Array(tokens * records.length * headDim);
     records.forEach((words, head) => {
       for (let token = 0; token < tokens; token++) {
         const index = token % recordTokens;
         const word = ((token - index) / recordTokens) * recordWords;
-        const start = tiers.sinks + token - index;
+        const start = token - index;
         const vector = codec.decode(words.subarray(word, word + recordWords), index, headDim, {
           ...codebooks[head]!,
-          scored: side === "keys" && rope === undefined,
-          ...(side === "keys" && rope !== undefined
-            ? { turn: (vector, index, way) => rotate(vector, way * (start + index), rope) }
-            : {}),
+          scored: side === "keys" && keys.space === "as-scored",
+          ...(turn && { turn: (vector, index, way) => turn(vector, start + index, way) }),
         });
         vectors.set(vector, (token * records.length + head) * headDim);
       }

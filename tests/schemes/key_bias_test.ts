@@ -113,7 +113,7 @@ function optionsOf(
   return {
     shape: { layers: 1, queryHeads: 2, keyValueHeads: 1, headDim },
     policy,
-    keys: space === "pre-rope" ? { space, rope } : { space },
+    keys: space === "as-scored" ? { space } : { space, rope },
     tiers: { sinks: 0, window: 0 },
     capacity: {
       sequences: 1,

@@ -385,7 +385,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: "load_d64" },
     ],
   ]),
-  ...inFile("decode", "templates/schemes/decode.wgsl.hbs", [
+  ...inFile("decode", "templates/schemes/decoded_as_coded.hbs", [
     "cache/read",
     "cache/cache /several buffers/",
   ], [
@@ -395,6 +395,47 @@ export const KERNELS: readonly Mutation[] = [
       "write_vector(entry.first + item.y, head, chunk, vector);",
       { generate: "decode_{c,f,k,q}*_d64*" },
     ],
+  ]),
+  ...inFile("anchored", "templates/attention/anchored/anchored_chunk.hbs", ["cache/anchored"], [
+    [
+      "always-ahead",
+      "return value * cosine + select(-way, way, ahead) * other * sine;",
+      "return value * cosine + way * other * sine;",
+      { generate: "{encode,decode}_*_anchored" },
+    ],
+    [
+      "first-band-too",
+      "pair < 2u * EXPLICIT_BANDS",
+      "pair + 2u < 2u * EXPLICIT_BANDS",
+      { generate: "{encode,decode}_*_anchored" },
+    ],
+  ]),
+  ...inFile("anchored", "templates/attention/anchored/anchor_tokens.hbs", ["cache/anchored"], [
+    [
+      "in-three-bits",
+      "(band % 8u * 4u)) & 15u);",
+      "(band % 8u * 4u)) & 7u);",
+      { generate: "{encode,decode,score,attend}_*_anchored" },
+    ],
+  ]),
+  ...inFile("anchored", "templates/attention/anchored/score_anchored.hbs", ["cache/anchored"], [
+    [
+      "middle-ahead",
+      "Pairs(angle.even, select(-1.0, 1.0, ahead) * angle.odd);",
+      "Pairs(angle.even, angle.odd);",
+      { generate: "{score,attend}_*_anchored" },
+    ],
+    [
+      "counted-with-sinks",
+      "let tile_first = tile.first - layer.sinks;",
+      "let tile_first = tile.first;",
+      { generate: "{score,attend}_*_anchored" },
+    ],
+  ]),
+  ...inFile("decode", "templates/schemes/decode.wgsl.hbs", [
+    "cache/read",
+    "cache/cache /several buffers/",
+  ], [
     [
       "codebook-of-keys",
       "let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;",

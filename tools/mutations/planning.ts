@@ -215,8 +215,8 @@ export const PLANNING: readonly Mutation[] = [
       ],
       [
         "rotations-by-channel",
-        'rotations: variant === "rope" ? headDim / 2 : 0,',
-        'rotations: variant === "rope" ? headDim : 0,',
+        'rotations: variant === "plain" ? 0 : headDim / 2 - slow + slow * BLOCK_ROWS / span,',
+        'rotations: variant === "plain" ? 0 : headDim - slow + slow * BLOCK_ROWS / span,',
       ],
       [
         "windows-unseen",
@@ -260,8 +260,8 @@ export const PLANNING: readonly Mutation[] = [
       ],
       [
         "values-for-free",
-        "const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {",
-        "const token = sum(keyWork(variant, keys, headDim, span), {",
+        "const token = sum(keyWork(variant, keys, options, span), parseScheme(values).work(headDim), {",
+        "const token = sum(keyWork(variant, keys, options, span), {",
       ],
       [
         "dispatches-for-free",

@@ -91,11 +91,36 @@ export const REFERENCE: readonly Mutation[] = [
       "offset: ((token + tiers.sinks) % this.#slots) * channels",
       { unnoticed: "a place in a ring of its own: any numbering does" },
     ],
+  ]),
+  ...inFile("reference", "src/schemes/key_turn.ts", ["cache/hadamard"], [
     [
       "offset-in-codes",
       "const own = { ...rope, positionOffset: 0 };",
       "const own = rope;",
-      { tests: ["cache/hadamard"] },
+    ],
+    [
+      "anchors-of-all-schemes",
+      'return codebook === "learned" && !positional;',
+      "return !positional;",
+      { tests: ["cache/anchored"] },
+    ],
+  ]),
+  ...inFile("anchors", "src/model/anchors.ts", ["model/anchors"], [
+    [
+      "angle-of-whole-anchor",
+      "while (tokens >= LEAST_ANCHOR && (tokens / 2) * fastest > radians) tokens /= 2;",
+      "while (tokens >= LEAST_ANCHOR && tokens * fastest > radians) tokens /= 2;",
+    ],
+    [
+      "bands-by-themselves",
+      "frequencies.subarray((end - 1) * BAND_PAIRS)",
+      "frequencies.subarray((end - 1) * BAND_PAIRS, end * BAND_PAIRS)",
+    ],
+    [
+      "offset-from-the-start",
+      "frequency * ((token % tokens) - tokens / 2)",
+      "frequency * (token % tokens)",
+      { tests: ["reference/anchored"] },
     ],
   ]),
   ...inFile("reference", "src/reference/binary16.ts", ["reference/binary16"], [
@@ -111,8 +136,8 @@ export const REFERENCE: readonly Mutation[] = [
     ],
     [
       "pairs-half-a-head-apart",
-      'const second = rope.layout === "half" ? pair + pairs : 2 * pair + 1;',
-      'const second = rope.layout === "half" ? pair + vector.length / 2 : 2 * pair + 1;',
+      'return layout === "half" ? [pair, pair + pairs] : [2 * pair, 2 * pair + 1];',
+      'return layout === "half" ? [pair, pair + 2 * pairs] : [2 * pair, 2 * pair + 1];',
     ],
   ]),
   ...inFile("reference", "src/records/pack.ts", ["records/pack", "snapshots/snapshot"], [

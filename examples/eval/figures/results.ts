@@ -6,7 +6,11 @@ import { WEIGHTINGS } from "../../llama/weighted_samples.ts";
 import type { KeySpace } from "@couplet/kv";
 
 /** The spaces keys can be coded in, the preferred one first. */
-export const KEY_SPACES = ["pre-rope", "as-scored"] as const satisfies readonly KeySpace[];
+export const KEY_SPACES = [
+  "pre-rope",
+  "as-scored",
+  "anchored",
+] as const satisfies readonly KeySpace[];
 
 const count = z.int().nonnegative();
 const side = z.enum(["keys", "values"]);

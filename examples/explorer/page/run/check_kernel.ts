@@ -9,7 +9,6 @@ import {
   type ReferenceCache,
   type ReferenceSequence,
   restoreSequence,
-  rotate,
   schemeCodec,
   type Sequence,
   type Side,
@@ -18,6 +17,7 @@ import {
 } from "../../../../mod.ts";
 import { cacheCodebook } from "../../../../src/codebooks/find.ts";
 import { headCodebooks } from "../../../../src/codebooks/head_codebooks.ts";
+import { keyTurn } from "../../../../src/schemes/key_turn.ts";
 import { seededRandom } from "../../../../src/base/random.ts";
 import { PRECISION_BOUNDS } from "../../../../src/kernels/precision.ts";
 import { readBuffer } from "../../../../tools/read_buffer.ts";
@@ -262,17 +262,16 @@ async function compareVectors(pair: Pair, sequence: PairSequence): Promise<Check
     const wanted = appended[side].flatMap((vectors) => [...vectors]);
     const codebook = cacheCodebook(codebooks, { keyValueHeads, headDim }, 0, side, scheme.id);
     const heads = headCodebooks(scheme, codebook, keyValueHeads, headDim);
+    const turn = side === "keys" ? keyTurn(scheme, keys, headDim, tiers.sinks) : undefined;
     referenceRecords(pair, sequence, side).forEach((words, head) => {
       for (let token = 0; token < coded; token++) {
         const word = Math.floor(token / layout.tokens) * layout.words;
         const record = words.subarray(word, word + layout.words);
-        const start = tiers.sinks + token - token % layout.tokens;
+        const start = token - token % layout.tokens;
         const decoded = schemeCodec(scheme).decode(record, token % layout.tokens, headDim, {
           ...heads[head]!,
           scored: side === "keys" && keys.space === "as-scored",
-          ...(side === "keys" && keys.space === "pre-rope"
-            ? { turn: (vector, index, way) => rotate(vector, way * (start + index), keys.rope) }
-            : {}),
+          ...(turn && { turn: (vector, index, way) => turn(vector, start + index, way) }),
         });
         const at = ((tiers.sinks + token) * keyValueHeads + head) * headDim;
         decoded.forEach((value, i) => wanted[at + i] = value);

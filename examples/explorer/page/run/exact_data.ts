@@ -12,6 +12,7 @@ import {
   roundToGrid,
   SIDES,
 } from "../../../../mod.ts";
+import { keyAnchors } from "../../../../src/model/anchors.ts";
 import { type Random, seededRandom } from "../../../../src/base/random.ts";
 
 /** Multiples of 1/32 up to 3. */
@@ -85,9 +86,11 @@ export function exactCodebooks(
         : {}),
     }];
   });
+  const anchors = keyAnchors(keys, shape.headDim);
   return {
     model: { name: "random", digest: `seed ${seed}` },
     keySpace: keys.space,
+    ...(anchors && { anchors }),
     provenance: { source: "random numbers", tokens: 0, seed, iterations: 0 },
     codebooks,
   };

@@ -7,6 +7,7 @@ import {
   type KernelInfo,
   type KernelNameParts,
   type KeyOptions,
+  type KeyVariant,
   type LayerPolicy,
   OPTIONAL_FEATURES,
   PAGE_TOKENS,
@@ -16,6 +17,7 @@ import {
   type PlanOptions,
   type SchemeId,
 } from "../../../../mod.ts";
+import { BAND_PAIRS } from "../../../../src/model/anchors.ts";
 import { kernelFeatures } from "../../../../src/kernels/name.ts";
 import { kernelPrecision } from "../../../../src/kernels/precision.ts";
 
@@ -245,7 +247,7 @@ function options(
       headDim: size,
     },
     policy,
-    keys: keySpace(variant === "rope", policy.keys, size),
+    keys: keySpace(variant, policy.keys, size),
     tiers: { sinks: 4, window: 5 },
     capacity: {
       sequences,
@@ -258,11 +260,22 @@ function options(
 }
 
 /**
- * Keys that are rotated before they are coded turn by nothing: turned numbers are not exact in f32, and their codes might
+ * Keys that are rotated before they are coded, wholly or in part, turn by nothing: turned numbers are not exact in f32, and their codes might
  * differ from those in float64 where two centroids are as near.
  */
-function keySpace(rope: boolean, keys: SchemeId, headDim: number): KeyOptions {
-  if (!rope) return { space: "as-scored" };
+function keySpace(
+  variant: KeyVariant | undefined,
+  keys: SchemeId,
+  headDim: number,
+): KeyOptions {
+  if (variant === "anchored") {
+    const inverseFrequencies = Array.from(
+      { length: headDim / 2 },
+      (_, pair) => pair < BAND_PAIRS ? 1 / (1 + pair) : 0,
+    );
+    return { space: "anchored", rope: { layout: "half", theta: 10000, inverseFrequencies } };
+  }
+  if (variant !== "rope") return { space: "as-scored" };
   const still = { inverseFrequencies: new Array<number>(headDim / 2).fill(0) };
   return {
     space: "pre-rope",

@@ -1,0 +1,690 @@
+// Generated from templates/schemes/coupled/encode_coupled.wgsl.hbs by `deno task generate`. Do not edit: change the template, or
+// the row in codegen/variants.ts (0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)).
+
+/** WGSL of `encode_c16b8_d128_anchored`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 128u;
+const WORKGROUP: u32 = 64u;
+const PAGE_TOKENS: u32 = 64u;
+const CHANNELS: u32 = 16u; // channels per code
+const BITS: u32 = 8u; // bits per code
+const CENTROIDS: u32 = 256u;
+const CODES: u32 = 8u; // codes per token
+const RECORD_TOKENS: u32 = 1u;
+const RECORD_WORDS: u32 = 2u;
+const CODEBOOK_WORDS: u32 = 8320u; // per head
+const ROW_CENTROIDS: u32 = 1u; // centroids that one load brings
+const ROW_TOKENS: u32 = 8u; // most tokens whose search is by rows
+const LANES: u32 = 8u; // lanes that share the search for one code
+const MAX_TOKENS: u32 = 8u;
+
+override SIDE: u32 = 0u; // 0 encodes keys, 1 values
+override TOKENS: u32 = 1u; // tokens a lane compares with a centroid it has loaded, at most MAX_TOKENS
+override BLOCK: u32 = RECORD_TOKENS; // tokens of one workgroup: whole records, a multiple of TOKENS
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const NEAR: u32 = 128u; // distances the table has one by one
+override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
+override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
+override EXPLICIT_BANDS: u32 = ROTARY_CHUNKS / 2u; // bands of eight pairs that have no anchors: the first ones
+override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands
+override ANCHORS_HIGH: u32 = 0u; // the same of the others
+
+// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  first_partial: u32, // the first partial result of each row that is written
+  partials: u32, // partial results of each row
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  partial_stride: u32, // partial results per row in their buffer
+  reserved_0: u32,
+  reserved_1: u32,
+  reserved_2: u32,
+  entries: array<Entry, 64>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  recent: u32, // 0 where queries see no token of the ring
+  remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
+  reserved: u32,
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> exact: array<u32>;
+@group(0) @binding(3) var<storage, read> pages: array<u32>;
+@group(0) @binding(4) var<storage, read> codebooks: array<u32>;
+@group(0) @binding(5) var<storage, read> codebook_quads: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> records: array<u32>;
+@group(0) @binding(7) var<storage, read> rope: array<vec4<f32>>;
+
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
+
+// How many coded tokens a query at position sees.
+fn coded_visible(entry: Entry, position: u32) -> u32 {
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
+}
+
+// The exact buffer's slot of the token at position.
+fn exact_slot(position: u32) -> u32 {
+  if (position < layer.sinks) {
+    return position;
+  }
+  return layer.sinks + (position - layer.sinks) % layer.ring;
+}
+
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
+fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
+  let row = slot * layer.slot_rows + side * (layer.sinks + layer.ring) + exact_slot(position);
+  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+}
+
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
+fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
+  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+
+var<workgroup> codes: array<u32, BLOCK * CODES>;
+var<workgroup> distances: array<f32, WORKGROUP * TOKENS>;
+var<workgroup> nearest: array<u32, WORKGROUP * TOKENS>;
+var<private> scale: array<f32, CHANNELS>; // of the lane's group
+var<private> low: array<f32, CHANNELS>; // the lowest level's number and a level's step, times scale
+var<private> level_step: array<f32, CHANNELS>;
+var<private> vectors: array<f32, MAX_TOKENS * CHANNELS>;
+var<private> centroid: array<f32, CHANNELS>;
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
+// Loads group group of the exact vector at word word, two channels to a word.
+fn load_vector(token: u32, word: u32, group: u32) {
+  for (var pair = 0u; pair < CHANNELS / 2u; pair += 1u) {
+    let channels = unpack2x16float(exact[word + group * (CHANNELS / 2u) + pair]);
+    vectors[token * CHANNELS + 2u * pair] = channels.x * scale[2u * pair];
+    vectors[token * CHANNELS + 2u * pair + 1u] = channels.y * scale[2u * pair + 1u];
+  }
+}
+
+// Loads centroid code of group group, four levels to a word.
+fn load_centroid(codebook: u32, group: u32, code: u32) {
+  let at = codebook + HEAD_DIM + (group * CENTROIDS + code) * (CHANNELS / 4u);
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let levels = levels_of(codebooks[at + quad]);
+    centroid[4u * quad] = low[4u * quad] + levels.x * level_step[4u * quad];
+    centroid[4u * quad + 1u] = low[4u * quad + 1u] + levels.y * level_step[4u * quad + 1u];
+    centroid[4u * quad + 2u] = low[4u * quad + 2u] + levels.z * level_step[4u * quad + 2u];
+    centroid[4u * quad + 3u] = low[4u * quad + 3u] + levels.w * level_step[4u * quad + 3u];
+  }
+}
+
+// Keeps scale and grid of channel i of the group.
+fn load_channel(i: u32, grid_word: u32, channel_scale: f32) {
+  let grid = unpack2x16float(grid_word);
+  scale[i] = channel_scale;
+  low[i] = grid.x * channel_scale;
+  level_step[i] = grid.y / 64.0 * channel_scale;
+}
+
+// Loads scale and grid of group group.
+fn load_grid(codebook: u32, first_scale: u32, group: u32) {
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let channel = group * CHANNELS + 4u * quad;
+    let grid = codebook_quads[(codebook + channel) / 4u];
+    let given = bitcast<vec4<f32>>(codebook_quads[(first_scale + channel) / 4u]);
+    let scales = select(vec4<f32>(1.0), given, first_scale != 0u);
+    load_channel(4u * quad, grid.x, scales.x);
+    load_channel(4u * quad + 1u, grid.y, scales.y);
+    load_channel(4u * quad + 2u, grid.z, scales.z);
+    load_channel(4u * quad + 3u, grid.w, scales.w);
+  }
+}
+
+// Tokens of an anchor of a band that has some.
+fn anchor_tokens(band: u32) -> u32 {
+  let logarithms = select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u);
+  return 1u << ((logarithms >> (band % 8u * 4u)) & 15u);
+}
+
+struct Angle {
+  cosine: vec4<f32>,
+  sine: vec4<f32>,
+}
+
+// The rotation of four pairs of channels at a distance: the sum of a near one and a far one.
+fn angle_of(distance: u32, pair: u32) -> Angle {
+  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  return Angle(
+    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
+    rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],
+  );
+}
+
+// The chunk of the channels that turn with those of a chunk.
+fn partner_chunk(chunk: u32) -> u32 {
+  let apart = select(chunk + ROTARY_CHUNKS, chunk - ROTARY_CHUNKS, chunk >= ROTARY_CHUNKS);
+  return select(apart, chunk, INTERLEAVED || chunk >= 2u * ROTARY_CHUNKS);
+}
+
+// Chunk chunk of coded token coded, turned by way times what the token is off the middle of its anchor.
+fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, way: f32) -> vec4<f32> {
+  let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
+  if (chunk >= 2u * ROTARY_CHUNKS || pair < 2u * EXPLICIT_BANDS) {
+    return value;
+  }
+  let tokens = anchor_tokens(pair / 2u);
+  let place = coded % tokens;
+  let ahead = place >= tokens / 2u;
+  let angle = angle_of(select(tokens / 2u - place, place - tokens / 2u, ahead), pair);
+  let second_half = chunk >= ROTARY_CHUNKS;
+  let other = select(select(-partner, partner, second_half), value.yxwz * vec4<f32>(-1.0, 1.0, -1.0, 1.0), INTERLEAVED);
+  let odd_chunk = chunk % 2u == 1u;
+  let cosine = select(angle.cosine, select(angle.cosine.xxyy, angle.cosine.zzww, odd_chunk), INTERLEAVED);
+  let sine = select(angle.sine, select(angle.sine.xxyy, angle.sine.zzww, odd_chunk), INTERLEAVED);
+  return value * cosine + select(-way, way, ahead) * other * sine;
+}
+
+// Chunk chunk of the exact vector at word word, turned as coded token coded.
+fn turned_chunk(word: u32, coded: u32, chunk: u32) -> vec4<f32> {
+  return anchored_chunk(exact_chunk(word, chunk), exact_chunk(word, partner_chunk(chunk)), coded, chunk, 1.0);
+}
+
+fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + 2u * chunk;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+
+// Loads group group of the exact vector at word word, turned as coded token coded.
+fn load_turned(token: u32, word: u32, coded: u32, group: u32) {
+  for (var quad = 0u; quad < CHANNELS / 4u; quad += 1u) {
+    let turned = turned_chunk(word, coded, group * (CHANNELS / 4u) + quad);
+    vectors[token * CHANNELS + 4u * quad] = turned.x * scale[4u * quad];
+    vectors[token * CHANNELS + 4u * quad + 1u] = turned.y * scale[4u * quad + 1u];
+    vectors[token * CHANNELS + 4u * quad + 2u] = turned.z * scale[4u * quad + 2u];
+    vectors[token * CHANNELS + 4u * quad + 3u] = turned.w * scale[4u * quad + 3u];
+  }
+}
+
+// Squared distance of a loaded vector to the loaded centroid.
+fn distance_of(token: u32) -> f32 {
+  var distance = 0.0;
+  for (var i = 0u; i < CHANNELS; i += 1u) {
+    let difference = vectors[token * CHANNELS + i] - centroid[i];
+    distance += difference * difference;
+  }
+  return distance;
+}
+
+// Bits of word word that the first kept codes of a record fill.
+fn kept_mask(word: u32, kept: u32) -> u32 {
+  let bits = kept * BITS - min(kept * BITS, word * 32u);
+  return select((1u << (bits & 31u)) - 1u, 0xffffffffu, bits >= 32u);
+}
+
+// Codes of the tokens that leave the exact tier (Coupled Quantization, arXiv 2405.03917 §3): nearest centroid, ties to the lowest index.
+// A workgroup owns whole records, so tokens coded before are kept without atomics. Grid: (blocks of tokens, KV heads, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  let head = workgroup.y;
+  let encode_end = coded_visible(entry, entry.start + entry.count - 1u);
+  let block_first = entry.encode_from / RECORD_TOKENS * RECORD_TOKENS + workgroup.x * BLOCK;
+  if (block_first >= encode_end || entry.encode_from >= encode_end) {
+    return;
+  }
+  let model_head = layer.first_head + head;
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODEBOOK_WORDS;
+  let first_scale = select(layer.value_scale, layer.key_scale, SIDE == 0u);
+  let head_scale = select(first_scale + model_head * HEAD_DIM, 0u, first_scale == 0u);
+
+  for (var round = 0u; round < CODES; round += WORKGROUP / LANES) {
+    let group = round + lane / LANES;
+    let share = min(group, CODES - 1u); // idle lanes repeat the last group
+    load_grid(codebook, head_scale, share);
+    for (var batch = 0u; batch < BLOCK; batch += TOKENS) {
+      let first = block_first + batch;
+      var best = array<f32, MAX_TOKENS>();
+      var best_code = array<u32, MAX_TOKENS>();
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        best[token] = 3.0e38;
+        let position = layer.sinks + min(max(first + token, entry.encode_from), encode_end - 1u);
+        load_turned(token, exact_word(entry.slot, SIDE, position, head), position - layer.sinks, share);
+      }
+      // A lone token uses a centroid once, so that loads decide; and loops over sixteen channels of several tokens stay rolled.
+      if (TOKENS <= ROW_TOKENS) {
+        for (var row = lane % LANES; row < CENTROIDS / ROW_CENTROIDS; row += LANES) {
+          let words = codebook_quads[(codebook + HEAD_DIM) / 4u + share * (CENTROIDS / ROW_CENTROIDS) + row];
+          let code_of_0 = row * ROW_CENTROIDS + 0u;
+          let levels_0_0 = levels_of(words.x);
+          let levels_0_1 = levels_of(words.y);
+          let levels_0_2 = levels_of(words.z);
+          let levels_0_3 = levels_of(words.w);
+          let c_0_0 = low[0u] + levels_0_0.x * level_step[0u];
+          let c_0_1 = low[1u] + levels_0_0.y * level_step[1u];
+          let c_0_2 = low[2u] + levels_0_0.z * level_step[2u];
+          let c_0_3 = low[3u] + levels_0_0.w * level_step[3u];
+          let c_0_4 = low[4u] + levels_0_1.x * level_step[4u];
+          let c_0_5 = low[5u] + levels_0_1.y * level_step[5u];
+          let c_0_6 = low[6u] + levels_0_1.z * level_step[6u];
+          let c_0_7 = low[7u] + levels_0_1.w * level_step[7u];
+          let c_0_8 = low[8u] + levels_0_2.x * level_step[8u];
+          let c_0_9 = low[9u] + levels_0_2.y * level_step[9u];
+          let c_0_10 = low[10u] + levels_0_2.z * level_step[10u];
+          let c_0_11 = low[11u] + levels_0_2.w * level_step[11u];
+          let c_0_12 = low[12u] + levels_0_3.x * level_step[12u];
+          let c_0_13 = low[13u] + levels_0_3.y * level_step[13u];
+          let c_0_14 = low[14u] + levels_0_3.z * level_step[14u];
+          let c_0_15 = low[15u] + levels_0_3.w * level_step[15u];
+          if (TOKENS > 0u) {
+            var distance_0_0 = 0.0;
+            let difference_0_0_0 = vectors[0u] - c_0_0;
+            distance_0_0 += difference_0_0_0 * difference_0_0_0;
+            let difference_0_0_1 = vectors[1u] - c_0_1;
+            distance_0_0 += difference_0_0_1 * difference_0_0_1;
+            let difference_0_0_2 = vectors[2u] - c_0_2;
+            distance_0_0 += difference_0_0_2 * difference_0_0_2;
+            let difference_0_0_3 = vectors[3u] - c_0_3;
+            distance_0_0 += difference_0_0_3 * difference_0_0_3;
+            let difference_0_0_4 = vectors[4u] - c_0_4;
+            distance_0_0 += difference_0_0_4 * difference_0_0_4;
+            let difference_0_0_5 = vectors[5u] - c_0_5;
+            distance_0_0 += difference_0_0_5 * difference_0_0_5;
+            let difference_0_0_6 = vectors[6u] - c_0_6;
+            distance_0_0 += difference_0_0_6 * difference_0_0_6;
+            let difference_0_0_7 = vectors[7u] - c_0_7;
+            distance_0_0 += difference_0_0_7 * difference_0_0_7;
+            let difference_0_0_8 = vectors[8u] - c_0_8;
+            distance_0_0 += difference_0_0_8 * difference_0_0_8;
+            let difference_0_0_9 = vectors[9u] - c_0_9;
+            distance_0_0 += difference_0_0_9 * difference_0_0_9;
+            let difference_0_0_10 = vectors[10u] - c_0_10;
+            distance_0_0 += difference_0_0_10 * difference_0_0_10;
+            let difference_0_0_11 = vectors[11u] - c_0_11;
+            distance_0_0 += difference_0_0_11 * difference_0_0_11;
+            let difference_0_0_12 = vectors[12u] - c_0_12;
+            distance_0_0 += difference_0_0_12 * difference_0_0_12;
+            let difference_0_0_13 = vectors[13u] - c_0_13;
+            distance_0_0 += difference_0_0_13 * difference_0_0_13;
+            let difference_0_0_14 = vectors[14u] - c_0_14;
+            distance_0_0 += difference_0_0_14 * difference_0_0_14;
+            let difference_0_0_15 = vectors[15u] - c_0_15;
+            distance_0_0 += difference_0_0_15 * difference_0_0_15;
+            best_code[0u] = select(best_code[0u], code_of_0, distance_0_0 < best[0u]);
+            best[0u] = min(best[0u], distance_0_0);
+          }
+          if (TOKENS > 1u) {
+            var distance_0_1 = 0.0;
+            let difference_0_1_0 = vectors[16u] - c_0_0;
+            distance_0_1 += difference_0_1_0 * difference_0_1_0;
+            let difference_0_1_1 = vectors[17u] - c_0_1;
+            distance_0_1 += difference_0_1_1 * difference_0_1_1;
+            let difference_0_1_2 = vectors[18u] - c_0_2;
+            distance_0_1 += difference_0_1_2 * difference_0_1_2;
+            let difference_0_1_3 = vectors[19u] - c_0_3;
+            distance_0_1 += difference_0_1_3 * difference_0_1_3;
+            let difference_0_1_4 = vectors[20u] - c_0_4;
+            distance_0_1 += difference_0_1_4 * difference_0_1_4;
+            let difference_0_1_5 = vectors[21u] - c_0_5;
+            distance_0_1 += difference_0_1_5 * difference_0_1_5;
+            let difference_0_1_6 = vectors[22u] - c_0_6;
+            distance_0_1 += difference_0_1_6 * difference_0_1_6;
+            let difference_0_1_7 = vectors[23u] - c_0_7;
+            distance_0_1 += difference_0_1_7 * difference_0_1_7;
+            let difference_0_1_8 = vectors[24u] - c_0_8;
+            distance_0_1 += difference_0_1_8 * difference_0_1_8;
+            let difference_0_1_9 = vectors[25u] - c_0_9;
+            distance_0_1 += difference_0_1_9 * difference_0_1_9;
+            let difference_0_1_10 = vectors[26u] - c_0_10;
+            distance_0_1 += difference_0_1_10 * difference_0_1_10;
+            let difference_0_1_11 = vectors[27u] - c_0_11;
+            distance_0_1 += difference_0_1_11 * difference_0_1_11;
+            let difference_0_1_12 = vectors[28u] - c_0_12;
+            distance_0_1 += difference_0_1_12 * difference_0_1_12;
+            let difference_0_1_13 = vectors[29u] - c_0_13;
+            distance_0_1 += difference_0_1_13 * difference_0_1_13;
+            let difference_0_1_14 = vectors[30u] - c_0_14;
+            distance_0_1 += difference_0_1_14 * difference_0_1_14;
+            let difference_0_1_15 = vectors[31u] - c_0_15;
+            distance_0_1 += difference_0_1_15 * difference_0_1_15;
+            best_code[1u] = select(best_code[1u], code_of_0, distance_0_1 < best[1u]);
+            best[1u] = min(best[1u], distance_0_1);
+          }
+          if (TOKENS > 2u) {
+            var distance_0_2 = 0.0;
+            let difference_0_2_0 = vectors[32u] - c_0_0;
+            distance_0_2 += difference_0_2_0 * difference_0_2_0;
+            let difference_0_2_1 = vectors[33u] - c_0_1;
+            distance_0_2 += difference_0_2_1 * difference_0_2_1;
+            let difference_0_2_2 = vectors[34u] - c_0_2;
+            distance_0_2 += difference_0_2_2 * difference_0_2_2;
+            let difference_0_2_3 = vectors[35u] - c_0_3;
+            distance_0_2 += difference_0_2_3 * difference_0_2_3;
+            let difference_0_2_4 = vectors[36u] - c_0_4;
+            distance_0_2 += difference_0_2_4 * difference_0_2_4;
+            let difference_0_2_5 = vectors[37u] - c_0_5;
+            distance_0_2 += difference_0_2_5 * difference_0_2_5;
+            let difference_0_2_6 = vectors[38u] - c_0_6;
+            distance_0_2 += difference_0_2_6 * difference_0_2_6;
+            let difference_0_2_7 = vectors[39u] - c_0_7;
+            distance_0_2 += difference_0_2_7 * difference_0_2_7;
+            let difference_0_2_8 = vectors[40u] - c_0_8;
+            distance_0_2 += difference_0_2_8 * difference_0_2_8;
+            let difference_0_2_9 = vectors[41u] - c_0_9;
+            distance_0_2 += difference_0_2_9 * difference_0_2_9;
+            let difference_0_2_10 = vectors[42u] - c_0_10;
+            distance_0_2 += difference_0_2_10 * difference_0_2_10;
+            let difference_0_2_11 = vectors[43u] - c_0_11;
+            distance_0_2 += difference_0_2_11 * difference_0_2_11;
+            let difference_0_2_12 = vectors[44u] - c_0_12;
+            distance_0_2 += difference_0_2_12 * difference_0_2_12;
+            let difference_0_2_13 = vectors[45u] - c_0_13;
+            distance_0_2 += difference_0_2_13 * difference_0_2_13;
+            let difference_0_2_14 = vectors[46u] - c_0_14;
+            distance_0_2 += difference_0_2_14 * difference_0_2_14;
+            let difference_0_2_15 = vectors[47u] - c_0_15;
+            distance_0_2 += difference_0_2_15 * difference_0_2_15;
+            best_code[2u] = select(best_code[2u], code_of_0, distance_0_2 < best[2u]);
+            best[2u] = min(best[2u], distance_0_2);
+          }
+          if (TOKENS > 3u) {
+            var distance_0_3 = 0.0;
+            let difference_0_3_0 = vectors[48u] - c_0_0;
+            distance_0_3 += difference_0_3_0 * difference_0_3_0;
+            let difference_0_3_1 = vectors[49u] - c_0_1;
+            distance_0_3 += difference_0_3_1 * difference_0_3_1;
+            let difference_0_3_2 = vectors[50u] - c_0_2;
+            distance_0_3 += difference_0_3_2 * difference_0_3_2;
+            let difference_0_3_3 = vectors[51u] - c_0_3;
+            distance_0_3 += difference_0_3_3 * difference_0_3_3;
+            let difference_0_3_4 = vectors[52u] - c_0_4;
+            distance_0_3 += difference_0_3_4 * difference_0_3_4;
+            let difference_0_3_5 = vectors[53u] - c_0_5;
+            distance_0_3 += difference_0_3_5 * difference_0_3_5;
+            let difference_0_3_6 = vectors[54u] - c_0_6;
+            distance_0_3 += difference_0_3_6 * difference_0_3_6;
+            let difference_0_3_7 = vectors[55u] - c_0_7;
+            distance_0_3 += difference_0_3_7 * difference_0_3_7;
+            let difference_0_3_8 = vectors[56u] - c_0_8;
+            distance_0_3 += difference_0_3_8 * difference_0_3_8;
+            let difference_0_3_9 = vectors[57u] - c_0_9;
+            distance_0_3 += difference_0_3_9 * difference_0_3_9;
+            let difference_0_3_10 = vectors[58u] - c_0_10;
+            distance_0_3 += difference_0_3_10 * difference_0_3_10;
+            let difference_0_3_11 = vectors[59u] - c_0_11;
+            distance_0_3 += difference_0_3_11 * difference_0_3_11;
+            let difference_0_3_12 = vectors[60u] - c_0_12;
+            distance_0_3 += difference_0_3_12 * difference_0_3_12;
+            let difference_0_3_13 = vectors[61u] - c_0_13;
+            distance_0_3 += difference_0_3_13 * difference_0_3_13;
+            let difference_0_3_14 = vectors[62u] - c_0_14;
+            distance_0_3 += difference_0_3_14 * difference_0_3_14;
+            let difference_0_3_15 = vectors[63u] - c_0_15;
+            distance_0_3 += difference_0_3_15 * difference_0_3_15;
+            best_code[3u] = select(best_code[3u], code_of_0, distance_0_3 < best[3u]);
+            best[3u] = min(best[3u], distance_0_3);
+          }
+          if (TOKENS > 4u) {
+            var distance_0_4 = 0.0;
+            let difference_0_4_0 = vectors[64u] - c_0_0;
+            distance_0_4 += difference_0_4_0 * difference_0_4_0;
+            let difference_0_4_1 = vectors[65u] - c_0_1;
+            distance_0_4 += difference_0_4_1 * difference_0_4_1;
+            let difference_0_4_2 = vectors[66u] - c_0_2;
+            distance_0_4 += difference_0_4_2 * difference_0_4_2;
+            let difference_0_4_3 = vectors[67u] - c_0_3;
+            distance_0_4 += difference_0_4_3 * difference_0_4_3;
+            let difference_0_4_4 = vectors[68u] - c_0_4;
+            distance_0_4 += difference_0_4_4 * difference_0_4_4;
+            let difference_0_4_5 = vectors[69u] - c_0_5;
+            distance_0_4 += difference_0_4_5 * difference_0_4_5;
+            let difference_0_4_6 = vectors[70u] - c_0_6;
+            distance_0_4 += difference_0_4_6 * difference_0_4_6;
+            let difference_0_4_7 = vectors[71u] - c_0_7;
+            distance_0_4 += difference_0_4_7 * difference_0_4_7;
+            let difference_0_4_8 = vectors[72u] - c_0_8;
+            distance_0_4 += difference_0_4_8 * difference_0_4_8;
+            let difference_0_4_9 = vectors[73u] - c_0_9;
+            distance_0_4 += difference_0_4_9 * difference_0_4_9;
+            let difference_0_4_10 = vectors[74u] - c_0_10;
+            distance_0_4 += difference_0_4_10 * difference_0_4_10;
+            let difference_0_4_11 = vectors[75u] - c_0_11;
+            distance_0_4 += difference_0_4_11 * difference_0_4_11;
+            let difference_0_4_12 = vectors[76u] - c_0_12;
+            distance_0_4 += difference_0_4_12 * difference_0_4_12;
+            let difference_0_4_13 = vectors[77u] - c_0_13;
+            distance_0_4 += difference_0_4_13 * difference_0_4_13;
+            let difference_0_4_14 = vectors[78u] - c_0_14;
+            distance_0_4 += difference_0_4_14 * difference_0_4_14;
+            let difference_0_4_15 = vectors[79u] - c_0_15;
+            distance_0_4 += difference_0_4_15 * difference_0_4_15;
+            best_code[4u] = select(best_code[4u], code_of_0, distance_0_4 < best[4u]);
+            best[4u] = min(best[4u], distance_0_4);
+          }
+          if (TOKENS > 5u) {
+            var distance_0_5 = 0.0;
+            let difference_0_5_0 = vectors[80u] - c_0_0;
+            distance_0_5 += difference_0_5_0 * difference_0_5_0;
+            let difference_0_5_1 = vectors[81u] - c_0_1;
+            distance_0_5 += difference_0_5_1 * difference_0_5_1;
+            let difference_0_5_2 = vectors[82u] - c_0_2;
+            distance_0_5 += difference_0_5_2 * difference_0_5_2;
+            let difference_0_5_3 = vectors[83u] - c_0_3;
+            distance_0_5 += difference_0_5_3 * difference_0_5_3;
+            let difference_0_5_4 = vectors[84u] - c_0_4;
+            distance_0_5 += difference_0_5_4 * difference_0_5_4;
+            let difference_0_5_5 = vectors[85u] - c_0_5;
+            distance_0_5 += difference_0_5_5 * difference_0_5_5;
+            let difference_0_5_6 = vectors[86u] - c_0_6;
+            distance_0_5 += difference_0_5_6 * difference_0_5_6;
+            let difference_0_5_7 = vectors[87u] - c_0_7;
+            distance_0_5 += difference_0_5_7 * difference_0_5_7;
+            let difference_0_5_8 = vectors[88u] - c_0_8;
+            distance_0_5 += difference_0_5_8 * difference_0_5_8;
+            let difference_0_5_9 = vectors[89u] - c_0_9;
+            distance_0_5 += difference_0_5_9 * difference_0_5_9;
+            let difference_0_5_10 = vectors[90u] - c_0_10;
+            distance_0_5 += difference_0_5_10 * difference_0_5_10;
+            let difference_0_5_11 = vectors[91u] - c_0_11;
+            distance_0_5 += difference_0_5_11 * difference_0_5_11;
+            let difference_0_5_12 = vectors[92u] - c_0_12;
+            distance_0_5 += difference_0_5_12 * difference_0_5_12;
+            let difference_0_5_13 = vectors[93u] - c_0_13;
+            distance_0_5 += difference_0_5_13 * difference_0_5_13;
+            let difference_0_5_14 = vectors[94u] - c_0_14;
+            distance_0_5 += difference_0_5_14 * difference_0_5_14;
+            let difference_0_5_15 = vectors[95u] - c_0_15;
+            distance_0_5 += difference_0_5_15 * difference_0_5_15;
+            best_code[5u] = select(best_code[5u], code_of_0, distance_0_5 < best[5u]);
+            best[5u] = min(best[5u], distance_0_5);
+          }
+          if (TOKENS > 6u) {
+            var distance_0_6 = 0.0;
+            let difference_0_6_0 = vectors[96u] - c_0_0;
+            distance_0_6 += difference_0_6_0 * difference_0_6_0;
+            let difference_0_6_1 = vectors[97u] - c_0_1;
+            distance_0_6 += difference_0_6_1 * difference_0_6_1;
+            let difference_0_6_2 = vectors[98u] - c_0_2;
+            distance_0_6 += difference_0_6_2 * difference_0_6_2;
+            let difference_0_6_3 = vectors[99u] - c_0_3;
+            distance_0_6 += difference_0_6_3 * difference_0_6_3;
+            let difference_0_6_4 = vectors[100u] - c_0_4;
+            distance_0_6 += difference_0_6_4 * difference_0_6_4;
+            let difference_0_6_5 = vectors[101u] - c_0_5;
+            distance_0_6 += difference_0_6_5 * difference_0_6_5;
+            let difference_0_6_6 = vectors[102u] - c_0_6;
+            distance_0_6 += difference_0_6_6 * difference_0_6_6;
+            let difference_0_6_7 = vectors[103u] - c_0_7;
+            distance_0_6 += difference_0_6_7 * difference_0_6_7;
+            let difference_0_6_8 = vectors[104u] - c_0_8;
+            distance_0_6 += difference_0_6_8 * difference_0_6_8;
+            let difference_0_6_9 = vectors[105u] - c_0_9;
+            distance_0_6 += difference_0_6_9 * difference_0_6_9;
+            let difference_0_6_10 = vectors[106u] - c_0_10;
+            distance_0_6 += difference_0_6_10 * difference_0_6_10;
+            let difference_0_6_11 = vectors[107u] - c_0_11;
+            distance_0_6 += difference_0_6_11 * difference_0_6_11;
+            let difference_0_6_12 = vectors[108u] - c_0_12;
+            distance_0_6 += difference_0_6_12 * difference_0_6_12;
+            let difference_0_6_13 = vectors[109u] - c_0_13;
+            distance_0_6 += difference_0_6_13 * difference_0_6_13;
+            let difference_0_6_14 = vectors[110u] - c_0_14;
+            distance_0_6 += difference_0_6_14 * difference_0_6_14;
+            let difference_0_6_15 = vectors[111u] - c_0_15;
+            distance_0_6 += difference_0_6_15 * difference_0_6_15;
+            best_code[6u] = select(best_code[6u], code_of_0, distance_0_6 < best[6u]);
+            best[6u] = min(best[6u], distance_0_6);
+          }
+          if (TOKENS > 7u) {
+            var distance_0_7 = 0.0;
+            let difference_0_7_0 = vectors[112u] - c_0_0;
+            distance_0_7 += difference_0_7_0 * difference_0_7_0;
+            let difference_0_7_1 = vectors[113u] - c_0_1;
+            distance_0_7 += difference_0_7_1 * difference_0_7_1;
+            let difference_0_7_2 = vectors[114u] - c_0_2;
+            distance_0_7 += difference_0_7_2 * difference_0_7_2;
+            let difference_0_7_3 = vectors[115u] - c_0_3;
+            distance_0_7 += difference_0_7_3 * difference_0_7_3;
+            let difference_0_7_4 = vectors[116u] - c_0_4;
+            distance_0_7 += difference_0_7_4 * difference_0_7_4;
+            let difference_0_7_5 = vectors[117u] - c_0_5;
+            distance_0_7 += difference_0_7_5 * difference_0_7_5;
+            let difference_0_7_6 = vectors[118u] - c_0_6;
+            distance_0_7 += difference_0_7_6 * difference_0_7_6;
+            let difference_0_7_7 = vectors[119u] - c_0_7;
+            distance_0_7 += difference_0_7_7 * difference_0_7_7;
+            let difference_0_7_8 = vectors[120u] - c_0_8;
+            distance_0_7 += difference_0_7_8 * difference_0_7_8;
+            let difference_0_7_9 = vectors[121u] - c_0_9;
+            distance_0_7 += difference_0_7_9 * difference_0_7_9;
+            let difference_0_7_10 = vectors[122u] - c_0_10;
+            distance_0_7 += difference_0_7_10 * difference_0_7_10;
+            let difference_0_7_11 = vectors[123u] - c_0_11;
+            distance_0_7 += difference_0_7_11 * difference_0_7_11;
+            let difference_0_7_12 = vectors[124u] - c_0_12;
+            distance_0_7 += difference_0_7_12 * difference_0_7_12;
+            let difference_0_7_13 = vectors[125u] - c_0_13;
+            distance_0_7 += difference_0_7_13 * difference_0_7_13;
+            let difference_0_7_14 = vectors[126u] - c_0_14;
+            distance_0_7 += difference_0_7_14 * difference_0_7_14;
+            let difference_0_7_15 = vectors[127u] - c_0_15;
+            distance_0_7 += difference_0_7_15 * difference_0_7_15;
+            best_code[7u] = select(best_code[7u], code_of_0, distance_0_7 < best[7u]);
+            best[7u] = min(best[7u], distance_0_7);
+          }
+        }
+      }
+      if (TOKENS > ROW_TOKENS) {
+        for (var code = lane % LANES; code < CENTROIDS; code += LANES) {
+          load_centroid(codebook, share, code);
+          for (var token = 0u; token < TOKENS; token += 1u) {
+            let distance = distance_of(token);
+            if (distance < best[token]) {
+              best[token] = distance;
+              best_code[token] = code;
+            }
+          }
+        }
+      }
+      for (var token = 0u; token < TOKENS; token += 1u) {
+        distances[token * WORKGROUP + lane] = best[token];
+        nearest[token * WORKGROUP + lane] = best_code[token];
+      }
+      workgroupBarrier();
+      for (var item = lane; item < TOKENS * (WORKGROUP / LANES); item += WORKGROUP) {
+        let at = item * LANES;
+        var shortest = distances[at];
+        var winner = nearest[at];
+        for (var other = at + 1u; other < at + LANES; other += 1u) {
+          let tie = distances[other] == shortest && nearest[other] < winner;
+          if (distances[other] < shortest || tie) {
+            shortest = distances[other];
+            winner = nearest[other];
+          }
+        }
+        let item_group = round + item % (WORKGROUP / LANES);
+        if (item_group < CODES) {
+          codes[(batch + item / (WORKGROUP / LANES)) * CODES + item_group] = winner;
+        }
+      }
+      workgroupBarrier();
+    }
+  }
+
+  for (var word = lane; word < BLOCK / RECORD_TOKENS * RECORD_WORDS; word += WORKGROUP) {
+    let record = word / RECORD_WORDS;
+    write_word(entry, head, block_first + record * RECORD_TOKENS, record, word % RECORD_WORDS, encode_end);
+  }
+}
+
+// Writes word word of the record whose first token is record_first, the workgroup's record record.
+fn write_word(entry: Entry, head: u32, record_first: u32, record: u32, word: u32, encode_end: u32) {
+  if (record_first >= encode_end) {
+    return;
+  }
+  let at = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
+    (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS + word;
+  let kept = (entry.encode_from - min(record_first, entry.encode_from)) * CODES;
+  var bits = 0u;
+  if (kept > 0u) {
+    bits = records[at] & kept_mask(word, kept);
+  }
+  let written = min(encode_end - record_first, RECORD_TOKENS) * CODES;
+  let end = min(written, (word * 32u + 31u) / BITS + 1u);
+  for (var item = max(kept, word * 32u / BITS); item < end; item += 1u) {
+    let code = codes[record * RECORD_TOKENS * CODES + item];
+    let first = item * BITS;
+    if (first >= word * 32u) {
+      bits |= code << (first - word * 32u);
+    } else {
+      bits |= code >> (word * 32u - first);
+    }
+  }
+  records[at] = bits;
+}
+`;

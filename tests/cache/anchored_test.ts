@@ -1,0 +1,228 @@
+/** Caches of keys that have anchors, with everything that turns: beside the reference, and their plans and snapshots. */
+import assert from "node:assert/strict";
+import {
+  type CacheOptions,
+  CoupletError,
+  createCache,
+  planCache,
+  restoreSequence,
+  type RopeParameters,
+  type SchemeId,
+  snapshotSequence,
+} from "../../mod.ts";
+import { manifest } from "../../generated/manifest.ts";
+import { seededRandom } from "../../src/base/random.ts";
+import { requestTestDevice } from "../../tools/adapter.ts";
+import { compareWithReference } from "../helpers/cache_oracle.ts";
+import { gridCodebooks } from "../helpers/grid_numbers.ts";
+import type { Move } from "../helpers/reference_run.ts";
+import { feed, gridCache } from "../helpers/snapshots.ts";
+
+const device = await requestTestDevice();
+
+interface Case {
+  readonly keys: SchemeId;
+  readonly values: SchemeId;
+  readonly headDim: 64 | 128;
+  readonly rope: RopeParameters;
+  readonly radians?: number;
+  /** The tokens of anchors that this makes. */
+  readonly anchors: string;
+  /** Whether tiles have eight pages; else four. */
+  readonly long?: boolean;
+  readonly slidingWindow?: number;
+  /** The kernel that attends, or that scores. */
+  readonly kernel: string;
+}
+
+function optionsOf(
+  { keys, values, headDim, rope, radians, long = false, slidingWindow = 0 }: Case,
+): CacheOptions {
+  const tokens = long ? 4100 : 700;
+  return {
+    shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim, slidingWindow },
+    policy: { keys, values },
+    keys: {
+      space: "anchored",
+      rope,
+      ...(radians === undefined ? {} : { anchor: { radians } }),
+    },
+    tiers: { sinks: 3, window: 5 },
+    capacity: {
+      sequences: 2,
+      tokens: tokens + 200,
+      sequenceTokens: tokens,
+      stepTokens: 205,
+      appendTokens: 200,
+    },
+  };
+}
+
+/** Growth over the edges of anchors, pages and tiles, a rollback that the exact tier covers, and steps of one token. */
+const MOVES: readonly Move[] = [
+  ...Array.from({ length: 3 }, () => ({ tokens: { 0: 199 }, silent: true })),
+  { tokens: { 0: 2, 1: 5 } },
+  { truncate: 0, length: 590 },
+  { tokens: { 0: 20 } },
+  { tokens: { 0: 1 } },
+];
+
+const CASES: readonly Case[] = [
+  {
+    keys: "c8b8",
+    values: "c8b8",
+    headDim: 64,
+    rope: { layout: "half", theta: 10000 },
+    anchors: "none, none, 32 tokens, 512 tokens",
+    long: true,
+    kernel: "attend_c8b8_c8b8_d64_anchored",
+  },
+  {
+    keys: "c4b8",
+    values: "c4b8",
+    headDim: 128,
+    rope: { layout: "half", theta: 500000 },
+    anchors: "none, none, 8 tokens, 64 tokens, 256 tokens, 512 tokens, 512 tokens, 512 tokens",
+    kernel: "attend_c4b8_c4b8_d128_anchored",
+  },
+  {
+    keys: "c8b8",
+    values: "c8b8",
+    headDim: 128,
+    rope: { layout: "interleaved", theta: 10000, rotaryDim: 96, positionOffset: 3 },
+    anchors: "none, none, 8 tokens, 32 tokens, 256 tokens, 512 tokens",
+    kernel: "attend_c8b8_c8b8_d128_anchored",
+  },
+  {
+    keys: "c4b8",
+    values: "c8b8",
+    headDim: 64,
+    rope: { layout: "interleaved", theta: 1e6 },
+    radians: 1.5,
+    anchors: "none, 64 tokens, 512 tokens, 512 tokens",
+    slidingWindow: 300,
+    kernel: "attend_c4b8_c8b8_d64_anchored",
+  },
+  {
+    keys: "c2b8",
+    values: "c2b8",
+    headDim: 64,
+    rope: { layout: "half", theta: 10000, rotaryDim: 32 },
+    anchors: "none, 32 tokens",
+    kernel: "attend_c2b8_c2b8_d64_anchored",
+  },
+  {
+    keys: "c2b8",
+    values: "f16",
+    headDim: 128,
+    rope: { layout: "interleaved", theta: 10000, rotaryDim: 16 },
+    radians: 40,
+    anchors: "64 tokens",
+    long: true,
+    kernel: "score_c2b8_d128_anchored",
+  },
+  {
+    keys: "c16b8",
+    values: "c8b8",
+    headDim: 64,
+    rope: { layout: "half", theta: 100000, inverseFrequencies: Array(32).fill(0.001) },
+    anchors: "512 tokens, 512 tokens, 512 tokens, 512 tokens",
+    kernel: "score_c16b8_d64_anchored",
+  },
+  {
+    keys: "u8b8",
+    values: "c8b8",
+    headDim: 64,
+    rope: { layout: "half", theta: 10000 },
+    anchors: "none, none, 32 tokens, 512 tokens",
+    kernel: "score_u8b8_d64_rope",
+  },
+  {
+    keys: "f16",
+    values: "f16",
+    headDim: 64,
+    rope: { layout: "half", theta: 10000 },
+    anchors: "none, none, 32 tokens, 512 tokens",
+    kernel: "attend_f16_f16_d64_rope",
+  },
+];
+
+for (const one of CASES) {
+  const { keys, values, headDim, rope, slidingWindow } = one;
+  const where = `${rope.layout} over ${rope.rotaryDim ?? headDim} channels`;
+  const seen = slidingWindow === undefined ? "" : `, the last ${slidingWindow} tokens`;
+  Deno.test(`${keys} keys, ${values} values at d${headDim}, ${where}${seen}: the cache agrees with float64`, async () => {
+    const { plan, error } = await compareWithReference(device, {
+      options: optionsOf(one),
+      moves: MOVES,
+    });
+    const { attend, score } = plan.layers[0]!.decode;
+    assert.equal((attend ?? score)!.name, one.kernel);
+    assert.ok(plan.describe().includes(`keys: anchored, by 8 rotary pairs: ${one.anchors}\n`));
+    assert.ok(error < 2e-5, `the largest difference is ${error}`);
+  });
+}
+
+Deno.test("planCache() takes encoders and decoders of anchored keys for schemes that are coded by them", () => {
+  for (
+    const [scheme, variant] of [["c8b8", "_anchored"], ["u8b8", "_rope"], ["f16", ""]] as const
+  ) {
+    const { layers: [layer] } = planCache({
+      ...optionsOf({ ...CASES[0]!, keys: scheme }),
+      kernels: manifest,
+    });
+    assert.equal(layer!.encodeKeys.name, `encode_${scheme}_d64${variant}`);
+    assert.equal(layer!.decodeKeys.name, `decode_${scheme}_d64${variant}`);
+    assert.equal(layer!.encodeValues.name, "encode_c8b8_d64");
+  }
+});
+
+Deno.test("planCache() refuses anchored keys of a scheme without kernels for them, and names those it needs", () => {
+  for (const scheme of ["c8b10", "n8b8"]) {
+    assert.throws(
+      () => planCache({ ...optionsOf({ ...CASES[0]!, keys: scheme }), kernels: manifest }),
+      (error) => error instanceof CoupletError && error.code === "kernel",
+    );
+  }
+});
+
+Deno.test("createCache() refuses codebooks of keys that have no anchors, or others", async () => {
+  const [one] = CASES;
+  const plan = planCache({ ...optionsOf(one!), kernels: manifest });
+  const before: CacheOptions = { ...optionsOf(one!), keys: { space: "pre-rope", rope: one!.rope } };
+  const wider = optionsOf({ ...one!, radians: 0.6 });
+  for (
+    const [options, why] of [[before, /pre-rope keys/], [wider, /anchors of 0, 8, 64/]] as const
+  ) {
+    await assert.rejects(
+      createCache({ device, plan, codebooks: gridCodebooks(options, seededRandom(1)) }),
+      (error) =>
+        error instanceof CoupletError && error.code === "codebook" && why.test(error.message),
+    );
+  }
+});
+
+Deno.test("a snapshot of anchored keys is restored bit for bit, and refused where anchors are others", async () => {
+  const options = optionsOf(CASES[0]!);
+  const [source, target] = [await gridCache(device, options), await gridCache(device, options)];
+  const sequence = source.createSequence();
+  for (const tokens of [40, 121, 33]) await feed(device, source, sequence, tokens);
+  const file = await snapshotSequence(source, sequence);
+  const restored = await restoreSequence(target, file);
+  assert.deepEqual(await snapshotSequence(target, restored), file);
+  // A fork and the restored sequence go on alike.
+  const encoder = device.createCommandEncoder();
+  const fork = source.encodeFork(encoder, sequence);
+  device.queue.submit([encoder.finish()]);
+  const outputs = [
+    await feed(device, source, fork, 9, { attend: true }),
+    await feed(device, target, restored, 9, { attend: true }),
+  ];
+  assert.deepEqual(outputs[0], outputs[1]);
+  const other = await gridCache(device, optionsOf({ ...CASES[0]!, radians: 0.6 }));
+  await assert.rejects(
+    restoreSequence(other, file),
+    (error) => error instanceof CoupletError && error.code === "snapshot",
+  );
+  for (const cache of [source, target, other]) cache.destroy();
+});
