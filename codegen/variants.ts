@@ -227,7 +227,7 @@ export const ladder: readonly LadderRow[] = [
   ...([["int16", "table"], ["int8", "table16"]] as const).map(([feature, table]) => ({
     feature,
     // Tables of q.centroid are of the same precision.
-    variants: ["rope", "plain", table] as const,
+    variants: ["rope", "anchored", "plain", table] as const,
     schemes: ["c4b8", "c8b8", "n16b8x2"],
     headDims: [64, 128],
     reason: "products of integers, four in an instruction, which most GPUs have",

@@ -6,10 +6,56 @@ export const templates: ReadonlyMap<string, string> = new Map([
 override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands
 override ANCHORS_HIGH: u32 = 0u; // the same of the others
 `],
-  ["attention/anchored/anchor_tokens.hbs", `// Tokens of an anchor of a band that has some.
+  ["attention/anchored/anchor_tokens.hbs", `// The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
+fn anchor_shift(band: u32) -> u32 {
+  return (select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u) >> (band % 8u * 4u)) & 15u;
+}
+
 fn anchor_tokens(band: u32) -> u32 {
-  let logarithms = select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u);
-  return 1u << ((logarithms >> (band % 8u * 4u)) & 15u);
+  return 1u << anchor_shift(band);
+}
+`],
+  ["attention/anchored/anchored_angles.hbs", `// The angle of eight pairs at a distance from the tile's first token.
+fn angle_far(distance: u32, pair: u32) -> Pairs {
+  return turn(angle_at(distance % NEAR, pair), angle_at(NEAR + distance / NEAR, pair));
+}
+
+// The same at the middle of the anchor of the tile's token place, which may lie before the tile.
+fn middle_angle(tile: Tile, place: u32, pair: u32) -> Pairs {
+  let shift = anchor_shift(pair / 2u);
+  let tile_first = tile.first - layer.sinks;
+  let middle = (((tile_first + place) >> shift) << shift) + (anchor_tokens(pair / 2u) >> 1u);
+  let ahead = middle >= tile_first;
+  let angle = angle_far(select(tile_first - middle, middle - tile_first, ahead), pair);
+  return Pairs(angle.even, select(-1.0, 1.0, ahead) * angle.odd);
+}
+
+// Four pairs of all rows.
+struct RowPairs {
+  even: Rows,
+  odd: Rows,
+}
+
+// The rows' pairs pair to pair + 3 in fours, turned back by an angle.
+fn turned_rows(pair: u32, cosines: vec4<f32>, sines: vec4<f32>) -> RowPairs {
+  let even = query_rows(2u * pair);
+  let odd = query_rows(2u * pair + 1u);
+  let cosine = Chunk(cosines);
+  let sine = Chunk(sines);
+  return RowPairs(
+    Rows(
+      even[0] * cosine + odd[0] * sine,
+      even[1] * cosine + odd[1] * sine,
+      even[2] * cosine + odd[2] * sine,
+      even[3] * cosine + odd[3] * sine,
+    ),
+    Rows(
+      odd[0] * cosine - even[0] * sine,
+      odd[1] * cosine - even[1] * sine,
+      odd[2] * cosine - even[2] * sine,
+      odd[3] * cosine - even[3] * sine,
+    ),
+  );
 }
 `],
   ["attention/anchored/anchored_chunk.hbs", `{{> anchor_tokens}}
@@ -48,6 +94,30 @@ fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, 
   let partner = coded_load4(coded_grid(codebook, other), codebook, record, token % CODED_RECORD_TOKENS, other);
   write_vector(entry.first + item.y, model_head, chunk, anchored_chunk(vector, partner, token, chunk, -1.0));
 `],
+  ["attention/anchored/explicit_bands.hbs", `  for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
+    // The query is turned to the lane's first token, and each key by what it is behind that: the same in all lanes.
+    let angle = angle_far(first_place, pair);
+    let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
+    let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
+{{#each coded.pages}}
+    if ({{index}}u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, {{place}}, first),
+          coded_key8(second_grids, block, {{place}}, second),
+        ),
+        angle_at({{index}}u, pair),
+      );
+      let first_pairs = add_products(add_products(scores[{{index}}], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[{{index}}] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+{{/each}}
+  }
+`],
   ["attention/anchored/find_places_anchored.hbs", `  first_place = select(lane, lane * SPAN, tile.coded);
   place_step = select(PAGE_TOKENS, 1u, tile.coded);
 `],
@@ -71,6 +141,9 @@ fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
 {{> rope_overrides}}
 {{> anchor_overrides}}
 `],
+  ["attention/anchored/header_paged.hbs", `{{> header_anchored}}
+override TURNED_BANDS: u32 = EXPLICIT_BANDS; // bands before those whose anchors are whole pages
+`],
   ["attention/anchored/header_turned.hbs", `const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 {{> header_angle}}
 {{> anchor_overrides}}
@@ -80,6 +153,134 @@ fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
 {{> anchored_chunk}}
 `],
   ["attention/anchored/loaded_turned.hbs", `        load_turned(token, exact_word(entry.slot, SIDE, position, head), position - layer.sinks, share);
+`],
+  ["attention/anchored/page_digits.hbs", `// Bands whose anchors are whole pages are scored in integers: queries times the steps of levels, turned for each anchor.
+// Levels count from 128.
+const QUERY_DIGITS: u32 = {{pageDigits.length}}u; // bytes of a number, the highest first
+const QUERY_WHOLE: f32 = {{queryWhole}}; // the largest
+var<private> query_unit: vec4<f32>; // what 1 stands for
+// Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
+// in the tile, and weights the scores of the levels' middles, by four pairs.
+
+// Anchors of a band in the tile before a token of it, which is counted from behind the sinks.
+fn anchors_before(tile: Tile, band: u32, token: u32) -> u32 {
+  let shift = anchor_shift(band);
+  return (token >> shift) - ((tile.first - layer.sinks) >> shift);
+}
+
+fn anchors_in(tile: Tile, band: u32) -> u32 {
+  return anchors_before(tile, band, tile.first - layer.sinks + TILE - 1u) + 1u;
+}
+
+// The chunks that four pairs lie in.
+fn first_chunk(pair: u32) -> u32 {
+  return select(pair, 2u * pair, INTERLEAVED);
+}
+fn second_chunk(pair: u32) -> u32 {
+  return select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+}
+
+// Four pairs of two chunks, even channels and odd ones.
+fn paired(first: vec4<f32>, second: vec4<f32>) -> mat2x4<f32> {
+  if (INTERLEAVED) {
+    return mat2x4<f32>(vec4<f32>(first.xz, second.xz), vec4<f32>(first.yw, second.yw));
+  }
+  return mat2x4<f32>(first, second);
+}
+
+// The two chunks of four pairs.
+fn unpaired(even: vec4<f32>, odd: vec4<f32>) -> mat2x4<f32> {
+  if (INTERLEAVED) {
+    return mat2x4<f32>(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w));
+  }
+  return mat2x4<f32>(even, odd);
+}
+
+// The cosines and sines of four pairs at the middle of an anchor in the tile, which may lie before it.
+fn anchor_angle(tile: Tile, anchor: u32, pair: u32) -> mat2x4<f32> {
+  let shift = anchor_shift(pair / 2u);
+  let tile_first = tile.first - layer.sinks;
+  let middle = (((tile_first >> shift) + anchor) << shift) + (anchor_tokens(pair / 2u) >> 1u);
+  let ahead = middle >= tile_first;
+  let distance = select(tile_first - middle, middle - tile_first, ahead);
+  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  return mat2x4<f32>(
+    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
+    select(-1.0, 1.0, ahead) * (rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u]),
+  );
+}
+
+// Turns four pairs of all rows to an anchor, and makes integers of them.
+fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
+  let angle = anchor_angle(tile, anchor, pair);
+  let first = first_chunk(pair);
+  let second = second_chunk(pair);
+  let first_grid = key_grid(codebook, first);
+  let second_grid = key_grid(codebook, second);
+  var first_packs = array<vec4<u32>, QUERY_DIGITS>();
+  var second_packs = array<vec4<u32>, QUERY_DIGITS>();
+  var base: vec4<f32>;
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let even = query_tile[row * CHUNKS + 2u * pair];
+    let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
+    let turned = unpaired(even * angle[0] + odd * angle[1], odd * angle[0] - even * angle[1]);
+    base[row] = dot(turned[0], first_grid.low + 128.0 * first_grid.step) +
+      dot(turned[1], second_grid.low + 128.0 * second_grid.step);
+    let unit = 1.0 / query_unit[row];
+    let wholes = array<vec4<i32>, 2>(
+      vec4<i32>(round(turned[0] * first_grid.step * unit)),
+      vec4<i32>(round(turned[1] * second_grid.step * unit)),
+    );
+{{#each pageDigits}}
+    first_packs[{{digit}}][row] = pack4xI8({{first}});
+    second_packs[{{digit}}][row] = pack4xI8({{second}});
+{{/each}}
+  }
+  for (var digit = 0u; digit < QUERY_DIGITS; digit += 1u) {
+    packed[(anchor * CHUNKS + first) * QUERY_DIGITS + digit] = first_packs[digit];
+    packed[(anchor * CHUNKS + second) * QUERY_DIGITS + digit] = second_packs[digit];
+  }
+  weights[anchor * ROTARY_CHUNKS + pair] = base;
+}
+`],
+  ["attention/anchored/paged_bands.hbs", `{{#each digitSums}}
+{{#each terms}}
+  var {{name}} = vec4<i32>();
+{{/each}}
+{{/each}}
+  let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let first_token = tile.first - min(layer.sinks, tile.first) + first_place;
+  var page_base = vec4<f32>();
+  for (var pair = turned_pairs; pair < coded_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let anchor = anchors_before(tile, pair / 2u, first_token);
+    page_base += weights[anchor * ROTARY_CHUNKS + pair] + weights[anchor * ROTARY_CHUNKS + pair + 1u];
+{{#each digitChunks}}
+{{#each queries}}
+    let {{name}} = packed[(anchor * CHUNKS + {{../half}} + {{../part}}u) * QUERY_DIGITS + {{digit}}u];
+{{/each}}
+{{/each}}
+{{#each digitSums}}
+    if ({{page}}u < SPAN) {
+      let first_words = key_words(centroids, {{place}}.word, {{place}}.token, first);
+      let second_words = key_words(centroids, {{place}}.word, {{place}}.token, second);
+{{#each products}}
+      let levels_{{chunk}} = {{half}}_words[{{part}}] ^ 0x80808080u;
+{{#each sums}}
+      {{name}} += digit_products(levels_{{../chunk}}, {{query}});
+{{/each}}
+{{/each}}
+    }
+{{/each}}
+  }
+{{#each digitSums}}
+  if ({{page}}u < SPAN) {
+    let sum = vec4<f32>({{#each terms}}({{name}} << vec4<u32>({{shift}}u)){{joint}}{{/each}});
+    scores[{{page}}] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+  }
+{{/each}}
 `],
   ["attention/anchored/places_anchored.hbs", `
 // Of a coded tile, a lane has consecutive tokens, which share their anchors: it turns a query once for all of them.
@@ -92,48 +293,7 @@ var<private> place_step: u32; // from each to the next
 
 {{> anchor_tokens}}
 
-// The angle of eight pairs at a distance from the tile's first token.
-fn angle_far(distance: u32, pair: u32) -> Pairs {
-  return turn(angle_at(distance % NEAR, pair), angle_at(NEAR + distance / NEAR, pair));
-}
-
-// The same at the middle of the anchor of the lane's tokens, which may lie before the tile.
-fn middle_angle(tile: Tile, pair: u32) -> Pairs {
-  let tokens = anchor_tokens(pair / 2u);
-  let tile_first = tile.first - layer.sinks;
-  let middle = (tile_first + first_place) / tokens * tokens + tokens / 2u;
-  let ahead = middle >= tile_first;
-  let angle = angle_far(select(tile_first - middle, middle - tile_first, ahead), pair);
-  return Pairs(angle.even, select(-1.0, 1.0, ahead) * angle.odd);
-}
-
-// Four pairs of all rows.
-struct RowPairs {
-  even: Rows,
-  odd: Rows,
-}
-
-// The rows' pairs pair to pair + 3 in fours, turned back by an angle.
-fn turned_rows(pair: u32, cosines: vec4<f32>, sines: vec4<f32>) -> RowPairs {
-  let even = query_rows(2u * pair);
-  let odd = query_rows(2u * pair + 1u);
-  let cosine = Chunk(cosines);
-  let sine = Chunk(sines);
-  return RowPairs(
-    Rows(
-      even[0] * cosine + odd[0] * sine,
-      even[1] * cosine + odd[1] * sine,
-      even[2] * cosine + odd[2] * sine,
-      even[3] * cosine + odd[3] * sine,
-    ),
-    Rows(
-      odd[0] * cosine - even[0] * sine,
-      odd[1] * cosine - even[1] * sine,
-      odd[2] * cosine - even[2] * sine,
-      odd[3] * cosine - even[3] * sine,
-    ),
-  );
-}
+{{> anchored_angles}}
 
 fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 
@@ -146,38 +306,97 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let explicit_pairs = min(coded_pairs, 2u * EXPLICIT_BANDS);
-  for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
-    let first = select(pair, 2u * pair, INTERLEAVED);
-    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let first_grids = coded_grids(block, first);
-    let second_grids = coded_grids(block, second);
-    let even_queries_0 = query_rows(2u * pair);
-    let odd_queries_0 = query_rows(2u * pair + 1u);
-    let even_queries_1 = query_rows(2u * pair + 2u);
-    let odd_queries_1 = query_rows(2u * pair + 3u);
-    let token_angle = angle_at(1u, pair);
-    var angle = angle_far(first_place, pair);
-{{#each coded.pages}}
-    if ({{index}}u < SPAN) {
-      let key = turn(
-        pairs_of(
-          coded_key8(first_grids, block, {{place}}, first),
-          coded_key8(second_grids, block, {{place}}, second),
-        ),
-        angle,
-      );
-      let first_pairs = add_products(add_products(scores[{{index}}], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[{{index}}] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, token_angle);
+  let turned_pairs = coded_pairs;
+{{> explicit_bands}}
+{{> turned_bands}}
+{{#with coded}}
+{{> plain_dot first="2u * ROTARY_CHUNKS"}}
+{{/with}}
+{{> rope_dot exactly}}
+}
+`],
+  ["attention/anchored/score_anchored_integers.hbs", `{{> coded_keys_words}}
+
+{{> pairs}}
+
+{{> anchor_tokens}}
+
+{{> anchored_angles}}
+
+{{> page_digits}}
+
+{{> digit_products}}
+
+// Finds what one in digits stands for: a rotation keeps a pair's length, so that it serves all tiles.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let stride = select(1u, 2u, INTERLEAVED);
+  for (var pair = 2u * TURNED_BANDS + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
+    let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
+    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
+    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
+    var top: vec4<f32>;
+    for (var at = 0u; at < ROWS; at += 1u) {
+      let row = min(block.first_row + at, block.rows - 1u);
+      let even = query_load4(entry, block.head, row, first, stride);
+      let odd = query_load4(entry, block.head, row, second, stride);
+      let lengths = sqrt(even * even + odd * odd) * max(steps[0], steps[1]);
+      top[at] = max(max(lengths.x, lengths.y), max(lengths.z, lengths.w));
     }
-{{/each}}
+    weights[pair] = top;
   }
-  for (var pair = 2u * EXPLICIT_BANDS; pair < coded_pairs; pair += 2u) {
+  workgroupBarrier();
+  var top = vec4<f32>(1.0e-30);
+  for (var pair = 2u * TURNED_BANDS; pair < ROTARY_CHUNKS; pair += 1u) {
+    top = max(top, weights[pair]);
+  }
+  query_unit = top / QUERY_WHOLE;
+}
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile, and their digits for each anchor.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+{{> rotate_queries atTile}}
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  var total = 0u;
+  for (var band = TURNED_BANDS; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
+    total += 2u * anchors_in(tile, band);
+  }
+  for (var item = lane; item < total; item += WORKGROUP) {
+    // The item's band is the one whose anchors it is among.
+    var band = TURNED_BANDS;
+    var left = item;
+    for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
+      left -= next;
+      band += 1u;
+    }
+    digit_anchor(tile, codebook, left / 2u, 2u * band + left % 2u);
+  }
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+  let explicit_pairs = min(coded_pairs, 2u * EXPLICIT_BANDS);
+  let turned_pairs = min(coded_pairs, 2u * TURNED_BANDS);
+{{> explicit_bands}}
+{{> turned_bands}}
+{{> paged_bands}}
+{{#with coded}}
+{{> plain_dot first="2u * ROTARY_CHUNKS"}}
+{{/with}}
+{{> rope_dot exactly}}
+}
+`],
+  ["attention/anchored/turned_bands.hbs", `  for (var pair = 2u * EXPLICIT_BANDS; pair < turned_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let first_grids = coded_grids(block, first);
     let second_grids = coded_grids(block, second);
-    let angle = middle_angle(tile, pair);
+    let angle = middle_angle(tile, first_place, pair);
     let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
     let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
 {{#each coded.pages}}
@@ -191,11 +410,6 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
 {{/each}}
   }
-{{#with coded}}
-{{> plain_dot first="2u * ROTARY_CHUNKS"}}
-{{/with}}
-{{> rope_dot exactly}}
-}
 `],
   ["attention/anchored/turned_narrow.hbs", `// Loads group group of the exact vector at word word, turned as coded token coded: a part of a chunk.
 fn load_turned(token: u32, word: u32, coded: u32, group: u32) {
@@ -503,6 +717,16 @@ var<private> subgroups: u32;
 `],
   ["attention/header_plain.hbs", `// Keys are gathered as they were coded.
 `],
+  ["attention/integers/digit_products.hbs", `// The products of four levels and all rows.
+fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
+  return vec4<i32>(
+    dot4I8Packed(levels, rows.x),
+    dot4I8Packed(levels, rows.y),
+    dot4I8Packed(levels, rows.z),
+    dot4I8Packed(levels, rows.w),
+  );
+}
+`],
   ["attention/integers/digit_sums.hbs", `{{#each digitSums}}
 {{#each terms}}
   var {{name}} = vec4<i32>();
@@ -581,15 +805,7 @@ fn digit_queries(block: Block, lane: u32) {
   workgroupBarrier();
 }
 
-// The products of four levels and all rows.
-fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
-  return vec4<i32>(
-    dot4I8Packed(levels, rows.x),
-    dot4I8Packed(levels, rows.y),
-    dot4I8Packed(levels, rows.z),
-    dot4I8Packed(levels, rows.w),
-  );
-}
+{{> digit_products}}
 `],
   ["attention/integers/kept_weight.hbs", `    scores[i] = weight;
 `],
@@ -689,6 +905,21 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
     }
   }
 `],
+  ["attention/integers/quads_consecutive.hbs", `  // Four consecutive tokens of a lane, all of one page.
+  let centroids = codebook;
+  let pages = (coded_count + PAGE_TOKENS - 1u) / PAGE_TOKENS;
+  for (var page = 0u; page < pages; page += 1u) {
+    let word = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+    for (var quad = slice; quad < PAGE_TOKENS / 4u; quad += SLICES) {
+      let place = page * PAGE_TOKENS + 4u * quad;
+      let at = place % SPAN / 4u * WORKGROUP + place / SPAN;
+      let four = vec4<u32>(4u * quad, 4u * quad + 1u, 4u * quad + 2u, 4u * quad + 3u);
+      let records = word + four / VALUE_RECORD_TOKENS * VALUE_RECORD_WORDS;
+      let tokens = four % VALUE_RECORD_TOKENS;
+{{> mix_quad}}
+    }
+  }
+`],
   ["attention/integers/score_integers.hbs", `{{> digits}}
 
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {}
@@ -733,6 +964,13 @@ fn transposed(words: vec4<u32>) -> vec4<u32> {
   ["attention/integers/weights_integers.hbs", `const DIGITS: u32 = {{digits.length}}u; // bytes of a weight, the highest first
 override PACKS: u32 = DIGITS * TILE / 4u; // by name, because naga takes no override after an array whose size has none
 const WHOLE: f32 = {{whole}}; // the largest weight of a tile
+var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
+var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
+var<private> weight_unit: vec4<f32>; // what 1 stands for
+`],
+  ["attention/integers/weights_paged.hbs", `const DIGITS: u32 = {{digits.length}}u; // bytes of a weight, the highest first
+const WHOLE: f32 = {{whole}}; // the largest weight of a tile
+const PACKS: u32 = {{packs}}u; // for weights, and before for queries
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
 var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
 var<private> weight_unit: vec4<f32>; // what 1 stands for
@@ -3689,6 +3927,20 @@ fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   return mat2x4<f32>(
     grids.first.low + levels[0] * grids.first.step,
     grids.second.low + levels[1] * grids.second.step,
+  );
+}
+`],
+  ["schemes/coupled/coded_keys_words.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return Grids(key_grid(codebook, chunk), key_grid(codebook, chunk + 1u));
+}
+
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let words = key_words(codebook, at.word, at.token, chunk);
+  return mat2x4<f32>(
+    grids.first.low + levels_of(words[0]) * grids.first.step,
+    grids.second.low + levels_of(words[1]) * grids.second.step,
   );
 }
 `],

@@ -1,13 +1,15 @@
 /** The count suite: what a GPU's compiler makes of attention kernels, per token and KV head of four query rows. */
 import { BLOCK_ROWS, PAGE_TOKENS, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
 import { layerParameters, stepParameters } from "../../src/cache/uniforms.ts";
-import { resolveOptions } from "../../src/plan/options.ts";
+import { cacheConstants } from "../../src/cache/compiled_layer.ts";
+import { type ResolvedOptions, resolveOptions } from "../../src/plan/options.ts";
 import {
   CoupletError,
   type KernelInfo,
   type KernelNameParts,
   parseKernelName,
   parseScheme,
+  type RopeParameters,
   spanKinds,
 } from "../../mod.ts";
 import { type CompiledKernel, compileForChip } from "../../tools/null_device.ts";
@@ -80,6 +82,10 @@ export async function countKernels(
   const sources = await Promise.all(kernels.map(async (kernel) => ({
     name: kernel.name,
     wgsl: (await kernel.load()).wgsl,
+    constants: Object.fromEntries(
+      Object.entries(cacheConstants(countedOptions(kernel, PAGE_TOKENS)))
+        .filter(([name]) => kernel.overrides.includes(name)),
+    ),
   })));
   const { mesa, dawn, kernels: compiled } = await compileForChip(sources, family);
   const counts: KernelCount[] = [];
@@ -150,11 +156,11 @@ function runWorkgroup(kernel: KernelInfo, program: Program, tokens: number): Wav
   }));
 }
 
-/** What decides which way a kernel goes: one sequence, all of it coded, one KV head, one workgroup. */
-function bufferContents(
-  kernel: KernelInfo,
-  tokens: number,
-): Readonly<Record<string, { readonly content: Uint32Array }>> {
+/** Llama 3's rotary embedding, whose frequencies decide how long anchors are. */
+const ROPE: RopeParameters = { layout: "half", theta: 500000 };
+
+/** One sequence, all of it coded, and one KV head. */
+function countedOptions(kernel: KernelInfo, tokens: number): ResolvedOptions {
   const { schemes, size, variant } = parseKernelName(kernel.name);
   const policy = { keys: schemes[0]!, values: schemes.at(-1)! };
   const { forSpans } = parseScheme(policy.keys);
@@ -162,13 +168,24 @@ function bufferContents(
     shape: { layers: 1, queryHeads: BLOCK_ROWS, keyValueHeads: 1, headDim: size! },
     policy: forSpans ? { keys: "f16", values: "f16" } : policy,
     keys: variant === "rope"
-      ? { space: "pre-rope", rope: { layout: "half", theta: 500000 } }
+      ? { space: "pre-rope", rope: ROPE }
+      : variant === "anchored"
+      ? { space: "anchored", rope: ROPE }
       : { space: "as-scored" },
     tiers: { sinks: 0, window: 0 },
     capacity: { sequences: 1, tokens, sequenceTokens: tokens, stepTokens: 1, appendTokens: 1 },
     ...(forSpans ? { spans: spanKinds({ span: { ...policy, tokens, count: 1 } }) } : {}),
   });
   const [options = resolved] = resolved.spans;
+  return options;
+}
+
+/** What decides which way a kernel goes, in one workgroup. */
+function bufferContents(
+  kernel: KernelInfo,
+  tokens: number,
+): Readonly<Record<string, { readonly content: Uint32Array }>> {
+  const options = countedOptions(kernel, tokens);
   const heads = { first: 0, count: 1 };
   // Wherever codebooks are, they are loaded in the same way.
   const offsets = { values: 2 ** 16, keyScale: 0, valueScale: 0 };

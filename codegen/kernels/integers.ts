@@ -3,21 +3,24 @@
  * four products are one instruction (`dot4U8Packed`, `dot4I8Packed`).
  */
 import { BLOCK_ROWS } from "../../src/kernels/constants.ts";
-import type { KernelFeature } from "../../src/kernels/name.ts";
+import type { KernelFeature, KeyVariant } from "../../src/kernels/name.ts";
 import { EXACT_KEYS, pages, QUERIES, VALUE_CHANNELS } from "./attention.ts";
-import type { Context } from "./kernel_row.ts";
+import type { Context, TemplateValue } from "./kernel_row.ts";
 
 /** Channels of a key that a lane scores at once in integers. */
 export const INTEGER_KEY_CHANNELS = 16;
 
+/** Chunks of such a key. */
+const KEY_CHUNKS = Array.from({ length: INTEGER_KEY_CHANNELS / 4 }, (_, chunk) => chunk);
+
 /** How a family's levels are read and used as integers. */
 export interface IntegerKernels {
-  /** How `numbers` consecutive channels' levels are read, of keys or of values, as words. */
-  words(side: "key" | "value", numbers: number): Context;
-  /** The partials that mix values, and finish them. */
-  readonly mix: Context;
-  /** The partials that score coded keys as they are. */
-  readonly score: Context;
+  /** How the levels of `numbers` consecutive channels of values are read, as words. */
+  values(numbers: number): Context;
+  /** The partials that mix values, and finish them, where keys are read in a way. */
+  mix(variant: KeyVariant): Context;
+  /** How coded keys are read and scored, or undefined where they are as without integers. */
+  score(variant: KeyVariant, digits: number): Context | undefined;
 }
 
 /** Bytes of weights and of queries. */
@@ -78,41 +81,100 @@ export function integerMix(digits: number): Context {
   };
 }
 
+/** The text that makes a byte of a query's whole numbers. */
+function queryByte(digits: number, digit: number, whole: string): string {
+  if (digits === 1) return whole;
+  const high = `(${whole} + 128) >> vec4<u32>(8u)`;
+  return digit === 0 ? high : `${whole} - ((${high}) << vec4<u32>(8u))`;
+}
+
+/** A page of a tile, and what its sums are. */
+interface DigitSum {
+  readonly [name: string]: TemplateValue;
+  readonly products: readonly Context[];
+}
+
+/** The largest whole number of a query: its bytes are signed, and the high one is rounded. */
+function queryWhole(digits: number): string {
+  return `${127 * 256 ** (digits - 1)}.0`;
+}
+
+const query = (chunk: number, digit: number) => `query_${chunk}_${digit}`;
+
+/** Sums of the products of queries with the levels of a lane's tokens, one in each page of a tile. */
+function digitSums(digits: number, span: number): DigitSum[] {
+  const sum = (page: number) => (digit: number) => `sum_${page}_${digit}`;
+  return (pages("SPAN", span).pages as readonly { index: number; place: string }[])
+    .map(({ index: page, place }) => ({
+      page,
+      place,
+      terms: terms(digits, sum(page)).map(({ digit: _, ...term }) => term),
+      products: KEY_CHUNKS.map((chunk) => ({
+        chunk,
+        sums: digitsFrom(digits).map(({ digit }) => ({
+          name: sum(page)(digit),
+          query: query(chunk, digit),
+        })),
+      })),
+    }));
+}
+
+/** The digits of the queries of a chunk, by name. */
+function chunkQueries(digits: number, chunk: number): Context[] {
+  return digitsFrom(digits).map(({ digit }) => ({ digit, name: query(chunk, digit) }));
+}
+
 /** How queries become integers, and what sums their products with levels are. */
 export function integerScore(digits: number, span: number): Context {
-  const query = (chunk: number, digit: number) => `query_${chunk}_${digit}`;
-  const sum = (page: number) => (digit: number) => `sum_${page}_${digit}`;
-  const chunks = Array.from({ length: INTEGER_KEY_CHANNELS / 4 }, (_, chunk) => chunk);
   return {
     atQuery: QUERIES,
     exactly: EXACT_KEYS,
     headerPartial: "header_plain",
     queryDigits: digitsFrom(digits).map(({ digit }) => ({
       digit,
-      bytes: digits === 1
-        ? "whole"
-        : digit === 0
-        ? "(whole + 128) >> vec4<u32>(8u)"
-        : "whole - (((whole + 128) >> vec4<u32>(8u)) << vec4<u32>(8u))",
+      bytes: queryByte(digits, digit, "whole"),
     })),
-    // Its bytes are signed, and the high one is rounded to the nearest.
-    queryWhole: `${127 * 256 ** (digits - 1)}.0`,
-    digitChunks: chunks.map((chunk) => ({
-      chunk,
-      queries: digitsFrom(digits).map(({ digit }) => ({ digit, name: query(chunk, digit) })),
+    queryWhole: queryWhole(digits),
+    digitChunks: KEY_CHUNKS.map((chunk) => ({ chunk, queries: chunkQueries(digits, chunk) })),
+    digitSums: digitSums(digits, span),
+  };
+}
+
+/**
+ * The same for keys with anchors: bands whose anchors are whole pages are scored in integers, with
+ * queries that are turned for each page.
+ */
+export function anchoredIntegerScore(digits: number, span: number, headDim: number): Context {
+  // A band of eight pairs lies in two chunks, and in two others.
+  const half = (chunk: number) => chunk < 2 ? "first" : "second";
+  return {
+    atQuery: QUERIES,
+    exactly: EXACT_KEYS,
+    headerPartial: "header_paged",
+    scorePartial: "score_anchored_integers",
+    coded: { source: "coded", ...pages("SPAN", span), queries: QUERIES.name },
+    atTile: { origin: "tile.first" },
+    // A tile has as many anchors as pages at most; weights take 16 entries of a page.
+    weightsPartial: "weights_paged",
+    packs: digits * span * Math.max(16, headDim / 4),
+    queryWhole: queryWhole(digits),
+    pageDigits: digitsFrom(digits).map(({ digit }) => ({
+      digit,
+      first: queryByte(digits, digit, "wholes[0]"),
+      second: queryByte(digits, digit, "wholes[1]"),
     })),
-    digitSums: (pages("SPAN", span).pages as readonly { index: number; place: string }[])
-      .map(({ index: page, place }) => ({
-        page,
-        place,
-        terms: terms(digits, sum(page)).map(({ digit: _, ...term }) => term),
-        products: chunks.map((chunk) => ({
-          chunk,
-          sums: digitsFrom(digits).map(({ digit }) => ({
-            name: sum(page)(digit),
-            query: query(chunk, digit),
-          })),
-        })),
+    digitChunks: KEY_CHUNKS.map((chunk) => ({
+      half: half(chunk),
+      part: chunk % 2,
+      queries: chunkQueries(digits, chunk),
+    })),
+    digitSums: digitSums(digits, span).map(({ products, ...page }) => ({
+      ...page,
+      products: products.map((product, chunk) => ({
+        ...product,
+        half: half(chunk),
+        part: chunk % 2,
       })),
+    })),
   };
 }

@@ -19,7 +19,7 @@ import {
   VALUE_CHANNELS,
 } from "../kernels/attention.ts";
 import { ANCHORED_PLACES } from "../kernels/anchored.ts";
-import { digitsOf, INTEGER_KEY_CHANNELS, integerMix, integerScore } from "../kernels/integers.ts";
+import { digitsOf, integerMix } from "../kernels/integers.ts";
 import { type Context, kernel, type KernelRow } from "../kernels/kernel_row.ts";
 import { schemeKernels } from "../schemes/find.ts";
 import type { SchemeKernels } from "../schemes/scheme_kernels.ts";
@@ -142,27 +142,21 @@ function variantBinding(variant: KeyVariant): BindingName[] {
 
 /** How coded keys are read and scored, in a kernel of their own or a fused one. */
 function scoreContext(keys: SchemeKernels, variant: KeyVariant, digits?: number): Context {
-  const integers = digits !== undefined && variant === "plain";
+  const integers = digits && keys.integers!.score(variant, digits);
   return {
-    ...(integers
-      ? {
-        key: keys.integers!.words("key", INTEGER_KEY_CHANNELS),
-        ...integerScore(digits, keys.keySpan(variant, digits)),
-        ...keys.integers!.score,
-      }
-      : { key: keys.keys(KEY_CHANNELS, variant), ...keys.score(variant) }),
+    ...(integers || { key: keys.keys(KEY_CHANNELS, variant), ...keys.score(variant) }),
     remapPartial: keys.remap ?? "remap_none",
   };
 }
 
 /** How coded values are read and mixed, in a kernel of their own or a fused one. */
-function mixContext(values: SchemeKernels, digits?: number): Context {
+function mixContext(values: SchemeKernels, variant: KeyVariant, digits?: number): Context {
   return digits === undefined
     ? { value: values.values(VALUE_CHANNELS), ...MIXED_PLAIN, ...values.mix }
     : {
-      value: values.integers!.words("value", VALUE_CHANNELS),
+      value: values.integers!.values(VALUE_CHANNELS),
       ...integerMix(digits),
-      ...values.integers!.mix,
+      ...values.integers!.mix(variant),
     };
 }
 
@@ -188,7 +182,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
       ...attentionContext(headDim, MAX_SPAN),
       ...rotationContext(scheme),
       ...placeContext(scheme),
-      ...mixContext(scheme),
+      ...mixContext(scheme, "plain"),
       ...topContext(false),
       ...valueCodebook.partial,
     },
@@ -264,7 +258,7 @@ function pairRow(
       ...attentionContext(headDim, span),
       ...rotationContext(keys, values),
       ...placeContext(keys, values, variant),
-      ...mixContext(values, digits),
+      ...mixContext(values, variant, digits),
       ...featureContext(feature),
       ...codebook.partial,
       ...scoreContext(keys, variant, digits),

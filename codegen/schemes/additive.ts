@@ -17,6 +17,7 @@ import { gridWords } from "../../src/schemes/normalisation.ts";
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
+import { INTEGER_KEY_CHANNELS, integerScore } from "../kernels/integers.ts";
 import { type Context, kernel } from "../kernels/kernel_row.ts";
 import { additiveCodecs } from "./additive_codecs.ts";
 import { additiveRecord, stagesOf } from "./additive_records.ts";
@@ -189,25 +190,32 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
     },
     ...(channels === 2 ? {} : {
       integers: {
-        words: (side, numbers) => ({
-          ...additiveRecord(side, scheme, headDim),
-          meansPartial: side === "key" ? "mean_grids" : "means_mixed",
+        values: (numbers) => ({
+          ...additiveRecord("value", scheme, headDim),
+          meansPartial: "means_mixed",
           ...added(scheme, numbers, "words"),
         }),
-        mix: {
+        mix: () => ({
           unitPartial: "unit_none",
           softenedPartial: "softened_added",
           finishPartial: "finish_added",
           mixTilePartial: "mix_tile_added_integers",
           quadsPartial: "quads_paged",
-        },
-        score: {
-          scorePartial: "score_added",
-          valuesPartial: "digits",
-          basePartial: "base_digits",
-          codedSumsPartial: "digits_added",
-          keyStepsPartial: "key_steps_added",
-        },
+        }),
+        score: (variant, digits) =>
+          variant !== "plain" ? undefined : {
+            key: {
+              ...additiveRecord("key", scheme, headDim),
+              meansPartial: "mean_grids",
+              ...added(scheme, INTEGER_KEY_CHANNELS, "words"),
+            },
+            ...integerScore(digits, keySpan(variant, digits)),
+            scorePartial: "score_added",
+            valuesPartial: "digits",
+            basePartial: "base_digits",
+            codedSumsPartial: "digits_added",
+            keyStepsPartial: "key_steps_added",
+          },
       },
     }),
     table: (reason, variant) =>

@@ -15,7 +15,8 @@ import type { KeyVariant } from "../../src/kernels/name.ts";
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { anchoredGroup, anchoredLoad, anchoredScore } from "../kernels/anchored.ts";
-import { plainMix, plainScore, tableScore } from "../kernels/attention.ts";
+import { KEY_CHANNELS, plainMix, plainScore, tableScore } from "../kernels/attention.ts";
+import { anchoredIntegerScore, INTEGER_KEY_CHANNELS, integerScore } from "../kernels/integers.ts";
 import { codecKernel, type Context, kernel } from "../kernels/kernel_row.ts";
 import {
   chunksOf,
@@ -203,13 +204,29 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
     mix: plainMix("mix_grid"),
     ...(channels < 4 ? {} : {
       integers: {
-        words: (side, numbers) => ({ ...record(side), ...gathered(scheme, numbers, "words") }),
-        mix: {
+        values: (numbers) => ({ ...record("value"), ...gathered(scheme, numbers, "words") }),
+        mix: (variant) => ({
           finishPartial: "finish_grid",
           mixTilePartial: "pack_weights_plain",
-          quadsPartial: "quads_apart",
+          quadsPartial: variant === "anchored" ? "quads_consecutive" : "quads_apart",
+        }),
+        score(variant, digits) {
+          const key = (numbers: number) => ({
+            key: { ...record("key"), ...gathered(scheme, numbers, "words") },
+          });
+          if (variant === "anchored") {
+            return {
+              ...key(KEY_CHANNELS),
+              ...anchoredIntegerScore(digits, keySpan(variant), headDim),
+            };
+          }
+          return variant !== "plain" ? undefined : {
+            ...key(INTEGER_KEY_CHANNELS),
+            ...integerScore(digits, keySpan(variant)),
+            scorePartial: "score_integers",
+            keyStepsPartial: "key_steps_grid",
+          };
         },
-        score: { scorePartial: "score_integers", keyStepsPartial: "key_steps_grid" },
       },
     }),
     table: (reason, variant) =>

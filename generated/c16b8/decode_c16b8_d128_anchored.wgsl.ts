@@ -166,10 +166,13 @@ fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -
   return grid.low + levels_of(codebook_word(codebook + HEAD_DIM + at)) * grid.step;
 }
 
-// Tokens of an anchor of a band that has some.
+// The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
+fn anchor_shift(band: u32) -> u32 {
+  return (select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u) >> (band % 8u * 4u)) & 15u;
+}
+
 fn anchor_tokens(band: u32) -> u32 {
-  let logarithms = select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u);
-  return 1u << ((logarithms >> (band % 8u * 4u)) & 15u);
+  return 1u << anchor_shift(band);
 }
 
 struct Angle {

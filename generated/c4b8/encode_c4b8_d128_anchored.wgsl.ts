@@ -182,10 +182,13 @@ fn load_grid(codebook: u32, first_scale: u32, group: u32) {
   }
 }
 
-// Tokens of an anchor of a band that has some.
+// The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
+fn anchor_shift(band: u32) -> u32 {
+  return (select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u) >> (band % 8u * 4u)) & 15u;
+}
+
 fn anchor_tokens(band: u32) -> u32 {
-  let logarithms = select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u);
-  return 1u << ((logarithms >> (band % 8u * 4u)) & 15u);
+  return 1u << anchor_shift(band);
 }
 
 struct Angle {

@@ -522,10 +522,13 @@ fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
   );
 }
 
-// Tokens of an anchor of a band that has some.
+// The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
+fn anchor_shift(band: u32) -> u32 {
+  return (select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u) >> (band % 8u * 4u)) & 15u;
+}
+
 fn anchor_tokens(band: u32) -> u32 {
-  let logarithms = select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u);
-  return 1u << ((logarithms >> (band % 8u * 4u)) & 15u);
+  return 1u << anchor_shift(band);
 }
 
 // The angle of eight pairs at a distance from the tile's first token.
@@ -533,11 +536,11 @@ fn angle_far(distance: u32, pair: u32) -> Pairs {
   return turn(angle_at(distance % NEAR, pair), angle_at(NEAR + distance / NEAR, pair));
 }
 
-// The same at the middle of the anchor of the lane's tokens, which may lie before the tile.
-fn middle_angle(tile: Tile, pair: u32) -> Pairs {
-  let tokens = anchor_tokens(pair / 2u);
+// The same at the middle of the anchor of the tile's token place, which may lie before the tile.
+fn middle_angle(tile: Tile, place: u32, pair: u32) -> Pairs {
+  let shift = anchor_shift(pair / 2u);
   let tile_first = tile.first - layer.sinks;
-  let middle = (tile_first + first_place) / tokens * tokens + tokens / 2u;
+  let middle = (((tile_first + place) >> shift) << shift) + (anchor_tokens(pair / 2u) >> 1u);
   let ahead = middle >= tile_first;
   let angle = angle_far(select(tile_first - middle, middle - tile_first, ahead), pair);
   return Pairs(angle.even, select(-1.0, 1.0, ahead) * angle.odd);
@@ -609,28 +612,26 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let explicit_pairs = min(coded_pairs, 2u * EXPLICIT_BANDS);
+  let turned_pairs = coded_pairs;
   for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let first_grids = coded_grids(block, first);
     let second_grids = coded_grids(block, second);
-    let even_queries_0 = query_rows(2u * pair);
-    let odd_queries_0 = query_rows(2u * pair + 1u);
-    let even_queries_1 = query_rows(2u * pair + 2u);
-    let odd_queries_1 = query_rows(2u * pair + 3u);
-    let token_angle = angle_at(1u, pair);
-    var angle = angle_far(first_place, pair);
+    // The query is turned to the lane's first token, and each key by what it is behind that: the same in all lanes.
+    let angle = angle_far(first_place, pair);
+    let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
+    let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
     if (0u < SPAN) {
       let key = turn(
         pairs_of(
           coded_key8(first_grids, block, key_at[0], first),
           coded_key8(second_grids, block, key_at[0], second),
         ),
-        angle,
+        angle_at(0u, pair),
       );
-      let first_pairs = add_products(add_products(scores[0], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[0] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, token_angle);
+      let first_pairs = add_products(add_products(scores[0], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (1u < SPAN) {
       let key = turn(
@@ -638,11 +639,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
           coded_key8(first_grids, block, key_at[1], first),
           coded_key8(second_grids, block, key_at[1], second),
         ),
-        angle,
+        angle_at(1u, pair),
       );
-      let first_pairs = add_products(add_products(scores[1], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[1] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, token_angle);
+      let first_pairs = add_products(add_products(scores[1], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (2u < SPAN) {
       let key = turn(
@@ -650,11 +650,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
           coded_key8(first_grids, block, key_at[2], first),
           coded_key8(second_grids, block, key_at[2], second),
         ),
-        angle,
+        angle_at(2u, pair),
       );
-      let first_pairs = add_products(add_products(scores[2], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[2] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, token_angle);
+      let first_pairs = add_products(add_products(scores[2], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[2] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (3u < SPAN) {
       let key = turn(
@@ -662,11 +661,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
           coded_key8(first_grids, block, key_at[3], first),
           coded_key8(second_grids, block, key_at[3], second),
         ),
-        angle,
+        angle_at(3u, pair),
       );
-      let first_pairs = add_products(add_products(scores[3], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[3] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, token_angle);
+      let first_pairs = add_products(add_products(scores[3], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[3] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (4u < SPAN) {
       let key = turn(
@@ -674,11 +672,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
           coded_key8(first_grids, block, key_at[4], first),
           coded_key8(second_grids, block, key_at[4], second),
         ),
-        angle,
+        angle_at(4u, pair),
       );
-      let first_pairs = add_products(add_products(scores[4], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[4] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, token_angle);
+      let first_pairs = add_products(add_products(scores[4], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[4] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (5u < SPAN) {
       let key = turn(
@@ -686,11 +683,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
           coded_key8(first_grids, block, key_at[5], first),
           coded_key8(second_grids, block, key_at[5], second),
         ),
-        angle,
+        angle_at(5u, pair),
       );
-      let first_pairs = add_products(add_products(scores[5], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[5] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, token_angle);
+      let first_pairs = add_products(add_products(scores[5], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[5] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (6u < SPAN) {
       let key = turn(
@@ -698,11 +694,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
           coded_key8(first_grids, block, key_at[6], first),
           coded_key8(second_grids, block, key_at[6], second),
         ),
-        angle,
+        angle_at(6u, pair),
       );
-      let first_pairs = add_products(add_products(scores[6], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[6] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, token_angle);
+      let first_pairs = add_products(add_products(scores[6], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[6] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
     if (7u < SPAN) {
       let key = turn(
@@ -710,19 +705,18 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
           coded_key8(first_grids, block, key_at[7], first),
           coded_key8(second_grids, block, key_at[7], second),
         ),
-        angle,
+        angle_at(7u, pair),
       );
-      let first_pairs = add_products(add_products(scores[7], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
-      scores[7] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
-      angle = turn(angle, token_angle);
+      let first_pairs = add_products(add_products(scores[7], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
   }
-  for (var pair = 2u * EXPLICIT_BANDS; pair < coded_pairs; pair += 2u) {
+  for (var pair = 2u * EXPLICIT_BANDS; pair < turned_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let first_grids = coded_grids(block, first);
     let second_grids = coded_grids(block, second);
-    let angle = middle_angle(tile, pair);
+    let angle = middle_angle(tile, first_place, pair);
     let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
     let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
     if (0u < SPAN) {

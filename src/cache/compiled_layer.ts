@@ -3,7 +3,7 @@ import type { ResolvedOptions } from "../plan/options.ts";
 import { keyAnchors } from "../model/anchors.ts";
 import { exactSequenceBytes, pageBytes } from "../plan/sizes.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
-import { ENCODE_TOKENS } from "../kernels/constants.ts";
+import { ENCODE_TOKENS, PAGE_TOKENS } from "../kernels/constants.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { AttentionKernels } from "../plan/choose_attention.ts";
 import type { CachePlan, LayerPlan } from "../plan/plan.ts";
@@ -117,16 +117,17 @@ function anchorConstants(anchors: readonly number[] | undefined): Record<string,
     bands.reduce((sum, tokens, i) => sum + (tokens === 0 ? 0 : Math.log2(tokens)) * 16 ** i, 0);
   return {
     EXPLICIT_BANDS: anchors.filter((tokens) => tokens === 0).length,
+    TURNED_BANDS: anchors.filter((tokens) => tokens < PAGE_TOKENS).length,
     ANCHORS_LOW: packed(anchors.slice(0, 8)),
     ANCHORS_HIGH: packed(anchors.slice(8)),
   };
 }
 
-export function compilerFor(
-  device: GPUDevice,
+/** The constants that all kernels of a cache share. */
+export function cacheConstants(
   { dtype, softcap, keys, shape }: ResolvedOptions,
-): Compile {
-  const common = {
+): Record<string, number> {
+  return {
     IO_HALF: dtype === "f16" ? 1 : 0,
     SOFTCAP: softcap > 0 ? 1 : 0,
     ...(keys.space !== "as-scored" && {
@@ -135,6 +136,10 @@ export function compilerFor(
     }),
     ...anchorConstants(keyAnchors(keys, shape.headDim)),
   };
+}
+
+export function compilerFor(device: GPUDevice, options: ResolvedOptions): Compile {
+  const common = cacheConstants(options);
   return (kernel, constants) => compileKernel(device, kernel, { ...common, ...constants });
 }
 
