@@ -2,11 +2,15 @@
 
 /** The texts of templates/ by path, for generation outside of the repository. */
 export const templates: ReadonlyMap<string, string> = new Map([
-  ["attention/anchored/anchor_overrides.hbs", `override EXPLICIT_BANDS: u32 = ROTARY_CHUNKS / 2u; // bands of eight pairs that have no anchors: the first ones
-override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands
+  ["attention/anchored/anchor_overrides.hbs", `override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands of pairs
 override ANCHORS_HIGH: u32 = 0u; // the same of the others
 `],
-  ["attention/anchored/anchor_tokens.hbs", `// Tokens of an anchor of a band that has some.
+  ["attention/anchored/anchor_tokens.hbs", `// Bands that have no anchors: the first ones.
+fn explicit_bands() -> u32 {
+  return (select(countTrailingZeros(ANCHORS_LOW), 32u + countTrailingZeros(ANCHORS_HIGH), ANCHORS_LOW == 0u)) / 4u;
+}
+
+// Tokens of an anchor of a band that has some.
 fn anchor_tokens(band: u32) -> u32 {
   let logarithms = select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u);
   return 1u << ((logarithms >> (band % 8u * 4u)) & 15u);
@@ -25,7 +29,7 @@ fn partner_chunk(chunk: u32) -> u32 {
 // Chunk chunk of coded token coded, turned by way times what the token is off the middle of its anchor.
 fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, way: f32) -> vec4<f32> {
   let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
-  if (chunk >= 2u * ROTARY_CHUNKS || pair < 2u * EXPLICIT_BANDS) {
+  if (chunk >= 2u * ROTARY_CHUNKS || pair < 2u * explicit_bands()) {
     return value;
   }
   let tokens = anchor_tokens(pair / 2u);
@@ -145,7 +149,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-  let explicit_pairs = min(coded_pairs, 2u * EXPLICIT_BANDS);
+  let first_anchored = 2u * explicit_bands();
+  let explicit_pairs = min(coded_pairs, first_anchored);
   for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
@@ -172,7 +177,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
 {{/each}}
   }
-  for (var pair = 2u * EXPLICIT_BANDS; pair < coded_pairs; pair += 2u) {
+  for (var pair = first_anchored; pair < coded_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let first_grids = coded_grids(block, first);

@@ -110,22 +110,16 @@ export type Compile = (
   constants?: Record<string, number>,
 ) => Promise<CompiledKernel>;
 
-/** The anchors of kernels: by band of pairs, four bits of the logarithm of their tokens. */
-function anchorConstants(anchors: readonly number[] | undefined): Record<string, number> {
-  if (anchors === undefined) return {};
-  const packed = (bands: readonly number[]) =>
-    bands.reduce((sum, tokens, i) => sum + (tokens === 0 ? 0 : Math.log2(tokens)) * 16 ** i, 0);
-  return {
-    EXPLICIT_BANDS: anchors.filter((tokens) => tokens === 0).length,
-    ANCHORS_LOW: packed(anchors.slice(0, 8)),
-    ANCHORS_HIGH: packed(anchors.slice(8)),
-  };
+/** The logarithms of anchors' tokens, four bits for each band of pairs; 0 where there are none. */
+function packAnchors(anchors: readonly number[]): number {
+  return anchors.reduceRight((sum, tokens) => 16 * sum + (tokens && Math.log2(tokens)), 0);
 }
 
 export function compilerFor(
   device: GPUDevice,
   { dtype, softcap, keys, shape }: ResolvedOptions,
 ): Compile {
+  const anchors = keyAnchors(keys, shape.headDim) ?? [];
   const common = {
     IO_HALF: dtype === "f16" ? 1 : 0,
     SOFTCAP: softcap > 0 ? 1 : 0,
@@ -133,7 +127,8 @@ export function compilerFor(
       INTERLEAVED: keys.rope.layout === "interleaved" ? 1 : 0,
       ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,
     }),
-    ...anchorConstants(keyAnchors(keys, shape.headDim)),
+    ANCHORS_LOW: packAnchors(anchors.slice(0, 8)),
+    ANCHORS_HIGH: packAnchors(anchors.slice(8)),
   };
   return (kernel, constants) => compileKernel(device, kernel, { ...common, ...constants });
 }
