@@ -2,11 +2,15 @@
 
 /** The texts of templates/ by path, for generation outside of the repository. */
 export const templates: ReadonlyMap<string, string> = new Map([
-  ["attention/anchored/anchor_overrides.hbs", `override EXPLICIT_BANDS: u32 = ROTARY_CHUNKS / 2u; // bands of eight pairs that have no anchors: the first ones
-override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands
+  ["attention/anchored/anchor_overrides.hbs", `override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands of pairs
 override ANCHORS_HIGH: u32 = 0u; // the same of the others
 `],
-  ["attention/anchored/anchor_tokens.hbs", `// The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
+  ["attention/anchored/anchor_tokens.hbs", `// Bands that have no anchors: the first ones.
+fn explicit_bands() -> u32 {
+  return (select(countTrailingZeros(ANCHORS_LOW), 32u + countTrailingZeros(ANCHORS_HIGH), ANCHORS_LOW == 0u)) / 4u;
+}
+
+// The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
 fn anchor_shift(band: u32) -> u32 {
   return (select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u) >> (band % 8u * 4u)) & 15u;
 }
@@ -71,7 +75,7 @@ fn partner_chunk(chunk: u32) -> u32 {
 // Chunk chunk of coded token coded, turned by way times what the token is off the middle of its anchor.
 fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, way: f32) -> vec4<f32> {
   let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
-  if (chunk >= 2u * ROTARY_CHUNKS || pair < 2u * EXPLICIT_BANDS) {
+  if (chunk >= 2u * ROTARY_CHUNKS || pair < 2u * explicit_bands()) {
     return value;
   }
   let tokens = anchor_tokens(pair / 2u);
@@ -141,9 +145,6 @@ fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
 {{> rope_overrides}}
 {{> anchor_overrides}}
 `],
-  ["attention/anchored/header_paged.hbs", `{{> header_anchored}}
-override TURNED_BANDS: u32 = EXPLICIT_BANDS; // bands before those whose anchors are whole pages
-`],
   ["attention/anchored/header_turned.hbs", `const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 {{> header_angle}}
 {{> anchor_overrides}}
@@ -161,6 +162,15 @@ const QUERY_WHOLE: f32 = {{queryWhole}}; // the largest
 var<private> query_unit: vec4<f32>; // what 1 stands for
 // Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
 // in the tile, and weights the scores of the levels' middles, by four pairs.
+
+// Bands before those whose anchors are whole pages.
+fn turned_bands() -> u32 {
+  var band = 0u;
+  while (band < ROTARY_CHUNKS / 2u && anchor_tokens(band) < PAGE_TOKENS) {
+    band += 1u;
+  }
+  return band;
+}
 
 // Anchors of a band in the tile before a token of it, which is counted from behind the sinks.
 fn anchors_before(tile: Tile, band: u32, token: u32) -> u32 {
@@ -305,7 +315,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-  let explicit_pairs = min(coded_pairs, 2u * EXPLICIT_BANDS);
+  let first_anchored = 2u * explicit_bands();
+  let explicit_pairs = min(coded_pairs, first_anchored);
   let turned_pairs = coded_pairs;
 {{> explicit_bands}}
 {{> turned_bands}}
@@ -331,7 +342,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let stride = select(1u, 2u, INTERLEAVED);
-  for (var pair = 2u * TURNED_BANDS + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
+  for (var pair = 2u * turned_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
     let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
     let first = select(pair * 4u, pair * 8u, INTERLEAVED);
     let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
@@ -347,7 +358,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   var top = vec4<f32>(1.0e-30);
-  for (var pair = 2u * TURNED_BANDS; pair < ROTARY_CHUNKS; pair += 1u) {
+  for (var pair = 2u * turned_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
     top = max(top, weights[pair]);
   }
   query_unit = top / QUERY_WHOLE;
@@ -357,13 +368,14 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 {{> rotate_queries atTile}}
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let first_band = turned_bands();
   var total = 0u;
-  for (var band = TURNED_BANDS; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
+  for (var band = first_band; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
     total += 2u * anchors_in(tile, band);
   }
   for (var item = lane; item < total; item += WORKGROUP) {
     // The item's band is the one whose anchors it is among.
-    var band = TURNED_BANDS;
+    var band = first_band;
     var left = item;
     for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
       left -= next;
@@ -380,8 +392,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-  let explicit_pairs = min(coded_pairs, 2u * EXPLICIT_BANDS);
-  let turned_pairs = min(coded_pairs, 2u * TURNED_BANDS);
+  let first_anchored = 2u * explicit_bands();
+  let explicit_pairs = min(coded_pairs, first_anchored);
+  let turned_pairs = min(coded_pairs, 2u * turned_bands());
 {{> explicit_bands}}
 {{> turned_bands}}
 {{> paged_bands}}
@@ -391,7 +404,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> rope_dot exactly}}
 }
 `],
-  ["attention/anchored/turned_bands.hbs", `  for (var pair = 2u * EXPLICIT_BANDS; pair < turned_pairs; pair += 2u) {
+  ["attention/anchored/turned_bands.hbs", `  for (var pair = first_anchored; pair < turned_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let first_grids = coded_grids(block, first);

@@ -150,7 +150,7 @@ export function anchoredIntegerScore(digits: number, span: number, headDim: numb
   return {
     atQuery: QUERIES,
     exactly: EXACT_KEYS,
-    headerPartial: "header_paged",
+    headerPartial: "header_anchored",
     scorePartial: "score_anchored_integers",
     coded: { source: "coded", ...pages("SPAN", span), queries: QUERIES.name },
     atTile: { origin: "tile.first" },

@@ -36,7 +36,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_c16b8_d128_anchored",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "vectors"],
-    overrides: ["INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH", "SIDE", "IO_HALF"],
+    overrides: ["INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)",
     load: () => import("./decode_c16b8_d128_anchored.wgsl.ts"),
@@ -52,7 +52,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_c16b8_d128_anchored",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records", "rope"],
-    overrides: ["SIDE", "TOKENS", "BLOCK", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SIDE", "TOKENS", "BLOCK", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     workgroupBytes: 544,
     reason: "0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)",
     load: () => import("./encode_c16b8_d128_anchored.wgsl.ts"),
@@ -69,7 +69,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c16b8_d128_anchored",
     bindings: ["step", "layer", "queries", "key_records", "codebook_pairs", "exact_quads", "pages", "rope", "row_scores_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 2048,
     reason: "0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)",

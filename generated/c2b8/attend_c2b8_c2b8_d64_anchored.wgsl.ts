@@ -43,8 +43,7 @@ const VALUE_CODEBOOK_WORDS: u32 = 4160u; // per head
 // Keys were coded before the rotary embedding, but with what their slow bands turn from their anchors' middles.
 override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
 override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
-override EXPLICIT_BANDS: u32 = ROTARY_CHUNKS / 2u; // bands of eight pairs that have no anchors: the first ones
-override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands
+override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands of pairs
 override ANCHORS_HIGH: u32 = 0u; // the same of the others
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
@@ -530,6 +529,11 @@ fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
   );
 }
 
+// Bands that have no anchors: the first ones.
+fn explicit_bands() -> u32 {
+  return (select(countTrailingZeros(ANCHORS_LOW), 32u + countTrailingZeros(ANCHORS_HIGH), ANCHORS_LOW == 0u)) / 4u;
+}
+
 // The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
 fn anchor_shift(band: u32) -> u32 {
   return (select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u) >> (band % 8u * 4u)) & 15u;
@@ -619,7 +623,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-  let explicit_pairs = min(coded_pairs, 2u * EXPLICIT_BANDS);
+  let first_anchored = 2u * explicit_bands();
+  let explicit_pairs = min(coded_pairs, first_anchored);
   let turned_pairs = coded_pairs;
   for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
@@ -719,7 +724,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
   }
-  for (var pair = 2u * EXPLICIT_BANDS; pair < turned_pairs; pair += 2u) {
+  for (var pair = first_anchored; pair < turned_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let first_grids = coded_grids(block, first);

@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c2b8_c2b8_d128_anchored",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 11408,
     reason: "a rate of the paper, the same for keys and values",
@@ -81,7 +81,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_c2b8_d128_anchored",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "vectors"],
-    overrides: ["INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH", "SIDE", "IO_HALF"],
+    overrides: ["INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
     load: () => import("./decode_c2b8_d128_anchored.wgsl.ts"),
@@ -97,7 +97,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_c2b8_d128_anchored",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "records", "rope"],
-    overrides: ["SIDE", "TOKENS", "BLOCK", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SIDE", "TOKENS", "BLOCK", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     workgroupBytes: 768,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",
     load: () => import("./encode_c2b8_d128_anchored.wgsl.ts"),
@@ -114,7 +114,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c2b8_d128_anchored",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 2048,
     reason: "4 bits: CQ-2c8b of the paper, next to lossless",

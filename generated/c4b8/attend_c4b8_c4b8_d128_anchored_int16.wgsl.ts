@@ -43,10 +43,8 @@ const VALUE_CODEBOOK_WORDS: u32 = 8320u; // per head
 // Keys were coded before the rotary embedding, but with what their slow bands turn from their anchors' middles.
 override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
 override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
-override EXPLICIT_BANDS: u32 = ROTARY_CHUNKS / 2u; // bands of eight pairs that have no anchors: the first ones
-override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands
+override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands of pairs
 override ANCHORS_HIGH: u32 = 0u; // the same of the others
-override TURNED_BANDS: u32 = EXPLICIT_BANDS; // bands before those whose anchors are whole pages
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
@@ -507,6 +505,11 @@ fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
   );
 }
 
+// Bands that have no anchors: the first ones.
+fn explicit_bands() -> u32 {
+  return (select(countTrailingZeros(ANCHORS_LOW), 32u + countTrailingZeros(ANCHORS_HIGH), ANCHORS_LOW == 0u)) / 4u;
+}
+
 // The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
 fn anchor_shift(band: u32) -> u32 {
   return (select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u) >> (band % 8u * 4u)) & 15u;
@@ -566,6 +569,15 @@ const QUERY_WHOLE: f32 = 32512.0; // the largest
 var<private> query_unit: vec4<f32>; // what 1 stands for
 // Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
 // in the tile, and weights the scores of the levels' middles, by four pairs.
+
+// Bands before those whose anchors are whole pages.
+fn turned_bands() -> u32 {
+  var band = 0u;
+  while (band < ROTARY_CHUNKS / 2u && anchor_tokens(band) < PAGE_TOKENS) {
+    band += 1u;
+  }
+  return band;
+}
 
 // Anchors of a band in the tile before a token of it, which is counted from behind the sinks.
 fn anchors_before(tile: Tile, band: u32, token: u32) -> u32 {
@@ -663,7 +675,7 @@ fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
 fn prepare_block(entry: Entry, block: Block, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let stride = select(1u, 2u, INTERLEAVED);
-  for (var pair = 2u * TURNED_BANDS + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
+  for (var pair = 2u * turned_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
     let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
     let first = select(pair * 4u, pair * 8u, INTERLEAVED);
     let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
@@ -679,7 +691,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {
   }
   workgroupBarrier();
   var top = vec4<f32>(1.0e-30);
-  for (var pair = 2u * TURNED_BANDS; pair < ROTARY_CHUNKS; pair += 1u) {
+  for (var pair = 2u * turned_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
     top = max(top, weights[pair]);
   }
   query_unit = top / QUERY_WHOLE;
@@ -713,13 +725,14 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
   workgroupBarrier();
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let first_band = turned_bands();
   var total = 0u;
-  for (var band = TURNED_BANDS; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
+  for (var band = first_band; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
     total += 2u * anchors_in(tile, band);
   }
   for (var item = lane; item < total; item += WORKGROUP) {
     // The item's band is the one whose anchors it is among.
-    var band = TURNED_BANDS;
+    var band = first_band;
     var left = item;
     for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
       left -= next;
@@ -736,8 +749,9 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
-  let explicit_pairs = min(coded_pairs, 2u * EXPLICIT_BANDS);
-  let turned_pairs = min(coded_pairs, 2u * TURNED_BANDS);
+  let first_anchored = 2u * explicit_bands();
+  let explicit_pairs = min(coded_pairs, first_anchored);
+  let turned_pairs = min(coded_pairs, 2u * turned_bands());
   for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
@@ -836,7 +850,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
   }
-  for (var pair = 2u * EXPLICIT_BANDS; pair < turned_pairs; pair += 2u) {
+  for (var pair = first_anchored; pair < turned_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let first_grids = coded_grids(block, first);

@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d128_anchored",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 11408,
     reason: "a rate of the paper, the same for keys and values",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d128_anchored_int16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH", "TURNED_BANDS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 15504,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d128_anchored_int8",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH", "TURNED_BANDS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 11408,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -198,7 +198,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "decode_c4b8_d128_anchored",
     bindings: ["step", "layer", "coded_records", "codebooks", "pages", "rope", "vectors"],
-    overrides: ["INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH", "SIDE", "IO_HALF"],
+    overrides: ["INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "SIDE", "IO_HALF"],
     workgroupBytes: 0,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("./decode_c4b8_d128_anchored.wgsl.ts"),
@@ -214,7 +214,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_c4b8_d128_anchored",
     bindings: ["step", "layer", "exact", "pages", "codebooks", "codebook_quads", "records", "rope"],
-    overrides: ["SIDE", "TOKENS", "BLOCK", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SIDE", "TOKENS", "BLOCK", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     workgroupBytes: 640,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("./encode_c4b8_d128_anchored.wgsl.ts"),
@@ -231,7 +231,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "score_c4b8_d128_anchored",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 2048,
     reason: "2 bits: CQ-4c8b of the paper",

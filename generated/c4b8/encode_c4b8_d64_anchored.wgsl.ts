@@ -25,8 +25,7 @@ const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const NEAR: u32 = 128u; // distances the table has one by one
 override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
 override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
-override EXPLICIT_BANDS: u32 = ROTARY_CHUNKS / 2u; // bands of eight pairs that have no anchors: the first ones
-override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands
+override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands of pairs
 override ANCHORS_HIGH: u32 = 0u; // the same of the others
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
@@ -182,6 +181,11 @@ fn load_grid(codebook: u32, first_scale: u32, group: u32) {
   }
 }
 
+// Bands that have no anchors: the first ones.
+fn explicit_bands() -> u32 {
+  return (select(countTrailingZeros(ANCHORS_LOW), 32u + countTrailingZeros(ANCHORS_HIGH), ANCHORS_LOW == 0u)) / 4u;
+}
+
 // The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
 fn anchor_shift(band: u32) -> u32 {
   return (select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u) >> (band % 8u * 4u)) & 15u;
@@ -215,7 +219,7 @@ fn partner_chunk(chunk: u32) -> u32 {
 // Chunk chunk of coded token coded, turned by way times what the token is off the middle of its anchor.
 fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, way: f32) -> vec4<f32> {
   let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
-  if (chunk >= 2u * ROTARY_CHUNKS || pair < 2u * EXPLICIT_BANDS) {
+  if (chunk >= 2u * ROTARY_CHUNKS || pair < 2u * explicit_bands()) {
     return value;
   }
   let tokens = anchor_tokens(pair / 2u);

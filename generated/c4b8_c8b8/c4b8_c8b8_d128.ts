@@ -30,7 +30,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c8b8_d128_anchored",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "EXPLICIT_BANDS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 11408,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",

@@ -3,7 +3,7 @@ import type { ResolvedOptions } from "../plan/options.ts";
 import { keyAnchors } from "../model/anchors.ts";
 import { exactSequenceBytes, pageBytes } from "../plan/sizes.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
-import { ENCODE_TOKENS, PAGE_TOKENS } from "../kernels/constants.ts";
+import { ENCODE_TOKENS } from "../kernels/constants.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { AttentionKernels } from "../plan/choose_attention.ts";
 import type { CachePlan, LayerPlan } from "../plan/plan.ts";
@@ -110,23 +110,16 @@ export type Compile = (
   constants?: Record<string, number>,
 ) => Promise<CompiledKernel>;
 
-/** The anchors of kernels: by band of pairs, four bits of the logarithm of their tokens. */
-function anchorConstants(anchors: readonly number[] | undefined): Record<string, number> {
-  if (anchors === undefined) return {};
-  const packed = (bands: readonly number[]) =>
-    bands.reduce((sum, tokens, i) => sum + (tokens === 0 ? 0 : Math.log2(tokens)) * 16 ** i, 0);
-  return {
-    EXPLICIT_BANDS: anchors.filter((tokens) => tokens === 0).length,
-    TURNED_BANDS: anchors.filter((tokens) => tokens < PAGE_TOKENS).length,
-    ANCHORS_LOW: packed(anchors.slice(0, 8)),
-    ANCHORS_HIGH: packed(anchors.slice(8)),
-  };
+/** The logarithms of anchors' tokens, four bits for each band of pairs; 0 where there are none. */
+function packAnchors(anchors: readonly number[]): number {
+  return anchors.reduceRight((sum, tokens) => 16 * sum + (tokens && Math.log2(tokens)), 0);
 }
 
 /** The constants that all kernels of a cache share. */
 export function cacheConstants(
   { dtype, softcap, keys, shape }: ResolvedOptions,
 ): Record<string, number> {
+  const anchors = keyAnchors(keys, shape.headDim) ?? [];
   return {
     IO_HALF: dtype === "f16" ? 1 : 0,
     SOFTCAP: softcap > 0 ? 1 : 0,
@@ -134,7 +127,8 @@ export function cacheConstants(
       INTERLEAVED: keys.rope.layout === "interleaved" ? 1 : 0,
       ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,
     }),
-    ...anchorConstants(keyAnchors(keys, shape.headDim)),
+    ANCHORS_LOW: packAnchors(anchors.slice(0, 8)),
+    ANCHORS_HIGH: packAnchors(anchors.slice(8)),
   };
 }
 

@@ -22,7 +22,7 @@ export interface SampleOrigin {
 export type SampleSpace = Exclude<KeySpace, "anchored">;
 
 /** What the space of samples may be. */
-const SAMPLE_SPACE: Kind<SampleSpace> = oneOf("pre-rope", "as-scored");
+const SAMPLE_SPACE: Kind<SampleSpace> = /* @__PURE__ */ oneOf("pre-rope", "as-scored");
 
 /** What {@linkcode SampleOrigin} may be. */
 export const ORIGIN_FIELDS: Fields<SampleOrigin> = {

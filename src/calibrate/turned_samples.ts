@@ -1,5 +1,6 @@
 /** The rotary embedding of samples, for schemes that code keys with it. */
-import { anchorTurnOfSquares, type TokenTurn } from "../model/anchors.ts";
+import { anchorTurnOfSquares, BAND_PAIRS, type TokenTurn } from "../model/anchors.ts";
+import { inverseFrequencies } from "../model/rope.ts";
 import type { KeySpace } from "../model/model.ts";
 import { raise } from "../base/raise.ts";
 import { codesAnchored, turnOfKeys } from "../schemes/key_turn.ts";
@@ -19,7 +20,8 @@ export interface CodedSpace {
  * them as they are.
  *
  * @throws {CoupletError} `samples` where it is needed and the samples do not have positions and
- * parameters, `shape` where they do not have one position per token.
+ * parameters, `shape` where they do not have one position per token, `codebook` where anchors are
+ * not those of such an embedding.
  */
 export function turnOf(
   samples: CalibrationSamples,
@@ -52,8 +54,22 @@ export function turnOf(
       remedy,
     );
   }
+  if (!scheme.positional) checkAnchors(what, anchors, inverseFrequencies(rope, headDim).length);
   const turn = turnOfKeys(scheme, { rope, headDim, anchors, sinks: 0 })!;
   return (vector, token, direction) => turn(vector, positions[token]!, direction);
+}
+
+/** Refuses anchors that are none, or of other bands than a rotary embedding has. */
+function checkAnchors(what: string, anchors: readonly number[] | undefined, pairs: number): void {
+  const isAnchor = (tokens: number) =>
+    tokens === 0 || tokens >= 1 && Number.isInteger(Math.log2(tokens));
+  if (anchors?.length === Math.ceil(pairs / BAND_PAIRS) && anchors.every(isAnchor)) return;
+  raise(
+    "codebook",
+    what,
+    `their ${pairs} pairs of channels cannot have anchors of ${anchors} tokens`,
+    "Give the rotary embedding that the codebooks were learned with (rope), or calibrate again",
+  );
 }
 
 /**

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { ANCHORS } from "../model/anchors.ts";
 import { KEY_SPACE } from "../model/key_fields.ts";
 import {
   checkOptions,
@@ -177,7 +176,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
   }
   const anchors = keySpace === "anchored"
     ? parsePart<{ readonly tokens: readonly number[] }>("anchors", metadata["anchors"], {
-      tokens: ANCHORS,
+      tokens: listOf(FINITE),
     }).tokens
     : undefined;
   const provenance = parsePart<CalibrationProvenance>(
@@ -600,7 +599,7 @@ function setKind(): Kind<CodebookSet> {
   return record<CodebookSet>("a set of codebooks that calibrate() gives", {
     model: MODEL,
     keySpace: KEY_SPACE,
-    anchors: orNothing(ANCHORS) as Kind<readonly number[]>,
+    anchors: orNothing(listOf(FINITE)) as Kind<readonly number[]>,
     provenance: record<CalibrationProvenance>("a provenance", {
       source: TEXT,
       tokens: NUMBER,

@@ -63,18 +63,13 @@ export function checkOrigin(
   set: Pick<CodebookSet, "keySpace" | "anchors" | "model">,
   { keySpace = set.keySpace, anchors = set.anchors, model = set.model }: Wanted,
 ): void {
-  if (set.keySpace !== keySpace) {
+  const [learned, wanted] = [[set.keySpace, set.anchors], [keySpace, anchors]].map(([space, own]) =>
+    own ? `${space} (${own} tokens)` : space
+  );
+  if (learned !== wanted) {
     foreign(
-      `they were learned on ${set.keySpace} keys and the cache gets ${keySpace} ones`,
+      `they were learned on ${learned} keys and the cache gets ${wanted} ones`,
       "Calibrate on such keys, or plan the cache for the others",
-    );
-  }
-  if (String(anchors) !== String(set.anchors)) {
-    foreign(
-      `their keys have anchors of ${describeAnchors(set.anchors)}, and the cache's of ${
-        describeAnchors(anchors)
-      }`,
-      "Plan with the rotary embedding and the angle (keys.anchor) they were learned with, or calibrate again",
     );
   }
   if (model.digest !== set.model.digest) {
@@ -83,10 +78,6 @@ export function checkOrigin(
       "Calibrate this model, or load its codebooks",
     );
   }
-}
-
-function describeAnchors(anchors: readonly number[] | undefined): string {
-  return `${anchors?.join(", ") || "no"} tokens`;
 }
 
 function foreign(why: string, remedy: string): never {

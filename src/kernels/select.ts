@@ -105,7 +105,9 @@ export function requireKernel(
   if (kernel !== undefined) return kernel;
   const what = `Cannot find a kernel to ${query.family}${
     query.schemes.map((scheme) => ` ${scheme}`).join(" and")
-  }${query.headDim === undefined ? "" : ` at head dimension ${query.headDim}`}`;
+  }${query.headDim === undefined ? "" : ` at head dimension ${query.headDim}`}${
+    query.variants?.join() === "anchored" ? ", for anchored keys" : ""
+  }`;
   const [beyond] = covering;
   if (beyond !== undefined) {
     raise(

@@ -4,7 +4,7 @@
  * its offset from there. The codes hold the offset's, so a query is turned once for all tokens of an
  * anchor. Pairs that turn faster are coded before the rotary embedding.
  */
-import { type Fields, type Kind, kind, POSITIVE } from "../base/check_options.ts";
+import { type Fields, POSITIVE } from "../base/check_options.ts";
 import type { AnchorOptions, KeyOptions, RopeParameters } from "./model.ts";
 import { inverseFrequencies, pairChannels, rotate } from "./rope.ts";
 
@@ -25,16 +25,6 @@ const RADIANS = 0.3;
 
 /** What anchors may be made by. */
 export const ANCHOR_FIELDS: Fields<AnchorOptions> = { "radians?": POSITIVE };
-
-/** What the tokens of anchors may be. */
-export const ANCHORS: Kind<readonly number[]> = kind(
-  `a list, each 0 or a power of two from ${LEAST_ANCHOR} to ${LARGEST_ANCHOR}`,
-  (value) =>
-    Array.isArray(value) && value.length > 0 && [...value].every((tokens) =>
-      tokens === 0 ||
-      Number.isInteger(Math.log2(tokens)) && tokens >= LEAST_ANCHOR && tokens <= LARGEST_ANCHOR
-    ),
-);
 
 /**
  * The tokens of an anchor, by band of eight pairs of channels: a power of two, or 0 where the pairs

@@ -10,13 +10,8 @@ export const KEY_SPACE: Kind<KeySpace> = oneOf("pre-rope", "anchored", "as-score
 /** What keys may be: those before their rotary embedding must describe it. */
 export function keyFields(value: unknown): Fields<KeyOptions> {
   const space = KEY_SPACE as Kind<never>;
-  const rope = ROPE_FIELDS;
-  switch (Object(value).space) {
-    case "as-scored":
-      return { space };
-    case "anchored":
-      return { space, rope, "anchor?": ANCHOR_FIELDS };
-    default:
-      return { space, rope };
-  }
+  const given = Object(value).space;
+  if (given === "as-scored") return { space };
+  const fields = { space, rope: ROPE_FIELDS };
+  return given === "anchored" ? { ...fields, "anchor?": ANCHOR_FIELDS } : fields;
 }

@@ -7,7 +7,6 @@ import { tokenBytes } from "./sizes.ts";
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
 import { defaultSplits, headBlocks, type SplitTarget, type StepSize, stepSplits } from "./steps.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
-import { keyAnchors } from "../model/anchors.ts";
 import { BLOCK_ROWS, PAGE_TOKENS, TARGET_WORKGROUPS } from "../kernels/constants.ts";
 import type { KernelFeature, KeyVariant } from "../kernels/name.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
@@ -154,21 +153,19 @@ const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = {
 function keyWork(
   variant: KeyVariant,
   scheme: SchemeId,
-  { keys, shape: { headDim } }: ResolvedOptions,
+  headDim: number,
   span: number,
 ): Work {
   const { layout, work } = parseScheme(scheme);
-  if (variant !== "rope" && variant !== "anchored" && variant !== "plain") {
+  if (/lut|table/.test(variant)) {
     return { [`${variant}Loads`]: layout(headDim).codes };
   }
-  // A rotation turns a pair of a key, or of a query for as many keys as a lane has.
-  const bands = keyAnchors(keys, headDim) ?? [0];
-  const slow = headDim / 2 * bands.filter((tokens) => tokens > 0).length / bands.length;
   return {
     ...work(headDim),
     products: headDim,
     queryLoads: headDim / 4 / span,
-    rotations: variant === "plain" ? 0 : headDim / 2 - slow + slow * BLOCK_ROWS / span,
+    // At most: of anchored keys fewer, the same for all kernels that score them.
+    rotations: variant === "plain" ? 0 : headDim / 2,
   };
 }
 
@@ -219,7 +216,7 @@ export function attentionWork(
   // cost less.
   const bytes = tokenBytes(keys, headDim) + tokenBytes(values, headDim) +
     (mix === undefined ? 0 : SCORE_BYTES);
-  const token = sum(keyWork(variant, keys, options, span), parseScheme(values).work(headDim), {
+  const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {
     products: headDim,
     tokens: 1,
     bytes,

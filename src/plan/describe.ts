@@ -2,7 +2,7 @@
 import type { ResolvedOptions } from "./options.ts";
 import type { CacheBytes } from "./sizes.ts";
 import { type AttentionKernels, candidateNames } from "./choose_attention.ts";
-import { BAND_PAIRS, keyAnchors } from "../model/anchors.ts";
+import { keyAnchors } from "../model/anchors.ts";
 import { PAGE_TOKENS } from "../kernels/constants.ts";
 import { type Precision, PRECISION_BOUNDS } from "../kernels/precision.ts";
 import { SIDES } from "../model/side.ts";
@@ -23,13 +23,6 @@ const PRECISION_TEXTS: Readonly<Record<Precision, string>> = {
   int8: "weights and queries in integers of one byte, scores within 2^-8 of the largest product",
 };
 
-/** How learned codes hold keys that have anchors. */
-function describeKeys(anchors: readonly number[] | undefined): string[] {
-  if (anchors === undefined) return [];
-  const bands = anchors.map((tokens) => tokens === 0 ? "none" : `${tokens} tokens`);
-  return [`keys: anchored, by ${BAND_PAIRS} rotary pairs: ${bands.join(", ")}`];
-}
-
 export function describePlan(
   { layers: options, keys, shape }: ResolvedOptions,
   layers: readonly LayerPlan[],
@@ -37,6 +30,7 @@ export function describePlan(
   bytes: CacheBytes,
   precision: Precision,
 ): string {
+  const anchors = keyAnchors(keys, shape.headDim);
   const lines = layers.flatMap((layer, index) => {
     const { keyValueHeads, slidingWindow } = options[index]!;
     const sides = SIDES.map((side) => {
@@ -74,7 +68,7 @@ export function describePlan(
   ]);
   const parts = Object.entries(bytes).map(([kind, count]) => `${kind} ${count}`);
   return [
-    ...describeKeys(keyAnchors(keys, shape.headDim)),
+    ...(anchors ? [`keys: anchored (${anchors} tokens)`] : []),
     ...lines,
     ...kinds,
     `precision: ${PRECISION_TEXTS[precision]}, outputs within ${PRECISION_BOUNDS[precision]}`,

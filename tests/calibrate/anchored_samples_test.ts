@@ -103,6 +103,16 @@ Deno.test("checkDrift() and estimateSensitivities() code keys from their anchors
   }
 });
 
+Deno.test("checkDrift() refuses anchors that the samples' rotary embedding cannot have", async () => {
+  const { anchors: _, ...without } = await calibrate({ ...BASE, samples: [SAMPLES] });
+  for (const anchors of [undefined, [0], [0, 16, 16], [0, 7], [0, -8], [0, 0.5]]) {
+    assert.throws(
+      () => checkDrift({ ...without, ...(anchors && { anchors }) }, [SAMPLES]),
+      (error) => error instanceof CoupletError && error.code === "codebook",
+    );
+  }
+});
+
 Deno.test("calibrate() learns the same of schemes that have no anchors in the space before the rotary embedding", async () => {
   const schemes = { keys: ["v4b8"] as SchemeId[], values: [] };
   const [anchored, before] = await Promise.all(

@@ -269,6 +269,25 @@ Deno.test("couplet calibrate samples codes keys with the rotary embedding of the
   });
 });
 
+Deno.test("couplet calibrate samples learns anchored keys from samples before their rotary embedding", async () => {
+  await withFolder(async (folder) => {
+    const out = join(folder, "out");
+    const args = [...CALIBRATE, out, SAMPLES, "--space", "anchored"];
+    await coupletJson(args);
+    const expected = await calibrate({
+      samples: readSamples(await Deno.readFile(SAMPLES)),
+      schemes: { keys: ["c1b1"], values: ["c1b1"] },
+      keySpace: "anchored",
+      model: fingerprint,
+      seed: 1,
+      source: "tokens.json, 2 windows",
+    });
+    assert.deepEqual(decodeCodebooks(await Deno.readFile(out)), expected);
+    const { output } = await couplet(["codebooks", "info", out]);
+    assert.match(output, /keys +anchored, by eight pairs: \d+/);
+  });
+});
+
 for (
   const [name, args, exitCode, says] of [
     ["a space the files contradict", ["--space", "as-scored"], 1, /as-scored and pre-rope/],

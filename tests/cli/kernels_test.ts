@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { applyPatch } from "diff";
-import { BASE_LIMITS, parseKernelName, planCache, type PlanLimits } from "../../mod.ts";
+import {
+  BASE_LIMITS,
+  type KeySpace,
+  parseKernelName,
+  planCache,
+  type PlanLimits,
+} from "../../mod.ts";
 import type { KernelFacts } from "../../cli/kernel_facts.ts";
 import { kernels } from "../../cli/kernels.ts";
 import { readableWgsl } from "../../cli/readable_wgsl.ts";
@@ -114,13 +120,15 @@ interface Candidate {
 const CHOICES: readonly {
   readonly keys: string;
   readonly values: string;
-  readonly space: "pre-rope" | "as-scored";
+  readonly space: KeySpace;
   readonly limits?: Partial<PlanLimits>;
   readonly features?: readonly string[];
   /** Why one of the others is refused, where one must be. */
   readonly refusal?: RegExp;
 }[] = [
   { keys: "c4b8", values: "c2b8", space: "pre-rope" },
+  { keys: "c8b8", values: "c8b8", space: "anchored" },
+  { keys: "c4b8", values: "c2b8", space: "anchored" },
   { keys: "c4b4", values: "c4b4", space: "as-scored" },
   { keys: "c4b8", values: "c4b8", space: "as-scored", refusal: /tables of q\.centroid would take/ },
   { keys: "c8b8", values: "c8b8", space: "pre-rope", refusal: /needs the feature/ },

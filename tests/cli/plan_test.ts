@@ -397,13 +397,17 @@ Deno.test("couplet plan takes a policy's layers", async () => {
   assert.deepEqual(layers.map(({ keys }) => keys), ["c16b8", "c8b10", "c8b10", "c2b8"]);
 });
 
-Deno.test("couplet plan takes keys as they are scored where it is asked to", async () => {
-  const { keys } = await withConfig(
-    LLAMA,
-    (_, file) => coupletJson<Planned>(["plan", file, "--scheme", "c8b8", "--space", "as-scored"]),
-  );
-  assert.deepEqual(keys, { space: "as-scored" });
-});
+for (const space of ["as-scored", "anchored"] as const) {
+  Deno.test(`couplet plan takes keys ${space} where it is asked to`, async () => {
+    const { keys } = await withConfig(
+      LLAMA,
+      (_, file) => coupletJson<Planned>(["plan", file, "--scheme", "c8b8", "--space", space]),
+    );
+    const { keys: planned } = readModelConfig(LLAMA);
+    assert.ok(planned.space === "pre-rope");
+    assert.deepEqual(keys, space === "as-scored" ? { space } : { space, rope: planned.rope });
+  });
+}
 
 Deno.test("couplet plan refuses keys before a rotary embedding that differs by layer", async () => {
   const yarn = { ...LLAMA, rope_scaling: { rope_type: "yarn", factor: 4 } };

@@ -276,7 +276,7 @@ Deno.test("codebooks of anchored keys say their anchors, and no others do", () =
   for (const set of [without, { ...SET, anchors: [0] }]) {
     throws(() => encodeCodebooks(set), isError("codebook", "anchors"));
   }
-  const forged = [undefined, "[8]", '{"tokens":[]}', '{"tokens":[7]}', '{"tokens":[1024]}'];
+  const forged = [undefined, "[8]", '{"tokens":8}', '{"tokens":["8"]}'];
   for (const anchors of forged) {
     const bytes = forgeCodebooks({ key_space: "anchored", ...(anchors && { anchors }) });
     throws(() => decodeCodebooks(bytes), isError("file", "anchors"));

@@ -118,6 +118,23 @@ export const OPERATION_CASES: readonly OperationCase[] = [
     beams: 110,
   },
   {
+    name: "Cache of anchored keys",
+    options: {
+      shape: { layers: 2, queryHeads: 2, keyValueHeads: 1, headDim: 64, slidingWindow: [0, 150] },
+      policy: { keys: "c8b8", values: "c8b8", layers: { 1: { keys: "c4b8", values: "c2b8" } } },
+      keys: { space: "anchored", rope: { ...ROPE, layout: "interleaved" } },
+      tiers: { sinks: 2, window: 9 },
+      capacity: {
+        sequences: 6,
+        tokens: 900,
+        sequenceTokens: 400,
+        stepTokens: 150,
+        appendTokens: 50,
+      },
+    },
+    beams: 6,
+  },
+  {
     name: "Cache with spans",
     options: {
       shape: { layers: 2, queryHeads: 4, keyValueHeads: [1, 2], headDim: 64 },

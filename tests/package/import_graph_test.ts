@@ -131,6 +131,7 @@ const REFERENCE_TAKES: readonly string[] = [
   "plan/options: checkSinkLogits",
   "plan/options: resolveOptions",
   "plan/reference_options: checkReferenceOptions",
+  "schemes/key_turn: keyTurn",
   "schemes/parse_scheme: parseScheme",
   "schemes/scheme_codec: schemeCodec",
 ];

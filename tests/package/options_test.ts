@@ -327,7 +327,7 @@ const ADVICE:
   readonly (readonly [what: string, path: string, wrong: unknown, says: RegExp, right: unknown])[] =
     [
       ["an entry of kernels", "kernels", undefined, /@couplet\/kv\/kernels\/u8b8_d128/, manifest],
-      ["a space", "keys", { space: "pre_rope" }, /Use "pre-rope" or "as-scored"/, {
+      ["a space", "keys", { space: "pre_rope" }, /Use "pre-rope" or "anchored" or "as-scored"/, {
         space: "as-scored",
       }],
       [

@@ -25,6 +25,7 @@ const ROOMS = [/^src\/schemes\//, /^codegen\/schemes\//, /^examples\/ablation\//
 const SHARED = [
   "scheme",
   "codec",
+  "key_turn",
   "policy",
   "parse_scheme",
   "scheme_codec",

@@ -160,13 +160,22 @@ Deno.test("createReferenceCache() refuses codebooks of another space, and of oth
   const rope = ropeOf("half", 48);
   createReferenceCache(optionsOf(rope));
   const cases: readonly [ReferenceCacheOptions, RegExp][] = [
-    [optionsOf(rope, [0, 16, 32]), /anchors of 0, 16, 32 tokens, and the cache's of 0, 16, 64/],
+    [
+      optionsOf(rope, [0, 16, 32]),
+      /anchored \(0,16,32 tokens\) keys and the cache gets anchored \(0,16,64 tokens\)/,
+    ],
     [
       { ...optionsOf(rope), keys: { space: "anchored", rope, anchor: { radians: 0.6 } } },
-      /anchors of 0, 16, 64 tokens, and the cache's of 0, 32, 128/,
+      /\(0,16,64 tokens\) keys and the cache gets anchored \(0,32,128 tokens\)/,
     ],
-    [{ ...optionsOf(rope), keys: { space: "pre-rope", rope } }, /learned on anchored keys/],
-    [{ ...optionsOf(rope), keys: { space: "as-scored" } }, /learned on anchored keys/],
+    [
+      { ...optionsOf(rope), keys: { space: "pre-rope", rope } },
+      /learned on anchored \(0,16,64 tokens\) keys/,
+    ],
+    [
+      { ...optionsOf(rope), keys: { space: "as-scored" } },
+      /learned on anchored \(0,16,64 tokens\) keys/,
+    ],
   ];
   for (const [options, why] of cases) {
     assert.throws(

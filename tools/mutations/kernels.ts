@@ -405,8 +405,8 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "first-band-too",
-      "pair < 2u * EXPLICIT_BANDS",
-      "pair + 2u < 2u * EXPLICIT_BANDS",
+      "pair < 2u * explicit_bands()",
+      "pair + 2u < 2u * explicit_bands()",
       { generate: "{encode,decode}_*_anchored" },
     ],
   ]),

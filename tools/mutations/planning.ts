@@ -215,8 +215,8 @@ export const PLANNING: readonly Mutation[] = [
       ],
       [
         "rotations-by-channel",
-        'rotations: variant === "plain" ? 0 : headDim / 2 - slow + slow * BLOCK_ROWS / span,',
-        'rotations: variant === "plain" ? 0 : headDim - slow + slow * BLOCK_ROWS / span,',
+        'rotations: variant === "plain" ? 0 : headDim / 2,',
+        'rotations: variant === "plain" ? 0 : headDim,',
       ],
       [
         "windows-unseen",
@@ -260,8 +260,8 @@ export const PLANNING: readonly Mutation[] = [
       ],
       [
         "values-for-free",
-        "const token = sum(keyWork(variant, keys, options, span), parseScheme(values).work(headDim), {",
-        "const token = sum(keyWork(variant, keys, options, span), {",
+        "const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {",
+        "const token = sum(keyWork(variant, keys, headDim, span), {",
       ],
       [
         "dispatches-for-free",
