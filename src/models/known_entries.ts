@@ -117,6 +117,10 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   use_qkv_bias: [false],
   add_qkv_bias: [false],
   add_cross_attention: [false],
+  add_classification_head: [false],
+  use_rotary_pos_emb: [true],
+  position_embedding_xdrope: [false],
+  use_mla: [false],
   is_causal: [true],
   use_rope: [true],
   rope_interleaved: [false],
@@ -128,7 +132,7 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
 
 /** Beginnings of such names: of parts with entries of their own. */
 const HARMLESS_PARTS =
-  /^(linear_|mamba_|n_mamba_|ssm_|vision_|visual_|image_|video_|audio_|mm_|projector_|moe_|router_|quantization_|time_step_)|experts?_|_experts?$/;
+  /^(linear_|mamba_|n_mamba_|ssm_|vision_|visual_|image_|video_|audio_|mm_|projector_|moe_|router_|quantization_|time_step_|layer_?norm)|experts?_|_experts?$/;
 
 /** Whether an entry may change attention. */
 export function maySayMore(name: string, value: unknown): boolean {

@@ -214,10 +214,19 @@ function readOthers(
 }
 
 /** Refuses a file with entries that may change attention and that nobody read. */
-function refuseUnread(entries: Entries, { ignores = [] }: Family, modelType: string): void {
+function refuseUnread(
+  entries: Entries,
+  { ignores = [], neutral = {} }: Family,
+  modelType: string,
+): void {
+  const changes = (name: string): boolean => {
+    const value = entries.json[name];
+    if (Object.hasOwn(neutral, name)) return !neutral[name]!.includes(value);
+    return maySayMore(name, value) && !ignores.includes(name);
+  };
   const unknown = [
     ...entries.unread
-      .filter((name) => maySayMore(name, entries.json[name]) && !ignores.includes(name))
+      .filter(changes)
       .map((name) => entries.place(name)),
     ...entries.nested.flatMap(unreadOfRope),
   ];

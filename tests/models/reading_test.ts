@@ -67,6 +67,42 @@ const READ: readonly {
     expected: { shape: { ...SHAPE, layers: 3, slidingWindow: [0, 0, 9] }, keyBias: true },
   },
   {
+    name: "qwen2_moe: a sliding window in every other of the first layers",
+    json: {
+      ...LLAMA,
+      model_type: "qwen2_moe",
+      num_hidden_layers: 5,
+      use_sliding_window: true,
+      sliding_window: 9,
+      max_window_layers: 4,
+    },
+    expected: { shape: { ...SHAPE, layers: 5, slidingWindow: [9, 0, 9, 0, 0] } },
+  },
+  {
+    name: "qwen3_moe: a sliding window in all layers, if it is used",
+    json: {
+      ...LLAMA,
+      model_type: "qwen3_moe",
+      num_hidden_layers: 2,
+      use_sliding_window: true,
+      sliding_window: 9,
+      max_window_layers: 2,
+    },
+    expected: { shape: { ...SHAPE, layers: 2, slidingWindow: [9, 9] } },
+  },
+  {
+    name: "smollm3: a sliding window in layers without rotary embedding",
+    json: {
+      ...LLAMA,
+      model_type: "smollm3",
+      num_hidden_layers: 5,
+      use_sliding_window: true,
+      sliding_window: 9,
+      max_window_layers: 2,
+    },
+    expected: { shape: { ...SHAPE, layers: 5, slidingWindow: [0, 0, 0, 9, 0] } },
+  },
+  {
     name: "qwen3: 128 channels where the file does not say",
     json: { ...LLAMA, model_type: "qwen3", head_dim: undefined },
     expected: { shape: { ...SHAPE, headDim: 128 } },
@@ -318,6 +354,18 @@ const REFUSED: readonly {
     json: { ...LLAMA, model_type: "granite_swa", layer_rope_theta: [0, 10000] },
     code: "file",
     why: /layer_rope_theta gives layers/,
+  },
+  {
+    name: "layers of another order than is known",
+    json: { ...LLAMA, model_type: "cohere2", order_of_interleaved_layers: "global_attn_first" },
+    code: "file",
+    why: /order_of_interleaved_layers may change/,
+  },
+  {
+    name: "layers that keep a state, by number",
+    json: { ...LLAMA, model_type: "minimax_m2", attn_type_list: [1, 0] },
+    code: "file",
+    why: /attn_type_list has layers/,
   },
   {
     name: "an option that is none",

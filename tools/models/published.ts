@@ -308,8 +308,14 @@ export const PUBLISHED: readonly PublishedModel[] = [
     config: {
       ...sizes("hunyuan_v1_dense", 32, 32, 8, 4096),
       head_dim: 128,
-      use_qk_norm: true,
+      attention_head_dim: 128,
+      add_classification_head: false,
+      kv_lora_rank: null,
+      position_embedding_xdrope: false,
       use_cla: false,
+      use_mla: false,
+      use_qk_norm: true,
+      use_rotary_pos_emb: true,
       rope_theta: 10000,
       rope_scaling: {
         type: "dynamic",
@@ -375,6 +381,7 @@ export const PUBLISHED: readonly PublishedModel[] = [
       qk_norm_type: "per_layer",
       scoring_func: "sigmoid",
       use_routing_bias: true,
+      attn_type_list: new Array(62).fill(1),
     },
     planned: ["62 full", "48/8 x 128", "half 64 @5000000", "pre-rope", "128^-0.5"],
   },
@@ -1136,6 +1143,7 @@ export const PUBLISHED: readonly PublishedModel[] = [
     config: {
       ...sizes("nemotron_h", 52, 32, 8, 4096),
       attention_head_dim: 128,
+      head_dim: 128,
       hybrid_override_pattern: "M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-",
       use_bias: false,
     },

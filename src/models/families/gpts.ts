@@ -92,6 +92,7 @@ export const GPTS: readonly Family[] = [
       "num_key_value_heads",
       "inference_runner",
       "pre_allocate_kv_cache",
+      "pad_key_length",
     ],
   },
   {
@@ -114,7 +115,7 @@ export const GPTS: readonly Family[] = [
     defaults: { rotary_dim: 64 },
     names: GPT_NAMES,
     rope: INTERLEAVED,
-    ignores: ["rotary", "scale_attn_weights"],
+    neutral: { scale_attn_weights: [true] },
   },
   {
     types: ["opt"],
@@ -140,14 +141,11 @@ export const GPTS: readonly Family[] = [
           entries.name("alibi")
         } is true: it adds biases to scores, and the kernels score by q.k alone`
         : undefined,
-    ignores: ["parallel_attn", "rotary"],
   },
   {
     types: ["dbrx"],
     models: "DBRX",
     flatten: "attn_config",
-    // Another name of kv_n_heads.
-    ignores: ["num_key_value_heads"],
     names: {
       num_hidden_layers: "n_layers",
       num_attention_heads: "n_heads",
@@ -168,7 +166,7 @@ export const GPTS: readonly Family[] = [
     models: "Phi 3, 3.5, 4, 4-mini",
     sizes: [32, 32, 32, 3072],
     layers: allSliding,
-    ignores: ["full_attn_mod", "interpolate_factor", "embd_layer"],
+    neutral: { full_attn_mod: [1] },
   },
   {
     types: ["phimoe"],

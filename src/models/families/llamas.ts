@@ -1,13 +1,15 @@
 /** Families that attend as Llama does, with rotary embeddings and full attention or one window. */
-import { FLAG, whole } from "../../base/check_options.ts";
+import { FLAG, listOf, whole } from "../../base/check_options.ts";
 import type { Family } from "../reading/family.ts";
 import {
   allSliding,
   lastSliding,
   slidingBut,
   slidingButFirstOfFour,
+  slidingWhereStill,
 } from "../reading/layer_kinds.ts";
 
+const WHOLE_NUMBERS = listOf(whole(0));
 const INTERLEAVED = { layout: "interleaved" } as const;
 
 /** By `model_type`, the best known first. */
@@ -149,7 +151,8 @@ export const LLAMAS: readonly Family[] = [
     models: "Hunyuan",
     sizes: [32, 32, 32, 4096],
     rope: { asScored: "its keys are normalised after their rotary embedding" },
-    ignores: ["attention_head_dim", "cla_share_factor"],
+    names: { head_dim: "attention_head_dim" },
+    ignores: ["cla_share_factor"],
     refuses: (entries) =>
       entries.get("use_cla", FLAG) === true
         ? `${entries.name("use_cla")} is true: layers use the keys and values of others`
@@ -185,7 +188,10 @@ export const LLAMAS: readonly Family[] = [
     models: "MiniMax M2",
     sizes: [62, 48, 8, 3072],
     defaults: { head_dim: 128, rope_theta: 5e6 },
-    ignores: ["attn_type_list", "use_mtp"],
+    refuses: (entries) =>
+      entries.get("attn_type_list", WHOLE_NUMBERS)?.some((type) => type !== 1)
+        ? `${entries.name("attn_type_list")} has layers that keep a state, and no others are known`
+        : undefined,
   },
   {
     types: ["nemotron"],
@@ -207,8 +213,8 @@ export const LLAMAS: readonly Family[] = [
     types: ["smollm3"],
     models: "SmolLM3",
     sizes: [36, 16, 4, 2048],
-    defaults: { rope_theta: 2e6, no_rope_layer_interval: 4, max_window_layers: 28 },
-    layers: lastSliding,
+    defaults: { rope_theta: 2e6, no_rope_layer_interval: 4 },
+    layers: slidingWhereStill,
   },
   {
     types: ["solar_open"],
@@ -247,7 +253,7 @@ export const LLAMAS: readonly Family[] = [
     defaults: { rope_theta: 500000, head_dim: 128 },
     rope: INTERLEAVED,
     keyBias: "use_bias",
-    ignores: ["compression_ratio"],
+    neutral: { compression_ratio: [1] },
   },
   {
     types: ["ernie4_5_moe"],
@@ -256,7 +262,7 @@ export const LLAMAS: readonly Family[] = [
     defaults: { rope_theta: 500000 },
     rope: INTERLEAVED,
     keyBias: "use_bias",
-    ignores: ["compression_ratio", "rope_3d", "freq_allocation"],
+    neutral: { compression_ratio: [1], rope_3d: [false] },
   },
   {
     types: ["glm", "glm4"],
@@ -283,7 +289,6 @@ export const LLAMAS: readonly Family[] = [
         ? undefined
         : `hidden_size is ${width}: models other than 7B add ALiBi's biases to scores, and the kernels score by q.k alone`;
     },
-    ignores: ["interleaved"],
   },
   {
     types: ["persimmon"],

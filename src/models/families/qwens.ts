@@ -1,10 +1,22 @@
 /** Qwen's families, with those of images and sounds, whose channels rotate by several positions. */
 import type { Family } from "../reading/family.ts";
-import { fullEvery, lastSliding } from "../reading/layer_kinds.ts";
+import {
+  evenSlidingBefore,
+  fullEvery,
+  lastSliding,
+  slidingIfListed,
+  usedSliding,
+} from "../reading/layer_kinds.ts";
 
 /** Three positions of a token, of time, height and width, turn sections of its channels. */
 const MROPE = {
   asScored: "its channels rotate by three positions of a token, of time, height and width (mrope)",
+} as const;
+
+/** A window that no layer has, whatever the file says. */
+const UNUSED_WINDOW = {
+  layers: slidingIfListed,
+  ignores: ["use_sliding_window", "max_window_layers"],
 } as const;
 
 /** Every fourth layer has attention; the others keep a state. */
@@ -25,7 +37,7 @@ export const QWENS: readonly Family[] = [
     models: "Qwen1.5-MoE, Qwen2-57B-A14B",
     sizes: [24, 16, 16, 2048],
     defaults: { sliding_window: 4096, qkv_bias: true },
-    layers: lastSliding,
+    layers: evenSlidingBefore,
     keyBias: "qkv_bias",
   },
   {
@@ -58,7 +70,7 @@ export const QWENS: readonly Family[] = [
     models: "Qwen3-30B-A3B, Qwen3-235B-A22B, Qwen3-Coder",
     sizes: [24, 32, 4, 2048],
     defaults: { sliding_window: 4096 },
-    layers: lastSliding,
+    layers: usedSliding,
   },
   {
     types: ["qwen3_vl_text"],
@@ -73,7 +85,7 @@ export const QWENS: readonly Family[] = [
     sizes: [24, 16, 16, 2048],
     defaults: { head_dim: 128, rope_theta: 500000 },
     rope: MROPE,
-    layers: lastSliding,
+    ...UNUSED_WINDOW,
   },
   {
     types: ["qwen3_omni_moe_text"],
@@ -81,7 +93,7 @@ export const QWENS: readonly Family[] = [
     sizes: [28, 28, 4, 2048],
     defaults: { rope_theta: 1e6 },
     rope: MROPE,
-    layers: lastSliding,
+    ...UNUSED_WINDOW,
   },
   {
     types: ["qwen3_next"],

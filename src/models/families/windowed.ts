@@ -48,12 +48,12 @@ export const WINDOWED: readonly Family[] = [
     defaults: { sliding_window: 4096 },
     layers: slidingBut(4),
     rope: { layout: "interleaved", only: "sliding" },
-    ignores: [
-      "order_of_interleaved_layers",
-      "position_embedding_type",
-      "rotary_pct",
-      "use_gated_activation",
-    ],
+    neutral: {
+      order_of_interleaved_layers: ["local_attn_first"],
+      position_embedding_type: ["rope_gptj"],
+      rotary_pct: [1],
+      layer_switch: [4],
+    },
   },
   {
     types: ["exaone4", "exaone_moe"],

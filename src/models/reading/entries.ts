@@ -94,6 +94,8 @@ export class Entries {
   #value(entry: string): unknown {
     const name = this.#written(entry);
     this.#read.add(name);
+    // A file may have it under both names.
+    if (this.json[entry] === this.json[name]) this.#read.add(entry);
     const value = Object.hasOwn(this.json, name) ? this.json[name] : undefined;
     return value === undefined ? this.#options.defaults?.[entry] : value;
   }

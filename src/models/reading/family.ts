@@ -69,6 +69,8 @@ export interface Family {
   readonly sharesLast?: true;
   /** Entries of its own that change nothing about a cache. */
   readonly ignores?: readonly string[];
+  /** Entries of its own that change nothing with these values. */
+  readonly neutral?: Readonly<Record<string, readonly unknown[]>>;
   /** Why a file cannot be served, from entries of its own. */
   readonly refuses?: (entries: Entries) => string | undefined;
   /** What a host does itself. */

@@ -83,6 +83,27 @@ export const lastSliding: LayerPattern = (entries, layers) => {
   return eachLayer(layers, (layer) => used && window && layer >= first ? "sliding" : "full");
 };
 
+/** A sliding window in all layers, if it is used (Qwen3 MoE). */
+export const usedSliding: LayerPattern = (entries, layers) => {
+  const used = entries.get("use_sliding_window", FLAG) ?? false;
+  // It takes part in nothing here.
+  entries.get("max_window_layers", COUNT);
+  return allSliding(entries, layers).map((kind) => used ? kind : "full");
+};
+
+/** A sliding window in every other layer before `max_window_layers`, if it is used (Qwen2 MoE). */
+export const evenSlidingBefore: LayerPattern = (entries, layers) => {
+  const before = entries.get("max_window_layers", COUNT) ?? 28;
+  return usedSliding(entries, layers)
+    .map((kind, layer) => layer % 2 === 0 && layer < before ? kind : "full");
+};
+
+/** A sliding window in layers without rotary embedding, if it is used (SmolLM3). */
+export const slidingWhereStill: LayerPattern = (entries, layers) => {
+  const rotated = rotatedLayers(entries, layers);
+  return usedSliding(entries, layers).map((kind, layer) => rotated[layer] ? "full" : kind);
+};
+
 /** A sliding window in every other layer, the first among them (Gemma 2). */
 export const evenSliding: LayerPattern = (_, layers) =>
   eachLayer(layers, (layer) => layer % 2 === 0 ? "sliding" : "full");
