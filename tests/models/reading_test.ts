@@ -139,6 +139,11 @@ const READ: readonly {
     expected: { shape: { ...SHAPE, layers: 2 }, layerNumbers: [1, 3], modelLayers: 4 },
   },
   {
+    name: "qwen3_next: attention in every fourth layer",
+    json: { ...LLAMA, model_type: "qwen3_next", num_hidden_layers: 9 },
+    expected: { layerNumbers: [3, 7], modelLayers: 9 },
+  },
+  {
     name: "entries that say of nothing that it is there, and those of other parts",
     json: {
       ...LLAMA,

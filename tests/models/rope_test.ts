@@ -18,7 +18,9 @@ function llama(headDim: number, entries: object = {}) {
 }
 
 for (const { name, theta, headDim, maxPositions, length, parameters, ...expected } of values) {
-  const title = `${name}${length === null ? "" : ` for ${length} tokens`}, theta ${theta}`;
+  const title = `${name}${
+    length === null ? "" : ` for ${length} tokens`
+  }, theta ${theta}, ${expected.attentionFactor}`;
   Deno.test(`planOptions() has the published frequencies: ${title}`, () => {
     const config = llama(headDim, {
       rope_theta: theta,

@@ -4,6 +4,7 @@ It follows the papers and the models' own code pair by pair, and shares nothing 
 whose values are compared with these. Run it to write the file:
 
     python tools/python/rope_values.py > tests/fixtures/rope_values.json
+    deno fmt tests/fixtures/rope_values.json
 """
 
 import json
@@ -52,7 +53,7 @@ def llama3(theta, dim, factor, low, high, original, **_):
     return found, 1.0
 
 
-def yarn(theta, dim, factor, original, fast=32, slow=1, truncate=True, attention=None, **_):
+def yarn(theta, dim, factor, original, fast=32, slow=1, truncate=True, attention=None, of=None, **_):
     # arXiv 2309.00071, sections 3.2 and 3.4; the ramp is over pairs, as in the authors' code.
     def pair_of(turns):
         return dim / 2 * math.log(original / (2 * math.pi * turns), theta)
@@ -66,6 +67,10 @@ def yarn(theta, dim, factor, original, fast=32, slow=1, truncate=True, attention
         frequency = 2 * math.pi / wavelength(theta, pair, dim)
         gamma = 1 - min(max((pair - low) / (high - low), 0), 1)
         found.append((1 - gamma) * frequency / factor + gamma * frequency)
+    if of is not None:
+        # DeepSeek's weights of the logarithm, for rotated and for all channels.
+        rotated, every = (0.1 * weight * math.log(factor) + 1 for weight in of)
+        return found, rotated / every
     return found, 0.1 * math.log(factor) + 1 if attention is None else attention
 
 
@@ -166,6 +171,28 @@ CASES = [
             "beta_fast": 128,
             "beta_slow": 2,
             "attention_factor": 1.25,
+            "original_max_position_embeddings": 4096,
+        },
+    ),
+    (
+        yarn,
+        {"theta": 10000, "dim": 64, "factor": 40, "original": 4096, "of": (1, 0.5)},
+        {
+            "rope_type": "yarn",
+            "factor": 40,
+            "mscale": 1,
+            "mscale_all_dim": 0.5,
+            "original_max_position_embeddings": 4096,
+        },
+    ),
+    (
+        # One weight alone says nothing.
+        yarn,
+        {"theta": 10000, "dim": 64, "factor": 40, "original": 4096},
+        {
+            "rope_type": "yarn",
+            "factor": 40,
+            "mscale": 0.7,
             "original_max_position_embeddings": 4096,
         },
     ),
