@@ -1,7 +1,7 @@
 /** Turns what is known of a model's layers into options of a plan, and refuses what plans cannot have. */
 import type { KeyOptions, KeySpace, ModelShape } from "../model/model.ts";
 import type { AttentionLayer, ModelFacts, RopeFacts } from "./reading/facts.ts";
-import { refuse } from "./reading/refuse.ts";
+import { listNames, refuse } from "./reading/refuse.ts";
 
 /** The options of a plan that follow from a model. */
 export interface PlannedLayers {
@@ -40,7 +40,7 @@ export function planLayers(
     const values = [...new Set(layers.map((layer) => layer[name]))];
     if (values.length === 1) return values[0]!;
     return refuse(
-      `its layers have ${COMMON[name]} of ${values.join(" and ")}${
+      `its layers have ${COMMON[name]} of ${listNames(values.map(String))}${
         by(differBy[name])
       }, and a cache has one`,
       "Plan a cache for each of them by hand (planCache)",
@@ -69,7 +69,7 @@ export function planLayers(
       shape,
       keys: { space: "as-scored" },
       scale,
-      ...(space === undefined ? { asScored: found as string } : {}),
+      ...(space === undefined && typeof found === "string" ? { asScored: found } : {}),
       ...factorNote(layers),
     };
   }

@@ -42,10 +42,10 @@ export function readFacts(
   family: Family,
   length: number | undefined,
 ): ModelFacts {
-  const nested = within.length > 0;
+  const sizesLeftOut = sizeDefaults(family, within.length > 0);
   const entries = new Entries(flattened(json, family), {
     path: within.map((name) => `${name}.`).join(""),
-    defaults: { ...family.defaults, ...(nested ? sizeDefaults(family) : {}) },
+    defaults: { ...family.defaults, ...sizesLeftOut },
     ...(family.names === undefined ? {} : { names: family.names }),
   });
   const reason = family.refuses?.(entries);
@@ -55,7 +55,7 @@ export function readFacts(
   const rule = (typeof family.rope === "function" ? family.rope(entries) : family.rope) ?? {};
   const ropes = readRopes(entries, rule, maxPositions, length);
   const layers = readLayers(entries, family, rule, sizes, ropes);
-  const defaulted = nested ? defaultedSizes(json, family) : [];
+  const defaulted = Object.keys(sizesLeftOut).filter((name) => !entries.has(name));
   const asScored = rule.asScored ?? ropes.asScored;
   const note = family.note?.(entries);
   const all: ModelFacts = {
@@ -69,9 +69,9 @@ export function readFacts(
       ...ropes.notes,
       ...(note === undefined ? [] : [note]),
       ...(defaulted.length === 0 ? [] : [
-        `${within.join(".")} leaves out ${
+        `${within.join(".") || "The file"} leaves out ${
           listNames(defaulted)
-        }: they are taken as transformers has them for ${modelType}.`,
+        }: taken as transformers has it for ${modelType}.`,
       ]),
     ],
   };
@@ -86,23 +86,17 @@ function flattened(json: Json, { flatten }: Family): Json {
   return { ...rest, ...(isObject(inner) ? inner : {}) };
 }
 
-/** transformers' defaults of sizes, by entry. */
-function sizeDefaults({ sizes, keyValueHeads }: Family): Json {
+/**
+ * transformers' defaults of sizes, by entry: of all where the file lies in another, and else of KV
+ * heads alone. Where these are as many as query heads, they are so whatever the number.
+ */
+function sizeDefaults({ sizes }: Family, nested: boolean): Json {
   if (sizes === undefined) return {};
-  const [layers, queryHeads, heads, width] = sizes;
+  const [num_hidden_layers, num_attention_heads, num_key_value_heads, hidden_size] = sizes;
   return {
-    num_hidden_layers: layers,
-    num_attention_heads: queryHeads,
-    hidden_size: width,
-    ...(keyValueHeads === undefined ? { num_key_value_heads: heads } : {}),
+    ...(nested ? { num_hidden_layers, num_attention_heads, hidden_size } : {}),
+    ...(num_key_value_heads === num_attention_heads ? {} : { num_key_value_heads }),
   };
-}
-
-function defaultedSizes(json: Json, family: Family): string[] {
-  return Object.keys(sizeDefaults(family)).filter((name) => {
-    const own = family.names?.[name];
-    return json[name] === undefined && (own === undefined || json[own] === undefined);
-  });
 }
 
 function readSizes(entries: Entries, family: Family, modelType: string): Sizes {

@@ -126,7 +126,8 @@ const READ: readonly {
       layer_types: ["full_attention", "sliding_attention"],
     },
     expected: {
-      shape: { layers: 2, queryHeads: 8, keyValueHeads: 8, headDim: 256, slidingWindow: [0, 4096] },
+      shape: { layers: 2, queryHeads: 8, keyValueHeads: 4, headDim: 256, slidingWindow: [0, 4096] },
+      notes: ["The file leaves out num_key_value_heads: taken as transformers has it for gemma2."],
     },
   },
   {
@@ -176,9 +177,14 @@ const READ: readonly {
       },
       notes: [
         "Keys are planned as they are scored, because layers differ in their rotary embedding (bases 10000 and 1000000).",
-        "text_config leaves out num_attention_heads and num_key_value_heads: they are taken as transformers has them for gemma3_text.",
+        "text_config leaves out num_attention_heads and num_key_value_heads: taken as transformers has it for gemma3_text.",
       ],
     },
+  },
+  {
+    name: "as many KV heads as query heads where transformers has no other number",
+    json: { model_type: "llava", text_config: { model_type: "llama", num_attention_heads: 16 } },
+    expected: { shape: { layers: 32, queryHeads: 16, keyValueHeads: 16, headDim: 256 } },
   },
   {
     name: "a text model two objects deep",

@@ -346,7 +346,11 @@ export const FILES: readonly Mutation[] = [
   ]),
   ...inFile("models", "src/models/read_config.ts", ["models/reading", "models/published"], [
     ["unread-passed-over", "if (unknown.length === 0) return;", "return;"],
-    ["defaults-of-whole-files", "const nested = within.length > 0;", "const nested = true;"],
+    [
+      "defaults-of-whole-files",
+      "sizeDefaults(family, within.length > 0);",
+      "sizeDefaults(family, true);",
+    ],
     [
       "shares-any-kind",
       "kinds.lastIndexOf(kind, sharedFrom - 1)",

@@ -35,6 +35,11 @@ export class Entries {
     this.#options = options;
   }
 
+  /** Whether the file has an entry of this usual name, be it null. */
+  has(entry: string): boolean {
+    return Object.hasOwn(this.json, this.#written(entry));
+  }
+
   /** The name and place in the file of an entry of this usual name. */
   name(entry: string): string {
     return this.place(this.#written(entry));

@@ -32,8 +32,8 @@ export interface Family {
   /** The models, for the reader. */
   readonly models: string;
   /**
-   * transformers' defaults of sizes, `[layers, query heads, KV heads, hidden size]`. Whole files have
-   * them; those within a multimodal model leave them out.
+   * transformers' defaults of sizes, `[layers, query heads, KV heads, hidden size]`, which text models
+   * within others leave out.
    */
   readonly sizes?: readonly [number, number, number, number];
   /** transformers' defaults of other entries, which files leave out. */
