@@ -146,7 +146,7 @@ function readAs(text: TextConfig, as: string, length: number | undefined): Model
   return refuse(
     `model_type is "${text.modelType}", which is known, and differs from ${as} in ${
       listNames(differing)
-    }`,
+    }${right.asScored === undefined ? "" : `: ${right.asScored}`}`,
     "Read it as what it says it is",
   );
 }
@@ -158,9 +158,7 @@ function differences(right: ModelFacts, other: ModelFacts): string[] {
   return [
     same(right.layers.map(plain), other.layers.map(plain)) ? [] : ["its layers' shapes"],
     same(ropesOf(right), ropesOf(other)) ? [] : ["rotary embedding"],
-    right.asScored === other.asScored
-      ? []
-      : [`how keys reach the cache${right.asScored === undefined ? "" : `: ${right.asScored}`}`],
+    right.asScored === other.asScored ? [] : ["how keys reach the cache"],
     right.softcap === other.softcap ? [] : ["softcap"],
     right.learnedSinks === other.learnedSinks ? [] : ["learned sinks"],
     right.keyBias === other.keyBias ? [] : ["a bias of keys"],

@@ -394,6 +394,13 @@ const REFUSED: readonly {
       /"gpt_oss", which is known, and differs from llama in rotary embedding, learned sinks and a bias of keys/,
   },
   {
+    name: "a known family whose keys are as scored as one whose are not, with the reason",
+    json: { ...LLAMA, model_type: "qwen3_vl_text" },
+    options: { as: "qwen3" },
+    code: "file",
+    why: /differs from qwen3 in how keys reach the cache: its channels rotate .*\(mrope\)$/,
+  },
+  {
     name: "what its own family cannot be served for, read as another",
     json: { ...LLAMA, model_type: "gemma3n_text", num_kv_shared_layers: 2 },
     options: { as: "gemma3_text" },
