@@ -8,8 +8,7 @@ import { layerHeads } from "../src/plan/options.ts";
 import { usageError } from "./arguments.ts";
 import { describeRuns, readCodebooks } from "./codebook_facts.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
-import { readConfigFile } from "./config_file.ts";
-import { readModelConfig } from "./model_config.ts";
+import { AS, readModel } from "./read_model.ts";
 import { folderDigest, rotatedDigest } from "./model_folder.ts";
 import { Progress } from "./progress.ts";
 import { formatBytes, formatTable } from "./table.ts";
@@ -32,7 +31,7 @@ export function command(answering: Answering): Command {
   })
     .argument("<file>", "codebooks, as couplet calibrate and encodeCodebooks() write them")
     .option("--model <dir>", "the Hugging Face folder of the model they are to serve")
-    .option("--as <model_type>", "read its config.json as one of this model_type")
+    .option(...AS)
     .action(answering(verifyCodebooks));
 }
 
@@ -79,9 +78,8 @@ async function modelShape(
   as: string | undefined,
   what: string,
 ): Promise<ModelShape> {
-  const config = await readConfigFile(folder);
   try {
-    return readModelConfig(config, as).shape;
+    return (await readModel(folder, { as })).shape;
   } catch (error) {
     if (!(error instanceof CoupletError)) throw error;
     const { why, remedy } = error.parts;

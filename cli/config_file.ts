@@ -3,7 +3,7 @@ import { z } from "zod";
 import { readJson } from "./json.ts";
 
 /**
- * The content of a `config.json`, to be read by `readModelConfig()`.
+ * The content of a `config.json`, to be read by `planOptions()`.
  *
  * @param path The file, or the folder that holds it.
  * @throws {CoupletError} `file` where there is none, or it is not JSON.

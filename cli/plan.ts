@@ -1,6 +1,5 @@
 import type { Command } from "commander";
 import { candidateNames } from "../src/plan/choose_attention.ts";
-import type { KeyOptions } from "../src/model/model.ts";
 import type { CacheBytes, LayerBytes } from "../src/plan/sizes.ts";
 import { CoupletError } from "../src/base/errors.ts";
 import type { KernelInfo } from "../src/kernels/kernel.ts";
@@ -18,10 +17,10 @@ import {
   readSizes,
 } from "./cache_arguments.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
-import { readConfigFile } from "./config_file.ts";
 import { kernelEntries } from "./kernel_entries.ts";
 import { loadKernels } from "./kernels.ts";
-import { type ModelConfig, readModelConfig } from "./model_config.ts";
+import type { ModelPlanOptions } from "../src/models/mod.ts";
+import { AS, readModel } from "./read_model.ts";
 import { f16Spans, parseSpan, readSpans } from "./span_arguments.ts";
 import type { SpanPolicies } from "../src/plan/span_policies.ts";
 import { formatBytes, formatTable } from "./table.ts";
@@ -44,7 +43,7 @@ export function command(answering: Answering): Command {
       ],
     })
       .argument("<config>", "a Hugging Face config.json, or the folder that holds it")
-      .option("--as <model_type>", "read the file as one of this model_type")
+      .option(...AS)
       .option(
         "--span <kind>",
         "images or videos that are coded at once: name=keys[/values]:tokens[xcount] (repeatable)",
@@ -58,16 +57,16 @@ const WHAT = "Cannot plan a cache";
 
 async function planModel(path: string, args: PlanArguments): Promise<Answer> {
   const policy = await readPolicyArguments(args, WHAT, args.tokens * args.sequences);
-  const model = readModelConfig(await readConfigFile(path), args.as);
   const spans = readSpans(args.span);
   // Keys of spans are as they are scored.
   const space = args.space ?? (spans === undefined ? undefined : "as-scored");
+  const model = await readModel(path, { as: args.as, space, length: args.tokens });
   const options: PlanOptions = {
     shape: model.shape,
-    keys: keyOptions(model, space),
+    keys: model.keys,
+    scale: model.scale,
+    softcap: model.softcap,
     ...(spans === undefined ? {} : { spans }),
-    ...(model.scale === undefined ? {} : { scale: model.scale }),
-    ...(model.softcap === undefined ? {} : { softcap: model.softcap }),
     policy,
     ...readSizes(args),
     kernels: await loadKernels(args),
@@ -77,7 +76,6 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
   const { plan, required } = planWithin(options, args);
   const f16 = planF16(options, args);
   const notes = [...model.notes];
-  if (space !== undefined) notes.length = 0;
   if (model.keyBias) notes.push(...describeOffsets(model, plan));
   if (model.maxPositions !== undefined && args.tokens > model.maxPositions) {
     notes.push(`The model was made for ${model.maxPositions} tokens.`);
@@ -100,6 +98,9 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
     data: {
       modelType: model.modelType,
       shape: model.shape,
+      layerNumbers: model.layerNumbers,
+      learnedSinks: model.learnedSinks,
+      keyBias: model.keyBias,
       keys: options.keys,
       scale: plan.options.scale,
       softcap: plan.options.softcap,
@@ -130,18 +131,6 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
     },
     text: describePlan(model, plan, f16, required, layers, notes),
   };
-}
-
-/** How keys are planned: as given, else before their rotary embedding if possible. */
-function keyOptions(model: ModelConfig, space: CacheArguments["space"]): KeyOptions {
-  if (space === undefined || space === model.keys.space) return model.keys;
-  if (space === "as-scored") return { space };
-  if (model.keys.space === "pre-rope") return { space, rope: model.keys.rope };
-  throw new CoupletError("shape", {
-    what: "Cannot plan keys before their rotary embedding",
-    why: model.notes.join(" ").replace(/\.$/, ""),
-    remedy: "Leave --space out, or plan with --space as-scored",
-  });
 }
 
 /**
@@ -179,7 +168,7 @@ function planF16(options: PlanOptions, args: PlanArguments): CachePlan | Unplann
 }
 
 /** What the bias of a model's keys means for the schemes of its keys. */
-function describeOffsets({ modelType, shape }: ModelConfig, { options }: CachePlan): string[] {
+function describeOffsets({ modelType, shape }: ModelPlanOptions, { options }: CachePlan): string[] {
   const { space } = options.keys;
   return [...new Set(options.layers.map(({ keys }) => keys))].flatMap((id) => {
     const scheme = parseScheme(id);
@@ -208,7 +197,7 @@ interface PlannedLayer {
 }
 
 function describePlan(
-  { modelType, shape }: ModelConfig,
+  { modelType, shape, modelLayers, layerNumbers }: ModelPlanOptions,
   plan: CachePlan,
   f16: CachePlan | Unplanned,
   required: object,
@@ -220,6 +209,11 @@ function describePlan(
     `${modelType}: ${shape.layers} layers, ${shape.queryHeads} query heads, ${
       [...new Set(layers.map(({ keyValueHeads }) => keyValueHeads))].join(" or ")
     } KV heads of ${shape.headDim} channels`,
+    ...(modelLayers === shape.layers ? [] : [
+      `These are the model's layers ${
+        ranges(layerNumbers)
+      } of ${modelLayers}: the others have no attention`,
+    ]),
     `${capacity.sequences} x ${capacity.sequenceTokens} tokens, up to ${capacity.appendTokens} new ones of a sequence in a step; ` +
     `exact: the first ${tiers.sinks}, the last ${tiers.window}; keys ${keys.space}`,
     ...notes,

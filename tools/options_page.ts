@@ -19,6 +19,7 @@ import { DRIFT_FIELDS } from "../src/calibrate/drift.ts";
 import { FEATURE_FIELDS } from "../src/plan/requirements.ts";
 import { PLAN_FIELDS } from "../src/plan/plan.ts";
 import { referenceFields } from "../src/plan/reference_options.ts";
+import { READING_FIELDS } from "../src/models/plan_options.ts";
 import { SNAPSHOT_FIELDS } from "../src/snapshots/snapshot.ts";
 import { tuneFields } from "../src/tuning/tune.ts";
 import { ROOT } from "./project.ts";
@@ -126,6 +127,13 @@ const SECTIONS: readonly Section[] = [
     file: "src/plan/reference_options.ts",
     fields: referenceFields(),
     planned: true,
+  },
+  {
+    title: "planOptions()",
+    text: "How a model's `config.json` is read ([models.md](models.md)).",
+    name: "ReadingOptions",
+    file: "src/models/plan_options.ts",
+    fields: READING_FIELDS,
   },
   {
     title: "generateKernels()",

@@ -1,5 +1,5 @@
-import { CoupletError } from "@couplet/kv";
-import { ROPE_SCALINGS, scaleFrequencies, scalingKind } from "../../cli/rope_scaling.ts";
+import { CoupletError, inverseFrequencies } from "@couplet/kv";
+import { planOptions } from "@couplet/kv/models";
 
 /** The model families this engine runs, by `model_type`. */
 export const MODEL_TYPES = ["llama", "qwen2", "qwen3"] as const;
@@ -80,7 +80,7 @@ export function parseConfig(json: unknown): LlamaConfig {
     throw wrongShape(`intermediate_size ${intermediateSize} is no multiple of 8`);
   }
 
-  const rope = parseRope(json, headDim);
+  const rope = parseRope(json);
   // Qwen2's query, key and value biases are part of the architecture and have no entry in config.json.
   const attentionBias = modelType === "qwen2" || flag(json, "attention_bias", false);
   return {
@@ -140,31 +140,30 @@ interface Rope {
   readonly scaled: boolean;
 }
 
-function parseRope(json: Json, headDim: number): Rope {
-  // transformers 5 writes `rope_parameters`, earlier versions `rope_theta` beside `rope_scaling`.
-  const parameters = json.rope_parameters ?? json.rope_scaling ?? {};
-  if (!isObject(parameters)) {
-    throw refused("rope_scaling is no object", "Write it as Hugging Face does, or leave it out");
-  }
-  const partial = parameters.partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
-  if (partial !== 1) {
-    throw refused(`partial_rotary_factor is ${partial}`, "Only full rotary heads are implemented");
-  }
-  const theta = positive(
-    parameters.rope_theta === undefined ? json : parameters,
-    "rope_theta",
-    10000,
-  );
-  const plain = Array.from({ length: headDim / 2 }, (_, i) => theta ** (-2 * i / headDim));
-  const inverseFrequencies = scaleFrequencies(plain, parameters);
-  const kind = scalingKind(parameters);
-  if (inverseFrequencies === undefined) {
+/** The rotary embedding of all layers. */
+function parseRope(json: Json): Rope {
+  const { shape: { headDim }, keys, layers, asScored } = planOptions(json);
+  const { rotaryDim = headDim, attentionFactor = 1 } = layers[0]?.rope ?? {};
+  if (rotaryDim !== headDim) {
     throw refused(
-      `its rotary scaling is of kind ${JSON.stringify(kind)}`,
-      `This engine knows ${new Intl.ListFormat("en-GB").format(ROPE_SCALINGS)}`,
+      `${rotaryDim} of ${headDim} channels rotate (partial_rotary_factor)`,
+      "Only full rotary heads are implemented",
     );
   }
-  return { theta, inverseFrequencies, scaled: kind !== "default" };
+  if (attentionFactor !== 1) {
+    throw refused(
+      `its rotary scaling multiplies keys and queries by ${attentionFactor}`,
+      "Only scalings of frequencies are implemented: default, linear, llama3 and dynamic",
+    );
+  }
+  if (keys.space !== "pre-rope") {
+    throw refused(`${asScored}`, "Only one rotary embedding for all layers is implemented");
+  }
+  return {
+    theta: keys.rope.theta,
+    inverseFrequencies: [...inverseFrequencies(keys.rope, headDim)],
+    scaled: keys.rope.inverseFrequencies !== undefined,
+  };
 }
 
 function parseEndTokens(json: Json): readonly number[] {

@@ -149,6 +149,12 @@ const REFUSED: readonly {
     says: /do not divide/,
   },
   // Files.
+  {
+    args: `plan ${FIXTURE} --as lama --scheme c8b8`,
+    exitCode: 2,
+    code: "usage",
+    says: /--as is "lama".*nearest (is|are) (gemma, )?llama/,
+  },
   { args: "plan /nowhere --scheme c8b8", exitCode: 1, code: "file", says: /no such file/ },
   { args: `plan ${README} --scheme c8b8`, exitCode: 1, code: "file", says: /JSON/ },
   {

@@ -117,9 +117,17 @@ const ABSURD: readonly (readonly [entries: Readonly<Record<string, unknown>>, sa
     [{ head_dim: null, hidden_size: value, num_attention_heads: 1 }, /hidden_size/] as const,
   ]),
   [{ head_dim: 2 ** 30, rope_scaling: { rope_type: "linear", factor: 2 } }, /head_dim/],
-  [{ layer_types: Array(1e6).fill(1) }, /list of texts at layer_types/],
-  [{ no_rope_layers: Array(1e6).fill("1") }, /list of numbers at no_rope_layers/],
+  [{ layer_types: Array(1e6).fill(1) }, /layer_types is a list of 1000000/],
+  [{ no_rope_layers: Array(1e6).fill("1") }, /no_rope_layers is a list of 1000000/],
   [{ rope_scaling: JSON.parse(nested(60)) }, /record|object/],
+  [
+    { num_hidden_layers: 4096, head_dim: 65536, rope_scaling: { type: "linear", factor: 2 } },
+    /65536/,
+  ],
+  [
+    Object.fromEntries(Array.from({ length: 1e4 }, (_, i) => [`window_${"x".repeat(99)}${i}`, i])),
+    /window_x+\.\.\., .* and 9994 more may change/,
+  ],
 ];
 
 for (const [entries, says] of ABSURD) {

@@ -2,9 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type CacheBytes, planCache } from "../../mod.ts";
 import { kernels } from "../../cli/kernels.ts";
-import { type ModelConfig, readModelConfig } from "../../cli/model_config.ts";
 import { couplet, coupletJson } from "../helpers/cli.ts";
-import { refuses } from "../helpers/refusals.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -21,277 +19,6 @@ const LLAMA: Json = {
 };
 
 const UNSCALED = { layout: "half", theta: 500000 } as const;
-
-const READ: readonly {
-  readonly name: string;
-  readonly json: Json;
-  readonly readAs?: string;
-  readonly expected: { readonly [name in keyof ModelConfig]?: ModelConfig[name] | undefined };
-}[] = [
-  {
-    name: "llama",
-    json: LLAMA,
-    expected: {
-      modelType: "llama",
-      shape: { layers: 16, queryHeads: 32, keyValueHeads: 8, headDim: 64 },
-      keys: { space: "pre-rope", rope: UNSCALED },
-      maxPositions: 131072,
-      notes: [],
-    },
-  },
-  {
-    name: "head_dim from hidden_size, KV heads from heads, null as absent",
-    json: { ...LLAMA, head_dim: null, num_key_value_heads: null, rope_scaling: null },
-    expected: { shape: { layers: 16, queryHeads: 32, keyValueHeads: 32, headDim: 64 } },
-  },
-  {
-    name: "linear rotary scaling",
-    json: { ...LLAMA, head_dim: 8, rope_theta: 16, rope_scaling: { type: "linear", factor: 4 } },
-    expected: {
-      keys: {
-        space: "pre-rope",
-        rope: {
-          layout: "half",
-          theta: 16,
-          inverseFrequencies: [1, 16 ** -0.25, 0.25, 16 ** -0.75].map((f) => f / 4),
-        },
-      },
-    },
-  },
-  {
-    name: "rope_theta inside rope_parameters",
-    json: {
-      ...LLAMA,
-      rope_theta: undefined,
-      rope_parameters: { rope_theta: 7, rope_type: "default" },
-    },
-    expected: { keys: { space: "pre-rope", rope: { layout: "half", theta: 7 } } },
-  },
-  {
-    name: "a rotary scaling it does not know: keys as they are scored",
-    json: { ...LLAMA, rope_scaling: { rope_type: "yarn", factor: 4 } },
-    expected: {
-      keys: { space: "as-scored" },
-      notes: [
-        'Keys are planned as they are scored, because the frequencies of its rotary scaling, "yarn", are not known here.',
-      ],
-    },
-  },
-  {
-    name: "mistral: a sliding window in all layers",
-    json: { ...LLAMA, model_type: "mistral", num_hidden_layers: 3, sliding_window: 4096 },
-    expected: {
-      shape: {
-        layers: 3,
-        queryHeads: 32,
-        keyValueHeads: 8,
-        headDim: 64,
-        slidingWindow: [4096, 4096, 4096],
-      },
-    },
-  },
-  {
-    name: "mistral without a sliding window",
-    json: { ...LLAMA, model_type: "mistral", sliding_window: null },
-    expected: { shape: { layers: 16, queryHeads: 32, keyValueHeads: 8, headDim: 64 } },
-  },
-  {
-    name: "qwen2: a sliding window that is off",
-    json: { ...LLAMA, model_type: "qwen2", use_sliding_window: false, sliding_window: 4096 },
-    expected: { shape: { layers: 16, queryHeads: 32, keyValueHeads: 8, headDim: 64 } },
-  },
-  {
-    name: "qwen2: a sliding window in the last layers",
-    json: {
-      ...LLAMA,
-      model_type: "qwen2",
-      num_hidden_layers: 3,
-      use_sliding_window: true,
-      sliding_window: 9,
-      max_window_layers: 2,
-    },
-    expected: {
-      shape: {
-        layers: 3,
-        queryHeads: 32,
-        keyValueHeads: 8,
-        headDim: 64,
-        slidingWindow: [0, 0, 9],
-      },
-    },
-  },
-  {
-    name: "qwen3: 128 channels where the file does not say",
-    json: { ...LLAMA, model_type: "qwen3", head_dim: undefined },
-    expected: { shape: { layers: 16, queryHeads: 32, keyValueHeads: 8, headDim: 128 } },
-  },
-  {
-    name: "gemma2: every other layer slides; scale and softcap",
-    json: {
-      model_type: "gemma2",
-      num_hidden_layers: 4,
-      num_attention_heads: 32,
-      num_key_value_heads: 16,
-      hidden_size: 4608,
-      head_dim: 128,
-      query_pre_attn_scalar: 144,
-      sliding_window: 4096,
-    },
-    expected: {
-      shape: {
-        layers: 4,
-        queryHeads: 32,
-        keyValueHeads: 16,
-        headDim: 128,
-        slidingWindow: [4096, 0, 4096, 0],
-      },
-      scale: 1 / 12,
-      softcap: 50,
-    },
-  },
-  {
-    name: "gemma2 whose softcap is switched off",
-    json: {
-      model_type: "gemma2",
-      num_hidden_layers: 1,
-      num_attention_heads: 8,
-      attn_logit_softcapping: null,
-    },
-    expected: { softcap: undefined },
-  },
-  {
-    name: "gemma3: its text_config, five sliding layers of six, two rotary embeddings",
-    json: {
-      model_type: "gemma3",
-      text_config: { hidden_size: 2560, num_hidden_layers: 7, sliding_window: 1024 },
-    },
-    expected: {
-      modelType: "gemma3_text",
-      shape: {
-        layers: 7,
-        queryHeads: 8,
-        keyValueHeads: 4,
-        headDim: 256,
-        slidingWindow: [1024, 1024, 1024, 1024, 1024, 0, 1024],
-      },
-      keys: { space: "as-scored" },
-    },
-  },
-  {
-    name: "layer_types before the family's own pattern",
-    json: {
-      model_type: "gemma2",
-      num_hidden_layers: 2,
-      num_attention_heads: 8,
-      layer_types: ["full_attention", "sliding_attention"],
-    },
-    expected: {
-      shape: { layers: 2, queryHeads: 8, keyValueHeads: 8, headDim: 256, slidingWindow: [0, 4096] },
-    },
-  },
-  {
-    name: "phi: some channels rotate",
-    json: {
-      model_type: "phi",
-      hidden_size: 2560,
-      num_hidden_layers: 32,
-      num_attention_heads: 32,
-      partial_rotary_factor: 0.4,
-    },
-    expected: {
-      shape: { layers: 32, queryHeads: 32, keyValueHeads: 32, headDim: 80 },
-      keys: { space: "pre-rope", rope: { layout: "half", theta: 10000, rotaryDim: 32 } },
-    },
-  },
-  {
-    name: "stablelm: channels that kernels cannot rotate in fours of pairs",
-    json: { ...LLAMA, model_type: "stablelm", head_dim: 80 },
-    expected: { keys: { space: "as-scored" } },
-  },
-  {
-    name: "an unknown family as one that is the same",
-    json: { ...LLAMA, model_type: "lamer" },
-    readAs: "llama",
-    expected: { modelType: "llama" },
-  },
-];
-
-for (const { name, json, readAs, expected } of READ) {
-  Deno.test(`readModelConfig() reads ${name}`, () => {
-    const found = readModelConfig(json, readAs);
-    const picked = Object.fromEntries(
-      Object.keys(expected).map((key) => [key, found[key as keyof ModelConfig]]),
-    );
-    assert.deepEqual(picked, expected);
-  });
-}
-
-const REFUSED: readonly {
-  readonly name: string;
-  readonly json: unknown;
-  readonly code: "file" | "shape";
-  readonly why: RegExp;
-}[] = [
-  { name: "what is no object", json: [1], code: "file", why: /object/ },
-  { name: "a file without model_type", json: {}, code: "file", why: /model_type/ },
-  {
-    name: "an unknown family, with the nearest and what is missing",
-    json: { model_type: "lama", hidden_size: 8 },
-    code: "file",
-    why: /nearest is llama.*num_hidden_layers and num_attention_heads would be missing/,
-  },
-  { name: "ALiBi", json: { ...LLAMA, model_type: "bloom" }, code: "file", why: /ALiBi/ },
-  {
-    name: "latent attention",
-    json: { ...LLAMA, model_type: "deepseek_v3" },
-    code: "file",
-    why: /latent/,
-  },
-  {
-    name: "layers of another kind",
-    json: { ...LLAMA, num_hidden_layers: 1, layer_types: ["linear_attention"] },
-    code: "file",
-    why: /layer 0 is of the type "linear_attention"/,
-  },
-  {
-    name: "missing sizes, all named",
-    json: { model_type: "llama", num_hidden_layers: 1 },
-    code: "shape",
-    why: /num_attention_heads and head_dim or hidden_size are missing/,
-  },
-  {
-    name: "heads that do not divide",
-    json: { ...LLAMA, head_dim: null, hidden_size: 2049 },
-    code: "shape",
-    why: /2049 is no multiple/,
-  },
-  {
-    name: "layer_types of other layers",
-    json: { ...LLAMA, layer_types: ["full_attention"] },
-    code: "shape",
-    why: /1 layers of 16/,
-  },
-  {
-    name: "a sliding layer without a window",
-    json: { ...LLAMA, num_hidden_layers: 1, layer_types: ["sliding_attention"] },
-    code: "shape",
-    why: /sliding_window is missing/,
-  },
-  { name: "a size that is none", json: { ...LLAMA, head_dim: -1 }, code: "file", why: /head_dim/ },
-  {
-    name: "a prototype's name as a family",
-    json: { ...LLAMA, model_type: "toString" },
-    code: "file",
-    why: /not among those known/,
-  },
-];
-
-for (const { name, json, code, why } of REFUSED) {
-  Deno.test(`readModelConfig() refuses ${name}`, () => {
-    refuses(code, () => readModelConfig(json));
-    assert.throws(() => readModelConfig(json), why);
-  });
-}
 
 interface Planned {
   readonly bytes: CacheBytes;
@@ -410,14 +137,87 @@ for (const space of ["as-scored", "anchored"] as const) {
 }
 
 Deno.test("couplet plan refuses keys before a rotary embedding that differs by layer", async () => {
-  const yarn = { ...LLAMA, rope_scaling: { rope_type: "yarn", factor: 4 } };
+  const mixed = { ...LLAMA, model_type: "smollm3" };
   const { exitCode, errors } = await withConfig(
-    yarn,
+    mixed,
     (_, file) => couplet(["plan", file, "--scheme", "c8b8", "--space", "pre-rope"]),
   );
   assert.equal(exitCode, 1);
-  assert.match(errors, /"yarn"/);
+  assert.match(errors, /before their rotary embedding, because some layers have no rotary/);
 });
+
+Deno.test("couplet plan prints which layers of a model have attention", async () => {
+  const hybrid = { ...LLAMA, model_type: "qwen3_next", num_hidden_layers: 9 };
+  const { output } = await withConfig(
+    hybrid,
+    (_, file) => couplet(["plan", file, "--scheme", "f16"]),
+  );
+  assert.match(output, /^These are the model's layers 3,7 of 9: the others have no attention$/m);
+});
+
+/** What models mean for a plan, beside the options. */
+const MODELS: readonly {
+  readonly name: string;
+  readonly json: Json;
+  readonly args?: string;
+  readonly expected: Readonly<Record<string, unknown>>;
+  readonly notes: readonly RegExp[];
+}[] = [
+  {
+    name: "the host's numbers of layers that have attention",
+    json: { ...LLAMA, num_hidden_layers: 3, layer_types: ["conv", "full_attention", "conv"] },
+    expected: { layerNumbers: [1], learnedSinks: false, keyBias: false },
+    notes: [],
+  },
+  {
+    name: "learned sinks, and what the host gives for them",
+    json: { ...LLAMA, model_type: "gpt_oss", rope_parameters: { rope_type: "default" } },
+    expected: { learnedSinks: true, keyBias: true },
+    notes: [/sinkLogits/],
+  },
+  {
+    name: "frequencies of sequences as long as --tokens",
+    json: { ...LLAMA, rope_scaling: { type: "dynamic", factor: 2 }, max_position_embeddings: 8 },
+    args: "--tokens 64",
+    expected: {},
+    notes: [/sequences of 64 tokens/, /made for 8 tokens/],
+  },
+  {
+    name: "what --as assumes",
+    json: { ...LLAMA, model_type: "lamer" },
+    args: "--as llama",
+    expected: { modelType: "llama", scale: 0.125 },
+    notes: [/Nothing is known of "lamer"/],
+  },
+  {
+    name: "the scale of YaRN, with its factor",
+    json: { ...LLAMA, rope_scaling: { type: "yarn", factor: Math.E ** 10 } },
+    expected: { scale: 0.5 },
+    notes: [],
+  },
+  {
+    name: "the scale of YaRN, whose factor is the host's",
+    json: { ...LLAMA, rope_scaling: { type: "yarn", factor: Math.E ** 10 } },
+    args: "--space as-scored",
+    expected: { scale: 0.125, keys: { space: "as-scored" } },
+    notes: [/multiplies rotated channels of keys and queries by 2,/],
+  },
+];
+
+for (const { name, json, args = "", expected, notes } of MODELS) {
+  Deno.test(`couplet plan gives ${name}`, async () => {
+    const planned = await withConfig(
+      json,
+      (_, file) =>
+        coupletJson<Planned & Record<string, unknown>>(
+          ["plan", file, "--scheme", "f16", ...args.split(" ").filter((word) => word !== "")],
+        ),
+    );
+    for (const [key, value] of Object.entries(expected)) assert.deepEqual(planned[key], value, key);
+    assert.equal(planned.notes.length, notes.length, planned.notes.join(" "));
+    notes.forEach((note, i) => assert.match(planned.notes[i]!, note));
+  });
+}
 
 Deno.test("couplet plan prints layers that are alike once, and the model's length", async () => {
   const sliding = { ...LLAMA, model_type: "gemma2", max_position_embeddings: 8192 };

@@ -10,7 +10,7 @@ const ROOT = new URL("../../", import.meta.url);
 const FLOORS: readonly (readonly string[])[] = [
   ["base"],
   ["model", "records", "spans"],
-  ["schemes"],
+  ["models", "schemes"],
   ["codebooks", "kernels"],
   ["calibrate", "plan"],
   ["cache", "policy", "reference"],

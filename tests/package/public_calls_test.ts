@@ -7,6 +7,7 @@ import { gridCodebooks } from "../helpers/grid_numbers.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import * as ort from "../../src/hosts/ort.ts";
 import * as transformers from "../../src/hosts/transformers.ts";
+import { planOptions } from "../../src/models/mod.ts";
 import { opfsStore } from "../../src/snapshots/stores/opfs.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { type Call, Opaque, opened, tryBadValues } from "../helpers/bad_values.ts";
@@ -368,6 +369,30 @@ const CALLS: readonly Call[] = [
       const found = await library.restoreLongestPrefix(...values);
       cache.freeSequence(found.sequence);
     },
+  },
+  {
+    name: "planOptions",
+    arguments: [
+      {
+        model_type: "gemma2",
+        text_config: undefined,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        hidden_size: 128,
+        head_dim: 64,
+        sliding_window: 8,
+        layer_types: ["sliding_attention", "full_attention"],
+        rope_scaling: {
+          rope_type: "llama3",
+          factor: 8,
+          low_freq_factor: 1,
+          high_freq_factor: 4,
+          original_max_position_embeddings: 64,
+        },
+      },
+      { as: "gemma2", space: "pre-rope", length: 64 },
+    ],
+    run: planOptions,
   },
   { name: "ortLayout", arguments: [64, 4, "f32"], run: ort.ortLayout },
   {

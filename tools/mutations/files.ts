@@ -306,24 +306,17 @@ export const FILES: readonly Mutation[] = [
       "if (last !== undefined) last.push(number);",
     ],
   ]),
-  ...inFile("cli", "cli/model_config.ts", ["cli/plan"], [
+  ...inFile("models", "src/models/reading/layer_kinds.ts", ["models/published", "models/reading"], [
     [
       "window-one-layer-later",
-      "layer >= (config.max_window_layers ?? 28);",
-      "layer > (config.max_window_layers ?? 28);",
+      "used && window && layer >= first ?",
+      "used && window && layer > first ?",
     ],
-    [
-      "pattern-from-zero",
-      "(layer + 1) % (config.sliding_window_pattern ?? 6) !== 0,",
-      "layer % (config.sliding_window_pattern ?? 6) !== 0,",
-    ],
-    [
-      "odd-layers-slide",
-      "slides: (_, layer) => layer % 2 === 0,",
-      "slides: (_, layer) => layer % 2 === 1,",
-    ],
+    ["pattern-from-zero", "(layer + 1) % pattern !== 0 ?", "layer % pattern !== 0 ?"],
+    ["odd-layers-slide", 'layer % 2 === 0 ? "sliding"', 'layer % 2 === 1 ? "sliding"'],
+    ["full-from-zero", "(layer + 1) % interval === 0 ?", "layer % interval === 0 ?"],
   ]),
-  ...inFile("cli", "cli/rope_scaling.ts", ["examples/llama/config", "cli/plan"], [
+  ...inFile("models", "src/models/rope_scalings.ts", ["models/rope"], [
     [
       "periods-in-radians",
       "const periods = context * frequency / (2 * Math.PI);",
@@ -331,8 +324,37 @@ export const FILES: readonly Mutation[] = [
     ],
     [
       "kept-beyond-one",
-      "const kept = Math.min(1, Math.max(0, (periods - low) / (high - low)));",
-      "const kept = Math.max(0, (periods - low) / (high - low));",
+      ": Math.min(1, Math.max(0, (periods - low) / (high - low)));",
+      ": Math.max(0, (periods - low) / (high - low));",
+    ],
+    ["ramp-not-truncated", "truncate ? Math.floor(fast) : fast", "fast"],
+    ["long-from-original", "length > original;", "length >= original;"],
+    ["factor-of-one-side", "scale && scaleOfAll ?", "scale || scaleOfAll ?"],
+  ]),
+  ...inFile("models", "src/models/plan_layers.ts", ["models/rope", "models/published"], [
+    [
+      "factor-of-keys-alone",
+      "scale: scale * attentionFactor ** 2,",
+      "scale: scale * attentionFactor,",
+    ],
+    [
+      "factor-of-all-channels",
+      "if (rotaryDim !== headDim && attentionFactor !== 1) {",
+      "if (false) {",
+    ],
+    ["chunk-and-one-more", "length > chunk)", "length > chunk + 1)"],
+  ]),
+  ...inFile("models", "src/models/read_config.ts", ["models/reading", "models/published"], [
+    ["unread-passed-over", "if (unknown.length === 0) return;", "return;"],
+    [
+      "defaults-of-whole-files",
+      "sizeDefaults(family, within.length > 0);",
+      "sizeDefaults(family, true);",
+    ],
+    [
+      "shares-any-kind",
+      "kinds.lastIndexOf(kind, sharedFrom - 1)",
+      "sharedFrom - 1",
     ],
   ]),
 ];

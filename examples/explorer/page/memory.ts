@@ -8,7 +8,7 @@ import {
   type PlanLimits,
   type Side,
 } from "../../../mod.ts";
-import type { ModelConfig } from "../../../cli/model_config.ts";
+import type { ModelPlanOptions } from "../../../src/models/mod.ts";
 import { kernels } from "./kernels.ts";
 
 /** What is to be held. */
@@ -48,7 +48,7 @@ export const KINDS: readonly (readonly [kind: keyof CacheBytes, label: string])[
  * @throws {CoupletError} as `planCache` does.
  */
 export function cacheMemory(
-  model: ModelConfig,
+  model: ModelPlanOptions,
   holding: Holding,
 ): { readonly coded: CacheMemory; readonly half: CacheMemory } {
   return {
@@ -65,15 +65,15 @@ const LIMITS: PlanLimits = {
 };
 
 function plan(
-  { shape, keys: space, scale, softcap }: ModelConfig,
+  { shape, keys: space, scale, softcap }: ModelPlanOptions,
   { keys, values, tokens, sequences, sinks, window, appendTokens }: Holding,
 ): CacheMemory {
   const plan = planCache({
     shape,
     policy: { keys, values },
     keys: space,
-    ...(scale === undefined ? {} : { scale }),
-    ...(softcap === undefined ? {} : { softcap }),
+    scale,
+    softcap,
     tiers: { sinks, window },
     capacity: {
       sequences,

@@ -1,7 +1,7 @@
 import { CoupletError, type ErrorParts, type SchemeId } from "../../../mod.ts";
 import type { VNode } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { MODEL_TYPES, type ModelConfig, readModelConfig } from "../../../cli/model_config.ts";
+import { MODEL_TYPES, type ModelPlanOptions, planOptions } from "../../../src/models/mod.ts";
 import { formatBytes } from "../../../cli/table.ts";
 import { parseJson } from "../../../src/base/parse_json.ts";
 import { type CacheMemory, cacheMemory, type Holding, KINDS, residentBytes } from "./memory.ts";
@@ -79,7 +79,7 @@ function attempt<T>(get: () => T): Attempt<T> {
   }
 }
 
-function readConfig(text: string, readAs: string): ModelConfig {
+function readConfig(text: string, readAs: string): ModelPlanOptions {
   let json: unknown;
   try {
     json = parseJson(text);
@@ -92,10 +92,10 @@ function readConfig(text: string, readAs: string): ModelConfig {
       remedy: "Paste the whole file, from the first brace to the last",
     }, { cause });
   }
-  return readModelConfig(json, readAs === "" ? undefined : readAs);
+  return planOptions(json, readAs === "" ? {} : { as: readAs });
 }
 
-function Calculator({ model }: { readonly model: ModelConfig }): VNode {
+function Calculator({ model }: { readonly model: ModelPlanOptions }): VNode {
   const { headDim } = model.shape;
   const most = Math.max(LEAST_TOKENS, model.maxPositions ?? DEFAULT_POSITIONS);
   const schemes = [...schemeHeadDims].flatMap(([scheme, sizes]) =>
@@ -165,7 +165,9 @@ function Calculator({ model }: { readonly model: ModelConfig }): VNode {
   );
 }
 
-function ModelText({ model: { modelType, shape, notes } }: { readonly model: ModelConfig }): VNode {
+function ModelText(
+  { model: { modelType, shape, notes } }: { readonly model: ModelPlanOptions },
+): VNode {
   const { layers, queryHeads, keyValueHeads, headDim, slidingWindow } = shape;
   const windows = typeof slidingWindow === "object"
     ? slidingWindow.filter((window) => window > 0)

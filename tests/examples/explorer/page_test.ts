@@ -12,7 +12,7 @@ import {
   type Locator,
   type Page,
 } from "playwright-core";
-import { readModelConfig } from "../../../cli/model_config.ts";
+import { planOptions } from "../../../src/models/mod.ts";
 import { formatBytes } from "../../../cli/table.ts";
 import { buildExplorer } from "../../../examples/explorer/build.ts";
 import { kernels } from "../../../examples/explorer/page/kernels.ts";
@@ -303,7 +303,7 @@ const STEPS: readonly Step[] = [
       const slider = page.getByRole("slider", { name: "Tokens of a sequence" });
       await slider.press("End");
       await slider.press("ArrowLeft");
-      const { coded, half } = cacheMemory(readModelConfig(JSON.parse(config)), {
+      const { coded, half } = cacheMemory(planOptions(JSON.parse(config)), {
         keys: "c8b8",
         values: "c8b8",
         tokens: 470, // an eighth of a doubling below the 512 that the model was made for

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { packRecords, parseScheme, planCache } from "@couplet/kv";
-import { readModelConfig } from "../../../cli/model_config.ts";
+import { planOptions } from "../../../src/models/mod.ts";
 import { facetChoices, filterKernels } from "../../../examples/explorer/page/kernel_filter.ts";
 import { kernels } from "../../../examples/explorer/page/kernels.ts";
 import { cacheMemory, residentBytes } from "../../../examples/explorer/page/memory.ts";
@@ -121,7 +121,7 @@ Deno.test("shownRows shows all words of a short record, and gaps that add up in 
 });
 
 Deno.test("cacheMemory is the planner's, sums to its totals and counts codebooks", () => {
-  const model = readModelConfig({
+  const model = planOptions({
     model_type: "llama",
     num_hidden_layers: 2,
     num_attention_heads: 8,

@@ -111,7 +111,7 @@ const REFUSED: readonly {
     name: "unknown rotary scaling",
     change: { rope_scaling: { rope_type: "yarn", factor: 4 } },
     code: "file",
-    message: /yarn.*default, linear and llama3/,
+    message: /scaling multiplies keys and queries by 1\.13/,
   },
   {
     name: "rotary scaling without its factor",

@@ -1,0 +1,45 @@
+/**
+ * What is planned of a model, in a few words.
+ *
+ * @module
+ */
+import type { ModelPlanOptions, RopeFacts } from "../../src/models/mod.ts";
+import type { Planned } from "./published.ts";
+
+/** A number with up to so many digits, none of them for nothing. */
+const digits = (value: number, most: number) => `${Number(value.toPrecision(most))}`;
+
+/** What is planned of a model. */
+export function describeModel(
+  { shape, keys, scale, softcap, learnedSinks, keyBias, modelLayers, layers }: ModelPlanOptions,
+): Planned {
+  const kinds = Map.groupBy(
+    layers,
+    ({ kind, slidingWindow, chunk }) => `${kind} ${slidingWindow || chunk || ""}`.trim(),
+  );
+  const ropes = new Set(layers.map(({ rope }) => describeRope(rope)));
+  const others = [
+    softcap === 0 ? [] : `softcap ${softcap}`,
+    learnedSinks ? "learned sinks" : [],
+    keyBias ? "key bias" : [],
+  ].flat();
+  const planned = [
+    [...kinds].map(([kind, { length }]) => `${length} ${kind}`).join(", ") +
+    (modelLayers > layers.length ? ` of ${modelLayers}` : ""),
+    `${shape.queryHeads}/${
+      [shape.keyValueHeads].flat().filter((one, i, all) => all.indexOf(one) === i).join(" or ")
+    } x ${shape.headDim}`,
+    [...ropes].join(" | "),
+    keys.space,
+    scale === shape.headDim ** -0.5 ? `${shape.headDim}^-0.5` : digits(scale, 6),
+  ] as const;
+  return others.length === 0 ? planned : [...planned, others.join(", ")];
+}
+
+function describeRope(rope: RopeFacts | undefined): string {
+  if (rope === undefined) return "none";
+  const { layout, rotaryDim, theta, inverseFrequencies, attentionFactor } = rope;
+  return `${layout} ${rotaryDim} @${digits(theta, 9)}${
+    inverseFrequencies === undefined ? "" : " scaled"
+  }${attentionFactor === 1 ? "" : ` x${digits(attentionFactor, 6)}`}`;
+}
