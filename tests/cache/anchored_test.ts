@@ -4,7 +4,9 @@ import {
   type CacheOptions,
   CoupletError,
   createCache,
+  type KernelInfo,
   planCache,
+  type Precision,
   restoreSequence,
   type RopeParameters,
   type SchemeId,
@@ -33,6 +35,8 @@ interface Case {
   readonly slidingWindow?: number;
   /** The kernel that attends, or that scores. */
   readonly kernel: string;
+  /** Its precision, where it is not chosen by itself. */
+  readonly precision?: Precision;
 }
 
 function optionsOf(
@@ -145,23 +149,80 @@ const CASES: readonly Case[] = [
     anchors: "0,0,32,512",
     kernel: "attend_f16_f16_d64_rope",
   },
+  {
+    keys: "c8b8",
+    values: "c8b8",
+    headDim: 64,
+    rope: { layout: "half", theta: 10000 },
+    anchors: "0,0,32,512",
+    long: true,
+    kernel: "attend_c8b8_c8b8_d64_anchored_int16",
+    precision: "int16",
+  },
+  {
+    keys: "c4b8",
+    values: "c4b8",
+    headDim: 128,
+    rope: { layout: "interleaved", theta: 10000, rotaryDim: 96, positionOffset: 3 },
+    anchors: "0,0,8,32,256,512",
+    kernel: "attend_c4b8_c4b8_d128_anchored_int16",
+    precision: "int16",
+  },
+  {
+    keys: "c8b8",
+    values: "c8b8",
+    headDim: 128,
+    rope: { layout: "half", theta: 500000 },
+    anchors: "0,0,8,64,256,512,512,512",
+    long: true,
+    slidingWindow: 300,
+    kernel: "attend_c8b8_c8b8_d128_anchored_int8",
+    precision: "int8",
+  },
+  {
+    keys: "c4b8",
+    values: "c4b8",
+    headDim: 64,
+    rope: { layout: "half", theta: 100000, inverseFrequencies: Array(32).fill(0.001) },
+    anchors: "512,512,512,512",
+    kernel: "attend_c4b8_c4b8_d64_anchored_int8",
+    precision: "int8",
+  },
 ];
+
+/** Largest differences from float64, relative to the outputs' root mean square. Levels of these codebooks lie at one end. */
+const TOLERANCES: Readonly<Record<Precision, number>> = {
+  f32: 2e-5,
+  int16: 5e-4,
+  f16: 1e-2,
+  int8: 2e-1,
+};
+
+/** All kernels, or where a case needs one that is not chosen by itself, that and those that do not attend. */
+function kernelsOf({ kernel, precision }: Case): readonly KernelInfo[] {
+  return precision === undefined
+    ? manifest
+    : manifest.filter(({ name }) => name === kernel || !/^(attend|score)_/.test(name));
+}
 
 for (const one of CASES) {
   const { keys, values, headDim, rope, slidingWindow } = one;
   const where = `${rope.layout} over ${rope.rotaryDim ?? headDim} channels`;
   const seen = slidingWindow === undefined ? "" : `, the last ${slidingWindow} tokens`;
-  Deno.test(`${keys} keys, ${values} values at d${headDim}, ${where}${seen}: the cache agrees with float64`, async () => {
+  const by = one.precision === undefined ? "" : `, in ${one.precision}`;
+  Deno.test(`${keys} keys, ${values} values at d${headDim}, ${where}${seen}${by}: the cache agrees with float64`, async () => {
     const { plan, error } = await compareWithReference(device, {
       options: optionsOf(one),
       moves: MOVES,
+      kernels: kernelsOf(one),
+      ...(one.precision === undefined ? {} : { precision: one.precision }),
     });
     const { attend, score } = plan.layers[0]!.decode;
     assert.equal((attend ?? score)!.name, one.kernel);
     assert.ok(
       plan.describe().includes(`keys: anchored (${one.anchors} tokens)\n`),
     );
-    assert.ok(error < 2e-5, `the largest difference is ${error}`);
+    assert.ok(error < TOLERANCES[one.precision ?? "f32"], `the largest difference is ${error}`);
   });
 }
 
