@@ -9,7 +9,8 @@ import { manifest } from "../generated/manifest.ts";
 import { checkWritable, runProgram } from "../examples/command_line.ts";
 import { type BenchCommand, type OutputFiles, parseArguments } from "./arguments.ts";
 import { formatOnnx, measureOnnx, type OnnxBench, type OnnxChoice } from "./onnx/onnx.ts";
-import { chooseKernels, type CountBench, countKernels } from "./count/count.ts";
+import { chooseKernels, countKernels } from "./count/count.ts";
+import type { CountBench } from "./count/results.ts";
 import { formatCounts } from "./count/table.ts";
 import { measureAttention } from "./attention/attention.ts";
 import {

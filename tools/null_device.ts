@@ -47,7 +47,7 @@ export const DAWN_VERSION: string = tintProject.imports.webgpu.replace(/^.*@/, "
 const BATCH = 16;
 
 /**
- * Compiles kernels.
+ * Compiles kernels; without any it tells what would.
  *
  * @param family The chip, in RADV's word: `navi21` is of RDNA2, `gfx1100` of RDNA3.
  * @throws {CoupletError} `device` where something that is needed is missing, or the driver refuses a kernel.
@@ -70,7 +70,8 @@ export async function compileForChip(
   };
   const kernels: CompiledKernel[] = [];
   let mesa = "";
-  for (let first = 0; first < sources.length; first += BATCH) {
+  // Without kernels one process tells the driver.
+  for (let first = 0; first === 0 || first < sources.length; first += BATCH) {
     const batch = sources.slice(first, first + BATCH);
     const input = JSON.stringify(
       batch.map(({ name, wgsl, constants }) => [name, wgsl, constants ?? {}]),

@@ -1,6 +1,6 @@
 /** The count suite's figures as text. */
 import { formatTable } from "../../examples/demo/table.ts";
-import type { CountBench, KernelCount, TokenLoads } from "./count.ts";
+import type { CountBench, KernelCount, TokenLoads } from "./results.ts";
 
 /** The sum over all buffers. */
 function total(loads: Readonly<Record<string, TokenLoads>>): TokenLoads {
@@ -22,7 +22,7 @@ export function formatCounts({ family, mesa, dawn, counts, refused }: CountBench
         { title: "total", cell: ({ instructions }) => whole(instructions) },
         {
           title: "of it in loops",
-          cell: ({ loops }) => loops.map(({ instructions }) => whole(instructions)).join(" + "),
+          cell: ({ loops }) => loops.map(whole).join(" + "),
         },
         { title: "scalar", cell: ({ scalar }) => whole(scalar) },
       ],

@@ -39,7 +39,7 @@ const DESCRIPTOR_BYTES = 16;
 const DESCRIPTORS = 2 ** 48;
 
 /** Instructions after which a wave must have come to an end. */
-const MOST = 5_000_000;
+const MOST = 1_000_000;
 
 /** Follows one wave from the start of a kernel to its end. The wave is of the first workgroup. */
 export class Wave {

@@ -17,7 +17,14 @@ const kernels: [name: string, code: string, constants: Record<string, number>][]
 const held: unknown[] = [];
 const gpu = create(["backend=vulkan"]);
 held.push(gpu);
-let driver = "";
+/** An adapter gives one device. */
+async function requestAdapter(): Promise<GPUAdapter> {
+  const adapter = await gpu.requestAdapter();
+  if (adapter === null) throw new Error("Dawn gave no adapter");
+  held.push(adapter);
+  return adapter;
+}
+const { info: { description } } = await requestAdapter();
 /** Devices by the features that a source needs. */
 const devices = new Map<string, GPUDevice>();
 for (const [name, code, constants] of kernels) {
@@ -25,12 +32,7 @@ for (const [name, code, constants] of kernels) {
   const id = requiredFeatures.join();
   let device = devices.get(id);
   if (device === undefined) {
-    // An adapter gives one device.
-    const adapter = await gpu.requestAdapter();
-    if (adapter === null) throw new Error("Dawn gave no adapter");
-    driver = adapter.info.description;
-    devices.set(id, device = await adapter.requestDevice({ requiredFeatures }));
-    held.push(adapter);
+    devices.set(id, device = await (await requestAdapter()).requestDevice({ requiredFeatures }));
   }
   console.error(`== ${name}`);
   device.pushErrorScope("validation");
@@ -42,6 +44,6 @@ for (const [name, code, constants] of kernels) {
   const error = await device.popErrorScope();
   if (error !== null) throw new Error(`${name}: ${error.message}`);
 }
-console.log(JSON.stringify(driver));
+console.log(JSON.stringify(description));
 // Dawn's own threads would keep the process alive.
 Deno.exit(0);
