@@ -10,7 +10,6 @@ import { existsSync } from "node:fs";
 import { CoupletError } from "../mod.ts";
 import { findDriverManifests } from "./find_adapter.ts";
 import { projectOutput, ROOT } from "./project.ts";
-import tintProject from "./tint/deno.json" with { type: "json" };
 
 /** A kernel to compile. */
 export interface KernelSource {
@@ -40,9 +39,6 @@ export interface CompiledKernels {
 const LAYER = "VK_LAYER_COUPLET_null_device";
 const SOURCE = `${ROOT}tools/null_device/layer.c`;
 
-/** Version of the package that holds Dawn. */
-export const DAWN_VERSION: string = tintProject.imports.webgpu.replace(/^.*@/, "");
-
 /** Kernels that one process compiles: the driver's output of all is held at once. */
 const BATCH = 16;
 
@@ -69,7 +65,7 @@ export async function compileForChip(
     MESA_SHADER_CACHE_DISABLE: "true",
   };
   const kernels: CompiledKernel[] = [];
-  let mesa = "";
+  let [mesa, dawn] = ["", ""];
   // Without kernels one process tells the driver.
   for (let first = 0; first === 0 || first < sources.length; first += BATCH) {
     const batch = sources.slice(first, first + BATCH);
@@ -80,11 +76,12 @@ export async function compileForChip(
       input,
       environment,
     }).catch((error: Error) => fail(`for the chip "${family}" Dawn says: ${error.message}`, CHIPS));
-    mesa = /Mesa [\w.]+/.exec(JSON.parse(stdout))?.[0] ?? stdout.trim();
+    const [description, version]: [string, string] = JSON.parse(stdout);
+    [mesa, dawn] = [/Mesa [\w.]+/.exec(description)?.[0] ?? description, version];
     const parts = stderr.split(/^== (.*)\n/m);
     for (let i = 1; i < parts.length; i += 2) kernels.push(readOutput(parts[i]!, parts[i + 1]!));
   }
-  return { mesa, dawn: DAWN_VERSION, kernels };
+  return { mesa, dawn, kernels };
 }
 
 const CHIPS = 'Name a chip that this Mesa knows, such as "navi21"';

@@ -1,18 +1,18 @@
 /**
  * Lets Dawn compile kernels for the Vulkan driver of the environment, which writes what it makes of them to standard error.
  *
- * Run by `../null_device.ts` in a process of its own, as `compile.ts` is. Reads a JSON array of `[name, source, constants]` from
- * standard input, and marks on standard error where each kernel's output begins; prints the driver's name as JSON.
+ * Run by `../null_device.ts` in a process of its own, as `compile.ts` is. Reads a JSON array of
+ * `[name, source, constants]` from standard input, and marks on standard error where each kernel's output begins. Prints
+ * the driver's name and the version of Dawn's package as JSON.
  *
  * @module
  */
 import { create } from "webgpu";
+import project from "./deno.json" with { type: "json" };
 import { extensionFeatures } from "./extensions.ts";
 
-const kernels: [name: string, code: string, constants: Record<string, number>][] =
-  await new Response(
-    Deno.stdin.readable,
-  ).json();
+type Kernel = [name: string, code: string, constants: Record<string, number>];
+const kernels: Kernel[] = await new Response(Deno.stdin.readable).json();
 // Dawn crashes when the collector takes an object it still uses, so everything is held to the end.
 const held: unknown[] = [];
 const gpu = create(["backend=vulkan"]);
@@ -44,6 +44,6 @@ for (const [name, code, constants] of kernels) {
   const error = await device.popErrorScope();
   if (error !== null) throw new Error(`${name}: ${error.message}`);
 }
-console.log(JSON.stringify(description));
+console.log(JSON.stringify([description, project.imports.webgpu.replace(/^.*@/, "")]));
 // Dawn's own threads would keep the process alive.
 Deno.exit(0);
