@@ -117,29 +117,34 @@ async function buildLayer(): Promise<string> {
   if (existsSync(folder)) return folder;
   await Deno.mkdir(`${ROOT}.cache`, { recursive: true });
   const temporary = await Deno.makeTempDir({ dir: `${ROOT}.cache`, prefix: "null_device-" });
-  await runCompiler(["-shared", "-fPIC", "-O1", "-o", `${temporary}/liblayer.so`, SOURCE]);
-  await Deno.writeTextFile(
-    `${temporary}/layer.json`,
-    JSON.stringify({
-      file_format_version: "1.1.2",
-      layer: {
-        name: LAYER,
-        type: "GLOBAL",
-        library_path: "./liblayer.so",
-        api_version: "1.3.0",
-        implementation_version: "1",
-        description: "Answers what RADV lacks without a GPU",
-        functions: {
-          vkGetInstanceProcAddr: "layer_instance_get",
-          vkGetDeviceProcAddr: "layer_device_get",
-        },
-      },
-    }),
-  );
-  // Whoever builds it at the same time builds the same.
-  await Deno.rename(temporary, folder).catch(() => Deno.remove(temporary, { recursive: true }));
+  try {
+    await runCompiler(["-shared", "-fPIC", "-O1", "-o", `${temporary}/liblayer.so`, SOURCE]);
+    await Deno.writeTextFile(`${temporary}/layer.json`, JSON.stringify(LAYER_MANIFEST));
+    await Deno.rename(temporary, folder);
+  } catch (error) {
+    await Deno.remove(temporary, { recursive: true });
+    // Whoever built it at the same time built the same.
+    if (!existsSync(folder)) throw error;
+  }
   return folder;
 }
+
+/** What the loader reads beside the library. */
+const LAYER_MANIFEST = {
+  file_format_version: "1.1.2",
+  layer: {
+    name: LAYER,
+    type: "GLOBAL",
+    library_path: "./liblayer.so",
+    api_version: "1.3.0",
+    implementation_version: "1",
+    description: "Answers what RADV lacks without a GPU",
+    functions: {
+      vkGetInstanceProcAddr: "layer_instance_get",
+      vkGetDeviceProcAddr: "layer_device_get",
+    },
+  },
+};
 
 async function runCompiler(args: readonly string[]): Promise<void> {
   const compiler = Deno.env.get("CC") ?? "cc";
