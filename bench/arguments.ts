@@ -35,6 +35,8 @@ export interface CountChoice {
   readonly kernels: readonly string[];
   /** The chip compiled for, in RADV's word. */
   readonly family: string;
+  /** Pipeline-overridable constants. */
+  readonly overrides: Readonly<Record<string, number>>;
 }
 
 /** What a command line asks for. */
@@ -164,9 +166,14 @@ function addOthers(program: Command, found: Found): void {
     )
     .option("--kernel <names...>", "names of kernels, or patterns", [...COUNTED])
     .option("--family <chip>", "of AMD's, in RADV's word: navi21, gfx1100", "navi21")
+    .option("--override <list>", "constants of the kernels, such as SPAN=4", overrides, {})
     .option("--json <file>", "write the figures, unrounded")
-    .action(({ kernel, family, json }: { kernel: string[]; family: string; json?: string }) =>
-      found({ suite: "count", choice: { kernels: kernel, family }, files: files({ json }) })
+    .action(({ kernel, family, override, json }: CountFlags) =>
+      found({
+        suite: "count",
+        choice: { kernels: kernel, family, overrides: override },
+        files: files({ json }),
+      })
     );
   program.command("encode")
     .description(
@@ -215,6 +222,13 @@ function addOthers(program: Command, found: Found): void {
     .action(({ json, ...choice }: OnnxChoice & OutputFiles) =>
       found({ suite: "onnx", choice, files: files({ json }) })
     );
+}
+
+/** Options of the count suite as commander gives them. */
+interface CountFlags extends OutputFiles {
+  readonly kernel: readonly string[];
+  readonly family: string;
+  readonly override: CountChoice["overrides"];
 }
 
 function addGpu(program: Command, found: Found): void {
@@ -270,6 +284,15 @@ function models(list: string): readonly BenchModel[] {
 function model(text: string): BenchModel {
   const name = oneOf(MODELS.map(({ name }) => name))(text);
   return MODELS.find((model) => model.name === name)!;
+}
+
+/** Constants by name: `SPAN=4,ROTARY_CHUNKS=12`. */
+function overrides(list: string): Readonly<Record<string, number>> {
+  const given = list.split(",").map((text) => /^([A-Z_]+)=(\d+(?:\.\d+)?)$/.exec(text));
+  if (given.some((one) => one === null)) {
+    throw new InvalidArgumentError("It must be a list of NAME=NUMBER.");
+  }
+  return Object.fromEntries(given.map((one) => [one![1]!, Number(one![2])]));
 }
 
 function positive(text: string): number {

@@ -47,9 +47,9 @@ async function runSuite(command: BenchCommand, line: string): Promise<void> {
   }
   if (command.suite === "onnx") return await showOnnx(command.choice, command.files);
   if (command.suite === "count") {
-    const { kernels, family } = command.choice;
+    const { kernels, family, overrides } = command.choice;
     const chosen = chooseKernels(manifest, kernels, picomatch);
-    return await showCounts(await countKernels(chosen, family), command.files);
+    return await showCounts(await countKernels(chosen, family, overrides), command.files);
   }
   const device = await requestBenchDevice();
   switch (command.suite) {

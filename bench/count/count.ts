@@ -28,38 +28,57 @@ export function isCountable({ name }: Pick<KernelInfo, "name">): boolean {
  * Compiles kernels for a chip and counts what they do in a decode step. Nothing runs: the figures depend on the compiler alone.
  *
  * @param kernels Kernels of {@linkcode isCountable}.
+ * @param overrides Pipeline-overridable constants, for the kernels that have them.
  * @throws {CoupletError} `device` where something that is needed is missing.
  */
 export async function countKernels(
   kernels: readonly KernelInfo[],
   family: string,
+  overrides: Readonly<Record<string, number>> = {},
 ): Promise<CountBench> {
   const sources = await Promise.all(kernels.map(async (kernel) => ({
     name: kernel.name,
     wgsl: (await kernel.load()).wgsl,
+    constants: Object.fromEntries(
+      Object.entries(overrides).filter(([name]) => kernel.overrides.includes(name)),
+    ),
   })));
   const { mesa, dawn, kernels: compiled } = await compileForChip(sources, family);
   const counts: KernelCount[] = [];
   const refused: { kernel: string; why: string }[] = [];
   for (const [i, kernel] of kernels.entries()) {
     try {
-      counts.push(countKernel(kernel, compiled[i]!));
+      counts.push(countKernel(kernel, compiled[i]!, overrides.SPAN ?? kernel.span!));
     } catch (error) {
       if (!(error instanceof CoupletError)) throw error;
       refused.push({ kernel: kernel.name, why: error.parts.why });
     }
   }
-  return { format: "couplet-bench-count", version: 1, family, mesa, dawn, counts, refused };
+  return {
+    format: "couplet-bench-count",
+    version: 1,
+    family,
+    mesa,
+    dawn,
+    overrides,
+    counts,
+    refused,
+  };
 }
 
 /**
  * Counts a compiled kernel: what it does more of for one more tile.
  *
+ * @param span Pages of a tile.
  * @throws {CoupletError} `kernel` where it cannot be counted.
  */
-function countKernel(kernel: KernelInfo, compiled: CompiledKernel): KernelCount {
+function countKernel(
+  kernel: KernelInfo,
+  compiled: CompiledKernel,
+  span: number,
+): KernelCount {
   const program = readProgram(compiled.disassembly);
-  const tile = kernel.span! * PAGE_TOKENS;
+  const tile = span * PAGE_TOKENS;
   const [less, more] = [1, 2].map((tiles) => runWorkgroup(kernel, program, tiles * tile));
   const issued = more!.issued.map((count, i) => (count - less!.issued[i]!) * program.lanes / tile);
   const sum = (of: RegExp) =>

@@ -39,6 +39,8 @@ const countBench = z.object({
   mesa: z.string(),
   /** Version of the package that holds Dawn. */
   dawn: z.string(),
+  /** Pipeline-overridable constants that were not at their defaults. */
+  overrides: z.record(z.string(), z.number()),
   counts: z.array(kernelCount),
   /** Kernels that could not be counted. */
   refused: z.array(z.object({ kernel: z.string(), why: z.string() })),

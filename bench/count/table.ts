@@ -13,7 +13,9 @@ function total(loads: Readonly<Record<string, TokenLoads>>): TokenLoads {
 const whole = (value: number) => value.toFixed(0);
 
 /** The figures as a table. */
-export function formatCounts({ family, mesa, dawn, counts, refused }: CountBench): string {
+export function formatCounts(
+  { family, mesa, dawn, overrides, counts, refused }: CountBench,
+): string {
   const table = formatTable<KernelCount>([
     { title: "", columns: [{ title: "kernel", cell: ({ kernel }) => kernel }] },
     {
@@ -48,6 +50,7 @@ export function formatCounts({ family, mesa, dawn, counts, refused }: CountBench
   ], counts);
   return [
     `${family}, compiled by RADV of ${mesa} and Dawn ${dawn}: for one token of a KV head and four query rows`,
+    ...Object.entries(overrides).map(([name, value]) => `${name} = ${value}`),
     "",
     table,
     "",
