@@ -114,9 +114,10 @@ const ARITHMETIC = /^v_/;
 function runWorkgroup(kernel: KernelInfo, program: Program, tokens: number): WaveCounts {
   const contents = bufferContents(kernel, tokens);
   const bindings = kernel.bindings.map((name) => ({ name, ...contents[name] }));
+  const count = WORKGROUP_SIZE / program.lanes;
   const waves = Array.from(
-    { length: WORKGROUP_SIZE / program.lanes },
-    (_, index) => new Wave(program, bindings, index).run(),
+    { length: count },
+    (_, index) => new Wave(program, bindings, index, count).run(),
   );
   return waves.reduce((a, b) => ({
     issued: a.issued.map((count, i) => count + b.issued[i]!),
