@@ -8,6 +8,7 @@ import type { AttentionChoice } from "./attention/attention.ts";
 import { type BenchModel, MODELS } from "./measure/models.ts";
 import type { OnnxChoice } from "./onnx/onnx.ts";
 import { COUNTED } from "./count/kernels.ts";
+import type { GpuChoice } from "./gpu/gpu.ts";
 
 /** The spaces that all schemes have kernels for. */
 const SPACES: readonly KeySpace[] = ["pre-rope", "as-scored"];
@@ -37,6 +38,8 @@ export interface CountChoice {
   readonly kernels: readonly string[];
   /** The chip compiled for, in RADV's word. */
   readonly family: string;
+  /** Pipeline-overridable constants. */
+  readonly overrides: Readonly<Record<string, number>>;
 }
 
 /** What a command line asks for. */
@@ -45,6 +48,7 @@ export type BenchCommand =
   | { readonly suite: "report"; readonly from: string; readonly files: OutputFiles }
   | { readonly suite: "bandwidth"; readonly seconds: number }
   | { readonly suite: "count"; readonly choice: CountChoice; readonly files: OutputFiles }
+  | { readonly suite: "gpu"; readonly choice: GpuChoice; readonly folder: string }
   | { readonly suite: "encode"; readonly choice: EncodeChoice; readonly files: OutputFiles }
   | { readonly suite: "kmeans"; readonly schemes: readonly SchemePair[]; readonly tokens: number }
   | { readonly suite: "prefill"; readonly schemes: readonly SchemePair[] }
@@ -65,6 +69,9 @@ const QUICK = {
   batches: [1],
   seconds: 2,
 } as const;
+
+/** What `gpu` measures attention to. */
+const GPU_SCHEMES = "f16,c8b8,c4b8,n8b8x2";
 
 /** Options of the attention suite as commander gives them: absent where nothing was said. */
 interface AttentionFlags extends OutputFiles {
@@ -153,6 +160,7 @@ function addAttention(program: Command, found: Found): void {
 }
 
 function addOthers(program: Command, found: Found): void {
+  addGpu(program, found);
   program.command("count")
     .description(
       "What a GPU's compiler makes of attention kernels, without a GPU: instructions, registers,\n" +
@@ -161,9 +169,14 @@ function addOthers(program: Command, found: Found): void {
     )
     .option("--kernel <names...>", "names of kernels, or patterns", [...COUNTED])
     .option("--family <chip>", "of AMD's, in RADV's word: navi21, gfx1100", "navi21")
+    .option("--override <list>", "constants of the kernels, such as SPAN=4", overrides, {})
     .option("--json <file>", "write the figures, unrounded")
-    .action(({ kernel, family, json }: { kernel: string[]; family: string; json?: string }) =>
-      found({ suite: "count", choice: { kernels: kernel, family }, files: files({ json }) })
+    .action(({ kernel, family, override, json }: CountFlags) =>
+      found({
+        suite: "count",
+        choice: { kernels: kernel, family, overrides: override },
+        files: files({ json }),
+      })
     );
   program.command("encode")
     .description(
@@ -214,6 +227,43 @@ function addOthers(program: Command, found: Found): void {
     );
 }
 
+/** Options of the count suite as commander gives them. */
+interface CountFlags extends OutputFiles {
+  readonly kernel: readonly string[];
+  readonly family: string;
+  readonly override: CountChoice["overrides"];
+}
+
+function addGpu(program: Command, found: Found): void {
+  program.command("gpu")
+    .description(
+      "Everything worth knowing of a GPU, in ten minutes: whether its kernels agree with float64, what\n" +
+        "it copies, gathers and multiplies, and tuned attention from 1k to 128k tokens beside f16.\n" +
+        "Writes gpu.json and gpu.html into a folder of the adapter's name.",
+    )
+    .option("--minutes <n>", "that it may take", positive, 10)
+    .option("--model <name>", "a shape", model, model("Llama-3.1-8B"))
+    .option(
+      "--contexts <list>",
+      "tokens a query attends to",
+      listOf(integerFrom(2)),
+      CONTEXTS.filter((context) => context >= 1024),
+    )
+    .option("--schemes <list>", "schemes, or pairs keys/values", pairs, pairs(GPU_SCHEMES))
+    .option("--space <list>", "spaces keys are coded in", listOf(oneOf(KEY_SPACES)), KEY_SPACES)
+    .option("--memory <GiB>", "that the caches compared may take together", positive, 4)
+    .option("--folder <path>", "to write into", "bench/results")
+    .action(({ space, folder, ...choice }: GpuFlags) =>
+      found({ suite: "gpu", choice: { ...choice, spaces: space }, folder })
+    );
+}
+
+/** Options of the gpu suite as commander gives them. */
+type GpuFlags = Omit<GpuChoice, "spaces"> & {
+  readonly space: readonly KeySpace[];
+  readonly folder: string;
+};
+
 /** The files that are asked for, without those that are not. */
 function files(
   { json, html }: { json?: string | undefined; html?: string | undefined },
@@ -231,8 +281,21 @@ function coded(list: string): readonly SchemePair[] {
 }
 
 function models(list: string): readonly BenchModel[] {
-  return listOf(oneOf(MODELS.map(({ name }) => name)))(list)
-    .map((name) => MODELS.find((model) => model.name === name)!);
+  return listOf(model)(list);
+}
+
+function model(text: string): BenchModel {
+  const name = oneOf(MODELS.map(({ name }) => name))(text);
+  return MODELS.find((model) => model.name === name)!;
+}
+
+/** Constants by name: `SPAN=4,ROTARY_CHUNKS=12`. */
+function overrides(list: string): Readonly<Record<string, number>> {
+  const given = list.split(",").map((text) => /^([A-Z_]+)=(\d+(?:\.\d+)?)$/.exec(text));
+  if (given.some((one) => one === null)) {
+    throw new InvalidArgumentError("It must be a list of NAME=NUMBER.");
+  }
+  return Object.fromEntries(given.map((one) => [one![1]!, Number(one![2])]));
 }
 
 function positive(text: string): number {

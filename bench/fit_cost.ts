@@ -13,8 +13,8 @@ import { manifest } from "../generated/manifest.ts";
 import {
   attentionWork,
   FITTED_UNITS,
-  PRODUCT,
   totalWork,
+  UNIT_COSTS,
   type Work,
 } from "../src/plan/attention_cost.ts";
 import { resolveOptions } from "../src/plan/options.ts";
@@ -156,7 +156,9 @@ const rows = samples.map(({ work, picoseconds }) =>
 );
 const scales = units.map((_, column) => Math.max(...rows.map((row) => row[column]!)) || 1);
 /** The share of a sample's time that multiply-adds take, whose cost is given. */
-const given = samples.map(({ work, picoseconds }) => (work.products ?? 0) * PRODUCT / picoseconds);
+const given = samples.map(({ work, picoseconds }) =>
+  (work.products ?? 0) * UNIT_COSTS.products / picoseconds
+);
 const solution = fcnnlsVector(
   rows.map((row) => row.map((value, column) => value / scales[column]!)),
   given.map((share) => 1 - share),

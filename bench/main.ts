@@ -3,20 +3,20 @@
  *
  * @module
  */
-import { requestAdapter } from "../tools/adapter.ts";
+import { describeDevice, requestAdapter } from "../tools/adapter.ts";
 import picomatch from "picomatch";
 import { manifest } from "../generated/manifest.ts";
 import { checkWritable, runProgram } from "../examples/command_line.ts";
 import { type BenchCommand, type OutputFiles, parseArguments } from "./arguments.ts";
 import { formatOnnx, measureOnnx, type OnnxBench, type OnnxChoice } from "./onnx/onnx.ts";
-import { chooseKernels, type CountBench, countKernels } from "./count/count.ts";
+import { chooseKernels, countKernels } from "./count/count.ts";
+import { type CountBench, PUBLISHED, readCounts } from "./count/results.ts";
 import { formatCounts } from "./count/table.ts";
+import { type GpuChoice, measureGpu } from "./gpu/gpu.ts";
+import { formatGpu, formatGpuSummary } from "./gpu/page.ts";
+import { adapterFolder, type GpuBench, readReported } from "./gpu/results.ts";
 import { measureAttention } from "./attention/attention.ts";
-import {
-  type AttentionBench,
-  formatAttentionBench,
-  readAttentionBench,
-} from "./attention/results.ts";
+import { type AttentionBench, formatAttentionBench } from "./attention/results.ts";
 import { formatAttentionTables } from "./attention/table.ts";
 import { formatBandwidth } from "./measure/figures.ts";
 import { measureRoofline } from "./measure/bandwidth.ts";
@@ -40,18 +40,24 @@ async function main(argv: readonly string[]): Promise<void> {
 
 async function runSuite(command: BenchCommand, line: string): Promise<void> {
   if (command.suite === "report") {
-    return await showAttention(await readAttentionBench(command.from), command.files);
+    const bench = await readReported(command.from);
+    return bench.format === "couplet-bench-gpu"
+      ? await showGpu(bench, command.files)
+      : await showAttention(bench, command.files);
   }
   if (command.suite === "onnx") return await showOnnx(command.choice, command.files);
   if (command.suite === "count") {
-    const { kernels, family } = command.choice;
+    const { kernels, family, overrides } = command.choice;
     const chosen = chooseKernels(manifest, kernels, picomatch);
-    return await showCounts(await countKernels(chosen, family), command.files);
+    return await showCounts(await countKernels(chosen, family, overrides), command.files);
   }
   const device = await requestBenchDevice();
   switch (command.suite) {
     case "attention":
       await showAttention(await measureAttention(device, command.choice, line), command.files);
+      break;
+    case "gpu":
+      await runGpu(device, command.choice, command.folder, line);
       break;
     case "bandwidth": {
       const { clock, samples } = await measureRoofline(device, command.seconds);
@@ -93,9 +99,32 @@ async function showCounts(bench: CountBench, { json }: OutputFiles): Promise<voi
   console.log(formatCounts(bench));
 }
 
+/** Measures, and writes into the adapter's folder, which is there before. */
+async function runGpu(
+  device: GPUDevice,
+  choice: GpuChoice,
+  results: string,
+  line: string,
+): Promise<void> {
+  const folder = `${results}/${adapterFolder(describeDevice(device))}`;
+  await Deno.mkdir(folder, { recursive: true });
+  const files = { json: `${folder}/gpu.json`, html: `${folder}/gpu.html` };
+  for (const file of Object.values(files)) await checkWritable(file);
+  await showGpu(await measureGpu(device, choice, line), files);
+  console.log(`written: ${files.json}, ${files.html}`);
+}
+
+async function showGpu(bench: GpuBench, { json, html }: OutputFiles): Promise<void> {
+  if (json !== undefined) await writeJson(json, bench);
+  if (html !== undefined) {
+    await Deno.writeTextFile(html, await formatGpu(bench, await readCounts(PUBLISHED)));
+  }
+  console.log(`\n${formatAttentionTables(bench.attention)}\n\n${formatGpuSummary(bench)}`);
+}
+
 async function writeJson(
   path: string,
-  figures: EncodeBench | OnnxBench | CountBench,
+  figures: EncodeBench | OnnxBench | CountBench | GpuBench,
 ): Promise<void> {
   await Deno.writeTextFile(path, `${JSON.stringify(figures, null, 1)}\n`);
 }

@@ -10,7 +10,6 @@ import { existsSync } from "node:fs";
 import { CoupletError } from "../mod.ts";
 import { findDriverManifests } from "./find_adapter.ts";
 import { projectOutput, ROOT } from "./project.ts";
-import tintProject from "./tint/deno.json" with { type: "json" };
 
 /** A kernel to compile. */
 export interface KernelSource {
@@ -40,14 +39,11 @@ export interface CompiledKernels {
 const LAYER = "VK_LAYER_COUPLET_null_device";
 const SOURCE = `${ROOT}tools/null_device/layer.c`;
 
-/** Version of the package that holds Dawn. */
-export const DAWN_VERSION: string = tintProject.imports.webgpu.replace(/^.*@/, "");
-
 /** Kernels that one process compiles: the driver's output of all is held at once. */
 const BATCH = 16;
 
 /**
- * Compiles kernels.
+ * Compiles kernels; without any it tells what would.
  *
  * @param family The chip, in RADV's word: `navi21` is of RDNA2, `gfx1100` of RDNA3.
  * @throws {CoupletError} `device` where something that is needed is missing, or the driver refuses a kernel.
@@ -69,8 +65,9 @@ export async function compileForChip(
     MESA_SHADER_CACHE_DISABLE: "true",
   };
   const kernels: CompiledKernel[] = [];
-  let mesa = "";
-  for (let first = 0; first < sources.length; first += BATCH) {
+  let [mesa, dawn] = ["", ""];
+  // Without kernels one process tells the driver.
+  for (let first = 0; first === 0 || first < sources.length; first += BATCH) {
     const batch = sources.slice(first, first + BATCH);
     const input = JSON.stringify(
       batch.map(({ name, wgsl, constants }) => [name, wgsl, constants ?? {}]),
@@ -79,11 +76,12 @@ export async function compileForChip(
       input,
       environment,
     }).catch((error: Error) => fail(`for the chip "${family}" Dawn says: ${error.message}`, CHIPS));
-    mesa = /Mesa [\w.]+/.exec(JSON.parse(stdout))?.[0] ?? stdout.trim();
+    const [description, version]: [string, string] = JSON.parse(stdout);
+    [mesa, dawn] = [/Mesa [\w.]+/.exec(description)?.[0] ?? description, version];
     const parts = stderr.split(/^== (.*)\n/m);
     for (let i = 1; i < parts.length; i += 2) kernels.push(readOutput(parts[i]!, parts[i + 1]!));
   }
-  return { mesa, dawn: DAWN_VERSION, kernels };
+  return { mesa, dawn, kernels };
 }
 
 const CHIPS = 'Name a chip that this Mesa knows, such as "navi21"';
@@ -119,29 +117,34 @@ async function buildLayer(): Promise<string> {
   if (existsSync(folder)) return folder;
   await Deno.mkdir(`${ROOT}.cache`, { recursive: true });
   const temporary = await Deno.makeTempDir({ dir: `${ROOT}.cache`, prefix: "null_device-" });
-  await runCompiler(["-shared", "-fPIC", "-O1", "-o", `${temporary}/liblayer.so`, SOURCE]);
-  await Deno.writeTextFile(
-    `${temporary}/layer.json`,
-    JSON.stringify({
-      file_format_version: "1.1.2",
-      layer: {
-        name: LAYER,
-        type: "GLOBAL",
-        library_path: "./liblayer.so",
-        api_version: "1.3.0",
-        implementation_version: "1",
-        description: "Answers what RADV lacks without a GPU",
-        functions: {
-          vkGetInstanceProcAddr: "layer_instance_get",
-          vkGetDeviceProcAddr: "layer_device_get",
-        },
-      },
-    }),
-  );
-  // Whoever builds it at the same time builds the same.
-  await Deno.rename(temporary, folder).catch(() => Deno.remove(temporary, { recursive: true }));
+  try {
+    await runCompiler(["-shared", "-fPIC", "-O1", "-o", `${temporary}/liblayer.so`, SOURCE]);
+    await Deno.writeTextFile(`${temporary}/layer.json`, JSON.stringify(LAYER_MANIFEST));
+    await Deno.rename(temporary, folder);
+  } catch (error) {
+    await Deno.remove(temporary, { recursive: true });
+    // Whoever built it at the same time built the same.
+    if (!existsSync(folder)) throw error;
+  }
   return folder;
 }
+
+/** What the loader reads beside the library. */
+const LAYER_MANIFEST = {
+  file_format_version: "1.1.2",
+  layer: {
+    name: LAYER,
+    type: "GLOBAL",
+    library_path: "./liblayer.so",
+    api_version: "1.3.0",
+    implementation_version: "1",
+    description: "Answers what RADV lacks without a GPU",
+    functions: {
+      vkGetInstanceProcAddr: "layer_instance_get",
+      vkGetDeviceProcAddr: "layer_device_get",
+    },
+  },
+};
 
 async function runCompiler(args: readonly string[]): Promise<void> {
   const compiler = Deno.env.get("CC") ?? "cc";

@@ -38,6 +38,11 @@ export interface AttentionChoice {
   readonly tune: boolean;
   /** Whether to time each kernel as well. */
   readonly profile: boolean;
+  /**
+   * When to be done, as `performance.now()` tells: places that would take longer are refused, and rows that are left then
+   * are neither tuned nor profiled. No limit if absent.
+   */
+  readonly until?: number;
 }
 
 /** Every pair in every space, and the baseline. */
@@ -57,6 +62,7 @@ export async function measureAttention(
   device: GPUDevice,
   choice: AttentionChoice,
   command: string,
+  progress: Progress = new Progress(2),
 ): Promise<AttentionBench> {
   if (choice.profile && !device.features.has("timestamp-query")) {
     throw new CoupletError("device", {
@@ -67,7 +73,6 @@ export async function measureAttention(
   }
   const started = performance.now();
   const environment = await describeEnvironment(device);
-  const progress = new Progress(2);
   const first = progress.stage("clock and bandwidth");
   const { clock, samples: bandwidth } = await measureRoofline(device, choice.seconds);
   first.done();
@@ -77,13 +82,21 @@ export async function measureAttention(
   const rows: AttentionRow[] = [];
   const refused: AttentionBench["refused"] = [];
   const stage = progress.stage("attention");
+  let taken = 0;
   for (const [i, place] of places.entries()) {
+    const before = performance.now();
+    // Contexts grow by factors of two.
+    if (before + 2 * taken > (choice.until ?? Infinity)) {
+      refused.push(...chooseRows(choice).map((row) => ({ ...rowPlace(place, row), why: NO_TIME })));
+      continue;
+    }
     const found = planPlace(device, place, choice, environment.adapter.kind);
     const { planned, refusals } = choice.tune
       ? await tunePlace(device, place, found, choice)
       : found;
     refused.push(...refusals);
     if (planned.length > 0) rows.push(...await measurePlace(device, clock, place, planned, choice));
+    taken = performance.now() - before;
     stage.update((i + 1) / places.length);
   }
   stage.done();
@@ -139,6 +152,9 @@ function planPlace(
   return { planned: [], refusals };
 }
 
+/** Why no row of a place is measured where the time is up. */
+const NO_TIME = "it would have taken longer than there was time";
+
 /** Why no row of a place is measured where there is nothing to compare with. */
 const BASELINE_REFUSED = "its baseline, f16 as scored, was refused";
 
@@ -148,17 +164,22 @@ function hasBaseline([first]: readonly PlannedRow[]): boolean {
 }
 
 /**
- * Plans the rows of a place by what is measured of each, the baseline included; none where the baseline cannot be.
+ * Plans the rows of a place by what is measured of each, the baseline included; none where the baseline cannot be. Rows for
+ * which there is no time stay as they were.
  */
 async function tunePlace(
   device: GPUDevice,
   place: Place,
   { planned, refusals }: PlannedPlace,
-  { seconds }: AttentionChoice,
+  { seconds, until = Infinity }: AttentionChoice,
 ): Promise<PlannedPlace> {
   const tuned: PlannedRow[] = [];
   const refused = [...refusals];
   for (const row of planned) {
+    if (performance.now() > until) {
+      tuned.push(row);
+      continue;
+    }
     try {
       const record = await tuneRow(device, row, place, 1000 * seconds / planned.length);
       tuned.push(withTuning(row, record));
@@ -177,7 +198,7 @@ async function measurePlace(
   clock: Clock,
   place: Place,
   planned: readonly PlannedRow[],
-  { seconds, profile }: AttentionChoice,
+  { seconds, profile, until = Infinity }: AttentionChoice,
 ): Promise<readonly AttentionRow[]> {
   const measured = await measureTurns(device, clock, place, planned, seconds);
   const rows: AttentionRow[] = [];
@@ -191,7 +212,9 @@ async function measurePlace(
       repeats,
       bytes: movedBytes(row.plan, place.context, place.batch),
       samples: samples.map((time) => time / layers),
-      ...(profile ? { profile: await profileRow(device, row, place, repeats) } : {}),
+      ...(profile && performance.now() < until
+        ? { profile: await profileRow(device, row, place, repeats) }
+        : {}),
     });
   }
   return rows;

@@ -2,7 +2,7 @@
 import { parseScheme, recordBits } from "../../mod.ts";
 import { z } from "zod";
 import type { FileSource } from "../../cli/files.ts";
-import { parseJson, readJson } from "../../cli/json.ts";
+import { parseJson } from "../../cli/json.ts";
 import { KEY_SPACES } from "../../examples/eval/figures/results.ts";
 import { environmentSchema } from "../measure/device.ts";
 import { MODELS } from "../measure/models.ts";
@@ -66,7 +66,8 @@ const row = z.object({
     .optional(),
 });
 
-const attentionBench = z.object({
+/** The file's schema. */
+export const attentionBench = z.object({
   format: z.literal("couplet-bench-attention"),
   version: z.literal(1),
   environment: environmentSchema,
@@ -103,15 +104,6 @@ export function formatAttentionBench(bench: AttentionBench): string {
  */
 export function parseAttentionBench(text: string): AttentionBench {
   return parseJson(source("the figures of the attention suite"), attentionBench, text);
-}
-
-/**
- * Reads a file of figures.
- *
- * @throws {CoupletError} `file` where it cannot be read or is something else.
- */
-export async function readAttentionBench(path: string): Promise<AttentionBench> {
-  return await readJson(path, source(path), attentionBench);
 }
 
 function source(what: string): FileSource {

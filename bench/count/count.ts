@@ -15,51 +15,8 @@ import {
 import { type CompiledKernel, compileForChip } from "../../tools/null_device.ts";
 import { type Program, readProgram } from "./isa.ts";
 import { Wave, type WaveCounts } from "./wave.ts";
-import { type LoopCount, tileLoops } from "./loops.ts";
-
-/** Loads of one token, all lanes together. */
-export interface TokenLoads {
-  readonly count: number;
-  readonly bytes: number;
-}
-
-/** What one kernel does for a token of one KV head, all lanes and {@linkcode BLOCK_ROWS} query rows together. */
-export interface KernelCount {
-  readonly kernel: string;
-  /** Tokens of a tile. */
-  readonly tile: number;
-  /** Instructions of lanes that compute, everything in a tile's loop. */
-  readonly instructions: number;
-  /** Those in each loop of the tile's, in order: scoring, mixing. What the compiler unrolled is in none. */
-  readonly loops: readonly LoopCount[];
-  /** Instructions of the wave, once for all lanes, times a wave's lanes. */
-  readonly scalar: number;
-  /** Registers of a lane. */
-  readonly registers: number;
-  /** Registers of a lane that did not fit. */
-  readonly spilled: number;
-  /** Loads and stores of such registers. */
-  readonly spills: number;
-  /** Waves of a SIMD that run at a time. */
-  readonly waves: number;
-  /** Loads by buffer, and of workgroup memory as `workgroup`. */
-  readonly loads: Readonly<Record<string, TokenLoads>>;
-  /** Those whose place depends on data. */
-  readonly gathers: Readonly<Record<string, TokenLoads>>;
-}
-
-/** What a run of the suite comes to. */
-export interface CountBench {
-  readonly format: "couplet-bench-count";
-  readonly version: 1;
-  /** The chip compiled for, in RADV's word. */
-  readonly family: string;
-  readonly mesa: string;
-  readonly dawn: string;
-  readonly counts: readonly KernelCount[];
-  /** Kernels that could not be counted. */
-  readonly refused: readonly { readonly kernel: string; readonly why: string }[];
-}
+import { tileLoops } from "./loops.ts";
+import type { CountBench, KernelCount, TokenLoads } from "./results.ts";
 
 /** Families whose kernels go through tiles. */
 const FAMILIES: readonly KernelNameParts["family"][] = ["attend", "score", "mix"];
@@ -73,17 +30,19 @@ export function isCountable({ name }: Pick<KernelInfo, "name">): boolean {
  * Compiles kernels for a chip and counts what they do in a decode step. Nothing runs: the figures depend on the compiler alone.
  *
  * @param kernels Kernels of {@linkcode isCountable}.
+ * @param overrides Pipeline-overridable constants, for the kernels that have them.
  * @throws {CoupletError} `device` where something that is needed is missing.
  */
 export async function countKernels(
   kernels: readonly KernelInfo[],
   family: string,
+  overrides: Readonly<Record<string, number>> = {},
 ): Promise<CountBench> {
   const sources = await Promise.all(kernels.map(async (kernel) => ({
     name: kernel.name,
     wgsl: (await kernel.load()).wgsl,
     constants: Object.fromEntries(
-      Object.entries(cacheConstants(countedOptions(kernel, PAGE_TOKENS)))
+      Object.entries({ ...cacheConstants(countedOptions(kernel, PAGE_TOKENS)), ...overrides })
         .filter(([name]) => kernel.overrides.includes(name)),
     ),
   })));
@@ -92,25 +51,38 @@ export async function countKernels(
   const refused: { kernel: string; why: string }[] = [];
   for (const [i, kernel] of kernels.entries()) {
     try {
-      counts.push(countKernel(kernel, compiled[i]!));
+      counts.push(countKernel(kernel, compiled[i]!, overrides.SPAN ?? kernel.span!));
     } catch (error) {
       if (!(error instanceof CoupletError)) throw error;
       refused.push({ kernel: kernel.name, why: error.parts.why });
     }
   }
-  return { format: "couplet-bench-count", version: 1, family, mesa, dawn, counts, refused };
+  return {
+    format: "couplet-bench-count",
+    version: 1,
+    family,
+    mesa,
+    dawn,
+    overrides,
+    counts,
+    refused,
+  };
 }
 
 /**
  * Counts a compiled kernel: what it does more of for one more tile.
  *
+ * @param span Pages of a tile.
  * @throws {CoupletError} `kernel` where it cannot be counted.
  */
-function countKernel(kernel: KernelInfo, compiled: CompiledKernel): KernelCount {
+function countKernel(
+  kernel: KernelInfo,
+  compiled: CompiledKernel,
+  span: number,
+): KernelCount {
   const program = readProgram(compiled.disassembly);
-  const tile = kernel.span! * PAGE_TOKENS;
-  // The first tile may do what others do not.
-  const [less, more] = [2, 3].map((tiles) => runWorkgroup(kernel, program, tiles * tile));
+  const tile = span * PAGE_TOKENS;
+  const [less, more] = [1, 2].map((tiles) => runWorkgroup(kernel, program, tiles * tile));
   const issued = more!.issued.map((count, i) => (count - less!.issued[i]!) * program.lanes / tile);
   const sum = (of: RegExp) =>
     program.instructions.reduce((sum, { name }, i) => of.test(name) ? sum + issued[i]! : sum, 0);
@@ -127,7 +99,7 @@ function countKernel(kernel: KernelInfo, compiled: CompiledKernel): KernelCount 
     kernel: kernel.name,
     tile,
     instructions,
-    loops: tileLoops(program, issued, ARITHMETIC),
+    loops: tileLoops(program, issued, ARITHMETIC).map(({ instructions }) => instructions),
     scalar: sum(/^s_(?!waitcnt|clause|nop|delay_alu)/),
     registers: statistic("VGPRs"),
     spilled: statistic("Spilled VGPRs"),
@@ -145,9 +117,10 @@ const ARITHMETIC = /^v_/;
 function runWorkgroup(kernel: KernelInfo, program: Program, tokens: number): WaveCounts {
   const contents = bufferContents(kernel, tokens);
   const bindings = kernel.bindings.map((name) => ({ name, ...contents[name] }));
+  const count = WORKGROUP_SIZE / program.lanes;
   const waves = Array.from(
-    { length: WORKGROUP_SIZE / program.lanes },
-    (_, index) => new Wave(program, bindings, index).run(),
+    { length: count },
+    (_, index) => new Wave(program, bindings, index, count).run(),
   );
   return waves.reduce((a, b) => ({
     issued: a.issued.map((count, i) => count + b.issued[i]!),

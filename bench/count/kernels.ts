@@ -1,10 +1,10 @@
-/** The kernels that are counted without a name: one of each class of decode attention at 128 channels. */
+/** The kernels that are counted without a name: of each class of decode attention at 128 channels. */
 export const COUNTED: readonly string[] = [
-  "attend_f16_f16_d128_*",
-  "attend_{c8b8_c8b8,c4b8_c4b8}_d128_*",
-  "attend_c2b8_c2b8_d128_{plain,rope}",
-  "attend_{u8b8_u8b8,n8b8_n8b8,n8b8x2_n8b8x2,n16b8x4_n16b8x4}_d128_{plain,rope}",
-  "attend_{kc4_kt4,kc2_kt2,q4_q4,v8b8_v8b8}_d128_{plain,rope}",
-  "attend_sc2_sc2_d128_plain",
-  "{score_c8b8_d128_{plain,table},mix_c8b8_d128}",
+  "attend_{f16_f16,c8b8_c8b8}_d128_*",
+  "attend_c4b8_c4b8_d128_{plain,rope,table16}",
+  "attend_{c2b8_c2b8,kc4_kt4,q4_q4,v8b8_v8b8}_d128_{plain,rope}",
+  "attend_{n8b8_n8b8,n8b8x2_n8b8x2,n16b8x4_n16b8x4}_d128_{plain,rope}",
+  "attend_{u8b8_u8b8_d128_rope,sc2_sc2_d128_plain}",
+  "score_{f16,c8b8,c4b8}_d128_*",
+  "mix_{f16,c8b8,c4b8}_d128",
 ];

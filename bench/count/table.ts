@@ -1,6 +1,6 @@
 /** The count suite's figures as text. */
 import { formatTable } from "../../examples/demo/table.ts";
-import type { CountBench, KernelCount, TokenLoads } from "./count.ts";
+import type { CountBench, KernelCount, TokenLoads } from "./results.ts";
 
 /** The sum over all buffers. */
 function total(loads: Readonly<Record<string, TokenLoads>>): TokenLoads {
@@ -13,7 +13,9 @@ function total(loads: Readonly<Record<string, TokenLoads>>): TokenLoads {
 const whole = (value: number) => value.toFixed(0);
 
 /** The figures as a table. */
-export function formatCounts({ family, mesa, dawn, counts, refused }: CountBench): string {
+export function formatCounts(
+  { family, mesa, dawn, overrides, counts, refused }: CountBench,
+): string {
   const table = formatTable<KernelCount>([
     { title: "", columns: [{ title: "kernel", cell: ({ kernel }) => kernel }] },
     {
@@ -22,7 +24,7 @@ export function formatCounts({ family, mesa, dawn, counts, refused }: CountBench
         { title: "total", cell: ({ instructions }) => whole(instructions) },
         {
           title: "of it in loops",
-          cell: ({ loops }) => loops.map(({ instructions }) => whole(instructions)).join(" + "),
+          cell: ({ loops }) => loops.map(whole).join(" + "),
         },
         { title: "scalar", cell: ({ scalar }) => whole(scalar) },
       ],
@@ -48,6 +50,7 @@ export function formatCounts({ family, mesa, dawn, counts, refused }: CountBench
   ], counts);
   return [
     `${family}, compiled by RADV of ${mesa} and Dawn ${dawn}: for one token of a KV head and four query rows`,
+    ...Object.entries(overrides).map(([name, value]) => `${name} = ${value}`),
     "",
     table,
     "",

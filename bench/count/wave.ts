@@ -38,8 +38,14 @@ const DESCRIPTOR_BYTES = 16;
 /** A descriptor of binding n is this number and n: no word is as large. */
 const DESCRIPTORS = 2 ** 48;
 
+/**
+ * Where RADV passes how many waves a workgroup has and which one this is, behind descriptors and the workgroup's place; only
+ * kernels with subgroups read it.
+ */
+const GROUP_REGISTER = 6;
+
 /** Instructions after which a wave must have come to an end. */
-const MOST = 5_000_000;
+const MOST = 1_000_000;
 
 /** Follows one wave from the start of a kernel to its end. The wave is of the first workgroup. */
 export class Wave {
@@ -54,9 +60,11 @@ export class Wave {
     private readonly program: Program,
     private readonly bindings: readonly Binding[],
     index: number,
+    waves: number,
   ) {
     this.#registers = new Registers(program.lanes);
     this.#issued = new Float64Array(program.instructions.length);
+    this.#registers.scalars[GROUP_REGISTER] = waves + (index << 6);
     this.#registers.vector(0).forEach((_, lane, all) => all[lane] = index * program.lanes + lane);
   }
 

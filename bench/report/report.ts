@@ -12,10 +12,28 @@ import { panelTitle } from "../attention/table.ts";
 import { formatSplits, formatTile, kernelShares } from "../attention/kernel_table.ts";
 import { MODELS } from "../measure/models.ts";
 import { GROWTH_TOLERANCE, spread } from "../measure/statistics.ts";
-import { formatContext, timeChart, timeLegend } from "./time_chart.ts";
+import { formatContext, type LegendEntry, timeChart, timeLegend } from "./time_chart.ts";
 
-/** The figures as one HTML page that needs nothing else: plots as SVG, the style sheet inside. */
-export async function formatReport(bench: AttentionBench): Promise<string> {
+/** What a page has besides attention: words, a plot and a table, each of which may be absent. */
+export interface ReportSection {
+  readonly title: string;
+  readonly text: string;
+  /** As `drawSvg()` gives it. */
+  readonly svg?: string;
+  readonly legend?: readonly LegendEntry[];
+  readonly head?: readonly string[];
+  readonly rows?: readonly (readonly string[])[];
+}
+
+/**
+ * The figures as one HTML page that needs nothing else: plots as SVG, the style sheet inside.
+ *
+ * @param more Sections that follow those of attention.
+ */
+export async function formatReport(
+  bench: AttentionBench,
+  more: readonly ReportSection[] = [],
+): Promise<string> {
   const read = (path: string) => Deno.readTextFile(new URL(path, import.meta.url));
   const [template, style] = await Promise.all([
     read("report.hbs"),
@@ -37,6 +55,13 @@ export async function formatReport(bench: AttentionBench): Promise<string> {
     seconds: bench.seconds.toFixed(0),
     tolerance: 100 * GROWTH_TOLERANCE,
     legend: timeLegend(names),
+    more: more.map(({ svg = "", legend = [], head = [], rows = [], ...section }) => ({
+      ...section,
+      svg,
+      legend,
+      head,
+      rows: rows.map(([title, ...cells]) => ({ title, cells })),
+    })),
     sections: sections.map(([title, own]) => ({
       title,
       shape: shapeText(own[0]!),

@@ -110,37 +110,28 @@ export const FITTED_UNITS: readonly FittedUnit[] = /* @__PURE__ */ Object.keys(
 ) as FittedUnit[];
 
 /**
- * Picoseconds of a byte that comes from memory. Not fitted: a software adapter's memory is no
- * GPU's. A GPU does 7 to 20 instructions of a lane meanwhile; attention to f16 has 1,200 of them
- * for a token of 128 channels (RDNA2, `deno task bench count`), whose cost here is 500,000.
+ * What each unit costs: those that are not fitted as on a GPU, because a software adapter shows
+ * nothing of it. A test compares them with `bench/results/navi21/count.json`, what RDNA2's compiler
+ * makes of kernels.
  */
-const BYTE = 2600;
-
-/**
- * Picoseconds of a multiply-add of four rows: a sixth of what a gathered code takes beside them, as
- * on RDNA2, 4 instructions of a lane and 24. Not fitted, because llvmpipe does them while it goes
- * through the lanes of a load. The other costs were fitted beside it.
- */
-export const PRODUCT = 670;
-
-/**
- * Picoseconds that a GPU idles between two dispatches: a few microseconds. Not fitted, for the same
- * reason.
- */
-const DISPATCH = 5_000_000;
-
-const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
+export const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
   ...FITTED,
-  products: PRODUCT,
-  bytes: BYTE,
-  dispatches: TARGET_WORKGROUPS * DISPATCH,
+  // A sixth of what a gathered code takes beside them: 4 instructions of a lane for the rows of a
+  // block, and 24. llvmpipe does them while it goes through the lanes of a load. The fitted costs
+  // were fitted beside it.
+  products: 670,
+  // As long as 7 instructions, of which attention to f16 has 1,244 a token: so many does a large
+  // GPU's lane do while it loads a byte (an H200 7, an RX 6800 XT 20).
+  bytes: 2900,
+  // A GPU idles for a few microseconds.
+  dispatches: TARGET_WORKGROUPS * 5_000_000,
 };
 
 /**
  * The factor of a tile's work with an optional feature. Subgroups save a barrier and change no
- * result. Products in f16 lose precision, and took longer where they were measured (1.05 to 1.2
- * times, on llvmpipe). Integers take a chip that has no instruction for them twice as long. So only
- * a tuning record chooses those two.
+ * result. Products in f16 lose precision, and take longer where they were measured (1.05 to 1.2
+ * times, on llvmpipe) or counted (1.08 to 1.23 times, for RDNA2). Integers take a chip that has no
+ * instruction for them twice as long. So only a tuning record chooses those two.
  */
 const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = {
   f16: 1.1,

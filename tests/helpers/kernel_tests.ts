@@ -159,6 +159,42 @@ export function kernelScenario(
   };
 }
 
+/** A kernel that scores or attends beside the reference. */
+export interface KernelComparison {
+  readonly plan: CachePlan;
+  /** Largest difference from float64, relative to the outputs' root mean square. */
+  readonly error: number;
+  /** What it must be below. */
+  readonly tolerance: number;
+}
+
+/**
+ * Runs a kernel that scores or attends beside the reference. Kernels that are run on the same thing should follow each
+ * other: they share what the reference makes of it.
+ *
+ * @throws {Error} where records differ.
+ */
+export async function compareKernel(
+  device: GPUDevice,
+  kernel: KernelInfo,
+): Promise<KernelComparison> {
+  const parts = parseKernelName(kernel.name);
+  const { plan, error } = await compareWithRun(device, referenceRun(optionsFor(parts)), {
+    kernels: offering(kernel),
+    limits: LIMITS,
+    features: device.features,
+    precision: kernelPrecision(parts),
+  });
+  return { plan, error, tolerance: toleranceFor(parts) };
+}
+
+/** The kernels of a head dimension that score or attend, those that are run on the same thing behind each other. */
+export function comparedKernels(headDim: number): readonly KernelInfo[] {
+  const own = rows.filter(({ parts }) => parts.size === headDim && asks(parts));
+  const groups = Map.groupBy(own, ({ parts }) => JSON.stringify(optionsFor(parts)));
+  return [...groups.values()].flat().map(({ kernel }) => kernel);
+}
+
 /** The names of the kernels that a plan of one layer takes. */
 function plannedKernels({ layers: [layer], spans: [span] }: CachePlan): string[] {
   const { keys, values, decode, prefill } = { ...span?.layers[0] };
@@ -179,29 +215,15 @@ export async function testKernels(headDim: number): Promise<void> {
   const own = rows.filter(({ parts }) => parts.size === headDim);
   const run = new Set<string>();
 
-  // Kernels that are run on the same thing follow each other, and share what the reference makes of it.
-  const groups = Map.groupBy(
-    own.filter(({ parts }) => asks(parts)),
-    ({ parts }) => JSON.stringify(optionsFor(parts)),
-  );
-  for (const [id, kernels] of groups) {
-    const { spans, ...others }: CacheOptions = JSON.parse(id);
-    const options = spans === undefined ? others : { ...others, spans: spanKinds(spans.policies) };
-    for (const { kernel, parts } of kernels) {
-      const name = `${kernel.name} agrees with float64, its records bit for bit`;
-      // What needs subgroups runs under Dawn, in tests/ci/kernels_dawn.ts.
-      Deno.test({ name, ignore: !runs(parts) }, async () => {
-        const { plan, error } = await compareWithRun(device, referenceRun(options), {
-          kernels: offering(kernel),
-          limits: LIMITS,
-          features: device.features,
-          precision: kernelPrecision(parts),
-        });
-        for (const name of plannedKernels(plan)) run.add(name);
-        assert.ok(run.has(kernel.name), "the plan uses the kernel");
-        assert.ok(error < toleranceFor(parts), `the largest difference is ${error}`);
-      });
-    }
+  for (const kernel of comparedKernels(headDim)) {
+    const name = `${kernel.name} agrees with float64, its records bit for bit`;
+    // What needs subgroups runs under Dawn, in tests/ci/kernels_dawn.ts.
+    Deno.test({ name, ignore: !runs(parseKernelName(kernel.name)) }, async () => {
+      const { plan, error, tolerance } = await compareKernel(device, kernel);
+      for (const name of plannedKernels(plan)) run.add(name);
+      assert.ok(run.has(kernel.name), "the plan uses the kernel");
+      assert.ok(error < tolerance, `the largest difference is ${error}`);
+    });
   }
 
   Deno.test(`every kernel of head dimension ${headDim} was run against the oracle`, () => {
@@ -211,11 +233,12 @@ export async function testKernels(headDim: number): Promise<void> {
 }
 
 /** The last run of the reference, and what it was run on. */
-let last: { readonly options: CacheOptions; readonly run: ReferenceRun } | undefined;
+let last: { readonly id: string; readonly run: ReferenceRun } | undefined;
 
 function referenceRun(options: CacheOptions): ReferenceRun {
-  if (last?.options !== options) {
-    last = { options, run: new ReferenceRun({ options, moves: movesFor(options) }) };
+  const id = JSON.stringify(options);
+  if (last?.id !== id) {
+    last = { id, run: new ReferenceRun({ options, moves: movesFor(options) }) };
   }
   return last.run;
 }

@@ -265,7 +265,7 @@ export const PLANNING: readonly Mutation[] = [
       ],
       [
         "dispatches-for-free",
-        "dispatches: TARGET_WORKGROUPS * DISPATCH,",
+        "dispatches: TARGET_WORKGROUPS * 5_000_000,",
         "dispatches: 0,",
       ],
       [

@@ -12,7 +12,7 @@ function run(lines: string, ...contents: (readonly number[] | undefined)[]): Wav
     name: `buffer ${i}`,
     ...(content === undefined ? {} : { content: Uint32Array.from(content) }),
   }));
-  return new Wave(readProgram(`exec\n${text.join("\n")}`), bindings, 0).run();
+  return new Wave(readProgram(`exec\n${text.join("\n")}`), bindings, 0, 1).run();
 }
 
 Deno.test("a wave goes through a loop as often as a parameter says", () => {
@@ -73,6 +73,18 @@ Deno.test("loads whose place depends on data are gathers, counted by lane and bu
     ["workgroup", { count: 48, bytes: 768 }],
   ]);
   assert.deepEqual([...gathers], [...loads].slice(1));
+});
+
+Deno.test("a wave knows how many there are in its workgroup", () => {
+  const { issued } = run(
+    `s_and_b32 s6, 63, s6
+     s_cmp_eq_u32 s6, 1
+     s_cbranch_scc1 BB1
+     s_nop 0
+     BB1:
+     s_endpgm`,
+  );
+  assert.equal(issued[3], 0);
 });
 
 Deno.test("what a page table says is known", () => {
