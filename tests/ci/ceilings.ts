@@ -1,12 +1,15 @@
-/** No kernel may cost more on a GPU than published, by the count of the same compiler. */
+/**
+ * No kernel may cost more on a GPU than published, by the count of the same compiler: a minute of compiling, and following
+ * what it made. `.ci/run` runs this.
+ *
+ * @module
+ */
 import assert from "node:assert/strict";
-import picomatch from "picomatch";
-import { chooseKernels, countKernels } from "../../../bench/count/count.ts";
-import { COUNTED } from "../../../bench/count/kernels.ts";
-import { PUBLISHED, readCounts, type TokenLoads } from "../../../bench/count/results.ts";
-import { manifest } from "../../../generated/manifest.ts";
-import { CoupletError } from "../../../mod.ts";
-import { compileForChip } from "../../../tools/null_device.ts";
+import { countKernels } from "../../bench/count/count.ts";
+import { PUBLISHED, readCounts, type TokenLoads } from "../../bench/count/results.ts";
+import { manifest } from "../../generated/manifest.ts";
+import { CoupletError } from "../../mod.ts";
+import { compileForChip } from "../../tools/null_device.ts";
 
 /** Another order of instructions is no regression. */
 const MARGIN = 1.01;
@@ -53,31 +56,4 @@ Deno.test({
   });
   // Where that is meant: deno task bench count --json bench/results/navi21/count.json
   assert.deepEqual(dearer, []);
-});
-
-Deno.test("figures are published of all kernels that are counted without a name", () => {
-  assert.deepEqual(
-    published.counts.map(({ kernel }) => kernel),
-    chooseKernels(manifest, COUNTED, picomatch).map(({ name }) => name),
-  );
-});
-
-Deno.test("bench/README.md: counts are what was published", async () => {
-  const text = await Deno.readTextFile(new URL("../../../bench/README.md", import.meta.url));
-  const rows = text.split("**What a GPU's compiler makes of them.**")[1]!.split("\n")
-    .filter((line) => /^\| `attend_/.test(line))
-    .map((line) => line.split("|").slice(1, 6).map((cell) => cell.replaceAll("`", "").trim()));
-  assert.ok(rows.length > 8);
-  for (const row of rows) {
-    const count = published.counts.find(({ kernel }) => kernel === row[0])!;
-    const gathers = Object.values(count.gathers);
-    const sum = (of: "count" | "bytes") => gathers.reduce((sum, own) => sum + own[of], 0);
-    const spilled = count.spilled === 0 ? "" : ` (${count.spilled})`;
-    assert.deepEqual(row.slice(1), [
-      count.instructions.toFixed(0),
-      count.loops.map((instructions) => instructions.toFixed(0)).join(" + "),
-      `${count.registers}${spilled}`,
-      gathers.length === 0 ? "–" : `${sum("count").toFixed(0)}, ${sum("bytes").toFixed(0)}`,
-    ], row[0]!);
-  }
 });
