@@ -28,10 +28,11 @@ export const BUDGETS = {
   engine: { goal: 27_000, ceiling: 34_300 },
   // Snapshots bring a file format with checks of its own.
   engineWithSnapshots: { goal: 32_000, ceiling: 40_700 },
-  // The longest kernels miss their goal: `attend` with keys before their rotary embedding, most of all rotated codes.
-  kernel: { goal: 3_000, ceiling: 5_200 },
+  // The longest kernels miss their goal: `attend` with keys before their rotary embedding, most of all anchored ones in integers,
+  // whose sums are unrolled.
+  kernel: { goal: 3_000, ceiling: 7_500 },
   // JSR takes 20 MB at most.
-  published: { goal: 12_000_000, ceiling: 12_000_000 },
+  published: { goal: 14_000_000, ceiling: 14_000_000 },
 } as const satisfies Record<string, Budget>;
 
 /** Something measured, against its budget. */

@@ -15,14 +15,6 @@ function describeAttention(name: string, attention: AttentionKernels): string {
   } tokens (${attention.reason})`;
 }
 
-/** What is rounded, and by how much of the largest a score is off. */
-const PRECISION_TEXTS: Readonly<Record<Precision, string>> = {
-  f32: "products in f32",
-  int16: "weights and queries in integers of two bytes, scores within 2^-16 of the largest product",
-  f16: "products of queries and keys in f16, scores within 2^-11 of the largest product",
-  int8: "weights and queries in integers of one byte, scores within 2^-8 of the largest product",
-};
-
 export function describePlan(
   { layers: options, keys, shape }: ResolvedOptions,
   layers: readonly LayerPlan[],
@@ -71,7 +63,9 @@ export function describePlan(
     ...(anchors ? [`keys: anchored (${anchors} tokens)`] : []),
     ...lines,
     ...kinds,
-    `precision: ${PRECISION_TEXTS[precision]}, outputs within ${PRECISION_BOUNDS[precision]}`,
+    `precision: ${precision}, outputs within ${
+      PRECISION_BOUNDS[precision]
+    } of their root mean square`,
     `bytes: ${parts.join(", ")}`,
   ].join("\n");
 }
