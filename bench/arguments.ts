@@ -1,6 +1,7 @@
 /** The command line of `deno task bench`. */
-import type { KeySpace } from "../mod.ts";
-import { Command, InvalidArgumentError } from "commander";
+import type { KeySpace, Precision } from "../mod.ts";
+import { PRECISIONS } from "../src/kernels/precision.ts";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { integerFrom, listOf, oneOf, readCommandLine } from "../examples/command_line.ts";
 import { KEY_SPACES } from "../examples/eval/figures/results.ts";
 import { parseSchemePairs, type SchemePair, UNCOMPRESSED } from "../examples/demo/scheme_pairs.ts";
@@ -84,6 +85,7 @@ interface AttentionFlags extends OutputFiles {
   readonly seconds?: number;
   readonly memory: number;
   readonly tune: boolean;
+  readonly precision?: Precision;
   readonly profile: boolean;
 }
 
@@ -130,6 +132,10 @@ function addAttention(program: Command, found: Found): void {
     .option("--seconds <n>", "to spend on each shape at each context (default: 4)", positive)
     .option("--memory <GiB>", "that the caches compared may take together", positive, 4)
     .option("--tune", "plan each row by what tune() measures for it, f16 included", false)
+    .addOption(
+      new Option("--precision <type>", "how much attention may round (default: f16)")
+        .choices([...PRECISIONS]),
+    )
     .option("--profile", "also time each kernel, by timestamps around each dispatch", false)
     .option("--json <file>", "write the figures, unrounded")
     .option("--html <file>", "write a report with plots")

@@ -1,5 +1,5 @@
 /** The attention suite: one layer's decode attention, by model, context, batch, scheme and space. */
-import { CoupletError, type KeySpace } from "../../mod.ts";
+import { CoupletError, type KeySpace, type Precision } from "../../mod.ts";
 import { stepSplits } from "../../src/plan/steps.ts";
 import { candidateNames } from "../../src/plan/choose_attention.ts";
 import { Progress } from "../../cli/progress.ts";
@@ -36,6 +36,8 @@ export interface AttentionChoice {
   readonly memory: number;
   /** Whether to measure for each row what to plan it with. */
   readonly tune: boolean;
+  /** The least precision that rows are planned with. Defaults to `f16`. */
+  readonly precision?: Precision;
   /** Whether to time each kernel as well. */
   readonly profile: boolean;
   /**
@@ -130,12 +132,14 @@ function planPlace(
   kind: string,
 ): PlannedPlace {
   const choices = chooseRows(choice);
+  const { limits, features } = device;
+  const target = { limits, features, ...(choice.precision && { precision: choice.precision }) };
   const planned: PlannedRow[] = [];
   const refusals: AttentionBench["refused"] = [];
   const refuse = (row: RowChoice, why: string) => refusals.push({ ...rowPlace(place, row), why });
   for (const row of choices) {
     try {
-      planned.push(planRow(place, row, device, kind === "hardware"));
+      planned.push(planRow(place, row, target, kind === "hardware"));
     } catch (error) {
       if (!(error instanceof CoupletError)) throw error;
       refuse(row, error.parts.why);

@@ -43,7 +43,9 @@ export interface PlannedRow extends RowChoice {
 }
 
 /** What a plan must know of a device. */
-export type PlannedDevice = Required<Pick<PlanOptions, "limits" | "features">>;
+export type PlannedDevice =
+  & Required<Pick<PlanOptions, "limits" | "features">>
+  & Pick<PlanOptions, "precision">;
 
 /** Bytes of all layers of a row together, above which caches between the device and its memory hold too few to matter. */
 const COLD_BYTES = 128 * 1024 * 1024;
@@ -58,7 +60,7 @@ const COLD_BYTES = 128 * 1024 * 1024;
 export function planRow(
   { model, context, batch }: Place,
   row: RowChoice,
-  { limits, features }: PlannedDevice,
+  { limits, features, precision = "f16" }: PlannedDevice,
   cold: boolean,
 ): PlannedRow {
   const options = (layers: number): PlanOptions => ({
@@ -76,7 +78,7 @@ export function planRow(
     limits,
     features,
     // A row is its scheme's best; what has fewer digits says so by its kernels' names.
-    precision: "f16",
+    precision,
     kernels: benchKernels([row.pair.keys, row.pair.values], model.headDim),
   });
   const one = planCache(options(1));
