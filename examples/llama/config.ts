@@ -142,8 +142,9 @@ interface Rope {
 
 /** The rotary embedding of all layers. */
 function parseRope(json: Json): Rope {
-  const { shape: { headDim }, keys, layers, asScored } = planOptions(json);
-  const { rotaryDim = headDim, attentionFactor = 1 } = layers[0]?.rope ?? {};
+  const { keys, layers, asScored } = planOptions(json);
+  const { headDim, rope } = layers[0]!;
+  const { rotaryDim = headDim, attentionFactor = 1 } = rope ?? {};
   if (rotaryDim !== headDim) {
     throw refused(
       `${rotaryDim} of ${headDim} channels rotate (partial_rotary_factor)`,

@@ -52,7 +52,7 @@ export class CacheCommands {
     const most = Math.max(...growths.map(({ tokens }) => tokens));
     const rows = growths.map(({ tokens, spans }, i) => ({ tokens, first: firsts[i]!, spans }));
     const { shares: spans, partials } = this.#spans.share(this.parameters, rows, way, splits);
-    const partialStride = Math.max(...partials) + Math.max(...splits);
+    const firstOwn = Math.max(...partials);
     const scoreStride = rowScores(this.#options);
     const shares = splits.map((own) => {
       const entries = growths.map(
@@ -67,6 +67,8 @@ export class CacheCommands {
           partials: partials[i]! + own,
         }),
       );
+      // Spans' results lie beside those of all layers alike.
+      const partialStride = firstOwn + (spans.length > 0 ? Math.max(...splits) : own);
       const place = this.parameters.write(entries, { splits: own, scoreStride, partialStride });
       return { place, splits: own };
     });

@@ -124,7 +124,7 @@ export class DeviceCache implements Cache {
     this.#sequences = new Sequences(plan.options);
     this.#recorder = new Recorder(profile);
     const commands = compiled.layers.map((kernels, layer) =>
-      new LayerCommands(device, plan.options, layer, kernels, layers[layer]!, shared)
+      new LayerCommands(device, plan.options.layers[layer]!, kernels, layers[layer]!, shared)
     );
     const parameters = new Parameters(new StepPlaces(device, shared.steps));
     this.#spans = compiled.spans(parameters);
@@ -403,9 +403,9 @@ export class DeviceCache implements Cache {
       refuseUnfinished(`Cannot read sequence ${sequence.id}`, awaited.start, `layer ${layer}`);
     }
     const { side, count, output } = range;
-    const { shape, layers, dtype } = options;
-    const { keyValueHeads, strides } = layers[layer]!;
-    const bytes = tensorBytes(count, keyValueHeads, shape.headDim, strides[side], dtype);
+    const { layers, dtype } = options;
+    const { keyValueHeads, headDim, strides } = layers[layer]!;
+    const bytes = tensorBytes(count, keyValueHeads, headDim, strides[side], dtype);
     const { binding } = this.#checkBinding({ name: "output", binding: output, bytes });
     this.#encoders.check(target, [sequence]);
 
@@ -524,10 +524,10 @@ export class DeviceCache implements Cache {
     { tokens }: Pick<StepState, "tokens">,
     layer: number,
   ) {
-    const { shape, layers, dtype } = this.plan.options;
-    const { keyValueHeads, strides } = layers[layer]!;
-    const heads = name === "keys" || name === "values" ? keyValueHeads : shape.queryHeads;
-    const bytes = tensorBytes(tokens, heads, shape.headDim, strides[name], dtype);
+    const { layers, dtype } = this.plan.options;
+    const { queryHeads, keyValueHeads, headDim, strides } = layers[layer]!;
+    const heads = name === "keys" || name === "values" ? keyValueHeads : queryHeads;
+    const bytes = tensorBytes(tokens, heads, headDim, strides[name], dtype);
     return this.#checkBinding({ name, binding, bytes });
   }
 

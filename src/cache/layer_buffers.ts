@@ -1,5 +1,5 @@
 import { COPY_DST, COPY_SRC, STORAGE, UNIFORM } from "../base/buffer_usage.ts";
-import { exactBytes, LAYER_BYTES, poolBytes, sinkBytes } from "../plan/sizes.ts";
+import { exactBytes, LAYER_BYTES, poolBytes, sinkBytes, universalKey } from "../plan/sizes.ts";
 import { packCodebooks, sharesCodebooks } from "../codebooks/device.ts";
 import type { SideCodebook } from "../codebooks/codebook.ts";
 import type { CachePlan } from "../plan/plan.ts";
@@ -83,7 +83,7 @@ export function createLayerBuffers(
   const { words, offsets } = packCodebooks(
     codebooks.keys,
     codebooks.values,
-    options.shape.headDim,
+    layer.headDim,
   );
   const label = `couplet layer ${index}`;
   const parts = layers[index]!.parts.map((heads): PartBuffers => {
@@ -92,7 +92,7 @@ export function createLayerBuffers(
       heads,
       keyRecords: storage("key records", poolBytes(options, layer, layer.keys, heads.count)),
       valueRecords: storage("value records", poolBytes(options, layer, layer.values, heads.count)),
-      exact: storage("exact tier", exactBytes(options, heads.count)),
+      exact: storage("exact tier", exactBytes(options, layer, heads.count)),
       parameters: uniformBuffer(device, `${label} parameters`, LAYER_BYTES),
     };
     const parameters = layerParameters(options, layer, heads, offsets);
@@ -101,12 +101,12 @@ export function createLayerBuffers(
   });
   const buffers = {
     parts,
-    sinkLogits: storageBuffer(device, `${label} sink logits`, sinkBytes(options)),
+    sinkLogits: storageBuffer(device, `${label} sink logits`, sinkBytes(layer)),
   };
-  const none = new Float32Array(options.shape.queryHeads).fill(NO_SINK);
+  const none = new Float32Array(layer.queryHeads).fill(NO_SINK);
   device.queue.writeBuffer(buffers.sinkLogits, 0, sinkLogits ?? none);
   if (words.length === 0) return buffers;
-  const schemes = `${layer.keys}/${layer.values}`;
+  const schemes = universalKey(layer);
   const kept = sharesCodebooks(layer) ? universal.get(schemes) : undefined;
   if (kept !== undefined) return { ...buffers, codebooks: kept };
   const packed = storageBuffer(device, `${label} codebooks`, words.byteLength);

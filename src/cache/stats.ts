@@ -24,7 +24,7 @@ export function cacheStats(
   spans: readonly SpanStats[],
   numbers: NumberCounts,
 ): CacheStats {
-  const { pages, rope, steps, partials, counters, scores, table, spanExact } = buffers.shared;
+  const { pages, ropes, steps, partials, counters, scores, table, spanExact } = buffers.shared;
   const layers = buffers.layers.map(({ parts, sinkLogits }, layer): LayerBytes => {
     const sum = (name: "keyRecords" | "valueRecords" | "exact" | "parameters") =>
       parts.reduce((total, part) => total + part[name].size, 0);
@@ -39,7 +39,7 @@ export function cacheStats(
   });
   const bytes = totalBytes(
     layers,
-    pages.size + steps.size + (rope?.size ?? 0) + counters.size,
+    [pages, steps, counters, ...ropes].reduce((sum, { size }) => sum + size, 0),
     buffers.spans.flatMap(({ all }) => all).reduce((sum, { size }) => sum + size, 0),
     [partials, scores, table, spanExact].reduce((sum, buffer) => sum + (buffer?.size ?? 0), 0),
   );
@@ -73,12 +73,12 @@ export function cacheStats(
 
 /** Bytes of the codes of tokens that sequences hold. */
 function heldBytes(
-  { layers, shape, pageTables }: CachePlan["options"],
+  { layers, pageTables }: CachePlan["options"],
   sequences: Sequences,
 ): number {
   const held = pageTables.map((_, table) => sequences.codedInPool(table));
-  return layers.reduce((sum, { keys, values, keyValueHeads, pageTable }) => {
-    const perToken = tokenBytes(keys, shape.headDim) + tokenBytes(values, shape.headDim);
+  return layers.reduce((sum, { keys, values, keyValueHeads, headDim, pageTable }) => {
+    const perToken = tokenBytes(keys, headDim) + tokenBytes(values, headDim);
     return sum + held[pageTable]! * keyValueHeads * perToken;
   }, 0);
 }

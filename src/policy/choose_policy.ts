@@ -1,12 +1,14 @@
 import {
   type CacheOptions,
   type ExactTiers,
+  layerShape,
   type ResolvedOptions,
   resolveOptions,
   SHAPE_FIELDS,
   TIER_FIELDS,
 } from "../plan/options.ts";
-import { keyFields } from "../model/key_fields.ts";
+import { cacheKeyFields } from "../model/key_fields.ts";
+import type { ModelShape } from "../model/model.ts";
 import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "../plan/sizes.ts";
 import { type LayerPolicy, type Policy, SCHEMES } from "../schemes/policy.ts";
 import { checkOptions, type Fields, listOf, TEXT } from "../base/check_options.ts";
@@ -99,7 +101,7 @@ const WHAT = "Cannot choose a policy";
 export function choiceFields(): Fields<ChoosePolicyOptions> {
   return {
     shape: SHAPE_FIELDS,
-    keys: keyFields,
+    keys: cacheKeyFields,
     budgetBits: NUMBER,
     tokens: NUMBER,
     sequences: NUMBER,
@@ -206,9 +208,10 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
     );
   }
   const expectedLoss = picked.reduce((sum, { loss }) => sum + loss, 0);
-  const { headDim } = options.shape;
-  const nominalBits = picked.reduce((sum, { scheme }) => sum + bitsOf(scheme, headDim), 0) /
-    picked.length;
+  const nominalBits = picked.reduce(
+    (sum, { scheme }, i) => sum + bitsOf(scheme, shape, items[i]!.layer),
+    0,
+  ) / picked.length;
   return {
     policy,
     effectiveBits,
@@ -277,8 +280,9 @@ function lossTable(
   return (layer, side, scheme) => table.get(key(layer, side, scheme))!;
 }
 
-/** Bits per channel of a scheme's records. */
-function bitsOf(scheme: SchemeId, headDim: number): number {
+/** Bits per channel of a scheme's records in a layer. */
+function bitsOf(scheme: SchemeId, shape: ModelShape, layer: number): number {
+  const { headDim } = layerShape(shape, layer);
   return recordBits(parseScheme(scheme).layout(headDim), headDim);
 }
 
@@ -290,8 +294,8 @@ function memoryOf(options: ChoosePolicyOptions, example: Policy): Memory {
       unitsPerBit: 2 * shape.layers,
       size: (layers) =>
         layers.reduce(
-          (sum, { keys, values }) =>
-            sum + bitsOf(keys, shape.headDim) + bitsOf(values, shape.headDim),
+          (sum, { keys, values }, layer) =>
+            sum + bitsOf(keys, shape, layer) + bitsOf(values, shape, layer),
           0,
         ),
     };

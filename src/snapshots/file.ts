@@ -88,12 +88,11 @@ export function snapshotTensors(
   options: ResolvedOptions,
   state: HeldTokens,
 ): Map<string, Pick<SafetensorsTensor, "dtype" | "shape">> {
-  const { headDim } = options.shape;
   const coded = codedTokens(options, state);
   const { tokens } = exactPositions(options, state);
   const tensors = new Map<string, Pick<SafetensorsTensor, "dtype" | "shape">>();
   options.layers.forEach((own, layer) => {
-    const { keyValueHeads } = own;
+    const { keyValueHeads, headDim } = own;
     const held = coded - state.codedFrom[own.pageTable]!;
     for (const side of SIDES) {
       const words = recordWords(parseScheme(own[side]).layout(headDim), held);

@@ -3,7 +3,7 @@ import { COPY_DST, MAP_READ, MODE_READ } from "../base/buffer_usage.ts";
 import type { Cache } from "../cache/cache.ts";
 import { cacheInternals } from "../cache/internals.ts";
 import { type CacheIdentity, identifyCache } from "../cache/identity.ts";
-import type { ResolvedOptions } from "../plan/options.ts";
+import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
 import { pageRuns } from "../cache/page_rows.ts";
 import { exactSequenceBytes, exactTokenBytes, pageBytes } from "../plan/sizes.ts";
 import { firstKeptPage, ringSlots } from "../plan/pages.ts";
@@ -127,7 +127,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
     cache.buffers(layer).parts.flatMap((part, i) =>
       SIDES.map((side) => {
         const content = restored === undefined ? part : restored.layers[layer]![i]!;
-        const page = pageBytes(resolved, own[side], part.heads.count);
+        const page = pageBytes(own, own[side], part.heads.count);
         const source = side === "keys" ? content.keyRecords : content.valueRecords;
         const codes = held[own.pageTable]!.runs.map(({ page: first, count }) => ({
           source: source!,
@@ -135,7 +135,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
           size: count * page,
         }));
         const place = restored === undefined ? slot : 0;
-        const exact = exactRuns(resolved, part.heads.count, place, side, state)
+        const exact = exactRuns(resolved, own, part.heads.count, place, side, state)
           .map(({ offset, size }) => ({ source: content.exact, offset, size }));
         return { layer, side, heads: part.heads, codes, exact };
       })
@@ -155,13 +155,13 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   reads.forEach(({ layer, side, heads }, i) => {
     const names = sideNames(layer, side);
     const own = resolved.layers[layer]!;
-    const layout = parseScheme(own[side]).layout(resolved.shape.headDim);
+    const layout = parseScheme(own[side]).layout(own.headDim);
     const count = coded - state.codedFrom[own.pageTable]!;
     const records = fromPages(layout, heads.count, count, new Uint32Array(copies[2 * i]!));
     const at = heads.first * recordWords(layout, count) * 4;
     tensors.get(names.codes)!.data.set(new Uint8Array(records.buffer), at);
     copyHeads(
-      exactTokenBytes(resolved, 1),
+      exactTokenBytes(own, 1),
       heads.count,
       { data: new Uint8Array(copies[2 * i + 1]!), heads: heads.count, first: 0 },
       { data: tensors.get(names.exact)!.data, heads: own.keyValueHeads, first: heads.first },
@@ -249,11 +249,11 @@ function restorePart(
   const { pageTable, keyValueHeads } = own;
   const given = exactPositions(options, info);
   const coded = codedTokens(options, info);
-  const token = exactTokenBytes(options, heads.count);
-  const exact = new Uint8Array(exactSequenceBytes(options, heads.count));
+  const token = exactTokenBytes(own, heads.count);
+  const exact = new Uint8Array(exactSequenceBytes(options, own, heads.count));
   const [keyRecords, valueRecords] = SIDES.map((side) => {
     const names = sideNames(layer, side);
-    const layout = parseScheme(own[side]).layout(options.shape.headDim);
+    const layout = parseScheme(own[side]).layout(own.headDim);
     const count = coded - info.codedFrom[pageTable]!;
     const words = recordWords(layout, count);
     const records = ownWords(tensors.get(names.codes)!.data)
@@ -264,17 +264,17 @@ function restorePart(
 
     const vectors = new Uint8Array(given.tokens * token);
     copyHeads(
-      exactTokenBytes(options, 1),
+      exactTokenBytes(own, 1),
       heads.count,
       { data: tensors.get(names.exact)!.data, heads: keyValueHeads, first: heads.first },
       { data: vectors, heads: heads.count, first: 0 },
     );
     const skipped = exactPositions(options, held).from - given.from;
-    for (const run of exactRuns(options, heads.count, 0, side, held)) {
+    for (const run of exactRuns(options, own, heads.count, 0, side, held)) {
       const start = (run.token < given.sinks ? run.token : run.token + skipped) * token;
       exact.set(vectors.subarray(start, start + run.size), run.offset);
     }
-    return paged.subarray(skippedPages * pageBytes(options, own[side], heads.count));
+    return paged.subarray(skippedPages * pageBytes(own, own[side], heads.count));
   });
   const upload = (name: string, data: Uint8Array<ArrayBuffer>) => {
     if (data.length === 0) return undefined;
@@ -323,6 +323,7 @@ function heldFrom(
  */
 function exactRuns(
   options: ResolvedOptions,
+  layer: ResolvedLayer,
   heads: number,
   slot: number,
   side: Side,
@@ -330,7 +331,7 @@ function exactRuns(
 ): { readonly offset: number; readonly size: number; readonly token: number }[] {
   const { sinks, from } = exactPositions(options, state);
   const ring = ringSlots(options);
-  const bytes = exactTokenBytes(options, heads);
+  const bytes = exactTokenBytes(layer, heads);
   const first = (slot * 2 + (side === "keys" ? 0 : 1)) * (options.tiers.sinks + ring);
   const runs: { offset: number; size: number; token: number }[] = [];
   const add = (row: number, count: number, token: number) => {

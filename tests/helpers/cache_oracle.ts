@@ -5,6 +5,7 @@ import {
   type CachePlan,
   type CodebookSet,
   type KernelInfo,
+  layerShape,
   parseScheme,
   planCache,
   type PlanLimits,
@@ -18,6 +19,7 @@ import {
   type Span,
   type TuningRecord,
 } from "../../mod.ts";
+import { layerKeys } from "../../src/plan/options.ts";
 import { codesAnchored } from "../../src/schemes/key_turn.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { firstRecords } from "../../src/records/pack.ts";
@@ -206,8 +208,7 @@ async function checkSpans(
   for (const { span, slot, pages, room } of held) {
     const own = run.spans[spans.indexOf(span)]!;
     for (const [layer, { buffers }] of room.layers.entries()) {
-      const { headDim } = cache.plan.options.shape;
-      const heads = cache.plan.options.layers[layer]!.keyValueHeads;
+      const { keyValueHeads: heads, headDim } = cache.plan.options.layers[layer]!;
       for (const [index, side] of SIDES.entries()) {
         const name = `${side} of span ${span.id} in layer ${layer}`;
         const wanted = run.cache.spanCodes(own, layer, side);
@@ -250,9 +251,11 @@ async function checkRead(
   sequences: readonly Sequence[],
   run: ReferenceRun,
 ): Promise<void> {
-  const { shape: { headDim }, tiers, keys } = run.options;
+  const { shape, tiers } = run.options;
   await Promise.all(
     recordRuns(run).map(async ({ index, layer, side, name }) => {
+      const { headDim } = layerShape(shape, layer);
+      const keys = layerKeys(run.options.keys, layer);
       const sequence = sequences[index]!;
       const length = cache.length(sequence);
       if (length === 0) return;
@@ -348,8 +351,8 @@ export async function deviceRecords(
   layer: number,
   side: Side,
 ): Promise<Uint32Array[]> {
-  const { shape, layers } = cache.plan.options;
-  const layout = parseScheme(layers[layer]![side]).layout(shape.headDim);
+  const own = cache.plan.options.layers[layer]!;
+  const layout = parseScheme(own[side]).layout(own.headDim);
   const pageWords = (64 / layout.tokens) * layout.words;
   const { first: firstPage, pages } = cache.pages(sequence, layer);
   const records = Math.ceil(cache.codedTokens(sequence) / layout.tokens) * layout.words -
@@ -379,8 +382,8 @@ export function referenceRecords(
   layer: number,
   side: Side,
 ): Uint32Array[] {
-  const layout = parseScheme(cache.plan.options.layers[layer]![side])
-    .layout(cache.plan.options.shape.headDim);
+  const { headDim, ...schemes } = cache.plan.options.layers[layer]!;
+  const layout = parseScheme(schemes[side]).layout(headDim);
   const behind = recordWords(layout, cache.pages(sequence, layer).first * 64);
   return reference.records(own, layer, side, cache.codedTokens(sequence))
     .map((words) => words.slice(behind));

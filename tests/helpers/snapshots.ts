@@ -46,14 +46,13 @@ export async function feed(
     readonly step?: number;
   } = {},
 ): Promise<Float32Array[]> {
-  const { layers, queryHeads, headDim } = cache.plan.options.shape;
-  const { keyValueHeads } = cache.plan.options.layers[0]!;
+  const { layers } = cache.plan.options;
   const outputs: Float32Array[] = [];
   for (let done = 0; done < tokens; done += step) {
     const count = Math.min(step, tokens - done);
     const start = cache.length(sequence);
     const begun = cache.beginStep([{ sequence, tokens: count }]);
-    for (let layer = 0; layer < layers; layer++) {
+    for (const [layer, { queryHeads, keyValueHeads, headDim }] of layers.entries()) {
       const vectors = (what: number, heads: number) => {
         const all = new Float32Array(count * heads * headDim);
         for (let token = 0; token < count; token++) {

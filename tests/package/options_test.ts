@@ -163,9 +163,9 @@ for (const [path, value] of KNOWN) {
 Deno.test("planCache() takes an option that is undefined as absent", () => {
   const { scale, options } = planCache({ ...base, scale: undefined } as never) as unknown as {
     scale?: number;
-    options: { scale: number };
+    options: { layers: readonly { scale: number }[] };
   };
-  assert.deepEqual([scale, options.scale], [undefined, 1 / 8]);
+  assert.deepEqual([scale, options.layers[0]!.scale], [undefined, 1 / 8]);
 });
 
 const set = gridCodebooks(

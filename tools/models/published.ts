@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { KeySpace } from "../../src/model/model.ts";
 
 /** A model's configuration. */
 export interface PublishedModel {
@@ -24,7 +25,7 @@ export type Planned = readonly [
   layers: string,
   heads: string,
   rope: string,
-  space: "pre-rope" | "as-scored",
+  space: KeySpace,
   scale: string,
   others?: string,
 ];

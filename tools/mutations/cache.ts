@@ -674,7 +674,7 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "vectors-overlap-by-one",
-      "headMajor ? Math.floor((stride.head - shape.headDim) / stride.token) + 1 : Infinity,",
+      "headMajor ? Math.floor((stride.head - headDim) / stride.token) + 1 : Infinity,",
       "headMajor ? Math.floor(stride.head / stride.token) + 1 : Infinity,",
     ],
     [

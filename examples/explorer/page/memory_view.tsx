@@ -96,10 +96,10 @@ function readConfig(text: string, readAs: string): ModelPlanOptions {
 }
 
 function Calculator({ model }: { readonly model: ModelPlanOptions }): VNode {
-  const { headDim } = model.shape;
+  const headDims = new Set(model.layers.map(({ headDim }) => headDim));
   const most = Math.max(LEAST_TOKENS, model.maxPositions ?? DEFAULT_POSITIONS);
   const schemes = [...schemeHeadDims].flatMap(([scheme, sizes]) =>
-    sizes.includes(headDim) ? [scheme] : []
+    headDims.isSubsetOf(new Set(sizes)) ? [scheme] : []
   );
   const [holding, setHolding] = useState<Holding>({
     keys: "c4b8",
