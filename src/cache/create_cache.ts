@@ -5,7 +5,7 @@ import { compileLayer } from "./compiled_layer.ts";
 import { type CacheCodebooks, DeviceCache } from "./device_cache.ts";
 import { raise } from "../base/raise.ts";
 import { cacheCodebook, checkCodebookSet } from "../codebooks/find.ts";
-import { createLayerBuffers } from "./layer_buffers.ts";
+import { createLayerBuffers, type LayerBuffers } from "./layer_buffers.ts";
 import { compileKernel } from "./pipelines.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { bySide } from "../model/by_side.ts";
@@ -31,8 +31,8 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   const { options } = plan;
   if (codebooks !== undefined) checkCodebookSet(codebooks, options, model);
   const findCodebooks = ({ layers }: ResolvedOptions) =>
-    layers.map((own, layer) =>
-      bySide((side) => cacheCodebook(codebooks, own, layer, side, own[side]))
+    layers.map((own) =>
+      bySide((side) => cacheCodebook(codebooks, own, own.source, side, own[side]))
     );
   const found = { layers: findCodebooks(options), spans: options.spans.map(findCodebooks) };
   checkDevice(device, plan);
@@ -75,10 +75,11 @@ async function allocate(
   device.pushErrorScope("validation");
   const universal = new Map<string, GPUBuffer>();
   let logit = 0;
-  const layers = codebooks.layers.map((own, layer) => {
-    const { queryHeads } = plan.options.layers[layer]!;
+  const layers: LayerBuffers[] = [];
+  codebooks.layers.forEach((own, layer) => {
+    const { queryHeads, source } = plan.options.layers[layer]!;
     const logits = sinkLogits?.slice(logit, logit += queryHeads);
-    return createLayerBuffers(device, plan, layer, own, logits, universal);
+    layers.push(createLayerBuffers(device, plan, layer, own, logits, universal, layers[source]));
   });
   const shared = createSharedBuffers(device, plan);
   const spans = support?.allocate(device, plan, codebooks.spans, shared) ?? [];

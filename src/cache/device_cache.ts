@@ -310,6 +310,15 @@ export class DeviceCache implements Cache {
   ): void {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
     const { progress } = state;
+    const source = this.#source(layer);
+    if (source !== layer) {
+      raise(
+        "usage",
+        `Cannot append to layer ${layer}`,
+        `it has no keys and values of its own, and attends to those of layer ${source}`,
+        "Leave it out, and attend in it after the other's append (shape.sharesWith)",
+      );
+    }
     checkAppend(progress, live, layer, this.plan.options.capacity.appendTokens);
     const keys = this.#hostTensor("keys", tensors?.keys, state, layer).binding;
     const values = this.#hostTensor("values", tensors?.values, state, layer).binding;
@@ -334,7 +343,7 @@ export class DeviceCache implements Cache {
     tensors: { readonly queries: GPUBufferBinding; readonly output: GPUBufferBinding },
   ): void {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
-    checkAttend(state.progress, layer);
+    checkAttend(state.progress, layer, this.#source(layer));
     this.#spans.checkAttend(live, layer);
     const queries = this.#hostTensor("queries", tensors?.queries, state, layer);
     const output = this.#hostTensor("output", tensors?.output, state, layer);
@@ -388,6 +397,7 @@ export class DeviceCache implements Cache {
     this.#checkLayer(layer);
     checkReadRange(range);
     const { options } = this.plan;
+    layer = this.#source(layer);
     const state = this.#sequences.state(sequence);
     const { maxComputeWorkgroupsPerDimension } = this.#device.limits;
     const entries = readEntries(
@@ -481,6 +491,11 @@ export class DeviceCache implements Cache {
   #checkDevice(): void {
     this.#checkExists();
     this.#faults.check();
+  }
+
+  /** The layer whose keys and values a layer attends to. */
+  #source(layer: number): number {
+    return this.plan.options.layers[layer]!.source;
   }
 
   #checkLayer(layer: number): void {

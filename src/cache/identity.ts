@@ -2,7 +2,7 @@
  * What a cache's codes depend on, as text and as digests. Two caches with equal identities can read
  * each other's codes.
  */
-import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
+import { isOwn, type ResolvedLayer, type ResolvedOptions } from "../plan/options.ts";
 import type { LayerPolicy } from "../schemes/policy.ts";
 import type { ModelFingerprint } from "../model/model.ts";
 import type { SideCodebook } from "../codebooks/codebook.ts";
@@ -36,6 +36,7 @@ export function describePlan(options: ResolvedOptions): string {
       queryHeads: each((layer) => layer.queryHeads),
       keyValueHeads: layers.map((layer) => layer.keyValueHeads),
       headDim: each((layer) => layer.headDim),
+      ...(layers.every(isOwn) ? {} : { sources: layers.map((layer) => layer.source) }),
     },
     policy: layers.map((layer) => [layer.keys, layer.values]),
     tiers: { sinks: tiers.sinks, window: tiers.window },

@@ -70,6 +70,7 @@ export function uniformBuffer(device: GPUDevice, label: string, size: number): G
  *
  * @param universal Buffers of data-free schemes' codebooks, by the schemes of the layers that share
  * them. A missing one is added.
+ * @param shared The buffers of the layer whose keys and values it shares; absent where it has its own.
  */
 export function createLayerBuffers(
   device: GPUDevice,
@@ -78,6 +79,7 @@ export function createLayerBuffers(
   codebooks: LayerCodebooks,
   sinkLogits: Float32Array<ArrayBuffer> | undefined,
   universal: Map<string, GPUBuffer>,
+  shared?: LayerBuffers,
 ): LayerBuffers {
   const layer = options.layers[index]!;
   const { words, offsets } = packCodebooks(
@@ -86,15 +88,15 @@ export function createLayerBuffers(
     layer.headDim,
   );
   const label = `couplet layer ${index}`;
-  const parts = layers[index]!.parts.map((heads): PartBuffers => {
+  const parts = layers[index]!.parts.map((heads, i): PartBuffers => {
     const storage = (name: string, size: number) => storageBuffer(device, `${label} ${name}`, size);
-    const part = {
+    const held = shared?.parts[i] ?? {
       heads,
       keyRecords: storage("key records", poolBytes(options, layer, layer.keys, heads.count)),
       valueRecords: storage("value records", poolBytes(options, layer, layer.values, heads.count)),
       exact: storage("exact tier", exactBytes(options, layer, heads.count)),
-      parameters: uniformBuffer(device, `${label} parameters`, LAYER_BYTES),
     };
+    const part = { ...held, parameters: uniformBuffer(device, `${label} parameters`, LAYER_BYTES) };
     const parameters = layerParameters(options, layer, heads, offsets);
     device.queue.writeBuffer(part.parameters, 0, parameters);
     return part;
@@ -107,7 +109,7 @@ export function createLayerBuffers(
   device.queue.writeBuffer(buffers.sinkLogits, 0, sinkLogits ?? none);
   if (words.length === 0) return buffers;
   const schemes = universalKey(layer);
-  const kept = sharesCodebooks(layer) ? universal.get(schemes) : undefined;
+  const kept = shared?.codebooks ?? (sharesCodebooks(layer) ? universal.get(schemes) : undefined);
   if (kept !== undefined) return { ...buffers, codebooks: kept };
   const packed = storageBuffer(device, `${label} codebooks`, words.byteLength);
   device.queue.writeBuffer(packed, 0, words);

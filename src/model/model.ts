@@ -13,6 +13,13 @@ export interface ModelShape {
    * layers, or one per layer, 0 for those that see everything. Defaults to no limit.
    */
   readonly slidingWindow?: number | readonly number[];
+  /**
+   * Layers that attend to another layer's keys and values and have none of their own (Gemma 3n, 4):
+   * one entry per layer, the number of an earlier layer that has, or `null` for a layer with its
+   * own. Both layers have the same KV heads, head dimension, sliding window and rotary embedding.
+   * Defaults to none.
+   */
+  readonly sharesWith?: readonly (number | null)[];
 }
 
 /**

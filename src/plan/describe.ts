@@ -35,7 +35,7 @@ export function describePlan(
   // What all layers have in common goes without saying.
   const varies = [shape.headDim, shape.queryHeads].some((one) => typeof one !== "number");
   const lines = layers.flatMap((layer, index) => {
-    const { queryHeads, keyValueHeads, headDim, slidingWindow } = options[index]!;
+    const { queryHeads, keyValueHeads, headDim, slidingWindow, source } = options[index]!;
     const sides = SIDES.map((side) => {
       const { codes, exact, codebooks } = layer.bytes[side];
       return `  ${side} ${
@@ -47,8 +47,10 @@ export function describePlan(
       (varies ? ` of ${headDim} channels for ${queryHeads} query heads` : "") +
       (slidingWindow > 0 ? `, the last ${slidingWindow} tokens` : "") +
       (layer.parts.length > 1 ? `, in ${layer.parts.length} buffers each` : ""),
-      ...sides,
-      `  append: ${layer.store.name} + ${layer.encodeKeys.name} + ${layer.encodeValues.name}`,
+      ...(source === index ? sides : [`  the keys and values of layer ${source}`]),
+      ...(source === index
+        ? [`  append: ${layer.store.name} + ${layer.encodeKeys.name} + ${layer.encodeValues.name}`]
+        : []),
       describeAttention("decode", layer.decode),
       describeAttention("prefill", layer.prefill),
       `  merge: ${layer.combine.name}`,

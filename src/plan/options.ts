@@ -108,6 +108,8 @@ export interface ResolvedLayer extends LayerPolicy {
   readonly scale: number;
   /** How its keys reach the cache. */
   readonly keyOptions: KeyOptions;
+  /** The layer whose keys and values it attends to: itself, or the one it shares with. */
+  readonly source: number;
   /** Index of its rotary table; -1 where kernels rotate nothing. */
   readonly ropeTable: number;
   /** Its sliding window, 0 where it sees everything. */
@@ -215,6 +217,10 @@ export const SHAPE_FIELDS: Fields<ModelShape> = {
   keyValueHeads: oneOrEach(HEADS),
   headDim: oneOrEach(whole(1, LARGEST_SHAPE.headDim)),
   "slidingWindow?": oneOrEach(TOKENS),
+  "sharesWith?": kind(
+    "a list, each the number of an earlier layer or null",
+    (value) => Array.isArray(value) && [...value].every((one) => one === null || TOKENS[1](one)),
+  ),
 };
 
 /** What the exact tiers may be. */
@@ -383,7 +389,11 @@ function resolveLayers(
   const distinct = [...new Set(windows)];
   const ropeTables: RopeTableOptions[] = [];
   const known: string[] = [];
+  const sources = each("layers to share with (shape.sharesWith)", shape.sharesWith ?? null)
+    .map((source, layer) => source ?? layer);
   const layers = heads.map((keyValueHeads, layer): ResolvedLayer => {
+    const source = sources[layer]!;
+    const schemes = policy.layers?.[source] ?? policy;
     const [queryHeads, headDim, own] = [queries[layer]!, dims[layer]!, layerKeys(given, layer)];
     if (queryHeads % keyValueHeads !== 0) {
       fail(
@@ -402,7 +412,7 @@ function resolveLayers(
         ropeTables.push({ rope, headDim });
       }
     }
-    const { keys, values } = policy.layers?.[layer] ?? policy;
+    const { keys, values } = schemes;
     for (const id of [keys, values]) {
       const { layout, forSpans } = parseScheme(id);
       if (forSpans) {
@@ -419,12 +429,14 @@ function resolveLayers(
       ...shared,
       scale: scales[layer]!,
       keyOptions: own,
+      source,
       ropeTable,
       slidingWindow,
       pageTable: distinct.indexOf(slidingWindow),
       strides: resolveStrides(shared, capacity.stepTokens, io),
     };
   });
+  layers.forEach((layer, index) => checkShared(layer, index, layers[layer.source], policy));
   return {
     layers,
     pageTables: distinct.map((slidingWindow) => ({ slidingWindow })),
@@ -433,6 +445,34 @@ function resolveLayers(
       ...layers.flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),
     ),
   };
+}
+
+/** Checks that a layer can attend to the keys and values of another, where it has none itself. */
+function checkShared(
+  layer: ResolvedLayer,
+  index: number,
+  source: ResolvedLayer | undefined,
+  { layers }: Policy,
+): void {
+  if (layer.source === index) return;
+  const refuse = (why: string) =>
+    fail(
+      `layer ${index} shares the keys and values of layer ${layer.source}, ${why}`,
+      "Correct shape.sharesWith, or give the layer keys and values of its own (null)",
+    );
+  if (source?.source !== layer.source || layer.source > index) {
+    refuse("which is no earlier layer with its own");
+  }
+  const alike = ["keyValueHeads", "headDim", "pageTable", "ropeTable"] as const;
+  if (alike.some((name) => source![name] !== layer[name])) {
+    refuse("and their heads, sliding windows or rotary embeddings differ");
+  }
+  if (layers?.[index] !== undefined) refuse("and the policy has schemes for it");
+}
+
+/** Whether a layer has keys and values of its own. */
+export function isOwn({ source }: ResolvedLayer, index: number): boolean {
+  return source === index;
 }
 
 /** What was given once, or as a list, for every layer. */

@@ -1,6 +1,7 @@
 /** Resolves schemes, kernels and bytes. */
 import {
   checkPlanOptions,
+  isOwn,
   type ResolvedLayer,
   type ResolvedOptions,
   resolveOptions,
@@ -94,7 +95,7 @@ export function planCache(options: PlanOptions): CachePlan {
   );
   const attentions = [...layers, ...kinds.flatMap(({ layers }) => layers)]
     .flatMap(({ decode, prefill }) => [decode, prefill]);
-  const sides = resolved.layers.flatMap(({ keys, values, headDim }) =>
+  const sides = resolved.layers.filter(isOwn).flatMap(({ keys, values, headDim }) =>
     [keys, values].map((id) => recordBits(parseScheme(id).layout(headDim), headDim))
   );
   const attending = attentions.flatMap(({ attend, score }) => kernelParts((attend ?? score)!));

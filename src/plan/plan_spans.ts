@@ -12,6 +12,7 @@ import { SIDES } from "../model/side.ts";
 import type { PlanLimits } from "./limits.ts";
 import {
   checkPolicyLayers,
+  isOwn,
   type ResolvedLayer,
   type ResolvedOptions,
   type SpanOptions,
@@ -78,6 +79,12 @@ export function resolveSpans(spans: SpanPolicies, options: ResolvedOptions): Spa
     if (options.layers.some(({ slidingWindow }) => slidingWindow > 0)) {
       fail(
         "every later query sees a whole span, and layers have a sliding window",
+        "Append the tokens to the sequence instead",
+      );
+    }
+    if (!options.layers.every(isOwn)) {
+      fail(
+        "a span is handed over to every layer, and some share another's keys and values",
         "Append the tokens to the sequence instead",
       );
     }

@@ -1,5 +1,6 @@
 /** Bytes of every buffer a cache allocates. They are computed here alone. */
 import {
+  isOwn,
   type LayerShape,
   type ResolvedLayer,
   type ResolvedOptions,
@@ -93,6 +94,7 @@ export function centroidBytes(
   layer: ResolvedLayer,
   side: Side,
 ): number {
+  if (layers[layer.source] !== layer) return 0;
   const { codebookSpec } = parseScheme(layer[side]);
   const bytes = (codebookSpec?.words(layer.headDim) ?? 0) * 4;
   if (codebookSpec?.sharedBy !== "model") return layer.keyValueHeads * bytes;
@@ -220,15 +222,19 @@ export interface LayerBytes extends Readonly<Record<Side, SideBytes>> {
   readonly tables: number;
 }
 
-/** Bytes of one layer whose KV heads are divided into parts. */
+/**
+ * Bytes of one layer whose KV heads are divided into parts. One that shares another's keys and
+ * values has only tables.
+ */
 export function layerBytes(
   options: ResolvedOptions,
   layer: ResolvedLayer,
   parts: number,
 ): LayerBytes {
+  const heads = options.layers[layer.source] === layer ? layer.keyValueHeads : 0;
   const side = (side: Side): SideBytes => ({
-    codes: poolBytes(options, layer, layer[side], layer.keyValueHeads),
-    exact: exactBytes(options, layer, layer.keyValueHeads) / 2,
+    codes: poolBytes(options, layer, layer[side], heads),
+    exact: exactBytes(options, layer, heads) / 2,
     codebooks: centroidBytes(options, layer, side),
   });
   return { ...bySide(side), tables: LAYER_BYTES * parts + sinkBytes(layer) };
@@ -266,7 +272,8 @@ export function totalBytes(
 
 /** Channels one token has over all layers, keys and values both. */
 export function tokenChannels({ layers }: ResolvedOptions): number {
-  return layers.reduce((sum, layer) => sum + 2 * layer.keyValueHeads * layer.headDim, 0);
+  return layers.filter(isOwn)
+    .reduce((sum, { keyValueHeads, headDim }) => sum + 2 * keyValueHeads * headDim, 0);
 }
 
 /** Bytes of the counters on the device, in the order of {@linkcode NumberCounts}. */

@@ -23,6 +23,8 @@ export interface ReferenceLayer {
   readonly scale: number;
   /** Its keys; those without a rotary embedding are scored as they are. */
   readonly keySpace: KeyOptions;
+  /** The layer whose keys and values it attends to. */
+  readonly source: number;
   /** Learned logits of its query heads, those before it counted. */
   readonly firstLogit: number;
   /** Most recent tokens a query sees; all where it is 0. */
@@ -45,7 +47,8 @@ export function readLayers(
   const at = (value: number | readonly number[], layer: number) =>
     typeof value === "number" ? value : value[layer]!;
   return Array.from({ length: shape.layers }, (_, layer) => {
-    const { keys, values } = policy.layers?.[layer] ?? policy;
+    const source = shape.sharesWith?.[layer] ?? layer;
+    const { keys, values } = policy.layers?.[source] ?? policy;
     const firstLogit = logits;
     logits += at(queryHeads, layer);
     return {
@@ -56,6 +59,7 @@ export function readLayers(
       headDim: at(headDim, layer),
       scale: scale === undefined ? 1 / Math.sqrt(at(headDim, layer)) : at(scale, layer),
       keySpace: readKeys(given, layer),
+      source,
       firstLogit,
       slidingWindow: at(slidingWindow, layer),
     };

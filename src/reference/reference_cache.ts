@@ -213,6 +213,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   const ownLayers = readLayers(options);
   const block = windowBlock(ownLayers);
   const slots = keptExactly(tiers.window, block, appendTokens);
+  const owning = ownLayers.filter(({ source }, layer) => source === layer).length;
   const stores = storeMakers(options, ownLayers, slots);
   checkSinkLogits(sinkLogits, shape);
   const sequences = new Map<ReferenceSequence, SequenceState>();
@@ -233,7 +234,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   }
 
   function layerOf(sequence: ReferenceSequence, layer: number): LayerState {
-    const state = stateOf(sequence).layers[layer];
+    const state = stateOf(sequence).layers[ownLayers[layer]?.source ?? layer];
     if (state === undefined) {
       throw new CoupletError("usage", {
         what: `Cannot use layer ${layer}`,
@@ -287,9 +288,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   function checkLead(step: ReferenceStep, layer: number): void {
     for (const { sequence, firstPosition, tokens, isVoid } of entriesOf(step)) {
       if (isVoid) continue;
-      const unfinished = stateOf(sequence).steps.find(({ appended }) =>
-        appended.size < shape.layers
-      );
+      const unfinished = stateOf(sequence).steps.find(({ appended }) => appended.size < owning);
       const behind = unfinished!.firstPosition;
       if (behind === firstPosition || firstPosition + tokens - behind <= appendTokens) continue;
       throw new CoupletError("usage", {
@@ -309,7 +308,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   ): string | undefined {
     for (const { firstPosition, tokens, appended } of steps) {
       const isInside = firstPosition < length && length < firstPosition + tokens;
-      if (isInside && appended.size < shape.layers) {
+      if (isInside && appended.size < owning) {
         return `the step from ${firstPosition} on was not appended to every layer`;
       }
     }
@@ -549,6 +548,13 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     },
 
     append(step, layer, { keys, values }): void {
+      if ((ownLayers[layer]?.source ?? layer) !== layer) {
+        throw new CoupletError("usage", {
+          what: `Cannot append to layer ${layer}`,
+          why: `it attends to the keys and values of layer ${ownLayers[layer]!.source}`,
+          remedy: "Leave it out, and attend in it after the other's append (shape.sharesWith)",
+        });
+      }
       checkOrder(step, layer, false);
       checkLead(step, layer);
       const { keyValueHeads, headDim } = ownLayers[layer]!;
@@ -577,7 +583,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       }
       const [{ appended }] = entriesOf(step) as [BegunEntry];
       appended.add(layer);
-      if (appended.size === shape.layers) entriesOf(step).forEach(pass);
+      if (appended.size === owning) entriesOf(step).forEach(pass);
     },
 
     attend(step, layer, { queries }): Float32Array<ArrayBuffer> {
@@ -748,13 +754,13 @@ function storeMakers(
     const turn = keyTurn(scheme, keySpace, headDim, tiers.sinks);
     return turn === undefined ? {} : { turn };
   };
-  return layers.map((own, layer) => {
+  return layers.map((own) => {
     const { keys, values, keyValueHeads, headDim } = own;
     const store = (side: Side, id: SchemeId): SideStoreOptions => {
       const scheme = parseScheme(id);
       return {
         scheme,
-        codebook: codebookOf(options, layer, side, id, own),
+        codebook: codebookOf(options, own.source, side, id, own),
         ...(side === "values" ? {} : codedKeys(scheme, own)),
         orthogonal: side === "keys" || tiers.window > 0,
         keyValueHeads,

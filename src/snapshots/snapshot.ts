@@ -3,7 +3,7 @@ import { COPY_DST, MAP_READ, MODE_READ } from "../base/buffer_usage.ts";
 import type { Cache } from "../cache/cache.ts";
 import { cacheInternals } from "../cache/internals.ts";
 import { type CacheIdentity, identifyCache } from "../cache/identity.ts";
-import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
+import { isOwn, type ResolvedLayer, type ResolvedOptions } from "../plan/options.ts";
 import { pageRuns } from "../cache/page_rows.ts";
 import { exactSequenceBytes, exactTokenBytes, pageBytes } from "../plan/sizes.ts";
 import { firstKeptPage, ringSlots } from "../plan/pages.ts";
@@ -12,7 +12,7 @@ import { CoupletError } from "../base/errors.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import { PAGE_TOKENS } from "../kernels/constants.ts";
 import { recordWords } from "../records/layout.ts";
-import { storageBuffer } from "../cache/layer_buffers.ts";
+import { type PartBuffers, storageBuffer } from "../cache/layer_buffers.ts";
 import { fromPages, toPages } from "./pages.ts";
 import { restoreSpan, spanReads } from "./span_content.ts";
 import type { HeadRange } from "../plan/divide_heads.ts";
@@ -124,7 +124,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   };
   const ofSpans = spanReads(spans);
   const reads = resolved.layers.flatMap((own, layer) =>
-    cache.buffers(layer).parts.flatMap((part, i) =>
+    ownParts(cache, layer).flatMap((part, i) =>
       SIDES.map((side) => {
         const content = restored === undefined ? part : restored.layers[layer]![i]!;
         const page = pageBytes(own, own[side], part.heads.count);
@@ -207,7 +207,7 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
   };
   device.pushErrorScope("out-of-memory");
   const layers = options.layers.map((_, layer) =>
-    cache.buffers(layer).parts.map(({ heads }) =>
+    ownParts(cache, layer).map(({ heads }) =>
       restorePart(device, options, layer, heads, content, held)
     )
   );
@@ -231,6 +231,11 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
     }
     throw error;
   }
+}
+
+/** The parts of a layer that has keys and values of its own. */
+function ownParts(cache: Cache, layer: number): readonly PartBuffers[] {
+  return isOwn(cache.plan.options.layers[layer]!, layer) ? cache.buffers(layer).parts : [];
 }
 
 /**

@@ -1,15 +1,19 @@
 /** Layers that differ in their heads, head dimensions, scales and rotary embeddings, beside the float64 reference. */
 import assert from "node:assert/strict";
 import {
+  BASE_LIMITS,
   type CacheOptions,
   planCache,
   restoreSequence,
   type RopeParameters,
   snapshotSequence,
 } from "../../mod.ts";
+import { seededRandom } from "../../src/base/random.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
-import { compareWithReference } from "../helpers/cache_oracle.ts";
+import { readBuffer } from "../../tools/read_buffer.ts";
+import { compareWithReference, type Offer, uploadBuffer } from "../helpers/cache_oracle.ts";
+import { gridCodebooks } from "../helpers/grid_numbers.ts";
 import { feed, gridCache } from "../helpers/snapshots.ts";
 import type { Move } from "../helpers/reference_run.ts";
 
@@ -37,7 +41,7 @@ const MOVES: readonly Move[] = [
 ];
 
 /** What layers differ in. */
-const SCENES: Readonly<Record<string, Partial<CacheOptions>>> = {
+const SCENES: Record<string, Partial<CacheOptions & Offer>> = {
   "head dimensions": { shape: { ...base.shape, headDim: [64, 128, 64] } },
   "head dimensions, as scored": {
     shape: { ...base.shape, headDim: [128, 64, 64] },
@@ -65,12 +69,38 @@ const SCENES: Readonly<Record<string, Partial<CacheOptions>>> = {
   },
 };
 
+/** Gemma 4 in small: sliding and global layers of other heads, and layers without keys and values of their own. */
+const SHARING: CacheOptions = {
+  ...base,
+  shape: {
+    layers: 5,
+    queryHeads: [4, 4, 4, 8, 4],
+    keyValueHeads: [2, 1, 2, 1, 2],
+    headDim: [64, 128, 64, 128, 64],
+    slidingWindow: [40, 0, 40, 0, 40],
+    sharesWith: [null, null, null, 1, 2],
+  },
+  policy: { keys: "c8b8", values: "c4b8", layers: { 2: { keys: "f16", values: "u4b8" } } },
+  keys: { space: "pre-rope", rope: [LOCAL, GLOBAL, LOCAL, GLOBAL, LOCAL] },
+  scale: [0.1, 0.2, 0.1, 0.15, 0.1],
+};
+SCENES["whose keys and values they have"] = SHARING;
+SCENES["whose keys and values they have, in several buffers"] = {
+  ...base,
+  shape: { ...base.shape, sharesWith: [null, null, 0] },
+  policy: { keys: "c8b8", values: "f16" },
+  capacity: { ...base.capacity, tokens: 100_000 },
+  limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: 2 ** 24 },
+};
+
 for (const [name, change] of Object.entries(SCENES)) {
   Deno.test(`layers that differ in ${name} equal float64`, async () => {
-    const options = { ...base, ...change };
+    const { limits, ...own } = change;
+    const options = { ...base, ...own };
     const logits = [options.shape.queryHeads].flat();
     const { error, plan } = await compareWithReference(device, {
       options,
+      ...(limits && { limits }),
       moves: MOVES,
       sinkLogits: Float32Array.from(
         {
@@ -97,26 +127,74 @@ Deno.test("planCache counts every layer's own channels, and says where they diff
   assert.match(small.describe(), /layer 2: 2 KV heads$/m);
 });
 
-Deno.test("snapshots of layers that differ are restored, and refused where layers differ otherwise", async () => {
-  const create = (change: Partial<CacheOptions> = {}) =>
-    gridCache(device, { ...base, ...SCENES.everything, ...change });
-  const [cache, restoring, other] = await Promise.all([
-    create(),
-    create(),
-    create({ scale: [0.1, 0.2, 0.4] }),
-  ]);
+Deno.test("Cache refuses to append to a layer that shares, and to attend in it too early; it reads the other's", async () => {
+  const cache = await gridCache(device, SHARING);
   const sequence = cache.createSequence();
-  await feed(device, cache, sequence, 60, { step: 30 });
-  const bytes = await snapshotSequence(cache, sequence);
-  const restored = await restoreSequence(restoring, bytes);
-  const next = { attend: true };
-  assert.deepEqual(
-    await feed(device, restoring, restored, 1, next),
-    await feed(device, cache, sequence, 1, next),
+  await feed(device, cache, sequence, 3);
+  const step = cache.beginStep([{ sequence, tokens: 1 }]);
+  const buffer = uploadBuffer(device, new Float32Array(1024));
+  const output = { buffer: uploadBuffer(device, new Float32Array(1024)) };
+  const encoder = device.createCommandEncoder();
+  const tensors = { keys: { buffer }, values: { buffer } };
+  assert.throws(() => cache.encodeAppend(encoder, step, 4, tensors), {
+    code: "usage",
+    message: /layer 4.*those of layer 2/,
+  });
+  assert.throws(
+    () => cache.encodeAttend(encoder, step, 4, { queries: { buffer }, output }),
+    { code: "usage", message: /layer 2, which it shares with/ },
   );
-  await assert.rejects(restoreSequence(other, bytes), { code: "snapshot" });
-  for (const one of [cache, restoring, other]) one.destroy();
+  cache.truncate(sequence, 3);
+  const read = async (layer: number) => {
+    const output = { buffer: uploadBuffer(device, new Float32Array(128)) };
+    const own = device.createCommandEncoder();
+    cache.encodeRead(own, sequence, layer, { side: "keys", first: 2, count: 1, output });
+    device.queue.submit([own.finish()]);
+    return new Float32Array(await readBuffer(device, output.buffer));
+  };
+  assert.deepEqual(await read(4), await read(2));
+  assert.ok((await read(4)).some((number) => number !== 0));
+  cache.destroy();
 });
+
+Deno.test("layers that share take no bytes but their tables", async () => {
+  // Without channel scales, which plans do not know of.
+  const codebooks = gridCodebooks(SHARING, seededRandom(1));
+  const cache = await gridCache(device, SHARING, { codebooks });
+  const { plan } = cache;
+  const { bytes, layers } = cache.stats();
+  assert.deepEqual(bytes, plan.bytes);
+  assert.deepEqual(layers, plan.layers.map((layer) => layer.bytes));
+  const nothing = { codes: 0, exact: 0, codebooks: 0 };
+  assert.deepEqual([layers[4]!.keys, layers[4]!.values], [nothing, nothing]);
+  assert.match(plan.describe(), /layer 4: .*\n *the keys and values of layer 2\n *decode/);
+  cache.destroy();
+});
+
+for (const [name, own] of Object.entries({ differ: SCENES.everything, share: SHARING })) {
+  Deno.test(`snapshots and forks of layers that ${name} go on alike, and are refused by other layers`, async () => {
+    const create = (change: Partial<CacheOptions> = {}) =>
+      gridCache(device, { ...base, ...own, ...change });
+    const [cache, restoring, other] = await Promise.all([
+      create(),
+      create(),
+      create({ scale: 0.4 }),
+    ]);
+    const sequence = cache.createSequence();
+    await feed(device, cache, sequence, 60, { step: 30 });
+    const bytes = await snapshotSequence(cache, sequence);
+    const restored = await restoreSequence(restoring, bytes);
+    const encoder = device.createCommandEncoder();
+    const fork = cache.encodeFork(encoder, sequence);
+    device.queue.submit([encoder.finish()]);
+    const next = { attend: true };
+    const wanted = await feed(device, cache, sequence, 1, next);
+    assert.deepEqual(await feed(device, restoring, restored, 1, next), wanted);
+    assert.deepEqual(await feed(device, cache, fork, 1, next), wanted);
+    await assert.rejects(restoreSequence(other, bytes), { code: "snapshot" });
+    for (const one of [cache, restoring, other]) one.destroy();
+  });
+}
 
 /** What a plan refuses, and words of the error. */
 const REFUSED: Readonly<Record<string, readonly [Partial<CacheOptions>, RegExp]>> = {
@@ -140,6 +218,37 @@ const REFUSED: Readonly<Record<string, readonly [Partial<CacheOptions>, RegExp]>
     { keys: { space: "anchored", rope: LOCAL }, shape: { ...base.shape, headDim: [64, 128, 64] } },
     /head dimension/,
   ],
+  "sharing with a layer that shares": [
+    { shape: { ...base.shape, sharesWith: [null, 0, 1] } },
+    /layer 2 shares .* layer 1, which is no earlier layer with its own/,
+  ],
+  "sharing with a later layer": [
+    { shape: { ...base.shape, sharesWith: [1, null, null] } },
+    /no earlier layer/,
+  ],
+  "sharing with a layer that does not exist": [
+    { shape: { ...base.shape, sharesWith: [null, null, 7] } },
+    /no earlier layer/,
+  ],
+  "sharing of other heads": [
+    { shape: { ...base.shape, keyValueHeads: [2, 1, 2], sharesWith: [null, 0, null] } },
+    /heads, sliding windows or rotary embeddings differ/,
+  ],
+  "sharing of another rotary embedding": [
+    {
+      keys: { space: "pre-rope", rope: [LOCAL, GLOBAL, LOCAL] },
+      shape: { ...base.shape, sharesWith: [null, 0, null] },
+    },
+    /rotary embeddings differ/,
+  ],
+  "schemes of a layer that shares": [
+    {
+      shape: { ...base.shape, sharesWith: [null, 0, null] },
+      policy: { ...base.policy, layers: { 1: { keys: "f16", values: "f16" } } },
+    },
+    /policy has schemes/,
+  ],
+  "sharing that is no list": [{ shape: { ...base.shape, sharesWith: 0 as never } }, /sharesWith/],
   "a scale that is none": [{ scale: [1, 0, 1] }, /scale/],
 };
 

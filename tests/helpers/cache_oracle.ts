@@ -131,7 +131,9 @@ export async function compareWithRun(
       return { buffer };
     };
     layers.forEach(({ keys, values, attention }, layer) => {
-      cache.encodeAppend(encoder, step, layer, { keys: upload(keys), values: upload(values) });
+      if (options.shape.sharesWith?.[layer] == null) {
+        cache.encodeAppend(encoder, step, layer, { keys: upload(keys), values: upload(values) });
+      }
       if (attention === undefined) return;
       const { queries, output: wanted } = attention;
       const buffer = uploadBuffer(device, new Float32Array(wanted.length).fill(NaN));
@@ -316,7 +318,8 @@ function largestMagnitude(vector: Float64Array): number {
 
 /** Each sequence, layer and side of a run. */
 function recordRuns({ sequences, options }: ReferenceRun) {
-  const layers = Array.from({ length: options.shape.layers }, (_, layer) => layer);
+  const layers = Array.from({ length: options.shape.layers }, (_, layer) => layer)
+    .filter((layer) => options.shape.sharesWith?.[layer] == null);
   return sequences.flatMap((_, index) =>
     layers.flatMap((layer) =>
       SIDES.map((side) => ({

@@ -149,8 +149,9 @@ export class ReferenceRun {
       const layers = Array.from({ length: shape.layers }, (_, layer): LayerStep => {
         const { queryHeads, keyValueHeads, headDim } = layerShape(shape, layer);
         const channels = tokens * keyValueHeads * headDim;
-        const keys = gridVectors(random, channels);
-        const values = gridVectors(random, channels);
+        const isOwn = (shape.sharesWith?.[layer] ?? layer) === layer;
+        const keys = gridVectors(random, isOwn ? channels : 0);
+        const values = gridVectors(random, isOwn ? channels : 0);
         const size = channels / tokens;
         let at = 0;
         for (const { sequence, tokens, firstPosition } of step.entries) {
@@ -163,12 +164,12 @@ export class ReferenceRun {
             if (place < 0 || place >= tokens) continue;
             (side === "keys" ? keys : values)[at + place * size + channel] = number;
           }
-          for (const end = at + tokens * size; at < end; at += size) {
+          for (const end = at + (isOwn ? tokens * size : 0); at < end; at += size) {
             own.keys.push(keys.subarray(at, at + size));
             own.values.push(values.subarray(at, at + size));
           }
         }
-        cache.append(step, layer, { keys, values });
+        if (isOwn) cache.append(step, layer, { keys, values });
         if (move.silent) return { keys, values };
         const queries = gridVectors(random, tokens * queryHeads * headDim)
           .map((x) => x / 4);

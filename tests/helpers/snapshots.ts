@@ -65,10 +65,12 @@ export async function feed(
       const values = vectors(1, keyValueHeads);
       const buffers = [keys, values];
       const encoder = device.createCommandEncoder();
-      cache.encodeAppend(encoder, begun, layer, {
-        keys: { buffer: keys },
-        values: { buffer: values },
-      });
+      if (layers[layer]!.source === layer) {
+        cache.encodeAppend(encoder, begun, layer, {
+          keys: { buffer: keys },
+          values: { buffer: values },
+        });
+      }
       if (attend) {
         const queries = vectors(2, queryHeads);
         const output = uploadBuffer(device, new Float32Array(count * queryHeads * headDim));

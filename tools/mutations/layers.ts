@@ -145,8 +145,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "codebook-of-keys-for-values",
-      "cacheCodebook(codebooks, own, layer, side, own[side])",
-      'cacheCodebook(codebooks, own, layer, "keys", own[side])',
+      "cacheCodebook(codebooks, own, own.source, side, own[side])",
+      'cacheCodebook(codebooks, own, own.source, "keys", own[side])',
       { tests: ["cache/cache /KV heads by layer/"] },
     ],
     [

@@ -388,8 +388,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "rarest-pair-as-policy",
-      "counts.get(pairId(b))! > counts.get(pairId(a))! ? b : a",
-      "counts.get(pairId(b))! < counts.get(pairId(a))! ? b : a",
+      "counts.get(pairId(b[1]))! > counts.get(pairId(a[1]))! ? b : a",
+      "counts.get(pairId(b[1]))! < counts.get(pairId(a[1]))! ? b : a",
       { tests: ["policy/choose_policy"] },
     ],
     [

@@ -24,7 +24,7 @@ export const REFERENCE: readonly Mutation[] = [
     ],
     [
       "policy-without-layers",
-      "const { keys, values } = policy.layers?.[layer] ?? policy;",
+      "const { keys, values } = policy.layers?.[source] ?? policy;",
       "const { keys, values } = policy;",
     ],
   ]),
