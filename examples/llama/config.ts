@@ -157,8 +157,11 @@ function parseRope(json: Json): Rope {
       "Only scalings of frequencies are implemented: default, linear, llama3 and dynamic",
     );
   }
-  if (keys.space !== "pre-rope") {
-    throw refused(`${asScored}`, "Only one rotary embedding for all layers is implemented");
+  if (keys.space !== "pre-rope" || "length" in keys.rope) {
+    throw refused(
+      asScored ?? "layers differ in their rotary embedding",
+      "Only one rotary embedding for all layers is implemented",
+    );
   }
   return {
     theta: keys.rope.theta,

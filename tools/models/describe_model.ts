@@ -27,6 +27,9 @@ export function describeModel(
     softcap === 0 ? [] : `softcap ${softcap}`,
     learnedSinks ? "learned sinks" : [],
     keyBias ? "key bias" : [],
+    shape.sharesWith === undefined
+      ? []
+      : `${shape.sharesWith.filter((one) => one !== null).length} share`,
   ].flat();
   const planned = [
     [...kinds].map(([kind, { length }]) => `${length} ${kind}`).join(", ") +
@@ -35,9 +38,10 @@ export function describeModel(
     [...ropes].join(" | "),
     keys.space,
     distinct(
-      layers.map((layer) =>
-        scale === layer.headDim ** -0.5 ? `${layer.headDim}^-0.5` : digits(scale, 6)
-      ),
+      layers.map(({ headDim }, i) => {
+        const own = typeof scale === "number" ? scale : scale[i]!;
+        return own === headDim ** -0.5 ? `${headDim}^-0.5` : digits(own, 6);
+      }),
     ),
   ] as const;
   return others.length === 0 ? planned : [...planned, others.join(", ")];

@@ -334,8 +334,8 @@ export const FILES: readonly Mutation[] = [
   ...inFile("models", "src/models/plan_layers.ts", ["models/rope", "models/published"], [
     [
       "factor-of-keys-alone",
-      "scale: scale * attentionFactor ** 2,",
-      "scale: scale * attentionFactor,",
+      "scale * (found[i]?.attentionFactor ?? 1) ** 2",
+      "scale * (found[i]?.attentionFactor ?? 1)",
     ],
     [
       "factor-of-all-channels",

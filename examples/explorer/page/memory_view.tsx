@@ -168,7 +168,9 @@ function Calculator({ model }: { readonly model: ModelPlanOptions }): VNode {
 function ModelText(
   { model: { modelType, shape, notes } }: { readonly model: ModelPlanOptions },
 ): VNode {
-  const { layers, queryHeads, keyValueHeads, headDim, slidingWindow } = shape;
+  const { layers, slidingWindow } = shape;
+  const [queryHeads, keyValueHeads, headDim] = [shape.queryHeads, shape.keyValueHeads, shape.headDim]
+    .map((one) => [...new Set([one].flat())].join(" or "));
   const windows = typeof slidingWindow === "object"
     ? slidingWindow.filter((window) => window > 0)
     : [];
