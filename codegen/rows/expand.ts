@@ -323,7 +323,8 @@ function checkHeadDim(headDim: number): void {
   if (!Number.isInteger(headDim) || headDim < 16 || headDim > 256 || headDim % 16 !== 0) {
     throw new CoupletError("shape", {
       what: `Cannot generate kernels for head dimension ${headDim}`,
-      why: "a lane mixes sixteen channels, and a workgroup has 64 lanes",
+      why:
+        "a workgroup has 64 lanes, and one for every sixteen channels of each of its four query rows",
       remedy: "Use a multiple of 16 from 16 to 256",
     });
   }

@@ -8,11 +8,13 @@ import {
   type RopeParameters,
   snapshotSequence,
 } from "../../mod.ts";
+import { generateKernels } from "../../codegen/generate.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
 import { compareWithReference, type Offer, uploadBuffer } from "../helpers/cache_oracle.ts";
+import { withGenerated } from "../helpers/generated_kernels.ts";
 import { gridCodebooks } from "../helpers/grid_numbers.ts";
 import { feed, gridCache } from "../helpers/snapshots.ts";
 import type { Move } from "../helpers/reference_run.ts";
@@ -115,6 +117,52 @@ for (const [name, change] of Object.entries(SCENES)) {
     assert.ok(plan.bytes.total > 0);
   });
 }
+
+/** The layers of Gemma 4's text model: five with a sliding window for each global one, the last ten without keys and values. */
+const GEMMA_LAYERS = Array.from({ length: 30 }, (_, layer) => ({
+  isGlobal: layer % 6 === 5,
+  sharesWith: layer < 20 ? null : layer % 6 === 5 ? 17 : 19,
+}));
+
+Deno.test("thirty layers, sliding and global ones of other heads and rotary embeddings, ten of which share, equal float64", async () => {
+  const each = <T>(global: T, sliding: T) =>
+    GEMMA_LAYERS.map(({ isGlobal }) => isGlobal ? global : sliding);
+  const { error, plan } = await compareWithReference(device, {
+    options: {
+      ...base,
+      shape: {
+        layers: 30,
+        queryHeads: 2,
+        keyValueHeads: each(1, 2),
+        headDim: each(256, 128),
+        slidingWindow: each(0, 32),
+        sharesWith: GEMMA_LAYERS.map(({ sharesWith }) => sharesWith),
+      },
+      keys: {
+        space: "pre-rope",
+        rope: each<RopeParameters>({ ...GLOBAL, rotaryDim: 64 }, LOCAL),
+      },
+      scale: 0.1,
+      policy: { keys: "c8b8", values: "c8b8" },
+    },
+    moves: [{ tokens: { 0: 60, 1: 20 } }, { tokens: { 0: 40 } }, { tokens: { 0: 1, 1: 1 } }],
+  });
+  assert.ok(error < TOLERANCE, `error ${error}`);
+  assert.equal(plan.layers.filter(({ bytes }) => bytes.keys.codes > 0).length, 20);
+});
+
+Deno.test("layers of 32, 112, 160 and 192 channels in one cache, by kernels that the package lacks, equal float64", async () => {
+  const headDim = [32, 112, 160, 192];
+  const files = generateKernels({ pairs: ["c8b8/c4b8"], headDims: headDim });
+  await withGenerated(files, async (kernels) => {
+    const { error } = await compareWithReference(device, {
+      options: { ...base, shape: { ...base.shape, layers: 4, headDim } },
+      moves: MOVES,
+      kernels,
+    });
+    assert.ok(error < TOLERANCE, `error ${error}`);
+  });
+});
 
 Deno.test("planCache counts every layer's own channels, and says where they differ", () => {
   const plan = (headDim: number | readonly number[]) =>
