@@ -57,6 +57,23 @@ const SCENES: Record<string, Partial<CacheOptions & Offer>> = {
   "rotary embeddings, one without": {
     keys: { space: "pre-rope", rope: [{ ...LOCAL, rotaryDim: 32 }, null, GLOBAL] },
   },
+  "head dimensions, up to 512": {
+    shape: { ...base.shape, headDim: [512, 256, 512] },
+    policy: {
+      keys: "c4b8",
+      values: "c4b8",
+      layers: { 2: { keys: "f16", values: "f16" } },
+    },
+  },
+  "head dimensions, up to 512, of other schemes": {
+    shape: { ...base.shape, headDim: [512, 256, 512] },
+    policy: { keys: "c4b8", values: "f16" },
+  },
+  "head dimensions, up to 512, as scored": {
+    shape: { ...base.shape, headDim: [512, 256, 512] },
+    policy: { keys: "c4b8", values: "c4b8", layers: { 2: { keys: "f16", values: "c4b8" } } },
+    keys: { space: "as-scored" },
+  },
   "everything": {
     shape: {
       layers: 3,
@@ -134,7 +151,7 @@ Deno.test("thirty layers, sliding and global ones of other heads and rotary embe
         layers: 30,
         queryHeads: 2,
         keyValueHeads: each(1, 2),
-        headDim: each(256, 128),
+        headDim: each(512, 256),
         slidingWindow: each(0, 32),
         sharesWith: GEMMA_LAYERS.map(({ sharesWith }) => sharesWith),
       },
@@ -143,7 +160,7 @@ Deno.test("thirty layers, sliding and global ones of other heads and rotary embe
         rope: each<RopeParameters>({ ...GLOBAL, rotaryDim: 64 }, LOCAL),
       },
       scale: 0.1,
-      policy: { keys: "c8b8", values: "c8b8" },
+      policy: { keys: "c4b8", values: "c4b8" },
     },
     moves: [{ tokens: { 0: 60, 1: 20 } }, { tokens: { 0: 40 } }, { tokens: { 0: 1, 1: 1 } }],
   });
