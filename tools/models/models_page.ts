@@ -179,7 +179,9 @@ function beginWith({ shape, keys, scale, softcap, keyBias }: ModelPlanOptions): 
       })
     ) === undefined
   );
-  if (possible === undefined) return `no kernels are packaged for ${shape.headDim} channels`;
+  if (possible === undefined) {
+    return `no kernels are packaged for ${[shape.headDim].flat().join(", ")} channels`;
+  }
   const [keyScheme, values] = possible;
   return keyScheme === values ? `\`${values}\`` : `keys \`${keyScheme}\`, values \`${values}\``;
 }
