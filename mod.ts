@@ -80,6 +80,7 @@ export type {
   KeySpace,
   ModelFingerprint,
   ModelShape,
+  RopeByLayer,
   RopeParameters,
 } from "./src/model/model.ts";
 export type { LayerPolicy, Policy } from "./src/schemes/policy.ts";
@@ -118,10 +119,12 @@ export {
   type ExactTiers,
   type HostLayout,
   type HostStrides,
-  layerHeads,
+  type LayerShape,
+  layerShape,
   type PageTableOptions,
   type ResolvedLayer,
   type ResolvedOptions,
+  type RopeTableOptions,
   type SpanKinds,
   type SpanOptions,
   type TensorStrides,

@@ -4,7 +4,7 @@ import { CoupletError } from "../src/base/errors.ts";
 import type { CodebookSet } from "../src/codebooks/codebook.ts";
 import type { ModelShape } from "../src/model/model.ts";
 import { type Side, SIDES } from "../src/model/side.ts";
-import { layerHeads } from "../src/plan/options.ts";
+import { layerShape } from "../src/plan/options.ts";
 import { usageError } from "./arguments.ts";
 import { describeRuns, readCodebooks } from "./codebook_facts.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
@@ -94,13 +94,13 @@ function checkShapes(set: CodebookSet, shape: ModelShape, what: string): void {
     ...(set.valueRotations ?? []).map((one) => ({ ...one, name: "rotation of the values" })),
   ];
   for (const { name, layer, keyValueHeads, headDim } of all) {
-    const heads = layer < shape.layers ? layerHeads(shape, layer) : 0;
-    if (heads === keyValueHeads && headDim === shape.headDim) continue;
+    const own = layer < shape.layers ? layerShape(shape, layer) : undefined;
+    if (own?.keyValueHeads === keyValueHeads && own.headDim === headDim) continue;
     throw new CoupletError("shape", {
       what,
-      why: heads === 0
+      why: own === undefined
         ? `there are ${name} of layer ${layer}, and the model has layers 0 to ${shape.layers - 1}`
-        : `the ${name} of layer ${layer} are for ${keyValueHeads} heads of ${headDim} channels, and the model has ${heads} of ${shape.headDim}`,
+        : `the ${name} of layer ${layer} are for ${keyValueHeads} heads of ${headDim} channels, and the model has ${own.keyValueHeads} of ${own.headDim}`,
       remedy: "Give the folder of the model they were learned on, or calibrate this one",
     });
   }

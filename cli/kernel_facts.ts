@@ -142,7 +142,7 @@ function kernelCost(
 ): KernelFacts["cost"] {
   const { family, schemes, size, variant } = parts;
   const [keys, values = keys] = schemes;
-  const head = { shape: { headDim: size! } };
+  const head = { headDim: size! };
   const record = (what: string, scheme: SchemeId): Traffic => ({
     what,
     bytes: pageBytes(head, scheme, 1) / PAGE_TOKENS,
@@ -196,8 +196,7 @@ function kernelCost(
  */
 function tableRowBytes(scheme: SchemeId, headDim: number, variant: KeyVariant | undefined): number {
   const block = tableBytes(
-    { shape: { headDim, queryHeads: BLOCK_ROWS } },
-    { keys: scheme, keyValueHeads: 1 },
+    { keys: scheme, headDim, queryHeads: BLOCK_ROWS, keyValueHeads: 1 },
     { tokens: 1, entries: 0 },
   );
   return block / BLOCK_ROWS / (variant === "table16" ? 2 : 1);

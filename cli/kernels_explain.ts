@@ -8,6 +8,7 @@ import {
   type WeighedCandidate,
 } from "../src/plan/choose_attention.ts";
 import { CoupletError } from "../src/base/errors.ts";
+import type { KeyOptions } from "../src/model/model.ts";
 import { kernelFeatures, parseKernelName } from "../src/kernels/name.ts";
 import type { LayerPlan, PlanOptions } from "../src/plan/plan.ts";
 import { planCache } from "../src/plan/plan_cache.ts";
@@ -75,7 +76,7 @@ async function explainKernels(args: ExplainOptions): Promise<Answer> {
     // The choice depends on the space, and little on frequencies.
     keys: args.space === "as-scored"
       ? { space: "as-scored" }
-      : { space: args.space ?? "pre-rope", rope: { layout: "half", theta: 10000 } },
+      : { space: args.space ?? "pre-rope", rope: { layout: "half", theta: 10000 } } as KeyOptions,
     policy: policy.layers?.[0] ?? { keys: policy.keys, values: policy.values },
     ...readSizes(args),
     kernels,

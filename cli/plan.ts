@@ -102,7 +102,7 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
       learnedSinks: model.learnedSinks,
       keyBias: model.keyBias,
       keys: options.keys,
-      scale: plan.options.scale,
+      scale: options.scale,
       softcap: plan.options.softcap,
       policy,
       capacity: plan.options.capacity,
@@ -168,12 +168,13 @@ function planF16(options: PlanOptions, args: PlanArguments): CachePlan | Unplann
 }
 
 /** What the bias of a model's keys means for the schemes of its keys. */
-function describeOffsets({ modelType, shape }: ModelPlanOptions, { options }: CachePlan): string[] {
+function describeOffsets({ modelType }: ModelPlanOptions, { options }: CachePlan): string[] {
   const { space } = options.keys;
-  return [...new Set(options.layers.map(({ keys }) => keys))].flatMap((id) => {
+  const headDims = new Map(options.layers.map(({ keys, headDim }) => [keys, headDim]));
+  return [...headDims].flatMap(([id, headDim]) => {
     const scheme = parseScheme(id);
-    const channels = scheme.keyOffsets?.(shape.headDim, space) ?? shape.headDim;
-    if (channels >= shape.headDim) return [];
+    const channels = scheme.keyOffsets?.(headDim, space) ?? headDim;
+    if (channels >= headDim) return [];
     const why = channels === 0
       ? `${id} does not remove it, and has few levels left for the rest of a key`
       : `${id} removes it from up to ${channels} channels of a head. With more, it loses most ` +

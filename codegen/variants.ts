@@ -6,7 +6,7 @@ import type { AnchoredRow, KmeansRow, LadderRow, PairRow, SizeRow } from "./kern
 
 /**
  * 64: Llama-3.2-1B, Qwen2.5-0.5B, SmolLM2; 80: Phi-2, StableLM; 96: Phi-3-mini; 128: Llama-3.1-8B,
- * Qwen3, Mistral; 256: Gemma.
+ * Qwen3, Mistral; 256: Gemma. The global layers of Gemma 4 have 512.
  */
 const headDims: readonly number[] = [64, 80, 96, 128, 256];
 
@@ -47,6 +47,11 @@ export const sizes: readonly SizeRow[] = [
     schemes: ["c1b2", "c2b4"],
     headDims: ablationHeadDims,
     reason: "2 bits with less coupling: the ablation that shows what coupling gains",
+  },
+  {
+    schemes: ["f16", "c4b8"],
+    headDims: [512],
+    reason: "the global layers of Gemma 4",
   },
   {
     schemes: ["u8b8", "u4b8"],

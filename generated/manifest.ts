@@ -57,6 +57,7 @@ import { kernels as c4b8_c8b8_d80 } from "./c4b8_c8b8/c4b8_c8b8_d80.ts";
 import { kernels as c4b8_c8b8_d96 } from "./c4b8_c8b8/c4b8_c8b8_d96.ts";
 import { kernels as c4b8_d128 } from "./c4b8/c4b8_d128.ts";
 import { kernels as c4b8_d256 } from "./c4b8/c4b8_d256.ts";
+import { kernels as c4b8_d512 } from "./c4b8/c4b8_d512.ts";
 import { kernels as c4b8_d64 } from "./c4b8/c4b8_d64.ts";
 import { kernels as c4b8_d80 } from "./c4b8/c4b8_d80.ts";
 import { kernels as c4b8_d96 } from "./c4b8/c4b8_d96.ts";
@@ -72,6 +73,7 @@ import { kernels as c8b8_d80 } from "./c8b8/c8b8_d80.ts";
 import { kernels as c8b8_d96 } from "./c8b8/c8b8_d96.ts";
 import { kernels as f16_d128 } from "./f16/f16_d128.ts";
 import { kernels as f16_d256 } from "./f16/f16_d256.ts";
+import { kernels as f16_d512 } from "./f16/f16_d512.ts";
 import { kernels as f16_d64 } from "./f16/f16_d64.ts";
 import { kernels as f16_d80 } from "./f16/f16_d80.ts";
 import { kernels as f16_d96 } from "./f16/f16_d96.ts";
@@ -195,6 +197,7 @@ const sets: readonly (readonly KernelInfo[])[] = [
   c4b8_c8b8_d96,
   c4b8_d128,
   c4b8_d256,
+  c4b8_d512,
   c4b8_d64,
   c4b8_d80,
   c4b8_d96,
@@ -210,6 +213,7 @@ const sets: readonly (readonly KernelInfo[])[] = [
   c8b8_d96,
   f16_d128,
   f16_d256,
+  f16_d512,
   f16_d64,
   f16_d80,
   f16_d96,

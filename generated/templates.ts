@@ -2,6 +2,12 @@
 
 /** The texts of templates/ by path, for generation outside of the repository. */
 export const templates: ReadonlyMap<string, string> = new Map([
+  ["attention/add_sums.hbs", `    totals += sums;
+`],
+  ["attention/add_sums_wide.hbs", `    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      totals[i] += sums[i];
+    }
+`],
   ["attention/anchored/anchor_overrides.hbs", `override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands of pairs
 override ANCHORS_HIGH: u32 = 0u; // the same of the others
 `],
@@ -531,7 +537,7 @@ const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = {{workgroupSize}}u;
 const PAGE_TOKENS: u32 = {{pageTokens}}u; // as many as lanes, so that a lane holds the same token of each page
 const ROWS: u32 = {{rows}}u; // query rows of one workgroup: the components of one vec4
-const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
+const LANE_CHUNKS: u32 = {{laneChunks}}u; // chunks of a lane that shares a vector with others{{laneColumns}}
 const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
 const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
 const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
@@ -1124,7 +1130,7 @@ fn main(
 {{> (lookup . "mixPagePartial")}}
   }
 `],
-  ["attention/mix_plain.hbs", `{{> mix_values}}
+  ["attention/mix_plain.hbs", `{{> (lookup . "mixValuesPartial")}}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {}
 `],
@@ -1157,7 +1163,7 @@ fn soften_tile(lane: u32) {
   let rescale = exp(row_max - next);
   row_max = next;
   row_sum *= rescale;
-  totals *= rescale[lane / CHUNK_LANES];
+{{> (lookup . "rescaleTotalsPartial")}}
   for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
     let rows = mixed[i];
     mixed[i] = mat4x4<f32>(
@@ -1227,14 +1233,12 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
     if (lane < ROWS) {
       row_sums[lane] = sum;
     }
-    sums[1] = sum_chunk(mixed[1], lane);
-    sums[2] = sum_chunk(mixed[2], lane);
-    sums[3] = sum_chunk(mixed[3], lane);
+{{> (lookup . "sumChunksPartial")}}
     mixed = array<mat4x4<f32>, LANE_CHUNKS>();
     if (tile.coded) {
       finish_coded(entry, block, lane);
     }
-    totals += sums;
+{{> (lookup . "addSumsPartial")}}
   }
 }
 
@@ -1266,6 +1270,15 @@ fn partial_of(entry: Entry, block: Block, row: u32, split: u32) -> u32 {
   }
 }
 `],
+  ["attention/mix_values_wide.hbs", `fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f32>) {
+  for (var first = 0u; first < LANE_CHUNKS; first += 4u) {
+    let values = value_chunks(codebook, record, token, chunk + first);
+    for (var i = 0u; i < 4u; i += 1u) {
+      mixed[first + i] += weighted(values[i], weight);
+    }
+  }
+}
+`],
   ["attention/mix_variables.hbs", `{{> (lookup . "weightsPartial")}}
 var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
@@ -1273,8 +1286,8 @@ var<private> row_max = vec4<f32>(HIDDEN);
 var<private> row_sum: vec4<f32>;
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
-var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
-var<private> totals: mat4x4<f32>; // of such sums
+var<private> sums: {{laneSums}}; // of what was mixed, over the slices: chunks of the lane's row
+var<private> totals: {{laneSums}}; // of such sums
 `],
   ["attention/places_none.hbs", `{{! A lane has one token of each page. }}
 `],
@@ -1401,6 +1414,12 @@ fn main(
 }
 `],
   ["attention/remap_none.hbs", `{{!-- Scores count as they are. --}}
+`],
+  ["attention/rescale_totals.hbs", `  totals *= rescale[lane / CHUNK_LANES];
+`],
+  ["attention/rescale_totals_wide.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+    totals[i] *= rescale[lane / CHUNK_LANES];
+  }
 `],
   ["attention/rope/header_rope.hbs", `// Keys were coded before the rotary embedding.
 {{> rope_overrides}}
@@ -1649,6 +1668,14 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 `],
   ["attention/softened_weight.hbs", `    weights[i * {{placeStep}} + {{lanePlace}}] = weight;
     row_sum += weight;
+`],
+  ["attention/sum_chunks.hbs", `    sums[1] = sum_chunk(mixed[1], lane);
+    sums[2] = sum_chunk(mixed[2], lane);
+    sums[3] = sum_chunk(mixed[3], lane);
+`],
+  ["attention/sum_chunks_wide.hbs", `    for (var i = 1u; i < LANE_CHUNKS; i += 1u) {
+      sums[i] = sum_chunk(mixed[i], lane);
+    }
 `],
   ["attention/tables/code_channel_none.hbs", `{{! A channel has one code. }}
 `],
@@ -4252,7 +4279,7 @@ fn {{side}}_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32
 `],
   ["schemes/coupled/loaded_plain.hbs", `        load_vector(token, exact_word(entry.slot, SIDE, position, head), share);
 `],
-  ["schemes/coupled/mix_grid.hbs", `{{> mix_levels}}
+  ["schemes/coupled/mix_grid.hbs", `{{> (lookup . "mixValuesPartial")}}
 
 {{> finish_grid}}
 `],

@@ -125,15 +125,15 @@ export interface MovedBytes {
 
 /** The least that one layer's attention moves: everything it depends on, once. */
 export function movedBytes({ options }: CachePlan, context: number, batch: number): MovedBytes {
-  const { shape, layers: [layer] } = options;
-  const { keyValueHeads } = layer!;
+  const [layer] = options.layers;
+  const { queryHeads, keyValueHeads, headDim } = layer!;
   const sum = (of: (side: typeof SIDES[number]) => number) =>
     SIDES.reduce((total, side) => total + of(side), 0);
   return {
     records: batch * keyValueHeads *
-      sum((side) => 4 * recordWords(parseScheme(layer![side]).layout(shape.headDim), context)),
+      sum((side) => 4 * recordWords(parseScheme(layer![side]).layout(headDim), context)),
     codebooks: sum((side) => centroidBytes(options, layer!, side)),
-    tensors: batch * shape.queryHeads * shape.headDim * 4 * 2,
+    tensors: batch * queryHeads * headDim * 4 * 2,
   };
 }
 
@@ -164,19 +164,16 @@ export async function prepareRow(
     context - 1,
     profile,
   );
-  const { shape } = plan.options;
-  const vectors = randomTensor(
-    device,
-    batch * plan.options.layers[0]!.keyValueHeads * shape.headDim,
-  );
-  const queries = randomTensor(device, batch * shape.queryHeads * shape.headDim);
+  const { queryHeads, keyValueHeads, headDim } = plan.options.layers[0]!;
+  const vectors = randomTensor(device, batch * keyValueHeads * headDim);
+  const queries = randomTensor(device, batch * queryHeads * headDim);
   const output = device.createBuffer({
     size: queries.size,
     usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
   });
   const step = cache.beginStep(sequences.map((sequence) => ({ sequence, tokens: 1 })));
   const encoder = device.createCommandEncoder();
-  for (let layer = 0; layer < shape.layers; layer++) {
+  for (let layer = 0; layer < plan.options.layers.length; layer++) {
     cache.encodeAppend(encoder, step, layer, {
       keys: { buffer: vectors },
       values: { buffer: vectors },
@@ -186,7 +183,7 @@ export async function prepareRow(
   const tensors = { queries: { buffer: queries }, output: { buffer: output } };
   return {
     work(target) {
-      for (let layer = 0; layer < shape.layers; layer++) {
+      for (let layer = 0; layer < plan.options.layers.length; layer++) {
         cache.encodeAttend(target, step, layer, tensors);
       }
     },

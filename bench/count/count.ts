@@ -1,7 +1,7 @@
 /** The count suite: what a GPU's compiler makes of attention kernels, per token and KV head of four query rows. */
 import { BLOCK_ROWS, PAGE_TOKENS, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
 import { layerParameters, stepParameters } from "../../src/cache/uniforms.ts";
-import { cacheConstants } from "../../src/cache/compiled_layer.ts";
+import { layerConstants } from "../../src/cache/compiled_layer.ts";
 import { type ResolvedOptions, resolveOptions } from "../../src/plan/options.ts";
 import {
   CoupletError,
@@ -26,6 +26,11 @@ export function isCountable({ name }: Pick<KernelInfo, "name">): boolean {
   return FAMILIES.includes(parseKernelName(name).family);
 }
 
+/** The constants of a kernel of the only layer. */
+function countedConstants(options: ResolvedOptions): Record<string, number> {
+  return layerConstants(options, options.layers[0]!);
+}
+
 /**
  * Compiles kernels for a chip and counts what they do in a decode step. Nothing runs: the figures depend on the compiler alone.
  *
@@ -42,7 +47,7 @@ export async function countKernels(
     name: kernel.name,
     wgsl: (await kernel.load()).wgsl,
     constants: Object.fromEntries(
-      Object.entries({ ...cacheConstants(countedOptions(kernel, PAGE_TOKENS)), ...overrides })
+      Object.entries({ ...countedConstants(countedOptions(kernel, PAGE_TOKENS)), ...overrides })
         .filter(([name]) => kernel.overrides.includes(name)),
     ),
   })));

@@ -1,5 +1,6 @@
 /** Codebooks that only times are measured with. */
-import { type CodebookSet, layerHeads, parseScheme, type PlanOptions, SIDES } from "../../mod.ts";
+import { type CodebookSet, layerShape, parseScheme, type PlanOptions, SIDES } from "../../mod.ts";
+import { layerKeys } from "../../src/plan/options.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { toFloat16Array } from "../../src/base/float16.ts";
 import { gridNumbers } from "../../src/codebooks/device.ts";
@@ -14,14 +15,14 @@ export const CHANNEL_RANGE = 2;
  * ones.
  */
 export function randomCodebooks({ shape, policy, keys }: PlanOptions): CodebookSet {
-  const { layers, headDim } = shape;
+  const { layers } = shape;
+  const { keyValueHeads, headDim } = layerShape(shape, 0);
   const codebooks = SIDES.flatMap((side) => {
     const scheme = policy[side];
     const parsed = parseScheme(scheme);
     const { centroids, channels: ofCode, codebook, codebookSpec } = parsed;
     if (codebook !== "learned") return [];
     const random = seededRandom(side, scheme);
-    const keyValueHeads = layerHeads(shape, 0);
     const { groupsShare: shared = false, stages = 1, normalised = false } = codebookSpec!;
     const channels = keyValueHeads * (shared ? ofCode : headDim);
     const numbers = gridNumbers(parsed);
@@ -63,7 +64,7 @@ export function randomCodebooks({ shape, policy, keys }: PlanOptions): CodebookS
     };
     return Array.from({ length: layers }, (_, layer) => ({ ...own, layer }));
   });
-  const anchors = keyAnchors(keys, shape.headDim);
+  const anchors = keyAnchors(layerKeys(keys, 0), headDim);
   return {
     model: { name: "random", digest: "random" },
     keySpace: keys.space,

@@ -74,8 +74,8 @@ async function createSample(device: GPUDevice, options: PlanOptions): Promise<Ca
   };
   const plan = planCache(own);
   const cache = await createCache({ device, plan, codebooks: randomCodebooks(own) });
-  const { keyValueHeads } = plan.options.layers[0]!;
-  const buffer = randomTensor(device, SAMPLED_TOKENS * keyValueHeads * own.shape.headDim);
+  const { keyValueHeads, headDim } = plan.options.layers[0]!;
+  const buffer = randomTensor(device, SAMPLED_TOKENS * keyValueHeads * headDim);
   const encoder = device.createCommandEncoder();
   const step = cache.beginStep([{ sequence: cache.createSequence(), tokens: SAMPLED_TOKENS }]);
   cache.encodeAppend(encoder, step, 0, { keys: { buffer }, values: { buffer } });
@@ -92,16 +92,16 @@ function fillLayer(
   layer: number,
   sample: Cache,
 ): void {
-  const { options } = cache.plan;
+  const own = cache.plan.options.layers[layer]!;
   const [source] = sample.buffers(0).parts;
   for (const part of cache.buffers(layer).parts) {
     for (const side of SIDES) {
-      const scheme = options.layers[layer]![side];
+      const scheme = own[side];
       const [from, to] = [source!, part].map((of) =>
         side === "keys" ? of.keyRecords : of.valueRecords
       );
-      const sampled = pageBytes(options, scheme, source!.heads.count);
-      const filled = pageBytes(options, scheme, part.heads.count);
+      const sampled = pageBytes(own, scheme, source!.heads.count);
+      const filled = pageBytes(own, scheme, part.heads.count);
       // A part with fewer heads takes its share of each page, page by page.
       const whole = filled === sampled;
       const run = whole ? from!.size : filled;

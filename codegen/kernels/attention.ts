@@ -16,10 +16,43 @@ export const KEY_CHANNELS = 8;
 /** Channels of a value that a lane mixes at once: four chunks. */
 export const VALUE_CHANNELS = 16;
 
+/** Most channels of a head that lanes of a workgroup share in fours of chunks, for four query rows. */
+export const NARROW_CHANNELS = (VALUE_CHANNELS * WORKGROUP_SIZE) / BLOCK_ROWS;
+
+/** How a lane holds what it sums: as the columns of a matrix, or twice as many chunks. */
+function laneContext(headDim: number): Context {
+  const wide = headDim > NARROW_CHANNELS;
+  return {
+    laneChunks: (wide ? 2 : 1) * VALUE_CHANNELS / 4,
+    laneColumns: wide ? "" : ": columns of a matrix",
+  };
+}
+
+/** The ways to mix that heads of more channels can have, and the partial of each that mixes a value. */
+export const WIDENED: Readonly<Record<string, string>> = {
+  mix_plain: "mix_values",
+  mix_grid: "mix_levels",
+};
+
+/** How a lane mixes values, and sums what it mixed. */
+export function sumsContext(headDim: number, mix: Context): Context {
+  const narrow = WIDENED[`${mix["mixPartial"]}`];
+  const wide = headDim > NARROW_CHANNELS;
+  const way = wide ? "_wide" : "";
+  return {
+    laneSums: wide ? "array<vec4<f32>, LANE_CHUNKS>" : "mat4x4<f32>",
+    rescaleTotalsPartial: `rescale_totals${way}`,
+    sumChunksPartial: `sum_chunks${way}`,
+    addSumsPartial: `add_sums${way}`,
+    ...(narrow && { mixValuesPartial: wide ? "mix_values_wide" : narrow }),
+  };
+}
+
 /** Sizes of a workgroup's work. */
 export function attentionContext(headDim: number, span: number): Context {
   return {
     headDim,
+    ...laneContext(headDim),
     rows: BLOCK_ROWS,
     workgroupSize: WORKGROUP_SIZE,
     span,

@@ -15,8 +15,11 @@ import {
   attentionContext,
   featureContext,
   KEY_CHANNELS,
+  NARROW_CHANNELS,
+  sumsContext,
   topContext,
   VALUE_CHANNELS,
+  WIDENED,
 } from "../kernels/attention.ts";
 import { ANCHORED_PLACES } from "../kernels/anchored.ts";
 import { digitsOf, integerMix } from "../kernels/integers.ts";
@@ -150,10 +153,21 @@ function scoreContext(keys: SchemeKernels, variant: KeyVariant, digits?: number)
 }
 
 /** How coded values are read and mixed, in a kernel of their own or a fused one. */
-function mixContext(values: SchemeKernels, variant: KeyVariant, digits?: number): Context {
+function mixContext(
+  values: SchemeKernels,
+  headDim: number,
+  variant: KeyVariant,
+  digits?: number,
+): Context {
   return digits === undefined
-    ? { value: values.values(VALUE_CHANNELS), ...MIXED_PLAIN, ...values.mix }
+    ? {
+      ...sumsContext(headDim, values.mix),
+      value: values.values(VALUE_CHANNELS),
+      ...MIXED_PLAIN,
+      ...values.mix,
+    }
     : {
+      ...sumsContext(headDim, {}),
       value: values.integers!.values(VALUE_CHANNELS),
       ...integerMix(digits),
       ...values.integers!.mix(variant),
@@ -163,6 +177,13 @@ function mixContext(values: SchemeKernels, variant: KeyVariant, digits?: number)
 /** All kernels of one scheme at one head dimension, for any pair. */
 function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
   const scheme = schemeKernels(id, headDim);
+  if (headDim > NARROW_CHANNELS && !(`${scheme.mix["mixPartial"]}` in WIDENED)) {
+    throw new CoupletError("shape", {
+      what: `Cannot generate kernels of ${id} for head dimension ${headDim}`,
+      why: `beyond ${NARROW_CHANNELS} channels only centroids and f16 are mixed`,
+      remedy: "Use a smaller head dimension, or another scheme, such as c4b8",
+    });
+  }
   const valueCodebook = codebookAccess([scheme]);
   const mix = kernel(
     { family: "mix", schemes: [id], size: headDim },
@@ -182,7 +203,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
       ...attentionContext(headDim, MAX_SPAN),
       ...rotationContext(scheme),
       ...placeContext(scheme),
-      ...mixContext(scheme, "plain"),
+      ...mixContext(scheme, headDim, "plain"),
       ...topContext(false),
       ...valueCodebook.partial,
     },
@@ -258,7 +279,7 @@ function pairRow(
       ...attentionContext(headDim, span),
       ...rotationContext(keys, values),
       ...placeContext(keys, values, variant),
-      ...mixContext(values, variant, digits),
+      ...mixContext(values, headDim, variant, digits),
       ...featureContext(feature),
       ...codebook.partial,
       ...scoreContext(keys, variant, digits),
@@ -292,7 +313,7 @@ function headRows(headDim: number): KernelRow[] {
       "partials",
       "sink_logits",
       "output",
-    ], size),
+    ], { ...size, workgroupSize: Math.max(WORKGROUP_SIZE, headDim / 4) }),
   ];
 }
 
@@ -320,11 +341,11 @@ function commonRows(): KernelRow[] {
 }
 
 function checkHeadDim(headDim: number): void {
-  if (!Number.isInteger(headDim) || headDim < 16 || headDim > 256 || headDim % 16 !== 0) {
+  if (!Number.isInteger(headDim) || headDim < 16 || headDim > 512 || headDim % 16 !== 0) {
     throw new CoupletError("shape", {
       what: `Cannot generate kernels for head dimension ${headDim}`,
-      why: "a lane mixes sixteen channels, and a workgroup has 64 lanes",
-      remedy: "Use a multiple of 16 from 16 to 256",
+      why: "a workgroup's 64 lanes hold 32 channels each, of its four query rows",
+      remedy: "Use a multiple of 16 from 16 to 512",
     });
   }
 }

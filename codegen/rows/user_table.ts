@@ -10,7 +10,7 @@ export interface UserRows {
   readonly schemes?: readonly SchemeId[];
   /** Fused pairs, which attend in one kernel: `<keys>/<values>`, or one scheme for both. */
   readonly pairs?: readonly string[];
-  /** Channels per head: multiples of 16 up to 256. */
+  /** Channels per head: multiples of 16 up to 512; above 256 for `f16` and `c<channels>b<bits>`. */
   readonly headDims: readonly number[];
 }
 

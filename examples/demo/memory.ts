@@ -4,7 +4,7 @@ import {
   type CacheOptions,
   type CachePlan,
   type Capacity,
-  layerHeads,
+  layerShape,
   planCache,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
@@ -30,8 +30,9 @@ export function describeMemory(
   bytes: number,
   uncompressedBytes: number,
 ): Memory {
-  const heads = Array.from({ length: shape.layers }, (_, layer) => layerHeads(shape, layer));
-  const channels = 2 * heads.reduce((sum, count) => sum + count) * shape.headDim;
+  const layers = Array.from({ length: shape.layers }, (_, layer) => layerShape(shape, layer));
+  const channels = 2 *
+    layers.reduce((sum, { keyValueHeads, headDim }) => sum + keyValueHeads * headDim, 0);
   return {
     tokens: capacity.tokens,
     sequences: capacity.sequences,

@@ -1,4 +1,4 @@
-import { type Cache, layerHeads, type ModelShape, type Sequence } from "@couplet/kv";
+import { type Cache, layerShape, type ModelShape, type Sequence } from "@couplet/kv";
 import { median } from "./metrics.ts";
 
 /** Decode steps in one submission: many, because waiting for the device takes milliseconds of its own. */
@@ -36,10 +36,11 @@ export async function timeDecodeSteps(
   { device, shape, caches }: TimingOptions,
 ): Promise<readonly number[]> {
   const tokens = caches[0]?.sequences.length ?? 0;
-  const channels = tokens * shape.headDim * 4;
+  const { queryHeads, keyValueHeads, headDim } = layerShape(shape, 0);
+  const channels = tokens * headDim * 4;
   // What the numbers are does not matter for the time: encoding and attending have no shortcuts.
-  const keyValues = randomBuffer(device, channels * layerHeads(shape, 0));
-  const queries = randomBuffer(device, channels * shape.queryHeads);
+  const keyValues = randomBuffer(device, channels * keyValueHeads);
+  const queries = randomBuffer(device, channels * queryHeads);
   const output = device.createBuffer({ size: queries.size, usage: GPUBufferUsage.STORAGE });
 
   function decode({ cache, sequences }: FilledCache): Promise<unknown> {

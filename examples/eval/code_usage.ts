@@ -43,9 +43,9 @@ async function countCodes(
   layer: number,
   side: Side,
 ): Promise<readonly Uint32Array[]> {
-  const { shape, layers } = cache.plan.options;
-  const { centroids, layout: layoutOf } = parseScheme(layers[layer]![side]);
-  const layout = layoutOf(shape.headDim);
+  const own = cache.plan.options.layers[layer]!;
+  const { centroids, layout: layoutOf } = parseScheme(own[side]);
+  const layout = layoutOf(own.headDim);
   const pageWords = recordWords(layout, PAGE_TOKENS);
   const counts: Uint32Array[] = [];
   for (const { heads, keyRecords, valueRecords } of cache.buffers(layer).parts) {

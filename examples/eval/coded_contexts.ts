@@ -49,10 +49,10 @@ async function decode(
   layer: number,
   side: Side,
 ): Promise<Float32Array> {
-  const { shape: { headDim }, layers, tiers } = cache.plan.options;
+  const { layers, tiers } = cache.plan.options;
   const { first, count } = heldTokens(cache, sequence, layer);
   const output = device.createBuffer({
-    size: count * layers[layer]!.keyValueHeads * headDim * 4,
+    size: count * layers[layer]!.keyValueHeads * layers[layer]!.headDim * 4,
     usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC,
   });
   const encoder = device.createCommandEncoder();

@@ -54,12 +54,12 @@ export function codedBits(options: CacheOptions, sequences: number, tokens: numb
 /** Effective bits of the centroids that KV heads do not need where they share those of one. */
 function sharedBits(options: CacheOptions, tokens: number): number {
   const resolved = resolveOptions(options);
-  const { layers, shape: { headDim } } = resolved;
+  const { layers } = resolved;
   const words = layers.flatMap((layer) =>
     SIDES.map((side) => {
       const { codebookSpec } = parseScheme(layer[side]);
       if (codebookSpec?.headWords === undefined) return 0;
-      const centroids = codebookSpec.words(headDim) - codebookSpec.headWords(headDim);
+      const centroids = codebookSpec.words(layer.headDim) - codebookSpec.headWords(layer.headDim);
       return (layer.keyValueHeads - 1) * centroids;
     })
   );
@@ -68,9 +68,9 @@ function sharedBits(options: CacheOptions, tokens: number): number {
 
 /** Bits per channel of the codes, mean over layers and sides. */
 export function nominalBits(options: CacheOptions): number {
-  const { layers, shape: { headDim } } = resolveOptions(options);
+  const { layers } = resolveOptions(options);
   const bits = layers.flatMap((layer) =>
-    SIDES.map((side) => recordBits(parseScheme(layer[side]).layout(headDim), headDim))
+    SIDES.map((side) => recordBits(parseScheme(layer[side]).layout(layer.headDim), layer.headDim))
   );
   return bits.reduce((sum, one) => sum + one, 0) / bits.length;
 }

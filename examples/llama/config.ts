@@ -142,8 +142,9 @@ interface Rope {
 
 /** The rotary embedding of all layers. */
 function parseRope(json: Json): Rope {
-  const { shape: { headDim }, keys, layers, asScored } = planOptions(json);
-  const { rotaryDim = headDim, attentionFactor = 1 } = layers[0]?.rope ?? {};
+  const { keys, layers, asScored } = planOptions(json);
+  const { headDim, rope } = layers[0]!;
+  const { rotaryDim = headDim, attentionFactor = 1 } = rope ?? {};
   if (rotaryDim !== headDim) {
     throw refused(
       `${rotaryDim} of ${headDim} channels rotate (partial_rotary_factor)`,
@@ -156,8 +157,11 @@ function parseRope(json: Json): Rope {
       "Only scalings of frequencies are implemented: default, linear, llama3 and dynamic",
     );
   }
-  if (keys.space !== "pre-rope") {
-    throw refused(`${asScored}`, "Only one rotary embedding for all layers is implemented");
+  if (keys.space !== "pre-rope" || "length" in keys.rope) {
+    throw refused(
+      asScored ?? "layers differ in their rotary embedding",
+      "Only one rotary embedding for all layers is implemented",
+    );
   }
   return {
     theta: keys.rope.theta,

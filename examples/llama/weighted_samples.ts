@@ -2,6 +2,7 @@ import {
   type CalibrationSamples,
   CoupletError,
   type KeySpace,
+  layerShape,
   queryScale,
   type Side,
 } from "@couplet/kv";
@@ -52,7 +53,7 @@ export async function weightedSamples(
     });
   }
   const { keys: keyOptions, shape } = modelCacheOptions(checkpoint.config, keySpace);
-  const { queryHeads, keyValueHeads, headDim } = shape;
+  const { queryHeads, keyValueHeads, headDim } = layerShape(shape, 0);
   const fisher = weighting.includes("fisher");
   const positions = lengths.flatMap((length) => Array.from({ length }, (_, token) => token));
   /** Keys' and queries' vectors and gradients as the cache gets them: a rotation turns both alike. */

@@ -184,7 +184,8 @@ export interface Cache {
   beginStep(entries: readonly StepEntry[]): Step;
   /**
    * Records the storing and encoding of one layer's new keys and values. Rows of sequences that
-   * were freed or truncated after the step began are not read.
+   * were freed or truncated after the step began are not read. Layers that share another's keys and
+   * values (`shape.sharesWith`) are left out: they attend after the other's append.
    *
    * @param target The host's encoder or compute pass.
    * @param tensors `[tokens][keyValueHeads][headDim]` each, in the plan's element type and strides.

@@ -2,7 +2,7 @@
  * Records what concerns several layers at once: page tables, copies of pages, forks, restored
  * sequences, parameters of steps.
  */
-import type { ResolvedOptions } from "../plan/options.ts";
+import { isOwn, type ResolvedOptions } from "../plan/options.ts";
 import { type AttentionWay, rowScores } from "../plan/steps.ts";
 import type { StepGrid } from "./grids.ts";
 import type { LayerCommands } from "./layer_commands.ts";
@@ -25,6 +25,8 @@ export interface StepCut {
  */
 export class CacheCommands {
   readonly layers: readonly LayerCommands[];
+  /** Those with keys and values of their own. */
+  readonly #own: readonly LayerCommands[];
   readonly parameters: Parameters;
   readonly #options: ResolvedOptions;
   readonly #pageRows: PageRows;
@@ -39,6 +41,7 @@ export class CacheCommands {
   ) {
     this.#options = options;
     this.layers = layers;
+    this.#own = layers.filter((_, layer) => isOwn(options.layers[layer]!, layer));
     this.parameters = parameters;
     this.#pageRows = pageRows;
     this.#spans = spans;
@@ -52,7 +55,7 @@ export class CacheCommands {
     const most = Math.max(...growths.map(({ tokens }) => tokens));
     const rows = growths.map(({ tokens, spans }, i) => ({ tokens, first: firsts[i]!, spans }));
     const { shares: spans, partials } = this.#spans.share(this.parameters, rows, way, splits);
-    const partialStride = Math.max(...partials) + Math.max(...splits);
+    const firstOwn = Math.max(...partials);
     const scoreStride = rowScores(this.#options);
     const shares = splits.map((own) => {
       const entries = growths.map(
@@ -67,6 +70,8 @@ export class CacheCommands {
           partials: partials[i]! + own,
         }),
       );
+      // Spans' results lie beside those of all layers alike.
+      const partialStride = firstOwn + (spans.length > 0 ? Math.max(...splits) : own);
       const place = this.parameters.write(entries, { splits: own, scoreStride, partialStride });
       return { place, splits: own };
     });
@@ -87,7 +92,7 @@ export class CacheCommands {
    */
   prepare(recorder: Recorder, growths: readonly Growth[]): void {
     for (const { state, restored, restoredSpans } of growths) {
-      if (restored !== undefined) this.restore(recorder, state, restored, this.layers);
+      if (restored !== undefined) this.restore(recorder, state, restored, this.#own);
       for (const { state: span, content } of restoredSpans) {
         span.room.restore(recorder, span, content);
       }
@@ -103,7 +108,7 @@ export class CacheCommands {
         return copied === undefined ? [] : [{ slot: copied.from, start: copied.to, count: 1 }];
       });
       for (const grid of this.parameters.batches(copies)) {
-        for (const layer of this.layers) {
+        for (const layer of this.#own) {
           if (layer.pageTable !== table) continue;
           layer.copy(recorder, "keyRecords", grid);
           layer.copy(recorder, "valueRecords", grid);
@@ -153,14 +158,14 @@ export class CacheCommands {
   ): void {
     for (const from of new Set(forks.map(({ from }) => from))) {
       // The forks share its pages, and get a copy of its exact tier.
-      if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.layers);
+      if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.#own);
       for (const span of from.spans) {
         if (span.restored !== undefined) span.room.restore(recorder, span, span.restored);
       }
     }
     const units = forks.map(({ from, to }) => ({ slot: from.slot, start: to.slot, count: 1 }));
     for (const grid of this.parameters.batches(units)) {
-      for (const layer of this.layers) layer.copy(recorder, "exact", grid);
+      for (const layer of this.#own) layer.copy(recorder, "exact", grid);
     }
   }
 }

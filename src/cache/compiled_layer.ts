@@ -1,5 +1,5 @@
 /** The compiled kernels of a layer, and the constants each is compiled with. */
-import type { ResolvedOptions } from "../plan/options.ts";
+import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
 import { keyAnchors } from "../model/anchors.ts";
 import { exactSequenceBytes, pageBytes } from "../plan/sizes.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
@@ -8,7 +8,6 @@ import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { AttentionKernels } from "../plan/choose_attention.ts";
 import type { CachePlan, LayerPlan } from "../plan/plan.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import type { SchemeId } from "../schemes/scheme.ts";
 import { type Side, SIDES } from "../model/side.ts";
 
 /** One layer's compiled attention. */
@@ -70,14 +69,16 @@ export interface CompiledCopy {
 /** Compiles all kernels of one layer. */
 export async function compileLayer(
   device: GPUDevice,
-  { options }: CachePlan,
-  layer: LayerPlan,
+  { options, layers }: CachePlan,
+  index: number,
 ): Promise<CompiledLayer> {
-  const compile = compilerFor(device, options);
+  const own = options.layers[index]!;
+  const layer = layers[index]!;
+  const compile = compilerFor(device, options, own);
   const ofSide = async (side: Side, encode: KernelInfo, decode: KernelInfo) => {
     const SIDE = SIDES.indexOf(side);
     const [encoder, exact, coded] = await Promise.all([
-      compileEncoder(compile, options, layer[side], encode, side, options.tiers.window > 0),
+      compileEncoder(compile, options, own, encode, side, options.tiers.window > 0),
       compile(layer.load, { SIDE }),
       compile(decode, { SIDE }),
     ]);
@@ -90,7 +91,7 @@ export async function compileLayer(
     compileAttention(compile, layer.decode),
     compileAttention(compile, layer.prefill),
     compile(layer.combine),
-    Promise.all(layer.parts.map(({ count }) => compileUnits(compile, options, layer, count))),
+    Promise.all(layer.parts.map(({ count }) => compileUnits(compile, options, own, layer, count))),
   ]);
   return {
     store,
@@ -104,7 +105,7 @@ export async function compileLayer(
   };
 }
 
-/** Compiles a kernel, with the constants of all kernels of the cache and those given. */
+/** Compiles a kernel, with the constants of all kernels of its layer and those given. */
 export type Compile = (
   kernel: KernelInfo,
   constants?: Record<string, number>,
@@ -115,25 +116,30 @@ function packAnchors(anchors: readonly number[]): number {
   return anchors.reduceRight((sum, tokens) => 16 * sum + (tokens && Math.log2(tokens)), 0);
 }
 
-/** The constants that all kernels of a cache share. */
-export function cacheConstants(
-  { dtype, softcap, keys, shape }: ResolvedOptions,
+/** The constants that all kernels of a layer share. */
+export function layerConstants(
+  { dtype, softcap }: ResolvedOptions,
+  { keyOptions: keys, headDim }: ResolvedLayer,
 ): Record<string, number> {
-  const anchors = keyAnchors(keys, shape.headDim) ?? [];
+  const anchors = keyAnchors(keys, headDim) ?? [];
   return {
     IO_HALF: dtype === "f16" ? 1 : 0,
     SOFTCAP: softcap > 0 ? 1 : 0,
     ...(keys.space !== "as-scored" && {
       INTERLEAVED: keys.rope.layout === "interleaved" ? 1 : 0,
-      ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,
+      ROTARY_CHUNKS: (keys.rope.rotaryDim ?? headDim) / 8,
     }),
     ANCHORS_LOW: packAnchors(anchors.slice(0, 8)),
     ANCHORS_HIGH: packAnchors(anchors.slice(8)),
   };
 }
 
-export function compilerFor(device: GPUDevice, options: ResolvedOptions): Compile {
-  const common = cacheConstants(options);
+export function compilerFor(
+  device: GPUDevice,
+  options: ResolvedOptions,
+  layer: ResolvedLayer,
+): Compile {
+  const common = layerConstants(options, layer);
   return (kernel, constants) => compileKernel(device, kernel, { ...common, ...constants });
 }
 
@@ -144,13 +150,13 @@ export function compilerFor(device: GPUDevice, options: ResolvedOptions): Compil
  */
 export async function compileEncoder(
   compile: Compile,
-  { shape, capacity }: ResolvedOptions,
-  schemeId: SchemeId,
+  { capacity }: ResolvedOptions,
+  layer: ResolvedLayer,
   kernel: KernelInfo,
   side: Side,
   besideExact: boolean,
 ): Promise<CompiledEncoder> {
-  const recordTokens = parseScheme(schemeId).layout(shape.headDim).tokens;
+  const recordTokens = parseScheme(layer[side]).layout(layer.headDim).tokens;
   const SIDE = SIDES.indexOf(side);
   const ORTHOGONAL = side === "keys" || besideExact ? 1 : 0;
   const cut = (TOKENS: number, BLOCK: number) =>
@@ -180,15 +186,16 @@ export async function compileAttention(
 async function compileUnits(
   compile: Compile,
   options: ResolvedOptions,
+  own: ResolvedLayer,
   layer: LayerPlan,
   heads: number,
 ): Promise<CompiledUnits> {
   const ofKernel = async (info: KernelInfo) => {
     const [keyRecords, valueRecords, exact] = await Promise.all(
       [
-        pageBytes(options, layer.keys, heads),
-        pageBytes(options, layer.values, heads),
-        exactSequenceBytes(options, heads),
+        pageBytes(own, own.keys, heads),
+        pageBytes(own, own.values, heads),
+        exactSequenceBytes(options, own, heads),
       ].map(async (bytes): Promise<CompiledCopy> => {
         const words = bytes / 4;
         return { kernel: await compile(info, { UNIT: words }), words };

@@ -38,8 +38,9 @@ export async function compileSpanLayer(
   index: number,
 ): Promise<CompiledSpanLayer> {
   const plan = layers[index]!;
-  const { keyValueHeads } = options.layers[index]!;
-  const compile = compilerFor(device, options);
+  const layer = options.layers[index]!;
+  const { keyValueHeads, headDim } = layer;
+  const compile = compilerFor(device, options, layer);
   const copy = async (words: number): Promise<CompiledCopy> => ({
     kernel: await compileKernel(device, plan.restore, { UNIT: words }),
     words,
@@ -49,8 +50,8 @@ export async function compileSpanLayer(
     const { scheme, fit, encode } = plan[side];
     return {
       // Tokens of the sequence beside it are exact.
-      encoder: await compileEncoder(compile, options, scheme, encode, side, true),
-      restore: await copy(pageBytes(options, scheme, keyValueHeads) / 4),
+      encoder: await compileEncoder(compile, options, layer, encode, side, true),
+      restore: await copy(pageBytes(layer, scheme, keyValueHeads) / 4),
       ...(fit && { fit: await compile(fit, { SIDE }) }),
     };
   };
@@ -58,7 +59,7 @@ export async function compileSpanLayer(
     ofSide("keys"),
     ofSide("values"),
     compile(plan.store),
-    copy(2 * keyValueHeads * options.shape.headDim),
+    copy(2 * keyValueHeads * headDim),
     compileAttention(compile, plan.decode),
     compileAttention(compile, plan.prefill),
   ]);

@@ -5,7 +5,7 @@ import { compileLayer } from "./compiled_layer.ts";
 import { type CacheCodebooks, DeviceCache } from "./device_cache.ts";
 import { raise } from "../base/raise.ts";
 import { cacheCodebook, checkCodebookSet } from "../codebooks/find.ts";
-import { createLayerBuffers } from "./layer_buffers.ts";
+import { createLayerBuffers, type LayerBuffers } from "./layer_buffers.ts";
 import { compileKernel } from "./pipelines.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { bySide } from "../model/by_side.ts";
@@ -29,14 +29,11 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   checkOptions("usage", WHAT, INIT_FIELDS, init);
   const { device, plan, codebooks, model, sinkLogits } = init;
   const { options } = plan;
-  if (codebooks !== undefined) {
-    checkCodebookSet(codebooks, options.keys, options.shape.headDim, model);
-  }
-  const findCodebooks = ({ layers, shape: { headDim } }: ResolvedOptions) =>
-    layers.map(({ keyValueHeads, ...schemes }, layer) => {
-      const shape = { keyValueHeads, headDim };
-      return bySide((side) => cacheCodebook(codebooks, shape, layer, side, schemes[side]));
-    });
+  if (codebooks !== undefined) checkCodebookSet(codebooks, options, model);
+  const findCodebooks = ({ layers }: ResolvedOptions) =>
+    layers.map((own) =>
+      bySide((side) => cacheCodebook(codebooks, own, own.source, side, own[side]))
+    );
   const found = { layers: findCodebooks(options), spans: options.spans.map(findCodebooks) };
   checkDevice(device, plan);
   if (plan.tuning !== undefined) checkTuningDevice(plan.tuning, device);
@@ -45,7 +42,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   const support = plan.spanKinds && spanSupport(plan.spanKinds);
   const [pageTable, layers, compiled] = await Promise.all([
     compileKernel(device, plan.pageTable),
-    Promise.all(plan.layers.map((layer) => compileLayer(device, plan, layer))),
+    Promise.all(plan.layers.map((_, layer) => compileLayer(device, plan, layer))),
     support?.compile(device, plan),
   ]);
   const { buffers, invalid, exhausted } = await allocate(init, found, support);
@@ -74,13 +71,15 @@ async function allocate(
   codebooks: CacheCodebooks,
   support: SpanSupport | undefined,
 ) {
-  const { queryHeads } = plan.options.shape;
   device.pushErrorScope("out-of-memory");
   device.pushErrorScope("validation");
   const universal = new Map<string, GPUBuffer>();
-  const layers = codebooks.layers.map((own, layer) => {
-    const logits = sinkLogits?.slice(layer * queryHeads, (layer + 1) * queryHeads);
-    return createLayerBuffers(device, plan, layer, own, logits, universal);
+  let logit = 0;
+  const layers: LayerBuffers[] = [];
+  codebooks.layers.forEach((own, layer) => {
+    const { queryHeads, source } = plan.options.layers[layer]!;
+    const logits = sinkLogits?.slice(logit, logit += queryHeads);
+    layers.push(createLayerBuffers(device, plan, layer, own, logits, universal, layers[source]));
   });
   const shared = createSharedBuffers(device, plan);
   const spans = support?.allocate(device, plan, codebooks.spans, shared) ?? [];

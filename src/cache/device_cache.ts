@@ -124,7 +124,7 @@ export class DeviceCache implements Cache {
     this.#sequences = new Sequences(plan.options);
     this.#recorder = new Recorder(profile);
     const commands = compiled.layers.map((kernels, layer) =>
-      new LayerCommands(device, plan.options, layer, kernels, layers[layer]!, shared)
+      new LayerCommands(device, plan.options.layers[layer]!, kernels, layers[layer]!, shared)
     );
     const parameters = new Parameters(new StepPlaces(device, shared.steps));
     this.#spans = compiled.spans(parameters);
@@ -310,6 +310,15 @@ export class DeviceCache implements Cache {
   ): void {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
     const { progress } = state;
+    const source = this.#source(layer);
+    if (source !== layer) {
+      raise(
+        "usage",
+        `Cannot append to layer ${layer}`,
+        `it has no keys and values of its own, and attends to those of layer ${source}`,
+        "Leave it out, and attend in it after the other's append (shape.sharesWith)",
+      );
+    }
     checkAppend(progress, live, layer, this.plan.options.capacity.appendTokens);
     const keys = this.#hostTensor("keys", tensors?.keys, state, layer).binding;
     const values = this.#hostTensor("values", tensors?.values, state, layer).binding;
@@ -334,7 +343,7 @@ export class DeviceCache implements Cache {
     tensors: { readonly queries: GPUBufferBinding; readonly output: GPUBufferBinding },
   ): void {
     const { state, live, sequences } = this.#checkStep(target, step, layer);
-    checkAttend(state.progress, layer);
+    checkAttend(state.progress, layer, this.#source(layer));
     this.#spans.checkAttend(live, layer);
     const queries = this.#hostTensor("queries", tensors?.queries, state, layer);
     const output = this.#hostTensor("output", tensors?.output, state, layer);
@@ -388,6 +397,7 @@ export class DeviceCache implements Cache {
     this.#checkLayer(layer);
     checkReadRange(range);
     const { options } = this.plan;
+    layer = this.#source(layer);
     const state = this.#sequences.state(sequence);
     const { maxComputeWorkgroupsPerDimension } = this.#device.limits;
     const entries = readEntries(
@@ -403,9 +413,9 @@ export class DeviceCache implements Cache {
       refuseUnfinished(`Cannot read sequence ${sequence.id}`, awaited.start, `layer ${layer}`);
     }
     const { side, count, output } = range;
-    const { shape, layers, dtype } = options;
-    const { keyValueHeads, strides } = layers[layer]!;
-    const bytes = tensorBytes(count, keyValueHeads, shape.headDim, strides[side], dtype);
+    const { layers, dtype } = options;
+    const { keyValueHeads, headDim, strides } = layers[layer]!;
+    const bytes = tensorBytes(count, keyValueHeads, headDim, strides[side], dtype);
     const { binding } = this.#checkBinding({ name: "output", binding: output, bytes });
     this.#encoders.check(target, [sequence]);
 
@@ -483,6 +493,11 @@ export class DeviceCache implements Cache {
     this.#faults.check();
   }
 
+  /** The layer whose keys and values a layer attends to. */
+  #source(layer: number): number {
+    return this.plan.options.layers[layer]!.source;
+  }
+
   #checkLayer(layer: number): void {
     if (Number.isInteger(layer) && layer in this.#buffers.layers) return;
     raise(
@@ -524,10 +539,10 @@ export class DeviceCache implements Cache {
     { tokens }: Pick<StepState, "tokens">,
     layer: number,
   ) {
-    const { shape, layers, dtype } = this.plan.options;
-    const { keyValueHeads, strides } = layers[layer]!;
-    const heads = name === "keys" || name === "values" ? keyValueHeads : shape.queryHeads;
-    const bytes = tensorBytes(tokens, heads, shape.headDim, strides[name], dtype);
+    const { layers, dtype } = this.plan.options;
+    const { queryHeads, keyValueHeads, headDim, strides } = layers[layer]!;
+    const heads = name === "keys" || name === "values" ? keyValueHeads : queryHeads;
+    const bytes = tensorBytes(tokens, heads, headDim, strides[name], dtype);
     return this.#checkBinding({ name, binding, bytes });
   }
 

@@ -2,7 +2,7 @@
  * What a cache's codes depend on, as text and as digests. Two caches with equal identities can read
  * each other's codes.
  */
-import type { ResolvedOptions } from "../plan/options.ts";
+import { isOwn, type ResolvedLayer, type ResolvedOptions } from "../plan/options.ts";
 import type { LayerPolicy } from "../schemes/policy.ts";
 import type { ModelFingerprint } from "../model/model.ts";
 import type { SideCodebook } from "../codebooks/codebook.ts";
@@ -28,19 +28,21 @@ export interface CacheIdentity {
 
 /** The parts of a plan's options that codes depend on, as JSON with every default filled in. */
 export function describePlan(options: ResolvedOptions): string {
-  const { shape, layers, tiers, scale, softcap, spans } = options;
+  const { shape, layers, tiers, softcap, spans } = options;
+  const each = <T>(pick: (layer: ResolvedLayer) => T) => onceIfAlike(layers.map(pick));
   return JSON.stringify({
     shape: {
       layers: shape.layers,
-      queryHeads: shape.queryHeads,
+      queryHeads: each((layer) => layer.queryHeads),
       keyValueHeads: layers.map((layer) => layer.keyValueHeads),
-      headDim: shape.headDim,
+      headDim: each((layer) => layer.headDim),
+      ...(layers.every(isOwn) ? {} : { sources: layers.map((layer) => layer.source) }),
     },
     policy: layers.map((layer) => [layer.keys, layer.values]),
     tiers: { sinks: tiers.sinks, window: tiers.window },
-    keys: describeKeys(options),
+    keys: each(describeKeys),
     attention: {
-      scale,
+      scale: each((layer) => layer.scale),
       softcap,
       slidingWindows: layers.map((layer) => layer.slidingWindow),
     },
@@ -53,17 +55,22 @@ export function describePlan(options: ResolvedOptions): string {
   });
 }
 
-function describeKeys({ keys, shape }: ResolvedOptions): unknown {
+/** What all layers have, once, or as a list where they differ. */
+function onceIfAlike<T>(values: readonly T[]): T | readonly T[] {
+  return new Set(values.map((value) => JSON.stringify(value))).size === 1 ? values[0]! : values;
+}
+
+function describeKeys({ keyOptions: keys, headDim }: ResolvedLayer): unknown {
   const { space } = keys;
   if (space === "as-scored") return { space };
-  const anchors = keyAnchors(keys, shape.headDim);
+  const anchors = keyAnchors(keys, headDim);
   const { layout, theta, rotaryDim, positionOffset, inverseFrequencies } = keys.rope;
   return {
     space,
     ...(anchors && { anchors }),
     rope: {
       layout,
-      rotaryDim: rotaryDim ?? shape.headDim,
+      rotaryDim: rotaryDim ?? headDim,
       positionOffset: positionOffset ?? 0,
       // Explicit frequencies replace the series computed from theta.
       ...(inverseFrequencies === undefined ? { theta } : { inverseFrequencies }),

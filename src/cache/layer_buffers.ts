@@ -1,5 +1,5 @@
 import { COPY_DST, COPY_SRC, STORAGE, UNIFORM } from "../base/buffer_usage.ts";
-import { exactBytes, LAYER_BYTES, poolBytes, sinkBytes } from "../plan/sizes.ts";
+import { exactBytes, LAYER_BYTES, poolBytes, sinkBytes, universalKey } from "../plan/sizes.ts";
 import { packCodebooks, sharesCodebooks } from "../codebooks/device.ts";
 import type { SideCodebook } from "../codebooks/codebook.ts";
 import type { CachePlan } from "../plan/plan.ts";
@@ -70,6 +70,7 @@ export function uniformBuffer(device: GPUDevice, label: string, size: number): G
  *
  * @param universal Buffers of data-free schemes' codebooks, by the schemes of the layers that share
  * them. A missing one is added.
+ * @param shared The buffers of the layer whose keys and values it shares; absent where it has its own.
  */
 export function createLayerBuffers(
   device: GPUDevice,
@@ -78,36 +79,37 @@ export function createLayerBuffers(
   codebooks: LayerCodebooks,
   sinkLogits: Float32Array<ArrayBuffer> | undefined,
   universal: Map<string, GPUBuffer>,
+  shared?: LayerBuffers,
 ): LayerBuffers {
   const layer = options.layers[index]!;
   const { words, offsets } = packCodebooks(
     codebooks.keys,
     codebooks.values,
-    options.shape.headDim,
+    layer.headDim,
   );
   const label = `couplet layer ${index}`;
-  const parts = layers[index]!.parts.map((heads): PartBuffers => {
+  const parts = layers[index]!.parts.map((heads, i): PartBuffers => {
     const storage = (name: string, size: number) => storageBuffer(device, `${label} ${name}`, size);
-    const part = {
+    const held = shared?.parts[i] ?? {
       heads,
       keyRecords: storage("key records", poolBytes(options, layer, layer.keys, heads.count)),
       valueRecords: storage("value records", poolBytes(options, layer, layer.values, heads.count)),
-      exact: storage("exact tier", exactBytes(options, heads.count)),
-      parameters: uniformBuffer(device, `${label} parameters`, LAYER_BYTES),
+      exact: storage("exact tier", exactBytes(options, layer, heads.count)),
     };
+    const part = { ...held, parameters: uniformBuffer(device, `${label} parameters`, LAYER_BYTES) };
     const parameters = layerParameters(options, layer, heads, offsets);
     device.queue.writeBuffer(part.parameters, 0, parameters);
     return part;
   });
   const buffers = {
     parts,
-    sinkLogits: storageBuffer(device, `${label} sink logits`, sinkBytes(options)),
+    sinkLogits: storageBuffer(device, `${label} sink logits`, sinkBytes(layer)),
   };
-  const none = new Float32Array(options.shape.queryHeads).fill(NO_SINK);
+  const none = new Float32Array(layer.queryHeads).fill(NO_SINK);
   device.queue.writeBuffer(buffers.sinkLogits, 0, sinkLogits ?? none);
   if (words.length === 0) return buffers;
-  const schemes = `${layer.keys}/${layer.values}`;
-  const kept = sharesCodebooks(layer) ? universal.get(schemes) : undefined;
+  const schemes = universalKey(layer);
+  const kept = shared?.codebooks ?? (sharesCodebooks(layer) ? universal.get(schemes) : undefined);
   if (kept !== undefined) return { ...buffers, codebooks: kept };
   const packed = storageBuffer(device, `${label} codebooks`, words.byteLength);
   device.queue.writeBuffer(packed, 0, words);

@@ -1,6 +1,6 @@
 /** Records what one layer does in a step. */
 import { type HostBindings, NO_HOST } from "./bound_kernel.ts";
-import type { ResolvedOptions } from "../plan/options.ts";
+import type { ResolvedLayer } from "../plan/options.ts";
 import type { CompiledLayer, CopiedBuffer } from "./compiled_layer.ts";
 import { WORKGROUP_SIZE } from "../kernels/constants.ts";
 import type { LayerBuffers } from "./layer_buffers.ts";
@@ -13,30 +13,27 @@ import type { SharedBuffers } from "./shared_buffers.ts";
 
 /** One layer's kernels with their buffers. */
 export class LayerCommands {
-  readonly #options: ResolvedOptions;
-  readonly #index: number;
+  readonly #layer: ResolvedLayer;
   readonly #compiled: CompiledLayer;
   readonly #buffers: LayerBuffers;
   readonly #kernels: LayerKernels;
 
   constructor(
     device: GPUDevice,
-    options: ResolvedOptions,
-    index: number,
+    layer: ResolvedLayer,
     compiled: CompiledLayer,
     buffers: LayerBuffers,
     shared: SharedBuffers,
   ) {
-    this.#options = options;
-    this.#index = index;
+    this.#layer = layer;
     this.#compiled = compiled;
     this.#buffers = buffers;
-    this.#kernels = new LayerKernels(device, buffers, shared);
+    this.#kernels = new LayerKernels(device, buffers, shared, layer.ropeTable);
   }
 
   /** The page table the layer reads. */
   get pageTable(): number {
-    return this.#options.layers[this.#index]!.pageTable;
+    return this.#layer.pageTable;
   }
 
   /** Copies units of one kind within their buffers. */
@@ -70,7 +67,7 @@ export class LayerCommands {
   append(recorder: Recorder, step: StepGrid, host: HostBindings): void {
     for (const part of this.#buffers.parts) {
       const heads = part.heads.count;
-      const words = (heads * this.#options.shape.headDim) / 2;
+      const words = (heads * this.#layer.headDim) / 2;
       const groups = Math.ceil(words / WORKGROUP_SIZE);
       const store = this.#kernels.bind(this.#compiled.store, part);
       store.dispatch(recorder, step.place, host, groups, step.most, step.entries * 2);
@@ -88,14 +85,13 @@ export class LayerCommands {
 
   /** Attends with a step's queries; `kind` is the layer's kind of shares. */
   attend(recorder: Recorder, step: StepGrid, kind: number, host: HostBindings): void {
-    const { shape, layers } = this.#options;
     const { place, splits } = step.shares[kind]!;
     const { entries, most, way } = step;
     const grid = { place, entries, most, splits };
     const compiled = this.#compiled[way];
-    recordAttention(recorder, this.#kernels, compiled, shape, layers[this.#index]!, grid, host);
+    recordAttention(recorder, this.#kernels, compiled, this.#layer, grid, host);
     const combine = this.#kernels.bind(this.#compiled.combine, this.#buffers.parts[0]!);
-    combine.dispatch(recorder, place, host, shape.queryHeads, most, entries);
+    combine.dispatch(recorder, place, host, this.#layer.queryHeads, most, entries);
   }
 
   /** Reads tokens of one side into the host's tensor, from one tier. */
@@ -108,7 +104,7 @@ export class LayerCommands {
   ): void {
     for (const part of this.#buffers.parts) {
       const heads = part.heads.count;
-      const groups = Math.ceil((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE);
+      const groups = Math.ceil((heads * this.#layer.headDim) / 4 / WORKGROUP_SIZE);
       const read = this.#kernels.bind(this.#compiled.read[side][tier], part, recordsOf(part, side));
       read.dispatch(recorder, place, { vectors: output }, groups, most, entries);
     }

@@ -5,7 +5,6 @@ import type { CompiledAttention } from "./compiled_layer.ts";
 import type { BindingName } from "../kernels/bindings.ts";
 import { TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "../kernels/constants.ts";
 import type { KernelBuffers, PartBuffers } from "./layer_buffers.ts";
-import type { ModelShape } from "../model/model.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { ResolvedLayer } from "../plan/options.ts";
 import { tableEntries } from "../plan/sizes.ts";
@@ -18,15 +17,23 @@ import type { Side } from "../model/side.ts";
 export class LayerKernels {
   readonly #device: GPUDevice;
   readonly #shared: SharedBuffers;
+  readonly #rope: GPUBuffer | undefined;
   /** The buffers. */
   readonly buffers: KernelBuffers;
   /** Kernels that were already dispatched, by the buffer of records they were given. */
   readonly #bound = new Map<GPUBuffer, Map<CompiledKernel, BoundKernel>>();
 
-  constructor(device: GPUDevice, buffers: KernelBuffers, shared: SharedBuffers) {
+  /** @param ropeTable The index of the layer's rotary table; absent where it has none. */
+  constructor(
+    device: GPUDevice,
+    buffers: KernelBuffers,
+    shared: SharedBuffers,
+    ropeTable = -1,
+  ) {
     this.#device = device;
     this.buffers = buffers;
     this.#shared = shared;
+    this.#rope = shared.ropes[ropeTable];
   }
 
   /**
@@ -45,7 +52,8 @@ export class LayerKernels {
     if (bound === undefined) this.#bound.set(records, bound = new Map());
     let found = bound.get(kernel);
     if (found === undefined) {
-      const own = (name: BindingName) => ownBuffer(name, this.buffers, part, this.#shared, records);
+      const own = (name: BindingName) =>
+        ownBuffer(name, this.buffers, part, this.#shared, this.#rope, records);
       bound.set(kernel, found = new BoundKernel(this.#device, kernel, own, mostGroups));
     }
     return found;
@@ -70,8 +78,7 @@ export function recordAttention(
   recorder: Recorder,
   kernels: LayerKernels,
   { table: fill, attend, score, remap, mix }: CompiledAttention,
-  { queryHeads, headDim }: ModelShape,
-  { keys, keyValueHeads }: ResolvedLayer,
+  { keys, queryHeads, keyValueHeads, headDim }: ResolvedLayer,
   { place, entries, most, splits }: AttentionGrid,
   host: HostBindings,
 ): void {
@@ -97,7 +104,8 @@ function ownBuffer(
   name: BindingName,
   { codebooks, sinkLogits, levels }: KernelBuffers,
   { parameters, exact, keyRecords, valueRecords }: PartBuffers,
-  { pages, rope, partials, counters, scores, table }: SharedBuffers,
+  { pages, partials, counters, scores, table }: SharedBuffers,
+  rope: GPUBuffer | undefined,
   records: GPUBuffer,
 ): GPUBuffer | undefined {
   const buffers: Readonly<Record<string, GPUBuffer | undefined>> = {

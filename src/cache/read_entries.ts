@@ -24,8 +24,8 @@ export function readEntries(
   { side, first, count }: ReadRange,
   mostGroups: number,
 ): ReadEntries {
-  const { shape, layers, tiers } = options;
-  const { pageTable, strides } = layers[layer]!;
+  const { layers, tiers } = options;
+  const { pageTable, headDim, strides } = layers[layer]!;
   const refuse = (why: string, remedy: string): never => {
     raise(
       "usage",
@@ -55,7 +55,7 @@ export function readEntries(
   const headMajor = stride.head > stride.token;
   const most = Math.min(
     mostGroups,
-    headMajor ? Math.floor((stride.head - shape.headDim) / stride.token) + 1 : Infinity,
+    headMajor ? Math.floor((stride.head - headDim) / stride.token) + 1 : Infinity,
   );
   if (count > most) {
     raise(

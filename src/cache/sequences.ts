@@ -2,7 +2,7 @@
  * The sequences of a cache on the host's side: their lengths, pages and steps. Knows nothing of the
  * GPU.
  */
-import type { ResolvedOptions } from "../plan/options.ts";
+import { isOwn, type ResolvedOptions } from "../plan/options.ts";
 import { firstKeptPage, poolPages, ringSlots } from "../plan/pages.ts";
 import { describeValue } from "../base/describe_value.ts";
 import { raise } from "../base/raise.ts";
@@ -385,7 +385,10 @@ export class Sequences {
    */
   grow(entries: readonly StepEntry[]): Growth[] {
     this.#check(entries);
-    const progress = new StepProgress(this.#options.shape.layers);
+    const progress = new StepProgress(
+      this.#options.layers.length,
+      this.#options.layers.filter(isOwn).length,
+    );
     const growths: Growth[] = [];
     try {
       for (const { sequence, tokens } of entries) {

@@ -1,5 +1,5 @@
 /** The buffers all layers of a cache share. */
-import { pageTableBytes, ropeBytes, ropeRows, stepsBytes } from "../plan/sizes.ts";
+import { pageTableBytes, ropeRows, stepsBytes } from "../plan/sizes.ts";
 import {
   buffersOfLayer,
   type LayerBuffers,
@@ -22,8 +22,8 @@ export interface SharedBuffers {
   readonly partials: GPUBuffer;
   /** Counts of numbers that binary16 could not hold. */
   readonly counters: GPUBuffer;
-  /** Cosines and sines. */
-  readonly rope?: GPUBuffer;
+  /** Cosines and sines, by rotary table. */
+  readonly ropes: readonly GPUBuffer[];
   /** Scores that a score kernel writes and a mix kernel reads. */
   readonly scores?: GPUBuffer;
   /** Tables of q.centroid. */
@@ -32,7 +32,7 @@ export interface SharedBuffers {
   readonly spanExact?: GPUBuffer;
 }
 
-/** Allocates the buffers and uploads the rotary table. */
+/** Allocates the buffers and uploads the rotary tables. */
 export function createSharedBuffers(
   device: GPUDevice,
   { options, layers, scratch }: CachePlan,
@@ -43,15 +43,16 @@ export function createSharedBuffers(
     steps: uniformBuffer(device, "couplet steps", stepsBytes(options, parameterSets(layers))),
     partials: storage("partial results", scratch.partials),
     counters: storage("counters", COUNTER_BYTES),
+    ropes: options.ropeTables.map(({ rope, headDim }) => {
+      const table = ropeTable(rope, headDim, ropeRows(options));
+      const buffer = storage("rotary table", table.byteLength);
+      device.queue.writeBuffer(buffer, 0, table);
+      return buffer;
+    }),
   };
   if (scratch.scores > 0) shared.scores = storage("scores", scratch.scores);
   if (scratch.spans > 0) shared.spanExact = storage("exact vectors of a span", scratch.spans);
   if (scratch.tables > 0) shared.table = storage("q.centroid tables", scratch.tables);
-  if (options.keys.space !== "as-scored") {
-    shared.rope = storage("rotary table", ropeBytes(options));
-    const table = ropeTable(options.keys.rope, options.shape.headDim, ropeRows(options));
-    device.queue.writeBuffer(shared.rope, 0, table);
-  }
   return shared;
 }
 
@@ -68,6 +69,6 @@ export function allBuffers({ layers, spans, shared }: CacheBuffers): ReadonlySet
   return new Set([
     ...layers.flatMap(buffersOfLayer),
     ...spans.flatMap(({ all }) => all),
-    ...Object.values(shared),
+    ...Object.values(shared).flat(),
   ]);
 }

@@ -39,7 +39,7 @@ export function createSpanBuffers(
     const storage = (what: string, bytes: number) =>
       storageBuffer(device, `${label} layer ${index} ${what}`, bytes);
     const { keys, values } = codebooks[index]!;
-    const { words, offsets } = packCodebooks(keys, values, options.shape.headDim);
+    const { words, offsets } = packCodebooks(keys, values, layer.headDim);
     const heads = { first: 0, count };
     const parameters = uniformBuffer(device, `${label} layer ${index} parameters`, LAYER_BYTES);
     device.queue.writeBuffer(parameters, 0, layerParameters(options, layer, heads, offsets));

@@ -40,7 +40,7 @@ export class SpanLayer implements SpanAttention {
   /** Stores runs of a span's tokens, to be coded. */
   store(recorder: Recorder, { place, entries, most }: EntryGrid, host: HostBindings): void {
     const [part] = this.buffers.parts;
-    const words = (part!.heads.count * this.#options.shape.headDim) / 2;
+    const words = (part!.heads.count * this.#options.layers[this.#index]!.headDim) / 2;
     const store = this.#kernels.bind(this.#compiled.store, part!);
     const groups = Math.ceil(words / WORKGROUP_SIZE);
     store.dispatch(recorder, place, host, groups, most, entries * SIDES.length);
@@ -64,9 +64,8 @@ export class SpanLayer implements SpanAttention {
 
   /** Attends to spans, up to the partial results. */
   attend(recorder: Recorder, grid: AttentionGrid, way: AttentionWay, host: HostBindings): void {
-    const { shape, layers } = this.#options;
-    const layer = layers[this.#index]!;
-    recordAttention(recorder, this.#kernels, this.#compiled[way], shape, layer, grid, host);
+    const layer = this.#options.layers[this.#index]!;
+    recordAttention(recorder, this.#kernels, this.#compiled[way], layer, grid, host);
   }
 
   /** Puts pages of one side of a restored span in place. */

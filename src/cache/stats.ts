@@ -1,4 +1,5 @@
 /** What a cache holds, counted. */
+import { isOwn } from "../plan/options.ts";
 import type { CacheStats } from "./cache.ts";
 import {
   centroidBytes,
@@ -15,6 +16,8 @@ import type { Sequences } from "./sequences.ts";
 import type { CacheBuffers } from "./shared_buffers.ts";
 import type { SpanStats } from "./cache_stats.ts";
 
+const NOTHING = { codes: 0, exact: 0, codebooks: 0 };
+
 /** Bytes, sequences and pages of a cache. */
 export function cacheStats(
   { options }: CachePlan,
@@ -24,22 +27,26 @@ export function cacheStats(
   spans: readonly SpanStats[],
   numbers: NumberCounts,
 ): CacheStats {
-  const { pages, rope, steps, partials, counters, scores, table, spanExact } = buffers.shared;
+  const { pages, ropes, steps, partials, counters, scores, table, spanExact } = buffers.shared;
   const layers = buffers.layers.map(({ parts, sinkLogits }, layer): LayerBytes => {
+    const own = options.layers[layer]!;
     const sum = (name: "keyRecords" | "valueRecords" | "exact" | "parameters") =>
       parts.reduce((total, part) => total + part[name].size, 0);
+    const tables = sum("parameters") + sinkLogits.size;
+    // What it shares counts where it is stored.
+    if (!isOwn(own, layer)) return { ...bySide(() => NOTHING), tables };
     const exact = sum("exact") / 2;
     const sides = bySide((side) => ({
       codes: sum(side === "keys" ? "keyRecords" : "valueRecords"),
       exact,
-      codebooks: centroidBytes(options, options.layers[layer]!, side) +
+      codebooks: centroidBytes(options, own, side) +
         (layerCodebooks[layer]![side]?.scale?.byteLength ?? 0),
     }));
-    return { ...sides, tables: sum("parameters") + sinkLogits.size };
+    return { ...sides, tables };
   });
   const bytes = totalBytes(
     layers,
-    pages.size + steps.size + (rope?.size ?? 0) + counters.size,
+    [pages, steps, counters, ...ropes].reduce((sum, { size }) => sum + size, 0),
     buffers.spans.flatMap(({ all }) => all).reduce((sum, { size }) => sum + size, 0),
     [partials, scores, table, spanExact].reduce((sum, buffer) => sum + (buffer?.size ?? 0), 0),
   );
@@ -73,12 +80,12 @@ export function cacheStats(
 
 /** Bytes of the codes of tokens that sequences hold. */
 function heldBytes(
-  { layers, shape, pageTables }: CachePlan["options"],
+  { layers, pageTables }: CachePlan["options"],
   sequences: Sequences,
 ): number {
   const held = pageTables.map((_, table) => sequences.codedInPool(table));
-  return layers.reduce((sum, { keys, values, keyValueHeads, pageTable }) => {
-    const perToken = tokenBytes(keys, shape.headDim) + tokenBytes(values, shape.headDim);
+  return layers.filter(isOwn).reduce((sum, { keys, values, keyValueHeads, headDim, pageTable }) => {
+    const perToken = tokenBytes(keys, headDim) + tokenBytes(values, headDim);
     return sum + held[pageTable]! * keyValueHeads * perToken;
   }, 0);
 }

@@ -51,16 +51,18 @@ export function checkAppend(
 /**
  * Checks that a layer has a step's tokens, and no later ones.
  *
+ * @param source The layer whose keys and values it attends to.
  * @throws {CoupletError} `usage` where it has not.
  */
-export function checkAttend(progress: StepProgress, layer: number): void {
-  if (progress.isAppended(layer) && !progress.isPassed(layer)) return;
+export function checkAttend(progress: StepProgress, layer: number, source: number): void {
+  if (progress.isAppended(source) && !progress.isPassed(source)) return;
+  const it = source === layer ? "it" : `layer ${source}, which it shares with`;
   outOfOrder(
     "attend in",
     layer,
-    progress.isPassed(layer)
-      ? "a later step was appended to it"
-      : "the step was not appended to it",
+    progress.isPassed(source)
+      ? `a later step was appended to ${it}`
+      : `the step was not appended to ${it}`,
   );
 }
 

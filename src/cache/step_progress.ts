@@ -17,10 +17,13 @@ export class StepProgress {
   readonly #layers: Uint8Array;
   #missing: number;
 
-  /** @param layers Layers of the model. */
-  constructor(layers: number) {
+  /**
+   * @param layers Layers of the model.
+   * @param own Those that have keys and values of their own, and are given tokens.
+   */
+  constructor(layers: number, own: number = layers) {
     this.#layers = new Uint8Array(layers);
-    this.#missing = layers;
+    this.#missing = own;
   }
 
   /** Whether every layer was given the step's tokens. */

@@ -61,14 +61,14 @@ export function layerParameters(
   { first, count }: HeadRange,
   offsets: CodebookOffsets,
 ): Uint32Array<ArrayBuffer> {
-  const { shape, tiers } = options;
+  const { tiers } = options;
   const words = new Uint32Array(LAYER_BYTES / 4);
   const floats = new Float32Array(words.buffer);
   words.set([
     first,
     count,
-    shape.queryHeads,
-    shape.queryHeads / layer.keyValueHeads,
+    layer.queryHeads,
+    layer.queryHeads / layer.keyValueHeads,
     tiers.sinks,
     tiers.window,
     options.block,
@@ -76,7 +76,7 @@ export function layerParameters(
     pageTableStart(options, layer.pageTable),
     sequencePages(options),
   ]);
-  floats[10] = options.scale;
+  floats[10] = layer.scale;
   floats[11] = options.softcap;
   words.set([offsets.keyScale, offsets.valueScale, offsets.values], 12);
   const { keys, values, queries, output } = layer.strides;

@@ -26,6 +26,18 @@ export const CODEBOOKS: Kind<CodebookSet> = kind(
   },
 );
 
+/** The keys of a layer. */
+interface KeysOfLayer {
+  readonly keyOptions: KeyOptions;
+  readonly headDim: number;
+}
+
+/** The keys that a cache will get. Those with anchors are alike in all layers. */
+interface CachedKeys {
+  readonly keys: { readonly space: KeySpace };
+  readonly layers: readonly KeysOfLayer[];
+}
+
 /**
  * Checks that a set of codebooks was learned on the keys and values a cache will get, and on its
  * model.
@@ -34,11 +46,11 @@ export const CODEBOOKS: Kind<CodebookSet> = kind(
  */
 export function checkCodebookSet(
   set: CodebookSet,
-  keys: KeyOptions,
-  headDim: number,
+  { keys, layers }: CachedKeys,
   model: ModelFingerprint | undefined,
 ): void {
-  checkOrigin(set, { keySpace: keys.space, anchors: keyAnchors(keys, headDim), model });
+  const [{ keyOptions, headDim }] = layers as CachedKeys["layers"] & [KeysOfLayer];
+  checkOrigin(set, { keySpace: keys.space, anchors: keyAnchors(keyOptions, headDim), model });
   if (set.valueRotations?.length && model === undefined) {
     foreign(
       "their values are rotated, and nothing says that the model's are",

@@ -201,7 +201,7 @@ export function readOrtTensors<Tensor>(
   const staging = createStaging(device, options);
   const created: GPUBuffer[] = [];
   try {
-    return options.layers.map(({ keyValueHeads }, layer) => {
+    return options.layers.map(({ keyValueHeads, headDim }, layer) => {
       const tensor = (side: Side): Tensor => {
         const size = keyValueHeads * total * vectorBytes(options);
         const buffer = device.createBuffer({
@@ -223,7 +223,7 @@ export function readOrtTensors<Tensor>(
         }
         return Tensor.fromGpuBuffer(buffer, {
           dataType: options.dtype === "f16" ? "float16" : "float32",
-          dims: [1, keyValueHeads, total, options.shape.headDim],
+          dims: [1, keyValueHeads, total, headDim],
           dispose: () => buffer.destroy(),
         });
       };
@@ -237,8 +237,9 @@ export function readOrtTensors<Tensor>(
   }
 }
 
-function vectorBytes({ shape, dtype }: ResolvedOptions): number {
-  return shape.headDim * (dtype === "f16" ? 2 : 4);
+/** Bytes of a vector, of one length in all layers: that of the plan's strides. */
+function vectorBytes({ layers, dtype }: ResolvedOptions): number {
+  return layers[0]!.headDim * (dtype === "f16" ? 2 : 4);
 }
 
 /** Buffers of one piece of the keys and the values of any layer. */
@@ -270,9 +271,8 @@ function headRuns(
 }
 
 /** Tokens of a staging buffer, from the plan's strides. */
-function pieceTokens({ shape, layers, capacity }: ResolvedOptions): number {
-  const { headDim } = shape;
-  for (const { strides } of layers) {
+function pieceTokens({ layers, capacity }: ResolvedOptions): number {
+  for (const { headDim, strides } of layers) {
     for (const side of SIDES) {
       const { token, head } = strides[side];
       if (token === headDim && head === capacity.stepTokens * headDim) continue;
@@ -301,7 +301,8 @@ function checkTensors(options: ResolvedOptions, layers: readonly OrtLayer[]): nu
   const tokens = layers[0]!.keys.dims[2];
   const type = options.dtype === "f16" ? "float16" : "float32";
   layers.forEach((tensors, layer) => {
-    const wanted = [1, options.layers[layer]!.keyValueHeads, tokens, options.shape.headDim];
+    const { keyValueHeads, headDim } = options.layers[layer]!;
+    const wanted = [1, keyValueHeads, tokens, headDim];
     for (const side of SIDES) {
       const { dims, location, type: own } = tensors[side];
       const what = `the ${side} of layer ${layer}`;

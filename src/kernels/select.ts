@@ -129,8 +129,8 @@ export function requireKernel(
 
 function remedy({ family, schemes, headDim }: KernelQuery): string {
   if (headDim === undefined) return "Pass all kernels of a set: each has this one";
-  if (headDim % 16 > 0 || headDim > 256) {
-    return "Fill heads up with zeros to a multiple of 16 channels up to 256, and give the model's own scale";
+  if (headDim % 16 > 0 || headDim > 512) {
+    return "Fill heads up with zeros to a multiple of 16 channels up to 512, and give the model's own scale";
   }
   // Kernels that depend on no scheme are in every set of the head dimension.
   const wanted = schemes.length > 0 ? schemes : ["f16"];

@@ -1,6 +1,6 @@
 /** What the options of keys may be. */
-import type { KeyOptions, KeySpace } from "./model.ts";
-import { type Fields, type Kind, oneOf } from "../base/check_options.ts";
+import type { KeyOptions, KeySpace, RopeByLayer } from "./model.ts";
+import { type Fields, type Kind, kind, oneOf } from "../base/check_options.ts";
 import { ANCHOR_FIELDS } from "./anchors.ts";
 import { ROPE_FIELDS } from "./rope_options.ts";
 
@@ -14,4 +14,14 @@ export function keyFields(value: unknown): Fields<KeyOptions> {
   if (given === "as-scored") return { space };
   const fields = { space, rope: ROPE_FIELDS };
   return given === "anchored" ? { ...fields, "anchor?": ANCHOR_FIELDS } : fields;
+}
+
+const NOTHING: Kind<null> = kind("null", (value) => value === null);
+
+/** What the keys of a cache may be: the same in all layers, or with a list of rotary embeddings. */
+export function cacheKeyFields(value: unknown): Fields<KeyOptions> | Fields<RopeByLayer> {
+  const { space, rope } = Object(value);
+  if (space !== "pre-rope" || !Array.isArray(rope)) return keyFields(value);
+  const each = rope.map((one) => one === null ? NOTHING : ROPE_FIELDS);
+  return { space: KEY_SPACE as Kind<never>, rope: Object.fromEntries(each.entries()) as never };
 }

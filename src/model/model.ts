@@ -2,17 +2,24 @@
 export interface ModelShape {
   /** Number of layers with a KV cache. */
   readonly layers: number;
-  /** Query heads per layer. */
-  readonly queryHeads: number;
-  /** KV heads: one number for all layers, or one per layer; each divides `queryHeads`. */
+  /** Query heads: one number for all layers, or one per layer. */
+  readonly queryHeads: number | readonly number[];
+  /** KV heads: one number for all layers, or one per layer; each divides its `queryHeads`. */
   readonly keyValueHeads: number | readonly number[];
-  /** Channels per head. */
-  readonly headDim: number;
+  /** Channels per head, of queries, keys and values: one number for all layers, or one per layer. */
+  readonly headDim: number | readonly number[];
   /**
    * Most recent tokens a query may see, its own included (Mistral, Gemma): one number for all
    * layers, or one per layer, 0 for those that see everything. Defaults to no limit.
    */
   readonly slidingWindow?: number | readonly number[];
+  /**
+   * Layers that attend to another layer's keys and values and have none of their own (Gemma 3n, 4):
+   * one entry per layer, the number of an earlier layer that has, or `null` for a layer with its
+   * own. Both layers have the same KV heads, head dimension, sliding window and rotary embedding.
+   * Defaults to none.
+   */
+  readonly sharesWith?: readonly (number | null)[];
 }
 
 /**
@@ -69,6 +76,14 @@ export type KeyOptions =
     /** Keys as they are scored, whether rotated or not. */
     readonly space: Extract<KeySpace, "as-scored">;
   };
+
+/** Keys before rotary embeddings that differ by layer (Gemma 3). */
+export interface RopeByLayer {
+  /** All layers' keys come before their rotary embedding. */
+  readonly space: Extract<KeySpace, "pre-rope">;
+  /** The rotary embedding of each layer; `null` for one whose keys are not rotated at all. */
+  readonly rope: readonly (RopeParameters | null)[];
+}
 
 /**
  * Where the channels of keys turn slowly, consecutive tokens share an anchor: learned codes hold

@@ -38,7 +38,13 @@
  *
  * @module
  */
-export type { KeyOptions, KeySpace, ModelShape, RopeParameters } from "../model/model.ts";
+export type {
+  KeyOptions,
+  KeySpace,
+  ModelShape,
+  RopeByLayer,
+  RopeParameters,
+} from "../model/model.ts";
 export type { AttentionLayer, RopeFacts } from "./reading/facts.ts";
 export { MODEL_TYPES } from "./families.ts";
 export { type ModelPlanOptions, planOptions, type ReadingOptions } from "./plan_options.ts";

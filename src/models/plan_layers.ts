@@ -1,63 +1,55 @@
 /** Turns what is known of a model's layers into options of a plan, and refuses what plans cannot have. */
-import type { KeyOptions, KeySpace, ModelShape } from "../model/model.ts";
+import type {
+  KeyOptions,
+  KeySpace,
+  ModelShape,
+  RopeByLayer,
+  RopeParameters,
+} from "../model/model.ts";
 import type { AttentionLayer, ModelFacts, RopeFacts } from "./reading/facts.ts";
-import { listNames, refuse } from "./reading/refuse.ts";
+import { refuse } from "./reading/refuse.ts";
 
 /** The options of a plan that follow from a model. */
 export interface PlannedLayers {
   readonly shape: ModelShape;
-  readonly keys: KeyOptions;
-  readonly scale: number;
+  readonly keys: KeyOptions | RopeByLayer;
+  readonly scale: number | readonly number[];
   /** Why keys are planned as they are scored, where nobody asked for it. */
   readonly asScored?: string;
   /** A sentence on what the host does to keys and queries. */
   readonly note?: string;
 }
 
-/** What all layers of a plan have in common, in words. */
-const COMMON = {
-  headDim: "head dimensions",
-  queryHeads: "numbers of query heads",
-  scale: "scales",
-} as const satisfies Partial<Record<keyof AttentionLayer, string>>;
-
 /**
  * Options of a plan for these layers.
  *
  * @param space The space of keys; where absent, before their rotary embedding if that is possible.
  * @param length Tokens of the sequences to be planned for, where they are known.
- * @throws {CoupletError} `file` where layers differ in what a plan has once, and where keys cannot be
- * planned in the space asked for.
+ * @throws {CoupletError} `file` where no cache can serve a layer, and where keys cannot be planned in
+ * the space asked for.
  */
 export function planLayers(
   facts: ModelFacts,
   space: KeySpace | undefined,
   length: number | undefined,
 ): PlannedLayers {
-  const { layers, differBy } = facts;
+  const { layers } = facts;
   refuseUnserved(facts, length);
-  const common = (name: keyof typeof COMMON): number => {
-    const values = [...new Set(layers.map((layer) => layer[name]))];
-    if (values.length === 1) return values[0]!;
-    return refuse(
-      `its layers have ${COMMON[name]} of ${listNames(values.map(String))}${
-        by(differBy[name])
-      }, and a cache has one`,
-      "Plan a cache for each of them by hand (planCache)",
-    );
-  };
-  const headDim = common("headDim");
-  const scale = common("scale");
-  const heads = layers.map(({ keyValueHeads }) => keyValueHeads);
   const windows = layers.map(({ slidingWindow }) => slidingWindow);
+  // A plan counts the layers that have attention.
+  const sharesWith = layers.map(({ sharesWith }) =>
+    sharesWith === undefined ? null : layers.findIndex(({ number }) => number === sharesWith)
+  );
   const shape: ModelShape = {
     layers: layers.length,
-    queryHeads: common("queryHeads"),
-    keyValueHeads: new Set(heads).size === 1 ? heads[0]! : heads,
-    headDim,
+    queryHeads: onceIfAlike(layers.map(({ queryHeads }) => queryHeads)),
+    keyValueHeads: onceIfAlike(layers.map(({ keyValueHeads }) => keyValueHeads)),
+    headDim: onceIfAlike(layers.map(({ headDim }) => headDim)),
     ...(windows.some((window) => window > 0) ? { slidingWindow: windows } : {}),
+    ...(sharesWith.some((source) => source !== null) ? { sharesWith } : {}),
   };
-  const found = findRope(facts, headDim);
+  const scales = layers.map(({ scale }) => scale);
+  const found = findRopes(facts);
   if (space === "as-scored" || typeof found === "string") {
     if (space === "pre-rope" || space === "anchored") {
       refuse(
@@ -68,25 +60,49 @@ export function planLayers(
     return {
       shape,
       keys: { space: "as-scored" },
-      scale,
+      scale: onceIfAlike(scales),
       ...(space === undefined && typeof found === "string" ? { asScored: found } : {}),
       ...factorNote(layers),
     };
   }
-  const { layout, theta, rotaryDim, inverseFrequencies, attentionFactor } = found;
+  const rope = onceIfAlike(found.map((own, i) => ropeParameters(own, layers[i]!.headDim)));
   return {
     shape,
-    keys: {
-      space: space ?? "pre-rope",
-      rope: {
-        layout,
-        theta,
-        ...(rotaryDim === headDim ? {} : { rotaryDim }),
-        ...(inverseFrequencies === undefined ? {} : { inverseFrequencies }),
-      },
-    },
+    keys: keysOf(space ?? "pre-rope", rope),
     // Kernels rotate alone; the factor is of both keys and queries.
-    scale: scale * attentionFactor ** 2,
+    scale: onceIfAlike(scales.map((scale, i) => scale * (found[i]?.attentionFactor ?? 1) ** 2)),
+  };
+}
+
+/** What all layers have, once, or a list where they differ. */
+function onceIfAlike<T>(values: readonly T[]): T | readonly T[] {
+  return new Set(values.map((value) => JSON.stringify(value))).size === 1 ? values[0]! : values;
+}
+
+/** The keys of a plan, with one rotary embedding or one for each layer. */
+function keysOf(
+  space: "pre-rope" | "anchored",
+  rope: RopeParameters | null | readonly (RopeParameters | null)[],
+): PlannedLayers["keys"] {
+  if (rope !== null && !("length" in rope)) return { space, rope } as KeyOptions;
+  if (space === "anchored") {
+    refuse(
+      "its layers differ in their rotary embedding, and anchored keys have one",
+      'Plan with "pre-rope"',
+    );
+  }
+  return { space, rope: rope ?? [] };
+}
+
+/** The rotary embedding as plans have it; `null` for none. */
+function ropeParameters(rope: RopeFacts | undefined, headDim: number): RopeParameters | null {
+  if (rope === undefined) return null;
+  const { layout, theta, rotaryDim, inverseFrequencies } = rope;
+  return {
+    layout,
+    theta,
+    ...(rotaryDim === headDim ? {} : { rotaryDim }),
+    ...(inverseFrequencies === undefined ? {} : { inverseFrequencies }),
   };
 }
 
@@ -103,15 +119,7 @@ function factorNote(layers: readonly AttentionLayer[]): Pick<PlannedLayers, "not
 
 /** Refuses layers that no cache can serve yet. */
 function refuseUnserved({ layers, differBy }: ModelFacts, length = Infinity): void {
-  for (const { number, sharesWith, chunk, headDim, valueDim } of layers) {
-    if (sharesWith !== undefined) {
-      refuse(
-        `layer ${number} uses the keys and values of layer ${sharesWith}${
-          by(differBy.sharesWith)
-        }, and each layer of a cache has its own`,
-        "Plan the layers that have their own by hand (planCache), and let the others attend to them",
-      );
-    }
+  for (const { number, chunk, headDim, valueDim } of layers) {
     if (valueDim !== headDim) {
       refuse(
         `values have ${valueDim} channels and keys ${headDim}${
@@ -129,26 +137,27 @@ function refuseUnserved({ layers, differBy }: ModelFacts, length = Infinity): vo
   }
 }
 
-/** The embedding that kernels can apply to the keys of all layers, or why there is none. */
-function findRope(facts: ModelFacts, headDim: number): RopeFacts | string {
-  const { layers, asScored, differBy } = facts;
+/**
+ * The embeddings that kernels can apply to the keys of each layer, undefined where there is none, or
+ * why they cannot.
+ */
+function findRopes(
+  { layers, asScored }: ModelFacts,
+): readonly (RopeFacts | undefined)[] | string {
   if (asScored !== undefined) return asScored;
-  const ropes = new Set(layers.map(({ rope }) => rope));
-  const some = [...ropes].filter((rope) => rope !== undefined);
-  const [first] = some;
-  if (first === undefined) return "its layers have no rotary embedding";
-  if (ropes.has(undefined)) return `some layers have no rotary embedding${by(differBy.rope)}`;
-  if (new Set(some.map((rope) => JSON.stringify(rope))).size > 1) {
-    const thetas = [...new Set(some.map(({ theta }) => theta))];
-    return `layers differ in their rotary embedding${
-      thetas.length > 1 ? ` (bases ${thetas.join(" and ")})` : ""
-    }`;
-  }
-  const { rotaryDim, attentionFactor } = first;
+  if (layers.every(({ rope }) => rope === undefined)) return "its layers have no rotary embedding";
+  const found = layers.map(({ rope, headDim }) => rope && servedRope(rope, headDim));
+  const obstacle = found.find((one) => typeof one === "string");
+  return obstacle ?? found.filter((one) => typeof one !== "string");
+}
+
+/** A layer's embedding as kernels can apply it, or why they cannot. */
+function servedRope(rope: RopeFacts, headDim: number): RopeFacts | string {
+  const { rotaryDim, attentionFactor } = rope;
   if (rotaryDim !== headDim && attentionFactor !== 1) {
     return `a factor of ${attentionFactor} is of the ${rotaryDim} channels that rotate alone`;
   }
-  return rotaryDim === headDim || rotaryDim % CHANNELS === 0 ? first : padded(first, headDim);
+  return rotaryDim === headDim || rotaryDim % CHANNELS === 0 ? rope : padded(rope, headDim);
 }
 
 /** Channels that kernels rotate at a time, in eight pairs. */

@@ -1,7 +1,7 @@
 /** The options of a plan that follow from a model's `config.json`. */
 import { checkOptions, type Fields, kind, TEXT, whole } from "../base/check_options.ts";
 import { KEY_SPACE } from "../model/key_fields.ts";
-import type { KeyOptions, KeySpace, ModelShape } from "../model/model.ts";
+import type { KeyOptions, KeySpace, ModelShape, RopeByLayer } from "../model/model.ts";
 import type { AttentionLayer, ModelFacts } from "./reading/facts.ts";
 import { FAMILIES, findFamily, MODEL_TYPES } from "./families.ts";
 import type { Family } from "./reading/family.ts";
@@ -37,9 +37,9 @@ export interface ModelPlanOptions {
   /** The layers with attention, as `planCache()` takes them. */
   readonly shape: ModelShape;
   /** How keys reach the cache. */
-  readonly keys: KeyOptions;
-  /** Factor of `q . k`, with that of the rotary embedding where the library applies it. */
-  readonly scale: number;
+  readonly keys: KeyOptions | RopeByLayer;
+  /** Factor of `q . k`, once or by layer, with that of the rotary embedding where the library applies it. */
+  readonly scale: number | readonly number[];
   /** Bound of the scores; 0 for none. */
   readonly softcap: number;
   /** Whether the model has learned sinks, to be given to `createCache()` as `sinkLogits`. */

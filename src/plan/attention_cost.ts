@@ -185,15 +185,14 @@ export function attentionWork(
   step: StepSize,
   context: number,
   { kernels: { attend, table, score, mix }, span }: AttentionCandidate,
-  splits: Pick<SplitTarget, "workgroups" | "span"> = defaultSplits(options),
+  splits: Pick<SplitTarget, "workgroups" | "span"> = defaultSplits(options, layer),
 ): AttentionWork {
-  const { headDim, queryHeads } = options.shape;
-  const { keys, values, keyValueHeads } = layer;
+  const { keys, values, queryHeads, keyValueHeads, headDim } = layer;
   const maxTokens = step.tokens / step.entries;
   const blocks = step.entries * keyValueHeads * headBlocks(maxTokens * queryHeads, keyValueHeads);
   const seen = seenTokens(layer, context);
   const tiles = Math.ceil(seen / (span * PAGE_TOKENS));
-  const target = { ...splits, keyValueHeads };
+  const target = { ...splits, queryHeads, keyValueHeads };
   const share = Math.ceil(
     tiles / stepSplits(options, target, { ...step, maxTokens, context: seen }),
   );

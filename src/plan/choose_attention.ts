@@ -57,10 +57,7 @@ export interface WeighedCandidate extends AttentionCandidate {
 }
 
 /** What the kernels of one combination must do. */
-function queries(
-  { shape: { headDim }, keys: { space } }: ResolvedOptions,
-  { keys, values }: ResolvedLayer,
-) {
+function queries({ keys, values, headDim, keyOptions: { space } }: ResolvedLayer) {
   const variants: KeyVariant[] = space === "as-scored"
     ? ["plain", "lut", "table", "table16"]
     : [space === "anchored" && codesAnchored(parseScheme(keys)) ? "anchored" : "rope"];
@@ -77,8 +74,7 @@ function queries(
  */
 function tableQuery(
   { bindings }: KernelInfo,
-  { keys }: ResolvedLayer,
-  headDim: number,
+  { keys, headDim }: ResolvedLayer,
 ): KernelQuery | undefined {
   const query: KernelQuery = { family: "table", schemes: [keys], headDim };
   if (bindings.includes("table")) return query;
@@ -96,7 +92,7 @@ export function attentionCandidates(
   layer: ResolvedLayer,
   step: StepSize,
 ): readonly WeighedCandidate[] {
-  const { fused, scored, mixes } = queries(options, layer);
+  const { fused, scored, mixes } = queries(layer);
   const mixing = coveringKernels(kernels, mixes);
   const mix = mixing.find((kernel) => obstacle(kernel, limits) === undefined) ?? mixing[0];
   // Scores whose range is narrowed are all there before the softmax.
@@ -105,9 +101,9 @@ export function attentionCandidates(
     ...(apart ? [] : coveringKernels(kernels, fused)).map((attend) => ({ attend })),
     ...coveringKernels(kernels, scored).flatMap((score) => mix ? [{ score, mix }] : []),
   ];
-  const tableRefused = tableObstacle(tableBytes(options, layer, step), limits);
+  const tableRefused = tableObstacle(tableBytes(layer, step), limits);
   return groups.flatMap((group) => {
-    const query = tableQuery((group.attend ?? group.score)!, layer, options.shape.headDim);
+    const query = tableQuery((group.attend ?? group.score)!, layer);
     return query === undefined
       ? weigh(group)
       : coveringKernels(kernels, query).flatMap((table) =>
@@ -143,10 +139,10 @@ export function fittingCandidates(
   const fitting = byCost(candidates.filter(({ refused }) => refused === undefined));
   if (fitting.length > 0) return fitting;
   // Throws, and names the kernel that is missing.
-  const { scored, mixes } = queries(options, layer);
+  const { scored, mixes } = queries(layer);
   const score = requireKernel(kernels, scored, limits);
   requireKernel(kernels, mixes, limits);
-  const table = tableQuery(score, layer, options.shape.headDim);
+  const table = tableQuery(score, layer);
   if (table !== undefined) requireKernel(kernels, table, limits);
   raise(
     "limits",
@@ -204,11 +200,11 @@ export function chooseAttention(
     if (measured === undefined || !TUNED_WORKGROUPS.includes(workgroups)) {
       refuseChoice(tuned, kernels.map(({ name }) => name));
     }
-    const { keyValueHeads } = layer;
+    const { queryHeads, keyValueHeads } = layer;
     return {
       ...measured.kernels,
       span,
-      splits: { workgroups, span, keyValueHeads },
+      splits: { workgroups, span, queryHeads, keyValueHeads },
       reason: `measured: ${milliseconds.toPrecision(3)} ms in up to ${workgroups} workgroups`,
     };
   }
@@ -223,5 +219,5 @@ export function chooseAttention(
           candidateNames(others.kernels).join(" + ")
         }`
     }`;
-  return { ...chosen, span, splits: defaultSplits(options), reason };
+  return { ...chosen, span, splits: defaultSplits(options, layer), reason };
 }

@@ -1,5 +1,5 @@
 /** A plan in words. */
-import type { ResolvedOptions } from "./options.ts";
+import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
 import type { CacheBytes } from "./sizes.ts";
 import { type AttentionKernels, candidateNames } from "./choose_attention.ts";
 import { keyAnchors } from "../model/anchors.ts";
@@ -16,15 +16,18 @@ function describeAttention(name: string, attention: AttentionKernels): string {
 }
 
 export function describePlan(
-  { layers: options, keys, shape }: ResolvedOptions,
+  { layers: options, shape }: ResolvedOptions,
   layers: readonly LayerPlan[],
   spans: readonly SpanPlan[],
   bytes: CacheBytes,
   precision: Precision,
 ): string {
-  const anchors = keyAnchors(keys, shape.headDim);
+  const [{ keyOptions, headDim }] = options as [ResolvedLayer];
+  const anchors = keyAnchors(keyOptions, headDim);
+  // What all layers have in common goes without saying.
+  const varies = [shape.headDim, shape.queryHeads].some((one) => typeof one !== "number");
   const lines = layers.flatMap((layer, index) => {
-    const { keyValueHeads, slidingWindow } = options[index]!;
+    const { queryHeads, keyValueHeads, headDim, slidingWindow, source } = options[index]!;
     const sides = SIDES.map((side) => {
       const { codes, exact, codebooks } = layer.bytes[side];
       return `  ${side} ${
@@ -33,10 +36,13 @@ export function describePlan(
     });
     return [
       `layer ${index}: ${keyValueHeads} KV heads` +
+      (varies ? ` of ${headDim} channels for ${queryHeads} query heads` : "") +
       (slidingWindow > 0 ? `, the last ${slidingWindow} tokens` : "") +
       (layer.parts.length > 1 ? `, in ${layer.parts.length} buffers each` : ""),
-      ...sides,
-      `  append: ${layer.store.name} + ${layer.encodeKeys.name} + ${layer.encodeValues.name}`,
+      ...(source === index ? sides : [`  the keys and values of layer ${source}`]),
+      ...(source === index
+        ? [`  append: ${layer.store.name} + ${layer.encodeKeys.name} + ${layer.encodeValues.name}`]
+        : []),
       describeAttention("decode", layer.decode),
       describeAttention("prefill", layer.prefill),
       `  merge: ${layer.combine.name}`,

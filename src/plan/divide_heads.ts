@@ -65,7 +65,7 @@ function headBuffers(
   return [
     {
       name: `one head's exact tier of layer ${index}`,
-      bytes: exactBytes(options, 1),
+      bytes: exactBytes(options, layer, 1),
       remedy: "Use a smaller window, smaller steps (capacity.appendTokens) or fewer sequences",
     },
     ...SIDES.map((side) => ({

@@ -1,4 +1,4 @@
-import type { KeyOptions, ModelShape } from "../model/model.ts";
+import type { KeyOptions, ModelShape, RopeByLayer, RopeParameters } from "../model/model.ts";
 import { type LayerPolicy, type Policy, POLICY_FIELDS } from "../schemes/policy.ts";
 import {
   checkOptions,
@@ -18,7 +18,7 @@ import { STEP_ENTRIES } from "../kernels/constants.ts";
 import { LARGEST_SHAPE } from "../model/largest_shape.ts";
 import { inverseFrequencies } from "../model/rope.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import { keyFields } from "../model/key_fields.ts";
+import { cacheKeyFields } from "../model/key_fields.ts";
 import type { SpanPolicies } from "./span_policies.ts";
 
 /** The tokens that are kept exactly. */
@@ -53,13 +53,16 @@ export interface CacheOptions {
   /** Schemes by layer. */
   readonly policy: Policy;
   /** How keys reach the cache. */
-  readonly keys: KeyOptions;
+  readonly keys: KeyOptions | RopeByLayer;
   /** Tokens kept exactly: the first `sinks` and the last `window`. */
   readonly tiers: ExactTiers;
   /** Sizes. */
   readonly capacity: Capacity;
-  /** Factor of `q . k`. Defaults to `headDim ** -0.5`. */
-  readonly scale?: number;
+  /**
+   * Factor of `q . k`: one number for all layers, or one per layer. Defaults to each layer's
+   * `headDim ** -0.5`.
+   */
+  readonly scale?: number | readonly number[];
   /** If given, scores become `softcap * tanh(score / softcap)` (Gemma 2). */
   readonly softcap?: number;
   /** The layout of the host's tensors. */
@@ -95,8 +98,20 @@ export interface HostLayout {
 
 /** One layer, resolved. */
 export interface ResolvedLayer extends LayerPolicy {
+  /** Its query heads. */
+  readonly queryHeads: number;
   /** Its KV heads. */
   readonly keyValueHeads: number;
+  /** Channels of a head. */
+  readonly headDim: number;
+  /** Factor of `q . k`. */
+  readonly scale: number;
+  /** How its keys reach the cache. */
+  readonly keyOptions: KeyOptions;
+  /** The layer whose keys and values it attends to: itself, or the one it shares with. */
+  readonly source: number;
+  /** Index of its rotary table; -1 where kernels rotate nothing. */
+  readonly ropeTable: number;
   /** Its sliding window, 0 where it sees everything. */
   readonly slidingWindow: number;
   /** Index of the page table it reads. */
@@ -115,6 +130,14 @@ export type HostStrides = Readonly<Record<"keys" | "values" | "queries" | "outpu
 export interface PageTableOptions {
   /** The layers' sliding window, 0 where they see everything. */
   readonly slidingWindow: number;
+}
+
+/** A rotary table. Layers whose channels turn alike share one. */
+export interface RopeTableOptions {
+  /** The rotary embedding. */
+  readonly rope: RopeParameters;
+  /** Channels per head of its layers. */
+  readonly headDim: number;
 }
 
 /** Kinds of spans, as {@linkcode spanKinds} gives them. */
@@ -139,16 +162,16 @@ export interface ResolvedOptions {
   readonly layers: readonly ResolvedLayer[];
   /** One page table for each sliding window, in the order of the first layer that has it. */
   readonly pageTables: readonly PageTableOptions[];
+  /** One rotary table for each rotary embedding and head dimension. */
+  readonly ropeTables: readonly RopeTableOptions[];
   /** Tokens that leave the window together: the largest block of the schemes. */
   readonly block: number;
-  /** How keys reach the cache. */
-  readonly keys: KeyOptions;
+  /** How keys reach the cache, as it was given. */
+  readonly keys: KeyOptions | RopeByLayer;
   /** Tokens kept exactly. */
   readonly tiers: ExactTiers;
   /** Sizes; `appendTokens` is at most `stepTokens` and `sequenceTokens`. */
   readonly capacity: Capacity;
-  /** Factor of `q . k`. */
-  readonly scale: number;
   /** Bound of the scores; 0 for none. */
   readonly softcap: number;
   /** Element type of the host's tensors. */
@@ -190,10 +213,14 @@ function oneOrEach(one: Kind<number>): Kind<number | readonly number[]> {
 /** What a model's shape may be. */
 export const SHAPE_FIELDS: Fields<ModelShape> = {
   layers: LAYERS,
-  queryHeads: HEADS,
+  queryHeads: oneOrEach(HEADS),
   keyValueHeads: oneOrEach(HEADS),
-  headDim: whole(1, LARGEST_SHAPE.headDim),
+  headDim: oneOrEach(whole(1, LARGEST_SHAPE.headDim)),
   "slidingWindow?": oneOrEach(TOKENS),
+  "sharesWith?": kind(
+    "a list, each the number of an earlier layer or null",
+    (value) => Array.isArray(value) && [...value].every((one) => one === null || TOKENS[1](one)),
+  ),
 };
 
 /** What the exact tiers may be. */
@@ -230,10 +257,10 @@ export const LAYOUT_FIELDS: Fields<HostLayout> = {
 export const CACHE_FIELDS: Fields<CacheOptions> = {
   shape: SHAPE_FIELDS,
   policy: POLICY_FIELDS,
-  keys: keyFields,
+  keys: cacheKeyFields,
   tiers: TIER_FIELDS,
   capacity: CAPACITY_FIELDS,
-  "scale?": POSITIVE,
+  "scale?": oneOrEach(POSITIVE),
   "softcap?": kind(
     `0 or ${POSITIVE[0]}`,
     (value) => value === 0 || POSITIVE[1](value),
@@ -267,30 +294,16 @@ export function checkPlanOptions<T>(fields: Fields<T>, options: unknown): void {
  */
 export function resolveOptions(options: CacheOptions): ResolvedOptions {
   const { shape, capacity, tiers, keys } = options;
-  if (keys.space !== "as-scored") {
-    const rotated = 2 * inverseFrequencies(keys.rope, shape.headDim).length;
-    // The head dimension has a check of its own.
-    if (rotated !== shape.headDim && rotated % 16 !== 0) {
-      fail(
-        `${rotated} channels rotate, and kernels rotate eight pairs at a time`,
-        'Hand the keys over as they are scored ({ space: "as-scored" })',
-      );
-    }
-  }
   checkPolicyLayers(options.policy, shape);
-  const { layers, pageTables, block } = resolveLayers(options);
   const resolved: ResolvedOptions = {
     shape,
-    layers,
-    pageTables,
-    block,
+    ...resolveLayers(options),
     keys,
     tiers,
     capacity: {
       ...capacity,
       appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens, capacity.sequenceTokens),
     },
-    scale: options.scale ?? shape.headDim ** -0.5,
     softcap: options.softcap ?? 0,
     dtype: options.io?.dtype ?? "f32",
     spans: [],
@@ -298,20 +311,30 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
   return { ...resolved, spans: options.spans?.resolve(resolved) ?? [] };
 }
 
-/** KV heads of one layer. */
-export function layerHeads(shape: ModelShape, layer: number): number {
-  const { keyValueHeads } = Object(shape) as ModelShape;
-  const kind = oneOrEach(HEADS);
+/** The heads of one layer. */
+export type LayerShape = Pick<ResolvedLayer, "queryHeads" | "keyValueHeads" | "headDim">;
+
+/**
+ * The heads of one layer.
+ *
+ * @throws {CoupletError} `shape` for a shape that has none, or a layer that is no whole number.
+ */
+export function layerShape(shape: ModelShape, layer: number): LayerShape {
+  const { queryHeads, keyValueHeads, headDim } = Object(shape) as ModelShape;
   checkOptions(
     "shape",
     "Cannot tell the heads of a layer",
-    { keyValueHeads: kind, layer: TOKENS },
     {
-      keyValueHeads,
-      layer,
+      queryHeads: SHAPE_FIELDS.queryHeads,
+      keyValueHeads: SHAPE_FIELDS.keyValueHeads,
+      headDim: SHAPE_FIELDS.headDim,
+      layer: TOKENS,
     },
+    { queryHeads, keyValueHeads, headDim, layer },
   );
-  return typeof keyValueHeads === "number" ? keyValueHeads : keyValueHeads[layer]!;
+  const at = (value: number | readonly number[]) =>
+    typeof value === "number" ? value : value[layer]!;
+  return { queryHeads: at(queryHeads), keyValueHeads: at(keyValueHeads), headDim: at(headDim) };
 }
 
 /** Checks that a policy's exceptions are of layers that the model has. */
@@ -326,23 +349,70 @@ export function checkPolicyLayers({ layers }: Pick<Policy, "layers">, shape: Mod
   }
 }
 
-/** Schemes, heads and page table of every layer. */
+/** How the keys of one layer reach the cache. */
+export function layerKeys(keys: CacheOptions["keys"], layer: number): KeyOptions {
+  if (keys.space !== "pre-rope" || !("length" in keys.rope)) return keys as KeyOptions;
+  const rope = keys.rope[layer]!;
+  // Keys that nothing rotates are scored as they are.
+  return rope === null ? { space: "as-scored" } : { space: keys.space, rope };
+}
+
+/** Checks that kernels can rotate the keys of a layer. */
+function checkRotated(rope: RopeParameters, headDim: number): void {
+  const rotated = 2 * inverseFrequencies(rope, headDim).length;
+  // The head dimension has a check of its own.
+  if (rotated !== headDim && rotated % 16 !== 0) {
+    fail(
+      `${rotated} channels rotate, and kernels rotate eight pairs at a time`,
+      'Hand the keys over as they are scored ({ space: "as-scored" })',
+    );
+  }
+}
+
+/** Schemes, heads, rotary and page table of every layer. */
 function resolveLayers(
-  { shape, policy, capacity, io = {} }: CacheOptions,
-): Pick<ResolvedOptions, "layers" | "pageTables" | "block"> {
-  const heads = perLayer("KV heads", shape.layers, shape.keyValueHeads);
-  const windows = perLayer("sliding windows", shape.layers, shape.slidingWindow ?? 0);
-  for (const [layer, count] of heads.entries()) {
-    if (shape.queryHeads % count !== 0) {
+  { shape, policy, capacity, keys: given, scale, io = {} }: CacheOptions,
+): Pick<ResolvedOptions, "layers" | "pageTables" | "ropeTables" | "block"> {
+  const each = <T>(name: string, value: T | readonly T[]) => perLayer(name, shape.layers, value);
+  const heads = each("KV heads", shape.keyValueHeads);
+  const queries = each("query heads", shape.queryHeads);
+  const dims = each("head dimensions", shape.headDim);
+  const windows = each("sliding windows", shape.slidingWindow ?? 0);
+  const scales = each("scales", scale ?? dims.map((headDim) => headDim ** -0.5));
+  each<unknown>("rotary embeddings (keys.rope)", Object(Object(given).rope));
+  if (given.space === "anchored" && new Set(dims).size > 1) {
+    fail(
+      "layers differ in their head dimension, and anchored keys have anchors by channel",
+      'Hand the keys over before their rotary embedding ({ space: "pre-rope" })',
+    );
+  }
+  const distinct = [...new Set(windows)];
+  const ropeTables: RopeTableOptions[] = [];
+  const known: string[] = [];
+  const sources = each("layers to share with (shape.sharesWith)", shape.sharesWith ?? null)
+    .map((source, layer) => source ?? layer);
+  const layers = heads.map((keyValueHeads, layer): ResolvedLayer => {
+    const source = sources[layer]!;
+    const schemes = policy.layers?.[source] ?? policy;
+    const [queryHeads, headDim, own] = [queries[layer]!, dims[layer]!, layerKeys(given, layer)];
+    if (queryHeads % keyValueHeads !== 0) {
       fail(
-        `${shape.queryHeads} query heads do not divide among the ${count} KV heads of layer ${layer}`,
+        `${queryHeads} query heads do not divide among the ${keyValueHeads} KV heads of layer ${layer}`,
         "Correct the model shape",
       );
     }
-  }
-  const distinct = [...new Set(windows)];
-  const layers = heads.map((keyValueHeads, layer) => {
-    const { keys, values } = policy.layers?.[layer] ?? policy;
+    let ropeTable = -1;
+    if (own.space !== "as-scored") {
+      const { rope } = own;
+      checkRotated(rope, headDim);
+      const id = JSON.stringify([headDim, Object.entries(rope).sort()]);
+      ropeTable = known.indexOf(id);
+      if (ropeTable < 0) {
+        ropeTable = known.push(id) - 1;
+        ropeTables.push({ rope, headDim });
+      }
+    }
+    const { keys, values } = schemes;
     for (const id of [keys, values]) {
       const { layout, forSpans } = parseScheme(id);
       if (forSpans) {
@@ -351,34 +421,65 @@ function resolveLayers(
           "Use it for a kind of span (spans), or another scheme",
         );
       }
-      layout(shape.headDim);
+      layout(headDim);
     }
     const slidingWindow = windows[layer]!;
+    const shared = { keys, values, queryHeads, keyValueHeads, headDim };
     return {
-      keys,
-      values,
-      keyValueHeads,
+      ...shared,
+      scale: scales[layer]!,
+      keyOptions: own,
+      source,
+      ropeTable,
       slidingWindow,
       pageTable: distinct.indexOf(slidingWindow),
-      strides: resolveStrides(shape, keyValueHeads, capacity.stepTokens, io),
+      strides: resolveStrides(shared, capacity.stepTokens, io),
     };
   });
+  layers.forEach((layer, index) => checkShared(layer, index, layers[layer.source], policy));
   return {
     layers,
     pageTables: distinct.map((slidingWindow) => ({ slidingWindow })),
+    ropeTables,
     block: Math.max(
       ...layers.flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),
     ),
   };
 }
 
-/** A number for every layer. */
-function perLayer(
-  name: string,
-  layers: number,
-  value: number | readonly number[],
-): readonly number[] {
-  const values = typeof value === "number" ? new Array<number>(layers).fill(value) : value;
+/** Checks that a layer can attend to the keys and values of another, where it has none itself. */
+function checkShared(
+  layer: ResolvedLayer,
+  index: number,
+  source: ResolvedLayer | undefined,
+  { layers }: Policy,
+): void {
+  if (layer.source === index) return;
+  const refuse = (why: string) =>
+    fail(
+      `layer ${index} shares the keys and values of layer ${layer.source}, ${why}`,
+      "Correct shape.sharesWith, or give the layer keys and values of its own (null)",
+    );
+  if (source?.source !== layer.source || layer.source > index) {
+    refuse("which is no earlier layer with its own");
+  }
+  const alike = ["keyValueHeads", "headDim", "pageTable", "ropeTable"] as const;
+  if (alike.some((name) => source![name] !== layer[name])) {
+    refuse("and their heads, sliding windows or rotary embeddings differ");
+  }
+  if (layers?.[index] !== undefined) refuse("and the policy has schemes for it");
+}
+
+/** Whether a layer has keys and values of its own. */
+export function isOwn({ source }: ResolvedLayer, index: number): boolean {
+  return source === index;
+}
+
+/** What was given once, or as a list, for every layer. */
+function perLayer<T>(name: string, layers: number, value: T | readonly T[]): readonly T[] {
+  const values = Array.isArray(value)
+    ? value as readonly T[]
+    : new Array<T>(layers).fill(value as T);
   if (values.length !== layers) {
     fail(
       `there are ${values.length} numbers of ${name} for ${layers} layers`,
@@ -390,8 +491,7 @@ function perLayer(
 
 /** The strides of one layer's tensors, checked. */
 function resolveStrides(
-  { queryHeads, headDim }: ModelShape,
-  keyValueHeads: number,
+  { queryHeads, keyValueHeads, headDim }: LayerShape,
   stepTokens: number,
   io: HostLayout,
 ): HostStrides {
@@ -429,11 +529,14 @@ export function checkSinkLogits(
   { layers, queryHeads }: ModelShape,
 ): void {
   if (logits === undefined) return;
-  if (logits.length !== layers * queryHeads || !logits.every(Number.isFinite)) {
+  const wanted = typeof queryHeads === "number"
+    ? layers * queryHeads
+    : queryHeads.reduce((sum, heads) => sum + heads, 0);
+  if (logits.length !== wanted || !logits.every(Number.isFinite)) {
     throw new CoupletError("shape", {
       what: "Cannot use the learned sinks",
       why: `${logits.length} logits were given, or one is not finite`,
-      remedy: `Give ${layers * queryHeads} finite logits, [layers][queryHeads]`,
+      remedy: `Give ${wanted} finite logits, [layers][queryHeads]`,
     });
   }
 }

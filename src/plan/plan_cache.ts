@@ -1,6 +1,7 @@
 /** Resolves schemes, kernels and bytes. */
 import {
   checkPlanOptions,
+  isOwn,
   type ResolvedLayer,
   type ResolvedOptions,
   resolveOptions,
@@ -94,7 +95,9 @@ export function planCache(options: PlanOptions): CachePlan {
   );
   const attentions = [...layers, ...kinds.flatMap(({ layers }) => layers)]
     .flatMap(({ decode, prefill }) => [decode, prefill]);
-  const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);
+  const sides = resolved.layers.filter(isOwn).flatMap(({ keys, values, headDim }) =>
+    [keys, values].map((id) => recordBits(parseScheme(id).layout(headDim), headDim))
+  );
   const attending = attentions.flatMap(({ attend, score }) => kernelParts((attend ?? score)!));
   const planned = PRECISIONS.findLast((one) =>
     attending.some((parts) => kernelPrecision(parts) === one)
@@ -111,10 +114,7 @@ export function planCache(options: PlanOptions): CachePlan {
       ((resolved.capacity.tokens + (spans?.tokens ?? 0)) * tokenChannels(resolved)),
     features: [...new Set(attending.flatMap(kernelFeatures))],
     precision: planned,
-    nominalBits: sides.reduce((sum, id) => {
-      const { headDim } = resolved.shape;
-      return sum + recordBits(parseScheme(id).layout(headDim), headDim);
-    }, 0) / sides.length,
+    nominalBits: sides.reduce((sum, bits) => sum + bits, 0) / sides.length,
     ...(options.spans === undefined ? {} : { spanKinds: options.spans }),
     spans: kinds,
     describe: () => describePlan(resolved, layers, kinds, bytes, planned),
@@ -157,9 +157,7 @@ function planLayer(
   tuning: TuningRecord | undefined,
   rounding: ReadonlySet<string>,
 ): LayerKernels {
-  const { keys, values } = layer;
-  const { headDim } = options.shape;
-  const { space } = options.keys;
+  const { keys, values, headDim, keyOptions: { space } } = layer;
   const find = (family: KernelFamily, query: Partial<KernelQuery>) =>
     requireKernel(kernels, { family, schemes: [], ...query }, limits);
   const one = (family: "encode" | "decode", id: SchemeId, space: KeySpace = "as-scored") => {

@@ -12,6 +12,7 @@ import { SIDES } from "../model/side.ts";
 import type { PlanLimits } from "./limits.ts";
 import {
   checkPolicyLayers,
+  isOwn,
   type ResolvedLayer,
   type ResolvedOptions,
   type SpanOptions,
@@ -25,6 +26,7 @@ import {
   poolBytes,
 } from "./sizes.ts";
 import { decodeStep, largestStep, type StepSize } from "./steps.ts";
+import { layerKind } from "./tuning_record.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { POLICY_FIELDS } from "../schemes/policy.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
@@ -80,10 +82,22 @@ export function resolveSpans(spans: SpanPolicies, options: ResolvedOptions): Spa
         "Append the tokens to the sequence instead",
       );
     }
+    if (!options.layers.every(isOwn)) {
+      fail(
+        "a span is handed over to every layer, and some share another's keys and values",
+        "Append the tokens to the sequence instead",
+      );
+    }
+    if (new Set(options.layers.map(({ queryHeads }) => queryHeads)).size > 1) {
+      fail(
+        "layers differ in their query heads, and a span's results lie alike in all of them",
+        "Append the tokens to the sequence instead",
+      );
+    }
     checkPolicyLayers(policy, options.shape);
     const layers = options.layers.map((layer, index) => {
       const { keys, values } = policy.layers?.[index] ?? policy;
-      for (const id of [keys, values]) parseScheme(id).layout(options.shape.headDim);
+      for (const id of [keys, values]) parseScheme(id).layout(layer.headDim);
       const { bits } = parseScheme(keys);
       if (remap !== undefined && bits > 2) {
         fail(
@@ -142,10 +156,12 @@ export function planSpans(
 }
 
 /** Bytes of the levels of all spans of a kind in one layer. */
-export function levelBytes(options: SpanOptions, { keys, values, keyValueHeads }: ResolvedLayer) {
+export function levelBytes(
+  { capacity }: SpanOptions,
+  { keys, values, keyValueHeads, headDim }: ResolvedLayer,
+): number {
   const fitted = [keys, values].some((id) => parseScheme(id).forSpans);
-  const { capacity, shape } = options;
-  return fitted ? capacity.sequences * 2 * keyValueHeads * shape.headDim * 4 : 0;
+  return fitted ? capacity.sequences * 2 * keyValueHeads * headDim * 4 : 0;
 }
 
 /** Bytes of a kind of span: those of one layer's buffers, summed, and its page table. */
@@ -170,7 +186,6 @@ function planSpan(
   kernels: readonly KernelInfo[],
   limits: PlanLimits,
 ): SpanPlan {
-  const { headDim } = options.shape;
   const find = (family: KernelFamily, query: Partial<KernelQuery>) =>
     requireKernel(kernels, { family, schemes: [], ...query }, limits);
   const { remap } = options.span;
@@ -178,18 +193,19 @@ function planSpan(
     ...chooseAttention(options, kernels, limits, layer, step),
     ...(remap > 0 && { remap: find("remap", {}) }),
   });
-  const coders = (scheme: SchemeId): SpanCoders => ({
+  const coders = (scheme: SchemeId, headDim: number): SpanCoders => ({
     scheme,
     encode: find("encode", { schemes: [scheme], headDim }),
     ...(parseScheme(scheme).forSpans && { fit: find("fit", { schemes: [scheme], headDim }) }),
   });
   const planned = new Map<string, SpanLayerPlan>();
   const layers = options.layers.map((layer) => {
-    const kind = `${layer.keys} ${layer.values} ${layer.keyValueHeads}`;
+    const { headDim } = layer;
+    const kind = Object.values(layerKind(layer)).join(" ");
     let plan = planned.get(kind);
     if (plan === undefined) {
       plan = {
-        ...bySide((side) => coders(layer[side])),
+        ...bySide((side) => coders(layer[side], headDim)),
         store: find("store", { headDim }),
         restore: find("restore", {}),
         decode: attention(layer, decodeStep(cache)),
@@ -205,7 +221,7 @@ function planSpan(
 /** Bytes of the exact vectors of the longest span of a kind. */
 function spanScratch(options: SpanOptions): number {
   return Math.max(
-    ...options.layers.map(({ keyValueHeads }) => exactSequenceBytes(options, keyValueHeads)),
+    ...options.layers.map((layer) => exactSequenceBytes(options, layer, layer.keyValueHeads)),
   );
 }
 

@@ -3,7 +3,7 @@ import { CAPACITY_FIELDS, type ExactTiers, SINK_LOGITS, type SpanKinds } from ".
 import { checkOptions, type Fields } from "../base/check_options.ts";
 import { CODEBOOKS, MODEL } from "../codebooks/find.ts";
 import { PLAN_FIELDS } from "./plan.ts";
-import type { KeyOptions, ModelFingerprint, ModelShape } from "../model/model.ts";
+import type { KeyOptions, ModelFingerprint, ModelShape, RopeByLayer } from "../model/model.ts";
 import type { Policy } from "../schemes/policy.ts";
 import type { CodebookSet } from "../codebooks/codebook.ts";
 
@@ -16,7 +16,7 @@ export interface ReferenceCacheOptions {
   /** Which scheme each layer uses for keys and for values. */
   readonly policy: Policy;
   /** How keys and queries reach the cache. */
-  readonly keys: KeyOptions;
+  readonly keys: KeyOptions | RopeByLayer;
   /** Tokens that are kept exactly. */
   readonly tiers: ExactTiers;
   /**
@@ -26,8 +26,8 @@ export interface ReferenceCacheOptions {
     /** Most new tokens of one sequence in one step. */
     readonly appendTokens: number;
   };
-  /** Factor of `q . k`. Defaults to `headDim ** -0.5`. */
-  readonly scale?: number;
+  /** Factor of `q . k`, once or by layer. Defaults to each layer's `headDim ** -0.5`. */
+  readonly scale?: number | readonly number[];
   /** If given, scores become `softcap * tanh(score / softcap)`. */
   readonly softcap?: number;
   /**

@@ -1,5 +1,11 @@
 /** Bytes of every buffer a cache allocates. They are computed here alone. */
-import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./options.ts";
+import {
+  isOwn,
+  type LayerShape,
+  type ResolvedLayer,
+  type ResolvedOptions,
+  stepEntries,
+} from "./options.ts";
 import { BLOCK_ROWS, NEAR_TOKENS, PAGE_TOKENS, STEP_ENTRIES } from "../kernels/constants.ts";
 import { recordWords } from "../records/layout.ts";
 import { LARGEST_ANCHOR } from "../model/anchors.ts";
@@ -43,30 +49,39 @@ export interface ScratchBytes {
 }
 
 /** What the sizes of one token depend on. */
-type HeadShape = { readonly shape: Pick<ResolvedOptions["shape"], "headDim"> };
+type HeadShape = Pick<ResolvedLayer, "headDim">;
 
 /** Bytes of one page of one side, for a number of KV heads. */
 export function pageBytes(
-  { shape }: HeadShape,
+  { headDim }: HeadShape,
   scheme: SchemeId,
   heads: number,
 ): number {
-  return heads * recordWords(parseScheme(scheme).layout(shape.headDim), PAGE_TOKENS) * 4;
+  return heads * recordWords(parseScheme(scheme).layout(headDim), PAGE_TOKENS) * 4;
 }
 
 /** Bytes of one token's exact vector of one side, for a number of KV heads. */
-export function exactTokenBytes({ shape }: HeadShape, heads: number): number {
-  return heads * shape.headDim * 2;
+export function exactTokenBytes({ headDim }: HeadShape, heads: number): number {
+  return heads * headDim * 2;
 }
 
 /** Bytes of one sequence's exact tier in one layer, both sides, for a number of KV heads. */
-export function exactSequenceBytes(options: ResolvedOptions, heads: number): number {
-  return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);
+export function exactSequenceBytes(
+  options: ResolvedOptions,
+  layer: HeadShape,
+  heads: number,
+): number {
+  return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(layer, heads);
 }
 
 /** Bytes of one layer's exact tier, both sides of all sequences, for a number of KV heads. */
-export function exactBytes(options: ResolvedOptions, heads: number): number {
-  return options.capacity.sequences * exactSequenceBytes(options, heads);
+export function exactBytes(options: ResolvedOptions, layer: HeadShape, heads: number): number {
+  return options.capacity.sequences * exactSequenceBytes(options, layer, heads);
+}
+
+/** What the codebooks of data-free schemes depend on: layers with the same share them. */
+export function universalKey({ keys, values, headDim }: ResolvedLayer): string {
+  return `${keys}/${values}/${headDim}`;
 }
 
 /**
@@ -75,14 +90,15 @@ export function exactBytes(options: ResolvedOptions, heads: number): number {
  * scheme.
  */
 export function centroidBytes(
-  { shape, layers }: ResolvedOptions,
+  { layers }: ResolvedOptions,
   layer: ResolvedLayer,
   side: Side,
 ): number {
+  if (layers[layer.source] !== layer) return 0;
   const { codebookSpec } = parseScheme(layer[side]);
-  const bytes = (codebookSpec?.words(shape.headDim) ?? 0) * 4;
+  const bytes = (codebookSpec?.words(layer.headDim) ?? 0) * 4;
   if (codebookSpec?.sharedBy !== "model") return layer.keyValueHeads * bytes;
-  const first = layers.find(({ keys, values }) => keys === layer.keys && values === layer.values);
+  const first = layers.find((one) => universalKey(one) === universalKey(layer));
   const shared = sharesCodebooks(layer) && first !== layer;
   return shared || (side === "values" && layer.keys === layer.values) ? 0 : bytes;
 }
@@ -95,11 +111,11 @@ export function pageTableBytes(options: ResolvedOptions): number {
 /** Bytes of one layer's record pool, for one side and a number of KV heads. */
 export function poolBytes(
   options: ResolvedOptions,
-  { pageTable }: ResolvedLayer,
+  layer: ResolvedLayer,
   scheme: SchemeId,
   heads: number,
 ): number {
-  return poolPages(options, pageTable) * pageBytes(options, scheme, heads);
+  return poolPages(options, layer.pageTable) * pageBytes(layer, scheme, heads);
 }
 
 /**
@@ -114,22 +130,26 @@ export function ropeRows({ capacity, keys }: ResolvedOptions): number {
   return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) + 1;
 }
 
-/** Bytes of the rotary table. */
+/** Bytes of all rotary tables. */
 export function ropeBytes(options: ResolvedOptions): number {
-  if (options.keys.space === "as-scored") return 0;
-  const pairs = inverseFrequencies(options.keys.rope, options.shape.headDim).length;
+  const pairs = options.ropeTables.reduce(
+    (sum, { rope, headDim }) => sum + inverseFrequencies(rope, headDim).length,
+    0,
+  );
   return ropeRows(options) * pairs * 8;
 }
 
-/** Bytes of the splits' partial results, enough for all given targets. */
+/** Bytes of the splits' partial results, enough for all given targets in any layer. */
 export function partialBytes(options: ResolvedOptions, targets: readonly SplitTarget[]): number {
   const rows = Math.max(...targets.map((target) => rowSplits(options, target)));
-  return rows * (options.shape.headDim / 4 + 1) * 16;
+  const headDim = Math.max(...options.layers.map((layer) => layer.headDim));
+  return rows * (headDim / 4 + 1) * 16;
 }
 
 /** Bytes of the scores that a score kernel leaves for a mix kernel. */
 export function scoreBytes(options: ResolvedOptions): number {
-  return stepRows(options) * rowScores(options) * 4;
+  const queryHeads = Math.max(...options.layers.map((layer) => layer.queryHeads));
+  return stepRows(options, queryHeads) * rowScores(options) * 4;
 }
 
 /** Entries of a table of q.centroid: one for each centroid of each code. */
@@ -149,12 +169,11 @@ export function tokenBytes(scheme: SchemeId, headDim: number): number {
  * of an entry may be incomplete.
  */
 export function tableBytes(
-  { shape }: { readonly shape: Pick<ResolvedOptions["shape"], "headDim" | "queryHeads"> },
-  { keys, keyValueHeads }: Pick<ResolvedLayer, "keys" | "keyValueHeads">,
+  { keys, queryHeads, keyValueHeads, headDim }: LayerShape & Pick<ResolvedLayer, "keys">,
   { tokens, entries }: StepSize,
 ): number {
-  const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;
-  return blocks * keyValueHeads * tableEntries(keys, shape.headDim) * BLOCK_ROWS * 4;
+  const blocks = Math.floor((tokens * queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;
+  return blocks * keyValueHeads * tableEntries(keys, headDim) * BLOCK_ROWS * 4;
 }
 
 /** Bytes of the WGSL struct `Step` before its entries. */
@@ -180,8 +199,8 @@ export function stepsBytes(options: ResolvedOptions, sets: number): number {
 }
 
 /** Bytes of one layer's sink logits. */
-export function sinkBytes({ shape }: ResolvedOptions): number {
-  return Math.max(16, shape.queryHeads * 4);
+export function sinkBytes({ queryHeads }: ResolvedLayer): number {
+  return Math.max(16, queryHeads * 4);
 }
 
 /** Bytes of the WGSL struct `Layer`. */
@@ -203,18 +222,22 @@ export interface LayerBytes extends Readonly<Record<Side, SideBytes>> {
   readonly tables: number;
 }
 
-/** Bytes of one layer whose KV heads are divided into parts. */
+/**
+ * Bytes of one layer whose KV heads are divided into parts. One that shares another's keys and
+ * values has only tables.
+ */
 export function layerBytes(
   options: ResolvedOptions,
   layer: ResolvedLayer,
   parts: number,
 ): LayerBytes {
+  const heads = options.layers[layer.source] === layer ? layer.keyValueHeads : 0;
   const side = (side: Side): SideBytes => ({
-    codes: poolBytes(options, layer, layer[side], layer.keyValueHeads),
-    exact: exactBytes(options, layer.keyValueHeads) / 2,
+    codes: poolBytes(options, layer, layer[side], heads),
+    exact: exactBytes(options, layer, heads) / 2,
     codebooks: centroidBytes(options, layer, side),
   });
-  return { ...bySide(side), tables: LAYER_BYTES * parts + sinkBytes(options) };
+  return { ...bySide(side), tables: LAYER_BYTES * parts + sinkBytes(layer) };
 }
 
 /** Bytes of the page tables, rotary table and parameters that all layers share. */
@@ -248,8 +271,9 @@ export function totalBytes(
 }
 
 /** Channels one token has over all layers, keys and values both. */
-export function tokenChannels({ shape, layers }: ResolvedOptions): number {
-  return layers.reduce((sum, layer) => sum + 2 * layer.keyValueHeads * shape.headDim, 0);
+export function tokenChannels({ layers }: ResolvedOptions): number {
+  return layers.filter(isOwn)
+    .reduce((sum, { keyValueHeads, headDim }) => sum + 2 * keyValueHeads * headDim, 0);
 }
 
 /** Bytes of the counters on the device, in the order of {@linkcode NumberCounts}. */

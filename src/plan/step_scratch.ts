@@ -12,7 +12,7 @@ export function stepScratch(
 ): Omit<ScratchBytes, "spans"> {
   const attentions = layers.flatMap(({ decode, prefill }) => [decode, prefill]);
   const tables = layers.flatMap(({ decode, prefill }, index) => {
-    const bytes = (step: StepSize) => tableBytes(own, own.layers[index]!, step);
+    const bytes = (step: StepSize) => tableBytes(own.layers[index]!, step);
     return [
       decode.table ? bytes(decodeStep(cache)) : 0,
       prefill.table ? bytes(largestStep(cache)) : 0,

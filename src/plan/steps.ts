@@ -1,5 +1,5 @@
 /** How a step is cut: its rows, tiles and splits, and which layers of a plan are cut alike. */
-import { type ResolvedOptions, stepEntries } from "./options.ts";
+import { type ResolvedLayer, type ResolvedOptions, stepEntries } from "./options.ts";
 import {
   BLOCK_ROWS,
   EXACT_SPAN,
@@ -16,6 +16,8 @@ export interface SplitTarget {
   readonly workgroups: number;
   /** Pages of a coded tile. */
   readonly span: number;
+  /** Query heads. */
+  readonly queryHeads: number;
   /** KV heads. Their blocks of query rows are workgroups already; splits only fill up the rest. */
   readonly keyValueHeads: number;
 }
@@ -56,8 +58,9 @@ export function splitKinds(
   const targets: SplitTarget[] = [];
   const ofLayer = layers.map((layer) => {
     const own = layer[way].splits;
-    const known = targets.findIndex(({ workgroups, span, keyValueHeads }) =>
-      workgroups === own.workgroups && span === own.span && keyValueHeads === own.keyValueHeads
+    const known = targets.findIndex(({ workgroups, span, queryHeads, keyValueHeads }) =>
+      workgroups === own.workgroups && span === own.span && queryHeads === own.queryHeads &&
+      keyValueHeads === own.keyValueHeads
     );
     return known === -1 ? targets.push(own) - 1 : known;
   });
@@ -99,13 +102,17 @@ export function rowScores(options: ResolvedOptions): number {
 }
 
 /** Query rows of the largest step. */
-export function stepRows({ shape, capacity }: ResolvedOptions): number {
-  return capacity.stepTokens * shape.queryHeads;
+export function stepRows({ capacity }: ResolvedOptions, queryHeads: number): number {
+  return capacity.stepTokens * queryHeads;
 }
 
-/** The target without a tuning record, the same for all layers. */
-export function defaultSplits(options: ResolvedOptions): SplitTarget {
+/** The target without a tuning record, the same for all layers with as many query heads. */
+export function defaultSplits(
+  options: ResolvedOptions,
+  { queryHeads }: Pick<ResolvedLayer, "queryHeads">,
+): SplitTarget {
   return {
+    queryHeads,
     workgroups: TARGET_WORKGROUPS,
     span: largestSpan(options),
     // Of different layers, those with the most KV heads have the most workgroups without splits.
@@ -117,8 +124,11 @@ export function defaultSplits(options: ResolvedOptions): SplitTarget {
  * Most rows times splits of a step: one split each if the rows alone fill the device, else enough
  * to fill it.
  */
-export function rowSplits(options: ResolvedOptions, { workgroups, span }: SplitTarget): number {
-  const rows = stepRows(options);
+export function rowSplits(
+  options: ResolvedOptions,
+  { workgroups, span, queryHeads }: SplitTarget,
+): number {
+  const rows = stepRows(options, queryHeads);
   return Math.max(rows, Math.min(workgroups * BLOCK_ROWS, rowTiles(options, span) * rows));
 }
 
@@ -133,8 +143,7 @@ export function stepSplits(
   target: SplitTarget,
   { tokens, entries, maxTokens, context }: SplitStep,
 ): number {
-  const { queryHeads } = options.shape;
-  const { workgroups, span, keyValueHeads } = target;
+  const { workgroups, span, queryHeads, keyValueHeads } = target;
   const blocks = entries * keyValueHeads * headBlocks(maxTokens * queryHeads, keyValueHeads);
   // Sinks and recent tokens each have tiles of their own.
   const tiles = Math.ceil(context / (span * PAGE_TOKENS)) + 2;

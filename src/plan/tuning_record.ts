@@ -25,16 +25,8 @@ export interface AdapterIdentity {
 
 /** What the choice of kernels depends on in all layers. */
 export interface TunedShape {
-  /** Query heads. */
-  readonly queryHeads: number;
-  /** Channels per head. */
-  readonly headDim: number;
   /** The space keys arrive in. */
   readonly keySpace: KeySpace;
-  /** Layout of the rotary embedding's pairs of channels, for keys before their rotary embedding. */
-  readonly layout?: RopeParameters["layout"];
-  /** Channels that the rotary embedding rotates, for keys before it. */
-  readonly rotaryDim?: number;
   /** Element type of the host's tensors. */
   readonly dtype: "f32" | "f16";
   /** Whether scores are capped. */
@@ -59,8 +51,16 @@ export interface TunedAttention {
   readonly keys: SchemeId;
   /** Scheme of the values. */
   readonly values: SchemeId;
+  /** Query heads. */
+  readonly queryHeads: number;
   /** KV heads. */
   readonly keyValueHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+  /** Layout of the rotary embedding's pairs of channels, for keys before their rotary embedding. */
+  readonly layout?: RopeParameters["layout"];
+  /** Channels that the rotary embedding rotates, for keys before it. */
+  readonly rotaryDim?: number;
   /** The layers' sliding window, 0 where they see everything. */
   readonly slidingWindow: number;
   /** The phase: decode or prefill. */
@@ -105,18 +105,8 @@ export function adapterIdentity({ adapterInfo }: GPUDevice): AdapterIdentity {
 }
 
 /** What the kernels of a plan depend on, all layers alike. */
-export function tunedShape({ shape, keys, dtype, softcap }: ResolvedOptions): TunedShape {
-  const { queryHeads, headDim } = shape;
-  return {
-    queryHeads,
-    headDim,
-    keySpace: keys.space,
-    ...(keys.space !== "as-scored"
-      ? { layout: keys.rope.layout, rotaryDim: keys.rope.rotaryDim ?? headDim }
-      : {}),
-    dtype,
-    softcap: softcap > 0,
-  };
+export function tunedShape({ keys, dtype, softcap }: ResolvedOptions): TunedShape {
+  return { keySpace: keys.space, dtype, softcap: softcap > 0 };
 }
 
 /** The names of the properties in which two records of plain values differ. */
@@ -164,16 +154,30 @@ export function checkTuningDevice(record: TuningRecord, device: GPUDevice): void
 }
 
 /** What layers of one kind have in common. */
-export type LayerKind = Pick<
+export type LayerKind = Omit<
   TunedAttention,
-  "keys" | "values" | "keyValueHeads" | "slidingWindow"
+  "way" | "sequences" | "context" | "tokens" | "candidates"
 >;
 
-/** The kind of a layer, or of measurements. */
+/** What a layer's kind has where kernels rotate nothing. */
+const UNROTATED = { layout: undefined, rotaryDim: undefined };
+
+/** The kind of a layer. */
 export function layerKind(
-  { keys, values, keyValueHeads, slidingWindow }: LayerKind,
+  { keys, values, queryHeads, keyValueHeads, headDim, slidingWindow, keyOptions }: ResolvedLayer,
 ): LayerKind {
-  return { keys, values, keyValueHeads, slidingWindow };
+  return {
+    keys,
+    values,
+    queryHeads,
+    keyValueHeads,
+    headDim,
+    slidingWindow,
+    ...(keyOptions.space !== "as-scored" && {
+      layout: keyOptions.rope.layout,
+      rotaryDim: keyOptions.rope.rotaryDim ?? headDim,
+    }),
+  };
 }
 
 /**
@@ -189,8 +193,9 @@ export function findTuned(
   rounding: ReadonlySet<string>,
 ): MeasuredCandidate {
   const kind = layerKind(layer);
+  const wanted = Object.entries({ ...UNROTATED, ...kind, way });
   const found = attention.find((one) =>
-    differences({ ...kind, way }, { ...layerKind(one), way: one.way }) === ""
+    wanted.every(([name, value]) => one[name as keyof LayerKind] === value)
   );
   if (found !== undefined) {
     const fastest = found.candidates.find(({ kernels }) =>
@@ -199,11 +204,10 @@ export function findTuned(
     if (fastest !== undefined) return fastest;
     refuse("all it measured rounds more than the plan's precision allows");
   }
-  const { keys, values, keyValueHeads, slidingWindow } = kind;
   refuse(
-    `it has no ${way} of ${keys}/${values} with ${keyValueHeads} KV heads that see ${
-      slidingWindow || "all"
-    } tokens`,
+    `it has no ${way} of layers with ${
+      Object.entries(kind).map(([name, value]) => `${name} ${value}`).join(", ")
+    }`,
   );
 }
 

@@ -1,12 +1,14 @@
 import {
   type CacheOptions,
   type ExactTiers,
+  layerShape,
   type ResolvedOptions,
   resolveOptions,
   SHAPE_FIELDS,
   TIER_FIELDS,
 } from "../plan/options.ts";
-import { keyFields } from "../model/key_fields.ts";
+import { cacheKeyFields } from "../model/key_fields.ts";
+import type { ModelShape } from "../model/model.ts";
 import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "../plan/sizes.ts";
 import { type LayerPolicy, type Policy, SCHEMES } from "../schemes/policy.ts";
 import { checkOptions, type Fields, listOf, TEXT } from "../base/check_options.ts";
@@ -99,7 +101,7 @@ const WHAT = "Cannot choose a policy";
 export function choiceFields(): Fields<ChoosePolicyOptions> {
   return {
     shape: SHAPE_FIELDS,
-    keys: keyFields,
+    keys: cacheKeyFields,
     budgetBits: NUMBER,
     tokens: NUMBER,
     sequences: NUMBER,
@@ -167,15 +169,18 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
   if (candidates.length === 0) {
     throw usage("there is no scheme to choose from", "Give sensitivities, or candidates");
   }
-  const losses = lossTable(sensitivities, candidates, shape.layers);
+  // Layers that share another's keys and values have no schemes of their own.
+  const own = Array.from({ length: shape.layers }, (_, layer) => layer)
+    .filter((layer) => (shape.sharesWith?.[layer] ?? layer) === layer);
+  const losses = lossTable(sensitivities, candidates, own);
   const [first] = candidates;
   const uniform = Array.from({ length: shape.layers }, (): LayerPolicy => ({
     keys: first!,
     values: first!,
   }));
-  const memory = memoryOf(options, asPolicy(uniform));
+  const memory = memoryOf(options, own, asPolicy(uniform, own));
   const base = memory.size(uniform);
-  const items = uniform.flatMap((_, layer) => SIDES.map((side): Item => ({ layer, side })));
+  const items = own.flatMap((layer) => SIDES.map((side): Item => ({ layer, side })));
   const choices = items.map(({ layer, side }) =>
     candidates.map((scheme): Option => ({
       scheme,
@@ -189,11 +194,11 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
     budgetBits * memory.unitsPerBit * (1 + ROUNDING) - base,
   );
   const picked = (solution ?? choices.map(cheapest)) as readonly Option[];
-  const layers = uniform.map((_, layer): LayerPolicy => ({
-    keys: picked[2 * layer]!.scheme,
-    values: picked[2 * layer + 1]!.scheme,
-  }));
-  const policy = asPolicy(layers);
+  const layers = [...uniform];
+  own.forEach((layer, i) => {
+    layers[layer] = { keys: picked[2 * i]!.scheme, values: picked[2 * i + 1]!.scheme };
+  });
+  const policy = asPolicy(layers, own);
   const effectiveBits = memory.size(layers) / memory.unitsPerBit;
   if (solution === undefined) {
     throw usage(
@@ -206,9 +211,10 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
     );
   }
   const expectedLoss = picked.reduce((sum, { loss }) => sum + loss, 0);
-  const { headDim } = options.shape;
-  const nominalBits = picked.reduce((sum, { scheme }) => sum + bitsOf(scheme, headDim), 0) /
-    picked.length;
+  const nominalBits = picked.reduce(
+    (sum, { scheme }, i) => sum + bitsOf(scheme, shape, items[i]!.layer),
+    0,
+  ) / picked.length;
   return {
     policy,
     effectiveBits,
@@ -241,7 +247,7 @@ function checkNumbers({ budgetBits, tokens, sequences, appendTokens = 1 }: Choos
 function lossTable(
   sensitivities: readonly Sensitivity[],
   candidates: readonly SchemeId[],
-  layers: number,
+  layers: readonly number[],
 ): (layer: number, side: Side, scheme: SchemeId) => number {
   const key = (layer: number, side: Side, scheme: SchemeId) => `${layer} ${side} ${scheme}`;
   const table = new Map<string, number>();
@@ -258,7 +264,7 @@ function lossTable(
   const missing: string[] = [];
   for (const scheme of candidates) {
     const { lossless } = parseScheme(scheme);
-    for (let layer = 0; layer < layers; layer++) {
+    for (const layer of layers) {
       for (const side of SIDES) {
         if (lossless) table.set(key(layer, side, scheme), 0);
         else if (!table.has(key(layer, side, scheme))) {
@@ -277,23 +283,27 @@ function lossTable(
   return (layer, side, scheme) => table.get(key(layer, side, scheme))!;
 }
 
-/** Bits per channel of a scheme's records. */
-function bitsOf(scheme: SchemeId, headDim: number): number {
+/** Bits per channel of a scheme's records in a layer. */
+function bitsOf(scheme: SchemeId, shape: ModelShape, layer: number): number {
+  const { headDim } = layerShape(shape, layer);
   return recordBits(parseScheme(scheme).layout(headDim), headDim);
 }
 
 /** How the memory of a policy is counted. */
-function memoryOf(options: ChoosePolicyOptions, example: Policy): Memory {
+function memoryOf(
+  options: ChoosePolicyOptions,
+  own: readonly number[],
+  example: Policy,
+): Memory {
   const { shape, keys, tokens, sequences, appendTokens = 1 } = options;
   if (tokens === Infinity) {
     return {
-      unitsPerBit: 2 * shape.layers,
+      unitsPerBit: 2 * own.length,
       size: (layers) =>
-        layers.reduce(
-          (sum, { keys, values }) =>
-            sum + bitsOf(keys, shape.headDim) + bitsOf(values, shape.headDim),
-          0,
-        ),
+        own.reduce((sum, layer) => {
+          const { keys, values } = layers[layer]!;
+          return sum + bitsOf(keys, shape, layer) + bitsOf(values, shape, layer);
+        }, 0),
     };
   }
   function resolve(policy: Policy): ResolvedOptions {
@@ -314,23 +324,22 @@ function memoryOf(options: ChoosePolicyOptions, example: Policy): Memory {
   return {
     unitsPerBit: (tokenChannels(resolve(example)) * tokens * sequences) / 8,
     size(layers): number {
-      const resolved = resolve(asPolicy(layers));
+      const resolved = resolve(asPolicy(layers, own));
       const byLayer = resolved.layers.map((layer) => layerBytes(resolved, layer, 1));
       return totalBytes(byLayer, sharedTableBytes(resolved, 1), 0, 0).total;
     },
   };
 }
 
-/** Schemes of every layer as a policy: the commonest pair, and exceptions. */
-function asPolicy(layers: readonly LayerPolicy[]): Policy {
+/** Schemes of layers that have some as a policy: the commonest pair, and exceptions. */
+function asPolicy(all: readonly LayerPolicy[], own: readonly number[]): Policy {
+  const layers = own.map((layer) => [layer, all[layer]!] as const);
   const counts = new Map<string, number>();
-  for (const one of layers) counts.set(pairId(one), (counts.get(pairId(one)) ?? 0) + 1);
-  const commonest = layers.reduce((a, b) =>
-    counts.get(pairId(b))! > counts.get(pairId(a))! ? b : a
+  for (const [, one] of layers) counts.set(pairId(one), (counts.get(pairId(one)) ?? 0) + 1);
+  const [, commonest] = layers.reduce((a, b) =>
+    counts.get(pairId(b[1]))! > counts.get(pairId(a[1]))! ? b : a
   );
-  const exceptions = layers.flatMap((one, layer) =>
-    pairId(one) === pairId(commonest) ? [] : [[layer, one] as const]
-  );
+  const exceptions = layers.filter(([, one]) => pairId(one) !== pairId(commonest));
   return {
     ...commonest,
     ...(exceptions.length > 0 ? { layers: Object.fromEntries(exceptions) } : {}),

@@ -2,8 +2,8 @@
  * The figures that the reference derives from a cache's options. It computes its own: it judges the
  * cache on a device, and would not notice a mistake that it shared with the planner.
  */
-import type { ModelShape } from "../model/model.ts";
-import type { Policy } from "../schemes/policy.ts";
+import type { KeyOptions } from "../model/model.ts";
+import type { ReferenceCacheOptions } from "../plan/reference_options.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 
@@ -13,23 +13,54 @@ export interface ReferenceLayer {
   readonly keys: SchemeId;
   /** Scheme of the values. */
   readonly values: SchemeId;
+  /** Query heads. */
+  readonly queryHeads: number;
   /** KV heads. */
   readonly keyValueHeads: number;
+  /** Channels per head. */
+  readonly headDim: number;
+  /** Factor of `q . k`. */
+  readonly scale: number;
+  /** Its keys; those without a rotary embedding are scored as they are. */
+  readonly keySpace: KeyOptions;
+  /** The layer whose keys and values it attends to. */
+  readonly source: number;
+  /** Learned logits of its query heads, those before it counted. */
+  readonly firstLogit: number;
   /** Most recent tokens a query sees; all where it is 0. */
   readonly slidingWindow: number;
 }
 
+/** The keys of a layer. */
+function readKeys(given: ReferenceCacheOptions["keys"], layer: number): KeyOptions {
+  if (given.space !== "pre-rope" || !("length" in given.rope)) return given as KeyOptions;
+  const rope = given.rope[layer]!;
+  return rope === null ? { space: "as-scored" } : { space: "pre-rope", rope };
+}
+
 /** Every layer of a shape, with its policy. */
-export function readLayers(shape: ModelShape, policy: Policy): readonly ReferenceLayer[] {
-  const { keyValueHeads, slidingWindow = 0 } = shape;
+export function readLayers(
+  { shape, policy, keys: given, scale }: ReferenceCacheOptions,
+): readonly ReferenceLayer[] {
+  const { queryHeads, keyValueHeads, headDim, slidingWindow = 0 } = shape;
+  let logits = 0;
   const at = (value: number | readonly number[], layer: number) =>
     typeof value === "number" ? value : value[layer]!;
   return Array.from({ length: shape.layers }, (_, layer) => {
-    const { keys, values } = policy.layers?.[layer] ?? policy;
+    const source = shape.sharesWith?.[layer] ?? layer;
+    const { keys, values } = policy.layers?.[source] ?? policy;
+    const firstLogit = logits;
+    logits += at(queryHeads, layer);
     return {
       keys,
       values,
+      queryHeads: at(queryHeads, layer),
       keyValueHeads: at(keyValueHeads, layer),
+      headDim: at(headDim, layer),
+      scale: scale === undefined ? 1 / Math.sqrt(at(headDim, layer)) : at(scale, layer),
+      keySpace: readKeys(given, layer),
+      source,
+      firstLogit,
       slidingWindow: at(slidingWindow, layer),
     };
   });

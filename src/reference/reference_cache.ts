@@ -209,10 +209,11 @@ interface BegunEntry extends ReferenceStepEntry {
 export function createReferenceCache(options: ReferenceCacheOptions): ReferenceCache {
   checkReferenceOptions(options);
   checkOptions(options);
-  const { shape, tiers, keys: keySpace, capacity: { appendTokens }, sinkLogits } = options;
-  const ownLayers = readLayers(shape, options.policy);
+  const { shape, tiers, capacity: { appendTokens }, sinkLogits } = options;
+  const ownLayers = readLayers(options);
   const block = windowBlock(ownLayers);
   const slots = keptExactly(tiers.window, block, appendTokens);
+  const owning = ownLayers.filter(({ source }, layer) => source === layer).length;
   const stores = storeMakers(options, ownLayers, slots);
   checkSinkLogits(sinkLogits, shape);
   const sequences = new Map<ReferenceSequence, SequenceState>();
@@ -233,7 +234,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   }
 
   function layerOf(sequence: ReferenceSequence, layer: number): LayerState {
-    const state = stateOf(sequence).layers[layer];
+    const state = stateOf(sequence).layers[ownLayers[layer]?.source ?? layer];
     if (state === undefined) {
       throw new CoupletError("usage", {
         what: `Cannot use layer ${layer}`,
@@ -287,9 +288,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   function checkLead(step: ReferenceStep, layer: number): void {
     for (const { sequence, firstPosition, tokens, isVoid } of entriesOf(step)) {
       if (isVoid) continue;
-      const unfinished = stateOf(sequence).steps.find(({ appended }) =>
-        appended.size < shape.layers
-      );
+      const unfinished = stateOf(sequence).steps.find(({ appended }) => appended.size < owning);
       const behind = unfinished!.firstPosition;
       if (behind === firstPosition || firstPosition + tokens - behind <= appendTokens) continue;
       throw new CoupletError("usage", {
@@ -309,7 +308,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   ): string | undefined {
     for (const { firstPosition, tokens, appended } of steps) {
       const isInside = firstPosition < length && length < firstPosition + tokens;
-      if (isInside && appended.size < shape.layers) {
+      if (isInside && appended.size < owning) {
         return `the step from ${firstPosition} on was not appended to every layer`;
       }
     }
@@ -337,15 +336,15 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     name: string,
     step: ReferenceStep,
     heads: number,
+    headDim: number,
     vectors: Float32Array,
   ): void {
     const tokens = step.entries.reduce((sum, entry) => sum + entry.tokens, 0);
-    const wanted = tokens * heads * shape.headDim;
+    const wanted = tokens * heads * headDim;
     if (vectors.length !== wanted) {
       throw new CoupletError("shape", {
         what: `Cannot use the step's ${name}`,
-        why:
-          `${vectors.length} numbers were given for ${tokens} tokens of ${heads} x ${shape.headDim}`,
+        why: `${vectors.length} numbers were given for ${tokens} tokens of ${heads} x ${headDim}`,
         remedy: `Pass ${wanted} numbers, [tokens][heads][headDim]`,
       });
     }
@@ -424,8 +423,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         });
       }
       const rows = indices ?? Array.from({ length: span.tokens }, (_, token) => token);
-      const { keyValueHeads } = own;
-      const { headDim } = shape;
+      const { keyValueHeads, headDim } = own;
       const channels = keyValueHeads * headDim;
       const isAscending = rows.every((row, i) =>
         Number.isInteger(row) && row > (rows[i - 1] ?? -1)
@@ -444,7 +442,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         codeSpan(
           {
             scheme: parseScheme(schemes[side]),
-            codebook: codebookOf(options, layer, side, schemes[side], keyValueHeads),
+            codebook: codebookOf(options, layer, side, schemes[side], own),
             side,
             keyValueHeads,
             headDim,
@@ -550,12 +548,19 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     },
 
     append(step, layer, { keys, values }): void {
+      if ((ownLayers[layer]?.source ?? layer) !== layer) {
+        throw new CoupletError("usage", {
+          what: `Cannot append to layer ${layer}`,
+          why: `it attends to the keys and values of layer ${ownLayers[layer]!.source}`,
+          remedy: "Leave it out, and attend in it after the other's append (shape.sharesWith)",
+        });
+      }
       checkOrder(step, layer, false);
       checkLead(step, layer);
-      const { keyValueHeads } = ownLayers[layer]!;
-      checkSize("keys", step, keyValueHeads, keys);
-      checkSize("values", step, keyValueHeads, values);
-      const channels = keyValueHeads * shape.headDim;
+      const { keyValueHeads, headDim } = ownLayers[layer]!;
+      checkSize("keys", step, keyValueHeads, headDim, keys);
+      checkSize("values", step, keyValueHeads, headDim, values);
+      const channels = keyValueHeads * headDim;
       let at = 0;
       for (const { sequence, tokens, isVoid } of entriesOf(step)) {
         if (isVoid) {
@@ -578,13 +583,15 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       }
       const [{ appended }] = entriesOf(step) as [BegunEntry];
       appended.add(layer);
-      if (appended.size === shape.layers) entriesOf(step).forEach(pass);
+      if (appended.size === owning) entriesOf(step).forEach(pass);
     },
 
     attend(step, layer, { queries }): Float32Array<ArrayBuffer> {
-      checkSize("queries", step, shape.queryHeads, queries);
+      // A layer that is none is refused by its order.
+      const { queryHeads = 0, headDim = 0 } = ownLayers[layer] ?? {};
+      checkSize("queries", step, queryHeads, headDim, queries);
       checkOrder(step, layer, true);
-      const channels = shape.queryHeads * shape.headDim;
+      const channels = queryHeads * headDim;
       const output = new Float32Array(queries.length);
       let at = 0;
       for (const { sequence, tokens, firstPosition, isVoid, spans } of entriesOf(step)) {
@@ -594,12 +601,13 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         }
         const state = layerOf(sequence, layer);
         const { exactFrom } = stateOf(sequence);
-        const { keyValueHeads, slidingWindow } = ownLayers[layer]!;
-        const held = { state, keyValueHeads, firstPosition, exactFrom };
+        const own = ownLayers[layer]!;
+        const { keyValueHeads, slidingWindow, scale, keySpace, firstLogit } = own;
+        const held = { state, keyValueHeads, headDim, firstPosition, exactFrom };
         const result = attend({
-          queryHeads: shape.queryHeads,
+          queryHeads,
           keyValueHeads,
-          headDim: shape.headDim,
+          headDim,
           queries: queries.subarray(at, at + tokens * channels),
           firstPosition,
           exact: {
@@ -617,12 +625,9 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           slidingWindow,
           spans: spans.map((held) => spanVectors(held, layer)),
           ...(sinkLogits === undefined ? {} : {
-            sinkLogits: sinkLogits.subarray(
-              layer * shape.queryHeads,
-              (layer + 1) * shape.queryHeads,
-            ),
+            sinkLogits: sinkLogits.subarray(firstLogit, firstLogit + queryHeads),
           }),
-          ...(options.scale === undefined ? {} : { scale: options.scale }),
+          scale,
           ...(options.softcap ? { softcap: options.softcap } : {}),
         });
         output.set(result.output, at);
@@ -683,16 +688,16 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
    * `firstPosition` on sees in this form are NaN, so that a wrong choice is noticed.
    */
   function gather(
-    { state, keyValueHeads, firstPosition, exactFrom }: {
+    { state, keyValueHeads, headDim, firstPosition, exactFrom }: {
       readonly state: LayerState;
       readonly keyValueHeads: number;
+      readonly headDim: number;
       readonly firstPosition: number;
       readonly exactFrom: number;
     },
     side: Side,
     form: "exact" | "coded",
   ): Float64Array {
-    const { headDim } = shape;
     const vectors = new Float64Array(state.length * keyValueHeads * headDim).fill(NaN);
     for (let token = 0; token < state.length; token++) {
       const needed = form === "exact"
@@ -738,20 +743,25 @@ function storeMakers(
   layers: readonly ReferenceLayer[],
   slots: number,
 ): readonly Readonly<Record<Side, SideStoreOptions>>[] {
-  const { shape: { headDim }, tiers, keys: keySpace, codebooks, model } = options;
-  if (codebooks !== undefined) checkCodebookSet(codebooks, keySpace, headDim, model);
-  const codedKeys = (scheme: Scheme): Pick<SideStoreOptions, "turn" | "scored"> => {
+  const { tiers, keys, codebooks, model } = options;
+  const spaces = layers.map(({ keySpace, headDim }) => ({ keyOptions: keySpace, headDim }));
+  if (codebooks !== undefined) checkCodebookSet(codebooks, { keys, layers: spaces }, model);
+  const codedKeys = (
+    scheme: Scheme,
+    { keySpace, headDim }: ReferenceLayer,
+  ): Pick<SideStoreOptions, "turn" | "scored"> => {
     if (keySpace.space === "as-scored") return { scored: true };
     const turn = keyTurn(scheme, keySpace, headDim, tiers.sinks);
     return turn === undefined ? {} : { turn };
   };
-  return layers.map(({ keys, values, keyValueHeads }, layer) => {
+  return layers.map((own) => {
+    const { keys, values, keyValueHeads, headDim } = own;
     const store = (side: Side, id: SchemeId): SideStoreOptions => {
       const scheme = parseScheme(id);
       return {
         scheme,
-        codebook: codebookOf(options, layer, side, id, keyValueHeads),
-        ...(side === "values" ? {} : codedKeys(scheme)),
+        codebook: codebookOf(options, own.source, side, id, own),
+        ...(side === "values" ? {} : codedKeys(scheme, own)),
         orthogonal: side === "keys" || tiers.window > 0,
         keyValueHeads,
         headDim,
@@ -769,14 +779,14 @@ function storeMakers(
  * @throws {CoupletError} `codebook` where the set lacks it.
  */
 function codebookOf(
-  { shape: { headDim }, codebooks }: ReferenceCacheOptions,
+  { codebooks }: ReferenceCacheOptions,
   layer: number,
   side: Side,
   id: SchemeId,
-  keyValueHeads: number,
+  own: ReferenceLayer,
 ): SideCodebook | undefined {
   // Refuses a set without the codebook; which one it is, is found again.
-  const codebook = cacheCodebook(codebooks, { keyValueHeads, headDim }, layer, side, id);
+  const codebook = cacheCodebook(codebooks, own, layer, side, id);
   const learned = codebooks?.codebooks.find((one) =>
     one.scheme === id && one.side === side && one.layer === layer
   );

@@ -2,7 +2,7 @@
  * The snapshot file: safetensors, with a checksum over every byte. Independent of the GPU.
  */
 import type { CacheIdentity } from "../cache/identity.ts";
-import type { ResolvedOptions } from "../plan/options.ts";
+import { isOwn, type ResolvedOptions } from "../plan/options.ts";
 import type { ModelFingerprint } from "../model/model.ts";
 import { raise } from "../base/raise.ts";
 import { NEAR_TOKENS } from "../kernels/constants.ts";
@@ -88,12 +88,12 @@ export function snapshotTensors(
   options: ResolvedOptions,
   state: HeldTokens,
 ): Map<string, Pick<SafetensorsTensor, "dtype" | "shape">> {
-  const { headDim } = options.shape;
   const coded = codedTokens(options, state);
   const { tokens } = exactPositions(options, state);
   const tensors = new Map<string, Pick<SafetensorsTensor, "dtype" | "shape">>();
   options.layers.forEach((own, layer) => {
-    const { keyValueHeads } = own;
+    if (!isOwn(own, layer)) return;
+    const { keyValueHeads, headDim } = own;
     const held = coded - state.codedFrom[own.pageTable]!;
     for (const side of SIDES) {
       const words = recordWords(parseScheme(own[side]).layout(headDim), held);

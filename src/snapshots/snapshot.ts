@@ -3,7 +3,7 @@ import { COPY_DST, MAP_READ, MODE_READ } from "../base/buffer_usage.ts";
 import type { Cache } from "../cache/cache.ts";
 import { cacheInternals } from "../cache/internals.ts";
 import { type CacheIdentity, identifyCache } from "../cache/identity.ts";
-import type { ResolvedOptions } from "../plan/options.ts";
+import { isOwn, type ResolvedLayer, type ResolvedOptions } from "../plan/options.ts";
 import { pageRuns } from "../cache/page_rows.ts";
 import { exactSequenceBytes, exactTokenBytes, pageBytes } from "../plan/sizes.ts";
 import { firstKeptPage, ringSlots } from "../plan/pages.ts";
@@ -12,7 +12,7 @@ import { CoupletError } from "../base/errors.ts";
 import { messageOf, raise } from "../base/raise.ts";
 import { PAGE_TOKENS } from "../kernels/constants.ts";
 import { recordWords } from "../records/layout.ts";
-import { storageBuffer } from "../cache/layer_buffers.ts";
+import { type PartBuffers, storageBuffer } from "../cache/layer_buffers.ts";
 import { fromPages, toPages } from "./pages.ts";
 import { restoreSpan, spanReads } from "./span_content.ts";
 import type { HeadRange } from "../plan/divide_heads.ts";
@@ -124,10 +124,10 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   };
   const ofSpans = spanReads(spans);
   const reads = resolved.layers.flatMap((own, layer) =>
-    cache.buffers(layer).parts.flatMap((part, i) =>
+    ownParts(cache, layer).flatMap((part, i) =>
       SIDES.map((side) => {
         const content = restored === undefined ? part : restored.layers[layer]![i]!;
-        const page = pageBytes(resolved, own[side], part.heads.count);
+        const page = pageBytes(own, own[side], part.heads.count);
         const source = side === "keys" ? content.keyRecords : content.valueRecords;
         const codes = held[own.pageTable]!.runs.map(({ page: first, count }) => ({
           source: source!,
@@ -135,7 +135,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
           size: count * page,
         }));
         const place = restored === undefined ? slot : 0;
-        const exact = exactRuns(resolved, part.heads.count, place, side, state)
+        const exact = exactRuns(resolved, own, part.heads.count, place, side, state)
           .map(({ offset, size }) => ({ source: content.exact, offset, size }));
         return { layer, side, heads: part.heads, codes, exact };
       })
@@ -155,13 +155,13 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   reads.forEach(({ layer, side, heads }, i) => {
     const names = sideNames(layer, side);
     const own = resolved.layers[layer]!;
-    const layout = parseScheme(own[side]).layout(resolved.shape.headDim);
+    const layout = parseScheme(own[side]).layout(own.headDim);
     const count = coded - state.codedFrom[own.pageTable]!;
     const records = fromPages(layout, heads.count, count, new Uint32Array(copies[2 * i]!));
     const at = heads.first * recordWords(layout, count) * 4;
     tensors.get(names.codes)!.data.set(new Uint8Array(records.buffer), at);
     copyHeads(
-      exactTokenBytes(resolved, 1),
+      exactTokenBytes(own, 1),
       heads.count,
       { data: new Uint8Array(copies[2 * i + 1]!), heads: heads.count, first: 0 },
       { data: tensors.get(names.exact)!.data, heads: own.keyValueHeads, first: heads.first },
@@ -207,7 +207,7 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
   };
   device.pushErrorScope("out-of-memory");
   const layers = options.layers.map((_, layer) =>
-    cache.buffers(layer).parts.map(({ heads }) =>
+    ownParts(cache, layer).map(({ heads }) =>
       restorePart(device, options, layer, heads, content, held)
     )
   );
@@ -233,6 +233,11 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
   }
 }
 
+/** The parts of a layer that has keys and values of its own. */
+function ownParts(cache: Cache, layer: number): readonly PartBuffers[] {
+  return isOwn(cache.plan.options.layers[layer]!, layer) ? cache.buffers(layer).parts : [];
+}
+
 /**
  * A snapshot's content of some KV heads of a layer, on the device, in the form of the cache's own
  * buffers.
@@ -249,11 +254,11 @@ function restorePart(
   const { pageTable, keyValueHeads } = own;
   const given = exactPositions(options, info);
   const coded = codedTokens(options, info);
-  const token = exactTokenBytes(options, heads.count);
-  const exact = new Uint8Array(exactSequenceBytes(options, heads.count));
+  const token = exactTokenBytes(own, heads.count);
+  const exact = new Uint8Array(exactSequenceBytes(options, own, heads.count));
   const [keyRecords, valueRecords] = SIDES.map((side) => {
     const names = sideNames(layer, side);
-    const layout = parseScheme(own[side]).layout(options.shape.headDim);
+    const layout = parseScheme(own[side]).layout(own.headDim);
     const count = coded - info.codedFrom[pageTable]!;
     const words = recordWords(layout, count);
     const records = ownWords(tensors.get(names.codes)!.data)
@@ -264,17 +269,17 @@ function restorePart(
 
     const vectors = new Uint8Array(given.tokens * token);
     copyHeads(
-      exactTokenBytes(options, 1),
+      exactTokenBytes(own, 1),
       heads.count,
       { data: tensors.get(names.exact)!.data, heads: keyValueHeads, first: heads.first },
       { data: vectors, heads: heads.count, first: 0 },
     );
     const skipped = exactPositions(options, held).from - given.from;
-    for (const run of exactRuns(options, heads.count, 0, side, held)) {
+    for (const run of exactRuns(options, own, heads.count, 0, side, held)) {
       const start = (run.token < given.sinks ? run.token : run.token + skipped) * token;
       exact.set(vectors.subarray(start, start + run.size), run.offset);
     }
-    return paged.subarray(skippedPages * pageBytes(options, own[side], heads.count));
+    return paged.subarray(skippedPages * pageBytes(own, own[side], heads.count));
   });
   const upload = (name: string, data: Uint8Array<ArrayBuffer>) => {
     if (data.length === 0) return undefined;
@@ -323,6 +328,7 @@ function heldFrom(
  */
 function exactRuns(
   options: ResolvedOptions,
+  layer: ResolvedLayer,
   heads: number,
   slot: number,
   side: Side,
@@ -330,7 +336,7 @@ function exactRuns(
 ): { readonly offset: number; readonly size: number; readonly token: number }[] {
   const { sinks, from } = exactPositions(options, state);
   const ring = ringSlots(options);
-  const bytes = exactTokenBytes(options, heads);
+  const bytes = exactTokenBytes(layer, heads);
   const first = (slot * 2 + (side === "keys" ? 0 : 1)) * (options.tiers.sinks + ring);
   const runs: { offset: number; size: number; token: number }[] = [];
   const add = (row: number, count: number, token: number) => {

@@ -38,10 +38,10 @@ export function spanTensors(
   options: ResolvedOptions,
   spans: readonly HeldSpan[],
 ): [name: string, TensorShape][] {
-  const { headDim } = options.shape;
   return spans.flatMap((span, index) =>
     kindOf(options, span).layers.flatMap((own, layer) =>
       SIDES.flatMap((side): [string, TensorShape][] => {
+        const { headDim } = own;
         const { layout, forSpans } = parseScheme(own[side]);
         const { codes, levels } = spanNames(layer, side, index);
         const words = recordWords(layout(headDim), span.tokens);
@@ -74,15 +74,14 @@ export interface SpanRead {
 export function spanReads(spans: readonly SpanState[]): SpanRead[] {
   return spans.flatMap(({ span, room, slot, pages, restored }, index) => {
     const { options } = room.plan;
-    const { headDim } = options.shape;
     return room.layers.flatMap(({ buffers }, layer) => {
       const own = options.layers[layer]!;
-      const heads = own.keyValueHeads;
+      const { keyValueHeads: heads, headDim } = own;
       const content = restored?.[layer];
       return SIDES.flatMap((side, i): SpanRead[] => {
         const { codes, levels } = spanNames(layer, side, index);
         const { layout, forSpans } = parseScheme(own[side]);
-        const page = pageBytes(options, own[side], heads);
+        const page = pageBytes(own, own[side], heads);
         const [{ keyRecords, valueRecords }] = buffers.parts as [typeof buffers.parts[number]];
         const records = side === "keys" ? keyRecords : valueRecords;
         // Restored content that is not in place yet lies in its own buffers, in order.
@@ -121,14 +120,13 @@ export function restoreSpan(
   index: number,
   tensors: ReadonlyMap<string, SafetensorsTensor>,
 ): RestoredSpanLayer[] {
-  const { headDim } = options.shape;
   const upload = (name: string, data: Uint8Array<ArrayBuffer>) => {
     const buffer = storageBuffer(device, `couplet restored ${name} of a span`, data.length);
     device.queue.writeBuffer(buffer, 0, data);
     return buffer;
   };
   return kindOf(options, span).layers.map((own, layer) => {
-    const { keyValueHeads: heads } = own;
+    const { keyValueHeads: heads, headDim } = own;
     const levels = new Uint8Array(2 * heads * headDim * 4);
     const [keys, values] = SIDES.map((side, i) => {
       const names = spanNames(layer, side, index);

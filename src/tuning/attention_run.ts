@@ -42,7 +42,7 @@ export async function prepareAttention(
   plan: CachePlan,
   step: { readonly sequences: number; readonly context: number; readonly tokens: number },
 ): Promise<AttentionRun> {
-  const { shape, dtype } = plan.options;
+  const { dtype } = plan.options;
   const random = seededRandom("attention");
   const cache = await createCache({ device, plan, codebooks: randomCodebooks(plan, random) });
   const own: GPUBuffer[] = [];
@@ -59,10 +59,10 @@ export async function prepareAttention(
       tokens: step.tokens,
     }));
     const count = step.sequences * step.tokens;
-    const { strides, keyValueHeads } = plan.options.layers[0]!;
+    const { strides, queryHeads, keyValueHeads, headDim } = plan.options.layers[0]!;
     const tensor = (name: Side | "queries" | "output", heads: number): GPUBufferBinding => {
       const { token, head } = strides[name];
-      const elements = (count - 1) * token + (heads - 1) * head + shape.headDim;
+      const elements = (count - 1) * token + (heads - 1) * head + headDim;
       const size = elements * (dtype === "f16" ? 2 : 4);
       const buffer = storageBuffer(device, `couplet tune ${name}`, size);
       own.push(buffer);
@@ -70,8 +70,8 @@ export async function prepareAttention(
     };
     const keys = tensor("keys", keyValueHeads);
     const values = tensor("values", keyValueHeads);
-    const queries = tensor("queries", shape.queryHeads);
-    const output = tensor("output", shape.queryHeads);
+    const queries = tensor("queries", queryHeads);
+    const output = tensor("output", queryHeads);
     const begun: Step = cache.beginStep(entries);
     const encoder = device.createCommandEncoder({ label: "couplet tune" });
     cache.encodeAppend(encoder, begun, 0, { keys, values });
@@ -90,8 +90,7 @@ export async function prepareAttention(
 
 /** Centroids anywhere on grids from -1 to 1. */
 function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
-  const { headDim } = options.shape;
-  const { keyValueHeads, ...layer } = options.layers[0]!;
+  const { keyValueHeads, headDim, ...layer } = options.layers[0]!;
   const codebooks = SIDES.flatMap((side): Codebook[] => {
     const scheme = parseScheme(layer[side]);
     if (scheme.codebook !== "learned") return [];
@@ -129,7 +128,7 @@ function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
       }),
     }];
   });
-  const anchors = keyAnchors(options.keys, headDim);
+  const anchors = keyAnchors(layer.keyOptions, headDim);
   return {
     model: { name: "synthetic", digest: "synthetic" },
     keySpace: options.keys.space,

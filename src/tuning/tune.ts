@@ -237,6 +237,16 @@ function measuredStep(
   return { sequences: Math.max(1, Math.min(fitting, most)), context, tokens: 1 };
 }
 
+/** The keys of a plan of one layer, in the space of all. */
+function keysOfLayer(
+  { keys }: ResolvedOptions,
+  { keyOptions }: ResolvedLayer,
+): PlanOptions["keys"] {
+  return keys.space === "pre-rope" && keyOptions.space === "as-scored"
+    ? { space: keys.space, rope: [null] }
+    : keyOptions;
+}
+
 /** Options of a plan of one layer, for one step, with only these kernels. */
 export function candidateOptions(
   options: PlanOptions,
@@ -246,7 +256,7 @@ export function candidateOptions(
   candidate: CutCandidate,
   record: Omit<TuningRecord, "attention">,
 ): PlanOptions {
-  const { keys, values, keyValueHeads, slidingWindow } = layer;
+  const { keys, values, queryHeads, keyValueHeads, headDim, slidingWindow, scale } = layer;
   const only = {
     ...layerKind(layer),
     sequences,
@@ -256,8 +266,10 @@ export function candidateOptions(
   };
   return {
     ...options,
-    shape: { ...resolved.shape, layers: 1, keyValueHeads, slidingWindow },
+    shape: { layers: 1, queryHeads, keyValueHeads, headDim, slidingWindow },
     policy: { keys, values },
+    keys: keysOfLayer(resolved, layer),
+    scale,
     capacity: {
       sequences,
       tokens: sequences * context,

@@ -16,7 +16,7 @@ import { profileOf } from "../../bench/attention/profile_row.ts";
 import { attentionModel } from "../../bench/onnx/model.ts";
 import { formatReport } from "../../bench/report/report.ts";
 import { BASE_LIMITS, type KernelTime, type TuningRecord } from "../../mod.ts";
-import { tunedShape } from "../../src/plan/tuning_record.ts";
+import { layerKind, tunedShape } from "../../src/plan/tuning_record.ts";
 import { VERSION } from "../../src/base/version.ts";
 import { rejects } from "../helpers/refusals.ts";
 
@@ -203,7 +203,7 @@ Deno.test("withTuning, rowKernels: every layer has the record's choice, and the 
     { kernels: ["attend_c8b8_c8b8_d128_plain"], span: 4, workgroups: 64, milliseconds: 2 },
     { kernels: ["attend_c8b8_c8b8_d128_plain"], span: 8, workgroups: 256, milliseconds: 3 },
   ];
-  const kind = { keys: "c8b8", values: "c8b8", keyValueHeads: 8, slidingWindow: 0 };
+  const kind = layerKind(ESTIMATED.plan.options.layers[0]!);
   const step = { sequences: 1, context: 8192, tokens: 1, candidates };
   const record: TuningRecord = {
     version: VERSION,

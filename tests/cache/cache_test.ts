@@ -7,7 +7,7 @@ import {
   CoupletError,
   createCache,
   type KernelInfo,
-  layerHeads,
+  layerShape,
   parseScheme,
   planCache,
   schemeCodec,
@@ -471,8 +471,7 @@ async function runOnce(
     plan: planCache({ ...options, kernels: manifest }),
     codebooks,
   });
-  const { queryHeads, headDim } = options.shape;
-  const keyValueHeads = layerHeads(options.shape, 0);
+  const { queryHeads, keyValueHeads, headDim } = layerShape(options.shape, 0);
   const buffers = [keyValueHeads, keyValueHeads, queryHeads].map((heads) => {
     const data = layOut(gridVectors(random, tokens * heads * headDim), heads);
     const buffer = device.createBuffer({ size: data.byteLength, usage: 0x80 | 0x04 | 0x08 });
@@ -508,7 +507,7 @@ Deno.test("Cache reads and writes f16 tensors, inside a pass of the host", async
 
 Deno.test("Cache reads and writes head-major tensors", async () => {
   const tokens = 40;
-  const { headDim } = base.shape;
+  const { queryHeads, headDim } = layerShape(base.shape, 0);
   const strides = { token: headDim, head: tokens * headDim };
   const transpose = (from: Float32Array, heads: number, toDense: boolean) => {
     const to = new Float32Array(from.length);
@@ -528,7 +527,7 @@ Deno.test("Cache reads and writes head-major tensors", async () => {
     (dense, heads) => transpose(dense, heads, false),
     false,
   );
-  assert.deepEqual(transpose(found, base.shape.queryHeads, true), wanted);
+  assert.deepEqual(transpose(found, queryHeads, true), wanted);
 });
 
 /** What a host may change of a binding that it has passed, and goes on to pass. */
@@ -622,8 +621,7 @@ async function checkNearestCentroids(policy: CacheOptions["policy"]): Promise<vo
     codebooks,
   });
   const tokens = 100;
-  const { headDim } = options.shape;
-  const keyValueHeads = layerHeads(options.shape, 0);
+  const { keyValueHeads, headDim } = layerShape(options.shape, 0);
   const sequence = cache.createSequence();
   const slow = cache.createSequence();
   const given = {

@@ -1,6 +1,6 @@
 /** Spans beside the float64 reference: schemes, sizes, several at once, rollbacks, and what is refused. */
 import assert from "node:assert/strict";
-import { type CacheOptions, spanKinds, type SpanPolicies } from "../../mod.ts";
+import { type CacheOptions, layerShape, spanKinds, type SpanPolicies } from "../../mod.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
 import type { Move } from "../helpers/reference_run.ts";
@@ -162,7 +162,8 @@ for (const { what, spans, moves, change } of SCENES) {
     const { error } = await compareWithReference(device, {
       options,
       moves,
-      sinkLogits: new Float32Array(options.shape.layers * options.shape.queryHeads).fill(0.5),
+      sinkLogits: new Float32Array(options.shape.layers * layerShape(options.shape, 0).queryHeads)
+        .fill(0.5),
     });
     assert.ok(error < TOLERANCE, `the largest difference is ${error}`);
   });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { applyPatch } from "diff";
 import {
   BASE_LIMITS,
+  type KeyOptions,
   type KeySpace,
   parseKernelName,
   planCache,
@@ -153,7 +154,9 @@ for (const { keys, values, space, limits = {}, features = [], refusal } of CHOIC
     const [layer] = planCache({
       shape: { layers: 1, queryHeads: 32, keyValueHeads: 8, headDim: 64 },
       policy: { keys, values },
-      keys: space === "as-scored" ? { space } : { space, rope: { layout: "half", theta: 1 } },
+      keys: space === "as-scored"
+        ? { space }
+        : { space, rope: { layout: "half", theta: 1 } } as KeyOptions,
       tiers: { sinks: 4, window: 64 },
       capacity: {
         sequences: 1,

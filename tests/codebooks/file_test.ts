@@ -286,9 +286,10 @@ Deno.test("codebooks of anchored keys say their anchors, and no others do", () =
 Deno.test("checkCodebookSet refuses codebooks of rotated values where nobody says that values are", () => {
   const set = { ...SET, valueRotations: [rotation(0)] };
   const keys = { space: "pre-rope", rope: { layout: "half", theta: 10000 } } as const;
-  checkCodebookSet(set, keys, 64, SET.model);
-  checkCodebookSet(SET, keys, 64, undefined);
-  throws(() => checkCodebookSet(set, keys, 64, undefined), isError("codebook", "rotated"));
+  const cache = { keys, layers: [{ keyOptions: keys, headDim: 64 }] };
+  checkCodebookSet(set, cache, SET.model);
+  checkCodebookSet(SET, cache, undefined);
+  throws(() => checkCodebookSet(set, cache, undefined), isError("codebook", "rotated"));
 });
 
 Deno.test("codebooks that groups share have a transform, whose factors are powers of two or all 0", () => {

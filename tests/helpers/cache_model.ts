@@ -7,7 +7,7 @@ import {
   type CodebookSet,
   createCache,
   createReferenceCache,
-  layerHeads,
+  layerShape,
   PAGE_TOKENS,
   parseScheme,
   planCache,
@@ -234,12 +234,12 @@ export class CacheModel {
     tokens: number,
     layer: number,
   ): Record<"keys" | "values" | "queries", Float32Array<ArrayBuffer>> {
-    const { shape } = this.options;
-    const own = tokens * layerHeads(shape, layer) * shape.headDim;
+    const { queryHeads, keyValueHeads, headDim } = layerShape(this.options.shape, layer);
+    const own = tokens * keyValueHeads * headDim;
     return {
       keys: gridVectors(this.#random, own),
       values: gridVectors(this.#random, own),
-      queries: gridVectors(this.#random, tokens * shape.queryHeads * shape.headDim)
+      queries: gridVectors(this.#random, tokens * queryHeads * headDim)
         .map((x) => x / 4),
     };
   }
@@ -414,9 +414,9 @@ export class CacheModel {
     const count = Math.min(3, this.cache.length(sequence));
     if (count === 0) return;
     const first = this.cache.length(sequence) - count;
-    const { headDim } = this.options.shape;
     for (const layer of this.layers) {
-      const numbers = count * layerHeads(this.options.shape, layer) * headDim;
+      const { keyValueHeads, headDim } = layerShape(this.options.shape, layer);
+      const numbers = count * keyValueHeads * headDim;
       const output = this.#upload(new Float32Array(numbers));
       this.encode((target) =>
         this.cache.encodeRead(target, sequence, layer, { side, first, count, output })
@@ -451,8 +451,8 @@ export class CacheModel {
     layer: number,
     side: Side,
   ): Uint32Array[] {
-    const { shape, layers } = this.cache.plan.options;
-    const layout = parseScheme(layers[layer]![side]).layout(shape.headDim);
+    const own = this.cache.plan.options.layers[layer]!;
+    const layout = parseScheme(own[side]).layout(own.headDim);
     const behind = this.cache.pages(sequence, layer).first * PAGE_TOKENS;
     const tokens = this.cache.codedTokens(sequence) - behind;
     return records.map((words) => firstRecords(layout, words, tokens));

@@ -5,6 +5,7 @@ import {
   type CachePlan,
   type CodebookSet,
   type KernelInfo,
+  layerShape,
   parseScheme,
   planCache,
   type PlanLimits,
@@ -18,6 +19,7 @@ import {
   type Span,
   type TuningRecord,
 } from "../../mod.ts";
+import { layerKeys } from "../../src/plan/options.ts";
 import { codesAnchored } from "../../src/schemes/key_turn.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { firstRecords } from "../../src/records/pack.ts";
@@ -129,7 +131,9 @@ export async function compareWithRun(
       return { buffer };
     };
     layers.forEach(({ keys, values, attention }, layer) => {
-      cache.encodeAppend(encoder, step, layer, { keys: upload(keys), values: upload(values) });
+      if (options.shape.sharesWith?.[layer] == null) {
+        cache.encodeAppend(encoder, step, layer, { keys: upload(keys), values: upload(values) });
+      }
       if (attention === undefined) return;
       const { queries, output: wanted } = attention;
       const buffer = uploadBuffer(device, new Float32Array(wanted.length).fill(NaN));
@@ -206,8 +210,7 @@ async function checkSpans(
   for (const { span, slot, pages, room } of held) {
     const own = run.spans[spans.indexOf(span)]!;
     for (const [layer, { buffers }] of room.layers.entries()) {
-      const { headDim } = cache.plan.options.shape;
-      const heads = cache.plan.options.layers[layer]!.keyValueHeads;
+      const { keyValueHeads: heads, headDim } = cache.plan.options.layers[layer]!;
       for (const [index, side] of SIDES.entries()) {
         const name = `${side} of span ${span.id} in layer ${layer}`;
         const wanted = run.cache.spanCodes(own, layer, side);
@@ -250,9 +253,11 @@ async function checkRead(
   sequences: readonly Sequence[],
   run: ReferenceRun,
 ): Promise<void> {
-  const { shape: { headDim }, tiers, keys } = run.options;
+  const { shape, tiers } = run.options;
   await Promise.all(
     recordRuns(run).map(async ({ index, layer, side, name }) => {
+      const { headDim } = layerShape(shape, layer);
+      const keys = layerKeys(run.options.keys, layer);
       const sequence = sequences[index]!;
       const length = cache.length(sequence);
       if (length === 0) return;
@@ -313,7 +318,8 @@ function largestMagnitude(vector: Float64Array): number {
 
 /** Each sequence, layer and side of a run. */
 function recordRuns({ sequences, options }: ReferenceRun) {
-  const layers = Array.from({ length: options.shape.layers }, (_, layer) => layer);
+  const layers = Array.from({ length: options.shape.layers }, (_, layer) => layer)
+    .filter((layer) => options.shape.sharesWith?.[layer] == null);
   return sequences.flatMap((_, index) =>
     layers.flatMap((layer) =>
       SIDES.map((side) => ({
@@ -348,8 +354,8 @@ export async function deviceRecords(
   layer: number,
   side: Side,
 ): Promise<Uint32Array[]> {
-  const { shape, layers } = cache.plan.options;
-  const layout = parseScheme(layers[layer]![side]).layout(shape.headDim);
+  const own = cache.plan.options.layers[layer]!;
+  const layout = parseScheme(own[side]).layout(own.headDim);
   const pageWords = (64 / layout.tokens) * layout.words;
   const { first: firstPage, pages } = cache.pages(sequence, layer);
   const records = Math.ceil(cache.codedTokens(sequence) / layout.tokens) * layout.words -
@@ -379,8 +385,8 @@ export function referenceRecords(
   layer: number,
   side: Side,
 ): Uint32Array[] {
-  const layout = parseScheme(cache.plan.options.layers[layer]![side])
-    .layout(cache.plan.options.shape.headDim);
+  const { headDim, ...schemes } = cache.plan.options.layers[layer]!;
+  const layout = parseScheme(schemes[side]).layout(headDim);
   const behind = recordWords(layout, cache.pages(sequence, layer).first * 64);
   return reference.records(own, layer, side, cache.codedTokens(sequence))
     .map((words) => words.slice(behind));

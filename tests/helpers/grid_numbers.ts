@@ -3,12 +3,13 @@ import {
   type CacheOptions,
   type Codebook,
   type CodebookSet,
-  layerHeads,
+  layerShape,
   parseScheme,
   type SchemeId,
   type Side,
   SIDES,
 } from "../../mod.ts";
+import { layerKeys } from "../../src/plan/options.ts";
 import { keyAnchors } from "../../src/model/anchors.ts";
 import { toFloat16Array } from "../../src/base/float16.ts";
 import type { Random } from "../../src/base/random.ts";
@@ -26,11 +27,11 @@ export function gridVectors(random: Random, length: number): Float32Array<ArrayB
  * channel, so that none can stand in for another.
  */
 export function gridCodebooks(options: CacheOptions, random: Random, scaled = false): CodebookSet {
-  const { layers, headDim } = options.shape;
+  const { layers } = options.shape;
   const codebooks: Codebook[] = [];
   for (let layer = 0; layer < layers; layer++) {
     const policy = options.policy.layers?.[layer] ?? options.policy;
-    const keyValueHeads = layerHeads(options.shape, layer);
+    const { keyValueHeads, headDim } = layerShape(options.shape, layer);
     const needed = new Set(
       [policy, ...Object.values(options.spans?.policies ?? {})].flatMap((schemes) =>
         SIDES.map((side) => `${side} ${schemes[side]}`)
@@ -89,7 +90,7 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
       });
     }
   }
-  const anchors = keyAnchors(options.keys, headDim);
+  const anchors = keyAnchors(layerKeys(options.keys, 0), layerShape(options.shape, 0).headDim);
   return {
     model: { name: "grid", digest: "grid" },
     keySpace: options.keys.space,

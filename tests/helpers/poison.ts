@@ -62,7 +62,6 @@ export class PoisonedCache {
 
   #spoilPages(alive: readonly Sequence[], layer: number): void {
     const { options } = this.cache.plan;
-    const { headDim } = options.shape;
     const own = options.layers[layer]!;
     /** Tokens that each page holds, at most. */
     const held = new Map<number, number>();
@@ -78,8 +77,8 @@ export class PoisonedCache {
       for (
         const [scheme, buffer] of [[own.keys, keyRecords], [own.values, valueRecords]] as const
       ) {
-        const layout = parseScheme(scheme).layout(headDim);
-        const size = pageBytes(options, scheme, heads.count);
+        const layout = parseScheme(scheme).layout(own.headDim);
+        const size = pageBytes(own, scheme, heads.count);
         for (let page = 0; page * size < buffer.size; page++) {
           const kept = recordWords(layout, held.get(page) ?? 0) * 4;
           for (let head = 0; head < heads.count; head++) {
@@ -101,7 +100,7 @@ export class PoisonedCache {
     for (let at = length; at < (this.#lengths.get(sequence) ?? 0); at++) {
       const place = at < sinks ? at : sinks + (at - sinks) % ring;
       for (const { heads, exact } of this.cache.buffers(layer).parts) {
-        const bytes = exactTokenBytes(options, heads.count);
+        const bytes = exactTokenBytes(options.layers[layer]!, heads.count);
         for (const side of [0, 1]) {
           poison(this.#device, exact, ((slot * 2 + side) * (sinks + ring) + place) * bytes, bytes);
         }

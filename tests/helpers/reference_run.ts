@@ -3,7 +3,7 @@ import {
   type CacheOptions,
   type CodebookSet,
   createReferenceCache,
-  layerHeads,
+  layerShape,
   parseScheme,
   type ReferenceCache,
   type ReferenceSequence,
@@ -13,6 +13,7 @@ import {
   type Side,
 } from "../../mod.ts";
 import { headCodebooks } from "../../src/codebooks/head_codebooks.ts";
+import { layerKeys } from "../../src/plan/options.ts";
 import { keyTurn } from "../../src/schemes/key_turn.ts";
 import { cacheCodebook } from "../../src/codebooks/find.ts";
 import { seededRandom } from "../../src/base/random.ts";
@@ -119,7 +120,8 @@ export class ReferenceRun {
         spans.push(span);
         const rows = indices === undefined ? tokens : indices.at(-1)! + 1;
         const layers = Array.from({ length: shape.layers }, (_, layer) => {
-          const size = rows * layerHeads(shape, layer) * shape.headDim;
+          const { keyValueHeads, headDim } = layerShape(shape, layer);
+          const size = rows * keyValueHeads * headDim;
           const [keys, values] = [gridVectors(random, size), gridVectors(random, size)];
           cache.encodeSpan(span, layer, {
             keys: keys!,
@@ -145,9 +147,11 @@ export class ReferenceRun {
       );
       const tokens = step.entries.reduce((sum, entry) => sum + entry.tokens, 0);
       const layers = Array.from({ length: shape.layers }, (_, layer): LayerStep => {
-        const channels = tokens * layerHeads(shape, layer) * shape.headDim;
-        const keys = gridVectors(random, channels);
-        const values = gridVectors(random, channels);
+        const { queryHeads, keyValueHeads, headDim } = layerShape(shape, layer);
+        const channels = tokens * keyValueHeads * headDim;
+        const isOwn = (shape.sharesWith?.[layer] ?? layer) === layer;
+        const keys = gridVectors(random, isOwn ? channels : 0);
+        const values = gridVectors(random, isOwn ? channels : 0);
         const size = channels / tokens;
         let at = 0;
         for (const { sequence, tokens, firstPosition } of step.entries) {
@@ -160,14 +164,14 @@ export class ReferenceRun {
             if (place < 0 || place >= tokens) continue;
             (side === "keys" ? keys : values)[at + place * size + channel] = number;
           }
-          for (const end = at + tokens * size; at < end; at += size) {
+          for (const end = at + (isOwn ? tokens * size : 0); at < end; at += size) {
             own.keys.push(keys.subarray(at, at + size));
             own.values.push(values.subarray(at, at + size));
           }
         }
-        cache.append(step, layer, { keys, values });
+        if (isOwn) cache.append(step, layer, { keys, values });
         if (move.silent) return { keys, values };
-        const queries = gridVectors(random, tokens * shape.queryHeads * shape.headDim)
+        const queries = gridVectors(random, tokens * queryHeads * headDim)
           .map((x) => x / 4);
         const output = cache.attend(step, layer, { queries });
         return { keys, values, attention: { queries, output } };
@@ -205,7 +209,9 @@ export class ReferenceRun {
   }
 
   #decode(sequence: number, layer: number, side: Side, tokens: number): Float64Array {
-    const { shape: { headDim }, tiers, keys } = this.options;
+    const { tiers } = this.options;
+    const { headDim } = layerShape(this.options.shape, layer);
+    const keys = layerKeys(this.options.keys, layer);
     const scheme = this.scheme(layer, side);
     const codec = schemeCodec(scheme);
     const { tokens: recordTokens, words: recordWords } = scheme.layout(headDim);

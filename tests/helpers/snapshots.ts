@@ -46,14 +46,13 @@ export async function feed(
     readonly step?: number;
   } = {},
 ): Promise<Float32Array[]> {
-  const { layers, queryHeads, headDim } = cache.plan.options.shape;
-  const { keyValueHeads } = cache.plan.options.layers[0]!;
+  const { layers } = cache.plan.options;
   const outputs: Float32Array[] = [];
   for (let done = 0; done < tokens; done += step) {
     const count = Math.min(step, tokens - done);
     const start = cache.length(sequence);
     const begun = cache.beginStep([{ sequence, tokens: count }]);
-    for (let layer = 0; layer < layers; layer++) {
+    for (const [layer, { queryHeads, keyValueHeads, headDim }] of layers.entries()) {
       const vectors = (what: number, heads: number) => {
         const all = new Float32Array(count * heads * headDim);
         for (let token = 0; token < count; token++) {
@@ -66,10 +65,12 @@ export async function feed(
       const values = vectors(1, keyValueHeads);
       const buffers = [keys, values];
       const encoder = device.createCommandEncoder();
-      cache.encodeAppend(encoder, begun, layer, {
-        keys: { buffer: keys },
-        values: { buffer: values },
-      });
+      if (layers[layer]!.source === layer) {
+        cache.encodeAppend(encoder, begun, layer, {
+          keys: { buffer: keys },
+          values: { buffer: values },
+        });
+      }
       if (attend) {
         const queries = vectors(2, queryHeads);
         const output = uploadBuffer(device, new Float32Array(count * queryHeads * headDim));

@@ -176,7 +176,6 @@ const READ: readonly {
         slidingWindow: [1024, 1024, 1024, 1024, 1024, 0, 1024],
       },
       notes: [
-        "Keys are planned as they are scored, because layers differ in their rotary embedding (bases 10000 and 1000000).",
         "text_config leaves out num_attention_heads and num_key_value_heads: taken as transformers has it for gemma3_text.",
       ],
     },
@@ -227,7 +226,6 @@ const READ: readonly {
     expected: {
       shape: SHAPE,
       notes: [
-        "Keys are planned as they are scored, because some layers have no rotary embedding (no_rope_layers).",
         "Queries of layers without rotary embedding are multiplied by a factor of their position (attn_temperature_tuning): the host does that.",
       ],
     },

@@ -38,7 +38,9 @@ for (const { name, theta, headDim, maxPositions, length, parameters, ...expected
       assert.ok(Math.abs(one - wanted) <= 1e-12 * wanted, `pair ${i}: ${one} for ${wanted}`);
     });
     assert.equal(keys.space, "pre-rope");
-    assert.ok(Math.abs(scale / (headDim ** -0.5 * expected.attentionFactor ** 2) - 1) < 1e-12);
+    assert.ok(
+      Math.abs(scale as number / (headDim ** -0.5 * expected.attentionFactor ** 2) - 1) < 1e-12,
+    );
   });
 }
 
@@ -48,8 +50,9 @@ Deno.test("scores before the rotary embedding have the square of the attention f
   });
   const before = planOptions(config);
   const after = planOptions(config, { space: "as-scored" });
-  assert.ok(before.keys.space === "pre-rope");
+  assert.ok(before.keys.space === "pre-rope" && "theta" in before.keys.rope);
   const { rope } = before.keys;
+  const scales = [before, after].map(({ scale }) => scale as number);
   const factor = before.layers[0]!.rope!.attentionFactor;
   const [key, query] = [1, 2].map((seed) =>
     Array.from({ length: 8 }, (_, i) => Math.sin(i + seed))
@@ -59,7 +62,7 @@ Deno.test("scores before the rotary embedding have the square of the attention f
   const [turnedKey, turnedQuery] = [rotate(key!, 3, rope), rotate(query!, 9, rope)];
   // A host that rotates multiplies both, as transformers does.
   const scored = dot(turnedKey.map((x) => x * factor), turnedQuery.map((x) => x * factor));
-  assert.ok(Math.abs(before.scale * dot(turnedKey, turnedQuery) - after.scale * scored) < 1e-12);
+  assert.ok(Math.abs(scales[0]! * dot(turnedKey, turnedQuery) - scales[1]! * scored) < 1e-12);
   assert.match(after.notes.join(), /multiplies rotated channels of keys and queries by 1\.138/);
   assert.equal(before.notes.join(), "");
 });
@@ -88,8 +91,9 @@ for (const { family, rotary, rotated } of PARTIAL) {
       assert.match(asScored!, /40 channels rotate, each with one 20 away/);
       return;
     }
-    assert.ok(keys.space === "pre-rope");
-    assert.equal(keys.rope.rotaryDim ?? 128, rotated);
+    assert.ok(keys.space === "pre-rope" && "theta" in keys.rope);
+    const own = keys.rope;
+    assert.equal(own.rotaryDim ?? 128, rotated);
     // The planner takes it, and a vector turns as without the channels that stay still.
     planCache({
       shape,
@@ -102,9 +106,27 @@ for (const { family, rotary, rotated } of PARTIAL) {
     const vector = Array.from({ length: 128 }, (_, i) => Math.cos(i * i));
     const { attentionFactor: _, ...rope } = layers[0]!.rope!;
     const plain = rotate(vector, 5, rope);
-    rotate(vector, 5, keys.rope).forEach((x, i) => assert.ok(Math.abs(x - plain[i]!) < 1e-12));
+    rotate(vector, 5, own).forEach((x, i) => assert.ok(Math.abs(x - plain[i]!) < 1e-12));
   });
 }
+
+Deno.test("planOptions() plans the rotary embedding of each layer where layers differ", () => {
+  const rope = (theta: number) => ({ layout: "half", theta });
+  const bases = planOptions({
+    ...llama(128),
+    model_type: "olmo3",
+    num_hidden_layers: 2,
+    layer_types: ["sliding_attention", "full_attention"],
+    rope_parameters: {
+      sliding_attention: { rope_type: "default", rope_theta: 10000 },
+      full_attention: { rope_type: "default", rope_theta: 500000 },
+    },
+  });
+  assert.deepEqual(bases.keys, { space: "pre-rope", rope: [rope(10000), rope(500000)] });
+  const none = llama(128, { num_hidden_layers: 2, no_rope_layers: [1, 0], rope_theta: 10000 });
+  assert.deepEqual(planOptions(none).keys, { space: "pre-rope", rope: [rope(10000), null] });
+  assert.throws(() => planOptions(none, { space: "anchored" }), /anchored keys have one/);
+});
 
 /** Embeddings that no kernel applies, and why keys are as scored. */
 const AS_SCORED: readonly [name: string, config: object, why: RegExp][] = [
@@ -120,25 +142,6 @@ const AS_SCORED: readonly [name: string, config: object, why: RegExp][] = [
     "sections of positions",
     llama(128, { rope_scaling: { type: "mrope", mrope_section: [16, 24, 24] } }),
     /3 positions of a token, in sections of 16, 24, 24 pairs \(mrope_section\)/,
-  ],
-  [
-    "another base in some layers",
-    {
-      ...llama(128),
-      model_type: "olmo3",
-      num_hidden_layers: 2,
-      layer_types: ["sliding_attention", "full_attention"],
-      rope_parameters: {
-        sliding_attention: { rope_type: "default", rope_theta: 10000 },
-        full_attention: { rope_type: "default", rope_theta: 500000 },
-      },
-    },
-    /layers differ in their rotary embedding \(bases 10000 and 500000\)/,
-  ],
-  [
-    "none in some layers",
-    llama(128, { num_hidden_layers: 2, no_rope_layers: [1, 0] }),
-    /some layers have no rotary embedding \(no_rope_layers\)/,
   ],
 ];
 

@@ -109,7 +109,7 @@ const CALLS: readonly Call[] = [
     arguments: [device, { ...planned, kernels: [], budget: 1, context: 4 }],
     run: library.tune,
   },
-  { name: "layerHeads", arguments: [options.shape, 1], run: library.layerHeads },
+  { name: "layerShape", arguments: [options.shape, 1], run: library.layerShape },
   {
     name: "protectedTokens",
     arguments: [{ visual: vectors, text: vectors.slice(0, 8), width: 8, share: 0.5 }],

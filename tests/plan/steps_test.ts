@@ -99,12 +99,12 @@ function recordedGrids(
   step: Parameters<typeof cache.encodeAppend>[1],
   layer: number,
 ): readonly (readonly number[])[] {
-  const { shape, layers } = cache.plan.options;
+  const { queryHeads, keyValueHeads, headDim } = cache.plan.options.layers[layer]!;
   const tensor = (heads: number) => ({
-    buffer: device.createBuffer({ size: step.tokens * heads * shape.headDim * 4, usage: 0x80 }),
+    buffer: device.createBuffer({ size: step.tokens * heads * headDim * 4, usage: 0x80 }),
   });
-  const vectors = tensor(layers[layer]!.keyValueHeads);
-  const [queries, output] = [tensor(shape.queryHeads), tensor(shape.queryHeads)];
+  const vectors = tensor(keyValueHeads);
+  const [queries, output] = [tensor(queryHeads), tensor(queryHeads)];
   cache.encodeAppend(device.createCommandEncoder(), step, layer, {
     keys: vectors,
     values: vectors,

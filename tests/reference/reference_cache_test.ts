@@ -9,6 +9,7 @@ import {
   type ReferenceCache,
   type ReferenceSequence,
 } from "../../src/reference/reference_cache.ts";
+import { layerKeys } from "../../src/plan/options.ts";
 import type { ReferenceCacheOptions } from "../../src/plan/reference_options.ts";
 import { close, naiveAttention, numbers } from "../helpers/reference.ts";
 import { roundTrip } from "../../src/schemes/round_trip.ts";
@@ -109,7 +110,7 @@ Deno.test("ReferenceCache with f16 is dense attention on f16-rounded keys and va
         queries,
         firstPosition: 0,
         exact: { keys: keys.map(roundToFloat16), values: values.map(roundToFloat16) },
-        keySpace: rest.keys,
+        keySpace: layerKeys(rest.keys, 0),
         scale: 0.4,
         softcap: 3,
       });
@@ -143,7 +144,7 @@ Deno.test("ReferenceCache with codes is attention on vectors coded and decoded b
       exact,
       coded,
       tiers: given.tiers,
-      keySpace: given.keys,
+      keySpace: layerKeys(given.keys, 0),
     });
     close(outputs[layer]!, expected.output, 1e-6);
     const withoutCodes = attend({
@@ -151,7 +152,7 @@ Deno.test("ReferenceCache with codes is attention on vectors coded and decoded b
       queries,
       firstPosition: 0,
       exact,
-      keySpace: given.keys,
+      keySpace: layerKeys(given.keys, 0),
     });
     const last = outputs[layer]!.length - 1;
     assert.notEqual(Math.fround(withoutCodes.output[last]!), outputs[layer]![last]);
@@ -266,7 +267,7 @@ Deno.test("ReferenceCache.truncate beyond the kept exact tokens leaves the windo
       },
       coded,
       tiers: given.tiers,
-      keySpace: given.keys,
+      keySpace: layerKeys(given.keys, 0),
     });
     close(outputs[layer]!, expected, 1e-6);
   });

@@ -14,6 +14,7 @@ import {
   schemeCodec,
   type SchemeId,
 } from "../../mod.ts";
+import { layerKeys } from "../../src/plan/options.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { fromFloat16Array, roundToFloat16 } from "../../src/base/float16.ts";
@@ -113,7 +114,7 @@ function optionsOf(
   return {
     shape: { layers: 1, queryHeads: 2, keyValueHeads: 1, headDim },
     policy,
-    keys: space === "as-scored" ? { space } : { space, rope },
+    keys: space === "as-scored" ? { space } : { space, rope } as KeyOptions,
     tiers: { sinks: 0, window: 0 },
     capacity: {
       sequences: 1,
@@ -199,7 +200,7 @@ async function runCache(
     coded: { keys, values, [side]: wanted },
     tiers: options.tiers,
     block: BLOCK,
-    keySpace: options.keys,
+    keySpace: layerKeys(options.keys, 0),
   }).output;
   const off = (a: ArrayLike<number>, b: ArrayLike<number>) =>
     Array.from(a).reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0);

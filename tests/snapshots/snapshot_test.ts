@@ -174,9 +174,9 @@ async function readFrom(
   side: Side,
   first: number,
 ): Promise<Float32Array> {
-  const { shape, layers } = cache.plan.options;
+  const { keyValueHeads, headDim } = cache.plan.options.layers[layer]!;
   const count = cache.length(sequence) - first;
-  const numbers = count * layers[layer]!.keyValueHeads * shape.headDim;
+  const numbers = count * keyValueHeads * headDim;
   const buffer = uploadBuffer(device, new Float32Array(numbers));
   const encoder = device.createCommandEncoder();
   cache.encodeRead(encoder, sequence, layer, { side, first, count, output: { buffer } });

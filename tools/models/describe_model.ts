@@ -9,6 +9,11 @@ import type { Planned } from "./published.ts";
 /** A number with up to so many digits, none of them for nothing. */
 const digits = (value: number, most: number) => `${Number(value.toPrecision(most))}`;
 
+/** The different values of a list, or a value. */
+function distinct(values: unknown): string {
+  return [...new Set([values].flat())].join(" or ");
+}
+
 /** What is planned of a model. */
 export function describeModel(
   { shape, keys, scale, softcap, learnedSinks, keyBias, modelLayers, layers }: ModelPlanOptions,
@@ -22,16 +27,22 @@ export function describeModel(
     softcap === 0 ? [] : `softcap ${softcap}`,
     learnedSinks ? "learned sinks" : [],
     keyBias ? "key bias" : [],
+    shape.sharesWith === undefined
+      ? []
+      : `${shape.sharesWith.filter((one) => one !== null).length} share`,
   ].flat();
   const planned = [
     [...kinds].map(([kind, { length }]) => `${length} ${kind}`).join(", ") +
     (modelLayers > layers.length ? ` of ${modelLayers}` : ""),
-    `${shape.queryHeads}/${
-      [shape.keyValueHeads].flat().filter((one, i, all) => all.indexOf(one) === i).join(" or ")
-    } x ${shape.headDim}`,
+    `${distinct(shape.queryHeads)}/${distinct(shape.keyValueHeads)} x ${distinct(shape.headDim)}`,
     [...ropes].join(" | "),
     keys.space,
-    scale === shape.headDim ** -0.5 ? `${shape.headDim}^-0.5` : digits(scale, 6),
+    distinct(
+      layers.map(({ headDim }, i) => {
+        const own = typeof scale === "number" ? scale : scale[i]!;
+        return own === headDim ** -0.5 ? `${headDim}^-0.5` : digits(own, 6);
+      }),
+    ),
   ] as const;
   return others.length === 0 ? planned : [...planned, others.join(", ")];
 }

@@ -44,8 +44,10 @@ console.log(shape, keys, scale, softcap, notes);
   or \`thinker_config\`. Sizes that it leaves out are transformers' defaults, and \`notes\` say which.
 - **Layers without attention** are left out. \`layerNumbers\` has the model's own number of each layer
   of the plan, and \`layers\` what the file says of it.
-- **Keys** are planned before their rotary embedding if kernels can apply one embedding to all
-  layers: in halves or neighbouring pairs, with linear, dynamic, Llama 3's, YaRN's and LongRoPE's
+- **Layers that share** another layer's keys and values are in \`shape.sharesWith\`: the host appends
+  nothing to them.
+- **Keys** are planned before their rotary embedding if kernels can apply that of every layer: none,
+  or one in halves or neighbouring pairs, with linear, dynamic, Llama 3's, YaRN's and LongRoPE's
   scaling, and all channels or some. Otherwise they are planned as they are scored, and \`asScored\`
   says why.
 - **A scaling with an attention factor** (YaRN, LongRoPE) multiplies keys and queries. Before the
@@ -177,7 +179,9 @@ function beginWith({ shape, keys, scale, softcap, keyBias }: ModelPlanOptions): 
       })
     ) === undefined
   );
-  if (possible === undefined) return `no kernels are packaged for ${shape.headDim} channels`;
+  if (possible === undefined) {
+    return `no kernels are packaged for ${[shape.headDim].flat().join(", ")} channels`;
+  }
   const [keyScheme, values] = possible;
   return keyScheme === values ? `\`${values}\`` : `keys \`${keyScheme}\`, values \`${values}\``;
 }

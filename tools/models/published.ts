@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { KeySpace } from "../../mod.ts";
+import type { KeySpace } from "../../src/model/model.ts";
 
 /** A model's configuration. */
 export interface PublishedModel {
@@ -429,7 +429,7 @@ export const PUBLISHED: readonly PublishedModel[] = [
       sliding_window: null,
       layer_types: repeat(36, F),
     },
-    planned: ["36 full", "16/4 x 128", "half 128 @5000000 | none", "as-scored", "128^-0.5"],
+    planned: ["36 full", "16/4 x 128", "half 128 @5000000 | none", "pre-rope", "128^-0.5"],
   },
   {
     model: "transformers",
@@ -786,7 +786,7 @@ export const PUBLISHED: readonly PublishedModel[] = [
       "22 sliding 512, 4 full",
       "4/1 x 256",
       "half 256 @10000 | half 256 @1000000",
-      "as-scored",
+      "pre-rope",
       "256^-0.5",
     ],
   },
@@ -806,7 +806,7 @@ export const PUBLISHED: readonly PublishedModel[] = [
       "29 sliding 1024, 5 full",
       "8/4 x 256",
       "half 256 @10000 | half 256 @1000000 scaled",
-      "as-scored",
+      "pre-rope",
       "256^-0.5",
     ],
   },
@@ -824,7 +824,14 @@ export const PUBLISHED: readonly PublishedModel[] = [
         rope_local_base_freq: 10000,
       },
     },
-    planned: /layer 20 uses the keys and values of layer 18 \(text_config\.num_kv_shared_layers\)/,
+    planned: [
+      "24 sliding 512, 6 full",
+      "8/2 x 256",
+      "half 256 @10000 | half 256 @1000000",
+      "pre-rope",
+      "1",
+      "10 share",
+    ],
   },
   {
     model: "gemma-4-31b",
@@ -840,7 +847,13 @@ export const PUBLISHED: readonly PublishedModel[] = [
         layer_types: repeat(60, S, S, S, S, S, F),
       },
     },
-    planned: /head dimensions of 256 and 512 \(text_config\.global_head_dim\)/,
+    planned: [
+      "50 sliding 1024, 10 full",
+      "32/16 or 4 x 256 or 512",
+      "half 256 @10000 | half 512 @1000000 scaled",
+      "pre-rope",
+      "1",
+    ],
   },
   {
     model: "recurrentgemma-2b",
@@ -880,7 +893,7 @@ export const PUBLISHED: readonly PublishedModel[] = [
       "24 sliding 2048, 8 full",
       "32/4 x 128",
       "half 128 @10000 | none",
-      "as-scored",
+      "pre-rope",
       "128^-0.5",
     ],
   },
@@ -899,7 +912,7 @@ export const PUBLISHED: readonly PublishedModel[] = [
       "24 sliding 4096, 8 full",
       "32/8 x 128",
       "interleaved 128 @50000 | none",
-      "as-scored",
+      "pre-rope",
       "128^-0.5",
     ],
   },
@@ -917,7 +930,7 @@ export const PUBLISHED: readonly PublishedModel[] = [
       "48 sliding 4096, 16 full",
       "40/8 x 128",
       "half 128 @1000000 scaled | none",
-      "as-scored",
+      "pre-rope",
       "128^-0.5",
     ],
   },
@@ -954,8 +967,8 @@ export const PUBLISHED: readonly PublishedModel[] = [
       "24 sliding 4096, 8 full",
       "32/32 x 128",
       "half 128 @500000 | half 128 @500000 scaled x1.20794",
-      "as-scored",
-      "128^-0.5",
+      "pre-rope",
+      "128^-0.5 or 0.12897",
     ],
   },
   {
@@ -1008,7 +1021,13 @@ export const PUBLISHED: readonly PublishedModel[] = [
       layer_types: repeat(4, F, S, S, S),
       sliding_window: 512,
     },
-    planned: /numbers of query heads of 48 and 64 \(num_attention_heads_per_layer\)/,
+    planned: [
+      "1 full, 3 sliding 512",
+      "48 or 64/8 x 128",
+      "half 64 @500000 | half 128 @10000",
+      "pre-rope",
+      "128^-0.5",
+    ],
   },
   {
     model: "Llama-4-Scout-17B-16E",
@@ -1033,7 +1052,7 @@ export const PUBLISHED: readonly PublishedModel[] = [
       "36 chunked 8192, 12 full",
       "40/8 x 128",
       "interleaved 128 @500000 scaled | none",
-      "as-scored",
+      "pre-rope",
       "128^-0.5",
     ],
   },
@@ -1055,7 +1074,7 @@ export const PUBLISHED: readonly PublishedModel[] = [
       "21 sliding 1024, 7 full",
       "32/4 x 128",
       "half 128 @10000 | half 128 @500000",
-      "as-scored",
+      "pre-rope",
       "128^-0.5",
     ],
   },

@@ -347,7 +347,7 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "restored-not-forked",
-      "if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.layers);",
+      "if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.#own);",
       "",
       { tests: ["cache/steps", "cache/random", "cache/lifecycle /rollback/"] },
     ],
@@ -624,8 +624,8 @@ export const CACHE: readonly Mutation[] = [
     ["overtaking-steps", "if (missing !== undefined) {", "if (false) {"],
     [
       "overtaken-steps-attend",
-      "if (progress.isAppended(layer) && !progress.isPassed(layer)) return;",
-      "if (progress.isAppended(layer)) return;",
+      "if (progress.isAppended(source) && !progress.isPassed(source)) return;",
+      "if (progress.isAppended(source)) return;",
     ],
     [
       "layers-too-far-ahead",
@@ -674,7 +674,7 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "vectors-overlap-by-one",
-      "headMajor ? Math.floor((stride.head - shape.headDim) / stride.token) + 1 : Infinity,",
+      "headMajor ? Math.floor((stride.head - headDim) / stride.token) + 1 : Infinity,",
       "headMajor ? Math.floor(stride.head / stride.token) + 1 : Infinity,",
     ],
     [

@@ -228,8 +228,8 @@ export const FILES: readonly Mutation[] = [
   ...inFile("ort", "src/hosts/ort.ts", ["hosts/hosts"], [
     [
       "tokens-of-each-layer",
-      "const wanted = [1, options.layers[layer]!.keyValueHeads, tokens, options.shape.headDim];",
-      "const wanted = [1, options.layers[layer]!.keyValueHeads, tensors.keys.dims[2], options.shape.headDim];",
+      "const wanted = [1, keyValueHeads, tokens, headDim];",
+      "const wanted = [1, keyValueHeads, tensors.keys.dims[2], headDim];",
     ],
     [
       "heads-of-first-layer",
@@ -263,8 +263,8 @@ export const FILES: readonly Mutation[] = [
     ],
     [
       "f16-of-four-bytes",
-      'return shape.headDim * (dtype === "f16" ? 2 : 4);',
-      "return shape.headDim * 4;",
+      'return layers[0]!.headDim * (dtype === "f16" ? 2 : 4);',
+      "return layers[0]!.headDim * 4;",
     ],
     [
       "last-stride-checked",
@@ -334,8 +334,8 @@ export const FILES: readonly Mutation[] = [
   ...inFile("models", "src/models/plan_layers.ts", ["models/rope", "models/published"], [
     [
       "factor-of-keys-alone",
-      "scale: scale * attentionFactor ** 2,",
-      "scale: scale * attentionFactor,",
+      "scale * (found[i]?.attentionFactor ?? 1) ** 2",
+      "scale * (found[i]?.attentionFactor ?? 1)",
     ],
     [
       "factor-of-all-channels",

@@ -52,8 +52,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "reads-rounded-down",
-      "const groups = Math.ceil((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE);",
-      "const groups = Math.max(1, Math.floor((heads * this.#options.shape.headDim) / 4 / WORKGROUP_SIZE));",
+      "const groups = Math.ceil((heads * this.#layer.headDim) / 4 / WORKGROUP_SIZE);",
+      "const groups = Math.max(1, Math.floor((heads * this.#layer.headDim) / 4 / WORKGROUP_SIZE));",
       { tests: ["cache/read", "cache/cache /KV heads|three query|80|several buffers/"] },
     ],
     [
@@ -70,8 +70,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "merged-by-first-entry",
-      "combine.dispatch(recorder, place, host, shape.queryHeads, most, entries);",
-      "combine.dispatch(recorder, place, host, shape.queryHeads, most, 1);",
+      "combine.dispatch(recorder, place, host, this.#layer.queryHeads, most, entries);",
+      "combine.dispatch(recorder, place, host, this.#layer.queryHeads, most, 1);",
     ],
     [
       "shares-of-first-kind",
@@ -92,8 +92,8 @@ export const LAYERS: readonly Mutation[] = [
     }],
     [
       "universal-by-keys",
-      "const schemes = `${layer.keys}/${layer.values}`;",
-      "const schemes = `${layer.keys}`;",
+      "const schemes = universalKey(layer);",
+      "const schemes = layer.keys;",
       { tests: ["cache/cache /universal/", "cache/hadamard"] },
     ],
     [
@@ -140,13 +140,13 @@ export const LAYERS: readonly Mutation[] = [
   ...inFile("cache", "src/cache/create_cache.ts", ["cache/cache /learned sinks/"], [
     [
       "sinks-of-first-layer",
-      "const logits = sinkLogits?.slice(layer * queryHeads, (layer + 1) * queryHeads);",
+      "const logits = sinkLogits?.slice(logit, logit += queryHeads);",
       "const logits = sinkLogits?.slice(0, queryHeads);",
     ],
     [
       "codebook-of-keys-for-values",
-      "cacheCodebook(codebooks, shape, layer, side, schemes[side])",
-      'cacheCodebook(codebooks, shape, layer, "keys", schemes[side])',
+      "cacheCodebook(codebooks, own, own.source, side, own[side])",
+      'cacheCodebook(codebooks, own, own.source, "keys", own[side])',
       { tests: ["cache/cache /KV heads by layer/"] },
     ],
     [
@@ -210,13 +210,13 @@ export const LAYERS: readonly Mutation[] = [
   ...inFile("compiled", "src/cache/compiled_layer.ts", ["cache/cache /codes alone/"], [
     [
       "encoders-of-keys",
-      "compileEncoder(compile, options, layer[side], encode, side, options.tiers.window > 0)",
-      'compileEncoder(compile, options, layer[side], encode, "keys", options.tiers.window > 0)',
+      "compileEncoder(compile, options, own, encode, side, options.tiers.window > 0)",
+      'compileEncoder(compile, options, own, encode, "keys", options.tiers.window > 0)',
     ],
     [
       "sizes-of-exact-neighbours",
-      "compileEncoder(compile, options, layer[side], encode, side, options.tiers.window > 0)",
-      "compileEncoder(compile, options, layer[side], encode, side, true)",
+      "compileEncoder(compile, options, own, encode, side, options.tiers.window > 0)",
+      "compileEncoder(compile, options, own, encode, side, true)",
       { tests: ["cache/additive /n4b8/"] },
     ],
     [
@@ -226,8 +226,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "values-copied-by-keys-size",
-      "        pageBytes(options, layer.values, heads),",
-      "        pageBytes(options, layer.keys, heads),",
+      "        pageBytes(own, own.values, heads),",
+      "        pageBytes(own, own.keys, heads),",
       { tests: ["cache/lifecycle /encodeFork/"] },
     ],
     [
@@ -244,8 +244,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "pairs-of-head",
-      "ROTARY_CHUNKS: (keys.rope.rotaryDim ?? shape.headDim) / 8,",
-      "ROTARY_CHUNKS: shape.headDim / 8,",
+      "ROTARY_CHUNKS: (keys.rope.rotaryDim ?? headDim) / 8,",
+      "ROTARY_CHUNKS: headDim / 8,",
       { tests: ["cache/cache /partial/"] },
     ],
   ]),

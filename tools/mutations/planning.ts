@@ -23,8 +23,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "tables-of-first-layer",
-      "tableBytes(own, own.layers[index]!, step)",
-      "tableBytes(own, own.layers[0]!, step)",
+      "tableBytes(own.layers[index]!, step)",
+      "tableBytes(own.layers[0]!, step)",
       { tests: ["plan/sizes", "plan/plan", "plan/steps"] },
     ],
   ]),
@@ -59,8 +59,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "nominal-of-keys",
-      "const sides = resolved.layers.flatMap(({ keys, values }) => [keys, values]);",
-      "const sides = resolved.layers.flatMap(({ keys }) => [keys, keys]);",
+      "[keys, values].map((id) => recordBits(",
+      "[keys, keys].map((id) => recordBits(",
     ],
   ]),
   ...inFile("plan", "src/plan/steps.ts", ["plan/sizes", "plan/plan"], [
@@ -100,8 +100,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "scale-by-head-dim",
-      "scale: options.scale ?? shape.headDim ** -0.5,",
-      "scale: options.scale ?? shape.headDim ** -1,",
+      "scale ?? dims.map((headDim) => headDim ** -0.5)",
+      "scale ?? dims.map((headDim) => headDim ** -1)",
       { tests: ["cache/cache /codes alone/"] },
     ],
     [
@@ -192,8 +192,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "splits-of-default-span",
-      "splits: { workgroups, span, keyValueHeads },",
-      "splits: { workgroups, span: largestSpan(options), keyValueHeads },",
+      "splits: { workgroups, span, queryHeads, keyValueHeads },",
+      "splits: { workgroups, span: largestSpan(options), queryHeads, keyValueHeads },",
       { tests: ["tuning/tune", "plan/steps", "cache/cache /tiles of four/"] },
     ],
     [
@@ -283,8 +283,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "by-workgroups-alone",
-      "workgroups === own.workgroups && span === own.span && keyValueHeads === own.keyValueHeads",
-      "workgroups === own.workgroups",
+      "workgroups === own.workgroups && span === own.span && queryHeads === own.queryHeads &&",
+      "workgroups === own.workgroups &&",
     ],
   ]),
   ...inFile("select", "src/kernels/select.ts", ["plan/plan", "plan/choose_attention"], [
@@ -327,8 +327,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "softcap-unseen",
-      "softcap: softcap > 0,",
-      "softcap: false,",
+      "softcap: softcap > 0 };",
+      "softcap: false };",
     ],
   ]),
   ...inFile("tune", "src/tuning/tune.ts", ["tuning/tune"], [
@@ -388,8 +388,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "rarest-pair-as-policy",
-      "counts.get(pairId(b))! > counts.get(pairId(a))! ? b : a",
-      "counts.get(pairId(b))! < counts.get(pairId(a))! ? b : a",
+      "counts.get(pairId(b[1]))! > counts.get(pairId(a[1]))! ? b : a",
+      "counts.get(pairId(b[1]))! < counts.get(pairId(a[1]))! ? b : a",
       { tests: ["policy/choose_policy"] },
     ],
     [

@@ -24,7 +24,7 @@ export const REFERENCE: readonly Mutation[] = [
     ],
     [
       "policy-without-layers",
-      "const { keys, values } = policy.layers?.[layer] ?? policy;",
+      "const { keys, values } = policy.layers?.[source] ?? policy;",
       "const { keys, values } = policy;",
     ],
   ]),
@@ -49,8 +49,8 @@ export const REFERENCE: readonly Mutation[] = [
     ],
     [
       "sinks-of-first-layer",
-      "layer * shape.queryHeads,\n              (layer + 1) * shape.queryHeads,",
-      "0,\n              shape.queryHeads,",
+      "sinkLogits.subarray(firstLogit, firstLogit + queryHeads)",
+      "sinkLogits.subarray(0, queryHeads)",
       { tests: ["cache/cache /learned sinks/"] },
     ],
   ]),

@@ -108,8 +108,8 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "table-of-whole-blocks",
-      "const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;",
-      "const blocks = Math.floor((tokens * shape.queryHeads) / keyValueHeads / BLOCK_ROWS);",
+      "const blocks = Math.floor((tokens * queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;",
+      "const blocks = Math.floor((tokens * queryHeads) / keyValueHeads / BLOCK_ROWS);",
       { tests: ["plan/sizes", "plan/choose_attention"] },
     ],
     [
@@ -126,8 +126,8 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "exact-of-one-side",
-      "return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);",
-      "return (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(options, heads);",
+      "return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(layer, heads);",
+      "return (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(layer, heads);",
       { tests: ["cache/lifecycle /encodeFork/"] },
     ],
   ]),
@@ -205,7 +205,7 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "exact-tier-unchecked",
-      "bytes: exactBytes(options, 1),",
+      "bytes: exactBytes(options, layer, 1),",
       "bytes: 0,",
       { tests: ["plan/sizes", "plan/plan"] },
     ],

@@ -96,10 +96,10 @@ function readConfig(text: string, readAs: string): ModelPlanOptions {
 }
 
 function Calculator({ model }: { readonly model: ModelPlanOptions }): VNode {
-  const { headDim } = model.shape;
+  const headDims = new Set(model.layers.map(({ headDim }) => headDim));
   const most = Math.max(LEAST_TOKENS, model.maxPositions ?? DEFAULT_POSITIONS);
   const schemes = [...schemeHeadDims].flatMap(([scheme, sizes]) =>
-    sizes.includes(headDim) ? [scheme] : []
+    headDims.isSubsetOf(new Set(sizes)) ? [scheme] : []
   );
   const [holding, setHolding] = useState<Holding>({
     keys: "c4b8",
@@ -168,7 +168,9 @@ function Calculator({ model }: { readonly model: ModelPlanOptions }): VNode {
 function ModelText(
   { model: { modelType, shape, notes } }: { readonly model: ModelPlanOptions },
 ): VNode {
-  const { layers, queryHeads, keyValueHeads, headDim, slidingWindow } = shape;
+  const { layers, slidingWindow } = shape;
+  const [queryHeads, keyValueHeads, headDim] = [shape.queryHeads, shape.keyValueHeads, shape.headDim]
+    .map((one) => [...new Set([one].flat())].join(" or "));
   const windows = typeof slidingWindow === "object"
     ? slidingWindow.filter((window) => window > 0)
     : [];

@@ -139,11 +139,11 @@ async function runStep(
   random: ReturnType<typeof seededRandom>,
   attended: boolean,
 ): Promise<readonly Difference[]> {
-  const { shape, layers } = cache.plan.options;
-  const channels = layers[0]!.keyValueHeads * shape.headDim;
+  const { queryHeads, keyValueHeads, headDim } = cache.plan.options.layers[0]!;
+  const channels = keyValueHeads * headDim;
   const keys = exactVectors(random, tokens * channels);
   const values = exactVectors(random, tokens * channels);
-  const queries = exactQueries(random, tokens * shape.queryHeads * shape.headDim);
+  const queries = exactQueries(random, tokens * queryHeads * headDim);
   appended.keys.push(keys);
   appended.values.push(values);
   const host = [keys, values, queries].map((data) => upload(device, data));
@@ -221,8 +221,8 @@ async function deviceRecords(
   { cached }: PairSequence,
   side: Side,
 ): Promise<Uint32Array[]> {
-  const { shape, layers } = cache.plan.options;
-  const layout = parseScheme(layers[0]![side]).layout(shape.headDim);
+  const [own] = cache.plan.options.layers;
+  const layout = parseScheme(own![side]).layout(own!.headDim);
   const pageWords = PAGE_TOKENS / layout.tokens * layout.words;
   const { pages } = cache.pages(cached, 0);
   const heads: Uint32Array[] = [];
@@ -244,8 +244,8 @@ async function deviceRecords(
 /** Reads all tokens: exact ones must be as they were appended, coded ones what the reference's records say. */
 async function compareVectors(pair: Pair, sequence: PairSequence): Promise<Check> {
   const { device, appended, cache, codebooks } = pair;
-  const { shape: { headDim }, layers, keys, tiers } = cache.plan.options;
-  const { keyValueHeads } = layers[0]!;
+  const { layers, tiers } = cache.plan.options;
+  const { keyValueHeads, headDim, keyOptions: keys } = layers[0]!;
   const count = cache.length(sequence.cached);
   const coded = cache.codedTokens(sequence.cached);
   const differences: Difference[] = [];

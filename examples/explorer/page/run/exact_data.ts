@@ -7,11 +7,12 @@ import {
   type CacheOptions,
   type Codebook,
   type CodebookSet,
-  layerHeads,
+  layerShape,
   parseScheme,
   roundToGrid,
   SIDES,
 } from "../../../../mod.ts";
+import { layerKeys } from "../../../../src/plan/options.ts";
 import { keyAnchors } from "../../../../src/model/anchors.ts";
 import { type Random, seededRandom } from "../../../../src/base/random.ts";
 
@@ -30,12 +31,11 @@ export function exactCodebooks(
   { shape, policy, keys }: Pick<CacheOptions, "shape" | "policy" | "keys">,
   seed: number,
 ): CodebookSet {
-  const { headDim } = shape;
+  const { keyValueHeads, headDim } = layerShape(shape, 0);
   const codebooks = SIDES.flatMap((side): Codebook[] => {
     const scheme = policy[side];
     const { centroids, channels, codebook, codebookSpec } = parseScheme(scheme);
     if (codebook !== "learned") return [];
-    const keyValueHeads = layerHeads(shape, 0);
     const random = seededRandom(seed, side);
     const { groupsShare: shared = false, stages = 1, normalised = false } = codebookSpec!;
     const rows = keyValueHeads * (shared ? channels : headDim);
@@ -86,7 +86,7 @@ export function exactCodebooks(
         : {}),
     }];
   });
-  const anchors = keyAnchors(keys, shape.headDim);
+  const anchors = keyAnchors(layerKeys(keys, 0), headDim);
   return {
     model: { name: "random", digest: `seed ${seed}` },
     keySpace: keys.space,

@@ -81,12 +81,12 @@ async function findRepeats(work: Timed): Promise<number> {
 async function prepare(device: GPUDevice, workload: Workload, tokens: number): Promise<Timed> {
   const { stepTokens } = workload;
   const plan = planWorkload(workload, tokens, device.features);
-  const { shape, layers } = plan.options;
+  const { queryHeads, keyValueHeads, headDim } = plan.options.layers[0]!;
   const codebooks = exactCodebooks(workload.options(tokens), 1);
   const cache = await createCache({ device, plan, codebooks });
   const random = seededRandom("timing");
-  const channels = layers[0]!.keyValueHeads * shape.headDim;
-  const queryChannels = shape.queryHeads * shape.headDim;
+  const channels = keyValueHeads * headDim;
+  const queryChannels = queryHeads * headDim;
   const buffers: GPUBuffer[] = [];
   const upload = (data: Float32Array<ArrayBuffer>): GPUBufferBinding => {
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST;
