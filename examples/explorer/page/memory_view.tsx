@@ -169,7 +169,11 @@ function ModelText(
   { model: { modelType, shape, notes } }: { readonly model: ModelPlanOptions },
 ): VNode {
   const { layers, slidingWindow } = shape;
-  const [queryHeads, keyValueHeads, headDim] = [shape.queryHeads, shape.keyValueHeads, shape.headDim]
+  const [queryHeads, keyValueHeads, headDim] = [
+    shape.queryHeads,
+    shape.keyValueHeads,
+    shape.headDim,
+  ]
     .map((one) => [...new Set([one].flat())].join(" or "));
   const windows = typeof slidingWindow === "object"
     ? slidingWindow.filter((window) => window > 0)
