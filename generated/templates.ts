@@ -981,7 +981,7 @@ fn transposed(words: vec4<u32>) -> vec4<u32> {
   weight_unit = max(exp(tile_top - next), vec4<f32>(1.0e-30)) / WHOLE;
 `],
   ["attention/integers/weights_integers.hbs", `const DIGITS: u32 = {{digits.length}}u; // bytes of a weight, the highest first
-override PACKS: u32 = DIGITS * TILE / 4u; // by name, because naga takes no override after an array whose size has none
+override PACKS: u32 = DIGITS * TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
 const WHOLE: f32 = {{whole}}; // the largest weight of a tile
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
 var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row

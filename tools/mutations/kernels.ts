@@ -413,12 +413,12 @@ export const KERNELS: readonly Mutation[] = [
   ...inFile("anchored", "templates/attention/anchored/anchor_tokens.hbs", ["cache/anchored"], [
     [
       "in-three-bits",
-      "(band % 8u * 4u)) & 15u);",
-      "(band % 8u * 4u)) & 7u);",
+      "(band % 8u * 4u)) & 15u;",
+      "(band % 8u * 4u)) & 7u;",
       { generate: "{encode,decode,score,attend}_*_anchored" },
     ],
   ]),
-  ...inFile("anchored", "templates/attention/anchored/score_anchored.hbs", ["cache/anchored"], [
+  ...inFile("anchored", "templates/attention/anchored/anchored_angles.hbs", ["cache/anchored"], [
     [
       "middle-ahead",
       "Pairs(angle.even, select(-1.0, 1.0, ahead) * angle.odd);",

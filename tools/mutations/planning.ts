@@ -245,14 +245,15 @@ export const PLANNING: readonly Mutation[] = [
       ],
       [
         "subgroups-cost",
-        "{ f16: 1.1, subgroups: 0.95 }",
-        "{ f16: 1.1, subgroups: 1.05 }",
+        "subgroups: 0.95,",
+        "subgroups: 1.05,",
       ],
       [
         "f16-gains",
-        "{ f16: 1.1, subgroups: 0.95 }",
-        "{ f16: 0.9, subgroups: 0.95 }",
+        "f16: 1.1,",
+        "f16: 0.9,",
       ],
+      ["int8-by-estimate", "int8: 2,", "int8: 0.5,"],
       [
         "scores-carried-for-free",
         "...(mix === undefined ? {} : { scores: 1 }),",
