@@ -24,7 +24,7 @@ function laneContext(headDim: number): Context {
   const wide = headDim > NARROW_CHANNELS;
   return {
     laneChunks: (wide ? 2 : 1) * VALUE_CHANNELS / 4,
-    laneColumns: wide ? "" : ": columns of a matrix",
+    laneColumns: wide ? ": columns of two matrices" : ": columns of a matrix",
   };
 }
 
