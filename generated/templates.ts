@@ -30,11 +30,11 @@ fn angle_far(distance: u32, pair: u32) -> Pairs {
   return turn(angle_at(distance % NEAR, pair), angle_at(NEAR + distance / NEAR, pair));
 }
 
-// The same at the middle of the anchor of the tile's token place, which may lie before the tile.
-fn middle_angle(tile: Tile, place: u32, pair: u32) -> Pairs {
+// The same at the middle of the anchor of the lane's tokens, which may lie before the tile.
+fn middle_angle(tile: Tile, pair: u32) -> Pairs {
   let shift = anchor_shift(pair / 2u);
   let tile_first = tile.first - layer.sinks;
-  let middle = (((tile_first + place) >> shift) << shift) + (anchor_tokens(pair / 2u) >> 1u);
+  let middle = (((tile_first + first_place) >> shift) << shift) + (anchor_tokens(pair / 2u) >> 1u);
   let ahead = middle >= tile_first;
   let angle = angle_far(select(tile_first - middle, middle - tile_first, ahead), pair);
   return Pairs(angle.even, select(-1.0, 1.0, ahead) * angle.odd);
@@ -332,7 +332,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> rope_dot exactly}}
 }
 `],
-  ["attention/anchored/score_anchored_integers.hbs", `{{> coded_keys_words}}
+  ["attention/anchored/score_anchored_integers.hbs", `{{> (lookup . "codedKeysPartial")}}
 
 {{> pairs}}
 
@@ -415,7 +415,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let first_grids = coded_grids(block, first);
     let second_grids = coded_grids(block, second);
-    let angle = middle_angle(tile, first_place, pair);
+    let angle = middle_angle(tile, pair);
     let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
     let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
 {{#each coded.pages}}
@@ -905,6 +905,10 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   }
   workgroupBarrier();
 `],
+  ["attention/integers/packs_paged.hbs", `const PACKS: u32 = {{packs}}u; // for weights, and before for queries
+`],
+  ["attention/integers/packs_tile.hbs", `override PACKS: u32 = DIGITS * TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
+`],
   ["attention/integers/quads_apart.hbs", `  // The same token of four pages. Past the last, its own stands in, with weights of 0.
   let centroids = codebook;
   let last_page = first_page + (max(coded_count, 1u) - 1u) / PAGE_TOKENS;
@@ -981,15 +985,8 @@ fn transposed(words: vec4<u32>) -> vec4<u32> {
   weight_unit = max(exp(tile_top - next), vec4<f32>(1.0e-30)) / WHOLE;
 `],
   ["attention/integers/weights_integers.hbs", `const DIGITS: u32 = {{digits.length}}u; // bytes of a weight, the highest first
-override PACKS: u32 = DIGITS * TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
+{{> (lookup . "packsPartial")}}
 const WHOLE: f32 = {{whole}}; // the largest weight of a tile
-var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
-var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
-var<private> weight_unit: vec4<f32>; // what 1 stands for
-`],
-  ["attention/integers/weights_paged.hbs", `const DIGITS: u32 = {{digits.length}}u; // bytes of a weight, the highest first
-const WHOLE: f32 = {{whole}}; // the largest weight of a tile
-const PACKS: u32 = {{packs}}u; // for weights, and before for queries
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
 var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
 var<private> weight_unit: vec4<f32>; // what 1 stands for
@@ -3967,20 +3964,6 @@ fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> 
   return mat2x4<f32>(
     grids.first.low + levels[0] * grids.first.step,
     grids.second.low + levels[1] * grids.second.step,
-  );
-}
-`],
-  ["schemes/coupled/coded_keys_words.hbs", `fn coded_grids(block: Block, chunk: u32) -> Grids {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  return Grids(key_grid(codebook, chunk), key_grid(codebook, chunk + 1u));
-}
-
-fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let words = key_words(codebook, at.word, at.token, chunk);
-  return mat2x4<f32>(
-    grids.first.low + levels_of(words[0]) * grids.first.step,
-    grids.second.low + levels_of(words[1]) * grids.second.step,
   );
 }
 `],

@@ -4,6 +4,7 @@
  */
 import { BLOCK_ROWS } from "../../src/kernels/constants.ts";
 import type { KernelFeature, KeyVariant } from "../../src/kernels/name.ts";
+import { anchoredScore } from "./anchored.ts";
 import { EXACT_KEYS, pages, QUERIES, VALUE_CHANNELS } from "./attention.ts";
 import type { Context, TemplateValue } from "./kernel_row.ts";
 
@@ -60,6 +61,7 @@ export function integerMix(digits: number): Context {
   return {
     mixPartial: "mix_integers",
     weightsPartial: "weights_integers",
+    packsPartial: "packs_tile",
     unitPartial: "unit_tile",
     softenedPartial: "kept_weight",
     mixPagesPartial: "mix_quads",
@@ -147,15 +149,12 @@ export function integerScore(digits: number, span: number): Context {
 export function anchoredIntegerScore(digits: number, span: number, headDim: number): Context {
   // A band of eight pairs lies in two chunks, and in two others.
   const half = (chunk: number) => chunk < 2 ? "first" : "second";
+  const { preparePartial: _, ...shared } = anchoredScore(span, "coded_keys_levels");
   return {
-    atQuery: QUERIES,
-    exactly: EXACT_KEYS,
-    headerPartial: "header_anchored",
+    ...shared,
     scorePartial: "score_anchored_integers",
-    coded: { source: "coded", ...pages("SPAN", span), queries: QUERIES.name },
-    atTile: { origin: "tile.first" },
     // A tile has as many anchors as pages at most; weights take 16 entries of a page.
-    weightsPartial: "weights_paged",
+    packsPartial: "packs_paged",
     packs: digits * span * Math.max(16, headDim / 4),
     queryWhole: queryWhole(digits),
     pageDigits: digitsFrom(digits).map(({ digit }) => ({

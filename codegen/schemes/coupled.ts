@@ -211,17 +211,14 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
           quadsPartial: variant === "anchored" ? "quads_consecutive" : "quads_apart",
         }),
         score(variant, digits) {
-          const key = (numbers: number) => ({
-            key: { ...record("key"), ...gathered(scheme, numbers, "words") },
-          });
           if (variant === "anchored") {
             return {
-              ...key(KEY_CHANNELS),
+              key: { ...record("key"), ...gathered(scheme, KEY_CHANNELS) },
               ...anchoredIntegerScore(digits, keySpan(variant), headDim),
             };
           }
           return variant !== "plain" ? undefined : {
-            ...key(INTEGER_KEY_CHANNELS),
+            key: { ...record("key"), ...gathered(scheme, INTEGER_KEY_CHANNELS, "words") },
             ...integerScore(digits, keySpan(variant)),
             scorePartial: "score_integers",
             keyStepsPartial: "key_steps_grid",

@@ -539,11 +539,11 @@ fn angle_far(distance: u32, pair: u32) -> Pairs {
   return turn(angle_at(distance % NEAR, pair), angle_at(NEAR + distance / NEAR, pair));
 }
 
-// The same at the middle of the anchor of the tile's token place, which may lie before the tile.
-fn middle_angle(tile: Tile, place: u32, pair: u32) -> Pairs {
+// The same at the middle of the anchor of the lane's tokens, which may lie before the tile.
+fn middle_angle(tile: Tile, pair: u32) -> Pairs {
   let shift = anchor_shift(pair / 2u);
   let tile_first = tile.first - layer.sinks;
-  let middle = (((tile_first + place) >> shift) << shift) + (anchor_tokens(pair / 2u) >> 1u);
+  let middle = (((tile_first + first_place) >> shift) << shift) + (anchor_tokens(pair / 2u) >> 1u);
   let ahead = middle >= tile_first;
   let angle = angle_far(select(tile_first - middle, middle - tile_first, ahead), pair);
   return Pairs(angle.even, select(-1.0, 1.0, ahead) * angle.odd);
@@ -720,7 +720,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let first_grids = coded_grids(block, first);
     let second_grids = coded_grids(block, second);
-    let angle = middle_angle(tile, first_place, pair);
+    let angle = middle_angle(tile, pair);
     let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
     let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
     if (0u < SPAN) {

@@ -124,8 +124,8 @@ fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
 
 var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
 const DIGITS: u32 = 2u; // bytes of a weight, the highest first
-const WHOLE: f32 = 65535.0; // the largest weight of a tile
 const PACKS: u32 = 256u; // for weights, and before for queries
+const WHOLE: f32 = 65535.0; // the largest weight of a tile
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
 var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
 var<private> weight_unit: vec4<f32>; // what 1 stands for
@@ -336,6 +336,15 @@ fn key_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u32, 2
   );
 }
 
+// The same, a chunk a column.
+fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+  let words = key_words(codebook, record, token, chunk);
+  return mat2x4<f32>(
+    levels_of(words[0]),
+    levels_of(words[1]),
+  );
+}
+
 // The grids of channels 4 chunk to 4 chunk + 3.
 fn value_grid(codebook: u32, chunk: u32) -> Grid {
   let at = codebook + chunk * 4u;
@@ -457,10 +466,10 @@ fn coded_grids(block: Block, chunk: u32) -> Grids {
 
 fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let words = key_words(codebook, at.word, at.token, chunk);
+  let levels = key_chunks(codebook, at.word, at.token, chunk);
   return mat2x4<f32>(
-    grids.first.low + levels_of(words[0]) * grids.first.step,
-    grids.second.low + levels_of(words[1]) * grids.second.step,
+    grids.first.low + levels[0] * grids.first.step,
+    grids.second.low + levels[1] * grids.second.step,
   );
 }
 
@@ -522,11 +531,11 @@ fn angle_far(distance: u32, pair: u32) -> Pairs {
   return turn(angle_at(distance % NEAR, pair), angle_at(NEAR + distance / NEAR, pair));
 }
 
-// The same at the middle of the anchor of the tile's token place, which may lie before the tile.
-fn middle_angle(tile: Tile, place: u32, pair: u32) -> Pairs {
+// The same at the middle of the anchor of the lane's tokens, which may lie before the tile.
+fn middle_angle(tile: Tile, pair: u32) -> Pairs {
   let shift = anchor_shift(pair / 2u);
   let tile_first = tile.first - layer.sinks;
-  let middle = (((tile_first + place) >> shift) << shift) + (anchor_tokens(pair / 2u) >> 1u);
+  let middle = (((tile_first + first_place) >> shift) << shift) + (anchor_tokens(pair / 2u) >> 1u);
   let ahead = middle >= tile_first;
   let angle = angle_far(select(tile_first - middle, middle - tile_first, ahead), pair);
   return Pairs(angle.even, select(-1.0, 1.0, ahead) * angle.odd);
@@ -853,7 +862,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
     let first_grids = coded_grids(block, first);
     let second_grids = coded_grids(block, second);
-    let angle = middle_angle(tile, first_place, pair);
+    let angle = middle_angle(tile, pair);
     let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
     let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
     if (0u < SPAN) {

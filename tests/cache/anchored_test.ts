@@ -18,6 +18,7 @@ import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
 import { gridCodebooks } from "../helpers/grid_numbers.ts";
 import type { Move } from "../helpers/reference_run.ts";
+import { TOLERANCES } from "../helpers/tolerances.ts";
 import { feed, gridCache } from "../helpers/snapshots.ts";
 
 const device = await requestTestDevice();
@@ -189,14 +190,6 @@ const CASES: readonly Case[] = [
     precision: "int8",
   },
 ];
-
-/** Largest differences from float64, relative to the outputs' root mean square. Levels of these codebooks lie at one end. */
-const TOLERANCES: Readonly<Record<Precision, number>> = {
-  f32: 2e-5,
-  int16: 1e-3,
-  f16: 1e-2,
-  int8: 3e-1,
-};
 
 /** All kernels, or where a case needs one that is not chosen by itself, that and those that do not attend. */
 function kernelsOf({ kernel, precision }: Case): readonly KernelInfo[] {

@@ -21,21 +21,11 @@ import {
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { kernelFeatures } from "../../src/kernels/name.ts";
-import { kernelPrecision, type Precision } from "../../src/kernels/precision.ts";
+import { kernelPrecision } from "../../src/kernels/precision.ts";
 import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithRun, type Offer } from "./cache_oracle.ts";
+import { TOLERANCES } from "./tolerances.ts";
 import { type Move, ReferenceRun, type Scenario } from "./reference_run.ts";
-
-/**
- * Largest difference from float64, relative to the outputs' root mean square. A `table16` and integers count from the
- * middle of the grids; the codebooks here, whose levels are exact in f32, all lie at one end, where they have fewer digits.
- */
-const TOLERANCES: Readonly<Record<Precision, number>> = {
-  f32: 2e-5,
-  int16: 1e-3,
-  f16: 1e-2,
-  int8: 3e-1,
-};
 
 /** Families that have tests of their own: forks copy, calibration clusters. */
 const ELSEWHERE: readonly KernelFamily[] = [
