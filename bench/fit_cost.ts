@@ -8,7 +8,7 @@
  */
 import { fcnnlsVector } from "ml-fcnnls";
 import process from "node:process";
-import { type KeyOptions, planCache } from "../mod.ts";
+import { type KeyOptions, planCache, type PlanOptions, type SchemeId } from "../mod.ts";
 import { manifest } from "../generated/manifest.ts";
 import {
   attentionWork,
@@ -31,7 +31,7 @@ const rotary: KeyOptions = { space: "pre-rope", rope: { layout: "half", theta: 5
 const scored: KeyOptions = { space: "as-scored" };
 
 /** Schemes, spaces and head dimensions that together exercise every unit, two KV heads of four query heads each. */
-const CASES: readonly [scheme: string, headDim: number, keys: KeyOptions][] = [
+const CASES: readonly [scheme: SchemeId, headDim: number, keys: KeyOptions][] = [
   ["f16", 128, scored],
   ["f16", 64, rotary],
   ["c8b8", 128, scored],
@@ -89,7 +89,7 @@ async function measureCase(
   [scheme, headDim, keys]: typeof CASES[number],
   { context, tokens }: typeof STEPS[number],
 ): Promise<Sample[]> {
-  const planned = {
+  const planned: PlanOptions = {
     kernels,
     limits,
     shape: { layers: 1, queryHeads: QUERY_HEADS, keyValueHeads: KEY_VALUE_HEADS, headDim },

@@ -4,13 +4,12 @@ import { pathToFileURL } from "node:url";
 import { generateKernels, writeFiles } from "../codegen/generate.ts";
 import { CoupletError } from "../src/base/errors.ts";
 import { parseScheme } from "../src/schemes/parse_scheme.ts";
-import type { SchemeId } from "../src/schemes/scheme.ts";
 import { integerFrom, usageError } from "./arguments.ts";
 import { type Answer, type Answering, collect, createCommand } from "./command.ts";
 import { readScheme } from "./schemes.ts";
 
 interface GenerateOptions {
-  readonly scheme: readonly SchemeId[];
+  readonly scheme: readonly string[];
   readonly pair: readonly string[];
   readonly headDim: readonly number[];
   readonly out: string;
@@ -89,7 +88,7 @@ function isKernelFolder(name: string): boolean {
   return ["common", "sets"].includes(name) || name.split("_").every(isScheme);
 }
 
-function isScheme(id: SchemeId): boolean {
+function isScheme(id: string): boolean {
   try {
     parseScheme(id);
     return true;

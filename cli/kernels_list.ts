@@ -42,7 +42,7 @@ async function listKernels(glob: string | undefined, options: ListOptions): Prom
     const parts = parseKernelName(name);
     return matches(name) &&
       (family === undefined || parts.family === family) &&
-      (scheme === undefined || parts.schemes.includes(scheme)) &&
+      (scheme === undefined || parts.schemes.some((id) => id === scheme)) &&
       (headDim === undefined || parts.size === headDim);
   });
   if (found.length === 0) throw nothingFound(kernels, glob);
@@ -80,7 +80,7 @@ function checkFamily(kernels: readonly KernelInfo[], family: string): void {
 function checkScheme(kernels: readonly KernelInfo[], id: string): void {
   readScheme(id);
   const schemes = kernelSchemes(kernels);
-  if (schemes.includes(id)) return;
+  if (schemes.some((known) => known === id)) return;
   throw new CoupletError("kernel", {
     what: `Cannot list kernels of the scheme ${id}`,
     why: `it has none here${nearestText(id, schemes, "of those that have, ")}`,

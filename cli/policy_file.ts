@@ -1,8 +1,13 @@
 import { z } from "zod";
 import type { Policy } from "../src/schemes/policy.ts";
+import type { SchemeId } from "../src/schemes/scheme.ts";
 import { readJson } from "./json.ts";
 
-const scheme = z.string().min(1);
+/** Ids are parsed where they are used. */
+const scheme = z.custom<SchemeId>(
+  (id) => typeof id === "string" && id !== "",
+  "it must be the id of a scheme",
+);
 const pair = z.strictObject({ keys: scheme, values: scheme });
 
 /** A policy as JSON: the library's `Policy`. */

@@ -2,6 +2,7 @@
 import { InvalidArgumentError } from "commander";
 import { spanKinds } from "../src/cache/span_kinds.ts";
 import type { SpanKinds } from "../src/plan/options.ts";
+import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import type { SpanPolicies } from "../src/plan/span_policies.ts";
 
 /** A kind of span: its name, schemes, tokens of one, and how many. */
@@ -16,8 +17,8 @@ export function parseSpan(text: string, before: SpanPolicies): SpanPolicies {
   }
   const { name, keys, values = keys, tokens, count = "1" } = found;
   const policy = {
-    keys: keys!,
-    values: values!,
+    keys: parseScheme(keys!).id,
+    values: parseScheme(values!).id,
     tokens: Number(tokens) * Number(count),
     count: Number(count),
   };

@@ -125,21 +125,21 @@ export const sizes: readonly SizeRow[] = [
  */
 export const pairs: readonly PairRow[] = [
   { keys: "f16", values: "f16", headDims, reason: "flash-decode on f16: the baseline of speed" },
-  ...["c2b8", "c4b8", "c8b10", "c8b8"].map((scheme) => ({
+  ...(["c2b8", "c4b8", "c8b10", "c8b8"] as const).map((scheme) => ({
     keys: scheme,
     values: scheme,
     headDims,
     reason: "a rate of the paper, the same for keys and values",
   })),
-  ...["u8b8", "u4b8"].map((scheme) => ({
+  ...(["u8b8", "u4b8"] as const).map((scheme) => ({
     keys: scheme,
     values: scheme,
     headDims: rotatedHeadDims,
     reason: "a rate without calibration, the same for keys and values",
   })),
-  ...["2", "4"].map((bits) => ({
-    keys: `kc${bits}`,
-    values: `kt${bits}`,
+  ...([2, 4] as const).map((bits) => ({
+    keys: `kc${bits}` as const,
+    values: `kt${bits}` as const,
     headDims: [64, 128],
     reason: "KIVI: keys by channel, values by token",
   })),
@@ -155,19 +155,19 @@ export const pairs: readonly PairRow[] = [
     headDims: [64, 128],
     reason: "VidKV: keys of 1 and 2 bits, and values of three levels",
   },
-  ...["q4", "q8"].map((scheme) => ({
+  ...(["q4", "q8"] as const).map((scheme) => ({
     keys: scheme,
     values: scheme,
     headDims: [64, 96, 128],
     reason: "a cache type of llama.cpp",
   })),
-  ...["v4b8", "v8b10", "v8b8"].map((scheme) => ({
+  ...(["v4b8", "v8b10", "v8b8"] as const).map((scheme) => ({
     keys: scheme,
     values: scheme,
     headDims: [64, 128],
     reason: "a rate of VecInfer, the same for keys and values",
   })),
-  ...[
+  ...([
     "n2b8",
     "n4b8",
     "n8b4x4",
@@ -177,19 +177,19 @@ export const pairs: readonly PairRow[] = [
     "n16b8x2",
     "n16b8x4",
     "n32b8x4",
-  ].map((scheme) => ({
+  ] as const).map((scheme) => ({
     keys: scheme,
     values: scheme,
     headDims: [64, 128],
     reason: "a rate of normalised, additive codes, the same for keys and values",
   })),
-  ...[["n8b8x2", "n16b8x2"], ["n16b8x4", "n32b8x4"]].map(([keys, values]) => ({
-    keys: keys!,
-    values: values!,
+  ...([["n8b8x2", "n16b8x2"], ["n16b8x4", "n32b8x4"]] as const).map(([keys, values]) => ({
+    keys,
+    values,
     headDims: [64, 128],
     reason: "1.5 bits of them: keys get twice the values' bits",
   })),
-  ...["sc1", "sc2", "sc4"].map((scheme) => ({
+  ...(["sc1", "sc2", "sc4"] as const).map((scheme) => ({
     keys: scheme,
     values: scheme,
     headDims: [64, 128],
@@ -233,7 +233,7 @@ export const ladder: readonly LadderRow[] = [
     feature,
     // Tables of q.centroid are of the same precision.
     variants: ["rope", "anchored", "plain", table] as const,
-    schemes: ["c4b8", "c8b8", "n16b8x2"],
+    schemes: ["c4b8", "c8b8", "n16b8x2"] as const,
     headDims: [64, 128],
     reason: "products of integers, four in an instruction, which most GPUs have",
   })),

@@ -5,9 +5,8 @@ import type {
   KernelNameParts,
   KeyVariant,
 } from "../../src/kernels/name.ts";
-import type { SchemeId } from "../../src/schemes/scheme.ts";
 
-const FAMILIES: Readonly<Record<KernelFamily, (schemes: readonly SchemeId[]) => string>> = {
+const FAMILIES: Readonly<Record<KernelFamily, (schemes: readonly string[]) => string>> = {
   store: () => "Puts new keys and values into the exact tier, as f16",
   encode: ([scheme]) => `Encodes tokens that leave the exact tier into records of ${scheme}`,
   decode: ([scheme]) => `Decodes records of ${scheme} into a host's tensor`,

@@ -1,13 +1,13 @@
 /** Rows that users describe, for kernels that are not in this repository's own table. */
 import { type Fields, FINITE, listOf, TEXT } from "../../src/base/check_options.ts";
 import { CoupletError } from "../../src/base/errors.ts";
-import type { SchemeId } from "../../src/schemes/scheme.ts";
+import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 import type { Table } from "../kernels/table.ts";
 
 /** What to generate kernels for. */
 export interface UserRows {
   /** Schemes that get all kernels of a cache. */
-  readonly schemes?: readonly SchemeId[];
+  readonly schemes?: readonly string[];
   /** Fused pairs, which attend in one kernel: `<keys>/<values>`, or one scheme for both. */
   readonly pairs?: readonly string[];
   /** Channels per head: multiples of 16 up to 512; above 256 for `f16` and `c<channels>b<bits>`. */
@@ -26,7 +26,8 @@ export const USER_FIELDS: Fields<UserRows> = {
 /**
  * The table of a user's rows.
  *
- * @throws {CoupletError} `usage` where a pair is malformed, or nothing is requested.
+ * @throws {CoupletError} `usage` where a pair is malformed, or nothing is requested, `scheme` where
+ * there is no such scheme.
  */
 export function userTable({ schemes = [], pairs = [], headDims }: UserRows): Table {
   if (schemes.length + pairs.length === 0 || headDims.length === 0) {
@@ -46,9 +47,12 @@ export function userTable({ schemes = [], pairs = [], headDims }: UserRows): Tab
         remedy: 'Write it as "c4b8/c8b8"',
       });
     }
-    return { keys, values, headDims, reason };
+    return { keys: parseScheme(keys).id, values: parseScheme(values).id, headDims, reason };
   });
-  const all = new Set([...schemes, ...userPairs.flatMap(({ keys, values }) => [keys, values])]);
+  const all = new Set([
+    ...schemes.map((id) => parseScheme(id).id),
+    ...userPairs.flatMap(({ keys, values }) => [keys, values]),
+  ]);
   const sizes = [{ schemes: [...all], headDims, reason }];
   return {
     sizes,

@@ -2,6 +2,7 @@
  * Divides kernels into sets that are imported together, and writes the sets' modules and the
  * manifest.
  */
+import type { SchemeId } from "../../src/schemes/scheme.ts";
 import { CoupletError } from "../../src/base/errors.ts";
 import { type KernelNameParts, parseKernelName } from "../../src/kernels/name.ts";
 import { kernelSetEntry, kernelSetName } from "../../src/kernels/set.ts";
@@ -49,7 +50,7 @@ function describeSet(parts: KernelNameParts): Omit<KernelSet, "name" | "rows"> {
       example: kmeansExample(),
     };
   }
-  const part = (...schemes: string[]) => kernelSetName({ ...parts, family, schemes });
+  const part = (...schemes: SchemeId[]) => kernelSetName({ ...parts, family, schemes });
   const [keys, values] = schemes;
   if (keys === undefined) {
     return {

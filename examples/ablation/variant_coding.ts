@@ -3,6 +3,7 @@ import {
   type CalibrationSamples,
   type CodebookSet,
   parseScheme,
+  type SchemeId,
   type Side,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
@@ -112,7 +113,7 @@ function withWeights(
 
 /** Codes vectors in a space of their own. */
 class SpaceCoder implements TextCoder {
-  readonly scheme: string;
+  readonly scheme: SchemeId;
   readonly #coder: TextCoder;
   readonly #spaces: readonly HeadSpace[];
   readonly #headDim: number;

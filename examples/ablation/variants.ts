@@ -48,7 +48,7 @@ export function ablationVariants(scheme: SchemeId): readonly Variant[] {
   }
   const { stages } = codebookSpec;
   const common = { weights: "fisher", keySpace: "pre-rope" } as const;
-  const alone = scheme.replace("n", "c");
+  const alone = parseScheme(scheme.replace("n", "c")).id;
   const base: Variant = { title: BASE, from: "block means", scheme, ...common };
   const change = (title: string, rest: Partial<Variant>): Variant => ({
     ...base,

@@ -41,8 +41,7 @@ export function parseSchemePairs(list: string): readonly SchemePair[] {
       });
     }
     const id = keys === values ? keys : `${keys}/${values}`;
-    for (const scheme of [keys, values]) parseScheme(scheme);
-    pairs.set(id, { id, keys, values });
+    pairs.set(id, { id, keys: parseScheme(keys).id, values: parseScheme(values).id });
   }
   return [...pairs.values()];
 }

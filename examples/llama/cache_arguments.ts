@@ -1,4 +1,4 @@
-import { parseScheme } from "@couplet/kv";
+import { parseScheme, type SchemeId } from "@couplet/kv";
 import type { Command } from "commander";
 import { FIXTURE_MODEL, integerFrom, usageError } from "../command_line.ts";
 
@@ -7,9 +7,9 @@ export interface CacheArguments {
   /** Folder of a Hugging Face checkpoint. */
   readonly model: string;
   /** Scheme of the keys. */
-  readonly keys: string;
+  readonly keys: SchemeId;
   /** Scheme of the values. */
-  readonly values: string;
+  readonly values: SchemeId;
   /** Codebook file, to read, or to write with `calibration`. */
   readonly codebooks?: string;
   /** Text to learn codebooks on. */

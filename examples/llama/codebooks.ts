@@ -6,6 +6,7 @@ import {
   CoupletError,
   createCache,
   planCache,
+  type SchemeId,
   type Side,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
@@ -22,7 +23,7 @@ export interface LearnOptions {
   /** Where it is from, for people. */
   readonly source: string;
   /** Schemes by side; those without codebooks are left out. */
-  readonly schemes: { readonly keys: readonly string[]; readonly values: readonly string[] };
+  readonly schemes: Readonly<Record<Side, readonly SchemeId[]>>;
   readonly seed: number;
   readonly onProgress?: (progress: CalibrationProgress) => void;
 }

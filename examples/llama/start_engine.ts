@@ -11,6 +11,7 @@ import {
   planCache,
   type PlanOptions,
   requiredLimits,
+  type SchemeId,
   type Sequence,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
@@ -142,7 +143,7 @@ async function learn(
   tokenIds: readonly number[],
   device: GPUDevice,
 ): Promise<CodebookSet> {
-  const learned = (scheme: string) => parseScheme(scheme).codebook === "learned" ? [scheme] : [];
+  const learned = (scheme: SchemeId) => parseScheme(scheme).codebook === "learned" ? [scheme] : [];
   let shown = 0;
   const set = await learnCodebooks({
     device,

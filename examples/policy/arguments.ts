@@ -34,8 +34,20 @@ export interface PolicyOptions {
 }
 
 /** Schemes of the library that some budget is best met with. */
-export const CANDIDATES: readonly SchemeId[] =
-  "c2b10,c2b8,c1b4,c4b10,c4b8,c2b4,c1b2,c8b10,c8b8,c4b4,c2b2,c16b8".split(",");
+export const CANDIDATES: readonly SchemeId[] = [
+  "c2b10",
+  "c2b8",
+  "c1b4",
+  "c4b10",
+  "c4b8",
+  "c2b4",
+  "c1b2",
+  "c8b10",
+  "c8b8",
+  "c4b4",
+  "c2b2",
+  "c16b8",
+];
 
 /**
  * The options that a command line gives, or the help text it asks for.
@@ -85,7 +97,5 @@ function positive(text: string): number {
 
 /** Schemes of a list with commas, each once. */
 function schemeList(list: string): readonly SchemeId[] {
-  const schemes = [...new Set(list.split(",").map((id) => id.trim()))];
-  for (const id of schemes) parseScheme(id);
-  return schemes;
+  return [...new Set(list.split(",").map((id) => parseScheme(id.trim()).id))];
 }

@@ -1,5 +1,12 @@
 /** Codebooks of spans, learned on videos. */
-import { calibrate, type CodebookSet, parseScheme, type Policy, type Side } from "@couplet/kv";
+import {
+  calibrate,
+  type CodebookSet,
+  parseScheme,
+  type Policy,
+  type SchemeId,
+  type Side,
+} from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import type { Stage } from "../../cli/progress.ts";
 import { questionTokens } from "./answers.ts";
@@ -69,7 +76,7 @@ export async function learnSpanCodebooks(
 }
 
 /** The learned schemes of one side, in any layer. */
-function learnedSchemes(policies: readonly Policy[], side: Side): string[] {
+function learnedSchemes(policies: readonly Policy[], side: Side): SchemeId[] {
   const ofAll = policies.flatMap((policy) => [policy, ...Object.values(policy.layers ?? {})]);
   return [...new Set(ofAll.map((policy) => policy[side]))]
     .filter((id) => parseScheme(id).codebook === "learned");

@@ -39,7 +39,8 @@ import {
 } from "../base/safetensors.ts";
 import { NORM_LEVELS } from "../schemes/normalisation.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import type { Scheme, SchemeId } from "../schemes/scheme.ts";
+import { SCHEME } from "../schemes/policy.ts";
+import type { Scheme } from "../schemes/scheme.ts";
 
 /** What a codebook file's metadata calls its format. */
 const FORMAT = "couplet-codebooks";
@@ -256,8 +257,8 @@ const MOST_SKEW = 1e-4;
 /** Vectors that a rotation is tested on. */
 const TRIED = 16;
 
-function tensorName(layer: number, side: Side, scheme: SchemeId): string {
-  return `layers.${layer}.${side}.${scheme}`;
+function tensorName(layer: number, side: Side, content: string): string {
+  return `layers.${layer}.${side}.${content}`;
 }
 
 /** The shape of the centroids of `heads` KV heads: all, or one whose centroids all share. */
@@ -365,7 +366,7 @@ function checkShape(
 function parseCodebook(
   layer: number,
   side: Side,
-  schemeId: SchemeId,
+  schemeId: string,
   name: string,
   tensors: ReadonlyMap<string, SafetensorsTensor>,
 ): Codebook {
@@ -583,7 +584,7 @@ function setKind(): Kind<CodebookSet> {
   const codebook = record<Codebook>("a codebook", {
     ...sizes,
     side: SIDE,
-    scheme: TEXT,
+    scheme: SCHEME,
     centroids: typedArray("Uint8Array"),
     grid: typedArray("Uint16Array"),
     scale: orNothing(FLOATS) as Kind<Float32Array<ArrayBuffer>>,

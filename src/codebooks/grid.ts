@@ -8,7 +8,7 @@
  * where they are large.
  */
 import type { Codebook } from "./codebook.ts";
-import { checkOptions, TEXT } from "../base/check_options.ts";
+import { checkOptions } from "../base/check_options.ts";
 import { NUMBERS, record, typedArray } from "../base/data_kinds.ts";
 import { CoupletError } from "../base/errors.ts";
 import {
@@ -18,6 +18,7 @@ import {
   toFloat16Bits,
 } from "../base/float16.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
+import { SCHEME } from "../schemes/policy.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 
 /** Steps that the second number of a grid stands for. */
@@ -108,7 +109,7 @@ export function centroidNumbers(
   codebook: GridCentroids & Pick<Codebook, "scheme">,
 ): Float32Array<ArrayBuffer> {
   const kind = record<typeof codebook>("{ scheme, centroids, grid } of a codebook", {
-    scheme: TEXT,
+    scheme: SCHEME,
     centroids: typedArray("Uint8Array"),
     grid: typedArray("Uint16Array"),
   });

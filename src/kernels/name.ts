@@ -162,7 +162,7 @@ export function parseKernelName(name: string): KernelNameParts {
     const { size, variant, feature } = found.groups ?? {};
     return {
       family,
-      schemes: found.slice(1).filter((_, i) => letters[i] === "s"),
+      schemes: found.slice(1).filter((_, i) => letters[i] === "s") as SchemeId[],
       ...(size && { size: Number(size) }),
       ...(variant && { variant: variant as KeyVariant }),
       ...(feature && { feature: feature as KernelFeature }),

@@ -133,7 +133,7 @@ function remedy({ family, schemes, headDim }: KernelQuery): string {
     return "Fill heads up with zeros to a multiple of 16 channels up to 512, and give the model's own scale";
   }
   // Kernels that depend on no scheme are in every set of the head dimension.
-  const wanted = schemes.length > 0 ? schemes : ["f16"];
+  const wanted: readonly SchemeId[] = schemes.length > 0 ? schemes : ["f16"];
   const entry = kernelSetEntry(kernelSetName({ family, schemes: wanted, size: headDim }));
   const flags = wanted.map((scheme) => ` --scheme ${scheme}`).join("");
   return `Pass \`kernels\` of "${entry}" as well or, where there is none, ` +

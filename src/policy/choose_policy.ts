@@ -10,8 +10,8 @@ import {
 import { cacheKeyFields } from "../model/key_fields.ts";
 import type { ModelShape } from "../model/model.ts";
 import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "../plan/sizes.ts";
-import { type LayerPolicy, type Policy, SCHEMES } from "../schemes/policy.ts";
-import { checkOptions, type Fields, listOf, TEXT } from "../base/check_options.ts";
+import { type LayerPolicy, type Policy, SCHEME, SCHEMES } from "../schemes/policy.ts";
+import { checkOptions, type Fields, listOf } from "../base/check_options.ts";
 import { NUMBER, record } from "../base/data_kinds.ts";
 import { SIDE, type Side, SIDES } from "../model/side.ts";
 import { CoupletError } from "../base/errors.ts";
@@ -112,7 +112,7 @@ export function choiceFields(): Fields<ChoosePolicyOptions> {
       record<Sensitivity>("{ layer, side, scheme, loss }", {
         layer: NUMBER,
         side: SIDE,
-        scheme: TEXT,
+        scheme: SCHEME,
         loss: NUMBER,
       }),
     ),

@@ -23,7 +23,14 @@ import { ternary } from "./ternary.ts";
 import { span } from "./span.ts";
 import { turboQuant } from "./turbo_quant.ts";
 import { vecInfer } from "./vecinfer.ts";
-import type { CodebookSpec, OtherFamily, OwnScheme, Scheme, SchemeId } from "./scheme.ts";
+import type {
+  CodebookSpec,
+  OtherFamily,
+  OtherScheme,
+  OwnScheme,
+  Scheme,
+  SchemeId,
+} from "./scheme.ts";
 
 /** Each family of schemes parses the ids it knows. */
 const families: readonly ((id: SchemeId) => OwnScheme | undefined)[] = [
@@ -40,21 +47,23 @@ const families: readonly ((id: SchemeId) => OwnScheme | undefined)[] = [
   additive,
 ];
 
-const parsed = new Map<SchemeId, Scheme>();
+const parsed = new Map<string, Scheme>();
 
 /** The scheme an id names, registered or of this package; undefined if there is none. */
-function findScheme(id: SchemeId): Scheme | undefined {
+function findScheme(id: string): Scheme | undefined {
   let scheme = parsed.get(id);
-  for (const family of families) scheme ??= family(id);
+  // A family returns a scheme for its own ids alone.
+  for (const family of families) scheme ??= family(id as SchemeId);
   return scheme;
 }
 
 /**
  * The scheme an id names.
  *
+ * @param id Any text.
  * @throws {CoupletError} `scheme` where no family of schemes knows the id.
  */
-export function parseScheme(id: SchemeId): Scheme {
+export function parseScheme(id: string): Scheme {
   let scheme = parsed.get(id);
   if (scheme === undefined) {
     if (TEXT[1](id)) scheme = findScheme(id);
@@ -79,10 +88,11 @@ const BLOCKS: readonly unknown[] = [1, 2, 4, 8, 16, 32, 64];
  * caches can be planned with it. Register its codec with {@linkcode registerCodec}, and its kernels
  * with `registerKernels()` of `@couplet/kv/generate`. See docs/adding_a_scheme.md.
  *
+ * @returns The same object. Its id is one that policies accept.
  * @throws {CoupletError} `scheme` where it is not a scheme, its id has other characters than
  * lower-case letters and digits, the name of its family has no slash, or another scheme has its id.
  */
-export function registerScheme(scheme: Scheme): void {
+export function registerScheme(scheme: OtherScheme): Scheme {
   const what = "Cannot register a scheme";
   checkOptions("scheme", what, {
     scheme: {
@@ -113,14 +123,15 @@ export function registerScheme(scheme: Scheme): void {
       work: FUNCTION,
     },
   }, { scheme });
-  const { id } = scheme;
-  const known = findScheme(id);
-  if (known !== undefined && known !== scheme) {
+  const own = scheme as Scheme;
+  const known = findScheme(own.id);
+  if (known !== undefined && known !== own) {
     throw new CoupletError("scheme", {
       what,
-      why: `there is a scheme "${id}" of the family ${known.family}`,
+      why: `there is a scheme "${own.id}" of the family ${known.family}`,
       remedy: "Choose another id",
     });
   }
-  parsed.set(id, scheme);
+  parsed.set(own.id, own);
+  return own;
 }

@@ -16,8 +16,8 @@ export interface Policy extends LayerPolicy {
   readonly layers?: Readonly<Record<number, LayerPolicy>>;
 }
 
-/** Ids are parsed where they are used. */
-const SCHEME: Kind<SchemeId> = kind('the id of a scheme, such as "u8b8"', TEXT[1]);
+/** The id of a scheme. Ids are parsed where they are used. */
+export const SCHEME: Kind<SchemeId> = kind('the id of a scheme, such as "u8b8"', TEXT[1]);
 /** What the schemes of a layer may be. */
 export const LAYER_FIELDS: Fields<LayerPolicy> = { keys: SCHEME, values: SCHEME };
 
@@ -32,6 +32,6 @@ function layersFields(value: unknown): Fields<Record<number, LayerPolicy>> {
 }
 
 /** Ids of schemes. */
-export const SCHEMES: Kind<readonly string[]> = /* @__PURE__ */ listOf(
+export const SCHEMES: Kind<readonly SchemeId[]> = /* @__PURE__ */ listOf(
   /* @__PURE__ */ kind('the id of a scheme, such as "c8b8"', (value) => TEXT[1](value)),
 );

@@ -1,12 +1,40 @@
 import type { KeySpace } from "../model/model.ts";
 import type { RecordLayout } from "../records/layout.ts";
 
+/** Bits of a coupled scheme's code. */
+type CodeBits = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12;
+
+/** Ids of sums of 2 or 4 centroids (`x2`, `x4`). */
+type SumId<Prefix extends string> = `${Prefix}${2 | 4 | 8 | 16 | 32}b${4 | 8}x${2 | 4}`;
+
+/** The ids of this package's schemes ([docs/methods.md](../../docs/methods.md)). */
+export type OwnSchemeId =
+  | "f16"
+  | `c${1 | 2 | 4 | 8 | 16}b${CodeBits}`
+  | `u${4 | 8}b8`
+  | `t1b${1 | 2 | 3 | 4}`
+  | `k${"c" | "t" | "h"}${2 | 4}`
+  | `kc${1 | 2}p${2 | 4 | 8}`
+  | "zc3"
+  | `q${4 | 8}`
+  | `v4b${8 | 10}`
+  | `v8b${8 | 10 | 12}`
+  | `n${2 | 4 | 8 | 16 | 32}b${4 | 8}`
+  | SumId<"n" | "c">
+  | `sc${1 | 2 | 4}`;
+
+/** Marks the ids of other packages' schemes. It exists in types alone. */
+declare const registered: unique symbol;
+
+/** The id of a scheme that {@linkcode registerScheme} was given. */
+export type OtherSchemeId = string & { readonly [registered]: true };
+
 /**
- * A scheme's id: `f16`, or `c<channels>b<bits>` such as `c4b8`, `u<channels>b<bits>`, `t1b<bits>`,
- * `kc<bits>`, `kt<bits>`, `kh<bits>`, `kc<bits>p<n>`, `zc3`, `q<bits>`, `v<channels>b<bits>`,
- * `n<channels>b<bits>x<stages>`, `sc<bits>`.
+ * A scheme's id, such as `c4b8`. Texts that are known only when a program runs, such as those of a
+ * command line, become ids by `parseScheme(text).id`, and those of another package's schemes by
+ * `registerScheme(scheme).id`.
  */
-export type SchemeId = string;
+export type SchemeId = OwnSchemeId | OtherSchemeId;
 
 /**
  * A family of schemes that code alike. Its name is that of its files in the library, the generator,
@@ -135,3 +163,11 @@ export interface Scheme {
 
 /** A scheme of this package. */
 export type OwnScheme = Scheme & { readonly family: SchemeFamily };
+
+/** A scheme of another program or package, before it is registered: its id is any text. */
+export interface OtherScheme extends Omit<Scheme, "id" | "family"> {
+  /** One token of lower-case letters and digits. */
+  readonly id: string;
+  /** Its family, of two parts. */
+  readonly family: OtherFamily;
+}

@@ -15,7 +15,7 @@ const ID = /^v(4b(8|10)|8b(8|10|12))$/;
  * chooses what suits each KV head. Keys before their rotary embedding are coded with it.
  */
 export function vecInfer(id: SchemeId): OwnScheme | undefined {
-  const like = ID.test(id) ? coupled(`c${id.slice(1)}`) : undefined;
+  const like = ID.test(id) ? coupled(`c${id.slice(1)}` as SchemeId) : undefined;
   if (like === undefined) return undefined;
   const { channels, centroids } = like;
   return {

@@ -139,7 +139,7 @@ Deno.test("MODELS: every shape can be planned with every default scheme, in both
 
 Deno.test("planRow: layers are as many as outgrow caches, and no more than the model has", () => {
   const model = MODELS.find(({ name }) => name === "Llama-3.1-8B")!;
-  const pair = { id: "f16", keys: "f16", values: "f16" };
+  const pair = { id: "f16", keys: "f16", values: "f16" } as const;
   const layers = (context: number, cold: boolean) =>
     planRow(
       { model, context, batch: 1 },

@@ -49,7 +49,7 @@ function optionsOf(id: SchemeId, window: number): CacheOptions {
 const MOVES: readonly Move[] = [{ tokens: { 0: 70 } }, { tokens: { 0: 70 } }, { tokens: { 0: 1 } }];
 
 // With a beam and without, and each width of a group's words.
-for (const id of ["n2b8", "n4b8", "n8b4x4", "n16b8x2", "n32b8x4"]) {
+for (const id of ["n2b8", "n4b8", "n8b4x4", "n16b8x2", "n32b8x4"] as const) {
   for (const window of [0, 5]) {
     Deno.test(`${id} with channel scales agrees with float64, window ${window}`, async () => {
       const { error } = await compareWithReference(device, {
@@ -115,7 +115,7 @@ function roundedCodebooks(options: CacheOptions, random: Random): CodebookSet {
 /** Tokens that are coded, those of two records. */
 const CODED = 128;
 
-for (const id of ["n2b8", "n8b8", "n16b8x4", "n16b4x4"]) {
+for (const id of ["n2b8", "n8b8", "n16b8x4", "n16b4x4"] as const) {
   Deno.test(`${id}: codes of any numbers are nearly all the reference's, and as near`, async () => {
     const options = optionsOf(id, 1);
     const random = seededRandom(id);

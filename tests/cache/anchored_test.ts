@@ -234,7 +234,7 @@ Deno.test("planCache() takes encoders and decoders of anchored keys for schemes 
 });
 
 Deno.test("planCache() refuses anchored keys of a scheme without kernels for them, and names those it needs", () => {
-  for (const scheme of ["c8b10", "n8b8"]) {
+  for (const scheme of ["c8b10", "n8b8"] as const) {
     assert.throws(
       () => planCache({ ...optionsOf({ ...CASES[0]!, keys: scheme }), kernels: manifest }),
       (error) =>

@@ -338,7 +338,7 @@ for (const [name, scenario] of Object.entries(SCENARIOS)) {
 
 /** A device cache of one layer with a sequence, and the errors that misuse gives. */
 async function smallCache() {
-  const options = { ...base, policy: { keys: "c8b8", values: "c8b8" } };
+  const options: CacheOptions = { ...base, policy: { keys: "c8b8", values: "c8b8" } };
   const codebooks = gridCodebooks(options, seededRandom(3));
   const plan = planCache({ ...options, kernels: manifest });
   return { options, codebooks, plan, cache: await createCache({ device, plan, codebooks }) };

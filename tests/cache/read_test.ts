@@ -171,7 +171,7 @@ Deno.test("Cache.encodeRead() refuses what the sequence does not hold and what w
 Deno.test("Cache.encodeRead() refuses tokens a sliding window has passed, and gives the rest", async () => {
   const shape = { ...base.shape, slidingWindow: 40 };
   const capacity = { ...base.capacity, sequenceTokens: 500, appendTokens: 20 };
-  const policy = { keys: "f16", values: "f16" };
+  const policy = { keys: "f16", values: "f16" } as const;
   const plan = planCache({ ...base, shape, capacity, policy, kernels: manifest });
   const cache = await createCache({ device, plan });
   const sequence = cache.createSequence();

@@ -22,7 +22,7 @@ import { feed, gridCache } from "../helpers/snapshots.ts";
 const STORE = opfsStore(memoryDirectory(), memoryLocks());
 const device = await requestTestDevice();
 
-const SCHEMES = { keys: "sc1", values: "sc1" };
+const SCHEMES = { keys: "sc1", values: "sc1" } as const;
 const IMAGE = { ...SCHEMES, tokens: 100, count: 2 };
 
 const OPTIONS: CacheOptions = {

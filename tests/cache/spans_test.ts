@@ -1,6 +1,12 @@
 /** Spans beside the float64 reference: schemes, sizes, several at once, rollbacks, and what is refused. */
 import assert from "node:assert/strict";
-import { type CacheOptions, layerShape, spanKinds, type SpanPolicies } from "../../mod.ts";
+import {
+  type CacheOptions,
+  layerShape,
+  type SchemeId,
+  spanKinds,
+  type SpanPolicies,
+} from "../../mod.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
 import type { Move } from "../helpers/reference_run.ts";
@@ -31,7 +37,7 @@ const MOVES: readonly Move[] = [
   { tokens: { 0: 1 } },
 ];
 
-const PAIRS: readonly (readonly [keys: string, values: string])[] = [
+const PAIRS: readonly (readonly [keys: SchemeId, values: SchemeId])[] = [
   ["sc1", "sc1"],
   ["sc2", "sc2"],
   ["sc4", "sc4"],

@@ -86,7 +86,7 @@ Deno.test("calibrate learns normalised codes to which a constant of a channel co
 });
 
 Deno.test("calibrate gives levels that add up to at most 255, and steps above 0", async () => {
-  for (const id of ["n8b4x2", "n16b4x4"]) {
+  for (const id of ["n8b4x2", "n16b4x4"] as const) {
     const { centroids, grid } = await learned(id);
     const { centroids: count, channels, codebookSpec } = parseScheme(id);
     const stages = codebookSpec!.stages!;

@@ -7,6 +7,7 @@ import {
   parseKernelName,
   planCache,
   type PlanLimits,
+  type SchemeId,
 } from "../../mod.ts";
 import type { KernelFacts } from "../../cli/kernel_facts.ts";
 import { kernels } from "../../cli/kernels.ts";
@@ -119,8 +120,8 @@ interface Candidate {
 }
 
 const CHOICES: readonly {
-  readonly keys: string;
-  readonly values: string;
+  readonly keys: SchemeId;
+  readonly values: SchemeId;
   readonly space: KeySpace;
   readonly limits?: Partial<PlanLimits>;
   readonly features?: readonly string[];

@@ -11,7 +11,7 @@ import { anchored, kmeans, ladder, pairs, sizes } from "../../codegen/variants.t
 import { generatedPage } from "../../codegen/write/generated_page.ts";
 import { kernelSets } from "../../codegen/write/kernel_sets.ts";
 import { workgroupBytes } from "../../codegen/render/workgroup_bytes.ts";
-import { CoupletError, type KernelInfo } from "../../mod.ts";
+import { CoupletError, type KernelInfo, type SchemeId } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { BASE_WORKGROUP_BYTES } from "../../src/kernels/constants.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
@@ -60,7 +60,7 @@ Deno.test("expandTable() gives the same kernels in whatever order the rows stand
 Deno.test("expandTable() refuses a kernel that two rows give, and a head dimension kernels cannot take", () => {
   assert.throws(() => expandTable({ ...table, sizes: [...sizes, sizes[0]!] }), /two rows/);
   for (const headDim of [4, 60, 264, 64.5]) {
-    const row = { schemes: ["f16"], headDims: [headDim], reason: "none" };
+    const row = { schemes: ["f16"], headDims: [headDim], reason: "none" } as const;
     assert.throws(
       () => expandTable({ sizes: [row], pairs: [], anchored: [], ladder: [], kmeans: [] }),
       (error) => error instanceof CoupletError && error.code === "shape",
@@ -69,7 +69,7 @@ Deno.test("expandTable() refuses a kernel that two rows give, and a head dimensi
 });
 
 Deno.test("expandTable() refuses to fuse values that share means with keys that do not", () => {
-  const fused = (keys: string, values: string) => {
+  const fused = (keys: SchemeId, values: SchemeId) => {
     const row = { keys, values, headDims: [64], reason: "none" };
     return expandTable({ sizes: [], pairs: [row], anchored: [], ladder: [], kmeans: [] });
   };

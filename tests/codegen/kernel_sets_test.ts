@@ -10,6 +10,7 @@ import {
   parseScheme,
   planCache,
   type PlanOptions,
+  type SchemeId,
   spanKinds,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
@@ -32,8 +33,8 @@ function isForSpans(id: string): boolean {
 }
 
 function options(
-  keys: string,
-  values: string,
+  keys: SchemeId,
+  values: SchemeId,
   headDim: number,
   kernels: readonly KernelInfo[],
 ): PlanOptions {
@@ -156,7 +157,7 @@ Deno.test("withKernelEntries() replaces the entries for kernels and keeps the ot
 });
 
 Deno.test("kernelSets() refuses a pair whose schemes have no kernels of their own", () => {
-  const alone = { keys: "c4b8", values: "c8b8", headDims: [64], reason: "none" };
+  const alone = { keys: "c4b8", values: "c8b8", headDims: [64], reason: "none" } as const;
   assert.throws(
     () =>
       kernelSets(expandTable({ sizes: [], pairs: [alone], anchored: [], ladder: [], kmeans: [] })),

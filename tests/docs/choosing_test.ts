@@ -21,11 +21,12 @@ function rowsBehind(heading: string): string[][] {
 Deno.test("docs/choosing.md: bits and sizes are the planner's", () => {
   const rows = rowsBehind("Memory: nominal and effective bits");
   assert.ok(rows.length > 8);
-  for (const [scheme, nominal, ...figures] of rows) {
+  for (const [id, nominal, ...figures] of rows) {
+    const scheme = parseScheme(id!).id;
     const plans = [4096, 32768, 131072].map((tokens) =>
       planCache({
         shape: { layers: 32, queryHeads: 32, keyValueHeads: 8, headDim: 128 },
-        policy: { keys: scheme!, values: scheme! },
+        policy: { keys: scheme, values: scheme },
         keys: { space: "as-scored" },
         tiers: { sinks: 0, window: 0 },
         capacity: {
@@ -35,7 +36,7 @@ Deno.test("docs/choosing.md: bits and sizes are the planner's", () => {
           stepTokens: 1,
           appendTokens: 1,
         },
-        kernels: benchKernels([scheme!], 128),
+        kernels: benchKernels([scheme], 128),
       })
     );
     const { bytes } = plans[2]!;

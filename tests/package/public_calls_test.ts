@@ -17,7 +17,7 @@ const device = await requestTestDevice();
 
 const options = {
   shape: { layers: 2, queryHeads: 2, keyValueHeads: [1, 1], headDim: 64, slidingWindow: [0, 32] },
-  policy: { keys: "f16", values: "f16", layers: { 1: { keys: "f16", values: "f16" } } },
+  policy: { keys: "f16", values: "f16", layers: { 1: { keys: "f16", values: "f16" } } } as const,
   keys: {
     space: "pre-rope" as const,
     rope: { layout: "half" as const, theta: 10000, rotaryDim: 32, positionOffset: 0 },
@@ -44,7 +44,7 @@ const model = { name: "a model", digest: "a digest" };
 const learned = {
   ...options,
   shape: { layers: 1, queryHeads: 1, keyValueHeads: 1, headDim: 8 },
-  policy: { keys: "c4b2", values: "c4b2" },
+  policy: { keys: "c4b2", values: "c4b2" } as const,
 };
 const set = gridCodebooks({ ...learned, keys: { space: "as-scored" } }, seededRandom(1), true);
 const vectors = Float32Array.from({ length: 256 * 8 }, (_, i) => Math.sin(i * i));

@@ -226,7 +226,7 @@ Deno.test("attentionWork(): subgroups make a tile's work less, f16 more, and not
 });
 
 Deno.test("attentionCost() is that of 256 workgroups where there are fewer, and grows by what each beyond takes", () => {
-  const wide = {
+  const wide: CacheOptions = {
     ...base,
     policy: { keys: "c1b2", values: "f16" },
     capacity: { ...base.capacity, stepTokens: 1024, appendTokens: 1024 },

@@ -8,6 +8,7 @@ import {
   parseKernelName,
   planCache,
   type PlanOptions,
+  type SchemeId,
   type TuningRecord,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
@@ -41,7 +42,7 @@ const MODELS: Readonly<Record<string, Omit<ModelShape, "layers">>> = {
 
 function optionsOf(
   model: string,
-  [keys, values]: readonly [string, string],
+  [keys, values]: readonly [SchemeId, SchemeId],
   space: KeyOptions,
   tokens: number,
   more: Partial<PlanOptions> = {},
@@ -60,7 +61,7 @@ function optionsOf(
 /** What is expected of decoding and of prefill: kernels without their schemes and head dimension, and pages of a tile. */
 type Golden = readonly [
   model: string,
-  schemes: readonly [string, string],
+  schemes: readonly [SchemeId, SchemeId],
   space: KeyOptions,
   tokens: number,
   decode: string,

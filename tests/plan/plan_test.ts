@@ -8,6 +8,7 @@ import {
   type PlanOptions,
   requiredFeatures,
   requiredLimits,
+  type SchemeId,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { BASE_LIMITS } from "../../src/plan/limits.ts";
@@ -62,7 +63,7 @@ Deno.test("requiredLimits() is what planCache() asks for, and no more than WebGP
     maxStorageBufferBindingSize: BASE_LIMITS.maxStorageBufferBindingSize,
     maxBufferSize: BASE_LIMITS.maxBufferSize,
   });
-  const large = {
+  const large: PlanOptions = {
     ...base,
     policy: { keys: "f16", values: "f16" },
     capacity: { ...base.capacity, tokens: 131072, sequenceTokens: 131072 },
@@ -74,7 +75,7 @@ Deno.test("requiredLimits() is what planCache() asks for, and no more than WebGP
 });
 
 Deno.test("planCache() divides a layer by KV heads where one binding cannot hold it", () => {
-  const large = {
+  const large: PlanOptions = {
     ...base,
     policy: { keys: "f16", values: "f16" },
     capacity: { ...base.capacity, tokens: 131072, sequenceTokens: 131072 },
@@ -118,7 +119,9 @@ const REFUSED: readonly [
   why: string,
   change: Partial<PlanOptions>,
 ][] = [
-  ["an unknown scheme", "scheme", '"c3b4"', { policy: { keys: "c3b4", values: "f16" } }],
+  ["an unknown scheme", "scheme", '"c3b4"', {
+    policy: { keys: "c3b4" as SchemeId, values: "f16" },
+  }],
   ["a scheme without rows", "kernel", "--scheme c4b6 --head-dim 128", {
     policy: { keys: "c4b6", values: "c4b6" },
   }],

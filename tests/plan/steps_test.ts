@@ -184,7 +184,7 @@ Deno.test("planCache() counts the partial results and parameters that a record's
 });
 
 Deno.test("planCache() refuses a record whose partial results exceed the largest binding", () => {
-  const small = {
+  const small: PlanOptions = {
     ...planned,
     policy: { keys: "c8b8", values: "c8b8" },
     limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: 600_000 },

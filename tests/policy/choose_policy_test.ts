@@ -156,7 +156,7 @@ Deno.test("choosePolicy loses no more where it may take more bits", () => {
 
 Deno.test("choosePolicy keeps to the budget that is a policy's own figure", () => {
   const size = { ...BASE, tokens: 1000, sequences: 3, tiers: { sinks: 1, window: 7 } };
-  const policy = { keys: "c4b4", values: "c2b4" };
+  const policy = { keys: "c4b4", values: "c2b4" } as const;
   const budgetBits = plannedBits(policy, { ...size, budgetBits: 1, sensitivities: [] });
   const sensitivities = sensitivitiesOf([0], ["c2b8", "c4b4", "c2b4"]).map((one) => ({
     ...one,
@@ -219,7 +219,7 @@ Deno.test("choosePolicy says what it chose for every layer and side, and what el
 /** Losses by scheme, and what the description of the scheme chosen says. */
 const NEIGHBOURS: readonly {
   readonly name: string;
-  readonly losses: Readonly<Record<SchemeId, number>>;
+  readonly losses: Readonly<Partial<Record<SchemeId, number>>>;
   readonly budgetBits: number;
   readonly text: string;
 }[] = [
@@ -246,7 +246,7 @@ const NEIGHBOURS: readonly {
 
 for (const { name, losses, budgetBits, text } of NEIGHBOURS) {
   Deno.test(`choosePolicy's description ${name}`, () => {
-    const schemes = Object.keys(losses);
+    const schemes = Object.keys(losses) as SchemeId[];
     const { describe } = choosePolicy({
       ...BASE,
       budgetBits,
@@ -338,7 +338,7 @@ const BAD: readonly [string, Partial<ChoosePolicyOptions>, CoupletErrorCode, Reg
   ],
   [
     "a scheme nobody knows",
-    { sensitivities: sensitivitiesOf([1], ["c5b8"]) },
+    { sensitivities: sensitivitiesOf([1], ["c5b8" as SchemeId]) },
     "scheme",
     /c5b8/,
   ],

@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { type CodebookSet, CoupletError, parseScheme, type Side } from "../../mod.ts";
+import {
+  type CodebookSet,
+  CoupletError,
+  parseScheme,
+  type SchemeId,
+  type Side,
+} from "../../mod.ts";
 import { centroidNumbers, roundToGrid } from "../../src/codebooks/grid.ts";
 import { roundToFloat16 } from "../../src/base/float16.ts";
 import { attend } from "../../src/reference/attention.ts";
@@ -25,7 +31,7 @@ const codebooks: CodebookSet = {
   provenance: { source: "random", tokens: 0, seed: 0, iterations: 0 },
   codebooks: [0, 1].flatMap((layer) =>
     (["keys", "values"] as const).flatMap((side, i) =>
-      ["c4b8", "c2b5", "c8b10"].map((scheme, j) => ({
+      (["c4b8", "c2b5", "c8b10"] as const).map((scheme, j) => ({
         layer,
         side,
         scheme,
@@ -351,7 +357,7 @@ Deno.test("createReferenceCache refuses options that do not fit together", () =>
   assert.throws(() => createReferenceCache(otherModel), isError("codebook"));
   const missing = options({ policy: { keys: "c4b4", values: "f16" } });
   assert.throws(() => createReferenceCache(missing), isError("codebook"));
-  const unknown = options({ policy: { keys: "c3b8", values: "f16" } });
+  const unknown = options({ policy: { keys: "c3b8" as SchemeId, values: "f16" } });
   assert.throws(() => createReferenceCache(unknown), isError("scheme"));
   const foreign = options({ shape: { ...shape, headDim: 16 } });
   assert.throws(() => createReferenceCache(foreign), isError("codebook"));

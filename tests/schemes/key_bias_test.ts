@@ -134,7 +134,7 @@ async function runCache(
   biased: Float32Array<ArrayBuffer>,
 ) {
   const side = space === "values" ? "values" : "keys";
-  const policy = { keys: "f16", values: "f16", [side]: id };
+  const policy: Policy = { keys: "f16", values: "f16", [side]: id };
   const options = optionsOf(policy, space === "pre-rope" ? space : "as-scored", { headDim, rope });
   const cache = await createCache({ device, plan: planCache({ ...options, kernels: manifest }) });
   const sequence = cache.createSequence();

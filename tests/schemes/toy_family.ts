@@ -3,7 +3,7 @@
  * in 3 bits, of which the lower two lie in one plane and the highest in another, as multiples of a power of two of the
  * token's own, whose exponent is a byte.
  */
-import type { Codec, Scheme } from "../../mod.ts";
+import type { Codec, OtherScheme, Scheme } from "../../mod.ts";
 import { readBits, registerCodec, registerScheme, sectionedLayout, writeBits } from "../../mod.ts";
 import {
   codecKernel,
@@ -23,7 +23,7 @@ const FAMILY = "tests/toy";
 /** Tokens whose exponents fill a word. */
 const TOKENS = 4;
 
-const toy: Scheme = {
+const toy: OtherScheme = {
   id: "toy3",
   family: FAMILY,
   channels: 1,
@@ -225,12 +225,12 @@ export function toyKernels(scheme: Scheme, headDim: number): SchemeKernels {
 
 /** Makes the family known. */
 export function registerToy(): Scheme {
-  registerScheme(toy);
+  const scheme = registerScheme(toy);
   registerCodec(FAMILY, toyCodec);
   registerKernels(FAMILY, toyKernels, {
     "partials/toy_constants.hbs": CONSTANTS,
     "partials/load_toy.hbs": LOAD,
     "encode_toy.wgsl.hbs": ENCODE,
   });
-  return toy;
+  return scheme;
 }

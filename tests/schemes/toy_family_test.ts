@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { generateKernels, registerKernels } from "../../codegen/generate.ts";
 import {
   type CacheOptions,
+  type OtherScheme,
   parseScheme,
   registerCodec,
   registerScheme,
@@ -25,9 +26,9 @@ for (const space of ["pre-rope", "as-scored"] as const) {
         const options: CacheOptions = {
           shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim },
           policy: {
-            keys: "toy3",
-            values: "toy3",
-            layers: { 1: { keys: "toy3", values: "c4b8" } },
+            keys: toy.id,
+            values: toy.id,
+            layers: { 1: { keys: toy.id, values: "c4b8" } },
           },
           keys: space === "pre-rope"
             ? { space, rope: { layout: "half", theta: 10000 } }
@@ -61,7 +62,8 @@ for (const space of ["pre-rope", "as-scored"] as const) {
 }
 
 Deno.test("registerScheme() refuses what is no scheme, and ids that others have", () => {
-  registerScheme(toy);
+  const again = toy as OtherScheme;
+  assert.equal(registerScheme(again), toy);
   assert.equal(parseScheme("toy3"), toy);
   for (
     const wrong of [
@@ -75,13 +77,12 @@ Deno.test("registerScheme() refuses what is no scheme, and ids that others have"
       { ...toy, id: "toy4", block: 3 },
     ]
   ) {
-    refuses("scheme", () => registerScheme(wrong as typeof toy));
+    refuses("scheme", () => registerScheme(wrong as OtherScheme));
   }
 });
 
 Deno.test("a family without codecs or kernels is refused where they are needed", () => {
-  const other = { ...toy, id: "other1", family: "tests/other" } as const;
-  registerScheme(other);
+  const other = registerScheme({ ...toy, id: "other1", family: "tests/other" });
   refuses("scheme", () => schemeCodec(other));
   refuses("scheme", () => generateKernels({ schemes: ["other1"], headDims: [64] }));
 });
@@ -97,8 +98,7 @@ Deno.test("generateKernels() refuses to fuse schemes whose codes are rotated in 
 });
 
 Deno.test("a family's remap changes scores before they are capped", async () => {
-  const shifted = { ...toy, id: "shifted1", family: "tests/shifted" } as const;
-  registerScheme(shifted);
+  const shifted = registerScheme({ ...toy, id: "shifted1", family: "tests/shifted" });
   registerCodec("tests/shifted", toyCodec);
   registerKernels("tests/shifted", (scheme, headDim) => ({
     ...toyKernels(scheme, headDim),
@@ -113,7 +113,7 @@ Deno.test("a family's remap changes scores before they are capped", async () => 
     await compareWithReference(device, {
       options: {
         shape: { layers: 1, queryHeads: 2, keyValueHeads: 1, headDim: 64 },
-        policy: { keys: "shifted1", values: "shifted1" },
+        policy: { keys: shifted.id, values: shifted.id },
         keys: { space: "as-scored" },
         tiers: { sinks: 1, window: 2 },
         capacity: {

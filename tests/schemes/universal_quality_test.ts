@@ -88,7 +88,7 @@ Deno.test("u8b8 raises the fixture's perplexity by less than 20 %, every token c
 const ONE = Array.from({ length: headDim }, (_, channel) => channel === 5 ? 2000 : 0);
 const ALL = Array.from({ length: headDim }, (_, channel) => channel % 3 === 0 ? -2000 : 2000);
 
-for (const scheme of ["u8b8", "u4b8"]) {
+for (const scheme of ["u8b8", "u4b8"] as const) {
   for (const side of ["keys", "values"] as const) {
     Deno.test(`${scheme} loses at most 1.1 times as much of the fixture model where channels of its ${side} have an offset of 2,000`, () => {
       const lost = [undefined, ONE, ALL].map((offsets) => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { CoupletError, inspectSnapshot } from "../../mod.ts";
+import { CoupletError, inspectSnapshot, type SchemeId } from "../../mod.ts";
 import { type CacheOptions, resolveOptions } from "../../src/plan/options.ts";
 import type { CacheIdentity } from "../../src/cache/identity.ts";
 import { type SafetensorsTensor, writeSafetensors } from "../../src/base/safetensors.ts";
@@ -20,7 +20,7 @@ const IDENTITY: CacheIdentity = {
   codebookFingerprint: "c",
 };
 
-function options(scheme: string): CacheOptions {
+function options(scheme: SchemeId): CacheOptions {
   return {
     shape: { layers: 1, queryHeads: 1, keyValueHeads: 1, headDim: 64 },
     policy: { keys: scheme, values: scheme },
@@ -31,7 +31,7 @@ function options(scheme: string): CacheOptions {
 }
 
 /** A whole snapshot of 200 zero tokens, exact from a position; of these 192 are coded by age in blocks of 64, 196 without. */
-async function exactFrom(scheme: string, exactFrom: number): Promise<void> {
+async function exactFrom(scheme: SchemeId, exactFrom: number): Promise<void> {
   const resolved = resolveOptions(options(scheme));
   const state = { length: 200, exactFrom, codedFrom: [0], spans: [] };
   const tensors = new Map<string, SafetensorsTensor>();
@@ -45,7 +45,7 @@ async function exactFrom(scheme: string, exactFrom: number): Promise<void> {
 }
 
 /** Schemes, the first exact position, and whether coded tokens are whole blocks then. */
-const EXACT_FROM: readonly (readonly [scheme: string, from: number, whole: boolean])[] = [
+const EXACT_FROM: readonly (readonly [scheme: SchemeId, from: number, whole: boolean])[] = [
   ["u8b8", 0, true],
   ["u8b8", 1, true],
   // Within what is coded by its age: exact all the same, for a rollback.

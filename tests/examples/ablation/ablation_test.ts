@@ -25,7 +25,7 @@ const SAMPLES = {
   weights: numbers(2, 192 * 32).map((value) => value ** 2),
 } as const;
 
-for (const scheme of ["n8b8", "n16b8x2", "n8b4x4"]) {
+for (const scheme of ["n8b8", "n16b8x2", "n8b4x4"] as const) {
   Deno.test(`ablationVariants of ${scheme}: each row differs from one before it or from the whole`, () => {
     const variants = ablationVariants(scheme);
     const titles = variants.map(({ title }) => title);

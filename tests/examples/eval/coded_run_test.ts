@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { CoupletError, type KeySpace, parseScheme, type Policy } from "@couplet/kv";
+import { CoupletError, type KeySpace, parseScheme, type Policy, type SchemeId } from "@couplet/kv";
 import { CodedRun, policyCoding } from "../../../examples/eval/coded_run.ts";
 import { SideCoder } from "../../../examples/eval/side_coder.ts";
 import { loadModel } from "../../../examples/llama/mod.ts";
@@ -28,7 +28,7 @@ function codedRun(policy: Policy, keySpace: KeySpace): CodedRun {
   return new CodedRun(checkpoint, policyCoding(checkpoint.config, { policy, keySpace }));
 }
 
-function uniform(scheme: string): Policy {
+function uniform(scheme: SchemeId): Policy {
   return { keys: scheme, values: scheme };
 }
 
@@ -69,7 +69,7 @@ for (const keySpace of ["pre-rope", "as-scored"] as const) {
 }
 
 Deno.test("CodedRun: a layer's own schemes, and what is read of vectors as they were given", async () => {
-  const policy = { ...uniform("f16"), layers: { 2: { keys: "u8b8", values: "f16" } } };
+  const policy: Policy = { ...uniform("f16"), layers: { 2: { keys: "u8b8", values: "f16" } } };
   const run = codedRun(policy, "pre-rope");
   const sequence = run.cache.createSequence();
   const { keys, values, queries } = await run.forward([{ sequence, tokenIds }], {
@@ -96,7 +96,9 @@ Deno.test("CodedRun: a layer's own schemes, and what is read of vectors as they 
 
 Deno.test("SideCoder: each scheme codes fewer tokens than its block, each head by itself", () => {
   const vectors = Float32Array.from(exact.values[1]!.subarray(0, 3 * 2 * 64));
-  for (const scheme of ["u8b8", "kc2", "kc2p8", "kc1p2", "zc3", "kh2", "t1b2", "q4", "f16"]) {
+  for (
+    const scheme of ["u8b8", "kc2", "kc2p8", "kc1p2", "zc3", "kh2", "t1b2", "q4", "f16"] as const
+  ) {
     const coder = new SideCoder({
       scheme,
       layer: 1,

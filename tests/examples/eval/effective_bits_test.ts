@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type CacheOptions, planCache } from "@couplet/kv";
+import { type CacheOptions, planCache, type SchemeId } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import {
   BIT_LENGTHS,
@@ -8,7 +8,7 @@ import {
   nominalBits,
 } from "../../../examples/eval/effective_bits.ts";
 
-function cache(scheme: string): CacheOptions {
+function cache(scheme: SchemeId): CacheOptions {
   return {
     shape: { layers: 4, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
     keys: { space: "as-scored" },
@@ -26,7 +26,7 @@ function cache(scheme: string): CacheOptions {
 
 const EXACT = { allCoded: false, shareHeads: false };
 
-for (const scheme of ["c4b8", "u8b8", "f16"]) {
+for (const scheme of ["c4b8", "u8b8", "f16"] as const) {
   Deno.test(`codedBits and nominalBits of ${scheme} are the planner's, without exact tiers`, () => {
     const options = cache(scheme);
     const plan = planCache({ ...options, kernels: manifest });
@@ -52,7 +52,7 @@ Deno.test("effectiveBits: sequences and lengths share the codebooks", () => {
 });
 
 Deno.test("effectiveBits: heads that share centroids need those of one", () => {
-  const bits = (scheme: string, shareHeads: boolean) =>
+  const bits = (scheme: SchemeId, shareHeads: boolean) =>
     effectiveBits(cache(scheme), [1], { allCoded: true, shareHeads })[0]!.bits;
   // Two stages of 256 centroids, a byte a channel, for one of two heads.
   const saved = (8 * 512) / 512 / 2;

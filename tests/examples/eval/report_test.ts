@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { CoupletError } from "@couplet/kv";
+import { CoupletError, parseScheme } from "@couplet/kv";
 import { formatReport } from "../../../examples/eval/report/report.ts";
 import {
   type Evaluation,
@@ -24,7 +24,7 @@ function quality(ratio: number): QualityFigures {
 }
 
 function method(name: string, bits: number, ratio: number, window: number): MethodFigures {
-  const [keys, values = keys] = name.split("/");
+  const [keys, values = keys] = name.split("/").map((id) => parseScheme(id).id);
   return {
     name,
     policy: { keys: keys!, values: values! },

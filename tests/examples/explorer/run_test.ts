@@ -16,7 +16,7 @@ const all = kernels.map(({ info }) => info);
 
 Deno.test("exactCodebooks are multiples of 1/64 of at most 3, on every channel's own grid", () => {
   const shape = { layers: 1, queryHeads: 8, keyValueHeads: 2, headDim: 64 };
-  const policy = { keys: "c8b8", values: "c1b1" };
+  const policy = { keys: "c8b8", values: "c1b1" } as const;
   const keys = { space: "as-scored" } as const;
   const { codebooks } = exactCodebooks({ shape, policy, keys }, 1);
   assert.deepEqual(codebooks.map(({ side }) => side), SIDES);

@@ -136,7 +136,7 @@ Deno.test("cacheMemory is the planner's, sums to its totals and counts codebooks
     sinks: 4,
     window: 64,
     appendTokens: 128,
-  };
+  } as const;
   const { coded, half } = cacheMemory(model, holding);
   const capacity = {
     sequences: 2,

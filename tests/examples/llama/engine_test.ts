@@ -192,7 +192,9 @@ Deno.test("engine with codes of a codebook it learned stays close to exact atten
   assert.deepEqual(codebooks.model, fixture.fingerprint);
   assert.equal(codebooks.codebooks.length, 2 * fixture.config.layers);
   const losses: number[] = [];
-  for (const policy of [{ keys: "f16", values: "f16" }, { keys: "c2b4", values: "c4b4" }]) {
+  for (
+    const policy of [{ keys: "f16", values: "f16" }, { keys: "c2b4", values: "c4b4" }] as const
+  ) {
     const tiers = { sinks: 0, window: 0 };
     await withCache({ tiers, policy, codebooks }, async (engine) => {
       const { losses: found } = await engine.forward(

@@ -5,6 +5,7 @@ import {
   type CoupletErrorCode,
   createCache,
   planCache,
+  type SchemeId,
 } from "../../../mod.ts";
 import { manifest } from "../../../generated/manifest.ts";
 import type { CalibrationSamples, CodebookSet, ValueRotation } from "../../../mod.ts";
@@ -134,7 +135,7 @@ Deno.test("foldRotations refuses rotations of another shape, two for a layer, an
 /** Logits of a run through the library's cache, every token coded. */
 async function cachedLogits(
   checkpoint: Checkpoint,
-  scheme: string,
+  scheme: SchemeId,
   codebooks?: CodebookSet,
 ): Promise<Float32Array> {
   const tokens = tokenIds.length;

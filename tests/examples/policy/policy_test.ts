@@ -23,7 +23,7 @@ const checkpoint = await loadModel(FIXTURE);
 const tokenIds = checkpoint.tokenizer.encode((await mobyDick()).text);
 const contexts = spreadContexts("test", tokenIds, 256, 10);
 const held = [contexts[2]!, contexts[7]!];
-const candidates = ["c4b4", "c2b4"];
+const candidates = ["c4b4", "c2b4"] as const;
 
 function capture(windows: readonly (readonly number[])[]): Promise<CalibrationSamples[]> {
   return weightedSamples({ device, checkpoint, windows, weighting: "fisher" });

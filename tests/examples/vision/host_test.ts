@@ -13,7 +13,7 @@ const videos = await readVideos(`${VISION_FIXTURE}/examples.safetensors`, model)
 
 Deno.test("a VisionHost answers as PyTorch does, from ordinary tokens and from spans that keep them exactly", async () => {
   const device = await requestTestDevice();
-  const exact = { keys: "f16", values: "f16", tokens: 256, count: 1 };
+  const exact = { keys: "f16", values: "f16", tokens: 256, count: 1 } as const;
   const host = await VisionHost.create({
     device,
     model,

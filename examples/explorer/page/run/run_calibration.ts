@@ -4,6 +4,7 @@ import {
   type CodebookSet,
   type KernelInfo,
   type KernelNameParts,
+  parseScheme,
 } from "../../../../mod.ts";
 import { seededRandom } from "../../../../src/base/random.ts";
 import type { RunOptions, RunResult } from "./run_result.ts";
@@ -26,7 +27,9 @@ export async function runCalibration(
 ): Promise<RunResult> {
   const channels = size!;
   const isAdded = family === "kmeans_search";
-  const scheme = isAdded ? `n${channels}b4x2` : `c${channels}b${Math.min(6, 2 * channels)}`;
+  const { id: scheme } = parseScheme(
+    isAdded ? `n${channels}b4x2` : `c${channels}b${Math.min(6, 2 * channels)}`,
+  );
   const random = seededRandom(seed, "samples");
   const values = Float32Array.from({ length: TOKENS * HEAD_DIM }, () => random.next() * 2 - 1);
   async function learn(where: { readonly device?: GPUDevice }): Promise<[CodebookSet, number]> {

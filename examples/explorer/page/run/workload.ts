@@ -149,7 +149,7 @@ export function uncompressed(
   { kernel: _, ...workload }: Workload,
   all: readonly KernelInfo[],
 ): Workload {
-  const policy = { keys: "f16", values: "f16" };
+  const policy: LayerPolicy = { keys: "f16", values: "f16" };
   return {
     ...workload,
     policy,
