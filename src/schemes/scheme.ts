@@ -1,16 +1,10 @@
 import type { KeySpace } from "../model/model.ts";
 import type { RecordLayout } from "../records/layout.ts";
 
-/** Bits of a coupled scheme's code. */
-type CodeBits = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12;
-
-/** Ids of sums of 2 or 4 centroids (`x2`, `x4`). */
-type SumId<Prefix extends string> = `${Prefix}${2 | 4 | 8 | 16 | 32}b${4 | 8}x${2 | 4}`;
-
 /** The ids of this package's schemes ([docs/methods.md](../../docs/methods.md)). */
 export type OwnSchemeId =
   | "f16"
-  | `c${1 | 2 | 4 | 8 | 16}b${CodeBits}`
+  | `c${1 | 2 | 4 | 8 | 16}b${1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9 | 10 | 11 | 12}`
   | `u${4 | 8}b8`
   | `t1b${1 | 2 | 3 | 4}`
   | `k${"c" | "t" | "h"}${2 | 4}`
@@ -20,14 +14,14 @@ export type OwnSchemeId =
   | `v4b${8 | 10}`
   | `v8b${8 | 10 | 12}`
   | `n${2 | 4 | 8 | 16 | 32}b${4 | 8}`
-  | SumId<"n" | "c">
+  | `${"n" | "c"}${2 | 4 | 8 | 16 | 32}b${4 | 8}x${2 | 4}`
   | `sc${1 | 2 | 4}`;
 
-/** Marks the ids of other packages' schemes. It exists in types alone. */
-declare const registered: unique symbol;
-
-/** The id of a scheme that {@linkcode registerScheme} was given. */
-export type OtherSchemeId = string & { readonly [registered]: true };
+/**
+ * The id of a scheme that {@linkcode registerScheme} was given. The property exists in the type
+ * alone: it marks texts that are ids.
+ */
+export type OtherSchemeId = string & { readonly registeredScheme: true };
 
 /**
  * A scheme's id, such as `c4b8`. Texts that are known only when a program runs, such as those of a
