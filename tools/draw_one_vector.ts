@@ -8,6 +8,7 @@
  */
 import { calibrate, centroidNumbers, packRecords, parseScheme } from "@couplet/kv";
 import { type Random, seededRandom } from "../src/base/random.ts";
+import { box, picture, text } from "./svg.ts";
 
 const SCHEME = "c4b8";
 const HEAD_DIM = 16;
@@ -26,14 +27,6 @@ function correlated(random: Random): number[] {
 
 function dot(a: readonly number[], b: readonly number[]): number {
   return a.reduce((sum, value, i) => sum + value * b[i]!, 0);
-}
-
-function text(x: number, y: number, content: string, kind = "", anchor = "start"): string {
-  return `<text x="${x}" y="${y}" class="${kind}" text-anchor="${anchor}">${content}</text>`;
-}
-
-function box(x: number, y: number, width: number, height: number, attributes: string): string {
-  return `<rect x="${x}" y="${y}" width="${width}" height="${height}" ${attributes}/>`;
 }
 
 function round(value: number): number {
@@ -84,22 +77,6 @@ function bits(x: number, y: number, word: number): string {
     );
   }).join("");
 }
-
-const STYLE = `
-text { font: 13px system-ui, sans-serif; fill: #1f2328; }
-.small { font-size: 11px; fill: #59636e; }
-.title { font-weight: 600; }
-.mono { font-family: ui-monospace, monospace; font-size: 12px; }
-.line { stroke: #59636e; fill: none; }
-.mark { stroke: #1f2328; stroke-width: 2; fill: none; }
-.g0 { fill: #0969da; } .g1 { fill: #bc4c00; } .g2 { fill: #1a7f37; } .g3 { fill: #8250df; }
-@media (prefers-color-scheme: dark) {
-  text { fill: #f0f6fc; }
-  .small { fill: #9198a1; }
-  .line { stroke: #9198a1; }
-  .mark { stroke: #f0f6fc; }
-  .g0 { fill: #4493f8; } .g1 { fill: #f0883e; } .g2 { fill: #3fb950; } .g3 { fill: #ab7df8; }
-}`;
 
 /** The picture, as SVG. */
 export async function drawOneVector(): Promise<string> {
@@ -171,13 +148,11 @@ export async function drawOneVector(): Promise<string> {
     text(930, 222, signed(dot(query, key)), "small", "end"),
     ...[220, 452, 674].map((x) => `<path d="M${x - 8} 138h14m-5 -5l5 5l-5 5" class="line"/>`),
   ];
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 950 252" role="img" aria-labelledby="title">
-<title id="title">A key of ${HEAD_DIM} channels becomes four codes of eight bits, and attention reads the codes.</title>
-<style>${STYLE}
-</style>
-${content.join("\n")}
-</svg>
-`;
+  return picture(
+    [950, 252],
+    `A key of ${HEAD_DIM} channels becomes four codes of eight bits, and attention reads the codes.`,
+    content,
+  );
 }
 
 if (import.meta.main) await Deno.writeTextFile(PATH, await drawOneVector());

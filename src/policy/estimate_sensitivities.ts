@@ -45,7 +45,7 @@ const MOST_TOKENS = 1024;
  *     weights: noise(i + 3).map((gradient) => gradient ** 2),
  *   }));
  * }
- * const schemes = ["c4b4", "c2b4"];
+ * const schemes = ["c4b4", "c2b4"] as const;
  * const codebooks = await calibrate({
  *   samples: capture(1),
  *   schemes: { keys: schemes, values: schemes },

@@ -97,8 +97,8 @@ const BUDGET = 3000;
  * });
  * const options = {
  *   shape: { layers: 2, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
- *   policy: { keys: "f16", values: "f16" },
- *   keys: { space: "as-scored" as const },
+ *   policy: { keys: "f16", values: "f16" } as const,
+ *   keys: { space: "as-scored" } as const,
  *   tiers: { sinks: 4, window: 64 },
  *   capacity: { sequences: 1, tokens: 512, sequenceTokens: 512, stepTokens: 8, appendTokens: 8 },
  *   kernels,
