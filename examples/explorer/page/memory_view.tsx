@@ -1,4 +1,4 @@
-import { CoupletError, type ErrorParts, type SchemeId } from "../../../mod.ts";
+import { CoupletError, type ErrorParts, parseScheme, type SchemeId } from "../../../mod.ts";
 import type { VNode } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { MODEL_TYPES, type ModelPlanOptions, planOptions } from "../../../src/models/mod.ts";
@@ -226,7 +226,10 @@ function SchemeSelect(
   return (
     <label>
       {label}
-      <select value={value} onChange={({ currentTarget }) => onChange(currentTarget.value)}>
+      <select
+        value={value}
+        onChange={({ currentTarget }) => onChange(parseScheme(currentTarget.value).id)}
+      >
         {!schemes.includes(value) && <option value={value}>{value}</option>}
         {schemes.map((scheme) => <option key={scheme} value={scheme}>{scheme}</option>)}
       </select>

@@ -14,7 +14,7 @@ const ALL_HEAD_DIMS = [...new Set([...schemeHeadDims.values()].flat())].sort((a,
 export function RecordsView(
   { scheme: id, headDim }: { readonly scheme: string; readonly headDim: number },
 ): VNode {
-  const headDims = schemeHeadDims.get(id) ?? ALL_HEAD_DIMS;
+  const headDims = [...schemeHeadDims].find(([scheme]) => scheme === id)?.[1] ?? ALL_HEAD_DIMS;
   const show = (change: { readonly scheme?: string; readonly headDim?: number }) => {
     openRoute({ view: "records", scheme: id, headDim, ...change });
   };
@@ -32,7 +32,7 @@ export function RecordsView(
             value={id}
             onChange={({ currentTarget }) => show({ scheme: currentTarget.value })}
           >
-            {!schemeHeadDims.has(id) && <option value={id}>{id}</option>}
+            {headDims === ALL_HEAD_DIMS && <option value={id}>{id}</option>}
             {[...schemeHeadDims.keys()].map((scheme) => (
               <option key={scheme} value={scheme}>{scheme}</option>
             ))}
