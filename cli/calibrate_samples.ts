@@ -151,22 +151,23 @@ async function calibrateSamples(
       codebooks,
       notes,
     },
-    text: [
-      ...(recipe === undefined ? [] : [describeRecipe(recipe)]),
-      formatTable([
-        ["layer", "side", "scheme", "error / variance"],
-        ...codebooks.map(({ layer, side, scheme, lostVariance }) => [
-          `${layer}`,
-          side,
-          scheme,
-          lostVariance?.toFixed(4) ?? "",
-        ]),
-      ], [0, 3]),
-      `${set.provenance.tokens} tokens, ${codebooks.length} codebooks, ${
-        formatBytes(bytes.length)
-      } in ${out}`,
-      ...notes,
-    ].join("\n"),
+    text: (width) =>
+      [
+        ...(recipe === undefined ? [] : [describeRecipe(recipe)]),
+        formatTable([
+          ["layer", "side", "scheme", "error / variance"],
+          ...codebooks.map(({ layer, side, scheme, lostVariance }) => [
+            `${layer}`,
+            side,
+            scheme,
+            lostVariance?.toFixed(4) ?? "",
+          ]),
+        ], { width, right: [0, 3] }),
+        `${set.provenance.tokens} tokens, ${codebooks.length} codebooks, ${
+          formatBytes(bytes.length)
+        } in ${out}`,
+        ...notes,
+      ].join("\n"),
   };
 }
 

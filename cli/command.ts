@@ -9,8 +9,8 @@ import { type CommandName, SUMMARIES } from "./summaries.ts";
 export interface Answer {
   /** For programs, printed by `--json`. */
   readonly data: unknown;
-  /** For people. */
-  readonly text: string;
+  /** For people; by the columns it may take, or as it is, such as a kernel's text. */
+  readonly text: string | ((width: number) => string);
   /** Colours the text, from which control characters have been removed. */
   readonly paint?: (text: string) => string;
   /** Defaults to `done` of {@linkcode EXIT}. */
@@ -45,7 +45,7 @@ export interface Host {
   readonly writeError: (text: string) => void;
   /** Whether text may be coloured. */
   readonly colour: boolean;
-  /** Columns of the terminal. */
+  /** Columns that text for people may take. */
   readonly width: number;
   /** WebGPU, where the runtime has it. */
   readonly gpu: GPU | undefined;

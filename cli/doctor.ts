@@ -59,14 +59,15 @@ async function examine(host: Host): Promise<Answer> {
       kernels: kernels.length,
       ...(missing === undefined ? {} : { missing: { code: missing.code, ...missing.parts } }),
     },
-    text: [
-      runtime,
-      ...adapters.map(describeAdapter),
-      ...(missing === undefined ? [] : [
-        missing.message,
-        "Without a device, kernels, plan, generate, snapshot and calibrate --cpu still work",
-      ]),
-    ].join("\n\n"),
+    text: (width) =>
+      [
+        runtime,
+        ...adapters.map((adapter) => describeAdapter(adapter, width)),
+        ...(missing === undefined ? [] : [
+          missing.message,
+          "Without a device, kernels, plan, generate, snapshot and calibrate --cpu still work",
+        ]),
+      ].join("\n\n"),
     exitCode: missing === undefined ? EXIT.done : EXIT.device,
   };
 }
@@ -128,7 +129,7 @@ async function checkAdapter(adapter: GPUAdapter): Promise<AdapterFacts["check"]>
   }
 }
 
-function describeAdapter(facts: AdapterFacts): string {
+function describeAdapter(facts: AdapterFacts, width: number): string {
   const { name, request, features, limits, refused, check } = facts;
   return [
     `${name} (${request})`,
@@ -150,6 +151,6 @@ function describeAdapter(facts: AdapterFacts): string {
           ? `FAILED: ${check.failed}`
           : `${check.kernels.join(", ")}: at most ${check.error.toExponential(1)} off`,
       ],
-    ]),
+    ], { width }),
   ].join("\n");
 }

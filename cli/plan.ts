@@ -129,7 +129,7 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
       layers,
       notes,
     },
-    text: describePlan(model, plan, f16, required, layers, notes),
+    text: (width) => describePlan(model, plan, f16, required, layers, notes, width),
   };
 }
 
@@ -204,6 +204,7 @@ function describePlan(
   required: object,
   layers: readonly PlannedLayer[],
   notes: readonly string[],
+  width: number,
 ): string {
   const { capacity, tiers, keys } = plan.options;
   return [
@@ -232,10 +233,10 @@ function describePlan(
           ),
         ])
       ),
-    ], [4, 5, 6]),
+    ], { width, right: [4, 5, 6] }),
     "",
-    ...describeSpans(plan),
-    describeTotals(plan, f16),
+    ...describeSpans(plan, width),
+    describeTotals(plan, f16, width),
     "",
     "Request of the adapter",
     formatTable([
@@ -246,7 +247,7 @@ function describePlan(
         value === BASE_LIMITS[limit as keyof typeof BASE_LIMITS] ? "the default" : "",
       ]),
       ["", "features", plan.features.join(", ") || "none", ""],
-    ]),
+    ], { width }),
     "",
     "Kernels",
     ...kernelEntries(plannedKernels(plan)).map((entry) => `  from ${entry}`),
@@ -259,12 +260,13 @@ function describePlan(
           layer.kernels[role].join(" + "),
         ])
       ),
+      { width },
     ),
   ].join("\n");
 }
 
 /** The kinds of spans, and an empty line; nothing where there are none. */
-function describeSpans({ spans }: CachePlan): string[] {
+function describeSpans({ spans }: CachePlan, width: number): string[] {
   if (spans.length === 0) return [];
   return [
     formatTable([
@@ -277,7 +279,7 @@ function describeSpans({ spans }: CachePlan): string[] {
         `${capacity.tokens}`,
         formatBytes(bytes),
       ]),
-    ], [3, 4, 5]),
+    ], { width, right: [3, 4, 5] }),
     "",
   ];
 }
@@ -328,7 +330,7 @@ function ranges(numbers: readonly number[]): string {
     .join(",");
 }
 
-function describeTotals(plan: CachePlan, f16: CachePlan | Unplanned): string {
+function describeTotals(plan: CachePlan, f16: CachePlan | Unplanned, width: number): string {
   const kinds = Object.keys(plan.bytes) as (keyof CacheBytes)[];
   const rows = [
     ["all layers", "planned"],
@@ -336,7 +338,9 @@ function describeTotals(plan: CachePlan, f16: CachePlan | Unplanned): string {
     ["effective bits", plan.effectiveBits.toFixed(2)],
   ];
   if ("why" in f16) {
-    return `${formatTable(rows, [1])}\nThere is no f16 to compare with: ${f16.why}.`;
+    return `${
+      formatTable(rows, { width, right: [1] })
+    }\nThere is no f16 to compare with: ${f16.why}.`;
   }
   const beside = [
     "f16",
@@ -346,5 +350,5 @@ function describeTotals(plan: CachePlan, f16: CachePlan | Unplanned): string {
   return formatTable([
     ...rows.map((row, i) => [...row, beside[i]!]),
     ["f16 / planned", "", (f16.bytes.total / plan.bytes.total).toFixed(2)],
-  ], [1, 2]);
+  ], { width, right: [1, 2] });
 }

@@ -14,6 +14,7 @@ import { loadCommand } from "./load_command.ts";
 import { printable } from "./printable.ts";
 import { repositoryCommand, type RepositoryTask } from "./repository.ts";
 import type { CommandName } from "./summaries.ts";
+import { wrapLines } from "./table.ts";
 
 const EXIT_CODES = `
 Exit codes:
@@ -53,6 +54,7 @@ const BENCH: RepositoryTask = {
 export async function runCommandLine(args: readonly string[], terminal: Host): Promise<number> {
   const json = args.includes("--json");
   let exitCode: number = EXIT.done;
+  const { width } = terminal;
   const host: Host = {
     ...terminal,
     write: (text) => terminal.write(printable(text)),
@@ -61,8 +63,10 @@ export async function runCommandLine(args: readonly string[], terminal: Host): P
   const answering: Answering = (action) => async (...given) => {
     const { data, text, paint, exitCode: code = EXIT.done }: Answer = await action(...given);
     if (json) host.write(`${JSON.stringify(data, null, 2)}\n`);
-    else if (paint !== undefined) terminal.write(`${paint(printable(text))}\n`);
-    else host.write(`${text}\n`);
+    else {
+      const shown = printable(typeof text === "string" ? text : wrapLines(text(width), width));
+      terminal.write(`${paint === undefined ? shown : paint(shown)}\n`);
+    }
     exitCode = code;
   };
   try {

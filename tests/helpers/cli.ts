@@ -27,7 +27,8 @@ export async function couplet(
     write: (text) => void (output += text),
     writeError: (text) => void (errors += text),
     colour: false,
-    width: 100,
+    // So wide that no line is wrapped: tests of words read whole lines.
+    width: 1000,
     gpu: undefined,
     checkout: CHECKOUT,
     ...host,
