@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { readdir, stat } from "node:fs/promises";
 import { isAbsolute, join, normalize, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { generateKernels, writeFiles } from "../codegen/generate.ts";
@@ -103,9 +104,9 @@ function isScheme(id: SchemeId): boolean {
  * other folders.
  */
 async function checkFolder(out: string): Promise<void> {
-  const present = await Deno.stat(out).catch(() => undefined);
+  const present = await stat(out).catch(() => undefined);
   if (present === undefined) return;
-  if (!present.isDirectory) {
+  if (!present.isDirectory()) {
     throw new CoupletError("file", {
       what: WHAT,
       why: `${out} is no folder`,
@@ -113,12 +114,12 @@ async function checkFolder(out: string): Promise<void> {
     });
   }
   const foreign: string[] = [];
-  for await (const entry of Deno.readDir(out)) {
-    if (entry.isDirectory && isKernelFolder(entry.name)) {
-      for await (const { name, isFile } of Deno.readDir(join(out, entry.name))) {
-        if (!(isFile && SET_MODULE.test(name))) foreign.push(`${entry.name}/${name}`);
+  for (const entry of await readdir(out, { withFileTypes: true })) {
+    if (entry.isDirectory() && isKernelFolder(entry.name)) {
+      for (const own of await readdir(join(out, entry.name), { withFileTypes: true })) {
+        if (!(own.isFile() && SET_MODULE.test(own.name))) foreign.push(`${entry.name}/${own.name}`);
       }
-    } else if (!(entry.isFile && MODULE.test(entry.name))) foreign.push(entry.name);
+    } else if (!(entry.isFile() && MODULE.test(entry.name))) foreign.push(entry.name);
   }
   if (foreign.length > 0) {
     throw new CoupletError("usage", {

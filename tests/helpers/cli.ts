@@ -29,6 +29,8 @@ export async function couplet(
     colour: false,
     width: 100,
     gpu: undefined,
+    runtime: "a test",
+    invocation: "deno task couplet",
     checkout: CHECKOUT,
     ...host,
   });
