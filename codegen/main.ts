@@ -17,6 +17,7 @@ import { generatedPage } from "./write/generated_page.ts";
 import { kernelNamesPage } from "./write/kernel_names_page.ts";
 import type { KernelRow } from "./kernels/kernel_row.ts";
 import { kernelSets } from "./write/kernel_sets.ts";
+import { OF_PACKAGE, ofUser } from "./write/module_style.ts";
 import { withKernelEntries } from "./write/package_entries.ts";
 import { TABLE } from "./package_table.ts";
 import { createRenderer } from "./render/render.ts";
@@ -132,10 +133,10 @@ export function generate(args: readonly string[]): number {
   }
 
   const folder = options.out === undefined ? GENERATED : pathToFileURL(`${resolve(options.out)}/`);
-  const types = own ? "@couplet/kv" : "../src/kernels/kernel.ts";
+  const style = own ? ofUser() : OF_PACKAGE;
   if (options.only !== undefined) {
     // A part of the rows makes no whole sets, so the other files are not checked.
-    const files = emitKernels(rows, renderer, types);
+    const files = emitKernels(rows, renderer, style);
     const { missing, stale } = compareFiles(folder, files);
     if (options.check) {
       const different = [...missing, ...stale];
@@ -146,7 +147,7 @@ export function generate(args: readonly string[]): number {
     console.log(`Wrote ${missing.length + stale.length} of ${files.size} kernels`);
     return 0;
   }
-  const files = new Map(emitFiles(rows, renderer, types));
+  const files = new Map(emitFiles(rows, renderer, style));
   if (!own) {
     files.set("templates.ts", templatesFile(templates));
     files.set("README.md", generatedPage(kernelSets(rows)));
