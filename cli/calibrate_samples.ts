@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { calibrate } from "../src/calibrate/calibrate.ts";
 import { joinSamples } from "../src/calibrate/join_samples.ts";
@@ -121,7 +122,7 @@ async function calibrateSamples(
   }).finally(() => device?.destroy());
   stage.done();
   const bytes = encodeCodebooks(set);
-  await Deno.writeFile(out, bytes);
+  await writeFile(out, bytes);
   const codebooks = set.codebooks.map((codebook) => {
     const { layer, side, scheme } = codebook;
     const lost = lostVariance(codebook);

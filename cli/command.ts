@@ -47,8 +47,12 @@ export interface Host {
   readonly colour: boolean;
   /** Columns that text for people may take. */
   readonly width: number;
-  /** WebGPU, where the runtime has it. */
-  readonly gpu: GPU | undefined;
+  /** WebGPU, where the runtime has it or can load it. */
+  readonly gpu: Pick<GPU, "requestAdapter"> | undefined;
+  /** The runtime's name and version, and its machine. */
+  readonly runtime: string;
+  /** What people type for `couplet`. */
+  readonly invocation: string;
   /**
    * The folder of the repository's checkout, with a slash at its end; absent where the package runs
    * without one.

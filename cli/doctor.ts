@@ -41,9 +41,12 @@ const REQUESTS: Readonly<Record<string, GPURequestAdapterOptions>> = {
 };
 
 async function examine(host: Host): Promise<Answer> {
-  const adapters = await findAdapters(host);
-  const runtime = `Deno ${Deno.version.deno} on ${Deno.build.os} ${Deno.build.arch}`;
-  const missing = adapters.length === 0
+  const { runtime } = host;
+  const found = await findAdapters(host);
+  const adapters = found instanceof CoupletError ? [] : found;
+  const missing = found instanceof CoupletError
+    ? found
+    : adapters.length === 0
     ? noAdapter("Cannot compute on a device", host)
     : adapters.some(({ check }) => !("failed" in check))
     ? undefined
@@ -72,17 +75,24 @@ async function examine(host: Host): Promise<Answer> {
   };
 }
 
-/** All adapters that WebGPU returns, each once. */
-async function findAdapters({ gpu }: Host): Promise<readonly AdapterFacts[]> {
+/** All adapters that WebGPU returns, each once; the error where there is no WebGPU. */
+async function findAdapters({ gpu }: Host): Promise<readonly AdapterFacts[] | CoupletError> {
   const found = new Map<string, AdapterFacts>();
   for (const [request, options] of Object.entries(REQUESTS)) {
-    const adapter = await gpu?.requestAdapter(options);
+    const adapter = await gpu?.requestAdapter(options).catch(webGpuMissing);
+    if (adapter instanceof CoupletError) return adapter;
     if (!adapter) continue;
     const { description, vendor, architecture, device } = adapter.info;
     const name = description || [vendor, architecture, device].join(" ").trim();
     if (!found.has(name)) found.set(name, await adapterFacts(adapter, name, request));
   }
   return [...found.values()];
+}
+
+/** Only the loading of WebGPU fails with an error of this library. */
+function webGpuMissing(error: unknown): CoupletError {
+  if (error instanceof CoupletError) return error;
+  throw error;
 }
 
 async function adapterFacts(

@@ -1,5 +1,7 @@
 /** Files that commands read. */
 import { createHash } from "node:crypto";
+import { createReadStream, type Stats } from "node:fs";
+import { readFile as readWhole, stat } from "node:fs/promises";
 import { CoupletError } from "../src/base/errors.ts";
 import { formatBytes } from "./table.ts";
 
@@ -52,7 +54,9 @@ export async function readBytes(
 ): Promise<Uint8Array<ArrayBuffer>> {
   await checkFile(path, source);
   try {
-    return await Deno.readFile(path);
+    const { buffer, byteOffset, byteLength } = await readWhole(path);
+    // Parsers get what copies when it is cut, as a Buffer does not.
+    return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
   } catch (cause) {
     throw unreadable(source, reason(cause), cause);
   }
@@ -67,7 +71,7 @@ export async function digestFile(path: string, source: FileSource): Promise<stri
   await checkFile(path, source);
   try {
     const hash = createHash("sha256");
-    for await (const part of (await Deno.open(path)).readable) hash.update(part);
+    for await (const part of createReadStream(path)) hash.update(part);
     return hash.digest("hex");
   } catch (cause) {
     throw unreadable(source, reason(cause), cause);
@@ -77,9 +81,9 @@ export async function digestFile(path: string, source: FileSource): Promise<stri
 /** Whether there is a file. */
 export async function isFile(path: string): Promise<boolean> {
   try {
-    return (await Deno.stat(path)).isFile;
+    return (await stat(path)).isFile();
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+    if (isNotFound(error)) return false;
     throw error;
   }
 }
@@ -90,23 +94,27 @@ export async function isFile(path: string): Promise<boolean> {
  * @throws {CoupletError} `file` where there is none, something else, or a larger one than may be.
  */
 export async function checkFile(path: string, source: FileSource): Promise<void> {
-  let info: Deno.FileInfo;
+  let info: Stats;
   try {
-    info = await Deno.stat(path);
+    info = await stat(path);
   } catch (cause) {
     throw unreadable(source, reason(cause), cause);
   }
-  const { isFile, isDirectory, size } = info;
+  const { size } = info;
   const { most = MOST_BYTES } = source;
-  if (isDirectory) throw unreadable(source, "it is a folder");
-  if (!isFile) throw unreadable(source, "it is a pipe or a device, and no file");
+  if (info.isDirectory()) throw unreadable(source, "it is a folder");
+  if (!info.isFile()) throw unreadable(source, "it is a pipe or a device, and no file");
   if (size > most) {
     throw unreadable(source, `it has ${formatBytes(size)}, and may have ${formatBytes(most)}`);
   }
 }
 
+function isNotFound(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
+
 function reason(cause: unknown): string {
-  if (cause instanceof Deno.errors.NotFound) return "there is no such file";
+  if (isNotFound(cause)) return "there is no such file";
   return cause instanceof Error ? cause.message : String(cause);
 }
 

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { candidateNames } from "../src/plan/choose_attention.ts";
 import type { CacheBytes, LayerBytes } from "../src/plan/sizes.ts";
 import { CoupletError } from "../src/base/errors.ts";
+import { groupBy } from "../src/base/group_by.ts";
 import type { KernelInfo } from "../src/kernels/kernel.ts";
 import type { CachePlan, PlanOptions } from "../src/plan/plan.ts";
 import { planCache } from "../src/plan/plan_cache.ts";
@@ -311,7 +312,7 @@ function groupLayers(
   layers: readonly PlannedLayer[],
   alike: (layer: PlannedLayer) => unknown,
 ): readonly { readonly name: string; readonly layer: PlannedLayer }[] {
-  const groups = Map.groupBy(layers.keys(), (index) => JSON.stringify(alike(layers[index]!)));
+  const groups = groupBy(layers.keys(), (index) => JSON.stringify(alike(layers[index]!)));
   return [...groups.values()].map((indices) => ({
     name: ranges(indices),
     layer: layers[indices[0]!]!,

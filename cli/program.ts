@@ -1,6 +1,7 @@
 /** The command line as a whole: its commands, and how they end. */
 import { type Command, CommanderError } from "commander";
 import { CoupletError } from "../src/base/errors.ts";
+import { VERSION } from "../src/base/version.ts";
 import { usageError } from "./arguments.ts";
 import {
   type Answer,
@@ -123,6 +124,7 @@ async function createProgram(
     )
     .addCommand(await load("doctor"));
   settle(program, host);
+  program.version(VERSION, "--version", "print the version");
   return program;
 }
 
@@ -131,6 +133,7 @@ function settle(command: Command, host: Host): void {
   command
     .exitOverride()
     .allowExcessArguments(false)
+    .addHelpText("after", `\ncouplet is ${host.invocation} here.`)
     // Commands that were not loaded have no options or arguments to list.
     .configureHelp({ subcommandTerm: (listed) => listed.name() })
     .configureOutput({

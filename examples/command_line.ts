@@ -1,6 +1,7 @@
 /** What the example commands share: their default model, readers of options and checks, and how errors end them. */
 import { CoupletError } from "@couplet/kv";
 import { type Command, CommanderError } from "commander";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { usageError } from "../cli/arguments.ts";
 import { exitCodeOf } from "../cli/command.ts";
@@ -62,6 +63,7 @@ export async function runProgram(main: (argv: readonly string[]) => Promise<void
   } catch (error) {
     if (!(error instanceof CoupletError)) throw error;
     console.error(printable(error.message));
-    Deno.exit(exitCodeOf(error));
+    // Unlike Deno.exit(), it tells a progress bar.
+    process.exit(exitCodeOf(error));
   }
 }

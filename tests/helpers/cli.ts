@@ -30,6 +30,8 @@ export async function couplet(
     // So wide that no line is wrapped: tests of words read whole lines.
     width: 1000,
     gpu: undefined,
+    runtime: "a test",
+    invocation: "deno task couplet",
     checkout: CHECKOUT,
     ...host,
   });
