@@ -1,6 +1,6 @@
 /** The encode suite: what appending costs beside attention, and a prefill's attention to codes beside that to f16. */
 import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
-import { type ColumnGroup, formatTable } from "../examples/demo/table.ts";
+import { type ColumnGroup, formatTable } from "../examples/tables/grouped.ts";
 import { type KeySpace, planCache, type PlanOptions } from "../mod.ts";
 import type { EncodeChoice } from "./arguments.ts";
 import { describeEnvironmentLines } from "./attention/table.ts";

@@ -19,6 +19,7 @@
 import { existsSync } from "node:fs";
 import process from "node:process";
 import type { Host } from "./command.ts";
+import { outputWidth } from "./output_width.ts";
 import { runCommandLine } from "./program.ts";
 import { findWebGpu } from "./web_gpu.ts";
 
@@ -42,7 +43,7 @@ function processHost(): Host {
     write: (text) => void stdout.write(text),
     writeError: (text) => void stderr.write(text),
     colour: stdout.isTTY && !env.NO_COLOR,
-    width: stdout.isTTY ? stdout.columns : 100,
+    width: outputWidth(),
     gpu: findWebGpu(),
     runtime: `${deno === undefined ? `Node ${node}` : `Deno ${deno}`} on ${platform} ${arch}`,
     invocation: deno === undefined

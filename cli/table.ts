@@ -64,6 +64,11 @@ function wrapCell(cell: string, width: number): readonly string[] {
   return stringWidth(cell) <= width ? [cell] : wrapAnsi(cell, width, { hard: true }).split("\n");
 }
 
+/** Columns of a terminal that a text takes. */
+export function textWidth(text: string): number {
+  return stringWidth(text);
+}
+
 /** A text with spaces up to a width, behind it or before it. */
 export function pad(text: string, width: number, right = false): string {
   const spaces = " ".repeat(Math.max(0, width - stringWidth(text)));

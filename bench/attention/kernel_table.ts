@@ -1,5 +1,5 @@
 /** Which kernels rows attended with, and what each took, as text. */
-import { type Column, formatTable } from "../../examples/demo/table.ts";
+import { type Column, formatTable } from "../../examples/tables/grouped.ts";
 import { PAGE_TOKENS } from "../../mod.ts";
 import type { AttentionRow, Panel, RowFigures } from "./results.ts";
 import { formatTime } from "../measure/figures.ts";

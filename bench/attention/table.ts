@@ -1,5 +1,5 @@
 /** The attention suite's figures as text. */
-import { type ColumnGroup, formatTable } from "../../examples/demo/table.ts";
+import { type ColumnGroup, formatTable } from "../../examples/tables/grouped.ts";
 import {
   type AttentionBench,
   attentionPanels,

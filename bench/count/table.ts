@@ -1,5 +1,5 @@
 /** The count suite's figures as text. */
-import { formatTable } from "../../examples/demo/table.ts";
+import { formatTable } from "../../examples/tables/grouped.ts";
 import type { CountBench, KernelCount, TokenLoads } from "./results.ts";
 
 /** The sum over all buffers. */

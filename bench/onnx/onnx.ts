@@ -4,7 +4,7 @@ import { bundlePage } from "../../tools/bundle_page.ts";
 import { ROOT, runDeno } from "../../tools/project.ts";
 import onnxProject from "../../examples/hosts/onnxruntime_web/deno.json" with { type: "json" };
 import { CoupletError } from "../../mod.ts";
-import { type ColumnGroup, formatTable } from "../../examples/demo/table.ts";
+import { type ColumnGroup, formatTable } from "../../examples/tables/grouped.ts";
 import { formatTime, halfSpread } from "../measure/figures.ts";
 import { describeMachine, type MachineDescription } from "../measure/device.ts";
 import { type BenchModel, MODELS } from "../measure/models.ts";

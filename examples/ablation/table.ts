@@ -1,4 +1,4 @@
-import { formatTable } from "../demo/table.ts";
+import { formatTable } from "../tables/grouped.ts";
 import type { Ablation, AblationRow } from "./results.ts";
 
 /** The ablation as a table, and what its columns mean. */

@@ -27,6 +27,7 @@ import { type CacheRun, evaluate } from "./evaluate.ts";
 import { poolQuality } from "./metrics.ts";
 import { describeMemory, extrapolateMemory, residentBytes } from "./memory.ts";
 import { prepare, type Work } from "./prepare.ts";
+import { PUBLISHED, readCounts } from "../../bench/count/results.ts";
 import { Progress } from "../../cli/progress.ts";
 import { describeFigures, explainRows, formatRows, qualityChange, type Row } from "./report.ts";
 import { smallestPair } from "./scheme_pairs.ts";
@@ -65,7 +66,8 @@ async function main(args: readonly string[]): Promise<void> {
   });
   const bench = { ...work, device, engine, cacheSwitch, progress };
   const rows = await measure(bench, caches);
-  console.log(`\n${formatRows(rows, options)}\n\n${explainRows(rows, options)}`);
+  const counts = await readCounts(PUBLISHED);
+  console.log(`\n${formatRows(rows, options)}\n\n${explainRows(rows, options, counts)}`);
 
   const written = await write(bench, caches);
   const seconds = (performance.now() - started) / 1000;

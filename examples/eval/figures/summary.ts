@@ -1,5 +1,5 @@
 import { median } from "../../demo/metrics.ts";
-import { type Column, formatTable } from "../../demo/table.ts";
+import { type Column, formatTable } from "../../tables/grouped.ts";
 import { methodLabels } from "./method_labels.ts";
 import { methodFronts } from "./pareto.ts";
 import type { EffectiveBits, Evaluation, MethodFigures, QualityFigures } from "./results.ts";

@@ -1,4 +1,4 @@
-import { formatTable } from "../../demo/table.ts";
+import { formatTable } from "../../tables/grouped.ts";
 import type { AnswerFigures, VisionEvaluation, VisionFigures } from "./results.ts";
 
 /** A method's figures, or the exact video's as far as they are. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { formatTable } from "../../../examples/demo/table.ts";
+import { formatTable } from "../../../examples/tables/grouped.ts";
 
 interface Figures {
   readonly name: string;

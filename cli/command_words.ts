@@ -1,0 +1,18 @@
+/** Command lines as text, to be copied into a shell. */
+
+/** A command line of couplet, indented, over several lines where it is too long for one. */
+export function commandLine(words: readonly string[], width: number): string {
+  const lines = ["  couplet"];
+  for (const word of words.map(quoted)) {
+    const line = `${lines.at(-1)} ${word}`;
+    // Two columns are for what says that the line goes on.
+    if (line.length <= width - 2) lines[lines.length - 1] = line;
+    else lines.push(`    ${word}`);
+  }
+  return lines.join(" \\\n");
+}
+
+/** A word as a shell reads it back. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./~-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
