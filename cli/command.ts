@@ -3,6 +3,7 @@
  */
 import { Command } from "commander";
 import type { CoupletError } from "../src/base/errors.ts";
+import { wrapCommandLine } from "./command_words.ts";
 import { type CommandName, SUMMARIES } from "./summaries.ts";
 
 /** A command's result. */
@@ -82,7 +83,14 @@ export function createCommand(
     .description(details === undefined ? summary : `${summary}\n${details}`)
     .summary(summary)
     .option("--json", "print JSON, errors included")
-    .addHelpText("after", `\nExamples:\n${examples.map((line) => `  couplet ${line}`).join("\n")}`);
+    .addHelpText("after", ({ command }) => describeExamples(examples, command));
+}
+
+/** A command's examples, as its help has them. */
+export function describeExamples(examples: readonly string[], command: Command): string {
+  const width = command.configureOutput().getOutHelpWidth?.() ?? Infinity;
+  const lines = examples.map((line) => wrapCommandLine(line.split(" "), width));
+  return `\nExamples:\n${lines.join("\n")}`;
 }
 
 /** A command's name within its group. */

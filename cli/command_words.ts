@@ -1,9 +1,14 @@
 /** Command lines as text, to be copied into a shell. */
 
-/** A command line of couplet, indented, over several lines where it is too long for one. */
+/** A command line of couplet from words, indented, over several lines where it is too long for one. */
 export function commandLine(words: readonly string[], width: number): string {
+  return wrapCommandLine(words.map(quoted), width);
+}
+
+/** The same from words that are quoted where a shell needs it. */
+export function wrapCommandLine(words: readonly string[], width: number): string {
   const lines = ["  couplet"];
-  for (const word of words.map(quoted)) {
+  for (const word of words) {
     const line = `${lines.at(-1)} ${word}`;
     // Two columns are for what says that the line goes on.
     if (line.length <= width - 2) lines[lines.length - 1] = line;

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { CoupletError } from "../src/base/errors.ts";
-import { EXIT, type Host } from "./command.ts";
+import { describeExamples, EXIT, type Host } from "./command.ts";
 
 /** A task of the repository as a command. */
 export interface RepositoryTask {
@@ -32,7 +32,7 @@ export function repositoryCommand(
     .argument("[arguments...]", `passed on; deno task ${task} --help lists them`)
     .allowUnknownOption()
     .passThroughOptions()
-    .addHelpText("after", `\nExamples:\n${examples.map((line) => `  couplet ${line}`).join("\n")}`)
+    .addHelpText("after", ({ command }) => describeExamples(examples, command))
     .action(async (args: string[]) => finish(await runTask(repositoryTask, args, host)));
 }
 

@@ -28,7 +28,9 @@ import { poolQuality } from "./metrics.ts";
 import { describeMemory, extrapolateMemory, residentBytes } from "./memory.ts";
 import { prepare, type Work } from "./prepare.ts";
 import { PUBLISHED, readCounts } from "../../bench/count/results.ts";
+import { outputWidth } from "../../cli/output_width.ts";
 import { Progress } from "../../cli/progress.ts";
+import { wrapLines } from "../../cli/table.ts";
 import { describeFigures, explainRows, formatRows, qualityChange, type Row } from "./report.ts";
 import { smallestPair } from "./scheme_pairs.ts";
 import { timeDecodeSteps } from "./timing.ts";
@@ -50,7 +52,7 @@ async function main(args: readonly string[]): Promise<void> {
   const { report: adapter } = await requestAdapter();
   const work = await prepare(withWorkload(parsed.options, adapter.kind));
   const device = await requestTestDevice({ requiredLimits: work.limits });
-  console.log(describeWork(work, adapter));
+  console.log(wrapLines(describeWork(work, adapter), outputWidth()));
 
   const { checkpoint, options, sizes } = work;
   const progress = new Progress(3);

@@ -15,7 +15,9 @@ import {
 import { manifest } from "@couplet/kv/kernels";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { checkWritable, runProgram } from "../command_line.ts";
+import { outputWidth } from "../../cli/output_width.ts";
 import { Progress } from "../../cli/progress.ts";
+import { wrapLines } from "../../cli/table.ts";
 import { mobyDick, readText, spreadContexts } from "../demo/texts.ts";
 import { type Checkpoint, loadModel, modelCacheOptions } from "../llama/mod.ts";
 import { weightedSamples } from "../llama/weighted_samples.ts";
@@ -48,7 +50,7 @@ async function main(argv: readonly string[]): Promise<void> {
     ? await takeSensitivities(options, checkpoint)
     : await readSensitivities(options.from, checkpoint.fingerprint);
   const chosen = choose(sensitivities);
-  console.log(chosen.describe());
+  console.log(wrapLines(chosen.describe(), outputWidth()));
   if (options.json === undefined) return;
   const { describe: _describe, ...figures } = chosen;
   const file: PolicyFile = {
