@@ -2,7 +2,13 @@
 import type { KeySpace, Precision } from "../mod.ts";
 import { PRECISIONS } from "../src/kernels/precision.ts";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { integerFrom, listOf, oneOf, readCommandLine } from "../examples/command_line.ts";
+import {
+  integerFrom,
+  listOf,
+  oneOf,
+  optionWithDefault,
+  readCommandLine,
+} from "../examples/command_line.ts";
 import { KEY_SPACES } from "../examples/eval/figures/results.ts";
 import { parseSchemePairs, type SchemePair, UNCOMPRESSED } from "../examples/demo/scheme_pairs.ts";
 import type { AttentionChoice } from "./attention/attention.ts";
@@ -120,14 +126,16 @@ function addAttention(program: Command, found: Found): void {
         "  deno task bench attention --quick --tune --profile",
     )
     .option("--quick", "few shapes: about two minutes on a software adapter", false)
-    .option("--models <list>", `shapes: ${MODELS.map(({ name }) => name).join(", ")}`, models)
+    .option("--models <list>", `shapes: ${names(MODELS)}`, models)
     .option(
       "--contexts <list>",
       `tokens a query attends to (default: ${CONTEXTS.join(",")})`,
       listOf(integerFrom(2)),
     )
     .option("--batches <list>", "sequences (default: 1,4,16)", listOf(integerFrom(1)))
-    .option("--schemes <list>", "schemes, or pairs keys/values", pairs, pairs(SCHEMES))
+    .addOption(
+      optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", pairs, SCHEMES),
+    )
     .option("--space <list>", "spaces keys are coded in", listOf(oneOf(KEY_SPACES)), SPACES)
     .option("--seconds <n>", "to spend on each shape at each context (default: 4)", positive)
     .option("--memory <GiB>", "that the caches compared may take together", positive, 4)
@@ -173,9 +181,15 @@ function addOthers(program: Command, found: Found): void {
         "spills and gathers of a token, by Mesa's RADV. Example:\n" +
         "  deno task bench count --kernel attend_c8b8_c8b8_d128_rope --family gfx1100",
     )
-    .option("--kernel <names...>", "names of kernels, or patterns", [...COUNTED])
+    .addOption(
+      new Option("--kernel <names...>", "names of kernels, or patterns")
+        .default([...COUNTED], "some of each class, at 128 channels"),
+    )
     .option("--family <chip>", "of AMD's, in RADV's word: navi21, gfx1100", "navi21")
-    .option("--override <list>", "constants of the kernels, such as SPAN=4", overrides, {})
+    .addOption(
+      new Option("--override <list>", "constants of the kernels, such as SPAN=4")
+        .argParser(overrides).default({}, "none"),
+    )
     .option("--json <file>", "write the figures, unrounded")
     .action(({ kernel, family, override, json }: CountFlags) =>
       found({
@@ -189,8 +203,10 @@ function addOthers(program: Command, found: Found): void {
       "What appending costs beside attention, in a decode step and in a chunk of a prefill; and a\n" +
         "chunk's attention to coded pages beside its attention to f16.",
     )
-    .option("--models <list>", "shapes", models, QUICK.models)
-    .option("--schemes <list>", "schemes, or pairs keys/values", pairs, pairs(SCHEMES))
+    .addOption(optionWithDefault("--models <list>", "shapes", models, names(QUICK.models)))
+    .addOption(
+      optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", pairs, SCHEMES),
+    )
     .option("--contexts <list>", "tokens before the step", listOf(integerFrom(1)), [1024, 4096])
     .option("--chunk <n>", "new tokens of a prefill step", integerFrom(2), 256)
     .option("--seconds <n>", "to spend on each comparison", positive, 1)
@@ -203,7 +219,7 @@ function addOthers(program: Command, found: Found): void {
       "Calibration on the GPU, measured on a slice of Llama-3.1-8B's shape and extrapolated to all\n" +
         "of it: 32 layers, 8 KV heads of 128 channels, 32768 tokens.",
     )
-    .option("--schemes <list>", "schemes", coded, coded("c8b8"))
+    .addOption(optionWithDefault("--schemes <list>", "schemes", coded, "c8b8"))
     .option("--tokens <n>", "tokens of the slice", integerFrom(4096), 8192)
     .action((choice: { schemes: readonly SchemePair[]; tokens: number }) =>
       found({ suite: "kmeans", ...choice })
@@ -212,7 +228,9 @@ function addOthers(program: Command, found: Found): void {
     .description(
       "Appending a prompt of 4096 tokens beside the example host's whole prefill of it.",
     )
-    .option("--schemes <list>", "schemes, or pairs keys/values", coded, coded("c4b8,c8b8"))
+    .addOption(
+      optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", coded, "c4b8,c8b8"),
+    )
     .action(({ schemes }: { schemes: readonly SchemePair[] }) =>
       found({ suite: "prefill", schemes })
     );
@@ -224,7 +242,7 @@ function addOthers(program: Command, found: Found): void {
       "Attention of ONNX Runtime Web (WebGPU, GroupQueryAttention) beside the library's on f16, on\n" +
         "equal shapes, in one headless Chromium.",
     )
-    .option("--models <list>", "shapes", models, QUICK.models)
+    .addOption(optionWithDefault("--models <list>", "shapes", models, names(QUICK.models)))
     .option("--contexts <list>", "tokens a query attends to", listOf(integerFrom(2)), [512, 2048])
     .option("--rounds <n>", "samples of each", integerFrom(3), 7)
     .option("--json <file>", "write the figures, unrounded")
@@ -248,14 +266,16 @@ function addGpu(program: Command, found: Found): void {
         "Writes gpu.json and gpu.html into a folder of the adapter's name.",
     )
     .option("--minutes <n>", "that it may take", positive, 10)
-    .option("--model <name>", "a shape", model, model("Llama-3.1-8B"))
+    .addOption(optionWithDefault("--model <name>", "a shape", model, "Llama-3.1-8B"))
     .option(
       "--contexts <list>",
       "tokens a query attends to",
       listOf(integerFrom(2)),
       CONTEXTS.filter((context) => context >= 1024),
     )
-    .option("--schemes <list>", "schemes, or pairs keys/values", pairs, pairs(GPU_SCHEMES))
+    .addOption(
+      optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", pairs, GPU_SCHEMES),
+    )
     .option("--space <list>", "spaces keys are coded in", listOf(oneOf(KEY_SPACES)), KEY_SPACES)
     .option("--memory <GiB>", "that the caches compared may take together", positive, 4)
     .option("--folder <path>", "to write into", "bench/results")
@@ -288,6 +308,10 @@ function coded(list: string): readonly SchemePair[] {
 
 function models(list: string): readonly BenchModel[] {
   return listOf(model)(list);
+}
+
+function names(models: readonly BenchModel[]): string {
+  return models.map(({ name }) => name).join(", ");
 }
 
 function model(text: string): BenchModel {

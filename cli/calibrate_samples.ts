@@ -43,14 +43,14 @@ export function command(answering: Answering, host: Host): Command {
   return addPolicyOptions(
     createCommand("calibrate samples", {
       details:
-        "Samples are safetensors files with tensors layers.<n>.keys and layers.<n>.values,\n" +
-        "[tokens, KV heads, head dimension], F32, F64, F16 or BF16. Of several files, tokens are joined.\n" +
-        "Their metadata may tell the model, its digest and the keys' space (docs/formats.md), as those of\n" +
+        "Samples are safetensors files with tensors layers.<n>.keys and layers.<n>.values, " +
+        "[tokens, KV heads, head dimension], F32, F64, F16 or BF16. Of several files, tokens are joined. " +
+        "Their metadata may tell the model, its digest and the keys' space (docs/formats.md), as those of " +
         "tools/python/couplet_samples.py do. Otherwise --space, --model and --digest tell them.",
       examples: [
         "calibrate samples samples.safetensors --keys c4b8 --values c8b8 --out codebooks.safetensors",
-        "calibrate samples kv.safetensors --scheme c4b8 --space pre-rope \\\n" +
-        "    --model my-model --digest sha256:... --out codebooks.safetensors",
+        "calibrate samples kv.safetensors --scheme c4b8 --space pre-rope --model my-model " +
+        "--digest sha256:... --out codebooks.safetensors",
         "calibrate samples kv.safetensors --recipe best --length 32768 --space pre-rope ...",
         "calibrate samples kv-*.safetensors --weights fisher.safetensors --keys c4b8 --values c8b8 ...",
       ],

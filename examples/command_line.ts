@@ -1,6 +1,6 @@
 /** What the example commands share: their default model, readers of options and checks, and how errors end them. */
 import { CoupletError } from "@couplet/kv";
-import { type Command, CommanderError } from "commander";
+import { type Command, CommanderError, Option } from "commander";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { usageError } from "../cli/arguments.ts";
@@ -46,6 +46,7 @@ export function readCommandLine(
     .exitOverride()
     .configureOutput({ writeOut: (text) => help += text, writeErr: () => {} });
   addCommands(command);
+  for (const one of [command, ...command.commands]) one.options.forEach(describeList);
   try {
     command.parse([...argv], { from: "user" });
   } catch (error) {
@@ -54,6 +55,25 @@ export function readCommandLine(
     throw usageError(what, error.message.replace(/^error: /, ""));
   }
   return undefined;
+}
+
+/** An option with a default that is given, and shown in its help, as it is written on a command line. */
+export function optionWithDefault<T>(
+  flags: string,
+  description: string,
+  read: (text: string) => T,
+  written: string,
+): Option {
+  // With spaces, where the help may be wrapped.
+  const shown = written.replaceAll(/, */g, ", ");
+  return new Option(flags, description).argParser(read).default(read(written), shown);
+}
+
+/** Shows a default that is a list of words as words, and not as JSON. */
+function describeList(option: Option): void {
+  const { defaultValue } = option;
+  if (!Array.isArray(defaultValue) || option.defaultValueDescription !== undefined) return;
+  option.defaultValueDescription = defaultValue.join(", ") || "none";
 }
 
 /** Runs a program; an error a user can mend ends it with a sentence and no stack, and the exit code of couplet's commands. */
