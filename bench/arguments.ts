@@ -119,10 +119,14 @@ type Found = (command: BenchCommand) => void;
 function addAttention(program: Command, found: Found): void {
   program.command("attention", { isDefault: true })
     .description(
-      "Decode attention of one layer, by model, context, batch, scheme and key space, beside f16\n" +
-        "in the same run. Examples:\n" +
+      "Decode attention of one layer, by model, context, batch, scheme and key space, beside f16 " +
+        "in the same run.",
+    )
+    .addHelpText(
+      "after",
+      "\nExamples:\n" +
         "  deno task bench --quick --html attention.html\n" +
-        "  deno task bench attention --models Llama-3.1-8B --contexts 4096,8192,32768 --json a.json\n" +
+        "  deno task bench attention --models Llama-3.1-8B --contexts 4096,32768\n" +
         "  deno task bench attention --quick --tune --profile",
     )
     .option("--quick", "few shapes: about two minutes on a software adapter", false)
@@ -177,8 +181,12 @@ function addOthers(program: Command, found: Found): void {
   addGpu(program, found);
   program.command("count")
     .description(
-      "What a GPU's compiler makes of attention kernels, without a GPU: instructions, registers,\n" +
-        "spills and gathers of a token, by Mesa's RADV. Example:\n" +
+      "What a GPU's compiler makes of attention kernels, without a GPU: instructions, registers, " +
+        "spills and gathers of a token, by Mesa's RADV.",
+    )
+    .addHelpText(
+      "after",
+      "\nExamples:\n" +
         "  deno task bench count --kernel attend_c8b8_c8b8_d128_rope --family gfx1100",
     )
     .addOption(
@@ -200,7 +208,7 @@ function addOthers(program: Command, found: Found): void {
     );
   program.command("encode")
     .description(
-      "What appending costs beside attention, in a decode step and in a chunk of a prefill; and a\n" +
+      "What appending costs beside attention, in a decode step and in a chunk of a prefill; and a " +
         "chunk's attention to coded pages beside its attention to f16.",
     )
     .addOption(optionWithDefault("--models <list>", "shapes", models, names(QUICK.models)))
@@ -216,7 +224,7 @@ function addOthers(program: Command, found: Found): void {
     );
   program.command("kmeans")
     .description(
-      "Calibration on the GPU, measured on a slice of Llama-3.1-8B's shape and extrapolated to all\n" +
+      "Calibration on the GPU, measured on a slice of Llama-3.1-8B's shape and extrapolated to all " +
         "of it: 32 layers, 8 KV heads of 128 channels, 32768 tokens.",
     )
     .addOption(optionWithDefault("--schemes <list>", "schemes", coded, "c8b8"))
@@ -239,7 +247,7 @@ function addOthers(program: Command, found: Found): void {
     .action(() => found({ suite: "host" }));
   program.command("onnx")
     .description(
-      "Attention of ONNX Runtime Web (WebGPU, GroupQueryAttention) beside the library's on f16, on\n" +
+      "Attention of ONNX Runtime Web (WebGPU, GroupQueryAttention) beside the library's on f16, on " +
         "equal shapes, in one headless Chromium.",
     )
     .addOption(optionWithDefault("--models <list>", "shapes", models, names(QUICK.models)))
@@ -261,8 +269,8 @@ interface CountFlags extends OutputFiles {
 function addGpu(program: Command, found: Found): void {
   program.command("gpu")
     .description(
-      "Everything worth knowing of a GPU, in ten minutes: whether its kernels agree with float64, what\n" +
-        "it copies, gathers and multiplies, and tuned attention from 1k to 128k tokens beside f16.\n" +
+      "Everything worth knowing of a GPU, in ten minutes: whether its kernels agree with float64, what " +
+        "it copies, gathers and multiplies, and tuned attention from 1k to 128k tokens beside f16. " +
         "Writes gpu.json and gpu.html into a folder of the adapter's name.",
     )
     .option("--minutes <n>", "that it may take", positive, 10)

@@ -52,6 +52,8 @@ export interface Host {
   readonly gpu: Pick<GPU, "requestAdapter"> | undefined;
   /** The runtime's name and version, and its machine. */
   readonly runtime: string;
+  /** The operating system, by Node's name. */
+  readonly platform: string;
   /** What people type for `couplet`. */
   readonly invocation: string;
   /**

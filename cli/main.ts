@@ -46,6 +46,7 @@ function processHost(): Host {
     width: outputWidth(),
     gpu: findWebGpu(),
     runtime: `${deno === undefined ? `Node ${node}` : `Deno ${deno}`} on ${platform} ${arch}`,
+    platform,
     invocation: deno === undefined
       ? "npx @couplet/kv"
       : checkout === undefined

@@ -34,6 +34,11 @@ for (const line of LINES) {
   });
 }
 
+Deno.test(`couplet doctor fits ${NARROW} columns`, async () => {
+  const { output } = await couplet(["doctor"], { gpu: navigator.gpu, width: NARROW });
+  assertNarrow(output);
+});
+
 Deno.test(`couplet calibrate, codebooks and snapshot tell of files in ${NARROW} columns`, async () => {
   await withFolder(async (folder) => {
     const [samples, out] = ["samples.safetensors", "codebooks.safetensors"]

@@ -31,6 +31,7 @@ export async function couplet(
     width: 1000,
     gpu: undefined,
     runtime: "a test",
+    platform: "linux",
     invocation: "deno task couplet",
     checkout: CHECKOUT,
     ...host,
