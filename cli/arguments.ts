@@ -55,7 +55,7 @@ export function usageError(what: string, why: string): CoupletError {
 /**
  * Checks before minutes of work that a file can be written.
  *
- * @throws {CoupletError} `file` where there is none.
+ * @throws {CoupletError} `file` where it cannot.
  */
 export async function checkWritable(path: string | undefined): Promise<void> {
   if (path === undefined) return;

@@ -1,5 +1,4 @@
 import { type Command, Option } from "commander";
-import { writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { calibrate } from "../src/calibrate/calibrate.ts";
 import { joinSamples } from "../src/calibrate/join_samples.ts";
@@ -12,11 +11,11 @@ import { encodeCodebooks } from "../src/codebooks/file.ts";
 import type { KeySpace, ModelFingerprint } from "../src/model/model.ts";
 import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import type { SchemeId } from "../src/schemes/scheme.ts";
-import { checkWritable, integerFrom, usageError } from "./arguments.ts";
+import { integerFrom, usageError } from "./arguments.ts";
 import { addPolicyOptions, type PolicyArguments, readPolicyArguments } from "./cache_arguments.ts";
 import { type Answer, type Answering, createCommand, type Host } from "./command.ts";
-import { lostVariance } from "./codebook_facts.ts";
-import { readFile } from "./files.ts";
+import { checkCodebooksOut, lostVariance } from "./codebook_facts.ts";
+import { readFile, writeWhole } from "./files.ts";
 import { kernels } from "./kernels.ts";
 import { Progress } from "./progress.ts";
 import { describeRecipe, findRecipe } from "./recipes.ts";
@@ -96,7 +95,7 @@ async function calibrateSamples(
   if (!pairs.flatMap(({ keys, values }) => [keys, values]).some(isLearned)) {
     throw usageError(WHAT, "none of the schemes has a codebook to learn");
   }
-  await checkWritable(out);
+  await checkCodebooksOut(out);
   const { samples, origins } = await readAllSamples(files, options.weights);
   const { keySpace, model } = agreedOrigin(origins, options);
   if (recipe !== undefined && recipe.space !== keySpace) {
@@ -122,7 +121,7 @@ async function calibrateSamples(
   }).finally(() => device?.destroy());
   stage.done();
   const bytes = encodeCodebooks(set);
-  await writeFile(out, bytes);
+  await writeWhole(out, bytes);
   const codebooks = set.codebooks.map((codebook) => {
     const { layer, side, scheme } = codebook;
     const lost = lostVariance(codebook);

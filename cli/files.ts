@@ -1,7 +1,8 @@
 /** Files that commands read. */
 import { createHash } from "node:crypto";
 import { createReadStream, type Stats } from "node:fs";
-import { readFile as readWhole, stat } from "node:fs/promises";
+import { open, readFile as readWhole, rename, rm, stat, writeFile } from "node:fs/promises";
+import process from "node:process";
 import { CoupletError } from "../src/base/errors.ts";
 import { formatBytes } from "./table.ts";
 
@@ -75,6 +76,36 @@ export async function digestFile(path: string, source: FileSource): Promise<stri
     return hash.digest("hex");
   } catch (cause) {
     throw unreadable(source, reason(cause), cause);
+  }
+}
+
+/**
+ * Writes a file as a whole: until all of it is written, what was there before stays, and a program
+ * that ends early leaves nothing that is half written under the name.
+ */
+export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+  const unfinished = `${path}.${process.pid}.unfinished`;
+  try {
+    await writeFile(unfinished, content);
+    await rename(unfinished, path);
+  } catch (error) {
+    await rm(unfinished, { force: true });
+    throw error;
+  }
+}
+
+/**
+ * The first bytes of a file as text, where anything but ASCII is of no use; undefined where there is
+ * no file.
+ */
+export async function readStart(path: string, bytes: number): Promise<string | undefined> {
+  if (!await isFile(path)) return undefined;
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(new Uint8Array(bytes), 0, bytes, 0);
+    return new TextDecoder("latin1").decode(buffer.subarray(0, bytesRead));
+  } finally {
+    await file.close();
   }
 }
 

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { writeWhole } from "../../cli/files.ts";
 import { printable, runProgram } from "../command_line.ts";
 import {
   type Cache,
@@ -76,7 +77,7 @@ async function main(args: readonly string[]): Promise<void> {
   console.log(`\n${seconds.toFixed(0)} seconds in all.`);
   if (options.json !== undefined) {
     const figures = describeFigures({ work, adapter, rows, written, seconds });
-    await Deno.writeTextFile(options.json, `${JSON.stringify(figures, null, 2)}\n`);
+    await writeWhole(options.json, `${JSON.stringify(figures, null, 2)}\n`);
   }
 }
 
