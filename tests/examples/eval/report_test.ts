@@ -8,6 +8,7 @@ import {
   parseEvaluation,
   type QualityFigures,
 } from "../../../examples/eval/figures/results.ts";
+import { assertNarrow, NARROW } from "../../helpers/width.ts";
 import { formatSummary } from "../../../examples/eval/figures/summary.ts";
 
 const LENGTHS = [512, 4096, 32768];
@@ -206,6 +207,10 @@ Deno.test("formatReport does without methods, retrieval and generation", async (
     refused: [],
   });
   assert.doesNotMatch(html, /<figure>|NaN|Refused/);
+});
+
+Deno.test("formatSummary fits 80 columns", () => {
+  assertNarrow(formatSummary(FIGURES, NARROW));
 });
 
 Deno.test("formatSummary has a line for f16 and one for each method", () => {
