@@ -2,7 +2,13 @@
 import type { KeySpace, Precision } from "../mod.ts";
 import { PRECISIONS } from "../src/kernels/precision.ts";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { integerFrom, listOf, oneOf, readCommandLine } from "../examples/command_line.ts";
+import {
+  integerFrom,
+  listOf,
+  oneOf,
+  optionWithDefault,
+  readCommandLine,
+} from "../examples/command_line.ts";
 import { KEY_SPACES } from "../examples/eval/figures/results.ts";
 import { parseSchemePairs, type SchemePair, UNCOMPRESSED } from "../examples/demo/scheme_pairs.ts";
 import type { AttentionChoice } from "./attention/attention.ts";
@@ -113,21 +119,27 @@ type Found = (command: BenchCommand) => void;
 function addAttention(program: Command, found: Found): void {
   program.command("attention", { isDefault: true })
     .description(
-      "Decode attention of one layer, by model, context, batch, scheme and key space, beside f16\n" +
-        "in the same run. Examples:\n" +
+      "Decode attention of one layer, by model, context, batch, scheme and key space, beside f16 " +
+        "in the same run.",
+    )
+    .addHelpText(
+      "after",
+      "\nExamples:\n" +
         "  deno task bench --quick --html attention.html\n" +
-        "  deno task bench attention --models Llama-3.1-8B --contexts 4096,8192,32768 --json a.json\n" +
+        "  deno task bench attention --models Llama-3.1-8B --contexts 4096,32768\n" +
         "  deno task bench attention --quick --tune --profile",
     )
     .option("--quick", "few shapes: about two minutes on a software adapter", false)
-    .option("--models <list>", `shapes: ${MODELS.map(({ name }) => name).join(", ")}`, models)
+    .option("--models <list>", `shapes: ${names(MODELS)}`, models)
     .option(
       "--contexts <list>",
       `tokens a query attends to (default: ${CONTEXTS.join(",")})`,
       listOf(integerFrom(2)),
     )
     .option("--batches <list>", "sequences (default: 1,4,16)", listOf(integerFrom(1)))
-    .option("--schemes <list>", "schemes, or pairs keys/values", pairs, pairs(SCHEMES))
+    .addOption(
+      optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", pairs, SCHEMES),
+    )
     .option("--space <list>", "spaces keys are coded in", listOf(oneOf(KEY_SPACES)), SPACES)
     .option("--seconds <n>", "to spend on each shape at each context (default: 4)", positive)
     .option("--memory <GiB>", "that the caches compared may take together", positive, 4)
@@ -169,13 +181,23 @@ function addOthers(program: Command, found: Found): void {
   addGpu(program, found);
   program.command("count")
     .description(
-      "What a GPU's compiler makes of attention kernels, without a GPU: instructions, registers,\n" +
-        "spills and gathers of a token, by Mesa's RADV. Example:\n" +
+      "What a GPU's compiler makes of attention kernels, without a GPU: instructions, registers, " +
+        "spills and gathers of a token, by Mesa's RADV.",
+    )
+    .addHelpText(
+      "after",
+      "\nExamples:\n" +
         "  deno task bench count --kernel attend_c8b8_c8b8_d128_rope --family gfx1100",
     )
-    .option("--kernel <names...>", "names of kernels, or patterns", [...COUNTED])
+    .addOption(
+      new Option("--kernel <names...>", "names of kernels, or patterns")
+        .default([...COUNTED], "some of each class, at 128 channels"),
+    )
     .option("--family <chip>", "of AMD's, in RADV's word: navi21, gfx1100", "navi21")
-    .option("--override <list>", "constants of the kernels, such as SPAN=4", overrides, {})
+    .addOption(
+      new Option("--override <list>", "constants of the kernels, such as SPAN=4")
+        .argParser(overrides).default({}, "none"),
+    )
     .option("--json <file>", "write the figures, unrounded")
     .action(({ kernel, family, override, json }: CountFlags) =>
       found({
@@ -186,11 +208,13 @@ function addOthers(program: Command, found: Found): void {
     );
   program.command("encode")
     .description(
-      "What appending costs beside attention, in a decode step and in a chunk of a prefill; and a\n" +
+      "What appending costs beside attention, in a decode step and in a chunk of a prefill; and a " +
         "chunk's attention to coded pages beside its attention to f16.",
     )
-    .option("--models <list>", "shapes", models, QUICK.models)
-    .option("--schemes <list>", "schemes, or pairs keys/values", pairs, pairs(SCHEMES))
+    .addOption(optionWithDefault("--models <list>", "shapes", models, names(QUICK.models)))
+    .addOption(
+      optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", pairs, SCHEMES),
+    )
     .option("--contexts <list>", "tokens before the step", listOf(integerFrom(1)), [1024, 4096])
     .option("--chunk <n>", "new tokens of a prefill step", integerFrom(2), 256)
     .option("--seconds <n>", "to spend on each comparison", positive, 1)
@@ -200,10 +224,10 @@ function addOthers(program: Command, found: Found): void {
     );
   program.command("kmeans")
     .description(
-      "Calibration on the GPU, measured on a slice of Llama-3.1-8B's shape and extrapolated to all\n" +
+      "Calibration on the GPU, measured on a slice of Llama-3.1-8B's shape and extrapolated to all " +
         "of it: 32 layers, 8 KV heads of 128 channels, 32768 tokens.",
     )
-    .option("--schemes <list>", "schemes", coded, coded("c8b8"))
+    .addOption(optionWithDefault("--schemes <list>", "schemes", coded, "c8b8"))
     .option("--tokens <n>", "tokens of the slice", integerFrom(4096), 8192)
     .action((choice: { schemes: readonly SchemePair[]; tokens: number }) =>
       found({ suite: "kmeans", ...choice })
@@ -212,7 +236,9 @@ function addOthers(program: Command, found: Found): void {
     .description(
       "Appending a prompt of 4096 tokens beside the example host's whole prefill of it.",
     )
-    .option("--schemes <list>", "schemes, or pairs keys/values", coded, coded("c4b8,c8b8"))
+    .addOption(
+      optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", coded, "c4b8,c8b8"),
+    )
     .action(({ schemes }: { schemes: readonly SchemePair[] }) =>
       found({ suite: "prefill", schemes })
     );
@@ -221,10 +247,10 @@ function addOthers(program: Command, found: Found): void {
     .action(() => found({ suite: "host" }));
   program.command("onnx")
     .description(
-      "Attention of ONNX Runtime Web (WebGPU, GroupQueryAttention) beside the library's on f16, on\n" +
+      "Attention of ONNX Runtime Web (WebGPU, GroupQueryAttention) beside the library's on f16, on " +
         "equal shapes, in one headless Chromium.",
     )
-    .option("--models <list>", "shapes", models, QUICK.models)
+    .addOption(optionWithDefault("--models <list>", "shapes", models, names(QUICK.models)))
     .option("--contexts <list>", "tokens a query attends to", listOf(integerFrom(2)), [512, 2048])
     .option("--rounds <n>", "samples of each", integerFrom(3), 7)
     .option("--json <file>", "write the figures, unrounded")
@@ -243,19 +269,21 @@ interface CountFlags extends OutputFiles {
 function addGpu(program: Command, found: Found): void {
   program.command("gpu")
     .description(
-      "Everything worth knowing of a GPU, in ten minutes: whether its kernels agree with float64, what\n" +
-        "it copies, gathers and multiplies, and tuned attention from 1k to 128k tokens beside f16.\n" +
+      "Everything worth knowing of a GPU, in ten minutes: whether its kernels agree with float64, what " +
+        "it copies, gathers and multiplies, and tuned attention from 1k to 128k tokens beside f16. " +
         "Writes gpu.json and gpu.html into a folder of the adapter's name.",
     )
     .option("--minutes <n>", "that it may take", positive, 10)
-    .option("--model <name>", "a shape", model, model("Llama-3.1-8B"))
+    .addOption(optionWithDefault("--model <name>", "a shape", model, "Llama-3.1-8B"))
     .option(
       "--contexts <list>",
       "tokens a query attends to",
       listOf(integerFrom(2)),
       CONTEXTS.filter((context) => context >= 1024),
     )
-    .option("--schemes <list>", "schemes, or pairs keys/values", pairs, pairs(GPU_SCHEMES))
+    .addOption(
+      optionWithDefault("--schemes <list>", "schemes, or pairs keys/values", pairs, GPU_SCHEMES),
+    )
     .option("--space <list>", "spaces keys are coded in", listOf(oneOf(KEY_SPACES)), KEY_SPACES)
     .option("--memory <GiB>", "that the caches compared may take together", positive, 4)
     .option("--folder <path>", "to write into", "bench/results")
@@ -288,6 +316,10 @@ function coded(list: string): readonly SchemePair[] {
 
 function models(list: string): readonly BenchModel[] {
   return listOf(model)(list);
+}
+
+function names(models: readonly BenchModel[]): string {
+  return models.map(({ name }) => name).join(", ");
 }
 
 function model(text: string): BenchModel {

@@ -1,6 +1,8 @@
 /** The encode suite: what appending costs beside attention, and a prefill's attention to codes beside that to f16. */
 import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
-import { type ColumnGroup, formatTable } from "../examples/demo/table.ts";
+import { outputWidth } from "../cli/output_width.ts";
+import { wrapLines } from "../cli/table.ts";
+import { type ColumnGroup, explainColumns, formatTable } from "../examples/tables/grouped.ts";
 import { type KeySpace, planCache, type PlanOptions } from "../mod.ts";
 import type { EncodeChoice } from "./arguments.ts";
 import { describeEnvironmentLines } from "./attention/table.ts";
@@ -162,8 +164,15 @@ async function prepareStep(
   };
 }
 
-/** The figures as a table. */
-export function formatEncode({ environment, clock, rows }: EncodeBench): string {
+/**
+ * The figures as a table.
+ *
+ * @param width Columns that it may take. Defaults to the terminal's.
+ */
+export function formatEncode(
+  { environment, clock, rows }: EncodeBench,
+  width: number = outputWidth(),
+): string {
   const baseline = (row: EncodeRow) =>
     rows.find((other) =>
       other.scheme === "f16" && other.model === row.model && other.context === row.context &&
@@ -200,13 +209,22 @@ export function formatEncode({ environment, clock, rows }: EncodeBench): string 
       ],
     },
   ];
-  return [
+  const text = [
     ...describeEnvironmentLines(environment),
     `clock:     ${clock.method}${clock.reason === undefined ? "" : `: ${clock.reason}`}`,
     "",
-    formatTable(groups, rows),
+    formatTable(groups, rows, width),
     "",
-    "append/attend  of one layer: a whole step also has its projections, so appending is less of that",
-    "attend x f16   how many times faster than attention to f16, with as many new tokens",
+    explainColumns([
+      [
+        "append/attend",
+        "of one layer: a whole step also has its projections, so appending is less of that",
+      ],
+      [
+        "attend x f16",
+        "how many times faster than attention to f16, with as many new tokens",
+      ],
+    ], width),
   ].join("\n");
+  return wrapLines(text, width);
 }

@@ -6,6 +6,7 @@
 import { describeDevice, requestAdapter } from "../tools/adapter.ts";
 import picomatch from "picomatch";
 import { manifest } from "../generated/manifest.ts";
+import { writeWhole } from "../cli/files.ts";
 import { checkWritable, runProgram } from "../examples/command_line.ts";
 import { type BenchCommand, type OutputFiles, parseArguments } from "./arguments.ts";
 import { formatOnnx, measureOnnx, type OnnxBench, type OnnxChoice } from "./onnx/onnx.ts";
@@ -84,8 +85,8 @@ async function runSuite(command: BenchCommand, line: string): Promise<void> {
 }
 
 async function showAttention(bench: AttentionBench, { json, html }: OutputFiles): Promise<void> {
-  if (json !== undefined) await Deno.writeTextFile(json, formatAttentionBench(bench));
-  if (html !== undefined) await Deno.writeTextFile(html, await formatReport(bench));
+  if (json !== undefined) await writeWhole(json, formatAttentionBench(bench));
+  if (html !== undefined) await writeWhole(html, await formatReport(bench));
   console.log(`\n${formatAttentionTables(bench)}`);
 }
 
@@ -117,7 +118,7 @@ async function runGpu(
 async function showGpu(bench: GpuBench, { json, html }: OutputFiles): Promise<void> {
   if (json !== undefined) await writeJson(json, bench);
   if (html !== undefined) {
-    await Deno.writeTextFile(html, await formatGpu(bench, await readCounts(PUBLISHED)));
+    await writeWhole(html, await formatGpu(bench, await readCounts(PUBLISHED)));
   }
   console.log(`\n${formatAttentionTables(bench.attention)}\n\n${formatGpuSummary(bench)}`);
 }
@@ -126,7 +127,7 @@ async function writeJson(
   path: string,
   figures: EncodeBench | OnnxBench | CountBench | GpuBench,
 ): Promise<void> {
-  await Deno.writeTextFile(path, `${JSON.stringify(figures, null, 1)}\n`);
+  await writeWhole(path, `${JSON.stringify(figures, null, 1)}\n`);
 }
 
 /** Runs where the launcher's adapter is: on the browser's GPU, or on the software driver it brings. */

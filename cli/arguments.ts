@@ -1,5 +1,6 @@
 /** Readers and checks of arguments that commands share. */
 import { InvalidArgumentError } from "commander";
+import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { CoupletError } from "../src/base/errors.ts";
 
@@ -54,16 +55,16 @@ export function usageError(what: string, why: string): CoupletError {
 /**
  * Checks before minutes of work that a file can be written.
  *
- * @throws {CoupletError} `file` where there is none.
+ * @throws {CoupletError} `file` where it cannot.
  */
 export async function checkWritable(path: string | undefined): Promise<void> {
   if (path === undefined) return;
-  const folder = await Deno.stat(dirname(path)).catch(() => undefined);
-  const present = await Deno.stat(path).catch(() => undefined);
-  if (!folder?.isDirectory || present?.isDirectory) {
+  const folder = await stat(dirname(path)).catch(() => undefined);
+  const present = await stat(path).catch(() => undefined);
+  if (!folder?.isDirectory() || present?.isDirectory()) {
     throw new CoupletError("file", {
       what: `Cannot write to ${path}`,
-      why: present?.isDirectory ? "it is a folder" : `there is no folder ${dirname(path)}`,
+      why: present?.isDirectory() ? "it is a folder" : `there is no folder ${dirname(path)}`,
       remedy: "Pass the path of a file in a folder that exists",
     });
   }

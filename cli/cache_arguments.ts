@@ -105,6 +105,11 @@ function readLimit(text: string): [keyof PlanLimits, number] {
   return [limit, Number(value)];
 }
 
+/** Whether the options describe no policy at all. */
+export function namesNoPolicy({ scheme, keys, values, policy, recipe }: PolicyArguments): boolean {
+  return [scheme, keys, values, policy, recipe].every((one) => one === undefined);
+}
+
 /**
  * The policy that the options describe.
  *

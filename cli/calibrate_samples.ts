@@ -11,11 +11,11 @@ import { encodeCodebooks } from "../src/codebooks/file.ts";
 import type { KeySpace, ModelFingerprint } from "../src/model/model.ts";
 import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import type { SchemeId } from "../src/schemes/scheme.ts";
-import { checkWritable, integerFrom, usageError } from "./arguments.ts";
+import { integerFrom, usageError } from "./arguments.ts";
 import { addPolicyOptions, type PolicyArguments, readPolicyArguments } from "./cache_arguments.ts";
 import { type Answer, type Answering, createCommand, type Host } from "./command.ts";
-import { lostVariance } from "./codebook_facts.ts";
-import { readFile } from "./files.ts";
+import { checkCodebooksOut, lostVariance } from "./codebook_facts.ts";
+import { readFile, writeWhole } from "./files.ts";
 import { kernels } from "./kernels.ts";
 import { Progress } from "./progress.ts";
 import { describeRecipe, findRecipe } from "./recipes.ts";
@@ -42,14 +42,14 @@ export function command(answering: Answering, host: Host): Command {
   return addPolicyOptions(
     createCommand("calibrate samples", {
       details:
-        "Samples are safetensors files with tensors layers.<n>.keys and layers.<n>.values,\n" +
-        "[tokens, KV heads, head dimension], F32, F64, F16 or BF16. Of several files, tokens are joined.\n" +
-        "Their metadata may tell the model, its digest and the keys' space (docs/formats.md), as those of\n" +
+        "Samples are safetensors files with tensors layers.<n>.keys and layers.<n>.values, " +
+        "[tokens, KV heads, head dimension], F32, F64, F16 or BF16. Of several files, tokens are joined. " +
+        "Their metadata may tell the model, its digest and the keys' space (docs/formats.md), as those of " +
         "tools/python/couplet_samples.py do. Otherwise --space, --model and --digest tell them.",
       examples: [
         "calibrate samples samples.safetensors --keys c4b8 --values c8b8 --out codebooks.safetensors",
-        "calibrate samples kv.safetensors --scheme c4b8 --space pre-rope \\\n" +
-        "    --model my-model --digest sha256:... --out codebooks.safetensors",
+        "calibrate samples kv.safetensors --scheme c4b8 --space pre-rope --model my-model " +
+        "--digest sha256:... --out codebooks.safetensors",
         "calibrate samples kv.safetensors --recipe best --length 32768 --space pre-rope ...",
         "calibrate samples kv-*.safetensors --weights fisher.safetensors --keys c4b8 --values c8b8 ...",
       ],
@@ -95,7 +95,7 @@ async function calibrateSamples(
   if (!pairs.flatMap(({ keys, values }) => [keys, values]).some(isLearned)) {
     throw usageError(WHAT, "none of the schemes has a codebook to learn");
   }
-  await checkWritable(out);
+  await checkCodebooksOut(out);
   const { samples, origins } = await readAllSamples(files, options.weights);
   const { keySpace, model } = agreedOrigin(origins, options);
   if (recipe !== undefined && recipe.space !== keySpace) {
@@ -121,7 +121,7 @@ async function calibrateSamples(
   }).finally(() => device?.destroy());
   stage.done();
   const bytes = encodeCodebooks(set);
-  await Deno.writeFile(out, bytes);
+  await writeWhole(out, bytes);
   const codebooks = set.codebooks.map((codebook) => {
     const { layer, side, scheme } = codebook;
     const lost = lostVariance(codebook);
@@ -151,22 +151,23 @@ async function calibrateSamples(
       codebooks,
       notes,
     },
-    text: [
-      ...(recipe === undefined ? [] : [describeRecipe(recipe)]),
-      formatTable([
-        ["layer", "side", "scheme", "error / variance"],
-        ...codebooks.map(({ layer, side, scheme, lostVariance }) => [
-          `${layer}`,
-          side,
-          scheme,
-          lostVariance?.toFixed(4) ?? "",
-        ]),
-      ], [0, 3]),
-      `${set.provenance.tokens} tokens, ${codebooks.length} codebooks, ${
-        formatBytes(bytes.length)
-      } in ${out}`,
-      ...notes,
-    ].join("\n"),
+    text: (width) =>
+      [
+        ...(recipe === undefined ? [] : [describeRecipe(recipe)]),
+        formatTable([
+          ["layer", "side", "scheme", "error / variance"],
+          ...codebooks.map(({ layer, side, scheme, lostVariance }) => [
+            `${layer}`,
+            side,
+            scheme,
+            lostVariance?.toFixed(4) ?? "",
+          ]),
+        ], { width, right: [0, 3] }),
+        `${set.provenance.tokens} tokens, ${codebooks.length} codebooks, ${
+          formatBytes(bytes.length)
+        } in ${out}`,
+        ...notes,
+      ].join("\n"),
   };
 }
 

@@ -1,7 +1,9 @@
 /** What commands tell of codebooks and their files. */
 import type { Codebook, CodebookSet } from "../src/codebooks/codebook.ts";
 import { decodeCodebooks } from "../src/codebooks/file.ts";
-import { readFile } from "./files.ts";
+import { CoupletError } from "../src/base/errors.ts";
+import { checkWritable } from "./arguments.ts";
+import { readFile, readStart } from "./files.ts";
 
 /** A file of codebooks. */
 export interface CodebookFile {
@@ -24,6 +26,26 @@ export async function readCodebooks(path: string): Promise<CodebookFile> {
     set: decodeCodebooks(bytes),
     bytes: bytes.length,
   }));
+}
+
+/** Bytes at a file's start in which codebooks name their format. */
+const START = 2 ** 16;
+
+/**
+ * Checks before minutes of work that codebooks can be written, and that they replace nothing else:
+ * samples and models are in files that look alike.
+ *
+ * @throws {CoupletError} `file` where they cannot.
+ */
+export async function checkCodebooksOut(path: string | undefined): Promise<void> {
+  await checkWritable(path);
+  const present = path === undefined ? undefined : await readStart(path, START);
+  if (!present || present.includes('"couplet-codebooks"')) return;
+  throw new CoupletError("file", {
+    what: `Cannot write codebooks to ${path}`,
+    why: "a file of that name holds something else",
+    remedy: "Give another name",
+  });
 }
 
 /**

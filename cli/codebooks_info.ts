@@ -81,7 +81,12 @@ async function describeCodebooks(path: string): Promise<Answer> {
       valueRotations: rotations,
       codebooks,
     },
-    text: [formatTable(about), "", formatTable([head, ...rows], [0, 3, 4, 5])].join("\n"),
+    text: (width) =>
+      [
+        formatTable(about, { width }),
+        "",
+        formatTable([head, ...rows], { width, right: [0, 3, 4, 5] }),
+      ].join("\n"),
   };
 }
 

@@ -47,10 +47,11 @@ async function verifyCodebooks(path: string, { model, as }: VerifyArguments): Pr
   if (model === undefined) {
     return {
       data: { ...data, comparedWith: null },
-      text: formatTable([
-        ...content,
-        ["model", `${set.model.name} (${set.model.digest}), not compared: pass --model`],
-      ]),
+      text: (width) =>
+        formatTable([
+          ...content,
+          ["model", `${set.model.name} (${set.model.digest}), not compared: pass --model`],
+        ], { width }),
     };
   }
   const what = `Cannot use the codebooks ${path} with the model ${model}`;
@@ -60,15 +61,16 @@ async function verifyCodebooks(path: string, { model, as }: VerifyArguments): Pr
   const bare = Object.fromEntries(SIDES.map((side) => [side, layersWithout(set, shape, side)]));
   return {
     data: { ...data, comparedWith: model, layersWithout: bare },
-    text: formatTable([
-      ...content,
-      ["shapes", `${shape.layers} layers, as in ${join(model, "config.json")}`],
-      ["digest", `${set.model.digest}, as of the files in ${model}`],
-      ...SIDES.filter((side) => bare[side]!.length > 0).map((side) => [
-        side,
-        `there are no codebooks for layers ${describeRuns(bare[side]!)}`,
-      ]),
-    ]),
+    text: (width) =>
+      formatTable([
+        ...content,
+        ["shapes", `${shape.layers} layers, as in ${join(model, "config.json")}`],
+        ["digest", `${set.model.digest}, as of the files in ${model}`],
+        ...SIDES.filter((side) => bare[side]!.length > 0).map((side) => [
+          side,
+          `there are no codebooks for layers ${describeRuns(bare[side]!)}`,
+        ]),
+      ], { width }),
   };
 }
 

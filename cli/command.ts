@@ -3,14 +3,15 @@
  */
 import { Command } from "commander";
 import type { CoupletError } from "../src/base/errors.ts";
+import { wrapCommandLine } from "./command_words.ts";
 import { type CommandName, SUMMARIES } from "./summaries.ts";
 
 /** A command's result. */
 export interface Answer {
   /** For programs, printed by `--json`. */
   readonly data: unknown;
-  /** For people. */
-  readonly text: string;
+  /** For people; by the columns it may take, or as it is, such as a kernel's text. */
+  readonly text: string | ((width: number) => string);
   /** Colours the text, from which control characters have been removed. */
   readonly paint?: (text: string) => string;
   /** Defaults to `done` of {@linkcode EXIT}. */
@@ -45,10 +46,16 @@ export interface Host {
   readonly writeError: (text: string) => void;
   /** Whether text may be coloured. */
   readonly colour: boolean;
-  /** Columns of the terminal. */
+  /** Columns that text for people may take. */
   readonly width: number;
-  /** WebGPU, where the runtime has it. */
-  readonly gpu: GPU | undefined;
+  /** WebGPU, where the runtime has it or can load it. */
+  readonly gpu: Pick<GPU, "requestAdapter"> | undefined;
+  /** The runtime's name and version, and its machine. */
+  readonly runtime: string;
+  /** The operating system, by Node's name. */
+  readonly platform: string;
+  /** What people type for `couplet`. */
+  readonly invocation: string;
   /**
    * The folder of the repository's checkout, with a slash at its end; absent where the package runs
    * without one.
@@ -78,7 +85,14 @@ export function createCommand(
     .description(details === undefined ? summary : `${summary}\n${details}`)
     .summary(summary)
     .option("--json", "print JSON, errors included")
-    .addHelpText("after", `\nExamples:\n${examples.map((line) => `  couplet ${line}`).join("\n")}`);
+    .addHelpText("after", ({ command }) => describeExamples(examples, command));
+}
+
+/** A command's examples, as its help has them. */
+export function describeExamples(examples: readonly string[], command: Command): string {
+  const width = command.configureOutput().getOutHelpWidth?.() ?? Infinity;
+  const lines = examples.map((line) => wrapCommandLine(line.split(" "), width));
+  return `\nExamples:\n${lines.join("\n")}`;
 }
 
 /** A command's name within its group. */

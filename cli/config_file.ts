@@ -1,3 +1,4 @@
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { readJson } from "./json.ts";
@@ -9,8 +10,8 @@ import { readJson } from "./json.ts";
  * @throws {CoupletError} `file` where there is none, or it is not JSON.
  */
 export async function readConfigFile(path: string): Promise<unknown> {
-  const stat = await Deno.stat(path).catch(() => undefined);
-  const file = stat?.isDirectory ? join(path, "config.json") : path;
+  const found = await stat(path).catch(() => undefined);
+  const file = found?.isDirectory() ? join(path, "config.json") : path;
   const remedy = "Give a Hugging Face config.json, or the folder that holds it";
   return await readJson(file, { what: file, remedy }, z.unknown());
 }

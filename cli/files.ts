@@ -1,5 +1,8 @@
 /** Files that commands read. */
 import { createHash } from "node:crypto";
+import { createReadStream, type Stats } from "node:fs";
+import { open, readFile as readWhole, rename, rm, stat, writeFile } from "node:fs/promises";
+import process from "node:process";
 import { CoupletError } from "../src/base/errors.ts";
 import { formatBytes } from "./table.ts";
 
@@ -52,7 +55,9 @@ export async function readBytes(
 ): Promise<Uint8Array<ArrayBuffer>> {
   await checkFile(path, source);
   try {
-    return await Deno.readFile(path);
+    const { buffer, byteOffset, byteLength } = await readWhole(path);
+    // Parsers get what copies when it is cut, as a Buffer does not.
+    return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
   } catch (cause) {
     throw unreadable(source, reason(cause), cause);
   }
@@ -67,19 +72,49 @@ export async function digestFile(path: string, source: FileSource): Promise<stri
   await checkFile(path, source);
   try {
     const hash = createHash("sha256");
-    for await (const part of (await Deno.open(path)).readable) hash.update(part);
+    for await (const part of createReadStream(path)) hash.update(part);
     return hash.digest("hex");
   } catch (cause) {
     throw unreadable(source, reason(cause), cause);
   }
 }
 
+/**
+ * Writes a file as a whole: until all of it is written, what was there before stays, and a program
+ * that ends early leaves nothing that is half written under the name.
+ */
+export async function writeWhole(path: string, content: string | Uint8Array): Promise<void> {
+  const unfinished = `${path}.${process.pid}.unfinished`;
+  try {
+    await writeFile(unfinished, content);
+    await rename(unfinished, path);
+  } catch (error) {
+    await rm(unfinished, { force: true });
+    throw error;
+  }
+}
+
+/**
+ * The first bytes of a file as text, where anything but ASCII is of no use; undefined where there is
+ * no file.
+ */
+export async function readStart(path: string, bytes: number): Promise<string | undefined> {
+  if (!await isFile(path)) return undefined;
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(new Uint8Array(bytes), 0, bytes, 0);
+    return new TextDecoder("latin1").decode(buffer.subarray(0, bytesRead));
+  } finally {
+    await file.close();
+  }
+}
+
 /** Whether there is a file. */
 export async function isFile(path: string): Promise<boolean> {
   try {
-    return (await Deno.stat(path)).isFile;
+    return (await stat(path)).isFile();
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+    if (isNotFound(error)) return false;
     throw error;
   }
 }
@@ -90,23 +125,27 @@ export async function isFile(path: string): Promise<boolean> {
  * @throws {CoupletError} `file` where there is none, something else, or a larger one than may be.
  */
 export async function checkFile(path: string, source: FileSource): Promise<void> {
-  let info: Deno.FileInfo;
+  let info: Stats;
   try {
-    info = await Deno.stat(path);
+    info = await stat(path);
   } catch (cause) {
     throw unreadable(source, reason(cause), cause);
   }
-  const { isFile, isDirectory, size } = info;
+  const { size } = info;
   const { most = MOST_BYTES } = source;
-  if (isDirectory) throw unreadable(source, "it is a folder");
-  if (!isFile) throw unreadable(source, "it is a pipe or a device, and no file");
+  if (info.isDirectory()) throw unreadable(source, "it is a folder");
+  if (!info.isFile()) throw unreadable(source, "it is a pipe or a device, and no file");
   if (size > most) {
     throw unreadable(source, `it has ${formatBytes(size)}, and may have ${formatBytes(most)}`);
   }
 }
 
+function isNotFound(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
+
 function reason(cause: unknown): string {
-  if (cause instanceof Deno.errors.NotFound) return "there is no such file";
+  if (isNotFound(cause)) return "there is no such file";
   return cause instanceof Error ? cause.message : String(cause);
 }
 

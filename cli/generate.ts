@@ -1,7 +1,10 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import { readdir, stat } from "node:fs/promises";
 import { isAbsolute, join, normalize, resolve } from "node:path";
+import process from "node:process";
 import { pathToFileURL } from "node:url";
-import { generateKernels, writeFiles } from "../codegen/generate.ts";
+import { generateKernels, type Language, writeFiles } from "../codegen/generate.ts";
+import { LANGUAGES } from "../codegen/write/module_style.ts";
 import { CoupletError } from "../src/base/errors.ts";
 import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import { integerFrom, usageError } from "./arguments.ts";
@@ -12,6 +15,7 @@ interface GenerateOptions {
   readonly scheme: readonly string[];
   readonly pair: readonly string[];
   readonly headDim: readonly number[];
+  readonly language: Language;
   readonly out: string;
 }
 
@@ -35,11 +39,16 @@ export function command(answering: Answering): Command {
     )
     .requiredOption("--head-dim <n>", "channels per head (repeatable)", collect(integerFrom(1)), [])
     .requiredOption("--out <folder>", "where they go")
+    .addOption(
+      new Option("--language <name>", "the language of the modules")
+        .choices(LANGUAGES)
+        .default(process.versions.deno === undefined ? "javascript" : "typescript"),
+    )
     .action(answering(writeKernels));
 }
 
 async function writeKernels(options: GenerateOptions): Promise<Answer> {
-  const { scheme, pair, headDim, out } = options;
+  const { scheme, pair, headDim, language, out } = options;
   if (scheme.length + pair.length === 0) {
     throw usageError(WHAT, "neither --scheme nor --pair is given");
   }
@@ -47,9 +56,9 @@ async function writeKernels(options: GenerateOptions): Promise<Answer> {
   for (const id of pair.flatMap((one) => one.split("/"))) readScheme(id);
   await checkFolder(out);
   const folder = pathToFileURL(`${resolve(out)}/`);
-  const files = generateKernels({ schemes: scheme, pairs: pair, headDims: headDim });
+  const files = generateKernels({ schemes: scheme, pairs: pair, headDims: headDim, language });
   const { missing, stale, orphaned } = writeFiles(folder, files);
-  const names = [...files.keys()].flatMap((path) => /([^/]+)\.wgsl\.ts$/.exec(path)?.[1] ?? []);
+  const names = [...files.keys()].flatMap((path) => /([^/]+)\.wgsl\.[jt]s$/.exec(path)?.[1] ?? []);
   return {
     data: { out, kernels: names, written: [...missing, ...stale], removed: orphaned },
     text: [
@@ -57,15 +66,15 @@ async function writeKernels(options: GenerateOptions): Promise<Answer> {
       `${names.length} kernels in ${out}: ${missing.length} files new, ${stale.length} changed, ${orphaned.length} removed`,
       "",
       "Use them:",
-      `  import { manifest } from "${specifier(out)}";`,
+      `  import { manifest } from "${specifier(out, language)}";`,
       "  planCache({ ..., kernels: manifest });",
     ].join("\n"),
   };
 }
 
 /** The specifier by which a module in the current folder imports the manifest. */
-export function specifier(out: string): string {
-  const manifest = join(out, "manifest.ts");
+export function specifier(out: string, language: Language): string {
+  const manifest = join(out, language === "javascript" ? "manifest.js" : "manifest.ts");
   if (isAbsolute(out)) return pathToFileURL(manifest).href;
   const parts = normalize(manifest).split(/[\\/]/).map(encodeURIComponent);
   return parts[0] === ".." ? parts.join("/") : `./${parts.join("/")}`;
@@ -75,10 +84,10 @@ export function specifier(out: string): string {
  * Names of generated modules, including kernels of earlier versions. Modules of other generators
  * may begin with the same line.
  */
-const MODULE = /^(manifest|[a-z0-9_]+\.wgsl)\.ts$/;
+const MODULE = /^(manifest(\.d)?|[a-z0-9_]+\.wgsl)\.(ts|js)$/;
 
 /** The modules in folders: kernels and their sets. */
-const SET_MODULE = /^[a-z0-9_]+(\.wgsl)?\.ts$/;
+const SET_MODULE = /^[a-z0-9_]+(\.wgsl|\.d)?\.(ts|js)$/;
 
 /**
  * Whether a folder of generated modules may have the name: schemes, what all of them share, or the
@@ -102,9 +111,9 @@ function isScheme(id: string): boolean {
  * other folders.
  */
 async function checkFolder(out: string): Promise<void> {
-  const present = await Deno.stat(out).catch(() => undefined);
+  const present = await stat(out).catch(() => undefined);
   if (present === undefined) return;
-  if (!present.isDirectory) {
+  if (!present.isDirectory()) {
     throw new CoupletError("file", {
       what: WHAT,
       why: `${out} is no folder`,
@@ -112,12 +121,12 @@ async function checkFolder(out: string): Promise<void> {
     });
   }
   const foreign: string[] = [];
-  for await (const entry of Deno.readDir(out)) {
-    if (entry.isDirectory && isKernelFolder(entry.name)) {
-      for await (const { name, isFile } of Deno.readDir(join(out, entry.name))) {
-        if (!(isFile && SET_MODULE.test(name))) foreign.push(`${entry.name}/${name}`);
+  for (const entry of await readdir(out, { withFileTypes: true })) {
+    if (entry.isDirectory() && isKernelFolder(entry.name)) {
+      for (const own of await readdir(join(out, entry.name), { withFileTypes: true })) {
+        if (!(own.isFile() && SET_MODULE.test(own.name))) foreign.push(`${entry.name}/${own.name}`);
       }
-    } else if (!(entry.isFile && MODULE.test(entry.name))) foreign.push(entry.name);
+    } else if (!(entry.isFile() && MODULE.test(entry.name))) foreign.push(entry.name);
   }
   if (foreign.length > 0) {
     throw new CoupletError("usage", {

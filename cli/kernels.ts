@@ -25,7 +25,7 @@ export interface KernelsArguments {
 export function addKernelsOption(command: Command): Command {
   return command.option(
     "--kernels <manifest>",
-    "kernels of your own besides: a manifest.ts of couplet generate (repeatable)",
+    "kernels of your own besides: a manifest of couplet generate (repeatable)",
     collect(String),
     [],
   );
@@ -57,7 +57,7 @@ export async function loadKernels(args: KernelsArguments): Promise<readonly Kern
 }
 
 async function loadManifest(path: string): Promise<readonly KernelInfo[]> {
-  const remedy = "Give the manifest.ts of a folder that couplet generate wrote";
+  const remedy = "Give the manifest.ts or manifest.js of a folder that couplet generate wrote";
   await checkFile(path, { what: `the kernels of ${path}`, remedy });
   try {
     const module = await import(pathToFileURL(resolve(path)).href);

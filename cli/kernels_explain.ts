@@ -116,23 +116,25 @@ async function explainKernels(args: ExplainOptions): Promise<Answer> {
       ...(others === undefined ? {} : { others }),
       ...(error === undefined ? {} : { error: { code: error.code, ...error.parts } }),
     },
-    text: [
-      `${args.queryHeads} query heads, ${args.kvHeads} KV heads of ${args.headDim} channels, ` +
-      `keys ${keys} ${options.keys.space}, values ${values}`,
-      "",
-      "Attention of one new token a sequence",
-      describeCandidates(decode),
-      "",
-      `Attention of several, up to ${args.step}`,
-      describeCandidates(prefill),
-      "",
-      ...(others === undefined ? [error!.message] : [
-        "The only ones of their kind",
-        formatTable(
-          Object.entries(others).map(([role, name]) => ["", role, name]),
-        ),
-      ]),
-    ].join("\n"),
+    text: (width) =>
+      [
+        `${args.queryHeads} query heads, ${args.kvHeads} KV heads of ${args.headDim} channels, ` +
+        `keys ${keys} ${options.keys.space}, values ${values}`,
+        "",
+        "Attention of one new token a sequence",
+        describeCandidates(decode, width),
+        "",
+        `Attention of several, up to ${args.step}`,
+        describeCandidates(prefill, width),
+        "",
+        ...(others === undefined ? [error!.message] : [
+          "The only ones of their kind",
+          formatTable(
+            Object.entries(others).map(([role, name]) => ["", role, name]),
+            { width },
+          ),
+        ]),
+      ].join("\n"),
     exitCode: error === undefined ? EXIT.done : EXIT.failed,
   };
 }
@@ -198,17 +200,14 @@ function explainCandidates(
   });
 }
 
-function describeCandidates(candidates: readonly ExplainedCandidate[]): string {
+/** The candidates by estimated cost, which is 1 for the least, and pages of a tile. */
+function describeCandidates(candidates: readonly ExplainedCandidate[], width: number): string {
   if (candidates.length === 0) return "  nothing: no rows of these schemes";
   return formatTable([
-    ["", "", "estimated cost", "pages of a tile", "kernels", ""],
-    ...candidates.map(({ kernels, span, cost, verdict, why }) => [
-      "",
-      verdict,
-      cost.toFixed(2),
-      `${span}`,
-      kernels.join(" + "),
-      why ?? "",
+    ["", "", "cost", "pages", "kernels"],
+    ...candidates.flatMap(({ kernels, span, cost, verdict, why }) => [
+      ["", verdict, cost.toFixed(2), `${span}`, kernels.join(" + ")],
+      ...(why === undefined ? [] : [["", "", "", "", why]]),
     ]),
-  ], [2, 3]);
+  ], { width, right: [2, 3] });
 }

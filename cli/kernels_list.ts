@@ -48,18 +48,14 @@ async function listKernels(glob: string | undefined, options: ListOptions): Prom
   if (found.length === 0) throw nothingFound(kernels, glob);
   return {
     data: found.map(describeRow),
-    text: [
-      formatTable([
-        ["name", "bindings", "workgroup bytes", "why it is there"],
-        ...found.map(({ name, bindings, workgroupBytes, reason }) => [
-          name,
-          `${bindings.length}`,
-          `${workgroupBytes}`,
-          reason,
-        ]),
-      ], [1, 2]),
-      `${found.length} of ${kernels.length} kernels`,
-    ].join("\n"),
+    text: (width) =>
+      [
+        formatTable([
+          ["name", "why it is there"],
+          ...found.map(({ name, reason }) => [name, reason]),
+        ], { width }),
+        `${found.length} of ${kernels.length} kernels`,
+      ].join("\n"),
   };
 }
 

@@ -26,12 +26,12 @@ async function showKernel(name: string, options: ShowOptions): Promise<Answer> {
   const { wgsl } = options;
   const kernel = findKernel(await loadKernels(options), name);
   const facts = kernelFacts(kernel);
-  if (wgsl === undefined) return { data: facts, text: describeFacts(facts) };
+  if (wgsl === undefined) return { data: facts, text: (width) => describeFacts(facts, width) };
   const [text] = await readableWgsl([kernel]);
   return { data: { ...facts, wgsl: text }, text: text!.trimEnd() };
 }
 
-function describeFacts(facts: KernelFacts): string {
+function describeFacts(facts: KernelFacts, width: number): string {
   const { name, does, entry, reason, bindings, span, needs, records, cost } = facts;
   const traffic = cost.traffic.map((
     { what, bytes, per },
@@ -43,7 +43,10 @@ function describeFacts(facts: KernelFacts): string {
     ...(entry === undefined ? [] : [`  Import it from ${entry}`]),
     "",
     "Bindings of group 0",
-    formatTable(bindings.map(({ index, name, space, type }) => [` ${index}`, name, space, type])),
+    formatTable(
+      bindings.map(({ index, name, space, type }) => [` ${index}`, name, space, type]),
+      { width },
+    ),
     "",
     "Device",
     `  ${needs.maxComputeWorkgroupStorageSize} bytes of workgroup memory${
@@ -56,7 +59,7 @@ function describeFacts(facts: KernelFacts): string {
       ? "  Every WebGPU device runs it: default limits, no feature"
       : `  WebGPU's default limits do not suffice: ${needs.beyondDefaults}`,
     ...(records.length === 0 ? [] : ["", "Records", ...records.map(describeRecord)]),
-    ...(traffic.length === 0 ? [] : ["", "Traffic", formatTable(traffic, [1])]),
+    ...(traffic.length === 0 ? [] : ["", "Traffic", formatTable(traffic, { width, right: [1] })]),
   ].join("\n");
 }
 

@@ -3,6 +3,7 @@
  * of the package, and help needs none of it.
  */
 import { Command } from "commander";
+import { extname } from "node:path";
 import { type Answering, type Host, ownName } from "./command.ts";
 import { type CommandName, SUMMARIES } from "./summaries.ts";
 
@@ -24,7 +25,8 @@ export async function loadCommand(
   // Deno fetches all remote modules that literal specifiers name before it runs a program, even in
   // `import()`. The commands would fetch the kernels, a thousand files. A computed specifier is
   // fetched when it is imported.
-  const file = new URL(`./${name.replace(" ", "_")}.ts`, import.meta.url);
+  const own = import.meta.url;
+  const file = new URL(`./${name.replace(" ", "_")}${extname(own)}`, own);
   const { command }: CommandModule = await import(file.href);
   return command(answering, host);
 }

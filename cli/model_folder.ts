@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { z } from "zod";
 import { CoupletError } from "../src/base/errors.ts";
+import { groupBy } from "../src/base/group_by.ts";
 import type { ValueRotation } from "../src/codebooks/codebook.ts";
 import { digestFile, type FileSource, isFile } from "./files.ts";
 import { readJson } from "./json.ts";
@@ -51,7 +52,7 @@ export async function weightFiles(folder: string): Promise<readonly WeightFile[]
     });
   }
   const { weight_map: map } = await readJson(join(folder, INDEX), modelFile(folder, INDEX), index);
-  const byFile = Map.groupBy(Object.keys(map), (tensor) => map[tensor]!);
+  const byFile = groupBy(Object.keys(map), (tensor) => map[tensor]!);
   return [...byFile].sort(([a], [b]) => a < b ? -1 : 1)
     .map(([file, tensors]) => ({ file, tensors }));
 }

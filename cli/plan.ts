@@ -1,25 +1,27 @@
 import type { Command } from "commander";
 import { candidateNames } from "../src/plan/choose_attention.ts";
 import type { CacheBytes, LayerBytes } from "../src/plan/sizes.ts";
-import { CoupletError } from "../src/base/errors.ts";
+import { groupBy } from "../src/base/group_by.ts";
 import type { KernelInfo } from "../src/kernels/kernel.ts";
 import type { CachePlan, PlanOptions } from "../src/plan/plan.ts";
-import { planCache } from "../src/plan/plan_cache.ts";
-import { requiredLimits } from "../src/plan/requirements.ts";
 import { BASE_LIMITS } from "../src/plan/limits.ts";
 import { SIDES } from "../src/model/side.ts";
-import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import {
   addCacheOptions,
   type CacheArguments,
-  readLimits,
+  namesNoPolicy,
   readPolicyArguments,
   readSizes,
 } from "./cache_arguments.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
+import { compareSchemes, recommend } from "./compare_schemes.ts";
+import { describeModel, ranges } from "./describe_model.ts";
+import { describeComparison } from "./describe_comparison.ts";
+import { biasedChannels } from "./key_bias.ts";
 import { kernelEntries } from "./kernel_entries.ts";
 import { loadKernels } from "./kernels.ts";
 import type { ModelPlanOptions } from "../src/models/mod.ts";
+import { planWithin, tryPlan, type Unplanned } from "./plan_within.ts";
 import { AS, readModel } from "./read_model.ts";
 import { f16Spans, parseSpan, readSpans } from "./span_arguments.ts";
 import type { SpanPolicies } from "../src/plan/span_policies.ts";
@@ -34,8 +36,11 @@ interface PlanArguments extends CacheArguments {
 export function command(answering: Answering): Command {
   return addCacheOptions(
     createCommand("plan", {
-      details: "Without --limit the device is taken to have what the plan needs.",
+      details:
+        "Without --limit the device is taken to have what the plan needs. Without schemes, " +
+        "all that fit are compared, and one is recommended.",
       examples: [
+        "plan ./Llama-3.2-1B --tokens 32768",
         "plan ./Llama-3.2-1B --scheme c4b8 --tokens 32768",
         "plan config.json --keys c4b8 --values c8b8 --sequences 8 --json",
         "plan config.json --policy 2_bits.json --limit maxStorageBufferBindingSize=134217728",
@@ -53,33 +58,90 @@ export function command(answering: Answering): Command {
   ).action(answering(planModel));
 }
 
+/** What commander hands to actions behind the arguments and options. */
+type Called = Pick<Command, "parent">;
+
 const WHAT = "Cannot plan a cache";
 
-async function planModel(path: string, args: PlanArguments): Promise<Answer> {
-  const policy = await readPolicyArguments(args, WHAT, args.tokens * args.sequences);
+async function planModel(path: string, args: PlanArguments, called: Called): Promise<Answer> {
   const spans = readSpans(args.span);
+  const policy = namesNoPolicy(args) && spans === undefined
+    ? undefined
+    : await readPolicyArguments(args, WHAT, args.tokens * args.sequences);
   // Keys of spans are as they are scored.
   const space = args.space ?? (spans === undefined ? undefined : "as-scored");
   const model = await readModel(path, { as: args.as, space, length: args.tokens });
-  const options: PlanOptions = {
+  const options = {
     shape: model.shape,
     keys: model.keys,
     scale: model.scale,
     softcap: model.softcap,
     ...(spans === undefined ? {} : { spans }),
-    policy,
     ...readSizes(args),
     kernels: await loadKernels(args),
     features: new Set<string>(args.feature),
     precision: args.precision,
   };
-  const { plan, required } = planWithin(options, args);
-  const f16 = planF16(options, args);
   const notes = [...model.notes];
-  if (model.keyBias) notes.push(...describeOffsets(model, plan));
   if (model.maxPositions !== undefined && args.tokens > model.maxPositions) {
     notes.push(`The model was made for ${model.maxPositions} tokens.`);
   }
+  return policy === undefined
+    ? chooseSchemes(model, options, args, notes, called)
+    : planPolicy(model, { ...options, policy }, args, notes);
+}
+
+/** All schemes that fit, beside f16. */
+function chooseSchemes(
+  model: ModelPlanOptions,
+  options: Omit<PlanOptions, "policy">,
+  args: PlanArguments,
+  notes: readonly string[],
+  { parent }: Called,
+): Answer {
+  const comparison = compareSchemes(options, args, model);
+  const f16 = planF16(options, args);
+  const tokens = args.tokens * args.sequences;
+  const recommended = recommend(comparison, tokens, model.keys.space);
+  return {
+    data: {
+      modelType: model.modelType,
+      shape: model.shape,
+      keyBias: model.keyBias,
+      keys: model.keys,
+      capacity: options.capacity,
+      tiers: options.tiers,
+      f16: "why" in f16 ? f16 : { bytes: f16.bytes, effectiveBits: f16.effectiveBits },
+      schemes: comparison.compared,
+      refused: comparison.refused,
+      recommended: recommended ?? null,
+      notes,
+    },
+    text: (width) =>
+      [
+        ...describeModel(model, options, notes),
+        "",
+        describeComparison({
+          comparison,
+          f16: "why" in f16 ? undefined : f16,
+          recommended,
+          model,
+          tokens,
+          words: parent!.args.filter((word) => word !== "--json"),
+        }, width),
+      ].join("\n"),
+  };
+}
+
+function planPolicy(
+  model: ModelPlanOptions,
+  options: PlanOptions,
+  args: PlanArguments,
+  modelNotes: readonly string[],
+): Answer {
+  const { plan, required } = planWithin(options, args);
+  const f16 = planF16(options, args);
+  const notes = [...modelNotes, ...(model.keyBias ? describeOffsets(model, plan) : [])];
   const layers = plan.layers.map((layer, index) => ({
     keys: layer.keys,
     values: layer.values,
@@ -104,7 +166,7 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
       keys: options.keys,
       scale: options.scale,
       softcap: plan.options.softcap,
-      policy,
+      policy: options.policy,
       capacity: plan.options.capacity,
       tiers: plan.options.tiers,
       bytes: plan.bytes,
@@ -129,42 +191,18 @@ async function planModel(path: string, args: PlanArguments): Promise<Answer> {
       layers,
       notes,
     },
-    text: describePlan(model, plan, f16, required, layers, notes),
+    text: (width) => describePlan(model, plan, f16, required, layers, notes, width),
   };
 }
 
-/**
- * The plan within the given limits, or within those that it needs; and the limits to request for
- * it.
- */
-function planWithin(options: PlanOptions, args: PlanArguments) {
-  const given = readLimits(args);
-  const required = requiredLimits({
-    ...options,
-    ...(given === undefined ? {} : { limits: given }),
-  });
-  const limits = given ?? { ...BASE_LIMITS, ...required };
-  return { plan: planCache({ ...options, limits }), required };
-}
-
-/** Why there is no plan. */
-interface Unplanned {
-  readonly why: string;
-}
-
 /** The same cache uncompressed, or why the given kernels and limits do not suffice. */
-function planF16(options: PlanOptions, args: PlanArguments): CachePlan | Unplanned {
-  try {
-    return planWithin({
-      ...options,
-      policy: { keys: "f16", values: "f16" },
-      tiers: { sinks: 0, window: 0 },
-      ...(options.spans && { spans: f16Spans(args.span)! }),
-    }, args).plan;
-  } catch (error) {
-    if (!(error instanceof CoupletError)) throw error;
-    return { why: error.parts.why };
-  }
+function planF16(options: Omit<PlanOptions, "policy">, args: PlanArguments): CachePlan | Unplanned {
+  return tryPlan({
+    ...options,
+    policy: { keys: "f16", values: "f16" },
+    tiers: { sinks: 0, window: 0 },
+    ...(options.spans && { spans: f16Spans(args.span)! }),
+  }, args);
 }
 
 /** What the bias of a model's keys means for the schemes of its keys. */
@@ -172,8 +210,7 @@ function describeOffsets({ modelType }: ModelPlanOptions, { options }: CachePlan
   const { space } = options.keys;
   const headDims = new Map(options.layers.map(({ keys, headDim }) => [keys, headDim]));
   return [...headDims].flatMap(([id, headDim]) => {
-    const scheme = parseScheme(id);
-    const channels = scheme.keyOffsets?.(headDim, space) ?? headDim;
+    const channels = biasedChannels(id, headDim, space);
     if (channels >= headDim) return [];
     const why = channels === 0
       ? `${id} does not remove it, and has few levels left for the rest of a key`
@@ -198,26 +235,16 @@ interface PlannedLayer {
 }
 
 function describePlan(
-  { modelType, shape, modelLayers, layerNumbers }: ModelPlanOptions,
+  model: ModelPlanOptions,
   plan: CachePlan,
   f16: CachePlan | Unplanned,
   required: object,
   layers: readonly PlannedLayer[],
   notes: readonly string[],
+  width: number,
 ): string {
-  const { capacity, tiers, keys } = plan.options;
   return [
-    `${modelType}: ${shape.layers} layers, ${shape.queryHeads} query heads, ${
-      [...new Set(layers.map(({ keyValueHeads }) => keyValueHeads))].join(" or ")
-    } KV heads of ${shape.headDim} channels`,
-    ...(modelLayers === shape.layers ? [] : [
-      `These are the model's layers ${
-        ranges(layerNumbers)
-      } of ${modelLayers}: the others have no attention`,
-    ]),
-    `${capacity.sequences} x ${capacity.sequenceTokens} tokens, up to ${capacity.appendTokens} new ones of a sequence in a step; ` +
-    `exact: the first ${tiers.sinks}, the last ${tiers.window}; keys ${keys.space}`,
-    ...notes,
+    ...describeModel(model, plan.options, notes),
     "",
     formatTable([
       ["layers, each", "side", "scheme", "sees", "codes", "exact", "codebooks"],
@@ -232,10 +259,10 @@ function describePlan(
           ),
         ])
       ),
-    ], [4, 5, 6]),
+    ], { width, right: [4, 5, 6] }),
     "",
-    ...describeSpans(plan),
-    describeTotals(plan, f16),
+    ...describeSpans(plan, width),
+    describeTotals(plan, f16, width),
     "",
     "Request of the adapter",
     formatTable([
@@ -246,7 +273,7 @@ function describePlan(
         value === BASE_LIMITS[limit as keyof typeof BASE_LIMITS] ? "the default" : "",
       ]),
       ["", "features", plan.features.join(", ") || "none", ""],
-    ]),
+    ], { width }),
     "",
     "Kernels",
     ...kernelEntries(plannedKernels(plan)).map((entry) => `  from ${entry}`),
@@ -259,12 +286,13 @@ function describePlan(
           layer.kernels[role].join(" + "),
         ])
       ),
+      { width },
     ),
   ].join("\n");
 }
 
 /** The kinds of spans, and an empty line; nothing where there are none. */
-function describeSpans({ spans }: CachePlan): string[] {
+function describeSpans({ spans }: CachePlan, width: number): string[] {
   if (spans.length === 0) return [];
   return [
     formatTable([
@@ -277,7 +305,7 @@ function describeSpans({ spans }: CachePlan): string[] {
         `${capacity.tokens}`,
         formatBytes(bytes),
       ]),
-    ], [3, 4, 5]),
+    ], { width, right: [3, 4, 5] }),
     "",
   ];
 }
@@ -309,26 +337,14 @@ function groupLayers(
   layers: readonly PlannedLayer[],
   alike: (layer: PlannedLayer) => unknown,
 ): readonly { readonly name: string; readonly layer: PlannedLayer }[] {
-  const groups = Map.groupBy(layers.keys(), (index) => JSON.stringify(alike(layers[index]!)));
+  const groups = groupBy(layers.keys(), (index) => JSON.stringify(alike(layers[index]!)));
   return [...groups.values()].map((indices) => ({
     name: ranges(indices),
     layer: layers[indices[0]!]!,
   }));
 }
 
-/** Rising numbers as ranges: `0-2,4`. */
-function ranges(numbers: readonly number[]): string {
-  const parts: number[][] = [];
-  for (const number of numbers) {
-    const last = parts.at(-1);
-    if (last !== undefined && last.at(-1) === number - 1) last.push(number);
-    else parts.push([number]);
-  }
-  return parts.map((part) => part.length === 1 ? `${part[0]}` : `${part[0]}-${part.at(-1)}`)
-    .join(",");
-}
-
-function describeTotals(plan: CachePlan, f16: CachePlan | Unplanned): string {
+function describeTotals(plan: CachePlan, f16: CachePlan | Unplanned, width: number): string {
   const kinds = Object.keys(plan.bytes) as (keyof CacheBytes)[];
   const rows = [
     ["all layers", "planned"],
@@ -336,7 +352,9 @@ function describeTotals(plan: CachePlan, f16: CachePlan | Unplanned): string {
     ["effective bits", plan.effectiveBits.toFixed(2)],
   ];
   if ("why" in f16) {
-    return `${formatTable(rows, [1])}\nThere is no f16 to compare with: ${f16.why}.`;
+    return `${
+      formatTable(rows, { width, right: [1] })
+    }\nThere is no f16 to compare with: ${f16.why}.`;
   }
   const beside = [
     "f16",
@@ -346,5 +364,5 @@ function describeTotals(plan: CachePlan, f16: CachePlan | Unplanned): string {
   return formatTable([
     ...rows.map((row, i) => [...row, beside[i]!]),
     ["f16 / planned", "", (f16.bytes.total / plan.bytes.total).toFixed(2)],
-  ], [1, 2]);
+  ], { width, right: [1, 2] });
 }

@@ -1,6 +1,7 @@
 /** The command line as a whole: its commands, and how they end. */
 import { type Command, CommanderError } from "commander";
 import { CoupletError } from "../src/base/errors.ts";
+import { VERSION } from "../src/base/version.ts";
 import { usageError } from "./arguments.ts";
 import {
   type Answer,
@@ -14,6 +15,7 @@ import { loadCommand } from "./load_command.ts";
 import { printable } from "./printable.ts";
 import { repositoryCommand, type RepositoryTask } from "./repository.ts";
 import type { CommandName } from "./summaries.ts";
+import { wrapLines } from "./table.ts";
 
 const EXIT_CODES = `
 Exit codes:
@@ -53,6 +55,7 @@ const BENCH: RepositoryTask = {
 export async function runCommandLine(args: readonly string[], terminal: Host): Promise<number> {
   const json = args.includes("--json");
   let exitCode: number = EXIT.done;
+  const { width } = terminal;
   const host: Host = {
     ...terminal,
     write: (text) => terminal.write(printable(text)),
@@ -61,8 +64,10 @@ export async function runCommandLine(args: readonly string[], terminal: Host): P
   const answering: Answering = (action) => async (...given) => {
     const { data, text, paint, exitCode: code = EXIT.done }: Answer = await action(...given);
     if (json) host.write(`${JSON.stringify(data, null, 2)}\n`);
-    else if (paint !== undefined) terminal.write(`${paint(printable(text))}\n`);
-    else host.write(`${text}\n`);
+    else {
+      const shown = printable(typeof text === "string" ? text : wrapLines(text(width), width));
+      terminal.write(`${paint === undefined ? shown : paint(shown)}\n`);
+    }
     exitCode = code;
   };
   try {
@@ -119,6 +124,7 @@ async function createProgram(
     )
     .addCommand(await load("doctor"));
   settle(program, host);
+  program.version(VERSION, "--version", "print the version");
   return program;
 }
 
@@ -127,6 +133,7 @@ function settle(command: Command, host: Host): void {
   command
     .exitOverride()
     .allowExcessArguments(false)
+    .addHelpText("after", `\ncouplet is ${host.invocation} here.`)
     // Commands that were not loaded have no options or arguments to list.
     .configureHelp({ subcommandTerm: (listed) => listed.name() })
     .configureOutput({

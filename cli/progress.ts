@@ -1,5 +1,6 @@
 // @ts-types="@types/cli-progress"
 import cliProgress from "cli-progress";
+import process from "node:process";
 
 /** Seconds between two lines if the output is not a terminal. */
 const LINE_INTERVAL = 5;
@@ -31,7 +32,7 @@ export class Progress {
   stage(title: string): Stage {
     const label = `[${++this.#begun}/${this.#stages}] ${title}`;
     const started = performance.now();
-    const show = Deno.stderr.isTerminal() ? bar(label) : lines(label);
+    const show = process.stderr.isTTY ? bar(label) : lines(label);
     return {
       update(fraction, secondsLeft): void {
         const seconds = (performance.now() - started) / 1000;
@@ -70,13 +71,13 @@ function bar(label: string): Display {
 }
 
 /** Signals that end a program, and their exit codes in shells. */
-const ENDING: readonly (readonly [signal: Deno.Signal, exitCode: number])[] = [
+const ENDING: readonly (readonly [signal: NodeJS.Signals, exitCode: number])[] = [
   ["SIGINT", 130],
-  ...(Deno.build.os === "windows" ? [] : [["SIGTERM", 143]] as const),
+  ...(process.platform === "win32" ? [] : [["SIGTERM", 143]] as const),
 ];
 
-/** Events when a program exits, or ends by an uncaught error. */
-const ENDS = ["unload", "error", "unhandledrejection"] as const;
+/** Events when a program exits, or is about to end by an uncaught error. */
+const ENDS = ["exit", "uncaughtExceptionMonitor"] as const;
 
 /**
  * Calls `restore` when the program ends, also by an error or a signal: a bar hides the terminal's
@@ -89,14 +90,14 @@ function whateverEnds(restore: () => void): () => void {
     signal,
     listener(): void {
       restore();
-      Deno.exit(exitCode);
+      process.exit(exitCode);
     },
   }));
-  for (const { signal, listener } of listeners) Deno.addSignalListener(signal, listener);
-  for (const event of ENDS) addEventListener(event, restore);
+  for (const { signal, listener } of listeners) process.on(signal, listener);
+  for (const event of ENDS) process.on(event, restore);
   return () => {
-    for (const { signal, listener } of listeners) Deno.removeSignalListener(signal, listener);
-    for (const event of ENDS) removeEventListener(event, restore);
+    for (const { signal, listener } of listeners) process.off(signal, listener);
+    for (const event of ENDS) process.off(event, restore);
   };
 }
 

@@ -1,8 +1,11 @@
 /** Commands that run tasks of the repository, which the published package does not hold. */
 import { Command } from "commander";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { CoupletError } from "../src/base/errors.ts";
-import { EXIT, type Host } from "./command.ts";
+import { describeExamples, EXIT, type Host } from "./command.ts";
 
 /** A task of the repository as a command. */
 export interface RepositoryTask {
@@ -29,7 +32,7 @@ export function repositoryCommand(
     .argument("[arguments...]", `passed on; deno task ${task} --help lists them`)
     .allowUnknownOption()
     .passThroughOptions()
-    .addHelpText("after", `\nExamples:\n${examples.map((line) => `  couplet ${line}`).join("\n")}`)
+    .addHelpText("after", ({ command }) => describeExamples(examples, command))
     .action(async (args: string[]) => finish(await runTask(repositoryTask, args, host)));
 }
 
@@ -45,15 +48,10 @@ async function runTask(
       remedy: `Clone the repository and run deno task ${task} there`,
     });
   }
-  const { code } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "task",
-      "--quiet",
-      "--config",
-      fileURLToPath(new URL("deno.json", checkout)),
-      task,
-      ...args,
-    ],
-  }).spawn().status;
+  const config = fileURLToPath(new URL("deno.json", checkout));
+  const child = spawn(process.execPath, ["task", "--quiet", "--config", config, task, ...args], {
+    stdio: "inherit",
+  });
+  const [code] = await once(child, "exit");
   return Object.values<number>(EXIT).includes(code) ? code : EXIT.failed;
 }

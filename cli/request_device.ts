@@ -2,8 +2,19 @@
 import { CoupletError } from "../src/base/errors.ts";
 import type { Host } from "./command.ts";
 
+/** Where drivers come from, by Node's name of the operating system. */
+const DRIVERS: Readonly<Record<string, string>> = {
+  linux:
+    "Install a Vulkan driver: on Debian and Ubuntu, apt install mesa-vulkan-drivers, for GPUs of " +
+    "AMD and Intel, and for the CPU where there is none; NVIDIA's comes with its own driver. In a " +
+    "container, pass the GPU on, such as --device /dev/dri",
+  darwin: "Update macOS, whose Metal drives the GPU. Virtual machines often have none",
+  win32:
+    "Install the driver of the GPU's maker. Remote desktops and virtual machines often have none",
+};
+
 /** Why there is no adapter, and what to do. */
-export function noAdapter(what: string, { gpu, checkout }: Host): CoupletError {
+export function noAdapter(what: string, { gpu, platform, checkout }: Host): CoupletError {
   if (gpu === undefined) {
     return new CoupletError("device", {
       what,
@@ -14,9 +25,9 @@ export function noAdapter(what: string, { gpu, checkout }: Host): CoupletError {
   return new CoupletError("device", {
     what,
     why: "WebGPU found no adapter",
-    remedy: checkout === undefined
-      ? "Install the GPU's driver, or a software driver: on Linux, Mesa's llvmpipe (mesa-vulkan-drivers)"
-      : "Run deno task adapter, which says what was tried and what to install",
+    remedy: `${DRIVERS[platform] ?? "Install the GPU's driver"}${
+      checkout === undefined ? "" : ". deno task adapter says what was tried"
+    }`,
   });
 }
 

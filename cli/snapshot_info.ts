@@ -27,20 +27,21 @@ async function describeSnapshot(path: string): Promise<Answer> {
   const plan = parseJson(source, z.record(z.string(), z.unknown()), info.plan);
   return {
     data: { ...info, plan, bytes },
-    text: formatTable([
-      [
-        "model",
-        info.model === undefined ? "not told" : `${info.model.name} (${info.model.digest})`,
-      ],
-      ["tokens", `${info.length}, exact from ${info.exactFrom}${codedFrom(info)}`],
-      ["file", formatBytes(bytes)],
-      ["prompt", info.prompt ?? "not told"],
-      ["plan", info.planFingerprint],
-      ["codebooks", info.codebookFingerprint],
-      ...Object.entries(plan).map((
-        [name, value],
-      ) => [`  ${name}`, JSON.stringify(value)]),
-    ]),
+    text: (width) =>
+      formatTable([
+        [
+          "model",
+          info.model === undefined ? "not told" : `${info.model.name} (${info.model.digest})`,
+        ],
+        ["tokens", `${info.length}, exact from ${info.exactFrom}${codedFrom(info)}`],
+        ["file", formatBytes(bytes)],
+        ["prompt", info.prompt ?? "not told"],
+        ["plan", info.planFingerprint],
+        ["codebooks", info.codebookFingerprint],
+        ...Object.entries(plan).map((
+          [name, value],
+        ) => [`  ${name}`, JSON.stringify(value)]),
+      ], { width }),
   };
 }
 

@@ -1,7 +1,7 @@
 /**
  * Generates kernels that the package does not have: other code widths, other head dimensions, other
- * pairs of schemes whose attention is fused. The result is TypeScript modules. Write them to a
- * folder of your own, and pass their kernels to `planCache` as `kernels`.
+ * pairs of schemes whose attention is fused. The result is modules in TypeScript or in JavaScript.
+ * Write them to a folder of your own, and pass their kernels to `planCache` as `kernels`.
  *
  * ```ts
  * import { generateKernels } from "@couplet/kv/generate";
@@ -10,7 +10,8 @@
  * console.log([...files.keys()]); // kernels, sets of them, and manifest.ts
  * ```
  *
- * {@linkcode writeFiles} writes them, in Deno, with permission to read and write the folder:
+ * {@linkcode writeFiles} writes them, in Deno or Node; Deno needs permission to read and write the
+ * folder:
  *
  * ```ts ignore
  * writeFiles(new URL("./my_kernels/", import.meta.url), files);
@@ -21,6 +22,7 @@
 import { templates } from "../generated/templates.ts";
 import { checkOptions } from "../src/base/check_options.ts";
 import type { SchemeId } from "../src/schemes/scheme.ts";
+import { type Language, ofUser } from "./write/module_style.ts";
 import { emitFiles, type GeneratedFiles } from "./write/emit.ts";
 import { expandTable } from "./rows/expand.ts";
 import { createRenderer } from "./render/render.ts";
@@ -43,11 +45,11 @@ export {
   encoderBindings,
   type SchemeKernels,
 } from "./schemes/scheme_kernels.ts";
-export type { GeneratedFiles, SchemeId, UserRows };
+export type { GeneratedFiles, Language, SchemeId, UserRows };
 
 /**
  * Generates modules of kernels for your own schemes, fused pairs and head dimensions: the kernels,
- * their sets, and `manifest.ts`, which exports all kernels as `manifest`. They import types from
+ * their sets, and the module `manifest`, which exports all kernels as `manifest`. They import types from
  * `@couplet/kv`.
  *
  * @throws {CoupletError} `scheme` where no family of schemes knows an id; `shape` where a scheme
@@ -57,5 +59,5 @@ export type { GeneratedFiles, SchemeId, UserRows };
 export function generateKernels(rows: UserRows): GeneratedFiles {
   checkOptions("usage", "Cannot generate kernels", USER_FIELDS, rows);
   const texts = new Map([...templates, ...otherTemplates]);
-  return emitFiles(expandTable(userTable(rows)), createRenderer(texts), "@couplet/kv");
+  return emitFiles(expandTable(userTable(rows)), createRenderer(texts), ofUser(rows.language));
 }

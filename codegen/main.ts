@@ -4,7 +4,9 @@
  */
 import { Command, CommanderError } from "commander";
 import picomatch from "picomatch";
+import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
+import process from "node:process";
 import { pathToFileURL } from "node:url";
 import { compareFiles, type Difference, writeFiles, writeTexts } from "./write/compare.ts";
 import { emitFiles, emitKernels, type GeneratedFiles } from "./write/emit.ts";
@@ -15,6 +17,7 @@ import { generatedPage } from "./write/generated_page.ts";
 import { kernelNamesPage } from "./write/kernel_names_page.ts";
 import type { KernelRow } from "./kernels/kernel_row.ts";
 import { kernelSets } from "./write/kernel_sets.ts";
+import { OF_PACKAGE, ofUser } from "./write/module_style.ts";
 import { withKernelEntries } from "./write/package_entries.ts";
 import { TABLE } from "./package_table.ts";
 import { createRenderer } from "./render/render.ts";
@@ -57,7 +60,7 @@ function derivedFiles(rows: readonly KernelRow[], table: Table): DerivedFile[] {
     {
       name: "exports of deno.json",
       file: CONFIG,
-      text: withKernelEntries(Deno.readTextFileSync(CONFIG), kernelSets(rows)),
+      text: withKernelEntries(readFileSync(CONFIG, "utf8"), kernelSets(rows)),
     },
     { name: "docs/kernel_names.md", file: KERNEL_NAMES, text: kernelNamesPage(rows, table) },
   ];
@@ -66,7 +69,7 @@ function derivedFiles(rows: readonly KernelRow[], table: Table): DerivedFile[] {
 function check(folder: URL, files: GeneratedFiles, derived: readonly DerivedFile[]): number {
   const lines = [
     ...describe(compareFiles(folder, files)),
-    ...derived.filter(({ file, text }) => text !== Deno.readTextFileSync(file))
+    ...derived.filter(({ file, text }) => text !== readFileSync(file, "utf8"))
       .map(({ name }) => `stale: ${name}`),
   ];
   if (lines.length === 0) {
@@ -130,10 +133,10 @@ export function generate(args: readonly string[]): number {
   }
 
   const folder = options.out === undefined ? GENERATED : pathToFileURL(`${resolve(options.out)}/`);
-  const types = own ? "@couplet/kv" : "../src/kernels/kernel.ts";
+  const style = own ? ofUser() : OF_PACKAGE;
   if (options.only !== undefined) {
     // A part of the rows makes no whole sets, so the other files are not checked.
-    const files = emitKernels(rows, renderer, types);
+    const files = emitKernels(rows, renderer, style);
     const { missing, stale } = compareFiles(folder, files);
     if (options.check) {
       const different = [...missing, ...stale];
@@ -144,7 +147,7 @@ export function generate(args: readonly string[]): number {
     console.log(`Wrote ${missing.length + stale.length} of ${files.size} kernels`);
     return 0;
   }
-  const files = new Map(emitFiles(rows, renderer, types));
+  const files = new Map(emitFiles(rows, renderer, style));
   if (!own) {
     files.set("templates.ts", templatesFile(templates));
     files.set("README.md", generatedPage(kernelSets(rows)));
@@ -159,7 +162,7 @@ export function generate(args: readonly string[]): number {
   }
   const derived = own ? [] : derivedFiles(rows, TABLE);
   if (options.check) return check(folder, files, derived);
-  for (const { file, text } of derived) Deno.writeTextFileSync(file, text);
+  for (const { file, text } of derived) writeFileSync(file, text);
   const { missing, stale, orphaned } = writeFiles(folder, files);
   console.log(
     `${files.size} files: ${missing.length} new, ${stale.length} changed, ${orphaned.length} removed`,
@@ -169,10 +172,11 @@ export function generate(args: readonly string[]): number {
 
 if (import.meta.main) {
   try {
-    Deno.exit(generate(Deno.args[0] === "generate" ? Deno.args.slice(1) : Deno.args));
+    const args = process.argv.slice(2);
+    process.exit(generate(args[0] === "generate" ? args.slice(1) : args));
   } catch (error) {
     if (!(error instanceof CoupletError)) throw error;
     console.error(error.message);
-    Deno.exit(1);
+    process.exit(1);
   }
 }

@@ -1,6 +1,7 @@
 /** What the example commands share: their default model, readers of options and checks, and how errors end them. */
 import { CoupletError } from "@couplet/kv";
-import { type Command, CommanderError } from "commander";
+import { type Command, CommanderError, Option } from "commander";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { usageError } from "../cli/arguments.ts";
 import { exitCodeOf } from "../cli/command.ts";
@@ -45,6 +46,7 @@ export function readCommandLine(
     .exitOverride()
     .configureOutput({ writeOut: (text) => help += text, writeErr: () => {} });
   addCommands(command);
+  for (const one of [command, ...command.commands]) one.options.forEach(describeList);
   try {
     command.parse([...argv], { from: "user" });
   } catch (error) {
@@ -55,6 +57,25 @@ export function readCommandLine(
   return undefined;
 }
 
+/** An option with a default that is given, and shown in its help, as it is written on a command line. */
+export function optionWithDefault<T>(
+  flags: string,
+  description: string,
+  read: (text: string) => T,
+  written: string,
+): Option {
+  // With spaces, where the help may be wrapped.
+  const shown = written.replaceAll(/, */g, ", ");
+  return new Option(flags, description).argParser(read).default(read(written), shown);
+}
+
+/** Shows a default that is a list of words as words, and not as JSON. */
+function describeList(option: Option): void {
+  const { defaultValue } = option;
+  if (!Array.isArray(defaultValue) || option.defaultValueDescription !== undefined) return;
+  option.defaultValueDescription = defaultValue.join(", ") || "none";
+}
+
 /** Runs a program; an error a user can mend ends it with a sentence and no stack, and the exit code of couplet's commands. */
 export async function runProgram(main: (argv: readonly string[]) => Promise<void>): Promise<void> {
   try {
@@ -62,6 +83,7 @@ export async function runProgram(main: (argv: readonly string[]) => Promise<void
   } catch (error) {
     if (!(error instanceof CoupletError)) throw error;
     console.error(printable(error.message));
-    Deno.exit(exitCodeOf(error));
+    // Unlike Deno.exit(), it tells a progress bar.
+    process.exit(exitCodeOf(error));
   }
 }

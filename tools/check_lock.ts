@@ -9,6 +9,7 @@ import { ROOT } from "./project.ts";
 const LOCKS: readonly string[] = [
   "deno.lock",
   "tools/swiftshader/deno.lock",
+  "tools/texts/deno.lock",
   "tools/tint/deno.lock",
 ];
 

@@ -23,6 +23,7 @@ const PROJECTS: readonly string[] = [
   "examples/hosts/onnxruntime_web",
   "examples/hosts/transformers_js",
   "tools/swiftshader",
+  "tools/texts",
   "tools/tint",
 ];
 

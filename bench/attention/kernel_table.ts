@@ -1,5 +1,5 @@
 /** Which kernels rows attended with, and what each took, as text. */
-import { type Column, formatTable } from "../../examples/demo/table.ts";
+import { type Column, formatTable } from "../../examples/tables/grouped.ts";
 import { PAGE_TOKENS } from "../../mod.ts";
 import type { AttentionRow, Panel, RowFigures } from "./results.ts";
 import { formatTime } from "../measure/figures.ts";
@@ -50,36 +50,44 @@ export function formatSplits({ workgroups, splits }: AttentionRow): string {
 }
 
 /** The kernels of rows that were tuned, and how they were cut; undefined where none was. */
-export function formatChoices(panel: Panel): string | undefined {
+export function formatChoices(panel: Panel, width: number): string | undefined {
   const rows = namedRows(panel).filter(({ row }) => row.tuning !== undefined);
   if (rows.length === 0) return undefined;
-  return formatTable<NamedRow>([
-    { title: "", columns: PLACE },
-    {
-      title: "chosen by tuning",
-      columns: [
-        { title: "kernels", cell: ({ row }) => row.tuning!.candidates[0]!.kernels.join(" + ") },
-        { title: "tile", cell: ({ row }) => formatTile(row) },
-        { title: "workgroups (splits)", cell: ({ row }) => formatSplits(row) },
-        { title: "of", cell: ({ row }) => `${row.tuning!.candidates.length}` },
-      ],
-    },
-  ], rows);
+  return formatTable<NamedRow>(
+    [
+      { title: "", columns: PLACE },
+      {
+        title: "chosen by tuning",
+        columns: [
+          { title: "kernels", cell: ({ row }) => row.tuning!.candidates[0]!.kernels.join(" + ") },
+          { title: "tile", cell: ({ row }) => formatTile(row) },
+          { title: "workgroups (splits)", cell: ({ row }) => formatSplits(row) },
+          { title: "of", cell: ({ row }) => `${row.tuning!.candidates.length}` },
+        ],
+      },
+    ],
+    rows,
+    width,
+  );
 }
 
 /** The time of each kernel; undefined where nobody asked for it. */
-export function formatProfiles(panel: Panel): string | undefined {
+export function formatProfiles(panel: Panel, width: number): string | undefined {
   const rows = kernelShares(panel);
   if (rows.length === 0) return undefined;
-  return formatTable<KernelShare>([
-    { title: "", columns: PLACE },
-    {
-      title: "time by kernel",
-      columns: [
-        { title: "kernel", cell: ({ kernel }) => kernel },
-        { title: "ms", cell: ({ milliseconds }) => formatTime(milliseconds) },
-        { title: "share", cell: ({ share }) => `${(100 * share).toFixed(0)}%` },
-      ],
-    },
-  ], rows);
+  return formatTable<KernelShare>(
+    [
+      { title: "", columns: PLACE },
+      {
+        title: "time by kernel",
+        columns: [
+          { title: "kernel", cell: ({ kernel }) => kernel },
+          { title: "ms", cell: ({ milliseconds }) => formatTime(milliseconds) },
+          { title: "share", cell: ({ share }) => `${(100 * share).toFixed(0)}%` },
+        ],
+      },
+    ],
+    rows,
+    width,
+  );
 }

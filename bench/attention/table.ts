@@ -1,5 +1,7 @@
 /** The attention suite's figures as text. */
-import { type ColumnGroup, formatTable } from "../../examples/demo/table.ts";
+import { outputWidth } from "../../cli/output_width.ts";
+import { wrapLines } from "../../cli/table.ts";
+import { type ColumnGroup, explainColumns, formatTable } from "../../examples/tables/grouped.ts";
 import {
   type AttentionBench,
   attentionPanels,
@@ -13,34 +15,59 @@ import { formatChoices, formatProfiles } from "./kernel_table.ts";
 import { spread } from "../measure/statistics.ts";
 import { formatBandwidth, formatTime, halfSpread, percent } from "../measure/figures.ts";
 
-/** The figures as tables, one for each model, batch and space. */
-export function formatAttentionTables(bench: AttentionBench): string {
+/**
+ * The figures as tables, one for each model, batch and space.
+ *
+ * @param width Columns that it may take. Defaults to the terminal's.
+ */
+export function formatAttentionTables(
+  bench: AttentionBench,
+  width: number = outputWidth(),
+): string {
   const { clock, bandwidth, environment, refused, rows } = bench;
   const panels = attentionPanels(bench);
-  return [
+  const text = [
     ...describeEnvironmentLines(environment),
     `clock:     ${clock.method}${clock.reason === undefined ? "" : `: ${clock.reason}`}`,
     `bandwidth: ${formatBandwidth(spread(bandwidth))}, copy kernel`,
     ...panels.flatMap((panel) => [
       panelTitle(panel),
-      formatPanel(panel),
-      ...[formatChoices(panel), formatProfiles(panel)].filter((text) => text !== undefined),
+      formatPanel(panel, width),
+      ...[formatChoices(panel, width), formatProfiles(panel, width)]
+        .filter((text) => text !== undefined),
     ]).flatMap((text) => ["", text]),
     "",
-    "ms     one layer's attention of one step, median, and half the spread from quartile to quartile",
-    "x f16  how many times faster than the fastest f16 row of the same shape, batch and context",
-    "roof   bytes it must move over what the copy kernel moves in the same time",
-    ...(rows.some(({ tuning }) => tuning !== undefined)
-      ? ["tuned  kernels, tokens of a tile, workgroups at most (and splits), of so many measured"]
-      : []),
-    ...(rows.some(({ profile }) => profile !== undefined)
-      ? [
-        "kernel by timestamps around each dispatch, in a pass of its own: the sum may exceed the row",
-      ]
-      : []),
+    explainColumns([
+      [
+        "ms",
+        "one layer's attention of one step, median, and half the spread from quartile to quartile",
+      ],
+      [
+        "x f16",
+        "how many times faster than the fastest f16 row of the same shape, batch and context",
+      ],
+      ["roof", "bytes it must move over what the copy kernel moves in the same time"],
+      ...(rows.some(({ tuning }) => tuning !== undefined)
+        ? [
+          [
+            "tuned",
+            "kernels, tokens of a tile, workgroups at most (and splits), of so many measured",
+          ] as const,
+        ]
+        : []),
+      ...(rows.some(({ profile }) => profile !== undefined)
+        ? [
+          [
+            "kernel",
+            "by timestamps around each dispatch, in a pass of its own: the sum may exceed the row",
+          ] as const,
+        ]
+        : []),
+    ], width),
     `${rows.length} rows measured, ${refused.length} refused, ${bench.seconds.toFixed(0)} seconds`,
     ...refusalLines(refused),
   ].join("\n");
+  return wrapLines(text, width);
 }
 
 /** What figures depend on, for people. */
@@ -59,7 +86,7 @@ export function panelTitle({ model, batch, space }: Panel): string {
   return `${model}, batch ${batch}, keys ${space}`;
 }
 
-function formatPanel({ series }: Panel): string {
+function formatPanel({ series }: Panel, width: number): string {
   const contexts = [
     ...new Set(series.flatMap(({ figures }) => figures.map(({ row }) => row.context))),
   ].sort((a, b) => a - b);
@@ -84,7 +111,7 @@ function formatPanel({ series }: Panel): string {
       ],
     })),
   ];
-  return [formatTable(groups, contexts), "", ...series.flatMap(conclusion)].join("\n");
+  return [formatTable(groups, contexts, width), "", ...series.flatMap(conclusion)].join("\n");
 }
 
 /** What a series comes to, in words. */

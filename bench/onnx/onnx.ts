@@ -4,7 +4,9 @@ import { bundlePage } from "../../tools/bundle_page.ts";
 import { ROOT, runDeno } from "../../tools/project.ts";
 import onnxProject from "../../examples/hosts/onnxruntime_web/deno.json" with { type: "json" };
 import { CoupletError } from "../../mod.ts";
-import { type ColumnGroup, formatTable } from "../../examples/demo/table.ts";
+import { outputWidth } from "../../cli/output_width.ts";
+import { wrapLines } from "../../cli/table.ts";
+import { type ColumnGroup, formatTable } from "../../examples/tables/grouped.ts";
 import { formatTime, halfSpread } from "../measure/figures.ts";
 import { describeMachine, type MachineDescription } from "../measure/device.ts";
 import { type BenchModel, MODELS } from "../measure/models.ts";
@@ -128,8 +130,15 @@ async function servedFile(
   return [file, "application/octet-stream"];
 }
 
-/** The comparisons as a table. */
-export function formatOnnx({ adapter, onnxruntime, compared }: OnnxBench): string {
+/**
+ * The comparisons as a table.
+ *
+ * @param width Columns that it may take. Defaults to the terminal's.
+ */
+export function formatOnnx(
+  { adapter, onnxruntime, compared }: OnnxBench,
+  width: number = outputWidth(),
+): string {
   const time = (title: string, of: (row: OnnxComparison) => readonly number[]) => ({
     title,
     columns: [
@@ -159,13 +168,14 @@ export function formatOnnx({ adapter, onnxruntime, compared }: OnnxBench): strin
       }],
     },
   ];
-  return [
+  const text = [
     `browser's adapter: ${adapter}`,
     "",
-    formatTable(groups, compared),
+    formatTable(groups, compared, width),
     "",
     "one step, as a host runs it: one call, one submission, by the browser's clock",
   ].join("\n");
+  return wrapLines(text, width);
 }
 
 function failure(why: string): CoupletError {

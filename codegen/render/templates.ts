@@ -2,6 +2,7 @@
  * The texts of `templates/`: read from the folder, or written into a module that a published
  * package can load.
  */
+import { readdirSync, readFileSync } from "node:fs";
 
 /** Path in the folder of templates (`attention/attend.wgsl.hbs`, `attention/tiles.hbs`) to text. */
 export type TemplateTexts = ReadonlyMap<string, string>;
@@ -9,11 +10,12 @@ export type TemplateTexts = ReadonlyMap<string, string>;
 /** Reads templates and partials of a folder and its subfolders, in the order of their paths. */
 export function readTemplates(folder: URL): TemplateTexts {
   const within = (prefix: string): string[] =>
-    [...Deno.readDirSync(new URL(prefix || ".", folder))].flatMap(({ name, isDirectory }) =>
-      isDirectory ? within(`${prefix}${name}/`) : name.endsWith(".hbs") ? [prefix + name] : []
-    );
+    readdirSync(new URL(prefix || ".", folder), { withFileTypes: true }).flatMap((entry) => {
+      if (entry.isDirectory()) return within(`${prefix}${entry.name}/`);
+      return entry.name.endsWith(".hbs") ? [prefix + entry.name] : [];
+    });
   return new Map(
-    within("").sort().map((path) => [path, Deno.readTextFileSync(new URL(path, folder))]),
+    within("").sort().map((path) => [path, readFileSync(new URL(path, folder), "utf8")]),
   );
 }
 

@@ -1,7 +1,8 @@
 /** Rows that users describe, for kernels that are not in this repository's own table. */
-import { type Fields, FINITE, listOf, TEXT } from "../../src/base/check_options.ts";
+import { type Fields, FINITE, listOf, oneOf, TEXT } from "../../src/base/check_options.ts";
 import { CoupletError } from "../../src/base/errors.ts";
 import { parseScheme } from "../../src/schemes/parse_scheme.ts";
+import { type Language, LANGUAGES } from "../write/module_style.ts";
 import type { Table } from "../kernels/table.ts";
 
 /** What to generate kernels for. */
@@ -12,6 +13,11 @@ export interface UserRows {
   readonly pairs?: readonly string[];
   /** Channels per head: multiples of 16 up to 512; above 256 for `f16` and `c<channels>b<bits>`. */
   readonly headDims: readonly number[];
+  /**
+   * The language of the modules. Defaults to `"typescript"`, whose modules import each other as `.ts`
+   * files; `"javascript"` comes with declarations, for Node and for bundlers.
+   */
+  readonly language?: Language;
 }
 
 /**
@@ -21,6 +27,7 @@ export const USER_FIELDS: Fields<UserRows> = {
   "schemes?": listOf(TEXT),
   "pairs?": listOf(TEXT),
   headDims: listOf(FINITE),
+  "language?": oneOf(...LANGUAGES),
 };
 
 /**

@@ -1,4 +1,13 @@
 /** Compares a folder with what generation would write, by full content. */
+import {
+  type Dirent,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { checkOptions, kind } from "../../src/base/check_options.ts";
 import { CoupletError } from "../../src/base/errors.ts";
 import type { GeneratedFiles } from "./emit.ts";
@@ -17,15 +26,15 @@ export interface Difference {
 const MARK = /^(\/\/|<!--) Generated /;
 
 function filesIn(folder: URL, prefix = ""): string[] {
-  let entries: Deno.DirEntry[];
+  let entries: Dirent[];
   try {
-    entries = [...Deno.readDirSync(new URL(prefix, folder))];
+    entries = readdirSync(new URL(prefix, folder), { withFileTypes: true });
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
     throw error;
   }
-  return entries.flatMap(({ name, isDirectory }) =>
-    isDirectory ? filesIn(folder, `${prefix}${name}/`) : [`${prefix}${name}`]
+  return entries.flatMap((entry) =>
+    entry.isDirectory() ? filesIn(folder, `${prefix}${entry.name}/`) : [`${prefix}${entry.name}`]
   ).sort();
 }
 
@@ -36,7 +45,7 @@ export function compareFiles(folder: URL, wanted: GeneratedFiles): Difference {
   return {
     missing: [...wanted.keys()].filter((name) => !has.has(name)),
     stale: [...wanted].filter(([name, text]) =>
-      has.has(name) && Deno.readTextFileSync(new URL(name, folder)) !== text
+      has.has(name) && readFileSync(new URL(name, folder), "utf8") !== text
     ).map(([name]) => name),
     orphaned: present.filter((name) => !wanted.has(name)),
   };
@@ -46,8 +55,8 @@ export function compareFiles(folder: URL, wanted: GeneratedFiles): Difference {
 export function writeTexts(folder: URL, names: readonly string[], wanted: GeneratedFiles): void {
   for (const name of names) {
     const file = new URL(name, folder);
-    Deno.mkdirSync(new URL(".", file), { recursive: true });
-    Deno.writeTextFileSync(file, wanted.get(name)!);
+    mkdirSync(new URL(".", file), { recursive: true });
+    writeFileSync(file, wanted.get(name)!);
   }
 }
 
@@ -69,7 +78,7 @@ export function writeFiles(folder: URL, wanted: GeneratedFiles): Difference {
   const foreign = [...difference.stale, ...difference.orphaned].filter((name) => {
     const file = new URL(name, folder);
     // What a link leads to is not the folder's own.
-    return Deno.lstatSync(file).isSymlink || !MARK.test(Deno.readTextFileSync(file));
+    return lstatSync(file).isSymbolicLink() || !MARK.test(readFileSync(file, "utf8"));
   });
   if (foreign.length > 0) {
     throw new CoupletError("usage", {
@@ -79,6 +88,6 @@ export function writeFiles(folder: URL, wanted: GeneratedFiles): Difference {
     });
   }
   writeTexts(folder, [...difference.missing, ...difference.stale], wanted);
-  for (const name of difference.orphaned) Deno.removeSync(new URL(name, folder));
+  for (const name of difference.orphaned) rmSync(new URL(name, folder));
   return difference;
 }

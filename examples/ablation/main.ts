@@ -5,6 +5,7 @@
  * @module
  */
 import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
+import { writeWhole } from "../../cli/files.ts";
 import { checkWritable, runProgram } from "../command_line.ts";
 import { parseAblationArguments } from "./arguments.ts";
 import { measureAblation } from "./measure.ts";
@@ -21,7 +22,7 @@ async function main(args: readonly string[]): Promise<void> {
   device.destroy();
   console.log(`\n${formatAblation(figures)}`);
   if (options.json !== undefined) {
-    await Deno.writeTextFile(options.json, `${JSON.stringify(figures, null, 1)}\n`);
+    await writeWhole(options.json, `${JSON.stringify(figures, null, 1)}\n`);
   }
 }
 

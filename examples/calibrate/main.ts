@@ -8,9 +8,11 @@ import { kernels } from "@couplet/kv/kernels/kmeans";
 import { Progress } from "../../cli/progress.ts";
 import { describeRecipe } from "../../cli/recipes.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
-import { checkWritable, runProgram } from "../command_line.ts";
+import { checkCodebooksOut } from "../../cli/codebook_facts.ts";
+import { writeWhole } from "../../cli/files.ts";
+import { runProgram } from "../command_line.ts";
 import { mobyDick, readText, spreadContexts } from "../demo/texts.ts";
-import { loadModel } from "../llama/mod.ts";
+import { checkContext, loadConfig, loadModel } from "../llama/mod.ts";
 import { weightedSamples } from "../llama/weighted_samples.ts";
 import { parseArguments } from "./arguments.ts";
 
@@ -19,9 +21,10 @@ async function main(argv: readonly string[]): Promise<void> {
   if ("help" in parsed) return console.log(parsed.help);
   const { options } = parsed;
   const { context, out, schemes, seed, space } = options;
-  await checkWritable(out);
-  const checkpoint = await loadModel(options.model);
+  await checkCodebooksOut(out);
+  checkContext("Cannot calibrate", await loadConfig(options.model), context);
   const text = await (options.text === undefined ? mobyDick() : readText(options.text));
+  const checkpoint = await loadModel(options.model);
   const windows = spreadContexts(
     "calibrate on",
     checkpoint.tokenizer.encode(text.text),
@@ -63,7 +66,7 @@ async function main(argv: readonly string[]): Promise<void> {
   learn.done();
 
   const bytes = encodeCodebooks(set);
-  await Deno.writeFile(out, bytes);
+  await writeWhole(out, bytes);
   console.log(
     `${set.codebooks.length} codebooks from ${
       windows.length * context

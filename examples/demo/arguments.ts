@@ -1,5 +1,11 @@
 import { Command, Option } from "commander";
-import { FIXTURE_MODEL, integerFrom, readCommandLine, usageError } from "../command_line.ts";
+import {
+  FIXTURE_MODEL,
+  integerFrom,
+  optionWithDefault,
+  readCommandLine,
+  usageError,
+} from "../command_line.ts";
 import { type Weighting, WEIGHTINGS } from "../llama/weighted_samples.ts";
 import { DEFAULT_PAIRS, parseSchemePairs, type SchemePair } from "./scheme_pairs.ts";
 
@@ -64,7 +70,14 @@ export function parseArguments(
     .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option("--text <file>", "text to evaluate on (default: the 1862 State of the Union)")
     .option("--calibration <file>", "text to learn codebooks on (default: Moby Dick)")
-    .option("--schemes <list>", "schemes, or pairs keys/values", parseSchemePairs, defaultPairs())
+    .addOption(
+      optionWithDefault(
+        "--schemes <list>",
+        "schemes, or pairs keys/values",
+        parseSchemePairs,
+        DEFAULT_PAIRS,
+      ),
+    )
     .option("--tokens <n>", "tokens to evaluate on (default: by adapter)", integerFrom(2))
     .option("--context <n>", "tokens per context", integerFrom(2))
     .option(
@@ -100,8 +113,4 @@ export function parseArguments(
     );
   }
   return { options };
-}
-
-function defaultPairs(): readonly SchemePair[] {
-  return parseSchemePairs(DEFAULT_PAIRS);
 }

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { writeWhole } from "../../cli/files.ts";
 import { printable, runProgram } from "../command_line.ts";
 import {
   type Cache,
@@ -27,7 +28,10 @@ import { type CacheRun, evaluate } from "./evaluate.ts";
 import { poolQuality } from "./metrics.ts";
 import { describeMemory, extrapolateMemory, residentBytes } from "./memory.ts";
 import { prepare, type Work } from "./prepare.ts";
+import { PUBLISHED, readCounts } from "../../bench/count/results.ts";
+import { outputWidth } from "../../cli/output_width.ts";
 import { Progress } from "../../cli/progress.ts";
+import { wrapLines } from "../../cli/table.ts";
 import { describeFigures, explainRows, formatRows, qualityChange, type Row } from "./report.ts";
 import { smallestPair } from "./scheme_pairs.ts";
 import { timeDecodeSteps } from "./timing.ts";
@@ -49,7 +53,7 @@ async function main(args: readonly string[]): Promise<void> {
   const { report: adapter } = await requestAdapter();
   const work = await prepare(withWorkload(parsed.options, adapter.kind));
   const device = await requestTestDevice({ requiredLimits: work.limits });
-  console.log(describeWork(work, adapter));
+  console.log(wrapLines(describeWork(work, adapter), outputWidth()));
 
   const { checkpoint, options, sizes } = work;
   const progress = new Progress(3);
@@ -65,14 +69,15 @@ async function main(args: readonly string[]): Promise<void> {
   });
   const bench = { ...work, device, engine, cacheSwitch, progress };
   const rows = await measure(bench, caches);
-  console.log(`\n${formatRows(rows, options)}\n\n${explainRows(rows, options)}`);
+  const counts = await readCounts(PUBLISHED);
+  console.log(`\n${formatRows(rows, options)}\n\n${explainRows(rows, options, counts)}`);
 
   const written = await write(bench, caches);
   const seconds = (performance.now() - started) / 1000;
   console.log(`\n${seconds.toFixed(0)} seconds in all.`);
   if (options.json !== undefined) {
     const figures = describeFigures({ work, adapter, rows, written, seconds });
-    await Deno.writeTextFile(options.json, `${JSON.stringify(figures, null, 2)}\n`);
+    await writeWhole(options.json, `${JSON.stringify(figures, null, 2)}\n`);
   }
 }
 

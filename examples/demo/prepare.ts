@@ -1,6 +1,5 @@
-import { CoupletError } from "@couplet/kv";
 import { checkWritable } from "../command_line.ts";
-import { type Checkpoint, loadModel } from "../llama/mod.ts";
+import { checkContext, type Checkpoint, loadConfig, loadModel } from "../llama/mod.ts";
 import type { DemoOptions } from "./arguments.ts";
 import { deviceLimits, planSetups, type Setup, type StepSizes, stepSizes } from "./setups.ts";
 import { mobyDick, readText, spreadContexts, stateOfTheUnion, type Text } from "./texts.ts";
@@ -28,19 +27,13 @@ export interface Work {
  */
 export async function prepare(options: DemoOptions): Promise<Work> {
   await checkWritable(options.json);
+  checkContext("Cannot evaluate the model", await loadConfig(options.model), options.context);
   const text = await (options.text === undefined ? stateOfTheUnion() : readText(options.text));
   const calibrationText =
     await (options.calibration === undefined ? mobyDick() : readText(options.calibration));
   const checkpoint = await loadModel(options.model);
   const { config, tokenizer } = checkpoint;
   const { context } = options;
-  if (context > config.maxPositions) {
-    throw new CoupletError("usage", {
-      what: "Cannot evaluate the model",
-      why: `--context is ${context} and the model was made for ${config.maxPositions} tokens`,
-      remedy: `Use --context ${config.maxPositions} or less`,
-    });
-  }
   function contexts(what: string, { text }: Text, tokens: number) {
     return spreadContexts(what, tokenizer.encode(text), context, Math.ceil(tokens / context));
   }

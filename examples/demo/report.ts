@@ -3,7 +3,9 @@ import type { AdapterReport } from "../../tools/adapters.ts";
 import type { Quality } from "./metrics.ts";
 import type { Work } from "./prepare.ts";
 import type { SizedPair } from "./scheme_pairs.ts";
-import { type Column, type ColumnGroup, formatTable } from "./table.ts";
+import type { CountBench } from "../../bench/count/results.ts";
+import { describeGpuAttention } from "./gpu_attention.ts";
+import { type Column, type ColumnGroup, explainColumns, formatTable } from "../tables/grouped.ts";
 
 /** Everything resident for some tokens. */
 export interface Memory {
@@ -56,8 +58,16 @@ export interface TableSettings {
   readonly sinks: number;
 }
 
-/** The table, one line per row. */
-export function formatRows(rows: readonly Row[], { window, sinks }: TableSettings): string {
+/**
+ * The table, one line per row.
+ *
+ * @param width Columns that it may take. Defaults to the terminal's.
+ */
+export function formatRows(
+  rows: readonly Row[],
+  { window, sinks }: TableSettings,
+  width?: number,
+): string {
   const { run, extrapolated = [] } = rows[0]?.memory ?? {};
   const groups: readonly ColumnGroup<Row>[] = [
     {
@@ -87,11 +97,6 @@ export function formatRows(rows: readonly Row[], { window, sinks }: TableSetting
         { title: "f16 /", cell: ({ memory }) => memory.run.timesSmaller.toFixed(1) },
       ],
     },
-    { title: "codes alone", columns: qualityColumns(({ codesAlone }) => codesAlone) },
-    {
-      title: `window ${window}, sinks ${sinks}`,
-      columns: qualityColumns(({ withTiers }) => withTiers),
-    },
     {
       title: "attention",
       columns: [
@@ -99,27 +104,65 @@ export function formatRows(rows: readonly Row[], { window, sinks }: TableSetting
         { title: "x f16", cell: ({ attention }) => attention.timesUncompressed.toFixed(2) },
       ],
     },
+    { title: "codes alone", columns: qualityColumns(({ codesAlone }) => codesAlone) },
+    {
+      title: `window ${window}, sinks ${sinks}`,
+      columns: qualityColumns(({ withTiers }) => withTiers),
+    },
   ];
-  return formatTable(groups, rows);
+  return formatTable(groups, rows, width);
 }
 
-/** What the columns mean, in a few lines under the table. */
-export function explainRows(rows: readonly Row[], { window, sinks }: TableSettings): string {
+/**
+ * What the columns mean, in a few lines under the table.
+ *
+ * @param counts Instructions of a GPU's kernels, which say what the time does not.
+ */
+export function explainRows(
+  rows: readonly Row[],
+  { window, sinks }: TableSettings,
+  counts: CountBench,
+  width?: number,
+): string {
   const run = rows[0]!.memory.run;
   const scratch = rows.map(({ memory }) => memory.run.byKind.scratch / 1024);
   const range = [...new Set([Math.min(...scratch), Math.max(...scratch)])]
     .map((kib) => kib.toFixed(0)).join(" to ");
-  return [
-    "effective bits  all resident bytes (codes, codebooks, exact tiers, tables, unused room) over all key and",
-    `                value channels, with window ${window} and sinks ${sinks} (f16: none), at sequences x tokens;`,
-    `                ${size(run)} is read off the run's buffers, the others are the planner's`,
-    `memory          of the run; the step's scratch, ${range} KiB, is not counted; f16 / is times smaller`,
-    "ppl, change     perplexity, and its change from f16's",
-    "KL, top-1       KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
-    `attention       append and attend, all layers, one new token for each of ${run.sequences} sequences of ${
-      run.tokens / run.sequences
-    } tokens, median`,
-  ].join("\n");
+  return explainColumns([
+    [
+      "effective bits",
+      "all resident bytes (codes, codebooks, exact tiers, tables, unused room) over all key and value " +
+      `channels, with window ${window} and sinks ${sinks} (f16: none), at sequences x tokens; ` +
+      `${size(run)} is read off the run's buffers, the others are the planner's`,
+    ],
+    [
+      "memory",
+      `of the run; the step's scratch, ${range} KiB, is not counted; f16 / is times smaller` +
+      describeLongest(rows),
+    ],
+    [
+      "attention",
+      `append and attend, all layers, one new token for each of ${run.sequences} sequences of ${
+        run.tokens / run.sequences
+      } tokens, median, on this adapter. ${describeGpuAttention(counts)}`,
+    ],
+    ["ppl, change", "perplexity, and its change from f16's"],
+    [
+      "KL, top-1",
+      "KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
+    ],
+  ], width);
+}
+
+/** What remains of the codebooks' share in the longest cache, by the last row. */
+function describeLongest(rows: readonly Row[]): string {
+  const [first, last] = [rows[0]!, rows.at(-1)!];
+  const [longest, uncompressed] = [last, first].map(({ memory }) => memory.extrapolated.at(-1));
+  if (longest === undefined || uncompressed === undefined) return "";
+  const times = uncompressed.effectiveBits / longest.effectiveBits;
+  return `. Codebooks are most of a short cache: at ${size(longest)} ${last.pair.id} is ${
+    times.toFixed(0)
+  } times smaller`;
 }
 
 /** What a run comes to, for other programs: nothing is rounded. */

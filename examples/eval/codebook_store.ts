@@ -10,7 +10,7 @@ import {
 import { manifest } from "@couplet/kv/kernels";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { readFile } from "../../cli/files.ts";
+import { readFile, writeWhole } from "../../cli/files.ts";
 import type { Stage } from "../../cli/progress.ts";
 import type { Checkpoint } from "../llama/mod.ts";
 import { weightedSamples, type Weighting } from "../llama/weighted_samples.ts";
@@ -105,7 +105,7 @@ export async function provideCodebooks(
     onProgress: ({ fraction }) => stage.update((1 + fraction) / 2),
   });
   const all = { ...learned, codebooks: [...kept?.codebooks ?? [], ...learned.codebooks] };
-  if (path !== undefined) await write(path, encodeCodebooks(all));
+  if (path !== undefined) await writeWhole(path, encodeCodebooks(all));
   return all;
 }
 
@@ -146,11 +146,4 @@ async function readKept(
     { what: `the codebooks ${path}`, remedy },
     (bytes) => decodeCodebooks(bytes, { model, keySpace, keyValueHeads, headDim }),
   );
-}
-
-/** Writes a file as a whole: an evaluation that is interrupted leaves none that is half written. */
-async function write(path: string, bytes: Uint8Array): Promise<void> {
-  const unfinished = `${path}.${Deno.pid}`;
-  await Deno.writeFile(unfinished, bytes);
-  await Deno.rename(unfinished, path);
 }

@@ -9,6 +9,7 @@
 import type { CodebookSet } from "@couplet/kv";
 import type { AdapterReport } from "../../tools/adapters.ts";
 import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
+import { writeWhole } from "../../cli/files.ts";
 import { runProgram } from "../command_line.ts";
 import { rotateValues } from "../llama/mod.ts";
 import { Progress } from "../../cli/progress.ts";
@@ -31,9 +32,9 @@ async function main(args: readonly string[]): Promise<void> {
     ? await evaluateModel(options)
     : await readEvaluation(options.from);
   console.log(`\n${formatSummary(figures)}`);
-  if (options.json !== undefined) await Deno.writeTextFile(options.json, formatEvaluation(figures));
+  if (options.json !== undefined) await writeWhole(options.json, formatEvaluation(figures));
   if (options.html !== undefined) {
-    await Deno.writeTextFile(options.html, await formatReport(figures));
+    await writeWhole(options.html, await formatReport(figures));
   }
 }
 

@@ -27,6 +27,15 @@ export interface Checkpoint {
 }
 
 /**
+ * Reads the `config.json` of a Hugging Face folder alone, for what can be refused before its weights are read.
+ *
+ * @throws {CoupletError} `file` or `shape` where it is missing, damaged or of another family.
+ */
+export async function loadConfig(folder: string): Promise<LlamaConfig> {
+  return parseConfig(parseJsonFile("config.json", await readBytes(folder, "config.json")));
+}
+
+/**
  * Loads a Hugging Face folder: `config.json`, `tokenizer.json`, and `model.safetensors` or
  * `model.safetensors.index.json` with its shards.
  *

@@ -12,7 +12,8 @@ export {
   type PlannedEngineOptions,
   plannedEngineOptions,
 } from "./attention_cache.ts";
-export { type Checkpoint, loadModel } from "./checkpoint.ts";
+export { type Checkpoint, loadConfig, loadModel } from "./checkpoint.ts";
+export { checkContext } from "./check_context.ts";
 export { type LlamaConfig, MODEL_TYPES, type ModelType, parseConfig } from "./config.ts";
 export { createEngine, type Engine } from "./engine.ts";
 export type { EngineOptions } from "./engine_options.ts";

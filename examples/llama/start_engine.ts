@@ -15,7 +15,7 @@ import {
   type Sequence,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
-import { readBytes } from "../../cli/files.ts";
+import { readBytes, writeWhole } from "../../cli/files.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { modelCacheOptions, plannedEngineOptions } from "./attention_cache.ts";
 import type { CacheArguments } from "./cache_arguments.ts";
@@ -160,7 +160,7 @@ async function learn(
       console.error(`Codebooks: ${Math.round(fraction * 100)} %${left}`);
     },
   });
-  if (codebooks !== undefined) await Deno.writeFile(codebooks, encodeCodebooks(set));
+  if (codebooks !== undefined) await writeWhole(codebooks, encodeCodebooks(set));
   return set;
 }
 

@@ -67,7 +67,11 @@ export function parseArguments(
     .option("--sequences <n>", "sequences that share the codebooks", integerFrom(1), 1)
     .option("--window <n>", "recent tokens kept exactly", integerFrom(0), 0)
     .option("--sinks <n>", "first tokens kept exactly", integerFrom(0), 0)
-    .option("--candidates <list>", `schemes to choose among (default: ${CANDIDATES})`, schemeList)
+    .option(
+      "--candidates <list>",
+      `schemes to choose among (default: ${CANDIDATES.join(", ")})`,
+      schemeList,
+    )
     .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option("--calibration <file>", "text to learn and measure on (default: Moby Dick)")
     .option("--calibration-tokens <n>", "tokens to learn codebooks on", integerFrom(1), 24576)

@@ -14,25 +14,37 @@ import {
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import { requestTestDevice } from "../../tools/adapter.ts";
+import { writeWhole } from "../../cli/files.ts";
 import { checkWritable, runProgram } from "../command_line.ts";
+import { outputWidth } from "../../cli/output_width.ts";
 import { Progress } from "../../cli/progress.ts";
+import { wrapLines } from "../../cli/table.ts";
 import { mobyDick, readText, spreadContexts } from "../demo/texts.ts";
-import { type Checkpoint, loadModel, modelCacheOptions } from "../llama/mod.ts";
+import {
+  checkContext,
+  type Checkpoint,
+  loadConfig,
+  loadModel,
+  modelCacheOptions,
+} from "../llama/mod.ts";
 import { weightedSamples } from "../llama/weighted_samples.ts";
 import { CANDIDATES, parseArguments, type PolicyOptions } from "./arguments.ts";
 import { type PolicyFile, readSensitivities } from "./sensitivity_file.ts";
 import { measureSensitivities } from "./sensitivities.ts";
+
+const WHAT = "Cannot choose a policy";
 
 async function main(argv: readonly string[]): Promise<void> {
   const parsed = parseArguments(argv);
   if ("help" in parsed) return console.log(parsed.help);
   const { options } = parsed;
   await checkWritable(options.json);
-  const checkpoint = await loadModel(options.model);
+  const config = await loadConfig(options.model);
+  checkContext(WHAT, config, options.context);
   const { bits: budgetBits, tokens, sequences, window, sinks, candidates } = options;
   const choose = (sensitivities: readonly Sensitivity[]) =>
     choosePolicy({
-      ...modelCacheOptions(checkpoint.config),
+      ...modelCacheOptions(config),
       budgetBits,
       tokens,
       sequences,
@@ -42,13 +54,14 @@ async function main(argv: readonly string[]): Promise<void> {
     });
   // What no policy can meet is refused before anything is measured: losses do not change what a policy takes.
   if (options.from === undefined) {
-    choose(lossless(candidates ?? CANDIDATES, checkpoint.config.layers));
+    choose(lossless(candidates ?? CANDIDATES, config.layers));
   }
+  const checkpoint = await loadModel(options.model);
   const { source, sensitivities } = options.from === undefined
     ? await takeSensitivities(options, checkpoint)
     : await readSensitivities(options.from, checkpoint.fingerprint);
   const chosen = choose(sensitivities);
-  console.log(chosen.describe());
+  console.log(wrapLines(chosen.describe(), outputWidth()));
   if (options.json === undefined) return;
   const { describe: _describe, ...figures } = chosen;
   const file: PolicyFile = {
@@ -58,7 +71,7 @@ async function main(argv: readonly string[]): Promise<void> {
     source,
     sensitivities,
   };
-  await Deno.writeTextFile(options.json, `${JSON.stringify(file, null, 2)}\n`);
+  await writeWhole(options.json, `${JSON.stringify(file, null, 2)}\n`);
 }
 
 /** Sensitivities of candidates that would lose nothing anywhere. */
@@ -129,22 +142,15 @@ async function takeSensitivities(
 /** Contexts to learn on, and others, spread among them, to take sensitivities on. */
 function splitContexts(
   { context, calibrationTokens, sensitivityTokens }: PolicyOptions,
-  { tokenizer, config }: Checkpoint,
+  { tokenizer }: Checkpoint,
   text: string,
 ): { readonly learned: readonly number[][]; readonly held: readonly number[][] } {
-  if (context > config.maxPositions) {
-    throw new CoupletError("usage", {
-      what: "Cannot choose a policy",
-      why: `--context is ${context} and the model was made for ${config.maxPositions} tokens`,
-      remedy: `Use --context ${config.maxPositions} or less`,
-    });
-  }
   const heldCount = Math.ceil(sensitivityTokens / context);
   const count = Math.ceil(calibrationTokens / context) + heldCount;
   const all = spreadContexts("calibrate on", tokenizer.encode(text), context, count);
   if (all.length < 2 * heldCount) {
     throw new CoupletError("samples", {
-      what: "Cannot choose a policy",
+      what: WHAT,
       why:
         `the text holds ${all.length} contexts of ${context} tokens, and ${heldCount} of them are to be kept apart`,
       remedy: "Pass a longer text, fewer --sensitivity-tokens or a smaller --context",

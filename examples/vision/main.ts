@@ -6,6 +6,7 @@
  */
 import { requiredLimits, type Sequence } from "@couplet/kv";
 import { Progress } from "../../cli/progress.ts";
+import { outputWidth } from "../../cli/output_width.ts";
 import { formatBytes, formatTable } from "../../cli/table.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { runProgram, usageError } from "../command_line.ts";
@@ -144,7 +145,7 @@ function showAnswers(
       words([answer]),
       ...answers.map((all) => words([all[i]!.token]) + (all[i]!.right ? "" : " (wrong)")),
     ]),
-  ]));
+  ], { width: outputWidth() }));
   console.log();
 }
 
@@ -170,7 +171,7 @@ function showMemory(
         ];
       }),
     ],
-    [1, 2, 3, 4],
+    { width: outputWidth(), right: [1, 2, 3, 4] },
   ));
 }
 

@@ -1,4 +1,5 @@
 import { checkOptions } from "../base/check_options.ts";
+import { groupBy } from "../base/group_by.ts";
 import { list } from "../base/data_kinds.ts";
 import { CoupletError } from "../base/errors.ts";
 import { SAMPLES } from "./sample_fields.ts";
@@ -17,7 +18,7 @@ export function joinSamples(
   checkOptions("usage", "Cannot join samples", { files: list("a list of lists", SAMPLES) }, {
     files,
   });
-  const bySide = Map.groupBy(files.flat(), ({ layer, side }) => `${side} of layer ${layer}`);
+  const bySide = groupBy(files.flat(), ({ layer, side }) => `${side} of layer ${layer}`);
   return [...bySide].map(([name, parts]) => joinSide(name, parts));
 }
 

@@ -13,6 +13,7 @@ import {
   listOf,
   TEXT,
 } from "../base/check_options.ts";
+import { groupBy } from "../base/group_by.ts";
 import { crc32 } from "../base/crc32.ts";
 import type {
   CalibrationProvenance,
@@ -108,7 +109,7 @@ export function encodeCodebooks(set: CodebookSet): Uint8Array<ArrayBuffer> {
       }
     }
   }
-  const byLayer = Map.groupBy(set.codebooks, ({ layer }) => layer);
+  const byLayer = groupBy(set.codebooks, ({ layer }) => layer);
   for (const rotation of set.valueRotations ?? []) {
     const { layer, keyValueHeads, headDim, axes } = rotation;
     checkRotation(rotation, byLayer.get(layer));
@@ -208,7 +209,7 @@ export function decodeCodebooks(bytes: Uint8Array, expected: ExpectedCodebooks =
     checkShape(describe(codebook), codebook, expected);
     codebooks.push(codebook);
   }
-  const byLayer = Map.groupBy(codebooks, ({ layer }) => layer);
+  const byLayer = groupBy(codebooks, ({ layer }) => layer);
   for (const rotation of valueRotations) {
     checkShape(describeRotation(rotation), rotation, expected);
     checkRotation(rotation, byLayer.get(rotation.layer));

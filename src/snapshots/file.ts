@@ -360,7 +360,7 @@ function describe(model: ModelFingerprint | undefined): string {
 }
 
 function damaged(why: string, options?: ErrorOptions): never {
-  unreadable(why, "Delete it, and compute the tokens again", options);
+  unreadable(why, "Compute the tokens again, into another file", options);
 }
 
 function unreadable(why: string, remedy: string, options?: ErrorOptions): never {
@@ -372,6 +372,6 @@ function foreign(why: string): never {
     "snapshot",
     "Cannot use the snapshot",
     why,
-    "Restore it into a cache of the same model, plan and codebooks, or delete it",
+    "Restore it into a cache of the same model, plan and codebooks, or compute its tokens again",
   );
 }

@@ -215,7 +215,7 @@ async function checkEntry(
   throw new CoupletError("snapshot", {
     what: `Cannot use the entry ${key}`,
     why: "it holds another prompt, or is of another model, plan or set of codebooks",
-    remedy: "Delete the entry",
+    remedy: "Take another store, or move the entry out of this one",
   });
 }
 

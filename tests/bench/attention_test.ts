@@ -11,6 +11,7 @@ import {
 } from "../../bench/attention/results.ts";
 import { movedBytes, planRow, withTuning } from "../../bench/attention/rows.ts";
 import { formatAttentionTables } from "../../bench/attention/table.ts";
+import { assertNarrow, NARROW } from "../helpers/width.ts";
 import { modelKeys, MODELS, modelShape } from "../../bench/measure/models.ts";
 import { profileOf } from "../../bench/attention/profile_row.ts";
 import { attentionModel } from "../../bench/onnx/model.ts";
@@ -329,7 +330,7 @@ for (
 }
 
 Deno.test("formatAttentionTables: figures, conclusions, refusals and the kind of adapter", () => {
-  const text = formatAttentionTables(BENCH);
+  const text = formatAttentionTables(BENCH, 1000);
   assert.match(text, /software \(llvmpipe\)/);
   assert.match(text, /c8b8: faster than f16 from 512 tokens on/);
   assert.match(text, /c4b8: not faster than f16; time per token RISES by/);
@@ -338,12 +339,22 @@ Deno.test("formatAttentionTables: figures, conclusions, refusals and the kind of
 });
 
 Deno.test("formatAttentionTables: what tuning chose, and the time by kernel, where there is any", () => {
-  const text = formatAttentionTables(DETAILED);
+  const text = formatAttentionTables(DETAILED, 1000);
   assert.match(text, /c8b8 +512 \| table_a \+ attend_b +512 +64 \(3\) +2/);
   assert.match(text, /c8b8 +512 \| +attend_b +0\.750 +75%/);
   assert.match(text, /c8b8 +512 \| combine_d128 +0\.250 +25%/);
   assert.doesNotMatch(text, /NaN|undefined|Infinity/);
   assert.doesNotMatch(formatAttentionTables(BENCH), /tuning|time by kernel/);
+});
+
+Deno.test("formatAttentionTables fits 80 columns, and loses no figure", () => {
+  const narrow = formatAttentionTables(DETAILED, NARROW);
+  assertNarrow(narrow);
+  const figures = (text: string) => new Set(text.match(/\d+\.\d+%?/g));
+  assert.deepEqual(
+    [...figures(formatAttentionTables(DETAILED, 1000))].filter((one) => !figures(narrow).has(one)),
+    [],
+  );
 });
 
 Deno.test("formatReport: what tuning chose, and the time by kernel, where there is any", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Host } from "../../cli/command.ts";
-import { couplet, samplesFile, withFolder } from "../helpers/cli.ts";
+import { CHECKOUT, couplet, samplesFile, withFolder } from "../helpers/cli.ts";
 
 const README = new URL("../../README.md", import.meta.url).pathname;
 const HELPERS = new URL("../helpers/cli.ts", import.meta.url).pathname;
@@ -296,6 +296,52 @@ for (const { args, exitCode, code, says, host = {} } of REFUSED) {
     });
   });
 }
+
+Deno.test("couplet calibrate samples replaces codebooks, and no other file", async () => {
+  await withFolder(async (folder) => {
+    const [samples, out] = ["samples.safetensors", "codebooks.safetensors"]
+      .map((file) => join(folder, file)) as [string, string];
+    const bytes = samplesFile({ tokens: 300 });
+    await Deno.writeFile(samples, bytes);
+    const learn = (to: string) =>
+      couplet([
+        ...`${SAMPLES} --cpu --iterations 1 --scheme c4b4`.split(" "),
+        ...[samples, "--out", to],
+      ]);
+    const refused = await learn(samples);
+    assert.equal(refused.exitCode, 1);
+    assert.match(refused.errors, /holds something else\. Give another name/);
+    assert.deepEqual(await Deno.readFile(samples), bytes);
+    for (let run = 0; run < 2; run++) {
+      const { exitCode, errors } = await learn(out);
+      assert.equal(exitCode, 0, errors);
+    }
+    const names = [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
+    assert.deepEqual(names, ["codebooks.safetensors", "samples.safetensors"]);
+  });
+});
+
+Deno.test("no remedy tells people to delete a file", async () => {
+  const found: string[] = [];
+  const walk = async (folder: URL): Promise<void> => {
+    for await (const { name, isDirectory } of Deno.readDir(folder)) {
+      const path = new URL(name + (isDirectory ? "/" : ""), folder);
+      if (isDirectory) await walk(path);
+      else if (name.endsWith(".ts")) {
+        const text = await Deno.readTextFile(path);
+        for (
+          const [line] of text.matchAll(
+            /^[^\n]*"[^"\n]*\bdelete (it|the file)\b[^\n]*$/gim,
+          )
+        ) {
+          found.push(`${path.pathname}: ${line.trim()}`);
+        }
+      }
+    }
+  };
+  for (const folder of ["src/", "cli/"]) await walk(new URL(folder, CHECKOUT));
+  assert.deepEqual(found, []);
+});
 
 Deno.test("couplet without a command prints its help, and is wrong", async () => {
   const { exitCode, output, errors } = await couplet([]);

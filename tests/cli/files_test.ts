@@ -106,58 +106,72 @@ Deno.test("couplet snapshot info says what a snapshot holds", async () => {
   });
 });
 
-Deno.test("couplet generate writes kernels that a plan takes, and keeps what it did not write", async () => {
-  await withFolder(async (parent) => {
-    const out = join(parent, "kernels");
-    const args = ["generate", "--pair", "c4b6/c2b4", "--head-dim", "16", "--out", out];
-    const { kernels: names } = await coupletJson<{ kernels: string[] }>(args);
-    const manifest: { manifest: readonly KernelInfo[] } = await import(
-      pathToFileURL(join(out, "manifest.ts")).href
-    );
-    assert.deepEqual(manifest.manifest.map(({ name }) => name), names);
-    const [layer] = planCache({
-      shape: { layers: 1, queryHeads: 2, keyValueHeads: 1, headDim: 16 },
-      policy: { keys: "c4b6", values: "c2b4" },
-      keys: { space: "as-scored" },
-      tiers: { sinks: 0, window: 0 },
-      capacity: { sequences: 1, tokens: 64, sequenceTokens: 64, stepTokens: 1, appendTokens: 1 },
-      kernels: manifest.manifest,
-    }).layers;
-    assert.equal(layer!.encodeKeys.name, "encode_c4b6_d16");
+for (
+  const [language, file] of [["typescript", "manifest.ts"], ["javascript", "manifest.js"]] as const
+) {
+  Deno.test(`couplet generate writes kernels in ${language} that a plan takes, and keeps what it did not write`, async () => {
+    await withFolder(async (parent) => {
+      const out = join(parent, "kernels");
+      const args = [
+        "generate",
+        "--pair",
+        "c4b6/c2b4",
+        "--head-dim",
+        "16",
+        "--out",
+        out,
+        "--language",
+        language,
+      ];
+      const { kernels: names } = await coupletJson<{ kernels: string[] }>(args);
+      const manifest: { manifest: readonly KernelInfo[] } = await import(
+        pathToFileURL(join(out, file)).href
+      );
+      assert.deepEqual(manifest.manifest.map(({ name }) => name), names);
+      const [layer] = planCache({
+        shape: { layers: 1, queryHeads: 2, keyValueHeads: 1, headDim: 16 },
+        policy: { keys: "c4b6", values: "c2b4" },
+        keys: { space: "as-scored" },
+        tiers: { sinks: 0, window: 0 },
+        capacity: { sequences: 1, tokens: 64, sequenceTokens: 64, stepTokens: 1, appendTokens: 1 },
+        kernels: manifest.manifest,
+      }).layers;
+      assert.equal(layer!.encodeKeys.name, "encode_c4b6_d16");
 
-    const own = ["--kernels", join(out, "manifest.ts")];
-    const listed = await coupletJson<{ name: string }[]>(["kernels", "list", "*_d16*", ...own]);
-    assert.deepEqual(
-      listed.map(({ name }) => name),
-      names.filter((name) => /_d16(_|$)/.test(name)),
-    );
-    const shown = await couplet(["kernels", "show", "encode_c4b6_d16", "--wgsl", ...own]);
-    assert.match(shown.output, /const HEAD_DIM: u32 = 16u;/);
-    const config = join(parent, "config.json");
-    await Deno.writeTextFile(
-      config,
-      JSON.stringify({
-        model_type: "llama",
-        num_hidden_layers: 1,
-        num_attention_heads: 2,
-        head_dim: 16,
-      }),
-    );
-    const plan = await couplet(["plan", config, "--keys", "c4b6", "--values", "c2b4", ...own]);
-    assert.equal(plan.exitCode, 0, plan.errors);
-    assert.ok(!plan.output.includes("@couplet/kv/kernels/"));
-    assert.match(plan.output, /attend_c4b6_c2b4_d16_rope/);
-    assert.match(plan.output, /no f16 to compare with: .*encode_f16_d64/);
+      const own = ["--kernels", join(out, file)];
+      const listed = await coupletJson<{ name: string }[]>(["kernels", "list", "*_d16*", ...own]);
+      assert.deepEqual(
+        listed.map(({ name }) => name),
+        names.filter((name) => /_d16(_|$)/.test(name)),
+      );
+      const shown = await couplet(["kernels", "show", "encode_c4b6_d16", "--wgsl", ...own]);
+      assert.match(shown.output, /const HEAD_DIM: u32 = 16u;/);
+      const config = join(parent, "config.json");
+      await Deno.writeTextFile(
+        config,
+        JSON.stringify({
+          model_type: "llama",
+          num_hidden_layers: 1,
+          num_attention_heads: 2,
+          head_dim: 16,
+        }),
+      );
+      const plan = await couplet(["plan", config, "--keys", "c4b6", "--values", "c2b4", ...own]);
+      assert.equal(plan.exitCode, 0, plan.errors);
+      assert.ok(!plan.output.includes("@couplet/kv/kernels/"));
+      assert.match(plan.output, /attend_c4b6_c2b4_d16_rope/);
+      assert.match(plan.output, /no f16 to compare with: .*encode_f16_d64/);
 
-    const again = await coupletJson<{ written: string[]; removed: string[] }>(args);
-    assert.deepEqual([again.written, again.removed], [[], []]);
-    await Deno.writeTextFile(join(out, "notes.txt"), "mine");
-    const { exitCode, errors } = await couplet(args);
-    assert.equal(exitCode, 2);
-    assert.match(errors, /notes\.txt/);
-    assert.equal(await Deno.readTextFile(join(out, "notes.txt")), "mine");
+      const again = await coupletJson<{ written: string[]; removed: string[] }>(args);
+      assert.deepEqual([again.written, again.removed], [[], []]);
+      await Deno.writeTextFile(join(out, "notes.txt"), "mine");
+      const { exitCode, errors } = await couplet(args);
+      assert.equal(exitCode, 2);
+      assert.match(errors, /notes\.txt/);
+      assert.equal(await Deno.readTextFile(join(out, "notes.txt")), "mine");
+    });
   });
-});
+}
 
 Deno.test("couplet calibrate text runs the repository's task", async () => {
   await withFolder(async (folder) => {
@@ -237,7 +251,10 @@ const SPECIFIERS: readonly (readonly [out: string, specifier: string])[] = [
 ];
 
 Deno.test("couplet generate says how to import what it wrote", async () => {
-  for (const [out, expected] of SPECIFIERS) assert.equal(specifier(out), expected);
+  for (const [out, expected] of SPECIFIERS) {
+    assert.equal(specifier(out, "typescript"), expected);
+    assert.equal(specifier(out, "javascript"), expected.replace(/ts$/, "js"));
+  }
   await withFolder(async (parent) => {
     const out = join(parent, "kernels");
     const args = ["generate", "--scheme", "c4b6", "--head-dim", "16", "--out", out];

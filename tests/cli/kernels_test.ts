@@ -194,7 +194,10 @@ Deno.test("couplet kernels explain says why nothing fits, and fails", async () =
     "maxComputeWorkgroupStorageSize=4096",
   ]);
   assert.equal(exitCode, 1);
-  assert.match(output, /refused.*attend_c8b8_c8b8_d128_rope.*needs \d+ bytes of workgroup memory/);
+  assert.match(
+    output,
+    /refused.*attend_c8b8_c8b8_d128_rope\n.*needs \d+ bytes of workgroup memory/,
+  );
   assert.ok(!output.includes("chosen"));
 });
 

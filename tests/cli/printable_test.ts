@@ -41,6 +41,6 @@ Deno.test("printable() leaves JSON the same JSON, and nothing that commands a te
 
 Deno.test("printableLine() and formatTable() keep a text in its line", () => {
   assert.equal(printableLine("a\n\tb\x1b"), "a\\u000a\\u0009b\\u001b");
-  const table = formatTable([["name", "a\nexit 0  forged"], ["tokens", "7"]]);
+  const table = formatTable([["name", "a\nexit 0  forged"], ["tokens", "7"]], { width: 80 });
   assert.deepEqual(table.split("\n"), ["name    a\\u000aexit 0  forged", "tokens  7"]);
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { compareFiles, writeFiles } from "../../codegen/write/compare.ts";
 import { emitFiles } from "../../codegen/write/emit.ts";
+import { OF_PACKAGE } from "../../codegen/write/module_style.ts";
 import { expandTable } from "../../codegen/rows/expand.ts";
 import { generateKernels } from "../../codegen/generate.ts";
 import { generate } from "../../codegen/main.ts";
@@ -35,7 +36,7 @@ async function withFolder(act: (folder: URL, path: string) => Promise<void>): Pr
 Deno.test("generated/ is what templates and rows give: nothing missing, stale or orphaned", () => {
   const templates = readTemplates(TEMPLATES);
   const files = new Map([
-    ...emitFiles(expandTable(table), createRenderer(templates), "../src/kernels/kernel.ts"),
+    ...emitFiles(expandTable(table), createRenderer(templates), OF_PACKAGE),
     ["templates.ts", templatesFile(templates)],
     ["README.md", generatedPage(kernelSets(expandTable(table)))],
   ]);

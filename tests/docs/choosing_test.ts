@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { parseScheme, planCache, recordBits } from "../../mod.ts";
 import { benchKernels } from "../../bench/measure/kernels.ts";
+import { PUBLISHED_LOSSES } from "../../cli/published_losses.ts";
 
 const [CHOOSING, README] = await Promise.all(
   ["docs/choosing.md", "README.md"].map((path) =>
@@ -51,10 +52,10 @@ Deno.test("docs/choosing.md: bits and sizes are the planner's", () => {
 Deno.test("docs/choosing.md: quality is what the README's run measured", () => {
   const measured = new Map(
     README.split("\n").map((line) => line.split("|").map((part) => part.trim()))
-      .filter((parts) => parts.length === 6)
-      .map(([head, _bits, _memory, alone, window]) => {
+      .filter((parts) => parts.length === 3)
+      .map(([schemes, alone, window]) => {
         const figures = (text: string) => /([+-][\d.]+)%\s+([\d.]+)/.exec(text)?.slice(1) ?? [];
-        return [head!.split(/\s+/)[0]!, [...figures(alone!), ...figures(window!)]];
+        return [schemes!, [...figures(alone!), ...figures(window!)]];
       }),
   );
   const rows = rowsBehind("Quality");
@@ -63,4 +64,41 @@ Deno.test("docs/choosing.md: quality is what the README's run measured", () => {
     const stated = figures.map((figure) => figure.replace(" %", ""));
     assert.deepEqual(stated, measured.get(schemes!.replace(" ", "/")), schemes!);
   }
+});
+
+/** Schemes, change of the perplexity in percent, and KL divergence of the page's tables of losses. */
+function statedLosses(): { readonly everyToken: readonly string[]; readonly alone: string[] } {
+  const figure = (schemes: string, perplexity: string, divergence: string) =>
+    `${schemes.replace(" ", "/")} ${Number(perplexity)} ${Number(divergence)}`;
+  const percent = (cell: string) => /^[+-][\d.]+/.exec(cell)![0];
+  const everyToken = rowsBehind("Every token coded").filter((row) => /^\+.* %$/.test(row[1]!))
+    .filter((row) => row.length === 9)
+    .map(([scheme, perplexity, divergence]) => figure(scheme!, percent(perplexity!), divergence!));
+  const measured = rowsBehind("Quality").map(([schemes, _bits, perplexity, divergence]) =>
+    figure(schemes!, percent(perplexity!), divergence!)
+  );
+  const [, text] = CHOOSING.split("\n## Without calibration\n");
+  const dataFree = [...text!.matchAll(
+    /^(\S+) +[\d.]+ \|[^|]+\| +[\d.]+ +([+-][\d.]+)% +([\d.]+)/gm,
+  )].map(([, schemes, perplexity, divergence]) => figure(schemes!, perplexity!, divergence!));
+  return { everyToken, alone: [...measured, ...dataFree] };
+}
+
+Deno.test("docs/choosing.md: losses are those that couplet plan compares", () => {
+  const { everyToken, alone } = statedLosses();
+  assert.ok(everyToken.length > 8 && alone.length > 15);
+  const named = (coded: boolean) =>
+    PUBLISHED_LOSSES.filter((loss) => loss.everyToken === coded)
+      .map(({ keys, values, perplexity, divergence }) =>
+        `${keys === values ? keys : `${keys}/${values}`} ${
+          Number((perplexity * 100).toFixed(1))
+        } ${divergence}`
+      );
+  assert.deepEqual(named(true).sort(), everyToken.toSorted());
+  const first = (line: string) => line.split(" ")[0]!;
+  const covered = everyToken.map(first);
+  assert.deepEqual(
+    named(false).sort(),
+    alone.filter((line) => !covered.includes(first(line))).sort(),
+  );
 });

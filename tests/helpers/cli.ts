@@ -27,8 +27,12 @@ export async function couplet(
     write: (text) => void (output += text),
     writeError: (text) => void (errors += text),
     colour: false,
-    width: 100,
+    // So wide that no line is wrapped: tests of words read whole lines.
+    width: 1000,
     gpu: undefined,
+    runtime: "a test",
+    platform: "linux",
+    invocation: "deno task couplet",
     checkout: CHECKOUT,
     ...host,
   });

@@ -1,4 +1,5 @@
 /** A program that ends, as its argument says, while it shows a bar: `wait` waits for a signal. */
+import process from "node:process";
 import { Progress } from "../../cli/progress.ts";
 
 const stage = new Progress(1).stage("work");
@@ -10,7 +11,7 @@ switch (Deno.args[0]) {
   case "throw":
     throw new Error("a defect");
   case "exit":
-    Deno.exit(1);
+    process.exit(1);
     break;
   default:
     stage.done();

@@ -1,14 +1,32 @@
 import { parseScheme, type SchemeId } from "@couplet/kv";
 import type { MethodFigures } from "./results.ts";
 
+/** What methods may differ in besides their schemes. */
+const PARTS: Readonly<Record<string, (method: MethodFigures) => string>> = {
+  weights: ({ weights }) => weights,
+  keys: ({ keySpace }) => keySpace,
+  tiers: tiersLabel,
+};
+
+/** Whether methods differ in a part. */
+function varies(methods: readonly MethodFigures[], part: (method: MethodFigures) => string) {
+  return new Set(methods.map(part)).size > 1;
+}
+
 /** What tells a method from the others of its evaluation, in few words: what all share is left out. */
 export function methodLabels(methods: readonly MethodFigures[]): readonly string[] {
-  const varies = (of: (method: MethodFigures) => unknown) => new Set(methods.map(of)).size > 1;
-  const parts: ((method: MethodFigures) => string)[] = [({ name }) => name];
-  if (varies(({ weights }) => weights)) parts.push(({ weights }) => weights);
-  if (varies(({ keySpace }) => keySpace)) parts.push(({ keySpace }) => keySpace);
-  if (varies(tiersLabel)) parts.push(tiersLabel);
+  const parts = [
+    ({ name }: MethodFigures) => name,
+    ...Object.values(PARTS).filter((part) => varies(methods, part)),
+  ];
   return methods.map((method) => parts.map((part) => part(method)).join(", "));
+}
+
+/** What all methods share of that, by its name. */
+export function sharedLabel([first, ...others]: readonly MethodFigures[]): string {
+  if (first === undefined) return "";
+  return Object.entries(PARTS).filter(([, part]) => !varies([first, ...others], part))
+    .map(([name, part]) => `${name}: ${part(first)}`).join("; ");
 }
 
 /** A method's exact tiers, such as `window 64, sinks 4`. */

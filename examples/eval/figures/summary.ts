@@ -1,37 +1,31 @@
+import { outputWidth } from "../../../cli/output_width.ts";
+import { wrapLines } from "../../../cli/table.ts";
 import { median } from "../../demo/metrics.ts";
-import { type Column, formatTable } from "../../demo/table.ts";
-import { methodLabels } from "./method_labels.ts";
+import { type Column, explainColumns, formatTable } from "../../tables/grouped.ts";
+import { methodLabels, sharedLabel } from "./method_labels.ts";
 import { methodFronts } from "./pareto.ts";
 import type { EffectiveBits, Evaluation, MethodFigures, QualityFigures } from "./results.ts";
 import { mean, meanError } from "./statistics.ts";
 
 /** A method's figures, or the uncompressed cache's as far as they are. */
-type Row = Pick<MethodFigures, "name" | "quality"> & Partial<MethodFigures>;
+type Row = Pick<MethodFigures, "quality"> & Partial<MethodFigures> & { readonly label: string };
 
-/** The evaluation as tables, and what their columns mean. */
-export function formatSummary(figures: Evaluation): string {
+/**
+ * The evaluation as tables, and what their columns mean.
+ *
+ * @param width Columns that it may take. Defaults to the terminal's.
+ */
+export function formatSummary(figures: Evaluation, width: number = outputWidth()): string {
   const { baseline, methods, settings, refused } = figures;
+  const labels = methodLabels(methods);
   const rows: readonly Row[] = [
-    { name: "f16", quality: baseline.quality },
-    ...methods,
+    { label: "f16", quality: baseline.quality },
+    ...methods.map((method, i) => ({ ...method, label: labels[i]! })),
   ];
   const optional = (figure: (row: MethodFigures) => string) => (row: Row) =>
     isMethod(row) ? figure(row) : "";
   const groups = [
-    {
-      title: "",
-      columns: [
-        { title: "keys/values", cell: ({ name }: Row) => name },
-        { title: "weights", cell: optional(({ weights }) => weights) },
-        { title: "space", cell: optional(({ keySpace }) => keySpace) },
-        {
-          title: "win+sinks",
-          cell: optional(({ window, sinks, allCoded }) =>
-            allCoded ? "all coded" : `${window}+${sinks}`
-          ),
-        },
-      ],
-    },
+    { title: "", columns: [{ title: "keys/values", cell: ({ label }: Row) => label }] },
     { title: "different text", columns: qualityColumns(({ quality }) => quality.different) },
     { title: "in domain", columns: qualityColumns(({ quality }) => quality.inDomain) },
     ...(baseline.retrieval.length === 0 ? [] : [{
@@ -67,19 +61,20 @@ export function formatSummary(figures: Evaluation): string {
       }],
     },
   ];
-  return [
-    formatTable(groups, rows),
+  const text = [
+    formatTable(groups, rows, width),
     "",
-    formatBits(figures),
+    formatBits(figures, width),
     "",
     ...refused.map(({ method, why }) => `refused: ${method}: ${why}`),
     ...(refused.length > 0 ? [""] : []),
-    explain(figures),
+    explain(figures, width),
   ].join("\n");
+  return wrapLines(text, width);
 }
 
 /** What methods take at each length beside what they lose. */
-function formatBits({ baseline, methods }: Evaluation): string {
+function formatBits({ baseline, methods }: Evaluation, width: number): string {
   const labels = ["f16", ...methodLabels(methods)];
   const fronts = [baseline.effectiveBits.map(() => false), ...methodFronts(methods)];
   const rows = [{ ...baseline, nominalBits: 16 }, ...methods].map((figures, i) => ({
@@ -90,37 +85,41 @@ function formatBits({ baseline, methods }: Evaluation): string {
     excess: i === 0 ? 0 : meanExcess(methods[i - 1]!),
   }));
   type BitsRow = typeof rows[number];
-  return formatTable([
-    {
-      title: "",
-      columns: [
-        { title: "keys/values", cell: ({ label }: BitsRow) => label },
-        { title: "bits", cell: ({ nominalBits }) => `${Number(nominalBits.toFixed(3))}` },
-      ],
-    },
-    {
-      title: "effective bits",
-      columns: baseline.effectiveBits.map((bits, i) => ({
-        title: `${formatLength(bits)} `,
-        cell: ({ effectiveBits, front }: BitsRow) =>
-          `${effectiveBits[i]!.bits.toFixed(2)}${front[i] ? "*" : " "}`,
-      })),
-    },
-    {
-      title: "different text",
-      columns: [
-        { title: "x f16", cell: ({ quality }: BitsRow) => quality.different.ratio.toFixed(4) },
-        { title: "KL", cell: ({ quality }) => quality.different.divergence.toFixed(4) },
-      ],
-    },
-    ...(baseline.retrieval.length === 0 ? [] : [{
-      title: "retrieval",
-      columns: [
-        { title: "nats", cell: ({ excess }: BitsRow) => signed(excess, 2) },
-        { title: "right", cell: ({ accuracy }: BitsRow) => `${(accuracy * 100).toFixed(1)}%` },
-      ],
-    }]),
-  ], rows);
+  return formatTable(
+    [
+      {
+        title: "",
+        columns: [
+          { title: "keys/values", cell: ({ label }: BitsRow) => label },
+          { title: "bits", cell: ({ nominalBits }) => `${Number(nominalBits.toFixed(3))}` },
+        ],
+      },
+      {
+        title: "effective bits",
+        columns: baseline.effectiveBits.map((bits, i) => ({
+          title: `${formatLength(bits)} `,
+          cell: ({ effectiveBits, front }: BitsRow) =>
+            `${effectiveBits[i]!.bits.toFixed(2)}${front[i] ? "*" : " "}`,
+        })),
+      },
+      {
+        title: "different text",
+        columns: [
+          { title: "x f16", cell: ({ quality }: BitsRow) => quality.different.ratio.toFixed(4) },
+          { title: "KL", cell: ({ quality }) => quality.different.divergence.toFixed(4) },
+        ],
+      },
+      ...(baseline.retrieval.length === 0 ? [] : [{
+        title: "retrieval",
+        columns: [
+          { title: "nats", cell: ({ excess }: BitsRow) => signed(excess, 2) },
+          { title: "right", cell: ({ accuracy }: BitsRow) => `${(accuracy * 100).toFixed(1)}%` },
+        ],
+      }]),
+    ],
+    rows,
+    width,
+  );
 }
 
 /** The share of answers' tokens that are the likeliest, over all distances. */
@@ -133,36 +132,64 @@ function meanExcess({ retrieval }: MethodFigures): number {
   return mean(retrieval.map(({ excess }) => excess));
 }
 
-function isMethod(row: Row): row is MethodFigures {
+function isMethod(row: Row): row is MethodFigures & Row {
   return row.policy !== undefined;
 }
 
-function explain({ baseline, noiseFloor, settings, seconds }: Evaluation): string {
+function explain(figures: Evaluation, width: number): string {
+  const { baseline, methods, noiseFloor, settings, seconds } = figures;
   const { retrieval, generation, texts } = settings;
   const noise = noiseFloor.quality.different;
+  const shared = sharedLabel(methods);
   return [
-    "effective bits  all that stays resident, codebooks too, over all key and value channels, at sequences x tokens;",
-    "                * where no other with the same exact tiers takes fewer and loses less (KL)",
-    `ppl, x f16      perplexity on ${texts.different.contexts} and ${texts.inDomain.contexts} contexts of ${settings.context} tokens; over f16's, with its standard error`,
-    "KL, top-1       KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
-    `noise floor     ${describeNoise(noiseFloor)}: perplexity changes by ${
-      Math.abs(noise.ratio - 1).toExponential(1)
-    } of itself, KL ${noise.divergence.toExponential(1)}, top-1 ${
-      (noise.agreement * 100).toFixed(1)
-    }%`,
-    ...(baseline.retrieval.length === 0 ? [] : [
-      `retrieval       loss on an invented name planted so many tokens before, ${retrieval.trials} each; f16's own, planted`,
-      `                and not: ${
-        baseline.retrieval.map(({ distance, planted, notPlanted }) =>
-          `${distance}: ${planted.toFixed(2)}, ${notPlanted.toFixed(2)}`
-        ).join("; ")
-      }; right: share of the names' tokens that are the likeliest`,
-    ]),
-    ...(generation.prompts === 0 ? [] : [
-      `parts at        median over ${generation.prompts} prompts of the first of ${generation.tokens} greedy tokens that f16 does not write`,
-    ]),
-    "coding error    squared error of decoded vectors over their energy around their mean, mean over layers and heads",
-    "logit error     root mean square of what coded keys change of the logits, without each query's mean change",
+    explainColumns([
+      ...(shared === "" ? [] : [["keys/values", `of all: ${shared}`] as const]),
+      [
+        "effective bits",
+        "all that stays resident, codebooks too, over all key and value channels, at sequences x tokens; " +
+        "* where no other with the same exact tiers takes fewer and loses less (KL)",
+      ],
+      [
+        "ppl, x f16",
+        `perplexity on ${texts.different.contexts} and ${texts.inDomain.contexts} contexts of ${settings.context} tokens; over f16's, with its standard error`,
+      ],
+      [
+        "KL, top-1",
+        "KL divergence from f16 in nats per token; share of tokens with the same likeliest next token",
+      ],
+      [
+        "noise floor",
+        `${describeNoise(noiseFloor)}: perplexity changes by ${
+          Math.abs(noise.ratio - 1).toExponential(1)
+        } of itself, KL ${noise.divergence.toExponential(1)}, top-1 ${
+          (noise.agreement * 100).toFixed(1)
+        }%`,
+      ],
+      ...(baseline.retrieval.length === 0 ? [] : [
+        [
+          "retrieval",
+          `loss on an invented name planted so many tokens before, ${retrieval.trials} each; f16's own, planted and not: ${
+            baseline.retrieval.map(({ distance, planted, notPlanted }) =>
+              `${distance}: ${planted.toFixed(2)}, ${notPlanted.toFixed(2)}`
+            ).join("; ")
+          }; right: share of the names' tokens that are the likeliest`,
+        ] as const,
+      ]),
+      ...(generation.prompts === 0 ? [] : [
+        [
+          "parts at",
+          `median over ${generation.prompts} prompts of the first of ${generation.tokens} greedy tokens that f16 does not write`,
+        ] as const,
+      ]),
+      [
+        "coding error",
+        "squared error of decoded vectors over their energy around their mean, mean over layers and heads",
+      ],
+      [
+        "logit error",
+        "root mean square of what coded keys change of the logits, without each query's mean change",
+      ],
+    ], width),
     "",
     `${seconds.toFixed(0)} seconds in all; docs/evaluation.md says more about each figure.`,
   ].join("\n");

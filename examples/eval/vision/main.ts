@@ -1,3 +1,4 @@
+import { writeWhole } from "../../../cli/files.ts";
 import { parseVisionArguments } from "./arguments.ts";
 import { evaluateVision } from "./measure.ts";
 import { formatVisionReport } from "./report.ts";
@@ -14,9 +15,9 @@ export async function evaluateVisionCommand(args: readonly string[]): Promise<vo
     : await readVisionEvaluation(options.from);
   console.log(`\n${formatVisionSummary(figures)}`);
   if (options.json !== undefined) {
-    await Deno.writeTextFile(options.json, formatVisionEvaluation(figures));
+    await writeWhole(options.json, formatVisionEvaluation(figures));
   }
   if (options.html !== undefined) {
-    await Deno.writeTextFile(options.html, await formatVisionReport(figures));
+    await writeWhole(options.html, await formatVisionReport(figures));
   }
 }

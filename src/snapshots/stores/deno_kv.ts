@@ -334,6 +334,6 @@ function incomplete(what: string, why: string): CoupletError {
   return new CoupletError("store", {
     what,
     why,
-    remedy: "Delete the entry, and store it again",
+    remedy: "Store it again",
   });
 }

@@ -4,6 +4,8 @@ import picomatch from "picomatch";
 import { chooseKernels } from "../../../bench/count/count.ts";
 import { COUNTED } from "../../../bench/count/kernels.ts";
 import { PUBLISHED, readCounts } from "../../../bench/count/results.ts";
+import { formatCounts } from "../../../bench/count/table.ts";
+import { assertNarrow, NARROW } from "../../helpers/width.ts";
 import { manifest } from "../../../generated/manifest.ts";
 
 const published = await readCounts(PUBLISHED);
@@ -33,4 +35,8 @@ Deno.test("bench/README.md: counts are what was published", async () => {
       gathers.length === 0 ? "–" : `${sum("count").toFixed(0)}, ${sum("bytes").toFixed(0)}`,
     ], row[0]!);
   }
+});
+
+Deno.test("formatCounts fits 80 columns", () => {
+  assertNarrow(formatCounts(published, NARROW));
 });

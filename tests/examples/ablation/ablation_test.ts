@@ -3,6 +3,8 @@ import { fileURLToPath } from "node:url";
 import { CoupletError, parseScheme } from "@couplet/kv";
 import { parseAblationArguments } from "../../../examples/ablation/arguments.ts";
 import type { Ablation } from "../../../examples/ablation/results.ts";
+import { WIDTH_ELSEWHERE } from "../../../cli/output_width.ts";
+import { assertNarrow, NARROW } from "../../helpers/width.ts";
 import { formatAblation } from "../../../examples/ablation/table.ts";
 import { ablationVariants, BASE } from "../../../examples/ablation/variants.ts";
 import {
@@ -116,7 +118,8 @@ Deno.test("ablation measures the rows that are asked for", async () => {
     }
     const table = decoder.decode(stdout);
     assert.match(table, /^beam of 1 +n8b4x2 +all \|/m);
-    assert.ok(table.includes(formatAblation(figures)));
+    assert.ok(table.includes(formatAblation(figures, WIDTH_ELSEWHERE)));
+    assertNarrow(formatAblation(figures, NARROW));
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

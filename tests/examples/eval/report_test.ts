@@ -8,6 +8,7 @@ import {
   parseEvaluation,
   type QualityFigures,
 } from "../../../examples/eval/figures/results.ts";
+import { assertNarrow, NARROW } from "../../helpers/width.ts";
 import { formatSummary } from "../../../examples/eval/figures/summary.ts";
 
 const LENGTHS = [512, 4096, 32768];
@@ -171,7 +172,7 @@ Deno.test("formatReport and formatSummary mark the front at each length, among t
   // f16; c4b4; c4b8; c8b8/c4b8; and c4b8 alone in its tiers.
   assert.deepEqual(bold.slice(0, 5).map(({ length }) => length), [0, 3, 3, 3, 3]);
   const worse = FIGURES.methods.map((one, i) => i === 2 ? method("c8b8/c4b8", 2.5, 1.2, 0) : one);
-  const summary = formatSummary({ ...FIGURES, methods: worse });
+  const summary = formatSummary({ ...FIGURES, methods: worse }, 1000);
   const lines = summary.slice(summary.indexOf("1x512")).split("\n");
   const marks = (label: string) => lines.find((line) => line.startsWith(label))!.match(/\*/g);
   assert.equal(marks("c4b8, codes alone")?.length, 3);
@@ -189,9 +190,8 @@ Deno.test("formatReport and formatSummary show methods whose every token is code
   assert.match(html, /Quality against effective bits, every token coded/);
   assert.match(html, /noise floor<\/dt><dd>keys and values rounded to f16/);
   assert.doesNotMatch(html, /NaN|undefined/);
-  const lines = formatSummary(figures).split("\n");
-  assert.match(lines.find((line) => line.startsWith("c8b8 "))!, /all coded/);
-  assert.ok(lines.some((line) => line.startsWith("c8b8, every token coded")));
+  const lines = formatSummary(figures, 1000).split("\n");
+  assert.equal(lines.filter((line) => line.startsWith("c8b8, every token coded")).length, 2);
   assert.doesNotMatch(lines.join(), /NaN/);
 });
 
@@ -209,13 +209,20 @@ Deno.test("formatReport does without methods, retrieval and generation", async (
   assert.doesNotMatch(html, /<figure>|NaN|Refused/);
 });
 
+Deno.test("formatSummary fits 80 columns", () => {
+  assertNarrow(formatSummary(FIGURES, NARROW));
+});
+
 Deno.test("formatSummary has a line for f16 and one for each method", () => {
-  const lines = formatSummary(FIGURES).split("\n");
-  assert.equal(lines.filter((line) => line.startsWith("c4b8 ")).length, 2);
+  const lines = formatSummary(FIGURES, 1000).split("\n");
+  const [quality, bits] = ["c4b4, codes alone", "c4b8, "].map((label) =>
+    lines.filter((line) => line.startsWith(label))
+  ) as [string[], string[]];
+  assert.equal(bits.length, 4);
   assert.match(lines.find((line) => line.startsWith("f16 "))!, /1\.0000/);
-  assert.match(lines.find((line) => line.startsWith("c4b4 "))!, /1\.4000 {2}0\.0100/);
+  assert.match(quality[0]!, /1\.4000 {2}0\.0100/);
   assert.match(
-    lines.find((line) => line.startsWith("c4b4, codes alone"))!,
+    quality[1]!,
     /9\.00\*.*\| 1\.4000 {2}0\.2000 \| \+0\.40 {2}71\.4%/,
   );
   assert.ok(lines.some((line) => line.includes("refused: c9 <odd>: no kernel")));

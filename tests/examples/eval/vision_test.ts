@@ -12,6 +12,8 @@ import {
   parseVisionEvaluation,
   readVisionEvaluation,
 } from "../../../examples/eval/vision/results.ts";
+import { WIDTH_ELSEWHERE } from "../../../cli/output_width.ts";
+import { assertNarrow, NARROW } from "../../helpers/width.ts";
 import { formatVisionSummary } from "../../../examples/eval/vision/summary.ts";
 import { readTensors, VISION_FIXTURE } from "../../helpers/vision.ts";
 
@@ -191,7 +193,8 @@ Deno.test("eval --vision measures spans, protected tokens and methods to the let
     assert.ok(named("vidkv_literal released").loss > named("vidkv_literal paper").loss);
 
     assert.deepEqual(parseVisionEvaluation(formatVisionEvaluation(figures)), figures);
-    const summary = formatVisionSummary(figures);
+    const summary = formatVisionSummary(figures, WIDTH_ELSEWHERE);
+    assertNarrow(formatVisionSummary(figures, NARROW));
     assert.ok(measured.includes(summary));
     assert.match(summary, /^sc4 +\| +4\.125 +132\.0/m);
     assert.match(summary, /refused: sc4 remap 3: .*4 bits/);
