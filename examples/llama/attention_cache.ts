@@ -1,11 +1,15 @@
 import {
+  type CacheInit,
   type CachePlan,
   CoupletError,
   type KeyOptions,
   type KeySpace,
   type ModelShape,
 } from "@couplet/kv";
+import { planOptions, type RopeByLayer } from "@couplet/kv/models";
+import type { Checkpoint } from "./checkpoint.ts";
 import type { LlamaConfig } from "./config.ts";
+import { weightValues } from "./weight.ts";
 
 /**
  * What the engine needs of a KV cache: the whole of its attention. The library's cache is one; a test
@@ -39,26 +43,44 @@ export interface AttentionCache<Sequence, Step> {
 /** The part of `planCache`'s options that follows from the model. */
 export interface ModelCacheOptions {
   readonly shape: ModelShape & { readonly keyValueHeads: number };
-  readonly keys: KeyOptions;
+  readonly keys: KeyOptions | RopeByLayer;
+  readonly scale: number | readonly number[];
+  readonly softcap?: number;
 }
 
-/** What `planCache` has to know of a model. */
+/**
+ * What `planCache` has to know of a model.
+ *
+ * @throws {CoupletError} `file` where its keys cannot be coded in that space.
+ */
 export function modelCacheOptions(
-  config: LlamaConfig,
+  { json, keyValueHeads }: LlamaConfig,
   keySpace: KeySpace = "pre-rope",
 ): ModelCacheOptions {
-  const { layers, queryHeads, keyValueHeads, headDim } = config;
+  const { shape, keys, scale, softcap } = planOptions(json, { space: keySpace });
   return {
-    shape: { layers, queryHeads, keyValueHeads, headDim },
-    keys: keySpace === "as-scored" ? { space: keySpace } : {
-      space: keySpace,
-      rope: {
-        layout: "half",
-        theta: config.ropeTheta,
-        ...(config.ropeScaled ? { inverseFrequencies: config.inverseFrequencies } : {}),
-      },
-    },
+    shape: { ...shape, keyValueHeads },
+    keys,
+    scale,
+    ...(softcap === 0 ? {} : { softcap }),
   };
+}
+
+/** How the keys of one layer reach a cache that is planned with these. */
+export function layerKeys({ keys }: Pick<ModelCacheOptions, "keys">, layer: number): KeyOptions {
+  if (keys.space !== "pre-rope" || !("length" in keys.rope)) return keys as KeyOptions;
+  const rope = keys.rope[layer]!;
+  return rope === null ? { space: "as-scored" } : { space: keys.space, rope };
+}
+
+/** What `createCache` has to know of a model. */
+export function modelCacheInit(
+  { config, weights, fingerprint }: Pick<Checkpoint, "config" | "weights" | "fingerprint">,
+): Required<Pick<CacheInit, "model">> & Pick<CacheInit, "sinkLogits"> {
+  const model = fingerprint;
+  if (!config.learnedSinks) return { model };
+  const logits = weights.layers.flatMap(({ sinkLogits }) => [...weightValues(sinkLogits!)]);
+  return { model, sinkLogits: Float32Array.from(logits) };
 }
 
 /** The part of the engine's options that follows from the cache's plan. */
@@ -75,14 +97,32 @@ export interface PlannedEngineOptions {
  * the engine's (f32, contiguous).
  */
 export function plannedEngineOptions(
-  { options: { shape, keys, capacity, dtype } }: Pick<CachePlan, "options">,
+  { options: { shape, keys, layers, softcap, capacity, dtype } }: Pick<CachePlan, "options">,
   config: LlamaConfig,
 ): PlannedEngineOptions {
-  for (const [name, length] of Object.entries(modelCacheOptions(config).shape)) {
-    const planned = shape[name as keyof ModelShape];
-    if (planned !== length) {
-      throw unfit(`it was planned for ${name} ${planned} and the model has ${length}`);
+  const { layers: count, queryHeads, keyValueHeads, headDim } = config;
+  if (shape.layers !== count) {
+    throw unfit(`it was planned for layers ${shape.layers} and the model has ${count}`);
+  }
+  const { scale, softcap: bound = 0 } = modelCacheOptions(config, keys.space);
+  layers.forEach((planned, layer) => {
+    const needed = {
+      queryHeads,
+      keyValueHeads,
+      headDim,
+      slidingWindow: config.attention[layer]!.slidingWindow,
+      scale: typeof scale === "number" ? scale : scale[layer]!,
+    };
+    for (const [name, value] of Object.entries(needed)) {
+      const found = planned[name as keyof typeof needed];
+      if (found === value) continue;
+      throw unfit(
+        `it was planned for ${name} ${found} in layer ${layer} and the model has ${value}`,
+      );
     }
+  });
+  if (softcap !== bound) {
+    throw unfit(`it was planned for softcap ${softcap} and the model has ${bound}`);
   }
   if (dtype !== "f32") throw unfit(`it was planned for ${dtype} buffers`);
   return {

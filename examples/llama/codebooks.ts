@@ -9,7 +9,12 @@ import {
   type Side,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
-import { modelCacheOptions, plannedEngineOptions } from "./attention_cache.ts";
+import {
+  layerKeys,
+  modelCacheInit,
+  modelCacheOptions,
+  plannedEngineOptions,
+} from "./attention_cache.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { createEngine } from "./engine.ts";
 
@@ -79,7 +84,7 @@ async function captureSamples(
     limits: device.limits,
     kernels: manifest,
   });
-  const cache = await createCache({ device, plan });
+  const cache = await createCache({ device, plan, ...modelCacheInit(checkpoint) });
   const engine = await createEngine({
     device,
     checkpoint,
@@ -87,19 +92,21 @@ async function captureSamples(
     ...plannedEngineOptions(plan, checkpoint.config),
   });
   const width = keyValueHeads * headDim;
-  const { keys: keyOptions } = modelCacheOptions(checkpoint.config);
+  const cacheOptions = modelCacheOptions(checkpoint.config);
   const positions = Uint32Array.from(tokenIds, (_, token) => token % context);
   const samples = Array.from(
     { length: layers },
-    (_, layer) =>
-      (["keys", "values"] as const).map((side: Side) => ({
+    (_, layer) => {
+      const keys = layerKeys(cacheOptions, layer);
+      return (["keys", "values"] as const).map((side: Side) => ({
         layer,
         side,
         keyValueHeads,
         headDim,
         values: new Float32Array(tokenIds.length * width),
-        ...(keyOptions.space !== "as-scored" ? { positions, rope: keyOptions.rope } : {}),
-      })),
+        ...(keys.space !== "as-scored" ? { positions, rope: keys.rope } : {}),
+      }));
+    },
   ).flat();
   try {
     for (let first = 0; first < tokenIds.length; first += context) {

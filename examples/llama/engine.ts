@@ -10,7 +10,9 @@ import { checkStorage, storageOf } from "./matrix.ts";
 import { bindNetwork, type Network } from "./network.ts";
 import { createOperations } from "./operations.ts";
 import { type Buffers, bufferSizes, checkSizes, createBuffers } from "./step_buffers.ts";
-import type { ModelWeights, Weight } from "./weights.ts";
+import { allBlocks } from "./feed_forward_weights.ts";
+import type { Weight } from "./weight.ts";
+import type { ModelWeights } from "./weights.ts";
 import type { EngineOptions } from "./engine_options.ts";
 
 /** A model on a device, with a KV cache. */
@@ -82,7 +84,8 @@ async function build<Sequence, Step>(
   const error = await exhausted;
   if (error !== null) throw outOfMemory(error.message);
   const operations = await createOperations(allocation, new Set(storages), buffers.step);
-  return { buffers, network: bindNetwork(checkpoint, model, buffers, operations, keySpace) };
+  const network = bindNetwork(checkpoint, model, buffers, operations, { keySpace, maxTokens });
+  return { buffers, network };
 
   /** Opens and closes the error scope without waiting: scopes of others may not come between. */
   function allocate() {
@@ -103,14 +106,18 @@ function matrices({ embedding, head, layers }: ModelWeights): Weight[][] {
   return [
     [embedding],
     [head],
-    ...layers.flatMap(({ query, key, value, output, gate, up, down }) => [
-      [query.weight],
-      [key.weight],
-      [value.weight],
-      [output.weight],
-      [gate.weight, up.weight],
-      [down.weight],
-    ]),
+    ...layers.flatMap(({ query, key, value, output, feedForward }) => {
+      const blocks = allBlocks(feedForward);
+      return [
+        [query.weight],
+        [key.weight],
+        [value.weight],
+        [output.weight],
+        ...("experts" in feedForward ? [[feedForward.router.weight]] : []),
+        blocks.flatMap(({ gate, up }) => [gate.weight, up.weight]),
+        blocks.map(({ down }) => down.weight),
+      ];
+    }),
   ];
 }
 

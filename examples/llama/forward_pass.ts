@@ -2,12 +2,13 @@ import { checkEntries } from "./check_entries.ts";
 import type { EngineOptions } from "./engine_options.ts";
 import type { ForwardEntry, ReadOptions } from "./forward_entry.ts";
 import { type ForwardResult, ResultBuilder } from "./forward_result.ts";
+import { modelRopes } from "./layer_ropes.ts";
 import { NO_TARGET } from "./kernels/cross_entropy.ts";
 import type { Network } from "./network.ts";
 import type { Rows } from "./operations.ts";
 import { ReadBack } from "./read_back.ts";
 import { Recorder } from "./recorder.ts";
-import { type Buffers, slabRows, SLOT_BYTES } from "./step_buffers.ts";
+import { type Buffers, slabRows, SLOT_BYTES, TURN_BYTES, turnsBefore } from "./step_buffers.ts";
 import { type HeadRow, planSteps, runsOf, selectRows, type StepPlan, turns } from "./step_plan.ts";
 
 /** Runs a model's operations and its cache on new tokens. */
@@ -155,7 +156,7 @@ export class ForwardPass<Sequence, Step> {
     network.finalNorm(recorder.pass, head);
     slabs.forEach((slab, index) => {
       const first = index * this.#slabRows;
-      network.head(recorder.pass, slab);
+      for (const run of network.head) run(recorder.pass, slab);
       if (result.read.losses) network.entropy(recorder.pass, slab);
       if (result.read.logits) {
         const bytes = slab.count * vocabularySize * 4;
@@ -201,8 +202,11 @@ export class ForwardPass<Sequence, Step> {
       device.queue.writeBuffer(this.#buffers.targets, 0, Uint32Array.from(targets));
     }
     if (this.#options.keySpace === "as-scored") {
-      const table = turns(plan, checkpoint.config.inverseFrequencies);
-      device.queue.writeBuffer(this.#buffers.turns, 0, table);
+      const { config } = checkpoint;
+      modelRopes(config).ropes.forEach((rope, table) => {
+        const first = turnsBefore(table, this.#options.maxTokens, config.headDim);
+        device.queue.writeBuffer(this.#buffers.turns, first * TURN_BYTES, turns(plan, rope));
+      });
     }
     return { rows, head, slabs };
   }

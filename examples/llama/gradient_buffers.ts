@@ -51,9 +51,9 @@ function layerWidths(config: LlamaConfig): Record<LayerBufferName, number> {
   const key = config.keyValueHeads * config.headDim;
   return {
     input: config.hiddenSize,
-    // Only Qwen3's norms need what they were given.
-    queryProjected: config.queryKeyNorm ? query : 0,
-    keyProjected: config.queryKeyNorm ? key : 0,
+    // Only norms of heads need what they were given.
+    queryProjected: config.recipe.queryKeyNorm ? query : 0,
+    keyProjected: config.recipe.queryKeyNorm ? key : 0,
     query,
     key,
     value: key,
@@ -96,7 +96,7 @@ export function bufferSizes(
       queryGradient: floats(query),
       keyGradient: floats(key),
       valueGradient: floats(key),
-      headGradient: config.queryKeyNorm ? floats(query) : 0,
+      headGradient: config.recipe.queryKeyNorm ? floats(query) : 0,
       hidden: floats(config.hiddenSize),
       hiddenGradient: floats(config.hiddenSize),
       normedGradient: floats(config.hiddenSize),

@@ -1,6 +1,7 @@
 import type { Allocation } from "./allocation.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { DeviceLayer, DeviceModel } from "./device_model.ts";
+import { onlyBlock } from "./feed_forward_weights.ts";
 import type { GradientBuffers } from "./gradient_buffers.ts";
 import type { GradientOperations } from "./gradient_operations.ts";
 import type { Operation } from "./kernel_set.ts";
@@ -34,14 +35,17 @@ export function uploadTransposed(
     return uploadMatrix(allocation, [transposed(parts)], "as-stored");
   }
   return {
-    layers: weights.layers.map((layer): TransposedLayer => ({
-      query: upload(layer.query.weight),
-      key: upload(layer.key.weight),
-      value: upload(layer.value.weight),
-      output: upload(layer.output.weight),
-      gateUp: upload(layer.gate.weight, layer.up.weight),
-      down: upload(layer.down.weight),
-    })),
+    layers: weights.layers.map(({ feedForward, ...layer }): TransposedLayer => {
+      const { gate, up, down } = onlyBlock(feedForward);
+      return {
+        query: upload(layer.query.weight),
+        key: upload(layer.key.weight),
+        value: upload(layer.value.weight),
+        output: upload(layer.output.weight),
+        gateUp: upload(gate.weight, up.weight),
+        down: upload(down.weight),
+      };
+    }),
     head: upload(weights.head),
   };
 }
@@ -87,7 +91,8 @@ export function bindGradientNetwork(
   const { hidden, hiddenGradient, normedGradient } = shared;
   const { queryHeads, keyValueHeads, headDim, normEpsilon: epsilon } = config;
   const rows = { width: config.hiddenSize, rowsPerToken: 1, epsilon };
-  const { norm, matmul, swiglu, rotate } = forward;
+  const block = { width: config.intermediateSize, activation: "silu" } as const;
+  const { norm, matmul, gate, rotate } = forward;
 
   /** `y = x W^T + b`, then Qwen3's norm of each head. */
   function projectHeads(
@@ -122,7 +127,7 @@ export function bindGradientNetwork(
   }
 
   return {
-    embed: forward.embed(model.embedding, shared.tokenIds, hidden),
+    embed: forward.embed(model.embedding, model.embeddingScale, shared.tokenIds, hidden),
     layers: model.layers.map((layer, index): GradientLayer => {
       const kept = layers[index]!;
       const { query, key, value, middle, gateUp, queryProjected, keyProjected } = kept;
@@ -148,7 +153,7 @@ export function bindGradientNetwork(
         feedForward: [
           norm(rows, middle, layer.feedForwardNorm, normed),
           matmul(normed, layer.gateUp.matrix, gateUp, { bias: layer.gateUp.bias }),
-          swiglu(config.intermediateSize, gateUp, product),
+          gate(block, gateUp, product),
           matmul(product, layer.down.matrix, hidden, { bias: layer.down.bias, accumulate: true }),
         ],
         attentionGradient: [

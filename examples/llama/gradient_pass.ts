@@ -4,6 +4,7 @@ import type { GradientBuffers } from "./gradient_buffers.ts";
 import type { GradientNetwork } from "./gradient_network.ts";
 import type { Rows } from "./kernel_set.ts";
 import { NO_TARGET } from "./kernels/cross_entropy.ts";
+import { onlyRope } from "./layer_ropes.ts";
 import { ReadBack } from "./read_back.ts";
 import { Recorder } from "./recorder.ts";
 import { slabRows, SLOT_BYTES } from "./step_buffers.ts";
@@ -243,7 +244,7 @@ export class GradientPass {
         position: 0,
         row: entry * tokens,
       })),
-    }, config.inverseFrequencies);
+    }, onlyRope(config));
     device.queue.writeBuffer(shared.step, 0, slots);
     device.queue.writeBuffer(shared.tokenIds, 0, tokenIds);
     device.queue.writeBuffer(shared.targets, 0, targets);

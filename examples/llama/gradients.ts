@@ -17,6 +17,7 @@ import {
   type Gradients,
 } from "./gradient_pass.ts";
 import { WINDOW_TILE } from "./kernels/window_attention.ts";
+import { requirePlainNetwork } from "./plain_network.ts";
 import { createOperations } from "./operations.ts";
 import { largestBinding } from "./step_buffers.ts";
 
@@ -48,12 +49,14 @@ const TOKENS_TOGETHER = 2048;
  *
  * It keeps two copies of the matrices, one of them transposed, and every layer's activations.
  *
- * @throws {CoupletError} `usage` where `windowTokens` exceeds the model's positions; `limits` where a
+ * @throws {CoupletError} `usage` where the model's network differs from Llama's, or `windowTokens` exceeds
+ * its positions; `limits` where a
  * buffer exceeds the device's limits or memory; `device` where a kernel is refused.
  */
 export async function createGradientEngine(options: GradientOptions): Promise<GradientEngine> {
   const { device, checkpoint, windowTokens } = options;
   const { config } = checkpoint;
+  requirePlainNetwork(config, "Cannot take gradients");
   if (
     !(Number.isInteger(windowTokens) && windowTokens > 0 && windowTokens <= config.maxPositions)
   ) {

@@ -2,7 +2,7 @@ import { CoupletError } from "@couplet/kv";
 import type { Allocation } from "./allocation.ts";
 import { blockChannels, type MatrixStorage } from "./kernels/common.ts";
 import { largestBinding } from "./step_buffers.ts";
-import { type Weight, weightValues } from "./weights.ts";
+import { type Weight, weightValues } from "./weight.ts";
 
 /** Outputs of a matrix that fit one binding. */
 export interface MatrixPiece {

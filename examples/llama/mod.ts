@@ -7,13 +7,15 @@
 
 export {
   type AttentionCache,
+  layerKeys,
+  modelCacheInit,
   type ModelCacheOptions,
   modelCacheOptions,
   type PlannedEngineOptions,
   plannedEngineOptions,
 } from "./attention_cache.ts";
 export { type Checkpoint, loadModel } from "./checkpoint.ts";
-export { type LlamaConfig, MODEL_TYPES, type ModelType, parseConfig } from "./config.ts";
+export { type LlamaConfig, parseConfig } from "./config.ts";
 export { createEngine, type Engine } from "./engine.ts";
 export type { EngineOptions } from "./engine_options.ts";
 export type { EmbeddedTokens, ForwardEntry, KeptTokens, ReadOptions } from "./forward_entry.ts";
@@ -23,4 +25,8 @@ export { type OpenedPrefix, openPrefix, type Prefix } from "./prefix.ts";
 export { foldRotations, type RotateOptions, rotateValues } from "./rotate_values.ts";
 export { type Completion, serve, type ServeOptions } from "./serve.ts";
 export type { Tokenizer } from "./tokenizer.ts";
-export type { LayerWeights, ModelWeights, Projection, Weight } from "./weights.ts";
+export { onlyRope } from "./layer_ropes.ts";
+export { requirePlainNetwork } from "./plain_network.ts";
+export { MODEL_TYPES, type ModelType } from "./recipes.ts";
+export type { Projection, Weight } from "./weight.ts";
+export type { LayerWeights, ModelWeights } from "./weights.ts";

@@ -1,8 +1,10 @@
 import type { KeySpace } from "@couplet/kv";
 import type { Checkpoint } from "./checkpoint.ts";
-import type { DeviceLayer, DeviceModel } from "./device_model.ts";
+import type { ExpertsConfig } from "./config.ts";
+import type { DeviceLayer, DeviceModel, DeviceProjection } from "./device_model.ts";
+import { modelRopes } from "./layer_ropes.ts";
 import type { Operation, Operations } from "./operations.ts";
-import type { Buffers } from "./step_buffers.ts";
+import { type Buffers, turnsBefore } from "./step_buffers.ts";
 
 /** The operations of one decoder layer, up to its attention and after it. */
 export interface LayerOperations {
@@ -21,7 +23,7 @@ export interface Network {
   /** From the selected rows of the residual stream to their last norm. */
   readonly finalNorm: Operation;
   /** One slab of logits. */
-  readonly head: Operation;
+  readonly head: readonly Operation[];
   /** Losses of one slab. */
   readonly entropy: Operation;
 }
@@ -32,16 +34,17 @@ export function bindNetwork(
   model: DeviceModel,
   buffers: Buffers,
   operations: Operations,
-  keySpace: KeySpace,
+  { keySpace, maxTokens }: { readonly keySpace: KeySpace; readonly maxTokens: number },
 ): Network {
-  const { hidden, normed, query, key, value, attended, wide, product, turns } = buffers;
-  const { queryHeads, keyValueHeads, headDim, normEpsilon: epsilon } = config;
+  const { hidden, normed, query, key, value, attended, wide, logits } = buffers;
+  const { queryHeads, keyValueHeads, headDim, vocabularySize, normEpsilon: epsilon } = config;
   const rows = { width: config.hiddenSize, rowsPerToken: 1, epsilon };
-  const { norm, matmul, swiglu, rotate } = operations;
+  const { norm, matmul, rotate } = operations;
+  const { ofLayer } = modelRopes(config);
 
-  /** `y = x W^T + b`, then Qwen3's norm of each head. */
+  /** `y = x W^T + b`, then a norm of each head where the family has one. */
   function projectHeads(
-    { matrix, bias }: DeviceLayer["query"],
+    { matrix, bias }: DeviceProjection,
     heads: number,
     gain: GPUBuffer | undefined,
     y: GPUBuffer,
@@ -53,36 +56,92 @@ export function bindNetwork(
     ];
   }
 
+  /** Adds `x W^T + b` to the residual stream, after a norm where the family has one. */
+  function addProjected(
+    x: GPUBuffer,
+    { matrix, bias }: DeviceProjection,
+    gain: GPUBuffer | undefined,
+  ): Operation[] {
+    if (gain === undefined) return [matmul(x, matrix, hidden, { bias, accumulate: true })];
+    return [
+      matmul(x, matrix, normed, { bias }),
+      norm(rows, normed, gain, hidden, { accumulate: true }),
+    ];
+  }
+
   return {
-    embed: operations.embed(model.embedding, buffers.tokenIds, hidden),
-    layers: model.layers.map((layer): LayerOperations => ({
-      project: [
-        norm(rows, hidden, layer.attentionNorm, normed),
-        ...projectHeads(layer.query, queryHeads, layer.queryNorm, query),
-        ...projectHeads(layer.key, keyValueHeads, layer.keyNorm, key),
-        matmul(normed, layer.value.matrix, value, { bias: layer.value.bias }),
-      ],
-      rotate: keySpace === "as-scored"
-        ? [rotate(queryHeads, headDim, turns, query), rotate(keyValueHeads, headDim, turns, key)]
-        : [],
-      finish: [
-        matmul(attended, layer.output.matrix, hidden, {
-          bias: layer.output.bias,
-          accumulate: true,
-        }),
-        norm(rows, hidden, layer.feedForwardNorm, normed),
-        matmul(normed, layer.gateUp.matrix, wide, { bias: layer.gateUp.bias }),
-        swiglu(config.intermediateSize, wide, product),
-        matmul(product, layer.down.matrix, hidden, { bias: layer.down.bias, accumulate: true }),
-      ],
-    })),
+    embed: operations.embed(model.embedding, model.embeddingScale, buffers.tokenIds, hidden),
+    layers: model.layers.map((layer, index): LayerOperations => {
+      const firstTurn = turnsBefore(ofLayer[index]!, maxTokens, headDim);
+      return {
+        project: [
+          norm(rows, hidden, layer.attentionNorm, normed),
+          ...projectHeads(layer.query, queryHeads, layer.queryNorm, query),
+          ...projectHeads(layer.key, keyValueHeads, layer.keyNorm, key),
+          matmul(normed, layer.value.matrix, value, { bias: layer.value.bias }),
+        ],
+        rotate: keySpace === "as-scored"
+          ? [
+            rotate(queryHeads, headDim, buffers.turns, query, firstTurn),
+            rotate(keyValueHeads, headDim, buffers.turns, key, firstTurn),
+          ]
+          : [],
+        finish: [
+          ...addProjected(attended, layer.output, layer.attentionOutputNorm),
+          norm(rows, hidden, layer.feedForwardNorm, normed),
+          ...(layer.router === undefined
+            ? oneBlock(layer)
+            : someExperts(layer, layer.router, config.experts!)),
+        ],
+      };
+    }),
     finalNorm: norm(rows, buffers.selected, model.finalNorm, normed),
-    head: matmul(normed, model.head, buffers.logits),
-    entropy: operations.crossEntropy(
-      config.vocabularySize,
-      buffers.logits,
-      buffers.targets,
-      buffers.entropy,
-    ),
+    head: [
+      matmul(normed, model.head, logits),
+      ...(config.logitSoftcap === 0
+        ? []
+        : [operations.softcap(vocabularySize, config.logitSoftcap, logits)]),
+    ],
+    entropy: operations.crossEntropy(vocabularySize, logits, buffers.targets, buffers.entropy),
   };
+
+  /** From the normed residual stream through the feed-forward block of all tokens. */
+  function oneBlock({ gateUp, down, feedForwardOutputNorm }: DeviceLayer): Operation[] {
+    return [
+      matmul(normed, gateUp.matrix, wide, { bias: gateUp.bias }),
+      gateProducts(1),
+      ...addProjected(buffers.product, down, feedForwardOutputNorm),
+    ];
+  }
+
+  /** The same through some experts a token. */
+  function someExperts(
+    { gateUp, down }: DeviceLayer,
+    router: DeviceProjection,
+    { count, perToken, normalized }: ExpertsConfig,
+  ): Operation[] {
+    const { routerScores, routes, product, expertOutputs } = buffers;
+    const experts = { count, choices: perToken, normalized };
+    const { route, expertMatmul, mixExperts } = operations;
+    return [
+      matmul(normed, router.matrix, routerScores, { bias: router.bias }),
+      route(experts, routerScores, routes),
+      expertMatmul({ ...experts, eachOwnRow: false }, normed, gateUp.matrix, routes, wide, gateUp),
+      gateProducts(perToken),
+      expertMatmul(
+        { ...experts, eachOwnRow: true },
+        product,
+        down.matrix,
+        routes,
+        expertOutputs,
+        down,
+      ),
+      mixExperts({ ...experts, width: config.hiddenSize }, expertOutputs, routes, hidden),
+    ];
+  }
+
+  function gateProducts(rowsPerToken: number): Operation {
+    const { recipe: { activation }, intermediateSize: width, activationLimit: limit } = config;
+    return operations.gate({ width, activation, limit, rowsPerToken }, wide, buffers.product);
+  }
 }

@@ -1,6 +1,7 @@
 import type { Checkpoint } from "./checkpoint.ts";
-import type { LlamaConfig } from "./config.ts";
-import { type Projection, type Weight, weightValues } from "./weights.ts";
+import type { LayerRope, LlamaConfig } from "./config.ts";
+import type { ExpertsWeights, FeedForwardWeights } from "./feed_forward_weights.ts";
+import { type Projection, type Weight, weightValues } from "./weight.ts";
 
 /** What one sequence's forward pass computes, all in float64. */
 export interface ReferenceForward {
@@ -36,22 +37,20 @@ export function referenceForward(
   tokenIds: readonly number[],
   change?: (layer: number, kind: "keys" | "values", vectors: Float64Array) => void,
 ): ReferenceForward {
-  const { config } = checkpoint;
   const tokens = tokenIds.length;
   const layers: LayerVectors[] = [];
   const logits = referenceNetwork(
     checkpoint,
     embedTokens(checkpoint, tokenIds),
     (layer, vectors) => {
-      const { queries, keys, values } = vectors;
-      change?.(layer, "keys", keys);
-      change?.(layer, "values", values);
+      change?.(layer, "keys", vectors.keys);
+      change?.(layer, "values", vectors.values);
       layers.push(vectors);
-      return attendDensely(config, queries, keys, values);
+      return attendDensely(checkpoint, layer, vectors);
     },
   );
   const losses = new Float64Array(Math.max(0, tokens - 1));
-  const { vocabularySize } = config;
+  const { vocabularySize } = checkpoint.config;
   for (let t = 0; t + 1 < tokens; t++) {
     const row = logits.subarray(t * vocabularySize, (t + 1) * vocabularySize);
     losses[t] = logSumExp(row) - row[tokenIds[t + 1]!]!;
@@ -65,7 +64,7 @@ export function referenceForward(
   };
 }
 
-/** Rows of the embedding, `[tokens][hiddenSize]`. */
+/** Rows of the embedding as the first layer gets them, `[tokens][hiddenSize]`. */
 export function embedTokens(
   { config: { hiddenSize }, weights }: Pick<Checkpoint, "config" | "weights">,
   tokenIds: readonly number[],
@@ -75,7 +74,7 @@ export function embedTokens(
   tokenIds.forEach((id, t) => {
     rows.set(embedding.subarray(id * hiddenSize, (id + 1) * hiddenSize), t * hiddenSize);
   });
-  return rows;
+  return rows.map((x) => x * weights.embeddingScale);
 }
 
 /**
@@ -90,29 +89,87 @@ export function referenceNetwork(
   embedded: Float64Array,
   attend: (layer: number, vectors: LayerVectors) => Float64Array,
 ): Float64Array {
-  const { hiddenSize, intermediateSize, headDim, normEpsilon } = config;
+  const { hiddenSize, headDim, normEpsilon, logitSoftcap } = config;
   const hidden = embedded.slice();
-  const tokens = hidden.length / hiddenSize;
+  const norm = (x: Float64Array, gain: Weight | undefined, width = hiddenSize) =>
+    gain === undefined ? x : rmsNorm(x, gain, width, normEpsilon);
   weights.layers.forEach((layer, index) => {
-    const normed = rmsNorm(hidden, layer.attentionNorm, hiddenSize, normEpsilon);
-    let queries = project(normed, layer.query);
-    let keys = project(normed, layer.key);
+    const normed = norm(hidden, layer.attentionNorm);
+    const queries = norm(project(normed, layer.query), layer.queryNorm, headDim);
+    const keys = norm(project(normed, layer.key), layer.keyNorm, headDim);
     const values = project(normed, layer.value);
-    if (layer.queryNorm) queries = rmsNorm(queries, layer.queryNorm, headDim, normEpsilon);
-    if (layer.keyNorm) keys = rmsNorm(keys, layer.keyNorm, headDim, normEpsilon);
-    add(hidden, project(attend(index, { queries, keys, values }), layer.output));
+    const attended = project(attend(index, { queries, keys, values }), layer.output);
+    add(hidden, norm(attended, layer.attentionOutputNorm));
 
-    const inner = rmsNorm(hidden, layer.feedForwardNorm, hiddenSize, normEpsilon);
-    const gate = project(inner, layer.gate);
-    const up = project(inner, layer.up);
-    const product = new Float64Array(tokens * intermediateSize);
-    for (let i = 0; i < product.length; i++) {
-      product[i] = gate[i]! / (1 + Math.exp(-gate[i]!)) * up[i]!;
-    }
-    add(hidden, project(product, layer.down));
+    const inner = norm(hidden, layer.feedForwardNorm);
+    const { feedForward } = layer;
+    const outputs = "experts" in feedForward
+      ? someExperts(config, feedForward, inner)
+      : oneBlock(config, feedForward, inner);
+    add(hidden, norm(outputs, layer.feedForwardOutputNorm));
   });
-  const last = rmsNorm(hidden, weights.finalNorm, hiddenSize, normEpsilon);
-  return project(last, { weight: weights.head });
+  const logits = project(norm(hidden, weights.finalNorm), { weight: weights.head });
+  return logitSoftcap === 0 ? logits : logits.map((x) => bounded(x, logitSoftcap));
+}
+
+/** A feed-forward block of rows of `hiddenSize`. */
+function oneBlock(
+  config: LlamaConfig,
+  { gate, up, down }: FeedForwardWeights,
+  x: Float64Array,
+): Float64Array {
+  const gates = project(x, gate);
+  const ups = project(x, up);
+  return project(gates.map((one, i) => gated(config, one, ups[i]!)), down);
+}
+
+/** The sum of some experts' outputs, row by row. */
+function someExperts(
+  config: LlamaConfig,
+  { router, experts }: ExpertsWeights,
+  x: Float64Array,
+): Float64Array {
+  const { hiddenSize } = config;
+  const { count, perToken, normalized } = config.experts!;
+  const scores = project(x, router);
+  const y = new Float64Array(x.length);
+  for (let row = 0; row * hiddenSize < x.length; row++) {
+    const own = [...scores.subarray(row * count, (row + 1) * count)];
+    const chosen = own.map((_, expert) => expert)
+      .sort((a, b) => own[b]! - own[a]! || a - b)
+      .slice(0, perToken);
+    const total = logSumExp(normalized ? chosen.map((expert) => own[expert]!) : own);
+    const start = row * hiddenSize;
+    const input = x.slice(start, start + hiddenSize);
+    for (const expert of chosen) {
+      const share = Math.exp(own[expert]! - total);
+      oneBlock(config, experts[expert]!, input).forEach((value, i) => {
+        y[start + i]! += share * value;
+      });
+    }
+  }
+  return y;
+}
+
+/** What becomes of a gate and what it gates. */
+function gated({ recipe, activationLimit }: LlamaConfig, gate: number, up: number): number {
+  switch (recipe.activation) {
+    case "silu":
+      return gate / (1 + Math.exp(-gate)) * up;
+    case "gelu tanh":
+      return gate / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (gate + 0.044715 * gate ** 3))) *
+        up;
+    case "clamped silu": {
+      const low = Math.min(gate, activationLimit);
+      const within = Math.min(activationLimit, Math.max(-activationLimit, up));
+      return low / (1 + Math.exp(-1.702 * low)) * (within + 1);
+    }
+  }
+}
+
+/** `bound * tanh(x / bound)`. */
+function bounded(x: number, bound: number): number {
+  return bound * Math.tanh(x / bound);
 }
 
 /** `log(sum(exp(row)))`. */
@@ -171,34 +228,37 @@ function rmsNorm(x: Float64Array, weight: Weight, width: number, epsilon: number
   return y;
 }
 
-/** Dense causal attention; rotates queries and keys by their positions. */
+/** Dense causal attention of one layer; rotates queries and keys by their positions. */
 export function attendDensely(
-  config: LlamaConfig,
-  query: Float64Array,
-  key: Float64Array,
-  value: Float64Array,
+  { config, weights }: Pick<Checkpoint, "config" | "weights">,
+  layer: number,
+  { queries, keys, values }: LayerVectors,
 ): Float64Array {
-  const { queryHeads, keyValueHeads, headDim } = config;
-  const tokens = query.length / (queryHeads * headDim);
-  const rotatedQuery = rotate(query, queryHeads, config);
-  const rotatedKey = rotate(key, keyValueHeads, config);
+  const { queryHeads, keyValueHeads, headDim, softcap } = config;
+  const { rope, slidingWindow, scale } = config.attention[layer]!;
+  const { sinkLogits } = weights.layers[layer]!;
+  const sinks = sinkLogits && weightValues(sinkLogits);
+  const tokens = queries.length / (queryHeads * headDim);
+  const rotatedQueries = rotate(queries, queryHeads, headDim, rope);
+  const rotatedKeys = rotate(keys, keyValueHeads, headDim, rope);
   const output = new Float64Array(tokens * queryHeads * headDim);
   for (let t = 0; t < tokens; t++) {
+    const first = slidingWindow === 0 ? 0 : Math.max(0, t + 1 - slidingWindow);
     for (let h = 0; h < queryHeads; h++) {
       const kvHead = Math.floor(h * keyValueHeads / queryHeads);
       const q = (t * queryHeads + h) * headDim;
-      const scores = new Float64Array(t + 1);
-      for (let j = 0; j <= t; j++) {
+      const scores = new Float64Array(t + 1 - first);
+      for (let j = first; j <= t; j++) {
         const k = (j * keyValueHeads + kvHead) * headDim;
         let dot = 0;
-        for (let d = 0; d < headDim; d++) dot += rotatedQuery[q + d]! * rotatedKey[k + d]!;
-        scores[j] = dot / Math.sqrt(headDim);
+        for (let d = 0; d < headDim; d++) dot += rotatedQueries[q + d]! * rotatedKeys[k + d]!;
+        scores[j - first] = softcap === 0 ? dot * scale : bounded(dot * scale, softcap);
       }
-      const total = logSumExp(scores);
-      for (let j = 0; j <= t; j++) {
-        const share = Math.exp(scores[j]! - total);
+      const total = logSumExp(sinks === undefined ? scores : [...scores, sinks[h]!]);
+      for (let j = first; j <= t; j++) {
+        const share = Math.exp(scores[j - first]! - total);
         const v = (j * keyValueHeads + kvHead) * headDim;
-        for (let d = 0; d < headDim; d++) output[q + d]! += share * value[v + d]!;
+        for (let d = 0; d < headDim; d++) output[q + d]! += share * values[v + d]!;
       }
     }
   }
@@ -206,17 +266,23 @@ export function attendDensely(
 }
 
 /** The rotary embedding in Hugging Face's layout: channel i turns with channel i + headDim / 2. */
-function rotate(x: Float64Array, heads: number, config: LlamaConfig): Float64Array {
-  const { headDim, inverseFrequencies } = config;
+function rotate(
+  x: Float64Array,
+  heads: number,
+  headDim: number,
+  { frequencies, attentionFactor }: LayerRope,
+): Float64Array {
   const half = headDim / 2;
   const y = new Float64Array(x.length);
   for (let row = 0; row * headDim < x.length; row++) {
     const position = Math.floor(row / heads);
     for (let i = 0; i < half; i++) {
-      const angle = position * inverseFrequencies[i]!;
+      const angle = position * frequencies[i]!;
+      const cos = attentionFactor * Math.cos(angle);
+      const sin = attentionFactor * Math.sin(angle);
       const [a, b] = [x[row * headDim + i]!, x[row * headDim + half + i]!];
-      y[row * headDim + i] = a * Math.cos(angle) - b * Math.sin(angle);
-      y[row * headDim + half + i] = b * Math.cos(angle) + a * Math.sin(angle);
+      y[row * headDim + i] = a * cos - b * sin;
+      y[row * headDim + half + i] = b * cos + a * sin;
     }
   }
   return y;

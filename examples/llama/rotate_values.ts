@@ -8,7 +8,7 @@ import {
 import { rotatedDigest } from "../../cli/model_folder.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { weightedSamples } from "./weighted_samples.ts";
-import { type Projection, type Weight, weightValues } from "./weights.ts";
+import { float32Weight, type Projection, type Weight, weightValues } from "./weight.ts";
 
 /** What {@linkcode rotateValues} needs. */
 export interface RotateOptions {
@@ -114,7 +114,7 @@ function rotateRows(weight: Weight, { headDim, axes }: ValueRotation): Weight {
     }
     rotated.set(sums, row * columns);
   }
-  return inFloat32(weight, rotated);
+  return float32Weight(weight, rotated);
 }
 
 /** Each query head's columns times `R^T`; `shared` query heads read a KV head. */
@@ -131,11 +131,7 @@ function rotateInputs(weight: Weight, { headDim, axes }: ValueRotation, shared: 
       rotated[first + i] = sum;
     }
   }
-  return inFloat32(weight, rotated);
-}
-
-function inFloat32(weight: Weight, values: Float32Array<ArrayBuffer>): Weight {
-  return { ...weight, dtype: "F32", data: new Uint8Array(values.buffer) };
+  return float32Weight(weight, rotated);
 }
 
 /** Codebooks for rotated values must not meet the model as it was, nor with other rotations. */

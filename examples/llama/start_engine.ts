@@ -16,7 +16,7 @@ import {
 import { manifest } from "@couplet/kv/kernels";
 import { readBytes } from "../../cli/files.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
-import { modelCacheOptions, plannedEngineOptions } from "./attention_cache.ts";
+import { modelCacheInit, modelCacheOptions, plannedEngineOptions } from "./attention_cache.ts";
 import type { CacheArguments } from "./cache_arguments.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { learnCodebooks } from "./codebooks.ts";
@@ -67,7 +67,7 @@ export async function startEngine(
   const cache = await createCache({
     device,
     plan,
-    model: checkpoint.fingerprint,
+    ...modelCacheInit(checkpoint),
     ...(codebooks ? { codebooks } : {}),
   });
   const engine = await createEngine({

@@ -1,9 +1,18 @@
 import { CoupletError } from "@couplet/kv";
 import type { Allocation } from "./allocation.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { modelRopes } from "./layer_ropes.ts";
 
 /** Bytes between two slots of the step's buffer: WebGPU's alignment of dynamic offsets. */
 export const SLOT_BYTES = 256;
+
+/** Bytes of a cosine and a sine. */
+export const TURN_BYTES = 8;
+
+/** Cosines and sines of the tables before one: each has room for as many tokens as a step. */
+export function turnsBefore(table: number, maxTokens: number, headDim: number): number {
+  return table * maxTokens * headDim / 2;
+}
 
 /** Most bytes of logits at a time; more are computed slab by slab. */
 const SLAB_BYTES = 1 << 25;
@@ -35,6 +44,9 @@ export type BufferName =
   | "attended"
   | "wide"
   | "product"
+  | "routerScores"
+  | "routes"
+  | "expertOutputs"
   | "selected"
   | "logits"
   | "entropy";
@@ -51,21 +63,26 @@ export function bufferSizes(
   const queryWidth = config.queryHeads * config.headDim;
   const keyWidth = config.keyValueHeads * config.headDim;
   const floats = (width: number) => maxTokens * width * 4;
+  // Feed-forward blocks that a token goes through.
+  const blocks = config.experts?.perToken ?? 1;
   const slab = slabRows(config.vocabularySize, maxTokens, limits);
   return {
     step: (2 + Math.ceil(maxTokens / slab)) * SLOT_BYTES,
     tokenIds: floats(1),
     targets: floats(1),
-    turns: floats(config.headDim),
+    turns: turnsBefore(modelRopes(config).ropes.length, maxTokens, config.headDim) * TURN_BYTES,
     hidden: floats(config.hiddenSize),
     normed: floats(config.hiddenSize),
     query: floats(queryWidth),
     key: floats(keyWidth),
     value: floats(keyWidth),
     attended: floats(queryWidth),
-    // Gates and ups; Qwen3's queries before their norm pass through it too.
-    wide: floats(Math.max(2 * config.intermediateSize, queryWidth)),
-    product: floats(config.intermediateSize),
+    // Gates and ups; queries before their norm pass through it too.
+    wide: floats(Math.max(2 * blocks * config.intermediateSize, queryWidth)),
+    product: floats(blocks * config.intermediateSize),
+    routerScores: floats(config.experts?.count ?? 0),
+    routes: floats(2 * (config.experts?.perToken ?? 0)),
+    expertOutputs: floats((config.experts?.perToken ?? 0) * config.hiddenSize),
     selected: floats(config.hiddenSize),
     logits: slab * config.vocabularySize * 4,
     entropy: floats(2),

@@ -1,3 +1,4 @@
+import type { LayerRope } from "./config.ts";
 import type { ForwardEntry, ReadOptions } from "./forward_entry.ts";
 
 /** Part of an entry that runs in one step. */
@@ -85,18 +86,21 @@ export function planSteps(
   return steps;
 }
 
-/** Cosine and sine of every token's rotary angles, `[tokens][headDim / 2][2]`, from float64 angles. */
+/**
+ * Cosine and sine of every token's rotary angles times the attention factor, `[tokens][headDim / 2][2]`,
+ * from float64 angles.
+ */
 export function turns(
   { segments, tokens }: StepPlan,
-  frequencies: readonly number[],
+  { frequencies, attentionFactor }: LayerRope,
 ): Float32Array<ArrayBuffer> {
   const table = new Float32Array(tokens * frequencies.length * 2);
   let at = 0;
   for (const { position, count } of segments) {
     for (let i = 0; i < count; i++) {
       for (const frequency of frequencies) {
-        table[at++] = Math.cos((position + i) * frequency);
-        table[at++] = Math.sin((position + i) * frequency);
+        table[at++] = attentionFactor * Math.cos((position + i) * frequency);
+        table[at++] = attentionFactor * Math.sin((position + i) * frequency);
       }
     }
   }

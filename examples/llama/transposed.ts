@@ -1,4 +1,4 @@
-import { type Weight, weightValues } from "./weights.ts";
+import { type Weight, weightValues } from "./weight.ts";
 
 /** Outputs are padded with zeros to a multiple of it, so that they fill the blocks of a matrix. */
 const ALIGNMENT = 8;

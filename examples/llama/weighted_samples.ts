@@ -6,7 +6,7 @@ import {
   queryScale,
   type Side,
 } from "@couplet/kv";
-import { modelCacheOptions } from "./attention_cache.ts";
+import { layerKeys, modelCacheOptions } from "./attention_cache.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { createGradientEngine } from "./gradients.ts";
 import { rotateHeads } from "./rotate_heads.ts";
@@ -52,8 +52,9 @@ export async function weightedSamples(
       remedy: "Give a text of some thousand words",
     });
   }
-  const { keys: keyOptions, shape } = modelCacheOptions(checkpoint.config, keySpace);
-  const { queryHeads, keyValueHeads, headDim } = layerShape(shape, 0);
+  const cacheOptions = modelCacheOptions(checkpoint.config, keySpace);
+  const keyOptions = layerKeys(cacheOptions, 0);
+  const { queryHeads, keyValueHeads, headDim } = layerShape(cacheOptions.shape, 0);
   const fisher = weighting.includes("fisher");
   const positions = lengths.flatMap((length) => Array.from({ length }, (_, token) => token));
   /** Keys' and queries' vectors and gradients as the cache gets them: a rotation turns both alike. */

@@ -1,28 +1,19 @@
 import { CoupletError, type SafetensorsTensor } from "@couplet/kv";
 import type { LlamaConfig } from "./config.ts";
-
-/** The element types weights may be stored in. */
-export const WEIGHT_DTYPES = ["F32", "F16", "BF16"] as const;
-
-/** A weight as the checkpoint holds it, its type and shape checked. */
-export interface Weight {
-  /** Name in the checkpoint. */
-  readonly name: string;
-  /** Element type of `data`. */
-  readonly dtype: (typeof WEIGHT_DTYPES)[number];
-  /** `[columns]` or `[rows][columns]`. */
-  readonly shape: readonly number[];
-  /** Little-endian elements. A view that need not be aligned. */
-  readonly data: Uint8Array;
-}
-
-/** A projection `y = x W^T + b`. */
-export interface Projection {
-  /** `[outputs][inputs]`. */
-  readonly weight: Weight;
-  /** `[outputs]`. */
-  readonly bias?: Weight;
-}
+import {
+  COLLECT_FEED_FORWARD,
+  type ExpertsWeights,
+  type FeedForwardWeights,
+  type TensorFinder,
+} from "./feed_forward_weights.ts";
+import {
+  checkBytes,
+  checkWeight,
+  float32Weight,
+  type Projection,
+  type Weight,
+  weightValues,
+} from "./weight.ts";
 
 /** One decoder layer's weights. */
 export interface LayerWeights {
@@ -30,21 +21,30 @@ export interface LayerWeights {
   readonly query: Projection;
   readonly key: Projection;
   readonly value: Projection;
-  /** `[headDim]`, Qwen3 only. */
+  /** `[headDim]`, of families that norm queries and keys. */
   readonly queryNorm?: Weight;
-  /** `[headDim]`, Qwen3 only. */
+  /** `[headDim]`, likewise. */
   readonly keyNorm?: Weight;
+  /** `[queryHeads]`: learned logits beside each head's scores. */
+  readonly sinkLogits?: Weight;
   readonly output: Projection;
+  /** Of the attention's output, in families that norm it. */
+  readonly attentionOutputNorm?: Weight;
   readonly feedForwardNorm: Weight;
-  readonly gate: Projection;
-  readonly up: Projection;
-  readonly down: Projection;
+  readonly feedForward: FeedForwardWeights | ExpertsWeights;
+  /** Of the feed-forward block's output, in families that norm it. */
+  readonly feedForwardOutputNorm?: Weight;
 }
 
-/** All weights of a model, under the engine's own names. */
+/** All weights of a model, under the engine's own names. Norms are what they multiply by. */
 export interface ModelWeights {
   /** `[vocabularySize][hiddenSize]`. */
   readonly embedding: Weight;
+  /**
+   * What embeddings are multiplied by: in Gemma the root of their width, which the published code
+   * rounds to their element type.
+   */
+  readonly embeddingScale: number;
   readonly layers: readonly LayerWeights[];
   readonly finalNorm: Weight;
   /** `[vocabularySize][hiddenSize]`; the embedding itself where the two are tied. */
@@ -80,47 +80,61 @@ export function collectWeights(
     return checkWeight(name, tensor, shape);
   }
 
+  function takeBytes(name: string, ...shape: number[]): Uint8Array {
+    used.add(name);
+    const tensor = tensors.get(name);
+    if (tensor !== undefined) return checkBytes(name, tensor, shape);
+    missing.push(name);
+    return new Uint8Array();
+  }
+
   function project(name: string, outputs: number, inputs: number, bias: boolean): Projection {
     const weight = take(`${name}.weight`, outputs, inputs);
     return bias ? { weight, bias: take(`${name}.bias`, outputs) } : { weight };
   }
 
-  const { hiddenSize, intermediateSize, headDim } = config;
+  const finder: TensorFinder = { has: (name) => tensors.has(name), take, takeBytes, project };
+
+  /** What a norm multiplies by. */
+  function gain(name: string, width: number): Weight {
+    const weight = take(`${name}.weight`, width);
+    if (recipe.gainsFromOne !== true) return weight;
+    return float32Weight(weight, weightValues(weight).map((value) => 1 + value));
+  }
+
+  const { recipe, hiddenSize, headDim } = config;
+  const { norms } = recipe;
   const queryWidth = config.queryHeads * headDim;
   const keyWidth = config.keyValueHeads * headDim;
   const bias = config.attentionBias;
   const embedding = take("model.embed_tokens.weight", config.vocabularySize, hiddenSize);
   const layers = Array.from({ length: config.layers }, (_, i): LayerWeights => {
     const layer = `model.layers.${i}`;
+    const attention = `${layer}.self_attn`;
     return {
-      attentionNorm: take(`${layer}.input_layernorm.weight`, hiddenSize),
-      query: project(`${layer}.self_attn.q_proj`, queryWidth, hiddenSize, bias),
-      key: project(`${layer}.self_attn.k_proj`, keyWidth, hiddenSize, bias),
-      value: project(`${layer}.self_attn.v_proj`, keyWidth, hiddenSize, bias),
-      ...(config.queryKeyNorm
+      attentionNorm: gain(`${layer}.${norms.attention}`, hiddenSize),
+      query: project(`${attention}.q_proj`, queryWidth, hiddenSize, bias),
+      key: project(`${attention}.k_proj`, keyWidth, hiddenSize, bias),
+      value: project(`${attention}.v_proj`, keyWidth, hiddenSize, bias),
+      ...(recipe.queryKeyNorm
         ? {
-          queryNorm: take(`${layer}.self_attn.q_norm.weight`, headDim),
-          keyNorm: take(`${layer}.self_attn.k_norm.weight`, headDim),
+          queryNorm: gain(`${attention}.q_norm`, headDim),
+          keyNorm: gain(`${attention}.k_norm`, headDim),
         }
         : {}),
-      output: project(
-        `${layer}.self_attn.o_proj`,
-        hiddenSize,
-        queryWidth,
-        config.attentionOutputBias,
-      ),
-      feedForwardNorm: take(`${layer}.post_attention_layernorm.weight`, hiddenSize),
-      gate: project(
-        `${layer}.mlp.gate_proj`,
-        intermediateSize,
-        hiddenSize,
-        config.feedForwardBias,
-      ),
-      up: project(`${layer}.mlp.up_proj`, intermediateSize, hiddenSize, config.feedForwardBias),
-      down: project(`${layer}.mlp.down_proj`, hiddenSize, intermediateSize, config.feedForwardBias),
+      ...(config.learnedSinks ? { sinkLogits: take(`${attention}.sinks`, config.queryHeads) } : {}),
+      output: project(`${attention}.o_proj`, hiddenSize, queryWidth, config.attentionOutputBias),
+      ...(norms.attentionOutput
+        ? { attentionOutputNorm: gain(`${layer}.${norms.attentionOutput}`, hiddenSize) }
+        : {}),
+      feedForwardNorm: gain(`${layer}.${norms.feedForward}`, hiddenSize),
+      feedForward: COLLECT_FEED_FORWARD[recipe.feedForward](finder, layer, config),
+      ...(norms.feedForwardOutput
+        ? { feedForwardOutputNorm: gain(`${layer}.${norms.feedForwardOutput}`, hiddenSize) }
+        : {}),
     };
   });
-  const finalNorm = take("model.norm.weight", hiddenSize);
+  const finalNorm = gain("model.norm", hiddenSize);
   // A tied checkpoint may still carry a copy of the embedding under the head's name.
   if (config.tiedEmbeddings) used.add("lm_head.weight");
   const head = config.tiedEmbeddings
@@ -142,58 +156,19 @@ export function collectWeights(
       remedy: "Check that config.json belongs to the checkpoint",
     });
   }
-  return { embedding, layers, finalNorm, head };
+  const embeddingScale = recipe.scaledEmbeddings ? rounded(hiddenSize ** 0.5, embedding) : 1;
+  return { embedding, embeddingScale, layers, finalNorm, head };
 }
 
-/**
- * A tensor as a weight.
- *
- * @throws {CoupletError} `file` where its type is none of {@linkcode WEIGHT_DTYPES}; `shape` where its
- * shape is another than that.
- */
-export function checkWeight(
-  name: string,
-  tensor: SafetensorsTensor,
-  shape: readonly number[],
-): Weight {
-  const dtype = WEIGHT_DTYPES.find((known) => known === tensor.dtype);
-  if (dtype === undefined) {
-    throw new CoupletError("file", {
-      what: `Tensor "${name}" cannot be used`,
-      why: `its type is ${tensor.dtype}`,
-      remedy: `Store the weights as ${WEIGHT_DTYPES.join(", ")}`,
-    });
-  }
-  if (tensor.shape.join() !== shape.join()) {
-    throw new CoupletError("shape", {
-      what: `Tensor "${name}" does not fit config.json`,
-      why: `its shape is [${tensor.shape.join(", ")}] and config.json makes it [${
-        shape.join(", ")
-      }]`,
-      remedy: "Check that config.json belongs to the checkpoint",
-    });
-  }
-  return { name, dtype, shape, data: tensor.data };
-}
-
-/** A weight's values in float32, row-major. */
-export function weightValues(weight: Weight): Float32Array<ArrayBuffer> {
-  const count = weight.shape.reduce((product, length) => product * length, 1);
-  const values = new Float32Array(count);
-  if (weight.dtype === "F32") {
-    new Uint8Array(values.buffer).set(weight.data);
-    return values;
-  }
-  const bytes = weight.data.slice();
-  if (weight.dtype === "F16") {
-    values.set(new Float16Array(bytes.buffer));
-  } else {
-    // A bfloat16 is the upper half of a float32.
-    const halves = new Uint16Array(bytes.buffer);
-    const bits = new Uint32Array(values.buffer);
-    for (let i = 0; i < count; i++) bits[i] = halves[i]! << 16;
-  }
-  return values;
+/** A number as an element of a weight's type. */
+function rounded(value: number, { dtype }: Weight): number {
+  if (dtype === "F16") return new Float16Array([value])[0]!;
+  if (dtype === "F32") return Math.fround(value);
+  const bits = new Uint32Array(Float32Array.of(value).buffer);
+  // To the nearest, and to even where two are near.
+  bits[0]! += 0x7fff + (bits[0]! >>> 16 & 1);
+  bits[0]! &= 0xffff0000;
+  return new Float32Array(bits.buffer)[0]!;
 }
 
 function listed(names: readonly string[]): string {

@@ -14,6 +14,7 @@ import {
   createEngine,
   type Engine,
   type KeptTokens,
+  modelCacheInit,
   modelCacheOptions,
   plannedEngineOptions,
 } from "../llama/mod.ts";
@@ -77,6 +78,7 @@ export class VisionHost {
     const cache = await createCache({
       device,
       plan,
+      ...modelCacheInit(model.text),
       model: model.fingerprint,
       ...(codebooks ? { codebooks } : {}),
     });

@@ -1,6 +1,6 @@
 import { CoupletError } from "@couplet/kv";
 import { project } from "../llama/reference.ts";
-import { type Weight, weightValues } from "../llama/weights.ts";
+import { type Weight, weightValues } from "../llama/weight.ts";
 import type { VisionConfig } from "./vision_config.ts";
 import type { VisionModel } from "./vision_model.ts";
 

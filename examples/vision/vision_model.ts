@@ -6,7 +6,7 @@ import {
 } from "@couplet/kv";
 import { readFile } from "../../cli/files.ts";
 import { type Checkpoint, loadModel, type Projection, type Weight } from "../llama/mod.ts";
-import { checkWeight } from "../llama/weights.ts";
+import { checkWeight } from "../llama/weight.ts";
 import { parseVisionConfig, type VisionConfig } from "./vision_config.ts";
 
 /** From a patch's pixels to an embedding of the language model. */

@@ -4,13 +4,13 @@ import { blockParts, blockType, type MatrixStorage, STEP } from "./common.ts";
 export const EMBEDDING_WORKGROUP = 64;
 
 /**
- * Copies each token's row of the embedding into the residual stream. The matrix may be one of several
+ * Copies each token's row of the embedding, multiplied by a factor, into the residual stream. The matrix may be one of several
  * pieces; a token of another piece is left alone.
  */
 export function embeddingSource(storage: MatrixStorage): string {
   const parts = blockParts(storage, "block");
   return `${STEP}
-struct Piece { blocks: u32, outputs: u32, firstOutput: u32 }
+struct Piece { blocks: u32, outputs: u32, firstOutput: u32, scale: f32 }
 @group(0) @binding(0) var<storage, read> matrix: array<${blockType(storage)}>;
 @group(0) @binding(1) var<storage, read> tokenIds: array<u32>;
 @group(0) @binding(2) var<storage, read_write> hidden: array<vec4<f32>>;
@@ -29,7 +29,10 @@ fn main(
   let token = tokenIds[row];
   if (token < piece.firstOutput || token >= piece.firstOutput + piece.outputs) { return; }
   let block = matrix[b * piece.outputs + token - piece.firstOutput];
-${parts.map((part, i) => `  hidden[index * ${parts.length}u + ${i}u] = ${part};`).join("\n")}
+${
+    parts.map((part, i) => `  hidden[index * ${parts.length}u + ${i}u] = piece.scale * ${part};`)
+      .join("\n")
+  }
 }
 `;
 }

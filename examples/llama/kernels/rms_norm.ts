@@ -4,11 +4,11 @@ import { STEP } from "./common.ts";
 export const RMS_NORM_WORKGROUP = 64;
 
 /**
- * RMSNorm of rows of `width` channels. `rowsPerToken` rows belong to one token: 1 for the residual
- * stream, the number of heads for Qwen3's norms of queries and keys.
+ * RMSNorm of rows of `width` channels, plus what y held before (the residual stream). `rowsPerToken` rows belong to one token: 1 for the residual
+ * stream, the number of heads for norms of queries and keys.
  */
 export const RMS_NORM_SOURCE = `${STEP}
-struct Norm { width: u32, rowsPerToken: u32, epsilon: f32 }
+struct Norm { width: u32, rowsPerToken: u32, epsilon: f32, addToOutput: u32 }
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> gain: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
@@ -41,7 +41,9 @@ fn main(
 
   let factor = inverseSqrt(sums[0] / f32(norm.width) + norm.epsilon);
   for (var i = lane; i < blocks; i += ${RMS_NORM_WORKGROUP}u) {
-    y[start + i] = x[start + i] * factor * gain[i];
+    var value = x[start + i] * factor * gain[i];
+    if (norm.addToOutput != 0u) { value += y[start + i]; }
+    y[start + i] = value;
   }
 }
 `;

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { CoupletError, type SafetensorsTensor } from "@couplet/kv";
 import { loadModel } from "../../../examples/llama/mod.ts";
-import { weightValues } from "../../../examples/llama/weights.ts";
+import { onlyBlock } from "../../../examples/llama/feed_forward_weights.ts";
+import { weightValues } from "../../../examples/llama/weight.ts";
 import {
   FIXTURE,
   randomTensors,
@@ -57,7 +58,8 @@ Deno.test("loadModel reads shards as it reads one file", async () => {
   const index = Object.fromEntries(names.map((name, i) => [name, shard(i % 2)]));
   await withModel({ config: TINY, files, index }, async (folder) => {
     const { weights } = await loadModel(folder);
-    for (const [layer, { down }] of weights.layers.entries()) {
+    for (const [layer, { feedForward }] of weights.layers.entries()) {
+      const { down } = onlyBlock(feedForward);
       const name = `model.layers.${layer}.mlp.down_proj.weight`;
       assert.deepEqual([...down.weight.data], [...TENSORS.get(name)!.data]);
     }

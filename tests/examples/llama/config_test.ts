@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { CoupletError } from "@couplet/kv";
-import { type LlamaConfig, parseConfig } from "../../../examples/llama/mod.ts";
+import { type LlamaConfig, onlyRope, parseConfig } from "../../../examples/llama/mod.ts";
 import { type Json, TINY } from "../../helpers/llama.ts";
 
 const ACCEPTED: readonly {
@@ -21,13 +21,10 @@ const ACCEPTED: readonly {
       keyValueHeads: 2,
       headDim: 8,
       normEpsilon: 1e-5,
-      ropeTheta: 10000,
-      ropeScaled: false,
       tiedEmbeddings: false,
       attentionBias: false,
       attentionOutputBias: false,
       feedForwardBias: false,
-      queryKeyNorm: false,
       endTokens: [],
     },
   },
@@ -53,26 +50,38 @@ const ACCEPTED: readonly {
       modelType: "qwen2",
       attentionBias: true,
       attentionOutputBias: false,
-      queryKeyNorm: false,
     },
   },
   {
-    name: "qwen3 norms queries and keys",
+    name: "qwen3",
     change: { model_type: "qwen3", attention_bias: false },
-    expected: { modelType: "qwen3", attentionBias: false, queryKeyNorm: true },
+    expected: { modelType: "qwen3", attentionBias: false },
+  },
+  {
+    name: "gpt-oss: its limit, and that tokens have biases and experts",
+    change: { model_type: "gpt_oss", num_local_experts: 4, num_experts_per_tok: 2 },
+    expected: {
+      activationLimit: 7,
+      attentionBias: true,
+      attentionOutputBias: true,
+      learnedSinks: true,
+      experts: { count: 4, perToken: 2, normalized: true },
+    },
+  },
+  {
+    name: "Gemma 2: its defaults",
+    change: { model_type: "gemma2", hidden_act: undefined, tie_word_embeddings: undefined },
+    expected: { tiedEmbeddings: true, softcap: 50, logitSoftcap: 30 },
+  },
+  {
+    name: "Gemma 2 without a cap of its logits",
+    change: { model_type: "gemma2", hidden_act: null, final_logit_softcapping: null },
+    expected: { logitSoftcap: 0, tiedEmbeddings: false },
   },
   {
     name: "several end tokens, tied embeddings",
     change: { eos_token_id: [7, 9], tie_word_embeddings: true },
     expected: { endTokens: [7, 9], tiedEmbeddings: true },
-  },
-  {
-    name: "rope_theta inside rope_parameters",
-    change: {
-      rope_theta: undefined,
-      rope_parameters: { rope_type: "default", rope_theta: 500000 },
-    },
-    expected: { ropeTheta: 500000, ropeScaled: false },
   },
 ];
 
@@ -84,9 +93,9 @@ const REFUSED: readonly {
 }[] = [
   {
     name: "another architecture",
-    change: { model_type: "gemma2", architectures: ["Gemma2ForCausalLM"] },
+    change: { model_type: "phi3", architectures: ["Phi3ForCausalLM"] },
     code: "file",
-    message: /gemma2.*Gemma2ForCausalLM.*llama, qwen2, qwen3/,
+    message: /phi3.*Phi3ForCausalLM.*llama, mistral, qwen2, qwen3/,
   },
   { name: "no model_type", change: { model_type: undefined }, code: "file", message: /llama/ },
   {
@@ -102,16 +111,64 @@ const REFUSED: readonly {
     message: /quantised/,
   },
   {
-    name: "sliding window",
-    change: { model_type: "qwen2", use_sliding_window: true },
+    name: "weights in MXFP4 where they would be no experts",
+    change: { quantization_config: { quant_method: "mxfp4" } },
     code: "file",
-    message: /use_sliding_window/,
+    message: /quantised/,
   },
   {
-    name: "unknown rotary scaling",
-    change: { rope_scaling: { rope_type: "yarn", factor: 4 } },
+    name: "silu in Gemma",
+    change: { model_type: "gemma3_text", sliding_window: 16 },
     code: "file",
-    message: /scaling multiplies keys and queries by 1\.13/,
+    message: /hidden_act is "silu".*gelu_pytorch_tanh.*gemma3_text/,
+  },
+  {
+    name: "rotary frequencies that depend on the length",
+    change: {
+      rope_scaling: {
+        rope_type: "longrope",
+        short_factor: [1, 1, 1, 1],
+        long_factor: [2, 2, 2, 2],
+        original_max_position_embeddings: 32,
+      },
+    },
+    code: "file",
+    message: /depend on the sequence's length/,
+  },
+  {
+    name: "an unknown rotary scaling",
+    change: { rope_scaling: { rope_type: "spiral", factor: 4 } },
+    code: "file",
+    message: /spiral/,
+  },
+  {
+    name: "an entry that may change attention",
+    change: { attention_twist: 3 },
+    code: "file",
+    message: /attention_twist/,
+  },
+  {
+    name: "layers without experts among others",
+    change: {
+      model_type: "qwen3_moe",
+      num_experts: 4,
+      num_experts_per_tok: 2,
+      moe_intermediate_size: 16,
+      mlp_only_layers: [0],
+    },
+    code: "file",
+    message: /mlp_only_layers is \[0\]/,
+  },
+  {
+    name: "more experts a token than there are",
+    change: {
+      model_type: "qwen3_moe",
+      num_experts: 4,
+      num_experts_per_tok: 5,
+      moe_intermediate_size: 16,
+    },
+    code: "shape",
+    message: /num_experts_per_tok 5 exceeds num_experts 4/,
   },
   {
     name: "rotary scaling without its factor",
@@ -177,16 +234,15 @@ Deno.test("parseConfig refuses what is no object", () => {
 });
 
 Deno.test("parseConfig scales rotary frequencies linearly", () => {
-  const plain = parseConfig(TINY).inverseFrequencies;
+  const plain = onlyRope(parseConfig(TINY)).frequencies;
   for (const key of ["type", "rope_type"]) {
     const scaled = parseConfig({ ...TINY, rope_scaling: { [key]: "linear", factor: 4 } });
-    assert.equal(scaled.ropeScaled, true);
-    assert.deepEqual(scaled.inverseFrequencies, plain.map((frequency) => frequency / 4));
+    assert.deepEqual(onlyRope(scaled).frequencies, plain.map((frequency) => frequency / 4));
   }
 });
 
 Deno.test("parseConfig scales rotary frequencies as Llama 3.1", () => {
-  const { inverseFrequencies } = parseConfig({
+  const { frequencies } = onlyRope(parseConfig({
     ...TINY,
     hidden_size: 128,
     num_attention_heads: 2,
@@ -199,8 +255,8 @@ Deno.test("parseConfig scales rotary frequencies as Llama 3.1", () => {
       high_freq_factor: 4,
       original_max_position_embeddings: 8192,
     },
-  });
-  inverseFrequencies.forEach((found, i) => {
+  }));
+  frequencies.forEach((found, i) => {
     // Written from the wavelengths, as Meta's code is.
     const frequency = 1 / 500000 ** (2 * i / 64);
     const wavelength = 2 * Math.PI / frequency;
@@ -213,5 +269,5 @@ Deno.test("parseConfig scales rotary frequencies as Llama 3.1", () => {
     }
     assert.ok(Math.abs(found / expected - 1) < 1e-12, `frequency ${i}`);
   });
-  assert.equal(inverseFrequencies[0], 1);
+  assert.equal(frequencies[0], 1);
 });

@@ -427,7 +427,7 @@ Deno.test("createEngine refuses what does not fit, before it allocates", async (
   });
   assert.throws(
     () => plannedEngineOptions(plan, fixture.config),
-    refusal("shape", /keyValueHeads 4 and the model has 2/),
+    refusal("shape", /keyValueHeads 4 in layer 0 and the model has 2/),
   );
 });
 
@@ -484,6 +484,6 @@ Deno.test("planSteps deals tokens in order and within both limits", () => {
 
 Deno.test("engine kernels compile under Tint with default limits", async () => {
   const sources = new Map([...kernelSources()].map(([name, { code }]) => [name, code]));
-  assert.equal(sources.size, 10);
+  assert.equal(sources.size, 15);
   assert.deepEqual(await compileWithTint(sources), new Map());
 });
