@@ -108,7 +108,8 @@ export function randomTensors(
   }));
 }
 
-function encodeElements(values: Float32Array<ArrayBuffer>, dtype: "F32" | "F16" | "BF16") {
+/** Numbers as a tensor stores them. */
+export function encodeElements(values: Float32Array<ArrayBuffer>, dtype: "F32" | "F16" | "BF16") {
   if (dtype === "F32") return new Uint8Array(values.buffer);
   if (dtype === "F16") return new Uint8Array(new Float16Array(values).buffer);
   const upper = Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16);
