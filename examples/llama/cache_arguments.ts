@@ -29,7 +29,7 @@ export interface CacheArguments {
 /** Adds the options that {@linkcode CacheArguments} are read from. */
 export function addCacheOptions(command: Command): Command {
   return command
-    .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
+    .option("--model <dir>", "Hugging Face folder of a family that the engine runs", FIXTURE_MODEL)
     .option("--keys <scheme>", "scheme of the keys: f16, c8b8, ...", "f16")
     .option("--values <scheme>", "scheme of the values", "f16")
     .option("--codebooks <file>", "codebooks of these schemes, learned on this model")

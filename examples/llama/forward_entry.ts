@@ -43,9 +43,9 @@ export interface ReadOptions {
   readonly logits?: "all" | "last";
   /** Loss and log-sum-exp of every new token. */
   readonly losses?: boolean;
-  /** Queries of every layer, before the rotary embedding and after Qwen3's norm. */
+  /** Queries of every layer, before the rotary embedding and after their norm. */
   readonly queries?: boolean;
-  /** Keys of every layer, before the rotary embedding and after Qwen3's norm. */
+  /** Keys of every layer, before the rotary embedding and after their norm. */
   readonly keys?: boolean;
   /** Values of every layer. */
   readonly values?: boolean;

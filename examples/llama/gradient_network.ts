@@ -94,7 +94,7 @@ export function bindGradientNetwork(
   const block = { width: config.intermediateSize, activation: "silu" } as const;
   const { norm, matmul, gate, rotate } = forward;
 
-  /** `y = x W^T + b`, then Qwen3's norm of each head. */
+  /** `y = x W^T + b`, then a norm of each head where the family has one. */
   function projectHeads(
     { matrix, bias }: DeviceLayer["query"],
     heads: number,

@@ -24,9 +24,9 @@ export interface GradientOptions {
 
 /** What one layer's keys and values are, and how the loss changes with them. */
 export interface LayerGradients {
-  /** `[tokens of all windows][queryHeads][headDim]`, before the rotary embedding and after Qwen3's norm. */
+  /** `[tokens of all windows][queryHeads][headDim]`, before the rotary embedding and after their norm. */
   readonly queries: Float32Array<ArrayBuffer>;
-  /** `[tokens of all windows][keyValueHeads][headDim]`, before the rotary embedding and after Qwen3's norm. */
+  /** `[tokens of all windows][keyValueHeads][headDim]`, before the rotary embedding and after their norm. */
   readonly keys: Float32Array<ArrayBuffer>;
   /** `[tokens of all windows][keyValueHeads][headDim]`. */
   readonly values: Float32Array<ArrayBuffer>;

@@ -1,6 +1,5 @@
 /**
- * A small engine for Hugging Face checkpoints of the Llama family on WebGPU, whose attention is the
- * library's. It is an example of a host, and the one the library is evaluated with.
+ * A small engine for Hugging Face checkpoints on WebGPU, whose attention is the library's. It is an example of a host, and the one the library is evaluated with.
  *
  * @module
  */

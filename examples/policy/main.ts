@@ -30,9 +30,11 @@ async function main(argv: readonly string[]): Promise<void> {
   await checkWritable(options.json);
   const checkpoint = await loadModel(options.model);
   const { bits: budgetBits, tokens, sequences, window, sinks, candidates } = options;
+  const { shape, keys } = modelCacheOptions(checkpoint.config);
   const choose = (sensitivities: readonly Sensitivity[]) =>
     choosePolicy({
-      ...modelCacheOptions(checkpoint.config),
+      shape,
+      keys,
       budgetBits,
       tokens,
       sequences,

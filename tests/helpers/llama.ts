@@ -167,3 +167,16 @@ export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): n
   }
   return largest;
 }
+
+/** A device that says that its buffers and bindings hold no more bytes than these. */
+export function withBindings(device: GPUDevice, bytes: number): GPUDevice {
+  return new Proxy(device, {
+    get(target, property) {
+      if (property === "limits") {
+        return { maxStorageBufferBindingSize: bytes, maxBufferSize: bytes };
+      }
+      const value = Reflect.get(target, property, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}

@@ -40,6 +40,7 @@ import {
   readExpectedJson,
   singleFile,
   TINY,
+  withBindings,
   withModel,
 } from "../../helpers/llama.ts";
 
@@ -434,15 +435,7 @@ Deno.test("createEngine refuses what does not fit, before it allocates", async (
 Deno.test("engine splits matrices and logits that one binding does not hold", async () => {
   // A binding of 64 KiB holds neither the embedding (160 KB) nor one step's logits of 64 tokens.
   const config = { ...TINY, vocab_size: 1000 };
-  const small = new Proxy(device, {
-    get(target, property) {
-      if (property === "limits") {
-        return { maxStorageBufferBindingSize: 65536, maxBufferSize: 65536 };
-      }
-      const value = Reflect.get(target, property, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
+  const small = withBindings(device, 65536);
   await withModel(singleFile(config, randomTensors(config)), async (folder) => {
     const checkpoint = await loadModel(folder);
     const cache: AttentionCache<DenseSequence, DenseStep> = createDenseCache({

@@ -71,8 +71,10 @@ Deno.test("estimateSensitivities agrees with what running each scheme in each pl
 
   // A policy chosen by the estimate gives the most sensitive place the better scheme, and loses little more
   // than the one chosen by the measurement.
+  const { shape, keys } = modelCacheOptions(checkpoint.config);
   const options = {
-    ...modelCacheOptions(checkpoint.config),
+    shape,
+    keys,
     budgetBits: 1.25,
     tokens: Infinity,
     sequences: 1,
