@@ -1,13 +1,7 @@
 import { CoupletError, inverseFrequencies, type RopeParameters } from "@couplet/kv";
 import { type AttentionLayer, type ModelPlanOptions, planOptions } from "@couplet/kv/models";
-import {
-  type Activation,
-  DEFAULTS,
-  MODEL_TYPES,
-  type ModelType,
-  type Recipe,
-  RECIPES,
-} from "./recipes.ts";
+import type { Activation } from "./kernels/gate.ts";
+import { DEFAULTS, MODEL_TYPES, type ModelType, type Recipe, RECIPES } from "./recipes.ts";
 
 /** A layer's rotary embedding. */
 export interface LayerRope {

@@ -83,7 +83,13 @@ async function build<Sequence, Step>(
   const { buffers, model, exhausted } = allocate();
   const error = await exhausted;
   if (error !== null) throw outOfMemory(error.message);
-  const operations = await createOperations(allocation, new Set(storages), buffers.step);
+  const { experts, logitSoftcap } = checkpoint.config;
+  const needs = {
+    storages: new Set(storages),
+    experts: experts !== undefined,
+    softcap: logitSoftcap > 0,
+  };
+  const operations = await createOperations(allocation, needs, buffers.step);
   const network = bindNetwork(checkpoint, model, buffers, operations, { keySpace, maxTokens });
   return { buffers, network };
 

@@ -94,13 +94,14 @@ export async function createGradientEngine(options: GradientOptions): Promise<Gr
         back.head,
         back.layers.flatMap((layer) => Object.values(layer)),
       );
+    const storages = new Set(matrices.map(({ storage }) => storage));
     const { step } = buffers.shared;
     const network = bindGradientNetwork(
       checkpoint,
       model,
       back,
       buffers,
-      await createOperations(allocation, new Set(matrices.map(({ storage }) => storage)), step),
+      await createOperations(allocation, { storages }, step),
       await createGradientOperations(allocation, step, { ...config, tokens }),
     );
     const pass = new GradientPass(options, { tokens, windows }, buffers, network);

@@ -8,14 +8,13 @@ import {
   MIX_EXPERTS_SOURCE,
   ROUTE_SOURCE,
 } from "./kernels/experts.ts";
-import { ACTIVATIONS, GATE_SOURCE, GATE_WORKGROUP } from "./kernels/gate.ts";
+import { type Activation, ACTIVATIONS, GATE_SOURCE, GATE_WORKGROUP } from "./kernels/gate.ts";
 import { matmulSource, NARROW_ROWS, type TileName, TILES } from "./kernels/matmul.ts";
 import { RMS_NORM_SOURCE } from "./kernels/rms_norm.ts";
 import { ROTATE_SOURCE, ROTATE_WORKGROUP } from "./kernels/rotate.ts";
 import { SOFTCAP_SOURCE, SOFTCAP_WORKGROUP } from "./kernels/softcap.ts";
 import { compileKernels, type KernelSource, type Operation, type Rows } from "./kernel_set.ts";
 import type { Matrix } from "./matrix.ts";
-import type { Activation } from "./recipes.ts";
 
 export type { Operation, Rows } from "./kernel_set.ts";
 
@@ -146,22 +145,36 @@ export interface MatmulOptions {
   readonly accumulate?: boolean;
 }
 
+/** What a network needs kernels for. */
+export interface KernelNeeds {
+  /** How its matrices are stored. */
+  readonly storages: ReadonlySet<MatrixStorage>;
+  /** Whether it has experts. */
+  readonly experts?: boolean;
+  /** Whether its logits are bounded. */
+  readonly softcap?: boolean;
+}
+
+/** Whether a network needs a kernel. */
+function isNeeded(name: string, { storages, experts = false, softcap = false }: KernelNeeds) {
+  const storage = (["f16", "f32"] as const).find((suffix) => name.endsWith(suffix));
+  return (storage === undefined || storages.has(storage)) &&
+    (experts || !/^(expert|route|mix)/.test(name)) && (softcap || name !== "softcap");
+}
+
 /**
- * Compiles the kernels that matrices of these storages need.
+ * Compiles the kernels that a network needs.
  *
  * @param stepBuffer Slots of 256 bytes, each the two words of kernels/common.ts.
  * @throws {CoupletError} `device` where the device refuses a kernel.
  */
 export async function createOperations(
   allocation: Allocation,
-  storages: ReadonlySet<MatrixStorage>,
+  needs: KernelNeeds,
   stepBuffer: GPUBuffer,
 ): Promise<Operations> {
-  const wanted = [...kernelSources()].filter(([name]) => {
-    const storage = (["f16", "f32"] as const).find((suffix) => name.endsWith(suffix));
-    return storage === undefined || storages.has(storage);
-  });
-  const { operation, uniform } = await compileKernels(allocation, new Map(wanted), stepBuffer);
+  const wanted = new Map([...kernelSources()].filter(([name]) => isNeeded(name, needs)));
+  const { operation, uniform } = await compileKernels(allocation, wanted, stepBuffer);
   const noBias = allocation.create({ size: 16, usage: GPUBufferUsage.STORAGE });
 
   return {

@@ -1,7 +1,6 @@
 /** What the families' networks are made of, beside their attention, which `planOptions()` reads. */
 
-/** What gates a feed-forward block's products, as the kernel and the reference compute it. */
-export type Activation = "silu" | "gelu tanh" | "clamped silu";
+import type { Activation } from "./kernels/gate.ts";
 
 /** How a family's feed-forward weights lie in its checkpoints. */
 export type FeedForwardLayout = "dense" | "separate experts" | "packed experts";

@@ -81,7 +81,7 @@ export function modelsPage(): string {
   const refused = PUBLISHED.filter(({ planned }) => planned instanceof RegExp);
   return [
     HEAD,
-    `## Families\n\n${FAMILIES.length} families are read, and ${ENGINE_TYPES.length} of them run whole in the\n[example engine](../examples/llama/README.md).\n`,
+    `## Families\n\n${FAMILIES.length} families are read. ${ENGINE_TYPES.length} of them run in the [example engine](../examples/llama/README.md).\n`,
     markdownTable(
       ["`model_type`", "models", "in the example engine"],
       FAMILIES.map(({ types, models }) => [

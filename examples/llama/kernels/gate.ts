@@ -1,15 +1,17 @@
-import type { Activation } from "../recipes.ts";
 import { STEP } from "./common.ts";
 
 /** Invocations per workgroup: four channels each. */
 export const GATE_WORKGROUP = 64;
 
-/** What the kernel calls activations. */
+/** What gates pass, by the kernel's numbers: `clamped silu` is gpt-oss's. */
 export const ACTIVATIONS = {
   "silu": 0,
   "gelu tanh": 1,
   "clamped silu": 2,
-} as const satisfies Readonly<Record<Activation, number>>;
+} as const;
+
+/** One of {@linkcode ACTIVATIONS}. */
+export type Activation = keyof typeof ACTIVATIONS;
 
 /** Beyond it, tanh is 1 in float32, and some adapters compute it from powers that overflow. */
 export const TANH_LIMIT = 10;
