@@ -10,6 +10,7 @@ import {
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import { learnCodebooks } from "../../../examples/llama/codebooks.ts";
+import { createGradientEngine } from "../../../examples/llama/gradients.ts";
 import { modelRopes } from "../../../examples/llama/layer_ropes.ts";
 import {
   type Checkpoint,
@@ -17,6 +18,7 @@ import {
   MODEL_TYPES,
   modelCacheInit,
   modelCacheOptions,
+  onlyRope,
   plannedEngineOptions,
 } from "../../../examples/llama/mod.ts";
 import {
@@ -207,3 +209,52 @@ for (const name of ["llama, yarn", "gemma3_text", "gpt_oss, mxfp4"]) {
     });
   }
 }
+
+Deno.test("families: packed experts of another type or without scales are refused", async () => {
+  const model = named("gpt_oss, mxfp4");
+  const name = "model.layers.*.mlp.experts.down_proj";
+  const { [`${name}_scales`]: scales, ...others } = model.tensors;
+  const refused = (tensors: RandomModel["tensors"], message: RegExp) =>
+    assert.rejects(loadRandomModel({ ...model, tensors }), { code: "file", message });
+  await refused(others, /lacks model.layers.0.mlp.experts.down_proj_scales/);
+  const wrong = { dtype: "F32", shape: scales!.shape, step: 1 } as const;
+  await refused({ ...others, [`${name}_scales`]: wrong }, /down_proj_scales.*its type is F32/);
+});
+
+Deno.test("families: what needs Llama's network refuses others, with what differs", async () => {
+  const gemma = await loadRandomModel(named("gemma3_text"));
+  const yarn = await loadRandomModel(named("llama, yarn"));
+  const sinks = await loadRandomModel(named("gpt_oss, bf16"));
+  const gradients = (checkpoint: Checkpoint) =>
+    createGradientEngine({ device, checkpoint, windowTokens: 32 });
+  const code = "usage";
+  const message = /gemma3_text.*rotary embedding, sliding windows.*norms of outputs/;
+  await assert.rejects(gradients(gemma), { code, message });
+  await assert.rejects(gradients(sinks), { code, message: /learned sinks.*experts/ });
+  assert.throws(() => onlyRope(gemma.config), { code, message: /layers differ/ });
+  assert.throws(() => onlyRope(yarn.config), { code, message: /multiplies them by 1\.13/ });
+});
+
+Deno.test("families: plannedEngineOptions refuses a plan without what a model has", async () => {
+  const { config } = await loadRandomModel(named("gemma2"));
+  const { shape: { slidingWindow: _, ...everything }, ...options } = modelCacheOptions(config);
+  const { softcap: _softcap, ...unbounded } = options;
+  const { scale: _scale, ...unscaled } = options;
+  const full = modelCacheOptions(config).shape;
+  for (
+    const [own, message] of [
+      [{ ...options, shape: everything }, /slidingWindow 0 in layer 0 and the model has 24/],
+      [{ ...unbounded, shape: full }, /softcap 0 and the model has 5/],
+      [{ ...unscaled, shape: full }, /scale 0\.125 in layer 0 and the model has 0\.144/],
+    ] as const
+  ) {
+    const plan = planCache({
+      ...own,
+      policy: EXACT.policy,
+      tiers: TIERS,
+      capacity: { sequences: 1, tokens: 64, sequenceTokens: 64, stepTokens: 8, appendTokens: 8 },
+      kernels: manifest,
+    });
+    assert.throws(() => plannedEngineOptions(plan, config), { code: "shape", message });
+  }
+});
