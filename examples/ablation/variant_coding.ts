@@ -8,7 +8,7 @@ import {
 import { manifest } from "@couplet/kv/kernels";
 import { bySide } from "../../src/model/by_side.ts";
 import { additiveCodec } from "../../src/schemes/additive_codec.ts";
-import { type Checkpoint, layerKeys, type LlamaConfig, modelCacheOptions } from "../llama/mod.ts";
+import { type Checkpoint, layerKeys, modelCacheOptions, type ModelConfig } from "../engine/mod.ts";
 import type { RunCoding, TextCoder } from "../eval/coded_run.ts";
 import { type CodedSide, SideCoder } from "../eval/side_coder.ts";
 import type { Variant } from "./variants.ts";
@@ -69,7 +69,7 @@ export async function learnVariant(
 export function variantCoding(
   { scheme, keySpace, width, orthogonal }: Variant,
   { codebooks, spaces }: LearnedVariant,
-  config: LlamaConfig,
+  config: ModelConfig,
 ): RunCoding {
   const { layers, keyValueHeads, headDim } = config;
   const cacheOptions = modelCacheOptions(config, keySpace);

@@ -10,8 +10,8 @@ import { describeRecipe } from "../../cli/recipes.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { checkWritable, runProgram } from "../command_line.ts";
 import { mobyDick, readText, spreadContexts } from "../demo/texts.ts";
-import { loadModel } from "../llama/mod.ts";
-import { weightedSamples } from "../llama/weighted_samples.ts";
+import { loadModel } from "../engine/mod.ts";
+import { weightedSamples } from "../engine/weighted_samples.ts";
 import { parseArguments } from "./arguments.ts";
 
 async function main(argv: readonly string[]): Promise<void> {

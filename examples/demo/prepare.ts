@@ -1,6 +1,6 @@
 import { CoupletError } from "@couplet/kv";
 import { checkWritable } from "../command_line.ts";
-import { type Checkpoint, loadModel } from "../llama/mod.ts";
+import { type Checkpoint, loadModel } from "../engine/mod.ts";
 import type { DemoOptions } from "./arguments.ts";
 import { deviceLimits, planSetups, type Setup, type StepSizes, stepSizes } from "./setups.ts";
 import { mobyDick, readText, spreadContexts, stateOfTheUnion, type Text } from "./texts.ts";

@@ -15,11 +15,11 @@ import {
   type Checkpoint,
   type ForwardResult,
   layerKeys,
-  type LlamaConfig,
   modelCacheOptions,
+  type ModelConfig,
   onlyRope,
-} from "../llama/mod.ts";
-import { type ReferenceForward, referenceForward } from "../llama/reference.ts";
+} from "../engine/mod.ts";
+import { type ReferenceForward, referenceForward } from "../engine/reference.ts";
 import { summarizeUsage } from "./code_usage.ts";
 import type { CodedContexts } from "./coded_contexts.ts";
 import type { CodeUsageFigures } from "./figures/results.ts";
@@ -54,7 +54,7 @@ export interface PolicyCoding {
  * @throws {CoupletError} `codebook` where one is missing.
  */
 export function policyCoding(
-  config: LlamaConfig,
+  config: ModelConfig,
   { policy, keySpace, codebooks }: PolicyCoding,
 ): RunCoding {
   const { layers, keyValueHeads, headDim } = config;

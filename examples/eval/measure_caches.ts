@@ -2,7 +2,7 @@ import { type Cache, type CodebookSet, createCache, planCache, type Sequence } f
 import { manifest } from "@couplet/kv/kernels";
 import { type CacheRun, evaluate } from "../demo/evaluate.ts";
 import type { Quality } from "../demo/metrics.ts";
-import { modelCacheInit } from "../llama/mod.ts";
+import { modelCacheInit } from "../engine/mod.ts";
 import { measureCodeUsage } from "./code_usage.ts";
 import { cachedContexts } from "./coded_contexts.ts";
 import { needId } from "./codebook_store.ts";

@@ -9,7 +9,7 @@ import {
   loadModel,
   modelCacheOptions,
   requirePlainNetwork,
-} from "../llama/mod.ts";
+} from "../engine/mod.ts";
 import type { EvalArguments } from "./arguments.ts";
 import { codedBits } from "./effective_bits.ts";
 import { BASELINE, expandMethods, type Method, NOISE, type RefusedMethod } from "./methods.ts";

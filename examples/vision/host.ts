@@ -17,8 +17,8 @@ import {
   modelCacheInit,
   modelCacheOptions,
   plannedEngineOptions,
-} from "../llama/mod.ts";
-import { rotateHeads } from "../llama/rotate_heads.ts";
+} from "../engine/mod.ts";
+import { rotateHeads } from "../engine/rotate_heads.ts";
 import { TOKENS_BEFORE_VIDEO, videoPrompt } from "./video_prompt.ts";
 import type { VisionModel } from "./vision_model.ts";
 

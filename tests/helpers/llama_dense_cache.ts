@@ -1,4 +1,4 @@
-import { type AttentionCache, type LlamaConfig, onlyRope } from "../../examples/llama/mod.ts";
+import { type AttentionCache, type ModelConfig, onlyRope } from "../../examples/engine/mod.ts";
 
 /** A sequence of a {@linkcode createDenseCache}. */
 export interface DenseSequence {
@@ -19,7 +19,7 @@ export interface DenseCacheOptions {
   /** Where it lives. */
   readonly device: GPUDevice;
   /** The model. */
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   /** Most sequences. */
   readonly sequences: number;
   /** Most tokens of one sequence. */

@@ -1,6 +1,6 @@
 /** Small random models whose logits tools/python/model_logits.py computes. */
 import { readSafetensors, type SafetensorsTensor } from "@couplet/kv";
-import { type Checkpoint, loadModel } from "../../examples/llama/mod.ts";
+import { type Checkpoint, loadModel } from "../../examples/engine/mod.ts";
 import { encodeElements, type Json, singleFile, withModel } from "./llama.ts";
 
 const FOLDER = "tests/fixtures/model_logits";

@@ -5,7 +5,7 @@
  * @module
  */
 import { markdownTable } from "../../codegen/write/markdown_table.ts";
-import { MODEL_TYPES as ENGINE_TYPES } from "../../examples/llama/recipes.ts";
+import { MODEL_TYPES as ENGINE_TYPES } from "../../examples/engine/recipes.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { CoupletError, planCache } from "../../mod.ts";
 import { FAMILIES } from "../../src/models/families.ts";
@@ -81,7 +81,7 @@ export function modelsPage(): string {
   const refused = PUBLISHED.filter(({ planned }) => planned instanceof RegExp);
   return [
     HEAD,
-    `## Families\n\n${FAMILIES.length} families are read. ${ENGINE_TYPES.length} of them run in the [example engine](../examples/llama/README.md).\n`,
+    `## Families\n\n${FAMILIES.length} families are read. ${ENGINE_TYPES.length} of them run in the [example engine](../examples/engine/README.md).\n`,
     markdownTable(
       ["`model_type`", "models", "in the example engine"],
       FAMILIES.map(({ types, models }) => [

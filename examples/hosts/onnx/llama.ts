@@ -8,11 +8,11 @@
  *
  * @module
  */
-import type { Checkpoint, LayerWeights, LlamaConfig, Weight } from "../../llama/mod.ts";
-import { onlyBlock } from "../../llama/feed_forward_weights.ts";
-import { onlyRope } from "../../llama/layer_ropes.ts";
-import { requirePlainNetwork } from "../../llama/plain_network.ts";
-import { weightValues } from "../../llama/weight.ts";
+import type { Checkpoint, LayerWeights, ModelConfig, Weight } from "../../engine/mod.ts";
+import { onlyBlock } from "../../engine/feed_forward_weights.ts";
+import { onlyRope } from "../../engine/layer_ropes.ts";
+import { requirePlainNetwork } from "../../engine/plain_network.ts";
+import { weightValues } from "../../engine/weight.ts";
 import { Graph } from "./graph.ts";
 
 /** A score no softmax sees. */
@@ -72,7 +72,7 @@ function project(graph: Graph, x: string, weight: Weight, name: string): string 
 
 function rmsNorm(
   graph: Graph,
-  { normEpsilon }: LlamaConfig,
+  { normEpsilon }: ModelConfig,
   x: string,
   weight: Weight,
   name: string,
@@ -96,7 +96,7 @@ interface Rotary {
 }
 
 /** Cosines and sines `[1, 1, tokens, headDim]` of the tokens' positions. */
-function rotaryTables(graph: Graph, config: LlamaConfig, positions: string): Rotary {
+function rotaryTables(graph: Graph, config: ModelConfig, positions: string): Rotary {
   const { maxPositions, headDim } = config;
   const { frequencies } = onlyRope(config);
   const table = (name: string, of: (angle: number) => number): string => {
@@ -114,7 +114,7 @@ function rotaryTables(graph: Graph, config: LlamaConfig, positions: string): Rot
 /** 0 where a token sees another, `[1, 1, tokens, total]`. */
 function causalBias(
   graph: Graph,
-  { maxPositions }: LlamaConfig,
+  { maxPositions }: ModelConfig,
   positions: string,
   mask: string,
 ): string {
@@ -141,7 +141,7 @@ function causalBias(
 
 function attention(
   graph: Graph,
-  config: LlamaConfig,
+  config: ModelConfig,
   x: string,
   layer: LayerWeights,
   index: number,

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { rotate } from "@couplet/kv";
 import { LogitErrors } from "../../../examples/eval/logit_error.ts";
-import { type LlamaConfig, onlyRope, parseConfig } from "../../../examples/llama/mod.ts";
+import { type ModelConfig, onlyRope, parseConfig } from "../../../examples/engine/mod.ts";
 import { TINY } from "../../helpers/llama.ts";
 import { numbers } from "../../helpers/reference.ts";
 
-const CONFIG: LlamaConfig = parseConfig({ ...TINY, num_attention_heads: 4 });
+const CONFIG: ModelConfig = parseConfig({ ...TINY, num_attention_heads: 4 });
 const { queryHeads, keyValueHeads, headDim } = CONFIG;
 const TOKENS = 5;
 const NO_TIERS = { tiers: { sinks: 0, window: 0 }, block: 1 };

@@ -13,8 +13,8 @@ import { mobyDick, spreadContexts } from "../../../examples/demo/texts.ts";
 import { readSensitivities } from "../../../examples/policy/sensitivity_file.ts";
 import { parseArguments, type PolicyOptions } from "../../../examples/policy/arguments.ts";
 import { measureSensitivities } from "../../../examples/policy/sensitivities.ts";
-import { loadModel, modelCacheOptions } from "../../../examples/llama/mod.ts";
-import { weightedSamples } from "../../../examples/llama/weighted_samples.ts";
+import { loadModel, modelCacheOptions } from "../../../examples/engine/mod.ts";
+import { weightedSamples } from "../../../examples/engine/weighted_samples.ts";
 import { requestTestDevice } from "../../../tools/adapter.ts";
 import { FIXTURE } from "../../helpers/llama.ts";
 

@@ -5,15 +5,15 @@ import {
   createEngine,
   modelCacheOptions,
   plannedEngineOptions,
-} from "../../../examples/llama/mod.ts";
+} from "../../../examples/engine/mod.ts";
 import {
   attendDensely,
   embedTokens,
   type LayerVectors,
   logSumExp,
   referenceNetwork,
-} from "../../../examples/llama/reference.ts";
-import { rotateHeads } from "../../../examples/llama/rotate_heads.ts";
+} from "../../../examples/engine/reference.ts";
+import { rotateHeads } from "../../../examples/engine/rotate_heads.ts";
 import { TOKENS_BEFORE_VIDEO, videoPrompt } from "../../../examples/vision/video_prompt.ts";
 import { readVideos } from "../../../examples/vision/videos.ts";
 import { loadVisionModel } from "../../../examples/vision/vision_model.ts";

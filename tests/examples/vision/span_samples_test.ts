@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { rotate } from "@couplet/kv";
-import { onlyRope } from "../../../examples/llama/mod.ts";
+import { onlyRope } from "../../../examples/engine/mod.ts";
 import { questionTokens } from "../../../examples/vision/answers.ts";
 import { VisionHost } from "../../../examples/vision/host.ts";
 import { spanSamples } from "../../../examples/vision/span_samples.ts";

@@ -8,14 +8,14 @@ import {
 import { isFile, readBytes as readFileBytes } from "../../cli/files.ts";
 import { modelDigest, modelFile, weightFiles } from "../../cli/model_folder.ts";
 import { parseJson } from "../../src/base/parse_json.ts";
-import { type LlamaConfig, parseConfig } from "./config.ts";
+import { type ModelConfig, parseConfig } from "./config.ts";
 import { parseTokenizer, type Tokenizer } from "./tokenizer.ts";
 import { collectWeights, type ModelWeights } from "./weights.ts";
 
 /** A model in memory, checked, nothing of it on a device yet. */
 export interface Checkpoint {
   /** Shape and options. */
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   /** Every weight, type and shape checked. */
   readonly weights: ModelWeights;
   /** Text to token ids and back. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { CoupletError } from "@couplet/kv";
-import { parseArguments } from "../../../examples/llama/arguments.ts";
+import { parseArguments } from "../../../examples/engine/arguments.ts";
 
 Deno.test("chat's parseArguments fills in defaults", () => {
   const parsed = parseArguments([]);

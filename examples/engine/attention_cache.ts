@@ -8,7 +8,7 @@ import {
 } from "@couplet/kv";
 import { planOptions, type RopeByLayer } from "@couplet/kv/models";
 import type { Checkpoint } from "./checkpoint.ts";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { weightValues } from "./weight.ts";
 
 /**
@@ -54,7 +54,7 @@ export interface ModelCacheOptions {
  * @throws {CoupletError} `file` where its keys cannot be coded in that space.
  */
 export function modelCacheOptions(
-  { json, keyValueHeads }: LlamaConfig,
+  { json, keyValueHeads }: ModelConfig,
   keySpace: KeySpace = "pre-rope",
 ): ModelCacheOptions {
   const { shape, keys, scale, softcap } = planOptions(json, { space: keySpace });
@@ -98,7 +98,7 @@ export interface PlannedEngineOptions {
  */
 export function plannedEngineOptions(
   { options: { shape, keys, layers, softcap, capacity, dtype } }: Pick<CachePlan, "options">,
-  config: LlamaConfig,
+  config: ModelConfig,
 ): PlannedEngineOptions {
   const { layers: count, queryHeads, keyValueHeads, headDim } = config;
   if (shape.layers !== count) {

@@ -16,9 +16,9 @@ import {
   modelCacheOptions,
   plannedEngineOptions,
   rotateValues,
-} from "../../../examples/llama/mod.ts";
-import { referenceForward } from "../../../examples/llama/reference.ts";
-import { weightedSamples } from "../../../examples/llama/weighted_samples.ts";
+} from "../../../examples/engine/mod.ts";
+import { referenceForward } from "../../../examples/engine/reference.ts";
+import { weightedSamples } from "../../../examples/engine/weighted_samples.ts";
 import {
   decodeCodebooks,
   encodeCodebooks,

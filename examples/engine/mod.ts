@@ -14,7 +14,7 @@ export {
   plannedEngineOptions,
 } from "./attention_cache.ts";
 export { type Checkpoint, loadModel } from "./checkpoint.ts";
-export { type LlamaConfig, parseConfig } from "./config.ts";
+export { type ModelConfig, parseConfig } from "./config.ts";
 export { createEngine, type Engine } from "./engine.ts";
 export type { EngineOptions } from "./engine_options.ts";
 export type { EmbeddedTokens, ForwardEntry, KeptTokens, ReadOptions } from "./forward_entry.ts";

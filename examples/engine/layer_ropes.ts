@@ -1,6 +1,6 @@
 /** The rotary embeddings of a model's layers. */
 import { CoupletError } from "@couplet/kv";
-import type { LayerRope, LlamaConfig } from "./config.ts";
+import type { LayerRope, ModelConfig } from "./config.ts";
 
 /** The embeddings of a model, each once, and which of them each layer has. */
 export interface ModelRopes {
@@ -10,7 +10,7 @@ export interface ModelRopes {
 }
 
 /** The embeddings of a model, each once. */
-export function modelRopes({ attention }: LlamaConfig): ModelRopes {
+export function modelRopes({ attention }: ModelConfig): ModelRopes {
   const ropes = [...new Set(attention.map(({ rope }) => rope))];
   return { ropes, ofLayer: attention.map(({ rope }) => ropes.indexOf(rope)) };
 }
@@ -20,7 +20,7 @@ export function modelRopes({ attention }: LlamaConfig): ModelRopes {
  *
  * @throws {CoupletError} `usage` where layers differ, or keys and queries are multiplied besides.
  */
-export function onlyRope(config: LlamaConfig): LayerRope {
+export function onlyRope(config: ModelConfig): LayerRope {
   const { ropes } = modelRopes(config);
   const { attentionFactor } = ropes[0]!;
   if (ropes.length === 1 && attentionFactor === 1) return ropes[0]!;

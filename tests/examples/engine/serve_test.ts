@@ -11,8 +11,8 @@ import {
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import { directoryStore } from "@couplet/kv/stores/directory";
-import { learnCodebooks } from "../../../examples/llama/codebooks.ts";
-import { likeliest } from "../../../examples/llama/generate.ts";
+import { learnCodebooks } from "../../../examples/engine/codebooks.ts";
+import { likeliest } from "../../../examples/engine/generate.ts";
 import {
   type Completion,
   createEngine,
@@ -23,7 +23,7 @@ import {
   plannedEngineOptions,
   serve,
   type ServeOptions,
-} from "../../../examples/llama/mod.ts";
+} from "../../../examples/engine/mod.ts";
 import { requestTestDevice } from "../../../tools/adapter.ts";
 import { FIXTURE, readExpected } from "../../helpers/llama.ts";
 
@@ -393,7 +393,7 @@ Deno.test("serve's command restores the prefix the second time, and gives the sa
   await inTemporaryDirectory(async (directory) => {
     const run = async (...more: string[]) => {
       const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-        args: ["run", "-A", "--no-check", "examples/llama/serve_main.ts", "--tokens", "8"]
+        args: ["run", "-A", "--no-check", "examples/engine/serve_main.ts", "--tokens", "8"]
           .concat(["--window", "8", "--store", directory, ...more]),
       }).output();
       const decoder = new TextDecoder();

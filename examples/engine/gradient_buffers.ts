@@ -1,7 +1,7 @@
 import { CoupletError } from "@couplet/kv";
 import type { Allocation } from "./allocation.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { largestBinding, slabRows, SLOT_BYTES } from "./step_buffers.ts";
 
 /** What a layer's way forward leaves for its way back. */
@@ -46,7 +46,7 @@ export interface GradientBuffers {
 }
 
 /** The floats of a layer's buffers, per token. */
-function layerWidths(config: LlamaConfig): Record<LayerBufferName, number> {
+function layerWidths(config: ModelConfig): Record<LayerBufferName, number> {
   const query = config.queryHeads * config.headDim;
   const key = config.keyValueHeads * config.headDim;
   return {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { CoupletError, type SafetensorsTensor } from "@couplet/kv";
-import { loadModel } from "../../../examples/llama/mod.ts";
-import { onlyBlock } from "../../../examples/llama/feed_forward_weights.ts";
-import { weightValues } from "../../../examples/llama/weight.ts";
+import { loadModel } from "../../../examples/engine/mod.ts";
+import { onlyBlock } from "../../../examples/engine/feed_forward_weights.ts";
+import { weightValues } from "../../../examples/engine/weight.ts";
 import {
   FIXTURE,
   randomTensors,

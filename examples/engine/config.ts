@@ -33,7 +33,7 @@ export interface ExpertsConfig {
 }
 
 /** What the engine needs to know of a `config.json`, with every default filled in. */
-export interface LlamaConfig {
+export interface ModelConfig {
   /** Family. */
   readonly modelType: ModelType;
   /** Its network. */
@@ -100,7 +100,7 @@ const ACTIVATION_NAMES: Readonly<Record<Activation, string>> = {
  * @throws {CoupletError} `file` where the model is none of {@linkcode MODEL_TYPES} or uses something
  * this engine would get wrong; `shape` where sizes are missing or do not divide.
  */
-export function parseConfig(json: unknown): LlamaConfig {
+export function parseConfig(json: unknown): ModelConfig {
   if (!isObject(json)) throw refused("it is not a JSON object", "Pass a Hugging Face config.json");
   const modelType = parseModelType(json);
   const recipe: Recipe = RECIPES[modelType];
@@ -179,7 +179,7 @@ function refuseFeatures(json: Json, { activation, feedForward, only = {} }: Reci
 /** The attention of all layers, whose heads are alike. */
 function parseAttention(
   { layers, modelLayers }: ModelPlanOptions,
-): Pick<LlamaConfig, "queryHeads" | "keyValueHeads" | "headDim" | "attention"> {
+): Pick<ModelConfig, "queryHeads" | "keyValueHeads" | "headDim" | "attention"> {
   const { queryHeads, keyValueHeads, headDim } = layers[0]!;
   if (layers.length < modelLayers) {
     throw refused("some layers have no attention", "Choose another model");

@@ -18,12 +18,12 @@ import {
   loadModel,
   modelCacheOptions,
   plannedEngineOptions,
-} from "../../../examples/llama/mod.ts";
-import { learnCodebooks } from "../../../examples/llama/codebooks.ts";
-import { draw } from "../../../examples/llama/generate.ts";
-import { kernelSources } from "../../../examples/llama/operations.ts";
-import { referenceForward } from "../../../examples/llama/reference.ts";
-import { planSteps } from "../../../examples/llama/step_plan.ts";
+} from "../../../examples/engine/mod.ts";
+import { learnCodebooks } from "../../../examples/engine/codebooks.ts";
+import { draw } from "../../../examples/engine/generate.ts";
+import { kernelSources } from "../../../examples/engine/operations.ts";
+import { referenceForward } from "../../../examples/engine/reference.ts";
+import { planSteps } from "../../../examples/engine/step_plan.ts";
 import { requestTestDevice } from "../../../tools/adapter.ts";
 import { compileWithTint } from "../../../tools/tint.ts";
 import {

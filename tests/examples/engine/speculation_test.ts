@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { acceptedTokens, draftTokens } from "../../../examples/llama/speculation.ts";
+import { acceptedTokens, draftTokens } from "../../../examples/engine/speculation.ts";
 
 for (
   const [name, text, count, draft] of [

@@ -1,5 +1,5 @@
 /** Where the weights of feed-forward blocks are in checkpoints. */
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { MXFP4_BYTES, MXFP4_GROUP } from "./mxfp4.ts";
 import type { FeedForwardLayout } from "./recipes.ts";
 import { float32Weight, type Projection, takeRows, type Weight, weightValues } from "./weight.ts";
@@ -50,7 +50,7 @@ export interface TensorFinder {
 type Collect = (
   find: TensorFinder,
   layer: string,
-  config: LlamaConfig,
+  config: ModelConfig,
 ) => FeedForwardWeights | ExpertsWeights;
 
 /** By layout. */
@@ -89,7 +89,7 @@ export const COLLECT_FEED_FORWARD: Readonly<Record<FeedForwardLayout, Collect>> 
 function block(
   find: TensorFinder,
   name: string,
-  { hiddenSize, intermediateSize, feedForwardBias }: LlamaConfig,
+  { hiddenSize, intermediateSize, feedForwardBias }: ModelConfig,
 ): FeedForwardWeights {
   return {
     gate: find.project(`${name}.gate_proj`, intermediateSize, hiddenSize, feedForwardBias),

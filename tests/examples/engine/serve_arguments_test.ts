@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CoupletError, planCache } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
-import { parseServeArguments } from "../../../examples/llama/serve_arguments.ts";
-import { serveCapacity } from "../../../examples/llama/serve_capacity.ts";
+import { parseServeArguments } from "../../../examples/engine/serve_arguments.ts";
+import { serveCapacity } from "../../../examples/engine/serve_capacity.ts";
 import { Sequences, type StepEntry } from "../../../src/cache/sequences.ts";
 
 Deno.test("parseServeArguments fills in defaults", () => {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { CoupletError } from "@couplet/kv";
-import { type LlamaConfig, onlyRope, parseConfig } from "../../../examples/llama/mod.ts";
+import { type ModelConfig, onlyRope, parseConfig } from "../../../examples/engine/mod.ts";
 import { type Json, TINY } from "../../helpers/llama.ts";
 
 const ACCEPTED: readonly {
   readonly name: string;
   readonly change: Json;
-  readonly expected: Partial<LlamaConfig>;
+  readonly expected: Partial<ModelConfig>;
 }[] = [
   {
     name: "plain llama",
@@ -214,7 +214,7 @@ for (const { name, change, expected } of ACCEPTED) {
   Deno.test(`parseConfig reads ${name}`, () => {
     const config = parseConfig({ ...TINY, ...change });
     for (const [key, value] of Object.entries(expected)) {
-      assert.deepEqual(config[key as keyof LlamaConfig], value, key);
+      assert.deepEqual(config[key as keyof ModelConfig], value, key);
     }
   });
 }

@@ -1,5 +1,5 @@
 import type { Checkpoint } from "./checkpoint.ts";
-import type { LayerRope, LlamaConfig } from "./config.ts";
+import type { LayerRope, ModelConfig } from "./config.ts";
 import type { ExpertsWeights, FeedForwardWeights } from "./feed_forward_weights.ts";
 import { type Projection, type Weight, weightValues } from "./weight.ts";
 
@@ -114,7 +114,7 @@ export function referenceNetwork(
 
 /** A feed-forward block of rows of `hiddenSize`. */
 function oneBlock(
-  config: LlamaConfig,
+  config: ModelConfig,
   { gate, up, down }: FeedForwardWeights,
   x: Float64Array,
 ): Float64Array {
@@ -125,7 +125,7 @@ function oneBlock(
 
 /** The sum of some experts' outputs, row by row. */
 function someExperts(
-  config: LlamaConfig,
+  config: ModelConfig,
   { router, experts }: ExpertsWeights,
   x: Float64Array,
 ): Float64Array {
@@ -152,7 +152,7 @@ function someExperts(
 }
 
 /** What becomes of a gate and what it gates. */
-function gated({ recipe, activationLimit }: LlamaConfig, gate: number, up: number): number {
+function gated({ recipe, activationLimit }: ModelConfig, gate: number, up: number): number {
   switch (recipe.activation) {
     case "silu":
       return gate / (1 + Math.exp(-gate)) * up;

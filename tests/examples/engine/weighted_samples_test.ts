@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { calibrate, type KeySpace } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
-import { loadModel } from "../../../examples/llama/mod.ts";
-import { rotateHeads } from "../../../examples/llama/rotate_heads.ts";
-import { weightedSamples, type Weighting } from "../../../examples/llama/weighted_samples.ts";
+import { loadModel } from "../../../examples/engine/mod.ts";
+import { rotateHeads } from "../../../examples/engine/rotate_heads.ts";
+import { weightedSamples, type Weighting } from "../../../examples/engine/weighted_samples.ts";
 import { requestTestDevice } from "../../../tools/adapter.ts";
 import { FIXTURE, largestDifference, readExpected } from "../../helpers/llama.ts";
 

@@ -1,5 +1,5 @@
 import { CoupletError, type KeySpace } from "@couplet/kv";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import type { ForwardEntry } from "./forward_entry.ts";
 
 /**
@@ -9,7 +9,7 @@ import type { ForwardEntry } from "./forward_entry.ts";
  */
 export function checkEntries<Sequence>(
   entries: readonly ForwardEntry<Sequence>[],
-  config: LlamaConfig,
+  config: ModelConfig,
   keySpace: KeySpace,
 ): void {
   for (const entry of entries) checkEntry(entry, config, keySpace);
@@ -20,7 +20,7 @@ export function checkEntries<Sequence>(
 
 function checkEntry<Sequence>(
   { tokenIds, nextTokenId, embedded, position, kept }: ForwardEntry<Sequence>,
-  { vocabularySize, hiddenSize, layers }: LlamaConfig,
+  { vocabularySize, hiddenSize, layers }: ModelConfig,
   keySpace: KeySpace,
 ): void {
   if (tokenIds.length === 0) throw misused("an entry has no tokens", "Leave the entry out");

@@ -1,5 +1,5 @@
 import { CoupletError, type SafetensorsTensor } from "@couplet/kv";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import {
   COLLECT_FEED_FORWARD,
   type ExpertsWeights,
@@ -64,7 +64,7 @@ const IGNORED = /(^|\.)rotary_emb\.inv_freq$/;
  * `shape` where a shape differs from what config.json says.
  */
 export function collectWeights(
-  config: LlamaConfig,
+  config: ModelConfig,
   tensors: ReadonlyMap<string, SafetensorsTensor>,
 ): ModelWeights {
   const used = new Set<string>();

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { type Checkpoint, loadModel } from "../../../examples/llama/mod.ts";
-import { createGradientEngine, type Gradients } from "../../../examples/llama/gradients.ts";
-import { gradientKernelSources } from "../../../examples/llama/gradient_operations.ts";
-import { referenceForward } from "../../../examples/llama/reference.ts";
+import { type Checkpoint, loadModel } from "../../../examples/engine/mod.ts";
+import { createGradientEngine, type Gradients } from "../../../examples/engine/gradients.ts";
+import { gradientKernelSources } from "../../../examples/engine/gradient_operations.ts";
+import { referenceForward } from "../../../examples/engine/reference.ts";
 import { requestTestDevice } from "../../../tools/adapter.ts";
 import { compileWithTint } from "../../../tools/tint.ts";
 import {

@@ -1,6 +1,6 @@
 /** Which networks tools can run that have a forward pass of their own. */
 import { CoupletError } from "@couplet/kv";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { modelRopes } from "./layer_ropes.ts";
 
 /**
@@ -10,7 +10,7 @@ import { modelRopes } from "./layer_ropes.ts";
  * @param what What cannot be done with another.
  * @throws {CoupletError} `usage` where it is not, with what differs.
  */
-export function requirePlainNetwork(config: LlamaConfig, what: string): void {
+export function requirePlainNetwork(config: ModelConfig, what: string): void {
   const { recipe, attention, headDim } = config;
   const { ropes } = modelRopes(config);
   const differing = [

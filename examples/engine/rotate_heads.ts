@@ -1,5 +1,5 @@
 import { rotate } from "@couplet/kv";
-import type { LlamaConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { onlyRope } from "./layer_ropes.ts";
 
 /**
@@ -15,7 +15,7 @@ export function rotateHeads(
   vectors: Float32Array<ArrayBuffer>,
   lengths: readonly number[],
   heads: number,
-  config: LlamaConfig,
+  config: ModelConfig,
   first = 0,
 ): Float32Array<ArrayBuffer> {
   const { headDim } = config;

@@ -9,9 +9,9 @@ import {
   type Policy,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
-import { learnCodebooks } from "../../../examples/llama/codebooks.ts";
-import { createGradientEngine } from "../../../examples/llama/gradients.ts";
-import { modelRopes } from "../../../examples/llama/layer_ropes.ts";
+import { learnCodebooks } from "../../../examples/engine/codebooks.ts";
+import { createGradientEngine } from "../../../examples/engine/gradients.ts";
+import { modelRopes } from "../../../examples/engine/layer_ropes.ts";
 import {
   type Checkpoint,
   createEngine,
@@ -20,12 +20,12 @@ import {
   modelCacheOptions,
   onlyRope,
   plannedEngineOptions,
-} from "../../../examples/llama/mod.ts";
+} from "../../../examples/engine/mod.ts";
 import {
   embedTokens,
   referenceForward,
   referenceNetwork,
-} from "../../../examples/llama/reference.ts";
+} from "../../../examples/engine/reference.ts";
 import { requestTestDevice } from "../../../tools/adapter.ts";
 import { largestDifference, withBindings } from "../../helpers/llama.ts";
 import { loadRandomModel, type RandomModel, randomModels } from "../../helpers/random_model.ts";
