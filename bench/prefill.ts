@@ -2,7 +2,7 @@
  * What storing and encoding a prompt of 4096 tokens costs beside the example host's whole prefill of it: the fixture
  * model, chunks of 256 tokens, codes alone. Random codebooks, because encoding has no shortcuts.
  */
-import { createEngine, loadModel, modelCacheOptions } from "../examples/llama/mod.ts";
+import { createEngine, loadModel, modelCacheOptions } from "../examples/engine/mod.ts";
 import { FIXTURE_MODEL } from "../examples/command_line.ts";
 import type { SchemePair } from "../examples/demo/scheme_pairs.ts";
 import { createCache, planCache, type PlanOptions } from "../mod.ts";

@@ -9,7 +9,7 @@ import {
 import { manifest } from "@couplet/kv/kernels";
 import { bySide } from "../../src/model/by_side.ts";
 import { additiveCodec } from "../../src/schemes/additive_codec.ts";
-import { type Checkpoint, type LlamaConfig, modelCacheOptions } from "../llama/mod.ts";
+import { type Checkpoint, layerKeys, modelCacheOptions, type ModelConfig } from "../engine/mod.ts";
 import type { RunCoding, TextCoder } from "../eval/coded_run.ts";
 import { type CodedSide, SideCoder } from "../eval/side_coder.ts";
 import type { Variant } from "./variants.ts";
@@ -70,10 +70,10 @@ export async function learnVariant(
 export function variantCoding(
   { scheme, keySpace, width, orthogonal }: Variant,
   { codebooks, spaces }: LearnedVariant,
-  config: LlamaConfig,
+  config: ModelConfig,
 ): RunCoding {
   const { layers, keyValueHeads, headDim } = config;
-  const { keys } = modelCacheOptions(config, keySpace);
+  const cacheOptions = modelCacheOptions(config, keySpace);
   const coder = (layer: number, side: Side): TextCoder => {
     const own = new SideCoder({
       scheme,
@@ -81,7 +81,7 @@ export function variantCoding(
       side,
       keyValueHeads,
       headDim,
-      keys,
+      keys: layerKeys(cacheOptions, layer),
       codebooks,
       ...(orthogonal === undefined ? {} : { orthogonal: orthogonal === "both" }),
       ...(width === undefined ? {} : { codec: additiveCodec(parseScheme(scheme), width) }),

@@ -1,5 +1,5 @@
 import { CoupletError, parseScheme, type SchemeId } from "@couplet/kv";
-import type { Weighting } from "../llama/weighted_samples.ts";
+import type { Weighting } from "../engine/weighted_samples.ts";
 import type { KEY_SPACES } from "../eval/figures/results.ts";
 import type { VectorSpace } from "./vector_space.ts";
 

@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { findRecipe, type Recipe, RECIPE_NAMES, type RecipeName } from "../../cli/recipes.ts";
 import { FIXTURE_MODEL, integerFrom, readCommandLine, usageError } from "../command_line.ts";
 import { parseSchemePairs, type SchemePair } from "../demo/scheme_pairs.ts";
-import { type Weighting, WEIGHTINGS } from "../llama/weighted_samples.ts";
+import { type Weighting, WEIGHTINGS } from "../engine/weighted_samples.ts";
 
 const WHAT = "Cannot calibrate";
 

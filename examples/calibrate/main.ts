@@ -12,8 +12,8 @@ import { checkCodebooksOut } from "../../cli/codebook_facts.ts";
 import { writeWhole } from "../../cli/files.ts";
 import { runProgram } from "../command_line.ts";
 import { mobyDick, readText, spreadContexts } from "../demo/texts.ts";
-import { checkContext, loadConfig, loadModel } from "../llama/mod.ts";
-import { weightedSamples } from "../llama/weighted_samples.ts";
+import { checkContext, loadConfig, loadModel } from "../engine/mod.ts";
+import { weightedSamples } from "../engine/weighted_samples.ts";
 import { parseArguments } from "./arguments.ts";
 
 async function main(argv: readonly string[]): Promise<void> {

@@ -6,7 +6,7 @@ import {
   readCommandLine,
   usageError,
 } from "../command_line.ts";
-import { type Weighting, WEIGHTINGS } from "../llama/weighted_samples.ts";
+import { type Weighting, WEIGHTINGS } from "../engine/weighted_samples.ts";
 import { DEFAULT_PAIRS, parseSchemePairs, type SchemePair } from "./scheme_pairs.ts";
 
 /** Tokens of a context where the adapter is fast enough: as many as the fixture model was trained on. */

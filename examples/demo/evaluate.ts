@@ -1,5 +1,5 @@
 import type { Cache, Sequence } from "@couplet/kv";
-import type { ForwardEntry, ForwardResult, ReadOptions } from "../llama/mod.ts";
+import type { ForwardEntry, ForwardResult, ReadOptions } from "../engine/mod.ts";
 import { type Quality, QualityTally, type ReferenceRow, referenceRow } from "./metrics.ts";
 
 /** A model that holds sequences in some way. */

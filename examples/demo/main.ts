@@ -20,8 +20,8 @@ import {
 import { manifest } from "@couplet/kv/kernels";
 import type { AdapterReport } from "../../tools/adapters.ts";
 import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
-import { createEngine, type Engine } from "../llama/mod.ts";
-import { weightedSamples } from "../llama/weighted_samples.ts";
+import { createEngine, type Engine, modelCacheInit } from "../engine/mod.ts";
+import { weightedSamples } from "../engine/weighted_samples.ts";
 import { parseArguments } from "./arguments.ts";
 import { CacheSwitch } from "./cache_switch.ts";
 import { type CacheRun, evaluate } from "./evaluate.ts";
@@ -165,7 +165,7 @@ async function createCaches(
     const plan = planCache({ ...options, limits: device.limits, kernels: manifest });
     caches.set(
       options,
-      await createCache({ device, plan, codebooks, model: checkpoint.fingerprint }),
+      await createCache({ device, plan, codebooks, ...modelCacheInit(checkpoint) }),
     );
   }
   return caches;

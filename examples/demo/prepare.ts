@@ -1,5 +1,5 @@
 import { checkWritable } from "../command_line.ts";
-import { checkContext, type Checkpoint, loadConfig, loadModel } from "../llama/mod.ts";
+import { checkContext, type Checkpoint, loadConfig, loadModel } from "../engine/mod.ts";
 import type { DemoOptions } from "./arguments.ts";
 import { deviceLimits, planSetups, type Setup, type StepSizes, stepSizes } from "./setups.ts";
 import { mobyDick, readText, spreadContexts, stateOfTheUnion, type Text } from "./texts.ts";

@@ -1,6 +1,6 @@
 import { type CacheOptions, type Capacity, requiredLimits } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
-import { type LlamaConfig, modelCacheOptions } from "../llama/mod.ts";
+import { modelCacheOptions, type ModelConfig } from "../engine/mod.ts";
 import type { DemoOptions } from "./arguments.ts";
 import { type SizedPair, sizedPair, UNCOMPRESSED } from "./scheme_pairs.ts";
 
@@ -35,7 +35,7 @@ export interface Setup {
 /** Steps for the number of contexts to evaluate, small enough for the vocabulary. */
 export function stepSizes(
   contexts: number,
-  { vocabularySize }: LlamaConfig,
+  { vocabularySize }: ModelConfig,
 ): StepSizes {
   const batch = Math.min(contexts, BATCH);
   const chunk = Math.floor(STEP_LOGITS / (batch * vocabularySize));
@@ -62,7 +62,7 @@ function capacity(sequences: number, context: number, chunk: number): Capacity {
  * @throws {CoupletError} whatever the planner finds wrong, before there is a device.
  */
 export function planSetups(
-  config: LlamaConfig,
+  config: ModelConfig,
   { pairs, context, window, sinks }: DemoOptions,
   { batch, chunk }: StepSizes,
 ): readonly Setup[] {

@@ -1,5 +1,5 @@
 import type { Sequence } from "@couplet/kv";
-import { type Engine, generate } from "../llama/mod.ts";
+import { type Engine, generate } from "../engine/mod.ts";
 
 /** Tokens of the text that the model writes on from. */
 const PROMPT_TOKENS = 32;

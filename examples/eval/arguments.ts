@@ -9,7 +9,7 @@ import {
   usageError,
 } from "../command_line.ts";
 import { parseSchemePairs, UNCOMPRESSED } from "../demo/scheme_pairs.ts";
-import { type Weighting, WEIGHTINGS } from "../llama/weighted_samples.ts";
+import { type Weighting, WEIGHTINGS } from "../engine/weighted_samples.ts";
 import { KEY_SPACES } from "./figures/results.ts";
 import { type NamedPolicy, uniformPolicy } from "./methods.ts";
 

@@ -12,8 +12,8 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { readFile, writeWhole } from "../../cli/files.ts";
 import type { Stage } from "../../cli/progress.ts";
-import type { Checkpoint } from "../llama/mod.ts";
-import { weightedSamples, type Weighting } from "../llama/weighted_samples.ts";
+import type { Checkpoint } from "../engine/mod.ts";
+import { weightedSamples, type Weighting } from "../engine/weighted_samples.ts";
 import { isLearned, type Method, policyPairs } from "./methods.ts";
 
 /** Codebooks that are learned together: from the same samples with the same weights. */

@@ -14,10 +14,12 @@ import type { ModelRun } from "../demo/evaluate.ts";
 import {
   type Checkpoint,
   type ForwardResult,
-  type LlamaConfig,
+  layerKeys,
   modelCacheOptions,
-} from "../llama/mod.ts";
-import { type ReferenceForward, referenceForward } from "../llama/reference.ts";
+  type ModelConfig,
+  onlyRope,
+} from "../engine/mod.ts";
+import { type ReferenceForward, referenceForward } from "../engine/reference.ts";
 import { summarizeUsage } from "./code_usage.ts";
 import type { CodedContexts } from "./coded_contexts.ts";
 import type { CodeUsageFigures } from "./figures/results.ts";
@@ -52,15 +54,16 @@ export interface PolicyCoding {
  * @throws {CoupletError} `codebook` where one is missing.
  */
 export function policyCoding(
-  config: LlamaConfig,
+  config: ModelConfig,
   { policy, keySpace, codebooks }: PolicyCoding,
 ): RunCoding {
   const { layers, keyValueHeads, headDim } = config;
-  const { keys } = modelCacheOptions(config, keySpace);
+  const cacheOptions = modelCacheOptions(config, keySpace);
   return {
     keySpace,
     layers: Array.from({ length: layers }, (_, layer) => {
       const own = policy.layers?.[layer] ?? policy;
+      const keys = layerKeys(cacheOptions, layer);
       return bySide((side) =>
         new SideCoder({ scheme: own[side], layer, side, keyValueHeads, headDim, keys, codebooks })
       );
@@ -184,13 +187,14 @@ export class CodedRun implements ModelRun {
 
   /** Keys with their rotary embedding, or with -1 without. */
   #turned(keys: Float64Array, way: 1 | -1): Float64Array {
-    const { keyValueHeads, headDim, ropeTheta, inverseFrequencies } = this.#checkpoint.config;
-    const rope = { layout: "half", theta: ropeTheta } as const;
+    const { config } = this.#checkpoint;
+    const { keyValueHeads, headDim } = config;
+    const { parameters, frequencies } = onlyRope(config);
     const turned = new Float64Array(keys.length);
     for (let at = 0; at < keys.length; at += headDim) {
       const position = Math.floor(at / (keyValueHeads * headDim));
       const key = keys.subarray(at, at + headDim);
-      turned.set(rotate(key, way * position, rope, inverseFrequencies), at);
+      turned.set(rotate(key, way * position, parameters, frequencies), at);
     }
     return turned;
   }

@@ -1,7 +1,7 @@
 import { type KeySpace, type Side, SIDES } from "@couplet/kv";
 import type { Inspection } from "../demo/evaluate.ts";
-import type { ForwardResult, LlamaConfig } from "../llama/mod.ts";
-import { rotateHeads } from "../llama/rotate_heads.ts";
+import type { ForwardResult, ModelConfig } from "../engine/mod.ts";
+import { rotateHeads } from "../engine/rotate_heads.ts";
 import type { CodedContexts } from "./coded_contexts.ts";
 import { joined } from "../joined.ts";
 import { LogitErrors } from "./logit_error.ts";
@@ -22,7 +22,7 @@ export interface CodingErrorsOfRun {
 /** Keeps the queries, keys and values of a model's runs, to compare them with what is decoded of the codes. */
 export class CodingErrors implements Inspection {
   readonly read = { queries: true, keys: true, values: true } as const;
-  readonly #config: LlamaConfig;
+  readonly #config: ModelConfig;
   readonly #contexts: number;
   readonly #firstRun: number;
   readonly #kept = new Map<number, Pieces[]>();
@@ -31,7 +31,7 @@ export class CodingErrors implements Inspection {
    * @param contexts How many of the first contexts are compared.
    * @param firstRun The first run that is compared.
    */
-  constructor(config: LlamaConfig, contexts: number, firstRun: number) {
+  constructor(config: ModelConfig, contexts: number, firstRun: number) {
     this.#config = config;
     this.#contexts = contexts;
     this.#firstRun = firstRun;

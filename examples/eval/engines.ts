@@ -2,7 +2,7 @@ import type { Cache, KeySpace, Sequence } from "@couplet/kv";
 import { CacheSwitch } from "../demo/cache_switch.ts";
 import type { CacheRun } from "../demo/evaluate.ts";
 import type { StepSizes } from "../demo/setups.ts";
-import { type Checkpoint, createEngine, type Engine } from "../llama/mod.ts";
+import { type Checkpoint, createEngine, type Engine } from "../engine/mod.ts";
 import { joined } from "../joined.ts";
 
 /** A model for any number of caches: one copy of its weights for each space keys are coded in. */

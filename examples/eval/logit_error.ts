@@ -1,5 +1,5 @@
-import type { LlamaConfig } from "../llama/mod.ts";
-import { rotateHeads } from "../llama/rotate_heads.ts";
+import type { ModelConfig } from "../engine/mod.ts";
+import { rotateHeads } from "../engine/rotate_heads.ts";
 import { seesExactly } from "../../src/reference/attention.ts";
 import type { CodedContexts } from "./coded_contexts.ts";
 
@@ -12,11 +12,11 @@ const MOST_QUERIES = 64;
  * constant; a token that a query sees exactly differs by nothing.
  */
 export class LogitErrors {
-  readonly #config: LlamaConfig;
+  readonly #config: ModelConfig;
   readonly #squares: Float64Array;
   #pairs = 0;
 
-  constructor(config: LlamaConfig) {
+  constructor(config: ModelConfig) {
     this.#config = config;
     this.#squares = new Float64Array(config.keyValueHeads);
   }

@@ -11,7 +11,7 @@ import type { AdapterReport } from "../../tools/adapters.ts";
 import { requestAdapter, requestTestDevice } from "../../tools/adapter.ts";
 import { writeWhole } from "../../cli/files.ts";
 import { runProgram } from "../command_line.ts";
-import { rotateValues } from "../llama/mod.ts";
+import { rotateValues } from "../engine/mod.ts";
 import { Progress } from "../../cli/progress.ts";
 import { type EvalArguments, parseArguments } from "./arguments.ts";
 import { codebookNeeds, needId, provideCodebooks } from "./codebook_store.ts";

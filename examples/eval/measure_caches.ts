@@ -2,6 +2,7 @@ import { type Cache, type CodebookSet, createCache, planCache, type Sequence } f
 import { manifest } from "@couplet/kv/kernels";
 import { type CacheRun, evaluate } from "../demo/evaluate.ts";
 import type { Quality } from "../demo/metrics.ts";
+import { modelCacheInit } from "../engine/mod.ts";
 import { measureCodeUsage } from "./code_usage.ts";
 import { cachedContexts } from "./coded_contexts.ts";
 import { needId } from "./codebook_store.ts";
@@ -81,7 +82,7 @@ export async function measureCaches(
     const cache: Cache = await createCache({
       device,
       plan,
-      model: checkpoint.fingerprint,
+      ...modelCacheInit(checkpoint),
       ...(own === undefined ? {} : { codebooks: own }),
     });
     return await engines.run(cache);

@@ -8,7 +8,7 @@ import {
   type SchemeId,
 } from "@couplet/kv";
 import type { SchemePair } from "../demo/scheme_pairs.ts";
-import type { Weighting } from "../llama/weighted_samples.ts";
+import type { Weighting } from "../engine/weighted_samples.ts";
 import { KEY_SPACES } from "./figures/results.ts";
 
 /** A policy and what people call it. */

@@ -4,7 +4,12 @@ import { readPolicy } from "../../cli/policy_file.ts";
 import { checkWritable } from "../command_line.ts";
 import { deviceLimits, type StepSizes, stepSizes } from "../demo/setups.ts";
 import { mobyDick, readText, spreadContexts, statesOfTheUnion, type Text } from "../demo/texts.ts";
-import { type Checkpoint, loadModel, modelCacheOptions } from "../llama/mod.ts";
+import {
+  type Checkpoint,
+  loadModel,
+  modelCacheOptions,
+  requirePlainNetwork,
+} from "../engine/mod.ts";
 import type { EvalArguments } from "./arguments.ts";
 import { codedBits } from "./effective_bits.ts";
 import { BASELINE, expandMethods, type Method, NOISE, type RefusedMethod } from "./methods.ts";
@@ -86,6 +91,8 @@ export async function prepare(options: EvalArguments): Promise<Work> {
     await (options.calibration === undefined ? mobyDick() : readText(options.calibration));
   const checkpoint = await loadModel(options.model);
   const { config, tokenizer } = checkpoint;
+  // Methods that run without a cache, and what is measured of logits, have attention of their own.
+  requirePlainNetwork(config, "Cannot evaluate the model");
   const { context } = options;
   checkLength("--context", context, config.maxPositions);
   if (options.generate > 0) {

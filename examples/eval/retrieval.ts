@@ -2,7 +2,7 @@ import { CoupletError } from "@couplet/kv";
 import { seededRandom } from "../../src/base/random.ts";
 import type { ModelRun } from "../demo/evaluate.ts";
 import { indexOfLargest, logSumExp } from "../demo/metrics.ts";
-import type { Tokenizer } from "../llama/mod.ts";
+import type { Tokenizer } from "../engine/mod.ts";
 
 /** One text at whose end the model is asked for a name it may have met before. */
 export interface Trial {

@@ -1,5 +1,5 @@
 import { stateOfTheUnion } from "../demo/texts.ts";
-import type { Checkpoint } from "../llama/mod.ts";
+import type { Checkpoint } from "../engine/mod.ts";
 import type { Prompt } from "./prompt.ts";
 
 const PROMPT_TOKENS = 240;

@@ -3,7 +3,7 @@ import { CoupletError } from "@couplet/kv";
 import { extname } from "node:path";
 import { bundlePage } from "../../tools/bundle_page.ts";
 import { ROOT, runDeno } from "../../tools/project.ts";
-import { loadModel } from "../llama/mod.ts";
+import { loadModel } from "../engine/mod.ts";
 import { exportLlama } from "./onnx/llama.ts";
 import { examplePrompt } from "./example_prompt.ts";
 

@@ -26,8 +26,8 @@ import {
   loadConfig,
   loadModel,
   modelCacheOptions,
-} from "../llama/mod.ts";
-import { weightedSamples } from "../llama/weighted_samples.ts";
+} from "../engine/mod.ts";
+import { weightedSamples } from "../engine/weighted_samples.ts";
 import { CANDIDATES, parseArguments, type PolicyOptions } from "./arguments.ts";
 import { type PolicyFile, readSensitivities } from "./sensitivity_file.ts";
 import { measureSensitivities } from "./sensitivities.ts";
@@ -42,9 +42,11 @@ async function main(argv: readonly string[]): Promise<void> {
   const config = await loadConfig(options.model);
   checkContext(WHAT, config, options.context);
   const { bits: budgetBits, tokens, sequences, window, sinks, candidates } = options;
+  const { shape, keys } = modelCacheOptions(config);
   const choose = (sensitivities: readonly Sensitivity[]) =>
     choosePolicy({
-      ...modelCacheOptions(config),
+      shape,
+      keys,
       budgetBits,
       tokens,
       sequences,

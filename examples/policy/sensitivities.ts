@@ -12,7 +12,7 @@ import { type CacheRun, evaluate } from "../demo/evaluate.ts";
 import { poolQuality } from "../demo/metrics.ts";
 import { stepSizes } from "../demo/setups.ts";
 import { Engines } from "../eval/engines.ts";
-import { type Checkpoint, modelCacheOptions } from "../llama/mod.ts";
+import { type Checkpoint, modelCacheInit, modelCacheOptions } from "../engine/mod.ts";
 
 /** Caches that are compared with one uncompressed run. */
 const TOGETHER = 8;
@@ -59,7 +59,7 @@ export async function measureSensitivities(options: SensitivityOptions): Promise
       limits: device.limits,
       kernels: manifest,
     });
-    return await createCache({ device, plan, codebooks, model: checkpoint.fingerprint });
+    return await createCache({ device, plan, codebooks, ...modelCacheInit(checkpoint) });
   }
 
   const places = placesOf(checkpoint.config.layers, candidates);

@@ -14,10 +14,11 @@ import {
   createEngine,
   type Engine,
   type KeptTokens,
+  modelCacheInit,
   modelCacheOptions,
   plannedEngineOptions,
-} from "../llama/mod.ts";
-import { rotateHeads } from "../llama/rotate_heads.ts";
+} from "../engine/mod.ts";
+import { rotateHeads } from "../engine/rotate_heads.ts";
 import { TOKENS_BEFORE_VIDEO, videoPrompt } from "./video_prompt.ts";
 import type { VisionModel } from "./vision_model.ts";
 
@@ -77,6 +78,7 @@ export class VisionHost {
     const cache = await createCache({
       device,
       plan,
+      ...modelCacheInit(model.text),
       model: model.fingerprint,
       ...(codebooks ? { codebooks } : {}),
     });

@@ -1,6 +1,6 @@
 import { CoupletError } from "@couplet/kv";
-import { project } from "../llama/reference.ts";
-import { type Weight, weightValues } from "../llama/weights.ts";
+import { project } from "../engine/reference.ts";
+import { type Weight, weightValues } from "../engine/weight.ts";
 import type { VisionConfig } from "./vision_config.ts";
 import type { VisionModel } from "./vision_model.ts";
 

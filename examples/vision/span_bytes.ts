@@ -1,5 +1,5 @@
 import { parseScheme, type Policy, recordWords, SIDES } from "@couplet/kv";
-import type { LlamaConfig } from "../llama/mod.ts";
+import type { ModelConfig } from "../engine/mod.ts";
 
 /** Bits of a channel's scale and minimum, where a scheme's levels are a whole span's. */
 const LEVEL_BITS = 32;
@@ -11,7 +11,7 @@ const LEVEL_BITS = 32;
 export function spanBytes(
   policy: Policy,
   tokens: number,
-  { layers, keyValueHeads, headDim }: LlamaConfig,
+  { layers, keyValueHeads, headDim }: ModelConfig,
 ): number {
   const places = Array.from({ length: layers }, (_, layer) => policy.layers?.[layer] ?? policy);
   return places.flatMap((own) => SIDES.map((side) => own[side])).reduce((sum, scheme) => {
@@ -25,7 +25,7 @@ export function spanBytes(
 export function bitsPerChannel(
   bytes: number,
   tokens: number,
-  { layers, keyValueHeads, headDim }: LlamaConfig,
+  { layers, keyValueHeads, headDim }: ModelConfig,
 ): number {
   return 8 * bytes / (tokens * 2 * layers * keyValueHeads * headDim);
 }

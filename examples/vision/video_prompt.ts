@@ -1,4 +1,4 @@
-import type { EmbeddedTokens } from "../llama/mod.ts";
+import type { EmbeddedTokens } from "../engine/mod.ts";
 import { embedVideo } from "./projector.ts";
 import type { VisionModel } from "./vision_model.ts";
 

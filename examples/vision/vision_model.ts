@@ -5,8 +5,8 @@ import {
   type SafetensorsTensor,
 } from "@couplet/kv";
 import { readFile } from "../../cli/files.ts";
-import { type Checkpoint, loadModel, type Projection, type Weight } from "../llama/mod.ts";
-import { checkWeight } from "../llama/weights.ts";
+import { type Checkpoint, loadModel, type Projection, type Weight } from "../engine/mod.ts";
+import { checkWeight } from "../engine/weight.ts";
 import { parseVisionConfig, type VisionConfig } from "./vision_config.ts";
 
 /** From a patch's pixels to an embedding of the language model. */

@@ -10,8 +10,8 @@ import {
   writeSamples,
 } from "../../mod.ts";
 import { folderDigest, rotatedDigest } from "../../cli/model_folder.ts";
-import { foldRotations } from "../../examples/llama/rotate_values.ts";
-import { loadModel } from "../../examples/llama/mod.ts";
+import { foldRotations } from "../../examples/engine/rotate_values.ts";
+import { loadModel } from "../../examples/engine/mod.ts";
 import { couplet, coupletJson, withFolder } from "../helpers/cli.ts";
 import { randomTensors, TINY, withModel } from "../helpers/llama.ts";
 

@@ -8,8 +8,8 @@ import { parseArguments as parseCalibrate } from "../../examples/calibrate/argum
 import { parseArguments as parseDemo } from "../../examples/demo/arguments.ts";
 import { parseArguments as parseEval } from "../../examples/eval/arguments.ts";
 import { parseArguments as parseExplorer } from "../../examples/explorer/arguments.ts";
-import { parseArguments as parseChat } from "../../examples/llama/arguments.ts";
-import { parseServeArguments } from "../../examples/llama/serve_arguments.ts";
+import { parseArguments as parseChat } from "../../examples/engine/arguments.ts";
+import { parseServeArguments } from "../../examples/engine/serve_arguments.ts";
 import { parseArguments as parsePolicy } from "../../examples/policy/arguments.ts";
 import { parseArguments as parseVision } from "../../examples/vision/arguments.ts";
 import { assertNarrow } from "../helpers/width.ts";

@@ -108,7 +108,8 @@ export function randomTensors(
   }));
 }
 
-function encodeElements(values: Float32Array<ArrayBuffer>, dtype: "F32" | "F16" | "BF16") {
+/** Numbers as a tensor stores them. */
+export function encodeElements(values: Float32Array<ArrayBuffer>, dtype: "F32" | "F16" | "BF16") {
   if (dtype === "F32") return new Uint8Array(values.buffer);
   if (dtype === "F16") return new Uint8Array(new Float16Array(values).buffer);
   const upper = Uint16Array.from(new Uint32Array(values.buffer), (bits) => bits >>> 16);
@@ -165,4 +166,17 @@ export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): n
     if (!(difference <= largest)) largest = difference;
   }
   return largest;
+}
+
+/** A device that says that its buffers and bindings hold no more bytes than these. */
+export function withBindings(device: GPUDevice, bytes: number): GPUDevice {
+  return new Proxy(device, {
+    get(target, property) {
+      if (property === "limits") {
+        return { maxStorageBufferBindingSize: bytes, maxBufferSize: bytes };
+      }
+      const value = Reflect.get(target, property, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
 }

@@ -1,4 +1,4 @@
-import type { AttentionCache, LlamaConfig } from "../../examples/llama/mod.ts";
+import { type AttentionCache, type ModelConfig, onlyRope } from "../../examples/engine/mod.ts";
 
 /** A sequence of a {@linkcode createDenseCache}. */
 export interface DenseSequence {
@@ -19,7 +19,7 @@ export interface DenseCacheOptions {
   /** Where it lives. */
   readonly device: GPUDevice;
   /** The model. */
-  readonly config: LlamaConfig;
+  readonly config: ModelConfig;
   /** Most sequences. */
   readonly sequences: number;
   /** Most tokens of one sequence. */
@@ -36,6 +36,7 @@ export function createDenseCache(
   { device, config, sequences, sequenceTokens, rotate = true }: DenseCacheOptions,
 ): AttentionCache<DenseSequence, DenseStep> {
   const { layers, queryHeads, keyValueHeads, headDim } = config;
+  const { frequencies } = onlyRope(config);
   const code = `
 const D = ${headDim}u;
 const QUERY_HEADS = ${queryHeads}u;
@@ -136,7 +137,7 @@ fn attend(@builtin(workgroup_id) group: vec3<u32>) {
       Array.from(
         { length: sequenceTokens },
         (_, position) =>
-          config.inverseFrequencies.flatMap((frequency) => [
+          frequencies.flatMap((frequency) => [
             Math.cos(position * frequency),
             Math.sin(position * frequency),
           ]),

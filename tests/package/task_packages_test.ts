@@ -19,8 +19,8 @@ const PROGRAMS: Readonly<Record<string, readonly string[]>> = {
   "examples/calibrate/main.ts": [...EXAMPLE, ...PROGRESS],
   "examples/policy/main.ts": [...EXAMPLE, ...PROGRESS],
   "examples/vision/main.ts": [...EXAMPLE, ...PROGRESS],
-  "examples/llama/main.ts": EXAMPLE,
-  "examples/llama/serve_main.ts": EXAMPLE,
+  "examples/engine/main.ts": EXAMPLE,
+  "examples/engine/serve_main.ts": EXAMPLE,
 };
 
 interface Graph {

@@ -1,8 +1,8 @@
 /** What universal codes cost the fixture model where every token is coded, the incomplete block's too. */
 import assert from "node:assert/strict";
 import { parseScheme, type RopeParameters, rotate, type SchemeId } from "../../mod.ts";
-import { loadModel } from "../../examples/llama/mod.ts";
-import { logSumExp, referenceForward } from "../../examples/llama/reference.ts";
+import { loadModel, onlyRope } from "../../examples/engine/mod.ts";
+import { logSumExp, referenceForward } from "../../examples/engine/reference.ts";
 import { spreadContexts, stateOfTheUnion } from "../../examples/demo/texts.ts";
 import { fromFloat16Array } from "../../src/base/float16.ts";
 import { roundTrip } from "../../src/schemes/round_trip.ts";
@@ -12,8 +12,8 @@ import { FIXTURE } from "../helpers/llama.ts";
 const CONTEXT = 256;
 
 const checkpoint = await loadModel(FIXTURE);
-const { keyValueHeads, headDim, ropeTheta } = checkpoint.config;
-const rope: RopeParameters = { layout: "half", theta: ropeTheta };
+const { keyValueHeads, headDim } = checkpoint.config;
+const rope: RopeParameters = onlyRope(checkpoint.config).parameters;
 const tokenIds = checkpoint.tokenizer.encode((await stateOfTheUnion()).text);
 const [context] = spreadContexts("evaluate on", tokenIds, CONTEXT, 1);
 

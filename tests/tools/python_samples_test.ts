@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type CalibrationSamples, readSampleOrigin, readSamples } from "../../mod.ts";
-import { loadModel } from "../../examples/llama/mod.ts";
-import { weightedSamples } from "../../examples/llama/weighted_samples.ts";
+import { loadModel } from "../../examples/engine/mod.ts";
+import { weightedSamples } from "../../examples/engine/weighted_samples.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { withFolder } from "../helpers/cli.ts";
 import { FIXTURE, readExpected } from "../helpers/llama.ts";

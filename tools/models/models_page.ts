@@ -5,6 +5,7 @@
  * @module
  */
 import { markdownTable } from "../../codegen/write/markdown_table.ts";
+import { MODEL_TYPES as ENGINE_TYPES } from "../../examples/engine/recipes.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { CoupletError, planCache } from "../../mod.ts";
 import { FAMILIES } from "../../src/models/families.ts";
@@ -80,12 +81,13 @@ export function modelsPage(): string {
   const refused = PUBLISHED.filter(({ planned }) => planned instanceof RegExp);
   return [
     HEAD,
-    `## Families\n\n${FAMILIES.length} families are read.\n`,
+    `## Families\n\n${FAMILIES.length} families are read. ${ENGINE_TYPES.length} of them run in the [example engine](../examples/engine/README.md).\n`,
     markdownTable(
-      ["`model_type`", "models"],
+      ["`model_type`", "models", "in the example engine"],
       FAMILIES.map(({ types, models }) => [
         types.map((type) => `\`${type}\``).join(", "),
         models,
+        types.some((type) => ENGINE_TYPES.some((run) => run === type)) ? "runs" : "",
       ]),
     ),
     LEGEND,

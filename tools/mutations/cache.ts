@@ -647,7 +647,7 @@ export const CACHE: readonly Mutation[] = [
   ]),
   ...inFile("steps", "src/cache/encoder_order.ts", ["cache/steps"], [
     ["passes-counted", "    if (isPass(target)) return;\n", "", {
-      tests: ["cache/steps", "cache/cache", "hosts/hosts", "examples/llama/engine"],
+      tests: ["cache/steps", "cache/cache", "hosts/hosts", "examples/engine/engine"],
     }],
     ["left-forgotten", "if (known !== undefined) left.add(known.last);", ""],
   ]),

@@ -202,7 +202,7 @@ export const LAYERS: readonly Mutation[] = [
           "cache/cache /createCache/",
           "calibrate/value_rotation",
           "codebooks/file",
-          "examples/llama/rotate_values",
+          "examples/engine/rotate_values",
         ],
       },
     ],

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { FileSource } from "../../../cli/files.ts";
 import { parseJson, readJson } from "../../../cli/json.ts";
 import { policySchema } from "../../../cli/policy_file.ts";
-import { WEIGHTINGS } from "../../llama/weighted_samples.ts";
+import { WEIGHTINGS } from "../../engine/weighted_samples.ts";
 import type { KeySpace } from "@couplet/kv";
 
 /** The spaces keys can be coded in, the preferred one first. */

@@ -1,7 +1,7 @@
 /** What methods do to a video. */
 import { protectedTokens, type Sequence } from "@couplet/kv";
 import { readBuffer } from "../../../tools/read_buffer.ts";
-import { embedTokens } from "../../llama/reference.ts";
+import { embedTokens } from "../../engine/reference.ts";
 import type { SeenVideo, SpanPart, VisionHost } from "../../vision/host.ts";
 import { embedVideo } from "../../vision/projector.ts";
 import type { Video } from "../../vision/videos.ts";

@@ -1,6 +1,6 @@
 /** What stays of a video, in bytes and in bits per channel. */
 import { bitsPerChannel, spanBytes } from "../../vision/span_bytes.ts";
-import type { LlamaConfig } from "../../llama/mod.ts";
+import type { ModelConfig } from "../../engine/mod.ts";
 import type { VisionMethod } from "./methods.ts";
 
 /** A method's size; null where nothing is kept. */
@@ -17,7 +17,7 @@ export interface MethodSize {
 export function methodSize(
   { treatment }: VisionMethod,
   parts: readonly number[],
-  config: LlamaConfig,
+  config: ModelConfig,
 ): MethodSize {
   const tokens = parts.reduce((sum, one) => sum + one, 0);
   switch (treatment.kind) {

@@ -8,8 +8,11 @@
  *
  * @module
  */
-import type { Checkpoint, LayerWeights, LlamaConfig, Weight } from "../../llama/mod.ts";
-import { weightValues } from "../../llama/weights.ts";
+import type { Checkpoint, LayerWeights, ModelConfig, Weight } from "../../engine/mod.ts";
+import { onlyBlock } from "../../engine/feed_forward_weights.ts";
+import { onlyRope } from "../../engine/layer_ropes.ts";
+import { requirePlainNetwork } from "../../engine/plain_network.ts";
+import { weightValues } from "../../engine/weight.ts";
 import { Graph } from "./graph.ts";
 
 /** A score no softmax sees. */
@@ -24,6 +27,7 @@ export function exportLlama({ config, weights }: Checkpoint): Uint8Array<ArrayBu
   if (config.modelType !== "llama" || config.attentionBias || config.feedForwardBias) {
     throw new TypeError(`This export writes models of type llama without biases`);
   }
+  requirePlainNetwork(config, "Cannot export the model");
   const graph = new Graph();
   const ids = graph.input("input_ids", "int64", [1, "tokens"]);
   const mask = graph.input("attention_mask", "int64", [1, "total"]);
@@ -68,7 +72,7 @@ function project(graph: Graph, x: string, weight: Weight, name: string): string 
 
 function rmsNorm(
   graph: Graph,
-  { normEpsilon }: LlamaConfig,
+  { normEpsilon }: ModelConfig,
   x: string,
   weight: Weight,
   name: string,
@@ -92,11 +96,12 @@ interface Rotary {
 }
 
 /** Cosines and sines `[1, 1, tokens, headDim]` of the tokens' positions. */
-function rotaryTables(graph: Graph, config: LlamaConfig, positions: string): Rotary {
-  const { maxPositions, headDim, inverseFrequencies } = config;
+function rotaryTables(graph: Graph, config: ModelConfig, positions: string): Rotary {
+  const { maxPositions, headDim } = config;
+  const { frequencies } = onlyRope(config);
   const table = (name: string, of: (angle: number) => number): string => {
     const values = Float32Array.from({ length: maxPositions * headDim }, (_, i) => {
-      const frequency = inverseFrequencies[(i % headDim) % (headDim / 2)]!;
+      const frequency = frequencies[(i % headDim) % (headDim / 2)]!;
       return of(Math.floor(i / headDim) * frequency);
     });
     const all = graph.floats(`${name}.table`, [maxPositions, headDim], values);
@@ -109,7 +114,7 @@ function rotaryTables(graph: Graph, config: LlamaConfig, positions: string): Rot
 /** 0 where a token sees another, `[1, 1, tokens, total]`. */
 function causalBias(
   graph: Graph,
-  { maxPositions }: LlamaConfig,
+  { maxPositions }: ModelConfig,
   positions: string,
   mask: string,
 ): string {
@@ -136,7 +141,7 @@ function causalBias(
 
 function attention(
   graph: Graph,
-  config: LlamaConfig,
+  config: ModelConfig,
   x: string,
   layer: LayerWeights,
   index: number,
@@ -240,12 +245,13 @@ function attention(
 }
 
 function feedForward(graph: Graph, x: string, layer: LayerWeights, index: number): string {
-  const gate = project(graph, x, layer.gate.weight, `${index}.gate`);
+  const block = onlyBlock(layer.feedForward);
+  const gate = project(graph, x, block.gate.weight, `${index}.gate`);
   const swish = graph.node("Mul", `${index}.swish`, [
     gate,
     graph.node("Sigmoid", `${index}.sigmoid`, [gate]),
   ]);
-  const up = project(graph, x, layer.up.weight, `${index}.up`);
+  const up = project(graph, x, block.up.weight, `${index}.up`);
   const inner = graph.node("Mul", `${index}.inner`, [swish, up]);
-  return project(graph, inner, layer.down.weight, `${index}.down`);
+  return project(graph, inner, block.down.weight, `${index}.down`);
 }

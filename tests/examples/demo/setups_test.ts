@@ -5,9 +5,9 @@ import type { DemoOptions } from "../../../examples/demo/arguments.ts";
 import { describeMemory, extrapolateMemory, residentBytes } from "../../../examples/demo/memory.ts";
 import { parseSchemePairs } from "../../../examples/demo/scheme_pairs.ts";
 import { planSetups, stepSizes } from "../../../examples/demo/setups.ts";
-import { type LlamaConfig, parseConfig } from "../../../examples/llama/mod.ts";
+import { type ModelConfig, parseConfig } from "../../../examples/engine/mod.ts";
 
-const config: LlamaConfig = parseConfig(
+const config: ModelConfig = parseConfig(
   JSON.parse(
     await Deno.readTextFile(new URL("../../fixtures/tiny-llama/config.json", import.meta.url)),
   ),

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { CoupletError, type KeySpace, parseScheme, type Policy, type SchemeId } from "@couplet/kv";
 import { CodedRun, policyCoding } from "../../../examples/eval/coded_run.ts";
 import { SideCoder } from "../../../examples/eval/side_coder.ts";
-import { loadModel } from "../../../examples/llama/mod.ts";
-import { referenceForward } from "../../../examples/llama/reference.ts";
+import { loadModel } from "../../../examples/engine/mod.ts";
+import { referenceForward } from "../../../examples/engine/reference.ts";
 import { FIXTURE, largestDifference, readExpected } from "../../helpers/llama.ts";
 
 const checkpoint = await loadModel(FIXTURE);

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { rotate } from "@couplet/kv";
 import { LogitErrors } from "../../../examples/eval/logit_error.ts";
-import type { LlamaConfig } from "../../../examples/llama/mod.ts";
-import { parseConfig } from "../../../examples/llama/config.ts";
+import { type ModelConfig, onlyRope, parseConfig } from "../../../examples/engine/mod.ts";
 import { TINY } from "../../helpers/llama.ts";
 import { numbers } from "../../helpers/reference.ts";
 
-const CONFIG: LlamaConfig = parseConfig({ ...TINY, num_attention_heads: 4 });
+const CONFIG: ModelConfig = parseConfig({ ...TINY, num_attention_heads: 4 });
 const { queryHeads, keyValueHeads, headDim } = CONFIG;
 const TOKENS = 5;
 const NO_TIERS = { tiers: { sinks: 0, window: 0 }, block: 1 };
@@ -43,7 +42,7 @@ Deno.test("LogitErrors: what all keys have in common changes nothing", () => {
 });
 
 Deno.test("LogitErrors: the definition, written out", () => {
-  const rope = { layout: "half", theta: CONFIG.ropeTheta } as const;
+  const { parameters: rope } = onlyRope(CONFIG);
   for (const keySpace of ["as-scored", "pre-rope"] as const) {
     let squares = 0;
     let pairs = 0;

@@ -6,7 +6,7 @@ import {
   type TrialOptions,
 } from "../../../examples/eval/retrieval.ts";
 import type { ModelRun } from "../../../examples/demo/evaluate.ts";
-import { parseTokenizer } from "../../../examples/llama/tokenizer.ts";
+import { parseTokenizer } from "../../../examples/engine/tokenizer.ts";
 import { FIXTURE } from "../../helpers/llama.ts";
 
 const tokenizer = parseTokenizer(

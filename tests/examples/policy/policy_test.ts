@@ -13,8 +13,8 @@ import { mobyDick, spreadContexts } from "../../../examples/demo/texts.ts";
 import { readSensitivities } from "../../../examples/policy/sensitivity_file.ts";
 import { parseArguments, type PolicyOptions } from "../../../examples/policy/arguments.ts";
 import { measureSensitivities } from "../../../examples/policy/sensitivities.ts";
-import { loadModel, modelCacheOptions } from "../../../examples/llama/mod.ts";
-import { weightedSamples } from "../../../examples/llama/weighted_samples.ts";
+import { loadModel, modelCacheOptions } from "../../../examples/engine/mod.ts";
+import { weightedSamples } from "../../../examples/engine/weighted_samples.ts";
 import { requestTestDevice } from "../../../tools/adapter.ts";
 import { FIXTURE } from "../../helpers/llama.ts";
 
@@ -71,8 +71,10 @@ Deno.test("estimateSensitivities agrees with what running each scheme in each pl
 
   // A policy chosen by the estimate gives the most sensitive place the better scheme, and loses little more
   // than the one chosen by the measurement.
+  const { shape, keys } = modelCacheOptions(checkpoint.config);
   const options = {
-    ...modelCacheOptions(checkpoint.config),
+    shape,
+    keys,
     budgetBits: 1.25,
     tokens: Infinity,
     sequences: 1,

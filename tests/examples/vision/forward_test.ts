@@ -5,15 +5,15 @@ import {
   createEngine,
   modelCacheOptions,
   plannedEngineOptions,
-} from "../../../examples/llama/mod.ts";
+} from "../../../examples/engine/mod.ts";
 import {
   attendDensely,
   embedTokens,
   type LayerVectors,
   logSumExp,
   referenceNetwork,
-} from "../../../examples/llama/reference.ts";
-import { rotateHeads } from "../../../examples/llama/rotate_heads.ts";
+} from "../../../examples/engine/reference.ts";
+import { rotateHeads } from "../../../examples/engine/rotate_heads.ts";
 import { TOKENS_BEFORE_VIDEO, videoPrompt } from "../../../examples/vision/video_prompt.ts";
 import { readVideos } from "../../../examples/vision/videos.ts";
 import { loadVisionModel } from "../../../examples/vision/vision_model.ts";
@@ -62,9 +62,9 @@ Deno.test("referenceNetwork with a video's embeddings agrees with PyTorch", () =
     const embedded = embedTokens(model.text, tokenIds);
     embedded.set(prompt.embedded.vectors, prompt.embedded.first * config.hiddenSize);
     let last: LayerVectors | undefined;
-    const logits = answers(referenceNetwork(model.text, embedded, (_layer, vectors) => {
+    const logits = answers(referenceNetwork(model.text, embedded, (layer, vectors) => {
       last = vectors;
-      return attendDensely(config, vectors.queries, vectors.keys, vectors.values);
+      return attendDensely(model.text, layer, vectors);
     }));
     assert.ok(largestDifference(logits, expected.logits(index)) < 2e-5);
     assert.ok(largestDifference(losses(logits, tokenIds), expected.losses(index)) < 2e-5);

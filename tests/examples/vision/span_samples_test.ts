@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { rotate } from "@couplet/kv";
+import { onlyRope } from "../../../examples/engine/mod.ts";
 import { questionTokens } from "../../../examples/vision/answers.ts";
 import { VisionHost } from "../../../examples/vision/host.ts";
 import { spanSamples } from "../../../examples/vision/span_samples.ts";
@@ -10,7 +11,8 @@ import { largestDifference } from "../../helpers/llama.ts";
 import { VISION_FIXTURE } from "../../helpers/vision.ts";
 
 const model = await loadVisionModel(VISION_FIXTURE);
-const { headDim, queryHeads, keyValueHeads, layers, ropeTheta } = model.text.config;
+const { headDim, queryHeads, keyValueHeads, layers } = model.text.config;
+const { parameters: rope } = onlyRope(model.text.config);
 const videos = (await readVideos(`${VISION_FIXTURE}/calibration.safetensors`, model)).slice(0, 2);
 const device = await requestTestDevice();
 const host = await VisionHost.create({ device, model, spans: {}, textTokens: 96 });
@@ -33,20 +35,20 @@ Deno.test("VisionHost.queries are as they score: the same text behind a longer v
   for (let at = 0; at < near[0]!.length; at += headDim) {
     const vector = near[0]!.subarray(at, at + headDim);
     turned.push(
-      ...rotate(vector, tokens - fewer, { layout: "half", theta: ropeTheta }),
+      ...rotate(vector, tokens - fewer, rope),
     );
   }
   assert.ok(largestDifference(far[0]!, turned) < 1e-3);
   assert.ok(largestDifference(far[0]!, near[0]!) > 0.1);
   // Turned back by their own positions, two of the same token are the same.
   const first = far[0]!.subarray(0, headDim);
-  const back = rotate(first, -1 - tokens, { layout: "half", theta: ropeTheta });
+  const back = rotate(first, -1 - tokens, rope);
   const other = tokenIds.indexOf(tokenIds[0]!, 1);
   const again = far[0]!.subarray(
     other * queryHeads * headDim,
     other * queryHeads * headDim + headDim,
   );
-  const otherBack = rotate(again, -1 - tokens - other, { layout: "half", theta: ropeTheta });
+  const otherBack = rotate(again, -1 - tokens - other, rope);
   assert.ok(largestDifference(back, otherBack) < 1e-3);
 });
 
