@@ -145,7 +145,7 @@ async function decrypt(
   }
   const head = bytes.slice(0, HEAD_BYTES + NONCE_BYTES);
   const sealed = unshared(bytes.subarray(head.length));
-  if (sealed.length <= TAG_BYTES) {
+  if (sealed.length < TAG_BYTES) {
     raise(
       "encryption",
       what,

@@ -105,7 +105,6 @@ export function httpStore(address: string | URL, options: HttpStoreOptions = {})
       async send(method, headers = {}, body) {
         const init: RequestInit = {
           method,
-          // Of what is compressed for transport, neither length nor ranges would be the entry's.
           headers: { "accept-encoding": "identity", ...options.headers, ...headers },
           // A browser's cache may answer only after it asked.
           cache: "no-cache",

@@ -55,8 +55,7 @@ class Received {
 
   constructor({ headers }: Response) {
     this.etag = headers.get("etag") ?? undefined;
-    // The length of what is coded for transport is not that of the entry.
-    const total = headers.has("content-encoding") ? null : headers.get("content-length");
+    const total = headers.get("content-length");
     this.#total = total === null ? undefined : Number(total);
   }
 

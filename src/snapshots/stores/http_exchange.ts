@@ -53,16 +53,27 @@ export async function refusal({ what, url }: Exchange, response: Response): Prom
 }
 
 /**
- * Checks that a response is no page: some servers answer with one for whatever is not there.
+ * Checks that a response has a file's own bytes.
  *
- * @throws {CoupletError} `store` where it is.
+ * @throws {CoupletError} `store` where it is a page, which some servers answer with for whatever is
+ * not there, or compressed for transport, so that neither length nor ranges are the file's.
  */
 export async function checkIsFile({ what, url }: Exchange, response: Response): Promise<void> {
-  if (!/^text\/html\b/.test(response.headers.get("content-type") ?? "")) return;
-  await response.body?.cancel();
-  throw new CoupletError("store", {
-    what,
-    why: `${url.origin}${url.pathname} answers with a page (text/html), not with a file`,
-    remedy: "Check the address, and have the server answer 404 for files that are not there",
-  });
+  const refuse = async (why: string, remedy: string) => {
+    await response.body?.cancel();
+    throw new CoupletError("store", { what, why: `${url.origin}${url.pathname} ${why}`, remedy });
+  };
+  const { headers } = response;
+  if (/^text\/html\b/.test(headers.get("content-type") ?? "")) {
+    await refuse(
+      "answers with a page (text/html), not with a file",
+      "Check the address, and have the server answer 404 for files that are not there",
+    );
+  }
+  if ((headers.get("content-encoding") ?? "identity") !== "identity") {
+    await refuse(
+      "is compressed for transport",
+      "Have the server send *.safetensors as they are",
+    );
+  }
 }
