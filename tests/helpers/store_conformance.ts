@@ -22,7 +22,12 @@ function check(holds: boolean, what: string): void {
   if (!holds) throw new Error(what);
 }
 
-function checkBytes(found: Uint8Array | undefined, wanted: Uint8Array, what: string): void {
+/** Throws where bytes are not the wanted ones. */
+export function checkBytes(
+  found: Uint8Array | undefined,
+  wanted: Uint8Array,
+  what = "an entry",
+): void {
   check(
     found?.length === wanted.length && found.every((byte, i) => byte === wanted[i]),
     `${what}: ${found?.length} bytes, ${wanted.length} wanted`,

@@ -140,7 +140,7 @@ function indexedDbStore(database: Database, chunksOf: (key: string) => unknown):
   async function transact<T>(
     mode: "readonly" | "readwrite",
     what: string,
-    task: (chunks: DbObjects) => Promise<T>,
+    task: (chunks: DbObjects) => T | Promise<T>,
   ): Promise<T> {
     try {
       const transaction = database.transaction(CHUNKS, mode, { durability: "strict" });
@@ -184,11 +184,10 @@ function indexedDbStore(database: Database, chunksOf: (key: string) => unknown):
       for (let start = 0; start < bytes.length; start += CHUNK_BYTES) {
         parts.push(new Uint8Array(bytes.subarray(start, start + CHUNK_BYTES)));
       }
-      await transact("readwrite", `Cannot write the entry ${key}`, async (chunks) => {
-        await Promise.all([
-          resultOf(chunks.delete(chunksOf(key))),
-          ...parts.map((part, index) => resultOf(chunks.put(part, [key, index]))),
-        ]);
+      // A request that fails undoes the transaction, which says why.
+      await transact("readwrite", `Cannot write the entry ${key}`, (chunks) => {
+        chunks.delete(chunksOf(key));
+        for (const [index, part] of parts.entries()) chunks.put(part, [key, index]);
       });
     },
 
