@@ -40,7 +40,7 @@ interface Factory {
 /** Runs a test with an empty IndexedDB, which is gone after it. */
 function testIndexedDb(name: string, test: (indexedDB: Factory) => Promise<void>): void {
   Deno.test(name, async () => {
-    const indexedDB: Factory = new IDBFactory();
+    const indexedDB = new IDBFactory() as unknown as Factory;
     Object.assign(globalThis, { indexedDB, IDBKeyRange });
     try {
       await test(indexedDB);

@@ -13,14 +13,7 @@
  *
  * @module
  */
-import {
-  checkOptions,
-  type Fields,
-  FUNCTION,
-  having,
-  type Kind,
-  kind,
-} from "../../base/check_options.ts";
+import { checkOptions, type Kind, kind } from "../../base/check_options.ts";
 import { CoupletError } from "../../base/errors.ts";
 import {
   checkStoreEntry,
@@ -31,34 +24,10 @@ import {
 } from "../store.ts";
 import { readCopy, writeCopy } from "./http_copies.ts";
 import { download } from "./http_download.ts";
+import { HTTP_FIELDS, type HttpStoreOptions } from "./http_options.ts";
 import { checkIsFile, type Exchange, isNotThere, refusal } from "./http_exchange.ts";
 
-export type { SnapshotStore };
-
-/** How a server is spoken to. */
-export interface HttpStoreOptions {
-  /** Headers of every request, such as `authorization`. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Sends requests, for example to sign them or to limit their time. Defaults to `fetch`. */
-  readonly fetch?: (url: URL, init: RequestInit) => Promise<Response>;
-  /**
-   * Keeps copies of what was read, with their ETags: what has not changed is not sent again. A store
-   * of its own, of this machine's. Defaults to none.
-   */
-  readonly copies?: SnapshotStore;
-}
-
-/** What each option may be. */
-export const HTTP_FIELDS: Fields<HttpStoreOptions> = {
-  "headers?": kind(
-    "an object of texts",
-    (value) =>
-      Object(value) === value &&
-      Object.values(value as object).every((text) => typeof text === "string"),
-  ),
-  "fetch?": FUNCTION,
-  "copies?": having("a store of snapshots", "get", "put", "delete"),
-};
+export type { HttpStoreOptions, SnapshotStore };
 
 const ADDRESS: Kind<string | URL> = kind(
   "an address that begins with http: or https:",

@@ -16,7 +16,7 @@
  *
  * @module
  */
-import { checkOptions, type Fields, FUNCTION, kind, whole } from "../../base/check_options.ts";
+import { checkOptions, FUNCTION } from "../../base/check_options.ts";
 import { CoupletError } from "../../base/errors.ts";
 import {
   checkStoreEntry,
@@ -25,32 +25,16 @@ import {
   type SnapshotStore,
   storeError,
 } from "../store.ts";
+import { VALKEY_FIELDS, type ValkeyStoreOptions } from "./valkey_options.ts";
 import { COMMIT, REMOVE, WRITE } from "./valkey_scripts.ts";
 
-export type { SnapshotStore };
+export type { SnapshotStore, ValkeyStoreOptions };
 
 /**
  * Sends one command, such as `["GET", "a"]`, and returns the server's reply. Texts may be returned
  * as texts, but values as bytes (`Uint8Array` or `Buffer`).
  */
 export type SendCommand = (command: (string | Uint8Array)[]) => Promise<unknown>;
-
-/** Where entries lie, and how long. */
-export interface ValkeyStoreOptions {
-  /** What all names of the store begin with. Defaults to `couplet-snapshots`. */
-  readonly prefix?: string;
-  /** Seconds after which an entry is dropped. Defaults to keeping it. */
-  readonly ttlSeconds?: number;
-}
-
-/** What each option may be. */
-export const VALKEY_FIELDS: Fields<ValkeyStoreOptions> = {
-  "prefix?": kind(
-    "1 to 128 letters, digits, '.', ':', '_' and '-'",
-    (value) => typeof value === "string" && /^[a-zA-Z0-9.:_-]{1,128}$/.test(value),
-  ),
-  "ttlSeconds?": whole(1),
-};
 
 /** Bytes of a chunk. The server does nothing else while it takes or gives one. */
 const CHUNK_BYTES = 2 ** 20;
