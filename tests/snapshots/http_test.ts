@@ -96,6 +96,26 @@ Deno.test("httpStore keeps the address's query, sends its headers, and sends by 
   }
 });
 
+Deno.test("httpStore sends what the bytes were when it was called, however late its fetch sends them", async () => {
+  const server = serveFiles();
+  try {
+    const store = httpStore(server.url, {
+      async fetch(url, init) {
+        // As one does that signs requests.
+        await new Promise((resolve) => setTimeout(resolve));
+        return await fetch(url, init);
+      },
+    });
+    const bytes = patterned(50, 1);
+    const written = store.put("a", bytes);
+    bytes.fill(0);
+    await written;
+    assert.deepEqual(await store.get("a"), patterned(50, 1));
+  } finally {
+    await server.close();
+  }
+});
+
 Deno.test("httpStore does not receive again what it has a copy of, until it changes or is gone", async () => {
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   const asked: (string | null)[] = [];
@@ -185,8 +205,14 @@ const SERVERS: readonly {
     gives: OTHER,
   },
   {
-    what: "refuses a range of another version that the server should not have given",
+    what: "refuses a range of another version and length",
     answers: [whole(ENTRY, TAG, 40_000), part(OTHER, 40_000, '"2"')],
+    ranges: [undefined, 'bytes=40000- if "1"'],
+    gives: /answers 206/,
+  },
+  {
+    what: "refuses a range of another version of the same length",
+    answers: [whole(ENTRY, TAG, 40_000), part(patterned(ENTRY.length, 2), 40_000, '"2"')],
     ranges: [undefined, 'bytes=40000- if "1"'],
     gives: /answers 206/,
   },

@@ -8,6 +8,7 @@ import { checkBytes, patterned, STORE_CRITERIA } from "../helpers/store_conforma
 /** What the tests use of a database's chunks. */
 interface Chunks {
   put(value: unknown, key: unknown): void;
+  get(key: unknown): { readonly result: Uint8Array };
   delete(key: unknown): void;
 }
 
@@ -149,6 +150,18 @@ testIndexedDb(
       prototype.put = put;
     }
     checkBytes(await store.get("a"), patterned(9, 1));
+    store.close();
+  },
+);
+
+testIndexedDb(
+  "openIndexedDbStore stores a part of a buffer without the rest of it",
+  async (indexedDB) => {
+    const store = await openIndexedDbStore();
+    await store.put("a", patterned(300, 1).subarray(100, 200));
+    let found: { readonly result: Uint8Array } | undefined;
+    await inDatabase(indexedDB, (chunks) => found = chunks.get(["a", 0]));
+    assert.equal(found!.result.buffer.byteLength, 100);
     store.close();
   },
 );

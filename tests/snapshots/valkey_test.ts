@@ -85,6 +85,17 @@ testValkey("valkeyStore is one of ioredis, too, and holds encrypted entries", as
 });
 
 testValkey(
+  "valkeyStore writes in every chunk what the bytes were when it was called",
+  async (connection) => {
+    const bytes = patterned(2 * MIB + 5, 1);
+    const written = connection.store().put("a", bytes);
+    bytes.fill(0);
+    await written;
+    checkBytes(await connection.store().get("a"), patterned(2 * MIB + 5, 1));
+  },
+);
+
+testValkey(
   "valkeyStore keeps stores of other prefixes apart, and touches nothing else",
   async (connection) => {
     const { send } = connection;

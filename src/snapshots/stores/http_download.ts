@@ -35,8 +35,8 @@ export async function download(to: Exchange, first: Response): Promise<Downloade
     await checkIsFile(to, response);
     const cut = await received.read(response);
     if (cut === undefined) return { bytes: received.joined(), etag: received.etag };
-    failures = received.length > furthest ? 1 : failures + 1;
-    furthest = Math.max(furthest, received.length);
+    failures = received.progress > furthest ? 1 : failures + 1;
+    furthest = Math.max(furthest, received.progress);
     if (failures === ATTEMPTS) {
       throw storeError(to.what, cut, "Check the connection, and try again");
     }
@@ -57,6 +57,11 @@ class Received {
     this.etag = headers.get("etag") ?? undefined;
     const total = headers.get("content-length");
     this.#total = total === null ? undefined : Number(total);
+  }
+
+  /** Bytes so far that belong to it: a server may send more than it announced, without end. */
+  get progress(): number {
+    return Math.min(this.length, this.#total ?? Infinity);
   }
 
   /** Whether a response has the next bytes of the same version. */
