@@ -216,7 +216,7 @@ export {
 } from "./src/snapshots/snapshot.ts";
 export { inspectSnapshot, type SnapshotInfo } from "./src/snapshots/file.ts";
 export type { HeldSpan } from "./src/snapshots/span_content.ts";
-export type { SnapshotStore } from "./src/snapshots/store.ts";
+export type { ReadableStore, SnapshotStore } from "./src/snapshots/store.ts";
 export {
   findLongestPrefix,
   type FoundPrefix,

@@ -21,6 +21,8 @@ import { PLAN_FIELDS } from "../src/plan/plan.ts";
 import { referenceFields } from "../src/plan/reference_options.ts";
 import { READING_FIELDS } from "../src/models/plan_options.ts";
 import { SNAPSHOT_FIELDS } from "../src/snapshots/snapshot.ts";
+import { HTTP_FIELDS } from "../src/snapshots/stores/http_options.ts";
+import { VALKEY_FIELDS } from "../src/snapshots/stores/valkey_options.ts";
 import { tuneFields } from "../src/tuning/tune.ts";
 import { ROOT } from "./project.ts";
 
@@ -82,6 +84,20 @@ const SECTIONS: readonly Section[] = [
     name: "SnapshotOptions",
     file: "src/snapshots/snapshot.ts",
     fields: SNAPSHOT_FIELDS,
+  },
+  {
+    title: "httpStore()",
+    text: "How a server is spoken to ([snapshots.md](snapshots.md#http)).",
+    name: "HttpStoreOptions",
+    file: "src/snapshots/stores/http_options.ts",
+    fields: HTTP_FIELDS,
+  },
+  {
+    title: "valkeyStore()",
+    text: "Where entries lie, and how long ([snapshots.md](snapshots.md#valkey-and-redis)).",
+    name: "ValkeyStoreOptions",
+    file: "src/snapshots/stores/valkey_options.ts",
+    fields: VALKEY_FIELDS,
   },
   {
     title: "calibrate()",

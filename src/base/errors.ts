@@ -14,6 +14,7 @@
  * - `snapshot`: a snapshot of another model, plan, set of codebooks or version
  * - `tuning`: a tuning record of another device, shape, version or set of kernels
  * - `store`: a store of snapshots that cannot be read or written
+ * - `encryption`: a snapshot that is encrypted, with another key or under another name, or is not
  * - `file`: bytes that are not the file they claim to be
  * - `capacity`: the planned number of tokens, pages or sequences is used up
  * - `usage`: a call out of order or with arguments that contradict each other
@@ -32,6 +33,7 @@ export type CoupletErrorCode =
   | "snapshot"
   | "tuning"
   | "store"
+  | "encryption"
   | "file"
   | "capacity"
   | "usage";

@@ -8,6 +8,7 @@ import { raise } from "../base/raise.ts";
 import { NEAR_TOKENS } from "../kernels/constants.ts";
 import { parseJson } from "../base/parse_json.ts";
 import { recordWords } from "../records/layout.ts";
+import { checkNotEncrypted } from "./encrypted_file.ts";
 import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "../base/safetensors.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { type Side, SIDES } from "../model/side.ts";
@@ -147,9 +148,10 @@ export async function encodeSnapshot(
  * Reads a snapshot and checks that it is whole.
  *
  * @throws {CoupletError} `file` where it is damaged or not a snapshot, `snapshot` where it is of
- * another version.
+ * another version, `encryption` where it is encrypted.
  */
 export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent> {
+  checkNotEncrypted(bytes);
   const { metadata, tensors } = readSafetensors(bytes);
   const { format } = metadata;
   if (format !== FORMAT) {
@@ -196,7 +198,7 @@ export async function decodeSnapshot(bytes: Uint8Array): Promise<SnapshotContent
  * Returns the metadata of a snapshot, after a check that it is whole.
  *
  * @throws {CoupletError} `file` where it is damaged or not a snapshot, `snapshot` where it is of
- * another version.
+ * another version, `encryption` where it is encrypted.
  */
 export async function inspectSnapshot(bytes: Uint8Array): Promise<SnapshotInfo> {
   return (await decodeSnapshot(bytes)).info;

@@ -12,10 +12,13 @@ import type { Sequence } from "../cache/sequences.ts";
 import { hexadecimal, sha256Bytes } from "../base/sha256.ts";
 import { cacheIdentity, readSequence, restoreSequence } from "./snapshot.ts";
 import { encodeSnapshot, inspectSnapshot } from "./file.ts";
-import type { SnapshotStore } from "./store.ts";
+import type { ReadableStore, SnapshotStore } from "./store.ts";
 
 /** Tokens that are hashed together. Keys depend on it: another value makes other keys. */
 const HASHED_TOKENS = 64;
+
+/** Keys that a store is asked for together, the longest prefixes first. */
+const ASKED_KEYS = 64;
 
 /** A prompt, and the identity of its cache. */
 export interface Prompt extends Pick<CacheIdentity, "planFingerprint" | "codebookFingerprint"> {
@@ -118,7 +121,7 @@ async function keyOf(cache: Cache, tokenIds: readonly number[]): Promise<string>
  * @param blockTokens Lengths at which prefixes are stored.
  */
 export async function findLongestPrefix(
-  store: Pick<SnapshotStore, "list" | "get">,
+  store: ReadableStore,
   prompt: Prompt,
   blockTokens: number,
 ): Promise<FoundPrefix> {
@@ -130,12 +133,10 @@ export async function findLongestPrefix(
   const blocks = Math.floor(prompt.tokenIds.length / blockTokens);
   const lengths = Array.from({ length: blocks }, (_, i) => (i + 1) * blockTokens);
   const keys = await prefixKeys(prompt, lengths);
-  const stored = new Set(await store.list());
   const refused: RefusedEntry[] = [];
-  for (let block = blocks - 1; block >= 0; block--) {
+  for await (const block of storedBlocks(store, keys)) {
     const key = keys[block]!;
     const tokens = lengths[block]!;
-    if (!stored.has(key)) continue;
     try {
       const snapshot = await store.get(key);
       // It was deleted after it was listed.
@@ -150,6 +151,19 @@ export async function findLongestPrefix(
   return { tokens: 0, refused };
 }
 
+/** The indices of keys that a store has, last first. */
+async function* storedBlocks(
+  store: ReadableStore,
+  keys: readonly string[],
+): AsyncGenerator<number, void, void> {
+  const listed = store.has === undefined ? new Set(await store.list()) : undefined;
+  for (let end = keys.length; end > 0; end -= ASKED_KEYS) {
+    const asked = keys.slice(Math.max(0, end - ASKED_KEYS), end);
+    const found = listed ? asked.map((key) => listed.has(key)) : await store.has!(asked);
+    for (let i = asked.length - 1; i >= 0; i--) if (found[i]) yield end - asked.length + i;
+  }
+}
+
 /**
  * Creates a sequence with the longest stored prefix of a prompt, or an empty one.
  *
@@ -158,7 +172,7 @@ export async function findLongestPrefix(
  */
 export async function restoreLongestPrefix(
   cache: Cache,
-  store: Pick<SnapshotStore, "list" | "get">,
+  store: ReadableStore,
   tokenIds: ArrayLike<number>,
   blockTokens: number,
 ): Promise<

@@ -22,7 +22,15 @@ export interface SnapshotStore {
   delete(key: string): Promise<boolean>;
   /** Returns all keys, sorted. */
   list(): Promise<string[]>;
+  /**
+   * Returns which of some keys have an entry, in the order given. A store that lists slowly, or not
+   * at all, has it: the search for prefixes then asks for a prompt's keys and lists nothing.
+   */
+  has?(keys: readonly string[]): Promise<boolean[]>;
 }
+
+/** What the search for prefixes needs of a store: one to read from need not be one to write to. */
+export type ReadableStore = Pick<SnapshotStore, "get" | "list" | "has">;
 
 const KEY = /^[a-z0-9][a-z0-9._-]{0,127}$/;
 

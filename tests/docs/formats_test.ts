@@ -23,6 +23,7 @@ import { ROPE_FIELDS } from "../../src/model/rope_options.ts";
 import { recordBits } from "../../src/records/layout.ts";
 import { readBits } from "../../src/records/pack.ts";
 import { sha256, sha256Bytes } from "../../src/base/sha256.ts";
+import { encryptSnapshot } from "../../src/snapshots/stores/encrypted.ts";
 import { encodeSnapshot, snapshotTensors } from "../../src/snapshots/file.ts";
 
 const FIXTURE = new URL("../fixtures/tiny-llama", import.meta.url).pathname;
@@ -369,6 +370,34 @@ Deno.test("docs/formats.md: a snapshot file has the metadata, tensors and checks
   const digests = await Promise.all([cleared, bytes.subarray(start)].map(sha256Bytes));
   const both = new Uint8Array(digests.flatMap((digest) => [...digest]));
   assert.equal(metadata["checksum"], `sha256:${await sha256(both)}`);
+});
+
+Deno.test("docs/formats.md: an encrypted snapshot has the bytes of the page, and WebCrypto decrypts it by them", async () => {
+  const rows = [...section("Encrypted snapshot").matchAll(/^\| +(\w+) \| +([\w ]+?) \|/gm)]
+    .map(([, offset, bytes]) => [offset!, bytes!]).filter(([offset]) => offset !== "offset");
+  assert.deepEqual(rows.map(([, bytes]) => bytes), ["15", "1", "12", "all but 16", "16"]);
+  const [, version, nonce, sealed] = rows.map(([offset]) => Number(offset));
+  const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 128 }, false, [
+    "encrypt",
+    "decrypt",
+  ]);
+  const bytes = Uint8Array.of(1, 2, 3);
+  const encrypted = await encryptSnapshot(bytes, key, "prompt-é");
+  assert.equal(encrypted.length, sealed! + bytes.length + 16);
+  const text = new TextDecoder();
+  assert.equal(text.decode(encrypted.subarray(0, version)), "couplet-aes-gcm");
+  assert.equal(encrypted[version!], 1);
+  const name = new TextEncoder().encode("prompt-é");
+  const decrypted = await crypto.subtle.decrypt(
+    {
+      name: "AES-GCM",
+      iv: encrypted.subarray(nonce, sealed),
+      additionalData: Uint8Array.of(...encrypted.subarray(0, nonce), ...name),
+    },
+    key,
+    encrypted.subarray(sealed),
+  );
+  assert.deepEqual(new Uint8Array(decrypted), bytes);
 });
 
 Deno.test("docs/formats.md: the policy is one that a plan takes", () => {

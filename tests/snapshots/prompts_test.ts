@@ -102,6 +102,33 @@ Deno.test("findLongestPrefix looks under the keys that promptKey gives, at multi
   assert.deepEqual(found, { tokens: 0, refused: [] });
 });
 
+Deno.test("findLongestPrefix asks a store that can be asked for the prompt's keys, the longest first, and lists nothing", async () => {
+  const tokenIds = Array.from({ length: 300 }, (_, i) => (i * 7919) % 50000);
+  const keys = await Promise.all(
+    tokenIds.map((_, i) => promptKey(prompt(tokenIds.slice(0, i + 1)))),
+  );
+  // By the length of what is stored, how many keys are asked for: 64 at a time.
+  for (const [stored, asks] of [[300, 64], [237, 64], [236, 128], [1, 300], [0, 300]] as const) {
+    const asked: string[] = [];
+    const found = findLongestPrefix(
+      {
+        list: () => Promise.reject(new Error("listed")),
+        has(some) {
+          asked.push(...some.toReversed());
+          return Promise.resolve(some.map((key) => key === keys[stored - 1]));
+        },
+        // Ends the search.
+        get: (key) => Promise.reject(new Error(`read ${key}`)),
+      },
+      prompt(tokenIds),
+      1,
+    );
+    if (stored === 0) assert.deepEqual(await found, { tokens: 0, refused: [] });
+    else await assert.rejects(found, { message: `read ${keys[stored - 1]}` });
+    assert.deepEqual(asked, keys.toReversed().slice(0, asks));
+  }
+});
+
 Deno.test("restoreLongestPrefix continues from the longest prefix that storePrefix stored", async () => {
   const store = memoryStore();
   const tokenIds = Array.from({ length: 100 }, (_, i) => i);

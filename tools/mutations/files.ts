@@ -94,8 +94,8 @@ export const FILES: readonly Mutation[] = [
   ...inFile("prompts", "src/snapshots/prompts.ts", ["snapshots/prompts"], [
     [
       "shortest-prefix",
-      "for (let block = blocks - 1; block >= 0; block--) {",
-      "for (let block = 0; block < blocks; block++) {",
+      "for (let i = asked.length - 1; i >= 0; i--) if",
+      "for (let i = 0; i < asked.length; i++) if",
     ],
     [
       "other-prompt-taken",
@@ -223,6 +223,71 @@ export const FILES: readonly Mutation[] = [
       "bytes-not-copied",
       "const content = new Uint8Array(bytes);",
       "const content = bytes;",
+    ],
+  ]),
+  ...inFile("encrypted-store", "src/snapshots/stores/encrypted.ts", ["snapshots/encrypted"], [
+    ["name-left-out", "additionalData.set(named, HEAD_BYTES);", ""],
+    ["nonce-of-zeros", "crypto.getRandomValues(head.subarray(HEAD_BYTES));", ""],
+    ["any-length-of-key", "(length === 128 || length === 256) &&", ""],
+    ["shared-memory-given", "return bytes.buffer instanceof ArrayBuffer", "return true"],
+  ]),
+  ...inFile("http-store", "src/snapshots/stores/http_download.ts", ["snapshots/http"], [
+    ["other-version-joined", 'headers.get("etag") === this.etag &&', ""],
+    ["other-place-joined", "Number(range?.[1]) === this.length &&", ""],
+    [
+      "weak-etag-as-condition",
+      "this.etag?.startsWith('\"') ? this.etag : undefined",
+      "this.etag",
+    ],
+    [
+      "parts-kept-of-version-before",
+      "if (response.status === 200) received = new Received(response);",
+      "if (response.status === 200) received.length;",
+    ],
+    ["short-as-whole", "if (this.length === wanted && wanted > 0) return undefined;", "return;"],
+  ]),
+  ...inFile("http-store", "src/snapshots/stores/http.ts", ["snapshots/http"], [
+    [
+      "bytes-not-copied",
+      "const content = new Uint8Array(bytes);",
+      "const content = bytes as never;",
+    ],
+    ["absence-not-asked", "if (!await isThere(what, key)) return false;", ""],
+  ]),
+  ...inFile("valkey-store", "src/snapshots/stores/valkey.ts", ["snapshots/valkey"], [
+    [
+      "versions-mixed",
+      "if (current === undefined || text(current) !== text(id)) return undefined;",
+      "",
+    ],
+    ["bytes-not-copied", "const content = new Uint8Array(bytes);", "const content = bytes;"],
+    [
+      "unfinished-left-behind",
+      'await command("UNLINK", unfinished).catch(() => {});',
+      "",
+    ],
+  ]),
+  ...inFile("valkey-store", "src/snapshots/stores/valkey_scripts.ts", ["snapshots/valkey"], [
+    ["unfinished-never-expires", "return redis.call('PEXPIRE', KEYS[1], ARGV[1])", "return 1"],
+    ["finished-expires", "redis.call('PERSIST', KEYS[1])", "redis.call('EXISTS', KEYS[1])"],
+    [
+      "parts-uncounted",
+      "if redis.call('HLEN', KEYS[1]) ~= tonumber(ARGV[1]) then",
+      "if false then",
+    ],
+  ]),
+  ...inFile("indexed-db-store", "src/snapshots/stores/indexed_db.ts", ["snapshots/indexed_db"], [
+    ["old-chunks-stay", "chunks.delete(chunksOf(key));\n        for", "for"],
+    ["not-undone", "abort(transaction);\n        throw", "throw"],
+    [
+      "whole-buffer-kept",
+      "parts.push(new Uint8Array(bytes.subarray(",
+      "parts.push((bytes.subarray(",
+    ],
+    [
+      "holds-deletions-up",
+      'database.addEventListener("versionchange", () => database.close());',
+      "",
     ],
   ]),
   ...inFile("ort", "src/hosts/ort.ts", ["hosts/hosts"], [
