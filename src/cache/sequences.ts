@@ -258,31 +258,15 @@ export class Sequences {
     tables.forEach(({ pages }, table) => this.pools[table]!.give(pages));
   }
 
-  truncate(sequence: Sequence, length: number): void {
-    const state = this.state(sequence);
-    if (!Number.isInteger(length) || length < 0 || length > state.length) {
-      raise(
-        "usage",
-        `Cannot truncate to ${describeValue(length)} tokens`,
-        `sequence ${sequence.id} holds ${state.length}`,
-        "Keep as many tokens as it holds, or fewer",
-      );
-    }
+  /**
+   * Removes the tokens from a length on.
+   *
+   * @param decodes Whether the tokens of a block that is cut are put into the exact tier.
+   */
+  truncate(sequence: Sequence, length: number, decodes = false): void {
+    const state = this.checkRollback(sequence, length, decodes);
     if (length === state.length) return;
-    const why = this.#rollbackObstacle(state, length);
-    if (why !== undefined) {
-      const kept = [length, length];
-      const isRefused = (length: number) => this.#rollbackObstacle(state, length) !== undefined;
-      while (isRefused(kept[0]!)) kept[0]!--;
-      while (isRefused(kept[1]!)) kept[1]!++;
-      raise(
-        "usage",
-        `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
-        why,
-        `Keep ${kept.join(" tokens, or ")}; a fork or a snapshot keeps what is to come back`,
-      );
-    }
-    const exactFrom = this.#exactAfter(state, length);
+    const exactFrom = this.exactAfter(state, length, decodes);
     const coded = codedTokens(this.#options, { length, exactFrom });
     this.#takeBack(state, length, coded);
     state.length = length;
@@ -296,13 +280,51 @@ export class Sequences {
     });
   }
 
-  /** The first position, sinks apart, that would be held exactly after a rollback. */
-  #exactAfter({ exactFrom, stored }: SequenceState, length: number): number {
-    return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));
+  /** Checks that a sequence can be rolled back to a length, and returns its state. */
+  checkRollback(sequence: Sequence, length: number, decodes: boolean): SequenceState {
+    const state = this.state(sequence);
+    if (!Number.isInteger(length) || length < 0 || length > state.length) {
+      raise(
+        "usage",
+        `Cannot truncate to ${describeValue(length)} tokens`,
+        `sequence ${sequence.id} holds ${state.length}`,
+        "Keep as many tokens as it holds, or fewer",
+      );
+    }
+    const why = this.#rollbackObstacle(state, length, decodes);
+    if (why !== undefined) {
+      const kept = [length, length];
+      const isRefused = (length: number) =>
+        this.#rollbackObstacle(state, length, decodes) !== undefined;
+      while (isRefused(kept[0]!)) kept[0]!--;
+      while (isRefused(kept[1]!)) kept[1]!++;
+      raise(
+        "usage",
+        `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
+        why,
+        `Keep ${kept.join(" tokens, or ")}${
+          decodes || this.#rollbackObstacle(state, length, true) !== undefined
+            ? ""
+            : ", or record a rollback (encodeRollback)"
+        }; a fork or a snapshot keeps what is to come back`,
+      );
+    }
+    return state;
+  }
+
+  /**
+   * The first position, sinks apart, that would be held exactly after a rollback.
+   *
+   * @param decodes Whether the tokens of a block that is cut are put into the exact tier.
+   */
+  exactAfter({ exactFrom, stored }: SequenceState, length: number, decodes = false): number {
+    const first = Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));
+    const coded = codedTokens(this.#options, { length, exactFrom: first });
+    return decodes ? first - coded % this.#options.block : first;
   }
 
   /** Why a sequence cannot be rolled back to a length; undefined where it can. */
-  #rollbackObstacle(state: SequenceState, length: number): string | undefined {
+  #rollbackObstacle(state: SequenceState, length: number, decodes: boolean): string | undefined {
     if (length === state.length) return undefined;
     const { block, tiers, pageTables } = this.#options;
     const inside = state.steps.find(({ start, tokens, progress }) =>
@@ -311,7 +333,7 @@ export class Sequences {
     if (inside !== undefined) {
       return `the step from ${inside.start} on was not appended to every layer`;
     }
-    const exactFrom = this.#exactAfter(state, length);
+    const exactFrom = this.exactAfter(state, length, decodes);
     const coded = codedTokens(this.#options, { length, exactFrom });
     if (coded % block !== 0) {
       return `its last ${

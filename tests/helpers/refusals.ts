@@ -2,14 +2,17 @@
 import assert from "node:assert/strict";
 import { CoupletError, type CoupletErrorCode } from "../../mod.ts";
 
-/** The call throws an error of this code that says what, why and what to do. */
-export function refuses(code: CoupletErrorCode, act: () => unknown): void {
+/** The call throws an error of this code that says what, why and what to do; returns its message. */
+export function refuses(code: CoupletErrorCode, act: () => unknown): string {
+  let message = "";
   assert.throws(act, (error) => {
     assert.ok(error instanceof CoupletError, String(error));
     assert.equal(error.code, code, error.message);
     for (const part of Object.values(error.parts)) assert.ok(part.length > 10, error.message);
+    message = error.message;
     return true;
   });
+  return message;
 }
 
 /** The promise is rejected with an error of this code. */
