@@ -333,18 +333,17 @@ export class Sequences {
     if (inside !== undefined) {
       return `the step from ${inside.start} on was not appended to every layer`;
     }
-    const exactFrom = this.exactAfter(state, length, decodes);
-    const coded = codedTokens(this.#options, { length, exactFrom });
-    if (coded % block !== 0) {
-      return `its last ${
-        coded % block
-      } coded tokens would be part of a block of ${block} that is not held exactly`;
+    const exactFrom = this.exactAfter(state, length);
+    const known = codedTokens(this.#options, { length, exactFrom });
+    const cut = known % block;
+    if (cut !== 0 && !decodes) {
+      return `its last ${cut} coded tokens would be part of a block of ${block} that is not held exactly`;
     }
-    // What a query at the new end sees must not have been freed.
+    // What a query at the new end sees must not have been freed, and what is to be decoded.
     for (const [table, { first }] of state.tables.entries()) {
       const { slidingWindow } = pageTables[table]!;
       const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);
-      if (coded > 0 && Math.min(seen, coded) < first * PAGE_TOKENS) {
+      if (known > 0 && Math.min(seen, known - cut) < first * PAGE_TOKENS) {
         return `layers with a sliding window of ${slidingWindow} have given up what its end would see`;
       }
     }

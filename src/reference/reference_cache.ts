@@ -333,6 +333,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     { steps, passed }: SequenceState,
     length: number,
     exactFrom: number,
+    decodes: boolean,
   ): string | undefined {
     for (const { firstPosition, tokens, appended } of steps) {
       const isInside = firstPosition < length && length < firstPosition + tokens;
@@ -341,10 +342,11 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       }
     }
     const coded = codedAt(length, exactFrom);
-    if (coded % block !== 0) return `it would end inside a block of ${block} coded tokens`;
+    const whole = coded - coded % block;
+    if (whole < coded && !decodes) return `it would end inside a block of ${block} coded tokens`;
     for (const [window, given] of passed) {
       const oldest = Math.max(0, length + 1 - window - tiers.sinks);
-      if (coded > 0 && Math.min(oldest, coded) < given) {
+      if (coded > 0 && Math.min(oldest, whole) < given) {
         return `layers with a sliding window of ${window} have given up what its last query would see`;
       }
     }
@@ -365,9 +367,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     const known = Math.min(length, Math.max(state.exactFrom, stored - slots));
     const lost = Math.max(0, codedAt(length, known) - codedAt(length, 0));
     if (length === state.length) return lost;
-    const cut = decodes ? codedAt(length, known) % block : 0;
-    const exactFrom = known - cut;
-    const why = rollbackObstacle(state, length, exactFrom);
+    const why = rollbackObstacle(state, length, known, decodes);
     if (why !== undefined) {
       throw new CoupletError("usage", {
         what: `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
@@ -375,6 +375,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         remedy: "Take back no more tokens than a step may add, or all; or keep a fork",
       });
     }
+    const exactFrom = known - codedAt(length, known) % block;
     for (const layer of state.layers) {
       for (let token = exactFrom; token < known; token++) {
         for (const side of SIDES) layer[side].keepDecoded(token);

@@ -45,12 +45,18 @@ export type Operation =
   }
   | { readonly kind: "reorder"; readonly parents: readonly number[] }
   | { readonly kind: "truncate"; readonly which: number; readonly back: number }
-  /** A rollback to any length. */
-  | { readonly kind: "roll back"; readonly which: number; readonly back: number }
-  /** A context shift: as many pages and units of tokens as are there, modulo. */
+  /** A rollback to any length, after some full steps without attention. */
+  | {
+    readonly kind: "roll back";
+    readonly which: number;
+    readonly steps: number;
+    readonly back: number;
+  }
+  /** A context shift, after such steps: as many pages and units of tokens as are there, modulo. */
   | {
     readonly kind: "shift";
     readonly which: number;
+    readonly steps: number;
     readonly from: number;
     readonly count: number;
   }
@@ -237,10 +243,12 @@ export function operations(
       }),
     },
     { weight: 2, arbitrary: of("truncate", { which, back }) },
-    ...(rollsBack ? [{ weight: 2, arbitrary: of("roll back", { which, back }) }] : []),
+    ...(rollsBack
+      ? [{ weight: 2, arbitrary: of("roll back", { which, steps: fc.nat(4), back }) }]
+      : []),
     ...(options.keys.space === "as-scored" ? [] : [{
       weight: 2,
-      arbitrary: of("shift", { which, from: fc.nat(5), count: fc.nat(5) }),
+      arbitrary: of("shift", { which, steps: fc.nat(7), from: fc.nat(5), count: fc.nat(5) }),
     }]),
     { weight: 3, arbitrary: of("submit", { poisons: fc.boolean() }) },
     { weight: 1, arbitrary: of("switch target", {}) },
@@ -388,12 +396,16 @@ export class Operations {
       }
       case "roll back": {
         const pair = at(operation.which);
-        if (pair !== undefined) this.#rollBack(pair, operation.back);
+        if (pair === undefined) break;
+        this.#grow(pair, operation.steps);
+        this.#rollBack(pair, operation.back);
         break;
       }
       case "shift": {
         const pair = at(operation.which);
-        if (pair !== undefined) this.#shift(pair, operation);
+        if (pair === undefined) break;
+        this.#grow(pair, operation.steps);
+        this.#shift(pair, operation);
         break;
       }
       case "submit":
@@ -489,6 +501,16 @@ export class Operations {
     assert.equal(model.cache.length(pair.device), length);
     const [, shorter] = /Keep (\d+) tokens/.exec(advice)!;
     model.truncate(pair, Number(shorter));
+  }
+
+  #grow(pair: Pair, steps: number): void {
+    const model = this.#model;
+    const { appendTokens } = model.options.capacity;
+    for (let i = 0; i < steps; i++) {
+      const index = model.alive.indexOf(pair);
+      const step = this.#begin(this.#entries([[index, appendTokens]]));
+      if (step !== undefined) model.record(step, model.layers, false);
+    }
   }
 
   #rollBack(pair: Pair, back: number): void {
