@@ -121,6 +121,7 @@ for (const { name, options, unit } of CASES) {
     assert.equal(model.cache.length(pair.device), 417 - unit);
     // The fork has them still.
     assert.equal(model.cache.stats().pages.free, free);
+    await model.flush();
     model.poison();
     model.record(model.begin([{ pair, tokens: 7 }, { pair: fork, tokens: 3 }]));
     model.free(fork);

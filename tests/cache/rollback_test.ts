@@ -89,6 +89,7 @@ for (const { name, options, isExact } of CASES) {
     const fork = model.fork(pair);
     for (const length of [270, 203, 150]) {
       model.rollback(pair, length);
+      await model.flush();
       model.poison();
       // What queries see, before and after the block is complete again.
       model.record(model.begin([{ pair, tokens: 1 }]));
