@@ -3,7 +3,7 @@
  * depend on positions where keys are coded before their rotary embedding, so only page tables and
  * the places of exact tokens change.
  */
-import { checkOptions, type Fields, FINITE } from "../base/check_options.ts";
+import { checkOptions, type Fields, FINITE, having, type Kind } from "../base/check_options.ts";
 import { raise } from "../base/raise.ts";
 import { NEAR_TOKENS, PAGE_TOKENS } from "../kernels/constants.ts";
 import { keyAnchors } from "../model/anchors.ts";
@@ -32,6 +32,12 @@ export interface TokenRange {
 
 const WHAT = "Cannot drop tokens";
 
+const PLAN: Kind<CachePlan> = /* @__PURE__ */ having(
+  "what planCache() gives",
+  "layers",
+  "describe",
+);
+
 const RANGE: Fields<TokenRange> = { from: FINITE, to: FINITE };
 
 /**
@@ -42,7 +48,9 @@ const RANGE: Fields<TokenRange> = { from: FINITE, to: FINITE };
  * @throws {CoupletError} `usage` where the plan's codes depend on positions: where keys are handed
  * over as they are scored, or coded with their rotary embedding, as data-free schemes do.
  */
-export function dropGranularity({ options }: CachePlan): number {
+export function dropGranularity(plan: CachePlan): number {
+  checkOptions("usage", WHAT, { plan: PLAN }, { plan });
+  const { options } = plan;
   const { keys: { space }, layers, pageTables } = options;
   if (space === "as-scored") {
     raise(
@@ -64,7 +72,7 @@ export function dropGranularity({ options }: CachePlan): number {
         "usage",
         WHAT,
         `${keys} codes the keys of layer ${index} with their rotary embedding, at their positions`,
-        "Plan another scheme for the keys, such as c8b8, kc2 or f16",
+        "Plan another scheme for the keys, such as c8b8, kc2 or f16; or read the tokens behind them, truncate, and append those again",
       );
     }
     const anchors = keyAnchors(keyOptions, headDim) ?? [];

@@ -5,7 +5,7 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import { keyTurn } from "../schemes/key_turn.ts";
 import type { Scheme, SchemeId } from "../schemes/scheme.ts";
 import { keyAnchors } from "../model/anchors.ts";
-import { type Side, SIDES } from "../model/side.ts";
+import type { Side } from "../model/side.ts";
 import { attend, seesExactly, type SpanVectors } from "./attention.ts";
 import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
 import { checkReferenceOptions, type ReferenceCacheOptions } from "../plan/reference_options.ts";
@@ -181,6 +181,8 @@ const TILE_TOKENS = 128;
 
 /** Tokens that are dropped together. */
 const PAGE = 64;
+
+const SIDES = ["keys", "values"] as const;
 
 /** One layer of one sequence. */
 interface LayerState {
