@@ -7,11 +7,14 @@ import {
   encodeDrop,
   planCache,
   type Sequence,
+  type Side,
+  SIDES,
   snapshotSequence,
   type TokenRange,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
+import { readBuffer } from "../../tools/read_buffer.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { CacheModel, type Pair } from "../helpers/cache_model.ts";
 import { uploadBuffer } from "../helpers/cache_oracle.ts";
@@ -248,4 +251,44 @@ Deno.test("dropGranularity refuses plans whose codes depend on positions, and sa
     const plan = planCache({ ...options, kernels: manifest });
     assert.match(refuses("usage", () => dropGranularity(plan)), words);
   }
+});
+
+Deno.test("encodeDrop's advice for data-free keys works: read what follows, truncate, append it again", async () => {
+  const options = optionsOf("u8b8", "u8b8");
+  const plan = planCache({ ...options, kernels: manifest });
+  const cache = await createCache({ device, plan });
+  const sequence = cache.createSequence();
+  const random = seededRandom("data-free");
+  const encoder = device.createCommandEncoder();
+  const append = (sides: Record<Side, GPUBuffer>, from: number, tokens: number) => {
+    const step = cache.beginStep([{ sequence, tokens }]);
+    const of = (side: Side) => ({ buffer: sides[side], offset: from * 256 });
+    cache.encodeAppend(encoder, step, 0, { keys: of("keys"), values: of("values") });
+  };
+  const vectors = () => uploadBuffer(device, gridVectors(random, 300 * 64));
+  const given = { keys: vectors(), values: vectors() };
+  for (let at = 0; at < 300; at += 50) append(given, at, 50);
+  assert.throws(
+    () => encodeDrop(cache, encoder, sequence, { from: 3, to: 131 }),
+    /read the tokens behind them, truncate, and append those again/,
+  );
+  const read = (first: number, count: number) =>
+    Object.fromEntries(SIDES.map((side) => {
+      const buffer = uploadBuffer(device, new Float32Array(count * 64));
+      cache.encodeRead(encoder, sequence, 0, { side, first, count, output: { buffer } });
+      return [side, buffer];
+    })) as Record<Side, GPUBuffer>;
+  const rest = read(131, 169);
+  cache.truncate(sequence, 3);
+  for (let at = 0; at < 169; at += 50) append(rest, at, Math.min(50, 169 - at));
+  const again = read(3, 169);
+  device.queue.submit([encoder.finish()]);
+  const [wanted, found] = await Promise.all(
+    [rest.keys, again.keys].map(async (own) => new Float32Array(await readBuffer(device, own))),
+  );
+  // Coded twice, at other positions.
+  const square = (of: (i: number) => number) => wanted!.reduce((sum, _, i) => sum + of(i) ** 2, 0);
+  const error = Math.sqrt(square((i) => found![i]! - wanted![i]!) / square((i) => wanted![i]!));
+  assert.ok(error > 0 && error < 0.6, `${error}`);
+  cache.destroy();
 });
