@@ -116,7 +116,7 @@ export function encodeDrop(
   const unfinished = unfinishedFrom(state);
   const what = `Cannot drop tokens of sequence ${sequence.id}`;
   if (unfinished !== undefined) refuseUnfinished(what, unfinished, "every layer");
-  const { tiers: { sinks }, pageTables } = options;
+  const { sinks } = options.tiers;
   const { from, to } = range;
   const count = to - from;
   const [firstPage, endPage] = [(from - sinks) / PAGE_TOKENS, (to - sinks) / PAGE_TOKENS];

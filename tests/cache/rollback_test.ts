@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { type CacheOptions, encodeRollback, snapshotSequence } from "../../mod.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { CacheModel, type Pair } from "../helpers/cache_model.ts";
-import { refuses } from "../helpers/refusals.ts";
+import { refusal } from "../helpers/refusals.ts";
 
 const device = await requestTestDevice();
 
@@ -164,7 +164,7 @@ Deno.test("encodeRollback refuses what layers with a sliding window have freed, 
   await grow(model, pair, 333);
   const before = model.cache.stats();
   const roll = (length: number) =>
-    refuses(
+    refusal(
       "usage",
       () => model.encode((target) => encodeRollback(model.cache, target, pair.device, length)),
     );
@@ -183,7 +183,7 @@ Deno.test("truncate() names encodeRollback() where it would do", async () => {
   const model = await CacheModel.create(device, optionsOf("kc2", "kt2", "pre-rope"), "advice");
   const pair = model.create();
   await grow(model, pair, 300);
-  const advice = refuses("usage", () => model.cache.truncate(pair.device, 150));
+  const advice = refusal("usage", () => model.cache.truncate(pair.device, 150));
   assert.match(advice, /Keep \d+ tokens, or \d+, or record a rollback \(encodeRollback\)/);
   model.rollback(pair, 150);
   await model.flush();

@@ -14,7 +14,7 @@ import {
   spanKinds,
 } from "../../mod.ts";
 import { CacheModel, type Pair, type PairEntry, POISON } from "./cache_model.ts";
-import { refuses } from "./refusals.ts";
+import { refusal, refuses } from "./refusals.ts";
 
 /** Entries of a step: sequences by their number among those alive, modulo, and how many tokens each gets. */
 type Entries = readonly (readonly [which: number, tokens: number])[];
@@ -497,7 +497,7 @@ export class Operations {
     const length = model.cache.length(pair.device);
     const kept = Math.max(0, length - back);
     if (!model.losesTokens(pair, kept)) return model.truncate(pair, kept);
-    const advice = refuses("usage", () => model.cache.truncate(pair.device, kept));
+    const advice = refusal("usage", () => model.cache.truncate(pair.device, kept));
     assert.equal(model.cache.length(pair.device), length);
     const [, shorter] = /Keep (\d+) tokens/.exec(advice)!;
     model.truncate(pair, Number(shorter));
@@ -518,7 +518,7 @@ export class Operations {
     const length = model.cache.length(pair.device);
     const kept = Math.max(0, length - back);
     if (!model.losesTokens(pair, kept, true)) return model.rollback(pair, kept);
-    const advice = refuses(
+    const advice = refusal(
       "usage",
       () => model.encode((target) => encodeRollback(model.cache, target, pair.device, kept)),
     );
@@ -536,7 +536,7 @@ export class Operations {
     const range = { from: first, to: first + unit * (1 + count % (pages + 1)) };
     if (!model.losesRange(pair, range)) return model.dropTokens(pair, range);
     const before = model.cache.stats();
-    const advice = refuses(
+    const advice = refusal(
       "usage",
       () => model.encode((target) => encodeDrop(model.cache, target, pair.device, range)),
     );

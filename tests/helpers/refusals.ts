@@ -2,8 +2,13 @@
 import assert from "node:assert/strict";
 import { CoupletError, type CoupletErrorCode } from "../../mod.ts";
 
-/** The call throws an error of this code that says what, why and what to do; returns its message. */
-export function refuses(code: CoupletErrorCode, act: () => unknown): string {
+/** The call throws an error of this code that says what, why and what to do. */
+export function refuses(code: CoupletErrorCode, act: () => unknown): void {
+  refusal(code, act);
+}
+
+/** The same; returns the error's message. */
+export function refusal(code: CoupletErrorCode, act: () => unknown): string {
   let message = "";
   assert.throws(act, (error) => {
     assert.ok(error instanceof CoupletError, String(error));
