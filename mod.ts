@@ -137,6 +137,8 @@ export type { TokenTurn } from "./src/model/anchors.ts";
 export { inverseFrequencies } from "./src/model/rope.ts";
 export type { Cache, CacheInit, CacheStats, ReadRange, Step } from "./src/cache/cache.ts";
 export { createCache } from "./src/cache/create_cache.ts";
+export { dropGranularity, encodeDrop, type TokenRange } from "./src/cache/drop_tokens.ts";
+export { encodeRollback } from "./src/cache/rollback.ts";
 export type { PageStats } from "./src/cache/page_pool.ts";
 export type { NumberCounts } from "./src/cache/number_counters.ts";
 export { PAGE_TOKENS } from "./src/kernels/constants.ts";

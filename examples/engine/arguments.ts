@@ -10,6 +10,8 @@ export interface ChatOptions extends CacheArguments {
   readonly tokens: number;
   /** 0 for the likeliest token. */
   readonly temperature: number;
+  /** Whether the text may outgrow the model's context: its oldest tokens are then forgotten. */
+  readonly shift: boolean;
 }
 
 const WHAT = "Cannot start";
@@ -27,7 +29,12 @@ export function parseArguments(
       .description("Continues a text with a compressed KV cache.")
       .option("--prompt <text>", "the text to continue", "It was the best of times")
       .option("--tokens <n>", "most tokens to add", integerFrom(0), 64)
-      .option("--temperature <t>", "0 takes the likeliest token", numberFrom(0), 0),
+      .option("--temperature <t>", "0 takes the likeliest token", numberFrom(0), 0)
+      .option(
+        "--shift",
+        "forget the oldest tokens where the text outgrows the model's context",
+        false,
+      ),
   );
   const help = readCommandLine(command, argv, WHAT);
   if (help !== undefined) return { help };

@@ -16,6 +16,9 @@ export interface GenerateOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What is done with the sequence before each step. */
+export type BeforeStep<Sequence> = (sequence: Sequence) => void;
+
 /** One token of a continuation. */
 export interface GeneratedToken {
   /** The token. */
@@ -33,6 +36,7 @@ export interface GeneratedToken {
 export async function* generate<Sequence>(
   engine: Engine<Sequence>,
   options: GenerateOptions,
+  beforeStep?: BeforeStep<Sequence>,
 ): AsyncGenerator<GeneratedToken, void, void> {
   const { prompt, tokens, temperature = 0, seed = 0, signal } = options;
   checkOptions(options);
@@ -44,6 +48,7 @@ export async function* generate<Sequence>(
     let tokenIds = prompt;
     for (let count = 0; count < tokens; count++) {
       signal?.throwIfAborted();
+      beforeStep?.(sequence);
       const { logits } = await engine.forward([{ sequence, tokenIds }], { logits: "last" });
       const tokenId = temperature === 0
         ? likeliest(logits![0]!)

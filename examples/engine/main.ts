@@ -3,10 +3,12 @@
  *
  * @module
  */
+import { dropGranularity, type Sequence } from "@couplet/kv";
 import { printable, runProgram } from "../command_line.ts";
 import { parseArguments } from "./arguments.ts";
 import { loadModel } from "./checkpoint.ts";
 import { generate } from "./generate.ts";
+import { makeRoom } from "./shift.ts";
 import { contextTokens, PREFILL, startEngine } from "./start_engine.ts";
 
 async function main(argv: readonly string[]): Promise<void> {
@@ -16,24 +18,28 @@ async function main(argv: readonly string[]): Promise<void> {
     return;
   }
   const { options } = parsed;
-  const { tokens, temperature, seed } = options;
+  const { tokens, temperature, seed, shift } = options;
   const checkpoint = await loadModel(options.model);
   const prompt = checkpoint.tokenizer.encode(options.prompt, true);
-  // A cache just long enough.
-  const sequenceTokens = contextTokens(checkpoint, prompt.length, tokens);
+  // A cache just long enough, or as long as the model's context.
+  const sequenceTokens = contextTokens(checkpoint, prompt.length, tokens, shift);
   const step = Math.min(PREFILL, sequenceTokens);
-  const { engine, destroy } = await startEngine(options, checkpoint, {
+  const { device, cache, engine, destroy } = await startEngine(options, checkpoint, {
     sequences: 1,
     tokens: sequenceTokens,
     sequenceTokens,
     stepTokens: step,
     appendTokens: step,
   });
+  // Plans that cannot are refused before there is text.
+  if (shift) dropGranularity(cache.plan);
 
   await write(options.prompt);
   const start = performance.now();
   let count = 0;
-  for await (const { text } of generate(engine, { prompt, tokens, temperature, seed })) {
+  const beforeStep = (sequence: Sequence) => makeRoom(device, cache, sequence);
+  const settings = { prompt, tokens, temperature, seed };
+  for await (const { text } of generate(engine, settings, shift ? beforeStep : undefined)) {
     await write(text);
     count++;
   }

@@ -25,6 +25,7 @@ import { createEngine, type Engine } from "./engine.ts";
 
 /** An engine and what it stands on. */
 export interface StartedEngine {
+  readonly device: GPUDevice;
   readonly cache: Cache;
   readonly engine: Engine<Sequence>;
   /** Frees all of it, the device too. */
@@ -83,6 +84,7 @@ export async function startEngine(
       : `Cache: keys ${keys}, values ${values}, ${plan.bytes.total} bytes`,
   );
   return {
+    device,
     cache,
     engine,
     destroy() {
@@ -96,13 +98,18 @@ export async function startEngine(
 /**
  * The tokens a text may grow to.
  *
+ * @param shifts Whether tokens may be forgotten: then the model's context is enough.
  * @throws {CoupletError} `usage` where the model was made for fewer.
  */
 export function contextTokens(
   { config }: Checkpoint,
   promptTokens: number,
   tokens: number,
+  shifts = false,
 ): number {
+  if (shifts && promptTokens < config.maxPositions) {
+    return Math.min(promptTokens + tokens, config.maxPositions);
+  }
   if (promptTokens + tokens > config.maxPositions) {
     throw new CoupletError("usage", {
       what: "The text would be too long",

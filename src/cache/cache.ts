@@ -169,7 +169,7 @@ export interface Cache {
    * that was not appended to every layer; where it lies inside a block of tokens that are coded
    * together and no longer held exactly; where layers with a sliding window have freed what the
    * last query would see. The last two happen only beyond `appendTokens` tokens. The error names
-   * the nearest possible lengths.
+   * the nearest possible lengths; {@linkcode encodeRollback} may cut blocks.
    */
   truncate(sequence: Sequence, length: number): void;
   /**

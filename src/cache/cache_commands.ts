@@ -3,6 +3,7 @@
  * sequences, parameters of steps.
  */
 import { isOwn, type ResolvedOptions } from "../plan/options.ts";
+import { exactRows } from "../plan/pages.ts";
 import { type AttentionWay, rowScores } from "../plan/steps.ts";
 import type { StepGrid } from "./grids.ts";
 import type { LayerCommands } from "./layer_commands.ts";
@@ -26,7 +27,7 @@ export interface StepCut {
 export class CacheCommands {
   readonly layers: readonly LayerCommands[];
   /** Those with keys and values of their own. */
-  readonly #own: readonly LayerCommands[];
+  readonly own: readonly LayerCommands[];
   readonly parameters: Parameters;
   readonly #options: ResolvedOptions;
   readonly #pageRows: PageRows;
@@ -41,7 +42,7 @@ export class CacheCommands {
   ) {
     this.#options = options;
     this.layers = layers;
-    this.#own = layers.filter((_, layer) => isOwn(options.layers[layer]!, layer));
+    this.own = layers.filter((_, layer) => isOwn(options.layers[layer]!, layer));
     this.parameters = parameters;
     this.#pageRows = pageRows;
     this.#spans = spans;
@@ -92,7 +93,7 @@ export class CacheCommands {
    */
   prepare(recorder: Recorder, growths: readonly Growth[]): void {
     for (const { state, restored, restoredSpans } of growths) {
-      if (restored !== undefined) this.restore(recorder, state, restored, this.#own);
+      if (restored !== undefined) this.restore(recorder, state, restored, this.own);
       for (const { state: span, content } of restoredSpans) {
         span.room.restore(recorder, span, content);
       }
@@ -108,7 +109,7 @@ export class CacheCommands {
         return copied === undefined ? [] : [{ slot: copied.from, start: copied.to, count: 1 }];
       });
       for (const grid of this.parameters.batches(copies)) {
-        for (const layer of this.#own) {
+        for (const layer of this.own) {
           if (layer.pageTable !== table) continue;
           layer.copy(recorder, "keyRecords", grid);
           layer.copy(recorder, "valueRecords", grid);
@@ -126,6 +127,14 @@ export class CacheCommands {
     this.#pageRows.write(recorder, table, rows.map(({ state: { slot }, row }) => ({ slot, row })));
   }
 
+  /** Writes what may be out of date of a sequence's row of a page table, for commands between steps. */
+  staleRow(recorder: Recorder, state: SequenceState, table: number): void {
+    const { first, pages, staleFrom } = state.tables[table]!;
+    if (staleFrom >= first + pages.length) return;
+    const from = Math.max(staleFrom, first);
+    this.rows(recorder, table, [{ state, row: { from, pages: pages.slice(from - first) } }]);
+  }
+
   /** Puts what was restored of a sequence in place, in some layers. */
   restore(
     recorder: Recorder,
@@ -133,7 +142,8 @@ export class CacheCommands {
     restored: RestoredContent,
     layers: readonly LayerCommands[],
   ): void {
-    const exact = [{ slot: 0, start: slot, count: 1 }];
+    const rows = exactRows(this.#options);
+    const exact = [{ slot: 0, start: slot * rows, count: rows }];
     for (const layer of layers) {
       const content = restored.layers[this.layers.indexOf(layer)]!;
       const { first, pages: held } = tables[layer.pageTable]!;
@@ -158,14 +168,14 @@ export class CacheCommands {
   ): void {
     for (const from of new Set(forks.map(({ from }) => from))) {
       // The forks share its pages, and get a copy of its exact tier.
-      if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.#own);
+      if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.own);
       for (const span of from.spans) {
         if (span.restored !== undefined) span.room.restore(recorder, span, span.restored);
       }
     }
     const units = forks.map(({ from, to }) => ({ slot: from.slot, start: to.slot, count: 1 }));
     for (const grid of this.parameters.batches(units)) {
-      for (const layer of this.#own) layer.copy(recorder, "exact", grid);
+      for (const layer of this.own) layer.copy(recorder, "exact", grid);
     }
   }
 }

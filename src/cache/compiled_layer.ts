@@ -1,7 +1,7 @@
 /** The compiled kernels of a layer, and the constants each is compiled with. */
 import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
 import { keyAnchors } from "../model/anchors.ts";
-import { exactSequenceBytes, pageBytes } from "../plan/sizes.ts";
+import { exactSequenceBytes, exactTokenBytes, pageBytes } from "../plan/sizes.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
 import { ENCODE_TOKENS } from "../kernels/constants.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
@@ -44,13 +44,15 @@ export interface CompiledLayer {
   readonly prefill: CompiledAttention;
   readonly combine: CompiledKernel;
   /**
-   * Kernels that copy a page of keys, a page of values, a sequence's exact tier, for each part of
-   * the layer.
+   * Kernels that copy a page of keys, a page of values, exact vectors, for each part of the layer.
    */
   readonly units: readonly CompiledUnits[];
 }
 
-/** Kernels that copy whole units: within a buffer, and out of a restored sequence's buffers. */
+/**
+ * Kernels that copy whole units: within a buffer, where a unit of the exact tier is all that a
+ * sequence has of it, and from one buffer to another, where it is one token's vectors of one side.
+ */
 export type CompiledUnits = Readonly<
   Record<"copies" | "restores", Readonly<Record<CopiedBuffer, CompiledCopy>>>
 >;
@@ -190,12 +192,12 @@ async function compileUnits(
   layer: LayerPlan,
   heads: number,
 ): Promise<CompiledUnits> {
-  const ofKernel = async (info: KernelInfo) => {
+  const ofKernel = async (info: KernelInfo, exactBytes: number) => {
     const [keyRecords, valueRecords, exact] = await Promise.all(
       [
         pageBytes(own, own.keys, heads),
         pageBytes(own, own.values, heads),
-        exactSequenceBytes(options, own, heads),
+        exactBytes,
       ].map(async (bytes): Promise<CompiledCopy> => {
         const words = bytes / 4;
         return { kernel: await compile(info, { UNIT: words }), words };
@@ -203,6 +205,9 @@ async function compileUnits(
     );
     return { keyRecords: keyRecords!, valueRecords: valueRecords!, exact: exact! };
   };
-  const [copies, restores] = await Promise.all([ofKernel(layer.copy), ofKernel(layer.restore)]);
+  const [copies, restores] = await Promise.all([
+    ofKernel(layer.copy, exactSequenceBytes(options, own, heads)),
+    ofKernel(layer.restore, exactTokenBytes(own, heads)),
+  ]);
   return { copies, restores };
 }

@@ -161,6 +161,11 @@ export class DeviceCache implements Cache {
           (own) => this.#sequences.adopt(length, exactFrom, firstPages, restored, own),
         );
       },
+      sequences: this.#sequences,
+      commands: this.#commands,
+      check: (target, sequence) => this.#checkTarget(target, [sequence]),
+      record: (target, sequence, dispatches) =>
+        this.#record(target, [sequence], () => dispatches(this.#recorder)),
     });
   }
 
@@ -283,6 +288,14 @@ export class DeviceCache implements Cache {
         this.#sequences.state(sequence),
       );
     }
+    this.#encoders.check(target, sequences);
+  }
+
+  /** Checks that commands of some living sequences can be recorded. */
+  #checkTarget(target: CommandTarget, sequences: readonly Sequence[]): void {
+    this.#checkDevice();
+    this.#recorder.check(target);
+    for (const sequence of sequences) this.#sequences.state(sequence);
     this.#encoders.check(target, sequences);
   }
 
@@ -422,16 +435,11 @@ export class DeviceCache implements Cache {
     const commands = this.#commands.layers[layer]!;
     const { pageTable } = commands;
     this.#record(target, [sequence], () => {
-      const { restored, tables } = state;
+      const { restored } = state;
       if (restored !== undefined) {
         this.#commands.restore(this.#recorder, state, restored, [commands]);
       }
-      const { first, pages, staleFrom } = tables[pageTable]!;
-      if (staleFrom < first + pages.length) {
-        const from = Math.max(staleFrom, first);
-        const row = { from, pages: pages.slice(from - first) };
-        this.#commands.rows(this.#recorder, pageTable, [{ state, row }]);
-      }
+      this.#commands.staleRow(this.#recorder, state, pageTable);
       for (const tier of ["coded", "exact"] as const) {
         if (entries[tier].length === 0) continue;
         const grid = this.#commands.parameters.entries(entries[tier]);

@@ -1,8 +1,11 @@
-/** Access to the inside of a cache, for snapshots alone. */
+/** Access to the inside of a cache, for functions that few programs call. */
 import { raise } from "../base/raise.ts";
+import type { CacheCommands } from "./cache_commands.ts";
+import type { CommandTarget } from "./command_target.ts";
 import type { CodedWith } from "./identity.ts";
+import type { Recorder } from "./recorder.ts";
 import type { RestoredContent } from "./restored_content.ts";
-import type { Sequence, SequenceState } from "./sequences.ts";
+import type { Sequence, Sequences, SequenceState } from "./sequences.ts";
 import type { RestoredSpan } from "./spans.ts";
 
 /** The inside of a cache. */
@@ -27,6 +30,22 @@ export interface CacheInternals {
     restored?: RestoredContent,
     spans?: readonly RestoredSpan[],
   ): Sequence;
+  /** The host's side of all sequences. */
+  readonly sequences: Sequences;
+  /** The commands of all layers together. */
+  readonly commands: CacheCommands;
+  /**
+   * Checks that commands of a sequence can be recorded now, before anything changes.
+   *
+   * @throws {CoupletError} `usage`, or `lost` where the device is lost.
+   */
+  check(target: CommandTarget, sequence: Sequence): void;
+  /** Records dispatches of a sequence, after all checks. */
+  record(
+    target: CommandTarget,
+    sequence: Sequence,
+    dispatches: (recorder: Recorder) => void,
+  ): void;
 }
 
 const internals = new WeakMap<object, CacheInternals>();

@@ -45,12 +45,17 @@ export class LayerCommands {
     });
   }
 
-  /** Puts runs of units of one kind out of a restored sequence's buffers in place. */
+  /**
+   * Copies runs of units of one kind out of buffers, such as a restored sequence's.
+   *
+   * @param to Where they go, by part. Defaults to the layer's own buffers.
+   */
   restore(
     recorder: Recorder,
     buffer: CopiedBuffer,
     { place, entries, most }: EntryGrid,
     restored: readonly RestoredPart[],
+    to: readonly RestoredPart[] = this.#buffers.parts,
   ): void {
     this.#buffers.parts.forEach((part, i) => {
       const source = restored[i]![buffer];
@@ -58,19 +63,26 @@ export class LayerCommands {
       const { kernel, words } = this.#compiled.units[i]!.restores[buffer];
       const host = { restored: { buffer: source } };
       // Restored content is put in place once, from large buffers, so no bind group is kept.
-      const restore = this.#kernels.bind(kernel, part, part[buffer], 0);
+      const restore = this.#kernels.bind(kernel, part, to[i]![buffer], 0);
       restore.dispatch(recorder, place, host, copyGroups(words * most), entries, 1);
     });
   }
 
-  /** Stores and encodes a step's tokens. */
-  append(recorder: Recorder, step: StepGrid, host: HostBindings): void {
+  /** Stores tokens in the exact tier. */
+  store(recorder: Recorder, { place, entries, most }: EntryGrid, host: HostBindings): void {
     for (const part of this.#buffers.parts) {
-      const heads = part.heads.count;
-      const words = (heads * this.#layer.headDim) / 2;
+      const words = (part.heads.count * this.#layer.headDim) / 2;
       const groups = Math.ceil(words / WORKGROUP_SIZE);
       const store = this.#kernels.bind(this.#compiled.store, part);
-      store.dispatch(recorder, step.place, host, groups, step.most, step.entries * 2);
+      store.dispatch(recorder, place, host, groups, most, entries * 2);
+    }
+  }
+
+  /** Stores and encodes a step's tokens. */
+  append(recorder: Recorder, step: StepGrid, host: HostBindings): void {
+    this.store(recorder, step, host);
+    for (const part of this.#buffers.parts) {
+      const heads = part.heads.count;
       for (const side of SIDES) {
         const { recordTokens, manyTokens, one, many } = this.#compiled[side];
         const tokens = tokensToEncode(step, recordTokens);

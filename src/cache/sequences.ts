@@ -258,31 +258,15 @@ export class Sequences {
     tables.forEach(({ pages }, table) => this.pools[table]!.give(pages));
   }
 
-  truncate(sequence: Sequence, length: number): void {
-    const state = this.state(sequence);
-    if (!Number.isInteger(length) || length < 0 || length > state.length) {
-      raise(
-        "usage",
-        `Cannot truncate to ${describeValue(length)} tokens`,
-        `sequence ${sequence.id} holds ${state.length}`,
-        "Keep as many tokens as it holds, or fewer",
-      );
-    }
+  /**
+   * Removes the tokens from a length on.
+   *
+   * @param decodes Whether the tokens of a block that is cut are put into the exact tier.
+   */
+  truncate(sequence: Sequence, length: number, decodes = false): void {
+    const state = this.checkRollback(sequence, length, decodes);
     if (length === state.length) return;
-    const why = this.#rollbackObstacle(state, length);
-    if (why !== undefined) {
-      const kept = [length, length];
-      const isRefused = (length: number) => this.#rollbackObstacle(state, length) !== undefined;
-      while (isRefused(kept[0]!)) kept[0]!--;
-      while (isRefused(kept[1]!)) kept[1]!++;
-      raise(
-        "usage",
-        `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
-        why,
-        `Keep ${kept.join(" tokens, or ")}; a fork or a snapshot keeps what is to come back`,
-      );
-    }
-    const exactFrom = this.#exactAfter(state, length);
+    const exactFrom = this.exactAfter(state, length, decodes);
     const coded = codedTokens(this.#options, { length, exactFrom });
     this.#takeBack(state, length, coded);
     state.length = length;
@@ -296,13 +280,51 @@ export class Sequences {
     });
   }
 
-  /** The first position, sinks apart, that would be held exactly after a rollback. */
-  #exactAfter({ exactFrom, stored }: SequenceState, length: number): number {
-    return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));
+  /** Checks that a sequence can be rolled back to a length, and returns its state. */
+  checkRollback(sequence: Sequence, length: number, decodes: boolean): SequenceState {
+    const state = this.state(sequence);
+    if (!Number.isInteger(length) || length < 0 || length > state.length) {
+      raise(
+        "usage",
+        `Cannot truncate to ${describeValue(length)} tokens`,
+        `sequence ${sequence.id} holds ${state.length}`,
+        "Keep as many tokens as it holds, or fewer",
+      );
+    }
+    const why = this.#rollbackObstacle(state, length, decodes);
+    if (why !== undefined) {
+      const kept = [length, length];
+      const isRefused = (length: number) =>
+        this.#rollbackObstacle(state, length, decodes) !== undefined;
+      while (isRefused(kept[0]!)) kept[0]!--;
+      while (isRefused(kept[1]!)) kept[1]!++;
+      raise(
+        "usage",
+        `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
+        why,
+        `Keep ${kept.join(" tokens, or ")}${
+          decodes || this.#rollbackObstacle(state, length, true) !== undefined
+            ? ""
+            : ", or record a rollback (encodeRollback)"
+        }; a fork or a snapshot keeps what is to come back`,
+      );
+    }
+    return state;
+  }
+
+  /**
+   * The first position, sinks apart, that would be held exactly after a rollback.
+   *
+   * @param decodes Whether the tokens of a block that is cut are put into the exact tier.
+   */
+  exactAfter({ exactFrom, stored }: SequenceState, length: number, decodes = false): number {
+    const first = Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));
+    const coded = codedTokens(this.#options, { length, exactFrom: first });
+    return decodes ? first - coded % this.#options.block : first;
   }
 
   /** Why a sequence cannot be rolled back to a length; undefined where it can. */
-  #rollbackObstacle(state: SequenceState, length: number): string | undefined {
+  #rollbackObstacle(state: SequenceState, length: number, decodes: boolean): string | undefined {
     if (length === state.length) return undefined;
     const { block, tiers, pageTables } = this.#options;
     const inside = state.steps.find(({ start, tokens, progress }) =>
@@ -311,18 +333,17 @@ export class Sequences {
     if (inside !== undefined) {
       return `the step from ${inside.start} on was not appended to every layer`;
     }
-    const exactFrom = this.#exactAfter(state, length);
-    const coded = codedTokens(this.#options, { length, exactFrom });
-    if (coded % block !== 0) {
-      return `its last ${
-        coded % block
-      } coded tokens would be part of a block of ${block} that is not held exactly`;
+    const exactFrom = this.exactAfter(state, length);
+    const known = codedTokens(this.#options, { length, exactFrom });
+    const cut = known % block;
+    if (cut !== 0 && !decodes) {
+      return `its last ${cut} coded tokens would be part of a block of ${block} that is not held exactly`;
     }
-    // What a query at the new end sees must not have been freed.
+    // What a query at the new end sees must not have been freed, and what is to be decoded.
     for (const [table, { first }] of state.tables.entries()) {
       const { slidingWindow } = pageTables[table]!;
       const seen = Math.max(0, length + 1 - slidingWindow - tiers.sinks);
-      if (coded > 0 && Math.min(seen, coded) < first * PAGE_TOKENS) {
+      if (known > 0 && Math.min(seen, known - cut) < first * PAGE_TOKENS) {
         return `layers with a sliding window of ${slidingWindow} have given up what its end would see`;
       }
     }

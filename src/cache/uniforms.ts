@@ -1,7 +1,7 @@
 /** The parameters of kernels, as bytes. They must match `templates/frame/uniforms.hbs`. */
 import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
 import { LAYER_BYTES } from "../plan/sizes.ts";
-import { pageTableStart, ringSlots, sequencePages } from "../plan/pages.ts";
+import { exactRows, pageTableStart, ringSlots, sequencePages } from "../plan/pages.ts";
 import type { HeadRange } from "../plan/divide_heads.ts";
 import type { CodebookOffsets } from "../codebooks/device.ts";
 
@@ -83,7 +83,7 @@ export function layerParameters(
   words.set([keys, values, queries, output].flatMap(({ token, head }) => [token, head]), 15);
   // The caller says 0 for no limit, the kernels take the largest number.
   words[23] = layer.slidingWindow || 0xffffffff;
-  words[24] = 2 * (tiers.sinks + ringSlots(options));
+  words[24] = exactRows(options);
   words[25] = tiers.window + options.block > 1 ? 1 : 0;
   if (options.span !== undefined) {
     // A span's tokens never age: those that are not held exactly are coded, which is all.

@@ -60,6 +60,15 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       check({ sequence: sequenceKind, length: NUMBER }, { sequence, length });
       cache.truncate(sequence, length);
     },
+    rollback(sequence, length) {
+      check({ sequence: sequenceKind, length: NUMBER }, { sequence, length });
+      return cache.rollback(sequence, length);
+    },
+    dropTokens(sequence, range) {
+      const { from, to } = Object(range);
+      check({ sequence: sequenceKind, from: NUMBER, to: NUMBER }, { sequence, from, to });
+      cache.dropTokens(sequence, range);
+    },
     records(sequence, layer, side, tokens) {
       check(
         { sequence: sequenceKind, layer: NUMBER, side: SIDE, tokens: whole(0) },

@@ -9,6 +9,11 @@ export function ringSlots(
   return tiers.window + block - 1 + capacity.appendTokens;
 }
 
+/** Exact vectors of one sequence and layer, of both sides: sinks and the ring. */
+export function exactRows(options: Pick<ResolvedOptions, "tiers" | "block" | "capacity">): number {
+  return 2 * (options.tiers.sinks + ringSlots(options));
+}
+
 /** Pages in one sequence's page table. */
 export function sequencePages({ capacity }: Pick<ResolvedOptions, "capacity">): number {
   return Math.ceil(capacity.sequenceTokens / PAGE_TOKENS);

@@ -14,7 +14,7 @@ import { bySide } from "../model/by_side.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
-import { pageTableStart, poolPages, ringSlots } from "./pages.ts";
+import { exactRows, pageTableStart, poolPages } from "./pages.ts";
 import { sharesCodebooks } from "../codebooks/device.ts";
 import { rowScores, rowSplits, type SplitTarget, stepRows, type StepSize } from "./steps.ts";
 
@@ -71,7 +71,7 @@ export function exactSequenceBytes(
   layer: HeadShape,
   heads: number,
 ): number {
-  return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(layer, heads);
+  return exactRows(options) * exactTokenBytes(layer, heads);
 }
 
 /** Bytes of one layer's exact tier, both sides of all sequences, for a number of KV heads. */

@@ -4,6 +4,7 @@ import { cacheCodebook, checkCodebookSet } from "../codebooks/find.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { keyTurn } from "../schemes/key_turn.ts";
 import type { Scheme, SchemeId } from "../schemes/scheme.ts";
+import { keyAnchors } from "../model/anchors.ts";
 import type { Side } from "../model/side.ts";
 import { attend, seesExactly, type SpanVectors } from "./attention.ts";
 import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
@@ -116,6 +117,30 @@ export interface ReferenceCache {
    */
   truncate(sequence: ReferenceSequence, length: number): void;
   /**
+   * Removes the tokens from `length` on, as {@linkcode truncate} does, also where `length` lies
+   * inside a block of tokens that are coded together and no longer held exactly. What is left of the
+   * block is then decoded, and held exactly as such.
+   *
+   * @returns How many of the last tokens are known by their codes alone, and would be held exactly
+   * if none had been removed behind them.
+   * @throws {CoupletError} `usage` where {@linkcode truncate} refuses for another reason.
+   */
+  rollback(sequence: ReferenceSequence, length: number): number;
+  /**
+   * Removes tokens in the middle (context shift). The positions of those after them become `to -
+   * from` less; their codes stay as they are. The range is whole pages of 64 coded tokens past the
+   * sinks, of 128 where layers have a sliding window, and where keys are anchored as many as the
+   * longest anchor.
+   *
+   * @throws {CoupletError} `usage` where codes of keys depend on positions: as they are scored, or
+   * coded with their rotary embedding; for another range; where a step of the sequence was not
+   * appended to every layer; where layers with a sliding window have freed other tokens than these.
+   */
+  dropTokens(
+    sequence: ReferenceSequence,
+    range: { readonly from: number; readonly to: number },
+  ): void;
+  /**
    * Begins a step, and advances lengths. For each layer, call {@linkcode append} and then
    * {@linkcode attend}.
    *
@@ -153,6 +178,11 @@ export interface ReferenceCache {
 
 /** Tokens that layers with a sliding window free together. */
 const TILE_TOKENS = 128;
+
+/** Tokens that are dropped together. */
+const PAGE = 64;
+
+const SIDES = ["keys", "values"] as const;
 
 /** One layer of one sequence. */
 interface LayerState {
@@ -305,6 +335,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     { steps, passed }: SequenceState,
     length: number,
     exactFrom: number,
+    decodes: boolean,
   ): string | undefined {
     for (const { firstPosition, tokens, appended } of steps) {
       const isInside = firstPosition < length && length < firstPosition + tokens;
@@ -313,14 +344,75 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       }
     }
     const coded = codedAt(length, exactFrom);
-    if (coded % block !== 0) return `it would end inside a block of ${block} coded tokens`;
+    const whole = coded - coded % block;
+    if (whole < coded && !decodes) return `it would end inside a block of ${block} coded tokens`;
     for (const [window, given] of passed) {
       const oldest = Math.max(0, length + 1 - window - tiers.sinks);
-      if (coded > 0 && Math.min(oldest, coded) < given) {
+      if (coded > 0 && Math.min(oldest, whole) < given) {
         return `layers with a sliding window of ${window} have given up what its last query would see`;
       }
     }
     return undefined;
+  }
+
+  /** Removes the tokens from a length on; `decodes` says whether a block may be cut. */
+  function takeBack(sequence: ReferenceSequence, length: number, decodes: boolean): number {
+    const state = stateOf(sequence);
+    if (!(Number.isInteger(length) && length >= 0 && length <= state.length)) {
+      throw new CoupletError("usage", {
+        what: `Cannot truncate to ${length} tokens`,
+        why: `sequence ${sequence.id} holds ${state.length}`,
+        remedy: "Keep from 0 to as many tokens as the sequence holds",
+      });
+    }
+    const stored = Math.max(...state.layers.map((layer) => layer.length));
+    const known = Math.min(length, Math.max(state.exactFrom, stored - slots));
+    const lost = Math.max(0, codedAt(length, known) - codedAt(length, 0));
+    if (length === state.length) return lost;
+    const why = rollbackObstacle(state, length, known, decodes);
+    if (why !== undefined) {
+      throw new CoupletError("usage", {
+        what: `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
+        why,
+        remedy: "Take back no more tokens than a step may add, or all; or keep a fork",
+      });
+    }
+    const exactFrom = known - codedAt(length, known) % block;
+    for (const layer of state.layers) {
+      for (let token = exactFrom; token < known; token++) {
+        for (const side of SIDES) layer[side].keepDecoded(token);
+      }
+    }
+    for (const entry of state.steps) {
+      entry.isVoid ||= entry.firstPosition + entry.tokens > length;
+    }
+    state.steps = state.steps.filter(({ isVoid }) => !isVoid);
+    if (codedAt(length, exactFrom) === 0) state.passed.clear();
+    state.spans = state.spans.filter(({ place }) => place <= length);
+    state.exactFrom = exactFrom;
+    state.length = length;
+    for (const layer of state.layers) {
+      layer.length = Math.min(layer.length, length);
+      layer.coded = Math.min(layer.coded, length, tiers.sinks + codedAt(length, exactFrom));
+    }
+    return lost;
+  }
+
+  /** Why so many tokens cannot be dropped in the middle, whatever the sequence; undefined where they can. */
+  function shiftObstacle(count: number): string | undefined {
+    if (options.keys.space === "as-scored") return "keys are held as they are scored";
+    let unit = ownLayers.some(({ slidingWindow }) => slidingWindow > 0) ? TILE_TOKENS : PAGE;
+    for (const { keys, keySpace, headDim, source } of ownLayers) {
+      const scheme = parseScheme(keys);
+      if (keySpace.space === "as-scored") continue;
+      if (scheme.positional) {
+        return `${keys} codes the keys of layer ${source} with their rotary embedding`;
+      }
+      // Codes depend on a token's place in its anchor.
+      if (keyTurn(scheme, keySpace, headDim, tiers.sinks) === undefined) continue;
+      unit = Math.max(unit, ...keyAnchors(keySpace, headDim)!);
+    }
+    return count % unit === 0 ? undefined : `they are dropped in multiples of ${unit}`;
   }
 
   /** Number of tokens after the sinks that a query at the end of a sequence sees by their codes. */
@@ -478,36 +570,44 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     },
 
     truncate(sequence, length): void {
+      takeBack(sequence, length, false);
+    },
+
+    rollback: (sequence, length) => takeBack(sequence, length, true),
+
+    dropTokens(sequence, { from, to }): void {
       const state = stateOf(sequence);
-      if (!(Number.isInteger(length) && length >= 0 && length <= state.length)) {
-        throw new CoupletError("usage", {
-          what: `Cannot truncate to ${length} tokens`,
-          why: `sequence ${sequence.id} holds ${state.length}`,
-          remedy: "Keep from 0 to as many tokens as the sequence holds",
-        });
-      }
-      if (length === state.length) return;
-      const stored = Math.max(...state.layers.map((layer) => layer.length));
-      const exactFrom = Math.min(length, Math.max(state.exactFrom, stored - slots));
-      const why = rollbackObstacle(state, length, exactFrom);
+      const count = to - from;
+      const given = [...state.passed.values()].filter((tokens) => tokens > 0);
+      const why = shiftObstacle(count) ??
+        (state.steps.some(({ appended }) => appended.size < owning)
+          ? "a step was not appended to every layer"
+          : from < tiers.sinks || (from - tiers.sinks) % PAGE !== 0 || !(count > 0)
+          ? "it is no range of whole pages past the sinks"
+          : to - tiers.sinks > codedAt(state.length, state.exactFrom)
+          ? "some of them are held exactly"
+          : given.some((tokens) => to - tiers.sinks > tokens)
+          ? "layers with a sliding window have freed what would take their place"
+          : undefined);
       if (why !== undefined) {
         throw new CoupletError("usage", {
-          what: `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
+          what: `Cannot drop tokens ${from} to ${to} of sequence ${sequence.id}`,
           why,
-          remedy: "Take back no more tokens than a step may add, or all; or keep a fork",
+          remedy: "Drop whole pages of coded tokens past the sinks, of keys before their rotation",
         });
       }
-      for (const entry of state.steps) {
-        entry.isVoid ||= entry.firstPosition + entry.tokens > length;
-      }
-      state.steps = state.steps.filter(({ isVoid }) => !isVoid);
-      if (codedAt(length, exactFrom) === 0) state.passed.clear();
-      state.spans = state.spans.filter(({ place }) => place <= length);
-      state.exactFrom = exactFrom;
-      state.length = length;
+      const exactFrom = Math.max(to, state.exactFrom, state.length - slots);
       for (const layer of state.layers) {
-        layer.length = Math.min(layer.length, length);
-        layer.coded = Math.min(layer.coded, length);
+        for (const side of SIDES) layer[side].drop(from, to, exactFrom, state.length);
+        layer.length -= count;
+        layer.coded -= count;
+      }
+      for (const entry of state.steps) entry.isVoid = true;
+      state.steps = [];
+      state.length -= count;
+      state.exactFrom = Math.max(from, state.exactFrom - count);
+      for (const [window, tokens] of state.passed) {
+        state.passed.set(window, Math.max(0, tokens - count));
       }
     },
 

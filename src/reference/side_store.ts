@@ -130,6 +130,45 @@ export class SideStore {
     return this.#records.map((words) => firstRecords(layout, words, tokens));
   }
 
+  /**
+   * Removes tokens `from` up to but not including `to`, whole records past the sinks, and lets those
+   * after them move up, which are exact from token `exactFrom` on.
+   *
+   * @param length Tokens, those that are removed included.
+   */
+  drop(from: number, to: number, exactFrom: number, length: number): void {
+    const { tiers: { sinks }, keyValueHeads, headDim } = this.#options;
+    const [first, end] = [from, to].map((token) => {
+      const { layout, record } = this.#recordPlace(token - sinks);
+      return record * layout.words;
+    });
+    this.#records.forEach((words, head) => {
+      const kept = new Uint32Array(words.length);
+      kept.set(words.subarray(0, first));
+      kept.set(words.subarray(end), first);
+      this.#records[head] = kept;
+    });
+    const moved = Array.from(
+      { length: length - exactFrom },
+      (_, i) =>
+        Array.from({ length: keyValueHeads }, (_, head) => this.readExact(exactFrom + i, head)),
+    );
+    moved.forEach((heads, i) => {
+      const { tier, offset } = this.#exactPlace(exactFrom + i - (to - from));
+      heads.forEach((vector, head) => tier.set(vector, offset + head * headDim));
+    });
+  }
+
+  /** Keeps a coded token exactly, as it is decoded. */
+  keepDecoded(token: number): void {
+    const { keyValueHeads, headDim } = this.#options;
+    const vectors = new Float64Array(keyValueHeads * headDim);
+    for (let head = 0; head < keyValueHeads; head++) {
+      vectors.set(this.readCoded(token, head), head * headDim);
+    }
+    this.writeExact(token, vectors, 0);
+  }
+
   /** The context of coding a record that begins with the coded token `first`. */
   #context(head: number, first: number): CodingContext {
     const { turn, scored = false, orthogonal } = this.#options;

@@ -7,7 +7,7 @@ import { OPERATION_CASES, Operations, operations } from "../helpers/cache_operat
 const device = await requestTestDevice();
 
 /** Lists of operations by case, 40 in each on average. */
-const RUNS: readonly number[] = [34, 18, 16, 12, 16];
+const RUNS: readonly number[] = [30, 18, 16, 10, 16, 10];
 
 for (const [i, own] of OPERATION_CASES.entries()) {
   Deno.test(`${own.name} agrees with float64 whatever is recorded, given up, dropped, submitted and refused`, async () => {

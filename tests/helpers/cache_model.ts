@@ -7,6 +7,8 @@ import {
   type CodebookSet,
   createCache,
   createReferenceCache,
+  encodeDrop,
+  encodeRollback,
   layerShape,
   PAGE_TOKENS,
   parseScheme,
@@ -20,6 +22,7 @@ import {
   SIDES,
   snapshotSequence,
   type Step,
+  type TokenRange,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { cacheInternals } from "../../src/cache/internals.ts";
@@ -190,11 +193,38 @@ export class CacheModel {
     this.checkCoded(pair);
   }
 
+  /** Takes tokens back to any length, also inside a block. */
+  rollback(pair: Pair, length: number): void {
+    const lost = this.encode((target) => encodeRollback(this.cache, target, pair.device, length));
+    assert.equal(lost, this.reference.rollback(pair.reference, length));
+    this.#cut.add(pair);
+    this.checkCoded(pair);
+  }
+
+  /** Drops tokens in the middle. */
+  dropTokens(pair: Pair, range: TokenRange): void {
+    this.encode((target) => encodeDrop(this.cache, target, pair.device, range));
+    this.reference.dropTokens(pair.reference, range);
+    this.checkCoded(pair);
+  }
+
   /** Whether the reference refuses to take tokens back. The sequence stays as it is. */
-  losesTokens({ reference }: Pair, length: number): boolean {
+  losesTokens(pair: Pair, length: number, cutsBlocks = false): boolean {
+    return this.#isRefused(pair, (trial) => {
+      if (cutsBlocks) this.reference.rollback(trial, length);
+      else this.reference.truncate(trial, length);
+    });
+  }
+
+  /** Whether the reference refuses to drop tokens in the middle. The sequence stays as it is. */
+  losesRange(pair: Pair, range: TokenRange): boolean {
+    return this.#isRefused(pair, (trial) => this.reference.dropTokens(trial, range));
+  }
+
+  #isRefused({ reference }: Pair, act: (trial: ReferenceSequence) => void): boolean {
     const trial = this.reference.forkSequence(reference);
     try {
-      this.reference.truncate(trial, length);
+      act(trial);
       return false;
     } catch {
       return true;
@@ -262,13 +292,15 @@ export class CacheModel {
     for (const layer of layers) {
       const { keys, values, queries } = this.vectors(step.device.tokens, layer);
       const coded = step.entries.map(({ pair }) => this.#codedOf(pair));
-      this.encode((target) =>
-        this.cache.encodeAppend(target, step.device, layer, {
-          keys: this.#upload(keys),
-          values: this.#upload(values),
-        })
-      );
-      this.reference.append(step.reference, layer, { keys, values });
+      if (this.options.shape.sharesWith?.[layer] == null) {
+        this.encode((target) =>
+          this.cache.encodeAppend(target, step.device, layer, {
+            keys: this.#upload(keys),
+            values: this.#upload(values),
+          })
+        );
+        this.reference.append(step.reference, layer, { keys, values });
+      }
       step.entries.forEach(({ pair }, i) => {
         if (this.#codedOf(pair) > coded[i]! && layer === this.layers.at(-1)) this.#cut.delete(pair);
       });

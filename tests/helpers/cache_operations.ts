@@ -4,13 +4,17 @@ import fc from "fast-check";
 import {
   type CacheOptions,
   CoupletError,
+  dropGranularity,
+  encodeDrop,
+  encodeRollback,
+  PAGE_TOKENS,
   type ReferenceSequence,
   SIDES,
   snapshotSequence,
   spanKinds,
 } from "../../mod.ts";
 import { CacheModel, type Pair, type PairEntry, POISON } from "./cache_model.ts";
-import { refuses } from "./refusals.ts";
+import { refusal, refuses } from "./refusals.ts";
 
 /** Entries of a step: sequences by their number among those alive, modulo, and how many tokens each gets. */
 type Entries = readonly (readonly [which: number, tokens: number])[];
@@ -41,6 +45,21 @@ export type Operation =
   }
   | { readonly kind: "reorder"; readonly parents: readonly number[] }
   | { readonly kind: "truncate"; readonly which: number; readonly back: number }
+  /** A rollback to any length, after some full steps without attention. */
+  | {
+    readonly kind: "roll back";
+    readonly which: number;
+    readonly steps: number;
+    readonly back: number;
+  }
+  /** A context shift, after such steps: as many pages and units of tokens as are there, modulo. */
+  | {
+    readonly kind: "shift";
+    readonly which: number;
+    readonly steps: number;
+    readonly from: number;
+    readonly count: number;
+  }
   | { readonly kind: "submit"; readonly poisons: boolean }
   | { readonly kind: "switch target" }
   /** A call that must be refused, by its number. */
@@ -52,6 +71,8 @@ export interface OperationCase {
   readonly options: CacheOptions;
   /** Most beams of a reordering. */
   readonly beams: number;
+  /** Whether decoded tokens are coded anew like the reference's, to the bit, so that blocks may be cut. */
+  readonly rollsBack?: true;
 }
 
 const ROPE = { layout: "half", theta: 10000 } as const;
@@ -122,7 +143,12 @@ export const OPERATION_CASES: readonly OperationCase[] = [
     options: {
       shape: { layers: 2, queryHeads: 2, keyValueHeads: 1, headDim: 64, slidingWindow: [0, 150] },
       policy: { keys: "c8b8", values: "c8b8", layers: { 1: { keys: "c4b8", values: "c2b8" } } },
-      keys: { space: "anchored", rope: { ...ROPE, layout: "interleaved" } },
+      // Anchors of at most 128 tokens, so that sequences are long enough to drop as many.
+      keys: {
+        space: "anchored",
+        rope: { ...ROPE, layout: "interleaved" },
+        anchor: { radians: 0.07 },
+      },
       tiers: { sinks: 2, window: 9 },
       capacity: {
         sequences: 6,
@@ -155,10 +181,30 @@ export const OPERATION_CASES: readonly OperationCase[] = [
     },
     beams: 6,
   },
+  {
+    name: "Cache of blocks that are decoded exactly",
+    options: {
+      shape: { layers: 2, queryHeads: 2, keyValueHeads: 1, headDim: 64, slidingWindow: [0, 70] },
+      policy: { keys: "kc2", values: "kt2", layers: { 1: { keys: "f16", values: "c8b8" } } },
+      keys: { space: "pre-rope", rope: ROPE },
+      tiers: { sinks: 2, window: 9 },
+      capacity: {
+        sequences: 6,
+        tokens: 900,
+        sequenceTokens: 400,
+        stepTokens: 150,
+        appendTokens: 50,
+      },
+    },
+    beams: 6,
+    rollsBack: true,
+  },
 ];
 
 /** Lists of operations. */
-export function operations({ beams, options }: OperationCase): fc.Arbitrary<Operation[]> {
+export function operations(
+  { beams, options, rollsBack }: OperationCase,
+): fc.Arbitrary<Operation[]> {
   const which = fc.nat(200);
   const { appendTokens } = options.capacity;
   const count = fc.oneof(fc.constant(1), fc.integer({ min: 1, max: appendTokens }));
@@ -168,6 +214,8 @@ export function operations({ beams, options }: OperationCase): fc.Arbitrary<Oper
     rest: { readonly [name in keyof Rest]: fc.Arbitrary<Rest[name]> },
   ) =>
     fc.record({ ...rest, kind: fc.constant(kind) }) as fc.Arbitrary<Rest & { readonly kind: Kind }>;
+  // Within a step, beyond it, and all.
+  const back = fc.oneof(fc.nat(appendTokens), fc.nat(3 * appendTokens), fc.constant(400));
   const operation: fc.Arbitrary<Operation> = fc.oneof(
     { weight: 8, arbitrary: of("append", { entries }) },
     {
@@ -194,14 +242,14 @@ export function operations({ beams, options }: OperationCase): fc.Arbitrary<Oper
         parents: fc.array(which, { minLength: 1, maxLength: beams, size: "max" }),
       }),
     },
-    {
+    { weight: 2, arbitrary: of("truncate", { which, back }) },
+    ...(rollsBack
+      ? [{ weight: 2, arbitrary: of("roll back", { which, steps: fc.nat(4), back }) }]
+      : []),
+    ...(options.keys.space === "as-scored" ? [] : [{
       weight: 2,
-      arbitrary: of("truncate", {
-        which,
-        // Within a step, beyond it, and all.
-        back: fc.oneof(fc.nat(appendTokens), fc.nat(3 * appendTokens), fc.constant(400)),
-      }),
-    },
+      arbitrary: of("shift", { which, steps: fc.nat(7), from: fc.nat(5), count: fc.nat(5) }),
+    }]),
     { weight: 3, arbitrary: of("submit", { poisons: fc.boolean() }) },
     { weight: 1, arbitrary: of("switch target", {}) },
     { weight: 2, arbitrary: of("refused", { which: fc.nat(REFUSED.length - 1) }) },
@@ -346,6 +394,20 @@ export class Operations {
         if (pair !== undefined) this.#truncate(pair, operation.back);
         break;
       }
+      case "roll back": {
+        const pair = at(operation.which);
+        if (pair === undefined) break;
+        this.#grow(pair, operation.steps);
+        this.#rollBack(pair, operation.back);
+        break;
+      }
+      case "shift": {
+        const pair = at(operation.which);
+        if (pair === undefined) break;
+        this.#grow(pair, operation.steps);
+        this.#shift(pair, operation);
+        break;
+      }
       case "submit":
         await model.flush();
         if (operation.poisons) model.poison();
@@ -435,18 +497,53 @@ export class Operations {
     const length = model.cache.length(pair.device);
     const kept = Math.max(0, length - back);
     if (!model.losesTokens(pair, kept)) return model.truncate(pair, kept);
-    let advice = "";
-    refuses("usage", () => {
-      try {
-        model.cache.truncate(pair.device, kept);
-      } catch (error) {
-        advice = (error as Error).message;
-        throw error;
-      }
-    });
+    const advice = refusal("usage", () => model.cache.truncate(pair.device, kept));
     assert.equal(model.cache.length(pair.device), length);
     const [, shorter] = /Keep (\d+) tokens/.exec(advice)!;
     model.truncate(pair, Number(shorter));
+  }
+
+  #grow(pair: Pair, steps: number): void {
+    const model = this.#model;
+    const { appendTokens } = model.options.capacity;
+    for (let i = 0; i < steps; i++) {
+      const index = model.alive.indexOf(pair);
+      const step = this.#begin(this.#entries([[index, appendTokens]]));
+      if (step !== undefined) model.record(step, model.layers, false);
+    }
+  }
+
+  #rollBack(pair: Pair, back: number): void {
+    const model = this.#model;
+    const length = model.cache.length(pair.device);
+    const kept = Math.max(0, length - back);
+    if (!model.losesTokens(pair, kept, true)) return model.rollback(pair, kept);
+    const advice = refusal(
+      "usage",
+      () => model.encode((target) => encodeRollback(model.cache, target, pair.device, kept)),
+    );
+    assert.equal(model.cache.length(pair.device), length);
+    model.rollback(pair, Number(/Keep (\d+) tokens/.exec(advice)![1]));
+  }
+
+  #shift(pair: Pair, { from, count }: { readonly from: number; readonly count: number }): void {
+    const model = this.#model;
+    const { plan } = model.cache;
+    const { sinks } = plan.options.tiers;
+    const unit = dropGranularity(plan);
+    const pages = Math.floor(model.cache.codedTokens(pair.device) / PAGE_TOKENS);
+    const first = sinks + PAGE_TOKENS * (from % (pages + 1));
+    const range = { from: first, to: first + unit * (1 + count % (pages + 1)) };
+    if (!model.losesRange(pair, range)) return model.dropTokens(pair, range);
+    const before = model.cache.stats();
+    const advice = refusal(
+      "usage",
+      () => model.encode((target) => encodeDrop(model.cache, target, pair.device, range)),
+    );
+    assert.deepEqual(model.cache.stats(), before);
+    const nearest = /Drop tokens (\d+) to (\d+)/.exec(advice);
+    if (nearest === null) return;
+    model.dropTokens(pair, { from: Number(nearest[1]), to: Number(nearest[2]) });
   }
 
   /** Checks all records, that nothing is left where nothing is held, and ends. */

@@ -127,6 +127,7 @@ const REFERENCE_TAKES: readonly string[] = [
   "codebooks/find: cacheCodebook",
   "codebooks/find: checkCodebookSet",
   "codebooks/grid: centroidNumbers",
+  "model/anchors: keyAnchors",
   "model/rope_options: ROPE_FIELDS",
   "plan/options: checkSinkLogits",
   "plan/options: resolveOptions",

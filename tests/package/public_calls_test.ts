@@ -445,6 +445,12 @@ const REFERENCE_CALLS: readonly Call[] = [
   { name: "length", arguments: [new Opaque(referenceSequence)], run: reference.length },
   { name: "codedTokens", arguments: [new Opaque(referenceSequence)], run: reference.codedTokens },
   { name: "truncate", arguments: [new Opaque(referenceSequence), 0], run: reference.truncate },
+  { name: "rollback", arguments: [new Opaque(referenceSequence), 0], run: reference.rollback },
+  {
+    name: "dropTokens",
+    arguments: [new Opaque(referenceSequence), { from: 1, to: 65 }],
+    run: reference.dropTokens,
+  },
   {
     name: "records",
     arguments: [new Opaque(referenceSequence), 0, "keys", 0],
@@ -540,6 +546,25 @@ const CACHE_CALLS: readonly Call[] = [
   },
 ];
 
+/** Functions that are given a cache on a device. */
+const FUNCTION_CALLS: readonly Call[] = [
+  {
+    name: "dropGranularity",
+    arguments: [new Opaque(plan)],
+    run: library.dropGranularity,
+  },
+  {
+    name: "encodeDrop",
+    arguments: [new Opaque(cache), target, known, { from: 1, to: 65 }],
+    run: library.encodeDrop,
+  },
+  {
+    name: "encodeRollback",
+    arguments: [new Opaque(cache), target, known, 0],
+    run: library.encodeRollback,
+  },
+];
+
 /** Tried with the files that they read, and the stores that they use. */
 const ELSEWHERE = new Set([
   "CoupletError",
@@ -550,14 +575,14 @@ const ELSEWHERE = new Set([
 ]);
 
 Deno.test("every public function has a row, or is tried elsewhere", () => {
-  const tried = new Set([...CALLS.map(({ name }) => name), ...ELSEWHERE]);
+  const tried = new Set([...[...CALLS, ...FUNCTION_CALLS].map(({ name }) => name), ...ELSEWHERE]);
   const exported = [library, ort, transformers].flatMap((module) =>
     Object.entries(module).flatMap(([name, value]) => typeof value === "function" ? [name] : [])
   );
   assert.deepEqual(exported.filter((name) => !tried.has(name)), []);
 });
 
-for (const call of CALLS) {
+for (const call of [...CALLS, ...FUNCTION_CALLS]) {
   Deno.test(`${call.name}() takes what it is given, or refuses it with what, why and a remedy`, async () => {
     assert.ok(await tryBadValues(call) > 0);
   });

@@ -35,13 +35,13 @@ export const CACHE: readonly Mutation[] = [
       ],
       [
         "ring-one-short-after-rollback",
-        "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));",
-        "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options) + 1));",
+        "const first = Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));",
+        "const first = Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options) + 1));",
       ],
       [
         "lost-tokens-forgotten",
-        "return Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));",
-        "return Math.min(length, Math.max(0, stored - ringSlots(this.#options)));",
+        "const first = Math.min(length, Math.max(exactFrom, stored - ringSlots(this.#options)));",
+        "const first = Math.min(length, Math.max(0, stored - ringSlots(this.#options)));",
       ],
       [
         "first-page-kept-without-tokens",
@@ -55,7 +55,7 @@ export const CACHE: readonly Mutation[] = [
       ],
       [
         "blocks-cut",
-        "if (coded % block !== 0) {",
+        "if (cut !== 0 && !decodes) {",
         "if (false) {",
         { tests: ["cache/host", "cache/blocks"] },
       ],
@@ -347,7 +347,7 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "restored-not-forked",
-      "if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.#own);",
+      "if (from.restored !== undefined) this.restore(recorder, from, from.restored, this.own);",
       "",
       { tests: ["cache/steps", "cache/random", "cache/lifecycle /rollback/"] },
     ],
@@ -709,6 +709,53 @@ export const CACHE: readonly Mutation[] = [
       ",",
       { tests: ["cache/lifecycle /stats/", "cache/cache /stats/", "plan/plan"] },
     ],
+  ]),
+  ...inFile("drop", "src/cache/drop_tokens.ts", ["cache/drop_tokens"], [
+    ["page-table-left", "held.staleFrom = Math.min(held.staleFrom, firstPage);", ""],
+    ["pages-kept", "sequences.pools[table]!.give(dropped);", ""],
+    [
+      "ring-left",
+      "const moved = count % ring === 0 ? 0 : state.length - first;",
+      "const moved = 0;",
+    ],
+    ["values-left", "return [0, 1].flatMap((side) => {", "return [0].flatMap((side) => {"],
+    [
+      "ring-holds-dropped",
+      "state.exactFrom = Math.max(from, state.exactFrom - count);",
+      "state.exactFrom = Math.max(0, state.exactFrom - count);",
+      { tests: ["cache/drop_tokens", "cache/random"] },
+    ],
+    ["steps-go-on", "for (const growth of state.steps) growth.isVoid = true;", ""],
+    [
+      "freed-pages-take-place",
+      "(least, { first }) => first > 0 ? Math.min(least, first) : least,",
+      "(least) => least,",
+    ],
+    ["positional-codes", "if (scheme.positional) {", "if (false) {"],
+    [
+      "anchors-cut",
+      "if (codesAnchored(scheme)) tokens = Math.max(tokens, ...anchors);",
+      "if (codesAnchored(scheme)) tokens = Math.max(tokens, anchors[0]!);",
+    ],
+  ]),
+  ...inFile("rollback", "src/cache/rollback.ts", ["cache/rollback"], [
+    ["not-decoded", "if (from < known) {", "if (false) {"],
+    [
+      "one-piece",
+      "start < known; start += most) {",
+      "start < from + most; start += most) {",
+    ],
+    [
+      "unsubmitted-step-kept",
+      "if (undone !== undefined) sequences.truncate(sequence, undone.start);",
+      "",
+    ],
+    [
+      "row-of-page-table-left",
+      "options.pageTables.forEach((_, table) => commands.staleRow(recorder, state, table));",
+      "",
+    ],
+    ["restored-later", "putInPlace(commands, recorder, state);", ""],
   ]),
   ...inFile("snapshot", "src/snapshots/pages.ts", ["snapshots/snapshot"], [
     [

@@ -13,8 +13,8 @@ export const LAYERS: readonly Mutation[] = [
   ], [
     [
       "store-of-one-side",
-      "store.dispatch(recorder, step.place, host, groups, step.most, step.entries * 2);",
-      "store.dispatch(recorder, step.place, host, groups, step.most, step.entries);",
+      "store.dispatch(recorder, place, host, groups, most, entries * 2);",
+      "store.dispatch(recorder, place, host, groups, most, entries);",
     ],
     [
       "record-start-ignored",

@@ -39,12 +39,12 @@ export const REFERENCE: readonly Mutation[] = [
     ],
     [
       "rollback-forgets-lost",
-      "const exactFrom = Math.min(length, Math.max(state.exactFrom, stored - slots));",
-      "const exactFrom = Math.min(length, Math.max(0, stored - slots));",
+      "const known = Math.min(length, Math.max(state.exactFrom, stored - slots));",
+      "const known = Math.min(length, Math.max(0, stored - slots));",
     ],
     [
       "coded-not-rolled-back",
-      "layer.coded = Math.min(layer.coded, length);",
+      "layer.coded = Math.min(layer.coded, length, tiers.sinks + codedAt(length, exactFrom));",
       "",
     ],
     [

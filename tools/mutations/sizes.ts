@@ -126,8 +126,8 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "exact-of-one-side",
-      "return 2 * (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(layer, heads);",
-      "return (options.tiers.sinks + ringSlots(options)) * exactTokenBytes(layer, heads);",
+      "return exactRows(options) * exactTokenBytes(layer, heads);",
+      "return (exactRows(options) / 2) * exactTokenBytes(layer, heads);",
       { tests: ["cache/lifecycle /encodeFork/"] },
     ],
   ]),

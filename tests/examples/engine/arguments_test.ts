@@ -16,6 +16,7 @@ Deno.test("chat's parseArguments fills in defaults", () => {
     window: 64,
     sinks: 4,
     temperature: 0,
+    shift: false,
     seed: 1,
   });
 });
@@ -23,7 +24,9 @@ Deno.test("chat's parseArguments fills in defaults", () => {
 Deno.test("chat's parseArguments reads every option", () => {
   const parsed = parseArguments(
     "--model m --prompt p --tokens 3 --keys c8b8 --values c4b8 --codebooks b --calibration c \
---calibration-tokens 7 --window 0 --sinks 0 --temperature 0.5 --seed 9 --explain".split(" "),
+--calibration-tokens 7 --window 0 --sinks 0 --temperature 0.5 --shift --seed 9 --explain".split(
+      " ",
+    ),
   );
   assert.deepEqual(parsed, {
     options: {
@@ -38,6 +41,7 @@ Deno.test("chat's parseArguments reads every option", () => {
       window: 0,
       sinks: 0,
       temperature: 0.5,
+      shift: true,
       seed: 9,
       explain: true,
     },

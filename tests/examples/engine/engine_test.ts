@@ -21,6 +21,7 @@ import {
 } from "../../../examples/engine/mod.ts";
 import { learnCodebooks } from "../../../examples/engine/codebooks.ts";
 import { draw } from "../../../examples/engine/generate.ts";
+import { makeRoom } from "../../../examples/engine/shift.ts";
 import { kernelSources } from "../../../examples/engine/operations.ts";
 import { referenceForward } from "../../../examples/engine/reference.ts";
 import { planSteps } from "../../../examples/engine/step_plan.ts";
@@ -222,6 +223,43 @@ Deno.test("generate continues greedily as PyTorch does", async () => {
     const { tokenizer } = fixture;
     assert.equal(tokenizer.decode(prompt) + text, tokenizer.decode([...prompt, ...tokens]));
   });
+});
+
+Deno.test("makeRoom lets a text outgrow its cache, and leaves room alone", async () => {
+  const prompt = expected.tokenIds.slice(0, 100);
+  const sizes = {
+    sequences: 1,
+    tokens: 160,
+    sequenceTokens: 160,
+    stepTokens: 100,
+    appendTokens: 100,
+  };
+  const plan = planCache({
+    ...modelCacheOptions(fixture.config),
+    policy: { keys: "f16", values: "f16" },
+    tiers: { sinks: 4, window: 16 },
+    capacity: sizes,
+    kernels: manifest,
+  });
+  const cache = await createCache({ device, plan });
+  const engine = await createEngine({
+    device,
+    checkpoint: fixture,
+    cache,
+    ...plannedEngineOptions(plan, fixture.config),
+  });
+  const lengths: number[] = [];
+  const tokens = generate(engine, { prompt, tokens: 100 }, (sequence) => {
+    makeRoom(device, cache, sequence);
+    lengths.push(cache.length(sequence));
+  });
+  let count = 0;
+  for await (const _ of tokens) count++;
+  assert.equal(count, 100);
+  // 140 coded tokens when it is full, of which half make a page.
+  assert.deepEqual(lengths.slice(60, 64), [159, 96, 97, 98]);
+  engine.destroy();
+  cache.destroy();
 });
 
 Deno.test("generate draws the same text from the same seed, and frees its sequence", async () => {
