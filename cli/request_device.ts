@@ -3,7 +3,7 @@ import { CoupletError } from "../src/base/errors.ts";
 import type { Host } from "./command.ts";
 
 /** Why there is no adapter, and what to do. */
-export function noAdapter(what: string, { gpu, checkout }: Host): CoupletError {
+export function noAdapter(what: string, { gpu, checkout, runtime }: Host): CoupletError {
   if (gpu === undefined) {
     return new CoupletError("device", {
       what,
@@ -11,11 +11,13 @@ export function noAdapter(what: string, { gpu, checkout }: Host): CoupletError {
       remedy: "Start Deno with --unstable-webgpu",
     });
   }
+  // Dawn is what Node has.
+  const versions = runtime.startsWith("Node") ? ", later than 22.3, which Dawn refuses" : "";
   return new CoupletError("device", {
     what,
     why: "WebGPU found no adapter",
     remedy: checkout === undefined
-      ? "Install the GPU's driver, or a software driver: on Linux, Mesa's llvmpipe (mesa-vulkan-drivers)"
+      ? `Install the GPU's driver, or a software driver: on Linux, Mesa's llvmpipe (mesa-vulkan-drivers${versions})`
       : "Run deno task adapter, which says what was tried and what to install",
   });
 }
