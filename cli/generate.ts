@@ -84,7 +84,7 @@ export function specifier(out: string, language: Language): string {
  * Names of generated modules, including kernels of earlier versions. Modules of other generators
  * may begin with the same line.
  */
-const MODULE = /^(manifest(\.d)?|[a-z0-9_]+\.wgsl)\.(ts|js)$/;
+const MODULE = /^((manifest(\.d)?|[a-z0-9_]+\.wgsl)\.(ts|js)|package\.json)$/;
 
 /** The modules in folders: kernels and their sets. */
 const SET_MODULE = /^[a-z0-9_]+(\.wgsl|\.d)?\.(ts|js)$/;

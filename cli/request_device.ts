@@ -14,7 +14,7 @@ const DRIVERS: Readonly<Record<string, string>> = {
 };
 
 /** Why there is no adapter, and what to do. */
-export function noAdapter(what: string, { gpu, platform, checkout }: Host): CoupletError {
+export function noAdapter(what: string, { gpu, platform, checkout, runtime }: Host): CoupletError {
   if (gpu === undefined) {
     return new CoupletError("device", {
       what,
@@ -25,9 +25,11 @@ export function noAdapter(what: string, { gpu, platform, checkout }: Host): Coup
   return new CoupletError("device", {
     what,
     why: "WebGPU found no adapter",
-    remedy: `${DRIVERS[platform] ?? "Install the GPU's driver"}${
-      checkout === undefined ? "" : ". deno task adapter says what was tried"
-    }`,
+    remedy: [
+      DRIVERS[platform] ?? "Install the GPU's driver",
+      ...(runtime.startsWith("Node") ? ["Node's Dawn refuses Mesa 22.3 and earlier"] : []),
+      ...(checkout === undefined ? [] : ["deno task adapter says what was tried"]),
+    ].join(". "),
   });
 }
 

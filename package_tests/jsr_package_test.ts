@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { kernels as c8b8 } from "../generated/c8b8/c8b8_d128.ts";
 import { manifest } from "../generated/manifest.ts";
 import { publishedFiles } from "../tools/jsr_package.ts";
+import { publishedPage } from "../tools/publication.ts";
 import { ROOT } from "../tools/project.ts";
 import { FOLDER, type Outcome, PACKAGE, serveRegistry } from "./registry.ts";
 
@@ -94,18 +95,23 @@ Deno.test("couplet kernels show --wgsl prints whole kernels of the published pac
   });
 });
 
-Deno.test("the published package has the repository's files, but for kernels, which say where they can be read", async () => {
+Deno.test("the published package has the repository's files, but for kernels, which say where they can be read, and pages' links", async () => {
   await using _registry = await serveRegistry();
   for (const path of publishedFiles()) {
     const published = await Deno.readFile(`${ROOT}${FOLDER}/${path}`);
     const own = await Deno.readFile(ROOT + path);
     if (path === "deno.json") continue;
     const [, name] = /([^/]+)\.wgsl\.ts$/.exec(path) ?? [];
+    const text = new TextDecoder().decode(published);
+    if (path.endsWith(".md")) {
+      const page = publishedPage(path, new TextDecoder().decode(own), publishedFiles());
+      assert.equal(text, page, path);
+      continue;
+    }
     if (name === undefined) {
       assert.deepEqual(published, own, path);
       continue;
     }
-    const text = new TextDecoder().decode(published);
     assert.ok(text.includes(`couplet kernels show ${name} --wgsl`) && text.includes(path), path);
     assert.ok(published.length < own.length, path);
   }

@@ -9,6 +9,7 @@ import { basename, dirname } from "node:path";
 import config from "../deno.json" with { type: "json" };
 import { KERNEL_MODULE, minifiedKernel } from "./minified_kernel.ts";
 import { ROOT } from "./project.ts";
+import { publishedPage } from "./publication.ts";
 
 /** The configuration, which is made for the folder. */
 const CONFIG = "deno.json";
@@ -26,6 +27,7 @@ export async function writeJsrPackage(folder: string): Promise<number> {
     const copy = `${ROOT}${folder}/${path}`;
     await mkdir(dirname(copy), { recursive: true });
     if (KERNEL_MODULE.test(path)) await Deno.writeTextFile(copy, await kernelModule(path));
+    else if (path.endsWith(".md")) await Deno.writeTextFile(copy, page(path, paths));
     else await copyFile(ROOT + path, copy);
   }
   await Deno.writeTextFile(`${ROOT}${folder}/${CONFIG}`, jsrConfig(namedImports(paths)));
@@ -45,6 +47,10 @@ function filesIn(folder: string): string[] {
   return [...Deno.readDirSync(ROOT + folder)].flatMap(({ name, isDirectory }) =>
     isDirectory ? filesIn(`${folder}${name}/`) : [folder + name]
   );
+}
+
+function page(path: string, published: readonly string[]): string {
+  return publishedPage(path, Deno.readTextFileSync(ROOT + path), published);
 }
 
 /** The module of a kernel, minified, which says where it can be read. */

@@ -3,17 +3,8 @@ import Handlebars from "handlebars";
 import { BINDING_TYPES, bindingSpace } from "../../src/kernels/bindings.ts";
 import { CoupletError } from "../../src/base/errors.ts";
 import type { KernelRow, TemplateValue } from "../kernels/kernel_row.ts";
+import type { Renderer } from "./renderer.ts";
 import type { TemplateTexts } from "./templates.ts";
-
-/** The templates, compiled, with a record of which partials were used. */
-export interface Renderer {
-  /** The WGSL of one row. */
-  render(row: KernelRow): string;
-  /** The path in `templates/` of the template that a row is rendered from. */
-  pathOf(row: KernelRow): string;
-  /** Template files that no row rendered so far has used. */
-  unusedTemplates(): string[];
-}
 
 type Compiled = (context: unknown) => string;
 

@@ -22,8 +22,8 @@ export interface Difference {
   readonly orphaned: readonly string[];
 }
 
-/** The beginning of every generated file, module or page. */
-const MARK = /^(\/\/|<!--) Generated /;
+/** The beginning of every generated file: module, page or `package.json`. */
+const MARK = /^(\/\/ |<!-- |\{"\/\/": ")Generated /;
 
 function filesIn(folder: URL, prefix = ""): string[] {
   let entries: Dirent[];

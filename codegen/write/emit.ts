@@ -3,8 +3,8 @@ import { parseKernelName } from "../../src/kernels/name.ts";
 import { kernelSetName } from "../../src/kernels/set.ts";
 import type { KernelRow } from "../kernels/kernel_row.ts";
 import { isPackage, kernelSetFiles, kernelSets, manifestFiles, setFolder } from "./kernel_sets.ts";
-import { annotation, modulePath, type ModuleStyle } from "./module_style.ts";
-import type { Renderer } from "../render/render.ts";
+import { annotation, modulePath, type ModuleStyle, scopeFiles } from "./module_style.ts";
+import type { Renderer } from "../render/renderer.ts";
 
 /** Path in the folder of generated files to content. */
 export type GeneratedFiles = ReadonlyMap<string, string>;
@@ -69,5 +69,6 @@ export function emitFiles(
     ...kernelFiles(rows, texts, renderer, style),
     ...sets.flatMap((set) => kernelSetFiles(set, texts, style)),
     ...manifestFiles(sets, style),
+    ...scopeFiles(style),
   ]);
 }

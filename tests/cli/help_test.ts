@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import config from "../../deno.json" with { type: "json" };
 import { SUMMARIES } from "../../cli/summaries.ts";
 import { couplet } from "../helpers/cli.ts";
 
@@ -24,3 +25,18 @@ for (const [name, summary] of Object.entries(SUMMARIES)) {
     assert.ok(list.includes(` ${words.at(-1)} ${summary}`), list);
   });
 }
+
+Deno.test("couplet --help and its commands' say what stands for couplet", async () => {
+  for (const args of [[], ["kernels"], ["plan"]]) {
+    const { output } = await couplet([...args, "--help"], { invocation: "npx @couplet/kv" });
+    assert.match(output, /\n\ncouplet is npx @couplet\/kv here\.\n$/);
+  }
+});
+
+Deno.test("couplet --version prints the package's", async () => {
+  assert.deepEqual(await couplet(["--version"]), {
+    exitCode: 0,
+    output: `${config.version}\n`,
+    errors: "",
+  });
+});
