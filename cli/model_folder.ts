@@ -9,6 +9,7 @@ import { CoupletError } from "../src/base/errors.ts";
 import type { ValueRotation } from "../src/codebooks/codebook.ts";
 import { digestFile, type FileSource, isFile } from "./files.ts";
 import { readJson } from "./json.ts";
+import { modelDigest } from "./model_digest.ts";
 
 /** A file with weights of a model. */
 export interface WeightFile {
@@ -72,15 +73,7 @@ export async function folderDigest(
     digests.push(await digestFile(join(folder, file), modelFile(folder, file)));
     onProgress(digests.length / files.length);
   }
-  return modelDigest(digests);
-}
-
-/**
- * The digest of a model, from the SHA-256 of `config.json` and of its weights' files, in
- * hexadecimal digits. It is one over the files' digests, so that no file has to be held to join them.
- */
-export function modelDigest(digests: readonly string[]): string {
-  return `sha256:${createHash("sha256").update(digests.join("\n")).digest("hex")}`;
+  return await modelDigest(digests);
 }
 
 /** The digest of a model after rotations of its values were folded in. */

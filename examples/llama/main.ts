@@ -5,8 +5,8 @@
  */
 import { printable, runProgram } from "../command_line.ts";
 import { parseArguments } from "./arguments.ts";
-import { loadModel } from "./checkpoint.ts";
 import { generate } from "./generate.ts";
+import { loadModel } from "./load_model.ts";
 import { contextTokens, PREFILL, startEngine } from "./start_engine.ts";
 
 async function main(argv: readonly string[]): Promise<void> {
