@@ -10,14 +10,7 @@ import type { ValueRotation } from "../src/codebooks/codebook.ts";
 import { digestFile, type FileSource, isFile } from "./files.ts";
 import { readJson } from "./json.ts";
 import { modelDigest } from "./model_digest.ts";
-
-/** A file with weights of a model. */
-export interface WeightFile {
-  /** Its name in the folder. */
-  readonly file: string;
-  /** Tensors that an index says it holds; none where there is no index. */
-  readonly tensors: readonly string[];
-}
+import type { WeightFile } from "./weight_file.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";

@@ -6,7 +6,7 @@ import {
   type ValueRotation,
 } from "@couplet/kv";
 import { modelDigest } from "../../cli/model_digest.ts";
-import type { WeightFile } from "../../cli/model_folder.ts";
+import type { WeightFile } from "../../cli/weight_file.ts";
 import { parseJson } from "../../src/base/parse_json.ts";
 import { sha256 } from "../../src/base/sha256.ts";
 import { type LlamaConfig, parseConfig } from "./config.ts";

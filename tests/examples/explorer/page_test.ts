@@ -18,7 +18,7 @@ import { buildExplorer } from "../../../examples/explorer/build.ts";
 import { kernels } from "../../../examples/explorer/page/kernels.ts";
 import { cacheMemory, residentBytes } from "../../../examples/explorer/page/memory.ts";
 import { TOLERANCE } from "../../../examples/explorer/page/run/check_kernel.ts";
-import { serveFolder } from "../../../examples/explorer/serve.ts";
+import { serveFolder } from "../../../examples/pages/serve.ts";
 import { browserEnvironment, findChromium } from "../../helpers/browser.ts";
 
 /** A kernel that is looked at closely; its run is short. */
