@@ -21,14 +21,16 @@ export function Explanation({ learned }: Pick<SessionState, "learned">): VNode {
       </p>
       <p>
         <b>Drawn at random</b>{" "}
-        means at temperature 0.8, by the same random number on both sides: equal distributions give
-        equal tokens. The divergence is that of the model's own distributions, at temperature 1.
+        means at temperature 0.8, by the same random numbers on both sides: equal distributions give
+        equal tokens, and similar ones mostly. The divergence is that of the model's own
+        distributions, at temperature 1.
       </p>
       <p>
         <b>Another scheme, other exact tokens.</b>{" "}
         A new cache is planned, and reads the text so far again, which gives its divergence in all
-        places. Kernels and codebooks are loaded when they are first chosen. Keys are coded before
-        their rotary embedding.
+        places. Exact are the first and the recent tokens, and schemes that code 64 tokens together
+        keep those that are not yet 64. Kernels and codebooks are loaded when they are first chosen.
+        Keys are coded before their rotary embedding.
       </p>
       <p>
         <b>Tokens/s</b>{" "}

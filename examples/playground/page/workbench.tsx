@@ -51,7 +51,7 @@ export function Workbench(
   const { scheme } = written.settings;
   const { text, chosen } = written;
   const different = text.filter((token, place) => token !== chosen[place]).length;
-  const share = text.length === 0 ? "" : ` (${Math.round((100 * different) / text.length)} %)`;
+  const share = `${Math.round((100 * different) / Math.max(1, text.length))} %`;
   return (
     <>
       <div class="desk">
@@ -100,7 +100,8 @@ export function Workbench(
           title={scheme}
           note={text.length === 0
             ? "Nothing to compare yet"
-            : `${different} of ${text.length} tokens differ${share}`}
+            : `${different} of ${text.length} tokens differ (${share}); of ${coded.tokens.all} read, ` +
+              `${coded.tokens.coded} are in codes`}
           prompt={written.promptText}
           pieces={coded.pieces}
           beside={{ pieces: half.pieces, differs: (place) => text[place] !== chosen[place] }}

@@ -30,9 +30,20 @@ class Player {
   #busy = false;
   #status = "Ready";
 
-  constructor(session: Session, fixed: Pick<SessionState, "adapter" | "schemes" | "learned">) {
+  /** @param restored Tokens that are there from snapshots. */
+  constructor(
+    session: Session,
+    fixed: Pick<SessionState, "adapter" | "schemes" | "learned">,
+    restored: number,
+  ) {
     this.#session = session;
     this.#fixed = fixed;
+    const { text } = session.view.document;
+    if (text.length > 0) {
+      this.#status = restored > 0
+        ? `The text is back, ${restored} tokens of it from snapshots of the caches`
+        : "The text is back, and is read again with the next token";
+    }
     this.#show();
   }
 
@@ -165,7 +176,7 @@ async function open(document: PlaygroundDocument | undefined): Promise<Player> {
     tell({ kind: "loading", what, fraction: bytes / total });
   }));
   const loaded = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
-  const session = await Session.open({
+  const { session, restored } = await Session.open({
     device,
     checkpoint,
     async codebooks(scheme) {
@@ -189,7 +200,7 @@ async function open(document: PlaygroundDocument | undefined): Promise<Player> {
     schemes: SCHEMES.map(({ id }) => id)
       .filter((id) => parseScheme(id).codebook !== "learned" || id in site.codebooks),
     learned: site.learned,
-  });
+  }, restored);
 }
 
 let player: Promise<Player> | undefined;

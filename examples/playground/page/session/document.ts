@@ -27,8 +27,8 @@ const document = z.object({
   prompt: tokenIds,
   /** What the model has written with the cache in f16. */
   text: tokenIds,
-  /** The random number in [0, 1) that each token of `text` was drawn by; null for the likeliest. */
-  uniforms: z.array(z.nullable(z.number())),
+  /** The seed that each token of `text` was drawn by; null for the likeliest. */
+  seeds: z.array(z.nullable(z.int())),
   /** What the model chose with the coded cache in the places of `text`. */
   chosen: tokenIds,
   /** KL divergence of the two distributions in those places, in nats; null after different texts. */
@@ -60,7 +60,7 @@ export function emptyDocument(model: string, settings: Settings): PlaygroundDocu
     promptText: "",
     prompt: [],
     text: [],
-    uniforms: [],
+    seeds: [],
     chosen: [],
     divergences: [],
     ownFrom: null,
@@ -103,8 +103,8 @@ export function decodeDocument(bytes: Uint8Array): PlaygroundDocument | undefine
   }
   const { data } = document.safeParse(json);
   if (data === undefined) return undefined;
-  const { prompt, text, uniforms, chosen, divergences, ownFrom } = data;
-  const places = [uniforms, chosen, divergences].every(({ length }) => length === text.length);
+  const { prompt, text, seeds, chosen, divergences, ownFrom } = data;
+  const places = [seeds, chosen, divergences].every(({ length }) => length === text.length);
   if (!places || (ownFrom ?? 0) > text.length) return undefined;
   return prompt.length > 0 || text.length === 0 ? data : undefined;
 }

@@ -45,6 +45,8 @@ export interface CacheMemory {
 /** One of the two caches, and what was written with it. */
 export interface Side {
   readonly memory: CacheMemory;
+  /** Tokens that it holds, and of those the ones held as codes. */
+  readonly tokens: { readonly all: number; readonly coded: number };
   /** Text of each token written. */
   readonly pieces: readonly string[];
   readonly tokensPerSecond?: number;

@@ -86,10 +86,16 @@ export class Reader {
     return this.#engine.forward([{ sequence: this.#sequence, tokenIds }], { logits });
   }
 
-  /** Reads as much of a text as a store has. Entries that cannot be used are left out. */
-  async restore(store: SnapshotStore, tokenIds: readonly number[]): Promise<void> {
+  /**
+   * Reads as much of a text as a store has. Entries that cannot be used are left out.
+   *
+   * @returns Tokens that the store had.
+   */
+  async restore(store: SnapshotStore, tokenIds: readonly number[]): Promise<number> {
     this.#cache.freeSequence(this.#sequence);
-    this.#sequence = (await restoreLongestPrefix(this.#cache, store, tokenIds, 1)).sequence;
+    const { sequence, tokens } = await restoreLongestPrefix(this.#cache, store, tokenIds, 1);
+    this.#sequence = sequence;
+    return tokens;
   }
 
   /**
@@ -114,6 +120,14 @@ export class Reader {
       used: total - slack - scratch,
       allocated: total,
       long: { tokens: LONG_TOKENS, bytes: longTotal - longScratch },
+    };
+  }
+
+  /** Tokens that the cache holds, and of those the ones held as codes. */
+  get tokens(): { readonly all: number; readonly coded: number } {
+    return {
+      all: this.#cache.length(this.#sequence),
+      coded: this.#cache.codedTokens(this.#sequence),
     };
   }
 

@@ -11,7 +11,6 @@ import { CacheSwitch } from "../../../demo/cache_switch.ts";
 import { divergence, type ReferenceRow, referenceRow } from "../../../demo/metrics.ts";
 import type { Checkpoint } from "../../../llama/checkpoint.ts";
 import { createEngine, type Engine } from "../../../llama/engine.ts";
-import { draw, likeliest } from "../../../llama/generate.ts";
 import {
   codedTokens,
   DEFAULT_SETTINGS,
@@ -23,13 +22,11 @@ import {
 } from "./document.ts";
 import { type KeptDocument, partsOf } from "./kept_document.ts";
 import type { Kept, SessionState, Side } from "./messages.ts";
+import { newSeed, pick } from "./pick.ts";
 import { pieceAfter, Pieces } from "./pieces.ts";
 import { planLongText, planText, STEP_TOKENS } from "./plans.ts";
 import { Reader } from "./reader.ts";
 import { SCHEMES } from "./schemes.ts";
-
-/** How freely tokens are drawn; 1 is as the model says. */
-const TEMPERATURE = 0.8;
 
 /** What a session stands on. */
 export interface SessionParts {
@@ -85,15 +82,22 @@ export class Session {
    * Brings the model to the device, and a document to the caches: from snapshots as far as there are any.
    *
    * @param given The document. Defaults to the one that is kept, or a new one.
+   * @returns The session, and how many of the document's tokens both caches have from snapshots.
    * @throws {CoupletError} as the engine and the caches do.
    */
-  static async open(parts: SessionParts, given?: PlaygroundDocument): Promise<Session> {
+  static async open(
+    parts: SessionParts,
+    given?: PlaygroundDocument,
+  ): Promise<{ readonly session: Session; readonly restored: number }> {
     const { device, checkpoint: { config, fingerprint }, onProgress } = parts;
     const loaded = given === undefined ? await load(parts) : { document: given };
     const document = loaded.document ?? emptyDocument(fingerprint.digest, DEFAULT_SETTINGS);
-    const { scheme } = document.settings;
-    onProgress("Compiling the kernels of f16");
-    const halfCache = await create(parts, { ...document.settings, scheme: "f16" });
+    const { settings } = document;
+    onProgress(`Compiling the kernels of f16 and ${settings.scheme}`);
+    const [halfCache, codedCache] = await Promise.all([
+      create(parts, { ...settings, scheme: "f16" }),
+      create(parts, settings),
+    ]);
     const cacheSwitch = new CacheSwitch(halfCache.cache);
     onProgress("Bringing the model to the device");
     const engine = await createEngine({
@@ -106,15 +110,15 @@ export class Session {
       return new Reader(engine, cacheSwitch, cache, longPlan);
     }
     const half = reader(halfCache);
-    onProgress(`Compiling the kernels of ${scheme}`);
-    const coded = reader(await create(parts, document.settings));
+    const coded = reader(codedCache);
     const session = new Session(parts, engine, cacheSwitch, half, coded, document);
     if (loaded.problem !== undefined) {
       session.#kept = { state: "failed", parts: loaded.problem.parts };
+    } else if (given === undefined && document.prompt.length > 0) {
+      session.#kept = keptState(document);
     }
     onProgress("Restoring the caches");
-    await session.#restore();
-    return session;
+    return { session, restored: await session.#restore() };
   }
 
   /** What the page shows of it. */
@@ -184,11 +188,11 @@ export class Session {
     const place = document.text.length;
     const reference = referenceRow(await this.#half.next(halfTokens(document)));
     const logits = await this.#coded.next(codedTokens(document));
-    const uniform = document.settings.draws ? Math.random() : null;
+    const seed = document.settings.draws ? newSeed() : null;
     const same = sameBefore(document, place);
-    document.text.push(pick(reference.logits, uniform));
-    document.uniforms.push(uniform);
-    document.chosen.push(pick(logits, uniform));
+    document.text.push(pick(reference.logits, seed));
+    document.seeds.push(seed);
+    document.chosen.push(pick(logits, seed));
     document.divergences.push(same ? divergence(reference, logits) : null);
     this.#references?.push(reference);
     this.#halfPieces.add(document.text[place]!);
@@ -229,7 +233,7 @@ export class Session {
 
   /** Lets the coded cache read a document's text from the beginning, and takes the document. */
   async #reread(coded: Reader, document: PlaygroundDocument): Promise<void> {
-    const { text, uniforms, prompt, ownFrom } = document;
+    const { text, seeds, prompt, ownFrom } = document;
     if (text.length > 0) {
       const first = prompt.length - 1;
       // The last token stays unread: the next step reads it.
@@ -239,9 +243,7 @@ export class Session {
       document = {
         ...document,
         chosen: rows.map((row, place) =>
-          ownFrom !== null && place >= ownFrom
-            ? document.chosen[place]!
-            : pick(row, uniforms[place]!)
+          ownFrom !== null && place >= ownFrom ? document.chosen[place]! : pick(row, seeds[place]!)
         ),
         divergences: rows.map((row, place) =>
           sameBefore(document, place) ? divergence(references[place]!, row) : null
@@ -269,7 +271,7 @@ export class Session {
         await this.#coded.store(place.snapshots, codedTokens(document)),
       ];
       await place.save(document, keys);
-      this.#kept = { state: "kept", tokens: document.prompt.length + document.text.length };
+      this.#kept = keptState(document);
     } catch (error) {
       this.#kept = { state: "failed", parts: partsOf(error, "The text could not be kept") };
     }
@@ -286,15 +288,17 @@ export class Session {
   }
 
   /** Brings the document's text to new caches. */
-  async #restore(): Promise<void> {
+  async #restore(): Promise<number> {
     const { place } = this.#parts;
     const document = this.#document;
     this.#references = document.text.length === 0 ? [] : undefined;
     for (const tokenId of document.text) this.#halfPieces.add(tokenId);
     this.#codedPieces = document.text.map((_, place) => this.#codedPiece(place));
-    if (place instanceof CoupletError || document.text.length === 0) return;
-    await this.#half.restore(place.snapshots, halfTokens(document).slice(0, -1));
-    await this.#coded.restore(place.snapshots, codedTokens(document).slice(0, -1));
+    if (place instanceof CoupletError || document.text.length === 0) return 0;
+    return Math.min(
+      await this.#half.restore(place.snapshots, halfTokens(document).slice(0, -1)),
+      await this.#coded.restore(place.snapshots, codedTokens(document).slice(0, -1)),
+    );
   }
 }
 
@@ -350,11 +354,10 @@ async function create(
 }
 
 function side(reader: Reader, pieces: readonly string[]): Side {
-  const { memory, tokensPerSecond } = reader;
-  return { memory, pieces, ...(tokensPerSecond === undefined ? {} : { tokensPerSecond }) };
+  const { memory, tokens, tokensPerSecond } = reader;
+  return { memory, tokens, pieces, ...(tokensPerSecond === undefined ? {} : { tokensPerSecond }) };
 }
 
-/** The likeliest token, or the one that a random number draws: equal distributions give equal tokens. */
-function pick(logits: Float32Array, uniform: number | null): number {
-  return uniform === null ? likeliest(logits) : draw(logits, TEMPERATURE, uniform);
+function keptState({ prompt, text }: PlaygroundDocument): Kept {
+  return { state: "kept", tokens: prompt.length + text.length };
 }
