@@ -175,10 +175,13 @@ async function open(document: PlaygroundDocument | undefined): Promise<Player> {
     const what = `Loading the model, ${(total / 2 ** 20).toFixed(1)} MiB`;
     tell({ kind: "loading", what, fraction: bytes / total });
   }));
+  const schemes = SCHEMES.map(({ id }) => id)
+    .filter((id) => parseScheme(id).codebook !== "learned" || id in site.codebooks);
   const loaded = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
   const { session, restored } = await Session.open({
     device,
     checkpoint,
+    schemes,
     async codebooks(scheme) {
       const file = site.codebooks[scheme];
       if (file === undefined) return undefined;
@@ -197,8 +200,7 @@ async function open(document: PlaygroundDocument | undefined): Promise<Player> {
   }, document);
   return new Player(session, {
     adapter,
-    schemes: SCHEMES.map(({ id }) => id)
-      .filter((id) => parseScheme(id).codebook !== "learned" || id in site.codebooks),
+    schemes,
     learned: site.learned,
   }, restored);
 }

@@ -41,7 +41,7 @@ export function WrittenText(
         ref={box}
         class="written"
         role="region"
-        aria-label={`Text with ${title}`}
+        aria-label={`Text with the ${beside === undefined ? "first" : "second"} cache`}
         tabIndex={0}
         onScroll={({ currentTarget: { scrollTop, clientHeight, scrollHeight } }) => {
           atEnd.current = scrollTop + clientHeight > scrollHeight - 8;

@@ -76,6 +76,9 @@ const LOSABLE = `
 const NO_FILES =
   'Object.defineProperty(StorageManager.prototype, "getDirectory", { value: undefined });';
 
+/** Takes the worker's WebGPU away. */
+const NO_WEBGPU = 'Object.defineProperty(WorkerNavigator.prototype, "gpu", { value: undefined });';
+
 /** Runs a text before the program of workers that start from now on. */
 async function beforeWorkers(page: Page, text: string): Promise<void> {
   await page.unroute("**/worker.js");
@@ -209,7 +212,7 @@ Deno.test({
       assert.deepEqual(errors, []);
 
       await t.step("says what to do without WebGPU", async () => {
-        await beforeWorkers(page, "Object.defineProperty(WorkerNavigator.prototype, 'gpu', {});");
+        await beforeWorkers(page, NO_WEBGPU);
         await page.reload();
         await page.getByRole("alert").getByText("This browser has no WebGPU").waitFor();
         await page.getByRole("heading", { name: "Where WebGPU is" }).waitFor();

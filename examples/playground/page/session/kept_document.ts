@@ -29,16 +29,27 @@ export class KeptDocument {
    * The document that was kept, if any.
    *
    * @param model Digest of the model that is to go on with it.
-   * @throws {CoupletError} `file` where it is damaged, or of another model.
+   * @param schemes The schemes on offer.
+   * @throws {CoupletError} `file` where it is damaged, of another model or of another scheme.
    */
-  async load(model: string): Promise<PlaygroundDocument | undefined> {
+  async load(
+    model: string,
+    schemes: readonly string[],
+  ): Promise<PlaygroundDocument | undefined> {
     const bytes = await this.#documents.get(KEY);
     if (bytes === undefined) return undefined;
     const document = decodeDocument(bytes);
-    if (document?.model === model) return document;
+    const problem = document === undefined
+      ? "it is damaged"
+      : document.model !== model
+      ? "another model wrote it"
+      : schemes.includes(document.settings.scheme)
+      ? undefined
+      : `its cache is in ${document.settings.scheme}, which is not on offer any more`;
+    if (problem === undefined) return document;
     throw new CoupletError("file", {
       what: "The text that was kept here cannot be used",
-      why: document === undefined ? "it is damaged" : "another model wrote it",
+      why: problem,
       remedy: "Write a new one; it takes the old one's place",
     });
   }

@@ -32,6 +32,8 @@ import { SCHEMES } from "./schemes.ts";
 export interface SessionParts {
   readonly device: GPUDevice;
   readonly checkpoint: Checkpoint;
+  /** Schemes on offer. */
+  readonly schemes: readonly string[];
   /** Loads the file of a scheme's codebooks; none for a scheme that has none. */
   readonly codebooks: (scheme: string) => Promise<Uint8Array<ArrayBuffer> | undefined>;
   /** Where the document is kept; why it cannot be kept. */
@@ -304,11 +306,11 @@ export class Session {
 
 /** The document that is kept, or why it cannot be used. */
 async function load(
-  { place, checkpoint }: SessionParts,
+  { place, checkpoint, schemes }: SessionParts,
 ): Promise<{ document?: PlaygroundDocument; problem?: CoupletError }> {
   if (place instanceof CoupletError) return {};
   try {
-    const document = await place.load(checkpoint.fingerprint.digest);
+    const document = await place.load(checkpoint.fingerprint.digest, schemes);
     return document === undefined ? {} : { document };
   } catch (error) {
     if (!(error instanceof CoupletError)) throw error;
