@@ -10,14 +10,8 @@ import { groupBy } from "../src/base/group_by.ts";
 import type { ValueRotation } from "../src/codebooks/codebook.ts";
 import { digestFile, type FileSource, isFile } from "./files.ts";
 import { readJson } from "./json.ts";
-
-/** A file with weights of a model. */
-export interface WeightFile {
-  /** Its name in the folder. */
-  readonly file: string;
-  /** Tensors that an index says it holds; none where there is no index. */
-  readonly tensors: readonly string[];
-}
+import { modelDigest } from "./model_digest.ts";
+import type { WeightFile } from "./weight_file.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
@@ -73,15 +67,7 @@ export async function folderDigest(
     digests.push(await digestFile(join(folder, file), modelFile(folder, file)));
     onProgress(digests.length / files.length);
   }
-  return modelDigest(digests);
-}
-
-/**
- * The digest of a model, from the SHA-256 of `config.json` and of its weights' files, in
- * hexadecimal digits. It is one over the files' digests, so that no file has to be held to join them.
- */
-export function modelDigest(digests: readonly string[]): string {
-  return `sha256:${createHash("sha256").update(digests.join("\n")).digest("hex")}`;
+  return await modelDigest(digests);
 }
 
 /** The digest of a model after rotations of its values were folded in. */

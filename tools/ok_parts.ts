@@ -22,6 +22,7 @@ const PROJECTS: readonly string[] = [
   "examples/hosts/node_dawn",
   "examples/hosts/onnxruntime_web",
   "examples/hosts/transformers_js",
+  "examples/playground/page",
   "tools/swiftshader",
   "tools/texts",
   "tools/tint",

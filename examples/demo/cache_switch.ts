@@ -1,5 +1,5 @@
 import type { Cache, Sequence, Step } from "@couplet/kv";
-import type { AttentionCache } from "../engine/mod.ts";
+import type { AttentionCache } from "../engine/attention_cache.ts";
 
 /** Lets one engine, and so one copy of the weights, run with many caches in turn. */
 export class CacheSwitch implements AttentionCache<Sequence, Step> {

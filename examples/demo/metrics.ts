@@ -33,6 +33,23 @@ export function referenceRow(logits: Float32Array): ReferenceRow {
   };
 }
 
+/**
+ * KL divergence of a run's distribution from the uncompressed one, in nats.
+ *
+ * @param logits `[vocabulary]` logits of the run.
+ */
+export function divergence(
+  { logits: reference, probabilities, logSumExp: sum }: ReferenceRow,
+  logits: Float32Array,
+): number {
+  // KL(p || q) = sum p (log p - log q), with log p = r - R and log q = c - C for logits r and c.
+  let nats = logSumExp(logits) - sum;
+  for (let i = 0; i < logits.length; i++) {
+    nats += probabilities[i]! * (reference[i]! - logits[i]!);
+  }
+  return nats;
+}
+
 /** Adds up the losses of a run, and its differences from the uncompressed one. */
 export class QualityTally {
   #tokens = 0;
@@ -48,16 +65,9 @@ export class QualityTally {
    * @param target The token that follows.
    */
   add(reference: ReferenceRow, logits: Float32Array, target: number): void {
-    const sum = logSumExp(logits);
-    // KL(p || q) = sum p (log p - log q), with log p = r - R and log q = c - C for logits r and c.
-    let divergence = sum - reference.logSumExp;
-    const { probabilities, logits: referenceLogits } = reference;
-    for (let i = 0; i < logits.length; i++) {
-      divergence += probabilities[i]! * (referenceLogits[i]! - logits[i]!);
-    }
     this.#tokens++;
-    this.#loss += sum - logits[target]!;
-    this.#divergence += divergence;
+    this.#loss += logSumExp(logits) - logits[target]!;
+    this.#divergence += divergence(reference, logits);
     if (indexOfLargest(logits) === reference.top) this.#agreed++;
   }
 

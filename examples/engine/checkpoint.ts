@@ -5,9 +5,10 @@ import {
   type SafetensorsTensor,
   type ValueRotation,
 } from "@couplet/kv";
-import { isFile, readBytes as readFileBytes } from "../../cli/files.ts";
-import { modelDigest, modelFile, weightFiles } from "../../cli/model_folder.ts";
+import { modelDigest } from "../../cli/model_digest.ts";
+import type { WeightFile } from "../../cli/weight_file.ts";
 import { parseJson } from "../../src/base/parse_json.ts";
+import { sha256 } from "../../src/base/sha256.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
 import { parseTokenizer, type Tokenizer } from "./tokenizer.ts";
 import { collectWeights, type ModelWeights } from "./weights.ts";
@@ -26,33 +27,46 @@ export interface Checkpoint {
   readonly valueRotations?: readonly ValueRotation[];
 }
 
-/**
- * Reads the `config.json` of a Hugging Face folder alone, for what can be refused before its weights are read.
- *
- * @throws {CoupletError} `file` or `shape` where it is missing, damaged or of another family.
- */
-export async function loadConfig(folder: string): Promise<ModelConfig> {
-  return parseConfig(parseJsonFile("config.json", await readBytes(folder, "config.json")));
+/** A model's files, in a folder or on a server. */
+export interface ModelFiles {
+  /** The model's name. */
+  readonly name: string;
+  /** The files with its weights. */
+  weightFiles(): Promise<readonly WeightFile[]>;
+  /** Whether there is a file of that name. */
+  has(file: string): Promise<boolean>;
+  /** A file's bytes. */
+  read(file: string): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /**
- * Loads a Hugging Face folder: `config.json`, `tokenizer.json`, and `model.safetensors` or
- * `model.safetensors.index.json` with its shards.
+ * What a `config.json` says.
  *
- * @throws {CoupletError} `file` or `shape` where anything is missing, damaged or of another family.
+ * @throws {CoupletError} `file` or `shape` where it is damaged or of another family.
  */
-export async function loadModel(folder: string): Promise<Checkpoint> {
-  const configBytes = await readBytes(folder, "config.json");
-  const config = parseConfig(parseJsonFile("config.json", configBytes));
+export function readConfig(bytes: Uint8Array<ArrayBuffer>): ModelConfig {
+  return parseConfig(parseJsonFile("config.json", bytes));
+}
+
+/**
+ * Reads a Hugging Face model: `config.json`, `tokenizer.json`, `tokenizer_config.json` where there is
+ * one, and the weights.
+ *
+ * @throws {CoupletError} `file` or `shape` where anything is damaged or of another family; what
+ * `files` throws.
+ */
+export async function readCheckpoint(files: ModelFiles): Promise<Checkpoint> {
+  const configBytes = await files.read("config.json");
+  const config = readConfig(configBytes);
   const tokenizer = parseTokenizer(
-    objectOf("tokenizer.json", await readBytes(folder, "tokenizer.json")),
-    await optionalObject(folder, "tokenizer_config.json"),
+    objectOf("tokenizer.json", await files.read("tokenizer.json")),
+    await optionalObject(files, "tokenizer_config.json"),
   );
 
   const digests = [await sha256(configBytes)];
   const tensors = new Map<string, SafetensorsTensor>();
-  for (const shard of await weightFiles(folder)) {
-    const bytes = await readBytes(folder, shard.file);
+  for (const shard of await files.weightFiles()) {
+    const bytes = await files.read(shard.file);
     for (const [name, tensor] of readShard(shard.file, bytes)) {
       if (tensors.has(name)) {
         throw broken(shard.file, `tensor "${name}" is in another file too`);
@@ -71,10 +85,7 @@ export async function loadModel(folder: string): Promise<Checkpoint> {
     config,
     weights: collectWeights(config, tensors),
     tokenizer,
-    fingerprint: {
-      name: folder.replaceAll("\\", "/").replace(/\/+$/, "").split("/").at(-1) ?? folder,
-      digest: modelDigest(digests),
-    },
+    fingerprint: { name: files.name, digest: await modelDigest(digests) },
   };
 }
 
@@ -91,12 +102,8 @@ function readShard(file: string, bytes: Uint8Array): ReadonlyMap<string, Safeten
   }
 }
 
-async function readBytes(folder: string, file: string): Promise<Uint8Array<ArrayBuffer>> {
-  return await readFileBytes(`${folder}/${file}`, modelFile(folder, file));
-}
-
-async function optionalObject(folder: string, file: string): Promise<object> {
-  return await isFile(`${folder}/${file}`) ? objectOf(file, await readBytes(folder, file)) : {};
+async function optionalObject(files: ModelFiles, file: string): Promise<object> {
+  return await files.has(file) ? objectOf(file, await files.read(file)) : {};
 }
 
 function objectOf(file: string, bytes: Uint8Array): Record<string, unknown> {
@@ -125,9 +132,4 @@ function broken(file: string, why: string): CoupletError {
     why,
     remedy: "The file may be damaged or belong to another model; download it again",
   });
-}
-
-async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

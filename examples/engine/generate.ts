@@ -98,12 +98,13 @@ function randomNumbers(seed: number): () => number {
 }
 
 /** Text as it grows: a character whose bytes are spread over tokens appears with the last of them. */
-class TextStream {
+export class TextStream {
   readonly #tokenizer: Tokenizer;
   /** Tokens since text last came out whole, and one token before them, whose text is known. */
   #tokens: number[];
   #known: string;
 
+  /** A text that begins after a prompt. */
   constructor(tokenizer: Tokenizer, prompt: readonly number[]) {
     this.#tokenizer = tokenizer;
     // The last token of the prompt decides whether the next begins with a space.
@@ -111,6 +112,7 @@ class TextStream {
     this.#known = tokenizer.decode(this.#tokens);
   }
 
+  /** The text that one more token completes; empty while a character is spread over tokens. */
   add(tokenId: number): string {
     this.#tokens.push(tokenId);
     const text = this.#tokenizer.decode(this.#tokens);

@@ -6,8 +6,8 @@
 import { dropGranularity, type Sequence } from "@couplet/kv";
 import { printable, runProgram } from "../command_line.ts";
 import { parseArguments } from "./arguments.ts";
-import { loadModel } from "./checkpoint.ts";
 import { generate } from "./generate.ts";
+import { loadModel } from "./load_model.ts";
 import { makeRoom } from "./shift.ts";
 import { contextTokens, PREFILL, startEngine } from "./start_engine.ts";
 

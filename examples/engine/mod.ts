@@ -13,7 +13,7 @@ export {
   type PlannedEngineOptions,
   plannedEngineOptions,
 } from "./attention_cache.ts";
-export { type Checkpoint, loadConfig, loadModel } from "./checkpoint.ts";
+export { type Checkpoint, type ModelFiles, readCheckpoint } from "./checkpoint.ts";
 export { checkContext } from "./check_context.ts";
 export { type ModelConfig, parseConfig } from "./config.ts";
 export { createEngine, type Engine } from "./engine.ts";
@@ -21,6 +21,7 @@ export type { EngineOptions } from "./engine_options.ts";
 export type { EmbeddedTokens, ForwardEntry, KeptTokens, ReadOptions } from "./forward_entry.ts";
 export type { ForwardResult } from "./forward_result.ts";
 export { generate, type GeneratedToken, type GenerateOptions } from "./generate.ts";
+export { loadConfig, loadModel } from "./load_model.ts";
 export { type OpenedPrefix, openPrefix, type Prefix } from "./prefix.ts";
 export { foldRotations, type RotateOptions, rotateValues } from "./rotate_values.ts";
 export { type Completion, serve, type ServeOptions } from "./serve.ts";

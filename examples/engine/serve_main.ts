@@ -6,7 +6,8 @@
  */
 import { directoryStore } from "@couplet/kv/stores/directory";
 import { printable, runProgram } from "../command_line.ts";
-import { type Checkpoint, loadModel } from "./checkpoint.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import { loadModel } from "./load_model.ts";
 import { openPrefix } from "./prefix.ts";
 import { type Completion, serve } from "./serve.ts";
 import { parseServeArguments, type ServeArguments } from "./serve_arguments.ts";

@@ -33,6 +33,10 @@ export function parseTokenizer(tokenizer: object, config: object = {}): Tokenize
   return {
     encode: (text, special = false) => inner.encode(text, { add_special_tokens: special }).ids,
     // Clean-up would drop spaces in front of punctuation, and the text would not round-trip.
-    decode: (tokenIds) => inner.decode([...tokenIds], { clean_up_tokenization_spaces: false }),
+    decode: (tokenIds) =>
+      // The library refuses to decode nothing.
+      tokenIds.length === 0
+        ? ""
+        : inner.decode([...tokenIds], { clean_up_tokenization_spaces: false }),
   };
 }

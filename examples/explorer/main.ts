@@ -11,7 +11,7 @@ import { runProgram } from "../command_line.ts";
 import { ROOT } from "../../tools/project.ts";
 import { parseArguments } from "./arguments.ts";
 import { buildExplorer } from "./build.ts";
-import { serveFolder } from "./serve.ts";
+import { serveFolder } from "../pages/serve.ts";
 
 const OUTPUT = `${ROOT}dist/explorer`;
 

@@ -6,7 +6,8 @@ import { CodeLine } from "./code_line.tsx";
 import { type DiffLine, diffLines, type DiffSection, diffSections } from "./diff_rows.ts";
 import { loadHighlighter, type Token } from "./highlight.ts";
 import { findKernel, kernels } from "./kernels.ts";
-import { errorParts, Problem } from "./problem.tsx";
+import { errorParts } from "./error_parts.ts";
+import { Problem } from "./problem.tsx";
 import { useAsync } from "./use_async.ts";
 import { openRoute } from "./use_route.ts";
 

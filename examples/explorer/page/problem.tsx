@@ -1,4 +1,4 @@
-import { CoupletError, type ErrorParts } from "../../../mod.ts";
+import type { ErrorParts } from "../../../mod.ts";
 import type { VNode } from "preact";
 
 /** What went wrong, in three sentences. */
@@ -8,15 +8,6 @@ export function Problem({ parts }: { readonly parts: ErrorParts }): VNode {
       <strong>{parts.what}.</strong> {capital(parts.why)}. {parts.remedy}.
     </div>
   );
-}
-
-/** The sentences of any error. */
-export function errorParts(error: unknown, what: string): ErrorParts {
-  return error instanceof CoupletError ? error.parts : {
-    what,
-    why: error instanceof Error ? error.message : String(error),
-    remedy: "Reload the page",
-  };
 }
 
 function capital(text: string): string {

@@ -1,7 +1,8 @@
 import { parseScheme, recordBits, type Scheme } from "../../../mod.ts";
 import type { VNode } from "preact";
 import { useState } from "preact/hooks";
-import { errorParts, Problem } from "./problem.tsx";
+import { errorParts } from "./error_parts.ts";
+import { Problem } from "./problem.tsx";
 import { checkDrawable, describeLayout } from "./record_cells.ts";
 import { RecordPicture } from "./record_picture.tsx";
 import { schemeHeadDims } from "./schemes.ts";

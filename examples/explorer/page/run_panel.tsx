@@ -1,7 +1,8 @@
 import type { VNode } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { NamedKernel } from "./kernels.ts";
-import { errorParts, Problem } from "./problem.tsx";
+import { errorParts } from "./error_parts.ts";
+import { Problem } from "./problem.tsx";
 import { requestAdapter } from "./run/request_device.ts";
 import type { TimedRun } from "./run/run_result.ts";
 import type { RunMessage, RunRequest } from "./run/run_messages.ts";

@@ -9,7 +9,8 @@ import {
 } from "../trace/kernel_trace.ts";
 import { CodeLine, type Emphasis } from "./code_line.tsx";
 import { type Highlight, loadHighlighter, type Token } from "./highlight.ts";
-import { errorParts, Problem } from "./problem.tsx";
+import { errorParts } from "./error_parts.ts";
+import { Problem } from "./problem.tsx";
 import { loadTemplates, loadTrace, type Templates } from "./static_files.ts";
 import { useAsync } from "./use_async.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parseArguments } from "../../../examples/explorer/arguments.ts";
-import { serveFolder } from "../../../examples/explorer/serve.ts";
+import { serveFolder } from "../../../examples/pages/serve.ts";
 import { refuses, rejects } from "../../helpers/refusals.ts";
 
 for (

@@ -3,23 +3,24 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import axe from "axe-core";
 import { stop } from "esbuild";
-import {
-  type Browser,
-  type BrowserContextOptions,
-  chromium,
-  type Locator,
-  type Page,
-} from "playwright-core";
+import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
 import { planOptions } from "../../../src/models/mod.ts";
 import { formatBytes } from "../../../cli/table.ts";
 import { buildExplorer } from "../../../examples/explorer/build.ts";
 import { kernels } from "../../../examples/explorer/page/kernels.ts";
 import { cacheMemory, residentBytes } from "../../../examples/explorer/page/memory.ts";
 import { TOLERANCE } from "../../../examples/explorer/page/run/check_kernel.ts";
-import { serveFolder } from "../../../examples/explorer/serve.ts";
-import { browserEnvironment, findChromium } from "../../helpers/browser.ts";
+import { serveFolder } from "../../../examples/pages/serve.ts";
+import { findChromium } from "../../helpers/browser.ts";
+import {
+  errorsOf,
+  eventually,
+  launchChromium,
+  PAGE_TIMEOUT,
+  violations as pageViolations,
+  WEBGPU_FLAGS,
+} from "../../helpers/pages.ts";
 
 /** A kernel that is looked at closely; its run is short. */
 const KERNEL = "attend_c8b8_c8b8_d64_plain";
@@ -36,27 +37,10 @@ const VIEWS: readonly string[] = [
 
 const PHONE = { width: 360, height: 740 };
 
-/** Milliseconds after which a page that does not answer has failed, on a busy machine too. */
-const TIMEOUT = 120_000;
-
-/** The same for a page that runs a kernel: a software adapter is slow. */
+/** Milliseconds after which a page that runs a kernel has failed: a software adapter is slow. */
 const RUN_TIMEOUT = 300_000;
 
-/** Milliseconds between two looks at a page. */
-const INTERVAL = 50;
-
-/** The flags with which Chromium offers WebGPU without a GPU. */
-const WEBGPU: readonly string[] = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"];
-
 const executablePath = await findChromium();
-
-async function launch(flags: readonly string[]): Promise<Browser> {
-  return await chromium.launch({
-    executablePath: executablePath!,
-    env: browserEnvironment(),
-    args: ["--headless=new", "--no-sandbox", "--disable-background-networking", ...flags],
-  });
-}
 
 /** One thing that the page does. */
 interface Step {
@@ -72,14 +56,10 @@ interface Step {
 /** Opens a page of its own for a step; it must report no error. */
 async function visit(browser: Browser, url: string, step: Step): Promise<void> {
   const context = await browser.newContext(step.context);
-  context.setDefaultTimeout(TIMEOUT);
+  context.setDefaultTimeout(PAGE_TIMEOUT);
   try {
     const page = await context.newPage();
-    const errors: string[] = [];
-    page.on("pageerror", ({ message }) => errors.push(message));
-    page.on("console", (message) => {
-      if (message.type() === "error") errors.push(message.text());
-    });
+    const errors = errorsOf(page);
     if (step.before !== undefined) await page.addInitScript(step.before);
     await page.goto(url + step.hash);
     await step.run(page);
@@ -91,19 +71,6 @@ async function visit(browser: Browser, url: string, step: Step): Promise<void> {
 
 async function heading(page: Page, name: string): Promise<void> {
   await page.getByRole("heading", { level: 1, name }).waitFor();
-}
-
-/** Looks at a page again and again, until it is as asserted. */
-async function eventually(assertion: () => Promise<void>): Promise<void> {
-  const deadline = performance.now() + TIMEOUT;
-  for (;;) {
-    try {
-      return await assertion();
-    } catch (error) {
-      if (!(error instanceof assert.AssertionError) || performance.now() > deadline) throw error;
-    }
-    await new Promise((resolve) => setTimeout(resolve, INTERVAL));
-  }
 }
 
 /** Waits until texts are the ones given. */
@@ -416,19 +383,12 @@ const STEPS: readonly Step[] = [
   })),
 ];
 
-/** What axe finds: names, roles, contrast and order, by the rules of WCAG 2.2 A and AA. */
+/** What axe finds in all but what is all alike, hundreds of times, and slow to look at. */
 async function violations(page: Page): Promise<unknown> {
-  await page.evaluate(axe.source);
-  // Hundreds of lines and names are all alike, and slow to look at.
   await page.evaluate(`document
     .querySelectorAll(".code tr:nth-child(n + 60), .list li:nth-child(n + 20)")
     .forEach((one) => one.remove())`);
-  return await page.evaluate(`axe.run(
-    document,
-    { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] },
-  ).then(({ violations }) => violations.map(({ id, nodes }) =>
-    id + ": " + nodes.slice(0, 3).map(({ html, failureSummary }) => html + failureSummary)
-  ))`);
+  return await pageViolations(page);
 }
 
 Deno.test({
@@ -440,7 +400,7 @@ Deno.test({
     assert.equal(traced, kernels.length);
     assert.ok(initialBytes < 650_000, `${initialBytes} bytes load at first`);
     const { url, close } = await serveFolder(folder, 0);
-    const browser = await launch(WEBGPU);
+    const browser = await launchChromium(executablePath!, WEBGPU_FLAGS);
     try {
       for (const step of STEPS) await t.step(step.name, () => visit(browser, url, step));
     } finally {

@@ -28,7 +28,7 @@ export async function serveFolder(folder: string, port: number): Promise<Served>
     await server.dispose();
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new CoupletError("usage", {
-      what: `Cannot serve the kernel explorer on port ${port}`,
+      what: `Cannot serve on port ${port}`,
       why: /in use/.test(reason) ? "another program uses the port" : reason,
       remedy: "Choose another with --port, or any that is free with --port 0",
     }, { cause });

@@ -1,0 +1,2 @@
+// As couplet.ts.
+export * from "../../../src/models/mod.ts";
