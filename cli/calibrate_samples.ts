@@ -20,7 +20,8 @@ import { kernels } from "./kernels.ts";
 import { Progress } from "./progress.ts";
 import { describeRecipe, findRecipe } from "./recipes.ts";
 import { requestDevice } from "./request_device.ts";
-import { formatBytes, formatTable } from "./table.ts";
+import { formatBytes } from "./format_bytes.ts";
+import { formatTable } from "./table.ts";
 
 interface CalibrateOptions extends PolicyArguments {
   readonly space?: KeySpace;

@@ -1,7 +1,8 @@
 import type { Command } from "commander";
 import { describeRuns, lostVariance, partBytes, readCodebooks } from "./codebook_facts.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
-import { formatBytes, formatTable } from "./table.ts";
+import { formatBytes } from "./format_bytes.ts";
+import { formatTable } from "./table.ts";
 
 /** `couplet codebooks info`. */
 export function command(answering: Answering): Command {

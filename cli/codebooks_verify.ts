@@ -11,7 +11,8 @@ import { type Answer, type Answering, createCommand } from "./command.ts";
 import { AS, readModel } from "./read_model.ts";
 import { folderDigest, rotatedDigest } from "./model_folder.ts";
 import { Progress } from "./progress.ts";
-import { formatBytes, formatTable } from "./table.ts";
+import { formatBytes } from "./format_bytes.ts";
+import { formatTable } from "./table.ts";
 
 interface VerifyArguments {
   readonly model?: string;

@@ -5,7 +5,8 @@ import type { SchemeId } from "../src/schemes/scheme.ts";
 import { groupBy } from "../src/base/group_by.ts";
 import type { AdapterFacts, Lack } from "./adapter_facts.ts";
 import { kernels } from "./kernels.ts";
-import { formatBytes, formatTable } from "./table.ts";
+import { formatBytes } from "./format_bytes.ts";
+import { formatTable } from "./table.ts";
 
 /** Features that something gets better with, and what that is. */
 const FEATURES: readonly (readonly [feature: string, use: string])[] = [

@@ -10,7 +10,8 @@ import {
   type SchemePair,
   withoutCalibration,
 } from "./compare_schemes.ts";
-import { formatBytes, formatTable } from "./table.ts";
+import { formatBytes } from "./format_bytes.ts";
+import { formatTable } from "./table.ts";
 
 /** What is described. */
 export interface DescribedComparison {

@@ -4,7 +4,7 @@ import { createReadStream, type Stats } from "node:fs";
 import { open, readFile as readWhole, rename, rm, stat, writeFile } from "node:fs/promises";
 import process from "node:process";
 import { CoupletError } from "../src/base/errors.ts";
-import { formatBytes } from "./table.ts";
+import { formatBytes } from "./format_bytes.ts";
 
 /** A file, as errors describe it. */
 export interface FileSource {

@@ -25,7 +25,8 @@ import { planWithin, tryPlan, type Unplanned } from "./plan_within.ts";
 import { AS, readModel } from "./read_model.ts";
 import { f16Spans, parseSpan, readSpans } from "./span_arguments.ts";
 import type { SpanPolicies } from "../src/plan/span_policies.ts";
-import { formatBytes, formatTable } from "./table.ts";
+import { formatBytes } from "./format_bytes.ts";
+import { formatTable } from "./table.ts";
 
 interface PlanArguments extends CacheArguments {
   readonly as?: string;

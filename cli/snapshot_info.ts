@@ -4,7 +4,8 @@ import { inspectSnapshot, type SnapshotInfo } from "../src/snapshots/file.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
 import { readFile } from "./files.ts";
 import { parseJson } from "./json.ts";
-import { formatBytes, formatTable } from "./table.ts";
+import { formatBytes } from "./format_bytes.ts";
+import { formatTable } from "./table.ts";
 
 /** `couplet snapshot info`. */
 export function command(answering: Answering): Command {

@@ -7,7 +7,8 @@
 import { requiredLimits, type Sequence } from "@couplet/kv";
 import { Progress } from "../../cli/progress.ts";
 import { outputWidth } from "../../cli/output_width.ts";
-import { formatBytes, formatTable } from "../../cli/table.ts";
+import { formatBytes } from "../../cli/format_bytes.ts";
+import { formatTable } from "../../cli/table.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { runProgram, usageError } from "../command_line.ts";
 import { UNCOMPRESSED } from "../demo/scheme_pairs.ts";

@@ -2,7 +2,7 @@ import { CoupletError, type ErrorParts, parseScheme, type SchemeId } from "../..
 import type { VNode } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { MODEL_TYPES, type ModelPlanOptions, planOptions } from "../../../src/models/mod.ts";
-import { formatBytes } from "../../../cli/table.ts";
+import { formatBytes } from "../../../cli/format_bytes.ts";
 import { parseJson } from "../../../src/base/parse_json.ts";
 import { type CacheMemory, cacheMemory, type Holding, KINDS, residentBytes } from "./memory.ts";
 import { Problem } from "./problem.tsx";

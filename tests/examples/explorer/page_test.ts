@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { stop } from "esbuild";
 import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
 import { planOptions } from "../../../src/models/mod.ts";
-import { formatBytes } from "../../../cli/table.ts";
+import { formatBytes } from "../../../cli/format_bytes.ts";
 import { buildExplorer } from "../../../examples/explorer/build.ts";
 import { kernels } from "../../../examples/explorer/page/kernels.ts";
 import { cacheMemory, residentBytes } from "../../../examples/explorer/page/memory.ts";
