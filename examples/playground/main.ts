@@ -6,7 +6,7 @@
  * @module
  */
 import { stop } from "esbuild";
-import { formatBytes } from "../../cli/table.ts";
+import { formatBytes } from "../../cli/format_bytes.ts";
 import { ROOT } from "../../tools/project.ts";
 import { runProgram } from "../command_line.ts";
 import { serveFolder } from "../pages/serve.ts";

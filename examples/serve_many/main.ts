@@ -7,7 +7,8 @@
 import { CoupletError } from "@couplet/kv";
 import { fileURLToPath } from "node:url";
 import { outputWidth } from "../../cli/output_width.ts";
-import { formatBytes, formatTable } from "../../cli/table.ts";
+import { formatBytes } from "../../cli/format_bytes.ts";
+import { formatTable } from "../../cli/table.ts";
 import { printable, runProgram } from "../command_line.ts";
 import { parseServeManyArguments } from "./arguments.ts";
 import { startWorker } from "./start_worker.ts";

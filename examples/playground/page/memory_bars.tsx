@@ -1,5 +1,5 @@
 import type { VNode } from "preact";
-import { formatBytes } from "../../../cli/table.ts";
+import { formatBytes } from "../../../cli/format_bytes.ts";
 import type { CacheMemory } from "./session/messages.ts";
 
 /** What a cache consists of, in the order of the picture. */

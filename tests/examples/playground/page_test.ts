@@ -94,7 +94,7 @@ Deno.test({
   async fn(t) {
     const root = await mkdtemp(join(tmpdir(), "couplet-playground-"));
     // Few tokens: what codebooks are worth is not this test's.
-    const learning = { schemes: ["c8b8"], tokens: 512, context: 256 };
+    const learning = { schemes: ["c8b8"] as const, tokens: 512, context: 256 };
     // Below the server's root: a static host may put the page anywhere.
     const { pageBytes } = await buildPlayground(`${root}/some/where`, learning);
     assert.ok(pageBytes < 60_000, `${pageBytes} bytes show the page`);

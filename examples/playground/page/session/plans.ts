@@ -1,5 +1,12 @@
 /** The caches that the playground plans. */
-import { BASE_LIMITS, type CachePlan, type KernelInfo, parseScheme, planCache, type PlanOptions } from "@couplet/kv";
+import {
+  BASE_LIMITS,
+  type CachePlan,
+  type KernelInfo,
+  parseScheme,
+  planCache,
+  type PlanOptions,
+} from "@couplet/kv";
 import { modelCacheOptions } from "../../../engine/attention_cache.ts";
 import type { ModelConfig } from "../../../engine/config.ts";
 
