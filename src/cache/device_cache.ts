@@ -98,7 +98,7 @@ export class DeviceCache implements Cache {
   readonly #buffers: CacheBuffers;
   readonly #codebooks: CacheCodebooks;
   readonly #spans: CacheSpans;
-  readonly #own: ReadonlySet<GPUBuffer>;
+  readonly #own: Set<GPUBuffer>;
   readonly #sequences: Sequences;
   readonly #recorder: Recorder;
   readonly #encoders = new EncoderOrder();
@@ -163,6 +163,7 @@ export class DeviceCache implements Cache {
       },
       sequences: this.#sequences,
       commands: this.#commands,
+      buffers: this.#own,
       check: (target, sequence) => this.#checkTarget(target, [sequence]),
       record: (target, sequence, dispatches) =>
         this.#record(target, [sequence], () => dispatches(this.#recorder)),

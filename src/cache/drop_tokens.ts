@@ -15,7 +15,7 @@ import { codesAnchored } from "../schemes/key_turn.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Cache } from "./cache.ts";
 import type { CommandTarget } from "./command_target.ts";
-import { cacheInternals } from "./internals.ts";
+import { type CacheInternals, cacheInternals } from "./internals.ts";
 import { storageBuffer } from "./layer_buffers.ts";
 import type { Units } from "./parameters.ts";
 import { putInPlace } from "./put_in_place.ts";
@@ -107,7 +107,8 @@ export function encodeDrop(
   sequence: Sequence,
   range: TokenRange,
 ): void {
-  const { check, commands, device, record, sequences } = cacheInternals(cache);
+  const inside = cacheInternals(cache);
+  const { check, commands, record, sequences } = inside;
   const { options } = cache.plan;
   check(target, sequence);
   checkOptions("usage", WHAT, RANGE, range);
@@ -158,7 +159,7 @@ export function encodeDrop(
       const back = commands.parameters.entries(
         places.map(({ slot, start, count }) => ({ slot: start, start: slot, count })),
       );
-      const scratch = scratchOf(cache, device);
+      const scratch = scratchOf(cache, inside);
       options.layers.forEach((layer, index) => {
         if (!isOwn(layer, index)) return;
         const own = commands.layers[index]!;
@@ -208,7 +209,10 @@ function ringRuns(
 const scratches = new WeakMap<Cache, readonly RestoredPart[]>();
 
 /** Buffers that hold any layer's ring of one sequence, by part. */
-function scratchOf(cache: Cache, device: GPUDevice): readonly RestoredPart[] {
+function scratchOf(
+  cache: Cache,
+  { device, buffers }: Pick<CacheInternals, "device" | "buffers">,
+): readonly RestoredPart[] {
   let parts = scratches.get(cache);
   if (parts === undefined) {
     const { layers, options } = cache.plan;
@@ -219,11 +223,11 @@ function scratchOf(cache: Cache, device: GPUDevice): readonly RestoredPart[] {
         sizes[i] = Math.max(sizes[i] ?? 0, bytes);
       })
     );
-    parts = sizes.map((bytes) => ({
-      keyRecords: undefined,
-      valueRecords: undefined,
-      exact: storageBuffer(device, "couplet moved tokens", bytes),
-    }));
+    parts = sizes.map((bytes) => {
+      const exact = storageBuffer(device, "couplet moved tokens", bytes);
+      buffers.add(exact);
+      return { keyRecords: undefined, valueRecords: undefined, exact };
+    });
     scratches.set(cache, parts);
   }
   return parts;

@@ -34,6 +34,8 @@ export interface CacheInternals {
   readonly sequences: Sequences;
   /** The commands of all layers together. */
   readonly commands: CacheCommands;
+  /** The cache's own buffers, which `destroy()` destroys. */
+  readonly buffers: Set<GPUBuffer>;
   /**
    * Checks that commands of a sequence can be recorded now, before anything changes.
    *

@@ -65,7 +65,7 @@ export interface CacheBuffers {
 }
 
 /** Every buffer of a cache, once. */
-export function allBuffers({ layers, spans, shared }: CacheBuffers): ReadonlySet<GPUBuffer> {
+export function allBuffers({ layers, spans, shared }: CacheBuffers): Set<GPUBuffer> {
   return new Set([
     ...layers.flatMap(buffersOfLayer),
     ...spans.flatMap(({ all }) => all),

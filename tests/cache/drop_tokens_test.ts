@@ -14,6 +14,7 @@ import {
   type TokenRange,
 } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
+import { countBuffers } from "../helpers/count_buffers.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
 import { seededRandom } from "../../src/base/random.ts";
@@ -181,6 +182,28 @@ Deno.test("encodeDrop leaves what a sequence holds that never had the tokens, bi
     assert.deepEqual(found, wanted);
     cache.destroy();
   }
+});
+
+Deno.test("encodeDrop takes one buffer, which the cache destroys", async () => {
+  const buffers = countBuffers(device);
+  const { cache, keys, values } = await createModel(50);
+  const { alive } = buffers;
+  const host = [keys, values].map((data) => ({ buffer: uploadBuffer(device, data) }));
+  const sequence = cache.createSequence();
+  for (const _ of Array(4)) {
+    const encoder = device.createCommandEncoder();
+    const step = cache.beginStep([{ sequence, tokens: 50 }]);
+    cache.encodeAppend(encoder, step, 0, { keys: host[0]!, values: host[1]! });
+    device.queue.submit([encoder.finish()]);
+  }
+  const encoder = device.createCommandEncoder();
+  encodeDrop(cache, encoder, sequence, { from: 3, to: 67 });
+  encodeDrop(cache, encoder, sequence, { from: 3, to: 67 });
+  device.queue.submit([encoder.finish()]);
+  assert.equal(buffers.alive, alive + host.length + 1);
+  await device.queue.onSubmittedWorkDone();
+  cache.destroy();
+  assert.equal(buffers.alive, host.length);
 });
 
 Deno.test("encodeDrop refuses what cannot be dropped, names what can, and changes nothing", async () => {

@@ -20,6 +20,7 @@ import { createStopwatch, type Stopwatch } from "../../src/tuning/stopwatch.ts";
 import { tuneBy } from "../../src/tuning/tune.ts";
 import { VERSION } from "../../src/base/version.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
+import { countBuffers } from "../helpers/count_buffers.ts";
 import { refuses, rejects } from "../helpers/refusals.ts";
 
 /** Two ways to attend, of one kernel: every other test of one costs seconds of compiling. */
@@ -47,25 +48,6 @@ const device = await requestTestDevice({ requiredFeatures: ["timestamp-query"] }
 /** `attend_f16_f16_d64_plain x8` */
 function cutName({ kernels, span }: Pick<MeasuredCandidate, "kernels" | "span">): string {
   return `${kernels.join("+")} x${span}`;
-}
-
-/** Buffers made on a device and not yet destroyed, counted from now on. */
-function countBuffers(device: GPUDevice): { alive: number; made: number } {
-  const count = { alive: 0, made: 0 };
-  const create = device.createBuffer.bind(device);
-  device.createBuffer = (descriptor) => {
-    const buffer = create(descriptor);
-    count.alive++;
-    count.made++;
-    const destroy = buffer.destroy.bind(buffer);
-    buffer.destroy = () => {
-      count.alive--;
-      buffer.destroy = destroy;
-      destroy();
-    };
-    return buffer;
-  };
-  return count;
 }
 
 const buffers = countBuffers(device);
