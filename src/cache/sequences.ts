@@ -302,11 +302,7 @@ export class Sequences {
         "usage",
         `Cannot truncate sequence ${sequence.id} to ${length} tokens`,
         why,
-        `Keep ${kept.join(" tokens, or ")}${
-          decodes || this.#rollbackObstacle(state, length, true) !== undefined
-            ? ""
-            : ", or record a rollback (encodeRollback)"
-        }; a fork or a snapshot keeps what is to come back`,
+        `Keep ${kept.join(" tokens, or ")}; a fork or a snapshot keeps what is to come back`,
       );
     }
     return state;
@@ -336,9 +332,6 @@ export class Sequences {
     const exactFrom = this.exactAfter(state, length);
     const known = codedTokens(this.#options, { length, exactFrom });
     const cut = known % block;
-    if (cut !== 0 && !decodes) {
-      return `its last ${cut} coded tokens would be part of a block of ${block} that is not held exactly`;
-    }
     // What a query at the new end sees must not have been freed, and what is to be decoded.
     for (const [table, { first }] of state.tables.entries()) {
       const { slidingWindow } = pageTables[table]!;
@@ -347,7 +340,9 @@ export class Sequences {
         return `layers with a sliding window of ${slidingWindow} have given up what its end would see`;
       }
     }
-    return undefined;
+    return cut === 0 || decodes
+      ? undefined
+      : `it cuts a block of ${block} tokens that is not held exactly, which takes encodeRollback()`;
   }
 
   /**

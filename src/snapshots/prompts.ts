@@ -4,7 +4,14 @@
 import type { Cache } from "../cache/cache.ts";
 import type { CacheIdentity } from "../cache/identity.ts";
 import { cacheInternals } from "../cache/internals.ts";
-import { checkOptions, having, type Kind, TEXT, whole } from "../base/check_options.ts";
+import {
+  type AnyRule,
+  checkOptions,
+  having,
+  type Kind,
+  TEXT,
+  whole,
+} from "../base/check_options.ts";
 import { NUMBERS, orNothing, record } from "../base/data_kinds.ts";
 import { CoupletError } from "../base/errors.ts";
 import { MODEL } from "../codebooks/find.ts";
@@ -125,11 +132,7 @@ export async function findLongestPrefix(
   prompt: Prompt,
   blockTokens: number,
 ): Promise<FoundPrefix> {
-  checkOptions("usage", "Cannot look for a prefix", {
-    store: storeKind("list", "get"),
-    prompt: promptKind(),
-    blockTokens: whole(1),
-  }, { store, prompt, blockTokens });
+  checkSearch({ store, prompt, blockTokens }, { prompt: promptKind() });
   const blocks = Math.floor(prompt.tokenIds.length / blockTokens);
   const lengths = Array.from({ length: blocks }, (_, i) => (i + 1) * blockTokens);
   const keys = await prefixKeys(prompt, lengths);
@@ -184,17 +187,22 @@ export async function restoreLongestPrefix(
 > {
   // Checked before the codebooks are hashed, which takes a while.
   cacheInternals(cache);
-  checkOptions("usage", "Cannot look for a prefix", {
-    store: storeKind("list", "get"),
-    tokenIds: NUMBERS,
-    blockTokens: whole(1),
-  }, { store, tokenIds, blockTokens });
+  checkSearch({ store, tokenIds, blockTokens }, { tokenIds: NUMBERS });
   const prompt = { ...await cacheIdentity(cache), tokenIds };
   const { tokens, snapshot, refused } = await findLongestPrefix(store, prompt, blockTokens);
   const sequence = snapshot === undefined
     ? cache.createSequence()
     : await restoreSequence(cache, snapshot);
   return { sequence, tokens, refused };
+}
+
+/** Checks what a search is given, its tokens by the fields of their own. */
+function checkSearch(given: object, tokens: { readonly [name: string]: AnyRule }): void {
+  checkOptions("usage", "Cannot look for a prefix", {
+    store: storeKind("list", "get"),
+    ...tokens,
+    blockTokens: whole(1),
+  }, given);
 }
 
 /** What a store may be that is used by these methods: one to read from need not be one to write to. */

@@ -184,7 +184,7 @@ Deno.test("truncate() names encodeRollback() where it would do", async () => {
   const pair = model.create();
   await grow(model, pair, 300);
   const advice = refusal("usage", () => model.cache.truncate(pair.device, 150));
-  assert.match(advice, /Keep \d+ tokens, or \d+, or record a rollback \(encodeRollback\)/);
+  assert.match(advice, /takes encodeRollback\(\)\. Keep \d+ tokens, or \d+;/);
   model.rollback(pair, 150);
   await model.flush();
   model.destroy();
