@@ -19,6 +19,18 @@ Deno.test("node_dawn attends in Node as float64 does", async () => {
 
 Deno.test({
   name:
+    "the browser page attends on a compatibility device as float64 does (ignored without a Chromium on PATH)",
+  ignore,
+  async fn() {
+    const found = await runPage(chromium!, "browser", "?featureLevel=compatibility");
+    assert.ok(Number(found.difference) < 2e-5, `it differs by ${found.difference}`);
+    // Chromium has had such devices since version 146.
+    console.log(found.isCore ? "This Chromium has core devices alone" : "In compatibility mode");
+  },
+});
+
+Deno.test({
+  name:
     "onnxruntime_web goes on from a stored prompt as from its own tensors (ignored without a Chromium on PATH)",
   ignore,
   async fn() {

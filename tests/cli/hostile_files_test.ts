@@ -121,8 +121,8 @@ const ABSURD: readonly (readonly [entries: Readonly<Record<string, unknown>>, sa
   [{ no_rope_layers: Array(1e6).fill("1") }, /no_rope_layers is a list of 1000000/],
   [{ rope_scaling: JSON.parse(nested(60)) }, /record|object/],
   [
-    { num_hidden_layers: 4096, head_dim: 65536, rope_scaling: { type: "linear", factor: 2 } },
-    /65536/,
+    { num_hidden_layers: 4096, head_dim: 1024, rope_scaling: { type: "linear", factor: 2 } },
+    /head dimension 1024/,
   ],
   [
     Object.fromEntries(Array.from({ length: 1e4 }, (_, i) => [`window_${"x".repeat(99)}${i}`, i])),
