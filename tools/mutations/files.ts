@@ -365,6 +365,8 @@ export const FILES: readonly Mutation[] = [
       "tiers: { sinks: 0, window: 0 },",
       "",
     ],
+  ]),
+  ...inFile("cli", "cli/describe_model.ts", ["cli/plan"], [
     [
       "ranges-of-any-rise",
       "if (last !== undefined && last.at(-1) === number - 1) last.push(number);",
