@@ -1,20 +1,20 @@
-/** The playground in a real browser: Chromium without a window, WebGPU on SwiftShader. */
+/** The playground in a real browser: Chromium without a window, WebGPU on SwiftShader; `.ci/run` runs it. */
 import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stop } from "esbuild";
 import type { Page } from "playwright-core";
-import { serveFolder } from "../../../examples/pages/serve.ts";
-import { buildPlayground } from "../../../examples/playground/build.ts";
-import { findChromium } from "../../helpers/browser.ts";
+import { serveFolder } from "../../examples/pages/serve.ts";
+import { buildPlayground } from "../../examples/playground/build.ts";
+import { findChromium } from "../helpers/browser.ts";
 import {
   errorsOf,
   eventually,
   launchChromium,
   violations,
   WEBGPU_FLAGS,
-} from "../../helpers/pages.ts";
+} from "../helpers/pages.ts";
 
 /** Milliseconds after which a page has failed that compiles and computes: a software adapter is slow. */
 const TIMEOUT = 300_000;
