@@ -175,9 +175,9 @@ const WITHOUT_DAWN: readonly (readonly [line: string, code: number, says: RegExp
   [
     "calibrate samples samples --space as-scored --model m --digest d --scheme c4b4 --out more",
     3,
-    /webgpu is not installed. Install it beside: npm install webgpu/,
+    /webgpu is not\s+installed. Install it beside: npm install webgpu/,
   ],
-  ["doctor", 3, /^Node \d+[\s\S]*webgpu is not installed/],
+  ["doctor", 3, /^Node \d+[\s\S]*webgpu is not\s+installed/],
   ["plan . --scheme u8b8 --token 4096", 2, /unknown option '--token'/],
   ["bench", 1, /Clone the repository/],
 ];
