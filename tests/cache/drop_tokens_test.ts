@@ -184,6 +184,20 @@ Deno.test("encodeDrop leaves what a sequence holds that never had the tokens, bi
   }
 });
 
+Deno.test("encodeDrop: after a rollback behind the range, what lies before it is seen by its codes", async () => {
+  // Exact tokens reach 90 back from the end: those before the range are overwritten.
+  const options = optionsOf("c8b8", "u8b8", { tiers: { sinks: 3, window: 40 } });
+  const model = await CacheModel.create(device, options, "before the range");
+  const pair = model.create();
+  await grow(model, pair, 300);
+  const to = 3 + Math.floor(model.cache.codedTokens(pair.device) / 64) * 64;
+  model.dropTokens(pair, { from: to - 64, to });
+  model.truncate(pair, to - 64 + 5);
+  model.record(model.begin([{ pair, tokens: 7 }]));
+  await model.flush();
+  model.destroy();
+});
+
 Deno.test("encodeDrop takes one buffer, which the cache destroys", async () => {
   const buffers = countBuffers(device);
   const { cache, keys, values } = await createModel(50);
