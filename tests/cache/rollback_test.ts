@@ -131,12 +131,12 @@ Deno.test("encodeRollback of up to appendTokens tokens is truncate(), and tells 
   model.destroy();
 });
 
-// To where nothing is held exactly, and to where the ring still holds what the step would have overwritten.
-for (const length of [81, 120]) {
-  Deno.test(`encodeRollback to ${length} undoes a step that is not submitted, and cuts a block behind it`, async () => {
+// To where nothing is held exactly, to where the ring holds it, and into the page that the step would have copied.
+for (const [tokens, length] of [[203, 81], [203, 120], [235, 213]] as const) {
+  Deno.test(`encodeRollback from ${tokens} to ${length} undoes a step that is not submitted, and cuts a block behind it`, async () => {
     const model = await CacheModel.create(device, optionsOf("kc2", "kt2", "pre-rope"), "abandoned");
     const pair = model.create();
-    await grow(model, pair, 203);
+    await grow(model, pair, tokens);
     const fork = model.fork(pair);
     // A copy of a page that never gets its content.
     await model.drop(() => model.record(model.begin([{ pair, tokens: 40 }]), model.layers, false));
