@@ -5,6 +5,7 @@ import type { ModelPlanOptions } from "../src/models/mod.ts";
 import type { CachePlan, PlanOptions } from "../src/plan/plan.ts";
 import type { CacheBytes } from "../src/plan/sizes.ts";
 import { parseScheme } from "../src/schemes/parse_scheme.ts";
+import type { LayerPolicy } from "../src/schemes/policy.ts";
 import type { SchemeId } from "../src/schemes/scheme.ts";
 import type { CacheArguments } from "./cache_arguments.ts";
 import { biasedChannels } from "./key_bias.ts";
@@ -13,14 +14,8 @@ import { tryPlan } from "./plan_within.ts";
 import { PUBLISHED_LOSSES, type PublishedLoss } from "./published_losses.ts";
 import { findRecipe } from "./recipes.ts";
 
-/** Schemes of the keys and the values. */
-export interface SchemePair {
-  readonly keys: SchemeId;
-  readonly values: SchemeId;
-}
-
 /** What a pair of schemes comes to for a model. */
-export interface ComparedSchemes extends SchemePair {
+export interface ComparedSchemes extends LayerPolicy {
   readonly bytes: CacheBytes;
   readonly effectiveBits: number;
   /** Whether codebooks must be learned. */
@@ -34,7 +29,7 @@ export interface ComparedSchemes extends SchemePair {
 /** All that can be planned, those of most bits first, and what cannot. */
 export interface Comparison {
   readonly compared: readonly ComparedSchemes[];
-  readonly refused: readonly (SchemePair & { readonly why: string })[];
+  readonly refused: readonly (LayerPolicy & { readonly why: string })[];
 }
 
 /** Plans a cache with each pair of schemes. */
@@ -67,7 +62,7 @@ export function compareSchemes(
 /** Pairs whose loss is published, and each other scheme that can code both sides of a cache. */
 function candidates(
   kernels: readonly KernelInfo[],
-): readonly (SchemePair & Pick<ComparedSchemes, "loss">)[] {
+): readonly (LayerPolicy & Pick<ComparedSchemes, "loss">)[] {
   const published = PUBLISHED_LOSSES.map(({ keys, values, ...loss }) => ({ keys, values, loss }));
   const paired = new Set(published.flatMap(({ keys, values }) => [keys, values]));
   const others = kernelSchemes(kernels).filter((id) => {

@@ -2,15 +2,16 @@
 import type { ModelPlanOptions } from "../src/models/mod.ts";
 import type { CachePlan } from "../src/plan/plan.ts";
 import type { CacheBytes } from "../src/plan/sizes.ts";
+import type { LayerPolicy } from "../src/schemes/policy.ts";
 import { commandLine } from "./command_words.ts";
 import {
   type ComparedSchemes,
   type Comparison,
   type Recommendation,
-  type SchemePair,
   withoutCalibration,
 } from "./compare_schemes.ts";
 import { formatBytes } from "./format_bytes.ts";
+import { pairName } from "./scheme_pair.ts";
 import { formatTable } from "./table.ts";
 
 /** What is described. */
@@ -66,7 +67,7 @@ function schemeRow(
 ): string[] {
   const { perplexity, divergence, everyToken } = loss!;
   return [
-    name({ keys, values }),
+    pairName({ keys, values }),
     effectiveBits.toFixed(2),
     ...sizes(bytes, f16?.bytes),
     `${everyToken ? "" : "~ "}${perplexity < 0 ? "" : "+"}${(100 * perplexity).toFixed(1)} %`,
@@ -104,7 +105,7 @@ function advice(
     : ["--recipe", recommended.recipe];
   const without = recommended.calibration ? withoutCalibration(comparison) : undefined;
   return [
-    `Recommended: ${name(recommended)}${
+    `Recommended: ${pairName(recommended)}${
       recommended.recipe === undefined
         ? ""
         : `, the recipe ${recommended.recipe} for ${tokens} tokens`
@@ -122,20 +123,16 @@ function advice(
       ]
       : []),
     ...(without === undefined ? [] : [
-      `Without calibration: ${name(without)}`,
+      `Without calibration: ${pairName(without)}`,
       commandLine([...words, ...policyWords(without)], width),
     ]),
   ];
 }
 
-function policyWords({ keys, values }: SchemePair): string[] {
+function policyWords({ keys, values }: LayerPolicy): string[] {
   return keys === values ? ["--scheme", keys] : ["--keys", keys, "--values", values];
 }
 
-function name({ keys, values }: SchemePair): string {
-  return keys === values ? keys : `${keys}/${values}`;
-}
-
-function listed(pairs: readonly SchemePair[]): string {
-  return pairs.map(name).join(", ");
+function listed(pairs: readonly LayerPolicy[]): string {
+  return pairs.map(pairName).join(", ");
 }

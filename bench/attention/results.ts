@@ -14,6 +14,7 @@ import {
   type Spread,
   spread,
 } from "../measure/statistics.ts";
+import { pairName } from "../../cli/scheme_pair.ts";
 
 const count = z.int().nonnegative();
 
@@ -108,11 +109,6 @@ export function parseAttentionBench(text: string): AttentionBench {
 
 function source(what: string): FileSource {
   return { what, remedy: "Give a file that deno task bench attention --json wrote" };
-}
-
-/** The schemes of a row, such as `c4b8/c8b8`. */
-export function pairName({ keys, values }: Pick<AttentionRow, "keys" | "values">): string {
-  return keys === values ? keys : `${keys}/${values}`;
 }
 
 /** What one row comes to. */

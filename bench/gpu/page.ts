@@ -1,7 +1,7 @@
 /** The gpu suite's figures as a page: attention's, and what the adapter can do. */
 import * as Plot from "@observablehq/plot";
 import { drawSvg, SERIES, SHAPES } from "../../examples/eval/report/svg.ts";
-import { pairName } from "../attention/results.ts";
+import { pairName } from "../../cli/scheme_pair.ts";
 import { isCountable } from "../count/count.ts";
 import type { CountBench } from "../count/results.ts";
 import { formatBandwidth } from "../measure/figures.ts";

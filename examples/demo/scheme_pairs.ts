@@ -1,4 +1,5 @@
 import { CoupletError, parseScheme, recordBits, type SchemeId } from "@couplet/kv";
+import { pairName } from "../../cli/scheme_pair.ts";
 
 /** One row of the table: a scheme for keys and one for values. */
 export interface SchemePair {
@@ -40,7 +41,7 @@ export function parseSchemePairs(list: string): readonly SchemePair[] {
         remedy: 'Write for example "--schemes c4b8,c8b8/c4b8"',
       });
     }
-    const id = keys === values ? keys : `${keys}/${values}`;
+    const id = pairName({ keys, values });
     pairs.set(id, { id, keys: parseScheme(keys).id, values: parseScheme(values).id });
   }
   return [...pairs.values()];

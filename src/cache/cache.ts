@@ -8,7 +8,7 @@ import type { CoupletError } from "../base/errors.ts";
 import { CODEBOOKS, MODEL } from "../codebooks/find.ts";
 import type { LayerBuffers } from "./layer_buffers.ts";
 import type { NumberCounts } from "./number_counters.ts";
-import type { CachePlan } from "../plan/plan.ts";
+import { type CachePlan, PLAN } from "../plan/plan.ts";
 import type { Profile } from "./profile.ts";
 import type { CommandTarget } from "./command_target.ts";
 import type { Side } from "../model/side.ts";
@@ -52,7 +52,7 @@ export interface CacheInit {
 /** What the options of {@linkcode createCache} may be. */
 export const INIT_FIELDS: Fields<CacheInit> = {
   device: DEVICE,
-  plan: having("what planCache() gives", "layers", "describe"),
+  plan: PLAN,
   "codebooks?": CODEBOOKS,
   "sinkLogits?": SINK_LOGITS,
   "model?": MODEL,

@@ -3,13 +3,13 @@
  * depend on positions where keys are coded before their rotary embedding, so only page tables and
  * the places of exact tokens change.
  */
-import { checkOptions, type Fields, FINITE, having, type Kind } from "../base/check_options.ts";
+import { checkOptions, type Fields, FINITE } from "../base/check_options.ts";
 import { raise } from "../base/raise.ts";
 import { NEAR_TOKENS, PAGE_TOKENS } from "../kernels/constants.ts";
 import { keyAnchors } from "../model/anchors.ts";
 import { isOwn, type ResolvedOptions } from "../plan/options.ts";
 import { exactRows, ringSlots } from "../plan/pages.ts";
-import type { CachePlan } from "../plan/plan.ts";
+import { type CachePlan, PLAN } from "../plan/plan.ts";
 import { exactTokenBytes } from "../plan/sizes.ts";
 import { codesAnchored } from "../schemes/key_turn.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
@@ -31,12 +31,6 @@ export interface TokenRange {
 }
 
 const WHAT = "Cannot drop tokens";
-
-const PLAN: Kind<CachePlan> = /* @__PURE__ */ having(
-  "what planCache() gives",
-  "layers",
-  "describe",
-);
 
 const RANGE: Fields<TokenRange> = { from: FINITE, to: FINITE };
 

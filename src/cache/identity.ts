@@ -7,6 +7,7 @@ import type { LayerPolicy } from "../schemes/policy.ts";
 import type { ModelFingerprint } from "../model/model.ts";
 import type { SideCodebook } from "../codebooks/codebook.ts";
 import { keyAnchors } from "../model/anchors.ts";
+import { onceIfAlike } from "../model/once_if_alike.ts";
 import { sha256 } from "../base/sha256.ts";
 
 /**
@@ -53,11 +54,6 @@ export function describePlan(options: ResolvedOptions): string {
       ])),
     }),
   });
-}
-
-/** What all layers have, once, or as a list where they differ. */
-function onceIfAlike<T>(values: readonly T[]): T | readonly T[] {
-  return new Set(values.map((value) => JSON.stringify(value))).size === 1 ? values[0]! : values;
 }
 
 function describeKeys({ keyOptions: keys, headDim }: ResolvedLayer): unknown {

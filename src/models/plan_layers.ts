@@ -6,6 +6,7 @@ import type {
   RopeByLayer,
   RopeParameters,
 } from "../model/model.ts";
+import { onceIfAlike } from "../model/once_if_alike.ts";
 import type { AttentionLayer, ModelFacts, RopeFacts } from "./reading/facts.ts";
 import { refuse } from "./reading/refuse.ts";
 
@@ -72,11 +73,6 @@ export function planLayers(
     // Kernels rotate alone; the factor is of both keys and queries.
     scale: onceIfAlike(scales.map((scale, i) => scale * (found[i]?.attentionFactor ?? 1) ** 2)),
   };
-}
-
-/** What all layers have, once, or a list where they differ. */
-function onceIfAlike<T>(values: readonly T[]): T | readonly T[] {
-  return new Set(values.map((value) => JSON.stringify(value))).size === 1 ? values[0]! : values;
 }
 
 /** The keys of a plan, with one rotary embedding or one for each layer. */

@@ -7,7 +7,7 @@ import {
 } from "./options.ts";
 import type { CacheBytes, LayerBytes, ScratchBytes } from "./sizes.ts";
 import type { AttentionKernels } from "./choose_attention.ts";
-import { type Fields, FUNCTION, having, kind, oneOf } from "../base/check_options.ts";
+import { type Fields, FUNCTION, having, type Kind, kind, oneOf } from "../base/check_options.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
 import type { HeadRange } from "./divide_heads.ts";
 import { BASE_LIMITS, type PlanLimits } from "./limits.ts";
@@ -142,3 +142,10 @@ export interface CachePlan {
   /** Describes the plan in words: per layer the schemes, kernels, bytes and why each was chosen. */
   describe(): string;
 }
+
+/** A plan, as {@linkcode planCache} returns it. */
+export const PLAN: Kind<CachePlan> = /* @__PURE__ */ having(
+  "what planCache() gives",
+  "layers",
+  "describe",
+);

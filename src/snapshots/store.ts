@@ -65,3 +65,8 @@ export function storeError(what: string, cause: unknown, remedy: string): Couple
   const why = cause instanceof Error ? cause.message || cause.name : `${cause}`;
   return new CoupletError("store", { what, why, remedy }, { cause });
 }
+
+/** The same, unless the error is one of this library, which says more. */
+export function asStoreError(what: string, cause: unknown, remedy: string): CoupletError {
+  return cause instanceof CoupletError ? cause : storeError(what, cause, remedy);
+}

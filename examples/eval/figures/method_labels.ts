@@ -1,4 +1,5 @@
 import { parseScheme, type SchemeId } from "@couplet/kv";
+import { pairName } from "../../../cli/scheme_pair.ts";
 import type { MethodFigures } from "./results.ts";
 
 /** What methods may differ in besides their schemes. */
@@ -43,8 +44,7 @@ export function tiersLabel(
  */
 export function methodFamily({ name, policy }: MethodFigures): string {
   if (policy.layers !== undefined) return name;
-  const [keys, values] = [schemeFamily(policy.keys), schemeFamily(policy.values)];
-  return keys === values ? keys : `${keys}/${values}`;
+  return pairName({ keys: schemeFamily(policy.keys), values: schemeFamily(policy.values) });
 }
 
 /** The letters that a scheme's id begins with, and the channels that share a code where they share a codebook. */

@@ -16,6 +16,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CoupletError } from "../../base/errors.ts";
 import {
+  asStoreError,
   checkStoreEntry,
   checkStoreKey,
   isStoreKey,
@@ -173,10 +174,6 @@ function isAbsent(error: unknown): boolean {
 
 function absent(error: unknown): undefined {
   if (!isAbsent(error)) throw error;
-}
-
-function asStoreError(what: string, cause: unknown, remedy: string): CoupletError {
-  return cause instanceof CoupletError ? cause : storeError(what, cause, remedy);
 }
 
 function noFile(what: string, path: string): CoupletError {

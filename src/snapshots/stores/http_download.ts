@@ -1,4 +1,5 @@
 /** An entry's bytes, whole and of one version, though the connection may be cut. */
+import { joinBytes } from "../../base/join_bytes.ts";
 import { storeError } from "../store.ts";
 import { checkIsFile, type Exchange, isNotThere, refusal } from "./http_exchange.ts";
 
@@ -96,12 +97,6 @@ class Received {
   }
 
   joined(): Uint8Array<ArrayBuffer> {
-    const all = new Uint8Array(this.length);
-    let end = 0;
-    for (const part of this.#parts) {
-      all.set(part, end);
-      end += part.length;
-    }
-    return all;
+    return joinBytes(this.#parts);
   }
 }

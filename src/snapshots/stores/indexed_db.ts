@@ -16,7 +16,9 @@
  * @module
  */
 import { CoupletError } from "../../base/errors.ts";
+import { joinBytes } from "../../base/join_bytes.ts";
 import {
+  asStoreError,
   checkStoreEntry,
   checkStoreKey,
   isStoreKey,
@@ -156,7 +158,7 @@ function indexedDbStore(database: Database, chunksOf: (key: string) => unknown):
       await completed;
       return result;
     } catch (cause) {
-      throw cause instanceof CoupletError ? cause : storeError(what, cause, REMEDY);
+      throw asStoreError(what, cause, REMEDY);
     }
   }
 
@@ -172,7 +174,7 @@ function indexedDbStore(database: Database, chunksOf: (key: string) => unknown):
           if (!(part instanceof Uint8Array)) throw damaged(what);
           parts.push(part);
         }
-        return count === 0 ? undefined : joined(parts);
+        return count === 0 ? undefined : joinBytes(parts);
       });
     },
 
@@ -238,16 +240,6 @@ function abort(transaction: DbTransaction): void {
   } catch {
     // It is over.
   }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let end = 0;
-  for (const part of parts) {
-    all.set(part, end);
-    end += part.length;
-  }
-  return all;
 }
 
 function damaged(what: string): CoupletError {

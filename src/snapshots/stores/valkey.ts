@@ -19,11 +19,11 @@
 import { checkOptions, FUNCTION } from "../../base/check_options.ts";
 import { CoupletError } from "../../base/errors.ts";
 import {
+  asStoreError,
   checkStoreEntry,
   checkStoreKey,
   isStoreKey,
   type SnapshotStore,
-  storeError,
 } from "../store.ts";
 import { VALKEY_FIELDS, type ValkeyStoreOptions } from "./valkey_options.ts";
 import { COMMIT, REMOVE, WRITE } from "./valkey_scripts.ts";
@@ -206,7 +206,7 @@ async function reporting<T>(what: string, task: () => Promise<T>): Promise<T> {
   try {
     return await task();
   } catch (cause) {
-    throw cause instanceof CoupletError ? cause : storeError(what, cause, REMEDY);
+    throw asStoreError(what, cause, REMEDY);
   }
 }
 
