@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { CoupletError } from "../src/base/errors.ts";
 import type { CodebookSet } from "../src/codebooks/codebook.ts";
 import type { ModelShape } from "../src/model/model.ts";
-import { type Side, SIDES } from "../src/model/side.ts";
+import { type Side, sideDim, SIDES } from "../src/model/side.ts";
 import { layerShape } from "../src/plan/options.ts";
 import { usageError } from "./arguments.ts";
 import { describeRuns, readCodebooks } from "./codebook_facts.ts";
@@ -94,16 +94,20 @@ async function modelShape(
 function checkShapes(set: CodebookSet, shape: ModelShape, what: string): void {
   const all = [
     ...set.codebooks.map((one) => ({ ...one, name: `${one.scheme} ${one.side}` })),
-    ...(set.valueRotations ?? []).map((one) => ({ ...one, name: "rotation of the values" })),
+    ...(set.valueRotations ?? []).map((one) => (
+      { ...one, side: "values" as const, name: "rotation of the values" }
+    )),
   ];
-  for (const { name, layer, keyValueHeads, headDim } of all) {
+  for (const { name, side, layer, keyValueHeads, headDim } of all) {
     const own = layer < shape.layers ? layerShape(shape, layer) : undefined;
-    if (own?.keyValueHeads === keyValueHeads && own.headDim === headDim) continue;
+    if (own?.keyValueHeads === keyValueHeads && sideDim(own, side) === headDim) continue;
     throw new CoupletError("shape", {
       what,
       why: own === undefined
         ? `there are ${name} of layer ${layer}, and the model has layers 0 to ${shape.layers - 1}`
-        : `the ${name} of layer ${layer} are for ${keyValueHeads} heads of ${headDim} channels, and the model has ${own.keyValueHeads} of ${own.headDim}`,
+        : `the ${name} of layer ${layer} are for ${keyValueHeads} heads of ${headDim} channels, and the model has ${own.keyValueHeads} of ${
+          sideDim(own, side)
+        }`,
       remedy: "Give the folder of the model they were learned on, or calibrate this one",
     });
   }

@@ -87,7 +87,8 @@ function mostTokens(
   scheme: SchemeId,
   { maxBufferSize, maxStorageBufferBindingSize }: AdapterFacts["limits"],
 ): string {
+  const layer = { keys: scheme, values: scheme, headDim: HEAD_DIM, valueHeadDim: HEAD_DIM };
   const room = Math.min(maxBufferSize, maxStorageBufferBindingSize);
-  const pages = Math.floor(room / pageBytes({ headDim: HEAD_DIM }, scheme, 1));
+  const pages = Math.floor(room / pageBytes(layer, "keys", 1));
   return (pages * PAGE_TOKENS).toLocaleString("en");
 }

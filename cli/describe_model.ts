@@ -11,7 +11,9 @@ export function describeModel(
   return [
     `${modelType}: ${shape.layers} layers, ${alternatives(shape.queryHeads)} query heads, ${
       alternatives(shape.keyValueHeads)
-    } KV heads of ${alternatives(shape.headDim)} channels`,
+    } KV heads of ${alternatives(shape.headDim)} channels${
+      shape.valueHeadDim === undefined ? "" : `, values ${alternatives(shape.valueHeadDim)}`
+    }`,
     ...(modelLayers === shape.layers ? [] : [
       `These are the model's layers ${
         ranges(layerNumbers)

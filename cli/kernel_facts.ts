@@ -142,15 +142,15 @@ function kernelCost(
 ): KernelFacts["cost"] {
   const { family, schemes, size, variant } = parts;
   const [keys, values = keys] = schemes;
-  const head = { headDim: size! };
+  const head = { headDim: size!, valueHeadDim: size! };
   const record = (what: string, scheme: SchemeId): Traffic => ({
     what,
-    bytes: pageBytes(head, scheme, 1) / PAGE_TOKENS,
+    bytes: pageBytes({ ...head, keys: scheme, values: scheme }, "keys", 1) / PAGE_TOKENS,
     per: "token and KV head",
   });
   const exact = (what: string): Traffic => ({
     what,
-    bytes: exactTokenBytes(head, 1),
+    bytes: exactTokenBytes(head, "keys", 1),
     per: "token and KV head",
   });
   // Written by one kernel and read by the other.

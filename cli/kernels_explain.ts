@@ -101,7 +101,7 @@ async function explainKernels(args: ExplainOptions): Promise<Answer> {
     encodeValues: layer.encodeValues.name,
     decodeKeys: layer.decodeKeys.name,
     decodeValues: layer.decodeValues.name,
-    load: layer.load.name,
+    load: layer.loadKeys.name,
     combine: layer.combine.name,
     copy: layer.copy.name,
   };

@@ -96,12 +96,11 @@ function fillLayer(
   const [source] = sample.buffers(0).parts;
   for (const part of cache.buffers(layer).parts) {
     for (const side of SIDES) {
-      const scheme = own[side];
       const [from, to] = [source!, part].map((of) =>
         side === "keys" ? of.keyRecords : of.valueRecords
       );
-      const sampled = pageBytes(own, scheme, source!.heads.count);
-      const filled = pageBytes(own, scheme, part.heads.count);
+      const sampled = pageBytes(own, side, source!.heads.count);
+      const filled = pageBytes(own, side, part.heads.count);
       // A part with fewer heads takes its share of each page, page by page.
       const whole = filled === sampled;
       const run = whole ? from!.size : filled;

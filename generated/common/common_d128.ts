@@ -29,7 +29,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "store_d128",
     bindings: ["step", "layer", "keys", "values", "exact_written", "counters"],
-    overrides: ["IO_HALF"],
+    overrides: ["SIDE", "SIDES", "IO_HALF"],
     workgroupBytes: 0,
     reason: "every cache of this head dimension",
     load: () => import("./store_d128.wgsl.ts"),

@@ -6,6 +6,8 @@ export const wgsl: string = `
 const HEAD_DIM: u32 = 64u;
 const WORKGROUP: u32 = 64u;
 
+override SIDE: u32 = 0u; // the first side that a dispatch stores: 0 keys, 1 values
+override SIDES: u32 = 2u; // sides that it stores: those of HEAD_DIM channels
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
@@ -58,10 +60,10 @@ struct Layer {
   output_token_stride: u32,
   output_head_stride: u32,
   sliding_window: u32, // most recent tokens a query may see
-  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  slot_words: u32, // words of the exact tier from one slot's to the next's; 0 where one tier serves all
   recent: u32, // 0 where queries see no token of the ring
   remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
-  reserved: u32,
+  side_words: u32, // words of the exact tier from a slot's keys to its values
 }
 
 @group(0) @binding(0) var<uniform> step: Step;
@@ -92,8 +94,8 @@ fn exact_slot(position: u32) -> u32 {
 
 // First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
 fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
-  let row = slot * layer.slot_rows + side * (layer.sinks + layer.ring) + exact_slot(position);
-  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+  let first = slot * layer.slot_words + side * layer.side_words;
+  return first + (exact_slot(position) * layer.kv_heads + head) * (HEAD_DIM / 2u);
 }
 
 fn tensor_word(side: u32, word: u32) -> u32 {
@@ -120,11 +122,11 @@ fn finite(channels: vec2<u32>, sign: u32, infinity: u32, largest: u32) -> vec2<u
 }
 
 // Puts a step's keys and values into the exact tier as f16, two channels to a word, all of them finite.
-// Grid: (words of one token / workgroup size, most tokens of an entry, entries x 2 sides).
+// Grid: (words of one token / workgroup size, most tokens of an entry, entries x SIDES).
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(global_invocation_id) item: vec3<u32>) {
-  let entry = step.entries[item.z / 2u];
-  let side = item.z % 2u;
+  let entry = step.entries[item.z / SIDES];
+  let side = SIDE + item.z % SIDES;
   if (item.y >= entry.count || item.x >= layer.kv_heads * (HEAD_DIM / 2u)) {
     return;
   }

@@ -66,10 +66,10 @@ struct Layer {
   output_token_stride: u32,
   output_head_stride: u32,
   sliding_window: u32, // most recent tokens a query may see
-  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  slot_words: u32, // words of the exact tier from one slot's to the next's; 0 where one tier serves all
   recent: u32, // 0 where queries see no token of the ring
   remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
-  reserved: u32,
+  side_words: u32, // words of the exact tier from a slot's keys to its values
 }
 
 @group(0) @binding(0) var<uniform> step: Step;

@@ -3,7 +3,7 @@
  * sequences, parameters of steps.
  */
 import { isOwn, type ResolvedOptions } from "../plan/options.ts";
-import { exactRows } from "../plan/pages.ts";
+import { exactSequenceUnits } from "../plan/sizes.ts";
 import { type AttentionWay, rowScores } from "../plan/steps.ts";
 import type { StepGrid } from "./grids.ts";
 import type { LayerCommands } from "./layer_commands.ts";
@@ -142,10 +142,9 @@ export class CacheCommands {
     restored: RestoredContent,
     layers: readonly LayerCommands[],
   ): void {
-    const rows = exactRows(this.#options);
-    const exact = [{ slot: 0, start: slot * rows, count: rows }];
     for (const layer of layers) {
-      const content = restored.layers[this.layers.indexOf(layer)]!;
+      const index = this.layers.indexOf(layer);
+      const content = restored.layers[index]!;
       const { first, pages: held } = tables[layer.pageTable]!;
       // A step that was undone may have freed pages behind a sliding window.
       const passed = first - restored.first[layer.pageTable]!;
@@ -155,7 +154,8 @@ export class CacheCommands {
         layer.restore(recorder, "keyRecords", grid, content);
         layer.restore(recorder, "valueRecords", grid, content);
       }
-      for (const grid of this.parameters.batches(exact)) {
+      const count = exactSequenceUnits(this.#options, index);
+      for (const grid of this.parameters.batches([{ slot: 0, start: slot * count, count }])) {
         layer.restore(recorder, "exact", grid, content);
       }
     }

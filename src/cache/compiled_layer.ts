@@ -1,14 +1,15 @@
 /** The compiled kernels of a layer, and the constants each is compiled with. */
 import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
 import { keyAnchors } from "../model/anchors.ts";
-import { exactSequenceBytes, exactTokenBytes, pageBytes } from "../plan/sizes.ts";
+import { exactSequenceBytes, exactUnitBytes, pageBytes } from "../plan/sizes.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
 import { ENCODE_TOKENS } from "../kernels/constants.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { AttentionKernels } from "../plan/choose_attention.ts";
 import type { CachePlan, LayerPlan } from "../plan/plan.ts";
-import { parseScheme } from "../schemes/parse_scheme.ts";
-import { type Side, SIDES } from "../model/side.ts";
+import { sideLayout } from "../schemes/side_layout.ts";
+import { type Side, type SideDims, SIDES } from "../model/side.ts";
+import type { StoreKernels } from "../plan/stores.ts";
 
 /** One layer's compiled attention. */
 export interface CompiledAttention {
@@ -31,9 +32,20 @@ export interface CompiledEncoder {
   readonly manyTokens: number;
 }
 
+/** A kernel that stores exact tokens. */
+export interface CompiledStore {
+  /** The kernel. */
+  readonly kernel: CompiledKernel;
+  /** Channels of a head. */
+  readonly channels: number;
+  /** How many sides a dispatch stores. */
+  readonly sides: number;
+}
+
 /** One layer's compiled kernels. */
 export interface CompiledLayer {
-  readonly store: CompiledKernel;
+  /** One for both sides, or one for each. */
+  readonly stores: readonly CompiledStore[];
   readonly keys: CompiledEncoder;
   readonly values: CompiledEncoder;
   /** Kernels that turn exact and coded tokens back into vectors. */
@@ -51,7 +63,7 @@ export interface CompiledLayer {
 
 /**
  * Kernels that copy whole units: within a buffer, where a unit of the exact tier is all that a
- * sequence has of it, and from one buffer to another, where it is one token's vectors of one side.
+ * sequence has of it, and from one buffer to another, where it is two channels of each head.
  */
 export type CompiledUnits = Readonly<
   Record<"copies" | "restores", Readonly<Record<CopiedBuffer, CompiledCopy>>>
@@ -77,26 +89,31 @@ export async function compileLayer(
   const own = options.layers[index]!;
   const layer = layers[index]!;
   const compile = compilerFor(device, options, own);
-  const ofSide = async (side: Side, encode: KernelInfo, decode: KernelInfo) => {
+  const ofSide = async (
+    side: Side,
+    encode: KernelInfo,
+    decode: KernelInfo,
+    load: KernelInfo,
+  ) => {
     const SIDE = SIDES.indexOf(side);
     const [encoder, exact, coded] = await Promise.all([
       compileEncoder(compile, options, own, encode, side, options.tiers.window > 0),
-      compile(layer.load, { SIDE }),
+      compile(load, { SIDE }),
       compile(decode, { SIDE }),
     ]);
     return { encoder, read: { exact, coded } };
   };
-  const [store, keys, values, decode, prefill, combine, units] = await Promise.all([
-    compile(layer.store),
-    ofSide("keys", layer.encodeKeys, layer.decodeKeys),
-    ofSide("values", layer.encodeValues, layer.decodeValues),
+  const [stores, keys, values, decode, prefill, combine, units] = await Promise.all([
+    compileStores(compile, layer, own),
+    ofSide("keys", layer.encodeKeys, layer.decodeKeys, layer.loadKeys),
+    ofSide("values", layer.encodeValues, layer.decodeValues, layer.loadValues),
     compileAttention(compile, layer.decode),
     compileAttention(compile, layer.prefill),
     compile(layer.combine),
     Promise.all(layer.parts.map(({ count }) => compileUnits(compile, options, own, layer, count))),
   ]);
   return {
-    store,
+    stores,
     keys: keys.encoder,
     values: values.encoder,
     read: { keys: keys.read, values: values.read },
@@ -158,7 +175,7 @@ export async function compileEncoder(
   side: Side,
   besideExact: boolean,
 ): Promise<CompiledEncoder> {
-  const recordTokens = parseScheme(layer[side]).layout(layer.headDim).tokens;
+  const recordTokens = sideLayout(layer, side).tokens;
   const SIDE = SIDES.indexOf(side);
   const ORTHOGONAL = side === "keys" || besideExact ? 1 : 0;
   const cut = (TOKENS: number, BLOCK: number) =>
@@ -171,6 +188,25 @@ export async function compileEncoder(
   }
   const manyTokens = Math.max(recordTokens, ENCODE_TOKENS);
   return { recordTokens, one, many: await cut(ENCODE_TOKENS, manyTokens), manyTokens };
+}
+
+/** Compiles the kernels that store exact tokens. */
+export async function compileStores(
+  compile: Compile,
+  { store, storeValues }: StoreKernels,
+  { headDim, valueHeadDim }: SideDims,
+): Promise<CompiledStore[]> {
+  if (storeValues === undefined) {
+    return [{ kernel: await compile(store), channels: headDim, sides: SIDES.length }];
+  }
+  const [keys, values] = await Promise.all([
+    compile(store, { SIDES: 1 }),
+    compile(storeValues, { SIDES: 1, SIDE: 1 }),
+  ]);
+  return [
+    { kernel: keys, channels: headDim, sides: 1 },
+    { kernel: values, channels: valueHeadDim, sides: 1 },
+  ];
 }
 
 export async function compileAttention(
@@ -195,8 +231,8 @@ async function compileUnits(
   const ofKernel = async (info: KernelInfo, exactBytes: number) => {
     const [keyRecords, valueRecords, exact] = await Promise.all(
       [
-        pageBytes(own, own.keys, heads),
-        pageBytes(own, own.values, heads),
+        pageBytes(own, "keys", heads),
+        pageBytes(own, "values", heads),
         exactBytes,
       ].map(async (bytes): Promise<CompiledCopy> => {
         const words = bytes / 4;
@@ -207,7 +243,7 @@ async function compileUnits(
   };
   const [copies, restores] = await Promise.all([
     ofKernel(layer.copy, exactSequenceBytes(options, own, heads)),
-    ofKernel(layer.restore, exactTokenBytes(own, heads)),
+    ofKernel(layer.restore, exactUnitBytes(heads)),
   ]);
   return { copies, restores };
 }

@@ -4,8 +4,10 @@ import {
   type CompiledAttention,
   type CompiledCopy,
   type CompiledEncoder,
+  type CompiledStore,
   compileEncoder,
   compilerFor,
+  compileStores,
 } from "./compiled_layer.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { SpanPlan } from "../plan/spans.ts";
@@ -24,7 +26,7 @@ export interface CompiledSpanSide {
 
 /** One layer's compiled kernels. */
 export interface CompiledSpanLayer extends Readonly<Record<Side, CompiledSpanSide>> {
-  readonly store: CompiledKernel;
+  readonly stores: readonly CompiledStore[];
   /** Puts a span's levels in place. */
   readonly restoreLevels: CompiledCopy;
   readonly decode: CompiledAttention;
@@ -47,21 +49,21 @@ export async function compileSpanLayer(
   });
   const ofSide = async (side: Side): Promise<CompiledSpanSide> => {
     const SIDE = SIDES.indexOf(side);
-    const { scheme, fit, encode } = plan[side];
+    const { fit, encode } = plan[side];
     return {
       // Tokens of the sequence beside it are exact.
       encoder: await compileEncoder(compile, options, layer, encode, side, true),
-      restore: await copy(pageBytes(layer, scheme, keyValueHeads) / 4),
+      restore: await copy(pageBytes(layer, side, keyValueHeads) / 4),
       ...(fit && { fit: await compile(fit, { SIDE }) }),
     };
   };
-  const [keys, values, store, restoreLevels, decode, prefill] = await Promise.all([
+  const [keys, values, stores, restoreLevels, decode, prefill] = await Promise.all([
     ofSide("keys"),
     ofSide("values"),
-    compile(plan.store),
+    compileStores(compile, plan, layer),
     copy(2 * keyValueHeads * headDim),
     compileAttention(compile, plan.decode),
     compileAttention(compile, plan.prefill),
   ]);
-  return { keys, values, store, restoreLevels, decode, prefill };
+  return { keys, values, stores, restoreLevels, decode, prefill };
 }

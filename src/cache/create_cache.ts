@@ -9,6 +9,7 @@ import { createLayerBuffers, type LayerBuffers } from "./layer_buffers.ts";
 import { compileKernel } from "./pipelines.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { bySide } from "../model/by_side.ts";
+import { sideDim } from "../model/side.ts";
 import { checkTuningDevice } from "../plan/tuning_record.ts";
 import { allBuffers, createSharedBuffers } from "./shared_buffers.ts";
 import { type CacheSpans, NO_SPANS, type SpanSupport, spanSupport } from "./spans.ts";
@@ -32,7 +33,10 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   if (codebooks !== undefined) checkCodebookSet(codebooks, options, model);
   const findCodebooks = ({ layers }: ResolvedOptions) =>
     layers.map((own) =>
-      bySide((side) => cacheCodebook(codebooks, own, own.source, side, own[side]))
+      bySide((side) => {
+        const heads = { keyValueHeads: own.keyValueHeads, headDim: sideDim(own, side) };
+        return cacheCodebook(codebooks, heads, own.source, side, own[side]);
+      })
     );
   const found = { layers: findCodebooks(options), spans: options.spans.map(findCodebooks) };
   checkDevice(device, plan);

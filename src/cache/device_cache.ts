@@ -428,8 +428,7 @@ export class DeviceCache implements Cache {
     }
     const { side, count, output } = range;
     const { layers, dtype } = options;
-    const { keyValueHeads, headDim, strides } = layers[layer]!;
-    const bytes = tensorBytes(count, keyValueHeads, headDim, strides[side], dtype);
+    const bytes = tensorBytes(layers[layer]!, side, count, dtype);
     const { binding } = this.#checkBinding({ name: "output", binding: output, bytes });
     this.#encoders.check(target, [sequence]);
 
@@ -549,9 +548,7 @@ export class DeviceCache implements Cache {
     layer: number,
   ) {
     const { layers, dtype } = this.plan.options;
-    const { queryHeads, keyValueHeads, headDim, strides } = layers[layer]!;
-    const heads = name === "keys" || name === "values" ? keyValueHeads : queryHeads;
-    const bytes = tensorBytes(tokens, heads, headDim, strides[name], dtype);
+    const bytes = tensorBytes(layers[layer]!, name, tokens, dtype);
     return this.#checkBinding({ name, binding, bytes });
   }
 

@@ -7,10 +7,11 @@ import { checkOptions, type Fields, FINITE } from "../base/check_options.ts";
 import { raise } from "../base/raise.ts";
 import { NEAR_TOKENS, PAGE_TOKENS } from "../kernels/constants.ts";
 import { keyAnchors } from "../model/anchors.ts";
-import { isOwn, type ResolvedOptions } from "../plan/options.ts";
+import { SIDES } from "../model/side.ts";
+import { isOwn, type ResolvedLayer, type ResolvedOptions } from "../plan/options.ts";
 import { exactRows, ringSlots } from "../plan/pages.ts";
 import { type CachePlan, PLAN } from "../plan/plan.ts";
-import { exactTokenBytes } from "../plan/sizes.ts";
+import { exactTokenBytes, exactUnitBytes } from "../plan/sizes.ts";
 import { codesAnchored } from "../schemes/key_turn.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Cache } from "./cache.ts";
@@ -147,16 +148,25 @@ export function encodeDrop(
       putInPlace(commands, recorder, state);
       if (moved === 0) return;
       const { slot } = state;
-      const runs = ringRuns(options, slot, first, moved);
-      const places = ringRuns(options, slot, first - count, moved);
-      const out = commands.parameters.entries(runs);
-      const back = commands.parameters.entries(
-        places.map(({ slot, start, count }) => ({ slot: start, start: slot, count })),
-      );
+      const gridsOf = (layer: ResolvedLayer) => {
+        const runs = ringRuns(options, layer, slot, first, moved);
+        const places = ringRuns(options, layer, slot, first - count, moved);
+        return {
+          out: commands.parameters.entries(runs),
+          back: commands.parameters.entries(
+            places.map(({ slot, start, count }) => ({ slot: start, start: slot, count })),
+          ),
+        };
+      };
+      // Layers of the same head dimensions share parameters.
+      const grids = new Map<string, ReturnType<typeof gridsOf>>();
       const scratch = scratchOf(cache, inside);
       options.layers.forEach((layer, index) => {
         if (!isOwn(layer, index)) return;
         const own = commands.layers[index]!;
+        const dims = `${layer.headDim} ${layer.valueHeadDim}`;
+        const { out, back } = grids.get(dims) ?? gridsOf(layer);
+        grids.set(dims, { out, back });
         own.restore(recorder, "exact", out, cache.buffers(index).parts, scratch);
         own.restore(recorder, "exact", back, scratch);
       });
@@ -181,9 +191,13 @@ export function encodeDrop(
   });
 }
 
-/** Runs of a sequence's rows in a ring, of both sides: `start` counts them from the first token's. */
+/**
+ * Runs of a sequence's exact tokens in a ring, of both sides, in units of the exact tier: `start`
+ * counts them from the first token's.
+ */
 function ringRuns(
   options: ResolvedOptions,
+  layer: ResolvedLayer,
   slot: number,
   first: number,
   count: number,
@@ -192,12 +206,20 @@ function ringRuns(
   const ring = ringSlots(options);
   const begin = (first - sinks) % ring;
   const unwrapped = Math.min(count, ring - begin);
-  return [0, 1].flatMap((side) => {
-    const row = (2 * slot + side) * (exactRows(options) / 2) + sinks;
-    const runs = [{ slot: row + begin, start: side * count, count: unwrapped }];
+  const rows = exactRows(options);
+  const [keys, values] = SIDES.map((side) => exactTokenBytes(layer, side, 1) / exactUnitBytes(1));
+  const runsOf = (units: number, tier: number, start: number): Units[] => {
+    const row = tier + sinks * units;
+    const runs = [{ slot: row + begin * units, start, count: unwrapped * units }];
     if (unwrapped === count) return runs;
-    return [...runs, { slot: row, start: side * count + unwrapped, count: count - unwrapped }];
-  });
+    const rest = { start: start + unwrapped * units, count: (count - unwrapped) * units };
+    return [...runs, { slot: row, ...rest }];
+  };
+  const tier = slot * rows * (keys! + values!);
+  return [
+    ...runsOf(keys!, tier, 0),
+    ...runsOf(values!, tier + rows * keys!, count * keys!),
+  ];
 }
 
 const scratches = new WeakMap<Cache, readonly RestoredPart[]>();
@@ -213,7 +235,8 @@ function scratchOf(
     const sizes: number[] = [];
     layers.forEach((layer, index) =>
       layer.parts.forEach(({ count }, i) => {
-        const bytes = 2 * ringSlots(options) * exactTokenBytes(options.layers[index]!, count);
+        const token = SIDES.map((side) => exactTokenBytes(options.layers[index]!, side, count));
+        const bytes = ringSlots(options) * (token[0]! + token[1]!);
         sizes[i] = Math.max(sizes[i] ?? 0, bytes);
       })
     );

@@ -1,6 +1,6 @@
 /** Checks of the bindings a host hands over. */
 import { STORAGE } from "../base/buffer_usage.ts";
-import type { TensorStrides } from "../plan/options.ts";
+import { type HostStrides, type ResolvedLayer, tensorHeads } from "../plan/options.ts";
 import { describeValue } from "../base/describe_value.ts";
 import { raise } from "../base/raise.ts";
 
@@ -20,15 +20,16 @@ export type BoundTensor = HostTensor & { readonly binding: Required<GPUBufferBin
 /** Offsets of storage bindings are multiples of this on every device. */
 const OFFSET_ALIGNMENT = 256;
 
-/** Bytes from a tensor's first element to behind its last. */
+/** Bytes from the first element of one of a layer's tensors to behind its last. */
 export function tensorBytes(
+  layer: ResolvedLayer,
+  name: keyof HostStrides,
   tokens: number,
-  heads: number,
-  headDim: number,
-  strides: TensorStrides,
   dtype: "f32" | "f16",
 ): number {
-  const elements = (tokens - 1) * strides.token + (heads - 1) * strides.head + headDim;
+  const [heads, channels] = tensorHeads(layer, name);
+  const { token, head } = layer.strides[name];
+  const elements = (tokens - 1) * token + (heads - 1) * head + channels;
   return elements * (dtype === "f16" ? 2 : 4);
 }
 

@@ -37,6 +37,8 @@ export function describePlan(options: ResolvedOptions): string {
       queryHeads: each((layer) => layer.queryHeads),
       keyValueHeads: layers.map((layer) => layer.keyValueHeads),
       headDim: each((layer) => layer.headDim),
+      ...(layers.some(({ headDim, valueHeadDim }) => headDim !== valueHeadDim) &&
+        { valueHeadDim: each((layer) => layer.valueHeadDim) }),
       ...(layers.every(isOwn) ? {} : { sources: layers.map((layer) => layer.source) }),
     },
     policy: layers.map((layer) => [layer.keys, layer.values]),

@@ -15,7 +15,7 @@ export interface PartBuffers {
   readonly keyRecords: GPUBuffer;
   /** Records of the values, `[page][heads][words]`. */
   readonly valueRecords: GPUBuffer;
-  /** Sinks and recent tokens as f16, `[slot][side][sinks + ring][heads][headDim]`. */
+  /** Sinks and recent tokens as f16, `[slot][side][sinks + ring][heads][channels of the side]`. */
   readonly exact: GPUBuffer;
   /** The WGSL struct `Layer`. */
   readonly parameters: GPUBuffer;
@@ -85,15 +85,15 @@ export function createLayerBuffers(
   const { words, offsets } = packCodebooks(
     codebooks.keys,
     codebooks.values,
-    layer.headDim,
+    layer,
   );
   const label = `couplet layer ${index}`;
   const parts = layers[index]!.parts.map((heads, i): PartBuffers => {
     const storage = (name: string, size: number) => storageBuffer(device, `${label} ${name}`, size);
     const held = shared?.parts[i] ?? {
       heads,
-      keyRecords: storage("key records", poolBytes(options, layer, layer.keys, heads.count)),
-      valueRecords: storage("value records", poolBytes(options, layer, layer.values, heads.count)),
+      keyRecords: storage("key records", poolBytes(options, layer, "keys", heads.count)),
+      valueRecords: storage("value records", poolBytes(options, layer, "values", heads.count)),
       exact: storage("exact tier", exactBytes(options, layer, heads.count)),
     };
     const part = { ...held, parameters: uniformBuffer(device, `${label} parameters`, LAYER_BYTES) };

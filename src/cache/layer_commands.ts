@@ -5,10 +5,16 @@ import type { CompiledLayer, CopiedBuffer } from "./compiled_layer.ts";
 import { WORKGROUP_SIZE } from "../kernels/constants.ts";
 import type { LayerBuffers } from "./layer_buffers.ts";
 import type { EntryGrid, StepGrid } from "./grids.ts";
-import { copyGroups, LayerKernels, recordAttention, recordsOf } from "./layer_kernels.ts";
+import {
+  copyGroups,
+  LayerKernels,
+  recordAttention,
+  recordsOf,
+  recordStores,
+} from "./layer_kernels.ts";
 import type { Recorder } from "./recorder.ts";
 import type { RestoredPart } from "./restored_content.ts";
-import { type Side, SIDES } from "../model/side.ts";
+import { type Side, sideDim, SIDES } from "../model/side.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
 
 /** One layer's kernels with their buffers. */
@@ -69,12 +75,9 @@ export class LayerCommands {
   }
 
   /** Stores tokens in the exact tier. */
-  store(recorder: Recorder, { place, entries, most }: EntryGrid, host: HostBindings): void {
+  store(recorder: Recorder, grid: EntryGrid, host: HostBindings): void {
     for (const part of this.#buffers.parts) {
-      const words = (part.heads.count * this.#layer.headDim) / 2;
-      const groups = Math.ceil(words / WORKGROUP_SIZE);
-      const store = this.#kernels.bind(this.#compiled.store, part);
-      store.dispatch(recorder, place, host, groups, most, entries * 2);
+      recordStores(recorder, this.#kernels, part, this.#compiled.stores, grid, host);
     }
   }
 
@@ -116,7 +119,7 @@ export class LayerCommands {
   ): void {
     for (const part of this.#buffers.parts) {
       const heads = part.heads.count;
-      const groups = Math.ceil((heads * this.#layer.headDim) / 4 / WORKGROUP_SIZE);
+      const groups = Math.ceil((heads * sideDim(this.#layer, side)) / 4 / WORKGROUP_SIZE);
       const read = this.#kernels.bind(this.#compiled.read[side][tier], part, recordsOf(part, side));
       read.dispatch(recorder, place, { vectors: output }, groups, most, entries);
     }

@@ -1,7 +1,7 @@
 /** A layer's kernels with its buffers, and what the attention of a layer dispatches. */
 import { BoundKernel, type HostBindings } from "./bound_kernel.ts";
-import type { AttentionGrid } from "./grids.ts";
-import type { CompiledAttention } from "./compiled_layer.ts";
+import type { AttentionGrid, EntryGrid } from "./grids.ts";
+import type { CompiledAttention, CompiledStore } from "./compiled_layer.ts";
 import type { BindingName } from "../kernels/bindings.ts";
 import { TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "../kernels/constants.ts";
 import type { KernelBuffers, PartBuffers } from "./layer_buffers.ts";
@@ -71,6 +71,21 @@ export function copyGroups(words: number): number {
 /** A part's records of one side. */
 export function recordsOf({ keyRecords, valueRecords }: PartBuffers, side: Side): GPUBuffer {
   return side === "keys" ? keyRecords : valueRecords;
+}
+
+/** Records the storing of exact tokens of a part of a layer. */
+export function recordStores(
+  recorder: Recorder,
+  kernels: LayerKernels,
+  part: PartBuffers,
+  stores: readonly CompiledStore[],
+  { place, entries, most }: EntryGrid,
+  host: HostBindings,
+): void {
+  for (const { kernel, channels, sides } of stores) {
+    const groups = Math.ceil((part.heads.count * channels) / 2 / WORKGROUP_SIZE);
+    kernels.bind(kernel, part).dispatch(recorder, place, host, groups, most, entries * sides);
+  }
 }
 
 /** Records the attention of one layer, up to the partial results. */

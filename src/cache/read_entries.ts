@@ -3,6 +3,7 @@ import type { ReadRange } from "./cache.ts";
 import type { ResolvedOptions } from "../plan/options.ts";
 import { raise } from "../base/raise.ts";
 import { PAGE_TOKENS } from "../kernels/constants.ts";
+import { sideDim } from "../model/side.ts";
 import { codedTokens, type Sequence, type SequenceState } from "./sequences.ts";
 import type { StepEntryParameters } from "./uniforms.ts";
 
@@ -25,7 +26,8 @@ export function readEntries(
   mostGroups: number,
 ): ReadEntries {
   const { layers, tiers } = options;
-  const { pageTable, headDim, strides } = layers[layer]!;
+  const own = layers[layer]!;
+  const { pageTable, strides } = own;
   const refuse = (why: string, remedy: string): never => {
     raise(
       "usage",
@@ -55,7 +57,7 @@ export function readEntries(
   const headMajor = stride.head > stride.token;
   const most = Math.min(
     mostGroups,
-    headMajor ? Math.floor((stride.head - headDim) / stride.token) + 1 : Infinity,
+    headMajor ? Math.floor((stride.head - sideDim(own, side)) / stride.token) + 1 : Infinity,
   );
   if (count > most) {
     raise(

@@ -51,9 +51,7 @@ export function encodeRollback(
       const { dtype, layers, capacity } = options;
       const most = Math.min(known - from, capacity.stepTokens);
       const vectors = bySide((side) => {
-        const sizes = layers.map(({ keyValueHeads, headDim, strides }) =>
-          tensorBytes(most, keyValueHeads, headDim, strides[side], dtype)
-        );
+        const sizes = layers.map((layer) => tensorBytes(layer, side, most, dtype));
         return { buffer: storageBuffer(device, `couplet decoded ${side}`, Math.max(...sizes)) };
       });
       for (let start = from; start < known; start += most) {

@@ -39,14 +39,14 @@ export function createSpanBuffers(
     const storage = (what: string, bytes: number) =>
       storageBuffer(device, `${label} layer ${index} ${what}`, bytes);
     const { keys, values } = codebooks[index]!;
-    const { words, offsets } = packCodebooks(keys, values, layer.headDim);
+    const { words, offsets } = packCodebooks(keys, values, layer);
     const heads = { first: 0, count };
     const parameters = uniformBuffer(device, `${label} layer ${index} parameters`, LAYER_BYTES);
     device.queue.writeBuffer(parameters, 0, layerParameters(options, layer, heads, offsets));
     const part = {
       heads,
-      keyRecords: storage("key records", poolBytes(options, layer, layer.keys, count)),
-      valueRecords: storage("value records", poolBytes(options, layer, layer.values, count)),
+      keyRecords: storage("key records", poolBytes(options, layer, "keys", count)),
+      valueRecords: storage("value records", poolBytes(options, layer, "values", count)),
       exact,
       parameters,
     };

@@ -1,10 +1,15 @@
 /** Records what one layer does with the spans of a kind. */
 import { type HostBindings, NO_HOST } from "./bound_kernel.ts";
 import type { CompiledSpanLayer } from "./compiled_span.ts";
-import { WORKGROUP_SIZE } from "../kernels/constants.ts";
 import type { AttentionGrid, EntryGrid, SpanAttention } from "./grids.ts";
 import type { KernelBuffers } from "./layer_buffers.ts";
-import { copyGroups, LayerKernels, recordAttention, recordsOf } from "./layer_kernels.ts";
+import {
+  copyGroups,
+  LayerKernels,
+  recordAttention,
+  recordsOf,
+  recordStores,
+} from "./layer_kernels.ts";
 import type { SpanOptions } from "../plan/options.ts";
 import type { AttentionWay } from "../plan/steps.ts";
 import type { Recorder } from "./recorder.ts";
@@ -38,12 +43,9 @@ export class SpanLayer implements SpanAttention {
   }
 
   /** Stores runs of a span's tokens, to be coded. */
-  store(recorder: Recorder, { place, entries, most }: EntryGrid, host: HostBindings): void {
+  store(recorder: Recorder, grid: EntryGrid, host: HostBindings): void {
     const [part] = this.buffers.parts;
-    const words = (part!.heads.count * this.#options.layers[this.#index]!.headDim) / 2;
-    const store = this.#kernels.bind(this.#compiled.store, part!);
-    const groups = Math.ceil(words / WORKGROUP_SIZE);
-    store.dispatch(recorder, place, host, groups, most, entries * SIDES.length);
+    recordStores(recorder, this.#kernels, part!, this.#compiled.stores, grid, host);
   }
 
   /** Codes a span that was stored. */

@@ -12,6 +12,7 @@ import type { LayerCodebooks } from "./layer_buffers.ts";
 import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { bySide } from "../model/by_side.ts";
+import { sideDim, SIDES } from "../model/side.ts";
 import type { Sequences } from "./sequences.ts";
 import type { CacheBuffers } from "./shared_buffers.ts";
 import type { SpanStats } from "./cache_stats.ts";
@@ -35,10 +36,11 @@ export function cacheStats(
     const tables = sum("parameters") + sinkLogits.size;
     // What it shares counts where it is stored.
     if (!isOwn(own, layer)) return { ...bySide(() => NOTHING), tables };
-    const exact = sum("exact") / 2;
+    const { headDim, valueHeadDim } = own;
+    const exact = sum("exact") / (headDim + valueHeadDim);
     const sides = bySide((side) => ({
       codes: sum(side === "keys" ? "keyRecords" : "valueRecords"),
-      exact,
+      exact: exact * sideDim(own, side),
       codebooks: centroidBytes(options, own, side) +
         (layerCodebooks[layer]![side]?.scale?.byteLength ?? 0),
     }));
@@ -84,8 +86,8 @@ function heldBytes(
   sequences: Sequences,
 ): number {
   const held = pageTables.map((_, table) => sequences.codedInPool(table));
-  return layers.filter(isOwn).reduce((sum, { keys, values, keyValueHeads, headDim, pageTable }) => {
-    const perToken = tokenBytes(keys, headDim) + tokenBytes(values, headDim);
-    return sum + held[pageTable]! * keyValueHeads * perToken;
+  return layers.filter(isOwn).reduce((sum, layer) => {
+    const [keys, values] = SIDES.map((side) => tokenBytes(layer[side], sideDim(layer, side)));
+    return sum + held[layer.pageTable]! * layer.keyValueHeads * (keys! + values!);
   }, 0);
 }

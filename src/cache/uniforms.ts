@@ -1,6 +1,6 @@
 /** The parameters of kernels, as bytes. They must match `templates/frame/uniforms.hbs`. */
 import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
-import { LAYER_BYTES } from "../plan/sizes.ts";
+import { exactSequenceBytes, exactTokenBytes, LAYER_BYTES } from "../plan/sizes.ts";
 import { exactRows, pageTableStart, ringSlots, sequencePages } from "../plan/pages.ts";
 import type { HeadRange } from "../plan/divide_heads.ts";
 import type { CodebookOffsets } from "../codebooks/device.ts";
@@ -83,8 +83,9 @@ export function layerParameters(
   words.set([keys, values, queries, output].flatMap(({ token, head }) => [token, head]), 15);
   // The caller says 0 for no limit, the kernels take the largest number.
   words[23] = layer.slidingWindow || 0xffffffff;
-  words[24] = exactRows(options);
+  words[24] = exactSequenceBytes(options, layer, count) / 4;
   words[25] = tiers.window + options.block > 1 ? 1 : 0;
+  words[27] = exactRows(options) * exactTokenBytes(layer, "keys", count) / 4;
   if (options.span !== undefined) {
     // A span's tokens never age: those that are not held exactly are coded, which is all.
     words[5] = 0xffffffff;

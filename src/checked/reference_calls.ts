@@ -100,6 +100,7 @@ function attentionFields(): Fields<attention.AttentionInput> {
     queryHeads: count,
     keyValueHeads: count,
     headDim: count,
+    "valueHeadDim?": count,
     queries: NUMBERS,
     firstPosition: NUMBER,
     exact: vectors,

@@ -2,6 +2,7 @@
 import type { LayerPolicy } from "../schemes/policy.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Scheme } from "../schemes/scheme.ts";
+import { sideDim, type SideDims, SIDES } from "../model/side.ts";
 import { packAdded } from "./added.ts";
 import type { Codebook, SideCodebook } from "./codebook.ts";
 
@@ -85,12 +86,13 @@ function packCentroids(codebook: SideCodebook, headDim: number): Uint32Array<Arr
 export function packCodebooks(
   keys: SideCodebook | undefined,
   values: SideCodebook | undefined,
-  headDim: number,
+  layer: SideDims,
 ): { readonly words: Uint32Array<ArrayBuffer>; readonly offsets: CodebookOffsets } {
   // A data-free scheme has the same codebook on both sides.
-  const same = keys !== undefined && keys.centroids === values?.centroids;
-  const centroids = [keys, same ? undefined : values].map((codebook) =>
-    codebook === undefined ? new Uint32Array(0) : packCentroids(codebook, headDim)
+  const same = keys !== undefined && keys.centroids === values?.centroids &&
+    layer.headDim === layer.valueHeadDim;
+  const centroids = [keys, same ? undefined : values].map((codebook, i) =>
+    codebook === undefined ? new Uint32Array(0) : packCentroids(codebook, sideDim(layer, SIDES[i]!))
   );
   const scales = [keys, values].map((codebook) =>
     new Uint32Array(

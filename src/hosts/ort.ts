@@ -28,14 +28,14 @@ import { cacheInternals } from "../cache/internals.ts";
 import { checkOptions, DEVICE, having, listOf, oneOf, TEXT, whole } from "../base/check_options.ts";
 import { NUMBER, record } from "../base/data_kinds.ts";
 import { CoupletError } from "../base/errors.ts";
-import { type Side, SIDES } from "../model/side.ts";
+import { type Side, sideDim, SIDES } from "../model/side.ts";
 import type { Sequence } from "../cache/sequences.ts";
 
 /** The properties of an ONNX Runtime tensor that are read. */
 export interface OrtTensor {
   /** Element type: `float32` and `float16` can be compressed. */
   readonly type: string;
-  /** `[1, keyValueHeads, tokens, headDim]`. */
+  /** `[1, keyValueHeads, tokens, channels of the side]`. */
   readonly dims: readonly number[];
   /** Where the data lies: `gpu-buffer`, with `preferredOutputLocation` of the session. */
   readonly location: string;
@@ -65,22 +65,26 @@ const TENSOR_USAGE = STORAGE | COPY_SRC | COPY_DST;
  * The layout (`io`) of a plan for a cache that takes tensors of ONNX Runtime:
  * `[keyValueHeads][tokens][headDim]`.
  *
- * @param headDim Channels per head.
+ * @param headDim Channels per head, of keys.
  * @param stepTokens The plan's `capacity.stepTokens`; longer tensors are copied in pieces of this
  * many tokens.
  * @param dtype The tensors' element type.
+ * @param valueHeadDim Channels per head of values. Defaults to `headDim`.
  */
 export function ortLayout(
   headDim: number,
   stepTokens: number,
   dtype: "f32" | "f16",
+  valueHeadDim: number = headDim,
 ): HostLayout {
   checkOptions("usage", "Cannot lay tensors out", {
     headDim: whole(1),
     stepTokens: whole(1),
     dtype: oneOf("f32", "f16"),
-  }, { headDim, stepTokens, dtype });
-  return { dtype, keys: { token: headDim, head: stepTokens * headDim } };
+    valueHeadDim: whole(1),
+  }, { headDim, stepTokens, dtype, valueHeadDim });
+  const strides = (channels: number) => ({ token: channels, head: stepTokens * channels });
+  return { dtype, keys: strides(headDim), values: strides(valueHeadDim) };
 }
 
 /**
@@ -136,7 +140,7 @@ export async function appendOrtTensors(
       const encoder = device.createCommandEncoder();
       layers.forEach((tensors, layer) => {
         for (const side of SIDES) {
-          for (const run of headRuns(options, layer, { first, tokens, total })) {
+          for (const run of headRuns(options, layer, side, { first, tokens, total })) {
             const { gpuBuffer } = tensors[side];
             encoder.copyBufferToBuffer(gpuBuffer, run.tensor, staging[side], run.staged, run.bytes);
           }
@@ -163,7 +167,7 @@ export async function appendOrtTensors(
 }
 
 /**
- * Reads the vectors of a sequence into new tensors `[1, keyValueHeads, tokens, headDim]` of every
+ * Reads the vectors of a sequence into new tensors `[1, keyValueHeads, tokens, channels]` of every
  * layer, for the next run of a session: exact tokens as they were, the others decoded. It submits
  * the commands.
  *
@@ -201,9 +205,10 @@ export function readOrtTensors<Tensor>(
   const staging = createStaging(device, options);
   const created: GPUBuffer[] = [];
   try {
-    return options.layers.map(({ keyValueHeads, headDim }, layer) => {
+    return options.layers.map((own, layer) => {
+      const { keyValueHeads } = own;
       const tensor = (side: Side): Tensor => {
-        const size = keyValueHeads * total * vectorBytes(options);
+        const size = keyValueHeads * total * vectorBytes(options, side);
         const buffer = device.createBuffer({
           label: `couplet layer ${layer} ${side}`,
           size,
@@ -215,7 +220,7 @@ export function readOrtTensors<Tensor>(
           const encoder = device.createCommandEncoder();
           const range = { side, first, count, output: { buffer: staging[side] } };
           cache.encodeRead(encoder, sequence, layer, range);
-          for (const run of headRuns(options, layer, { first, tokens: count, total })) {
+          for (const run of headRuns(options, layer, side, { first, tokens: count, total })) {
             encoder.copyBufferToBuffer(staging[side], run.staged, buffer, run.tensor, run.bytes);
           }
           // Submitted piece by piece, so that buffers of parameters are freed early.
@@ -223,7 +228,7 @@ export function readOrtTensors<Tensor>(
         }
         return Tensor.fromGpuBuffer(buffer, {
           dataType: options.dtype === "f16" ? "float16" : "float32",
-          dims: [1, keyValueHeads, total, headDim],
+          dims: [1, keyValueHeads, total, sideDim(own, side)],
           dispose: () => buffer.destroy(),
         });
       };
@@ -238,16 +243,20 @@ export function readOrtTensors<Tensor>(
 }
 
 /** Bytes of a vector, of one length in all layers: that of the plan's strides. */
-function vectorBytes({ layers, dtype }: ResolvedOptions): number {
-  return layers[0]!.headDim * (dtype === "f16" ? 2 : 4);
+function vectorBytes({ layers, dtype }: ResolvedOptions, side: Side): number {
+  return sideDim(layers[0]!, side) * (dtype === "f16" ? 2 : 4);
 }
 
 /** Buffers of one piece of the keys and the values of any layer. */
 function createStaging(device: GPUDevice, options: ResolvedOptions): Record<Side, GPUBuffer> {
   const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));
-  const size = heads * pieceTokens(options) * vectorBytes(options);
+  const tokens = heads * pieceTokens(options);
   const buffer = (side: Side) =>
-    device.createBuffer({ label: `couplet staged ${side}`, size, usage: TENSOR_USAGE });
+    device.createBuffer({
+      label: `couplet staged ${side}`,
+      size: tokens * vectorBytes(options, side),
+      usage: TENSOR_USAGE,
+    });
   return { keys: buffer("keys"), values: buffer("values") };
 }
 
@@ -255,13 +264,14 @@ function createStaging(device: GPUDevice, options: ResolvedOptions): Record<Side
 function headRuns(
   options: ResolvedOptions,
   layer: number,
+  side: Side,
   { first, tokens, total }: {
     readonly first: number;
     readonly tokens: number;
     readonly total: number;
   },
 ) {
-  const bytes = vectorBytes(options);
+  const bytes = vectorBytes(options, side);
   const piece = pieceTokens(options);
   return Array.from({ length: options.layers[layer]!.keyValueHeads }, (_, head) => ({
     tensor: (head * total + first) * bytes,
@@ -272,14 +282,16 @@ function headRuns(
 
 /** Tokens of a staging buffer, from the plan's strides. */
 function pieceTokens({ layers, capacity }: ResolvedOptions): number {
-  for (const { headDim, strides } of layers) {
+  for (const layer of layers) {
     for (const side of SIDES) {
-      const { token, head } = strides[side];
-      if (token === headDim && head === capacity.stepTokens * headDim) continue;
+      const { token, head } = layer.strides[side];
+      const channels = sideDim(layer, side);
+      if (token === channels && head === capacity.stepTokens * channels) continue;
       throw new CoupletError("usage", {
         what: "Cannot exchange tensors with ONNX Runtime",
         why: `the plan's ${side} are ${token} elements apart by token and ${head} by head`,
-        remedy: "Plan the cache with io: ortLayout(headDim, capacity.stepTokens, dtype)",
+        remedy:
+          "Plan the cache with io: ortLayout(headDim, capacity.stepTokens, dtype, valueHeadDim)",
       });
     }
   }
@@ -301,16 +313,16 @@ function checkTensors(options: ResolvedOptions, layers: readonly OrtLayer[]): nu
   const tokens = layers[0]!.keys.dims[2];
   const type = options.dtype === "f16" ? "float16" : "float32";
   layers.forEach((tensors, layer) => {
-    const { keyValueHeads, headDim } = options.layers[layer]!;
-    const wanted = [1, keyValueHeads, tokens, headDim];
+    const resolved = options.layers[layer]!;
     for (const side of SIDES) {
+      const wanted = [1, resolved.keyValueHeads, tokens, sideDim(resolved, side)];
       const { dims, location, type: own } = tensors[side];
       const what = `the ${side} of layer ${layer}`;
       if (dims.length !== 4 || dims.some((size, i) => size !== wanted[i])) {
         refuse(
           "shape",
           `${what} are [${dims.join(", ")}] where [${wanted.join(", ")}] are due`,
-          "Pass tensors [1, keyValueHeads, tokens, headDim] of one sequence, all of the same tokens",
+          "Pass tensors [1, keyValueHeads, tokens, channels] of one sequence, all of the same tokens",
         );
       }
       if (own !== type) {
@@ -342,7 +354,7 @@ function checkTensors(options: ResolvedOptions, layers: readonly OrtLayer[]): nu
 
 function checkSize({ limits }: GPUDevice, options: ResolvedOptions, total: number): void {
   const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));
-  const bytes = heads * total * vectorBytes(options);
+  const bytes = heads * total * Math.max(...SIDES.map((side) => vectorBytes(options, side)));
   const most = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
   if (bytes <= most) return;
   throw new CoupletError("limits", {

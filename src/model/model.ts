@@ -6,8 +6,13 @@ export interface ModelShape {
   readonly queryHeads: number | readonly number[];
   /** KV heads: one number for all layers, or one per layer; each divides its `queryHeads`. */
   readonly keyValueHeads: number | readonly number[];
-  /** Channels per head, of queries, keys and values: one number for all layers, or one per layer. */
+  /** Channels per head, of queries and keys: one number for all layers, or one per layer. */
   readonly headDim: number | readonly number[];
+  /**
+   * Channels per head, of values and the output: one number for all layers, or one per layer.
+   * Defaults to `headDim`.
+   */
+  readonly valueHeadDim?: number | readonly number[];
   /**
    * Most recent tokens a query may see, its own included (Mistral, Gemma): one number for all
    * layers, or one per layer, 0 for those that see everything. Defaults to no limit.
@@ -16,7 +21,7 @@ export interface ModelShape {
   /**
    * Layers that attend to another layer's keys and values and have none of their own (Gemma 3n, 4):
    * one entry per layer, the number of an earlier layer that has, or `null` for a layer with its
-   * own. Both layers have the same KV heads, head dimension, sliding window and rotary embedding.
+   * own. Both layers have the same KV heads, head dimensions, sliding window and rotary embedding.
    * Defaults to none.
    */
   readonly sharesWith?: readonly (number | null)[];

@@ -187,7 +187,7 @@ export function attentionWork(
   { kernels: { attend, table, score, mix }, span }: AttentionCandidate,
   splits: Pick<SplitTarget, "workgroups" | "span"> = defaultSplits(options, layer),
 ): AttentionWork {
-  const { keys, values, queryHeads, keyValueHeads, headDim } = layer;
+  const { keys, values, queryHeads, keyValueHeads, headDim, valueHeadDim } = layer;
   const maxTokens = step.tokens / step.entries;
   const blocks = step.entries * keyValueHeads * headBlocks(maxTokens * queryHeads, keyValueHeads);
   const seen = seenTokens(layer, context);
@@ -204,10 +204,10 @@ export function attentionWork(
   const fill = entries * channels;
   // Values are mixed token by token, but the last tile counts as full, so that more tokens never
   // cost less.
-  const bytes = tokenBytes(keys, headDim) + tokenBytes(values, headDim) +
+  const bytes = tokenBytes(keys, headDim) + tokenBytes(values, valueHeadDim) +
     (mix === undefined ? 0 : SCORE_BYTES);
-  const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {
-    products: headDim,
+  const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(valueHeadDim), {
+    products: valueHeadDim,
     tokens: 1,
     bytes,
     ...(mix === undefined ? {} : { scores: 1 }),

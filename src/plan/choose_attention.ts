@@ -57,14 +57,14 @@ export interface WeighedCandidate extends AttentionCandidate {
 }
 
 /** What the kernels of one combination must do. */
-function queries({ keys, values, headDim, keyOptions: { space } }: ResolvedLayer) {
+function queries({ keys, values, headDim, valueHeadDim, keyOptions: { space } }: ResolvedLayer) {
   const variants: KeyVariant[] = space === "as-scored"
     ? ["plain", "lut", "table", "table16"]
     : [space === "anchored" && codesAnchored(parseScheme(keys)) ? "anchored" : "rope"];
   return {
     fused: { family: "attend", schemes: [keys, values], headDim, variants },
     scored: { family: "score", schemes: [keys], headDim, variants },
-    mixes: { family: "mix", schemes: [values], headDim },
+    mixes: { family: "mix", schemes: [values], headDim: valueHeadDim },
   } as const;
 }
 
@@ -95,8 +95,9 @@ export function attentionCandidates(
   const { fused, scored, mixes } = queries(layer);
   const mixing = coveringKernels(kernels, mixes);
   const mix = mixing.find((kernel) => obstacle(kernel, limits) === undefined) ?? mixing[0];
-  // Scores whose range is narrowed are all there before the softmax.
-  const apart = (options.span?.remap ?? 0) > 0;
+  // Scores whose range is narrowed are all there before the softmax. A fused kernel has one head
+  // dimension.
+  const apart = (options.span?.remap ?? 0) > 0 || layer.headDim !== layer.valueHeadDim;
   const groups: KernelGroup[] = [
     ...(apart ? [] : coveringKernels(kernels, fused)).map((attend) => ({ attend })),
     ...coveringKernels(kernels, scored).flatMap((score) => mix ? [{ score, mix }] : []),

@@ -70,7 +70,7 @@ function headBuffers(
     },
     ...SIDES.map((side) => ({
       name: `one head's ${side} of layer ${index}`,
-      bytes: poolBytes(options, layer, layer[side], 1),
+      bytes: poolBytes(options, layer, side, 1),
       remedy: "Hold fewer tokens (capacity.tokens)",
     })),
   ];

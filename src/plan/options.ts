@@ -17,6 +17,7 @@ import { CoupletError } from "../base/errors.ts";
 import { STEP_ENTRIES } from "../kernels/constants.ts";
 import { LARGEST_SHAPE } from "../model/largest_shape.ts";
 import { inverseFrequencies } from "../model/rope.ts";
+import { sideDim, SIDES } from "../model/side.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { cacheKeyFields } from "../model/key_fields.ts";
 import type { SpanPolicies } from "./span_policies.ts";
@@ -88,11 +89,17 @@ export interface HostLayout {
   readonly dtype?: "f32" | "f16";
   /** Strides of the keys. Defaults to `[tokens][keyValueHeads][headDim]`, contiguous. */
   readonly keys?: TensorStrides;
-  /** Strides of the values. Defaults to those of the keys. */
+  /**
+   * Strides of the values. Defaults to those of the keys where these are given, else to
+   * `[tokens][keyValueHeads][valueHeadDim]`, contiguous.
+   */
   readonly values?: TensorStrides;
   /** Strides of the queries. Defaults to `[tokens][queryHeads][headDim]`, contiguous. */
   readonly queries?: TensorStrides;
-  /** Strides of the output. Defaults to those of the queries. */
+  /**
+   * Strides of the output. Defaults to those of the queries where these are given, else to
+   * `[tokens][queryHeads][valueHeadDim]`, contiguous.
+   */
   readonly output?: TensorStrides;
 }
 
@@ -102,8 +109,10 @@ export interface ResolvedLayer extends LayerPolicy {
   readonly queryHeads: number;
   /** Its KV heads. */
   readonly keyValueHeads: number;
-  /** Channels of a head. */
+  /** Channels of a head of its queries and keys. */
   readonly headDim: number;
+  /** Channels of a head of its values and output. */
+  readonly valueHeadDim: number;
   /** Factor of `q . k`. */
   readonly scale: number;
   /** How its keys reach the cache. */
@@ -210,12 +219,15 @@ function oneOrEach(one: Kind<number>): Kind<number | readonly number[]> {
   );
 }
 
+const DIMS = oneOrEach(whole(1, LARGEST_SHAPE.headDim));
+
 /** What a model's shape may be. */
 export const SHAPE_FIELDS: Fields<ModelShape> = {
   layers: LAYERS,
   queryHeads: oneOrEach(HEADS),
   keyValueHeads: oneOrEach(HEADS),
-  headDim: oneOrEach(whole(1, LARGEST_SHAPE.headDim)),
+  headDim: DIMS,
+  "valueHeadDim?": DIMS,
   "slidingWindow?": oneOrEach(TOKENS),
   "sharesWith?": kind(
     "a list, each the number of an earlier layer or null",
@@ -312,7 +324,10 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
 }
 
 /** The heads of one layer. */
-export type LayerShape = Pick<ResolvedLayer, "queryHeads" | "keyValueHeads" | "headDim">;
+export type LayerShape = Pick<
+  ResolvedLayer,
+  "queryHeads" | "keyValueHeads" | "headDim" | "valueHeadDim"
+>;
 
 /**
  * The heads of one layer.
@@ -320,21 +335,29 @@ export type LayerShape = Pick<ResolvedLayer, "queryHeads" | "keyValueHeads" | "h
  * @throws {CoupletError} `shape` for a shape that has none, or a layer that is no whole number.
  */
 export function layerShape(shape: ModelShape, layer: number): LayerShape {
-  const { queryHeads, keyValueHeads, headDim } = Object(shape) as ModelShape;
+  const { queryHeads, keyValueHeads, headDim, valueHeadDim = headDim } = Object(
+    shape,
+  ) as ModelShape;
   checkOptions(
     "shape",
     "Cannot tell the heads of a layer",
     {
       queryHeads: SHAPE_FIELDS.queryHeads,
       keyValueHeads: SHAPE_FIELDS.keyValueHeads,
-      headDim: SHAPE_FIELDS.headDim,
+      headDim: DIMS,
+      valueHeadDim: DIMS,
       layer: TOKENS,
     },
-    { queryHeads, keyValueHeads, headDim, layer },
+    { queryHeads, keyValueHeads, headDim, valueHeadDim, layer },
   );
   const at = (value: number | readonly number[]) =>
     typeof value === "number" ? value : value[layer]!;
-  return { queryHeads: at(queryHeads), keyValueHeads: at(keyValueHeads), headDim: at(headDim) };
+  return {
+    queryHeads: at(queryHeads),
+    keyValueHeads: at(keyValueHeads),
+    headDim: at(headDim),
+    valueHeadDim: at(valueHeadDim),
+  };
 }
 
 /** Checks that a policy's exceptions are of layers that the model has. */
@@ -377,6 +400,7 @@ function resolveLayers(
   const heads = each("KV heads", shape.keyValueHeads);
   const queries = each("query heads", shape.queryHeads);
   const dims = each("head dimensions", shape.headDim);
+  const valueDims = each("head dimensions of values", shape.valueHeadDim ?? dims);
   const windows = each("sliding windows", shape.slidingWindow ?? 0);
   const scales = each("scales", scale ?? dims.map((headDim) => headDim ** -0.5));
   each<unknown>("rotary embeddings (keys.rope)", Object(Object(given).rope));
@@ -395,6 +419,7 @@ function resolveLayers(
     const source = sources[layer]!;
     const schemes = policy.layers?.[source] ?? policy;
     const [queryHeads, headDim, own] = [queries[layer]!, dims[layer]!, layerKeys(given, layer)];
+    const valueHeadDim = valueDims[layer]!;
     if (queryHeads % keyValueHeads !== 0) {
       fail(
         `${queryHeads} query heads do not divide among the ${keyValueHeads} KV heads of layer ${layer}`,
@@ -413,7 +438,9 @@ function resolveLayers(
       }
     }
     const { keys, values } = schemes;
-    for (const id of [keys, values]) {
+    const shared = { keys, values, queryHeads, keyValueHeads, headDim, valueHeadDim };
+    for (const side of SIDES) {
+      const id = shared[side];
       const { layout, forSpans } = parseScheme(id);
       if (forSpans) {
         fail(
@@ -421,10 +448,9 @@ function resolveLayers(
           "Use it for a kind of span (spans), or another scheme",
         );
       }
-      layout(headDim);
+      layout(sideDim(shared, side));
     }
     const slidingWindow = windows[layer]!;
-    const shared = { keys, values, queryHeads, keyValueHeads, headDim };
     return {
       ...shared,
       scale: scales[layer]!,
@@ -463,7 +489,7 @@ function checkShared(
   if (source?.source !== layer.source || layer.source > index) {
     refuse("which is no earlier layer with its own");
   }
-  const alike = ["keyValueHeads", "headDim", "pageTable", "ropeTable"] as const;
+  const alike = ["keyValueHeads", "headDim", "valueHeadDim", "pageTable", "ropeTable"] as const;
   if (alike.some((name) => source![name] !== layer[name])) {
     refuse("and their heads, sliding windows or rotary embeddings differ");
   }
@@ -489,15 +515,33 @@ function perLayer<T>(name: string, layers: number, value: T | readonly T[]): rea
   return values;
 }
 
+/** Heads of one of the host's tensors, and channels of a head. */
+export function tensorHeads(
+  { queryHeads, keyValueHeads, headDim, valueHeadDim }: LayerShape,
+  name: keyof HostStrides,
+): readonly [heads: number, channels: number] {
+  return [
+    name === "keys" || name === "values" ? keyValueHeads : queryHeads,
+    name === "values" || name === "output" ? valueHeadDim : headDim,
+  ];
+}
+
 /** The strides of one layer's tensors, checked. */
 function resolveStrides(
-  { queryHeads, keyValueHeads, headDim }: LayerShape,
+  layer: LayerShape,
   stepTokens: number,
   io: HostLayout,
 ): HostStrides {
-  const keys = io.keys ?? { token: keyValueHeads * headDim, head: headDim };
-  const queries = io.queries ?? { token: queryHeads * headDim, head: headDim };
-  const strides = { keys, values: io.values ?? keys, queries, output: io.output ?? queries };
+  const stridesOf = (name: keyof HostStrides): TensorStrides => {
+    const [heads, channels] = tensorHeads(layer, name);
+    return { token: heads * channels, head: channels };
+  };
+  const strides = {
+    keys: io.keys ?? stridesOf("keys"),
+    values: io.values ?? io.keys ?? stridesOf("values"),
+    queries: io.queries ?? stridesOf("queries"),
+    output: io.output ?? io.queries ?? stridesOf("output"),
+  };
   for (const name of ["keys", "values", "queries", "output"] as const) {
     const { token, head } = strides[name];
     if (io.dtype === "f16" && (token % 2 !== 0 || head % 2 !== 0)) {
@@ -506,10 +550,10 @@ function resolveStrides(
         "Use even strides",
       );
     }
-    const heads = name === "keys" || name === "values" ? keyValueHeads : queryHeads;
-    const tokenMajor = token >= (heads - 1) * head + headDim;
-    const headMajor = head >= (stepTokens - 1) * token + headDim;
-    if (Math.min(token, head) < headDim || !(tokenMajor || headMajor)) {
+    const [heads, channels] = tensorHeads(layer, name);
+    const tokenMajor = token >= (heads - 1) * head + channels;
+    const headMajor = head >= (stepTokens - 1) * token + channels;
+    if (Math.min(token, head) < channels || !(tokenMajor || headMajor)) {
       fail(
         `with strides of ${token} by token and ${head} by head, the vectors of ${name} overlap in a step of ${stepTokens} tokens`,
         "Let tokens be farther apart, or heads",

@@ -9,9 +9,9 @@ export function ringSlots(
   return tiers.window + block - 1 + capacity.appendTokens;
 }
 
-/** Exact vectors of one sequence and layer, of both sides: sinks and the ring. */
+/** Exact vectors of one side of one sequence and layer: sinks and the ring. */
 export function exactRows(options: Pick<ResolvedOptions, "tiers" | "block" | "capacity">): number {
-  return 2 * (options.tiers.sinks + ringSlots(options));
+  return options.tiers.sinks + ringSlots(options);
 }
 
 /** Pages in one sequence's page table. */

@@ -15,6 +15,7 @@ import { type Precision, PRECISIONS } from "../kernels/precision.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { KERNELS } from "../kernels/select.ts";
 import type { SpanPlan } from "./spans.ts";
+import type { StoreKernels } from "./stores.ts";
 import type { TuningRecord } from "./tuning_record.ts";
 
 /** Options of {@linkcode planCache}: those of the cache, and what it is planned for. */
@@ -67,7 +68,7 @@ export const PLAN_FIELDS: Fields<PlanOptions> = {
 };
 
 /** One layer's kernels and memory. */
-export interface LayerPlan {
+export interface LayerPlan extends StoreKernels {
   /**
    * The KV heads of each buffer of records: one range, or several where one binding cannot hold
    * them all.
@@ -79,10 +80,10 @@ export interface LayerPlan {
   readonly keys: SchemeId;
   /** Scheme of the values. */
   readonly values: SchemeId;
-  /** Stores new tokens in the exact tier. */
-  readonly store: KernelInfo;
-  /** Copies exact tokens to hosts that read vectors. */
-  readonly load: KernelInfo;
+  /** Copies exact keys to hosts that read vectors. */
+  readonly loadKeys: KernelInfo;
+  /** Copies exact values, for the same. */
+  readonly loadValues: KernelInfo;
   /** Encodes keys that leave the exact tier. */
   readonly encodeKeys: KernelInfo;
   /** Encodes values that leave the exact tier. */
@@ -124,7 +125,7 @@ export interface CachePlan {
   /**
    * Bits per channel of everything resident (codes, exact tiers, codebooks, page tables and rotary
    * table) when the pools are full: `8 * bytes / (tokens * channels)`, with `channels` the sum of
-   * `2 * keyValueHeads * headDim` over layers. Spans' bytes and tokens count.
+   * `keyValueHeads * (headDim + valueHeadDim)` over layers. Spans' bytes and tokens count.
    */
   readonly effectiveBits: number;
   /** Features of the device that the chosen kernels use. */

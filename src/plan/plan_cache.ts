@@ -31,13 +31,16 @@ import {
 import { recordBits } from "../records/layout.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { codesAnchored } from "../schemes/key_turn.ts";
-import type { Scheme, SchemeId } from "../schemes/scheme.ts";
+import type { Scheme } from "../schemes/scheme.ts";
+import { sideLayout } from "../schemes/side_layout.ts";
+import { type Side, sideDim, SIDES } from "../model/side.ts";
 import { kernelParts, type KernelQuery, requireKernel } from "../kernels/select.ts";
 import { checkTuning, findTuned, layerKind, type TuningRecord } from "./tuning_record.ts";
 import { type CachePlan, type LayerPlan, PLAN_FIELDS, type PlanOptions } from "./plan.ts";
 import { describePlan } from "./describe.ts";
 import { spanPlanner } from "./spans.ts";
 import { stepScratch } from "./step_scratch.ts";
+import { findStores } from "./stores.ts";
 
 /**
  * Plans a cache for a model and a device: schemes, kernels and bytes. Nothing is allocated.
@@ -95,8 +98,8 @@ export function planCache(options: PlanOptions): CachePlan {
   );
   const attentions = [...layers, ...kinds.flatMap(({ layers }) => layers)]
     .flatMap(({ decode, prefill }) => [decode, prefill]);
-  const sides = resolved.layers.filter(isOwn).flatMap(({ keys, values, headDim }) =>
-    [keys, values].map((id) => recordBits(parseScheme(id).layout(headDim), headDim))
+  const sides = resolved.layers.filter(isOwn).flatMap((layer) =>
+    SIDES.map((side) => recordBits(sideLayout(layer, side), sideDim(layer, side)))
   );
   const attending = attentions.flatMap(({ attend, score }) => kernelParts((attend ?? score)!));
   const planned = PRECISIONS.findLast((one) =>
@@ -157,12 +160,14 @@ function planLayer(
   tuning: TuningRecord | undefined,
   rounding: ReadonlySet<string>,
 ): LayerKernels {
-  const { keys, values, headDim, keyOptions: { space } } = layer;
+  const { keys, values, headDim, valueHeadDim, keyOptions: { space } } = layer;
   const find = (family: KernelFamily, query: Partial<KernelQuery>) =>
     requireKernel(kernels, { family, schemes: [], ...query }, limits);
-  const one = (family: "encode" | "decode", id: SchemeId, space: KeySpace = "as-scored") => {
-    const variant = codecVariant(parseScheme(id), space);
-    return find(family, { schemes: [id], headDim, ...(variant && { variants: [variant] }) });
+  const one = (family: "encode" | "decode", side: Side) => {
+    const id = layer[side];
+    const variant = codecVariant(parseScheme(id), side === "keys" ? space : "as-scored");
+    const query = { schemes: [id], headDim: sideDim(layer, side) };
+    return find(family, { ...query, ...(variant && { variants: [variant] }) });
   };
   const attention = (way: AttentionWay, step: StepSize) => {
     const tuned = tuning === undefined ? undefined : findTuned(tuning, layer, way, rounding);
@@ -171,13 +176,14 @@ function planLayer(
   const others = {
     keys,
     values,
-    encodeKeys: one("encode", keys, space),
-    encodeValues: one("encode", values),
-    decodeKeys: one("decode", keys, space),
-    decodeValues: one("decode", values),
-    store: find("store", { headDim }),
-    load: find("load", { headDim }),
-    combine: find("combine", { headDim }),
+    encodeKeys: one("encode", "keys"),
+    encodeValues: one("encode", "values"),
+    decodeKeys: one("decode", "keys"),
+    decodeValues: one("decode", "values"),
+    ...findStores(kernels, layer, limits),
+    loadKeys: find("load", { headDim }),
+    loadValues: find("load", { headDim: valueHeadDim }),
+    combine: find("combine", { headDim: valueHeadDim }),
     copy: find("copy", {}),
     restore: find("restore", {}),
   };

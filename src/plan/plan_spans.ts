@@ -8,7 +8,7 @@ import type { KernelFamily } from "../kernels/name.ts";
 import { type KernelQuery, requireKernel } from "../kernels/select.ts";
 import { PAGE_TOKENS } from "../kernels/constants.ts";
 import { bySide } from "../model/by_side.ts";
-import { SIDES } from "../model/side.ts";
+import { type Side, sideDim, SIDES } from "../model/side.ts";
 import type { PlanLimits } from "./limits.ts";
 import {
   checkPolicyLayers,
@@ -18,6 +18,7 @@ import {
   type SpanOptions,
 } from "./options.ts";
 import { stepScratch } from "./step_scratch.ts";
+import { findStores } from "./stores.ts";
 import {
   centroidBytes,
   exactSequenceBytes,
@@ -29,7 +30,6 @@ import { decodeStep, largestStep, type StepSize } from "./steps.ts";
 import { layerKind } from "./tuning_record.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { POLICY_FIELDS } from "../schemes/policy.ts";
-import type { SchemeId } from "../schemes/scheme.ts";
 import type { SpanPolicies, SpanPolicy } from "./span_policies.ts";
 import type { PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan } from "./spans.ts";
 
@@ -97,7 +97,17 @@ export function resolveSpans(spans: SpanPolicies, options: ResolvedOptions): Spa
     checkPolicyLayers(policy, options.shape);
     const layers = options.layers.map((layer, index) => {
       const { keys, values } = policy.layers?.[index] ?? policy;
-      for (const id of [keys, values]) parseScheme(id).layout(layer.headDim);
+      const { headDim, valueHeadDim } = layer;
+      for (const [id, channels] of [[keys, headDim], [values, valueHeadDim]] as const) {
+        const { forSpans, layout } = parseScheme(id);
+        layout(channels);
+        if (forSpans && headDim !== valueHeadDim) {
+          fail(
+            `the spans "${name}" fit levels of ${id}, which lie alike for keys of ${headDim} channels and values of ${valueHeadDim}`,
+            "Use a scheme whose levels are no span's, such as c8b8 or f16",
+          );
+        }
+      }
       const { bits } = parseScheme(keys);
       if (remap !== undefined && bits > 2) {
         fail(
@@ -169,7 +179,7 @@ function spanBytes(options: SpanOptions): number {
   return options.layers.reduce((sum, layer) => {
     const { keyValueHeads: heads } = layer;
     const sides = SIDES.map((side) =>
-      poolBytes(options, layer, layer[side], heads) + centroidBytes(options, layer, side)
+      poolBytes(options, layer, side, heads) + centroidBytes(options, layer, side)
     );
     return sum + sides[0]! + sides[1]! + levelBytes(options, layer) + LAYER_BYTES;
   }, pageTableBytes(options));
@@ -193,20 +203,23 @@ function planSpan(
     ...chooseAttention(options, kernels, limits, layer, step),
     ...(remap > 0 && { remap: find("remap", {}) }),
   });
-  const coders = (scheme: SchemeId, headDim: number): SpanCoders => ({
-    scheme,
-    encode: find("encode", { schemes: [scheme], headDim }),
-    ...(parseScheme(scheme).forSpans && { fit: find("fit", { schemes: [scheme], headDim }) }),
-  });
+  const coders = (layer: ResolvedLayer, side: Side): SpanCoders => {
+    const { [side]: scheme } = layer;
+    const query = { schemes: [scheme], headDim: sideDim(layer, side) };
+    return {
+      scheme,
+      encode: find("encode", query),
+      ...(parseScheme(scheme).forSpans && { fit: find("fit", query) }),
+    };
+  };
   const planned = new Map<string, SpanLayerPlan>();
   const layers = options.layers.map((layer) => {
-    const { headDim } = layer;
     const kind = Object.values(layerKind(layer)).join(" ");
     let plan = planned.get(kind);
     if (plan === undefined) {
       plan = {
-        ...bySide((side) => coders(layer[side], headDim)),
-        store: find("store", { headDim }),
+        ...bySide((side) => coders(layer, side)),
+        ...findStores(kernels, layer, limits),
         restore: find("restore", {}),
         decode: attention(layer, decodeStep(cache)),
         prefill: attention(layer, largestStep(cache)),
@@ -237,7 +250,7 @@ function spanBuffers({ name, options }: SpanPlan): BoundBuffer[] {
     ...options.layers.flatMap((layer, index) => [
       ...SIDES.map((side) => ({
         name: `the ${side} of the spans "${name}" in layer ${index}`,
-        bytes: poolBytes(options, layer, layer[side], layer.keyValueHeads),
+        bytes: poolBytes(options, layer, side, layer.keyValueHeads),
         remedy,
       })),
       {

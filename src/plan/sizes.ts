@@ -12,8 +12,10 @@ import { LARGEST_ANCHOR } from "../model/anchors.ts";
 import { inverseFrequencies } from "../model/rope.ts";
 import { bySide } from "../model/by_side.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { LayerPolicy } from "../schemes/policy.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
-import type { Side } from "../model/side.ts";
+import { sideLayout } from "../schemes/side_layout.ts";
+import { type Side, sideDim, type SideDims } from "../model/side.ts";
 import { exactRows, pageTableStart, poolPages } from "./pages.ts";
 import { sharesCodebooks } from "../codebooks/device.ts";
 import { rowScores, rowSplits, type SplitTarget, stepRows, type StepSize } from "./steps.ts";
@@ -48,46 +50,52 @@ export interface ScratchBytes {
   readonly spans: number;
 }
 
-/** What the sizes of one token depend on. */
-type HeadShape = Pick<ResolvedLayer, "headDim">;
-
 /** Bytes of one page of one side, for a number of KV heads. */
-export function pageBytes(
-  { headDim }: HeadShape,
-  scheme: SchemeId,
-  heads: number,
-): number {
-  return heads * recordWords(parseScheme(scheme).layout(headDim), PAGE_TOKENS) * 4;
+export function pageBytes(layer: SideDims & LayerPolicy, side: Side, heads: number): number {
+  return heads * recordWords(sideLayout(layer, side), PAGE_TOKENS) * 4;
 }
 
 /** Bytes of one token's exact vector of one side, for a number of KV heads. */
-export function exactTokenBytes({ headDim }: HeadShape, heads: number): number {
-  return heads * headDim * 2;
+export function exactTokenBytes(layer: SideDims, side: Side, heads: number): number {
+  return heads * sideDim(layer, side) * 2;
 }
 
 /** Bytes of one sequence's exact tier in one layer, both sides, for a number of KV heads. */
 export function exactSequenceBytes(
   options: ResolvedOptions,
-  layer: HeadShape,
+  { headDim, valueHeadDim }: SideDims,
   heads: number,
 ): number {
-  return exactRows(options) * exactTokenBytes(layer, heads);
+  return exactRows(options) * heads * (headDim + valueHeadDim) * 2;
+}
+
+/**
+ * Bytes of a unit that exact vectors are moved by, for a number of KV heads: two channels of each
+ * head, because the sides may have different channels.
+ */
+export function exactUnitBytes(heads: number): number {
+  return heads * 4;
+}
+
+/** Units of one sequence's exact tier in one layer, both sides. */
+export function exactSequenceUnits(options: ResolvedOptions, layer: number): number {
+  return exactSequenceBytes(options, options.layers[layer]!, 1) / exactUnitBytes(1);
 }
 
 /** Bytes of one layer's exact tier, both sides of all sequences, for a number of KV heads. */
-export function exactBytes(options: ResolvedOptions, layer: HeadShape, heads: number): number {
+export function exactBytes(options: ResolvedOptions, layer: SideDims, heads: number): number {
   return options.capacity.sequences * exactSequenceBytes(options, layer, heads);
 }
 
 /** What the codebooks of data-free schemes depend on: layers with the same share them. */
-export function universalKey({ keys, values, headDim }: ResolvedLayer): string {
-  return `${keys}/${values}/${headDim}`;
+export function universalKey({ keys, values, headDim, valueHeadDim }: ResolvedLayer): string {
+  return `${keys}/${values}/${headDim}/${valueHeadDim}`;
 }
 
 /**
  * Bytes of one side's grids and centroids in one layer. Layers with only data-free schemes share
  * one buffer, which is counted for the first of them. The two sides share one if they have the same
- * scheme.
+ * scheme and head dimension.
  */
 export function centroidBytes(
   { layers }: ResolvedOptions,
@@ -96,11 +104,12 @@ export function centroidBytes(
 ): number {
   if (layers[layer.source] !== layer) return 0;
   const { codebookSpec } = parseScheme(layer[side]);
-  const bytes = (codebookSpec?.words(layer.headDim) ?? 0) * 4;
+  const bytes = (codebookSpec?.words(sideDim(layer, side)) ?? 0) * 4;
   if (codebookSpec?.sharedBy !== "model") return layer.keyValueHeads * bytes;
   const first = layers.find((one) => universalKey(one) === universalKey(layer));
   const shared = sharesCodebooks(layer) && first !== layer;
-  return shared || (side === "values" && layer.keys === layer.values) ? 0 : bytes;
+  const alike = layer.keys === layer.values && layer.headDim === layer.valueHeadDim;
+  return shared || (side === "values" && alike) ? 0 : bytes;
 }
 
 /** Bytes of all page tables of all sequences. */
@@ -112,10 +121,10 @@ export function pageTableBytes(options: ResolvedOptions): number {
 export function poolBytes(
   options: ResolvedOptions,
   layer: ResolvedLayer,
-  scheme: SchemeId,
+  side: Side,
   heads: number,
 ): number {
-  return poolPages(options, layer.pageTable) * pageBytes(layer, scheme, heads);
+  return poolPages(options, layer.pageTable) * pageBytes(layer, side, heads);
 }
 
 /**
@@ -142,8 +151,8 @@ export function ropeBytes(options: ResolvedOptions): number {
 /** Bytes of the splits' partial results, enough for all given targets in any layer. */
 export function partialBytes(options: ResolvedOptions, targets: readonly SplitTarget[]): number {
   const rows = Math.max(...targets.map((target) => rowSplits(options, target)));
-  const headDim = Math.max(...options.layers.map((layer) => layer.headDim));
-  return rows * (headDim / 4 + 1) * 16;
+  const channels = Math.max(...options.layers.map((layer) => layer.valueHeadDim));
+  return rows * (channels / 4 + 1) * 16;
 }
 
 /** Bytes of the scores that a score kernel leaves for a mix kernel. */
@@ -169,7 +178,9 @@ export function tokenBytes(scheme: SchemeId, headDim: number): number {
  * of an entry may be incomplete.
  */
 export function tableBytes(
-  { keys, queryHeads, keyValueHeads, headDim }: LayerShape & Pick<ResolvedLayer, "keys">,
+  { keys, queryHeads, keyValueHeads, headDim }:
+    & Omit<LayerShape, "valueHeadDim">
+    & Pick<ResolvedLayer, "keys">,
   { tokens, entries }: StepSize,
 ): number {
   const blocks = Math.floor((tokens * queryHeads) / keyValueHeads / BLOCK_ROWS) + entries;
@@ -233,8 +244,8 @@ export function layerBytes(
 ): LayerBytes {
   const heads = options.layers[layer.source] === layer ? layer.keyValueHeads : 0;
   const side = (side: Side): SideBytes => ({
-    codes: poolBytes(options, layer, layer[side], heads),
-    exact: exactBytes(options, layer, heads) / 2,
+    codes: poolBytes(options, layer, side, heads),
+    exact: options.capacity.sequences * exactRows(options) * exactTokenBytes(layer, side, heads),
     codebooks: centroidBytes(options, layer, side),
   });
   return { ...bySide(side), tables: LAYER_BYTES * parts + sinkBytes(layer) };
@@ -273,7 +284,11 @@ export function totalBytes(
 /** Channels one token has over all layers, keys and values both. */
 export function tokenChannels({ layers }: ResolvedOptions): number {
   return layers.filter(isOwn)
-    .reduce((sum, { keyValueHeads, headDim }) => sum + 2 * keyValueHeads * headDim, 0);
+    .reduce(
+      (sum, { keyValueHeads, headDim, valueHeadDim }) =>
+        sum + keyValueHeads * (headDim + valueHeadDim),
+      0,
+    );
 }
 
 /** Bytes of the counters on the device, in the order of {@linkcode NumberCounts}. */

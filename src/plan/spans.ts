@@ -13,6 +13,7 @@ import type { KernelInfo } from "../kernels/kernel.ts";
 import type { PlanLimits } from "./limits.ts";
 import type { ResolvedOptions, SpanKinds, SpanOptions } from "./options.ts";
 import type { ScratchBytes } from "./sizes.ts";
+import type { StoreKernels } from "./stores.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
 
@@ -41,9 +42,7 @@ export interface SpanCoders {
 }
 
 /** One layer's kernels for a kind of span. */
-export interface SpanLayerPlan extends Readonly<Record<Side, SpanCoders>> {
-  /** Stores a span's tokens exactly, to be coded. */
-  readonly store: KernelInfo;
+export interface SpanLayerPlan extends Readonly<Record<Side, SpanCoders>>, StoreKernels {
   /** Puts the records of a restored span in place. */
   readonly restore: KernelInfo;
   /** Attention of one new token a sequence. */

@@ -55,8 +55,10 @@ export interface TunedAttention {
   readonly queryHeads: number;
   /** KV heads. */
   readonly keyValueHeads: number;
-  /** Channels per head. */
+  /** Channels per head, of queries and keys. */
   readonly headDim: number;
+  /** Channels per head of values, where they have others. */
+  readonly valueHeadDim?: number;
   /** Layout of the rotary embedding's pairs of channels, for keys before their rotary embedding. */
   readonly layout?: RopeParameters["layout"];
   /** Channels that the rotary embedding rotates, for keys before it. */
@@ -159,19 +161,22 @@ export type LayerKind = Omit<
   "way" | "sequences" | "context" | "tokens" | "candidates"
 >;
 
-/** What a layer's kind has where kernels rotate nothing. */
-const UNROTATED = { layout: undefined, rotaryDim: undefined };
+/** What the kinds of some layers lack: those of one head dimension, or where kernels rotate nothing. */
+const LACKING = { valueHeadDim: undefined, layout: undefined, rotaryDim: undefined };
 
 /** The kind of a layer. */
 export function layerKind(
-  { keys, values, queryHeads, keyValueHeads, headDim, slidingWindow, keyOptions }: ResolvedLayer,
+  layer: ResolvedLayer,
 ): LayerKind {
+  const { keys, values, queryHeads, keyValueHeads, headDim, valueHeadDim, slidingWindow } = layer;
+  const { keyOptions } = layer;
   return {
     keys,
     values,
     queryHeads,
     keyValueHeads,
     headDim,
+    ...(valueHeadDim !== headDim && { valueHeadDim }),
     slidingWindow,
     ...(keyOptions.space !== "as-scored" && {
       layout: keyOptions.rope.layout,
@@ -193,7 +198,7 @@ export function findTuned(
   rounding: ReadonlySet<string>,
 ): MeasuredCandidate {
   const kind = layerKind(layer);
-  const wanted = Object.entries({ ...UNROTATED, ...kind, way });
+  const wanted = Object.entries({ ...LACKING, ...kind, way });
   const found = attention.find((one) =>
     wanted.every(([name, value]) => one[name as keyof LayerKind] === value)
   );

@@ -13,7 +13,7 @@ import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "../plan
 import { type LayerPolicy, type Policy, SCHEME, SCHEMES } from "../schemes/policy.ts";
 import { checkOptions, type Fields, listOf } from "../base/check_options.ts";
 import { NUMBER, record } from "../base/data_kinds.ts";
-import { SIDE, type Side, SIDES } from "../model/side.ts";
+import { SIDE, type Side, sideDim, SIDES } from "../model/side.ts";
 import { CoupletError } from "../base/errors.ts";
 import { type Choice, solveKnapsack } from "./knapsack.ts";
 import { recordBits } from "../records/layout.ts";
@@ -212,7 +212,7 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
   }
   const expectedLoss = picked.reduce((sum, { loss }) => sum + loss, 0);
   const nominalBits = picked.reduce(
-    (sum, { scheme }, i) => sum + bitsOf(scheme, shape, items[i]!.layer),
+    (sum, { scheme }, i) => sum + bitsOf(scheme, shape, items[i]!.layer, items[i]!.side),
     0,
   ) / picked.length;
   return {
@@ -284,9 +284,9 @@ function lossTable(
 }
 
 /** Bits per channel of a scheme's records in a layer. */
-function bitsOf(scheme: SchemeId, shape: ModelShape, layer: number): number {
-  const { headDim } = layerShape(shape, layer);
-  return recordBits(parseScheme(scheme).layout(headDim), headDim);
+function bitsOf(scheme: SchemeId, shape: ModelShape, layer: number, side: Side): number {
+  const channels = sideDim(layerShape(shape, layer), side);
+  return recordBits(parseScheme(scheme).layout(channels), channels);
 }
 
 /** How the memory of a policy is counted. */
@@ -302,7 +302,7 @@ function memoryOf(
       size: (layers) =>
         own.reduce((sum, layer) => {
           const { keys, values } = layers[layer]!;
-          return sum + bitsOf(keys, shape, layer) + bitsOf(values, shape, layer);
+          return sum + bitsOf(keys, shape, layer, "keys") + bitsOf(values, shape, layer, "values");
         }, 0),
     };
   }

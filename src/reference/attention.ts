@@ -7,7 +7,7 @@ import type { ExactTiers } from "../plan/options.ts";
 export interface TokenVectors {
   /** `[tokens][keyValueHeads][headDim]`. */
   readonly keys: ArrayLike<number>;
-  /** `[tokens][keyValueHeads][headDim]`. */
+  /** `[tokens][keyValueHeads][valueHeadDim]`. */
   readonly values: ArrayLike<number>;
 }
 
@@ -19,8 +19,10 @@ export interface AttentionInput {
   readonly queryHeads: number;
   /** KV heads; divides `queryHeads`. */
   readonly keyValueHeads: number;
-  /** Channels per head. */
+  /** Channels per head of queries and keys. */
   readonly headDim: number;
+  /** Channels per head of values and the output. Defaults to `headDim`. */
+  readonly valueHeadDim?: number;
   /** `[queryTokens][queryHeads][headDim]`, at consecutive positions. */
   readonly queries: ArrayLike<number>;
   /** Position of the first query token. */
@@ -72,7 +74,7 @@ export interface SpanVectors extends TokenVectors {
 
 /** The result of {@linkcode attend}. */
 export interface AttentionResult {
-  /** `[queryTokens][queryHeads][headDim]`. */
+  /** `[queryTokens][queryHeads][valueHeadDim]`. */
   readonly output: Float64Array<ArrayBuffer>;
   /** `[queryTokens][queryHeads]`: natural log of the sum of the exponentials of the scores. */
   readonly logSumExp: Float64Array<ArrayBuffer>;
@@ -106,7 +108,7 @@ export function seesExactly(
  * @throws {CoupletError} `shape` where sizes do not match or divide, or where a query has no token.
  */
 export function attend(input: AttentionInput): AttentionResult {
-  const { queryHeads, keyValueHeads, headDim, firstPosition } = input;
+  const { queryHeads, keyValueHeads, headDim, valueHeadDim = headDim, firstPosition } = input;
   const queryTokens = checkShapes(input);
   const tokens = firstPosition + queryTokens;
   const scale = input.scale ?? headDim ** -0.5;
@@ -119,7 +121,7 @@ export function attend(input: AttentionInput): AttentionResult {
   const exactKeys = scored(input, input.exact.keys, keyValueHeads, 0, tokens);
   const codedKeys = input.coded && scored(input, input.coded.keys, keyValueHeads, 0, tokens);
 
-  const output = new Float64Array(queryTokens * queryHeads * headDim);
+  const output = new Float64Array(queryTokens * queryHeads * valueHeadDim);
   const logSumExp = new Float64Array(queryTokens * queryHeads);
   for (let row = 0; row < queryTokens * queryHeads; row++) {
     const position = firstPosition + Math.floor(row / queryHeads);
@@ -160,9 +162,9 @@ export function attend(input: AttentionInput): AttentionResult {
     logSumExp[row] = largest + Math.log(sum);
     spans.forEach(({ values }, index) =>
       others[index]!.forEach((weight, token) => {
-        const at = (token * keyValueHeads + keyValueHead) * headDim;
-        for (let i = 0; i < headDim; i++) {
-          output[row * headDim + i]! += (weight / sum) * values[at + i]!;
+        const at = (token * keyValueHeads + keyValueHead) * valueHeadDim;
+        for (let i = 0; i < valueHeadDim; i++) {
+          output[row * valueHeadDim + i]! += (weight / sum) * values[at + i]!;
         }
       })
     );
@@ -172,9 +174,9 @@ export function attend(input: AttentionInput): AttentionResult {
       if (weights[token] === 0) continue;
       const exact = input.coded === undefined || isExact(position, token);
       const values = exact ? input.exact.values : input.coded!.values;
-      const at = (token * keyValueHeads + keyValueHead) * headDim;
-      for (let i = 0; i < headDim; i++) {
-        output[row * headDim + i]! += (weights[token]! / sum) * values[at + i]!;
+      const at = (token * keyValueHeads + keyValueHead) * valueHeadDim;
+      for (let i = 0; i < valueHeadDim; i++) {
+        output[row * valueHeadDim + i]! += (weights[token]! / sum) * values[at + i]!;
       }
     }
   }
@@ -214,7 +216,7 @@ function scored(
 
 /** Checks all sizes. Returns the number of query tokens. */
 function checkShapes(input: AttentionInput): number {
-  const { queryHeads, keyValueHeads, headDim, firstPosition } = input;
+  const { queryHeads, keyValueHeads, headDim, valueHeadDim = headDim, firstPosition } = input;
   const queryTokens = input.queries.length / (queryHeads * headDim);
   if (queryHeads % keyValueHeads !== 0) {
     throw shapeError(
@@ -228,11 +230,12 @@ function checkShapes(input: AttentionInput): number {
       "Pass [tokens][queryHeads][headDim] queries and a position from 0",
     );
   }
-  const wanted = (firstPosition + queryTokens) * keyValueHeads * headDim;
+  const heads = (firstPosition + queryTokens) * keyValueHeads;
+  const [keys, values] = [heads * headDim, heads * valueHeadDim];
   for (const form of [input.exact, input.coded]) {
-    if (form !== undefined && (form.keys.length < wanted || form.values.length < wanted)) {
+    if (form !== undefined && (form.keys.length < keys || form.values.length < values)) {
       throw shapeError(
-        `${wanted} key and value channels are needed up to the last query's position, and ${form.keys.length} and ${form.values.length} were given`,
+        `${keys} key and ${values} value channels are needed up to the last query's position, and ${form.keys.length} and ${form.values.length} were given`,
         "Pass every token from position 0 to the last query's",
       );
     }

@@ -17,8 +17,10 @@ export interface ReferenceLayer {
   readonly queryHeads: number;
   /** KV heads. */
   readonly keyValueHeads: number;
-  /** Channels per head. */
+  /** Channels per head of queries and keys. */
   readonly headDim: number;
+  /** Channels per head of values and the output. */
+  readonly valueHeadDim: number;
   /** Factor of `q . k`. */
   readonly scale: number;
   /** Its keys; those without a rotary embedding are scored as they are. */
@@ -42,7 +44,7 @@ function readKeys(given: ReferenceCacheOptions["keys"], layer: number): KeyOptio
 export function readLayers(
   { shape, policy, keys: given, scale }: ReferenceCacheOptions,
 ): readonly ReferenceLayer[] {
-  const { queryHeads, keyValueHeads, headDim, slidingWindow = 0 } = shape;
+  const { queryHeads, keyValueHeads, headDim, valueHeadDim = headDim, slidingWindow = 0 } = shape;
   let logits = 0;
   const at = (value: number | readonly number[], layer: number) =>
     typeof value === "number" ? value : value[layer]!;
@@ -57,6 +59,7 @@ export function readLayers(
       queryHeads: at(queryHeads, layer),
       keyValueHeads: at(keyValueHeads, layer),
       headDim: at(headDim, layer),
+      valueHeadDim: at(valueHeadDim, layer),
       scale: scale === undefined ? 1 / Math.sqrt(at(headDim, layer)) : at(scale, layer),
       keySpace: readKeys(given, layer),
       source,

@@ -5,7 +5,7 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import { keyTurn } from "../schemes/key_turn.ts";
 import type { Scheme, SchemeId } from "../schemes/scheme.ts";
 import { keyAnchors } from "../model/anchors.ts";
-import type { Side } from "../model/side.ts";
+import { type Side, sideDim } from "../model/side.ts";
 import { attend, seesExactly, type SpanVectors } from "./attention.ts";
 import { keptExactly, readLayers, type ReferenceLayer, windowBlock } from "./positions.ts";
 import { checkReferenceOptions, type ReferenceCacheOptions } from "../plan/reference_options.ts";
@@ -79,7 +79,7 @@ export interface ReferenceCache {
   /**
    * Codes one layer's keys and values of a span. Keys are as they are scored.
    *
-   * @param vectors `[...][keyValueHeads][headDim]` each. `indices` are the span's tokens among
+   * @param vectors `[...][keyValueHeads][channels of the side]` each. `indices` are the span's tokens among
    * them, in ascending order; they default to the first ones.
    * @throws {CoupletError} `usage` where the span was dropped, or handed over to the layer before;
    * `shape` where sizes do not match.
@@ -152,7 +152,7 @@ export interface ReferenceCache {
    * Stores one layer's keys and values of a step's tokens. Entries whose tokens were removed, or
    * whose sequence was freed, are skipped.
    *
-   * @param vectors `[tokens][keyValueHeads][headDim]` each, the entries' tokens one after the
+   * @param vectors `[tokens][keyValueHeads][channels of the side]` each, the entries' tokens one after the
    * other.
    * @throws {CoupletError} `shape` where sizes do not match; `usage` where a layer is appended
    * twice, or steps out of order.
@@ -166,7 +166,7 @@ export interface ReferenceCache {
    * Attention of a step's queries over all tokens of their sequences, in one layer.
    *
    * @param vectors `[tokens][queryHeads][headDim]`, the entries' tokens one after the other.
-   * @returns `[tokens][queryHeads][headDim]`, 0 where an entry is skipped.
+   * @returns `[tokens][queryHeads][valueHeadDim]`, 0 where an entry is skipped.
    * @throws {CoupletError} as {@linkcode append} does.
    */
   attend(
@@ -515,19 +515,21 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         });
       }
       const rows = indices ?? Array.from({ length: span.tokens }, (_, token) => token);
-      const { keyValueHeads, headDim } = own;
-      const channels = keyValueHeads * headDim;
+      const { keyValueHeads, headDim, valueHeadDim } = own;
       const isAscending = rows.every((row, i) =>
         Number.isInteger(row) && row > (rows[i - 1] ?? -1)
       );
-      const ends = (rows.at(-1)! + 1) * channels;
+      const given = (rows.at(-1)! + 1) * keyValueHeads;
       if (
-        rows.length !== span.tokens || !isAscending || Math.min(keys.length, values.length) < ends
+        rows.length !== span.tokens || !isAscending || keys.length < given * headDim ||
+        values.length < given * valueHeadDim
       ) {
         throw new CoupletError("shape", {
           what: `Cannot hand over span ${span.id} to layer ${layer}`,
           why: `${keys.length} and ${values.length} numbers and ${rows.length} tokens were given`,
-          remedy: `Give ${span.tokens} ascending tokens of tensors of ${channels} numbers a token`,
+          remedy: `Give ${span.tokens} ascending tokens of tensors of ${
+            keyValueHeads * headDim
+          } numbers a token, values of ${keyValueHeads * valueHeadDim}`,
         });
       }
       const code = (side: Side, vectors: Float32Array) =>
@@ -537,7 +539,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
             codebook: codebookOf(options, layer, side, schemes[side], own),
             side,
             keyValueHeads,
-            headDim,
+            headDim: sideDim(own, side),
           },
           vectors,
           rows,
@@ -657,20 +659,19 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
       }
       checkOrder(step, layer, false);
       checkLead(step, layer);
-      const { keyValueHeads, headDim } = ownLayers[layer]!;
+      const { keyValueHeads, headDim, valueHeadDim } = ownLayers[layer]!;
       checkSize("keys", step, keyValueHeads, headDim, keys);
-      checkSize("values", step, keyValueHeads, headDim, values);
-      const channels = keyValueHeads * headDim;
-      let at = 0;
+      checkSize("values", step, keyValueHeads, valueHeadDim, values);
+      let row = 0;
       for (const { sequence, tokens, isVoid } of entriesOf(step)) {
         if (isVoid) {
-          at += tokens * channels;
+          row += tokens;
           continue;
         }
         const state = layerOf(sequence, layer);
-        for (let i = 0; i < tokens; i++, at += channels) {
-          state.keys.writeExact(state.length, keys, at);
-          state.values.writeExact(state.length, values, at);
+        for (let i = 0; i < tokens; i++, row++) {
+          state.keys.writeExact(state.length, keys, row * keyValueHeads * headDim);
+          state.values.writeExact(state.length, values, row * keyValueHeads * valueHeadDim);
           state.length++;
         }
         // Not before: the step's first queries still see exactly what its last tokens push out.
@@ -688,27 +689,29 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
 
     attend(step, layer, { queries }): Float32Array<ArrayBuffer> {
       // A layer that is none is refused by its order.
-      const { queryHeads = 0, headDim = 0 } = ownLayers[layer] ?? {};
+      const { queryHeads = 0, headDim = 0, valueHeadDim = 0 } = ownLayers[layer] ?? {};
       checkSize("queries", step, queryHeads, headDim, queries);
       checkOrder(step, layer, true);
       const channels = queryHeads * headDim;
-      const output = new Float32Array(queries.length);
-      let at = 0;
+      const all = entriesOf(step).reduce((sum, { tokens }) => sum + tokens, 0);
+      const output = new Float32Array(all * queryHeads * valueHeadDim);
+      let row = 0;
       for (const { sequence, tokens, firstPosition, isVoid, spans } of entriesOf(step)) {
         if (isVoid) {
-          at += tokens * channels;
+          row += tokens;
           continue;
         }
         const state = layerOf(sequence, layer);
         const { exactFrom } = stateOf(sequence);
         const own = ownLayers[layer]!;
         const { keyValueHeads, slidingWindow, scale, keySpace, firstLogit } = own;
-        const held = { state, keyValueHeads, headDim, firstPosition, exactFrom };
+        const held = { state, own, firstPosition, exactFrom };
         const result = attend({
           queryHeads,
           keyValueHeads,
           headDim,
-          queries: queries.subarray(at, at + tokens * channels),
+          valueHeadDim,
+          queries: queries.subarray(row * channels, (row + tokens) * channels),
           firstPosition,
           exact: {
             keys: gather(held, "keys", "exact"),
@@ -730,8 +733,8 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           scale,
           ...(options.softcap ? { softcap: options.softcap } : {}),
         });
-        output.set(result.output, at);
-        at += tokens * channels;
+        output.set(result.output, row * queryHeads * valueHeadDim);
+        row += tokens;
       }
       return output;
     },
@@ -784,21 +787,22 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   }
 
   /**
-   * All tokens of a layer in one form, `[tokens][keyValueHeads][headDim]`; those that no query from
+   * All tokens of one side of a layer in one form, `[tokens][keyValueHeads][channels]`; those that no query from
    * `firstPosition` on sees in this form are NaN, so that a wrong choice is noticed.
    */
   function gather(
-    { state, keyValueHeads, headDim, firstPosition, exactFrom }: {
+    { state, own, firstPosition, exactFrom }: {
       readonly state: LayerState;
-      readonly keyValueHeads: number;
-      readonly headDim: number;
+      readonly own: ReferenceLayer;
       readonly firstPosition: number;
       readonly exactFrom: number;
     },
     side: Side,
     form: "exact" | "coded",
   ): Float64Array {
-    const vectors = new Float64Array(state.length * keyValueHeads * headDim).fill(NaN);
+    const { keyValueHeads } = own;
+    const channels = sideDim(own, side);
+    const vectors = new Float64Array(state.length * keyValueHeads * channels).fill(NaN);
     for (let token = 0; token < state.length; token++) {
       const needed = form === "exact"
         ? seesExactly(tiers, Math.max(firstPosition, token), token, exactFrom, block)
@@ -808,7 +812,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         const vector = form === "exact"
           ? state[side].readExact(token, head)
           : state[side].readCoded(token, head);
-        vectors.set(vector, (token * keyValueHeads + head) * headDim);
+        vectors.set(vector, (token * keyValueHeads + head) * channels);
       }
     }
     return vectors;
@@ -855,7 +859,7 @@ function storeMakers(
     return turn === undefined ? {} : { turn };
   };
   return layers.map((own) => {
-    const { keys, values, keyValueHeads, headDim } = own;
+    const { keys, values, keyValueHeads } = own;
     const store = (side: Side, id: SchemeId): SideStoreOptions => {
       const scheme = parseScheme(id);
       return {
@@ -864,7 +868,7 @@ function storeMakers(
         ...(side === "values" ? {} : codedKeys(scheme, own)),
         orthogonal: side === "keys" || tiers.window > 0,
         keyValueHeads,
-        headDim,
+        headDim: sideDim(own, side),
         tiers,
         slots,
       };
@@ -886,7 +890,8 @@ function codebookOf(
   own: ReferenceLayer,
 ): SideCodebook | undefined {
   // Refuses a set without the codebook; which one it is, is found again.
-  const codebook = cacheCodebook(codebooks, own, layer, side, id);
+  const heads = { keyValueHeads: own.keyValueHeads, headDim: sideDim(own, side) };
+  const codebook = cacheCodebook(codebooks, heads, layer, side, id);
   const learned = codebooks?.codebooks.find((one) =>
     one.scheme === id && one.side === side && one.layer === layer
   );

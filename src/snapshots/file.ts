@@ -10,8 +10,8 @@ import { parseJson } from "../base/parse_json.ts";
 import { recordWords } from "../records/layout.ts";
 import { checkNotEncrypted } from "./encrypted_file.ts";
 import { readSafetensors, type SafetensorsTensor, writeSafetensors } from "../base/safetensors.ts";
-import { parseScheme } from "../schemes/parse_scheme.ts";
-import { type Side, SIDES } from "../model/side.ts";
+import { sideLayout } from "../schemes/side_layout.ts";
+import { type Side, sideDim, SIDES } from "../model/side.ts";
 import { codedTokens } from "../cache/sequences.ts";
 import { type HeldSpan, spanObstacle, spanTensors } from "./span_content.ts";
 import { hexadecimal, sha256, sha256Bytes } from "../base/sha256.ts";
@@ -61,7 +61,7 @@ export interface SnapshotContent {
 export interface SideNames {
   /** Records, U32 `[keyValueHeads, words]`. */
   readonly codes: string;
-  /** Sinks and ring, F16 `[tokens, keyValueHeads, headDim]`. */
+  /** Sinks and ring, F16 `[tokens, keyValueHeads, channels of the side]`. */
   readonly exact: string;
 }
 
@@ -94,13 +94,13 @@ export function snapshotTensors(
   const tensors = new Map<string, Pick<SafetensorsTensor, "dtype" | "shape">>();
   options.layers.forEach((own, layer) => {
     if (!isOwn(own, layer)) return;
-    const { keyValueHeads, headDim } = own;
+    const { keyValueHeads } = own;
     const held = coded - state.codedFrom[own.pageTable]!;
     for (const side of SIDES) {
-      const words = recordWords(parseScheme(own[side]).layout(headDim), held);
+      const words = recordWords(sideLayout(own, side), held);
       const { codes, exact } = sideNames(layer, side);
       tensors.set(codes, { dtype: "U32", shape: [keyValueHeads, words] });
-      tensors.set(exact, { dtype: "F16", shape: [tokens, keyValueHeads, headDim] });
+      tensors.set(exact, { dtype: "F16", shape: [tokens, keyValueHeads, sideDim(own, side)] });
     }
   });
   for (const [name, tensor] of spanTensors(options, state.spans)) tensors.set(name, tensor);

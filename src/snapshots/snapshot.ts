@@ -6,7 +6,7 @@ import { type CacheIdentity, identifyCache } from "../cache/identity.ts";
 import { isOwn, type ResolvedLayer, type ResolvedOptions } from "../plan/options.ts";
 import { pageRuns } from "../cache/page_rows.ts";
 import { exactSequenceBytes, exactTokenBytes, pageBytes } from "../plan/sizes.ts";
-import { firstKeptPage, ringSlots } from "../plan/pages.ts";
+import { exactRows, firstKeptPage, ringSlots } from "../plan/pages.ts";
 import { checkOptions, type Fields, TEXT } from "../base/check_options.ts";
 import { CoupletError } from "../base/errors.ts";
 import { messageOf, raise } from "../base/raise.ts";
@@ -18,7 +18,7 @@ import { restoreSpan, spanReads } from "./span_content.ts";
 import type { HeadRange } from "../plan/divide_heads.ts";
 import type { RestoredPart } from "../cache/restored_content.ts";
 import type { SafetensorsTensor } from "../base/safetensors.ts";
-import { parseScheme } from "../schemes/parse_scheme.ts";
+import { sideLayout } from "../schemes/side_layout.ts";
 import { type Side, SIDES } from "../model/side.ts";
 import { codedTokens, type Sequence, unfinishedFrom } from "../cache/sequences.ts";
 import {
@@ -127,7 +127,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
     ownParts(cache, layer).flatMap((part, i) =>
       SIDES.map((side) => {
         const content = restored === undefined ? part : restored.layers[layer]![i]!;
-        const page = pageBytes(own, own[side], part.heads.count);
+        const page = pageBytes(own, side, part.heads.count);
         const source = side === "keys" ? content.keyRecords : content.valueRecords;
         const codes = held[own.pageTable]!.runs.map(({ page: first, count }) => ({
           source: source!,
@@ -155,13 +155,13 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   reads.forEach(({ layer, side, heads }, i) => {
     const names = sideNames(layer, side);
     const own = resolved.layers[layer]!;
-    const layout = parseScheme(own[side]).layout(own.headDim);
+    const layout = sideLayout(own, side);
     const count = coded - state.codedFrom[own.pageTable]!;
     const records = fromPages(layout, heads.count, count, new Uint32Array(copies[2 * i]!));
     const at = heads.first * recordWords(layout, count) * 4;
     tensors.get(names.codes)!.data.set(new Uint8Array(records.buffer), at);
     copyHeads(
-      exactTokenBytes(own, 1),
+      exactTokenBytes(own, side, 1),
       heads.count,
       { data: new Uint8Array(copies[2 * i + 1]!), heads: heads.count, first: 0 },
       { data: tensors.get(names.exact)!.data, heads: own.keyValueHeads, first: heads.first },
@@ -254,11 +254,11 @@ function restorePart(
   const { pageTable, keyValueHeads } = own;
   const given = exactPositions(options, info);
   const coded = codedTokens(options, info);
-  const token = exactTokenBytes(own, heads.count);
   const exact = new Uint8Array(exactSequenceBytes(options, own, heads.count));
   const [keyRecords, valueRecords] = SIDES.map((side) => {
+    const token = exactTokenBytes(own, side, heads.count);
     const names = sideNames(layer, side);
-    const layout = parseScheme(own[side]).layout(own.headDim);
+    const layout = sideLayout(own, side);
     const count = coded - info.codedFrom[pageTable]!;
     const words = recordWords(layout, count);
     const records = ownWords(tensors.get(names.codes)!.data)
@@ -269,7 +269,7 @@ function restorePart(
 
     const vectors = new Uint8Array(given.tokens * token);
     copyHeads(
-      exactTokenBytes(own, 1),
+      exactTokenBytes(own, side, 1),
       heads.count,
       { data: tensors.get(names.exact)!.data, heads: keyValueHeads, first: heads.first },
       { data: vectors, heads: heads.count, first: 0 },
@@ -279,7 +279,7 @@ function restorePart(
       const start = (run.token < given.sinks ? run.token : run.token + skipped) * token;
       exact.set(vectors.subarray(start, start + run.size), run.offset);
     }
-    return paged.subarray(skippedPages * pageBytes(own, own[side], heads.count));
+    return paged.subarray(skippedPages * pageBytes(own, side, heads.count));
   });
   const upload = (name: string, data: Uint8Array<ArrayBuffer>) => {
     if (data.length === 0) return undefined;
@@ -336,11 +336,12 @@ function exactRuns(
 ): { readonly offset: number; readonly size: number; readonly token: number }[] {
   const { sinks, from } = exactPositions(options, state);
   const ring = ringSlots(options);
-  const bytes = exactTokenBytes(layer, heads);
-  const first = (slot * 2 + (side === "keys" ? 0 : 1)) * (options.tiers.sinks + ring);
+  const bytes = exactTokenBytes(layer, side, heads);
+  const keys = exactTokenBytes(layer, "keys", heads) * exactRows(options);
+  const first = slot * exactSequenceBytes(options, layer, heads) + (side === "keys" ? 0 : keys);
   const runs: { offset: number; size: number; token: number }[] = [];
   const add = (row: number, count: number, token: number) => {
-    if (count > 0) runs.push({ offset: (first + row) * bytes, size: count * bytes, token });
+    if (count > 0) runs.push({ offset: first + row * bytes, size: count * bytes, token });
   };
   add(0, sinks, 0);
   const recent = state.length - from;

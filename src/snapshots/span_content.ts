@@ -8,6 +8,7 @@ import { pageBytes } from "../plan/sizes.ts";
 import { recordWords } from "../records/layout.ts";
 import type { SafetensorsTensor } from "../base/safetensors.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
+import { sideLayout } from "../schemes/side_layout.ts";
 import { fromPages, toPages } from "./pages.ts";
 
 /** A span that a snapshot holds. */
@@ -41,14 +42,13 @@ export function spanTensors(
   return spans.flatMap((span, index) =>
     kindOf(options, span).layers.flatMap((own, layer) =>
       SIDES.flatMap((side): [string, TensorShape][] => {
-        const { headDim } = own;
-        const { layout, forSpans } = parseScheme(own[side]);
+        const { forSpans } = parseScheme(own[side]);
         const { codes, levels } = spanNames(layer, side, index);
-        const words = recordWords(layout(headDim), span.tokens);
+        const words = recordWords(sideLayout(own, side), span.tokens);
         return [
           [codes, { dtype: "U32", shape: [own.keyValueHeads, words] }],
           ...(forSpans
-            ? [[levels, { dtype: "F16", shape: [own.keyValueHeads, headDim, 2] }] as const]
+            ? [[levels, { dtype: "F16", shape: [own.keyValueHeads, own.headDim, 2] }] as const]
             : []),
         ] as [string, TensorShape][];
       })
@@ -80,8 +80,8 @@ export function spanReads(spans: readonly SpanState[]): SpanRead[] {
       const content = restored?.[layer];
       return SIDES.flatMap((side, i): SpanRead[] => {
         const { codes, levels } = spanNames(layer, side, index);
-        const { layout, forSpans } = parseScheme(own[side]);
-        const page = pageBytes(own, own[side], heads);
+        const { forSpans } = parseScheme(own[side]);
+        const page = pageBytes(own, side, heads);
         const [{ keyRecords, valueRecords }] = buffers.parts as [typeof buffers.parts[number]];
         const records = side === "keys" ? keyRecords : valueRecords;
         // Restored content that is not in place yet lies in its own buffers, in order.
@@ -96,7 +96,8 @@ export function spanReads(spans: readonly SpanState[]): SpanRead[] {
               .map(({ page: at, count }) => ({ source, offset: at * page, size: count * page })),
             bytes: (content) =>
               new Uint8Array(
-                fromPages(layout(headDim), heads, span.tokens, new Uint32Array(content)).buffer,
+                fromPages(sideLayout(own, side), heads, span.tokens, new Uint32Array(content))
+                  .buffer,
               ),
           },
           ...(forSpans
@@ -133,7 +134,7 @@ export function restoreSpan(
       const fitted = tensors.get(names.levels)?.data;
       if (fitted !== undefined) levels.set(fitted, i * heads * headDim * 4);
       const words = new Uint32Array(new Uint8Array(tensors.get(names.codes)!.data).buffer);
-      const layout = parseScheme(own[side]).layout(headDim);
+      const layout = sideLayout(own, side);
       return upload(side, new Uint8Array(toPages(layout, heads, span.tokens, words).buffer));
     });
     const isFitted = SIDES.some((side) => parseScheme(own[side]).forSpans);

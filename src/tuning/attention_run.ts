@@ -10,11 +10,12 @@ import { type Random, seededRandom } from "../base/random.ts";
 import type { Codebook, CodebookSet } from "../codebooks/codebook.ts";
 import { gridNumbers } from "../codebooks/device.ts";
 import type { CachePlan } from "../plan/plan.ts";
+import { tensorBytes } from "../cache/host_bindings.ts";
 import { storageBuffer } from "../cache/layer_buffers.ts";
 import type { CommandTarget } from "../cache/command_target.ts";
 import { NORM_LEVELS } from "../schemes/normalisation.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import { type Side, SIDES } from "../model/side.ts";
+import { type Side, sideDim, SIDES } from "../model/side.ts";
 
 /** A layer whose attention is timed. */
 export interface AttentionRun {
@@ -59,19 +60,16 @@ export async function prepareAttention(
       tokens: step.tokens,
     }));
     const count = step.sequences * step.tokens;
-    const { strides, queryHeads, keyValueHeads, headDim } = plan.options.layers[0]!;
-    const tensor = (name: Side | "queries" | "output", heads: number): GPUBufferBinding => {
-      const { token, head } = strides[name];
-      const elements = (count - 1) * token + (heads - 1) * head + headDim;
-      const size = elements * (dtype === "f16" ? 2 : 4);
+    const tensor = (name: Side | "queries" | "output"): GPUBufferBinding => {
+      const size = tensorBytes(plan.options.layers[0]!, name, count, dtype);
       const buffer = storageBuffer(device, `couplet tune ${name}`, size);
       own.push(buffer);
       return { buffer };
     };
-    const keys = tensor("keys", keyValueHeads);
-    const values = tensor("values", keyValueHeads);
-    const queries = tensor("queries", queryHeads);
-    const output = tensor("output", queryHeads);
+    const keys = tensor("keys");
+    const values = tensor("values");
+    const queries = tensor("queries");
+    const output = tensor("output");
     const begun: Step = cache.beginStep(entries);
     const encoder = device.createCommandEncoder({ label: "couplet tune" });
     cache.encodeAppend(encoder, begun, 0, { keys, values });
@@ -90,8 +88,10 @@ export async function prepareAttention(
 
 /** Centroids anywhere on grids from -1 to 1. */
 function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
-  const { keyValueHeads, headDim, ...layer } = options.layers[0]!;
+  const layer = options.layers[0]!;
+  const { keyValueHeads } = layer;
   const codebooks = SIDES.flatMap((side): Codebook[] => {
+    const headDim = sideDim(layer, side);
     const scheme = parseScheme(layer[side]);
     if (scheme.codebook !== "learned") return [];
     const { groupsShare: shared = false, stages = 1, normalised = false } = scheme.codebookSpec!;
@@ -128,7 +128,7 @@ function randomCodebooks({ options }: CachePlan, random: Random): CodebookSet {
       }),
     }];
   });
-  const anchors = keyAnchors(layer.keyOptions, headDim);
+  const anchors = keyAnchors(layer.keyOptions, layer.headDim);
   return {
     model: { name: "synthetic", digest: "synthetic" },
     keySpace: options.keys.space,

@@ -256,7 +256,8 @@ export function candidateOptions(
   candidate: CutCandidate,
   record: Omit<TuningRecord, "attention">,
 ): PlanOptions {
-  const { keys, values, queryHeads, keyValueHeads, headDim, slidingWindow, scale } = layer;
+  const { keys, values, slidingWindow, scale } = layer;
+  const { queryHeads, keyValueHeads, headDim, valueHeadDim } = layer;
   const only = {
     ...layerKind(layer),
     sequences,
@@ -266,7 +267,7 @@ export function candidateOptions(
   };
   return {
     ...options,
-    shape: { layers: 1, queryHeads, keyValueHeads, headDim, slidingWindow },
+    shape: { layers: 1, queryHeads, keyValueHeads, headDim, valueHeadDim, slidingWindow },
     policy: { keys, values },
     keys: keysOfLayer(resolved, layer),
     scale,

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import {
   BASE_LIMITS,
   type CacheOptions,
+  type KernelInfo,
   planCache,
   restoreSequence,
   type RopeParameters,
@@ -88,6 +89,42 @@ const SCENES: Record<string, Partial<CacheOptions & Offer>> = {
   },
 };
 
+/** Keys and values of different channels, and a layer that shares them. */
+const SIDES: CacheOptions = {
+  ...base,
+  shape: {
+    layers: 5,
+    queryHeads: 4,
+    keyValueHeads: [2, 1, 2, 2, 1],
+    headDim: [96, 64, 128, 128, 64],
+    valueHeadDim: [64, 128, 128, 64, 128],
+    sharesWith: [null, null, null, null, 1],
+    slidingWindow: [40, 0, 40, 40, 0],
+  },
+  policy: {
+    keys: "c8b8",
+    values: "c4b8",
+    layers: {
+      1: { keys: "u4b8", values: "u4b8" },
+      3: { keys: "f16", values: "n16b8x2" },
+    },
+  },
+};
+SCENES["channels of keys and values"] = SIDES;
+SCENES["channels of keys and values, as scored, in several buffers"] = {
+  ...base,
+  shape: { ...base.shape, layers: 2, headDim: 128, valueHeadDim: [64, 128] },
+  policy: { keys: "c8b8", values: "f16" },
+  keys: { space: "as-scored" },
+  capacity: { ...base.capacity, tokens: 100_000 },
+  limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: 2 ** 25 },
+};
+SCENES["channels of keys and values, anchored"] = {
+  ...base,
+  shape: { ...base.shape, layers: 2, valueHeadDim: [128, 64] },
+  keys: { space: "anchored", rope: LOCAL },
+};
+
 /** Gemma 4 in small: sliding and global layers of other heads, and layers without keys and values of their own. */
 const SHARING: CacheOptions = {
   ...base,
@@ -168,12 +205,15 @@ Deno.test("thirty layers, sliding and global ones of other heads and rotary embe
   assert.equal(plan.layers.filter(({ bytes }) => bytes.keys.codes > 0).length, 20);
 });
 
-Deno.test("layers of 32, 112, 160 and 192 channels in one cache, by kernels that the package lacks, equal float64", async () => {
+Deno.test("layers of 32, 112, 160 and 192 channels in one cache, values of others in two, by kernels that the package lacks, equal float64", async () => {
   const headDim = [32, 112, 160, 192];
   const files = generateKernels({ pairs: ["c8b8/c4b8"], headDims: headDim });
   await withGenerated(files, async (kernels) => {
     const { error } = await compareWithReference(device, {
-      options: { ...base, shape: { ...base.shape, layers: 4, headDim } },
+      options: {
+        ...base,
+        shape: { ...base.shape, layers: 4, headDim, valueHeadDim: [160, 112, 32, 192] },
+      },
       moves: MOVES,
       kernels,
     });
@@ -190,6 +230,53 @@ Deno.test("planCache counts every layer's own channels, and says where they diff
   }
   assert.match(mixed.describe(), /layer 2: 2 KV heads of 128 channels for 4 query heads/);
   assert.match(small.describe(), /layer 2: 2 KV heads$/m);
+});
+
+Deno.test("planCache takes score and mix where values have other channels, counts both, and says so", () => {
+  const plan = (headDim: number, valueHeadDim?: number) =>
+    planCache({
+      ...base,
+      shape: { ...base.shape, headDim, ...(valueHeadDim && { valueHeadDim }) },
+      policy: { keys: "c8b8", values: "c8b8" },
+      kernels: manifest,
+    });
+  const [small, large, mixed] = [plan(64), plan(128), plan(128, 64)];
+  assert.deepEqual(plan(64, 64).bytes, small.bytes);
+  assert.equal(plan(64, 64).describe(), small.describe());
+  for (const kind of ["codes", "exact", "codebooks"] as const) {
+    assert.equal(mixed.bytes[kind], (small.bytes[kind] + large.bytes[kind]) / 2);
+    for (const layer of mixed.layers.keys()) {
+      const [own, keys, values] = [mixed, large, small].map(({ layers }) => layers[layer]!.bytes);
+      assert.equal(own!.keys[kind], keys!.keys[kind]);
+      assert.equal(own!.values[kind], values!.values[kind]);
+    }
+  }
+  for (const attention of mixed.layers.flatMap(({ decode, prefill }) => [decode, prefill])) {
+    assert.equal(attention.attend, undefined);
+    assert.equal(attention.score?.name, "score_c8b8_d128_rope");
+    assert.equal(attention.mix?.name, "mix_c8b8_d64");
+  }
+  const text = mixed.describe();
+  assert.match(text, /layer 2: 2 KV heads of 128 channels \(values 64\) for 4 query heads/);
+  assert.match(text, /append: store_d128 \+ store_d64 \+ encode_c8b8_d128 \+ encode_c8b8_d64/);
+});
+
+Deno.test("planCache names the kernels that keys of 192 channels and values of 112 lack, and how to generate them", async () => {
+  const options = { ...base, shape: { ...base.shape, headDim: 192, valueHeadDim: 112 } };
+  const lacks = (kernels: readonly KernelInfo[], words: RegExp) =>
+    assert.throws(() => planCache({ ...options, kernels }), { code: "kernel", message: words });
+  lacks(manifest, /encode c8b8 at head dimension 192.*--scheme c8b8 --head-dim 192 --out/s);
+  const files = generateKernels({ schemes: ["c8b8"], headDims: [192] });
+  await withGenerated(files, async (kernels) => {
+    lacks(
+      [...manifest, ...kernels],
+      /encode c4b8 at head dimension 112.*--scheme c4b8 --head-dim 112 --out/s,
+    );
+    await withGenerated(generateKernels({ schemes: ["c4b8"], headDims: [112] }), (others) => {
+      planCache({ ...options, kernels: [...manifest, ...kernels, ...others] });
+      return Promise.resolve();
+    });
+  });
 });
 
 Deno.test("Cache refuses to append to a layer that shares, and to attend in it too early; it reads the other's", async () => {
@@ -236,7 +323,9 @@ Deno.test("layers that share take no bytes but their tables", async () => {
   cache.destroy();
 });
 
-for (const [name, own] of Object.entries({ differ: SCENES.everything, share: SHARING })) {
+const KEPT = { differ: SCENES.everything, share: SHARING, "differ in keys and values": SIDES };
+
+for (const [name, own] of Object.entries(KEPT)) {
   Deno.test(`snapshots and forks of layers that ${name} go on alike, and are refused by other layers`, async () => {
     const create = (change: Partial<CacheOptions> = {}) =>
       gridCache(device, { ...base, ...own, ...change });
@@ -294,6 +383,18 @@ const REFUSED: Readonly<Record<string, readonly [Partial<CacheOptions>, RegExp]>
   "sharing with a layer that does not exist": [
     { shape: { ...base.shape, sharesWith: [null, null, 7] } },
     /no earlier layer/,
+  ],
+  "sharing of other channels of values": [
+    { shape: { ...base.shape, valueHeadDim: [64, 128, 64], sharesWith: [null, 0, null] } },
+    /heads, sliding windows or rotary embeddings differ/,
+  ],
+  "a list of values' channels of another length": [
+    { shape: { ...base.shape, valueHeadDim: [64, 64] } },
+    /2 numbers of head dimensions of values for 3 layers/,
+  ],
+  "a scheme that values of these channels cannot have": [
+    { shape: { ...base.shape, valueHeadDim: 96 }, policy: { keys: "u4b8", values: "u4b8" } },
+    /head dimension 96/,
   ],
   "sharing of other heads": [
     { shape: { ...base.shape, keyValueHeads: [2, 1, 2], sharesWith: [null, 0, null] } },

@@ -1,7 +1,20 @@
 /** Which of the host's ranges a cache takes: to the byte. */
 import assert from "node:assert/strict";
 import { checkApart, checkBinding, tensorBytes } from "../../src/cache/host_bindings.ts";
+import type { HostStrides, ResolvedLayer, TensorStrides } from "../../src/plan/options.ts";
 import { refuses } from "../helpers/refusals.ts";
+
+/** As much of a layer as is looked at: 64 channels of keys, 48 of values, three query heads for each KV head. */
+function layerOf(keyValueHeads: number, own: TensorStrides): ResolvedLayer {
+  const strides: HostStrides = { keys: own, values: own, queries: own, output: own };
+  return {
+    keyValueHeads,
+    queryHeads: 3 * keyValueHeads,
+    headDim: 64,
+    valueHeadDim: 48,
+    strides,
+  } as ResolvedLayer;
+}
 
 /** As much of a buffer as is looked at. */
 function bufferOf(size: number, usage = 0x80): GPUBuffer {
@@ -9,12 +22,23 @@ function bufferOf(size: number, usage = 0x80): GPUBuffer {
 }
 
 Deno.test("tensorBytes() reaches from the first element to behind the last, whatever lies between", () => {
+  const bytes = (heads: number, tokens: number, strides: TensorStrides, dtype: "f32" | "f16") =>
+    tensorBytes(layerOf(heads, strides), "keys", tokens, dtype);
   const dense = { token: 128, head: 64 };
-  assert.equal(tensorBytes(3, 2, 64, dense, "f32"), 3 * 128 * 4);
-  assert.equal(tensorBytes(3, 2, 64, dense, "f16"), 3 * 128 * 2);
-  assert.equal(tensorBytes(1, 1, 64, { token: 1000, head: 500 }, "f32"), 64 * 4);
+  assert.equal(bytes(2, 3, dense, "f32"), 3 * 128 * 4);
+  assert.equal(bytes(2, 3, dense, "f16"), 3 * 128 * 2);
+  assert.equal(bytes(1, 1, { token: 1000, head: 500 }, "f32"), 64 * 4);
   // Head by head, in strides for ten tokens.
-  assert.equal(tensorBytes(3, 2, 64, { token: 64, head: 640 }, "f32"), (640 + 2 * 64 + 64) * 4);
+  assert.equal(bytes(2, 3, { token: 64, head: 640 }, "f32"), (640 + 2 * 64 + 64) * 4);
+});
+
+Deno.test("tensorBytes() counts query heads of queries and output, and a value's channels of values and output", () => {
+  const layer = layerOf(2, { token: 1000, head: 100 });
+  const bytes = (name: keyof HostStrides) => tensorBytes(layer, name, 1, "f32");
+  assert.equal(bytes("keys"), (100 + 64) * 4);
+  assert.equal(bytes("values"), (100 + 48) * 4);
+  assert.equal(bytes("queries"), (500 + 64) * 4);
+  assert.equal(bytes("output"), (500 + 48) * 4);
 });
 
 /** A range of a buffer of 1024 bytes, of which 512 are needed, and what it is refused with. */

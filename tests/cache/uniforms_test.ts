@@ -99,9 +99,10 @@ for (const slidingWindow of [0, 77]) {
         queryHeads: 12,
         keyValueHeads: 4,
         headDim: 64,
+        valueHeadDim: [64, 48],
         slidingWindow: [5, slidingWindow],
       },
-      policy: { keys: "c4b8", values: "u8b8" },
+      policy: { keys: "c4b8", values: "u8b8", layers: { 1: { keys: "c4b8", values: "c8b8" } } },
       keys: { space: "as-scored" },
       tiers: { sinks: 3, window: 17 },
       capacity: { sequences: 2, tokens: 999, sequenceTokens: 500, stepTokens: 8, appendTokens: 6 },
@@ -146,10 +147,10 @@ for (const slidingWindow of [0, 77]) {
       output_token_stride: 802,
       output_head_stride: 67,
       sliding_window: slidingWindow === 0 ? 0xffffffff : slidingWindow,
-      slot_rows: 2 * (3 + ringSlots(options)),
+      slot_words: (3 + ringSlots(options)) * 2 * (64 + 48) / 2,
       recent: 1,
       remap: 0,
-      reserved: 0,
+      side_words: (3 + ringSlots(options)) * 2 * 64 / 2,
     });
   });
 }

@@ -27,6 +27,8 @@ import {
 import { manifest } from "../../generated/manifest.ts";
 import { cacheInternals } from "../../src/cache/internals.ts";
 import type { SpanRoom } from "../../src/cache/span_room.ts";
+import { sideDim } from "../../src/model/side.ts";
+import { sideLayout } from "../../src/schemes/side_layout.ts";
 import { type Random, seededRandom } from "../../src/base/random.ts";
 import { firstRecords } from "../../src/records/pack.ts";
 import { deviceRecords, referenceRecords, uploadBuffer } from "./cache_oracle.ts";
@@ -264,11 +266,14 @@ export class CacheModel {
     tokens: number,
     layer: number,
   ): Record<"keys" | "values" | "queries", Float32Array<ArrayBuffer>> {
-    const { queryHeads, keyValueHeads, headDim } = layerShape(this.options.shape, layer);
-    const own = tokens * keyValueHeads * headDim;
+    const { queryHeads, keyValueHeads, headDim, valueHeadDim } = layerShape(
+      this.options.shape,
+      layer,
+    );
+    const heads = tokens * keyValueHeads;
     return {
-      keys: gridVectors(this.#random, own),
-      values: gridVectors(this.#random, own),
+      keys: gridVectors(this.#random, heads * headDim),
+      values: gridVectors(this.#random, heads * valueHeadDim),
       queries: gridVectors(this.#random, tokens * queryHeads * headDim)
         .map((x) => x / 4),
     };
@@ -305,7 +310,10 @@ export class CacheModel {
         if (this.#codedOf(pair) > coded[i]! && layer === this.layers.at(-1)) this.#cut.delete(pair);
       });
       if (!attends) continue;
-      const output = this.#upload(new Float32Array(queries.length).fill(NaN));
+      const { queryHeads, valueHeadDim } = layerShape(this.options.shape, layer);
+      const channels = queryHeads * valueHeadDim;
+      const numbers = step.device.tokens * channels;
+      const output = this.#upload(new Float32Array(numbers).fill(NaN));
       this.encode((target) =>
         this.cache.encodeAttend(target, step.device, layer, {
           queries: this.#upload(queries),
@@ -319,7 +327,7 @@ export class CacheModel {
         name: `layer ${layer}`,
         wanted: this.reference.attend(step.reference, layer, { queries }),
         buffer: output.buffer,
-        isWritten: (i) => rows[Math.floor(i / (queries.length / rows.length))]!,
+        isWritten: (i) => rows[Math.floor(i / channels)]!,
       });
     }
   }
@@ -447,8 +455,8 @@ export class CacheModel {
     if (count === 0) return;
     const first = this.cache.length(sequence) - count;
     for (const layer of this.layers) {
-      const { keyValueHeads, headDim } = layerShape(this.options.shape, layer);
-      const numbers = count * keyValueHeads * headDim;
+      const own = layerShape(this.options.shape, layer);
+      const numbers = count * own.keyValueHeads * sideDim(own, side);
       const output = this.#upload(new Float32Array(numbers));
       this.encode((target) =>
         this.cache.encodeRead(target, sequence, layer, { side, first, count, output })
@@ -484,7 +492,7 @@ export class CacheModel {
     side: Side,
   ): Uint32Array[] {
     const own = this.cache.plan.options.layers[layer]!;
-    const layout = parseScheme(own[side]).layout(own.headDim);
+    const layout = sideLayout(own, side);
     const behind = this.cache.pages(sequence, layer).first * PAGE_TOKENS;
     const tokens = this.cache.codedTokens(sequence) - behind;
     return records.map((words) => firstRecords(layout, words, tokens));

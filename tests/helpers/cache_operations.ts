@@ -87,6 +87,7 @@ export const OPERATION_CASES: readonly OperationCase[] = [
         queryHeads: 2,
         keyValueHeads: [1, 2],
         headDim: 64,
+        valueHeadDim: [64, 128],
         slidingWindow: [0, 48],
       },
       // Records of one token and of two, so that a page is copied with half a record in it.
@@ -184,7 +185,14 @@ export const OPERATION_CASES: readonly OperationCase[] = [
   {
     name: "Cache of blocks that are decoded exactly",
     options: {
-      shape: { layers: 2, queryHeads: 2, keyValueHeads: 1, headDim: 64, slidingWindow: [0, 70] },
+      shape: {
+        layers: 2,
+        queryHeads: 2,
+        keyValueHeads: 1,
+        headDim: 64,
+        valueHeadDim: [128, 64],
+        slidingWindow: [0, 70],
+      },
       policy: { keys: "kc2", values: "kt2", layers: { 1: { keys: "f16", values: "c8b8" } } },
       keys: { space: "pre-rope", rope: ROPE },
       tiers: { sinks: 2, window: 9 },

@@ -21,6 +21,8 @@ import {
 } from "../../mod.ts";
 import { layerKeys } from "../../src/plan/options.ts";
 import { codesAnchored } from "../../src/schemes/key_turn.ts";
+import { sideDim } from "../../src/model/side.ts";
+import { sideLayout } from "../../src/schemes/side_layout.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { firstRecords } from "../../src/records/pack.ts";
 import { cacheInternals } from "../../src/cache/internals.ts";
@@ -208,12 +210,14 @@ async function checkSpans(
 ): Promise<void> {
   const held = new Set(sequences.flatMap((own) => cacheInternals(cache).state(own).spans));
   for (const { span, slot, pages, room } of held) {
-    const own = run.spans[spans.indexOf(span)]!;
+    const given = run.spans[spans.indexOf(span)]!;
     for (const [layer, { buffers }] of room.layers.entries()) {
-      const { keyValueHeads: heads, headDim } = cache.plan.options.layers[layer]!;
+      const own = cache.plan.options.layers[layer]!;
+      const { keyValueHeads: heads } = own;
       for (const [index, side] of SIDES.entries()) {
         const name = `${side} of span ${span.id} in layer ${layer}`;
-        const wanted = run.cache.spanCodes(own, layer, side);
+        const headDim = sideDim(own, side);
+        const wanted = run.cache.spanCodes(given, layer, side);
         const layout = parseScheme(room.plan.layers[layer]![side].scheme).layout(headDim);
         const part = buffers.parts[0]!;
         const buffer = side === "keys" ? part.keyRecords : part.valueRecords;
@@ -256,7 +260,7 @@ async function checkRead(
   const { shape, tiers } = run.options;
   await Promise.all(
     recordRuns(run).map(async ({ index, layer, side, name }) => {
-      const { headDim } = layerShape(shape, layer);
+      const headDim = sideDim(layerShape(shape, layer), side);
       const keys = layerKeys(run.options.keys, layer);
       const sequence = sequences[index]!;
       const length = cache.length(sequence);
@@ -355,7 +359,7 @@ export async function deviceRecords(
   side: Side,
 ): Promise<Uint32Array[]> {
   const own = cache.plan.options.layers[layer]!;
-  const layout = parseScheme(own[side]).layout(own.headDim);
+  const layout = sideLayout(own, side);
   const pageWords = (64 / layout.tokens) * layout.words;
   const { first: firstPage, pages } = cache.pages(sequence, layer);
   const records = Math.ceil(cache.codedTokens(sequence) / layout.tokens) * layout.words -

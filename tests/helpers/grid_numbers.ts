@@ -11,6 +11,7 @@ import {
 } from "../../mod.ts";
 import { layerKeys } from "../../src/plan/options.ts";
 import { keyAnchors } from "../../src/model/anchors.ts";
+import { sideDim } from "../../src/model/side.ts";
 import { toFloat16Array } from "../../src/base/float16.ts";
 import type { Random } from "../../src/base/random.ts";
 
@@ -31,7 +32,8 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
   const codebooks: Codebook[] = [];
   for (let layer = 0; layer < layers; layer++) {
     const policy = options.policy.layers?.[layer] ?? options.policy;
-    const { keyValueHeads, headDim } = layerShape(options.shape, layer);
+    const own = layerShape(options.shape, layer);
+    const { keyValueHeads } = own;
     const needed = new Set(
       [policy, ...Object.values(options.spans?.policies ?? {})].flatMap((schemes) =>
         SIDES.map((side) => `${side} ${schemes[side]}`)
@@ -39,6 +41,7 @@ export function gridCodebooks(options: CacheOptions, random: Random, scaled = fa
     );
     for (const need of needed) {
       const [side, scheme] = need.split(" ") as [Side, SchemeId];
+      const headDim = sideDim(own, side);
       const { centroids, channels, codebook, codebookSpec } = parseScheme(scheme);
       if (codebook !== "learned") continue;
       if (codebookSpec?.stages !== undefined) {

@@ -4,6 +4,7 @@
  */
 import { type Cache, type CacheInit, createCache, parseScheme, type Sequence } from "../../mod.ts";
 import { cacheInternals } from "../../src/cache/internals.ts";
+import { sideDim, SIDES } from "../../src/model/side.ts";
 import { exactTokenBytes, pageBytes } from "../../src/plan/sizes.ts";
 import { ringSlots } from "../../src/plan/pages.ts";
 import { PAGE_TOKENS } from "../../src/kernels/constants.ts";
@@ -75,10 +76,10 @@ export class PoisonedCache {
     }
     for (const { heads, keyRecords, valueRecords } of this.cache.buffers(layer).parts) {
       for (
-        const [scheme, buffer] of [[own.keys, keyRecords], [own.values, valueRecords]] as const
+        const [side, buffer] of [["keys", keyRecords], ["values", valueRecords]] as const
       ) {
-        const layout = parseScheme(scheme).layout(own.headDim);
-        const size = pageBytes(own, scheme, heads.count);
+        const layout = parseScheme(own[side]).layout(sideDim(own, side));
+        const size = pageBytes(own, side, heads.count);
         for (let page = 0; page * size < buffer.size; page++) {
           const kept = recordWords(layout, held.get(page) ?? 0) * 4;
           for (let head = 0; head < heads.count; head++) {
@@ -100,10 +101,13 @@ export class PoisonedCache {
     for (let at = length; at < (this.#lengths.get(sequence) ?? 0); at++) {
       const place = at < sinks ? at : sinks + (at - sinks) % ring;
       for (const { heads, exact } of this.cache.buffers(layer).parts) {
-        const bytes = exactTokenBytes(options.layers[layer]!, heads.count);
-        for (const side of [0, 1]) {
-          poison(this.#device, exact, ((slot * 2 + side) * (sinks + ring) + place) * bytes, bytes);
-        }
+        const [keys, values] = SIDES.map((side) =>
+          exactTokenBytes(options.layers[layer]!, side, heads.count)
+        ) as [number, number];
+        const rows = sinks + ring;
+        const first = slot * rows * (keys + values);
+        poison(this.#device, exact, first + place * keys, keys);
+        poison(this.#device, exact, first + rows * keys + place * values, values);
       }
     }
   }

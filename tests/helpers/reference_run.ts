@@ -13,6 +13,8 @@ import {
   type Side,
 } from "../../mod.ts";
 import { headCodebooks } from "../../src/codebooks/head_codebooks.ts";
+import { bySide } from "../../src/model/by_side.ts";
+import { sideDim, SIDES } from "../../src/model/side.ts";
 import { layerKeys } from "../../src/plan/options.ts";
 import { keyTurn } from "../../src/schemes/key_turn.ts";
 import { cacheCodebook } from "../../src/codebooks/find.ts";
@@ -105,7 +107,7 @@ export class ReferenceRun {
       () => cache.createSequence(),
     );
     const { shape } = options;
-    const given = sequences.map(() =>
+    const held = sequences.map(() =>
       Array.from(
         { length: shape.layers },
         (): Record<Side, Float32Array[]> => ({ keys: [], values: [] }),
@@ -120,9 +122,10 @@ export class ReferenceRun {
         spans.push(span);
         const rows = indices === undefined ? tokens : indices.at(-1)! + 1;
         const layers = Array.from({ length: shape.layers }, (_, layer) => {
-          const { keyValueHeads, headDim } = layerShape(shape, layer);
-          const size = rows * keyValueHeads * headDim;
-          const [keys, values] = [gridVectors(random, size), gridVectors(random, size)];
+          const own = layerShape(shape, layer);
+          const [keys, values] = SIDES.map((side) =>
+            gridVectors(random, rows * own.keyValueHeads * sideDim(own, side))
+          );
           cache.encodeSpan(span, layer, {
             keys: keys!,
             values: values!,
@@ -134,7 +137,7 @@ export class ReferenceRun {
       }
       if ("truncate" in move) {
         cache.truncate(sequences[move.truncate]!, move.length);
-        for (const { keys, values } of given[move.truncate]!) {
+        for (const { keys, values } of held[move.truncate]!) {
           keys.length = values.length = move.length;
         }
         return { move, layers: [] };
@@ -147,26 +150,27 @@ export class ReferenceRun {
       );
       const tokens = step.entries.reduce((sum, entry) => sum + entry.tokens, 0);
       const layers = Array.from({ length: shape.layers }, (_, layer): LayerStep => {
-        const { queryHeads, keyValueHeads, headDim } = layerShape(shape, layer);
-        const channels = tokens * keyValueHeads * headDim;
+        const heads = layerShape(shape, layer);
+        const { queryHeads, headDim } = heads;
         const isOwn = (shape.sharesWith?.[layer] ?? layer) === layer;
-        const keys = gridVectors(random, isOwn ? channels : 0);
-        const values = gridVectors(random, isOwn ? channels : 0);
-        const size = channels / tokens;
-        let at = 0;
+        const sizes = bySide((side) => heads.keyValueHeads * sideDim(heads, side));
+        const given = bySide((side) => gridVectors(random, isOwn ? tokens * sizes[side] : 0));
+        const { keys, values } = given;
+        let row = 0;
         for (const { sequence, tokens, firstPosition } of step.entries) {
           const index = sequences.indexOf(sequence);
-          const own = given[index]![layer]!;
+          const own = held[index]![layer]!;
           for (
             const { number, side, position, channel } of bad.filter((one) => one.sequence === index)
           ) {
             const place = position - firstPosition;
             if (place < 0 || place >= tokens) continue;
-            (side === "keys" ? keys : values)[at + place * size + channel] = number;
+            given[side][(row + place) * sizes[side] + channel] = number;
           }
-          for (const end = at + (isOwn ? tokens * size : 0); at < end; at += size) {
-            own.keys.push(keys.subarray(at, at + size));
-            own.values.push(values.subarray(at, at + size));
+          for (const end = row + (isOwn ? tokens : 0); row < end; row++) {
+            for (const side of SIDES) {
+              own[side].push(given[side].subarray(row * sizes[side], (row + 1) * sizes[side]));
+            }
           }
         }
         if (isOwn) cache.append(step, layer, { keys, values });
@@ -180,13 +184,13 @@ export class ReferenceRun {
     });
     this.cache = cache;
     this.sequences = sequences;
-    this.#given = given;
+    this.#given = held;
   }
 
   /**
    * What a sequence's tokens were given; all is exact in binary16, but for bad numbers, which are here as they are kept.
    *
-   * @returns `[tokens][keyValueHeads][headDim]`.
+   * @returns `[tokens][keyValueHeads][channels of the side]`.
    */
   given(sequence: number, layer: number, side: Side): Float32Array<ArrayBuffer> {
     const given = this.#given[sequence]![layer]![side].flatMap((own) => [...own]);
@@ -196,7 +200,7 @@ export class ReferenceRun {
   /**
    * What the records of a sequence's first coded tokens stand for, by their scheme.
    *
-   * @returns `[tokens][keyValueHeads][headDim]`.
+   * @returns `[tokens][keyValueHeads][channels of the side]`.
    */
   decoded(sequence: number, layer: number, side: Side, tokens: number): Float64Array {
     const id = `${sequence} ${layer} ${side} ${tokens}`;
@@ -210,7 +214,7 @@ export class ReferenceRun {
 
   #decode(sequence: number, layer: number, side: Side, tokens: number): Float64Array {
     const { tiers } = this.options;
-    const { headDim } = layerShape(this.options.shape, layer);
+    const headDim = sideDim(layerShape(this.options.shape, layer), side);
     const keys = layerKeys(this.options.keys, layer);
     const scheme = this.scheme(layer, side);
     const codec = schemeCodec(scheme);

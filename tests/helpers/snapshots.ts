@@ -52,8 +52,9 @@ export async function feed(
     const count = Math.min(step, tokens - done);
     const start = cache.length(sequence);
     const begun = cache.beginStep([{ sequence, tokens: count }]);
-    for (const [layer, { queryHeads, keyValueHeads, headDim }] of layers.entries()) {
-      const vectors = (what: number, heads: number) => {
+    for (const [layer, own] of layers.entries()) {
+      const { queryHeads, keyValueHeads, headDim, valueHeadDim } = own;
+      const vectors = (what: number, heads: number, headDim: number) => {
         const all = new Float32Array(count * heads * headDim);
         for (let token = 0; token < count; token++) {
           const random = seededRandom(((seed * 1000 + start + token) * 8 + layer) * 4 + what);
@@ -61,8 +62,8 @@ export async function feed(
         }
         return uploadBuffer(device, all);
       };
-      const keys = vectors(0, keyValueHeads);
-      const values = vectors(1, keyValueHeads);
+      const keys = vectors(0, keyValueHeads, headDim);
+      const values = vectors(1, keyValueHeads, valueHeadDim);
       const buffers = [keys, values];
       const encoder = device.createCommandEncoder();
       if (layers[layer]!.source === layer) {
@@ -72,8 +73,8 @@ export async function feed(
         });
       }
       if (attend) {
-        const queries = vectors(2, queryHeads);
-        const output = uploadBuffer(device, new Float32Array(count * queryHeads * headDim));
+        const queries = vectors(2, queryHeads, headDim);
+        const output = uploadBuffer(device, new Float32Array(count * queryHeads * valueHeadDim));
         buffers.push(queries, output);
         cache.encodeAttend(encoder, begun, layer, {
           queries: { buffer: queries },

@@ -190,7 +190,7 @@ export function planWorkload(
 export function plannedKernels({ layers, pageTable }: CachePlan): readonly string[] {
   const kernels = layers.flatMap(({ decode, ...layer }) => [
     layer.store,
-    layer.load,
+    layer.loadKeys,
     layer.encodeKeys,
     layer.encodeValues,
     layer.decodeKeys,
