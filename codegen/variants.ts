@@ -6,7 +6,7 @@ import type { AnchoredRow, KmeansRow, LadderRow, PairRow, SizeRow } from "./kern
 
 /**
  * 64: Llama-3.2-1B, Qwen2.5-0.5B, SmolLM2; 80: Phi-2, StableLM; 96: Phi-3-mini; 128: Llama-3.1-8B,
- * Qwen3, Mistral; 256: Gemma. The global layers of Gemma 4 have 512.
+ * Qwen3, Mistral; 256: Gemma. The global layers of Gemma 4 have 512, keys of MiMo V2 192.
  */
 const headDims: readonly number[] = [64, 80, 96, 128, 256];
 
@@ -52,6 +52,11 @@ export const sizes: readonly SizeRow[] = [
     schemes: ["f16", "c4b8"],
     headDims: [512],
     reason: "the global layers of Gemma 4",
+  },
+  {
+    schemes: ["f16", "c4b8", "c8b8"],
+    headDims: [192],
+    reason: "keys of MiMo V2, and of DeepSeek's heads, whose values have 128 channels",
   },
   {
     schemes: ["u8b8", "u4b8"],

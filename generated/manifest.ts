@@ -56,6 +56,7 @@ import { kernels as c4b8_c8b8_d64 } from "./c4b8_c8b8/c4b8_c8b8_d64.ts";
 import { kernels as c4b8_c8b8_d80 } from "./c4b8_c8b8/c4b8_c8b8_d80.ts";
 import { kernels as c4b8_c8b8_d96 } from "./c4b8_c8b8/c4b8_c8b8_d96.ts";
 import { kernels as c4b8_d128 } from "./c4b8/c4b8_d128.ts";
+import { kernels as c4b8_d192 } from "./c4b8/c4b8_d192.ts";
 import { kernels as c4b8_d256 } from "./c4b8/c4b8_d256.ts";
 import { kernels as c4b8_d512 } from "./c4b8/c4b8_d512.ts";
 import { kernels as c4b8_d64 } from "./c4b8/c4b8_d64.ts";
@@ -67,11 +68,13 @@ import { kernels as c8b10_d64 } from "./c8b10/c8b10_d64.ts";
 import { kernels as c8b10_d80 } from "./c8b10/c8b10_d80.ts";
 import { kernels as c8b10_d96 } from "./c8b10/c8b10_d96.ts";
 import { kernels as c8b8_d128 } from "./c8b8/c8b8_d128.ts";
+import { kernels as c8b8_d192 } from "./c8b8/c8b8_d192.ts";
 import { kernels as c8b8_d256 } from "./c8b8/c8b8_d256.ts";
 import { kernels as c8b8_d64 } from "./c8b8/c8b8_d64.ts";
 import { kernels as c8b8_d80 } from "./c8b8/c8b8_d80.ts";
 import { kernels as c8b8_d96 } from "./c8b8/c8b8_d96.ts";
 import { kernels as f16_d128 } from "./f16/f16_d128.ts";
+import { kernels as f16_d192 } from "./f16/f16_d192.ts";
 import { kernels as f16_d256 } from "./f16/f16_d256.ts";
 import { kernels as f16_d512 } from "./f16/f16_d512.ts";
 import { kernels as f16_d64 } from "./f16/f16_d64.ts";
@@ -196,6 +199,7 @@ const sets: readonly (readonly KernelInfo[])[] = [
   c4b8_c8b8_d80,
   c4b8_c8b8_d96,
   c4b8_d128,
+  c4b8_d192,
   c4b8_d256,
   c4b8_d512,
   c4b8_d64,
@@ -207,11 +211,13 @@ const sets: readonly (readonly KernelInfo[])[] = [
   c8b10_d80,
   c8b10_d96,
   c8b8_d128,
+  c8b8_d192,
   c8b8_d256,
   c8b8_d64,
   c8b8_d80,
   c8b8_d96,
   f16_d128,
+  f16_d192,
   f16_d256,
   f16_d512,
   f16_d64,

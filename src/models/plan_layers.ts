@@ -46,6 +46,9 @@ export function planLayers(
     queryHeads: onceIfAlike(layers.map(({ queryHeads }) => queryHeads)),
     keyValueHeads: onceIfAlike(layers.map(({ keyValueHeads }) => keyValueHeads)),
     headDim: onceIfAlike(layers.map(({ headDim }) => headDim)),
+    ...(layers.some(({ headDim, valueDim }) => headDim !== valueDim)
+      ? { valueHeadDim: onceIfAlike(layers.map(({ valueDim }) => valueDim)) }
+      : {}),
     ...(windows.some((window) => window > 0) ? { slidingWindow: windows } : {}),
     ...(sharesWith.some((source) => source !== null) ? { sharesWith } : {}),
   };
@@ -114,16 +117,8 @@ function factorNote(layers: readonly AttentionLayer[]): Pick<PlannedLayers, "not
 }
 
 /** Refuses layers that no cache can serve yet. */
-function refuseUnserved({ layers, differBy }: ModelFacts, length = Infinity): void {
-  for (const { number, chunk, headDim, valueDim } of layers) {
-    if (valueDim !== headDim) {
-      refuse(
-        `values have ${valueDim} channels and keys ${headDim}${
-          by(differBy.valueDim)
-        }, and a cache has one number`,
-        "Choose another model",
-      );
-    }
+function refuseUnserved({ layers }: ModelFacts, length = Infinity): void {
+  for (const { number, chunk } of layers) {
     if (chunk > 0 && length > chunk) {
       refuse(
         `queries of layer ${number} see the tokens of their own chunk of ${chunk} alone (attention_chunk_size), and a cache has windows that slide`,
@@ -172,9 +167,4 @@ function padded(rope: RopeFacts, headDim: number): RopeFacts | string {
     Array.from({ length: rotaryDim / 2 }, (_, i) => theta ** (-2 * i / rotaryDim));
   const still = new Array<number>((wider - rotaryDim) / 2).fill(0);
   return { ...rope, rotaryDim: wider, inverseFrequencies: [...turning, ...still] };
-}
-
-/** The entry that says so, in brackets. */
-function by(entry: string | undefined): string {
-  return entry === undefined ? "" : ` (${entry})`;
 }

@@ -5,6 +5,7 @@ import type { KeyOptions, KeySpace, ModelShape, RopeByLayer } from "../model/mod
 import type { AttentionLayer, ModelFacts } from "./reading/facts.ts";
 import { FAMILIES, findFamily, MODEL_TYPES } from "./families.ts";
 import type { Family } from "./reading/family.ts";
+import { describeLatent, latentHeads, latentRemedy } from "./latent_heads.ts";
 import { planLayers } from "./plan_layers.ts";
 import { readFacts } from "./read_config.ts";
 import { listNames, refuse } from "./reading/refuse.ts";
@@ -110,19 +111,24 @@ export function planOptions(config: unknown, options: ReadingOptions = {}): Mode
 }
 
 /** The family that a file says it is of. */
-function ownFamily({ modelType }: TextConfig): Family {
-  const reason = refusalOf(modelType);
-  if (reason !== undefined) refuse(reason, "Choose another model");
+function ownFamily(text: TextConfig): Family {
+  const { modelType } = text;
+  refuseFamily(text);
   return findFamily(modelType) ?? refuse(
     `model_type is "${modelType}", which is not among the ${FAMILIES.length} families known`,
     "Read it as a family whose attention is the same (as, or --as on the command line), of those in docs/models.md: llama has rotary embedding in all layers and no sliding window",
   );
 }
 
-/** Why a family cannot be served, or undefined where it can or is not known. */
-function refusalOf(modelType: string): string | undefined {
+/** Refuses a family that cannot be served. */
+function refuseFamily({ modelType, json }: TextConfig): void {
   const found = REFUSED_FAMILIES.find(({ types }) => types.includes(modelType));
-  return found && `model_type is "${modelType}": ${found.why}`;
+  if (found === undefined) return;
+  const heads = found.latent && latentHeads(json);
+  refuse(
+    `model_type is "${modelType}": ${found.why}${heads ? `; ${describeLatent(heads)}` : ""}`,
+    heads ? latentRemedy(heads) : "Choose another model",
+  );
 }
 
 /**
@@ -130,8 +136,8 @@ function refusalOf(modelType: string): string | undefined {
  * says.
  */
 function readAs(text: TextConfig, as: string, length: number | undefined): ModelFacts {
-  const own = refusalOf(text.modelType) ?? findFamily(text.modelType);
-  if (typeof own === "string") refuse(own, "Choose another model");
+  refuseFamily(text);
+  const own = findFamily(text.modelType);
   const asked = { ...text, modelType: as };
   if (own === undefined) {
     const facts = readFacts(asked, findFamily(as)!, length);

@@ -61,7 +61,7 @@ export function readFacts(
   const all: ModelFacts = {
     modelType: family.types.includes(modelType) ? modelType : family.types[0]!,
     modelLayers: sizes.layers,
-    ...layers,
+    layers,
     ...readOthers(entries, family),
     ...(maxPositions === undefined ? {} : { maxPositions }),
     ...(asScored === undefined ? {} : { asScored }),
@@ -135,7 +135,7 @@ function readLayers(
   rule: RopeRule,
   sizes: Sizes,
   ropes: ReadRopes,
-): Pick<ModelFacts, "layers" | "differBy"> {
+): AttentionLayer[] {
   const pattern = (family.layers ?? allFull)(entries, sizes.layers);
   const kinds = listedKinds(entries, sizes.layers) ?? pattern;
   if (kinds.every((kind) => kind === "none")) {
@@ -146,14 +146,11 @@ function readLayers(
   const sharedFrom = family.sharesLast
     ? sizes.layers - (entries.get("num_kv_shared_layers", WINDOW) ?? 0)
     : sizes.layers;
-  const differBy: Partial<Record<keyof AttentionLayer, string>> = {};
-  const layers = kinds.flatMap((kind, number): AttentionLayer[] => {
+  return kinds.flatMap((kind, number): AttentionLayer[] => {
     if (kind === "none") return [];
-    const own = family.differing?.(entries, kind, number) ?? { differBy: {} };
-    Object.assign(differBy, own.differBy);
+    const own = family.differing?.(entries, kind, number) ?? {};
     const rotates = rotated[number]! && !(onlySliding && kind !== "sliding");
     const sharesWith = number < sharedFrom ? -1 : kinds.lastIndexOf(kind, sharedFrom - 1);
-    if (sharesWith >= 0) differBy.sharesWith = entries.name("num_kv_shared_layers");
     const geometry = geometryOf(sizes, own);
     return [{
       number,
@@ -165,8 +162,6 @@ function readLayers(
       ...(sharesWith < 0 ? {} : { sharesWith }),
     }];
   });
-  if (rotated.includes(false)) differBy.rope = entries.name("no_rope_layers");
-  return { layers, differBy };
 }
 
 function geometryOf(sizes: Sizes, own: LayerSizes) {

@@ -5,6 +5,8 @@ export interface RefusedFamilies {
   readonly types: readonly string[];
   readonly models: string;
   readonly why: string;
+  /** Whether keys and values of all heads can be computed from what it caches, and cached instead. */
+  readonly latent?: true;
 }
 
 /** Why the cache cannot serve some families, whatever their files say. */
@@ -23,6 +25,7 @@ export const REFUSED_FAMILIES: readonly RefusedFamilies[] = [
     ],
     models: "DeepSeek V2, V3, R1; Kimi; MiniCPM3; LongCat; GLM-4.7-Flash",
     why: "it caches one latent vector for all heads (kv_lora_rank), not keys and values",
+    latent: true,
   },
   {
     types: ["deepseek_v32", "deepseek_v4", "glm_moe_dsa", "axk2", "hy_v4"],
@@ -43,11 +46,6 @@ export const REFUSED_FAMILIES: readonly RefusedFamilies[] = [
     types: ["inkling_text"],
     models: "Inkling",
     why: "it adds biases by distance to scores, and the kernels score by q.k alone",
-  },
-  {
-    types: ["mimo_v2_flash"],
-    models: "MiMo V2",
-    why: "its keys have 192 channels and its values 128 (v_head_dim), and kernels read both alike",
   },
   {
     types: ["jetmoe"],

@@ -34,7 +34,8 @@ export function describeModel(
   const planned = [
     [...kinds].map(([kind, { length }]) => `${length} ${kind}`).join(", ") +
     (modelLayers > layers.length ? ` of ${modelLayers}` : ""),
-    `${distinct(shape.queryHeads)}/${distinct(shape.keyValueHeads)} x ${distinct(shape.headDim)}`,
+    `${distinct(shape.queryHeads)}/${distinct(shape.keyValueHeads)} x ${distinct(shape.headDim)}` +
+    (shape.valueHeadDim === undefined ? "" : `/${distinct(shape.valueHeadDim)}`),
     [...ropes].join(" | "),
     keys.space,
     distinct(

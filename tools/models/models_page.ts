@@ -64,9 +64,9 @@ console.log(shape, keys, scale, softcap, notes);
 const LEGEND = `## What is planned
 
 Of layers: how many see every earlier token (\`full\`), a window or a chunk, and of how many in all.
-Of heads: queries, keys and values, and channels. Of the rotary embedding: layout, channels, base,
-whether frequencies are scaled, and the attention factor. "transformers" has the defaults of its
-configuration class.
+Of heads: queries, keys and values, and channels, of values behind a stroke where these have others.
+Of the rotary embedding: layout, channels, base, whether frequencies are scaled, and the attention
+factor. "transformers" has the defaults of its configuration class.
 
 Schemes to begin with are those of packaged kernels. \`u4b8\` and \`kc4\` need no calibration; \`c4b8\`,
 for heads whose size is no power of two, learns codebooks ([others](choosing.md)). A bias of keys

@@ -55,6 +55,21 @@ function sizes(
   };
 }
 
+/** What models that cache a latent vector say of it, and of their heads. */
+function latent(
+  kv_lora_rank: number,
+  qk_nope_head_dim: number,
+  qk_rope_head_dim: number,
+  v_head_dim?: number,
+) {
+  return {
+    kv_lora_rank,
+    qk_nope_head_dim,
+    qk_rope_head_dim,
+    ...(v_head_dim === undefined ? {} : { v_head_dim }),
+  };
+}
+
 /** n names, as they repeat. */
 function repeat(n: number, ...names: readonly string[]): readonly string[] {
   return Array.from({ length: n }, (_, i) => names[i % names.length]!);
@@ -1428,6 +1443,42 @@ export const PUBLISHED: readonly PublishedModel[] = [
     planned: ["28 full", "28/4 x 128", "half 128 @1000000", "pre-rope", "128^-0.5", "key bias"],
   },
   {
+    model: "MiMo-V2-Flash",
+    config: {
+      ...sizes("mimo_v2_flash", 48, 64, 4, 4096),
+      head_dim: 192,
+      v_head_dim: 128,
+      swa_num_attention_heads: 64,
+      swa_num_key_value_heads: 8,
+      swa_head_dim: 192,
+      swa_v_head_dim: 128,
+      hybrid_layer_pattern: Array.from(
+        { length: 48 },
+        (_, layer) => layer === 0 || layer % 6 === 5 ? 0 : 1,
+      ),
+      sliding_window: 128,
+      sliding_window_size: 128,
+      attention_chunk_size: 128,
+      hybrid_block_size: null,
+      max_position_embeddings: 262144,
+      rope_theta: 5000000,
+      swa_rope_theta: 10000,
+      partial_rotary_factor: 0.334,
+      attention_bias: false,
+      attention_value_scale: 0.707,
+      add_swa_attention_sink_bias: true,
+      add_full_attention_sink_bias: false,
+    },
+    planned: [
+      "9 full, 39 sliding 128",
+      "64/4 or 8 x 192/128",
+      "half 64 @5000000 | half 64 @10000",
+      "pre-rope",
+      "192^-0.5",
+      "learned sinks",
+    ],
+  },
+  {
     model: "deepseek-vl2",
     config: {
       model_type: "deepseek_vl_v2",
@@ -1439,18 +1490,20 @@ export const PUBLISHED: readonly PublishedModel[] = [
   // Refused as families.
   {
     model: "DeepSeek-V3",
-    config: { ...sizes("deepseek_v3", 61, 128, 128, 7168), kv_lora_rank: 512 },
-    planned: /"deepseek_v3": it caches one latent vector for all heads \(kv_lora_rank\)/,
+    config: { ...sizes("deepseek_v3", 61, 128, 128, 7168), ...latent(512, 128, 64, 128) },
+    planned:
+      /"deepseek_v3": it caches one latent vector .*kv_lora_rank.* 576 numbers in a layer, 1152 bytes in f16, and 5120 bytes for each bit .* 128 heads' keys of 192 channels and values of 128/,
   },
   {
     model: "Kimi-K2",
-    config: { ...sizes("kimi_k2", 61, 64, 64, 7168), kv_lora_rank: 512 },
-    planned: /"kimi_k2": it caches one latent vector/,
+    config: { ...sizes("kimi_k2", 61, 64, 64, 7168), ...latent(512, 128, 64, 128) },
+    planned: /"kimi_k2": it caches one latent vector.* 2560 bytes for each bit/,
   },
   {
     model: "MiniCPM3-4B",
-    config: { ...sizes("minicpm3", 62, 40, 40, 2560), kv_lora_rank: 256 },
-    planned: /"minicpm3": it caches one latent vector/,
+    config: { ...sizes("minicpm3", 62, 40, 40, 2560), ...latent(256, 64, 32) },
+    planned:
+      /"minicpm3": it caches one latent vector.* 288 numbers .* 800 bytes .*keys of 96 channels and values of 64/,
   },
   {
     model: "DeepSeek-V3.2",
@@ -1461,11 +1514,6 @@ export const PUBLISHED: readonly PublishedModel[] = [
     model: "bloom-560m",
     config: { model_type: "bloom", n_layer: 24, n_head: 16, hidden_size: 1024 },
     planned: /"bloom": it adds ALiBi's biases/,
-  },
-  {
-    model: "MiMo-V2-Flash",
-    config: { ...sizes("mimo_v2_flash", 48, 64, 4, 4096), head_dim: 192, v_head_dim: 128 },
-    planned: /v_head_dim/,
   },
   {
     model: "Phi-3-small-8k",

@@ -43,10 +43,6 @@ const LAYER_CONFIGS: Kind<Readonly<Record<string, Json>>> = kind(
 function globalSizes(entries: Entries, kind: string, layer: number): LayerSizes {
   const byLayer = entries.get("per_layer_config", LAYER_CONFIGS);
   const grouped = entries.get("attention_k_eq_v", FLAG) === true;
-  const differBy = (names: readonly [headDim: string, keyValueHeads: string]) => ({
-    headDim: entries.name(names[0]),
-    keyValueHeads: entries.name(names[1]),
-  });
   if (byLayer !== undefined) {
     const [, own] = Object.entries(byLayer).find(([number]) => Number(number) === layer) ?? [];
     const sizes = new Entries(own ?? {}, { path: `per_layer_config.${layer}.` });
@@ -58,16 +54,15 @@ function globalSizes(entries: Entries, kind: string, layer: number): LayerSizes 
     if (unknown.length > 0) {
       refuse(`${sizes.name(unknown[0]!)} is not understood`, "Plan by hand (planCache)");
     }
-    return { ...read, differBy: differBy(["per_layer_config", "per_layer_config"]) };
+    return read;
   }
   const headDim = entries.get("global_head_dim", COUNT);
   const keyValueHeads = entries.get("num_global_key_value_heads", COUNT);
-  if (kind !== "full") return { differBy: {} };
+  if (kind !== "full") return {};
   return {
     ...optional("headDim", headDim),
     // Where values are not keys, the numbers are as elsewhere.
     ...optional("keyValueHeads", grouped ? keyValueHeads : undefined),
-    differBy: differBy(["global_head_dim", "num_global_key_value_heads"]),
   };
 }
 

@@ -1,15 +1,18 @@
 /** Families whose layers have windows or chunks in turn, or attend with scales of their own. */
 import { kind, listOf, POSITIVE, whole } from "../../base/check_options.ts";
 import type { Entries } from "../reading/entries.ts";
-import type { Family } from "../reading/family.ts";
+import type { AttentionLayer } from "../reading/facts.ts";
+import type { Family, LayerSizes } from "../reading/family.ts";
 import {
   chunkedWhereRotated,
   slidingBut,
   slidingButFirstOfFour,
   slidingIfListed,
+  slidingWhere,
 } from "../reading/layer_kinds.ts";
 
-const HEADS = listOf(whole(1));
+const COUNT = whole(1);
+const HEADS = listOf(COUNT);
 const THETAS = listOf(
   kind<number>("0 or a positive number", (value) => value === 0 || POSITIVE[1](value)),
 );
@@ -29,6 +32,23 @@ function ownThetas(entries: Entries): string | undefined {
   return thetas.size > 1 || thetas.has(0)
     ? `${entries.name("layer_rope_theta")} gives layers rotary embeddings of their own`
     : undefined;
+}
+
+/** Sizes of layers with a sliding window under names of their own, and channels of values (MiMo). */
+function slidingSizes(entries: Entries, kind: AttentionLayer["kind"]): LayerSizes {
+  const valueDim = entries.get("v_head_dim", COUNT);
+  const own = {
+    queryHeads: entries.get("swa_num_attention_heads", COUNT),
+    keyValueHeads: entries.get("swa_num_key_value_heads", COUNT),
+    headDim: entries.get("swa_head_dim", COUNT),
+    valueDim: entries.get("swa_v_head_dim", COUNT) ?? valueDim,
+  };
+  return given(kind === "sliding" ? own : { valueDim });
+}
+
+/** The sizes that a file has. */
+function given(sizes: Readonly<Record<string, number | undefined>>): LayerSizes {
+  return Object.fromEntries(Object.entries(sizes).filter(([, size]) => size !== undefined));
 }
 
 /** By `model_type`. */
@@ -108,10 +128,7 @@ export const WINDOWED: readonly Family[] = [
     differing: (entries, _, layer) => {
       const entry = "num_attention_heads_per_layer";
       const queryHeads = entries.get(entry, HEADS)?.[layer];
-      return {
-        ...(queryHeads === undefined ? {} : { queryHeads }),
-        differBy: { queryHeads: entries.name(entry) },
-      };
+      return queryHeads === undefined ? {} : { queryHeads };
     },
   },
   {
@@ -145,6 +162,33 @@ export const WINDOWED: readonly Family[] = [
         full_attention: { rope_theta: 500000 },
         sliding_attention: { rope_theta: 10000 },
       },
+    },
+  },
+  {
+    types: ["mimo_v2_flash", "mimo_v2"],
+    models: "MiMo V2 Flash, V2.5",
+    names: { rope_local_base_freq: "swa_rope_theta" },
+    defaults: { partial_rotary_factor: 0.334 },
+    layers: slidingWhere("hybrid_layer_pattern"),
+    rope: { scaled: "full" },
+    differing: slidingSizes,
+    learnedSinks: true,
+    neutral: {
+      add_swa_attention_sink_bias: [true],
+      add_full_attention_sink_bias: [false],
+    },
+    ignores: [
+      "attention_chunk_size",
+      "attention_projection_layout",
+      "hybrid_block_size",
+      "sliding_window_size",
+    ],
+    note: (entries) => {
+      const scale = entries.get("attention_value_scale", POSITIVE) ?? 1;
+      return "Layers without a sliding window have no learned sinks: give them logits of -1e30." +
+        (scale === 1
+          ? ""
+          : ` Values are multiplied by ${scale} (attention_value_scale) before they are appended: the host does that.`);
     },
   },
 ];

@@ -64,8 +64,6 @@ export interface ModelFacts {
   readonly maxPositions?: number;
   /** Why its keys can only be coded as they are scored, whatever its rotary embedding. */
   readonly asScored?: string;
-  /** The entries by which layers differ in something, by what they differ in. */
-  readonly differBy: Readonly<Partial<Record<keyof AttentionLayer, string>>>;
   /** Sentences for the reader. */
   readonly notes: readonly string[];
 }

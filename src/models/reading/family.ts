@@ -21,8 +21,6 @@ export interface LayerSizes {
   readonly valueDim?: number;
   readonly queryHeads?: number;
   readonly keyValueHeads?: number;
-  /** The entry that says so, by what differs. */
-  readonly differBy: Readonly<Partial<Record<keyof AttentionLayer, string>>>;
 }
 
 /** A family of models whose configuration is read. */

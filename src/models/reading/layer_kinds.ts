@@ -112,6 +112,17 @@ export const evenSliding: LayerPattern = (_, layers) =>
 export const slidingButFirstOfFour: LayerPattern = (entries, layers) =>
   allSliding(entries, layers).map((kind, layer) => layer % 4 === 0 ? "full" : kind);
 
+/** A sliding window in layers for which an entry lists 1, and not in those with 0 (MiMo). */
+export function slidingWhere(entry: string): LayerPattern {
+  return (entries, layers) => {
+    const flags = entries.get(entry, INDICES) ?? refuseShape(`${entries.name(entry)} is missing`);
+    if (flags.length !== layers || flags.some((flag) => flag > 1)) {
+      refuseShape(`${entries.name(entry)} is no list of 0 or 1 for ${layers} layers`);
+    }
+    return flags.map((flag) => flag === 1 ? "sliding" : "full");
+  };
+}
+
 /** Full attention, whatever window there is: `layer_types` alone says which layers have it. */
 export const slidingIfListed: LayerPattern = (entries, layers) =>
   allSliding(entries, layers).map(() => "full");

@@ -1,0 +1,3 @@
+import { testKernels } from "../helpers/kernel_tests.ts";
+
+await testKernels(192);
