@@ -96,7 +96,7 @@ async function explainKernels(args: ExplainOptions): Promise<Answer> {
   const decode = explain(decodeStep(resolved));
   const prefill = explain(largestStep(resolved));
   const others = layer === undefined ? undefined : {
-    store: layer.store.name,
+    store: layer.storeKeys.name,
     encodeKeys: layer.encodeKeys.name,
     encodeValues: layer.encodeValues.name,
     decodeKeys: layer.decodeKeys.name,

@@ -151,7 +151,11 @@ function planPolicy(
     buffers: layer.parts.length,
     bytes: layer.bytes,
     kernels: {
-      append: [layer.store.name, layer.encodeKeys.name, layer.encodeValues.name],
+      append: [
+        ...new Set([layer.storeKeys.name, layer.storeValues.name]),
+        layer.encodeKeys.name,
+        layer.encodeValues.name,
+      ],
       decode: candidateNames(layer.decode),
       prefill: candidateNames(layer.prefill),
       merge: layer.combine.name,

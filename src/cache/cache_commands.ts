@@ -3,7 +3,7 @@
  * sequences, parameters of steps.
  */
 import { isOwn, type ResolvedOptions } from "../plan/options.ts";
-import { exactSequenceUnits } from "../plan/sizes.ts";
+import { EXACT_UNIT_BYTES, exactSequenceBytes } from "../plan/sizes.ts";
 import { type AttentionWay, rowScores } from "../plan/steps.ts";
 import type { StepGrid } from "./grids.ts";
 import type { LayerCommands } from "./layer_commands.ts";
@@ -154,7 +154,8 @@ export class CacheCommands {
         layer.restore(recorder, "keyRecords", grid, content);
         layer.restore(recorder, "valueRecords", grid, content);
       }
-      const count = exactSequenceUnits(this.#options, index);
+      const own = this.#options.layers[index]!;
+      const count = exactSequenceBytes(this.#options, own, 1) / EXACT_UNIT_BYTES;
       for (const grid of this.parameters.batches([{ slot: 0, start: slot * count, count }])) {
         layer.restore(recorder, "exact", grid, content);
       }

@@ -1,15 +1,14 @@
 /** The compiled kernels of a layer, and the constants each is compiled with. */
 import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
 import { keyAnchors } from "../model/anchors.ts";
-import { exactSequenceBytes, exactUnitBytes, pageBytes } from "../plan/sizes.ts";
+import { EXACT_UNIT_BYTES, exactSequenceBytes, pageBytes } from "../plan/sizes.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
 import { ENCODE_TOKENS } from "../kernels/constants.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { AttentionKernels } from "../plan/choose_attention.ts";
-import type { CachePlan, LayerPlan } from "../plan/plan.ts";
+import type { CachePlan, LayerPlan, StoreKernels } from "../plan/plan.ts";
 import { sideLayout } from "../schemes/side_layout.ts";
-import { type Side, type SideDims, SIDES } from "../model/side.ts";
-import type { StoreKernels } from "../plan/stores.ts";
+import { type Side, SIDES } from "../model/side.ts";
 
 /** One layer's compiled attention. */
 export interface CompiledAttention {
@@ -32,20 +31,10 @@ export interface CompiledEncoder {
   readonly manyTokens: number;
 }
 
-/** A kernel that stores exact tokens. */
-export interface CompiledStore {
-  /** The kernel. */
-  readonly kernel: CompiledKernel;
-  /** Channels of a head. */
-  readonly channels: number;
-  /** How many sides a dispatch stores. */
-  readonly sides: number;
-}
-
 /** One layer's compiled kernels. */
 export interface CompiledLayer {
-  /** One for both sides, or one for each. */
-  readonly stores: readonly CompiledStore[];
+  /** Kernels that store exact tokens: one for both sides, or one for each. */
+  readonly stores: readonly CompiledKernel[];
   readonly keys: CompiledEncoder;
   readonly values: CompiledEncoder;
   /** Kernels that turn exact and coded tokens back into vectors. */
@@ -104,7 +93,7 @@ export async function compileLayer(
     return { encoder, read: { exact, coded } };
   };
   const [stores, keys, values, decode, prefill, combine, units] = await Promise.all([
-    compileStores(compile, layer, own),
+    compileStores(compile, layer),
     ofSide("keys", layer.encodeKeys, layer.decodeKeys, layer.loadKeys),
     ofSide("values", layer.encodeValues, layer.decodeValues, layer.loadValues),
     compileAttention(compile, layer.decode),
@@ -191,22 +180,15 @@ export async function compileEncoder(
 }
 
 /** Compiles the kernels that store exact tokens. */
-export async function compileStores(
+export function compileStores(
   compile: Compile,
-  { store, storeValues }: StoreKernels,
-  { headDim, valueHeadDim }: SideDims,
-): Promise<CompiledStore[]> {
-  if (storeValues === undefined) {
-    return [{ kernel: await compile(store), channels: headDim, sides: SIDES.length }];
-  }
-  const [keys, values] = await Promise.all([
-    compile(store, { SIDES: 1 }),
-    compile(storeValues, { SIDES: 1, SIDE: 1 }),
-  ]);
-  return [
-    { kernel: keys, channels: headDim, sides: 1 },
-    { kernel: values, channels: valueHeadDim, sides: 1 },
-  ];
+  { storeKeys, storeValues }: StoreKernels,
+): Promise<CompiledKernel[]> {
+  return Promise.all(
+    storeKeys === storeValues
+      ? [compile(storeKeys)]
+      : [storeKeys, storeValues].map((kernel, SIDE) => compile(kernel, { SIDE, SIDES: 1 })),
+  );
 }
 
 export async function compileAttention(
@@ -243,7 +225,7 @@ async function compileUnits(
   };
   const [copies, restores] = await Promise.all([
     ofKernel(layer.copy, exactSequenceBytes(options, own, heads)),
-    ofKernel(layer.restore, exactUnitBytes(heads)),
+    ofKernel(layer.restore, heads * EXACT_UNIT_BYTES),
   ]);
   return { copies, restores };
 }

@@ -4,7 +4,6 @@ import {
   type CompiledAttention,
   type CompiledCopy,
   type CompiledEncoder,
-  type CompiledStore,
   compileEncoder,
   compilerFor,
   compileStores,
@@ -26,7 +25,7 @@ export interface CompiledSpanSide {
 
 /** One layer's compiled kernels. */
 export interface CompiledSpanLayer extends Readonly<Record<Side, CompiledSpanSide>> {
-  readonly stores: readonly CompiledStore[];
+  readonly stores: readonly CompiledKernel[];
   /** Puts a span's levels in place. */
   readonly restoreLevels: CompiledCopy;
   readonly decode: CompiledAttention;
@@ -60,7 +59,7 @@ export async function compileSpanLayer(
   const [keys, values, stores, restoreLevels, decode, prefill] = await Promise.all([
     ofSide("keys"),
     ofSide("values"),
-    compileStores(compile, plan, layer),
+    compileStores(compile, plan),
     copy(2 * keyValueHeads * headDim),
     compileAttention(compile, plan.decode),
     compileAttention(compile, plan.prefill),

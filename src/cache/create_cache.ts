@@ -34,7 +34,7 @@ export async function createCache(init: CacheInit): Promise<Cache> {
   const findCodebooks = ({ layers }: ResolvedOptions) =>
     layers.map((own) =>
       bySide((side) => {
-        const heads = { keyValueHeads: own.keyValueHeads, headDim: sideDim(own, side) };
+        const heads = { ...own, headDim: sideDim(own, side) };
         return cacheCodebook(codebooks, heads, own.source, side, own[side]);
       })
     );

@@ -11,7 +11,7 @@ import { SIDES } from "../model/side.ts";
 import { isOwn, type ResolvedLayer, type ResolvedOptions } from "../plan/options.ts";
 import { exactRows, ringSlots } from "../plan/pages.ts";
 import { type CachePlan, PLAN } from "../plan/plan.ts";
-import { exactTokenBytes, exactUnitBytes } from "../plan/sizes.ts";
+import { EXACT_UNIT_BYTES, exactTokenBytes } from "../plan/sizes.ts";
 import { codesAnchored } from "../schemes/key_turn.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { Cache } from "./cache.ts";
@@ -207,7 +207,7 @@ function ringRuns(
   const begin = (first - sinks) % ring;
   const unwrapped = Math.min(count, ring - begin);
   const rows = exactRows(options);
-  const [keys, values] = SIDES.map((side) => exactTokenBytes(layer, side, 1) / exactUnitBytes(1));
+  const [keys, values] = SIDES.map((side) => exactTokenBytes(layer, side, 1) / EXACT_UNIT_BYTES);
   const runsOf = (units: number, tier: number, start: number): Units[] => {
     const row = tier + sinks * units;
     const runs = [{ slot: row + begin * units, start, count: unwrapped * units }];

@@ -37,8 +37,10 @@ export function describePlan(options: ResolvedOptions): string {
       queryHeads: each((layer) => layer.queryHeads),
       keyValueHeads: layers.map((layer) => layer.keyValueHeads),
       headDim: each((layer) => layer.headDim),
-      ...(layers.some(({ headDim, valueHeadDim }) => headDim !== valueHeadDim) &&
-        { valueHeadDim: each((layer) => layer.valueHeadDim) }),
+      // Left out where it is the same.
+      valueHeadDim: each(({ headDim, valueHeadDim }) =>
+        valueHeadDim === headDim ? undefined : valueHeadDim
+      ),
       ...(layers.every(isOwn) ? {} : { sources: layers.map((layer) => layer.source) }),
     },
     policy: layers.map((layer) => [layer.keys, layer.values]),

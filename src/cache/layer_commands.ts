@@ -77,7 +77,7 @@ export class LayerCommands {
   /** Stores tokens in the exact tier. */
   store(recorder: Recorder, grid: EntryGrid, host: HostBindings): void {
     for (const part of this.#buffers.parts) {
-      recordStores(recorder, this.#kernels, part, this.#compiled.stores, grid, host);
+      recordStores(recorder, this.#kernels, part, this.#compiled.stores, this.#layer, grid, host);
     }
   }
 

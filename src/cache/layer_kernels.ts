@@ -1,7 +1,7 @@
 /** A layer's kernels with its buffers, and what the attention of a layer dispatches. */
 import { BoundKernel, type HostBindings } from "./bound_kernel.ts";
 import type { AttentionGrid, EntryGrid } from "./grids.ts";
-import type { CompiledAttention, CompiledStore } from "./compiled_layer.ts";
+import type { CompiledAttention } from "./compiled_layer.ts";
 import type { BindingName } from "../kernels/bindings.ts";
 import { TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "../kernels/constants.ts";
 import type { KernelBuffers, PartBuffers } from "./layer_buffers.ts";
@@ -11,7 +11,7 @@ import { tableEntries } from "../plan/sizes.ts";
 import { headBlocks } from "../plan/steps.ts";
 import type { Recorder } from "./recorder.ts";
 import type { SharedBuffers } from "./shared_buffers.ts";
-import type { Side } from "../model/side.ts";
+import { type Side, sideDim, type SideDims, SIDES } from "../model/side.ts";
 
 /** Kernels with the buffers of one layer. */
 export class LayerKernels {
@@ -78,14 +78,17 @@ export function recordStores(
   recorder: Recorder,
   kernels: LayerKernels,
   part: PartBuffers,
-  stores: readonly CompiledStore[],
+  stores: readonly CompiledKernel[],
+  layer: SideDims,
   { place, entries, most }: EntryGrid,
   host: HostBindings,
 ): void {
-  for (const { kernel, channels, sides } of stores) {
-    const groups = Math.ceil((part.heads.count * channels) / 2 / WORKGROUP_SIZE);
-    kernels.bind(kernel, part).dispatch(recorder, place, host, groups, most, entries * sides);
-  }
+  stores.forEach((store, i) => {
+    const words = part.heads.count * sideDim(layer, SIDES[i]!) / 2;
+    const groups = Math.ceil(words / WORKGROUP_SIZE);
+    const sides = entries * SIDES.length / stores.length;
+    kernels.bind(store, part).dispatch(recorder, place, host, groups, most, sides);
+  });
 }
 
 /** Records the attention of one layer, up to the partial results. */

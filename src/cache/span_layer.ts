@@ -45,7 +45,8 @@ export class SpanLayer implements SpanAttention {
   /** Stores runs of a span's tokens, to be coded. */
   store(recorder: Recorder, grid: EntryGrid, host: HostBindings): void {
     const [part] = this.buffers.parts;
-    recordStores(recorder, this.#kernels, part!, this.#compiled.stores, grid, host);
+    const layer = this.#options.layers[this.#index]!;
+    recordStores(recorder, this.#kernels, part!, this.#compiled.stores, layer, grid, host);
   }
 
   /** Codes a span that was stored. */

@@ -12,7 +12,7 @@ import type { LayerCodebooks } from "./layer_buffers.ts";
 import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "../plan/plan.ts";
 import { bySide } from "../model/by_side.ts";
-import { sideDim, SIDES } from "../model/side.ts";
+import { sideDim } from "../model/side.ts";
 import type { Sequences } from "./sequences.ts";
 import type { CacheBuffers } from "./shared_buffers.ts";
 import type { SpanStats } from "./cache_stats.ts";
@@ -36,8 +36,7 @@ export function cacheStats(
     const tables = sum("parameters") + sinkLogits.size;
     // What it shares counts where it is stored.
     if (!isOwn(own, layer)) return { ...bySide(() => NOTHING), tables };
-    const { headDim, valueHeadDim } = own;
-    const exact = sum("exact") / (headDim + valueHeadDim);
+    const exact = sum("exact") / (own.headDim + own.valueHeadDim);
     const sides = bySide((side) => ({
       codes: sum(side === "keys" ? "keyRecords" : "valueRecords"),
       exact: exact * sideDim(own, side),
@@ -87,7 +86,7 @@ function heldBytes(
 ): number {
   const held = pageTables.map((_, table) => sequences.codedInPool(table));
   return layers.filter(isOwn).reduce((sum, layer) => {
-    const [keys, values] = SIDES.map((side) => tokenBytes(layer[side], sideDim(layer, side)));
-    return sum + held[layer.pageTable]! * layer.keyValueHeads * (keys! + values!);
+    const { pageTable, keyValueHeads } = layer;
+    return sum + held[pageTable]! * keyValueHeads * tokenBytes(layer);
   }, 0);
 }

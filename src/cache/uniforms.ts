@@ -1,7 +1,7 @@
 /** The parameters of kernels, as bytes. They must match `templates/frame/uniforms.hbs`. */
 import type { ResolvedLayer, ResolvedOptions } from "../plan/options.ts";
-import { exactSequenceBytes, exactTokenBytes, LAYER_BYTES } from "../plan/sizes.ts";
-import { exactRows, pageTableStart, ringSlots, sequencePages } from "../plan/pages.ts";
+import { exactSequenceBytes, exactSideBytes, LAYER_BYTES } from "../plan/sizes.ts";
+import { pageTableStart, ringSlots, sequencePages } from "../plan/pages.ts";
 import type { HeadRange } from "../plan/divide_heads.ts";
 import type { CodebookOffsets } from "../codebooks/device.ts";
 
@@ -85,7 +85,7 @@ export function layerParameters(
   words[23] = layer.slidingWindow || 0xffffffff;
   words[24] = exactSequenceBytes(options, layer, count) / 4;
   words[25] = tiers.window + options.block > 1 ? 1 : 0;
-  words[27] = exactRows(options) * exactTokenBytes(layer, "keys", count) / 4;
+  words[27] = exactSideBytes(options, layer, "keys", count) / 4;
   if (options.span !== undefined) {
     // A span's tokens never age: those that are not held exactly are coded, which is all.
     words[5] = 0xffffffff;

@@ -204,8 +204,7 @@ export function attentionWork(
   const fill = entries * channels;
   // Values are mixed token by token, but the last tile counts as full, so that more tokens never
   // cost less.
-  const bytes = tokenBytes(keys, headDim) + tokenBytes(values, valueHeadDim) +
-    (mix === undefined ? 0 : SCORE_BYTES);
+  const bytes = tokenBytes(layer) + (mix === undefined ? 0 : SCORE_BYTES);
   const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(valueHeadDim), {
     products: valueHeadDim,
     tokens: 1,

@@ -2,7 +2,6 @@
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
 import type { CacheBytes } from "./sizes.ts";
 import { type AttentionKernels, candidateNames } from "./choose_attention.ts";
-import type { KernelInfo } from "../kernels/kernel.ts";
 import { keyAnchors } from "../model/anchors.ts";
 import { PAGE_TOKENS } from "../kernels/constants.ts";
 import { type Precision, PRECISION_BOUNDS } from "../kernels/precision.ts";
@@ -16,11 +15,6 @@ function describeAttention(name: string, attention: AttentionKernels): string {
   } tokens (${attention.reason})`;
 }
 
-/** The kernels that store and encode. */
-function appended({ store, storeValues, encodeKeys, encodeValues }: LayerPlan): KernelInfo[] {
-  return [store, ...(storeValues ? [storeValues] : []), encodeKeys, encodeValues];
-}
-
 export function describePlan(
   { layers: options, shape }: ResolvedOptions,
   layers: readonly LayerPlan[],
@@ -31,13 +25,12 @@ export function describePlan(
   const [{ keyOptions, headDim }] = options as [ResolvedLayer];
   const anchors = keyAnchors(keyOptions, headDim);
   // What all layers have in common goes without saying.
-  const varies = [shape.headDim, shape.valueHeadDim, shape.queryHeads].some((one) =>
-    typeof one === "object"
-  );
+  const varies = [shape.headDim, shape.queryHeads].some((one) => typeof one !== "number");
   const lines = layers.flatMap((layer, index) => {
     const { queryHeads, keyValueHeads, headDim, valueHeadDim, slidingWindow, source } =
       options[index]!;
     const values = headDim === valueHeadDim ? "" : ` (values ${valueHeadDim})`;
+    const stores = [...new Set([layer.storeKeys.name, layer.storeValues.name])].join(" + ");
     const sides = SIDES.map((side) => {
       const { codes, exact, codebooks } = layer.bytes[side];
       return `  ${side} ${
@@ -51,7 +44,7 @@ export function describePlan(
       (layer.parts.length > 1 ? `, in ${layer.parts.length} buffers each` : ""),
       ...(source === index ? sides : [`  the keys and values of layer ${source}`]),
       ...(source === index
-        ? [`  append: ${appended(layer).map(({ name }) => name).join(" + ")}`]
+        ? [`  append: ${stores} + ${layer.encodeKeys.name} + ${layer.encodeValues.name}`]
         : []),
       describeAttention("decode", layer.decode),
       describeAttention("prefill", layer.prefill),

@@ -536,11 +536,12 @@ function resolveStrides(
     const [heads, channels] = tensorHeads(layer, name);
     return { token: heads * channels, head: channels };
   };
+  const { keys, values = keys, queries, output = queries } = io;
   const strides = {
-    keys: io.keys ?? stridesOf("keys"),
-    values: io.values ?? io.keys ?? stridesOf("values"),
-    queries: io.queries ?? stridesOf("queries"),
-    output: io.output ?? io.queries ?? stridesOf("output"),
+    keys: keys ?? stridesOf("keys"),
+    values: values ?? stridesOf("values"),
+    queries: queries ?? stridesOf("queries"),
+    output: output ?? stridesOf("output"),
   };
   for (const name of ["keys", "values", "queries", "output"] as const) {
     const { token, head } = strides[name];

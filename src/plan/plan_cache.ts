@@ -40,7 +40,6 @@ import { type CachePlan, type LayerPlan, PLAN_FIELDS, type PlanOptions } from ".
 import { describePlan } from "./describe.ts";
 import { spanPlanner } from "./spans.ts";
 import { stepScratch } from "./step_scratch.ts";
-import { findStores } from "./stores.ts";
 
 /**
  * Plans a cache for a model and a device: schemes, kernels and bytes. Nothing is allocated.
@@ -180,7 +179,8 @@ function planLayer(
     encodeValues: one("encode", "values"),
     decodeKeys: one("decode", "keys"),
     decodeValues: one("decode", "values"),
-    ...findStores(kernels, layer, limits),
+    storeKeys: find("store", { headDim }),
+    storeValues: find("store", { headDim: valueHeadDim }),
     loadKeys: find("load", { headDim }),
     loadValues: find("load", { headDim: valueHeadDim }),
     combine: find("combine", { headDim: valueHeadDim }),

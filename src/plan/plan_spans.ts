@@ -18,7 +18,6 @@ import {
   type SpanOptions,
 } from "./options.ts";
 import { stepScratch } from "./step_scratch.ts";
-import { findStores } from "./stores.ts";
 import {
   centroidBytes,
   exactSequenceBytes,
@@ -219,7 +218,8 @@ function planSpan(
     if (plan === undefined) {
       plan = {
         ...bySide((side) => coders(layer, side)),
-        ...findStores(kernels, layer, limits),
+        storeKeys: find("store", { headDim: layer.headDim }),
+        storeValues: find("store", { headDim: layer.valueHeadDim }),
         restore: find("restore", {}),
         decode: attention(layer, decodeStep(cache)),
         prefill: attention(layer, largestStep(cache)),

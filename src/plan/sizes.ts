@@ -15,7 +15,7 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { LayerPolicy } from "../schemes/policy.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { sideLayout } from "../schemes/side_layout.ts";
-import { type Side, sideDim, type SideDims } from "../model/side.ts";
+import { type Side, sideDim, type SideDims, SIDES } from "../model/side.ts";
 import { exactRows, pageTableStart, poolPages } from "./pages.ts";
 import { sharesCodebooks } from "../codebooks/device.ts";
 import { rowScores, rowSplits, type SplitTarget, stepRows, type StepSize } from "./steps.ts";
@@ -60,27 +60,30 @@ export function exactTokenBytes(layer: SideDims, side: Side, heads: number): num
   return heads * sideDim(layer, side) * 2;
 }
 
-/** Bytes of one sequence's exact tier in one layer, both sides, for a number of KV heads. */
-export function exactSequenceBytes(
+/** Bytes of one side of one sequence's exact tier in one layer, for a number of KV heads. */
+export function exactSideBytes(
   options: ResolvedOptions,
-  { headDim, valueHeadDim }: SideDims,
+  layer: SideDims,
+  side: Side,
   heads: number,
 ): number {
-  return exactRows(options) * heads * (headDim + valueHeadDim) * 2;
+  return exactRows(options) * exactTokenBytes(layer, side, heads);
+}
+
+/** The same of both sides. */
+export function exactSequenceBytes(
+  options: ResolvedOptions,
+  layer: SideDims,
+  heads: number,
+): number {
+  return SIDES.reduce((sum, side) => sum + exactSideBytes(options, layer, side, heads), 0);
 }
 
 /**
- * Bytes of a unit that exact vectors are moved by, for a number of KV heads: two channels of each
- * head, because the sides may have different channels.
+ * Bytes, of each KV head, of a unit that exact vectors are moved by: two channels, because the sides
+ * may have different numbers of them.
  */
-export function exactUnitBytes(heads: number): number {
-  return heads * 4;
-}
-
-/** Units of one sequence's exact tier in one layer, both sides. */
-export function exactSequenceUnits(options: ResolvedOptions, layer: number): number {
-  return exactSequenceBytes(options, options.layers[layer]!, 1) / exactUnitBytes(1);
-}
+export const EXACT_UNIT_BYTES = 4;
 
 /** Bytes of one layer's exact tier, both sides of all sequences, for a number of KV heads. */
 export function exactBytes(options: ResolvedOptions, layer: SideDims, heads: number): number {
@@ -167,10 +170,12 @@ export function tableEntries(keys: SchemeId, headDim: number): number {
   return layout(headDim).codes * centroids;
 }
 
-/** Bytes of one token's codes of one KV head, metadata included. */
-export function tokenBytes(scheme: SchemeId, headDim: number): number {
-  const { words, tokens } = parseScheme(scheme).layout(headDim);
-  return (words * 4) / tokens;
+/** Bytes of one token's codes of one KV head, of both sides, metadata included. */
+export function tokenBytes(layer: SideDims & LayerPolicy): number {
+  return SIDES.reduce((sum, side) => {
+    const { words, tokens } = sideLayout(layer, side);
+    return sum + (words * 4) / tokens;
+  }, 0);
 }
 
 /**
@@ -245,7 +250,7 @@ export function layerBytes(
   const heads = options.layers[layer.source] === layer ? layer.keyValueHeads : 0;
   const side = (side: Side): SideBytes => ({
     codes: poolBytes(options, layer, side, heads),
-    exact: options.capacity.sequences * exactRows(options) * exactTokenBytes(layer, side, heads),
+    exact: options.capacity.sequences * exactSideBytes(options, layer, side, heads),
     codebooks: centroidBytes(options, layer, side),
   });
   return { ...bySide(side), tables: LAYER_BYTES * parts + sinkBytes(layer) };

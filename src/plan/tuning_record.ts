@@ -168,8 +168,8 @@ const LACKING = { valueHeadDim: undefined, layout: undefined, rotaryDim: undefin
 export function layerKind(
   layer: ResolvedLayer,
 ): LayerKind {
-  const { keys, values, queryHeads, keyValueHeads, headDim, valueHeadDim, slidingWindow } = layer;
-  const { keyOptions } = layer;
+  const { keys, values, queryHeads, keyValueHeads, headDim, valueHeadDim } = layer;
+  const { slidingWindow, keyOptions } = layer;
   return {
     keys,
     values,

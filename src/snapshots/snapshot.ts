@@ -5,8 +5,8 @@ import { cacheInternals } from "../cache/internals.ts";
 import { type CacheIdentity, identifyCache } from "../cache/identity.ts";
 import { isOwn, type ResolvedLayer, type ResolvedOptions } from "../plan/options.ts";
 import { pageRuns } from "../cache/page_rows.ts";
-import { exactSequenceBytes, exactTokenBytes, pageBytes } from "../plan/sizes.ts";
-import { exactRows, firstKeptPage, ringSlots } from "../plan/pages.ts";
+import { exactSequenceBytes, exactSideBytes, exactTokenBytes, pageBytes } from "../plan/sizes.ts";
+import { firstKeptPage, ringSlots } from "../plan/pages.ts";
 import { checkOptions, type Fields, TEXT } from "../base/check_options.ts";
 import { CoupletError } from "../base/errors.ts";
 import { messageOf, raise } from "../base/raise.ts";
@@ -337,8 +337,8 @@ function exactRuns(
   const { sinks, from } = exactPositions(options, state);
   const ring = ringSlots(options);
   const bytes = exactTokenBytes(layer, side, heads);
-  const keys = exactTokenBytes(layer, "keys", heads) * exactRows(options);
-  const first = slot * exactSequenceBytes(options, layer, heads) + (side === "keys" ? 0 : keys);
+  const first = slot * exactSequenceBytes(options, layer, heads) +
+    (side === "keys" ? 0 : exactSideBytes(options, layer, "keys", heads));
   const runs: { offset: number; size: number; token: number }[] = [];
   const add = (row: number, count: number, token: number) => {
     if (count > 0) runs.push({ offset: first + row * bytes, size: count * bytes, token });

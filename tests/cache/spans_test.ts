@@ -3,10 +3,12 @@ import assert from "node:assert/strict";
 import {
   type CacheOptions,
   layerShape,
+  planCache,
   type SchemeId,
   spanKinds,
   type SpanPolicies,
 } from "../../mod.ts";
+import { manifest } from "../../generated/manifest.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
 import type { Move } from "../helpers/reference_run.ts";
@@ -83,6 +85,20 @@ const SCENES: readonly {
       { tokens: { 2: 3, 0: 3, 1: 2 } },
       { tokens: { 0: 1, 1: 1, 2: 1 } },
     ],
+  },
+  {
+    what: "spans whose values have other channels than keys, beside such tokens",
+    spans: { image: { keys: "c8b8", values: "f16", tokens: 150, count: 1 } },
+    moves: MOVES,
+    change: {
+      shape: {
+        layers: 2,
+        queryHeads: 6,
+        keyValueHeads: [2, 3],
+        headDim: [96, 64],
+        valueHeadDim: [64, 128],
+      },
+    },
   },
   {
     what: "several spans in a sequence, scored and mixed by a kernel each",
@@ -174,3 +190,17 @@ for (const { what, spans, moves, change } of SCENES) {
     assert.ok(error < TOLERANCE, `the largest difference is ${error}`);
   });
 }
+
+Deno.test("planCache() refuses spans that fit levels where values have other channels than keys", () => {
+  const shape = { ...optionsWith({}).shape, valueHeadDim: 128 };
+  const plan = (keys: SchemeId, values: SchemeId) =>
+    planCache({
+      ...optionsWith({ image: { keys, values, tokens: 150, count: 1 } }, { shape }),
+      kernels: manifest,
+    });
+  assert.throws(() => plan("f16", "sc2"), {
+    code: "shape",
+    message: /levels of sc2.*keys of 64 channels and values of 128.*c8b8 or f16/s,
+  });
+  plan("c8b8", "f16");
+});

@@ -1,4 +1,4 @@
-import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, rejects, strictEqual, throws } from "node:assert/strict";
 import { calibrate, type CalibrationSamples } from "../../src/calibrate/calibrate.ts";
 import type {
   CalibrationOptions,
@@ -12,6 +12,7 @@ import { decodeCodebooks, encodeCodebooks } from "../../src/codebooks/file.ts";
 import { findCodebook } from "../../src/codebooks/find.ts";
 import type { CodebookSet } from "../../src/codebooks/codebook.ts";
 import { CoupletError, type CoupletErrorCode } from "../../src/base/errors.ts";
+import { createReferenceCache } from "../../src/reference/reference_cache.ts";
 import { parseScheme } from "../../src/schemes/parse_scheme.ts";
 import type { SchemeId } from "../../src/schemes/scheme.ts";
 import { requestTestDevice } from "../../tools/adapter.ts";
@@ -114,6 +115,34 @@ Deno.test("calibrate makes one codebook per layer, side and scheme that needs on
   deepStrictEqual(set.provenance, { source: "noise", tokens: 150, seed: 11, iterations: 30 });
   const read = decodeCodebooks(encodeCodebooks(set), { model: SMALL.model, headDim: 8 });
   deepStrictEqual(new Set(read.codebooks), new Set(set.codebooks));
+});
+
+Deno.test("calibrate learns keys and values of different channels, and a cache of such a shape takes them", async () => {
+  const of = { layer: 0, keyValueHeads: 2 };
+  const numbers = (headDim: number) => correlated(100, [0, 0.6], headDim, seededRandom(headDim));
+  const set = await calibrate({
+    ...BASE,
+    keySpace: "as-scored",
+    schemes: { keys: ["c4b4"], values: ["c4b4"] },
+    source: "noise",
+    samples: [
+      { ...of, side: "keys", headDim: 16, values: numbers(16) },
+      { ...of, side: "values", headDim: 8, values: numbers(8) },
+    ],
+  });
+  const codebooks = decodeCodebooks(encodeCodebooks(set));
+  const create = (valueHeadDim: number) =>
+    createReferenceCache({
+      shape: { layers: 1, queryHeads: 2, keyValueHeads: 2, headDim: 16, valueHeadDim },
+      policy: { keys: "c4b4", values: "c4b4" },
+      keys: { space: "as-scored" },
+      tiers: { sinks: 0, window: 1 },
+      capacity: { appendTokens: 1 },
+      codebooks,
+      model: BASE.model,
+    });
+  create(8);
+  throws(() => create(16), { code: "codebook", message: /2 heads of 8 channels/ });
 });
 
 Deno.test("calibrate makes a policy's codebooks, and no others", async () => {

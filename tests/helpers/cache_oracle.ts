@@ -389,8 +389,7 @@ export function referenceRecords(
   layer: number,
   side: Side,
 ): Uint32Array[] {
-  const { headDim, ...schemes } = cache.plan.options.layers[layer]!;
-  const layout = parseScheme(schemes[side]).layout(headDim);
+  const layout = sideLayout(cache.plan.options.layers[layer]!, side);
   const behind = recordWords(layout, cache.pages(sequence, layer).first * 64);
   return reference.records(own, layer, side, cache.codedTokens(sequence))
     .map((words) => words.slice(behind));

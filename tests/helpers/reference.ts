@@ -31,13 +31,13 @@ export function close(
  * out, rotation by complex powers of each pair, one output channel at a time. For small scores.
  */
 export function naiveAttention(input: AttentionInput): number[] {
-  const { queryHeads, keyValueHeads, headDim, firstPosition } = input;
+  const { queryHeads, keyValueHeads, headDim, valueHeadDim = headDim, firstPosition } = input;
   const rope = input.keySpace === undefined || input.keySpace.space === "as-scored"
     ? undefined
     : input.keySpace.rope;
   const rows = input.queries.length / headDim;
-  const vectorAt = (all: ArrayLike<number>, row: number): number[] =>
-    Array.from(all).slice(row * headDim, (row + 1) * headDim);
+  const vectorAt = (all: ArrayLike<number>, row: number, channels = headDim): number[] =>
+    Array.from(all).slice(row * channels, (row + 1) * channels);
   const output: number[] = [];
   for (let row = 0; row < rows; row++) {
     const i = firstPosition + Math.trunc(row / queryHeads);
@@ -52,10 +52,11 @@ export function naiveAttention(input: AttentionInput): number[] {
       let s = q.map((x, c) => x * k[c]!).reduce((a, b) => a + b);
       s *= input.scale ?? 1 / Math.sqrt(headDim);
       if (input.softcap) s = input.softcap * Math.tanh(s / input.softcap);
-      terms.push({ weight: Math.exp(s), value: vectorAt(form.values, j * keyValueHeads + head) });
+      const value = vectorAt(form.values, j * keyValueHeads + head, valueHeadDim);
+      terms.push({ weight: Math.exp(s), value });
     }
     const total = terms.map((term) => term.weight).reduce((a, b) => a + b);
-    for (let c = 0; c < headDim; c++) {
+    for (let c = 0; c < valueHeadDim; c++) {
       output.push(
         terms.map((term) => term.weight * term.value[c]!).reduce((a, b) => a + b) / total,
       );

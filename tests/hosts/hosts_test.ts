@@ -141,6 +141,32 @@ function tokensOf(
   return tensor.subarray((head * total + from) * HEAD_DIM, (head * total + to) * HEAD_DIM);
 }
 
+Deno.test("appendOrtTensors() and readOrtTensors() move keys and values of different channels", async () => {
+  const io = ortLayout(64, 30, "f32", 128);
+  const shape = { layers: 1, queryHeads: 2, keyValueHeads: 2, headDim: 64, valueHeadDim: 128 };
+  const policy = { keys: "f16", values: "f16" } as const;
+  const plan = planCache({ ...options("f32", 30, 30), shape, policy, io, kernels: manifest });
+  const cache = await createCache({ device, plan });
+  const sequence = cache.createSequence();
+  const tensor = (channels: number) => {
+    const values = gridVectors(seededRandom(channels), 2 * 70 * channels);
+    const { gpuBuffer } = tensorOf(2, 70, "f32", values);
+    const parts = { dataType: "float32", dims: [1, 2, 70, channels], dispose() {} } as const;
+    return new Tensor(gpuBuffer, parts);
+  };
+  const given = [{ keys: tensor(64), values: tensor(128) }];
+  const wrong = [{ keys: tensor(128), values: tensor(128) }];
+  await rejects(appendOrtTensors(device, cache, sequence, wrong), "shape");
+  await appendOrtTensors(device, cache, sequence, given);
+  const found = readOrtTensors(device, cache, sequence, Tensor);
+  assert.deepEqual(found.map(({ keys, values }) => [keys.dims, values.dims]), [
+    [[1, 2, 70, 64], [1, 2, 70, 128]],
+  ]);
+  // All numbers are binary16's, which f16 keeps.
+  assert.deepEqual(await numbersOf(found), await numbersOf(given));
+  cache.destroy();
+});
+
 const cases = [
   { name: "in one piece, f32", dtype: "f32", stepTokens: 300, appendTokens: 300 },
   { name: "in pieces of 100 tokens, f32", dtype: "f32", stepTokens: 100, appendTokens: 100 },

@@ -61,7 +61,8 @@ function having(options: object, path: string, value: unknown): any {
 const WRONG: readonly (readonly [path: string, values: readonly unknown[]])[] = [
   ["shape.sliding_window", [8]],
   ["shape.slidingWindows", [8]],
-  ["shape.valueHeadDim", [128]],
+  ["shape.vHeadDim", [128]],
+  ["shape.valueHeadDim", [0, 1025, "64", [64, "64"]]],
   ["shape.numLayers", [2]],
   ["shape.kvHeads", [2]],
   ["shape.layers", [0, -1, 1.5, "2", 4097, 2e5, 2 ** 53 - 1, NaN]],

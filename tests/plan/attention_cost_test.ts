@@ -103,6 +103,31 @@ const WORKED: readonly {
     },
   },
   {
+    what: "keys of more channels than values",
+    options: { shape: { ...base.shape, headDim: 128, valueHeadDim: 64 } },
+    step: { tokens: 1, entries: 1 },
+    context: 8000,
+    kernels: { score: "score_c8b8_d128_plain", mix: "mix_c8b8_d64" },
+    span: 8,
+    work: {
+      // 512 tokens of 16 codes of keys and 8 of values, and a score of four rows out and in.
+      tile: {
+        gathers: 512 * (16 + 8),
+        products: 512 * (128 + 64),
+        queryLoads: 512 * 4,
+        rotations: 0,
+        tokens: 512,
+        scores: 512,
+        bytes: 512 * (16 + 8 + 32),
+      },
+      tiles: 2 * 16,
+      share: 1,
+      workgroup: {},
+      workgroups: 2 * 16,
+      beside: { dispatches: 2 },
+    },
+  },
+  {
     what: "a table of half the bytes",
     step: { tokens: 2, entries: 2 },
     context: 100,

@@ -182,6 +182,6 @@ Deno.test("planCache() uses rows a user registers", () => {
   const shape = { ...base.shape, headDim: 64 };
   const own = manifest.filter(({ name }) => [64, undefined].includes(parseKernelName(name).size));
   const plan = planCache({ ...base, shape, kernels: own });
-  assert.ok(own.includes(plan.layers[0]!.store));
+  assert.ok(own.includes(plan.layers[0]!.storeKeys));
   refuses("kernel", "the nearest are", { ...base, kernels: own });
 });

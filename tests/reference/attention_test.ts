@@ -6,6 +6,8 @@ import { close, naiveAttention, numbers } from "../helpers/reference.ts";
 const shape = { queryHeads: 4, keyValueHeads: 2, headDim: 8 };
 const TOKENS = 11;
 const kv = (seed: number) => numbers(seed, TOKENS * shape.keyValueHeads * shape.headDim);
+const values = (seed: number, channels: number) =>
+  numbers(seed, TOKENS * shape.keyValueHeads * channels);
 
 function input(queryTokens: number, more: Partial<AttentionInput> = {}): AttentionInput {
   return {
@@ -35,6 +37,16 @@ for (
         space: "pre-rope",
         rope: { layout: "half", theta: 50, rotaryDim: 6, positionOffset: 3 },
       },
+    },
+    "values of more channels than keys": {
+      valueHeadDim: 12,
+      exact: { keys: kv(2), values: values(3, 12) },
+      coded: { keys: kv(4), values: values(5, 12) },
+      tiers: { sinks: 3, window: 4 },
+    },
+    "values of fewer channels than keys": {
+      valueHeadDim: 3,
+      exact: { keys: kv(2), values: values(3, 3) },
     },
     "keys before an interleaved rotation": {
       keySpace: { space: "pre-rope", rope: { layout: "interleaved", theta: 50 } },

@@ -301,3 +301,21 @@ Deno.test("createCache() refuses a plan that was tuned on another device", async
   const tuning = { ...record, adapter: { ...record.adapter, vendor: "another" } };
   await rejects(createCache({ device, plan: planCache({ ...options, tuning }) }), "tuning");
 });
+
+Deno.test("tune() measures score and mix where values have other channels, for plans of such layers alone", async () => {
+  const scoring = manifest.filter(({ name }) =>
+    /^(score_f16_d64_plain|mix_f16_d128|(store|load|combine)_.*|(en|de)code_f16_.*)$|^(copy|restore|page_table)$/
+      .test(name)
+  );
+  const own: PlanOptions = {
+    ...options,
+    shape: { layers: 1, queryHeads: 4, keyValueHeads: 2, headDim: 64, valueHeadDim: 128 },
+    kernels: scoring,
+  };
+  const tuning = await tune(device, { ...own, context: 384, budget: 1 });
+  const [layer] = planCache({ ...own, tuning }).layers;
+  assert.match(layer!.decode.reason, /measured/);
+  assert.equal(layer!.decode.mix?.name, "mix_f16_d128");
+  const alike = { ...own.shape, valueHeadDim: 64 };
+  refuses("tuning", () => planCache({ ...own, shape: alike, kernels, tuning }));
+});

@@ -341,7 +341,7 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "restored-in-first-layer",
-      "const content = restored.layers[this.layers.indexOf(layer)]!;",
+      "const content = restored.layers[index]!;",
       "const content = restored.layers[0]!;",
       { tests: ["snapshots/snapshot", "cache/steps"] },
     ],
@@ -674,7 +674,7 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "vectors-overlap-by-one",
-      "headMajor ? Math.floor((stride.head - headDim) / stride.token) + 1 : Infinity,",
+      "headMajor ? Math.floor((stride.head - sideDim(own, side)) / stride.token) + 1 : Infinity,",
       "headMajor ? Math.floor(stride.head / stride.token) + 1 : Infinity,",
     ],
     [
@@ -695,13 +695,13 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "slack-of-one-head",
-      "return sum + held[pageTable]! * keyValueHeads * perToken;",
-      "return sum + held[pageTable]! * perToken;",
+      "return sum + held[pageTable]! * keyValueHeads * tokenBytes(layer);",
+      "return sum + held[pageTable]! * tokenBytes(layer);",
     ],
     [
       "slack-of-first-table",
-      "return sum + held[pageTable]! * keyValueHeads * perToken;",
-      "return sum + held[0]! * keyValueHeads * perToken;",
+      "return sum + held[pageTable]! * keyValueHeads * tokenBytes(layer);",
+      "return sum + held[0]! * keyValueHeads * tokenBytes(layer);",
     ],
     [
       "scales-left-out",
@@ -718,7 +718,13 @@ export const CACHE: readonly Mutation[] = [
       "const moved = count % ring === 0 ? 0 : state.length - first;",
       "const moved = 0;",
     ],
-    ["values-left", "return [0, 1].flatMap((side) => {", "return [0].flatMap((side) => {"],
+    ["values-left", "...runsOf(values!, tier + rows * keys!, count * keys!),", ""],
+    [
+      "values-as-wide-as-keys",
+      "...runsOf(values!, tier + rows * keys!, count * keys!),",
+      "...runsOf(keys!, tier + rows * keys!, count * keys!),",
+      { tests: ["cache/random"] },
+    ],
     [
       "ring-holds-dropped",
       "state.exactFrom = Math.max(from, state.exactFrom - count);",
@@ -797,8 +803,8 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "values-as-keys",
-      '(slot * 2 + (side === "keys" ? 0 : 1)) * (options.tiers.sinks + ring)',
-      "(slot * 2) * (options.tiers.sinks + ring)",
+      '(side === "keys" ? 0 : exactSideBytes(options, layer, "keys", heads))',
+      "0",
     ],
     [
       "heads-of-part-in-file",

@@ -293,18 +293,18 @@ export const FILES: readonly Mutation[] = [
   ...inFile("ort", "src/hosts/ort.ts", ["hosts/hosts"], [
     [
       "tokens-of-each-layer",
-      "const wanted = [1, keyValueHeads, tokens, headDim];",
-      "const wanted = [1, keyValueHeads, tensors.keys.dims[2], headDim];",
+      "const wanted = [1, resolved.keyValueHeads, tokens, sideDim(resolved, side)];",
+      "const wanted = [1, resolved.keyValueHeads, tensors.keys.dims[2], sideDim(resolved, side)];",
     ],
     [
       "heads-of-first-layer",
-      "const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));\n  const size",
-      "const heads = options.layers[0]!.keyValueHeads;\n  const size",
+      "const heads = Math.max(...options.layers.map(({ keyValueHeads }) => keyValueHeads));\n  const tokens",
+      "const heads = options.layers[0]!.keyValueHeads;\n  const tokens",
     ],
     [
       "keys-alone-checked",
-      "    for (const side of SIDES) {\n      const { dims, location, type: own } = tensors[side];",
-      '    for (const side of ["keys"] as const) {\n      const { dims, location, type: own } = tensors[side];',
+      "    for (const side of SIDES) {\n      const wanted",
+      '    for (const side of ["keys"] as const) {\n      const wanted',
     ],
     [
       "pieces-beyond-append",
@@ -328,13 +328,13 @@ export const FILES: readonly Mutation[] = [
     ],
     [
       "f16-of-four-bytes",
-      'return layers[0]!.headDim * (dtype === "f16" ? 2 : 4);',
-      "return layers[0]!.headDim * 4;",
+      'return sideDim(layers[0]!, side) * (dtype === "f16" ? 2 : 4);',
+      "return sideDim(layers[0]!, side) * 4;",
     ],
     [
       "last-stride-checked",
-      "if (token === headDim && head === capacity.stepTokens * headDim) continue;",
-      "if (token === headDim) continue;",
+      "if (token === channels && head === capacity.stepTokens * channels) continue;",
+      "if (token === channels) continue;",
     ],
     [
       "capacity-one-more",

@@ -118,8 +118,8 @@ export const KERNELS: readonly Mutation[] = [
     ],
     [
       "values-in-keys-place",
-      "let row = slot * layer.slot_rows + side * (layer.sinks + layer.ring) + exact_slot(position);",
-      "let row = slot * layer.slot_rows + exact_slot(position);",
+      "let first = slot * layer.slot_words + side * layer.side_words;",
+      "let first = slot * layer.slot_words;",
       {
         generate: "{store,load,attend,score,mix,encode}_*d64*",
         tests: ["cache/cache /a window without/"],

@@ -12,11 +12,6 @@ export const LAYERS: readonly Mutation[] = [
     "cache/cache /codes alone/",
   ], [
     [
-      "store-of-one-side",
-      "store.dispatch(recorder, place, host, groups, most, entries * 2);",
-      "store.dispatch(recorder, place, host, groups, most, entries);",
-    ],
-    [
       "record-start-ignored",
       "codedAfter - Math.floor(codedBefore / recordTokens) * recordTokens",
       "codedAfter - codedBefore",
@@ -52,8 +47,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "reads-rounded-down",
-      "const groups = Math.ceil((heads * this.#layer.headDim) / 4 / WORKGROUP_SIZE);",
-      "const groups = Math.max(1, Math.floor((heads * this.#layer.headDim) / 4 / WORKGROUP_SIZE));",
+      "const groups = Math.ceil((heads * sideDim(this.#layer, side)) / 4 / WORKGROUP_SIZE);",
+      "const groups = Math.max(1, Math.floor((heads * sideDim(this.#layer, side)) / 4 / WORKGROUP_SIZE));",
       { tests: ["cache/read", "cache/cache /KV heads|three query|80|several buffers/"] },
     ],
     [
@@ -125,6 +120,18 @@ export const LAYERS: readonly Mutation[] = [
   ]),
   ...inFile("commands", "src/cache/layer_kernels.ts", ["cache/cache"], [
     [
+      "store-of-one-side",
+      "const sides = entries * SIDES.length / stores.length;",
+      "const sides = entries;",
+      { tests: ["cache/lifecycle", "cache/cache /codes alone/"] },
+    ],
+    [
+      "values-stored-by-keys-channels",
+      "part.heads.count * sideDim(layer, SIDES[i]!) / 2;",
+      "part.heads.count * layer.headDim / 2;",
+      { tests: ["cache/geometry /channels of keys and values equal/"] },
+    ],
+    [
       "table-of-one-block",
       "kernels.bind(fill, parts[0]!).dispatch(recorder, place, host, groups, keyValueHeads, blocks);",
       "kernels.bind(fill, parts[0]!).dispatch(recorder, place, host, groups, keyValueHeads, entries);",
@@ -145,8 +152,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "codebook-of-keys-for-values",
-      "cacheCodebook(codebooks, own, own.source, side, own[side])",
-      'cacheCodebook(codebooks, own, own.source, "keys", own[side])',
+      "cacheCodebook(codebooks, heads, own.source, side, own[side])",
+      'cacheCodebook(codebooks, heads, own.source, "keys", own[side])',
       { tests: ["cache/cache /KV heads by layer/"] },
     ],
     [
@@ -226,8 +233,8 @@ export const LAYERS: readonly Mutation[] = [
     ],
     [
       "values-copied-by-keys-size",
-      "        pageBytes(own, own.values, heads),",
-      "        pageBytes(own, own.keys, heads),",
+      '        pageBytes(own, "values", heads),',
+      '        pageBytes(own, "keys", heads),',
       { tests: ["cache/lifecycle /encodeFork/"] },
     ],
     [
@@ -256,14 +263,14 @@ export const LAYERS: readonly Mutation[] = [
   ], [
     [
       "tensor-one-token-short",
-      "(tokens - 1) * strides.token + (heads - 1) * strides.head + headDim",
-      "(tokens - 1) * strides.token + (heads - 1) * strides.head",
+      "(tokens - 1) * token + (heads - 1) * head + channels",
+      "(tokens - 1) * token + (heads - 1) * head",
       { tests: ["cache/host_bindings", "cache/lifecycle /bindings/", "cache/read"] },
     ],
     [
       "tensor-one-token-long",
-      "(tokens - 1) * strides.token + (heads - 1) * strides.head + headDim",
-      "tokens * strides.token + (heads - 1) * strides.head + headDim",
+      "(tokens - 1) * token + (heads - 1) * head + channels",
+      "tokens * token + (heads - 1) * head + channels",
       { tests: ["cache/host_bindings", "cache/read", "hosts/hosts"] },
     ],
     [

@@ -59,8 +59,8 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "nominal-of-keys",
-      "[keys, values].map((id) => recordBits(",
-      "[keys, keys].map((id) => recordBits(",
+      "SIDES.map((side) => recordBits(sideLayout(layer, side), sideDim(layer, side)))",
+      'SIDES.map(() => recordBits(sideLayout(layer, "keys"), sideDim(layer, "keys")))',
     ],
   ]),
   ...inFile("plan", "src/plan/steps.ts", ["plan/sizes", "plan/plan"], [
@@ -124,19 +124,19 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "values-in-default-strides",
-      "values: io.values ?? keys,",
-      "values: io.values ?? { token: keyValueHeads * headDim, head: headDim },",
+      'values: values ?? stridesOf("values"),',
+      'values: io.values ?? stridesOf("values"),',
       { tests: ["cache/cache /head-major/", "cache/read"] },
     ],
     [
       "output-in-default-strides",
-      "output: io.output ?? queries",
-      "output: io.output ?? { token: queryHeads * headDim, head: headDim }",
+      'output: output ?? stridesOf("output"),',
+      'output: io.output ?? stridesOf("output"),',
       { tests: ["cache/cache /head-major/"] },
     ],
     [
       "overlap-by-one-token",
-      "const headMajor = head >= (stepTokens - 1) * token + headDim;",
+      "const headMajor = head >= (stepTokens - 1) * token + channels;",
       "const headMajor = head >= (stepTokens - 1) * token;",
     ],
     [
@@ -261,7 +261,7 @@ export const PLANNING: readonly Mutation[] = [
       ],
       [
         "values-for-free",
-        "const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(headDim), {",
+        "const token = sum(keyWork(variant, keys, headDim, span), parseScheme(values).work(valueHeadDim), {",
         "const token = sum(keyWork(variant, keys, headDim, span), {",
       ],
       [
@@ -270,9 +270,10 @@ export const PLANNING: readonly Mutation[] = [
         "dispatches: 0,",
       ],
       [
-        "bytes-of-keys",
-        "const bytes = tokenBytes(keys, headDim) + tokenBytes(values, headDim) +",
-        "const bytes = tokenBytes(keys, headDim) +",
+        "products-of-keys",
+        "products: valueHeadDim,",
+        "products: headDim,",
+        { tests: ["plan/attention_cost"] },
       ],
     ],
   ),

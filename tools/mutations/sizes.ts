@@ -126,8 +126,8 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "exact-of-one-side",
-      "return exactRows(options) * exactTokenBytes(layer, heads);",
-      "return (exactRows(options) / 2) * exactTokenBytes(layer, heads);",
+      "return SIDES.reduce((sum, side) => sum + exactSideBytes(options, layer, side, heads), 0);",
+      'return exactSideBytes(options, layer, "keys", heads);',
       { tests: ["cache/lifecycle /encodeFork/"] },
     ],
   ]),
@@ -211,8 +211,8 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "values-by-keys-scheme",
-      "bytes: poolBytes(options, layer, layer[side], 1),",
-      "bytes: poolBytes(options, layer, layer.keys, 1),",
+      "bytes: poolBytes(options, layer, side, 1),",
+      'bytes: poolBytes(options, layer, "keys", 1),',
       { tests: ["plan/sizes", "plan/plan"] },
     ],
     [

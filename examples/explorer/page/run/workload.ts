@@ -189,7 +189,7 @@ export function planWorkload(
 /** Names of the kernels of a plan. */
 export function plannedKernels({ layers, pageTable }: CachePlan): readonly string[] {
   const kernels = layers.flatMap(({ decode, ...layer }) => [
-    layer.store,
+    layer.storeKeys,
     layer.loadKeys,
     layer.encodeKeys,
     layer.encodeValues,
