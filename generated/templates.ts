@@ -526,11 +526,13 @@ fn main(
 {{> peeked}}
     prepare_tile(entry, block, tile, lane);
     score_tile(entry, block, tile, lane);
-    soften_tile(tile, peeking, lane);
-    mix_tile(entry, block, tile, lane);
-    if (!peeking) {
-      finish_tile(entry, block, tiles, tile, at, end, lane);
+    if (peeking) {
+      peek_tile(lane);
+      continue;
     }
+    soften_tile(tile, lane);
+    mix_tile(entry, block, tile, lane);
+    finish_tile(entry, block, tiles, tile, at, end, lane);
   }
   write_partials(entry, block, workgroup.x, lane);
 }
@@ -837,7 +839,7 @@ fn digit_queries(block: Block, lane: u32) {
 
 {{> digit_products}}
 `],
-  ["attention/integers/kept_weight.hbs", `    scores[i] = weight;
+  ["attention/integers/kept_weight.hbs", `      scores[i] = weight;
 `],
   ["attention/integers/mix_integers.hbs", `{{> (lookup . "finishPartial")}}
 
@@ -904,7 +906,7 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   ["attention/integers/pack_weights_plain.hbs", `  if (tile.coded) {
     // The softmax divides by what is mixed.
     var sum = vec4<u32>();
-    for (var half = 0u; half < SPAN / 4u; half += 1u) {
+    for (var half = 0u; half < select(SPAN / 4u, 0u, skipped); half += 1u) {
       sum += pack_weights(half, lane);
     }
     row_sum += vec4<f32>(sum) * weight_unit;
@@ -992,8 +994,8 @@ fn transposed(words: vec4<u32>) -> vec4<u32> {
   );
 }
 `],
-  ["attention/integers/unit_tile.hbs", `  // Weights count from the tile's own largest score. Where that is far below another's, all of them are 0 anyway.
-  weight_unit = max(exp(tile_top - next), vec4<f32>(1.0e-30)) / WHOLE;
+  ["attention/integers/unit_tile.hbs", `    // Weights count from the tile's own largest score. Where that is far below another's, all of them are 0 anyway.
+    weight_unit = max(exp(top - next), vec4<f32>(1.0e-30)) / WHOLE;
 `],
   ["attention/integers/weights_integers.hbs", `const DIGITS: u32 = {{digits.length}}u; // bytes of a weight, the highest first
 {{> (lookup . "packsPartial")}}
@@ -1119,11 +1121,13 @@ fn main(
         scores[i][row] = row_scores[first + i * {{placeStep}}];
       }
     }
-    soften_tile(tile, peeking, lane);
-    mix_tile(entry, block, tile, lane);
-    if (!peeking) {
-      finish_tile(entry, block, tiles, tile, at, end, lane);
+    if (peeking) {
+      peek_tile(lane);
+      continue;
     }
+    soften_tile(tile, lane);
+    mix_tile(entry, block, tile, lane);
+    finish_tile(entry, block, tiles, tile, at, end, lane);
   }
   write_partials(entry, block, workgroup.x, lane);
 }
@@ -1163,36 +1167,49 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 
 {{> (lookup . "topPartial")}}
 
-// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
-// exp(score - row_max). A tile of codes is skipped if it lies far below what every row has seen: of n tokens' weight, its tokens
-// have at most n * exp(-SKIP_BELOW). Comparisons with NaN are false, so that rows of NaN skip nothing.
-fn soften_tile(tile: Tile, peeking: bool, lane: u32) {
+// The best scores of the tile, by row.
+fn tile_top(lane: u32) -> vec4<f32> {
   var highest = scores[0];
   for (var i = 1u; i < SPAN; i += 1u) {
     highest = max(highest, scores[i]);
   }
-  let tile_top = top_of(highest, lane);
-  let is_low = (tile_top <= vec4<f32>(HIDDEN)) | (tile_top < row_max - SKIP_BELOW);
-  skipped = SKIP_BELOW > 0.0 && (peeking || (tile.coded && all(is_low)));
-  let next = max(row_max, tile_top);
-  let rescale = exp(row_max - next);
-  row_max = next;
-  row_sum *= rescale;
+  return top_of(highest, lane);
+}
+
+// Takes note of the best scores of a tile that is not mixed now.
+fn peek_tile(lane: u32) {
+  row_max = max(row_max, tile_top(lane));
+  workgroupBarrier();
+}
+
+// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
+// exp(score - row_max). A tile of codes is skipped if it lies far below what every row has seen: of n tokens' weight, its tokens
+// have at most n * exp(-SKIP_BELOW). Comparisons with NaN are false, so that rows of NaN skip nothing.
+fn soften_tile(tile: Tile, lane: u32) {
+  let top = tile_top(lane);
+  let is_low = (top <= vec4<f32>(HIDDEN)) | (top < row_max - SKIP_BELOW);
+  skipped = SKIP_BELOW > 0.0 && tile.coded && all(is_low);
+  if (!skipped) {
+    let next = max(row_max, top);
+    let rescale = exp(row_max - next);
+    row_max = next;
+    row_sum *= rescale;
 {{> (lookup . "rescaleTotalsPartial")}}
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let rows = mixed[i];
-    mixed[i] = mat4x4<f32>(
-      rows[0] * rescale.x,
-      rows[1] * rescale.y,
-      rows[2] * rescale.z,
-      rows[3] * rescale.w,
-    );
-  }
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let rows = mixed[i];
+      mixed[i] = mat4x4<f32>(
+        rows[0] * rescale.x,
+        rows[1] * rescale.y,
+        rows[2] * rescale.z,
+        rows[3] * rescale.w,
+      );
+    }
 {{> (lookup . "unitPartial")}}
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let score = scores[i];
-    let weight = select(exp(score - next), vec4<f32>(), (score <= vec4<f32>(HIDDEN)) | vec4<bool>(skipped));
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let score = scores[i];
+      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
 {{> (lookup . "softenedPartial")}}
+    }
   }
   workgroupBarrier();
 }
@@ -1443,11 +1460,11 @@ fn main(
 `],
   ["attention/remap_none.hbs", `{{!-- Scores count as they are. --}}
 `],
-  ["attention/rescale_totals.hbs", `  totals *= rescale[lane / CHUNK_LANES];
+  ["attention/rescale_totals.hbs", `    totals *= rescale[lane / CHUNK_LANES];
 `],
-  ["attention/rescale_totals_wide.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    totals[i] *= rescale[lane / CHUNK_LANES];
-  }
+  ["attention/rescale_totals_wide.hbs", `    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      totals[i] *= rescale[lane / CHUNK_LANES];
+    }
 `],
   ["attention/rope/header_rope.hbs", `// Keys were coded before the rotary embedding.
 {{> rope_overrides}}
@@ -1694,8 +1711,8 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
-  ["attention/softened_weight.hbs", `    weights[i * {{placeStep}} + {{lanePlace}}] = weight;
-    row_sum += weight;
+  ["attention/softened_weight.hbs", `      weights[i * {{placeStep}} + {{lanePlace}}] = weight;
+      row_sum += weight;
 `],
   ["attention/sum_chunks.hbs", `    sums[1] = sum_chunk(mixed[1], lane);
     sums[2] = sum_chunk(mixed[2], lane);
@@ -3330,7 +3347,7 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   weight_unit = top_of(largest, lane) / WHOLE;
   if (tile.coded) {
     var sum = vec4<u32>();
-    for (var half = 0u; half < SPAN / 4u; half += 1u) {
+    for (var half = 0u; half < select(SPAN / 4u, 0u, skipped); half += 1u) {
       sum += pack_weights(half, lane);
     }
     own_weights[1] = vec4<f32>(sum) * weight_unit;
@@ -3562,8 +3579,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
   workgroupBarrier();
 `],
-  ["schemes/additive/softened_added.hbs", `    scores[i] = weight;
-    row_sum += weight;
+  ["schemes/additive/softened_added.hbs", `      scores[i] = weight;
+      row_sum += weight;
 `],
   ["schemes/additive/stages_added.hbs", `const STAGES: u32 = {{stages}}u; // codes of a group, whose levels are added
 const GRID_WORDS: u32 = {{gridWords}}u; // of one channel

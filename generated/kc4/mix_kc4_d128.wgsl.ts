@@ -326,36 +326,49 @@ fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
   return top;
 }
 
-// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
-// exp(score - row_max). A tile of codes is skipped if it lies far below what every row has seen: of n tokens' weight, its tokens
-// have at most n * exp(-SKIP_BELOW). Comparisons with NaN are false, so that rows of NaN skip nothing.
-fn soften_tile(tile: Tile, peeking: bool, lane: u32) {
+// The best scores of the tile, by row.
+fn tile_top(lane: u32) -> vec4<f32> {
   var highest = scores[0];
   for (var i = 1u; i < SPAN; i += 1u) {
     highest = max(highest, scores[i]);
   }
-  let tile_top = top_of(highest, lane);
-  let is_low = (tile_top <= vec4<f32>(HIDDEN)) | (tile_top < row_max - SKIP_BELOW);
-  skipped = SKIP_BELOW > 0.0 && (peeking || (tile.coded && all(is_low)));
-  let next = max(row_max, tile_top);
-  let rescale = exp(row_max - next);
-  row_max = next;
-  row_sum *= rescale;
-  totals *= rescale[lane / CHUNK_LANES];
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let rows = mixed[i];
-    mixed[i] = mat4x4<f32>(
-      rows[0] * rescale.x,
-      rows[1] * rescale.y,
-      rows[2] * rescale.z,
-      rows[3] * rescale.w,
-    );
-  }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let score = scores[i];
-    let weight = select(exp(score - next), vec4<f32>(), (score <= vec4<f32>(HIDDEN)) | vec4<bool>(skipped));
-    weights[i * PAGE_TOKENS + lane] = weight;
-    row_sum += weight;
+  return top_of(highest, lane);
+}
+
+// Takes note of the best scores of a tile that is not mixed now.
+fn peek_tile(lane: u32) {
+  row_max = max(row_max, tile_top(lane));
+  workgroupBarrier();
+}
+
+// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
+// exp(score - row_max). A tile of codes is skipped if it lies far below what every row has seen: of n tokens' weight, its tokens
+// have at most n * exp(-SKIP_BELOW). Comparisons with NaN are false, so that rows of NaN skip nothing.
+fn soften_tile(tile: Tile, lane: u32) {
+  let top = tile_top(lane);
+  let is_low = (top <= vec4<f32>(HIDDEN)) | (top < row_max - SKIP_BELOW);
+  skipped = SKIP_BELOW > 0.0 && tile.coded && all(is_low);
+  if (!skipped) {
+    let next = max(row_max, top);
+    let rescale = exp(row_max - next);
+    row_max = next;
+    row_sum *= rescale;
+    totals *= rescale[lane / CHUNK_LANES];
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let rows = mixed[i];
+      mixed[i] = mat4x4<f32>(
+        rows[0] * rescale.x,
+        rows[1] * rescale.y,
+        rows[2] * rescale.z,
+        rows[3] * rescale.w,
+      );
+    }
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let score = scores[i];
+      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+      weights[i * PAGE_TOKENS + lane] = weight;
+      row_sum += weight;
+    }
   }
   workgroupBarrier();
 }
@@ -481,11 +494,13 @@ fn main(
         scores[i][row] = row_scores[first + i * PAGE_TOKENS];
       }
     }
-    soften_tile(tile, peeking, lane);
-    mix_tile(entry, block, tile, lane);
-    if (!peeking) {
-      finish_tile(entry, block, tiles, tile, at, end, lane);
+    if (peeking) {
+      peek_tile(lane);
+      continue;
     }
+    soften_tile(tile, lane);
+    mix_tile(entry, block, tile, lane);
+    finish_tile(entry, block, tiles, tile, at, end, lane);
   }
   write_partials(entry, block, workgroup.x, lane);
 }
