@@ -23,7 +23,7 @@ export interface NumberCounts {
   readonly drownedBlocks: number;
   /**
    * Tiles of codes whose values were not mixed (the option `skip`): for each KV head and four query
-   * rows. A counter has 32 bits: where tiles are skipped, read within 100,000 decoded tokens.
+   * rows. A counter has 32 bits: enough for 65,000 decoded tokens of Llama-3.1-8B at 131,072 tokens.
    */
   readonly skippedTiles: number;
   /** Tiles of codes that were scored while some might be skipped; else 0. */
