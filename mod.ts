@@ -132,6 +132,7 @@ export {
   type SpanOptions,
   type TensorStrides,
 } from "./src/plan/options.ts";
+export type { SkipOptions } from "./src/plan/skip.ts";
 export { attend, rotate, seesExactly } from "./src/checked/reference_calls.ts";
 export type { TokenTurn } from "./src/model/anchors.ts";
 export { inverseFrequencies } from "./src/model/rope.ts";

@@ -521,11 +521,16 @@ fn main(
 {{> workgroup_share}}
 {{> (lookup . "scalePartial")}}
   prepare_block(entry, block, lane);
-  for (var at = workgroup.x * share; at < end; at += 1u) {
-    let tile = tile_at(tiles, at);
+{{> peeks}}
+  for (var turn = own; turn < end + peeks; turn += 1u) {
+{{> peeked}}
     prepare_tile(entry, block, tile, lane);
     score_tile(entry, block, tile, lane);
-    soften_tile(lane);
+    if (peeking) {
+      peek_tile(lane);
+      continue;
+    }
+    soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
     finish_tile(entry, block, tiles, tile, at, end, lane);
   }
@@ -609,6 +614,7 @@ const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = {{workgroupSize}}u;
 
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+override SKIP_BELOW: f32 = 0.0; // 0 where no tile is skipped
 
 {{> uniforms}}
 
@@ -642,6 +648,13 @@ fn main(
     let weight = exp(partials[at + CHUNKS].x - top);
     sum += weight * partials[at + CHUNKS].y;
     total += weight * partials[at + chunk];
+  }
+  if (SKIP_BELOW > 0.0 && chunk == 0u) {
+    for (var split = 0u; split < entry.partials; split += 1u) {
+      let tiles = vec2<u32>(partials[first + split * (CHUNKS + 1u) + CHUNKS].zw);
+      atomicAdd(&counters[3], tiles.x);
+      atomicAdd(&counters[4], tiles.y);
+    }
   }
   let mean = total / sum;
   let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +
@@ -826,7 +839,7 @@ fn digit_queries(block: Block, lane: u32) {
 
 {{> digit_products}}
 `],
-  ["attention/integers/kept_weight.hbs", `    scores[i] = weight;
+  ["attention/integers/kept_weight.hbs", `      scores[i] = weight;
 `],
   ["attention/integers/mix_integers.hbs", `{{> (lookup . "finishPartial")}}
 
@@ -893,7 +906,7 @@ fn pack_weights(half: u32, lane: u32) -> vec4<u32> {
   ["attention/integers/pack_weights_plain.hbs", `  if (tile.coded) {
     // The softmax divides by what is mixed.
     var sum = vec4<u32>();
-    for (var half = 0u; half < SPAN / 4u; half += 1u) {
+    for (var half = 0u; half < select(SPAN / 4u, 0u, skipped); half += 1u) {
       sum += pack_weights(half, lane);
     }
     row_sum += vec4<f32>(sum) * weight_unit;
@@ -981,8 +994,8 @@ fn transposed(words: vec4<u32>) -> vec4<u32> {
   );
 }
 `],
-  ["attention/integers/unit_tile.hbs", `  // Weights count from the tile's own largest score. Where that is far below another's, all of them are 0 anyway.
-  weight_unit = max(exp(tile_top - next), vec4<f32>(1.0e-30)) / WHOLE;
+  ["attention/integers/unit_tile.hbs", `    // Weights count from the tile's own largest score. Where that is far below another's, all of them are 0 anyway.
+    weight_unit = max(exp(top - next), vec4<f32>(1.0e-30)) / WHOLE;
 `],
   ["attention/integers/weights_integers.hbs", `const DIGITS: u32 = {{digits.length}}u; // bytes of a weight, the highest first
 {{> (lookup . "packsPartial")}}
@@ -1097,8 +1110,9 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
 {{> workgroup_share}}
-  for (var at = workgroup.x * share; at < end; at += 1u) {
-    let tile = tile_at(tiles, at);
+{{> peeks}}
+  for (var turn = own; turn < end + peeks; turn += 1u) {
+{{> peeked}}
 {{> (lookup . "findPlacesPartial")}}
     for (var row = 0u; row < ROWS; row += 1u) {
       let stored = min(row, block.rows - 1u - block.first_row);
@@ -1107,7 +1121,11 @@ fn main(
         scores[i][row] = row_scores[first + i * {{placeStep}}];
       }
     }
-    soften_tile(lane);
+    if (peeking) {
+      peek_tile(lane);
+      continue;
+    }
+    soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
     finish_tile(entry, block, tiles, tile, at, end, lane);
   }
@@ -1131,7 +1149,8 @@ fn main(
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {}
 `],
-  ["attention/mix_state.hbs", `const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
+  ["attention/mix_state.hbs", `override SKIP_BELOW: f32 = 0.0; // how far below what rows have seen a tile that is not mixed lies; 0 where all are mixed
+const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
 {{> (lookup . "topsPartial")}}
 `],
   ["attention/mix_tile.hbs", `// A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
@@ -1148,33 +1167,49 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 
 {{> (lookup . "topPartial")}}
 
-// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
-// exp(score - row_max).
-fn soften_tile(lane: u32) {
+// The best scores of the tile, by row.
+fn tile_top(lane: u32) -> vec4<f32> {
   var highest = scores[0];
   for (var i = 1u; i < SPAN; i += 1u) {
     highest = max(highest, scores[i]);
   }
-  let tile_top = top_of(highest, lane);
-  let next = max(row_max, tile_top);
-  let rescale = exp(row_max - next);
-  row_max = next;
-  row_sum *= rescale;
+  return top_of(highest, lane);
+}
+
+// Takes note of the best scores of a tile that is not mixed now.
+fn peek_tile(lane: u32) {
+  row_max = max(row_max, tile_top(lane));
+  workgroupBarrier();
+}
+
+// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
+// exp(score - row_max). A tile of codes is skipped if it lies far below what every row has seen: of n tokens' weight, its tokens
+// have at most n * exp(-SKIP_BELOW). Comparisons with NaN are false, so that rows of NaN skip nothing.
+fn soften_tile(tile: Tile, lane: u32) {
+  let top = tile_top(lane);
+  let is_low = (top <= vec4<f32>(HIDDEN)) | (top < row_max - SKIP_BELOW);
+  skipped = SKIP_BELOW > 0.0 && tile.coded && all(is_low);
+  if (!skipped) {
+    let next = max(row_max, top);
+    let rescale = exp(row_max - next);
+    row_max = next;
+    row_sum *= rescale;
 {{> (lookup . "rescaleTotalsPartial")}}
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let rows = mixed[i];
-    mixed[i] = mat4x4<f32>(
-      rows[0] * rescale.x,
-      rows[1] * rescale.y,
-      rows[2] * rescale.z,
-      rows[3] * rescale.w,
-    );
-  }
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let rows = mixed[i];
+      mixed[i] = mat4x4<f32>(
+        rows[0] * rescale.x,
+        rows[1] * rescale.y,
+        rows[2] * rescale.z,
+        rows[3] * rescale.w,
+      );
+    }
 {{> (lookup . "unitPartial")}}
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let score = scores[i];
-    let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let score = scores[i];
+      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
 {{> (lookup . "softenedPartial")}}
+    }
   }
   workgroupBarrier();
 }
@@ -1183,9 +1218,12 @@ fn soften_tile(lane: u32) {
 fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let chunk = lane_chunk(lane);
   let slice = lane / CHUNK_LANES;
-  let count = select(0u, tile.end - tile.first, slice < SLICES);
+  let count = select(0u, tile.end - tile.first, slice < SLICES && !skipped);
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
+  if (SKIP_BELOW > 0.0 && tile.coded) {
+    counts += vec2<f32>(f32(skipped), 1.0);
+  }
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
 {{> (lookup . "mixTilePartial")}}
@@ -1239,7 +1277,7 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
   }
 }
 
-// Writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
+// Writes one partial result a row: CHUNKS vectors, then (max, sum, tiles skipped, all), tiles in the block's first row.
 fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   let used = min(ROWS, block.rows - block.first_row);
   if (lane < used * CHUNK_LANES) {
@@ -1250,7 +1288,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   }
   if (lane < used) {
     partials_written[partial_of(entry, block, lane, split) + CHUNKS] =
-      vec4<f32>(row_max[lane], row_sums[lane], 0.0, 0.0);
+      vec4<f32>(row_max[lane], row_sums[lane], select(vec2<f32>(), counts, lane == 0u));
   }
 }
 
@@ -1281,10 +1319,20 @@ var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
 var<private> row_max = vec4<f32>(HIDDEN);
 var<private> row_sum: vec4<f32>;
+var<private> skipped: bool; // whether the tile is not mixed
+var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where some may be
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: {{laneSums}}; // of what was mixed, over the slices: chunks of the lane's row
 var<private> totals: {{laneSums}}; // of such sums
+`],
+  ["attention/peeked.hbs", `    let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
+    let at = select(turn - peeks, turn - own + tiles.coded, peeking);
+    let tile = tile_at(tiles, at);
+`],
+  ["attention/peeks.hbs", `  // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
+  let own = workgroup.x * share;
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0 && own < end);
 `],
   ["attention/places_none.hbs", `{{! A lane has one token of each page. }}
 `],
@@ -1412,11 +1460,11 @@ fn main(
 `],
   ["attention/remap_none.hbs", `{{!-- Scores count as they are. --}}
 `],
-  ["attention/rescale_totals.hbs", `  totals *= rescale[lane / CHUNK_LANES];
+  ["attention/rescale_totals.hbs", `    totals *= rescale[lane / CHUNK_LANES];
 `],
-  ["attention/rescale_totals_wide.hbs", `  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    totals[i] *= rescale[lane / CHUNK_LANES];
-  }
+  ["attention/rescale_totals_wide.hbs", `    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      totals[i] *= rescale[lane / CHUNK_LANES];
+    }
 `],
   ["attention/rope/header_rope.hbs", `// Keys were coded before the rotary embedding.
 {{> rope_overrides}}
@@ -1663,8 +1711,8 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
-  ["attention/softened_weight.hbs", `    weights[i * {{placeStep}} + {{lanePlace}}] = weight;
-    row_sum += weight;
+  ["attention/softened_weight.hbs", `      weights[i * {{placeStep}} + {{lanePlace}}] = weight;
+      row_sum += weight;
 `],
   ["attention/sum_chunks.hbs", `    sums[1] = sum_chunk(mixed[1], lane);
     sums[2] = sum_chunk(mixed[2], lane);
@@ -3259,7 +3307,7 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
 }
 `],
   ["schemes/additive/mix_page_means.hbs", `  // Mixes what the tokens of a page share, a page a slice.
-  for (var page = slice; page < select(0u, SPAN, tile.coded); page += SLICES) {
+  for (var page = slice; page < select(0u, SPAN, tile.coded && !skipped); page += SLICES) {
     var weight = mat2x4<f32>();
     for (var other = 0u; other < LANES; other += 1u) {
       weight += lane_weights[page * LANES + other];
@@ -3301,7 +3349,7 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   weight_unit = top_of(largest, lane) / WHOLE;
   if (tile.coded) {
     var sum = vec4<u32>();
-    for (var half = 0u; half < SPAN / 4u; half += 1u) {
+    for (var half = 0u; half < select(SPAN / 4u, 0u, skipped); half += 1u) {
       sum += pack_weights(half, lane);
     }
     own_weights[1] = vec4<f32>(sum) * weight_unit;
@@ -3533,8 +3581,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
   workgroupBarrier();
 `],
-  ["schemes/additive/softened_added.hbs", `    scores[i] = weight;
-    row_sum += weight;
+  ["schemes/additive/softened_added.hbs", `      scores[i] = weight;
+      row_sum += weight;
 `],
   ["schemes/additive/stages_added.hbs", `const STAGES: u32 = {{stages}}u; // codes of a group, whose levels are added
 const GRID_WORDS: u32 = {{gridWords}}u; // of one channel

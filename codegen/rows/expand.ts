@@ -312,6 +312,7 @@ function headRows(headDim: number): KernelRow[] {
       "layer",
       "partials",
       "sink_logits",
+      "counters",
       "output",
     ], { ...size, workgroupSize: Math.max(WORKGROUP_SIZE, headDim / 4) }),
   ];

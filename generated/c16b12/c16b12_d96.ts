@@ -44,7 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c16b12_d96",
     bindings: ["step", "layer", "row_scores", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "0.75 bits: CQ-16c12b of the paper's appendix",

@@ -44,7 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c16b8_d96",
     bindings: ["step", "layer", "row_scores", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "0.5 bits: for the sides of a mixed policy whose errors cost least (docs/policies.md)",

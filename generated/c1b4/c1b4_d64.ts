@@ -44,7 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c1b4_d64",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "4 bits without coupling: the ablation beside c2b8",

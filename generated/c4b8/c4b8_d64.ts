@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_anchored",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 10384,
     reason: "a rate of the paper, the same for keys and values",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_anchored_int16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 10384,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_anchored_int8",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     span: 8,
     workgroupBytes: 8336,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -55,7 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10384,
     reason: "a rate of the paper, the same for keys and values",
@@ -64,7 +64,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_plain_f16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9888,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_plain_int16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PACKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "PACKS"],
     span: 8,
     workgroupBytes: 11408,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -82,7 +82,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_plain_int8",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PACKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "PACKS"],
     span: 8,
     workgroupBytes: 9104,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -91,7 +91,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_plain_subgroups",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10512,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -100,7 +100,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10384,
     reason: "a rate of the paper, the same for keys and values",
@@ -109,7 +109,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_rope_f16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 9888,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -118,7 +118,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_rope_int16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "PACKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "PACKS"],
     span: 8,
     workgroupBytes: 10384,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -127,7 +127,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_rope_int8",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "PACKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "PACKS"],
     span: 8,
     workgroupBytes: 8336,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -136,7 +136,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_rope_subgroups",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10512,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -145,7 +145,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_table",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10384,
     reason: "a rate of the paper, the same for keys and values",
@@ -154,7 +154,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_table16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10640,
     reason: "a rate of the paper, the same for keys and values",
@@ -163,7 +163,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_table16_int8",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PACKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "PACKS"],
     span: 8,
     workgroupBytes: 8592,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -172,7 +172,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_table16_subgroups",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10768,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -181,7 +181,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d64_table_int16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PACKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "PACKS"],
     span: 8,
     workgroupBytes: 10384,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -222,7 +222,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c4b8_d64",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "2 bits: CQ-4c8b of the paper",

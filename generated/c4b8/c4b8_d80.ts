@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d80_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10640,
     reason: "a rate of the paper, the same for keys and values",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d80_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10640,
     reason: "a rate of the paper, the same for keys and values",
@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d80_table",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10640,
     reason: "a rate of the paper, the same for keys and values",
@@ -55,7 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c4b8_d80_table16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10960,
     reason: "a rate of the paper, the same for keys and values",
@@ -80,7 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c4b8_d80",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "2 bits: CQ-4c8b of the paper",

@@ -30,7 +30,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c8b8_d96_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10896,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
@@ -39,7 +39,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c8b8_d96_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10896,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
@@ -48,7 +48,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c8b8_d96_table",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "table", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10896,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
@@ -57,7 +57,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c4b8_c8b8_d96_table16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 11280,
     reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",

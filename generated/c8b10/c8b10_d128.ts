@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c8b10_c8b10_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 11408,
     reason: "a rate of the paper, the same for keys and values",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c8b10_c8b10_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 11408,
     reason: "a rate of the paper, the same for keys and values",
@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c8b10_c8b10_d128_table",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "table", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 11408,
     reason: "a rate of the paper, the same for keys and values",
@@ -55,7 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_c8b10_c8b10_d128_table16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 11920,
     reason: "a rate of the paper, the same for keys and values",
@@ -80,7 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_c8b10_d128",
     bindings: ["step", "layer", "row_scores", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "1.25 bits: CQ-8c10b of the paper",

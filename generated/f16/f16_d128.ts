@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_plain",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 11408,
     reason: "flash-decode on f16: the baseline of speed",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_plain_f16",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10400,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_plain_subgroups",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 11536,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -55,7 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_rope",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 11408,
     reason: "flash-decode on f16: the baseline of speed",
@@ -64,7 +64,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_rope_f16",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 10400,
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d128_rope_subgroups",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 11536,
     reason: "the largest score of a tile by subgroups: a barrier less in each",
@@ -98,7 +98,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_f16_d128",
     bindings: ["step", "layer", "row_scores", "value_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "uncompressed: the baseline of every figure",

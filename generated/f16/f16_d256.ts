@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d256_plain",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 13456,
     reason: "flash-decode on f16: the baseline of speed",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_f16_f16_d256_rope",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 13456,
     reason: "flash-decode on f16: the baseline of speed",
@@ -62,7 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_f16_d256",
     bindings: ["step", "layer", "row_scores", "value_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "uncompressed: the baseline of every figure",

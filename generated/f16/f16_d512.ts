@@ -44,7 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_f16_d512",
     bindings: ["step", "layer", "row_scores", "value_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "the global layers of Gemma 4",

@@ -30,7 +30,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_kc1p2_zc3_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 12688,
     reason: "VidKV: keys of 1 and 2 bits, and values of three levels",
@@ -39,7 +39,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_kc1p2_zc3_d64_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 12688,
     reason: "VidKV: keys of 1 and 2 bits, and values of three levels",

@@ -44,7 +44,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_kc2p8_d64",
     bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "Kitty's keys: 2 bits, and 4 for the channels of largest range, an eighth or a fourth",

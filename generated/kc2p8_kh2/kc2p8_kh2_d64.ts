@@ -30,7 +30,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_kc2p8_kh2_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 12688,
     reason: "Kitty: keys by channel, of which an eighth has 4 bits, and values by token",
@@ -39,7 +39,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_kc2p8_kh2_d64_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 12688,
     reason: "Kitty: keys by channel, of which an eighth has 4 bits, and values by token",

@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 16016,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_plain_int16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PACKS", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "PACKS", "LANES"],
     span: 4,
     workgroupBytes: 15504,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_plain_int8",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PACKS", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "PACKS", "LANES"],
     span: 8,
     workgroupBytes: 14992,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -55,7 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "LANES"],
     span: 8,
     workgroupBytes: 14480,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -64,7 +64,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_rope_int16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "PACKS", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "PACKS", "LANES"],
     span: 8,
     workgroupBytes: 14480,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -73,7 +73,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_rope_int8",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "PACKS", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "PACKS", "LANES"],
     span: 8,
     workgroupBytes: 12432,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -82,7 +82,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_table",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_quads", "exact_quads", "pages", "table", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 15504,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -91,7 +91,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_table16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_quads", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 15504,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -100,7 +100,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_table16_int8",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_quads", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PACKS", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "PACKS", "LANES"],
     span: 8,
     workgroupBytes: 13456,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -109,7 +109,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_table_int16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_quads", "exact_quads", "pages", "table", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "PACKS", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "PACKS", "LANES"],
     span: 8,
     workgroupBytes: 15504,
     reason: "products of integers, four in an instruction, which most GPUs have",
@@ -134,7 +134,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_n16b8x2_d128",
     bindings: ["step", "layer", "row_scores", "value_records", "codebook_quads", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 12432,
     reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",

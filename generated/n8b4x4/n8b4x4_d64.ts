@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n8b4x4_n8b4x4_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 14224,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n8b4x4_n8b4x4_d64_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "LANES"],
     span: 8,
     workgroupBytes: 12944,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -46,7 +46,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n8b4x4_n8b4x4_d64_table",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "table", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 13968,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -55,7 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n8b4x4_n8b4x4_d64_table16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 13968,
     reason: "a rate of normalised, additive codes, the same for keys and values",
@@ -80,7 +80,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_n8b4x4_d64",
     bindings: ["step", "layer", "row_scores", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 11920,
     reason: "2 bits of the same, and 4 for what costs most",

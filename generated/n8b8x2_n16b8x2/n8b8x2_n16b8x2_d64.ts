@@ -30,7 +30,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n8b8x2_n16b8x2_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 14224,
     reason: "1.5 bits of them: keys get twice the values' bits",
@@ -39,7 +39,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n8b8x2_n16b8x2_d64_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "LANES"],
     span: 8,
     workgroupBytes: 12944,
     reason: "1.5 bits of them: keys get twice the values' bits",
@@ -48,7 +48,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n8b8x2_n16b8x2_d64_table",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "table", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 13968,
     reason: "1.5 bits of them: keys get twice the values' bits",
@@ -57,7 +57,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n8b8x2_n16b8x2_d64_table16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "table16", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],
     span: 8,
     workgroupBytes: 13968,
     reason: "1.5 bits of them: keys get twice the values' bits",

@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_q4_q4_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 11408,
     reason: "a cache type of llama.cpp",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_q4_q4_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 11408,
     reason: "a cache type of llama.cpp",
@@ -62,7 +62,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_q4_d128",
     bindings: ["step", "layer", "row_scores", "value_records", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "the levels of llama.cpp's q4_0 and q8_0: the baseline in use",

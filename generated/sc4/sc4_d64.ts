@@ -30,7 +30,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_sc4_sc4_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "levels", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 10640,
     reason: "CalibQuant: a span of an image or a video",
@@ -55,7 +55,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_sc4_d64",
     bindings: ["step", "layer", "row_scores", "value_records", "levels", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "images and videos, whose tokens share the levels of a channel, after CalibQuant",

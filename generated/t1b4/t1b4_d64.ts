@@ -60,7 +60,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_t1b4_d64",
     bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "1 to 4 bits of TurboQuant: the baseline beside u8b8 and u4b8",

@@ -28,7 +28,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_v8b8_v8b8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 13584,
     reason: "a rate of VecInfer, the same for keys and values",
@@ -37,7 +37,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_v8b8_v8b8_d128_rope",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
     span: 8,
     workgroupBytes: 13584,
     reason: "a rate of VecInfer, the same for keys and values",
@@ -78,7 +78,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "mix_v8b8_d128",
     bindings: ["step", "layer", "row_scores", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
     span: 8,
     workgroupBytes: 9360,
     reason: "2, 1.25 and 1 bits of VecInfer: one small codebook for all groups of a head",

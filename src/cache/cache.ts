@@ -116,6 +116,17 @@ export interface CacheStats {
    * adds constants to too many of their channels, as of the last {@linkcode Cache.readCounters}.
    */
   readonly drownedBlocks: number;
+  /**
+   * Tiles of codes that the option `skip` left out, as of the last {@linkcode Cache.readCounters}.
+   */
+  readonly skippedTiles: number;
+  /** Tiles of codes that it considered, as of the same. */
+  readonly consideredTiles: number;
+  /**
+   * How far the option `skip` moves an output at most, in parts of the spread of values: all tokens
+   * of the longest sequence and of spans, times `exp(-below)`. 0 without the option.
+   */
+  readonly skipBound: number;
   /** Pages of all pools; one page holds the same tokens in each layer of its pool. */
   readonly pages: PageStats;
   /** Pages by sliding window. Layers with the same window share a pool. */
@@ -261,9 +272,9 @@ export interface Cache {
   /** Bytes, sequences, pages, and the last results of {@linkcode Cache.readCounters}. */
   stats(): CacheStats;
   /**
-   * Reads how many numbers in keys and values f16 could not hold, and how many blocks of keys drown
-   * in constants of the model ({@linkcode NumberCounts}), over all layers, since the cache was
-   * created. Numbers beyond 65504 are clamped to it, and a NaN becomes 0. Tokens that were removed
+   * Reads how many numbers in keys and values f16 could not hold, how many blocks of keys drown in
+   * constants of the model, and how many tiles were skipped ({@linkcode NumberCounts}), over all
+   * layers, since the cache was created. Numbers beyond 65504 are clamped to it, and a NaN becomes 0. Tokens that were removed
    * later count as well.
    *
    * The device counts. This call submits one small copy, and covers what was submitted before.

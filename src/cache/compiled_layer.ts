@@ -126,13 +126,14 @@ function packAnchors(anchors: readonly number[]): number {
 
 /** The constants that all kernels of a layer share. */
 export function layerConstants(
-  { dtype, softcap }: ResolvedOptions,
+  { dtype, softcap, skipBelow }: ResolvedOptions,
   { keyOptions: keys, headDim }: ResolvedLayer,
 ): Record<string, number> {
   const anchors = keyAnchors(keys, headDim) ?? [];
   return {
     IO_HALF: dtype === "f16" ? 1 : 0,
     SOFTCAP: softcap > 0 ? 1 : 0,
+    SKIP_BELOW: skipBelow,
     ...(keys.space !== "as-scored" && {
       INTERLEAVED: keys.rope.layout === "interleaved" ? 1 : 0,
       ROTARY_CHUNKS: (keys.rope.rotaryDim ?? headDim) / 8,

@@ -11,6 +11,7 @@ import {
 import type { LayerCodebooks } from "./layer_buffers.ts";
 import type { NumberCounts } from "./number_counters.ts";
 import type { CachePlan } from "../plan/plan.ts";
+import { skipBound } from "../plan/skip.ts";
 import { bySide } from "../model/by_side.ts";
 import { sideDim } from "../model/side.ts";
 import type { Sequences } from "./sequences.ts";
@@ -69,6 +70,7 @@ export function cacheStats(
     tokens,
     spans,
     ...numbers,
+    skipBound: skipBound(options),
     pages: {
       total: over("total"),
       free: over("free"),

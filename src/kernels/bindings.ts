@@ -89,7 +89,7 @@ export const BINDING_TYPES: Readonly<Record<BindingName, string>> = {
   exact: "array<u32>",
   exact_quads: "array<vec4<u32>>",
   exact_written: "array<u32>",
-  counters: "array<atomic<u32>, 3>",
+  counters: "array<atomic<u32>, 5>",
   pages: "array<u32>",
   pages_written: "array<u32>",
   codebooks: "array<u32>",

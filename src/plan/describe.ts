@@ -1,5 +1,6 @@
 /** A plan in words. */
 import type { ResolvedLayer, ResolvedOptions } from "./options.ts";
+import { skipBound } from "./skip.ts";
 import type { CacheBytes } from "./sizes.ts";
 import { type AttentionKernels, candidateNames } from "./choose_attention.ts";
 import { keyAnchors } from "../model/anchors.ts";
@@ -16,12 +17,13 @@ function describeAttention(name: string, attention: AttentionKernels): string {
 }
 
 export function describePlan(
-  { layers: options, shape }: ResolvedOptions,
+  resolved: ResolvedOptions,
   layers: readonly LayerPlan[],
   spans: readonly SpanPlan[],
   bytes: CacheBytes,
   precision: Precision,
 ): string {
+  const { layers: options, shape, skipBelow } = resolved;
   const [{ keyOptions, headDim }] = options as [ResolvedLayer];
   const anchors = keyAnchors(keyOptions, headDim);
   // What all layers have in common goes without saying.
@@ -75,6 +77,13 @@ export function describePlan(
     `precision: ${precision}, outputs within ${
       PRECISION_BOUNDS[precision]
     } of their root mean square`,
+    ...(skipBelow > 0
+      ? [
+        `skip: tiles ${skipBelow} below the best score seen are not mixed, outputs within ${
+          skipBound(resolved).toPrecision(2)
+        } of the spread of values`,
+      ]
+      : []),
     `bytes: ${parts.join(", ")}`,
   ].join("\n");
 }

@@ -20,6 +20,7 @@ import { inverseFrequencies } from "../model/rope.ts";
 import { sideDim, SIDES } from "../model/side.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { cacheKeyFields } from "../model/key_fields.ts";
+import { SKIP_FIELDS, type SkipOptions } from "./skip.ts";
 import type { SpanPolicies } from "./span_policies.ts";
 
 /** The tokens that are kept exactly. */
@@ -66,6 +67,10 @@ export interface CacheOptions {
   readonly scale?: number | readonly number[];
   /** If given, scores become `softcap * tanh(score / softcap)` (Gemma 2). */
   readonly softcap?: number;
+  /**
+   * Tiles that weigh next to nothing, and are not mixed. Defaults to none: all are mixed.
+   */
+  readonly skip?: SkipOptions;
   /** The layout of the host's tensors. */
   readonly io?: HostLayout;
   /**
@@ -183,6 +188,8 @@ export interface ResolvedOptions {
   readonly capacity: Capacity;
   /** Bound of the scores; 0 for none. */
   readonly softcap: number;
+  /** How far below what was seen a tile lies that is not mixed; 0 where all are mixed. */
+  readonly skipBelow: number;
   /** Element type of the host's tensors. */
   readonly dtype: "f32" | "f16";
   /** Kinds of spans, each with options of its own. */
@@ -277,6 +284,7 @@ export const CACHE_FIELDS: Fields<CacheOptions> = {
     `0 or ${POSITIVE[0]}`,
     (value) => value === 0 || POSITIVE[1](value),
   ),
+  "skip?": SKIP_FIELDS,
   "io?": LAYOUT_FIELDS,
   "spans?": having("what spanKinds() gives", "policies", "resolve"),
 };
@@ -317,6 +325,7 @@ export function resolveOptions(options: CacheOptions): ResolvedOptions {
       appendTokens: Math.min(capacity.appendTokens, capacity.stepTokens, capacity.sequenceTokens),
     },
     softcap: options.softcap ?? 0,
+    skipBelow: options.skip?.below ?? 0,
     dtype: options.io?.dtype ?? "f32",
     spans: [],
   };

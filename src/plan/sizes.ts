@@ -297,4 +297,4 @@ export function tokenChannels({ layers }: ResolvedOptions): number {
 }
 
 /** Bytes of the counters on the device, in the order of {@linkcode NumberCounts}. */
-export const COUNTER_BYTES = 12;
+export const COUNTER_BYTES = 20;
