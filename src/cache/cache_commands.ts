@@ -3,7 +3,7 @@
  * sequences, parameters of steps.
  */
 import { isOwn, type ResolvedOptions } from "../plan/options.ts";
-import { exactRows } from "../plan/pages.ts";
+import { exactRows, positionStart } from "../plan/pages.ts";
 import { type AttentionWay, rowScores } from "../plan/steps.ts";
 import type { StepGrid } from "./grids.ts";
 import type { LayerCommands } from "./layer_commands.ts";
@@ -98,6 +98,15 @@ export class CacheCommands {
         span.room.restore(recorder, span, content);
       }
     }
+    this.#pageRows.put(
+      recorder,
+      growths.flatMap(({ state: { slot, positions }, placed, start, tokens }) =>
+        positions.map((own, i) => ({
+          word: positionStart(this.#options, slot, i) + placed,
+          numbers: own.slice(placed, start + tokens),
+        }))
+      ),
+    );
     this.#options.pageTables.forEach((_, table) => {
       const rows = growths.flatMap(({ state, tables }) => {
         const { row } = tables[table]!;

@@ -12,6 +12,7 @@ import type { PageRow } from "./page_rows.ts";
 import type { RestoredContent } from "./restored_content.ts";
 import type { SpanState } from "./span_room.ts";
 import { StepProgress } from "./step_progress.ts";
+import { newPositions, type TokenPositions } from "./token_positions.ts";
 
 /** One sequence of a cache; opaque. */
 export interface Sequence {
@@ -64,6 +65,10 @@ export interface SequenceState {
   restored: RestoredContent | undefined;
   /** Its spans, in the order they were added. */
   spans: readonly SpanState[];
+  /** The positions of its tokens, where they have several. */
+  readonly positions: TokenPositions;
+  /** The first token whose positions the device may not have. */
+  placed: number;
 }
 
 /** One sequence's share of a step. */
@@ -72,6 +77,12 @@ export interface StepEntry {
   readonly sequence: Sequence;
   /** Tokens it grows by, 1 to `capacity.appendTokens`. */
   readonly tokens: number;
+  /**
+   * `[3][tokens]`, where the rotary embedding has sections: their positions in time, height and
+   * width, each below `capacity.sequenceTokens`. Defaults to what text has: the numbers that follow
+   * the largest position of the sequence, the same three times.
+   */
+  readonly positions?: ArrayLike<number>;
 }
 
 /** What a step does to a sequence's pages in one page table. */
@@ -110,6 +121,8 @@ export interface Growth {
   readonly codedAfter: number;
   /** What it does to each page table. */
   readonly tables: readonly TableGrowth[];
+  /** The first token whose positions the step puts in place. */
+  readonly placed: number;
   /** Restored content that the step puts in place first. */
   restored: RestoredContent | undefined;
   /** The spans that its queries see. */
@@ -194,6 +207,7 @@ export class Sequences {
    * @param firstPages For each page table the first page it is to hold.
    * @param restored What it holds.
    * @param spans Its spans.
+   * @param positions The positions of its tokens, where they have several.
    * @throws {CoupletError} `capacity` where it does not fit.
    */
   adopt(
@@ -202,6 +216,7 @@ export class Sequences {
     firstPages: readonly number[],
     restored?: RestoredContent,
     spans: readonly SpanState[] = [],
+    positions: TokenPositions = noPositions(this.#options),
   ): Sequence {
     this.#checkPlanned("Cannot hold a sequence", "it has", length, "sequenceTokens");
     this.requireSlots(1);
@@ -215,7 +230,16 @@ export class Sequences {
       this.#givePages(tables);
       throw error;
     }
-    return this.#add({ length, exactFrom, stored: length, tables, restored, spans });
+    return this.#add({
+      length,
+      exactFrom,
+      stored: length,
+      tables,
+      restored,
+      spans,
+      positions,
+      placed: 0,
+    });
   }
 
   /** Whether a sequence is this cache's and alive. */
@@ -269,7 +293,7 @@ export class Sequences {
     const exactFrom = this.exactAfter(state, length, decodes);
     const coded = codedTokens(this.#options, { length, exactFrom });
     this.#takeBack(state, length, coded);
-    state.length = length;
+    shorten(state, length);
     state.exactFrom = exactFrom;
     state.stored = Math.min(state.stored, length);
     dropSpans(state, length);
@@ -356,7 +380,8 @@ export class Sequences {
     while ((state.steps.at(-1)?.start ?? -1) >= length) {
       const growth = state.steps.pop()!;
       growth.isVoid = true;
-      state.length = growth.start;
+      shorten(state, growth.start);
+      state.placed = Math.min(state.placed, growth.placed);
       if (coded > growth.codedBefore) {
         this.#settle(growth);
         continue;
@@ -384,13 +409,22 @@ export class Sequences {
    */
   fork(sequence: Sequence): Sequence {
     this.requireSlots(1);
-    const { length, exactFrom, stored, tables, spans } = this.state(sequence);
+    const { length, exactFrom, stored, tables, spans, positions } = this.state(sequence);
     for (const span of spans) span.users++;
     const copies = tables.map(({ first, pages }, table): PageTable => {
       this.pools[table]!.share(pages);
       return { first, pages: [...pages], staleFrom: 0 };
     });
-    return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined, spans });
+    return this.#add({
+      length,
+      exactFrom,
+      stored,
+      tables: copies,
+      restored: undefined,
+      spans,
+      positions: positions.map((own) => [...own]),
+      placed: 0,
+    });
   }
 
   /**
@@ -407,9 +441,10 @@ export class Sequences {
     );
     const growths: Growth[] = [];
     try {
-      for (const { sequence, tokens } of entries) {
+      for (const { sequence, tokens, positions } of entries) {
         const state = this.state(sequence);
-        const { length: start, exactFrom } = state;
+        const { length: start, exactFrom, placed } = state;
+        const added = newPositions(this.#options, state.positions, tokens, positions);
         const growth: Growth & { readonly tables: TableGrowth[] } = {
           sequence,
           state,
@@ -419,6 +454,7 @@ export class Sequences {
           codedBefore: codedTokens(this.#options, state),
           codedAfter: codedTokens(this.#options, { length: start + tokens, exactFrom }),
           tables: [],
+          placed,
           restored: state.restored,
           spans: state.spans,
           restoredSpans: takeRestored(state.spans),
@@ -429,6 +465,10 @@ export class Sequences {
         state.steps.push(growth);
         state.restored = undefined;
         state.length += tokens;
+        added.forEach((own, i) => {
+          for (const position of own) state.positions[i]!.push(position);
+        });
+        state.placed = state.length;
         this.pools.forEach((pool, table) => {
           const held = state.tables[table]!;
           const own: TableGrowth = { end: held.first + held.pages.length };
@@ -562,6 +602,18 @@ export class Sequences {
     }
     return [...tokens.values()].reduce((sum, count) => sum + count, 0);
   }
+}
+
+/** Positions of no tokens. */
+export function noPositions({ positions }: ResolvedOptions): TokenPositions {
+  return Array.from({ length: positions }, () => []);
+}
+
+/** Takes the last tokens of a sequence off its end. */
+function shorten(state: SequenceState, length: number): void {
+  state.length = length;
+  state.placed = Math.min(state.placed, length);
+  for (const own of state.positions) own.length = length;
 }
 
 /** Takes the content of spans that are not in place. */

@@ -46,6 +46,18 @@ export interface RopeParameters {
    * rotaryDim)`.
    */
   readonly inverseFrequencies?: readonly number[];
+  /**
+   * `[time, height, width]`: pairs that turn by each of a token's three positions (mrope; Qwen2-VL,
+   * arXiv 2409.12191 §2.1), `rotaryDim / 2` in all. Defaults to none: a token has one position, its
+   * place in the sequence.
+   */
+  readonly sections?: readonly number[];
+  /**
+   * `consecutive`: one section's pairs follow the other's (Qwen2-VL). `interleaved`: pairs are of
+   * time, height and width in turn, and of time where another's are used up (Qwen3-VL). Defaults to
+   * `consecutive`.
+   */
+  readonly sectionOrder?: "consecutive" | "interleaved";
 }
 
 /** How keys reach the cache, and queries with them. */

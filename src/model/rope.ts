@@ -6,6 +6,9 @@ import { ROPE_FIELDS } from "./rope_options.ts";
 const WHAT = "Cannot rotate keys and queries";
 const COUNT = whole(1);
 
+/** Positions of a token whose rotary embedding has sections: time, height, width. */
+export const POSITIONS = 3;
+
 /**
  * The rotary embedding's frequencies: `theta ** (-2 i / rotaryDim)` radians per position for pair i
  * (RoFormer, arXiv 2104.09864 §3.2.2), or the explicit ones if the parameters have them.
@@ -13,7 +16,8 @@ const COUNT = whole(1);
  * @param headDim Channels per head, the default of the rotary dimension.
  * @returns `[rotaryDim / 2]`.
  * @throws {CoupletError} `shape` where the rotary dimension is odd, zero or above `headDim`, where
- * there is another number of explicit frequencies, or where a parameter is not finite.
+ * there is another number of explicit frequencies, where sections are not three that share all
+ * pairs, or where a parameter is not finite.
  */
 export function inverseFrequencies(
   rope: RopeParameters,
@@ -27,7 +31,16 @@ export function inverseFrequencies(
       "Rotate an even number of channels, at most the head dimension",
     );
   }
-  const explicit = rope.inverseFrequencies;
+  const { inverseFrequencies: explicit, sections } = rope;
+  if (
+    sections !== undefined &&
+    (sections.length !== POSITIONS || sections.reduce((a, b) => a + b) !== rotaryDim / 2)
+  ) {
+    throw ropeError(
+      `its sections have ${sections.join(", ") || "no"} pairs`,
+      `Give the pairs of time, height and width, ${rotaryDim / 2} in all`,
+    );
+  }
   if (explicit !== undefined) {
     if (explicit.length !== rotaryDim / 2) {
       throw ropeError(
@@ -44,25 +57,38 @@ export function inverseFrequencies(
 }
 
 /**
+ * The position that turns a pair of channels: 0 for time, 1 for height, 2 for width. It is 0 for all
+ * pairs where the embedding has no sections.
+ */
+export function pairSection({ sections, sectionOrder }: RopeParameters, pair: number): number {
+  const [time = Infinity, height = 0] = sections ?? [];
+  if (sectionOrder !== "interleaved") return +(pair >= time) + +(pair >= time + height);
+  const section = pair % POSITIONS;
+  return pair < POSITIONS * (sections?.[section] ?? 0) ? section : 0;
+}
+
+/**
  * Applies the rotary embedding to one head's vector, in float64. Channels from the rotary dimension
  * on are not changed.
  *
  * @param vector `[headDim]`, a key or a query.
- * @param position The token's position in its sequence, before `rope.positionOffset`.
+ * @param position The token's position in its sequence, before `rope.positionOffset`; where the
+ * embedding has sections, its three, or one for all of them.
  * @param frequencies The result of {@linkcode inverseFrequencies}, if the caller keeps it.
  * @returns `[headDim]`, a new array.
  * @throws {CoupletError} `shape` as {@linkcode inverseFrequencies} does.
  */
 export function rotate(
   vector: ArrayLike<number>,
-  position: number,
+  position: number | readonly number[],
   rope: RopeParameters,
   frequencies: ArrayLike<number> = inverseFrequencies(rope, vector.length),
 ): Float64Array<ArrayBuffer> {
   const rotated = Float64Array.from(vector);
   const pairs = frequencies.length;
   for (let pair = 0; pair < pairs; pair++) {
-    const angle = (position + (rope.positionOffset ?? 0)) * frequencies[pair]!;
+    const own = typeof position === "number" ? position : position[pairSection(rope, pair)]!;
+    const angle = (own + (rope.positionOffset ?? 0)) * frequencies[pair]!;
     const [first, second] = pairChannels(rope, pair, pairs);
     rotated[first] = vector[first]! * Math.cos(angle) - vector[second]! * Math.sin(angle);
     rotated[second] = vector[second]! * Math.cos(angle) + vector[first]! * Math.sin(angle);

@@ -9,4 +9,6 @@ export const ROPE_FIELDS: Fields<RopeParameters> = {
   "rotaryDim?": whole(1),
   "positionOffset?": FINITE,
   "inverseFrequencies?": listOf(FINITE),
+  "sections?": listOf(whole(0)),
+  "sectionOrder?": oneOf("consecutive", "interleaved"),
 };

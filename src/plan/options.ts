@@ -1,4 +1,10 @@
-import type { KeyOptions, ModelShape, RopeByLayer, RopeParameters } from "../model/model.ts";
+import type {
+  KeyOptions,
+  KeySpace,
+  ModelShape,
+  RopeByLayer,
+  RopeParameters,
+} from "../model/model.ts";
 import { type LayerPolicy, type Policy, POLICY_FIELDS } from "../schemes/policy.ts";
 import {
   checkOptions,
@@ -16,8 +22,9 @@ import {
 import { CoupletError } from "../base/errors.ts";
 import { STEP_ENTRIES } from "../kernels/constants.ts";
 import { LARGEST_SHAPE } from "../model/largest_shape.ts";
-import { inverseFrequencies } from "../model/rope.ts";
+import { inverseFrequencies, POSITIONS } from "../model/rope.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
 import { cacheKeyFields } from "../model/key_fields.ts";
 import type { SpanPolicies } from "./span_policies.ts";
 
@@ -164,6 +171,8 @@ export interface ResolvedOptions {
   readonly pageTables: readonly PageTableOptions[];
   /** One rotary table for each rotary embedding and head dimension. */
   readonly ropeTables: readonly RopeTableOptions[];
+  /** Positions that are kept of a token: those of a rotary embedding with sections; 0 without. */
+  readonly positions: number;
   /** Tokens that leave the window together: the largest block of the schemes. */
   readonly block: number;
   /** How keys reach the cache, as it was given. */
@@ -369,10 +378,19 @@ function checkRotated(rope: RopeParameters, headDim: number): void {
   }
 }
 
+/** Checks that keys of a scheme can be scored whose embedding has sections. */
+function checkSections(space: KeySpace, keys: SchemeId): void {
+  if (space === "pre-rope" && (keys === "f16" || parseScheme(keys).family === "coupled")) return;
+  fail(
+    `channels of ${space} keys in ${keys} turn by three positions (rope.sections), which takes keys before their rotary embedding in f16 or c<channels>b<bits>`,
+    'Hand the keys over as they are scored ({ space: "as-scored" })',
+  );
+}
+
 /** Schemes, heads, rotary and page table of every layer. */
 function resolveLayers(
   { shape, policy, capacity, keys: given, scale, io = {} }: CacheOptions,
-): Pick<ResolvedOptions, "layers" | "pageTables" | "ropeTables" | "block"> {
+): Pick<ResolvedOptions, "layers" | "pageTables" | "ropeTables" | "positions" | "block"> {
   const each = <T>(name: string, value: T | readonly T[]) => perLayer(name, shape.layers, value);
   const heads = each("KV heads", shape.keyValueHeads);
   const queries = each("query heads", shape.queryHeads);
@@ -405,6 +423,7 @@ function resolveLayers(
     if (own.space !== "as-scored") {
       const { rope } = own;
       checkRotated(rope, headDim);
+      if (rope.sections !== undefined) checkSections(own.space, schemes.keys);
       const id = JSON.stringify([headDim, Object.entries(rope).sort()]);
       ropeTable = known.indexOf(id);
       if (ropeTable < 0) {
@@ -441,6 +460,7 @@ function resolveLayers(
     layers,
     pageTables: distinct.map((slidingWindow) => ({ slidingWindow })),
     ropeTables,
+    positions: ropeTables.some(({ rope }) => rope.sections) ? POSITIONS : 0,
     block: Math.max(
       ...layers.flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),
     ),

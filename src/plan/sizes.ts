@@ -14,7 +14,7 @@ import { bySide } from "../model/by_side.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
-import { exactRows, pageTableStart, poolPages } from "./pages.ts";
+import { exactRows, pageTableWords, poolPages } from "./pages.ts";
 import { sharesCodebooks } from "../codebooks/device.ts";
 import { rowScores, rowSplits, type SplitTarget, stepRows, type StepSize } from "./steps.ts";
 
@@ -103,9 +103,9 @@ export function centroidBytes(
   return shared || (side === "values" && layer.keys === layer.values) ? 0 : bytes;
 }
 
-/** Bytes of all page tables of all sequences. */
+/** Bytes of all page tables of all sequences, and of their tokens' positions. */
 export function pageTableBytes(options: ResolvedOptions): number {
-  return pageTableStart(options, options.pageTables.length) * 4;
+  return pageTableWords(options) * 4;
 }
 
 /** Bytes of one layer's record pool, for one side and a number of KV heads. */
@@ -120,14 +120,15 @@ export function poolBytes(
 
 /**
  * Rows of the rotary table: NEAR_TOKENS near positions, and one far position per tile of the
- * longest sequence, or of an anchor.
+ * longest sequence, or of an anchor. Where tokens have several positions, the last row says which
+ * turns a pair.
  */
-export function ropeRows({ capacity, keys }: ResolvedOptions): number {
+export function ropeRows({ capacity, keys, positions }: ResolvedOptions): number {
   const farthest = Math.max(
     capacity.sequenceTokens,
     keys.space === "anchored" ? LARGEST_ANCHOR : 0,
   );
-  return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) + 1;
+  return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) + 1 + (positions && 1);
 }
 
 /** Bytes of all rotary tables. */
