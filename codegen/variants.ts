@@ -2,7 +2,14 @@
  * THE TABLE. Every generated kernel derives from a row here: file, name, manifest, tests and
  * selection. Adding a size is one row in `sizes`; a fused pair of schemes is one row in `pairs`.
  */
-import type { AnchoredRow, KmeansRow, LadderRow, MropeRow, PairRow, SizeRow } from "./kernels/table.ts";
+import type {
+  AnchoredRow,
+  KmeansRow,
+  LadderRow,
+  MropeRow,
+  PairRow,
+  SizeRow,
+} from "./kernels/table.ts";
 
 /**
  * 64: Llama-3.2-1B, Qwen2.5-0.5B, SmolLM2; 80: Phi-2, StableLM; 96: Phi-3-mini; 128: Llama-3.1-8B,

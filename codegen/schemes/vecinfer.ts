@@ -155,9 +155,7 @@ export function vecInferKernels(scheme: Scheme, headDim: number): SchemeKernels 
       scorePartial: `score_rotated_${variant}`,
       preparePartial: `prepare_shared_${variant}`,
       startPartial: "start_base",
-      ...(variant === "rope"
-        ? { atTile: AT_TILE, atStart: AT_START }
-        : {}),
+      ...(variant === "rope" ? { atTile: AT_TILE, atStart: AT_START } : {}),
     };
   }
 

@@ -31,17 +31,22 @@ export function newPositions(
   }
   let next = 0;
   for (const own of held) for (const position of own) next = Math.max(next, position + 1);
-  return Array.from({ length: positions }, (_, section) =>
-    Array.from({ length: tokens }, (_, token) => {
-      const position = given?.[section * tokens + token] ?? next + token;
-      if (!Number.isInteger(position) || position < 0 || position >= sequenceTokens) {
-        raise(
-          "capacity",
-          what,
-          `a token has the position ${describeValue(position)}, and 0 to ${sequenceTokens - 1} are planned`,
-          "Count positions from the sequence's beginning, or plan more (capacity.sequenceTokens)",
-        );
-      }
-      return position;
-    }));
+  return Array.from(
+    { length: positions },
+    (_, section) =>
+      Array.from({ length: tokens }, (_, token) => {
+        const position = given?.[section * tokens + token] ?? next + token;
+        if (!Number.isInteger(position) || position < 0 || position >= sequenceTokens) {
+          raise(
+            "capacity",
+            what,
+            `a token has the position ${describeValue(position)}, and 0 to ${
+              sequenceTokens - 1
+            } are planned`,
+            "Count positions from the sequence's beginning, or plan more (capacity.sequenceTokens)",
+          );
+        }
+        return position;
+      }),
+  );
 }

@@ -58,25 +58,32 @@ export function attend(input: attention.AttentionInput): attention.AttentionResu
   return attention.attend(input);
 }
 
+/** What a token's position may be. */
+const POSITION: Kind<number | readonly number[]> = kind(
+  "a number, or a list of three",
+  (value) => NUMBER[1](value) || (Array.isArray(value) && NUMBERS[1](value) && value.length === 3),
+);
+
 /**
  * Applies the rotary embedding to one head's vector, in float64. Channels from the rotary dimension
  * on are not changed.
  *
  * @param vector `[headDim]`, a key or a query.
- * @param position The token's position in its sequence, before `rope.positionOffset`.
+ * @param position The token's position in its sequence, before `rope.positionOffset`; where the
+ * embedding has sections, its three, or one for all of them.
  * @param frequencies The result of {@linkcode inverseFrequencies}, if the caller keeps it.
  * @returns `[headDim]`, a new array.
  * @throws {CoupletError} `shape` as {@linkcode inverseFrequencies} does.
  */
 export function rotate(
   vector: ArrayLike<number>,
-  position: number,
+  position: number | readonly number[],
   parameters: RopeParameters,
   frequencies?: ArrayLike<number>,
 ): Float64Array<ArrayBuffer> {
   checkOptions("shape", "Cannot rotate keys and queries", {
     vector: NUMBERS,
-    position: NUMBER,
+    position: POSITION,
     rope: ROPE_FIELDS,
     "frequencies?": NUMBERS,
   }, { vector, position, rope: parameters, frequencies });
@@ -108,6 +115,7 @@ function attentionFields(): Fields<attention.AttentionInput> {
     "exactFrom?": position,
     "block?": count,
     "keySpace?": keyFields,
+    "positions?": listOf(listOf(whole(0))),
     "scale?": NUMBER,
     "softcap?": NUMBER,
     "slidingWindow?": position,
