@@ -98,12 +98,14 @@ export class CacheCommands {
         span.room.restore(recorder, span, content);
       }
     }
+    const each = this.#options.positions;
     this.#pageRows.put(
       recorder,
       growths.flatMap(({ state: { slot, positions }, placed, start, tokens }) =>
-        positions.map((own, i) => ({
+        Array.from({ length: each }, (_, i) => ({
           word: positionStart(this.#options, slot, i) + placed,
-          numbers: own.slice(placed, start + tokens),
+          numbers: positions.slice(each * placed, each * (start + tokens))
+            .filter((_, at) => at % each === i),
         }))
       ),
     );

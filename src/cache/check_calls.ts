@@ -24,12 +24,8 @@ import type { Sequence } from "./sequences.ts";
 const SEQUENCE: Kind<Sequence> = having("what createSequence() gives", "id");
 
 const ENTRY: Kind<StepEntry> = kind(
-  "{ sequence, tokens }, and positions as a list where there are any",
-  (value) => {
-    const { sequence, tokens, positions = [] } = Object(value);
-    return SEQUENCE[1](sequence) && FINITE[1](tokens) &&
-      (Array.isArray(positions) || ArrayBuffer.isView(positions));
-  },
+  "{ sequence, tokens }",
+  (value) => SEQUENCE[1](Object(value).sequence) && FINITE[1](Object(value).tokens),
 );
 
 /** What a range to read may be; its binding is checked with its size. */

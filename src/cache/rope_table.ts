@@ -1,6 +1,6 @@
 import type { RopeParameters } from "../model/model.ts";
 import { NEAR_TOKENS } from "../kernels/constants.ts";
-import { inverseFrequencies, pairSection } from "../model/rope.ts";
+import { inverseFrequencies } from "../model/rope.ts";
 
 /**
  * Cosines and sines of the distances the kernels rotate by, computed in float64: rows 0 to
@@ -24,7 +24,7 @@ export function ropeTable(
       const angle = distance * frequencies[pair]!;
       const at = row * frequencies.length * 2 + Math.floor(pair / 4) * 8 + (pair % 4);
       const isLast = rope.sections !== undefined && row === rows - 1;
-      table[at] = isLast ? pairSection(rope, pair) : Math.cos(angle);
+      table[at] = isLast ? rope.sections![pair]! : Math.cos(angle);
       table[at + 4] = Math.sin(angle);
     }
   }

@@ -12,7 +12,7 @@ import type { PageRow } from "./page_rows.ts";
 import type { RestoredContent } from "./restored_content.ts";
 import type { SpanState } from "./span_room.ts";
 import { StepProgress } from "./step_progress.ts";
-import { newPositions, type TokenPositions } from "./token_positions.ts";
+import { checkPositions, newPositions } from "./token_positions.ts";
 
 /** One sequence of a cache; opaque. */
 export interface Sequence {
@@ -65,8 +65,8 @@ export interface SequenceState {
   restored: RestoredContent | undefined;
   /** Its spans, in the order they were added. */
   spans: readonly SpanState[];
-  /** The positions of its tokens, where they have several. */
-  readonly positions: TokenPositions;
+  /** `[tokens][3]`: time, height and width of its tokens, where they have these. */
+  readonly positions: number[];
   /** The first token whose positions the device may not have. */
   placed: number;
 }
@@ -207,7 +207,7 @@ export class Sequences {
    * @param firstPages For each page table the first page it is to hold.
    * @param restored What it holds.
    * @param spans Its spans.
-   * @param positions The positions of its tokens, where they have several.
+   * @param positions `[tokens][3]`, where tokens have several.
    * @throws {CoupletError} `capacity` where it does not fit.
    */
   adopt(
@@ -216,9 +216,11 @@ export class Sequences {
     firstPages: readonly number[],
     restored?: RestoredContent,
     spans: readonly SpanState[] = [],
-    positions: TokenPositions = noPositions(this.#options),
+    positions: number[] = [],
   ): Sequence {
-    this.#checkPlanned("Cannot hold a sequence", "it has", length, "sequenceTokens");
+    const what = "Cannot hold a sequence";
+    this.#checkPlanned(what, "it has", length, "sequenceTokens");
+    checkPositions(what, this.#options, length, positions);
     this.requireSlots(1);
     const end = pagesFor(codedTokens(this.#options, { length, exactFrom }));
     const tables: PageTable[] = [];
@@ -293,7 +295,7 @@ export class Sequences {
     const exactFrom = this.exactAfter(state, length, decodes);
     const coded = codedTokens(this.#options, { length, exactFrom });
     this.#takeBack(state, length, coded);
-    shorten(state, length);
+    this.#shorten(state, length);
     state.exactFrom = exactFrom;
     state.stored = Math.min(state.stored, length);
     dropSpans(state, length);
@@ -302,6 +304,17 @@ export class Sequences {
       if (coded === 0) held.first = 0;
       this.pools[table]!.give(held.pages.splice(pagesFor(coded) - held.first));
     });
+  }
+
+  /**
+   * Takes the last tokens of a sequence off its end.
+   *
+   * @param placed Tokens whose positions the device has, if there are no more.
+   */
+  #shorten(state: SequenceState, length: number, placed = length): void {
+    state.length = length;
+    state.placed = Math.min(state.placed, placed);
+    state.positions.length = length * this.#options.positions;
   }
 
   /** Checks that a sequence can be rolled back to a length, and returns its state. */
@@ -380,8 +393,7 @@ export class Sequences {
     while ((state.steps.at(-1)?.start ?? -1) >= length) {
       const growth = state.steps.pop()!;
       growth.isVoid = true;
-      shorten(state, growth.start);
-      state.placed = Math.min(state.placed, growth.placed);
+      this.#shorten(state, growth.start, growth.placed);
       if (coded > growth.codedBefore) {
         this.#settle(growth);
         continue;
@@ -409,22 +421,14 @@ export class Sequences {
    */
   fork(sequence: Sequence): Sequence {
     this.requireSlots(1);
-    const { length, exactFrom, stored, tables, spans, positions } = this.state(sequence);
-    for (const span of spans) span.users++;
-    const copies = tables.map(({ first, pages }, table): PageTable => {
+    const state = this.state(sequence);
+    for (const span of state.spans) span.users++;
+    const tables = state.tables.map(({ first, pages }, table): PageTable => {
       this.pools[table]!.share(pages);
       return { first, pages: [...pages], staleFrom: 0 };
     });
-    return this.#add({
-      length,
-      exactFrom,
-      stored,
-      tables: copies,
-      restored: undefined,
-      spans,
-      positions: positions.map((own) => [...own]),
-      placed: 0,
-    });
+    const positions = [...state.positions];
+    return this.#add({ ...state, tables, positions, placed: 0, restored: undefined });
   }
 
   /**
@@ -465,9 +469,7 @@ export class Sequences {
         state.steps.push(growth);
         state.restored = undefined;
         state.length += tokens;
-        added.forEach((own, i) => {
-          for (const position of own) state.positions[i]!.push(position);
-        });
+        for (const position of added) state.positions.push(position);
         state.placed = state.length;
         this.pools.forEach((pool, table) => {
           const held = state.tables[table]!;
@@ -602,18 +604,6 @@ export class Sequences {
     }
     return [...tokens.values()].reduce((sum, count) => sum + count, 0);
   }
-}
-
-/** Positions of no tokens. */
-export function noPositions({ positions }: ResolvedOptions): TokenPositions {
-  return Array.from({ length: positions }, () => []);
-}
-
-/** Takes the last tokens of a sequence off its end. */
-function shorten(state: SequenceState, length: number): void {
-  state.length = length;
-  state.placed = Math.min(state.placed, length);
-  for (const own of state.positions) own.length = length;
 }
 
 /** Takes the content of spans that are not in place. */

@@ -59,7 +59,7 @@ export function attend(input: attention.AttentionInput): attention.AttentionResu
 }
 
 /** What a token's position may be. */
-const POSITION: Kind<number | readonly number[]> = kind(
+const POSITION: Kind<number | readonly number[]> = /* @__PURE__ */ kind(
   "a number, or a list of three",
   (value) => NUMBER[1](value) || (Array.isArray(value) && NUMBERS[1](value) && value.length === 3),
 );
@@ -91,8 +91,8 @@ export function rotate(
 }
 
 /** What spans may be. */
-const SPANS: Kind<readonly attention.SpanVectors[]> = listOf(
-  kind("{ keys, values }, each a list of numbers", (value) => {
+const SPANS: Kind<readonly attention.SpanVectors[]> = /* @__PURE__ */ listOf(
+  /* @__PURE__ */ kind("{ keys, values }, each a list of numbers", (value) => {
     const { keys, values } = Object(value);
     return NUMBERS[1](keys) && NUMBERS[1](values);
   }),

@@ -12,9 +12,12 @@ export function keyFields(value: unknown): Fields<KeyOptions> {
   const space = KEY_SPACE as Kind<never>;
   const given = Object(value).space;
   if (given === "as-scored") return { space };
-  const fields = { space, rope: ROPE_FIELDS };
-  return given === "anchored" ? { ...fields, "anchor?": ANCHOR_FIELDS } : fields;
+  if (given !== "anchored") return { space, rope: ROPE_FIELDS };
+  return { space, rope: { ...ROPE_FIELDS, "sections?": ABSENT }, "anchor?": ANCHOR_FIELDS };
 }
+
+/** Tokens of an anchor turn alike, so by one position. */
+const ABSENT: Kind<never> = kind("left out", () => false);
 
 const NOTHING: Kind<null> = kind("null", (value) => value === null);
 

@@ -47,17 +47,11 @@ export interface RopeParameters {
    */
   readonly inverseFrequencies?: readonly number[];
   /**
-   * `[time, height, width]`: pairs that turn by each of a token's three positions (mrope; Qwen2-VL,
-   * arXiv 2409.12191 §2.1), `rotaryDim / 2` in all. Defaults to none: a token has one position, its
-   * place in the sequence.
+   * `[rotaryDim / 2]`: which of a token's three positions turns a pair, 0 for time, 1 for height, 2
+   * for width (mrope; Qwen2-VL, arXiv 2409.12191 §2.1), as {@linkcode mropeSections} lists them.
+   * Defaults to none: a token has one position, its place in the sequence.
    */
   readonly sections?: readonly number[];
-  /**
-   * `consecutive`: one section's pairs follow the other's (Qwen2-VL). `interleaved`: pairs are of
-   * time, height and width in turn, and of time where another's are used up (Qwen3-VL). Defaults to
-   * `consecutive`.
-   */
-  readonly sectionOrder?: "consecutive" | "interleaved";
 }
 
 /** How keys reach the cache, and queries with them. */

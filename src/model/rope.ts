@@ -16,8 +16,7 @@ export const POSITIONS = 3;
  * @param headDim Channels per head, the default of the rotary dimension.
  * @returns `[rotaryDim / 2]`.
  * @throws {CoupletError} `shape` where the rotary dimension is odd, zero or above `headDim`, where
- * there is another number of explicit frequencies, where sections are not three that share all
- * pairs, or where a parameter is not finite.
+ * there is another number of explicit frequencies or sections, or where a parameter is not finite.
  */
 export function inverseFrequencies(
   rope: RopeParameters,
@@ -31,40 +30,20 @@ export function inverseFrequencies(
       "Rotate an even number of channels, at most the head dimension",
     );
   }
+  const pairs = rotaryDim / 2;
   const { inverseFrequencies: explicit, sections } = rope;
-  if (
-    sections !== undefined &&
-    (sections.length !== POSITIONS || sections.reduce((a, b) => a + b) !== rotaryDim / 2)
-  ) {
+  for (const list of [explicit, sections]) {
+    if (list === undefined || list.length === pairs) continue;
     throw ropeError(
-      `its sections have ${sections.join(", ") || "no"} pairs`,
-      `Give the pairs of time, height and width, ${rotaryDim / 2} in all`,
+      `${list.length} explicit frequencies or sections were given`,
+      `Give ${pairs}, one per rotated pair`,
     );
   }
-  if (explicit !== undefined) {
-    if (explicit.length !== rotaryDim / 2) {
-      throw ropeError(
-        `${explicit.length} explicit frequencies were given`,
-        `Give ${rotaryDim / 2}, one per rotated pair`,
-      );
-    }
-    return Float64Array.from(explicit);
-  }
+  if (explicit !== undefined) return Float64Array.from(explicit);
   return Float64Array.from(
-    { length: rotaryDim / 2 },
+    { length: pairs },
     (_, pair) => rope.theta ** ((-2 * pair) / rotaryDim),
   );
-}
-
-/**
- * The position that turns a pair of channels: 0 for time, 1 for height, 2 for width. It is 0 for all
- * pairs where the embedding has no sections.
- */
-export function pairSection({ sections, sectionOrder }: RopeParameters, pair: number): number {
-  const [time = Infinity, height = 0] = sections ?? [];
-  if (sectionOrder !== "interleaved") return +(pair >= time) + +(pair >= time + height);
-  const section = pair % POSITIONS;
-  return pair < POSITIONS * (sections?.[section] ?? 0) ? section : 0;
 }
 
 /**
@@ -87,7 +66,7 @@ export function rotate(
   const rotated = Float64Array.from(vector);
   const pairs = frequencies.length;
   for (let pair = 0; pair < pairs; pair++) {
-    const own = typeof position === "number" ? position : position[pairSection(rope, pair)]!;
+    const own = typeof position === "number" ? position : position[rope.sections?.[pair] ?? 0]!;
     const angle = (own + (rope.positionOffset ?? 0)) * frequencies[pair]!;
     const [first, second] = pairChannels(rope, pair, pairs);
     rotated[first] = vector[first]! * Math.cos(angle) - vector[second]! * Math.sin(angle);

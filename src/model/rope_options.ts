@@ -9,6 +9,5 @@ export const ROPE_FIELDS: Fields<RopeParameters> = {
   "rotaryDim?": whole(1),
   "positionOffset?": FINITE,
   "inverseFrequencies?": listOf(FINITE),
-  "sections?": listOf(whole(0)),
-  "sectionOrder?": oneOf("consecutive", "interleaved"),
+  "sections?": listOf(whole(0, 2)),
 };

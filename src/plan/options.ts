@@ -1,10 +1,4 @@
-import type {
-  KeyOptions,
-  KeySpace,
-  ModelShape,
-  RopeByLayer,
-  RopeParameters,
-} from "../model/model.ts";
+import type { KeyOptions, ModelShape, RopeByLayer, RopeParameters } from "../model/model.ts";
 import { type LayerPolicy, type Policy, POLICY_FIELDS } from "../schemes/policy.ts";
 import {
   checkOptions,
@@ -24,7 +18,6 @@ import { STEP_ENTRIES } from "../kernels/constants.ts";
 import { LARGEST_SHAPE } from "../model/largest_shape.ts";
 import { inverseFrequencies, POSITIONS } from "../model/rope.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
-import type { SchemeId } from "../schemes/scheme.ts";
 import { cacheKeyFields } from "../model/key_fields.ts";
 import type { SpanPolicies } from "./span_policies.ts";
 
@@ -378,15 +371,6 @@ function checkRotated(rope: RopeParameters, headDim: number): void {
   }
 }
 
-/** Checks that keys of a scheme can be scored whose embedding has sections. */
-function checkSections(space: KeySpace, keys: SchemeId): void {
-  if (space === "pre-rope" && (keys === "f16" || parseScheme(keys).family === "coupled")) return;
-  fail(
-    `channels of ${space} keys in ${keys} turn by three positions (rope.sections), which takes keys before their rotary embedding in f16 or c<channels>b<bits>`,
-    'Hand the keys over as they are scored ({ space: "as-scored" })',
-  );
-}
-
 /** Schemes, heads, rotary and page table of every layer. */
 function resolveLayers(
   { shape, policy, capacity, keys: given, scale, io = {} }: CacheOptions,
@@ -423,7 +407,6 @@ function resolveLayers(
     if (own.space !== "as-scored") {
       const { rope } = own;
       checkRotated(rope, headDim);
-      if (rope.sections !== undefined) checkSections(own.space, schemes.keys);
       const id = JSON.stringify([headDim, Object.entries(rope).sort()]);
       ropeTable = known.indexOf(id);
       if (ropeTable < 0) {

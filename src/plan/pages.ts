@@ -25,24 +25,13 @@ export function pageTableStart(options: ResolvedOptions, pageTable: number): num
 }
 
 /**
- * Words of all page tables, and of tokens' positions behind them, `[sequences][positions][tokens]`
- * with the last sequence first: kernels find them from the buffer's end.
+ * First word of one of a slot's positions, `[slots][positions][tokens]`, in the buffer of all page
+ * tables. Kernels find them from the buffer's end, so the last slot's come first.
  */
-export function pageTableWords(options: ResolvedOptions): number {
-  const { positions, pageTables, capacity } = options;
-  return pageTableStart(options, pageTables.length) +
-    capacity.sequences * positions * positionStride(options);
-}
-
-/** Words from one position of a sequence's tokens to the next. */
-function positionStride(options: ResolvedOptions): number {
-  return sequencePages(options) * PAGE_TOKENS;
-}
-
-/** First word of one of a slot's positions in the buffer of page tables. */
 export function positionStart(options: ResolvedOptions, slot: number, position: number): number {
-  const back = (slot + 1) * options.positions - position;
-  return pageTableWords(options) - back * positionStride(options);
+  const { capacity, pageTables, positions } = options;
+  return pageTableStart(options, pageTables.length) +
+    ((capacity.sequences - 1 - slot) * positions + position) * sequencePages(options) * PAGE_TOKENS;
 }
 
 /**

@@ -14,7 +14,7 @@ import { bySide } from "../model/by_side.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
-import { exactRows, pageTableWords, poolPages } from "./pages.ts";
+import { exactRows, poolPages, positionStart } from "./pages.ts";
 import { sharesCodebooks } from "../codebooks/device.ts";
 import { rowScores, rowSplits, type SplitTarget, stepRows, type StepSize } from "./steps.ts";
 
@@ -105,7 +105,7 @@ export function centroidBytes(
 
 /** Bytes of all page tables of all sequences, and of their tokens' positions. */
 export function pageTableBytes(options: ResolvedOptions): number {
-  return pageTableWords(options) * 4;
+  return positionStart(options, -1, 0) * 4;
 }
 
 /** Bytes of one layer's record pool, for one side and a number of KV heads. */

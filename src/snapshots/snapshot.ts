@@ -27,6 +27,7 @@ import {
   encodeSnapshot,
   exactPositions,
   type HeldTokens,
+  POSITIONS,
   sideNames,
   type SnapshotContent,
   snapshotTensors,
@@ -88,6 +89,8 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   const resolved = cache.plan.options;
   const inner = inside.state(sequence);
   const { slot, length, exactFrom, tables, restored, spans } = inner;
+  // A copy: later steps add to them.
+  const positions = Uint32Array.from(inner.positions);
   const unfinished = unfinishedFrom(inner);
   if (unfinished !== undefined) {
     raise(
@@ -152,6 +155,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
     const bytes = shape.reduce((product, size) => product * size, dtype === "U32" ? 4 : 2);
     tensors.set(name, { dtype, shape, data: new Uint8Array(bytes) });
   }
+  tensors.get(POSITIONS)?.data.set(new Uint8Array(positions.buffer));
   reads.forEach(({ layer, side, heads }, i) => {
     const names = sideNames(layer, side);
     const own = resolved.layers[layer]!;
@@ -221,13 +225,18 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
     if (exhausted !== null) {
       throw deviceError("memory", what, exhausted.message || "the device is out of memory");
     }
-    return adopt(held.length, held.exactFrom, firstPages, restored, spans);
+    const positions = content.tensors.get(POSITIONS);
+    return adopt(
+      held.length,
+      held.exactFrom,
+      firstPages,
+      restored,
+      spans,
+      positions && [...ownWords(positions.data)],
+    );
   } catch (error) {
-    for (const { keyRecords, valueRecords, exact } of restored.layers.flat()) {
-      for (const buffer of [keyRecords, valueRecords, exact]) buffer?.destroy();
-    }
-    for (const { keys, values, levels } of spans.flatMap(({ restored }) => restored)) {
-      for (const buffer of [keys, values, levels]) buffer?.destroy();
+    for (const content of [...layers, ...spans.map(({ restored }) => restored)].flat()) {
+      for (const buffer of Object.values(content)) buffer?.destroy();
     }
     throw error;
   }
