@@ -2,7 +2,7 @@
 import type { KeyOptions, KeySpace, RopeByLayer } from "./model.ts";
 import { type Fields, type Kind, kind, oneOf } from "../base/check_options.ts";
 import { ANCHOR_FIELDS } from "./anchors.ts";
-import { ROPE_FIELDS } from "./rope_options.ts";
+import { PLAIN_ROPE_FIELDS, ROPE_FIELDS } from "./rope_options.ts";
 
 /** What the space of keys may be. */
 export const KEY_SPACE: Kind<KeySpace> = oneOf("pre-rope", "anchored", "as-scored");
@@ -13,11 +13,8 @@ export function keyFields(value: unknown): Fields<KeyOptions> {
   const given = Object(value).space;
   if (given === "as-scored") return { space };
   if (given !== "anchored") return { space, rope: ROPE_FIELDS };
-  return { space, rope: { ...ROPE_FIELDS, "sections?": ABSENT }, "anchor?": ANCHOR_FIELDS };
+  return { space, rope: PLAIN_ROPE_FIELDS, "anchor?": ANCHOR_FIELDS };
 }
-
-/** Tokens of an anchor turn alike, so by one position. */
-const ABSENT: Kind<never> = kind("left out", () => false);
 
 const NOTHING: Kind<null> = kind("null", (value) => value === null);
 

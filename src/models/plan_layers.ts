@@ -122,7 +122,7 @@ function hostNote(
     ]),
     ...(space === undefined && hasSections(facts)
       ? [
-        'Keys in f16, c4b8 and c8b8 can be coded before it (space: "pre-rope"); the host then gives the positions of images (beginStep()).',
+        'Keys in f16, c4b8 and c8b8 can come before it (space: "pre-rope"), with kernels of 64 and 128 channels a head or generated ones; the host then gives the positions of images (beginStep()).',
       ]
       : []),
   ];

@@ -20,7 +20,12 @@ import type { RestoredPart } from "../cache/restored_content.ts";
 import type { SafetensorsTensor } from "../base/safetensors.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { type Side, SIDES } from "../model/side.ts";
-import { codedTokens, type Sequence, unfinishedFrom } from "../cache/sequences.ts";
+import {
+  codedTokens,
+  refuseUnfinished,
+  type Sequence,
+  unfinishedFrom,
+} from "../cache/sequences.ts";
 import {
   checkSnapshot,
   decodeSnapshot,
@@ -93,11 +98,10 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   const positions = Uint32Array.from(inner.positions);
   const unfinished = unfinishedFrom(inner);
   if (unfinished !== undefined) {
-    raise(
-      "usage",
-      "Cannot take a snapshot",
-      `the step of sequence ${sequence.id} from ${unfinished} on was not appended to every layer`,
-      `Append the step to all layers and submit, or give it up: truncate the sequence to ${unfinished} tokens`,
+    refuseUnfinished(
+      `Cannot take a snapshot of sequence ${sequence.id}`,
+      unfinished,
+      "every layer",
     );
   }
   const layers = resolved.layers.length;
@@ -105,9 +109,9 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   if (uncoded !== undefined) {
     raise(
       "usage",
-      "Cannot take a snapshot",
-      `span ${uncoded.span.id} of sequence ${sequence.id} was not handed over to every layer`,
-      "Hand it over to all layers and submit, or drop it: truncate the sequence to before it",
+      what,
+      `its span ${uncoded.span.id} was not handed over to every layer`,
+      "Hand it over to all layers and submit, or truncate the sequence to before it",
     );
   }
   const held = tables.map(({ first, pages }, table) => {

@@ -209,7 +209,7 @@ Deno.test("planCache() refuses sections that no kernel turns by, and says how to
   const rows: readonly [Partial<CacheOptions>, RegExp][] = [
     [{ policy: { keys: "u8b8", values: "c8b8" } }, /score u8b8.*as they are scored/s],
     [{ policy: { keys: "c2b8", values: "c8b8" } }, /score c2b8.*as they are scored/s],
-    [{ keys: { space: "anchored", rope: CONSECUTIVE.rope } }, /keys\.rope\.sections.*left out/s],
+    [{ keys: { space: "anchored", rope: CONSECUTIVE.rope } }, /keys\.rope\.sections/],
     [
       { keys: { space: "pre-rope", rope: { layout: "half", theta: 1, sections: [0, 1, 2] } } },
       /3 explicit frequencies or sections were given.*Give 32/s,

@@ -12,6 +12,7 @@ import {
   type KernelNameParts,
   type KeyOptions,
   type KeyVariant,
+  mropeSections,
   OPTIONAL_FEATURES,
   parseKernelName,
   parseScheme,
@@ -78,9 +79,9 @@ function keySpace(variant: KeyVariant, keys: SchemeId, headDim: number): KeyOpti
   }
   if (variant === "mrope") {
     const sections = headDim === 64
-      ? { sections: [11, 11, 10], sectionOrder: "interleaved" as const }
-      : { sections: [16, 24, 24] };
-    return { space: "pre-rope", rope: { layout: "half", theta: 10000, ...sections } };
+      ? mropeSections([11, 11, 10], { interleaved: true })
+      : mropeSections([16, 24, 24]);
+    return { space: "pre-rope", rope: { layout: "half", theta: 10000, sections } };
   }
   if (variant !== "rope") return { space: "as-scored" };
   const still = { inverseFrequencies: new Array<number>(headDim / 2).fill(0) };
