@@ -96,14 +96,9 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   const { slot, length, exactFrom, tables, restored, spans } = inner;
   // A copy: later steps add to them.
   const positions = Uint32Array.from(inner.positions);
+  const what = `Cannot take a snapshot of sequence ${sequence.id}`;
   const unfinished = unfinishedFrom(inner);
-  if (unfinished !== undefined) {
-    refuseUnfinished(
-      `Cannot take a snapshot of sequence ${sequence.id}`,
-      unfinished,
-      "every layer",
-    );
-  }
+  if (unfinished !== undefined) refuseUnfinished(what, unfinished, "every layer");
   const layers = resolved.layers.length;
   const uncoded = spans.find(({ coded }) => coded.size < layers);
   if (uncoded !== undefined) {
