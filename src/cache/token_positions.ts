@@ -42,7 +42,7 @@ export function checkPositions(
   raise(
     "shape",
     what,
-    `its positions are not ${positions} x ${tokens} numbers below ${sequenceTokens}`,
-    "Give as many, or plan more (capacity.sequenceTokens)",
+    `positions are not ${positions} x ${tokens} numbers below ${sequenceTokens}`,
+    "Give those, or plan more (capacity.sequenceTokens)",
   );
 }

@@ -35,7 +35,7 @@ export function inverseFrequencies(
   for (const list of [explicit, sections]) {
     if (list === undefined || list.length === pairs) continue;
     throw ropeError(
-      `${list.length} explicit frequencies or sections were given`,
+      `${list.length} frequencies or sections were given`,
       `Give ${pairs}, one per rotated pair`,
     );
   }

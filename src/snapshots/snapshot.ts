@@ -106,7 +106,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
       "usage",
       what,
       `its span ${uncoded.span.id} was not handed over to every layer`,
-      "Hand it over to all layers and submit, or truncate the sequence to before it",
+      "Hand it over to all layers, or truncate the sequence to before it",
     );
   }
   const held = tables.map(({ first, pages }, table) => {
@@ -224,14 +224,13 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
     if (exhausted !== null) {
       throw deviceError("memory", what, exhausted.message || "the device is out of memory");
     }
-    const positions = content.tensors.get(POSITIONS);
     return adopt(
       held.length,
       held.exactFrom,
       firstPages,
       restored,
       spans,
-      positions && [...ownWords(positions.data)],
+      [...ownWords(content.tensors.get(POSITIONS)?.data ?? [])],
     );
   } catch (error) {
     for (const content of [...layers, ...spans.map(({ restored }) => restored)].flat()) {
@@ -360,7 +359,7 @@ function exactRuns(
 }
 
 /** Copies bytes into words. They may lie at any offset. */
-function ownWords(bytes: Uint8Array): Uint32Array<ArrayBuffer> {
+function ownWords(bytes: ArrayLike<number>): Uint32Array<ArrayBuffer> {
   return new Uint32Array(new Uint8Array(bytes).buffer);
 }
 

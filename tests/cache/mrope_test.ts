@@ -212,7 +212,7 @@ Deno.test("planCache() refuses sections that no kernel turns by, and says how to
     [{ keys: { space: "anchored", rope: CONSECUTIVE.rope } }, /keys\.rope\.sections/],
     [
       { keys: { space: "pre-rope", rope: { layout: "half", theta: 1, sections: [0, 1, 2] } } },
-      /3 explicit frequencies or sections were given.*Give 32/s,
+      /3 frequencies or sections were given.*Give 32/s,
     ],
     [
       {
