@@ -16,7 +16,7 @@ export const POSITIONS = 3;
  * @param headDim Channels per head, the default of the rotary dimension.
  * @returns `[rotaryDim / 2]`.
  * @throws {CoupletError} `shape` where the rotary dimension is odd, zero or above `headDim`, where
- * there is another number of explicit frequencies or sections, or where a parameter is not finite.
+ * there is another number of frequencies or sections, or where a parameter is not finite.
  */
 export function inverseFrequencies(
   rope: RopeParameters,
@@ -36,7 +36,7 @@ export function inverseFrequencies(
     if (list === undefined || list.length === pairs) continue;
     throw ropeError(
       `${list.length} frequencies or sections were given`,
-      `Give ${pairs}, one per rotated pair`,
+      `Give ${pairs}, one per pair`,
     );
   }
   if (explicit !== undefined) return Float64Array.from(explicit);
