@@ -136,6 +136,7 @@ export type { SkipOptions } from "./src/plan/skip.ts";
 export { attend, rotate, seesExactly } from "./src/checked/reference_calls.ts";
 export type { TokenTurn } from "./src/model/anchors.ts";
 export { inverseFrequencies } from "./src/model/rope.ts";
+export { type MropeSectionOptions, mropeSections } from "./src/model/mrope_sections.ts";
 export type { Cache, CacheInit, CacheStats, ReadRange, Step } from "./src/cache/cache.ts";
 export { createCache } from "./src/cache/create_cache.ts";
 export { dropGranularity, encodeDrop, type TokenRange } from "./src/cache/drop_tokens.ts";

@@ -2,7 +2,14 @@
  * THE TABLE. Every generated kernel derives from a row here: file, name, manifest, tests and
  * selection. Adding a size is one row in `sizes`; a fused pair of schemes is one row in `pairs`.
  */
-import type { AnchoredRow, KmeansRow, LadderRow, PairRow, SizeRow } from "./kernels/table.ts";
+import type {
+  AnchoredRow,
+  KmeansRow,
+  LadderRow,
+  MropeRow,
+  PairRow,
+  SizeRow,
+} from "./kernels/table.ts";
 
 /**
  * 64: Llama-3.2-1B, Qwen2.5-0.5B, SmolLM2; 80: Phi-2, StableLM; 96: Phi-3-mini; 128: Llama-3.1-8B,
@@ -214,6 +221,15 @@ export const anchored: readonly AnchoredRow[] = [
     schemes: ["c2b8", "c4b8", "c8b8", "c16b8"],
     headDims: [64, 128],
     reason: "keys before their rotary embedding, whose slow channels need no rotation of a key",
+  },
+];
+
+/** Keys that turn by three positions of a token, for the vision-language models that have them. */
+export const mrope: readonly MropeRow[] = [
+  {
+    schemes: ["f16", "c4b8", "c8b8"],
+    headDims: [64, 128],
+    reason: "Qwen2-VL, Qwen2.5-VL, Qwen3-VL: keys before a rotary embedding with sections",
   },
 ];
 

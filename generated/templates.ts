@@ -1326,6 +1326,115 @@ var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: {{laneSums}}; // of what was mixed, over the slices: chunks of the lane's row
 var<private> totals: {{laneSums}}; // of such sums
 `],
+  ["attention/mrope/angle_by_positions.hbs", `    let angle = mrope_angle(positions_of(entry.slot, entry.start + row / layer.group), pair, sections_of(pair));
+    let cosine = angle[0];
+    let sine = angle[1];
+`],
+  ["attention/mrope/header_mrope.hbs", `// Keys were coded before the rotary embedding, whose sections turn by three positions of a token.
+{{> rope_overrides}}
+`],
+  ["attention/mrope/mrope_dot.hbs", `  for (var pair = 0u; pair < {{source}}_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = {{source}}_grids(block, first);
+    let second_grids = {{source}}_grids(block, second);
+    let even_queries_0 = query_rows(2u * pair);
+    let odd_queries_0 = query_rows(2u * pair + 1u);
+    let even_queries_1 = query_rows(2u * pair + 2u);
+    let odd_queries_1 = query_rows(2u * pair + 3u);
+    let first_sections = sections_of(pair);
+    let second_sections = sections_of(pair + 1u);
+{{#each pages}}
+    if ({{index}}u < {{../span}}) {
+      let first_angle = mrope_angle(key_positions[{{index}}], pair, first_sections);
+      let second_angle = mrope_angle(key_positions[{{index}}], pair + 1u, second_sections);
+      let key = turn(
+        pairs_of(
+          {{../source}}_key8(first_grids, block, {{place}}, first),
+          {{../source}}_key8(second_grids, block, {{place}}, second),
+        ),
+        Pairs(
+          mat2x4<f32>(first_angle[0], second_angle[0]),
+          mat2x4<f32>(first_angle[1], second_angle[1]),
+        ),
+      );
+      let first_pairs = add_products(add_products(scores[{{index}}], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[{{index}}] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+    }
+{{/each}}
+  }
+{{> plain_dot first="2u * ROTARY_CHUNKS"}}
+`],
+  ["attention/mrope/positions.hbs", `// The positions of a token in time, height and width: they lie behind the page tables, the last slot's first.
+fn positions_of(slot: u32, token: u32) -> vec3<u32> {
+  let stride = layer.sequence_pages * PAGE_TOKENS;
+  let at = arrayLength(&pages) - 3u * (slot + 1u) * stride + token;
+  return vec3<u32>(pages[at], pages[at + stride], pages[at + 2u * stride]);
+}
+
+// Cosines and sines of pairs 4 pair to 4 pair + 3 at a position.
+fn position_angle(position: u32, pair: u32) -> mat2x4<f32> {
+  let near = ((position % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((NEAR + position / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  return mat2x4<f32>(
+    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
+    rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],
+  );
+}
+
+// The sections of pairs 4 pair to 4 pair + 3: the last row of the rotary table.
+fn sections_of(pair: u32) -> vec4<f32> {
+  return rope[arrayLength(&rope) - 2u * (ROTARY_CHUNKS - pair)];
+}
+
+// Their cosines and sines at a token's positions, each at that of its section.
+fn mrope_angle(positions: vec3<u32>, pair: u32, sections: vec4<f32>) -> mat2x4<f32> {
+  let first = u32(sections.x);
+  var angle = position_angle(positions[first], pair);
+  if (any(sections != vec4<f32>(sections.x))) {
+    for (var i = 1u; i < 3u; i += 1u) {
+      let section = (first + i) % 3u;
+      let other = position_angle(positions[section], pair);
+      let turns = sections == vec4<f32>(f32(section));
+      angle = mat2x4<f32>(select(angle[0], other[0], turns), select(angle[1], other[1], turns));
+    }
+  }
+  return angle;
+}
+`],
+  ["attention/mrope/score_mrope.hbs", `{{> (lookup . "codedKeysPartial")}}
+
+{{> pairs_of}}
+
+{{> turn}}
+
+{{> positions}}
+
+// The positions of the lane's tokens.
+var<private> key_positions: array<vec3<u32>, MAX_SPAN>;
+
+// Distances differ by section, so queries and keys are turned by their positions themselves: queries once for all tiles.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+{{> rotate_queries atStart}}
+}
+
+// Finds the positions of the lane's tokens. Past the tile's end the last token stands in.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN; i += 1u) {
+    key_positions[i] = positions_of(entry.slot, min(tile.first + i * PAGE_TOKENS + lane, tile.end - 1u));
+  }
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+{{> mrope_dot coded}}
+{{> mrope_dot exactly}}
+}
+`],
   ["attention/peeked.hbs", `    let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
     let at = select(turn - peeks, turn - own + tiles.coded, peeking);
     let tile = tile_at(tiles, at);
@@ -1466,10 +1575,27 @@ fn main(
       totals[i] *= rescale[lane / CHUNK_LANES];
     }
 `],
+  ["attention/rope/angle_by_distance.hbs", `    let position = entry.start + row / layer.group;
+    let distance = position - min({{origin}}, position);
+    let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+    let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+    let cosine = rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u];
+    let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];
+`],
   ["attention/rope/header_rope.hbs", `// Keys were coded before the rotary embedding.
 {{> rope_overrides}}
 `],
-  ["attention/rope/pairs.hbs", `// Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
+  ["attention/rope/pairs.hbs", `{{> pairs_of}}
+
+// The angles of pairs pair and pair + 1, in fours, at a distance that the rotary table has.
+fn angle_at(distance: u32, pair: u32) -> Pairs {
+  let at = (distance * ROTARY_CHUNKS + pair) * 2u;
+  return Pairs(mat2x4<f32>(rope[at], rope[at + 2u]), mat2x4<f32>(rope[at + 1u], rope[at + 3u]));
+}
+
+{{> turn}}
+`],
+  ["attention/rope/pairs_of.hbs", `// Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
 struct Pairs {
   even: mat2x4<f32>,
   odd: mat2x4<f32>,
@@ -1484,28 +1610,6 @@ fn pairs_of(first: mat2x4<f32>, second: mat2x4<f32>) -> Pairs {
     );
   }
   return Pairs(first, second);
-}
-
-// The angles of pairs pair and pair + 1, in fours, at a distance that the rotary table has.
-fn angle_at(distance: u32, pair: u32) -> Pairs {
-  let at = (distance * ROTARY_CHUNKS + pair) * 2u;
-  return Pairs(mat2x4<f32>(rope[at], rope[at + 2u]), mat2x4<f32>(rope[at + 1u], rope[at + 3u]));
-}
-
-// Turns pairs by an angle; angles add in the same way.
-fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
-  let cosine = angle.even;
-  let sine = angle.odd;
-  return Pairs(
-    mat2x4<f32>(
-      pairs.even[0] * cosine[0] - pairs.odd[0] * sine[0],
-      pairs.even[1] * cosine[1] - pairs.odd[1] * sine[1],
-    ),
-    mat2x4<f32>(
-      pairs.odd[0] * cosine[0] + pairs.even[0] * sine[0],
-      pairs.odd[1] * cosine[1] + pairs.even[1] * sine[1],
-    ),
-  );
 }
 `],
   ["attention/rope/prepare_rope.hbs", `// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
@@ -1560,12 +1664,7 @@ override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in 
     let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
     let even = query_load4(entry, block.head, row, first, stride);
     let odd = query_load4(entry, block.head, row, second, stride);
-    let position = entry.start + row / layer.group;
-    let distance = position - min({{origin}}, position);
-    let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
-    let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
-    let cosine = rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u];
-    let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];
+{{> (lookup . "anglePartial")}}
     query_tile[tile_row * CHUNKS + 2u * pair] = Chunk(even * cosine - odd * sine);
     query_tile[tile_row * CHUNKS + 2u * pair + 1u] = Chunk(odd * cosine + even * sine);
   }
@@ -1589,6 +1688,22 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
 {{> rope_dot coded}}
 {{> rope_dot exactly}}
+}
+`],
+  ["attention/rope/turn.hbs", `// Turns pairs by an angle; angles add in the same way.
+fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
+  let cosine = angle.even;
+  let sine = angle.odd;
+  return Pairs(
+    mat2x4<f32>(
+      pairs.even[0] * cosine[0] - pairs.odd[0] * sine[0],
+      pairs.even[1] * cosine[1] - pairs.odd[1] * sine[1],
+    ),
+    mat2x4<f32>(
+      pairs.odd[0] * cosine[0] + pairs.even[0] * sine[0],
+      pairs.odd[1] * cosine[1] + pairs.even[1] * sine[1],
+    ),
+  );
 }
 `],
   ["attention/scale_none.hbs", `{{! Products in f32 have room. }}

@@ -7,6 +7,7 @@ import {
   CoupletError,
   type KernelInfo,
   type KernelNameParts,
+  mropeSections,
   parseKernelName,
   parseScheme,
   type RopeParameters,
@@ -147,6 +148,8 @@ function countedOptions(kernel: KernelInfo, tokens: number): ResolvedOptions {
     policy: forSpans ? { keys: "f16", values: "f16" } : policy,
     keys: variant === "rope"
       ? { space: "pre-rope", rope: ROPE }
+      : variant === "mrope"
+      ? { space: "pre-rope", rope: { ...ROPE, sections: mropeSections([size! / 2, 0, 0]) } }
       : variant === "anchored"
       ? { space: "anchored", rope: ROPE }
       : { space: "as-scored" },

@@ -1,6 +1,6 @@
 /** What attention kernels of keys that have anchors share, and how their codecs turn vectors. */
 import { NEAR_TOKENS } from "../../src/kernels/constants.ts";
-import { EXACT_KEYS, pages, QUERIES } from "./attention.ts";
+import { AT_TILE, EXACT_KEYS, pages, QUERIES } from "./attention.ts";
 import type { Context } from "./kernel_row.ts";
 
 /**
@@ -16,7 +16,7 @@ export function anchoredScore(span: number, codedKeysPartial: string): Context {
     coded: { source: "coded", ...pages("SPAN", span), queries: QUERIES.name },
     codedKeysPartial,
     preparePartial: "prepare_rope",
-    atTile: { origin: "tile.first" },
+    atTile: AT_TILE,
   };
 }
 

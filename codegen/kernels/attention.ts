@@ -108,6 +108,12 @@ export const EXACT_KEYS: Context = {
   queries: QUERIES.name,
 };
 
+/** Queries that are turned by their distance from a tile's first token. */
+export const AT_TILE: Context = { origin: "tile.first", anglePartial: "angle_by_distance" };
+
+/** Queries that are turned by their distance from the sequence's first token. */
+export const AT_START: Context = { origin: "0u", anglePartial: "angle_by_distance" };
+
 /** Keys that are scored by a table of q.centroid. */
 export function tableScore(variant: KeyVariant): Context {
   return {
@@ -135,8 +141,11 @@ export function plainScore(
     ...tableScore(variant),
     coded: { source: "coded", ...pages("SPAN", span, place), queries: QUERIES.name },
     codedKeysPartial,
-    preparePartial: variant === "rope" ? "prepare_rope" : "prepare_none",
-    ...(variant === "rope" ? { atTile: { origin: "tile.first" } } : {}),
+    ...(variant === "mrope"
+      ? { atStart: { anglePartial: "angle_by_positions" } }
+      : variant === "rope"
+      ? { preparePartial: "prepare_rope", atTile: AT_TILE }
+      : { preparePartial: "prepare_none" }),
   };
 }
 

@@ -32,6 +32,8 @@ export const VARIANT_TEXTS: Readonly<Record<KeyVariant, string>> = {
   rope: "keys came before the rotary embedding, which it applies",
   anchored:
     "keys came before the rotary embedding, and were coded with the part of it that is slow; it applies the rest",
+  mrope:
+    "keys came before the rotary embedding, whose sections it turns by three positions of a token",
   plain: "keys were coded as they are scored",
   lut: "keys were coded as they are scored; it reads a table of q.centroid in workgroup memory",
   table: "keys were coded as they are scored; it reads a table of q.centroid from a buffer",

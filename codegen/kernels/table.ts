@@ -27,6 +27,9 @@ export interface PairRow {
 /** Schemes whose kernels for keys with anchors are generated, and why. */
 export type AnchoredRow = SizeRow;
 
+/** Schemes whose kernels for keys that turn by three positions are generated, and why. */
+export type MropeRow = SizeRow;
+
 /** Pairs of one scheme that get kernels that use what not all chips do well, and why. */
 export interface LadderRow {
   /** What they use. */
@@ -57,6 +60,8 @@ export interface Table {
   readonly pairs: readonly PairRow[];
   /** Keys with anchors. */
   readonly anchored: readonly AnchoredRow[];
+  /** Keys that turn by three positions. */
+  readonly mrope: readonly MropeRow[];
   /** Optional features. */
   readonly ladder: readonly LadderRow[];
   /** Calibration. */

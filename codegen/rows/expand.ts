@@ -44,7 +44,9 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
   // Keys before the rotary embedding are read by eight channels.
   const read = readers
     .map(({ codebook }, i) =>
-      codebook === "quads" && variant === "rope" && i === 0 ? "pairs" : codebook
+      codebook === "quads" && (variant === "rope" || variant === "mrope") && i === 0
+        ? "pairs"
+        : codebook
     )
     .filter((reads) => reads !== "none");
   if (read.includes("levels")) {
@@ -140,7 +142,7 @@ function pairVariants({ keyVariants }: SchemeKernels): readonly KeyVariant[] {
 
 function variantBinding(variant: KeyVariant): BindingName[] {
   if (variant === "plain" || variant === "lut") return [];
-  return [variant === "anchored" ? "rope" : variant];
+  return [variant === "anchored" || variant === "mrope" ? "rope" : variant];
 }
 
 /** How coded keys are read and scored, in a kernel of their own or a fused one. */
@@ -411,8 +413,8 @@ export function expandTable(table: Table): KernelRow[] {
   return kept;
 }
 
-/** Whether the table asks for a kernel: those of anchored keys have rows of their own. */
-function isWanted({ variant, schemes, size }: KernelNameParts, { anchored }: Table): boolean {
-  return variant !== "anchored" ||
-    anchored.some((row) => row.schemes.includes(schemes[0]!) && row.headDims.includes(size!));
+/** Whether the table asks for a kernel: those of some ways to read keys have rows of their own. */
+function isWanted({ variant, schemes, size }: KernelNameParts, table: Table): boolean {
+  return variant !== "anchored" && variant !== "mrope" ||
+    table[variant].some((row) => row.schemes.includes(schemes[0]!) && row.headDims.includes(size!));
 }

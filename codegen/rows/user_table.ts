@@ -64,6 +64,7 @@ export function userTable({ schemes = [], pairs = [], headDims }: UserRows): Tab
   return {
     sizes,
     anchored: sizes,
+    mrope: sizes,
     pairs: userPairs,
     ladder: [],
     kmeans: [],

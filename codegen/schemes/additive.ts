@@ -16,7 +16,7 @@ import type { KeyVariant } from "../../src/kernels/name.ts";
 import { gridWords } from "../../src/schemes/normalisation.ts";
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
-import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
+import { AT_TILE, EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
 import { INTEGER_KEY_CHANNELS, integerScore } from "../kernels/integers.ts";
 import { type Context, kernel } from "../kernels/kernel_row.ts";
 import { additiveCodecs } from "./additive_codecs.ts";
@@ -137,7 +137,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
     };
   }
 
-  function score(variant: Exclude<KeyVariant, "anchored">): Context {
+  function score(variant: Exclude<KeyVariant, "anchored" | "mrope">): Context {
     const rows = { atQuery: QUERIES, exactly: EXACT_KEYS };
     const coded = { pages: pages("SPAN", keySpan(variant)).pages! };
     if (variant === "rope") {
@@ -147,7 +147,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
         scorePartial: "score_added_rope",
         coded,
         preparePartial: "prepare_rope",
-        atTile: { origin: "tile.first" },
+        atTile: AT_TILE,
       };
     }
     const way = {

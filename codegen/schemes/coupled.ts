@@ -121,6 +121,9 @@ function searchedRows({ channels }: Scheme): Context {
   };
 }
 
+/** The ways to read keys that gather their centroids. */
+const GATHERED: readonly KeyVariant[] = ["rope", "anchored", "mrope", "plain"];
+
 /** The kernels of one coupled scheme at one head dimension. */
 export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const { id, channels, centroids, layout } = scheme;
@@ -180,10 +183,16 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
   ];
   return {
     codecs: (reason) => [...codecs(reason, undefined), ...codecs(reason, "anchored")],
-    keyVariants: ["rope", "anchored", "plain", codes * centroids <= LUT_ENTRIES ? "lut" : "table"],
+    keyVariants: [
+      "rope",
+      "anchored",
+      "mrope",
+      "plain",
+      codes * centroids <= LUT_ENTRIES ? "lut" : "table",
+    ],
     keySpan,
     keys(numbers, variant) {
-      if (variant === "rope" || variant === "anchored" || variant === "plain") {
+      if (GATHERED.includes(variant)) {
         return { ...record("key"), ...gathered(scheme, numbers) };
       }
       // Tables of q.centroid need only the codes, not the centroids behind them.
@@ -198,7 +207,7 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
     score: (variant) =>
       variant === "anchored"
         ? anchoredScore(keySpan(variant), "coded_keys_levels")
-        : variant === "rope" || variant === "plain"
+        : GATHERED.includes(variant)
         ? plainScore(variant, keySpan(variant), "coded_keys_levels")
         : tableScore(variant),
     mix: plainMix("mix_grid"),

@@ -6,7 +6,7 @@ import type { KeyVariant } from "../../src/kernels/name.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { LEAST_EXPONENT } from "../../src/schemes/block_means.ts";
 import { waveCount } from "../../src/schemes/waves.ts";
-import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
+import { AT_START, AT_TILE, EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
 import { codecKernel, type Context, type KernelRow } from "../kernels/kernel_row.ts";
 import {
   angleContext,
@@ -186,8 +186,8 @@ export function hadamardKernels(scheme: Scheme, headDim: number): SchemeKernels 
           preparePartial: "prepare_rotated_rope",
           startPartial: "start_none",
         }),
-      atTile: { origin: "tile.first" },
-      atStart: { origin: "0u" },
+      atTile: AT_TILE,
+      atStart: AT_START,
     };
   }
 

@@ -32,7 +32,7 @@ export function halfKernels(scheme: Scheme, headDim: number): SchemeKernels {
       ),
       decodeRow(scheme, headDim, reason, [], { ...record("coded"), loadPartial: "load_half" }),
     ],
-    keyVariants: ["rope", "plain"],
+    keyVariants: ["rope", "mrope", "plain"],
     keySpan: () => MAX_SPAN,
     keys: (numbers) => reader("key", numbers),
     values: (numbers) => reader("value", numbers),

@@ -5,7 +5,7 @@ import type { BindingName } from "../../src/kernels/bindings.ts";
 import { ENCODE_TOKENS, MAX_SPAN, MIN_SPAN } from "../../src/kernels/constants.ts";
 import type { KeyVariant } from "../../src/kernels/name.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
-import { EXACT_KEYS, pages, plainMix, QUERIES } from "../kernels/attention.ts";
+import { AT_START, AT_TILE, EXACT_KEYS, pages, plainMix, QUERIES } from "../kernels/attention.ts";
 import { codecKernel, type Context, type KernelRow } from "../kernels/kernel_row.ts";
 import {
   angleContext,
@@ -155,9 +155,7 @@ export function vecInferKernels(scheme: Scheme, headDim: number): SchemeKernels 
       scorePartial: `score_rotated_${variant}`,
       preparePartial: `prepare_shared_${variant}`,
       startPartial: "start_base",
-      ...(variant === "rope"
-        ? { atTile: { origin: "tile.first" }, atStart: { origin: "0u" } }
-        : {}),
+      ...(variant === "rope" ? { atTile: AT_TILE, atStart: AT_START } : {}),
     };
   }
 

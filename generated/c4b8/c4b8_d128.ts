@@ -53,6 +53,15 @@ export const kernels: readonly KernelInfo[] = [
     load: () => import("./attend_c4b8_c4b8_d128_anchored_int8.wgsl.ts"),
   },
   {
+    name: "attend_c4b8_c4b8_d128_mrope",
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
+    span: 8,
+    workgroupBytes: 11408,
+    reason: "a rate of the paper, the same for keys and values",
+    load: () => import("./attend_c4b8_c4b8_d128_mrope.wgsl.ts"),
+  },
+  {
     name: "attend_c4b8_c4b8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
@@ -236,6 +245,15 @@ export const kernels: readonly KernelInfo[] = [
     workgroupBytes: 2048,
     reason: "2 bits: CQ-4c8b of the paper",
     load: () => import("./score_c4b8_d128_anchored.wgsl.ts"),
+  },
+  {
+    name: "score_c4b8_d128_mrope",
+    bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    span: 8,
+    workgroupBytes: 2048,
+    reason: "2 bits: CQ-4c8b of the paper",
+    load: () => import("./score_c4b8_d128_mrope.wgsl.ts"),
   },
   {
     name: "score_c4b8_d128_plain",

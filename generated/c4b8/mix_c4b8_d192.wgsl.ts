@@ -20,6 +20,7 @@ const MAX_SPAN: u32 = 8u;
 override SOFTCAP: bool = false; // scores are capped
 override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
 override TILE: u32 = SPAN * PAGE_TOKENS;
+override SKIP_BELOW: f32 = 0.0; // how far below what rows have seen a tile that is not mixed lies; 0 where all are mixed
 const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
 const TOP_GROUPS: u32 = 8u; // the largest score is found among so many lanes each, then among as many results
 const TOP_LANES: u32 = WORKGROUP / TOP_GROUPS;
@@ -102,6 +103,8 @@ var<workgroup> tops: array<vec4<f32>, WORKGROUP>;
 var<workgroup> group_tops: array<vec4<f32>, TOP_GROUPS>;
 var<private> row_max = vec4<f32>(HIDDEN);
 var<private> row_sum: vec4<f32>;
+var<private> skipped: bool; // whether the tile is not mixed
+var<private> counts: vec2<f32>; // coded tiles that were skipped, and all, where some may be
 var<private> mixed: array<mat4x4<f32>, LANE_CHUNKS>;
 var<workgroup> row_sums: array<f32, ROWS>;
 var<private> sums: mat4x4<f32>; // of what was mixed, over the slices: chunks of the lane's row
@@ -365,33 +368,49 @@ fn top_of(own: vec4<f32>, lane: u32) -> vec4<f32> {
   return top;
 }
 
-// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
-// exp(score - row_max).
-fn soften_tile(lane: u32) {
+// The best scores of the tile, by row.
+fn tile_top(lane: u32) -> vec4<f32> {
   var highest = scores[0];
   for (var i = 1u; i < SPAN; i += 1u) {
     highest = max(highest, scores[i]);
   }
-  let tile_top = top_of(highest, lane);
-  let next = max(row_max, tile_top);
-  let rescale = exp(row_max - next);
-  row_max = next;
-  row_sum *= rescale;
-  totals *= rescale[lane / CHUNK_LANES];
-  for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
-    let rows = mixed[i];
-    mixed[i] = mat4x4<f32>(
-      rows[0] * rescale.x,
-      rows[1] * rescale.y,
-      rows[2] * rescale.z,
-      rows[3] * rescale.w,
-    );
-  }
-  for (var i = 0u; i < SPAN; i += 1u) {
-    let score = scores[i];
-    let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
-    weights[i * PAGE_TOKENS + lane] = weight;
-    row_sum += weight;
+  return top_of(highest, lane);
+}
+
+// Takes note of the best scores of a tile that is not mixed now.
+fn peek_tile(lane: u32) {
+  row_max = max(row_max, tile_top(lane));
+  workgroupBarrier();
+}
+
+// Online softmax (FlashAttention, arXiv 2205.14135 §3.1): what was summed before is rescaled, and weights are
+// exp(score - row_max). A tile of codes is skipped if it lies far below what every row has seen: of n tokens' weight, its tokens
+// have at most n * exp(-SKIP_BELOW). Comparisons with NaN are false, so that rows of NaN skip nothing.
+fn soften_tile(tile: Tile, lane: u32) {
+  let top = tile_top(lane);
+  let is_low = (top <= vec4<f32>(HIDDEN)) | (top < row_max - SKIP_BELOW);
+  skipped = SKIP_BELOW > 0.0 && tile.coded && all(is_low);
+  if (!skipped) {
+    let next = max(row_max, top);
+    let rescale = exp(row_max - next);
+    row_max = next;
+    row_sum *= rescale;
+    totals *= rescale[lane / CHUNK_LANES];
+    for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
+      let rows = mixed[i];
+      mixed[i] = mat4x4<f32>(
+        rows[0] * rescale.x,
+        rows[1] * rescale.y,
+        rows[2] * rescale.z,
+        rows[3] * rescale.w,
+      );
+    }
+    for (var i = 0u; i < SPAN; i += 1u) {
+      let score = scores[i];
+      let weight = select(exp(score - next), vec4<f32>(), score <= vec4<f32>(HIDDEN));
+      weights[i * PAGE_TOKENS + lane] = weight;
+      row_sum += weight;
+    }
   }
   workgroupBarrier();
 }
@@ -400,9 +419,12 @@ fn soften_tile(lane: u32) {
 fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let chunk = lane_chunk(lane);
   let slice = lane / CHUNK_LANES;
-  let count = select(0u, tile.end - tile.first, slice < SLICES);
+  let count = select(0u, tile.end - tile.first, slice < SLICES && !skipped);
   let coded_count = select(0u, count, tile.coded);
   let exact_count = select(count, 0u, tile.coded);
+  if (SKIP_BELOW > 0.0 && tile.coded) {
+    counts += vec2<f32>(f32(skipped), 1.0);
+  }
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
   let first_page = (tile.first - min(layer.sinks, tile.first)) / PAGE_TOKENS;
   for (var first = 0u; first < coded_count; first += PAGE_TOKENS) {
@@ -465,7 +487,7 @@ fn finish_tile(entry: Entry, block: Block, tiles: Tiles, tile: Tile, at: u32, en
   }
 }
 
-// Writes one partial result a row: CHUNKS vectors, then (max, sum, 0, 0).
+// Writes one partial result a row: CHUNKS vectors, then (max, sum, tiles skipped, all), tiles in the block's first row.
 fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   let used = min(ROWS, block.rows - block.first_row);
   if (lane < used * CHUNK_LANES) {
@@ -476,7 +498,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
   }
   if (lane < used) {
     partials_written[partial_of(entry, block, lane, split) + CHUNKS] =
-      vec4<f32>(row_max[lane], row_sums[lane], 0.0, 0.0);
+      vec4<f32>(row_max[lane], row_sums[lane], select(vec2<f32>(), counts, lane == 0u));
   }
 }
 
@@ -500,7 +522,12 @@ fn main(
   let total = tiles.coded + tiles.sinks + tiles.ring;
   let share = (total + step.splits - 1u) / step.splits;
   let end = min((workgroup.x + 1u) * share, total);
-  for (var at = workgroup.x * share; at < end; at += 1u) {
+  // Where tiles may be skipped, exact ones come before all others for their largest scores alone: most weight is there as a rule.
+  let own = workgroup.x * share;
+  let peeks = select(0u, total - tiles.coded, SKIP_BELOW > 0.0 && own < end);
+  for (var turn = own; turn < end + peeks; turn += 1u) {
+    let peeking = SKIP_BELOW > 0.0 && turn < own + peeks;
+    let at = select(turn - peeks, turn - own + tiles.coded, peeking);
     let tile = tile_at(tiles, at);
     for (var row = 0u; row < ROWS; row += 1u) {
       let stored = min(row, block.rows - 1u - block.first_row);
@@ -509,7 +536,11 @@ fn main(
         scores[i][row] = row_scores[first + i * PAGE_TOKENS];
       }
     }
-    soften_tile(lane);
+    if (peeking) {
+      peek_tile(lane);
+      continue;
+    }
+    soften_tile(tile, lane);
     mix_tile(entry, block, tile, lane);
     finish_tile(entry, block, tiles, tile, at, end, lane);
   }

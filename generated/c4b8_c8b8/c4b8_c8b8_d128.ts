@@ -37,6 +37,15 @@ export const kernels: readonly KernelInfo[] = [
     load: () => import("./attend_c4b8_c8b8_d128_anchored.wgsl.ts"),
   },
   {
+    name: "attend_c4b8_c8b8_d128_mrope",
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
+    span: 8,
+    workgroupBytes: 11408,
+    reason: "1.5 bits: keys, whose errors pass through the softmax, get twice the values' bits",
+    load: () => import("./attend_c4b8_c8b8_d128_mrope.wgsl.ts"),
+  },
+  {
     name: "attend_c4b8_c8b8_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],

@@ -8,6 +8,7 @@ const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
 const WORKGROUP: u32 = 64u;
 
 override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+override SKIP_BELOW: f32 = 0.0; // 0 where no tile is skipped
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
@@ -69,7 +70,8 @@ struct Layer {
 @group(0) @binding(1) var<uniform> layer: Layer;
 @group(0) @binding(2) var<storage, read> partials: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> sink_logits: array<f32>;
-@group(0) @binding(4) var<storage, read_write> output: array<u32>;
+@group(0) @binding(4) var<storage, read_write> counters: array<atomic<u32>, 5>;
+@group(0) @binding(5) var<storage, read_write> output: array<u32>;
 
 // Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
 fn bounded(numbers: vec4<f32>) -> vec4<f32> {
@@ -102,6 +104,13 @@ fn main(
     let weight = exp(partials[at + CHUNKS].x - top);
     sum += weight * partials[at + CHUNKS].y;
     total += weight * partials[at + chunk];
+  }
+  if (SKIP_BELOW > 0.0 && chunk == 0u) {
+    for (var split = 0u; split < entry.partials; split += 1u) {
+      let tiles = vec2<u32>(partials[first + split * (CHUNKS + 1u) + CHUNKS].zw);
+      atomicAdd(&counters[3], tiles.x);
+      atomicAdd(&counters[4], tiles.y);
+    }
   }
   let mean = total / sum;
   let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +

@@ -12,8 +12,8 @@ export const kernels: readonly KernelInfo[] = [
   ...common,
   {
     name: "combine_d192",
-    bindings: ["step", "layer", "partials", "sink_logits", "output"],
-    overrides: ["IO_HALF"],
+    bindings: ["step", "layer", "partials", "sink_logits", "counters", "output"],
+    overrides: ["IO_HALF", "SKIP_BELOW"],
     workgroupBytes: 0,
     reason: "every cache of this head dimension",
     load: () => import("./combine_d192.wgsl.ts"),

@@ -71,7 +71,7 @@ struct Layer {
 @group(0) @binding(2) var<storage, read> keys: array<u32>;
 @group(0) @binding(3) var<storage, read> values: array<u32>;
 @group(0) @binding(4) var<storage, read_write> exact_written: array<u32>;
-@group(0) @binding(5) var<storage, read_write> counters: array<atomic<u32>, 3>;
+@group(0) @binding(5) var<storage, read_write> counters: array<atomic<u32>, 5>;
 
 // A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
 // leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.

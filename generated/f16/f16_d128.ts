@@ -26,6 +26,15 @@ import type { KernelInfo } from "../../src/kernels/kernel.ts";
 export const kernels: readonly KernelInfo[] = [
   ...common_d128,
   {
+    name: "attend_f16_f16_d128_mrope",
+    bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS"],
+    span: 8,
+    workgroupBytes: 11408,
+    reason: "flash-decode on f16: the baseline of speed",
+    load: () => import("./attend_f16_f16_d128_mrope.wgsl.ts"),
+  },
+  {
     name: "attend_f16_f16_d128_plain",
     bindings: ["step", "layer", "queries", "key_quads", "value_quads", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW"],
@@ -103,6 +112,15 @@ export const kernels: readonly KernelInfo[] = [
     workgroupBytes: 9360,
     reason: "uncompressed: the baseline of every figure",
     load: () => import("./mix_f16_d128.wgsl.ts"),
+  },
+  {
+    name: "score_f16_d128_mrope",
+    bindings: ["step", "layer", "queries", "key_quads", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS"],
+    span: 8,
+    workgroupBytes: 2048,
+    reason: "uncompressed: the baseline of every figure",
+    load: () => import("./score_f16_d128_mrope.wgsl.ts"),
   },
   {
     name: "score_f16_d128_plain",

@@ -3,6 +3,7 @@
  * sequences, parameters of steps.
  */
 import { isOwn, type ResolvedOptions } from "../plan/options.ts";
+import { positionStart } from "../plan/pages.ts";
 import { EXACT_UNIT_BYTES, exactSequenceBytes } from "../plan/sizes.ts";
 import { type AttentionWay, rowScores } from "../plan/steps.ts";
 import type { StepGrid } from "./grids.ts";
@@ -98,6 +99,17 @@ export class CacheCommands {
         span.room.restore(recorder, span, content);
       }
     }
+    const each = this.#options.positions;
+    this.#pageRows.put(
+      recorder,
+      growths.flatMap(({ state: { slot, positions }, placed, start, tokens }) =>
+        Array.from({ length: each }, (_, i) => ({
+          word: positionStart(this.#options, slot, i) + placed,
+          numbers: positions.slice(each * placed, each * (start + tokens))
+            .filter((_, at) => at % each === i),
+        }))
+      ),
+    );
     this.#options.pageTables.forEach((_, table) => {
       const rows = growths.flatMap(({ state, tables }) => {
         const { row } = tables[table]!;

@@ -154,11 +154,11 @@ export class DeviceCache implements Cache {
         this.#checkExists();
         return this.#sequences.state(sequence);
       },
-      adopt: (length, exactFrom, firstPages, restored, spans = []) => {
+      adopt: (length, exactFrom, firstPages, restored, spans = [], positions) => {
         this.#checkExists();
         return this.#spans.adopt(
           spans,
-          (own) => this.#sequences.adopt(length, exactFrom, firstPages, restored, own),
+          (own) => this.#sequences.adopt(length, exactFrom, firstPages, restored, own, positions),
         );
       },
       sequences: this.#sequences,

@@ -41,7 +41,8 @@ const RANGE: Fields<TokenRange> = { from: FINITE, to: FINITE };
  * learned codes are anchored.
  *
  * @throws {CoupletError} `usage` where the plan's codes depend on positions: where keys are handed
- * over as they are scored, or coded with their rotary embedding, as data-free schemes do.
+ * over as they are scored, or coded with their rotary embedding, as data-free schemes do; or where
+ * tokens have several positions.
  */
 export function dropGranularity(plan: CachePlan): number {
   checkOptions("usage", WHAT, { plan: PLAN }, { plan });
@@ -53,6 +54,14 @@ export function dropGranularity(plan: CachePlan): number {
       WHAT,
       "keys are held as they are scored, and those after the tokens would need other positions",
       'Plan with keys before their rotary embedding (keys.space: "pre-rope"); "anchored" will do, too',
+    );
+  }
+  if (options.positions > 0) {
+    raise(
+      "usage",
+      WHAT,
+      "tokens have positions of their own (rope.sections), and those behind would need others",
+      "Truncate, and append those again",
     );
   }
   let tokens = pageTables.some(({ slidingWindow }) => slidingWindow > 0)

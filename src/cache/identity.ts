@@ -64,7 +64,7 @@ function describeKeys({ keyOptions: keys, headDim }: ResolvedLayer): unknown {
   const { space } = keys;
   if (space === "as-scored") return { space };
   const anchors = keyAnchors(keys, headDim);
-  const { layout, theta, rotaryDim, positionOffset, inverseFrequencies } = keys.rope;
+  const { layout, theta, rotaryDim, positionOffset, inverseFrequencies, sections } = keys.rope;
   return {
     space,
     ...(anchors && { anchors }),
@@ -74,6 +74,7 @@ function describeKeys({ keyOptions: keys, headDim }: ResolvedLayer): unknown {
       positionOffset: positionOffset ?? 0,
       // Explicit frequencies replace the series computed from theta.
       ...(inverseFrequencies === undefined ? { theta } : { inverseFrequencies }),
+      sections,
     },
   };
 }

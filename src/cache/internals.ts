@@ -29,6 +29,7 @@ export interface CacheInternals {
     firstPages: readonly number[],
     restored?: RestoredContent,
     spans?: readonly RestoredSpan[],
+    positions?: number[],
   ): Sequence;
   /** The host's side of all sequences. */
   readonly sequences: Sequences;

@@ -1,4 +1,4 @@
-/** Writes rows of page tables. */
+/** Writes rows of page tables, and tokens' positions behind them. */
 import { BoundKernel, NO_HOST } from "./bound_kernel.ts";
 import { WORKGROUP_SIZE } from "../kernels/constants.ts";
 import type { ResolvedOptions } from "../plan/options.ts";
@@ -65,11 +65,24 @@ export class PageRows {
     rows: readonly { readonly slot: number; readonly row: PageRow }[],
   ): void {
     const start = pageTableStart(this.#options, table);
-    const runs = rows.flatMap(({ slot, row: { from, pages } }) => {
-      const word = start + slot * sequencePages(this.#options) + from;
-      return pageRuns(pages)
-        .map(({ page, index, count }) => ({ slot: word + index, start: page, count }));
-    });
+    this.put(
+      recorder,
+      rows.map(({ slot, row: { from, pages } }) => ({
+        word: start + slot * sequencePages(this.#options) + from,
+        numbers: pages,
+      })),
+    );
+  }
+
+  /** Writes numbers from some words on. */
+  put(
+    recorder: Recorder,
+    rows: readonly { readonly word: number; readonly numbers: readonly number[] }[],
+  ): void {
+    const runs = rows.flatMap(({ word, numbers }) =>
+      pageRuns(numbers)
+        .map(({ page, index, count }) => ({ slot: word + index, start: page, count }))
+    );
     for (const { place, entries, most } of this.#parameters.batches(runs)) {
       this.#kernel.dispatch(recorder, place, NO_HOST, Math.ceil(most / WORKGROUP_SIZE), entries, 1);
     }

@@ -5,7 +5,8 @@ import { inverseFrequencies } from "../model/rope.ts";
 /**
  * Cosines and sines of the distances the kernels rotate by, computed in float64: rows 0 to
  * NEAR_TOKENS - 1 hold a distance of as many tokens, row NEAR_TOKENS + n one of n tiles. A row
- * holds, for each four pairs, four cosines and then four sines.
+ * holds, for each four pairs, four cosines and then four sines. Where the embedding has sections,
+ * the last row has the numbers of the pairs' sections in place of cosines.
  *
  * A distance is a near row plus a far row, by the addition theorems; so the rotary table stays
  * small and no kernel calls `sin` or `cos`, whose error WGSL does not bound for large angles.
@@ -22,7 +23,8 @@ export function ropeTable(
     for (let pair = 0; pair < frequencies.length; pair++) {
       const angle = distance * frequencies[pair]!;
       const at = row * frequencies.length * 2 + Math.floor(pair / 4) * 8 + (pair % 4);
-      table[at] = Math.cos(angle);
+      const isLast = rope.sections !== undefined && row === rows - 1;
+      table[at] = isLast ? rope.sections![pair]! : Math.cos(angle);
       table[at + 4] = Math.sin(angle);
     }
   }

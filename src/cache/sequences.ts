@@ -12,6 +12,7 @@ import type { PageRow } from "./page_rows.ts";
 import type { RestoredContent } from "./restored_content.ts";
 import type { SpanState } from "./span_room.ts";
 import { StepProgress } from "./step_progress.ts";
+import { checkPositions, newPositions } from "./token_positions.ts";
 
 /** One sequence of a cache; opaque. */
 export interface Sequence {
@@ -64,6 +65,10 @@ export interface SequenceState {
   restored: RestoredContent | undefined;
   /** Its spans, in the order they were added. */
   spans: readonly SpanState[];
+  /** `[tokens][3]`: time, height and width of its tokens, where they have these. */
+  readonly positions: number[];
+  /** The first token whose positions the device may not have. */
+  placed: number;
 }
 
 /** One sequence's share of a step. */
@@ -72,6 +77,12 @@ export interface StepEntry {
   readonly sequence: Sequence;
   /** Tokens it grows by, 1 to `capacity.appendTokens`. */
   readonly tokens: number;
+  /**
+   * `[3][tokens]`, where the rotary embedding has sections: their positions in time, height and
+   * width, each below `capacity.sequenceTokens`. Defaults to what text has: the numbers that follow
+   * the largest position of the sequence, the same three times.
+   */
+  readonly positions?: ArrayLike<number>;
 }
 
 /** What a step does to a sequence's pages in one page table. */
@@ -110,6 +121,8 @@ export interface Growth {
   readonly codedAfter: number;
   /** What it does to each page table. */
   readonly tables: readonly TableGrowth[];
+  /** The first token whose positions the step puts in place. */
+  readonly placed: number;
   /** Restored content that the step puts in place first. */
   restored: RestoredContent | undefined;
   /** The spans that its queries see. */
@@ -194,6 +207,7 @@ export class Sequences {
    * @param firstPages For each page table the first page it is to hold.
    * @param restored What it holds.
    * @param spans Its spans.
+   * @param positions `[tokens][3]`, where tokens have several.
    * @throws {CoupletError} `capacity` where it does not fit.
    */
   adopt(
@@ -202,8 +216,11 @@ export class Sequences {
     firstPages: readonly number[],
     restored?: RestoredContent,
     spans: readonly SpanState[] = [],
+    positions: number[] = [],
   ): Sequence {
-    this.#checkPlanned("Cannot hold a sequence", "it has", length, "sequenceTokens");
+    const what = "Cannot hold a sequence";
+    this.#checkPlanned(what, "it has", length, "sequenceTokens");
+    checkPositions(what, this.#options, length, positions);
     this.requireSlots(1);
     const end = pagesFor(codedTokens(this.#options, { length, exactFrom }));
     const tables: PageTable[] = [];
@@ -215,7 +232,16 @@ export class Sequences {
       this.#givePages(tables);
       throw error;
     }
-    return this.#add({ length, exactFrom, stored: length, tables, restored, spans });
+    return this.#add({
+      length,
+      exactFrom,
+      stored: length,
+      tables,
+      restored,
+      spans,
+      positions,
+      placed: 0,
+    });
   }
 
   /** Whether a sequence is this cache's and alive. */
@@ -269,7 +295,7 @@ export class Sequences {
     const exactFrom = this.exactAfter(state, length, decodes);
     const coded = codedTokens(this.#options, { length, exactFrom });
     this.#takeBack(state, length, coded);
-    state.length = length;
+    this.#shorten(state, length);
     state.exactFrom = exactFrom;
     state.stored = Math.min(state.stored, length);
     dropSpans(state, length);
@@ -278,6 +304,17 @@ export class Sequences {
       if (coded === 0) held.first = 0;
       this.pools[table]!.give(held.pages.splice(pagesFor(coded) - held.first));
     });
+  }
+
+  /**
+   * Takes the last tokens of a sequence off its end.
+   *
+   * @param placed Tokens whose positions the device has, if there are no more.
+   */
+  #shorten(state: SequenceState, length: number, placed = length): void {
+    state.length = length;
+    state.placed = Math.min(state.placed, placed);
+    state.positions.length = length * this.#options.positions;
   }
 
   /** Checks that a sequence can be rolled back to a length, and returns its state. */
@@ -356,7 +393,7 @@ export class Sequences {
     while ((state.steps.at(-1)?.start ?? -1) >= length) {
       const growth = state.steps.pop()!;
       growth.isVoid = true;
-      state.length = growth.start;
+      this.#shorten(state, growth.start, growth.placed);
       if (coded > growth.codedBefore) {
         this.#settle(growth);
         continue;
@@ -384,13 +421,14 @@ export class Sequences {
    */
   fork(sequence: Sequence): Sequence {
     this.requireSlots(1);
-    const { length, exactFrom, stored, tables, spans } = this.state(sequence);
-    for (const span of spans) span.users++;
-    const copies = tables.map(({ first, pages }, table): PageTable => {
+    const state = this.state(sequence);
+    for (const span of state.spans) span.users++;
+    const tables = state.tables.map(({ first, pages }, table): PageTable => {
       this.pools[table]!.share(pages);
       return { first, pages: [...pages], staleFrom: 0 };
     });
-    return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined, spans });
+    const positions = [...state.positions];
+    return this.#add({ ...state, tables, positions, placed: 0, restored: undefined });
   }
 
   /**
@@ -407,9 +445,10 @@ export class Sequences {
     );
     const growths: Growth[] = [];
     try {
-      for (const { sequence, tokens } of entries) {
+      for (const { sequence, tokens, positions } of entries) {
         const state = this.state(sequence);
-        const { length: start, exactFrom } = state;
+        const { length: start, exactFrom, placed } = state;
+        const added = newPositions(this.#options, state.positions, tokens, positions);
         const growth: Growth & { readonly tables: TableGrowth[] } = {
           sequence,
           state,
@@ -419,6 +458,7 @@ export class Sequences {
           codedBefore: codedTokens(this.#options, state),
           codedAfter: codedTokens(this.#options, { length: start + tokens, exactFrom }),
           tables: [],
+          placed,
           restored: state.restored,
           spans: state.spans,
           restoredSpans: takeRestored(state.spans),
@@ -429,6 +469,8 @@ export class Sequences {
         state.steps.push(growth);
         state.restored = undefined;
         state.length += tokens;
+        for (const position of added) state.positions.push(position);
+        state.placed = state.length;
         this.pools.forEach((pool, table) => {
           const held = state.tables[table]!;
           const own: TableGrowth = { end: held.first + held.pages.length };

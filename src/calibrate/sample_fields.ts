@@ -2,7 +2,7 @@
 import type { CalibrationSamples } from "./samples.ts";
 import type { Fields, Rule } from "../base/check_options.ts";
 import { FLOATS, list, NUMBER, NUMBERS } from "../base/data_kinds.ts";
-import { ROPE_FIELDS } from "../model/rope_options.ts";
+import { PLAIN_ROPE_FIELDS } from "../model/rope_options.ts";
 import { SIDE } from "../model/side.ts";
 
 /** What samples may be. Sizes and values are checked where they are used. */
@@ -15,7 +15,7 @@ export const SAMPLE_FIELDS: Fields<CalibrationSamples> = {
   "weights?": FLOATS,
   "scale?": FLOATS,
   "positions?": NUMBERS,
-  "rope?": ROPE_FIELDS,
+  "rope?": PLAIN_ROPE_FIELDS,
 };
 
 /** A list of samples. */

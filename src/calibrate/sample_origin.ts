@@ -6,7 +6,7 @@ import { parseJson } from "../base/parse_json.ts";
 import { messageOf } from "../base/raise.ts";
 import { MODEL } from "../codebooks/find.ts";
 import type { KeySpace, ModelFingerprint, RopeParameters } from "../model/model.ts";
-import { ROPE_FIELDS } from "../model/rope_options.ts";
+import { PLAIN_ROPE_FIELDS } from "../model/rope_options.ts";
 
 /** Where the samples of a file come from, as far as the file tells it. */
 export interface SampleOrigin {
@@ -79,7 +79,7 @@ export function parseMetadata(metadata: Readonly<Record<string, string>>): Sampl
     ...(keySpace === undefined ? {} : { keySpace }),
     ...(source === undefined ? {} : { source }),
   };
-  const fields: Fields<SampleMetadata> = { ...ORIGIN_FIELDS, "rope?": ROPE_FIELDS };
+  const fields: Fields<SampleMetadata> = { ...ORIGIN_FIELDS, "rope?": PLAIN_ROPE_FIELDS };
   checkOptions("file", WHAT, fields, parsed);
   return parsed as SampleMetadata;
 }

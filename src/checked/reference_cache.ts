@@ -1,6 +1,6 @@
 /** The reference cache, with the arguments of its calls checked. */
 import { checkOptions, having, type Kind, listOf, TEXT, whole } from "../base/check_options.ts";
-import { FLOATS, NUMBER, record } from "../base/data_kinds.ts";
+import { FLOATS, NUMBER, NUMBERS, orNothing, record } from "../base/data_kinds.ts";
 import { SIDE } from "../model/side.ts";
 import {
   createReferenceCache as createCache,
@@ -22,7 +22,14 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   const cache = createCache(options);
   const sequenceKind: Kind<ReferenceSequence> = having("what createSequence() gives", "id");
   const entries = listOf(
-    record<ReferenceStepEntry>("{ sequence, tokens }", { sequence: sequenceKind, tokens: NUMBER }),
+    record<ReferenceStepEntry>(
+      "{ sequence, tokens }, and positions as a list where there are any",
+      {
+        sequence: sequenceKind,
+        tokens: NUMBER,
+        positions: orNothing(NUMBERS),
+      },
+    ),
   );
   const stepKind = record<{ readonly entries: readonly ReferenceStepEntry[] }>(
     "what beginStep() gives",

@@ -58,25 +58,32 @@ export function attend(input: attention.AttentionInput): attention.AttentionResu
   return attention.attend(input);
 }
 
+/** What a token's position may be. */
+const POSITION: Kind<number | readonly number[]> = /* @__PURE__ */ kind(
+  "a number, or a list of three",
+  (value) => NUMBER[1](value) || (Array.isArray(value) && NUMBERS[1](value) && value.length === 3),
+);
+
 /**
  * Applies the rotary embedding to one head's vector, in float64. Channels from the rotary dimension
  * on are not changed.
  *
  * @param vector `[headDim]`, a key or a query.
- * @param position The token's position in its sequence, before `rope.positionOffset`.
+ * @param position The token's position in its sequence, before `rope.positionOffset`; where the
+ * embedding has sections, its three, or one for all of them.
  * @param frequencies The result of {@linkcode inverseFrequencies}, if the caller keeps it.
  * @returns `[headDim]`, a new array.
  * @throws {CoupletError} `shape` as {@linkcode inverseFrequencies} does.
  */
 export function rotate(
   vector: ArrayLike<number>,
-  position: number,
+  position: number | readonly number[],
   parameters: RopeParameters,
   frequencies?: ArrayLike<number>,
 ): Float64Array<ArrayBuffer> {
   checkOptions("shape", "Cannot rotate keys and queries", {
     vector: NUMBERS,
-    position: NUMBER,
+    position: POSITION,
     rope: ROPE_FIELDS,
     "frequencies?": NUMBERS,
   }, { vector, position, rope: parameters, frequencies });
@@ -84,8 +91,8 @@ export function rotate(
 }
 
 /** What spans may be. */
-const SPANS: Kind<readonly attention.SpanVectors[]> = listOf(
-  kind("{ keys, values }, each a list of numbers", (value) => {
+const SPANS: Kind<readonly attention.SpanVectors[]> = /* @__PURE__ */ listOf(
+  /* @__PURE__ */ kind("{ keys, values }, each a list of numbers", (value) => {
     const { keys, values } = Object(value);
     return NUMBERS[1](keys) && NUMBERS[1](values);
   }),
@@ -109,6 +116,7 @@ function attentionFields(): Fields<attention.AttentionInput> {
     "exactFrom?": position,
     "block?": count,
     "keySpace?": keyFields,
+    "positions?": listOf(listOf(whole(0))),
     "scale?": NUMBER,
     "softcap?": NUMBER,
     "slidingWindow?": position,

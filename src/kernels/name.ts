@@ -56,14 +56,23 @@ export const NAME_GRAMMARS: Readonly<Record<KernelFamily, string>> = {
  * - `anchored`: as `rope`, but keys were coded with what they turn from their anchors: slow channels
  *   are scored with a query that is turned once for several keys. Kernels that encode and decode
  *   such keys have this variant, too
+ * - `mrope`: as `rope`, where sections of channels turn by three positions of a token
  * - `plain`: keys were coded as they are scored; gather
  * - `lut`: as `plain`, by a lookup table of q.centroid in workgroup memory
  * - `table`: as `lut`, with the table of q.centroid in a storage buffer that a `table` kernel fills
  * - `table16`: as `table`, with entries in f16, counted from the middle of the centroids' grids
  */
-export type KeyVariant = "rope" | "anchored" | "plain" | "lut" | "table" | "table16";
+export type KeyVariant = "rope" | "anchored" | "mrope" | "plain" | "lut" | "table" | "table16";
 
-const VARIANTS: readonly KeyVariant[] = ["rope", "anchored", "plain", "lut", "table", "table16"];
+const VARIANTS: readonly KeyVariant[] = [
+  "rope",
+  "anchored",
+  "mrope",
+  "plain",
+  "lut",
+  "table",
+  "table16",
+];
 
 /**
  * What a kernel uses that not all chips do well, the last token of its name: an optional feature of

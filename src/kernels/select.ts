@@ -127,7 +127,10 @@ export function requireKernel(
   );
 }
 
-function remedy({ family, schemes, headDim }: KernelQuery): string {
+function remedy({ family, schemes, headDim, variants }: KernelQuery): string {
+  if (variants?.join() === "mrope") {
+    return 'Hand the keys over as they are scored ({ space: "as-scored" })';
+  }
   if (headDim === undefined) return "Pass all kernels of a set: each has this one";
   if (headDim % 16 > 0 || headDim > 512) {
     return "Fill heads up with zeros to a multiple of 16 channels up to 512, and give the model's own scale";

@@ -2,7 +2,7 @@
 import type { KeyOptions, KeySpace, RopeByLayer } from "./model.ts";
 import { type Fields, type Kind, kind, oneOf } from "../base/check_options.ts";
 import { ANCHOR_FIELDS } from "./anchors.ts";
-import { ROPE_FIELDS } from "./rope_options.ts";
+import { PLAIN_ROPE_FIELDS, ROPE_FIELDS } from "./rope_options.ts";
 
 /** What the space of keys may be. */
 export const KEY_SPACE: Kind<KeySpace> = oneOf("pre-rope", "anchored", "as-scored");
@@ -12,8 +12,8 @@ export function keyFields(value: unknown): Fields<KeyOptions> {
   const space = KEY_SPACE as Kind<never>;
   const given = Object(value).space;
   if (given === "as-scored") return { space };
-  const fields = { space, rope: ROPE_FIELDS };
-  return given === "anchored" ? { ...fields, "anchor?": ANCHOR_FIELDS } : fields;
+  if (given !== "anchored") return { space, rope: ROPE_FIELDS };
+  return { space, rope: PLAIN_ROPE_FIELDS, "anchor?": ANCHOR_FIELDS };
 }
 
 const NOTHING: Kind<null> = kind("null", (value) => value === null);

@@ -51,6 +51,12 @@ export interface RopeParameters {
    * rotaryDim)`.
    */
   readonly inverseFrequencies?: readonly number[];
+  /**
+   * `[rotaryDim / 2]`: which of a token's three positions turns a pair, 0 for time, 1 for height, 2
+   * for width (mrope; Qwen2-VL, arXiv 2409.12191 §2.1), as {@linkcode mropeSections} lists them.
+   * Defaults to none: a token has one position, its place in the sequence.
+   */
+  readonly sections?: readonly number[];
 }
 
 /** How keys reach the cache, and queries with them. */

@@ -9,4 +9,10 @@ export const ROPE_FIELDS: Fields<RopeParameters> = {
   "rotaryDim?": whole(1),
   "positionOffset?": FINITE,
   "inverseFrequencies?": listOf(FINITE),
+  "sections?": listOf(whole(0, 2)),
 };
+
+const { "sections?": _, ...plain } = ROPE_FIELDS;
+
+/** The same where a token has one position: for anchored keys, whose anchors turn by one, and samples. */
+export const PLAIN_ROPE_FIELDS: Fields<RopeParameters> = plain as Fields<RopeParameters>;

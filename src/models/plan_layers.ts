@@ -53,7 +53,7 @@ export function planLayers(
     ...(sharesWith.some((source) => source !== null) ? { sharesWith } : {}),
   };
   const scales = layers.map(({ scale }) => scale);
-  const found = findRopes(facts);
+  const found = findRopes(facts, space);
   if (space === "as-scored" || typeof found === "string") {
     if (space === "pre-rope" || space === "anchored") {
       refuse(
@@ -66,7 +66,7 @@ export function planLayers(
       keys: { space: "as-scored" },
       scale: onceIfAlike(scales),
       ...(space === undefined && typeof found === "string" ? { asScored: found } : {}),
-      ...factorNote(layers),
+      ...hostNote(facts, space),
     };
   }
   const rope = onceIfAlike(found.map((own, i) => ropeParameters(own, layers[i]!.headDim)));
@@ -75,6 +75,9 @@ export function planLayers(
     keys: keysOf(space ?? "pre-rope", rope),
     // Kernels rotate alone; the factor is of both keys and queries.
     scale: onceIfAlike(scales.map((scale, i) => scale * (found[i]?.attentionFactor ?? 1) ** 2)),
+    ...(hasSections(facts)
+      ? { note: "The host gives the positions of images and videos (beginStep())." }
+      : {}),
   };
 }
 
@@ -96,24 +99,37 @@ function keysOf(
 /** The rotary embedding as plans have it; `null` for none. */
 function ropeParameters(rope: RopeFacts | undefined, headDim: number): RopeParameters | null {
   if (rope === undefined) return null;
-  const { layout, theta, rotaryDim, inverseFrequencies } = rope;
+  const { layout, theta, rotaryDim, inverseFrequencies, sections } = rope;
   return {
     layout,
     theta,
     ...(rotaryDim === headDim ? {} : { rotaryDim }),
     ...(inverseFrequencies === undefined ? {} : { inverseFrequencies }),
+    ...(sections === undefined ? {} : { sections }),
   };
 }
 
-/** Says what the host multiplies keys and queries by where it rotates them itself. */
-function factorNote(layers: readonly AttentionLayer[]): Pick<PlannedLayers, "note"> {
+/** Says what the host does, or could leave to the library, where it rotates keys itself. */
+function hostNote(
+  facts: ModelFacts,
+  space: KeySpace | undefined,
+): Pick<PlannedLayers, "note"> {
+  const { layers } = facts;
   const factors = new Set(layers.map(({ rope }) => rope?.attentionFactor ?? 1));
   factors.delete(1);
-  return factors.size === 0 ? {} : {
-    note: `The host multiplies rotated channels of keys and queries by ${
-      [...factors].join(" or ")
-    }, the attention factor of their rotary embedding.`,
-  };
+  const notes = [
+    ...(factors.size === 0 ? [] : [
+      `The host multiplies rotated channels of keys and queries by ${
+        [...factors].join(" or ")
+      }, the attention factor of their rotary embedding.`,
+    ]),
+    ...(space === undefined && hasSections(facts)
+      ? [
+        'Keys in f16, c4b8 and c8b8 can come before it (space: "pre-rope"), with kernels of 64 and 128 channels a head or generated ones; the host then gives the positions of images (beginStep()).',
+      ]
+      : []),
+  ];
+  return notes.length === 0 ? {} : { note: notes.join(" ") };
 }
 
 /** Refuses layers that no cache can serve yet. */
@@ -128,14 +144,22 @@ function refuseUnserved({ layers }: ModelFacts, length = Infinity): void {
   }
 }
 
+/** Whether three positions of a token turn the channels of all layers that rotate, in known sections. */
+function hasSections({ layers }: ModelFacts): boolean {
+  const ropes = layers.flatMap(({ rope }) => rope ?? []);
+  return ropes.length > 0 && ropes.every(({ sections }) => sections !== undefined);
+}
+
 /**
  * The embeddings that kernels can apply to the keys of each layer, undefined where there is none, or
- * why they cannot.
+ * why they cannot. Sections are for hosts that ask for them, because few schemes have such kernels.
  */
 function findRopes(
-  { layers, asScored }: ModelFacts,
+  facts: ModelFacts,
+  space: KeySpace | undefined,
 ): readonly (RopeFacts | undefined)[] | string {
-  if (asScored !== undefined) return asScored;
+  const { layers, asScored } = facts;
+  if (asScored !== undefined && !(space === "pre-rope" && hasSections(facts))) return asScored;
   if (layers.every(({ rope }) => rope === undefined)) return "its layers have no rotary embedding";
   const found = layers.map(({ rope, headDim }) => rope && servedRope(rope, headDim));
   const obstacle = found.find((one) => typeof one === "string");
@@ -156,7 +180,7 @@ const CHANNELS = 16;
 
 /** The same embedding over as many channels as kernels can rotate, the others of which stay still. */
 function padded(rope: RopeFacts, headDim: number): RopeFacts | string {
-  const { layout, rotaryDim, theta, inverseFrequencies } = rope;
+  const { layout, rotaryDim, theta, inverseFrequencies, sections } = rope;
   if (layout === "half") {
     return `${rotaryDim} channels rotate, each with one ${
       rotaryDim / 2
@@ -166,5 +190,10 @@ function padded(rope: RopeFacts, headDim: number): RopeFacts | string {
   const turning = inverseFrequencies ??
     Array.from({ length: rotaryDim / 2 }, (_, i) => theta ** (-2 * i / rotaryDim));
   const still = new Array<number>((wider - rotaryDim) / 2).fill(0);
-  return { ...rope, rotaryDim: wider, inverseFrequencies: [...turning, ...still] };
+  return {
+    ...rope,
+    rotaryDim: wider,
+    inverseFrequencies: [...turning, ...still],
+    ...(sections && { sections: [...sections, ...still] }),
+  };
 }

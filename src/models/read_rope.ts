@@ -1,5 +1,6 @@
 /** The rotary embeddings that a `config.json` describes, by kind of layer. */
 import { type Kind, kind, listOf, POSITIVE, TEXT, whole } from "../base/check_options.ts";
+import { mropeSections } from "../model/mrope_sections.ts";
 import { Entries, isObject } from "./reading/entries.ts";
 import type { AttentionLayer, RopeFacts } from "./reading/facts.ts";
 import type { RopeRule } from "./reading/family.ts";
@@ -36,6 +37,7 @@ export interface ReadRopes {
 interface Context {
   readonly entries: Entries;
   readonly layout: RopeFacts["layout"];
+  readonly mrope: RopeRule["mrope"];
   readonly maxPositions: number | undefined;
   readonly length: number | undefined;
   readonly notes: Set<string>;
@@ -62,7 +64,8 @@ export function readRopes(
     return { of: () => undefined, notes };
   }
   const layout = rule.layout ?? "half";
-  const context: Context = { entries, layout, maxPositions, length, notes };
+  const { mrope } = rule;
+  const context: Context = { entries, layout, mrope, maxPositions, length, notes };
   const empty = new Entries({});
   const all = entries.object("rope_scaling") ?? entries.object("rope_parameters") ?? empty;
   const isNested = all.names.some((name) => isObject(all.json[name]));
@@ -104,7 +107,7 @@ function readRope(
   parameters: Entries,
   headDim: number,
   otherTheta: number | undefined,
-  { entries, layout, maxPositions, length, notes }: Context,
+  { entries, layout, mrope, maxPositions, length, notes }: Context,
 ): RopeFacts {
   const ownTheta = parameters.get("rope_theta", POSITIVE);
   const modelTheta = entries.get("rope_theta", POSITIVE);
@@ -135,13 +138,33 @@ function readRope(
   });
   if (scaled.note !== undefined) notes.add(scaled.note);
   const { inverseFrequencies, attentionFactor = 1 } = scaled;
+  const pairs = mrope && parameters.get("mrope_section", SECTIONS);
   return {
     layout,
     theta: scaled.theta ?? theta,
     rotaryDim: scaled.rotaryDim ?? rotaryDim,
     ...(inverseFrequencies === undefined ? {} : { inverseFrequencies }),
     attentionFactor,
+    ...(pairs && { sections: readSections(pairs, mrope, rotaryDim, parameters) }),
   };
+}
+
+/** The sections of a family whose order is known. */
+function readSections(
+  pairs: readonly number[],
+  mrope: RopeRule["mrope"],
+  rotaryDim: number,
+  parameters: Entries,
+): readonly number[] {
+  if (pairs.length !== 3 || pairs.reduce((a, b) => a + b) !== rotaryDim / 2) {
+    refuse(
+      `${parameters.name("mrope_section")} is ${pairs.join(", ")}, and ${
+        rotaryDim / 2
+      } pairs rotate`,
+      "Time, height and width must share all pairs",
+    );
+  }
+  return mropeSections(pairs, { interleaved: mrope === "interleaved" });
 }
 
 /** Channels that rotate: a number of them, or a share of the head. */

@@ -57,10 +57,13 @@ export interface WeighedCandidate extends AttentionCandidate {
 }
 
 /** What the kernels of one combination must do. */
-function queries({ keys, values, headDim, valueHeadDim, keyOptions: { space } }: ResolvedLayer) {
+function queries({ keys, values, headDim, valueHeadDim, keyOptions }: ResolvedLayer) {
+  const { space } = keyOptions;
   const variants: KeyVariant[] = space === "as-scored"
     ? ["plain", "lut", "table", "table16"]
-    : [space === "anchored" && codesAnchored(parseScheme(keys)) ? "anchored" : "rope"];
+    : space === "anchored" && codesAnchored(parseScheme(keys))
+    ? ["anchored"]
+    : [keyOptions.rope.sections ? "mrope" : "rope"];
   return {
     fused: { family: "attend", schemes: [keys, values], headDim, variants },
     scored: { family: "score", schemes: [keys], headDim, variants },

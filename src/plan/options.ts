@@ -16,7 +16,7 @@ import {
 import { CoupletError } from "../base/errors.ts";
 import { STEP_ENTRIES } from "../kernels/constants.ts";
 import { LARGEST_SHAPE } from "../model/largest_shape.ts";
-import { inverseFrequencies } from "../model/rope.ts";
+import { inverseFrequencies, POSITIONS } from "../model/rope.ts";
 import { sideDim, SIDES } from "../model/side.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
 import { cacheKeyFields } from "../model/key_fields.ts";
@@ -178,6 +178,8 @@ export interface ResolvedOptions {
   readonly pageTables: readonly PageTableOptions[];
   /** One rotary table for each rotary embedding and head dimension. */
   readonly ropeTables: readonly RopeTableOptions[];
+  /** Positions that are kept of a token: those of a rotary embedding with sections; 0 without. */
+  readonly positions: number;
   /** Tokens that leave the window together: the largest block of the schemes. */
   readonly block: number;
   /** How keys reach the cache, as it was given. */
@@ -404,7 +406,7 @@ function checkRotated(rope: RopeParameters, headDim: number): void {
 /** Schemes, heads, rotary and page table of every layer. */
 function resolveLayers(
   { shape, policy, capacity, keys: given, scale, io = {} }: CacheOptions,
-): Pick<ResolvedOptions, "layers" | "pageTables" | "ropeTables" | "block"> {
+): Pick<ResolvedOptions, "layers" | "pageTables" | "ropeTables" | "positions" | "block"> {
   const each = <T>(name: string, value: T | readonly T[]) => perLayer(name, shape.layers, value);
   const heads = each("KV heads", shape.keyValueHeads);
   const queries = each("query heads", shape.queryHeads);
@@ -476,6 +478,7 @@ function resolveLayers(
     layers,
     pageTables: distinct.map((slidingWindow) => ({ slidingWindow })),
     ropeTables,
+    positions: ropeTables.some(({ rope }) => rope.sections) ? POSITIONS : 0,
     block: Math.max(
       ...layers.flatMap(({ keys, values }) => [keys, values].map((id) => parseScheme(id).block)),
     ),

@@ -25,6 +25,16 @@ export function pageTableStart(options: ResolvedOptions, pageTable: number): num
 }
 
 /**
+ * First word of one of a slot's positions, `[slots][positions][tokens]`, in the buffer of all page
+ * tables. Kernels find them from the buffer's end, so the last slot's come first.
+ */
+export function positionStart(options: ResolvedOptions, slot: number, position: number): number {
+  const { capacity, pageTables, positions } = options;
+  return pageTableStart(options, pageTables.length) +
+    ((capacity.sequences - 1 - slot) * positions + position) * sequencePages(options) * PAGE_TOKENS;
+}
+
+/**
  * Tokens before a query whose pages must be kept: those in the sliding window, and those still to
  * be encoded.
  */

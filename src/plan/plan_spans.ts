@@ -32,20 +32,18 @@ import { POLICY_FIELDS } from "../schemes/policy.ts";
 import type { SpanPolicies, SpanPolicy } from "./span_policies.ts";
 import type { PlannedSpans, SpanCoders, SpanLayerPlan, SpanPlan } from "./spans.ts";
 
-/** What a kind of span may be. */
-const SPAN_FIELDS: Fields<SpanPolicy> = {
-  ...POLICY_FIELDS,
-  tokens: whole(1),
-  count: whole(1),
-  "remap?": { tau: POSITIVE },
-};
-
 /** What kinds of spans may be. */
 function spansFields(value: unknown): Fields<Record<string, SpanPolicy>> {
+  const fields: Fields<SpanPolicy> = {
+    ...POLICY_FIELDS,
+    tokens: whole(1),
+    count: whole(1),
+    "remap?": { tau: POSITIVE },
+  };
   return Object.fromEntries(
     Object.keys(Object(value)).map((name) => [
       name,
-      /^[a-z][a-z0-9_]*$/.test(name) ? SPAN_FIELDS : kind(
+      /^[a-z][a-z0-9_]*$/.test(name) ? fields : kind(
         `a name of lower-case letters, digits and underscores for spans.${name}`,
         () => false,
       ),

@@ -16,7 +16,7 @@ import type { LayerPolicy } from "../schemes/policy.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { sideLayout } from "../schemes/side_layout.ts";
 import { type Side, sideDim, type SideDims, SIDES } from "../model/side.ts";
-import { exactRows, pageTableStart, poolPages } from "./pages.ts";
+import { exactRows, poolPages, positionStart } from "./pages.ts";
 import { sharesCodebooks } from "../codebooks/device.ts";
 import { rowScores, rowSplits, type SplitTarget, stepRows, type StepSize } from "./steps.ts";
 
@@ -115,9 +115,9 @@ export function centroidBytes(
   return shared || (side === "values" && alike) ? 0 : bytes;
 }
 
-/** Bytes of all page tables of all sequences. */
+/** Bytes of all page tables of all sequences, and of their tokens' positions. */
 export function pageTableBytes(options: ResolvedOptions): number {
-  return pageTableStart(options, options.pageTables.length) * 4;
+  return positionStart(options, -1, 0) * 4;
 }
 
 /** Bytes of one layer's record pool, for one side and a number of KV heads. */
@@ -132,14 +132,15 @@ export function poolBytes(
 
 /**
  * Rows of the rotary table: NEAR_TOKENS near positions, and one far position per tile of the
- * longest sequence, or of an anchor.
+ * longest sequence, or of an anchor. Where tokens have several positions, the last row says which
+ * turns a pair.
  */
-export function ropeRows({ capacity, keys }: ResolvedOptions): number {
+export function ropeRows({ capacity, keys, positions }: ResolvedOptions): number {
   const farthest = Math.max(
     capacity.sequenceTokens,
     keys.space === "anchored" ? LARGEST_ANCHOR : 0,
   );
-  return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) + 1;
+  return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) + 1 + (positions && 1);
 }
 
 /** Bytes of all rotary tables. */

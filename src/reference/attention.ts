@@ -45,6 +45,11 @@ export interface AttentionInput {
    * `as-scored`, the default: they are used as they are.
    */
   readonly keySpace?: KeyOptions;
+  /**
+   * `[tokens]` of positions from the first token on, three each, where the rotary embedding has
+   * sections. Defaults to a token's place, three times.
+   */
+  readonly positions?: readonly (readonly number[])[];
   /** Factor of `q . k`. Defaults to `headDim ** -0.5`. */
   readonly scale?: number;
   /** If given, scores become `softcap * tanh(score / softcap)`. */
@@ -208,7 +213,8 @@ function scored(
   const rotated = new Float64Array(tokens * heads * headDim);
   for (let row = 0; row < tokens * heads; row++) {
     const vector = Array.from({ length: headDim }, (_, i) => vectors[row * headDim + i]!);
-    const position = firstPosition + Math.floor(row / heads);
+    const token = firstPosition + Math.floor(row / heads);
+    const position = input.positions?.[token] ?? token;
     rotated.set(rotate(vector, position, space.rope, frequencies), row * headDim);
   }
   return rotated;

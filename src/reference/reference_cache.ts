@@ -25,6 +25,11 @@ export interface ReferenceStepEntry {
   readonly sequence: ReferenceSequence;
   /** Tokens it grows by, from 1 to `appendTokens`. */
   readonly tokens: number;
+  /**
+   * `[3][tokens]`, where the rotary embedding has sections: positions in time, height and width.
+   * Defaults to the numbers that follow the largest position of the sequence.
+   */
+  readonly positions?: ArrayLike<number>;
 }
 
 /** A span of a {@linkcode ReferenceCache}; opaque. */
@@ -208,6 +213,8 @@ interface SequenceState {
   steps: BegunEntry[];
   /** Its spans, in the order they were added. */
   spans: readonly HeldSpan[];
+  /** Time, height and width of its tokens, where the rotary embedding has sections. */
+  positions: readonly (readonly number[])[];
 }
 
 /** A span of one sequence or several. */
@@ -243,6 +250,9 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   const ownLayers = readLayers(options);
   const block = windowBlock(ownLayers);
   const slots = keptExactly(tiers.window, block, appendTokens);
+  const hasSections = ownLayers.some(({ keySpace }) =>
+    keySpace.space !== "as-scored" && keySpace.rope.sections !== undefined
+  );
   const owning = ownLayers.filter(({ source }, layer) => source === layer).length;
   const stores = storeMakers(options, ownLayers, slots);
   checkSinkLogits(sinkLogits, shape);
@@ -391,6 +401,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
     state.spans = state.spans.filter(({ place }) => place <= length);
     state.exactFrom = exactFrom;
     state.length = length;
+    state.positions = state.positions.slice(0, length);
     for (const layer of state.layers) {
       layer.length = Math.min(layer.length, length);
       layer.coded = Math.min(layer.coded, length, tiers.sinks + codedAt(length, exactFrom));
@@ -401,6 +412,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
   /** Why so many tokens cannot be dropped in the middle, whatever the sequence; undefined where they can. */
   function shiftObstacle(count: number): string | undefined {
     if (options.keys.space === "as-scored") return "keys are held as they are scored";
+    if (hasSections) return "tokens have positions of their own";
     let unit = ownLayers.some(({ slidingWindow }) => slidingWindow > 0) ? TILE_TOKENS : PAGE;
     for (const { keys, keySpace, headDim, source } of ownLayers) {
       const scheme = parseScheme(keys);
@@ -458,6 +470,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
         passed: new Map(),
         steps: [],
         spans: [],
+        positions: [],
       });
       return sequence;
     },
@@ -615,7 +628,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
 
     beginStep(entries): ReferenceStep {
       const seen = new Set<ReferenceSequence>();
-      for (const { sequence, tokens } of entries) {
+      for (const { sequence, tokens, positions } of entries) {
         stateOf(sequence);
         if (seen.has(sequence)) {
           throw new CoupletError("usage", {
@@ -633,15 +646,32 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
             remedy: "Split the tokens over several steps, or plan with more appendTokens",
           });
         }
+        if (positions === undefined) continue;
+        const isPosition = (one: number) => Number.isInteger(one) && one >= 0;
+        if (
+          positions.length !== (hasSections ? 3 * tokens : 0) ||
+          !Array.from(positions).every(isPosition)
+        ) {
+          throw new CoupletError("shape", {
+            what: "Cannot begin a step",
+            why: `${positions.length} positions were given for ${tokens} tokens`,
+            remedy: hasSections
+              ? "Give three whole numbers a token, [3][tokens]"
+              : "Leave them out, or give the rotary embedding sections",
+          });
+        }
       }
       const appended = new Set<number>();
-      const begun = entries.map(({ sequence, tokens }): BegunEntry => {
+      const begun = entries.map(({ sequence, tokens, positions }): BegunEntry => {
         const state = stateOf(sequence);
         const firstPosition = state.length;
         const { spans } = state;
         const entry = { sequence, tokens, firstPosition, appended, spans, isVoid: false };
         state.steps.push(entry);
         state.length += tokens;
+        if (hasSections) {
+          state.positions = withPositions(state.positions, tokens, positions);
+        }
         return entry;
       });
       const step = { entries: begun };
@@ -725,6 +755,7 @@ export function createReferenceCache(options: ReferenceCacheOptions): ReferenceC
           exactFrom,
           block,
           keySpace,
+          positions: stateOf(sequence).positions,
           slidingWindow,
           spans: spans.map((held) => spanVectors(held, layer)),
           ...(sinkLogits === undefined ? {} : {
@@ -896,4 +927,23 @@ function codebookOf(
     one.scheme === id && one.side === side && one.layer === layer
   );
   return learned ?? codebook;
+}
+
+/** The positions of a sequence's tokens and of new ones, by token. */
+function withPositions(
+  held: readonly (readonly number[])[],
+  tokens: number,
+  given: ArrayLike<number> | undefined,
+): readonly (readonly number[])[] {
+  const largest = held.reduce((most, own) => Math.max(most, ...own), -1);
+  const added = Array.from(
+    { length: tokens },
+    (_, token) =>
+      Array.from(
+        { length: 3 },
+        (_, section) =>
+          given === undefined ? largest + 1 + token : given[section * tokens + token]!,
+      ),
+  );
+  return [...held, ...added];
 }

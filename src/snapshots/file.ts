@@ -65,6 +65,9 @@ export interface SideNames {
   readonly exact: string;
 }
 
+/** The name of the tensor of tokens' positions, U32 `[tokens, 3]`, where they have several. */
+export const POSITIONS = "positions";
+
 /** The names of the tensors of one side of one layer. */
 export function sideNames(layer: number, side: Side): SideNames {
   const name = `layers.${layer}.${side}`;
@@ -103,6 +106,9 @@ export function snapshotTensors(
       tensors.set(exact, { dtype: "F16", shape: [tokens, keyValueHeads, sideDim(own, side)] });
     }
   });
+  if (options.positions > 0) {
+    tensors.set(POSITIONS, { dtype: "U32", shape: [state.length, options.positions] });
+  }
   for (const [name, tensor] of spanTensors(options, state.spans)) tensors.set(name, tensor);
   return tensors;
 }
@@ -111,29 +117,19 @@ export function snapshotTensors(
 export async function encodeSnapshot(
   { info, tensors }: SnapshotContent,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const {
-    model,
-    plan,
-    planFingerprint,
-    codebookFingerprint,
-    prompt,
-    length,
-    exactFrom,
-    codedFrom,
-    spans,
-  } = info;
+  const { prompt, spans } = info;
   const bytes = writeSafetensors({
     metadata: {
       format: FORMAT,
       version: VERSION,
-      model: JSON.stringify(model ?? null),
-      plan,
-      plan_fingerprint: planFingerprint,
-      codebook_fingerprint: codebookFingerprint,
+      model: JSON.stringify(info.model ?? null),
+      plan: info.plan,
+      plan_fingerprint: info.planFingerprint,
+      codebook_fingerprint: info.codebookFingerprint,
       ...(prompt === undefined ? {} : { prompt }),
-      length: `${length}`,
-      exact_from: `${exactFrom}`,
-      coded_from: JSON.stringify(codedFrom),
+      length: `${info.length}`,
+      exact_from: `${info.exactFrom}`,
+      coded_from: JSON.stringify(info.codedFrom),
       ...(spans.length === 0 ? {} : { spans: JSON.stringify(spans) }),
       checksum: CHECKSUM_PREFIX + "0".repeat(CHECKSUM_DIGITS),
     },
@@ -299,16 +295,18 @@ function parseCount(name: string, text: string | undefined): number {
   return count;
 }
 
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
 function parseCounts(name: string, text: string | undefined): number[] {
   const counts = parsed(name, text);
-  const isCount = (count: unknown) => Number.isSafeInteger(count) && (count as number) >= 0;
   if (!Array.isArray(counts) || !counts.every(isCount)) damaged(`its ${name} is "${text}"`);
   return counts;
 }
 
 function parseSpans(text: string): HeldSpan[] {
   const spans = parsed("spans", text);
-  const isCount = (count: unknown) => Number.isSafeInteger(count) && (count as number) >= 0;
   const isSpan = (value: unknown) => {
     const { name, tokens, place } = Object(value);
     return typeof name === "string" && isCount(tokens) && tokens > 0 && isCount(place);

@@ -20,13 +20,19 @@ import type { RestoredPart } from "../cache/restored_content.ts";
 import type { SafetensorsTensor } from "../base/safetensors.ts";
 import { sideLayout } from "../schemes/side_layout.ts";
 import { type Side, SIDES } from "../model/side.ts";
-import { codedTokens, type Sequence, unfinishedFrom } from "../cache/sequences.ts";
+import {
+  codedTokens,
+  refuseUnfinished,
+  type Sequence,
+  unfinishedFrom,
+} from "../cache/sequences.ts";
 import {
   checkSnapshot,
   decodeSnapshot,
   encodeSnapshot,
   exactPositions,
   type HeldTokens,
+  POSITIONS,
   sideNames,
   type SnapshotContent,
   snapshotTensors,
@@ -88,23 +94,19 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
   const resolved = cache.plan.options;
   const inner = inside.state(sequence);
   const { slot, length, exactFrom, tables, restored, spans } = inner;
+  // A copy: later steps add to them.
+  const positions = Uint32Array.from(inner.positions);
+  const what = `Cannot take a snapshot of sequence ${sequence.id}`;
   const unfinished = unfinishedFrom(inner);
-  if (unfinished !== undefined) {
-    raise(
-      "usage",
-      "Cannot take a snapshot",
-      `the step of sequence ${sequence.id} from ${unfinished} on was not appended to every layer`,
-      `Append the step to all layers and submit, or give it up: truncate the sequence to ${unfinished} tokens`,
-    );
-  }
+  if (unfinished !== undefined) refuseUnfinished(what, unfinished, "every layer");
   const layers = resolved.layers.length;
   const uncoded = spans.find(({ coded }) => coded.size < layers);
   if (uncoded !== undefined) {
     raise(
       "usage",
-      "Cannot take a snapshot",
-      `span ${uncoded.span.id} of sequence ${sequence.id} was not handed over to every layer`,
-      "Hand it over to all layers and submit, or drop it: truncate the sequence to before it",
+      what,
+      `its span ${uncoded.span.id} was not handed over to every layer`,
+      "Hand it over to all layers, or truncate the sequence to before it",
     );
   }
   const held = tables.map(({ first, pages }, table) => {
@@ -152,6 +154,7 @@ export async function readSequence(cache: Cache, sequence: Sequence): Promise<Sn
     const bytes = shape.reduce((product, size) => product * size, dtype === "U32" ? 4 : 2);
     tensors.set(name, { dtype, shape, data: new Uint8Array(bytes) });
   }
+  tensors.get(POSITIONS)?.data.set(new Uint8Array(positions.buffer));
   reads.forEach(({ layer, side, heads }, i) => {
     const names = sideNames(layer, side);
     const own = resolved.layers[layer]!;
@@ -221,13 +224,17 @@ export async function restoreSequence(cache: Cache, bytes: Uint8Array): Promise<
     if (exhausted !== null) {
       throw deviceError("memory", what, exhausted.message || "the device is out of memory");
     }
-    return adopt(held.length, held.exactFrom, firstPages, restored, spans);
+    return adopt(
+      held.length,
+      held.exactFrom,
+      firstPages,
+      restored,
+      spans,
+      [...ownWords(content.tensors.get(POSITIONS)?.data ?? [])],
+    );
   } catch (error) {
-    for (const { keyRecords, valueRecords, exact } of restored.layers.flat()) {
-      for (const buffer of [keyRecords, valueRecords, exact]) buffer?.destroy();
-    }
-    for (const { keys, values, levels } of spans.flatMap(({ restored }) => restored)) {
-      for (const buffer of [keys, values, levels]) buffer?.destroy();
+    for (const content of [...layers, ...spans.map(({ restored }) => restored)].flat()) {
+      for (const buffer of Object.values(content)) buffer?.destroy();
     }
     throw error;
   }
@@ -353,7 +360,7 @@ function exactRuns(
 }
 
 /** Copies bytes into words. They may lie at any offset. */
-function ownWords(bytes: Uint8Array): Uint32Array<ArrayBuffer> {
+function ownWords(bytes: ArrayLike<number>): Uint32Array<ArrayBuffer> {
   return new Uint32Array(new Uint8Array(bytes).buffer);
 }
 

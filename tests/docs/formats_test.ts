@@ -19,7 +19,7 @@ import { folderDigest } from "../../cli/model_folder.ts";
 import { manifest } from "../../generated/manifest.ts";
 import { crc32 } from "../../src/base/crc32.ts";
 import { fromFloat16Array } from "../../src/base/float16.ts";
-import { ROPE_FIELDS } from "../../src/model/rope_options.ts";
+import { PLAIN_ROPE_FIELDS } from "../../src/model/rope_options.ts";
 import { recordBits } from "../../src/records/layout.ts";
 import { readBits } from "../../src/records/pack.ts";
 import { sha256, sha256Bytes } from "../../src/base/sha256.ts";
@@ -298,7 +298,7 @@ Deno.test("docs/formats.md: a samples file has the metadata and tensors of the p
     tensors,
     (size) => ({ heads: HEADS, headDim: HEAD_DIM, tokens })[size]!,
   );
-  const rope = [...Object.keys(ROPE_FIELDS)].map((name) => name.replace("?", ""));
+  const rope = [...Object.keys(PLAIN_ROPE_FIELDS)].map((name) => name.replace("?", ""));
   const told = rope.filter((name) => section("Samples file").includes(name));
   // What shifts all positions is of no use in a file.
   assert.deepEqual(told, rope.filter((name) => name !== "positionOffset"));

@@ -30,7 +30,7 @@ import { fromFloat16Bits } from "../../src/base/float16.ts";
 import { centroidNumbers } from "../../src/codebooks/grid.ts";
 import { readBuffer } from "../../tools/read_buffer.ts";
 import { PoisonedCache } from "./poison.ts";
-import { ReferenceRun, type Scenario } from "./reference_run.ts";
+import { ReferenceRun, type Scenario, stepEntries } from "./reference_run.ts";
 
 /** What the device is given besides a scenario. */
 export interface Offer {
@@ -119,12 +119,7 @@ export async function compareWithRun(
       for (const buffer of inputs) buffer.destroy();
       continue;
     }
-    const step = cache.beginStep(
-      Object.entries(move.tokens).map(([index, tokens]) => ({
-        sequence: sequences[Number(index)]!,
-        tokens,
-      })),
-    );
+    const step = cache.beginStep(stepEntries(move, sequences));
     const encoder = device.createCommandEncoder();
     const inputs: GPUBuffer[] = [];
     const upload = (data: Float32Array<ArrayBuffer>) => {

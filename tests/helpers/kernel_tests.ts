@@ -12,6 +12,7 @@ import {
   type KernelNameParts,
   type KeyOptions,
   type KeyVariant,
+  mropeSections,
   OPTIONAL_FEATURES,
   parseKernelName,
   parseScheme,
@@ -76,6 +77,12 @@ function keySpace(variant: KeyVariant, keys: SchemeId, headDim: number): KeyOpti
     );
     return { space: "anchored", rope: { layout: "half", theta: 10000, inverseFrequencies } };
   }
+  if (variant === "mrope") {
+    const sections = headDim === 64
+      ? mropeSections([11, 11, 10], { interleaved: true })
+      : mropeSections([16, 24, 24]);
+    return { space: "pre-rope", rope: { layout: "half", theta: 10000, sections } };
+  }
   if (variant !== "rope") return { space: "as-scored" };
   const still = { inverseFrequencies: new Array<number>(headDim / 2).fill(0) };
   return {
@@ -110,8 +117,21 @@ function asks({ family }: KernelNameParts): boolean {
   return family === "score" || family === "attend";
 }
 
+/** Every third step as one of an image, whose positions are in no order. */
+function positioned(move: Move, index: number): Move {
+  if (!("tokens" in move) || index % 3 > 0) return move;
+  const positions = Object.fromEntries(
+    Object.entries(move.tokens).map(([sequence, tokens]) => [
+      sequence,
+      Array.from({ length: 3 * tokens }, (_, i) => (7 * index + 31 * i + Number(sequence)) % 29),
+    ]),
+  );
+  return { ...move, positions };
+}
+
 /** The moves of these options: what is for spans is run on one of two pages. */
-function movesFor({ spans }: CacheOptions): readonly Move[] {
+function movesFor({ spans, keys }: CacheOptions): readonly Move[] {
+  if (keys.space === "pre-rope" && "sections" in keys.rope) return MOVES.map(positioned);
   if (spans === undefined) return MOVES;
   return [
     { tokens: { 0: 2, 1: 1 } },

@@ -28,6 +28,8 @@ export type Move =
     readonly tokens: Readonly<Record<number, number>>;
     /** Append, but ask nothing. */
     readonly silent?: boolean;
+    /** The tokens' positions by sequence index, `[3][tokens]`, where they have several. */
+    readonly positions?: Readonly<Record<number, readonly number[]>>;
   }
   | { readonly truncate: number; readonly length: number }
   | {
@@ -38,6 +40,18 @@ export type Move =
     /** The tokens among those that the host has. */
     readonly indices?: readonly number[];
   };
+
+/** The entries of a step. */
+export function stepEntries<S>(
+  { tokens: counts, positions = {} }: Extract<Move, { readonly tokens: object }>,
+  sequences: readonly S[],
+): { readonly sequence: S; readonly tokens: number; readonly positions?: readonly number[] }[] {
+  return Object.entries(counts).map(([name, tokens]) => {
+    const index = Number(name);
+    const own = positions[index];
+    return { sequence: sequences[index]!, tokens, ...(own && { positions: own }) };
+  });
+}
 
 /** What is run. */
 export interface Scenario {
@@ -142,12 +156,7 @@ export class ReferenceRun {
         }
         return { move, layers: [] };
       }
-      const step = cache.beginStep(
-        Object.entries(move.tokens).map(([index, tokens]) => ({
-          sequence: sequences[Number(index)]!,
-          tokens,
-        })),
-      );
+      const step = cache.beginStep(stepEntries(move, sequences));
       const tokens = step.entries.reduce((sum, entry) => sum + entry.tokens, 0);
       const layers = Array.from({ length: shape.layers }, (_, layer): LayerStep => {
         const heads = layerShape(shape, layer);

@@ -40,10 +40,12 @@ export async function feed(
   cache: Cache,
   sequence: Sequence,
   tokens: number,
-  { seed = 1, attend = false, step = tokens }: {
+  { seed = 1, attend = false, step = tokens, positions }: {
     readonly seed?: number;
     readonly attend?: boolean;
     readonly step?: number;
+    /** Those of all tokens, in one step. */
+    readonly positions?: ArrayLike<number>;
   } = {},
 ): Promise<Float32Array[]> {
   const { layers } = cache.plan.options;
@@ -51,7 +53,7 @@ export async function feed(
   for (let done = 0; done < tokens; done += step) {
     const count = Math.min(step, tokens - done);
     const start = cache.length(sequence);
-    const begun = cache.beginStep([{ sequence, tokens: count }]);
+    const begun = cache.beginStep([{ sequence, tokens: count, ...(positions && { positions }) }]);
     for (const [layer, own] of layers.entries()) {
       const { queryHeads, keyValueHeads, headDim, valueHeadDim } = own;
       const vectors = (what: number, heads: number, headDim: number) => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { RopeParameters } from "../../src/model/model.ts";
 import { CoupletError } from "../../src/base/errors.ts";
+import { mropeSections } from "../../src/model/mrope_sections.ts";
 import { inverseFrequencies, rotate } from "../../src/model/rope.ts";
 
 const HEAD_DIM = 8;
@@ -88,6 +89,59 @@ Deno.test("inverseFrequencies uses explicit frequencies in place of theta", () =
   assert.deepEqual([...inverseFrequencies({ layout: "half", theta: 16 }, 4)], [1, 0.25]);
 });
 
+/** Sections as transformers' modelling code picks angles: of a list of all pairs' at each position. */
+const MODELLING: readonly {
+  readonly pairs: readonly number[];
+  readonly interleaved: boolean;
+  readonly angles: (at: readonly (readonly number[])[], pairs: readonly number[]) => number[];
+}[] = [
+  {
+    // apply_multimodal_rotary_pos_emb of Qwen2-VL, for the first half of the channels.
+    pairs: [16, 24, 24],
+    interleaved: false,
+    angles: (at, pairs) => {
+      const ends = pairs.map((_, i) => pairs.slice(0, i + 1).reduce((a, b) => a + b));
+      return ends.flatMap((end, i) => at[i]!.slice(end - pairs[i]!, end));
+    },
+  },
+  ...[[24, 20, 20], [11, 11, 10]].map((pairs) => ({
+    // apply_interleaved_mrope of Qwen3-VL.
+    pairs,
+    interleaved: true,
+    angles: (at: readonly (readonly number[])[]) => {
+      const angles = [...at[0]!];
+      for (const i of [1, 2]) {
+        for (let pair = i; pair < 3 * pairs[i]!; pair += 3) angles[pair] = at[i]![pair]!;
+      }
+      return angles;
+    },
+  })),
+];
+
+for (const { pairs, interleaved, angles } of MODELLING) {
+  Deno.test(`rotate turns sections of ${pairs}${interleaved ? ", interleaved," : ""} as the modelling code does`, () => {
+    const count = pairs.reduce((a, b) => a + b);
+    const headDim = 2 * count;
+    const sections = mropeSections(pairs, { interleaved });
+    const rope: RopeParameters = { layout: "half", theta: 1e6, sections };
+    const positions = [5, 31, 12];
+    const frequencies = [...inverseFrequencies(rope, headDim)];
+    const wanted = angles(
+      positions.map((position) => frequencies.map((frequency) => position * frequency)),
+      pairs,
+    );
+    const rotated = rotate(new Array(headDim).fill(1), positions, rope);
+    wanted.forEach((angle, pair) => {
+      near(rotated[pair]!, Math.cos(angle) - Math.sin(angle));
+      near(rotated[pair + count]!, Math.cos(angle) + Math.sin(angle));
+    });
+    assert.deepEqual(
+      rotate(new Array(headDim).fill(1), 7, rope),
+      rotate(new Array(headDim).fill(1), [7, 7, 7], rope),
+    );
+  });
+}
+
 Deno.test("inverseFrequencies refuses parameters that name no rotation", () => {
   const refused: Partial<RopeParameters>[] = [
     { rotaryDim: 3 },
@@ -98,6 +152,8 @@ Deno.test("inverseFrequencies refuses parameters that name no rotation", () => {
     { positionOffset: NaN },
     { inverseFrequencies: [1] },
     { inverseFrequencies: [1, 1, 1, NaN] },
+    { sections: [0, 1, 2] },
+    { sections: [0, 1, 2, 3] },
   ];
   for (const parameters of refused) {
     assert.throws(

@@ -1,6 +1,7 @@
 /** Rotary embeddings as published, beside an independent script's values, and what kernels can apply. */
 import assert from "node:assert/strict";
 import { CoupletError, inverseFrequencies, planCache, rotate } from "../../mod.ts";
+import { PUBLISHED } from "../../tools/models/published.ts";
 import { kernels } from "../../generated/f16/f16_d128.ts";
 import { planOptions } from "../../src/models/mod.ts";
 import values from "../fixtures/rope_values.json" with { type: "json" };
@@ -158,6 +159,42 @@ for (const [name, config, why] of AS_SCORED) {
     );
   });
 }
+
+/** Models whose channels turn by three positions, and the first sections of theirs. */
+const SECTIONED = {
+  "Qwen2-VL-7B": [64, 0, 0, 0],
+  "Qwen2.5-Omni-7B": [64, 0, 0, 0],
+  "Qwen3-VL-4B": [64, 0, 1, 2],
+  "Qwen3-VL-30B-A3B": [64, 0, 1, 2],
+  "Qwen3-Omni-30B-A3B": [64, 0, 1, 2],
+  "Qwen3.5-27B": [32, 0, 1, 2],
+};
+
+for (const [name, [pairs, ...first]] of Object.entries(SECTIONED)) {
+  Deno.test(`planOptions() has the sections of ${name} where keys are asked for before its rotary embedding`, () => {
+    const { config } = PUBLISHED.find(({ model }) => model === name)!;
+    const { keys, asScored, notes } = planOptions(config, { space: "pre-rope" });
+    assert.ok(keys.space === "pre-rope" && "theta" in keys.rope);
+    assert.equal(keys.rope.sections!.length, pairs);
+    assert.deepEqual(keys.rope.sections!.slice(0, 3), first);
+    assert.equal(asScored, undefined);
+    assert.match(notes.join(" "), /The host gives the positions of images/);
+
+    assert.equal(planOptions(config).keys.space, "as-scored");
+    assert.match(planOptions(config).notes.join(" "), /space: "pre-rope"/);
+    assert.throws(() => planOptions(config, { space: "anchored" }), CoupletError);
+  });
+}
+
+Deno.test("planOptions() refuses sections that do not share all pairs", () => {
+  const { config } = PUBLISHED.find(({ model }) => model === "Qwen2-VL-7B")!;
+  for (const mrope_section of [[16, 24], [16, 24, 23], []]) {
+    assert.throws(
+      () => planOptions({ ...config, rope_scaling: { type: "mrope", mrope_section } }),
+      (error) => error instanceof CoupletError && /mrope_section is/.test(error.message),
+    );
+  }
+});
 
 /** Scalings that make no sense, and what is said of them. */
 const REFUSED: readonly [scaling: unknown, why: RegExp][] = [

@@ -79,6 +79,7 @@ const WRONG: readonly (readonly [path: string, values: readonly unknown[]])[] = 
   ["keys.rope.theta", ["10000", 0, -1, Infinity, undefined]],
   ["keys.rope.rotaryDim", [0, 0.5, "32"]],
   ["keys.rope.inverseFrequencies", [1, new Float32Array(32), ["1"], [NaN]]],
+  ["keys.rope.sections", [1, [0, 3], [0.5], new Uint8Array(32)]],
   ["policy", [undefined, null, "int4", 4, ["u4b8"]]],
   ["policy.layer", [{ 0: f16 }]],
   ["policy.key", ["f16"]],

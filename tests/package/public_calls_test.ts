@@ -157,6 +157,11 @@ const CALLS: readonly Call[] = [
     run: library.inverseFrequencies,
   },
   {
+    name: "mropeSections",
+    arguments: [[8, 12, 12], { interleaved: true }],
+    run: library.mropeSections,
+  },
+  {
     name: "rotate",
     arguments: [[1, 2, 3, 4], 3, { layout: "half", theta: 10 }],
     run: library.rotate,

@@ -607,7 +607,7 @@ export const KERNELS: readonly Mutation[] = [
       { generate: ATTENTION },
     ],
   ]),
-  ...inFile("rope", "templates/attention/rope/rotate_queries.hbs", [
+  ...inFile("rope", "templates/attention/rope/angle_by_distance.hbs", [
     "cache/cache /codes alone|tiles of/",
   ], [
     [
@@ -616,6 +616,10 @@ export const KERNELS: readonly Mutation[] = [
       "let sine = rope[near + 1u] * rope[far] - rope[near] * rope[far + 1u];",
       { generate: "{score,attend}_*_d64_rope*" },
     ],
+  ]),
+  ...inFile("rope", "templates/attention/rope/rotate_queries.hbs", [
+    "cache/cache /codes alone|tiles of/",
+  ], [
     [
       "pairs-of-whole-head",
       "let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);",

@@ -11,7 +11,11 @@ import {
 /** Three positions of a token, of time, height and width, turn sections of its channels. */
 const MROPE = {
   asScored: "its channels rotate by three positions of a token, of time, height and width (mrope)",
+  mrope: "consecutive",
 } as const;
+
+/** The same, with sections that take turns. */
+const INTERLEAVED_MROPE = { ...MROPE, mrope: "interleaved" } as const;
 
 /** A window that no layer has, whatever the file says. */
 const UNUSED_WINDOW = {
@@ -77,14 +81,14 @@ export const QWENS: readonly Family[] = [
     models: "Qwen3-VL",
     sizes: [32, 32, 32, 4096],
     defaults: { head_dim: 128, rope_theta: 500000 },
-    rope: MROPE,
+    rope: INTERLEAVED_MROPE,
   },
   {
     types: ["qwen3_vl_moe_text"],
     models: "Qwen3-VL MoE",
     sizes: [24, 16, 16, 2048],
     defaults: { head_dim: 128, rope_theta: 500000 },
-    rope: MROPE,
+    rope: INTERLEAVED_MROPE,
     ...UNUSED_WINDOW,
   },
   {
@@ -92,7 +96,7 @@ export const QWENS: readonly Family[] = [
     models: "Qwen3-Omni",
     sizes: [28, 28, 4, 2048],
     defaults: { rope_theta: 1e6 },
-    rope: MROPE,
+    rope: INTERLEAVED_MROPE,
     ...UNUSED_WINDOW,
   },
   {
@@ -108,7 +112,7 @@ export const QWENS: readonly Family[] = [
     sizes: [32, 16, 4, 4096],
     defaults: { head_dim: 256, partial_rotary_factor: 0.25 },
     layers: LINEAR,
-    rope: MROPE,
+    rope: INTERLEAVED_MROPE,
   },
   {
     types: ["qwen3_5_moe_text", "qwen3_5_moe"],
@@ -116,6 +120,6 @@ export const QWENS: readonly Family[] = [
     sizes: [40, 16, 2, 2048],
     defaults: { head_dim: 256, partial_rotary_factor: 0.25 },
     layers: LINEAR,
-    rope: MROPE,
+    rope: INTERLEAVED_MROPE,
   },
 ];

@@ -18,6 +18,11 @@ export interface RopeFacts {
    * (YaRN, LongRoPE); 1 where nothing is.
    */
   readonly attentionFactor: number;
+  /**
+   * `[rotaryDim / 2]`: which of a token's three positions turns a pair, 0 for time, 1 for height, 2
+   * for width; absent where it has one position.
+   */
+  readonly sections?: readonly number[];
 }
 
 /** The attention of one layer. */

@@ -13,6 +13,8 @@ export interface RopeRule {
   readonly scaled?: "full";
   /** Why keys are planned as they are scored, whatever the embedding. */
   readonly asScored?: string;
+  /** How the sections of `mrope_section` lie, where three positions turn its channels. */
+  readonly mrope?: "consecutive" | "interleaved";
 }
 
 /** The sizes of layers that differ from the others. */

@@ -1,5 +1,6 @@
 /** What a kernel is run in: a small cache that the planner can only build with it. */
 import {
+  mropeSections,
   type CacheOptions,
   type CachePlan,
   CoupletError,
@@ -274,6 +275,11 @@ function keySpace(
       (_, pair) => pair < BAND_PAIRS ? 1 / (1 + pair) : 0,
     );
     return { space: "anchored", rope: { layout: "half", theta: 10000, inverseFrequencies } };
+  }
+  if (variant === "mrope") {
+    const third = Math.floor(headDim / 6);
+    const sections = mropeSections([headDim / 2 - 2 * third, third, third], { interleaved: true });
+    return { space: "pre-rope", rope: { layout: "half", theta: 10000, sections } };
   }
   if (variant !== "rope") return { space: "as-scored" };
   const still = { inverseFrequencies: new Array<number>(headDim / 2).fill(0) };
