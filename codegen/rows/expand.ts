@@ -44,7 +44,9 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
   // Keys before the rotary embedding are read by eight channels.
   const read = readers
     .map(({ codebook }, i) =>
-      codebook === "quads" && variant === "rope" && i === 0 ? "pairs" : codebook
+      codebook === "quads" && (variant === "rope" || variant === "anchored") && i === 0
+        ? "pairs"
+        : codebook
     )
     .filter((reads) => reads !== "none");
   if (read.includes("levels")) {
@@ -110,6 +112,9 @@ const MIXED_PLAIN: Context = {
  */
 function placeContext(keys: SchemeKernels, values = keys, variant?: KeyVariant): Context {
   if (keys.normalised) {
+    if (variant === "anchored") {
+      return { ...ANCHORED_PLACES, placesPartial: "places_consecutive" };
+    }
     return {
       placesPartial: "places_paged",
       findPlacesPartial: "find_places_paged",

@@ -16,6 +16,7 @@ import type { KeyVariant } from "../../src/kernels/name.ts";
 import { gridWords } from "../../src/schemes/normalisation.ts";
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
+import { anchoredScore } from "../kernels/anchored.ts";
 import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
 import { INTEGER_KEY_CHANNELS, integerScore } from "../kernels/integers.ts";
 import { type Context, kernel } from "../kernels/kernel_row.ts";
@@ -121,7 +122,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
 
   function keys(numbers: number, variant: KeyVariant): Context {
     const record = { ...additiveRecord("key", scheme, headDim), meansPartial: "mean_grids" };
-    if (variant === "rope" || variant === "plain") {
+    if (variant === "rope" || variant === "anchored" || variant === "plain") {
       const together = keyNumbers(variant, numbers);
       return {
         ...record,
@@ -137,7 +138,13 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
     };
   }
 
-  function score(variant: Exclude<KeyVariant, "anchored">): Context {
+  function score(variant: KeyVariant): Context {
+    if (variant === "anchored") {
+      return {
+        ...anchoredScore(keySpan(variant), "coded_keys_added"),
+        scorePartial: "score_added_anchored",
+      };
+    }
     const rows = { atQuery: QUERIES, exactly: EXACT_KEYS };
     const coded = { pages: pages("SPAN", keySpan(variant)).pages! };
     if (variant === "rope") {
@@ -169,8 +176,11 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
   }
 
   return {
-    codecs: (reason) => additiveCodecs(scheme, headDim, reason),
-    keyVariants: ["rope", "plain", entries <= LUT_ENTRIES ? "lut" : "table"],
+    codecs: (reason) => [
+      ...additiveCodecs(scheme, headDim, reason),
+      ...additiveCodecs(scheme, headDim, reason, "anchored"),
+    ],
+    keyVariants: ["rope", "anchored", "plain", entries <= LUT_ENTRIES ? "lut" : "table"],
     keySpan,
     keys,
     values: (numbers) => ({
@@ -195,12 +205,12 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
           meansPartial: "means_mixed",
           ...added(scheme, numbers, "words"),
         }),
-        mix: () => ({
+        mix: (variant) => ({
           unitPartial: "unit_none",
           softenedPartial: "softened_added",
           finishPartial: "finish_added",
           mixTilePartial: "mix_tile_added_integers",
-          quadsPartial: "quads_paged",
+          quadsPartial: variant === "anchored" ? "quads_consecutive_added" : "quads_paged",
         }),
         score: (variant, digits) =>
           variant !== "plain" ? undefined : {
