@@ -215,11 +215,6 @@ export const anchored: readonly AnchoredRow[] = [
     headDims: [64, 128],
     reason: "the same of sums of centroids, at 1 and 2 bits",
   },
-  {
-    schemes: ["n2b8"],
-    headDims: [64],
-    reason: "the same at 4 bits, for what costs most in small models",
-  },
 ];
 
 /** What not all chips do well, for the head dimensions of most models. */

@@ -3671,7 +3671,11 @@ fn token_at(word: u32, coded: u32) -> Token {
 
 {{> turned_chunk}}
 
-{{> (lookup . "tokenPartPartial")}}
+// Its channels PART part to PART part + PART - 1.
+fn token_part(token: Token, part: u32) -> Numbers {
+  let turned = turned_chunk(token.word, token.coded, part * PART / 4u);
+  return {{turnedPart}};
+}
 `],
   ["schemes/additive/turned_bands_added.hbs", `  // Levels are multiplied with queries times their steps. What the lane's tokens share is scored once.
   var low_score = vec4<f32>();
@@ -3710,17 +3714,6 @@ fn token_at(word: u32, coded: u32) -> Token {
     {{place}}.token |= pack2x16float(vec2<f32>(0.0, size));
   }
 {{/each}}
-`],
-  ["schemes/additive/turned_part_c2.hbs", `// Channels 2 part and 2 part + 1.
-fn token_part(token: Token, part: u32) -> Numbers {
-  let turned = turned_chunk(token.word, token.coded, part / 2u);
-  return select(turned.xy, turned.zw, part % 2u == 1u);
-}
-`],
-  ["schemes/additive/turned_part_c4.hbs", `// Channels 4 part to 4 part + 3.
-fn token_part(token: Token, part: u32) -> Numbers {
-  return turned_chunk(token.word, token.coded, part);
-}
 `],
   ["schemes/additive/word_of_pair.hbs", `fn codebook_word(at: u32) -> u32 {
   return codebook_pair(at, 0u)[at % 2u];

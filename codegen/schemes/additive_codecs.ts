@@ -147,7 +147,7 @@ function tokenContext(scheme: Scheme, variant: "anchored" | undefined): Context 
       nearTokens: NEAR_TOKENS,
       headerPartial: "header_turned",
       tokenPartial: "token_turned",
-      tokenPartPartial: `turned_part_c${width}`,
+      turnedPart: width === 2 ? "select(turned.xy, turned.zw, part % 2u == 1u)" : "turned",
       sumsPartial: "sums_turned",
     };
 }

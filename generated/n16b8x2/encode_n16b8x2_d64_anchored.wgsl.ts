@@ -288,9 +288,10 @@ fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
   return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
 }
 
-// Channels 4 part to 4 part + 3.
+// Its channels PART part to PART part + PART - 1.
 fn token_part(token: Token, part: u32) -> Numbers {
-  return turned_chunk(token.word, token.coded, part);
+  let turned = turned_chunk(token.word, token.coded, part * PART / 4u);
+  return turned;
 }
 
 // Token token of the record. Behind the last token that is encoded, it stands in for those that the block lacks.
