@@ -104,6 +104,24 @@ fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, 
   let partner = coded_load4(coded_grid(codebook, other), codebook, record, token % CODED_RECORD_TOKENS, other);
   write_vector(entry.first + item.y, model_head, chunk, anchored_chunk(vector, partner, token, chunk, -1.0));
 `],
+  ["attention/anchored/digit_anchors.hbs", `{{> rotate_queries atTile}}
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let first_band = turned_bands();
+  var total = 0u;
+  for (var band = first_band; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
+    total += 2u * anchors_in(tile, band);
+  }
+  for (var item = lane; item < total; item += WORKGROUP) {
+    // The item's band is the one whose anchors it is among.
+    var band = first_band;
+    var left = item;
+    for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
+      left -= next;
+      band += 1u;
+    }
+    digit_anchor(tile, codebook, left / 2u, 2u * band + left % 2u);
+  }
+`],
   ["attention/anchored/explicit_bands.hbs", `  for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
@@ -255,7 +273,6 @@ fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
   var {{name}} = vec4<i32>();
 {{/each}}
 {{/each}}
-  let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let first_token = tile.first - min(layer.sinks, tile.first) + first_place;
   var page_base = vec4<f32>();
   for (var pair = turned_pairs; pair < coded_pairs; pair += 2u) {
@@ -270,8 +287,8 @@ fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
 {{/each}}
 {{#each digitSums}}
     if ({{page}}u < SPAN) {
-      let first_words = key_words(centroids, {{place}}.word, {{place}}.token, first);
-      let second_words = key_words(centroids, {{place}}.word, {{place}}.token, second);
+      let first_words = key_words(centroids, {{place}}.word{{codesOffset}}, {{place}}.token, first);
+      let second_words = key_words(centroids, {{place}}.word{{codesOffset}}, {{place}}.token, second);
 {{#each products}}
       let levels_{{chunk}} = {{half}}_words[{{part}}] ^ 0x80808080u;
 {{#each sums}}
@@ -292,6 +309,32 @@ fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
 // Of a coded tile, a lane has consecutive tokens, which share their anchors: it turns a query once for all of them.
 var<private> first_place: u32; // of the lane's tokens in the tile
 var<private> place_step: u32; // from each to the next
+`],
+  ["attention/anchored/prepare_digits.hbs", `// Finds what one in digits stands for: a rotation keeps a pair's length, so that it serves all tiles.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let stride = select(1u, 2u, INTERLEAVED);
+  for (var pair = 2u * turned_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
+    let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
+    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
+    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
+    var top: vec4<f32>;
+    for (var at = 0u; at < ROWS; at += 1u) {
+      let row = min(block.first_row + at, block.rows - 1u);
+      let even = query_load4(entry, block.head, row, first, stride);
+      let odd = query_load4(entry, block.head, row, second, stride);
+      let lengths = sqrt(even * even + odd * odd) * max(steps[0], steps[1]);
+      top[at] = max(max(lengths.x, lengths.y), max(lengths.z, lengths.w));
+    }
+    weights[pair] = top;
+  }
+  workgroupBarrier();
+  var top = vec4<f32>(1.0e-30);
+  for (var pair = 2u * turned_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
+    top = max(top, weights[pair]);
+  }
+  query_unit = top / QUERY_WHOLE;
+}
 `],
   ["attention/anchored/score_anchored.hbs", `{{> (lookup . "codedKeysPartial")}}
 
@@ -334,51 +377,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 
 {{> digit_products}}
 
-// Finds what one in digits stands for: a rotation keeps a pair's length, so that it serves all tiles.
-fn prepare_block(entry: Entry, block: Block, lane: u32) {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let stride = select(1u, 2u, INTERLEAVED);
-  for (var pair = 2u * turned_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
-    let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
-    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
-    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
-    var top: vec4<f32>;
-    for (var at = 0u; at < ROWS; at += 1u) {
-      let row = min(block.first_row + at, block.rows - 1u);
-      let even = query_load4(entry, block.head, row, first, stride);
-      let odd = query_load4(entry, block.head, row, second, stride);
-      let lengths = sqrt(even * even + odd * odd) * max(steps[0], steps[1]);
-      top[at] = max(max(lengths.x, lengths.y), max(lengths.z, lengths.w));
-    }
-    weights[pair] = top;
-  }
-  workgroupBarrier();
-  var top = vec4<f32>(1.0e-30);
-  for (var pair = 2u * turned_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
-    top = max(top, weights[pair]);
-  }
-  query_unit = top / QUERY_WHOLE;
-}
+{{> prepare_digits}}
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile, and their digits for each anchor.
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
-{{> rotate_queries atTile}}
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let first_band = turned_bands();
-  var total = 0u;
-  for (var band = first_band; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
-    total += 2u * anchors_in(tile, band);
-  }
-  for (var item = lane; item < total; item += WORKGROUP) {
-    // The item's band is the one whose anchors it is among.
-    var band = first_band;
-    var left = item;
-    for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
-      left -= next;
-      band += 1u;
-    }
-    digit_anchor(tile, codebook, left / 2u, 2u * band + left % 2u);
-  }
+{{> digit_anchors}}
   workgroupBarrier();
 }
 
@@ -393,6 +396,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let turned_pairs = min(coded_pairs, 2u * turned_bands());
 {{> explicit_bands}}
 {{> turned_bands}}
+  let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
 {{> paged_bands}}
 {{#with coded}}
 {{> plain_dot first="2u * ROTARY_CHUNKS"}}
@@ -2817,15 +2821,25 @@ fn coded_grids(block: Block, chunk: u32) -> array<mat4x4<f32>, 2> {
   return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
 }
 
-// at.token has the token's size, in f16, as its upper half.
+// at.token has the token's size, in f16, as its upper half. All of a lane's tokens are of one record.
 fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let size = unpack2x16float(at.token).y;
-  let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
+  let levels = key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
   return mat2x4<f32>(
     grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
     grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
   );
 }
+`],
+  ["schemes/additive/consecutive_sizes.hbs", `  // Sizes of the lane's tokens lie in one word.
+  let sizes = key_records[key_at[0].word + (HEAD_DIM + key_at[0].token) / 8u];
+{{#each coded.pages}}
+  if ({{index}}u < SPAN) {
+    let size = size_of(codebook + KEY_SIZES, sizes, {{place}}.token);
+    scores[{{index}}] = mean_score + size * (low_score + scores[{{index}}]);
+    {{place}}.token |= pack2x16float(vec2<f32>(0.0, size));
+  }
+{{/each}}
 `],
   ["schemes/additive/digits_added.hbs", `  let centroids = codebook_word(codebook + KEY_SIZES + 8u);
   let coded_chunks = trips(tile, true, lane, CHUNKS);
@@ -3234,6 +3248,12 @@ fn products(a: Group, b: Group) -> f32 {
   return {{#each parts}}dot(a[{{part}}], b[{{part}}]){{joint}}{{/each}};
 }
 `],
+  ["schemes/additive/key_grid_added.hbs", `// What the levels of a chunk stand for, before a token's size.
+fn key_grid(codebook: u32, chunk: u32) -> Grid {
+  let grids = key_grids(codebook, chunk);
+  return Grid(grids[0], grids[1]);
+}
+`],
   ["schemes/additive/key_steps_added.hbs", `fn key_steps(codebook: u32, chunk: u32) -> Grid {
   let grids = key_grids(codebook, chunk);
   return Grid(grids[0], grids[1]);
@@ -3477,6 +3497,61 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let explicit_pairs = min(coded_pairs, first_anchored);
   let turned_pairs = coded_pairs;
 {{> turned_bands_added}}
+{{> consecutive_sizes}}
+{{> explicit_bands}}
+{{#with coded}}
+{{> plain_dot first="2u * ROTARY_CHUNKS"}}
+{{/with}}
+{{> rope_dot exactly}}
+}
+`],
+  ["schemes/additive/score_added_anchored_integers.hbs", `{{> pairs}}
+
+{{> anchor_tokens}}
+
+{{> anchored_angles}}
+
+var<private> key_first: u32; // the first word of the centroids
+
+{{> (lookup . "codedKeysPartial")}}
+
+{{> added_pairs}}
+
+{{> key_grid_added}}
+
+{{> page_digits}}
+
+{{> digit_products}}
+
+{{> prepare_digits}}
+
+{{> turned_means}}
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile, and their digits for each anchor.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+{{> digit_anchors}}
+  score_means(entry, block, tile, lane);
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  let centroids = key_first;
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+  let first_anchored = 2u * explicit_bands();
+  let explicit_pairs = min(coded_pairs, first_anchored);
+  let turned_pairs = min(coded_pairs, 2u * turned_bands());
+{{> turned_bands_added}}
+  for (var pair = turned_pairs; pair < coded_pairs; pair += 1u) {
+    mean_score += weights[mean_place(first_place / PAGE_TOKENS, pair)];
+  }
+{{> paged_bands}}
+{{> consecutive_sizes}}
 {{> explicit_bands}}
 {{#with coded}}
 {{> plain_dot first="2u * ROTARY_CHUNKS"}}
@@ -3698,22 +3773,40 @@ fn token_part(token: Token, part: u32) -> Numbers {
 {{#each coded.pages}}
     if ({{index}}u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, {{place}}.word + KEY_METADATA_WORDS, {{place}}.token, first),
-        key_chunks(key_first, {{place}}.word + KEY_METADATA_WORDS, {{place}}.token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, {{place}}.token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, {{place}}.token, second),
       );
       scores[{{index}}] = add_pairs(scores[{{index}}], levels, queries_0, queries_1);
     }
 {{/each}}
   }
-  // Sizes of the lane's tokens lie in one word.
-  let sizes = key_records[key_at[0].word + (HEAD_DIM + key_at[0].token) / 8u];
-{{#each coded.pages}}
-  if ({{index}}u < SPAN) {
-    let size = size_of(codebook + KEY_SIZES, sizes, {{place}}.token);
-    scores[{{index}}] = mean_score + size * (low_score + scores[{{index}}]);
-    {{place}}.token |= pack2x16float(vec2<f32>(0.0, size));
+`],
+  ["schemes/additive/turned_means.hbs", `// Scores of the means of the tile's pages, where anchors are whole pages, by four pairs: behind those of the levels' middles.
+fn mean_place(page: u32, pair: u32) -> u32 {
+  return 2u * WORKGROUP + page * ROTARY_CHUNKS + pair;
+}
+
+fn score_means(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let first_pair = 2u * turned_bands();
+  let pairs = ROTARY_CHUNKS - min(first_pair, ROTARY_CHUNKS);
+  for (var item = lane; item < select(0u, SPAN * pairs, tile.coded); item += WORKGROUP) {
+    let page = item / pairs;
+    let pair = first_pair + item % pairs;
+    let token = min(tile.first + page * PAGE_TOKENS, tile.end - 1u) - layer.sinks;
+    let record = page_word(entry.slot, block.head, token / PAGE_TOKENS, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    let means = paired(
+      key_mean_grids(codebook, record, first_chunk(pair))[3],
+      key_mean_grids(codebook, record, second_chunk(pair))[3],
+    );
+    // A mean is turned to the tile's origin, which is less than turning all rows to the anchor.
+    let angle = anchor_angle(tile, anchors_before(tile, pair / 2u, token), pair);
+    let even = means[0] * angle[0] - means[1] * angle[1];
+    let odd = means[1] * angle[0] + means[0] * angle[1];
+    let even_score = add_products(vec4<f32>(), even, query_rows(2u * pair));
+    weights[mean_place(page, pair)] = add_products(even_score, odd, query_rows(2u * pair + 1u));
   }
-{{/each}}
+}
 `],
   ["schemes/additive/word_of_pair.hbs", `fn codebook_word(at: u32) -> u32 {
   return codebook_pair(at, 0u)[at % 2u];

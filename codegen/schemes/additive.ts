@@ -17,8 +17,8 @@ import { gridWords } from "../../src/schemes/normalisation.ts";
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
 import { anchoredScore } from "../kernels/anchored.ts";
-import { EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
-import { INTEGER_KEY_CHANNELS, integerScore } from "../kernels/integers.ts";
+import { EXACT_KEYS, KEY_CHANNELS, pages, QUERIES } from "../kernels/attention.ts";
+import { anchoredIntegerScore, INTEGER_KEY_CHANNELS, integerScore } from "../kernels/integers.ts";
 import { type Context, kernel } from "../kernels/kernel_row.ts";
 import { additiveCodecs } from "./additive_codecs.ts";
 import { additiveRecord, stagesOf } from "./additive_records.ts";
@@ -113,7 +113,8 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
   // With what large heads share, a table of q.centroid or integers of two bytes in workgroup memory,
   // fewer pages fit.
   const keySpan = (variant: KeyVariant, digits = 0) =>
-    variant === "lut" || headDim > (variant === "plain" && digits > 1 ? 64 : 128)
+    variant === "lut" ||
+      headDim > (digits > 1 && (variant === "plain" || variant === "anchored") ? 64 : 128)
       ? MIN_SPAN
       : MAX_SPAN;
   /** Channels of a key that are read at once. */
@@ -212,8 +213,21 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
           mixTilePartial: "mix_tile_added_integers",
           quadsPartial: variant === "anchored" ? "quads_consecutive_added" : "quads_paged",
         }),
-        score: (variant, digits) =>
-          variant !== "plain" ? undefined : {
+        score(variant, digits) {
+          if (variant === "anchored") {
+            return {
+              key: keys(KEY_CHANNELS, variant),
+              ...anchoredIntegerScore(
+                digits,
+                keySpan(variant, digits),
+                headDim,
+                " + KEY_METADATA_WORDS",
+              ),
+              codedKeysPartial: "coded_keys_added",
+              scorePartial: "score_added_anchored_integers",
+            };
+          }
+          return variant !== "plain" ? undefined : {
             key: {
               ...additiveRecord("key", scheme, headDim),
               meansPartial: "mean_grids",
@@ -225,7 +239,8 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
             basePartial: "base_digits",
             codedSumsPartial: "digits_added",
             keyStepsPartial: "key_steps_added",
-          },
+          };
+        },
       },
     }),
     table: (reason, variant) =>

@@ -136,7 +136,7 @@ fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
 
 var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
 const DIGITS: u32 = 1u; // bytes of a weight, the highest first
-override PACKS: u32 = DIGITS * TILE / 4u; // named: naga panics where a nameless size comes before other constants of a pipeline
+const PACKS: u32 = 128u; // for weights, and before for queries
 const WHOLE: f32 = 255.0; // the largest weight of a tile
 var<workgroup> weights: array<vec4<f32>, ROWS * WORKGROUP>; // of exact tokens
 var<workgroup> packed: array<vec4<u32>, PACKS>; // a byte of four tokens' weights, for each row
@@ -624,10 +624,10 @@ fn coded_grids(block: Block, chunk: u32) -> array<mat4x4<f32>, 2> {
   return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
 }
 
-// at.token has the token's size, in f16, as its upper half.
+// at.token has the token's size, in f16, as its upper half. All of a lane's tokens are of one record.
 fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let size = unpack2x16float(at.token).y;
-  let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
+  let levels = key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
   return mat2x4<f32>(
     grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
     grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
@@ -653,9 +653,173 @@ fn stepped(rows: Rows, steps: vec4<f32>) -> Rows {
   return Rows(rows[0] * steps, rows[1] * steps, rows[2] * steps, rows[3] * steps);
 }
 
-fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+// What the levels of a chunk stand for, before a token's size.
+fn key_grid(codebook: u32, chunk: u32) -> Grid {
+  let grids = key_grids(codebook, chunk);
+  return Grid(grids[0], grids[1]);
+}
 
-// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
+// Bands whose anchors are whole pages are scored in integers: queries times the steps of levels, turned for each anchor.
+// Levels count from 128.
+const QUERY_DIGITS: u32 = 1u; // bytes of a number, the highest first
+const QUERY_WHOLE: f32 = 127.0; // the largest
+var<private> query_unit: vec4<f32>; // what 1 stands for
+// Until weights are there, their memory holds queries: packed a byte of four channels of each row, for each anchor of a band
+// in the tile, and weights the scores of the levels' middles, by four pairs.
+
+// Bands before those whose anchors are whole pages.
+fn turned_bands() -> u32 {
+  var band = 0u;
+  while (band < ROTARY_CHUNKS / 2u && anchor_tokens(band) < PAGE_TOKENS) {
+    band += 1u;
+  }
+  return band;
+}
+
+// Anchors of a band in the tile before a token of it, which is counted from behind the sinks.
+fn anchors_before(tile: Tile, band: u32, token: u32) -> u32 {
+  let shift = anchor_shift(band);
+  return (token >> shift) - ((tile.first - layer.sinks) >> shift);
+}
+
+fn anchors_in(tile: Tile, band: u32) -> u32 {
+  return anchors_before(tile, band, tile.first - layer.sinks + TILE - 1u) + 1u;
+}
+
+// The chunks that four pairs lie in.
+fn first_chunk(pair: u32) -> u32 {
+  return select(pair, 2u * pair, INTERLEAVED);
+}
+fn second_chunk(pair: u32) -> u32 {
+  return select(pair + ROTARY_CHUNKS, 2u * pair + 1u, INTERLEAVED);
+}
+
+// Four pairs of two chunks, even channels and odd ones.
+fn paired(first: vec4<f32>, second: vec4<f32>) -> mat2x4<f32> {
+  if (INTERLEAVED) {
+    return mat2x4<f32>(vec4<f32>(first.xz, second.xz), vec4<f32>(first.yw, second.yw));
+  }
+  return mat2x4<f32>(first, second);
+}
+
+// The two chunks of four pairs.
+fn unpaired(even: vec4<f32>, odd: vec4<f32>) -> mat2x4<f32> {
+  if (INTERLEAVED) {
+    return mat2x4<f32>(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w));
+  }
+  return mat2x4<f32>(even, odd);
+}
+
+// The cosines and sines of four pairs at the middle of an anchor in the tile, which may lie before it.
+fn anchor_angle(tile: Tile, anchor: u32, pair: u32) -> mat2x4<f32> {
+  let shift = anchor_shift(pair / 2u);
+  let tile_first = tile.first - layer.sinks;
+  let middle = (((tile_first >> shift) + anchor) << shift) + (anchor_tokens(pair / 2u) >> 1u);
+  let ahead = middle >= tile_first;
+  let distance = select(tile_first - middle, middle - tile_first, ahead);
+  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  return mat2x4<f32>(
+    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
+    select(-1.0, 1.0, ahead) * (rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u]),
+  );
+}
+
+// Turns four pairs of all rows to an anchor, and makes integers of them.
+fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
+  let angle = anchor_angle(tile, anchor, pair);
+  let first = first_chunk(pair);
+  let second = second_chunk(pair);
+  let first_grid = key_grid(codebook, first);
+  let second_grid = key_grid(codebook, second);
+  var first_packs = array<vec4<u32>, QUERY_DIGITS>();
+  var second_packs = array<vec4<u32>, QUERY_DIGITS>();
+  var base: vec4<f32>;
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let even = query_tile[row * CHUNKS + 2u * pair];
+    let odd = query_tile[row * CHUNKS + 2u * pair + 1u];
+    let turned = unpaired(even * angle[0] + odd * angle[1], odd * angle[0] - even * angle[1]);
+    base[row] = dot(turned[0], first_grid.low + 128.0 * first_grid.step) +
+      dot(turned[1], second_grid.low + 128.0 * second_grid.step);
+    let unit = 1.0 / query_unit[row];
+    let wholes = array<vec4<i32>, 2>(
+      vec4<i32>(round(turned[0] * first_grid.step * unit)),
+      vec4<i32>(round(turned[1] * second_grid.step * unit)),
+    );
+    first_packs[0][row] = pack4xI8(wholes[0]);
+    second_packs[0][row] = pack4xI8(wholes[1]);
+  }
+  for (var digit = 0u; digit < QUERY_DIGITS; digit += 1u) {
+    packed[(anchor * CHUNKS + first) * QUERY_DIGITS + digit] = first_packs[digit];
+    packed[(anchor * CHUNKS + second) * QUERY_DIGITS + digit] = second_packs[digit];
+  }
+  weights[anchor * ROTARY_CHUNKS + pair] = base;
+}
+
+// The products of four levels and all rows.
+fn digit_products(levels: u32, rows: vec4<u32>) -> vec4<i32> {
+  return vec4<i32>(
+    dot4I8Packed(levels, rows.x),
+    dot4I8Packed(levels, rows.y),
+    dot4I8Packed(levels, rows.z),
+    dot4I8Packed(levels, rows.w),
+  );
+}
+
+// Finds what one in digits stands for: a rotation keeps a pair's length, so that it serves all tiles.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let stride = select(1u, 2u, INTERLEAVED);
+  for (var pair = 2u * turned_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
+    let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
+    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
+    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
+    var top: vec4<f32>;
+    for (var at = 0u; at < ROWS; at += 1u) {
+      let row = min(block.first_row + at, block.rows - 1u);
+      let even = query_load4(entry, block.head, row, first, stride);
+      let odd = query_load4(entry, block.head, row, second, stride);
+      let lengths = sqrt(even * even + odd * odd) * max(steps[0], steps[1]);
+      top[at] = max(max(lengths.x, lengths.y), max(lengths.z, lengths.w));
+    }
+    weights[pair] = top;
+  }
+  workgroupBarrier();
+  var top = vec4<f32>(1.0e-30);
+  for (var pair = 2u * turned_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
+    top = max(top, weights[pair]);
+  }
+  query_unit = top / QUERY_WHOLE;
+}
+
+// Scores of the means of the tile's pages, where anchors are whole pages, by four pairs: behind those of the levels' middles.
+fn mean_place(page: u32, pair: u32) -> u32 {
+  return 2u * WORKGROUP + page * ROTARY_CHUNKS + pair;
+}
+
+fn score_means(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let first_pair = 2u * turned_bands();
+  let pairs = ROTARY_CHUNKS - min(first_pair, ROTARY_CHUNKS);
+  for (var item = lane; item < select(0u, SPAN * pairs, tile.coded); item += WORKGROUP) {
+    let page = item / pairs;
+    let pair = first_pair + item % pairs;
+    let token = min(tile.first + page * PAGE_TOKENS, tile.end - 1u) - layer.sinks;
+    let record = page_word(entry.slot, block.head, token / PAGE_TOKENS, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    let means = paired(
+      key_mean_grids(codebook, record, first_chunk(pair))[3],
+      key_mean_grids(codebook, record, second_chunk(pair))[3],
+    );
+    // A mean is turned to the tile's origin, which is less than turning all rows to the anchor.
+    let angle = anchor_angle(tile, anchors_before(tile, pair / 2u, token), pair);
+    let even = means[0] * angle[0] - means[1] * angle[1];
+    let odd = means[1] * angle[0] + means[0] * angle[1];
+    let even_score = add_products(vec4<f32>(), even, query_rows(2u * pair));
+    weights[mean_place(page, pair)] = add_products(even_score, odd, query_rows(2u * pair + 1u));
+  }
+}
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile, and their digits for each anchor.
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   let items = CHUNKS - ROTARY_CHUNKS;
   let stride = select(1u, 2u, INTERLEAVED);
@@ -682,19 +846,38 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     query_tile[tile_row * CHUNKS + 2u * pair + 1u] = Chunk(odd * cosine + even * sine);
   }
   workgroupBarrier();
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let first_band = turned_bands();
+  var total = 0u;
+  for (var band = first_band; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
+    total += 2u * anchors_in(tile, band);
+  }
+  for (var item = lane; item < total; item += WORKGROUP) {
+    // The item's band is the one whose anchors it is among.
+    var band = first_band;
+    var left = item;
+    for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
+      left -= next;
+      band += 1u;
+    }
+    digit_anchor(tile, codebook, left / 2u, 2u * band + left % 2u);
+  }
+  score_means(entry, block, tile, lane);
+  workgroupBarrier();
 }
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  let centroids = key_first;
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
   let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
   let first_anchored = 2u * explicit_bands();
   let explicit_pairs = min(coded_pairs, first_anchored);
-  let turned_pairs = coded_pairs;
+  let turned_pairs = min(coded_pairs, 2u * turned_bands());
   // Levels are multiplied with queries times their steps. What the lane's tokens share is scored once.
   var low_score = vec4<f32>();
   var mean_score = vec4<f32>();
@@ -722,53 +905,204 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
     if (1u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[1].word + KEY_METADATA_WORDS, key_at[1].token, first),
-        key_chunks(key_first, key_at[1].word + KEY_METADATA_WORDS, key_at[1].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[1].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[1].token, second),
       );
       scores[1] = add_pairs(scores[1], levels, queries_0, queries_1);
     }
     if (2u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[2].word + KEY_METADATA_WORDS, key_at[2].token, first),
-        key_chunks(key_first, key_at[2].word + KEY_METADATA_WORDS, key_at[2].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[2].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[2].token, second),
       );
       scores[2] = add_pairs(scores[2], levels, queries_0, queries_1);
     }
     if (3u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[3].word + KEY_METADATA_WORDS, key_at[3].token, first),
-        key_chunks(key_first, key_at[3].word + KEY_METADATA_WORDS, key_at[3].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[3].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[3].token, second),
       );
       scores[3] = add_pairs(scores[3], levels, queries_0, queries_1);
     }
     if (4u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[4].word + KEY_METADATA_WORDS, key_at[4].token, first),
-        key_chunks(key_first, key_at[4].word + KEY_METADATA_WORDS, key_at[4].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[4].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[4].token, second),
       );
       scores[4] = add_pairs(scores[4], levels, queries_0, queries_1);
     }
     if (5u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[5].word + KEY_METADATA_WORDS, key_at[5].token, first),
-        key_chunks(key_first, key_at[5].word + KEY_METADATA_WORDS, key_at[5].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[5].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[5].token, second),
       );
       scores[5] = add_pairs(scores[5], levels, queries_0, queries_1);
     }
     if (6u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[6].word + KEY_METADATA_WORDS, key_at[6].token, first),
-        key_chunks(key_first, key_at[6].word + KEY_METADATA_WORDS, key_at[6].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[6].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[6].token, second),
       );
       scores[6] = add_pairs(scores[6], levels, queries_0, queries_1);
     }
     if (7u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[7].word + KEY_METADATA_WORDS, key_at[7].token, first),
-        key_chunks(key_first, key_at[7].word + KEY_METADATA_WORDS, key_at[7].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[7].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[7].token, second),
       );
       scores[7] = add_pairs(scores[7], levels, queries_0, queries_1);
     }
+  }
+  for (var pair = turned_pairs; pair < coded_pairs; pair += 1u) {
+    mean_score += weights[mean_place(first_place / PAGE_TOKENS, pair)];
+  }
+  var sum_0_0 = vec4<i32>();
+  var sum_1_0 = vec4<i32>();
+  var sum_2_0 = vec4<i32>();
+  var sum_3_0 = vec4<i32>();
+  var sum_4_0 = vec4<i32>();
+  var sum_5_0 = vec4<i32>();
+  var sum_6_0 = vec4<i32>();
+  var sum_7_0 = vec4<i32>();
+  let first_token = tile.first - min(layer.sinks, tile.first) + first_place;
+  var page_base = vec4<f32>();
+  for (var pair = turned_pairs; pair < coded_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let anchor = anchors_before(tile, pair / 2u, first_token);
+    page_base += weights[anchor * ROTARY_CHUNKS + pair] + weights[anchor * ROTARY_CHUNKS + pair + 1u];
+    let query_0_0 = packed[(anchor * CHUNKS + first + 0u) * QUERY_DIGITS + 0u];
+    let query_1_0 = packed[(anchor * CHUNKS + first + 1u) * QUERY_DIGITS + 0u];
+    let query_2_0 = packed[(anchor * CHUNKS + second + 0u) * QUERY_DIGITS + 0u];
+    let query_3_0 = packed[(anchor * CHUNKS + second + 1u) * QUERY_DIGITS + 0u];
+    if (0u < SPAN) {
+      let first_words = key_words(centroids, key_at[0].word + KEY_METADATA_WORDS, key_at[0].token, first);
+      let second_words = key_words(centroids, key_at[0].word + KEY_METADATA_WORDS, key_at[0].token, second);
+      let levels_0 = first_words[0] ^ 0x80808080u;
+      sum_0_0 += digit_products(levels_0, query_0_0);
+      let levels_1 = first_words[1] ^ 0x80808080u;
+      sum_0_0 += digit_products(levels_1, query_1_0);
+      let levels_2 = second_words[0] ^ 0x80808080u;
+      sum_0_0 += digit_products(levels_2, query_2_0);
+      let levels_3 = second_words[1] ^ 0x80808080u;
+      sum_0_0 += digit_products(levels_3, query_3_0);
+    }
+    if (1u < SPAN) {
+      let first_words = key_words(centroids, key_at[1].word + KEY_METADATA_WORDS, key_at[1].token, first);
+      let second_words = key_words(centroids, key_at[1].word + KEY_METADATA_WORDS, key_at[1].token, second);
+      let levels_0 = first_words[0] ^ 0x80808080u;
+      sum_1_0 += digit_products(levels_0, query_0_0);
+      let levels_1 = first_words[1] ^ 0x80808080u;
+      sum_1_0 += digit_products(levels_1, query_1_0);
+      let levels_2 = second_words[0] ^ 0x80808080u;
+      sum_1_0 += digit_products(levels_2, query_2_0);
+      let levels_3 = second_words[1] ^ 0x80808080u;
+      sum_1_0 += digit_products(levels_3, query_3_0);
+    }
+    if (2u < SPAN) {
+      let first_words = key_words(centroids, key_at[2].word + KEY_METADATA_WORDS, key_at[2].token, first);
+      let second_words = key_words(centroids, key_at[2].word + KEY_METADATA_WORDS, key_at[2].token, second);
+      let levels_0 = first_words[0] ^ 0x80808080u;
+      sum_2_0 += digit_products(levels_0, query_0_0);
+      let levels_1 = first_words[1] ^ 0x80808080u;
+      sum_2_0 += digit_products(levels_1, query_1_0);
+      let levels_2 = second_words[0] ^ 0x80808080u;
+      sum_2_0 += digit_products(levels_2, query_2_0);
+      let levels_3 = second_words[1] ^ 0x80808080u;
+      sum_2_0 += digit_products(levels_3, query_3_0);
+    }
+    if (3u < SPAN) {
+      let first_words = key_words(centroids, key_at[3].word + KEY_METADATA_WORDS, key_at[3].token, first);
+      let second_words = key_words(centroids, key_at[3].word + KEY_METADATA_WORDS, key_at[3].token, second);
+      let levels_0 = first_words[0] ^ 0x80808080u;
+      sum_3_0 += digit_products(levels_0, query_0_0);
+      let levels_1 = first_words[1] ^ 0x80808080u;
+      sum_3_0 += digit_products(levels_1, query_1_0);
+      let levels_2 = second_words[0] ^ 0x80808080u;
+      sum_3_0 += digit_products(levels_2, query_2_0);
+      let levels_3 = second_words[1] ^ 0x80808080u;
+      sum_3_0 += digit_products(levels_3, query_3_0);
+    }
+    if (4u < SPAN) {
+      let first_words = key_words(centroids, key_at[4].word + KEY_METADATA_WORDS, key_at[4].token, first);
+      let second_words = key_words(centroids, key_at[4].word + KEY_METADATA_WORDS, key_at[4].token, second);
+      let levels_0 = first_words[0] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_0, query_0_0);
+      let levels_1 = first_words[1] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_1, query_1_0);
+      let levels_2 = second_words[0] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_2, query_2_0);
+      let levels_3 = second_words[1] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_3, query_3_0);
+    }
+    if (5u < SPAN) {
+      let first_words = key_words(centroids, key_at[5].word + KEY_METADATA_WORDS, key_at[5].token, first);
+      let second_words = key_words(centroids, key_at[5].word + KEY_METADATA_WORDS, key_at[5].token, second);
+      let levels_0 = first_words[0] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_0, query_0_0);
+      let levels_1 = first_words[1] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_1, query_1_0);
+      let levels_2 = second_words[0] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_2, query_2_0);
+      let levels_3 = second_words[1] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_3, query_3_0);
+    }
+    if (6u < SPAN) {
+      let first_words = key_words(centroids, key_at[6].word + KEY_METADATA_WORDS, key_at[6].token, first);
+      let second_words = key_words(centroids, key_at[6].word + KEY_METADATA_WORDS, key_at[6].token, second);
+      let levels_0 = first_words[0] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_0, query_0_0);
+      let levels_1 = first_words[1] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_1, query_1_0);
+      let levels_2 = second_words[0] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_2, query_2_0);
+      let levels_3 = second_words[1] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_3, query_3_0);
+    }
+    if (7u < SPAN) {
+      let first_words = key_words(centroids, key_at[7].word + KEY_METADATA_WORDS, key_at[7].token, first);
+      let second_words = key_words(centroids, key_at[7].word + KEY_METADATA_WORDS, key_at[7].token, second);
+      let levels_0 = first_words[0] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_0, query_0_0);
+      let levels_1 = first_words[1] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_1, query_1_0);
+      let levels_2 = second_words[0] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_2, query_2_0);
+      let levels_3 = second_words[1] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_3, query_3_0);
+    }
+  }
+  if (0u < SPAN) {
+    let sum = vec4<f32>((sum_0_0 << vec4<u32>(0u)));
+    scores[0] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+  }
+  if (1u < SPAN) {
+    let sum = vec4<f32>((sum_1_0 << vec4<u32>(0u)));
+    scores[1] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+  }
+  if (2u < SPAN) {
+    let sum = vec4<f32>((sum_2_0 << vec4<u32>(0u)));
+    scores[2] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+  }
+  if (3u < SPAN) {
+    let sum = vec4<f32>((sum_3_0 << vec4<u32>(0u)));
+    scores[3] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+  }
+  if (4u < SPAN) {
+    let sum = vec4<f32>((sum_4_0 << vec4<u32>(0u)));
+    scores[4] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+  }
+  if (5u < SPAN) {
+    let sum = vec4<f32>((sum_5_0 << vec4<u32>(0u)));
+    scores[5] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+  }
+  if (6u < SPAN) {
+    let sum = vec4<f32>((sum_6_0 << vec4<u32>(0u)));
+    scores[6] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
+  }
+  if (7u < SPAN) {
+    let sum = vec4<f32>((sum_7_0 << vec4<u32>(0u)));
+    scores[7] += select(vec4<f32>(), page_base + query_unit * sum, tile.coded);
   }
   // Sizes of the lane's tokens lie in one word.
   let sizes = key_records[key_at[0].word + (HEAD_DIM + key_at[0].token) / 8u];

@@ -37,8 +37,8 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_anchored_int16",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "PACKS", "LANES"],
-    span: 8,
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "LANES"],
+    span: 4,
     workgroupBytes: 14480,
     reason: "products of integers, four in an instruction, which most GPUs have",
     load: () => import("./attend_n16b8x2_n16b8x2_d128_anchored_int16.wgsl.ts"),
@@ -46,9 +46,9 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "attend_n16b8x2_n16b8x2_d128_anchored_int8",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
-    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "PACKS", "LANES"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "LANES"],
     span: 8,
-    workgroupBytes: 12432,
+    workgroupBytes: 14480,
     reason: "products of integers, four in an instruction, which most GPUs have",
     load: () => import("./attend_n16b8x2_n16b8x2_d128_anchored_int8.wgsl.ts"),
   },

@@ -495,10 +495,10 @@ fn coded_grids(block: Block, chunk: u32) -> array<mat4x4<f32>, 2> {
   return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
 }
 
-// at.token has the token's size, in f16, as its upper half.
+// at.token has the token's size, in f16, as its upper half. All of a lane's tokens are of one record.
 fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let size = unpack2x16float(at.token).y;
-  let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
+  let levels = key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
   return mat2x4<f32>(
     grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
     grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),

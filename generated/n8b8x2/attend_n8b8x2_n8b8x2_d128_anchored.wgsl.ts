@@ -633,10 +633,10 @@ fn coded_grids(block: Block, chunk: u32) -> array<mat4x4<f32>, 2> {
   return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
 }
 
-// at.token has the token's size, in f16, as its upper half.
+// at.token has the token's size, in f16, as its upper half. All of a lane's tokens are of one record.
 fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
   let size = unpack2x16float(at.token).y;
-  let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
+  let levels = key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
   return mat2x4<f32>(
     grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
     grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
@@ -731,50 +731,50 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
     if (1u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[1].word + KEY_METADATA_WORDS, key_at[1].token, first),
-        key_chunks(key_first, key_at[1].word + KEY_METADATA_WORDS, key_at[1].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[1].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[1].token, second),
       );
       scores[1] = add_pairs(scores[1], levels, queries_0, queries_1);
     }
     if (2u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[2].word + KEY_METADATA_WORDS, key_at[2].token, first),
-        key_chunks(key_first, key_at[2].word + KEY_METADATA_WORDS, key_at[2].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[2].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[2].token, second),
       );
       scores[2] = add_pairs(scores[2], levels, queries_0, queries_1);
     }
     if (3u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[3].word + KEY_METADATA_WORDS, key_at[3].token, first),
-        key_chunks(key_first, key_at[3].word + KEY_METADATA_WORDS, key_at[3].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[3].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[3].token, second),
       );
       scores[3] = add_pairs(scores[3], levels, queries_0, queries_1);
     }
     if (4u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[4].word + KEY_METADATA_WORDS, key_at[4].token, first),
-        key_chunks(key_first, key_at[4].word + KEY_METADATA_WORDS, key_at[4].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[4].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[4].token, second),
       );
       scores[4] = add_pairs(scores[4], levels, queries_0, queries_1);
     }
     if (5u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[5].word + KEY_METADATA_WORDS, key_at[5].token, first),
-        key_chunks(key_first, key_at[5].word + KEY_METADATA_WORDS, key_at[5].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[5].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[5].token, second),
       );
       scores[5] = add_pairs(scores[5], levels, queries_0, queries_1);
     }
     if (6u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[6].word + KEY_METADATA_WORDS, key_at[6].token, first),
-        key_chunks(key_first, key_at[6].word + KEY_METADATA_WORDS, key_at[6].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[6].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[6].token, second),
       );
       scores[6] = add_pairs(scores[6], levels, queries_0, queries_1);
     }
     if (7u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[7].word + KEY_METADATA_WORDS, key_at[7].token, first),
-        key_chunks(key_first, key_at[7].word + KEY_METADATA_WORDS, key_at[7].token, second),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[7].token, first),
+        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[7].token, second),
       );
       scores[7] = add_pairs(scores[7], levels, queries_0, queries_1);
     }
