@@ -2814,17 +2814,19 @@ fn codebook_word(at: u32) -> u32 {
   return codebook_quads[at >> 2u][at & 3u];
 }
 `],
-  ["schemes/additive/coded_keys_added.hbs", `// Of the eight channels of two chunks, with the means that the lane's tokens share.
+  ["schemes/additive/coded_keys_added.hbs", `// A lane's coded tokens are of one page, which is a record. In place of its word, key_at has each token's size, as bits.
+var<private> key_first: u32; // the first word of the centroids
+var<private> key_record: u32; // the first word of the record
+
+// Of the eight channels of two chunks, with the means.
 fn coded_grids(block: Block, chunk: u32) -> array<mat4x4<f32>, 2> {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let record = key_at[0].word;
-  return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
+  return array(key_mean_grids(codebook, key_record, chunk), key_mean_grids(codebook, key_record, chunk + 1u));
 }
 
-// at.token has the token's size, in f16, as its upper half. All of a lane's tokens are of one record.
 fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  let size = unpack2x16float(at.token).y;
-  let levels = key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
+  let size = bitcast<f32>(at.word);
+  let levels = key_chunks(key_first, key_record + KEY_METADATA_WORDS, at.token, chunk);
   return mat2x4<f32>(
     grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
     grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
@@ -2832,12 +2834,12 @@ fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32)
 }
 `],
   ["schemes/additive/consecutive_sizes.hbs", `  // Sizes of the lane's tokens lie in one word.
-  let sizes = key_records[key_at[0].word + (HEAD_DIM + key_at[0].token) / 8u];
+  let sizes = key_records[key_record + (HEAD_DIM + key_at[0].token) / 8u];
 {{#each coded.pages}}
   if ({{index}}u < SPAN) {
     let size = size_of(codebook + KEY_SIZES, sizes, {{place}}.token);
     scores[{{index}}] = mean_score + size * (low_score + scores[{{index}}]);
-    {{place}}.token |= pack2x16float(vec2<f32>(0.0, size));
+    {{place}}.word = select({{place}}.word, bitcast<u32>(size), tile.coded);
   }
 {{/each}}
 `],
@@ -3190,9 +3192,9 @@ fn part_levels(word: u32) -> Numbers {
 `],
   ["schemes/additive/finish_added.hbs", `// Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
 // are mixed page by page, in steps of levels. Steps come when all is summed.
-var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
-var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
 var<private> value_first: u32; // the first word of the centroids
+
+{{> (lookup . "pageSumsPartial")}}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
@@ -3300,12 +3302,12 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   for (var page = slice; page < select(0u, SPAN, tile.coded); page += SLICES) {
     var weight = mat2x4<f32>();
     for (var other = 0u; other < LANES; other += 1u) {
-      weight += lane_weights[page * LANES + other];
+      weight += lane_weights_of(page * LANES + other);
     }
     let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-      let ratio = ratios[chunk + i];
+      let ratio = ratios_of(chunk + i);
       mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
     }
   }
@@ -3379,6 +3381,50 @@ fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
 {{> quad_of_pairs}}
 
 {{> normalised}}
+`],
+  ["schemes/additive/page_sums.hbs", `var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
+var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
+
+fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
+  lane_weights[lane] = sums;
+}
+
+fn lane_weights_of(lane: u32) -> mat2x4<f32> {
+  return lane_weights[lane];
+}
+
+fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
+  ratios[chunk] = own;
+}
+
+fn ratios_of(chunk: u32) -> mat2x4<f32> {
+  return ratios[chunk];
+}
+`],
+  ["schemes/additive/page_sums_within.hbs", `// In the memory of exact tokens' weights, which a coded tile does not use:
+// sums of each lane's tokens, without sizes and with them,
+fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
+  if (tile.coded) {
+    weights[2u * lane] = sums[0];
+    weights[2u * lane + 1u] = sums[1];
+  }
+}
+
+fn lane_weights_of(lane: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(weights[2u * lane], weights[2u * lane + 1u]);
+}
+
+// and behind them steps of means, and lowest levels, in steps of levels.
+fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
+  if (tile.coded) {
+    weights[2u * (WORKGROUP + chunk)] = own[0];
+    weights[2u * (WORKGROUP + chunk) + 1u] = own[1];
+  }
+}
+
+fn ratios_of(chunk: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(weights[2u * (WORKGROUP + chunk)], weights[2u * (WORKGROUP + chunk) + 1u]);
+}
 `],
   ["schemes/additive/places_consecutive.hbs", `{{> places_anchored}}
 override LANES: u32 = WORKGROUP / SPAN; // that share a page
@@ -3475,8 +3521,6 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 
 {{> anchored_angles}}
 
-var<private> key_first: u32; // the first word of the centroids
-
 {{> (lookup . "codedKeysPartial")}}
 
 {{> added_pairs}}
@@ -3489,6 +3533,7 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  key_record = key_at[0].word;
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
@@ -3510,8 +3555,6 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{> anchor_tokens}}
 
 {{> anchored_angles}}
-
-var<private> key_first: u32; // the first word of the centroids
 
 {{> (lookup . "codedKeysPartial")}}
 
@@ -3538,6 +3581,7 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  key_record = key_at[0].word;
   let centroids = key_first;
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
@@ -3547,10 +3591,10 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let explicit_pairs = min(coded_pairs, first_anchored);
   let turned_pairs = min(coded_pairs, 2u * turned_bands());
 {{> turned_bands_added}}
+{{> paged_bands}}
   for (var pair = turned_pairs; pair < coded_pairs; pair += 1u) {
     mean_score += weights[mean_place(first_place / PAGE_TOKENS, pair)];
   }
-{{> paged_bands}}
 {{> consecutive_sizes}}
 {{> explicit_bands}}
 {{#with coded}}
@@ -3560,8 +3604,6 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 }
 `],
   ["schemes/additive/score_added_rope.hbs", `{{> pairs}}
-
-var<private> key_first: u32; // the first word of the centroids
 
 {{> coded_keys_added}}
 
@@ -3573,10 +3615,12 @@ fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  key_record = key_at[0].word;
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[0].word + (HEAD_DIM + token) / 8u];
-    key_at[i].token |= pack2x16float(vec2<f32>(0.0, size_of(codebook + KEY_SIZES, word, token)));
+    let word = key_records[key_record + (HEAD_DIM + token) / 8u];
+    let size = size_of(codebook + KEY_SIZES, word, token);
+    key_at[i].word = select(key_at[i].word, bitcast<u32>(size), tile.coded);
   }
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
@@ -3656,11 +3700,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
         }
       }
 `],
-  ["schemes/additive/share_lane_weights.hbs", `  lane_weights[lane] = own_weights;
+  ["schemes/additive/share_lane_weights.hbs", `  keep_lane_weights(tile, lane, own_weights);
   value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
   if (lane < CHUNKS) {
     let grids = value_grids(codebook, lane);
-    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
+    keep_ratios(tile, lane, mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]));
   }
   workgroupBarrier();
 `],
@@ -3773,8 +3817,8 @@ fn token_part(token: Token, part: u32) -> Numbers {
 {{#each coded.pages}}
     if ({{index}}u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, {{place}}.token, first),
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, {{place}}.token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, {{place}}.token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, {{place}}.token, second),
       );
       scores[{{index}}] = add_pairs(scores[{{index}}], levels, queries_0, queries_1);
     }

@@ -256,7 +256,7 @@ function pairRow(
   const keys = schemeKernels(row.keys, headDim);
   const values = schemeKernels(row.values, headDim);
   const digits = digitsOf(feature);
-  const span = keys.keySpan(variant, digits);
+  const span = keys.keySpan(variant);
   const codebook = codebookAccess([keys, values], variant);
   return kernel(
     {

@@ -110,13 +110,8 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
   const { codes } = layout(headDim);
   const stages = stagesOf(scheme);
   const entries = codes * centroids;
-  // With what large heads share, a table of q.centroid or integers of two bytes in workgroup memory,
-  // fewer pages fit.
-  const keySpan = (variant: KeyVariant, digits = 0) =>
-    variant === "lut" ||
-      headDim > (digits > 1 && (variant === "plain" || variant === "anchored") ? 64 : 128)
-      ? MIN_SPAN
-      : MAX_SPAN;
+  // With what large heads share, or a table of q.centroid in workgroup memory, fewer pages fit.
+  const keySpan = (variant: KeyVariant) => variant === "lut" || headDim > 128 ? MIN_SPAN : MAX_SPAN;
   /** Channels of a key that are read at once. */
   const keyNumbers = (variant: KeyVariant, numbers: number) =>
     variant === "plain" ? Math.max(numbers, Math.min(channels, WIDE_CHANNELS)) : numbers;
@@ -195,6 +190,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
     score,
     mix: {
       mixPartial: "mix_added",
+      pageSumsPartial: "page_sums",
       mixPagePartial: "mix_page_none",
       softenedPartial: "softened_added",
       mixTilePartial: "mix_tile_added",
@@ -210,6 +206,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
           unitPartial: "unit_none",
           softenedPartial: "softened_added",
           finishPartial: "finish_added",
+          pageSumsPartial: "page_sums_within",
           mixTilePartial: "mix_tile_added_integers",
           quadsPartial: variant === "anchored" ? "quads_consecutive_added" : "quads_paged",
         }),
@@ -219,7 +216,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
               key: keys(KEY_CHANNELS, variant),
               ...anchoredIntegerScore(
                 digits,
-                keySpan(variant, digits),
+                keySpan(variant),
                 headDim,
                 " + KEY_METADATA_WORDS",
               ),
@@ -233,7 +230,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
               meansPartial: "mean_grids",
               ...added(scheme, INTEGER_KEY_CHANNELS, "words"),
             },
-            ...integerScore(digits, keySpan(variant, digits)),
+            ...integerScore(digits, keySpan(variant)),
             scorePartial: "score_added",
             valuesPartial: "digits",
             basePartial: "base_digits",

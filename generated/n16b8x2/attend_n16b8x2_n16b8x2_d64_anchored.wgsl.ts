@@ -621,19 +621,19 @@ fn turned_rows(pair: u32, cosines: vec4<f32>, sines: vec4<f32>) -> RowPairs {
   );
 }
 
+// A lane's coded tokens are of one page, which is a record. In place of its word, key_at has each token's size, as bits.
 var<private> key_first: u32; // the first word of the centroids
+var<private> key_record: u32; // the first word of the record
 
-// Of the eight channels of two chunks, with the means that the lane's tokens share.
+// Of the eight channels of two chunks, with the means.
 fn coded_grids(block: Block, chunk: u32) -> array<mat4x4<f32>, 2> {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let record = key_at[0].word;
-  return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
+  return array(key_mean_grids(codebook, key_record, chunk), key_mean_grids(codebook, key_record, chunk + 1u));
 }
 
-// at.token has the token's size, in f16, as its upper half. All of a lane's tokens are of one record.
 fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  let size = unpack2x16float(at.token).y;
-  let levels = key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
+  let size = bitcast<f32>(at.word);
+  let levels = key_chunks(key_first, key_record + KEY_METADATA_WORDS, at.token, chunk);
   return mat2x4<f32>(
     grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
     grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
@@ -694,6 +694,7 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  key_record = key_at[0].word;
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
   let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
@@ -721,102 +722,102 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     let queries_1 = RowPairs(stepped(turned_1.even, steps.even[1]), stepped(turned_1.odd, steps.odd[1]));
     if (0u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[0].token, first),
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[0].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[0].token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[0].token, second),
       );
       scores[0] = add_pairs(scores[0], levels, queries_0, queries_1);
     }
     if (1u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[1].token, first),
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[1].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[1].token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[1].token, second),
       );
       scores[1] = add_pairs(scores[1], levels, queries_0, queries_1);
     }
     if (2u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[2].token, first),
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[2].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[2].token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[2].token, second),
       );
       scores[2] = add_pairs(scores[2], levels, queries_0, queries_1);
     }
     if (3u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[3].token, first),
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[3].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[3].token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[3].token, second),
       );
       scores[3] = add_pairs(scores[3], levels, queries_0, queries_1);
     }
     if (4u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[4].token, first),
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[4].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[4].token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[4].token, second),
       );
       scores[4] = add_pairs(scores[4], levels, queries_0, queries_1);
     }
     if (5u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[5].token, first),
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[5].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[5].token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[5].token, second),
       );
       scores[5] = add_pairs(scores[5], levels, queries_0, queries_1);
     }
     if (6u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[6].token, first),
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[6].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[6].token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[6].token, second),
       );
       scores[6] = add_pairs(scores[6], levels, queries_0, queries_1);
     }
     if (7u < SPAN) {
       let levels = pairs_of(
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[7].token, first),
-        key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, key_at[7].token, second),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[7].token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, key_at[7].token, second),
       );
       scores[7] = add_pairs(scores[7], levels, queries_0, queries_1);
     }
   }
   // Sizes of the lane's tokens lie in one word.
-  let sizes = key_records[key_at[0].word + (HEAD_DIM + key_at[0].token) / 8u];
+  let sizes = key_records[key_record + (HEAD_DIM + key_at[0].token) / 8u];
   if (0u < SPAN) {
     let size = size_of(codebook + KEY_SIZES, sizes, key_at[0].token);
     scores[0] = mean_score + size * (low_score + scores[0]);
-    key_at[0].token |= pack2x16float(vec2<f32>(0.0, size));
+    key_at[0].word = select(key_at[0].word, bitcast<u32>(size), tile.coded);
   }
   if (1u < SPAN) {
     let size = size_of(codebook + KEY_SIZES, sizes, key_at[1].token);
     scores[1] = mean_score + size * (low_score + scores[1]);
-    key_at[1].token |= pack2x16float(vec2<f32>(0.0, size));
+    key_at[1].word = select(key_at[1].word, bitcast<u32>(size), tile.coded);
   }
   if (2u < SPAN) {
     let size = size_of(codebook + KEY_SIZES, sizes, key_at[2].token);
     scores[2] = mean_score + size * (low_score + scores[2]);
-    key_at[2].token |= pack2x16float(vec2<f32>(0.0, size));
+    key_at[2].word = select(key_at[2].word, bitcast<u32>(size), tile.coded);
   }
   if (3u < SPAN) {
     let size = size_of(codebook + KEY_SIZES, sizes, key_at[3].token);
     scores[3] = mean_score + size * (low_score + scores[3]);
-    key_at[3].token |= pack2x16float(vec2<f32>(0.0, size));
+    key_at[3].word = select(key_at[3].word, bitcast<u32>(size), tile.coded);
   }
   if (4u < SPAN) {
     let size = size_of(codebook + KEY_SIZES, sizes, key_at[4].token);
     scores[4] = mean_score + size * (low_score + scores[4]);
-    key_at[4].token |= pack2x16float(vec2<f32>(0.0, size));
+    key_at[4].word = select(key_at[4].word, bitcast<u32>(size), tile.coded);
   }
   if (5u < SPAN) {
     let size = size_of(codebook + KEY_SIZES, sizes, key_at[5].token);
     scores[5] = mean_score + size * (low_score + scores[5]);
-    key_at[5].token |= pack2x16float(vec2<f32>(0.0, size));
+    key_at[5].word = select(key_at[5].word, bitcast<u32>(size), tile.coded);
   }
   if (6u < SPAN) {
     let size = size_of(codebook + KEY_SIZES, sizes, key_at[6].token);
     scores[6] = mean_score + size * (low_score + scores[6]);
-    key_at[6].token |= pack2x16float(vec2<f32>(0.0, size));
+    key_at[6].word = select(key_at[6].word, bitcast<u32>(size), tile.coded);
   }
   if (7u < SPAN) {
     let size = size_of(codebook + KEY_SIZES, sizes, key_at[7].token);
     scores[7] = mean_score + size * (low_score + scores[7]);
-    key_at[7].token |= pack2x16float(vec2<f32>(0.0, size));
+    key_at[7].word = select(key_at[7].word, bitcast<u32>(size), tile.coded);
   }
   for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
@@ -1046,9 +1047,26 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 
 // Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
 // are mixed page by page, in steps of levels. Steps come when all is summed.
+var<private> value_first: u32; // the first word of the centroids
+
 var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
 var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
-var<private> value_first: u32; // the first word of the centroids
+
+fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
+  lane_weights[lane] = sums;
+}
+
+fn lane_weights_of(lane: u32) -> mat2x4<f32> {
+  return lane_weights[lane];
+}
+
+fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
+  ratios[chunk] = own;
+}
+
+fn ratios_of(chunk: u32) -> mat2x4<f32> {
+  return ratios[chunk];
+}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
@@ -1136,23 +1154,23 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     weights[place] = weight;
     own_weights += mat2x4<f32>(scores[i], weight);
   }
-  lane_weights[lane] = own_weights;
+  keep_lane_weights(tile, lane, own_weights);
   value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
   if (lane < CHUNKS) {
     let grids = value_grids(codebook, lane);
-    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
+    keep_ratios(tile, lane, mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]));
   }
   workgroupBarrier();
   // Mixes what the tokens of a page share, a page a slice.
   for (var page = slice; page < select(0u, SPAN, tile.coded); page += SLICES) {
     var weight = mat2x4<f32>();
     for (var other = 0u; other < LANES; other += 1u) {
-      weight += lane_weights[page * LANES + other];
+      weight += lane_weights_of(page * LANES + other);
     }
     let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-      let ratio = ratios[chunk + i];
+      let ratio = ratios_of(chunk + i);
       mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
     }
   }

@@ -486,19 +486,19 @@ fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
   );
 }
 
+// A lane's coded tokens are of one page, which is a record. In place of its word, key_at has each token's size, as bits.
 var<private> key_first: u32; // the first word of the centroids
+var<private> key_record: u32; // the first word of the record
 
-// Of the eight channels of two chunks, with the means that the lane's tokens share.
+// Of the eight channels of two chunks, with the means.
 fn coded_grids(block: Block, chunk: u32) -> array<mat4x4<f32>, 2> {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let record = key_at[0].word;
-  return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
+  return array(key_mean_grids(codebook, key_record, chunk), key_mean_grids(codebook, key_record, chunk + 1u));
 }
 
-// at.token has the token's size, in f16, as its upper half. All of a lane's tokens are of one record.
 fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  let size = unpack2x16float(at.token).y;
-  let levels = key_chunks(key_first, key_at[0].word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
+  let size = bitcast<f32>(at.word);
+  let levels = key_chunks(key_first, key_record + KEY_METADATA_WORDS, at.token, chunk);
   return mat2x4<f32>(
     grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
     grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
@@ -540,10 +540,12 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  key_record = key_at[0].word;
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[0].word + (HEAD_DIM + token) / 8u];
-    key_at[i].token |= pack2x16float(vec2<f32>(0.0, size_of(codebook + KEY_SIZES, word, token)));
+    let word = key_records[key_record + (HEAD_DIM + token) / 8u];
+    let size = size_of(codebook + KEY_SIZES, word, token);
+    key_at[i].word = select(key_at[i].word, bitcast<u32>(size), tile.coded);
   }
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
