@@ -69,9 +69,9 @@ export async function checkDevice(device: GPUDevice): Promise<DeviceCheck> {
       remedy: "Update its driver, or use another adapter",
     });
   }
-  const { store, encodeKeys, decode, combine } = plan.layers[0]!;
+  const { storeKeys, encodeKeys, decode, combine } = plan.layers[0]!;
   return {
-    kernels: [store.name, encodeKeys.name, ...candidateNames(decode), combine.name],
+    kernels: [storeKeys.name, encodeKeys.name, ...candidateNames(decode), combine.name],
     error,
   };
 }

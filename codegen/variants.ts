@@ -222,6 +222,11 @@ export const anchored: readonly AnchoredRow[] = [
     headDims: [64, 128],
     reason: "keys before their rotary embedding, whose slow channels need no rotation of a key",
   },
+  {
+    schemes: ["n16b8x2", "n8b8x2"],
+    headDims: [64, 128],
+    reason: "the same of sums of centroids, at 1 and 2 bits",
+  },
 ];
 
 /** Keys that turn by three positions of a token, for the vision-language models that have them. */

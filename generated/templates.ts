@@ -96,13 +96,31 @@ fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, 
   return value * cosine + select(-way, way, ahead) * other * sine;
 }
 `],
-  ["attention/anchored/anchored_constants.hbs", `{{> coded_constants}}
+  ["attention/anchored/anchored_constants.hbs", `{{> (lookup . "plainConstantsPartial")}}
 {{> header_angle}}
 {{> anchor_overrides}}
 `],
   ["attention/anchored/decoded_anchored.hbs", `  let other = partner_chunk(chunk);
   let partner = coded_load4(coded_grid(codebook, other), codebook, record, token % CODED_RECORD_TOKENS, other);
   write_vector(entry.first + item.y, model_head, chunk, anchored_chunk(vector, partner, token, chunk, -1.0));
+`],
+  ["attention/anchored/digit_anchors.hbs", `{{> rotate_queries atTile}}
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let first_band = turned_bands();
+  var total = 0u;
+  for (var band = first_band; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
+    total += 2u * anchors_in(tile, band);
+  }
+  for (var item = lane; item < total; item += WORKGROUP) {
+    // The item's band is the one whose anchors it is among.
+    var band = first_band;
+    var left = item;
+    for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
+      left -= next;
+      band += 1u;
+    }
+    digit_anchor(tile, codebook, left / 2u, 2u * band + left % 2u);
+  }
 `],
   ["attention/anchored/explicit_bands.hbs", `  for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
@@ -133,17 +151,7 @@ fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, 
 `],
   ["attention/anchored/group_anchored.hbs", `{{> (lookup . "plainGroupPartial")}}
 
-{{> anchored_chunk}}
-
-// Chunk chunk of the exact vector at word word, turned as coded token coded.
-fn turned_chunk(word: u32, coded: u32, chunk: u32) -> vec4<f32> {
-  return anchored_chunk(exact_chunk(word, chunk), exact_chunk(word, partner_chunk(chunk)), coded, chunk, 1.0);
-}
-
-fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
-  let at = word + 2u * chunk;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
-}
+{{> turned_chunk}}
 
 {{> (lookup . "turnedPartial")}}
 `],
@@ -265,7 +273,6 @@ fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
   var {{name}} = vec4<i32>();
 {{/each}}
 {{/each}}
-  let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let first_token = tile.first - min(layer.sinks, tile.first) + first_place;
   var page_base = vec4<f32>();
   for (var pair = turned_pairs; pair < coded_pairs; pair += 2u) {
@@ -280,8 +287,8 @@ fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
 {{/each}}
 {{#each digitSums}}
     if ({{page}}u < SPAN) {
-      let first_words = key_words(centroids, {{place}}.word, {{place}}.token, first);
-      let second_words = key_words(centroids, {{place}}.word, {{place}}.token, second);
+      let first_words = key_words(centroids, {{place}}.word{{codesOffset}}, {{place}}.token, first);
+      let second_words = key_words(centroids, {{place}}.word{{codesOffset}}, {{place}}.token, second);
 {{#each products}}
       let levels_{{chunk}} = {{half}}_words[{{part}}] ^ 0x80808080u;
 {{#each sums}}
@@ -302,6 +309,32 @@ fn digit_anchor(tile: Tile, codebook: u32, anchor: u32, pair: u32) {
 // Of a coded tile, a lane has consecutive tokens, which share their anchors: it turns a query once for all of them.
 var<private> first_place: u32; // of the lane's tokens in the tile
 var<private> place_step: u32; // from each to the next
+`],
+  ["attention/anchored/prepare_digits.hbs", `// Finds what one in digits stands for: a rotation keeps a pair's length, so that it serves all tiles.
+fn prepare_block(entry: Entry, block: Block, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let stride = select(1u, 2u, INTERLEAVED);
+  for (var pair = 2u * turned_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
+    let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
+    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
+    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
+    var top: vec4<f32>;
+    for (var at = 0u; at < ROWS; at += 1u) {
+      let row = min(block.first_row + at, block.rows - 1u);
+      let even = query_load4(entry, block.head, row, first, stride);
+      let odd = query_load4(entry, block.head, row, second, stride);
+      let lengths = sqrt(even * even + odd * odd) * max(steps[0], steps[1]);
+      top[at] = max(max(lengths.x, lengths.y), max(lengths.z, lengths.w));
+    }
+    weights[pair] = top;
+  }
+  workgroupBarrier();
+  var top = vec4<f32>(1.0e-30);
+  for (var pair = 2u * turned_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
+    top = max(top, weights[pair]);
+  }
+  query_unit = top / QUERY_WHOLE;
+}
 `],
   ["attention/anchored/score_anchored.hbs", `{{> (lookup . "codedKeysPartial")}}
 
@@ -344,51 +377,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 
 {{> digit_products}}
 
-// Finds what one in digits stands for: a rotation keeps a pair's length, so that it serves all tiles.
-fn prepare_block(entry: Entry, block: Block, lane: u32) {
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let stride = select(1u, 2u, INTERLEAVED);
-  for (var pair = 2u * turned_bands() + lane; pair < ROTARY_CHUNKS; pair += WORKGROUP) {
-    let steps = paired(key_grid(codebook, first_chunk(pair)).step, key_grid(codebook, second_chunk(pair)).step);
-    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
-    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
-    var top: vec4<f32>;
-    for (var at = 0u; at < ROWS; at += 1u) {
-      let row = min(block.first_row + at, block.rows - 1u);
-      let even = query_load4(entry, block.head, row, first, stride);
-      let odd = query_load4(entry, block.head, row, second, stride);
-      let lengths = sqrt(even * even + odd * odd) * max(steps[0], steps[1]);
-      top[at] = max(max(lengths.x, lengths.y), max(lengths.z, lengths.w));
-    }
-    weights[pair] = top;
-  }
-  workgroupBarrier();
-  var top = vec4<f32>(1.0e-30);
-  for (var pair = 2u * turned_bands(); pair < ROTARY_CHUNKS; pair += 1u) {
-    top = max(top, weights[pair]);
-  }
-  query_unit = top / QUERY_WHOLE;
-}
+{{> prepare_digits}}
 
 // Puts the block's rows, rotated to the tile's origin, into query_tile, and their digits for each anchor.
 fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
-{{> rotate_queries atTile}}
-  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
-  let first_band = turned_bands();
-  var total = 0u;
-  for (var band = first_band; band < select(0u, ROTARY_CHUNKS / 2u, tile.coded); band += 1u) {
-    total += 2u * anchors_in(tile, band);
-  }
-  for (var item = lane; item < total; item += WORKGROUP) {
-    // The item's band is the one whose anchors it is among.
-    var band = first_band;
-    var left = item;
-    for (var next = 2u * anchors_in(tile, band); left >= next; next = 2u * anchors_in(tile, band)) {
-      left -= next;
-      band += 1u;
-    }
-    digit_anchor(tile, codebook, left / 2u, 2u * band + left % 2u);
-  }
+{{> digit_anchors}}
   workgroupBarrier();
 }
 
@@ -403,6 +396,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let turned_pairs = min(coded_pairs, 2u * turned_bands());
 {{> explicit_bands}}
 {{> turned_bands}}
+  let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
 {{> paged_bands}}
 {{#with coded}}
 {{> plain_dot first="2u * ROTARY_CHUNKS"}}
@@ -429,6 +423,18 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
 {{/each}}
   }
+`],
+  ["attention/anchored/turned_chunk.hbs", `{{> anchored_chunk}}
+
+// Chunk chunk of the exact vector at word word, turned as coded token coded.
+fn turned_chunk(word: u32, coded: u32, chunk: u32) -> vec4<f32> {
+  return anchored_chunk(exact_chunk(word, chunk), exact_chunk(word, partner_chunk(chunk)), coded, chunk, 1.0);
+}
+
+fn exact_chunk(word: u32, chunk: u32) -> vec4<f32> {
+  let at = word + 2u * chunk;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
 `],
   ["attention/anchored/turned_narrow.hbs", `// Loads group group of the exact vector at word word, turned as coded token coded: a part of a chunk.
 fn load_turned(token: u32, word: u32, coded: u32, group: u32) {
@@ -2733,6 +2739,25 @@ fn {{side}}_chunks(centroids: u32, at: u32, token: u32, chunk: u32) -> mat{{chun
   );
 }
 `],
+  ["schemes/additive/added_pairs.hbs", `// Number index of the grids of eight pairs.
+fn paired_grids(first: array<mat4x4<f32>, 2>, second: array<mat4x4<f32>, 2>, index: u32) -> Pairs {
+  return pairs_of(
+    mat2x4<f32>(first[0][index], first[1][index]),
+    mat2x4<f32>(second[0][index], second[1][index]),
+  );
+}
+
+// Adds the products of eight pairs and all rows.
+fn add_pairs(sum: vec4<f32>, pairs: Pairs, queries_0: RowPairs, queries_1: RowPairs) -> vec4<f32> {
+  let half = add_products(add_products(sum, pairs.even[0], queries_0.even), pairs.odd[0], queries_0.odd);
+  return add_products(add_products(half, pairs.even[1], queries_1.even), pairs.odd[1], queries_1.odd);
+}
+
+// Rows times the steps of levels.
+fn stepped(rows: Rows, steps: vec4<f32>) -> Rows {
+  return Rows(rows[0] * steps, rows[1] * steps, rows[2] * steps, rows[3] * steps);
+}
+`],
   ["schemes/additive/added_word.hbs", `{{> (lookup . "codePartial")}}
 // The levels of channels 4 chunk to 4 chunk + 3 of token token, whose record's codes begin at word codes.
 fn {{side}}_word(centroids: u32, codes: u32, token: u32, chunk: u32) -> u32 {
@@ -2954,6 +2979,35 @@ fn codebook_word(at: u32) -> u32 {
   return codebook_quads[at >> 2u][at & 3u];
 }
 `],
+  ["schemes/additive/coded_keys_added.hbs", `// A lane's coded tokens are of one page, which is a record. In place of its word, key_at has each token's size, as bits.
+var<private> key_first: u32; // the first word of the centroids
+var<private> key_record: u32; // the first word of the record
+
+// Of the eight channels of two chunks, with the means.
+fn coded_grids(block: Block, chunk: u32) -> array<mat4x4<f32>, 2> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return array(key_mean_grids(codebook, key_record, chunk), key_mean_grids(codebook, key_record, chunk + 1u));
+}
+
+fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let size = bitcast<f32>(at.word);
+  let levels = key_chunks(key_first, key_record + KEY_METADATA_WORDS, at.token, chunk);
+  return mat2x4<f32>(
+    grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
+    grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
+  );
+}
+`],
+  ["schemes/additive/consecutive_sizes.hbs", `  // Sizes of the lane's tokens lie in one word.
+  let sizes = key_records[key_record + (HEAD_DIM + key_at[0].token) / 8u];
+{{#each coded.pages}}
+  if ({{index}}u < SPAN) {
+    let size = size_of(codebook + KEY_SIZES, sizes, {{place}}.token);
+    scores[{{index}}] = mean_score + size * (low_score + scores[{{index}}]);
+    {{place}}.word = select({{place}}.word, bitcast<u32>(size), tile.coded);
+  }
+{{/each}}
+`],
   ["schemes/additive/digits_added.hbs", `  let centroids = codebook_word(codebook + KEY_SIZES + 8u);
   let coded_chunks = trips(tile, true, lane, CHUNKS);
 {{> digit_sums}}
@@ -2984,6 +3038,7 @@ const SPENT: f32 = -3.0e38; // less than that
 
 override SIDE: u32 = 0u; // 0 encodes keys, 1 values
 override ORTHOGONAL: bool = true; // sizes make errors orthogonal to tokens, else least
+{{> (lookup . "headerPartial")}}
 
 {{> uniforms}}
 
@@ -3012,8 +3067,6 @@ var<private> key_{{index}}: u32;
 
 {{> levels}}
 
-{{> exact_units}}
-
 {{> (lookup . "partPartial")}}
 
 {{> (lookup . "wordsPartial")}}
@@ -3032,25 +3085,19 @@ fn grid_pair(pair: u32, index: u32) -> vec2<f32> {
   return vec2<f32>(grid_number(2u * pair, index), grid_number(2u * pair + 1u, index));
 }
 
-// First word of the exact vector of token token of the record. Behind the last token that is encoded, it stands in for those
-// that the block lacks.
-fn token_word(entry: Entry, head: u32, record_first: u32, encode_end: u32, token: u32) -> u32 {
-  let position = layer.sinks + min(record_first + token, encode_end - 1u);
-  return exact_word(entry.slot, SIDE, position, head);
+{{> (lookup . "tokenPartial")}}
+
+// Token token of the record. Behind the last token that is encoded, it stands in for those that the block lacks.
+fn token_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, token: u32) -> Token {
+  let coded = min(record_first + token, encode_end - 1u);
+  return token_at(exact_word(entry.slot, SIDE, layer.sinks + coded, head), coded);
 }
 
-// Finds the means of two channels, the nearest that a record can hold. Sums are exact, so no order of tokens changes them.
+{{> (lookup . "sumsPartial")}}
+
+// Finds the means of two channels, the nearest that a record can hold.
 fn fit_means(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: u32) {
-  var sum_0 = vec2<i32>();
-  var sum_1 = vec2<i32>();
-  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-    let numbers = unpack2x16float(exact[token_word(entry, head, record_first, encode_end, token) + pair]);
-    sum_0 += units_of(numbers.x);
-    sum_1 += units_of(numbers.y);
-  }
-  let wholes = vec2<f32>(vec2<i32>(carried(sum_0).x, carried(sum_1).x));
-  let rests = vec2<f32>(vec2<i32>(carried(sum_0).y, carried(sum_1).y));
-  let sum = wholes / 32.0 + rests / 33554432.0;
+  let sum = channel_sums(entry, head, record_first, encode_end, pair);
   let at = codebook + 2u * pair;
   let offset = bitcast<vec2<f32>>(codebook_pair(at, 0u));
   let mean_step = grid_pair(pair, STAGES + 1u) / 64.0;
@@ -3164,10 +3211,10 @@ fn main(
   }
   workgroupBarrier();
 
-  let word = token_word(entry, head, record_first, encode_end, lane);
+  let token = token_of(entry, head, record_first, encode_end, lane);
   var energy = 0.0;
   for (var group = 0u; group < HEAD_DIM / CHANNELS; group += 1u) {
-    let vector = vector_of(word, group);
+    let vector = vector_of(token, group);
     energy += products(vector, vector);
   }
   let nearest = size_level(energy, f32(HEAD_DIM));
@@ -3175,7 +3222,7 @@ fn main(
   var product = 0.0;
   var square = 0.0;
   for (var group = 0u; group < CODES / STAGES; group += 1u) {
-    let vector = vector_of(word, group);
+    let vector = vector_of(token, group);
     let unit = scaled(size, steps_of(group)); // what levels stand for
     clear();
     {
@@ -3226,11 +3273,6 @@ fn main(
 `],
   ["schemes/additive/encoded_part_c2.hbs", `alias Numbers = vec2<f32>;
 
-// Channels 2 part and 2 part + 1 of the exact vector at word word.
-fn exact_part(word: u32, part: u32) -> Numbers {
-  return unpack2x16float(exact[word + part]);
-}
-
 fn mean_of(part: u32) -> Numbers {
   return means[part];
 }
@@ -3253,12 +3295,6 @@ fn part_levels(word: u32) -> Numbers {
 }
 `],
   ["schemes/additive/encoded_part_c4.hbs", `alias Numbers = vec4<f32>;
-
-// Channels 4 part to 4 part + 3 of the exact vector at word word.
-fn exact_part(word: u32, part: u32) -> Numbers {
-  let at = word + 2u * part;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
-}
 
 fn mean_of(part: u32) -> Numbers {
   return vec4<f32>(means[2u * part], means[2u * part + 1u]);
@@ -3321,9 +3357,9 @@ fn part_levels(word: u32) -> Numbers {
 `],
   ["schemes/additive/finish_added.hbs", `// Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
 // are mixed page by page, in steps of levels. Steps come when all is summed.
-var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
-var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
 var<private> value_first: u32; // the first word of the centroids
+
+{{> (lookup . "pageSumsPartial")}}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
@@ -3339,14 +3375,14 @@ fn finish_coded(entry: Entry, block: Block, lane: u32) {
 `],
   ["schemes/additive/group_numbers.hbs", `alias Group = array<Numbers, PARTS>;
 
-fn rest_of(word: u32, part: u32) -> Numbers {
-  return scale_of(part) * (exact_part(word, part) - mean_of(part));
+fn rest_of(token: Token, part: u32) -> Numbers {
+  return scale_of(part) * (token_part(token, part) - mean_of(part));
 }
 
-// Channels of group group of the exact vector at word word, less their means, times their scales.
-fn vector_of(word: u32, group: u32) -> Group {
+// Channels of group group of a token, less their means, times their scales.
+fn vector_of(token: Token, group: u32) -> Group {
   let part = group * PARTS;
-  return Group({{#each parts}}rest_of(word, part + {{part}}u){{comma}}{{/each}});
+  return Group({{#each parts}}rest_of(token, part + {{part}}u){{comma}}{{/each}});
 }
 
 fn steps_of(group: u32) -> Group {
@@ -3377,6 +3413,12 @@ fn minus(a: Group, b: Group) -> Group {
 
 fn products(a: Group, b: Group) -> f32 {
   return {{#each parts}}dot(a[{{part}}], b[{{part}}]){{joint}}{{/each}};
+}
+`],
+  ["schemes/additive/key_grid_added.hbs", `// What the levels of a chunk stand for, before a token's size.
+fn key_grid(codebook: u32, chunk: u32) -> Grid {
+  let grids = key_grids(codebook, chunk);
+  return Grid(grids[0], grids[1]);
 }
 `],
   ["schemes/additive/key_steps_added.hbs", `fn key_steps(codebook: u32, chunk: u32) -> Grid {
@@ -3425,12 +3467,12 @@ fn mix_coded(codebook: u32, record: u32, token: u32, chunk: u32, weight: vec4<f3
   for (var page = slice; page < select(0u, SPAN, tile.coded && !skipped); page += SLICES) {
     var weight = mat2x4<f32>();
     for (var other = 0u; other < LANES; other += 1u) {
-      weight += lane_weights[page * LANES + other];
+      weight += lane_weights_of(page * LANES + other);
     }
     let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-      let ratio = ratios[chunk + i];
+      let ratio = ratios_of(chunk + i);
       mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
     }
   }
@@ -3505,6 +3547,53 @@ fn size_of(sizes: u32, word: u32, token: u32) -> f32 {
 
 {{> normalised}}
 `],
+  ["schemes/additive/page_sums.hbs", `var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
+var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
+
+fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
+  lane_weights[lane] = sums;
+}
+
+fn lane_weights_of(lane: u32) -> mat2x4<f32> {
+  return lane_weights[lane];
+}
+
+fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
+  ratios[chunk] = own;
+}
+
+fn ratios_of(chunk: u32) -> mat2x4<f32> {
+  return ratios[chunk];
+}
+`],
+  ["schemes/additive/page_sums_within.hbs", `// In the memory of exact tokens' weights, which a coded tile does not use:
+// sums of each lane's tokens, without sizes and with them,
+fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
+  if (tile.coded) {
+    weights[2u * lane] = sums[0];
+    weights[2u * lane + 1u] = sums[1];
+  }
+}
+
+fn lane_weights_of(lane: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(weights[2u * lane], weights[2u * lane + 1u]);
+}
+
+// and behind them steps of means, and lowest levels, in steps of levels.
+fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
+  if (tile.coded) {
+    weights[2u * (WORKGROUP + chunk)] = own[0];
+    weights[2u * (WORKGROUP + chunk) + 1u] = own[1];
+  }
+}
+
+fn ratios_of(chunk: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(weights[2u * (WORKGROUP + chunk)], weights[2u * (WORKGROUP + chunk) + 1u]);
+}
+`],
+  ["schemes/additive/places_consecutive.hbs", `{{> places_anchored}}
+override LANES: u32 = WORKGROUP / SPAN; // that share a page
+`],
   ["schemes/additive/places_paged.hbs", `
 // Of a coded tile, a lane has tokens of one page: it loads what those of a page share once.
 override LANES: u32 = WORKGROUP / SPAN; // that share a page
@@ -3515,6 +3604,20 @@ var<private> place_step: u32; // from each to the next
 fn codebook_quad(first: u32, quad: u32) -> vec4<u32> {
   return vec4<u32>(codebook_pair(first, 2u * quad), codebook_pair(first, 2u * quad + 1u));
 }
+`],
+  ["schemes/additive/quads_consecutive_added.hbs", `  // Four consecutive tokens of a lane, all of one page, which is a record.
+  let centroids = value_first;
+  let pages = (coded_count + PAGE_TOKENS - 1u) / PAGE_TOKENS;
+  for (var page = 0u; page < pages; page += 1u) {
+    let word = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
+    for (var quad = slice; quad < PAGE_TOKENS / 4u; quad += SLICES) {
+      let place = page * PAGE_TOKENS + 4u * quad;
+      let at = place % SPAN / 4u * WORKGROUP + place / SPAN;
+      let records = vec4<u32>(word + VALUE_METADATA_WORDS);
+      let tokens = vec4<u32>(4u * quad, 4u * quad + 1u, 4u * quad + 2u, 4u * quad + 3u);
+{{> mix_quad}}
+    }
+  }
 `],
   ["schemes/additive/quads_paged.hbs", `  // Four of a lane's tokens, all of one page, which is a record.
   let centroids = value_first;
@@ -3577,38 +3680,112 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   }
 }
 `],
-  ["schemes/additive/score_added_rope.hbs", `{{> pairs}}
+  ["schemes/additive/score_added_anchored.hbs", `{{> pairs}}
 
-var<private> key_first: u32; // the first word of the centroids
+{{> anchor_tokens}}
+
+{{> anchored_angles}}
+
+{{> (lookup . "codedKeysPartial")}}
+
+{{> added_pairs}}
 
 fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 
 {{> (lookup . "preparePartial")}}
 
-// Of the eight channels of two chunks, with the means that the lane's tokens share.
-fn coded_grids(codebook: u32, chunk: u32) -> array<mat4x4<f32>, 2> {
-  let record = key_at[0].word;
-  return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  key_record = key_at[0].word;
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+  let first_anchored = 2u * explicit_bands();
+  let explicit_pairs = min(coded_pairs, first_anchored);
+  let turned_pairs = coded_pairs;
+{{> turned_bands_added}}
+{{> consecutive_sizes}}
+{{> explicit_bands}}
+{{#with coded}}
+{{> plain_dot first="2u * ROTARY_CHUNKS"}}
+{{/with}}
+{{> rope_dot exactly}}
 }
+`],
+  ["schemes/additive/score_added_anchored_integers.hbs", `{{> pairs}}
 
-// at.token has the token's size, in f16, as its upper half.
-fn coded_key8(grids: array<mat4x4<f32>, 2>, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  let size = unpack2x16float(at.token).y;
-  let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
-  return mat2x4<f32>(
-    grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
-    grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
-  );
+{{> anchor_tokens}}
+
+{{> anchored_angles}}
+
+{{> (lookup . "codedKeysPartial")}}
+
+{{> added_pairs}}
+
+{{> key_grid_added}}
+
+{{> page_digits}}
+
+{{> digit_products}}
+
+{{> prepare_digits}}
+
+{{> turned_means}}
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile, and their digits for each anchor.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+{{> digit_anchors}}
+  score_means(entry, block, tile, lane);
+  workgroupBarrier();
 }
 
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  key_record = key_at[0].word;
+  let centroids = key_first;
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+  let first_anchored = 2u * explicit_bands();
+  let explicit_pairs = min(coded_pairs, first_anchored);
+  let turned_pairs = min(coded_pairs, 2u * turned_bands());
+{{> turned_bands_added}}
+{{> paged_bands}}
+  for (var pair = turned_pairs; pair < coded_pairs; pair += 1u) {
+    mean_score += weights[mean_place(first_place / PAGE_TOKENS, pair)];
+  }
+{{> consecutive_sizes}}
+{{> explicit_bands}}
+{{#with coded}}
+{{> plain_dot first="2u * ROTARY_CHUNKS"}}
+{{/with}}
+{{> rope_dot exactly}}
+}
+`],
+  ["schemes/additive/score_added_rope.hbs", `{{> pairs}}
+
+{{> coded_keys_added}}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+
+{{> (lookup . "preparePartial")}}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  key_record = key_at[0].word;
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[0].word + (HEAD_DIM + token) / 8u];
-    key_at[i].token |= pack2x16float(vec2<f32>(0.0, size_of(codebook + KEY_SIZES, word, token)));
+    let word = key_records[key_record + (HEAD_DIM + token) / 8u];
+    let size = size_of(codebook + KEY_SIZES, word, token);
+    key_at[i].word = select(key_at[i].word, bitcast<u32>(size), tile.coded);
   }
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
@@ -3616,8 +3793,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var pair = 0u; pair < min(coded_chunks, ROTARY_CHUNKS); pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let first_grids = coded_grids(codebook, first);
-    let second_grids = coded_grids(codebook, second);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
     let even_0 = query_rows(2u * pair);
     let odd_0 = query_rows(2u * pair + 1u);
     let even_1 = query_rows(2u * pair + 2u);
@@ -3628,8 +3805,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if ({{index}}u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, {{place}}, first),
-          coded_key8(second_grids, {{place}}, second),
+          coded_key8(first_grids, block, {{place}}, first),
+          coded_key8(second_grids, block, {{place}}, second),
         ),
         angle,
       );
@@ -3640,11 +3817,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
 {{/each}}
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 2u) {
-    let grids = coded_grids(codebook, chunk);
+    let grids = coded_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let key = coded_key8(grids, key_at[i], chunk);
+      let key = coded_key8(grids, block, key_at[i], chunk);
       scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
     }
   }
@@ -3688,11 +3865,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
         }
       }
 `],
-  ["schemes/additive/share_lane_weights.hbs", `  lane_weights[lane] = own_weights;
+  ["schemes/additive/share_lane_weights.hbs", `  keep_lane_weights(tile, lane, own_weights);
   value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
   if (lane < CHUNKS) {
     let grids = value_grids(codebook, lane);
-    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
+    keep_ratios(tile, lane, mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]));
   }
   workgroupBarrier();
 `],
@@ -3712,6 +3889,33 @@ fn stepped_rows(chunk: u32) -> Rows {
   return Rows(rows[0] * level_step, rows[1] * level_step, rows[2] * level_step, rows[3] * level_step);
 }
 `],
+  ["schemes/additive/sums_exact.hbs", `{{> exact_units}}
+
+// The sums of two channels over the record's tokens. They are exact, so no order of tokens changes them.
+fn channel_sums(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: u32) -> vec2<f32> {
+  var sum_0 = vec2<i32>();
+  var sum_1 = vec2<i32>();
+  for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
+    let numbers = unpack2x16float(exact[token_of(entry, head, record_first, encode_end, token) + pair]);
+    sum_0 += units_of(numbers.x);
+    sum_1 += units_of(numbers.y);
+  }
+  let wholes = vec2<f32>(vec2<i32>(carried(sum_0).x, carried(sum_1).x));
+  let rests = vec2<f32>(vec2<i32>(carried(sum_0).y, carried(sum_1).y));
+  return wholes / 32.0 + rests / 33554432.0;
+}
+`],
+  ["schemes/additive/sums_turned.hbs", `// The sums of two channels over the record's tokens, which are turned: those of one record are always added in one order.
+fn channel_sums(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: u32) -> vec2<f32> {
+  var sum = vec2<f32>();
+  for (var i = 0u; i < RECORD_TOKENS; i += 1u) {
+    let token = token_of(entry, head, record_first, encode_end, i);
+    let turned = turned_chunk(token.word, token.coded, pair / 2u);
+    sum += select(turned.xy, turned.zw, pair % 2u == 1u);
+  }
+  return sum;
+}
+`],
   ["schemes/additive/table16_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
   let first = table_of(block) * TABLE_ENTRIES;
 {{> table16_sums}}
@@ -3719,6 +3923,99 @@ fn stepped_rows(chunk: u32) -> Rows {
   ["schemes/additive/table_added.hbs", `  let coded_codes = trips(tile, true, lane, KEY_CODES);
   let first = table_of(block) * TABLE_ENTRIES;
 {{> table_sums}}
+`],
+  ["schemes/additive/token_part_c2.hbs", `// Channels 2 part and 2 part + 1.
+fn token_part(token: Token, part: u32) -> Numbers {
+  return unpack2x16float(exact[token + part]);
+}
+`],
+  ["schemes/additive/token_part_c4.hbs", `// Channels 4 part to 4 part + 3.
+fn token_part(token: Token, part: u32) -> Numbers {
+  let at = token + 2u * part;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+`],
+  ["schemes/additive/token_plain.hbs", `alias Token = u32; // the first word of an exact vector
+
+fn token_at(word: u32, coded: u32) -> Token {
+  return word;
+}
+
+{{> (lookup . "tokenPartPartial")}}
+`],
+  ["schemes/additive/token_turned.hbs", `// An exact vector, which is turned by its place.
+struct Token {
+  word: u32, // the first
+  coded: u32, // its place, counted from behind the sinks
+}
+
+fn token_at(word: u32, coded: u32) -> Token {
+  return Token(word, coded);
+}
+
+{{> turned_chunk}}
+
+// Its channels PART part to PART part + PART - 1.
+fn token_part(token: Token, part: u32) -> Numbers {
+  let turned = turned_chunk(token.word, token.coded, part * PART / 4u);
+  return {{turnedPart}};
+}
+`],
+  ["schemes/additive/turned_bands_added.hbs", `  // Levels are multiplied with queries times their steps. What the lane's tokens share is scored once.
+  var low_score = vec4<f32>();
+  var mean_score = vec4<f32>();
+  for (var pair = first_anchored; pair < turned_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
+    let lows = paired_grids(first_grids, second_grids, 0u);
+    let steps = paired_grids(first_grids, second_grids, 1u);
+    let means = paired_grids(first_grids, second_grids, 3u);
+    let angle = middle_angle(tile, pair);
+    let turned_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
+    let turned_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
+    low_score = add_pairs(low_score, lows, turned_0, turned_1);
+    mean_score = add_pairs(mean_score, means, turned_0, turned_1);
+    let queries_0 = RowPairs(stepped(turned_0.even, steps.even[0]), stepped(turned_0.odd, steps.odd[0]));
+    let queries_1 = RowPairs(stepped(turned_1.even, steps.even[1]), stepped(turned_1.odd, steps.odd[1]));
+{{#each coded.pages}}
+    if ({{index}}u < SPAN) {
+      let levels = pairs_of(
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, {{place}}.token, first),
+        key_chunks(key_first, key_record + KEY_METADATA_WORDS, {{place}}.token, second),
+      );
+      scores[{{index}}] = add_pairs(scores[{{index}}], levels, queries_0, queries_1);
+    }
+{{/each}}
+  }
+`],
+  ["schemes/additive/turned_means.hbs", `// Scores of the means of the tile's pages, where anchors are whole pages, by four pairs: behind those of the levels' middles.
+fn mean_place(page: u32, pair: u32) -> u32 {
+  return 2u * WORKGROUP + page * ROTARY_CHUNKS + pair;
+}
+
+fn score_means(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let first_pair = 2u * turned_bands();
+  let pairs = ROTARY_CHUNKS - min(first_pair, ROTARY_CHUNKS);
+  for (var item = lane; item < select(0u, SPAN * pairs, tile.coded); item += WORKGROUP) {
+    let page = item / pairs;
+    let pair = first_pair + item % pairs;
+    let token = min(tile.first + page * PAGE_TOKENS, tile.end - 1u) - layer.sinks;
+    let record = page_word(entry.slot, block.head, token / PAGE_TOKENS, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+    let means = paired(
+      key_mean_grids(codebook, record, first_chunk(pair))[3],
+      key_mean_grids(codebook, record, second_chunk(pair))[3],
+    );
+    // A mean is turned to the tile's origin, which is less than turning all rows to the anchor.
+    let angle = anchor_angle(tile, anchors_before(tile, pair / 2u, token), pair);
+    let even = means[0] * angle[0] - means[1] * angle[1];
+    let odd = means[1] * angle[0] + means[0] * angle[1];
+    let even_score = add_products(vec4<f32>(), even, query_rows(2u * pair));
+    weights[mean_place(page, pair)] = add_products(even_score, odd, query_rows(2u * pair + 1u));
+  }
+}
 `],
   ["schemes/additive/word_of_pair.hbs", `fn codebook_word(at: u32) -> u32 {
   return codebook_pair(at, 0u)[at % 2u];

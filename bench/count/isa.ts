@@ -90,11 +90,41 @@ function operandOf(text: string): Operand {
   return { kind: "other" };
 }
 
+/** The scalar loads of buffers, by their number and what they load. */
+const BUFFER_LOADS = ["dword", "dwordx2", "dwordx4", "dwordx8", "dwordx16"];
+
+/**
+ * A load of a buffer whose last registers are VCC. RADV makes such loads, and its disassembler knows neither them nor that
+ * they have a second word.
+ */
+function loadUpToVcc(word: number, offset: number): { name: string; rest: string } | undefined {
+  const size = BUFFER_LOADS[((word >>> 18) & 255) - 8];
+  if (word >>> 26 !== 0x3d || size === undefined) return undefined;
+  const count = Number(size.slice("dwordx".length)) || 1;
+  const [to, from, place] = [(word >>> 6) & 127, (word & 63) * 2, offset >>> 25];
+  const registers = (first: number, count: number) => `s[${first}:${first + count - 1}]`;
+  return {
+    name: `s_buffer_load_${size}`,
+    rest: `${registers(to, count)}, ${registers(from, 4)}, ${
+      place > VCC ? "null" : `s${place}`
+    } offset:${offset & 0x1fffff}`,
+  };
+}
+
 /** Reads one kernel's disassembly. */
 export function readProgram(disassembly: string): Program {
   const found: { name: string; rest: string }[] = [];
   const blocks = new Map<string, number>();
+  let unknown: number | undefined;
   for (const line of disassembly.split("\n")) {
+    const word = /; ([0-9a-f]{8})$/.exec(line.trimEnd())?.[1];
+    const load = unknown && word && loadUpToVcc(unknown, parseInt(word, 16));
+    unknown = undefined;
+    if (load) {
+      found.push(load);
+      continue;
+    }
+    if (word && line.startsWith("(invalid instruction)")) unknown = parseInt(word, 16);
     const block = /^(BB\d+):/.exec(line);
     if (block !== null) blocks.set(block[1]!, found.length);
     const repeated = /^\t\(then repeated (\d+) times\)/.exec(line);

@@ -40,12 +40,14 @@ export function anchoredGroup(plainGroupPartial: string, channels: number): Cont
   };
 }
 
-/** How a decoder turns back what `plainLoadPartial` loads. */
-export function anchoredLoad(plainLoadPartial: string): Context {
+/** How a decoder turns back what it reads otherwise. */
+export function anchoredLoad({ constantsPartial, loadPartial, ...plain }: Context): Context {
   return {
+    ...plain,
     nearTokens: NEAR_TOKENS,
     constantsPartial: "anchored_constants",
+    plainConstantsPartial: constantsPartial!,
     loadPartial: "load_anchored",
-    plainLoadPartial,
+    plainLoadPartial: loadPartial!,
   };
 }

@@ -145,8 +145,15 @@ export function integerScore(digits: number, span: number): Context {
 /**
  * The same for keys with anchors: bands whose anchors are whole pages are scored in integers, with
  * queries that are turned for each page.
+ *
+ * @param codesOffset What is added to a record's first word to find its codes. Defaults to nothing.
  */
-export function anchoredIntegerScore(digits: number, span: number, headDim: number): Context {
+export function anchoredIntegerScore(
+  digits: number,
+  span: number,
+  headDim: number,
+  codesOffset = "",
+): Context {
   // A band of eight pairs lies in two chunks, and in two others.
   const half = (chunk: number) => chunk < 2 ? "first" : "second";
   const { preparePartial: _, ...shared } = anchoredScore(span, "coded_keys_levels");
@@ -169,6 +176,7 @@ export function anchoredIntegerScore(digits: number, span: number, headDim: numb
     })),
     digitSums: digitSums(digits, span).map(({ products, ...page }) => ({
       ...page,
+      codesOffset,
       products: products.map((product, chunk) => ({
         ...product,
         half: half(chunk),

@@ -44,7 +44,8 @@ function codebookAccess(schemes: readonly SchemeKernels[], variant?: KeyVariant)
   // Keys before the rotary embedding are read by eight channels.
   const read = readers
     .map(({ codebook }, i) =>
-      codebook === "quads" && (variant === "rope" || variant === "mrope") && i === 0
+      codebook === "quads" && (variant === "rope" || variant === "mrope" || variant === "anchored") &&
+        i === 0
         ? "pairs"
         : codebook
     )
@@ -112,6 +113,9 @@ const MIXED_PLAIN: Context = {
  */
 function placeContext(keys: SchemeKernels, values = keys, variant?: KeyVariant): Context {
   if (keys.normalised) {
+    if (variant === "anchored") {
+      return { ...ANCHORED_PLACES, placesPartial: "places_consecutive" };
+    }
     return {
       placesPartial: "places_paged",
       findPlacesPartial: "find_places_paged",
@@ -253,7 +257,7 @@ function pairRow(
   const keys = schemeKernels(row.keys, headDim);
   const values = schemeKernels(row.values, headDim);
   const digits = digitsOf(feature);
-  const span = keys.keySpan(variant, digits);
+  const span = keys.keySpan(variant);
   const codebook = codebookAccess([keys, values], variant);
   return kernel(
     {

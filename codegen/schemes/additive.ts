@@ -16,8 +16,9 @@ import type { KeyVariant } from "../../src/kernels/name.ts";
 import { gridWords } from "../../src/schemes/normalisation.ts";
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
-import { AT_TILE, EXACT_KEYS, pages, QUERIES } from "../kernels/attention.ts";
-import { INTEGER_KEY_CHANNELS, integerScore } from "../kernels/integers.ts";
+import { anchoredScore } from "../kernels/anchored.ts";
+import { AT_TILE, EXACT_KEYS, KEY_CHANNELS, pages, QUERIES } from "../kernels/attention.ts";
+import { anchoredIntegerScore, INTEGER_KEY_CHANNELS, integerScore } from "../kernels/integers.ts";
 import { type Context, kernel } from "../kernels/kernel_row.ts";
 import { additiveCodecs } from "./additive_codecs.ts";
 import { additiveRecord, stagesOf } from "./additive_records.ts";
@@ -109,19 +110,15 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
   const { codes } = layout(headDim);
   const stages = stagesOf(scheme);
   const entries = codes * centroids;
-  // With what large heads share, a table of q.centroid or integers of two bytes in workgroup memory,
-  // fewer pages fit.
-  const keySpan = (variant: KeyVariant, digits = 0) =>
-    variant === "lut" || headDim > (variant === "plain" && digits > 1 ? 64 : 128)
-      ? MIN_SPAN
-      : MAX_SPAN;
+  // With what large heads share, or a table of q.centroid in workgroup memory, fewer pages fit.
+  const keySpan = (variant: KeyVariant) => variant === "lut" || headDim > 128 ? MIN_SPAN : MAX_SPAN;
   /** Channels of a key that are read at once. */
   const keyNumbers = (variant: KeyVariant, numbers: number) =>
     variant === "plain" ? Math.max(numbers, Math.min(channels, WIDE_CHANNELS)) : numbers;
 
   function keys(numbers: number, variant: KeyVariant): Context {
     const record = { ...additiveRecord("key", scheme, headDim), meansPartial: "mean_grids" };
-    if (variant === "rope" || variant === "plain") {
+    if (variant === "rope" || variant === "anchored" || variant === "plain") {
       const together = keyNumbers(variant, numbers);
       return {
         ...record,
@@ -137,7 +134,13 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
     };
   }
 
-  function score(variant: Exclude<KeyVariant, "anchored" | "mrope">): Context {
+  function score(variant: Exclude<KeyVariant, "mrope">): Context {
+    if (variant === "anchored") {
+      return {
+        ...anchoredScore(keySpan(variant), "coded_keys_added"),
+        scorePartial: "score_added_anchored",
+      };
+    }
     const rows = { atQuery: QUERIES, exactly: EXACT_KEYS };
     const coded = { pages: pages("SPAN", keySpan(variant)).pages! };
     if (variant === "rope") {
@@ -169,8 +172,11 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
   }
 
   return {
-    codecs: (reason) => additiveCodecs(scheme, headDim, reason),
-    keyVariants: ["rope", "plain", entries <= LUT_ENTRIES ? "lut" : "table"],
+    codecs: (reason) => [
+      ...additiveCodecs(scheme, headDim, reason),
+      ...additiveCodecs(scheme, headDim, reason, "anchored"),
+    ],
+    keyVariants: ["rope", "anchored", "plain", entries <= LUT_ENTRIES ? "lut" : "table"],
     keySpan,
     keys,
     values: (numbers) => ({
@@ -184,6 +190,7 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
     score,
     mix: {
       mixPartial: "mix_added",
+      pageSumsPartial: "page_sums",
       mixPagePartial: "mix_page_none",
       softenedPartial: "softened_added",
       mixTilePartial: "mix_tile_added",
@@ -195,27 +202,42 @@ export function additiveKernels(scheme: Scheme, headDim: number): SchemeKernels 
           meansPartial: "means_mixed",
           ...added(scheme, numbers, "words"),
         }),
-        mix: () => ({
+        mix: (variant) => ({
           unitPartial: "unit_none",
           softenedPartial: "softened_added",
           finishPartial: "finish_added",
+          pageSumsPartial: "page_sums_within",
           mixTilePartial: "mix_tile_added_integers",
-          quadsPartial: "quads_paged",
+          quadsPartial: variant === "anchored" ? "quads_consecutive_added" : "quads_paged",
         }),
-        score: (variant, digits) =>
-          variant !== "plain" ? undefined : {
+        score(variant, digits) {
+          if (variant === "anchored") {
+            return {
+              key: keys(KEY_CHANNELS, variant),
+              ...anchoredIntegerScore(
+                digits,
+                keySpan(variant),
+                headDim,
+                " + KEY_METADATA_WORDS",
+              ),
+              codedKeysPartial: "coded_keys_added",
+              scorePartial: "score_added_anchored_integers",
+            };
+          }
+          return variant !== "plain" ? undefined : {
             key: {
               ...additiveRecord("key", scheme, headDim),
               meansPartial: "mean_grids",
               ...added(scheme, INTEGER_KEY_CHANNELS, "words"),
             },
-            ...integerScore(digits, keySpan(variant, digits)),
+            ...integerScore(digits, keySpan(variant)),
             scorePartial: "score_added",
             valuesPartial: "digits",
             basePartial: "base_digits",
             codedSumsPartial: "digits_added",
             keyStepsPartial: "key_steps_added",
-          },
+          };
+        },
       },
     }),
     table: (reason, variant) =>

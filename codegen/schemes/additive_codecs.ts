@@ -1,8 +1,10 @@
 /** Kernels that encode and decode normalised, additive codes. */
 import { headCodebookWords } from "../../src/codebooks/device.ts";
 import { beamWidth } from "../../src/schemes/additive.ts";
+import { NEAR_TOKENS } from "../../src/kernels/constants.ts";
 import { gridWords, NORM_BITS, NORM_LEVELS } from "../../src/schemes/normalisation.ts";
 import type { Scheme } from "../../src/schemes/scheme.ts";
+import { anchoredLoad } from "../kernels/anchored.ts";
 import { codecKernel, type Context, type KernelRow } from "../kernels/kernel_row.ts";
 import { additiveRecord, loadedChunk, stagesOf } from "./additive_records.ts";
 import { decodeRow, encoderSizes } from "./common.ts";
@@ -131,14 +133,43 @@ function searchContext(scheme: Scheme): Context {
   };
 }
 
+/** How the encoder reads exact vectors, as they are or turned. */
+function tokenContext(scheme: Scheme, variant: "anchored" | undefined): Context {
+  const { width } = partsOf(scheme);
+  return variant === undefined
+    ? {
+      headerPartial: "header_no_angle",
+      tokenPartial: "token_plain",
+      tokenPartPartial: `token_part_c${width}`,
+      sumsPartial: "sums_exact",
+    }
+    : {
+      nearTokens: NEAR_TOKENS,
+      headerPartial: "header_turned",
+      tokenPartial: "token_turned",
+      turnedPart: width === 2 ? "select(turned.xy, turned.zw, part % 2u == 1u)" : "turned",
+      sumsPartial: "sums_turned",
+    };
+}
+
 /** The kernels that encode and decode one scheme at one head dimension. */
-export function additiveCodecs(scheme: Scheme, headDim: number, reason: string): KernelRow[] {
+export function additiveCodecs(
+  scheme: Scheme,
+  headDim: number,
+  reason: string,
+  variant?: "anchored",
+): KernelRow[] {
   const { codes, metadataWords } = scheme.layout(headDim);
-  const bindings = encoderBindings("codebook_quads");
+  const bindings = [
+    ...encoderBindings("codebook_quads"),
+    ...(variant === undefined ? [] : ["rope" as const]),
+  ];
+  const decoded = { ...additiveRecord("coded", scheme, headDim), ...loadedChunk(scheme) };
   return [
     codecKernel("encode", scheme, headDim, "encode_additive", reason, bindings, {
       ...encoderSizes(scheme, headDim),
       ...searchContext(scheme),
+      ...tokenContext(scheme, variant),
       codeBits: scheme.codeBits,
       codes,
       metadataWords,
@@ -146,15 +177,16 @@ export function additiveCodecs(scheme: Scheme, headDim: number, reason: string):
       gridWords: gridWords(stagesOf(scheme)),
       normBits: NORM_BITS,
       normLevels: NORM_LEVELS,
-    }),
+    }, variant),
     decodeRow(
       scheme,
       headDim,
       reason,
       ["codebook_quads"],
-      { ...additiveRecord("coded", scheme, headDim), ...loadedChunk(scheme) },
+      variant === undefined ? decoded : anchoredLoad(decoded),
       "normalised_quads",
       "additive_grids",
+      variant,
     ),
   ];
 }

@@ -141,6 +141,7 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
   const keySpan = (variant: KeyVariant) => variant === "lut" ? MIN_SPAN : MAX_SPAN;
   const groupPartial = wide ? "group_wide" : `group_c${channels}`;
   const loadPartial = channels <= 2 ? `load_c${channels}` : "load_wide";
+  const decoded = { ...record("coded"), codePartial: codePartial(scheme), loadPartial };
   const codecs = (reason: string, variant: "anchored" | undefined) => [
     codecKernel(
       "encode",
@@ -171,11 +172,7 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
       headDim,
       reason,
       ["codebooks"],
-      {
-        ...record("coded"),
-        codePartial: codePartial(scheme),
-        ...(variant === undefined ? { loadPartial } : anchoredLoad(loadPartial)),
-      },
+      variant === undefined ? decoded : anchoredLoad(decoded),
       "codebook_words",
       "centroid_grid",
       variant,

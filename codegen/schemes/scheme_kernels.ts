@@ -19,12 +19,8 @@ export interface SchemeKernels {
   codecs(reason: string): readonly KernelRow[];
   /** The ways its coded keys can be read. */
   readonly keyVariants: readonly KeyVariant[];
-  /**
-   * Most pages of a coded tile, where its keys are read in this way.
-   *
-   * @param digits Bytes of weights and queries in integers, if it attends in such.
-   */
-  keySpan(variant: KeyVariant, digits?: number): number;
+  /** Most pages of a coded tile, where its keys are read in this way. */
+  keySpan(variant: KeyVariant): number;
   /** Reading of keys: constants, and how `numbers` consecutive channels are read. */
   keys(numbers: number, variant: KeyVariant): Context;
   /** The same for values. */

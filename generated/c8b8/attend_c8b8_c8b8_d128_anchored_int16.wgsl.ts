@@ -933,6 +933,7 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
     }
   }
+  let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   var sum_0_0 = vec4<i32>();
   var sum_0_1 = vec4<i32>();
   var sum_1_0 = vec4<i32>();
@@ -949,7 +950,6 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   var sum_6_1 = vec4<i32>();
   var sum_7_0 = vec4<i32>();
   var sum_7_1 = vec4<i32>();
-  let centroids = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   let first_token = tile.first - min(layer.sinks, tile.first) + first_place;
   var page_base = vec4<f32>();
   for (var pair = turned_pairs; pair < coded_pairs; pair += 2u) {

@@ -737,9 +737,26 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 
 // Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
 // are mixed page by page, in steps of levels. Steps come when all is summed.
+var<private> value_first: u32; // the first word of the centroids
+
 var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
 var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
-var<private> value_first: u32; // the first word of the centroids
+
+fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
+  lane_weights[lane] = sums;
+}
+
+fn lane_weights_of(lane: u32) -> mat2x4<f32> {
+  return lane_weights[lane];
+}
+
+fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
+  ratios[chunk] = own;
+}
+
+fn ratios_of(chunk: u32) -> mat2x4<f32> {
+  return ratios[chunk];
+}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
@@ -846,23 +863,23 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     weights[place] = weight;
     own_weights += mat2x4<f32>(scores[i], weight);
   }
-  lane_weights[lane] = own_weights;
+  keep_lane_weights(tile, lane, own_weights);
   value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
   if (lane < CHUNKS) {
     let grids = value_grids(codebook, lane);
-    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
+    keep_ratios(tile, lane, mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]));
   }
   workgroupBarrier();
   // Mixes what the tokens of a page share, a page a slice.
   for (var page = slice; page < select(0u, SPAN, tile.coded && !skipped); page += SLICES) {
     var weight = mat2x4<f32>();
     for (var other = 0u; other < LANES; other += 1u) {
-      weight += lane_weights[page * LANES + other];
+      weight += lane_weights_of(page * LANES + other);
     }
     let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-      let ratio = ratios[chunk + i];
+      let ratio = ratios_of(chunk + i);
       mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
     }
   }

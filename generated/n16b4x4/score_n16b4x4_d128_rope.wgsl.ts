@@ -486,7 +486,24 @@ fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
   );
 }
 
+// A lane's coded tokens are of one page, which is a record. In place of its word, key_at has each token's size, as bits.
 var<private> key_first: u32; // the first word of the centroids
+var<private> key_record: u32; // the first word of the record
+
+// Of the eight channels of two chunks, with the means.
+fn coded_grids(block: Block, chunk: u32) -> array<mat4x4<f32>, 2> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return array(key_mean_grids(codebook, key_record, chunk), key_mean_grids(codebook, key_record, chunk + 1u));
+}
+
+fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let size = bitcast<f32>(at.word);
+  let levels = key_chunks(key_first, key_record + KEY_METADATA_WORDS, at.token, chunk);
+  return mat2x4<f32>(
+    grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
+    grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
+  );
+}
 
 fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 
@@ -519,30 +536,16 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   workgroupBarrier();
 }
 
-// Of the eight channels of two chunks, with the means that the lane's tokens share.
-fn coded_grids(codebook: u32, chunk: u32) -> array<mat4x4<f32>, 2> {
-  let record = key_at[0].word;
-  return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
-}
-
-// at.token has the token's size, in f16, as its upper half.
-fn coded_key8(grids: array<mat4x4<f32>, 2>, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  let size = unpack2x16float(at.token).y;
-  let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
-  return mat2x4<f32>(
-    grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
-    grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
-  );
-}
-
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  key_record = key_at[0].word;
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[0].word + (HEAD_DIM + token) / 8u];
-    key_at[i].token |= pack2x16float(vec2<f32>(0.0, size_of(codebook + KEY_SIZES, word, token)));
+    let word = key_records[key_record + (HEAD_DIM + token) / 8u];
+    let size = size_of(codebook + KEY_SIZES, word, token);
+    key_at[i].word = select(key_at[i].word, bitcast<u32>(size), tile.coded);
   }
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
@@ -550,8 +553,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var pair = 0u; pair < min(coded_chunks, ROTARY_CHUNKS); pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let first_grids = coded_grids(codebook, first);
-    let second_grids = coded_grids(codebook, second);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
     let even_0 = query_rows(2u * pair);
     let odd_0 = query_rows(2u * pair + 1u);
     let even_1 = query_rows(2u * pair + 2u);
@@ -561,8 +564,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (0u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[0], first),
-          coded_key8(second_grids, key_at[0], second),
+          coded_key8(first_grids, block, key_at[0], first),
+          coded_key8(second_grids, block, key_at[0], second),
         ),
         angle,
       );
@@ -573,8 +576,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (1u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[1], first),
-          coded_key8(second_grids, key_at[1], second),
+          coded_key8(first_grids, block, key_at[1], first),
+          coded_key8(second_grids, block, key_at[1], second),
         ),
         angle,
       );
@@ -585,8 +588,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (2u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[2], first),
-          coded_key8(second_grids, key_at[2], second),
+          coded_key8(first_grids, block, key_at[2], first),
+          coded_key8(second_grids, block, key_at[2], second),
         ),
         angle,
       );
@@ -597,8 +600,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (3u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[3], first),
-          coded_key8(second_grids, key_at[3], second),
+          coded_key8(first_grids, block, key_at[3], first),
+          coded_key8(second_grids, block, key_at[3], second),
         ),
         angle,
       );
@@ -609,8 +612,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (4u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[4], first),
-          coded_key8(second_grids, key_at[4], second),
+          coded_key8(first_grids, block, key_at[4], first),
+          coded_key8(second_grids, block, key_at[4], second),
         ),
         angle,
       );
@@ -621,8 +624,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (5u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[5], first),
-          coded_key8(second_grids, key_at[5], second),
+          coded_key8(first_grids, block, key_at[5], first),
+          coded_key8(second_grids, block, key_at[5], second),
         ),
         angle,
       );
@@ -633,8 +636,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (6u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[6], first),
-          coded_key8(second_grids, key_at[6], second),
+          coded_key8(first_grids, block, key_at[6], first),
+          coded_key8(second_grids, block, key_at[6], second),
         ),
         angle,
       );
@@ -645,8 +648,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (7u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[7], first),
-          coded_key8(second_grids, key_at[7], second),
+          coded_key8(first_grids, block, key_at[7], first),
+          coded_key8(second_grids, block, key_at[7], second),
         ),
         angle,
       );
@@ -656,11 +659,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 2u) {
-    let grids = coded_grids(codebook, chunk);
+    let grids = coded_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let key = coded_key8(grids, key_at[i], chunk);
+      let key = coded_key8(grids, block, key_at[i], chunk);
       scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
     }
   }

@@ -15,7 +15,7 @@ const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
 const NEAR: u32 = 128u; // distances the rotary table has one by one
 const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
 const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
-const MAX_SPAN: u32 = 4u;
+const MAX_SPAN: u32 = 8u;
 
 override SOFTCAP: bool = false; // scores are capped
 override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
@@ -616,6 +616,14 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   var sum_2_1 = vec4<i32>();
   var sum_3_0 = vec4<i32>();
   var sum_3_1 = vec4<i32>();
+  var sum_4_0 = vec4<i32>();
+  var sum_4_1 = vec4<i32>();
+  var sum_5_0 = vec4<i32>();
+  var sum_5_1 = vec4<i32>();
+  var sum_6_0 = vec4<i32>();
+  var sum_6_1 = vec4<i32>();
+  var sum_7_0 = vec4<i32>();
+  var sum_7_1 = vec4<i32>();
   for (var chunk = 0u; chunk < coded_chunks; chunk += 4u) {
     let query_0_0 = query_digits[(chunk + 0u) * QUERY_DIGITS + 0u];
     let query_0_1 = query_digits[(chunk + 0u) * QUERY_DIGITS + 1u];
@@ -685,6 +693,66 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
       sum_3_0 += digit_products(levels_3, query_3_0);
       sum_3_1 += digit_products(levels_3, query_3_1);
     }
+    if (4u < SPAN) {
+      let words = key_words(centroids, key_at[4].word, key_at[4].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_0, query_0_0);
+      sum_4_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_1, query_1_0);
+      sum_4_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_2, query_2_0);
+      sum_4_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_4_0 += digit_products(levels_3, query_3_0);
+      sum_4_1 += digit_products(levels_3, query_3_1);
+    }
+    if (5u < SPAN) {
+      let words = key_words(centroids, key_at[5].word, key_at[5].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_0, query_0_0);
+      sum_5_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_1, query_1_0);
+      sum_5_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_2, query_2_0);
+      sum_5_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_5_0 += digit_products(levels_3, query_3_0);
+      sum_5_1 += digit_products(levels_3, query_3_1);
+    }
+    if (6u < SPAN) {
+      let words = key_words(centroids, key_at[6].word, key_at[6].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_0, query_0_0);
+      sum_6_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_1, query_1_0);
+      sum_6_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_2, query_2_0);
+      sum_6_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_6_0 += digit_products(levels_3, query_3_0);
+      sum_6_1 += digit_products(levels_3, query_3_1);
+    }
+    if (7u < SPAN) {
+      let words = key_words(centroids, key_at[7].word, key_at[7].token, chunk);
+      let levels_0 = words[0] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_0, query_0_0);
+      sum_7_1 += digit_products(levels_0, query_0_1);
+      let levels_1 = words[1] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_1, query_1_0);
+      sum_7_1 += digit_products(levels_1, query_1_1);
+      let levels_2 = words[2] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_2, query_2_0);
+      sum_7_1 += digit_products(levels_2, query_2_1);
+      let levels_3 = words[3] ^ 0x80808080u;
+      sum_7_0 += digit_products(levels_3, query_3_0);
+      sum_7_1 += digit_products(levels_3, query_3_1);
+    }
   }
   if (0u < SPAN) {
     let sum = vec4<f32>((sum_0_0 << vec4<u32>(8u)) + (sum_0_1 << vec4<u32>(0u)));
@@ -701,6 +769,22 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   if (3u < SPAN) {
     let sum = vec4<f32>((sum_3_0 << vec4<u32>(8u)) + (sum_3_1 << vec4<u32>(0u)));
     scores[3] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (4u < SPAN) {
+    let sum = vec4<f32>((sum_4_0 << vec4<u32>(8u)) + (sum_4_1 << vec4<u32>(0u)));
+    scores[4] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (5u < SPAN) {
+    let sum = vec4<f32>((sum_5_0 << vec4<u32>(8u)) + (sum_5_1 << vec4<u32>(0u)));
+    scores[5] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (6u < SPAN) {
+    let sum = vec4<f32>((sum_6_0 << vec4<u32>(8u)) + (sum_6_1 << vec4<u32>(0u)));
+    scores[6] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
+  }
+  if (7u < SPAN) {
+    let sum = vec4<f32>((sum_7_0 << vec4<u32>(8u)) + (sum_7_1 << vec4<u32>(0u)));
+    scores[7] = select(vec4<f32>(), query_base + query_unit * sum, tile.coded);
   }
   for (var chunk = 0u; chunk < exact_chunks; chunk += 2u) {
     let grids = exact_grids(block, chunk);
@@ -768,9 +852,32 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 
 // Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
 // are mixed page by page, in steps of levels. Steps come when all is summed.
-var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
-var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
 var<private> value_first: u32; // the first word of the centroids
+
+// In the memory of exact tokens' weights, which a coded tile does not use:
+// sums of each lane's tokens, without sizes and with them,
+fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
+  if (tile.coded) {
+    weights[2u * lane] = sums[0];
+    weights[2u * lane + 1u] = sums[1];
+  }
+}
+
+fn lane_weights_of(lane: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(weights[2u * lane], weights[2u * lane + 1u]);
+}
+
+// and behind them steps of means, and lowest levels, in steps of levels.
+fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
+  if (tile.coded) {
+    weights[2u * (WORKGROUP + chunk)] = own[0];
+    weights[2u * (WORKGROUP + chunk) + 1u] = own[1];
+  }
+}
+
+fn ratios_of(chunk: u32) -> mat2x4<f32> {
+  return mat2x4<f32>(weights[2u * (WORKGROUP + chunk)], weights[2u * (WORKGROUP + chunk) + 1u]);
+}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
@@ -929,23 +1036,23 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
       weights[i * PAGE_TOKENS + lane] = scores[i];
     }
   }
-  lane_weights[lane] = own_weights;
+  keep_lane_weights(tile, lane, own_weights);
   value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
   if (lane < CHUNKS) {
     let grids = value_grids(codebook, lane);
-    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
+    keep_ratios(tile, lane, mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]));
   }
   workgroupBarrier();
   // Mixes what the tokens of a page share, a page a slice.
   for (var page = slice; page < select(0u, SPAN, tile.coded && !skipped); page += SLICES) {
     var weight = mat2x4<f32>();
     for (var other = 0u; other < LANES; other += 1u) {
-      weight += lane_weights[page * LANES + other];
+      weight += lane_weights_of(page * LANES + other);
     }
     let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-      let ratio = ratios[chunk + i];
+      let ratio = ratios_of(chunk + i);
       mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
     }
   }

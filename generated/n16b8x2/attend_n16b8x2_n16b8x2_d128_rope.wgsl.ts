@@ -565,7 +565,24 @@ fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
   );
 }
 
+// A lane's coded tokens are of one page, which is a record. In place of its word, key_at has each token's size, as bits.
 var<private> key_first: u32; // the first word of the centroids
+var<private> key_record: u32; // the first word of the record
+
+// Of the eight channels of two chunks, with the means.
+fn coded_grids(block: Block, chunk: u32) -> array<mat4x4<f32>, 2> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return array(key_mean_grids(codebook, key_record, chunk), key_mean_grids(codebook, key_record, chunk + 1u));
+}
+
+fn coded_key8(grids: array<mat4x4<f32>, 2>, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let size = bitcast<f32>(at.word);
+  let levels = key_chunks(key_first, key_record + KEY_METADATA_WORDS, at.token, chunk);
+  return mat2x4<f32>(
+    grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
+    grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
+  );
+}
 
 fn prepare_block(entry: Entry, block: Block, lane: u32) {}
 
@@ -598,30 +615,16 @@ fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
   workgroupBarrier();
 }
 
-// Of the eight channels of two chunks, with the means that the lane's tokens share.
-fn coded_grids(codebook: u32, chunk: u32) -> array<mat4x4<f32>, 2> {
-  let record = key_at[0].word;
-  return array(key_mean_grids(codebook, record, chunk), key_mean_grids(codebook, record, chunk + 1u));
-}
-
-// at.token has the token's size, in f16, as its upper half.
-fn coded_key8(grids: array<mat4x4<f32>, 2>, at: KeyAt, chunk: u32) -> mat2x4<f32> {
-  let size = unpack2x16float(at.token).y;
-  let levels = key_chunks(key_first, at.word + KEY_METADATA_WORDS, at.token & 0xffffu, chunk);
-  return mat2x4<f32>(
-    grids[0][3] + size * (grids[0][0] + levels[0] * grids[0][1]),
-    grids[1][3] + size * (grids[1][0] + levels[1] * grids[1][1]),
-  );
-}
-
 // Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
 fn score_tokens(block: Block, tile: Tile, lane: u32) {
   let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
   key_first = codebook_word(codebook + KEY_SIZES + 8u);
+  key_record = key_at[0].word;
   for (var i = 0u; i < SPAN; i += 1u) {
     let token = key_at[i].token;
-    let word = key_records[key_at[0].word + (HEAD_DIM + token) / 8u];
-    key_at[i].token |= pack2x16float(vec2<f32>(0.0, size_of(codebook + KEY_SIZES, word, token)));
+    let word = key_records[key_record + (HEAD_DIM + token) / 8u];
+    let size = size_of(codebook + KEY_SIZES, word, token);
+    key_at[i].word = select(key_at[i].word, bitcast<u32>(size), tile.coded);
   }
   let coded_chunks = trips(tile, true, lane, CHUNKS);
   let exact_chunks = trips(tile, false, lane, CHUNKS);
@@ -629,8 +632,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
   for (var pair = 0u; pair < min(coded_chunks, ROTARY_CHUNKS); pair += 2u) {
     let first = select(pair, 2u * pair, INTERLEAVED);
     let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
-    let first_grids = coded_grids(codebook, first);
-    let second_grids = coded_grids(codebook, second);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
     let even_0 = query_rows(2u * pair);
     let odd_0 = query_rows(2u * pair + 1u);
     let even_1 = query_rows(2u * pair + 2u);
@@ -640,8 +643,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (0u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[0], first),
-          coded_key8(second_grids, key_at[0], second),
+          coded_key8(first_grids, block, key_at[0], first),
+          coded_key8(second_grids, block, key_at[0], second),
         ),
         angle,
       );
@@ -652,8 +655,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (1u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[1], first),
-          coded_key8(second_grids, key_at[1], second),
+          coded_key8(first_grids, block, key_at[1], first),
+          coded_key8(second_grids, block, key_at[1], second),
         ),
         angle,
       );
@@ -664,8 +667,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (2u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[2], first),
-          coded_key8(second_grids, key_at[2], second),
+          coded_key8(first_grids, block, key_at[2], first),
+          coded_key8(second_grids, block, key_at[2], second),
         ),
         angle,
       );
@@ -676,8 +679,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (3u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[3], first),
-          coded_key8(second_grids, key_at[3], second),
+          coded_key8(first_grids, block, key_at[3], first),
+          coded_key8(second_grids, block, key_at[3], second),
         ),
         angle,
       );
@@ -688,8 +691,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (4u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[4], first),
-          coded_key8(second_grids, key_at[4], second),
+          coded_key8(first_grids, block, key_at[4], first),
+          coded_key8(second_grids, block, key_at[4], second),
         ),
         angle,
       );
@@ -700,8 +703,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (5u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[5], first),
-          coded_key8(second_grids, key_at[5], second),
+          coded_key8(first_grids, block, key_at[5], first),
+          coded_key8(second_grids, block, key_at[5], second),
         ),
         angle,
       );
@@ -712,8 +715,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (6u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[6], first),
-          coded_key8(second_grids, key_at[6], second),
+          coded_key8(first_grids, block, key_at[6], first),
+          coded_key8(second_grids, block, key_at[6], second),
         ),
         angle,
       );
@@ -724,8 +727,8 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     if (7u < SPAN) {
       let key = turn(
         pairs_of(
-          coded_key8(first_grids, key_at[7], first),
-          coded_key8(second_grids, key_at[7], second),
+          coded_key8(first_grids, block, key_at[7], first),
+          coded_key8(second_grids, block, key_at[7], second),
         ),
         angle,
       );
@@ -735,11 +738,11 @@ fn score_tokens(block: Block, tile: Tile, lane: u32) {
     }
   }
   for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 2u) {
-    let grids = coded_grids(codebook, chunk);
+    let grids = coded_grids(block, chunk);
     let queries_0 = query_rows(chunk);
     let queries_1 = query_rows(chunk + 1u);
     for (var i = 0u; i < SPAN; i += 1u) {
-      let key = coded_key8(grids, key_at[i], chunk);
+      let key = coded_key8(grids, block, key_at[i], chunk);
       scores[i] = add_products(add_products(scores[i], key[0], queries_0), key[1], queries_1);
     }
   }
@@ -836,9 +839,26 @@ fn weighted(value: vec4<f32>, weight: vec4<f32>) -> mat4x4<f32> {
 
 // Values are mixed as sums of levels, with weights times the tokens' sizes. Lowest levels and means, which those of a page share,
 // are mixed page by page, in steps of levels. Steps come when all is summed.
+var<private> value_first: u32; // the first word of the centroids
+
 var<workgroup> lane_weights: array<mat2x4<f32>, WORKGROUP>; // sums of each lane's tokens, without sizes and with them
 var<workgroup> ratios: array<mat2x4<f32>, CHUNKS>; // steps of means, and lowest levels, in steps of levels
-var<private> value_first: u32; // the first word of the centroids
+
+fn keep_lane_weights(tile: Tile, lane: u32, sums: mat2x4<f32>) {
+  lane_weights[lane] = sums;
+}
+
+fn lane_weights_of(lane: u32) -> mat2x4<f32> {
+  return lane_weights[lane];
+}
+
+fn keep_ratios(tile: Tile, chunk: u32, own: mat2x4<f32>) {
+  ratios[chunk] = own;
+}
+
+fn ratios_of(chunk: u32) -> mat2x4<f32> {
+  return ratios[chunk];
+}
 
 fn finish_coded(entry: Entry, block: Block, lane: u32) {
   let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
@@ -945,23 +965,23 @@ fn mix_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
     weights[place] = weight;
     own_weights += mat2x4<f32>(scores[i], weight);
   }
-  lane_weights[lane] = own_weights;
+  keep_lane_weights(tile, lane, own_weights);
   value_first = layer.value_codebook + codebook_word(codebook + VALUE_SIZES + 8u);
   if (lane < CHUNKS) {
     let grids = value_grids(codebook, lane);
-    ratios[lane] = mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]);
+    keep_ratios(tile, lane, mat2x4<f32>(grids[2] / grids[1], grids[0] / grids[1]));
   }
   workgroupBarrier();
   // Mixes what the tokens of a page share, a page a slice.
   for (var page = slice; page < select(0u, SPAN, tile.coded && !skipped); page += SLICES) {
     var weight = mat2x4<f32>();
     for (var other = 0u; other < LANES; other += 1u) {
-      weight += lane_weights[page * LANES + other];
+      weight += lane_weights_of(page * LANES + other);
     }
     let record = page_word(entry.slot, block.head, first_page + page, VALUE_RECORD_TOKENS, VALUE_RECORD_WORDS);
     for (var i = 0u; i < LANE_CHUNKS; i += 1u) {
       let word = value_records[record + (chunk + i) / 2u] >> (i % 2u * 16u);
-      let ratio = ratios[chunk + i];
+      let ratio = ratios_of(chunk + i);
       mixed[i] += weighted(mean_levels(word) * ratio[0], weight[0]) + weighted(ratio[1], weight[1]);
     }
   }

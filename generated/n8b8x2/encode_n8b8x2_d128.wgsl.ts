@@ -164,24 +164,7 @@ fn levels_of(word: u32) -> vec4<f32> {
   return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
 }
 
-// Sums of binary16 numbers without rounding: x counts 32nds, y counts 2^-25, of which a sum that is carried has less than 2^20.
-// 64 numbers, or 64 times one, are within i32.
-fn units_of(number: f32) -> vec2<i32> {
-  let whole = floor(number * 32.0);
-  return vec2<i32>(i32(whole), i32((number - whole / 32.0) * 33554432.0));
-}
-
-fn carried(sum: vec2<i32>) -> vec2<i32> {
-  return vec2<i32>(sum.x + (sum.y >> 20u), sum.y & 0xfffff);
-}
-
 alias Numbers = vec4<f32>;
-
-// Channels 4 part to 4 part + 3 of the exact vector at word word.
-fn exact_part(word: u32, part: u32) -> Numbers {
-  let at = word + 2u * part;
-  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
-}
 
 fn mean_of(part: u32) -> Numbers {
   return vec4<f32>(means[2u * part], means[2u * part + 1u]);
@@ -225,25 +208,52 @@ fn grid_pair(pair: u32, index: u32) -> vec2<f32> {
   return vec2<f32>(grid_number(2u * pair, index), grid_number(2u * pair + 1u, index));
 }
 
-// First word of the exact vector of token token of the record. Behind the last token that is encoded, it stands in for those
-// that the block lacks.
-fn token_word(entry: Entry, head: u32, record_first: u32, encode_end: u32, token: u32) -> u32 {
-  let position = layer.sinks + min(record_first + token, encode_end - 1u);
-  return exact_word(entry.slot, SIDE, position, head);
+alias Token = u32; // the first word of an exact vector
+
+fn token_at(word: u32, coded: u32) -> Token {
+  return word;
 }
 
-// Finds the means of two channels, the nearest that a record can hold. Sums are exact, so no order of tokens changes them.
-fn fit_means(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: u32) {
+// Channels 4 part to 4 part + 3.
+fn token_part(token: Token, part: u32) -> Numbers {
+  let at = token + 2u * part;
+  return vec4<f32>(unpack2x16float(exact[at]), unpack2x16float(exact[at + 1u]));
+}
+
+// Token token of the record. Behind the last token that is encoded, it stands in for those that the block lacks.
+fn token_of(entry: Entry, head: u32, record_first: u32, encode_end: u32, token: u32) -> Token {
+  let coded = min(record_first + token, encode_end - 1u);
+  return token_at(exact_word(entry.slot, SIDE, layer.sinks + coded, head), coded);
+}
+
+// Sums of binary16 numbers without rounding: x counts 32nds, y counts 2^-25, of which a sum that is carried has less than 2^20.
+// 64 numbers, or 64 times one, are within i32.
+fn units_of(number: f32) -> vec2<i32> {
+  let whole = floor(number * 32.0);
+  return vec2<i32>(i32(whole), i32((number - whole / 32.0) * 33554432.0));
+}
+
+fn carried(sum: vec2<i32>) -> vec2<i32> {
+  return vec2<i32>(sum.x + (sum.y >> 20u), sum.y & 0xfffff);
+}
+
+// The sums of two channels over the record's tokens. They are exact, so no order of tokens changes them.
+fn channel_sums(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: u32) -> vec2<f32> {
   var sum_0 = vec2<i32>();
   var sum_1 = vec2<i32>();
   for (var token = 0u; token < RECORD_TOKENS; token += 1u) {
-    let numbers = unpack2x16float(exact[token_word(entry, head, record_first, encode_end, token) + pair]);
+    let numbers = unpack2x16float(exact[token_of(entry, head, record_first, encode_end, token) + pair]);
     sum_0 += units_of(numbers.x);
     sum_1 += units_of(numbers.y);
   }
   let wholes = vec2<f32>(vec2<i32>(carried(sum_0).x, carried(sum_1).x));
   let rests = vec2<f32>(vec2<i32>(carried(sum_0).y, carried(sum_1).y));
-  let sum = wholes / 32.0 + rests / 33554432.0;
+  return wholes / 32.0 + rests / 33554432.0;
+}
+
+// Finds the means of two channels, the nearest that a record can hold.
+fn fit_means(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: u32) {
+  let sum = channel_sums(entry, head, record_first, encode_end, pair);
   let at = codebook + 2u * pair;
   let offset = bitcast<vec2<f32>>(codebook_pair(at, 0u));
   let mean_step = grid_pair(pair, STAGES + 1u) / 64.0;
@@ -258,14 +268,14 @@ fn fit_means(entry: Entry, head: u32, record_first: u32, encode_end: u32, pair: 
 
 alias Group = array<Numbers, PARTS>;
 
-fn rest_of(word: u32, part: u32) -> Numbers {
-  return scale_of(part) * (exact_part(word, part) - mean_of(part));
+fn rest_of(token: Token, part: u32) -> Numbers {
+  return scale_of(part) * (token_part(token, part) - mean_of(part));
 }
 
-// Channels of group group of the exact vector at word word, less their means, times their scales.
-fn vector_of(word: u32, group: u32) -> Group {
+// Channels of group group of a token, less their means, times their scales.
+fn vector_of(token: Token, group: u32) -> Group {
   let part = group * PARTS;
-  return Group(rest_of(word, part + 0u), rest_of(word, part + 1u));
+  return Group(rest_of(token, part + 0u), rest_of(token, part + 1u));
 }
 
 fn steps_of(group: u32) -> Group {
@@ -422,10 +432,10 @@ fn main(
   }
   workgroupBarrier();
 
-  let word = token_word(entry, head, record_first, encode_end, lane);
+  let token = token_of(entry, head, record_first, encode_end, lane);
   var energy = 0.0;
   for (var group = 0u; group < HEAD_DIM / CHANNELS; group += 1u) {
-    let vector = vector_of(word, group);
+    let vector = vector_of(token, group);
     energy += products(vector, vector);
   }
   let nearest = size_level(energy, f32(HEAD_DIM));
@@ -433,7 +443,7 @@ fn main(
   var product = 0.0;
   var square = 0.0;
   for (var group = 0u; group < CODES / STAGES; group += 1u) {
-    let vector = vector_of(word, group);
+    let vector = vector_of(token, group);
     let unit = scaled(size, steps_of(group)); // what levels stand for
     clear();
     {

@@ -26,6 +26,15 @@ import type { KernelInfo } from "../../src/kernels/kernel.ts";
 export const kernels: readonly KernelInfo[] = [
   ...common_d128,
   {
+    name: "attend_n8b8x2_n8b8x2_d128_anchored",
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "LANES"],
+    span: 8,
+    workgroupBytes: 14480,
+    reason: "a rate of normalised, additive codes, the same for keys and values",
+    load: () => import("./attend_n8b8x2_n8b8x2_d128_anchored.wgsl.ts"),
+  },
+  {
     name: "attend_n8b8x2_n8b8x2_d128_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],
@@ -70,12 +79,28 @@ export const kernels: readonly KernelInfo[] = [
     load: () => import("./decode_n8b8x2_d128.wgsl.ts"),
   },
   {
+    name: "decode_n8b8x2_d128_anchored",
+    bindings: ["step", "layer", "coded_records", "codebook_quads", "pages", "rope", "vectors"],
+    overrides: ["INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "SIDE", "IO_HALF"],
+    workgroupBytes: 0,
+    reason: "2 bits of the same, and 4 for what costs most",
+    load: () => import("./decode_n8b8x2_d128_anchored.wgsl.ts"),
+  },
+  {
     name: "encode_n8b8x2_d128",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
     overrides: ["SIDE", "ORTHOGONAL"],
     workgroupBytes: 4768,
     reason: "2 bits of the same, and 4 for what costs most",
     load: () => import("./encode_n8b8x2_d128.wgsl.ts"),
+  },
+  {
+    name: "encode_n8b8x2_d128_anchored",
+    bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records", "rope"],
+    overrides: ["SIDE", "ORTHOGONAL", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    workgroupBytes: 4768,
+    reason: "2 bits of the same, and 4 for what costs most",
+    load: () => import("./encode_n8b8x2_d128_anchored.wgsl.ts"),
   },
   {
     name: "mix_n8b8x2_d128",
@@ -85,6 +110,15 @@ export const kernels: readonly KernelInfo[] = [
     workgroupBytes: 12432,
     reason: "2 bits of the same, and 4 for what costs most",
     load: () => import("./mix_n8b8x2_d128.wgsl.ts"),
+  },
+  {
+    name: "score_n8b8x2_d128_anchored",
+    bindings: ["step", "layer", "queries", "key_records", "codebook_pairs", "exact_quads", "pages", "rope", "row_scores_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "LANES"],
+    span: 8,
+    workgroupBytes: 2048,
+    reason: "2 bits of the same, and 4 for what costs most",
+    load: () => import("./score_n8b8x2_d128_anchored.wgsl.ts"),
   },
   {
     name: "score_n8b8x2_d128_plain",

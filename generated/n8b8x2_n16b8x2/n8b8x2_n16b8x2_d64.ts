@@ -28,6 +28,15 @@ export const kernels: readonly KernelInfo[] = [
   ...n8b8x2_d64,
   ...n16b8x2_d64,
   {
+    name: "attend_n8b8x2_n16b8x2_d64_anchored",
+    bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "rope", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH", "LANES"],
+    span: 8,
+    workgroupBytes: 12944,
+    reason: "1.5 bits of them: keys get twice the values' bits",
+    load: () => import("./attend_n8b8x2_n16b8x2_d64_anchored.wgsl.ts"),
+  },
+  {
     name: "attend_n8b8x2_n16b8x2_d64_plain",
     bindings: ["step", "layer", "queries", "key_records", "value_records", "codebook_pairs", "exact_quads", "pages", "partials_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "SKIP_BELOW", "LANES"],

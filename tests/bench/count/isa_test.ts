@@ -33,6 +33,21 @@ BB1:
   assert.deepEqual(add!.operands[1], { kind: "literal", words: [0xffffffff, 0xffffffff] });
 });
 
+Deno.test("readProgram() reads loads up to VCC, of which the disassembler knows neither word", () => {
+  for (const second of ["\ts_movk_i32 s0, 0x10", "(invalid instruction)"]) {
+    const { instructions } = readProgram(
+      "exec\n(invalid instruction) ; f4281a2e\n" + second + " ; b0000010\n\ts_nop 0 ; bf800000\n",
+    );
+    assert.deepEqual(instructions.map(({ name }) => name), ["s_buffer_load_b128", "s_nop"]);
+    assert.deepEqual(instructions[0]!.operands, [
+      { kind: "scalar", first: 104, count: 4 },
+      { kind: "scalar", first: 92, count: 4 },
+      { kind: "scalar", first: 88, count: 1 },
+    ]);
+    assert.equal(instructions[0]!.modifiers, "offset:16");
+  }
+});
+
 Deno.test("readProgram() knows waves of 32 lanes by their masks", () => {
   assert.equal(readProgram("\ts_mov_b32 s6, exec_lo ; be86047e\n").lanes, 32);
 });

@@ -1,0 +1,880 @@
+// Generated from attention/score.wgsl.hbs by @couplet/kv/generate. Do not edit: generate it again.
+
+/** WGSL of `score_c2b3_d48_anchored`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 48u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = 64u;
+const PAGE_TOKENS: u32 = 64u; // as many as lanes, so that a lane holds the same token of each page
+const ROWS: u32 = 4u; // query rows of one workgroup: the components of one vec4
+const LANE_CHUNKS: u32 = 4u; // chunks of a lane that shares a vector with others: columns of a matrix
+const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
+const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
+const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
+const NEAR: u32 = 128u; // distances the rotary table has one by one
+const EXACT_SPAN: u32 = 2u; // tokens of an exact tile that a lane scores
+const EXACT_TILE: u32 = EXACT_SPAN * PAGE_TOKENS;
+const MAX_SPAN: u32 = 8u;
+
+override SOFTCAP: bool = false; // scores are capped
+override SPAN: u32 = MAX_SPAN; // pages of a coded tile: tokens a lane scores at once, for each query it loads
+override TILE: u32 = SPAN * PAGE_TOKENS;
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+const KEY_CHANNELS: u32 = 2u; // channels per code
+const KEY_BITS: u32 = 3u; // bits per code
+const KEY_MASK: u32 = 7u;
+const KEY_CENTROIDS: u32 = 8u;
+const KEY_CODES: u32 = 24u; // codes per token
+const KEY_RECORD_TOKENS: u32 = 4u;
+const KEY_RECORD_WORDS: u32 = 9u;
+const KEY_CODEBOOK_WORDS: u32 = 144u; // per head
+// Keys were coded before the rotary embedding, but with what their slow bands turn from their anchors' middles.
+override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
+override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
+override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands of pairs
+override ANCHORS_HIGH: u32 = 0u; // the same of the others
+
+// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  first_partial: u32, // the first partial result of each row that is written
+  partials: u32, // partial results of each row
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  partial_stride: u32, // partial results per row in their buffer
+  reserved_0: u32,
+  reserved_1: u32,
+  reserved_2: u32,
+  entries: array<Entry, 64>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  recent: u32, // 0 where queries see no token of the ring
+  remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
+  reserved: u32,
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> queries: array<u32>;
+@group(0) @binding(3) var<storage, read> key_records: array<u32>;
+@group(0) @binding(4) var<storage, read> codebooks: array<u32>;
+@group(0) @binding(5) var<storage, read> exact_quads: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read> pages: array<u32>;
+@group(0) @binding(7) var<storage, read> rope: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> row_scores_written: array<f32>;
+
+alias Chunk = vec4<f32>; // what products of queries and keys are taken in
+alias Rows = mat4x4<f32>;
+
+// Adds the products of four channels of a key and all rows: a multiply-add each, where key * rows would add once more.
+fn add_products(sum: vec4<f32>, key: vec4<f32>, rows: Rows) -> vec4<f32> {
+  let channels = transpose(rows);
+  return sum + channels[0] * key.x + channels[1] * key.y + channels[2] * key.z + channels[3] * key.w;
+}
+
+var<workgroup> query_tile: array<Chunk, ROWS * CHUNKS>;
+var<private> scores: array<vec4<f32>, MAX_SPAN>;
+
+// A query at position i sees token j <= i exactly where j < sinks or j > i - window, else by its code; of the tokens that
+// leave the window, a block that is not complete is still seen exactly. Coded tokens are counted from behind the sinks.
+
+// How many coded tokens a query at position sees.
+fn coded_visible(entry: Entry, position: u32) -> u32 {
+  let next = position + 1u;
+  let aged = next - min(layer.sinks + layer.window, next);
+  let lost = min(entry.exact_from, next);
+  return max(aged - aged % layer.block, lost - min(layer.sinks, lost));
+}
+
+// The exact buffer's slot of the token at position.
+fn exact_slot(position: u32) -> u32 {
+  if (position < layer.sinks) {
+    return position;
+  }
+  return layer.sinks + (position - layer.sinks) % layer.ring;
+}
+
+// First word of the exact vector of a head at position; side 0 holds keys, side 1 values.
+fn exact_word(slot: u32, side: u32, position: u32, head: u32) -> u32 {
+  let row = slot * layer.slot_rows + side * (layer.sinks + layer.ring) + exact_slot(position);
+  return (row * layer.kv_heads + head) * (HEAD_DIM / 2u);
+}
+
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
+fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
+  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+
+// The tokens a block of query rows sees, cut into tiles of consecutive tokens: coded tiles (each is SPAN pages), then sinks,
+// then the ring, whose tiles are smaller, because there are few exact tokens as a rule.
+struct Tiles {
+  coded_first: u32, // first token of the first coded tile, counted from behind the sinks
+  coded: u32, // number of coded tiles from there
+  sinks: u32, // number of tiles of sinks
+  ring: u32, // number of tiles of recent tokens
+  coded_end: u32, // one past the last coded position
+  sinks_end: u32,
+  ring_first: u32, // first position in the ring's tiles
+  ring_end: u32,
+}
+
+struct Tile {
+  coded: bool,
+  ring: bool,
+  first: u32, // position of its first token
+  end: u32, // one past the position of its last token
+}
+
+// The oldest position that the query at position may see.
+fn oldest_seen(position: u32) -> u32 {
+  return position + 1u - min(layer.sliding_window, position + 1u);
+}
+
+fn tiles_between(entry: Entry, first_position: u32, last_position: u32) -> Tiles {
+  var tiles: Tiles;
+  let next = last_position + 1u;
+  let seen = oldest_seen(first_position);
+  tiles.coded_end = layer.sinks + coded_visible(entry, last_position);
+  let coded_tokens = tiles.coded_end - layer.sinks;
+  // What lies behind a sliding window is given up in multiples of NEAR tokens.
+  tiles.coded_first = min((max(seen, layer.sinks) - layer.sinks) / NEAR * NEAR, coded_tokens);
+  tiles.coded = (coded_tokens - tiles.coded_first + TILE - 1u) / TILE;
+  tiles.sinks_end = select(min(layer.sinks, next), 0u, seen >= layer.sinks);
+  tiles.sinks = (tiles.sinks_end + EXACT_TILE - 1u) / EXACT_TILE;
+  tiles.ring_first = max(layer.sinks + coded_visible(entry, first_position), seen);
+  tiles.ring_end = select(next, 0u, layer.recent == 0u);
+  tiles.ring = (tiles.ring_end - min(tiles.ring_first, tiles.ring_end) + EXACT_TILE - 1u) / EXACT_TILE;
+  return tiles;
+}
+
+fn tile_at(tiles: Tiles, index: u32) -> Tile {
+  if (index < tiles.coded) {
+    let first = layer.sinks + tiles.coded_first + index * TILE;
+    return Tile(true, false, first, min(first + TILE, tiles.coded_end));
+  }
+  if (index < tiles.coded + tiles.sinks) {
+    let first = (index - tiles.coded) * EXACT_TILE;
+    return Tile(false, false, first, min(first + EXACT_TILE, tiles.sinks_end));
+  }
+  let first = tiles.ring_first + (index - tiles.coded - tiles.sinks) * EXACT_TILE;
+  return Tile(false, true, first, min(first + EXACT_TILE, tiles.ring_end));
+}
+
+// The positions of the tile that the query at position sees: from x up to but not including y.
+fn visible(entry: Entry, tile: Tile, position: u32) -> vec2<u32> {
+  let coded_end = layer.sinks + coded_visible(entry, position);
+  let end = select(position + 1u, coded_end, tile.coded);
+  let oldest = max(select(0u, coded_end, tile.ring), oldest_seen(position));
+  return vec2<u32>(oldest, min(end, tile.end));
+}
+
+// Of a coded tile, a lane has consecutive tokens, which share their anchors: it turns a query once for all of them.
+var<private> first_place: u32; // of the lane's tokens in the tile
+var<private> place_step: u32; // from each to the next
+
+// A workgroup serves ROWS query rows of one KV head: row = token * group + query head of the group.
+struct Block {
+  head: u32, // among those bound
+  table: u32, // place of its lookup table among those of one KV head
+  first_row: u32,
+  rows: u32, // rows the entry has in all
+  first_position: u32,
+  last_position: u32,
+}
+
+fn blocks_per_entry() -> u32 {
+  return (step.max_count * layer.group + ROWS - 1u) / ROWS;
+}
+
+fn block_of(entry: Entry, index: u32, workgroup: vec3<u32>) -> Block {
+  let rows = entry.count * layer.group;
+  let first_row = index * ROWS;
+  let last_row = min(first_row + ROWS, rows) - 1u;
+  return Block(
+    workgroup.y,
+    entry.first * layer.group / ROWS + workgroup.z / blocks_per_entry() + index,
+    first_row,
+    rows,
+    entry.start + first_row / layer.group,
+    entry.start + last_row / layer.group,
+  );
+}
+
+// Row row of the block, in the order of the host's buffers: token by token, head by head.
+fn global_row(entry: Entry, block: Block, row: u32) -> u32 {
+  let at = block.first_row + row;
+  return (entry.first + at / layer.group) * layer.query_heads +
+    (layer.first_head + block.head) * layer.group + at % layer.group;
+}
+
+// Eight numbers in f16, four a column.
+fn halves_of(quad: vec4<u32>) -> mat2x4<f32> {
+  return mat2x4<f32>(
+    vec4<f32>(unpack2x16float(quad.x), unpack2x16float(quad.y)),
+    vec4<f32>(unpack2x16float(quad.z), unpack2x16float(quad.w)),
+  );
+}
+
+// Chunks chunk and chunk + 1 of the exact vector at word word; chunk is even.
+fn exact_load8(word: u32, chunk: u32) -> mat2x4<f32> {
+  return halves_of(exact_quads[(word >> 2u) + (chunk >> 1u)]);
+}
+
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
+fn codebook_word(at: u32) -> u32 {
+  return codebooks[at];
+}
+
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
+}
+
+// The grids of channels 4 chunk to 4 chunk + 3.
+fn key_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + chunk * 4u;
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
+  let grid_0 = unpack2x16float(first.x);
+  let grid_1 = unpack2x16float(first.y);
+  let grid_2 = unpack2x16float(second.x);
+  let grid_3 = unpack2x16float(second.y);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+
+// Code index of the record at record; a code may straddle two words.
+fn key_code(record: u32, index: u32) -> u32 {
+  let bit = index * KEY_BITS;
+  let word = record + (bit >> 5u);
+  let shift = bit & 31u;
+  var code = key_records[word] >> shift;
+  if (shift + KEY_BITS > 32u) {
+    code |= key_records[word + 1u] << (32u - shift);
+  }
+  return code & KEY_MASK;
+}
+
+// Codes in a row, from code index on.
+fn key_codes(record: u32, index: u32) -> array<u32, 4> {
+  return array<u32, 4>(
+    key_code(record, index + 0u),
+    key_code(record, index + 1u),
+    key_code(record, index + 2u),
+    key_code(record, index + 3u),
+  );
+}
+// Levels of the two channels of a centroid, two centroids to a word.
+fn key_levels(codebook: u32, centroid: u32) -> vec2<f32> {
+  return levels_of(codebook_word(codebook + HEAD_DIM + (centroid >> 1u)) >> ((centroid & 1u) * 16u)).xy;
+}
+
+// Levels of channels 4 chunk to 4 chunk + 7 of token token of the record at record, a chunk a column.
+fn key_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat2x4<f32> {
+  let first = chunk * 2u;
+  let codes = key_codes(record, token * KEY_CODES + first);
+  let levels_0 = key_levels(codebook, (first + 0u) * KEY_CENTROIDS + codes[0]);
+  let levels_1 = key_levels(codebook, (first + 1u) * KEY_CENTROIDS + codes[1]);
+  let levels_2 = key_levels(codebook, (first + 2u) * KEY_CENTROIDS + codes[2]);
+  let levels_3 = key_levels(codebook, (first + 3u) * KEY_CENTROIDS + codes[3]);
+  return mat2x4<f32>(
+    vec4<f32>(levels_0, levels_1),
+    vec4<f32>(levels_2, levels_3),
+  );
+}
+
+// Element index of the queries, in the host's element type.
+fn query_at(index: u32) -> f32 {
+  if (IO_HALF) {
+    return unpack2x16float(queries[index >> 1u])[index & 1u];
+  }
+  return bitcast<f32>(queries[index]);
+}
+// Channels 4 chunk to 4 chunk + 3 of a query row, times the softmax scale.
+fn query_load4(entry: Entry, head: u32, row: u32, channel: u32, stride: u32) -> vec4<f32> {
+  let token = entry.first + row / layer.group;
+  let query_head = (layer.first_head + head) * layer.group + row % layer.group;
+  let at = token * layer.query_token_stride + query_head * layer.query_head_stride + channel;
+  return layer.scale *
+    vec4<f32>(
+      query_at(at),
+      query_at(at + stride),
+      query_at(at + 2u * stride),
+      query_at(at + 3u * stride),
+    );
+}
+
+// Channels 4 chunk to 4 chunk + 3 of all rows, a column each.
+fn query_rows(chunk: u32) -> Rows {
+  return Rows(
+    query_tile[chunk],
+    query_tile[CHUNKS + chunk],
+    query_tile[2u * CHUNKS + chunk],
+    query_tile[3u * CHUNKS + chunk],
+  );
+}
+
+// Where one token's key lies: in the exact tier, or coded.
+struct KeyAt {
+  word: u32, // the first of the exact vector, or of the record
+  token: u32, // of the record
+}
+
+// The lane's tokens of the tile: one in each of its SPAN pages. Past the tile's end the last token stands in.
+var<private> key_at: array<KeyAt, MAX_SPAN>;
+
+fn find_keys(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let position = min(tile.first + i * place_step + first_place, tile.end - 1u);
+    if (tile.coded) {
+      let token = position - layer.sinks;
+      let page = token / PAGE_TOKENS;
+      let word = page_word(entry.slot, block.head, page, KEY_RECORD_TOKENS, KEY_RECORD_WORDS);
+      let record = (token % PAGE_TOKENS) / KEY_RECORD_TOKENS;
+      key_at[i] = KeyAt(word + record * KEY_RECORD_WORDS, token % KEY_RECORD_TOKENS);
+    } else {
+      key_at[i] = KeyAt(exact_word(entry.slot, 0u, position, block.head), 0u);
+    }
+  }
+}
+
+// How often the lane goes through a loop over one of the two sources: never through that of the other, nor where all its
+// tokens lie past the tile's end.
+fn trips(tile: Tile, coded: bool, lane: u32, count: u32) -> u32 {
+  return select(0u, count, coded == tile.coded && tile.first + first_place < tile.end);
+}
+
+// Of the eight channels of two chunks, the first of which is even.
+struct Grids {
+  first: Grid,
+  second: Grid,
+}
+
+fn exact_grids(block: Block, chunk: u32) -> Grids {
+  return Grids();
+}
+
+fn exact_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  return exact_load8(at.word, chunk);
+}
+
+fn coded_grids(block: Block, chunk: u32) -> Grids {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  return Grids(key_grid(codebook, chunk), key_grid(codebook, chunk + 1u));
+}
+
+fn coded_key8(grids: Grids, block: Block, at: KeyAt, chunk: u32) -> mat2x4<f32> {
+  let codebook = (layer.first_head + block.head) * KEY_CODEBOOK_WORDS;
+  let levels = key_chunks(codebook, at.word, at.token, chunk);
+  return mat2x4<f32>(
+    grids.first.low + levels[0] * grids.first.step,
+    grids.second.low + levels[1] * grids.second.step,
+  );
+}
+
+// Eight pairs of channels that rotate together, four a column; an angle is its cosines and its sines.
+struct Pairs {
+  even: mat2x4<f32>,
+  odd: mat2x4<f32>,
+}
+
+// The pairs among chunks first and first + 1, second and second + 1 of a vector.
+fn pairs_of(first: mat2x4<f32>, second: mat2x4<f32>) -> Pairs {
+  if (INTERLEAVED) {
+    return Pairs(
+      mat2x4<f32>(vec4<f32>(first[0].xz, first[1].xz), vec4<f32>(second[0].xz, second[1].xz)),
+      mat2x4<f32>(vec4<f32>(first[0].yw, first[1].yw), vec4<f32>(second[0].yw, second[1].yw)),
+    );
+  }
+  return Pairs(first, second);
+}
+
+// The angles of pairs pair and pair + 1, in fours, at a distance that the rotary table has.
+fn angle_at(distance: u32, pair: u32) -> Pairs {
+  let at = (distance * ROTARY_CHUNKS + pair) * 2u;
+  return Pairs(mat2x4<f32>(rope[at], rope[at + 2u]), mat2x4<f32>(rope[at + 1u], rope[at + 3u]));
+}
+
+// Turns pairs by an angle; angles add in the same way.
+fn turn(pairs: Pairs, angle: Pairs) -> Pairs {
+  let cosine = angle.even;
+  let sine = angle.odd;
+  return Pairs(
+    mat2x4<f32>(
+      pairs.even[0] * cosine[0] - pairs.odd[0] * sine[0],
+      pairs.even[1] * cosine[1] - pairs.odd[1] * sine[1],
+    ),
+    mat2x4<f32>(
+      pairs.odd[0] * cosine[0] + pairs.even[0] * sine[0],
+      pairs.odd[1] * cosine[1] + pairs.even[1] * sine[1],
+    ),
+  );
+}
+
+// Bands that have no anchors: the first ones.
+fn explicit_bands() -> u32 {
+  return (select(countTrailingZeros(ANCHORS_LOW), 32u + countTrailingZeros(ANCHORS_HIGH), ANCHORS_LOW == 0u)) / 4u;
+}
+
+// The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
+fn anchor_shift(band: u32) -> u32 {
+  return (select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u) >> (band % 8u * 4u)) & 15u;
+}
+
+fn anchor_tokens(band: u32) -> u32 {
+  return 1u << anchor_shift(band);
+}
+
+// The angle of eight pairs at a distance from the tile's first token.
+fn angle_far(distance: u32, pair: u32) -> Pairs {
+  return turn(angle_at(distance % NEAR, pair), angle_at(NEAR + distance / NEAR, pair));
+}
+
+// The same at the middle of the anchor of the lane's tokens, which may lie before the tile.
+fn middle_angle(tile: Tile, pair: u32) -> Pairs {
+  let shift = anchor_shift(pair / 2u);
+  let tile_first = tile.first - layer.sinks;
+  let middle = (((tile_first + first_place) >> shift) << shift) + (anchor_tokens(pair / 2u) >> 1u);
+  let ahead = middle >= tile_first;
+  let angle = angle_far(select(tile_first - middle, middle - tile_first, ahead), pair);
+  return Pairs(angle.even, select(-1.0, 1.0, ahead) * angle.odd);
+}
+
+// Four pairs of all rows.
+struct RowPairs {
+  even: Rows,
+  odd: Rows,
+}
+
+// The rows' pairs pair to pair + 3 in fours, turned back by an angle.
+fn turned_rows(pair: u32, cosines: vec4<f32>, sines: vec4<f32>) -> RowPairs {
+  let even = query_rows(2u * pair);
+  let odd = query_rows(2u * pair + 1u);
+  let cosine = Chunk(cosines);
+  let sine = Chunk(sines);
+  return RowPairs(
+    Rows(
+      even[0] * cosine + odd[0] * sine,
+      even[1] * cosine + odd[1] * sine,
+      even[2] * cosine + odd[2] * sine,
+      even[3] * cosine + odd[3] * sine,
+    ),
+    Rows(
+      odd[0] * cosine - even[0] * sine,
+      odd[1] * cosine - even[1] * sine,
+      odd[2] * cosine - even[2] * sine,
+      odd[3] * cosine - even[3] * sine,
+    ),
+  );
+}
+
+fn prepare_block(entry: Entry, block: Block, lane: u32) {}
+
+// Puts the block's rows, rotated to the tile's origin, into query_tile: pair by pair (even, odd), then what does not rotate.
+fn prepare_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  let items = CHUNKS - ROTARY_CHUNKS;
+  let stride = select(1u, 2u, INTERLEAVED);
+  for (var item = lane; item < ROWS * items; item += WORKGROUP) {
+    let tile_row = item / items;
+    let pair = item % items;
+    let row = min(block.first_row + tile_row, block.rows - 1u);
+    if (pair >= ROTARY_CHUNKS) {
+      let chunk = pair + ROTARY_CHUNKS;
+      query_tile[tile_row * CHUNKS + chunk] = Chunk(query_load4(entry, block.head, row, chunk * 4u, 1u));
+      continue;
+    }
+    let first = select(pair * 4u, pair * 8u, INTERLEAVED);
+    let second = select((pair + ROTARY_CHUNKS) * 4u, pair * 8u + 1u, INTERLEAVED);
+    let even = query_load4(entry, block.head, row, first, stride);
+    let odd = query_load4(entry, block.head, row, second, stride);
+    let position = entry.start + row / layer.group;
+    let distance = position - min(tile.first, position);
+    let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+    let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+    let cosine = rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u];
+    let sine = rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u];
+    query_tile[tile_row * CHUNKS + 2u * pair] = Chunk(even * cosine - odd * sine);
+    query_tile[tile_row * CHUNKS + 2u * pair + 1u] = Chunk(odd * cosine + even * sine);
+  }
+  workgroupBarrier();
+}
+
+// Scores of the lane's tokens for every row. Only one of the two sources has a trip count above 0.
+fn score_tokens(block: Block, tile: Tile, lane: u32) {
+  let coded_chunks = trips(tile, true, lane, CHUNKS);
+  let exact_chunks = trips(tile, false, lane, CHUNKS);
+  let coded_pairs = min(coded_chunks, ROTARY_CHUNKS);
+  let exact_pairs = min(exact_chunks, ROTARY_CHUNKS);
+  let first_anchored = 2u * explicit_bands();
+  let explicit_pairs = min(coded_pairs, first_anchored);
+  let turned_pairs = coded_pairs;
+  for (var pair = 0u; pair < explicit_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
+    // The query is turned to the lane's first token, and each key by what it is behind that: the same in all lanes.
+    let angle = angle_far(first_place, pair);
+    let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
+    let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
+    if (0u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[0], first),
+          coded_key8(second_grids, block, key_at[0], second),
+        ),
+        angle_at(0u, pair),
+      );
+      let first_pairs = add_products(add_products(scores[0], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (1u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[1], first),
+          coded_key8(second_grids, block, key_at[1], second),
+        ),
+        angle_at(1u, pair),
+      );
+      let first_pairs = add_products(add_products(scores[1], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (2u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[2], first),
+          coded_key8(second_grids, block, key_at[2], second),
+        ),
+        angle_at(2u, pair),
+      );
+      let first_pairs = add_products(add_products(scores[2], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[2] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (3u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[3], first),
+          coded_key8(second_grids, block, key_at[3], second),
+        ),
+        angle_at(3u, pair),
+      );
+      let first_pairs = add_products(add_products(scores[3], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[3] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (4u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[4], first),
+          coded_key8(second_grids, block, key_at[4], second),
+        ),
+        angle_at(4u, pair),
+      );
+      let first_pairs = add_products(add_products(scores[4], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[4] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (5u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[5], first),
+          coded_key8(second_grids, block, key_at[5], second),
+        ),
+        angle_at(5u, pair),
+      );
+      let first_pairs = add_products(add_products(scores[5], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[5] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (6u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[6], first),
+          coded_key8(second_grids, block, key_at[6], second),
+        ),
+        angle_at(6u, pair),
+      );
+      let first_pairs = add_products(add_products(scores[6], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[6] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (7u < SPAN) {
+      let key = turn(
+        pairs_of(
+          coded_key8(first_grids, block, key_at[7], first),
+          coded_key8(second_grids, block, key_at[7], second),
+        ),
+        angle_at(7u, pair),
+      );
+      let first_pairs = add_products(add_products(scores[7], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+  }
+  for (var pair = first_anchored; pair < turned_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = coded_grids(block, first);
+    let second_grids = coded_grids(block, second);
+    let angle = middle_angle(tile, pair);
+    let queries_0 = turned_rows(pair, angle.even[0], angle.odd[0]);
+    let queries_1 = turned_rows(pair + 1u, angle.even[1], angle.odd[1]);
+    if (0u < SPAN) {
+      let key = pairs_of(
+        coded_key8(first_grids, block, key_at[0], first),
+        coded_key8(second_grids, block, key_at[0], second),
+      );
+      let first_pairs = add_products(add_products(scores[0], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (1u < SPAN) {
+      let key = pairs_of(
+        coded_key8(first_grids, block, key_at[1], first),
+        coded_key8(second_grids, block, key_at[1], second),
+      );
+      let first_pairs = add_products(add_products(scores[1], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (2u < SPAN) {
+      let key = pairs_of(
+        coded_key8(first_grids, block, key_at[2], first),
+        coded_key8(second_grids, block, key_at[2], second),
+      );
+      let first_pairs = add_products(add_products(scores[2], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[2] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (3u < SPAN) {
+      let key = pairs_of(
+        coded_key8(first_grids, block, key_at[3], first),
+        coded_key8(second_grids, block, key_at[3], second),
+      );
+      let first_pairs = add_products(add_products(scores[3], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[3] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (4u < SPAN) {
+      let key = pairs_of(
+        coded_key8(first_grids, block, key_at[4], first),
+        coded_key8(second_grids, block, key_at[4], second),
+      );
+      let first_pairs = add_products(add_products(scores[4], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[4] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (5u < SPAN) {
+      let key = pairs_of(
+        coded_key8(first_grids, block, key_at[5], first),
+        coded_key8(second_grids, block, key_at[5], second),
+      );
+      let first_pairs = add_products(add_products(scores[5], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[5] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (6u < SPAN) {
+      let key = pairs_of(
+        coded_key8(first_grids, block, key_at[6], first),
+        coded_key8(second_grids, block, key_at[6], second),
+      );
+      let first_pairs = add_products(add_products(scores[6], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[6] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+    if (7u < SPAN) {
+      let key = pairs_of(
+        coded_key8(first_grids, block, key_at[7], first),
+        coded_key8(second_grids, block, key_at[7], second),
+      );
+      let first_pairs = add_products(add_products(scores[7], key.even[0], queries_0.even), key.odd[0], queries_0.odd);
+      scores[7] = add_products(add_products(first_pairs, key.even[1], queries_1.even), key.odd[1], queries_1.odd);
+    }
+  }
+  for (var chunk = 2u * ROTARY_CHUNKS; chunk < coded_chunks; chunk += 2u) {
+    let grids = coded_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
+    if (0u < SPAN) {
+      let key = coded_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < SPAN) {
+      let key = coded_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
+    }
+    if (2u < SPAN) {
+      let key = coded_key8(grids, block, key_at[2], chunk);
+      scores[2] = add_products(add_products(scores[2], key[0], queries_0), key[1], queries_1);
+    }
+    if (3u < SPAN) {
+      let key = coded_key8(grids, block, key_at[3], chunk);
+      scores[3] = add_products(add_products(scores[3], key[0], queries_0), key[1], queries_1);
+    }
+    if (4u < SPAN) {
+      let key = coded_key8(grids, block, key_at[4], chunk);
+      scores[4] = add_products(add_products(scores[4], key[0], queries_0), key[1], queries_1);
+    }
+    if (5u < SPAN) {
+      let key = coded_key8(grids, block, key_at[5], chunk);
+      scores[5] = add_products(add_products(scores[5], key[0], queries_0), key[1], queries_1);
+    }
+    if (6u < SPAN) {
+      let key = coded_key8(grids, block, key_at[6], chunk);
+      scores[6] = add_products(add_products(scores[6], key[0], queries_0), key[1], queries_1);
+    }
+    if (7u < SPAN) {
+      let key = coded_key8(grids, block, key_at[7], chunk);
+      scores[7] = add_products(add_products(scores[7], key[0], queries_0), key[1], queries_1);
+    }
+  }
+  for (var pair = 0u; pair < exact_pairs; pair += 2u) {
+    let first = select(pair, 2u * pair, INTERLEAVED);
+    let second = select(pair + ROTARY_CHUNKS, 2u * pair + 2u, INTERLEAVED);
+    let first_grids = exact_grids(block, first);
+    let second_grids = exact_grids(block, second);
+    let even_queries_0 = query_rows(2u * pair);
+    let odd_queries_0 = query_rows(2u * pair + 1u);
+    let even_queries_1 = query_rows(2u * pair + 2u);
+    let odd_queries_1 = query_rows(2u * pair + 3u);
+    // A page on, a key is turned by a page's angle more.
+    let page = angle_at(PAGE_TOKENS, pair);
+    var angle = angle_at(lane, pair);
+    if (0u < EXACT_SPAN) {
+      let key = turn(
+        pairs_of(
+          exact_key8(first_grids, block, key_at[0], first),
+          exact_key8(second_grids, block, key_at[0], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[0], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[0] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+    if (1u < EXACT_SPAN) {
+      let key = turn(
+        pairs_of(
+          exact_key8(first_grids, block, key_at[1], first),
+          exact_key8(second_grids, block, key_at[1], second),
+        ),
+        angle,
+      );
+      let first_pairs = add_products(add_products(scores[1], key.even[0], even_queries_0), key.odd[0], odd_queries_0);
+      scores[1] = add_products(add_products(first_pairs, key.even[1], even_queries_1), key.odd[1], odd_queries_1);
+      angle = turn(angle, page);
+    }
+  }
+  for (var chunk = 2u * ROTARY_CHUNKS; chunk < exact_chunks; chunk += 2u) {
+    let grids = exact_grids(block, chunk);
+    let queries_0 = query_rows(chunk);
+    let queries_1 = query_rows(chunk + 1u);
+    if (0u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[0], chunk);
+      scores[0] = add_products(add_products(scores[0], key[0], queries_0), key[1], queries_1);
+    }
+    if (1u < EXACT_SPAN) {
+      let key = exact_key8(grids, block, key_at[1], chunk);
+      scores[1] = add_products(add_products(scores[1], key[0], queries_0), key[1], queries_1);
+    }
+  }
+}
+
+// Scores of the lane's tokens of the tile, HIDDEN where a row does not see a token.
+fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
+  first_place = select(lane, lane * SPAN, tile.coded);
+  place_step = select(PAGE_TOKENS, 1u, tile.coded);
+  for (var i = 0u; i < SPAN; i += 1u) {
+    scores[i] = vec4<f32>();
+  }
+  find_keys(entry, block, tile, lane);
+  score_tokens(block, tile, lane);
+  var first = vec4<u32>();
+  var end = vec4<u32>(); // of the positions that each row sees
+  for (var row = 0u; row < ROWS; row += 1u) {
+    let at = block.first_row + row;
+    let range = visible(entry, tile, entry.start + at / layer.group);
+    first[row] = range.x;
+    end[row] = select(0u, range.y, at < block.rows);
+  }
+  for (var i = 0u; i < SPAN; i += 1u) {
+    let position = vec4<u32>(tile.first + i * place_step + first_place);
+    var score = scores[i];
+    if (SOFTCAP) {
+      // Clamped because tanh may overflow where it has long been 1.
+      let cap = vec4<f32>(layer.softcap);
+      score = cap * tanh(clamp(score / cap, vec4<f32>(-20.0), vec4<f32>(20.0)));
+    }
+    scores[i] = select(vec4<f32>(HIDDEN), score, (position >= first) & (position < end));
+  }
+}
+
+// Grid: (splits, KV heads, entries x row blocks).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z / blocks_per_entry()];
+  let index = workgroup.z % blocks_per_entry();
+  if (index * ROWS >= entry.count * layer.group) {
+    return;
+  }
+  let block = block_of(entry, index, workgroup);
+  let tiles = tiles_between(entry, block.first_position, block.last_position);
+  let total = tiles.coded + tiles.sinks + tiles.ring;
+  let share = (total + step.splits - 1u) / step.splits;
+  let end = min((workgroup.x + 1u) * share, total);
+  prepare_block(entry, block, lane);
+  for (var at = workgroup.x * share; at < end; at += 1u) {
+    let tile = tile_at(tiles, at);
+    workgroupBarrier(); // the tile before is scored
+    prepare_tile(entry, block, tile, lane);
+    score_tile(entry, block, tile, lane);
+    for (var row = 0u; row < min(ROWS, block.rows - block.first_row); row += 1u) {
+      let first = global_row(entry, block, row) * step.score_stride + at * TILE + first_place;
+      for (var i = 0u; i < SPAN; i += 1u) {
+        row_scores_written[first + i * place_step] = scores[i][row];
+      }
+    }
+  }
+}
+`;

@@ -1,0 +1,247 @@
+// Generated from schemes/decode.wgsl.hbs by @couplet/kv/generate. Do not edit: generate it again.
+
+/** WGSL of `decode_c4b6_d48_anchored`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 48u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = 64u;
+const PAGE_TOKENS: u32 = 64u;
+const CODED_CHANNELS: u32 = 4u; // channels per code
+const CODED_BITS: u32 = 6u; // bits per code
+const CODED_MASK: u32 = 63u;
+const CODED_CENTROIDS: u32 = 64u;
+const CODED_CODES: u32 = 12u; // codes per token
+const CODED_RECORD_TOKENS: u32 = 4u;
+const CODED_RECORD_WORDS: u32 = 9u;
+const NEAR: u32 = 128u; // distances the table has one by one
+override INTERLEAVED: bool = false; // pairs are (2i, 2i + 1), not (i, i + half)
+override ROTARY_CHUNKS: u32 = CHUNKS / 2u; // pairs of channels that rotate, in fours
+override ANCHORS_LOW: u32 = 0u; // the logarithm of an anchor's tokens, four bits for each of the first eight bands of pairs
+override ANCHORS_HIGH: u32 = 0u; // the same of the others
+const CODED_CODEBOOK_WORDS: u32 = 816u; // per head
+
+override SIDE: u32 = 0u; // 0 decodes keys, 1 values
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
+// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  first_partial: u32, // the first partial result of each row that is written
+  partials: u32, // partial results of each row
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  partial_stride: u32, // partial results per row in their buffer
+  reserved_0: u32,
+  reserved_1: u32,
+  reserved_2: u32,
+  entries: array<Entry, 64>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  recent: u32, // 0 where queries see no token of the ring
+  remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
+  reserved: u32,
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> coded_records: array<u32>;
+@group(0) @binding(3) var<storage, read> codebooks: array<u32>;
+@group(0) @binding(4) var<storage, read> pages: array<u32>;
+@group(0) @binding(5) var<storage, read> rope: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> vectors: array<u32>;
+
+// First word of a head's records in page page of the sequence in slot, for records of record_tokens tokens and record_words words.
+fn page_word(slot: u32, head: u32, page: u32, record_tokens: u32, record_words: u32) -> u32 {
+  let physical = pages[layer.page_table + slot * layer.sequence_pages + page];
+  return (physical * layer.kv_heads + head) * (PAGE_TOKENS / record_tokens) * record_words;
+}
+
+// Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
+fn bounded(numbers: vec4<f32>) -> vec4<f32> {
+  return select(numbers, sign(numbers) * 65504.0, abs(numbers) > vec4<f32>(65504.0));
+}
+
+// Writes channels 4 chunk to 4 chunk + 3 of a head of the layer into the host's tensor, which lies as its keys or values do.
+fn write_vector(token: u32, head: u32, chunk: u32, vector: vec4<f32>) {
+  var at = token * layer.key_token_stride + head * layer.key_head_stride + chunk * 4u;
+  if (SIDE == 1u) {
+    at = token * layer.value_token_stride + head * layer.value_head_stride + chunk * 4u;
+  }
+  if (IO_HALF) {
+    let halves = bounded(vector);
+    vectors[at / 2u] = pack2x16float(halves.xy);
+    vectors[at / 2u + 1u] = pack2x16float(halves.zw);
+  } else {
+    vectors[at] = bitcast<u32>(vector.x);
+    vectors[at + 1u] = bitcast<u32>(vector.y);
+    vectors[at + 2u] = bitcast<u32>(vector.z);
+    vectors[at + 3u] = bitcast<u32>(vector.w);
+  }
+}
+
+// What the levels of four channels stand for: low + level * step.
+struct Grid {
+  low: vec4<f32>,
+  step: vec4<f32>,
+}
+
+// The four levels in a word. They are signed on the way, because processors have no instruction for unsigned numbers.
+fn levels_of(word: u32) -> vec4<f32> {
+  return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+}
+
+fn codebook_word(at: u32) -> u32 {
+  return codebooks[at];
+}
+
+// Words first + 2 pair and the next; first is even.
+fn codebook_pair(first: u32, pair: u32) -> vec2<u32> {
+  return vec2<u32>(codebooks[first + 2u * pair], codebooks[first + 2u * pair + 1u]);
+}
+
+// The grids of channels 4 chunk to 4 chunk + 3.
+fn coded_grid(codebook: u32, chunk: u32) -> Grid {
+  let at = codebook + chunk * 4u;
+  let first = codebook_pair(at, 0u);
+  let second = codebook_pair(at, 1u);
+  let grid_0 = unpack2x16float(first.x);
+  let grid_1 = unpack2x16float(first.y);
+  let grid_2 = unpack2x16float(second.x);
+  let grid_3 = unpack2x16float(second.y);
+  return Grid(
+    vec4<f32>(grid_0.x, grid_1.x, grid_2.x, grid_3.x),
+    vec4<f32>(grid_0.y, grid_1.y, grid_2.y, grid_3.y) / 64.0,
+  );
+}
+// Code index of the record at record; a code may straddle two words.
+fn coded_code(record: u32, index: u32) -> u32 {
+  let bit = index * CODED_BITS;
+  let word = record + (bit >> 5u);
+  let shift = bit & 31u;
+  var code = coded_records[word] >> shift;
+  if (shift + CODED_BITS > 32u) {
+    code |= coded_records[word + 1u] << (32u - shift);
+  }
+  return code & CODED_MASK;
+}
+// Channels 4 chunk to 4 chunk + 3 of token token of the record at record: one word of a centroid.
+fn coded_load4(grid: Grid, codebook: u32, record: u32, token: u32, chunk: u32) -> vec4<f32> {
+  let group = chunk / (CODED_CHANNELS / 4u);
+  let code = coded_code(record, token * CODED_CODES + group);
+  let at = (group * CODED_CENTROIDS + code) * (CODED_CHANNELS / 4u) +
+    chunk % (CODED_CHANNELS / 4u);
+  return grid.low + levels_of(codebook_word(codebook + HEAD_DIM + at)) * grid.step;
+}
+
+// Bands that have no anchors: the first ones.
+fn explicit_bands() -> u32 {
+  return (select(countTrailingZeros(ANCHORS_LOW), 32u + countTrailingZeros(ANCHORS_HIGH), ANCHORS_LOW == 0u)) / 4u;
+}
+
+// The logarithm of the tokens of an anchor of a band that has some: a division by them is a shift.
+fn anchor_shift(band: u32) -> u32 {
+  return (select(ANCHORS_LOW, ANCHORS_HIGH, band >= 8u) >> (band % 8u * 4u)) & 15u;
+}
+
+fn anchor_tokens(band: u32) -> u32 {
+  return 1u << anchor_shift(band);
+}
+
+struct Angle {
+  cosine: vec4<f32>,
+  sine: vec4<f32>,
+}
+
+// The rotation of four pairs of channels at a distance: the sum of a near one and a far one.
+fn angle_of(distance: u32, pair: u32) -> Angle {
+  let near = ((distance % NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  let far = ((NEAR + distance / NEAR) * ROTARY_CHUNKS + pair) * 2u;
+  return Angle(
+    rope[near] * rope[far] - rope[near + 1u] * rope[far + 1u],
+    rope[near + 1u] * rope[far] + rope[near] * rope[far + 1u],
+  );
+}
+
+// The chunk of the channels that turn with those of a chunk.
+fn partner_chunk(chunk: u32) -> u32 {
+  let apart = select(chunk + ROTARY_CHUNKS, chunk - ROTARY_CHUNKS, chunk >= ROTARY_CHUNKS);
+  return select(apart, chunk, INTERLEAVED || chunk >= 2u * ROTARY_CHUNKS);
+}
+
+// Chunk chunk of coded token coded, turned by way times what the token is off the middle of its anchor.
+fn anchored_chunk(value: vec4<f32>, partner: vec4<f32>, coded: u32, chunk: u32, way: f32) -> vec4<f32> {
+  let pair = select(chunk % ROTARY_CHUNKS, chunk / 2u, INTERLEAVED);
+  if (chunk >= 2u * ROTARY_CHUNKS || pair < 2u * explicit_bands()) {
+    return value;
+  }
+  let tokens = anchor_tokens(pair / 2u);
+  let place = coded % tokens;
+  let ahead = place >= tokens / 2u;
+  let angle = angle_of(select(tokens / 2u - place, place - tokens / 2u, ahead), pair);
+  let second_half = chunk >= ROTARY_CHUNKS;
+  let other = select(select(-partner, partner, second_half), value.yxwz * vec4<f32>(-1.0, 1.0, -1.0, 1.0), INTERLEAVED);
+  let odd_chunk = chunk % 2u == 1u;
+  let cosine = select(angle.cosine, select(angle.cosine.xxyy, angle.cosine.zzww, odd_chunk), INTERLEAVED);
+  let sine = select(angle.sine, select(angle.sine.xxyy, angle.sine.zzww, odd_chunk), INTERLEAVED);
+  return value * cosine + select(-way, way, ahead) * other * sine;
+}
+
+// Decodes count coded tokens from coded token start on into the host's tensor.
+// Grid: (vec4s of one token / workgroup size, most tokens of an entry, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(global_invocation_id) item: vec3<u32>) {
+  let entry = step.entries[item.z];
+  if (item.y >= entry.count || item.x >= layer.kv_heads * CHUNKS) {
+    return;
+  }
+  let head = item.x / CHUNKS;
+  let token = entry.start + item.y;
+  let page = page_word(entry.slot, head, token / PAGE_TOKENS, CODED_RECORD_TOKENS, CODED_RECORD_WORDS);
+  let record = page + (token % PAGE_TOKENS) / CODED_RECORD_TOKENS * CODED_RECORD_WORDS;
+  let model_head = layer.first_head + head;
+  let codebook = select(layer.value_codebook, 0u, SIDE == 0u) + model_head * CODED_CODEBOOK_WORDS;
+  let chunk = item.x % CHUNKS;
+  let grid = coded_grid(codebook, chunk);
+  let vector = coded_load4(grid, codebook, record, token % CODED_RECORD_TOKENS, chunk);
+  let other = partner_chunk(chunk);
+  let partner = coded_load4(coded_grid(codebook, other), codebook, record, token % CODED_RECORD_TOKENS, other);
+  write_vector(entry.first + item.y, model_head, chunk, anchored_chunk(vector, partner, token, chunk, -1.0));
+}
+`;

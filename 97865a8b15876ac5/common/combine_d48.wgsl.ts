@@ -1,0 +1,119 @@
+// Generated from attention/combine.wgsl.hbs by @couplet/kv/generate. Do not edit: generate it again.
+
+/** WGSL of `combine_d48`. */
+export const wgsl: string = `
+const HEAD_DIM: u32 = 48u;
+const CHUNKS: u32 = HEAD_DIM / 4u; // vec4s per head
+const WORKGROUP: u32 = 64u;
+
+override IO_HALF: bool = false; // the host's tensors hold f16, not f32
+
+// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  first_partial: u32, // the first partial result of each row that is written
+  partials: u32, // partial results of each row
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  partial_stride: u32, // partial results per row in their buffer
+  reserved_0: u32,
+  reserved_1: u32,
+  reserved_2: u32,
+  entries: array<Entry, 64>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  recent: u32, // 0 where queries see no token of the ring
+  remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
+  reserved: u32,
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read> partials: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> sink_logits: array<f32>;
+@group(0) @binding(4) var<storage, read_write> output: array<u32>;
+
+// Numbers as f16 holds them: the largest of their sign for what lies beyond. Written so that a NaN stays one.
+fn bounded(numbers: vec4<f32>) -> vec4<f32> {
+  return select(numbers, sign(numbers) * 65504.0, abs(numbers) > vec4<f32>(65504.0));
+}
+
+// Merges the splits of one row exactly, by log-sum-exp, and the head's learned sink, which has a logit and no value.
+// Grid: (query heads, most tokens of an entry, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) chunk: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  if (chunk >= CHUNKS || workgroup.y >= entry.count) {
+    return;
+  }
+  let token = entry.first + workgroup.y;
+  let row = token * layer.query_heads + workgroup.x;
+  let first = row * step.partial_stride * (CHUNKS + 1u);
+  let sink = sink_logits[workgroup.x];
+  var top = sink;
+  for (var split = 0u; split < entry.partials; split += 1u) {
+    top = max(top, partials[first + split * (CHUNKS + 1u) + CHUNKS].x);
+  }
+  var sum = exp(sink - top);
+  var total = vec4<f32>();
+  for (var split = 0u; split < entry.partials; split += 1u) {
+    let at = first + split * (CHUNKS + 1u);
+    let weight = exp(partials[at + CHUNKS].x - top);
+    sum += weight * partials[at + CHUNKS].y;
+    total += weight * partials[at + chunk];
+  }
+  let mean = total / sum;
+  let at = token * layer.output_token_stride + workgroup.x * layer.output_head_stride +
+    chunk * 4u;
+  if (IO_HALF) {
+    let halves = bounded(mean);
+    output[at / 2u] = pack2x16float(halves.xy);
+    output[at / 2u + 1u] = pack2x16float(halves.zw);
+  } else {
+    output[at] = bitcast<u32>(mean.x);
+    output[at + 1u] = bitcast<u32>(mean.y);
+    output[at + 2u] = bitcast<u32>(mean.z);
+    output[at + 3u] = bitcast<u32>(mean.w);
+  }
+}
+`;

@@ -1,0 +1,103 @@
+// Generated from attention/remap.wgsl.hbs by @couplet/kv/generate. Do not edit: generate it again.
+
+/** WGSL of `remap`. */
+export const wgsl: string = `
+const WORKGROUP: u32 = 64u;
+
+// One sequence's share of a step; its first token is row first of the host's buffers.
+struct Entry {
+  slot: u32,
+  start: u32, // tokens in the sequence before the step
+  count: u32, // tokens the step adds
+  first: u32,
+  encode_from: u32, // first coded token the step encodes, counted behind the sinks
+  exact_from: u32, // no token before this position, sinks apart, is held exactly
+  first_partial: u32, // the first partial result of each row that is written
+  partials: u32, // partial results of each row
+}
+
+struct Step {
+  entry_count: u32,
+  max_count: u32, // most tokens of one entry
+  splits: u32, // workgroups that share the tokens of one row
+  score_stride: u32, // scores per row in the score buffer
+  partial_stride: u32, // partial results per row in their buffer
+  reserved_0: u32,
+  reserved_1: u32,
+  reserved_2: u32,
+  entries: array<Entry, 64>,
+}
+
+// One layer, as far as the bound buffers hold it: a layer whose records exceed one binding is split by KV heads.
+struct Layer {
+  first_head: u32, // first KV head of the bound records and exact tier
+  kv_heads: u32, // number of KV heads from there
+  query_heads: u32, // of the whole layer
+  group: u32, // query heads per KV head
+  sinks: u32,
+  window: u32,
+  block: u32, // tokens the window gives up at once
+  ring: u32, // slots of the ring that holds the recent tokens
+  page_table: u32, // first word of the layer's page tables
+  sequence_pages: u32, // pages in one sequence's page table
+  scale: f32,
+  softcap: f32, // 0 where scores are not capped
+  key_scale: u32, // word offset of the keys' channel scale in codebooks; 0 where there is none
+  value_scale: u32,
+  value_codebook: u32, // word offset of the values' centroids in codebooks
+  key_token_stride: u32,
+  key_head_stride: u32,
+  value_token_stride: u32,
+  value_head_stride: u32,
+  query_token_stride: u32,
+  query_head_stride: u32,
+  output_token_stride: u32,
+  output_head_stride: u32,
+  sliding_window: u32, // most recent tokens a query may see
+  slot_rows: u32, // vectors of the exact tier from one slot's to the next's; 0 where one tier serves all
+  recent: u32, // 0 where queries see no token of the ring
+  remap: f32, // what a span's range of scores is narrowed by; 0 where it is not
+  reserved: u32,
+}
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<uniform> layer: Layer;
+@group(0) @binding(2) var<storage, read_write> row_scores_written: array<f32>;
+
+var<workgroup> lows: array<f32, WORKGROUP>;
+var<workgroup> highs: array<f32, WORKGROUP>;
+
+// Narrows the range of a row's scores over a span, from m to M, by layer.remap: a score a becomes
+// m + (a - m) * max(0, 1 - remap / (M - m)), after CalibQuant (arXiv 2502.14882), with a factor that is never negative.
+// Grid: (query heads, most tokens of an entry, entries).
+@compute @workgroup_size(WORKGROUP)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let entry = step.entries[workgroup.z];
+  if (workgroup.y >= entry.count) {
+    return;
+  }
+  let first = ((entry.first + workgroup.y) * layer.query_heads + workgroup.x) * step.score_stride;
+  let tokens = entry.exact_from; // all of the span
+  var low = 3.0e38;
+  var high = -3.0e38;
+  for (var token = lane; token < tokens; token += WORKGROUP) {
+    low = min(low, row_scores_written[first + token]);
+    high = max(high, row_scores_written[first + token]);
+  }
+  lows[lane] = low;
+  highs[lane] = high;
+  workgroupBarrier();
+  for (var other = 0u; other < WORKGROUP; other += 1u) {
+    low = min(low, lows[other]);
+    high = max(high, highs[other]);
+  }
+  // Where all scores are alike there is no range: they stay.
+  let factor = select(1.0, max(0.0, 1.0 - layer.remap / (high - low)), high > low);
+  for (var token = lane; token < tokens; token += WORKGROUP) {
+    row_scores_written[first + token] = low + (row_scores_written[first + token] - low) * factor;
+  }
+}
+`;
