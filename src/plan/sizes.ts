@@ -97,7 +97,11 @@ export function centroidBytes(
   if (layers[layer.source] !== layer) return 0;
   const { codebookSpec } = parseScheme(layer[side]);
   const bytes = (codebookSpec?.words(layer.headDim) ?? 0) * 4;
-  if (codebookSpec?.sharedBy !== "model") return layer.keyValueHeads * bytes;
+  if (codebookSpec?.sharedBy !== "model") {
+    const own = codebookSpec?.headWords?.(layer.headDim);
+    const once = layer.shareHeads && own !== undefined ? bytes - 4 * own : 0;
+    return layer.keyValueHeads * (bytes - once) + once;
+  }
   const first = layers.find((one) => universalKey(one) === universalKey(layer));
   const shared = sharesCodebooks(layer) && first !== layer;
   return shared || (side === "values" && layer.keys === layer.values) ? 0 : bytes;
