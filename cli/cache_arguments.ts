@@ -140,8 +140,8 @@ export async function readPolicyArguments(
     return found;
   }
   if (recipe !== undefined) {
-    const found = findRecipe(recipe, tokens);
-    return { keys: found.keys, values: found.values };
+    const { keys, values, shareHeads } = findRecipe(recipe, tokens);
+    return { keys, values, shareHeads };
   }
   if (scheme !== undefined) return { keys: scheme, values: scheme };
   if (keys === undefined || values === undefined) {
