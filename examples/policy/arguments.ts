@@ -26,6 +26,8 @@ export interface PolicyOptions {
   readonly sinks: number;
   /** Whether to run the model with each candidate in each place, or to estimate what that would give. */
   readonly sensitivity: "estimate" | "measure";
+  /** Folder where codebooks are kept for the next run. */
+  readonly codebooks?: string;
   /** File of an earlier run whose sensitivities are taken. */
   readonly from?: string;
   readonly seed: number;
@@ -74,7 +76,7 @@ export function parseArguments(
     )
     .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option("--calibration <file>", "text to learn and measure on (default: Moby Dick)")
-    .option("--calibration-tokens <n>", "tokens to learn codebooks on", integerFrom(1), 24576)
+    .option("--calibration-tokens <n>", "tokens to learn codebooks on", integerFrom(1), 12288)
     .option("--sensitivity-tokens <n>", "tokens to measure on", integerFrom(1), 4096)
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
     .addOption(
@@ -83,6 +85,7 @@ export function parseArguments(
         "estimate from gradients, or measure by running each candidate",
       ).choices(["estimate", "measure"]).default("estimate"),
     )
+    .option("--codebooks <dir>", "folder to keep codebooks in")
     .option("--from <file>", "take the sensitivities of an earlier run's --json")
     .option("--seed <n>", "seed of the codebooks", integerFrom(0), 1)
     .option("--json <file>", "write the policy and the sensitivities");
