@@ -27,7 +27,7 @@ export interface Budget {
 export const BUDGETS = {
   engine: { goal: 27_000, ceiling: 35_600 },
   // Snapshots bring a file format with checks of its own.
-  engineWithSnapshots: { goal: 32_000, ceiling: 42_200 },
+  engineWithSnapshots: { goal: 32_000, ceiling: 42_400 },
   // The longest kernels miss their goal: `attend` with keys before their rotary embedding, most of all anchored ones in integers,
   // whose sums are unrolled.
   kernel: { goal: 3_000, ceiling: 7_500 },

@@ -187,7 +187,7 @@ export function cacheCodebook(
     raise(
       "codebook",
       what,
-      "its KV heads have centroids of their own, and by the policy they share them (shareHeads)",
+      "its KV heads share no centroids, and by the policy they do (shareHeads)",
       "Calibrate with shareHeads, or plan without it",
     );
   }

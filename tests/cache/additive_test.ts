@@ -87,7 +87,7 @@ Deno.test("KV heads that share centroids have grids, means and sizes of their ow
     createCache({ device, plan, codebooks: set }),
     (error) =>
       error instanceof CoupletError && error.code === "codebook" &&
-      /n16b8x2 for the keys of layer 0.*centroids of their own/.test(error.message),
+      /n16b8x2 for the keys of layer 0.*share no centroids/.test(error.message),
   );
 });
 
