@@ -35,7 +35,10 @@ export interface PolicyOptions {
   readonly json?: string;
 }
 
-/** Schemes of the library that some budget is best met with. */
+/**
+ * Schemes of the library that some budget is best met with. Of normalised ones, those of one stage are left out: at as many
+ * bits, more stages lose less, or have smaller codebooks.
+ */
 export const CANDIDATES: readonly SchemeId[] = [
   "c2b10",
   "c2b8",
@@ -49,6 +52,14 @@ export const CANDIDATES: readonly SchemeId[] = [
   "c4b4",
   "c2b2",
   "c16b8",
+  "n16b8x4",
+  "n8b8x2",
+  "n8b4x4",
+  "n32b8x4",
+  "n16b8x2",
+  "n16b4x4",
+  "u4b8",
+  "u8b8",
 ];
 
 /**
