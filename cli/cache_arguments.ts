@@ -1,6 +1,6 @@
 /** The options that describe a cache: its schemes, sizes, and the device it is for. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Policy } from "../src/schemes/policy.ts";
+import type { LayerPolicy, Policy } from "../src/schemes/policy.ts";
 import type { Capacity } from "../src/plan/options.ts";
 import { OPTIONAL_FEATURES } from "../src/plan/requirements.ts";
 import { BASE_LIMITS, type PlanLimits } from "../src/plan/limits.ts";
@@ -125,7 +125,7 @@ export function namesNoPolicy(
  * policy's file is wrong.
  */
 export async function readPolicyArguments(
-  { scheme, keys, values, policy, recipe, shareHeads = false }: PolicyArguments,
+  { scheme, keys, values, policy, recipe, shareHeads }: PolicyArguments,
   what: string,
   tokens: number,
 ): Promise<Policy> {
@@ -147,14 +147,20 @@ export async function readPolicyArguments(
     return found;
   }
   if (recipe !== undefined) {
-    const found = findRecipe(recipe, tokens);
-    return { keys: found.keys, values: found.values, shareHeads: found.shareHeads };
+    return onePair(findRecipe(recipe, tokens));
   }
-  if (scheme !== undefined) return { keys: scheme, values: scheme, shareHeads };
+  if (scheme !== undefined) return onePair({ keys: scheme, values: scheme, shareHeads });
   if (keys === undefined || values === undefined) {
     throw usageError(what, "--keys and --values belong together");
   }
-  return { keys, values, shareHeads };
+  return onePair({ keys, values, shareHeads });
+}
+
+/** A policy of one pair of schemes. */
+function onePair(
+  { keys, values, shareHeads }: LayerPolicy & { readonly shareHeads: boolean | undefined },
+): Policy {
+  return shareHeads ? { keys, values, shareHeads } : { keys, values };
 }
 
 /** Sizes and exact tiers from the options. Every sequence may be as long as the longest. */
