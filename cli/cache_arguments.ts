@@ -1,6 +1,6 @@
 /** The options that describe a cache: its schemes, sizes, and the device it is for. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Policy } from "../src/schemes/policy.ts";
+import type { LayerPolicy, Policy } from "../src/schemes/policy.ts";
 import type { Capacity } from "../src/plan/options.ts";
 import { OPTIONAL_FEATURES } from "../src/plan/requirements.ts";
 import { BASE_LIMITS, type PlanLimits } from "../src/plan/limits.ts";
@@ -22,6 +22,7 @@ export interface PolicyArguments {
   readonly values?: SchemeId;
   readonly policy?: string;
   readonly recipe?: RecipeName;
+  readonly shareHeads?: true;
 }
 
 /** What {@linkcode addCacheOptions} adds. */
@@ -43,6 +44,10 @@ export function addPolicyOptions(command: Command): Command {
     .option("--scheme <id>", "scheme of keys and values: c8b8, u8b8, ...", readScheme)
     .option("--keys <id>", "scheme of the keys", readScheme)
     .option("--values <id>", "scheme of the values", readScheme)
+    .addOption(
+      new Option("--share-heads", "KV heads share centroids that are added: smaller codebooks")
+        .conflicts(["policy", "recipe"]),
+    )
     .option("--policy <file>", "schemes by layer, as deno task policy writes them")
     .addOption(
       new Option(
@@ -106,8 +111,10 @@ function readLimit(text: string): [keyof PlanLimits, number] {
 }
 
 /** Whether the options describe no policy at all. */
-export function namesNoPolicy({ scheme, keys, values, policy, recipe }: PolicyArguments): boolean {
-  return [scheme, keys, values, policy, recipe].every((one) => one === undefined);
+export function namesNoPolicy(
+  { scheme, keys, values, policy, recipe, shareHeads }: PolicyArguments,
+): boolean {
+  return [scheme, keys, values, policy, recipe, shareHeads].every((one) => one === undefined);
 }
 
 /**
@@ -118,7 +125,7 @@ export function namesNoPolicy({ scheme, keys, values, policy, recipe }: PolicyAr
  * policy's file is wrong.
  */
 export async function readPolicyArguments(
-  { scheme, keys, values, policy, recipe }: PolicyArguments,
+  { scheme, keys, values, policy, recipe, shareHeads }: PolicyArguments,
   what: string,
   tokens: number,
 ): Promise<Policy> {
@@ -140,14 +147,20 @@ export async function readPolicyArguments(
     return found;
   }
   if (recipe !== undefined) {
-    const found = findRecipe(recipe, tokens);
-    return { keys: found.keys, values: found.values };
+    return onePair(findRecipe(recipe, tokens));
   }
-  if (scheme !== undefined) return { keys: scheme, values: scheme };
+  if (scheme !== undefined) return onePair({ keys: scheme, values: scheme, shareHeads });
   if (keys === undefined || values === undefined) {
     throw usageError(what, "--keys and --values belong together");
   }
-  return { keys, values };
+  return onePair({ keys, values, shareHeads });
+}
+
+/** A policy of one pair of schemes. */
+function onePair(
+  { keys, values, shareHeads }: LayerPolicy & { readonly shareHeads: boolean | undefined },
+): Policy {
+  return shareHeads ? { keys, values, shareHeads } : { keys, values };
 }
 
 /** Sizes and exact tiers from the options. Every sequence may be as long as the longest. */

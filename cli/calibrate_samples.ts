@@ -31,7 +31,6 @@ interface CalibrateOptions extends PolicyArguments {
   readonly seed: number;
   readonly iterations: number;
   readonly length: number;
-  readonly shareHeads?: true;
   readonly cpu?: true;
   readonly out: string;
 }
@@ -75,7 +74,6 @@ export function command(answering: Answering, host: Host): Command {
         integerFrom(1),
         4096,
       )
-      .option("--share-heads", "KV heads share centroids that are added: smaller codebooks")
       .option("--cpu", "on the CPU, which is slow, instead of a WebGPU device"),
   ).action(
     answering((files: string[], options: CalibrateOptions) =>
@@ -116,7 +114,7 @@ async function calibrateSamples(
     source: [...new Set(sources)].join(", "),
     seed,
     iterations,
-    shareHeads: options.shareHeads ?? recipe?.shareHeads ?? false,
+    shareHeads: policy.shareHeads ?? false,
     onProgress: ({ fraction, secondsLeft }) => stage.update(fraction, secondsLeft),
     ...(device === undefined ? {} : { device, kernels }),
   }).finally(() => device?.destroy());

@@ -15,13 +15,14 @@ export const policySchema = z.strictObject({
   keys: scheme,
   values: scheme,
   layers: z.record(z.string().regex(/^(0|[1-9]\d*)$/), pair).optional(),
+  shareHeads: z.boolean().optional(),
 });
 
 const fileSchema = z.object({ name: z.string().min(1), policy: policySchema });
 
 /**
- * Reads a saved policy, `{ "name": ..., "policy": { "keys", "values", "layers" } }`. Other
- * properties are ignored.
+ * Reads a saved policy, `{ "name": ..., "policy": { "keys", "values", "layers", "shareHeads" }
+ * }`. Other properties are ignored.
  *
  * @throws {CoupletError} `file` where it cannot be read or is not a policy.
  */
@@ -33,6 +34,14 @@ export async function readPolicy(
     remedy: "Give a file in the form that docs/evaluation.md describes",
   };
   const { name, policy } = await readJson(path, source, fileSchema);
-  const { layers, ...rest } = policy;
-  return { name, policy: layers === undefined ? rest : { ...rest, layers } };
+  const { keys, values, layers, shareHeads } = policy;
+  return {
+    name,
+    policy: {
+      keys,
+      values,
+      ...(layers === undefined ? {} : { layers }),
+      ...(shareHeads === undefined ? {} : { shareHeads }),
+    },
+  };
 }

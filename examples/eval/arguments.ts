@@ -8,7 +8,7 @@ import {
   readCommandLine,
   usageError,
 } from "../command_line.ts";
-import { parseSchemePairs, UNCOMPRESSED } from "../demo/scheme_pairs.ts";
+import { parseSchemePairs, type SchemePair, UNCOMPRESSED } from "../demo/scheme_pairs.ts";
 import { type Weighting, WEIGHTINGS } from "../engine/weighted_samples.ts";
 import { KEY_SPACES } from "./figures/results.ts";
 import { type NamedPolicy, uniformPolicy } from "./methods.ts";
@@ -34,8 +34,6 @@ export interface EvalArguments {
   readonly spaces?: readonly KeySpace[];
   /** Whether the model's values are rotated, for all methods alike. */
   readonly rotateValues: boolean;
-  /** Whether KV heads share centroids that are added. */
-  readonly shareHeads: boolean;
   /** Whether all combinations are compared. */
   readonly sweep: boolean;
   /** Tokens per context. */
@@ -94,7 +92,7 @@ export function parseArguments(
     .option(
       "--schemes <list>",
       `schemes, or pairs keys/values (default: ${DEFAULT_SCHEMES})`,
-      pairs,
+      parseSchemePairs,
     )
     .option("--policy <file...>", "saved policies, for rows of their own", [])
     .option("--windows <list>", "recent tokens kept exactly", listOf(integerFrom(0)), [0, 64])
@@ -116,7 +114,7 @@ export function parseArguments(
       listOf(oneOf(KEY_SPACES)),
     )
     .option("--rotate-values", "rotate values onto their principal axes", false)
-    .option("--share-heads", "KV heads share centroids that are added: smaller codebooks", false)
+    .option("--share-heads", "KV heads share centroids of --schemes that are added", false)
     .option("--sweep", "compare all combinations of the lists", false)
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
     .option("--tokens <n>", "tokens of each text to evaluate on", integerFrom(2), 2048)
@@ -145,8 +143,8 @@ export function parseArguments(
     );
   const help = readCommandLine(command, argv, WHAT);
   if (help !== undefined) return { help };
-  const { schemes, ...rest } = command.opts<
-    Omit<EvalArguments, "schemes"> & { schemes?: readonly NamedPolicy[] }
+  const { schemes, shareHeads, ...rest } = command.opts<
+    Omit<EvalArguments, "schemes"> & { schemes?: readonly SchemePair[]; shareHeads: boolean }
   >();
   if (rest.tokens < rest.context) {
     throw usageError(
@@ -162,12 +160,10 @@ export function parseArguments(
     options: {
       ...rest,
       ...tiers,
-      schemes: schemes ?? (rest.policy.length > 0 ? [] : pairs(DEFAULT_SCHEMES)),
+      // The uncompressed cache is always there, and no method of its own.
+      schemes: (schemes ?? (rest.policy.length > 0 ? [] : parseSchemePairs(DEFAULT_SCHEMES)))
+        .filter(({ id }) => id !== UNCOMPRESSED.id)
+        .map((pair) => uniformPolicy(pair, shareHeads)),
     },
   };
-}
-
-/** The policies of a list of scheme pairs. The uncompressed cache is always there, and no method of its own. */
-function pairs(list: string): readonly NamedPolicy[] {
-  return parseSchemePairs(list).filter(({ id }) => id !== UNCOMPRESSED.id).map(uniformPolicy);
 }

@@ -20,6 +20,8 @@ import { isLearned, type Method, policyPairs } from "./methods.ts";
 export interface CodebookNeed {
   readonly weights: Weighting;
   readonly keySpace: KeySpace;
+  /** Whether KV heads share centroids that are added. */
+  readonly shareHeads: boolean;
   readonly schemes: Readonly<Record<Side, readonly SchemeId[]>>;
 }
 
@@ -32,21 +34,21 @@ export interface CalibrationSource {
   /** The text's name. */
   readonly name: string;
   readonly seed: number;
-  /** Whether KV heads share centroids that are added. */
-  readonly shareHeads: boolean;
   /** Where codebooks are kept, if anywhere. */
   readonly folder: string | undefined;
 }
 
-/** What the methods need, by weights and space. */
+/** What the methods need, by weights, space and sharing. */
 export function codebookNeeds(methods: readonly Method[]): readonly CodebookNeed[] {
   const needs = new Map<string, CodebookNeed & { schemes: Record<Side, SchemeId[]> }>();
   for (const { policy, weights, keySpace } of methods) {
     for (const pair of policyPairs(policy)) {
       for (const side of ["keys", "values"] as const) {
         if (!isLearned(pair[side])) continue;
-        const id = needId(weights, keySpace);
-        const need = needs.get(id) ?? { weights, keySpace, schemes: { keys: [], values: [] } };
+        const { shareHeads = false } = policy;
+        const common = { weights, keySpace, shareHeads };
+        const id = needId(weights, keySpace, shareHeads);
+        const need = needs.get(id) ?? { ...common, schemes: { keys: [], values: [] } };
         needs.set(id, need);
         if (!need.schemes[side].includes(pair[side])) need.schemes[side].push(pair[side]);
       }
@@ -56,8 +58,8 @@ export function codebookNeeds(methods: readonly Method[]): readonly CodebookNeed
 }
 
 /** Names what is learned together. */
-export function needId(weights: Weighting, keySpace: KeySpace): string {
-  return `${weights} ${keySpace}`;
+export function needId(weights: Weighting, keySpace: KeySpace, shareHeads = false): string {
+  return `${weights} ${keySpace}${shareHeads ? " shared" : ""}`;
 }
 
 /**
@@ -70,7 +72,7 @@ export async function provideCodebooks(
   source: CalibrationSource,
   stage: Stage,
 ): Promise<CodebookSet> {
-  const { device, checkpoint, contexts, seed, shareHeads } = source;
+  const { device, checkpoint, contexts, seed } = source;
   const path = source.folder === undefined
     ? undefined
     : join(source.folder, fileName(need, source));
@@ -100,7 +102,7 @@ export async function provideCodebooks(
     model: checkpoint.fingerprint,
     valueRotations: checkpoint.valueRotations,
     seed,
-    shareHeads,
+    shareHeads: need.shareHeads,
     source: source.name,
     onProgress: ({ fraction }) => stage.update((1 + fraction) / 2),
   });
@@ -111,8 +113,8 @@ export async function provideCodebooks(
 
 /** A name that is another wherever the codebooks would be. */
 function fileName(
-  { weights, keySpace }: CodebookNeed,
-  { checkpoint, contexts, seed, shareHeads }: CalibrationSource,
+  { weights, keySpace, shareHeads }: CodebookNeed,
+  { checkpoint, contexts, seed }: CalibrationSource,
 ): string {
   const digest = createHash("sha256")
     .update(

@@ -7,33 +7,25 @@ import type { EffectiveBits } from "./figures/results.ts";
 /** Tokens of a sequence that effective bits are given for. */
 export const BIT_LENGTHS: readonly number[] = [512, 4096, 32768];
 
-/** What is left out of effective bits. */
-export interface BitsOptions {
-  /** Whether every token is coded: the exact tiers are left out, and no kernel is needed. */
-  readonly allCoded: boolean;
-  /** Whether KV heads share centroids that are added, which the planner does not know. */
-  readonly shareHeads: boolean;
-}
-
 /**
  * Bits per channel of everything resident, codebooks included, at each of {@linkcode BIT_LENGTHS}, by the planner:
  * sequences share codebooks, and so do all tokens of a longer one.
  *
  * @param sequences Numbers of sequences, each of which is counted for.
+ * @param allCoded Whether every token is coded: the exact tiers are left out, and no kernel is needed.
  */
 export function effectiveBits(
   options: CacheOptions,
   sequences: readonly number[],
-  { allCoded, shareHeads }: BitsOptions,
+  allCoded: boolean,
 ): EffectiveBits[] {
   return sequences.flatMap((count) =>
     BIT_LENGTHS.map((tokens) => ({
       tokens,
       sequences: count,
-      bits: (allCoded
+      bits: allCoded
         ? codedBits(options, count, tokens)
-        : planResident(options, count, tokens).effectiveBits) -
-        (shareHeads ? sharedBits(options, count * tokens) : 0),
+        : planResident(options, count, tokens).effectiveBits,
     }))
   );
 }
@@ -49,21 +41,6 @@ export function codedBits(options: CacheOptions, sequences: number, tokens: numb
   const layers = resolved.layers.map((layer) => layerBytes(resolved, layer, 1));
   const { total, exact } = totalBytes(layers, sharedTableBytes(resolved, 1), 0, 0);
   return (8 * (total - exact)) / (capacity.tokens * tokenChannels(resolved));
-}
-
-/** Effective bits of the centroids that KV heads do not need where they share those of one. */
-function sharedBits(options: CacheOptions, tokens: number): number {
-  const resolved = resolveOptions(options);
-  const { layers } = resolved;
-  const words = layers.flatMap((layer) =>
-    SIDES.map((side) => {
-      const { codebookSpec } = parseScheme(layer[side]);
-      if (codebookSpec?.headWords === undefined) return 0;
-      const centroids = codebookSpec.words(layer.headDim) - codebookSpec.headWords(layer.headDim);
-      return (layer.keyValueHeads - 1) * centroids;
-    })
-  );
-  return (32 * words.reduce((sum, one) => sum + one, 0)) / (tokens * tokenChannels(resolved));
 }
 
 /** Bits per channel of the codes, mean over layers and sides. */

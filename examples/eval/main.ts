@@ -53,20 +53,17 @@ async function evaluateModel(options: EvalArguments): Promise<Evaluation> {
     : prepared;
   const codebooks = new Map<string, CodebookSet>();
   for (const need of needs) {
-    const stage = progress.stage(`codebooks, ${need.weights}, ${need.keySpace}`);
+    const id = needId(need.weights, need.keySpace, need.shareHeads);
+    const stage = progress.stage(`codebooks, ${id}`);
     const source = {
       device,
       checkpoint: work.checkpoint,
       contexts: work.calibrationContexts,
       name: work.calibrationText.name,
       seed: options.seed,
-      shareHeads: options.shareHeads,
       folder: options.codebooks,
     };
-    codebooks.set(
-      needId(need.weights, need.keySpace),
-      await provideCodebooks(need, source, stage),
-    );
+    codebooks.set(id, await provideCodebooks(need, source, stage));
     stage.done();
   }
   const stage = progress.stage("evaluate");
@@ -111,7 +108,6 @@ function settings(work: Work): Evaluation["settings"] {
     seed: options.seed,
     context: options.context,
     chunk: sizes.chunk,
-    shareHeads: options.shareHeads,
     calibration: {
       name: calibrationText.name,
       tokens: calibrationContexts.length * options.context,

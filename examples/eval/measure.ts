@@ -49,10 +49,7 @@ export async function measure(
   return {
     baseline: {
       quality: qualityFigures(baseline.qualities, baseline.qualities),
-      effectiveBits: effectiveBits(work.cacheOptions(BASELINE), options.sequences, {
-        allCoded: false,
-        shareHeads: false,
-      }),
+      effectiveBits: effectiveBits(work.cacheOptions(BASELINE), options.sequences, false),
       retrieval: byDistance((chosen) => {
         const planted = chosen.map((i) => baseline.answers[i]!);
         const gaps = chosen.map((i) => hidden[i]!.loss - baseline.answers[i]!.loss);
@@ -110,10 +107,7 @@ export async function measure(
       ...tiers,
       allCoded,
       nominalBits: nominalBits(work.cacheOptions(method)),
-      effectiveBits: effectiveBits(work.cacheOptions(method), options.sequences, {
-        allCoded,
-        shareHeads: options.shareHeads,
-      }),
+      effectiveBits: effectiveBits(work.cacheOptions(method), options.sequences, allCoded),
       quality: qualityFigures(found.qualities, qualities),
       retrieval: byDistance((chosen) => {
         const own = chosen.map((i) => found.answers[i]!);

@@ -78,7 +78,7 @@ export async function measureCaches(
       limits: device.limits,
       kernels: manifest,
     });
-    const own = codebooks.get(needId(method.weights, method.keySpace));
+    const own = codebooks.get(needId(method.weights, method.keySpace, method.policy.shareHeads));
     const cache: Cache = await createCache({
       device,
       plan,

@@ -36,7 +36,7 @@ export async function measureCoded(
       checkpoint,
       policyCoding(checkpoint.config, {
         ...method,
-        codebooks: codebooks.get(needId(method.weights, method.keySpace)),
+        codebooks: codebooks.get(needId(method.weights, method.keySpace, method.policy.shareHeads)),
       }),
     )
   );

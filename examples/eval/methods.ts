@@ -63,9 +63,16 @@ export const BASELINE: Method = {
  */
 export const NOISE: Method = { ...BASELINE, tiers: { sinks: 4, window: 64 } };
 
-/** A policy that uses one pair of schemes in all layers. */
-export function uniformPolicy({ id, keys, values }: SchemePair): NamedPolicy {
-  return { name: id, policy: { keys, values } };
+/**
+ * A policy that uses one pair of schemes in all layers.
+ *
+ * @param shareHeads Whether KV heads share centroids that are added.
+ */
+export function uniformPolicy({ id, keys, values }: SchemePair, shareHeads: boolean): NamedPolicy {
+  const added = [keys, values].some((scheme) => parseScheme(scheme).codebookSpec?.stages);
+  return shareHeads && added
+    ? { name: `${id} shared`, policy: { keys, values, shareHeads } }
+    : { name: id, policy: { keys, values } };
 }
 
 /** Whether a scheme's codes index centroids that calibration learns. */
@@ -74,8 +81,8 @@ export function isLearned(scheme: SchemeId): boolean {
 }
 
 /** The pairs of schemes that a policy names, the one for most layers first. */
-export function policyPairs({ layers = {}, ...rest }: Policy): readonly LayerPolicy[] {
-  return [rest, ...Object.values(layers)];
+export function policyPairs({ keys, values, layers = {} }: Policy): readonly LayerPolicy[] {
+  return [{ keys, values }, ...Object.values(layers)];
 }
 
 /**

@@ -55,8 +55,13 @@ export async function learnCodebooks(
   const stage = new Progress(1).stage("codebooks, kept for the next time");
   try {
     const set = await provideCodebooks(
-      { weights: "fisher", keySpace: "pre-rope", schemes: { keys: schemes, values: schemes } },
-      { device, checkpoint, contexts, name: text.name, seed: 1, shareHeads: false, folder },
+      {
+        weights: "fisher",
+        keySpace: "pre-rope",
+        shareHeads: false,
+        schemes: { keys: schemes, values: schemes },
+      },
+      { device, checkpoint, contexts, name: text.name, seed: 1, folder },
       stage,
     );
     const files = new Map(schemes.map((scheme) => {

@@ -26,6 +26,8 @@ export interface PolicyOptions {
   readonly sinks: number;
   /** Whether to run the model with each candidate in each place, or to estimate what that would give. */
   readonly sensitivity: "estimate" | "measure";
+  /** Folder where codebooks are kept for the next run. */
+  readonly codebooks?: string;
   /** File of an earlier run whose sensitivities are taken. */
   readonly from?: string;
   readonly seed: number;
@@ -33,7 +35,10 @@ export interface PolicyOptions {
   readonly json?: string;
 }
 
-/** Schemes of the library that some budget is best met with. */
+/**
+ * Schemes of the library that some budget is best met with. Of normalised ones, those of one stage are left out: at as many
+ * bits, more stages lose less, or have smaller codebooks.
+ */
 export const CANDIDATES: readonly SchemeId[] = [
   "c2b10",
   "c2b8",
@@ -47,6 +52,14 @@ export const CANDIDATES: readonly SchemeId[] = [
   "c4b4",
   "c2b2",
   "c16b8",
+  "n16b8x4",
+  "n8b8x2",
+  "n8b4x4",
+  "n32b8x4",
+  "n16b8x2",
+  "n16b4x4",
+  "u4b8",
+  "u8b8",
 ];
 
 /**
@@ -74,7 +87,7 @@ export function parseArguments(
     )
     .option("--model <dir>", "Hugging Face folder of the Llama family", FIXTURE_MODEL)
     .option("--calibration <file>", "text to learn and measure on (default: Moby Dick)")
-    .option("--calibration-tokens <n>", "tokens to learn codebooks on", integerFrom(1), 24576)
+    .option("--calibration-tokens <n>", "tokens to learn codebooks on", integerFrom(1), 12288)
     .option("--sensitivity-tokens <n>", "tokens to measure on", integerFrom(1), 4096)
     .option("--context <n>", "tokens per context", integerFrom(2), 512)
     .addOption(
@@ -83,6 +96,7 @@ export function parseArguments(
         "estimate from gradients, or measure by running each candidate",
       ).choices(["estimate", "measure"]).default("estimate"),
     )
+    .option("--codebooks <dir>", "folder to keep codebooks in")
     .option("--from <file>", "take the sensitivities of an earlier run's --json")
     .option("--seed <n>", "seed of the codebooks", integerFrom(0), 1)
     .option("--json <file>", "write the policy and the sensitivities");

@@ -4,15 +4,15 @@
  * @module
  */
 import {
-  calibrate,
   choosePolicy,
+  type CodebookSet,
   CoupletError,
   estimateSensitivities,
+  parseScheme,
   type SchemeId,
   type Sensitivity,
   SIDES,
 } from "@couplet/kv";
-import { manifest } from "@couplet/kv/kernels";
 import { requestTestDevice } from "../../tools/adapter.ts";
 import { writeWhole } from "../../cli/files.ts";
 import { checkWritable, runProgram } from "../command_line.ts";
@@ -26,8 +26,11 @@ import {
   loadConfig,
   loadModel,
   modelCacheOptions,
+  type ModelConfig,
 } from "../engine/mod.ts";
 import { weightedSamples } from "../engine/weighted_samples.ts";
+import { provideCodebooks } from "../eval/codebook_store.ts";
+import { isLearned } from "../eval/methods.ts";
 import { CANDIDATES, parseArguments, type PolicyOptions } from "./arguments.ts";
 import { type PolicyFile, readSensitivities } from "./sensitivity_file.ts";
 import { measureSensitivities } from "./sensitivities.ts";
@@ -55,9 +58,7 @@ async function main(argv: readonly string[]): Promise<void> {
       sensitivities,
     });
   // What no policy can meet is refused before anything is measured: losses do not change what a policy takes.
-  if (options.from === undefined) {
-    choose(lossless(candidates ?? CANDIDATES, config.layers));
-  }
+  if (options.from === undefined) choose(lossless(options, config));
   const checkpoint = await loadModel(options.model);
   const { source, sensitivities } = options.from === undefined
     ? await takeSensitivities(options, checkpoint)
@@ -76,10 +77,24 @@ async function main(argv: readonly string[]): Promise<void> {
   await writeWhole(options.json, `${JSON.stringify(file, null, 2)}\n`);
 }
 
+/** Candidates whose codebooks have a kind of their own where KV heads share their centroids. */
+function sharedCandidates(
+  { candidates = CANDIDATES, tokens }: PolicyOptions,
+  { keyValueHeads }: Pick<ModelConfig, "keyValueHeads">,
+): readonly SchemeId[] {
+  // Where the codes alone count, smaller codebooks gain nothing.
+  if (tokens === Infinity || keyValueHeads === 1) return [];
+  return candidates.filter((scheme) => parseScheme(scheme).codebookSpec?.stages !== undefined);
+}
+
 /** Sensitivities of candidates that would lose nothing anywhere. */
-function lossless(candidates: readonly SchemeId[], layers: number): readonly Sensitivity[] {
-  return Array.from({ length: layers }, (_, layer) => layer).flatMap((layer) =>
-    SIDES.flatMap((side) => candidates.map((scheme) => ({ layer, side, scheme, loss: 0 })))
+function lossless(options: PolicyOptions, config: ModelConfig): readonly Sensitivity[] {
+  const kinds = [
+    ...(options.candidates ?? CANDIDATES).map((scheme) => ({ scheme })),
+    ...sharedCandidates(options, config).map((scheme) => ({ scheme, shareHeads: true })),
+  ];
+  return Array.from({ length: config.layers }, (_, layer) => layer).flatMap((layer) =>
+    SIDES.flatMap((side) => kinds.map((kind) => ({ layer, side, loss: 0, ...kind })))
   );
 }
 
@@ -88,57 +103,65 @@ async function takeSensitivities(
   options: PolicyOptions,
   checkpoint: Checkpoint,
 ): Promise<Pick<PolicyFile, "source" | "sensitivities">> {
-  const { candidates = CANDIDATES, seed, sensitivity } = options;
+  const { candidates = CANDIDATES, codebooks: folder, seed, sensitivity } = options;
   const text =
     await (options.calibration === undefined ? mobyDick() : readText(options.calibration));
   const { learned, held } = splitContexts(options, checkpoint, text.text);
+  const shared = sharedCandidates(options, checkpoint.config);
   const device = await requestTestDevice();
-  const progress = new Progress(sensitivity === "measure" ? 3 : 2);
+  if (folder !== undefined) await Deno.mkdir(folder, { recursive: true });
+  const progress = new Progress(shared.length > 0 ? 4 : 2);
 
-  const capture = progress.stage("capture keys, values and gradients");
-  const common = { device, checkpoint, weighting: "fisher" } as const;
-  const samples = await weightedSamples({
-    ...common,
-    windows: learned,
-    onProgress: capture.update,
-  });
-  const heldSamples = sensitivity === "estimate"
-    ? await weightedSamples({ ...common, windows: held })
-    : [];
-  capture.done();
-
-  const learn = progress.stage("learn codebooks");
-  const codebooks = await calibrate({
-    device,
-    kernels: manifest,
-    samples,
-    schemes: { keys: candidates, values: candidates },
-    keySpace: "pre-rope",
-    model: checkpoint.fingerprint,
-    seed,
-    source: text.name,
-    onProgress: ({ fraction, secondsLeft }) => learn.update(fraction, secondsLeft),
-  });
-  learn.done();
-
-  let sensitivities: readonly Sensitivity[];
-  if (sensitivity === "estimate") {
-    sensitivities = estimateSensitivities(codebooks, heldSamples);
-  } else {
-    const measure = progress.stage("measure sensitivities");
-    sensitivities = await measureSensitivities({
-      device,
-      checkpoint,
-      codebooks,
-      contexts: held,
-      candidates: candidates.filter((id) => id !== "f16"),
-      onProgress: measure.update,
-    });
-    measure.done();
+  async function learn(schemes: readonly SchemeId[], shareHeads: boolean): Promise<CodebookSet> {
+    const stage = progress.stage(`learn codebooks${shareHeads ? " that KV heads share" : ""}`);
+    const set = await provideCodebooks(
+      {
+        weights: "fisher",
+        keySpace: "pre-rope",
+        shareHeads,
+        schemes: { keys: schemes, values: schemes },
+      },
+      { device, checkpoint, contexts: learned, name: text.name, seed, folder },
+      stage,
+    );
+    stage.done();
+    // The folder may hold those of other schemes, too.
+    const codebooks = set.codebooks.filter(({ scheme }) => schemes.includes(scheme));
+    return { ...set, codebooks };
   }
+  const heldSamples = sensitivity === "estimate"
+    ? await weightedSamples({ device, checkpoint, windows: held, weighting: "fisher" })
+    : [];
+  async function take(
+    schemes: readonly SchemeId[],
+    shareHeads: boolean,
+  ): Promise<readonly Sensitivity[]> {
+    const codebooks = await learn(schemes.filter(isLearned), shareHeads);
+    const stage = progress.stage(`${sensitivity} sensitivities`);
+    const taken = sensitivity === "estimate"
+      ? estimateSensitivities(codebooks, heldSamples, schemes.filter(isDataFree))
+      : await measureSensitivities({
+        device,
+        checkpoint,
+        codebooks,
+        contexts: held,
+        candidates: schemes.filter((id) => !parseScheme(id).lossless),
+        onProgress: stage.update,
+      });
+    stage.done();
+    return shareHeads ? taken.map((one) => ({ ...one, shareHeads })) : taken;
+  }
+  const sensitivities = [
+    ...await take(candidates, false),
+    ...(shared.length > 0 ? await take(shared, true) : []),
+  ];
   device.destroy();
   const kind = sensitivity === "estimate" ? "estimated" : "measured";
   return { source: `${kind} on ${held.length} contexts of ${text.name}`, sensitivities };
+}
+
+function isDataFree(scheme: SchemeId): boolean {
+  return parseScheme(scheme).codebook === "universal";
 }
 
 /** Contexts to learn on, and others, spread among them, to take sensitivities on. */

@@ -5,6 +5,7 @@ import { keyAnchors } from "../model/anchors.ts";
 import type { KeyOptions, KeySpace, ModelFingerprint } from "../model/model.ts";
 import { raise } from "../base/raise.ts";
 import { parseScheme } from "../schemes/parse_scheme.ts";
+import type { Policy } from "../schemes/policy.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
 
@@ -145,7 +146,9 @@ function codebookOf(set: CodebookSet, layer: number, side: Side, scheme: SchemeI
  */
 export function cacheCodebook(
   set: CodebookSet | undefined,
-  { keyValueHeads, headDim }: Pick<Codebook, "keyValueHeads" | "headDim">,
+  { keyValueHeads, headDim, shareHeads }:
+    & Pick<Codebook, "keyValueHeads" | "headDim">
+    & Pick<Policy, "shareHeads">,
   layer: number,
   side: Side,
   scheme: SchemeId,
@@ -165,7 +168,8 @@ export function cacheCodebook(
   const channels = gridChannels(parsed, headDim);
   const rows = keyValueHeads * channels;
   const { stages, groupsShare, normalised } = codebookSpec;
-  const levels = centroidHeads(found) * channels * (stages ?? 1) * centroids;
+  const heads = centroidHeads(found);
+  const levels = heads * channels * (stages ?? 1) * centroids;
   if (
     found.keyValueHeads !== keyValueHeads || found.headDim !== headDim ||
     found.centroids.length !== levels || found.grid.length !== rows * gridNumbers(parsed) ||
@@ -177,6 +181,14 @@ export function cacheCodebook(
       what,
       `its codebook is for ${found.keyValueHeads} heads of ${found.headDim} channels, and the model has ${keyValueHeads} of ${headDim}`,
       remedy,
+    );
+  }
+  if (shareHeads && stages && heads > 1) {
+    raise(
+      "codebook",
+      what,
+      "its KV heads share no centroids, and by the policy they do (shareHeads)",
+      "Calibrate with shareHeads, or plan without it",
     );
   }
   return found;

@@ -1,4 +1,4 @@
-import type { Codebook, CodebookFit } from "./codebook.ts";
+import type { Codebook, CodebookFit, SideCodebook } from "./codebook.ts";
 import { headCodebooks } from "./head_codebooks.ts";
 import type { CodingContext } from "../schemes/codec.ts";
 import { roundTrip } from "../schemes/round_trip.ts";
@@ -9,6 +9,9 @@ import { parseScheme } from "../schemes/parse_scheme.ts";
  * learning.
  */
 const MOST_TOKENS = 512;
+
+/** A codebook, and the heads it is for. */
+export type SizedCodebook = SideCodebook & Pick<Codebook, "keyValueHeads" | "headDim">;
 
 /** Called with each vector and its decoded form. */
 export type CodedVisitor = (
@@ -24,15 +27,16 @@ export type CodedVisitor = (
  *
  * @param values `[tokens][keyValueHeads][headDim]`.
  * @param most Most tokens to code, spread evenly over all.
- * @param turn The rotary embedding of a token, for keys that are coded with it.
+ * @param context The rotary embedding of a token, for keys that are coded with it, and whether they
+ * are keys as they are scored.
  * @returns How many tokens were coded.
  */
 export function visitCoded(
-  codebook: Codebook,
+  codebook: SizedCodebook,
   values: Float32Array,
   most: number,
   visit: CodedVisitor,
-  turn?: CodingContext["turn"],
+  { turn, ...context }: Pick<CodingContext, "turn" | "scored"> = {},
 ): number {
   const { keyValueHeads, headDim } = codebook;
   const scheme = parseScheme(codebook.scheme);
@@ -51,6 +55,7 @@ export function visitCoded(
       const vectors = starts.map((at) => values.subarray(at, at + headDim));
       const decoded = roundTrip(scheme, vectors, {
         ...own,
+        ...context,
         ...(turn && { turn: (coded, i, direction) => turn(coded, place + i, direction) }),
       });
       vectors.forEach((vector, i) => visit(head, vector, decoded[i]!, starts[i]!));
@@ -80,7 +85,7 @@ export function measureFit(
       squares[head]! += vector[i]! ** 2;
       squaredErrors[head]! += (vector[i]! - decoded[i]!) ** 2;
     }
-  }, turn);
+  }, turn && { turn });
   return {
     errors: Float32Array.from(squaredErrors, (sum) => sum / (tokens * headDim)),
     variances: Float32Array.from(squares, (sum, head) => {

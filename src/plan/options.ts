@@ -130,6 +130,8 @@ export interface ResolvedLayer extends LayerPolicy {
   readonly slidingWindow: number;
   /** Index of the page table it reads. */
   readonly pageTable: number;
+  /** Whether its KV heads share centroids that are added. */
+  readonly shareHeads: boolean;
   /** Strides of the host's tensors. */
   readonly strides: HostStrides;
 }
@@ -470,6 +472,7 @@ function resolveLayers(
       ropeTable,
       slidingWindow,
       pageTable: distinct.indexOf(slidingWindow),
+      shareHeads: policy.shareHeads ?? false,
       strides: resolveStrides(shared, capacity.stepTokens, io),
     };
   });

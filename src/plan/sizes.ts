@@ -107,8 +107,13 @@ export function centroidBytes(
 ): number {
   if (layers[layer.source] !== layer) return 0;
   const { codebookSpec } = parseScheme(layer[side]);
-  const bytes = (codebookSpec?.words(sideDim(layer, side)) ?? 0) * 4;
-  if (codebookSpec?.sharedBy !== "model") return layer.keyValueHeads * bytes;
+  const channels = sideDim(layer, side);
+  const bytes = (codebookSpec?.words(channels) ?? 0) * 4;
+  if (codebookSpec?.sharedBy !== "model") {
+    const own = codebookSpec?.headWords?.(channels);
+    const once = layer.shareHeads && own !== undefined ? bytes - 4 * own : 0;
+    return layer.keyValueHeads * (bytes - once) + once;
+  }
   const first = layers.find((one) => universalKey(one) === universalKey(layer));
   const shared = sharesCodebooks(layer) && first !== layer;
   const alike = layer.keys === layer.values && layer.headDim === layer.valueHeadDim;

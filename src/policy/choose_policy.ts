@@ -11,8 +11,8 @@ import { cacheKeyFields } from "../model/key_fields.ts";
 import type { ModelShape } from "../model/model.ts";
 import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "../plan/sizes.ts";
 import { type LayerPolicy, type Policy, SCHEME, SCHEMES } from "../schemes/policy.ts";
-import { checkOptions, type Fields, listOf } from "../base/check_options.ts";
-import { NUMBER, record } from "../base/data_kinds.ts";
+import { checkOptions, type Fields, FLAG, listOf } from "../base/check_options.ts";
+import { NUMBER, orNothing, record } from "../base/data_kinds.ts";
 import { SIDE, type Side, sideDim, SIDES } from "../model/side.ts";
 import { CoupletError } from "../base/errors.ts";
 import { type Choice, solveKnapsack } from "./knapsack.ts";
@@ -33,6 +33,8 @@ export interface Sensitivity {
    * uncompressed model in nats per token. Noise may make it negative.
    */
   readonly loss: number;
+  /** Whether KV heads share the centroids that are added. Defaults to false. */
+  readonly shareHeads?: boolean;
 }
 
 /** Options of {@linkcode choosePolicy}. */
@@ -55,13 +57,17 @@ export interface ChoosePolicyOptions extends Pick<CacheOptions, "shape" | "keys"
   readonly appendTokens?: number;
   /** Schemes to choose from. Defaults to all that have sensitivities. */
   readonly candidates?: readonly SchemeId[];
-  /** One for each layer, side and candidate. `f16` loses nothing, and needs none. */
+  /**
+   * One for each layer, side and candidate. `f16` loses nothing, and needs none. Schemes whose
+   * centroids are added may have another one, with `shareHeads`: then the policy may be one whose KV
+   * heads share them.
+   */
   readonly sensitivities: readonly Sensitivity[];
 }
 
 /** A policy, and its figures. */
 export interface ChosenPolicy {
-  /** The policy, for `planCache`. */
+  /** The policy, for `planCache`. Its codebooks are to be learned with its own `shareHeads`. */
   readonly policy: Policy;
   /** Bits per channel of everything resident, as {@linkcode ChoosePolicyOptions.budgetBits}. */
   readonly effectiveBits: number;
@@ -89,10 +95,27 @@ interface Option extends Choice {
 
 /** How memory is counted: in bytes, or, for infinitely many tokens, in bits per channel. */
 interface Memory {
-  /** The memory of all layers. */
-  size(layers: readonly LayerPolicy[]): number;
+  /**
+   * The memory of all layers.
+   *
+   * @param block Tokens that leave the window together. Defaults to the largest block of the schemes.
+   */
+  size(layers: readonly LayerPolicy[], block?: number): number;
   /** Units of one bit per channel. */
   readonly unitsPerBit: number;
+}
+
+/** The best policy among those that have some things in common. */
+interface Found {
+  /** What was chosen, item by item; the cheapest schemes where `meets` is false. */
+  readonly picked: readonly Option[];
+  /** What each item could have had instead. */
+  readonly choices: readonly (readonly Option[])[];
+  readonly policy: Policy;
+  readonly effectiveBits: number;
+  readonly expectedLoss: number;
+  /** Whether it keeps to the budget. */
+  readonly meets: boolean;
 }
 
 const WHAT = "Cannot choose a policy";
@@ -114,6 +137,7 @@ export function choiceFields(): Fields<ChoosePolicyOptions> {
         side: SIDE,
         scheme: SCHEME,
         loss: NUMBER,
+        shareHeads: orNothing(FLAG),
       }),
     ),
   };
@@ -131,7 +155,8 @@ const ROUNDING = 1e-12;
  * at this number of tokens and sequences.
  *
  * The choice is a multiple-choice knapsack, solved by dynamic programming. It assumes that losses
- * add up over layers and sides, which holds where they are small.
+ * add up over layers and sides, which holds where they are small, and that no sides have a data-free
+ * scheme's codebook in common, which is a few KiB.
  *
  * @example 1.75 bits at 32,000 tokens
  * ```ts
@@ -163,7 +188,7 @@ const ROUNDING = 1e-12;
  */
 export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
   checkOptions("shape", WHAT, choiceFields(), options);
-  const { shape, budgetBits, sensitivities } = options;
+  const { shape, budgetBits, tokens, sensitivities } = options;
   checkNumbers(options);
   const candidates = options.candidates ?? [...new Set(sensitivities.map(({ scheme }) => scheme))];
   if (candidates.length === 0) {
@@ -172,35 +197,34 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
   // Layers that share another's keys and values have no schemes of their own.
   const own = Array.from({ length: shape.layers }, (_, layer) => layer)
     .filter((layer) => (shape.sharesWith?.[layer] ?? layer) === layer);
-  const losses = lossTable(sensitivities, candidates, own);
-  const [first] = candidates;
-  const uniform = Array.from({ length: shape.layers }, (): LayerPolicy => ({
-    keys: first!,
-    values: first!,
-  }));
-  const memory = memoryOf(options, own, asPolicy(uniform, own));
-  const base = memory.size(uniform);
   const items = own.flatMap((layer) => SIDES.map((side): Item => ({ layer, side })));
-  const choices = items.map(({ layer, side }) =>
-    candidates.map((scheme): Option => ({
-      scheme,
-      cost: memory.size(uniform.with(layer, { ...uniform[layer]!, [side]: scheme })) - base,
-      loss: losses(layer, side, scheme),
-    }))
-  );
+  const losses = lossTable(sensitivities, candidates, items);
+  const { unitsPerBit } = memoryOf(options, own, false);
 
-  const solution = solveKnapsack(
-    choices,
-    budgetBits * memory.unitsPerBit * (1 + ROUNDING) - base,
-  );
-  const picked = (solution ?? choices.map(cheapest)) as readonly Option[];
-  const layers = [...uniform];
-  own.forEach((layer, i) => {
-    layers[layer] = { keys: picked[2 * i]!.scheme, values: picked[2 * i + 1]!.scheme };
+  const sharing = sensitivities.some(({ shareHeads }) => shareHeads) ? [false, true] : [false];
+  const found = sharing.flatMap((shareHeads) => {
+    const schemes = candidates.filter((scheme) => losses.has(scheme, shareHeads));
+    // A sequence keeps an unfinished block exactly, and its length is that of the policy's longest.
+    const blocks = new Set(schemes.map((scheme) => parseScheme(scheme).block));
+    return (tokens === Infinity ? [Infinity] : [...blocks]).map((block) =>
+      findPolicy(
+        options,
+        own,
+        shareHeads,
+        block,
+        items.map((item) =>
+          schemes.filter((scheme) => parseScheme(scheme).block <= block)
+            .map((scheme) => ({ scheme, loss: losses.of(item, scheme, shareHeads) }))
+        ),
+      )
+    );
   });
-  const policy = asPolicy(layers, own);
-  const effectiveBits = memory.size(layers) / memory.unitsPerBit;
-  if (solution === undefined) {
+  const best = found.filter(({ meets }) => meets)
+    .reduce<Found | undefined>((a, b) => a && a.expectedLoss <= b.expectedLoss ? a : b, undefined);
+  if (best === undefined) {
+    const { policy, effectiveBits } = found.reduce((a, b) =>
+      b.effectiveBits < a.effectiveBits ? b : a
+    );
     throw usage(
       `the budget is ${budgetBits} bits per channel, and the smallest policy (${
         describePolicy(policy)
@@ -210,7 +234,7 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
       } bits, hold more tokens, or offer schemes with fewer bits or centroids`,
     );
   }
-  const expectedLoss = picked.reduce((sum, { loss }) => sum + loss, 0);
+  const { policy, picked, choices, effectiveBits, expectedLoss } = best;
   const nominalBits = picked.reduce(
     (sum, { scheme }, i) => sum + bitsOf(scheme, shape, items[i]!.layer, items[i]!.side),
     0,
@@ -224,9 +248,11 @@ export function choosePolicy(options: ChoosePolicyOptions): ChosenPolicy {
       [
         `${formatBits(effectiveBits)} of ${budgetBits} bits per channel for ${
           describeSize(options)
-        }, ${formatBits(nominalBits)} of them codes; expected loss ${formatLoss(expectedLoss)}`,
+        }, ${formatBits(nominalBits)} of them codes; expected loss ${formatLoss(expectedLoss)}${
+          policy.shareHeads ? "; KV heads share centroids" : ""
+        }`,
         ...items.map(({ layer, side }, i) =>
-          `layer ${layer} ${side}: ${describeChoice(picked[i]!, choices[i]!, memory.unitsPerBit)}`
+          `layer ${layer} ${side}: ${describeChoice(picked[i]!, choices[i]!, unitsPerBit)}`
         ),
       ].join("\n"),
   };
@@ -243,36 +269,51 @@ function checkNumbers({ budgetBits, tokens, sequences, appendTokens = 1 }: Choos
   }
 }
 
-/** The loss of every layer, side and candidate. Throws where one is missing. */
+/** What is known of the candidates' losses. */
+interface Losses {
+  /** Whether a scheme's losses are known in policies whose KV heads share centroids, or do not. */
+  has(scheme: SchemeId, shareHeads: boolean): boolean;
+  /** The loss of one item. */
+  of(item: Item, scheme: SchemeId, shareHeads: boolean): number;
+}
+
+/** The losses of every candidate. Throws where one is missing. */
 function lossTable(
   sensitivities: readonly Sensitivity[],
   candidates: readonly SchemeId[],
-  layers: readonly number[],
-): (layer: number, side: Side, scheme: SchemeId) => number {
-  const key = (layer: number, side: Side, scheme: SchemeId) => `${layer} ${side} ${scheme}`;
-  const table = new Map<string, number>();
-  for (const { layer, side, scheme, loss } of sensitivities) {
-    const name = `${scheme} ${side} of layer ${layer}`;
+  items: readonly Item[],
+): Losses {
+  // Nothing else is shared, so other schemes lose the same in either kind of policy.
+  const group = (scheme: SchemeId, shareHeads: boolean) =>
+    `${scheme}${shareHeads && parseScheme(scheme).codebookSpec?.stages ? " shared" : ""}`;
+  const place = ({ layer, side }: Item) => `${side} of layer ${layer}`;
+  const table = new Map<string, Map<string, number>>();
+  for (const { layer, side, scheme, loss, shareHeads = false } of sensitivities) {
+    const id = group(scheme, shareHeads);
+    const name = `${id} ${place({ layer, side })}`;
     if (!Number.isFinite(loss)) {
       throw usage(`the sensitivity of the ${name} is ${loss}`, "Give finite numbers");
     }
-    if (table.has(key(layer, side, scheme))) {
+    const losses = table.get(id) ?? new Map<string, number>();
+    table.set(id, losses);
+    if (losses.has(place({ layer, side }))) {
       throw usage(`the sensitivity of the ${name} comes twice`, "Give one of each");
     }
-    table.set(key(layer, side, scheme), loss);
+    losses.set(place({ layer, side }), loss);
   }
-  const missing: string[] = [];
   for (const scheme of candidates) {
-    const { lossless } = parseScheme(scheme);
-    for (const layer of layers) {
-      for (const side of SIDES) {
-        if (lossless) table.set(key(layer, side, scheme), 0);
-        else if (!table.has(key(layer, side, scheme))) {
-          missing.push(`${scheme} ${side} of layer ${layer}`);
-        }
-      }
-    }
+    if (!parseScheme(scheme).lossless) continue;
+    table.set(group(scheme, false), new Map(items.map((item) => [place(item), 0])));
   }
+  const ids = new Set(candidates.flatMap((scheme) => {
+    const known = [false, true].map((shareHeads) => group(scheme, shareHeads))
+      .filter((id) => table.has(id));
+    return known.length > 0 ? known : [scheme];
+  }));
+  const missing = [...ids].flatMap((id) =>
+    items.map((item) => place(item)).filter((one) => !table.get(id)?.has(one))
+      .map((one) => `${id} ${one}`)
+  );
   if (missing.length > 0) {
     const more = missing.length > 3 ? ` and ${missing.length - 3} more` : "";
     throw usage(
@@ -280,7 +321,58 @@ function lossTable(
       "Measure every candidate on both sides of every layer, or name fewer candidates",
     );
   }
-  return (layer, side, scheme) => table.get(key(layer, side, scheme))!;
+  return {
+    has: (scheme, shareHeads) => table.has(group(scheme, shareHeads)),
+    of: (item, scheme, shareHeads) => table.get(group(scheme, shareHeads))!.get(place(item))!,
+  };
+}
+
+/**
+ * The policy of least loss within the budget, of those whose KV heads share centroids or do not and
+ * whose blocks are of at most `block` tokens, counted as if they were of as many.
+ *
+ * @param offered Schemes and their losses, item by item.
+ */
+function findPolicy(
+  options: ChoosePolicyOptions,
+  own: readonly number[],
+  shareHeads: boolean,
+  block: number,
+  offered: readonly (readonly Omit<Option, "cost">[])[],
+): Found {
+  const memory = memoryOf(options, own, shareHeads);
+  // Nothing that other layers could have in common with it, so that memory adds up.
+  const exact = Array.from(
+    { length: options.shape.layers },
+    (): LayerPolicy => ({ keys: "f16", values: "f16" }),
+  );
+  const base = memory.size(exact, block);
+  const choices = offered.map((schemes, i) => {
+    const layer = own[Math.floor(i / SIDES.length)]!;
+    const side = SIDES[i % SIDES.length]!;
+    return schemes.map(({ scheme, loss }): Option => ({
+      scheme,
+      cost: memory.size(exact.with(layer, { ...exact[layer]!, [side]: scheme }), block) - base,
+      loss,
+    }));
+  });
+  const solution = solveKnapsack(
+    choices,
+    options.budgetBits * memory.unitsPerBit * (1 + ROUNDING) - base,
+  );
+  const picked = (solution ?? choices.map(cheapest)) as readonly Option[];
+  const layers = [...exact];
+  own.forEach((layer, i) => {
+    layers[layer] = { keys: picked[2 * i]!.scheme, values: picked[2 * i + 1]!.scheme };
+  });
+  return {
+    picked,
+    choices,
+    policy: asPolicy(layers, own, shareHeads),
+    effectiveBits: memory.size(layers) / memory.unitsPerBit,
+    expectedLoss: picked.reduce((sum, { loss }) => sum + loss, 0),
+    meets: solution !== undefined,
+  };
 }
 
 /** Bits per channel of a scheme's records in a layer. */
@@ -293,7 +385,7 @@ function bitsOf(scheme: SchemeId, shape: ModelShape, layer: number, side: Side):
 function memoryOf(
   options: ChoosePolicyOptions,
   own: readonly number[],
-  example: Policy,
+  shareHeads: boolean,
 ): Memory {
   const { shape, keys, tokens, sequences, appendTokens = 1 } = options;
   if (tokens === Infinity) {
@@ -322,9 +414,10 @@ function memoryOf(
     });
   }
   return {
-    unitsPerBit: (tokenChannels(resolve(example)) * tokens * sequences) / 8,
-    size(layers): number {
-      const resolved = resolve(asPolicy(layers, own));
+    unitsPerBit: (tokenChannels(resolve({ keys: "f16", values: "f16" })) * tokens * sequences) / 8,
+    size(layers, block): number {
+      const policy = resolve(asPolicy(layers, own, shareHeads));
+      const resolved = { ...policy, block: block ?? policy.block };
       const byLayer = resolved.layers.map((layer) => layerBytes(resolved, layer, 1));
       return totalBytes(byLayer, sharedTableBytes(resolved, 1), 0, 0).total;
     },
@@ -332,7 +425,11 @@ function memoryOf(
 }
 
 /** Schemes of layers that have some as a policy: the commonest pair, and exceptions. */
-function asPolicy(all: readonly LayerPolicy[], own: readonly number[]): Policy {
+function asPolicy(
+  all: readonly LayerPolicy[],
+  own: readonly number[],
+  shareHeads: boolean,
+): Policy {
   const layers = own.map((layer) => [layer, all[layer]!] as const);
   const counts = new Map<string, number>();
   for (const [, one] of layers) counts.set(pairId(one), (counts.get(pairId(one)) ?? 0) + 1);
@@ -343,6 +440,7 @@ function asPolicy(all: readonly LayerPolicy[], own: readonly number[]): Policy {
   return {
     ...commonest,
     ...(exceptions.length > 0 ? { layers: Object.fromEntries(exceptions) } : {}),
+    ...(shareHeads ? { shareHeads } : {}),
   };
 }
 
@@ -381,6 +479,7 @@ function describePolicy(policy: Policy): string {
   return [
     pairId(policy),
     ...Object.entries(policy.layers ?? {}).map(([layer, one]) => `layer ${layer} ${pairId(one)}`),
+    ...(policy.shareHeads ? ["KV heads share centroids"] : []),
   ].join(", ");
 }
 

@@ -2,7 +2,11 @@ import { turnOf } from "../calibrate/turned_samples.ts";
 import { type CalibrationSamples, checkSamples, tokensOf } from "../calibrate/samples.ts";
 import type { Sensitivity } from "./choose_policy.ts";
 import type { Codebook, CodebookSet } from "../codebooks/codebook.ts";
-import { visitCoded } from "../codebooks/fit.ts";
+import { centroidHeads } from "../codebooks/device.ts";
+import { type SizedCodebook, visitCoded } from "../codebooks/fit.ts";
+import { parseScheme } from "../schemes/parse_scheme.ts";
+import { SCHEMES } from "../schemes/policy.ts";
+import type { SchemeId } from "../schemes/scheme.ts";
 import { checkOptions } from "../base/check_options.ts";
 import { SAMPLES } from "../calibrate/sample_fields.ts";
 import { CoupletError } from "../base/errors.ts";
@@ -20,13 +24,15 @@ const MOST_TOKENS = 1024;
  * Use samples that the codebooks were not learned on: on their own samples, codebooks with many
  * centroids look better than they are.
  *
- * @param set Codebooks of all candidate schemes. Each whose layer and side has samples yields one
- * sensitivity.
+ * @param set Codebooks of the learned candidate schemes. Each whose layer and side has samples
+ * yields one sensitivity, with `shareHeads` if its KV heads share centroids.
  * @param samples As for `calibrate`, with squared gradients of the summed loss as weights, one per
  * channel. At most 1024 tokens, spread evenly, are used.
+ * @param dataFree Data-free candidate schemes, which need no codebooks. Defaults to none.
  * @returns Losses in nats per token.
  * @throws {CoupletError} `samples` where a value is not finite or weights are missing; `shape`
- * where there is not one weight per channel; `codebook` where a codebook is of another shape.
+ * where there is not one weight per channel; `codebook` where a codebook is of another shape;
+ * `usage` where a scheme is not data-free.
  *
  * @example From calibration to policy
  * ```ts
@@ -67,31 +73,57 @@ const MOST_TOKENS = 1024;
 export function estimateSensitivities(
   set: CodebookSet,
   samples: readonly CalibrationSamples[],
+  dataFree: readonly SchemeId[] = [],
 ): Sensitivity[] {
   checkOptions(
     "usage",
     "Cannot estimate sensitivities",
-    { set: CODEBOOKS, samples: SAMPLES },
-    { set, samples },
+    { set: CODEBOOKS, samples: SAMPLES, dataFree: SCHEMES },
+    { set, samples, dataFree },
   );
   return samples.flatMap((one) => {
     const { layer, side } = one;
-    const codebooks = set.codebooks.filter((codebook) =>
+    const learned = set.codebooks.filter((codebook) =>
       codebook.layer === layer && codebook.side === side
     );
     const weights = channelWeights(one);
     checkSamples(one, []);
-    return codebooks.map((codebook): Sensitivity => {
-      checkShape(codebook, one);
+    for (const codebook of learned) checkShape(codebook, one);
+    const scored = side === "keys" && set.keySpace === "as-scored";
+    function estimate(codebook: SizedCodebook): Sensitivity {
+      const turn = turnOf(one, codebook.scheme, set);
       let sum = 0;
       const tokens = visitCoded(codebook, one.values, MOST_TOKENS, (_head, vector, decoded, at) => {
         for (let i = 0; i < vector.length; i++) {
           sum += weights[at + i]! * (vector[i]! - decoded[i]!) ** 2;
         }
-      }, turnOf(one, codebook.scheme, set));
+      }, { scored, ...(turn && { turn }) });
       return { layer, side, scheme: codebook.scheme, loss: sum / 2 / tokens };
-    });
+    }
+    return [
+      ...learned.map((codebook) => ({
+        ...estimate(codebook),
+        ...(centroidHeads(codebook) < codebook.keyValueHeads ? { shareHeads: true } : {}),
+      })),
+      ...dataFree.map((scheme) => estimate(dataFreeCodebook(scheme, one))),
+    ];
   });
+}
+
+/** A data-free scheme's codebook for the heads of samples. */
+function dataFreeCodebook(
+  id: SchemeId,
+  { keyValueHeads, headDim }: CalibrationSamples,
+): SizedCodebook {
+  const definition = parseScheme(id).codebookSpec?.definition;
+  if (definition === undefined) {
+    throw new CoupletError("usage", {
+      what: `Cannot estimate the sensitivities of ${id} without codebooks`,
+      why: "it is no data-free scheme",
+      remedy: "Learn its codebooks, and give them in the set",
+    });
+  }
+  return { scheme: id, centroids: definition(headDim), keyValueHeads, headDim };
 }
 
 function channelWeights({ layer, side, values, weights }: CalibrationSamples): Float32Array {

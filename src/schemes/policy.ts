@@ -1,6 +1,6 @@
 /** Policies: which scheme each layer uses. */
 import type { SchemeId } from "./scheme.ts";
-import { type Fields, type Kind, kind, listOf, TEXT } from "../base/check_options.ts";
+import { type Fields, FLAG, type Kind, kind, listOf, TEXT } from "../base/check_options.ts";
 
 /** One layer's schemes. */
 export interface LayerPolicy {
@@ -14,6 +14,11 @@ export interface LayerPolicy {
 export interface Policy extends LayerPolicy {
   /** Exceptions by layer index. */
   readonly layers?: Readonly<Record<number, LayerPolicy>>;
+  /**
+   * Whether all KV heads of a layer and side share centroids where these are added: codebooks are
+   * smaller. They are learned with `shareHeads` of {@linkcode calibrate}. Defaults to false.
+   */
+  readonly shareHeads?: boolean;
 }
 
 /** The id of a scheme. Ids are parsed where they are used. */
@@ -25,6 +30,7 @@ export const LAYER_FIELDS: Fields<LayerPolicy> = { keys: SCHEME, values: SCHEME 
 export const POLICY_FIELDS: Fields<Policy> = {
   ...LAYER_FIELDS,
   "layers?": layersFields,
+  "shareHeads?": FLAG,
 };
 
 function layersFields(value: unknown): Fields<Record<number, LayerPolicy>> {

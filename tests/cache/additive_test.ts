@@ -4,6 +4,7 @@ import {
   type CacheOptions,
   type Codebook,
   type CodebookSet,
+  CoupletError,
   createCache,
   createReferenceCache,
   parseScheme,
@@ -16,6 +17,7 @@ import {
 import { manifest } from "../../generated/manifest.ts";
 import { fromFloat16Array, toFloat16Array } from "../../src/base/float16.ts";
 import { type Random, seededRandom } from "../../src/base/random.ts";
+import { packCodebooks } from "../../src/codebooks/device.ts";
 import { headCodebooks } from "../../src/codebooks/head_codebooks.ts";
 import { readCode } from "../../src/records/pack.ts";
 import type { HeadCodebook } from "../../src/schemes/codec.ts";
@@ -75,6 +77,18 @@ Deno.test("KV heads that share centroids have grids, means and sizes of their ow
     codebooks: { ...set, codebooks },
   });
   assert.ok(error < 2e-5, `the largest difference is ${error}`);
+
+  const policy = { ...options.policy, shareHeads: true };
+  const plan = planCache({ ...options, policy, kernels: manifest });
+  const packed = packCodebooks(codebooks[0], codebooks[1], HEAD_DIM);
+  assert.equal(plan.bytes.codebooks, packed.words.byteLength);
+  (await createCache({ device, plan, codebooks: { ...set, codebooks } })).destroy();
+  await assert.rejects(
+    createCache({ device, plan, codebooks: set }),
+    (error) =>
+      error instanceof CoupletError && error.code === "codebook" &&
+      /n16b8x2 for the keys of layer 0.*share no centroids/.test(error.message),
+  );
 });
 
 Deno.test("of sums that are equally near, the first is kept", async () => {

@@ -64,6 +64,12 @@ const REFUSED: readonly {
     says: /exclude each other/,
   },
   {
+    args: "kernels explain --head-dim 64 --share-heads",
+    exitCode: 2,
+    code: "usage",
+    says: /no scheme is given/,
+  },
+  {
     args: "kernels explain --head-dim 64 --recipe tiny",
     exitCode: 2,
     code: "usage",

@@ -125,6 +125,26 @@ Deno.test("couplet plan takes a policy's layers", async () => {
   assert.deepEqual(layers.map(({ keys }) => keys), ["c16b8", "c8b10", "c8b10", "c2b8"]);
 });
 
+Deno.test("couplet plan counts centroids that KV heads share once, by an option or in a policy's file", async () => {
+  const plan = (...args: readonly string[]) =>
+    withConfig(LLAMA, (_, file) => coupletJson<Planned>(["plan", file, ...args]));
+  const [own, shared] = await Promise.all([
+    plan("--scheme", "n16b8x2"),
+    plan("--scheme", "n16b8x2", "--share-heads"),
+  ]);
+  // Seven of eight heads, in 16 layers, of a byte for each of 64 channels of two times 256 centroids.
+  assert.equal(own.bytes.codebooks - shared.bytes.codebooks, 2 * 16 * 7 * 64 * 2 * 256);
+
+  const path = await Deno.makeTempFile({ suffix: ".json" });
+  try {
+    const policy = { keys: "n16b8x2", values: "n16b8x2", shareHeads: true };
+    await Deno.writeTextFile(path, JSON.stringify({ name: "shared", policy }));
+    assert.deepEqual((await plan("--policy", path)).bytes, shared.bytes);
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
 for (const space of ["as-scored", "anchored"] as const) {
   Deno.test(`couplet plan takes keys ${space} where it is asked to`, async () => {
     const { keys } = await withConfig(

@@ -105,6 +105,14 @@ const PLANS: readonly {
     bytes: { codebooks: 3 * 2 * 64 * (256 + 4) },
   },
   {
+    what:
+      "centroids that KV heads share, beside what each head has: offsets, grids, sizes, a place",
+    change: { policy: { keys: "n16b8x2", values: "c8b8", shareHeads: true } },
+    bytes: {
+      codebooks: 2 * 64 * 256 + 2 * (64 * (4 + 2 * 4) + 16 * 2 + 16) + 2 * 64 * (256 + 4),
+    },
+  },
+  {
     what: "scores of every tile: 2 of coded tokens, one of sinks, one of the ring",
     change: { kernels: PLAIN },
     bytes: { scores: 128 * 4 * 4 * 256 * 4, partials: 256 * 4 * 17 * 16 },

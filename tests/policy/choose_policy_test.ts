@@ -180,6 +180,75 @@ Deno.test("choosePolicy prefers small codebooks for few tokens, and large ones f
   assert.deepEqual(at(32768, 1), { keys: "c4b8", values: "c4b8" });
 });
 
+/** Sensitivities of schemes whose loss is the same in all places. */
+function alike(losses: Readonly<Partial<Record<SchemeId, number>>>): Sensitivity[] {
+  return sensitivitiesOf([0], Object.keys(losses) as SchemeId[])
+    .map((one) => ({ ...one, loss: losses[one.scheme]! }));
+}
+
+Deno.test("choosePolicy lets KV heads share centroids for few tokens, and not for many", () => {
+  const sensitivities = [
+    ...alike({ n8b8x2: 0.01, c4b4: 0.1 }),
+    ...alike({ n8b8x2: 0.02 }).map((one) => ({ ...one, shareHeads: true })),
+  ];
+  const size = { ...BASE, sequences: 1, sensitivities, budgetBits: 3.2 };
+  const at = (tokens: number) => choosePolicy({ ...size, tokens });
+  const n8b8x2 = { keys: "n8b8x2", values: "n8b8x2" };
+  const [few, some, many] = [1024, 4096, 32768].map(at);
+  assert.deepEqual(few!.policy, { keys: "c4b4", values: "c4b4" });
+  assert.deepEqual(some!.policy, { ...n8b8x2, shareHeads: true });
+  assert.match(some!.describe(), /expected loss 0\.0800; KV heads share centroids\n/);
+  assert.deepEqual(many!.policy, n8b8x2);
+  assert.equal(many!.effectiveBits, plannedBits(many!.policy, { ...size, tokens: 32768 }));
+  assert.equal(some!.effectiveBits, plannedBits(some!.policy, { ...size, tokens: 4096 }));
+});
+
+Deno.test("choosePolicy offers a scheme that was taken with shared centroids alone beside others", () => {
+  const sensitivities = [
+    ...alike({ c4b8: 0.05 }),
+    ...alike({ n8b8x2: 0.01 }).map((one) => ({ ...one, shareHeads: true })),
+  ];
+  const size = { ...BASE, tokens: Infinity, sequences: 1, sensitivities };
+  assert.deepEqual(choosePolicy({ ...size, budgetBits: 2.2 }).policy, {
+    keys: "n8b8x2",
+    values: "n8b8x2",
+    shareHeads: true,
+  });
+  assert.deepEqual(choosePolicy({ ...size, budgetBits: 2 }).policy, {
+    keys: "c4b8",
+    values: "c4b8",
+  });
+});
+
+Deno.test("choosePolicy counts the exact tokens of unfinished blocks once, where a scheme has blocks", () => {
+  const schemes = ["n16b4x4", "u4b8", "c4b4"] as const;
+  // What is best depends on whether any side has blocks: those of 64 tokens take 2 bits at 512.
+  const losses = { n16b4x4: 0.01, u4b8: 0.005, c4b4: 0.1 } as Record<SchemeId, number>;
+  const sensitivities = sensitivitiesOf([0], schemes).map((one, i) => ({
+    ...one,
+    loss: losses[one.scheme]! * (1 + i / 10),
+  }));
+  for (const tokens of [512, 4096]) {
+    const size = { ...BASE, tokens, sequences: 1, sensitivities, budgetBits: 1 };
+    const plans = allPolicies(schemes).map((policy) => ({
+      policy,
+      bits: plannedBits(policy, size),
+      loss: lossOf(policy, sensitivities, 2),
+    }));
+    for (const budgetBits of [1.9, 2.5, 3.5, 4.5, 6]) {
+      const within = plans.filter(({ bits }) => bits <= budgetBits);
+      // A few KiB that data-free sides could have in common are counted twice.
+      const surely = plans.filter(({ bits }) => bits <= budgetBits - 0.6);
+      if (surely.length === 0) continue;
+      const { policy, effectiveBits, expectedLoss } = choosePolicy({ ...size, budgetBits });
+      assert.ok(effectiveBits <= budgetBits);
+      assert.equal(effectiveBits, plannedBits(policy, size));
+      const least = (some: typeof plans) => Math.min(...some.map(({ loss }) => loss));
+      assert.ok(expectedLoss >= least(within) - 1e-12 && expectedLoss <= least(surely) + 1e-12);
+    }
+  }
+});
+
 Deno.test("choosePolicy takes f16 where the budget allows it, without a sensitivity", () => {
   const sensitivities = sensitivitiesOf([0.5, 0.1], ["c4b8"]);
   const chosen = choosePolicy({
@@ -329,6 +398,17 @@ const BAD: readonly [string, Partial<ChoosePolicyOptions>, CoupletErrorCode, Reg
     { sensitivities: [...GOOD.sensitivities, GOOD.sensitivities[0]!] },
     "usage",
     /comes twice/,
+  ],
+  [
+    "a sensitivity with shared centroids that is missing",
+    {
+      sensitivities: [
+        ...sensitivitiesOf([0.1], ["n8b8x2"]),
+        ...sensitivitiesOf([0.1], ["n8b8x2"]).slice(1).map((one) => ({ ...one, shareHeads: true })),
+      ],
+    },
+    "usage",
+    /no sensitivity of the n8b8x2 shared keys of layer 0/,
   ],
   [
     "a sensitivity that is not finite",

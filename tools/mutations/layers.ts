@@ -189,6 +189,12 @@ export const LAYERS: readonly Mutation[] = [
       { tests: ["codebooks/file", "reference/reference_cache"] },
     ],
     [
+      "own-centroids-for-shared",
+      "if (shareHeads && stages && heads > 1) {",
+      "if (false) {",
+      { tests: ["cache/additive /share centroids/"] },
+    ],
+    [
       "grid-length-unchecked",
       " || found.grid.length !== rows * gridNumbers(parsed) ||",
       " ||",

@@ -400,6 +400,21 @@ export const PLANNING: readonly Mutation[] = [
       "tokens,\n        sequenceTokens: tokens,",
     ],
     [
+      "blocks-never-compared",
+      "parseScheme(scheme).block <= block)",
+      "parseScheme(scheme).block <= Infinity)",
+    ],
+    [
+      "shared-lose-as-own",
+      '`${scheme}${shareHeads && parseScheme(scheme).codebookSpec?.stages ? " shared" : ""}`;',
+      "scheme;",
+    ],
+    [
+      "sharing-not-counted",
+      "const memory = memoryOf(options, own, shareHeads);",
+      "const memory = memoryOf(options, own, false);",
+    ],
+    [
       "bits-rounded-down",
       "return `${Math.ceil(bits * 1000 - 1e-6) / 1000}`;",
       "return `${Math.floor(bits * 1000) / 1000}`;",

@@ -95,6 +95,12 @@ export const SIZES: readonly Mutation[] = [
   ]),
   ...inFile("sizes", "src/plan/sizes.ts", ["cache/host"], [
     [
+      "shared-centroids-for-each-head",
+      "layer.keyValueHeads * (bytes - once) + once;",
+      "layer.keyValueHeads * bytes;",
+      { tests: ["plan/sizes"] },
+    ],
+    [
       "rope-table-one-row-short",
       "return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) + 1;",
       "return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) - 1;",

@@ -117,8 +117,6 @@ const evaluation = z.object({
     context: count,
     /** New tokens of a sequence in a step, at most. */
     chunk: count,
-    /** Whether KV heads share centroids that are added. */
-    shareHeads: z.boolean(),
     calibration: z.object({ name: z.string(), tokens: count }),
     texts: z.object({ different: text, inDomain: text }),
     retrieval: z.object({ trials: count, distances: z.array(count) }),

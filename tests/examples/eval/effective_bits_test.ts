@@ -8,11 +8,11 @@ import {
   nominalBits,
 } from "../../../examples/eval/effective_bits.ts";
 
-function cache(scheme: SchemeId): CacheOptions {
+function cache(scheme: SchemeId, shareHeads = false): CacheOptions {
   return {
     shape: { layers: 4, queryHeads: 4, keyValueHeads: 2, headDim: 64 },
     keys: { space: "as-scored" },
-    policy: { keys: scheme, values: scheme },
+    policy: { keys: scheme, values: scheme, shareHeads },
     tiers: { sinks: 0, window: 0 },
     capacity: {
       sequences: 1,
@@ -24,8 +24,6 @@ function cache(scheme: SchemeId): CacheOptions {
   };
 }
 
-const EXACT = { allCoded: false, shareHeads: false };
-
 for (const scheme of ["c4b8", "u8b8", "f16"] as const) {
   Deno.test(`codedBits and nominalBits of ${scheme} are the planner's, without exact tiers`, () => {
     const options = cache(scheme);
@@ -34,13 +32,13 @@ for (const scheme of ["c4b8", "u8b8", "f16"] as const) {
     const bits = (8 * (total - scratch - exact)) / (512 * 4 * 2 * 2 * 64);
     assert.equal(codedBits(options, 1, 512), bits);
     assert.equal(nominalBits(options), plan.nominalBits);
-    const [first] = effectiveBits(options, [1], EXACT);
+    const [first] = effectiveBits(options, [1], false);
     assert.equal(first!.bits, plan.effectiveBits);
   });
 }
 
 Deno.test("effectiveBits: sequences and lengths share the codebooks", () => {
-  const found = effectiveBits(cache("c8b8"), [1, 8], { allCoded: true, shareHeads: false });
+  const found = effectiveBits(cache("c8b8"), [1, 8], true);
   assert.deepEqual(
     found.map(({ sequences, tokens }) => [sequences, tokens]),
     [1, 8].flatMap((sequences) => BIT_LENGTHS.map((tokens) => [sequences, tokens])),
@@ -53,7 +51,7 @@ Deno.test("effectiveBits: sequences and lengths share the codebooks", () => {
 
 Deno.test("effectiveBits: heads that share centroids need those of one", () => {
   const bits = (scheme: SchemeId, shareHeads: boolean) =>
-    effectiveBits(cache(scheme), [1], { allCoded: true, shareHeads })[0]!.bits;
+    effectiveBits(cache(scheme, shareHeads), [1], true)[0]!.bits;
   // Two stages of 256 centroids, a byte a channel, for one of two heads.
   const saved = (8 * 512) / 512 / 2;
   assert.ok(Math.abs(bits("n16b8x2", false) - bits("n16b8x2", true) - saved) < 1e-12);

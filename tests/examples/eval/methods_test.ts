@@ -11,7 +11,9 @@ import {
 } from "../../../examples/eval/methods.ts";
 
 const policies = (list: string) =>
-  parseSchemePairs(list).filter(({ id }) => list.split(",").includes(id)).map(uniformPolicy);
+  parseSchemePairs(list).filter(({ id }) => list.split(",").includes(id)).map((pair) =>
+    uniformPolicy(pair, false)
+  );
 
 const LISTS: MethodLists = {
   policies: policies("c4b8,c8b8"),
@@ -162,7 +164,17 @@ for (
   });
 }
 
-Deno.test("codebookNeeds: schemes by weights and space, those of layers included, each once", () => {
+Deno.test("uniformPolicy: KV heads share what is added, and other schemes have nothing to share", () => {
+  const [added, alone] = parseSchemePairs("n8b8x2/c8b8,c8b8").slice(1)
+    .map((pair) => uniformPolicy(pair, true));
+  assert.deepEqual(added, {
+    name: "n8b8x2/c8b8 shared",
+    policy: { keys: "n8b8x2", values: "c8b8", shareHeads: true },
+  });
+  assert.deepEqual(alone, { name: "c8b8", policy: { keys: "c8b8", values: "c8b8" } });
+});
+
+Deno.test("codebookNeeds: schemes by weights, space and sharing, those of layers included, each once", () => {
   const { methods } = expandMethods(
     {
       ...LISTS,
@@ -172,6 +184,7 @@ Deno.test("codebookNeeds: schemes by weights and space, those of layers included
           name: "mixed",
           policy: { keys: "f16", values: "c8b8", layers: { 1: { keys: "c2b4", values: "f16" } } },
         },
+        { name: "shared", policy: { keys: "n8b8x2", values: "f16", shareHeads: true } },
       ],
     },
     false,
@@ -181,8 +194,20 @@ Deno.test("codebookNeeds: schemes by weights and space, those of layers included
     {
       weights: "fisher",
       keySpace: "pre-rope",
+      shareHeads: false,
       schemes: { keys: ["c4b8"], values: ["c4b8", "c8b8"] },
     },
-    { weights: "fisher", keySpace: "as-scored", schemes: { keys: ["c2b4"], values: ["c8b8"] } },
+    {
+      weights: "fisher",
+      keySpace: "as-scored",
+      shareHeads: false,
+      schemes: { keys: ["c2b4"], values: ["c8b8"] },
+    },
+    {
+      weights: "fisher",
+      keySpace: "pre-rope",
+      shareHeads: true,
+      schemes: { keys: ["n8b8x2"], values: [] },
+    },
   ]);
 });

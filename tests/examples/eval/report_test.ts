@@ -78,7 +78,6 @@ const FIGURES: Evaluation = {
     seed: 1,
     context: 64,
     chunk: 32,
-    shareHeads: false,
     calibration: { name: "a text", tokens: 128 },
     texts: {
       different: { name: "one text", contexts: 2 },

@@ -102,6 +102,30 @@ Deno.test("checkDrift: other text of the same kind fits, keys of another layer d
   assert.equal(places.size, 16, describe());
 });
 
+Deno.test("estimateSensitivities: data-free schemes need no codebooks, shared centroids are told", async () => {
+  // A block's mean is that of neighbours, so whole contexts are coded.
+  const estimated = estimateSensitivities(codebooks, heldSamples, ["u8b8", "u4b8"]);
+  assert.equal(estimated.length, 8 * 4);
+  assert.ok(total(estimated, "u4b8") < total(estimated, "c2b4"));
+  assert.ok(total(estimated, "u4b8") < total(estimated, "u8b8") / 2);
+  assert.ok(estimated.every(({ shareHeads }) => shareHeads === undefined));
+
+  const samples = heldSamples.slice(0, 1);
+  const shared = await calibrate({
+    samples,
+    schemes: { keys: ["n8b4x4", "c4b4"], values: [] },
+    keySpace: "pre-rope",
+    model: checkpoint.fingerprint,
+    seed: 1,
+    iterations: 1,
+    shareHeads: true,
+  });
+  const kinds = new Map(
+    estimateSensitivities(shared, samples).map(({ scheme, shareHeads }) => [scheme, shareHeads]),
+  );
+  assert.deepEqual(kinds, new Map([["n8b4x4", true], ["c4b4", undefined]]));
+});
+
 const GOOD: Sensitivity[] = estimateSensitivities(codebooks, heldSamples.slice(0, 1));
 
 for (
@@ -116,6 +140,13 @@ for (
     assert.throws(() => estimateSensitivities(codebooks, [samples]), isError(code, words));
   });
 }
+
+Deno.test("estimateSensitivities refuses a scheme whose codebooks it lacks", () => {
+  assert.throws(
+    () => estimateSensitivities(codebooks, heldSamples, ["c8b8"]),
+    isError("usage", /c8b8 without codebooks/),
+  );
+});
 
 function isError(code: string, words: RegExp): (error: unknown) => boolean {
   return (error) => {
@@ -140,7 +171,7 @@ Deno.test("parseArguments of the policy program: defaults, and every option", ()
     sequences: 1,
     window: 0,
     sinks: 0,
-    calibrationTokens: 24576,
+    calibrationTokens: 12288,
     sensitivityTokens: 4096,
     context: 512,
     sensitivity: "estimate",
@@ -148,7 +179,7 @@ Deno.test("parseArguments of the policy program: defaults, and every option", ()
   });
   const all = "--bits 2 --tokens 9 --sequences 2 --window 3 --sinks 4 --candidates c4b4,f16,c4b4 " +
     "--model m --calibration c --calibration-tokens 5 --sensitivity-tokens 6 --context 7 " +
-    "--sensitivity measure --from f --seed 8 --json j";
+    "--sensitivity measure --codebooks d --from f --seed 8 --json j";
   assert.deepEqual(argumentsOf(all), {
     bits: 2,
     tokens: 9,
@@ -162,6 +193,7 @@ Deno.test("parseArguments of the policy program: defaults, and every option", ()
     sensitivityTokens: 6,
     context: 7,
     sensitivity: "measure",
+    codebooks: "d",
     from: "f",
     seed: 8,
     json: "j",
