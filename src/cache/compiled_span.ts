@@ -50,7 +50,7 @@ export async function compileSpanLayer(
     const { scheme, fit, encode } = plan[side];
     return {
       // Tokens of the sequence beside it are exact.
-      encoder: await compileEncoder(compile, options, layer, encode, side, true),
+      encoder: await compileEncoder(compile, options, layer, encode, side),
       restore: await copy(pageBytes(layer, scheme, keyValueHeads) / 4),
       ...(fit && { fit: await compile(fit, { SIDE }) }),
     };
