@@ -97,7 +97,7 @@ export async function measureAblation(
       calibration: { name: calibration.name, tokens: windows.length * context },
     },
     perplexity: compareQuality(exact!, exact!).perplexity,
-    rows: variants.map(({ width, orthogonal, ...variant }, i) => {
+    rows: variants.map(({ width, ...variant }, i) => {
       const from = variants.findIndex(({ title }) => title === variant.from);
       const { codingError, logitError } = errors[i]!;
       const [keys, values] = SIDES.map((side) =>
@@ -106,7 +106,6 @@ export async function measureAblation(
       return {
         ...variant,
         ...(width === undefined ? {} : { width }),
-        ...(orthogonal === undefined ? {} : { orthogonal }),
         quality: compareQuality(qualities[i]!, exact!),
         ...(from < 0 ? {} : { change: compareQuality(qualities[i]!, qualities[from]!).ratio }),
         codingError: { keys: keys!, values: values! },

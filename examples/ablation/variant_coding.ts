@@ -68,7 +68,7 @@ export async function learnVariant(
 
 /** How a variant codes with what was learned. */
 export function variantCoding(
-  { scheme, keySpace, width, orthogonal }: Variant,
+  { scheme, keySpace, width }: Variant,
   { codebooks, spaces }: LearnedVariant,
   config: ModelConfig,
 ): RunCoding {
@@ -83,7 +83,6 @@ export function variantCoding(
       headDim,
       keys: layerKeys(cacheOptions, layer),
       codebooks,
-      ...(orthogonal === undefined ? {} : { orthogonal: orthogonal === "both" }),
       ...(width === undefined ? {} : { codec: additiveCodec(parseScheme(scheme), width) }),
     });
     const inside = spaces.get(placeId(layer, side));

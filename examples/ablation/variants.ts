@@ -21,8 +21,6 @@ export interface Variant {
   readonly rotateValues?: true;
   /** Sums that are kept while codes are searched; the codec's own where absent. */
   readonly width?: number;
-  /** Sides whose sizes make errors orthogonal; the keys where absent, which is what caches without exact tiers do. */
-  readonly orthogonal?: "both" | "none";
 }
 
 /** What all rows are built towards. */
@@ -68,8 +66,6 @@ export function ablationVariants(scheme: SchemeId): readonly Variant[] {
         : [change(`${count} ${count === 1 ? "stage" : "stages"}, ${id}`, { scheme: id })];
     }),
     ...(stages === 1 ? [] : WIDTHS.map((width) => change(`beam of ${width}`, { width }))),
-    change("least squares sizes", { orthogonal: "none" }),
-    change("orthogonal sizes", { orthogonal: "both" }),
     change("heads share centroids", { shareHeads: true }),
     change("Hadamard rotation", { space: "hadamard" }),
     change("values rotated", { rotateValues: true }),

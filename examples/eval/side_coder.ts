@@ -22,8 +22,6 @@ export interface SideCoderOptions {
   readonly headDim: number;
   readonly keys: KeyOptions;
   readonly codebooks: CodebookSet | undefined;
-  /** Whether sizes of normalised tokens make errors orthogonal. Defaults to what caches without exact tiers do. */
-  readonly orthogonal?: boolean;
   /** Defaults to the scheme's. */
   readonly codec?: Codec;
 }
@@ -55,8 +53,6 @@ export class SideCoder {
       .map((own) => ({
         ...own,
         scored: side === "keys" && keys.space === "as-scored",
-        // No value has exact ones beside it.
-        orthogonal: options.orthogonal ?? side === "keys",
       }));
   }
 

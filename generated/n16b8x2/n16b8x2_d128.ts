@@ -161,7 +161,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_n16b8x2_d128",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
-    overrides: ["SIDE", "ORTHOGONAL"],
+    overrides: ["SIDE"],
     workgroupBytes: 3744,
     reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",
     load: () => import("./encode_n16b8x2_d128.wgsl.ts"),
@@ -169,7 +169,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_n16b8x2_d128_anchored",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records", "rope"],
-    overrides: ["SIDE", "ORTHOGONAL", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SIDE", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     workgroupBytes: 3744,
     reason: "1 bit of sums of centroids, with a mean for each page and a size for each token",
     load: () => import("./encode_n16b8x2_d128_anchored.wgsl.ts"),

@@ -28,7 +28,6 @@ const NEVER: f32 = -1.0e38; // less than any score
 const SPENT: f32 = -3.0e38; // less than that
 
 override SIDE: u32 = 0u; // 0 encodes keys, 1 values
-override ORTHOGONAL: bool = true; // sizes make errors orthogonal to tokens, else least
 
 // One sequence's share of a step; its first token is row first of the host's buffers.
 struct Entry {
@@ -438,9 +437,7 @@ fn main(
     let vector = vector_of(token, group);
     energy += products(vector, vector);
   }
-  let nearest = size_level(energy, f32(HEAD_DIM));
-  let size = sizes[nearest];
-  var product = 0.0;
+  let size = sizes[size_level(energy, f32(HEAD_DIM))];
   var square = 0.0;
   for (var group = 0u; group < CODES / STAGES; group += 1u) {
     let vector = vector_of(token, group);
@@ -587,20 +584,11 @@ fn main(
     }
     let levels = Group(part_levels(words_0.x), part_levels(words_0.y));
     let found = plus(lows_of(STAGES - 1u, group), times(steps_of(group), levels));
-    product += products(vector, found);
     square += products(found, found);
     put(32u * METADATA_WORDS + (lane * CODES + group * STAGES) * BITS, codes);
   }
 
-  var level = 0u;
-  if (ORTHOGONAL) {
-    level = select(nearest, size_level(energy * energy, product * product), product > 0.0);
-  } else {
-    for (var above = 1u; above < NORM_LEVELS; above += 1u) {
-      level += select(0u, 1u, 2.0 * product >= (sizes[above - 1u] + sizes[above]) * square);
-    }
-  }
-  put(NORM_BITS * (HEAD_DIM + lane), level);
+  put(NORM_BITS * (HEAD_DIM + lane), size_level(energy, square)); // it keeps its length
   workgroupBarrier();
   let record = page_word(entry.slot, head, record_first / PAGE_TOKENS, RECORD_TOKENS, RECORD_WORDS) +
     (record_first % PAGE_TOKENS) / RECORD_TOKENS * RECORD_WORDS;

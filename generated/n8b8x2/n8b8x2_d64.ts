@@ -89,7 +89,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_n8b8x2_d64",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records"],
-    overrides: ["SIDE", "ORTHOGONAL"],
+    overrides: ["SIDE"],
     workgroupBytes: 2432,
     reason: "2 bits of the same, and 4 for what costs most",
     load: () => import("./encode_n8b8x2_d64.wgsl.ts"),
@@ -97,7 +97,7 @@ export const kernels: readonly KernelInfo[] = [
   {
     name: "encode_n8b8x2_d64_anchored",
     bindings: ["step", "layer", "exact", "pages", "codebook_quads", "records", "rope"],
-    overrides: ["SIDE", "ORTHOGONAL", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
+    overrides: ["SIDE", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],
     workgroupBytes: 2432,
     reason: "2 bits of the same, and 4 for what costs most",
     load: () => import("./encode_n8b8x2_d64_anchored.wgsl.ts"),

@@ -86,7 +86,7 @@ export async function compileLayer(
   ) => {
     const SIDE = SIDES.indexOf(side);
     const [encoder, exact, coded] = await Promise.all([
-      compileEncoder(compile, options, own, encode, side, options.tiers.window > 0),
+      compileEncoder(compile, options, own, encode, side),
       compile(load, { SIDE }),
       compile(decode, { SIDE }),
     ]);
@@ -152,24 +152,17 @@ export function compilerFor(
   return (kernel, constants) => compileKernel(device, kernel, { ...common, ...constants });
 }
 
-/**
- * Compiles the kernel that encodes one side, for one record at a time and for many tokens.
- *
- * @param besideExact Whether queries see exact tokens beside coded ones, as a rule.
- */
+/** Compiles the kernel that encodes one side, for one record at a time and for many tokens. */
 export async function compileEncoder(
   compile: Compile,
   { capacity }: ResolvedOptions,
   layer: ResolvedLayer,
   kernel: KernelInfo,
   side: Side,
-  besideExact: boolean,
 ): Promise<CompiledEncoder> {
   const recordTokens = sideLayout(layer, side).tokens;
   const SIDE = SIDES.indexOf(side);
-  const ORTHOGONAL = side === "keys" || besideExact ? 1 : 0;
-  const cut = (TOKENS: number, BLOCK: number) =>
-    compile(kernel, { SIDE, ORTHOGONAL, TOKENS, BLOCK });
+  const cut = (TOKENS: number, BLOCK: number) => compile(kernel, { SIDE, TOKENS, BLOCK });
   const one = await cut(Math.min(recordTokens, ENCODE_TOKENS), recordTokens);
   // Where a workgroup has one record, however many there are.
   const isFixed = !kernel.overrides.includes("TOKENS");

@@ -50,8 +50,7 @@ export async function compileSpanLayer(
     const SIDE = SIDES.indexOf(side);
     const { fit, encode } = plan[side];
     return {
-      // Tokens of the sequence beside it are exact.
-      encoder: await compileEncoder(compile, options, layer, encode, side, true),
+      encoder: await compileEncoder(compile, options, layer, encode, side),
       restore: await copy(pageBytes(layer, side, keyValueHeads) / 4),
       ...(fit && { fit: await compile(fit, { SIDE }) }),
     };

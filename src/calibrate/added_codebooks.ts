@@ -303,7 +303,7 @@ function subtractNearest(
   });
 }
 
-/** Sizes that make errors orthogonal to what was coded, where there are such. */
+/** Sizes with which what was coded keeps its length. */
 function adjustedSizes(
   rests: readonly Float64Array[],
   sum: (token: number) => Float64Array,
@@ -311,12 +311,12 @@ function adjustedSizes(
   return rests.flatMap((rest, token) => {
     const coded = sum(token);
     let energy = 0;
-    let product = 0;
+    let square = 0;
     rest.forEach((value, i) => {
       energy += value * value;
-      product += value * coded[i]!;
+      square += coded[i]! * coded[i]!;
     });
-    return product > 0 && energy > 0 ? [energy / product] : [];
+    return square > 0 && energy > 0 ? [Math.sqrt(energy / square)] : [];
   });
 }
 

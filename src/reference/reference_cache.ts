@@ -897,7 +897,6 @@ function storeMakers(
         scheme,
         codebook: codebookOf(options, own.source, side, id, own),
         ...(side === "values" ? {} : codedKeys(scheme, own)),
-        orthogonal: side === "keys" || tiers.window > 0,
         keyValueHeads,
         headDim: sideDim(own, side),
         tiers,

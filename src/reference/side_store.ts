@@ -18,8 +18,6 @@ export interface SideStoreOptions {
   readonly turn?: TokenTurn;
   /** Whether the vectors are keys in the space `as-scored`. */
   readonly scored?: boolean;
-  /** Whether the size of a normalised token makes its error orthogonal to it. */
-  readonly orthogonal: boolean;
   /** KV heads. */
   readonly keyValueHeads: number;
   /** Channels per head. */
@@ -171,8 +169,8 @@ export class SideStore {
 
   /** The context of coding a record that begins with the coded token `first`. */
   #context(head: number, first: number): CodingContext {
-    const { turn, scored = false, orthogonal } = this.#options;
-    const codebook = { ...this.#codebooks[head]!, scored, orthogonal };
+    const { turn, scored = false } = this.#options;
+    const codebook = { ...this.#codebooks[head]!, scored };
     return turn === undefined ? codebook : {
       ...codebook,
       turn: (vector, token, direction) => turn(vector, first + token, direction),

@@ -52,8 +52,6 @@ export function codeSpan(
     const context: CodingContext = {
       ...own,
       scored: side === "keys",
-      // Tokens of the sequence beside it are exact.
-      orthogonal: true,
       ...(levels === undefined ? {} : { levels }),
     };
     const records = new Uint32Array(Math.ceil(rows.length / recordTokens) * words);

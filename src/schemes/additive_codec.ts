@@ -3,7 +3,7 @@ import type { Codec, CodingContext, Normalisation } from "./codec.ts";
 import type { Scheme } from "./scheme.ts";
 import { beamWidth } from "./additive.ts";
 import { BestSums } from "./best_sums.ts";
-import { meanLevel, meanOf, NORM_BITS, normLevel, sizeLevel } from "./normalisation.ts";
+import { meanLevel, meanOf, NORM_BITS, sizeLevel } from "./normalisation.ts";
 
 /**
  * The codes of normalised, additive schemes, found by beam search.
@@ -30,7 +30,7 @@ export function additiveCodec(scheme: Scheme, width: number = beamWidth(scheme))
 
   return {
     encode(vectors, record, token, context) {
-      const { normalisation, scale, orthogonal = false } = context;
+      const { normalisation, scale } = context;
       const headDim = vectors[0]!.length;
       const own = layout(headDim);
       const centroids = scaledCentroids(context, headDim);
@@ -42,11 +42,7 @@ export function additiveCodec(scheme: Scheme, width: number = beamWidth(scheme))
           (vector[channel]! - value) * (scale?.[channel] ?? 1)
         );
         const energy = rest.reduce((sum, value) => sum + value * value, 0);
-        const nearest = normalisation === undefined
-          ? 0
-          : sizeLevel(energy, headDim, normalisation.sizes);
-        const size = normalisation?.sizes[nearest] ?? 1;
-        let product = 0;
+        const size = normalisation?.sizes[sizeLevel(energy, headDim, normalisation.sizes)] ?? 1;
         let square = 0;
         for (let group = 0; group * channels < headDim; group++) {
           const target = rest.subarray(group * channels, (group + 1) * channels);
@@ -54,17 +50,12 @@ export function additiveCodec(scheme: Scheme, width: number = beamWidth(scheme))
           codes.forEach((code, stage) =>
             writeCode(own, record, token + i, group * stages + stage, code)
           );
-          sum.forEach((value, channel) => {
-            product += target[channel]! * value;
-            square += value * value;
-          });
+          for (const value of sum) square += value * value;
         }
         if (normalisation === undefined) return;
-        const { sizes } = normalisation;
-        const adjusted = orthogonal
-          ? orthogonalSize(energy, product, sizes) ?? nearest
-          : leastSquaresSize(product, square, sizes);
-        writeBits(record, tokenBit(own, token + i), NORM_BITS, adjusted);
+        // Sums are shorter than what they stand for. With this size it keeps its length.
+        const kept = sizeLevel(energy, square, normalisation.sizes);
+        writeBits(record, tokenBit(own, token + i), NORM_BITS, kept);
       });
     },
 
@@ -109,27 +100,6 @@ function readMean(
   if (normalisation === undefined) return 0;
   const level = readBits(record, channel * NORM_BITS, NORM_BITS);
   return meanOf(level, normalisation.offsets[channel]!, normalisation.meanSteps[channel]!);
-}
-
-/**
- * The size that makes the error orthogonal to the token, or undefined where none does. Centroids
- * are shorter than the vectors they stand for. Beside tokens that are exact, and have their whole
- * length, coded ones would get less of the softmax than is theirs.
- */
-function orthogonalSize(
-  energy: number,
-  product: number,
-  sizes: ArrayLike<number>,
-): number | undefined {
-  if (product <= 0) return undefined;
-  return normLevel((above) =>
-    energy * energy >= sizes[above - 1]! * sizes[above]! * product * product
-  );
-}
-
-/** The size of least squared error. */
-function leastSquaresSize(product: number, square: number, sizes: ArrayLike<number>): number {
-  return normLevel((above) => 2 * product >= (sizes[above - 1]! + sizes[above]!) * square);
 }
 
 /** The codes of a group, one for each stage, and the sum of their centroids. */

@@ -62,11 +62,6 @@ export interface CodingContext extends HeadCodebook {
    * embedding.
    */
   readonly scored?: boolean;
-  /**
-   * Whether the size of a normalised token makes its error orthogonal to it, as keys need it, and
-   * values beside exact ones; else the squared error is least. Defaults to false.
-   */
-  readonly orthogonal?: boolean;
   /** `[headDim][2]`: scale and minimum of each channel, for schemes that fit them to a span. */
   readonly levels?: ArrayLike<number>;
 }

@@ -31,17 +31,19 @@ export function meanOf(level: number, offset: number, step: number): number {
 }
 
 /**
- * The integer of the size nearest, as a ratio, to the root mean square of channels.
+ * The integer of the size nearest, as a ratio, to that of a vector beside another: to its root mean
+ * square where the other's square is the number of channels.
  *
- * @param energy The sum of their squares.
+ * @param energy The vector's square, that is the sum of its channels' squares.
+ * @param square The other's.
  * @param sizes Ascending.
  */
-export function sizeLevel(energy: number, headDim: number, sizes: ArrayLike<number>): number {
-  return normLevel((above) => energy >= headDim * sizes[above - 1]! * sizes[above]!);
+export function sizeLevel(energy: number, square: number, sizes: ArrayLike<number>): number {
+  return normLevel((above) => energy >= square * sizes[above - 1]! * sizes[above]!);
 }
 
 /** How many of the conditions hold, of those between neighbours of {@linkcode NORM_LEVELS}. */
-export function normLevel(holds: (above: number) => boolean): number {
+function normLevel(holds: (above: number) => boolean): number {
   let level = 0;
   while (level + 1 < NORM_LEVELS && holds(level + 1)) level++;
   return level;

@@ -149,9 +149,9 @@ export const CALIBRATION: readonly Mutation[] = [
   ]),
   ...inFile("added", "src/schemes/additive_codec.ts", ["schemes/additive"], [
     [
-      "sizes-never-orthogonal",
-      "const adjusted = orthogonal",
-      "const adjusted = !orthogonal",
+      "sizes-of-what-was-to-be-coded",
+      "sizeLevel(energy, square, normalisation.sizes)",
+      "sizeLevel(energy, headDim, normalisation.sizes)",
     ],
     [
       "beam-of-one",

@@ -235,10 +235,15 @@ export const KERNELS: readonly Mutation[] = [
       "score_0 + 0.0 * score_{{last}}",
       { generate: "encode_n16b8x2_d64", tests: ["cache/additive /n16b8x2/"] },
     ],
-    ["sizes-of-least-error", "if (ORTHOGONAL) {", "if (ORTHOGONAL && SIDE == 9u) {", {
-      generate: "encode_n4b8_d64",
-      tests: ["cache/additive /n4b8/"],
-    }],
+    [
+      "sizes-of-what-was-to-be-coded",
+      "size_level(energy, square)",
+      "size_level(energy, f32(HEAD_DIM))",
+      {
+        generate: "encode_n4b8_d64",
+        tests: ["cache/additive /n4b8/"],
+      },
+    ],
     [
       "mean-of-all-tokens-above",
       "f32(above) - f32(NORM_LEVELS) / 2.0",
