@@ -268,7 +268,7 @@ export class Sequences {
     if (length === state.length) return;
     const exactFrom = this.exactAfter(state, length, decodes);
     const coded = codedTokens(this.#options, { length, exactFrom });
-    this.#takeBack(state, length, coded);
+    this.takeBack(state, length, coded);
     state.length = length;
     state.exactFrom = exactFrom;
     state.stored = Math.min(state.stored, length);
@@ -346,17 +346,17 @@ export class Sequences {
   }
 
   /**
-   * Undoes the steps that began at a length or later, as if they had never begun.
+   * Undoes the steps that began at a length or later, as if they had never begun. The sequence
+   * keeps its length.
    *
    * @param coded Coded tokens that are to stay. Those of a step that every layer was given are
    * needed where a later one has overwritten what is held exactly; no unfinished step has such
    * tokens.
    */
-  #takeBack(state: SequenceState, length: number, coded = 0): void {
+  takeBack(state: SequenceState, length: number, coded = 0): void {
     while ((state.steps.at(-1)?.start ?? -1) >= length) {
       const growth = state.steps.pop()!;
       growth.isVoid = true;
-      state.length = growth.start;
       if (coded > growth.codedBefore) {
         this.#settle(growth);
         continue;
@@ -437,7 +437,10 @@ export class Sequences {
         });
       }
     } catch (error) {
-      for (const { state, start } of growths.reverse()) this.#takeBack(state, start);
+      for (const { state, start } of growths.reverse()) {
+        this.takeBack(state, start);
+        state.length = start;
+      }
       throw error;
     }
     return growths;

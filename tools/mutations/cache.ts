@@ -135,7 +135,7 @@ export const CACHE: readonly Mutation[] = [
       ],
       [
         "refused-steps-stay",
-        "for (const { state, start } of growths.reverse()) this.#takeBack(state, start);",
+        "        this.takeBack(state, start);\n",
         "",
       ],
       [
@@ -747,7 +747,7 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "unsubmitted-step-kept",
-      "if (undone !== undefined) sequences.truncate(sequence, undone.start);",
+      "    sequences.takeBack(state, length, known - sinks);\n",
       "",
     ],
     [
@@ -756,6 +756,17 @@ export const CACHE: readonly Mutation[] = [
       "",
     ],
     ["restored-later", "putInPlace(commands, recorder, state);", ""],
+    [
+      "codes-of-overtaken-step-undone",
+      "sequences.takeBack(state, length, known - sinks);",
+      "sequences.takeBack(state, length);",
+    ],
+    [
+      "told-as-never-written",
+      "return Math.max(0, known - sinks - aged);",
+      "return 0;",
+    ],
+    ["decoded-beside-their-place", "start: start - sinks,", "start,"],
   ]),
   ...inFile("snapshot", "src/snapshots/pages.ts", ["snapshots/snapshot"], [
     [
