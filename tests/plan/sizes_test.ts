@@ -105,6 +105,25 @@ const PLANS: readonly {
     bytes: { codebooks: 3 * 2 * 64 * (256 + 4) },
   },
   {
+    what:
+      "a layer that shares another's keys and values: it has parameters and learned sinks alone",
+    change: {
+      shape: { ...base.shape, layers: 2, sharesWith: [null, 0] },
+      policy: { keys: "c8b8", values: "u8b8" },
+    },
+    bytes: {
+      codes: 8 * 64 * 2 * 8 + 8 * 2 * 177 * 4,
+      exact: 2 * 2 * (4 + 16 + 63 + 100) * 2 * 64 * 2,
+      codebooks: 2 * 64 * (256 + 4) + 256 * 8 * 2,
+      tables: 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + 2 * LAYER,
+    },
+  },
+  {
+    what: "learned sinks of two query heads, in a buffer of 16",
+    change: { shape: { ...base.shape, queryHeads: 2 } },
+    bytes: { tables: 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + LAYER },
+  },
+  {
     what: "scores of every tile: 2 of coded tokens, one of sinks, one of the ring",
     change: { kernels: PLAIN },
     bytes: { scores: 128 * 4 * 4 * 256 * 4, partials: 256 * 4 * 17 * 16 },
@@ -212,16 +231,48 @@ for (const { what, policy, capacity, bytes } of LARGEST) {
   });
 }
 
-Deno.test("planCache() refuses codebooks of both sides that exceed a binding together", () => {
-  const options: PlanOptions = {
-    ...base,
-    policy: { keys: "c16b12", values: "c16b12" },
-    capacity: { ...base.capacity, stepTokens: 2, appendTokens: 2 },
-  };
-  // 4096 centroids of 64 channels in a byte, and a grid of four, of two heads and sides.
-  const bytes = 2 * 2 * 64 * (4096 + 4);
-  const planned = (maxBufferSize: number) =>
-    planCache({ ...options, limits: { ...BASE_LIMITS, maxBufferSize } });
-  assert.equal(planned(bytes).largestBinding, bytes);
-  refuses("limits", () => planned(bytes - 1));
+/** Buffers that are bound whole, larger than all others of their plan. */
+const WHOLE: readonly {
+  readonly what: string;
+  readonly change: Partial<PlanOptions>;
+  readonly bytes: number;
+}[] = [
+  {
+    what: "codebooks of both sides",
+    change: {
+      policy: { keys: "c16b12", values: "c16b12" },
+      capacity: { ...base.capacity, stepTokens: 2, appendTokens: 2 },
+    },
+    // 4096 centroids of 64 channels in a byte, and a grid of four, of two heads and sides.
+    bytes: 2 * 2 * 64 * (4096 + 4),
+  },
+  { what: "scores", change: { kernels: PLAIN }, bytes: 128 * 4 * 4 * 256 * 4 },
+  {
+    what: "q.centroid tables",
+    change: { kernels: TABLES },
+    bytes: 2 * (64 + 2) * 8 * 256 * 4 * 4,
+  },
+];
+
+for (const { what, change, bytes } of WHOLE) {
+  Deno.test(`planCache() takes ${what} that are as large as a binding together, and refuses larger ones`, () => {
+    const planned = (maxBufferSize: number) =>
+      planCache({ ...base, ...change, limits: { ...BASE_LIMITS, maxBufferSize } });
+    assert.equal(planned(bytes).largestBinding, bytes);
+    refuses("limits", () => planned(bytes - 1));
+  });
+}
+
+Deno.test("planCache() takes steps of as many workgroups as a dimension holds in the layer of most KV heads", () => {
+  const shape = { ...base.shape, layers: 2, keyValueHeads: [1, 2] };
+  const planned = (maxComputeWorkgroupsPerDimension: number) =>
+    planCache({ ...base, shape, limits: { ...BASE_LIMITS, maxComputeWorkgroupsPerDimension } });
+  planned(2 * 128);
+  refuses("limits", () => planned(2 * 128 - 1));
+});
+
+Deno.test("planCache() counts bits of the channels of layers with keys and values of their own", () => {
+  const shape = { ...base.shape, layers: 2, sharesWith: [null, 0] };
+  const { bytes, effectiveBits } = planCache({ ...base, shape });
+  assert.equal(effectiveBits, (8 * (bytes.total - bytes.scratch)) / (400 * 2 * 2 * 64));
 });
