@@ -690,7 +690,7 @@ export const CACHE: readonly Mutation[] = [
   ], [
     [
       "bits-with-scratch",
-      "effectiveBits: (8 * (bytes.total - bytes.scratch)) /",
+      "effectiveBits: (8 * residentBytes(bytes)) /",
       "effectiveBits: (8 * bytes.total) /",
     ],
     [

@@ -37,7 +37,7 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "scratch-in-bits",
-      "effectiveBits: (8 * (bytes.total - bytes.scratch)) /",
+      "effectiveBits: (8 * residentBytes(bytes)) /",
       "effectiveBits: (8 * bytes.total) /",
     ],
     [
