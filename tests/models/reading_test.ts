@@ -132,6 +132,25 @@ const READ: readonly {
     expected: { shape: { ...SHAPE, layers: 2, sharesWith: [null, 0] }, layerNumbers: [1, 2] },
   },
   {
+    name: "jamba: attention in the fifth layer of eight where the file does not say",
+    json: { model_type: "jamba", num_hidden_layers: 9, num_attention_heads: 4, head_dim: 64 },
+    expected: { layerNumbers: [4], modelLayers: 9 },
+  },
+  {
+    name: "granitemoehybrid: no rotary embedding unless the file says so",
+    json: {
+      ...LLAMA,
+      model_type: "granitemoehybrid",
+      num_hidden_layers: 2,
+      layer_types: ["mamba", "attention"],
+    },
+    expected: {
+      layerNumbers: [1],
+      scale: 1,
+      asScored: "its layers have no rotary embedding",
+    },
+  },
+  {
     name: "gpt_bigcode: one KV head where the file does not say",
     json: { model_type: "gpt_bigcode", n_layer: 1, n_head: 4, n_embd: 256 },
     expected: { shape: { layers: 1, queryHeads: 4, keyValueHeads: 1, headDim: 64 } },
@@ -404,6 +423,17 @@ const REFUSED: readonly {
     json: { ...LLAMA, num_hidden_layers: 1, layer_types: ["chunky_attention"] },
     code: "file",
     why: /layer 0 is of the type "chunky_attention" \(layer_types\)/,
+  },
+  {
+    name: "queries that see all tokens, images' and others'",
+    json: {
+      model_type: "gemma4_text",
+      num_hidden_layers: 1,
+      num_attention_heads: 8,
+      use_bidirectional_attention: "all",
+    },
+    code: "file",
+    why: /use_bidirectional_attention is all: queries see later tokens/,
   },
   {
     name: "more rotating channels than a head has",
