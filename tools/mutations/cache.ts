@@ -842,4 +842,31 @@ export const CACHE: readonly Mutation[] = [
       { tests: ["snapshots/snapshot", "snapshots/prompts"] },
     ],
   ]),
+  ...inFile("counters", "src/cache/number_counters.ts", [
+    "schemes/bad_numbers /readCounters/",
+    "schemes/key_bias /readCounters/",
+  ], [
+    ["not-reset", "    encoder.clearBuffer(this.#buffer);\n", ""],
+    ["drowned-as-nans", "drownedBlocks: words[2]! });", "drownedBlocks: words[1]! });"],
+    [
+      "drowned-alone",
+      "if (clamped + notNumbers + drownedBlocks === 0) return;",
+      "if (clamped + notNumbers === 0) return;",
+    ],
+    ["last-reading-alone", "clamped: this.#counts.clamped + clamped,", "clamped,"],
+    [
+      "last-blocks-alone",
+      "drownedBlocks: this.#counts.drownedBlocks + drownedBlocks,",
+      "drownedBlocks,",
+    ],
+    ["nans-unreported", "if (clamped + notNumbers > 0) {", "if (clamped > 0) {"],
+    ["drowned-unreported", "if (drownedBlocks > 0) {", "if (false) {"],
+  ]),
+  ...inFile("drop", "src/cache/drop_tokens.ts", ["cache/drop_tokens /as many tokens as/"], [
+    [
+      "restored-moved-alone",
+      "if (state.restored !== undefined || moved > 0) {",
+      "if (moved > 0) {",
+    ],
+  ]),
 ];

@@ -341,4 +341,8 @@ export const CALIBRATION: readonly Mutation[] = [
       "",
     ],
   ]),
+  ...inFile("added", "src/schemes/additive_codec.ts", ["schemes/additive"], [
+    ["whole-square", "(size / 2) * squares[code]!", "size * squares[code]!"],
+    ["sums-not-cleared", "    sums.fill(0);\n", ""],
+  ]),
 ];
