@@ -13,7 +13,7 @@ import { collect } from "./command.ts";
 import { addKernelsOption, type KernelsArguments } from "./kernels.ts";
 import { readPolicy } from "./policy_file.ts";
 import { findRecipe, RECIPE_NAMES, type RecipeName } from "./recipes.ts";
-import { readScheme } from "./schemes.ts";
+import { readScheme, schemeArgument } from "./schemes.ts";
 
 /** What {@linkcode addPolicyOptions} adds. */
 export interface PolicyArguments {
@@ -41,9 +41,9 @@ export interface CacheArguments extends PolicyArguments, KernelsArguments {
 /** Adds the options that {@linkcode PolicyArguments} are read from. */
 export function addPolicyOptions(command: Command): Command {
   return command
-    .option("--scheme <id>", "scheme of keys and values: c8b8, u8b8, ...", readScheme)
-    .option("--keys <id>", "scheme of the keys", readScheme)
-    .option("--values <id>", "scheme of the values", readScheme)
+    .option("--scheme <id>", "scheme of keys and values: c8b8, u8b8, ...", schemeArgument)
+    .option("--keys <id>", "scheme of the keys", schemeArgument)
+    .option("--values <id>", "scheme of the values", schemeArgument)
     .addOption(
       new Option("--share-heads", "KV heads share centroids that are added: smaller codebooks")
         .conflicts(["policy", "recipe"]),

@@ -1,7 +1,7 @@
 /** A comparison of schemes for people: a table, what to take, and how to go on. */
 import type { ModelPlanOptions } from "../src/models/mod.ts";
 import type { CachePlan } from "../src/plan/plan.ts";
-import type { CacheBytes } from "../src/plan/sizes.ts";
+import { type CacheBytes, residentBytes } from "../src/plan/sizes.ts";
 import type { LayerPolicy } from "../src/schemes/policy.ts";
 import { commandLine } from "./command_words.ts";
 import {
@@ -80,14 +80,10 @@ function schemeRow(
 /** What stays resident, how many times smaller than f16 that is, and the scratch. */
 function sizes(bytes: CacheBytes, f16: CacheBytes | undefined): string[] {
   return [
-    formatBytes(resident(bytes)),
-    f16 === undefined ? "" : (resident(f16) / resident(bytes)).toFixed(1),
+    formatBytes(residentBytes(bytes)),
+    f16 === undefined ? "" : (residentBytes(f16) / residentBytes(bytes)).toFixed(1),
     formatBytes(bytes.scratch),
   ];
-}
-
-function resident({ total, scratch }: CacheBytes): number {
-  return total - scratch;
 }
 
 /** What to take, why, and the command lines to go on with. */

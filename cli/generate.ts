@@ -9,7 +9,7 @@ import { CoupletError } from "../src/base/errors.ts";
 import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import { integerFrom, usageError } from "./arguments.ts";
 import { type Answer, type Answering, collect, createCommand } from "./command.ts";
-import { readScheme } from "./schemes.ts";
+import { schemeArgument } from "./schemes.ts";
 
 interface GenerateOptions {
   readonly scheme: readonly string[];
@@ -30,7 +30,7 @@ export function command(answering: Answering): Command {
       "generate --scheme c2b6 --scheme c4b6 --head-dim 64 --head-dim 128 --out ./my_kernels",
     ],
   })
-    .option("--scheme <id>", "a scheme of keys or values (repeatable)", collect(readScheme), [])
+    .option("--scheme <id>", "a scheme of keys or values (repeatable)", collect(schemeArgument), [])
     .option(
       "--pair <keys/values>",
       "a pair that attends in one kernel (repeatable)",
@@ -53,7 +53,7 @@ async function writeKernels(options: GenerateOptions): Promise<Answer> {
     throw usageError(WHAT, "neither --scheme nor --pair is given");
   }
   if (headDim.length === 0) throw usageError(WHAT, "--head-dim is not given");
-  for (const id of pair.flatMap((one) => one.split("/"))) readScheme(id);
+  for (const id of pair.flatMap((one) => one.split("/"))) schemeArgument(id);
   await checkFolder(out);
   const folder = pathToFileURL(`${resolve(out)}/`);
   const files = generateKernels({ schemes: scheme, pairs: pair, headDims: headDim, language });

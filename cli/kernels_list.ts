@@ -7,7 +7,7 @@ import { integerFrom } from "./arguments.ts";
 import { type Answer, type Answering, createCommand } from "./command.ts";
 import { addKernelsOption, type KernelsArguments, kernelSchemes, loadKernels } from "./kernels.ts";
 import { nearestText } from "./nearest.ts";
-import { readScheme } from "./schemes.ts";
+import { schemeArgument } from "./schemes.ts";
 import { formatTable } from "./table.ts";
 
 interface ListOptions extends KernelsArguments {
@@ -27,7 +27,7 @@ export function command(answering: Answering): Command {
   })
     .argument("[glob]", "pattern of names, such as 'attend_c8b8_*'")
     .option("--family <name>", "what they do: attend, encode, ...")
-    .option("--scheme <id>", "a scheme of their records")
+    .option("--scheme <id>", "a scheme of their records", schemeArgument)
     .option("--head-dim <n>", "channels per head", integerFrom(1));
   return addKernelsOption(list).action(answering(listKernels));
 }
@@ -66,7 +66,7 @@ function describeRow({ name, bindings, span, workgroupBytes, reason }: KernelInf
 function checkFamily(kernels: readonly KernelInfo[], family: string): void {
   const families = [...new Set(kernels.map(({ name }) => parseKernelName(name).family))].sort();
   if (families.some((known) => known === family)) return;
-  throw new CoupletError("kernel", {
+  throw new CoupletError("usage", {
     what: `Cannot list kernels of the family "${family}"`,
     why: `there is none${nearestText(family, families)}`,
     remedy: `Use one of ${families.join(", ")}`,
@@ -74,7 +74,6 @@ function checkFamily(kernels: readonly KernelInfo[], family: string): void {
 }
 
 function checkScheme(kernels: readonly KernelInfo[], id: string): void {
-  readScheme(id);
   const schemes = kernelSchemes(kernels);
   if (schemes.some((known) => known === id)) return;
   throw new CoupletError("kernel", {

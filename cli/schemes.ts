@@ -22,3 +22,17 @@ export function readScheme(id: string): SchemeId {
     throw new CoupletError(cause.code, { what, why: `${why}${near}`, remedy }, { cause });
   }
 }
+
+/**
+ * A reader of ids of schemes.
+ *
+ * @throws {CoupletError} `usage` where there is no such scheme.
+ */
+export function schemeArgument(id: string): SchemeId {
+  try {
+    return readScheme(id);
+  } catch (cause) {
+    if (!(cause instanceof CoupletError)) throw cause;
+    throw new CoupletError("usage", cause.parts, { cause });
+  }
+}

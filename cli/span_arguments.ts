@@ -2,8 +2,8 @@
 import { InvalidArgumentError } from "commander";
 import { spanKinds } from "../src/cache/span_kinds.ts";
 import type { SpanKinds } from "../src/plan/options.ts";
-import { parseScheme } from "../src/schemes/parse_scheme.ts";
 import type { SpanPolicies } from "../src/plan/span_policies.ts";
+import { schemeArgument } from "./schemes.ts";
 
 /** A kind of span: its name, schemes, tokens of one, and how many. */
 const SPAN =
@@ -17,8 +17,8 @@ export function parseSpan(text: string, before: SpanPolicies): SpanPolicies {
   }
   const { name, keys, values = keys, tokens, count = "1" } = found;
   const policy = {
-    keys: parseScheme(keys!).id,
-    values: parseScheme(values!).id,
+    keys: schemeArgument(keys!),
+    values: schemeArgument(values!),
     tokens: Number(tokens) * Number(count),
     count: Number(count),
   };

@@ -5,13 +5,14 @@
  *
  * @module
  */
-import { build, type BuildOptions, type Metafile, stop } from "esbuild";
+import { build, type BuildOptions, stop } from "esbuild";
 import { mkdir, rm } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { gzipSync } from "node:zlib";
 import config from "../deno.json" with { type: "json" };
 import { BUDGETS, describeSize, judge, type Size } from "./budgets.ts";
 import { ROOT } from "./project.ts";
+import { withStaticImports } from "./static_imports.ts";
 import { wgslPlugin } from "./wgsl_plugin.ts";
 
 const OUTPUT = "dist/browser";
@@ -73,7 +74,7 @@ const kernels = Object.entries(metafile.outputs)
   .map(({ name, size }) => judge(name, size, BUDGETS.kernel));
 const [largest] = kernels;
 if (largest === undefined) throw new Error("The bundle holds no kernel");
-const all = staticFiles(metafile, `${OUTPUT}/mod.js`).map((path) => sizes.get(path)!);
+const all = withStaticImports(metafile, [`${OUTPUT}/mod.js`]).map((path) => sizes.get(path)!);
 
 for (const { line } of runtimes) console.log(line);
 console.log(`all of mod.ts, for comparison: ${describeSize(sizeOf(all))}`);
@@ -91,17 +92,6 @@ async function sizeOfExports(names: string): Promise<Size> {
     outfile: "engine.js",
   });
   return sizeOf(outputFiles.map(({ contents }) => contents));
-}
-
-/** The files that load together with one file: it and what it imports, except on demand. */
-function staticFiles(metafile: Metafile, entry: string): string[] {
-  const seen = new Set([entry]);
-  for (const path of seen) {
-    for (const imported of metafile.outputs[path]!.imports) {
-      if (imported.kind === "import-statement") seen.add(imported.path);
-    }
-  }
-  return [...seen];
 }
 
 /** Each file is compressed by itself, as it is sent. */

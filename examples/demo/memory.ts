@@ -1,6 +1,4 @@
 import {
-  BASE_LIMITS,
-  type CacheBytes,
   type CacheOptions,
   type CachePlan,
   type Capacity,
@@ -8,15 +6,12 @@ import {
   planCache,
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
+import { BOUNDLESS_LIMITS } from "../../src/plan/limits.ts";
+import { residentBytes } from "../../src/plan/sizes.ts";
 import type { Memory } from "./report.ts";
 
 /** Token counts that memory is extrapolated to, for one sequence. */
 const LONGER_TOKENS = [4096, 32768];
-
-/** Bytes that stay in use between steps: everything but scratch. */
-export function residentBytes({ total, scratch }: CacheBytes): number {
-  return total - scratch;
-}
 
 /**
  * A cache's memory as the table shows it.
@@ -72,9 +67,7 @@ export function planResident(
     ...options,
     capacity: residentCapacity(options, sequences, sequenceTokens),
     limits: {
-      ...BASE_LIMITS,
-      maxStorageBufferBindingSize: Infinity,
-      maxBufferSize: Infinity,
+      ...BOUNDLESS_LIMITS,
       maxComputeWorkgroupsPerDimension: Infinity,
     },
     kernels: manifest,

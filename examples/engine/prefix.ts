@@ -28,7 +28,8 @@ export interface OpenedPrefix extends Prefix {
 /**
  * Brings a prefix into a cache: as much of it as a store has, of this prefix or of any that it begins with, and
  * the rest computed. The store then has all of it. Entries that cannot be used are reported and replaced by
- * what is computed, where they are this prefix's own.
+ * what is computed, where they are this prefix's own. One that is encrypted otherwise stays: it may be another
+ * key's, whose owner would replace it in turn.
  *
  * @param cache The engine's.
  * @throws {CoupletError} `usage` where there are no tokens; `capacity` where the cache has no room; `store` where the
@@ -54,7 +55,10 @@ export async function openPrefix(
   try {
     if (restored < tokenIds.length) {
       await engine.forward([{ sequence, tokenIds: tokenIds.slice(restored) }]);
-      if (store !== undefined) await storePrefix(cache, store, sequence, tokenIds);
+      const own = refused.find(({ tokens }) => tokens === tokenIds.length);
+      if (store !== undefined && own?.error.code !== "encryption") {
+        await storePrefix(cache, store, sequence, tokenIds);
+      }
     }
     return { sequence, tokenIds, restored, refused };
   } catch (error) {

@@ -23,7 +23,7 @@ import { type ReferenceForward, referenceForward } from "../engine/reference.ts"
 import { summarizeUsage } from "./code_usage.ts";
 import type { CodedContexts } from "./coded_contexts.ts";
 import type { CodeUsageFigures } from "./figures/results.ts";
-import { joined } from "../joined.ts";
+import { joinFloats } from "../../src/base/join_floats.ts";
 import { isLearned } from "./methods.ts";
 import { type CodedSide, SideCoder } from "./side_coder.ts";
 
@@ -122,7 +122,7 @@ export class CodedRun implements ModelRun {
       };
     });
     const layers = (kind: "queries" | "keys" | "values") =>
-      results[0]![kind].map((_, layer) => joined(results.map((one) => one[kind][layer]!)));
+      results[0]![kind].map((_, layer) => joinFloats(results.map((one) => one[kind][layer]!)));
     return Promise.resolve({
       logits: results.map(({ logits }) => logits),
       queries: layers("queries"),

@@ -3,7 +3,7 @@ import type { Inspection } from "../demo/evaluate.ts";
 import type { ForwardResult, ModelConfig } from "../engine/mod.ts";
 import { rotateHeads } from "../engine/rotate_heads.ts";
 import type { CodedContexts } from "./coded_contexts.ts";
-import { joined } from "../joined.ts";
+import { joinFloats } from "../../src/base/join_floats.ts";
 import { LogitErrors } from "./logit_error.ts";
 import type { CodingErrorFigures, LogitErrorFigures } from "./figures/results.ts";
 
@@ -76,7 +76,7 @@ export class CodingErrors implements Inspection {
           const found = await coded.decode(context, layer, side);
           if (found === undefined) continue;
           const { first, vectors: decoded } = found;
-          const plain = joined(pieces[side][layer]!);
+          const plain = joinFloats(pieces[side][layer]!);
           const given = this.#asCoded(plain, side, coded.keySpace);
           const start = first * keyValueHeads * headDim;
           // Before the rotary embedding in any space: it leaves lengths alone, and turns what vectors have in common.
@@ -88,10 +88,10 @@ export class CodingErrors implements Inspection {
             errors[Math.floor(i / headDim) % keyValueHeads]! += difference ** 2;
           }
           if (side === "keys") {
-            logits.add(joined(pieces.queries[layer]!), differences, coded);
+            logits.add(joinFloats(pieces.queries[layer]!), differences, coded);
           }
         }
-        const energies = energiesAroundMean(joined(measured), keyValueHeads, headDim);
+        const energies = energiesAroundMean(joinFloats(measured), keyValueHeads, headDim);
         errors.forEach((error, head) => {
           if (energies[head]! > 0) {
             codingError.push({ layer, side, head, error: error / energies[head]! });

@@ -3,7 +3,7 @@ import { CacheSwitch } from "../demo/cache_switch.ts";
 import type { CacheRun } from "../demo/evaluate.ts";
 import type { StepSizes } from "../demo/setups.ts";
 import { type Checkpoint, createEngine, type Engine } from "../engine/mod.ts";
-import { joined } from "../joined.ts";
+import { joinFloats } from "../../src/base/join_floats.ts";
 
 /** A model for any number of caches: one copy of its weights for each space keys are coded in. */
 export class Engines {
@@ -68,7 +68,7 @@ export function inSmallerSteps({ cache, forward }: CacheRun, chunk: number): Cac
         );
         parts.push(logits!);
       }
-      return { logits: entries.map((_, entry) => joined(parts.map((part) => part[entry]!))) };
+      return { logits: entries.map((_, entry) => joinFloats(parts.map((part) => part[entry]!))) };
     },
   };
 }

@@ -4,6 +4,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import config from "../../deno.json" with { type: "json" };
 import { ROOT, runDeno } from "../../tools/project.ts";
+import { withStaticImports } from "../../tools/static_imports.ts";
 
 /** Contents by path. */
 export type Files = Map<string, string | Uint8Array>;
@@ -76,12 +77,7 @@ export async function replaceFolder(output: string, files: Files): Promise<void>
 }
 
 /** The paths that load together with an entry: it and what it imports, except on demand. */
-export function initialPaths({ outputs }: Metafile, entry: string): string[] {
-  const seen = new Set(Object.keys(outputs).filter((path) => path.endsWith(`/${entry}`)));
-  for (const path of seen) {
-    for (const imported of outputs[path]!.imports) {
-      if (imported.kind === "import-statement") seen.add(imported.path);
-    }
-  }
-  return [...seen].map((path) => resolve(ROOT, path));
+export function initialPaths(metafile: Metafile, entry: string): string[] {
+  const entries = Object.keys(metafile.outputs).filter((path) => path.endsWith(`/${entry}`));
+  return withStaticImports(metafile, entries).map((path) => resolve(ROOT, path));
 }

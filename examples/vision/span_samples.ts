@@ -1,7 +1,7 @@
 /** What codebooks of spans are learned on: keys, as they are scored, and values of videos. */
 import { type CalibrationSamples, queryScale, SIDES } from "@couplet/kv";
 import { readBuffer } from "../../tools/read_buffer.ts";
-import { joined } from "../joined.ts";
+import { joinFloats } from "../../src/base/join_floats.ts";
 import { questionTokens } from "./answers.ts";
 import type { VisionHost } from "./host.ts";
 import type { Video } from "./videos.ts";
@@ -52,9 +52,9 @@ export async function spanSamples(
   }
   return parts.flatMap((part, layer) =>
     SIDES.map((side) => {
-      const common = { layer, side, keyValueHeads, headDim, values: joined(part[side]) };
+      const common = { layer, side, keyValueHeads, headDim, values: joinFloats(part[side]) };
       if (side === "values" || weighting === "none") return common;
-      const queries = joined(part.queries);
+      const queries = joinFloats(part.queries);
       // Every query sees all visual tokens, so all count alike: each is a sequence of its own.
       const lengths = new Array<number>(queries.length / (queryHeads * headDim)).fill(1);
       return {

@@ -38,13 +38,12 @@ export function encodeRollback(
   const state = sequences.checkRollback(sequence, length, true);
   const { options } = cache.plan;
   const { sinks } = options.tiers;
-  const undone = state.steps.find(({ start }) => start >= length);
-  // Pages are as they were before these steps, whether their commands ran or not.
-  if (undone !== undefined) sequences.truncate(sequence, undone.start);
   const known = sequences.exactAfter(state, length);
   const from = sequences.exactAfter(state, length, true);
   const aged = codedTokens(options, { length, exactFrom: 0 });
   if (from < known) {
+    // What is decoded lies where it did before these steps, whether their commands ran or not.
+    sequences.takeBack(state, length, known - sinks);
     record(target, sequence, (recorder) => {
       putInPlace(commands, recorder, state);
       options.pageTables.forEach((_, table) => commands.staleRow(recorder, state, table));

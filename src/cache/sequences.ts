@@ -294,7 +294,7 @@ export class Sequences {
     if (length === state.length) return;
     const exactFrom = this.exactAfter(state, length, decodes);
     const coded = codedTokens(this.#options, { length, exactFrom });
-    this.#takeBack(state, length, coded);
+    this.takeBack(state, length, coded);
     this.#shorten(state, length);
     state.exactFrom = exactFrom;
     state.stored = Math.min(state.stored, length);
@@ -306,14 +306,10 @@ export class Sequences {
     });
   }
 
-  /**
-   * Takes the last tokens of a sequence off its end.
-   *
-   * @param placed Tokens whose positions the device has, if there are no more.
-   */
-  #shorten(state: SequenceState, length: number, placed = length): void {
+  /** Takes the last tokens of a sequence off its end. */
+  #shorten(state: SequenceState, length: number): void {
     state.length = length;
-    state.placed = Math.min(state.placed, placed);
+    state.placed = Math.min(state.placed, length);
     state.positions.length = length * this.#options.positions;
   }
 
@@ -383,17 +379,18 @@ export class Sequences {
   }
 
   /**
-   * Undoes the steps that began at a length or later, as if they had never begun.
+   * Undoes the steps that began at a length or later, as if they had never begun. The sequence
+   * keeps its length.
    *
    * @param coded Coded tokens that are to stay. Those of a step that every layer was given are
    * needed where a later one has overwritten what is held exactly; no unfinished step has such
    * tokens.
    */
-  #takeBack(state: SequenceState, length: number, coded = 0): void {
+  takeBack(state: SequenceState, length: number, coded = 0): void {
     while ((state.steps.at(-1)?.start ?? -1) >= length) {
       const growth = state.steps.pop()!;
       growth.isVoid = true;
-      this.#shorten(state, growth.start, growth.placed);
+      state.placed = Math.min(state.placed, growth.placed);
       if (coded > growth.codedBefore) {
         this.#settle(growth);
         continue;
@@ -479,7 +476,10 @@ export class Sequences {
         });
       }
     } catch (error) {
-      for (const { state, start } of growths.reverse()) this.#takeBack(state, start);
+      for (const { state, start } of growths.reverse()) {
+        this.takeBack(state, start);
+        this.#shorten(state, start);
+      }
       throw error;
     }
     return growths;

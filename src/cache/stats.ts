@@ -4,6 +4,7 @@ import type { CacheStats } from "./cache.ts";
 import {
   centroidBytes,
   type LayerBytes,
+  residentBytes,
   tokenBytes,
   tokenChannels,
   totalBytes,
@@ -64,7 +65,7 @@ export function cacheStats(
     bytes,
     layers,
     slack: bytes.codes - heldBytes(options, sequences),
-    effectiveBits: (8 * (bytes.total - bytes.scratch)) /
+    effectiveBits: (8 * residentBytes(bytes)) /
       ((tokens + spanTokens) * tokenChannels(options)),
     sequences: sequences.count,
     tokens,

@@ -1,5 +1,6 @@
 import { checkOptions } from "../base/check_options.ts";
 import { groupBy } from "../base/group_by.ts";
+import { joinFloats } from "../base/join_floats.ts";
 import { list } from "../base/data_kinds.ts";
 import { CoupletError } from "../base/errors.ts";
 import { SAMPLES } from "./sample_fields.ts";
@@ -55,8 +56,8 @@ function joinSide(name: string, parts: readonly CalibrationSamples[]): Calibrati
     side,
     keyValueHeads,
     headDim,
-    values: concatenated(parts.map(({ values }) => values)),
-    ...(weights.length > 0 && { weights: concatenated(weights) }),
+    values: joinFloats(parts.map(({ values }) => values)),
+    ...(weights.length > 0 && { weights: joinFloats(weights) }),
     ...(scale && { scale }),
     ...(positions.every((own) => own !== undefined) && {
       positions: positions.flatMap((own) => Array.from(own)),
@@ -67,16 +68,6 @@ function joinSide(name: string, parts: readonly CalibrationSamples[]): Calibrati
 
 function weightsPerToken(samples: CalibrationSamples): number | undefined {
   return samples.weights && samples.weights.length / tokensOf(samples);
-}
-
-function concatenated(arrays: readonly Float32Array[]): Float32Array<ArrayBuffer> {
-  const all = new Float32Array(arrays.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const array of arrays) {
-    all.set(array, at);
-    at += array.length;
-  }
-  return all;
 }
 
 function apart(name: string, why: string): CoupletError {

@@ -18,3 +18,10 @@ export const BASE_LIMITS: PlanLimits = {
   maxBufferSize: 268435456,
   maxComputeWorkgroupsPerDimension: 65535,
 };
+
+/** The same, with bindings of any size: for plans that say how large a binding they need. */
+export const BOUNDLESS_LIMITS: PlanLimits = {
+  ...BASE_LIMITS,
+  maxStorageBufferBindingSize: Infinity,
+  maxBufferSize: Infinity,
+};

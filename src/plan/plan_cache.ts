@@ -6,7 +6,7 @@ import {
   type ResolvedOptions,
   resolveOptions,
 } from "./options.ts";
-import { layerBytes, sharedTableBytes, tokenChannels, totalBytes } from "./sizes.ts";
+import { layerBytes, residentBytes, sharedTableBytes, tokenChannels, totalBytes } from "./sizes.ts";
 import {
   type AttentionWay,
   decodeStep,
@@ -112,7 +112,7 @@ export function planCache(options: PlanOptions): CachePlan {
     scratch,
     ...(tuning === undefined ? {} : { tuning }),
     largestBinding: Math.max(largestBinding, ...buffers.map((buffer) => buffer.bytes)),
-    effectiveBits: (8 * (bytes.total - bytes.scratch)) /
+    effectiveBits: (8 * residentBytes(bytes)) /
       ((resolved.capacity.tokens + (spans?.tokens ?? 0)) * tokenChannels(resolved)),
     features: [...new Set(attending.flatMap(kernelFeatures))],
     precision: planned,

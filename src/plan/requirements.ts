@@ -2,7 +2,7 @@
 import { WHAT } from "./options.ts";
 import { checkOptions, type Fields, FLAG } from "../base/check_options.ts";
 import { FEATURE_NAMES, kernelFeatures } from "../kernels/name.ts";
-import { BASE_LIMITS } from "./limits.ts";
+import { BASE_LIMITS, BOUNDLESS_LIMITS } from "./limits.ts";
 import type { PlanOptions } from "./plan.ts";
 import { planCache } from "./plan_cache.ts";
 
@@ -23,11 +23,8 @@ export interface RequiredLimits {
  * @throws {CoupletError} as {@linkcode planCache} does.
  */
 export function requiredLimits(options: PlanOptions): RequiredLimits {
-  const boundless = { maxStorageBufferBindingSize: Infinity, maxBufferSize: Infinity };
-  const { largestBinding } = planCache({
-    ...options,
-    limits: options?.limits ?? { ...BASE_LIMITS, ...boundless },
-  });
+  const limits = options?.limits ?? BOUNDLESS_LIMITS;
+  const { largestBinding } = planCache({ ...options, limits });
   return {
     maxStorageBufferBindingSize: Math.max(
       BASE_LIMITS.maxStorageBufferBindingSize,

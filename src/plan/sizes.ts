@@ -292,6 +292,11 @@ export function totalBytes(
   };
 }
 
+/** Bytes that are in use between steps. */
+export function residentBytes({ total, scratch }: CacheBytes): number {
+  return total - scratch;
+}
+
 /** Channels one token has over all layers, keys and values both. */
 export function tokenChannels({ layers }: ResolvedOptions): number {
   return layers.filter(isOwn)

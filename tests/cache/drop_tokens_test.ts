@@ -58,6 +58,11 @@ const CASES: readonly {
   readonly unit: number;
 }[] = [
   { name: "tokens coded one by one", options: optionsOf("c8b8", "u8b8"), unit: 64 },
+  {
+    name: "as many tokens as the ring has slots, so that exact ones stay in theirs",
+    options: optionsOf("c8b8", "c4b8", { tiers: { sinks: 3, window: 14 } }),
+    unit: 64,
+  },
   { name: "blocks of tokens", options: optionsOf("kc2", "kt2"), unit: 64 },
   {
     name: "half-precision codes, no sinks and no window",

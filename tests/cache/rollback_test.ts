@@ -99,7 +99,7 @@ for (const { name, options, isExact } of CASES) {
     }
     // The fork still has its tokens, and can be restored and then cut.
     const restored = await model.restore(fork);
-    model.rollback(restored, 281);
+    model.rollback(restored, 190);
     model.record(model.begin([{ pair: restored, tokens: 9 }, { pair: fork, tokens: 1 }]));
     await model.flush();
     if (isExact) await model.checkRecords();
@@ -141,6 +141,43 @@ for (const [tokens, length] of [[203, 81], [203, 120], [235, 213]] as const) {
     // A copy of a page that never gets its content.
     await model.drop(() => model.record(model.begin([{ pair, tokens: 40 }]), model.layers, false));
     model.free(fork);
+    model.rollback(pair, length);
+    model.record(model.begin([{ pair, tokens: 40 }]));
+    await model.flush();
+    await model.checkRecords();
+    model.checkPages();
+    model.destroy();
+  });
+}
+
+for (const origin of ["fork", "restore"] as const) {
+  Deno.test(`encodeRollback undoes the first step after a ${origin} where it is not submitted, and cuts a block before it`, async () => {
+    const model = await CacheModel.create(device, optionsOf("kc2", "kt2", "pre-rope"), origin);
+    const source = model.create();
+    await grow(model, source, 203);
+    const pair = await model[origin](source);
+    await model.drop(() => model.record(model.begin([{ pair, tokens: 40 }]), model.layers, false));
+    model.rollback(pair, 150);
+    model.record(model.begin([{ pair, tokens: 40 }]));
+    await model.flush();
+    await model.checkRecords();
+    model.checkPages();
+    model.destroy();
+  });
+}
+
+// Inside the last step that is complete, at its start, and before it.
+for (const length of [190, 185, 150]) {
+  Deno.test(`encodeRollback to ${length} undoes a step that only some layers were given, behind one that all were`, async () => {
+    const shape = { layers: 2, queryHeads: 2, keyValueHeads: 2, headDim: 64 };
+    const options = optionsOf("kc2", "kt2", "pre-rope", { shape });
+    const model = await CacheModel.create(device, options, "overtaken");
+    const pair = model.create();
+    await grow(model, pair, 185);
+    // The complete step copies a page, and codes what is decoded into the copy.
+    model.fork(pair);
+    await grow(model, pair, 40);
+    model.record(model.begin([{ pair, tokens: 40 }]), [0], false);
     model.rollback(pair, length);
     model.record(model.begin([{ pair, tokens: 40 }]));
     await model.flush();

@@ -8,6 +8,9 @@ const HELPERS = new URL("../helpers/cli.ts", import.meta.url).pathname;
 const FIXTURE = new URL("../fixtures/tiny-llama", import.meta.url).pathname;
 const SAMPLES = "calibrate samples --space pre-rope --model m --digest d";
 
+/** A policy's file. */
+const UNKNOWN_SCHEME = '{ "name": "a", "policy": { "keys": "u8b8", "values": "u8b9" } }';
+
 /** WebGPU without an adapter. */
 const NO_ADAPTER = { requestAdapter: () => Promise.resolve(null) } as unknown as GPU;
 
@@ -120,27 +123,39 @@ const REFUSED: readonly {
   },
   { args: "kernels diff copy copi", exitCode: 1, code: "kernel", says: /nearest is copy\./ },
   { args: "kernels list stre_*", exitCode: 1, code: "kernel", says: /nearest are store_/ },
-  { args: "kernels list --family atend", exitCode: 1, code: "kernel", says: /nearest is attend\./ },
+  { args: "kernels list --family atend", exitCode: 2, code: "usage", says: /nearest is attend\./ },
   {
     args: "kernels list --scheme c8b9x",
-    exitCode: 1,
-    code: "scheme",
+    exitCode: 2,
+    code: "usage",
     says: /nearest are c8b10, c8b8/,
   },
   { args: "kernels list --scheme c8b7", exitCode: 1, code: "kernel", says: /couplet generate/ },
   {
     args: "kernels explain --head-dim 64 --scheme c8b8b",
-    exitCode: 1,
-    code: "scheme",
+    exitCode: 2,
+    code: "usage",
     says: /nearest are c8b8,/,
   },
   {
     args: "generate --out x --pair c4b4/u3b8 --head-dim 64",
-    exitCode: 1,
-    code: "scheme",
+    exitCode: 2,
+    code: "usage",
     says: /nearest are u4b8,/,
   },
-  { args: `plan ${FIXTURE} --scheme u8b9`, exitCode: 1, code: "scheme", says: /nearest are u8b8,/ },
+  { args: `plan ${FIXTURE} --scheme u8b9`, exitCode: 2, code: "usage", says: /nearest are u8b8,/ },
+  {
+    args: `plan ${FIXTURE} --scheme f16 --span image=sc9:576`,
+    exitCode: 2,
+    code: "usage",
+    says: /"sc9".*nearest/,
+  },
+  {
+    args: `plan ${FIXTURE} --policy POLICY`,
+    exitCode: 1,
+    code: "scheme",
+    says: /nearest are u8b8/,
+  },
   // Sizes.
   {
     args: "generate --out x --scheme c4b4 --head-dim 12",
@@ -287,7 +302,10 @@ for (const { args, exitCode, code, says, host = {} } of REFUSED) {
     await withFolder(async (folder) => {
       const good = join(folder, "samples.safetensors");
       await Deno.writeFile(good, samplesFile());
-      const argv = args.replace("GOOD", good).replace("OUT", join(folder, "out")).split(" ");
+      const policy = join(folder, "policy.json");
+      await Deno.writeTextFile(policy, UNKNOWN_SCHEME);
+      const argv = args.replace("GOOD", good).replace("POLICY", policy)
+        .replace("OUT", join(folder, "out")).split(" ");
       const plain = await couplet(argv, host);
       assert.equal(plain.exitCode, exitCode, plain.errors);
       assert.match(plain.errors, says);

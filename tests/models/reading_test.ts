@@ -55,6 +55,126 @@ const READ: readonly {
     expected: { keys: { space: "pre-rope", rope: { layout: "half", theta: 7 } } },
   },
   {
+    name: "what a rotary embedding says of itself before what its model says, newer names first",
+    json: {
+      ...LLAMA,
+      partial_rotary_factor: 0.25,
+      rope_scaling: {
+        rope_theta: 7,
+        partial_rotary_factor: 0.5,
+        rope_type: "default",
+        type: "unheard-of",
+      },
+    },
+    expected: { keys: { space: "pre-rope", rope: { layout: "half", theta: 7, rotaryDim: 32 } } },
+  },
+  {
+    name: "glm: rotating channels that end within eight pairs, up to the end of a head",
+    json: { ...LLAMA, model_type: "glm", head_dim: 40, partial_rotary_factor: 0.9 },
+    expected: {
+      keys: {
+        space: "pre-rope",
+        rope: {
+          layout: "interleaved",
+          theta: 500000,
+          inverseFrequencies: [
+            ...Array.from({ length: 18 }, (_, i) => 500000 ** (-2 * i / 36)),
+            0,
+            0,
+          ],
+        },
+      },
+    },
+  },
+  {
+    name: "gemma4: layers of a kind with heads of their own, which rotate whole",
+    json: {
+      model_type: "gemma4_text",
+      num_hidden_layers: 2,
+      num_attention_heads: 8,
+      num_key_value_heads: 4,
+      layer_types: ["sliding_attention", "sliding_attention"],
+      per_layer_config: { "01": { head_dim: 128, num_key_value_heads: 2 } },
+    },
+    expected: {
+      shape: {
+        layers: 2,
+        queryHeads: 8,
+        keyValueHeads: [4, 2],
+        headDim: [256, 128],
+        slidingWindow: [512, 512],
+      },
+      keys: { space: "pre-rope", rope: { layout: "half", theta: 10000 } },
+    },
+  },
+  {
+    name: "gemma4: as many KV heads in global layers where values are not keys",
+    json: {
+      model_type: "gemma4_text",
+      num_hidden_layers: 1,
+      num_attention_heads: 8,
+      num_key_value_heads: 4,
+      num_global_key_value_heads: 2,
+      layer_types: ["full_attention"],
+    },
+    options: { space: "as-scored" },
+    expected: { shape: { layers: 1, queryHeads: 8, keyValueHeads: 4, headDim: 512 } },
+  },
+  {
+    name: "gemma3n: sharing layers by their place among those with attention",
+    json: {
+      ...LLAMA,
+      model_type: "gemma3n_text",
+      num_hidden_layers: 3,
+      num_kv_shared_layers: 1,
+      layer_types: ["conv", "full_attention", "full_attention"],
+    },
+    expected: { shape: { ...SHAPE, layers: 2, sharesWith: [null, 0] }, layerNumbers: [1, 2] },
+  },
+  {
+    name: "jamba: attention in the fifth layer of eight where the file does not say",
+    json: { model_type: "jamba", num_hidden_layers: 9, num_attention_heads: 4, head_dim: 64 },
+    expected: { layerNumbers: [4], modelLayers: 9 },
+  },
+  {
+    name: "granitemoehybrid: no rotary embedding unless the file says so",
+    json: {
+      ...LLAMA,
+      model_type: "granitemoehybrid",
+      num_hidden_layers: 2,
+      layer_types: ["mamba", "attention"],
+    },
+    expected: {
+      layerNumbers: [1],
+      scale: 1,
+      asScored: "its layers have no rotary embedding",
+    },
+  },
+  {
+    name: "gpt_bigcode: one KV head where the file does not say",
+    json: { model_type: "gpt_bigcode", n_layer: 1, n_head: 4, n_embd: 256 },
+    expected: { shape: { layers: 1, queryHeads: 4, keyValueHeads: 1, headDim: 64 } },
+  },
+  {
+    name: "olmo3: the factor of layers that have one, for a host that rotates",
+    json: {
+      ...LLAMA,
+      model_type: "olmo3",
+      num_hidden_layers: 2,
+      sliding_window: 9,
+      layer_types: ["sliding_attention", "full_attention"],
+      rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 64 },
+    },
+    options: { space: "as-scored" },
+    expected: {
+      notes: [
+        `The host multiplies rotated channels of keys and queries by ${
+          0.1 * Math.log(4) + 1
+        }, the attention factor of their rotary embedding.`,
+      ],
+    },
+  },
+  {
     name: "qwen2: a sliding window in the last layers",
     json: {
       ...LLAMA,
@@ -303,6 +423,23 @@ const REFUSED: readonly {
     json: { ...LLAMA, num_hidden_layers: 1, layer_types: ["chunky_attention"] },
     code: "file",
     why: /layer 0 is of the type "chunky_attention" \(layer_types\)/,
+  },
+  {
+    name: "queries that see all tokens, images' and others'",
+    json: {
+      model_type: "gemma4_text",
+      num_hidden_layers: 1,
+      num_attention_heads: 8,
+      use_bidirectional_attention: "all",
+    },
+    code: "file",
+    why: /use_bidirectional_attention is all: queries see later tokens/,
+  },
+  {
+    name: "more rotating channels than a head has",
+    json: { model_type: "gptj", n_layer: 1, n_head: 4, n_embd: 128, rotary_dim: 64 },
+    code: "file",
+    why: /64 of 32 channels rotate, by rotary_dim/,
   },
   {
     name: "missing sizes, all named",

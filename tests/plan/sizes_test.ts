@@ -1,7 +1,8 @@
 /** Bytes of a plan's buffers, worked out by hand: what each holds, and no more. */
 import assert from "node:assert/strict";
-import { type CachePlan, planCache, type PlanOptions } from "../../mod.ts";
+import { type CachePlan, planCache, type PlanOptions, spanKinds } from "../../mod.ts";
 import { manifest } from "../../generated/manifest.ts";
+import { LARGEST_ANCHOR } from "../../src/model/anchors.ts";
 import { BASE_LIMITS } from "../../src/plan/limits.ts";
 import { refuses } from "../helpers/refusals.ts";
 
@@ -64,6 +65,30 @@ const PLANS: readonly {
     bytes: { tables: (128 + 3 + 1) * 16 * 8 + 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + LAYER },
   },
   {
+    what: "rotary embeddings that layers differ in, a table for each",
+    change: {
+      shape: { ...base.shape, layers: 2 },
+      keys: {
+        space: "pre-rope",
+        rope: [{ layout: "half", theta: 10000, rotaryDim: 32 }, { layout: "half", theta: 500 }],
+      },
+    },
+    bytes: {
+      tables: (128 + 3 + 1) * (16 + 32) * 8 + 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + 2 * LAYER,
+    },
+  },
+  {
+    what: "anchored keys, whose rotary table reaches as far as the longest anchor",
+    change: {
+      policy: { keys: "c8b8", values: "c8b8" },
+      keys: { space: "anchored", rope: { layout: "half", theta: 10000 } },
+    },
+    bytes: {
+      tables: (128 + LARGEST_ANCHOR / 128 + 1) * 32 * 8 + 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS +
+        LAYER,
+    },
+  },
+  {
     what: "blocks of 64 tokens, which wait for their last token in the ring",
     change: { policy: { keys: "u8b8", values: "kc2" } },
     bytes: {
@@ -113,6 +138,25 @@ const PLANS: readonly {
     },
   },
   {
+    what:
+      "a layer that shares another's keys and values: it has parameters and learned sinks alone",
+    change: {
+      shape: { ...base.shape, layers: 2, sharesWith: [null, 0] },
+      policy: { keys: "c8b8", values: "u8b8" },
+    },
+    bytes: {
+      codes: 8 * 64 * 2 * 8 + 8 * 2 * 177 * 4,
+      exact: 2 * 2 * (4 + 16 + 63 + 100) * 2 * 64 * 2,
+      codebooks: 2 * 64 * (256 + 4) + 256 * 8 * 2,
+      tables: 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + 2 * LAYER,
+    },
+  },
+  {
+    what: "learned sinks of two query heads, in a buffer of 16",
+    change: { shape: { ...base.shape, queryHeads: 2 } },
+    bytes: { tables: 2 * 5 * 4 + 63 * 256 + STEP + COUNTERS + LAYER },
+  },
+  {
     what: "scores of every tile: 2 of coded tokens, one of sinks, one of the ring",
     change: { kernels: PLAIN },
     bytes: { scores: 128 * 4 * 4 * 256 * 4, partials: 256 * 4 * 17 * 16 },
@@ -126,6 +170,15 @@ const PLANS: readonly {
     what: "scores without sinks",
     change: { kernels: PLAIN, tiers: { sinks: 0, window: 28 } },
     bytes: { scores: 128 * 4 * (2 + 0 + 1) * 256 * 4 },
+  },
+  {
+    what: "partial results and scores of the layer of most query heads and channels",
+    change: {
+      kernels: PLAIN,
+      shape: { ...base.shape, layers: 2, queryHeads: [2, 4], headDim: [64, 128] },
+      policy: { keys: "c8b8", values: "c8b8" },
+    },
+    bytes: { scores: 128 * 4 * 4 * 256 * 4, partials: 256 * 4 * (128 / 4 + 1) * 16 },
   },
   {
     what: "partial results of few rows: one for each tile",
@@ -220,16 +273,126 @@ for (const { what, policy, capacity, bytes } of LARGEST) {
   });
 }
 
-Deno.test("planCache() refuses codebooks of both sides that exceed a binding together", () => {
-  const options: PlanOptions = {
-    ...base,
-    policy: { keys: "c16b12", values: "c16b12" },
-    capacity: { ...base.capacity, stepTokens: 2, appendTokens: 2 },
+/** Buffers that are bound whole, larger than all others of their plan. */
+const WHOLE: readonly {
+  readonly what: string;
+  readonly change: Partial<PlanOptions>;
+  readonly bytes: number;
+}[] = [
+  {
+    what: "codebooks of both sides",
+    change: {
+      policy: { keys: "c16b12", values: "c16b12" },
+      capacity: { ...base.capacity, stepTokens: 2, appendTokens: 2 },
+    },
+    // 4096 centroids of 64 channels in a byte, and a grid of four, of two heads and sides.
+    bytes: 2 * 2 * 64 * (4096 + 4),
+  },
+  { what: "scores", change: { kernels: PLAIN }, bytes: 128 * 4 * 4 * 256 * 4 },
+  {
+    what: "q.centroid tables",
+    change: { kernels: TABLES },
+    bytes: 2 * (64 + 2) * 8 * 256 * 4 * 4,
+  },
+];
+
+for (const { what, change, bytes } of WHOLE) {
+  Deno.test(`planCache() takes ${what} that are as large as a binding together, and refuses larger ones`, () => {
+    const planned = (maxBufferSize: number) =>
+      planCache({ ...base, ...change, limits: { ...BASE_LIMITS, maxBufferSize } });
+    assert.equal(planned(bytes).largestBinding, bytes);
+    refuses("limits", () => planned(bytes - 1));
+  });
+}
+
+Deno.test("planCache() counts the bytes of kinds of spans, their exact vectors and partial results", () => {
+  const shape = { ...base.shape, layers: 2 };
+  const planned = (count: number) => {
+    const spans = spanKinds({
+      image: {
+        keys: "sc1",
+        values: "c4b8",
+        layers: { 1: { keys: "sc2", values: "sc2" } },
+        remap: { tau: 0.5 },
+        tokens: 100,
+        count,
+      },
+      text: { keys: "f16", values: "f16", tokens: 64, count: 1 },
+    });
+    return planCache({ ...base, shape, spans });
   };
-  // 4096 centroids of 64 channels in a byte, and a grid of four, of two heads and sides.
-  const bytes = 2 * 2 * 64 * (4096 + 4);
-  const planned = (maxBufferSize: number) =>
-    planCache({ ...options, limits: { ...BASE_LIMITS, maxBufferSize } });
-  assert.equal(planned(bytes).largestBinding, bytes);
-  refuses("limits", () => planned(bytes - 1));
+  const [plan, one] = [planned(3), planned(1)];
+  const levels = 3 * 2 * 2 * 64 * 4;
+  assert.equal(
+    plan.bytes.spans,
+    // Three images fill two pages, and one more each in part; a row of two pages each.
+    4 * 2 * 64 * (8 + 16) + 2 * 64 * (256 + 4) + levels + 112 +
+      4 * 2 * 64 * (16 + 16) + levels + 112 + 3 * 2 * 4 +
+      2 * (2 * 64 * (128 + 128) + 112) + 4,
+  );
+  // Of both sides, up to the end of a page.
+  assert.equal(plan.scratch.spans, 2 * 128 * 2 * 64 * 2);
+  const own = planCache({ ...base, shape }).scratch.partials;
+  const text = planCache({
+    ...base,
+    shape,
+    spans: spanKinds({ text: { keys: "f16", values: "f16", tokens: 64, count: 1 } }),
+  }).scratch.partials - own;
+  assert.ok(text > 0);
+  assert.equal(plan.scratch.partials - own - text, 3 * (one.scratch.partials - own - text));
+  const { bytes, effectiveBits } = plan;
+  assert.equal(
+    effectiveBits,
+    8 * (bytes.total - bytes.scratch) / ((400 + 100 + 64) * 2 * 2 * 2 * 64),
+  );
+});
+
+Deno.test("planCache() counts tables of q.centroid that spans alone have", () => {
+  const policy = { keys: "f16", values: "f16" } as const;
+  const kernels = [...TABLES, ...PLAIN.filter(({ name }) => /^score_f16_/.test(name))];
+  const spans = spanKinds({ text: { keys: "c8b8", values: "c8b8", tokens: 100, count: 1 } });
+  const { scratch } = planCache({ ...base, policy, kernels, spans });
+  assert.equal(scratch.tables, 2 * (64 + 2) * 8 * 256 * 4 * 4);
+});
+
+/** Kinds of spans, and their largest buffer: exact vectors have both sides, records whole pages of each span. */
+const SPANS: readonly {
+  readonly what: string;
+  readonly tokens: number;
+  readonly count: number;
+  readonly bytes: number;
+}[] = [
+  { what: "exact vectors", tokens: 64_000, count: 1, bytes: 64_000 * 2 * 2 * 128 },
+  { what: "records", tokens: 64, count: 1000, bytes: 1000 * 64 * 2 * 128 },
+];
+
+for (const { what, tokens, count, bytes } of SPANS) {
+  Deno.test(`planCache() refuses spans whose ${what} exceed a binding`, () => {
+    const spans = spanKinds({ text: { keys: "f16", values: "f16", tokens, count } });
+    const capacity = { ...base.capacity, stepTokens: 2, appendTokens: 1 };
+    const planned = (maxBufferSize: number) =>
+      planCache({ ...base, capacity, spans, limits: { ...BASE_LIMITS, maxBufferSize } });
+    assert.equal(planned(bytes).largestBinding, bytes);
+    refuses("limits", () => planned(bytes - 1));
+  });
+}
+
+Deno.test("planCache() refuses schemes of spans for a layer that is not there", () => {
+  const layers = { 1: { keys: "sc2", values: "sc2" } } as const;
+  const spans = spanKinds({ text: { keys: "sc1", values: "sc1", layers, tokens: 64, count: 1 } });
+  refuses("shape", () => planCache({ ...base, spans }));
+});
+
+Deno.test("planCache() takes steps of as many workgroups as a dimension holds in the layer of most KV heads", () => {
+  const shape = { ...base.shape, layers: 2, keyValueHeads: [1, 2] };
+  const planned = (maxComputeWorkgroupsPerDimension: number) =>
+    planCache({ ...base, shape, limits: { ...BASE_LIMITS, maxComputeWorkgroupsPerDimension } });
+  planned(2 * 128);
+  refuses("limits", () => planned(2 * 128 - 1));
+});
+
+Deno.test("planCache() counts bits of the channels of layers with keys and values of their own", () => {
+  const shape = { ...base.shape, layers: 2, sharesWith: [null, 0] };
+  const { bytes, effectiveBits } = planCache({ ...base, shape });
+  assert.equal(effectiveBits, (8 * (bytes.total - bytes.scratch)) / (400 * 2 * 2 * 64));
 });

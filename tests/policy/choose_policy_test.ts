@@ -6,8 +6,10 @@ import {
   CoupletError,
   type CoupletErrorCode,
   type LayerPolicy,
+  parseScheme,
   planCache,
   type Policy,
+  recordBits,
   type SchemeId,
   type Sensitivity,
   SIDES,
@@ -139,6 +141,22 @@ for (
     );
   });
 }
+
+Deno.test("choosePolicy chooses for layers with keys and values of their own, of head dimensions of their own", () => {
+  const { policy, nominalBits } = choosePolicy({
+    ...BASE,
+    shape: { ...BASE.shape, layers: 3, headDim: [64, 128, 64], sharesWith: [null, null, 0] },
+    budgetBits: 2,
+    tokens: Infinity,
+    sequences: 1,
+    sensitivities: sensitivitiesOf([1], ["u8b8"], 2),
+  });
+  assert.deepEqual(policy, { keys: "u8b8", values: "u8b8" });
+  const { layout } = parseScheme("u8b8");
+  const [narrow, wide] = [64, 128].map((headDim) => recordBits(layout(headDim), headDim));
+  assert.notEqual(narrow, wide);
+  assert.equal(nominalBits, (narrow! + wide!) / 2);
+});
 
 Deno.test("choosePolicy loses no more where it may take more bits", () => {
   fc.assert(

@@ -212,6 +212,10 @@ for (const dtype of ["f32", "f16"] as const) {
     assert.deepEqual(counts(), { clamped: 4, notNumbers: 3, drownedBlocks: 0 });
     assert.equal(faults.length, 2);
 
+    append({}, { 20: NaN });
+    assert.deepEqual(await cache.readCounters(), { clamped: 4, notNumbers: 4, drownedBlocks: 0 });
+    assert.equal(faults.length, 3);
+
     const output = uploadBuffer(device, new Float32Array(dtype === "f32" ? 9 * 128 : 9 * 64));
     const encoder = device.createCommandEncoder();
     cache.encodeRead(encoder, sequence, 0, {

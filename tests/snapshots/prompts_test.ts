@@ -205,3 +205,32 @@ Deno.test("restoreLongestPrefix passes over entries that are damaged, misplaced 
   ]);
   cache.destroy();
 });
+
+Deno.test("findLongestPrefix takes a snapshot that names no prompt where plan, codebooks and model are the prompt's", async () => {
+  const cache = await gridCache(device, options);
+  const sequence = cache.createSequence();
+  await feed(device, cache, sequence, 16);
+  for (const tokens of [15, 17]) {
+    await rejects(storePrefix(cache, memoryStore(), sequence, new Uint32Array(tokens)), "usage");
+  }
+  const bytes = await snapshotSequence(cache, sequence);
+  const own = prompt(Array.from({ length: 16 }, (_, i) => i), await cacheIdentity(cache));
+  const found = async (change: Partial<Prompt>) => {
+    const asked = { ...own, ...change };
+    const store = memoryStore();
+    await store.put(await promptKey(asked), bytes);
+    const { tokens, refused } = await findLongestPrefix(store, asked, 16);
+    return [tokens, refused.map(({ error }) => error.code)];
+  };
+  assert.deepEqual(await found({}), [16, []]);
+  for (
+    const change of [
+      { planFingerprint: "p" },
+      { codebookFingerprint: "c" },
+      { model: { name: "a", digest: "a" } },
+    ]
+  ) {
+    assert.deepEqual(await found(change), [0, ["snapshot"]], Object.keys(change).join());
+  }
+  cache.destroy();
+});

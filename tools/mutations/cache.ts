@@ -135,7 +135,7 @@ export const CACHE: readonly Mutation[] = [
       ],
       [
         "refused-steps-stay",
-        "for (const { state, start } of growths.reverse()) this.#takeBack(state, start);",
+        "        this.takeBack(state, start);\n",
         "",
       ],
       [
@@ -690,7 +690,7 @@ export const CACHE: readonly Mutation[] = [
   ], [
     [
       "bits-with-scratch",
-      "effectiveBits: (8 * (bytes.total - bytes.scratch)) /",
+      "effectiveBits: (8 * residentBytes(bytes)) /",
       "effectiveBits: (8 * bytes.total) /",
     ],
     [
@@ -753,7 +753,7 @@ export const CACHE: readonly Mutation[] = [
     ],
     [
       "unsubmitted-step-kept",
-      "if (undone !== undefined) sequences.truncate(sequence, undone.start);",
+      "    sequences.takeBack(state, length, known - sinks);\n",
       "",
     ],
     [
@@ -762,6 +762,17 @@ export const CACHE: readonly Mutation[] = [
       "",
     ],
     ["restored-later", "putInPlace(commands, recorder, state);", ""],
+    [
+      "codes-of-overtaken-step-undone",
+      "sequences.takeBack(state, length, known - sinks);",
+      "sequences.takeBack(state, length);",
+    ],
+    [
+      "told-as-never-written",
+      "return Math.max(0, known - sinks - aged);",
+      "return 0;",
+    ],
+    ["decoded-beside-their-place", "start: start - sinks,", "start,"],
   ]),
   ...inFile("snapshot", "src/snapshots/pages.ts", ["snapshots/snapshot"], [
     [
@@ -835,6 +846,33 @@ export const CACHE: readonly Mutation[] = [
       "return await encodeSnapshot({ info: { ...info, prompt: options.prompt }, tensors });",
       "return await encodeSnapshot({ info, tensors });",
       { tests: ["snapshots/snapshot", "snapshots/prompts"] },
+    ],
+  ]),
+  ...inFile("counters", "src/cache/number_counters.ts", [
+    "schemes/bad_numbers /readCounters/",
+    "schemes/key_bias /readCounters/",
+  ], [
+    ["not-reset", "    encoder.clearBuffer(this.#buffer);\n", ""],
+    ["drowned-as-nans", "drownedBlocks: words[2]! });", "drownedBlocks: words[1]! });"],
+    [
+      "drowned-alone",
+      "if (clamped + notNumbers + drownedBlocks === 0) return;",
+      "if (clamped + notNumbers === 0) return;",
+    ],
+    ["last-reading-alone", "clamped: this.#counts.clamped + clamped,", "clamped,"],
+    [
+      "last-blocks-alone",
+      "drownedBlocks: this.#counts.drownedBlocks + drownedBlocks,",
+      "drownedBlocks,",
+    ],
+    ["nans-unreported", "if (clamped + notNumbers > 0) {", "if (clamped > 0) {"],
+    ["drowned-unreported", "if (drownedBlocks > 0) {", "if (false) {"],
+  ]),
+  ...inFile("drop", "src/cache/drop_tokens.ts", ["cache/drop_tokens /as many tokens as/"], [
+    [
+      "restored-moved-alone",
+      "if (state.restored !== undefined || moved > 0) {",
+      "if (moved > 0) {",
     ],
   ]),
 ];

@@ -238,11 +238,6 @@ export const CALIBRATION: readonly Mutation[] = [
   ]),
   ...inFile("joined-samples", "src/calibrate/join_samples.ts", ["calibrate/join_samples"], [
     [
-      "last-file-alone",
-      "    at += array.length;\n",
-      "",
-    ],
-    [
       "positions-of-some",
       "positions.every((own) => own !== undefined)",
       "positions.some((own) => own !== undefined)",
@@ -252,6 +247,9 @@ export const CALIBRATION: readonly Mutation[] = [
       "if (weightsPerToken(part) !== weightsPerToken(first)) {",
       "if (!weightsPerToken(part) !== !weightsPerToken(first)) {",
     ],
+  ]),
+  ...inFile("joined-samples", "src/base/join_floats.ts", ["calibrate/join_samples"], [
+    ["last-file-alone", "    end += part.length;\n", ""],
   ]),
   ...inFile("written-samples", "src/calibrate/write_samples.ts", ["calibrate/write_samples"], [
     [
@@ -342,5 +340,9 @@ export const CALIBRATION: readonly Mutation[] = [
       "    this.#kernels = [];\n    this.#missed = 0;\n",
       "",
     ],
+  ]),
+  ...inFile("added", "src/schemes/additive_codec.ts", ["schemes/additive"], [
+    ["whole-square", "(size / 2) * squares[code]!", "size * squares[code]!"],
+    ["sums-not-cleared", "    sums.fill(0);\n", ""],
   ]),
 ];

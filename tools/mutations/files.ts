@@ -424,4 +424,98 @@ export const FILES: readonly Mutation[] = [
       "sharedFrom - 1",
     ],
   ]),
+  ...inFile("prompts", "src/snapshots/prompts.ts", ["snapshots/prompts"], [
+    [
+      "batches-wrap",
+      "keys.slice(Math.max(0, end - ASKED_KEYS), end)",
+      "keys.slice(end - ASKED_KEYS, end)",
+    ],
+    ["places-in-batch", "if (found[i]) yield end - asked.length + i;", "if (found[i]) yield i;"],
+    ["any-error-passed-over", "if (!(error instanceof CoupletError)) throw error;", ""],
+    ["other-plan-taken", "info.planFingerprint === prompt.planFingerprint &&", ""],
+    [
+      "other-codebooks-taken",
+      "    info.codebookFingerprint === prompt.codebookFingerprint;",
+      "    true;",
+    ],
+    ["other-model-taken", "info.model?.digest === prompt.model?.digest &&", ""],
+    [
+      "tokens-of-any-number",
+      "if (length !== tokenIds.length) {",
+      "if (length < tokenIds.length) {",
+    ],
+    ["deleted-as-refused", "      if (snapshot === undefined) continue;\n", ""],
+  ]),
+  ...inFile("encrypted-store", "src/snapshots/stores/encrypted.ts", ["snapshots/encrypted"], [
+    ["short-decrypted", "if (sealed.length < TAG_BYTES) {", "if (false) {"],
+    ["version-unchecked", "if (version !== VERSION) {", "if (false) {"],
+  ]),
+  ...inFile("models", "src/models/read_rope.ts", ["models/reading", "models/rope"], [
+    ["model-share-first", "(ownShare ?? modelShare ?? 1)", "(modelShare ?? ownShare ?? 1)"],
+    [
+      "model-theta-first",
+      "otherTheta ?? ownTheta ?? modelTheta ?? 10000",
+      "otherTheta ?? modelTheta ?? ownTheta ?? 10000",
+    ],
+    ["older-type-first", 'types[0] ?? types[1] ?? "default"', 'types[1] ?? types[0] ?? "default"'],
+    [
+      "local-in-all",
+      'const local = kind === "sliding" && rule.scaled === "full";',
+      'const local = kind === "sliding";',
+    ],
+    ["dims-alike", "const key = `${kind} ${headDim}`;", "const key = kind;"],
+    [
+      "too-many-channels",
+      "if (rotaryDim % 2 !== 0 || rotaryDim > headDim || rotaryDim === 0) {",
+      "if (rotaryDim % 2 !== 0 || rotaryDim === 0) {",
+    ],
+    ["scaled-theta-lost", "theta: scaled.theta ?? theta,", "theta,"],
+  ]),
+  ...inFile("models", "src/models/plan_layers.ts", ["models/reading", "models/rope"], [
+    [
+      "shares-by-number",
+      "sharesWith === undefined ? null : layers.findIndex(({ number }) => number === sharesWith)",
+      "sharesWith ?? null",
+    ],
+    [
+      "padded-beyond-head",
+      "Math.min(headDim, Math.ceil(rotaryDim / CHANNELS) * CHANNELS)",
+      "Math.ceil(rotaryDim / CHANNELS) * CHANNELS",
+    ],
+    ["factor-of-one-noted", "  factors.delete(1);\n", ""],
+    [
+      "reason-where-asked",
+      'space === undefined && typeof found === "string" ? { asScored: found }',
+      'typeof found === "string" ? { asScored: found }',
+    ],
+  ]),
+  ...inFile("models", "src/models/families/gpts.ts", ["models/reading", "models/published"], [
+    [
+      "one-head-of-all",
+      "return grouped ? given ?? queryHeads : multiQuery;",
+      "return given ?? multiQuery;",
+    ],
+    [
+      "all-heads-by-default",
+      'entries.get("multi_query", FLAG) ?? true ? 1 : queryHeads',
+      'entries.get("multi_query", FLAG) ?? false ? 1 : queryHeads',
+    ],
+  ]),
+  ...inFile("models", "src/models/families/gemmas.ts", ["models/reading", "models/published"], [
+    ["values-as-keys", "grouped ? keyValueHeads : undefined", "keyValueHeads"],
+    ["layers-by-text", "Number(number) === layer", "number === `${layer}`"],
+    ["all-see-later", 'return found === true || found === "all"', "return found === true"],
+  ]),
+  ...inFile("models", "src/models/families/hybrids.ts", ["models/reading"], [
+    [
+      "rope-by-default",
+      'entries.get("position_embedding_type", TEXT) === "rope" ? {} : NONE',
+      'entries.get("position_embedding_type", TEXT) !== "nope" ? {} : NONE',
+    ],
+  ]),
+  ...inFile("models", "src/models/reading/layer_kinds.ts", ["models/reading", "models/published"], [
+    ["fourth-from-one", 'layer % 4 === 0 ? "full" : kind', '(layer + 1) % 4 === 0 ? "full" : kind'],
+    ["offset-of-zero", '"attn_layer_offset", COUNT) ?? 4', '"attn_layer_offset", COUNT) ?? 0'],
+    ["flags-reversed", "? flags[layer] !== 0", "? flags[layer] === 0"],
+  ]),
 ];

@@ -37,7 +37,7 @@ export const PLANNING: readonly Mutation[] = [
     ],
     [
       "scratch-in-bits",
-      "effectiveBits: (8 * (bytes.total - bytes.scratch)) /",
+      "effectiveBits: (8 * residentBytes(bytes)) /",
       "effectiveBits: (8 * bytes.total) /",
     ],
     [
@@ -436,6 +436,30 @@ export const PLANNING: readonly Mutation[] = [
       "bound-without-price",
       "if (loss + bounds[i + 1]! - price * (budget - cost) > enough) continue;",
       "if (loss + bounds[i + 1]! > enough) continue;",
+    ],
+  ]),
+  ...inFile("policy", "src/policy/choose_policy.ts", ["policy/choose_policy"], [
+    ["sharers-choose", ".filter((layer) => (shape.sharesWith?.[layer] ?? layer) === layer);", ";"],
+    [
+      "nominal-of-first-layer",
+      "bitsOf(scheme, shape, items[i]!.layer)",
+      "bitsOf(scheme, shape, 0)",
+    ],
+    [
+      "lossless-needs-loss",
+      "if (lossless) table.set(key(layer, side, scheme), 0);\n        else if",
+      "if",
+    ],
+    ["twice-allowed", "if (table.has(key(layer, side, scheme))) {", "if (false) {"],
+    [
+      "tiers-left-out",
+      "tiers: options.tiers ?? { sinks: 0, window: 0 },",
+      "tiers: { sinks: 0, window: 0 },",
+    ],
+    [
+      "budget-to-the-digit",
+      "budgetBits * memory.unitsPerBit * (1 + ROUNDING) - base,",
+      "budgetBits * memory.unitsPerBit * (1 - ROUNDING) - base,",
     ],
   ]),
 ];

@@ -228,4 +228,116 @@ export const SIZES: readonly Mutation[] = [
       { tests: ["plan/sizes", "plan/plan"] },
     ],
   ]),
+  ...inFile("parts", "src/plan/divide_heads.ts", ["plan/sizes"], [
+    [
+      "groups-of-first-layer",
+      "const heads = Math.max(...layers.map((layer) => layer.keyValueHeads));",
+      "const heads = layers[0]!.keyValueHeads;",
+    ],
+    [
+      "groups-to-the-last",
+      "if (capacity.stepTokens * heads > groups) {",
+      "if (capacity.stepTokens * heads >= groups) {",
+    ],
+    [
+      "buffers-of-any-size",
+      "return Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);",
+      "return limits.maxStorageBufferBindingSize;",
+    ],
+    [
+      "tables-unchecked",
+      'buffer("q.centroid tables", scratch.tables),',
+      'buffer("q.centroid tables", 0 * scratch.tables),',
+    ],
+    [
+      "scores-unchecked",
+      'buffer("scores", scratch.scores),',
+      'buffer("scores", 0 * scratch.scores),',
+    ],
+  ]),
+  ...inFile("sizes", "src/plan/sizes.ts", ["plan/sizes"], [
+    [
+      "codebooks-twice",
+      '(side === "values" && layer.keys === layer.values) ? 0 : bytes',
+      "false ? 0 : bytes",
+    ],
+    ["codebooks-of-sharers", "  if (layers[layer.source] !== layer) return 0;\n", ""],
+    ["sink-buffer-of-one-head", "return Math.max(16, queryHeads * 4);", "return queryHeads * 4;"],
+    [
+      "channels-of-sharers",
+      "return layers.filter(isOwn)\n    .reduce",
+      "return layers\n    .reduce",
+    ],
+    [
+      "rope-of-first-table",
+      "const pairs = options.ropeTables.reduce(\n",
+      "const pairs = options.ropeTables.slice(0, 1).reduce(\n",
+    ],
+    ["anchors-beyond-table", 'keys.space === "anchored" ? LARGEST_ANCHOR : 0,', "0,"],
+    [
+      "head-of-first-layer",
+      "const headDim = Math.max(...options.layers.map((layer) => layer.headDim));",
+      "const headDim = options.layers[0]!.headDim;",
+    ],
+    [
+      "query-heads-of-first",
+      "const queryHeads = Math.max(...options.layers.map((layer) => layer.queryHeads));",
+      "const queryHeads = options.layers[0]!.queryHeads;",
+    ],
+    [
+      "sharers-coded",
+      "const heads = options.layers[layer.source] === layer ? layer.keyValueHeads : 0;",
+      "const heads = layer.keyValueHeads;",
+    ],
+  ]),
+  ...inFile("spans", "src/plan/plan_spans.ts", ["plan/sizes"], [
+    [
+      "remap-of-one-bit",
+      "if (remap !== undefined && bits > 2) {",
+      "if (remap !== undefined && bits >= 2) {",
+    ],
+    [
+      "exact-to-the-token",
+      "appendTokens: Math.ceil(tokens / PAGE_TOKENS) * PAGE_TOKENS,",
+      "appendTokens: tokens,",
+    ],
+    [
+      "exceptions-ignored",
+      "const { keys, values } = policy.layers?.[index] ?? policy;",
+      "const { keys, values } = policy;",
+    ],
+    [
+      "scratch-of-one-span",
+      "(sum, { options }, i) => sum + options.capacity.sequences * steps[i]!.partials,",
+      "(sum, _, i) => sum + steps[i]!.partials,",
+    ],
+    [
+      "levels-of-one-side",
+      "return fitted ? capacity.sequences * 2 *",
+      "return fitted ? capacity.sequences *",
+    ],
+    [
+      "levels-of-any-scheme",
+      "const fitted = [keys, values].some((id)",
+      "const fitted = [keys, values].every((id)",
+    ],
+    ["bytes-of-keys", "return sum + sides[0]! + sides[1]! +", "return sum + sides[0]! +"],
+    [
+      "scratch-of-last-kind",
+      "spans: most(kinds.map(({ options }) => spanScratch(options))),",
+      "spans: spanScratch(kinds.at(-1)!.options),",
+    ],
+    ["tables-of-none", "tables: most(steps.map(({ tables }) => tables)),", "tables: 0,"],
+    ["policy-layers-unchecked", "    checkPolicyLayers(policy, options.shape);\n", ""],
+    [
+      "tokens-of-first-kind",
+      "tokens: kinds.reduce((sum, { options }) => sum + options.capacity.tokens, 0),",
+      "tokens: kinds[0]?.options.capacity.tokens ?? 0,",
+    ],
+    [
+      "records-unchecked",
+      "bytes: poolBytes(options, layer, layer[side], layer.keyValueHeads),\n        remedy",
+      "bytes: 0,\n        remedy",
+    ],
+  ]),
 ];

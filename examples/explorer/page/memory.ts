@@ -1,14 +1,13 @@
 /** What a model's cache takes, by the planner. */
 import {
-  BASE_LIMITS,
   type CacheBytes,
   type CachePlan,
   type LayerPolicy,
   planCache,
-  type PlanLimits,
   type Side,
 } from "../../../mod.ts";
 import type { ModelPlanOptions } from "../../../src/models/mod.ts";
+import { BOUNDLESS_LIMITS } from "../../../src/plan/limits.ts";
 import { kernels } from "./kernels.ts";
 
 /** What is to be held. */
@@ -57,13 +56,6 @@ export function cacheMemory(
   };
 }
 
-/** Whatever binding the largest buffer needs is there: a plan says how large it is. */
-const LIMITS: PlanLimits = {
-  ...BASE_LIMITS,
-  maxStorageBufferBindingSize: Infinity,
-  maxBufferSize: Infinity,
-};
-
 function plan(
   { shape, keys: space, scale, softcap }: ModelPlanOptions,
   { keys, values, tokens, sequences, sinks, window, appendTokens }: Holding,
@@ -82,7 +74,7 @@ function plan(
       stepTokens: appendTokens * sequences,
       appendTokens,
     },
-    limits: LIMITS,
+    limits: BOUNDLESS_LIMITS,
     kernels: kernels.map(({ info }) => info),
   });
   const bySide = (kind: "codes" | "codebooks") => {
@@ -92,7 +84,3 @@ function plan(
   return { plan, codes: bySide("codes"), codebooks: bySide("codebooks") };
 }
 
-/** Bytes that stay between steps. */
-export function residentBytes({ plan: { bytes } }: CacheMemory): number {
-  return bytes.total - bytes.scratch;
-}

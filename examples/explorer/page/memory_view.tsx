@@ -4,7 +4,8 @@ import { useMemo, useState } from "preact/hooks";
 import { MODEL_TYPES, type ModelPlanOptions, planOptions } from "../../../src/models/mod.ts";
 import { formatBytes } from "../../../cli/format_bytes.ts";
 import { parseJson } from "../../../src/base/parse_json.ts";
-import { type CacheMemory, cacheMemory, type Holding, KINDS, residentBytes } from "./memory.ts";
+import { residentBytes } from "../../../src/plan/sizes.ts";
+import { type CacheMemory, cacheMemory, type Holding, KINDS } from "./memory.ts";
 import { Problem } from "./problem.tsx";
 import { schemeHeadDims } from "./schemes.ts";
 
@@ -274,14 +275,14 @@ function Result(
     [keys === values ? keys : `${keys} / ${values}`, coded],
     ["f16", half],
   ];
-  const ratio = residentBytes(half) / residentBytes(coded);
+  const ratio = residentBytes(half.plan.bytes) / residentBytes(coded.plan.bytes);
   return (
     <section aria-labelledby="result-heading">
       <h2 id="result-heading">
-        {formatBytes(residentBytes(coded))},{" "}
+        {formatBytes(residentBytes(coded.plan.bytes))},{" "}
         {ratio >= 1 ? `${ratio.toFixed(1)} times less` : `${(1 / ratio).toFixed(1)} times more`}
         {" "}
-        than {formatBytes(residentBytes(half))} in f16
+        than {formatBytes(residentBytes(half.plan.bytes))} in f16
       </h2>
       <div class="bars" aria-hidden="true">
         {columns.map(([label, memory]) => (
@@ -331,7 +332,7 @@ function rows(
   const bytes = (pick: (memory: CacheMemory) => number) => (memory: CacheMemory) =>
     formatBytes(pick(memory));
   return [
-    row("Resident", bytes(residentBytes)),
+    row("Resident", bytes(({ plan }) => residentBytes(plan.bytes))),
     row("Codes", bytes(({ plan }) => plan.bytes.codes)),
     row("of keys", bytes(({ codes }) => codes.keys), true),
     row("of values", bytes(({ codes }) => codes.values), true),

@@ -21,10 +21,12 @@ export function KeptLine(
   return (
     <p class="kept">
       {kept.state === "nothing"
-        ? "The text is kept in this browser whenever writing stops, and is there again after a reload."
+        ? "The text is kept in this browser whenever writing stops, and is there again after a reload. Tabs share one place: it has the text of the one that wrote last."
         : (
           <>
-            {kept.tokens} tokens are kept in this browser, with snapshots of both caches.
+            {kept.tokens}{" "}
+            tokens are kept in this browser, with snapshots of both caches. A tab that writes later
+            takes their place.
             <button
               type="button"
               class="plain"

@@ -11,6 +11,7 @@ import {
 } from "@couplet/kv";
 import { manifest } from "@couplet/kv/kernels";
 import { directoryStore } from "@couplet/kv/stores/directory";
+import { encryptedStore } from "@couplet/kv/stores/encrypted";
 import { learnCodebooks } from "../../../examples/engine/codebooks.ts";
 import { likeliest } from "../../../examples/engine/generate.ts";
 import {
@@ -26,6 +27,7 @@ import {
 } from "../../../examples/engine/mod.ts";
 import { requestTestDevice } from "../../../tools/adapter.ts";
 import { FIXTURE, readExpected } from "../../helpers/llama.ts";
+import { memoryStore } from "../../helpers/memory_store.ts";
 
 /** Tokens to add. */
 const TOKENS = 20;
@@ -301,6 +303,35 @@ Deno.test("openPrefix computes anew what a damaged file held, says so, and mends
       assert.deepEqual(await open(), { restored: 0, codes: ["file"] });
       assert.deepEqual(await open(), { restored: PREFIX.length, codes: [] });
     });
+  });
+});
+
+Deno.test("openPrefix computes what another key's entry holds, says so, and leaves the entry", async () => {
+  const shared = memoryStore();
+  const [ours, theirs] = await Promise.all(
+    [0, 1].map(async () => {
+      const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 128 }, false, [
+        "encrypt",
+        "decrypt",
+      ]) as CryptoKey;
+      return encryptedStore(shared, key);
+    }),
+  );
+  await withHost({}, async ({ engine, cache }) => {
+    for (
+      const [store, restored, codes] of [
+        [theirs!, 0, []],
+        [ours!, 0, ["encryption"]],
+        [theirs!, PREFIX.length, []],
+      ] as const
+    ) {
+      const prefix = await openPrefix(engine, cache, PREFIX, store);
+      assert.deepEqual([prefix.restored, prefix.refused.map(({ error }) => error.code)], [
+        restored,
+        codes,
+      ]);
+      cache.freeSequence(prefix.sequence);
+    }
   });
 });
 

@@ -9,7 +9,8 @@ import { planOptions } from "../../../src/models/mod.ts";
 import { formatBytes } from "../../../cli/format_bytes.ts";
 import { buildExplorer } from "../../../examples/explorer/build.ts";
 import { kernels } from "../../../examples/explorer/page/kernels.ts";
-import { cacheMemory, residentBytes } from "../../../examples/explorer/page/memory.ts";
+import { cacheMemory } from "../../../examples/explorer/page/memory.ts";
+import { residentBytes } from "../../../src/plan/sizes.ts";
 import { TOLERANCE } from "../../../examples/explorer/page/run/check_kernel.ts";
 import { serveFolder } from "../../../examples/pages/serve.ts";
 import { findChromium } from "../../helpers/browser.ts";
@@ -279,7 +280,7 @@ const STEPS: readonly Step[] = [
         window: 64,
         appendTokens: 256,
       });
-      const expected = [coded, half].map((memory) => formatBytes(residentBytes(memory)));
+      const expected = [coded, half].map((memory) => formatBytes(residentBytes(memory.plan.bytes)));
       await page.getByRole("heading", { level: 2, name: expected[0]! }).waitFor();
       const row = page.getByRole("row", { name: /^Resident/ }).getByRole("cell");
       await reads(row, expected);

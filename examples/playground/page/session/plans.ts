@@ -1,12 +1,12 @@
 /** The caches that the playground plans. */
 import {
-  BASE_LIMITS,
   type CachePlan,
   type KernelInfo,
   parseScheme,
   planCache,
   type PlanOptions,
 } from "@couplet/kv";
+import { BOUNDLESS_LIMITS } from "../../../../src/plan/limits.ts";
 import { modelCacheOptions } from "../../../engine/attention_cache.ts";
 import type { ModelConfig } from "../../../engine/config.ts";
 
@@ -38,10 +38,7 @@ export function planText(
 
 /** The plan of the same cache for {@linkcode LONG_TOKENS}, of which nothing is allocated. */
 export function planLongText(config: ModelConfig, choice: CacheChoice): CachePlan {
-  return planCache({
-    ...textOptions(config, choice, LONG_TOKENS),
-    limits: { ...BASE_LIMITS, maxStorageBufferBindingSize: Infinity, maxBufferSize: Infinity },
-  });
+  return planCache({ ...textOptions(config, choice, LONG_TOKENS), limits: BOUNDLESS_LIMITS });
 }
 
 function textOptions(
