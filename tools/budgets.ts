@@ -25,9 +25,9 @@ export interface Budget {
  * its goal is to come down.
  */
 export const BUDGETS = {
-  engine: { goal: 27_000, ceiling: 35_600 },
+  engine: { goal: 27_000, ceiling: 36_000 },
   // Snapshots bring a file format with checks of its own.
-  engineWithSnapshots: { goal: 32_000, ceiling: 42_200 },
+  engineWithSnapshots: { goal: 32_000, ceiling: 42_600 },
   // The longest kernels miss their goal: `attend` with keys before their rotary embedding, most of all anchored ones in integers,
   // whose sums are unrolled.
   kernel: { goal: 3_000, ceiling: 7_500 },
