@@ -6,7 +6,8 @@ import type { KernelInfo } from "../kernels/kernel.ts";
 import { ENCODE_TOKENS } from "../kernels/constants.ts";
 import { type CompiledKernel, compileKernel } from "./pipelines.ts";
 import type { AttentionKernels } from "../plan/choose_attention.ts";
-import type { CachePlan, LayerPlan, StoreKernels } from "../plan/plan.ts";
+import type { CachePlan, LayerPlan } from "../plan/plan.ts";
+import type { StoreKernels } from "../plan/store_kernels.ts";
 import { sideLayout } from "../schemes/side_layout.ts";
 import { type Side, SIDES } from "../model/side.ts";
 

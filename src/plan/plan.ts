@@ -15,6 +15,7 @@ import { type Precision, PRECISIONS } from "../kernels/precision.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import { KERNELS } from "../kernels/select.ts";
 import type { SpanPlan } from "./spans.ts";
+import type { StoreKernels } from "./store_kernels.ts";
 import type { TuningRecord } from "./tuning_record.ts";
 
 /** Options of {@linkcode planCache}: those of the cache, and what it is planned for. */
@@ -65,14 +66,6 @@ export const PLAN_FIELDS: Fields<PlanOptions> = {
   kernels: KERNELS,
   "tuning?": having("what tune() gives"),
 };
-
-/** The kernels that store new tokens exactly: the same one where both sides have as many channels. */
-export interface StoreKernels {
-  /** Stores keys. */
-  readonly storeKeys: KernelInfo;
-  /** Stores values. */
-  readonly storeValues: KernelInfo;
-}
 
 /** One layer's kernels and memory. */
 export interface LayerPlan extends StoreKernels {

@@ -10,10 +10,10 @@ import { raise } from "../base/raise.ts";
 import type { BoundBuffer } from "./divide_heads.ts";
 import type { AttentionKernels } from "./choose_attention.ts";
 import type { KernelInfo } from "../kernels/kernel.ts";
-import type { StoreKernels } from "./plan.ts";
 import type { PlanLimits } from "./limits.ts";
 import type { ResolvedOptions, SpanKinds, SpanOptions } from "./options.ts";
 import type { ScratchBytes } from "./sizes.ts";
+import type { StoreKernels } from "./store_kernels.ts";
 import type { SchemeId } from "../schemes/scheme.ts";
 import type { Side } from "../model/side.ts";
 

@@ -11,7 +11,6 @@ import {
   encodeRollback,
   layerShape,
   PAGE_TOKENS,
-  parseScheme,
   planCache,
   type ReferenceCache,
   type ReferenceSequence,

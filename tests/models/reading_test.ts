@@ -1,7 +1,9 @@
 /** How a `config.json` is read: text models within, defaults, other families, and what is not understood. */
 import assert from "node:assert/strict";
-import { CoupletError } from "../../mod.ts";
+import { manifest } from "../../generated/manifest.ts";
+import { CoupletError, planCache } from "../../mod.ts";
 import { type ModelPlanOptions, planOptions, type ReadingOptions } from "../../src/models/mod.ts";
+import { PUBLISHED } from "../../tools/models/published.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -559,6 +561,62 @@ for (const { name, json, options, code, why } of REFUSED) {
     );
   });
 }
+
+Deno.test("planOptions() says what heads of a latent vector take, and how planCache() plans them", () => {
+  const config = {
+    model_type: "minicpm3",
+    num_hidden_layers: 62,
+    num_attention_heads: 40,
+    hidden_size: 2560,
+    kv_lora_rank: 256,
+    qk_nope_head_dim: 64,
+    qk_rope_head_dim: 32,
+  };
+  let told = { bytes: 0, shape: { keyValueHeads: 0, headDim: 0, valueHeadDim: 0 } };
+  assert.throws(() => planOptions(config), (error) => {
+    assert.ok(error instanceof CoupletError);
+    const { why, remedy } = error.parts;
+    const number = (name: string) => Number(new RegExp(`${name} (\\d+)`).exec(remedy)![1]);
+    told = {
+      bytes: Number(/(\d+) bytes for each bit/.exec(why)![1]),
+      shape: {
+        keyValueHeads: number("keyValueHeads"),
+        headDim: number("headDim"),
+        valueHeadDim: number("valueHeadDim"),
+      },
+    };
+    assert.match(why, /288 numbers in a layer, 576 bytes in f16/);
+    return true;
+  });
+  const { layers: [layer] } = planCache({
+    shape: { layers: 1, queryHeads: 40, ...told.shape },
+    policy: { keys: "c8b8", values: "c8b8" },
+    keys: { space: "as-scored" },
+    tiers: { sinks: 0, window: 1 },
+    capacity: { sequences: 1, tokens: 64, sequenceTokens: 64, stepTokens: 1, appendTokens: 1 },
+    kernels: manifest,
+  });
+  // A page, at 1 bit a channel.
+  assert.equal(layer!.bytes.keys.codes + layer!.bytes.values.codes, 64 * told.bytes);
+  assert.throws(
+    () => planOptions({ model_type: "deepseek_v3", kv_lora_rank: 512 }),
+    { code: "file", message: /latent.*Choose another model$/s },
+  );
+});
+
+Deno.test("planOptions() refuses a list of sliding layers of another length, or of other numbers", () => {
+  const { config } = PUBLISHED.find(({ model }) => model === "MiMo-V2-Flash")!;
+  for (const hybrid_layer_pattern of [[0, 1], new Array(48).fill(2)]) {
+    assert.throws(() => planOptions({ ...config, hybrid_layer_pattern }), {
+      code: "shape",
+      message: /hybrid_layer_pattern is no list of 0 or 1 for 48 layers/,
+    });
+  }
+  const { shape, notes } = planOptions(config, { length: 4096 });
+  assert.equal(shape.valueHeadDim, 128);
+  assert.match(notes.join(), /0\.707 \(attention_value_scale\).*the host does that/);
+  assert.match(notes.join(), /logits of -1e30/);
+});
 
 /** Entries that may change attention, of families that know nothing of them. */
 const UNKNOWN: readonly (readonly [entry: string, value: unknown])[] = [

@@ -28,6 +28,7 @@ const SHARED = [
   "key_turn",
   "policy",
   "parse_scheme",
+  "side_layout",
   "scheme_codec",
   "round_trip",
   "normalisation",
