@@ -83,4 +83,3 @@ function plan(
   };
   return { plan, codes: bySide("codes"), codebooks: bySide("codebooks") };
 }
-
