@@ -270,8 +270,8 @@ export const KERNELS: readonly Mutation[] = [
   ...inFile("encode", "templates/schemes/additive/group_numbers.hbs", ["cache/additive /n4b8/"], [
     [
       "means-not-subtracted",
-      "(exact_part(word, part) - mean_of(part))",
-      "exact_part(word, part) + 0.0 * mean_of(part)",
+      "(token_part(token, part) - mean_of(part))",
+      "token_part(token, part) + 0.0 * mean_of(part)",
       {
         generate: "encode_n4b8_d64",
       },
@@ -430,6 +430,26 @@ export const KERNELS: readonly Mutation[] = [
       "let tile_first = tile.first - layer.sinks;",
       "let tile_first = tile.first;",
       { generate: "{score,attend}_*_anchored" },
+    ],
+  ]),
+  ...inFile("anchored", "templates/schemes/additive/sums_turned.hbs", [
+    "cache/anchored /n16b8x2 keys/",
+  ], [
+    [
+      "means-of-other-channels",
+      "select(turned.xy, turned.zw, pair % 2u == 1u)",
+      "turned.xy",
+      { generate: "encode_n16b8x2_*_anchored" },
+    ],
+  ]),
+  ...inFile("anchored", "templates/schemes/additive/turned_means.hbs", [
+    "cache/anchored /n16b8x2 keys/",
+  ], [
+    [
+      "means-at-first-anchor",
+      "anchor_angle(tile, anchors_before(tile, pair / 2u, token), pair)",
+      "anchor_angle(tile, 0u, pair)",
+      { generate: "attend_n16b8x2_*_anchored_int*" },
     ],
   ]),
   ...inFile("decode", "templates/schemes/decode.wgsl.hbs", [
