@@ -7,7 +7,7 @@ import type {
   RopeParameters,
 } from "../model/model.ts";
 import { onceIfAlike } from "../model/once_if_alike.ts";
-import type { AttentionLayer, ModelFacts, RopeFacts } from "./reading/facts.ts";
+import type { ModelFacts, RopeFacts } from "./reading/facts.ts";
 import { refuse } from "./reading/refuse.ts";
 
 /** The options of a plan that follow from a model. */

@@ -8,7 +8,7 @@ import { generateKernels } from "../../codegen/generate.ts";
 import { generate } from "../../codegen/main.ts";
 import { createRenderer } from "../../codegen/render/render.ts";
 import { readTemplates, templatesFile } from "../../codegen/render/templates.ts";
-import { anchored, kmeans, ladder, pairs, sizes } from "../../codegen/variants.ts";
+import { anchored, kmeans, ladder, mrope, pairs, sizes } from "../../codegen/variants.ts";
 import { generatedPage } from "../../codegen/write/generated_page.ts";
 import { kernelSets } from "../../codegen/write/kernel_sets.ts";
 import { workgroupBytes } from "../../codegen/render/workgroup_bytes.ts";
@@ -19,7 +19,7 @@ import { requestTestDevice } from "../../tools/adapter.ts";
 import { compareWithReference } from "../helpers/cache_oracle.ts";
 import { refuses } from "../helpers/refusals.ts";
 
-const table = { sizes, pairs, anchored, ladder, kmeans };
+const table = { sizes, pairs, anchored, mrope, ladder, kmeans };
 const TEMPLATES = new URL("../../templates/", import.meta.url);
 const GENERATED = new URL("../../generated/", import.meta.url);
 
@@ -48,6 +48,7 @@ Deno.test("expandTable() gives the same kernels in whatever order the rows stand
     sizes: sizes.toReversed(),
     pairs: pairs.toReversed(),
     anchored: anchored.toReversed(),
+    mrope: mrope.toReversed(),
     ladder: ladder.toReversed(),
     kmeans: kmeans.toReversed(),
   };
@@ -63,7 +64,8 @@ Deno.test("expandTable() refuses a kernel that two rows give, and a head dimensi
   for (const headDim of [4, 60, 264, 64.5]) {
     const row = { schemes: ["f16"], headDims: [headDim], reason: "none" } as const;
     assert.throws(
-      () => expandTable({ sizes: [row], pairs: [], anchored: [], ladder: [], kmeans: [] }),
+      () =>
+        expandTable({ sizes: [row], pairs: [], anchored: [], mrope: [], ladder: [], kmeans: [] }),
       (error) => error instanceof CoupletError && error.code === "shape",
     );
   }
@@ -72,7 +74,14 @@ Deno.test("expandTable() refuses a kernel that two rows give, and a head dimensi
 Deno.test("expandTable() refuses to fuse values that share means with keys that do not", () => {
   const fused = (keys: SchemeId, values: SchemeId) => {
     const row = { keys, values, headDims: [64], reason: "none" };
-    return expandTable({ sizes: [], pairs: [row], anchored: [], ladder: [], kmeans: [] });
+    return expandTable({
+      sizes: [],
+      pairs: [row],
+      anchored: [],
+      mrope: [],
+      ladder: [],
+      kmeans: [],
+    });
   };
   assert.ok(fused("n8b8", "c8b8").length > 0);
   assert.throws(

@@ -160,7 +160,9 @@ Deno.test("kernelSets() refuses a pair whose schemes have no kernels of their ow
   const alone = { keys: "c4b8", values: "c8b8", headDims: [64], reason: "none" } as const;
   assert.throws(
     () =>
-      kernelSets(expandTable({ sizes: [], pairs: [alone], anchored: [], ladder: [], kmeans: [] })),
+      kernelSets(
+        expandTable({ sizes: [], pairs: [alone], anchored: [], mrope: [], ladder: [], kmeans: [] }),
+      ),
     (error) =>
       error instanceof CoupletError && error.message.includes("holds the kernels of c8b8_d64"),
   );

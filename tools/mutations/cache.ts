@@ -61,13 +61,25 @@ export const CACHE: readonly Mutation[] = [
       ],
       [
         "fork-forgets-lost-tokens",
-        "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined, spans });",
-        "return this.#add({ length, exactFrom: 0, stored, tables: copies, restored: undefined, spans });",
+        "return this.#add({ ...state, tables, positions, placed: 0, restored: undefined });",
+        "return this.#add({ ...state, exactFrom: 0, tables, positions, placed: 0, restored: undefined });",
       ],
       [
         "fork-forgets-overwritten-tokens",
-        "return this.#add({ length, exactFrom, stored, tables: copies, restored: undefined, spans });",
-        "return this.#add({ length, exactFrom, stored: 0, tables: copies, restored: undefined, spans });",
+        "return this.#add({ ...state, tables, positions, placed: 0, restored: undefined });",
+        "return this.#add({ ...state, stored: 0, tables, positions, placed: 0, restored: undefined });",
+      ],
+      [
+        "fork-has-no-positions-in-place",
+        "return this.#add({ ...state, tables, positions, placed: 0, restored: undefined });",
+        "return this.#add({ ...state, tables, positions, restored: undefined });",
+        { tests: ["cache/mrope /forks/"] },
+      ],
+      [
+        "given-up-step-keeps-its-positions",
+        "state.positions.length = length * this.#options.positions;",
+        "state.positions.length *= 1;",
+        { tests: ["cache/mrope /given up/"] },
       ],
       [
         "fork-shares-its-list-of-pages",
@@ -366,13 +378,13 @@ export const CACHE: readonly Mutation[] = [
   ...inFile("commands", "src/cache/page_rows.ts", ["cache/host", "cache/steps"], [
     [
       "rows-of-first-sequence",
-      "const word = start + slot * sequencePages(this.#options) + from;",
-      "const word = start + from;",
+      "word: start + slot * sequencePages(this.#options) + from,",
+      "word: start + from,",
     ],
     [
       "rows-from-their-start",
-      "const word = start + slot * sequencePages(this.#options) + from;",
-      "const word = start + slot * sequencePages(this.#options);",
+      "word: start + slot * sequencePages(this.#options) + from,",
+      "word: start + slot * sequencePages(this.#options),",
     ],
     [
       "rows-of-first-table",

@@ -632,6 +632,28 @@ export const KERNELS: readonly Mutation[] = [
       { generate: ATTENTION },
     ],
   ]),
+  ...inFile("mrope", "templates/attention/mrope/positions.hbs", [
+    "cache/mrope /f16 keys|c8b8 keys/",
+  ], [
+    [
+      "one-position-for-all",
+      "return vec3<u32>(pages[at], pages[at + stride], pages[at + 2u * stride]);",
+      "return vec3<u32>(pages[at], pages[at], pages[at]);",
+      { generate: "{score,attend}_*_d64_mrope" },
+    ],
+    [
+      "of-first-slot",
+      "let at = arrayLength(&pages) - 3u * (slot + 1u) * stride + token;",
+      "let at = arrayLength(&pages) - 3u * stride + token;",
+      { generate: "{score,attend}_*_d64_mrope" },
+    ],
+    [
+      "four-pairs-alike",
+      "if (any(sections != vec4<f32>(sections.x))) {",
+      "if (any(sections != sections)) {",
+      { generate: "{score,attend}_*_d64_mrope" },
+    ],
+  ]),
   ...inFile("rope", "templates/attention/rope/angle_by_distance.hbs", [
     "cache/cache /codes alone|tiles of/",
   ], [

@@ -102,8 +102,8 @@ export const SIZES: readonly Mutation[] = [
     ],
     [
       "rope-table-one-row-short",
-      "return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) + 1;",
-      "return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) - 1;",
+      "return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) + 1 + (positions && 1);",
+      "return NEAR_TOKENS + Math.ceil(farthest / NEAR_TOKENS) - 1 + (positions && 1);",
       { tests: ["plan/sizes", "cache/cache /tiles of|codes alone/"] },
     ],
     [
