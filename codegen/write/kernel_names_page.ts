@@ -149,7 +149,7 @@ ${
       ]),
     )
   }
-Pairs of one scheme with kernels that use one of the features, and schemes of values that are mixed so:
+Pairs of one scheme, or schemes of values, with kernels that use one of the features:
 
 ${
     markdownTable(
