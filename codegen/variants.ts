@@ -255,6 +255,13 @@ export const ladder: readonly LadderRow[] = [
     headDims: [64, 128],
     reason: "products of queries and keys in f16, which many GPUs take twice as fast",
   },
+  {
+    feature: "staged",
+    variants: [],
+    schemes: ["c2b8", "c4b8", "c8b8"],
+    headDims: [64, 128],
+    reason: "centroids of a quarter of the channels in workgroup memory, for large cards",
+  },
   ...([["int16", "table"], ["int8", "table16"]] as const).map(([feature, table]) => ({
     feature,
     // Tables of q.centroid are of the same precision.

@@ -549,7 +549,7 @@ const WORKGROUP: u32 = {{workgroupSize}}u;
 const PAGE_TOKENS: u32 = {{pageTokens}}u; // as many as lanes, so that a lane holds the same token of each page
 const ROWS: u32 = {{rows}}u; // query rows of one workgroup: the components of one vec4
 const LANE_CHUNKS: u32 = {{laneChunks}}u; // chunks of a lane that shares a vector with others{{laneColumns}}
-const CHUNK_LANES: u32 = CHUNKS / LANE_CHUNKS;
+const CHUNK_LANES: u32 = {{sharedChunks}} / LANE_CHUNKS;
 const ROW_LANES: u32 = ROWS * CHUNK_LANES; // lanes that share all rows' vectors, the first CHUNK_LANES the first row's
 const HIDDEN: f32 = -3.0e38; // the score of a token that a row does not see
 const NEAR: u32 = {{nearTokens}}u; // distances the rotary table has one by one
@@ -1101,6 +1101,8 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 
 {{> (lookup . "codebookPartial")}}
 
+{{> (lookup . "stagingPartial")}}
+
 {{#with value}}
 {{> (lookup . "chunksPartial")}}
 {{/with}}
@@ -1112,10 +1114,12 @@ var<private> scores: array<vec4<f32>, MAX_SPAN>;
 // Grid: (splits, KV heads, entries x row blocks), as the score kernel's.
 @compute @workgroup_size(WORKGROUP)
 fn main(
-  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(workgroup_id) id: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
+{{> (lookup . "partPartial")}}
 {{> workgroup_share}}
+{{> (lookup . "stagePartial")}}
 {{> peeks}}
   for (var turn = own; turn < end + peeks; turn += 1u) {
 {{> peeked}}
@@ -1161,7 +1165,7 @@ const SLICES: u32 = WORKGROUP / CHUNK_LANES; // tokens mixed at once
 `],
   ["attention/mix_tile.hbs", `// A lane mixes LANE_CHUNKS chunks of every SLICES-th token.
 fn lane_chunk(lane: u32) -> u32 {
-  return lane % CHUNK_LANES * LANE_CHUNKS;
+  return {{firstChunk}} + lane % CHUNK_LANES * LANE_CHUNKS;
 }
 
 // What one value adds to all rows.
@@ -1292,7 +1296,7 @@ fn write_partials(entry: Entry, block: Block, split: u32, lane: u32) {
       partials_written[chunk + i] = totals[i];
     }
   }
-  if (lane < used) {
+  if (lane < used && lane_chunk(0u) == 0u) {
     partials_written[partial_of(entry, block, lane, split) + CHUNKS] =
       vec4<f32>(row_max[lane], row_sums[lane], select(vec2<f32>(), counts, lane == 0u));
   }
@@ -1834,6 +1838,57 @@ fn score_tile(entry: Entry, block: Block, tile: Tile, lane: u32) {
 `],
   ["attention/softened_weight.hbs", `      weights[i * {{placeStep}} + {{lanePlace}}] = weight;
       row_sum += weight;
+`],
+  ["attention/staged/part_staged.hbs", `  let workgroup = vec3<u32>(id.x / PARTS, id.yz);
+  first_chunk = id.x % PARTS * (CHUNKS / PARTS);
+`],
+  ["attention/staged/part_whole.hbs", `  let workgroup = id;
+`],
+  ["attention/staged/stage_centroids.hbs", `  stage_centroids(block, lane);
+`],
+  ["attention/staged/stage_none.hbs", `{{! Centroids are read where they are. }}
+`],
+  ["attention/staged/staging_none.hbs", `{{! Centroids are read where they are. }}
+`],
+  ["attention/staged/staging_pairs.hbs", `const PARTS: u32 = {{parts}}u; // workgroups that share the channels of a head
+const STAGED: u32 = {{stagedWords}}u; // pairs of centroids of a part
+var<workgroup> staged: array<vec2<u32>, STAGED>;
+var<private> first_chunk: u32; // of the workgroup's part
+var<private> first_staged: u32; // in the codebooks
+
+fn staged_pair(first: u32, pair: u32) -> vec2<u32> {
+  return staged[(first >> 1u) + pair - first_staged];
+}
+
+// Puts the centroids of the part's channels, which lie behind the grids of all, into workgroup memory.
+fn stage_centroids(block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  first_staged = (codebook + HEAD_DIM) / 2u + first_chunk / (CHUNKS / PARTS) * STAGED;
+  for (var i = lane; i < STAGED; i += WORKGROUP) {
+    staged[i] = codebook_pairs[first_staged + i];
+  }
+  workgroupBarrier();
+}
+`],
+  ["attention/staged/staging_words.hbs", `const PARTS: u32 = {{parts}}u; // workgroups that share the channels of a head
+const STAGED: u32 = {{stagedWords}}u; // words of centroids of a part
+var<workgroup> staged: array<u32, STAGED>;
+var<private> first_chunk: u32; // of the workgroup's part
+var<private> first_staged: u32; // in the codebooks
+
+fn staged_word(at: u32) -> u32 {
+  return staged[at - first_staged];
+}
+
+// Puts the centroids of the part's channels, which lie behind the grids of all, into workgroup memory.
+fn stage_centroids(block: Block, lane: u32) {
+  let codebook = layer.value_codebook + (layer.first_head + block.head) * VALUE_CODEBOOK_WORDS;
+  first_staged = (codebook + HEAD_DIM) + first_chunk / (CHUNKS / PARTS) * STAGED;
+  for (var i = lane; i < STAGED; i += WORKGROUP) {
+    staged[i] = codebooks[first_staged + i];
+  }
+  workgroupBarrier();
+}
 `],
   ["attention/sum_chunks.hbs", `    sums[1] = sum_chunk(mixed[1], lane);
     sums[2] = sum_chunk(mixed[2], lane);
@@ -4360,7 +4415,7 @@ fn {{side}}_chunks(codebook: u32, record: u32, token: u32, chunk: u32) -> mat{{c
 {{> (lookup . "codesPartial")}}
 // Levels of the two channels of a centroid, two centroids to a word.
 fn {{side}}_levels(codebook: u32, centroid: u32) -> vec2<f32> {
-  return levels_of(codebook_word(codebook + HEAD_DIM + (centroid >> 1u)) >> ((centroid & 1u) * 16u)).xy;
+  return levels_of({{centroidsIn}}_word(codebook + HEAD_DIM + (centroid >> 1u)) >> ((centroid & 1u) * 16u)).xy;
 }
 
 // Levels of channels 4 chunk to 4 chunk + {{lastChannel}} of token token of the record at record, a chunk a column.
@@ -4772,7 +4827,7 @@ fn {{side}}_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u
   let centroids = codebook + HEAD_DIM + chunk * {{upper}}_CENTROIDS;
   return array<u32, {{chunkCount}}>(
 {{#each laneCodes}}
-    codebook_word(centroids + {{index}}u * {{../upper}}_CENTROIDS + codes[{{index}}]),
+    {{../centroidsIn}}_word(centroids + {{index}}u * {{../upper}}_CENTROIDS + codes[{{index}}]),
 {{/each}}
   );
 }
@@ -4786,7 +4841,7 @@ fn {{side}}_words(codebook: u32, record: u32, token: u32, chunk: u32) -> array<u
   let codes = {{side}}_codes(record, token * {{upper}}_CODES + first);
   let centroids = codebook + HEAD_DIM + chunk % ({{upper}}_CHANNELS / 4u);
 {{#each pairs}}
-  let pair_{{index}} = codebook_pair(centroids, ((first + {{code}}u) * {{../upper}}_CENTROIDS + codes[{{code}}]) * ({{../upper}}_CHANNELS / 8u) + {{pair}}u);
+  let pair_{{index}} = {{../centroidsIn}}_pair(centroids, ((first + {{code}}u) * {{../upper}}_CENTROIDS + codes[{{code}}]) * ({{../upper}}_CHANNELS / 8u) + {{pair}}u);
 {{/each}}
   return array<u32, {{chunkCount}}>(
 {{#each pairs}}

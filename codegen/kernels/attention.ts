@@ -23,6 +23,7 @@ export const NARROW_CHANNELS = (VALUE_CHANNELS * WORKGROUP_SIZE) / BLOCK_ROWS;
 function laneContext(headDim: number): Context {
   const wide = headDim > NARROW_CHANNELS;
   return {
+    sharedChunks: "CHUNKS",
     laneChunks: (wide ? 2 : 1) * VALUE_CHANNELS / 4,
     laneColumns: wide ? ": columns of two matrices" : ": columns of a matrix",
   };
@@ -40,6 +41,7 @@ export function sumsContext(headDim: number, mix: Context): Context {
   const wide = headDim > NARROW_CHANNELS;
   const way = wide ? "_wide" : "";
   return {
+    firstChunk: "0u",
     laneSums: wide ? "array<vec4<f32>, LANE_CHUNKS>" : "mat4x4<f32>",
     rescaleTotalsPartial: `rescale_totals${way}`,
     sumChunksPartial: `sum_chunks${way}`,

@@ -48,6 +48,7 @@ export const FEATURE_TEXTS: Readonly<Record<KernelFeature, string>> = {
   int16:
     "weights, and queries whose keys are gathered as they are scored, are integers of two bytes",
   int8: "weights, and queries whose keys are gathered as they are scored, are integers of a byte",
+  staged: "a workgroup mixes a quarter of the channels, with their centroids in workgroup memory",
 };
 
 /** What kernels of a family do, whatever their schemes. */

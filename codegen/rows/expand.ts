@@ -3,7 +3,13 @@
  */
 import { CoupletError } from "../../src/base/errors.ts";
 import type { BindingName } from "../../src/kernels/bindings.ts";
-import { MAX_SPAN, STEP_ENTRIES, WORKGROUP_SIZE } from "../../src/kernels/constants.ts";
+import {
+  MAX_SPAN,
+  MIN_SPAN,
+  MIX_PARTS,
+  STEP_ENTRIES,
+  WORKGROUP_SIZE,
+} from "../../src/kernels/constants.ts";
 import {
   type KernelFeature,
   type KernelNameParts,
@@ -180,6 +186,65 @@ function mixContext(
     };
 }
 
+/** How the workgroups that mix share a head's channels: not at all, or with staged centroids. */
+function partContext(
+  { codebook, staged }: SchemeKernels,
+  value: Context,
+  isStaged: boolean,
+): Context {
+  if (!isStaged) {
+    return {
+      partPartial: "part_whole",
+      stagingPartial: "staging_none",
+      stagePartial: "stage_none",
+    };
+  }
+  const way = codebook === "pairs" ? "pairs" : "words";
+  return {
+    sharedChunks: `CHUNKS / ${MIX_PARTS}u`,
+    firstChunk: "first_chunk",
+    partPartial: "part_staged",
+    stagingPartial: `staging_${way}`,
+    stagePartial: "stage_centroids",
+    parts: MIX_PARTS,
+    stagedWords: staged!.words / MIX_PARTS / (way === "pairs" ? 2 : 1),
+    value: { ...value, centroidsIn: "staged" },
+  };
+}
+
+/** The kernel that mixes values whose keys were scored by another. */
+function mixRow(id: SchemeId, headDim: number, reason: string, feature?: "staged"): KernelRow {
+  const scheme = schemeKernels(id, headDim);
+  const codebook = codebookAccess([scheme]);
+  // Beside staged centroids, the weights of fewer pages fit.
+  const span = feature === undefined ? MAX_SPAN : MIN_SPAN;
+  return kernel(
+    { family: "mix", schemes: [id], size: headDim, ...(feature === undefined ? {} : { feature }) },
+    "mix",
+    reason,
+    [
+      "step",
+      "layer",
+      "row_scores",
+      `value_${scheme.records}`,
+      ...codebook.bindings,
+      "exact_quads",
+      "pages",
+      "partials_written",
+    ],
+    {
+      ...attentionContext(headDim, span),
+      ...rotationContext(scheme),
+      ...placeContext(scheme),
+      ...mixContext(scheme, headDim, "plain"),
+      ...topContext(false),
+      ...codebook.partial,
+      ...partContext(scheme, scheme.values(VALUE_CHANNELS), feature === "staged"),
+    },
+    span,
+  );
+}
+
 /** All kernels of one scheme at one head dimension, for any pair. */
 function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
   const scheme = schemeKernels(id, headDim);
@@ -190,31 +255,7 @@ function sizeRows(id: SchemeId, headDim: number, reason: string): KernelRow[] {
       remedy: "Use a smaller head dimension, or another scheme, such as c4b8",
     });
   }
-  const valueCodebook = codebookAccess([scheme]);
-  const mix = kernel(
-    { family: "mix", schemes: [id], size: headDim },
-    "mix",
-    reason,
-    [
-      "step",
-      "layer",
-      "row_scores",
-      `value_${scheme.records}`,
-      ...valueCodebook.bindings,
-      "exact_quads",
-      "pages",
-      "partials_written",
-    ],
-    {
-      ...attentionContext(headDim, MAX_SPAN),
-      ...rotationContext(scheme),
-      ...placeContext(scheme),
-      ...mixContext(scheme, headDim, "plain"),
-      ...topContext(false),
-      ...valueCodebook.partial,
-    },
-    MAX_SPAN,
-  );
+  const mix = mixRow(id, headDim, reason);
   const scores = scheme.keyVariants.flatMap((variant) => {
     const span = scheme.keySpan(variant);
     const codebook = codebookAccess([scheme], variant);
@@ -357,8 +398,13 @@ function checkHeadDim(headDim: number): void {
   }
 }
 
-/** Fused pairs once more, with what not all chips do well. */
+/** Fused pairs once more, or kernels that mix, with what not all chips do well. */
 function ladderRows({ feature, variants, schemes, headDims, reason }: LadderRow): KernelRow[] {
+  if (feature === "staged") {
+    return schemes.flatMap((scheme) =>
+      headDims.map((headDim) => mixRow(scheme, headDim, reason, feature))
+    );
+  }
   return schemes.flatMap((scheme) =>
     headDims.flatMap((headDim) =>
       pairVariants(schemeKernels(scheme, headDim))

@@ -52,8 +52,9 @@ const ROW_LEVELS = 16;
 /** How consecutive channels are read by their centroids, as vectors or as words of levels. */
 function gathered(scheme: Scheme, numbers: number, as: "chunks" | "words" = "chunks"): Context {
   const { channels } = scheme;
-  const codes = { ...readerSizes(numbers), ...codesContext(scheme, numbers) };
-  if (channels === 1) return { ...codes, chunksPartial: "chunks_c1" };
+  const sizes = { ...readerSizes(numbers), ...codesContext(scheme, numbers) };
+  if (channels === 1) return { ...sizes, chunksPartial: "chunks_c1" };
+  const codes = { ...sizes, centroidsIn: "codebook" };
   if (channels === 2) {
     return {
       ...codes,
@@ -208,6 +209,7 @@ export function coupledKernels(scheme: Scheme, headDim: number): SchemeKernels {
         ? plainScore(variant, keySpan(variant), "coded_keys_levels")
         : tableScore(variant),
     mix: plainMix("mix_grid"),
+    ...(channels === 1 ? {} : { staged: { words: headDim * centroids / 4 } }),
     ...(channels < 4 ? {} : {
       integers: {
         values: (numbers) => ({ ...record("value"), ...gathered(scheme, numbers, "words") }),

@@ -48,6 +48,8 @@ export interface SchemeKernels {
    * absent without such a space.
    */
   readonly rotation?: Context;
+  /** Words of a head's centroids, where they can be staged in workgroup memory; else absent. */
+  readonly staged?: { readonly words: number };
   /** How it attends in integers; absent where its levels are no bytes. */
   readonly integers?: IntegerKernels;
   /** The kernel that fills tables of q.centroid; absent where keys cannot be scored by one. */

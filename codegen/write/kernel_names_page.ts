@@ -149,7 +149,7 @@ ${
       ]),
     )
   }
-Pairs of one scheme with kernels that use one of the features:
+Pairs of one scheme, or schemes of values, with kernels that use one of the features:
 
 ${
     markdownTable(

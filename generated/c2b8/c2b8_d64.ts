@@ -112,6 +112,15 @@ export const kernels: readonly KernelInfo[] = [
     load: () => import("./mix_c2b8_d64.wgsl.ts"),
   },
   {
+    name: "mix_c2b8_d64_staged",
+    bindings: ["step", "layer", "row_scores", "value_records", "codebooks", "exact_quads", "pages", "partials_written"],
+    overrides: ["SOFTCAP", "SPAN", "TILE", "SKIP_BELOW"],
+    span: 4,
+    workgroupBytes: 9360,
+    reason: "centroids of a quarter of the channels in workgroup memory, for large cards",
+    load: () => import("./mix_c2b8_d64_staged.wgsl.ts"),
+  },
+  {
     name: "score_c2b8_d64_anchored",
     bindings: ["step", "layer", "queries", "key_records", "codebooks", "exact_quads", "pages", "rope", "row_scores_written"],
     overrides: ["SOFTCAP", "SPAN", "TILE", "IO_HALF", "INTERLEAVED", "ROTARY_CHUNKS", "ANCHORS_LOW", "ANCHORS_HIGH"],

@@ -3,10 +3,11 @@ import { BoundKernel, type HostBindings } from "./bound_kernel.ts";
 import type { AttentionGrid, EntryGrid } from "./grids.ts";
 import type { CompiledAttention } from "./compiled_layer.ts";
 import type { BindingName } from "../kernels/bindings.ts";
-import { TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "../kernels/constants.ts";
+import { MIX_PARTS, TABLE_LANE_ENTRIES, WORKGROUP_SIZE } from "../kernels/constants.ts";
 import type { KernelBuffers, PartBuffers } from "./layer_buffers.ts";
 import type { CompiledKernel } from "./pipelines.ts";
 import type { ResolvedLayer } from "../plan/options.ts";
+import { kernelParts } from "../kernels/select.ts";
 import { tableEntries } from "../plan/sizes.ts";
 import { headBlocks } from "../plan/steps.ts";
 import type { Recorder } from "./recorder.ts";
@@ -103,6 +104,7 @@ export function recordAttention(
   const blocks = entries * headBlocks(most * queryHeads, keyValueHeads);
   // Kernels for all heads at once can use the buffers of any part.
   const { parts } = kernels.buffers;
+  const mixParts = mix && kernelParts(mix.kernel).feature ? MIX_PARTS : 1;
   if (fill !== undefined) {
     const groups = Math.ceil(tableEntries(keys, headDim) / TABLE_LANE_ENTRIES / WORKGROUP_SIZE);
     kernels.bind(fill, parts[0]!).dispatch(recorder, place, host, groups, keyValueHeads, blocks);
@@ -113,7 +115,7 @@ export function recordAttention(
     };
     for (const kernel of [attend, score]) dispatch(kernel, splits, part.heads.count, blocks);
     dispatch(remap, queryHeads, most, entries);
-    dispatch(mix, splits, part.heads.count, blocks);
+    dispatch(mix, splits * mixParts, part.heads.count, blocks);
   }
 }
 

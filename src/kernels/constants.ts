@@ -31,6 +31,9 @@ export const BLOCK_ROWS = 4;
 /** Invocations of every cache kernel's workgroup. */
 export const WORKGROUP_SIZE = 64;
 
+/** Workgroups that share the channels of a head where its centroids are staged. */
+export const MIX_PARTS = 4;
+
 /** Most sequences that may take part in one step. */
 export const STEP_ENTRIES = 64;
 

@@ -35,7 +35,7 @@ export const NAME_GRAMMARS: Readonly<Record<KernelFamily, string>> = {
   decode: "sdv",
   table: "sdv",
   score: "sdV",
-  mix: "sd",
+  mix: "sdf",
   attend: "ssdVf",
   combine: "d",
   copy: "",
@@ -76,7 +76,7 @@ const VARIANTS: readonly KeyVariant[] = [
 
 /**
  * What a kernel uses that not all chips do well, the last token of its name: an optional feature of
- * the device, or integers.
+ * the device, integers, or workgroup memory.
  *
  * - `f16`: products of queries and keys in f16 (`shader-f16`)
  * - `subgroups`: exchange among the lanes of a subgroup (`subgroups`)
@@ -84,14 +84,18 @@ const VARIANTS: readonly KeyVariant[] = [
  *   scored, in integers: levels are bytes, and weights and queries two bytes. It needs no feature of
  *   the device; a chip without an instruction for four products of bytes takes long
  * - `int8`: the same, with a byte for weights and for queries
+ * - `staged`: a workgroup mixes a quarter of a head's channels, with their centroids in workgroup
+ *   memory. Each quarter takes the softmax anew, which pays where centroids do not fit the nearest
+ *   cache
  */
-export type KernelFeature = "f16" | "subgroups" | "int16" | "int8";
+export type KernelFeature = "f16" | "subgroups" | "int16" | "int8" | "staged";
 
 const FEATURES: Readonly<Record<KernelFeature, GPUFeatureName | undefined>> = {
   f16: "shader-f16",
   subgroups: "subgroups" as GPUFeatureName,
   int16: undefined,
   int8: undefined,
+  staged: undefined,
 };
 
 /** All that kernels may use. */

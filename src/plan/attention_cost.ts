@@ -131,13 +131,15 @@ export const UNIT_COSTS: Readonly<Record<WorkUnit, number>> = {
  * The factor of a tile's work with an optional feature. Subgroups save a barrier and change no
  * result. Products in f16 lose precision, and take longer where they were measured (1.05 to 1.2
  * times, on llvmpipe) or counted (1.08 to 1.23 times, for RDNA2). Integers take a chip that has no
- * instruction for them twice as long. So only a tuning record chooses those two.
+ * instruction for them twice as long, and staged centroids take the softmax four times. So only a
+ * tuning record chooses those three.
  */
 const FEATURE_GAIN: Readonly<Record<KernelFeature, number>> = {
   f16: 1.1,
   subgroups: 0.95,
   int16: 2,
   int8: 2,
+  staged: 2,
 };
 
 /** The work of scoring one token's coded key, without bytes. */
@@ -197,7 +199,8 @@ export function attentionWork(
     tiles / stepSplits(options, target, { ...step, maxTokens, context: seen }),
   );
   const dispatches = [attend, table, score, mix].filter((kernel) => kernel !== undefined).length;
-  const { variant: keyVariant, feature } = kernelParts((attend ?? score)!);
+  const { variant: keyVariant } = kernelParts((attend ?? score)!);
+  const { feature } = kernelParts((attend ?? mix)!);
   const variant = keyVariant!;
   const { centroids, channels, layout } = parseScheme(keys);
   const entries = layout(headDim).codes * centroids;

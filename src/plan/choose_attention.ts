@@ -97,13 +97,12 @@ export function attentionCandidates(
 ): readonly WeighedCandidate[] {
   const { fused, scored, mixes } = queries(layer);
   const mixing = coveringKernels(kernels, mixes);
-  const mix = mixing.find((kernel) => obstacle(kernel, limits) === undefined) ?? mixing[0];
   // Scores whose range is narrowed are all there before the softmax. A fused kernel has one head
   // dimension.
   const apart = (options.span?.remap ?? 0) > 0 || layer.headDim !== layer.valueHeadDim;
   const groups: KernelGroup[] = [
     ...(apart ? [] : coveringKernels(kernels, fused)).map((attend) => ({ attend })),
-    ...coveringKernels(kernels, scored).flatMap((score) => mix ? [{ score, mix }] : []),
+    ...coveringKernels(kernels, scored).flatMap((score) => mixing.map((mix) => ({ score, mix }))),
   ];
   const tableRefused = tableObstacle(tableBytes(layer, step), limits);
   return groups.flatMap((group) => {

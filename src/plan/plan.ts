@@ -25,8 +25,8 @@ export interface PlanOptions extends CacheOptions {
   /**
    * The device's features. Defaults to none. Kernels that use one (`subgroups`, or `shader-f16` for
    * products of queries and keys in f16) are considered only if it is listed. Those in f16 also
-   * need `precision: "f16"`, and a `tuning` record that found them faster. Kernels in integers need
-   * no feature, and such a record.
+   * need `precision: "f16"`, and a `tuning` record that found them faster. Kernels in integers or
+   * with staged centroids need no feature, and such a record.
    */
   readonly features?: Pick<ReadonlySet<string>, "has">;
   /**

@@ -113,8 +113,13 @@ function toleranceFor(parts: KernelNameParts): number {
   return TOLERANCES[kernelPrecision(parts)];
 }
 
-function asks({ family }: KernelNameParts): boolean {
-  return family === "score" || family === "attend";
+/** Whether a kernel has a test of its own: those that score or attend, and those that mix otherwise than all others. */
+function asks(parts: KernelNameParts): boolean {
+  return parts.family === "score" || parts.family === "attend" || isStaged(parts);
+}
+
+function isStaged({ family, feature }: Pick<KernelNameParts, "family" | "feature">): boolean {
+  return family === "mix" && feature !== undefined;
 }
 
 /** Every third step as one of an image, whose positions are in no order. */
@@ -143,7 +148,15 @@ function movesFor({ spans, keys }: CacheOptions): readonly Move[] {
 
 /** A kernel that scores or attends, and all kernels of its head dimension that do neither. */
 function offering(kernel: KernelInfo): KernelInfo[] {
-  const { size, schemes } = parseKernelName(kernel.name);
+  const { size, schemes, ...asked } = parseKernelName(kernel.name);
+  if (isStaged(asked)) {
+    const score = `score_${schemes[0]}_d${size}_plain`;
+    return manifest.filter(({ name }) => {
+      const { size: own, family } = parseKernelName(name);
+      return name === kernel.name || name === score ||
+        !/^(attend|score|mix)/.test(family) && (own === undefined || own === size);
+    });
+  }
   // Beside a span there are tokens of the sequence's own.
   const beside = schemes.some((id) => parseScheme(id).forSpans) ? `score_f16_d${size}_plain` : "";
   const others = manifest.filter(({ name }) => {

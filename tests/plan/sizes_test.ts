@@ -24,8 +24,8 @@ const base: PlanOptions = {
 /** Bytes of a step's struct with all its entries, which lies behind the last step that is kept. */
 const STEP = 32 + 64 * 32;
 
-/** Three counters: of numbers that were not kept as they were given, and of keys. */
-const COUNTERS = 12;
+/** Five counters: of numbers that were not kept as they were given, of keys, and of tiles. */
+const COUNTERS = 20;
 
 /** Parameters and learned sinks of a layer of four query heads. */
 const LAYER = 112 + 16;
