@@ -122,7 +122,7 @@ Deno.test("couplet plan takes a policy's layers", async () => {
     { ...LLAMA, num_hidden_layers: 4 },
     (_, file) => coupletJson<Planned>(["plan", file, "--policy", policy]),
   );
-  assert.deepEqual(layers.map(({ keys }) => keys), ["c16b8", "c8b10", "c8b10", "c2b8"]);
+  assert.deepEqual(layers.map(({ keys }) => keys), ["c8b10", "c4b8", "n16b8x4", "n16b8x4"]);
 });
 
 Deno.test("couplet plan counts centroids that KV heads share once, by an option or in a policy's file", async () => {
