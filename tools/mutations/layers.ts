@@ -223,14 +223,8 @@ export const LAYERS: readonly Mutation[] = [
   ...inFile("compiled", "src/cache/compiled_layer.ts", ["cache/cache /codes alone/"], [
     [
       "encoders-of-keys",
-      "compileEncoder(compile, options, own, encode, side, options.tiers.window > 0)",
-      'compileEncoder(compile, options, own, encode, "keys", options.tiers.window > 0)',
-    ],
-    [
-      "sizes-of-exact-neighbours",
-      "compileEncoder(compile, options, own, encode, side, options.tiers.window > 0)",
-      "compileEncoder(compile, options, own, encode, side, true)",
-      { tests: ["cache/additive /n4b8/"] },
+      "compileEncoder(compile, options, own, encode, side)",
+      'compileEncoder(compile, options, own, encode, "keys")',
     ],
     [
       "readers-of-keys",
